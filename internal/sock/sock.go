@@ -1,0 +1,59 @@
+// Package sock holds the socket options that more than one package needs, each
+// as a function of a raw file descriptor, so that it fits net.ListenConfig's and
+// net.Dialer's Control as well as sockets made with x/sys/unix.
+package sock
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// SetTTL sets the TTL (IPv4) or hop limit (IPv6) of outgoing unicast packets.
+func SetTTL(fd int, ipv6 bool, ttl int) error {
+	if ipv6 {
+		return wrap("IPV6_UNICAST_HOPS", unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_UNICAST_HOPS, ttl))
+	}
+	return wrap("IP_TTL", unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_TTL, ttl))
+}
+
+// SetMinTTL drops incoming TCP segments whose TTL (hop limit) is below ttl: the
+// receiving side of GTSM, RFC 5082, Section 3.
+func SetMinTTL(fd int, ipv6 bool, ttl int) error {
+	if ipv6 {
+		return wrap("IPV6_MINHOPCOUNT", unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MINHOPCOUNT, ttl))
+	}
+	return wrap("IP_MINTTL", unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MINTTL, ttl))
+}
+
+// SetPriority marks outgoing packets as network control: SO_PRIORITY 7 and
+// DSCP CS6 (RFC 4594, Section 3.1).
+func SetPriority(fd int, ipv6 bool) error {
+	const cs6 = 48 << 2
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PRIORITY, 7); err != nil {
+		return wrap("SO_PRIORITY", err)
+	}
+	if ipv6 {
+		return wrap("IPV6_TCLASS", unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_TCLASS, cs6))
+	}
+	// IP_TOS resets SO_PRIORITY from the TOS, so the priority goes second.
+	if err := unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_TOS, cs6); err != nil {
+		return wrap("IP_TOS", err)
+	}
+	return wrap("SO_PRIORITY", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PRIORITY, 7))
+}
+
+// BindToDevice binds the socket to an interface; an empty name does nothing.
+func BindToDevice(fd int, name string) error {
+	if name == "" {
+		return nil
+	}
+	return wrap("SO_BINDTODEVICE", unix.BindToDevice(fd, name))
+}
+
+func wrap(option string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return os.NewSyscallError("setsockopt "+option, err)
+}
