@@ -1,0 +1,250 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+)
+
+// checker collects mistakes and finds their places: each is named by its YAML
+// path, and a path that is not in the file (a missing key) is shortened until it
+// is.
+type checker struct {
+	doc  *ast.File
+	errs Errors
+}
+
+func (k *checker) bad(path, format string, args ...any) {
+	k.errs = append(k.errs, at(k.find(path), format, args...))
+}
+
+func (k *checker) find(path string) ast.Node {
+	for path != "" {
+		if p, err := yaml.PathString(path); err == nil {
+			if node, err := p.FilterFile(k.doc); err == nil && node != nil {
+				return first(node)
+			}
+		}
+		cut := strings.LastIndexAny(path, ".[")
+		if cut < 0 {
+			break
+		}
+		path = path[:cut]
+	}
+	return k.doc.Docs[0].Body
+}
+
+// first goes down to the first key of a mapping, because a mapping's own token is
+// its colon.
+func first(node ast.Node) ast.Node {
+	switch n := node.(type) {
+	case *ast.MappingNode:
+		if len(n.Values) > 0 {
+			return n.Values[0].Key
+		}
+	case *ast.MappingValueNode:
+		return n.Key
+	}
+	return node
+}
+
+// need reports a missing key and tells whether it is there.
+func (k *checker) need(path string, there bool) bool {
+	if !there {
+		key := path[strings.LastIndexByte(path, '.')+1:]
+		k.bad(path, "%s is missing", key)
+	}
+	return there
+}
+
+// oneOf reports a word that is not in the list.
+func (k *checker) oneOf(path, word string, words ...string) {
+	if !slices.Contains(words, word) {
+		k.bad(path, "%q: want %s", word, strings.Join(words, ", "))
+	}
+}
+
+// unique reports a value that was seen before.
+type unique[T comparable] map[T]string
+
+func (u unique[T]) add(k *checker, path, what string, v T) {
+	if where, seen := u[v]; seen {
+		k.bad(path, "duplicate %s %v, first used by %s", what, v, where)
+		return
+	}
+	u[v] = strings.TrimPrefix(path, "$.")
+}
+
+func (k *checker) config(c *Config) {
+	if k.need("$.router-id", c.RouterID.IsValid()) && !c.RouterID.Is4() {
+		k.bad("$.router-id", "%v: a router id has the form of an IPv4 address", c.RouterID)
+	}
+	k.need("$.as", c.AS != 0)
+	k.oneOf("$.log", c.Log, "debug", "info", "warn", "error")
+	k.loopback(c)
+	k.bfd(c.BFD)
+	k.bgp(c.BGP)
+	k.domains(c)
+	k.rules(c.Rules)
+	k.edge(c.Edge)
+	k.guests(c)
+	k.overlays(c)
+	k.wall(c.Wall)
+}
+
+func (k *checker) loopback(c *Config) {
+	l := c.Loopback
+	if l.Interface == "" && !l.Address.IsValid() {
+		for i, d := range c.Domains {
+			if d.Loopback {
+				k.bad(fmt.Sprintf("$.domains[%d].loopback", i), "there is no loopback section")
+			}
+		}
+		return
+	}
+	k.need("$.loopback.interface", l.Interface != "")
+	if k.need("$.loopback.address", l.Address.IsValid()) && !l.Address.IsSingleIP() {
+		k.bad("$.loopback.address", "%v: want a single address, /32 or /128", l.Address)
+	}
+}
+
+func (k *checker) bfd(b BFD) {
+	k.oneOf("$.bfd.process", b.Process, "separate", "in-process", "off")
+	k.oneOf("$.bfd.realtime", b.Realtime, "auto", "on", "off")
+	if b.Interval.Duration < time.Millisecond || b.Interval.Duration > time.Minute {
+		k.bad("$.bfd.interval", "%v: want 1ms to 1m", b.Interval)
+	}
+}
+
+func (k *checker) bgp(b BGP) {
+	if h := b.HoldTime.Duration; h != 0 && h < 3*time.Second || h > 65535*time.Second {
+		k.bad("$.bgp.hold-time", "%v: want 3s to 65535s", h)
+	}
+	if b.Multipath < 1 || b.Multipath > 128 {
+		k.bad("$.bgp.multipath", "%d: want 1 to 128", b.Multipath)
+	}
+	// Restart Time has 12 bits: RFC 4724, Section 3.
+	if t := b.GracefulRestart.Time.Duration; t > 4095*time.Second {
+		k.bad("$.bgp.graceful-restart.time", "%v: want at most 4095s", t)
+	}
+	if len(b.MD5) > 80 {
+		k.bad("$.bgp.md5", "the key has %d octets, Linux takes 80", len(b.MD5))
+	}
+}
+
+func (k *checker) domains(c *Config) {
+	names, tables, sessions := unique[string]{}, unique[uint32]{}, unique[string]{}
+	guests := unique[bool]{}
+	k.need("$.domains", len(c.Domains) > 0)
+	for i, d := range c.Domains {
+		path := fmt.Sprintf("$.domains[%d]", i)
+		if k.need(path+".name", d.Name != "") {
+			names.add(k, path+".name", "domain", d.Name)
+		}
+		k.table(path+".table", d.Table, tables)
+		k.oneOf(path+".last-resort", d.LastResort, "blackhole", "unreachable", "prohibit", "none")
+		if d.Guests {
+			guests.add(k, path+".guests", "guest domain:", true)
+		}
+		for j, r := range d.Reflectors {
+			k.reflector(fmt.Sprintf("%s.reflectors[%d]", path, j), c.BGP, r, sessions)
+		}
+	}
+	if len(c.Guests) > 0 && len(guests) == 0 {
+		k.bad("$.guests", "no domain says guests: true")
+	}
+	if c.LocalOut != nil {
+		k.localOut(c, names, tables)
+	}
+}
+
+func (k *checker) table(path string, t Table, seen unique[uint32]) {
+	switch {
+	case t.ID == 0 && t.Name != "":
+		k.bad(path, "table %q is in no rt_tables file", t.Name)
+	case !k.need(path, t.ID != 0):
+	case t.ID >= 253 && t.ID <= 255:
+		k.bad(path, "table %v is the kernel's own", t)
+	default:
+		seen.add(k, path, "table", t.ID)
+	}
+}
+
+func (k *checker) localOut(c *Config, names unique[string], tables unique[uint32]) {
+	k.table("$.local-out.table", c.LocalOut.Table, tables)
+	k.oneOf("$.local-out.last-resort", c.LocalOut.LastResort, "blackhole", "unreachable", "prohibit", "none")
+	for i, name := range c.LocalOut.Domains {
+		if _, ok := names[name]; !ok {
+			k.bad(fmt.Sprintf("$.local-out.domains[%d]", i), "no domain is called %q", name)
+		}
+	}
+}
+
+func (k *checker) reflector(path string, b BGP, r Reflector, seen unique[string]) {
+	k.need(path+".interface", r.Interface != "")
+	local, peer := k.need(path+".local", r.Local.IsValid()), k.need(path+".peer", r.Peer.IsValid())
+	if !local || !peer {
+		return
+	}
+	if r.Local.Is4() != r.Peer.Is4() {
+		k.bad(path+".local", "%v and peer %v are of different families", r.Local, r.Peer)
+	}
+	if r.Local == r.Peer {
+		k.bad(path+".peer", "%v is our own address", r.Peer)
+	}
+	if slices.Contains(r.Families, IPv6) && r.Local.Is4() && !r.NextHop6.IsValid() {
+		k.bad(path+".families", "ipv6 over an IPv4 session needs next-hop6")
+	}
+	if r.NextHop6.IsValid() && !r.NextHop6.Is6() {
+		k.bad(path+".next-hop6", "%v is not an IPv6 address", r.NextHop6)
+	}
+	if r.BFD != "" {
+		k.oneOf(path+".bfd", r.BFD, "on", "off")
+	}
+	seen.add(k, path+".peer", "session with", r.Peer.String()+" on "+r.Interface)
+}
+
+func (k *checker) rules(r *Rules) {
+	if r == nil {
+		return
+	}
+	k.ruleSet("$.rules.ipv4", r.IPv4, netip.Addr.Is4)
+	k.ruleSet("$.rules.ipv6", r.IPv6, netip.Addr.Is6)
+}
+
+func (k *checker) ruleSet(path string, rules []Rule, family func(netip.Addr) bool) {
+	seen, local := unique[uint32]{}, false
+	for i, r := range rules {
+		at := fmt.Sprintf("%s[%d]", path, i)
+		seen.add(k, at+".priority", "priority", r.Priority)
+		local = local || r.Table.ID == 255
+		for _, p := range []struct {
+			key    string
+			prefix Prefix
+		}{{".from", r.From}, {".to", r.To}} {
+			if p.prefix.IsValid() && !family(p.prefix.Addr()) {
+				k.bad(at+p.key, "%v is outside the rule's family", p.prefix)
+			}
+		}
+		k.ruleAction(at, r)
+	}
+	if !local {
+		k.bad(path, "no rule looks up table local (255): the hypervisor would not hear its own addresses")
+	}
+}
+
+func (k *checker) ruleAction(path string, r Rule) {
+	switch {
+	case r.Action != "":
+		k.oneOf(path+".action", r.Action, "blackhole", "unreachable", "prohibit")
+	case r.Table.ID == 0 && r.Table.Name != "":
+		k.bad(path+".table", "table %q is in no rt_tables file", r.Table.Name)
+	default:
+		k.need(path+".table", r.Table.ID != 0)
+	}
+}

@@ -1,0 +1,137 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+)
+
+func (k *checker) edge(e Edge) {
+	if e.Gateway4.IsValid() && !e.Gateway4.Is4() {
+		k.bad("$.edge.gateway4", "%v is not an IPv4 address", e.Gateway4)
+	}
+	if e.Length4 > 32 {
+		k.bad("$.edge.length4", "%d: want 1 to 32", e.Length4)
+	}
+	k.oneOf("$.edge.arp", e.ARP, "kernel", "responder")
+	for i, a := range e.DHCP.DNS {
+		if !a.Is4() {
+			k.bad(fmt.Sprintf("$.edge.dhcp.dns[%d]", i), "%v is not an IPv4 address", a)
+		}
+	}
+	for i, a := range e.RA.DNS {
+		if !a.Is6() {
+			k.bad(fmt.Sprintf("$.edge.ra.dns[%d]", i), "%v is not an IPv6 address", a)
+		}
+	}
+}
+
+// guests checks each guest and what no two guests may share. Routed prefixes may
+// be shared: that is anycast.
+func (k *checker) guests(c *Config) {
+	names, interfaces := unique[string]{}, unique[string]{}
+	macs, addresses, prefixes := unique[MAC]{}, unique[netip.Addr]{}, unique[netip.Prefix]{}
+	for i, g := range c.Guests {
+		path := fmt.Sprintf("$.guests[%d]", i)
+		k.guest(path, g)
+		if len(g.IPv4) > 0 && !g.Gateway4.IsValid() && !c.Edge.Gateway4.IsValid() {
+			k.bad(path+".ipv4", "neither the guest nor edge has a gateway4")
+		}
+		names.add(k, path+".name", "guest", g.Name)
+		interfaces.add(k, path+".interface", "interface", g.Interface)
+		if !g.MAC.IsZero() {
+			macs.add(k, path+".mac", "MAC", g.MAC)
+		}
+		for j, a := range g.IPv4 {
+			addresses.add(k, fmt.Sprintf("%s.ipv4[%d]", path, j), "address", a.Addr)
+		}
+		for j, p := range g.IPv6 {
+			prefixes.add(k, fmt.Sprintf("%s.ipv6[%d]", path, j), "prefix", p.Prefix)
+		}
+	}
+}
+
+// guest checks one guest by itself.
+func (k *checker) guest(path string, g Guest) {
+	k.need(path+".name", g.Name != "")
+	if len(g.Interface) > 15 || strings.ContainsAny(g.Interface, "/ ") {
+		k.bad(path+".interface", "%q is not an interface name (15 characters at most)", g.Interface)
+	}
+	if g.Gateway4.IsValid() && !g.Gateway4.Is4() {
+		k.bad(path+".gateway4", "%v is not an IPv4 address", g.Gateway4)
+	}
+	for i, a := range g.IPv4 {
+		if !a.Is4() {
+			k.bad(fmt.Sprintf("%s.ipv4[%d]", path, i), "%v is not an IPv4 address", a)
+		}
+	}
+	for i, p := range g.IPv6 {
+		if !p.Addr().Is6() {
+			k.bad(fmt.Sprintf("%s.ipv6[%d]", path, i), "%v is not an IPv6 prefix", p)
+		}
+	}
+	if len(g.IPv6) > 0 && g.MAC.IsZero() {
+		k.bad(path+".mac", "mac is missing: the guest's link-local address follows from it")
+	}
+	for i, p := range g.Routed {
+		if p.Addr().Is4() && len(g.IPv4) == 0 || p.Addr().Is6() && g.MAC.IsZero() {
+			k.bad(fmt.Sprintf("%s.routed[%d]", path, i), "%v: the guest has no address of that family to route it through", p)
+		}
+	}
+	for i, t := range g.Transparent {
+		k.translation(fmt.Sprintf("%s.transparent[%d]", path, i), g, t)
+	}
+}
+
+func (k *checker) translation(path string, g Guest, t Translation) {
+	if !k.need(path+".address", t.Address.IsValid()) || !k.need(path+".to", t.To.IsValid()) {
+		return
+	}
+	if t.Address.Is4() != t.To.Is4() {
+		k.bad(path+".to", "%v and %v are of different families", t.Address, t.To)
+		return
+	}
+	for _, a := range g.IPv4 {
+		if a == t.To {
+			return
+		}
+	}
+	for _, p := range g.IPv6 {
+		if p.Contains(t.To.Addr) {
+			return
+		}
+	}
+	k.bad(path+".to", "%v is not an address of the guest", t.To)
+}
+
+func (k *checker) overlays(c *Config) {
+	names, vnis := unique[string]{}, unique[uint32]{}
+	for i, o := range c.Overlays {
+		path := fmt.Sprintf("$.overlays[%d]", i)
+		if k.need(path+".name", o.Name != "") {
+			names.add(k, path+".name", "overlay", o.Name)
+		}
+		k.need(path+".bridge", o.Bridge != "")
+		if o.VNI == 0 || o.VNI >= 1<<24 {
+			k.bad(path+".vni", "%d: want 1 to 16777215", o.VNI)
+		} else {
+			vnis.add(k, path+".vni", "VNI", o.VNI)
+		}
+		if !o.Local.IsValid() {
+			k.bad(path+".local", "local is missing, and there is no loopback address to take")
+		}
+		for j, p := range o.Peers {
+			if o.Local.IsValid() && p.Is4() != o.Local.Is4() {
+				k.bad(fmt.Sprintf("%s.peers[%d]", path, j), "%v and local %v are of different families", p, o.Local)
+			}
+		}
+	}
+}
+
+func (k *checker) wall(w Wall) {
+	for i, open := range w.Open {
+		if _, _, err := ParsePort(open); err != nil {
+			k.bad(fmt.Sprintf("$.wall.open[%d]", i), "%v", err)
+		}
+	}
+}

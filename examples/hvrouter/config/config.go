@@ -1,0 +1,220 @@
+package config
+
+// Config is the whole file. [Parse] fills every default, so that a reader never
+// asks "was it given".
+type Config struct {
+	// RouterID is the BGP identifier, an IPv4 address. Required.
+	RouterID Addr `yaml:"router-id" json:"router-id"`
+	// AS is the autonomous system of this hypervisor. Required.
+	AS uint32 `yaml:"as" json:"as"`
+	// API is the unix socket that `hvrouter show` talks to. Default
+	// /run/hvrouter/api.sock.
+	API string `yaml:"api,omitempty" json:"api,omitempty"`
+	// Log is the least level that is written to standard error: debug, info, warn
+	// or error. Default info.
+	Log string `yaml:"log,omitempty" json:"log,omitempty"`
+
+	Loopback  Loopback  `yaml:"loopback,omitempty" json:"loopback,omitzero"`
+	BFD       BFD       `yaml:"bfd,omitempty" json:"bfd"`
+	BGP       BGP       `yaml:"bgp,omitempty" json:"bgp"`
+	Domains   []Domain  `yaml:"domains" json:"domains"`
+	LocalOut  *LocalOut `yaml:"local-out,omitempty" json:"local-out,omitempty"`
+	Rules     *Rules    `yaml:"rules,omitempty" json:"rules,omitempty"`
+	Edge      Edge      `yaml:"edge,omitempty" json:"edge"`
+	Guests    []Guest   `yaml:"guests,omitempty" json:"guests,omitempty"`
+	Inventory Inventory `yaml:"inventory,omitempty" json:"inventory,omitzero"`
+	Overlays  []Overlay `yaml:"overlays,omitempty" json:"overlays,omitempty"`
+	Wall      Wall      `yaml:"wall,omitempty" json:"wall"`
+}
+
+// Loopback is the hypervisor's own address, reachable over both fabrics.
+type Loopback struct {
+	// Interface carries the address. It must exist; it is brought up.
+	Interface string `yaml:"interface" json:"interface"`
+	// Address is a /32 or /128. It is announced in every domain that says
+	// loopback: true, and is the source of what the hypervisor sends itself.
+	Address InterfacePrefix `yaml:"address" json:"address"`
+}
+
+// BFD holds for every session that does not say bfd: off.
+type BFD struct {
+	// Interval between packets, sent and expected. Default 100ms.
+	Interval Duration `yaml:"interval,omitempty" json:"interval"`
+	// Multiplier: packets that may go missing, 1 to 255. Default 5.
+	Multiplier uint8 `yaml:"multiplier,omitempty" json:"multiplier"`
+	// Process says where the sessions live: separate (default) in a process of
+	// their own that outlives the daemon, in-process, or off.
+	Process string `yaml:"process,omitempty" json:"process"`
+	// Socket of the separate process. Default: the API socket's path with .bfd
+	// appended.
+	Socket string `yaml:"socket,omitempty" json:"socket"`
+	// Realtime scheduling of the sessions' thread: auto (default: when permitted),
+	// on (refuse to run without) or off.
+	Realtime string `yaml:"realtime,omitempty" json:"realtime"`
+}
+
+// BGP holds for every session.
+type BGP struct {
+	// Port dialled and listened on. Default 179.
+	Port uint16 `yaml:"port,omitempty" json:"port"`
+	// HoldTime proposed in OPEN, 0 or at least 3s. Default 90s.
+	HoldTime Duration `yaml:"hold-time,omitempty" json:"hold-time"`
+	// ConnectRetry between attempts to connect. Default 1s.
+	ConnectRetry Duration `yaml:"connect-retry,omitempty" json:"connect-retry"`
+	// TTLSecurity is GTSM, RFC 5082, both ways. Default true.
+	TTLSecurity bool `yaml:"ttl-security" json:"ttl-security"`
+	// MD5 is the key of RFC 2385; empty is none.
+	MD5 string `yaml:"md5,omitempty" json:"-"`
+	// AddPath is RFC 7911 reception, so that anycast shows all its copies. Default
+	// true.
+	AddPath bool `yaml:"add-path" json:"add-path"`
+	// Multipath is the most gateways a route gets. Default 16.
+	Multipath int `yaml:"multipath,omitempty" json:"multipath"`
+
+	GracefulRestart GracefulRestart `yaml:"graceful-restart,omitempty" json:"graceful-restart"`
+}
+
+// GracefulRestart is RFC 4724 and RFC 9494.
+type GracefulRestart struct {
+	// Off turns graceful restart off.
+	Off bool `yaml:"off,omitempty" json:"off,omitempty"`
+	// Time that peers keep our routes while we are away. Default 120s, at most
+	// 4095s.
+	Time Duration `yaml:"time,omitempty" json:"time"`
+	// Deferral is the longest wait for the peers' End-of-RIB before the kernel is
+	// brought in line after a restart. Default 30s.
+	Deferral Duration `yaml:"deferral,omitempty" json:"deferral"`
+	// LongLived is the stale time of RFC 9494. Default 0: off.
+	LongLived Duration `yaml:"long-lived,omitempty" json:"long-lived"`
+}
+
+// Domain is one routing domain: a table, the reflectors that fill it and what we
+// put into it. Domains never exchange routes, except through [LocalOut].
+type Domain struct {
+	Name string `yaml:"name" json:"name"`
+	// Table of IPv4 and IPv6. Required, and of no other domain.
+	Table Table `yaml:"table" json:"table"`
+	// Guests tells that guests' routes belong to this domain. Exactly one domain
+	// has it if there are guests; its table is the one that everything without a
+	// rule of its own ends in.
+	Guests bool `yaml:"guests,omitempty" json:"guests,omitempty"`
+	// Loopback announces the loopback address here and makes it the source
+	// address of the domain's routes.
+	Loopback bool `yaml:"loopback,omitempty" json:"loopback,omitempty"`
+	// Metric of the routes that BGP brings. Default 32; it must lose against the
+	// guests' 10.
+	Metric uint32 `yaml:"metric,omitempty" json:"metric"`
+	// LastResort is what ends a lookup that nothing matched: blackhole (default),
+	// unreachable, prohibit or none.
+	LastResort string `yaml:"last-resort,omitempty" json:"last-resort"`
+	// Unreachable prefixes answer "host unreachable" where nothing more specific
+	// is known, so that no packet and no ARP reply for an address that nobody has
+	// follows the default route.
+	Unreachable []Prefix `yaml:"unreachable,omitempty" json:"unreachable,omitempty"`
+	// Learn tells that routes which others put into the table are announced.
+	// Default true; "off" is written learn: false.
+	Learn *bool `yaml:"learn,omitempty" json:"learn,omitempty"`
+	// Spread makes a prefix that is both local and remote one ECMP route of both
+	// (anycast); by default local wins.
+	Spread bool `yaml:"spread,omitempty" json:"spread,omitempty"`
+	// Interfaces of the domain besides those of its sessions; rules are made for
+	// them too.
+	Interfaces []string `yaml:"interfaces,omitempty" json:"interfaces,omitempty"`
+	// Reflectors: one BGP session each.
+	Reflectors []Reflector `yaml:"reflectors,omitempty" json:"reflectors"`
+}
+
+// Learns tells whether foreign routes in the table are announced.
+func (d Domain) Learns() bool { return d.Learn == nil || *d.Learn }
+
+// Reflector is one BGP session, bound to one interface of one fabric.
+type Reflector struct {
+	// Name in listings. Default: the peer's address.
+	Name string `yaml:"name,omitempty" json:"name,omitempty"`
+	// Fabric is a label; sessions of one fabric fail together. Default: the
+	// interface.
+	Fabric    string `yaml:"fabric,omitempty" json:"fabric"`
+	Interface string `yaml:"interface" json:"interface"`
+	// Local is our address on the interface and the next hop that we announce.
+	Local Addr `yaml:"local" json:"local"`
+	Peer  Addr `yaml:"peer" json:"peer"`
+	// AS of the peer. Default: our own (iBGP).
+	AS uint32 `yaml:"as,omitempty" json:"as"`
+	// Families carried. Default: the family of the peer's address.
+	Families []Family `yaml:"families,omitempty" json:"families"`
+	// NextHop6 is the next hop for IPv6 routes on a session over IPv4. Required
+	// there, ignored elsewhere.
+	NextHop6 Addr `yaml:"next-hop6,omitempty" json:"next-hop6,omitzero"`
+	// BFD off leaves the session without; anything else follows the file's bfd.
+	BFD string `yaml:"bfd,omitempty" json:"bfd,omitempty"`
+	// MD5 overrides the file's key.
+	MD5 string `yaml:"md5,omitempty" json:"-"`
+}
+
+// LocalOut is the table for packets that the hypervisor itself sends: everything
+// of the named domains plus the guests that live here.
+type LocalOut struct {
+	Table Table `yaml:"table" json:"table"`
+	// Domains whose whole table is copied.
+	Domains []string `yaml:"domains" json:"domains"`
+	// LastResort as in [Domain]. Default unreachable.
+	LastResort string `yaml:"last-resort,omitempty" json:"last-resort"`
+}
+
+// Rules replaces the generated set. Priorities must be unique in a family, and
+// must keep a rule for table local (255), or the hypervisor stops hearing its own
+// addresses.
+type Rules struct {
+	IPv4 []Rule `yaml:"ipv4" json:"ipv4"`
+	IPv6 []Rule `yaml:"ipv6" json:"ipv6"`
+}
+
+// Rule is one policy rule.
+type Rule struct {
+	Priority uint32 `yaml:"priority" json:"priority"`
+	IIF      string `yaml:"iif,omitempty" json:"iif,omitempty"`
+	From     Prefix `yaml:"from,omitempty" json:"from,omitzero"`
+	To       Prefix `yaml:"to,omitempty" json:"to,omitzero"`
+	Mark     uint32 `yaml:"mark,omitempty" json:"mark,omitempty"`
+	Mask     uint32 `yaml:"mask,omitempty" json:"mask,omitempty"`
+	// Table to look up; for action blackhole, unreachable and prohibit it stays
+	// empty.
+	Table  Table  `yaml:"table,omitempty" json:"table,omitzero"`
+	Action string `yaml:"action,omitempty" json:"action,omitempty"`
+}
+
+// Wall is what stands between guests and us.
+type Wall struct {
+	// Off leaves nftables and rp_filter alone.
+	Off bool `yaml:"off,omitempty" json:"off,omitempty"`
+	// Table is the name of our nftables table (family inet). Default hvrouter.
+	Table string `yaml:"table,omitempty" json:"table"`
+	// Open lists what guests may send to the hypervisor besides ICMP, ARP, ND and
+	// DHCP: "udp 53", "tcp 80".
+	Open []string `yaml:"open,omitempty" json:"open,omitempty"`
+	// LogRate is the most dropped packets a second that are logged. Default 0: no
+	// logging.
+	LogRate uint32 `yaml:"log-rate,omitempty" json:"log-rate,omitempty"`
+}
+
+// Overlay is one VXLAN segment with a bridge.
+type Overlay struct {
+	// Name of the VXLAN device.
+	Name string `yaml:"name" json:"name"`
+	VNI  uint32 `yaml:"vni" json:"vni"`
+	// Port is the UDP destination port. Default 4789.
+	Port uint16 `yaml:"port,omitempty" json:"port"`
+	// Bridge that joins the device and the members; it is made if it is missing.
+	Bridge string `yaml:"bridge" json:"bridge"`
+	// Members are the guests' interfaces on this segment.
+	Members []string `yaml:"members,omitempty" json:"members,omitempty"`
+	// Local is the VTEP. Default: the loopback address.
+	Local Addr `yaml:"local,omitempty" json:"local,omitzero"`
+	// Peers is a fixed flood list.
+	Peers []Addr `yaml:"peers,omitempty" json:"peers,omitempty"`
+	// VTEPs makes the flood list follow BGP: every host route inside this prefix
+	// that a domain has learned is a peer.
+	VTEPs Prefix `yaml:"vteps,omitempty" json:"vteps,omitzero"`
+	// MTU of device and bridge. Default 1500, which needs 1550 on the fabrics.
+	MTU uint32 `yaml:"mtu,omitempty" json:"mtu"`
+}

@@ -1,0 +1,92 @@
+package config
+
+import (
+	"cmp"
+	"time"
+)
+
+// fill puts every default in its place. Values that are on by default and can be
+// turned off were set before decoding.
+func (c *Config) fill() {
+	def(&c.API, "/run/hvrouter/api.sock")
+	def(&c.Log, "info")
+	c.BFD.fill(c.API)
+	c.BGP.fill()
+	for i := range c.Domains {
+		c.Domains[i].fill(c.AS)
+	}
+	if c.LocalOut != nil {
+		def(&c.LocalOut.LastResort, "unreachable")
+	}
+	c.Edge.fill()
+	for i := range c.Guests {
+		c.Guests[i].fill()
+	}
+	def(&c.Inventory.State, c.API+".guests")
+	for i := range c.Overlays {
+		c.Overlays[i].fill(c.Loopback)
+	}
+	def(&c.Wall.Table, "hvrouter")
+}
+
+func (b *BFD) fill(api string) {
+	// 100 ms x 5 is what the published design runs in production: half a second,
+	// and four packets may be lost in a burst.
+	defDuration(&b.Interval, 100*time.Millisecond)
+	def(&b.Multiplier, 5)
+	def(&b.Process, "separate")
+	def(&b.Socket, api+".bfd")
+	def(&b.Realtime, "auto")
+}
+
+func (b *BGP) fill() {
+	def(&b.Port, 179)
+	defDuration(&b.HoldTime, 90*time.Second)
+	defDuration(&b.ConnectRetry, time.Second)
+	def(&b.Multipath, 16)
+	defDuration(&b.GracefulRestart.Time, 120*time.Second)
+	defDuration(&b.GracefulRestart.Deferral, 30*time.Second)
+}
+
+func (d *Domain) fill(as uint32) {
+	def(&d.Metric, 32)
+	def(&d.LastResort, "blackhole")
+	for i := range d.Reflectors {
+		r := &d.Reflectors[i]
+		def(&r.Name, r.Peer.String())
+		def(&r.Fabric, r.Interface)
+		def(&r.AS, as)
+		if len(r.Families) == 0 && r.Peer.IsValid() {
+			r.Families = []Family{FamilyOf(r.Peer.Addr)}
+		}
+	}
+}
+
+func (e *Edge) fill() {
+	def(&e.Length4, 24)
+	def(&e.Metric, 10)
+	def(&e.ARP, "kernel")
+	defDuration(&e.RA.Interval, 600*time.Second)
+	defDuration(&e.DHCP.Lease, time.Hour)
+}
+
+func (g *Guest) fill() {
+	def(&g.Interface, g.Name)
+	def(&g.LocalPref, 100)
+}
+
+func (o *Overlay) fill(loopback Loopback) {
+	def(&o.Port, 4789)
+	def(&o.MTU, 1500)
+	if !o.Local.IsValid() {
+		o.Local.Addr = loopback.Address.Addr()
+	}
+}
+
+func def[T comparable](field *T, value T) { *field = cmp.Or(*field, value) }
+
+func defDuration(field *Duration, value time.Duration) {
+	if field.Duration == 0 {
+		field.Duration = value
+	}
+}

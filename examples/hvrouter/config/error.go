@@ -1,0 +1,82 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/token"
+)
+
+// Error is one mistake in a file. Line and Column count from 1; both are 0 when
+// the mistake has no place, such as an empty file.
+type Error struct {
+	File         string
+	Line, Column int
+	Msg          string
+}
+
+// Error gives "file:line:column: message", the form that editors jump to.
+func (e *Error) Error() string {
+	return fmt.Sprintf("%s:%d:%d: %s", e.File, e.Line, e.Column, e.Msg)
+}
+
+// Errors is every mistake found in one file, in the order of the file. It is
+// never empty when it is returned as an error.
+type Errors []*Error
+
+// Error gives one mistake a line.
+func (es Errors) Error() string {
+	lines := make([]string, len(es))
+	for i, e := range es {
+		lines[i] = e.Error()
+	}
+	return strings.Join(lines, "\n")
+}
+
+func (es Errors) sorted(file string) Errors {
+	for _, e := range es {
+		e.File = file
+	}
+	slices.SortStableFunc(es, func(a, b *Error) int {
+		if a.Line != b.Line {
+			return a.Line - b.Line
+		}
+		return a.Column - b.Column
+	})
+	return es
+}
+
+// at makes an error that points at a node.
+func at(node ast.Node, format string, args ...any) *Error {
+	e := &Error{Msg: fmt.Sprintf(format, args...)}
+	if node != nil {
+		e.place(node.GetToken())
+	}
+	return e
+}
+
+func (e *Error) place(t *token.Token) {
+	if t != nil && t.Position != nil {
+		e.Line, e.Column = t.Position.Line, t.Position.Column
+	}
+}
+
+// fromYAML gives a decoder's error our form. The decoder knows the token for all
+// of its own errors, and our scalar types make theirs with [at].
+func fromYAML(err error) *Error {
+	var own *Error
+	if errors.As(err, &own) {
+		return own
+	}
+	e := &Error{Msg: err.Error()}
+	var y yaml.Error
+	if errors.As(err, &y) {
+		e.Msg = y.GetMessage()
+		e.place(y.GetToken())
+	}
+	return e
+}

@@ -1,0 +1,91 @@
+package config
+
+// Edge is what all guest interfaces have in common.
+type Edge struct {
+	// Gateway4 is the address that guests use as their gateway, /32 scope link on
+	// each guest interface.
+	Gateway4 Addr `yaml:"gateway4,omitempty" json:"gateway4,omitzero"`
+	// Length4 is the prefix length that guests believe in, for DHCP. Default 24.
+	Length4 uint8 `yaml:"length4,omitempty" json:"length4"`
+	// MAC of the gateway, the same on every hypervisor. Empty leaves each
+	// interface's own.
+	MAC MAC `yaml:"mac,omitempty" json:"mac,omitzero"`
+	// Metric of guests' routes. Default 10.
+	Metric uint32 `yaml:"metric,omitempty" json:"metric"`
+	// ARP says who answers for remote guests: kernel (default: proxy_arp) or
+	// responder.
+	ARP  string `yaml:"arp,omitempty" json:"arp"`
+	RA   RA     `yaml:"ra,omitempty" json:"ra"`
+	DHCP DHCP   `yaml:"dhcp,omitempty" json:"dhcp,omitzero"`
+}
+
+// RA is router advertisement to guests, RFC 4861.
+type RA struct {
+	Off bool `yaml:"off,omitempty" json:"off,omitempty"`
+	// Interval is MaxRtrAdvInterval. Default 600s.
+	Interval Duration `yaml:"interval,omitempty" json:"interval"`
+	// MTU announced; 0 announces none.
+	MTU uint32 `yaml:"mtu,omitempty" json:"mtu,omitempty"`
+	// DNS servers (RDNSS) and search domains (DNSSL), RFC 8106.
+	DNS    []Addr   `yaml:"dns,omitempty" json:"dns,omitempty"`
+	Search []string `yaml:"search,omitempty" json:"search,omitempty"`
+}
+
+// DHCP is the DHCPv4 server on guest interfaces.
+type DHCP struct {
+	// On starts it. Default off.
+	On bool `yaml:"on,omitempty" json:"on,omitempty"`
+	// Lease time. Default 1h.
+	Lease Duration `yaml:"lease,omitempty" json:"lease"`
+	// Host gives guests a /32 with classless routes (RFC 3442) instead of the
+	// shared subnet.
+	Host bool `yaml:"host,omitempty" json:"host,omitempty"`
+	// DNS servers handed out.
+	DNS []Addr `yaml:"dns,omitempty" json:"dns,omitempty"`
+}
+
+// Guest is one virtual machine's interface and what is allocated to it. The first
+// IPv4 and IPv6 entries are the guest's own; routed prefixes go through them.
+type Guest struct {
+	// Name is unique. Required.
+	Name string `yaml:"name" json:"name"`
+	// Interface is the host's side: a tap or veth. Default: the name.
+	Interface string `yaml:"interface,omitempty" json:"interface"`
+	// MAC of the guest; its link-local address follows from it (EUI-64). Required
+	// if the guest has IPv6.
+	MAC MAC `yaml:"mac,omitempty" json:"mac,omitzero"`
+	// IPv4 addresses on the guest's interface.
+	IPv4 []Addr `yaml:"ipv4,omitempty" json:"ipv4,omitempty"`
+	// IPv6 prefixes on the guest's link: /64 by router advertisement, /128 by NDP
+	// proxy.
+	IPv6 []Prefix `yaml:"ipv6,omitempty" json:"ipv6,omitempty"`
+	// Routed prefixes go through the guest's first address: additional addresses,
+	// anycast, whole subnets.
+	Routed []Prefix `yaml:"routed,omitempty" json:"routed,omitempty"`
+	// Transparent addresses are translated to one of the guest's own.
+	Transparent []Translation `yaml:"transparent,omitempty" json:"transparent,omitempty"`
+	// Gateway4 overrides the edge's.
+	Gateway4 Addr `yaml:"gateway4,omitempty" json:"gateway4,omitzero"`
+	// LocalPref of the guest's routes. Default 100; the target of a migration
+	// announces more than the source.
+	LocalPref uint32 `yaml:"local-pref,omitempty" json:"local-pref"`
+	// Down keeps the guest in the inventory without announcing it.
+	Down bool `yaml:"down,omitempty" json:"down,omitempty"`
+}
+
+// Translation is a transparent address: packets to Address reach the guest as To.
+type Translation struct {
+	Address Addr `yaml:"address" json:"address"`
+	To      Addr `yaml:"to" json:"to"`
+}
+
+// Inventory is where guests come from besides the file itself.
+type Inventory struct {
+	// Directory of *.yaml and *.json files, each with one guest or a list; read at
+	// start and whenever it changes.
+	Directory string `yaml:"directory,omitempty" json:"directory,omitempty"`
+	// State is the file that keeps guests added over the API, so that they are
+	// there again after a restart. Default: the API socket's path with .guests
+	// appended; "none" keeps nothing.
+	State string `yaml:"state,omitempty" json:"state,omitempty"`
+}
