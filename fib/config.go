@@ -1,0 +1,116 @@
+package fib
+
+import (
+	"fmt"
+	"time"
+)
+
+// Numbers that hyperfib uses unless a [Config] says otherwise.
+const (
+	// DefaultProtocol is the rtm_protocol of routes, rules (FRA_PROTOCOL) and
+	// next-hop objects that this package owns. 201 is not taken in
+	// iproute2's rt_protos.
+	DefaultProtocol = 201
+	// DefaultScaffoldProtocol is the rtm_protocol of routes with Scaffold set.
+	DefaultScaffoldProtocol = 202
+	// DefaultNextHopBase is the first next-hop object id of the owned range:
+	// "HF" in the upper half.
+	DefaultNextHopBase = 0x48460000
+	// DefaultNextHopCount is how many ids the owned range has.
+	DefaultNextHopCount = 1 << 20
+)
+
+// Config says what a [FIB] works on. It is passed by value and checked once, in
+// [Open]. The zero value is complete.
+type Config struct {
+	// NetNS is the path of the network namespace, for example
+	// "/run/netns/red". "" is the namespace of the process.
+	NetNS string
+
+	// Protocol is the rtm_protocol, FRA_PROTOCOL and nh_protocol of what this
+	// FIB owns. 0 is DefaultProtocol. Everything in the kernel that carries it
+	// counts as ours.
+	Protocol uint8
+	// ScaffoldProtocol is the rtm_protocol of scaffold routes (see
+	// [Route.Scaffold]). 0 is DefaultScaffoldProtocol.
+	ScaffoldProtocol uint8
+
+	// Tables limits ownership of routes to these tables. nil is every table.
+	// Routes of our protocol in other tables are left alone, and SetRoute into
+	// another table fails.
+	Tables []uint32
+
+	// NextHopBase and NextHopCount are the owned range of next-hop object
+	// ids. 0 is DefaultNextHopBase and DefaultNextHopCount.
+	NextHopBase, NextHopCount uint32
+	// Classic keeps ECMP routes as RTA_MULTIPATH in every route instead of by
+	// next-hop group. It is implied when the kernel has no next-hop objects
+	// (before Linux 5.3).
+	Classic bool
+
+	// OnForeign says what happens when somebody else's route sits under the
+	// key of a desired one. The zero value is ForeignRefuse.
+	OnForeign ForeignPolicy
+
+	// DryRun reads the kernel and computes differences, but writes nothing;
+	// see [FIB.Diff].
+	DryRun bool
+
+	// Audit is how often sysctls are compared in full, for changes that the
+	// kernel does not tell about. 0 is 5 s, negative is never.
+	Audit time.Duration
+
+	// BatchMessages bounds the netlink messages in one sendmsg(2). 0 is 200:
+	// the kernel's default receive buffer holds 256 error replies, and RTNL is
+	// taken and released for each message anyway.
+	BatchMessages int
+}
+
+// ForeignPolicy is what to do about a route of another protocol under the key
+// of a desired route. IPv4's NLM_F_REPLACE would take such a route over without
+// a word.
+//
+// A foreign route that replaces one of ours later on is another matter: that is
+// a foreign change of our route, which is always repaired.
+type ForeignPolicy uint8
+
+const (
+	// ForeignRefuse leaves the foreign route, reports an [Error] with
+	// [ErrForeign], and does not try again until the route is set again.
+	ForeignRefuse ForeignPolicy = iota
+	// ForeignWait leaves the foreign route, reports [ErrForeign], and writes
+	// ours when the foreign one is gone.
+	ForeignWait
+	// ForeignTake replaces the foreign route and reports an event.
+	ForeignTake
+)
+
+func (c Config) withDefaults() (Config, error) {
+	c.Protocol = or(c.Protocol, DefaultProtocol)
+	c.ScaffoldProtocol = or(c.ScaffoldProtocol, DefaultScaffoldProtocol)
+	c.NextHopBase = or(c.NextHopBase, DefaultNextHopBase)
+	c.NextHopCount = or(c.NextHopCount, DefaultNextHopCount)
+	c.Audit = or(c.Audit, 5*time.Second)
+	c.BatchMessages = or(c.BatchMessages, 200)
+	switch {
+	case c.Protocol == c.ScaffoldProtocol:
+		return c, fmt.Errorf("fib: Protocol and ScaffoldProtocol are both %d", c.Protocol)
+	case c.Protocol <= protoStatic || c.ScaffoldProtocol <= protoStatic:
+		return c, fmt.Errorf("fib: protocols up to %d belong to the kernel and the administrator", protoStatic)
+	case c.NextHopBase+c.NextHopCount < c.NextHopBase:
+		return c, fmt.Errorf("fib: next-hop ids from %#x overflow", c.NextHopBase)
+	case c.BatchMessages < 0:
+		return c, fmt.Errorf("fib: BatchMessages is negative")
+	case c.OnForeign > ForeignTake:
+		return c, fmt.Errorf("fib: unknown ForeignPolicy %d", c.OnForeign)
+	}
+	return c, nil
+}
+
+func or[T comparable](v, otherwise T) T {
+	var zero T
+	if v == zero {
+		return otherwise
+	}
+	return v
+}

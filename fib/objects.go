@@ -1,0 +1,74 @@
+package fib
+
+import (
+	"net"
+	"net/netip"
+)
+
+// Address is a desired address of an interface. It is comparable; Link and
+// Prefix are the key.
+type Address struct {
+	// Link is the interface index.
+	Link int
+	// Prefix is the address with its prefix length, host bits kept.
+	Prefix netip.Prefix
+	// Scope is universe if zero (IPv4: link for fe80::/10 and host for
+	// loopback are the kernel's own choice in IPv6).
+	Scope Scope
+	// NoPrefixRoute keeps the kernel from adding the connected route.
+	NoPrefixRoute bool
+	// NoDAD skips duplicate address detection, IPv6 only.
+	NoDAD bool
+}
+
+// Neighbor is a desired permanent entry of the neighbour table, or a proxy
+// entry. It is comparable; Link, Addr and Proxy are the key.
+type Neighbor struct {
+	// Link is the interface index.
+	Link int
+	Addr netip.Addr
+	// MAC is the link-layer address; not used by a proxy entry.
+	MAC [6]byte
+	// Proxy answers for Addr on Link (NTF_PROXY).
+	Proxy bool
+}
+
+// Sysctl is a desired value below /proc/sys, as seen from the namespace.
+type Sysctl struct {
+	// Path is relative to /proc/sys with slashes: an interface name may hold
+	// dots. For example "net/ipv4/conf/eth0.90/forwarding".
+	Path string
+	// Value is what the file shall hold, without newline.
+	Value string
+}
+
+// Link is the state of an interface as the kernel last told it.
+type Link struct {
+	Index  int
+	Name   string
+	MAC    [6]byte
+	MTU    int
+	Master int // index of the bridge or VRF it belongs to; 0 none
+	// AdminUp is IFF_UP; Carrier is IFF_LOWER_UP.
+	AdminUp, Carrier bool
+}
+
+// Up reports whether packets can leave through the link.
+func (l Link) Up() bool { return l.AdminUp && l.Carrier }
+
+// HardwareAddr returns MAC as package net has it.
+func (l Link) HardwareAddr() net.HardwareAddr { return net.HardwareAddr(l.MAC[:]) }
+
+// NextHopObject is a next-hop object of ours in the kernel, of use for somebody
+// who must be able to remove a dead path without this process: see
+// [FIB.NextHops].
+type NextHopObject struct {
+	ID      uint32
+	Gateway netip.Addr
+	Link    int
+	// Groups are the ids of the groups that have the object as a member, and
+	// for each the ids of the other members. An object may be deleted only if
+	// every group keeps at least one member that is alive: the kernel removes
+	// an empty group with all its routes.
+	Groups map[uint32][]uint32
+}

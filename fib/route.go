@@ -1,0 +1,145 @@
+package fib
+
+import (
+	"fmt"
+	"net/netip"
+)
+
+// RouteKey is what makes a route unique in the kernel. It is comparable.
+type RouteKey struct {
+	// Table is the routing table id, 1 to 2^32-1. 0 is the main table (254).
+	Table uint32
+	// Prefix is the destination; its host bits must be zero. Its address
+	// decides the family.
+	Prefix netip.Prefix
+	// TOS is rtm_tos, IPv4 only.
+	TOS uint8
+	// Metric is RTA_PRIORITY; lower wins. IPv6 has no metric 0: the kernel,
+	// and SetRoute, make 1024 of it.
+	Metric uint32
+}
+
+// RouteType is rtm_type.
+type RouteType uint8
+
+// Route types (linux/rtnetlink.h). The zero value of [Route.Type] is Unicast.
+const (
+	Unicast     RouteType = 1
+	Local       RouteType = 2
+	Broadcast   RouteType = 3
+	Anycast     RouteType = 4
+	Multicast   RouteType = 5
+	Blackhole   RouteType = 6
+	Unreachable RouteType = 7
+	Prohibit    RouteType = 8
+	Throw       RouteType = 9
+)
+
+// Scope is rtm_scope, IPv4 only.
+type Scope uint8
+
+// Route scopes. ScopeAuto is what iproute2 chooses: link for a unicast route
+// without gateway, host for a local one, universe for everything else.
+const (
+	ScopeAuto     Scope = 0
+	ScopeUniverse Scope = 1 // 0 in the kernel
+	ScopeSite     Scope = 200
+	ScopeLink     Scope = 253
+	ScopeHost     Scope = 254
+	ScopeNowhere  Scope = 255
+)
+
+// NextHop is one leg of a unicast route. It is comparable.
+type NextHop struct {
+	// Gateway is where packets go next. The zero Addr is "directly connected
+	// to Link". A gateway of the other family than the route is sent as
+	// RTA_VIA (RFC 5549 style, IPv4 over IPv6 only).
+	Gateway netip.Addr
+	// Link is the interface index; 0 lets the kernel find it from Gateway
+	// (then the route is never held back for a link that is down).
+	Link int
+	// Weight is the share of this leg among the route's legs, 1 to 256. 0 is 1.
+	Weight uint16
+	// OnLink says that Gateway is reached over Link although no connected
+	// prefix says so (RTNH_F_ONLINK).
+	OnLink bool
+}
+
+// Route is a desired route. Two calls of SetRoute with equal keys replace each
+// other; the writer coalesces.
+type Route struct {
+	RouteKey
+	// Type is Unicast if zero. Types other than Unicast, Local, Broadcast,
+	// Anycast and Multicast have no next hops.
+	Type RouteType
+	// NextHops are the legs, in any order; duplicates are merged. One leg is
+	// written as a plain route, several as a next-hop group (or as
+	// RTA_MULTIPATH, see Classic). SetRoute does not keep the slice.
+	NextHops []NextHop
+	// PrefSrc is the preferred source address. The zero Addr is none.
+	PrefSrc netip.Addr
+	// Scope is chosen as iproute2 does if zero.
+	Scope Scope
+	// MTU and AdvMSS are route metrics in octets. 0 is none.
+	MTU, AdvMSS uint32
+	// Scaffold marks a route that must outlive everything: it is written with
+	// the scaffold protocol number, so that whoever removes all routes of
+	// Protocol leaves it.
+	Scaffold bool
+	// Classic asks for RTA_MULTIPATH instead of a next-hop group.
+	Classic bool
+}
+
+// RouteState says how far a desired route has come.
+type RouteState uint8
+
+const (
+	// RoutePending is not written yet.
+	RoutePending RouteState = iota
+	// RouteInstalled is in the kernel as desired.
+	RouteInstalled
+	// RouteHeld waits for a link that is down, absent or without carrier.
+	RouteHeld
+	// RouteFailed was refused by the kernel; it is tried again with back-off.
+	RouteFailed
+	// RouteForeign yields to somebody else's route under the same key.
+	RouteForeign
+	// RouteStale is ours in the kernel, not desired, and waits for Sweep.
+	RouteStale
+)
+
+func (s RouteState) String() string {
+	return [...]string{"pending", "installed", "held", "failed", "foreign", "stale"}[s]
+}
+
+// RouteStatus is one row of [FIB.Routes].
+type RouteStatus struct {
+	Route // as desired; for RouteStale as it is in the kernel
+	State RouteState
+	// NextHopID is the next-hop object or group that the kernel's route uses,
+	// 0 if none.
+	NextHopID uint32
+	// Err is why State is RouteFailed or RouteForeign.
+	Err error
+}
+
+func (t RouteType) String() string {
+	names := [...]string{"unspec", "unicast", "local", "broadcast", "anycast", "multicast",
+		"blackhole", "unreachable", "prohibit", "throw"}
+	if int(t) < len(names) {
+		return names[t]
+	}
+	return fmt.Sprintf("type %d", uint8(t))
+}
+
+// String formats the key as `203.0.113.1/32 table 90 metric 10`.
+func (k RouteKey) String() string {
+	s := fmt.Sprintf("%v table %d", k.Prefix, k.Table)
+	if k.TOS != 0 {
+		s += fmt.Sprintf(" tos %#x", k.TOS)
+	}
+	if k.Metric != 0 {
+		s += fmt.Sprintf(" metric %d", k.Metric)
+	}
+	return s
+}
