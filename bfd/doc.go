@@ -1,0 +1,2 @@
+// Package bfd is Bidirectional Forwarding Detection: RFC 5880, 5881 and 5883.
+package bfd

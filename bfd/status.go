@@ -1,0 +1,62 @@
+package bfd
+
+import "time"
+
+// Status is a copy of what a session knows at one moment.
+type Status struct {
+	Key
+	State       State
+	RemoteState State
+	Diag        Diag   // why we last left Up or Init, as we tell the remote system
+	RemoteDiag  Diag   // what the remote system last told us
+	Reason      Reason // why State was entered
+	RemoteC     bool   // Control Plane Independent bit of the last packet received
+
+	Discr, RemoteDiscr uint32 // discriminators; RemoteDiscr is 0 while unknown
+
+	DesiredMinTx  time.Duration // as configured
+	RequiredMinRx time.Duration // as configured
+	Multiplier    uint8         // as configured
+
+	RemoteMinTx      time.Duration // remote Desired Min TX Interval
+	RemoteMinRx      time.Duration // remote Required Min RX Interval
+	RemoteMultiplier uint8
+
+	TxInterval time.Duration // negotiated, before jitter; 0: nothing periodic is sent
+	DetectTime time.Duration // a session Up that hears nothing for so long goes Down; 0: not watched
+
+	Since    time.Time // when State was entered
+	Downs    uint64    // how often the session left Up
+	Sent     uint64    // packets sent
+	Received uint64    // packets accepted
+	Refused  uint64    // packets that reached the session and failed its checks
+}
+
+// Event says that a session changed state. Events of one session that a reader
+// has not fetched yet are folded into the latest, except that a Down between two
+// Ups is never hidden: the reader gets it before the second Up.
+type Event struct {
+	Key
+	State      State
+	Diag       Diag   // our diagnostic
+	RemoteDiag Diag   // the remote system's
+	Reason     Reason // why State was entered
+	// RemoteC is the remote system's Control Plane Independent bit: its BFD does
+	// not share fate with its control plane (RFC 5882, Section 4.3).
+	RemoteC bool
+	Time    time.Time // when it happened, to the nanosecond
+	Downs   uint64    // how often the session left Up so far
+	// Removed is true of the last event of a session: it no longer exists.
+	Removed bool
+	// Failover reports what became of the session's next-hop objects. Such an
+	// event repeats the state and comes after the Down that caused it.
+	Failover []FailoverResult
+}
+
+// FailoverResult is the fate of one next-hop object after its session went Down.
+type FailoverResult struct {
+	ID      uint32
+	Deleted bool
+	Err     string        // why it was left alone; empty if Deleted
+	Took    time.Duration // from the Down to the kernel's answer
+}

@@ -1,0 +1,158 @@
+package bfd
+
+import (
+	"context"
+	"sync"
+)
+
+// board keeps the latest event of every session and hands it to watchers. It is
+// where the bound on memory lies: an event per session and watcher, however slow
+// the watcher. It is safe for concurrent use.
+type board struct {
+	mu       sync.Mutex
+	last     map[Key]Event
+	watchers map[*Watcher]struct{}
+	closed   bool
+}
+
+// pending is what a watcher has not yet been told about one session.
+type pending struct {
+	down *Event // a Down that a later Up would hide
+	last Event
+}
+
+// Watcher reads the events of a [Service]. Next must not be called by two
+// goroutines at once.
+type Watcher struct {
+	board *board
+	ready chan struct{} // holds a token while order is not empty
+	order []Key         // sessions with something pending, oldest first
+	todo  map[Key]*pending
+	seen  map[Key]uint64 // Downs the reader knows about
+	done  bool           // closed by the reader
+}
+
+func (b *board) watch() *Watcher {
+	w := &Watcher{board: b, ready: make(chan struct{}, 1), todo: map[Key]*pending{}, seen: map[Key]uint64{}}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.watchers == nil {
+		b.watchers = map[*Watcher]struct{}{}
+	}
+	b.watchers[w] = struct{}{}
+	for _, e := range b.last {
+		w.seen[e.Key] = e.Downs
+		w.push(e, nil)
+	}
+	if b.closed {
+		w.wake()
+	}
+	return w
+}
+
+// post records the session's newest event. down is its last fall from Up, which
+// watchers must see even if e is already the next Up; nil if it never fell.
+func (b *board) post(e Event, down *Event) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.last == nil {
+		b.last = map[Key]Event{}
+	}
+	if e.Removed {
+		delete(b.last, e.Key)
+	} else {
+		kept := e
+		kept.Failover = nil
+		b.last[e.Key] = kept
+	}
+	for w := range b.watchers {
+		w.push(e, down)
+	}
+}
+
+// close ends every watcher: Next returns ErrClosed once it has told everything.
+func (b *board) close() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
+	for w := range b.watchers {
+		w.wake()
+	}
+}
+
+// push folds e into what is pending; the board's lock is held.
+func (w *Watcher) push(e Event, down *Event) {
+	p := w.todo[e.Key]
+	if p == nil {
+		p = &pending{}
+		w.todo[e.Key] = p
+		w.order = append(w.order, e.Key)
+	}
+	if down != nil && e.State == Up && down.Downs > w.seen[e.Key] {
+		p.down = down
+	}
+	if e.Failover == nil {
+		e.Failover = p.last.Failover
+	}
+	if e.Removed {
+		w.seen[e.Key], p.down = 0, nil
+	}
+	p.last = e
+	w.wake()
+}
+
+func (w *Watcher) wake() {
+	select {
+	case w.ready <- struct{}{}:
+	default:
+	}
+}
+
+// Next waits for the next event. It returns the context's error, or ErrClosed
+// after the service ended and everything was told.
+func (w *Watcher) Next(ctx context.Context) (Event, error) {
+	for {
+		if e, ok, closed := w.pop(); ok {
+			return e, nil
+		} else if closed {
+			return Event{}, ErrClosed
+		}
+		select {
+		case <-w.ready:
+		case <-ctx.Done():
+			return Event{}, ctx.Err()
+		}
+	}
+}
+
+func (w *Watcher) pop() (e Event, ok, closed bool) {
+	w.board.mu.Lock()
+	defer w.board.mu.Unlock()
+	if len(w.order) == 0 {
+		return Event{}, false, w.board.closed || w.done
+	}
+	key := w.order[0]
+	p := w.todo[key]
+	if p.down != nil {
+		e, p.down = *p.down, nil
+		w.seen[key] = e.Downs
+		return e, true, false
+	}
+	w.order = w.order[1:]
+	delete(w.todo, key)
+	w.seen[key] = p.last.Downs
+	if p.last.Removed {
+		delete(w.seen, key)
+	}
+	return p.last, true, false
+}
+
+// Close ends the watcher and frees what it holds. Next returns ErrClosed
+// afterwards.
+func (w *Watcher) Close() {
+	w.board.mu.Lock()
+	defer w.board.mu.Unlock()
+	delete(w.board.watchers, w)
+	w.order, w.todo, w.seen, w.done = nil, nil, nil, true
+	w.wake()
+}
