@@ -1,0 +1,155 @@
+package arp
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/hyperfib/hyperfib/internal/lpm"
+)
+
+// The default limit of answers to one guest. A host that boots asks for a handful
+// of addresses; a guest that scans its /24 still gets every answer.
+const (
+	DefaultRate  = 1000 // answers a second
+	DefaultBurst = 1000 // answers at once
+)
+
+// Guest is the station behind one interface.
+type Guest struct {
+	// MAC is what the guest must send from. Zero: any unicast address.
+	MAC MAC
+	// Router is the hypervisor's own address on the interface, which every answer
+	// gives. It must not be zero.
+	Router MAC
+	// Addresses are the guest's own: the only senders believed, and never answered
+	// to the guest itself. Prefixes that are routed through the guest belong here too. Nil:
+	// any sender that is not somebody's target prefix is believed.
+	Addresses []netip.Prefix
+	// Rate and Burst limit the answers the guest gets. Zero: DefaultRate a second,
+	// DefaultBurst. Negative Rate: no limit.
+	Rate, Burst float64
+}
+
+// Verdict is what the policy made of a packet.
+type Verdict uint8
+
+// The verdicts. All but Answered are silence.
+const (
+	Answered    Verdict = iota // the reply is to be sent
+	NotRequest                 // a reply, or an operation that is not ARP's
+	NotForUs                   // unicast to another station, or to a group that is not broadcast
+	UnknownLink                // no guest on that interface
+	Spoofed                    // sender is not the guest: address or MAC are not its own
+	Announced                  // the guest claims an address of its own
+	Own                        // the guest asks for (or probes) an address of its own
+	SameLink                   // the target is reached through the very interface that asks
+	Unallocated                // nobody has the target
+	Limited                    // over the guest's rate
+	verdictCount
+)
+
+var verdictNames = [verdictCount]string{"answered", "not a request", "not for us", "unknown link", "spoofed", "announced", "own", "same link", "unallocated", "limited"}
+
+// String returns the verdict in lower-case words.
+func (v Verdict) String() string {
+	if v < verdictCount {
+		return verdictNames[v]
+	}
+	return "unknown"
+}
+
+// Policy decides which requests are answered (RFC 1027 in a hypervisor's terms):
+// those of a known guest, from its own address or as a probe, for a target that is
+// allocated and lives elsewhere. It is pure: no socket, no clock. It is not safe
+// for concurrent use. The zero value answers nobody.
+type Policy struct {
+	guests  map[int]*guest
+	targets lpm.Table[int]
+}
+
+type guest struct {
+	Guest
+	bucket bucket
+}
+
+func (g *guest) has(ip netip.Addr) bool {
+	return slices.ContainsFunc(g.Addresses, func(p netip.Prefix) bool { return p.Contains(ip) })
+}
+
+// SetGuest puts g behind link, in place of who was there. The rate limit of a
+// guest that stays starts anew only if it changed.
+func (p *Policy) SetGuest(link int, g Guest) {
+	if p.guests == nil {
+		p.guests = make(map[int]*guest)
+	}
+	if g.Rate == 0 {
+		g.Rate = DefaultRate
+	}
+	if g.Burst == 0 {
+		g.Burst = DefaultBurst
+	}
+	g.Addresses = slices.Clone(g.Addresses)
+	next := &guest{Guest: g, bucket: bucket{rate: g.Rate, size: g.Burst}}
+	if old := p.guests[link]; old != nil && old.Rate == g.Rate && old.Burst == g.Burst {
+		next.bucket = old.bucket
+	}
+	p.guests[link] = next
+}
+
+// RemoveGuest forgets the guest behind link.
+func (p *Policy) RemoveGuest(link int) { delete(p.guests, link) }
+
+// SetTarget declares prefix allocated: requests for its addresses are answered,
+// except on link, the interface it is reached through (0: it is remote, or that does
+// not matter). The longest prefix counts.
+func (p *Policy) SetTarget(prefix netip.Prefix, link int) { p.targets.Set(prefix, link) }
+
+// DeleteTarget takes prefix back.
+func (p *Policy) DeleteTarget(prefix netip.Prefix) { p.targets.Delete(prefix) }
+
+// Decide judges one received frame at time now. Only with Answered is the frame
+// returned one to send.
+func (p *Policy) Decide(now time.Time, f *Frame) (Frame, Verdict) {
+	g := p.guests[f.Link]
+	switch {
+	case g == nil:
+		return Frame{}, UnknownLink
+	case f.Op != Request:
+		return Frame{}, NotRequest
+	case f.Dst != Broadcast && f.Dst != g.Router:
+		return Frame{}, NotForUs
+	case !p.believes(g, f):
+		return Frame{}, Spoofed
+	case f.IsAnnouncement():
+		return Frame{}, Announced
+	case g.has(f.TargetIP):
+		return Frame{}, Own
+	}
+	link, ok := p.targets.Lookup(f.TargetIP)
+	switch {
+	case !ok:
+		return Frame{}, Unallocated
+	case link == f.Link:
+		return Frame{}, SameLink
+	case g.Rate > 0 && !g.bucket.take(now):
+		return Frame{}, Limited
+	}
+	return f.Answer(g.Router).On(f.Link), Answered
+}
+
+// believes reports whether f comes from the guest it seems to come from. A probe
+// claims no address, so it needs none.
+func (p *Policy) believes(g *guest, f *Frame) bool {
+	if f.Src != f.SenderMAC || !f.Src.IsUnicast() || f.Src == g.Router || (!g.MAC.IsZero() && f.Src != g.MAC) {
+		return false
+	}
+	if f.IsProbe() || g.has(f.SenderIP) {
+		return true
+	}
+	if g.Addresses != nil {
+		return false
+	}
+	link, ok := p.targets.Lookup(f.SenderIP)
+	return !ok || link == f.Link
+}

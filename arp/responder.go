@@ -1,0 +1,118 @@
+package arp
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+)
+
+// PacketConn is what a Responder and the other loops need of a Conn.
+type PacketConn interface {
+	Writer
+	Read(frames []Frame) (int, error)
+	Add(link int) error
+	Remove(link int)
+	SetReadDeadline(t time.Time) error
+}
+
+// Stats counts the verdicts of a Responder since its start, indexed by Verdict.
+type Stats [verdictCount]uint64
+
+// Responder answers requests as its Policy says. All methods are safe for
+// concurrent use.
+type Responder struct {
+	conn PacketConn
+
+	mu     sync.Mutex // guards policy and stats
+	policy Policy
+	stats  Stats
+}
+
+// NewResponder makes a Responder without guests and targets on conn, which stays
+// the caller's to close.
+func NewResponder(conn PacketConn) *Responder { return &Responder{conn: conn} }
+
+// SetGuest puts g behind link and starts to listen there; see [Policy.SetGuest].
+func (r *Responder) SetGuest(link int, g Guest) error {
+	r.mu.Lock()
+	r.policy.SetGuest(link, g)
+	r.mu.Unlock()
+	return r.conn.Add(link)
+}
+
+// RemoveGuest forgets the guest behind link and stops listening there.
+func (r *Responder) RemoveGuest(link int) {
+	r.conn.Remove(link)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.policy.RemoveGuest(link)
+}
+
+// SetTarget declares prefix allocated; see [Policy.SetTarget].
+func (r *Responder) SetTarget(prefix netip.Prefix, link int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.policy.SetTarget(prefix, link)
+}
+
+// DeleteTarget takes prefix back.
+func (r *Responder) DeleteTarget(prefix netip.Prefix) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.policy.DeleteTarget(prefix)
+}
+
+// Stats returns the counters.
+func (r *Responder) Stats() Stats {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.stats
+}
+
+// Run answers until ctx ends, and then returns nil. It returns early only if the
+// Conn fails as a whole. One goroutine serves every interface.
+func (r *Responder) Run(ctx context.Context) error {
+	in, out := make([]Frame, Batch), make([]Frame, 0, Batch)
+	return serve(ctx, r.conn, func() error {
+		n, err := r.conn.Read(in)
+		if err != nil {
+			return err
+		}
+		out = r.decide(time.Now(), in[:n], out[:0])
+		_, _ = r.conn.Write(out) // a frame that cannot go is asked for again
+		return nil
+	})
+}
+
+// decide appends the answers to in to out.
+func (r *Responder) decide(now time.Time, in, out []Frame) []Frame {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := range in {
+		reply, v := r.policy.Decide(now, &in[i])
+		r.stats[v]++
+		if v == Answered {
+			out = append(out, reply)
+		}
+	}
+	return out
+}
+
+// serve calls turn until ctx ends or turn fails. The end of ctx wakes turn by the
+// read deadline.
+func serve(ctx context.Context, conn PacketConn, turn func() error) error {
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	for {
+		err := turn()
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil && !errors.Is(err, os.ErrDeadlineExceeded):
+			return err
+		}
+	}
+}

@@ -1,0 +1,93 @@
+package afpacket
+
+import (
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// mmsghdr is struct mmsghdr of recvmmsg(2); Go's alignment rules add C's padding.
+type mmsghdr struct {
+	hdr unix.Msghdr
+	len uint32
+}
+
+// controlLen holds one PACKET_AUXDATA message: a cmsghdr and 20 octets, aligned.
+const controlLen = 64
+
+// auxdata is struct tpacket_auxdata, of which only the status counts.
+type auxdata struct {
+	status                        uint32
+	_len, snaplen                 uint32
+	mac, net, vlanTCI, vlanFormat uint16
+}
+
+// ring is a set of message headers with everything they point to.
+type ring struct {
+	msgs    []mmsghdr
+	iovs    []unix.Iovec
+	names   []unix.RawSockaddrLinklayer
+	control [][controlLen]byte
+	bufs    [][]byte
+}
+
+// newRing makes n messages; those to receive have buffers of size octets and
+// room for control data, those to send (size 0) have neither.
+func newRing(n, size int) *ring {
+	r := &ring{
+		msgs:  make([]mmsghdr, n),
+		iovs:  make([]unix.Iovec, n),
+		names: make([]unix.RawSockaddrLinklayer, n),
+	}
+	if size > 0 {
+		r.control = make([][controlLen]byte, n)
+		r.bufs = make([][]byte, n)
+		all := make([]byte, n*size)
+		for i := range r.bufs {
+			r.bufs[i] = all[i*size : (i+1)*size : (i+1)*size]
+		}
+	}
+	for i := range r.msgs {
+		h := &r.msgs[i].hdr
+		h.Iov = &r.iovs[i]
+		h.SetIovlen(1)
+		h.Name = (*byte)(unsafe.Pointer(&r.names[i]))
+		h.Namelen = unix.SizeofSockaddrLinklayer
+	}
+	return r
+}
+
+// arm gives message i back to the kernel to receive into.
+func (r *ring) arm(i int) {
+	h := &r.msgs[i].hdr
+	r.iovs[i].Base = &r.bufs[i][0]
+	r.iovs[i].SetLen(len(r.bufs[i]))
+	h.Namelen = unix.SizeofSockaddrLinklayer
+	h.Control = &r.control[i][0]
+	h.SetControllen(controlLen)
+}
+
+// tagged reports whether the kernel took a VLAN tag off message i.
+func (r *ring) tagged(i int) bool {
+	const head = unix.SizeofCmsghdr
+	h := &r.msgs[i].hdr
+	if uintptr(h.Controllen) < head+unsafe.Sizeof(auxdata{}) {
+		return false
+	}
+	c := (*unix.Cmsghdr)(unsafe.Pointer(&r.control[i][0]))
+	if c.Level != unix.SOL_PACKET || c.Type != unix.PACKET_AUXDATA {
+		return false
+	}
+	a := (*auxdata)(unsafe.Pointer(&r.control[i][head]))
+	return a.status&unix.TP_STATUS_VLAN_VALID != 0
+}
+
+func recvmmsg(fd int, msgs []mmsghdr) (int, unix.Errno) {
+	n, _, e := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&msgs[0])), uintptr(len(msgs)), unix.MSG_DONTWAIT|unix.MSG_TRUNC, 0, 0)
+	return int(n), e
+}
+
+func sendmmsg(fd int, msgs []mmsghdr) (int, unix.Errno) {
+	n, _, e := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&msgs[0])), uintptr(len(msgs)), unix.MSG_DONTWAIT, 0, 0)
+	return int(n), e
+}

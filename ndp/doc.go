@@ -1,0 +1,40 @@
+// Package ndp is the hypervisor's side of IPv6 Neighbor Discovery towards its
+// guests: a codec of all five messages and their options, router advertisements,
+// a neighbor proxy for addresses that live elsewhere, and unsolicited
+// advertisements.
+//
+// # Layers
+//
+//   - Codec: [RouterSolicitation], [RouterAdvertisement], [NeighborSolicitation],
+//     [NeighborAdvertisement], [Redirect]; each with a Parse function that makes the
+//     checks of RFC 4861 on the message, and an Append method. [Packet.Check] makes
+//     the checks on what is around it: hop limit, checksum, code, addresses.
+//   - Pure logic: [Schedule] says when a router advertisement is due, [Policy] which
+//     solicitation is answered and how. No socket, no clock.
+//   - Shell: [Conn] on AF_PACKET, [Advertiser], [Proxy], [Announce].
+//
+// # Why AF_PACKET
+//
+// A proxy hears solicitations for groups the host never joined, and it answers
+// from an address of the guest's link, which the kernel's own proxy does not. The
+// price is that hop limit and checksum are ours to check, and headers ours to
+// write. The gain is that nothing waits for the kernel: an advertisement leaves
+// while the interface's own address is still tentative.
+//
+// # Ownership
+//
+// The goroutine in Run alone reads the Conn, for all interfaces. Everything else
+// may be called from any goroutine. Parsed messages are values; where one aliases
+// the buffer it was read from, its documentation says so.
+//
+// # Limits
+//
+// Ethernet only. Messages behind IPv6 extension headers are ignored: no host sends
+// them, and RFC 6980 forbids the one kind an attacker would like. Secure Neighbor
+// Discovery (RFC 3971) is not spoken; its options pass as raw ones.
+//
+// RFC 4861 (Neighbor Discovery), RFC 4862 (SLAAC, DAD), RFC 4191 (router preference,
+// route information), RFC 4389 (proxies), RFC 6085 (multicast in a unicast frame), RFC 6980
+// (fragments), RFC 8106 (RDNSS, DNSSL), RFC 8781 (PREF64), RFC 8910 (captive
+// portal), RFC 7527 (nonce).
+package ndp

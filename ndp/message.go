@@ -1,0 +1,66 @@
+package ndp
+
+import (
+	"net/netip"
+	"time"
+)
+
+// RouterSolicitation asks routers to advertise themselves (RFC 4861, Section 4.1).
+type RouterSolicitation struct {
+	SourceLinkAddr MAC    // zero: none; must be none if the packet's source is ::
+	Nonce          []byte // aliases what was parsed; nil: none
+}
+
+// RouterAdvertisement is what a router tells hosts (RFC 4861, Section 4.2). As a
+// configuration, its zero value is a router that is no default router and says
+// nothing.
+type RouterAdvertisement struct {
+	HopLimit      uint8         // hosts shall use; 0: unspecified
+	Managed       bool          // M: addresses by DHCPv6
+	Other         bool          // O: other configuration by DHCPv6
+	Preference    Preference    // among default routers
+	Lifetime      time.Duration // as a default router, whole seconds up to 65535; 0: is none
+	ReachableTime time.Duration // whole milliseconds; 0: unspecified
+	RetransTimer  time.Duration // whole milliseconds; 0: unspecified
+
+	SourceLinkAddr MAC    // zero: none
+	MTU            uint32 // octets; 0: none
+	Prefixes       []Prefix
+	Routes         []Route
+	RDNSS          []RDNSS
+	DNSSL          []DNSSL
+	PREF64         []PREF64
+	CaptivePortal  string // URI of the API; empty: none
+	Options        []Raw  // further ones, sent last; when parsed, those not known, aliasing the packet
+}
+
+// NeighborSolicitation asks for the address of a neighbor, checks that it is alive,
+// or checks that nobody has an address (RFC 4861, Section 4.3).
+type NeighborSolicitation struct {
+	Target         netip.Addr
+	SourceLinkAddr MAC    // zero: none
+	Nonce          []byte // aliases what was parsed; nil: none
+}
+
+// NeighborAdvertisement answers a solicitation, or spreads news (RFC 4861, Section
+// 4.4).
+type NeighborAdvertisement struct {
+	Router         bool // R: the sender is a router
+	Solicited      bool // S: in answer to a solicitation of the destination's
+	Override       bool // O: replaces a cached address
+	Target         netip.Addr
+	TargetLinkAddr MAC // zero: none
+}
+
+// Redirect tells of a better first hop (RFC 4861, Section 4.5).
+type Redirect struct {
+	Target, Destination netip.Addr
+	TargetLinkAddr      MAC    // zero: none
+	Redirected          []byte // the start of the packet that caused it; aliases what was parsed
+}
+
+const (
+	flagRouter    = 0x80
+	flagSolicited = 0x40
+	flagOverride  = 0x20
+)

@@ -1,0 +1,34 @@
+package vxlan
+
+import (
+	"net/netip"
+
+	"github.com/hyperfib/hyperfib/internal/ether"
+)
+
+// MAC is a 48-bit Ethernet address: a comparable array of six octets with
+// String, MarshalText and UnmarshalText. Its zero value means "none".
+type MAC = ether.MAC
+
+// Port is the UDP port of VXLAN (RFC 7348, Section 8).
+const Port = 4789
+
+// Overhead is what VXLAN adds to a guest's packet, in octets: outer IPv4 (20), UDP
+// (8), VXLAN (8) and inner Ethernet header (14). Over IPv6 it is 20 more.
+const Overhead = 50
+
+// Device is a VXLAN interface as it shall be.
+type Device struct {
+	Name  string     // interface name, at most 15 octets
+	VNI   uint32     // 24 bits
+	Local netip.Addr // the own VTEP; decides the family of the outer header
+	Port  uint16     // UDP destination port; 0: Port
+	TTL   uint8      // of the outer header; 0: 255, so that a receiver may apply GTSM
+	// Learning lets the kernel learn from what it receives: for overlays without
+	// per-MAC entries, where flooding teaches. False: only what is written counts
+	// ("nolearning").
+	Learning bool
+	MTU      uint32 // octets; 0: left to the kernel
+	MAC      MAC    // zero: left to the kernel
+	Bridge   int    // interface index of the bridge it is a port of; 0: none
+}

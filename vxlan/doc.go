@@ -1,0 +1,28 @@
+// Package vxlan keeps VXLAN devices and their forwarding tables as desired state:
+// the caller says which tunnel endpoints (VTEPs) a VNI has and behind which one
+// each MAC lives, and the package writes what the kernel lacks, removes what it wrote
+// earlier and is no longer wanted, and leaves alone what others put there.
+//
+// # Layers
+//
+//   - Encoder: ndmsg and link messages, in files of their own, no socket.
+//   - Pure: desired entries against dumped entries gives writes (diff).
+//   - Shell: [FDB] on a netlink socket; writes in batches.
+//
+// # Whose entry it is
+//
+// Forwarding entries have no protocol number as routes have. What this package
+// writes carries NTF_EXT_LEARNED ("extern_learn" in `bridge fdb`): the kernel's own
+// word for "put here by a control plane". It keeps the entry from ageing, and it is how
+// the next process knows the entries a crash left behind. The flag belongs to the
+// MAC, not to each destination of it; the flood list is one MAC (all zero), so once
+// somebody appends to our flood list by hand, the flag goes, and from then on only
+// destinations this process wrote count as ours.
+//
+// # Limits
+//
+// Unicast VXLAN with head-end replication only: no multicast groups. One UDP port
+// and VNI a device.
+//
+// RFC 7348 (VXLAN).
+package vxlan
