@@ -1,0 +1,150 @@
+package wire
+
+import (
+	"encoding/binary"
+	"fmt"
+	"iter"
+	"strconv"
+	"strings"
+)
+
+// Community is a standard community (RFC 1997): AS number and value, 16 bits each.
+type Community uint32
+
+// Well-known communities.
+const (
+	CommunityGracefulShutdown  Community = 0xFFFF0000 // RFC 8326
+	CommunityLLGRStale         Community = 0xFFFF0006 // RFC 9494
+	CommunityNoLLGR            Community = 0xFFFF0007 // RFC 9494
+	CommunityBlackhole         Community = 0xFFFF029A // RFC 7999
+	CommunityNoExport          Community = 0xFFFFFF01
+	CommunityNoAdvertise       Community = 0xFFFFFF02
+	CommunityNoExportSubconfed Community = 0xFFFFFF03
+)
+
+// NewCommunity returns as:value.
+func NewCommunity(as, value uint16) Community { return Community(as)<<16 | Community(value) }
+
+// ParseCommunity reads "65000:90".
+func ParseCommunity(s string) (Community, error) {
+	as, value, ok := strings.Cut(s, ":")
+	a, err1 := strconv.ParseUint(as, 10, 16)
+	v, err2 := strconv.ParseUint(value, 10, 16)
+	if !ok || err1 != nil || err2 != nil {
+		return 0, fmt.Errorf("community %q is not AS:VALUE of 16 bits each", s)
+	}
+	return NewCommunity(uint16(a), uint16(v)), nil
+}
+
+// String returns "65000:90".
+func (c Community) String() string { return fmt.Sprintf("%d:%d", c>>16, c&0xffff) }
+
+// Communities is the value of a COMMUNITIES attribute.
+type Communities []byte
+
+// All iterates over c.
+func (c Communities) All() iter.Seq[Community] {
+	return func(yield func(Community) bool) {
+		for b := c; len(b) >= 4 && yield(Community(binary.BigEndian.Uint32(b))); b = b[4:] {
+		}
+	}
+}
+
+// Contains reports whether x is in c.
+func (c Communities) Contains(x Community) bool {
+	for b := c; len(b) >= 4; b = b[4:] {
+		if Community(binary.BigEndian.Uint32(b)) == x {
+			return true
+		}
+	}
+	return false
+}
+
+// ExtCommunity is an extended community (RFC 4360): type in the high octets.
+type ExtCommunity uint64
+
+// String returns "rt:AS:VALUE" or "soo:AS:VALUE" for route targets and origins, else
+// the number in hexadecimal.
+func (c ExtCommunity) String() string {
+	name := ""
+	switch c >> 48 & 0xff {
+	case 2:
+		name = "rt"
+	case 3:
+		name = "soo"
+	}
+	switch t := c >> 56; {
+	case name != "" && t == 0: // 2-octet AS
+		return fmt.Sprintf("%s:%d:%d", name, c>>32&0xffff, c&0xffffffff)
+	case name != "" && t == 1: // IPv4 address
+		return fmt.Sprintf("%s:%d.%d.%d.%d:%d", name, c>>40&0xff, c>>32&0xff, c>>24&0xff, c>>16&0xff, c&0xffff)
+	case name != "" && t == 2: // 4-octet AS
+		return fmt.Sprintf("%s:%d:%d", name, c>>16&0xffffffff, c&0xffff)
+	}
+	return fmt.Sprintf("0x%016x", uint64(c))
+}
+
+// ExtCommunities is the value of an EXTENDED COMMUNITIES attribute.
+type ExtCommunities []byte
+
+// All iterates over c.
+func (c ExtCommunities) All() iter.Seq[ExtCommunity] {
+	return func(yield func(ExtCommunity) bool) {
+		for b := c; len(b) >= 8 && yield(ExtCommunity(binary.BigEndian.Uint64(b))); b = b[8:] {
+		}
+	}
+}
+
+// Contains reports whether x is in c.
+func (c ExtCommunities) Contains(x ExtCommunity) bool {
+	for y := range c.All() {
+		if x == y {
+			return true
+		}
+	}
+	return false
+}
+
+// LargeCommunity is a large community (RFC 8092).
+type LargeCommunity struct{ Global, Local1, Local2 uint32 }
+
+// String returns "65000:1:2".
+func (c LargeCommunity) String() string {
+	return fmt.Sprintf("%d:%d:%d", c.Global, c.Local1, c.Local2)
+}
+
+// ParseLargeCommunity reads "65000:1:2".
+func ParseLargeCommunity(s string) (LargeCommunity, error) {
+	part := strings.Split(s, ":")
+	var v [3]uint32
+	for i := range v {
+		n, err := strconv.ParseUint(part[min(i, len(part)-1)], 10, 32)
+		if len(part) != 3 || err != nil {
+			return LargeCommunity{}, fmt.Errorf("large community %q is not GLOBAL:LOCAL:LOCAL of 32 bits each", s)
+		}
+		v[i] = uint32(n)
+	}
+	return LargeCommunity{v[0], v[1], v[2]}, nil
+}
+
+// LargeCommunities is the value of a LARGE_COMMUNITY attribute.
+type LargeCommunities []byte
+
+// All iterates over c.
+func (c LargeCommunities) All() iter.Seq[LargeCommunity] {
+	return func(yield func(LargeCommunity) bool) {
+		u := binary.BigEndian.Uint32
+		for b := c; len(b) >= 12 && yield(LargeCommunity{u(b), u(b[4:]), u(b[8:])}); b = b[12:] {
+		}
+	}
+}
+
+// Contains reports whether x is in c.
+func (c LargeCommunities) Contains(x LargeCommunity) bool {
+	for y := range c.All() {
+		if x == y {
+			return true
+		}
+	}
+	return false
+}

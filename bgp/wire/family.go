@@ -1,0 +1,78 @@
+package wire
+
+import "fmt"
+
+// Family is an address family and a subsequent address family (RFC 4760). It is
+// comparable; the zero value is no family.
+type Family struct {
+	AFI  uint16
+	SAFI uint8
+}
+
+// Families that this package decodes.
+var (
+	IPv4Unicast = Family{AFI: 1, SAFI: 1}
+	IPv6Unicast = Family{AFI: 2, SAFI: 1}
+)
+
+// String returns "ipv4", "ipv6", or the numbers.
+func (f Family) String() string {
+	switch f {
+	case IPv4Unicast:
+		return "ipv4"
+	case IPv6Unicast:
+		return "ipv6"
+	}
+	return fmt.Sprintf("afi %d safi %d", f.AFI, f.SAFI)
+}
+
+// bits is the length of an address of f in bits, 0 if f is not decoded here.
+func (f Family) bits() int {
+	switch f {
+	case IPv4Unicast:
+		return 32
+	case IPv6Unicast:
+		return 128
+	}
+	return 0
+}
+
+// FamilySet is a set of the families that this package decodes. The zero value is
+// the empty set; it is comparable.
+type FamilySet uint8
+
+// Families returns the set of ff, without those that this package does not decode.
+func Families(ff ...Family) FamilySet {
+	var s FamilySet
+	for _, f := range ff {
+		s |= f.bit()
+	}
+	return s
+}
+
+func (f Family) bit() FamilySet {
+	if f.SAFI == 1 && (f.AFI == 1 || f.AFI == 2) {
+		return FamilySet(f.AFI)
+	}
+	return 0
+}
+
+// Has reports whether f is in s.
+func (s FamilySet) Has(f Family) bool { return s&f.bit() != 0 }
+
+// With returns s and f.
+func (s FamilySet) With(f Family) FamilySet { return s | f.bit() }
+
+// Without returns s without f.
+func (s FamilySet) Without(f Family) FamilySet { return s &^ f.bit() }
+
+// Slice returns the members of s, IPv4 first.
+func (s FamilySet) Slice() []Family {
+	var ff []Family
+	for _, f := range []Family{IPv4Unicast, IPv6Unicast} {
+		if s.Has(f) {
+			ff = append(ff, f)
+		}
+	}
+	return ff
+}

@@ -1,0 +1,184 @@
+package wire
+
+import (
+	"encoding/binary"
+	"fmt"
+	"iter"
+	"net/netip"
+)
+
+// NLRI is one prefix in an UPDATE, with its path identifier where ADD-PATH is
+// negotiated (RFC 7911), else 0. It is comparable.
+type NLRI struct {
+	Prefix netip.Prefix // always masked
+	PathID uint32
+}
+
+// String returns the prefix, followed by "#id" if there is a path identifier.
+func (n NLRI) String() string {
+	if n.PathID == 0 {
+		return n.Prefix.String()
+	}
+	return fmt.Sprintf("%v#%d", n.Prefix, n.PathID)
+}
+
+// NextHop is where routes lead to: an IPv4 address, or an IPv6 address with an
+// optional link-local one beside it (RFC 2545, Section 3). It is comparable; the
+// zero value is no next hop.
+type NextHop struct {
+	Addr      netip.Addr
+	LinkLocal netip.Addr // the zero Addr if there is none
+}
+
+// List is a run of encoded NLRI of one family. The zero value is empty. It aliases
+// the message it came from.
+type List struct {
+	Family  Family
+	AddPath bool   // path identifiers are present
+	Raw     []byte // well-formed if the List comes from Update.Parse
+}
+
+// Empty reports whether l has no NLRI.
+func (l List) Empty() bool { return len(l.Raw) == 0 }
+
+// ErrNotUnicast comes with an NLRI that is well-formed but names no unicast
+// destination: multicast, loopback, IPv6 link-local. It is to be logged and ignored
+// (RFC 4271, Section 6.3).
+var ErrNotUnicast = &Error{Disposition: AttributeDiscard, Code: CodeUpdate, Subcode: SubNetwork, Message: TypeUpdate,
+	RFC: "RFC 4271, Section 6.3", Text: "prefix is not unicast: ignored"}
+
+var errNLRI = &Error{Disposition: SessionReset, Code: CodeUpdate, Subcode: SubNetwork, Message: TypeUpdate,
+	RFC: "RFC 7606, Section 5.3", Text: "malformed NLRI"}
+
+// All iterates over the NLRI of l. An NLRI is paired with [ErrNotUnicast] if it is
+// to be ignored. A List that Update.Parse has not checked may end with another
+// [*Error] beside the zero NLRI, where it is malformed.
+func (l List) All() iter.Seq2[NLRI, error] {
+	if l.Family == IPv4Unicast {
+		return l.all4
+	}
+	return l.all6
+}
+
+func (l List) all4(yield func(NLRI, error) bool) {
+	for b := l.Raw; len(b) > 0; {
+		var id uint32
+		if l.AddPath {
+			if len(b) < 5 {
+				yield(NLRI{}, errNLRI)
+				return
+			}
+			id = binary.BigEndian.Uint32(b)
+			b = b[4:]
+		}
+		bits := int(b[0])
+		size := (bits + 7) >> 3
+		var v uint32
+		if len(b) >= 5 { // nearly always: read more than is needed
+			v = binary.BigEndian.Uint32(b[1:])
+		} else {
+			for i, x := range b[1:] {
+				v |= uint32(x) << (24 - 8*i)
+			}
+		}
+		if bits > 32 || len(b) <= size {
+			yield(NLRI{}, errNLRI)
+			return
+		}
+		b = b[1+size:]
+		v &= ^uint32(0) << (32 - uint(bits))
+		n := NLRI{netip.PrefixFrom(netip.AddrFrom4([4]byte{byte(v >> 24), byte(v >> 16), byte(v >> 8), byte(v)}), bits), id}
+		var err error
+		if v>>28 == 14 && bits >= 4 || v>>24 == 127 && bits >= 8 {
+			err = ErrNotUnicast
+		}
+		if !yield(n, err) {
+			return
+		}
+	}
+}
+
+func (l List) all6(yield func(NLRI, error) bool) {
+	if l.Family != IPv6Unicast {
+		return
+	}
+	for b := l.Raw; len(b) > 0; {
+		var id uint32
+		if l.AddPath {
+			if len(b) < 5 {
+				yield(NLRI{}, errNLRI)
+				return
+			}
+			id = binary.BigEndian.Uint32(b)
+			b = b[4:]
+		}
+		bits := int(b[0])
+		size := (bits + 7) >> 3
+		if bits > 128 || len(b) <= size {
+			yield(NLRI{}, errNLRI)
+			return
+		}
+		var a [16]byte
+		if len(b) >= 17 {
+			a = [16]byte(b[1:17])
+		} else {
+			copy(a[:], b[1:])
+		}
+		b = b[1+size:]
+		mask6(&a, uint(bits))
+		n := NLRI{netip.PrefixFrom(netip.AddrFrom16(a), bits), id}
+		var err error
+		if a[0] == 0xff && bits >= 8 || a[0] == 0xfe && a[1]&0xc0 == 0x80 && bits >= 10 || bits == 128 && n.Prefix.Addr().IsLoopback() {
+			err = ErrNotUnicast
+		}
+		if !yield(n, err) {
+			return
+		}
+	}
+}
+
+// mask6 clears what follows the first bits bits of a.
+func mask6(a *[16]byte, bits uint) {
+	hi, lo := ^uint64(0), ^uint64(0)
+	if bits < 64 {
+		hi, lo = ^(^uint64(0) >> bits), 0
+	} else {
+		lo = ^(^uint64(0) >> (bits - 64))
+	}
+	binary.BigEndian.PutUint64(a[:8], binary.BigEndian.Uint64(a[:8])&hi)
+	binary.BigEndian.PutUint64(a[8:], binary.BigEndian.Uint64(a[8:])&lo)
+}
+
+// wellFormed reports whether every NLRI of l has a length that its family allows
+// and ends where l ends (RFC 7606, Section 5.3).
+func (l List) wellFormed() bool {
+	b, bits, skip := l.Raw, byte(l.Family.bits()), 0
+	if l.AddPath {
+		skip = 4
+	}
+	i := 0
+	for i+skip < len(b) {
+		n := b[i+skip]
+		if n > bits {
+			return false
+		}
+		i += skip + 1 + int(n+7)>>3
+	}
+	return i == len(b)
+}
+
+// AppendNLRI appends n as it stands in an UPDATE, with the path identifier if
+// addPath is set.
+func AppendNLRI(b []byte, n NLRI, addPath bool) []byte {
+	if addPath {
+		b = binary.BigEndian.AppendUint32(b, n.PathID)
+	}
+	bits := n.Prefix.Bits()
+	b = append(b, byte(bits))
+	if n.Prefix.Addr().Is4() {
+		a := n.Prefix.Addr().As4()
+		return append(b, a[:(bits+7)>>3]...)
+	}
+	a := n.Prefix.Addr().As16()
+	return append(b, a[:(bits+7)>>3]...)
+}

@@ -1,0 +1,84 @@
+package wire
+
+import "fmt"
+
+// Errors of attributes that a correct but careless peer sends with every UPDATE:
+// they cost nothing.
+var (
+	errExternal = map[AttrType]*Error{
+		AttrLocalPref:    external(AttrLocalPref, "RFC 7606, Section 7.5"),
+		AttrOriginatorID: external(AttrOriginatorID, "RFC 7606, Section 7.9"),
+		AttrClusterList:  external(AttrClusterList, "RFC 7606, Section 7.10"),
+	}
+	errAS4 = &Error{Disposition: AttributeDiscard, Code: CodeUpdate, Subcode: SubOptionalAttribute, Message: TypeUpdate,
+		Attr: AttrAS4Path, RFC: "RFC 6793, Section 6", Text: "from a peer with 4-octet AS numbers"}
+)
+
+func external(t AttrType, rfc string) *Error {
+	return &Error{Disposition: AttributeDiscard, Code: CodeUpdate, Subcode: SubMalformedAttributes, Message: TypeUpdate,
+		Attr: t, RFC: rfc, Text: "from an external peer"}
+}
+
+func (u *Update) discard(e *Error) bool {
+	u.fail(e)
+	return false
+}
+
+// bad notes an error of one attribute, whose octets go into the NOTIFICATION.
+func (u *Update) bad(d Disposition, sub uint8, t AttrType, raw []byte, rfc, text string) bool {
+	u.fail(&Error{Disposition: d, Code: CodeUpdate, Subcode: sub, Data: clone(raw), Message: TypeUpdate, Attr: t, RFC: rfc, Text: text})
+	return false
+}
+
+func (u *Update) length(d Disposition, s *attrSpec, t AttrType, raw []byte) bool {
+	n := len(raw) - 3
+	if raw[0]&FlagExtended != 0 {
+		n--
+	}
+	return u.bad(d, SubAttributeLength, t, raw, s.rfc, fmt.Sprintf("length %d", n))
+}
+
+// duplicate: all but the first are discarded (RFC 7606, Section 3(g)), but
+// MP_REACH_NLRI and MP_UNREACH_NLRI must not come twice.
+func (u *Update) duplicate(t AttrType) {
+	d := AttributeDiscard
+	if t == AttrMPReach || t == AttrMPUnreach {
+		d = SessionReset
+	}
+	u.bad(d, SubMalformedAttributes, t, nil, "RFC 7606, Section 3(g)", "more than once")
+}
+
+// flags: Optional or Transitive is not what the attribute's specification says
+// (RFC 7606, Section 3(c)). NLRI inside cannot be trusted (Section 5.3).
+func (u *Update) flags(t AttrType, raw []byte) {
+	d, rfc := TreatAsWithdraw, "RFC 7606, Section 3(c)"
+	switch t {
+	case AttrMPReach, AttrMPUnreach:
+		d, rfc = SessionReset, "RFC 7606, Section 5.3"
+	case AttrAIGP:
+		d, rfc = AttributeDiscard, "RFC 7311, Section 3.2"
+	}
+	u.bad(d, SubAttributeFlags, t, raw, rfc, fmt.Sprintf("flags 0x%02x", raw[0]))
+}
+
+// overrun: the attributes end inside one (RFC 7606, Section 4).
+func (u *Update) overrun(raw []byte) {
+	t := AttrType(0)
+	d := TreatAsWithdraw
+	if len(raw) > 1 {
+		t = AttrType(raw[1])
+	}
+	if t == AttrMPReach || t == AttrMPUnreach {
+		d = SessionReset
+	}
+	u.bad(d, SubMalformedAttributes, t, nil, "RFC 7606, Section 4", "runs past the end of the path attributes")
+}
+
+// unknown handles an attribute that nobody here knows (RFC 4271, Sections 5 and
+// 6.3): passed on if optional and transitive, dropped if only optional.
+func (u *Update) unknown(s *attrSpec, t AttrType, flags uint8, raw []byte) bool {
+	if flags&FlagOptional == 0 {
+		return u.bad(SessionReset, SubUnknownWellKnown, t, raw, "RFC 4271, Section 6.3", "not known, yet not optional")
+	}
+	return flags&FlagTransitive != 0 && !s.drop
+}
