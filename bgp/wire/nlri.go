@@ -54,16 +54,20 @@ var errNLRI = &Error{Disposition: SessionReset, Code: CodeUpdate, Subcode: SubNe
 // to be ignored. A List that Update.Parse has not checked may end with another
 // [*Error] beside the zero NLRI, where it is malformed.
 func (l List) All() iter.Seq2[NLRI, error] {
-	if l.Family == IPv4Unicast {
-		return l.all4
+	return func(yield func(NLRI, error) bool) { // small: it is inlined into its caller, and nothing escapes
+		if l.Family == IPv4Unicast {
+			each4(l.Raw, l.AddPath, yield)
+		} else if l.Family == IPv6Unicast {
+			each6(l.Raw, l.AddPath, yield)
+		}
 	}
-	return l.all6
 }
 
-func (l List) all4(yield func(NLRI, error) bool) {
-	for b := l.Raw; len(b) > 0; {
+// each4 is All for IPv4.
+func each4(b []byte, addPath bool, yield func(NLRI, error) bool) {
+	for len(b) > 0 {
 		var id uint32
-		if l.AddPath {
+		if addPath {
 			if len(b) < 5 {
 				yield(NLRI{}, errNLRI)
 				return
@@ -71,8 +75,8 @@ func (l List) all4(yield func(NLRI, error) bool) {
 			id = binary.BigEndian.Uint32(b)
 			b = b[4:]
 		}
-		bits := int(b[0])
-		size := (bits + 7) >> 3
+		bits := uint(b[0])
+		size := int(bits+7) >> 3
 		var v uint32
 		if len(b) >= 5 { // nearly always: read more than is needed
 			v = binary.BigEndian.Uint32(b[1:])
@@ -86,25 +90,28 @@ func (l List) all4(yield func(NLRI, error) bool) {
 			return
 		}
 		b = b[1+size:]
-		v &= ^uint32(0) << (32 - uint(bits))
-		n := NLRI{netip.PrefixFrom(netip.AddrFrom4([4]byte{byte(v >> 24), byte(v >> 16), byte(v >> 8), byte(v)}), bits), id}
+		v &= uint32(^uint64(0) << (32 - bits))
 		var err error
-		if v>>28 == 14 && bits >= 4 || v>>24 == 127 && bits >= 8 {
+		if v >= 127<<24 && notUnicast4(v, bits) {
 			err = ErrNotUnicast
 		}
-		if !yield(n, err) {
+		addr := netip.AddrFrom4([4]byte{byte(v >> 24), byte(v >> 16), byte(v >> 8), byte(v)})
+		if !yield(NLRI{netip.PrefixFrom(addr, int(bits)), id}, err) {
 			return
 		}
 	}
 }
 
-func (l List) all6(yield func(NLRI, error) bool) {
-	if l.Family != IPv6Unicast {
-		return
-	}
-	for b := l.Raw; len(b) > 0; {
+// notUnicast4: loopback and multicast. The rest of 240.0.0.0/4 may one day be used.
+func notUnicast4(v uint32, bits uint) bool {
+	return v>>28 == 14 && bits >= 4 || v>>24 == 127 && bits >= 8
+}
+
+// each6 is All for IPv6.
+func each6(b []byte, addPath bool, yield func(NLRI, error) bool) {
+	for len(b) > 0 {
 		var id uint32
-		if l.AddPath {
+		if addPath {
 			if len(b) < 5 {
 				yield(NLRI{}, errNLRI)
 				return
@@ -112,8 +119,8 @@ func (l List) all6(yield func(NLRI, error) bool) {
 			id = binary.BigEndian.Uint32(b)
 			b = b[4:]
 		}
-		bits := int(b[0])
-		size := (bits + 7) >> 3
+		bits := uint(b[0])
+		size := int(bits+7) >> 3
 		if bits > 128 || len(b) <= size {
 			yield(NLRI{}, errNLRI)
 			return
@@ -125,16 +132,21 @@ func (l List) all6(yield func(NLRI, error) bool) {
 			copy(a[:], b[1:])
 		}
 		b = b[1+size:]
-		mask6(&a, uint(bits))
-		n := NLRI{netip.PrefixFrom(netip.AddrFrom16(a), bits), id}
+		mask6(&a, bits)
+		n := NLRI{netip.PrefixFrom(netip.AddrFrom16(a), int(bits)), id}
 		var err error
-		if a[0] == 0xff && bits >= 8 || a[0] == 0xfe && a[1]&0xc0 == 0x80 && bits >= 10 || bits == 128 && n.Prefix.Addr().IsLoopback() {
+		if a[0] >= 0xfe && notUnicast6(&a, bits) || bits == 128 && n.Prefix.Addr().IsLoopback() {
 			err = ErrNotUnicast
 		}
 		if !yield(n, err) {
 			return
 		}
 	}
+}
+
+// notUnicast6: multicast and link-local.
+func notUnicast6(a *[16]byte, bits uint) bool {
+	return a[0] == 0xff && bits >= 8 || a[0] == 0xfe && a[1]&0xc0 == 0x80 && bits >= 10
 }
 
 // mask6 clears what follows the first bits bits of a.
@@ -152,17 +164,21 @@ func mask6(a *[16]byte, bits uint) {
 // wellFormed reports whether every NLRI of l has a length that its family allows
 // and ends where l ends (RFC 7606, Section 5.3).
 func (l List) wellFormed() bool {
-	b, bits, skip := l.Raw, byte(l.Family.bits()), 0
+	b, most, skip := l.Raw, byte(l.Family.bits()), 0
 	if l.AddPath {
 		skip = 4
 	}
 	i := 0
 	for i+skip < len(b) {
 		n := b[i+skip]
-		if n > bits {
+		if n > most {
 			return false
 		}
-		i += skip + 1 + int(n+7)>>3
+		step := skip + 1 + int(n+7)>>3
+		// Neighbours mostly have the same length: a branch that predicts it is faster
+		// than an address that waits for the octet before.
+		for i += step; i+skip < len(b) && b[i+skip] == n; i += step {
+		}
 	}
 	return i == len(b)
 }

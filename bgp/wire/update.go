@@ -41,27 +41,24 @@ type Update struct {
 // Reach iterates over what the message announces in family f: MPReach, then NLRI.
 // See [List.All] for the errors. If the disposition of the message is
 // treat-as-withdraw, these are to be withdrawn.
-func (u *Update) Reach(f Family) iter.Seq2[NLRI, error] { return both(f, u.MPReach, u.NLRI) }
+func (u *Update) Reach(f Family) iter.Seq2[NLRI, error] {
+	return func(yield func(NLRI, error) bool) { both(f, &u.MPReach, &u.NLRI, yield) }
+}
 
 // Unreach iterates over what the message withdraws in family f.
-func (u *Update) Unreach(f Family) iter.Seq2[NLRI, error] { return both(f, u.MPUnreach, u.Withdrawn) }
+func (u *Update) Unreach(f Family) iter.Seq2[NLRI, error] {
+	return func(yield func(NLRI, error) bool) { both(f, &u.MPUnreach, &u.Withdrawn, yield) }
+}
 
-func both(f Family, a, b List) iter.Seq2[NLRI, error] {
-	switch {
-	case b.Family != f || b.Empty():
-		if a.Family != f {
-			return List{}.All()
+// both yields the NLRI of a and b that are of family f.
+func both(f Family, a, b *List, yield func(NLRI, error) bool) {
+	for _, l := range [...]*List{a, b} {
+		if l.Family != f {
+			continue
 		}
-		return a.All()
-	case a.Family != f || a.Empty():
-		return b.All()
-	}
-	return func(yield func(NLRI, error) bool) {
-		for _, l := range [...]List{a, b} {
-			for n, err := range l.All() {
-				if !yield(n, err) {
-					return
-				}
+		for n, err := range l.All() {
+			if !yield(n, err) {
+				return
 			}
 		}
 	}
