@@ -1,0 +1,93 @@
+package domain
+
+import (
+	"net/netip"
+
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+)
+
+// gateway6 is our address on every guest interface, the same on every hypervisor,
+// so that a guest that moves keeps its default router.
+var gateway6 = netip.MustParsePrefix("fe80::1/64")
+
+// GuestAddresses gives our addresses on the guest's interface.
+func GuestAddresses(c *config.Config, g config.Guest) []Address {
+	var addrs []Address
+	if gw := Gateway4(c, g); gw.IsValid() && hasIPv4(g) {
+		addrs = append(addrs, Address{Link: g.Interface, Prefix: netip.PrefixFrom(gw, 32), LinkScope: true})
+	}
+	if hasIPv6(g) {
+		addrs = append(addrs, Address{Link: g.Interface, Prefix: gateway6, LinkScope: true})
+	}
+	return addrs
+}
+
+// Gateway4 gives the guest's IPv4 gateway, the zero Addr if there is none.
+func Gateway4(c *config.Config, g config.Guest) netip.Addr {
+	if g.Gateway4.IsValid() {
+		return g.Gateway4.Addr
+	}
+	return c.Edge.Gateway4.Addr
+}
+
+// GuestPrefixes gives the prefixes that reach the guest, and how.
+func GuestPrefixes(c *config.Config, g config.Guest) map[netip.Prefix]Local {
+	out := map[netip.Prefix]Local{}
+	add := func(p netip.Prefix, hop NextHop, link bool) {
+		hop.Link = g.Interface
+		out[p] = Local{NextHops: []NextHop{hop}, Metric: c.Edge.Metric, LinkScope: link, LocalPref: g.LocalPref}
+	}
+	for _, a := range g.IPv4 {
+		add(host(a.Addr), NextHop{}, true)
+	}
+	for _, p := range g.IPv6 {
+		// A /128 is proxied: the guest itself is on the link. A wider prefix is
+		// routed to the guest, which may be a router itself.
+		add(p.Prefix, NextHop{Gateway: via6(g, p.Prefix)}, false)
+	}
+	for _, p := range g.Routed {
+		add(p.Prefix, through(g, p.Addr()), false)
+	}
+	for _, t := range g.Transparent {
+		add(host(t.Address.Addr), through(g, t.Address.Addr), false)
+	}
+	return out
+}
+
+func via6(g config.Guest, p netip.Prefix) netip.Addr {
+	if p.IsSingleIP() {
+		return netip.Addr{}
+	}
+	return LinkLocal(g.MAC)
+}
+
+// through gives the guest's own address of the family as a gateway.
+func through(g config.Guest, a netip.Addr) NextHop {
+	if a.Is4() {
+		return NextHop{Gateway: g.IPv4[0].Addr, OnLink: true}
+	}
+	return NextHop{Gateway: LinkLocal(g.MAC)}
+}
+
+func host(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
+
+// LinkLocal gives the address that a guest derives from its MAC (modified EUI-64,
+// RFC 4291, Appendix A).
+func LinkLocal(m config.MAC) netip.Addr {
+	return netip.AddrFrom16([16]byte{0: 0xfe, 1: 0x80,
+		8: m[0] ^ 2, 9: m[1], 10: m[2], 11: 0xff, 12: 0xfe, 13: m[3], 14: m[4], 15: m[5]})
+}
+
+func hasIPv4(g config.Guest) bool { return len(g.IPv4) > 0 }
+
+func hasIPv6(g config.Guest) bool {
+	if len(g.IPv6) > 0 {
+		return true
+	}
+	for _, p := range g.Routed {
+		if p.Addr().Is6() {
+			return true
+		}
+	}
+	return false
+}

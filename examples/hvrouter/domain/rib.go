@@ -1,0 +1,214 @@
+package domain
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+)
+
+// Announcement is a prefix of ours for the domain's reflectors.
+type Announcement struct {
+	Prefix    netip.Prefix
+	LocalPref uint32
+}
+
+// Effects is what a change calls for. A key stands in Set or Delete, not in both.
+type Effects struct {
+	Set      []Route
+	Delete   []Key
+	Announce []Announcement
+	Withdraw []netip.Prefix
+}
+
+// Empty tells whether there is nothing to do.
+func (e *Effects) Empty() bool {
+	return len(e.Set)+len(e.Delete)+len(e.Announce)+len(e.Withdraw) == 0
+}
+
+// Reset empties e and keeps its memory.
+func (e *Effects) Reset() {
+	*e = Effects{Set: e.Set[:0], Delete: e.Delete[:0], Announce: e.Announce[:0], Withdraw: e.Withdraw[:0]}
+}
+
+// View is the part of a domain's configuration that decides about routes. It is
+// comparable: a reload that leaves it alone leaves every route alone.
+type View struct {
+	Table    uint32
+	Metric   uint32
+	Spread   bool
+	PrefSrc4 netip.Addr // source of BGP's IPv4 routes, the zero Addr for none
+	PrefSrc6 netip.Addr
+	LocalOut LocalOutView
+}
+
+// LocalOutView is local-out as one domain sees it.
+type LocalOutView struct {
+	Table  uint32 // 0: there is none
+	All    bool   // BGP's routes are copied too
+	Metric uint32 // of BGP's routes, another one for each domain
+	IPv4   bool
+	IPv6   bool
+	Src4   netip.Addr
+	Src6   netip.Addr
+}
+
+// NewView reads the configuration for the domain with this index.
+func NewView(c *config.Config, index int) View {
+	d := c.Domains[index]
+	v := View{Table: d.Table.ID, Metric: d.Metric, Spread: d.Spread}
+	src4, src6 := split(c.Loopback.Address.Addr())
+	if d.Loopback {
+		v.PrefSrc4, v.PrefSrc6 = src4, src6
+	}
+	if c.LocalOut == nil {
+		return v
+	}
+	v.LocalOut = LocalOutView{Table: c.LocalOut.Table.ID, Src4: src4, Src6: src6,
+		All: slices.Contains(c.LocalOut.Domains, d.Name), Metric: d.Metric + uint32(index)}
+	for _, all := range LocalOutFamilies(c) {
+		v.LocalOut.IPv4 = v.LocalOut.IPv4 || all == all4
+		v.LocalOut.IPv6 = v.LocalOut.IPv6 || all == all6
+	}
+	return v
+}
+
+func split(a netip.Addr) (v4, v6 netip.Addr) {
+	if a.Is4() {
+		return a, v6
+	}
+	return v4, a
+}
+
+// RIB is one domain's routes by source. It is not safe for concurrent use. Methods
+// append what is to be done to the Effects that they are given.
+type RIB struct {
+	view    View
+	entries map[netip.Prefix]*entry
+}
+
+type entry struct {
+	local   *Local
+	learned []Learned // sorted by metric
+	bgp     []NextHop
+}
+
+// Learned is a route that others put into the table.
+type Learned struct {
+	Metric    uint32
+	NextHops  []NextHop
+	LinkScope bool
+}
+
+// NewRIB makes an empty RIB.
+func NewRIB(v View) *RIB { return &RIB{view: v, entries: map[netip.Prefix]*entry{}} }
+
+// Len gives the number of prefixes.
+func (r *RIB) Len() int { return len(r.entries) }
+
+// SetLocals replaces everything that is local.
+func (r *RIB) SetLocals(locals map[netip.Prefix]Local, fx *Effects) {
+	for p, e := range r.entries {
+		if _, stays := locals[p]; e.local != nil && !stays {
+			r.change(p, fx, func(e *entry) { e.local = nil })
+		}
+	}
+	for p, l := range locals {
+		r.change(p, fx, func(e *entry) { e.local = &l })
+	}
+}
+
+// SetLearned says that a foreign route is in the table.
+func (r *RIB) SetLearned(p netip.Prefix, l Learned, fx *Effects) {
+	r.change(p, fx, func(e *entry) {
+		e.learned = append(without(e.learned, l.Metric), l)
+		slices.SortFunc(e.learned, func(a, b Learned) int { return int(int64(a.Metric) - int64(b.Metric)) })
+	})
+}
+
+// DropLearned says that the foreign route with this metric is gone.
+func (r *RIB) DropLearned(p netip.Prefix, metric uint32, fx *Effects) {
+	r.change(p, fx, func(e *entry) { e.learned = without(e.learned, metric) })
+}
+
+// SetBGP gives the next hops that BGP has for a prefix, none if it has none. The
+// RIB keeps hops, which must be sorted, and never writes to it: prefixes may
+// share one slice.
+func (r *RIB) SetBGP(p netip.Prefix, hops []NextHop, fx *Effects) {
+	r.change(p, fx, func(e *entry) { e.bgp = hops })
+}
+
+// SetView changes the rules of the game; every prefix is looked at again.
+func (r *RIB) SetView(v View, fx *Effects) {
+	if v == r.view {
+		return
+	}
+	old := r.view
+	r.view = v
+	for p, e := range r.entries {
+		fx.diff(old.outcome(p, *e), v.outcome(p, *e))
+	}
+}
+
+// BGPPrefixes yields every prefix that BGP has.
+func (r *RIB) BGPPrefixes(yield func(netip.Prefix) bool) {
+	for p, e := range r.entries {
+		if len(e.bgp) > 0 && !yield(p) {
+			return
+		}
+	}
+}
+
+// Explain gives the sources of one prefix and what the kernel is to have.
+func (r *RIB) Explain(p netip.Prefix) (sources Sources, routes []Route) {
+	e := r.entries[p]
+	if e == nil {
+		return sources, nil
+	}
+	return Sources{Local: e.local, Learned: e.learned, BGP: e.bgp}, r.view.outcome(p, *e).routes()
+}
+
+// Routes yields every route that the RIB wants, in no order.
+func (r *RIB) Routes(yield func(Route) bool) {
+	for p, e := range r.entries {
+		for _, route := range r.view.outcome(p, *e).routes() {
+			if !yield(route) {
+				return
+			}
+		}
+	}
+}
+
+// Announced yields every prefix that is announced, in no order.
+func (r *RIB) Announced(yield func(Announcement) bool) {
+	for p, e := range r.entries {
+		if o := r.view.outcome(p, *e); o.announced && !yield(o.announce) {
+			return
+		}
+	}
+}
+
+// Sources is where a prefix is known from.
+type Sources struct {
+	Local   *Local
+	Learned []Learned
+	BGP     []NextHop
+}
+
+func (r *RIB) change(p netip.Prefix, fx *Effects, f func(*entry)) {
+	e := r.entries[p]
+	if e == nil {
+		e = &entry{}
+		r.entries[p] = e
+	}
+	before := r.view.outcome(p, *e)
+	f(e)
+	fx.diff(before, r.view.outcome(p, *e))
+	if e.local == nil && len(e.learned) == 0 && len(e.bgp) == 0 {
+		delete(r.entries, p)
+	}
+}
+
+func without(learned []Learned, metric uint32) []Learned {
+	return slices.DeleteFunc(slices.Clone(learned), func(l Learned) bool { return l.Metric == metric })
+}

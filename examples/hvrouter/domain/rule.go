@@ -1,0 +1,143 @@
+package domain
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+)
+
+// Rule is one policy rule. Rules of one family differ in priority.
+type Rule struct {
+	IPv6     bool
+	Priority uint32
+	IIF      string
+	From, To netip.Prefix
+	Mark     uint32
+	Mask     uint32
+	Table    uint32
+	Action   Type // Unicast: look up Table
+}
+
+// String gives the rule in few words.
+func (r Rule) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d:", r.Priority)
+	if r.From.IsValid() {
+		fmt.Fprintf(&b, " from %v", r.From)
+	}
+	if r.To.IsValid() {
+		fmt.Fprintf(&b, " to %v", r.To)
+	}
+	if r.Mark != 0 {
+		fmt.Fprintf(&b, " fwmark %#x/%#x", r.Mark, r.Mask)
+	}
+	if r.IIF != "" {
+		fmt.Fprintf(&b, " iif %s", r.IIF)
+	}
+	if r.Action != Unicast {
+		fmt.Fprintf(&b, " %v", r.Action)
+	} else {
+		fmt.Fprintf(&b, " lookup %d", r.Table)
+	}
+	return b.String()
+}
+
+// The kernel's own tables.
+const (
+	tableLocal = 255
+	tableMain  = 254
+)
+
+// The priorities of the published design. The gaps are its own: 26 and on belong
+// to interfaces, two apart, and 99 ends the list.
+const (
+	prioMain4     = 21
+	prioLocalOut  = 22
+	prioInterface = 26
+	prioLast4     = 99
+	prioMain6     = 51
+	prioLast6     = 53
+)
+
+// Rules gives the rules of both families, in order: those of the file, or the
+// usual set. Their number depends on domains and uplinks, never on guests (R10).
+func Rules(c *config.Config) []Rule {
+	if c.Rules != nil {
+		return append(listed(c.Rules.IPv4, false), listed(c.Rules.IPv6, true)...)
+	}
+	return append(usual4(c), usual6(c)...)
+}
+
+func listed(rules []config.Rule, v6 bool) []Rule {
+	out := make([]Rule, len(rules))
+	for i, r := range rules {
+		out[i] = Rule{IPv6: v6, Priority: r.Priority, IIF: r.IIF, From: r.From.Prefix, To: r.To.Prefix,
+			Mark: r.Mark, Mask: r.Mask, Table: r.Table.ID, Action: typeOf(r.Action)}
+	}
+	return out
+}
+
+// usual4: what the hypervisor sends looks into main (its links) and local-out;
+// what arrives on an interface of a domain without guests looks into that
+// domain's table; everything else, guests and their uplinks, into the guests'.
+func usual4(c *config.Config) []Rule {
+	rules := []Rule{{Table: tableLocal}, {Priority: prioMain4, IIF: "lo", Table: tableMain}}
+	if c.LocalOut != nil {
+		rules = append(rules, Rule{Priority: prioLocalOut, IIF: "lo", Table: c.LocalOut.Table.ID})
+	}
+	prio := uint32(prioInterface)
+	for _, d := range c.Domains {
+		if d.Guests {
+			continue
+		}
+		for _, name := range Interfaces(d) {
+			rules = append(rules, Rule{Priority: prio, IIF: name, Table: d.Table.ID})
+			prio += 2
+		}
+	}
+	if d := last(c); d != nil {
+		// More than 36 uplinks push the last rule back.
+		rules = append(rules, Rule{Priority: max(prioLast4, prio), Table: d.Table.ID})
+	}
+	return rules
+}
+
+func usual6(c *config.Config) []Rule {
+	rules := []Rule{{IPv6: true, Table: tableLocal}, {IPv6: true, Priority: prioMain6, Table: tableMain}}
+	if d := last(c); d != nil {
+		rules = append(rules, Rule{IPv6: true, Priority: prioLast6, Table: d.Table.ID})
+	}
+	return rules
+}
+
+// last is the domain whose table ends every lookup.
+func last(c *config.Config) *config.Domain {
+	if d := c.GuestDomain(); d != nil {
+		return d
+	}
+	if len(c.Domains) > 0 {
+		return &c.Domains[0]
+	}
+	return nil
+}
+
+// Interfaces gives the uplinks of a domain in the order of the file, none twice.
+func Interfaces(d config.Domain) []string {
+	var names []string
+	seen := map[string]bool{}
+	add := func(name string) {
+		if !seen[name] {
+			seen[name] = true
+			names = append(names, name)
+		}
+	}
+	for _, r := range d.Reflectors {
+		add(r.Interface)
+	}
+	for _, name := range d.Interfaces {
+		add(name)
+	}
+	return names
+}

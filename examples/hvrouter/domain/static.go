@@ -1,0 +1,139 @@
+package domain
+
+import (
+	"net/netip"
+
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+)
+
+// Address is an address that we want on an interface.
+type Address struct {
+	Link   string
+	Prefix netip.Prefix
+	// LinkScope: valid on the link only, never chosen as a source elsewhere.
+	LinkScope bool
+}
+
+// Local is a prefix that lives on this hypervisor.
+type Local struct {
+	NextHops  []NextHop
+	Metric    uint32
+	LinkScope bool
+	LocalPref uint32 // announced; of several guests the greatest
+	// Silent prefixes are in the table, but not announced.
+	Silent bool
+}
+
+// Static is what follows from the configuration and the guests that are here.
+type Static struct {
+	Rules     []Rule
+	Scaffold  []Route // of last resort, and the unreachable prefixes
+	Sysctls   map[string]string
+	Addresses []Address
+	Locals    map[string]map[netip.Prefix]Local // by domain's name
+}
+
+// NewStatic computes it. Guests that are down are the caller's to leave out.
+func NewStatic(c *config.Config, guests []config.Guest) Static {
+	s := Static{Rules: Rules(c), Scaffold: Scaffold(c), Sysctls: Sysctls(c, guests), Locals: map[string]map[netip.Prefix]Local{}}
+	for _, d := range c.Domains {
+		s.Locals[d.Name] = map[netip.Prefix]Local{}
+		if d.Loopback {
+			p := c.Loopback.Address.Masked()
+			s.Locals[d.Name][p] = Local{NextHops: []NextHop{{Link: c.Loopback.Interface}}, LinkScope: p.Addr().Is4(), LocalPref: 100}
+		}
+	}
+	if c.Loopback.Address.IsValid() {
+		s.Addresses = append(s.Addresses, Address{Link: c.Loopback.Interface, Prefix: c.Loopback.Address.Prefix})
+	}
+	d := c.GuestDomain()
+	for _, g := range guests {
+		s.Addresses = append(s.Addresses, GuestAddresses(c, g)...)
+		if d != nil {
+			merge(s.Locals[d.Name], GuestPrefixes(c, g))
+		}
+	}
+	return s
+}
+
+// merge adds a guest's prefixes. Two guests with the same prefix (anycast on one
+// hypervisor) share it.
+func merge(into, from map[netip.Prefix]Local) {
+	for p, l := range from {
+		if old, ok := into[p]; ok {
+			l.NextHops = sortHops(append(append([]NextHop(nil), old.NextHops...), l.NextHops...))
+			l.LocalPref = max(l.LocalPref, old.LocalPref)
+			l.LinkScope = l.LinkScope && old.LinkScope
+		}
+		into[p] = l
+	}
+}
+
+// Scaffold gives the routes that no event changes: what ends a lookup in each
+// table, and the prefixes that are unreachable where nothing better is known.
+func Scaffold(c *config.Config) []Route {
+	var routes []Route
+	for _, d := range c.Domains {
+		for _, all := range families(d) {
+			routes = lastResort(routes, d.Table.ID, all, d.LastResort)
+		}
+		for _, p := range d.Unreachable {
+			routes = append(routes, Route{Key: Key{d.Table.ID, p.Prefix, holeMetric}, Type: Unreachable, Scaffold: true})
+		}
+	}
+	for _, all := range LocalOutFamilies(c) {
+		routes = lastResort(routes, c.LocalOut.Table.ID, all, c.LocalOut.LastResort)
+	}
+	return routes
+}
+
+func lastResort(routes []Route, table uint32, all netip.Prefix, word string) []Route {
+	if word == "none" {
+		return routes
+	}
+	return append(routes, Route{Key: Key{table, all, LastMetric}, Type: typeOf(word), Scaffold: true})
+}
+
+var (
+	all4 = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+	all6 = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+)
+
+// families gives the default prefix of each family that the domain carries.
+func families(d config.Domain) []netip.Prefix {
+	var v4, v6 bool
+	for _, r := range d.Reflectors {
+		for _, f := range r.Families {
+			v4, v6 = v4 || f == config.IPv4, v6 || f == config.IPv6
+		}
+	}
+	if !v4 && !v6 || d.Guests {
+		return []netip.Prefix{all4, all6}
+	}
+	return both(v4, v6)
+}
+
+func both(v4, v6 bool) (all []netip.Prefix) {
+	if v4 {
+		all = append(all, all4)
+	}
+	if v6 {
+		all = append(all, all6)
+	}
+	return all
+}
+
+// LocalOutFamilies gives the default prefix of each family in which a rule looks
+// into local-out; without such a rule its routes would be dead weight.
+func LocalOutFamilies(c *config.Config) []netip.Prefix {
+	if c.LocalOut == nil {
+		return nil
+	}
+	var v4, v6 bool
+	for _, r := range Rules(c) {
+		if r.Table == c.LocalOut.Table.ID {
+			v4, v6 = v4 || !r.IPv6, v6 || r.IPv6
+		}
+	}
+	return both(v4, v6)
+}
