@@ -48,10 +48,13 @@ const (
 type rule uint8
 
 const (
-	ruleNone     rule = iota // opaque
-	ruleFixed                // exactly size octets
-	ruleMultiple             // a multiple of size, not 0
-	ruleSpecial              // code of its own: checkSpecial
+	ruleNone          rule = iota // opaque
+	ruleFixed                     // exactly size octets
+	ruleInternal                  // the same, discarded from external peers
+	ruleWords                     // a multiple of 4, not 0
+	ruleInternalWords             // the same, discarded from external peers
+	ruleMultiple                  // a multiple of size, not 0
+	ruleSpecial                   // code of its own: Update.special
 )
 
 // attrSpec is what is known about an attribute.
@@ -77,12 +80,12 @@ var specs = [256]attrSpec{
 	AttrASPath:              {"AS_PATH", true, wellKnown, ruleSpecial, 0, false, "RFC 7606, Section 7.2"},
 	AttrNextHop:             {"NEXT_HOP", true, wellKnown, ruleSpecial, 4, true, "RFC 7606, Section 7.3"},
 	AttrMED:                 {"MULTI_EXIT_DISC", true, optional, ruleFixed, 4, false, "RFC 7606, Section 7.4"},
-	AttrLocalPref:           {"LOCAL_PREF", true, wellKnown, ruleSpecial, 4, false, "RFC 7606, Section 7.5"},
+	AttrLocalPref:           {"LOCAL_PREF", true, wellKnown, ruleInternal, 4, false, "RFC 7606, Section 7.5"},
 	AttrAtomicAggregate:     {"ATOMIC_AGGREGATE", true, wellKnown, ruleSpecial, 0, false, "RFC 7606, Section 7.6"},
 	AttrAggregator:          {"AGGREGATOR", true, optionalTrs, ruleSpecial, 8, false, "RFC 7606, Section 7.7"},
-	AttrCommunities:         {"COMMUNITIES", true, optionalTrs, ruleMultiple, 4, false, "RFC 7606, Section 7.8"},
-	AttrOriginatorID:        {"ORIGINATOR_ID", true, optional, ruleSpecial, 4, false, "RFC 7606, Section 7.9"},
-	AttrClusterList:         {"CLUSTER_LIST", true, optional, ruleSpecial, 4, false, "RFC 7606, Section 7.10"},
+	AttrCommunities:         {"COMMUNITIES", true, optionalTrs, ruleWords, 4, false, "RFC 7606, Section 7.8"},
+	AttrOriginatorID:        {"ORIGINATOR_ID", true, optional, ruleInternal, 4, false, "RFC 7606, Section 7.9"},
+	AttrClusterList:         {"CLUSTER_LIST", true, optional, ruleInternalWords, 4, false, "RFC 7606, Section 7.10"},
 	AttrMPReach:             {"MP_REACH_NLRI", true, optional, ruleSpecial, 5, true, "RFC 7606, Section 7.11"},
 	AttrMPUnreach:           {"MP_UNREACH_NLRI", true, optional, ruleSpecial, 3, true, "RFC 7606, Section 7.12"},
 	AttrExtCommunities:      {"EXTENDED COMMUNITIES", true, optionalTrs, ruleMultiple, 8, false, "RFC 7606, Section 7.14"},

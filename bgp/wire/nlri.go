@@ -65,38 +65,40 @@ func (l List) All() iter.Seq2[NLRI, error] {
 
 // each4 is All for IPv4.
 func each4(b []byte, addPath bool, yield func(NLRI, error) bool) {
-	for len(b) > 0 {
+	var a [4]byte
+	for i := 0; i < len(b); {
 		var id uint32
 		if addPath {
-			if len(b) < 5 {
+			if len(b)-i < 5 {
 				yield(NLRI{}, errNLRI)
 				return
 			}
-			id = binary.BigEndian.Uint32(b)
-			b = b[4:]
+			id = binary.BigEndian.Uint32(b[i:])
+			i += 4
 		}
-		bits := uint(b[0])
+		bits := uint(b[i])
+		i++
 		size := int(bits+7) >> 3
-		var v uint32
-		if len(b) >= 5 { // nearly always: read more than is needed
-			v = binary.BigEndian.Uint32(b[1:])
-		} else {
-			for i, x := range b[1:] {
-				v |= uint32(x) << (24 - 8*i)
-			}
-		}
-		if bits > 32 || len(b) <= size {
+		if bits > 32 || len(b)-i < size {
 			yield(NLRI{}, errNLRI)
 			return
 		}
-		b = b[1+size:]
+		var v uint32
+		if len(b)-i >= 4 { // nearly always: read more than is needed
+			v = binary.BigEndian.Uint32(b[i:])
+		} else {
+			for j, x := range b[i:] {
+				v |= uint32(x) << (24 - 8*j)
+			}
+		}
+		i += size
 		v &= uint32(^uint64(0) << (32 - bits))
 		var err error
 		if v >= 127<<24 && notUnicast4(v, bits) {
 			err = ErrNotUnicast
 		}
-		addr := netip.AddrFrom4([4]byte{byte(v >> 24), byte(v >> 16), byte(v >> 8), byte(v)})
-		if !yield(NLRI{netip.PrefixFrom(addr, int(bits)), id}, err) {
+		binary.BigEndian.PutUint32(a[:], v)
+		if !yield(NLRI{netip.PrefixFrom(netip.AddrFrom4(a), int(bits)), id}, err) {
 			return
 		}
 	}

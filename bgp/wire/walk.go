@@ -40,7 +40,7 @@ func (u *Update) walk() {
 			u.flags(t, b[at:end])
 		default:
 			u.seen[t>>6] |= bit
-			if !u.check(s, t, flags, b[at+hdr:end], b[at:end]) {
+			if !plainly(s, n, u.opt.IBGP) && !u.check(s, t, flags, b[at+hdr:end], b[at:end]) {
 				break
 			}
 			u.keep[t>>6] |= bit
@@ -72,27 +72,40 @@ func (u *Update) run(start, end int) {
 	}
 }
 
+// plainly reports whether an attribute of n octets is right and no more need be
+// asked: a short cut past check that the compiler inlines.
+func plainly(s *attrSpec, n int, ibgp bool) bool {
+	switch s.rule {
+	case ruleFixed:
+		return n == int(s.size)
+	case ruleInternal:
+		return ibgp && n == int(s.size)
+	case ruleWords:
+		return n > 0 && n&3 == 0
+	case ruleInternalWords:
+		return ibgp && n > 0 && n&3 == 0
+	}
+	return false
+}
+
 // check verifies one attribute that came for the first time, with the right flags.
 // It reports whether the attribute becomes part of Attrs.
 func (u *Update) check(s *attrSpec, t AttrType, flags uint8, v, raw []byte) bool {
-	n := len(v)
 	switch s.rule {
 	case ruleNone:
-		if !s.known {
-			return u.unknown(s, t, flags, raw)
-		}
-	case ruleFixed:
-		if n != int(s.size) {
-			return u.length(TreatAsWithdraw, s, t, raw)
+		return u.unknown(s, t, flags, raw)
+	case ruleInternal, ruleInternalWords:
+		if !u.opt.IBGP {
+			return u.discard(errExternal[t])
 		}
 	case ruleMultiple:
-		if n == 0 || n%int(s.size) != 0 {
-			return u.length(TreatAsWithdraw, s, t, raw)
+		if n := len(v); n > 0 && n%int(s.size) == 0 {
+			return true
 		}
 	case ruleSpecial:
 		return u.special(s, t, v, raw)
 	}
-	return true
+	return u.length(TreatAsWithdraw, s, t, raw)
 }
 
 // special checks the attributes that have more to them than a length.
@@ -111,20 +124,6 @@ func (u *Update) special(s *attrSpec, t AttrType, v, raw []byte) bool {
 	case AttrNextHop:
 		u.nextHop(s, v, raw)
 		return false
-	case AttrLocalPref, AttrOriginatorID:
-		if !u.opt.IBGP {
-			return u.discard(errExternal[t])
-		}
-		if n != 4 {
-			return u.length(TreatAsWithdraw, s, t, raw)
-		}
-	case AttrClusterList:
-		if !u.opt.IBGP {
-			return u.discard(errExternal[t])
-		}
-		if n == 0 || n%4 != 0 {
-			return u.length(TreatAsWithdraw, s, t, raw)
-		}
 	case AttrAtomicAggregate:
 		if n != 0 {
 			return u.length(AttributeDiscard, s, t, raw)
