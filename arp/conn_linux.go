@@ -117,3 +117,7 @@ func (c *Conn) Close() error { return c.pc.Close() }
 // Dropped returns how many packets the kernel had no room for on link since the
 // last call.
 func (c *Conn) Dropped(link int) uint32 { return c.pc.Dropped(link) }
+
+// Malformed returns how many frames were not ARP for IPv4 over Ethernet since
+// Listen. Most such are dropped in the kernel, uncounted.
+func (c *Conn) Malformed() uint64 { return c.malformed.Load() }

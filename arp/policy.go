@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/hyperfib/hyperfib/internal/lpm"
+	"github.com/hyperfib/hyperfib/internal/rate"
 )
 
 // The default limit of answers to one guest. A host that boots asks for a handful
@@ -70,7 +71,7 @@ type Policy struct {
 
 type guest struct {
 	Guest
-	bucket bucket
+	bucket rate.Bucket
 }
 
 func (g *guest) has(ip netip.Addr) bool {
@@ -90,7 +91,7 @@ func (p *Policy) SetGuest(link int, g Guest) {
 		g.Burst = DefaultBurst
 	}
 	g.Addresses = slices.Clone(g.Addresses)
-	next := &guest{Guest: g, bucket: bucket{rate: g.Rate, size: g.Burst}}
+	next := &guest{Guest: g, bucket: rate.Bucket{Rate: g.Rate, Size: g.Burst}}
 	if old := p.guests[link]; old != nil && old.Rate == g.Rate && old.Burst == g.Burst {
 		next.bucket = old.bucket
 	}
@@ -130,9 +131,9 @@ func (p *Policy) Decide(now time.Time, f *Frame) (Frame, Verdict) {
 	switch {
 	case !ok:
 		return Frame{}, Unallocated
-	case link == f.Link:
+	case link != 0 && link == f.Link:
 		return Frame{}, SameLink
-	case g.Rate > 0 && !g.bucket.take(now):
+	case g.Rate > 0 && !g.bucket.Take(now):
 		return Frame{}, Limited
 	}
 	return f.Answer(g.Router).On(f.Link), Answered
@@ -151,5 +152,5 @@ func (p *Policy) believes(g *guest, f *Frame) bool {
 		return false
 	}
 	link, ok := p.targets.Lookup(f.SenderIP)
-	return !ok || link == f.Link
+	return !ok || link == f.Link // link 0 is never a frame's
 }

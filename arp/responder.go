@@ -104,6 +104,7 @@ func (r *Responder) decide(now time.Time, in, out []Frame) []Frame {
 // serve calls turn until ctx ends or turn fails. The end of ctx wakes turn by the
 // read deadline.
 func serve(ctx context.Context, conn PacketConn, turn func() error) error {
+	_ = conn.SetReadDeadline(time.Time{}) // of an earlier loop
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
 	for {

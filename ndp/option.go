@@ -105,5 +105,5 @@ type DNSSL struct {
 // PREF64 is a NAT64 prefix: of length 96, 64, 56, 48, 40 or 32.
 type PREF64 struct {
 	Prefix   netip.Prefix
-	Lifetime time.Duration // in units of 8 s on the wire, rounded down, 65528 s at most
+	Lifetime time.Duration // in units of 8 s on the wire, rounded up, 65528 s at most
 }

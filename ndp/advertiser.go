@@ -1,0 +1,292 @@
+package ndp
+
+import (
+	"bytes"
+	"container/heap"
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+)
+
+// Router is what the hosts of one link are told, and how often.
+type Router struct {
+	MAC           MAC                 // the own Ethernet address on the link; must not be zero
+	Source        netip.Addr          // the own link-local address; zero: the one formed from MAC
+	Advertisement RouterAdvertisement // a zero SourceLinkAddr is sent as MAC
+	Timing        Timing
+}
+
+// Advertiser is a router on any number of links: one goroutine with one timer
+// for all of them. All methods are safe for concurrent use.
+//
+// A solicitation is answered at once: to the host that asked if it has an address,
+// otherwise to the group of all nodes, but in an Ethernet frame to that host alone (RFC
+// 6085), so that nobody else is woken. Many at once are answered together; see
+// [Schedule].
+type Advertiser struct {
+	conn PacketConn
+
+	mu    sync.Mutex // guards what follows, and the read deadline
+	links map[int]*advertised
+	queue deadlines
+	stats AdvertiserStats
+	out   []Packet
+}
+
+// AdvertiserStats counts what an Advertiser did since its start.
+type AdvertiserStats struct {
+	Multicast uint64 // unsolicited advertisements sent, and answers to many
+	Answers   uint64 // solicitations answered singly
+	Deferred  uint64 // solicitations over the rate, answered together
+	Final     uint64 // advertisements with router lifetime 0
+	Invalid   uint64 // solicitations that failed a check
+}
+
+// advertised is one link.
+type advertised struct {
+	link        int
+	mac         MAC
+	source      netip.Addr
+	body, final []byte // the encoded message, and the one with router lifetime 0
+	schedule    *Schedule
+	index       int // in the queue
+}
+
+// NewAdvertiser makes an Advertiser without links on conn, which must receive router
+// solicitations, and stays the caller's to close.
+func NewAdvertiser(conn PacketConn) *Advertiser {
+	return &Advertiser{conn: conn, links: make(map[int]*advertised)}
+}
+
+// Set starts to advertise r on link, at once, or changes what is advertised there;
+// the same again changes nothing. It returns an error, and changes nothing, if r
+// cannot be sent as it is or the interface is not there.
+func (a *Advertiser) Set(link int, r Router) error {
+	if err := r.Advertisement.Check(); err != nil {
+		return err
+	}
+	if !r.MAC.IsUnicast() {
+		return fmt.Errorf("ndp: a router cannot have the Ethernet address %v", r.MAC)
+	}
+	next := newAdvertised(link, r)
+	if !next.source.IsLinkLocalUnicast() {
+		return fmt.Errorf("ndp: hosts believe a router only at a link-local address, not at %v", next.source)
+	}
+	if err := a.conn.Add(link); err != nil {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if old := a.links[link]; old != nil {
+		if old.equal(next) && !old.schedule.ending {
+			return nil
+		}
+		next.schedule.last, next.schedule.bucket = old.schedule.last, old.schedule.bucket
+		heap.Remove(&a.queue, old.index)
+	}
+	next.schedule.Start(time.Now())
+	a.links[link] = next
+	heap.Push(&a.queue, next)
+	a.wake()
+	return nil
+}
+
+// wake has Run look at the queue again. The caller holds mu.
+func (a *Advertiser) wake() { _ = a.conn.SetReadDeadline(time.Unix(1, 0)) }
+
+// Restart begins the initial burst again, at once: the interface has just got its
+// carrier, or the host behind it has changed. It does nothing on a link that is not
+// advertised on.
+func (a *Advertiser) Restart(link int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if l := a.links[link]; l != nil && !l.schedule.ending {
+		l.schedule.last = time.Time{}
+		l.schedule.Start(time.Now())
+		heap.Fix(&a.queue, l.index)
+		a.wake()
+	}
+}
+
+func newAdvertised(link int, r Router) *advertised {
+	ra := r.Advertisement
+	if ra.SourceLinkAddr.IsZero() {
+		ra.SourceLinkAddr = r.MAC
+	}
+	if !r.Source.IsValid() {
+		r.Source = netip.AddrFrom16(r.MAC.LinkLocal())
+	}
+	l := &advertised{link: link, mac: r.MAC, source: r.Source, body: ra.Append(nil), schedule: NewSchedule(r.Timing)}
+	ra.Lifetime = 0
+	l.final = ra.Append(nil)
+	return l
+}
+
+func (l *advertised) equal(o *advertised) bool {
+	return l.mac == o.mac && l.source == o.source && bytes.Equal(l.body, o.body) &&
+		l.schedule.timing.MinInterval == o.schedule.timing.MinInterval &&
+		l.schedule.timing.MaxInterval == o.schedule.timing.MaxInterval
+}
+
+// Remove stops advertising on link with final advertisements, for hosts that stay
+// while their router goes. It returns at once; Run sends them.
+func (a *Advertiser) Remove(link int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if l := a.links[link]; l != nil {
+		l.schedule.Stop(time.Now())
+		heap.Fix(&a.queue, l.index)
+		a.wake()
+	}
+}
+
+// Drop forgets link without a word: its interface is gone, or somebody else goes on in
+// our place.
+func (a *Advertiser) Drop(link int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.drop(link)
+}
+
+func (a *Advertiser) drop(link int) {
+	if l := a.links[link]; l != nil {
+		heap.Remove(&a.queue, l.index)
+		delete(a.links, link)
+		a.conn.Remove(link)
+	}
+}
+
+// Stats returns the counters.
+func (a *Advertiser) Stats() AdvertiserStats {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.stats
+}
+
+// Run advertises until ctx ends, and then returns nil without final advertisements:
+// a restart is not the end of a router. It returns early only if the Conn fails as a
+// whole.
+func (a *Advertiser) Run(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() {
+		a.mu.Lock() // so that the loop, which has seen ctx alive, cannot set its deadline after us
+		defer a.mu.Unlock()
+		a.wake()
+	})
+	defer stop()
+	in := make([]Packet, Batch)
+	for a.due(ctx) {
+		n, err := a.conn.Read(in)
+		switch {
+		case err == nil:
+			a.answer(time.Now(), in[:n])
+		case !errors.Is(err, os.ErrDeadlineExceeded):
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+// due sends what is due and sets the deadline of the next Read. It reports false
+// when ctx has ended.
+func (a *Advertiser) due(ctx context.Context) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if ctx.Err() != nil {
+		return false
+	}
+	now := time.Now()
+	a.out = a.out[:0]
+	for len(a.queue) > 0 && !a.queue[0].deadline().IsZero() && !a.queue[0].deadline().After(now) {
+		a.advance(now, a.queue[0])
+	}
+	_, _ = a.conn.Write(a.out) // an interface that is down hears the next one
+	next := time.Time{}
+	if len(a.queue) > 0 {
+		next = a.queue[0].deadline()
+	}
+	_ = a.conn.SetReadDeadline(next)
+	return true
+}
+
+func (a *Advertiser) advance(now time.Time, l *advertised) {
+	switch l.schedule.Advance(now) {
+	case Advertise:
+		a.stats.Multicast++
+		a.out = append(a.out, l.multicast(l.body))
+	case Withdraw:
+		a.stats.Final++
+		a.out = append(a.out, l.multicast(l.final))
+	case Finished:
+		a.drop(l.link)
+		return
+	}
+	heap.Fix(&a.queue, l.index)
+}
+
+func (l *advertised) deadline() time.Time { return l.schedule.Deadline() }
+
+func (l *advertised) multicast(body []byte) Packet {
+	return Packet{Link: l.link, SrcMAC: l.mac, DstMAC: GroupMAC(AllNodes), Src: l.source, Dst: AllNodes, HopLimit: 255, Body: body}
+}
+
+// answer answers solicitations.
+func (a *Advertiser) answer(now time.Time, in []Packet) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.out = a.out[:0]
+	for i := range in {
+		p := &in[i]
+		l := a.links[p.Link]
+		if l == nil || Type(p.Body[0]) != TypeRouterSolicitation || !p.SrcMAC.IsUnicast() {
+			continue
+		}
+		if _, err := ParseRouterSolicitation(p); err != nil {
+			a.stats.Invalid++
+			continue
+		}
+		if !l.schedule.Solicited(now) {
+			a.stats.Deferred++
+			heap.Fix(&a.queue, l.index)
+			continue
+		}
+		a.stats.Answers++
+		out := l.multicast(l.body)
+		out.DstMAC = p.SrcMAC
+		if !p.Src.IsUnspecified() {
+			out.Dst = p.Src
+		}
+		a.out = append(a.out, out)
+	}
+	_, _ = a.conn.Write(a.out) // a host that hears nothing asks again
+}
+
+// deadlines is a heap of links, the earliest first; those without deadline last.
+type deadlines []*advertised
+
+func (d deadlines) Len() int { return len(d) }
+func (d deadlines) Less(i, j int) bool {
+	a, b := d[i].deadline(), d[j].deadline()
+	return !a.IsZero() && (b.IsZero() || a.Before(b))
+}
+func (d deadlines) Swap(i, j int) {
+	d[i], d[j] = d[j], d[i]
+	d[i].index, d[j].index = i, j
+}
+func (d *deadlines) Push(x any) {
+	l := x.(*advertised)
+	l.index = len(*d)
+	*d = append(*d, l)
+}
+func (d *deadlines) Pop() any {
+	old := *d
+	l := old[len(old)-1]
+	*d = old[:len(old)-1]
+	return l
+}

@@ -1,0 +1,154 @@
+package ndp
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hyperfib/hyperfib/internal/afpacket"
+)
+
+// Batch is the number of packets that one system call moves at most.
+const Batch = afpacket.Batch
+
+// frameSize holds what an Ethernet of standard MTU can bring. Longer messages are
+// cut off and so fail their checks.
+const frameSize = 1514
+
+// Config says where a Conn works and what it receives.
+type Config struct {
+	NetNS         string // network namespace by path, for example "/run/netns/red"; empty: the process's own
+	Types         []Type // messages to receive; nil: all five
+	ReceiveBuffer int    // octets of kernel memory for each interface; 0: the kernel's default (net.core.rmem_default)
+}
+
+// Conn sends and receives Neighbor Discovery packets on a set of interfaces over
+// AF_PACKET. It hears every group. One goroutine may Read while any others use the
+// other methods.
+type Conn struct {
+	pc      *afpacket.Conn
+	want    [256]bool
+	raw     [Batch]afpacket.Frame
+	invalid atomic.Uint64
+
+	mu  sync.Mutex // guards what Write uses
+	buf [Batch][]byte
+	out [Batch]afpacket.Frame
+}
+
+// Listen opens a Conn without interfaces; [Conn.Add] gives it some. It needs
+// CAP_NET_RAW, and CAP_SYS_ADMIN to enter another namespace.
+func Listen(cfg Config) (*Conn, error) {
+	types := cfg.Types
+	if types == nil {
+		types = []Type{TypeRouterSolicitation, TypeRouterAdvertisement, TypeNeighborSolicitation, TypeNeighborAdvertisement, TypeRedirect}
+	}
+	c := &Conn{}
+	first, last := types[0], types[0]
+	for _, t := range types {
+		c.want[t] = true
+		first, last = min(first, t), max(last, t)
+	}
+	var err error
+	c.pc, err = afpacket.Open(afpacket.Config{
+		NetNS:         cfg.NetNS,
+		EtherType:     EtherType,
+		FrameSize:     frameSize,
+		ReceiveBuffer: cfg.ReceiveBuffer,
+		AllMulticast:  true,
+		// The cheapest condition that most of a guest's traffic fails goes first: this
+		// program runs on every IPv6 packet the guest sends.
+		Filter: afpacket.Filter(1<<16,
+			afpacket.Equal(20, 1, 58), // next header: ICMPv6
+			afpacket.Cond{Offset: 54, Width: 1, Low: uint32(first), High: uint32(last)},
+			afpacket.Equal(12, 2, EtherType),
+			afpacket.Cond{Offset: 14, Width: 1, Low: 0x60, High: 0x6f}, // version 6
+			afpacket.Equal(21, 1, 255),                                 // hop limit
+		),
+	})
+	if err != nil {
+		return nil, err
+	}
+	for i := range c.buf {
+		c.buf[i] = make([]byte, 0, 256)
+	}
+	return c, nil
+}
+
+// Add starts to receive on the interface with index link. It does nothing if that
+// is so already. Sending needs no Add.
+func (c *Conn) Add(link int) error { return c.pc.Add(link) }
+
+// Remove stops receiving on link. It does nothing if link was not added.
+func (c *Conn) Remove(link int) { c.pc.Remove(link) }
+
+// Read waits for packets and fills at most min(len(packets), Batch). They have
+// passed [Packet.Check]; what has not is dropped and counted. Their Body is valid until the
+// next Read. The interfaces take turns, so that a flood on one delays the others by
+// one batch. It returns os.ErrDeadlineExceeded at the read deadline and
+// os.ErrClosed after Close; no packet and no interface's fate makes it fail.
+func (c *Conn) Read(packets []Packet) (int, error) {
+	for {
+		n, err := c.pc.Read(c.raw[:min(len(packets), Batch)])
+		if err != nil {
+			return 0, err
+		}
+		good := 0
+		for _, r := range c.raw[:n] {
+			p, err := ParseFrame(r.Data)
+			if err == nil {
+				var t Type
+				t, err = p.Check()
+				if err == nil && !c.want[t] {
+					continue
+				}
+			}
+			if err != nil {
+				c.invalid.Add(1)
+				continue
+			}
+			p.Link = r.Link
+			packets[good] = p
+			good++
+		}
+		if good > 0 || len(packets) == 0 {
+			return good, nil
+		}
+	}
+}
+
+// Write sends packets, each on its Link, and returns how many the kernel took. One
+// that it refuses (interface down or gone, queue full, too long) is skipped; the
+// first such error is returned when the rest is sent. Write does not block.
+func (c *Conn) Write(packets []Packet) (sent int, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for len(packets) > 0 {
+		n := min(len(packets), Batch)
+		for i := range packets[:n] {
+			c.buf[i] = packets[i].AppendFrame(c.buf[i][:0])
+			c.out[i] = afpacket.Frame{Link: packets[i].Link, Data: c.buf[i]}
+		}
+		ok, first := c.pc.Write(c.out[:n])
+		sent += ok
+		if err == nil {
+			err = first
+		}
+		packets = packets[n:]
+	}
+	return sent, err
+}
+
+// SetReadDeadline makes a Read, also one under way, return at t; the zero time
+// means never.
+func (c *Conn) SetReadDeadline(t time.Time) error { return c.pc.SetReadDeadline(t) }
+
+// Close ends the Conn and a Read under way.
+func (c *Conn) Close() error { return c.pc.Close() }
+
+// Dropped returns how many packets the kernel had no room for on link since the
+// last call.
+func (c *Conn) Dropped(link int) uint32 { return c.pc.Dropped(link) }
+
+// Invalid returns how many packets failed a check since Listen.
+func (c *Conn) Invalid() uint64 { return c.invalid.Load() }

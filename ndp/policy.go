@@ -1,0 +1,198 @@
+package ndp
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/hyperfib/hyperfib/internal/lpm"
+	"github.com/hyperfib/hyperfib/internal/rate"
+)
+
+// The default limit of answers to one guest.
+const (
+	DefaultRate  = 1000 // answers a second
+	DefaultBurst = 1000 // answers at once
+)
+
+// Guest is the station behind one interface.
+type Guest struct {
+	// MAC is what the guest must send from. Zero: any unicast address.
+	MAC MAC
+	// Router is the hypervisor's own Ethernet address on the interface, which every
+	// answer gives. It must not be zero.
+	Router MAC
+	// Source is the hypervisor's own address on the interface, the source of every
+	// answer: "an address assigned to the interface from which the advertisement is
+	// sent" (RFC 4861, Section 4.4). Zero: the link-local address formed from Router.
+	Source netip.Addr
+	// Addresses are the guest's own: with the link-local ones the only senders
+	// believed, and never answered to the guest itself. Nil: any sender that is not
+	// somebody's target prefix is believed.
+	Addresses []netip.Prefix
+	// Rate and Burst limit the answers the guest gets. Zero: DefaultRate a second,
+	// DefaultBurst. Negative Rate: no limit.
+	Rate, Burst float64
+}
+
+// Verdict is what the policy made of a packet.
+type Verdict uint8
+
+// The verdicts. Only with Answered and Defended there is something to send.
+const (
+	Answered        Verdict = iota // address resolution or unicast probe, answered
+	Defended                       // duplicate address detection of somebody else's address, answered
+	NotSolicitation                // another message
+	NotForUs                       // unicast frame to another station
+	Malformed                      // a message check failed
+	UnknownLink                    // no guest on that interface
+	Spoofed                        // sender is not the guest: address or MAC are not its own
+	Own                            // the guest asks for, or detects duplicates of, an address of its own
+	SameLink                       // the target is reached through the very interface that asks
+	Unallocated                    // nobody has the target
+	Limited                        // over the guest's rate
+	verdictCount
+)
+
+var verdictNames = [verdictCount]string{"answered", "defended", "not a solicitation", "not for us", "malformed", "unknown link", "spoofed", "own", "same link", "unallocated", "limited"}
+
+// String returns the verdict in lower-case words.
+func (v Verdict) String() string {
+	if v < verdictCount {
+		return verdictNames[v]
+	}
+	return "unknown"
+}
+
+// Policy decides which neighbor solicitations are answered, and builds the answers
+// (RFC 4861, Sections 7.2.4 and 7.2.8; RFC 4862, Section 5.4.3): those of a known
+// guest for a target that is allocated and lives elsewhere. Its cost does not depend
+// on the size or number of prefixes. It is pure: no socket, no clock. It is not
+// safe for concurrent use. The zero value answers nobody.
+type Policy struct {
+	guests  map[int]*guest
+	targets lpm.Table[int]
+}
+
+type guest struct {
+	Guest
+	bucket rate.Bucket
+}
+
+func (g *guest) has(a netip.Addr) bool {
+	return slices.ContainsFunc(g.Addresses, func(p netip.Prefix) bool { return p.Contains(a) })
+}
+
+// SetGuest puts g behind link, in place of who was there. The rate limit of a
+// guest that stays starts anew only if it changed.
+func (p *Policy) SetGuest(link int, g Guest) {
+	if p.guests == nil {
+		p.guests = make(map[int]*guest)
+	}
+	if g.Rate == 0 {
+		g.Rate = DefaultRate
+	}
+	if g.Burst == 0 {
+		g.Burst = DefaultBurst
+	}
+	if !g.Source.IsValid() {
+		g.Source = netip.AddrFrom16(g.Router.LinkLocal())
+	}
+	g.Addresses = slices.Clone(g.Addresses)
+	next := &guest{Guest: g, bucket: rate.Bucket{Rate: g.Rate, Size: g.Burst}}
+	if old := p.guests[link]; old != nil && old.Rate == g.Rate && old.Burst == g.Burst {
+		next.bucket = old.bucket
+	}
+	p.guests[link] = next
+}
+
+// RemoveGuest forgets the guest behind link.
+func (p *Policy) RemoveGuest(link int) { delete(p.guests, link) }
+
+// SetTarget declares prefix allocated: solicitations for its addresses are
+// answered, except on link, the interface it is reached through (0: it is remote, or
+// that does not matter). The longest prefix counts. Link-local addresses are never
+// proxied, whatever the prefixes say.
+func (p *Policy) SetTarget(prefix netip.Prefix, link int) { p.targets.Set(prefix, link) }
+
+// DeleteTarget takes prefix back.
+func (p *Policy) DeleteTarget(prefix netip.Prefix) { p.targets.Delete(prefix) }
+
+// Decide judges one received packet, which has passed Check, at time now. With
+// Answered and Defended the packet returned is to be sent; its Body is appended to
+// buf, which takes 32 octets.
+func (p *Policy) Decide(now time.Time, in *Packet, buf []byte) (Packet, Verdict) {
+	g := p.guests[in.Link]
+	switch {
+	case g == nil:
+		return Packet{}, UnknownLink
+	case len(in.Body) == 0 || Type(in.Body[0]) != TypeNeighborSolicitation:
+		return Packet{}, NotSolicitation
+	case in.DstMAC[0]&1 == 0 && in.DstMAC != g.Router:
+		return Packet{}, NotForUs
+	}
+	ns, err := ParseNeighborSolicitation(in)
+	switch {
+	case err != nil:
+		return Packet{}, Malformed
+	case !p.believes(g, in, &ns):
+		return Packet{}, Spoofed
+	}
+	if v := p.judge(now, g, in.Link, ns.Target); v != Answered {
+		return Packet{}, v
+	}
+	return g.answer(in, ns.Target, buf)
+}
+
+// judge decides by target alone.
+func (p *Policy) judge(now time.Time, g *guest, link int, target netip.Addr) Verdict {
+	if g.has(target) {
+		return Own
+	}
+	at, ok := p.targets.Lookup(target)
+	switch {
+	case !ok || target.IsLinkLocalUnicast():
+		return Unallocated
+	case at != 0 && at == link:
+		return SameLink
+	case g.Rate > 0 && !g.bucket.Take(now):
+		return Limited
+	}
+	return Answered
+}
+
+// believes reports whether in comes from the guest it seems to come from.
+// Duplicate address detection claims no address yet, so it needs none.
+func (p *Policy) believes(g *guest, in *Packet, ns *NeighborSolicitation) bool {
+	switch {
+	case !in.SrcMAC.IsUnicast() || in.SrcMAC == g.Router || (!g.MAC.IsZero() && in.SrcMAC != g.MAC):
+		return false
+	case !ns.SourceLinkAddr.IsZero() && ns.SourceLinkAddr != in.SrcMAC:
+		return false
+	case in.Src.IsUnspecified():
+		return true
+	case in.Src == g.Source:
+		return false
+	case in.Src.IsLinkLocalUnicast() || g.has(in.Src):
+		return true
+	case g.Addresses != nil:
+		return false
+	}
+	link, ok := p.targets.Lookup(in.Src)
+	return !ok || link == in.Link
+}
+
+// answer builds the advertisement. R: the sender is a router. S: answers a node that
+// can be named. O: not set for what is not the sender's own (Section 7.2.8). A
+// node that detects duplicates has no address yet, so all nodes are told.
+func (g *guest) answer(in *Packet, target netip.Addr, buf []byte) (Packet, Verdict) {
+	na := NeighborAdvertisement{Router: true, Solicited: true, Target: target, TargetLinkAddr: g.Router}
+	out := Packet{Link: in.Link, SrcMAC: g.Router, DstMAC: in.SrcMAC, Src: g.Source, Dst: in.Src, HopLimit: 255}
+	verdict := Answered
+	if in.Src.IsUnspecified() {
+		na.Solicited, verdict = false, Defended
+		out.Dst, out.DstMAC = AllNodes, GroupMAC(AllNodes)
+	}
+	out.Body = na.Append(buf)
+	return out, verdict
+}

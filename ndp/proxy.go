@@ -1,0 +1,113 @@
+package ndp
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+)
+
+// PacketConn is what the loops of this package need of a Conn.
+type PacketConn interface {
+	Writer
+	Read(packets []Packet) (int, error)
+	Add(link int) error
+	Remove(link int)
+	SetReadDeadline(t time.Time) error
+}
+
+// Stats counts the verdicts of a Proxy since its start, indexed by Verdict.
+type Stats [verdictCount]uint64
+
+// Proxy answers neighbor solicitations as its Policy says. All methods are safe
+// for concurrent use.
+type Proxy struct {
+	conn PacketConn
+
+	mu     sync.Mutex // guards policy and stats
+	policy Policy
+	stats  Stats
+}
+
+// NewProxy makes a Proxy without guests and targets on conn, which must receive
+// neighbor solicitations, and stays the caller's to close.
+func NewProxy(conn PacketConn) *Proxy { return &Proxy{conn: conn} }
+
+// SetGuest puts g behind link and starts to listen there; see [Policy.SetGuest].
+func (r *Proxy) SetGuest(link int, g Guest) error {
+	r.mu.Lock()
+	r.policy.SetGuest(link, g)
+	r.mu.Unlock()
+	return r.conn.Add(link)
+}
+
+// RemoveGuest forgets the guest behind link and stops listening there.
+func (r *Proxy) RemoveGuest(link int) {
+	r.conn.Remove(link)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.policy.RemoveGuest(link)
+}
+
+// SetTarget declares prefix allocated; see [Policy.SetTarget].
+func (r *Proxy) SetTarget(prefix netip.Prefix, link int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.policy.SetTarget(prefix, link)
+}
+
+// DeleteTarget takes prefix back.
+func (r *Proxy) DeleteTarget(prefix netip.Prefix) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.policy.DeleteTarget(prefix)
+}
+
+// Stats returns the counters.
+func (r *Proxy) Stats() Stats {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.stats
+}
+
+// Run answers until ctx ends, and then returns nil. It returns early only if the
+// Conn fails as a whole. One goroutine serves every interface.
+func (r *Proxy) Run(ctx context.Context) error {
+	in, out := make([]Packet, Batch), make([]Packet, 0, Batch)
+	buf := make([]byte, Batch*answerLen)
+	_ = r.conn.SetReadDeadline(time.Time{}) // of an earlier Run
+	stop := context.AfterFunc(ctx, func() { _ = r.conn.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	for {
+		n, err := r.conn.Read(in)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			continue
+		case err != nil:
+			return err
+		}
+		out = r.decide(time.Now(), in[:n], out[:0], buf)
+		_, _ = r.conn.Write(out) // a packet that cannot go is asked for again
+	}
+}
+
+// answerLen is the size of an advertisement with its link-layer address.
+const answerLen = 32
+
+// decide appends the answers to in to out; their bodies are in buf.
+func (r *Proxy) decide(now time.Time, in, out []Packet, buf []byte) []Packet {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := range in {
+		reply, v := r.policy.Decide(now, &in[i], buf[i*answerLen:i*answerLen:(i+1)*answerLen])
+		r.stats[v]++
+		if v == Answered || v == Defended {
+			out = append(out, reply)
+		}
+	}
+	return out
+}

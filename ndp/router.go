@@ -1,0 +1,231 @@
+package ndp
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Append appends the ICMPv6 message to b, checksum zero.
+func (m RouterSolicitation) Append(b []byte) []byte {
+	b = pad(header(b, TypeRouterSolicitation), 4)
+	b = appendLinkAddr(b, OptSourceLinkAddr, m.SourceLinkAddr)
+	return appendNonce(b, m.Nonce)
+}
+
+// ParseRouterSolicitation reads p, which has passed Check, and makes the rest of
+// the checks of RFC 4861, Section 6.1.1. Errors wrap ErrMessage.
+func ParseRouterSolicitation(p *Packet) (m RouterSolicitation, err error) {
+	if len(p.Body) < 8 {
+		return m, errTooShort
+	}
+	m.SourceLinkAddr, m.Nonce, err = solicitationOptions(p, p.Body[8:])
+	return m, err
+}
+
+const (
+	flagManaged = 0x80
+	flagOther   = 0x40
+)
+
+// Append appends the ICMPv6 message to b, checksum zero. What has no form on the
+// wire is left out: a domain with an empty label, a PREF64 of another length; Check
+// finds such.
+func (m RouterAdvertisement) Append(b []byte) []byte {
+	flags := m.Preference.bits()
+	if m.Managed {
+		flags |= flagManaged
+	}
+	if m.Other {
+		flags |= flagOther
+	}
+	b = append(header(b, TypeRouterAdvertisement), m.HopLimit, flags)
+	b = binary.BigEndian.AppendUint16(b, uint16(min(seconds(m.Lifetime), 1<<16-1)))
+	b = binary.BigEndian.AppendUint32(b, milliseconds(m.ReachableTime))
+	b = binary.BigEndian.AppendUint32(b, milliseconds(m.RetransTimer))
+	b = appendLinkAddr(b, OptSourceLinkAddr, m.SourceLinkAddr)
+	if m.MTU != 0 {
+		b = binary.BigEndian.AppendUint32(append(b, uint8(OptMTU), 1, 0, 0), m.MTU)
+	}
+	return m.appendLists(b)
+}
+
+func (m *RouterAdvertisement) appendLists(b []byte) []byte {
+	for _, p := range m.Prefixes {
+		b = appendPrefix(b, p)
+	}
+	for _, r := range m.Routes {
+		b = appendRoute(b, r)
+	}
+	for _, r := range m.RDNSS {
+		b = appendRDNSS(b, r)
+	}
+	for _, l := range m.DNSSL {
+		b = appendDNSSL(b, l)
+	}
+	for _, p := range m.PREF64 {
+		b = appendPREF64(b, p)
+	}
+	if n := len(m.CaptivePortal); n > 0 && n <= maxOption {
+		b = appendOption(b, OptCaptivePortal, []byte(m.CaptivePortal))
+	}
+	for _, o := range m.Options {
+		if len(o.Data) <= maxOption {
+			b = appendOption(b, o.Type, o.Data)
+		}
+	}
+	return b
+}
+
+// maxOption is how much data an option can carry, in octets.
+const maxOption = 255*8 - 2
+
+func milliseconds(d time.Duration) uint32 {
+	return uint32(min(max(d/time.Millisecond, 0), infinite))
+}
+
+// ParseRouterAdvertisement reads p, which has passed Check, and makes the rest of
+// the checks of RFC 4861, Section 6.1.2. An option of a known type whose content
+// does not fit is not an error: it stays in Options, as an unknown one does. Errors
+// wrap ErrMessage.
+func ParseRouterAdvertisement(p *Packet) (RouterAdvertisement, error) {
+	b := p.Body
+	if len(b) < 16 {
+		return RouterAdvertisement{}, errTooShort
+	}
+	m := RouterAdvertisement{
+		HopLimit:      b[4],
+		Managed:       b[5]&flagManaged != 0,
+		Other:         b[5]&flagOther != 0,
+		Preference:    preference(b[5]),
+		Lifetime:      time.Duration(binary.BigEndian.Uint16(b[6:])) * time.Second,
+		ReachableTime: time.Duration(binary.BigEndian.Uint32(b[8:])) * time.Millisecond,
+		RetransTimer:  time.Duration(binary.BigEndian.Uint32(b[12:])) * time.Millisecond,
+	}
+	for b = b[16:]; len(b) > 0; {
+		t, data, rest, err := nextOption(b)
+		if err != nil {
+			return RouterAdvertisement{}, err
+		}
+		if !m.take(t, data) {
+			m.Options = append(m.Options, Raw{Type: t, Data: data})
+		}
+		b = rest
+	}
+	return m, nil
+}
+
+// take reads one option into its field and reports whether it could.
+func (m *RouterAdvertisement) take(t OptionType, d []byte) bool {
+	switch t {
+	case OptSourceLinkAddr:
+		a, ok := linkAddr(d)
+		if !ok || a.IsZero() || !m.SourceLinkAddr.IsZero() {
+			return false
+		}
+		m.SourceLinkAddr = a
+		return true
+	case OptMTU:
+		if len(d) != 6 || m.MTU != 0 {
+			return false
+		}
+		m.MTU = binary.BigEndian.Uint32(d[2:])
+		return m.MTU != 0
+	case OptPrefix:
+		return add(&m.Prefixes, d, parsePrefix)
+	case OptRoute:
+		return add(&m.Routes, d, parseRoute)
+	case OptRDNSS:
+		return add(&m.RDNSS, d, parseRDNSS)
+	case OptDNSSL:
+		return add(&m.DNSSL, d, parseDNSSL)
+	case OptPREF64:
+		return add(&m.PREF64, d, parsePREF64)
+	case OptCaptivePortal:
+		return m.takePortal(d)
+	}
+	return false
+}
+
+func (m *RouterAdvertisement) takePortal(d []byte) bool {
+	for len(d) > 0 && d[len(d)-1] == 0 {
+		d = d[:len(d)-1]
+	}
+	if len(d) == 0 || m.CaptivePortal != "" {
+		return false
+	}
+	m.CaptivePortal = string(d)
+	return true
+}
+
+func add[T any](list *[]T, d []byte, parse func([]byte) (T, bool)) bool {
+	v, ok := parse(d)
+	if ok {
+		*list = append(*list, v)
+	}
+	return ok
+}
+
+// Check reports what in m cannot be sent or contradicts itself, as the sum of all
+// findings.
+func (m *RouterAdvertisement) Check() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("ndp: "+format, args...)) }
+	if m.Lifetime < 0 || m.Lifetime > 65535*time.Second {
+		bad("router lifetime %v is not from 0 to 65535 s", m.Lifetime)
+	}
+	if m.MTU != 0 && m.MTU < 1280 {
+		bad("MTU %d is under IPv6's minimum of 1280", m.MTU)
+	}
+	for _, p := range m.Prefixes {
+		if !p.Prefix.IsValid() || p.Prefix.Addr().Is4() || p.Prefix.Addr().IsLinkLocalUnicast() {
+			bad("prefix %v cannot be advertised", p.Prefix)
+		}
+		if p.Preferred > p.Valid {
+			bad("prefix %v: preferred lifetime %v is over the valid lifetime %v", p.Prefix, p.Preferred, p.Valid)
+		}
+		if p.Autonomous && p.Prefix.Bits() != 64 {
+			bad("prefix %v: hosts on Ethernet form addresses in a /64 only", p.Prefix)
+		}
+	}
+	for _, r := range m.Routes {
+		if !r.Prefix.IsValid() || r.Prefix.Addr().Is4() {
+			bad("route %v is not an IPv6 prefix", r.Prefix)
+		}
+	}
+	m.checkNames(bad)
+	return errors.Join(errs...)
+}
+
+func (m *RouterAdvertisement) checkNames(bad func(string, ...any)) {
+	for _, r := range m.RDNSS {
+		if len(r.Servers) == 0 || len(r.Servers) > 127 {
+			bad("%d DNS servers in an option; 1 to 127 fit", len(r.Servers))
+		}
+		for _, s := range r.Servers {
+			if !s.Is6() || s.Is4In6() {
+				bad("DNS server %v is not IPv6", s)
+			}
+		}
+	}
+	for _, l := range m.DNSSL {
+		size := 0
+		for _, d := range l.Domains {
+			if size += len(d) + 2; !validName(d) {
+				bad("search domain %q is not a domain name", d)
+			}
+		}
+		if size == 0 || size > 255*8-8 {
+			bad("search domains take %d octets; 1 to %d fit", size, 255*8-8)
+		}
+	}
+	for _, p := range m.PREF64 {
+		if len(appendPREF64(nil, p)) == 0 || p.Prefix.Addr().Is4() {
+			bad("NAT64 prefix %v has no length of 32, 40, 48, 56, 64 or 96", p.Prefix)
+		}
+	}
+	if len(m.CaptivePortal) > maxOption {
+		bad("captive portal URI of %d octets; %d fit", len(m.CaptivePortal), maxOption)
+	}
+}
