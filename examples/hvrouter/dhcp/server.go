@@ -1,0 +1,246 @@
+package dhcp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/hyperfib/hyperfib/internal/netns"
+	"github.com/insomniacslk/dhcp/dhcpv4"
+	"golang.org/x/sys/unix"
+)
+
+// Config of a [Server]. The zero value serves in the process's own namespace.
+type Config struct {
+	// NetNS is the path of the network namespace; "" is the process's own.
+	NetNS string
+	// Relay are the servers to forward to instead of answering; all of them get
+	// every request.
+	Relay []netip.Addr
+	// RelayAddress is our address towards the servers (giaddr). Required with
+	// Relay.
+	RelayAddress netip.Addr
+}
+
+// Stats counts what a server did since it was made.
+type Stats struct {
+	Requests  uint64 `json:"requests"`  // from guests
+	Answers   uint64 `json:"answers"`   // to guests
+	Forwarded uint64 `json:"forwarded"` // to servers behind the relay
+	Refused   uint64 `json:"refused"`   // malformed, from nobody we know, or too many
+}
+
+// Server answers, or relays for, all guest interfaces of one namespace. Its
+// methods are safe for concurrent use.
+type Server struct {
+	config Config
+	in     *net.UDPConn
+	out    int // AF_PACKET
+
+	mu     sync.Mutex
+	guests map[int]*guest
+	byName map[string]*guest
+	stats  Stats
+}
+
+type guest struct {
+	link  int
+	name  string
+	lease Lease
+	allow bucket
+}
+
+// Listen opens the sockets. Nothing is answered before Run.
+func Listen(config Config) (*Server, error) {
+	if len(config.Relay) > 0 && !config.RelayAddress.Is4() {
+		return nil, errors.New("dhcp: a relay needs an IPv4 address of its own")
+	}
+	s := &Server{config: config, guests: map[int]*guest{}, byName: map[string]*guest{}}
+	if err := netns.Do(config.NetNS, s.open); err != nil {
+		return nil, fmt.Errorf("dhcp: %w", err)
+	}
+	return s, nil
+}
+
+func (s *Server) open() error {
+	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
+		e := c.Control(func(fd uintptr) {
+			err = errors.Join(
+				unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEADDR, 1),
+				unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_BROADCAST, 1),
+				unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_PKTINFO, 1),
+			)
+		})
+		return errors.Join(e, err)
+	}}
+	in, err := lc.ListenPacket(context.Background(), "udp4", fmt.Sprintf("0.0.0.0:%d", serverPort))
+	if err != nil {
+		return err
+	}
+	// Protocol 0: this socket only sends.
+	out, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		in.Close()
+		return fmt.Errorf("AF_PACKET: %w", err)
+	}
+	s.in, s.out = in.(*net.UDPConn), out
+	return nil
+}
+
+// Set serves a guest interface, or changes what it is given. link is its index,
+// name what the relay calls it.
+func (s *Server) Set(link int, name string, lease Lease) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.remove(link)
+	g := &guest{link: link, name: name, lease: lease}
+	s.guests[link], s.byName[name] = g, g
+}
+
+// Delete stops serving an interface.
+func (s *Server) Delete(link int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.remove(link)
+}
+
+func (s *Server) remove(link int) {
+	if g := s.guests[link]; g != nil {
+		delete(s.guests, link)
+		delete(s.byName, g.name)
+	}
+}
+
+// Stats returns the counters.
+func (s *Server) Stats() Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stats
+}
+
+// Run serves until ctx ends, closes the sockets and returns nil, or the error
+// that made going on impossible. It can be called once.
+func (s *Server) Run(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() { s.in.Close() })
+	defer func() {
+		stop()
+		s.in.Close()
+		unix.Close(s.out)
+	}()
+	b, oob := make([]byte, 1<<16), make([]byte, 128)
+	for {
+		n, oobn, _, from, err := s.in.ReadMsgUDPAddrPort(b, oob)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, net.ErrClosed):
+			return fmt.Errorf("dhcp: %w", err)
+		case err != nil:
+			continue // an ICMP error that belongs to a packet we sent
+		}
+		if !s.receive(b[:n], interfaceOf(oob[:oobn]), from, time.Now()) {
+			s.mu.Lock()
+			s.stats.Refused++
+			s.mu.Unlock()
+		}
+	}
+}
+
+// interfaceOf takes the index from IP_PKTINFO; 0 if it is missing.
+func interfaceOf(oob []byte) int {
+	messages, err := unix.ParseSocketControlMessage(oob)
+	if err != nil {
+		return 0
+	}
+	for _, m := range messages {
+		if m.Header.Level == unix.IPPROTO_IP && m.Header.Type == unix.IP_PKTINFO && len(m.Data) >= 4 {
+			return int(nativeUint32(m.Data))
+		}
+	}
+	return 0
+}
+
+// receive handles one datagram and tells whether it was of use.
+func (s *Server) receive(b []byte, link int, from netip.AddrPort, now time.Time) bool {
+	p, err := dhcpv4.FromBytes(b)
+	if err != nil {
+		return false
+	}
+	if slices.Contains(s.config.Relay, from.Addr()) {
+		return s.fromServer(p)
+	}
+	s.mu.Lock()
+	g := s.guests[link]
+	ok := g != nil && g.allow.take(now)
+	if ok {
+		s.stats.Requests++
+	}
+	s.mu.Unlock()
+	if !ok {
+		return false
+	}
+	if len(s.config.Relay) > 0 {
+		return s.toServers(forward(p, g.name, g.lease, s.config.RelayAddress))
+	}
+	reply := Answer(p, g.lease)
+	return reply == nil || s.deliver(g, reply)
+}
+
+func (s *Server) toServers(p *dhcpv4.DHCPv4) bool {
+	if p == nil {
+		return false
+	}
+	b := p.ToBytes()
+	for _, server := range s.config.Relay {
+		if _, err := s.in.WriteToUDPAddrPort(b, netip.AddrPortFrom(server, serverPort)); err == nil {
+			s.count(func(t *Stats) { t.Forwarded++ })
+		}
+	}
+	return true
+}
+
+func (s *Server) fromServer(p *dhcpv4.DHCPv4) bool {
+	name := backward(p, s.config.RelayAddress)
+	s.mu.Lock()
+	g := s.byName[name]
+	s.mu.Unlock()
+	return g != nil && g.lease.belongsTo(p.ClientHWAddr) && s.deliver(g, p)
+}
+
+// deliver sends a reply to the guest's MAC, where RFC 2131, Section 4.1 wants it:
+// to the address it has, to everybody if it asks for that, or to the address it
+// will have.
+func (s *Server) deliver(g *guest, p *dhcpv4.DHCPv4) bool {
+	if len(p.ClientHWAddr) != 6 {
+		return false
+	}
+	to := unix.SockaddrLinklayer{Protocol: htons(unix.ETH_P_IP), Ifindex: g.link, Halen: 6}
+	copy(to.Addr[:], p.ClientHWAddr)
+	address := broadcast
+	switch {
+	case p.MessageType() == dhcpv4.MessageTypeNak || len(p.ClientIPAddr) == 0 || p.ClientIPAddr.IsUnspecified() && p.IsBroadcast():
+		copy(to.Addr[:], []byte{255, 255, 255, 255, 255, 255})
+	case !p.ClientIPAddr.IsUnspecified():
+		address, _ = netip.AddrFromSlice(p.ClientIPAddr.To4())
+	default:
+		address, _ = netip.AddrFromSlice(p.YourIPAddr.To4())
+	}
+	packet := appendPacket(nil, g.lease.Gateway, address, p.ToBytes())
+	if err := unix.Sendto(s.out, packet, 0, &to); err != nil {
+		return false
+	}
+	s.count(func(t *Stats) { t.Answers++ })
+	return true
+}
+
+func (s *Server) count(f func(*Stats)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f(&s.stats)
+}
