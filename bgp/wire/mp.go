@@ -33,6 +33,7 @@ func (u *Update) mpReach(v, raw []byte) {
 	}
 	f := Family{AFI: binary.BigEndian.Uint16(v), SAFI: v[2]}
 	if !u.wants(f) {
+		u.foreign = true
 		return
 	}
 	nh, rest := v[4:4+v[3]], v[5+int(v[3]):]

@@ -28,14 +28,15 @@ type Update struct {
 	MPNextHop NextHop // of MPReach
 	MPUnreach List    // of MP_UNREACH_NLRI
 
-	opt   Options
-	attrs []byte    // the Path Attributes field
-	seen  [4]uint64 // types that occurred
-	keep  [4]uint64 // types that go into Attrs
-	runs  [4][2]uint16
-	nruns int
-	messy bool // the runs don't make up Attrs: it takes a rewrite
-	err   *Error
+	opt     Options
+	attrs   []byte    // the Path Attributes field
+	seen    [4]uint64 // types that occurred
+	keep    [4]uint64 // types that go into Attrs
+	runs    [4][2]uint16
+	nruns   int
+	foreign bool // MP_REACH_NLRI of a family that is not wanted
+	messy   bool // the runs don't make up Attrs: it takes a rewrite
+	err     *Error
 }
 
 // Reach iterates over what the message announces in family f: MPReach, then NLRI.
@@ -148,7 +149,7 @@ func (u *Update) mandatory() {
 // attributes but without reachable NLRI leaves nothing to treat as a withdraw: its
 // NLRI may be what was damaged (RFC 7606, Section 5.2).
 func (u *Update) settle() error {
-	if u.err.Disposition == TreatAsWithdraw && u.NLRI.Empty() && u.MPReach.Empty() && !u.has(AttrMPReach) {
+	if u.err.Disposition == TreatAsWithdraw && u.NLRI.Empty() && u.MPReach.Empty() && !u.foreign {
 		e := *u.err
 		e.Disposition, e.RFC = SessionReset, e.RFC+"; RFC 7606, Section 5.2"
 		u.err = &e
