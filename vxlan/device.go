@@ -1,6 +1,7 @@
 package vxlan
 
 import (
+	"fmt"
 	"net/netip"
 
 	"github.com/hyperfib/hyperfib/internal/ether"
@@ -31,4 +32,41 @@ type Device struct {
 	MTU      uint32 // octets; 0: left to the kernel
 	MAC      MAC    // zero: left to the kernel
 	Bridge   int    // interface index of the bridge it is a port of; 0: none
+}
+
+func (d *Device) port() uint16 {
+	if d.Port == 0 {
+		return Port
+	}
+	return d.Port
+}
+
+func (d *Device) ttl() uint8 {
+	if d.TTL == 0 {
+		return 255
+	}
+	return d.TTL
+}
+
+// Check reports what of d the kernel would refuse.
+func (d *Device) Check() error {
+	switch {
+	case d.Name == "" || len(d.Name) > 15:
+		return fmt.Errorf("vxlan: device name %q has not 1 to 15 octets", d.Name)
+	case d.VNI >= 1<<24:
+		return fmt.Errorf("vxlan: device %s: VNI %d does not fit 24 bits", d.Name, d.VNI)
+	case !d.Local.IsValid() || d.Local.IsUnspecified() || d.Local.IsMulticast():
+		return fmt.Errorf("vxlan: device %s: local address %v is not one host's", d.Name, d.Local)
+	}
+	return nil
+}
+
+// Room returns the largest MTU, in octets, that guests may use when the network
+// below carries packets of underlay octets to and from the VTEP local. 1550
+// below gives 1500 to guests over IPv4, 1570 over IPv6.
+func Room(underlay int, local netip.Addr) int {
+	if local.Is6() && !local.Is4In6() {
+		return underlay - Overhead - 20
+	}
+	return underlay - Overhead
 }

@@ -1,0 +1,36 @@
+package vxlan
+
+import (
+	"fmt"
+	"net/netip"
+)
+
+// Entry is one destination in a forwarding table: frames for MAC go to VTEP. The zero MAC
+// stands for broadcast, unknown and multicast frames: its destinations are the
+// flood list, and each gets a copy (head-end replication). Entry is comparable.
+type Entry struct {
+	Link int // interface index of the VXLAN device
+	MAC  MAC
+	VTEP netip.Addr
+}
+
+// String returns the entry as `bridge fdb` does, with the interface's index.
+func (e Entry) String() string { return fmt.Sprintf("%v dev %d dst %v", e.MAC, e.Link, e.VTEP) }
+
+// Result counts what Flush or Reconcile found and did, in destinations.
+type Result struct {
+	Added, Replaced, Deleted int
+	Kept                     int // wanted and there (Reconcile only)
+	Foreign                  int // there, not wanted and not ours (Reconcile only)
+}
+
+// Writes is the number of changes made to the kernel.
+func (r Result) Writes() int { return r.Added + r.Replaced + r.Deleted }
+
+func (r *Result) add(o Result) {
+	r.Added += o.Added
+	r.Replaced += o.Replaced
+	r.Deleted += o.Deleted
+	r.Kept += o.Kept
+	r.Foreign += o.Foreign
+}

@@ -1,0 +1,34 @@
+package vxlan
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Error is the failure of one change of the kernel's state.
+type Error struct {
+	Op    string // "add", "replace", "delete", "create device", ...
+	Entry Entry  // zero for operations on devices
+	Name  string // of the device, empty for entries
+	Text  string // what the kernel said (extended acknowledgement), if anything
+	Err   error  // often a syscall.Errno
+}
+
+// Error implements error.
+func (e *Error) Error() string {
+	what := e.Name
+	if what == "" {
+		what = e.Entry.String()
+	}
+	if e.Text != "" {
+		return fmt.Sprintf("vxlan: %s %s: %v: %s", e.Op, what, e.Err, e.Text)
+	}
+	return fmt.Sprintf("vxlan: %s %s: %v", e.Op, what, e.Err)
+}
+
+// Unwrap returns Err.
+func (e *Error) Unwrap() error { return e.Err }
+
+// ErrForeign says that somebody else's entry is where one of ours should be. It is
+// left alone.
+var ErrForeign = errors.New("an entry that is not ours is in the way")

@@ -1,0 +1,246 @@
+package vxlan
+
+import (
+	"encoding/binary"
+	"errors"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hyperfib/hyperfib/internal/nstest"
+)
+
+func addrOf(s string) netip.Addr { return netip.MustParseAddr(s) }
+
+func macOf(tb testing.TB, s string) (m MAC) {
+	tb.Helper()
+	if err := m.UnmarshalText([]byte(s)); err != nil {
+		tb.Fatal(err)
+	}
+	return m
+}
+
+// host makes a namespace with a VTEP address and an FDB in it.
+func host(t testing.TB) (*nstest.NS, *FDB) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("needs a network namespace; not with -short")
+	}
+	ns := nstest.New(t, "vx")
+	ns.IP("addr add 172.22.2.1/32 dev lo")
+	f, err := Open(Config{NetNS: ns.Path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return ns, f
+}
+
+func ensure(t testing.TB, f *FDB, d Device) int {
+	t.Helper()
+	link, _, err := f.Ensure(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return link
+}
+
+func flush(t testing.TB, f *FDB, want Result) {
+	t.Helper()
+	if got, err := f.Flush(); err != nil || got != want {
+		t.Fatalf("Flush: %+v, %v; want %+v", got, err, want)
+	}
+}
+
+func reconcile(t testing.TB, f *FDB, want Result) {
+	t.Helper()
+	if got, err := f.Reconcile(); err != nil || got != want {
+		t.Fatalf("Reconcile: %+v, %v; want %+v", got, err, want)
+	}
+}
+
+var vx100 = Device{Name: "vx100", VNI: 100, Local: netip.MustParseAddr("172.22.2.1")}
+
+func TestEnsure(t *testing.T) {
+	ns, f := host(t)
+	ns.IP("link add br100 type bridge")
+	ns.IP("link add other type bridge")
+	bridge := ensureBridge(t, ns, "br100")
+	d := vx100
+	d.Bridge, d.MTU, d.MAC = bridge, 1450, macOf(t, "02:00:00:00:01:00")
+	link := ensure(t, f, d)
+	out := ns.IP("-d link show vx100")
+	for _, want := range []string{"vxlan id 100 local 172.22.2.1", "dstport 4789", "nolearning", "ttl 255", "mtu 1450", "master br100", "02:00:00:00:01:00", ",UP"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
+	}
+	if again, changed, err := f.Ensure(d); again != link || changed || err != nil {
+		t.Errorf("the same again: link %d, changed %v, %v", again, changed, err)
+	}
+	ns.IP("link set vx100 down")
+	if again, changed, err := f.Ensure(d); again != link || !changed || err != nil {
+		t.Errorf("after down: link %d, changed %v, %v", again, changed, err)
+	}
+	d.Learning = true
+	if again, changed, err := f.Ensure(d); again == link || !changed || err != nil {
+		t.Errorf("other learning mode: link %d, changed %v, %v", again, changed, err)
+	}
+	d.Name = "other"
+	if _, _, err := f.Ensure(d); !errors.Is(err, ErrForeign) {
+		t.Errorf("a bridge in the way: %v", err)
+	}
+	if err := f.RemoveDevice("vx100"); err != nil {
+		t.Error(err)
+	}
+	if err := f.RemoveDevice("vx100"); err != nil {
+		t.Errorf("removing what is not there: %v", err)
+	}
+}
+
+func ensureBridge(t testing.TB, ns *nstest.NS, name string) (index int) {
+	t.Helper()
+	f, err := Open(Config{NetNS: ns.Path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	have, err := f.lookup(name)
+	if err != nil || have == nil {
+		t.Fatal(have, err)
+	}
+	return have.index
+}
+
+func TestForwarding(t *testing.T) {
+	ns, f := host(t)
+	link := ensure(t, f, vx100)
+	a, b, c := addrOf("172.22.2.2"), addrOf("172.22.2.3"), addrOf("172.22.2.4")
+	m1, m2 := macOf(t, "50:54:33:00:00:0f"), macOf(t, "50:54:33:00:00:15")
+	f.SetFlood(link, []netip.Addr{a, b})
+	f.SetMAC(link, m1, a)
+	f.SetMAC(link, m2, b)
+	flush(t, f, Result{Added: 4})
+	flush(t, f, Result{})
+	reconcile(t, f, Result{Kept: 4})
+
+	f.SetMAC(link, m1, b) // moves
+	f.DeleteMAC(link, m2)
+	f.SetFlood(link, []netip.Addr{b, c})
+	flush(t, f, Result{Added: 1, Replaced: 1, Deleted: 2})
+	reconcile(t, f, Result{Kept: 3})
+	if out := bridge(ns, "fdb show dev vx100"); strings.Count(out, "extern_learn") != 3 || strings.Contains(out, "dst 172.22.2.2") {
+		t.Error(out)
+	}
+
+	// Somebody else's entries.
+	bridge(ns, "fdb add 02:00:00:00:00:99 dev vx100 dst 172.22.2.9")
+	reconcile(t, f, Result{Kept: 3, Foreign: 1})
+	f.SetMAC(link, macOf(t, "02:00:00:00:00:99"), a)
+	if _, err := f.Flush(); !errors.Is(err, ErrForeign) {
+		// Not known from the cache: the kernel says so.
+		t.Errorf("a foreign entry in the way: %v", err)
+	}
+	if _, err := f.Reconcile(); !errors.Is(err, ErrForeign) {
+		t.Errorf("a foreign entry in the way: %v", err)
+	}
+	f.DeleteMAC(link, macOf(t, "02:00:00:00:00:99"))
+	reconcile(t, f, Result{Kept: 3, Foreign: 1})
+	bridge(ns, "fdb append 00:00:00:00:00:00 dev vx100 dst 172.22.2.8")
+	reconcile(t, f, Result{Kept: 3, Foreign: 2})
+	f.SetFlood(link, []netip.Addr{b})
+	flush(t, f, Result{Deleted: 1})
+	reconcile(t, f, Result{Kept: 2, Foreign: 2})
+
+	// Foreign deletion is repaired.
+	bridge(ns, "fdb del 00:00:00:00:00:00 dev vx100 dst 172.22.2.3")
+	bridge(ns, "fdb del 50:54:33:00:00:0f dev vx100")
+	reconcile(t, f, Result{Added: 2, Foreign: 2})
+}
+
+// A new process finds what the old one left, keeps what is right, and clears the
+// rest.
+func TestRestart(t *testing.T) {
+	ns, f := host(t)
+	link := ensure(t, f, vx100)
+	a, b := addrOf("172.22.2.2"), addrOf("172.22.2.3")
+	m1, m2 := macOf(t, "50:54:33:00:00:0f"), macOf(t, "50:54:33:00:00:15")
+	f.SetFlood(link, []netip.Addr{a, b})
+	f.SetMAC(link, m1, a)
+	f.SetMAC(link, m2, b)
+	flush(t, f, Result{Added: 4})
+	f.Close()
+
+	g, err := Open(Config{NetNS: ns.Path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close()
+	again, changed, err := g.Ensure(vx100)
+	if again != link || changed || err != nil {
+		t.Fatalf("the device: %d, %v, %v", again, changed, err)
+	}
+	g.SetFlood(link, []netip.Addr{a})
+	g.SetMAC(link, m1, a)
+	flush(t, g, Result{Kept: 2, Deleted: 2})
+	reconcile(t, g, Result{Kept: 2})
+}
+
+func TestIPv6(t *testing.T) {
+	ns, f := host(t)
+	d := Device{Name: "vx6", VNI: 6, Local: addrOf("2001:db8::1"), TTL: 64}
+	ns.IP("addr add 2001:db8::1/128 dev lo nodad")
+	link := ensure(t, f, d)
+	f.SetFlood(link, []netip.Addr{addrOf("2001:db8::2")})
+	f.SetMAC(link, macOf(t, "50:54:33:00:00:0f"), addrOf("2001:db8::2"))
+	flush(t, f, Result{Added: 2})
+	reconcile(t, f, Result{Kept: 2})
+}
+
+// Every entry of a batch that fails is reported, with what the kernel said.
+func TestErrors(t *testing.T) {
+	_, f := host(t)
+	link := ensure(t, f, vx100)
+	flush(t, f, Result{})
+	for i := range 450 {
+		f.SetMAC(link, MAC{2, 0, 0, 0, byte(i >> 8), byte(i)}, addrOf("2001:db8::1")) // wrong family
+	}
+	_, err := f.Flush()
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		t.Fatal(err)
+	}
+	inner, ok := joined.Unwrap()[0].(interface{ Unwrap() []error })
+	if !ok || len(inner.Unwrap()) != 450 {
+		t.Fatalf("not 450 errors: %.300v", err)
+	}
+	var one *Error
+	if !errors.As(err, &one) || one.Entry.Link != link {
+		t.Fatalf("%.300v", err)
+	}
+	t.Log(one)
+}
+
+func bridge(ns *nstest.NS, args string) string {
+	return ns.Exec("bridge", strings.Fields(args)...)
+}
+
+func TestSpeed(t *testing.T) {
+	_, f := host(t)
+	link := ensure(t, f, vx100)
+	flush(t, f, Result{})
+	const n = 20000
+	for i := range n {
+		var m MAC
+		binary.BigEndian.PutUint32(m[2:], uint32(i))
+		m[0] = 2
+		f.SetMAC(link, m, addrOf("172.22.2.2"))
+	}
+	start := time.Now()
+	flush(t, f, Result{Added: n})
+	t.Logf("%d entries in %v", n, time.Since(start))
+	start = time.Now()
+	reconcile(t, f, Result{Kept: n})
+	t.Logf("reconciled in %v", time.Since(start))
+}
