@@ -1,0 +1,155 @@
+package rib
+
+import (
+	"github.com/hyperfib/hyperfib/bgp/wire"
+)
+
+// batch collects what a chunk will say, bucket by bucket: one bucket holds the
+// destinations that share attribute set, source, kind and family, and becomes one message
+// or several. So a batch packs as well as its size allows, without sorting.
+type batch struct {
+	buckets []bucket
+	items   []item
+	octets  int                 // estimate of the encoded size
+	other   map[bucketKey]int32 // buckets that the attrSet's own note does not name
+	builder wire.Builder
+	popped  []destID // to unpin when encoded
+}
+
+type bucketKey struct {
+	attr attrID // 0 for a withdrawal
+	src  uint16
+	kind messageKind
+	fam  uint8
+}
+
+type bucket struct {
+	bucketKey
+	head, tail int32 // items, 1-based
+}
+
+type item struct {
+	dest destID
+	next int32
+	out  uint16
+}
+
+// batchOctets is about how much is encoded at a time: enough to pack what shares
+// attributes, little enough to hold the table's mutex for milliseconds.
+const batchOctets = 256 << 10
+
+func (b *batch) full() bool { return b.octets >= batchOctets }
+
+func (b *batch) reset(t *Table) {
+	for i := range b.buckets {
+		if a := b.buckets[i].attr; a != 0 {
+			t.attrs.at(a).bucket = 0
+		}
+	}
+	for _, id := range b.popped {
+		t.unpin(id)
+	}
+	b.buckets, b.items, b.popped, b.octets = b.buckets[:0], b.items[:0], b.popped[:0], 0
+	clear(b.other)
+	if cap(b.items) > 1<<16 {
+		b.items, b.buckets, b.popped, b.other = nil, nil, nil, nil
+	}
+}
+
+// add enters one NLRI.
+func (b *batch) add(t *Table, id destID, out uint16, k bucketKey) {
+	k.fam = uint8(id / v6 & 1)
+	no := b.find(t, k)
+	b.items = append(b.items, item{dest: id, out: out})
+	n := int32(len(b.items))
+	u := &b.buckets[no]
+	if u.head == 0 {
+		u.head = n
+	} else {
+		b.items[u.tail-1].next = n
+	}
+	u.tail = n
+	b.octets += 6 + 12*int(k.fam)
+}
+
+// find returns the number of the bucket of k.
+func (b *batch) find(t *Table, k bucketKey) int32 {
+	var a *attrSet
+	if k.attr != 0 {
+		a = t.attrs.at(k.attr)
+		if a.bucket != 0 && b.buckets[a.bucket-1].bucketKey == k {
+			return int32(a.bucket - 1)
+		}
+	}
+	if no, ok := b.other[k]; ok {
+		return no
+	}
+	no := int32(len(b.buckets))
+	b.buckets = append(b.buckets, bucket{bucketKey: k})
+	b.octets += 40
+	if a != nil {
+		b.octets += len(a.octets)
+		if a.bucket == 0 {
+			a.bucket = uint32(no + 1)
+			return no
+		}
+	}
+	if b.other == nil {
+		b.other = make(map[bucketKey]int32)
+	}
+	b.other[k] = no
+	return no
+}
+
+// encode makes a chunk of the batch: withdrawals first, as they free what may be short at
+// the peer's.
+func (b *batch) encode(t *Table, g *group) *chunk {
+	c := &chunk{data: make([]byte, 0, b.octets+b.octets/8+64)}
+	b.builder.Max, b.builder.AS4, b.builder.AddPath = g.maxLen(), g.key.as4, g.key.addPath
+	for pass := range 2 {
+		for i := range b.buckets {
+			if u := &b.buckets[i]; (u.kind == announcement) == (pass == 1) {
+				b.write(t, g, c, u)
+			}
+		}
+	}
+	return c
+}
+
+// write encodes a bucket.
+func (b *batch) write(t *Table, g *group, c *chunk, u *bucket) {
+	fam := families[u.fam]
+	var attrs Attrs
+	if u.attr != 0 {
+		attrs = t.attrs.view(u.attr)
+	}
+	for at := u.head; at != 0; {
+		m := message{start: uint32(len(c.data)), src: u.src, kind: u.kind}
+		if u.kind == announcement {
+			b.builder.Reach(c.data, fam, attrs.Attrs, attrs.NextHop())
+		} else {
+			b.builder.Unreach(c.data, fam)
+		}
+		for at != 0 {
+			it := &b.items[at-1]
+			if !b.builder.Add(wire.NLRI{Prefix: t.prefix(it.dest), PathID: uint32(it.out)}) {
+				break
+			}
+			m.nlri++
+			at = it.next
+		}
+		if m.nlri == 0 {
+			return // attributes too long: sendable has seen to it that this does not happen
+		}
+		c.data = b.builder.Finish()
+		m.end = uint32(len(c.data))
+		c.msgs = append(c.msgs, m)
+	}
+}
+
+func (g *group) maxLen() int {
+	if g.key.long {
+		return 65535
+	}
+	return 4096
+}

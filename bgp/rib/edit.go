@@ -1,0 +1,108 @@
+package rib
+
+import (
+	"bytes"
+	"encoding/binary"
+
+	"github.com/hyperfib/hyperfib/bgp/wire"
+)
+
+// opKind is what is done to an attribute set. See attrStore.change: each is done once for
+// all paths that share a set.
+type opKind uint8
+
+const (
+	opSet     opKind = iota // replace the attribute who by the value in arg
+	opDelete                // delete the attribute who
+	opNextHop               // set the next hop to arg
+	opAdd                   // add arg to the list in attribute who
+	opRemove                // remove arg from it
+	opPrepend               // prepend AS who, arg[0] times
+	opExport                // what an export group does to every path
+)
+
+func (s *attrStore) setUint32(id attrID, typ wire.AttrType, v uint32) attrID {
+	var arg [16]byte
+	binary.BigEndian.PutUint32(arg[:], v)
+	return s.change(id, op{opSet, uint32(typ)}, arg, func(dst []byte, from Attrs) ([]byte, int) {
+		var value [4]byte
+		binary.BigEndian.PutUint32(value[:], v)
+		return edited(dst, from, wire.Edit{Attr: wire.NewAttr(typ, value[:])})
+	})
+}
+
+func (s *attrStore) delete(id attrID, typ wire.AttrType) attrID {
+	return s.change(id, op{opDelete, uint32(typ)}, [16]byte{}, func(dst []byte, from Attrs) ([]byte, int) {
+		return edited(dst, from, wire.Edit{Attr: wire.Attr{Type: typ}, Delete: true})
+	})
+}
+
+func (s *attrStore) setNextHop(id attrID, n wire.NextHop) attrID {
+	if n.LinkLocal.IsValid() { // too long for an edge: rare enough
+		octets := append([]byte(nil), s.view(id).Attrs...)
+		return s.intern(appendNextHop(octets, n), len(octets))
+	}
+	var arg [16]byte
+	nh := appendNextHop(arg[:0], n)
+	return s.change(id, op{opNextHop, uint32(len(nh))}, arg, func(dst []byte, from Attrs) ([]byte, int) {
+		dst = append(dst, from.Attrs...)
+		return append(dst, nh...), len(dst)
+	})
+}
+
+func community(c wire.Community) []byte { return binary.BigEndian.AppendUint32(nil, uint32(c)) }
+
+func extCommunity(c wire.ExtCommunity) []byte { return binary.BigEndian.AppendUint64(nil, uint64(c)) }
+
+func largeCommunity(c wire.LargeCommunity) []byte {
+	var b []byte
+	for _, v := range [...]uint32{c.Global, c.Local1, c.Local2} {
+		b = binary.BigEndian.AppendUint32(b, v)
+	}
+	return b
+}
+
+func (s *attrStore) addCommunity(id attrID, c wire.Community) attrID {
+	return s.editList(id, true, wire.AttrCommunities, community(c))
+}
+
+// editList adds an item to a list attribute, or removes it. An empty list is no attribute.
+func (s *attrStore) editList(id attrID, add bool, typ wire.AttrType, item []byte) attrID {
+	o := op{opRemove, uint32(typ)}
+	if add {
+		o.kind = opAdd
+	}
+	var arg [16]byte
+	copy(arg[:], item)
+	return s.change(id, o, arg, func(dst []byte, from Attrs) ([]byte, int) {
+		old, _ := from.Get(typ)
+		var list []byte
+		found := false
+		for ; len(old) >= len(item); old = old[len(item):] {
+			if bytes.Equal(old[:len(item)], item) {
+				found = true
+				if !add {
+					continue
+				}
+			}
+			list = append(list, old[:len(item)]...)
+		}
+		if add && !found {
+			list = append(list, item...)
+		}
+		return edited(dst, from, wire.Edit{Attr: wire.NewAttr(typ, list), Delete: len(list) == 0})
+	})
+}
+
+func (s *attrStore) prepend(id attrID, as uint32, n int) attrID {
+	return s.change(id, op{opPrepend, as}, [16]byte{byte(n)}, func(dst []byte, from Attrs) ([]byte, int) {
+		path := from.ASPath().AppendPrepend(nil, as, n)
+		return edited(dst, from, wire.Edit{Attr: wire.NewAttr(wire.AttrASPath, path)})
+	})
+}
+
+// edited appends from with edits, next hop included.
+func edited(dst []byte, from Attrs, edits ...wire.Edit) ([]byte, int) {
+	dst = from.AppendEdited(dst, edits...)
+	return append(dst, from.nh...), len(dst)
+}

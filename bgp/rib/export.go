@@ -1,0 +1,147 @@
+package rib
+
+import (
+	"encoding/binary"
+
+	"github.com/hyperfib/hyperfib/bgp/wire"
+)
+
+// exported returns the attribute set, with a reference, with which a path goes out to the
+// group, 0 if it does not:
+//
+//   - NO_ADVERTISE goes to nobody, NO_EXPORT to no other AS (RFC 1997);
+//   - what an iBGP peer sent goes to other iBGP peers only by reflection: from clients to
+//     all, from others to clients (RFC 4456, Section 6);
+//   - long-lived stale paths go to peers that know of such (RFC 9494, Section 4.3);
+//   - then base makes of the attributes what the peer's kind requires, the policy has
+//     its say, and the next hop is filled in.
+func (g *group) exported(id destID, p *path) attrID {
+	t := g.t
+	in := t.peers[p.peer]
+	if in == g.sole || !g.may(in, t.attrs.sum(p.attr)) {
+		return 0
+	}
+	attr := g.baseAttrs(in, p.attr)
+	if attr == 0 {
+		return 0
+	}
+	if g.export != nil {
+		r := t.begin(in, t.prefix(id), p.id, attr)
+		verdict := g.export(r)
+		t.attrs.release(attr)
+		attr = r.attr
+		if verdict == Reject {
+			t.attrs.release(attr)
+			return 0
+		}
+	}
+	return g.sendable(id, attr)
+}
+
+// may reports whether paths of a peer with such attributes go out to the group at all.
+func (g *group) may(in *In, s *summary) bool {
+	switch {
+	case s.marks&markNoAdvertise != 0:
+		return false
+	case s.marks&markNoExport != 0 && g.key.external:
+		return false
+	case s.marks&markLLGRStale != 0 && !g.key.longLived:
+		return false
+	}
+	return in.no == localPeer || in.external || g.key.external || in.client || g.key.client
+}
+
+// baseAttrs returns the set that the kind of the peer makes of another.
+func (g *group) baseAttrs(in *In, attr attrID) attrID {
+	reflected := in.no != localPeer && !in.external && !g.key.external
+	if !reflected && !g.key.external && !g.key.self {
+		s := g.t.attrs.at(attr)
+		if _, ok := s.view().LocalPref(); ok {
+			return g.t.attrs.retain(attr)
+		}
+	}
+	var arg [16]byte
+	binary.BigEndian.PutUint32(arg[:], in.routerID)
+	arg[4], arg[5], arg[6] = truth(reflected), truth(in.no == localPeer), truth(in.external)
+	return g.t.attrs.change(attr, op{opExport, g.who}, arg, func(dst []byte, from Attrs) ([]byte, int) {
+		dst = g.appendBase(dst, from, in, reflected)
+		n := len(dst)
+		if !g.key.self {
+			dst = append(dst, from.nh...)
+		}
+		return dst, n
+	})
+}
+
+func truth(b bool) byte {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func (g *group) appendBase(dst []byte, from Attrs, in *In, reflected bool) []byte {
+	edits := make([]wire.Edit, 0, 6)
+	set := func(typ wire.AttrType, v []byte) { edits = append(edits, wire.Edit{Attr: wire.NewAttr(typ, v)}) }
+	del := func(typ wire.AttrType) {
+		edits = append(edits, wire.Edit{Attr: wire.Attr{Type: typ}, Delete: true})
+	}
+	switch {
+	case g.key.external:
+		set(wire.AttrASPath, from.ASPath().AppendPrepend(nil, g.t.as, 1))
+		if in.no != localPeer { // RFC 4271, Section 5.1.4: a MED stays between two ASes
+			del(wire.AttrMED)
+		}
+		del(wire.AttrLocalPref)
+		del(wire.AttrOriginatorID)
+		del(wire.AttrClusterList)
+	default:
+		if _, ok := from.LocalPref(); !ok { // RFC 4271, Section 5.1.5
+			set(wire.AttrLocalPref, binary.BigEndian.AppendUint32(nil, defaultLocalPref))
+		}
+		if reflected {
+			if _, ok := from.OriginatorID(); !ok {
+				set(wire.AttrOriginatorID, binary.BigEndian.AppendUint32(nil, in.routerID))
+			}
+			set(wire.AttrClusterList, append(binary.BigEndian.AppendUint32(nil, g.t.clusterID), from.ClusterList()...))
+		}
+	}
+	return from.AppendEdited(dst, edits...)
+}
+
+// sendable fills in the next hop and returns 0, without the reference, for a set that cannot be
+// sent to the group in the family of id.
+func (g *group) sendable(id destID, attr attrID) attrID {
+	t := g.t
+	s := t.attrs.at(attr)
+	if len(s.octets) == int(s.nh) {
+		own := g.key.nextHop[id/v6&1]
+		if own.Addr.IsValid() {
+			with := t.attrs.setNextHop(attr, own)
+			t.attrs.release(attr)
+			attr = with
+			s = t.attrs.at(attr)
+		}
+	}
+	n := len(s.octets) - int(s.nh)
+	ok := n >= 16
+	if id&v6 == 0 {
+		ok = n == 4 || ok && g.key.mixed
+	}
+	if !ok || int(s.nh)+g.overhead(s) > g.maxLen() {
+		t.attrs.release(attr)
+		return 0
+	}
+	return attr
+}
+
+// overhead bounds the octets of an UPDATE beside its attributes: header and lengths,
+// MP_REACH_NLRI with the longest NLRI, and what two-octet AS numbers add.
+func (g *group) overhead(s *attrSet) int {
+	n := 23 + 9 + 32 + 21 + 8
+	if !g.key.as4 {
+		path := s.view().ASPath()
+		n += len(path) + 4 + 11
+	}
+	return n
+}

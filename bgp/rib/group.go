@@ -1,0 +1,227 @@
+package rib
+
+import (
+	"slices"
+	"unsafe"
+
+	"github.com/hyperfib/hyperfib/bgp/wire"
+)
+
+// groupKey is everything that shapes what is sent to a peer, except who the peer is.
+type groupKey struct {
+	families, addPath wire.FamilySet
+	limit             int
+	as4, long, mixed  bool // AS4, ExtendedMessages, ExtendedNextHop
+	longLived, self   bool
+	nextHop           [2]wire.NextHop
+	external, client  bool
+	as                uint32         // of an eBGP peer
+	export            unsafe.Pointer // identity of the Export func value
+}
+
+func keyOf(in *In, c OutConfig) groupKey {
+	k := groupKey{families: c.Families, addPath: c.AddPath & c.Families, limit: c.AddPathLimit,
+		as4: c.AS4, long: c.ExtendedMessages, mixed: c.ExtendedNextHop, longLived: c.LongLived,
+		self: c.NextHopSelf || in.external, nextHop: [2]wire.NextHop{c.NextHop4, c.NextHop6},
+		external: in.external, client: in.client}
+	if in.external {
+		k.as = in.as
+	}
+	if c.Export != nil {
+		// A func value is one pointer, to its code and what it captured. Two equal
+		// ones are the same function for sure; reflect would only compare the code.
+		k.export = *(*unsafe.Pointer)(unsafe.Pointer(&c.Export))
+	}
+	return k
+}
+
+// group is an update group: the Adj-RIB-Out that sessions with one export view share.
+//
+// It hears of changed destinations like any reader. When a session that has sent
+// everything asks for more, produce looks at what is dirty, compares what should be
+// advertised with what is, and encodes the differences, packed by attribute set,
+// into a chunk that all members copy from, each at its own pace. A member that
+// would keep too many chunks alive is left behind: it gets a dirty set of its
+// own and reads from what the group advertises until it has caught up.
+//
+// No path is sent back to the peer that it came from, and yet the members share messages: a
+// message holds paths of one peer only, and that peer's session leaves it out.
+type group struct {
+	reader
+	t       *Table
+	key     groupKey
+	who     uint32 // identity, for attrStore.change
+	export  Policy
+	members []*Out
+	sole    *In // the only member so far: its own paths are not even considered
+
+	heads   [2][]*advPage // what is advertised, by destination
+	adverts slab[advert]
+
+	chunks  []*chunk // those that a member still needs, nil if needed no longer
+	base    uint64   // sequence number of chunks[0]
+	backlog int      // octets in them
+}
+
+// advert is one advertised path of a destination.
+type advert struct {
+	next uint32
+	attr attrID // with a reference
+	out  uint16 // path identifier, 0 without ADD-PATH
+	src  uint16 // number of the peer that the path comes from
+}
+
+type advPage struct {
+	n    int
+	head [slabSize]uint32
+}
+
+// maxBacklog bounds the octets that wait for the slowest member of a group. It is a few
+// times what fits into a socket's send buffer.
+const maxBacklog = 4 << 20
+
+// groupFor finds the group of a session, or makes it.
+func (t *Table) groupFor(in *In, c OutConfig) *group {
+	key := keyOf(in, c)
+	for _, g := range t.groups {
+		if g.key == key {
+			return g
+		}
+	}
+	t.lastWho++
+	g := &group{t: t, key: key, who: t.lastWho, export: c.Export, sole: in}
+	g.families = [2]bool{key.families.Has(wire.IPv4Unicast), key.families.Has(wire.IPv6Unicast)}
+	if key.addPath != 0 {
+		g.interest = levelAny
+	}
+	g.reader.wake = g.wakeAll
+	t.groups = append(t.groups, g)
+	t.readers = append(t.readers, &g.reader)
+	for _, fam := range key.families.Slice() {
+		for id := t.prefixes.next(fam, 0); id != 0; id = t.prefixes.next(fam, id+1) {
+			g.put(t, id)
+		}
+	}
+	return g
+}
+
+// dropGroup forgets a group without members.
+func (t *Table) dropGroup(g *group) {
+	t.dropReader(&g.reader)
+	t.groups = slices.DeleteFunc(t.groups, func(x *group) bool { return x == g })
+	g.clear(t)
+	for f, pages := range g.heads {
+		for no, p := range pages {
+			for i := 0; p != nil && i < slabSize; i++ {
+				if p.head[i] != 0 {
+					g.forget(uint32(f)*v6 | uint32(no<<slabBits|i))
+				}
+			}
+		}
+	}
+}
+
+// forget releases what is advertised for a destination.
+func (g *group) forget(id destID) {
+	for at := g.head(id); at != 0; {
+		a := g.adverts.at(at)
+		next := a.next
+		g.t.attrs.release(a.attr)
+		g.adverts.free(at)
+		at = next
+	}
+	g.setHead(id, 0)
+	g.t.unpin(id)
+}
+
+// wakeAll tells the members that there is something to send.
+func (g *group) wakeAll() {
+	for _, o := range g.members {
+		o.wake()
+	}
+}
+
+// join adds a session. The first one follows from the start; others first catch up with
+// what the group advertises already.
+func (g *group) join(o *Out) {
+	if len(g.members) > 0 {
+		g.admitAll()
+		o.behind = true
+		o.dump = dump{families: g.key.families}
+	} else {
+		o.seq = g.tail()
+	}
+	g.members = append(g.members, o)
+	o.eor, o.eorMark = eorWanted, g.queued
+}
+
+// admitAll ends the time of the sole member: its own paths count from now on.
+func (g *group) admitAll() {
+	if g.sole == nil {
+		return
+	}
+	in := g.sole
+	g.sole = nil
+	for f := range in.lists {
+		if !g.families[f] {
+			continue
+		}
+		for id := in.lists[f].head; id != 0; id = g.t.paths.at(id).later {
+			g.t.tell(&g.reader, g.t.paths.at(id).dest)
+		}
+	}
+}
+
+func (g *group) head(id destID) uint32 {
+	pages, i := g.heads[id/v6&1], id&^v6
+	if no := int(i >> slabBits); no < len(pages) && pages[no] != nil {
+		return pages[no].head[i&slabMask]
+	}
+	return 0
+}
+
+// setHead sets the first advert of a destination, and gives the page back with the last.
+func (g *group) setHead(id destID, at uint32) {
+	pages, i := &g.heads[id/v6&1], id&^v6
+	no := int(i >> slabBits)
+	for no >= len(*pages) {
+		*pages = append(*pages, nil)
+	}
+	p := (*pages)[no]
+	if p == nil {
+		if at == 0 {
+			return
+		}
+		p = new(advPage)
+		(*pages)[no] = p
+	}
+	h := &p.head[i&slabMask]
+	switch {
+	case *h == 0 && at != 0:
+		p.n++
+	case *h != 0 && at == 0:
+		p.n--
+	}
+	*h = at
+	if p.n == 0 {
+		(*pages)[no] = nil
+	}
+}
+
+// nextHead returns the first destination of a family at or after id for which something is
+// advertised, 0 if there is none.
+func (g *group) nextHead(family int, id destID) destID {
+	i := id &^ v6
+	pages := g.heads[family]
+	for no := int(i >> slabBits); no < len(pages); no++ {
+		if p := pages[no]; p != nil {
+			for k := i & slabMask; k < slabSize; k++ {
+				if p.head[k] != 0 {
+					return uint32(family)*v6 | uint32(no)<<slabBits | k
+				}
+			}
+		}
+		i = uint32(no+1) << slabBits
+	}
+	return 0
+}

@@ -1,0 +1,139 @@
+package rib
+
+import (
+	"bytes"
+	"hash/maphash"
+
+	"github.com/hyperfib/hyperfib/bgp/wire"
+)
+
+// attrID names an interned attribute set; 0 is none. Two sets are equal if and only
+// if their ids are.
+type attrID = uint32
+
+// attrSet is one interned attribute set with what the decision process wants of it.
+type attrSet struct {
+	octets []byte // the attributes in canonical form, then the next hop
+	hash   uint64
+	edges  []edge
+	refs   uint32
+	nh     uint16 // where the next hop starts in octets
+	summary
+	bucket uint32 // scratch of batch: 1 + the bucket in use for this set
+}
+
+func (a *attrSet) view() Attrs {
+	return Attrs{wire.Attrs(a.octets[:a.nh:a.nh]), a.octets[a.nh:]}
+}
+
+// attrStore interns attribute sets and counts references to them.
+type attrStore struct {
+	sets slab[attrSet]
+	ix   index
+	seed maphash.Seed
+	own  own
+}
+
+func (s *attrStore) at(id attrID) *attrSet   { return s.sets.at(id) }
+func (s *attrStore) hashOf(id uint32) uint64 { return s.sets.at(id).hash }
+func (s *attrStore) retain(id attrID) attrID { s.sets.at(id).refs++; return id }
+func (s *attrStore) view(id attrID) Attrs    { return s.sets.at(id).view() }
+func (s *attrStore) sum(id attrID) *summary  { return &s.sets.at(id).summary }
+
+// intern returns the id of a set, with a reference for the caller. octets are in
+// canonical form with the next hop at nh; they are copied if the set is new.
+func (s *attrStore) intern(octets []byte, nh int) attrID {
+	h := maphash.Bytes(s.seed, octets)
+	h ^= uint64(nh) * 0x9e3779b97f4a7c15
+	if len(s.ix.slots) > 0 {
+		mask := uint64(len(s.ix.slots) - 1)
+		tag := slotFor(h, 0)
+		for i := h & mask; s.ix.slots[i] != 0; i = (i + 1) & mask {
+			slot := s.ix.slots[i]
+			if slot == slotGone || slot&^slotIDMask != tag {
+				continue
+			}
+			id := slot & slotIDMask
+			if a := s.sets.at(id); a.hash == h && int(a.nh) == nh && bytes.Equal(a.octets, octets) {
+				a.refs++
+				return id
+			}
+		}
+	}
+	id := s.sets.alloc()
+	a := s.sets.at(id)
+	a.octets, a.hash, a.refs, a.nh = bytes.Clone(octets), h, 1, uint16(nh)
+	a.summary = summarize(a.octets[:nh], s.own)
+	s.ix.add(h, id, s.hashOf)
+	return id
+}
+
+// release gives a reference back.
+func (s *attrStore) release(id attrID) {
+	a := s.sets.at(id)
+	a.refs--
+	if a.refs > 0 {
+		return
+	}
+	s.ix.remove(a.hash, id, s.hashOf)
+	edges := a.edges
+	s.sets.free(id)
+	for _, e := range edges {
+		if e.to != id && e.to != 0 {
+			s.release(e.to)
+		}
+	}
+}
+
+// An edge remembers what a change made of a set, so that a policy that sets the same
+// community on 100,000 paths of one set costs one interning. It holds a reference
+// on its target unless that is the set itself.
+type edge struct {
+	op  op
+	arg [16]byte
+	to  attrID
+}
+
+// op is a kind of change of an attribute set.
+type op struct {
+	kind opKind
+	who  uint32 // for opExport: the export group's identity
+}
+
+// maxEdges bounds the edges of a set. It is enough for the export groups of a large
+// reflector; beyond it the oldest is forgotten, which costs time, not correctness.
+const maxEdges = 32
+
+// change returns the id of the set that an op makes of another, with a reference for
+// the caller. apply appends the new set to its argument and returns it with the place
+// of the next hop; it is called only the first time.
+func (s *attrStore) change(id attrID, o op, arg [16]byte, apply func(dst []byte, from Attrs) ([]byte, int)) attrID {
+	a := s.sets.at(id)
+	for i := range a.edges {
+		if e := &a.edges[i]; e.op == o && e.arg == arg {
+			if e.to != 0 {
+				s.retain(e.to)
+			}
+			return e.to
+		}
+	}
+	var room [512]byte
+	octets, nh := apply(room[:0], a.view())
+	to := attrID(0)
+	if octets != nil {
+		to = s.intern(octets, nh)
+	}
+	a = s.sets.at(id)
+	if len(a.edges) == maxEdges {
+		old := a.edges[0].to
+		a.edges = append(a.edges[:0], a.edges[1:]...)
+		if old != id && old != 0 {
+			s.release(old)
+		}
+	}
+	if to != id && to != 0 {
+		s.retain(to)
+	}
+	a.edges = append(a.edges, edge{o, arg, to})
+	return to
+}

@@ -1,0 +1,256 @@
+package rib
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/hyperfib/hyperfib/bgp/wire"
+)
+
+// OutConfig describes one session to its Adj-RIB-Out: what was negotiated, and what of
+// the configuration shapes what is sent. Sessions for which all of it is the same, except
+// Notify, share an update group: each UPDATE is made once for all of them.
+type OutConfig struct {
+	// Families are those negotiated. Zero means IPv4 unicast.
+	Families wire.FamilySet
+	// AddPath are the families in which the peer takes several paths (RFC 7911).
+	AddPath wire.FamilySet
+	// AddPathLimit is how many of the best paths it is sent then; 0 means all.
+	AddPathLimit int
+	// AS4 says that the peer takes four-octet AS numbers (RFC 6793).
+	AS4 bool
+	// ExtendedMessages says that the peer takes messages of 65535 octets (RFC 8654).
+	ExtendedMessages bool
+	// ExtendedNextHop says that the peer takes IPv4 routes with IPv6 next hops
+	// (RFC 8950).
+	ExtendedNextHop bool
+	// LongLived says that the peer announced the long-lived graceful restart capability:
+	// only such peers are sent long-lived stale paths (RFC 9494, Section 4.3).
+	LongLived bool
+	// NextHop4 and NextHop6 are our own addresses as next hops for the families: those
+	// of the session. Where one is missing, paths that need it are not sent.
+	NextHop4, NextHop6 wire.NextHop
+	// NextHopSelf replaces the next hop of every path by ours, reflected ones included.
+	// For eBGP it always is.
+	NextHopSelf bool
+	// Export decides on every path that is to be sent; nil accepts all. Sessions share
+	// an update group only if their Export is the same func value.
+	Export Policy
+	// Notify, if not nil, is called when Fill has something to yield after it yielded
+	// nothing. It is called with the table locked: it must not block and must not call
+	// the table. A send to a channel of capacity one that drops what does not fit is all
+	// that is needed.
+	Notify func()
+}
+
+// Out is the Adj-RIB-Out of one session. It is safe for concurrent use; its Fill is meant
+// to be called by one goroutine. It lives as long as the session: a new session makes a
+// new one.
+type Out struct {
+	t        *Table
+	g        *group
+	in       *In
+	notify   func()
+	armed    bool // Notify is due at the next change
+	closed   bool
+	counters OutCounters
+
+	// In step with the group: what comes next is message msg of chunk seq.
+	seq uint64
+	msg int
+
+	// Or catching up, from what the group advertises.
+	behind    bool
+	todo      dirty // destinations that changed behind our back
+	dump      dump
+	refreshes [2]refresh
+	own       *chunk // being sent, for this session alone
+
+	eor     eorStage
+	eorMark uint64
+}
+
+// OutCounters counts what was sent to a peer. They only grow.
+type OutCounters struct {
+	Updates   uint64 // messages, End-of-RIB and refresh markers included
+	Announced uint64 // NLRI
+	Withdrawn uint64 // NLRI
+	Octets    uint64
+	Lagged    uint64 // how often the session fell behind its update group
+}
+
+// NewOut opens the Adj-RIB-Out of a session with the peer of in. Everything there is to
+// send will come from Fill, then End-of-RIB for each family.
+func (in *In) NewOut(c OutConfig) (*Out, error) {
+	t := in.t
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if in.closed || in.no == localPeer {
+		return nil, errors.New("rib: the peer is closed")
+	}
+	if c.Families == 0 {
+		c.Families = wire.Families(wire.IPv4Unicast)
+	}
+	o := &Out{t: t, in: in, notify: c.Notify}
+	o.g = t.groupFor(in, c)
+	o.g.join(o)
+	return o, nil
+}
+
+// Close ends the Adj-RIB-Out.
+func (o *Out) Close() {
+	o.t.mu.Lock()
+	defer o.t.mu.Unlock()
+	if o.closed {
+		return
+	}
+	o.closed = true
+	o.todo.clear(o.t)
+	o.own = nil
+	o.g.leave(o)
+}
+
+// Counters returns what was sent.
+func (o *Out) Counters() OutCounters {
+	o.t.mu.Lock()
+	defer o.t.mu.Unlock()
+	return o.counters
+}
+
+// Refresh sends everything of a family again, in answer to a ROUTE-REFRESH (RFC 2918);
+// between Beginning-of-RIB and End-of-RIB markers if enhanced is set (RFC 7313).
+func (o *Out) Refresh(fam wire.Family, enhanced bool) {
+	o.t.mu.Lock()
+	defer o.t.mu.Unlock()
+	if o.closed || !o.g.key.families.Has(fam) {
+		return
+	}
+	r := refresh{wanted: true, enhanced: enhanced}
+	o.refreshes[familyIndex(fam)] = r
+	o.wake()
+}
+
+func familyIndex(fam wire.Family) int {
+	if fam == wire.IPv6Unicast {
+		return 1
+	}
+	return 0
+}
+
+func (o *Out) wake() {
+	if o.armed {
+		o.armed = false
+		if o.notify != nil {
+			o.notify()
+		}
+	}
+}
+
+// Fill writes whole messages into buf, as many as there are and fit, and returns the number
+// of octets. 0 means that there is nothing to send; Notify tells when that changes. buf
+// must have room for a message of the longest kind: 4096 octets, or 65535 with
+// ExtendedMessages.
+//
+// The first change after silence can be had at once. Under load it pays to let a
+// millisecond or two pass between a Fill that did not fill the buffer and the next: what
+// came in meanwhile is packed by shared attributes.
+func (o *Out) Fill(buf []byte) int {
+	for {
+		n, done := o.fill(buf)
+		if n > 0 || done {
+			return n
+		}
+	}
+}
+
+// fill does a bounded amount of work. done means that there is nothing to send.
+func (o *Out) fill(buf []byte) (n int, done bool) {
+	o.t.mu.Lock()
+	defer o.t.mu.Unlock()
+	if o.closed {
+		return 0, true
+	}
+	o.startRefresh()
+	if o.behind {
+		n, done = o.catchUp(buf)
+	} else {
+		n, done = o.follow(buf)
+	}
+	if n == 0 && done && o.eorDue() {
+		n = o.endOfRIB(buf)
+	}
+	if n > 0 {
+		o.counters.Octets += uint64(n)
+		return n, false
+	}
+	o.armed = done
+	return 0, done
+}
+
+// follow yields what the group has made.
+func (o *Out) follow(buf []byte) (n int, done bool) {
+	g := o.g
+	for {
+		if o.seq == g.tail() {
+			if o.eorDue() { // what comes now came after the mark
+				return n, true
+			}
+			if g.empty() {
+				return n, true
+			}
+			if n > 0 {
+				return n, false
+			}
+			g.produce()
+			if o.behind || o.seq == g.tail() {
+				return 0, false
+			}
+		}
+		c := g.chunk(o.seq)
+		n += o.take(c, buf[n:])
+		if o.msg < len(c.msgs) {
+			return n, false
+		}
+		o.msg = 0
+		o.seq++
+		g.done(c)
+	}
+}
+
+// take copies messages of a chunk, from o.msg on, and leaves out those that are not for
+// this session.
+func (o *Out) take(c *chunk, buf []byte) (n int) {
+	for ; o.msg < len(c.msgs); o.msg++ {
+		m := &c.msgs[o.msg]
+		if !m.isFor(o.in.no) {
+			continue
+		}
+		b := c.data[m.start:m.end]
+		if len(b) > len(buf)-n {
+			return n
+		}
+		n += copy(buf[n:], b)
+		o.count(m)
+	}
+	return n
+}
+
+func (o *Out) count(m *message) {
+	o.counters.Updates++
+	if m.kind == withdrawal {
+		o.counters.Withdrawn += uint64(m.nlri)
+	} else {
+		o.counters.Announced += uint64(m.nlri)
+	}
+}
+
+// leave takes a session out of its group.
+func (g *group) leave(o *Out) {
+	if !o.behind {
+		g.skip(o)
+	}
+	g.members = slices.DeleteFunc(g.members, func(x *Out) bool { return x == o })
+	if len(g.members) == 0 {
+		g.t.dropGroup(g)
+	}
+}

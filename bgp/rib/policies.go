@@ -1,0 +1,193 @@
+package rib
+
+import (
+	"math"
+	"net/netip"
+
+	"github.com/hyperfib/hyperfib/bgp/wire"
+)
+
+// AcceptAll accepts every path.
+func AcceptAll(*Route) Verdict { return Accept }
+
+// RejectAll rejects every path.
+func RejectAll(*Route) Verdict { return Reject }
+
+// Chain asks one policy after another; the first that accepts or rejects decides.
+func Chain(policies ...Policy) Policy {
+	return func(r *Route) Verdict {
+		for _, p := range policies {
+			if v := p(r); v != Next {
+				return v
+			}
+		}
+		return Next
+	}
+}
+
+// Match is a condition on a path. Reading a Route allocates nothing, so a Match does not
+// either.
+type Match func(*Route) bool
+
+// If asks then for paths that match, and has no opinion on others.
+func If(m Match, then Policy) Policy {
+	return func(r *Route) Verdict {
+		if m(r) {
+			return then(r)
+		}
+		return Next
+	}
+}
+
+// Not turns a condition round.
+func Not(m Match) Match { return func(r *Route) bool { return !m(r) } }
+
+// AllOf is the conjunction of conditions.
+func AllOf(ms ...Match) Match {
+	return func(r *Route) bool {
+		for _, m := range ms {
+			if !m(r) {
+				return false
+			}
+		}
+		return true
+	}
+}
+
+// AnyOf is the disjunction of conditions.
+func AnyOf(ms ...Match) Match {
+	return func(r *Route) bool {
+		for _, m := range ms {
+			if m(r) {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+// PrefixRange is an entry of a prefix list: the prefixes within Prefix whose length is
+// between Min and Max. Min 0 means Prefix's own length; Max 0 means Min.
+type PrefixRange struct {
+	Prefix   netip.Prefix
+	Min, Max int
+}
+
+func (e PrefixRange) contains(p netip.Prefix) bool {
+	lo := e.Min
+	if lo == 0 {
+		lo = e.Prefix.Bits()
+	}
+	hi := e.Max
+	if hi == 0 {
+		hi = lo
+	}
+	return p.Bits() >= lo && p.Bits() <= hi && p.Bits() >= e.Prefix.Bits() && e.Prefix.Contains(p.Addr())
+}
+
+// PrefixIn matches the prefixes of a list.
+func PrefixIn(list ...PrefixRange) Match {
+	return func(r *Route) bool {
+		for _, e := range list {
+			if e.contains(r.Prefix) {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+// HasCommunity matches paths that carry a standard community.
+func HasCommunity(c wire.Community) Match { return func(r *Route) bool { return r.HasCommunity(c) } }
+
+// HasExtCommunity matches paths that carry an extended community.
+func HasExtCommunity(c wire.ExtCommunity) Match {
+	return func(r *Route) bool { return r.HasExtCommunity(c) }
+}
+
+// HasLargeCommunity matches paths that carry a large community.
+func HasLargeCommunity(c wire.LargeCommunity) Match {
+	return func(r *Route) bool { return r.HasLargeCommunity(c) }
+}
+
+// AddCommunity adds a standard community.
+func AddCommunity(c wire.Community) Policy {
+	return func(r *Route) Verdict { r.AddCommunity(c); return Next }
+}
+
+// DeleteCommunity removes a standard community.
+func DeleteCommunity(c wire.Community) Policy {
+	return func(r *Route) Verdict { r.DeleteCommunity(c); return Next }
+}
+
+// SetCommunities replaces all standard communities.
+func SetCommunities(cs ...wire.Community) Policy {
+	return func(r *Route) Verdict {
+		r.ClearCommunities()
+		for _, c := range cs {
+			r.AddCommunity(c)
+		}
+		return Next
+	}
+}
+
+// AddLargeCommunity adds a large community.
+func AddLargeCommunity(c wire.LargeCommunity) Policy {
+	return func(r *Route) Verdict { r.AddLargeCommunity(c); return Next }
+}
+
+// DeleteLargeCommunity removes a large community.
+func DeleteLargeCommunity(c wire.LargeCommunity) Policy {
+	return func(r *Route) Verdict { r.DeleteLargeCommunity(c); return Next }
+}
+
+// AddExtCommunity adds an extended community.
+func AddExtCommunity(c wire.ExtCommunity) Policy {
+	return func(r *Route) Verdict { r.AddExtCommunity(c); return Next }
+}
+
+// DeleteExtCommunity removes an extended community.
+func DeleteExtCommunity(c wire.ExtCommunity) Policy {
+	return func(r *Route) Verdict { r.DeleteExtCommunity(c); return Next }
+}
+
+// SetLocalPref sets LOCAL_PREF.
+func SetLocalPref(v uint32) Policy {
+	return func(r *Route) Verdict { r.SetLocalPref(v); return Next }
+}
+
+// SetMED sets MULTI_EXIT_DISC.
+func SetMED(v uint32) Policy { return func(r *Route) Verdict { r.SetMED(v); return Next } }
+
+// NextHopSelf, as an export policy, replaces the next hop by the session's local address.
+func NextHopSelf(r *Route) Verdict {
+	r.SetNextHop(wire.NextHop{})
+	return Next
+}
+
+// OnLink, as an import policy, refuses paths whose next hop is on none of the connected
+// networks.
+func OnLink(networks ...netip.Prefix) Policy {
+	return func(r *Route) Verdict {
+		nh := r.NextHop()
+		for _, n := range networks {
+			if n.Contains(nh) {
+				return Next
+			}
+		}
+		return r.Refuse(NextHopNotOnLink)
+	}
+}
+
+// linkBandwidth reads the link bandwidth extended community: type 0x00 or 0x40, subtype
+// 0x04, AS, then octets per second as an IEEE 754 number.
+func linkBandwidth(a Attrs) float32 {
+	for c := range a.ExtCommunities().All() {
+		if t := c >> 48; t == 0x4004 || t == 0x0004 {
+			if f := math.Float32frombits(uint32(c)); f > 0 && !math.IsInf(float64(f), 0) {
+				return f
+			}
+		}
+	}
+	return 0
+}

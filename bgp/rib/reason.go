@@ -1,0 +1,72 @@
+package rib
+
+// Reason says why a path was refused or dropped.
+type Reason uint8
+
+// Reasons. The zero value is none.
+const (
+	_ Reason = iota
+	// Malformed: an attribute was malformed, the paths count as withdrawn
+	// (RFC 7606, treat-as-withdraw).
+	Malformed
+	// NotUnicast: the prefix names no unicast destination.
+	NotUnicast
+	// ASLoop: our AS is in AS_PATH (RFC 4271, Section 9.1.2).
+	ASLoop
+	// OriginatorLoop: ORIGINATOR_ID is our router id (RFC 4456, Section 8).
+	OriginatorLoop
+	// ClusterLoop: our cluster id is in CLUSTER_LIST (RFC 4456, Section 8).
+	ClusterLoop
+	// NextHopNotOnLink: the next hop is not on a connected network; see [OnLink].
+	NextHopNotOnLink
+	// Policy: the import policy rejected it.
+	Rejected
+	// TableFull: there is no room for another prefix.
+	TableFull
+	// SessionEnded: the peer's session ended, or its In was closed.
+	SessionEnded
+	// NotRenewed: the peer came back but did not announce the path again before its
+	// End-of-RIB, the end of its refresh, or the stale timer.
+	NotRenewed
+	// NoLongLived: the path may not become long-lived stale: it carries NO_LLGR
+	// (RFC 9494, Section 4.2).
+	NoLongLived
+
+	reasons
+)
+
+var reasonText = [reasons]string{
+	Malformed: "malformed", NotUnicast: "not unicast", ASLoop: "AS loop", OriginatorLoop: "originator loop",
+	ClusterLoop: "cluster loop", NextHopNotOnLink: "next hop not on-link", Rejected: "policy",
+	TableFull: "table full", SessionEnded: "session ended", NotRenewed: "not renewed", NoLongLived: "NO_LLGR",
+}
+
+// String returns the reason in a few words, such as "AS loop".
+func (r Reason) String() string {
+	if r >= reasons {
+		return "unknown"
+	}
+	return reasonText[r]
+}
+
+// Counters counts what a peer announced in one family. Except for Paths and Stale they only
+// grow, also over sessions.
+type Counters struct {
+	Paths     int // accepted paths held now
+	Stale     int // of these, paths kept from a session that ended
+	Announced uint64
+	Withdrawn uint64
+	Refused   ReasonCounts // announced, but refused
+	Dropped   ReasonCounts // accepted, but dropped later without a withdrawal
+}
+
+// ReasonCounts counts by [Reason].
+type ReasonCounts [reasons]uint64
+
+// Total is the sum over all reasons.
+func (c *ReasonCounts) Total() (n uint64) {
+	for _, v := range c {
+		n += v
+	}
+	return n
+}

@@ -1,0 +1,167 @@
+package rib
+
+import (
+	"math/bits"
+	"net/netip"
+
+	"github.com/hyperfib/hyperfib/bgp/wire"
+)
+
+// Update takes in an UPDATE that was parsed without an error, or with one whose
+// disposition is attribute discard: what it withdraws, then what it announces. End-of-RIB
+// is not looked for: see [In.EndOfRIB]. It returns nil or a [*LimitError]; what the
+// message announced up to the limit has then been taken in.
+//
+// u is not kept.
+func (in *In) Update(u *wire.Update) error {
+	t := in.t
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if in.closed {
+		return nil
+	}
+	in.unreach(u)
+	if u.MPReach.Empty() && u.NLRI.Empty() {
+		return nil
+	}
+	octets := []byte(u.AppendAttrs(t.octets[:0]))
+	t.octets = octets
+	if !u.MPReach.Empty() {
+		if err := in.reach(&u.MPReach, octets, u.MPNextHop); err != nil {
+			return err
+		}
+	}
+	if u.NLRI.Empty() {
+		return nil
+	}
+	return in.reach(&u.NLRI, octets, u.NextHop)
+}
+
+// TreatAsWithdraw takes in an UPDATE whose disposition is treat-as-withdraw (RFC 7606,
+// Section 2): everything that it names is withdrawn.
+func (in *In) TreatAsWithdraw(u *wire.Update) {
+	in.t.mu.Lock()
+	defer in.t.mu.Unlock()
+	if in.closed {
+		return
+	}
+	in.unreach(u)
+	for _, l := range [...]*wire.List{&u.MPReach, &u.NLRI} {
+		if !l.Empty() {
+			in.refuse(l, Malformed)
+		}
+	}
+}
+
+func (in *In) unreach(u *wire.Update) {
+	for _, l := range [...]*wire.List{&u.Withdrawn, &u.MPUnreach} {
+		if l.Empty() {
+			continue
+		}
+		c := &in.listOf(l.Family).counters
+		for n, err := range l.All() {
+			if err == nil {
+				c.Withdrawn++
+				in.withdraw(n.Prefix, n.PathID)
+			}
+		}
+	}
+}
+
+// refuse withdraws what a list announces.
+func (in *In) refuse(l *wire.List, why Reason) {
+	c := &in.listOf(l.Family).counters
+	for n, err := range l.All() {
+		if err != nil {
+			continue
+		}
+		c.Announced++
+		c.Refused[why]++
+		in.withdraw(n.Prefix, n.PathID)
+	}
+}
+
+// reach takes in what a list announces.
+func (in *In) reach(l *wire.List, octets []byte, nh wire.NextHop) error {
+	t := in.t
+	at := len(octets)
+	octets = appendNextHop(octets, nh)
+	t.octets = octets[:0]
+	attr := t.attrs.intern(octets, at)
+	defer t.attrs.release(attr)
+	if why := in.refusal(t.attrs.sum(attr)); why != 0 {
+		in.refuse(l, why)
+		return nil
+	}
+	list := in.listOf(l.Family)
+	c := &list.counters
+	for n, err := range l.All() {
+		if err != nil {
+			c.Refused[NotUnicast]++
+			continue
+		}
+		c.Announced++
+		in.announce(n, attr, c)
+		if in.max > 0 && list.n > in.max {
+			return &LimitError{in.addr, l.Family, in.max}
+		}
+	}
+	return nil
+}
+
+// announce takes in one path of a set that may be used.
+func (in *In) announce(n wire.NLRI, attr attrID, c *Counters) {
+	t := in.t
+	if t.prefixes.full(familyNo(n.Prefix)) {
+		c.Refused[TableFull]++
+		return
+	}
+	if in.imports == nil {
+		in.accept(n.Prefix, n.PathID, t.attrs.retain(attr))
+		return
+	}
+	r := t.begin(in, n.Prefix, n.PathID, attr)
+	if in.imports(r) == Reject {
+		t.attrs.release(r.attr)
+		c.Refused[r.why]++
+		in.withdraw(n.Prefix, n.PathID)
+		return
+	}
+	in.accept(n.Prefix, n.PathID, r.attr)
+}
+
+// refusal returns why no path with these attributes may be used, 0 if it may.
+func (in *In) refusal(s *summary) Reason {
+	switch {
+	case s.marks&(markLoopAS|markLoopOriginator|markLoopCluster) == 0:
+		return 0
+	case s.marks&markLoopAS != 0:
+		return ASLoop
+	case s.marks&markLoopOriginator != 0:
+		return OriginatorLoop
+	}
+	return ClusterLoop
+}
+
+func familyNo(p netip.Prefix) wire.Family {
+	if p.Addr().Is4() {
+		return wire.IPv4Unicast
+	}
+	return wire.IPv6Unicast
+}
+
+func trailingOnes(w uint64) int { return bits.TrailingZeros64(^w) }
+
+// searchOut finds a free path identifier over 256, for sending.
+func (t *Table) searchOut(d *dest) uint16 {
+	used := make(map[uint16]bool)
+	for id := d.first; id != 0; id = t.paths.at(id).next {
+		used[t.paths.at(id).out] = true
+	}
+	for o := uint16(257); o != 0; o++ {
+		if !used[o] {
+			return o
+		}
+	}
+	return 0
+}

@@ -1,0 +1,227 @@
+package rib
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/hyperfib/hyperfib/bgp/wire"
+)
+
+// WatchConfig says what a [Watcher] wants to see. The zero value is the multipath set of
+// every IPv4 and IPv6 prefix.
+type WatchConfig struct {
+	// Families are those to watch. Zero means all.
+	Families wire.FamilySet
+	// AllPaths adds the paths that are not in the best multipath set; Path.Rank tells
+	// them apart.
+	AllPaths bool
+	// Notify, if not nil, is called when Next has something to yield after it yielded
+	// nothing. See [OutConfig] for what it may do.
+	Notify func()
+}
+
+// Watcher yields the best paths of a table: first those that are there, then every
+// change. Changes are coalesced: a watcher that is slow sees the last state of each prefix,
+// and costs no more than four octets and two bits for each. It is safe for concurrent use.
+type Watcher struct {
+	reader
+	t         *Table
+	notify    func()
+	armed     bool
+	closed    bool
+	all       bool
+	told      [2][]uint64 // prefixes of which the last change had paths
+	converged convergence
+	mark      uint64
+}
+
+// convergence is what a watcher knows of Table.Converge.
+type convergence uint8
+
+const (
+	diverging convergence = iota
+	convergeMarked
+	convergeTold
+)
+
+// Change is the state of one prefix.
+type Change struct {
+	Prefix netip.Prefix
+	// Paths are the paths, best first; none if the prefix is gone. The next hops of one
+	// Rank are distinct.
+	Paths []Path
+}
+
+// Path is one path as a watcher sees it.
+type Path struct {
+	// NextHop is where the path leads; its Addr is not valid for a local path
+	// without one.
+	NextHop wire.NextHop
+	// Local says that the path was originated here.
+	Local bool
+	// Peer is the address of the peer that announced it; the zero Addr if Local.
+	Peer netip.Addr
+	// PathID is the path identifier as received, or as given to Originate.
+	PathID uint32
+	// Rank is 0 for the best multipath set, 1 for the set that would be best without
+	// it, and so on.
+	Rank int
+	// Weight is the share of traffic that the path asks for beside others of its Rank, by
+	// its link bandwidth community (draft-ietf-idr-link-bandwidth), in octets per second;
+	// 0 if it asks for none.
+	Weight float32
+	// Stale says that the path is kept for a peer whose session ended.
+	Stale bool
+	// Attrs are its attributes.
+	Attrs Attrs
+}
+
+// Watch returns a watcher. Close it when it is no longer needed.
+func (t *Table) Watch(c WatchConfig) *Watcher {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if c.Families == 0 {
+		c.Families = wire.Families(families[:]...)
+	}
+	w := &Watcher{t: t, notify: c.Notify, all: c.AllPaths}
+	w.interest = levelMulti
+	if c.AllPaths {
+		w.interest = levelAny
+	}
+	w.reader.wake = w.wakeUp
+	for _, fam := range c.Families.Slice() {
+		w.families[familyIndex(fam)] = true
+		for id := t.prefixes.next(fam, 0); id != 0; id = t.prefixes.next(fam, id+1) {
+			if t.visible(t.at(id)) {
+				w.put(t, id)
+			}
+		}
+	}
+	t.readers = append(t.readers, &w.reader)
+	t.watchers = append(t.watchers, w)
+	if !t.deferred {
+		w.converge()
+	}
+	return w
+}
+
+// visible reports whether a destination has a path that may be selected.
+func (t *Table) visible(d *dest) bool {
+	return d.first != 0 && (!t.deferred || t.paths.at(d.first).peer == localPeer)
+}
+
+// converge places the converged event behind what is dirty now.
+func (w *Watcher) converge() {
+	if w.converged == diverging {
+		w.converged, w.mark = convergeMarked, w.queued
+		w.wakeUp()
+	}
+}
+
+func (w *Watcher) wakeUp() {
+	if w.armed {
+		w.armed = false
+		if w.notify != nil {
+			w.notify()
+		}
+	}
+}
+
+// Close ends the watch.
+func (w *Watcher) Close() {
+	w.t.mu.Lock()
+	defer w.t.mu.Unlock()
+	if w.closed {
+		return
+	}
+	w.closed = true
+	w.t.dropReader(&w.reader)
+	w.t.watchers = slices.DeleteFunc(w.t.watchers, func(x *Watcher) bool { return x == w })
+	w.clear(w.t)
+}
+
+// Next fills changes with what is new, and returns how many of them it filled; it reuses
+// the room of their Paths. 0 means that there is nothing new; Notify tells when that
+// changes. A Change of a prefix may say what the one before it said.
+//
+// converged is true once: when the table has converged (see [Table.Converge]) and this call
+// and those before it yielded all there was at that moment. What a program still holds
+// from before its start, and was not yielded, is gone then.
+func (w *Watcher) Next(changes []Change) (n int, converged bool) {
+	t := w.t
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for n < len(changes) && !w.empty() {
+		id := w.pop()
+		if w.yield(id, &changes[n]) {
+			n++
+		}
+		t.unpin(id)
+	}
+	if w.converged == convergeMarked && w.popped >= w.mark {
+		w.converged, converged = convergeTold, true
+	}
+	w.armed = w.empty()
+	return n, converged
+}
+
+// yield describes a destination. It reports false if the watcher need not know.
+func (w *Watcher) yield(id destID, c *Change) bool {
+	t := w.t
+	d := t.at(id)
+	f, word, bit := bitOf(id)
+	if word >= len(w.told[f]) {
+		w.told[f] = append(w.told[f], make([]uint64, word+1-len(w.told[f])+word/4)...)
+	}
+	had := w.told[f][word]&bit != 0
+	if !t.visible(d) {
+		w.told[f][word] &^= bit
+		c.Prefix, c.Paths = t.prefix(id), c.Paths[:0]
+		return had
+	}
+	w.told[f][word] |= bit
+	c.Prefix, c.Paths = t.prefix(id), t.appendPaths(c.Paths[:0], d, w.all)
+	return true
+}
+
+// appendPaths appends the paths of a destination.
+func (t *Table) appendPaths(list []Path, d *dest, all bool) []Path {
+	rank, start := 0, len(list)
+	var first *path
+	for at := d.first; at != 0; {
+		p := t.paths.at(at)
+		at = p.next
+		if t.deferred && p.peer != localPeer {
+			break
+		}
+		if first != nil && t.compareMultipath(first, p) != 0 {
+			if !all {
+				break
+			}
+			rank++
+			start = len(list)
+			first = nil
+		}
+		if first == nil {
+			first = p
+		}
+		if len(list)-start >= t.multipath {
+			if !all {
+				break
+			}
+			continue
+		}
+		v := t.pathView(p, rank)
+		if !slices.ContainsFunc(list[start:], func(x Path) bool { return x.NextHop == v.NextHop && !v.Local }) {
+			list = append(list, v)
+		}
+	}
+	return list
+}
+
+func (t *Table) pathView(p *path, rank int) Path {
+	a := t.attrs.view(p.attr)
+	in := t.peers[p.peer]
+	return Path{NextHop: a.NextHop(), Local: p.peer == localPeer, Peer: in.addr, PathID: p.id,
+		Rank: rank, Weight: linkBandwidth(a), Stale: p.flags&pathStale != 0, Attrs: a}
+}
