@@ -31,6 +31,9 @@ const (
 	// NoLongLived: the path may not become long-lived stale: it carries NO_LLGR
 	// (RFC 9494, Section 4.2).
 	NoLongLived
+	// PathFailed: BFD or the interface says that the way to the peer is dead, and
+	// another peer offers a path.
+	PathFailed
 
 	reasons
 )
@@ -39,6 +42,7 @@ var reasonText = [reasons]string{
 	Malformed: "malformed", NotUnicast: "not unicast", ASLoop: "AS loop", OriginatorLoop: "originator loop",
 	ClusterLoop: "cluster loop", NextHopNotOnLink: "next hop not on-link", Rejected: "policy",
 	TableFull: "table full", SessionEnded: "session ended", NotRenewed: "not renewed", NoLongLived: "NO_LLGR",
+	PathFailed: "path failed",
 }
 
 // String returns the reason in a few words, such as "AS loop".

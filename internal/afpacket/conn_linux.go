@@ -2,6 +2,7 @@ package afpacket
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -204,9 +205,7 @@ func (c *Conn) Read(frames []Frame) (int, error) {
 	}
 	c.out, c.n, c.err = frames[:min(len(frames), Batch)], 0, nil
 	if err := c.raw.Read(c.poll); err != nil {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if c.closed { // the poller's own word for it is not exported
+		if errors.Is(err, os.ErrClosed) {
 			err = os.ErrClosed
 		}
 		return 0, err

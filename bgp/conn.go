@@ -1,0 +1,105 @@
+package bgp
+
+import (
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hyperfib/hyperfib/bgp/wire"
+)
+
+// Sizes of buffers, in octets.
+const (
+	// smallBuffer holds any message of a session without extended messages.
+	// Most sessions are quiet most of the time: with three buffers each, a
+	// thousand of them cost 12 MB.
+	smallBuffer = wire.MaxLen
+	// largeBuffer is what a busy session reads and writes at a time.
+	largeBuffer = 64 << 10
+	// quietReads is the number of small reads in a row after which a reader
+	// goes back to small buffers.
+	quietReads = 64
+)
+
+// lingerTime is how long a connection stays half-open after our NOTIFICATION, so
+// that unread input does not make the kernel send a reset that overtakes it.
+const lingerTime = time.Second
+
+// conn is one TCP connection with its two pumps. The owner of the peer talks to
+// them through channels only; the pumps hold no state of the protocol.
+type conn struct {
+	id            connID
+	nc            net.Conn
+	local, remote netip.AddrPort
+
+	rx     chan chunk    // reader to owner: complete messages
+	free   chan []byte   // owner to reader: a buffer that was used up
+	tx     chan []byte   // owner to writer: messages to send
+	txDone chan written  // writer to owner: the buffer back
+	quit   chan struct{} // closed by the owner: the pumps shall end
+	final  []byte        // the last NOTIFICATION; set before quit is closed
+	limit  atomic.Int32  // longest message accepted
+
+	busy     bool  // owner's: a buffer is with the writer
+	writeErr error // owner's: why the writer ended
+}
+
+// chunk is input: complete messages, then perhaps the error that ended reading.
+type chunk struct {
+	buf []byte // whole buffer, to be given back
+	n   int    // octets of complete messages at its start (or a broken header)
+	err error
+}
+
+// written is the writer's report on one buffer.
+type written struct {
+	buf []byte
+	err error
+}
+
+// newConn starts the pumps of nc. done is called when both have ended and nc is
+// closed.
+func newConn(id connID, nc net.Conn, wg *sync.WaitGroup, done func()) *conn {
+	c := &conn{
+		id: id, nc: nc,
+		local: addrPort(nc.LocalAddr()), remote: addrPort(nc.RemoteAddr()),
+		rx: make(chan chunk, 1), free: make(chan []byte, 2),
+		tx: make(chan []byte, 1), txDone: make(chan written, 1),
+		quit: make(chan struct{}),
+	}
+	c.limit.Store(wire.MaxLen)
+	c.free <- nil
+	c.free <- nil
+	var pumps sync.WaitGroup
+	pumps.Go(c.readLoop)
+	pumps.Go(c.writeLoop)
+	wg.Go(func() {
+		pumps.Wait()
+		nc.Close()
+		if done != nil {
+			done()
+		}
+	})
+	return c
+}
+
+// close ends the connection. If final is not empty it is sent first, provided
+// that the writer is free; whoever does not read our UPDATEs would not read a
+// NOTIFICATION either. Owner only, once.
+func (c *conn) close(final []byte) {
+	if len(final) > 0 && !c.busy {
+		c.final = final
+		close(c.quit)
+		return
+	}
+	close(c.quit)
+	c.nc.Close()
+}
+
+// send gives messages to the writer, which must be free. Owner only.
+func (c *conn) send(b []byte) {
+	c.busy = true
+	c.tx <- b
+}

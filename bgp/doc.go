@@ -1,0 +1,42 @@
+// Package bgp is a BGP-4 speaker and route reflector as a library: sessions with
+// their state machine, graceful restart in both roles, dynamic peers, around the
+// tables of package rib and the codec of package wire.
+//
+// # Use
+//
+// Make a [Speaker] with [New], give it peers with [Speaker.AddPeer] and ranges of
+// peers with [Speaker.AddRange], and let [Speaker.Run] run. Routes go in and out
+// through [Speaker.Table]: Originate, Withdraw and Watch are methods of
+// [rib.Table]. What happens to peers is told by [Speaker.Subscribe] and
+// [Speaker.Peers].
+//
+// # How it works
+//
+// Every peer has one goroutine that alone owns its state: the machine of RFC
+// 4271 (two connections at a time, because of collisions), the timeline of
+// graceful restart, and the session. It selects on commands, accepted and dialled
+// connections, input, output and one timer. Each connection has two pumps beside
+// it: a reader that cuts the stream into messages and hands over a buffer full of
+// them at a time, and a writer with one buffer in flight. So nothing that may
+// block is ever done by the owner, and memory is bounded whatever the peer does:
+// an owner that is busy leaves its reader without a buffer, TCP closes the window,
+// the peer slows down; a peer that does not read costs one buffer and a dirty bit
+// a prefix, until the send hold timer (RFC 9687) ends it.
+//
+// The state machine (link, machine), the helper's side of graceful restart
+// (helper) and the restarting speaker's (startup) are pure: events and time go in,
+// effects come out. Their tests are the scenarios in testdata.
+//
+// # What differs from the RFCs' letter
+//
+// A peer in Idle that waits for its idle hold time accepts connections: a peer
+// that was restarted is back as soon as it calls. A failed attempt to connect
+// leads to Active, not Idle. Attempts come after 250 ms at first and every two
+// seconds at most, not every two minutes. DelayOpen is not implemented.
+//
+// # Standards
+//
+// RFC 4271, 2385 (also for prefixes of peers), 2545, 2918, 4456, 4486, 4724,
+// 4760, 5082, 5492, 5882 (Section 4), 6286, 6608, 6793, 7313, 7606, 7911, 8326 (by
+// policy), 8538, 8654, 8950, 9003, 9072, 9384, 9494, 9687.
+package bgp

@@ -1,0 +1,71 @@
+package bgp
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hyperfib/hyperfib/bgp/wire"
+)
+
+// PeerError says why a connection or session with a peer ended. It is a value: it
+// is kept in [PeerStatus] and sent with [Event].
+type PeerError struct {
+	// Peer is the peer concerned.
+	Peer PeerKey
+	// Time is when it happened.
+	Time time.Time
+	// State is the state in which it happened.
+	State State
+	// Sent and Received hold the NOTIFICATION that ended the connection, if one
+	// did. At most one of them is set.
+	Sent, Received *wire.Notification
+	// Err is the reason if no NOTIFICATION was involved, or beside one that we
+	// sent: a network error, a *wire.Error, an expired timer. May be nil.
+	Err error
+}
+
+// Error returns one line.
+func (e *PeerError) Error() string {
+	s := fmt.Sprintf("bgp: peer %v: %v", e.Peer, e.State)
+	switch {
+	case e.Received != nil:
+		s += ": received " + e.Received.String()
+	case e.Sent != nil:
+		s += ": sent " + e.Sent.String()
+	}
+	if e.Err != nil {
+		s += ": " + e.Err.Error()
+	}
+	return s
+}
+
+// Unwrap returns Err.
+func (e *PeerError) Unwrap() error { return e.Err }
+
+// Errors that methods of [Speaker] return, wrapped with the peer concerned, or
+// that a [PeerError] wraps.
+var (
+	// ErrNoPeer: there is no such peer or range.
+	ErrNoPeer = errors.New("no such peer")
+	// ErrPeerExists: the peer or range is already configured.
+	ErrPeerExists = errors.New("peer exists already")
+	// ErrNotEstablished: there is no session to do this on.
+	ErrNotEstablished = errors.New("session is not established")
+	// ErrStopped: the speaker does not run (any more).
+	ErrStopped = errors.New("speaker has stopped")
+	// ErrNotSupported: the peer did not negotiate what this needs.
+	ErrNotSupported = errors.New("not supported by the peer")
+)
+
+// Reasons for an end without a NOTIFICATION.
+var (
+	errHoldExpired  = errors.New("hold timer expired")
+	errSendHold     = errors.New("send hold timer expired: the peer does not read")
+	errCollision    = errors.New("connection collision")
+	errReplaced     = errors.New("replaced by a new connection of the restarted peer")
+	errBFDDown      = errors.New("BFD session is down")
+	errLinkDown     = errors.New("interface is down")
+	errMaxPrefixes  = errors.New("maximum number of prefixes exceeded")
+	errReconfigured = errors.New("configuration changed")
+)

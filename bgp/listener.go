@@ -1,0 +1,163 @@
+package bgp
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/hyperfib/hyperfib/internal/netns"
+	"github.com/hyperfib/hyperfib/internal/sock"
+)
+
+// listener is one listening socket with what the peers behind it want of it. It
+// is shared by all peers and ranges of its address family.
+type listener struct {
+	addr    netip.AddrPort
+	nl      net.Listener
+	pending chan struct{} // a token for each connection not yet Established
+
+	mu   sync.Mutex
+	keys []md5Key // installed
+	gtsm bool     // only TTL 255 gets through
+}
+
+// listen opens a socket.
+func listen(ctx context.Context, c *Config, addr netip.AddrPort) (*listener, error) {
+	l := &listener{addr: addr, pending: make(chan struct{}, c.MaxPending)}
+	open := c.Listener
+	if open == nil {
+		open = func(ctx context.Context, addr netip.AddrPort) (net.Listener, error) {
+			return listenTCP(ctx, c.NetNS, addr)
+		}
+	}
+	var err error
+	l.nl, err = open(ctx, addr)
+	return l, err
+}
+
+func listenTCP(ctx context.Context, ns string, addr netip.AddrPort) (nl net.Listener, err error) {
+	ipv6 := addr.Addr().Is6()
+	lc := net.ListenConfig{
+		KeepAlive: -1, // BGP has its own
+		Control: func(_, _ string, c syscall.RawConn) error {
+			return rawControl(c, func(fd int) error { return listenOptions(fd, ipv6) })
+		},
+	}
+	err = netns.Do(ns, func() error {
+		nl, err = lc.Listen(ctx, network(addr.Addr()), addr.String())
+		return err
+	})
+	return nl, err
+}
+
+func network(a netip.Addr) string {
+	if a.Is4() {
+		return "tcp4"
+	}
+	return "tcp6"
+}
+
+// demand is what the peers of one address family want of a listening socket.
+type demand struct {
+	keys []md5Key
+	// gtsm is set if all of them use TTL security: then the kernel refuses
+	// everybody else's SYN already.
+	gtsm bool
+}
+
+// apply installs the keys and the TTL limit. Sockets that are not the kernel's
+// are their owner's.
+func (l *listener) apply(d demand) error {
+	sc, ok := l.nl.(syscall.Conn)
+	if !ok {
+		return nil
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return rawControl(raw, func(fd int) error { return l.set(fd, d) })
+}
+
+func (l *listener) set(fd int, d demand) (err error) {
+	for _, k := range l.keys {
+		same := func(n md5Key) bool { return n.prefix == k.prefix }
+		if !slices.ContainsFunc(d.keys, same) {
+			err = errors.Join(err, setMD5(fd, md5Key{prefix: k.prefix}))
+		}
+	}
+	for _, k := range d.keys {
+		if !slices.Contains(l.keys, k) {
+			err = errors.Join(err, setMD5(fd, k))
+		}
+	}
+	l.keys = slices.Clone(d.keys)
+	if d.gtsm != l.gtsm {
+		ttl := 0
+		if d.gtsm {
+			ttl = 255
+		}
+		err = errors.Join(err, sock.SetMinTTL(fd, l.addr.Addr().Is6(), ttl))
+		l.gtsm = d.gtsm
+	}
+	return err
+}
+
+// serve accepts until the listener is closed. admit must not block.
+func (l *listener) serve(admit func(nc net.Conn, release func())) {
+	for {
+		nc, err := l.nl.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil { // out of descriptors, most likely: let some go
+			time.Sleep(acceptPause)
+			continue
+		}
+		select {
+		case l.pending <- struct{}{}:
+			admit(nc, sync.OnceFunc(func() { <-l.pending }))
+		default:
+			nc.Close()
+		}
+	}
+}
+
+// acceptPause is the wait after a failed accept.
+const acceptPause = 50 * time.Millisecond
+
+// tune sets the options of an accepted connection.
+func tune(nc net.Conn, peer *PeerConfig) error {
+	sc, ok := nc.(syscall.Conn)
+	if !ok {
+		return nil
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return err
+	}
+	return rawControl(raw, func(fd int) error {
+		ipv6 := addrPort(nc.RemoteAddr()).Addr().Is6()
+		if err := sock.SetPriority(fd, ipv6); err != nil || !peer.TTLSecurity {
+			return err
+		}
+		return setGTSM(fd, ipv6)
+	})
+}
+
+// addrPort is a's address, without the IPv4-in-IPv6 form; the zero AddrPort if
+// it has none (a pipe).
+func addrPort(a net.Addr) netip.AddrPort {
+	ap, err := netip.ParseAddrPort(a.String())
+	if err != nil {
+		return netip.AddrPort{}
+	}
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+}

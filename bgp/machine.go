@@ -1,0 +1,234 @@
+package bgp
+
+import (
+	"cmp"
+	"time"
+
+	"github.com/hyperfib/hyperfib/bgp/wire"
+)
+
+// machine is the whole state of a peer's sessions: the link of RFC 4271 and,
+// while a collision is undecided or a restarted peer knocks, a challenger. It is
+// pure and not safe for concurrent use.
+//
+// The caller feeds events with step, calls advance when the time of deadline has
+// come, and carries out what effects returns, in order, before the next step.
+type machine struct {
+	cfg        machineConfig
+	primary    link
+	challenger link // state Idle: none
+	conns      connID
+	out        []effect
+
+	plain       bool      // the next OPEN goes without capabilities
+	attempts    int       // failures since the last session that lasted: the back-off
+	errors      int       // protocol errors among them
+	refuseUntil time.Time // incoming connections are refused until then
+}
+
+// machineConfig holds what the machine must know of the peer's configuration.
+type machineConfig struct {
+	localID, localAS uint32
+	passive          bool
+	retryMin         time.Duration // first delay after a lost connection, doubling ...
+	retryMax         time.Duration // ... up to this
+	errorMin         time.Duration // first idle hold after a protocol error ...
+	errorMax         time.Duration // ... up to this
+	dialTimeout      time.Duration
+	sendHoldTime     time.Duration  // 0: RFC 9687's default
+	random           func() float64 // uniform in [0, 1)
+}
+
+// sendHold is the send hold time: the greater of 8 minutes and twice the hold
+// time unless configured (RFC 9687, Section 5).
+func (c *machineConfig) sendHold(hold time.Duration) time.Duration {
+	if c.sendHoldTime > 0 {
+		return c.sendHoldTime
+	}
+	return max(8*time.Minute, 2*hold)
+}
+
+// lasting is how long a session must have been Established to be worth a fresh
+// back-off: shorter ones count as failures, so that a peer that ends each
+// session at once is not called four times a second.
+const lasting = 10 * time.Second
+
+func newMachine(cfg machineConfig) *machine {
+	m := &machine{cfg: cfg}
+	m.primary = link{m: m, stopped: true}
+	m.challenger = link{m: m}
+	return m
+}
+
+// state is the state an operator wants to see: that of the link that got
+// farther.
+func (m *machine) state() State { return max(m.primary.state, m.challenger.state) }
+
+// effects returns what is to be done and forgets it. The slice is valid until
+// the next step.
+func (m *machine) effects() []effect {
+	out := m.out
+	m.out = m.out[:0]
+	return out
+}
+
+// step feeds one event.
+func (m *machine) step(now time.Time, ev event) {
+	switch ev.kind {
+	case evConnConfirmed:
+		m.incoming(now, ev)
+	case evManualStop, evAutomaticStop:
+		m.stopBoth(now, ev)
+	case evManualStart:
+		m.attempts, m.errors, m.refuseUntil, m.plain = 0, 0, time.Time{}, false
+		m.primary.step(now, ev)
+	default:
+		m.route(now, ev)
+	}
+	m.settle()
+}
+
+// nextConn names a new connection.
+func (m *machine) nextConn() connID {
+	m.conns++
+	return m.conns
+}
+
+// route gives an event to the link whose connection it concerns. Reports about
+// connections that are gone are ignored, except that a connection that opened
+// too late is closed.
+func (m *machine) route(now time.Time, ev event) {
+	l := m.find(ev.conn)
+	if l == nil {
+		if ev.kind == evConnAcked {
+			m.out = append(m.out, effect{kind: effClose, conn: ev.conn})
+		}
+		return
+	}
+	if ev.kind == evNotif && l.state != Established {
+		m.noteCapabilities(ev.notif)
+	}
+	if ev.kind == evOpen && l.state == OpenSent && !m.collide(now, l, ev.open) {
+		return
+	}
+	l.step(now, ev)
+}
+
+// noteCapabilities makes the next OPEN a plain one if the peer refused ours for
+// its capabilities (RFC 5492, Section 3).
+func (m *machine) noteCapabilities(n wire.Notification) {
+	if n.Code == wire.CodeOpen && (n.Subcode == wire.SubOptionalParameter || n.Subcode == wire.SubUnsupportedCapability) {
+		m.plain = true
+	}
+}
+
+func (m *machine) find(conn connID) *link {
+	switch {
+	case conn == 0:
+		return nil
+	case conn == m.primary.conn:
+		return &m.primary
+	case conn == m.challenger.conn:
+		return &m.challenger
+	}
+	return nil
+}
+
+// admits reports whether an incoming connection is taken at all.
+func (m *machine) admits(now time.Time) bool {
+	return !m.primary.stopped && !now.Before(m.refuseUntil)
+}
+
+// incoming takes the peer's connection: on the primary link if that has none, as
+// the challenger otherwise. A challenger that is still there gives way: the
+// peer has given up on it, or is flooding us, and either way one is enough.
+func (m *machine) incoming(now time.Time, ev event) {
+	if !m.admits(now) {
+		m.out = append(m.out,
+			effect{kind: effNotify, conn: ev.conn, notif: wire.Notification{Code: wire.CodeCease, Subcode: wire.SubRejected}},
+			effect{kind: effClose, conn: ev.conn})
+		return
+	}
+	if m.primary.conn == 0 {
+		m.primary.step(now, ev)
+		return
+	}
+	if m.challenger.conn != 0 {
+		m.dismiss(&m.challenger)
+	}
+	m.challenger.opened(now, ev.conn, false)
+}
+
+// collide applies RFC 4271, Section 6.8 when an OPEN arrives on l, and reports
+// whether l lives on.
+func (m *machine) collide(now time.Time, l *link, open openFacts) bool {
+	other := &m.primary
+	if l == other {
+		other = &m.challenger
+	}
+	switch other.state {
+	case Established:
+		// A peer that can restart gracefully has lost the old session without our
+		// noticing: the new connection replaces it (RFC 4724, Section 4.2).
+		if other.facts.restart && open.restart {
+			other.end(now, evCollisionDump, wire.Notification{}, false)
+			other.state = Idle
+			return true
+		}
+		m.dismiss(l)
+		return false
+	case OpenConfirm:
+		if m.keeps(l, other, open) {
+			m.dismiss(other)
+			return true
+		}
+		m.dismiss(l)
+		return false
+	}
+	return true
+}
+
+// keeps reports whether l wins against other: the connection opened by the side
+// with the higher BGP Identifier does, with equal ones the higher AS (RFC 6286,
+// Section 2.3). Between two that the same side opened the newer one wins.
+func (m *machine) keeps(l, other *link, open openFacts) bool {
+	if l.outgoing == other.outgoing {
+		return l.conn > other.conn
+	}
+	ours := cmp.Or(cmp.Compare(m.cfg.localID, open.id), cmp.Compare(m.cfg.localAS, open.as)) > 0
+	return l.outgoing == ours
+}
+
+// dismiss ends the loser of a collision, which is not Established.
+func (m *machine) dismiss(l *link) {
+	if l.state >= OpenSent {
+		l.emit(effect{kind: effNotify, notif: wire.Notification{Code: wire.CodeCease, Subcode: wire.SubCollision}})
+	}
+	l.drop()
+	l.state = Idle
+}
+
+// stopBoth feeds a stop to both links; the challenger then ceases to be.
+func (m *machine) stopBoth(now time.Time, ev event) {
+	if m.challenger.conn != 0 {
+		m.challenger.step(now, ev)
+		m.challenger = link{m: m}
+	}
+	m.primary.step(now, ev)
+}
+
+// settle restores the invariants after a step: a challenger without a connection
+// does not exist; one whose rival has nothing to show takes its place.
+func (m *machine) settle() {
+	if m.challenger.conn == 0 {
+		m.challenger = link{m: m}
+		return
+	}
+	if m.challenger.state == Established && m.primary.conn != 0 {
+		m.dismiss(&m.primary)
+	}
+	if m.primary.conn == 0 {
+		m.primary = m.challenger
+		m.challenger = link{m: m}
+	}
+}

@@ -1,0 +1,154 @@
+package bgp
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/hyperfib/hyperfib/bgp/wire"
+)
+
+// PathFailure is why a path to a peer is held for dead, or not.
+type PathFailure uint8
+
+// Reasons for [Speaker.PathDown].
+const (
+	// BFDDown: the BFD session went Down because its detection time expired or
+	// the other side signalled Down, and at least one side's BFD shares the fate
+	// of its control plane (its C bit is clear).
+	BFDDown PathFailure = iota
+	// BFDDownIndependent: the same, with the C bit set on both sides: it was the
+	// forwarding path that failed (RFC 5882, Section 4.3.1).
+	BFDDownIndependent
+	// BFDRemoteAdminDown: the other side took its BFD session down on purpose.
+	// Nothing follows from it (RFC 5882, Section 4.2).
+	BFDRemoteAdminDown
+	// CarrierLost: the interface towards the peer is down.
+	CarrierLost
+)
+
+// String returns a short name.
+func (f PathFailure) String() string {
+	return [...]string{"BFD down", "BFD down (independent)", "BFD remote admin down", "carrier lost"}[f&3]
+}
+
+// ending says that the end of a session is on purpose, so that the rules of
+// graceful restart for a lost connection do not apply.
+type ending struct {
+	// keepLast keeps paths as stale for whose prefix there is no other.
+	keepLast bool
+}
+
+func (e *ending) retain(n *Negotiated) bool { return e.keepLast && n.GracefulRestart }
+
+// PathDown tells that the path to a peer has failed although its TCP connection
+// may not know yet. The session ends with Cease/BFD Down (RFC 9384), inside a
+// Hard Reset where the peer would otherwise keep our routes (RFC 8538), and the
+// peer's paths go at once wherever another path remains. What becomes of a
+// prefix's last path depends on why:
+//
+//   - BFDDown: if graceful restart was negotiated, it is kept as stale, since it
+//     may have been the control plane alone that failed (RFC 5882, Section 4.3.2);
+//   - BFDDownIndependent, CarrierLost: it goes, too;
+//   - BFDRemoteAdminDown: nothing happens at all.
+//
+// It applies to stale paths of a peer that is restarting, too. PathDown does not
+// keep the peer from connecting again.
+func (s *Speaker) PathDown(key PeerKey, why PathFailure) error {
+	if why == BFDRemoteAdminDown {
+		return nil
+	}
+	p, err := s.find(key)
+	if err != nil {
+		return err
+	}
+	if err := p.do(func(now time.Time) { p.pathDown(now, why) }); err != nil {
+		return fmt.Errorf("bgp: peer %v: %w", key, err)
+	}
+	return nil
+}
+
+// PathUp takes PathDown back: a restarting speaker waits for the peer again.
+func (s *Speaker) PathUp(key PeerKey) error {
+	p, err := s.find(key)
+	if err != nil {
+		return err
+	}
+	return p.do(func(time.Time) { p.setDead(false) })
+}
+
+// LinkDown is PathDown with CarrierLost for every peer behind an interface:
+// those bound to it, and those with a link-local address on it. It returns their
+// number.
+func (s *Speaker) LinkDown(name string) int {
+	s.mu.Lock()
+	var behind []*peer
+	for _, p := range s.peers {
+		if p.config().Interface == name || p.key.Addr.Zone() == name {
+			behind = append(behind, p)
+		}
+	}
+	s.mu.Unlock()
+	for _, p := range behind {
+		_ = p.do(func(now time.Time) { p.pathDown(now, CarrierLost) })
+	}
+	return len(behind)
+}
+
+func (p *peer) setDead(dead bool) {
+	p.dead = dead
+	p.setStatus(func(st *PeerStatus) { st.PathDown = dead })
+	up := p.sess != nil
+	p.s.noteStartup(func(st *startup) {
+		if dead || !up {
+			st.down(p.key, dead)
+		}
+	})
+}
+
+// pathDown ends the session and drops paths.
+func (p *peer) pathDown(now time.Time, why PathFailure) {
+	p.setDead(true)
+	end := &ending{keepLast: why == BFDDown}
+	if p.sess == nil {
+		p.pathDownStale(end)
+		return
+	}
+	p.ending = end
+	ev := event{kind: evAutomaticStop, quiet: why == CarrierLost}
+	reason := errLinkDown
+	if why != CarrierLost {
+		ev.notif = p.cease(&p.sess.neg, wire.SubBFDDown, nil)
+		reason = errBFDDown
+	}
+	if ev.quiet {
+		p.record(now, &PeerError{Err: reason}, p.m.state())
+	}
+	p.stepErr(now, ev, reason)
+	p.ending = nil
+}
+
+// pathDownStale applies a failure to the paths of a peer that is away.
+func (p *peer) pathDownStale(end *ending) {
+	if p.in == nil {
+		return
+	}
+	if !end.keepLast {
+		p.help.forget()
+		p.applyHelp()
+		return
+	}
+	for _, f := range p.help.stale.Slice() {
+		p.in.DropRedundant(f)
+	}
+}
+
+// dropAlternatives drops, at the end of a session on purpose, the paths that
+// others can replace, before the rest becomes stale.
+func (p *peer) dropAlternatives(sess *session, retain bool) {
+	if !retain {
+		return
+	}
+	for _, f := range sess.neg.Families.Slice() {
+		sess.in.DropRedundant(f)
+	}
+}

@@ -1,0 +1,205 @@
+package bgp
+
+import (
+	"context"
+	"net"
+	"time"
+
+	"github.com/hyperfib/hyperfib/bgp/wire"
+)
+
+// step feeds the machine and carries out what comes of it.
+func (p *peer) step(now time.Time, ev event) { p.stepErr(now, ev, nil) }
+
+// stepErr is step for an event that has a reason.
+func (p *peer) stepErr(now time.Time, ev event, err error) {
+	before := p.m.state()
+	p.m.step(now, ev)
+	p.carryOut(now, before, err)
+}
+
+// carryOut does what the machine wants done, in its order. err is the reason of
+// the event, for the log.
+func (p *peer) carryOut(now time.Time, before State, err error) {
+	for _, e := range p.m.effects() {
+		switch e.kind {
+		case effDial:
+			p.dial(e.conn)
+		case effSendOpen:
+			p.sendOpen(e)
+		case effKeepalive:
+			p.keepalive(e.conn)
+		case effNotify:
+			p.notify(now, e, before, err)
+		case effClose:
+			p.close(e.conn)
+		case effUp:
+			p.sessionUp(now, e.conn)
+		case effDown:
+			p.sessionDown(now, e, err)
+		}
+	}
+	if after := p.m.state(); after != before {
+		p.setStatus(func(st *PeerStatus) { st.State, st.Since, st.Attempts = after, now, p.m.attempts })
+		p.event(EventState, nil)
+	}
+}
+
+// dial starts an attempt to connect.
+func (p *peer) dial(id connID) {
+	ctx, cancel := context.WithTimeout(p.s.ctx, dialTimeout)
+	p.dialing, p.cancel = id, cancel
+	cfg := p.config()
+	p.s.wg.Go(func() {
+		nc, err := dialPeer(ctx, &p.s.cfg, cfg)
+		select {
+		case p.dialed <- dialed{id, nc, err}:
+		case <-p.gone:
+			closeIfOpen(nc)
+		}
+	})
+}
+
+func closeIfOpen(nc net.Conn) {
+	if nc != nil {
+		nc.Close()
+	}
+}
+
+// connected takes the result of an attempt. An attempt that was given up is
+// reported, too: its connection is closed.
+func (p *peer) connected(now time.Time, d dialed) {
+	if d.id == p.dialing {
+		p.cancel()
+		p.dialing, p.cancel = 0, nil
+	} else {
+		closeIfOpen(d.nc)
+		return
+	}
+	if d.err != nil {
+		p.record(now, &PeerError{Err: d.err}, p.m.state())
+		p.step(now, event{kind: evConnFails, conn: d.id})
+		return
+	}
+	p.fresh = fresh{d.id, d.nc, nil}
+	p.step(now, event{kind: evConnAcked, conn: d.id})
+}
+
+// accept takes the peer's connection.
+func (p *peer) accept(now time.Time, in incoming) {
+	if err := tune(in.nc, p.config()); err != nil {
+		in.nc.Close()
+		in.release()
+		p.record(now, &PeerError{Err: err}, p.m.state())
+		return
+	}
+	p.fresh = fresh{p.m.nextConn(), in.nc, in.release}
+	p.step(now, event{kind: evConnConfirmed, conn: p.fresh.id})
+}
+
+// fresh is a connection that has no slot yet: the machine may first have to send
+// another one away.
+type fresh struct {
+	id      connID
+	nc      net.Conn
+	release func()
+}
+
+// slot finds the slot of a connection; a fresh one gets a slot and its pumps.
+func (p *peer) slot(id connID) *slot {
+	for i := range p.slots {
+		if c := p.slots[i].c; c != nil && c.id == id {
+			return &p.slots[i]
+		}
+	}
+	if f := p.fresh; f.nc != nil && f.id == id {
+		p.fresh = fresh{}
+		for i := range p.slots {
+			if p.slots[i].c == nil {
+				p.slots[i] = slot{c: newConn(id, f.nc, &p.s.wg, f.release), release: f.release}
+				return &p.slots[i]
+			}
+		}
+		f.nc.Close()
+		if f.release != nil {
+			f.release()
+		}
+	}
+	return nil
+}
+
+// close ends a connection, or an attempt at one.
+func (p *peer) close(id connID) {
+	if id == p.dialing && p.cancel != nil {
+		p.cancel()
+		p.dialing, p.cancel = 0, nil
+		return
+	}
+	if s := p.slot(id); s != nil {
+		s.c.close(s.final)
+		*s = slot{}
+	}
+}
+
+// sendOpen sends our OPEN.
+func (p *peer) sendOpen(e effect) {
+	s := p.slot(e.conn)
+	if s == nil {
+		return
+	}
+	cfg := p.config()
+	gr := p.s.gracefulRestart(cfg)
+	s.open = localOpen(openParams{
+		as: p.s.cfg.AS, id: p.s.cfg.RouterID, peer: cfg, restart: gr, plain: e.plain,
+		starting: p.s.Restarting(), kept: p.up || p.s.cfg.GracefulRestart.ForwardingPreserved,
+	})
+	p.control(s, wire.TypeOpen, s.open.Append(nil))
+}
+
+// keepalive sends a KEEPALIVE, unless one waits already for a writer that is
+// stuck.
+func (p *peer) keepalive(id connID) {
+	if s := p.slot(id); s != nil && !s.beating {
+		s.beating = true
+		p.control(s, wire.TypeKeepalive, wire.AppendKeepalive(nil))
+	}
+}
+
+// control queues a message other than UPDATE.
+func (p *peer) control(s *slot, t wire.MessageType, b []byte) {
+	s.ctl = append(s.ctl, b...)
+	p.setStatus(func(st *PeerStatus) { st.Sent.count(t, len(b)) })
+}
+
+// notify prepares the final NOTIFICATION of a connection.
+func (p *peer) notify(now time.Time, e effect, before State, err error) {
+	s := p.slot(e.conn)
+	if s == nil {
+		return
+	}
+	s.final = e.notif.Append(nil)
+	n := e.notif
+	p.setStatus(func(st *PeerStatus) { st.Sent.count(wire.TypeNotification, len(s.final)) })
+	p.record(now, &PeerError{Sent: &n, Err: err}, before)
+}
+
+// record keeps and publishes why a connection ended.
+func (p *peer) record(now time.Time, e *PeerError, state State) {
+	e.Peer, e.Time, e.State = p.key, now, state
+	p.setStatus(func(st *PeerStatus) {
+		st.LastError = e
+		if e.Sent != nil {
+			st.LastSent = e
+		}
+		if e.Received != nil {
+			st.LastReceived = e
+		}
+	})
+	p.s.hub.publish(Event{Kind: EventError, Time: now, Peer: p.key, State: state, Err: e})
+}
+
+func (p *peer) setStatus(f func(*PeerStatus)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f(&p.st)
+}

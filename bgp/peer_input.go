@@ -1,0 +1,130 @@
+package bgp
+
+import (
+	"errors"
+	"time"
+
+	"github.com/hyperfib/hyperfib/bgp/wire"
+)
+
+// input takes what the reader of slot i has read.
+func (p *peer) input(now time.Time, i int, ch chunk) {
+	c := p.slots[i].c
+	p.grace = time.Time{}
+	defer p.publishReceived()
+	for b := ch.buf[:ch.n]; len(b) > 0 && p.slots[i].c == c; {
+		h, err := wire.ParseHeader(b, int(c.limit.Load()))
+		if err != nil {
+			p.refuse(now, &p.slots[i], evHeaderErr, err)
+			return
+		}
+		p.message(now, &p.slots[i], h, b[wire.HeaderLen:h.Len])
+		b = b[h.Len:]
+	}
+	if p.slots[i].c != c {
+		return // ended by what it sent
+	}
+	c.free <- ch.buf
+	if ch.err != nil {
+		p.failed(now, c, ch.err)
+	}
+}
+
+func (p *peer) publishReceived() { p.setStatus(func(st *PeerStatus) { st.Received = p.received }) }
+
+// failed ends a connection that the network or the peer has ended.
+func (p *peer) failed(now time.Time, c *conn, err error) {
+	state := p.m.state()
+	if s := p.slot(c.id); s != nil && s.c.writeErr != nil {
+		err = s.c.writeErr
+	}
+	p.record(now, &PeerError{Err: err}, state)
+	p.stepErr(now, event{kind: evConnFails, conn: c.id}, err)
+}
+
+// message dispatches one message.
+func (p *peer) message(now time.Time, s *slot, h wire.Header, body []byte) {
+	p.received.count(h.Type, h.Len)
+	switch h.Type {
+	case wire.TypeUpdate:
+		p.gotUpdate(now, s, body)
+	case wire.TypeKeepalive:
+		p.step(now, event{kind: evKeepalive, conn: s.c.id})
+	case wire.TypeOpen:
+		p.gotOpen(now, s, body)
+	case wire.TypeNotification:
+		p.gotNotification(now, s, body)
+	case wire.TypeRouteRefresh:
+		p.gotRefresh(now, s, body)
+	}
+}
+
+// refuse ends a connection for an error of the peer's.
+func (p *peer) refuse(now time.Time, s *slot, kind eventKind, err error) {
+	ev := event{kind: kind, conn: s.c.id}
+	var e *wire.Error
+	if errors.As(err, &e) {
+		ev.notif = e.Notification()
+	}
+	p.stepErr(now, ev, err)
+}
+
+func (p *peer) gotOpen(now time.Time, s *slot, body []byte) {
+	open, err := wire.ParseOpen(body)
+	if err != nil {
+		p.refuse(now, s, evOpenErr, err)
+		return
+	}
+	neg, oerr := negotiate(&s.open, &open, p.config())
+	if oerr != nil {
+		p.refuse(now, s, evOpenErr, oerr)
+		return
+	}
+	s.neg = neg
+	p.step(now, event{kind: evOpen, conn: s.c.id, open: openFacts{
+		hold: neg.HoldTime, id: idNumber(neg.RemoteID), as: neg.RemoteAS,
+		restart: neg.Remote.GracefulRestart != nil,
+	}})
+}
+
+func (p *peer) gotNotification(now time.Time, s *slot, body []byte) {
+	n, err := wire.ParseNotification(body)
+	if err != nil {
+		p.refuse(now, s, evHeaderErr, err)
+		return
+	}
+	n.Data = append([]byte(nil), n.Data...)
+	p.record(now, &PeerError{Received: &n}, p.m.state())
+	kind := evNotif
+	if n.Code == wire.CodeOpen && n.Subcode == wire.SubVersion {
+		kind = evNotifVersion
+	}
+	p.step(now, event{kind: kind, conn: s.c.id, notif: n})
+}
+
+// gotUpdate takes an UPDATE: the hot path.
+func (p *peer) gotUpdate(now time.Time, s *slot, body []byte) {
+	if p.sess == nil || p.sess.conn != s.c {
+		p.step(now, event{kind: evUpdate, conn: s.c.id})
+		return
+	}
+	p.sess.link(p.m).heard(now)
+	if err := p.sess.update(now, p, body); err != nil {
+		p.sessionError(now, s, err)
+	}
+}
+
+// gotRefresh takes a ROUTE-REFRESH.
+func (p *peer) gotRefresh(now time.Time, s *slot, body []byte) {
+	if p.sess == nil || p.sess.conn != s.c {
+		p.step(now, event{kind: evUpdate, conn: s.c.id})
+		return
+	}
+	p.sess.link(p.m).heard(now)
+	r, err := wire.ParseRouteRefresh(body)
+	if err != nil {
+		p.refuse(now, s, evUpdateErr, err)
+		return
+	}
+	p.sess.takeRefresh(now, p, r)
+}

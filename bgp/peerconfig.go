@@ -1,0 +1,181 @@
+package bgp
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/hyperfib/hyperfib/bgp/rib"
+	"github.com/hyperfib/hyperfib/bgp/wire"
+)
+
+// PeerKey identifies a peer of a speaker. It is comparable.
+type PeerKey struct {
+	// Addr is the peer's address; link-local ones have a zone.
+	Addr netip.Addr
+	// Local is our address of the session if the peer was configured with one,
+	// else the zero Addr. One peer address can thus have several sessions, one
+	// for each of ours.
+	Local netip.Addr
+}
+
+// String returns "ADDR", or "ADDR from LOCAL".
+func (k PeerKey) String() string {
+	if !k.Local.IsValid() {
+		return k.Addr.String()
+	}
+	return k.Addr.String() + " from " + k.Local.String()
+}
+
+// AnyAS as PeerConfig.AS accepts every AS number in the peer's OPEN.
+const AnyAS = ^uint32(0)
+
+// PeerConfig is the configuration of one peer, or the template of a range. It is
+// copied by the speaker. Fields marked "soft" can be changed by
+// [Speaker.UpdatePeer] without a reset of the session.
+type PeerConfig struct {
+	// Addr is the peer's address. Required, except in a template.
+	Addr netip.Addr
+	// Port is the peer's TCP port; 0 means 179.
+	Port uint16
+	// AS is the peer's AS number; 0 means our own (iBGP), [AnyAS] any.
+	AS uint32
+	// LocalAddr is our address of the session; zero leaves it to the kernel.
+	LocalAddr netip.Addr
+	// Interface binds our outgoing connections to a device (SO_BINDTODEVICE).
+	// For a link-local Addr without a zone it is also the zone.
+	Interface string
+	// Passive never dials. Soft.
+	Passive bool
+	// Description is for people. Soft.
+	Description string
+
+	// Families are offered; nil means IPv4 unicast.
+	Families []wire.Family
+	// AddPathReceive and AddPathSend are the families for which several paths a
+	// prefix are received or sent (RFC 7911).
+	AddPathReceive, AddPathSend []wire.Family
+	// AddPathLimit is the number of paths per prefix that are sent, best first;
+	// 0 means all.
+	AddPathLimit int
+	// IPv6NextHop offers IPv4 routes with IPv6 next hops (RFC 8950).
+	IPv6NextHop bool
+	// NoExtendedMessage does not offer messages over 4096 octets (RFC 8654).
+	NoExtendedMessage bool
+
+	// HoldTime is offered: at least 3 s, in whole seconds; 0 means 90 s, a
+	// negative value means none (no KEEPALIVEs).
+	HoldTime time.Duration
+	// ConnectRetry is the longest wait between attempts to connect; they start
+	// at an eighth of it. 0 means 2 s. Soft.
+	ConnectRetry time.Duration
+	// IdleHold is the longest wait after a protocol error; the first is 1 s. The
+	// peer's own connections are accepted meanwhile. 0 means 60 s. Soft.
+	IdleHold time.Duration
+	// SendHold is how long the peer may refuse to read before the session is
+	// ended (RFC 9687); 0 means the greater of 8 minutes and twice the hold
+	// time. Soft.
+	SendHold time.Duration
+
+	// TTLSecurity sends with TTL 255 and drops what arrives with less: GTSM for
+	// a directly connected peer (RFC 5082).
+	TTLSecurity bool
+	// MD5Key is the key of the TCP MD5 signature (RFC 2385), at most 80 octets;
+	// empty means none.
+	MD5Key string
+
+	// RouteReflectorClient makes the (iBGP) peer our client (RFC 4456).
+	RouteReflectorClient bool
+	// NextHopSelf sets the next hop of what we announce to our address of the
+	// session. Paths that we originate have it anyway unless they bring one.
+	// Soft.
+	NextHopSelf bool
+	// NextHop4 and NextHop6 are our next hops for each family; zero means our
+	// address of the session for the family it belongs to, and none for the
+	// other.
+	NextHop4, NextHop6 netip.Addr
+	// Import and Export are called for each path received or to be sent; nil
+	// accepts. Soft.
+	Import, Export rib.Policy
+	// MaxPrefixes ends the session with Cease/Maximum Number of Prefixes Reached
+	// when the peer has announced more NLRI than this in one family; 0 means no
+	// limit. Soft.
+	MaxPrefixes int
+	// MaxPrefixesHold is how long the peer then stays out; 0 means one minute.
+	// Soft.
+	MaxPrefixesHold time.Duration
+	// GracefulRestart, if not nil, replaces Config.GracefulRestart's times and
+	// Enabled for this peer; Restarting and ForwardingPreserved are the
+	// speaker's.
+	GracefulRestart *GracefulRestart
+}
+
+// Key returns the key of the peer.
+func (c *PeerConfig) Key() PeerKey { return PeerKey{Addr: c.Addr, Local: c.LocalAddr} }
+
+// RangeConfig lets every peer with an address inside Prefix connect. It becomes
+// a dynamic peer with all the options of Template, listed in [Speaker.Peers]
+// while it has a session or stale paths.
+type RangeConfig struct {
+	// Prefix holds the addresses of the peers. Of overlapping ranges the
+	// longest counts; configured peers come before ranges.
+	Prefix netip.Prefix
+	// Template is the configuration of each peer; Addr must be zero, Passive is
+	// implied.
+	Template PeerConfig
+	// MaxPeers bounds the number of peers from this range; 0 means only
+	// Config.MaxDynamicPeers does.
+	MaxPeers int
+}
+
+// withDefaults checks c and fills in what is zero.
+func (c PeerConfig) withDefaults(template bool) (PeerConfig, error) {
+	if c.Addr.IsValid() == template {
+		return c, errors.New("Addr is required for a peer, and must be zero in a template")
+	}
+	if c.Addr.Is6() && c.Addr.IsLinkLocalUnicast() && c.Addr.Zone() == "" {
+		if c.Interface == "" {
+			return c, fmt.Errorf("link-local %v needs a zone or an Interface", c.Addr)
+		}
+		c.Addr = c.Addr.WithZone(c.Interface)
+	}
+	c.Addr = c.Addr.Unmap()
+	if c.LocalAddr.IsValid() && c.Addr.IsValid() && c.LocalAddr.Is4() != c.Addr.Is4() {
+		return c, fmt.Errorf("LocalAddr %v and Addr %v are of different families", c.LocalAddr, c.Addr)
+	}
+	if c.HoldTime != 0 && c.HoldTime > 0 && (c.HoldTime < 3*time.Second || c.HoldTime > 65535*time.Second) {
+		return c, fmt.Errorf("HoldTime %v is outside 3 s to 65535 s", c.HoldTime)
+	}
+	if len(c.MD5Key) > maxMD5Key {
+		return c, fmt.Errorf("MD5Key of %d octets is longer than %d", len(c.MD5Key), maxMD5Key)
+	}
+	if c.GracefulRestart != nil {
+		g := *c.GracefulRestart
+		if err := g.check(); err != nil {
+			return c, fmt.Errorf("graceful restart: %w", err)
+		}
+		g = g.withDefaults()
+		c.GracefulRestart = &g
+	}
+	c.Port = or(c.Port, Port)
+	c.HoldTime = max(0, or(c.HoldTime, 90*time.Second))
+	c.ConnectRetry = or(c.ConnectRetry, 2*time.Second)
+	c.IdleHold = or(c.IdleHold, 60*time.Second)
+	c.MaxPrefixesHold = or(c.MaxPrefixesHold, time.Minute)
+	return c, c.checkFamilies()
+}
+
+func (c *PeerConfig) checkFamilies() error {
+	if len(c.Families) == 0 {
+		c.Families = []wire.Family{wire.IPv4Unicast}
+	}
+	c.Families = wire.Families(c.Families...).Slice()
+	for _, f := range slices.Concat(c.AddPathReceive, c.AddPathSend) {
+		if !slices.Contains(c.Families, f) {
+			return fmt.Errorf("ADD-PATH for %v, which is not among Families", f)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,360 @@
+package bgp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/hyperfib/hyperfib/bgp/rib"
+	"github.com/hyperfib/hyperfib/bgp/wire"
+)
+
+// Speaker is a BGP speaker for one routing domain. Its methods are safe for
+// concurrent use.
+type Speaker struct {
+	cfg   Config
+	table *rib.Table
+	hub   eventHub
+	wg    sync.WaitGroup // everything that Run must wait for
+
+	mu        sync.Mutex
+	ctx       context.Context // of Run; nil before
+	stopped   bool
+	peers     map[PeerKey]*peer
+	ranges    []*dynamicRange // longest prefix first
+	dynamic   int             // peers that came from ranges
+	inventory bool            // InventoryComplete was called
+	listeners []*listener
+	startup   *startup
+	recheck   chan struct{} // the startup's timers may have changed
+}
+
+// New checks the configuration. Nothing happens before [Speaker.Run].
+func New(c Config) (*Speaker, error) {
+	c, err := c.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if c.Random == nil {
+		c.Random = rand.Float64
+	}
+	g := c.GracefulRestart
+	restarting := g.Enabled && g.Restarting
+	table, err := rib.New(rib.Config{
+		AS: c.AS, RouterID: c.RouterID, ClusterID: c.ClusterID, Multipath: c.Multipath,
+		Deferred: restarting && !g.EarlyUpdates, HoldEndOfRIB: restarting,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("bgp: config: %w", err)
+	}
+	return &Speaker{
+		cfg: c, table: table, peers: map[PeerKey]*peer{},
+		startup: newStartup(g, time.Time{}), recheck: make(chan struct{}, 1),
+	}, nil
+}
+
+// Table returns the Loc-RIB: local paths are originated and best paths watched
+// there. It is there before Run and after it.
+func (s *Speaker) Table() *rib.Table { return s.table }
+
+// Run opens the listeners and runs all sessions until ctx ends. It returns nil
+// then, or an error at once if an address cannot be listened on. When it returns,
+// no goroutine of the speaker is left.
+//
+// The end of ctx closes the sessions without a NOTIFICATION, as a crash would:
+// peers with graceful restart keep our routes. Call [Speaker.Shutdown] before for
+// a stop that peers are told of. A speaker runs once.
+func (s *Speaker) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if err := s.open(ctx); err != nil {
+		return err
+	}
+	s.wg.Go(func() { s.watchStartup(ctx) })
+	<-ctx.Done()
+	s.mu.Lock()
+	s.stopped = true
+	for _, l := range s.listeners {
+		l.nl.Close()
+	}
+	s.mu.Unlock()
+	s.wg.Wait()
+	return nil
+}
+
+// open starts everything.
+func (s *Speaker) open(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ctx != nil {
+		return errors.New("bgp: Run was called before")
+	}
+	for _, addr := range s.cfg.Listen {
+		l, err := listen(ctx, &s.cfg, addr)
+		if err != nil {
+			s.closeListeners()
+			return fmt.Errorf("bgp: listen: %w", err)
+		}
+		s.listeners = append(s.listeners, l)
+	}
+	s.ctx = ctx
+	s.startup.began = time.Now()
+	if err := s.secure(); err != nil {
+		s.closeListeners()
+		return fmt.Errorf("bgp: listen: %w", err)
+	}
+	for _, l := range s.listeners {
+		s.wg.Go(func() { l.serve(s.admit) })
+	}
+	for _, p := range s.peers {
+		s.launch(p)
+	}
+	return nil
+}
+
+func (s *Speaker) closeListeners() {
+	for _, l := range s.listeners {
+		l.nl.Close()
+	}
+	s.listeners = nil
+}
+
+// secure installs on the listeners what the peers' configurations ask for.
+func (s *Speaker) secure() (err error) {
+	for _, l := range s.listeners {
+		err = errors.Join(err, l.apply(s.demand(l.addr.Addr())))
+	}
+	return err
+}
+
+// demand collects what the peers of the address family of a want of a listener.
+func (s *Speaker) demand(a netip.Addr) (d demand) {
+	d.gtsm = true
+	any := false
+	add := func(prefix netip.Prefix, c *PeerConfig) {
+		if prefix.Addr().Is4() != a.Is4() {
+			return
+		}
+		any = true
+		d.gtsm = d.gtsm && c.TTLSecurity
+		if c.MD5Key != "" {
+			d.keys = append(d.keys, md5Key{prefix, c.MD5Key})
+		}
+	}
+	for _, p := range s.peers {
+		if p.dyn == nil {
+			add(hostPrefix(p.key.Addr), p.config())
+		}
+	}
+	for _, r := range s.ranges {
+		add(r.prefix, &r.template)
+	}
+	d.gtsm = d.gtsm && any
+	slices.SortFunc(d.keys, func(a, b md5Key) int { return a.prefix.Compare(b.prefix) })
+	return d
+}
+
+// resecure is secure for a running speaker: an error goes to the log.
+func (s *Speaker) resecure() {
+	if err := s.secure(); err != nil {
+		s.hub.publish(Event{Kind: EventListen, Time: time.Now(), Err: err})
+	}
+}
+
+// admit gives an accepted connection to its peer, or closes it.
+func (s *Speaker) admit(nc net.Conn, release func()) {
+	remote, local := addrPort(nc.RemoteAddr()), addrPort(nc.LocalAddr())
+	in := incoming{nc: nc, release: release}
+	s.mu.Lock()
+	p := s.owner(remote.Addr(), local.Addr())
+	ok := false
+	if p != nil && !s.stopped {
+		select {
+		case p.incoming <- in:
+			ok = true
+		default: // more connections than it can look at
+		}
+	}
+	s.mu.Unlock()
+	if !ok {
+		nc.Close()
+		release()
+	}
+}
+
+// owner finds the peer that a connection belongs to, or makes one from a range.
+func (s *Speaker) owner(remote, local netip.Addr) *peer {
+	if p := s.peers[PeerKey{remote, local}]; p != nil {
+		return p
+	}
+	if p := s.peers[PeerKey{Addr: remote}]; p != nil {
+		return p
+	}
+	bare := remote.WithZone("")
+	for _, r := range s.ranges {
+		if !r.prefix.Contains(bare) {
+			continue
+		}
+		if r.peers >= r.limit || s.dynamic >= s.cfg.MaxDynamicPeers {
+			return nil
+		}
+		return s.spawn(r, remote)
+	}
+	return nil
+}
+
+// Peers returns the status of all peers, ordered by key.
+func (s *Speaker) Peers() []PeerStatus {
+	s.mu.Lock()
+	peers := make([]*peer, 0, len(s.peers))
+	for _, p := range s.peers {
+		peers = append(peers, p)
+	}
+	s.mu.Unlock()
+	out := make([]PeerStatus, 0, len(peers))
+	for _, p := range peers {
+		out = append(out, p.status())
+	}
+	slices.SortFunc(out, func(a, b PeerStatus) int {
+		if c := a.Key.Addr.Compare(b.Key.Addr); c != 0 {
+			return c
+		}
+		return a.Key.Local.Compare(b.Key.Local)
+	})
+	return out
+}
+
+// Peer returns the status of one peer.
+func (s *Speaker) Peer(key PeerKey) (PeerStatus, error) {
+	p, err := s.find(key)
+	if err != nil {
+		return PeerStatus{}, err
+	}
+	return p.status(), nil
+}
+
+// Subscribe returns a new reader of events, from now on.
+func (s *Speaker) Subscribe() *Subscription { return s.hub.subscribe() }
+
+func (s *Speaker) find(key PeerKey) (*peer, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p := s.peers[key]; p != nil {
+		return p, nil
+	}
+	return nil, fmt.Errorf("bgp: peer %v: %w", key, ErrNoPeer)
+}
+
+// InventoryComplete declares that all local paths of the start have been
+// originated. A speaker with GracefulRestart.Restarting holds its End-of-RIB back
+// until then; for others it does nothing.
+func (s *Speaker) InventoryComplete() {
+	s.mu.Lock()
+	s.inventory = true
+	release := !s.startup.active || !s.cfg.GracefulRestart.EarlyUpdates
+	s.mu.Unlock()
+	if release {
+		s.table.InventoryComplete()
+	}
+}
+
+// converge ends the restart.
+func (s *Speaker) converge(now time.Time) {
+	s.table.Converge()
+	s.mu.Lock()
+	inventory := s.inventory
+	s.mu.Unlock()
+	if inventory {
+		s.table.InventoryComplete()
+	}
+	s.hub.publish(Event{Kind: EventConverged, Time: now})
+}
+
+// Restarting reports whether the speaker's own graceful restart is still going on:
+// the R bit is set and End-of-RIB is awaited.
+func (s *Speaker) Restarting() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.startup.active
+}
+
+// watchStartup ends the restart when it is over.
+func (s *Speaker) watchStartup(ctx context.Context) {
+	for {
+		now := time.Now()
+		s.mu.Lock()
+		was := s.startup.active
+		done := s.startup.done(now)
+		next := s.startup.next(now)
+		s.mu.Unlock()
+		if done {
+			if was {
+				s.converge(now)
+			}
+			return
+		}
+		timer := time.NewTimer(time.Until(next))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-s.recheck:
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+}
+
+// noteStartup changes the startup's knowledge and has it looked at.
+func (s *Speaker) noteStartup(f func(*startup)) {
+	s.mu.Lock()
+	active := s.startup.active
+	if active {
+		f(s.startup)
+	}
+	s.mu.Unlock()
+	if !active {
+		return
+	}
+	select {
+	case s.recheck <- struct{}{}:
+	default:
+	}
+}
+
+// gracefulRestart is what the peer's OPEN says: the speaker's configuration with
+// the peer's own times.
+func (s *Speaker) gracefulRestart(c *PeerConfig) GracefulRestart {
+	if c.GracefulRestart == nil {
+		return s.cfg.GracefulRestart
+	}
+	return *c.GracefulRestart
+}
+
+func (s *Speaker) machineConfig(c *PeerConfig) machineConfig {
+	return machineConfig{
+		localID: idNumber(s.cfg.RouterID), localAS: s.cfg.AS,
+		passive:  c.Passive,
+		retryMin: c.ConnectRetry / 8, retryMax: c.ConnectRetry,
+		errorMin: min(time.Second, c.IdleHold), errorMax: c.IdleHold,
+		dialTimeout: dialTimeout, sendHoldTime: c.SendHold,
+		random: s.cfg.Random,
+	}
+}
+
+// dialTimeout is how long an attempt to connect may take.
+const dialTimeout = 10 * time.Second
+
+// wireOptions says how UPDATEs of a session are to be read.
+func wireOptions(n *Negotiated, localAS uint32) wire.Options {
+	return wire.Options{
+		AS4: n.AS4, IBGP: n.internal(localAS), Families: n.Families,
+		AddPath: n.AddPathReceive, ExtendedNextHop: n.IPv6NextHop,
+	}
+}

@@ -1,0 +1,137 @@
+package bgp
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/hyperfib/hyperfib/bgp/rib"
+	"github.com/hyperfib/hyperfib/bgp/wire"
+)
+
+// PeerStatus describes a peer at one moment. It is a value, safe to keep.
+type PeerStatus struct {
+	Key         PeerKey
+	Description string
+	// Dynamic: the peer came from a range.
+	Dynamic bool
+	// Client: the peer is our route reflector client.
+	Client bool
+	// State is the farthest state of the peer's connections.
+	State State
+	// Since is when State was entered.
+	Since time.Time
+	// AS and RouterID are the peer's; RouterID is zero before the first OPEN.
+	AS       uint32
+	RouterID netip.Addr
+	// Local and Remote are the ends of the session's connection; zero if there
+	// is none.
+	Local, Remote netip.AddrPort
+	// Negotiated is set while the session is Established.
+	Negotiated *Negotiated
+	// Families has one entry for each configured family.
+	Families []FamilyStatus
+	// Sent and Received count messages since the peer was added.
+	Sent, Received MessageCounters
+	// Established counts how often the session came up; Attempts counts failures
+	// since the last session that lasted.
+	Established, Attempts int
+	// LastError is why the last connection or session ended, nil if none did.
+	LastError *PeerError
+	// LastSent and LastReceived are the last NOTIFICATIONs in each direction.
+	LastSent, LastReceived *PeerError
+	// Restart is what graceful restart does for the peer now.
+	Restart RestartStatus
+	// PathDown: the last word about the peer was [Speaker.PathDown] rather than
+	// PathUp.
+	PathDown bool
+
+	endOfRIB [2]time.Time
+}
+
+var noAddrPort netip.AddrPort
+
+// status returns a snapshot.
+func (p *peer) status() PeerStatus {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	st := p.st
+	st.Description, st.Client = p.cfg.Description, p.cfg.RouteReflectorClient
+	for _, f := range p.cfg.Families {
+		fs := FamilyStatus{Family: f}
+		if p.in != nil {
+			fs.Counters = p.in.Counters(f)
+		}
+		if st.Negotiated != nil {
+			fs.EndOfRIB = st.endOfRIB[familyIndex(f)]
+		}
+		st.Families = append(st.Families, fs)
+	}
+	if p.out != nil {
+		c := p.out.Counters()
+		st.Sent.Update += c.Updates
+		st.Sent.Octets += c.Octets
+	}
+	return st
+}
+
+// FamilyStatus counts the routes of one family of a peer.
+type FamilyStatus struct {
+	Family wire.Family
+	// Counters are those of the Adj-RIB-In: paths held, stale ones, and how many
+	// were refused or dropped, and why.
+	rib.Counters
+	// EndOfRIB is when the peer's End-of-RIB came in this session, zero before.
+	EndOfRIB time.Time
+}
+
+// MessageCounters counts messages by type.
+type MessageCounters struct {
+	Open, Update, Notification, Keepalive, RouteRefresh uint64
+	// Octets is the number of octets of all of them.
+	Octets uint64
+}
+
+// Total returns the number of messages of all types.
+func (m MessageCounters) Total() uint64 {
+	return m.Open + m.Update + m.Notification + m.Keepalive + m.RouteRefresh
+}
+
+func (m *MessageCounters) count(t wire.MessageType, octets int) {
+	m.Octets += uint64(octets)
+	switch t {
+	case wire.TypeOpen:
+		m.Open++
+	case wire.TypeUpdate:
+		m.Update++
+	case wire.TypeNotification:
+		m.Notification++
+	case wire.TypeKeepalive:
+		m.Keepalive++
+	case wire.TypeRouteRefresh:
+		m.RouteRefresh++
+	}
+}
+
+// RestartStatus is the phase of graceful restart a peer is in.
+type RestartStatus uint8
+
+// Phases of graceful restart.
+const (
+	// RestartNone: nothing is stale.
+	RestartNone RestartStatus = iota
+	// RestartWaiting: the peer is gone, its paths are stale (RFC 4724).
+	RestartWaiting
+	// RestartLongLived: the peer is still gone, its paths are long-lived stale
+	// (RFC 9494).
+	RestartLongLived
+	// RestartSyncing: the peer is back, End-of-RIB is awaited.
+	RestartSyncing
+)
+
+var restartNames = [...]string{"none", "waiting", "long-lived", "syncing"}
+
+// String returns "none", "waiting", "long-lived" or "syncing".
+func (r RestartStatus) String() string { return restartNames[r&3] }
+
+// MarshalText makes RestartStatus readable in JSON.
+func (r RestartStatus) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
