@@ -1,0 +1,215 @@
+// Package act holds the acts of the lab: each does something to the world, or
+// just looks at it, and measures. Acts leave the world as they found it; a check
+// of all kernel tables after each disturbing one proves that.
+package act
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/hyperfib/hyperfib/examples/lab/golden"
+	"github.com/hyperfib/hyperfib/examples/lab/plan"
+	"github.com/hyperfib/hyperfib/examples/lab/report"
+	"github.com/hyperfib/hyperfib/examples/lab/world"
+)
+
+// Act is one act.
+type Act struct {
+	Name  string
+	Title string
+	Run   func(*Stage) error
+	// Disturbs says that tables have to be compared again afterwards.
+	Disturbs bool
+}
+
+// Stage is what an act works with.
+type Stage struct {
+	Ctx     context.Context
+	World   *world.World
+	Report  *report.Report
+	Out     io.Writer
+	Started time.Time // when the first daemon was started
+
+	act      string
+	involved []string // daemons whose logs matter if the act fails
+}
+
+// All lists the acts in the order they are played.
+func All() []Act {
+	return []Act{
+		{"sessions", "all sessions up", sessions, false},
+		{"fibs", "kernel tables as they must be", fibs, false},
+		{"rules", "policy rules exact", rules, false},
+		{"guests", "guests configured themselves", guests, false},
+		{"ping", "ping matrix, IPv4 and IPv6, and to the internet", pings, false},
+		{"anycast", "anycast over four gateways", anycast, false},
+		{"arp", "ARP for remote guests, and none for ghosts", arp, false},
+		{"spoof", "spoofed sources dropped", spoof, false},
+		{"overlay", "overlay ping", overlay, false},
+		{"route", "route added here to kernels there", routes, true},
+		{"carrier", "loss of carrier at HV2's port", carrier, true},
+		{"cut", "silent cut of fabric A", cut, true},
+		{"kill", "kill -9 of HV1's daemon, back after 1 s", kill, true},
+		{"reflectors", "kill -9 of all reflectors, back after 1 s", reflectors, true},
+		{"deadcut", "silent cut while HV1's daemon is dead", deadcut, true},
+		{"stop", "kill -STOP of HV1's daemon for 5 s", stop, true},
+	}
+}
+
+// Play runs one act and its check afterwards.
+func (s *Stage) Play(a Act) {
+	fmt.Fprintf(s.Out, "\n%s: %s\n", a.Name, a.Title)
+	s.act, s.involved = a.Name, nil
+	start := time.Now()
+	if err := a.Run(s); err != nil {
+		s.add(report.Result{Name: a.Title, Verdict: report.Fail, Detail: err.Error()})
+	}
+	if a.Disturbs && s.Ctx.Err() == nil {
+		s.healthy("tables after it")
+	}
+	fmt.Fprintf(s.Out, "  (%.1f s)\n", time.Since(start).Seconds())
+}
+
+// add records a result and prints it; one that failed with its reasons and with
+// the last words of the daemons concerned.
+func (s *Stage) add(r report.Result) {
+	r.Act = s.act
+	r = s.Report.Add(r)
+	fmt.Fprintf(s.Out, "  %s\n", r)
+	if r.Verdict != report.Fail {
+		return
+	}
+	report.Indent(s.Out, r.Why)
+	for _, name := range s.involved {
+		if d := s.World.Daemon(name); d != nil {
+			fmt.Fprintf(s.Out, "          last words of %s:\n", name)
+			report.Indent(s.Out, d.Tail(12))
+		}
+	}
+}
+
+// value is a shorthand for results with an upper limit; a limit below zero means
+// none.
+func (s *Stage) value(name string, v float64, limit float64, unit, detail, why string) {
+	r := report.Result{Name: name, Value: report.Number(v), Unit: unit, Detail: detail, Why: why}
+	if limit >= 0 {
+		r.Limit = report.AtMost(limit)
+	}
+	s.add(r)
+}
+
+// until polls cond every few milliseconds; it says whether it became true in
+// time.
+func (s *Stage) until(limit time.Duration, cond func() bool) bool {
+	for deadline := time.Now().Add(limit); ; {
+		if cond() {
+			return true
+		}
+		if time.Now().After(deadline) || s.sleep(10*time.Millisecond) != nil {
+			return false
+		}
+	}
+}
+
+// sleep waits, unless the run is interrupted.
+func (s *Stage) sleep(d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-s.Ctx.Done():
+		return s.Ctx.Err()
+	}
+}
+
+// differences compares all tables of all routers with the plan.
+func (s *Stage) differences() (count int, text string) {
+	var b strings.Builder
+	for n := 1; n <= plan.HVs; n++ {
+		for _, t := range golden.HypervisorTables {
+			count += compare(&b, s.World.HV(n), t, golden.Hypervisor(n, t))
+		}
+	}
+	for _, t := range golden.EdgeTables {
+		count += compare(&b, s.World.Nodes[plan.EdgeName], t, golden.Edge(t))
+	}
+	return count, b.String()
+}
+
+func compare(b *strings.Builder, n *world.Node, t golden.Table, want []string) int {
+	have, err := n.NL.Routes(t.Family, t.ID)
+	if err != nil {
+		fmt.Fprintf(b, "%s %s: %v\n", n.Name, t, err)
+		return 1
+	}
+	diff := golden.Diff(want, golden.Lines(t, have))
+	for _, l := range diff {
+		fmt.Fprintf(b, "%s %s: %s\n", n.Name, t, l)
+	}
+	return len(diff)
+}
+
+// healthy waits until all sessions are up and all tables are as planned, and
+// records how long that took and what still differs.
+func (s *Stage) healthy(name string) {
+	start := time.Now()
+	count, text := 0, ""
+	s.until(20*time.Second, func() bool {
+		if up, total := s.sessions(); up < total {
+			count, text = total-up, s.missing()
+			return false
+		}
+		count, text = s.differences()
+		return count == 0
+	})
+	s.involved = []string{"hv1", "hv2", "hv3", "internet"}
+	s.value(name+": differences", float64(count), 0, "", fmt.Sprintf("healed in %.2f s", time.Since(start).Seconds()), text)
+}
+
+// sessions counts BGP sessions that are up, and that should be.
+func (s *Stage) sessions() (up, total int) {
+	for _, d := range s.World.Daemons {
+		total += d.Sessions
+		peers, err := d.Peers()
+		if err != nil {
+			continue
+		}
+		for _, p := range peers {
+			if p.Up() {
+				up++
+			}
+		}
+	}
+	return up, total
+}
+
+// missing names the sessions that are not up.
+func (s *Stage) missing() string {
+	var b strings.Builder
+	for _, d := range s.World.Daemons {
+		if d.Sessions == 0 {
+			continue
+		}
+		peers, err := d.Peers()
+		if err != nil {
+			fmt.Fprintf(&b, "%s: %v\n", d.Name, err)
+		}
+		for _, p := range peers {
+			if !p.Up() {
+				fmt.Fprintf(&b, "%s: %s is %s\n", d.Name, p.Name, p.State)
+			}
+		}
+	}
+	return b.String()
+}
+
+var bothFamilies = []uint8{unix.AF_INET, unix.AF_INET6}
+
+func ruleLines(n *world.Node, family uint8) ([]string, error) {
+	have, err := n.NL.Rules(family)
+	return golden.RuleLines(have), err
+}

@@ -1,0 +1,233 @@
+package act
+
+import (
+	"fmt"
+	"syscall"
+	"time"
+
+	"github.com/hyperfib/hyperfib/examples/lab/flow"
+	"github.com/hyperfib/hyperfib/examples/lab/plan"
+	"github.com/hyperfib/hyperfib/examples/lab/report"
+	"github.com/hyperfib/hyperfib/examples/lab/world"
+)
+
+// slack is what a failover may take on top of BFD's detection time.
+const slack = 20 * time.Millisecond
+
+// cutLimit is the longest gap that a silent cut may cause, in milliseconds.
+func (s *Stage) cutLimit() float64 { return ms(s.World.Timing.Detection() + slack) }
+
+// during runs the traffic, does something to the world after half a second, and
+// lets the traffic go on for a while.
+func (s *Stage) during(after time.Duration, do func(*flow.Traffic) error) ([]flow.Result, error) {
+	t, err := s.traffic(after + 30*time.Second)
+	if err != nil {
+		return nil, err
+	}
+	err = s.sleep(500 * time.Millisecond)
+	if err == nil {
+		err = do(t)
+	}
+	if err == nil {
+		err = s.sleep(after)
+	}
+	results := t.Stop()
+	return results, err
+}
+
+// cut stops fabric A from passing anything.
+func cut(s *Stage) error {
+	s.involved = []string{"hv1", "hv2"}
+	var proof float64
+	results, err := s.during(s.World.Timing.Detection()+time.Second, func(*flow.Traffic) (err error) {
+		if proof, err = s.onFabric(plan.A, 200*time.Millisecond); err != nil {
+			return err
+		}
+		return s.World.CutFabric(plan.A, true)
+	})
+	if restored := s.World.CutFabric(plan.A, false); err == nil {
+		err = restored
+	}
+	if err != nil {
+		return err
+	}
+	s.proof(proof)
+	s.gaps(results, s.cutLimit())
+	return nil
+}
+
+// proof records how many flows' worth of packets went into fabric A each way.
+// Both families share the ports: four flows are two of each.
+func (s *Stage) proof(n float64) {
+	s.add(report.Result{Name: "flows each way on fabric A before", Value: report.Number(n), Limit: report.AtMost(4), Least: true,
+		Detail: "by port counters, both families"})
+}
+
+// gaps judges the flows over the fabric that was cut by their longest gap, and
+// those over the other one by having lost nothing.
+func (s *Stage) gaps(results []flow.Result, limit float64) {
+	total, onA, onB, text := summary(results)
+	s.value("longest gap on fabric A", ms(onA.Gap), limit, "ms",
+		fmt.Sprintf("BFD's theory %d ms; lost %d of %d", s.World.Timing.Detection().Milliseconds(), onA.Lost, onA.Sent), text)
+	s.value("packets lost on fabric B", float64(onB.Lost), s.ownLimit(0), "", fmt.Sprintf("of %d, %d late", onB.Sent, total.Late), text)
+}
+
+// loss judges all flows by their losses.
+func (s *Stage) loss(results []flow.Result, limit float64) {
+	total, _, _, text := summary(results)
+	s.value("packets lost", float64(total.Lost), limit, "",
+		fmt.Sprintf("of %d; longest gap %d ms at %d ms", total.Sent, total.Gap.Milliseconds(), total.GapAt.Milliseconds()), text)
+}
+
+// carrier takes the carrier from HV2's two links to fabric A.
+func carrier(s *Stage) error {
+	s.involved = []string{"hv1", "hv2"}
+	var took time.Duration
+	results, err := s.during(s.World.Timing.Detection()+500*time.Millisecond, func(*flow.Traffic) error {
+		start := time.Now()
+		if err := s.World.Carrier(plan.A, plan.HVName(2), false); err != nil {
+			return err
+		}
+		s.until(5*time.Second, func() bool { return !s.uses(plan.HVName(2), plan.A) })
+		took = time.Since(start)
+		return nil
+	})
+	if restored := s.World.Carrier(plan.A, plan.HVName(2), true); err == nil {
+		err = restored
+	}
+	if err != nil {
+		return err
+	}
+	_, onA, onB, text := summary(results)
+	limit := -1.0
+	if s.World.HVKind(2) == world.Self {
+		limit = 100
+	}
+	s.value("HV2's table 90 without fabric A", ms(took), limit, "ms", "", "")
+	s.value("longest gap on fabric A", ms(onA.Gap), s.cutLimit(), "ms", fmt.Sprintf("lost %d of %d", onA.Lost, onA.Sent), text)
+	s.value("packets lost on fabric B", float64(onB.Lost), s.ownLimit(0), "", fmt.Sprintf("of %d", onB.Sent), text)
+	return nil
+}
+
+// uses says whether a node's public table has a gateway on a fabric.
+func (s *Stage) uses(node string, f plan.Fabric) bool {
+	for _, family := range bothFamilies {
+		routes, err := s.World.Nodes[node].NL.Routes(family, plan.TablePublic)
+		if err != nil {
+			return true
+		}
+		for _, r := range routes {
+			for _, h := range r.Hops {
+				if h.Link == f.Public() {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// restart kills daemons, waits a second and starts them again.
+func (s *Stage) restart(daemons ...*world.Daemon) error {
+	for _, d := range daemons {
+		if err := d.Kill(); err != nil {
+			return fmt.Errorf("%s: %w", d.Name, err)
+		}
+	}
+	if err := s.sleep(time.Second); err != nil {
+		return err
+	}
+	for _, d := range daemons {
+		if err := d.Start(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// kill ends HV1's daemon without warning and starts it again.
+func kill(s *Stage) error {
+	s.involved = []string{"hv1"}
+	return s.watched([]int{1}, 4*time.Second, func() error {
+		return s.restart(s.World.Daemon(plan.HVName(1)))
+	})
+}
+
+// reflectors ends all reflectors at once and starts them again.
+func reflectors(s *Stage) error {
+	s.involved = []string{"rr1.public", "rr2.public", "hv1"}
+	return s.watched([]int{1, 2}, 4*time.Second, func() error {
+		return s.restart(s.World.Reflectors()...)
+	})
+}
+
+// stop freezes HV1's daemon for five seconds.
+func stop(s *Stage) error {
+	s.involved = []string{"hv1"}
+	hv1 := s.World.Daemon(plan.HVName(1))
+	return s.watched([]int{1}, time.Second, func() error {
+		if err := hv1.Signal(syscall.SIGSTOP); err != nil {
+			return err
+		}
+		err := s.sleep(5 * time.Second)
+		if resumed := hv1.Signal(syscall.SIGCONT); err == nil {
+			err = resumed
+		}
+		return err
+	})
+}
+
+// watched does something under traffic and counts packets lost and messages
+// about routes in HV1's kernel: there should be neither, if hyperfib is on the
+// hypervisors that matter.
+func (s *Stage) watched(matter []int, after time.Duration, do func() error) error {
+	w, err := watch(s.World.HV(1).Path)
+	if err != nil {
+		return err
+	}
+	results, err := s.during(after, func(*flow.Traffic) error { return do() })
+	writes, text := w.stop()
+	if err != nil {
+		return err
+	}
+	s.loss(results, s.ownLimit(0, matter...))
+	s.value("messages about routes in HV1's kernel", float64(writes), s.ownLimit(0, matter...), "", "routes, rules, next hops", text)
+	return nil
+}
+
+// deadcut cuts fabric A while HV1's daemon is dead.
+func deadcut(s *Stage) error {
+	s.involved = []string{"hv1"}
+	hv1 := s.World.Daemon(plan.HVName(1))
+	var proof float64
+	results, err := s.during(time.Second, func(*flow.Traffic) (err error) {
+		if proof, err = s.onFabric(plan.A, 200*time.Millisecond); err != nil {
+			return err
+		}
+		if err := hv1.Kill(); err != nil {
+			return err
+		}
+		if err := s.sleep(200 * time.Millisecond); err != nil {
+			return err
+		}
+		if err := s.World.CutFabric(plan.A, true); err != nil {
+			return err
+		}
+		if err := s.sleep(s.World.Timing.Detection() + 500*time.Millisecond); err != nil {
+			return err
+		}
+		return hv1.Start()
+	})
+	if restored := s.World.CutFabric(plan.A, false); err == nil {
+		err = restored
+	}
+	if !hv1.Running() {
+		_ = hv1.Start()
+	}
+	if err != nil {
+		return err
+	}
+	s.proof(proof)
+	s.gaps(results, s.ownLimit(s.cutLimit(), 1))
+	return nil
+}

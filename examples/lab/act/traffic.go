@@ -1,0 +1,106 @@
+package act
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/hyperfib/hyperfib/examples/lab/flow"
+	"github.com/hyperfib/hyperfib/examples/lab/plan"
+)
+
+// What the traffic of the disturbing acts looks like: eight flows of 200 packets
+// a second in each direction and family, half of them over each fabric.
+const (
+	flows = 8
+	rate  = 200
+)
+
+// traffic starts it between VM1 on HV1 and VM3 on HV2. Before, it proves with
+// the counters of the fabrics' ports that half of the flows of each direction
+// and family take each fabric.
+func (s *Stage) traffic(limit time.Duration) (*flow.Traffic, error) {
+	all := plan.Guests()
+	vm1, vm3 := all[0], all[2]
+	paths := []flow.Path{
+		s.path(vm1, vm3, 4), s.path(vm3, vm1, 4), s.path(vm1, vm3, 6), s.path(vm3, vm1, 6),
+	}
+	for i := range paths {
+		hv := plan.HVName(vm1.HV)
+		if i%2 == 1 {
+			hv = plan.HVName(vm3.HV)
+		}
+		ports, err := flow.Choose(paths[i], i, flows/2, s.counter(hv))
+		if err != nil {
+			return nil, err
+		}
+		paths[i].SourcePort = ports
+	}
+	return flow.Start(paths, rate, limit)
+}
+
+func (s *Stage) path(from, to plan.Guest, version int) flow.Path {
+	p := flow.Path{Name: fmt.Sprintf("%s>%s v%d", from.Name, to.Name, version),
+		FromNS: s.World.Guest(from).Path, ToNS: s.World.Guest(to).Path, Src: from.IPv4, Dst: to.IPv4}
+	if version == 6 {
+		p.Src, p.Dst = from.IPv6(), to.IPv6()
+	}
+	return p
+}
+
+// counter counts what a hypervisor sends into either fabric.
+func (s *Stage) counter(hv string) flow.Counter {
+	return func() (uint64, uint64, error) {
+		a, err := s.World.PortPackets(plan.A, hv)
+		if err != nil {
+			return 0, 0, err
+		}
+		b, err := s.World.PortPackets(plan.B, hv)
+		return a, b, err
+	}
+}
+
+// onFabric tells from the port counters how many flows' worth of packets both
+// hypervisors send into a fabric, measured over d: the smaller of the two.
+func (s *Stage) onFabric(f plan.Fabric, d time.Duration) (float64, error) {
+	least := -1.0
+	count := func(hv string) (uint64, error) { return s.World.PortPackets(f, hv) }
+	for _, hv := range []string{plan.HVName(1), plan.HVName(2)} {
+		before, err := count(hv)
+		if err != nil {
+			return 0, err
+		}
+		start := time.Now()
+		if err := s.sleep(d); err != nil {
+			return 0, err
+		}
+		after, err := count(hv)
+		if err != nil {
+			return 0, err
+		}
+		if n := float64(after-before) / time.Since(start).Seconds() / rate; least < 0 || n < least {
+			least = n
+		}
+	}
+	return least, nil
+}
+
+// summary adds up results: all flows, and those over each fabric.
+func summary(results []flow.Result) (total, onA, onB flow.Stats, text string) {
+	var all, a, b []flow.Stats
+	var lines strings.Builder
+	for _, r := range results {
+		all = append(all, r.Flows...)
+		a = append(a, r.Flows[:flows/2]...)
+		b = append(b, r.Flows[flows/2:]...)
+		for i, f := range r.Flows {
+			if f.Lost > 0 {
+				fmt.Fprintf(&lines, "%s port %d (fabric %s): lost %d of %d, longest gap %d ms at %d ms\n", r.Path.Name,
+					r.Path.SourcePort[i], plan.Fabric(i/(flows/2)), f.Lost, f.Sent, f.Gap.Milliseconds(), f.GapAt.Milliseconds())
+			}
+		}
+	}
+	return flow.Sum(all), flow.Sum(a), flow.Sum(b), lines.String()
+}
+
+func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

@@ -1,0 +1,134 @@
+package conf
+
+import (
+	"fmt"
+	"net/netip"
+
+	"github.com/hyperfib/hyperfib/examples/lab/plan"
+)
+
+// BirdHypervisor is the published design: kernel tables 90, 20 and 100, routes
+// learned from the kernel, a pipe that builds local-out, ADD-PATH, BFD and GTSM.
+// BIRD waits 60 s after an error and 5 s before it dials unless told otherwise;
+// the lab does not want to.
+func BirdHypervisor(n int, t Timing) string {
+	var w writer
+	birdHead(&w, plan.RouterID(n), t)
+	w.line("ipv4 table public4; ipv6 table public6; ipv4 table private4; ipv4 table localout4;")
+	birdClient(&w)
+	for _, f := range plan.Fabrics {
+		for _, fam := range families {
+			birdSession(&w, session{fmt.Sprintf("%s_public%d", plan.RRName(f), fam), f.Public(),
+				localPublic(n, f, fam), reflectorPublic(f, fam), fam, fmt.Sprintf("public%d", fam)})
+		}
+		birdSession(&w, session{plan.RRName(f) + "_private4", f.Private(), plan.HVPrivate4(n, f), plan.RRPrivate4(f), 4, "private4"})
+	}
+	src := fmt.Sprintf("krt_prefsrc = %s; ", plan.Loopback(n))
+	birdKernel(&w, "public4", 4, plan.TablePublic, true, "accept;")
+	birdKernel(&w, "public6", 6, plan.TablePublic, true, "accept;")
+	birdKernel(&w, "private4", 4, plan.TablePrivate, true, src+"accept;")
+	birdKernel(&w, "localout4", 4, plan.TableLocal, false, src+"accept;")
+	w.line(`protocol pipe private_localout { table localout4; peer table private4; import all; export none; }`)
+	w.line(`protocol pipe public_localout { table localout4; peer table public4; import where proto = "kernel_public4"; export none; }`)
+	return w.String()
+}
+
+// BirdEdge is the edge router: it announces both defaults and installs what it
+// hears into table 90.
+func BirdEdge(t Timing) string {
+	var w writer
+	birdHead(&w, plan.EdgeRouterID(), t)
+	w.line("ipv4 table public4; ipv6 table public6;")
+	birdClient(&w)
+	for _, f := range plan.Fabrics {
+		for _, fam := range families {
+			birdSession(&w, session{fmt.Sprintf("%s_public%d", plan.RRName(f), fam), f.Public(),
+				edgePublic(f, fam), reflectorPublic(f, fam), fam, fmt.Sprintf("public%d", fam)})
+		}
+	}
+	for _, fam := range families {
+		w.line("protocol static default%d { ipv%d { table public%d; }; route %s blackhole; }", fam, fam, fam, defaultRoute(fam))
+		birdKernel(&w, fmt.Sprintf("public%d", fam), fam, plan.TablePublic, false,
+			fmt.Sprintf("if net = %s then reject; accept;", defaultRoute(fam)))
+	}
+	return w.String()
+}
+
+// BirdReflector is one process of a reflector: the public domain (IPv4 and IPv6)
+// or the private one, with clients accepted by range. The two share the ports of
+// BGP and BFD in one namespace, so each binds to its own addresses.
+func BirdReflector(f plan.Fabric, private bool, t Timing) string {
+	var w writer
+	id := plan.RRPublic4(f)
+	if private {
+		id = plan.RRPrivate4(f)
+	}
+	birdHead(&w, id, t)
+	w.line(`template bgp lab {
+  direct; ttl security on; bfd on; hold time 90; passive on; strict bind on;
+  rr client; rr cluster id %s; error wait time 1, 2; dynamic name digits 2;
+}`, id)
+	if private {
+		birdRange(&w, plan.RRPrivate4(f), plan.Private4(f), 4)
+		return w.String()
+	}
+	birdRange(&w, plan.RRPublic4(f), plan.Public4(f), 4)
+	birdRange(&w, plan.RRPublic6(f), plan.Public6(f), 6)
+	return w.String()
+}
+
+func birdHead(w *writer, id netip.Addr, t Timing) {
+	w.line(`log stderr { info, remote, warning, error, auth, fatal, bug };`)
+	w.line(`router id %s;`, id)
+	w.line(`protocol device { scan time 10; }`)
+	w.line(`protocol bfd { strict bind on; interface "*" { interval %s; multiplier %d; }; }`, milliseconds(t.BFD), t.Multiplier)
+}
+
+func birdClient(w *writer) {
+	w.line(`template bgp lab {
+  direct; ttl security on; bfd on; hold time 90;
+  connect delay time 1; connect retry time 2; error wait time 1, 2;
+}`)
+}
+
+type session struct {
+	name, device string
+	local, peer  fmt.Stringer
+	family       int
+	table        string
+}
+
+func birdSession(w *writer, s session) {
+	w.line(`protocol bgp %s from lab {
+  local %s as %d; neighbor %s as %d; interface "%s";
+  ipv%d { table %s; import all; export all; next hop self; add paths rx; };
+}`, s.name, s.local, plan.AS, s.peer, plan.AS, s.device, s.family, s.table)
+}
+
+func birdRange(w *writer, local netip.Addr, clients netip.Prefix, family int) {
+	w.line(`protocol bgp clients%d from lab {
+  local %s as %d; neighbor range %s as %d; dynamic name "client%d_";
+  ipv%d { import all; export all; add paths tx; };
+}`, family, local, plan.AS, clients, plan.AS, family, family)
+}
+
+// birdKernel couples a BIRD table with a kernel table. Learned routes must beat
+// those from BGP in BIRD too, or the node would not announce its own copy of an
+// anycast prefix: hence the preference.
+func birdKernel(w *writer, table string, family int, kernel uint32, learn bool, filter string) {
+	imports, verb := "none", ""
+	if learn {
+		imports, verb = "where dest = RTD_UNICAST", " learn;"
+	}
+	w.line(`protocol kernel kernel_%s {
+  persist;%s scan time 10; merge paths on; kernel table %d;
+  ipv%d { table %s; preference 200; import %s; export filter { %s }; };
+}`, table, verb, kernel, family, table, imports, filter)
+}
+
+func defaultRoute(family int) string {
+	if family == 4 {
+		return "0.0.0.0/0"
+	}
+	return "::/0"
+}

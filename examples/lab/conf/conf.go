@@ -1,0 +1,55 @@
+// Package conf writes the configuration of every routing daemon in the lab, as
+// text, from the plan. It is pure.
+package conf
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/hyperfib/hyperfib/examples/lab/plan"
+)
+
+// Timing is what a run may vary.
+type Timing struct {
+	BFD        time.Duration // transmit and receive interval
+	Multiplier int
+}
+
+// Detection is how long BFD takes to notice silence, counted from the last
+// packet that arrived.
+func (t Timing) Detection() time.Duration { return t.BFD * time.Duration(t.Multiplier) }
+
+// writer collects indented lines.
+type writer struct {
+	strings.Builder
+}
+
+func (w *writer) line(format string, args ...any) {
+	fmt.Fprintf(&w.Builder, format+"\n", args...)
+}
+
+func milliseconds(d time.Duration) string { return fmt.Sprintf("%d ms", d.Milliseconds()) }
+
+var families = []int{4, 6}
+
+func localPublic(n int, f plan.Fabric, family int) fmt.Stringer {
+	if family == 4 {
+		return plan.HVPublic4(n, f)
+	}
+	return plan.HVPublic6(n, f)
+}
+
+func reflectorPublic(f plan.Fabric, family int) fmt.Stringer {
+	if family == 4 {
+		return plan.RRPublic4(f)
+	}
+	return plan.RRPublic6(f)
+}
+
+func edgePublic(f plan.Fabric, family int) fmt.Stringer {
+	if family == 4 {
+		return plan.EdgePublic4(f)
+	}
+	return plan.EdgePublic6(f)
+}

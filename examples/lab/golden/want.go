@@ -1,0 +1,168 @@
+package golden
+
+import (
+	"net/netip"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/hyperfib/hyperfib/examples/lab/nl"
+	"github.com/hyperfib/hyperfib/examples/lab/plan"
+)
+
+// owner is a prefix and the hypervisors that announce it.
+type owner struct {
+	prefix netip.Prefix
+	hvs    []int
+}
+
+// Hypervisor returns the canonical lines of a table of hypervisor n.
+func Hypervisor(n int, t Table) []string {
+	var routes []nl.Route
+	switch {
+	case t.ID == plan.TablePrivate:
+		routes = append(private(n, netip.Addr{}), last(t, unix.RTN_BLACKHOLE))
+	case t.ID == plan.TableLocal:
+		routes = append(private(n, plan.Loopback(n)), last(t, unix.RTN_UNREACHABLE))
+		for _, r := range guestRoutes(n, 4) {
+			r.PrefSrc = plan.Loopback(n)
+			routes = append(routes, r)
+		}
+	default:
+		routes = append(public(n, t), last(t, unix.RTN_BLACKHOLE))
+		if t.Family == unix.AF_INET {
+			routes = append(routes, nl.Route{Type: unix.RTN_UNREACHABLE, Dst: plan.Subnet4})
+		}
+	}
+	return Lines(t, routes)
+}
+
+// Edge returns the canonical lines of a table of the edge router.
+func Edge(t Table) []string {
+	var routes []nl.Route
+	for _, o := range owners(version(t)) {
+		routes = append(routes, remote(o.prefix, o.hvs))
+	}
+	return Lines(t, routes)
+}
+
+// public is table 90 without its last resort: what lives here, and two gateways
+// for everything else and each hypervisor that has it.
+func public(n int, t Table) []nl.Route {
+	v := version(t)
+	routes := guestRoutes(n, v)
+	def := nl.Route{Type: unix.RTN_UNICAST, Dst: netip.PrefixFrom(unspecified(v), 0), Metric: plan.GuestMetric + 1}
+	for _, f := range plan.Fabrics {
+		gw := plan.EdgePublic4(f)
+		if v == 6 {
+			gw = plan.EdgePublic6(f)
+		}
+		def.Hops = append(def.Hops, nl.Hop{Gateway: gw, Link: f.Public()})
+	}
+	routes = append(routes, def)
+	for _, o := range owners(v) {
+		if !slices.Contains(o.hvs, n) {
+			routes = append(routes, remote(o.prefix, o.hvs))
+		}
+	}
+	return routes
+}
+
+// private is the loopbacks: one's own, and the others' over both fabrics with
+// one's own as the source. self is the source of one's own.
+func private(n int, self netip.Addr) []nl.Route {
+	routes := []nl.Route{{Type: unix.RTN_UNICAST, Dst: host(plan.Loopback(n)), Scope: unix.RT_SCOPE_LINK,
+		PrefSrc: self, Hops: []nl.Hop{{Link: "loopback"}}}}
+	for m := 1; m <= plan.HVs; m++ {
+		if m == n {
+			continue
+		}
+		r := nl.Route{Type: unix.RTN_UNICAST, Dst: host(plan.Loopback(m)), PrefSrc: plan.Loopback(n)}
+		for _, f := range plan.Fabrics {
+			r.Hops = append(r.Hops, nl.Hop{Gateway: plan.HVPrivate4(m, f), Link: f.Private()})
+		}
+		routes = append(routes, r)
+	}
+	return routes
+}
+
+// guestRoutes are the routes to the guests of hypervisor n and to what is routed
+// through them.
+func guestRoutes(n, version int) []nl.Route {
+	var routes []nl.Route
+	add := func(p netip.Prefix, scope uint8, h nl.Hop) {
+		routes = append(routes, nl.Route{Table: plan.TablePublic, Type: unix.RTN_UNICAST, Dst: p, Scope: scope, Metric: plan.GuestMetric, Hops: []nl.Hop{h}})
+	}
+	for _, g := range plan.GuestsOf(n) {
+		through4 := nl.Hop{Gateway: g.IPv4, Link: g.Name, OnLink: true}
+		through6 := nl.Hop{Gateway: g.LinkLocal(), Link: g.Name}
+		switch {
+		case version == 6:
+			add(g.Prefix6, 0, through6)
+			if g.Anycast {
+				add(plan.Anycast6, 0, through6)
+			}
+			continue
+		case g.Anycast:
+			add(host(plan.Anycast4), 0, through4)
+		case g.Transparent:
+			add(host(plan.Transparent), 0, through4)
+		}
+		add(host(g.IPv4), unix.RT_SCOPE_LINK, nl.Hop{Link: g.Name})
+	}
+	return routes
+}
+
+// GuestRoutes returns what an operator's setup script would write for the guests
+// of hypervisor n, both families.
+func GuestRoutes(n int) []nl.Route { return append(guestRoutes(n, 4), guestRoutes(n, 6)...) }
+
+// owners lists every announced prefix of a family once.
+func owners(version int) []owner {
+	var out []owner
+	for n := 1; n <= plan.HVs; n++ {
+		for _, r := range guestRoutes(n, version) {
+			i := slices.IndexFunc(out, func(o owner) bool { return o.prefix == r.Dst })
+			if i < 0 {
+				out, i = append(out, owner{prefix: r.Dst}), len(out)
+			}
+			out[i].hvs = append(out[i].hvs, n)
+		}
+	}
+	return out
+}
+
+// remote is a route over both fabrics to each of the hypervisors.
+func remote(p netip.Prefix, hvs []int) nl.Route {
+	r := nl.Route{Type: unix.RTN_UNICAST, Dst: p}
+	for _, n := range hvs {
+		for _, f := range plan.Fabrics {
+			gw := plan.HVPublic4(n, f)
+			if p.Addr().Is6() {
+				gw = plan.HVPublic6(n, f)
+			}
+			r.Hops = append(r.Hops, nl.Hop{Gateway: gw, Link: f.Public()})
+		}
+	}
+	// Metric of BGP: anything that loses against the guests'.
+	r.Metric = plan.GuestMetric + 1
+	return r
+}
+
+func last(t Table, kind uint8) nl.Route {
+	return nl.Route{Type: kind, Dst: netip.PrefixFrom(unspecified(version(t)), 0), Metric: plan.LastResort}
+}
+
+func version(t Table) int {
+	if t.Family == unix.AF_INET6 {
+		return 6
+	}
+	return 4
+}
+
+func unspecified(version int) netip.Addr {
+	if version == 6 {
+		return netip.IPv6Unspecified()
+	}
+	return netip.IPv4Unspecified()
+}

@@ -1,0 +1,109 @@
+package nl
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Change is one message about a route, rule or next-hop object.
+type Change struct {
+	At   time.Time // when it was read; has the monotonic clock
+	Type uint16    // unix.RTM_NEWROUTE ...
+	Rt   Route     // for routes
+	ID   uint32    // for next-hop objects
+}
+
+// Monitor listens to the routing changes of one namespace from its start on.
+type Monitor struct {
+	conn  *netlink.Conn
+	links map[int]Link
+}
+
+// Watch subscribes to routes, rules and next-hop objects of both families in
+// the namespace at path.
+func Watch(path string) (*Monitor, error) {
+	c, err := Open(path)
+	if err != nil {
+		return nil, err
+	}
+	links, err := c.Links()
+	if err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	for _, group := range []uint32{unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE, unix.RTNLGRP_IPV4_RULE, unix.RTNLGRP_IPV6_RULE, unix.RTNLGRP_NEXTHOP} {
+		if err := c.conn.JoinGroup(group); err != nil {
+			return nil, errors.Join(err, c.Close())
+		}
+	}
+	_ = c.conn.SetReadBuffer(8 << 20)
+	return &Monitor{conn: c.conn, links: links}, nil
+}
+
+// Close ends the subscription; a blocked Next returns an error.
+func (m *Monitor) Close() error { return m.conn.Close() }
+
+// Next returns the next batch of changes, or none when deadline passes.
+func (m *Monitor) Next(deadline time.Time) ([]Change, error) {
+	if err := m.conn.SetReadDeadline(deadline); err != nil {
+		return nil, err
+	}
+	msgs, err := m.conn.Receive()
+	at := time.Now()
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, wrap(err, "route monitor")
+	}
+	var out []Change
+	for _, msg := range msgs {
+		ch := Change{At: at, Type: uint16(msg.Header.Type)}
+		switch ch.Type {
+		case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
+			ch.Rt, _ = parseRoute(msg.Data, m.links)
+		case unix.RTM_NEWNEXTHOP, unix.RTM_DELNEXTHOP:
+			ch.ID = nexthopID(msg.Data)
+		}
+		out = append(out, ch)
+	}
+	return out, nil
+}
+
+func nexthopID(b []byte) uint32 {
+	const sizeofNhmsg, nhaID = 8, 1
+	for b = b[min(sizeofNhmsg, len(b)):]; len(b) >= 8; {
+		n := int(binary.NativeEndian.Uint16(b))
+		if binary.NativeEndian.Uint16(b[2:]) == nhaID {
+			return binary.NativeEndian.Uint32(b[4:])
+		}
+		if n < 4 || n > len(b) {
+			break
+		}
+		b = b[min((n+3)&^3, len(b)):]
+	}
+	return 0
+}
+
+var changeNames = map[uint16]string{
+	unix.RTM_NEWROUTE: "route added", unix.RTM_DELROUTE: "route deleted",
+	unix.RTM_NEWRULE: "rule added", unix.RTM_DELRULE: "rule deleted",
+	unix.RTM_NEWNEXTHOP: "next hop added", unix.RTM_DELNEXTHOP: "next hop deleted",
+}
+
+// String says what happened.
+func (c Change) String() string {
+	s := c.At.Format("15:04:05.000 ") + changeNames[c.Type]
+	if c.Rt.Dst.IsValid() {
+		s += fmt.Sprintf(" %s table %d metric %d proto %d", c.Rt.Dst, c.Rt.Table, c.Rt.Metric, c.Rt.Proto)
+	}
+	if c.ID != 0 {
+		s += fmt.Sprintf(" id %#x", c.ID)
+	}
+	return s
+}

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/hyperfib/hyperfib/examples/lab/act"
+	"github.com/hyperfib/hyperfib/examples/lab/conf"
+	"github.com/hyperfib/hyperfib/examples/lab/plan"
+	"github.com/hyperfib/hyperfib/examples/lab/report"
+	"github.com/hyperfib/hyperfib/examples/lab/world"
+)
+
+// options is a parsed command line.
+type options struct {
+	world world.Options
+	acts  []act.Act
+	json  string
+	logs  string
+	hold  bool
+
+	report report.Report
+}
+
+// parse reads the command line; on nil the program ends with the code.
+func parse(args []string) (*options, int) {
+	o := &options{}
+	fs := flag.NewFlagSet("lab", flag.ContinueOnError)
+	only := fs.String("only", "", "play these acts, comma separated (see -list)")
+	list := fs.Bool("list", false, "list the acts")
+	rr := fs.String("rr", "self", "who reflects: self or bird, or one a fabric: bird,self")
+	hv := fs.String("hv", "self", "who is on the hypervisors: self or bird, or only on some: bird@2, bird@1,bird@3")
+	edge := fs.String("edge", "", "who is the edge router: self or bird (default: bird if nobody else is self)")
+	bfd := fs.String("bfd", "100ms,5", "BFD interval and multiplier")
+	fs.StringVar(&o.json, "json", "", "write the verdicts to this `file`")
+	fs.StringVar(&o.logs, "logs", "", "copy logs and configurations to this `directory` at the end")
+	fs.BoolVar(&o.hold, "hold", false, "leave the lab up until interrupted")
+	if err := fs.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return nil, 0
+		}
+		return nil, 2
+	}
+	if *list {
+		for _, a := range act.All() {
+			fmt.Printf("%-11s %s\n", a.Name, a.Title)
+		}
+		return nil, 0
+	}
+	err := errors.Join(o.reflectors(*rr), o.hypervisors(*hv), o.timing(*bfd), o.choose(*only))
+	o.world.Edge = world.Kind(*edge)
+	if fs.NArg() > 0 {
+		err = errors.Join(err, fmt.Errorf("what is %q?", fs.Arg(0)))
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "lab:", err)
+		return nil, 2
+	}
+	o.report.Config = map[string]string{"rr": *rr, "hv": *hv, "bfd": *bfd}
+	return o, 0
+}
+
+func (o *options) reflectors(s string) error {
+	kinds := strings.Split(s, ",")
+	if len(kinds) > len(plan.Fabrics) {
+		return fmt.Errorf("-rr %s: there are two fabrics", s)
+	}
+	o.world.RR = map[plan.Fabric]world.Kind{}
+	for i, f := range plan.Fabrics {
+		k, err := kind(kinds[min(i, len(kinds)-1)])
+		if err != nil {
+			return fmt.Errorf("-rr: %w", err)
+		}
+		o.world.RR[f] = k
+	}
+	return nil
+}
+
+func (o *options) hypervisors(s string) error {
+	o.world.HV = map[int]world.Kind{}
+	for part := range strings.SplitSeq(s, ",") {
+		name, number, some := strings.Cut(part, "@")
+		k, err := kind(name)
+		if err != nil {
+			return fmt.Errorf("-hv: %w", err)
+		}
+		if some {
+			n, err := strconv.Atoi(number)
+			if err != nil || n < 1 || n > plan.HVs {
+				return fmt.Errorf("-hv %s: there are hypervisors 1 to %d", s, plan.HVs)
+			}
+			o.world.HV[n] = k
+			continue
+		}
+		for n := 1; n <= plan.HVs; n++ {
+			o.world.HV[n] = k
+		}
+	}
+	return nil
+}
+
+func kind(s string) (world.Kind, error) {
+	if k := world.Kind(s); k == world.Self || k == world.Bird {
+		return k, nil
+	}
+	return "", fmt.Errorf("%q: want self or bird", s)
+}
+
+func (o *options) timing(s string) error {
+	interval, multiplier, _ := strings.Cut(s, ",")
+	d, err := time.ParseDuration(interval)
+	n, err2 := strconv.Atoi(multiplier)
+	if err != nil || err2 != nil || d < time.Millisecond || n < 1 || n > 255 {
+		return fmt.Errorf("-bfd %s: want an interval and a multiplier, for example 100ms,5", s)
+	}
+	o.world.Timing = conf.Timing{BFD: d, Multiplier: n}
+	return nil
+}
+
+// choose picks the acts. All others need the sessions, so that act is always
+// there.
+func (o *options) choose(only string) error {
+	all := act.All()
+	if only == "" {
+		o.acts = all
+		return nil
+	}
+	names := strings.Split(only, ",")
+	for _, name := range names {
+		if !slices.ContainsFunc(all, func(a act.Act) bool { return a.Name == name }) {
+			return fmt.Errorf("-only %s: there is no act of that name (see -list)", name)
+		}
+	}
+	for i, a := range all {
+		if i == 0 || slices.Contains(names, a.Name) {
+			o.acts = append(o.acts, a)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,199 @@
+// Package plan is the lab on paper: which nodes there are, on which fabric,
+// with which addresses, and which guest lives where. It is pure; everything
+// else in the lab (namespaces, configurations, golden tables, probes) is derived
+// from it, so that an address is written down once.
+package plan
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+)
+
+// Numbers that every node shares.
+const (
+	AS           = 65000
+	TablePublic  = 90
+	TablePrivate = 20
+	TableLocal   = 100 // local-out: what the hypervisor itself may reach
+	LastResort   = 4294967294
+	GuestMetric  = 10
+	HVs          = 3
+	VNI          = 100
+)
+
+// Fabric is one of the two independent layer 2 networks. Each carries a public
+// and a private network.
+type Fabric int
+
+// The two fabrics. Reflector RR1 sits on A, RR2 on B.
+const (
+	A Fabric = iota
+	B
+)
+
+// Fabrics lists both fabrics in order.
+var Fabrics = []Fabric{A, B}
+
+// String returns the letter of the fabric in upper case.
+func (f Fabric) String() string { return string(rune('A' + int(f))) }
+
+// Public is the name of the interface that a node has on the public network of
+// the fabric, for example "a.public".
+func (f Fabric) Public() string { return string(rune('a'+int(f))) + ".public" }
+
+// Private is the name of the interface that a node has on the private network
+// of the fabric.
+func (f Fabric) Private() string { return string(rune('a'+int(f))) + ".private" }
+
+// Addresses of the edge router's loopback: "the internet" that guests reach.
+var (
+	Internet4 = netip.MustParseAddr("8.8.8.8")
+	Internet6 = netip.MustParseAddr("2001:4860:4860::8888")
+)
+
+// The subnet that all guests believe to share, and its gateway.
+var (
+	Subnet4  = netip.MustParsePrefix("203.0.113.0/24")
+	Gateway4 = netip.MustParseAddr("203.0.113.254")
+	Gateway6 = netip.MustParseAddr("fe80::1")
+)
+
+// Additional addresses: one announced by two guests, one translated to VM4's.
+var (
+	Anycast4    = netip.MustParseAddr("203.0.113.10")
+	Anycast6    = netip.MustParsePrefix("2001:db8:cb00:710a::/64")
+	AnycastHost = netip.MustParseAddr("2001:db8:cb00:710a::1")
+	Transparent = netip.MustParseAddr("203.0.113.11")
+	// Ghost is inside the guests' subnet and nobody has it.
+	Ghost = netip.MustParseAddr("203.0.113.77")
+)
+
+// HVName is the node name of hypervisor n (1 to [HVs]).
+func HVName(n int) string { return fmt.Sprintf("hv%d", n) }
+
+// RRName is the node name of the reflector on a fabric.
+func RRName(f Fabric) string { return fmt.Sprintf("rr%d", int(f)+1) }
+
+// EdgeName is the node name of the edge router.
+const EdgeName = "internet"
+
+// RouterID is 0.0.1.n for hypervisor n.
+func RouterID(n int) netip.Addr { return netip.AddrFrom4([4]byte{0, 0, 1, byte(n)}) }
+
+// Loopback is the private address of hypervisor n, also its VTEP.
+func Loopback(n int) netip.Addr { return netip.AddrFrom4([4]byte{172, 22, 2, byte(n)}) }
+
+// HVPublic4 is hypervisor n's address on a fabric's public network.
+func HVPublic4(n int, f Fabric) netip.Addr { return v4(198, 51, 100, 100*(int(f)+1)+n) }
+
+// HVPrivate4 is hypervisor n's address on a fabric's private network.
+func HVPrivate4(n int, f Fabric) netip.Addr { return v4(172, 22, 15, 100*(int(f)+1)+n) }
+
+// HVPublic6 is hypervisor n's IPv6 address on a fabric's public network.
+func HVPublic6(n int, f Fabric) netip.Addr { return fabric6(f, byte(n)) }
+
+// RRPublic4 is the address of the fabric's reflector on its public network.
+func RRPublic4(f Fabric) netip.Addr { return v4(198, 51, 100, 100*(int(f)+1)+26) }
+
+// RRPrivate4 is the address of the fabric's reflector on its private network.
+func RRPrivate4(f Fabric) netip.Addr { return v4(172, 22, 15, 100*(int(f)+1)+26) }
+
+// RRPublic6 is the IPv6 address of the fabric's reflector.
+func RRPublic6(f Fabric) netip.Addr { return fabric6(f, 0x26) }
+
+// EdgePublic4 is the edge router's address on a fabric's public network.
+func EdgePublic4(f Fabric) netip.Addr {
+	if f == A {
+		return v4(198, 51, 100, 1)
+	}
+	return v4(198, 51, 100, 254)
+}
+
+// EdgePublic6 is the edge router's IPv6 address on a fabric.
+func EdgePublic6(f Fabric) netip.Addr { return fabric6(f, 0xff) }
+
+// EdgeRouterID is the edge router's BGP identifier.
+func EdgeRouterID() netip.Addr { return v4(0, 0, 0, 3) }
+
+// OnPublic4 and friends add the length of the network to an address.
+func OnPublic4(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, 25) }
+
+// OnPublic6 adds the length of the public IPv6 network.
+func OnPublic6(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, 120) }
+
+// Public4 is the public IPv4 network of a fabric, Private4 the private one.
+func Public4(f Fabric) netip.Prefix { return OnPublic4(HVPublic4(1, f)).Masked() }
+
+// Private4 is the private network of a fabric.
+func Private4(f Fabric) netip.Prefix { return OnPublic4(HVPrivate4(1, f)).Masked() }
+
+// Public6 is the public IPv6 network of a fabric.
+func Public6(f Fabric) netip.Prefix { return OnPublic6(HVPublic6(1, f)).Masked() }
+
+// Guest is one virtual machine.
+type Guest struct {
+	N           int              // 1 to 4
+	Name        string           // vm1: node name, and name of its tap on the hypervisor
+	HV          int              // where it lives
+	MAC         net.HardwareAddr // of eth0
+	IPv4        netip.Addr       // configured with the length of [Subnet4]
+	Prefix6     netip.Prefix     // its own /64
+	Anycast     bool             // has [Anycast4] and [Anycast6] on its loopback
+	Transparent bool             // [Transparent] is translated to it
+}
+
+// Guests lists all guests in order.
+func Guests() []Guest {
+	g := func(n, hv int, mac byte, anycast, transparent bool) Guest {
+		return Guest{N: n, Name: fmt.Sprintf("vm%d", n), HV: hv,
+			MAC:     net.HardwareAddr{0x50, 0x54, 0x33, 0, 0, mac},
+			IPv4:    v4(203, 0, 113, n),
+			Prefix6: netip.PrefixFrom(netip.AddrFrom16([16]byte{0x20, 0x01, 0x0d, 0xb8, 0xcb, 0x00, 0x71, byte(n - 1)}), 64),
+			Anycast: anycast, Transparent: transparent}
+	}
+	return []Guest{
+		g(1, 1, 0x07, true, false),
+		g(2, 1, 0x09, false, false),
+		g(3, 2, 0x0f, true, false),
+		g(4, 3, 0x15, false, true),
+	}
+}
+
+// GuestsOf returns the guests of hypervisor n.
+func GuestsOf(n int) []Guest {
+	var out []Guest
+	for _, g := range Guests() {
+		if g.HV == n {
+			out = append(out, g)
+		}
+	}
+	return out
+}
+
+// IPv6 is the address the guest gives itself in its /64 (RFC 4862, from the
+// EUI-64 of its MAC).
+func (g Guest) IPv6() netip.Addr { return eui64(g.Prefix6.Addr(), g.MAC) }
+
+// LinkLocal is the guest's link-local address.
+func (g Guest) LinkLocal() netip.Addr { return eui64(netip.MustParseAddr("fe80::"), g.MAC) }
+
+// Overlay is the guest's address on the overlay 192.168.5.0/24.
+func (g Guest) Overlay() netip.Prefix { return netip.PrefixFrom(v4(192, 168, 5, g.N), 24) }
+
+// OverlayTap is the name of the host end of the guest's overlay interface.
+func (g Guest) OverlayTap() string { return g.Name + ".vx" }
+
+func eui64(prefix netip.Addr, mac net.HardwareAddr) netip.Addr {
+	a := prefix.As16()
+	copy(a[8:], []byte{mac[0] ^ 2, mac[1], mac[2], 0xff, 0xfe, mac[3], mac[4], mac[5]})
+	return netip.AddrFrom16(a)
+}
+
+func v4(a, b, c, d int) netip.Addr {
+	return netip.AddrFrom4([4]byte{byte(a), byte(b), byte(c), byte(d)})
+}
+
+func fabric6(f Fabric, host byte) netip.Addr {
+	return netip.AddrFrom16([16]byte{0x20, 0x01, 0x0d, 0xb8, 0xc6, 0x33, 0x64, byte(f), 15: host})
+}

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/hyperfib/hyperfib/examples/lab/act"
+	"github.com/hyperfib/hyperfib/examples/lab/plan"
+	"github.com/hyperfib/hyperfib/examples/lab/report"
+	"github.com/hyperfib/hyperfib/examples/lab/sandbox"
+	"github.com/hyperfib/hyperfib/examples/lab/world"
+)
+
+// parts are what this program can be when it is started again inside a node.
+var parts = map[string]func([]string) int{}
+
+// play builds the world, plays the acts, and writes the report.
+func play(o *options) error {
+	start := time.Now()
+	dir, outer, err := sandbox.Enter()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer cancel()
+	o.world.Dir = dir
+	w, err := world.Build(o.world)
+	if err == nil {
+		err = w.Cast()
+	}
+	if err != nil {
+		return err
+	}
+	fmt.Printf("built %d namespaces in %.2f s\n", len(w.Nodes), time.Since(start).Seconds())
+	stage := &act.Stage{Ctx: ctx, World: w, Report: &o.report, Out: os.Stdout, Started: time.Now()}
+	for _, d := range w.Daemons {
+		if err := d.Start(); err != nil {
+			return err
+		}
+	}
+	for _, a := range o.acts {
+		if ctx.Err() != nil {
+			return fmt.Errorf("interrupted")
+		}
+		stage.Play(a)
+	}
+	stage.Table()
+	o.report.Seconds = report.Number(time.Since(start).Seconds())
+	if o.json != "" {
+		if err := o.report.Write(o.json); err != nil {
+			return err
+		}
+	}
+	summary(&o.report)
+	if o.logs != "" {
+		if err := keep(o.logs, dir); err != nil {
+			return err
+		}
+	}
+	if o.hold {
+		hold(ctx, w, outer)
+	}
+	return nil
+}
+
+func summary(r *report.Report) {
+	failed := r.Failed()
+	fmt.Printf("\n%d results, %d failed, %s s\n", len(r.Results), len(failed), r.Seconds)
+	for _, f := range failed {
+		fmt.Printf("  %s: %s\n", f.Act, f)
+	}
+}
+
+// hold leaves the lab up and says how to look around.
+func hold(ctx context.Context, w *world.World, outer int) {
+	fmt.Printf("\nThe lab stays up until you press Ctrl-C. To enter a node:\n\n")
+	prefix := fmt.Sprintf("nsenter --target %d --mount --pid --net=/proc/%d/root", outer, outer)
+	if sandbox.Rootless() {
+		prefix = fmt.Sprintf("nsenter --target %d --user --preserve-credentials --mount --pid --net=/proc/%d/root", outer, outer)
+	}
+	fmt.Printf("  %s%s bash\n\nnodes:", prefix, w.HV(1).Path)
+	for n := 1; n <= plan.HVs; n++ {
+		fmt.Printf(" %s", plan.HVName(n))
+	}
+	for _, f := range plan.Fabrics {
+		fmt.Printf(" %s fabric-%s", plan.RRName(f), f)
+	}
+	fmt.Printf(" %s", plan.EdgeName)
+	for _, g := range plan.Guests() {
+		fmt.Printf(" %s", g.Name)
+	}
+	fmt.Printf("\nlogs: %s/log, configurations: %s/etc\n", w.Dir, w.Dir)
+	<-ctx.Done()
+}
+
+// keep copies logs and configurations out of the lab's own file system.
+func keep(to, dir string) error {
+	for _, sub := range []string{"log", "etc"} {
+		target := filepath.Join(to, sub)
+		if err := os.RemoveAll(target); err != nil {
+			return err
+		}
+		if err := os.CopyFS(target, os.DirFS(filepath.Join(dir, sub))); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,135 @@
+package world
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/hyperfib/hyperfib/internal/netns"
+)
+
+// Daemon is a program in a node's namespace that can be killed and started
+// again. Its output goes to a log file, appended over restarts. Its methods are
+// not to be called concurrently, except Running.
+type Daemon struct {
+	Name string
+	Node *Node
+	Kind Kind
+	Args []string // program and arguments
+	Log  string   // path
+	// Sessions is how many BGP sessions it should have; a reflector, whose
+	// sessions are all seen from the other side, has none to count.
+	Sessions int
+	peers    func() ([]Peer, error)
+
+	mu   sync.Mutex
+	cmd  *exec.Cmd
+	done chan struct{}
+}
+
+// Peer is a BGP session as its daemon reports it.
+type Peer struct {
+	Name  string
+	State string // Established when it is up
+	BFD   string // Up when it is; empty when there is none
+}
+
+// Up says whether the session is established.
+func (p Peer) Up() bool { return p.State == "Established" }
+
+// Peers asks the daemon for its sessions.
+func (d *Daemon) Peers() ([]Peer, error) {
+	if d.peers == nil {
+		return nil, nil
+	}
+	return d.peers()
+}
+
+// Start runs the program in the node's namespace.
+func (d *Daemon) Start() error {
+	log, err := os.OpenFile(d.Log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	fmt.Fprintf(log, "--- %s start %s\n", time.Now().Format("15:04:05.000"), strings.Join(d.Args, " "))
+	cmd := exec.Command(d.Args[0], d.Args[1:]...)
+	cmd.Stdout, cmd.Stderr = log, log
+	// A session of its own: an interrupt from the terminal is for the lab alone.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	// A child inherits the network namespace of the thread that starts it.
+	if err := netns.Do(d.Node.Path, cmd.Start); err != nil {
+		return fmt.Errorf("%s: %w", d.Name, err)
+	}
+	done := make(chan struct{})
+	go func() {
+		_ = cmd.Wait()
+		close(done)
+	}()
+	d.mu.Lock()
+	d.cmd, d.done = cmd, done
+	d.mu.Unlock()
+	return nil
+}
+
+// Running says whether the program is alive.
+func (d *Daemon) Running() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.done == nil {
+		return false
+	}
+	select {
+	case <-d.done:
+		return false
+	default:
+		return true
+	}
+}
+
+// Signal sends a signal to the program.
+func (d *Daemon) Signal(s syscall.Signal) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.cmd == nil {
+		return os.ErrProcessDone
+	}
+	return d.cmd.Process.Signal(s)
+}
+
+// Kill ends the program with SIGKILL and waits until it is gone.
+func (d *Daemon) Kill() error {
+	if err := d.Signal(syscall.SIGKILL); err != nil {
+		return err
+	}
+	<-d.done
+	return nil
+}
+
+// Tail returns the last lines of the log.
+func (d *Daemon) Tail(lines int) string {
+	b, err := os.ReadFile(d.Log)
+	if err != nil {
+		return err.Error()
+	}
+	all := strings.Split(strings.TrimRight(string(b), "\n"), "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "\n")
+}
+
+// self returns the arguments that make this program play a part.
+func self(part string, args ...string) []string {
+	return append([]string{"/proc/self/exe", part}, args...)
+}
+
+func (w *World) file(name string) string { return filepath.Join(w.Dir, name) }
+
+func (w *World) write(name, content string) (string, error) {
+	path := w.file(name)
+	return path, errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(content), 0o644))
+}

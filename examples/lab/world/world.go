@@ -1,0 +1,220 @@
+// Package world builds the lab: a network namespace for every node and for each
+// fabric, the cables between them, and the daemons inside. It needs to be root
+// in the user namespace it runs in, and a directory of its own.
+package world
+
+import (
+	"path/filepath"
+
+	"github.com/hyperfib/hyperfib/examples/lab/conf"
+	"github.com/hyperfib/hyperfib/examples/lab/nl"
+	"github.com/hyperfib/hyperfib/examples/lab/plan"
+	"github.com/hyperfib/hyperfib/examples/lab/sandbox"
+)
+
+// Kind says which program plays a part.
+type Kind string
+
+// What can play a part: our own program or BIRD 2.
+const (
+	Self Kind = "self"
+	Bird Kind = "bird"
+)
+
+// Options says who plays which part. Missing parts are played by ourselves.
+type Options struct {
+	Dir    string               // for sockets, configurations and logs
+	HV     map[int]Kind         // by number, 1 to 3
+	RR     map[plan.Fabric]Kind // by fabric
+	Edge   Kind
+	Timing conf.Timing
+}
+
+// Node is a network namespace of the lab.
+type Node struct {
+	Name string
+	Path string // of its namespace
+	NL   *nl.Conn
+}
+
+// World is the lab as built. Its maps are not changed after [Build].
+type World struct {
+	Options
+	Nodes   map[string]*Node
+	Fabrics map[plan.Fabric]*Node
+	Daemons []*Daemon // in the order they are started
+}
+
+// Build makes namespaces and cables. Nothing runs in it yet.
+func Build(o Options) (*World, error) {
+	w := &World{Options: o, Nodes: map[string]*Node{}, Fabrics: map[plan.Fabric]*Node{}}
+	steps := []func() error{w.fabrics, w.hypervisors, w.reflectors, w.edge, w.guests}
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return nil, err
+		}
+	}
+	return w, nil
+}
+
+// HV returns hypervisor n, Guest a guest's namespace.
+func (w *World) HV(n int) *Node { return w.Nodes[plan.HVName(n)] }
+
+// Guest returns the namespace of a guest.
+func (w *World) Guest(g plan.Guest) *Node { return w.Nodes[g.Name] }
+
+// HVKind says who plays hypervisor n.
+func (w *World) HVKind(n int) Kind {
+	if k := w.Options.HV[n]; k != "" {
+		return k
+	}
+	return Self
+}
+
+// RRKind says who plays the reflector of a fabric.
+func (w *World) RRKind(f plan.Fabric) Kind {
+	if k := w.Options.RR[f]; k != "" {
+		return k
+	}
+	return Self
+}
+
+// EdgeKind says who plays the edge router.
+func (w *World) EdgeKind() Kind {
+	if w.Options.Edge != "" {
+		return w.Options.Edge
+	}
+	return Self
+}
+
+// node makes a namespace whose interfaces take IPv6 addresses at once, without
+// the second that duplicate address detection takes.
+func (w *World) node(name string) (*Node, error) {
+	n := &Node{Name: name, Path: filepath.Join(w.Dir, "ns", name)}
+	if err := sandbox.NewNetNS(n.Path); err != nil {
+		return nil, err
+	}
+	err := sandbox.Sysctl(n.Path, "net/ipv6/conf/all/accept_dad=0", "net/ipv6/conf/default/accept_dad=0",
+		"net/ipv4/conf/all/arp_announce=2")
+	if err != nil {
+		return nil, err
+	}
+	if n.NL, err = nl.Open(n.Path); err != nil {
+		return nil, err
+	}
+	w.Nodes[name] = n
+	return n, n.NL.SetUp("lo", true)
+}
+
+// Networks of a fabric, which are the names of its bridges.
+const (
+	public  = "public"
+	private = "private"
+)
+
+// privateMTU leaves room for VXLAN around a guest's 1500 octets.
+const privateMTU = 1550
+
+func (w *World) fabrics() error {
+	for _, f := range plan.Fabrics {
+		n, err := w.node("fabric-" + f.String())
+		if err != nil {
+			return err
+		}
+		w.Fabrics[f] = n
+		for name, mtu := range map[string]uint32{public: 1500, private: privateMTU} {
+			if err := n.NL.AddBridge(name, mtu); err != nil {
+				return err
+			}
+			if err := n.NL.SetUp(name, true); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Port is the name of a node's port on a fabric's bridge, in the fabric's
+// namespace.
+func Port(node, network string) string { return node + "." + network }
+
+// cable joins a node with a network of a fabric; the node's end is named after
+// fabric and network.
+func (w *World) cable(n *Node, f plan.Fabric, network string) error {
+	far, mtu := f.Public(), uint32(1500)
+	if network == private {
+		far, mtu = f.Private(), privateMTU
+	}
+	fabric, port := w.Fabrics[f].NL, Port(n.Name, network)
+	if err := fabric.AddVeth(nl.Veth{Name: port, MTU: mtu}, nl.Veth{Name: far, MTU: mtu}, n.Path); err != nil {
+		return err
+	}
+	if err := fabric.SetMaster(port, network); err != nil {
+		return err
+	}
+	if err := fabric.SetUp(port, true); err != nil {
+		return err
+	}
+	return n.NL.SetUp(far, true)
+}
+
+// CutFabric stops a fabric from passing anything, without any loss of carrier,
+// or lets it pass again.
+func (w *World) CutFabric(f plan.Fabric, cut bool) error {
+	for _, network := range []string{public, private} {
+		for _, name := range w.ports(f, network) {
+			if err := w.cutPort(f, name, cut); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// CutPort does the same for the two ports of one node.
+func (w *World) CutPort(f plan.Fabric, node string, cut bool) error {
+	for _, network := range []string{public, private} {
+		if err := w.cutPort(f, Port(node, network), cut); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Carrier takes the carrier from a node's links to a fabric, or gives it back.
+func (w *World) Carrier(f plan.Fabric, node string, up bool) error {
+	for _, network := range []string{public, private} {
+		if err := w.Fabrics[f].NL.SetUp(Port(node, network), up); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *World) cutPort(f plan.Fabric, port string, cut bool) error {
+	state := uint8(nl.PortForwarding)
+	if cut {
+		state = nl.PortDisabled
+	}
+	return w.Fabrics[f].NL.SetPortState(port, state)
+}
+
+func (w *World) ports(f plan.Fabric, network string) []string {
+	nodes := []string{plan.RRName(f)}
+	if network == public {
+		nodes = append(nodes, plan.EdgeName)
+	}
+	for n := 1; n <= plan.HVs; n++ {
+		nodes = append(nodes, plan.HVName(n))
+	}
+	for i := range nodes {
+		nodes[i] = Port(nodes[i], network)
+	}
+	return nodes
+}
+
+// PortPackets counts what a node sent into a fabric's public network.
+func (w *World) PortPackets(f plan.Fabric, node string) (uint64, error) {
+	l, err := w.Fabrics[f].NL.Link(Port(node, public))
+	return l.Rx, err
+}
