@@ -4,6 +4,7 @@
 package world
 
 import (
+	"errors"
 	"path/filepath"
 
 	"github.com/hyperfib/hyperfib/examples/lab/conf"
@@ -45,16 +46,32 @@ type World struct {
 	Daemons []*Daemon // in the order they are started
 }
 
-// Build makes namespaces and cables. Nothing runs in it yet.
+// Build makes namespaces and cables. Nothing runs in it yet. On an error it
+// returns what there is, for [World.Close].
 func Build(o Options) (*World, error) {
 	w := &World{Options: o, Nodes: map[string]*Node{}, Fabrics: map[plan.Fabric]*Node{}}
 	steps := []func() error{w.fabrics, w.hypervisors, w.reflectors, w.edge, w.guests}
 	for _, step := range steps {
 		if err := step(); err != nil {
-			return nil, err
+			return w, err
 		}
 	}
 	return w, nil
+}
+
+// Close ends the daemons and removes the namespaces. A lab that runs in a sandbox
+// need not: the sandbox takes everything along.
+func (w *World) Close() error {
+	var errs []error
+	for _, d := range w.Daemons {
+		if d.Running() {
+			errs = append(errs, d.Kill())
+		}
+	}
+	for _, n := range w.Nodes {
+		errs = append(errs, n.NL.Close(), sandbox.DropNetNS(n.Path))
+	}
+	return errors.Join(errs...)
 }
 
 // HV returns hypervisor n, Guest a guest's namespace.

@@ -1,0 +1,63 @@
+package conf
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/examples/lab/plan"
+)
+
+var update = flag.Bool("update", false, "rewrite testdata")
+
+var timing = Timing{BFD: 100 * time.Millisecond, Multiplier: 5}
+
+func TestConfigurations(t *testing.T) {
+	for name, have := range map[string]string{
+		"bird-hv1.conf":         BirdHypervisor(1, timing),
+		"bird-internet.conf":    BirdEdge(timing),
+		"bird-rr1.public.conf":  BirdReflector(plan.A, false, timing),
+		"bird-rr2.private.conf": BirdReflector(plan.B, true, timing),
+		"hv1.yaml":              Hypervisor(1, "/run/lab/hv1.sock", timing),
+		"hv3.yaml":              Hypervisor(3, "/run/lab/hv3.sock", timing),
+		"rr1.public.args":       strings.Join(ReflectorArgs(plan.A, false, timing), "\n") + "\n",
+		"rr2.private.args":      strings.Join(ReflectorArgs(plan.B, true, timing), "\n") + "\n",
+	} {
+		path := filepath.Join("testdata", name)
+		if *update {
+			if err := os.WriteFile(path, []byte(have), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if have != string(want) {
+			t.Errorf("%s differs; run with -update and look at the difference", name)
+		}
+	}
+}
+
+// hvrouter itself must like what is written for it.
+func TestHypervisorIsValid(t *testing.T) {
+	for n := 1; n <= plan.HVs; n++ {
+		c, err := config.Parse("hv.yaml", []byte(Hypervisor(n, "/run/lab/hv.sock", timing)), config.TableNames{})
+		if err != nil {
+			t.Fatalf("hypervisor %d: %v", n, err)
+		}
+		if len(c.Guests) != len(plan.GuestsOf(n)) {
+			t.Errorf("hypervisor %d has %d guests, want %d", n, len(c.Guests), len(plan.GuestsOf(n)))
+		}
+	}
+}
+
+func TestDetection(t *testing.T) {
+	if d := timing.Detection(); d != 500*time.Millisecond {
+		t.Errorf("detection %v, want 500ms", d)
+	}
+}

@@ -1,0 +1,105 @@
+package golden
+
+import (
+	"flag"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/hyperfib/hyperfib/examples/lab/nl"
+	"github.com/hyperfib/hyperfib/examples/lab/plan"
+)
+
+var update = flag.Bool("update", false, "rewrite testdata")
+
+// The whole lab in one file, for people to read.
+func TestGolden(t *testing.T) {
+	var b strings.Builder
+	section := func(node string, t Table, lines []string) {
+		b.WriteString("# " + node + " " + t.String() + "\n" + strings.Join(lines, "\n") + "\n\n")
+	}
+	for n := 1; n <= plan.HVs; n++ {
+		for _, t := range HypervisorTables {
+			section(plan.HVName(n), t, Hypervisor(n, t))
+		}
+	}
+	for _, t := range EdgeTables {
+		section(plan.EdgeName, t, Edge(t))
+	}
+	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
+		section("rules", Table{Family: family}, RuleLines(Rules(family)))
+	}
+	const path = "testdata/lab.txt"
+	if *update {
+		if err := os.WriteFile(path, []byte(b.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b.String() != string(want) {
+		t.Errorf("%s differs; run with -update and look at the difference", path)
+	}
+}
+
+func TestDiff(t *testing.T) {
+	for _, c := range []struct{ want, have, diff string }{
+		{"a b c", "a b c", ""},
+		{"", "", ""},
+		{"a b", "b c", "- a,+ c"},
+		{"a", "a a", "+ a"}, // a duplicate is a difference
+		{"a a", "a", "- a"},
+		{"", "a", "+ a"},
+		{"a", "", "- a"},
+	} {
+		got := strings.Join(Diff(strings.Fields(c.want), strings.Fields(c.have)), ",")
+		if got != c.diff {
+			t.Errorf("Diff(%q, %q) = %q, want %q", c.want, c.have, got, c.diff)
+		}
+	}
+}
+
+// What is compared, and what is nobody's business.
+func TestLine(t *testing.T) {
+	public := Table{unix.AF_INET, plan.TablePublic}
+	base := nl.Route{Table: plan.TablePublic, Type: unix.RTN_UNICAST, Dst: netip.MustParsePrefix("203.0.113.3/32"), Metric: 32,
+		Hops: []nl.Hop{{Gateway: netip.MustParseAddr("198.51.100.102"), Link: "a.public"}, {Gateway: netip.MustParseAddr("198.51.100.202"), Link: "b.public"}}}
+	change := func(f func(*nl.Route)) nl.Route {
+		r := base
+		r.Hops = slices.Clone(base.Hops)
+		f(&r)
+		return r
+	}
+	for name, same := range map[string]nl.Route{
+		"another metric that loses": change(func(r *nl.Route) { r.Metric = 1024 }),
+		"another protocol":          change(func(r *nl.Route) { r.Proto = 12 }),
+		"gateways in another order": change(func(r *nl.Route) { slices.Reverse(r.Hops) }),
+	} {
+		if line(public, same) != line(public, base) {
+			t.Errorf("%s makes a difference: %q", name, line(public, same))
+		}
+	}
+	for name, other := range map[string]nl.Route{
+		"metric of a guest":     change(func(r *nl.Route) { r.Metric = plan.GuestMetric }),
+		"no metric":             change(func(r *nl.Route) { r.Metric = 0 }),
+		"metric of last resort": change(func(r *nl.Route) { r.Metric = plan.LastResort }),
+		"type":                  change(func(r *nl.Route) { r.Type = unix.RTN_BLACKHOLE }),
+		"scope":                 change(func(r *nl.Route) { r.Scope = unix.RT_SCOPE_LINK }),
+		"source":                change(func(r *nl.Route) { r.PrefSrc = plan.Loopback(1) }),
+		"onlink":                change(func(r *nl.Route) { r.Hops[0].OnLink = true }),
+		"one gateway":           change(func(r *nl.Route) { r.Hops = r.Hops[:1] }),
+		"a gateway twice":       change(func(r *nl.Route) { r.Hops[1] = r.Hops[0] }),
+		"link":                  change(func(r *nl.Route) { r.Hops[0].Link = "b.public" }),
+		"length":                change(func(r *nl.Route) { r.Dst = netip.MustParsePrefix("203.0.113.0/24") }),
+	} {
+		if line(public, other) == line(public, base) {
+			t.Errorf("%s makes no difference: %q", name, line(public, other))
+		}
+	}
+}
