@@ -2,7 +2,6 @@ package afpacket
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -205,7 +204,9 @@ func (c *Conn) Read(frames []Frame) (int, error) {
 	}
 	c.out, c.n, c.err = frames[:min(len(frames), Batch)], 0, nil
 	if err := c.raw.Read(c.poll); err != nil {
-		if errors.Is(err, os.ErrClosed) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.closed { // the poller's own word for it is not exported
 			err = os.ErrClosed
 		}
 		return 0, err
