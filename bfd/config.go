@@ -137,6 +137,11 @@ func (c *SessionConfig) check() error {
 	case c.Echo && (c.Interface == "" || !c.Local.IsValid() || c.Multihop):
 		return &ConfigError{"Echo", "needs Local and Interface, and one hop"}
 	}
+	return c.checkTimers()
+}
+
+// checkTimers is check for what concerns the state machine alone.
+func (c *SessionConfig) checkTimers() error {
 	c.DesiredMinTx = cmp.Or(c.DesiredMinTx, DefaultInterval)
 	c.RequiredMinRx = max(-1, cmp.Or(c.RequiredMinRx, DefaultInterval))
 	c.Multiplier = cmp.Or(c.Multiplier, DefaultMultiplier)

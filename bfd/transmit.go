@@ -1,0 +1,124 @@
+package bfd
+
+import (
+	"math/bits"
+	"time"
+)
+
+// maxSlack is how much earlier than its jittered moment a packet may leave.
+// Half a millisecond lets 1000 sessions at 50 ms share a wake-up between ten,
+// and is as much as the transmission gap may be off.
+const maxSlack = 500 * time.Microsecond
+
+// advertisedTx is bfd.DesiredMinTxInterval: what the user wants while Up, and at
+// least a second otherwise (RFC 5880, Section 6.8.3).
+func (s *Session) advertisedTx() time.Duration {
+	if s.state == Up {
+		return s.cfgTx
+	}
+	return max(s.cfgTx, slowInterval)
+}
+
+// renegotiate begins a Poll Sequence after an interval changed, and puts into
+// force at once what need not wait for its end: everything while not Up, faster
+// sending, slower receiving (RFC 5880, Section 6.8.3).
+func (s *Session) renegotiate(now time.Duration) {
+	if tx := s.advertisedTx(); s.state != Up || tx < s.activeTx {
+		s.activeTx = tx
+	}
+	if s.state != Up || s.cfgRx > s.activeRx && s.activeRx != 0 {
+		s.activeRx = s.cfgRx
+	}
+	if s.poll {
+		s.pollAgain = true
+	}
+	s.poll = true
+	s.rearm(now)
+}
+
+// endPoll is the end of a Poll Sequence: the remote system knows our intervals.
+// If they changed while it ran, another one begins (RFC 5880, Section 6.5).
+func (s *Session) endPoll(now time.Duration) {
+	if s.pollAgain {
+		s.pollAgain = false
+		return
+	}
+	s.poll = false
+	s.activeTx, s.activeRx = s.advertisedTx(), s.cfgRx
+	s.rearm(now)
+}
+
+// periodic is the interval between periodic packets, before jitter, or 0 if RFC
+// 5880, Section 6.8.7, forbids them.
+func (s *Session) periodic(now time.Duration) time.Duration {
+	switch {
+	case s.passive && s.remoteDiscr == 0, s.remoteRx == 0:
+		return 0
+	case s.demand && s.state == Up && s.remoteState == Up && !s.poll:
+		return 0
+	case s.state == AdminDown && now < s.fastTo:
+		return max(s.cfgTx, s.remoteRx)
+	}
+	return max(s.activeTx, s.remoteRx)
+}
+
+// rearm schedules the next periodic packet if the interval is not what it was.
+func (s *Session) rearm(now time.Duration) {
+	interval := s.periodic(now)
+	if interval == s.interval && s.txAt != 0 {
+		return
+	}
+	s.interval = interval
+	s.schedule(now)
+}
+
+// schedule sets the next transmission, counted from the last one: after 75 to
+// 100 % of the interval, or 75 to 90 % if one lost packet is enough to end the
+// session (RFC 5880, Section 6.8.7). The slack never reaches below 75 %.
+func (s *Session) schedule(now time.Duration) {
+	if s.interval == 0 {
+		s.txAt, s.slack = never, 0
+		return
+	}
+	s.slack = min(maxSlack, s.interval/32)
+	percent := time.Duration(100)
+	if s.mult == 1 {
+		percent = 90
+	}
+	low := s.interval/4*3 + s.slack
+	span := uint64(s.interval/100*percent - low)
+	extra, _ := bits.Mul64(span, uint64(s.random())<<32)
+	s.txAt = max(now, s.lastTx+low+time.Duration(extra))
+}
+
+// soon asks for a packet outside the schedule because its content changed. Where
+// periodic packets are forbidden it keeps silent.
+func (s *Session) soon(now time.Duration) Effects {
+	if s.interval == 0 {
+		return 0
+	}
+	s.txAt = now
+	return EffectSend
+}
+
+// AppendPacket appends the packet to be sent at now, authenticated if so
+// configured, and counts it as sent.
+func (s *Session) AppendPacket(b []byte, now time.Duration) []byte {
+	p := Packet{
+		Diag: s.diag, State: s.state, Poll: s.poll && !s.final, Final: s.final,
+		ControlIndependent: s.independent, Multiplier: s.mult,
+		MyDiscr: s.discr, YourDiscr: s.remoteDiscr,
+		DesiredMinTx: s.advertisedTx(), RequiredMinRx: s.cfgRx,
+	}
+	start := len(b)
+	b = p.Append(b)
+	if s.auth != nil {
+		b = s.auth.sign(b, start)
+	}
+	s.final = false
+	s.sent++
+	s.lastTx = now
+	s.interval = s.periodic(now)
+	s.schedule(now)
+	return b
+}
