@@ -3,6 +3,7 @@ package bfd
 import (
 	"context"
 	"net"
+	"time"
 )
 
 // Serve runs the sessions of a separate BFD process and answers clients on l
@@ -11,4 +12,13 @@ import (
 func Serve(ctx context.Context, l *net.UnixListener, cfg ServeConfig) error {
 	<-ctx.Done()
 	return l.Close()
+}
+
+// ServeConfig is the configuration of the separate BFD process.
+type ServeConfig struct {
+	Config
+	// RestartTime is how long sessions are kept up for a client that went away.
+	// Once no client has been connected for so long, every session goes to
+	// AdminDown and Serve returns. Zero: 2 minutes.
+	RestartTime time.Duration
 }

@@ -1,0 +1,182 @@
+package bfd
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Sizes of the receive ring. A control message area holds timestamp (32), packet
+// info (40) and TTL (24).
+const (
+	rxBatch   = 32
+	rxPayload = 256 // Length has 8 bits
+	rxControl = 128
+)
+
+// ring is the memory that recvmmsg fills, allocated once.
+type ring struct {
+	msgs    [rxBatch]mmsghdr
+	iov     [rxBatch]unix.Iovec
+	from    [rxBatch]unix.RawSockaddrInet6 // large enough for both families
+	payload [rxBatch][rxPayload]byte
+	control [rxBatch][rxControl]byte
+}
+
+func newRing() *ring {
+	r := &ring{}
+	for i := range r.msgs {
+		r.iov[i].Base = &r.payload[i][0]
+		r.iov[i].SetLen(rxPayload)
+		h := &r.msgs[i].hdr
+		h.Iov, h.Iovlen = &r.iov[i], 1
+		h.Name = (*byte)(unsafe.Pointer(&r.from[i]))
+		h.Control = &r.control[i][0]
+	}
+	return r
+}
+
+// reset gives the kernel the whole buffers again.
+func (r *ring) reset() {
+	for i := range r.msgs {
+		r.msgs[i].hdr.Namelen = unix.SizeofSockaddrInet6
+		r.msgs[i].hdr.SetControllen(rxControl)
+	}
+}
+
+// meta is what came with a packet.
+type meta struct {
+	ttl   int32
+	link  int32
+	stamp int64 // arrival, nanoseconds since 1970; 0: unknown
+	local [16]byte
+}
+
+// meta reads the control messages of message i. It does not allocate.
+func (r *ring) meta(i int) (m meta) {
+	b := r.control[i][:r.msgs[i].hdr.Controllen]
+	for len(b) >= unix.SizeofCmsghdr {
+		n := int(binary.NativeEndian.Uint64(b))
+		level, typ := binary.NativeEndian.Uint32(b[8:]), binary.NativeEndian.Uint32(b[12:])
+		if n < unix.SizeofCmsghdr || n > len(b) {
+			break
+		}
+		m.take(int(level), int(typ), b[unix.SizeofCmsghdr:n])
+		b = b[min(len(b), (n+7)&^7):]
+	}
+	return m
+}
+
+func (m *meta) take(level, typ int, data []byte) {
+	switch {
+	case level == unix.SOL_SOCKET && typ == unix.SO_TIMESTAMPNS && len(data) >= 16:
+		m.stamp = int64(binary.NativeEndian.Uint64(data))*1e9 + int64(binary.NativeEndian.Uint64(data[8:]))
+	case level == unix.IPPROTO_IP && typ == unix.IP_TTL && len(data) >= 4,
+		level == unix.IPPROTO_IPV6 && typ == unix.IPV6_HOPLIMIT && len(data) >= 4:
+		m.ttl = int32(binary.NativeEndian.Uint32(data))
+	case level == unix.IPPROTO_IP && typ == unix.IP_PKTINFO && len(data) >= 12:
+		m.link = int32(binary.NativeEndian.Uint32(data))
+		copy(m.local[:4], data[8:12])
+	case level == unix.IPPROTO_IPV6 && typ == unix.IPV6_PKTINFO && len(data) >= 20:
+		copy(m.local[:], data[:16])
+		m.link = int32(binary.NativeEndian.Uint32(data[16:]))
+	}
+}
+
+// first finds a session for a packet that does not know our discriminator yet
+// (RFC 5881, Section 3; RFC 5883, Section 4).
+type first struct {
+	space    *space
+	peer     netip.Addr
+	local    netip.Addr
+	link     int32 // 0: any
+	multihop bool
+}
+
+// maxRounds bounds how much is read before timers get their turn.
+const maxRounds = 64
+
+// drain reads one socket until it is empty, or for maxRounds.
+func (o *owner) drain(s *rxSocket) (empty bool) {
+	for range maxRounds {
+		o.ring.reset()
+		n, errno := recvmmsg(s.fd, o.ring.msgs[:])
+		if errno == unix.EINTR {
+			continue
+		}
+		for i := range n {
+			o.packet(s, i)
+		}
+		if n < rxBatch {
+			return true
+		}
+	}
+	return false
+}
+
+// packet takes message i of the ring.
+func (o *owner) packet(s *rxSocket, i int) {
+	p, err := Parse(o.ring.payload[i][:min(o.ring.msgs[i].n, rxPayload)])
+	if err != nil {
+		o.discarded++
+		return
+	}
+	m := o.ring.meta(i)
+	e := o.find(s, &p, &m, i)
+	if e == nil || !e.hears(s, &m) {
+		o.discarded++
+		return
+	}
+	effects := e.Receive(o.now, &p)
+	if effects&EffectRefused == 0 {
+		e.lastRx = o.arrival(m.stamp)
+	}
+	if effects != 0 {
+		o.effects(e, effects)
+	}
+	o.requeue(e)
+}
+
+// find is the demultiplexing of RFC 5880, Section 6.3: by discriminator alone if
+// there is one, else by the addresses.
+func (o *owner) find(s *rxSocket, p *Packet, m *meta, i int) *entry {
+	if p.YourDiscr != 0 {
+		return o.byDiscr[p.YourDiscr]
+	}
+	f := first{space: s.space, multihop: s.port == MultihopPort, link: m.link}
+	if s.ipv6 {
+		f.peer, f.local = netip.AddrFrom16(o.ring.from[i].Addr), netip.AddrFrom16(m.local)
+	} else {
+		from := (*unix.RawSockaddrInet4)(unsafe.Pointer(&o.ring.from[i]))
+		f.peer, f.local = netip.AddrFrom4(from.Addr), netip.AddrFrom4([4]byte(m.local[:4]))
+	}
+	if e := o.byFirst[f]; e != nil {
+		return e
+	}
+	f.link = 0
+	return o.byFirst[f]
+}
+
+// hears says whether the packet came in the right way: same namespace and kind of
+// session, TTL 255 or the least a multihop session accepts (RFC 5881, Section 5).
+func (e *entry) hears(s *rxSocket, m *meta) bool {
+	if e.space != s.space || e.key.Multihop != (s.port == MultihopPort) || e.key.Peer.Is6() != s.ipv6 {
+		return false
+	}
+	if e.key.Multihop {
+		return m.ttl >= int32(e.minTTL)
+	}
+	return m.ttl == 255
+}
+
+// arrival is when a packet came in, by its timestamp. The wall clock may jump, but
+// nothing can have waited since before the last time everything was read.
+func (o *owner) arrival(stamp int64) time.Duration {
+	if stamp == 0 {
+		return o.now
+	}
+	return min(max(o.now-time.Duration(o.wall-stamp), o.drained), o.now)
+}
