@@ -1,0 +1,204 @@
+package bfd
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+const birdTimers = `interface "*" { min rx interval %s; min tx interval %s; multiplier %d; %s };
+multihop { min rx interval %s; min tx interval %s; multiplier %d; };
+neighbor 10.9.0.1; neighbor fd09::1; neighbor fe80::1 dev "v0"; neighbor 10.99.0.1 local 10.99.0.2 multihop on;`
+
+func birdBFD(interval string, mult int, extra string) string {
+	return fmt.Sprintf(birdTimers, interval, interval, mult, extra, interval, interval, mult)
+}
+
+// TestBIRD: IPv4, IPv6, link-local and multihop at once; timers changed on either
+// side; AdminDown; BIRD killed and started again.
+func TestBIRD(t *testing.T) {
+	p := newPair(t)
+	bird := p.bird(t, birdBFD("100 ms", 3, ""))
+	s := newServer(t)
+	keys := []Key{p.key("10.9.0.2"), p.key("fd09::2"), p.key("fe80::2"), p.key("10.99.0.2")}
+	for _, k := range keys {
+		s.add(fast(k))
+	}
+	for _, k := range keys {
+		s.statusIs(k, "Up", func(st Status) bool { return st.State == Up && st.RemoteState == Up })
+	}
+	for _, who := range []string{"10.9.0.1", "fd09::1", "fe80::1", "10.99.0.1"} {
+		bird.birdSays(who+" ", "Up", "0.100", "0.300")
+	}
+	k := keys[0]
+
+	t.Log("our timers change")
+	c := fast(k)
+	c.DesiredMinTx, c.RequiredMinRx, c.Multiplier = ms(200), ms(300), 4
+	s.add(c)
+	bird.birdSays("10.9.0.1 ", "Up", "0.300", "0.800") // BIRD's interval, its timeout
+	s.statusIs(k, "timers", func(st Status) bool { return st.TxInterval == ms(200) && st.DetectTime == ms(900) })
+	c.DesiredMinTx, c.RequiredMinRx = ms(50), ms(50)
+	s.add(c)
+	s.statusIs(k, "timers", func(st Status) bool { return st.TxInterval == ms(100) && st.DetectTime == ms(300) })
+
+	t.Log("BIRD's timers change")
+	bird.birdConfig(birdBFD("50 ms", 5, ""))
+	bird.birdc("configure")
+	s.statusIs(k, "timers", func(st Status) bool { return st.TxInterval == ms(50) && st.DetectTime == ms(250) })
+
+	t.Log("AdminDown here")
+	c.AdminDown = true
+	s.add(c)
+	bird.birdSays("10.9.0.1 ", "Down")
+	c.AdminDown = false
+	s.add(c)
+	s.statusIs(k, "fast again", func(st Status) bool { return st.DetectTime == ms(250) })
+	for _, k := range keys {
+		s.statusIs(k, "Up", func(st Status) bool { return st.State == Up })
+		if st := s.status(k); k != keys[0] && st.Downs != 0 {
+			t.Errorf("%v flapped: %+v", k, st)
+		}
+	}
+
+	t.Log("BIRD dies and comes back")
+	s.clear()
+	bird.kill()
+	if e := s.down(k); e.Reason != ReasonExpired || e.Diag != DiagExpired {
+		t.Errorf("BIRD killed: %+v", e)
+	}
+	bird.birdRun()
+	s.until(k, Up)
+
+	t.Log("removed here")
+	if err := s.Remove(k); err != nil {
+		t.Fatal(err)
+	}
+	bird.birdSays("10.9.0.1 ", "Down")
+}
+
+// down waits until a session that was Up leaves Up.
+func (r *trial) down(k Key) Event {
+	r.tb.Helper()
+	for {
+		if e := r.until(k, Down); e.Reason != ReasonNone {
+			return e
+		}
+	}
+}
+
+// TestBIRDAuth: every type of authentication, a wrong key, and a key changed
+// while the session is Up.
+func TestBIRDAuth(t *testing.T) {
+	p := newPair(t)
+	types := map[AuthType]string{AuthSimple: "simple", AuthMD5: "keyed md5", AuthMeticulousMD5: "meticulous keyed md5", AuthSHA1: "keyed sha1", AuthMeticulousSHA1: "meticulous keyed sha1"}
+	auth := func(typ AuthType) string {
+		return fmt.Sprintf(`authentication %s; password "good" { id 3; };`, types[typ])
+	}
+	bird := p.bird(t, birdBFD("100 ms", 3, auth(AuthSimple)))
+	for typ := AuthSimple; typ <= AuthMeticulousSHA1; typ++ {
+		t.Run(typ.String(), func(t *testing.T) {
+			bird.kill()
+			bird.birdConfig(birdBFD("100 ms", 3, auth(typ)))
+			bird.birdRun()
+			s := newServer(t)
+			k := p.key("10.9.0.2")
+			c := fast(k)
+			c.Auth = Auth{Type: typ, Keys: []AuthKey{{3, "wrong"}}}
+			s.add(c)
+			s.statusIs(k, "packets refused", func(st Status) bool { return st.Refused > 0 && st.State == Down })
+			c.Auth.Keys = []AuthKey{{3, "good"}}
+			s.add(c)
+			s.until(k, Up)
+			bird.birdSays("10.9.0.1 ", "Up")
+			c.Auth.Keys = []AuthKey{{3, "good"}, {4, "next"}}
+			s.add(c)
+			before := s.status(k)
+			s.statusIs(k, "20 packets more", func(st Status) bool { return st.Received > before.Received+20 })
+			if st := s.status(k); st.Downs != 0 {
+				t.Errorf("flapped: %+v", st)
+			}
+		})
+	}
+}
+
+const frrTimers = `bfd
+ profile fast
+  receive-interval %d
+  transmit-interval %d
+  detect-multiplier %d
+ !
+ peer 10.9.0.1 local-address 10.9.0.2 interface v0
+  profile fast
+ !
+ peer fd09::1 local-address fd09::2 interface v0
+  profile fast
+ !
+ peer fe80::1 local-address fe80::2 interface v0
+  profile fast
+ !
+ peer 10.99.0.1 multihop local-address 10.99.0.2
+  profile fast
+ !
+!
+`
+
+// TestFRR is TestBIRD with FRR's bfdd.
+func TestFRR(t *testing.T) {
+	p := newPair(t)
+	frr := p.frr(t, fmt.Sprintf(frrTimers, 100, 100, 3))
+	s := newServer(t)
+	keys := []Key{p.key("10.9.0.2"), p.key("fd09::2"), p.key("fe80::2"), p.key("10.99.0.2")}
+	for _, k := range keys {
+		s.add(fast(k))
+	}
+	for _, k := range keys {
+		s.statusIs(k, "Up", func(st Status) bool { return st.State == Up && st.RemoteState == Up })
+	}
+	for _, who := range []string{"10.9.0.1", "fd09::1", "fe80::1", "10.99.0.1"} {
+		frr.frrSays(who+" ", "up")
+	}
+	k := keys[0]
+
+	t.Log("our timers change")
+	c := fast(k)
+	c.DesiredMinTx, c.RequiredMinRx, c.Multiplier = ms(200), ms(300), 4
+	s.add(c)
+	s.statusIs(k, "timers", func(st Status) bool { return st.TxInterval == ms(200) && st.DetectTime == ms(900) })
+	c.DesiredMinTx, c.RequiredMinRx = ms(50), ms(50)
+	s.add(c)
+	s.statusIs(k, "timers", func(st Status) bool { return st.TxInterval == ms(100) && st.DetectTime == ms(300) })
+
+	t.Log("FRR's timers change")
+	frr.vtysh("configure", "bfd", "profile fast", "receive-interval 50", "transmit-interval 50", "detect-multiplier 5")
+	s.statusIs(k, "timers", func(st Status) bool { return st.TxInterval == ms(50) && st.DetectTime == ms(250) })
+
+	t.Log("AdminDown here")
+	c.AdminDown = true
+	s.add(c)
+	frr.frrSays("10.9.0.1 ", "down")
+	c.AdminDown = false
+	s.add(c)
+	frr.frrSays("10.9.0.1 ", "up")
+
+	t.Log("AdminDown there")
+	s.statusIs(k, "Up", func(st Status) bool { return st.State == Up })
+	frr.vtysh("configure", "bfd", "profile fast", "shutdown")
+	s.statusIs(k, "remote AdminDown", func(st Status) bool { return st.State == Down && st.Reason == ReasonRemoteAdminDown })
+	frr.vtysh("configure", "bfd", "profile fast", "no shutdown")
+	s.statusIs(k, "Up", func(st Status) bool { return st.State == Up })
+
+	t.Log("FRR dies and comes back")
+	frr.kill()
+	s.statusIs(k, "expired", func(st Status) bool { return st.State == Down && st.Reason == ReasonExpired })
+	for _, name := range []string{"zebra.vty", "bfdd.vty"} {
+		frr.remove(name)
+	}
+	frr.frrRun()
+	s.statusIs(k, "Up", func(st Status) bool { return st.State == Up })
+	if !strings.Contains(frr.vtysh("show bfd peer 10.9.0.1 local-address 10.9.0.2 interface v0"), "up") {
+		t.Error("FRR does not see the session up")
+	}
+	s.quietFor(time.Second)
+}
