@@ -196,7 +196,9 @@ func TestFRR(t *testing.T) {
 		frr.remove(name)
 	}
 	frr.frrRun()
-	s.statusIs(k, "Up", func(st Status) bool { return st.State == Up })
+	for _, k := range keys {
+		s.statusIs(k, "Up", func(st Status) bool { return st.State == Up })
+	}
 	if !strings.Contains(frr.vtysh("show bfd peer 10.9.0.1 local-address 10.9.0.2 interface v0"), "up") {
 		t.Error("FRR does not see the session up")
 	}
