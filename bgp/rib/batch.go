@@ -38,7 +38,7 @@ type item struct {
 // attributes, little enough to hold the table's mutex for milliseconds.
 const batchOctets = 256 << 10
 
-func (b *batch) full() bool { return b.octets >= batchOctets }
+func (b *batch) full(t *Table) bool { return b.octets >= t.limits.batch }
 
 func (b *batch) reset(t *Table) {
 	for i := range b.buckets {

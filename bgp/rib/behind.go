@@ -143,7 +143,7 @@ func (o *Out) catchUp(buf []byte) (n int, done bool) {
 func (o *Out) prepare() {
 	t := o.t
 	b := &t.batch
-	for !o.todo.empty() && !b.full() {
+	for !o.todo.empty() && !b.full(t) {
 		id := o.todo.pop()
 		b.popped = append(b.popped, id)
 		o.restate(id)
@@ -217,7 +217,7 @@ func (o *Out) dumpSome() (ended bool) {
 	t, g := o.t, o.g
 	b := &t.batch
 	fam := familyIndex(o.dump.current())
-	for !b.full() {
+	for !b.full(t) {
 		id := g.nextHead(fam, o.dump.next)
 		if id == 0 {
 			return true

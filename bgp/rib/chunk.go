@@ -44,7 +44,7 @@ func (g *group) publish(c *chunk) {
 	}
 	g.chunks = append(g.chunks, c)
 	g.backlog += len(c.data)
-	for g.backlog > maxBacklog && len(g.chunks) > 1 {
+	for g.backlog > g.t.limits.backlog && len(g.chunks) > 1 {
 		g.leaveBehind(g.base)
 	}
 }

@@ -133,6 +133,7 @@ func (t *Table) insert(d *dest, id uint32) {
 		t.rank(d)
 		return
 	}
+	p.rank = 0
 	at := &d.first
 	for *at != 0 {
 		q := t.paths.at(*at)

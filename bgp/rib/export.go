@@ -18,7 +18,7 @@ import (
 func (g *group) exported(id destID, p *path) attrID {
 	t := g.t
 	in := t.peers[p.peer]
-	if in == g.sole || !g.may(in, t.attrs.sum(p.attr)) {
+	if !g.may(in, t.attrs.sum(p.attr)) {
 		return 0
 	}
 	attr := g.baseAttrs(in, p.attr)

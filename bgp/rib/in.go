@@ -162,17 +162,17 @@ func (in *In) accept(prefix netip.Prefix, pathID uint32, attr attrID) {
 	id, p := t.newPath(in, d)
 	p.attr, p.id, p.out = attr, pathID, out
 	e.outMax = max(e.outMax, out)
-	multi := e.multi
+	was := e.shape()
 	t.insert(e, id)
-	t.changed(in, d, levelOf(t.place(e, id), e.multi, multi))
+	t.changed(in, d, levelOf(t.place(e, id), was, e.shape()))
 }
 
 // replace gives a path new attributes (taking over the reference), clears its stale mark
 // and puts it where it belongs now.
 func (t *Table) replace(in *In, d destID, e *dest, id uint32, attr attrID) {
 	p := t.paths.at(id)
-	multi, was := e.multi, t.place(e, id)
-	same := p.attr == attr
+	was, place := e.shape(), t.place(e, id)
+	same := p.attr == attr && !e.ranked
 	t.unlink(e, id)
 	t.attrs.release(p.attr)
 	p.attr = attr
@@ -182,10 +182,10 @@ func (t *Table) replace(in *In, d destID, e *dest, id uint32, attr attrID) {
 	}
 	t.insert(e, id)
 	now := t.place(e, id)
-	if same && now == was && e.multi == multi {
+	if same && now == place && e.shape() == was {
 		return // nothing that anybody sees
 	}
-	t.changed(in, d, levelOf(min(was, now), e.multi, multi))
+	t.changed(in, d, levelOf(min(place, now), was, e.shape()))
 }
 
 // withdraw removes a path if it is there.
@@ -207,10 +207,10 @@ func (in *In) remove(id uint32) {
 	t := in.t
 	d := t.paths.at(id).dest
 	e := t.at(d)
-	multi, was := e.multi, t.place(e, id)
+	was, place := e.shape(), t.place(e, id)
 	t.unlink(e, id)
 	t.freePath(id)
-	t.changed(in, d, levelOf(was, e.multi, multi))
+	t.changed(in, d, levelOf(place, was, e.shape()))
 	t.settle(d, e)
 }
 
@@ -222,13 +222,22 @@ func (t *Table) changed(in *In, d destID, l level) {
 	t.touch(d, l)
 }
 
-// levelOf says how deep a change goes: place is the best place in the list that the
-// path had or has, now and before are the sizes of the multipath set.
-func levelOf(place int, now, before uint8) level {
+// shape is what a change of one path may do to the rest of a destination: the size of its
+// multipath set, and whether MEDs rank its paths.
+type shape struct {
+	multi  uint8
+	ranked bool
+}
+
+func (d *dest) shape() shape { return shape{d.multi, d.ranked} }
+
+// levelOf says how deep a change goes: place is the best place in the list that the path
+// had or has. With MEDs, a path may change the order of others without being among them.
+func levelOf(place int, was, now shape) level {
 	switch {
-	case place == 0:
+	case place == 0 || was.ranked || now.ranked:
 		return levelBest
-	case now != before || place < int(now):
+	case was != now || place < int(now.multi):
 		return levelMulti
 	}
 	return levelAny

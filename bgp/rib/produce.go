@@ -13,7 +13,7 @@ func (g *group) produce() {
 	t := g.t
 	b := &t.batch
 	following := g.following()
-	for !g.empty() && !b.full() {
+	for !g.empty() && !b.full(t) {
 		id := g.pop()
 		b.popped = append(b.popped, id)
 		g.compare(id, following)
@@ -127,23 +127,32 @@ func (g *group) say(id destID, out uint16, k bucketKey, following bool) {
 	}
 }
 
-// views lists what should be advertised for a destination.
+// views lists what should be advertised for a destination. The paths of a sole member take
+// a place among the best N, like anybody's, but are not listed.
 func (g *group) views(id destID, list []view) []view {
 	t := g.t
 	addPath := g.key.addPath.Has(familyOf(id))
+	n := 0
 	for at := t.at(id).first; at != 0; {
 		p := t.paths.at(at)
 		if t.deferred && p.peer != localPeer {
 			break
 		}
-		if attr := g.exported(id, p); attr != 0 {
-			v := view{attr, 0, p.peer}
+		if own := g.sole != nil && g.sole.no == p.peer; !own || g.key.limit > 0 {
+			v := view{g.exported(id, p), 0, p.peer}
 			if addPath {
 				v.out = p.out
 			}
-			list = append(list, v)
+			if v.attr != 0 {
+				n++
+			}
+			if own && v.attr != 0 {
+				t.attrs.release(v.attr)
+			} else if v.attr != 0 {
+				list = append(list, v)
+			}
 		}
-		if !addPath || g.key.limit > 0 && len(list) == g.key.limit {
+		if !addPath || g.key.limit > 0 && n == g.key.limit {
 			break
 		}
 		at = p.next

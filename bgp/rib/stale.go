@@ -120,13 +120,13 @@ func (in *In) reflag(id uint32, set, clear pathFlags) {
 	p := t.paths.at(id)
 	d := p.dest
 	e := t.at(d)
-	multi, was := e.multi, t.place(e, id)
+	was, place := e.shape(), t.place(e, id)
 	t.unlink(e, id)
 	p.flags = p.flags&^clear | set
 	t.insert(e, id)
 	now := t.place(e, id)
-	if now == was && e.multi == multi {
+	if now == place && e.shape() == was && !was.ranked {
 		return
 	}
-	t.changed(in, d, levelOf(min(was, now), e.multi, multi))
+	t.changed(in, d, levelOf(min(place, now), was, e.shape()))
 }

@@ -57,10 +57,17 @@ type Table struct {
 	groups   []*group
 	watchers []*Watcher
 	lastWho  uint32 // identity of the newest group
+	limits   limits
 	scratch  []uint32
 	octets   []byte // scratch for attribute sets
 	route    Route  // scratch for policies
 	batch    batch
+}
+
+// limits are constants that tests make smaller.
+type limits struct {
+	batch   int // batchOctets
+	backlog int // maxBacklog
 }
 
 // localPeer is the number of the peer that local paths come from.
@@ -89,6 +96,7 @@ func New(c Config) (*Table, error) {
 	t := &Table{as: c.AS, routerID: id32(c.RouterID), clusterID: id32(c.ClusterID),
 		multipath: c.Multipath, deferred: c.Deferred, held: c.HoldEndOfRIB}
 	t.attrs.seed = maphash.MakeSeed()
+	t.limits = limits{batch: batchOctets, backlog: maxBacklog}
 	t.attrs.own = own{t.as, t.routerID, t.clusterID}
 	t.k0, t.k1 = maphash.Bytes(t.attrs.seed, []byte{0}), maphash.Bytes(t.attrs.seed, []byte{1})|1
 	t.peers = []*In{{t: t, routerID: t.routerID}}
