@@ -1,0 +1,331 @@
+package wire_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/hyperfib/hyperfib/bgp/wire"
+	"github.com/hyperfib/hyperfib/internal/nstest"
+)
+
+var update = flag.Bool("update", false, "rewrite testdata")
+
+// peer is a BGP implementation and how to run it in the foreground.
+type peer struct {
+	name    string
+	bin     string
+	dirs    []string
+	args    []string // CONF and DIR are replaced
+	conf    string
+	env     []string
+	addr    string     // that it listens on
+	dials   bool       // it only connects, and does not listen
+	prepare [][]string // commands to run in the namespace once it is up
+}
+
+var peers = []peer{
+	{name: "bird2", bin: "bird", args: []string{"-f", "-c", "CONF", "-s", "DIR/ctl"}, conf: "bird2.conf"},
+	{name: "bird16", bin: "bird1.6", dirs: bird16, args: []string{"-f", "-c", "CONF", "-s", "DIR/ctl"}, conf: "bird16.conf"},
+	{name: "bird16-ipv6", bin: "bird1.6-6", dirs: bird16, args: []string{"-f", "-c", "CONF", "-s", "DIR/ctl"}, conf: "bird16-ipv6.conf", addr: "2001:db8:9::2"},
+	{name: "frr", bin: "bgpd", dirs: []string{"/usr/lib/frr"}, args: []string{"-n", "-Z", "-f", "CONF", "-i", "DIR/pid", "-z", "DIR/z", "--vty_socket", "DIR", "-S", "-u", "root", "-g", "root", "-l", "10.9.0.2"}, conf: "frr.conf"},
+	{name: "gobgp", bin: "gobgpd", args: []string{"-f", "CONF", "--pprof-disable", "--api-hosts", "127.0.0.1:50051"}, conf: "gobgp.toml", prepare: [][]string{
+		{"gobgp", "global", "rib", "add", "203.0.113.0/24", "community", "65000:90,65000:20", "med", "50"},
+		{"gobgp", "global", "rib", "add", "198.51.100.0/25", "large-community", "65000:1:2", "rt", "65000:5", "aspath", "64512,4200000001"},
+		{"gobgp", "global", "rib", "add", "10.2.3.4/32", "aggregator", "64999:10.0.0.9", "origin", "incomplete"},
+		{"gobgp", "global", "rib", "add", "-a", "ipv6", "2001:db8:1::/48", "nexthop", "2001:db8:9::2", "community", "65000:90"},
+		{"gobgp", "global", "rib", "add", "-a", "ipv6", "::/0", "nexthop", "2001:db8:9::2"},
+	}},
+	{name: "openbgpd", bin: "/usr/sbin/bgpd", args: []string{"-d", "-f", "CONF"}, conf: "openbgpd.conf"},
+	{name: "exabgp", bin: "exabgp", args: []string{"CONF"}, conf: "exabgp.conf", dials: true,
+		env: []string{"exabgp.tcp.bind=", "exabgp.daemon.user=root", "exabgp.log.all=false", "exabgp.api.cli=false"}},
+}
+
+// bird16 is where BIRD 1.6 may lie: it cannot be installed beside BIRD 2.
+var bird16 = []string{"/usr/local/sbin", os.Getenv("BIRD16_DIR")}
+
+// TestCapture talks to every BGP implementation there is, and parses all they say.
+// With -update it keeps the messages as seeds of the fuzz targets.
+func TestCapture(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs real peers")
+	}
+	for _, p := range peers {
+		t.Run(p.name, func(t *testing.T) { capture(t, p) })
+	}
+}
+
+func capture(t *testing.T, p peer) {
+	bin := p.bin
+	if !strings.HasPrefix(bin, "/") || exec.Command("test", "-x", bin).Run() != nil {
+		bin = find(t, p)
+	}
+	us, them := nstest.New(t, "us"), nstest.New(t, p.name)
+	nstest.Veth(us, "e0", "10.9.0.1/24 2001:db8:9::1/64", them, "e0", "10.9.0.2/24 2001:db8:9::2/64")
+	dir := t.TempDir()
+	conf := filepath.Join(dir, p.conf)
+	text, err := os.ReadFile("testdata/peers/" + p.conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(conf, text, 0o600); err != nil { // OpenBGPD insists on 0600
+		t.Fatal(err)
+	}
+	var ln net.Listener
+	if p.dials {
+		us.Do(func() (err error) { ln, err = net.Listen("tcp", "10.9.0.1:179"); return err })
+		defer ln.Close()
+	}
+	args := []string{"netns", "exec", them.Name, bin}
+	for _, a := range p.args {
+		args = append(args, strings.NewReplacer("CONF", conf, "DIR", dir).Replace(a))
+	}
+	var log bytes.Buffer
+	cmd := exec.Command("ip", args...) // ip netns exec becomes the program
+	cmd.Stdout, cmd.Stderr = &log, &log
+	cmd.Env = append(os.Environ(), p.env...)
+	if p.name == "openbgpd" { // its home, which Debian leaves to systemd to make
+		if err := os.MkdirAll("/run/openbgpd", 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() { _ = cmd.Wait(); close(done) }()
+	defer func() { _ = cmd.Process.Kill(); <-done }()
+	conn := dial(t, us, p, ln)
+	if conn == nil {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		t.Fatalf("no connection to %s\n%s", p.name, log.String())
+	}
+	defer conn.Close()
+	s := &script{t: t, conn: conn, name: p.name}
+	s.run(us, them, p, cmd.Process)
+	if s.updates < 2 || len(s.opens) != 1 {
+		t.Errorf("%d OPEN, %d UPDATE\n%s", len(s.opens), s.updates, log.String())
+	}
+	if *update {
+		s.save(t)
+	}
+}
+
+func find(t *testing.T, p peer) string {
+	if p.dirs != nil && p.name != "frr" && os.Getenv("BIRD16_DIR") == "" { // not packaged with BIRD 2
+		if _, err := exec.LookPath(p.bin); err != nil {
+			t.Skipf("%s: set BIRD16_DIR to a directory with BIRD 1.6 as bird1.6 and bird1.6-6", p.bin)
+		}
+	}
+	if p.name == "frr" { // OpenBGPD's program has the same name
+		return nstest.Need(t, "/usr/lib/frr/bgpd")
+	}
+	return nstest.Need(t, p.bin, p.dirs...)
+}
+
+// dial connects to the peer, or waits until it does.
+func dial(t *testing.T, us *nstest.NS, p peer, ln net.Listener) (conn net.Conn) {
+	if ln != nil {
+		_ = ln.(*net.TCPListener).SetDeadline(time.Now().Add(15 * time.Second))
+		conn, _ = ln.Accept()
+		return conn
+	}
+	addr := p.addr
+	if addr == "" {
+		addr = "10.9.0.2"
+	}
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		us.Do(func() error {
+			d := net.Dialer{Timeout: time.Second}
+			conn, _ = d.DialContext(context.Background(), "tcp", net.JoinHostPort(addr, "179"))
+			return nil
+		})
+		if conn != nil {
+			// Some accept before they are configured and hang up again.
+			_ = conn.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
+			var b [1]byte
+			if _, err := conn.Read(b[:]); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+				if err == nil {
+					return &pushback{Conn: conn, b: b[:]}
+				}
+				return conn
+			}
+			conn.Close()
+			conn = nil
+		}
+	}
+	return nil
+}
+
+// pushback is a connection of which one octet was read already.
+type pushback struct {
+	net.Conn
+	b []byte
+}
+
+func (p *pushback) Read(b []byte) (int, error) {
+	if len(p.b) > 0 {
+		n := copy(b, p.b)
+		p.b = p.b[n:]
+		return n, nil
+	}
+	return p.Conn.Read(b)
+}
+
+// script is our side of the conversation.
+type script struct {
+	t       *testing.T
+	name    string
+	conn    net.Conn
+	opt     wire.Options
+	opens   []wire.Open
+	updates int
+	out     strings.Builder
+	seen    map[string]bool
+}
+
+func (s *script) run(us, them *nstest.NS, p peer, proc *os.Process) {
+	o := wire.Open{AS: 65000, HoldTime: 90 * time.Second, ID: netip.MustParseAddr("10.9.0.1"), Capabilities: wire.Capabilities{
+		Families: []wire.Family{wire.IPv4Unicast, wire.IPv6Unicast}, RouteRefresh: true, EnhancedRefresh: true, AS4: true, ExtendedMessage: true,
+		AddPath:         []wire.AddPath{{Family: wire.IPv4Unicast, Receive: true, Send: true}, {Family: wire.IPv6Unicast, Receive: true, Send: true}},
+		ExtendedNextHop: []wire.ExtendedNextHop{{Family: wire.IPv4Unicast, NextHopAFI: 2}},
+		GracefulRestart: &wire.GracefulRestart{Notification: true, Time: 120 * time.Second, Families: []wire.RestartFamily{{Family: wire.IPv4Unicast}, {Family: wire.IPv6Unicast}}},
+		LongLived:       []wire.LongLived{{Family: wire.IPv4Unicast, StaleTime: time.Hour}},
+	}}
+	if p.addr != "" {
+		o.Capabilities.Families = o.Capabilities.Families[1:]
+	}
+	s.write(o.Append(nil))
+	s.read(5*time.Second, func() bool { return len(s.opens) > 0 })
+	if len(s.opens) == 0 {
+		return
+	}
+	s.negotiate(o, s.opens[0])
+	s.write(wire.AppendKeepalive(nil))
+	for _, c := range p.prepare {
+		nstest.Wait(s.t, 5*time.Second, strings.Join(c, " "), func() bool { return them.Command(c[0], c[1:]...).Run() == nil })
+	}
+	s.read(1500*time.Millisecond, nil)
+	for _, f := range o.Capabilities.Families {
+		s.write(wire.RouteRefresh{Family: f}.Append(nil))
+	}
+	s.read(time.Second, nil)
+	_ = proc.Signal(syscall.SIGTERM)
+	s.read(2*time.Second, nil)
+}
+
+// negotiate derives what the peer's messages look like.
+func (s *script) negotiate(us, them wire.Open) {
+	s.opt = wire.Options{AS4: them.Capabilities.AS4, IBGP: true, ExtendedNextHop: len(them.Capabilities.ExtendedNextHop) > 0}
+	for _, a := range them.Capabilities.AddPath {
+		if a.Send {
+			s.opt.AddPath = s.opt.AddPath.With(a.Family)
+		}
+	}
+}
+
+func (s *script) write(b []byte) {
+	if _, err := s.conn.Write(b); err != nil {
+		s.t.Logf("write: %v", err)
+	}
+}
+
+// read reads messages until enough says so, or for limit.
+func (s *script) read(limit time.Duration, enough func() bool) {
+	_ = s.conn.SetReadDeadline(time.Now().Add(limit))
+	for enough == nil || !enough() {
+		b := make([]byte, wire.HeaderLen, wire.MaxExtendedLen)
+		if _, err := io.ReadFull(s.conn, b); err != nil {
+			return
+		}
+		h, err := wire.ParseHeader(b, wire.MaxExtendedLen)
+		if err != nil {
+			s.t.Error(err)
+			return
+		}
+		b = b[:h.Len]
+		if _, err := io.ReadFull(s.conn, b[wire.HeaderLen:]); err != nil {
+			return
+		}
+		s.message(h, b)
+	}
+}
+
+// message parses one message and writes it down.
+func (s *script) message(h wire.Header, b []byte) {
+	var text string
+	var err error
+	switch body := b[wire.HeaderLen:]; h.Type {
+	case wire.TypeOpen:
+		var o wire.Open
+		o, err = wire.ParseOpen(body)
+		s.opens = append(s.opens, o)
+		text = fmt.Sprintf("AS %d hold %v id %v", o.AS, o.HoldTime, o.ID)
+	case wire.TypeUpdate:
+		var u wire.Update
+		err = u.Parse(body, s.opt)
+		s.updates++
+		text = describe(&u)
+	case wire.TypeNotification:
+		var n wire.Notification
+		n, err = wire.ParseNotification(body)
+		text = n.String()
+	case wire.TypeRouteRefresh:
+		var r wire.RouteRefresh
+		r, err = wire.ParseRouteRefresh(body)
+		text = fmt.Sprintf("%v subtype %d", r.Family, r.Subtype)
+	}
+	if err != nil {
+		s.t.Errorf("%v % x: %v", h.Type, b, err)
+	}
+	if line := hex.EncodeToString(b); !s.seen[line] {
+		if s.seen == nil {
+			s.seen = map[string]bool{}
+		}
+		s.seen[line] = true
+		fmt.Fprintf(&s.out, "# %v %s\n%s\n", h.Type, text, line)
+	}
+}
+
+// describe returns the routes of u in words.
+func describe(u *wire.Update) string {
+	var b strings.Builder
+	if f, ok := u.EndOfRIB(); ok {
+		return fmt.Sprintf("End-of-RIB %v", f)
+	}
+	for _, f := range []wire.Family{wire.IPv4Unicast, wire.IPv6Unicast} {
+		for n := range u.Reach(f) {
+			fmt.Fprintf(&b, "+%v ", n)
+		}
+		for n := range u.Unreach(f) {
+			fmt.Fprintf(&b, "-%v ", n)
+		}
+	}
+	for a := range u.Attrs() {
+		fmt.Fprintf(&b, "%v ", a.Type)
+	}
+	return strings.TrimSpace(b.String())
+}
+
+func (s *script) save(t *testing.T) {
+	head := fmt.Sprintf("# What %s sends, recorded by TestCapture with testdata/peers.\n# options as4=%v addpath=%d extnh=%v\n", s.name, s.opt.AS4, s.opt.AddPath, s.opt.ExtendedNextHop)
+	if err := os.MkdirAll("testdata/captures", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile("testdata/captures/"+s.name+".txt", []byte(head+s.out.String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
