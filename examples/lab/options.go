@@ -36,7 +36,7 @@ func parse(args []string) (*options, int) {
 	list := fs.Bool("list", false, "list the acts")
 	rr := fs.String("rr", "self", "who reflects: self or bird, or one a fabric: bird,self")
 	hv := fs.String("hv", "self", "who is on the hypervisors: self or bird, or only on some: bird@2, bird@1,bird@3")
-	edge := fs.String("edge", "", "who is the edge router: self or bird (default: bird if nobody else is self)")
+	edge := fs.String("edge", "", "who is the edge router: self or bird (default: self, or bird if everybody else is)")
 	bfd := fs.String("bfd", "100ms,5", "BFD interval and multiplier")
 	fs.StringVar(&o.json, "json", "", "write the verdicts to this `file`")
 	fs.StringVar(&o.logs, "logs", "", "copy logs and configurations to this `directory` at the end")
@@ -54,7 +54,12 @@ func parse(args []string) (*options, int) {
 		return nil, 0
 	}
 	err := errors.Join(o.reflectors(*rr), o.hypervisors(*hv), o.timing(*bfd), o.choose(*only))
-	o.world.Edge = world.Kind(*edge)
+	if *edge != "" {
+		k, bad := kind(*edge)
+		o.world.Edge, err = k, errors.Join(err, bad)
+	} else if o.allBird() {
+		o.world.Edge = world.Bird
+	}
 	if fs.NArg() > 0 {
 		err = errors.Join(err, fmt.Errorf("what is %q?", fs.Arg(0)))
 	}
@@ -103,6 +108,21 @@ func (o *options) hypervisors(s string) error {
 		}
 	}
 	return nil
+}
+
+// allBird says whether every other part is played by BIRD.
+func (o *options) allBird() bool {
+	for _, k := range o.world.RR {
+		if k != world.Bird {
+			return false
+		}
+	}
+	for n := 1; n <= plan.HVs; n++ {
+		if o.world.HV[n] != world.Bird {
+			return false
+		}
+	}
+	return true
 }
 
 func kind(s string) (world.Kind, error) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -9,7 +10,9 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/hyperfib/hyperfib/examples/hvrouter/cli"
 	"github.com/hyperfib/hyperfib/examples/lab/act"
+	"github.com/hyperfib/hyperfib/examples/lab/edge"
 	"github.com/hyperfib/hyperfib/examples/lab/plan"
 	"github.com/hyperfib/hyperfib/examples/lab/report"
 	"github.com/hyperfib/hyperfib/examples/lab/sandbox"
@@ -17,7 +20,10 @@ import (
 )
 
 // parts are what this program can be when it is started again inside a node.
-var parts = map[string]func([]string) int{}
+var parts = map[string]func([]string) int{
+	world.PartRouter: cli.Main,
+	world.PartEdge:   edge.Main,
+}
 
 // play builds the world, plays the acts, and writes the report.
 func play(o *options) error {
@@ -37,19 +43,24 @@ func play(o *options) error {
 		return err
 	}
 	fmt.Printf("built %d namespaces in %.2f s\n", len(w.Nodes), time.Since(start).Seconds())
-	stage := &act.Stage{Ctx: ctx, World: w, Report: &o.report, Out: os.Stdout, Started: time.Now()}
+	stage := &act.Stage{Ctx: ctx, World: w, Report: &o.report, Started: time.Now()}
+	screen := report.NewScreen(os.Stdout, stage.Table)
+	stage.Out = screen
 	for _, d := range w.Daemons {
 		if err := d.Start(); err != nil {
 			return err
 		}
 	}
 	for _, a := range o.acts {
-		if ctx.Err() != nil {
-			return fmt.Errorf("interrupted")
+		if ctx.Err() == nil {
+			stage.Play(a)
 		}
-		stage.Play(a)
 	}
-	stage.Table()
+	screen.Close()
+	fmt.Print(stage.Table())
+	if ctx.Err() != nil {
+		return errors.New("interrupted")
+	}
 	o.report.Seconds = report.Number(time.Since(start).Seconds())
 	if o.json != "" {
 		if err := o.report.Write(o.json); err != nil {

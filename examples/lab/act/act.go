@@ -36,6 +36,7 @@ type Stage struct {
 	Started time.Time // when the first daemon was started
 
 	act      string
+	sick     bool     // something is wrong that makes disturbing acts pointless
 	involved []string // daemons whose logs matter if the act fails
 }
 
@@ -65,6 +66,10 @@ func All() []Act {
 func (s *Stage) Play(a Act) {
 	fmt.Fprintf(s.Out, "\n%s: %s\n", a.Name, a.Title)
 	s.act, s.involved = a.Name, nil
+	if a.Disturbs && s.sick {
+		s.add(report.Result{Name: a.Title, Verdict: report.Fail, Detail: "not played: the lab is not well"})
+		return
+	}
 	start := time.Now()
 	if err := a.Run(s); err != nil {
 		s.add(report.Result{Name: a.Title, Verdict: report.Fail, Detail: err.Error()})
@@ -166,6 +171,7 @@ func (s *Stage) healthy(name string) {
 		count, text = s.differences()
 		return count == 0
 	})
+	s.sick = count > 0
 	s.involved = []string{"hv1", "hv2", "hv3", "internet"}
 	s.value(name+": differences", float64(count), 0, "", fmt.Sprintf("healed in %.2f s", time.Since(start).Seconds()), text)
 }

@@ -8,19 +8,18 @@ import (
 	"github.com/hyperfib/hyperfib/examples/lab/plan"
 )
 
-// Table prints every router with its sessions and routes.
-func (s *Stage) Table() { fmt.Fprint(s.Out, "\n"+s.table()) }
-
-func (s *Stage) table() string {
+// Table is a table of every router with its sessions and routes.
+func (s *Stage) Table() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "  %-10s %-6s %-9s %-7s %s\n", "node", "plays", "sessions", "BFD", "routes (v4 90, 20, 100; v6 90)")
+	b.WriteString("\n")
+	fmt.Fprintf(&b, "  %-11s %-6s %-9s %-7s %s\n", "node", "plays", "sessions", "BFD", "routes (v4 90, 20, 100; v6 90)")
 	for _, d := range s.World.Daemons {
 		if d.Sessions == 0 {
 			state := "running"
 			if !d.Running() {
 				state = "dead"
 			}
-			fmt.Fprintf(&b, "  %-10s %-6s %s\n", d.Name, d.Kind, state)
+			fmt.Fprintf(&b, "  %-11s %-6s %s\n", d.Name, d.Kind, state)
 			continue
 		}
 		up, bfd := 0, 0
@@ -33,7 +32,7 @@ func (s *Stage) table() string {
 				bfd++
 			}
 		}
-		fmt.Fprintf(&b, "  %-10s %-6s %d of %-4d %d of %-2d %s\n", d.Name, d.Kind, up, d.Sessions, bfd, d.Sessions, s.routeCounts(d.Node.Name))
+		fmt.Fprintf(&b, "  %-11s %-6s %d of %-4d %d of %-2d %s\n", d.Name, d.Kind, up, d.Sessions, bfd, d.Sessions, s.routeCounts(d.Node.Name))
 	}
 	return b.String()
 }

@@ -1,0 +1,20 @@
+package conf
+
+import (
+	"fmt"
+
+	"github.com/hyperfib/hyperfib/examples/lab/plan"
+)
+
+// EdgeArgs are the arguments of our own edge router; its sessions can be asked
+// for at the socket.
+func EdgeArgs(socket string, t Timing) []string {
+	args := []string{"-as", fmt.Sprint(plan.AS), "-router-id", plan.EdgeRouterID().String(), "-table", fmt.Sprint(plan.TablePublic),
+		"-interval", t.BFD.String(), "-multiplier", fmt.Sprint(t.Multiplier), "-status", socket}
+	for _, f := range plan.Fabrics {
+		for _, family := range families {
+			args = append(args, fmt.Sprintf("%s,%s,%s", f.Public(), edgePublic(f, family), reflectorPublic(f, family)))
+		}
+	}
+	return args
+}

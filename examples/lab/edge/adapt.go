@@ -1,0 +1,174 @@
+package edge
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+
+	"github.com/hyperfib/hyperfib/bfd"
+	"github.com/hyperfib/hyperfib/bgp"
+	"github.com/hyperfib/hyperfib/bgp/rib"
+	"github.com/hyperfib/hyperfib/fib"
+)
+
+// readLinks waits until the FIB knows the interfaces, and follows their carrier
+// from then on.
+func (r *router) readLinks(ctx context.Context) error {
+	w := r.fib.Watch(fib.WatchOptions{})
+	for r.links == nil {
+		events, err := w.Next(ctx)
+		if err != nil {
+			return err
+		}
+		for _, e := range events {
+			if e.Kind == fib.EventSynced {
+				r.links = map[string]int{}
+			}
+		}
+	}
+	for _, l := range r.fib.Links() {
+		r.links[l.Name] = l.Index
+	}
+	go r.carrier(ctx, w)
+	return nil
+}
+
+func (r *router) carrier(ctx context.Context, w *fib.Watcher) {
+	for {
+		events, err := w.Next(ctx)
+		if err != nil {
+			return
+		}
+		for _, e := range events {
+			switch {
+			case e.Kind == fib.EventLink && !e.Link.Up():
+				r.speaker.LinkDown(e.Link.Name)
+			case e.Kind == fib.EventError:
+				r.log.Error("kernel", "err", e.Err)
+			}
+		}
+	}
+}
+
+// install brings every change of the best paths to the kernel.
+func (r *router) install(ctx context.Context) error {
+	wake := make(chan struct{}, 1)
+	w := r.speaker.Table().Watch(rib.WatchConfig{Notify: func() {
+		select {
+		case wake <- struct{}{}:
+		default:
+		}
+	}})
+	defer w.Close()
+	changes := make([]rib.Change, 64)
+	for {
+		n, converged := w.Next(changes)
+		for _, c := range changes[:n] {
+			r.route(c)
+		}
+		if converged {
+			r.fib.Sweep()
+		}
+		if n > 0 {
+			continue
+		}
+		select {
+		case <-wake:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// metric of the routes; nothing else is in the table.
+const metric = 32
+
+func (r *router) route(c rib.Change) {
+	route := fib.Route{RouteKey: fib.RouteKey{Table: r.table, Prefix: c.Prefix, Metric: metric}}
+	for _, p := range c.Paths {
+		if !p.Local {
+			route.NextHops = append(route.NextHops, fib.NextHop{Gateway: p.NextHop.Addr, Link: r.links[r.device(p.Peer)]})
+		}
+	}
+	if len(route.NextHops) == 0 {
+		r.fib.DeleteRoute(route.RouteKey)
+		return
+	}
+	if err := r.fib.SetRoute(route); err != nil {
+		r.log.Error("route refused", "prefix", c.Prefix, "err", err)
+	}
+}
+
+func (r *router) device(peer netip.Addr) string {
+	for _, s := range r.sessions {
+		if s.peer == peer {
+			return s.device
+		}
+	}
+	return ""
+}
+
+// paths tells the speaker which paths BFD holds for dead.
+func (r *router) paths(ctx context.Context) error {
+	w := r.bfd.Watch()
+	defer w.Close()
+	for {
+		e, err := w.Next(ctx)
+		if err != nil {
+			return err
+		}
+		key := bgp.PeerKey{Addr: e.Peer, Local: e.Local}
+		switch {
+		case e.State == bfd.Up:
+			err = r.speaker.PathUp(key)
+		case e.Reason == bfd.ReasonExpired || e.Reason == bfd.ReasonNeighborDown:
+			err = r.speaker.PathDown(key, bgp.BFDDown)
+		}
+		if err != nil && !errors.Is(err, bgp.ErrNoPeer) {
+			r.log.Warn("BFD", "peer", e.Peer, "err", err)
+		}
+		r.log.Info("BFD", "peer", e.Peer, "state", e.State.String(), "reason", e.Reason.String())
+	}
+}
+
+// Peer is what [Main] tells about a session over its status socket.
+type Peer struct {
+	Name  string `json:"name"`
+	State string `json:"state"`
+	BFD   string `json:"bfd"`
+}
+
+// tell answers every connection with the list of sessions.
+func (r *router) tell(ctx context.Context, path string) error {
+	_ = os.Remove(path)
+	l, err := new(net.ListenConfig).Listen(ctx, "unix", path)
+	if err != nil {
+		return err
+	}
+	defer context.AfterFunc(ctx, func() { l.Close() })()
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return ctx.Err()
+		}
+		_ = json.NewEncoder(c).Encode(r.peers())
+		c.Close()
+	}
+}
+
+func (r *router) peers() []Peer {
+	states := map[netip.Addr]string{}
+	if all, err := r.bfd.Sessions(); err == nil {
+		for _, s := range all {
+			states[s.Peer] = s.State.String()
+		}
+	}
+	var out []Peer
+	for _, p := range r.speaker.Peers() {
+		out = append(out, Peer{Name: p.Key.Addr.String(), State: p.State.String(), BFD: states[p.Key.Addr]})
+	}
+	return out
+}

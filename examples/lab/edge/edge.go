@@ -1,0 +1,158 @@
+// Package edge is the lab's edge router: a small BGP router put together from the
+// packages bgp, bfd and fib, without hvrouter. It announces the default routes,
+// installs what it hears, and drops paths that BFD or a link says are dead.
+package edge
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/hyperfib/hyperfib/bfd"
+	"github.com/hyperfib/hyperfib/bgp"
+	"github.com/hyperfib/hyperfib/bgp/rib"
+	"github.com/hyperfib/hyperfib/bgp/wire"
+	"github.com/hyperfib/hyperfib/fib"
+)
+
+// session is one BGP session and the BFD session beside it.
+type session struct {
+	device      string
+	local, peer netip.Addr
+}
+
+func (s session) family() wire.Family {
+	if s.peer.Is4() {
+		return wire.IPv4Unicast
+	}
+	return wire.IPv6Unicast
+}
+
+func (s session) key() bgp.PeerKey { return bgp.PeerKey{Addr: s.peer, Local: s.local} }
+
+// router is the running program.
+type router struct {
+	log      *slog.Logger
+	table    uint32
+	sessions []session
+	speaker  *bgp.Speaker
+	bfd      bfd.Service
+	fib      *fib.FIB
+	links    map[string]int
+}
+
+// Main runs the edge router until it is told to stop.
+//
+//	edge -as 65000 -router-id 0.0.0.3 -table 90 -bfd 100ms,5 -status SOCKET DEVICE,LOCAL,PEER...
+func Main(args []string) int {
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer cancel()
+	if err := run(ctx, log, args); err != nil {
+		log.Error("edge router ended", "err", err)
+		return 1
+	}
+	return 0
+}
+
+func run(ctx context.Context, log *slog.Logger, args []string) error {
+	fs := flag.NewFlagSet("edge", flag.ContinueOnError)
+	as := fs.Uint("as", 65000, "autonomous system")
+	id := fs.String("router-id", "", "BGP identifier")
+	table := fs.Uint("table", 90, "kernel table")
+	interval := fs.Duration("interval", 100*time.Millisecond, "BFD interval")
+	multiplier := fs.Uint("multiplier", 5, "BFD multiplier")
+	status := fs.String("status", "", "unix socket that tells the sessions as JSON")
+	if err := fs.Parse(args); err != nil {
+		return err
+	}
+	r := &router{log: log, table: uint32(*table)}
+	if err := r.parse(fs.Args()); err != nil {
+		return err
+	}
+	routerID, err := netip.ParseAddr(*id)
+	if err != nil {
+		return err
+	}
+	if err := r.open(uint32(*as), routerID); err != nil {
+		return err
+	}
+	for _, s := range r.sessions {
+		if err := r.add(s, *interval, uint8(*multiplier)); err != nil {
+			return err
+		}
+	}
+	return r.run(ctx, *status)
+}
+
+func (r *router) parse(args []string) error {
+	for _, arg := range args {
+		device, rest, _ := strings.Cut(arg, ",")
+		local, peer, _ := strings.Cut(rest, ",")
+		l, err := netip.ParseAddr(local)
+		p, err2 := netip.ParseAddr(peer)
+		if err := errors.Join(err, err2); err != nil {
+			return fmt.Errorf("%s: %w", arg, err)
+		}
+		r.sessions = append(r.sessions, session{device, l, p})
+	}
+	return nil
+}
+
+func (r *router) open(as uint32, id netip.Addr) (err error) {
+	if r.fib, err = fib.Open(fib.Config{Tables: []uint32{r.table}}); err != nil {
+		return err
+	}
+	if r.bfd, err = bfd.NewServer(bfd.Config{}); err != nil {
+		return err
+	}
+	r.speaker, err = bgp.New(bgp.Config{AS: as, RouterID: id, GracefulRestart: bgp.GracefulRestart{Enabled: true}})
+	if err != nil {
+		return err
+	}
+	for _, p := range []string{"0.0.0.0/0", "::/0"} {
+		if err := r.speaker.Table().Originate(rib.LocalPath{Prefix: netip.MustParsePrefix(p)}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *router) add(s session, interval time.Duration, multiplier uint8) error {
+	families := []wire.Family{s.family()}
+	err := r.speaker.AddPeer(bgp.PeerConfig{Addr: s.peer, LocalAddr: s.local, Interface: s.device, Families: families,
+		AddPathReceive: families, TTLSecurity: true, NextHopSelf: true})
+	return errors.Join(err, r.bfd.Add(bfd.SessionConfig{
+		Key:          bfd.Key{Peer: s.peer, Local: s.local, Interface: s.device},
+		DesiredMinTx: interval, RequiredMinRx: interval, Multiplier: multiplier}))
+}
+
+func (r *router) run(ctx context.Context, status string) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return r.fib.Run(ctx) })
+	if err := r.readLinks(ctx); err != nil {
+		return err
+	}
+	g.Go(func() error { return r.bfd.Run(ctx) })
+	g.Go(func() error { return r.speaker.Run(ctx) })
+	g.Go(func() error { return r.install(ctx) })
+	g.Go(func() error { return r.paths(ctx) })
+	if status != "" {
+		g.Go(func() error { return r.tell(ctx, status) })
+	}
+	err := g.Wait()
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
