@@ -1,6 +1,7 @@
 package bgp
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -69,3 +70,13 @@ var (
 	errMaxPrefixes  = errors.New("maximum number of prefixes exceeded")
 	errReconfigured = errors.New("configuration changed")
 )
+
+// MarshalJSON gives programs the parts and people the text.
+func (e *PeerError) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Time           time.Time
+		State          State
+		Sent, Received *wire.Notification `json:",omitempty"`
+		Text           string
+	}{e.Time, e.State, e.Sent, e.Received, e.Error()})
+}

@@ -1,0 +1,125 @@
+// Package app is the route reflector of the command above it, importable so that
+// other programs can play its part. It is glue: what a client is, which of its
+// failures count, what is shown. All BGP is in package bgp, all BFD in package
+// bfd.
+package app
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/netip"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+
+	"github.com/hyperfib/hyperfib/bgp"
+	"github.com/hyperfib/hyperfib/bgp/wire"
+)
+
+// Main runs the command with its arguments (without the program's name) and
+// returns the exit code: 0 after SIGTERM or SIGINT, 2 for a wrong command line, 1
+// for anything else. A signal counts as a restart: sessions close without a
+// NOTIFICATION, so that clients keep our routes until we are back.
+func Main(args []string) int {
+	if len(args) > 0 && args[0] == "show" {
+		return show(args[1:], os.Stdout, os.Stderr)
+	}
+	o, err := parse(args, os.Stderr)
+	if errors.Is(err, flag.ErrHelp) {
+		return 0
+	}
+	if err != nil {
+		return 2
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	if err := run(ctx, o, os.Stderr); err != nil {
+		fmt.Fprintln(os.Stderr, "routereflector:", err)
+		return 1
+	}
+	return 0
+}
+
+// run is the reflector until ctx ends.
+func run(ctx context.Context, o options, logTo io.Writer) error {
+	log := slog.New(slog.NewTextHandler(logTo, nil))
+	speaker, err := newSpeaker(o)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	part := func(name string, f func(context.Context) error) {
+		wg.Go(func() {
+			if err := f(ctx); err != nil && ctx.Err() == nil {
+				cancel(fmt.Errorf("%s: %w", name, err))
+			}
+		})
+	}
+	w, err := newWatch(o, speaker, log)
+	if err != nil {
+		return err
+	}
+	events := speaker.Subscribe()
+	part("bgp", speaker.Run)
+	part("events", func(ctx context.Context) error { return w.follow(ctx, events) })
+	if w.bfd != nil {
+		part("bfd", w.bfd.Run)
+		part("bfd events", w.followBFD)
+	}
+	if o.api != "" {
+		part("api", func(ctx context.Context) error { return serve(ctx, o.api, speaker) })
+	}
+	log.Info("started", "as", o.as, "router-id", o.routerID, "listen", o.listen, "clients", o.clients)
+	<-ctx.Done()
+	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	log.Info("stopping")
+	return nil
+}
+
+// newSpeaker makes the speaker with its ranges of clients.
+func newSpeaker(o options) (*bgp.Speaker, error) {
+	s, err := bgp.New(bgp.Config{
+		AS: o.as, RouterID: o.routerID, ClusterID: o.clusterID, Listen: o.listen, NetNS: o.netns,
+		GracefulRestart: bgp.GracefulRestart{
+			Enabled: o.restartTime > 0,
+			// A reflector cannot know whether clients still hold routes of an earlier
+			// process, so it assumes so; it forwards nothing, so nothing was lost.
+			Restarting: !o.cold, ForwardingPreserved: true, EarlyUpdates: true,
+			RestartTime: o.restartTime, LongLivedTime: o.longLived,
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.InventoryComplete() // a reflector originates nothing
+	for _, prefix := range o.clients {
+		if err := s.AddRange(bgp.RangeConfig{Prefix: prefix, Template: template(o, prefix)}); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// template is the configuration of every client.
+func template(o options, prefix netip.Prefix) bgp.PeerConfig {
+	both := []wire.Family{wire.IPv4Unicast, wire.IPv6Unicast}
+	c := bgp.PeerConfig{
+		Description: "client of " + prefix.String(),
+		Families:    both, IPv6NextHop: true, RouteReflectorClient: true,
+		HoldTime: o.hold, TTLSecurity: o.ttlSecurity, MD5Key: o.md5Key,
+	}
+	if o.addPath {
+		c.AddPathSend, c.AddPathReceive = both, both
+	}
+	return c
+}

@@ -1,0 +1,124 @@
+package app
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// options are the command line.
+type options struct {
+	as                  uint32
+	routerID, clusterID netip.Addr
+	listen              []netip.AddrPort
+	clients             []netip.Prefix
+	addPath             bool
+	ttlSecurity         bool
+	bfdInterval         time.Duration // 0: no BFD
+	bfdMultiplier       uint8
+	md5Key              string
+	hold                time.Duration
+	restartTime         time.Duration // 0: no graceful restart
+	longLived           time.Duration
+	cold                bool
+	api                 string
+	netns               string
+}
+
+// parse reads the command line. Errors go to out, with the usage.
+func parse(args []string, out io.Writer) (o options, err error) {
+	fs := flag.NewFlagSet("routereflector", flag.ContinueOnError)
+	fs.SetOutput(out)
+	fs.Usage = func() {
+		fmt.Fprintln(out, "usage: routereflector -as N -router-id ID -listen ADDR:PORT[,...] -clients PREFIX[,...] [flags]\n       routereflector show -api PATH [-j]\n\nflags:")
+		fs.PrintDefaults()
+	}
+	fs.Func("as", "our `AS` number, which is the clients' as well", func(s string) error {
+		n, err := strconv.ParseUint(s, 10, 32)
+		o.as = uint32(n)
+		return err
+	})
+	fs.TextVar(&o.routerID, "router-id", netip.Addr{}, "our BGP identifier, an IPv4 `address`")
+	fs.TextVar(&o.clusterID, "cluster-id", netip.Addr{}, "cluster `id`, an IPv4 address (default: the router id)")
+	fs.Func("listen", "`addresses` with port to listen on, separated by commas", func(s string) (err error) {
+		o.listen, err = list(s, netip.ParseAddrPort)
+		return err
+	})
+	fs.Func("clients", "`prefixes` of the clients, separated by commas", func(s string) (err error) {
+		o.clients, err = list(s, netip.ParsePrefix)
+		return err
+	})
+	fs.BoolVar(&o.addPath, "add-path", false, "send every path of a prefix to clients that take them (RFC 7911)")
+	fs.BoolVar(&o.ttlSecurity, "ttl-security", false, "send with TTL 255 and demand it (RFC 5082)")
+	fs.Func("bfd", "watch clients with BFD: `INTERVAL,MULTIPLIER`, as in 100ms,5", func(s string) (err error) {
+		o.bfdInterval, o.bfdMultiplier, err = parseBFD(s)
+		return err
+	})
+	fs.StringVar(&o.md5Key, "md5-key", "", "TCP MD5 `key` of all clients (RFC 2385)")
+	fs.DurationVar(&o.hold, "hold", 90*time.Second, "hold `time` to offer")
+	fs.DurationVar(&o.restartTime, "restart-time", 120*time.Second, "graceful restart `time` (RFC 4724), 0 for none")
+	fs.DurationVar(&o.longLived, "long-lived", time.Hour, "long-lived stale `time` (RFC 9494), 0 for none")
+	fs.BoolVar(&o.cold, "cold", false, "this is no restart: do not hold back End-of-RIB for clients to come back")
+	fs.StringVar(&o.api, "api", "", "`path` of a unix socket for `routereflector show`")
+	fs.StringVar(&o.netns, "netns", "", "`path` of the network namespace to work in (default: our own)")
+	if err := fs.Parse(args); err != nil {
+		return o, err
+	}
+	if err := o.check(fs.Args()); err != nil {
+		fmt.Fprintln(out, "routereflector:", err)
+		return o, err
+	}
+	return o, nil
+}
+
+func (o *options) check(rest []string) error {
+	switch {
+	case len(rest) > 0:
+		return fmt.Errorf("unexpected argument %q", rest[0])
+	case o.as == 0:
+		return errors.New("-as is required")
+	case !o.routerID.Is4():
+		return errors.New("-router-id must be an IPv4 address")
+	case o.clusterID.IsValid() && !o.clusterID.Is4():
+		return errors.New("-cluster-id must be an IPv4 address")
+	case len(o.listen) == 0:
+		return errors.New("-listen is required")
+	case len(o.clients) == 0:
+		return errors.New("-clients is required")
+	}
+	return nil
+}
+
+// list parses what is separated by commas.
+func list[T any](s string, parse func(string) (T, error)) ([]T, error) {
+	var out []T
+	for _, word := range strings.Split(s, ",") {
+		v, err := parse(strings.TrimSpace(word))
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, v)
+	}
+	return out, nil
+}
+
+func parseBFD(s string) (time.Duration, uint8, error) {
+	interval, multiplier, ok := strings.Cut(s, ",")
+	if !ok {
+		return 0, 0, errors.New("want INTERVAL,MULTIPLIER")
+	}
+	d, err := time.ParseDuration(interval)
+	if err != nil {
+		return 0, 0, err
+	}
+	n, err := strconv.ParseUint(multiplier, 10, 8)
+	if err != nil || n == 0 || d <= 0 {
+		return 0, 0, errors.New("want a positive INTERVAL and a MULTIPLIER from 1 to 255")
+	}
+	return d, uint8(n), nil
+}

@@ -1,0 +1,191 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/hyperfib/hyperfib/bfd"
+	"github.com/hyperfib/hyperfib/bgp"
+)
+
+// watch follows the clients: it logs what happens to them, and ties a BFD session
+// to each from the moment it is Established until the speaker forgets it. So the
+// path is watched also while a client restarts and only its stale paths are left.
+type watch struct {
+	speaker *bgp.Speaker
+	log     *slog.Logger
+	bfd     bfd.Service // nil: no BFD
+	session bfd.SessionConfig
+
+	mu    sync.Mutex
+	keys  map[bgp.PeerKey]bfd.Key
+	peers map[bfd.Key]bgp.PeerKey
+}
+
+func newWatch(o options, s *bgp.Speaker, log *slog.Logger) (*watch, error) {
+	w := &watch{
+		speaker: s, log: log, keys: map[bgp.PeerKey]bfd.Key{}, peers: map[bfd.Key]bgp.PeerKey{},
+		session: bfd.SessionConfig{
+			Key:          bfd.Key{NetNS: o.netns},
+			DesiredMinTx: o.bfdInterval, RequiredMinRx: o.bfdInterval, Multiplier: o.bfdMultiplier,
+		},
+	}
+	if o.bfdInterval == 0 {
+		return w, nil
+	}
+	server, err := bfd.NewServer(bfd.Config{
+		Coexist: true, // a host may run a reflector for each routing domain
+		Notice:  func(err error) { log.Warn("bfd", "err", err) },
+	})
+	w.bfd = server
+	return w, err
+}
+
+// follow handles the speaker's events.
+func (w *watch) follow(ctx context.Context, events *bgp.Subscription) error {
+	defer events.Close()
+	for {
+		e, err := events.Next(ctx)
+		if err != nil {
+			return err
+		}
+		w.print(e)
+		switch e.Kind {
+		case bgp.EventUp:
+			w.add(e.Peer)
+		case bgp.EventRemoved:
+			w.remove(e.Peer)
+		}
+		if e.Lost > 0 {
+			w.reconcile()
+		}
+	}
+}
+
+// print logs an event. State changes on the way to Established are noise.
+func (w *watch) print(e bgp.Event) {
+	attrs := []any{"peer", e.Peer.String()}
+	switch e.Kind {
+	case bgp.EventState, bgp.EventAdded, bgp.EventRemoved:
+		w.log.Debug(e.Kind.String(), append(attrs, "state", e.State)...)
+	case bgp.EventError, bgp.EventUpdateError, bgp.EventListen:
+		w.log.Warn(e.Kind.String(), append(attrs, "err", e.Err)...)
+	case bgp.EventEndOfRIB:
+		w.log.Info(e.Kind.String(), append(attrs, "family", e.Family)...)
+	case bgp.EventRestart:
+		w.log.Info(e.Kind.String(), append(attrs, "phase", e.Restart)...)
+	case bgp.EventConverged:
+		w.log.Info(e.Kind.String())
+	default:
+		w.log.Info(e.Kind.String(), attrs...)
+	}
+}
+
+// add watches the path to a client.
+func (w *watch) add(peer bgp.PeerKey) {
+	if w.bfd == nil {
+		return
+	}
+	st, err := w.speaker.Peer(peer)
+	if err != nil || !st.Local.IsValid() {
+		return // gone again; its next session brings us back here
+	}
+	c := w.session
+	c.Peer, c.Local = peer.Addr, st.Local.Addr()
+	key := c.Key.Normal()
+	w.mu.Lock()
+	old, known := w.keys[peer]
+	w.keys[peer], w.peers[key] = key, peer
+	w.mu.Unlock()
+	if known && old != key {
+		w.forget(old)
+	}
+	if err := w.bfd.Add(c); err != nil {
+		w.log.Error("bfd", "peer", peer.String(), "err", err)
+	}
+}
+
+// remove ends the watch of a client that the speaker has forgotten.
+func (w *watch) remove(peer bgp.PeerKey) {
+	w.mu.Lock()
+	key, known := w.keys[peer]
+	delete(w.keys, peer)
+	w.mu.Unlock()
+	if known {
+		w.forget(key)
+	}
+}
+
+func (w *watch) forget(key bfd.Key) {
+	w.mu.Lock()
+	delete(w.peers, key)
+	w.mu.Unlock()
+	if err := w.bfd.Remove(key); err != nil && !errors.Is(err, bfd.ErrNoSession) {
+		w.log.Error("bfd", "session", key.String(), "err", err)
+	}
+}
+
+// reconcile brings the BFD sessions in line with the peers after events were
+// lost.
+func (w *watch) reconcile() {
+	alive := map[bgp.PeerKey]bool{}
+	for _, st := range w.speaker.Peers() {
+		alive[st.Key] = true
+		if st.State == bgp.Established {
+			w.add(st.Key)
+		}
+	}
+	w.mu.Lock()
+	var gone []bgp.PeerKey
+	for peer := range w.keys {
+		if !alive[peer] {
+			gone = append(gone, peer)
+		}
+	}
+	w.mu.Unlock()
+	for _, peer := range gone {
+		w.remove(peer)
+	}
+}
+
+// followBFD turns the fall of a BFD session into the end of the BGP session.
+func (w *watch) followBFD(ctx context.Context) error {
+	events := w.bfd.Watch()
+	defer events.Close()
+	downs := map[bfd.Key]uint64{}
+	for {
+		e, err := events.Next(ctx)
+		if err != nil {
+			return err
+		}
+		if e.Removed {
+			delete(downs, e.Key)
+			continue
+		}
+		w.mu.Lock()
+		peer, known := w.peers[e.Key]
+		w.mu.Unlock()
+		fell := e.Downs > downs[e.Key]
+		downs[e.Key] = e.Downs
+		if !known || !fell && e.State != bfd.Up {
+			continue
+		}
+		w.log.Info("bfd", "peer", peer.String(), "state", e.State, "reason", e.Reason.String(), "after", time.Since(e.Time))
+		switch {
+		case e.State == bfd.Up:
+			err = w.speaker.PathUp(peer)
+		case e.Reason == bfd.ReasonRemoteAdminDown:
+			err = w.speaker.PathDown(peer, bgp.BFDRemoteAdminDown)
+		default:
+			// Our own BFD runs in this process: its C bit is clear, so it does not
+			// matter what the client's is (RFC 5882, Section 4.3.2).
+			err = w.speaker.PathDown(peer, bgp.BFDDown)
+		}
+		if err != nil && !errors.Is(err, bgp.ErrNoPeer) {
+			w.log.Error("bfd", "peer", peer.String(), "err", err)
+		}
+	}
+}
