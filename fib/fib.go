@@ -2,17 +2,33 @@ package fib
 
 import (
 	"context"
-	"iter"
+	"errors"
 	"net/netip"
+	"slices"
 	"sync"
+
+	"golang.org/x/sys/unix"
 )
 
 // FIB is the desired state of one network namespace, and what makes the kernel
 // equal to it. All methods are safe for concurrent use, and none but Open, Run
 // and Flush blocks on the kernel.
 type FIB struct {
-	config Config
-	mu     sync.Mutex
+	mu sync.Mutex // guards the core and what follows it
+	*core
+	watchers  []*Watcher
+	learners  []*Learner
+	flushers  []*flusher
+	forgotten []string // sysctls not to be watched any more
+	fresh     bool     // there are learners that have not dumped yet
+
+	wake   chan struct{} // capacity 1
+	closed chan struct{}
+	once   sync.Once
+
+	commands, monitor, dumps *socket
+	watch                    *sysctlWatch
+	fault                    func() error // tests: errors of the sockets
 }
 
 // Open checks the config and opens the sockets. It writes nothing. Without Run
@@ -22,70 +38,240 @@ func Open(config Config) (*FIB, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &FIB{config: config}, nil
+	f := &FIB{core: newCore(config), wake: make(chan struct{}, 1), closed: make(chan struct{})}
+	f.emit = f.broadcast
+	f.core.learn = f.teach
+	if err := f.open(); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// Receive buffers, in octets of kernel memory. Commands: 1,300 error replies.
+// Monitor: a full table's worth of notifications while the owner is busy.
+const (
+	commandBuffer = 1 << 20
+	monitorBuffer = 32 << 20
+	dumpBuffer    = 1 << 20
+)
+
+func (f *FIB) open() (err error) {
+	path := f.config.NetNS
+	if f.commands, err = openSocket(path, commandBuffer); err != nil {
+		return err
+	}
+	if f.dumps, err = openSocket(path, dumpBuffer); err != nil {
+		return err
+	}
+	if f.monitor, err = openSocket(path, monitorBuffer); err != nil {
+		return err
+	}
+	if f.watch, err = newSysctlWatch(); err != nil {
+		return err
+	}
+	if err := f.monitor.ignore(f.commands.pid); err != nil {
+		return err
+	}
+	err = f.monitor.join(unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR,
+		unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE, unix.RTNLGRP_IPV4_RULE, unix.RTNLGRP_IPV6_RULE, unix.RTNLGRP_NEIGH)
+	if err != nil {
+		return err
+	}
+	if f.monitor.join(groupNextHop) != nil {
+		f.config.Classic = true // before Linux 5.3
+	}
+	return nil
 }
 
 // Close releases the sockets of a FIB whose Run was never called.
-func (f *FIB) Close() error { return nil }
+func (f *FIB) Close() error {
+	f.once.Do(func() {
+		close(f.closed)
+		for _, s := range []*socket{f.commands, f.monitor, f.dumps} {
+			if s != nil {
+				s.close()
+			}
+		}
+		if f.watch != nil {
+			f.watch.file.Close()
+		}
+		f.lock()
+		defer f.unlock()
+		for _, w := range f.watchers {
+			w.end()
+		}
+		for _, l := range f.learners {
+			l.end()
+		}
+	})
+	return nil
+}
 
 // Run reads the kernel, adopts what carries our protocol, and keeps it equal to
 // the desired state until ctx ends. It leaves everything in the kernel as it
 // is, leaves no goroutine, closes the sockets and returns nil, or the error that
 // made going on impossible. It can be called once.
-func (f *FIB) Run(ctx context.Context) error { <-ctx.Done(); return nil }
+func (f *FIB) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { f.Close() })
+	defer stop()
+	o := &owner{FIB: f, writer: newWriter(f.commands), buffer: make([]byte, 1<<16)}
+	o.writer.fault = f.fault
+	err := o.run(ctx)
+	f.Close()
+	cancel()
+	o.pumps.Wait()
+	if ctx.Err() != nil && (errors.Is(err, context.Canceled) || closedError(err)) {
+		return nil
+	}
+	return err
+}
+
+func (f *FIB) poke() {
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
+}
 
 // SetRoute makes r desired, replacing a desired route with the same key. The
 // error is about r itself (an *Error with ErrInvalid or ErrTable); what the
 // kernel says about it comes as an [Event] and in [FIB.Routes].
-func (f *FIB) SetRoute(r Route) error { return nil }
+func (f *FIB) SetRoute(r Route) error {
+	f.lock()
+	err := f.setRoute(&r)
+	f.unlock()
+	f.poke()
+	return err
+}
 
 // DeleteRoute takes back SetRoute: the route is removed from the kernel if it
-// is ours.
-func (f *FIB) DeleteRoute(k RouteKey) {}
+// is ours, even before [FIB.Sweep].
+func (f *FIB) DeleteRoute(k RouteKey) {
+	f.lock()
+	f.deleteRoute(k)
+	f.unlock()
+	f.poke()
+}
 
 // SetRule makes a rule desired. If somebody else's rule that is equal in all
 // but protocol is there already, it counts.
-func (f *FIB) SetRule(r Rule) error { return nil }
+func (f *FIB) SetRule(r Rule) error { return f.rule(r, f.rules.set) }
 
 // BanRule makes the absence of a rule desired, whoever made it, for example of
 // the kernel's default rules. Bans are enforced only when all desired rules of
 // the same family are in the kernel, so that there is no moment without rules.
-func (f *FIB) BanRule(r Rule) error { return nil }
+func (f *FIB) BanRule(r Rule) error { return f.rule(r, f.rules.forbid) }
 
 // DeleteRule takes back SetRule or BanRule. After SetRule the rule is removed if
 // it is ours; after BanRule nothing is put back.
-func (f *FIB) DeleteRule(r Rule) {}
+func (f *FIB) DeleteRule(r Rule) { _ = f.rule(r, f.rules.remove) }
+
+func (f *FIB) rule(r Rule, do func(Rule)) error {
+	if err := r.check(); err != nil {
+		return &Error{Op: "set", Key: r, Err: ErrInvalid, Text: err.Error()}
+	}
+	f.lock()
+	do(r.normal())
+	f.unlock()
+	f.poke()
+	return nil
+}
 
 // SetAddress makes an address desired.
-func (f *FIB) SetAddress(a Address) error { return nil }
+func (f *FIB) SetAddress(a Address) error {
+	if a.Link <= 0 || !a.Prefix.IsValid() || a.Prefix.Addr().Zone() != "" || a.Prefix.Addr().Is4In6() {
+		return &Error{Op: "set", Key: a, Err: ErrInvalid, Text: "link and prefix"}
+	}
+	a.Scope = or(a.Scope, ScopeUniverse)
+	f.lock()
+	key := addressKey{a.Link, a.Prefix}
+	f.addresses.set(key, a)
+	if had, ok := f.addresses.have[key]; ok {
+		had.value = f.comparable(had.value)
+		f.addresses.have[key] = had
+	}
+	f.unlock()
+	f.poke()
+	return nil
+}
 
 // DeleteAddress takes back SetAddress and removes the address. Only Link and
 // Prefix count.
-func (f *FIB) DeleteAddress(a Address) {}
+func (f *FIB) DeleteAddress(a Address) {
+	f.lock()
+	f.addresses.remove(addressKey{a.Link, a.Prefix})
+	f.unlock()
+	f.poke()
+}
 
 // SetNeighbor makes a permanent or proxy neighbour desired.
-func (f *FIB) SetNeighbor(n Neighbor) error { return nil }
+func (f *FIB) SetNeighbor(n Neighbor) error {
+	if n.Link <= 0 || !n.Addr.IsValid() || n.Addr.Zone() != "" {
+		return &Error{Op: "set", Key: n, Err: ErrInvalid, Text: "link and address"}
+	}
+	if n.Proxy {
+		n.MAC = [6]byte{}
+	}
+	f.lock()
+	f.neighbors.set(neighborKey{n.Link, n.Addr, n.Proxy}, n)
+	f.unlock()
+	f.poke()
+	return nil
+}
 
 // DeleteNeighbor takes back SetNeighbor and removes the entry. MAC does not count.
-func (f *FIB) DeleteNeighbor(n Neighbor) {}
+func (f *FIB) DeleteNeighbor(n Neighbor) {
+	f.lock()
+	f.neighbors.remove(neighborKey{n.Link, n.Addr, n.Proxy})
+	f.unlock()
+	f.poke()
+}
 
 // SetSysctl makes a value desired. A path that does not exist yet (its
 // interface is not there) is waited for.
-func (f *FIB) SetSysctl(s Sysctl) error { return nil }
+func (f *FIB) SetSysctl(s Sysctl) error {
+	if err := checkSysctl(s); err != nil {
+		return err
+	}
+	f.lock()
+	f.sysctls.wish(s)
+	f.unlock()
+	f.poke()
+	return nil
+}
 
 // DeleteSysctl forgets the wish; the value stays as it is.
-func (f *FIB) DeleteSysctl(path string) {}
-
-// Flush waits until everything that was desired before the call is in the
-// kernel, or known to be impossible for now. It returns ctx's error, ErrClosed,
-// or the errors (joined, 16 at most) of objects that failed.
-func (f *FIB) Flush(ctx context.Context) error { return nil }
+func (f *FIB) DeleteSysctl(path string) {
+	f.lock()
+	f.sysctls.forget(path)
+	f.forgotten = append(f.forgotten, path)
+	f.unlock()
+	f.poke()
+}
 
 // Sweep ends the time after start in which nothing of ours that is in the
-// kernel is deleted: routes, rules and next-hop objects that carry our protocol
-// and are not desired go. Before the first Sweep they stay, so that a
-// restarting control plane can learn again in peace. Later calls do nothing.
-func (f *FIB) Sweep() {}
+// kernel is deleted: routes, rules, addresses, neighbours and next-hop objects
+// that carry our protocol and are not desired go. Before the first Sweep they
+// stay, so that a restarting control plane can learn again in peace. Later calls
+// do nothing.
+func (f *FIB) Sweep() {
+	f.lock()
+	if !f.swept {
+		f.swept, f.rules.dirty, f.garbage = true, true, true
+		f.addresses.sweep()
+		f.neighbors.sweep()
+		f.store.all(func(i uint32, e *entry) {
+			if e.want == nil {
+				f.touchRoute(i, e)
+			}
+		})
+	}
+	f.unlock()
+	f.poke()
+}
 
 // GatewayDown says that gateway on link is dead. Each next-hop object of it is
 // removed with one message, whatever the number of routes; the kernel shrinks
@@ -93,57 +279,59 @@ func (f *FIB) Sweep() {}
 // keeps its last. Routes without groups are rewritten in the background. It
 // returns at once; the messages are on their way to the kernel ahead of
 // everything else.
-func (f *FIB) GatewayDown(link int, gateway netip.Addr) {}
+func (f *FIB) GatewayDown(link int, gateway netip.Addr) {
+	f.lock()
+	f.setGateway(gatewayKey{int32(link), gateway.WithZone("")}, true)
+	f.unlock()
+	f.poke()
+}
 
 // GatewayUp takes back GatewayDown: members are put back in the background.
-func (f *FIB) GatewayUp(link int, gateway netip.Addr) {}
+func (f *FIB) GatewayUp(link int, gateway netip.Addr) {
+	f.lock()
+	f.setGateway(gatewayKey{int32(link), gateway.WithZone("")}, false)
+	f.unlock()
+	f.poke()
+}
 
 // NextHops lists the next-hop objects that groups of ours use now, so that
 // another process (see package bfd) can remove dead ones if this one can not.
 // EventNextHops tells when the answer has changed.
-func (f *FIB) NextHops() []NextHopObject { return nil }
-
-// Links lists the interfaces, by index. Empty before EventSynced.
-func (f *FIB) Links() []Link { return nil }
-
-// Learn starts to report foreign routes.
-func (f *FIB) Learn(filter Filter) *Learner { return newLearner(filter, nil) }
-
-// Watch starts to report events.
-func (f *FIB) Watch(options WatchOptions) *Watcher { return newWatcher(options, nil) }
-
-// Routes iterates over the desired routes and, before Sweep, the stale ones, in
-// no order. The lock is not held while the loop body runs; changes meanwhile
-// may or may not be seen.
-func (f *FIB) Routes() iter.Seq[RouteStatus] { return func(func(RouteStatus) bool) {} }
-
-// Diff lists how the kernel differs from the desired state, sorted. It is empty
-// when all is well.
-func (f *FIB) Diff() []Difference { return nil }
-
-// Stats returns counters.
-func (f *FIB) Stats() Stats { return Stats{} }
-
-// Difference is one line of [FIB.Diff].
-type Difference struct {
-	// Op is "add", "replace", "delete" or "set".
-	Op string
-	// Key names the object as in [Error].
-	Key any
-	// Want and Have describe it in words; "" is absent.
-	Want, Have string
+func (f *FIB) NextHops() []NextHopObject {
+	f.lock()
+	defer f.unlock()
+	return f.nextHops()
 }
 
-// Stats are counters since Open, and sizes now.
-type Stats struct {
-	Desired, Installed, Held, Failed, Foreign, Stale int // routes now
+// Links lists the interfaces, by index. Empty before EventSynced.
+func (f *FIB) Links() []Link {
+	f.lock()
+	defer f.unlock()
+	links := make([]Link, 0, len(f.links))
+	for _, l := range f.links {
+		links = append(links, l)
+	}
+	slices.SortFunc(links, func(a, b Link) int { return a.Index - b.Index })
+	return links
+}
 
-	Adds, Replaces, Deletes uint64 // route messages sent
-	ObjectWrites            uint64 // next-hop messages sent
-	RuleWrites              uint64 // rule messages sent
-	OtherWrites             uint64 // address and neighbour messages, sysctls
-	Errors                  uint64 // refused by the kernel
-	Repairs                 uint64 // put back after foreign interference
-	Notifications           uint64 // read from the monitor socket
-	Resyncs                 uint64 // because notifications or replies were lost
+// Watch starts to report events.
+func (f *FIB) Watch(options WatchOptions) *Watcher {
+	w := newWatcher(options, func(w *Watcher) {
+		f.lock()
+		defer f.unlock()
+		f.watchers = slices.DeleteFunc(f.watchers, func(v *Watcher) bool { return v == w })
+		f.writes = slices.ContainsFunc(f.watchers, func(v *Watcher) bool { return v.options.Writes })
+	})
+	f.lock()
+	defer f.unlock()
+	f.watchers = append(f.watchers, w)
+	f.writes = f.writes || options.Writes
+	return w
+}
+
+func (f *FIB) broadcast(e Event) {
+	for _, w := range f.watchers {
+		w.add(e)
+	}
 }

@@ -2,6 +2,7 @@ package fib
 
 import (
 	"context"
+	"slices"
 	"sync"
 )
 
@@ -46,8 +47,12 @@ type Learner struct {
 	filter Filter
 	detach func(*Learner)
 
+	fresh bool   // has not dumped yet; guarded by FIB.mu
+	round uint32 // of dumps
+
 	mu     sync.Mutex
 	dirty  []RouteKey
+	head   int
 	known  map[RouteKey]*learned
 	synced bool
 	told   bool // the reader has heard of synced
@@ -56,11 +61,12 @@ type Learner struct {
 }
 
 type learned struct {
-	route   Learned
-	gone    bool
-	dirty   bool
-	told    bool // the reader knows that it exists
-	visited uint32
+	route Learned
+	gone  bool
+	dirty bool
+	told  bool   // the reader knows that it exists
+	many  bool   // several routes under the key
+	visit uint32 // the last dump that had it
 }
 
 // Next waits for changes and stores up to len(buf) of them. synced is true once
@@ -109,20 +115,21 @@ func (l *Learner) poke() {
 func (l *Learner) take(buf []LearnChange) (n int, synced, done, closed bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	read := 0
-	for read < len(l.dirty) && n < len(buf) {
-		key := l.dirty[read]
-		read++
+	for l.head < len(l.dirty) && n < len(buf) {
+		key := l.dirty[l.head]
+		l.head++
 		if c, ok := l.change(key); ok {
 			buf[n] = c
 			n++
 		}
 	}
-	l.dirty = l.dirty[:copy(l.dirty, l.dirty[read:])]
-	if len(l.dirty) > 0 || l.closed {
+	if l.head == len(l.dirty) {
+		l.dirty, l.head = l.dirty[:0], 0
+	}
+	if l.head < len(l.dirty) || l.closed {
 		l.poke()
 	}
-	if l.synced && !l.told && len(l.dirty) == 0 {
+	if l.synced && !l.told && l.head == len(l.dirty) {
 		l.told, done = true, true
 	}
 	return n, l.told, done, l.closed
@@ -147,4 +154,84 @@ func (l *Learner) change(key RouteKey) (LearnChange, bool) {
 
 func newLearner(filter Filter, detach func(*Learner)) *Learner {
 	return &Learner{filter: filter, detach: detach, known: map[RouteKey]*learned{}, ready: make(chan struct{}, 1)}
+}
+
+// accepts reports whether the filter lets a route through.
+func (fl *Filter) accepts(m *routeMessage) bool {
+	switch {
+	case !slices.Contains(fl.Tables, m.table), fl.Family != 0 && fl.Family != m.family:
+		return false
+	case m.metric == metricLastResort:
+		return false
+	case fl.Types == nil && m.typ != Unicast, fl.Types != nil && !slices.Contains(fl.Types, m.typ):
+		return false
+	case fl.Protocols == nil && (m.proto == protoRedirect || m.proto == protoKernel || m.proto == protoRA):
+		return false
+	case fl.Protocols != nil && !slices.Contains(fl.Protocols, m.proto):
+		return false
+	case fl.Links == nil:
+		return true
+	}
+	return slices.ContainsFunc(m.legs, func(l leg) bool { return slices.Contains(fl.Links, int(l.link)) })
+}
+
+// see takes a route in, from a notification or a dump.
+func (l *Learner) see(key RouteKey, route Learned, many bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r := l.known[key]
+	if r == nil {
+		r = &learned{gone: true}
+		l.known[key] = r
+	}
+	r.visit = l.round
+	r.many = r.many || many
+	if !r.gone && sameLearned(&r.route, &route) {
+		return
+	}
+	r.route, r.gone = route, false
+	l.mark(key, r)
+}
+
+// lose takes the end of a route in. It reports whether a dump must tell what is
+// left under the key.
+func (l *Learner) lose(key RouteKey, legs int) (unclear bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r := l.known[key]
+	if r == nil || r.gone {
+		return false
+	}
+	if r.many || legs < len(r.route.NextHops) {
+		return true
+	}
+	r.gone = true
+	l.mark(key, r)
+	return false
+}
+
+// conclude ends a dump: what it did not have is gone.
+func (l *Learner) conclude() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for key, r := range l.known {
+		if !r.gone && r.visit != l.round {
+			r.gone = true
+			l.mark(key, r)
+		}
+	}
+	l.synced = true
+	l.poke()
+}
+
+func (l *Learner) mark(key RouteKey, r *learned) {
+	if !r.dirty {
+		r.dirty = true
+		l.dirty = append(l.dirty, key)
+	}
+	l.poke()
+}
+
+func sameLearned(a, b *Learned) bool {
+	return a.Protocol == b.Protocol && a.RouteKey == b.RouteKey && sameContent(&a.Route, &b.Route) && slices.Equal(a.NextHops, b.NextHops)
 }

@@ -1,0 +1,391 @@
+package fib
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// core is the whole state, desired and kernel, and all decisions. It does no
+// I/O and has no clock: the shell (owner.go) feeds it notifications, dumps and
+// results, and asks what to write. Not safe for concurrent use.
+type core struct {
+	config Config
+	owned  map[uint32]bool // Config.Tables; nil: all
+
+	intern intern
+	tables tables
+	store  store
+	objects
+	failures map[uint32]*failure // by entry
+	queue    []uint32            // dirty entries, first in first out
+	head     int
+	queued   uint64 // entries ever queued
+	handled  uint64 // entries ever taken and committed
+	links    map[int32]Link
+	addrs4   map[int32]int // IPv4 addresses on a link
+
+	rules     rules
+	addresses wishes[addressKey, Address]
+	neighbors wishes[neighborKey, Neighbor]
+	sysctls   sysctls
+
+	swept  bool
+	synced bool
+	epoch  uint32               // of the dump under way
+	resync map[tableFamily]bool // tables to dump because something is unclear
+	redo   redo                 // other things to dump
+	stats  Stats
+	emit   func(Event)
+	writes bool // somebody wants EventWrite
+	moved  bool // a group has moved: wants must be resolved
+	hope   bool // something has changed that may help what failed
+	learn  func(m *routeMessage, gone bool, flags uint16)
+	now    func() time.Time // for event times only
+
+	rm      routeMessage // scratch
+	legs    []leg        // scratch
+	lastWnt struct {     // one-entry cache of SetRoute
+		hops []NextHop
+		r    Route
+		w    *want
+	}
+}
+
+// redo says what must be read from the kernel again.
+type redo struct {
+	nextHops, rules, addresses, neighbors, learners, everything bool
+}
+
+// failure is why a route is not in the kernel.
+type failure struct {
+	err  *Error
+	next time.Time
+	step time.Duration
+}
+
+const (
+	firstRetry = 50 * time.Millisecond
+	lastRetry  = 30 * time.Second
+	// grace is how long an object that somebody else deleted stays out: time
+	// for the news that its gateway is dead to arrive, when it was another
+	// process of ours that deleted it.
+	grace = 50 * time.Millisecond
+	// linger is how long a group that nobody uses is kept: flaps come in pairs.
+	linger = time.Second
+	// smallGroup is up to how many routes a group is replaced in place. That
+	// costs the kernel a notification for each route under RTNL
+	// (nexthop_compat_mode); a bigger group is rebuilt under a new id and its
+	// routes are moved, between which others get their turn.
+	smallGroup = 4096
+)
+
+func newCore(c Config) *core {
+	k := &core{config: c, emit: func(Event) {}, now: time.Now}
+	if c.Tables != nil {
+		k.owned = map[uint32]bool{}
+		for _, t := range c.Tables {
+			k.owned[or(t, tableMain)] = true
+		}
+	}
+	k.objects = objects{
+		base: c.NextHopBase, count: c.NextHopCount,
+		byKey: map[objectKey]*object{}, byID: map[uint32]*object{},
+		groups: map[string]*group{}, kernel: map[uint32]*kernelGroup{},
+		down: map[gatewayKey]bool{},
+	}
+	k.intern = intern{wants: map[string]*want{}, forms: map[string]*form{}, groupOf: k.groupRecord}
+	k.tables.index = map[tableFamily]uint16{}
+	k.store.index = map[rkey]uint32{}
+	k.failures = map[uint32]*failure{}
+	k.links, k.addrs4 = map[int32]Link{}, map[int32]int{}
+	k.resync = map[tableFamily]bool{}
+	k.rules.init()
+	k.addresses.init()
+	k.neighbors.init()
+	k.sysctls.init()
+	return k
+}
+
+func (c *core) event(e Event) {
+	e.Time = c.now()
+	c.emit(e)
+}
+
+func (c *core) ours(proto uint8) bool {
+	return proto == c.config.Protocol || proto == c.config.ScaffoldProtocol
+}
+
+func (c *core) owns(table uint32) bool { return c.owned == nil || c.owned[table] }
+
+// setRoute makes r desired.
+func (c *core) setRoute(r *Route) error {
+	key, tf, err := c.pack(r.RouteKey)
+	if err != nil {
+		return err
+	}
+	w, err := c.wantOf(r, tf.family)
+	if err != nil {
+		return &Error{Op: "set", Key: r.RouteKey, Err: err}
+	}
+	i, e := c.store.get(&key)
+	e.mark &^= markStale | markDoomed | markYielding
+	if e.mark&markFailed != 0 && e.want != w {
+		c.forgive(i, e)
+	}
+	c.setWant(e, w)
+	if !c.synced || w.form != e.have || e.mark&markFailed != 0 {
+		c.touchRoute(i, e)
+	}
+	return nil
+}
+
+// deleteRoute takes setRoute back.
+func (c *core) deleteRoute(k RouteKey) {
+	key, _, err := c.pack(k)
+	if err != nil {
+		return
+	}
+	i, e := c.store.find(&key)
+	if e == nil {
+		if c.synced {
+			return
+		}
+		i, e = c.store.get(&key)
+	}
+	e.mark &^= markStale | markYielding
+	e.mark |= markDoomed
+	c.forgive(i, e)
+	c.setWant(e, nil)
+	c.touchRoute(i, e)
+}
+
+func (c *core) pack(k RouteKey) (rkey, tableFamily, error) {
+	k.Table = or(k.Table, tableMain)
+	addr := k.Prefix.Addr()
+	switch {
+	case !k.Prefix.IsValid() || addr.Is4In6() || addr.Zone() != "":
+		return rkey{}, tableFamily{}, &Error{Op: "set", Key: k, Err: ErrInvalid, Text: "prefix"}
+	case k.Prefix.Masked() != k.Prefix:
+		return rkey{}, tableFamily{}, &Error{Op: "set", Key: k, Err: ErrInvalid, Text: "host bits are set"}
+	case !c.owns(k.Table):
+		return rkey{}, tableFamily{}, &Error{Op: "set", Key: k, Err: ErrTable}
+	case k.TOS != 0 && !addr.Is4():
+		return rkey{}, tableFamily{}, &Error{Op: "set", Key: k, Err: ErrInvalid, Text: "IPv6 has no TOS"}
+	}
+	tf := tableFamily{k.Table, familyOf(addr)}
+	if tf.family == IPv6 {
+		k.Metric = or(k.Metric, metricIPv6)
+	}
+	t, ok := c.tables.of(tf)
+	if !ok {
+		return rkey{}, tf, &Error{Op: "set", Key: k, Err: ErrInvalid, Text: "more than 65535 tables"}
+	}
+	key := rkey{metric: k.Metric, table: t, bits: uint8(k.Prefix.Bits()), tos: k.TOS}
+	key.hi, key.lo = packAddr(addr)
+	return key, tf, nil
+}
+
+func (c *core) unpack(k *rkey) RouteKey {
+	tf := c.tables.list[k.table]
+	return RouteKey{Table: tf.table, Prefix: netip.PrefixFrom(unpackAddr(k.hi, k.lo, tf.family), int(k.bits)), TOS: k.tos, Metric: k.metric}
+}
+
+// wantOf interns the content of r.
+func (c *core) wantOf(r *Route, family Family) (*want, error) {
+	last := &c.lastWnt
+	if last.w != nil && last.w.refs > 0 && last.w.family == family && sameContent(r, &last.r) && slices.Equal(r.NextHops, last.hops) {
+		return last.w, nil
+	}
+	f := facts{family: family, typ: or(r.Type, Unicast), proto: c.config.Protocol, prefSrc: r.PrefSrc, mtu: r.MTU, advMSS: r.AdvMSS}
+	if r.Scaffold {
+		f.proto = c.config.ScaffoldProtocol
+	}
+	if err := c.legsOf(r, &f); err != nil {
+		return nil, err
+	}
+	f.scope = scopeOf(r, &f, c.legs)
+	w := c.intern.want(&f, c.legs, r.Classic || c.config.Classic)
+	if w.refs == 0 {
+		c.resolve(w)
+		w.changed = false // nobody to tell
+	}
+	last.r, last.w = *r, w
+	last.r.NextHops = nil
+	last.hops = append(last.hops[:0], r.NextHops...)
+	return w, nil
+}
+
+func sameContent(a, b *Route) bool {
+	return a.Type == b.Type && a.PrefSrc == b.PrefSrc && a.Scope == b.Scope && a.MTU == b.MTU &&
+		a.AdvMSS == b.AdvMSS && a.Scaffold == b.Scaffold && a.Classic == b.Classic
+}
+
+// legsOf checks r and leaves its canonical legs in c.legs.
+func (c *core) legsOf(r *Route, f *facts) error {
+	c.legs = c.legs[:0]
+	switch {
+	case f.typ > Throw:
+		return invalid("route type")
+	case f.typ >= Blackhole && len(r.NextHops) > 0:
+		return invalid("a route of this type has no next hops")
+	case f.typ < Blackhole && len(r.NextHops) == 0:
+		return invalid("no next hops")
+	case r.PrefSrc.IsValid() && familyOf(r.PrefSrc) != f.family:
+		return invalid("preferred source of another family")
+	}
+	for _, h := range r.NextHops {
+		switch {
+		case h.Link <= 0 || h.Link > 1<<31-1:
+			return invalid("next hop without link")
+		case h.Weight > 256:
+			return invalid("weight over 256")
+		case h.Gateway.IsValid() && f.family == IPv6 && h.Gateway.Is4():
+			return invalid("IPv6 over an IPv4 gateway")
+		case h.Gateway.Is4In6():
+			return invalid("IPv4-mapped gateway")
+		}
+		c.legs = append(c.legs, leg{h.Gateway.WithZone(""), int32(h.Link), or(h.Weight, 1), h.OnLink})
+	}
+	slices.SortFunc(c.legs, compareLegs)
+	c.legs = slices.Compact(c.legs)
+	return nil
+}
+
+func scopeOf(r *Route, f *facts, legs []leg) uint8 {
+	switch {
+	case f.family == IPv6:
+		return 0
+	case r.Scope != ScopeAuto:
+		return r.Scope.kernel()
+	case f.typ == Local:
+		return uint8(ScopeHost)
+	case f.typ == Broadcast || f.typ == Multicast || f.typ == Anycast:
+		return uint8(ScopeLink)
+	case f.typ != Unicast:
+		return 0
+	}
+	for _, l := range legs {
+		if l.gateway.IsValid() {
+			return 0
+		}
+	}
+	return uint8(ScopeLink)
+}
+
+func (c *core) setWant(e *entry, w *want) {
+	if e.want == w {
+		return
+	}
+	if w != nil {
+		w.refs++
+		if w.refs == 1 && w.group != nil {
+			w.group.wants++
+		}
+	}
+	if old := e.want; old != nil {
+		if old.refs--; old.refs == 0 {
+			c.dropWant(old)
+		}
+	}
+	e.want = w
+}
+
+func (c *core) dropWant(w *want) {
+	delete(c.intern.wants, w.key)
+	if c.lastWnt.w == w {
+		c.lastWnt.w = nil
+	}
+	if g := w.group; g != nil {
+		if g.wants--; g.wants <= 0 {
+			c.drop(g)
+		}
+	}
+}
+
+func (c *core) setHave(e *entry, f *form) {
+	if e.have == f {
+		return
+	}
+	if f != nil && f != unsure {
+		f.refs++
+		if f.group != nil {
+			f.group.uses++
+		}
+	}
+	if old := e.have; old != nil && old != unsure {
+		old.refs--
+		if old.group != nil {
+			c.unuse(old.group)
+		}
+	}
+	e.have = f
+}
+
+func (c *core) unuse(k *kernelGroup) {
+	if k.uses--; k.uses > 0 {
+		return
+	}
+	k.since = c.now()
+	c.garbage = true
+	if !k.exists {
+		delete(c.kernel, k.id)
+		c.forgetForms(k.id)
+	}
+}
+
+// forgetForms removes forms of a next-hop id that is no more.
+func (c *core) forgetForms(id uint32) {
+	for key, f := range c.intern.forms {
+		if f.nhid == id && f.refs == 0 {
+			delete(c.intern.forms, key)
+		}
+	}
+}
+
+func (c *core) touchRoute(i uint32, e *entry) {
+	if e.mark&markDirty != 0 {
+		return
+	}
+	e.mark |= markDirty
+	c.queue = append(c.queue, i)
+	c.queued++
+}
+
+// target is the form that e should have, nil for none; keep means that it may
+// stay whatever it is.
+func (c *core) target(e *entry) (f *form, keep bool) {
+	switch {
+	case e.want != nil:
+		// Not ready is no reason to take away what is there, unless the
+		// kernel did that already.
+		f = e.want.form
+		return f, f == nil && !c.cut(e.want)
+	case e.mark&markDoomed != 0 || c.swept:
+		return nil, false
+	}
+	return nil, true
+}
+
+// clean lets go of an entry that says nothing any more.
+func (c *core) clean(i uint32, e *entry) {
+	if e.want == nil && e.have == nil && e.mark&(markDirty|markBusy) == 0 {
+		c.forgive(i, e)
+		c.store.release(i)
+	}
+}
+
+// forgive forgets that the route failed.
+func (c *core) forgive(i uint32, e *entry) {
+	if e.mark&markFailed != 0 {
+		e.mark &^= markFailed
+		delete(c.failures, i)
+	}
+}
+
+type invalidError string
+
+func invalid(s string) error { return invalidError(s) }
+
+func (e invalidError) Error() string        { return "invalid: " + string(e) }
+func (e invalidError) Is(target error) bool { return target == ErrInvalid }

@@ -1,0 +1,60 @@
+package fib
+
+import (
+	"cmp"
+	"slices"
+)
+
+// setGateway records that a gateway died or came back.
+func (c *core) setGateway(k gatewayKey, down bool) {
+	if c.down[k] == down {
+		return
+	}
+	same := func(link int32, l *leg) bool { return link == k.link && l.gateway == k.gateway }
+	if !down {
+		delete(c.down, k)
+	} else {
+		c.down[k] = true
+		for _, b := range c.byID {
+			if b.live && b.key.link == k.link && b.key.gateway == k.gateway && !b.key.clone {
+				c.dying = append(c.dying, b)
+			}
+		}
+	}
+	for _, b := range c.byID {
+		if b.key.link == k.link && b.key.gateway == k.gateway && !down {
+			b.next, b.step = b.next.Add(-b.step), 0
+			if b.err == nil {
+				b.next = b.next.Add(-grace)
+			}
+		}
+	}
+	c.touchLegs(func(l *leg) bool { return same(l.link, l) })
+	c.resolveAll(func(w *want) bool {
+		return w.classic && slices.ContainsFunc(w.legs, func(l leg) bool { return same(l.link, &l) })
+	})
+}
+
+func (c *core) nextHops() []NextHopObject {
+	var list []NextHopObject
+	for _, b := range c.byID {
+		if !b.live {
+			continue
+		}
+		o := NextHopObject{ID: b.id, Gateway: b.key.gateway, Link: int(b.key.link), Groups: map[uint32][]uint32{}}
+		for _, k := range c.objects.kernel {
+			if k.exists && slices.ContainsFunc(k.members, func(m member) bool { return m.id == b.id }) {
+				others := []uint32{}
+				for _, m := range k.members {
+					if m.id != b.id {
+						others = append(others, m.id)
+					}
+				}
+				o.Groups[k.id] = others
+			}
+		}
+		list = append(list, o)
+	}
+	slices.SortFunc(list, func(a, b NextHopObject) int { return cmp.Compare(a.ID, b.ID) })
+	return list
+}

@@ -1,0 +1,306 @@
+package fib
+
+import (
+	"net/netip"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
+
+// rkey is RouteKey, packed: 24 octets without pointers, so that half a million
+// of them cost the garbage collector nothing.
+type rkey struct {
+	hi, lo uint64 // IPv4 in the low half of lo
+	metric uint32
+	table  uint16 // index into tables, with the family
+	bits   uint8
+	tos    uint8
+}
+
+func packAddr(a netip.Addr) (hi, lo uint64) {
+	if a.Is4() {
+		v := a.As4()
+		return 0, uint64(be32(v[:]))
+	}
+	v := a.As16()
+	return uint64(be32(v[:]))<<32 | uint64(be32(v[4:])), uint64(be32(v[8:]))<<32 | uint64(be32(v[12:]))
+}
+
+func be32(v []byte) uint32 {
+	return uint32(v[0])<<24 | uint32(v[1])<<16 | uint32(v[2])<<8 | uint32(v[3])
+}
+
+func unpackAddr(hi, lo uint64, f Family) netip.Addr {
+	if f == IPv4 {
+		return netip.AddrFrom4([4]byte{byte(lo >> 24), byte(lo >> 16), byte(lo >> 8), byte(lo)})
+	}
+	var v [16]byte
+	for i := range 8 {
+		v[i], v[8+i] = byte(hi>>(56-8*i)), byte(lo>>(56-8*i))
+	}
+	return netip.AddrFrom16(v)
+}
+
+// tableFamily is what rkey.table stands for.
+type tableFamily struct {
+	table  uint32
+	family Family
+}
+
+// tables numbers (table, family) pairs in the order of their appearance.
+type tables struct {
+	index map[tableFamily]uint16
+	list  []tableFamily
+	last  tableFamily // one-entry cache
+	lastI uint16
+}
+
+// of returns the number of tf, making one if there is none. ok is false when
+// 65,535 are in use.
+func (t *tables) of(tf tableFamily) (uint16, bool) {
+	if tf == t.last && len(t.list) > 0 {
+		return t.lastI, true
+	}
+	i, ok := t.index[tf]
+	if !ok {
+		if len(t.list) > 0xfffe {
+			return 0, false
+		}
+		i = uint16(len(t.list))
+		t.list = append(t.list, tf)
+		t.index[tf] = i
+	}
+	t.last, t.lastI = tf, i
+	return i, true
+}
+
+// routeMessage is a decoded RTM_NEWROUTE or RTM_DELROUTE.
+type routeMessage struct {
+	facts
+	table  uint32
+	hi, lo uint64
+	bits   uint8
+	tos    uint8
+	metric uint32
+	flags  uint32 // rtm_flags
+	nhid   uint32
+	legs   []leg
+	alien  bool
+}
+
+func (m *routeMessage) prefix() netip.Prefix {
+	return netip.PrefixFrom(unpackAddr(m.hi, m.lo, m.family), int(m.bits))
+}
+
+func (m *routeMessage) routeKey() RouteKey {
+	return RouteKey{Table: m.table, Prefix: m.prefix(), TOS: m.tos, Metric: m.metric}
+}
+
+// parse decodes body into m, reusing m.legs.
+func (m *routeMessage) parse(body []byte) error {
+	if len(body) < sizeRoute {
+		return errShort
+	}
+	legs := m.legs[:0]
+	*m = routeMessage{bits: body[1], tos: body[3], table: uint32(body[4]), flags: native.Uint32(body[8:])}
+	m.family, m.proto, m.scope, m.typ = Family(body[0]), body[5], body[6], RouteType(body[7])
+	if m.family != IPv4 && m.family != IPv6 {
+		return unix.EAFNOSUPPORT
+	}
+	if m.family == IPv6 {
+		m.scope = 0
+	}
+	single := leg{weight: 1, onlink: m.flags&hopOnLink != 0}
+	var multi []byte
+	typ, v, rest, ok := next(body[sizeRoute:])
+	for ; ok; typ, v, rest, ok = next(rest) {
+		switch typ {
+		case unix.RTA_DST:
+			if len(v) != m.family.size() {
+				return errShort
+			}
+			m.hi, m.lo = packAddr(address(v))
+		case unix.RTA_TABLE:
+			m.table = u32(v)
+		case unix.RTA_PRIORITY:
+			m.metric = u32(v)
+		case unix.RTA_OIF:
+			single.link = int32(u32(v))
+		case unix.RTA_GATEWAY:
+			single.gateway = address(v)
+		case attrVia:
+			single.gateway = via(v)
+		case unix.RTA_PREFSRC:
+			m.prefSrc = address(v)
+		case unix.RTA_METRICS:
+			m.parseMetrics(v)
+		case attrNHID:
+			m.nhid = u32(v)
+		case unix.RTA_MULTIPATH:
+			multi = v
+		case unix.RTA_SRC, unix.RTA_ENCAP, unix.RTA_ENCAP_TYPE:
+			m.alien = true
+		}
+	}
+	if len(rest) > 0 {
+		return errShort
+	}
+	if m.typ < Blackhole {
+		if multi == nil {
+			legs = append(legs, single)
+		} else if legs, ok = parseHops(legs, multi); !ok {
+			return errShort
+		}
+		if len(legs) > 1 {
+			slices.SortFunc(legs, compareLegs)
+		}
+	}
+	m.legs = legs
+	return nil
+}
+
+func (m *routeMessage) parseMetrics(v []byte) {
+	for typ, v, rest, ok := next(v); ok; typ, v, rest, ok = next(rest) {
+		switch typ {
+		case unix.RTAX_MTU:
+			m.mtu = u32(v)
+		case unix.RTAX_ADVMSS:
+			m.advMSS = u32(v)
+		default:
+			m.alien = true
+		}
+	}
+}
+
+func parseHops(legs []leg, v []byte) ([]leg, bool) {
+	for len(v) >= sizeHop {
+		n := int(native.Uint16(v))
+		if n < sizeHop || n > len(v) {
+			return legs, false
+		}
+		l := leg{weight: uint16(v[3]) + 1, onlink: v[2]&hopOnLink != 0, link: int32(native.Uint32(v[4:]))}
+		for typ, a, rest, ok := next(v[sizeHop:n]); ok; typ, a, rest, ok = next(rest) {
+			switch typ {
+			case unix.RTA_GATEWAY:
+				l.gateway = address(a)
+			case attrVia:
+				l.gateway = via(a)
+			}
+		}
+		legs = append(legs, l)
+		v = v[min(align(n), len(v)):]
+	}
+	return legs, len(v) == 0
+}
+
+func via(v []byte) netip.Addr {
+	if len(v) < 2 {
+		return netip.Addr{}
+	}
+	return address(v[2:])
+}
+
+func (f Family) size() int {
+	if f == IPv4 {
+		return 4
+	}
+	return 16
+}
+
+// appendRoute appends a route message. With RTM_DELROUTE only what is needed to
+// find the route goes in: its protocol and type keep foreign routes under the
+// same key safe.
+func appendRoute(b []byte, typ, flags uint16, seq uint32, k *rkey, tf tableFamily, f *form) []byte {
+	start := len(b)
+	b = begin(b, typ, flags, seq)
+	table := uint8(0)
+	if tf.table < 256 {
+		table = uint8(tf.table)
+	}
+	scope, hop := f.scope, uint32(0)
+	if typ == unix.RTM_DELROUTE {
+		scope = uint8(ScopeNowhere) // any
+	}
+	if len(f.legs) == 1 && f.legs[0].onlink {
+		hop = hopOnLink
+	}
+	b = append(b, byte(tf.family), k.bits, 0, k.tos, table, f.proto, scope, byte(f.typ))
+	b = native.AppendUint32(b, hop)
+	if k.bits > 0 {
+		b = appendDst(b, k, tf.family)
+	}
+	if tf.table > 255 {
+		b = attr32(b, unix.RTA_TABLE, tf.table)
+	}
+	if k.metric != 0 {
+		b = attr32(b, unix.RTA_PRIORITY, k.metric)
+	}
+	if f.nhid != 0 {
+		b = attr32(b, attrNHID, f.nhid)
+	}
+	if typ == unix.RTM_NEWROUTE {
+		b = appendContent(b, f)
+	}
+	return end(b, start)
+}
+
+func appendDst(b []byte, k *rkey, f Family) []byte {
+	n := f.size()
+	b = native.AppendUint16(b, uint16(4+n))
+	b = native.AppendUint16(b, unix.RTA_DST)
+	if f == IPv4 {
+		return append(b, byte(k.lo>>24), byte(k.lo>>16), byte(k.lo>>8), byte(k.lo))
+	}
+	for _, v := range [2]uint64{k.hi, k.lo} {
+		b = append(b, byte(v>>56), byte(v>>48), byte(v>>40), byte(v>>32), byte(v>>24), byte(v>>16), byte(v>>8), byte(v))
+	}
+	return b
+}
+
+func appendContent(b []byte, f *form) []byte {
+	if f.prefSrc.IsValid() {
+		b = attrAddr(b, unix.RTA_PREFSRC, f.prefSrc)
+	}
+	if f.mtu != 0 || f.advMSS != 0 {
+		at := len(b)
+		b = nest(b, unix.RTA_METRICS)
+		if f.mtu != 0 {
+			b = attr32(b, unix.RTAX_MTU, f.mtu)
+		}
+		if f.advMSS != 0 {
+			b = attr32(b, unix.RTAX_ADVMSS, f.advMSS)
+		}
+		b = unnest(b, at)
+	}
+	switch len(f.legs) {
+	case 0:
+		return b
+	case 1:
+		b = appendGateway(b, f.family, f.legs[0].gateway)
+		return attr32(b, unix.RTA_OIF, uint32(f.legs[0].link))
+	}
+	at := len(b)
+	b = nest(b, unix.RTA_MULTIPATH)
+	for _, l := range f.legs {
+		hop := len(b)
+		flags := byte(0)
+		if l.onlink {
+			flags = hopOnLink
+		}
+		b = append(b, 0, 0, flags, byte(l.weight-1))
+		b = native.AppendUint32(b, uint32(l.link))
+		b = appendGateway(b, f.family, l.gateway)
+		native.PutUint16(b[hop:], uint16(len(b)-hop))
+	}
+	return unnest(b, at)
+}
+
+func appendGateway(b []byte, f Family, gw netip.Addr) []byte {
+	switch {
+	case !gw.IsValid():
+		return b
+	case familyOf(gw) != f:
+		return appendVia(b, gw)
+	}
+	return attrAddr(b, unix.RTA_GATEWAY, gw)
+}

@@ -1,0 +1,245 @@
+package fib
+
+import (
+	"cmp"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+)
+
+// Routes iterates over the desired routes and, before Sweep, the stale ones, in
+// no order. The lock is not held while the loop body runs; changes meanwhile
+// may or may not be seen.
+func (f *FIB) Routes() iter.Seq[RouteStatus] {
+	return func(yield func(RouteStatus) bool) {
+		var page []RouteStatus
+		for start := uint32(0); ; start += chunkSize {
+			f.lock()
+			end := min(start+chunkSize, f.store.n)
+			page = page[:0]
+			for i := start; i < end; i++ {
+				if e := f.store.at(i); e.want != nil || e.have != nil {
+					page = append(page, f.statusOf(i, e))
+				}
+			}
+			last := end >= f.store.n
+			f.unlock()
+			for _, s := range page {
+				if !yield(s) {
+					return
+				}
+			}
+			if last {
+				return
+			}
+		}
+	}
+}
+
+func (c *core) statusOf(i uint32, e *entry) RouteStatus {
+	s := RouteStatus{}
+	if e.want != nil {
+		s.Route = c.routeOf(&e.want.facts, e.want.legs, e.want.classic)
+	} else {
+		s.Route = c.routeOf(&e.have.facts, e.have.legs, false)
+	}
+	s.RouteKey = c.unpack(&e.key)
+	if e.have != nil {
+		s.NextHopID = e.have.nhid
+	}
+	switch {
+	case e.want == nil:
+		s.State = RouteStale
+	case e.mark&markFailed != 0:
+		s.State, s.Err = RouteFailed, c.failures[i].err
+	case e.mark&markYielding != 0:
+		s.State = RouteForeign
+		s.Err = &Error{Op: "add", Key: s.RouteKey, Err: ErrForeign}
+	case e.want.form == nil:
+		s.State = RouteHeld
+	case e.want.form == e.have:
+		s.State = RouteInstalled
+	}
+	return s
+}
+
+func (c *core) routeOf(f *facts, legs []leg, classic bool) Route {
+	r := Route{Type: f.typ, PrefSrc: f.prefSrc, MTU: f.mtu, AdvMSS: f.advMSS, Scaffold: f.proto == c.config.ScaffoldProtocol, Classic: classic}
+	if f.family == IPv4 {
+		r.Scope = scopeFromKernel(f.scope)
+	}
+	for _, l := range legs {
+		r.NextHops = append(r.NextHops, NextHop{l.gateway, int(l.link), l.weight, l.onlink})
+	}
+	return r
+}
+
+// Difference is one line of [FIB.Diff].
+type Difference struct {
+	// Op is "add", "replace", "delete" or "held".
+	Op string
+	// Key names the object as in [Error].
+	Key any
+	// Want and Have describe it in words; "" is absent.
+	Want, Have string
+}
+
+// String formats the line as `add 203.0.113.1/32 table 90: want ..., have ...`.
+func (d Difference) String() string {
+	return fmt.Sprintf("%s %v: want %s, have %s", d.Op, d.Key, or(d.Want, "nothing"), or(d.Have, "nothing"))
+}
+
+// Diff lists how the kernel, as far as it is known from notifications, differs
+// from the desired state, sorted by text. It is empty when all is well. Sysctls
+// are compared when they are written, and are listed when that failed.
+func (f *FIB) Diff() []Difference {
+	f.lock()
+	defer f.unlock()
+	d := append(f.diffRoutes(), f.diffSmall()...)
+	slices.SortFunc(d, func(a, b Difference) int { return cmp.Compare(a.String(), b.String()) })
+	return d
+}
+
+func (c *core) diffRoutes() (d []Difference) {
+	c.store.all(func(_ uint32, e *entry) {
+		target, keep := c.target(e)
+		if e.want != nil && e.want.form == nil {
+			if e.have == nil || !keep || e.want.group != nil {
+				op := "held"
+				if e.have == nil && !c.cut(e.want) {
+					op = "add"
+				}
+				d = append(d, Difference{op, c.unpack(&e.key), c.describe(&e.want.facts, e.want.legs), c.describeForm(e.have)})
+			}
+			return
+		}
+		if keep || target == e.have {
+			return
+		}
+		x := Difference{Key: c.unpack(&e.key), Op: decide(target, e.have, false, c.config.OnForeign).String(), Have: c.describeForm(e.have)}
+		if e.want != nil {
+			x.Want = c.describe(&e.want.facts, e.want.legs)
+		}
+		d = append(d, x)
+	})
+	return d
+}
+
+func (c *core) diffSmall() (d []Difference) {
+	p := c.rules.plan(c.config.Protocol, c.swept)
+	for _, r := range p.add {
+		d = append(d, Difference{Op: "add", Key: r, Want: "rule"})
+	}
+	for _, k := range p.remove {
+		d = append(d, Difference{Op: "delete", Key: k.Rule, Have: "rule"})
+	}
+	for k, a := range c.addresses.want {
+		if v := c.addresses.decide(k, c.swept); v != verbNone {
+			d = append(d, Difference{Op: v.String(), Key: a, Want: "address"})
+		}
+	}
+	for k, n := range c.neighbors.want {
+		if v := c.neighbors.decide(k, c.swept); v != verbNone {
+			d = append(d, Difference{Op: v.String(), Key: n, Want: "neighbour"})
+		}
+	}
+	for p, f := range c.sysctls.failed {
+		d = append(d, Difference{Op: "set", Key: Sysctl{p, c.sysctls.want[p]}, Want: c.sysctls.want[p], Have: f.err.Error()})
+	}
+	return d
+}
+
+func (c *core) describeForm(f *form) string {
+	switch {
+	case f == nil:
+		return ""
+	case f == unsure:
+		return "unknown"
+	case f.nhid == 0:
+		return c.describe(&f.facts, f.legs)
+	}
+	s := c.describe(&f.facts, nil) + fmt.Sprintf(" nhid %#x", f.nhid)
+	if f.group != nil {
+		for _, m := range f.group.members {
+			if b := c.byID[m.id]; b != nil {
+				s += fmt.Sprintf(" via %v dev %s", b.key.gateway, c.linkName(b.key.link))
+			}
+		}
+	}
+	return s
+}
+
+func (c *core) describe(f *facts, legs []leg) string {
+	var b strings.Builder
+	b.WriteString(f.typ.String())
+	for _, l := range legs {
+		if l.gateway.IsValid() {
+			fmt.Fprintf(&b, " via %v", l.gateway)
+		}
+		fmt.Fprintf(&b, " dev %s", c.linkName(l.link))
+		if l.onlink {
+			b.WriteString(" onlink")
+		}
+		if l.weight > 1 {
+			fmt.Fprintf(&b, " weight %d", l.weight)
+		}
+	}
+	if f.prefSrc.IsValid() {
+		fmt.Fprintf(&b, " src %v", f.prefSrc)
+	}
+	if f.mtu != 0 {
+		fmt.Fprintf(&b, " mtu %d", f.mtu)
+	}
+	if f.advMSS != 0 {
+		fmt.Fprintf(&b, " advmss %d", f.advMSS)
+	}
+	return b.String()
+}
+
+func (c *core) linkName(link int32) string {
+	if l, ok := c.links[link]; ok {
+		return l.Name
+	}
+	return fmt.Sprintf("if%d", link)
+}
+
+// Stats are counters since Open, and sizes now.
+type Stats struct {
+	Desired, Installed, Held, Failed, Foreign, Stale int // routes now
+
+	Adds, Replaces, Deletes uint64 // route messages sent
+	ObjectWrites            uint64 // next-hop messages sent
+	RuleWrites              uint64 // rule messages sent
+	OtherWrites             uint64 // address and neighbour messages, sysctls
+	Errors                  uint64 // refused by the kernel
+	Repairs                 uint64 // put back after foreign interference
+	Notifications           uint64 // read from the monitor socket
+	Resyncs                 uint64 // because notifications or replies were lost
+}
+
+// Stats returns counters. It looks at every route: not for the fast path.
+func (f *FIB) Stats() Stats {
+	f.lock()
+	defer f.unlock()
+	s := f.stats
+	f.store.all(func(i uint32, e *entry) {
+		if e.want != nil {
+			s.Desired++
+		}
+		switch {
+		case e.want == nil && e.have == nil:
+		case e.want == nil:
+			s.Stale++
+		case e.mark&markFailed != 0:
+			s.Failed++
+		case e.mark&markYielding != 0:
+			s.Foreign++
+		case e.want.form == nil:
+			s.Held++
+		case e.want.form == e.have:
+			s.Installed++
+		}
+	})
+	return s
+}

@@ -1,0 +1,112 @@
+package fib
+
+import (
+	"errors"
+	"os"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
+
+// Learn starts to report foreign routes.
+func (f *FIB) Learn(filter Filter) *Learner {
+	filter.Tables = slices.Clone(filter.Tables)
+	for i, t := range filter.Tables {
+		filter.Tables[i] = or(t, tableMain)
+	}
+	l := newLearner(filter, func(l *Learner) {
+		f.lock()
+		defer f.unlock()
+		f.learners = slices.DeleteFunc(f.learners, func(v *Learner) bool { return v == l })
+	})
+	l.fresh = true
+	f.lock()
+	f.learners = append(f.learners, l)
+	f.fresh = true
+	f.unlock()
+	f.poke()
+	return l
+}
+
+// teach passes a notification to the learners.
+func (f *FIB) teach(m *routeMessage, gone bool, flags uint16) {
+	if len(f.learners) == 0 {
+		return
+	}
+	own := f.ours(m.proto)
+	for _, l := range f.learners {
+		if !slices.Contains(l.filter.Tables, m.table) {
+			continue
+		}
+		switch {
+		case gone && own:
+		case gone:
+			if l.lose(m.routeKey(), len(m.legs)) {
+				f.redo.learners = true
+			}
+		case !own && l.filter.accepts(m) && f.convinced(l, m):
+			l.see(m.routeKey(), f.learnedOf(m), flags&unix.NLM_F_APPEND != 0)
+		case flags&unix.NLM_F_REPLACE != 0:
+			l.lose(m.routeKey(), 1<<30) // replaced by something else
+		}
+	}
+}
+
+func (f *FIB) convinced(l *Learner, m *routeMessage) bool {
+	return l.filter.Accept == nil || l.filter.Accept(f.learnedOf(m))
+}
+
+func (c *core) learnedOf(m *routeMessage) Learned {
+	l := Learned{Route: c.routeOf(&m.facts, m.legs, false), Protocol: m.proto}
+	l.RouteKey = m.routeKey()
+	return l
+}
+
+// teachAll lets learners read their tables: new ones, and with again all.
+func (o *owner) teachAll(again bool) error {
+	o.lock()
+	if !o.fresh && !again {
+		o.unlock()
+		return nil
+	}
+	o.fresh = false
+	learners := slices.DeleteFunc(slices.Clone(o.learners), func(l *Learner) bool { return !l.fresh && !again })
+	for _, l := range learners {
+		l.fresh = false
+	}
+	o.unlock()
+	for _, l := range learners {
+		if err := o.lecture(l); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (o *owner) lecture(l *Learner) error {
+	l.mu.Lock()
+	l.round++
+	l.mu.Unlock()
+	for _, family := range []Family{IPv4, IPv6} {
+		if l.filter.Family != 0 && l.filter.Family != family {
+			continue
+		}
+		for _, table := range l.filter.Tables {
+			err := o.read(routeDump(family, table, 0), func(m message) {
+				if o.rm.parse(m.body) == nil && o.rm.flags&routeCloned == 0 && !o.ours(o.rm.proto) && l.filter.accepts(&o.rm) && o.convinced(l, &o.rm) {
+					l.see(o.rm.routeKey(), o.learnedOf(&o.rm), false)
+				}
+			})
+			if err != nil && !errors.Is(err, unix.ENOENT) {
+				return err
+			}
+		}
+	}
+	l.conclude()
+	return nil
+}
+
+// closedError reports whether err comes from closing a socket under its user.
+func closedError(err error) bool {
+	return errors.Is(err, unix.EBADF) || errors.Is(err, os.ErrClosed)
+}
