@@ -2,7 +2,6 @@ package fib
 
 import (
 	"context"
-	"errors"
 	"net/netip"
 	"slices"
 	"sync"
@@ -109,11 +108,11 @@ func (f *FIB) Close() error {
 }
 
 // Run reads the kernel, adopts what carries our protocol, and keeps it equal to
-// the desired state until ctx ends. It leaves everything in the kernel as it
+// the desired state until the context ends. It leaves everything in the kernel as it
 // is, leaves no goroutine, closes the sockets and returns nil, or the error that
 // made going on impossible. It can be called once.
-func (f *FIB) Run(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
+func (f *FIB) Run(parent context.Context) error {
+	ctx, cancel := context.WithCancel(parent)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { f.Close() })
 	defer stop()
@@ -123,8 +122,8 @@ func (f *FIB) Run(ctx context.Context) error {
 	f.Close()
 	cancel()
 	o.pumps.Wait()
-	if ctx.Err() != nil && (errors.Is(err, context.Canceled) || closedError(err)) {
-		return nil
+	if parent.Err() != nil {
+		return nil // whatever the closing of the sockets did to who used them
 	}
 	return err
 }

@@ -2,7 +2,6 @@ package fib
 
 import (
 	"errors"
-	"os"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -104,9 +103,4 @@ func (o *owner) lecture(l *Learner) error {
 	}
 	l.conclude()
 	return nil
-}
-
-// closedError reports whether err comes from closing a socket under its user.
-func closedError(err error) bool {
-	return errors.Is(err, unix.EBADF) || errors.Is(err, os.ErrClosed)
 }
