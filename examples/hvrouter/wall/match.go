@@ -29,8 +29,6 @@ func meta(key expr.MetaKey, then ...expr.Any) match {
 
 func is(data []byte) expr.Any { return &expr.Cmp{Op: expr.CmpOpEq, Register: reg, Data: data} }
 
-func isNot(data []byte) expr.Any { return &expr.Cmp{Op: expr.CmpOpNeq, Register: reg, Data: data} }
-
 func in(set *nftables.Set, invert bool) expr.Any {
 	return &expr.Lookup{SourceRegister: reg, SetName: set.Name, SetID: set.ID, Invert: invert}
 }
