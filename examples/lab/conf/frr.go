@@ -1,0 +1,69 @@
+package conf
+
+import (
+	"net/netip"
+
+	"github.com/hyperfib/hyperfib/examples/lab/plan"
+)
+
+// domain is what a reflector process serves: its address and its clients, for
+// each family.
+type domain struct {
+	id       netip.Addr
+	families []served
+}
+
+type served struct {
+	family  int
+	local   netip.Addr
+	clients netip.Prefix
+	each    []netip.Addr // the clients one by one, for peers without ranges
+}
+
+func domainOf(f plan.Fabric, private bool) domain {
+	if private {
+		s := served{family: 4, local: plan.RRPrivate4(f), clients: plan.Private4(f)}
+		for n := 1; n <= plan.HVs; n++ {
+			s.each = append(s.each, plan.HVPrivate4(n, f))
+		}
+		return domain{plan.RRPrivate4(f), []served{s}}
+	}
+	four := served{4, plan.RRPublic4(f), plan.Public4(f), []netip.Addr{plan.EdgePublic4(f)}}
+	six := served{6, plan.RRPublic6(f), plan.Public6(f), []netip.Addr{plan.EdgePublic6(f)}}
+	for n := 1; n <= plan.HVs; n++ {
+		four.each = append(four.each, plan.HVPublic4(n, f))
+		six.each = append(six.each, plan.HVPublic6(n, f))
+	}
+	return domain{plan.RRPublic4(f), []served{four, six}}
+}
+
+// FrrBgpd is FRR's bgpd as a reflector: clients by listen range, and a table-map
+// that keeps what it reflects out of its own kernel. BFD needs zebra and bfdd
+// beside it.
+func FrrBgpd(f plan.Fabric, private bool) string {
+	var w writer
+	d := domainOf(f, private)
+	w.line("router bgp %d\n bgp router-id %s\n bgp cluster-id %s", plan.AS, d.id, d.id)
+	w.line(" no bgp default ipv4-unicast\n no bgp network import-check\n bgp graceful-restart")
+	for _, s := range d.families {
+		w.line(" neighbor clients%d peer-group\n neighbor clients%d remote-as %d", s.family, s.family, plan.AS)
+		w.line(" neighbor clients%d bfd\n neighbor clients%d bfd profile lab", s.family, s.family)
+		w.line(" neighbor clients%d ttl-security hops 1\n neighbor clients%d passive", s.family, s.family)
+		w.line(" bgp listen range %s peer-group clients%d", s.clients, s.family)
+	}
+	for _, s := range d.families {
+		w.line(" address-family ipv%d unicast\n  table-map none\n  neighbor clients%d activate", s.family, s.family)
+		w.line("  neighbor clients%d route-reflector-client\n  neighbor clients%d addpath-tx-all-paths", s.family, s.family)
+		w.line(" exit-address-family")
+	}
+	w.line("exit\nroute-map none deny 10\nexit")
+	return w.String()
+}
+
+// FrrBfdd is FRR's bfdd beside it.
+func FrrBfdd(t Timing) string {
+	var w writer
+	w.line("bfd\n profile lab\n  transmit-interval %d\n  receive-interval %d\n  detect-multiplier %d\n exit\nexit",
+		t.BFD.Milliseconds(), t.BFD.Milliseconds(), t.Multiplier)
+	return w.String()
+}
