@@ -34,7 +34,7 @@ func parse(args []string) (*options, int) {
 	fs := flag.NewFlagSet("lab", flag.ContinueOnError)
 	only := fs.String("only", "", "play these acts, comma separated (see -list)")
 	list := fs.Bool("list", false, "list the acts")
-	rr := fs.String("rr", "self", "who reflects: self or bird, or one a fabric: bird,self")
+	rr := fs.String("rr", "self", "who reflects: self, bird, bird1, frr, gobgp or openbgpd, or one a fabric: bird,frr")
 	hv := fs.String("hv", "self", "who is on the hypervisors: self or bird, or only on some: bird@2, bird@1,bird@3")
 	edge := fs.String("edge", "", "who is the edge router: self or bird (default: self, or bird if everybody else is)")
 	bfd := fs.String("bfd", "100ms,5", "BFD interval and multiplier")
@@ -78,7 +78,7 @@ func (o *options) reflectors(s string) error {
 	}
 	o.world.RR = map[plan.Fabric]world.Kind{}
 	for i, f := range plan.Fabrics {
-		k, err := kind(kinds[min(i, len(kinds)-1)])
+		k, err := kind(kinds[min(i, len(kinds)-1)], world.ReflectorKinds)
 		if err != nil {
 			return fmt.Errorf("-rr: %w", err)
 		}
@@ -91,7 +91,7 @@ func (o *options) hypervisors(s string) error {
 	o.world.HV = map[int]world.Kind{}
 	for part := range strings.SplitSeq(s, ",") {
 		name, number, some := strings.Cut(part, "@")
-		k, err := kind(name)
+		k, err := kind(name, world.Kinds)
 		if err != nil {
 			return fmt.Errorf("-hv: %w", err)
 		}
@@ -125,11 +125,11 @@ func (o *options) allBird() bool {
 	return true
 }
 
-func kind(s string) (world.Kind, error) {
-	if k := world.Kind(s); k == world.Self || k == world.Bird {
+func kind(s string, can []world.Kind) (world.Kind, error) {
+	if k := world.Kind(s); slices.Contains(can, k) {
 		return k, nil
 	}
-	return "", fmt.Errorf("%q: want self or bird", s)
+	return "", fmt.Errorf("%q: want one of %v", s, can)
 }
 
 func (o *options) timing(s string) error {

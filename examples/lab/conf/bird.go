@@ -19,9 +19,9 @@ func BirdHypervisor(n int, t Timing) string {
 	for _, f := range plan.Fabrics {
 		for _, fam := range families {
 			birdSession(&w, session{fmt.Sprintf("%s_public%d", plan.RRName(f), fam), f.Public(),
-				localPublic(n, f, fam), reflectorPublic(f, fam), fam, fmt.Sprintf("public%d", fam)})
+				localPublic(n, f, fam), reflectorPublic(f, fam), fam, fmt.Sprintf("public%d", fam), t.Hears(f)})
 		}
-		birdSession(&w, session{plan.RRName(f) + "_private4", f.Private(), plan.HVPrivate4(n, f), plan.RRPrivate4(f), 4, "private4"})
+		birdSession(&w, session{plan.RRName(f) + "_private4", f.Private(), plan.HVPrivate4(n, f), plan.RRPrivate4(f), 4, "private4", t.Hears(f)})
 	}
 	src := fmt.Sprintf("krt_prefsrc = %s; ", plan.Loopback(n))
 	birdKernel(&w, "public4", 4, plan.TablePublic, true, "accept;")
@@ -43,7 +43,7 @@ func BirdEdge(t Timing) string {
 	for _, f := range plan.Fabrics {
 		for _, fam := range families {
 			birdSession(&w, session{fmt.Sprintf("%s_public%d", plan.RRName(f), fam), f.Public(),
-				edgePublic(f, fam), reflectorPublic(f, fam), fam, fmt.Sprintf("public%d", fam)})
+				edgePublic(f, fam), reflectorPublic(f, fam), fam, fmt.Sprintf("public%d", fam), t.Hears(f)})
 		}
 	}
 	for _, fam := range families {
@@ -96,13 +96,14 @@ type session struct {
 	local, peer  fmt.Stringer
 	family       int
 	table        string
+	bfd          bool
 }
 
 func birdSession(w *writer, s session) {
 	w.line(`protocol bgp %s from lab {
-  local %s as %d; neighbor %s as %d; interface "%s";
+  local %s as %d; neighbor %s as %d; interface "%s"; bfd %s;
   ipv%d { table %s; import all; export all; next hop self; add paths rx; };
-}`, s.name, s.local, plan.AS, s.peer, plan.AS, s.device, s.family, s.table)
+}`, s.name, s.local, plan.AS, s.peer, plan.AS, s.device, onOff(s.bfd), s.family, s.table)
 }
 
 func birdRange(w *writer, local netip.Addr, clients netip.Prefix, family int) {
@@ -131,4 +132,11 @@ func defaultRoute(family int) string {
 		return "0.0.0.0/0"
 	}
 	return "::/0"
+}
+
+func onOff(on bool) string {
+	if on {
+		return "on"
+	}
+	return "off"
 }

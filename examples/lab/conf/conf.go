@@ -4,6 +4,7 @@ package conf
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,7 +15,13 @@ import (
 type Timing struct {
 	BFD        time.Duration // transmit and receive interval
 	Multiplier int
+	// Deaf are the fabrics whose reflector speaks no BFD; sessions there have
+	// none.
+	Deaf []plan.Fabric
 }
+
+// Hears says whether the reflector of a fabric speaks BFD.
+func (t Timing) Hears(f plan.Fabric) bool { return !slices.Contains(t.Deaf, f) }
 
 // Detection is how long BFD takes to notice silence, counted from the last
 // packet that arrived.

@@ -18,12 +18,12 @@ func Hypervisor(n int, api string, t Timing) string {
 	w.line("domains:")
 	w.line("  - name: public\n    table: %d\n    guests: true\n    unreachable: [%s]\n    reflectors:", plan.TablePublic, plan.Subnet4)
 	for _, f := range plan.Fabrics {
-		hvSession(&w, f, f.Public(), plan.HVPublic4(n, f), plan.RRPublic4(f))
-		hvSession(&w, f, f.Public(), plan.HVPublic6(n, f), plan.RRPublic6(f))
+		hvSession(&w, f, t, f.Public(), plan.HVPublic4(n, f), plan.RRPublic4(f))
+		hvSession(&w, f, t, f.Public(), plan.HVPublic6(n, f), plan.RRPublic6(f))
 	}
 	w.line("  - name: private\n    table: %d\n    loopback: true\n    reflectors:", plan.TablePrivate)
 	for _, f := range plan.Fabrics {
-		hvSession(&w, f, f.Private(), plan.HVPrivate4(n, f), plan.RRPrivate4(f))
+		hvSession(&w, f, t, f.Private(), plan.HVPrivate4(n, f), plan.RRPrivate4(f))
 	}
 	w.line("local-out: {table: %d, domains: [private], last-resort: unreachable}", plan.TableLocal)
 	w.line("edge:\n  gateway4: %s\n  length4: %d", plan.Gateway4, plan.Subnet4.Bits())
@@ -31,8 +31,8 @@ func Hypervisor(n int, api string, t Timing) string {
 	return w.String()
 }
 
-func hvSession(w *writer, f plan.Fabric, device string, local, peer netip.Addr) {
-	w.line(`      - {fabric: %s, interface: %s, local: "%s", peer: "%s"}`, f, device, local, peer)
+func hvSession(w *writer, f plan.Fabric, t Timing, device string, local, peer netip.Addr) {
+	w.line(`      - {fabric: %s, interface: %s, local: "%s", peer: "%s", bfd: "%s"}`, f, device, local, peer, onOff(t.Hears(f)))
 }
 
 func hvGuests(w *writer, n int) {

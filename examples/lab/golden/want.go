@@ -16,8 +16,9 @@ type owner struct {
 	hvs    []int
 }
 
-// Hypervisor returns the canonical lines of a table of hypervisor n.
-func Hypervisor(n int, t Table) []string {
+// Hypervisor returns the canonical lines of a table of hypervisor n. one lists
+// the fabrics whose reflector shows one copy of a prefix only.
+func Hypervisor(n int, t Table, one ...plan.Fabric) []string {
 	var routes []nl.Route
 	switch {
 	case t.ID == plan.TablePrivate:
@@ -29,7 +30,7 @@ func Hypervisor(n int, t Table) []string {
 			routes = append(routes, r)
 		}
 	default:
-		routes = append(public(n, t), last(t, unix.RTN_BLACKHOLE))
+		routes = append(public(n, t, one), last(t, unix.RTN_BLACKHOLE))
 		if t.Family == unix.AF_INET {
 			routes = append(routes, nl.Route{Type: unix.RTN_UNREACHABLE, Dst: plan.Subnet4})
 		}
@@ -38,17 +39,17 @@ func Hypervisor(n int, t Table) []string {
 }
 
 // Edge returns the canonical lines of a table of the edge router.
-func Edge(t Table) []string {
+func Edge(t Table, one ...plan.Fabric) []string {
 	var routes []nl.Route
 	for _, o := range owners(version(t)) {
-		routes = append(routes, remote(o.prefix, o.hvs))
+		routes = append(routes, remote(o.prefix, o.hvs, one))
 	}
 	return Lines(t, routes)
 }
 
 // public is table 90 without its last resort: what lives here, and two gateways
 // for everything else and each hypervisor that has it.
-func public(n int, t Table) []nl.Route {
+func public(n int, t Table, one []plan.Fabric) []nl.Route {
 	v := version(t)
 	routes := guestRoutes(n, v)
 	def := nl.Route{Type: unix.RTN_UNICAST, Dst: netip.PrefixFrom(unspecified(v), 0), Metric: plan.GuestMetric + 1}
@@ -62,7 +63,7 @@ func public(n int, t Table) []nl.Route {
 	routes = append(routes, def)
 	for _, o := range owners(v) {
 		if !slices.Contains(o.hvs, n) {
-			routes = append(routes, remote(o.prefix, o.hvs))
+			routes = append(routes, remote(o.prefix, o.hvs, one))
 		}
 	}
 	return routes
@@ -132,11 +133,15 @@ func owners(version int) []owner {
 	return out
 }
 
-// remote is a route over both fabrics to each of the hypervisors.
-func remote(p netip.Prefix, hvs []int) nl.Route {
+// remote is a route over both fabrics to each of the hypervisors. A reflector
+// without ADD-PATH shows the copy with the lowest router id.
+func remote(p netip.Prefix, hvs []int, one []plan.Fabric) nl.Route {
 	r := nl.Route{Type: unix.RTN_UNICAST, Dst: p}
-	for _, n := range hvs {
+	for i, n := range hvs {
 		for _, f := range plan.Fabrics {
+			if i > 0 && slices.Contains(one, f) {
+				continue
+			}
 			gw := plan.HVPublic4(n, f)
 			if p.Addr().Is6() {
 				gw = plan.HVPublic6(n, f)

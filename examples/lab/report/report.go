@@ -48,6 +48,9 @@ func (n Number) MarshalJSON() ([]byte, error) {
 
 // String returns at most three decimals.
 func (n Number) String() string {
+	if math.IsNaN(float64(n)) {
+		return "-"
+	}
 	s := fmt.Sprintf("%.3f", float64(n))
 	return strings.TrimRight(strings.TrimRight(s, "0"), ".")
 }

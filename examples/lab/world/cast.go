@@ -17,7 +17,7 @@ func (w *World) Cast() error {
 	}
 	for _, f := range plan.Fabrics {
 		for _, private := range []bool{false, true} {
-			if err := w.add(w.reflector(f, private)); err != nil {
+			if err := w.addReflector(f, private); err != nil {
 				return err
 			}
 		}
@@ -47,18 +47,22 @@ const (
 	edgeSessions = 4
 )
 
-func (w *World) reflector(f plan.Fabric, private bool) (*Daemon, error) {
+func (w *World) addReflector(f plan.Fabric, private bool) error {
 	name := plan.RRName(f) + ".public"
 	if private {
 		name = plan.RRName(f) + ".private"
 	}
 	switch w.RRKind(f) {
 	case Bird:
-		return w.bird(plan.RRName(f), name, conf.BirdReflector(f, private, w.Timing), 0)
+		return w.add(w.bird(plan.RRName(f), name, conf.BirdReflector(f, private, w.Timing), 0))
 	case Self:
-		return w.ownReflector(plan.RRName(f), name, conf.ReflectorArgs(f, private, w.Timing))
+		return w.add(w.ownReflector(plan.RRName(f), name, conf.ReflectorArgs(f, private, w.Timing)))
 	}
-	return nil, errKind(w.RRKind(f))
+	daemons, err := w.foreignReflector(f, private, name)
+	if err == nil {
+		w.Daemons = append(w.Daemons, daemons...)
+	}
+	return err
 }
 
 func (w *World) edgeRouter() (*Daemon, error) {

@@ -27,6 +27,9 @@ type Daemon struct {
 	// sessions are all seen from the other side, has none to count.
 	Sessions int
 	peers    func() ([]Peer, error)
+	// after is a file, made by another program, without which this one is not
+	// started.
+	after string
 
 	mu   sync.Mutex
 	cmd  *exec.Cmd
@@ -53,6 +56,9 @@ func (d *Daemon) Peers() ([]Peer, error) {
 
 // Start runs the program in the node's namespace.
 func (d *Daemon) Start() error {
+	if err := appears(d.after, 5*time.Second); err != nil {
+		return fmt.Errorf("%s: %w", d.Name, err)
+	}
 	log, err := os.OpenFile(d.Log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return err
@@ -76,6 +82,19 @@ func (d *Daemon) Start() error {
 	d.cmd, d.done = cmd, done
 	d.mu.Unlock()
 	return nil
+}
+
+// appears waits for a file; "" is always there.
+func appears(path string, limit time.Duration) error {
+	if path == "" {
+		return nil
+	}
+	for deadline := time.Now().Add(limit); ; time.Sleep(5 * time.Millisecond) {
+		_, err := os.Stat(path)
+		if err == nil || time.Now().After(deadline) {
+			return err
+		}
+	}
 }
 
 // Running says whether the program is alive.

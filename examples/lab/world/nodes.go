@@ -59,11 +59,19 @@ func (w *World) uplinks(n *Node, f plan.Fabric, public4, public6, private4 netip
 
 func (w *World) reflectors() error {
 	for _, f := range plan.Fabrics {
-		n, err := w.node(plan.RRName(f))
+		n, err := w.node(w.reflectorNode(f, false))
 		if err != nil {
 			return err
 		}
-		if err := w.uplinks(n, f, plan.RRPublic4(f), plan.RRPublic6(f), plan.RRPrivate4(f)); err != nil {
+		if err := w.uplinks(n, f, plan.RRPublic4(f), plan.RRPublic6(f), netip.Addr{}); err != nil {
+			return err
+		}
+		if name := w.reflectorNode(f, true); name != n.Name {
+			if n, err = w.node(name); err != nil {
+				return err
+			}
+		}
+		if err := w.uplinks(n, f, netip.Addr{}, netip.Addr{}, plan.RRPrivate4(f)); err != nil {
 			return err
 		}
 	}

@@ -50,6 +50,7 @@ type World struct {
 // returns what there is, for [World.Close].
 func Build(o Options) (*World, error) {
 	w := &World{Options: o, Nodes: map[string]*Node{}, Fabrics: map[plan.Fabric]*Node{}}
+	w.Timing.Deaf = w.Lacking(Kind.BFD)
 	steps := []func() error{w.fabrics, w.hypervisors, w.reflectors, w.edge, w.guests}
 	for _, step := range steps {
 		if err := step(); err != nil {
@@ -217,7 +218,7 @@ func (w *World) cutPort(f plan.Fabric, port string, cut bool) error {
 }
 
 func (w *World) ports(f plan.Fabric, network string) []string {
-	nodes := []string{plan.RRName(f)}
+	nodes := []string{w.reflectorNode(f, network == private)}
 	if network == public {
 		nodes = append(nodes, plan.EdgeName)
 	}

@@ -1,0 +1,46 @@
+package world
+
+import (
+	"slices"
+
+	"github.com/hyperfib/hyperfib/examples/lab/plan"
+)
+
+// Other people's route reflectors, from Debian's packages. They play only that
+// part.
+const (
+	Bird1    Kind = "bird1" // BIRD 1.6
+	FRR      Kind = "frr"
+	GoBGP    Kind = "gobgp"
+	OpenBGPD Kind = "openbgpd"
+)
+
+// Kinds lists who can play: anything, and the part of a reflector.
+var (
+	Kinds          = []Kind{Self, Bird}
+	ReflectorKinds = []Kind{Self, Bird, Bird1, FRR, GoBGP, OpenBGPD}
+)
+
+// BFD says whether this kind of reflector speaks BFD.
+func (k Kind) BFD() bool { return k != GoBGP && k != OpenBGPD }
+
+// AddPath says whether it shows all copies of a prefix to clients that it accepts
+// by range. GoBGP has ADD-PATH, but forgets it for dynamic neighbours.
+func (k Kind) AddPath() bool { return k != GoBGP }
+
+// apart says whether two processes of this kind cannot share a network namespace:
+// their BFD listens on every address.
+func (k Kind) apart() bool { return k == FRR || k == Bird1 }
+
+// Lacking returns the fabrics whose reflector lacks something.
+func (w *World) Lacking(has func(Kind) bool) []plan.Fabric {
+	return slices.DeleteFunc(slices.Clone(plan.Fabrics), func(f plan.Fabric) bool { return has(w.RRKind(f)) })
+}
+
+// reflectorNode is the name of the node on which a reflector process runs.
+func (w *World) reflectorNode(f plan.Fabric, private bool) string {
+	if private && w.RRKind(f).apart() {
+		return plan.RRName(f) + "p"
+	}
+	return plan.RRName(f)
+}
