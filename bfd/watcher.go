@@ -88,8 +88,8 @@ func (w *Watcher) push(e Event, down *Event) {
 		w.todo[e.Key] = p
 		w.order = append(w.order, e.Key)
 	}
-	if down != nil && e.State == Up && down.Downs > w.seen[e.Key] {
-		p.down = down
+	if e.State == Up {
+		p.hide(down, w.seen[e.Key])
 	}
 	if e.Failover == nil {
 		e.Failover = p.last.Failover
@@ -99,6 +99,16 @@ func (w *Watcher) push(e Event, down *Event) {
 	}
 	p.last = e
 	w.wake()
+}
+
+// hide keeps the Down that an Up is about to replace, unless the reader knows it.
+func (p *pending) hide(down *Event, seen uint64) {
+	if last := p.last; down == nil && last.State != Up {
+		down = &last
+	}
+	if down != nil && down.Downs > seen {
+		p.down = down
+	}
 }
 
 func (w *Watcher) wake() {
@@ -155,4 +165,15 @@ func (w *Watcher) Close() {
 	delete(w.board.watchers, w)
 	w.order, w.todo, w.seen, w.done = nil, nil, nil, true
 	w.wake()
+}
+
+// events is a copy of the latest event of every session.
+func (b *board) events() []Event {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	list := make([]Event, 0, len(b.last))
+	for _, e := range b.last {
+		list = append(list, e)
+	}
+	return list
 }

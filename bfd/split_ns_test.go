@@ -1,0 +1,156 @@
+package bfd
+
+import (
+	"context"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/hyperfib/hyperfib/internal/nstest"
+)
+
+// remote is a plain server of ours in namespace B, the peer of the sessions under
+// test.
+func (p pair) remote(tb testing.TB, configs ...SessionConfig) *trial {
+	tb.Helper()
+	r := newServer(tb)
+	for _, c := range configs {
+		r.add(c)
+	}
+	return r
+}
+
+// mirror is a session seen from the other end.
+func (p pair) mirror(c SessionConfig) SessionConfig {
+	c.Peer, c.Local, c.NetNS, c.Failover = c.Local, c.Peer, p.b.Path, nil
+	return c
+}
+
+// run starts a client and returns what stops it without a word, as kill -9 would.
+func runClient(tb testing.TB, c *Client) (stop func()) {
+	tb.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- c.Run(ctx) }()
+	stopped := false
+	stop = func() {
+		if !stopped {
+			cancel()
+			<-done
+			stopped = true
+		}
+	}
+	tb.Cleanup(stop)
+	nstest.Wait(tb, 3*time.Second, "connected", c.Connected)
+	return stop
+}
+
+// TestSplit: a session in another process has the C bit, outlives its client, is
+// taken over by key, shared with the more demanding timers, and ends with the
+// restart time.
+func TestSplit(t *testing.T) {
+	p := newPair(t)
+	path := filepath.Join(t.TempDir(), "bfd.sock")
+	proc := newChild(t, path, 2*time.Second)
+	cfg := fast(p.key("10.9.0.2"))
+	remote := p.remote(t, p.mirror(cfg))
+	rk := p.mirror(cfg).Key
+
+	first := newClient(t, path, "daemon")
+	if err := first.Add(cfg); err != nil { // before the connection
+		t.Fatal(err)
+	}
+	stop := runClient(t, first)
+	waitStatus(t, first, cfg.Key, "Up", func(s Status) bool { return s.State == Up })
+	if e := remote.until(rk, Up); !e.RemoteC {
+		t.Error("the C bit is not set by the separate process")
+	}
+	discr := statusOf(t, first, cfg.Key).Discr
+
+	t.Log("another client wants it faster")
+	other := newClient(t, path, "other")
+	stopOther := runClient(t, other)
+	faster := cfg
+	faster.DesiredMinTx, faster.RequiredMinRx = ms(50), ms(200)
+	if err := other.Add(faster); err != nil {
+		t.Fatal(err)
+	}
+	waitStatus(t, first, cfg.Key, "merged", func(s Status) bool { return s.DesiredMinTx == ms(50) && s.RequiredMinRx == ms(100) })
+	if err := other.Remove(cfg.Key); err != nil {
+		t.Fatal(err)
+	}
+	waitStatus(t, first, cfg.Key, "as before", func(s Status) bool { return s.DesiredMinTx == ms(100) })
+	if err := other.Remove(cfg.Key); err != ErrNoSession {
+		t.Error("removed twice:", err)
+	}
+
+	t.Log("the client dies and another life of it adopts")
+	stop()
+	second := newClient(t, path, "daemon")
+	w := second.Watch()
+	if err := second.Add(cfg); err != nil {
+		t.Fatal(err)
+	}
+	stop = runClient(t, second)
+	if e, err := w.Next(context.Background()); err != nil || e.State != Up {
+		t.Errorf("first news of an adopted session: %+v %v", e, err)
+	}
+	if err := second.Synced(); err != nil {
+		t.Error(err)
+	}
+	if s := statusOf(t, second, cfg.Key); s.Discr != discr || s.Downs != 0 {
+		t.Errorf("adopted with a flap: %+v", s)
+	}
+	if s := remote.status(rk); s.Downs != 0 || s.State != Up {
+		t.Errorf("the remote end saw it: %+v", s)
+	}
+
+	t.Log("what a later life does not ask for ends with Synced")
+	stop()
+	third := newClient(t, path, "daemon")
+	stop = runClient(t, third)
+	if err := third.Synced(); err != nil {
+		t.Error(err)
+	}
+	if e := remote.down(rk); e.Reason != ReasonRemoteAdminDown {
+		t.Errorf("swept: %+v", e)
+	}
+	if err := third.Add(cfg); err != nil { // comes back to life while it lingers
+		t.Fatal(err)
+	}
+	remote.until(rk, Up)
+
+	t.Log("without clients, AdminDown and the end")
+	stop()
+	stopOther()
+	if e := remote.down(rk); e.Reason != ReasonRemoteAdminDown {
+		t.Errorf("end: %+v", e)
+	}
+	select {
+	case err := <-proc.done:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("the process does not end without clients")
+	}
+}
+
+func statusOf(tb testing.TB, s Service, k Key) Status {
+	tb.Helper()
+	list, err := s.Sessions()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for _, st := range list {
+		if st.Key == k.Normal() {
+			return st
+		}
+	}
+	return Status{}
+}
+
+func waitStatus(tb testing.TB, s Service, k Key, what string, ok func(Status) bool) {
+	tb.Helper()
+	nstest.Wait(tb, 8*time.Second, what, func() bool { return ok(statusOf(tb, s, k)) })
+}
