@@ -55,7 +55,7 @@ func parse(args []string) (*options, int) {
 	}
 	err := errors.Join(o.reflectors(*rr), o.hypervisors(*hv), o.timing(*bfd), o.choose(*only))
 	if *edge != "" {
-		k, bad := kind(*edge)
+		k, bad := kind(*edge, world.Kinds)
 		o.world.Edge, err = k, errors.Join(err, bad)
 	} else if o.allBird() {
 		o.world.Edge = world.Bird
