@@ -85,12 +85,15 @@ func newConn(id connID, nc net.Conn, wg *sync.WaitGroup, done func()) *conn {
 	return c
 }
 
-// close ends the connection. If final is not empty it is sent first, provided
-// that the writer is free; whoever does not read our UPDATEs would not read a
-// NOTIFICATION either. Owner only, once.
+// close ends the connection. If final is not empty it is sent first, after what
+// the writer may have in flight; a peer that does not read within lingerTime does
+// not get it. Owner only, once.
 func (c *conn) close(final []byte) {
-	if len(final) > 0 && !c.busy {
+	if len(final) > 0 {
 		c.final = final
+		if c.busy {
+			c.nc.SetDeadline(time.Now().Add(lingerTime))
+		}
 		close(c.quit)
 		return
 	}

@@ -64,7 +64,10 @@ func TestCapture(t *testing.T) {
 		t.Skip("runs real peers")
 	}
 	for _, p := range peers {
-		t.Run(p.name, func(t *testing.T) { capture(t, p) })
+		t.Run(p.name, func(t *testing.T) {
+			t.Parallel()
+			capture(t, p)
+		})
 	}
 }
 
