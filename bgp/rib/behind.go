@@ -240,6 +240,7 @@ type eorStage uint8
 
 const (
 	eorSent   eorStage = iota
+	eorFresh           // nothing was asked for yet
 	eorWanted          // once the group has produced eorMark destinations
 	eorPlaced          // once the session has passed eorMark: a chunk, or its own dirty set
 )
@@ -248,6 +249,9 @@ const (
 func (o *Out) eorDue() bool {
 	if o.eor == eorSent || o.t.deferred || o.t.held {
 		return false
+	}
+	if o.eor == eorFresh {
+		o.eor, o.eorMark = eorWanted, o.g.queued
 	}
 	if o.eor == eorWanted {
 		if o.g.popped < o.eorMark {

@@ -105,18 +105,21 @@ func (t *Table) groupFor(in *In, c OutConfig) *group {
 	return g
 }
 
-// dropGroup forgets a group without members.
+// dropGroup forgets a group without members. Nobody can find it any more, so the mutex may be
+// let go now and then.
 func (t *Table) dropGroup(g *group) {
 	t.dropReader(&g.reader)
 	t.groups = slices.DeleteFunc(t.groups, func(x *group) bool { return x == g })
 	g.clear(t)
-	for f, pages := range g.heads {
-		for no, p := range pages {
-			for i := 0; p != nil && i < slabSize; i++ {
-				if p.head[i] != 0 {
-					g.forget(uint32(f)*v6 | uint32(no<<slabBits|i))
+	for f := range g.heads {
+		for no := range g.heads[f] {
+			for i := range uint32(slabSize) {
+				if id := uint32(f)*v6 | uint32(no)<<slabBits | i; g.head(id) != 0 {
+					g.forget(id)
 				}
 			}
+			t.mu.Unlock()
+			t.mu.Lock()
 		}
 	}
 }
@@ -152,7 +155,7 @@ func (g *group) join(o *Out) {
 		o.seq = g.tail()
 	}
 	g.members = append(g.members, o)
-	o.eor, o.eorMark = eorWanted, g.queued
+	o.eor = eorFresh
 }
 
 // admitAll ends the time of the sole member: its own paths count from now on.

@@ -48,6 +48,8 @@ type pathList struct {
 	head     uint32
 	n        int // paths
 	stale    int // of these, stale ones
+	walked   bool
+	cursor   uint32 // where a walk goes on that let the mutex go
 	counters Counters
 }
 

@@ -51,6 +51,9 @@ func (t *Table) freePath(id uint32) {
 	if p.later != 0 {
 		t.paths.at(p.later).sooner = p.sooner
 	}
+	if l.cursor == id {
+		l.cursor = p.later
+	}
 	l.n--
 	if p.flags&pathStale != 0 {
 		l.stale--

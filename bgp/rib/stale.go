@@ -85,28 +85,44 @@ func (in *In) Counters(fam wire.Family) Counters {
 	return c
 }
 
-// each calls f for every path of a family. f may drop the path.
+// pathsAtOnce bounds how many paths are worked on before others get the mutex: a
+// millisecond's worth at most.
+const pathsAtOnce = 4096
+
+// each calls f for every path of a family that is there now. f may drop the path. The mutex
+// is let go now and then, so that the end of a large session holds nobody up.
 func (in *In) each(fam wire.Family, f func(id uint32, p *path, l *pathList)) {
-	t := in.t
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if in.closed {
-		return
+	in.t.mu.Lock()
+	defer in.t.mu.Unlock()
+	if !in.closed {
+		in.walk(in.listOf(fam), f)
 	}
-	l := in.listOf(fam)
-	for id := l.head; id != 0; {
+}
+
+func (in *In) walk(l *pathList, f func(id uint32, p *path, l *pathList)) {
+	t := in.t
+	var here uint32
+	at := &here
+	polite := !l.walked // else another walk is on its way: do this one in one go
+	if polite {
+		l.walked, at = true, &l.cursor
+		defer func() { l.walked = false }()
+	}
+	*at = l.head
+	for n := 1; *at != 0; n++ {
+		id := *at
 		p := t.paths.at(id)
-		later := p.later
+		*at = p.later
 		f(id, p, l)
-		id = later
+		if polite && n%pathsAtOnce == 0 {
+			t.mu.Unlock()
+			t.mu.Lock()
+		}
 	}
 }
 
 func (in *In) dropAll(l *pathList, why Reason) {
-	l.counters.Dropped[why] += uint64(l.n)
-	for l.head != 0 {
-		in.remove(l.head)
-	}
+	in.walk(l, func(id uint32, _ *path, _ *pathList) { in.dropPath(id, why) })
 }
 
 func (in *In) dropPath(id uint32, why Reason) {

@@ -167,7 +167,7 @@ func (t *Table) release() {
 	for _, g := range t.groups {
 		for _, o := range g.members {
 			if o.eor != eorSent {
-				o.eor, o.eorMark = eorWanted, g.queued
+				o.eor = eorFresh
 			}
 			o.wake()
 		}
