@@ -7,10 +7,10 @@
 //
 //   - Codec: [Packet] is a value; [Parse] and [Packet.Append] neither allocate
 //     nor judge.
-//   - Pure logic: [Policy] decides which request is answered, [Watcher] learns who
+//   - Pure logic: [Policy] decides which request is answered, [Tracker] learns who
 //     is where, [Prober] is RFC 5227's probe. They hold no socket and no clock.
 //   - Shell: [Conn] on AF_PACKET, [Responder], [Announce], [Probe],
-//     [Watcher.Run].
+//     [Watcher].
 //
 // # Data flow
 //
@@ -28,7 +28,7 @@
 // # Limits
 //
 // IPv4 over Ethernet only. A Conn receives only what is addressed to the host or to
-// a group: it does not switch interfaces to promiscuous mode. The Watcher keeps a
+// a group: it does not switch interfaces to promiscuous mode. The Tracker keeps a
 // bounded number of entries an interface, since guests invent addresses for free.
 //
 // RFC 826 (ARP), RFC 1027 (proxy ARP), RFC 1122 Section 2.3.2.1 (unicast
