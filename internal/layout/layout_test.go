@@ -1,0 +1,103 @@
+// Package layout keeps the module's imports as docs/architecture.md describes them.
+package layout
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/hyperfib/hyperfib"
+
+// libraries are what others import. Imports between them run one way, and only where
+// may says so.
+var (
+	libraries = []string{"bgp", "bgp/rib", "bgp/wire", "bfd", "fib", "arp", "ndp", "vxlan"}
+	may       = map[string][]string{
+		"bgp":     {"bgp/rib", "bgp/wire"},
+		"bgp/rib": {"bgp/wire"},
+	}
+	// foreign modules a library may need, with what these pull in themselves.
+	foreign = []string{
+		"golang.org/x/sys",
+		"github.com/mdlayher/netlink",
+		"github.com/jsimonetti/rtnetlink",
+		"github.com/mdlayher/socket", "golang.org/x/net", "golang.org/x/sync", // of the two above
+	}
+)
+
+// list runs go list and returns its lines.
+func list(t *testing.T, args ...string) []string {
+	t.Helper()
+	cmd := exec.Command("go", append([]string{"list"}, args...)...)
+	cmd.Dir = "../.."
+	out, err := cmd.Output()
+	if err != nil {
+		if e, ok := err.(*exec.ExitError); ok {
+			t.Fatalf("go list %v: %s", args, e.Stderr)
+		}
+		t.Fatal(err)
+	}
+	return strings.Fields(string(out))
+}
+
+func within(path, prefix string) bool {
+	return path == prefix || strings.HasPrefix(path, prefix+"/")
+}
+
+// deps returns everything p needs beyond the standard library.
+func deps(t *testing.T, p string) []string {
+	t.Helper()
+	if files, _ := filepath.Glob("../../" + p + "/*.go"); len(files) == 0 && os.Getenv("HYPERFIB_CI") == "" {
+		return nil // not here yet
+	}
+	return list(t, "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", module+"/"+p)
+}
+
+func TestLibrariesImportOneWay(t *testing.T) {
+	for _, p := range libraries {
+		for _, dep := range deps(t, p) {
+			other := strings.TrimPrefix(dep, module+"/")
+			if dep == module+"/"+p || !slices.Contains(libraries, other) {
+				continue
+			}
+			if !slices.Contains(may[p], other) {
+				t.Errorf("%s imports %s", p, other)
+			}
+		}
+	}
+}
+
+func TestLibrariesStayLight(t *testing.T) {
+	for _, p := range libraries {
+		for _, dep := range deps(t, p) {
+			ours := within(dep, module+"/internal") || slices.ContainsFunc(libraries, func(l string) bool { return dep == module+"/"+l })
+			if !ours && !slices.ContainsFunc(foreign, func(f string) bool { return within(dep, f) }) {
+				t.Errorf("%s needs %s", p, dep)
+			}
+		}
+	}
+}
+
+// Imports run examples -> libraries -> internal, never back.
+func TestInternalImportsNoLibrary(t *testing.T) {
+	for _, dep := range list(t, "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", "./internal/...") {
+		if p, ok := strings.CutPrefix(dep, module+"/"); ok && !strings.HasPrefix(p, "internal/") {
+			t.Errorf("internal needs %s", p)
+		}
+	}
+}
+
+// gopacket is an independent oracle for tests, and shown in one example.
+func TestGopacketStaysOutside(t *testing.T) {
+	lines := list(t, "-f", `{{$p := .ImportPath}}{{range .Imports}}{{$p}}={{.}} {{end}}`, "./...")
+	for _, line := range lines {
+		p, imp, _ := strings.Cut(line, "=")
+		if within(imp, "github.com/google/gopacket") && p != module+"/examples/capture" {
+			t.Errorf("%s imports %s", p, imp)
+		}
+	}
+}
