@@ -122,17 +122,7 @@ func (b *bird) birdc(command string) string {
 
 func (b *bird) waitFor(what, command, want string) {
 	b.tb.Helper()
-	deadline := time.Now().Add(15 * time.Second)
-	for {
-		out := b.birdc(command)
-		if strings.Contains(out, want) {
-			return
-		}
-		if time.Now().After(deadline) {
-			b.tb.Fatalf("%s: %q not in what %q says:\n%s", what, want, command, out)
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
+	waitText(b.tb, what, want, func() string { return b.birdc(command) })
 }
 
 // real is our speaker on real sockets in a namespace.
@@ -236,4 +226,73 @@ func (r *real) originate(prefixes ...string) {
 	for _, p := range prefixes {
 		r.must(r.Table().Originate(rib.LocalPath{Prefix: netip.MustParsePrefix(p)}))
 	}
+}
+
+// frr is a running bgpd of FRR, with zebra for its next hops.
+type frr struct{ *program }
+
+// startFRR runs zebra and bgpd with the given configuration.
+func startFRR(l *lan, n int, conf string) *frr {
+	l.tb.Helper()
+	zebra := nstest.Need(l.tb, "zebra", "/usr/lib/frr")
+	bgpd := filepath.Join(filepath.Dir(zebra), "bgpd") // the bgpd in PATH may be OpenBGPD
+	dir := l.tb.TempDir()
+	// FRR drops privileges to frr, which must get at its sockets.
+	for d := dir; d != "/tmp" && d != "/"; d = filepath.Dir(d) {
+		_ = os.Chmod(d, 0o777)
+	}
+	path := write(l.tb, dir, "frr.conf", strings.ReplaceAll(conf, "ROUTERID", fmt.Sprintf("10.77.0.%d", n)))
+	empty := write(l.tb, dir, "zebra.conf", "")
+	ns := l.host(n)
+	zdir := filepath.Join(dir, "z")
+	_ = os.Mkdir(zdir, 0o777)
+	sock := filepath.Join(dir, "zserv.api")
+	startProgram(l.tb, ns, zdir, zebra, "-f", empty, "-z", sock, "--vty_socket", dir, "-i", filepath.Join(dir, "z.pid"), "-P", "0", "--log", "stdout")
+	nstest.Wait(l.tb, 10*time.Second, "zebra's socket", func() bool { _, err := os.Stat(sock); return err == nil })
+	return &frr{startProgram(l.tb, ns, dir, bgpd, "-f", path, "-z", sock, "--vty_socket", dir, "-i", filepath.Join(dir, "b.pid"), "-P", "0", "--log", "stdout")}
+}
+
+// vtysh asks a running bgpd.
+func (f *frr) vtysh(command string) string {
+	out, _ := exec.Command("vtysh", "--vty_socket", f.dir, "-d", "bgpd", "-c", command).CombinedOutput()
+	return string(out)
+}
+
+func (f *frr) waitFor(what, command, want string) {
+	f.tb.Helper()
+	waitText(f.tb, what, want, func() string { return f.vtysh(command) })
+}
+
+// waitText waits until ask returns a text that contains want.
+func waitText(tb testing.TB, what, want string, ask func() string) {
+	tb.Helper()
+	deadline := time.Now().Add(15 * time.Second)
+	for {
+		out := ask()
+		if strings.Contains(out, want) {
+			return
+		}
+		if time.Now().After(deadline) {
+			tb.Fatalf("%s: %q not in:\n%s", what, want, out)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// gobgp is a running GoBGP.
+type gobgp struct{ *program }
+
+func startGoBGP(l *lan, n int, conf string) *gobgp {
+	l.tb.Helper()
+	bin := nstest.Need(l.tb, "gobgpd", "/usr/bin")
+	dir := l.tb.TempDir()
+	head := fmt.Sprintf("[global.config]\n as = 65000\n router-id = \"10.77.0.%d\"\n", n)
+	path := write(l.tb, dir, "gobgp.toml", head+conf)
+	return &gobgp{startProgram(l.tb, l.host(n), dir, bin, "-f", path, "-l", "debug", "-p")}
+}
+
+// gobgp asks a running GoBGP.
+func (g *gobgp) gobgp(arg ...string) string {
+	out, _ := g.ns.Command("gobgp", arg...).CombinedOutput()
+	return string(out)
 }

@@ -1,0 +1,98 @@
+package bgp
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/hyperfib/hyperfib/bgp/wire"
+)
+
+// clients lets everybody on the network be a route reflector client.
+func clients(r *real, edit func(*PeerConfig)) {
+	r.tb.Helper()
+	for _, prefix := range []string{"10.77.0.0/24", "fd77::/64"} {
+		c := PeerConfig{
+			Families: bothFamilies, RouteReflectorClient: true, IPv6NextHop: true,
+			AddPathSend: bothFamilies, AddPathReceive: bothFamilies,
+		}
+		if edit != nil {
+			edit(&c)
+		}
+		r.must(r.AddRange(RangeConfig{Prefix: netip.MustParsePrefix(prefix), Template: c}))
+	}
+}
+
+const frrClient = `
+router bgp 65000
+ bgp router-id ROUTERID
+ no bgp ebgp-requires-policy
+ no bgp network import-check
+ no bgp default ipv4-unicast
+ bgp graceful-restart
+ bgp graceful-restart preserve-fw-state
+ neighbor 10.77.0.1 remote-as 65000
+ neighbor 10.77.0.1 timers connect 1
+ neighbor 10.77.0.1 timers delayopen 1
+ neighbor 10.77.0.1 capability extended-nexthop
+ address-family ipv4 unicast
+  network 198.18.0.0/24
+  neighbor 10.77.0.1 activate
+  neighbor 10.77.0.1 addpath-tx-all-paths
+ exit-address-family
+ address-family ipv6 unicast
+  network 2001:db8:3::/48
+  neighbor 10.77.0.1 activate
+ exit-address-family
+`
+
+const gobgpClient = `
+[[neighbors]]
+ [neighbors.config]
+  peer-as = 65000
+  neighbor-address = "10.77.0.1"
+ [neighbors.timers.config]
+  connect-retry = 1
+ [[neighbors.afi-safis]]
+  [neighbors.afi-safis.config]
+   afi-safi-name = "ipv4-unicast"
+  [neighbors.afi-safis.add-paths.config]
+   receive = true
+   send-max = 8
+ [[neighbors.afi-safis]]
+  [neighbors.afi-safis.config]
+   afi-safi-name = "ipv6-unicast"
+`
+
+// TestReflect reflects routes between BIRD, FRR and GoBGP, which connect as
+// dynamic peers, with ADD-PATH.
+func TestReflect(t *testing.T) {
+	l := newLAN(t)
+	r := startReal(t, l.hub, Config{})
+	clients(r, nil)
+	b := startBIRD(l, 2, birdStatic+birdPeer(""))
+	f := startFRR(l, 3, frrClient)
+	g := startGoBGP(l, 4, gobgpClient)
+	for _, addr := range []string{"10.77.0.2", "10.77.0.3", "10.77.0.4"} {
+		r.waitState(addr, Established)
+	}
+	g.gobgp("global", "rib", "add", "198.19.0.0/24", "nexthop", "10.77.0.4")
+	g.gobgp("global", "rib", "add", "192.0.2.0/24", "nexthop", "10.77.0.4", "origin", "igp")
+	// Each hears of the others, with the next hop kept and the originator named.
+	b.waitFor("FRR's route at BIRD", "show route 198.18.0.0/24 all", "BGP.next_hop: 10.77.0.3")
+	b.waitFor("FRR's originator at BIRD", "show route 198.18.0.0/24 all", "BGP.originator_id: 10.77.0.3")
+	b.waitFor("cluster list at BIRD", "show route 198.18.0.0/24 all", "BGP.cluster_list: 10.77.0.1")
+	b.waitFor("FRR's IPv6 route at BIRD", "show route 2001:db8:3::/48 all", "BGP.originator_id: 10.77.0.3")
+	f.waitFor("BIRD's route at FRR", "show bgp ipv4 unicast 198.51.100.7/32", "10.77.0.2 from 10.77.0.1")
+	f.waitFor("BIRD's IPv6 route at FRR", "show bgp ipv6 unicast 2001:db8:2::/48", "fd77::2 from 10.77.0.1")
+	waitText(t, "BIRD's route at GoBGP", "10.77.0.2", func() string { return g.gobgp("global", "rib", "198.51.100.7/32") })
+	// Two ways to one prefix: FRR, which takes ADD-PATH, gets both.
+	f.waitFor("two paths at FRR", "show bgp ipv4 unicast 192.0.2.0/24", "2 available")
+	r.waitPaths("192.0.2.0/24", 2)
+	// One goes.
+	b.birdc("disable s4")
+	f.waitFor("one path at FRR", "show bgp ipv4 unicast 192.0.2.0/24", "1 available")
+	st, err := r.Peer(PeerKey{Addr: netip.MustParseAddr("10.77.0.3")})
+	if err != nil || !st.Negotiated.AddPathSend.Has(wire.IPv4Unicast) {
+		t.Errorf("%+v %v", st.Negotiated, err)
+	}
+}

@@ -1,0 +1,111 @@
+package bgp
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hyperfib/hyperfib/internal/nstest"
+)
+
+const birdRestart = "graceful restart on; graceful restart time 20; long lived graceful restart on; long lived stale time 30;"
+
+// TestBIRDRestarts: BIRD is killed and comes back; we are its helper.
+func TestBIRDRestarts(t *testing.T) {
+	l := newLAN(t)
+	r := startReal(t, l.hub, Config{GracefulRestart: GracefulRestart{Enabled: true}})
+	clients(r, nil)
+	b := startBIRD(l, 2, birdStatic+birdPeer(birdRestart))
+	r.waitState("10.77.0.2", Established)
+	r.waitPaths("192.0.2.0/24", 1)
+	key := PeerKey{Addr: netip.MustParseAddr("10.77.0.2")}
+	phase := func(want RestartStatus) {
+		t.Helper()
+		nstest.Wait(t, 15*time.Second, "phase "+want.String(), func() bool {
+			st, err := r.Peer(key)
+			return err == nil && st.Restart == want
+		})
+	}
+	b.kill()
+	phase(RestartWaiting)
+	if p := r.watchPaths("192.0.2.0/24"); len(p) != 1 || !p[0].Stale {
+		t.Fatalf("paths of a peer that restarts: %+v", p)
+	}
+	// It comes back without one of its routes.
+	conf := strings.ReplaceAll(birdStatic, "route 192.0.2.0/24 blackhole;", "")
+	write(t, b.dir, "bird.conf", "log stderr all;\nrouter id 10.77.0.2;\nprotocol device { scan time 1; }\n"+conf+birdPeer(birdRestart))
+	b.arg = append(b.arg, "-R")
+	b.start()
+	phase(RestartNone)
+	r.waitState("10.77.0.2", Established)
+	r.waitPaths("192.0.2.0/24", 0)
+	if p := r.waitPaths("198.51.100.7/32", 1); p[0].Stale {
+		t.Errorf("still stale: %+v", p)
+	}
+}
+
+// TestWeRestart: we are killed and come back; BIRD is our helper and never loses
+// a route.
+func TestWeRestart(t *testing.T) {
+	l := newLAN(t)
+	b := startBIRD(l, 2, birdStatic+birdPeer(birdRestart))
+	peer := PeerConfig{
+		Addr: netip.MustParseAddr("10.77.0.2"), Families: bothFamilies, NextHop6: netip.MustParseAddr("fd77::1"),
+	}
+	r := startReal(t, l.hub, Config{GracefulRestart: GracefulRestart{Enabled: true, RestartTime: 20 * time.Second}})
+	r.must(r.AddPeer(peer))
+	r.originate("203.0.113.0/24", "203.0.113.128/25")
+	b.waitFor("our route", "show route 203.0.113.0/24", "10.77.0.1")
+	b.waitFor("our other route", "show route 203.0.113.128/25", "10.77.0.1")
+	r.stop()
+	b.waitFor("graceful restart", "show protocols all hub", "Neighbor graceful restart active")
+	b.waitFor("our route, stale", "show route 203.0.113.0/24", "10.77.0.1")
+
+	again := startReal(t, l.hub, Config{GracefulRestart: GracefulRestart{
+		Enabled: true, Restarting: true, ForwardingPreserved: true, RestartTime: 20 * time.Second,
+	}})
+	began := time.Now()
+	again.must(again.AddPeer(peer))
+	again.waitState("10.77.0.2", Established)
+	again.originate("203.0.113.0/24") // the other one is gone
+	b.waitFor("our other route, until End-of-RIB", "show route 203.0.113.128/25", "10.77.0.1")
+	again.waitPaths("192.0.2.0/24", 1)
+	if again.Restarting() {
+		t.Error("still restarting after End-of-RIB from the only peer")
+	}
+	t.Logf("best paths %v after the start", time.Since(began))
+	again.InventoryComplete()
+	b.waitFor("the end of what is gone", "show route 203.0.113.128/25", "Network not found")
+	b.waitFor("our route", "show route 203.0.113.0/24", "10.77.0.1")
+	if out := b.birdc("show protocols all hub"); strings.Contains(out, "Restart active") {
+		t.Error(out)
+	}
+}
+
+// TestLongLived: a peer stays away longer than its restart time.
+func TestLongLived(t *testing.T) {
+	l := newLAN(t)
+	gr := GracefulRestart{Enabled: true, LongLivedTime: 4 * time.Second}
+	r := startReal(t, l.hub, Config{GracefulRestart: gr})
+	clients(r, nil)
+	b := startBIRD(l, 2, birdStatic+birdPeer(strings.ReplaceAll(birdRestart, "restart time 20", "restart time 1")))
+	startBIRD(l, 3, strings.ReplaceAll(birdPeer(birdRestart), "10.77.0.2", "10.77.0.3"))
+	r.waitState("10.77.0.2", Established)
+	r.waitState("10.77.0.3", Established)
+	r.waitPaths("192.0.2.0/24", 1)
+	b.kill()
+	key := PeerKey{Addr: netip.MustParseAddr("10.77.0.2")}
+	nstest.Wait(t, 10*time.Second, "long-lived", func() bool {
+		st, err := r.Peer(key)
+		return err == nil && st.Restart == RestartLongLived
+	})
+	if p := r.watchPaths("192.0.2.0/24"); len(p) != 1 || !p[0].Stale {
+		t.Fatalf("%+v", p)
+	}
+	began := time.Now()
+	r.waitPaths("192.0.2.0/24", 0)
+	if d := time.Since(began); d < 3*time.Second || d > 6*time.Second {
+		t.Errorf("long-lived stale for %v, want 4s", d)
+	}
+}
