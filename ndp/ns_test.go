@@ -73,8 +73,8 @@ func listen(t testing.TB, ns *nstest.NS, types ...Type) *Conn {
 	return c
 }
 
-// run runs f until the test ends.
-func run(t testing.TB, f func(context.Context) error) {
+// runLoop runs f until the test ends.
+func runLoop(t testing.TB, f func(context.Context) error) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
@@ -90,7 +90,7 @@ func run(t testing.TB, f func(context.Context) error) {
 func (w *wire) advertise(t testing.TB, ra RouterAdvertisement) *Advertiser {
 	t.Helper()
 	a := NewAdvertiser(listen(t, w.host, TypeRouterSolicitation))
-	run(t, a.Run)
+	runLoop(t, a.Run)
 	if err := a.Set(w.link, Router{MAC: w.router, Source: gateway, Advertisement: ra}); err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +153,7 @@ func (w *wire) proxy(t testing.TB, source netip.Addr) *Proxy {
 		t.Fatal(err)
 	}
 	r.SetTarget(vm3Net, 0)
-	run(t, r.Run)
+	runLoop(t, r.Run)
 	return r
 }
 
