@@ -38,6 +38,7 @@ func parse(args []string) (*options, int) {
 	hv := fs.String("hv", "self", "who is on the hypervisors: self or bird, or only on some: bird@2, bird@1,bird@3")
 	edge := fs.String("edge", "", "who is the edge router: self or bird (default: self, or bird if everybody else is)")
 	bfd := fs.String("bfd", "100ms,5", "BFD interval and multiplier")
+	fs.IntVar(&o.world.Bulk, "routes", 0, "let the edge router announce this many prefixes of 10.0.0.0/8 besides the defaults")
 	fs.StringVar(&o.json, "json", "", "write the verdicts to this `file`")
 	fs.StringVar(&o.logs, "logs", "", "copy logs and configurations to this `directory` at the end")
 	fs.BoolVar(&o.hold, "hold", false, "leave the lab up until interrupted")
@@ -59,6 +60,9 @@ func parse(args []string) (*options, int) {
 		o.world.Edge, err = k, errors.Join(err, bad)
 	} else if o.allBird() {
 		o.world.Edge = world.Bird
+	}
+	if o.world.Bulk < 0 || o.world.Bulk > 1<<20 {
+		err = errors.Join(err, fmt.Errorf("-routes %d: want 0 to %d", o.world.Bulk, 1<<20))
 	}
 	if fs.NArg() > 0 {
 		err = errors.Join(err, fmt.Errorf("what is %q?", fs.Arg(0)))

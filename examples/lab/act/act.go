@@ -137,22 +137,27 @@ func (s *Stage) differences() (count int, text string) {
 	one := s.World.Lacking(world.Kind.AddPath)
 	for n := 1; n <= plan.HVs; n++ {
 		for _, t := range golden.HypervisorTables {
-			count += compare(&b, s.World.HV(n), t, golden.Hypervisor(n, t, one...))
+			count += s.compare(&b, s.World.HV(n), t, golden.Hypervisor(n, t, one...))
 		}
 	}
 	for _, t := range golden.EdgeTables {
-		count += compare(&b, s.World.Nodes[plan.EdgeName], t, golden.Edge(t, one...))
+		count += s.compare(&b, s.World.Nodes[plan.EdgeName], t, golden.Edge(t, one...))
 	}
 	return count, b.String()
 }
 
-func compare(b *strings.Builder, n *world.Node, t golden.Table, want []string) int {
+func (s *Stage) compare(b *strings.Builder, n *world.Node, t golden.Table, want []string) int {
 	have, err := n.NL.Routes(t.Family, t.ID)
 	if err != nil {
 		fmt.Fprintf(b, "%s %s: %v\n", n.Name, t, err)
 		return 1
 	}
-	diff := golden.Diff(want, golden.Lines(t, have))
+	bulk := 0
+	if t == golden.HypervisorTables[0] && n.Name != plan.EdgeName {
+		bulk = s.World.Bulk
+	}
+	have, diff := golden.Bulk(t, have, bulk)
+	diff = append(diff, golden.Diff(want, golden.Lines(t, have))...)
 	for _, l := range diff {
 		fmt.Fprintf(b, "%s %s: %s\n", n.Name, t, l)
 	}

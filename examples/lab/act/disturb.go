@@ -2,6 +2,7 @@ package act
 
 import (
 	"fmt"
+	"strings"
 	"syscall"
 	"time"
 
@@ -166,7 +167,7 @@ func (s *Stage) restart(daemons ...*world.Daemon) error {
 // kill ends HV1's daemon without warning and starts it again.
 func kill(s *Stage) error {
 	s.involved = []string{"hv1"}
-	return s.watched([]int{1}, 4*time.Second, func() error {
+	return s.watched([]int{1}, true, 4*time.Second, func() error {
 		return s.restart(s.World.Daemon(plan.HVName(1)))
 	})
 }
@@ -174,7 +175,7 @@ func kill(s *Stage) error {
 // reflectors ends all reflectors at once and starts them again.
 func reflectors(s *Stage) error {
 	s.involved = []string{"rr1.public", "rr2.public", "hv1"}
-	return s.watched([]int{1, 2}, 4*time.Second, func() error {
+	return s.watched([]int{1, 2}, false, 4*time.Second, func() error {
 		return s.restart(s.World.Reflectors()...)
 	})
 }
@@ -183,7 +184,7 @@ func reflectors(s *Stage) error {
 func stop(s *Stage) error {
 	s.involved = []string{"hv1"}
 	hv1 := s.World.Daemon(plan.HVName(1))
-	return s.watched([]int{1}, time.Second, func() error {
+	return s.watched([]int{1}, true, time.Second, func() error {
 		if err := hv1.Signal(syscall.SIGSTOP); err != nil {
 			return err
 		}
@@ -197,12 +198,13 @@ func stop(s *Stage) error {
 
 // watched does something under traffic and counts packets lost and messages
 // about routes in HV1's kernel: there should be neither, if hyperfib is on the
-// hypervisors that matter.
-func (s *Stage) watched(matter []int, after time.Duration, do func() error) error {
+// hypervisors that matter. With flaps set it counts the flaps of BFD sessions too.
+func (s *Stage) watched(matter []int, flaps bool, after time.Duration, do func() error) error {
 	w, err := watch(s.World.HV(1).Path)
 	if err != nil {
 		return err
 	}
+	before := s.flaps()
 	results, err := s.during(after, func(*flow.Traffic) error { return do() })
 	writes, text := w.stop()
 	if err != nil {
@@ -210,7 +212,37 @@ func (s *Stage) watched(matter []int, after time.Duration, do func() error) erro
 	}
 	s.loss(results, s.ownLimit(0, matter...))
 	s.value("messages about routes in HV1's kernel", float64(writes), s.ownLimit(0, matter...), "", "routes, rules, next hops", text)
+	if flaps {
+		s.flapped(before, s.ownLimit(0, matter...))
+	}
 	return nil
+}
+
+// flaps notes the BFD sessions of HV1 and of the reflectors, by name of the
+// daemon, where those can tell.
+func (s *Stage) flaps() map[string]world.Flaps {
+	out := map[string]world.Flaps{}
+	for _, d := range append(s.World.Reflectors(), s.World.Daemon(plan.HVName(1))) {
+		if f, ok := d.Flaps(); ok {
+			out[d.Name] = f
+		}
+	}
+	return out
+}
+
+// flapped records how many BFD sessions changed since before.
+func (s *Stage) flapped(before map[string]world.Flaps, limit float64) {
+	count, total := 0, 0
+	var why strings.Builder
+	now := s.flaps()
+	for name, was := range before {
+		changed := now[name].Since(was)
+		count, total = count+len(changed), total+len(was)
+		if len(changed) > 0 {
+			fmt.Fprintf(&why, "%s: %s\n", name, strings.Join(changed, ", "))
+		}
+	}
+	s.value("BFD flaps", float64(count), limit, "", fmt.Sprintf("of %d sessions, seen from both ends", total), why.String())
 }
 
 // deadcut cuts fabric A while HV1's daemon is dead.

@@ -33,9 +33,9 @@ func BirdHypervisor(n int, t Timing) string {
 	return w.String()
 }
 
-// BirdEdge is the edge router: it announces both defaults and installs what it
-// hears into table 90.
-func BirdEdge(t Timing) string {
+// BirdEdge is the edge router: it announces both defaults (and bulk prefixes more)
+// and installs what it hears into table 90.
+func BirdEdge(t Timing, bulk int) string {
 	var w writer
 	birdHead(&w, plan.EdgeRouterID(), t)
 	w.line("ipv4 table public4; ipv6 table public6;")
@@ -48,8 +48,14 @@ func BirdEdge(t Timing) string {
 	}
 	for _, fam := range families {
 		w.line("protocol static default%d { ipv%d { table public%d; }; route %s blackhole; }", fam, fam, fam, defaultRoute(fam))
-		birdKernel(&w, fmt.Sprintf("public%d", fam), fam, plan.TablePublic, false,
-			fmt.Sprintf("if net = %s then reject; accept;", defaultRoute(fam)))
+		birdKernel(&w, fmt.Sprintf("public%d", fam), fam, plan.TablePublic, false, "if source = RTS_STATIC then reject; accept;")
+	}
+	if bulk > 0 {
+		w.line("protocol static bulk { ipv4 { table public4; };")
+		for i := range bulk {
+			w.line("route %s blackhole;", plan.Bulk(i))
+		}
+		w.line("}")
 	}
 	return w.String()
 }

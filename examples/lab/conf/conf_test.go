@@ -19,7 +19,7 @@ var timing = Timing{BFD: 100 * time.Millisecond, Multiplier: 5}
 func TestConfigurations(t *testing.T) {
 	for name, have := range map[string]string{
 		"bird-hv1.conf":         BirdHypervisor(1, timing),
-		"bird-internet.conf":    BirdEdge(timing),
+		"bird-internet.conf":    BirdEdge(timing, 2),
 		"bird-rr1.public.conf":  BirdReflector(plan.A, false, timing),
 		"bird-rr2.private.conf": BirdReflector(plan.B, true, timing),
 		"hv1.yaml":              Hypervisor(1, "/run/lab/hv1.sock", timing),

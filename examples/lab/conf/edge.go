@@ -7,10 +7,11 @@ import (
 )
 
 // EdgeArgs are the arguments of our own edge router; its sessions can be asked
-// for at the socket.
-func EdgeArgs(socket string, t Timing) []string {
+// for at the socket; it announces bulk prefixes besides the defaults.
+func EdgeArgs(socket string, t Timing, bulk int) []string {
 	args := []string{"-as", fmt.Sprint(plan.AS), "-router-id", plan.EdgeRouterID().String(), "-table", fmt.Sprint(plan.TablePublic),
-		"-interval", t.BFD.String(), "-multiplier", fmt.Sprint(t.Multiplier), "-status", socket}
+		"-interval", t.BFD.String(), "-multiplier", fmt.Sprint(t.Multiplier), "-status", socket,
+		"-bulk", fmt.Sprint(bulk)}
 	for _, f := range plan.Fabrics {
 		for _, family := range families {
 			args = append(args, fmt.Sprintf("%s,%s,%s", f.Public(), edgePublic(f, family), reflectorPublic(f, family)))

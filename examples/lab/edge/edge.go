@@ -22,6 +22,7 @@ import (
 	"github.com/hyperfib/hyperfib/bgp"
 	"github.com/hyperfib/hyperfib/bgp/rib"
 	"github.com/hyperfib/hyperfib/bgp/wire"
+	"github.com/hyperfib/hyperfib/examples/lab/plan"
 	"github.com/hyperfib/hyperfib/fib"
 )
 
@@ -72,6 +73,7 @@ func run(ctx context.Context, log *slog.Logger, args []string) error {
 	table := fs.Uint("table", 90, "kernel table")
 	interval := fs.Duration("interval", 100*time.Millisecond, "BFD interval")
 	multiplier := fs.Uint("multiplier", 5, "BFD multiplier")
+	bulk := fs.Int("bulk", 0, "announce this many prefixes of 10.0.0.0/8 besides")
 	status := fs.String("status", "", "unix socket that tells the sessions as JSON")
 	if err := fs.Parse(args); err != nil {
 		return err
@@ -84,7 +86,7 @@ func run(ctx context.Context, log *slog.Logger, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := r.open(uint32(*as), routerID); err != nil {
+	if err := r.open(uint32(*as), routerID, *bulk); err != nil {
 		return err
 	}
 	for _, s := range r.sessions {
@@ -109,7 +111,7 @@ func (r *router) parse(args []string) error {
 	return nil
 }
 
-func (r *router) open(as uint32, id netip.Addr) (err error) {
+func (r *router) open(as uint32, id netip.Addr, bulk int) (err error) {
 	if r.fib, err = fib.Open(fib.Config{Tables: []uint32{r.table}}); err != nil {
 		return err
 	}
@@ -120,8 +122,12 @@ func (r *router) open(as uint32, id netip.Addr) (err error) {
 	if err != nil {
 		return err
 	}
-	for _, p := range []string{"0.0.0.0/0", "::/0"} {
-		if err := r.speaker.Table().Originate(rib.LocalPath{Prefix: netip.MustParsePrefix(p)}); err != nil {
+	prefixes := []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
+	for i := range bulk {
+		prefixes = append(prefixes, plan.Bulk(i))
+	}
+	for _, p := range prefixes {
+		if err := r.speaker.Table().Originate(rib.LocalPath{Prefix: p}); err != nil {
 			return err
 		}
 	}

@@ -49,6 +49,33 @@ func Lines(t Table, routes []nl.Route) []string {
 	return out
 }
 
+// Bulk takes the prefixes that were announced in bulk out of a table and checks
+// that there are n, each with the next hops of the default route. It returns the
+// other routes, and what is wrong.
+func Bulk(t Table, routes []nl.Route, n int) (rest []nl.Route, wrong []string) {
+	var bulk []nl.Route
+	want := ""
+	for _, r := range routes {
+		switch {
+		case plan.BulkRange.Overlaps(r.Dst) && r.Dst.Bits() > 0:
+			bulk = append(bulk, r)
+			continue
+		case r.Dst.Bits() == 0 && r.Type == unix.RTN_UNICAST:
+			want = hops(r)
+		}
+		rest = append(rest, r)
+	}
+	if len(bulk) != n {
+		wrong = append(wrong, fmt.Sprintf("%d prefixes of %s, want %d", len(bulk), plan.BulkRange, n))
+	}
+	for _, r := range bulk {
+		if hops(r) != want && len(wrong) < 10 {
+			wrong = append(wrong, "+ "+line(t, r))
+		}
+	}
+	return rest, wrong
+}
+
 // Diff compares two sorted lists: lines that are missing from the kernel start
 // with "-", those that should not be there with "+".
 func Diff(want, have []string) []string {

@@ -103,3 +103,22 @@ func TestLine(t *testing.T) {
 		}
 	}
 }
+
+func TestBulk(t *testing.T) {
+	table := Table{unix.AF_INET, plan.TablePublic}
+	gw := []nl.Hop{{Gateway: plan.EdgePublic4(plan.A), Link: "a.public"}}
+	routes := []nl.Route{{Type: unix.RTN_UNICAST, Dst: netip.MustParsePrefix("0.0.0.0/0"), Hops: gw}}
+	for i := range 300 {
+		routes = append(routes, nl.Route{Type: unix.RTN_UNICAST, Dst: plan.Bulk(i), Hops: gw})
+	}
+	if rest, wrong := Bulk(table, routes, 300); len(rest) != 1 || len(wrong) != 0 {
+		t.Errorf("%d others, wrong %v", len(rest), wrong)
+	}
+	if _, wrong := Bulk(table, routes[:200], 300); len(wrong) != 1 {
+		t.Errorf("missing ones: %v", wrong)
+	}
+	routes[7].Hops = nil
+	if _, wrong := Bulk(table, routes, 300); len(wrong) != 1 {
+		t.Errorf("one that leads elsewhere: %v", wrong)
+	}
+}

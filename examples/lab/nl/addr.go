@@ -47,7 +47,7 @@ func (c *Conn) Addresses(link string) ([]netip.Prefix, error) {
 	if err != nil {
 		return nil, err
 	}
-	msgs, err := c.dump(unix.RTM_GETADDR, make([]byte, unix.SizeofIfAddrmsg))
+	msgs, err := c.dump(unix.RTM_GETADDR, make([]byte, unix.SizeofIfAddrmsg), nil)
 	if err != nil {
 		return nil, wrap(err, "addresses of %s", link)
 	}

@@ -49,6 +49,8 @@ func dial(path string) (*netlink.Conn, error) {
 		return nil, fmt.Errorf("rtnetlink in %s: %w", path, err)
 	}
 	_ = conn.SetOption(netlink.ExtendedAcknowledge, true)
+	// With strict checking the kernel itself filters dumps by table.
+	_ = conn.SetOption(netlink.GetStrictCheck, true)
 	return conn, nil
 }
 
@@ -59,8 +61,8 @@ func (c *Conn) do(typ, flags uint16, header []byte, attrs func(*netlink.Attribut
 }
 
 // dump asks for all objects of a kind.
-func (c *Conn) dump(typ uint16, header []byte) ([]netlink.Message, error) {
-	return c.request(typ, netlink.Dump, header, nil)
+func (c *Conn) dump(typ uint16, header []byte, attrs func(*netlink.AttributeEncoder)) ([]netlink.Message, error) {
+	return c.request(typ, netlink.Dump, header, attrs)
 }
 
 func (c *Conn) request(typ uint16, flags netlink.HeaderFlags, header []byte, attrs func(*netlink.AttributeEncoder)) ([]netlink.Message, error) {

@@ -172,7 +172,7 @@ func (c *Conn) Link(name string) (Link, error) {
 
 // Links returns all links by index.
 func (c *Conn) Links() (map[int]Link, error) {
-	msgs, err := c.dump(unix.RTM_GETLINK, ifinfomsg(0, 0, 0, 0))
+	msgs, err := c.dump(unix.RTM_GETLINK, ifinfomsg(0, 0, 0, 0), nil)
 	if err != nil {
 		return nil, wrap(err, "links")
 	}

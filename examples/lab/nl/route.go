@@ -2,6 +2,7 @@ package nl
 
 import (
 	"encoding/binary"
+	"errors"
 	"net/netip"
 
 	"github.com/mdlayher/netlink"
@@ -79,7 +80,10 @@ func (c *Conn) Routes(family uint8, table uint32) ([]Route, error) {
 	}
 	m := make([]byte, unix.SizeofRtMsg)
 	m[0] = family
-	msgs, err := c.dump(unix.RTM_GETROUTE, m)
+	msgs, err := c.dump(unix.RTM_GETROUTE, m, func(ae *netlink.AttributeEncoder) { ae.Uint32(unix.RTA_TABLE, table) })
+	if errors.Is(err, unix.ENOENT) {
+		return nil, nil // no such table yet
+	}
 	if err != nil {
 		return nil, wrap(err, "routes")
 	}

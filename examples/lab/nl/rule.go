@@ -29,7 +29,7 @@ func (r Rule) String() string {
 
 // Rules returns all rules of a family, ordered by priority.
 func (c *Conn) Rules(family uint8) ([]Rule, error) {
-	msgs, err := c.dump(unix.RTM_GETRULE, fibRule(family, 0))
+	msgs, err := c.dump(unix.RTM_GETRULE, fibRule(family, 0), nil)
 	if err != nil {
 		return nil, wrap(err, "rules")
 	}

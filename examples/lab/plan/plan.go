@@ -131,6 +131,16 @@ func Private4(f Fabric) netip.Prefix { return OnPublic4(HVPrivate4(1, f)).Masked
 // Public6 is the public IPv6 network of a fabric.
 func Public6(f Fabric) netip.Prefix { return OnPublic6(HVPublic6(1, f)).Masked() }
 
+// BulkRange holds the prefixes that the edge router may announce in bulk, to see
+// how the lab does with a large table.
+var BulkRange = netip.MustParsePrefix("10.0.0.0/8")
+
+// Bulk is the i-th of these, from 0 to 2^20-1.
+func Bulk(i int) netip.Prefix {
+	i <<= 4
+	return netip.PrefixFrom(v4(10, i>>16, i>>8, i), 28)
+}
+
 // Guest is one virtual machine.
 type Guest struct {
 	N           int              // 1 to 4

@@ -22,6 +22,10 @@ func (w *World) bird(node, name, config string, sessions int) (*Daemon, error) {
 	socket := w.file(name + ".ctl")
 	d := &Daemon{Name: name, Node: w.Nodes[node], Kind: Bird, Log: w.file("log/" + name + ".log"), Sessions: sessions,
 		Args: []string{program, "-f", "-c", path, "-s", socket, "-P", w.file(name + ".pid")}}
+	d.flaps = func() (Flaps, error) {
+		lines, err := birdCommand(socket, "show bfd sessions")
+		return birdFlaps(lines), err
+	}
 	if sessions > 0 {
 		d.peers = func() ([]Peer, error) { return birdPeers(socket) }
 	}
@@ -39,6 +43,18 @@ func birdPeers(socket string) ([]Peer, error) {
 		return nil, err
 	}
 	return parseBird(protocols, bfd), nil
+}
+
+// birdFlaps reads the answer to "show bfd sessions": address, interface, state and
+// the time since when.
+func birdFlaps(lines []string) Flaps {
+	out := Flaps{}
+	for _, l := range lines {
+		if f := strings.Fields(l); len(f) >= 6 && f[0] != "IP" {
+			out[f[0]+"%"+f[1]] = f[2] + " since " + f[3]
+		}
+	}
+	return out
 }
 
 // birdCommand runs one command over the control socket and returns the lines of

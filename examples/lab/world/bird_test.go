@@ -37,6 +37,10 @@ func TestParseBird(t *testing.T) {
 	if !slices.Equal(have, want) {
 		t.Errorf("%+v, want %+v", have, want)
 	}
+	flaps := birdFlaps(strip(bfd))
+	if len(flaps) != 2 || flaps["198.51.100.126%a.public"] != "Up since 14:45:21.457" {
+		t.Errorf("%v", flaps)
+	}
 }
 
 func TestStripCode(t *testing.T) {
@@ -54,5 +58,16 @@ func TestStripCode(t *testing.T) {
 		if text, last := stripCode(line); text != want.text || last != want.last {
 			t.Errorf("%q: %q %v, want %q %v", line, text, last, want.text, want.last)
 		}
+	}
+}
+
+func TestFlaps(t *testing.T) {
+	before := Flaps{"a": "1", "b": "1", "c": "1"}
+	now := Flaps{"a": "1", "b": "2", "d": "1"}
+	if have := now.Since(before); !slices.Equal(have, []string{"b", "c", "d"}) {
+		t.Errorf("%v", have)
+	}
+	if have := before.Since(before); len(have) != 0 {
+		t.Errorf("%v", have)
 	}
 }

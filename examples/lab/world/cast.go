@@ -68,7 +68,7 @@ func (w *World) addReflector(f plan.Fabric, private bool) error {
 func (w *World) edgeRouter() (*Daemon, error) {
 	switch w.EdgeKind() {
 	case Bird:
-		return w.bird(plan.EdgeName, plan.EdgeName, conf.BirdEdge(w.Timing), edgeSessions)
+		return w.bird(plan.EdgeName, plan.EdgeName, conf.BirdEdge(w.Timing, w.Bulk), edgeSessions)
 	case Self:
 		return w.ownEdge()
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -30,6 +31,7 @@ type Daemon struct {
 	// after is a file, made by another program, without which this one is not
 	// started.
 	after string
+	flaps func() (Flaps, error)
 
 	mu   sync.Mutex
 	cmd  *exec.Cmd
@@ -52,6 +54,35 @@ func (d *Daemon) Peers() ([]Peer, error) {
 		return nil, nil
 	}
 	return d.peers()
+}
+
+// Flaps holds for each BFD session of a daemon, by name, a text that changes
+// whenever the session leaves Up.
+type Flaps map[string]string
+
+// Since counts the sessions that changed, appeared or vanished since before.
+func (f Flaps) Since(before Flaps) (changed []string) {
+	for name, text := range before {
+		if f[name] != text {
+			changed = append(changed, name)
+		}
+	}
+	for name := range f {
+		if _, ok := before[name]; !ok {
+			changed = append(changed, name)
+		}
+	}
+	slices.Sort(changed)
+	return changed
+}
+
+// Flaps asks the daemon for its BFD sessions; ok is false if it cannot tell.
+func (d *Daemon) Flaps() (f Flaps, ok bool) {
+	if d.flaps == nil {
+		return nil, false
+	}
+	f, err := d.flaps()
+	return f, err == nil
 }
 
 // Start runs the program in the node's namespace.

@@ -3,6 +3,7 @@ package world
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net"
 	"net/http"
 	"time"
@@ -26,7 +27,7 @@ func (w *World) ownReflector(node, name string, args []string) (*Daemon, error) 
 func (w *World) ownEdge() (*Daemon, error) {
 	socket := w.file("internet.sock")
 	return &Daemon{Name: plan.EdgeName, Node: w.Nodes[plan.EdgeName], Kind: Self, Log: w.file("log/" + plan.EdgeName + ".log"),
-		Args: self(PartEdge, conf.EdgeArgs(socket, w.Timing)...), Sessions: edgeSessions,
+		Args: self(PartEdge, conf.EdgeArgs(socket, w.Timing, w.Bulk)...), Sessions: edgeSessions,
 		peers: func() ([]Peer, error) { return edgePeers(socket) }}, nil
 }
 
@@ -57,20 +58,40 @@ func (w *World) ownHypervisor(n int) (*Daemon, error) {
 	}
 	return &Daemon{Name: name, Node: w.Nodes[name], Kind: Self, Log: w.file("log/" + name + ".log"), Sessions: hvSessions,
 		Args:  self(PartRouter, "run", "-config", path),
-		peers: func() ([]Peer, error) { return routerPeers(api) }}, nil
+		peers: func() ([]Peer, error) { return routerPeers(api) },
+		flaps: func() (Flaps, error) { return routerFlaps(api) }}, nil
 }
 
 // routerPeers asks hvrouter for its sessions.
-func routerPeers(socket string) ([]Peer, error) {
+func routerPeers(socket string) (out []Peer, err error) {
+	return out, ask(socket, "/v1/sessions", &out)
+}
+
+// routerFlaps asks hvrouter for its BFD sessions.
+func routerFlaps(socket string) (Flaps, error) {
+	var told []struct {
+		Local, Peer string
+		Discr       uint32
+		Downs       uint64
+	}
+	err := ask(socket, "/v1/bfd", &told)
+	out := Flaps{}
+	for _, s := range told {
+		out[s.Local+" -> "+s.Peer] = fmt.Sprintf("discriminator %d, %d downs", s.Discr, s.Downs)
+	}
+	return out, err
+}
+
+// ask fetches JSON from a daemon's unix socket.
+func ask(socket, path string, v any) error {
 	client := http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", socket)
 		}}}
-	resp, err := client.Get("http://hvrouter/v1/sessions")
+	resp, err := client.Get("http://hvrouter" + path)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer resp.Body.Close()
-	var out []Peer
-	return out, json.NewDecoder(resp.Body).Decode(&out)
+	return json.NewDecoder(resp.Body).Decode(v)
 }

@@ -29,6 +29,7 @@ type Options struct {
 	RR     map[plan.Fabric]Kind // by fabric
 	Edge   Kind
 	Timing conf.Timing
+	Bulk   int // prefixes that the edge router announces besides the defaults
 }
 
 // Node is a network namespace of the lab.
