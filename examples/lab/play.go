@@ -17,12 +17,14 @@ import (
 	"github.com/hyperfib/hyperfib/examples/lab/report"
 	"github.com/hyperfib/hyperfib/examples/lab/sandbox"
 	"github.com/hyperfib/hyperfib/examples/lab/world"
+	"github.com/hyperfib/hyperfib/examples/routereflector/app"
 )
 
 // parts are what this program can be when it is started again inside a node.
 var parts = map[string]func([]string) int{
-	world.PartRouter: cli.Main,
-	world.PartEdge:   edge.Main,
+	world.PartRouter:    cli.Main,
+	world.PartReflector: app.Main,
+	world.PartEdge:      edge.Main,
 }
 
 // play builds the world, plays the acts, and writes the report.

@@ -168,7 +168,9 @@ func (w *watch) followBFD(ctx context.Context) error {
 		w.mu.Lock()
 		peer, known := w.peers[e.Key]
 		w.mu.Unlock()
-		fell := e.Downs > downs[e.Key]
+		// A session that comes back soon after it was removed keeps its count, and
+		// begins with Down for no reason.
+		fell := e.Downs > downs[e.Key] && e.Reason != bfd.ReasonNone
 		downs[e.Key] = e.Downs
 		if !known || !fell && e.State != bfd.Up {
 			continue
