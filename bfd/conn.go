@@ -17,13 +17,19 @@ type conn struct {
 	name    string
 	sending sync.Mutex
 	watcher *Watcher
-	give    func(*conn) error // a successor asks for everything
+	give    func(*conn, message) error // a successor asks for everything
 }
 
 // serve reads requests until the client is gone.
 func (c *conn) serve() {
 	defer c.Close()
-	if c.hello() != nil {
+	m, err := readFrame(c)
+	if err == nil && m.typ == frameHandover {
+		err = c.give(c, m)
+	} else if err == nil {
+		err = c.hello(m)
+	}
+	if err != nil || m.typ == frameHandover {
 		return
 	}
 	defer func() { c.reg.disconnect(c.name, c, time.Now()) }()
@@ -41,12 +47,8 @@ func (c *conn) serve() {
 	wg.Wait()
 }
 
-// hello takes the first frame, or the request of a successor, which has no name.
-func (c *conn) hello() error {
-	m, err := readFrame(c)
-	if err != nil {
-		return err
-	}
+// hello takes the first frame.
+func (c *conn) hello(m message) error {
 	d := decode(m.body)
 	if m.typ != frameHello || d.Uint32() != protocolMagic {
 		return errProtocol
@@ -88,8 +90,6 @@ func (c *conn) request(m message) error {
 	case frameSynced:
 		c.reg.synced(c.name)
 		return c.reply(m.id, nil)
-	case frameHandover:
-		return c.give(c)
 	}
 	return errProtocol
 }

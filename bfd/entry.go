@@ -19,6 +19,7 @@ type entry struct {
 	cell    cell
 	done    atomic.Bool   // the owner has let go of it
 	last    fact          // what the hub last told
+	failed  uint64        // downs the failover has dealt with
 	kept    SessionConfig // as last added
 	// ---- below: the owner's alone
 	Session

@@ -39,13 +39,17 @@ func (s *Server) post(e *entry) {
 		return
 	}
 	e.last = f
-	c := s.owner.clock
-	ev := Event{Key: e.key, State: f.state, Diag: f.diag, RemoteDiag: f.remoteDiag, Reason: f.reason, RemoteC: f.remoteC, Time: c.wall(f.since), Downs: f.downs}
+	ev := s.event(e, f)
 	var down *Event
 	if f.downs > 0 {
-		down = &Event{Key: e.key, State: Down, Diag: f.downDiag, RemoteDiag: f.downRemote, Reason: f.downReason, RemoteC: f.remoteC, Time: c.wall(f.downAt), Downs: f.downs}
+		down = &Event{Key: e.key, State: Down, Diag: f.downDiag, RemoteDiag: f.downRemote, Reason: f.downReason, RemoteC: f.remoteC, Time: s.owner.clock.wall(f.downAt), Downs: f.downs}
 	}
 	s.board.post(ev, down)
+}
+
+// event is a fact in the words of the API.
+func (s *Server) event(e *entry, f fact) Event {
+	return Event{Key: e.key, State: f.state, Diag: f.diag, RemoteDiag: f.remoteDiag, Reason: f.reason, RemoteC: f.remoteC, Time: s.owner.clock.wall(f.since), Downs: f.downs}
 }
 
 // release frees what a removed session held, and with the last one of a network

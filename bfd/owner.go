@@ -30,6 +30,7 @@ type owner struct {
 	readers  []*marks // who is told of state changes
 	ended    chan struct{}
 	stop     bool
+	pause    chan bool // a successor is being given everything; false: go on
 
 	quantum   time.Duration // least slack of any session
 	backlog   int           // turns in a row in which a socket could not be emptied
@@ -75,6 +76,11 @@ func (o *owner) loop() {
 	for !o.stop {
 		o.tick()
 		o.read()
+		if o.pause != nil {
+			o.stop = <-o.pause
+			o.pause = nil
+			continue
+		}
 		o.expire()
 		o.flush()
 		o.sleep()

@@ -45,12 +45,13 @@ const (
 	frameRemove   frameType = 3 // a Key
 	frameList     frameType = 4 // nothing
 	frameSynced   frameType = 5 // nothing: drop what my earlier life had and I did not add again
-	frameHandover frameType = 6 // nothing: a successor asks for everything, see handover.go
+	frameHandover frameType = 6 // magic (4), version (2), in place of hello: see handover.go
 
 	frameReply    frameType = 128 // an error text, empty for success
 	frameStatus   frameType = 129 // a Status
 	frameEvent    frameType = 130 // an Event
 	frameSnapshot frameType = 131 // nothing: every session has been told
+	frameState    frameType = 132 // a part of what a successor gets
 )
 
 // errProtocol is what a peer that does not keep to the protocol gets.

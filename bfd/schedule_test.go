@@ -35,7 +35,7 @@ type link struct {
 // when the last packet arrived; and once the link is good, both come Up and stay.
 // HYPERFIB_BFD_SCHEDULES says how many; CI plays 100000.
 func TestSchedules(t *testing.T) {
-	n := 2000
+	n := 1000
 	if v, err := strconv.Atoi(os.Getenv("HYPERFIB_BFD_SCHEDULES")); err == nil {
 		n = v
 	}

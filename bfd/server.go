@@ -63,6 +63,7 @@ type Server struct {
 	board       board
 	owner       *owner
 	changed     *marks
+	failover    failover
 
 	mu      sync.Mutex // guards everything below
 	state   runState
@@ -91,7 +92,8 @@ func NewServer(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{cfg: cfg, owner: o, changed: newMarks(), entries: map[Key]*entry{}, spaces: map[string]*space{}, ports: rand.Uint32()}
-	o.readers = append(o.readers, s.changed)
+	s.failover = failover{server: s, dead: newMarks(), socks: map[string]*rtnl{}}
+	o.readers = append(o.readers, s.failover.dead, s.changed)
 	return s, nil
 }
 
@@ -310,6 +312,7 @@ func (s *Server) Run(ctx context.Context) error {
 	go s.thread(failed)
 	var wg sync.WaitGroup
 	wg.Go(s.hub)
+	wg.Go(s.failover.run)
 	var err error
 	select {
 	case <-ctx.Done():
@@ -317,6 +320,7 @@ func (s *Server) Run(ctx context.Context) error {
 		_ = s.do(func(o *owner) { o.farewell() })
 		s.mu.Unlock()
 	case err = <-failed:
+	case <-s.owner.ended: // a successor has taken over
 	}
 	<-s.owner.ended
 	s.finish()
@@ -357,4 +361,5 @@ func (s *Server) finish() {
 	unix.Close(s.owner.epoll)
 	unix.Close(s.owner.bell)
 	s.changed.mark(0)
+	s.failover.dead.mark(0)
 }

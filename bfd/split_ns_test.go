@@ -2,6 +2,7 @@ package bfd
 
 import (
 	"context"
+	"net/netip"
 	"path/filepath"
 	"testing"
 	"time"
@@ -153,4 +154,68 @@ func statusOf(tb testing.TB, s Service, k Key) Status {
 func waitStatus(tb testing.TB, s Service, k Key, what string, ok func(Status) bool) {
 	tb.Helper()
 	nstest.Wait(tb, 8*time.Second, what, func() bool { return ok(statusOf(tb, s, k)) })
+}
+
+// TestHandover: the BFD process is replaced three times by a successor; nobody
+// goes down, discriminators and authentication sequence numbers go on, and the
+// client is served again.
+func TestHandover(t *testing.T) {
+	p := newPair(t)
+	path := filepath.Join(t.TempDir(), "bfd.sock")
+	proc := newChild(t, path, time.Minute)
+	client := newClient(t, path, "daemon")
+	runClient(t, client)
+	remote := p.remote(t)
+	var keys []Key
+	for i := range 30 {
+		cfg := fast(p.key("10.9.0.2"))
+		cfg.Multiplier = 5
+		cfg.Local = netip.AddrFrom4([4]byte{10, 9, 0, byte(100 + i)})
+		p.a.IP("addr add " + cfg.Local.String() + "/24 dev v0")
+		cfg.Auth = Auth{Type: AuthType(i % 6), Keys: []AuthKey{{1, "secret"}}}
+		if cfg.Auth.Type == AuthNone {
+			cfg.Auth.Keys = nil
+		}
+		remote.add(p.mirror(cfg))
+		if err := client.Add(cfg); err != nil {
+			t.Fatal(err)
+		}
+		keys = append(keys, cfg.Key)
+	}
+	before := map[Key]Status{}
+	for _, k := range keys {
+		waitStatus(t, client, k, "Up", func(s Status) bool { return s.State == Up && s.TxInterval == ms(100) })
+		before[k] = statusOf(t, client, k)
+	}
+	for range 3 {
+		next := newChild(t, path, time.Minute, "HYPERFIB_BFD_TAKEOVER=1")
+		select {
+		case err := <-proc.done:
+			if err != nil {
+				t.Fatal(err)
+			}
+		case err := <-next.done:
+			t.Fatal("the successor ended:", err)
+		case <-time.After(5 * time.Second):
+			t.Fatal("no handover")
+		}
+		proc = next
+		nstest.Wait(t, 3*time.Second, "client connected again", client.Connected)
+		time.Sleep(ms(600)) // more than a detection time
+	}
+	for _, k := range keys {
+		now := statusOf(t, client, k)
+		if now.State != Up || now.Downs != 0 || now.Discr != before[k].Discr || now.Sent <= before[k].Sent || !now.Since.Round(ms(1)).Equal(before[k].Since.Round(ms(1))) {
+			t.Errorf("before %+v\nafter %+v", before[k], now)
+		}
+	}
+	list, err := remote.Sessions()
+	if err != nil || len(list) != len(keys) {
+		t.Fatal(len(list), err)
+	}
+	for _, s := range list {
+		if s.State != Up || s.Downs != 0 {
+			t.Errorf("remote end: %+v", s)
+		}
+	}
 }

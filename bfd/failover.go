@@ -1,0 +1,203 @@
+package bfd
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// failover takes the next-hop objects of dead sessions out of the kernel. It runs
+// on a thread of its own: netlink waits for locks that bulk route writers hold
+// for 100 ms, which the owner of the sessions must never do.
+//
+// Everything is checked right before each deletion, as what a client left may be
+// old: the object must still be the one meant (ids are reused), a session that
+// guards an alternative must be Up, and each group that has the object must keep
+// a member that is not known to be dead.
+type failover struct {
+	server *Server
+	dead   *marks
+	socks  map[string]*rtnl
+}
+
+// dying is a session that went Down and what it asked to be done then.
+type dying struct {
+	key   Key
+	list  []NextHop
+	event Event
+	at    time.Duration
+}
+
+// wards says who watches what: for each next-hop object of one namespace whether
+// any session that lists it is Up.
+type wards map[uint32]bool
+
+// run serves until the server is closed.
+func (f *failover) run() {
+	runtime.LockOSThread()
+	defer func() {
+		for _, s := range f.socks {
+			s.close()
+		}
+	}()
+	for range f.dead.ready {
+		dying, closed := f.collect()
+		if closed {
+			return
+		}
+		for _, d := range dying {
+			d.event.Failover = f.execute(d)
+			f.server.board.post(d.event, nil)
+		}
+	}
+}
+
+// collect lists the sessions that went Down for a reason that takes paths away.
+// AdminDown, on either side, says nothing about the path (RFC 5882, Section 4.2).
+func (f *failover) collect() (list []dying, closedNow bool) {
+	s := f.server
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f.dead.drain(func(slot int) {
+		if slot >= len(s.slots) || s.slots[slot] == nil || s.slots[slot].removed {
+			return
+		}
+		e := s.slots[slot]
+		fact := e.cell.read()
+		lost := fact.reason == ReasonExpired || fact.reason == ReasonNeighborDown || fact.reason == ReasonEchoFailed
+		if fact.state == Up || !lost || fact.downs == e.failed || len(e.kept.Failover) == 0 {
+			return
+		}
+		e.failed = fact.downs
+		list = append(list, dying{key: e.key, list: e.kept.Failover, event: s.event(e, fact), at: fact.since})
+	})
+	return list, s.state == closed
+}
+
+// execute does what one session asked for.
+func (f *failover) execute(d dying) []FailoverResult {
+	results := make([]FailoverResult, 0, len(d.list))
+	sock, err := f.socket(d.key.NetNS)
+	var groups []nexthop
+	if err == nil {
+		groups, err = sock.groups()
+	}
+	for _, n := range d.list {
+		failed := err
+		if failed == nil {
+			failed = f.one(sock, &groups, d.key.NetNS, n)
+		}
+		r := FailoverResult{ID: n.ID, Deleted: failed == nil, Took: f.server.owner.clock.now() - d.at}
+		if failed != nil {
+			r.Err = failed.Error()
+		}
+		results = append(results, r)
+	}
+	return results
+}
+
+func (f *failover) socket(netns string) (*rtnl, error) {
+	if s := f.socks[netns]; s != nil {
+		return s, nil
+	}
+	s, err := newRTNL(netns)
+	if err == nil {
+		f.socks[netns] = s
+	}
+	return s, err
+}
+
+// one deletes one object, or says why not.
+func (f *failover) one(sock *rtnl, groups *[]nexthop, netns string, n NextHop) error {
+	have, err := sock.get(n.ID)
+	if errors.Is(err, unix.ENOENT) {
+		return errors.New("no such object")
+	}
+	if err != nil {
+		return err
+	}
+	if have.group != nil || have.link != n.Link || have.gateway != n.Gateway.Unmap().WithZone("") {
+		return fmt.Errorf("is another object now: gateway %v, link %d", have.gateway, have.link)
+	}
+	up, guarded := f.watched(netns, n.Guards)
+	if !guarded {
+		return errors.New("no session that guards an alternative is up")
+	}
+	if up[n.ID] {
+		return errors.New("another session that watches it is up")
+	}
+	if err := up.spare(*groups, n.ID, len(n.Guards) > 0); err != nil {
+		return err
+	}
+	if err := sock.remove(n.ID); err != nil {
+		return err
+	}
+	for i := range *groups {
+		(*groups)[i].drop(n.ID)
+	}
+	return nil
+}
+
+// watched reads the states of the sessions now: what they watch, and whether one
+// of guards is Up. No guards at all counts as guarded.
+func (f *failover) watched(netns string, guards []Key) (up wards, guarded bool) {
+	s := f.server
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	up, guarded = wards{}, len(guards) == 0
+	for k, e := range s.entries {
+		alive := !e.removed && e.cell.read().state == Up
+		if alive && slices.ContainsFunc(guards, func(g Key) bool { return g.Normal() == k }) {
+			guarded = true
+		}
+		for _, n := range e.kept.Failover {
+			if k.NetNS == netns && !e.removed {
+				up[n.ID] = up[n.ID] || alive
+			}
+		}
+	}
+	return up, guarded
+}
+
+// spare makes sure that every group with the object keeps a member which is not
+// known to be dead: watched by a session that is Up or, unless the client named
+// guards, by none.
+func (w wards) spare(groups []nexthop, id uint32, strict bool) error {
+	member := false
+	for i := range groups {
+		in, alive := false, false
+		groups[i].members(func(m uint32) {
+			up, watched := w[m]
+			in = in || m == id
+			alive = alive || m != id && (up || !watched && !strict)
+		})
+		member = member || in
+		if in && !alive {
+			return fmt.Errorf("group %d would be left without a living member", groups[i].id)
+		}
+	}
+	if !member {
+		return errors.New("is in no group: its routes have no alternative")
+	}
+	return nil
+}
+
+// drop takes a member out of our copy of a group, as the kernel did.
+func (n *nexthop) drop(id uint32) {
+	var kept []byte
+	for b := n.group; len(b) >= 8; b = b[8:] {
+		if (&nexthop{group: b[:8]}).first() != id {
+			kept = append(kept, b[:8]...)
+		}
+	}
+	n.group = kept
+}
+
+func (n *nexthop) first() (id uint32) {
+	n.members(func(m uint32) { id = m })
+	return id
+}

@@ -1,0 +1,141 @@
+package bfd
+
+import (
+	"net/netip"
+	"time"
+)
+
+// transfer carries the state of a process to its successor. The same list of
+// fields writes and reads, so that the two cannot disagree. A newer version
+// appends fields; handoverVersion tells them apart.
+type transfer struct {
+	out *encoder // writing
+	in  *decoder // reading
+}
+
+func (t transfer) u8(p *uint8) {
+	if t.out != nil {
+		t.out.u8(*p)
+	} else {
+		*p = t.in.Uint8()
+	}
+}
+
+func (t transfer) u16(p *uint16) {
+	if t.out != nil {
+		t.out.u16(*p)
+	} else {
+		*p = t.in.Uint16()
+	}
+}
+
+func (t transfer) u32(p *uint32) {
+	if t.out != nil {
+		t.out.u32(*p)
+	} else {
+		*p = t.in.Uint32()
+	}
+}
+
+func (t transfer) u64(p *uint64) {
+	if t.out != nil {
+		t.out.u64(*p)
+	} else {
+		*p = t.in.u64()
+	}
+}
+
+func (t transfer) durations(list ...*time.Duration) {
+	for _, p := range list {
+		v := uint64(*p)
+		t.u64(&v)
+		*p = time.Duration(v)
+	}
+}
+
+func (t transfer) bools(list ...*bool) {
+	for _, p := range list {
+		v := bit(*p, 1)
+		t.u8(&v)
+		*p = v != 0
+	}
+}
+
+func (t transfer) addr(p *netip.Addr) {
+	if t.out != nil {
+		t.out.addr(*p)
+	} else {
+		*p = t.in.addr()
+	}
+}
+
+func (t transfer) string(p *string) {
+	if t.out != nil {
+		t.out.string(*p)
+	} else {
+		*p = t.in.string()
+	}
+}
+
+func (t transfer) config(p *SessionConfig) {
+	if t.out != nil {
+		t.out.config(p)
+	} else {
+		*p = t.in.config()
+	}
+}
+
+// session is everything in a Session. Times are by CLOCK_MONOTONIC, the same in
+// both processes.
+func (t transfer) session(s *Session) {
+	t.durations(&s.cfgTx, &s.cfgRx, &s.remoteTx, &s.remoteRx, &s.activeTx, &s.activeRx, &s.interval,
+		&s.lastTx, &s.txAt, &s.slack, &s.lastRx, &s.silence, &s.fastTo, &s.since, &s.downSince)
+	for _, p := range []*uint8{&s.mult, (*uint8)(&s.state), (*uint8)(&s.remoteState), (*uint8)(&s.diag), (*uint8)(&s.reason),
+		(*uint8)(&s.remoteDiag), &s.remoteMult, (*uint8)(&s.downDiag), (*uint8)(&s.downReason), (*uint8)(&s.downRemote)} {
+		t.u8(p)
+	}
+	t.bools(&s.passive, &s.independent, &s.remoteC, &s.demand, &s.poll, &s.pollAgain, &s.final)
+	for _, p := range []*uint32{&s.discr, &s.remoteDiscr, &s.rng} {
+		t.u32(p)
+	}
+	for _, p := range []*uint64{&s.downs, &s.sent, &s.recv, &s.refuse} {
+		t.u64(p)
+	}
+	t.auth(s)
+}
+
+// auth is the authentication state; the keys come with the config.
+func (t transfer) auth(s *Session) {
+	used := s.auth != nil
+	t.bools(&used)
+	if !used {
+		return
+	}
+	if s.auth == nil {
+		s.auth = &authState{}
+	}
+	t.u32(&s.auth.txSeq)
+	t.u32(&s.auth.rxSeq)
+	t.bools(&s.auth.rxKnown)
+	for i := range s.auth.last {
+		t.u8(&s.auth.last[i])
+	}
+}
+
+// socketID says what a descriptor that is handed over is.
+type socketID struct {
+	netns string
+	kind  uint8 // 0, 1: sender of IPv4, IPv6; 2: receiver; 3: listener
+	rx    rxKey
+}
+
+func (t transfer) socket(s *socketID) {
+	t.string(&s.netns)
+	t.u8(&s.kind)
+	t.bools(&s.rx.ipv6)
+	t.u16(&s.rx.port)
+	t.addr(&s.rx.local)
+	link := uint32(s.rx.ifindex)
+	t.u32(&link)
+	s.rx.ifindex = int(link)
+}
