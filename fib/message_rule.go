@@ -7,8 +7,10 @@ import (
 )
 
 const (
-	ruleNot      = 2  // FIB_RULE_INVERT
-	attrRuleDSCP = 25 // FRA_DSCP, and whatever newer kernels add after it
+	ruleNot           = 2  // FIB_RULE_INVERT
+	attrRuleDSCP      = 25 // FRA_DSCP, and whatever newer kernels add after it
+	attrRuleSportMask = 28 // FRA_SPORT_MASK, Linux 6.15; all ones with a single port
+	attrRuleDportMask = 29
 )
 
 // kernelRule is a rule as the kernel has it.
@@ -80,6 +82,8 @@ func (m *kernelRule) attr(typ uint16, v []byte, to, from int) {
 		m.DestPorts = portRange(v)
 	case unix.FRA_SUPPRESS_IFGROUP:
 		m.alien = m.alien || int32(u32(v)) >= 0
+	case attrRuleSportMask, attrRuleDportMask:
+		m.alien = m.alien || u16(v) != 0 && u16(v) != 0xffff
 	case unix.FRA_FLOW, unix.FRA_TUN_ID:
 		m.alien = true
 	default:

@@ -75,7 +75,10 @@ func (c *core) observeRoute(m *routeMessage, gone bool, flags uint16, dump bool)
 		c.sawRoute(i, e, c.formSeen(m), dump)
 	case e == nil:
 	case gone:
-		e.mark &^= markForeign | markYielding
+		e.mark &^= markForeign
+		if c.config.OnForeign != ForeignRefuse {
+			e.mark &^= markYielding
+		}
 		c.touchRoute(i, e)
 	default:
 		e.mark |= markForeign
@@ -86,6 +89,10 @@ func (c *core) observeRoute(m *routeMessage, gone bool, flags uint16, dump bool)
 			e.mark &^= markForeign
 			c.setHave(e, unsure)
 			e.mark |= markRepair
+		} else if m.family == IPv6 && !dump && e.have != nil && e.have.nhid == 0 {
+			// In IPv6 an appended route becomes one more leg of ours.
+			e.mark |= markRepair
+			c.resync[tf] = true
 		}
 		c.touchRoute(i, e)
 	}

@@ -223,12 +223,10 @@ func (c *core) commitGroup(op *objectOp, r reply, now time.Time) {
 		return
 	}
 	k.exists, k.members = true, op.members
-	c.changed = true
+	c.changed, c.garbage = true, true // members that left may be needed no more
 	if g != nil && c.groups[g.key] == g {
 		g.err, g.step, g.next = nil, 0, time.Time{}
 		c.own(g, k)
-	} else {
-		c.garbage = true
 	}
 }
 
@@ -247,6 +245,13 @@ func (c *core) emptied(k *kernelGroup) {
 	c.vanish(k)
 	c.forgetForms(k.id)
 	if g != nil {
+		// A failover leaves something in every group. This is not one, so
+		// nothing has to be waited for.
+		for i := range g.legs {
+			if b := c.byKey[keyOf(&g.legs[i], g.family)]; b != nil && b.err == nil {
+				b.next = time.Time{}
+			}
+		}
 		g.moved, c.moved = true, true
 	}
 }

@@ -44,7 +44,8 @@ func (c *core) planRoute(i uint32) (routeOp, bool) {
 		c.clean(i, e)
 		return routeOp{}, false
 	}
-	v := decide(want, e.have, e.mark&markForeign != 0, c.config.OnForeign)
+	foreign := e.mark&markForeign != 0 || e.mark&markYielding != 0 && c.config.OnForeign == ForeignRefuse
+	v := decide(want, e.have, foreign, c.config.OnForeign)
 	switch v {
 	case verbNone:
 		c.settled(i, e)

@@ -22,13 +22,12 @@ type socket struct {
 
 	// Arguments and results of the callbacks below, kept here so that the
 	// closures are made once.
-	buf       []byte
-	n         int
-	err       error
-	sendOnce  func(fd uintptr) bool
-	tryRecv   func(fd uintptr) bool
-	waitFirst bool
-	wait      func(fd uintptr) bool
+	buf      []byte
+	n        int
+	err      error
+	sendOnce func(fd uintptr) bool
+	tryRecv  func(fd uintptr)
+	wait     func(fd uintptr) bool
 }
 
 // openSocket opens a socket in the namespace. The receive buffer is as large
@@ -62,14 +61,14 @@ func (s *socket) setup(receive int) error {
 		s.err = unix.Sendto(int(fd), s.buf, 0, kernelAddr)
 		return s.err != unix.EAGAIN
 	}
-	s.tryRecv = func(fd uintptr) bool {
+	s.tryRecv = func(fd uintptr) {
 		s.n, _, s.err = unix.Recvfrom(int(fd), s.buf, unix.MSG_DONTWAIT|unix.MSG_TRUNC)
-		return true
 	}
-	s.wait = func(uintptr) bool {
-		first := s.waitFirst
-		s.waitFirst = false
-		return !first
+	s.wait = func(fd uintptr) bool {
+		// Readiness from before this call does not count for the runtime's
+		// poller, so look. Not with MSG_PEEK: that would eat an ENOBUFS.
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+		return n != 0 || err != nil && err != unix.EINTR
 	}
 	// Capped replies: the request is known by its sequence number, and 200
 	// short replies fit where 200 long ones would not.
@@ -120,7 +119,7 @@ var errAgain = unix.EAGAIN
 // none, and ENOBUFS when the kernel had to drop some.
 func (s *socket) receive(b []byte) (int, error) {
 	s.buf = b
-	err := s.raw.Read(s.tryRecv)
+	err := s.raw.Control(s.tryRecv) // not Read: its lock is held by who waits in readable
 	s.buf = nil
 	switch {
 	case err != nil:
@@ -136,7 +135,6 @@ func (s *socket) receive(b []byte) (int, error) {
 // readable waits until there may be something to read. It returns an error
 // when the socket was closed.
 func (s *socket) readable() error {
-	s.waitFirst = true
 	return s.raw.Read(s.wait)
 }
 
