@@ -25,6 +25,9 @@ type modelPath struct {
 	nh          netip.Addr // not valid: self
 	stale       bool
 	unconfirmed bool
+
+	out          uint16   // path identifier as sent, once it was seen
+	cls, sortKey []uint64 // of the last order
 }
 
 type modelPeer struct {
@@ -96,7 +99,7 @@ func num(a netip.Addr) uint64 { return uint64(id32(a)) }
 func (p *modelPath) rank(all []*modelPath) uint64 {
 	lower := map[uint32]bool{}
 	for _, q := range all {
-		if slices.Equal(p.class(), q.class()) && q.neighbour() == p.neighbour() && q.med() < p.med() {
+		if slices.Equal(p.cls, q.cls) && q.neighbour() == p.neighbour() && q.med() < p.med() {
 			lower[q.med()] = true
 		}
 	}
@@ -104,7 +107,7 @@ func (p *modelPath) rank(all []*modelPath) uint64 {
 }
 
 func (p *modelPath) multipathKey(all []*modelPath) []uint64 {
-	return append(p.class(), p.rank(all), no(p.peer.external), no(!p.stale))
+	return append(slices.Clone(p.cls), p.rank(all), no(p.peer.external), no(!p.stale))
 }
 
 func (p *modelPath) key(all []*modelPath) []uint64 {
@@ -120,7 +123,13 @@ func (m *model) order(prefix netip.Prefix) []*modelPath {
 			all = append(all, p)
 		}
 	}
-	slices.SortFunc(all, func(a, b *modelPath) int { return slices.Compare(a.key(all), b.key(all)) })
+	for _, p := range all {
+		p.cls = p.class()
+	}
+	for _, p := range all {
+		p.sortKey = p.key(all)
+	}
+	slices.SortFunc(all, func(a, b *modelPath) int { return slices.Compare(a.sortKey, b.sortKey) })
 	return all
 }
 
@@ -218,7 +227,11 @@ func (m *model) adjOut(prefix netip.Prefix, to *modelPeer) (list []string) {
 		if a, nh, ok := m.exported(p, to); ok {
 			n++
 			if p.peer != to {
-				list = append(list, describe(a.Append(nil), wire.NextHop{Addr: nh}))
+				id := uint32(0)
+				if addPath {
+					id = uint32(p.out)
+				}
+				list = append(list, sent(id, describe(a.Append(nil), wire.NextHop{Addr: nh})))
 			}
 		}
 		if !addPath || to.outCfg.AddPathLimit > 0 && n == to.outCfg.AddPathLimit {
@@ -228,6 +241,8 @@ func (m *model) adjOut(prefix netip.Prefix, to *modelPeer) (list []string) {
 	slices.Sort(list)
 	return list
 }
+
+func sent(id uint32, text string) string { return fmt.Sprintf("#%d %s", id, text) }
 
 // multipathSet returns the best multipath set, with distinct next hops.
 func (m *model) multipathSet(prefix netip.Prefix) (list []*modelPath) {

@@ -1,6 +1,7 @@
 package rib
 
 import (
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -183,7 +184,11 @@ func (u *universe) announce(p *modelPeer) {
 		}
 		nlri = append(nlri, n)
 		k := modelKey{p, n.Prefix, n.PathID}
-		u.paths[k] = &modelPath{modelKey: k, attrs: a, nh: nh}
+		p := &modelPath{modelKey: k, attrs: a, nh: nh}
+		if old := u.paths[k]; old != nil {
+			p.out = old.out
+		}
+		u.paths[k] = p
 	}
 	if len(nlri) > 0 {
 		if err := p.in.Update(reachOf(u.tb, !p.external, a, nh, nlri...)); err != nil {
@@ -273,7 +278,7 @@ func (u *universe) check() {
 		p.sink.drain()
 		got := map[netip.Prefix][]string{}
 		for n, text := range p.sink.routes {
-			got[n.Prefix] = append(got[n.Prefix], text)
+			got[n.Prefix] = append(got[n.Prefix], sent(n.PathID, text))
 		}
 		for _, prefix := range testPrefixes {
 			slices.Sort(got[prefix])
@@ -298,9 +303,26 @@ func (u *universe) checkOrder(prefix netip.Prefix) {
 		return g.Peer == w.peer.cfg.Addr && g.PathID == w.id && g.Local == (w.peer.in == nil) && g.Stale == w.stale &&
 			g.NextHop.Addr == w.nh && string(g.Attrs.Attrs) == string(w.attrs.Append(nil))
 	})
+	for _, w := range want {
+		u.checkID(w)
+	}
 	if !same {
 		u.tb.Errorf("%v: order is\n  %v, not\n  %v", prefix, pathText(got), want)
 	}
+}
+
+// checkID checks that the path identifier for sending has not changed since the path came.
+func (u *universe) checkID(w *modelPath) {
+	no := uint16(localPeer)
+	if w.peer.in != nil {
+		no = w.peer.in.no
+	}
+	id, _ := u.t.search(u.t.at(u.t.find(w.prefix)), no, w.id)
+	out := u.t.paths.at(id).out
+	if w.out != 0 && w.out != out {
+		u.tb.Errorf("%v: path identifier changed from %d to %d", w, w.out, out)
+	}
+	w.out = out
 }
 
 func (u *universe) checkSeen(prefix netip.Prefix) {
@@ -314,14 +336,12 @@ func (u *universe) checkSeen(prefix netip.Prefix) {
 	}
 }
 
+var seeds = flag.Int("seeds", 16, "histories that TestAgainstModel makes up")
+
 // TestAgainstModel does random things to a table and to the model, with readers of random
 // speed, and compares what everybody ends up with.
 func TestAgainstModel(t *testing.T) {
-	runs := 40
-	if testing.Short() {
-		runs = 10
-	}
-	for seed := range uint64(runs) {
+	for seed := range uint64(*seeds) {
 		u := newUniverse(t, seed)
 		for i := range 600 {
 			u.step()
