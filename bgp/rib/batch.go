@@ -104,7 +104,7 @@ func (b *batch) find(t *Table, k bucketKey) int32 {
 // encode makes a chunk of the batch: withdrawals first, as they free what may be short at
 // the peer's.
 func (b *batch) encode(t *Table, g *group) *chunk {
-	c := &chunk{data: make([]byte, 0, b.octets+b.octets/8+64)}
+	c := t.newChunk(b.octets + b.octets/8 + 64)
 	b.builder.Max, b.builder.AS4, b.builder.AddPath = g.maxLen(), g.key.as4, g.key.addPath
 	for pass := range 2 {
 		for i := range b.buckets {

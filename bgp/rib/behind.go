@@ -99,9 +99,9 @@ func (o *Out) startRefresh() {
 
 // mark queues a ROUTE-REFRESH marker after what is being sent.
 func (o *Out) mark(fam wire.Family, subtype uint8) {
-	c := &chunk{}
-	if o.own != nil {
-		c.data, c.msgs = o.own.data, o.own.msgs
+	c := o.own
+	if c == nil {
+		c = o.t.newChunk(wire.HeaderLen + 4)
 	}
 	start := len(c.data)
 	c.data = wire.RouteRefresh{Family: fam, Subtype: subtype}.Append(c.data)
@@ -134,6 +134,7 @@ func (o *Out) catchUp(buf []byte) (n int, done bool) {
 	}
 	n = o.take(o.own, buf)
 	if o.msg == len(o.own.msgs) {
+		o.t.recycle(o.own)
 		o.own, o.msg = nil, 0
 	}
 	return n, false

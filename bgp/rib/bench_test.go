@@ -12,7 +12,7 @@ import (
 // typicalAttrs are those of targets.md: what an iBGP session usually carries.
 func typicalAttrs(n int) wire.PathAttrs {
 	return wire.PathAttrs{
-		ASPath: []uint32{65010, uint32(65000 + n%500)}, LocalPref: ptr(100),
+		ASPath: []uint32{65010, uint32(64000 + n%500)}, LocalPref: ptr(100),
 		Communities:      []wire.Community{wire.NewCommunity(65000, 1), wire.NewCommunity(uint16(n>>16), uint16(n))},
 		OriginatorID:     ip("9.9.9.9"),
 		ClusterList:      []netip.Addr{ip("8.8.8.8")},

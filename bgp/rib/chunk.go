@@ -1,10 +1,34 @@
 package rib
 
-// chunk is a run of encoded messages. It never changes once it is made.
+import "slices"
+
+// chunk is a run of encoded messages. It does not change while anybody reads it.
 type chunk struct {
 	data  []byte
 	msgs  []message
 	needs int // members that have not sent all of it yet
+}
+
+// newChunk returns an empty chunk, with room for some octets.
+func (t *Table) newChunk(octets int) *chunk {
+	if k := len(t.chunks); k > 0 {
+		c := t.chunks[k-1]
+		t.chunks = t.chunks[:k-1]
+		if cap(c.data) < octets {
+			c.data = make([]byte, 0, octets)
+		}
+		return c
+	}
+	return &chunk{data: make([]byte, 0, octets)}
+}
+
+// recycle takes a chunk back that nobody reads any more, unless it is large: what a burst
+// needed is not kept.
+func (t *Table) recycle(c *chunk) {
+	if len(t.chunks) < 4 && cap(c.data) <= 64<<10 && cap(c.msgs) <= 1<<10 {
+		*c = chunk{data: c.data[:0], msgs: c.msgs[:0]}
+		t.chunks = append(t.chunks, c)
+	}
 }
 
 // message is one message of a chunk.
@@ -28,9 +52,12 @@ const (
 func (m *message) isFor(peer uint16) bool { return (m.kind == retraction) == (m.src == peer) }
 
 // tail is the sequence number of the chunk that will come next.
-func (g *group) tail() uint64 { return g.base + uint64(len(g.chunks)) }
+func (g *group) tail() uint64 { return g.base + uint64(len(g.chunks)-g.first) }
 
-func (g *group) chunk(seq uint64) *chunk { return g.chunks[seq-g.base] }
+func (g *group) chunk(seq uint64) *chunk { return g.chunks[g.first+int(seq-g.base)] }
+
+// size is what a chunk counts for in a backlog, its own structure included.
+func (c *chunk) size() int { return len(c.data) + 64 }
 
 // publish adds a chunk for the members that follow.
 func (g *group) publish(c *chunk) {
@@ -40,11 +67,16 @@ func (g *group) publish(c *chunk) {
 		}
 	}
 	if c.needs == 0 {
+		g.t.recycle(c)
 		return
 	}
+	if g.first > len(g.chunks)/2 {
+		g.chunks = slices.Delete(g.chunks, 0, g.first)
+		g.first = 0
+	}
 	g.chunks = append(g.chunks, c)
-	g.backlog += len(c.data)
-	for g.backlog > g.t.limits.backlog && len(g.chunks) > 1 {
+	g.backlog += c.size()
+	for g.backlog > g.t.limits.backlog && g.first < len(g.chunks)-1 {
 		g.leaveBehind(g.base)
 	}
 }
@@ -61,11 +93,15 @@ func (g *group) leaveBehind(seq uint64) {
 // done says that a member has sent all of a chunk.
 func (g *group) done(c *chunk) {
 	c.needs--
-	for len(g.chunks) > 0 && g.chunks[0].needs == 0 {
-		g.backlog -= len(g.chunks[0].data)
-		g.chunks[0] = nil
-		g.chunks = g.chunks[1:]
+	for g.first < len(g.chunks) && g.chunks[g.first].needs == 0 {
+		g.backlog -= g.chunks[g.first].size()
+		g.t.recycle(g.chunks[g.first])
+		g.chunks[g.first] = nil
+		g.first++
 		g.base++
+	}
+	if g.first == len(g.chunks) {
+		g.chunks, g.first = g.chunks[:0], 0
 	}
 }
 

@@ -58,9 +58,10 @@ type group struct {
 	heads   [2][]*advPage // what is advertised, by destination
 	adverts slab[advert]
 
-	chunks  []*chunk // those that a member still needs, nil if needed no longer
-	base    uint64   // sequence number of chunks[0]
-	backlog int      // octets in them
+	chunks  []*chunk // those that a member still needs are chunks[first:]
+	first   int
+	base    uint64 // sequence number of chunks[first]
+	backlog int    // octets in them
 }
 
 // advert is one advertised path of a destination.

@@ -32,6 +32,7 @@ type attrStore struct {
 	ix   index
 	seed maphash.Seed
 	own  own
+	room []byte // for change
 }
 
 func (s *attrStore) at(id attrID) *attrSet   { return s.sets.at(id) }
@@ -117,10 +118,10 @@ func (s *attrStore) change(id attrID, o op, arg [16]byte, apply func(dst []byte,
 			return e.to
 		}
 	}
-	var room [512]byte
-	octets, nh := apply(room[:0], a.view())
+	octets, nh := apply(s.room[:0], a.view())
 	to := attrID(0)
 	if octets != nil {
+		s.room = octets
 		to = s.intern(octets, nh)
 	}
 	a = s.sets.at(id)

@@ -62,6 +62,7 @@ type Table struct {
 	octets   []byte // scratch for attribute sets
 	route    Route  // scratch for policies
 	batch    batch
+	chunks   []*chunk // spare ones
 }
 
 // limits are constants that tests make smaller.
