@@ -147,6 +147,7 @@ func run(t *testing.T, n *pipeNet, addr netip.Addr, c Config) *node {
 		}
 	}()
 	synctest.Wait()
+	t.Cleanup(nd.kill)
 	return nd
 }
 

@@ -33,6 +33,5 @@ func TestRoutes(t *testing.T) {
 		a.kill()
 		settle(100 * time.Millisecond)
 		b.has("2001:db8:1::/48", 0)
-		b.kill()
 	})
 }

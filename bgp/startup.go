@@ -22,7 +22,7 @@ type startup struct {
 // awaited is a peer that a restarting speaker waits for.
 type awaited struct {
 	up       bool
-	restarts bool // the peer has restarted, too: it waits for us
+	exempt   bool // see up
 	dead     bool // BFD says so
 	missing  wire.FamilySet
 }
@@ -49,10 +49,12 @@ func (s *startup) peer(k PeerKey) *awaited {
 func (s *startup) added(k PeerKey)   { s.peer(k) }
 func (s *startup) removed(k PeerKey) { delete(s.peers, k) }
 
-// up tells of an Established session.
+// up tells of an Established session. A peer that has restarted itself waits for
+// us, and one without the capability may never send End-of-RIB: neither is waited
+// for.
 func (s *startup) up(k PeerKey, n *Negotiated) {
 	g := n.Remote.GracefulRestart
-	*s.peer(k) = awaited{up: true, missing: n.Families, restarts: g != nil && g.Restarting}
+	*s.peer(k) = awaited{up: true, missing: n.Families, exempt: g == nil || g.Restarting}
 }
 
 // down tells that a session ended. dead says that BFD or the interface is down:
@@ -101,7 +103,7 @@ func (p *awaited) waitedFor(early bool) bool {
 	if !p.up {
 		return early
 	}
-	return p.missing != 0 && !p.restarts
+	return p.missing != 0 && !p.exempt
 }
 
 // next is when done may become true without an event, zero once it is.

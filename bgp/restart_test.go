@@ -1,0 +1,197 @@
+package bgp
+
+import (
+	"net/netip"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hyperfib/hyperfib/bgp/rib"
+)
+
+// star is a reflector at addr1 with two clients.
+func star(t *testing.T, n *pipeNet, gr GracefulRestart) (rr, a, b *node) {
+	rr = reflector(t, n, gr)
+	a, b = run(t, n, addr2, Config{GracefulRestart: gr}), run(t, n, addr3, Config{GracefulRestart: gr})
+	for _, c := range []*node{a, b} {
+		c.peer(PeerConfig{Addr: addr1, Families: bothFamilies, AddPathReceive: bothFamilies})
+	}
+	settle(time.Second)
+	return rr, a, b
+}
+
+func reflector(t *testing.T, n *pipeNet, gr GracefulRestart) *node {
+	rr := run(t, n, addr1, Config{GracefulRestart: gr})
+	err := rr.AddRange(RangeConfig{Prefix: netip.MustParsePrefix("10.0.0.0/24"), Template: PeerConfig{
+		Families: bothFamilies, RouteReflectorClient: true, AddPathSend: bothFamilies,
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rr
+}
+
+func (n *node) stale(prefix string) bool {
+	p := n.paths(prefix)
+	return len(p) == 1 && p[0].Stale
+}
+
+// TestReflectorRestarts kills the reflector; its clients keep what they have, and
+// End-of-RIB does not come before everybody had time to return.
+func TestReflectorRestarts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newPipeNet()
+		gr := GracefulRestart{Enabled: true}
+		rr, a, b := star(t, n, gr)
+		a.originate("192.0.2.0/24", "192.0.2.128/25")
+		settle(time.Second)
+		b.has("192.0.2.0/24", 1)
+		rr.kill()
+		settle(100 * time.Millisecond)
+		if !b.stale("192.0.2.0/24") {
+			t.Fatal("a client lost the routes of a reflector that restarts")
+		}
+		a.Table().Withdraw(netip.MustParsePrefix("192.0.2.128/25"), 0)
+		gr.Restarting, gr.ForwardingPreserved, gr.EarlyUpdates = true, true, true
+		rr = reflector(t, n, gr)
+		rr.InventoryComplete()
+		settle(3 * time.Second)
+		rr.mustBe(addr2, Established)
+		b.mustBe(addr1, Established)
+		if p := b.paths("192.0.2.0/24"); len(p) != 1 || p[0].Stale {
+			t.Fatalf("not announced early: %+v", p)
+		}
+		if !b.stale("192.0.2.128/25") {
+			t.Fatal("End-of-RIB came before all clients had time to return")
+		}
+		settle(3 * time.Second)
+		b.has("192.0.2.128/25", 0)
+	})
+}
+
+// TestClientRestarts kills a client: the reflector keeps its routes by address
+// although the peer was a dynamic one, and the client defers its best paths.
+func TestClientRestarts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newPipeNet()
+		gr := GracefulRestart{Enabled: true}
+		_, a, b := star(t, n, gr)
+		a.originate("192.0.2.0/24", "192.0.2.128/25")
+		b.originate("198.51.100.0/24")
+		settle(time.Second)
+		a.kill()
+		settle(time.Second)
+		if b.has("192.0.2.0/24", 1); b.stale("192.0.2.0/24") {
+			t.Fatal("staleness is the reflector's own affair")
+		}
+		gr.Restarting, gr.ForwardingPreserved = true, true
+		a = run(t, n, addr2, Config{GracefulRestart: gr})
+		w := a.Table().Watch(rib.WatchConfig{})
+		defer w.Close()
+		a.peer(PeerConfig{Addr: addr1, Families: bothFamilies})
+		a.originate("192.0.2.0/24")
+		changes := make([]rib.Change, 16)
+		if k, converged := w.Next(changes); k != 1 || converged {
+			t.Fatalf("own routes are deferred, or the rest is not: %d, %v", k, converged)
+		}
+		settle(time.Second)
+		k, converged := w.Next(changes)
+		if k == 0 || !converged || changes[k-1].Prefix != netip.MustParsePrefix("198.51.100.0/24") {
+			t.Fatalf("after End-of-RIB: %v %v", changes[:k], converged)
+		}
+		b.has("192.0.2.128/25", 1) // our inventory may not be complete yet
+		a.InventoryComplete()
+		settle(time.Second)
+		b.has("192.0.2.0/24", 1)
+		b.has("192.0.2.128/25", 0)
+	})
+}
+
+// TestStaleExpires: the client never comes back; the dynamic peer is forgotten.
+func TestStaleExpires(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newPipeNet()
+		rr, a, b := star(t, n, GracefulRestart{Enabled: true, RestartTime: 20 * time.Second, LongLivedTime: 40 * time.Second})
+		a.originate("192.0.2.0/24")
+		settle(time.Second)
+		a.kill()
+		settle(19 * time.Second)
+		b.has("192.0.2.0/24", 1)
+		settle(30 * time.Second)
+		if st, _ := rr.Peer(PeerKey{Addr: addr2}); st.Restart != RestartLongLived || st.Families[0].Stale != 1 {
+			t.Fatalf("%+v", st)
+		}
+		if !rr.paths("192.0.2.0/24")[0].Stale {
+			t.Fatal("not stale")
+		}
+		settle(15 * time.Second)
+		b.has("192.0.2.0/24", 0)
+		if _, err := rr.Peer(PeerKey{Addr: addr2}); err == nil {
+			t.Error("a dynamic peer without anything is still there")
+		}
+	})
+}
+
+// TestPathDown: BFD says that the path to a client is dead.
+func TestPathDown(t *testing.T) {
+	for _, c := range []struct {
+		why              PathFailure
+		both, last       int // paths afterwards to what both have, to what only a has
+		session, restart bool
+	}{
+		{why: BFDDown, both: 1, last: 1},
+		{why: BFDDownIndependent, both: 1, last: 0},
+		{why: CarrierLost, both: 1, last: 0},
+		{why: BFDRemoteAdminDown, both: 2, last: 1, session: true},
+	} {
+		t.Run(c.why.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := newPipeNet()
+				rr, a, b := star(t, n, GracefulRestart{Enabled: true})
+				a.originate("192.0.2.0/24", "203.0.113.0/24")
+				b.originate("203.0.113.0/24")
+				settle(time.Second)
+				rr.has("203.0.113.0/24", 2)
+				n.down = true
+				if err := rr.PathDown(PeerKey{Addr: addr2}, c.why); err != nil {
+					t.Fatal(err)
+				}
+				settle(100 * time.Millisecond)
+				rr.has("203.0.113.0/24", c.both)
+				rr.has("192.0.2.0/24", c.last)
+				if got := a.state(addr1) == Established; got != c.session {
+					t.Errorf("session: %v", got)
+				}
+				if !c.session && c.why != CarrierLost {
+					// Our Cease is a Hard Reset, so the client drops our paths, too.
+					a.has("203.0.113.0/24", 1)
+					if st, _ := a.Peer(PeerKey{Addr: addr1}); st.LastReceived == nil || !st.LastReceived.Received.IsHardReset() {
+						t.Errorf("last received: %v", st.LastReceived)
+					}
+				}
+				n.down = false
+				settle(5 * time.Second)
+				rr.has("203.0.113.0/24", 2)
+				rr.has("192.0.2.0/24", 1)
+			})
+		})
+	}
+}
+
+// TestPathDownWhileAway: the path dies while the client restarts.
+func TestPathDownWhileAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newPipeNet()
+		rr, a, b := star(t, n, GracefulRestart{Enabled: true})
+		a.originate("192.0.2.0/24", "203.0.113.0/24")
+		b.originate("203.0.113.0/24")
+		settle(time.Second)
+		a.kill()
+		settle(time.Second)
+		_ = rr.PathDown(PeerKey{Addr: addr2}, BFDDown)
+		rr.has("203.0.113.0/24", 1)
+		rr.has("192.0.2.0/24", 1)
+		_ = rr.PathDown(PeerKey{Addr: addr2}, BFDDownIndependent)
+		rr.has("192.0.2.0/24", 0)
+	})
+}
