@@ -1,6 +1,7 @@
 package bgp
 
 import (
+	"slices"
 	"time"
 
 	"github.com/hyperfib/hyperfib/bgp/wire"
@@ -77,7 +78,6 @@ func (h *helper) lost(now time.Time, n *Negotiated, retain bool) {
 		h.stale = h.stale.With(f)
 		h.longLived[familyIndex(f)] = ll
 	}
-	h.dropGone(before, n.Families)
 	if h.stale == 0 {
 		h.phase = RestartNone
 		return
@@ -86,15 +86,6 @@ func (h *helper) lost(now time.Time, n *Negotiated, retain bool) {
 	h.deadline = now
 	if g := n.Remote.GracefulRestart; g != nil {
 		h.deadline = now.Add(g.Time)
-	}
-}
-
-// dropGone drops what was stale in families that the last session did not have.
-func (h *helper) dropGone(stale, had wire.FamilySet) {
-	for _, f := range stale.Slice() {
-		if !had.Has(f) {
-			h.do(helpDrop, f)
-		}
 	}
 }
 
@@ -203,12 +194,7 @@ func (h *helper) staleExpired() {
 
 // longLivedKept returns the F bit of the long-lived capability.
 func (n *Negotiated) longLivedKept(f wire.Family) bool {
-	for _, l := range n.Remote.LongLived {
-		if l.Family == f {
-			return l.ForwardingPreserved
-		}
-	}
-	return false
+	return slices.ContainsFunc(n.Remote.LongLived, func(l wire.LongLived) bool { return l.Family == f && l.ForwardingPreserved })
 }
 
 // retains reports whether the end of a session is one after which graceful

@@ -95,6 +95,13 @@ func (n *pipeNet) dial(ctx context.Context, local, remote netip.AddrPort) (net.C
 	return near, nil
 }
 
+// setDown makes dialling fail, or work again.
+func (n *pipeNet) setDown(down bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.down = down
+}
+
 // cut ends all connections as a network failure that both sides notice.
 func (n *pipeNet) cut() {
 	n.mu.Lock()

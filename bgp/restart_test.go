@@ -152,7 +152,7 @@ func TestPathDown(t *testing.T) {
 				b.originate("203.0.113.0/24")
 				settle(time.Second)
 				rr.has("203.0.113.0/24", 2)
-				n.down = true
+				n.setDown(true)
 				if err := rr.PathDown(PeerKey{Addr: addr2}, c.why); err != nil {
 					t.Fatal(err)
 				}
@@ -169,7 +169,7 @@ func TestPathDown(t *testing.T) {
 						t.Errorf("last received: %v", st.LastReceived)
 					}
 				}
-				n.down = false
+				n.setDown(false)
 				settle(5 * time.Second)
 				rr.has("203.0.113.0/24", 2)
 				rr.has("192.0.2.0/24", 1)
