@@ -16,8 +16,7 @@ import (
 
 // readLinks waits until the FIB knows the interfaces, and follows their carrier
 // from then on.
-func (r *router) readLinks(ctx context.Context) error {
-	w := r.fib.Watch(fib.WatchOptions{})
+func (r *router) readLinks(ctx context.Context, w *fib.Watcher) error {
 	for r.links == nil {
 		events, err := w.Next(ctx)
 		if err != nil {

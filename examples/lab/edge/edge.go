@@ -145,8 +145,9 @@ func (r *router) add(s session, interval time.Duration, multiplier uint8) error 
 
 func (r *router) run(ctx context.Context, status string) error {
 	g, ctx := errgroup.WithContext(ctx)
+	kernel := r.fib.Watch(fib.WatchOptions{}) // before Run, or what happens at once is missed
 	g.Go(func() error { return r.fib.Run(ctx) })
-	if err := r.readLinks(ctx); err != nil {
+	if err := r.readLinks(ctx, kernel); err != nil {
 		return err
 	}
 	g.Go(func() error { return r.bfd.Run(ctx) })
