@@ -34,7 +34,7 @@ func run(args []string) int {
 		return code
 	}
 	if !sandbox.Inside() {
-		code, err := sandbox.Run()
+		code, err := sandbox.Run(o.dir)
 		if err != nil {
 			fmt.Fprintln(os.Stderr, "lab:", err)
 			return 2

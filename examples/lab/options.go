@@ -14,6 +14,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/lab/conf"
 	"github.com/hyperfib/hyperfib/examples/lab/plan"
 	"github.com/hyperfib/hyperfib/examples/lab/report"
+	"github.com/hyperfib/hyperfib/examples/lab/sandbox"
 	"github.com/hyperfib/hyperfib/examples/lab/world"
 )
 
@@ -24,6 +25,9 @@ type options struct {
 	json  string
 	logs  string
 	hold  bool
+	dir   string
+
+	linger time.Duration
 
 	report report.Report
 }
@@ -32,7 +36,7 @@ type options struct {
 func parse(args []string) (*options, int) {
 	o := &options{}
 	fs := flag.NewFlagSet("lab", flag.ContinueOnError)
-	only := fs.String("only", "", "play these acts, comma separated (see -list)")
+	only := fs.String("only", "", "play these acts, comma separated, or all (see -list)")
 	list := fs.Bool("list", false, "list the acts")
 	rr := fs.String("rr", "self", "who reflects: self, bird, bird1, frr, gobgp or openbgpd, or one a fabric: bird,frr")
 	hv := fs.String("hv", "self", "who is on the hypervisors: self or bird, or only on some: bird@2, bird@1,bird@3")
@@ -41,6 +45,8 @@ func parse(args []string) (*options, int) {
 	fs.IntVar(&o.world.Bulk, "routes", 0, "let the edge router announce this many prefixes of 10.0.0.0/8 besides the defaults")
 	fs.StringVar(&o.json, "json", "", "write the verdicts to this `file`")
 	fs.StringVar(&o.logs, "logs", "", "copy logs and configurations to this `directory` at the end")
+	fs.DurationVar(&o.linger, "linger", 4*time.Second, "how long traffic goes on after a daemon was restarted")
+	fs.StringVar(&o.dir, "dir", sandbox.DefaultDir(), "`directory` for the lab's own files; it stays empty outside of the lab")
 	fs.BoolVar(&o.hold, "hold", false, "leave the lab up until interrupted")
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -50,7 +56,11 @@ func parse(args []string) (*options, int) {
 	}
 	if *list {
 		for _, a := range act.All() {
-			fmt.Printf("%-11s %s\n", a.Name, a.Title)
+			extra := ""
+			if a.Extra {
+				extra = " (only if asked for)"
+			}
+			fmt.Printf("%-11s %s%s\n", a.Name, a.Title, extra)
 		}
 		return nil, 0
 	}
@@ -71,7 +81,7 @@ func parse(args []string) (*options, int) {
 		fmt.Fprintln(os.Stderr, "lab:", err)
 		return nil, 2
 	}
-	o.report.Config = map[string]string{"rr": *rr, "hv": *hv, "bfd": *bfd}
+	o.report.Config = map[string]string{"rr": *rr, "hv": *hv, "bfd": *bfd, "routes": strconv.Itoa(o.world.Bulk)}
 	return o, 0
 }
 
@@ -151,8 +161,12 @@ func (o *options) timing(s string) error {
 // there.
 func (o *options) choose(only string) error {
 	all := act.All()
-	if only == "" {
-		o.acts = all
+	if only == "" || only == "all" {
+		for _, a := range all {
+			if !a.Extra || only == "all" {
+				o.acts = append(o.acts, a)
+			}
+		}
 		return nil
 	}
 	names := strings.Split(only, ",")

@@ -25,6 +25,8 @@ type Act struct {
 	Run   func(*Stage) error
 	// Disturbs says that tables have to be compared again afterwards.
 	Disturbs bool
+	// Extra acts are played only if they are asked for.
+	Extra bool
 }
 
 // Stage is what an act works with.
@@ -34,6 +36,8 @@ type Stage struct {
 	Report  *report.Report
 	Out     io.Writer
 	Started time.Time // when the first daemon was started
+	// Linger is how long traffic goes on after a daemon was restarted.
+	Linger time.Duration
 
 	act      string
 	sick     bool     // something is wrong that makes disturbing acts pointless
@@ -43,22 +47,25 @@ type Stage struct {
 // All lists the acts in the order they are played.
 func All() []Act {
 	return []Act{
-		{"sessions", "all sessions up", sessions, false},
-		{"fibs", "kernel tables as they must be", fibs, false},
-		{"rules", "policy rules exact", rules, false},
-		{"guests", "guests configured themselves", guests, false},
-		{"ping", "ping matrix, IPv4 and IPv6, and to the internet", pings, false},
-		{"anycast", "anycast over four gateways", anycast, false},
-		{"arp", "ARP for remote guests, and none for ghosts", arp, false},
-		{"spoof", "spoofed sources dropped", spoof, false},
-		{"overlay", "overlay ping", overlay, false},
-		{"route", "route added here to kernels there", routes, true},
-		{"carrier", "loss of carrier at HV2's port", carrier, true},
-		{"cut", "silent cut of fabric A", cut, true},
-		{"kill", "kill -9 of HV1's daemon, back after 1 s", kill, true},
-		{"reflectors", "kill -9 of all reflectors, back after 1 s", reflectors, true},
-		{"deadcut", "silent cut while HV1's daemon is dead", deadcut, true},
-		{"stop", "kill -STOP of HV1's daemon for 5 s", stop, true},
+		{Name: "sessions", Title: "all sessions up", Run: sessions},
+		{Name: "fibs", Title: "kernel tables as they must be", Run: fibs},
+		{Name: "rules", Title: "policy rules exact", Run: rules},
+		{Name: "guests", Title: "guests configured themselves", Run: guests},
+		{Name: "ping", Title: "ping matrix, IPv4 and IPv6, and to the internet", Run: pings},
+		{Name: "anycast", Title: "anycast over four gateways", Run: anycast},
+		{Name: "arp", Title: "ARP for remote guests, and none for ghosts", Run: arp},
+		{Name: "spoof", Title: "spoofed sources dropped", Run: spoof},
+		{Name: "overlay", Title: "overlay ping", Run: overlay},
+		{Name: "route", Title: "route added here to kernels there", Run: routes, Disturbs: true},
+		{Name: "carrier", Title: "loss of carrier at HV2's port", Run: carrier, Disturbs: true},
+		{Name: "cut", Title: "silent cut of fabric A", Run: cut, Disturbs: true},
+		{Name: "kill", Title: "kill -9 of HV1's daemon, back after 1 s", Run: kill, Disturbs: true},
+		{Name: "reflectors", Title: "kill -9 of all reflectors, back after 1 s", Run: reflectors, Disturbs: true},
+		{Name: "deadcut", Title: "silent cut of fabric A while HV1's daemon is dead", Run: deadcut, Disturbs: true},
+		{Name: "stop", Title: "kill -STOP of HV1's daemon for 5 s", Run: stop, Disturbs: true},
+		{Name: "deadport", Title: "silent cut at HV1's port while HV1's daemon is dead", Run: deadport, Disturbs: true, Extra: true},
+		{Name: "farport", Title: "silent cut at HV2's port while HV1's daemon is dead", Run: farport, Disturbs: true, Extra: true},
+		{Name: "restarts", Title: "HV1's daemon killed and started 20 times", Run: restarts, Disturbs: true, Extra: true},
 	}
 }
 

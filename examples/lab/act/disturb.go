@@ -54,7 +54,7 @@ func cut(s *Stage) error {
 	s.involved = []string{"hv1", "hv2"}
 	var proof float64
 	results, err := s.during(s.World.Timing.Detection()+time.Second, func(*flow.Traffic) (err error) {
-		if proof, err = s.onFabric(plan.A, 200*time.Millisecond); err != nil {
+		if proof, err = s.onFabricA(200 * time.Millisecond); err != nil {
 			return err
 		}
 		return s.World.CutFabric(plan.A, true)
@@ -167,7 +167,7 @@ func (s *Stage) restart(daemons ...*world.Daemon) error {
 // kill ends HV1's daemon without warning and starts it again.
 func kill(s *Stage) error {
 	s.involved = []string{"hv1"}
-	return s.watched([]int{1}, true, 4*time.Second, func() error {
+	return s.watched([]int{1}, true, s.Linger, func() error {
 		return s.restart(s.World.Daemon(plan.HVName(1)))
 	})
 }
@@ -175,7 +175,7 @@ func kill(s *Stage) error {
 // reflectors ends all reflectors at once and starts them again.
 func reflectors(s *Stage) error {
 	s.involved = []string{"rr1.public", "rr2.public", "hv1"}
-	return s.watched([]int{1, 2}, false, 4*time.Second, func() error {
+	return s.watched([]int{1, 2}, false, s.Linger, func() error {
 		return s.restart(s.World.Reflectors()...)
 	})
 }
@@ -247,6 +247,24 @@ func (s *Stage) flapped(before map[string]world.Flaps, limit float64) {
 
 // deadcut cuts fabric A while HV1's daemon is dead.
 func deadcut(s *Stage) error {
+	return s.whileDead(func(cut bool) error { return s.World.CutFabric(plan.A, cut) }, s.ownLimit(s.cutLimit(), 1))
+}
+
+// deadport cuts HV1's own way to fabric A: its BFD process sees that, and the
+// reflector tells the others.
+func deadport(s *Stage) error {
+	return s.whileDead(func(cut bool) error { return s.World.CutPort(plan.A, plan.HVName(1), cut) }, s.ownLimit(s.cutLimit(), 1))
+}
+
+// farport cuts HV2's way to fabric A. HV1 can only learn of it by a withdrawal,
+// which nobody reads before its daemon is back.
+func farport(s *Stage) error {
+	return s.whileDead(func(cut bool) error { return s.World.CutPort(plan.A, plan.HVName(2), cut) }, -1)
+}
+
+// whileDead cuts something on fabric A 200 ms after HV1's daemon died, and starts
+// the daemon again when the cut must have been noticed.
+func (s *Stage) whileDead(cut func(bool) error, limit float64) error {
 	if s.deaf(plan.A) {
 		return nil
 	}
@@ -254,7 +272,7 @@ func deadcut(s *Stage) error {
 	hv1 := s.World.Daemon(plan.HVName(1))
 	var proof float64
 	results, err := s.during(time.Second, func(*flow.Traffic) (err error) {
-		if proof, err = s.onFabric(plan.A, 200*time.Millisecond); err != nil {
+		if proof, err = s.onFabricA(200 * time.Millisecond); err != nil {
 			return err
 		}
 		if err := hv1.Kill(); err != nil {
@@ -263,7 +281,7 @@ func deadcut(s *Stage) error {
 		if err := s.sleep(200 * time.Millisecond); err != nil {
 			return err
 		}
-		if err := s.World.CutFabric(plan.A, true); err != nil {
+		if err := cut(true); err != nil {
 			return err
 		}
 		if err := s.sleep(s.World.Timing.Detection() + 500*time.Millisecond); err != nil {
@@ -271,7 +289,7 @@ func deadcut(s *Stage) error {
 		}
 		return hv1.Start()
 	})
-	if restored := s.World.CutFabric(plan.A, false); err == nil {
+	if restored := cut(false); err == nil {
 		err = restored
 	}
 	if !hv1.Running() {
@@ -281,6 +299,25 @@ func deadcut(s *Stage) error {
 		return err
 	}
 	s.proof(proof)
-	s.gaps(results, s.ownLimit(s.cutLimit(), 1))
+	s.gaps(results, limit)
 	return nil
+}
+
+// restarts kills HV1's daemon again and again, in all stages of its start, and
+// looks for what that may have left twice.
+func restarts(s *Stage) error {
+	s.involved = []string{"hv1"}
+	hv1 := s.World.Daemon(plan.HVName(1))
+	for i := range 20 {
+		if err := hv1.Kill(); err != nil {
+			return err
+		}
+		if err := hv1.Start(); err != nil {
+			return err
+		}
+		if err := s.sleep(time.Duration(i*20) * time.Millisecond); err != nil {
+			return err
+		}
+	}
+	return rules(s)
 }

@@ -23,9 +23,9 @@ import (
 // ErrBusy says that another lab is running.
 var ErrBusy = errors.New("another lab is running on this machine")
 
-// Dir is where the lab keeps its files: a private tmpfs inside the sandbox, an
-// empty directory outside.
-func Dir() string {
+// DefaultDir is where the lab keeps its files unless told otherwise: a private
+// tmpfs inside the sandbox, an empty directory with a lock file beside it outside.
+func DefaultDir() string {
 	if os.Geteuid() == 0 {
 		return "/run/hyperfib-lab"
 	}
@@ -40,11 +40,14 @@ const (
 // Inside says whether this process is the first one of a sandbox.
 func Inside() bool { return os.Getenv(envDir) != "" }
 
-// Run takes the lock, starts this program again with the same arguments inside
-// a new sandbox, and returns its exit code when it ended. Interrupts are left to
-// the inner process, which is killed if this one dies.
-func Run() (int, error) {
-	dir := Dir()
+// Run takes the lock of dir, starts this program again with the same arguments
+// inside a new sandbox, and returns its exit code when it ended. Interrupts are
+// left to the inner process, which is killed if this one dies.
+func Run(dir string) (int, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return 0, err
+	}
 	lock, err := takeLock(dir)
 	if err != nil {
 		return 0, err
