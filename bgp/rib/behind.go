@@ -41,6 +41,7 @@ func (d *dump) seen(id destID) bool {
 func (o *Out) fallBehind() {
 	g := o.g
 	o.behind, o.dump = true, dump{}
+	g.lagging++
 	for tail := g.tail(); o.seq < tail; {
 		c := g.chunk(o.seq)
 		for _, m := range c.msgs[o.msg:] {
@@ -126,6 +127,7 @@ func (o *Out) catchUp(buf []byte) (n int, done bool) {
 		}
 		if o.todo.empty() && o.dump.families == 0 && o.g.empty() {
 			o.behind, o.seq, o.msg = false, o.g.tail(), 0
+			o.g.lagging--
 			if o.eor == eorPlaced {
 				o.eorMark = o.seq
 			}

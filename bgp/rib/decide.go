@@ -43,67 +43,105 @@ import (
 // paths after it have an order, too. Ranks are kept in the path and computed anew when a
 // destination with MEDs changes; nearly always there are none.
 
+// Step is a step of the decision process, counted as in the list above.
+type Step uint8
+
+// Steps. The zero value is none.
+const (
+	_               Step = iota
+	StepLongLived        // one path is long-lived stale
+	StepLocal            // one path is local
+	StepLocalPref        // LOCAL_PREF
+	StepASPath           // length of AS_PATH
+	StepOrigin           // ORIGIN
+	StepMED              // MULTI_EXIT_DISC
+	StepExternal         // eBGP or iBGP
+	StepStale            // one path is stale
+	StepIdentifier       // router id
+	StepClusterList      // length of CLUSTER_LIST
+	StepPeer             // peer address
+	StepPathID           // path identifier
+)
+
+var stepText = [...]string{"none", "long-lived stale", "local", "LOCAL_PREF", "AS_PATH length", "ORIGIN", "MED",
+	"eBGP over iBGP", "stale", "router id", "CLUSTER_LIST length", "peer address", "path identifier"}
+
+// String names the step in a word or two, such as "AS_PATH length".
+func (s Step) String() string {
+	if int(s) >= len(stepText) {
+		return "unknown"
+	}
+	return stepText[s]
+}
+
 // compareMultipath compares by steps 1 to 8: negative if a is better, 0 if both
-// may be in one multipath set.
-func (t *Table) compareMultipath(a, b *path) int {
+// may be in one multipath set. It also returns the step that told them apart.
+func (t *Table) compareMultipath(a, b *path) (int, Step) {
 	x, y := t.attrs.sum(a.attr), t.attrs.sum(b.attr)
-	if c := t.compareClass(a, b, x, y); c != 0 {
-		return c
+	if c, s := compareClass(a, b, x, y); c != 0 {
+		return c, s
 	}
 	if a.rank != b.rank {
-		return cmp.Compare(a.rank, b.rank)
+		return cmp.Compare(a.rank, b.rank), StepMED
 	}
 	if p, q := t.peers[a.peer], t.peers[b.peer]; p.external != q.external {
-		return before(p.external)
+		return before(p.external), StepExternal
 	}
 	if (a.flags^b.flags)&pathStale != 0 {
-		return before(b.flags&pathStale != 0)
+		return before(b.flags&pathStale != 0), StepStale
 	}
-	return 0
+	return 0, 0
 }
 
 // compareClass compares by steps 1 to 5. Paths that are equal here compete by MED.
-func (t *Table) compareClass(a, b *path, x, y *summary) int {
-	if a.attr != b.attr {
-		if (x.marks^y.marks)&markLLGRStale != 0 {
-			return before(y.marks&markLLGRStale != 0)
-		}
+func compareClass(a, b *path, x, y *summary) (int, Step) {
+	if (x.marks^y.marks)&markLLGRStale != 0 {
+		return before(y.marks&markLLGRStale != 0), StepLongLived
 	}
 	if (a.peer == localPeer) != (b.peer == localPeer) {
-		return before(a.peer == localPeer)
+		return before(a.peer == localPeer), StepLocal
 	}
-	if a.attr == b.attr {
-		return 0
+	switch {
+	case x == y:
+		return 0, 0
+	case x.localPref != y.localPref:
+		return cmp.Compare(y.localPref, x.localPref), StepLocalPref
+	case x.pathLen != y.pathLen:
+		return cmp.Compare(x.pathLen, y.pathLen), StepASPath
 	}
-	if x.localPref != y.localPref {
-		return cmp.Compare(y.localPref, x.localPref)
-	}
-	if x.pathLen != y.pathLen {
-		return cmp.Compare(x.pathLen, y.pathLen)
-	}
-	return cmp.Compare(x.origin, y.origin)
+	return cmp.Compare(x.origin, y.origin), StepOrigin
 }
 
 // compare is the whole decision process: never 0 for two paths of one destination.
-func (t *Table) compare(a, b *path) int {
-	if c := t.compareMultipath(a, b); c != 0 {
-		return c
+func (t *Table) compare(a, b *path) (int, Step) {
+	if c, s := t.compareMultipath(a, b); c != 0 {
+		return c, s
 	}
 	x, y := t.attrs.sum(a.attr), t.attrs.sum(b.attr)
 	p, q := t.peers[a.peer], t.peers[b.peer]
 	if c := cmp.Compare(p.identifier(x), q.identifier(y)); c != 0 {
-		return c
+		return c, StepIdentifier
 	}
 	if x.clusters != y.clusters {
-		return cmp.Compare(x.clusters, y.clusters)
+		return cmp.Compare(x.clusters, y.clusters), StepClusterList
 	}
 	if c := p.addr.Compare(q.addr); c != 0 {
-		return c
+		return c, StepPeer
 	}
-	if a.id != b.id {
-		return cmp.Compare(a.id, b.id)
-	}
-	return cmp.Compare(a.peer, b.peer) // two peers configured with one address
+	// Two peers configured with one address are told apart by their numbers.
+	return cmp.Or(cmp.Compare(a.id, b.id), cmp.Compare(a.peer, b.peer)), StepPathID
+}
+
+// better reports whether a is better than b.
+func (t *Table) better(a, b *path) bool {
+	c, _ := t.compare(a, b)
+	return c < 0
+}
+
+// equal reports whether a and b may be in one multipath set.
+func (t *Table) equal(a, b *path) bool {
+	c, _ := t.compareMultipath(a, b)
+	return c == 0
 }
 
 // before is the sign of a comparison that a wins if yes.
@@ -137,7 +175,7 @@ func (t *Table) insert(d *dest, id uint32) {
 	at := &d.first
 	for *at != 0 {
 		q := t.paths.at(*at)
-		if t.compare(p, q) < 0 {
+		if t.better(p, q) {
 			break
 		}
 		at = &q.next
@@ -170,7 +208,7 @@ func (t *Table) countMulti(d *dest) {
 	d.multi = 1
 	for id := best.next; id != 0 && int(d.multi) < t.multipath; d.multi++ {
 		p := t.paths.at(id)
-		if t.compareMultipath(best, p) != 0 {
+		if !t.equal(best, p) {
 			return
 		}
 		id = p.next
@@ -194,14 +232,17 @@ func (t *Table) rank(d *dest) {
 		}
 		q := t.paths.at(ids[i-1])
 		x, y := t.attrs.sum(q.attr), t.attrs.sum(p.attr)
-		if t.compareClass(q, p, x, y) == 0 && x.neighbour == y.neighbour {
+		if c, _ := compareClass(q, p, x, y); c == 0 && x.neighbour == y.neighbour {
 			p.rank = q.rank
 			if x.med != y.med && p.rank < 255 {
 				p.rank++
 			}
 		}
 	}
-	slices.SortFunc(ids, func(a, b uint32) int { return t.compare(t.paths.at(a), t.paths.at(b)) })
+	slices.SortFunc(ids, func(i, j uint32) int {
+		c, _ := t.compare(t.paths.at(i), t.paths.at(j))
+		return c
+	})
 	at := &d.first
 	for _, id := range ids {
 		*at = id
@@ -216,5 +257,6 @@ func (t *Table) rank(d *dest) {
 func (t *Table) compareForRank(i, j uint32) int {
 	a, b := t.paths.at(i), t.paths.at(j)
 	x, y := t.attrs.sum(a.attr), t.attrs.sum(b.attr)
-	return cmp.Or(t.compareClass(a, b, x, y), cmp.Compare(x.neighbour, y.neighbour), cmp.Compare(x.med, y.med))
+	c, _ := compareClass(a, b, x, y)
+	return cmp.Or(c, cmp.Compare(x.neighbour, y.neighbour), cmp.Compare(x.med, y.med))
 }

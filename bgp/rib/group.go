@@ -53,6 +53,7 @@ type group struct {
 	who     uint32 // identity, for attrStore.change
 	export  Policy
 	members []*Out
+	lagging int // members that are behind
 	sole    *In // the only member so far: its own paths are not even considered
 
 	heads   [2][]*advPage // what is advertised, by destination
@@ -151,6 +152,7 @@ func (g *group) join(o *Out) {
 	if len(g.members) > 0 {
 		g.admitAll()
 		o.behind = true
+		g.lagging++
 		o.dump = dump{families: g.key.families}
 	} else {
 		o.seq = g.tail()

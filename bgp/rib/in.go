@@ -77,16 +77,20 @@ func (t *Table) NewIn(c PeerConfig) (*In, error) {
 }
 
 // Configure changes the peer's configuration, as when a new session brings another router
-// id. Paths that are there keep what the old import policy made of them.
+// id. Paths that are there keep what the old import policy made of them, but compete and are
+// advertised as the new configuration wants. An Out that is open keeps the kind of peer that it
+// was opened for: close it before AS or Client change.
 func (in *In) Configure(c PeerConfig) error {
 	in.t.mu.Lock()
 	defer in.t.mu.Unlock()
-	old := in.routerID
+	old := *in
 	if err := in.configure(c); err != nil {
 		return err
 	}
-	if in.routerID != old {
-		in.resort()
+	if in.routerID != old.routerID || in.addr != old.addr || in.external != old.external || in.client != old.client {
+		for f := range in.lists {
+			in.walk(&in.lists[f], in.resort)
+		}
 	}
 	return nil
 }
@@ -105,15 +109,10 @@ func (in *In) configure(c PeerConfig) error {
 	return nil
 }
 
-// resort puts the peer's paths where its new identifier wants them.
-func (in *In) resort() {
-	t := in.t
-	for f := range in.lists {
-		for id := in.lists[f].head; id != 0; id = t.paths.at(id).later {
-			d := t.paths.at(id).dest
-			t.replace(in, d, t.at(d), id, t.attrs.retain(t.paths.at(id).attr))
-		}
-	}
+// resort puts the paths to a destination in the order that the peer's new configuration wants.
+func (in *In) resort(_ uint32, p *path, _ *pathList) {
+	in.t.rank(in.t.at(p.dest))
+	in.t.changed(in, p.dest, levelBest)
 }
 
 // Close drops all paths of the peer and forgets it. Its Out must be closed before. The

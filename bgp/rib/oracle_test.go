@@ -3,6 +3,7 @@ package rib
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -87,6 +88,7 @@ func (u *universe) connect(p *modelPeer) {
 func (u *universe) session(p *modelPeer) {
 	if p.sink != nil {
 		p.sink.out.Close()
+		p.sink = nil
 	}
 	out, err := p.in.NewOut(p.outCfg)
 	if err != nil {
@@ -160,6 +162,8 @@ func (u *universe) step() {
 	case n < 79 && u.deferred && u.r.IntN(4) == 0:
 		u.t.Converge()
 		u.deferred = false
+	case n < 80:
+		u.reconfigure(p)
 	case n < 90:
 		p.sink.fill()
 	default:
@@ -247,6 +251,22 @@ func (u *universe) restart(p *modelPeer) {
 	u.connect(p)
 }
 
+// reconfigure gives a peer another identifier, or makes a client of it, or the reverse.
+func (u *universe) reconfigure(p *modelPeer) {
+	p.cfg.RouterID = netip.AddrFrom4([4]byte{9, 9, 9, byte(u.r.IntN(20))})
+	if u.r.IntN(4) == 0 && !p.external {
+		p.cfg.Client = !p.cfg.Client
+		p.sink.out.Close()
+		p.sink = nil
+	}
+	if err := p.in.Configure(p.cfg); err != nil {
+		u.tb.Fatal(err)
+	}
+	if p.sink == nil {
+		u.session(p)
+	}
+}
+
 // see lets the watcher read once.
 func (u *universe) see() bool {
 	n, _ := u.watch.Next(u.changes)
@@ -285,6 +305,15 @@ func (u *universe) check() {
 			if want := u.adjOut(prefix, p); !slices.Equal(got[prefix], want) {
 				u.tb.Errorf("%s has for %v\n  %q, not\n  %q", p.name, prefix, got[prefix], want)
 			}
+		}
+		have := map[wire.NLRI]string{}
+		for _, fam := range families {
+			for a := range p.sink.out.All(fam) {
+				have[wire.NLRI{Prefix: a.Prefix, PathID: a.PathID}] = describe(a.Attrs.Attrs, a.Attrs.NextHop())
+			}
+		}
+		if !maps.Equal(have, p.sink.routes) {
+			u.tb.Errorf("%s: Adj-RIB-Out is\n  %v, sent was\n  %v", p.name, have, p.sink.routes)
 		}
 		if !u.deferred && (p.sink.eor[wire.IPv4Unicast] != 1 || p.sink.eor[wire.IPv6Unicast] != 1) {
 			u.tb.Errorf("%s: End-of-RIB %v", p.name, p.sink.eor)

@@ -246,7 +246,9 @@ func (o *Out) count(m *message) {
 
 // leave takes a session out of its group.
 func (g *group) leave(o *Out) {
-	if !o.behind {
+	if o.behind {
+		g.lagging--
+	} else {
 		g.skip(o)
 	}
 	g.members = slices.DeleteFunc(g.members, func(x *Out) bool { return x == o })

@@ -28,14 +28,7 @@ func (g *group) produce() {
 }
 
 // following reports whether any member is in step with the group.
-func (g *group) following() bool {
-	for _, o := range g.members {
-		if !o.behind {
-			return true
-		}
-	}
-	return false
-}
+func (g *group) following() bool { return g.lagging < len(g.members) }
 
 // compare compares what should be advertised for a destination with what is.
 func (g *group) compare(id destID, following bool) {
@@ -118,6 +111,9 @@ func (g *group) memberOf(peer uint16) bool {
 func (g *group) say(id destID, out uint16, k bucketKey, following bool) {
 	if following {
 		g.t.batch.add(g.t, id, out, k)
+	}
+	if g.lagging == 0 {
+		return
 	}
 	for _, o := range g.members {
 		if !o.behind || (k.kind == retraction) != (k.src == o.in.no) || !o.dump.seen(id) {

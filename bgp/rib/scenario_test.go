@@ -444,5 +444,8 @@ func pathWords(p Path) string {
 	if p.Stale {
 		from += ", stale"
 	}
+	if p.Lost != 0 {
+		from += fmt.Sprintf(" (lost by %v)", p.Lost)
+	}
 	return fmt.Sprintf("rank %d, %s, %s", p.Rank, from, describe(p.Attrs.Attrs, p.NextHop))
 }

@@ -25,18 +25,22 @@ func (t *Table) Lookup(prefix netip.Prefix) []Path {
 // everyPath is appendPaths without any limit.
 func (t *Table) everyPath(list []Path, d *dest) []Path {
 	rank := 0
-	var first *path
+	var first, last *path
 	for at := d.first; at != 0; {
 		p := t.paths.at(at)
-		if first != nil && t.compareMultipath(first, p) != 0 {
+		if first != nil && !t.equal(first, p) {
 			rank++
 			first = nil
 		}
 		if first == nil {
 			first = p
 		}
-		list = append(list, t.pathView(p, rank))
-		at = p.next
+		v := t.pathView(p, rank)
+		if last != nil {
+			_, v.Lost = t.compare(last, p)
+		}
+		list = append(list, v)
+		last, at = p, p.next
 	}
 	return list
 }
@@ -66,6 +70,66 @@ func (t *Table) All(fam wire.Family) iter.Seq[Change] {
 			}
 			if id == 0 {
 				return
+			}
+		}
+	}
+}
+
+// Advert is one path as it is, or is about to be, advertised to a peer.
+type Advert struct {
+	Prefix netip.Prefix
+	PathID uint32     // 0 without ADD-PATH
+	From   netip.Addr // the peer that announced it to us; the zero Addr for a local path
+	Attrs  Attrs
+}
+
+// Advertised returns what the Adj-RIB-Out of the session has for exactly this prefix. A change
+// that no member of the update group has asked for yet is not in it; one that this session
+// has not sent yet may be.
+func (o *Out) Advertised(prefix netip.Prefix) []Advert {
+	if !prefix.IsValid() {
+		return nil
+	}
+	o.t.mu.Lock()
+	defer o.t.mu.Unlock()
+	id := o.t.find(prefix.Masked())
+	if id == 0 || o.closed {
+		return nil
+	}
+	return o.appendAdverts(nil, id)
+}
+
+func (o *Out) appendAdverts(list []Advert, id destID) []Advert {
+	for at := o.g.head(id); at != 0; {
+		a := o.g.adverts.at(at)
+		if a.src != o.in.no {
+			list = append(list, Advert{o.t.prefix(id), uint32(a.out), o.t.peers[a.src].addr, o.t.attrs.view(a.attr)})
+		}
+		at = a.next
+	}
+	return list
+}
+
+// All iterates over the Adj-RIB-Out of the session, as Advertised describes it, and locks the
+// table as [Table.All] does.
+func (o *Out) All(fam wire.Family) iter.Seq[Advert] {
+	return func(yield func(Advert) bool) {
+		var page []Advert
+		for id, more := destID(0), true; more; {
+			page = page[:0]
+			o.t.mu.Lock()
+			for more = !o.closed; more && len(page) < 256; id++ {
+				if id = o.g.nextHead(familyIndex(fam), id); id == 0 {
+					more = false
+					break
+				}
+				page = o.appendAdverts(page, id)
+			}
+			o.t.mu.Unlock()
+			for _, a := range page {
+				if !yield(a) {
+					return
+				}
 			}
 		}
 	}

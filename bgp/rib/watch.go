@@ -70,6 +70,9 @@ type Path struct {
 	// its link bandwidth community (draft-ietf-idr-link-bandwidth), in octets per second;
 	// 0 if it asks for none.
 	Weight float32
+	// Lost is the step of the decision process at which the path lost to the one before it in
+	// the list; none for the best.
+	Lost Step
 	// Stale says that the path is kept for a peer whose session ended.
 	Stale bool
 	// Attrs are its attributes.
@@ -187,14 +190,14 @@ func (w *Watcher) yield(id destID, c *Change) bool {
 // appendPaths appends the paths of a destination.
 func (t *Table) appendPaths(list []Path, d *dest, all bool) []Path {
 	rank, start := 0, len(list)
-	var first *path
+	var first, last *path
 	for at := d.first; at != 0; {
 		p := t.paths.at(at)
 		at = p.next
 		if t.deferred && p.peer != localPeer {
 			break
 		}
-		if first != nil && t.compareMultipath(first, p) != 0 {
+		if first != nil && !t.equal(first, p) {
 			if !all {
 				break
 			}
@@ -212,6 +215,10 @@ func (t *Table) appendPaths(list []Path, d *dest, all bool) []Path {
 			continue
 		}
 		v := t.pathView(p, rank)
+		if last != nil {
+			_, v.Lost = t.compare(last, p)
+		}
+		last = p
 		if !slices.ContainsFunc(list[start:], func(x Path) bool { return x.NextHop == v.NextHop && !v.Local }) {
 			list = append(list, v)
 		}
