@@ -1,0 +1,78 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+)
+
+// Client speaks to a daemon. It is safe for concurrent use.
+type Client struct{ http http.Client }
+
+// NewClient makes a client of the daemon whose socket is at path.
+func NewClient(path string) *Client {
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", path)
+	}
+	return &Client{http.Client{Transport: &http.Transport{DialContext: dial}}}
+}
+
+// Get fetches a resource such as "/v1/fib" with query parameters in pairs (empty
+// values are left out), and decodes it into v.
+func (c *Client) Get(ctx context.Context, path string, v any, query ...string) error {
+	q := url.Values{}
+	for i := 0; i+1 < len(query); i += 2 {
+		if query[i+1] != "" {
+			q.Set(query[i], query[i+1])
+		}
+	}
+	return c.do(ctx, "GET", path+"?"+q.Encode(), nil, v)
+}
+
+// Text fetches a resource that is not JSON.
+func (c *Client) Text(ctx context.Context, path string) (string, error) {
+	var text []byte
+	err := c.do(ctx, "GET", path, nil, &text)
+	return string(text), err
+}
+
+// Send posts or deletes; body is JSON (or YAML, for guests), nil for none.
+func (c *Client) Send(ctx context.Context, method, path string, body []byte) error {
+	return c.do(ctx, method, path, body, nil)
+}
+
+func (c *Client) do(ctx context.Context, method, path string, body []byte, v any) error {
+	r, err := http.NewRequestWithContext(ctx, method, "http://hvrouter"+path, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	resp, err := c.http.Do(r)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode != http.StatusOK {
+		e := &Error{}
+		if json.Unmarshal(data, e) != nil || e.Message == "" {
+			return fmt.Errorf("%s %s: %s", method, path, resp.Status)
+		}
+		return e
+	}
+	switch v := v.(type) {
+	case nil:
+		return nil
+	case *[]byte:
+		*v = data
+		return nil
+	}
+	return json.Unmarshal(data, v)
+}

@@ -1,0 +1,22 @@
+// Package api is the daemon's interface to people and programs: JSON over HTTP on
+// a unix socket.
+//
+//	GET    /v1/sessions        []Session
+//	GET    /v1/bfd             []BFD
+//	GET    /v1/rib             []RIBEntry    ?domain=NAME, ?prefix=PREFIX
+//	GET    /v1/fib             []FIBRoute    ?table=N
+//	GET    /v1/guests          []Guest
+//	GET    /v1/status          Status
+//	GET    /v1/explain         Explanation   ?prefix=PREFIX
+//	GET    /v1/diff            []Difference
+//	POST   /v1/guests          one guest, as in the configuration file
+//	DELETE /v1/guests/NAME
+//	POST   /v1/guests/NAME     Move: change a guest's local preference or down
+//	POST   /v1/reload
+//	POST   /v1/drain
+//	GET    /metrics            text, one value a line
+//
+// An error is an [Error] with status 400 (the request is wrong), 404 or 409 (it
+// conflicts with what is). Whoever may open the socket may do everything: its mode
+// is 0600.
+package api

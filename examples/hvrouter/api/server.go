@@ -1,0 +1,213 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+)
+
+// Backend is the daemon behind the socket. Every method may be called from any
+// goroutine.
+type Backend interface {
+	Sessions() []Session
+	BFD() ([]BFD, error)
+	// RIB gives the prefixes of one domain, or of all if it is "", and only the
+	// one prefix if it is valid.
+	RIB(domain string, prefix netip.Prefix) []RIBEntry
+	// FIB gives the routes of one table, or of all if it is 0.
+	FIB(table uint32) []FIBRoute
+	Guests() []Guest
+	Status() Status
+	Explain(netip.Prefix) Explanation
+	Diff() []Difference
+	Put(config.Guest) error
+	Remove(name string) error
+	Move(name string, m Move) error
+	Reload() error
+	Drain(context.Context) error
+	Metrics(io.Writer)
+}
+
+// ErrNotFound in the chain of an error makes it a 404; other errors of Put,
+// Remove and Move are a 409.
+var ErrNotFound = errors.New("not found")
+
+// maxBody bounds a request: one guest is a few hundred octets.
+const maxBody = 1 << 20
+
+// Serve answers on a unix socket at path until ctx ends, and removes the socket
+// then. A socket that a dead daemon left is taken over; a live one is an error.
+func Serve(ctx context.Context, path string, b Backend) error {
+	l, err := Listen(path)
+	if err != nil {
+		return err
+	}
+	return ServeOn(ctx, l, b)
+}
+
+// ServeOn is Serve on a listener of the caller's.
+func ServeOn(ctx context.Context, l net.Listener, b Backend) error {
+	s := &http.Server{Handler: Handler(b), ReadHeaderTimeout: 10 * time.Second, BaseContext: func(net.Listener) context.Context { return ctx }}
+	stop := context.AfterFunc(ctx, func() { s.Close() })
+	defer stop()
+	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// Listen makes the socket, with mode 0600.
+func Listen(path string) (*net.UnixListener, error) {
+	if c, err := net.Dial("unix", path); err == nil {
+		c.Close()
+		return nil, &net.OpError{Op: "listen", Net: "unix", Addr: c.RemoteAddr(), Err: errors.New("another daemon answers there")}
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, err
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path})
+	if err != nil {
+		return nil, err
+	}
+	return l, os.Chmod(path, 0o600)
+}
+
+// Handler is the HTTP side of b.
+func Handler(b Backend) http.Handler {
+	mux := http.NewServeMux()
+	get := func(pattern string, f func(*http.Request) (any, error)) {
+		mux.HandleFunc("GET "+pattern, func(w http.ResponseWriter, r *http.Request) { answer(w, r, f) })
+	}
+	get("/v1/sessions", func(*http.Request) (any, error) { return b.Sessions(), nil })
+	get("/v1/bfd", func(*http.Request) (any, error) { return b.BFD() })
+	get("/v1/rib", func(r *http.Request) (any, error) { return rib(b, r) })
+	get("/v1/fib", func(r *http.Request) (any, error) { return fibRoutes(b, r) })
+	get("/v1/guests", func(*http.Request) (any, error) { return b.Guests(), nil })
+	get("/v1/status", func(*http.Request) (any, error) { return b.Status(), nil })
+	get("/v1/diff", func(*http.Request) (any, error) { return b.Diff(), nil })
+	get("/v1/explain", func(r *http.Request) (any, error) { return explain(b, r) })
+	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) { b.Metrics(w) })
+	post := func(pattern string, f func(*http.Request) error) {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+			answer(w, r, func(r *http.Request) (any, error) { return struct{}{}, f(r) })
+		})
+	}
+	post("POST /v1/guests", func(r *http.Request) error { return put(b, r) })
+	post("DELETE /v1/guests/{name}", func(r *http.Request) error { return conflict(b.Remove(r.PathValue("name"))) })
+	post("POST /v1/guests/{name}", func(r *http.Request) error { return move(b, r) })
+	post("POST /v1/reload", func(*http.Request) error { return conflict(b.Reload()) })
+	post("POST /v1/drain", func(r *http.Request) error { return conflict(b.Drain(r.Context())) })
+	return mux
+}
+
+// status is an error with an HTTP status of its own.
+type status struct {
+	code int
+	error
+}
+
+func answer(w http.ResponseWriter, r *http.Request, f func(*http.Request) (any, error)) {
+	v, err := f(r)
+	w.Header().Set("Content-Type", "application/json")
+	if err != nil {
+		code := http.StatusInternalServerError
+		var s status
+		if errors.As(err, &s) {
+			code = s.code
+		}
+		w.WriteHeader(code)
+		v = &Error{Message: err.Error()}
+	}
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	_ = e.Encode(v) // the client is gone: nobody to tell
+}
+
+func bad(err error) error { return status{http.StatusBadRequest, err} }
+
+func conflict(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, ErrNotFound):
+		return status{http.StatusNotFound, err}
+	}
+	return status{http.StatusConflict, err}
+}
+
+func rib(b Backend, r *http.Request) (any, error) {
+	var p netip.Prefix
+	if text := r.FormValue("prefix"); text != "" {
+		var err error
+		if p, err = ParsePrefix(text); err != nil {
+			return nil, bad(err)
+		}
+	}
+	return b.RIB(r.FormValue("domain"), p), nil
+}
+
+func fibRoutes(b Backend, r *http.Request) (any, error) {
+	table, err := strconv.ParseUint("0"+r.FormValue("table"), 10, 32)
+	if err != nil {
+		return nil, bad(err)
+	}
+	return b.FIB(uint32(table)), nil
+}
+
+func explain(b Backend, r *http.Request) (any, error) {
+	p, err := ParsePrefix(r.FormValue("prefix"))
+	if err != nil {
+		return nil, bad(err)
+	}
+	return b.Explain(p), nil
+}
+
+// ParsePrefix reads a prefix, or an address as the prefix of it alone.
+func ParsePrefix(s string) (netip.Prefix, error) {
+	if a, err := netip.ParseAddr(s); err == nil {
+		return netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen()), nil
+	}
+	p, err := netip.ParsePrefix(s)
+	return p.Masked(), err
+}
+
+func put(b Backend, r *http.Request) error {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return bad(err)
+	}
+	guests, err := config.ParseGuests("request", body)
+	if err != nil {
+		return bad(err)
+	}
+	for _, g := range guests {
+		if err := b.Put(g); err != nil {
+			return conflict(err)
+		}
+	}
+	return nil
+}
+
+func move(b Backend, r *http.Request) error {
+	var m Move
+	d := json.NewDecoder(r.Body)
+	d.DisallowUnknownFields()
+	if err := d.Decode(&m); err != nil {
+		return bad(err)
+	}
+	return conflict(b.Move(r.PathValue("name"), m))
+}

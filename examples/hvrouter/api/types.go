@@ -1,0 +1,126 @@
+package api
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+)
+
+// Session is one configured BGP session.
+type Session struct {
+	Domain    string         `json:"domain"`
+	Name      string         `json:"name"`
+	Fabric    string         `json:"fabric"`
+	Interface string         `json:"interface"`
+	Local     netip.Addr     `json:"local"`
+	Peer      netip.Addr     `json:"peer"`
+	State     string         `json:"state"` // of RFC 4271: Idle ... Established
+	Since     time.Time      `json:"since"`
+	Families  []FamilyRoutes `json:"families"`
+	BFD       string         `json:"bfd"`     // its BFD session's state, "off" without one
+	Restart   string         `json:"restart"` // phase of graceful restart: none, waiting, long-lived, syncing
+	Ups       int            `json:"ups"`     // how often it came up
+	Error     string         `json:"error,omitempty"`
+}
+
+// FamilyRoutes counts the routes of a session in one family.
+type FamilyRoutes struct {
+	Family     string `json:"family"`
+	Received   int    `json:"received"`
+	Stale      int    `json:"stale"`
+	Advertised int    `json:"advertised"`
+}
+
+// BFD is one BFD session.
+type BFD struct {
+	Local       netip.Addr `json:"local"`
+	Peer        netip.Addr `json:"peer"`
+	Interface   string     `json:"interface"`
+	State       string     `json:"state"`
+	RemoteState string     `json:"remote-state"`
+	Reason      string     `json:"reason,omitempty"`
+	Discr       uint32     `json:"discr"`
+	RemoteDiscr uint32     `json:"remote-discr"`
+	Interval    string     `json:"interval"`
+	Detect      string     `json:"detect"`
+	RemoteC     bool       `json:"remote-c"`
+	Downs       uint64     `json:"downs"`
+	Since       time.Time  `json:"since"`
+}
+
+// RIBEntry is one prefix of one domain and where it is known from.
+type RIBEntry struct {
+	Domain    string    `json:"domain"`
+	Prefix    string    `json:"prefix"`
+	Source    string    `json:"source"` // local, learned or bgp: the one that counts
+	Gateways  []Gateway `json:"gateways"`
+	Announced bool      `json:"announced"`
+	LocalPref uint32    `json:"local-pref,omitempty"`
+}
+
+// Gateway is one next hop.
+type Gateway struct {
+	Address netip.Addr `json:"address,omitzero"`
+	Link    string     `json:"link"`
+	OnLink  bool       `json:"onlink,omitempty"`
+}
+
+// FIBRoute is one route that is desired, or is ours in the kernel.
+type FIBRoute struct {
+	Table    uint32     `json:"table"`
+	Prefix   string     `json:"prefix"`
+	Metric   uint32     `json:"metric"`
+	Type     string     `json:"type"`
+	Gateways []Gateway  `json:"gateways,omitempty"`
+	PrefSrc  netip.Addr `json:"src,omitzero"`
+	State    string     `json:"state"` // installed, pending, held, failed, foreign, stale
+	NextHop  uint32     `json:"nhid,omitempty"`
+	Error    string     `json:"error,omitempty"`
+}
+
+// Guest is a guest of the inventory and where it stands.
+type Guest struct {
+	config.Guest
+	Source  string `json:"source"` // config, directory or api
+	Present bool   `json:"present"`
+	Link    int    `json:"link,omitempty"` // interface index
+}
+
+// Status is the daemon as a whole.
+type Status struct {
+	PID       int       `json:"pid"`
+	Started   time.Time `json:"started"`
+	Restarted bool      `json:"restarted"` // it found routes of an earlier run
+	Converged bool      `json:"converged"` // every domain has its routes, and what was left over is swept
+	Config    string    `json:"config"`
+	Reloaded  time.Time `json:"reloaded,omitzero"`
+	Writes    uint64    `json:"kernel-writes"` // since start: routes, next hops and rules
+	NotOnLink uint64    `json:"next-hops-not-on-link"`
+}
+
+// Explanation says what happens to packets to one destination, and why.
+type Explanation struct {
+	Prefix string   `json:"prefix"`
+	Lines  []string `json:"lines"`
+}
+
+// Difference is one thing in which the kernel differs from what is desired.
+type Difference struct {
+	Op   string `json:"op"`
+	What string `json:"what"`
+}
+
+// Move changes a guest. Fields that are nil stay as they are.
+type Move struct {
+	LocalPref *uint32 `json:"local-pref,omitempty"`
+	Down      *bool   `json:"down,omitempty"`
+}
+
+// Error is the body of every answer that is not a success.
+type Error struct {
+	Message string `json:"error"`
+}
+
+// Error gives the message.
+func (e *Error) Error() string { return e.Message }

@@ -1,0 +1,149 @@
+package guest
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+)
+
+// Source is where a guest is known from. Of two guests with one name, the lower
+// source wins.
+type Source uint8
+
+// The sources.
+const (
+	FromConfig Source = iota
+	FromDirectory
+	FromAPI
+	sources
+)
+
+// String names the source for people.
+func (s Source) String() string { return [...]string{"config", "directory", "api"}[s] }
+
+// Inventory is every guest that is known. The zero value is empty. It is not safe
+// for concurrent use.
+type Inventory struct {
+	bySource [sources]map[string]config.Guest
+}
+
+// Replace sets all guests of one source. Guests that conflict with one that
+// counts more, or came earlier, are left out and described in errs.
+func (in *Inventory) Replace(s Source, guests []config.Guest) (errs []error) {
+	in.bySource[s] = map[string]config.Guest{}
+	for _, g := range guests {
+		if err := in.conflict(g, s); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		in.bySource[s][g.Name] = g
+	}
+	return errs
+}
+
+// Put adds a guest over the API, or replaces one that came that way.
+func (in *Inventory) Put(g config.Guest) error {
+	if err := in.conflict(g, FromAPI); err != nil {
+		return err
+	}
+	if in.bySource[FromAPI] == nil {
+		in.bySource[FromAPI] = map[string]config.Guest{}
+	}
+	in.bySource[FromAPI][g.Name] = g
+	return nil
+}
+
+// Remove takes a guest away that came over the API.
+func (in *Inventory) Remove(name string) error {
+	if _, ok := in.bySource[FromAPI][name]; ok {
+		delete(in.bySource[FromAPI], name)
+		return nil
+	}
+	if _, source, ok := in.Find(name); ok {
+		return fmt.Errorf("guest %s comes from the %v; remove it there", name, source)
+	}
+	return fmt.Errorf("there is no guest %s", name)
+}
+
+// Find gives the guest with this name.
+func (in *Inventory) Find(name string) (config.Guest, Source, bool) {
+	for s, guests := range in.bySource {
+		if g, ok := guests[name]; ok {
+			return g, Source(s), true
+		}
+	}
+	return config.Guest{}, 0, false
+}
+
+// All gives every guest, sorted by name.
+func (in *Inventory) All() []config.Guest {
+	var all []config.Guest
+	for _, guests := range in.bySource {
+		all = slices.AppendSeq(all, maps.Values(guests))
+	}
+	slices.SortFunc(all, func(a, b config.Guest) int { return strings.Compare(a.Name, b.Name) })
+	return all
+}
+
+// Of gives the guests of one source, sorted by name.
+func (in *Inventory) Of(s Source) []config.Guest {
+	all := slices.Collect(maps.Values(in.bySource[s]))
+	slices.SortFunc(all, func(a, b config.Guest) int { return strings.Compare(a.Name, b.Name) })
+	return all
+}
+
+// Present gives the guests whose interfaces exist and that are not down.
+func (in *Inventory) Present(exists func(link string) bool) []config.Guest {
+	return slices.DeleteFunc(in.All(), func(g config.Guest) bool { return g.Down || !exists(g.Interface) })
+}
+
+// conflict says what g, from source s, would take from another guest. Its own
+// older self in the same source does not count.
+func (in *Inventory) conflict(g config.Guest, s Source) error {
+	for source, guests := range in.bySource {
+		for name, o := range guests {
+			if Source(source) == s && name == g.Name && s == FromAPI {
+				continue
+			}
+			if what := shared(g, o); what != "" {
+				return fmt.Errorf("guest %s: %s belongs to guest %s (%v)", g.Name, what, o.Name, Source(source))
+			}
+		}
+	}
+	return nil
+}
+
+func shared(a, b config.Guest) string {
+	switch {
+	case a.Name == b.Name:
+		return "name " + a.Name
+	case a.Interface == b.Interface:
+		return "interface " + a.Interface
+	case !a.MAC.IsZero() && a.MAC == b.MAC:
+		return "MAC " + a.MAC.String()
+	}
+	for _, x := range own(a) {
+		for _, y := range own(b) {
+			if x.Overlaps(y) {
+				return x.String()
+			}
+		}
+	}
+	return ""
+}
+
+// own lists what belongs to a guest alone; routed prefixes may be anycast.
+func own(g config.Guest) []netip.Prefix {
+	out := make([]netip.Prefix, 0, len(g.IPv4)+len(g.IPv6))
+	for _, a := range g.IPv4 {
+		out = append(out, netip.PrefixFrom(a.Addr, 32))
+	}
+	for _, p := range g.IPv6 {
+		out = append(out, p.Prefix)
+	}
+	return out
+}
