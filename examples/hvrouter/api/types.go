@@ -26,10 +26,10 @@ type Session struct {
 
 // FamilyRoutes counts the routes of a session in one family.
 type FamilyRoutes struct {
-	Family     string `json:"family"`
-	Received   int    `json:"received"`
-	Stale      int    `json:"stale"`
-	Advertised int    `json:"advertised"`
+	Family   string `json:"family"`
+	Received int    `json:"received"`
+	Stale    int    `json:"stale"`
+	Refused  uint64 `json:"refused"`
 }
 
 // BFD is one BFD session.

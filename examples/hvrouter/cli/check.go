@@ -1,25 +1,35 @@
 package cli
 
 import (
-	"flag"
 	"fmt"
-	"io"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/host"
 )
 
-// check reads the configuration.
-func check(args []string, stdout, stderr io.Writer) int {
-	fs := flag.NewFlagSet("hvrouter check", flag.ContinueOnError)
-	fs.SetOutput(stderr)
-	file := fs.String("config", "/etc/hvrouter/hvrouter.yaml", "configuration `FILE`")
-	if fs.Parse(args) != nil {
+// check reads the configuration, then compares the host with what it needs.
+func check(in invocation) int {
+	fs := in.flags("check")
+	file := fs.String("config", defaultConfig, "configuration `FILE`")
+	only := fs.Bool("syntax", false, "check the file only, not the host")
+	if _, ok := in.words(fs, 0, 0); !ok {
 		return exitUsage
 	}
-	if _, err := config.Load(*file); err != nil {
-		fmt.Fprintln(stderr, err)
-		return exitUsage
+	c, err := config.Load(*file)
+	if err != nil {
+		return in.fail(exitUsage, err)
 	}
-	fmt.Fprintf(stdout, "%s: fine\n", *file)
+	if *only {
+		fmt.Fprintf(in.stdout, "%s: fine\n", *file)
+		return exitOK
+	}
+	findings := host.Check(c, host.System())
+	for _, f := range findings {
+		fmt.Fprintln(in.stdout, f)
+	}
+	if host.Bad(findings) {
+		return exitFailed
+	}
+	fmt.Fprintf(in.stdout, "%s: fine, and so is the host\n", *file)
 	return exitOK
 }

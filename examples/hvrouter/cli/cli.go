@@ -1,4 +1,4 @@
-// Package cli is the command line of hvrouter.
+// Package cli is the command line of hvrouter: [Main] with one file a command.
 package cli
 
 import (
@@ -15,37 +15,65 @@ const (
 	exitUsage  = 2 // wrong flags or a wrong configuration: nothing was touched
 )
 
+// defaultConfig is where the unit file expects the configuration.
+const defaultConfig = "/etc/hvrouter/hvrouter.yaml"
+
+// defaultAPI is the daemon's socket unless the configuration says otherwise.
+const defaultAPI = "/run/hvrouter/api.sock"
+
 // command is one word of the command line.
 type command struct {
 	name, usage, help string
-	run               func(args []string, stdout, stderr io.Writer) int
+	run               func(in invocation) int
+}
+
+// invocation is one call of a command.
+type invocation struct {
+	args           []string // behind the command's name
+	before         []string // what stands before them on the process's command line
+	stdin          io.Reader
+	stdout, stderr io.Writer
 }
 
 func commands() []command {
 	return []command{
-		{"check", "-config FILE", "check the configuration", check},
+		{"run", "-config FILE", "run the daemon until SIGTERM; routes stay when it ends", run},
+		{"check", "-config FILE", "check configuration and host; exit 1 on drift", check},
+		{"show", "sessions|bfd|rib|fib|guests|status [-j] [-api PATH]", "show what the daemon knows; -j for programs", show},
+		{"explain", "PREFIX [-api PATH]", "say where packets to a prefix go, and why", explain},
+		{"diff", "[-j] [-api PATH]", "say in what the kernel differs from what is desired", diff},
+		{"guest", "add [FILE]|del NAME|move NAME [-local-pref N] [-down|-up]|list [-api PATH]", "attach, detach, move and list guests", guests},
+		{"reload", "[-api PATH]", "read the configuration again; what did not change is left alone", reload},
+		{"drain", "[-api PATH]", "stop for good: traffic is moved away first", drain},
+		{"metrics", "[-api PATH]", "print counters", metrics},
+		{"bfd", "-socket PATH", "the process of the BFD sessions; run starts it", bfdProcess},
 	}
 }
 
 // Main runs the command in args (without the program's name) and returns the
-// exit code: 0 fine, 1 failed, 2 wrong usage or configuration.
-func Main(args []string) int { return run(args, os.Stdout, os.Stderr) }
+// exit code: 0 fine, 1 failed, 2 wrong usage or configuration. args must be the end
+// of os.Args: what stands before is used to start the BFD process.
+func Main(args []string) int {
+	before := os.Args[:max(0, len(os.Args)-len(args))]
+	return main(args, invocation{before: slices.Clone(before), stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr})
+}
 
-func run(args []string, stdout, stderr io.Writer) int {
+func main(args []string, in invocation) int {
 	if len(args) == 0 {
-		usage(stderr)
+		usage(in.stderr)
 		return exitUsage
 	}
 	if slices.Contains([]string{"help", "-h", "-help", "--help"}, args[0]) {
-		usage(stdout)
+		usage(in.stdout)
 		return exitOK
 	}
 	for _, c := range commands() {
 		if c.name == args[0] {
-			return c.run(args[1:], stdout, stderr)
+			in.args = args[1:]
+			return c.run(in)
 		}
 	}
-	fmt.Fprintf(stderr, "hvrouter: unknown command %q; `hvrouter help` lists them\n", args[0])
+	fmt.Fprintf(in.stderr, "hvrouter: unknown command %q; `hvrouter help` lists them\n", args[0])
 	return exitUsage
 }
 
@@ -54,4 +82,10 @@ func usage(w io.Writer) {
 	for _, c := range commands() {
 		fmt.Fprintf(w, "  hvrouter %s %s\n        %s\n", c.name, c.usage, c.help)
 	}
+}
+
+// fail prints an error and gives the exit code.
+func (in invocation) fail(code int, err error) int {
+	fmt.Fprintln(in.stderr, "hvrouter:", err)
+	return code
 }

@@ -150,13 +150,23 @@ func (r *RIB) SetView(v View, fx *Effects) {
 	}
 }
 
-// BGPPrefixes yields every prefix that BGP has.
-func (r *RIB) BGPPrefixes(yield func(netip.Prefix) bool) {
-	for p, e := range r.entries {
-		if len(e.bgp) > 0 && !yield(p) {
+// Prefixes yields every prefix, in no order.
+func (r *RIB) Prefixes(yield func(netip.Prefix) bool) {
+	for p := range r.entries {
+		if !yield(p) {
 			return
 		}
 	}
+}
+
+// Longest gives the longest prefix that covers p.
+func (r *RIB) Longest(p netip.Prefix) (netip.Prefix, bool) {
+	for bits := p.Bits(); bits >= 0; bits-- {
+		if q, err := p.Addr().Prefix(bits); err == nil && r.entries[q] != nil {
+			return q, true
+		}
+	}
+	return netip.Prefix{}, false
 }
 
 // Explain gives the sources of one prefix and what the kernel is to have.

@@ -57,6 +57,10 @@ func (in *Inventory) Put(g config.Guest) error {
 	return nil
 }
 
+// Change replaces a guest where it is, whatever its source. It must have the
+// addresses it had.
+func (in *Inventory) Change(s Source, g config.Guest) { in.bySource[s][g.Name] = g }
+
 // Remove takes a guest away that came over the API.
 func (in *Inventory) Remove(name string) error {
 	if _, ok := in.bySource[FromAPI][name]; ok {

@@ -43,7 +43,9 @@ func Watches(c *config.Config) []Watch {
 }
 
 // same tells whether two sessions speak for the same gateways.
-func (w Watch) same(o Watch) bool { return w.Link == o.Link && w.IPv6 == o.IPv6 && w.Domain == o.Domain }
+func (w Watch) same(o Watch) bool {
+	return w.Link == o.Link && w.IPv6 == o.IPv6 && w.Domain == o.Domain
+}
 
 // alternative tells whether o stands for another way to the same destinations.
 func (w Watch) alternative(o Watch) bool {

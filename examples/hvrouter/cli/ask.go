@@ -1,0 +1,150 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
+)
+
+func explain(in invocation) int {
+	fs := in.flags("explain")
+	socket := fs.String("api", defaultAPI, "the daemon's socket")
+	asJSON := fs.Bool("j", false, "JSON")
+	words, ok := in.words(fs, 1, 1)
+	if !ok {
+		return exitUsage
+	}
+	return in.present(*socket, view{"/v1/explain", func(w io.Writer, data []byte) error {
+		var e api.Explanation
+		if err := json.Unmarshal(data, &e); err != nil {
+			return err
+		}
+		for _, line := range e.Lines {
+			fmt.Fprintln(w, line)
+		}
+		return nil
+	}}, *asJSON, "prefix", words[0])
+}
+
+// diff exits 1 if there is a difference.
+func diff(in invocation) int {
+	fs := in.flags("diff")
+	socket := fs.String("api", defaultAPI, "the daemon's socket")
+	asJSON := fs.Bool("j", false, "JSON")
+	if _, ok := in.words(fs, 0, 0); !ok {
+		return exitUsage
+	}
+	differs := false
+	v := view{"/v1/diff", func(w io.Writer, data []byte) error {
+		var all []api.Difference
+		if err := json.Unmarshal(data, &all); err != nil {
+			return err
+		}
+		differs = len(all) > 0
+		if *asJSON {
+			return indented(w, data)
+		}
+		for _, d := range all {
+			fmt.Fprintf(w, "%s %s\n", d.Op, d.What)
+		}
+		return nil
+	}}
+	if code := in.present(*socket, v, false); code != exitOK || !differs {
+		return code
+	}
+	return exitFailed
+}
+
+func reload(in invocation) int { return in.command("reload", "/v1/reload") }
+
+func drain(in invocation) int { return in.command("drain", "/v1/drain") }
+
+func (in invocation) command(name, path string) int {
+	fs := in.flags(name)
+	socket := fs.String("api", defaultAPI, "the daemon's socket")
+	if _, ok := in.words(fs, 0, 0); !ok {
+		return exitUsage
+	}
+	return in.send(*socket, "POST", path, nil)
+}
+
+func (in invocation) send(socket, method, path string, body []byte) int {
+	err := api.NewClient(socket).Send(context.Background(), method, path, body)
+	if err == nil || path == "/v1/drain" && errors.Is(err, io.EOF) { // it ended before it could answer
+		return exitOK
+	}
+	return in.fail(exitFailed, err)
+}
+
+func metrics(in invocation) int {
+	fs := in.flags("metrics")
+	socket := fs.String("api", defaultAPI, "the daemon's socket")
+	if _, ok := in.words(fs, 0, 0); !ok {
+		return exitUsage
+	}
+	text, err := api.NewClient(*socket).Text(context.Background(), "/metrics")
+	if err != nil {
+		return in.fail(exitFailed, err)
+	}
+	fmt.Fprint(in.stdout, text)
+	return exitOK
+}
+
+// guests is `hvrouter guest`.
+func guests(in invocation) int {
+	fs := in.flags("guest")
+	socket := fs.String("api", defaultAPI, "the daemon's socket")
+	asJSON := fs.Bool("j", false, "list: JSON")
+	pref := fs.Int64("local-pref", -1, "move: announce with this LOCAL_PREF; the greater one gets the traffic")
+	down := fs.Bool("down", false, "move: withdraw the guest's routes")
+	up := fs.Bool("up", false, "move: announce the guest's routes again")
+	words, ok := in.words(fs, 1, 2)
+	if !ok {
+		return exitUsage
+	}
+	name := ""
+	if len(words) == 2 {
+		name = words[1]
+	}
+	switch words[0] {
+	case "list":
+		return in.present(*socket, views()["guests"], *asJSON)
+	case "add":
+		body, err := in.read(name)
+		if err != nil {
+			return in.fail(exitFailed, err)
+		}
+		return in.send(*socket, "POST", "/v1/guests", body)
+	case "del":
+		return in.send(*socket, "DELETE", "/v1/guests/"+name, nil)
+	case "move":
+		return in.send(*socket, "POST", "/v1/guests/"+name, moveBody(*pref, *down, *up))
+	}
+	return in.fail(exitUsage, fmt.Errorf("guest %s: want add, del, move or list", words[0]))
+}
+
+// read reads a file, or standard input for "" and "-".
+func (in invocation) read(file string) ([]byte, error) {
+	if file == "" || file == "-" {
+		return io.ReadAll(in.stdin)
+	}
+	return os.ReadFile(file)
+}
+
+func moveBody(pref int64, down, up bool) []byte {
+	var m api.Move
+	if pref >= 0 {
+		p := uint32(pref)
+		m.LocalPref = &p
+	}
+	if down || up {
+		m.Down = &down
+	}
+	body, _ := json.Marshal(m) // two plain fields
+	return body
+}

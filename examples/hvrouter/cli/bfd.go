@@ -1,0 +1,78 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/hyperfib/hyperfib/bfd"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/daemon"
+)
+
+// bfdProcess is the process that BFD sessions live in. It ends by itself when no
+// daemon was there for the restart time.
+func bfdProcess(in invocation) int {
+	fs := in.flags("bfd")
+	socket := fs.String("socket", defaultAPI+".bfd", "unix socket `PATH` for the daemon")
+	realtime := fs.String("realtime", "auto", "SCHED_FIFO: auto, on or off")
+	restart := fs.Duration("restart-time", 2*time.Minute, "how long sessions live without a daemon")
+	if _, ok := in.words(fs, 0, 0); !ok {
+		return exitUsage
+	}
+	l, err := api.Listen(*socket)
+	if err != nil {
+		return in.fail(exitFailed, err)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
+	defer stop()
+	log := logger(in.stderr, "info")
+	cfg := bfd.ServeConfig{RestartTime: *restart, Config: bfd.Config{RealTime: daemon.RealTime(config.BFD{Realtime: *realtime}),
+		LockMemory: true, Notice: func(err error) { log.Warn("BFD", "event", "bfd-notice", "err", err) }}}
+	if err := bfd.Serve(ctx, l, cfg); err != nil && !errors.Is(err, context.Canceled) {
+		return in.fail(exitFailed, err)
+	}
+	return exitOK
+}
+
+// startBFD starts the BFD process in a session of its own, so that it outlives us,
+// and waits until it answers.
+func startBFD(ctx context.Context, in invocation, b config.BFD, restart time.Duration) error {
+	args := append(append([]string(nil), in.before[min(1, len(in.before)):]...), "bfd", "-socket", b.Socket,
+		"-realtime", b.Realtime, "-restart-time", restart.String())
+	cmd := exec.Command("/proc/self/exe", args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if f, ok := in.stderr.(*os.File); ok {
+		cmd.Stderr = f
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }() // lives as long as the process: somebody must reap it
+	for deadline := time.Now().Add(startTime); ; {
+		c, err := net.Dial("unix", b.Socket)
+		if err == nil {
+			return c.Close()
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("does not answer on %s: %w", b.Socket, err)
+		}
+		select {
+		case err := <-ended:
+			return fmt.Errorf("ended at once: %v", err)
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}

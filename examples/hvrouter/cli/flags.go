@@ -1,0 +1,35 @@
+package cli
+
+import (
+	"flag"
+	"fmt"
+	"slices"
+)
+
+// flags makes a flag set that reports on standard error.
+func (in invocation) flags(name string) *flag.FlagSet {
+	fs := flag.NewFlagSet("hvrouter "+name, flag.ContinueOnError)
+	fs.SetOutput(in.stderr)
+	return fs
+}
+
+// words parses flags wherever they stand and gives the other words; ok is false if
+// a flag is wrong or there are fewer words than least or more than most.
+func (in invocation) words(fs *flag.FlagSet, least, most int) (words []string, ok bool) {
+	for rest := in.args; ; {
+		if fs.Parse(rest) != nil {
+			return nil, false
+		}
+		rest = fs.Args()
+		if len(rest) == 0 {
+			break
+		}
+		words = append(words, rest[0])
+		rest = slices.Clone(rest[1:])
+	}
+	if len(words) < least || len(words) > most {
+		fmt.Fprintf(in.stderr, "hvrouter: `hvrouter help` says how %s is used\n", fs.Name()[len("hvrouter "):])
+		return nil, false
+	}
+	return words, true
+}

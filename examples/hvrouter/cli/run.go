@@ -1,0 +1,60 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/daemon"
+)
+
+// run is the daemon.
+func run(in invocation) int {
+	fs := in.flags("run")
+	file := fs.String("config", defaultConfig, "configuration `FILE`")
+	if _, ok := in.words(fs, 0, 0); !ok {
+		return exitUsage
+	}
+	c, err := config.Load(*file)
+	if err != nil {
+		return in.fail(exitUsage, err)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
+	defer stop()
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, unix.SIGHUP)
+	defer signal.Stop(hup)
+	log := logger(in.stderr, c.Log)
+	err = daemon.Run(ctx, c, daemon.Options{ConfigFile: *file, Log: log, Reload: hup, Ready: func() { notify(log) },
+		StartBFD: func(b config.BFD) error { return startBFD(ctx, in, b, c.BGP.GracefulRestart.Time.Duration) }})
+	if err != nil && !errors.Is(err, context.Canceled) {
+		return in.fail(exitFailed, err)
+	}
+	return exitOK
+}
+
+func logger(w io.Writer, level string) *slog.Logger {
+	var l slog.Level
+	if l.UnmarshalText([]byte(level)) != nil {
+		l = slog.LevelInfo
+	}
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: l, ReplaceAttr: precise}))
+}
+
+// precise gives times to the microsecond: events of one failure are that close.
+func precise(_ []string, a slog.Attr) slog.Attr {
+	if a.Key == slog.TimeKey && a.Value.Kind() == slog.KindTime {
+		a.Value = slog.StringValue(a.Value.Time().Format("2006-01-02T15:04:05.000000"))
+	}
+	return a
+}
+
+// startTime bounds how long the BFD process may take to answer.
+const startTime = 3 * time.Second

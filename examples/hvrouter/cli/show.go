@@ -1,0 +1,162 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
+)
+
+// view is something to show: how to decode it and how people see it.
+type view struct {
+	path  string
+	print func(w io.Writer, data []byte) error
+}
+
+func views() map[string]view {
+	return map[string]view{
+		"sessions": {"/v1/sessions", table(sessionRows)},
+		"bfd":      {"/v1/bfd", table(bfdRows)},
+		"rib":      {"/v1/rib", table(ribRows)},
+		"fib":      {"/v1/fib", table(fibRows)},
+		"guests":   {"/v1/guests", table(guestRows)},
+		"status":   {"/v1/status", indented},
+	}
+}
+
+func show(in invocation) int {
+	fs := in.flags("show")
+	socket := fs.String("api", defaultAPI, "the daemon's socket")
+	asJSON := fs.Bool("j", false, "JSON")
+	domain := fs.String("domain", "", "rib: one domain only")
+	prefix := fs.String("prefix", "", "rib: one prefix only")
+	number := fs.String("table", "", "fib: one table only")
+	words, ok := in.words(fs, 1, 1)
+	if !ok {
+		return exitUsage
+	}
+	v, ok := views()[words[0]]
+	if !ok {
+		return in.fail(exitUsage, fmt.Errorf("there is nothing called %q to show", words[0]))
+	}
+	return in.present(*socket, v, *asJSON, "domain", *domain, "prefix", *prefix, "table", *number)
+}
+
+// present fetches a view and prints it.
+func (in invocation) present(socket string, v view, asJSON bool, query ...string) int {
+	var raw json.RawMessage
+	if err := api.NewClient(socket).Get(context.Background(), v.path, &raw, query...); err != nil {
+		return in.fail(exitFailed, err)
+	}
+	print := v.print
+	if asJSON {
+		print = indented
+	}
+	if err := print(in.stdout, raw); err != nil {
+		return in.fail(exitFailed, err)
+	}
+	return exitOK
+}
+
+func indented(w io.Writer, data []byte) error {
+	var b bytes.Buffer
+	if err := json.Indent(&b, data, "", "  "); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintln(w, strings.TrimSpace(b.String()))
+	return err
+}
+
+// table makes a printer of a function that gives a heading and the cells of a row.
+func table[T any](row func(*T) (heading, cells []string)) func(io.Writer, []byte) error {
+	return func(w io.Writer, data []byte) error {
+		var all []T
+		if err := json.Unmarshal(data, &all); err != nil {
+			return err
+		}
+		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+		heading, _ := row(new(T))
+		fmt.Fprintln(t, strings.Join(heading, "\t"))
+		for i := range all {
+			_, cells := row(&all[i])
+			fmt.Fprintln(t, strings.Join(cells, "\t"))
+		}
+		return t.Flush()
+	}
+}
+
+func sessionRows(s *api.Session) (heading, cells []string) {
+	var routes []string
+	for _, f := range s.Families {
+		routes = append(routes, fmt.Sprintf("%s %d", f.Family, f.Received))
+	}
+	return []string{"DOMAIN", "FABRIC", "INTERFACE", "PEER", "STATE", "SINCE", "BFD", "ROUTES", "LAST ERROR"},
+		[]string{s.Domain, s.Fabric, s.Interface, s.Peer.String(), s.State, ago(s.Since), s.BFD, strings.Join(routes, ", "), s.Error}
+}
+
+func bfdRows(s *api.BFD) (heading, cells []string) {
+	return []string{"INTERFACE", "LOCAL", "PEER", "STATE", "SINCE", "INTERVAL", "DETECT", "DOWNS", "REASON"},
+		[]string{s.Interface, s.Local.String(), s.Peer.String(), s.State, ago(s.Since), s.Interval, s.Detect, fmt.Sprint(s.Downs), s.Reason}
+}
+
+func ribRows(e *api.RIBEntry) (heading, cells []string) {
+	announced := ""
+	if e.Announced {
+		announced = fmt.Sprintf("announced, local-pref %d", e.LocalPref)
+	}
+	return []string{"DOMAIN", "PREFIX", "SOURCE", "GATEWAYS", ""},
+		[]string{e.Domain, e.Prefix, e.Source, gateways(e.Gateways), announced}
+}
+
+func fibRows(r *api.FIBRoute) (heading, cells []string) {
+	src := ""
+	if r.PrefSrc.IsValid() {
+		src = r.PrefSrc.String()
+	}
+	return []string{"TABLE", "PREFIX", "METRIC", "TYPE", "GATEWAYS", "SRC", "STATE", ""},
+		[]string{fmt.Sprint(r.Table), r.Prefix, fmt.Sprint(r.Metric), r.Type, gateways(r.Gateways), src, r.State, r.Error}
+}
+
+func guestRows(g *api.Guest) (heading, cells []string) {
+	var addrs []string
+	for _, a := range g.IPv4 {
+		addrs = append(addrs, a.String())
+	}
+	for _, p := range g.IPv6 {
+		addrs = append(addrs, p.String())
+	}
+	state := "absent"
+	switch {
+	case g.Down:
+		state = "down"
+	case g.Present:
+		state = "present"
+	}
+	return []string{"NAME", "INTERFACE", "MAC", "ADDRESSES", "STATE", "LOCAL-PREF", "SOURCE"},
+		[]string{g.Name, g.Interface, g.MAC.String(), strings.Join(addrs, " "), state, fmt.Sprint(g.LocalPref), g.Source}
+}
+
+func gateways(list []api.Gateway) string {
+	var out []string
+	for _, g := range list {
+		text := "dev " + g.Link
+		if g.Address.IsValid() {
+			text = g.Address.String() + "%" + g.Link
+		}
+		out = append(out, text)
+	}
+	return strings.Join(out, " ")
+}
+
+func ago(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return time.Since(t).Round(time.Second).String()
+}

@@ -1,0 +1,72 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+
+	"github.com/hyperfib/hyperfib/bfd"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+)
+
+// clientName names us at the BFD process: who comes back under this name finds its
+// sessions again.
+const clientName = "hvrouter"
+
+// openBFD makes the BFD service: a process that outlives us, or none.
+func (d *Daemon) openBFD(t *tasks, c *config.Config) (err error) {
+	switch c.BFD.Process {
+	case "in-process":
+		d.bfd, err = bfd.NewServer(bfd.Config{RealTime: RealTime(c.BFD), Notice: d.bfdNotice})
+	case "separate":
+		if !answers(c.BFD.Socket) && d.opt.StartBFD != nil {
+			if err := d.opt.StartBFD(c.BFD); err != nil {
+				return fmt.Errorf("BFD process: %w", err)
+			}
+		}
+		d.bfd, err = bfd.NewClient(bfd.ClientConfig{Socket: c.BFD.Socket, Name: clientName, Notice: d.bfdNotice})
+	}
+	d.guard = newGuard(d.log, d.fib, d.speaker, d.bfd)
+	if err != nil || d.bfd == nil {
+		return err
+	}
+	t.start("BFD", d.bfd.Run)
+	t.start("BFD events", d.pumpBFD)
+	t.start("", func(ctx context.Context) error { d.guard.tell(ctx); return nil })
+	return nil
+}
+
+// RealTime translates the configuration's word.
+func RealTime(c config.BFD) bfd.RealTime {
+	return map[string]bfd.RealTime{"auto": bfd.RealTimeAuto, "on": bfd.RealTimeRequired, "off": bfd.RealTimeOff}[c.Realtime]
+}
+
+func (d *Daemon) bfdNotice(err error) {
+	if err != nil {
+		d.log.Warn("BFD", "event", "bfd-notice", "err", err)
+	}
+}
+
+func answers(socket string) bool {
+	c, err := net.Dial("unix", socket)
+	if err == nil {
+		c.Close()
+	}
+	return err == nil
+}
+
+func (d *Daemon) pumpBFD(ctx context.Context) error {
+	w := d.bfd.Watch()
+	defer w.Close()
+	for {
+		e, err := w.Next(ctx)
+		if err != nil {
+			if errors.Is(err, bfd.ErrClosed) && ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+		d.guard.event(e)
+	}
+}

@@ -1,0 +1,72 @@
+package daemon
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
+)
+
+// drainTime is how long peers get to move traffic away after the announcement
+// with GRACEFUL_SHUTDOWN and before the withdrawal: routers need a best-path run and
+// a write of their FIB, which took BIRD up to a second.
+const drainTime = 2 * time.Second
+
+// withdrawTime is how long the withdrawals get to reach the peers.
+const withdrawTime = 200 * time.Millisecond
+
+// Drain implements [api.Backend]: a planned stop for good. Everything is announced
+// with the graceful shutdown community, withdrawn, the sessions are ended with
+// a text, and the daemon ends. The kernel keeps forwarding what still arrives.
+func (d *Daemon) Drain(ctx context.Context) error {
+	lists := map[string][]domain.Announcement{}
+	d.ask(func(r *router) {
+		for name, g := range r.domains {
+			lists[name] = slices.Collect(g.rib.Announced)
+		}
+	})
+	for name, list := range lists {
+		d.speaker[name].drain(list)
+	}
+	d.log.Info("draining", "event", "drain")
+	if err := pause(ctx, drainTime); err != nil {
+		return err
+	}
+	for name, list := range lists {
+		for _, a := range list {
+			d.speaker[name].Table().Withdraw(a.Prefix, 0)
+		}
+	}
+	if err := pause(ctx, withdrawTime); err != nil {
+		return err
+	}
+	for _, s := range d.speaker {
+		s.Shutdown("drained")
+	}
+	d.removeBFD()
+	d.leave()
+	return nil
+}
+
+// removeBFD takes our BFD sessions to AdminDown: nobody is to wait for us.
+func (d *Daemon) removeBFD() {
+	if d.bfd == nil {
+		return
+	}
+	all, _ := d.bfd.Sessions() // if it does not answer there is nothing to end
+	for _, s := range all {
+		_ = d.bfd.Remove(s.Key)
+	}
+}
+
+func pause(ctx context.Context, t time.Duration) error {
+	timer := time.NewTimer(t)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

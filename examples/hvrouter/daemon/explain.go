@@ -1,0 +1,78 @@
+package daemon
+
+import (
+	"fmt"
+	"iter"
+	"maps"
+	"net/netip"
+
+	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
+)
+
+func keys[V any](m map[string]V) iter.Seq[string] { return maps.Keys(m) }
+
+// explain says what each domain knows of a prefix, or of the longest prefix that
+// covers it, and which rules lead there.
+func (r *router) explain(p netip.Prefix, bgps speakers) (lines []string) {
+	say := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
+	for _, name := range r.order {
+		g := r.domains[name]
+		found, ok := g.rib.Longest(p)
+		if !ok {
+			say("%s: nothing is known that covers %v", name, p)
+			continue
+		}
+		say("%s: %v", name, found)
+		s, routes := g.rib.Explain(found)
+		if s.Local != nil {
+			say("  local: announced with local-pref %d; local beats everything else", s.Local.LocalPref)
+		}
+		for _, l := range s.Learned {
+			say("  learned: a foreign route with metric %d is in the table, and announced", l.Metric)
+		}
+		if n := g.refused[found]; n > 0 {
+			say("  BGP: %d next hops are on no link of the domain and not used", n)
+		}
+		for _, path := range bgps[name].Table().Lookup(found) {
+			say("  BGP path: rank %d, next hop %v, from %v%s", path.Rank, path.NextHop.Addr, path.Peer, mark(path.Local, " (our own)")+mark(path.Stale, " (stale)"))
+		}
+		for _, route := range routes {
+			say("  kernel, table %d: %v", route.Table, route)
+		}
+	}
+	for _, rule := range r.static.Rules {
+		if rule.IPv6 == p.Addr().Is6() {
+			say("rule %v", rule)
+		}
+	}
+	return lines
+}
+
+func mark(on bool, text string) string {
+	if on {
+		return text
+	}
+	return ""
+}
+
+// move changes a guest of any source: one that came from a file is taken over by
+// the API until the file says otherwise.
+func (r *router) move(name string, m api.Move) error {
+	g, source, ok := r.guests.Find(name)
+	if !ok {
+		return fmt.Errorf("guest %s: %w", name, api.ErrNotFound)
+	}
+	if m.LocalPref != nil {
+		g.LocalPref = *m.LocalPref
+	}
+	if m.Down != nil {
+		g.Down = *m.Down
+	}
+	r.guests.Change(source, g)
+	r.refresh()
+	if source == guest.FromAPI {
+		return r.keep()
+	}
+	return nil
+}

@@ -1,0 +1,211 @@
+package daemon
+
+import (
+	"log/slog"
+	"maps"
+	"net/netip"
+	"sync"
+
+	"github.com/hyperfib/hyperfib/bfd"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
+	"github.com/hyperfib/hyperfib/fib"
+)
+
+// gateways is what the guard uses of *fib.FIB.
+type gateways interface {
+	NextHops() []fib.NextHopObject
+	GatewayDown(link int, gateway netip.Addr)
+	GatewayUp(link int, gateway netip.Addr)
+}
+
+// paths is what the guard uses of the speakers: what BFD or the loss of carrier
+// says about the session to peer.
+type paths interface {
+	PathDown(w peering.Watch, remoteC bool)
+	PathUp(w peering.Watch)
+}
+
+// guard turns the end of a BFD session into the end of everything that depends on
+// it: first the gateways, then the BGP session. It also leaves with each session
+// the list of next-hop objects that the BFD process may remove by itself. It is
+// safe for concurrent use and never waits for the loop.
+type guard struct {
+	log     *slog.Logger
+	kernel  gateways
+	paths   paths
+	service bfd.Service // nil: no BFD
+
+	mu      sync.Mutex
+	watches []peering.Watch
+	configs map[bfd.Key]bfd.SessionConfig
+	up      map[bfd.Key]bool
+	names   map[int]string
+	down    map[bfd.Key][]gatewayOn // what GatewayDown was called for
+	news    map[bfd.Key]news        // for BGP
+	wake    chan struct{}           // there are news
+}
+
+type gatewayOn struct {
+	link    int
+	gateway netip.Addr
+}
+
+func newGuard(log *slog.Logger, k gateways, p paths, s bfd.Service) *guard {
+	return &guard{log: log, kernel: k, paths: p, service: s,
+		configs: map[bfd.Key]bfd.SessionConfig{}, up: map[bfd.Key]bool{}, names: map[int]string{}, down: map[bfd.Key][]gatewayOn{},
+		news: map[bfd.Key]news{}, wake: make(chan struct{}, 1)}
+}
+
+// configure adds, changes and removes BFD sessions; those that stay the same are
+// left alone.
+func (g *guard) configure(c *config.Config) {
+	if g.service == nil {
+		return
+	}
+	next := map[bfd.Key]bfd.SessionConfig{}
+	for _, d := range c.Domains {
+		for _, r := range d.Reflectors {
+			if s, ok := peering.BFD(c, r); ok {
+				next[s.Key] = s
+			}
+		}
+	}
+	objects := g.kernel.NextHops()
+	g.mu.Lock()
+	old := g.configs
+	g.watches, g.configs = peering.Watches(c), next
+	for k := range old {
+		if _, ok := next[k]; !ok {
+			g.revive(k)
+			delete(g.up, k)
+		}
+	}
+	g.lists(objects)
+	next = maps.Clone(g.configs)
+	g.mu.Unlock()
+	for k := range old {
+		if _, ok := next[k]; !ok {
+			if err := g.service.Remove(k); err != nil {
+				g.log.Warn("BFD session not removed", "event", "bfd-error", "session", k, "err", err)
+			}
+		}
+	}
+	g.push(next, old)
+}
+
+// push adds sessions whose config differs from old's, with their failover lists.
+func (g *guard) push(next, old map[bfd.Key]bfd.SessionConfig) {
+	for k, s := range next {
+		o, ok := old[k]
+		if ok && sameSession(s, o) {
+			continue
+		}
+		if err := g.service.Add(s); err != nil {
+			g.log.Error("BFD session refused", "event", "bfd-error", "session", k, "err", err)
+		}
+	}
+}
+
+func sameSession(a, b bfd.SessionConfig) bool {
+	return a.DesiredMinTx == b.DesiredMinTx && a.RequiredMinRx == b.RequiredMinRx && a.Multiplier == b.Multiplier &&
+		peering.SameFailover(a.Failover, b.Failover)
+}
+
+// refresh renews the failover lists: the next-hop objects have changed.
+func (g *guard) refresh() {
+	if g.service == nil {
+		return
+	}
+	objects := g.kernel.NextHops()
+	g.mu.Lock()
+	old := maps.Clone(g.configs)
+	g.lists(objects)
+	next := maps.Clone(g.configs)
+	g.mu.Unlock()
+	g.push(next, old)
+}
+
+// lists computes the failover lists; the lock is held.
+func (g *guard) lists(objects []fib.NextHopObject) {
+	name := func(i int) (string, bool) { n, ok := g.names[i]; return n, ok }
+	for _, w := range g.watches {
+		s := g.configs[w.Key]
+		s.Failover = peering.Failover(w, g.watches, objects, name)
+		g.configs[w.Key] = s
+	}
+}
+
+// event takes what BFD says.
+func (g *guard) event(e bfd.Event) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	w, ok := g.find(e.Key)
+	if !ok || e.Removed {
+		return
+	}
+	was := g.up[e.Key]
+	switch {
+	case e.State == bfd.Up && !was:
+		g.up[e.Key] = true
+		g.revive(e.Key)
+		g.note(w, true, e.RemoteC)
+		g.log.Info("BFD up", "event", "bfd-up", "peer", e.Peer, "interface", e.Interface)
+	case e.State == bfd.Down && was && e.Reason == bfd.ReasonRemoteAdminDown:
+		// RFC 5882, Section 4.2: the operator there stopped BFD, the path may be
+		// well.
+		delete(g.up, e.Key)
+		g.log.Info("BFD admin down at the peer", "event", "bfd-admin-down", "peer", e.Peer, "interface", e.Interface)
+	case e.State == bfd.Down && was:
+		delete(g.up, e.Key)
+		n := g.kill(w)
+		g.note(w, false, e.RemoteC)
+		g.log.Warn("BFD down", "event", "bfd-down", "peer", e.Peer, "interface", e.Interface, "reason", e.Reason, "gateways", n)
+	}
+	for _, f := range e.Failover {
+		g.log.Warn("BFD process removed a next hop", "event", "bfd-failover", "id", f.ID, "deleted", f.Deleted, "took", f.Took, "err", f.Err)
+	}
+}
+
+func (g *guard) find(k bfd.Key) (peering.Watch, bool) {
+	for _, w := range g.watches {
+		if w.Key == k {
+			return w, true
+		}
+	}
+	return peering.Watch{}, false
+}
+
+// kill takes the gateways that w speaks for out of the kernel's groups, unless
+// another session still vouches for them. It gives their number.
+func (g *guard) kill(w peering.Watch) int {
+	if !w.Alone(g.watches, func(k bfd.Key) bool { return g.up[k] }) {
+		return 0
+	}
+	n := 0
+	for _, o := range g.kernel.NextHops() {
+		if name, ok := g.names[o.Link]; ok && w.Covers(name, o.Gateway) {
+			g.kernel.GatewayDown(o.Link, o.Gateway)
+			g.down[w.Key] = append(g.down[w.Key], gatewayOn{o.Link, o.Gateway})
+			n++
+		}
+	}
+	return n
+}
+
+func (g *guard) revive(k bfd.Key) {
+	for _, d := range g.down[k] {
+		g.kernel.GatewayUp(d.link, d.gateway)
+	}
+	delete(g.down, k)
+}
+
+// link notes an interface's name.
+func (g *guard) link(l fib.Link, gone bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.names[l.Index] = l.Name
+	if gone {
+		delete(g.names, l.Index)
+	}
+}

@@ -1,0 +1,57 @@
+package daemon
+
+import (
+	"context"
+
+	"github.com/hyperfib/hyperfib/bfd"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
+)
+
+// news is what BGP has not been told about one session yet. A Down is never
+// hidden by the Up that follows it.
+type news struct {
+	watch    peering.Watch
+	down, up bool
+	remoteC  bool
+}
+
+// note keeps news for tell; the guard's lock is held.
+func (g *guard) note(w peering.Watch, up, remoteC bool) {
+	n := g.news[w.Key]
+	n.watch = w
+	if up {
+		n.up = true
+	} else {
+		n.down, n.up, n.remoteC = true, false, remoteC
+	}
+	g.news[w.Key] = n
+	select {
+	case g.wake <- struct{}{}:
+	default:
+	}
+}
+
+// tell brings the news to BGP until ctx ends. BGP may be busy with a peer; the
+// kernel is told by then, and the news of one session do not delay another's
+// gateways.
+func (g *guard) tell(ctx context.Context) {
+	for {
+		select {
+		case <-g.wake:
+		case <-ctx.Done():
+			return
+		}
+		g.mu.Lock()
+		all := g.news
+		g.news = map[bfd.Key]news{}
+		g.mu.Unlock()
+		for _, n := range all {
+			if n.down {
+				g.paths.PathDown(n.watch, n.remoteC)
+			}
+			if n.up {
+				g.paths.PathUp(n.watch)
+			}
+		}
+	}
+}

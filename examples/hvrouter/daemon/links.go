@@ -1,0 +1,98 @@
+package daemon
+
+import (
+	"net/netip"
+
+	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
+	"github.com/hyperfib/hyperfib/fib"
+)
+
+// links is what is known about interfaces.
+type links struct {
+	byIndex map[int]fib.Link
+	index   peering.Links // by name
+	addrs   map[int]map[netip.Prefix]struct{}
+}
+
+func newLinks() links {
+	return links{byIndex: map[int]fib.Link{}, index: peering.Links{}, addrs: map[int]map[netip.Prefix]struct{}{}}
+}
+
+// set notes a link and tells whether its name stands for another interface than
+// before, or for its first.
+func (l *links) set(link fib.Link) (appeared bool) {
+	if old, ok := l.byIndex[link.Index]; ok && old.Name != link.Name {
+		delete(l.index, old.Name)
+	}
+	index, ok := l.index[link.Name]
+	l.byIndex[link.Index] = link
+	l.index[link.Name] = link.Index
+	return !ok || index != link.Index
+}
+
+func (l *links) gone(index int) {
+	link, ok := l.byIndex[index]
+	if !ok {
+		return
+	}
+	delete(l.byIndex, index)
+	delete(l.addrs, index)
+	if l.index[link.Name] == index {
+		delete(l.index, link.Name)
+	}
+}
+
+func (l *links) address(index int, p netip.Prefix, gone bool) {
+	if gone {
+		delete(l.addrs[index], p)
+		return
+	}
+	if l.addrs[index] == nil {
+		l.addrs[index] = map[netip.Prefix]struct{}{}
+	}
+	l.addrs[index][p] = struct{}{}
+}
+
+func (l *links) exists(name string) bool { _, ok := l.index[name]; return ok }
+
+func (l *links) name(index int) (string, bool) {
+	link, ok := l.byIndex[index]
+	return link.Name, ok
+}
+
+func (l *links) byName(name string) (fib.Link, bool) {
+	link, ok := l.byIndex[l.index[name]]
+	return link, ok
+}
+
+// onLink tells whether an address of the interface says that gateway is on it
+// (R22). A link-local gateway always is.
+func (l *links) onLink(name string, gateway netip.Addr) bool {
+	if gateway.IsLinkLocalUnicast() {
+		return true
+	}
+	for p := range l.addrs[l.index[name]] {
+		if p.Contains(gateway) && p.Addr() != gateway {
+			return true
+		}
+	}
+	return false
+}
+
+// reach gives the link of a gateway: the one of the session that told of it if an
+// address there says so, else another uplink of the domain. One reflector may speak
+// for both fabrics (R46).
+func (l *links) reach(uplinks []string, session string, gateway netip.Addr) (string, bool) {
+	if session != "" && l.onLink(session, gateway) {
+		return session, true
+	}
+	if gateway.IsLinkLocalUnicast() {
+		return "", false
+	}
+	for _, name := range uplinks {
+		if l.onLink(name, gateway) {
+			return name, true
+		}
+	}
+	return "", false
+}

@@ -1,0 +1,65 @@
+package daemon
+
+import (
+	"context"
+	"net/netip"
+
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
+	eg "github.com/hyperfib/hyperfib/examples/hvrouter/edge"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/wall"
+	"github.com/hyperfib/hyperfib/fib"
+)
+
+// kernel is what the loop uses of *fib.FIB.
+type kernel interface {
+	SetRoute(fib.Route) error
+	DeleteRoute(fib.RouteKey)
+	SetRule(fib.Rule) error
+	BanRule(fib.Rule) error
+	DeleteRule(fib.Rule)
+	SetAddress(fib.Address) error
+	DeleteAddress(fib.Address)
+	SetSysctl(fib.Sysctl) error
+	DeleteSysctl(path string)
+	Flush(context.Context) error
+	Sweep()
+}
+
+var _ kernel = (*fib.FIB)(nil)
+
+// announcer is what the loop uses of a domain's BGP speaker.
+type announcer interface {
+	Announce([]domain.Announcement)
+	Withdraw([]netip.Prefix)
+	// InventoryComplete says that everything of ours has been announced once.
+	InventoryComplete()
+	// Configure brings the sessions in line with the domain's configuration;
+	// sessions that did not change are left alone.
+	Configure(*config.Config, config.Domain)
+}
+
+// edge is the side towards the guests.
+type edge interface {
+	// Arrive prepares the interface of a guest that came or changed: address and
+	// state of the link. It is called before the guest's routes are set.
+	Arrive(*config.Config, guest.Port)
+	// Serve begins, or changes, what the guest is told: router advertisements,
+	// DHCP, announcements of our addresses. It is called after the routes are set.
+	Serve(*config.Config, guest.Port)
+	// Leave ends it; gone tells that the interface is not there any more.
+	Leave(p guest.Port, gone bool)
+	// Overlays brings the overlays in line; vteps are the host routes that the
+	// domains have.
+	Overlays(c *config.Config, index func(name string) (int, bool), vteps []netip.Addr)
+}
+
+var _ edge = (*eg.Edge)(nil)
+
+// shield is what the loop uses of *wall.Wall.
+type shield interface {
+	Apply(wall.Spec) error
+}
+
+var _ shield = (*wall.Wall)(nil)

@@ -1,0 +1,160 @@
+package daemon
+
+import (
+	"maps"
+	"reflect"
+	"slices"
+
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
+	"github.com/hyperfib/hyperfib/fib"
+)
+
+// refresh computes what follows from configuration, guests and links, and brings
+// everything that differs from before in line. It is called once after a batch of
+// events, however many guests came with it.
+func (r *router) refresh() {
+	r.dirty = false
+	here := r.guests.Present(r.links.exists)
+	next := domain.NewStatic(r.cfg, here)
+	ports := r.ports(here)
+	left := r.leave(ports)
+	changed := r.arrive(ports)
+	r.setSysctls(next.Sysctls)
+	r.setAddresses(next.Addresses)
+	r.setScaffold(next.Scaffold)
+	r.setRules(next.Rules)
+	r.static = next
+	for _, name := range r.order {
+		g := r.domains[name]
+		g.rib.SetLocals(next.Locals[name], &r.fx)
+		r.apply(g, &r.fx)
+	}
+	for _, p := range changed {
+		r.edge.Serve(r.cfg, p)
+	}
+	if left || len(changed) > 0 {
+		r.log.Info("guests", "event", "guests", "present", len(ports), "changed", len(changed))
+	}
+	r.applyWall()
+	r.overlays()
+}
+
+func (r *router) ports(here []config.Guest) map[string]guest.Port {
+	ports := make(map[string]guest.Port, len(here))
+	for _, g := range here {
+		link, _ := r.links.byName(g.Interface)
+		ports[g.Name] = guest.Port{Guest: g, Link: link}
+	}
+	return ports
+}
+
+// leave says goodbye to guests that are not there any more, or whose name stands
+// on another interface now.
+func (r *router) leave(now map[string]guest.Port) (any bool) {
+	for name, old := range r.served {
+		if p, ok := now[name]; !ok || p.Link.Index != old.Link.Index {
+			_, there := r.links.byIndex[old.Link.Index]
+			r.edge.Leave(old, !there)
+			delete(r.served, name)
+			any = true
+		}
+	}
+	return any
+}
+
+// arrive prepares the interfaces of guests that came or changed, and gives them in
+// the order of their names.
+func (r *router) arrive(now map[string]guest.Port) (changed []guest.Port) {
+	for _, name := range slices.Sorted(maps.Keys(now)) {
+		p := now[name]
+		if old, ok := r.served[name]; ok && reflect.DeepEqual(old.Guest, p.Guest) && old.Link.AdminUp == p.Link.AdminUp && old.Link.MAC == p.Link.MAC {
+			continue
+		}
+		r.edge.Arrive(r.cfg, p)
+		r.served[name] = p
+		changed = append(changed, p)
+	}
+	return changed
+}
+
+func (r *router) setSysctls(want map[string]string) {
+	for path, value := range want {
+		if r.static.Sysctls[path] != value {
+			r.report("sysctl", r.kernel.SetSysctl(fib.Sysctl{Path: path, Value: value}))
+		}
+	}
+	for path := range r.static.Sysctls {
+		if _, ok := want[path]; !ok {
+			r.kernel.DeleteSysctl(path)
+		}
+	}
+}
+
+func (r *router) setAddresses(want []domain.Address) {
+	next := make(map[domain.Address]fib.Address, len(want))
+	for _, a := range want {
+		if out, ok := r.links.index.Address(a); ok {
+			next[a] = out
+		}
+	}
+	for a, old := range r.addresses {
+		if next[a] != old {
+			r.kernel.DeleteAddress(old)
+		}
+	}
+	for a, out := range next {
+		if r.addresses[a] != out {
+			r.report("address", r.kernel.SetAddress(out))
+		}
+	}
+	r.addresses = next
+}
+
+func (r *router) setScaffold(want []domain.Route) {
+	next := make(map[domain.Key]domain.Route, len(want))
+	for _, route := range want {
+		next[route.Key] = route
+		if old, ok := r.scaffold[route.Key]; !ok || !old.Equal(route) {
+			r.setRoute(route)
+		}
+	}
+	for k := range r.scaffold {
+		if _, ok := next[k]; !ok {
+			r.kernel.DeleteRoute(peering.Key(k))
+		}
+	}
+	r.scaffold = next
+}
+
+func (r *router) setRules(want []domain.Rule) {
+	next := make(map[fib.Rule]bool, len(want))
+	for _, rule := range want {
+		out := peering.Rule(rule)
+		next[out] = true
+		if !r.rules[out] {
+			r.report("rule", r.kernel.SetRule(out))
+		}
+	}
+	for rule := range r.rules {
+		if !next[rule] {
+			r.kernel.DeleteRule(rule)
+		}
+	}
+	if len(r.rules) == 0 {
+		for _, rule := range peering.KernelRules() {
+			if !next[rule] {
+				r.report("rule", r.kernel.BanRule(rule))
+			}
+		}
+	}
+	r.rules = next
+}
+
+func (r *router) report(what string, err error) {
+	if err != nil {
+		r.log.Error(what+" refused", "event", what+"-refused", "err", err)
+	}
+}

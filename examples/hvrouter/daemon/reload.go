@@ -1,0 +1,79 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
+)
+
+// reloads reloads at every signal until ctx ends.
+func (d *Daemon) reloads(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-d.opt.Reload:
+			if err := d.reload(ctx); err != nil {
+				d.log.Error("configuration refused, the old one stays", "event", "reload-refused", "err", err)
+			}
+		}
+	}
+}
+
+// reload reads the configuration again and changes what changed. One that is bad,
+// or that changes what only a restart can, is refused whole.
+func (d *Daemon) reload(ctx context.Context) error {
+	c, err := config.Load(d.opt.ConfigFile)
+	if err != nil {
+		return err
+	}
+	err = context.Canceled
+	d.loop.do(ctx, func() {
+		if err = fixed(d.router.cfg, c); err == nil {
+			d.router.reload(c, d.guard)
+		}
+	})
+	return err
+}
+
+// fixed refuses what cannot change while running.
+func fixed(old, new *config.Config) error {
+	var errs []error
+	keep := func(what string, same bool) {
+		if !same {
+			errs = append(errs, fmt.Errorf("%s has changed: that needs a restart", what))
+		}
+	}
+	keep("router-id", old.RouterID == new.RouterID)
+	keep("as", old.AS == new.AS)
+	keep("api", old.API == new.API)
+	keep("bfd.process", old.BFD.Process == new.BFD.Process && old.BFD.Socket == new.BFD.Socket)
+	keep("bgp.port", old.BGP.Port == new.BGP.Port)
+	keep("bgp.graceful-restart", old.BGP.GracefulRestart == new.BGP.GracefulRestart)
+	keep("inventory.directory", old.Inventory.Directory == new.Inventory.Directory)
+	keep("the set of tables", slices.Equal(tables(old), tables(new)))
+	keep("the list of domains", slices.EqualFunc(old.Domains, new.Domains, func(a, b config.Domain) bool { return a.Name == b.Name && a.Learns() == b.Learns() }))
+	return errors.Join(errs...)
+}
+
+func (r *router) reload(c *config.Config, g *guard) {
+	r.cfg = c
+	r.refuse(r.guests.Replace(guest.FromConfig, c.Guests))
+	for i, d := range c.Domains {
+		rt := r.domains[d.Name]
+		rt.configure(d)
+		rt.rib.SetView(domain.NewView(c, i), &r.fx)
+		r.apply(rt, &r.fx)
+		rt.bgp.Configure(c, d)
+	}
+	g.configure(c)
+	r.refresh()
+	r.reloaded = time.Now()
+	r.log.Info("reloaded", "event", "reloaded")
+}

@@ -1,0 +1,280 @@
+package daemon
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/hyperfib/hyperfib/bfd"
+	"github.com/hyperfib/hyperfib/bgp"
+	"github.com/hyperfib/hyperfib/bgp/wire"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
+	"github.com/hyperfib/hyperfib/fib"
+)
+
+var _ api.Backend = (*Daemon)(nil)
+
+// ask runs f on the loop.
+func (d *Daemon) ask(f func(*router)) { d.loop.do(context.Background(), func() { f(d.router) }) }
+
+// Sessions implements [api.Backend].
+func (d *Daemon) Sessions() (out []api.Session) {
+	var c *config.Config
+	d.ask(func(r *router) { c = r.cfg })
+	bfds := d.bfdStates()
+	for _, dom := range c.Domains {
+		peers := map[bgp.PeerKey]bgp.PeerStatus{}
+		for _, p := range d.speaker[dom.Name].Peers() {
+			peers[p.Key] = p
+		}
+		for _, ref := range dom.Reflectors {
+			k := bgp.PeerKey{Addr: ref.Peer.Addr, Local: ref.Local.Addr}
+			out = append(out, session(dom.Name, ref, peers[k], bfds))
+		}
+	}
+	return out
+}
+
+func session(name string, ref config.Reflector, p bgp.PeerStatus, bfds map[bfd.Key]bfd.Status) api.Session {
+	s := api.Session{Domain: name, Name: ref.Name, Fabric: ref.Fabric, Interface: ref.Interface,
+		Local: ref.Local.Addr, Peer: ref.Peer.Addr, State: p.State.String(), Since: p.Since, BFD: "off",
+		Restart: p.Restart.String(), Ups: p.Established}
+	if b, ok := bfds[bfd.Key{Peer: ref.Peer.Addr, Local: ref.Local.Addr, Interface: ref.Interface}.Normal()]; ok {
+		s.BFD = b.State.String()
+	}
+	if p.LastError != nil {
+		s.Error = p.LastError.Error()
+	}
+	for _, f := range p.Families {
+		s.Families = append(s.Families, api.FamilyRoutes{Family: familyName(f.Family), Received: f.Paths, Stale: f.Stale, Refused: f.Refused.Total()})
+	}
+	return s
+}
+
+func familyName(f wire.Family) string {
+	if f == wire.IPv6Unicast {
+		return string(config.IPv6)
+	}
+	return string(config.IPv4)
+}
+
+func (d *Daemon) bfdStates() map[bfd.Key]bfd.Status {
+	out := map[bfd.Key]bfd.Status{}
+	if d.bfd == nil {
+		return out
+	}
+	all, _ := d.bfd.Sessions() // no answer: shown as "off"
+	for _, s := range all {
+		out[s.Key] = s
+	}
+	return out
+}
+
+// BFD implements [api.Backend].
+func (d *Daemon) BFD() ([]api.BFD, error) {
+	out := []api.BFD{}
+	if d.bfd == nil {
+		return out, nil
+	}
+	all, err := d.bfd.Sessions()
+	for _, s := range all {
+		out = append(out, api.BFD{Local: s.Local, Peer: s.Peer, Interface: s.Interface, State: s.State.String(),
+			RemoteState: s.RemoteState.String(), Reason: s.Reason.String(), Discr: s.Discr, RemoteDiscr: s.RemoteDiscr,
+			Interval: s.TxInterval.String(), Detect: s.DetectTime.String(), RemoteC: s.RemoteC, Downs: s.Downs, Since: s.Since})
+	}
+	slices.SortFunc(out, func(a, b api.BFD) int {
+		return cmp.Or(strings.Compare(a.Interface, b.Interface), a.Peer.Compare(b.Peer))
+	})
+	return out, err
+}
+
+// RIB implements [api.Backend].
+func (d *Daemon) RIB(name string, prefix netip.Prefix) []api.RIBEntry {
+	out := []api.RIBEntry{}
+	d.ask(func(r *router) {
+		for _, n := range r.order {
+			if name != "" && n != name {
+				continue
+			}
+			g := r.domains[n]
+			for p := range g.rib.Prefixes {
+				if !prefix.IsValid() || p == prefix {
+					out = append(out, ribEntry(g, p))
+				}
+			}
+		}
+	})
+	slices.SortFunc(out, func(a, b api.RIBEntry) int {
+		x, y := netip.MustParsePrefix(a.Prefix), netip.MustParsePrefix(b.Prefix)
+		return cmp.Or(strings.Compare(a.Domain, b.Domain), x.Addr().Compare(y.Addr()), cmp.Compare(x.Bits(), y.Bits()))
+	})
+	return out
+}
+
+func ribEntry(g *routing, p netip.Prefix) api.RIBEntry {
+	e := api.RIBEntry{Domain: g.name, Prefix: p.String()}
+	s, _ := g.rib.Explain(p)
+	switch {
+	case s.Local != nil:
+		e.Source, e.Gateways, e.Announced, e.LocalPref = "local", gatewaysOf(s.Local.NextHops), !s.Local.Silent, s.Local.LocalPref
+	case len(s.Learned) > 0:
+		e.Source, e.Gateways, e.Announced, e.LocalPref = "learned", gatewaysOf(s.Learned[0].NextHops), true, 100
+	default:
+		e.Source, e.Gateways = "bgp", gatewaysOf(s.BGP)
+	}
+	return e
+}
+
+func gatewaysOf(hops []domain.NextHop) (out []api.Gateway) {
+	for _, h := range hops {
+		out = append(out, api.Gateway{Address: h.Gateway, Link: h.Link, OnLink: h.OnLink})
+	}
+	return out
+}
+
+// FIB implements [api.Backend].
+func (d *Daemon) FIB(table uint32) []api.FIBRoute {
+	var name func(int) string
+	d.ask(func(r *router) {
+		names := make(map[int]string, len(r.links.byIndex))
+		for i, l := range r.links.byIndex {
+			names[i] = l.Name
+		}
+		name = func(i int) string { return cmp.Or(names[i], fmt.Sprintf("if%d", i)) }
+	})
+	out := []api.FIBRoute{}
+	if name == nil {
+		return out
+	}
+	for s := range d.fib.Routes() {
+		if table == 0 || s.Table == table {
+			out = append(out, fibRoute(s, name))
+		}
+	}
+	slices.SortFunc(out, func(a, b api.FIBRoute) int {
+		x, y := netip.MustParsePrefix(a.Prefix), netip.MustParsePrefix(b.Prefix)
+		return cmp.Or(cmp.Compare(a.Table, b.Table), x.Addr().Compare(y.Addr()), cmp.Compare(x.Bits(), y.Bits()), cmp.Compare(a.Metric, b.Metric))
+	})
+	return out
+}
+
+func fibRoute(s fib.RouteStatus, name func(int) string) api.FIBRoute {
+	f := api.FIBRoute{Table: s.Table, Prefix: s.Prefix.String(), Metric: s.Metric, Type: cmp.Or(s.Type, fib.Unicast).String(),
+		PrefSrc: s.PrefSrc, State: s.State.String(), NextHop: s.NextHopID}
+	if s.Err != nil {
+		f.Error = s.Err.Error()
+	}
+	for _, h := range s.NextHops {
+		f.Gateways = append(f.Gateways, api.Gateway{Address: h.Gateway, Link: name(h.Link), OnLink: h.OnLink})
+	}
+	return f
+}
+
+// Guests implements [api.Backend].
+func (d *Daemon) Guests() []api.Guest {
+	out := []api.Guest{}
+	d.ask(func(r *router) {
+		for _, g := range r.guests.All() {
+			_, source, _ := r.guests.Find(g.Name)
+			p, here := r.served[g.Name]
+			out = append(out, api.Guest{Guest: g, Source: source.String(), Present: here, Link: p.Link.Index})
+		}
+	})
+	return out
+}
+
+// Status implements [api.Backend].
+func (d *Daemon) Status() (s api.Status) {
+	d.ask(func(r *router) {
+		s = api.Status{PID: os.Getpid(), Started: d.started, Restarted: d.again, Converged: r.converged,
+			Config: d.opt.ConfigFile, Reloaded: r.reloaded, NotOnLink: r.notOnLink}
+	})
+	n := d.fib.Stats()
+	s.Writes = n.Adds + n.Replaces + n.Deletes + n.ObjectWrites + n.RuleWrites
+	return s
+}
+
+// Explain implements [api.Backend].
+func (d *Daemon) Explain(p netip.Prefix) api.Explanation {
+	e := api.Explanation{Prefix: p.String()}
+	d.ask(func(r *router) { e.Lines = r.explain(p, d.speaker) })
+	return e
+}
+
+// Diff implements [api.Backend].
+func (d *Daemon) Diff() []api.Difference {
+	out := []api.Difference{}
+	for s := range d.fib.Routes() {
+		if s.State != fib.RouteInstalled {
+			out = append(out, api.Difference{Op: s.State.String(), What: s.RouteKey.String()})
+		}
+	}
+	return out
+}
+
+// Put implements [api.Backend].
+func (d *Daemon) Put(g config.Guest) (err error) {
+	d.ask(func(r *router) { err = r.put(g) })
+	return err
+}
+
+// Remove implements [api.Backend].
+func (d *Daemon) Remove(name string) (err error) {
+	d.ask(func(r *router) {
+		if _, _, ok := r.guests.Find(name); !ok {
+			err = fmt.Errorf("guest %s: %w", name, api.ErrNotFound)
+			return
+		}
+		err = r.remove(name)
+	})
+	return err
+}
+
+// Move implements [api.Backend].
+func (d *Daemon) Move(name string, m api.Move) (err error) {
+	d.ask(func(r *router) { err = r.move(name, m) })
+	return err
+}
+
+// Reload implements [api.Backend].
+func (d *Daemon) Reload() error { return d.reload(context.Background()) }
+
+// Metrics implements [api.Backend].
+func (d *Daemon) Metrics(w io.Writer) {
+	for _, s := range d.Sessions() {
+		up := 0
+		if s.State == bgp.Established.String() {
+			up = 1
+		}
+		labels := fmt.Sprintf("{domain=%q,peer=%q,interface=%q}", s.Domain, s.Peer, s.Interface)
+		fmt.Fprintf(w, "hvrouter_bgp_session_up%s %d\nhvrouter_bgp_session_established_total%s %d\n", labels, up, labels, s.Ups)
+		for _, f := range s.Families {
+			fmt.Fprintf(w, "hvrouter_bgp_routes_received{domain=%q,peer=%q,family=%q} %d\n", s.Domain, s.Peer, f.Family, f.Received)
+		}
+	}
+	sessions, _ := d.BFD()
+	for _, s := range sessions {
+		fmt.Fprintf(w, "hvrouter_bfd_downs_total{peer=%q,interface=%q} %d\n", s.Peer, s.Interface, s.Downs)
+	}
+	s := d.Status()
+	fmt.Fprintf(w, "hvrouter_kernel_writes_total %d\nhvrouter_next_hops_not_on_link_total %d\nhvrouter_converged %d\n", s.Writes, s.NotOnLink, map[bool]int{true: 1}[s.Converged])
+	present := 0
+	for _, g := range d.Guests() {
+		if g.Present {
+			present++
+		}
+	}
+	fmt.Fprintf(w, "hvrouter_guests_present %d\n", present)
+	if drops, err := d.wall.Drops(); err == nil {
+		for _, name := range slices.Sorted(keys(drops)) {
+			fmt.Fprintf(w, "hvrouter_wall_dropped_packets_total{kind=%q} %d\n", name, drops[name])
+		}
+	}
+}

@@ -1,0 +1,192 @@
+package daemon
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"reflect"
+	"sync"
+
+	"github.com/hyperfib/hyperfib/bgp"
+	"github.com/hyperfib/hyperfib/bgp/rib"
+	"github.com/hyperfib/hyperfib/bgp/wire"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
+)
+
+// speaker is one domain's BGP: the adapter between the loop and package bgp.
+type speaker struct {
+	*bgp.Speaker
+	log   *slog.Logger
+	name  string
+	cBit  bool // our BFD does not share the fate of this process
+	mu    sync.Mutex
+	peers map[bgp.PeerKey]bgp.PeerConfig
+}
+
+// newSpeaker makes the speaker of a domain. here tells which of our addresses
+// exist: the others cannot be listened on, their sessions only dial.
+func newSpeaker(log *slog.Logger, c *config.Config, d config.Domain, restarting bool, here func(netip.Addr) bool) (*speaker, error) {
+	s, err := bgp.New(peering.Speaker(c, d, restarting, here))
+	if err != nil {
+		return nil, err
+	}
+	return &speaker{Speaker: s, log: log, name: d.Name, peers: map[bgp.PeerKey]bgp.PeerConfig{},
+		cBit: c.BFD.Process == "separate"}, nil
+}
+
+// Configure implements announcer.
+func (s *speaker) Configure(c *config.Config, d config.Domain) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	next := map[bgp.PeerKey]bgp.PeerConfig{}
+	for _, r := range d.Reflectors {
+		p := peering.Peer(c, r)
+		next[p.Key()] = p
+	}
+	for k := range s.peers {
+		if _, ok := next[k]; !ok {
+			s.report(k, s.RemovePeer(k))
+		}
+	}
+	for k, p := range next {
+		old, ok := s.peers[k]
+		switch {
+		case !ok:
+			s.report(k, s.AddPeer(p))
+		case !reflect.DeepEqual(old, p):
+			s.report(k, s.UpdatePeer(p))
+		}
+	}
+	s.peers = next
+}
+
+func (s *speaker) report(k bgp.PeerKey, err error) {
+	if err != nil {
+		s.log.Error("BGP session", "event", "bgp-error", "domain", s.name, "peer", k, "err", err)
+	}
+}
+
+// Announce implements announcer.
+func (s *speaker) Announce(list []domain.Announcement) {
+	for _, a := range list {
+		pref := a.LocalPref
+		err := s.Table().Originate(rib.LocalPath{Prefix: a.Prefix, Attrs: wire.PathAttrs{LocalPref: &pref}})
+		if err != nil {
+			s.log.Error("announcement", "event", "bgp-error", "domain", s.name, "prefix", a.Prefix, "err", err)
+		}
+	}
+}
+
+// Withdraw implements announcer.
+func (s *speaker) Withdraw(list []netip.Prefix) {
+	for _, p := range list {
+		s.Table().Withdraw(p, 0)
+	}
+}
+
+// gracefulShutdown is the community GRACEFUL_SHUTDOWN of RFC 8326, 65535:0.
+const gracefulShutdown = wire.Community(0xffff0000)
+
+// drain announces everything once more, to be used only if there is nothing else
+// (RFC 8326).
+func (s *speaker) drain(list []domain.Announcement) {
+	for _, a := range list {
+		var least uint32
+		_ = s.Table().Originate(rib.LocalPath{Prefix: a.Prefix,
+			Attrs: wire.PathAttrs{LocalPref: &least, Communities: []wire.Community{gracefulShutdown}}})
+	}
+}
+
+// key gives the session that a BFD session watches.
+func key(w peering.Watch) bgp.PeerKey {
+	return bgp.PeerKey{Addr: w.Key.Peer, Local: w.Key.Local}
+}
+
+// speakers is every domain's, by name.
+type speakers map[string]*speaker
+
+// PathDown implements paths.
+func (s speakers) PathDown(w peering.Watch, remoteC bool) {
+	d := s[w.Domain]
+	why := bgp.BFDDown
+	if remoteC && d.cBit {
+		why = bgp.BFDDownIndependent
+	}
+	d.report(key(w), d.Speaker.PathDown(key(w), why))
+}
+
+// PathUp implements paths.
+func (s speakers) PathUp(w peering.Watch) {
+	d := s[w.Domain]
+	d.report(key(w), d.Speaker.PathUp(key(w)))
+}
+
+// LinkDown tells every speaker that an interface lost its carrier.
+func (s speakers) LinkDown(name string) {
+	for _, d := range s {
+		if n := d.Speaker.LinkDown(name); n > 0 {
+			d.log.Warn("carrier lost", "event", "carrier-lost", "domain", d.name, "interface", name, "sessions", n)
+		}
+	}
+}
+
+// changesAtOnce is how many prefixes the loop takes from BGP at a time: enough to
+// be worth the switch, few enough that a guest's arrival waits under a millisecond.
+const changesAtOnce = 256
+
+// watch brings the domain's paths to the loop until ctx ends.
+func (s *speaker) watch(ctx context.Context, l loop, r *router, g *routing) {
+	ready := make(chan struct{}, 1)
+	notify := func() {
+		select {
+		case ready <- struct{}{}:
+		default:
+		}
+	}
+	w := s.Table().Watch(rib.WatchConfig{AllPaths: true, Notify: notify})
+	defer w.Close()
+	buf := make([]rib.Change, changesAtOnce)
+	sets := make([]pathSet, 0, changesAtOnce)
+	for {
+		n, converged := w.Next(buf)
+		sets = sets[:0]
+		for _, c := range buf[:n] {
+			sets = append(sets, pathSet{c.Prefix, peering.Remote(c.Paths)})
+		}
+		if (n > 0 || converged) && !l.do(ctx, func() { r.onPaths(g, sets, converged) }) {
+			return
+		}
+		if n > 0 {
+			continue
+		}
+		select {
+		case <-ready:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// tell logs what happens to the sessions until ctx ends.
+func (s *speaker) tell(ctx context.Context) {
+	sub := s.Subscribe()
+	defer sub.Close()
+	for {
+		e, err := sub.Next(ctx)
+		if err != nil {
+			return
+		}
+		switch e.Kind {
+		case bgp.EventUp, bgp.EventDown:
+			s.log.Info("BGP session "+e.Kind.String(), "event", "bgp-"+e.Kind.String(), "domain", s.name, "peer", e.Peer, "err", e.Err)
+		case bgp.EventError, bgp.EventUpdateError, bgp.EventListen:
+			s.log.Warn("BGP", "event", "bgp-"+e.Kind.String(), "domain", s.name, "peer", e.Peer, "err", e.Err)
+		case bgp.EventRestart:
+			s.log.Info("BGP graceful restart", "event", "bgp-restart", "domain", s.name, "peer", e.Peer, "phase", e.Restart)
+		default:
+			s.log.Debug("BGP", "event", "bgp-"+e.Kind.String(), "domain", s.name, "peer", e.Peer, "state", e.State, "family", e.Family)
+		}
+	}
+}

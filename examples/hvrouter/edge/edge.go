@@ -1,0 +1,150 @@
+// Package edge is what the daemon does towards its guests besides routes: their
+// interfaces' link state, router advertisements, DHCP, announcements of the
+// gateway, and the overlays that join guests of several hypervisors.
+//
+// An [Edge] keeps no state of its own that counts: it is told what is there
+// ([Edge.Arrive], [Edge.Serve], [Edge.Leave], [Edge.Overlays]) and hands it to the
+// packages that serve many interfaces from one goroutine each.
+package edge
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"sync"
+
+	"github.com/hyperfib/hyperfib/arp"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/dhcp"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
+	"github.com/hyperfib/hyperfib/ndp"
+	"github.com/hyperfib/hyperfib/vxlan"
+)
+
+// gateway6 is the hypervisor's link-local address on every guest interface.
+var gateway6 = netip.MustParseAddr("fe80::1")
+
+// Edge serves all guests of one hypervisor. Its methods are called by one
+// goroutine; Run may run in another.
+type Edge struct {
+	log   *slog.Logger
+	links *linkSetter
+	ra    *ndp.Advertiser
+	nd    *ndp.Conn
+	arp   *arp.Conn
+	fdb   *vxlan.FDB
+
+	ctx      context.Context // of Run, for announcements
+	stop     context.CancelFunc
+	bursts   sync.WaitGroup
+	dhcp     *dhcp.Server // nil until the configuration wants it
+	overlays map[string]overlay
+}
+
+// Open opens the sockets. It needs CAP_NET_ADMIN and CAP_NET_RAW.
+func Open(log *slog.Logger) (*Edge, error) {
+	e := &Edge{log: log, overlays: map[string]overlay{}}
+	e.ctx, e.stop = context.WithCancel(context.Background())
+	var err error
+	if e.nd, err = ndp.Listen(ndp.Config{Types: []ndp.Type{ndp.TypeRouterSolicitation}}); err != nil {
+		return nil, err
+	}
+	if e.arp, err = arp.Listen(arp.Config{}); err == nil {
+		if e.links, err = openLinks(); err == nil {
+			e.fdb, err = vxlan.Open(vxlan.Config{})
+		}
+	}
+	if err != nil {
+		e.close()
+		return nil, err
+	}
+	e.ra = ndp.NewAdvertiser(e.nd)
+	return e, nil
+}
+
+func (e *Edge) close() {
+	e.stop()
+	e.bursts.Wait()
+	e.nd.Close()
+	if e.arp != nil {
+		e.arp.Close()
+	}
+	if e.links != nil {
+		e.links.close()
+	}
+	if e.fdb != nil {
+		e.fdb.Close()
+	}
+}
+
+// Run serves until ctx ends, closes everything and says nothing to the guests: a
+// restart is not the end of their router.
+func (e *Edge) Run(ctx context.Context) error {
+	defer e.close()
+	return e.ra.Run(ctx)
+}
+
+// Arrive brings the guest's interface up, with the gateway's MAC if there is one.
+func (e *Edge) Arrive(c *config.Config, p guest.Port) {
+	mac := c.Edge.MAC
+	if err := e.links.prepare(p.Link, mac); err != nil {
+		e.log.Error("guest's interface", "event", "guest-error", "guest", p.Name, "interface", p.Interface, "err", err)
+	}
+}
+
+// Serve tells the guest about its router, and makes it forget an older one.
+func (e *Edge) Serve(c *config.Config, p guest.Port) {
+	mac := p.Link.MAC
+	if !c.Edge.MAC.IsZero() {
+		mac = c.Edge.MAC
+	}
+	if err := e.advertise(c, p, mac); err != nil {
+		e.log.Error("router advertisement", "event", "guest-error", "guest", p.Name, "err", err)
+	}
+	e.lease(c, p)
+	e.announce(c, p, mac)
+}
+
+// Leave ends what was served; gone tells that the interface does not exist any
+// more.
+func (e *Edge) Leave(p guest.Port, gone bool) {
+	if gone {
+		e.ra.Drop(p.Link.Index)
+	} else {
+		e.ra.Remove(p.Link.Index)
+	}
+	if e.dhcp != nil {
+		e.dhcp.Delete(p.Link.Index)
+	}
+}
+
+// announce claims the gateway's addresses on the guest's link: after a migration
+// the guest may remember another hypervisor's MAC.
+func (e *Edge) announce(c *config.Config, p guest.Port, mac [6]byte) {
+	var v4, v6 []netip.Addr
+	for _, a := range domain.GuestAddresses(c, p.Guest) {
+		if addr := a.Prefix.Addr(); addr.Is4() {
+			v4 = append(v4, addr)
+		} else {
+			v6 = append(v6, addr)
+		}
+	}
+	e.bursts.Go(func() {
+		if len(v4) > 0 {
+			e.said(p, arp.Announce(e.ctx, e.arp, p.Link.Index, arp.MAC(mac), v4...))
+		}
+	})
+	e.bursts.Go(func() {
+		if len(v6) > 0 {
+			e.said(p, ndp.Announce(e.ctx, e.nd, p.Link.Index, ndp.MAC(mac), true, v6...))
+		}
+	})
+}
+
+func (e *Edge) said(p guest.Port, err error) {
+	if err != nil && !errors.Is(err, context.Canceled) {
+		e.log.Debug("announcement", "event", "guest-error", "guest", p.Name, "err", err)
+	}
+}

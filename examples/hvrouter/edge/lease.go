@@ -1,0 +1,60 @@
+package edge
+
+import (
+	"net"
+
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/dhcp"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
+)
+
+// lease serves the guest's address over DHCP, if the configuration says so.
+func (e *Edge) lease(c *config.Config, p guest.Port) {
+	l, ok := Lease(c, p.Guest)
+	if !ok {
+		if e.dhcp != nil {
+			e.dhcp.Delete(p.Link.Index)
+		}
+		return
+	}
+	if e.dhcp == nil && !e.startDHCP() {
+		return
+	}
+	e.dhcp.Set(p.Link.Index, p.Interface, l)
+}
+
+func (e *Edge) startDHCP() bool {
+	server, err := dhcp.Listen(dhcp.Config{})
+	if err != nil {
+		e.log.Error("DHCP", "event", "dhcp-error", "err", err)
+		return false
+	}
+	e.dhcp = server
+	e.bursts.Go(func() {
+		if err := server.Run(e.ctx); err != nil {
+			e.log.Error("DHCP ended", "event", "dhcp-error", "err", err)
+		}
+	})
+	return true
+}
+
+// Lease is what DHCP gives a guest; ok is false if it gives nothing.
+func Lease(c *config.Config, g config.Guest) (l dhcp.Lease, ok bool) {
+	d := c.Edge.DHCP
+	if !d.On || len(g.IPv4) == 0 {
+		return l, false
+	}
+	l = dhcp.Lease{Address: g.IPv4[0].Addr, Gateway: domain.Gateway4(c, g), Length: int(c.Edge.Length4),
+		Time: d.Lease.Duration, HostName: g.Name, MTU: uint16(min(c.Edge.RA.MTU, 65535))}
+	if d.Host {
+		l.Length = 32
+	}
+	if !g.MAC.IsZero() {
+		l.MAC = net.HardwareAddr(g.MAC[:])
+	}
+	for _, a := range d.DNS {
+		l.DNS = append(l.DNS, a.Addr)
+	}
+	return l, true
+}

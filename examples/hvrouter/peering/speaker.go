@@ -1,0 +1,85 @@
+package peering
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/hyperfib/hyperfib/bgp"
+	"github.com/hyperfib/hyperfib/bgp/rib"
+	"github.com/hyperfib/hyperfib/bgp/wire"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+)
+
+// Speaker gives the configuration of a domain's BGP speaker. restarting says that
+// the kernel still holds what an earlier run put there; here tells which of our
+// addresses exist.
+func Speaker(c *config.Config, d config.Domain, restarting bool, here func(netip.Addr) bool) bgp.Config {
+	g := c.BGP.GracefulRestart
+	out := bgp.Config{AS: c.AS, RouterID: c.RouterID.Addr, Multipath: c.BGP.Multipath,
+		GracefulRestart: bgp.GracefulRestart{
+			Enabled: !g.Off, Restarting: restarting, ForwardingPreserved: restarting,
+			RestartTime: g.Time.Duration, DeferralTime: g.Deferral.Duration, LongLivedTime: g.LongLived.Duration,
+		}}
+	for _, r := range d.Reflectors {
+		if a := netip.AddrPortFrom(r.Local.Addr, c.BGP.Port); here(r.Local.Addr) && !slices.Contains(out.Listen, a) {
+			out.Listen = append(out.Listen, a)
+		}
+	}
+	return out
+}
+
+// Peer gives the configuration of one session.
+func Peer(c *config.Config, r config.Reflector) bgp.PeerConfig {
+	p := bgp.PeerConfig{
+		Addr: r.Peer.Addr, Port: c.BGP.Port, AS: r.AS, LocalAddr: r.Local.Addr, Interface: r.Interface,
+		Description: r.Name, Families: families(r.Families),
+		HoldTime: c.BGP.HoldTime.Duration, ConnectRetry: c.BGP.ConnectRetry.Duration,
+		TTLSecurity: c.BGP.TTLSecurity, MD5Key: c.BGP.MD5,
+		NextHopSelf: true, NextHop6: r.NextHop6.Addr,
+	}
+	if r.MD5 != "" {
+		p.MD5Key = r.MD5
+	}
+	if c.BGP.AddPath {
+		p.AddPathReceive = p.Families
+	}
+	return p
+}
+
+func families(names []config.Family) []wire.Family {
+	out := make([]wire.Family, len(names))
+	for i, f := range names {
+		out[i] = wire.IPv4Unicast
+		if f == config.IPv6 {
+			out[i] = wire.IPv6Unicast
+		}
+	}
+	return out
+}
+
+// Path is one path of BGP: its next hop, and the peer it came from.
+type Path struct {
+	NextHop netip.Addr
+	Peer    netip.Addr
+}
+
+// Remote gives the best paths that did not originate here: if our own is the best
+// one, those that would be best without it. It allocates; paths alias nothing.
+func Remote(paths []rib.Path) []Path {
+	var out []Path
+	rank := -1
+	for i := range paths {
+		p := &paths[i]
+		if p.Local {
+			continue
+		}
+		if rank < 0 {
+			rank = p.Rank
+		}
+		if p.Rank != rank {
+			break
+		}
+		out = append(out, Path{NextHop: p.NextHop.Addr, Peer: p.Peer})
+	}
+	return out
+}
