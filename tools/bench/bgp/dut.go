@@ -33,7 +33,7 @@ var kinds = []kind{
 	{name: "openbgpd", files: map[string]string{"bgpd.conf": openConf}, run: [][]string{{"/usr/sbin/bgpd", "-d", "-f", "DIR/bgpd.conf"}},
 		setup: func() error { return os.MkdirAll("/run/openbgpd", 0o755) }}, // its home
 	{name: "gobgp3", files: map[string]string{"gobgp.toml": gobgpConf}, run: [][]string{{"/usr/bin/gobgpd", "-f", "DIR/gobgp.toml", "-l", "error", "--pprof-disable", "--api-hosts", "127.0.0.1:50051"}}},
-	{name: "gobgp4", run: [][]string{{os.Getenv("GOBGP4")}}},
+	{name: "gobgp4", files: map[string]string{"gobgp.toml": gobgpConf}, run: [][]string{{os.Getenv("GOBGP4"), "-f", "DIR/gobgp.toml", "-l", "error", "--pprof-disable", "--api-hosts", "127.0.0.1:50051"}}},
 }
 
 const birdConf = `router id 10.77.0.1;
