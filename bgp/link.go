@@ -22,9 +22,10 @@ type link struct {
 	// Deadlines; the zero time is a timer that does not run.
 	retryAt, holdAt, keepaliveAt, idleAt, sendHoldAt time.Time
 
-	hold  time.Duration // negotiated; 0: neither hold timer nor KEEPALIVEs
-	facts openFacts     // of the peer's OPEN, from OpenConfirm on
-	since time.Time     // Established since
+	hold    time.Duration // negotiated; 0: neither hold timer nor KEEPALIVEs
+	facts   openFacts     // of the peer's OPEN, from OpenConfirm on
+	opening time.Time     // when the connection was opened
+	since   time.Time     // Established since
 }
 
 // openHold is the hold time before it is negotiated: Section 8.2.2 suggests four
@@ -75,7 +76,7 @@ func (l *link) wait(now time.Time) {
 // opened sends our OPEN on a fresh connection.
 func (l *link) opened(now time.Time, conn connID, outgoing bool) {
 	l.stopTimers()
-	l.state, l.conn, l.outgoing = OpenSent, conn, outgoing
+	l.state, l.conn, l.outgoing, l.opening = OpenSent, conn, outgoing, now
 	l.emit(effect{kind: effSendOpen, plain: l.m.plain})
 	l.holdAt = now.Add(openHold)
 }

@@ -53,6 +53,11 @@ func (c *machineConfig) sendHold(hold time.Duration) time.Duration {
 // session at once is not called four times a second.
 const lasting = 10 * time.Second
 
+// collisionTime is how long after the session became Established a connection of
+// the peer's may still be the loser of a collision, rather than the sign of a
+// restart.
+const collisionTime = time.Second
+
 func newMachine(cfg machineConfig) *machine {
 	m := &machine{cfg: cfg}
 	m.primary = link{m: m, stopped: true}
@@ -144,9 +149,7 @@ func (m *machine) admits(now time.Time) bool {
 // peer has given up on it, or is flooding us, and either way one is enough.
 func (m *machine) incoming(now time.Time, ev event) {
 	if !m.admits(now) {
-		m.out = append(m.out,
-			effect{kind: effNotify, conn: ev.conn, notif: wire.Notification{Code: wire.CodeCease, Subcode: wire.SubRejected}},
-			effect{kind: effClose, conn: ev.conn})
+		m.reject(ev.conn)
 		return
 	}
 	if m.primary.conn == 0 {
@@ -157,6 +160,16 @@ func (m *machine) incoming(now time.Time, ev event) {
 		m.dismiss(&m.challenger)
 	}
 	m.challenger.opened(now, ev.conn, false)
+}
+
+// reject refuses a connection: without a word if the peer is stopped, since it
+// has been told why already, else with Cease/Connection Rejected (RFC 4486).
+func (m *machine) reject(conn connID) {
+	if !m.primary.stopped {
+		n := wire.Notification{Code: wire.CodeCease, Subcode: wire.SubRejected}
+		m.out = append(m.out, effect{kind: effNotify, conn: conn, notif: n})
+	}
+	m.out = append(m.out, effect{kind: effClose, conn: conn})
 }
 
 // collide applies RFC 4271, Section 6.8 when an OPEN arrives on l, and reports
@@ -170,7 +183,8 @@ func (m *machine) collide(now time.Time, l *link, open openFacts) bool {
 	case Established:
 		// A peer that can restart gracefully has lost the old session without our
 		// noticing: the new connection replaces it (RFC 4724, Section 4.2).
-		if other.facts.restart && open.restart {
+		// A connection as old as the session is an ordinary collision.
+		if other.facts.restart && open.restart && l.opening.Sub(other.since) >= collisionTime {
 			other.end(now, evCollisionDump, wire.Notification{}, false)
 			other.state = Idle
 			return true

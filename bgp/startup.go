@@ -21,10 +21,10 @@ type startup struct {
 
 // awaited is a peer that a restarting speaker waits for.
 type awaited struct {
-	up       bool
-	exempt   bool // see up
-	dead     bool // BFD says so
-	missing  wire.FamilySet
+	up      bool
+	exempt  bool // see up
+	dead    bool // BFD says so
+	missing wire.FamilySet
 }
 
 func newStartup(cfg GracefulRestart, now time.Time) *startup {

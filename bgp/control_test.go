@@ -1,0 +1,326 @@
+package bgp
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hyperfib/hyperfib/bgp/rib"
+	"github.com/hyperfib/hyperfib/bgp/wire"
+)
+
+// pair is two speakers with a session of both families.
+func pair(t *testing.T, gr GracefulRestart) (n *pipeNet, a, b *node) {
+	n = newPipeNet()
+	a, b = run(t, n, addr1, Config{GracefulRestart: gr}), run(t, n, addr2, Config{GracefulRestart: gr})
+	a.peer(PeerConfig{Addr: addr2, Families: bothFamilies})
+	b.peer(PeerConfig{Addr: addr1, Families: bothFamilies})
+	settle(time.Second)
+	a.mustBe(addr2, Established)
+	return n, a, b
+}
+
+var key2 = PeerKey{Addr: addr2}
+
+// TestSoftUpdate changes policies without a reset, in both directions.
+func TestSoftUpdate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, a, b := pair(t, GracefulRestart{})
+		a.originate("192.0.2.0/24", "198.51.100.0/24")
+		b.originate("203.0.113.0/24", "203.0.113.128/25")
+		settle(time.Second)
+		exact := func(s string) rib.Match {
+			return func(r *rib.Route) bool { return r.Prefix == netip.MustParsePrefix(s) }
+		}
+		c := PeerConfig{Addr: addr2, Families: bothFamilies, Description: "changed"}
+		c.Import = rib.If(exact("203.0.113.128/25"), rib.RejectAll)
+		c.Export = rib.If(exact("198.51.100.0/24"), rib.RejectAll)
+		if err := a.UpdatePeer(c); err != nil {
+			t.Fatal(err)
+		}
+		settle(time.Second)
+		a.has("203.0.113.0/24", 1)
+		a.has("203.0.113.128/25", 0)
+		b.has("192.0.2.0/24", 1)
+		b.has("198.51.100.0/24", 0)
+		st, _ := a.Peer(key2)
+		if st.Established != 1 || st.State != Established || st.Description != "changed" {
+			t.Errorf("%+v", st)
+		}
+		// And back.
+		c.Import, c.Export = nil, nil
+		_ = a.UpdatePeer(c)
+		settle(time.Second)
+		a.has("203.0.113.128/25", 1)
+		b.has("198.51.100.0/24", 1)
+	})
+}
+
+// TestHardUpdate changes what only an OPEN can say.
+func TestHardUpdate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, a, b := pair(t, GracefulRestart{Enabled: true})
+		b.originate("203.0.113.0/24")
+		settle(time.Second)
+		if err := a.UpdatePeer(PeerConfig{Addr: addr2, Families: bothFamilies, HoldTime: 9 * time.Second}); err != nil {
+			t.Fatal(err)
+		}
+		settle(time.Millisecond)
+		a.has("203.0.113.0/24", 1) // graceful: the N bit is there
+		settle(2 * time.Second)
+		st, _ := a.Peer(key2)
+		if st.Established != 2 || st.Negotiated.HoldTime != 9*time.Second || st.Restart != RestartNone {
+			t.Errorf("%+v", st)
+		}
+		if last, _ := b.Peer(PeerKey{Addr: addr1}); last.LastReceived.Received.Subcode != wire.SubConfigChanged {
+			t.Errorf("%v", last.LastReceived)
+		}
+		// A peer without a session just begins again.
+		b.kill()
+		settle(time.Second)
+		if err := a.UpdatePeer(PeerConfig{Addr: addr2, HoldTime: 30 * time.Second}); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// TestRefreshAndReset covers what an operator does to a session.
+func TestRefreshAndReset(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, a, b := pair(t, GracefulRestart{Enabled: true})
+		b.originate("203.0.113.0/24")
+		settle(time.Second)
+		before, _ := a.Peer(key2)
+		if err := errors.Join(a.Refresh(key2), a.Resend(key2)); err != nil {
+			t.Fatal(err)
+		}
+		settle(time.Second)
+		after, _ := a.Peer(key2)
+		if after.Sent.RouteRefresh != before.Sent.RouteRefresh+2 || after.Received.Update <= before.Received.Update || after.Received.RouteRefresh < 4 {
+			t.Errorf("before %+v, after %+v", before.Received, after.Received)
+		}
+		if err := a.Reset(key2, "just so", true); err != nil {
+			t.Fatal(err)
+		}
+		a.has("203.0.113.0/24", 0)
+		settle(2 * time.Second)
+		a.mustBe(addr2, Established)
+		st, _ := b.Peer(PeerKey{Addr: addr1})
+		if !strings.Contains(st.LastReceived.Error(), "just so") || !st.LastReceived.Received.IsHardReset() {
+			t.Errorf("%v", st.LastReceived)
+		}
+		a.Shutdown("good night")
+		settle(5 * time.Second)
+		st, _ = b.Peer(PeerKey{Addr: addr1})
+		if !strings.Contains(st.LastReceived.Error(), "good night") {
+			t.Errorf("%v", st.LastReceived)
+		}
+		if err := a.Refresh(key2); !errors.Is(err, ErrNotEstablished) {
+			t.Error(err)
+		}
+	})
+}
+
+// TestPeersComeAndGo adds and removes at run time.
+func TestPeersComeAndGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, a, b := pair(t, GracefulRestart{Enabled: true})
+		b.originate("203.0.113.0/24")
+		settle(time.Second)
+		if err := a.AddPeer(PeerConfig{Addr: addr2}); !errors.Is(err, ErrPeerExists) {
+			t.Error(err)
+		}
+		for _, err := range []error{
+			a.RemovePeer(PeerKey{Addr: addr3}), a.UpdatePeer(PeerConfig{Addr: addr3}), a.PathDown(PeerKey{Addr: addr3}, BFDDown),
+			a.PathUp(PeerKey{Addr: addr3}), a.RemoveRange(netip.MustParsePrefix("10.0.0.0/8")),
+			a.UpdateRange(RangeConfig{Prefix: netip.MustParsePrefix("10.0.0.0/8")}),
+		} {
+			if !errors.Is(err, ErrNoPeer) {
+				t.Error(err)
+			}
+		}
+		if err := a.RemovePeer(key2); err != nil {
+			t.Fatal(err)
+		}
+		a.has("203.0.113.0/24", 0)
+		settle(time.Second)
+		if len(a.Peers()) != 0 || b.state(addr1) == Established {
+			t.Error("still there")
+		}
+		// It comes back as a member of a range.
+		r := RangeConfig{Prefix: netip.MustParsePrefix("10.0.0.0/24"), Template: PeerConfig{Families: bothFamilies}}
+		if err := a.AddRange(r); err != nil {
+			t.Fatal(err)
+		}
+		if err := a.AddRange(r); !errors.Is(err, ErrPeerExists) {
+			t.Error(err)
+		}
+		settle(5 * time.Second)
+		a.mustBe(addr2, Established)
+		if st, _ := a.Peer(key2); !st.Dynamic {
+			t.Error("not dynamic")
+		}
+		r.Template.HoldTime = 30 * time.Second
+		if err := a.UpdateRange(r); err != nil {
+			t.Fatal(err)
+		}
+		settle(5 * time.Second)
+		if st, _ := a.Peer(key2); st.Negotiated == nil || st.Negotiated.HoldTime != 30*time.Second {
+			t.Errorf("%+v", st)
+		}
+		if err := a.RemoveRange(r.Prefix); err != nil {
+			t.Fatal(err)
+		}
+		settle(5 * time.Second)
+		if len(a.Peers()) != 0 {
+			t.Errorf("%+v", a.Peers())
+		}
+	})
+}
+
+// TestBeforeRun configures a speaker that does not run.
+func TestBeforeRun(t *testing.T) {
+	s, err := New(Config{AS: 65000, RouterID: addr1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.AddPeer(PeerConfig{Addr: addr2}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.UpdatePeer(PeerConfig{Addr: addr2, Description: "x"}); err != nil {
+		t.Fatal(err)
+	}
+	if st, err := s.Peer(key2); err != nil || st.Description != "x" || st.State != Idle {
+		t.Errorf("%+v %v", st, err)
+	}
+	s.Shutdown("nobody hears this")
+	if err := s.RemovePeer(key2); err != nil || len(s.Peers()) != 0 {
+		t.Error(err, s.Peers())
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := s.Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Run(ctx); err == nil {
+		t.Error("ran twice")
+	}
+	if err := s.AddPeer(PeerConfig{Addr: addr2}); !errors.Is(err, ErrStopped) {
+		t.Error(err)
+	}
+}
+
+// TestNothingIsLeft counts goroutines around a life with all kinds of peers.
+func TestNothingIsLeft(t *testing.T) {
+	before := runtime.NumGoroutine()
+	synctest.Test(t, func(t *testing.T) {
+		n, a, b := pair(t, GracefulRestart{Enabled: true})
+		a.peer(PeerConfig{Addr: addr3}) // never answers
+		n.raw(t, addr2).discard()
+		settle(time.Second)
+		a.kill()
+		b.kill()
+	}) // would report what is left in the bubble
+	if after := runtime.NumGoroutine(); after > before {
+		t.Errorf("%d goroutines before, %d after", before, after)
+	}
+}
+
+// TestLinkDown takes down what is behind an interface.
+func TestLinkDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newPipeNet()
+		a, b := run(t, n, addr1, Config{GracefulRestart: GracefulRestart{Enabled: true}}), run(t, n, addr2, Config{GracefulRestart: GracefulRestart{Enabled: true}})
+		a.peer(PeerConfig{Addr: addr2, Interface: "fabric0"})
+		b.peer(PeerConfig{Addr: addr1, Passive: true})
+		b.originate("203.0.113.0/24")
+		settle(time.Second)
+		a.has("203.0.113.0/24", 1)
+		if k := a.LinkDown("other"); k != 0 {
+			t.Errorf("%d peers behind another interface", k)
+		}
+		n.setDown(true)
+		if k := a.LinkDown("fabric0"); k != 1 {
+			t.Errorf("%d peers", k)
+		}
+		a.has("203.0.113.0/24", 0)
+		if st, _ := a.Peer(key2); !st.PathDown || !strings.Contains(st.LastError.Error(), "interface is down") {
+			t.Errorf("%+v", st)
+		}
+		if err := a.PathUp(key2); err != nil {
+			t.Fatal(err)
+		}
+		if st, _ := a.Peer(key2); st.PathDown {
+			t.Error("still down")
+		}
+	})
+}
+
+// TestEvents reads what happened, late.
+func TestEvents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newPipeNet()
+		a, b := run(t, n, addr1, Config{}), run(t, n, addr2, Config{})
+		a.peer(PeerConfig{Addr: addr2, Passive: true})
+		b.peer(PeerConfig{Addr: addr1})
+		settle(time.Second)
+		n.cut()
+		settle(time.Second)
+		var got []string
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		for {
+			e, err := a.events.Next(ctx)
+			if err != nil {
+				break
+			}
+			s := e.Kind.String()
+			if e.Kind == EventState {
+				s = e.State.String()
+			}
+			got = append(got, s)
+		}
+		want := "added Active OpenSent OpenConfirm up Established end-of-rib error down Idle Active OpenSent OpenConfirm up Established end-of-rib"
+		if s := strings.Join(got, " "); s != want {
+			t.Errorf("got  %s\nwant %s", s, want)
+		}
+		// A reader that does not read loses the oldest, and is told how many.
+		for range eventBacklog + 5 {
+			a.hub.publish(Event{Kind: EventAdded})
+		}
+		for range eventBacklog {
+			_, _ = a.events.Next(context.Background())
+		}
+		a.hub.publish(Event{Kind: EventRemoved})
+		if e, _ := a.events.Next(context.Background()); e.Lost != 5 {
+			t.Errorf("lost %d", e.Lost)
+		}
+		a.events.Close()
+	})
+}
+
+// TestTwoSessionsToOnePeer tells them apart by our own address.
+func TestTwoSessionsToOnePeer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newPipeNet()
+		a, b := run(t, n, addr1, Config{}), run(t, n, addr2, Config{})
+		local := netip.MustParseAddr("10.0.1.1")
+		a.peer(PeerConfig{Addr: addr2, LocalAddr: addr1})
+		a.peer(PeerConfig{Addr: addr2, LocalAddr: local})
+		b.peer(PeerConfig{Addr: addr1, Passive: true})
+		b.peer(PeerConfig{Addr: local, Passive: true})
+		a.originate("192.0.2.0/24")
+		settle(time.Second)
+		for _, st := range a.Peers() {
+			if st.State != Established {
+				t.Errorf("%v: %v", st.Key, st.State)
+			}
+		}
+		b.has("192.0.2.0/24", 2)
+	})
+}
