@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
@@ -48,6 +49,7 @@ type router struct {
 // routing is one domain at work.
 type routing struct {
 	name      string
+	table     uint32
 	rib       *domain.RIB
 	bgp       announcer
 	hops      hopCache
@@ -70,7 +72,7 @@ func newRouter(log *slog.Logger, k kernel, e edge, w shield) *router {
 // addDomain makes a domain of the configuration known.
 func (r *router) addDomain(index int, a announcer) *routing {
 	d := r.cfg.Domains[index]
-	g := &routing{name: d.Name, bgp: a, rib: domain.NewRIB(domain.NewView(r.cfg, index)),
+	g := &routing{name: d.Name, table: d.Table.ID, bgp: a, rib: domain.NewRIB(domain.NewView(r.cfg, index)),
 		refused: map[netip.Prefix]int{}, learned: !d.Learns()}
 	g.configure(d)
 	r.domains[d.Name] = g
@@ -99,7 +101,7 @@ func (r *router) apply(g *routing, fx *domain.Effects) {
 		r.kernel.DeleteRoute(peering.Key(k))
 	}
 	if len(fx.Announce) > 0 {
-		r.settle(fx)
+		r.settle(g, fx)
 		g.bgp.Announce(fx.Announce)
 	}
 	fx.Reset()
@@ -110,9 +112,9 @@ func (r *router) apply(g *routing, fx *domain.Effects) {
 const settleTime = 20 * time.Millisecond
 
 // settle waits until the routes of what is about to be announced are in the
-// kernel. A learned route is there already.
-func (r *router) settle(fx *domain.Effects) {
-	if len(fx.Set) == 0 {
+// kernel. Learned routes are there already; their copies in local-out can wait.
+func (r *router) settle(g *routing, fx *domain.Effects) {
+	if !slices.ContainsFunc(fx.Set, func(route domain.Route) bool { return route.Table == g.table }) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), settleTime)

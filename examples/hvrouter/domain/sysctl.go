@@ -17,6 +17,14 @@ func Sysctls(c *config.Config, guests []config.Guest) map[string]string {
 	for _, g := range guests {
 		s.guest(g.Interface, c.Edge.ARP == "kernel", c.Wall.Off)
 	}
+	if len(c.Overlays) > 0 {
+		// With br_netfilter loaded, frames between the ports of a bridge would pass
+		// the hypervisor's firewall as if they were for it. A kernel without it has
+		// no such files.
+		for _, name := range []string{"iptables", "ip6tables", "arptables"} {
+			s["net/bridge/bridge-nf-call-"+name] = "0"
+		}
+	}
 	for _, o := range c.Overlays {
 		// The overlay belongs to the guests: the host has no address on it.
 		s["net/ipv6/conf/"+o.Bridge+"/disable_ipv6"] = "1"

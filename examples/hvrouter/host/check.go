@@ -101,11 +101,6 @@ func (k *checker) sysctls(c *config.Config) {
 			k.add(Drift, "%s is %s, want %s", path, got, want[path])
 		}
 	}
-	for _, path := range []string{"net/bridge/bridge-nf-call-iptables", "net/bridge/bridge-nf-call-ip6tables"} {
-		if got, ok := k.Sysctl(path); ok && got != "0" && len(c.Overlays) > 0 {
-			k.add(Warn, "%s is %s: the packets of overlays pass the host's firewall", path, got)
-		}
-	}
 	if got, ok := k.Sysctl("net/ipv4/nexthop_compat_mode"); ok && got != "0" {
 		k.add(Note, "net/ipv4/nexthop_compat_mode is %s: replacing a next-hop group costs time for each route", got)
 	}

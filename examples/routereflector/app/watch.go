@@ -181,9 +181,12 @@ func (w *watch) followBFD(ctx context.Context) error {
 			err = w.speaker.PathUp(peer)
 		case e.Reason == bfd.ReasonRemoteAdminDown:
 			err = w.speaker.PathDown(peer, bgp.BFDRemoteAdminDown)
+		case e.RemoteC:
+			// The client's BFD does not share the fate of its control plane, and ours,
+			// which does, is alive, since it reads this: the path has failed (RFC 5882,
+			// Section 4.3.1). Kept as stale, it would draw traffic into the hole.
+			err = w.speaker.PathDown(peer, bgp.BFDDownIndependent)
 		default:
-			// Our own BFD runs in this process: its C bit is clear, so it does not
-			// matter what the client's is (RFC 5882, Section 4.3.2).
 			err = w.speaker.PathDown(peer, bgp.BFDDown)
 		}
 		if err != nil && !errors.Is(err, bgp.ErrNoPeer) {
