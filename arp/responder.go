@@ -109,10 +109,14 @@ func serve(ctx context.Context, conn PacketConn, turn func() error) error {
 	defer stop()
 	for {
 		err := turn()
+		if errors.Is(err, os.ErrDeadlineExceeded) { // ours, or somebody else's
+			_ = conn.SetReadDeadline(time.Time{})
+			err = nil
+		}
 		switch {
-		case ctx.Err() != nil:
+		case ctx.Err() != nil: // asked after, lest the wake-up be overwritten
 			return nil
-		case err != nil && !errors.Is(err, os.ErrDeadlineExceeded):
+		case err != nil:
 			return err
 		}
 	}

@@ -85,7 +85,11 @@ func (r *Proxy) Run(ctx context.Context) error {
 		switch {
 		case ctx.Err() != nil:
 			return nil
-		case errors.Is(err, os.ErrDeadlineExceeded):
+		case errors.Is(err, os.ErrDeadlineExceeded): // somebody else's
+			_ = r.conn.SetReadDeadline(time.Time{})
+			if ctx.Err() != nil { // asked after, lest the wake-up be overwritten
+				return nil
+			}
 			continue
 		case err != nil:
 			return err
