@@ -234,8 +234,13 @@ func (w *Tracker) gone(s *station) Event {
 // stations is a heap, the next to look at first.
 type stations []*station
 
-func (q stations) Len() int           { return len(q) }
-func (q stations) Less(i, j int) bool { return q[i].next.Before(q[j].next) }
+func (q stations) Len() int { return len(q) }
+func (q stations) Less(i, j int) bool {
+	if q[i].next.Equal(q[j].next) {
+		return q[i].ip.Less(q[j].ip)
+	}
+	return q[i].next.Before(q[j].next)
+}
 func (q stations) Swap(i, j int) {
 	q[i], q[j] = q[j], q[i]
 	q[i].index, q[j].index = i, j
