@@ -308,8 +308,9 @@ func (s *Speaker) Shutdown(text string) {
 }
 
 // nextHops are our addresses as next hops of both families: what the peer's
-// configuration says, else the session's local address for its own family.
-func nextHops(c *PeerConfig, local netip.Addr) (v4, v6 wire.NextHop) {
+// configuration says, else the session's local address for its own family. mixed
+// says that the IPv6 one serves IPv4 as well (RFC 8950).
+func nextHops(c *PeerConfig, local netip.Addr, mixed bool) (v4, v6 wire.NextHop) {
 	v4.Addr, v6.Addr = c.NextHop4, c.NextHop6
 	bare := local.WithZone("")
 	switch {
@@ -320,6 +321,9 @@ func nextHops(c *PeerConfig, local netip.Addr) (v4, v6 wire.NextHop) {
 		v6.Addr = or(v6.Addr, bare)
 	case bare.Is6():
 		v6.Addr = or(v6.Addr, bare)
+	}
+	if mixed && !v4.Addr.IsValid() {
+		v4 = v6
 	}
 	return v4, v6
 }

@@ -111,7 +111,7 @@ func (p *peer) outConfig(cfg *PeerConfig, sess *session) rib.OutConfig {
 			}
 		},
 	}
-	c.NextHop4, c.NextHop6 = nextHops(cfg, sess.conn.local.Addr())
+	c.NextHop4, c.NextHop6 = nextHops(cfg, sess.conn.local.Addr(), n.IPv6NextHop)
 	return c
 }
 
