@@ -1,0 +1,48 @@
+package plan
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// The addresses as the lab's description lists them.
+func TestAddresses(t *testing.T) {
+	for _, c := range []struct {
+		have fmt.Stringer
+		want string
+	}{
+		{HVPublic4(1, A), "198.51.100.101"}, {HVPublic4(3, B), "198.51.100.203"},
+		{HVPrivate4(2, A), "172.22.15.102"}, {HVPrivate4(2, B), "172.22.15.202"},
+		{HVPublic6(1, A), "2001:db8:c633:6400::1"}, {HVPublic6(3, B), "2001:db8:c633:6401::3"},
+		{Loopback(2), "172.22.2.2"}, {RouterID(3), "0.0.1.3"},
+		{RRPublic4(A), "198.51.100.126"}, {RRPublic4(B), "198.51.100.226"},
+		{RRPrivate4(A), "172.22.15.126"}, {RRPrivate4(B), "172.22.15.226"},
+		{RRPublic6(A), "2001:db8:c633:6400::26"}, {RRPublic6(B), "2001:db8:c633:6401::26"},
+		{EdgePublic4(A), "198.51.100.1"}, {EdgePublic4(B), "198.51.100.254"},
+		{EdgePublic6(A), "2001:db8:c633:6400::ff"}, {EdgePublic6(B), "2001:db8:c633:6401::ff"},
+		{Public4(A), "198.51.100.0/25"}, {Public4(B), "198.51.100.128/25"},
+		{Private4(A), "172.22.15.0/25"}, {Private4(B), "172.22.15.128/25"},
+		{Public6(B), "2001:db8:c633:6401::/120"},
+		{Bulk(0), "10.0.0.0/28"}, {Bulk(17), "10.0.1.16/28"}, {Bulk(1<<20 - 1), "10.255.255.240/28"},
+	} {
+		if c.have.String() != c.want {
+			t.Errorf("%s, want %s", c.have, c.want)
+		}
+	}
+}
+
+func TestGuests(t *testing.T) {
+	var b strings.Builder
+	for _, g := range Guests() {
+		fmt.Fprintln(&b, g.Name, HVName(g.HV), g.MAC, g.IPv4, g.Prefix6, g.IPv6(), g.LinkLocal(), g.Overlay(), g.OverlayTap(), g.Anycast, g.Transparent)
+	}
+	const want = `vm1 hv1 50:54:33:00:00:07 203.0.113.1 2001:db8:cb00:7100::/64 2001:db8:cb00:7100:5254:33ff:fe00:7 fe80::5254:33ff:fe00:7 192.168.5.1/24 vm1.vx true false
+vm2 hv1 50:54:33:00:00:09 203.0.113.2 2001:db8:cb00:7101::/64 2001:db8:cb00:7101:5254:33ff:fe00:9 fe80::5254:33ff:fe00:9 192.168.5.2/24 vm2.vx false false
+vm3 hv2 50:54:33:00:00:0f 203.0.113.3 2001:db8:cb00:7102::/64 2001:db8:cb00:7102:5254:33ff:fe00:f fe80::5254:33ff:fe00:f 192.168.5.3/24 vm3.vx true false
+vm4 hv3 50:54:33:00:00:15 203.0.113.4 2001:db8:cb00:7103::/64 2001:db8:cb00:7103:5254:33ff:fe00:15 fe80::5254:33ff:fe00:15 192.168.5.4/24 vm4.vx false true
+`
+	if b.String() != want {
+		t.Errorf("have\n%swant\n%s", b.String(), want)
+	}
+}
