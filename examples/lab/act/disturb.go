@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/hyperfib/hyperfib/examples/lab/flow"
+	"github.com/hyperfib/hyperfib/examples/lab/nl"
 	"github.com/hyperfib/hyperfib/examples/lab/plan"
 	"github.com/hyperfib/hyperfib/examples/lab/report"
 	"github.com/hyperfib/hyperfib/examples/lab/world"
@@ -167,7 +168,7 @@ func (s *Stage) restart(daemons ...*world.Daemon) error {
 // kill ends HV1's daemon without warning and starts it again.
 func kill(s *Stage) error {
 	s.involved = []string{"hv1"}
-	return s.watched([]int{1}, true, s.Linger, func() error {
+	return s.watched([]int{1}, false, s.Linger, func() error {
 		return s.restart(s.World.Daemon(plan.HVName(1)))
 	})
 }
@@ -175,7 +176,7 @@ func kill(s *Stage) error {
 // reflectors ends all reflectors at once and starts them again.
 func reflectors(s *Stage) error {
 	s.involved = []string{"rr1.public", "rr2.public", "hv1"}
-	return s.watched([]int{1, 2}, false, s.Linger, func() error {
+	return s.watched([]int{1, 2}, true, s.Linger, func() error {
 		return s.restart(s.World.Reflectors()...)
 	})
 }
@@ -184,7 +185,7 @@ func reflectors(s *Stage) error {
 func stop(s *Stage) error {
 	s.involved = []string{"hv1"}
 	hv1 := s.World.Daemon(plan.HVName(1))
-	return s.watched([]int{1}, true, time.Second, func() error {
+	return s.watched([]int{1}, false, time.Second, func() error {
 		if err := hv1.Signal(syscall.SIGSTOP); err != nil {
 			return err
 		}
@@ -196,10 +197,14 @@ func stop(s *Stage) error {
 	})
 }
 
-// watched does something under traffic and counts packets lost and messages
-// about routes in HV1's kernel: there should be neither, if hyperfib is on the
-// hypervisors that matter. With flaps set it counts the flaps of BFD sessions too.
-func (s *Stage) watched(matter []int, flaps bool, after time.Duration, do func() error) error {
+// watched does something under traffic and counts packets lost, messages about
+// routes in HV1's kernel and flaps of BFD sessions: there should be none, if
+// hyperfib is on the hypervisors that matter. With outage set, BFD sessions and
+// therefore routes may change, but packets may not be lost.
+func (s *Stage) watched(matter []int, outage bool, after time.Duration, do func() error) error {
+	if err := s.quiet(plan.HVName(1)); err != nil {
+		return err
+	}
 	w, err := watch(s.World.HV(1).Path)
 	if err != nil {
 		return err
@@ -211,11 +216,36 @@ func (s *Stage) watched(matter []int, flaps bool, after time.Duration, do func()
 		return err
 	}
 	s.loss(results, s.ownLimit(0, matter...))
-	s.value("messages about routes in HV1's kernel", float64(writes), s.ownLimit(0, matter...), "", "routes, rules, next hops", text)
-	if flaps {
-		s.flapped(before, s.ownLimit(0, matter...))
+	limit := s.ownLimit(0, matter...)
+	if outage {
+		limit = -1
+	}
+	s.value("messages about routes in HV1's kernel", float64(writes), limit, "", "routes, rules, next hops", text)
+	if !outage {
+		s.flapped(before, limit)
 	}
 	return nil
+}
+
+// calm is how long a kernel must have been left alone before an act that counts
+// messages: next-hop objects that the act before made superfluous are collected a
+// second later.
+const calm = 1200 * time.Millisecond
+
+// quiet waits until nobody has written to a node's routing tables for a while.
+func (s *Stage) quiet(node string) error {
+	m, err := nl.Watch(s.World.Nodes[node].Path)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	for limit := time.Now().Add(10 * time.Second); time.Now().Before(limit); {
+		changes, err := m.Next(time.Now().Add(calm))
+		if err != nil || len(changes) == 0 {
+			return err
+		}
+	}
+	return fmt.Errorf("%s's tables keep changing", node)
 }
 
 // flaps notes the BFD sessions of HV1 and of the reflectors, by name of the
