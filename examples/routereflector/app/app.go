@@ -70,6 +70,7 @@ func run(ctx context.Context, o options, logTo io.Writer) error {
 	events := speaker.Subscribe()
 	part("bgp", speaker.Run)
 	part("events", func(ctx context.Context) error { return w.follow(ctx, events) })
+	part("memory", func(ctx context.Context) error { return trim(ctx, speaker.Table()) })
 	if w.bfd != nil {
 		part("bfd", w.bfd.Run)
 		part("bfd events", w.followBFD)

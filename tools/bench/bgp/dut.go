@@ -184,6 +184,9 @@ func (d *dut) stop() {
 	for _, cmd := range d.cmds {
 		_ = cmd.Wait()
 	}
+	if os.Getenv("BENCH_LOG") != "" {
+		fmt.Fprint(os.Stderr, d.log.String())
+	}
 	os.RemoveAll(d.dir)
 }
 

@@ -113,7 +113,7 @@ var rows = []row{
 	{"up", "200 sessions up at once", up(200), most("seconds", wall, 1)},
 	{"drop", "feeder of 100k drops: withdrawn at the sink", drop(100_000), most("seconds", wall, .3)},
 	{"burst", "100k in single UPDATEs: first one at the sink", burst(100_000), all(most("seconds to the first UPDATE", wall, .020), most("UPDATEs", func(r result) float64 { return float64(r.Updates) }, 10_000))},
-	{"memory", "MiB left after 1M came and were withdrawn", memory(1_000_000), nil},
+	{"memory", "MiB left after 1M came and were withdrawn", memory(1_000_000), most("MiB", rss, 50)},
 	{"deaf", "reflect 100k to 1, beside one that never reads", reflect(100_000, 1, 1), nil},
 }
 
