@@ -285,7 +285,7 @@ func TestEvents(t *testing.T) {
 			}
 			got = append(got, s)
 		}
-		want := "added Active OpenSent OpenConfirm up Established end-of-rib error down Idle Active OpenSent OpenConfirm up Established end-of-rib"
+		want := "added Active OpenSent OpenConfirm up Established end-of-rib error down Idle OpenSent OpenConfirm up Established end-of-rib"
 		if s := strings.Join(got, " "); s != want {
 			t.Errorf("got  %s\nwant %s", s, want)
 		}

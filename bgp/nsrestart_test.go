@@ -109,3 +109,87 @@ func TestLongLived(t *testing.T) {
 		t.Errorf("long-lived stale for %v, want 4s", d)
 	}
 }
+
+// TestFRRRestarts and we restart: both roles against FRR.
+func TestFRRRestart(t *testing.T) {
+	l := newLAN(t)
+	gr := GracefulRestart{Enabled: true, RestartTime: 30 * time.Second}
+	peer := PeerConfig{Addr: netip.MustParseAddr("10.77.0.3"), Families: bothFamilies}
+	r := startReal(t, l.hub, Config{GracefulRestart: gr})
+	r.must(r.AddPeer(peer))
+	r.originate("203.0.113.0/24", "203.0.113.128/25")
+	f := startFRR(l, 3, frrClient)
+	r.waitState("10.77.0.3", Established)
+	r.waitPaths("198.18.0.0/24", 1)
+	f.waitFor("our route", "show bgp ipv4 unicast 203.0.113.0/24", "10.77.0.1 from 10.77.0.1")
+
+	f.kill()
+	nstest.Wait(t, 10*time.Second, "stale", func() bool { p := r.watchPaths("198.18.0.0/24"); return len(p) == 1 && p[0].Stale })
+	f.start()
+	nstest.Wait(t, 30*time.Second, "fresh", func() bool { p := r.watchPaths("198.18.0.0/24"); return len(p) == 1 && !p[0].Stale })
+	r.waitState("10.77.0.3", Established)
+	f.waitFor("our route", "show bgp ipv4 unicast 203.0.113.128/25", "10.77.0.1 from 10.77.0.1")
+
+	r.stop()
+	f.waitFor("our route, stale", "show bgp ipv4 unicast 203.0.113.0/24", "tale")
+	gr.Restarting, gr.ForwardingPreserved = true, true
+	again := startReal(t, l.hub, Config{GracefulRestart: gr})
+	again.must(again.AddPeer(peer))
+	again.originate("203.0.113.0/24")
+	again.waitPaths("198.18.0.0/24", 1)
+	again.InventoryComplete()
+	f.waitFor("the end of what is gone", "show bgp ipv4 unicast 203.0.113.128/25", "not in table")
+	if out := f.vtysh("show bgp ipv4 unicast 203.0.113.0/24"); !strings.Contains(out, "10.77.0.1 from 10.77.0.1") || strings.Contains(out, "tale") {
+		t.Error(out)
+	}
+}
+
+// TestGoBGPRestart: both roles against GoBGP.
+func TestGoBGPRestart(t *testing.T) {
+	l := newLAN(t)
+	gr := GracefulRestart{Enabled: true, RestartTime: 30 * time.Second}
+	peer := PeerConfig{Addr: netip.MustParseAddr("10.77.0.4")}
+	r := startReal(t, l.hub, Config{GracefulRestart: gr})
+	r.must(r.AddPeer(peer))
+	r.originate("203.0.113.0/24", "203.0.113.128/25")
+	g := startGoBGP(l, 4, `
+[[neighbors]]
+ [neighbors.config]
+  peer-as = 65000
+  neighbor-address = "10.77.0.1"
+ [neighbors.timers.config]
+  connect-retry = 1
+ [neighbors.graceful-restart.config]
+  enabled = true
+  restart-time = 20
+ [[neighbors.afi-safis]]
+  [neighbors.afi-safis.config]
+   afi-safi-name = "ipv4-unicast"
+  [neighbors.afi-safis.mp-graceful-restart.config]
+   enabled = true
+`)
+	r.waitState("10.77.0.4", Established)
+	g.gobgp("global", "rib", "add", "198.19.0.0/24")
+	r.waitPaths("198.19.0.0/24", 1)
+	g.kill()
+	nstest.Wait(t, 10*time.Second, "stale", func() bool { p := r.watchPaths("198.19.0.0/24"); return len(p) == 1 && p[0].Stale })
+	// It forgets what was added by hand: End-of-RIB takes the path.
+	g.arg = append(g.arg, "-r")
+	g.start()
+	r.waitPaths("198.19.0.0/24", 0)
+	r.waitState("10.77.0.4", Established)
+	waitText(t, "our route", "203.0.113.128/25", func() string { return g.gobgp("global", "rib") })
+
+	r.stop()
+	waitText(t, "our route, stale", "S*>", func() string { return g.gobgp("global", "rib") })
+	gr.Restarting, gr.ForwardingPreserved = true, true
+	again := startReal(t, l.hub, Config{GracefulRestart: gr})
+	again.must(again.AddPeer(peer))
+	again.originate("203.0.113.0/24")
+	again.InventoryComplete()
+	again.waitState("10.77.0.4", Established)
+	nstest.Wait(t, 15*time.Second, "the end of what is gone", func() bool {
+		out := g.gobgp("global", "rib")
+		return strings.Contains(out, "203.0.113.0/24") && !strings.Contains(out, "203.0.113.128/25") && !strings.Contains(out, "S*>")
+	})
+}

@@ -141,6 +141,8 @@ func run(t *testing.T, n *pipeNet, addr netip.Addr, c Config) *node {
 	c.AS, c.RouterID = or(c.AS, 65000), addr
 	c.Listen = []netip.AddrPort{netip.AddrPortFrom(addr, Port)}
 	c.Listener, c.Dialer = n.Listen, n.dialer(addr)
+	jitter := float64(addr.As4()[3]) / 10 // each its own, and always the same
+	c.Random = func() float64 { return jitter }
 	s, err := New(c)
 	if err != nil {
 		t.Fatal(err)
