@@ -178,12 +178,17 @@ func rawOpen(id string, as uint32, as4 bool, families ...wire.Family) wire.Open 
 // announce builds an UPDATE for a prefix with a few attributes and communities.
 func announce(tb testing.TB, b wire.Builder, path []uint32, prefix string, communities ...wire.Community) []byte {
 	tb.Helper()
+	return update(tb, b, wire.PathAttrs{ASPath: path, Communities: communities}, prefix)
+}
+
+// update builds an UPDATE for a prefix.
+func update(tb testing.TB, b wire.Builder, a wire.PathAttrs, prefix string) []byte {
+	tb.Helper()
 	p := netip.MustParsePrefix(prefix)
 	f, nh := wire.IPv4Unicast, netip.MustParseAddr("192.0.2.1")
 	if p.Addr().Is6() {
 		f, nh = wire.IPv6Unicast, netip.MustParseAddr("2001:db8::1")
 	}
-	a := wire.PathAttrs{ASPath: path, Communities: communities}
 	b.Reach(nil, f, a.Append(nil), wire.NextHop{Addr: nh})
 	if !b.Add(wire.NLRI{Prefix: p}) {
 		tb.Fatal("message is full")

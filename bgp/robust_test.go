@@ -29,9 +29,7 @@ func TestRobustness(t *testing.T) {
 	for _, c := range malformed.Cases() {
 		for name, size := range map[string]int{"": wire.MaxExtendedLen, " by octets": 1} {
 			t.Run(c.Name+name, func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					s := newStage(t, c)
-					defer s.stop()
+				inStage(t, c, func(s *stage) {
 					s.size = size
 					if c.Peer == "open" {
 						s.judgeOpen()
@@ -42,6 +40,15 @@ func TestRobustness(t *testing.T) {
 			})
 		}
 	}
+}
+
+// inStage runs f in virtual time, with a reflector and a witness.
+func inStage(t *testing.T, c malformed.Case, f func(*stage)) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, c)
+		defer s.stop()
+		f(s)
+	})
 }
 
 // stage is a reflector with a culprit and a witness.
