@@ -91,12 +91,18 @@ func (e *entry) setLink(link int32) {
 	e.msg.SetControllen(unix.CmsgSpace(12))
 }
 
-// due is when the entry next wants attention.
-func (e *entry) due() time.Duration {
+// due is when the entry next wants attention. Everything is served up to quantum
+// later than due: packets allow for it with their slack, other deadlines are given
+// so much earlier here, to be met on the spot.
+func (e *entry) due(quantum time.Duration) time.Duration {
+	at := min(e.detectAt(), e.forgetAt())
 	if e.until != 0 {
-		return min(e.until, e.Next())
+		at = min(at, e.until)
 	}
-	return e.Next()
+	if at != never {
+		at -= quantum
+	}
+	return min(at, e.txAt-e.slack)
 }
 
 // fact is what the session has to tell.

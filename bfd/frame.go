@@ -14,6 +14,7 @@ type frame struct {
 	b      []byte // IP and UDP header, then room for the longest packet
 	header int    // length of the IP header
 	pseudo uint32 // checksum of the pseudo header without the length
+	id     uint16 // IPv4 identification, counted here as the kernel's way is slow
 }
 
 // newFrame prepares the headers (RFC 5881, Sections 4 and 5: TTL 255).
@@ -30,7 +31,7 @@ func newFrame(local, peer netip.Addr, sport, dport uint16) frame {
 		copy(f.b[8:], src)
 		copy(f.b[24:], dst)
 	} else {
-		f.b[0], f.b[1], f.b[8], f.b[9] = 0x45, cs6, 255, 17 // the kernel fills in length, id and checksum
+		f.b[0], f.b[1], f.b[8], f.b[9] = 0x45, cs6, 255, 17 // the kernel fills in the checksum
 		copy(f.b[12:], src)
 		copy(f.b[16:], dst)
 	}
@@ -52,7 +53,9 @@ func (f *frame) finish(b []byte) []byte {
 	if f.header == 40 {
 		binary.BigEndian.PutUint16(b[4:], uint16(n))
 	} else {
+		f.id = max(1, f.id+1) // the kernel fills in zero
 		binary.BigEndian.PutUint16(b[2:], uint16(len(b)))
+		binary.BigEndian.PutUint16(b[4:], f.id)
 	}
 	c := ^fold(sum(f.pseudo+uint32(n), udp))
 	if c == 0 {

@@ -201,9 +201,6 @@ func Takeover(ctx context.Context, path string, cfg ServeConfig) error {
 	if err != nil {
 		return err
 	}
-	if p.cfg.RealTime != RealTimeOff {
-		allThreadsFIFO()
-	}
 	uc, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
 		return err

@@ -40,7 +40,7 @@ type owner struct {
 
 // nap is the longest sleep during which packets are left to gather: they are
 // read together with the timers that end it.
-const nap = time.Millisecond
+const nap = 2 * time.Millisecond
 
 func newOwner() (*owner, error) {
 	c, err := newClock()
@@ -131,6 +131,7 @@ func (o *owner) command() {
 // not keep dead sessions alive.
 func (o *owner) expire() {
 	now := o.clock.now()
+	o.now = now
 	for len(o.timers) > 0 && o.timers[0].at <= now {
 		e := o.timers[0].e
 		if e.until != 0 && now >= e.until {
@@ -141,10 +142,14 @@ func (o *owner) expire() {
 			o.timers.set(e, now+o.quantum)
 			continue
 		}
-		o.effects(e, e.Advance(now))
-		o.timers.set(e, e.due())
+		f := e.Advance(now)
+		o.effects(e, f)
+		at := e.due(o.quantum)
+		if f == 0 && at <= now {
+			at = e.due(0) // woken together with others, and not yet its time
+		}
+		o.timers.set(e, at)
 	}
-	o.now = now
 }
 
 // effects carries out what a session asks for.
@@ -169,7 +174,7 @@ func (o *owner) publish(e *entry) {
 // before. Later needs nothing: it is looked at when its turn comes.
 func (o *owner) requeue(e *entry) {
 	o.quantum = min(o.quantum, max(e.slack, time.Microsecond))
-	if at := e.due(); e.place < 0 || at < o.timers[e.place].at {
+	if at := e.due(o.quantum); e.place < 0 || at < o.timers[e.place].at {
 		o.timers.set(e, at)
 	}
 }
@@ -261,7 +266,7 @@ func (o *owner) sleep() {
 	switch {
 	case d <= 0 || o.stop:
 	case d <= nap:
-		wait(-1, int64(d))
+		rest(int64(d))
 	default:
 		wait(o.epoll, int64(d))
 	}

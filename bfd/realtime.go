@@ -3,6 +3,8 @@ package bfd
 import (
 	"errors"
 	"fmt"
+	"os"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -56,6 +58,9 @@ func (c *Config) privileges(notice func(error)) error {
 	}
 	var fifo error
 	if c.RealTime != RealTimeOff {
+		if c.WholeProcess {
+			allThreadsFIFO()
+		}
 		fifo = schedFIFO(0, c.Priority)
 		errs = append(errs, fifo)
 	}
@@ -68,4 +73,16 @@ func (c *Config) privileges(notice func(error)) error {
 		return errors.Join(fifo)
 	}
 	return nil
+}
+
+// allThreadsFIFO moves the threads that exist to the lowest real-time priority;
+// those created later inherit it. Not being permitted is reported when the owner
+// asks for the same.
+func allThreadsFIFO() {
+	tasks, _ := os.ReadDir("/proc/self/task")
+	for _, t := range tasks {
+		if tid, err := strconv.Atoi(t.Name()); err == nil {
+			_ = schedFIFO(tid, 1)
+		}
+	}
 }

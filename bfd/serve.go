@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"os"
-	"strconv"
 	"sync"
 	"time"
 )
@@ -54,6 +52,7 @@ func Serve(ctx context.Context, l *net.UnixListener, cfg ServeConfig) error {
 }
 
 func newProcess(l *net.UnixListener, cfg ServeConfig) (*process, error) {
+	cfg.WholeProcess = true
 	s, err := NewServer(cfg.Config)
 	if err != nil {
 		return nil, err
@@ -66,9 +65,6 @@ func newProcess(l *net.UnixListener, cfg ServeConfig) (*process, error) {
 func (p *process) run(ctx context.Context) error {
 	ctx, p.cancel = context.WithCancel(ctx)
 	defer p.cancel()
-	if p.cfg.RealTime != RealTimeOff {
-		allThreadsFIFO()
-	}
 	var wg sync.WaitGroup
 	var failed error
 	wg.Go(func() { failed = p.server.Run(ctx); p.cancel() })
@@ -137,17 +133,5 @@ func (p *process) hangUp() {
 	p.closed = true
 	for c := range p.conns {
 		c.Close()
-	}
-}
-
-// allThreadsFIFO moves the threads that exist to the lowest real-time priority;
-// those created later inherit it. Not being permitted is reported when the owner
-// asks for the same.
-func allThreadsFIFO() {
-	tasks, _ := os.ReadDir("/proc/self/task")
-	for _, t := range tasks {
-		if tid, err := strconv.Atoi(t.Name()); err == nil {
-			_ = schedFIFO(tid, 1)
-		}
 	}
 }

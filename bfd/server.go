@@ -26,6 +26,11 @@ type Config struct {
 	RealTime RealTime
 	// Priority is the SCHED_FIFO priority, 1-99. Zero: 50.
 	Priority int
+	// WholeProcess puts the other threads of the process under SCHED_FIFO too, at
+	// priority 1: for a program that does nothing but BFD. Without it, the owner
+	// may have to wait for Go's scheduler on an ordinary thread, which a busy
+	// machine keeps waiting. [Serve] always does so.
+	WholeProcess bool
 	// LockMemory keeps all memory of the process resident (mlockall), so that no
 	// page fault can delay a packet.
 	LockMemory bool

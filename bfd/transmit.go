@@ -5,10 +5,11 @@ import (
 	"time"
 )
 
-// maxSlack is how much earlier than its jittered moment a packet may leave.
-// Half a millisecond lets 1000 sessions at 50 ms share a wake-up between ten,
-// and is as much as the transmission gap may be off.
-const maxSlack = 500 * time.Microsecond
+// maxSlack is how much earlier than its jittered moment a packet may leave. A
+// millisecond lets 1000 sessions at 50 ms share a wake-up between twenty; it is
+// taken out of the jitter, so that no gap grows beyond the interval or shrinks
+// below 75 % of it.
+const maxSlack = time.Millisecond
 
 // advertisedTx is bfd.DesiredMinTxInterval: what the user wants while Up, and at
 // least a second otherwise (RFC 5880, Section 6.8.3).

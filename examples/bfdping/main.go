@@ -68,7 +68,7 @@ func run(ctx context.Context) error {
 func config() bfd.Config {
 	c := bfd.Config{Notice: func(err error) { fmt.Fprintln(os.Stderr, "bfdping:", err) }}
 	if *realtime {
-		c.RealTime, c.LockMemory = bfd.RealTimeRequired, true
+		c.RealTime, c.WholeProcess, c.LockMemory = bfd.RealTimeRequired, true, true
 	}
 	return c
 }
@@ -114,6 +114,18 @@ func add(list []bfd.Key, local, peer string) ([]bfd.Key, error) {
 	return append(list, k), nil
 }
 
+// line is a change of state as printed.
+type line struct {
+	Time       string     `json:"time"` // RFC 3339, nanoseconds
+	Local      netip.Addr `json:"local,omitzero"`
+	Peer       netip.Addr `json:"peer"`
+	State      string     `json:"state"`
+	Reason     string     `json:"reason,omitempty"`
+	Diag       bfd.Diag   `json:"diag"`
+	RemoteDiag bfd.Diag   `json:"remote_diag"`
+	Downs      uint64     `json:"downs"`
+}
+
 // print writes events until the server ends.
 func print(w *bfd.Watcher) {
 	out := json.NewEncoder(os.Stdout)
@@ -122,9 +134,6 @@ func print(w *bfd.Watcher) {
 		if err != nil {
 			return
 		}
-		_ = out.Encode(map[string]any{
-			"time": e.Time.Format("2006-01-02T15:04:05.000000000Z07:00"), "session": e.Key.String(), "peer": e.Peer,
-			"state": e.State.String(), "reason": e.Reason.String(), "diag": e.Diag, "remoteDiag": e.RemoteDiag, "downs": e.Downs,
-		})
+		_ = out.Encode(line{e.Time.Format("2006-01-02T15:04:05.000000000Z07:00"), e.Local, e.Peer, e.State.String(), e.Reason.String(), e.Diag, e.RemoteDiag, e.Downs})
 	}
 }
