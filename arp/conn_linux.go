@@ -15,7 +15,7 @@ const Batch = afpacket.Batch
 // Config says where a Conn works.
 type Config struct {
 	NetNS         string // network namespace by path, for example "/run/netns/red"; empty: the process's own
-	ReceiveBuffer int    // octets of kernel memory for each interface; 0: the kernel's default (net.core.rmem_default)
+	ReceiveBuffer int    // octets of kernel memory for each interface, taken while packets wait; 0: 1 MiB, 20 ms of a flood of 100,000 a second
 }
 
 // Conn sends and receives ARP packets on a set of interfaces over AF_PACKET. One

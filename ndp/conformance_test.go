@@ -428,4 +428,3 @@ func golden(t *testing.T, name, got string, cut func(string) string) {
 		t.Errorf("%s differs (-update rewrites it):\n%s", file, got)
 	}
 }
-
