@@ -17,6 +17,9 @@ func parsed(tb testing.TB, body []byte) *wire.Update {
 
 // TestAllocs holds the promises of not allocating in the steady state.
 func TestAllocs(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
 	a, b := bodies(500, 500, 1)[0], bodies(1000, 500, 2)[1]
 	tab, ins := benchTable(t, 3)
 	outs := openAll(t, ins)
@@ -60,6 +63,9 @@ func TestAllocs(t *testing.T) {
 
 // TestPolicyAllocs: reading allocates nothing, and changing nothing but the first time.
 func TestPolicyAllocs(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
 	tab, ins := benchTable(t, 1)
 	feed(ins[0], bodies(1, 1, 1))
 	id := tab.find(prefix4(0))
@@ -92,7 +98,7 @@ func TestPolicyAllocs(t *testing.T) {
 
 // TestMemoryComesBack: after everything is withdrawn, the table is as small as before.
 func TestMemoryComesBack(t *testing.T) {
-	n := 200000
+	n := 60000
 	list := bodies(n, 500, 5000)
 	tab, ins := benchTable(t, 3)
 	before := heap()

@@ -191,3 +191,18 @@ func linkBandwidth(a Attrs) float32 {
 	}
 	return 0
 }
+
+// ASPathHas matches paths that went through an AS.
+func ASPathHas(as uint32) Match { return func(r *Route) bool { return r.ASPath().Contains(as) } }
+
+// IsLocal matches the paths that we originate.
+func IsLocal(r *Route) bool { return r.Local() }
+
+// GracefulShutdown, as an import policy, makes paths the last choice whose sender is about to
+// go away: those with the community GRACEFUL_SHUTDOWN get LOCAL_PREF 0 (RFC 8326).
+func GracefulShutdown(r *Route) Verdict {
+	if r.HasCommunity(wire.CommunityGracefulShutdown) {
+		r.SetLocalPref(0)
+	}
+	return Next
+}

@@ -1,0 +1,146 @@
+package rib
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/hyperfib/hyperfib/bgp/wire"
+)
+
+// TestPolicies runs each ready-made policy on one path and describes what comes out.
+func TestPolicies(t *testing.T) {
+	base := "via 192.0.2.1, path 65010 65020, med 5, pref 100, community 65000:1, large 1:2:3, ext rt:65000:7"
+	large := wire.LargeCommunity{Global: 1, Local1: 2, Local2: 3}
+	rt := wire.ExtCommunity(0x0002_FDE8_0000_0007)
+	c := func(v uint16) wire.Community { return wire.NewCommunity(65000, v) }
+	list := []PrefixRange{{Prefix: pfx("10.0.0.0/8"), Min: 16, Max: 24}, {Prefix: pfx("192.0.2.0/24")}}
+	for _, x := range []struct {
+		name   string
+		policy Policy
+		want   Verdict
+		after  string // empty: base
+	}{
+		{"accept", AcceptAll, Accept, ""},
+		{"reject", RejectAll, Reject, ""},
+		{"empty chain", Chain(), Next, ""},
+		{"chain stops", Chain(SetMED(1), AcceptAll, RejectAll), Accept,
+			"via 192.0.2.1, path 65010 65020, med 1, pref 100, community 65000:1, large 1:2:3, ext rt:65000:7"},
+		{"prefix list", If(PrefixIn(list...), AcceptAll), Accept, ""},
+		{"prefix list, other", If(PrefixIn(list[1]), AcceptAll), Next, ""},
+		{"prefix list, length", If(PrefixIn(PrefixRange{Prefix: pfx("10.0.0.0/8"), Min: 17}), AcceptAll), Next, ""},
+		{"not", If(Not(HasCommunity(c(1))), RejectAll), Next, ""},
+		{"all of", If(AllOf(HasCommunity(c(1)), HasLargeCommunity(large), HasExtCommunity(rt)), AcceptAll), Accept, ""},
+		{"all of, one missing", If(AllOf(HasCommunity(c(1)), HasCommunity(c(2))), AcceptAll), Next, ""},
+		{"any of", If(AnyOf(HasCommunity(c(2)), HasCommunity(c(1))), AcceptAll), Accept, ""},
+		{"any of none", If(AnyOf(), AcceptAll), Next, ""},
+		{"AS path", If(AllOf(ASPathHas(65020), Not(ASPathHas(65030))), AcceptAll), Accept, ""},
+		{"local", If(IsLocal, AcceptAll), Next, ""},
+		{"local pref", SetLocalPref(7), Next,
+			"via 192.0.2.1, path 65010 65020, med 5, pref 7, community 65000:1, large 1:2:3, ext rt:65000:7"},
+		{"delete MED", func(r *Route) Verdict { r.DeleteMED(); return Next }, Next,
+			"via 192.0.2.1, path 65010 65020, pref 100, community 65000:1, large 1:2:3, ext rt:65000:7"},
+		{"add community", Chain(AddCommunity(c(2)), AddCommunity(c(1))), Next,
+			"via 192.0.2.1, path 65010 65020, med 5, pref 100, community 65000:1, community 65000:2, large 1:2:3, ext rt:65000:7"},
+		{"delete communities", Chain(DeleteCommunity(c(1)), DeleteLargeCommunity(large), DeleteExtCommunity(rt)), Next,
+			"via 192.0.2.1, path 65010 65020, med 5, pref 100"},
+		{"set communities", SetCommunities(c(8), c(9)), Next,
+			"via 192.0.2.1, path 65010 65020, med 5, pref 100, community 65000:8, community 65000:9, large 1:2:3, ext rt:65000:7"},
+		{"more communities", Chain(AddLargeCommunity(wire.LargeCommunity{Global: 9}), AddExtCommunity(rt+1)), Next,
+			"via 192.0.2.1, path 65010 65020, med 5, pref 100, community 65000:1, large 1:2:3, large 9:0:0, ext rt:65000:7, ext rt:65000:8"},
+		{"next hop self", NextHopSelf, Next,
+			"path 65010 65020, med 5, pref 100, community 65000:1, large 1:2:3, ext rt:65000:7"},
+		{"next hop with link-local", func(r *Route) Verdict {
+			r.SetNextHop(wire.NextHop{Addr: ip("2001:db8::1"), LinkLocal: ip("fe80::1")})
+			return Next
+		}, Next,
+			"via 2001:db8::1, link-local fe80::1, path 65010 65020, med 5, pref 100, community 65000:1, large 1:2:3, ext rt:65000:7"},
+		{"prepend", func(r *Route) Verdict { r.Prepend(r.PeerAS(), 2); return Next }, Next,
+			"via 192.0.2.1, path 65010 65010 65010 65020, med 5, pref 100, community 65000:1, large 1:2:3, ext rt:65000:7"},
+		{"on-link", OnLink(pfx("198.51.100.0/24"), pfx("192.0.2.0/25")), Next, ""},
+		{"not on-link", OnLink(pfx("198.51.100.0/24")), Reject, ""},
+		{"graceful shutdown, no", GracefulShutdown, Next, ""},
+		{"graceful shutdown", Chain(SetCommunities(wire.CommunityGracefulShutdown), GracefulShutdown), Next,
+			"via 192.0.2.1, path 65010 65020, med 5, pref 0, community 65535:0, large 1:2:3, ext rt:65000:7"},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			tab, err := New(Config{AS: 65000, RouterID: ip("10.0.0.1")})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got Verdict
+			in, err := tab.NewIn(PeerConfig{Addr: ip("192.0.2.254"), AS: 65010, Import: func(r *Route) Verdict {
+				if r.Peer() != ip("192.0.2.254") || !r.External() || r.Client() || r.Local() {
+					t.Errorf("peer %v, external %v", r.Peer(), r.External())
+				}
+				got = x.policy(r)
+				if text := describe(r.Attrs().Attrs, r.Attrs().NextHop()); x.after != "" && text != x.after || x.after == "" && text != base {
+					t.Errorf("after it: %s", text)
+				}
+				return got
+			}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			a := wire.PathAttrs{ASPath: []uint32{65010, 65020}, MED: ptr(5), LocalPref: ptr(100), Communities: []wire.Community{c(1)},
+				LargeCommunities: []wire.LargeCommunity{large}, ExtCommunities: []wire.ExtCommunity{rt}}
+			if err := in.Update(reachOf(t, true, a, ip("192.0.2.1"), wire.NLRI{Prefix: pfx("10.1.0.0/16")})); err != nil {
+				t.Fatal(err)
+			}
+			if got != x.want {
+				t.Errorf("verdict %v, not %v", got, x.want)
+			}
+			if n := len(tab.Lookup(pfx("10.1.0.0/16"))); (n == 1) != (x.want != Reject) {
+				t.Errorf("%d paths", n)
+			}
+			in.Close()
+			if s := tab.Stats(); s != (Stats{}) {
+				t.Errorf("left over: %+v", s)
+			}
+		})
+	}
+}
+
+// TestEdges: what a policy makes of a set is remembered, but not without bound.
+func TestEdges(t *testing.T) {
+	tab, ins := benchTable(t, 1)
+	feed(ins[0], bodies(1, 1, 1))
+	attr := tab.paths.at(tab.at(tab.find(prefix4(0))).first).attr
+	var made []attrID
+	for v := range uint32(3 * maxEdges) {
+		to := tab.attrs.setUint32(attr, wire.AttrLocalPref, v)
+		if p, _ := tab.attrs.view(to).LocalPref(); p != v {
+			t.Fatalf("LOCAL_PREF %d, not %d", p, v)
+		}
+		made = append(made, to)
+	}
+	if n := len(tab.attrs.at(attr).edges); n != maxEdges {
+		t.Errorf("%d edges", n)
+	}
+	if again := tab.attrs.setUint32(attr, wire.AttrLocalPref, 3*maxEdges-1); again != made[len(made)-1] {
+		t.Error("the newest was forgotten")
+	} else {
+		tab.attrs.release(again)
+	}
+	for _, id := range slices.Backward(made) {
+		tab.attrs.release(id)
+	}
+	ins[0].Close()
+	if s := tab.Stats(); s.Attrs != 0 {
+		t.Errorf("left over: %+v", s)
+	}
+}
+
+func TestWeight(t *testing.T) {
+	for c, want := range map[wire.ExtCommunity]float32{
+		0x4004_FDE8_4640_E400: 12345, // 12345 octets a second
+		0x0004_FDE8_3F80_0000: 1,
+		0x4004_FDE8_7F80_0000: 0, // infinity
+		0x4004_FDE8_BF80_0000: 0, // negative
+		0x0002_FDE8_0000_0001: 0, // a route target
+	} {
+		a := wire.PathAttrs{ExtCommunities: []wire.ExtCommunity{0x0002_FDE8_0000_0002, c}}
+		if got := linkBandwidth(Attrs{Attrs: a.Append(nil)}); got != want {
+			t.Errorf("%v: weight %v, not %v", c, got, want)
+		}
+	}
+}
