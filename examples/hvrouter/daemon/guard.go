@@ -40,6 +40,7 @@ type guard struct {
 	watches []peering.Watch
 	configs map[bfd.Key]bfd.SessionConfig
 	up      map[bfd.Key]bool
+	heard   map[bfd.Key]bool // an event came in this run
 	names   map[int]string
 	down    map[bfd.Key][]gatewayOn // what GatewayDown was called for
 	news    map[bfd.Key]news        // for BGP
@@ -53,7 +54,7 @@ type gatewayOn struct {
 
 func newGuard(log *slog.Logger, k gateways, p paths, s bfd.Service) *guard {
 	return &guard{log: log, kernel: k, paths: p, service: s,
-		configs: map[bfd.Key]bfd.SessionConfig{}, up: map[bfd.Key]bool{}, names: map[int]string{}, down: map[bfd.Key][]gatewayOn{},
+		configs: map[bfd.Key]bfd.SessionConfig{}, up: map[bfd.Key]bool{}, heard: map[bfd.Key]bool{}, names: map[int]string{}, down: map[bfd.Key][]gatewayOn{},
 		news: map[bfd.Key]news{}, wake: make(chan struct{}, 1)}
 }
 
@@ -79,6 +80,7 @@ func (g *guard) configure(c *config.Config) {
 		if _, ok := next[k]; !ok {
 			g.revive(k)
 			delete(g.up, k)
+			delete(g.heard, k)
 		}
 	}
 	g.lists(objects)
@@ -145,7 +147,13 @@ func (g *guard) event(e bfd.Event) {
 		return
 	}
 	was := g.up[e.Key]
+	first := !g.heard[e.Key]
+	g.heard[e.Key] = true
 	switch {
+	case first && e.State == bfd.Down && e.Downs > 0 && e.Reason != bfd.ReasonRemoteAdminDown:
+		// It died while we were away, and the BFD process did what had to be done.
+		// BGP need not wait for that peer.
+		g.note(w, false, e.RemoteC)
 	case e.State == bfd.Up && !was:
 		g.up[e.Key] = true
 		g.revive(e.Key)

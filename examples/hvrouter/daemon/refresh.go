@@ -15,15 +15,18 @@ import (
 // refresh computes what follows from configuration, guests and links, and brings
 // everything that differs from before in line. It is called once after a batch of
 // events, however many guests came with it.
+//
+// Arrivals go from the kernel outwards, departures the other way round: withdrawn
+// first, then the kernel's routes, then what the guest itself sees.
 func (r *router) refresh() {
 	r.dirty = false
 	here := r.guests.Present(r.links.exists)
 	next := domain.NewStatic(r.cfg, here)
 	ports := r.ports(here)
-	left := r.leave(ports)
+	left := r.left(ports)
 	changed := r.arrive(ports)
 	r.setSysctls(next.Sysctls)
-	r.setAddresses(next.Addresses)
+	drop := r.setAddresses(next.Addresses)
 	r.setScaffold(next.Scaffold)
 	r.setRules(next.Rules)
 	r.static = next
@@ -32,11 +35,17 @@ func (r *router) refresh() {
 		g.rib.SetLocals(next.Locals[name], &r.fx)
 		r.apply(g, &r.fx)
 	}
+	for _, old := range left {
+		r.leave(old, ports)
+	}
+	for _, a := range drop {
+		r.kernel.DeleteAddress(a)
+	}
 	for _, p := range changed {
 		r.edge.Serve(r.cfg, p)
 	}
-	if left || len(changed) > 0 {
-		r.log.Info("guests", "event", "guests", "present", len(ports), "changed", len(changed))
+	if len(left)+len(changed) > 0 {
+		r.log.Info("guests", "event", "guests", "present", len(ports), "changed", len(changed), "left", len(left))
 	}
 	r.applyWall()
 	r.overlays()
@@ -51,18 +60,26 @@ func (r *router) ports(here []config.Guest) map[string]guest.Port {
 	return ports
 }
 
-// leave says goodbye to guests that are not there any more, or whose name stands
-// on another interface now.
-func (r *router) leave(now map[string]guest.Port) (any bool) {
-	for name, old := range r.served {
-		if p, ok := now[name]; !ok || p.Link.Index != old.Link.Index {
-			_, there := r.links.byIndex[old.Link.Index]
-			r.edge.Leave(old, !there)
+// left gives the guests that are not there any more, or whose name stands on
+// another interface now.
+func (r *router) left(now map[string]guest.Port) (left []guest.Port) {
+	for _, name := range slices.Sorted(maps.Keys(r.served)) {
+		if p, ok := now[name]; !ok || p.Link.Index != r.served[name].Link.Index {
+			left = append(left, r.served[name])
 			delete(r.served, name)
-			any = true
 		}
 	}
-	return any
+	return left
+}
+
+// leave says goodbye. If the guest is back on another interface, its routes have
+// not changed but for that, and are set again.
+func (r *router) leave(old guest.Port, now map[string]guest.Port) {
+	if _, ok := now[old.Name]; ok {
+		r.reset(old.Interface)
+	}
+	_, there := r.links.byIndex[old.Link.Index]
+	r.edge.Leave(old, !there)
 }
 
 // arrive prepares the interfaces of guests that came or changed, and gives them in
@@ -93,7 +110,8 @@ func (r *router) setSysctls(want map[string]string) {
 	}
 }
 
-func (r *router) setAddresses(want []domain.Address) {
+// setAddresses sets what is wanted and gives what is to be deleted afterwards.
+func (r *router) setAddresses(want []domain.Address) (drop []fib.Address) {
 	next := make(map[domain.Address]fib.Address, len(want))
 	for _, a := range want {
 		if out, ok := r.links.index.Address(a); ok {
@@ -102,7 +120,7 @@ func (r *router) setAddresses(want []domain.Address) {
 	}
 	for a, old := range r.addresses {
 		if next[a] != old {
-			r.kernel.DeleteAddress(old)
+			drop = append(drop, old)
 		}
 	}
 	for a, out := range next {
@@ -111,6 +129,7 @@ func (r *router) setAddresses(want []domain.Address) {
 		}
 	}
 	r.addresses = next
+	return drop
 }
 
 func (r *router) setScaffold(want []domain.Route) {
