@@ -148,6 +148,15 @@ func (m MAC) String() string {
 // MarshalText gives the usual colon form.
 func (m MAC) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
 
+// UnmarshalText reads what MarshalText gives.
+func (m *MAC) UnmarshalText(text []byte) error {
+	if len(text) == 0 {
+		*m = MAC{}
+		return nil
+	}
+	return m.set(string(text))
+}
+
 // UnmarshalYAML reads a number from 1 to 2^32-1 or a name.
 func (t *Table) UnmarshalYAML(node ast.Node) error {
 	return parse(node, "a routing table's number or name", func(s string) error {

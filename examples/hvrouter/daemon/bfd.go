@@ -32,8 +32,22 @@ func (d *Daemon) openBFD(t *tasks, c *config.Config) (err error) {
 		return err
 	}
 	t.start("BFD", d.bfd.Run)
-	t.start("BFD events", d.pumpBFD)
 	t.start("", func(ctx context.Context) error { d.guard.tell(ctx); return nil })
+	return nil
+}
+
+// watchBFD makes the sessions of the configuration and follows what happens to
+// them. Watching begins after the guard knows its sessions, since it hears of each
+// that is up already once.
+func (d *Daemon) watchBFD(t *tasks, c *config.Config) error {
+	d.guard.configure(c)
+	if d.bfd == nil {
+		return nil
+	}
+	t.start("BFD events", d.pumpBFD)
+	if client, ok := d.bfd.(*bfd.Client); ok {
+		return client.Synced()
+	}
 	return nil
 }
 

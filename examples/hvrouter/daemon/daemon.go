@@ -225,11 +225,8 @@ func (d *Daemon) openPeers(t *tasks, c *config.Config) error {
 	}
 	d.loadInventory(c)
 	r.refresh()
-	d.guard.configure(c)
-	if client, ok := d.bfd.(*bfd.Client); ok {
-		if err := client.Synced(); err != nil {
-			return err
-		}
+	if err := d.watchBFD(t, c); err != nil {
+		return err
 	}
 	for _, dom := range c.Domains {
 		s := d.speaker[dom.Name]

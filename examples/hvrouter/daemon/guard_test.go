@@ -27,8 +27,10 @@ func (g *fakeGateways) GatewayUp(link int, gw netip.Addr) { g.add("gateway-up %v
 
 type fakePaths struct{ *trace }
 
-func (p fakePaths) PathDown(w peering.Watch, c bool) { p.add("path-down %v remote C %v", w.Key.Peer, c) }
-func (p fakePaths) PathUp(w peering.Watch)           { p.add("path-up %v", w.Key.Peer) }
+func (p fakePaths) PathDown(w peering.Watch, c bool) {
+	p.add("path-down %v remote C %v", w.Key.Peer, c)
+}
+func (p fakePaths) PathUp(w peering.Watch) { p.add("path-up %v", w.Key.Peer) }
 
 // fakeBFD notes what it is asked for; its other methods are not used by the guard.
 type fakeBFD struct {
