@@ -225,9 +225,6 @@ func (d *Daemon) openPeers(t *tasks, c *config.Config) error {
 	}
 	d.loadInventory(c)
 	r.refresh()
-	if err := d.watchBFD(t, c); err != nil {
-		return err
-	}
 	for _, dom := range c.Domains {
 		s := d.speaker[dom.Name]
 		s.Configure(c, dom)
@@ -235,7 +232,7 @@ func (d *Daemon) openPeers(t *tasks, c *config.Config) error {
 		t.start("", func(ctx context.Context) error { s.tell(ctx); return nil })
 		t.start("", func(ctx context.Context) error { s.watch(ctx, d.loop, r, r.domains[dom.Name]); return nil })
 	}
-	return nil
+	return d.watchBFD(t, c)
 }
 
 func (d *Daemon) loadInventory(c *config.Config) {

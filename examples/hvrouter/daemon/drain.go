@@ -13,7 +13,8 @@ import (
 // a write of their FIB, which took BIRD up to a second.
 const drainTime = 2 * time.Second
 
-// withdrawTime is how long the withdrawals get to reach the peers.
+// withdrawTime is how long withdrawals, and then NOTIFICATIONs, get to reach the
+// peers.
 const withdrawTime = 200 * time.Millisecond
 
 // Drain implements [api.Backend]: a planned stop for good. Everything is announced
@@ -43,6 +44,10 @@ func (d *Daemon) Drain(ctx context.Context) error {
 	}
 	for _, s := range d.speaker {
 		s.Shutdown("drained")
+	}
+	// Or a peer hears of BFD's end before it has read why BGP ended.
+	if err := pause(ctx, withdrawTime); err != nil {
+		return err
 	}
 	d.removeBFD()
 	d.leave()
