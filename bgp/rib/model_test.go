@@ -37,7 +37,6 @@ type modelPeer struct {
 	external bool
 
 	outCfg OutConfig
-	limit  int
 	sink   *sink
 }
 

@@ -42,7 +42,6 @@ type Route struct {
 	from *In
 	attr attrID // with a reference
 	why  Reason
-	temp []byte
 }
 
 // begin prepares the table's Route for a policy. It takes a reference on attr, which whoever

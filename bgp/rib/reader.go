@@ -29,8 +29,6 @@ func bitOf(id destID) (family int, word int, mask uint64) {
 
 func (d *dirty) empty() bool { return d.head == len(d.queue) }
 
-func (d *dirty) len() int { return len(d.queue) - d.head }
-
 // put adds a destination and reports whether it was not there.
 func (d *dirty) put(t *Table, id destID) bool {
 	f, w, m := bitOf(id)

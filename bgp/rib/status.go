@@ -115,24 +115,31 @@ func (o *Out) appendAdverts(list []Advert, id destID) []Advert {
 func (o *Out) All(fam wire.Family) iter.Seq[Advert] {
 	return func(yield func(Advert) bool) {
 		var page []Advert
-		for id, more := destID(0), true; more; {
-			page = page[:0]
-			o.t.mu.Lock()
-			for more = !o.closed; more && len(page) < 256; id++ {
-				if id = o.g.nextHead(familyIndex(fam), id); id == 0 {
-					more = false
-					break
-				}
-				page = o.appendAdverts(page, id)
-			}
-			o.t.mu.Unlock()
+		for id := destID(0); ; {
+			page, id = o.page(page[:0], familyIndex(fam), id)
 			for _, a := range page {
 				if !yield(a) {
 					return
 				}
 			}
+			if id == 0 {
+				return
+			}
 		}
 	}
+}
+
+// page appends some adverts from a destination on and returns where to go on, 0 at the end.
+func (o *Out) page(list []Advert, family int, id destID) ([]Advert, destID) {
+	o.t.mu.Lock()
+	defer o.t.mu.Unlock()
+	if o.closed {
+		return nil, 0
+	}
+	for id = o.g.nextHead(family, id); id != 0 && len(list) < 256; id = o.g.nextHead(family, id+1) {
+		list = o.appendAdverts(list, id)
+	}
+	return list, id
 }
 
 // Stats describes the size of a table.
