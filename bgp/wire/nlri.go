@@ -52,7 +52,8 @@ var errNLRI = &Error{Disposition: SessionReset, Code: CodeUpdate, Subcode: SubNe
 
 // All iterates over the NLRI of l. An NLRI is paired with [ErrNotUnicast] if it is
 // to be ignored. A List that Update.Parse has not checked may end with another
-// [*Error] beside the zero NLRI, where it is malformed.
+// [*Error] beside the zero NLRI, where it is malformed. A range over it allocates nothing
+// in a function; in a function literal Go 1.26 may move the loop's body to the heap.
 func (l List) All() iter.Seq2[NLRI, error] {
 	return func(yield func(NLRI, error) bool) { // small: it is inlined into its caller, and nothing escapes
 		if l.Family == IPv4Unicast {
