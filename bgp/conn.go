@@ -86,19 +86,18 @@ func newConn(id connID, nc net.Conn, wg *sync.WaitGroup, done func()) *conn {
 }
 
 // close ends the connection. If final is not empty it is sent first, after what
-// the writer may have in flight; a peer that does not read within lingerTime does
-// not get it. Owner only, once.
+// is with the writer, provided that the peer takes it within lingerTime: whoever
+// does not read our UPDATEs would not read a NOTIFICATION either. Owner only,
+// once.
 func (c *conn) close(final []byte) {
-	if len(final) > 0 {
-		c.final = final
-		if c.busy {
-			c.nc.SetDeadline(time.Now().Add(lingerTime))
-		}
+	if len(final) == 0 || c.writeErr != nil {
 		close(c.quit)
+		c.nc.Close()
 		return
 	}
+	c.final = final
+	c.nc.SetDeadline(time.Now().Add(lingerTime))
 	close(c.quit)
-	c.nc.Close()
 }
 
 // send gives messages to the writer, which must be free. Owner only.

@@ -10,11 +10,14 @@ import (
 )
 
 // AddPeer adds a peer and starts to connect to it, or to wait for it, as soon as
-// the speaker runs.
+// the speaker runs. A dynamic peer at the same address gives way to it.
 func (s *Speaker) AddPeer(c PeerConfig) error {
 	c, err := c.withDefaults(false)
 	if err != nil {
 		return fmt.Errorf("bgp: peer %v: %w", c.Addr, err)
+	}
+	if p, err := s.find(c.Key()); err == nil && p.dyn != nil {
+		_ = p.do(func(now time.Time) { p.remove(now, wire.SubConfigChanged) })
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

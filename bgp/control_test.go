@@ -165,6 +165,18 @@ func TestPeersComeAndGo(t *testing.T) {
 		if st, _ := a.Peer(key2); !st.Dynamic {
 			t.Error("not dynamic")
 		}
+		if err := a.AddPeer(PeerConfig{Addr: addr2, Passive: true, Families: bothFamilies}); err != nil {
+			t.Fatal(err)
+		}
+		settle(5 * time.Second)
+		if st, _ := a.Peer(key2); st.Dynamic || st.State != Established {
+			t.Errorf("%+v", st)
+		}
+		if err := a.RemovePeer(key2); err != nil {
+			t.Fatal(err)
+		}
+		settle(5 * time.Second)
+		a.mustBe(addr2, Established)
 		r.Template.HoldTime = 30 * time.Second
 		if err := a.UpdateRange(r); err != nil {
 			t.Fatal(err)

@@ -24,6 +24,7 @@ type link struct {
 
 	hold    time.Duration // negotiated; 0: neither hold timer nor KEEPALIVEs
 	facts   openFacts     // of the peer's OPEN, from OpenConfirm on
+	held    bool          // our OPEN waits for the peer's
 	opening time.Time     // when the connection was opened
 	since   time.Time     // Established since
 }
@@ -81,6 +82,14 @@ func (l *link) opened(now time.Time, conn connID, outgoing bool) {
 	l.holdAt = now.Add(openHold)
 }
 
+// heldOpen takes a connection of the peer's while a session is Established. Only
+// the peer's OPEN can show that the peer has restarted; our own would mislead a
+// peer that has just lost a collision.
+func (l *link) heldOpen(now time.Time, conn connID) {
+	l.state, l.conn, l.outgoing, l.opening, l.held = OpenSent, conn, false, now, true
+	l.holdAt = now.Add(openHold)
+}
+
 // fail ends the connection with a NOTIFICATION and goes to Idle.
 func (l *link) fail(now time.Time, cause eventKind, n wire.Notification) {
 	l.end(now, cause, n, true)
@@ -115,7 +124,7 @@ func (l *link) drop() {
 	if l.conn != 0 {
 		l.emit(effect{kind: effClose})
 	}
-	l.conn, l.facts, l.hold = 0, openFacts{}, 0
+	l.conn, l.facts, l.hold, l.held = 0, openFacts{}, 0, false
 	l.stopTimers()
 }
 

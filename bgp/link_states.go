@@ -77,6 +77,10 @@ func (l *link) active(now time.Time, ev event) {
 func (l *link) openSent(now time.Time, ev event) {
 	switch ev.kind {
 	case evOpen: // 19
+		if l.held {
+			l.held = false
+			l.emit(effect{kind: effSendOpen, plain: l.m.plain})
+		}
 		l.state, l.facts, l.hold = OpenConfirm, ev.open, ev.open.hold
 		l.holdAt = time.Time{}
 		l.heard(now)

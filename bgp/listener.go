@@ -133,7 +133,8 @@ func (l *listener) serve(admit func(nc net.Conn, release func())) {
 // acceptPause is the wait after a failed accept.
 const acceptPause = 50 * time.Millisecond
 
-// tune sets the options of an accepted connection.
+// tune sets the options of an accepted connection. One that came by another
+// interface than the peer's is bound to the latter, and so hears nothing more.
 func tune(nc net.Conn, peer *PeerConfig) error {
 	sc, ok := nc.(syscall.Conn)
 	if !ok {
@@ -145,6 +146,9 @@ func tune(nc net.Conn, peer *PeerConfig) error {
 	}
 	return rawControl(raw, func(fd int) error {
 		ipv6 := addrPort(nc.RemoteAddr()).Addr().Is6()
+		if err := sock.BindToDevice(fd, peer.Interface); err != nil {
+			return err
+		}
 		if err := sock.SetPriority(fd, ipv6); err != nil || !peer.TTLSecurity {
 			return err
 		}

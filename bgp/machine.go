@@ -159,6 +159,10 @@ func (m *machine) incoming(now time.Time, ev event) {
 	if m.challenger.conn != 0 {
 		m.dismiss(&m.challenger)
 	}
+	if m.primary.state == Established {
+		m.challenger.heldOpen(now, ev.conn)
+		return
+	}
 	m.challenger.opened(now, ev.conn, false)
 }
 
@@ -191,6 +195,14 @@ func (m *machine) collide(now time.Time, l *link, open openFacts) bool {
 		}
 		m.dismiss(l)
 		return false
+	case OpenSent:
+		// The OPEN has told us who wins: the loser goes before it can become
+		// Established on the peer's side. A connection on which nothing was said
+		// for a while is not worth waiting for.
+		if l.outgoing != other.outgoing && now.Sub(other.opening) < collisionTime && !m.keeps(l, other, open) {
+			m.dismiss(l)
+			return false
+		}
 	case OpenConfirm:
 		if m.keeps(l, other, open) {
 			m.dismiss(other)

@@ -16,8 +16,10 @@ const (
 	// the other side signalled Down, and at least one side's BFD shares the fate
 	// of its control plane (its C bit is clear).
 	BFDDown PathFailure = iota
-	// BFDDownIndependent: the same, with the C bit set on both sides: it was the
-	// forwarding path that failed (RFC 5882, Section 4.3.1).
+	// BFDDownIndependent: the same, where no control plane can have taken its BFD
+	// along: the C bit is set on both sides, or on the other side while ours is
+	// known to be alive. It was the forwarding path that failed (RFC 5882, Section
+	// 4.3.1).
 	BFDDownIndependent
 	// BFDRemoteAdminDown: the other side took its BFD session down on purpose.
 	// Nothing follows from it (RFC 5882, Section 4.2).

@@ -94,7 +94,9 @@ func (p *peer) accept(now time.Time, in incoming) {
 		return
 	}
 	p.fresh = fresh{p.m.nextConn(), in.nc, in.release}
-	p.step(now, event{kind: evConnConfirmed, conn: p.fresh.id})
+	id := p.fresh.id
+	p.step(now, event{kind: evConnConfirmed, conn: id})
+	p.slot(id) // the machine may have nothing to send on it yet
 }
 
 // fresh is a connection that has no slot yet: the machine may first have to send
@@ -143,17 +145,22 @@ func (p *peer) close(id connID) {
 
 // sendOpen sends our OPEN.
 func (p *peer) sendOpen(e effect) {
-	s := p.slot(e.conn)
-	if s == nil {
+	if s := p.slot(e.conn); s != nil {
+		p.makeOpen(s, e.plain)
+		p.control(s, wire.TypeOpen, s.open.Append(nil))
+	}
+}
+
+// makeOpen makes our OPEN for a connection, unless it is made.
+func (p *peer) makeOpen(s *slot, plain bool) {
+	if s.open.AS != 0 {
 		return
 	}
 	cfg := p.config()
-	gr := p.s.gracefulRestart(cfg)
 	s.open = localOpen(openParams{
-		as: p.s.cfg.AS, id: p.s.cfg.RouterID, peer: cfg, restart: gr, plain: e.plain,
+		as: p.s.cfg.AS, id: p.s.cfg.RouterID, peer: cfg, restart: p.s.gracefulRestart(cfg), plain: plain,
 		starting: p.s.Restarting(), kept: p.up || p.s.cfg.GracefulRestart.ForwardingPreserved,
 	})
-	p.control(s, wire.TypeOpen, s.open.Append(nil))
 }
 
 // keepalive sends a KEEPALIVE, unless one waits already for a writer that is

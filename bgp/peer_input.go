@@ -75,6 +75,7 @@ func (p *peer) gotOpen(now time.Time, s *slot, body []byte) {
 		p.refuse(now, s, evOpenErr, err)
 		return
 	}
+	p.makeOpen(s, p.m.plain)
 	neg, oerr := negotiate(&s.open, &open, p.config())
 	if oerr != nil {
 		p.refuse(now, s, evOpenErr, oerr)

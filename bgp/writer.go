@@ -1,7 +1,5 @@
 package bgp
 
-import "time"
-
 // writeLoop sends one buffer at a time. A peer that does not read blocks this
 // goroutine and nobody else.
 func (c *conn) writeLoop() {
@@ -27,9 +25,15 @@ func (c *conn) finish() {
 	if len(c.final) == 0 {
 		return
 	}
-	c.nc.SetWriteDeadline(time.Now().Add(lingerTime))
-	c.nc.Write(c.final)
-	c.nc.SetReadDeadline(time.Now().Add(lingerTime)) // ends drain
+	b := c.final
+	select {
+	case waiting := <-c.tx: // given to us, but not begun
+		b = append(waiting, b...)
+	default:
+	}
+	if _, err := c.nc.Write(b); err != nil {
+		return
+	}
 	if half, ok := c.nc.(interface{ CloseWrite() error }); ok {
 		half.CloseWrite()
 		return
