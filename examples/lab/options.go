@@ -48,6 +48,10 @@ func parse(args []string) (*options, int) {
 	fs.DurationVar(&o.linger, "linger", 4*time.Second, "how long traffic goes on after a daemon was restarted")
 	fs.StringVar(&o.dir, "dir", sandbox.DefaultDir(), "`directory` for the lab's own files; it stays empty outside of the lab")
 	fs.BoolVar(&o.hold, "hold", false, "leave the lab up until interrupted")
+	choices := map[string]*string{}
+	for name, can := range plan.Choices {
+		choices[name] = fs.String(name, can[0], "one of "+strings.Join(can, ", "))
+	}
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return nil, 0
@@ -64,7 +68,11 @@ func parse(args []string) (*options, int) {
 		}
 		return nil, 0
 	}
-	err := errors.Join(o.reflectors(*rr), o.hypervisors(*hv), o.timing(*bfd), o.choose(*only))
+	err := errors.Join(o.reflectors(*rr), o.hypervisors(*hv), o.timing(*bfd))
+	for name, value := range choices {
+		err = errors.Join(err, o.world.Timing.Set(name, *value))
+	}
+	err = errors.Join(err, o.choose(*only))
 	if *edge != "" {
 		k, bad := kind(*edge, world.Kinds)
 		o.world.Edge, err = k, errors.Join(err, bad)
@@ -74,6 +82,9 @@ func parse(args []string) (*options, int) {
 	if o.world.Bulk < 0 || o.world.Bulk > 1<<20 {
 		err = errors.Join(err, fmt.Errorf("-routes %d: want 0 to %d", o.world.Bulk, 1<<20))
 	}
+	if !o.world.Timing.Published() && !o.allOwn() {
+		err = errors.Join(err, errors.New("the published design's alternatives are played by hypervisors of ours alone"))
+	}
 	if fs.NArg() > 0 {
 		err = errors.Join(err, fmt.Errorf("what is %q?", fs.Arg(0)))
 	}
@@ -82,6 +93,9 @@ func parse(args []string) (*options, int) {
 		return nil, 2
 	}
 	o.report.Config = map[string]string{"rr": *rr, "hv": *hv, "bfd": *bfd, "routes": strconv.Itoa(o.world.Bulk)}
+	for name, value := range choices {
+		o.report.Config[name] = *value
+	}
 	return o, 0
 }
 
@@ -122,6 +136,16 @@ func (o *options) hypervisors(s string) error {
 		}
 	}
 	return nil
+}
+
+// allOwn says whether hvrouter runs on every hypervisor.
+func (o *options) allOwn() bool {
+	for _, k := range o.world.HV {
+		if k != world.Self {
+			return false
+		}
+	}
+	return true
 }
 
 // allBird says whether every other part is played by BIRD.
@@ -176,7 +200,8 @@ func (o *options) choose(only string) error {
 		}
 	}
 	for i, a := range all {
-		if i == 0 || slices.Contains(names, a.Name) {
+		leases := a.Name == "guests" && !o.world.Timing.Is("dhcp", plan.DHCPNone)
+		if i == 0 || leases || slices.Contains(names, a.Name) {
 			o.acts = append(o.acts, a)
 		}
 	}

@@ -86,6 +86,10 @@ func (k *checker) config(c *Config) {
 	}
 	k.need("$.as", c.AS != 0)
 	k.oneOf("$.log", c.Log, "debug", "info", "warn", "error")
+	k.oneOf("$.last-resort-by", c.LastResortBy, "routes", "rules")
+	if c.LastResortBy == "rules" && c.Rules != nil {
+		k.bad("$.last-resort-by", "rules are listed: list those of last resort too")
+	}
 	k.loopback(c)
 	k.bfd(c.BFD)
 	k.bgp(c.BGP)

@@ -14,17 +14,21 @@ type Config struct {
 	// or error. Default info.
 	Log string `yaml:"log,omitempty" json:"log,omitempty"`
 
-	Loopback  Loopback  `yaml:"loopback,omitempty" json:"loopback,omitzero"`
-	BFD       BFD       `yaml:"bfd,omitempty" json:"bfd"`
-	BGP       BGP       `yaml:"bgp,omitempty" json:"bgp"`
-	Domains   []Domain  `yaml:"domains" json:"domains"`
-	LocalOut  *LocalOut `yaml:"local-out,omitempty" json:"local-out,omitempty"`
-	Rules     *Rules    `yaml:"rules,omitempty" json:"rules,omitempty"`
-	Edge      Edge      `yaml:"edge,omitempty" json:"edge"`
-	Guests    []Guest   `yaml:"guests,omitempty" json:"guests,omitempty"`
-	Inventory Inventory `yaml:"inventory,omitempty" json:"inventory,omitzero"`
-	Overlays  []Overlay `yaml:"overlays,omitempty" json:"overlays,omitempty"`
-	Wall      Wall      `yaml:"wall,omitempty" json:"wall"`
+	Loopback Loopback `yaml:"loopback,omitempty" json:"loopback,omitzero"`
+	BFD      BFD      `yaml:"bfd,omitempty" json:"bfd"`
+	BGP      BGP      `yaml:"bgp,omitempty" json:"bgp"`
+	Domains  []Domain `yaml:"domains" json:"domains"`
+	// LastResortBy says what ends a lookup that found nothing: routes (default) of
+	// the greatest metric in each table, or rules behind each lookup, which leave
+	// the tables to others.
+	LastResortBy string    `yaml:"last-resort-by,omitempty" json:"last-resort-by"`
+	LocalOut     *LocalOut `yaml:"local-out,omitempty" json:"local-out,omitempty"`
+	Rules        *Rules    `yaml:"rules,omitempty" json:"rules,omitempty"`
+	Edge         Edge      `yaml:"edge,omitempty" json:"edge"`
+	Guests       []Guest   `yaml:"guests,omitempty" json:"guests,omitempty"`
+	Inventory    Inventory `yaml:"inventory,omitempty" json:"inventory,omitzero"`
+	Overlays     []Overlay `yaml:"overlays,omitempty" json:"overlays,omitempty"`
+	Wall         Wall      `yaml:"wall,omitempty" json:"wall"`
 }
 
 // Loopback is the hypervisor's own address, reachable over both fabrics.

@@ -10,6 +10,7 @@ import (
 func (c *Config) fill() {
 	def(&c.API, "/run/hvrouter/api.sock")
 	def(&c.Log, "info")
+	def(&c.LastResortBy, "routes")
 	c.BFD.fill(c.API)
 	c.BGP.fill()
 	for i := range c.Domains {

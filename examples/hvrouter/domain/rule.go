@@ -79,13 +79,14 @@ func listed(rules []config.Rule, v6 bool) []Rule {
 	return out
 }
 
-// usual4: what the hypervisor sends looks into main (its links) and local-out;
-// what arrives on an interface of a domain without guests looks into that
-// domain's table; everything else, guests and their uplinks, into the guests'.
+// usual4: what the hypervisor sends looks into main (its links) and local-out, or
+// without one into the domain of its loopback; what arrives on an interface of a
+// domain without guests looks into that domain's table; everything else, guests
+// and their uplinks, into the guests'.
 func usual4(c *config.Config) []Rule {
 	rules := []Rule{{Table: tableLocal}, {Priority: prioMain4, IIF: "lo", Table: tableMain}}
-	if c.LocalOut != nil {
-		rules = append(rules, Rule{Priority: prioLocalOut, IIF: "lo", Table: c.LocalOut.Table.ID})
+	if table, word := ownTable(c); table != 0 {
+		rules = lookup(rules, c, Rule{Priority: prioLocalOut, IIF: "lo", Table: table}, word)
 	}
 	prio := uint32(prioInterface)
 	for _, d := range c.Domains {
@@ -93,13 +94,13 @@ func usual4(c *config.Config) []Rule {
 			continue
 		}
 		for _, name := range Interfaces(d) {
-			rules = append(rules, Rule{Priority: prio, IIF: name, Table: d.Table.ID})
+			rules = lookup(rules, c, Rule{Priority: prio, IIF: name, Table: d.Table.ID}, d.LastResort)
 			prio += 2
 		}
 	}
 	if d := last(c); d != nil {
 		// More than 36 uplinks push the last rule back.
-		rules = append(rules, Rule{Priority: max(prioLast4, prio), Table: d.Table.ID})
+		rules = lookup(rules, c, Rule{Priority: max(prioLast4, prio), Table: d.Table.ID}, d.LastResort)
 	}
 	return rules
 }
@@ -107,7 +108,32 @@ func usual4(c *config.Config) []Rule {
 func usual6(c *config.Config) []Rule {
 	rules := []Rule{{IPv6: true, Table: tableLocal}, {IPv6: true, Priority: prioMain6, Table: tableMain}}
 	if d := last(c); d != nil {
-		rules = append(rules, Rule{IPv6: true, Priority: prioLast6, Table: d.Table.ID})
+		rules = lookup(rules, c, Rule{IPv6: true, Priority: prioLast6, Table: d.Table.ID}, d.LastResort)
+	}
+	return rules
+}
+
+// ownTable is where the hypervisor's own packets are looked up, and what ends
+// that.
+func ownTable(c *config.Config) (table uint32, lastResort string) {
+	if c.LocalOut != nil {
+		return c.LocalOut.Table.ID, c.LocalOut.LastResort
+	}
+	for _, d := range c.Domains {
+		if d.Loopback {
+			return d.Table.ID, d.LastResort
+		}
+	}
+	return 0, ""
+}
+
+// lookup adds a rule and, where rules are the last resort, the one behind it.
+func lookup(rules []Rule, c *config.Config, r Rule, lastResort string) []Rule {
+	rules = append(rules, r)
+	if c.LastResortBy == "rules" && lastResort != "none" {
+		r.Priority++
+		r.Table, r.Action = 0, typeOf(lastResort)
+		rules = append(rules, r)
 	}
 	return rules
 }

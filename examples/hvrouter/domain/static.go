@@ -73,20 +73,27 @@ func merge(into, from map[netip.Prefix]Local) {
 // table, and the prefixes that are unreachable where nothing better is known.
 func Scaffold(c *config.Config) []Route {
 	var routes []Route
+	byRoute := func(word string) string {
+		if c.LastResortBy == "rules" {
+			return "none"
+		}
+		return word
+	}
 	for _, d := range c.Domains {
 		for _, all := range families(d) {
-			routes = lastResort(routes, d.Table.ID, all, d.LastResort)
+			routes = lastResort(routes, d.Table.ID, all, byRoute(d.LastResort))
 		}
 		for _, p := range d.Unreachable {
 			routes = append(routes, Route{Key: Key{d.Table.ID, p.Prefix, holeMetric}, Type: Unreachable, Scaffold: true})
 		}
 	}
 	for _, all := range LocalOutFamilies(c) {
-		routes = lastResort(routes, c.LocalOut.Table.ID, all, c.LocalOut.LastResort)
+		routes = lastResort(routes, c.LocalOut.Table.ID, all, byRoute(c.LocalOut.LastResort))
 	}
 	return routes
 }
 
+// lastResort adds the route that ends a lookup in a table, unless a rule does.
 func lastResort(routes []Route, table uint32, all netip.Prefix, word string) []Route {
 	if word == "none" {
 		return routes

@@ -141,14 +141,14 @@ func (s *Stage) sleep(d time.Duration) error {
 // differences compares all tables of all routers with the plan.
 func (s *Stage) differences() (count int, text string) {
 	var b strings.Builder
-	one := s.World.Lacking(world.Kind.AddPath)
+	want := golden.Expect{One: s.World.Lacking(world.Kind.AddPath), Variant: s.World.Timing.Variant}
 	for n := 1; n <= plan.HVs; n++ {
 		for _, t := range golden.HypervisorTables {
-			count += s.compare(&b, s.World.HV(n), t, golden.Hypervisor(n, t, one...))
+			count += s.compare(&b, s.World.HV(n), t, want.Hypervisor(n, t))
 		}
 	}
 	for _, t := range golden.EdgeTables {
-		count += s.compare(&b, s.World.Nodes[plan.EdgeName], t, golden.Edge(t, one...))
+		count += s.compare(&b, s.World.Nodes[plan.EdgeName], t, want.Edge(t))
 	}
 	return count, b.String()
 }

@@ -215,13 +215,17 @@ func (s *Stage) watched(matter []int, outage bool, after time.Duration, do func(
 	if err != nil {
 		return err
 	}
-	s.loss(results, s.ownLimit(0, matter...))
 	limit := s.ownLimit(0, matter...)
+	if !s.World.Timing.Graceful() {
+		limit = -1 // without graceful restart a restart costs what it costs
+	}
+	s.loss(results, limit)
 	if outage {
-		limit = -1
+		s.value("messages about routes in HV1's kernel", float64(writes), -1, "", "routes, rules, next hops", text)
+		return nil
 	}
 	s.value("messages about routes in HV1's kernel", float64(writes), limit, "", "routes, rules, next hops", text)
-	if !outage {
+	if s.World.Timing.Watched() {
 		s.flapped(before, limit)
 	}
 	return nil

@@ -1,6 +1,7 @@
 package act
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"net/netip"
@@ -113,7 +114,7 @@ func rules(s *Stage) error {
 			if err != nil {
 				return err
 			}
-			want := golden.RuleLines(golden.Rules(family))
+			want := golden.RuleLines(golden.Rules(family, s.World.Timing.Variant))
 			if !slices.Equal(want, have) {
 				diff = append(diff, fmt.Sprintf("hv%d: want %s\n     have %s", n, strings.Join(want, " | "), strings.Join(have, " | ")))
 			}
@@ -125,6 +126,11 @@ func rules(s *Stage) error {
 
 // guests waits until each guest has its IPv6 address and a default route.
 func guests(s *Stage) error {
+	if !s.World.Timing.Is("dhcp", plan.DHCPNone) {
+		if err := s.leases(); err != nil {
+			return err
+		}
+	}
 	var missing []string
 	s.until(10*time.Second, func() bool {
 		missing = nil
@@ -142,6 +148,32 @@ func guests(s *Stage) error {
 	}
 	s.value("guests without IPv6", float64(len(missing)), 0, "",
 		fmt.Sprintf("all %.2f s after start", time.Since(s.Started).Seconds()), strings.Join(missing, " "))
+	return nil
+}
+
+// leases lets every guest ask for its IPv4 address.
+func (s *Stage) leases() error {
+	start, bound, why := time.Now(), 0, ""
+	for _, g := range plan.Guests() {
+		ctx, cancel := context.WithTimeout(s.Ctx, 5*time.Second)
+		l, err := probe.DHCP(ctx, s.World.Guest(g).Path, "eth0", g.MAC)
+		cancel()
+		if err != nil {
+			why += fmt.Sprintf("%s: %v\n", g.Name, err)
+			s.involved = append(s.involved, plan.HVName(g.HV))
+			continue
+		}
+		if l.Address != netip.PrefixFrom(g.IPv4, plan.Subnet4.Bits()) || l.Gateway != plan.Gateway4 {
+			why += fmt.Sprintf("%s: was given %v by way of %v\n", g.Name, l.Address, l.Gateway)
+			continue
+		}
+		if err := s.World.Lease(g, l.Address, l.Gateway); err != nil {
+			return err
+		}
+		bound++
+	}
+	s.value("guests without a lease", float64(len(plan.Guests())-bound), 0, "",
+		fmt.Sprintf("%d bound in %d ms", bound, time.Since(start).Milliseconds()), why)
 	return nil
 }
 

@@ -18,10 +18,11 @@ type Timing struct {
 	// Deaf are the fabrics whose reflector speaks no BFD; sessions there have
 	// none.
 	Deaf []plan.Fabric
+	plan.Variant
 }
 
 // Hears says whether the reflector of a fabric speaks BFD.
-func (t Timing) Hears(f plan.Fabric) bool { return !slices.Contains(t.Deaf, f) }
+func (t Timing) Hears(f plan.Fabric) bool { return t.Watched() && !slices.Contains(t.Deaf, f) }
 
 // Detection is how long BFD takes to notice silence, counted from the last
 // packet that arrived.

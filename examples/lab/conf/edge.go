@@ -12,6 +12,9 @@ func EdgeArgs(socket string, t Timing, bulk int) []string {
 	args := []string{"-as", fmt.Sprint(plan.AS), "-router-id", plan.EdgeRouterID().String(), "-table", fmt.Sprint(plan.TablePublic),
 		"-interval", t.BFD.String(), "-multiplier", fmt.Sprint(t.Multiplier), "-status", socket,
 		"-bulk", fmt.Sprint(bulk)}
+	if t.Is("security", plan.SecurityMD5) {
+		args = append(args, "-md5-key", plan.Key)
+	}
 	for _, f := range plan.Fabrics {
 		for _, family := range families {
 			args = append(args, fmt.Sprintf("%s,%s,%s", f.Public(), edgePublic(f, family), reflectorPublic(f, family)))

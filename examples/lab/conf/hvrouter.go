@@ -1,6 +1,7 @@
 package conf
 
 import (
+	"fmt"
 	"net/netip"
 
 	"github.com/hyperfib/hyperfib/examples/lab/plan"
@@ -13,26 +14,67 @@ func Hypervisor(n int, api string, t Timing) string {
 	w.line("router-id: %s\nas: %d\napi: %s", plan.RouterID(n), plan.AS, api)
 	w.line("loopback: {interface: loopback, address: %s/32}", plan.Loopback(n))
 	w.line("bfd: {interval: %s, multiplier: %d, process: separate, realtime: auto}", t.BFD, t.Multiplier)
-	w.line("bgp:\n  hold-time: 90s\n  ttl-security: true\n  add-path: true")
-	w.line("  graceful-restart: {time: 120s, deferral: 30s}")
+	hvBGP(&w, t)
+	if t.Is("mode", plan.ModeBlackholeRules) {
+		w.line("last-resort-by: rules")
+	}
 	w.line("domains:")
 	w.line("  - name: public\n    table: %d\n    guests: true\n    unreachable: [%s]\n    reflectors:", plan.TablePublic, plan.Subnet4)
 	for _, f := range plan.Fabrics {
-		hvSession(&w, f, t, f.Public(), plan.HVPublic4(n, f), plan.RRPublic4(f))
-		hvSession(&w, f, t, f.Public(), plan.HVPublic6(n, f), plan.RRPublic6(f))
+		s := hvSession{f: f, device: f.Public(), local: plan.HVPublic4(n, f), peer: plan.RRPublic4(f)}
+		if t.Is("sessions", plan.SessionsMP) {
+			s.nextHop6 = plan.HVPublic6(n, f)
+			s.write(&w, t)
+			continue
+		}
+		s.write(&w, t)
+		hvSession{f: f, device: f.Public(), local: plan.HVPublic6(n, f), peer: plan.RRPublic6(f)}.write(&w, t)
 	}
 	w.line("  - name: private\n    table: %d\n    loopback: true\n    reflectors:", plan.TablePrivate)
 	for _, f := range plan.Fabrics {
-		hvSession(&w, f, t, f.Private(), plan.HVPrivate4(n, f), plan.RRPrivate4(f))
+		hvSession{f: f, device: f.Private(), local: plan.HVPrivate4(n, f), peer: plan.RRPrivate4(f)}.write(&w, t)
 	}
-	w.line("local-out: {table: %d, domains: [private], last-resort: unreachable}", plan.TableLocal)
+	if !t.Is("mode", plan.ModeNoLocalOut) {
+		w.line("local-out: {table: %d, domains: [private], last-resort: unreachable}", plan.TableLocal)
+	}
 	w.line("edge:\n  gateway4: %s\n  length4: %d", plan.Gateway4, plan.Subnet4.Bits())
+	if t.Is("dhcp", plan.DHCPLocal) {
+		w.line("  dhcp: {on: true}")
+	}
 	hvGuests(&w, n)
 	return w.String()
 }
 
-func hvSession(w *writer, f plan.Fabric, t Timing, device string, local, peer netip.Addr) {
-	w.line(`      - {fabric: %s, interface: %s, local: "%s", peer: "%s", bfd: "%s"}`, f, device, local, peer, onOff(t.Hears(f)))
+func hvBGP(w *writer, t Timing) {
+	w.line("bgp:\n  hold-time: 90s\n  ttl-security: true\n  add-path: true")
+	if t.Is("security", plan.SecurityMD5) {
+		w.line("  md5: %s", plan.Key)
+	}
+	switch {
+	case !t.Graceful():
+		w.line("  graceful-restart: {off: true}")
+	case t.Is("resilience", plan.ResilienceLL):
+		w.line("  graceful-restart: {time: 120s, deferral: 30s, long-lived: 3600s}")
+	default:
+		w.line("  graceful-restart: {time: 120s, deferral: 30s}")
+	}
+}
+
+// hvSession is one line of a domain's reflectors.
+type hvSession struct {
+	f           plan.Fabric
+	device      string
+	local, peer netip.Addr
+	nextHop6    netip.Addr // of IPv6 on this session; the zero Addr leaves it out
+}
+
+func (s hvSession) write(w *writer, t Timing) {
+	more := ""
+	if s.nextHop6.IsValid() {
+		more = fmt.Sprintf(`, families: [ipv4, ipv6], next-hop6: "%s"`, s.nextHop6)
+	}
+	w.line(`      - {fabric: %s, interface: %s, local: "%s", peer: "%s", bfd: "%s"%s}`,
+		s.f, s.device, s.local, s.peer, onOff(t.Hears(s.f)), more)
 }
 
 func hvGuests(w *writer, n int) {

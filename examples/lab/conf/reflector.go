@@ -15,7 +15,13 @@ func ReflectorArgs(f plan.Fabric, private bool, t Timing) []string {
 		id, clients = plan.RRPrivate4(f), plan.Private4(f).String()
 		listen = fmt.Sprintf("%s:179", id)
 	}
-	return []string{"-as", fmt.Sprint(plan.AS), "-router-id", id.String(), "-cluster-id", id.String(),
-		"-listen", listen, "-clients", clients, "-add-path", "-ttl-security",
-		"-bfd", fmt.Sprintf("%s,%d", t.BFD, t.Multiplier)}
+	args := []string{"-as", fmt.Sprint(plan.AS), "-router-id", id.String(), "-cluster-id", id.String(),
+		"-listen", listen, "-clients", clients, "-add-path", "-ttl-security"}
+	if t.Watched() {
+		args = append(args, "-bfd", fmt.Sprintf("%s,%d", t.BFD, t.Multiplier))
+	}
+	if t.Is("security", plan.SecurityMD5) {
+		args = append(args, "-md5-key", plan.Key)
+	}
+	return args
 }

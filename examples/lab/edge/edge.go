@@ -74,6 +74,7 @@ func run(ctx context.Context, log *slog.Logger, args []string) error {
 	interval := fs.Duration("interval", 100*time.Millisecond, "BFD interval")
 	multiplier := fs.Uint("multiplier", 5, "BFD multiplier")
 	bulk := fs.Int("bulk", 0, "announce this many prefixes of 10.0.0.0/8 besides")
+	key := fs.String("md5-key", "", "TCP MD5 key of all sessions")
 	status := fs.String("status", "", "unix socket that tells the sessions as JSON")
 	if err := fs.Parse(args); err != nil {
 		return err
@@ -90,7 +91,7 @@ func run(ctx context.Context, log *slog.Logger, args []string) error {
 		return err
 	}
 	for _, s := range r.sessions {
-		if err := r.add(s, *interval, uint8(*multiplier)); err != nil {
+		if err := r.add(s, *interval, uint8(*multiplier), *key); err != nil {
 			return err
 		}
 	}
@@ -134,10 +135,10 @@ func (r *router) open(as uint32, id netip.Addr, bulk int) (err error) {
 	return nil
 }
 
-func (r *router) add(s session, interval time.Duration, multiplier uint8) error {
+func (r *router) add(s session, interval time.Duration, multiplier uint8, key string) error {
 	families := []wire.Family{s.family()}
 	err := r.speaker.AddPeer(bgp.PeerConfig{Addr: s.peer, LocalAddr: s.local, Interface: s.device, Families: families,
-		AddPathReceive: families, TTLSecurity: true, NextHopSelf: true})
+		AddPathReceive: families, TTLSecurity: true, NextHopSelf: true, MD5Key: key})
 	return errors.Join(err, r.bfd.Add(bfd.SessionConfig{
 		Key:          bfd.Key{Peer: s.peer, Local: s.local, Interface: s.device},
 		DesiredMinTx: interval, RequiredMinRx: interval, Multiplier: multiplier}))

@@ -24,14 +24,14 @@ func TestGolden(t *testing.T) {
 	}
 	for n := 1; n <= plan.HVs; n++ {
 		for _, t := range HypervisorTables {
-			section(plan.HVName(n), t, Hypervisor(n, t))
+			section(plan.HVName(n), t, Expect{}.Hypervisor(n, t))
 		}
 	}
 	for _, t := range EdgeTables {
-		section(plan.EdgeName, t, Edge(t))
+		section(plan.EdgeName, t, Expect{}.Edge(t))
 	}
 	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
-		section("rules", Table{Family: family}, RuleLines(Rules(family)))
+		section("rules", Table{Family: family}, RuleLines(Rules(family, plan.Variant{})))
 	}
 	const path = "testdata/lab.txt"
 	if *update {

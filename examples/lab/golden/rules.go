@@ -8,22 +8,30 @@ import (
 )
 
 // Rules returns the policy rules of a hypervisor, in order.
-func Rules(family uint8) []nl.Rule {
+func Rules(family uint8, v plan.Variant) []nl.Rule {
 	if family == unix.AF_INET6 {
-		return []nl.Rule{
-			{Priority: 0, Table: unix.RT_TABLE_LOCAL},
-			{Priority: 51, Table: unix.RT_TABLE_MAIN},
-			{Priority: 53, Table: plan.TablePublic},
-		}
+		rules := []nl.Rule{{Priority: 0, Table: unix.RT_TABLE_LOCAL}, {Priority: 51, Table: unix.RT_TABLE_MAIN}}
+		return lookup(rules, v, nl.Rule{Priority: 53, Table: plan.TablePublic}, unix.FR_ACT_BLACKHOLE)
 	}
-	return []nl.Rule{
-		{Priority: 0, Table: unix.RT_TABLE_LOCAL},
-		{Priority: 21, IIF: "lo", Table: unix.RT_TABLE_MAIN},
-		{Priority: 22, IIF: "lo", Table: plan.TableLocal},
-		{Priority: 26, IIF: plan.A.Private(), Table: plan.TablePrivate},
-		{Priority: 28, IIF: plan.B.Private(), Table: plan.TablePrivate},
-		{Priority: 99, Table: plan.TablePublic},
+	rules := []nl.Rule{{Priority: 0, Table: unix.RT_TABLE_LOCAL}, {Priority: 21, IIF: "lo", Table: unix.RT_TABLE_MAIN}}
+	own, end := nl.Rule{Priority: 22, IIF: "lo", Table: plan.TableLocal}, uint8(unix.FR_ACT_UNREACHABLE)
+	if v.Is("mode", plan.ModeNoLocalOut) {
+		own.Table, end = plan.TablePrivate, unix.FR_ACT_BLACKHOLE
 	}
+	rules = lookup(rules, v, own, end)
+	rules = lookup(rules, v, nl.Rule{Priority: 26, IIF: plan.A.Private(), Table: plan.TablePrivate}, unix.FR_ACT_BLACKHOLE)
+	rules = lookup(rules, v, nl.Rule{Priority: 28, IIF: plan.B.Private(), Table: plan.TablePrivate}, unix.FR_ACT_BLACKHOLE)
+	return lookup(rules, v, nl.Rule{Priority: 99, Table: plan.TablePublic}, unix.FR_ACT_BLACKHOLE)
+}
+
+// lookup adds a rule and, in the mode that has them, the rule of last resort
+// behind it.
+func lookup(rules []nl.Rule, v plan.Variant, r nl.Rule, end uint8) []nl.Rule {
+	rules = append(rules, r)
+	if v.Is("mode", plan.ModeBlackholeRules) {
+		rules = append(rules, nl.Rule{Priority: r.Priority + 1, IIF: r.IIF, Action: end})
+	}
+	return rules
 }
 
 // RuleLines brings rules to one line each.

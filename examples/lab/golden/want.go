@@ -16,21 +16,29 @@ type owner struct {
 	hvs    []int
 }
 
-// Hypervisor returns the canonical lines of a table of hypervisor n. one lists
-// the fabrics whose reflector shows one copy of a prefix only.
-func Hypervisor(n int, t Table, one ...plan.Fabric) []string {
+// Expect is what the tables depend on besides the plan. The zero value is the
+// published design with reflectors that lack nothing.
+type Expect struct {
+	// One lists the fabrics whose reflector shows one copy of a prefix only.
+	One []plan.Fabric
+	plan.Variant
+}
+
+// Hypervisor returns the canonical lines of a table of hypervisor n.
+func (x Expect) Hypervisor(n int, t Table) []string {
 	var routes []nl.Route
 	switch {
 	case t.ID == plan.TablePrivate:
-		routes = append(private(n, netip.Addr{}), last(t, unix.RTN_BLACKHOLE))
+		routes = append(private(n, netip.Addr{}), x.last(t, unix.RTN_BLACKHOLE)...)
+	case t.ID == plan.TableLocal && x.Is("mode", plan.ModeNoLocalOut):
 	case t.ID == plan.TableLocal:
-		routes = append(private(n, plan.Loopback(n)), last(t, unix.RTN_UNREACHABLE))
+		routes = append(private(n, plan.Loopback(n)), x.last(t, unix.RTN_UNREACHABLE)...)
 		for _, r := range guestRoutes(n, 4) {
 			r.PrefSrc = plan.Loopback(n)
 			routes = append(routes, r)
 		}
 	default:
-		routes = append(public(n, t, one), last(t, unix.RTN_BLACKHOLE))
+		routes = append(public(n, t, x.One), x.last(t, unix.RTN_BLACKHOLE)...)
 		if t.Family == unix.AF_INET {
 			routes = append(routes, nl.Route{Type: unix.RTN_UNREACHABLE, Dst: plan.Subnet4})
 		}
@@ -39,10 +47,10 @@ func Hypervisor(n int, t Table, one ...plan.Fabric) []string {
 }
 
 // Edge returns the canonical lines of a table of the edge router.
-func Edge(t Table, one ...plan.Fabric) []string {
+func (x Expect) Edge(t Table) []string {
 	var routes []nl.Route
 	for _, o := range owners(version(t)) {
-		routes = append(routes, remote(o.prefix, o.hvs, one))
+		routes = append(routes, remote(o.prefix, o.hvs, x.One))
 	}
 	return Lines(t, routes)
 }
@@ -154,8 +162,12 @@ func remote(p netip.Prefix, hvs []int, one []plan.Fabric) nl.Route {
 	return r
 }
 
-func last(t Table, kind uint8) nl.Route {
-	return nl.Route{Type: kind, Dst: netip.PrefixFrom(unspecified(version(t)), 0), Metric: plan.LastResort}
+// last is the route of last resort, in the modes that have one.
+func (x Expect) last(t Table, kind uint8) []nl.Route {
+	if x.Is("mode", plan.ModeBlackholeRules) {
+		return nil
+	}
+	return []nl.Route{{Type: kind, Dst: netip.PrefixFrom(unspecified(version(t)), 0), Metric: plan.LastResort}}
 }
 
 func version(t Table) int {

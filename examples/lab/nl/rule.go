@@ -10,11 +10,12 @@ import (
 )
 
 // Rule is a policy rule as the lab uses them: it may match on the incoming
-// interface and looks up a table.
+// interface, and looks up a table or ends the lookup.
 type Rule struct {
 	Priority uint32
 	IIF      string
 	Table    uint32 // 0 for an action other than a lookup
+	Action   uint8  // FR_ACT_BLACKHOLE and the like; 0 is a lookup
 	Other    string // any further selector or action, for display
 }
 
@@ -24,7 +25,15 @@ func (r Rule) String() string {
 	if r.IIF != "" {
 		s += " iif " + r.IIF
 	}
-	return fmt.Sprintf("%s lookup %d%s", s, r.Table, r.Other)
+	switch r.Action {
+	case 0:
+		return fmt.Sprintf("%s lookup %d%s", s, r.Table, r.Other)
+	case unix.FR_ACT_BLACKHOLE:
+		return s + " blackhole" + r.Other
+	case unix.FR_ACT_UNREACHABLE:
+		return s + " unreachable" + r.Other
+	}
+	return fmt.Sprintf("%s action %d%s", s, r.Action, r.Other)
 }
 
 // Rules returns all rules of a family, ordered by priority.
@@ -81,7 +90,7 @@ func parseRule(b []byte) (Rule, error) {
 		r.Other += fmt.Sprintf(" (to /%d from /%d tos %d)", b[1], b[2], b[3])
 	}
 	if b[7] != unix.FR_ACT_TO_TBL {
-		r.Other += fmt.Sprintf(" (action %d)", b[7])
+		r.Action = b[7]
 	}
 	if binary.NativeEndian.Uint32(b[8:])&unix.FIB_RULE_INVERT != 0 {
 		r.Other += " (not)"

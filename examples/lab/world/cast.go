@@ -47,6 +47,14 @@ const (
 	edgeSessions = 4
 )
 
+// hvSessions counts the sessions of a hypervisor of ours.
+func (w *World) hvSessions() int {
+	if w.Timing.Is("sessions", plan.SessionsMP) {
+		return hvSessions - len(plan.Fabrics)
+	}
+	return hvSessions
+}
+
 func (w *World) addReflector(f plan.Fabric, private bool) error {
 	name := plan.RRName(f) + ".public"
 	if private {

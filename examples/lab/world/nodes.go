@@ -137,10 +137,7 @@ func (w *World) guest(g plan.Guest, n *Node) error {
 		"net/ipv4/conf/all/rp_filter=0", "net/ipv4/conf/eth0/rp_filter=0"); err != nil {
 		return err
 	}
-	addrs := map[string][]netip.Prefix{
-		"eth0": {netip.PrefixFrom(g.IPv4, plan.Subnet4.Bits())},
-		"eth1": {g.Overlay()},
-	}
+	addrs := map[string][]netip.Prefix{"eth0": nil, "eth1": {g.Overlay()}}
 	if g.Anycast {
 		addrs["lo"] = []netip.Prefix{netip.PrefixFrom(plan.Anycast4, 32), netip.PrefixFrom(plan.AnycastHost, 128)}
 	}
@@ -154,8 +151,20 @@ func (w *World) guest(g plan.Guest, n *Node) error {
 			}
 		}
 	}
+	if w.Timing.Is("dhcp", plan.DHCPNone) {
+		return w.Lease(g, netip.PrefixFrom(g.IPv4, plan.Subnet4.Bits()), plan.Gateway4)
+	}
+	return nil
+}
+
+// Lease gives a guest its IPv4 address and its gateway.
+func (w *World) Lease(g plan.Guest, address netip.Prefix, gateway netip.Addr) error {
+	n := w.Guest(g)
+	if err := n.NL.AddAddress("eth0", address, false, false); err != nil {
+		return err
+	}
 	return n.NL.AddRoute(nl.Route{Table: unix.RT_TABLE_MAIN, Type: unix.RTN_UNICAST, Proto: unix.RTPROT_STATIC,
-		Dst: netip.PrefixFrom(netip.IPv4Unspecified(), 0), Hops: []nl.Hop{{Gateway: plan.Gateway4, Link: "eth0"}}})
+		Dst: netip.PrefixFrom(netip.IPv4Unspecified(), 0), Hops: []nl.Hop{{Gateway: gateway, Link: "eth0"}}})
 }
 
 // staticGuest6 is what a guest without router advertisements is given.
@@ -195,7 +204,7 @@ func setupRules(n *Node, _ int) error {
 		if err != nil {
 			return err
 		}
-		for _, r := range golden.Rules(family)[1:] {
+		for _, r := range golden.Rules(family, plan.Variant{})[1:] {
 			if err := n.NL.AddRule(family, r); err != nil {
 				return err
 			}

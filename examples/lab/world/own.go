@@ -56,7 +56,7 @@ func (w *World) ownHypervisor(n int) (*Daemon, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Daemon{Name: name, Node: w.Nodes[name], Kind: Self, Log: w.file("log/" + name + ".log"), Sessions: hvSessions,
+	return &Daemon{Name: name, Node: w.Nodes[name], Kind: Self, Log: w.file("log/" + name + ".log"), Sessions: w.hvSessions(),
 		Args:  self(PartRouter, "run", "-config", path),
 		peers: func() ([]Peer, error) { return routerPeers(api) },
 		flaps: func() (Flaps, error) { return routerFlaps(api) }}, nil

@@ -1,0 +1,103 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Variant is which of the published design's alternatives the lab runs. Each
+// field is one choice; "" is the first in [Choices].
+type Variant struct {
+	Mode       string // how domains are told apart
+	Guests     string // what a guest has of IPv6
+	DHCP       string // who gives guests their IPv4 address
+	Sessions   string // which sessions a hypervisor has
+	Security   string // what protects sessions besides GTSM
+	Resilience string // what notices failures and survives restarts
+}
+
+// The choices, by the name that the command line has for each.
+const (
+	ModeRules          = "rules"           // the published one
+	ModeBlackholeRules = "blackhole-rules" // lookups end in rules, not in routes
+	ModeNoLocalOut     = "no-local-out"    // the hypervisor sends by the private table
+
+	DHCPNone  = "none"  // guests are configured by hand
+	DHCPLocal = "local" // hvrouter gives leases
+
+	SessionsSplit = "split"  // one a fabric, domain and family
+	SessionsMP    = "mp-bgp" // IPv4 and IPv6 of a domain share one
+
+	SecurityTTL = "ttl"
+	SecurityMD5 = "md5"
+
+	ResilienceAll = "all" // BFD and graceful restart
+	ResilienceBFD = "bfd" // BFD alone: a restart withdraws everything
+	ResilienceGR  = "gr"  // graceful restart alone: a cut is noticed by the hold timer
+	ResilienceLL  = "llgr"
+)
+
+// Key is the MD5 key of the lab.
+const Key = "a key for the lab"
+
+// Choices lists what each option of the command line may be; the first is the
+// default.
+var Choices = map[string][]string{
+	"mode":       {ModeRules, ModeBlackholeRules, ModeNoLocalOut},
+	"dhcp":       {DHCPNone, DHCPLocal},
+	"sessions":   {SessionsSplit, SessionsMP},
+	"security":   {SecurityTTL, SecurityMD5},
+	"resilience": {ResilienceAll, ResilienceBFD, ResilienceGR, ResilienceLL},
+}
+
+// field returns the choice with a name.
+func (v *Variant) field(name string) *string {
+	switch name {
+	case "mode":
+		return &v.Mode
+	case "dhcp":
+		return &v.DHCP
+	case "sessions":
+		return &v.Sessions
+	case "security":
+		return &v.Security
+	case "resilience":
+		return &v.Resilience
+	}
+	panic("no choice is called " + name)
+}
+
+// Set makes one choice.
+func (v *Variant) Set(name, value string) error {
+	if !slices.Contains(Choices[name], value) {
+		return fmt.Errorf("-%s %q: want %s", name, value, strings.Join(Choices[name], ", "))
+	}
+	*v.field(name) = value
+	return nil
+}
+
+// Is says whether a choice was made; the first of its name is made if none was.
+func (v Variant) Is(name, value string) bool {
+	have := *v.field(name)
+	return have == value || have == "" && value == Choices[name][0]
+}
+
+// Published says whether nothing but the defaults was chosen: what somebody
+// else's daemon on a hypervisor can play.
+func (v Variant) Published() bool {
+	for name, choices := range Choices {
+		if !v.Is(name, choices[0]) {
+			return false
+		}
+	}
+	return true
+}
+
+// Watched says whether sessions are watched by BFD.
+func (v Variant) Watched() bool {
+	return v.Is("resilience", ResilienceAll) || v.Is("resilience", ResilienceBFD)
+}
+
+// Graceful says whether restarts are.
+func (v Variant) Graceful() bool { return !v.Is("resilience", ResilienceBFD) }
