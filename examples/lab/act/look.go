@@ -73,6 +73,9 @@ func (s *Stage) punctual() bool {
 
 // bfdDown counts the sessions that should have BFD and whose BFD is not up.
 func (s *Stage) bfdDown() (down int) {
+	if !s.World.Timing.Watched() {
+		return 0
+	}
 	deaf := len(s.World.Timing.Deaf)
 	for _, d := range s.World.Daemons {
 		down += d.Sessions * (len(plan.Fabrics) - deaf) / len(plan.Fabrics)
