@@ -33,6 +33,7 @@ type Client struct {
 	mu     sync.Mutex
 	wanted map[Key]SessionConfig
 	unsent map[Key]bool // changed while there was no connection
+	synced bool         // everything wanted has been added once
 	link   *clientLink  // nil: not connected
 	closed bool
 }
@@ -139,13 +140,19 @@ func (c *Client) Watch() *Watcher { return c.board.watch() }
 
 // Synced says that every session wanted has been added: the BFD process then
 // takes down what an earlier client of the same name left and this one did not
-// ask for. Without a connection it does nothing.
+// ask for. Without a connection it is remembered.
 func (c *Client) Synced() error {
-	link := c.connected()
+	c.mu.Lock()
+	c.synced = true
+	link := c.link
+	c.mu.Unlock()
 	if link == nil {
-		return ErrNotConnected
+		return nil
 	}
-	return link.do(frameSynced, func(*encoder) {})
+	if err := link.synced(); !errors.Is(err, ErrNotConnected) {
+		return err
+	}
+	return nil
 }
 
 // Connected says whether there is a connection to the BFD process.
@@ -233,7 +240,7 @@ func (c *Client) again(l *clientLink) {
 	for k := range c.wanted {
 		c.unsent[k] = true
 	}
-	for len(c.unsent) > 0 {
+	for first := true; first || len(c.unsent) > 0; first = false {
 		for k, unsent := range c.unsent {
 			s, wanted := c.wanted[k]
 			delete(c.unsent, k)
@@ -243,9 +250,19 @@ func (c *Client) again(l *clientLink) {
 				c.mu.Lock()
 			}
 		}
+		if len(c.unsent) == 0 && c.synced {
+			c.mu.Unlock()
+			err := l.synced()
+			c.mu.Lock()
+			if err != nil && !errors.Is(err, ErrNotConnected) {
+				c.cfg.Notice(err)
+			}
+		}
 	}
 	c.link = l
 }
+
+func (l *clientLink) synced() error { return l.do(frameSynced, func(*encoder) {}) }
 
 // bring adds or removes one session.
 func (c *Client) bring(l *clientLink, s SessionConfig, k Key, wanted bool) {

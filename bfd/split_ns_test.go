@@ -109,10 +109,10 @@ func TestSplit(t *testing.T) {
 	t.Log("what a later life does not ask for ends with Synced")
 	stop()
 	third := newClient(t, path, "daemon")
-	stop = runClient(t, third)
-	if err := third.Synced(); err != nil {
+	if err := third.Synced(); err != nil { // said before there is a connection
 		t.Error(err)
 	}
+	stop = runClient(t, third)
 	if e := remote.down(rk); e.Reason != ReasonRemoteAdminDown {
 		t.Errorf("swept: %+v", e)
 	}
