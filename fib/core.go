@@ -96,7 +96,7 @@ func newCore(c Config) *core {
 	}
 	k.intern = intern{wants: map[string]*want{}, forms: map[string]*form{}, groupOf: k.groupRecord}
 	k.tables.index = map[tableFamily]uint16{}
-	k.store.index = map[rkey]uint32{}
+	k.store = newStore()
 	k.failures = map[uint32]*failure{}
 	k.links, k.addrs4 = map[int32]Link{}, map[int32]int{}
 	k.resync = map[tableFamily]bool{}

@@ -55,8 +55,8 @@ type NextHop struct {
 	// to Link". A gateway of the other family than the route is sent as
 	// RTA_VIA (RFC 5549 style, IPv4 over IPv6 only).
 	Gateway netip.Addr
-	// Link is the interface index; 0 lets the kernel find it from Gateway
-	// (then the route is never held back for a link that is down).
+	// Link is the interface index; required. A leg on a link that is down
+	// waits until it is up; one of several, until it has carrier.
 	Link int
 	// Weight is the share of this leg among the route's legs, 1 to 256. 0 is 1.
 	Weight uint16
