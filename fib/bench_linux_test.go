@@ -121,7 +121,7 @@ func TestSpeed(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer ceiling.close()
-			_ = r.monitor.ignore(r.commands.pid, ceiling.pid)
+			_ = r.monitor.(*socket).ignore(r.commands.(*socket).pid, ceiling.pid)
 			both := [2][]NextHop{r.benchHops(kind.v6, kind.hops, false), r.benchHops(kind.v6, kind.hops, true)}
 			hops := func(second bool) []NextHop {
 				if second {

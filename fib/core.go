@@ -360,7 +360,7 @@ func (c *core) target(e *entry) (f *form, keep bool) {
 		// Not ready is no reason to take away what is there, unless the
 		// kernel did that already.
 		f = e.want.form
-		return f, f == nil && !c.cut(e.want)
+		return f, f == nil && !e.want.isCut
 	case e.mark&markDoomed != 0 || c.swept:
 		return nil, false
 	}

@@ -44,7 +44,8 @@ func decide(want, have *form, foreign bool, policy ForeignPolicy) verb {
 
 // rulePlan is the difference between desired rules, banned rules and the
 // kernel's, in the order in which it must be written: additions first, bans
-// last and only when nothing is missing, so that packets always meet rules.
+// last and only when something is desired and nothing of it is missing, so that
+// packets always meet rules.
 type rulePlan struct {
 	add    []Rule
 	remove []kernelRule
@@ -66,7 +67,10 @@ func planRules(want, ban, gone, failed map[Rule]bool, kernel []kernelRule, own u
 			theirs[k.Rule]++
 		}
 	}
-	missing := map[Family]bool{}
+	missing := map[Family]bool{IPv4: true, IPv6: true}
+	for r := range want {
+		delete(missing, r.Family)
+	}
 	for r := range want {
 		if ours[r]+theirs[r] > 0 {
 			continue

@@ -218,6 +218,9 @@ func (o *owner) dumpOwnRoutes() error {
 		if e.have != nil && e.seen != o.epoch {
 			o.lostRoute(i, e)
 		}
+		// Others' routes are not in these dumps: whether they are still in the
+		// way is found out by trying.
+		e.mark &^= markForeign | markContested
 	})
 	return nil
 }

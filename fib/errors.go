@@ -21,8 +21,8 @@ var (
 type Error struct {
 	// Op is "add", "replace", "delete", "dump" or "set".
 	Op string
-	// Key names the object: a RouteKey, Rule, Address, Neighbor, Sysctl, or
-	// for next-hop objects their id as uint32.
+	// Key names the object: a RouteKey, Rule, Address, Neighbor, Sysctl or
+	// NextHopID.
 	Key any
 	// Err is the kernel's errno (unix.Errno), ErrForeign, ErrTable, or
 	// ErrInvalid, possibly wrapped.

@@ -15,7 +15,8 @@ const (
 	// way. Err is set.
 	EventError EventKind = iota
 	// EventRepair: somebody else changed or removed something of ours; it was
-	// put back. Key names it.
+	// put back. Key names it. With Reason "take" it is a foreign route that was
+	// replaced as Config.OnForeign says.
 	EventRepair
 	// EventResync: notifications were lost; the kernel was read anew.
 	EventResync
@@ -54,7 +55,8 @@ type Event struct {
 	Op string
 	// Key names the object as in [Error].
 	Key any
-	// Reason says why something was written: "desired", "swept", "repair", "link", "gateway".
+	// Reason says why something was written: "desired", "swept", "repair" or
+	// "take"; for EventGatewayDown "gateway" (our doing) or "foreign".
 	Reason  string
 	Err     error
 	Link    Link

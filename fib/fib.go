@@ -25,9 +25,18 @@ type FIB struct {
 	closed chan struct{}
 	once   sync.Once
 
-	commands, monitor, dumps *socket
+	commands, monitor, dumps transport
 	watch                    *sysctlWatch
 	fault                    func() error // tests: errors of the sockets
+}
+
+// transport is a netlink socket, or in tests a model of the kernel.
+type transport interface {
+	send(b []byte) error
+	receive(b []byte) (int, error)
+	dump(request, buffer []byte, f func(b []byte) (done bool, err error)) error
+	readable() error
+	close() error
 }
 
 // Open checks the config and opens the sockets. It writes nothing. Without Run
@@ -57,27 +66,33 @@ const (
 
 func (f *FIB) open() (err error) {
 	path := f.config.NetNS
-	if f.commands, err = openSocket(path, commandBuffer); err != nil {
+	commands, err := openSocket(path, commandBuffer)
+	if err != nil {
 		return err
 	}
-	if f.dumps, err = openSocket(path, dumpBuffer); err != nil {
+	f.commands = commands
+	dumps, err := openSocket(path, dumpBuffer)
+	if err != nil {
 		return err
 	}
-	if f.monitor, err = openSocket(path, monitorBuffer); err != nil {
+	f.dumps = dumps
+	monitor, err := openSocket(path, monitorBuffer)
+	if err != nil {
 		return err
 	}
+	f.monitor = monitor
 	if f.watch, err = newSysctlWatch(); err != nil {
 		return err
 	}
-	if err := f.monitor.ignore(f.commands.pid); err != nil {
+	if err := monitor.ignore(commands.pid); err != nil {
 		return err
 	}
-	err = f.monitor.join(unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR,
+	err = monitor.join(unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR,
 		unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE, unix.RTNLGRP_IPV4_RULE, unix.RTNLGRP_IPV6_RULE, unix.RTNLGRP_NEIGH)
 	if err != nil {
 		return err
 	}
-	if f.monitor.join(groupNextHop) != nil {
+	if monitor.join(unix.RTNLGRP_NEXTHOP) != nil {
 		f.config.Classic = true // before Linux 5.3
 	}
 	return nil
@@ -87,9 +102,9 @@ func (f *FIB) open() (err error) {
 func (f *FIB) Close() error {
 	f.once.Do(func() {
 		close(f.closed)
-		for _, s := range []*socket{f.commands, f.monitor, f.dumps} {
+		for _, s := range []transport{f.commands, f.monitor, f.dumps} {
 			if s != nil {
-				s.close()
+				_ = s.close()
 			}
 		}
 		if f.watch != nil {
@@ -160,8 +175,9 @@ func (f *FIB) DeleteRoute(k RouteKey) {
 func (f *FIB) SetRule(r Rule) error { return f.rule(r, f.rules.set) }
 
 // BanRule makes the absence of a rule desired, whoever made it, for example of
-// the kernel's default rules. Bans are enforced only when all desired rules of
-// the same family are in the kernel, so that there is no moment without rules.
+// the kernel's default rules. Bans are enforced only when rules of the same
+// family are desired and all of them are in the kernel, so that there is no
+// moment without rules. Set the rules first.
 func (f *FIB) BanRule(r Rule) error { return f.rule(r, f.rules.forbid) }
 
 // DeleteRule takes back SetRule or BanRule. After SetRule the rule is removed if

@@ -80,7 +80,7 @@ func (c *core) failing(limit int) (errs []error) {
 	}
 	for _, b := range c.byID {
 		if b.err != nil && !b.live {
-			add(&Error{Op: "add", Key: b.id, Err: b.err, Text: b.text})
+			add(&Error{Op: "add", Key: NextHopID(b.id), Err: b.err, Text: b.text})
 		}
 	}
 	return errs

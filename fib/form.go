@@ -64,6 +64,7 @@ type want struct {
 
 	form    *form  // what to write now; nil: held back
 	group   *group // that form uses, if any
+	isCut   bool   // form is nil because all links are down
 	changed bool   // form is new, and the entries have not been told
 }
 

@@ -20,6 +20,7 @@ func (c *core) setGateway(k gatewayKey, down bool) {
 				c.dying = append(c.dying, b)
 			}
 		}
+		slices.SortFunc(c.dying, func(a, b *object) int { return cmp.Compare(a.id, b.id) })
 	}
 	for _, b := range c.byID {
 		if b.key.link == k.link && b.key.gateway == k.gateway && !down {

@@ -25,8 +25,6 @@ const (
 
 	routeCloned = 0x200 // RTM_F_CLONED
 	hopOnLink   = 4     // RTNH_F_ONLINK
-
-	groupNextHop = 32 // RTNLGRP_NEXTHOP
 )
 
 // Sizes in octets of the fixed parts of messages.

@@ -1,6 +1,7 @@
 package fib
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 )
@@ -58,6 +59,12 @@ func (l Link) Up() bool { return l.AdminUp && l.Carrier }
 
 // HardwareAddr returns MAC as package net has it.
 func (l Link) HardwareAddr() net.HardwareAddr { return net.HardwareAddr(l.MAC[:]) }
+
+// NextHopID is the id of a next-hop object or group (NHA_ID).
+type NextHopID uint32
+
+// String formats the id as `next-hop object 0x48460000`.
+func (id NextHopID) String() string { return fmt.Sprintf("next-hop object %#x", uint32(id)) }
 
 // NextHopObject is a next-hop object of ours in the kernel, of use for somebody
 // who must be able to remove a dead path without this process: see

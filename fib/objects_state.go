@@ -45,6 +45,7 @@ type kernelGroup struct {
 
 // group is a desired set of legs that wants share.
 type group struct {
+	serial uint64 // order of creation
 	key    string
 	family Family
 	legs   []leg
@@ -66,6 +67,7 @@ type gatewayKey struct {
 // objects is the pool of next-hop objects and groups.
 type objects struct {
 	base, count, cursor uint32
+	serial              uint64
 
 	byKey  map[objectKey]*object
 	byID   map[uint32]*object
@@ -136,7 +138,8 @@ func (o *objects) group(family Family, legs []leg) *group {
 	key := string(appendLegs([]byte{byte(family)}, legs))
 	g := o.groups[key]
 	if g == nil {
-		g = &group{key: key, family: family, legs: legs}
+		o.serial++
+		g = &group{serial: o.serial, key: key, family: family, legs: legs}
 		o.groups[key] = g
 		o.touch(g)
 	}

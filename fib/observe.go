@@ -82,7 +82,6 @@ func (c *core) observeRoute(m *routeMessage, gone bool, flags uint16, dump bool)
 		c.touchRoute(i, e)
 	default:
 		e.mark |= markForeign
-		e.seen = c.epoch
 		if flags&unix.NLM_F_REPLACE != 0 && !dump && e.have != nil {
 			// It took our route away. Ours comes back, whatever the policy
 			// is: we were here first.

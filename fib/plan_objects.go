@@ -1,6 +1,7 @@
 package fib
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
@@ -59,6 +60,7 @@ func (c *core) protect(b *object, alone []*kernelGroup) (ops []objectOp) {
 // planObjects lists objects that groups lack. When there are none, planGroups
 // can go on.
 func (c *core) planObjects(now time.Time) (ops []objectOp) {
+	slices.SortFunc(c.dirty, func(a, b *group) int { return cmp.Compare(a.serial, b.serial) })
 	for _, g := range c.dirty {
 		_, make, _ := c.members(g, c.linkUp, now)
 		for _, b := range make {
@@ -163,8 +165,8 @@ func (c *core) commitObject(op *objectOp, r reply, now time.Time) {
 func (c *core) objectFailed(b *object, r reply, now time.Time) {
 	c.stats.Errors++
 	if b.err != r.err {
-		c.event(Event{Kind: EventError, Op: "add", Key: b.id, Gateway: b.key.gateway, Link: c.links[b.key.link],
-			Err: &Error{Op: "add", Key: b.id, Err: r.err, Text: r.text}})
+		c.event(Event{Kind: EventError, Op: "add", Key: NextHopID(b.id), Gateway: b.key.gateway, Link: c.links[b.key.link],
+			Err: &Error{Op: "add", Key: NextHopID(b.id), Err: r.err, Text: r.text}})
 	}
 	b.err, b.text = r.err, r.text
 	b.step = backoff(b.step)
@@ -213,7 +215,7 @@ func (c *core) commitGroup(op *objectOp, r reply, now time.Time) {
 		}
 		if g != nil {
 			if g.err != r.err {
-				c.event(Event{Kind: EventError, Op: "add", Key: k.id, Err: &Error{Op: "add", Key: k.id, Err: r.err, Text: r.text}})
+				c.event(Event{Kind: EventError, Op: "add", Key: NextHopID(k.id), Err: &Error{Op: "add", Key: NextHopID(k.id), Err: r.err, Text: r.text}})
 			}
 			g.err, g.step = r.err, backoff(g.step)
 			g.next = now.Add(g.step)
@@ -248,8 +250,9 @@ func (c *core) emptied(k *kernelGroup) {
 		// A failover leaves something in every group. This is not one, so
 		// nothing has to be waited for.
 		for i := range g.legs {
-			if b := c.byKey[keyOf(&g.legs[i], g.family)]; b != nil && b.err == nil {
+			if b := c.byKey[keyOf(&g.legs[i], g.family)]; b != nil && !b.live && b.err == nil {
 				b.next = time.Time{}
+				c.touchLegs(func(l *leg) bool { return l.link == b.key.link && l.gateway == b.key.gateway })
 			}
 		}
 		g.moved, c.moved = true, true
@@ -275,6 +278,7 @@ func (c *core) collect(now time.Time) (ops []objectOp, again time.Time) {
 	}
 	if len(ops) > 0 {
 		c.garbage = true
+		slices.SortFunc(ops, func(a, b objectOp) int { return cmp.Compare(a.into.id, b.into.id) })
 		return ops, again
 	}
 	member := map[uint32]bool{}
@@ -300,5 +304,6 @@ func (c *core) collect(now time.Time) (ops []objectOp, again time.Time) {
 			delete(c.byKey, b.key)
 		}
 	}
+	slices.SortFunc(ops, func(a, b objectOp) int { return cmp.Compare(a.object.id, b.object.id) })
 	return ops, again
 }

@@ -148,6 +148,12 @@ func (c *core) written(op *routeOp, e *entry) {
 	} else if e.want == nil && e.mark&markDoomed == 0 {
 		reason = "swept"
 	}
+	if op.verb == verbReplace && e.mark&markForeign != 0 && c.config.OnForeign == ForeignTake {
+		reason = "take"
+		e.mark &^= markForeign
+		c.redo.learners = true
+		c.event(Event{Kind: EventRepair, Op: op.verb.String(), Key: c.unpack(&e.key), Reason: reason})
+	}
 	if c.writes {
 		c.event(Event{Kind: EventWrite, Op: op.verb.String(), Key: c.unpack(&e.key), Reason: reason})
 	}
@@ -200,7 +206,7 @@ func (c *core) retry(now time.Time, all bool) {
 		}
 	}
 	for _, b := range c.byID {
-		if b.live || b.err == nil && b.next.IsZero() {
+		if b.live {
 			continue
 		}
 		if all && b.err != nil {

@@ -14,9 +14,10 @@ func (c *core) linkAdminUp(link int32) bool { return c.links[link].AdminUp }
 // resolve sets w.form and w.group. It marks w changed if the form is another
 // than before.
 func (c *core) resolve(w *want) {
-	old := w.form
+	old, was := w.form, w.isCut
 	w.form = c.formOf(w)
-	if w.form != old {
+	w.isCut = w.form == nil && c.cut(w)
+	if w.form != old || w.isCut != was {
 		w.changed = true
 	}
 }

@@ -107,7 +107,7 @@ func (c *core) diffRoutes() (d []Difference) {
 		if e.want != nil && e.want.form == nil {
 			if e.have == nil || !keep || e.want.group != nil {
 				op := "held"
-				if e.have == nil && !c.cut(e.want) {
+				if e.have == nil && !e.want.isCut {
 					op = "add"
 				}
 				d = append(d, Difference{op, c.unpack(&e.key), c.describe(&e.want.facts, e.want.legs), c.describeForm(e.have)})

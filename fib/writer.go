@@ -10,7 +10,7 @@ import (
 // kernel works through a batch inside sendmsg(2) and answers failures only, so
 // when sendmsg returns, a drain that does not wait yields all of them.
 type writer struct {
-	sock    *socket
+	sock    transport
 	buf     []byte
 	base    uint32 // sequence number of the first message
 	n       int
@@ -19,7 +19,7 @@ type writer struct {
 	fault   func() error // tests: what a drain reports in addition
 }
 
-func newWriter(s *socket) *writer {
+func newWriter(s transport) *writer {
 	return &writer{sock: s, base: 1, recv: make([]byte, 1<<16)}
 }
 
