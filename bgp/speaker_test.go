@@ -35,3 +35,27 @@ func TestRoutes(t *testing.T) {
 		b.has("2001:db8:1::/48", 0)
 	})
 }
+
+// TestCollisions has two speakers dial each other at the same moment, many times:
+// one session each time, and none that comes up to go down again.
+func TestCollisions(t *testing.T) {
+	flaps := 0
+	for range 50 {
+		synctest.Test(t, func(t *testing.T) {
+			n := newPipeNet()
+			gr := GracefulRestart{Enabled: true}
+			a, b := run(t, n, addr1, Config{GracefulRestart: gr}), run(t, n, addr2, Config{GracefulRestart: gr})
+			a.peer(PeerConfig{Addr: addr2})
+			b.peer(PeerConfig{Addr: addr1})
+			settle(3 * time.Second)
+			a.mustBe(addr2, Established)
+			b.mustBe(addr1, Established)
+			st, _ := a.Peer(PeerKey{Addr: addr2})
+			flaps += st.Established - 1
+		})
+	}
+	if flaps > 2 {
+		t.Errorf("%d sessions of 50 came up to go down again", flaps)
+	}
+	t.Logf("%d flaps", flaps)
+}
