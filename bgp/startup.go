@@ -22,7 +22,8 @@ type startup struct {
 // awaited is a peer that a restarting speaker waits for.
 type awaited struct {
 	up      bool
-	exempt  bool // see up
+	mute    bool // without graceful restart it may never send End-of-RIB
+	fresh   bool // it has restarted itself
 	dead    bool // BFD says so
 	missing wire.FamilySet
 }
@@ -49,12 +50,13 @@ func (s *startup) peer(k PeerKey) *awaited {
 func (s *startup) added(k PeerKey)   { s.peer(k) }
 func (s *startup) removed(k PeerKey) { delete(s.peers, k) }
 
-// up tells of an Established session. A peer that has restarted itself waits for
-// us, and one without the capability may never send End-of-RIB: neither is waited
-// for.
+// up tells of an Established session. A peer without the capability may never send
+// End-of-RIB, and is not waited for. One that has restarted itself may be waiting
+// for us (RFC 4724, Section 4.1, excludes it); it is waited for as long as one that
+// has not come yet, since what it has to say may be what the kernel still holds.
 func (s *startup) up(k PeerKey, n *Negotiated) {
 	g := n.Remote.GracefulRestart
-	*s.peer(k) = awaited{up: true, missing: n.Families, exempt: g == nil || g.Restarting}
+	*s.peer(k) = awaited{up: true, missing: n.Families, mute: g == nil, fresh: g != nil && g.Restarting}
 }
 
 // down tells that a session ended. dead says that BFD or the interface is down:
@@ -103,7 +105,7 @@ func (p *awaited) waitedFor(early bool) bool {
 	if !p.up {
 		return early
 	}
-	return p.missing != 0 && !p.exempt
+	return p.missing != 0 && !p.mute && (early || !p.fresh)
 }
 
 // next is when done may become true without an event, zero once it is.
