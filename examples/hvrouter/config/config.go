@@ -63,7 +63,7 @@ type BGP struct {
 	Port uint16 `yaml:"port,omitempty" json:"port"`
 	// HoldTime proposed in OPEN, 0 or at least 3s. Default 90s.
 	HoldTime Duration `yaml:"hold-time,omitempty" json:"hold-time"`
-	// ConnectRetry between attempts to connect. Default 1s.
+	// ConnectRetry is the longest wait between attempts to connect. Default 300ms.
 	ConnectRetry Duration `yaml:"connect-retry,omitempty" json:"connect-retry"`
 	// TTLSecurity is GTSM, RFC 5082, both ways. Default true.
 	TTLSecurity bool `yaml:"ttl-security" json:"ttl-security"`

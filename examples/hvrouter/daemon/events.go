@@ -69,6 +69,11 @@ func (r *router) onLearned(g *routing, changes []fib.LearnChange, synced bool) {
 		}
 	}
 	r.apply(g, &r.fx)
+	for _, c := range changes {
+		if r.answers(g) && r.answering.wants(c.Prefix) {
+			r.target(g, c.Prefix)
+		}
+	}
 	if synced && !g.learned {
 		g.learned = true
 		g.bgp.InventoryComplete()

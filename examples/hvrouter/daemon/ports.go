@@ -50,6 +50,11 @@ type edge interface {
 	Serve(*config.Config, guest.Port)
 	// Leave ends it; gone tells that the interface is not there any more.
 	Leave(p guest.Port, gone bool)
+	// Target and NoTarget say which prefixes are allocated, and behind which link
+	// of ours they are (0: none), for whoever answers ARP and neighbour
+	// solicitations.
+	Target(p netip.Prefix, link int)
+	NoTarget(p netip.Prefix)
 	// Overlays brings the overlays in line; vteps are the host routes that the
 	// domains have.
 	Overlays(c *config.Config, index func(name string) (int, bool), vteps []netip.Addr)

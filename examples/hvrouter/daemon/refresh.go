@@ -30,6 +30,7 @@ func (r *router) refresh() {
 	r.setScaffold(next.Scaffold)
 	r.setRules(next.Rules)
 	r.static = next
+	r.answerFor(here)
 	for _, name := range r.order {
 		g := r.domains[name]
 		g.rib.SetLocals(next.Locals[name], &r.fx)

@@ -44,6 +44,7 @@ type router struct {
 	dirty     bool // refresh is due
 	vteps     map[netip.Addr]int
 	floods    bool // the set of VTEPs has changed
+	answering answering
 }
 
 // routing is one domain at work.
@@ -100,6 +101,7 @@ func (r *router) apply(g *routing, fx *domain.Effects) {
 	for _, k := range fx.Delete {
 		r.kernel.DeleteRoute(peering.Key(k))
 	}
+	r.targets(g, fx)
 	if len(fx.Announce) > 0 {
 		r.settle(g, fx)
 		g.bgp.Announce(fx.Announce)

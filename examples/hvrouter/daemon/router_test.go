@@ -96,6 +96,8 @@ func (e fakeEdge) Arrive(_ *config.Config, p guest.Port) {
 }
 func (e fakeEdge) Serve(_ *config.Config, p guest.Port) { e.add("serve %s", p.Name) }
 func (e fakeEdge) Leave(p guest.Port, gone bool)        { e.add("leave %s gone %v", p.Name, gone) }
+func (e fakeEdge) Target(p netip.Prefix, link int)      { e.add("target %v link %d", p, link) }
+func (e fakeEdge) NoTarget(p netip.Prefix)              { e.add("target %v gone", p) }
 func (e fakeEdge) Overlays(_ *config.Config, _ func(string) (int, bool), vteps []netip.Addr) {
 	e.add("overlays %v", vteps)
 }
@@ -285,6 +287,31 @@ func TestPaths(t *testing.T) {
 	if b.notOnLink != 2 {
 		t.Errorf("%d next hops not on-link, want 2", b.notOnLink)
 	}
+}
+
+// The responder is told of what is allocated: all of it when it is first needed,
+// then each change. Default routes are no allocation.
+func TestTargets(t *testing.T) {
+	b := newBench(t)
+	b.uplinks()
+	public := b.domains["public"]
+	b.onPaths(public, []pathSet{set("0.0.0.0/0", "198.51.100.1@198.51.100.126"), set("203.0.113.3/32", "198.51.100.102@198.51.100.126")}, false)
+	b.trace.take()
+	b.play("targets.txt",
+		step{"the responder is switched on", func() {
+			c := *b.cfg
+			c.Edge.ARP = "responder"
+			b.router.cfg = &c
+			b.refresh()
+		}},
+		step{"a guest here", func() { b.link(20, "vm1") }},
+		step{"one more elsewhere", func() { b.onPaths(public, []pathSet{set("203.0.113.4/32", "198.51.100.103@198.51.100.126")}, false) }},
+		step{"the anycast copy elsewhere changes nothing", func() { b.onPaths(public, []pathSet{set("203.0.113.10/32", "198.51.100.103@198.51.100.126")}, false) }},
+		step{"our guest goes, the copy stays", func() {
+			b.kernelSays(fib.Event{Kind: fib.EventLinkGone, Link: fib.Link{Index: 20, Name: "vm1"}})
+		}},
+		step{"one elsewhere goes", func() { b.onPaths(public, []pathSet{set("203.0.113.4/32")}, false) }},
+	)
 }
 
 func TestLearned(t *testing.T) {

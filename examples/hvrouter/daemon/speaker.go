@@ -169,10 +169,28 @@ func (s *speaker) watch(ctx context.Context, l loop, r *router, g *routing) {
 	}
 }
 
+// repeats remembers each peer's last error.
+type repeats map[bgp.PeerKey]string
+
+// seen tells whether the peer's last error was the same, with no session since.
+func (r *repeats) seen(e bgp.Event) bool {
+	if *r == nil {
+		*r = repeats{}
+	}
+	text := ""
+	if e.Err != nil {
+		text = e.Err.Error()
+	}
+	same := (*r)[e.Peer] == text
+	(*r)[e.Peer] = text
+	return same
+}
+
 // tell logs what happens to the sessions until ctx ends.
 func (s *speaker) tell(ctx context.Context) {
 	sub := s.Subscribe()
 	defer sub.Close()
+	var last repeats
 	for {
 		e, err := sub.Next(ctx)
 		if err != nil {
@@ -180,8 +198,12 @@ func (s *speaker) tell(ctx context.Context) {
 		}
 		switch e.Kind {
 		case bgp.EventUp, bgp.EventDown:
+			delete(last, e.Peer)
 			s.log.Info("BGP session "+e.Kind.String(), "event", "bgp-"+e.Kind.String(), "domain", s.name, "peer", e.Peer, "err", e.Err)
 		case bgp.EventError, bgp.EventUpdateError, bgp.EventListen:
+			if last.seen(e) {
+				continue // a peer that is away fails a few times a second
+			}
 			s.log.Warn("BGP", "event", "bgp-"+e.Kind.String(), "domain", s.name, "peer", e.Peer, "err", e.Err)
 		case bgp.EventRestart:
 			s.log.Info("BGP graceful restart", "event", "bgp-restart", "domain", s.name, "peer", e.Peer, "phase", e.Restart)

@@ -32,9 +32,13 @@ type Edge struct {
 	log   *slog.Logger
 	links *linkSetter
 	ra    *ndp.Advertiser
-	nd    *ndp.Conn
+	nd    *ndp.Conn // of ra
 	arp   *arp.Conn
+	ns    *ndp.Conn // of proxy
 	fdb   *vxlan.FDB
+
+	responder *arp.Responder
+	proxy     *ndp.Proxy
 
 	ctx      context.Context // of Run, for announcements
 	stop     context.CancelFunc
@@ -51,17 +55,26 @@ func Open(log *slog.Logger) (*Edge, error) {
 	if e.nd, err = ndp.Listen(ndp.Config{Types: []ndp.Type{ndp.TypeRouterSolicitation}}); err != nil {
 		return nil, err
 	}
-	if e.arp, err = arp.Listen(arp.Config{}); err == nil {
-		if e.links, err = openLinks(); err == nil {
-			e.fdb, err = vxlan.Open(vxlan.Config{})
-		}
-	}
-	if err != nil {
+	if err = e.open(); err != nil {
 		e.close()
 		return nil, err
 	}
-	e.ra = ndp.NewAdvertiser(e.nd)
+	e.ra, e.responder, e.proxy = ndp.NewAdvertiser(e.nd), arp.NewResponder(e.arp), ndp.NewProxy(e.ns)
 	return e, nil
+}
+
+func (e *Edge) open() (err error) {
+	if e.arp, err = arp.Listen(arp.Config{}); err != nil {
+		return err
+	}
+	if e.ns, err = ndp.Listen(ndp.Config{Types: []ndp.Type{ndp.TypeNeighborSolicitation}}); err != nil {
+		return err
+	}
+	if e.links, err = openLinks(); err != nil {
+		return err
+	}
+	e.fdb, err = vxlan.Open(vxlan.Config{})
+	return err
 }
 
 func (e *Edge) close() {
@@ -70,6 +83,9 @@ func (e *Edge) close() {
 	e.nd.Close()
 	if e.arp != nil {
 		e.arp.Close()
+	}
+	if e.ns != nil {
+		e.ns.Close()
 	}
 	if e.links != nil {
 		e.links.close()
@@ -83,7 +99,21 @@ func (e *Edge) close() {
 // restart is not the end of their router.
 func (e *Edge) Run(ctx context.Context) error {
 	defer e.close()
-	return e.ra.Run(ctx)
+	failed := make(chan error, 2)
+	ctx, cancel := context.WithCancel(ctx)
+	var others sync.WaitGroup
+	defer others.Wait()
+	defer cancel()
+	for _, run := range []func(context.Context) error{e.responder.Run, e.proxy.Run} {
+		others.Go(func() {
+			failed <- run(ctx)
+			cancel()
+		})
+	}
+	if err := e.ra.Run(ctx); err != nil {
+		return err
+	}
+	return <-failed
 }
 
 // Arrive brings the guest's interface up, with the gateway's MAC if there is one.
@@ -103,6 +133,9 @@ func (e *Edge) Serve(c *config.Config, p guest.Port) {
 	if err := e.advertise(c, p, mac); err != nil {
 		e.log.Error("router advertisement", "event", "guest-error", "guest", p.Name, "err", err)
 	}
+	if err := e.answer(c, p, mac); err != nil {
+		e.log.Error("answering the guest", "event", "guest-error", "guest", p.Name, "err", err)
+	}
 	e.lease(c, p)
 	e.announce(c, p, mac)
 }
@@ -115,6 +148,8 @@ func (e *Edge) Leave(p guest.Port, gone bool) {
 	} else {
 		e.ra.Remove(p.Link.Index)
 	}
+	e.responder.RemoveGuest(p.Link.Index)
+	e.proxy.RemoveGuest(p.Link.Index)
 	if e.dhcp != nil {
 		e.dhcp.Delete(p.Link.Index)
 	}

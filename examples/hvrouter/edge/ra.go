@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
@@ -34,10 +35,14 @@ func Advertisement(ra config.RA, g config.Guest) ndp.RouterAdvertisement {
 	lifetime := min(3*ra.Interval.Duration, 9000*time.Second).Round(time.Second)
 	out := ndp.RouterAdvertisement{HopLimit: 64, Lifetime: lifetime, MTU: ra.MTU}
 	for _, p := range g.IPv6 {
-		if p.Bits() == 64 {
-			out.Prefixes = append(out.Prefixes, ndp.Prefix{Prefix: p.Prefix, OnLink: true, Autonomous: true,
-				Valid: validLifetime, Preferred: preferredLifetime})
+		if p.Bits() < 64 {
+			continue // a router behind the guest's link-local address: nothing to tell
 		}
+		// An address inside a shared /64: its neighbours seem to be on the link, and are
+		// answered for. The guest has the address from elsewhere.
+		whole := netip.PrefixFrom(p.Addr(), 64).Masked()
+		out.Prefixes = append(out.Prefixes, ndp.Prefix{Prefix: whole, OnLink: true, Autonomous: p.Bits() == 64,
+			Valid: validLifetime, Preferred: preferredLifetime})
 	}
 	if len(ra.DNS) > 0 {
 		r := ndp.RDNSS{Lifetime: lifetime}

@@ -1,0 +1,81 @@
+package daemon
+
+import (
+	"net/netip"
+
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
+	eg "github.com/hyperfib/hyperfib/examples/hvrouter/edge"
+)
+
+// answering says for which families somebody in userspace answers guests that ask
+// for their neighbours. While nobody does, nobody is told of a full table.
+type answering struct{ v4, v6 bool }
+
+func (a answering) wants(p netip.Prefix) bool {
+	return p.Bits() > 0 && (p.Addr().Is4() && a.v4 || p.Addr().Is6() && a.v6)
+}
+
+// answerFor notes who needs answers, and tells everything that is allocated when the
+// first one does.
+func (r *router) answerFor(here []config.Guest) {
+	want := answering{v4: r.cfg.Edge.ARP == "responder"}
+	for _, g := range here {
+		want.v6 = want.v6 || eg.Proxied(g)
+	}
+	d := r.cfg.GuestDomain()
+	if want == r.answering || d == nil {
+		return
+	}
+	old := r.answering
+	r.answering = want
+	g := r.domains[d.Name]
+	for p := range g.rib.Prefixes {
+		if want.wants(p) && !old.wants(p) {
+			r.target(g, p)
+		}
+	}
+}
+
+// answers tells whether a domain is the guests' and somebody is told about it.
+func (r *router) answers(g *routing) bool {
+	d := r.cfg.GuestDomain()
+	return d != nil && d.Name == g.name && r.answering != (answering{})
+}
+
+// targets passes on what an effect changes in the guests' domain.
+func (r *router) targets(g *routing, fx *domain.Effects) {
+	if !r.answers(g) {
+		return
+	}
+	for _, k := range fx.Delete {
+		if k.Table == g.table && r.answering.wants(k.Prefix) {
+			r.target(g, k.Prefix)
+		}
+	}
+	for _, route := range fx.Set {
+		if route.Table == g.table && r.answering.wants(route.Prefix) {
+			r.target(g, route.Prefix)
+		}
+	}
+}
+
+// target tells the edge about one prefix as it stands now.
+func (r *router) target(g *routing, p netip.Prefix) {
+	s, _ := g.rib.Explain(p)
+	hops := s.BGP
+	switch {
+	case s.Local != nil:
+		hops = s.Local.NextHops
+	case len(s.Learned) > 0:
+		hops = s.Learned[0].NextHops
+	}
+	switch {
+	case len(hops) == 0:
+		r.edge.NoTarget(p)
+	case s.Local == nil && len(s.Learned) == 0: // BGP
+		r.edge.Target(p, 0)
+	default:
+		r.edge.Target(p, r.links.index[hops[0].Link])
+	}
+}

@@ -1,0 +1,73 @@
+package edge
+
+import (
+	"net/netip"
+
+	"github.com/hyperfib/hyperfib/arp"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
+	"github.com/hyperfib/hyperfib/ndp"
+)
+
+// Proxied tells whether a guest's neighbours are answered for over IPv6: it has an
+// address that is not a whole /64 of its own.
+func Proxied(g config.Guest) bool {
+	for _, p := range g.IPv6 {
+		if p.Bits() > 64 {
+			return true
+		}
+	}
+	return false
+}
+
+// Target says that a prefix is allocated: guests that ask for its addresses are
+// answered, except behind link, where it lives (0: elsewhere).
+func (e *Edge) Target(p netip.Prefix, link int) {
+	if p.Addr().Is4() {
+		e.responder.SetTarget(p, link)
+	} else {
+		e.proxy.SetTarget(p, link)
+	}
+}
+
+// NoTarget takes Target back.
+func (e *Edge) NoTarget(p netip.Prefix) {
+	if p.Addr().Is4() {
+		e.responder.DeleteTarget(p)
+	} else {
+		e.proxy.DeleteTarget(p)
+	}
+}
+
+// answer begins or ends answering the guest's questions about its neighbours. The
+// kernel's proxy_arp and the responder are never on together: see
+// domain.Sysctls.
+func (e *Edge) answer(c *config.Config, p guest.Port, mac [6]byte) error {
+	if c.Edge.ARP == "responder" && len(p.IPv4) > 0 {
+		err := e.responder.SetGuest(p.Link.Index, arp.Guest{MAC: arp.MAC(p.MAC), Router: arp.MAC(mac), Addresses: addresses(p.Guest)})
+		if err != nil {
+			return err
+		}
+	} else {
+		e.responder.RemoveGuest(p.Link.Index)
+	}
+	if !Proxied(p.Guest) {
+		e.proxy.RemoveGuest(p.Link.Index)
+		return nil
+	}
+	return e.proxy.SetGuest(p.Link.Index, ndp.Guest{MAC: ndp.MAC(p.MAC), Router: ndp.MAC(mac), Source: gateway6, Addresses: addresses(p.Guest)})
+}
+
+// addresses lists what a guest may speak as.
+func addresses(g config.Guest) (out []netip.Prefix) {
+	for _, a := range g.IPv4 {
+		out = append(out, netip.PrefixFrom(a.Addr, a.BitLen()))
+	}
+	for _, p := range g.IPv6 {
+		out = append(out, p.Prefix)
+	}
+	for _, p := range g.Routed {
+		out = append(out, p.Prefix)
+	}
+	return out
+}
