@@ -1,28 +1,53 @@
 package arp
 
-import (
-	"net/netip"
-	"testing"
-)
-
-var (
-	sinkPacket Packet
-	sinkBytes  []byte
-)
+import "testing"
 
 func BenchmarkParse(b *testing.B) {
-	buf := NewRequest(MAC{2, 0, 0, 0, 0, 1}, netip.MustParseAddr("203.0.113.1"), netip.MustParseAddr("203.0.113.3")).Append(nil)
+	buf := NewRequest(guestMAC, vm1, vm3).Append(nil)
 	b.ReportAllocs()
 	for b.Loop() {
-		sinkPacket, _ = Parse(buf)
+		if p, err := Parse(buf); err != nil || p.Op != Request {
+			b.Fatal(p, err)
+		}
+	}
+}
+
+func BenchmarkDecode(b *testing.B) {
+	buf := NewRequest(guestMAC, vm1, vm3).Append(nil)
+	var p Packet
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := p.Decode(buf); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
 
 func BenchmarkAppend(b *testing.B) {
-	p := NewRequest(MAC{2, 0, 0, 0, 0, 1}, netip.MustParseAddr("203.0.113.1"), netip.MustParseAddr("203.0.113.3"))
+	p := NewRequest(guestMAC, vm1, vm3)
 	buf := make([]byte, 0, 64)
 	b.ReportAllocs()
 	for b.Loop() {
-		sinkBytes = p.Append(buf[:0])
+		buf = p.Append(buf[:0])
+	}
+}
+
+func BenchmarkEncode(b *testing.B) {
+	p := NewRequest(guestMAC, vm1, vm3)
+	buf := make([]byte, Len)
+	b.ReportAllocs()
+	for b.Loop() {
+		p.Encode(buf)
+	}
+}
+
+func BenchmarkDecide(b *testing.B) {
+	p := conformancePolicy(7, hostMAC)
+	guest := Guest{MAC: guestMAC, Router: hostMAC, Rate: -1}
+	p.SetGuest(7, guest)
+	f := NewRequest(guestMAC, vm1, vm3).On(7)
+	b.ReportAllocs()
+	for b.Loop() {
+		p.Decide(testTime, &f)
 	}
 }

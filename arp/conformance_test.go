@@ -29,6 +29,8 @@ var (
 	gateway = netip.MustParseAddr("203.0.113.254")
 	uplink  = netip.MustParseAddr("198.51.100.101")
 	zero    = netip.IPv4Unspecified()
+
+	testTime = time.Unix(0, 0)
 )
 
 // conformance is one question and whether it must be answered.
@@ -119,7 +121,7 @@ func conformancePolicy(link int, router MAC) *Policy {
 
 // rightAnswer reports what is wrong with f as the only answer to c.
 func (c *conformance) rightAnswer(f Frame, router MAC) string {
-	want := Packet{Op: Reply, SenderMAC: router, SenderIP: c.target, TargetMAC: guestMAC, TargetIP: c.asker}
+	want := Packet{Op: Reply, SenderMAC: router, SenderIP: IPFrom(c.target), TargetMAC: guestMAC, TargetIP: IPFrom(c.asker)}
 	if f.Packet != want || f.Dst != guestMAC || f.Src != router {
 		return fmt.Sprintf("answers %v", f)
 	}
@@ -197,7 +199,7 @@ func (b *bench) ask(t *testing.T, frame []byte) (answers []Frame) {
 			if f.Op != Reply {
 				continue
 			}
-			if f.SenderIP == vm4 {
+			if f.SenderIP == IPFrom(vm4) {
 				return answers
 			}
 			answers = append(answers, f)

@@ -71,13 +71,11 @@ func (c *Conn) Read(frames []Frame) (int, error) {
 		}
 		good := 0
 		for _, r := range c.raw[:n] {
-			f, err := ParseFrame(r.Data)
-			if err != nil {
+			if frames[good].Decode(r.Data) != nil {
 				c.malformed.Add(1)
 				continue
 			}
-			f.Link = r.Link
-			frames[good] = f
+			frames[good].Link = r.Link
 			good++
 		}
 		if good > 0 || len(frames) == 0 {
@@ -94,8 +92,9 @@ func (c *Conn) Write(frames []Frame) (sent int, err error) {
 	defer c.mu.Unlock()
 	for len(frames) > 0 {
 		n := min(len(frames), Batch)
-		for i, f := range frames[:n] {
-			c.out[i] = afpacket.Frame{Link: f.Link, Data: f.Append(c.buf[i][:0])}
+		for i := range frames[:n] {
+			frames[i].Encode(c.buf[i][:])
+			c.out[i] = afpacket.Frame{Link: frames[i].Link, Data: c.buf[i][:]}
 		}
 		ok, first := c.pc.Write(c.out[:n])
 		sent += ok

@@ -3,6 +3,7 @@ package arp
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 )
 
 // EtherType is ARP's number in the Ethernet header.
@@ -26,26 +27,42 @@ type Frame struct {
 
 // ParseFrame reads a frame from its destination address on. Link stays 0. It
 // returns ErrShort, ErrEtherType or ErrFormat.
-func ParseFrame(b []byte) (Frame, error) {
+func ParseFrame(b []byte) (f Frame, err error) {
+	err = f.Decode(b)
+	return f, err
+}
+
+// Decode is ParseFrame into f; an error leaves f as it was, and Link is never changed.
+func (f *Frame) Decode(b []byte) error {
 	if len(b) < 14 {
-		return Frame{}, ErrShort
+		return ErrShort
 	}
 	if binary.BigEndian.Uint16(b[12:]) != EtherType {
-		return Frame{}, ErrEtherType
+		return ErrEtherType
 	}
-	p, err := Parse(b[14:])
-	if err != nil {
-		return Frame{}, err
+	if err := f.Packet.Decode(b[14:]); err != nil {
+		return err
 	}
-	return Frame{Dst: MAC(b[:6]), Src: MAC(b[6:12]), Packet: p}, nil
+	f.Dst, f.Src = MAC(b[:6]), MAC(b[6:12])
+	return nil
 }
 
 // Append appends the frame's 42 octets to b.
 func (f Frame) Append(b []byte) []byte {
-	b = append(b, f.Dst[:]...)
-	b = append(b, f.Src[:]...)
-	b = binary.BigEndian.AppendUint16(b, EtherType)
-	return f.Packet.Append(b)
+	n := len(b)
+	b = slices.Grow(b, FrameLen)[:n+FrameLen]
+	f.Encode(b[n:])
+	return b
+}
+
+// Encode writes the frame's 42 octets to the start of b, which must have room for
+// them.
+func (f *Frame) Encode(b []byte) {
+	b = b[:FrameLen]
+	*(*MAC)(b) = f.Dst
+	*(*MAC)(b[6:]) = f.Src
+	binary.BigEndian.PutUint16(b[12:], EtherType)
+	f.Packet.Encode(b[14:])
 }
 
 // On returns p in a frame from its sender's address: to everybody if it is a

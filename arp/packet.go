@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/hyperfib/hyperfib/internal/ether"
 )
@@ -15,6 +16,28 @@ type MAC = ether.MAC
 
 // Broadcast is the Ethernet address of every station, ff:ff:ff:ff:ff:ff.
 var Broadcast = ether.Broadcast
+
+// IP is an IPv4 address as it is in a packet. It is comparable and holds no pointer, so
+// that a flood of packets is moved about for next to nothing; netip.Addr, which the
+// rest of this package takes, is three times its size.
+type IP [4]byte
+
+// IPFrom returns a as an IP. What is not IPv4 (the zero Addr among it) becomes 0.0.0.0.
+func IPFrom(a netip.Addr) IP {
+	if !a.Is4() {
+		return IP{}
+	}
+	return a.As4()
+}
+
+// Addr returns ip as a netip.Addr.
+func (ip IP) Addr() netip.Addr { return netip.AddrFrom4(ip) }
+
+// IsUnspecified reports whether ip is 0.0.0.0.
+func (ip IP) IsUnspecified() bool { return ip == IP{} }
+
+// String returns ip in dotted notation.
+func (ip IP) String() string { return ip.Addr().String() }
 
 // Operation is the opcode of a packet (RFC 826, "ar$op").
 type Operation uint16
@@ -41,15 +64,15 @@ func (o Operation) String() string {
 // the Ethernet header and padding.
 const Len = 28
 
-// Packet is an ARP packet for IPv4 over Ethernet (RFC 826). It is a value: it
-// aliases nothing and may be compared. All four addresses are in the packet
+// Packet is an ARP packet for IPv4 over Ethernet (RFC 826). It is a value of 28
+// octets: it aliases nothing, points nowhere, and may be compared. All four addresses are in the packet
 // whatever the operation.
 type Packet struct {
 	Op        Operation
-	SenderMAC MAC        // ar$sha
-	TargetMAC MAC        // ar$tha; zero in a request
-	SenderIP  netip.Addr // ar$spa; 0.0.0.0 in a probe; the zero Addr is sent as 0.0.0.0
-	TargetIP  netip.Addr // ar$tpa
+	SenderMAC MAC // ar$sha
+	SenderIP  IP  // ar$spa; 0.0.0.0 in a probe
+	TargetMAC MAC // ar$tha; zero in a request
+	TargetIP  IP  // ar$tpa
 }
 
 // Errors of Parse. They are plain values, so that a flood of bad packets costs
@@ -66,70 +89,75 @@ const fixed = 0x0001_0800_0604
 // Parse reads a packet from b, which starts after the Ethernet header and may be
 // followed by padding. It returns ErrShort or ErrFormat, and does not judge the
 // addresses or the operation: that is the policy's business.
-func Parse(b []byte) (Packet, error) {
+func Parse(b []byte) (p Packet, err error) {
+	err = p.Decode(b)
+	return p, err
+}
+
+// Decode is Parse into p, which an error leaves as it was: for loops that fill a slice
+// of packets, where the copy of the result would cost as much as the parsing.
+func (p *Packet) Decode(b []byte) error {
 	if len(b) < Len {
-		return Packet{}, ErrShort
+		return ErrShort
 	}
 	b = b[:Len]
 	head := binary.BigEndian.Uint64(b)
 	if head>>16 != fixed {
-		return Packet{}, ErrFormat
+		return ErrFormat
 	}
-	return Packet{
-		Op:        Operation(head),
-		SenderMAC: MAC(b[8:14]),
-		SenderIP:  netip.AddrFrom4([4]byte(b[14:18])),
-		TargetMAC: MAC(b[18:24]),
-		TargetIP:  netip.AddrFrom4([4]byte(b[24:28])),
-	}, nil
+	p.Op = Operation(head)
+	p.SenderMAC = MAC(b[8:14])
+	p.SenderIP = IP(b[14:18])
+	p.TargetMAC = MAC(b[18:24])
+	p.TargetIP = IP(b[24:28])
+	return nil
 }
 
-// Append appends the 28 octets of p to b. Addresses that are not IPv4 (the zero
-// Addr among them) are written as 0.0.0.0.
+// Append appends the 28 octets of p to b.
 func (p Packet) Append(b []byte) []byte {
-	sender, target := v4(p.SenderIP), v4(p.TargetIP)
-	b = binary.BigEndian.AppendUint64(b, fixed<<16|uint64(p.Op))
-	b = append(b, p.SenderMAC[:]...)
-	b = append(b, sender[:]...)
-	b = append(b, p.TargetMAC[:]...)
-	return append(b, target[:]...)
+	n := len(b)
+	b = slices.Grow(b, Len)[:n+Len]
+	p.Encode(b[n:])
+	return b
 }
 
-// v4 is a.As4 that never panics.
-func v4(a netip.Addr) [4]byte {
-	if !a.Is4() {
-		return [4]byte{}
-	}
-	return a.As4()
+// Encode writes the 28 octets of p to the start of b, which must have room for them.
+func (p *Packet) Encode(b []byte) {
+	b = b[:Len]
+	binary.BigEndian.PutUint64(b, fixed<<16|uint64(p.Op))
+	*(*MAC)(b[8:]) = p.SenderMAC
+	*(*IP)(b[14:]) = p.SenderIP
+	*(*MAC)(b[18:]) = p.TargetMAC
+	*(*IP)(b[24:]) = p.TargetIP
 }
 
 // IsProbe reports whether p asks for an address without claiming it: a request
 // whose sender address is 0.0.0.0 (RFC 5227, Section 1.1).
 func (p Packet) IsProbe() bool {
-	return p.Op == Request && (!p.SenderIP.IsValid() || p.SenderIP.IsUnspecified())
+	return p.Op == Request && p.SenderIP.IsUnspecified()
 }
 
 // IsAnnouncement reports whether p claims an address: sender and target address
 // are the same (RFC 5227, Section 1.1; "gratuitous ARP", both in its request and
 // in its reply form).
 func (p Packet) IsAnnouncement() bool {
-	return p.SenderIP == p.TargetIP && p.SenderIP.IsValid() && !p.SenderIP.IsUnspecified()
+	return p.SenderIP == p.TargetIP && !p.SenderIP.IsUnspecified()
 }
 
 // NewRequest asks who has target, on behalf of (mac, ip).
 func NewRequest(mac MAC, ip, target netip.Addr) Packet {
-	return Packet{Op: Request, SenderMAC: mac, SenderIP: ip, TargetIP: target}
+	return Packet{Op: Request, SenderMAC: mac, SenderIP: IPFrom(ip), TargetIP: IPFrom(target)}
 }
 
 // NewProbe asks whether anyone has ip already (RFC 5227, Section 2.1.1).
 func NewProbe(mac MAC, ip netip.Addr) Packet {
-	return Packet{Op: Request, SenderMAC: mac, SenderIP: netip.IPv4Unspecified(), TargetIP: ip}
+	return Packet{Op: Request, SenderMAC: mac, TargetIP: IPFrom(ip)}
 }
 
 // NewAnnouncement claims ip for mac (RFC 5227, Section 2.3). Everybody who has ip
 // in the cache replaces the address by mac.
 func NewAnnouncement(mac MAC, ip netip.Addr) Packet {
-	return Packet{Op: Request, SenderMAC: mac, SenderIP: ip, TargetIP: ip}
+	return Packet{Op: Request, SenderMAC: mac, SenderIP: IPFrom(ip), TargetIP: IPFrom(ip)}
 }
 
 // Answer is the reply to the request p which says that mac has p.TargetIP.

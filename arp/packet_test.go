@@ -54,14 +54,13 @@ func TestAppend(t *testing.T) {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	// What is not IPv4 becomes 0.0.0.0 instead of a panic.
-	p := Packet{Op: Request, SenderIP: netip.MustParseAddr("::1")}
+	p := NewRequest(guestMAC, netip.MustParseAddr("::1"), netip.Addr{})
 	if q, err := Parse(p.Append(nil)); err != nil || !q.SenderIP.IsUnspecified() || !q.TargetIP.IsUnspecified() {
 		t.Error(q, err)
 	}
 }
 
 func TestKinds(t *testing.T) {
-	zero := netip.IPv4Unspecified()
 	for _, tc := range []struct {
 		p                   Packet
 		probe, announcement bool
@@ -70,10 +69,10 @@ func TestKinds(t *testing.T) {
 		{NewRequest(guestMAC, vm1, vm3), false, false, "who-has 203.0.113.3 tell 203.0.113.1 (50:54:33:00:00:07)"},
 		{NewProbe(guestMAC, vm1), true, false, "probe 203.0.113.1 by 50:54:33:00:00:07"},
 		{NewAnnouncement(guestMAC, vm1), false, true, "announcement 203.0.113.1 is-at 50:54:33:00:00:07"},
-		{Packet{Op: Reply, SenderMAC: guestMAC, SenderIP: vm1, TargetIP: vm1}, false, true, "announcement 203.0.113.1 is-at 50:54:33:00:00:07"},
+		{Packet{Op: Reply, SenderMAC: guestMAC, SenderIP: IPFrom(vm1), TargetIP: IPFrom(vm1)}, false, true, "announcement 203.0.113.1 is-at 50:54:33:00:00:07"},
 		{NewRequest(guestMAC, vm1, vm3).Answer(hostMAC), false, false, "203.0.113.3 is-at 02:00:00:00:00:fe, to 203.0.113.1 (50:54:33:00:00:07)"},
-		{Packet{Op: Request, SenderMAC: guestMAC, SenderIP: zero, TargetIP: zero}, true, false, "probe 0.0.0.0 by 50:54:33:00:00:07"},
-		{Packet{Op: 9, SenderMAC: guestMAC, SenderIP: vm1}, false, false, "operation 9 from 203.0.113.1 (50:54:33:00:00:07)"},
+		{Packet{Op: Request, SenderMAC: guestMAC}, true, false, "probe 0.0.0.0 by 50:54:33:00:00:07"},
+		{Packet{Op: 9, SenderMAC: guestMAC, SenderIP: IPFrom(vm1)}, false, false, "operation 9 from 203.0.113.1 (50:54:33:00:00:07)"},
 	} {
 		if tc.p.IsProbe() != tc.probe || tc.p.IsAnnouncement() != tc.announcement || tc.p.String() != tc.text {
 			t.Errorf("%v: probe %v, announcement %v, want %q %v %v", tc.p, tc.p.IsProbe(), tc.p.IsAnnouncement(), tc.text, tc.probe, tc.announcement)
@@ -125,7 +124,7 @@ func FuzzFrame(f *testing.F) {
 			t.Fatal("gopacket finds no ARP")
 		}
 		if uint16(fr.Op) != a.Operation || !bytes.Equal(a.SourceHwAddress, fr.SenderMAC[:]) || !bytes.Equal(a.DstHwAddress, fr.TargetMAC[:]) ||
-			!bytes.Equal(a.SourceProtAddress, fr.SenderIP.AsSlice()) || !bytes.Equal(a.DstProtAddress, fr.TargetIP.AsSlice()) {
+			!bytes.Equal(a.SourceProtAddress, fr.SenderIP[:]) || !bytes.Equal(a.DstProtAddress, fr.TargetIP[:]) {
 			t.Fatalf("%+v, gopacket %+v", fr, a)
 		}
 	})

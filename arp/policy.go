@@ -124,10 +124,10 @@ func (p *Policy) Decide(now time.Time, f *Frame) (Frame, Verdict) {
 		return Frame{}, Spoofed
 	case f.IsAnnouncement():
 		return Frame{}, Announced
-	case g.has(f.TargetIP):
+	case g.has(f.TargetIP.Addr()):
 		return Frame{}, Own
 	}
-	link, ok := p.targets.Lookup(f.TargetIP)
+	link, ok := p.targets.Lookup(f.TargetIP.Addr())
 	switch {
 	case !ok:
 		return Frame{}, Unallocated
@@ -145,12 +145,12 @@ func (p *Policy) believes(g *guest, f *Frame) bool {
 	if f.Src != f.SenderMAC || !f.Src.IsUnicast() || f.Src == g.Router || (!g.MAC.IsZero() && f.Src != g.MAC) {
 		return false
 	}
-	if f.IsProbe() || g.has(f.SenderIP) {
+	if f.IsProbe() || g.has(f.SenderIP.Addr()) {
 		return true
 	}
 	if g.Addresses != nil {
 		return false
 	}
-	link, ok := p.targets.Lookup(f.SenderIP)
+	link, ok := p.targets.Lookup(f.SenderIP.Addr())
 	return !ok || link == f.Link // link 0 is never a frame's
 }

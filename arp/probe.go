@@ -43,7 +43,7 @@ func (t *ProbeTiming) fill() {
 // pure: time and packets in, decisions out. Not safe for concurrent use.
 type Prober struct {
 	mac    MAC
-	ip     netip.Addr
+	ip     IP
 	timing ProbeTiming
 	sent   int
 	next   time.Time
@@ -52,7 +52,7 @@ type Prober struct {
 // NewProber starts to probe for ip on behalf of mac.
 func NewProber(now time.Time, mac MAC, ip netip.Addr, t ProbeTiming) *Prober {
 	t.fill()
-	return &Prober{mac: mac, ip: ip, timing: t, next: now.Add(time.Duration(t.Rand() * float64(t.Wait)))}
+	return &Prober{mac: mac, ip: IPFrom(ip), timing: t, next: now.Add(time.Duration(t.Rand() * float64(t.Wait)))}
 }
 
 // Deadline is when Advance has something to say.

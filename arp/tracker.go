@@ -133,10 +133,10 @@ func (w *Tracker) Full() uint64 { return w.full }
 // Observe takes one received frame and appends what it means to events.
 func (w *Tracker) Observe(now time.Time, f *Frame, events []Event) []Event {
 	l := w.links[f.Link]
-	if l == nil || f.Src != f.SenderMAC || !f.Src.IsUnicast() || f.Src == l.mac || !hostAddr(f.SenderIP) {
+	if l == nil || f.Src != f.SenderMAC || !f.Src.IsUnicast() || f.Src == l.mac || !hostAddr(f.SenderIP.Addr()) {
 		return events
 	}
-	s := w.entries[f.SenderIP]
+	s := w.entries[f.SenderIP.Addr()]
 	switch {
 	case s == nil:
 		return w.learn(now, l, f, events)
@@ -167,7 +167,7 @@ func (w *Tracker) learn(now time.Time, l *watched, f *Frame, events []Event) []E
 		return events
 	}
 	l.count++
-	s := &station{ip: f.SenderIP, mac: f.SenderMAC, link: f.Link, heard: now, next: now.Add(w.cfg.Idle)}
+	s := &station{ip: f.SenderIP.Addr(), mac: f.SenderMAC, link: f.Link, heard: now, next: now.Add(w.cfg.Idle)}
 	w.entries[s.ip] = s
 	heap.Push(&w.queue, s)
 	return append(events, Event{Kind: Seen, IP: s.ip, Link: s.link, MAC: s.mac})
