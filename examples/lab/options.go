@@ -28,6 +28,7 @@ type options struct {
 	dir   string
 
 	linger time.Duration
+	times  float64
 
 	report report.Report
 }
@@ -46,6 +47,7 @@ func parse(args []string) (*options, int) {
 	fs.StringVar(&o.json, "json", "", "write the verdicts to this `file`")
 	fs.StringVar(&o.logs, "logs", "", "copy logs and configurations to this `directory` at the end")
 	fs.DurationVar(&o.linger, "linger", 4*time.Second, "how long traffic goes on after a daemon was restarted")
+	fs.Float64Var(&o.times, "times", 1, "multiply the limits of times (not those of losses), for a machine that is busy")
 	fs.StringVar(&o.dir, "dir", sandbox.DefaultDir(), "`directory` for the lab's own files; it stays empty outside of the lab")
 	fs.BoolVar(&o.hold, "hold", false, "leave the lab up until interrupted")
 	choices := map[string]*string{}

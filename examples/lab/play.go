@@ -45,7 +45,7 @@ func play(o *options) error {
 		return err
 	}
 	fmt.Printf("built %d namespaces in %.2f s\n", len(w.Nodes), time.Since(start).Seconds())
-	stage := &act.Stage{Ctx: ctx, World: w, Report: &o.report, Started: time.Now(), Linger: o.linger}
+	stage := &act.Stage{Ctx: ctx, World: w, Report: &o.report, Started: time.Now(), Linger: o.linger, Times: o.times}
 	screen := report.NewScreen(os.Stdout, stage.Table)
 	stage.Out = screen
 	for _, d := range w.Daemons {

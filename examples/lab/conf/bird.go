@@ -61,8 +61,12 @@ func BirdEdge(t Timing, bulk int) string {
 }
 
 // BirdReflector is one process of a reflector: the public domain (IPv4 and IPv6)
-// or the private one, with clients accepted by range. The two share the ports of
-// BGP and BFD in one namespace, so each binds to its own addresses.
+// or the private one. The two share the ports of BGP and BFD in one namespace, so
+// each binds to its own addresses.
+//
+// Private clients are accepted by range. Public ones are configured one by one:
+// BIRD never claims for clients by range that it kept its state over a restart
+// (the F bit), so they drop what they have of it when it is back.
 func BirdReflector(f plan.Fabric, private bool, t Timing) string {
 	var w writer
 	id := plan.RRPublic4(f)
@@ -72,14 +76,18 @@ func BirdReflector(f plan.Fabric, private bool, t Timing) string {
 	birdHead(&w, id, t)
 	w.line(`template bgp lab {
   direct; ttl security on; bfd on; hold time 90; passive on; strict bind on;
-  rr client; rr cluster id %s; error wait time 1, 2; dynamic name digits 2;
+  rr client; rr cluster id %s; error wait time 1, 2; graceful restart on;
 }`, id)
 	if private {
-		birdRange(&w, plan.RRPrivate4(f), plan.Private4(f), 4)
+		birdClients(&w, "clients", plan.RRPrivate4(f), "range "+plan.Private4(f).String(), 4)
 		return w.String()
 	}
-	birdRange(&w, plan.RRPublic4(f), plan.Public4(f), 4)
-	birdRange(&w, plan.RRPublic6(f), plan.Public6(f), 6)
+	for n := 1; n <= plan.HVs; n++ {
+		birdClients(&w, plan.HVName(n), plan.RRPublic4(f), plan.HVPublic4(n, f).String(), 4)
+		birdClients(&w, plan.HVName(n), plan.RRPublic6(f), plan.HVPublic6(n, f).String(), 6)
+	}
+	birdClients(&w, plan.EdgeName, plan.RRPublic4(f), plan.EdgePublic4(f).String(), 4)
+	birdClients(&w, plan.EdgeName, plan.RRPublic6(f), plan.EdgePublic6(f).String(), 6)
 	return w.String()
 }
 
@@ -112,11 +120,11 @@ func birdSession(w *writer, s session) {
 }`, s.name, s.local, plan.AS, s.peer, plan.AS, s.device, onOff(s.bfd), s.family, s.table)
 }
 
-func birdRange(w *writer, local netip.Addr, clients netip.Prefix, family int) {
-	w.line(`protocol bgp clients%d from lab {
-  local %s as %d; neighbor range %s as %d; dynamic name "client%d_";
+func birdClients(w *writer, name string, local netip.Addr, neighbor string, family int) {
+	w.line(`protocol bgp %s_%d from lab {
+  local %s as %d; neighbor %s as %d;
   ipv%d { import all; export all; add paths tx; };
-}`, family, local, plan.AS, clients, plan.AS, family, family)
+}`, name, family, local, plan.AS, neighbor, plan.AS, family)
 }
 
 // birdKernel couples a BIRD table with a kernel table. Learned routes must beat

@@ -62,7 +62,11 @@ func (w *World) addReflector(f plan.Fabric, private bool) error {
 	}
 	switch w.RRKind(f) {
 	case Bird:
-		return w.add(w.bird(plan.RRName(f), name, conf.BirdReflector(f, private, w.Timing), 0))
+		d, err := w.bird(plan.RRName(f), name, conf.BirdReflector(f, private, w.Timing), 0)
+		if err == nil {
+			d.Again = []string{"-R"} // recover as graceful restart wants it
+		}
+		return w.add(d, err)
 	case Self:
 		return w.add(w.ownReflector(plan.RRName(f), name, conf.ReflectorArgs(f, private, w.Timing)))
 	}

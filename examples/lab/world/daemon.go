@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/hyperfib/hyperfib/internal/netns"
 )
 
@@ -23,7 +25,9 @@ type Daemon struct {
 	Node *Node
 	Kind Kind
 	Args []string // program and arguments
-	Log  string   // path
+	// Again are arguments added whenever it is not the first start.
+	Again []string
+	Log   string // path
 	// Sessions is how many BGP sessions it should have; a reflector, whose
 	// sessions are all seen from the other side, has none to count.
 	Sessions int
@@ -90,19 +94,29 @@ func (d *Daemon) Start() error {
 	if err := appears(d.after, 5*time.Second); err != nil {
 		return fmt.Errorf("%s: %w", d.Name, err)
 	}
+	args := d.Args
+	if d.done != nil {
+		args = slices.Concat(args, d.Again)
+	}
 	log, err := os.OpenFile(d.Log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return err
 	}
 	defer log.Close()
-	fmt.Fprintf(log, "--- %s start %s\n", time.Now().Format("15:04:05.000"), strings.Join(d.Args, " "))
-	cmd := exec.Command(d.Args[0], d.Args[1:]...)
+	fmt.Fprintf(log, "--- %s start %s\n", time.Now().Format("15:04:05.000"), strings.Join(args, " "))
+	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Stdout, cmd.Stderr = log, log
 	// A session of its own: an interrupt from the terminal is for the lab alone.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	// A child inherits the network namespace of the thread that starts it.
 	if err := netns.Do(d.Node.Path, cmd.Start); err != nil {
 		return fmt.Errorf("%s: %w", d.Name, err)
+	}
+	if d.Kind == Bird {
+		// BIRD's BFD shares a thread with everything else and has no priority of its
+		// own: on a busy machine its sessions fail without reason. Where this is not
+		// permitted, so be it.
+		_ = unix.SchedSetAttr(cmd.Process.Pid, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 1}, 0)
 	}
 	done := make(chan struct{})
 	go func() {
