@@ -119,6 +119,9 @@ func (o *Out) catchUp(buf []byte) (n int, done bool) {
 		if !o.g.empty() {
 			o.g.produce()
 		}
+		if o.g.popped < o.waits {
+			return 0, false
+		}
 		o.prepare()
 	}
 	if o.own == nil {

@@ -150,7 +150,7 @@ func (g *group) wakeAll() {
 // what the group advertises already.
 func (g *group) join(o *Out) {
 	if len(g.members) > 0 {
-		g.admitAll()
+		g.admitAll(o.in)
 		o.behind = true
 		g.lagging++
 		o.dump = dump{families: g.key.families}
@@ -161,9 +161,10 @@ func (g *group) join(o *Out) {
 	o.eor = eorFresh
 }
 
-// admitAll ends the time of the sole member: its own paths count from now on.
-func (g *group) admitAll() {
-	if g.sole == nil {
+// admitAll ends the time of the sole member, if another one comes: its own paths count from
+// now on.
+func (g *group) admitAll(newcomer *In) {
+	if g.sole == nil || g.sole == newcomer {
 		return
 	}
 	in := g.sole

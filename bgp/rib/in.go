@@ -40,6 +40,7 @@ type In struct {
 	routerID uint32
 	imports  Policy
 	max      int
+	own      [2]netip.Addr // our addresses of the session, as next hops
 	lists    [2]pathList
 }
 

@@ -164,6 +164,8 @@ func (u *universe) step() {
 		u.deferred = false
 	case n < 80:
 		u.reconfigure(p)
+	case n < 81:
+		u.reshape(p)
 	case n < 90:
 		p.sink.fill()
 	default:
@@ -264,6 +266,23 @@ func (u *universe) reconfigure(p *modelPeer) {
 	}
 	if p.sink == nil {
 		u.session(p)
+	}
+}
+
+// reshape changes what a session is sent.
+func (u *universe) reshape(p *modelPeer) {
+	switch u.r.IntN(4) {
+	case 0:
+		p.outCfg.Export = nil
+	case 1:
+		p.outCfg.Export = exportPolicy
+	case 2:
+		p.outCfg.NextHopSelf = !p.outCfg.NextHopSelf
+	case 3:
+		p.outCfg.AddPathLimit = u.r.IntN(3)
+	}
+	if err := p.sink.out.Reconfigure(p.outCfg); err != nil {
+		u.tb.Fatal(err)
 	}
 }
 

@@ -2,6 +2,7 @@ package rib
 
 import (
 	"errors"
+	"net/netip"
 	"slices"
 
 	"github.com/hyperfib/hyperfib/bgp/wire"
@@ -28,7 +29,8 @@ type OutConfig struct {
 	// only such peers are sent long-lived stale paths (RFC 9494, Section 4.3).
 	LongLived bool
 	// NextHop4 and NextHop6 are our own addresses as next hops for the families: those
-	// of the session. Where one is missing, paths that need it are not sent.
+	// of the session. Where one is missing, paths that need it are not sent. What the peer
+	// announces with one of them as its next hop is refused (RFC 4271, Section 5.1.3).
 	NextHop4, NextHop6 wire.NextHop
 	// NextHopSelf replaces the next hop of every path by ours, reflected ones included.
 	// For eBGP it always is.
@@ -65,6 +67,7 @@ type Out struct {
 	dump      dump
 	refreshes [2]refresh
 	own       *chunk // being sent, for this session alone
+	waits     uint64 // destinations that the group must have produced first
 
 	eor     eorStage
 	eorMark uint64
@@ -92,6 +95,7 @@ func (in *In) NewOut(c OutConfig) (*Out, error) {
 		c.Families = wire.Families(wire.IPv4Unicast)
 	}
 	o := &Out{t: t, in: in, notify: c.Notify}
+	in.own = [2]netip.Addr{c.NextHop4.Addr, c.NextHop6.Addr}
 	o.g = t.groupFor(in, c)
 	o.g.join(o)
 	return o, nil
@@ -251,6 +255,11 @@ func (g *group) leave(o *Out) {
 	} else {
 		g.skip(o)
 	}
+	g.remove(o)
+}
+
+// remove forgets a member, and the group with the last.
+func (g *group) remove(o *Out) {
 	g.members = slices.DeleteFunc(g.members, func(x *Out) bool { return x == o })
 	if len(g.members) == 0 {
 		g.t.dropGroup(g)

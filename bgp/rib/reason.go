@@ -19,7 +19,9 @@ const (
 	ClusterLoop
 	// NextHopNotOnLink: the next hop is not on a connected network; see [OnLink].
 	NextHopNotOnLink
-	// Policy: the import policy rejected it.
+	// OwnNextHop: the next hop is our own address of the session (RFC 4271, Section 5.1.3).
+	OwnNextHop
+	// Rejected: the import policy rejected it.
 	Rejected
 	// TableFull: there is no room for another prefix.
 	TableFull
@@ -40,7 +42,7 @@ const (
 
 var reasonText = [reasons]string{
 	Malformed: "malformed", NotUnicast: "not unicast", ASLoop: "AS loop", OriginatorLoop: "originator loop",
-	ClusterLoop: "cluster loop", NextHopNotOnLink: "next hop not on-link", Rejected: "policy",
+	ClusterLoop: "cluster loop", NextHopNotOnLink: "next hop not on-link", OwnNextHop: "own next hop", Rejected: "policy",
 	TableFull: "table full", SessionEnded: "session ended", NotRenewed: "not renewed", NoLongLived: "NO_LLGR",
 	PathFailed: "path failed",
 }

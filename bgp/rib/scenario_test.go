@@ -162,6 +162,14 @@ func (s *stage) run(w *words) error {
 				s.say("%s", pathWords(p))
 			}
 		}
+	case "match":
+		c, ok := s.t.Match(ip(w.next()))
+		if !ok {
+			s.say("no route")
+		}
+		for _, p := range c.Paths {
+			s.say("%v: %s", c.Prefix, pathWords(p))
+		}
 	case "stats":
 		s.say("%+v", s.t.Stats())
 	case "fill", "read":
@@ -256,6 +264,9 @@ func (s *stage) session(w *words) error {
 		default:
 			return fmt.Errorf("what is %q?", x)
 		}
+	}
+	if k := s.sinks[name]; k != nil {
+		return k.out.Reconfigure(c)
 	}
 	out, err := s.ins[name].NewOut(c)
 	if err != nil {

@@ -22,6 +22,24 @@ func (t *Table) Lookup(prefix netip.Prefix) []Path {
 	return t.everyPath(nil, t.at(id))
 }
 
+// Match returns the longest prefix that contains an address and has paths, and all paths to it,
+// best first, deferred ones included. ok is false if there is none.
+func (t *Table) Match(addr netip.Addr) (c Change, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	addr = addr.WithZone("")
+	for bits := addr.BitLen(); bits >= 0; bits-- {
+		p, err := addr.Prefix(bits)
+		if err != nil {
+			break
+		}
+		if id := t.find(p); id != 0 && t.at(id).first != 0 {
+			return Change{p, t.everyPath(nil, t.at(id))}, true
+		}
+	}
+	return Change{}, false
+}
+
 // everyPath is appendPaths without any limit.
 func (t *Table) everyPath(list []Path, d *dest) []Path {
 	rank := 0

@@ -89,7 +89,11 @@ func (in *In) reach(l *wire.List, octets []byte, nh wire.NextHop) error {
 	t.octets = octets[:0]
 	attr := t.attrs.intern(octets, at)
 	defer t.attrs.release(attr)
-	if why := in.refusal(t.attrs.sum(attr)); why != 0 {
+	why := refusal(t.attrs.sum(attr))
+	if why == 0 && (nh.Addr == in.own[0] || nh.Addr == in.own[1]) && nh.Addr.IsValid() {
+		why = OwnNextHop
+	}
+	if why != 0 {
 		in.refuse(l, why)
 		return nil
 	}
@@ -131,7 +135,7 @@ func (in *In) announce(n wire.NLRI, attr attrID, c *Counters) {
 }
 
 // refusal returns why no path with these attributes may be used, 0 if it may.
-func (in *In) refusal(s *summary) Reason {
+func refusal(s *summary) Reason {
 	switch {
 	case s.marks&(markLoopAS|markLoopOriginator|markLoopCluster) == 0:
 		return 0
