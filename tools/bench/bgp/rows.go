@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
@@ -107,14 +108,15 @@ var rows = []row{
 	{"receive1", "receive 500k, 1 NLRI an UPDATE", receive(500_000, 500, false), ratio(3)},
 	{"receive", "receive 1M, packed", receive(1_000_000, 1000, true), all(ratio(4), most("MiB", rss, 250))},
 	{"attrs", "100k routes, 100k attribute sets", receive(100_000, 1, false), most("MiB", rss, 100)},
-	{"reflect", "reflect 500k packed to 1", reflect(500_000, 1, 0), ratio(3)},
-	{"reflect8", "reflect 100k to 8", reflect(100_000, 8, 0), ratio(1)},
+	{"reflect", "reflect 500k packed to 1", reflect(500_000, 1), ratio(3)},
+	{"reflect8", "reflect 100k to 8", reflect(100_000, 8), ratio(1)},
 	{"fleet", "200 clients x 50 routes, all to all", fleet(200, 50), all(most("seconds", wall, 1.5), most("CPU seconds", cpu, 1), most("MiB", rss, 80))},
 	{"up", "200 sessions up at once", up(200), most("seconds", wall, 1)},
 	{"drop", "feeder of 100k drops: withdrawn at the sink", drop(100_000), most("seconds", wall, .3)},
 	{"burst", "100k in single UPDATEs: first one at the sink", burst(100_000), all(most("seconds to the first UPDATE", wall, .020), most("UPDATEs", func(r result) float64 { return float64(r.Updates) }, 10_000))},
 	{"memory", "MiB left after 1M came and were withdrawn", memory(1_000_000), most("MiB", rss, 50)},
-	{"deaf", "reflect 100k to 1, beside one that never reads", reflect(100_000, 1, 1), nil},
+	{"latency", "one route, to the sink: median of 300", latency(300), most("seconds", wall, .005)},
+	{"deaf", "reflect 500k to 1, beside one that never reads", deaf(500_000), nil},
 }
 
 func rowNames() (names []string) {
@@ -148,10 +150,10 @@ func (s *session) alive() error {
 	return nil
 }
 
-// reflect feeds n prefixes to some sinks, beside deaf ones that never read.
-func reflect(n, sinks, deaf int) func(*trial) error {
+// reflect feeds n prefixes to some sinks.
+func reflect(n, sinks int) func(*trial) error {
 	return func(t *trial) error {
-		f, ss, err := world(n, sinks, deaf)
+		f, ss, err := world(n, sinks, 0)
 		if err != nil {
 			return err
 		}
@@ -161,7 +163,7 @@ func reflect(n, sinks, deaf int) func(*trial) error {
 		if _, err := f.conn.Write(stream); err != nil {
 			return err
 		}
-		err = awaitAll(ss[:sinks], n)
+		err = awaitAll(ss, n)
 		t.end()
 		t.res.Updates = int(ss[0].updates.Load())
 		return err
@@ -319,5 +321,76 @@ func memory(n int) func(*trial) error {
 		t.end()
 		t.res.Note = fmt.Sprintf("%.0f MiB with all of them", full)
 		return f.alive()
+	}
+}
+
+// latency announces routes one at a time. Wall is the median time to the sink.
+func latency(n int) func(*trial) error {
+	return func(t *trial) error {
+		f, ss, err := world(n, 1, 0)
+		if err != nil {
+			return err
+		}
+		defer closeAll(append(ss, f))
+		var took []time.Duration
+		t.begin()
+		for i := range n {
+			m := table(f.id, i, 1, 1, true)
+			t0 := time.Now()
+			if _, err := f.conn.Write(m); err != nil {
+				return err
+			}
+			if err := awaitAll(ss, i+1); err != nil {
+				return err
+			}
+			took = append(took, time.Unix(0, ss[0].last.Load()).Sub(t0))
+			time.Sleep(3 * time.Millisecond)
+		}
+		t.end()
+		slices.Sort(took)
+		t.res.Wall = took[n/2].Seconds()
+		t.res.Note = fmt.Sprintf("median %v, p99 %v", took[n/2].Round(time.Microsecond), took[n*99/100].Round(time.Microsecond))
+		return nil
+	}
+}
+
+// deaf reflects n prefixes twice: alone, and beside a client that never reads. Wall is
+// that of the second time.
+func deaf(n int) func(*trial) error {
+	return func(t *trial) error {
+		f, ss, err := world(n, 1, 0)
+		if err != nil {
+			return err
+		}
+		defer func() { closeAll(append(ss, f)) }()
+		var alone float64
+		for i := range 2 {
+			if i == 1 {
+				alone = t.res.Wall
+				if _, err := f.conn.Write(withdrawal(0, n)); err != nil {
+					return err
+				}
+				if err := awaitAll(ss, 0); err != nil {
+					return err
+				}
+				s, err := connect(2, 0, true)
+				if err != nil {
+					return err
+				}
+				ss = append(ss, s)
+				time.Sleep(300 * time.Millisecond)
+			}
+			stream := table(f.id, 0, n, 1000, true)
+			t.begin()
+			if _, err := f.conn.Write(stream); err != nil {
+				return err
+			}
+			if err := awaitAll(ss[:1], n); err != nil {
+				return err
+			}
+			t.end()
+		}
+		t.res.Note = fmt.Sprintf("alone %.3f s", alone)
+		return nil
 	}
 }

@@ -147,7 +147,8 @@ func (s *session) count(u *wire.Update) {
 		}
 	}
 	s.last.Store(now)
-	if s.routes.Add(int64(delta)) == s.want.Load() {
+	s.routes.Add(int64(delta))
+	if want := s.want.Load(); want >= 0 && s.has(want) {
 		select {
 		case s.changed <- struct{}{}:
 		default:
@@ -155,10 +156,17 @@ func (s *session) count(u *wire.Update) {
 	}
 }
 
-// await waits until the session has exactly n routes.
+// has reports whether the session has n routes: none if n is 0, else at least n. (Some
+// reflectors send a client its own routes.)
+func (s *session) has(n int64) bool {
+	have := s.routes.Load()
+	return have == n || n > 0 && have > n
+}
+
+// await waits until the session has n routes.
 func (s *session) await(n int, limit time.Duration) error {
 	s.want.Store(int64(n))
-	if s.routes.Load() == int64(n) {
+	if s.has(int64(n)) {
 		return nil
 	}
 	timeout := time.After(limit)
@@ -169,7 +177,7 @@ func (s *session) await(n int, limit time.Duration) error {
 		case <-timeout:
 			return fmt.Errorf("%v has %d of %d routes after %v", s.id, s.routes.Load(), n, limit)
 		}
-		if s.routes.Load() == int64(n) {
+		if s.has(int64(n)) {
 			return nil
 		}
 		if err := s.failed.Load(); err != nil {
