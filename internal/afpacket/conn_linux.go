@@ -86,7 +86,8 @@ func Open(cfg Config) (*Conn, error) {
 	return c, nil
 }
 
-// Add starts to receive on the interface with index link. Adding it again does
+// Add starts to receive on the interface with index link, or with 0 on all of them at
+// once; frames then have Link 0. Adding it again does
 // nothing.
 func (c *Conn) Add(link int) error {
 	c.mu.Lock()
@@ -157,7 +158,7 @@ func (c *Conn) prepare(fd, link int) error {
 	if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_AUXDATA, 1); err != nil {
 		return os.NewSyscallError("PACKET_AUXDATA", err)
 	}
-	if c.cfg.AllMulticast {
+	if c.cfg.AllMulticast && link != 0 {
 		mreq := unix.PacketMreq{Ifindex: int32(link), Type: unix.PACKET_MR_ALLMULTI}
 		if err := unix.SetsockoptPacketMreq(fd, unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP, &mreq); err != nil {
 			return os.NewSyscallError("PACKET_MR_ALLMULTI", err)
