@@ -186,34 +186,19 @@ func (p *peer) soften(now time.Time, old, c PeerConfig) {
 		p.askRefresh(sess)
 	}
 	if c.Export != nil || old.Export != nil || c.NextHopSelf != old.NextHopSelf {
-		p.reopen(now, sess, &c)
+		p.reshape(now, sess, &c)
 	}
 }
 
-// reopen replaces the Adj-RIB-Out. What the peer has and is no longer to have
-// goes with the end of an enhanced refresh (RFC 7313); a peer without that loses
-// its session.
-func (p *peer) reopen(now time.Time, sess *session, c *PeerConfig) {
-	if !sess.neg.EnhancedRefresh {
+// reshape has the Adj-RIB-Out say what the new configuration wants. If that cannot be had
+// within the session, it begins again.
+func (p *peer) reshape(now time.Time, sess *session, c *PeerConfig) {
+	if err := sess.out.Reconfigure(p.outConfig(c, sess)); err != nil {
 		p.step(now, event{kind: evManualStop, notif: wire.Notification{Code: wire.CodeCease, Subcode: wire.SubConfigChanged}})
 		p.step(now, event{kind: evManualStart})
 		return
 	}
-	out, err := p.in.NewOut(p.outConfig(c, sess))
-	if err != nil {
-		return
-	}
-	total := sess.out.Counters()
-	sess.out.Close()
-	sess.out, sess.pending = out, true
-	p.setStatus(func(st *PeerStatus) {
-		p.out = out
-		st.Sent.Update += total.Updates
-		st.Sent.Octets += total.Octets
-	})
-	for _, f := range sess.neg.Families.Slice() {
-		out.Refresh(f, true)
-	}
+	sess.pending = true
 }
 
 // softEqual reports whether a and b differ in soft fields only.
