@@ -107,13 +107,13 @@ func (g GracefulRestart) withDefaults() GracefulRestart {
 
 func (g GracefulRestart) check() error {
 	if g.RestartTime < 0 || g.RestartTime > 4095*time.Second {
-		return fmt.Errorf("RestartTime %v is outside 0 to 4095 s", g.RestartTime)
+		return fmt.Errorf("restart time %v is outside 0 to 4095 s", g.RestartTime)
 	}
 	if g.LongLivedTime < 0 || g.LongLivedTime >= 1<<24*time.Second {
-		return fmt.Errorf("LongLivedTime %v is outside 0 to 16777215 s", g.LongLivedTime)
+		return fmt.Errorf("long-lived time %v is outside 0 to 16777215 s", g.LongLivedTime)
 	}
 	if g.LongLivedTime > 0 && !g.Enabled {
-		return errors.New("LongLivedTime needs graceful restart to be enabled")
+		return errors.New("a long-lived time needs graceful restart to be enabled")
 	}
 	return nil
 }

@@ -116,9 +116,12 @@ func (p *peer) cease(n *Negotiated, subcode uint8, data []byte) wire.Notificatio
 }
 
 // UpdatePeer gives a configured peer another configuration. The session stays if
-// only soft fields of [PeerConfig] change: policies take effect through a route
-// refresh in both directions. Otherwise it is reset with Cease/Other
-// Configuration Change, over which graceful restart keeps the paths.
+// only soft fields of [PeerConfig] change: a new import policy takes effect
+// through a route refresh, a new export policy through an enhanced one (RFC 7313),
+// at whose end the peer drops what we no longer send. Otherwise, and for a new
+// export policy towards a peer that knows no enhanced refresh, the session is
+// reset with Cease/Other Configuration Change, over which graceful restart keeps
+// the paths.
 func (s *Speaker) UpdatePeer(c PeerConfig) error {
 	c, err := c.withDefaults(false)
 	if err != nil {
@@ -153,7 +156,7 @@ func (p *peer) reconfigure(now time.Time, c PeerConfig) {
 	p.m.cfg = p.s.machineConfig(&c)
 	p.help.cfg = p.s.gracefulRestart(&c)
 	if p.sess == nil {
-		if !softEqual(old, c) {
+		if !softEqual(old, c) || old.Passive != c.Passive {
 			p.restartIdle(now)
 		}
 		return

@@ -61,14 +61,12 @@ var (
 
 // Reasons for an end without a NOTIFICATION.
 var (
-	errHoldExpired  = errors.New("hold timer expired")
-	errSendHold     = errors.New("send hold timer expired: the peer does not read")
-	errCollision    = errors.New("connection collision")
-	errReplaced     = errors.New("replaced by a new connection of the restarted peer")
-	errBFDDown      = errors.New("BFD session is down")
-	errLinkDown     = errors.New("interface is down")
-	errMaxPrefixes  = errors.New("maximum number of prefixes exceeded")
-	errReconfigured = errors.New("configuration changed")
+	errHoldExpired = errors.New("hold timer expired")
+	errSendHold    = errors.New("send hold timer expired: the peer does not read")
+	errReplaced    = errors.New("replaced by a new connection of the restarted peer")
+	errBFDDown     = errors.New("BFD session is down")
+	errLinkDown    = errors.New("interface is down")
+	errMaxPrefixes = errors.New("maximum number of prefixes exceeded")
 )
 
 // MarshalJSON gives programs the parts and people the text.

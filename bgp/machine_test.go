@@ -18,7 +18,7 @@ import (
 //	+T start | stop [quiet] | autostop [HOLD]
 //	+T acked N | confirmed N | fails N | open N [hold=90] [id=A.B.C.D] [as=N] [gr]
 //	+T keepalive N | update N | updateerr N | headererr N | openerr N | notif N CODE/SUB | sent N
-//	+T wait
+//	+T hurry | wait
 //
 // N is the number of the connection.
 type machineWorld struct{ m *machine }
@@ -55,6 +55,9 @@ func (w *machineWorld) do(now time.Time, text string) (string, error) {
 	case "config":
 		return "", w.config(words[1:])
 	case "wait":
+	case "hurry":
+		w.m.hurry(now)
+		w.m.advance(now)
 	case "start":
 		w.m.step(now, event{kind: evManualStart})
 	case "stop":
@@ -281,4 +284,26 @@ func (l *link) timers() string {
 		}
 	}
 	return strings.Join(out, ", ")
+}
+
+func TestPostponeHold(t *testing.T) {
+	m := newMachineWorld().(*machineWorld).m
+	bring(m, Established)
+	m.effects()
+	due := epoch.Add(90 * time.Second)
+	if m.holdDue(due.Add(-1)) || !m.holdDue(due) {
+		t.Fatal("hold timer")
+	}
+	m.postponeHold(due.Add(time.Second))
+	if m.holdDue(due) || !m.holdDue(due.Add(time.Second)) {
+		t.Error("not postponed")
+	}
+	c := machineConfig{sendHoldTime: time.Minute}
+	if c.sendHold(time.Hour) != time.Minute {
+		t.Error("send hold time")
+	}
+	c.sendHoldTime = 0
+	if c.sendHold(time.Hour) != 2*time.Hour || c.sendHold(time.Second) != 8*time.Minute {
+		t.Error("default send hold time")
+	}
 }

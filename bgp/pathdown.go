@@ -69,13 +69,17 @@ func (s *Speaker) PathDown(key PeerKey, why PathFailure) error {
 	return nil
 }
 
-// PathUp takes PathDown back: a restarting speaker waits for the peer again.
+// PathUp takes PathDown back: a restarting speaker waits for the peer again, and
+// an attempt to connect that was due later is made at once.
 func (s *Speaker) PathUp(key PeerKey) error {
 	p, err := s.find(key)
 	if err != nil {
 		return err
 	}
-	return p.do(func(time.Time) { p.setDead(false) })
+	return p.do(func(now time.Time) {
+		p.setDead(false)
+		p.m.hurry(now)
+	})
 }
 
 // LinkDown is PathDown with CarrierLost for every peer behind an interface:

@@ -133,7 +133,7 @@ type RangeConfig struct {
 // withDefaults checks c and fills in what is zero.
 func (c PeerConfig) withDefaults(template bool) (PeerConfig, error) {
 	if c.Addr.IsValid() == template {
-		return c, errors.New("Addr is required for a peer, and must be zero in a template")
+		return c, errors.New("a peer needs an Addr, a template must have none")
 	}
 	if c.Addr.Is6() && c.Addr.IsLinkLocalUnicast() && c.Addr.Zone() == "" {
 		if c.Interface == "" {
@@ -143,13 +143,13 @@ func (c PeerConfig) withDefaults(template bool) (PeerConfig, error) {
 	}
 	c.Addr = c.Addr.Unmap()
 	if c.LocalAddr.IsValid() && c.Addr.IsValid() && c.LocalAddr.Is4() != c.Addr.Is4() {
-		return c, fmt.Errorf("LocalAddr %v and Addr %v are of different families", c.LocalAddr, c.Addr)
+		return c, fmt.Errorf("local address %v and peer address %v are of different families", c.LocalAddr, c.Addr)
 	}
 	if c.HoldTime != 0 && c.HoldTime > 0 && (c.HoldTime < 3*time.Second || c.HoldTime > 65535*time.Second) {
-		return c, fmt.Errorf("HoldTime %v is outside 3 s to 65535 s", c.HoldTime)
+		return c, fmt.Errorf("hold time %v is outside 3 s to 65535 s", c.HoldTime)
 	}
 	if len(c.MD5Key) > maxMD5Key {
-		return c, fmt.Errorf("MD5Key of %d octets is longer than %d", len(c.MD5Key), maxMD5Key)
+		return c, fmt.Errorf("an MD5 key of %d octets is longer than %d", len(c.MD5Key), maxMD5Key)
 	}
 	if c.GracefulRestart != nil {
 		g := *c.GracefulRestart
