@@ -42,13 +42,19 @@ func newRig(t testing.TB, config Config) *rig {
 
 func (r *rig) Sysctl(name, value string) { r.ns.Sysctl(name, value) }
 
-// start opens and runs a FIB, and waits until it has read the kernel.
+// start opens and runs a FIB.
 func (r *rig) start(config Config) {
 	r.Helper()
 	f, err := Open(config)
 	if err != nil {
 		r.Fatal(err)
 	}
+	r.run(f)
+}
+
+// run runs f and waits until it has read the kernel.
+func (r *rig) run(f *FIB) {
+	r.Helper()
 	w := f.Watch(WatchOptions{})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

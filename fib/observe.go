@@ -131,7 +131,7 @@ func (c *core) sawRoute(i uint32, e *entry, f *form, dump bool) {
 func (c *core) observeNextHop(m *nextHopMessage, gone, dump bool) {
 	if !c.objects.owns(m.id) {
 		if gone {
-			c.redo.learners = true
+			c.doubtForeign()
 		}
 		return
 	}
@@ -266,7 +266,7 @@ func (c *core) linkLost(link int32, down bool) {
 				c.touchRoute(i, e)
 			}
 		})
-		c.redo.learners = true
+		c.doubtForeign()
 	}
 	c.redo.nextHops = true
 	c.linkChanged(link)
@@ -341,7 +341,20 @@ func (c *core) addressLost(link int32, addr netip.Addr, last bool) {
 		}
 		c.touchRoute(i, e)
 	})
+	c.doubtForeign()
+}
+
+// doubtForeign is called when the kernel may have removed others' routes
+// without a word. Whether one is still under a key of ours is found out by
+// trying; learners read anew.
+func (c *core) doubtForeign() {
 	c.redo.learners = true
+	c.store.all(func(i uint32, e *entry) {
+		if e.mark&markForeign != 0 {
+			e.mark &^= markForeign
+			c.touchRoute(i, e)
+		}
+	})
 }
 
 func (c *core) observeRule(m message) {

@@ -1,0 +1,422 @@
+package fib
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/hyperfib/hyperfib/internal/netns"
+)
+
+// TestEveryError: all messages of many batches fail, and each is reported with
+// its route and the kernel's words.
+func TestEveryError(t *testing.T) {
+	r := newRig(t, Config{})
+	const n = 3000
+	w := r.Watch(WatchOptions{Buffer: 2 * n})
+	defer w.Close()
+	want := map[RouteKey]bool{}
+	for i := range n {
+		route := Route{RouteKey: RouteKey{Table: 90, Prefix: benchPrefix(i%2 == 1, i)}}
+		gateway := "198.51.100.1" // not on link
+		if i%2 == 1 {
+			gateway, route.Metric = "2001:db8:ffff::1", metricIPv6
+		}
+		route.NextHops = []NextHop{{Gateway: netip.MustParseAddr(gateway), Link: r.link[0]}}
+		r.set(route)
+		want[route.RouteKey] = true
+	}
+	if err := r.tryFlush(); err == nil {
+		t.Fatal("Flush knows of no error")
+	}
+	events, err := w.Next(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range events {
+		var fe *Error
+		if !errors.As(e.Err, &fe) {
+			continue
+		}
+		if !want[fe.Key.(RouteKey)] {
+			t.Fatalf("reported twice, or not asked for: %v", fe)
+		}
+		delete(want, fe.Key.(RouteKey))
+		v4 := strings.Contains(fe.Text, "Nexthop has invalid gateway") && errors.Is(fe, unix.ENETUNREACH)
+		if !v4 && !errors.Is(fe, unix.EHOSTUNREACH) {
+			t.Fatalf("%v: %q", fe, fe.Text)
+		}
+	}
+	if len(want) > 0 {
+		t.Errorf("%d of %d errors were not reported", len(want), n)
+	}
+	if s := r.Stats(); s.Failed != n {
+		t.Errorf("%d failed, want %d", s.Failed, n)
+	}
+}
+
+// TestKernelChaos is the model test against the kernel itself: random desire,
+// random deeds of others, sockets that lose things.
+func TestKernelChaos(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	rnd := rand.New(rand.NewPCG(seed, 2))
+	r := newRig(t, Config{OnForeign: ForeignWait})
+	r.stop()
+	var losing atomic.Bool
+	r.startLossy(Config{NetNS: r.ns.Path, OnForeign: ForeignWait, BatchMessages: 7}, func() error {
+		if losing.Load() && rand.IntN(3) == 0 {
+			return unix.ENOBUFS
+		}
+		return nil
+	})
+	// What belongs to others and must stay as it is, byte for byte.
+	for _, c := range []string{
+		"route add 198.18.0.0/15 via 10.0.0.3 table 90 proto static", "route add 10.9.0.0/16 via 10.0.0.3 table 90 metric 77 proto bird",
+		"-6 route add 2001:db8:9::/64 via fd00::3 table 90 proto static", "route add blackhole 10.1.0.0/16 table 91",
+		"rule add priority 500 lookup 90", "rule add priority 500 lookup 91", "nexthop add id 77 via 10.0.0.3 dev v0", "route add 10.8.0.0/16 nhid 77 table 90",
+	} {
+		r.ns.IP(c)
+	}
+	foreign := func() string {
+		out := ""
+		for _, args := range []string{"route show table 90", "-6 route show table 90", "route show table 91", "rule", "nexthop"} {
+			for l := range strings.Lines(r.ns.IP(args)) {
+				if !strings.Contains(l, "proto 201") && !strings.HasPrefix(l, "\t") {
+					out += l
+				}
+			}
+		}
+		return out
+	}
+	before := foreign()
+	prefixes := []string{"10.1.0.0/16", "10.2.0.0/16", "10.3.0.0/16", "2001:db8:1::/64", "2001:db8:2::/64"}
+	desired := map[RouteKey]Route{}
+	rules := map[Rule]bool{}
+	for range 150 {
+		p := prefixes[rnd.IntN(len(prefixes))]
+		k := key(90, p, 20)
+		v6 := strings.Contains(p, ":")
+		switch rnd.IntN(12) {
+		case 0, 1, 2, 3:
+			route := Route{RouteKey: k, NextHops: r.benchHops(v6, 1+rnd.IntN(4), false), Classic: rnd.IntN(3) == 0}
+			desired[k] = route
+			r.set(route)
+		case 4:
+			delete(desired, k)
+			r.DeleteRoute(k)
+		case 5:
+			rule := Rule{Family: IPv4, Priority: uint32(600 + rnd.IntN(4)), Table: 90}.normal()
+			if rules[rule] = !rules[rule]; rules[rule] {
+				_ = r.SetRule(rule)
+			} else {
+				r.DeleteRule(rule)
+			}
+		case 6:
+			r.try("route del " + p + " table 90 metric 20")
+		case 7:
+			r.try("route replace " + p + " dev v1 table 90 metric 20 proto static")
+		case 8:
+			for _, o := range r.NextHops() {
+				r.try(fmt.Sprintf("nexthop del id %d", o.ID))
+				break
+			}
+		case 9:
+			r.try(fmt.Sprintf("rule add priority %d lookup 90 proto 201", 600+rnd.IntN(4)))
+			r.try(fmt.Sprintf("rule del priority %d", 600+rnd.IntN(4)))
+		case 10:
+			link := fmt.Sprintf("v%d", rnd.IntN(2))
+			if link == "v1" { // v0 has others' routes, which go down with it
+				r.ns.IP("link set " + link + " down")
+				r.ns.IP("link set " + link + " up")
+			}
+		case 11:
+			losing.Store(!losing.Load())
+		}
+	}
+	losing.Store(false)
+	r.Sweep()
+	// A route of others that came under one of our keys while ours was not
+	// there is waited for; take it away.
+	for _, p := range prefixes {
+		r.try("route del " + p + " table 90 metric 20 proto static")
+	}
+	var trouble string
+	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		if trouble = r.compare(desired, rules); trouble == "" {
+			break
+		}
+	}
+	if trouble != "" {
+		t.Errorf("%s\nDiff: %v\n%s\n%s\n%s", trouble, r.Diff(), strings.Join(r.routes("", "90"), "\n"), strings.Join(r.routes("-6", "90"), "\n"), r.ns.IP("rule"))
+	}
+	if after := foreign(); after != before {
+		t.Errorf("others' objects before:\n%s\nafter:\n%s", before, after)
+	}
+}
+
+func (r *rig) try(args string) {
+	_ = exec.Command("ip", append([]string{"-n", r.ns.Name}, strings.Fields(args)...)...).Run()
+}
+
+// startLossy starts a FIB whose sockets lose things as fault says.
+func (r *rig) startLossy(config Config, fault func() error) {
+	f, err := Open(config)
+	if err != nil {
+		r.Fatal(err)
+	}
+	f.fault = fault
+	r.run(f)
+}
+
+// compare says how the kernel differs from what is desired, read with ip.
+func (r *rig) compare(desired map[RouteKey]Route, rules map[Rule]bool) string {
+	lines := map[string]string{}
+	for _, l := range append(r.routes("", "90"), r.routes("-6", "90")...) {
+		if strings.Contains(l, "proto 201") {
+			lines[strings.Fields(l)[0]] = l
+		}
+	}
+	for k, route := range desired {
+		l, ok := lines[k.Prefix.String()]
+		if !ok {
+			return k.String() + " is missing"
+		}
+		delete(lines, k.Prefix.String())
+		n := 0
+		for _, h := range route.NextHops {
+			if strings.Contains(l+" ", " via "+h.Gateway.String()+" ") {
+				n++
+			}
+		}
+		if n != len(route.NextHops) || strings.Count(l, " via ") != n {
+			return fmt.Sprintf("%v is %q, should be via %v", k, l, route.NextHops)
+		}
+	}
+	if len(lines) > 0 {
+		return fmt.Sprintf("not desired: %v", lines)
+	}
+	for rule, want := range rules {
+		if n := strings.Count(r.ns.IP("rule"), fmt.Sprintf("%d:\tfrom all lookup 90 proto 201", rule.Priority)); want && n != 1 || !want && n != 0 {
+			return fmt.Sprintf("%v: %d times, desired %v", rule, n, want)
+		}
+	}
+	return ""
+}
+
+// TestNeverWithout: a stream of packets at 1,000 a second loses nothing over
+// 100 replacements of its route, in both families: ECMP of 2 to 1 to 2 by
+// groups and classic, gateway down and up, and a change of preferred source.
+func TestNeverWithout(t *testing.T) {
+	for _, v6 := range []bool{false, true} {
+		t.Run(map[bool]string{false: "IPv4", true: "IPv6"}[v6], func(t *testing.T) {
+			r := newRig(t, Config{})
+			dst, args := "203.0.113.9", ""
+			if v6 {
+				dst, args = "2001:db8:9::9", "-6 "
+			}
+			r.peer.IP(args + "addr add " + dst + " dev lo")
+			for _, l := range []string{"v0", "v1"} {
+				r.Sysctl("net/ipv4/conf/"+l+"/rp_filter", "0")
+			}
+			prefix := netip.MustParsePrefix(dst + map[bool]string{false: "/32", true: "/128"}[v6])
+			route := Route{RouteKey: RouteKey{Prefix: prefix}, NextHops: r.benchHops(v6, 2, false)}
+			r.set(route)
+			r.flush()
+			r.resolve()
+			count := r.listen(dst)
+			stop := r.stream(dst)
+			hop := route.NextHops[0]
+			for i := range 100 {
+				next := route
+				switch i % 10 {
+				case 0, 2, 7:
+					next.NextHops = route.NextHops[1:]
+				case 4:
+					next.Classic = true
+				case 5:
+					next.Classic, next.NextHops = true, route.NextHops[:1]
+				case 6:
+					next.NextHops = r.benchHops(v6, 2, true)
+				case 8:
+					r.GatewayDown(hop.Link, hop.Gateway)
+				case 9:
+					r.GatewayUp(hop.Link, hop.Gateway)
+				}
+				r.set(next)
+				r.flush()
+				time.Sleep(3 * time.Millisecond)
+			}
+			sent, failed := stop()
+			deadline := time.Now().Add(time.Second)
+			for count() < sent && time.Now().Before(deadline) {
+				time.Sleep(5 * time.Millisecond)
+			}
+			if got := count(); failed > 0 || got != sent {
+				t.Errorf("%d sent, %d received, %d not sent for want of a route", sent, got, failed)
+			} else {
+				t.Logf("%d packets over 100 replacements, none lost", sent)
+			}
+		})
+	}
+}
+
+// resolve makes the gateways' link-layer addresses known, so that what is lost is
+// lost for want of a route.
+func (r *rig) resolve() {
+	for i := range 2 {
+		mac := strings.TrimSpace(r.peer.Exec("cat", fmt.Sprintf("/sys/class/net/p%d/address", i)))
+		for _, gw := range []string{"10.0.%d.2", "10.0.%d.3", "fd0%d::2", "fd0%d::3"} {
+			r.ns.IP(fmt.Sprintf("neigh replace "+gw+" lladdr %s dev v%d", i, mac, i))
+		}
+	}
+}
+
+// listen counts packets to dst, port 9, in the peer namespace.
+func (r *rig) listen(dst string) func() int {
+	var conn *net.UDPConn
+	err := netns.Do(r.peer.Path, func() (err error) {
+		conn, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(dst), 9)))
+		return err
+	})
+	if err != nil {
+		r.Fatal(err)
+	}
+	_ = conn.SetReadBuffer(1 << 20)
+	var n atomic.Int64
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		var b [64]byte
+		for {
+			if _, err := conn.Read(b[:]); err != nil {
+				return
+			}
+			n.Add(1)
+		}
+	}()
+	r.Cleanup(func() { conn.Close(); <-done })
+	return func() int { return int(n.Load()) }
+}
+
+// stream sends 1,000 packets a second to dst until stopped.
+func (r *rig) stream(dst string) (stop func() (sent, failed int)) {
+	var conn *net.UDPConn
+	err := netns.Do(r.ns.Path, func() (err error) {
+		conn, err = net.ListenUDP("udp", nil) // unconnected: every packet is routed anew
+		return err
+	})
+	if err != nil {
+		r.Fatal(err)
+	}
+	quit, done := make(chan struct{}), make(chan struct{})
+	var sent, failed int
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		to := netip.AddrPortFrom(netip.MustParseAddr(dst), 9)
+		for {
+			select {
+			case <-quit:
+				return
+			case <-tick.C:
+			}
+			if _, err := conn.WriteToUDPAddrPort([]byte("x"), to); err != nil {
+				failed++
+			} else {
+				sent++
+			}
+		}
+	}()
+	return func() (int, int) { close(quit); <-done; conn.Close(); return sent, failed }
+}
+
+const killTable = 4242
+
+// TestKilled: the process is killed in the middle of a batch; its successor
+// ends with nothing wrong.
+func TestKilled(t *testing.T) {
+	if path := os.Getenv("HYPERFIB_TEST_KILL"); path != "" {
+		victim(t, path)
+		return
+	}
+	r := newRig(t, Config{})
+	r.ns.IP("route add 10.0.0.0/8 via 10.0.0.3 table 4242 proto static")
+	const n = 20000
+	for round := range 3 {
+		r.stop()
+		cmd := exec.Command(os.Args[0], "-test.run=^TestKilled$")
+		cmd.Env = append(os.Environ(), "HYPERFIB_TEST_KILL="+r.ns.Path)
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		_, _ = bufio.NewReader(out).ReadString('\n')
+		time.Sleep(time.Duration(1+round*7) * time.Millisecond)
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		r.start(Config{NetNS: r.ns.Path})
+		stale := r.Stats().Stale
+		for i := range n {
+			r.set(Route{RouteKey: RouteKey{Table: killTable, Prefix: benchPrefix(i%2 == 1, i)}, NextHops: r.benchHops(i%2 == 1, 2, round == 1)})
+		}
+		r.Sweep()
+		r.flush()
+		s := r.Stats()
+		t.Logf("killed after %d routes: then %d added, %d replaced, %d deleted", stale, s.Adds, s.Replaces, s.Deletes)
+		if s.Installed != n || s.Stale != 0 || s.Failed != 0 {
+			t.Errorf("%+v", s)
+		}
+		have := r.countRoutes(killTable)
+		if have != n+1 {
+			t.Errorf("%d routes in the table, want %d and a foreign one", have, n)
+		}
+	}
+	if !slices.Contains(r.routes("", "4242"), "10.0.0.0/8 via 10.0.0.3 dev v0 proto static") {
+		t.Error("the foreign route is not as it was")
+	}
+}
+
+// victim writes routes until it is killed.
+func victim(t *testing.T, path string) {
+	r := &rig{TB: t}
+	r.start(Config{NetNS: path})
+	fmt.Println("ready")
+	for i := 0; ; i++ {
+		j := i % 40000
+		r.set(Route{RouteKey: RouteKey{Table: killTable, Prefix: benchPrefix(j%2 == 1, j)}, NextHops: r.benchHops(j%2 == 1, 2, i%80000 >= 40000)})
+	}
+}
+
+func (r *rig) countRoutes(table uint32) (n int) {
+	s, err := openSocket(r.ns.Path, 1<<20)
+	if err != nil {
+		r.Fatal(err)
+	}
+	defer s.close()
+	for _, f := range []Family{IPv4, IPv6} {
+		err := s.dump(routeDump(f, table, 0), make([]byte, 1<<16), func(b []byte) (bool, error) {
+			return walk(b, func(message) { n++ })
+		})
+		if err != nil {
+			r.Fatal(err)
+		}
+	}
+	return n
+}
