@@ -1,0 +1,85 @@
+package fib_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"net/netip"
+	"time"
+
+	"github.com/hyperfib/hyperfib/fib"
+)
+
+// A table that always holds a route over two uplinks and, below it, a last
+// resort that outlives us.
+func Example() {
+	f, err := fib.Open(fib.Config{NetNS: "/run/netns/red", Tables: []uint32{90}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	go func() {
+		if err := f.Run(ctx); err != nil {
+			log.Print(err)
+		}
+	}()
+	_ = f.SetRoute(fib.Route{
+		RouteKey: fib.RouteKey{Table: 90, Prefix: netip.MustParsePrefix("0.0.0.0/0"), Metric: 4294967294},
+		Type:     fib.Blackhole, Scaffold: true,
+	})
+	_ = f.SetRoute(fib.Route{
+		RouteKey: fib.RouteKey{Table: 90, Prefix: netip.MustParsePrefix("203.0.113.3/32")},
+		NextHops: []fib.NextHop{
+			{Gateway: netip.MustParseAddr("198.51.100.102"), Link: 2},
+			{Gateway: netip.MustParseAddr("198.51.100.202"), Link: 3},
+		},
+	})
+	f.Sweep() // everything is desired that ever will be: what else is ours may go
+	if err := f.Flush(ctx); err != nil {
+		log.Print(err)
+	}
+	f.GatewayDown(2, netip.MustParseAddr("198.51.100.102")) // one message, however many routes
+}
+
+// Routes that others put into a table: those that are there, then every change.
+func ExampleFIB_Learn() {
+	f, err := fib.Open(fib.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx := context.Background()
+	go f.Run(ctx)
+	l := f.Learn(fib.Filter{Tables: []uint32{90}})
+	defer l.Close()
+	buf := make([]fib.LearnChange, 64)
+	for {
+		n, synced, err := l.Next(ctx, buf)
+		if err != nil {
+			return
+		}
+		for _, c := range buf[:n] {
+			if c.Gone {
+				fmt.Println("gone", c.RouteKey)
+			} else {
+				fmt.Println("here", c.RouteKey, c.NextHops)
+			}
+		}
+		if synced {
+			fmt.Println("that was all, for now")
+		}
+	}
+}
+
+func ExampleRule_String() {
+	fmt.Println(fib.Rule{Family: fib.IPv4, Priority: 22, IIF: "lo", Table: 100})
+	fmt.Println(fib.Rule{Family: fib.IPv6, Priority: 53, Table: 90, Suppress: true})
+	// Output:
+	// 22: from all iif lo lookup 100
+	// 53: from all lookup 90 suppress_prefixlength 0
+}
+
+func ExampleRouteKey_String() {
+	fmt.Println(fib.RouteKey{Table: 90, Prefix: netip.MustParsePrefix("203.0.113.1/32"), Metric: 10})
+	// Output: 203.0.113.1/32 table 90 metric 10
+}
