@@ -18,6 +18,9 @@ func (p *peer) input(now time.Time, i int, ch chunk) {
 			p.refuse(now, &p.slots[i], evHeaderErr, err)
 			return
 		}
+		if h.Len > len(b) {
+			break // the reader gave up on it
+		}
 		p.message(now, &p.slots[i], h, b[wire.HeaderLen:h.Len])
 		b = b[h.Len:]
 	}

@@ -12,7 +12,7 @@ import (
 // the other is being filled; if the owner keeps both, nobody reads, the TCP
 // window closes and the peer slows down.
 func (c *conn) readLoop() {
-	r := reader{src: c.nc, limit: func() int { return int(c.limit.Load()) }, size: smallBuffer}
+	r := reader{src: c.nc, limit: func() int { return int(c.limit.Load()) }, settled: c.settled, size: smallBuffer}
 	for {
 		var buf []byte
 		select {
@@ -34,6 +34,18 @@ func (c *conn) readLoop() {
 	}
 }
 
+// settled waits until the owner has worked through everything that it was given:
+// it has returned the other buffer. It returns false if the connection is to end.
+func (c *conn) settled() bool {
+	select {
+	case other := <-c.free:
+		c.free <- other
+		return true
+	case <-c.quit:
+		return false
+	}
+}
+
 // drain discards input after the final NOTIFICATION, until the peer closes or the
 // writer's deadline comes.
 func (c *conn) drain() {
@@ -50,9 +62,11 @@ const drainLimit = 16 << 20
 type reader struct {
 	src   io.Reader
 	limit func() int // longest message accepted now
-	carry []byte
-	size  int // of the next buffer
-	quiet int // small reads in a row
+	// settled waits until limit has taken account of all messages returned so far.
+	settled func() bool
+	carry   []byte
+	size    int // of the next buffer
+	quiet   int // small reads in a row
 }
 
 // errFraming ends reading after a header with an impossible length: what follows
@@ -60,6 +74,10 @@ type reader struct {
 var errFraming = io.ErrUnexpectedEOF
 
 // next returns at least one complete message, or an error, or both.
+//
+// A length beyond the limit may become right by the messages before it: those that
+// establish a session with extended messages (RFC 8654). So these are returned
+// first, and the verdict waits until they have been understood.
 func (r *reader) next(buf []byte) chunk {
 	if cap(buf) != r.size {
 		buf = make([]byte, r.size)
@@ -68,6 +86,17 @@ func (r *reader) next(buf []byte) chunk {
 	have := copy(buf, r.carry)
 	r.carry = r.carry[:0]
 	for {
+		whole, bad := complete(buf[:have], r.limit())
+		if bad && whole == 0 && r.settled() {
+			whole, bad = complete(buf[:have], r.limit())
+		}
+		switch {
+		case whole > 0:
+			r.carry = append(r.carry, buf[whole:have]...)
+			return chunk{buf: buf, n: whole}
+		case bad:
+			return chunk{buf: buf, n: wire.HeaderLen, err: errFraming}
+		}
 		if have == len(buf) { // one message, longer than the buffer
 			r.size = largeBuffer
 			buf = append(make([]byte, 0, largeBuffer), buf...)[:largeBuffer]
@@ -75,15 +104,16 @@ func (r *reader) next(buf []byte) chunk {
 		n, err := r.src.Read(buf[have:])
 		have += n
 		r.adapt(n, have == len(buf))
-		whole, bad := complete(buf[:have], r.limit())
-		if bad {
-			return chunk{buf: buf, n: whole, err: errFraming}
-		}
-		if whole > 0 || err != nil {
-			r.carry = append(r.carry, buf[whole:have]...)
-			return chunk{buf: buf, n: whole, err: err}
+		if err != nil {
+			return r.last(buf, have, err)
 		}
 	}
+}
+
+// last returns the complete messages that came with an error.
+func (r *reader) last(buf []byte, have int, err error) chunk {
+	whole, _ := complete(buf[:have], r.limit())
+	return chunk{buf: buf, n: whole, err: err}
 }
 
 // adapt chooses the size of the next buffer: large once a read has filled one,
@@ -101,13 +131,13 @@ func (r *reader) adapt(n int, full bool) {
 	}
 }
 
-// complete returns the length of the complete messages at the start of b. If the
-// next header's length is impossible, bad is true and the header is counted in.
+// complete returns the length of the complete messages at the start of b. bad says
+// that the length in the header behind them is impossible.
 func complete(b []byte, limit int) (n int, bad bool) {
 	for len(b)-n >= wire.HeaderLen {
 		size := int(binary.BigEndian.Uint16(b[n+16:]))
 		if size < wire.HeaderLen || size > limit {
-			return n + wire.HeaderLen, true
+			return n, true
 		}
 		if len(b)-n < size {
 			break

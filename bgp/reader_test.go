@@ -12,7 +12,7 @@ import (
 
 // slice reads everything a reader makes of a stream.
 func slice(src io.Reader, limit int) (messages [][]byte, err error) {
-	r := reader{src: src, limit: func() int { return limit }, size: smallBuffer}
+	r := reader{src: src, limit: func() int { return limit }, settled: settled, size: smallBuffer}
 	var buf []byte
 	for {
 		ch := r.next(buf)
@@ -28,6 +28,25 @@ func slice(src io.Reader, limit int) (messages [][]byte, err error) {
 			return messages, ch.err
 		}
 		buf = ch.buf
+	}
+}
+
+func settled() bool { return true }
+
+// TestReaderLimitRises: a long message comes with the one that permits it.
+func TestReaderLimitRises(t *testing.T) {
+	limit, waits := wire.MaxLen, 0
+	r := reader{
+		src:   bytes.NewReader(append(message(19), message(60000)...)),
+		limit: func() int { return limit }, size: smallBuffer,
+		settled: func() bool { limit = wire.MaxExtendedLen; waits++; return true },
+	}
+	first := r.next(nil)
+	if first.n != 19 || first.err != nil || waits != 0 {
+		t.Fatalf("%d octets, %v, %d waits", first.n, first.err, waits)
+	}
+	if second := r.next(nil); second.n != 60000 || second.err != nil || waits != 1 {
+		t.Fatalf("%d octets, %v, %d waits", second.n, second.err, waits)
 	}
 }
 
@@ -84,7 +103,7 @@ func TestReaderShrinks(t *testing.T) {
 	for range 20 {
 		stream = append(stream, message(4000)...)
 	}
-	r := reader{src: bytes.NewReader(stream), limit: func() int { return wire.MaxLen }, size: smallBuffer}
+	r := reader{src: bytes.NewReader(stream), limit: func() int { return wire.MaxLen }, settled: settled, size: smallBuffer}
 	for ch := (chunk{}); ch.err == nil; {
 		ch = r.next(ch.buf)
 	}
