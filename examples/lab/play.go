@@ -12,6 +12,7 @@ import (
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/cli"
 	"github.com/hyperfib/hyperfib/examples/lab/act"
+	"github.com/hyperfib/hyperfib/examples/lab/dhcpd"
 	"github.com/hyperfib/hyperfib/examples/lab/edge"
 	"github.com/hyperfib/hyperfib/examples/lab/plan"
 	"github.com/hyperfib/hyperfib/examples/lab/report"
@@ -25,6 +26,7 @@ var parts = map[string]func([]string) int{
 	world.PartRouter:    cli.Main,
 	world.PartReflector: app.Main,
 	world.PartEdge:      edge.Main,
+	world.PartDHCP:      dhcpd.Main,
 }
 
 // play builds the world, plays the acts, and writes the report.

@@ -96,6 +96,9 @@ func (k *checker) config(c *Config) {
 	k.domains(c)
 	k.rules(c.Rules)
 	k.edge(c.Edge)
+	if len(c.Edge.DHCP.Relay) > 0 && !c.Loopback.Address.Addr().Is4() {
+		k.bad("$.edge.dhcp.relay", "a relay needs an IPv4 loopback address for the servers to answer to")
+	}
 	k.guests(c)
 	k.overlays(c)
 	k.wall(c.Wall)

@@ -19,6 +19,11 @@ func (k *checker) edge(e Edge) {
 			k.bad(fmt.Sprintf("$.edge.dhcp.dns[%d]", i), "%v is not an IPv4 address", a)
 		}
 	}
+	for i, a := range e.DHCP.Relay {
+		if !a.Is4() {
+			k.bad(fmt.Sprintf("$.edge.dhcp.relay[%d]", i), "%v is not an IPv4 address", a)
+		}
+	}
 	for i, a := range e.RA.DNS {
 		if !a.Is6() {
 			k.bad(fmt.Sprintf("$.edge.ra.dns[%d]", i), "%v is not an IPv6 address", a)

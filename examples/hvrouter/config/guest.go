@@ -42,6 +42,10 @@ type DHCP struct {
 	Host bool `yaml:"host,omitempty" json:"host,omitempty"`
 	// DNS servers handed out.
 	DNS []Addr `yaml:"dns,omitempty" json:"dns,omitempty"`
+	// Relay are DHCP servers that guests' requests are forwarded to, with relay
+	// agent information (RFC 3046), instead of being answered here. They answer to
+	// the loopback address.
+	Relay []Addr `yaml:"relay,omitempty" json:"relay,omitempty"`
 }
 
 // Guest is one virtual machine's interface and what is allocated to it. The first

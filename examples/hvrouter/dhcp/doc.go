@@ -7,7 +7,7 @@
 // guest's MAC, because a guest without an address does not answer ARP. The coding
 // of options is insomniacslk/dhcp's.
 //
-// A server that has Relay addresses answers nothing itself: it forwards with the
+// A server with a [Relay] answers nothing itself: it forwards with the
 // relay agent information of RFC 3046, from an address of the hypervisor that is
 // reachable from the server (the gateway's is not: every hypervisor has it).
 package dhcp

@@ -20,12 +20,14 @@ import (
 type Config struct {
 	// NetNS is the path of the network namespace; "" is the process's own.
 	NetNS string
-	// Relay are the servers to forward to instead of answering; all of them get
-	// every request.
-	Relay []netip.Addr
-	// RelayAddress is our address towards the servers (giaddr). Required with
-	// Relay.
-	RelayAddress netip.Addr
+}
+
+// Relay are servers to forward to instead of answering. The zero value is none.
+type Relay struct {
+	// Servers all get every request.
+	Servers []netip.Addr
+	// Address is ours towards the servers (giaddr). IPv4, required with Servers.
+	Address netip.Addr
 }
 
 // Stats counts what a server did since it was made.
@@ -39,11 +41,11 @@ type Stats struct {
 // Server answers, or relays for, all guest interfaces of one namespace. Its
 // methods are safe for concurrent use.
 type Server struct {
-	config Config
-	in     *net.UDPConn
-	out    int // AF_PACKET
+	in  *net.UDPConn
+	out int // AF_PACKET
 
 	mu     sync.Mutex
+	relay  Relay
 	guests map[int]*guest
 	byName map[string]*guest
 	stats  Stats
@@ -58,10 +60,7 @@ type guest struct {
 
 // Listen opens the sockets. Nothing is answered before Run.
 func Listen(config Config) (*Server, error) {
-	if len(config.Relay) > 0 && !config.RelayAddress.Is4() {
-		return nil, errors.New("dhcp: a relay needs an IPv4 address of its own")
-	}
-	s := &Server{config: config, guests: map[int]*guest{}, byName: map[string]*guest{}}
+	s := &Server{guests: map[int]*guest{}, byName: map[string]*guest{}}
 	if err := netns.Do(config.NetNS, s.open); err != nil {
 		return nil, fmt.Errorf("dhcp: %w", err)
 	}
@@ -90,6 +89,17 @@ func (s *Server) open() error {
 		return fmt.Errorf("AF_PACKET: %w", err)
 	}
 	s.in, s.out = in.(*net.UDPConn), out
+	return nil
+}
+
+// SetRelay makes the server a relay, or one no longer.
+func (s *Server) SetRelay(r Relay) error {
+	if len(r.Servers) > 0 && !r.Address.Is4() {
+		return errors.New("dhcp: a relay needs an IPv4 address of its own")
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.relay = Relay{slices.Clone(r.Servers), r.Address}
 	return nil
 }
 
@@ -172,10 +182,12 @@ func (s *Server) receive(b []byte, link int, from netip.AddrPort, now time.Time)
 	if err != nil {
 		return false
 	}
-	if slices.Contains(s.config.Relay, from.Addr()) {
-		return s.fromServer(p)
-	}
 	s.mu.Lock()
+	relay := s.relay // its slice is never written to
+	if slices.Contains(relay.Servers, from.Addr()) {
+		s.mu.Unlock()
+		return s.fromServer(p, relay)
+	}
 	g := s.guests[link]
 	ok := g != nil && g.allow.take(now)
 	if ok {
@@ -185,19 +197,19 @@ func (s *Server) receive(b []byte, link int, from netip.AddrPort, now time.Time)
 	if !ok {
 		return false
 	}
-	if len(s.config.Relay) > 0 {
-		return s.toServers(forward(p, g.name, g.lease, s.config.RelayAddress))
+	if len(relay.Servers) > 0 {
+		return s.toServers(forward(p, g.name, g.lease, relay.Address), relay)
 	}
 	reply := Answer(p, g.lease)
 	return reply == nil || s.deliver(g, reply)
 }
 
-func (s *Server) toServers(p *dhcpv4.DHCPv4) bool {
+func (s *Server) toServers(p *dhcpv4.DHCPv4, relay Relay) bool {
 	if p == nil {
 		return false
 	}
 	b := p.ToBytes()
-	for _, server := range s.config.Relay {
+	for _, server := range relay.Servers {
 		if _, err := s.in.WriteToUDPAddrPort(b, netip.AddrPortFrom(server, serverPort)); err == nil {
 			s.count(func(t *Stats) { t.Forwarded++ })
 		}
@@ -205,8 +217,8 @@ func (s *Server) toServers(p *dhcpv4.DHCPv4) bool {
 	return true
 }
 
-func (s *Server) fromServer(p *dhcpv4.DHCPv4) bool {
-	name := backward(p, s.config.RelayAddress)
+func (s *Server) fromServer(p *dhcpv4.DHCPv4, relay Relay) bool {
+	name := backward(p, relay.Address)
 	s.mu.Lock()
 	g := s.byName[name]
 	s.mu.Unlock()

@@ -106,9 +106,14 @@ func TestRelayToDnsmasq(t *testing.T) {
 		_ = dnsmasq.Process.Kill()
 		_ = dnsmasq.Wait()
 	}()
-	guest, _, s := edge(t, Config{
-		Relay: []netip.Addr{netip.MustParseAddr("192.0.2.2")}, RelayAddress: netip.MustParseAddr("172.22.2.1"),
-	}, hv)
+	guest, _, s := edge(t, Config{}, hv)
+	if s.SetRelay(Relay{Servers: []netip.Addr{netip.MustParseAddr("192.0.2.2")}}) == nil {
+		t.Error("a relay without an address of its own")
+	}
+	err := s.SetRelay(Relay{[]netip.Addr{netip.MustParseAddr("192.0.2.2")}, netip.MustParseAddr("172.22.2.1")})
+	if err != nil {
+		t.Fatal(err)
+	}
 	ask(t, guest)
 	if n := s.Stats(); n.Forwarded < 2 || n.Answers < 2 {
 		t.Errorf("counted %+v", n)

@@ -22,6 +22,16 @@ func (e *Edge) lease(c *config.Config, p guest.Port) {
 		return
 	}
 	e.dhcp.Set(p.Link.Index, p.Interface, l)
+	if err := e.dhcp.SetRelay(relay(c)); err != nil {
+		e.log.Error("DHCP relay", "event", "dhcp-error", "err", err)
+	}
+}
+
+func relay(c *config.Config) (r dhcp.Relay) {
+	for _, a := range c.Edge.DHCP.Relay {
+		r.Servers, r.Address = append(r.Servers, a.Addr), c.Loopback.Address.Addr()
+	}
+	return r
 }
 
 func (e *Edge) startDHCP() bool {

@@ -38,8 +38,11 @@ func Hypervisor(n int, api string, t Timing) string {
 		w.line("local-out: {table: %d, domains: [private], last-resort: unreachable}", plan.TableLocal)
 	}
 	w.line("edge:\n  gateway4: %s\n  length4: %d", plan.Gateway4, plan.Subnet4.Bits())
-	if t.Is("dhcp", plan.DHCPLocal) {
+	switch {
+	case t.Is("dhcp", plan.DHCPLocal):
 		w.line("  dhcp: {on: true}")
+	case t.Is("dhcp", plan.DHCPRelay):
+		w.line("  dhcp: {on: true, relay: [%s]}", plan.RRPrivate4(plan.A))
 	}
 	hvGuests(&w, n)
 	return w.String()

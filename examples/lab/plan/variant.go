@@ -25,6 +25,7 @@ const (
 
 	DHCPNone  = "none"  // guests are configured by hand
 	DHCPLocal = "local" // hvrouter gives leases
+	DHCPRelay = "relay" // hvrouter asks a server on the private network
 
 	SessionsSplit = "split"  // one a fabric, domain and family
 	SessionsMP    = "mp-bgp" // IPv4 and IPv6 of a domain share one
@@ -45,7 +46,7 @@ const Key = "a key for the lab"
 // default.
 var Choices = map[string][]string{
 	"mode":       {ModeRules, ModeBlackholeRules, ModeNoLocalOut},
-	"dhcp":       {DHCPNone, DHCPLocal},
+	"dhcp":       {DHCPNone, DHCPLocal, DHCPRelay},
 	"sessions":   {SessionsSplit, SessionsMP},
 	"security":   {SecurityTTL, SecurityMD5},
 	"resilience": {ResilienceAll, ResilienceBFD, ResilienceGR, ResilienceLL},

@@ -22,6 +22,11 @@ func (w *World) Cast() error {
 			}
 		}
 	}
+	if w.Timing.Is("dhcp", plan.DHCPRelay) {
+		if err := w.add(w.dhcpServer()); err != nil {
+			return err
+		}
+	}
 	if err := w.add(w.edgeRouter()); err != nil {
 		return err
 	}
@@ -115,7 +120,7 @@ func (w *World) Daemon(name string) *Daemon {
 func (w *World) Reflectors() []*Daemon {
 	var out []*Daemon
 	for _, d := range w.Daemons {
-		if d.Sessions == 0 {
+		if d.Sessions == 0 && d.Name != PartDHCP {
 			out = append(out, d)
 		}
 	}

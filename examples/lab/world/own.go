@@ -6,10 +6,14 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/hyperfib/hyperfib/examples/lab/conf"
 	"github.com/hyperfib/hyperfib/examples/lab/edge"
+	"github.com/hyperfib/hyperfib/examples/lab/nl"
 	"github.com/hyperfib/hyperfib/examples/lab/plan"
 )
 
@@ -18,10 +22,26 @@ const (
 	PartRouter    = "hvrouter"
 	PartReflector = "routereflector"
 	PartEdge      = "edge"
+	PartDHCP      = "dhcpd"
 )
 
 func (w *World) ownReflector(node, name string, args []string) (*Daemon, error) {
 	return &Daemon{Name: name, Node: w.Nodes[node], Kind: Self, Log: w.file("log/" + name + ".log"), Args: self(PartReflector, args...)}, nil
+}
+
+// dhcpServer is on the private network of fabric A, beside the reflector, and
+// knows the way back to the hypervisors' loopbacks.
+func (w *World) dhcpServer() (*Daemon, error) {
+	n := w.Nodes[w.reflectorNode(plan.A, true)]
+	for i := 1; i <= plan.HVs; i++ {
+		err := n.NL.AddRoute(nl.Route{Table: unix.RT_TABLE_MAIN, Type: unix.RTN_UNICAST, Proto: unix.RTPROT_STATIC,
+			Dst: netip.PrefixFrom(plan.Loopback(i), 32), Hops: []nl.Hop{{Gateway: plan.HVPrivate4(i, plan.A), Link: plan.A.Private()}}})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return &Daemon{Name: PartDHCP, Node: n, Kind: Self, Log: w.file("log/" + PartDHCP + ".log"),
+		Args: self(PartDHCP, plan.RRPrivate4(plan.A).String())}, nil
 }
 
 func (w *World) ownEdge() (*Daemon, error) {
