@@ -309,13 +309,23 @@ func (f *FIB) GatewayUp(link int, gateway netip.Addr) {
 	f.poke()
 }
 
-// NextHops lists the next-hop objects that groups of ours use now, so that
+// NextHops lists the next-hop objects of ours that are in the kernel now, so that
 // another process (see package bfd) can remove dead ones if this one can not.
 // EventNextHops tells when the answer has changed.
 func (f *FIB) NextHops() []NextHopObject {
 	f.lock()
 	defer f.unlock()
 	return f.nextHops()
+}
+
+// Gateways lists the gateways of all desired routes with several legs, sorted:
+// those for which GatewayDown makes a difference. Unlike NextHops it does not
+// depend on what is in the kernel at the moment: somebody else may have removed a
+// dead next hop before word of it came.
+func (f *FIB) Gateways() []Gateway {
+	f.lock()
+	defer f.unlock()
+	return f.gateways()
 }
 
 // Links lists the interfaces, by index. Empty before EventSynced.

@@ -59,3 +59,24 @@ func (c *core) nextHops() []NextHopObject {
 	slices.SortFunc(list, func(a, b NextHopObject) int { return cmp.Compare(a.ID, b.ID) })
 	return list
 }
+
+func (c *core) gateways() []Gateway {
+	seen := map[gatewayKey]bool{}
+	var list []Gateway
+	add := func(legs []leg) {
+		for _, l := range legs {
+			k := gatewayKey{l.link, l.gateway}
+			if len(legs) > 1 && l.gateway.IsValid() && !seen[k] {
+				seen[k] = true
+				list = append(list, Gateway{int(l.link), l.gateway, c.down[k]})
+			}
+		}
+	}
+	for _, w := range c.intern.wants {
+		add(w.legs)
+	}
+	slices.SortFunc(list, func(a, b Gateway) int {
+		return cmp.Or(cmp.Compare(a.Link, b.Link), a.Gateway.Compare(b.Gateway))
+	})
+	return list
+}

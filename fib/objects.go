@@ -79,3 +79,11 @@ type NextHopObject struct {
 	// an empty group with all its routes.
 	Groups map[uint32][]uint32
 }
+
+// Gateway is a gateway that several-legged routes desire; see [FIB.Gateways].
+type Gateway struct {
+	Link    int
+	Gateway netip.Addr
+	// Down is what GatewayDown said last.
+	Down bool
+}

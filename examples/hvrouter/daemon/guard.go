@@ -15,6 +15,7 @@ import (
 // gateways is what the guard uses of *fib.FIB.
 type gateways interface {
 	NextHops() []fib.NextHopObject
+	Gateways() []fib.Gateway
 	GatewayDown(link int, gateway netip.Addr)
 	GatewayUp(link int, gateway netip.Addr)
 }
@@ -191,7 +192,9 @@ func (g *guard) kill(w peering.Watch) int {
 		return 0
 	}
 	n := 0
-	for _, o := range g.kernel.NextHops() {
+	// Not NextHops: the BFD process may have taken the object out already, and
+	// then fib must hear that it is to stay out.
+	for _, o := range g.kernel.Gateways() {
 		if name, ok := g.names[o.Link]; ok && w.Covers(name, o.Gateway) {
 			g.kernel.GatewayDown(o.Link, o.Gateway)
 			g.down[w.Key] = append(g.down[w.Key], gatewayOn{o.Link, o.Gateway})

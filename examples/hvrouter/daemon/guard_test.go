@@ -20,6 +20,12 @@ type fakeGateways struct {
 }
 
 func (g *fakeGateways) NextHops() []fib.NextHopObject { return g.objects }
+func (g *fakeGateways) Gateways() (list []fib.Gateway) {
+	for _, o := range g.objects {
+		list = append(list, fib.Gateway{Link: o.Link, Gateway: o.Gateway})
+	}
+	return list
+}
 func (g *fakeGateways) GatewayDown(link int, gw netip.Addr) {
 	g.add("gateway-down %v%%%d", gw, link)
 }
