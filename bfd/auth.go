@@ -83,7 +83,7 @@ func (a *authState) digest(packet []byte, secret string, out []byte) {
 // stores the sequence number.
 func (a *authState) accept(p *Packet) bool {
 	s := p.auth
-	if s == nil || len(s) < 4 || AuthType(s[0]) != a.Type {
+	if len(s) < 4 || AuthType(s[0]) != a.Type {
 		return false
 	}
 	secret, ok := a.secret(s[2])

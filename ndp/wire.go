@@ -14,7 +14,7 @@ var (
 	errOptionZero = fmt.Errorf("%w: option of length zero", ErrMessage)
 	errOptionLong = fmt.Errorf("%w: option longer than the packet", ErrMessage)
 	errTarget     = fmt.Errorf("%w: multicast target", ErrMessage)
-	errLinkAddr   = fmt.Errorf("%w: source link-layer address from ::", ErrMessage)
+	errLinkAddr   = fmt.Errorf("%w: source link-layer address from the unspecified address", ErrMessage)
 	errOverride   = fmt.Errorf("%w: redirect target is neither a router nor the destination", ErrMessage)
 )
 

@@ -39,8 +39,6 @@ func (s session) family() wire.Family {
 	return wire.IPv6Unicast
 }
 
-func (s session) key() bgp.PeerKey { return bgp.PeerKey{Addr: s.peer, Local: s.local} }
-
 // router is the running program.
 type router struct {
 	log      *slog.Logger

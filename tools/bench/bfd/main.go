@@ -67,7 +67,7 @@ func main() {
 		case "role-hyperfib":
 			exit(roleDaemon(os.Args[2:]))
 		case "role-busy":
-			for {
+			for i := 0; ; i++ { // a loop that wants a processor
 			}
 		}
 	}
