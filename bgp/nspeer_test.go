@@ -296,3 +296,83 @@ func (g *gobgp) gobgp(arg ...string) string {
 	out, _ := g.ns.Command("gobgp", arg...).CombinedOutput()
 	return string(out)
 }
+
+// openbgpd is a running OpenBGPD.
+type openbgpd struct{ *program }
+
+func startOpenBGPD(l *lan, n int) *openbgpd {
+	l.tb.Helper()
+	nstest.Need(l.tb, "bgpctl", "/usr/sbin")
+	dir := l.tb.TempDir()
+	_ = os.MkdirAll("/run/openbgpd", 0o755) // what it changes its root to
+	conf := fmt.Sprintf(`AS 65000
+router-id 10.77.0.%[1]d
+fib-update no
+socket %[2]q
+listen on 10.77.0.%[1]d
+network 198.18.%[1]d.0/24
+neighbor 10.77.0.1 {
+  remote-as 65000
+  announce IPv4 unicast
+  announce IPv6 unicast
+  announce add-path recv yes
+}
+allow from ibgp
+allow to ibgp
+`, n, filepath.Join(dir, "ctl"))
+	path := write(l.tb, dir, "bgpd.conf", conf)
+	_ = os.Chmod(path, 0o600)
+	return &openbgpd{startProgram(l.tb, l.host(n), dir, "/usr/sbin/bgpd", "-d", "-f", path)}
+}
+
+func (o *openbgpd) bgpctl(arg ...string) string {
+	out, _ := exec.Command("bgpctl", append([]string{"-s", filepath.Join(o.dir, "ctl")}, arg...)...).CombinedOutput()
+	return string(out)
+}
+
+// startExaBGP runs ExaBGP with a route of each family.
+func startExaBGP(l *lan, n int) *program {
+	l.tb.Helper()
+	bin := nstest.Need(l.tb, "exabgp", "/usr/sbin")
+	dir := l.tb.TempDir()
+	path := write(l.tb, dir, "exabgp.conf", fmt.Sprintf(`neighbor 10.77.0.1 {
+  router-id 10.77.0.%[1]d;
+  local-address 10.77.0.%[1]d;
+  local-as 65000;
+  peer-as 65000;
+  hold-time 30;
+  family { ipv4 unicast; ipv6 unicast; }
+  capability { add-path send/receive; route-refresh; graceful-restart 20; }
+  static {
+    route 198.18.%[1]d.0/24 next-hop 10.77.0.%[1]d community [65000:90 65000:20] large-community 65000:1:2 extended-community [target:65000:7];
+    route 2001:db8:%[1]d::/48 next-hop fd77::%[1]d;
+  }
+}
+`, n))
+	return startProgram(l.tb, l.host(n), dir, "/usr/bin/env", "exabgp.daemon.user=root", "exabgp.api.cli=false", bin, path)
+}
+
+// startBIRD1 runs BIRD 1.6 from where .ci/peers unpacks it.
+func startBIRD1(l *lan, n int) *program {
+	l.tb.Helper()
+	at := os.Getenv("HYPERFIB_BIRD1")
+	if at == "" {
+		at = "../.cache/bird1/usr/sbin"
+	}
+	bin := filepath.Join(at, "bird")
+	if _, err := os.Stat(bin); err != nil {
+		if os.Getenv("HYPERFIB_CI") == "1" {
+			l.tb.Fatal("BIRD 1.6: ", err)
+		}
+		l.tb.Skip("BIRD 1.6 is not unpacked: ", err)
+	}
+	dir := l.tb.TempDir()
+	path := write(l.tb, dir, "bird.conf", fmt.Sprintf(`log stderr all;
+router id 10.77.0.%[1]d;
+protocol device {}
+protocol static { route 198.18.%[1]d.0/24 blackhole; }
+protocol bgp hub { local 10.77.0.%[1]d as 65000; neighbor 10.77.0.1 as 65000; direct; import all; export all; next hop self; add paths on;
+  connect delay time 1; }
+`, n))
+	return startProgram(l.tb, l.host(n), dir, bin, "-f", "-c", path, "-s", filepath.Join(dir, "ctl"), "-P", filepath.Join(dir, "pid"))
+}

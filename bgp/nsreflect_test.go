@@ -96,3 +96,27 @@ func TestReflect(t *testing.T) {
 		t.Errorf("%+v %v", st.Negotiated, err)
 	}
 }
+
+// TestReflectMore adds OpenBGPD, ExaBGP and BIRD 1.6 as clients.
+func TestReflectMore(t *testing.T) {
+	l := newLAN(t)
+	r := startReal(t, l.hub, Config{GracefulRestart: GracefulRestart{Enabled: true}})
+	clients(r, nil)
+	openbgpd := startOpenBGPD(l, 5)
+	exabgp := startExaBGP(l, 6)
+	b := startBIRD(l, 2, birdStatic+birdPeer(""))
+	for _, addr := range []string{"10.77.0.5", "10.77.0.6", "10.77.0.2"} {
+		r.waitState(addr, Established)
+	}
+	b.waitFor("OpenBGPD's route at BIRD", "show route 198.18.5.0/24 all", "BGP.originator_id: 10.77.0.5")
+	b.waitFor("ExaBGP's route at BIRD", "show route 198.18.6.0/24 all", "BGP.originator_id: 10.77.0.6")
+	b.waitFor("ExaBGP's communities at BIRD", "show route 198.18.6.0/24 all", "(65000,90)")
+	b.waitFor("ExaBGP's large community at BIRD", "show route 198.18.6.0/24 all", "(65000, 1, 2)")
+	b.waitFor("ExaBGP's IPv6 route at BIRD", "show route 2001:db8:6::/48 all", "BGP.next_hop: fd77::6")
+	waitText(t, "BIRD's route at OpenBGPD", "192.0.2.0/24", func() string { return openbgpd.bgpctl("show", "rib") })
+	waitText(t, "ExaBGP's IPv6 route at OpenBGPD", "2001:db8:6::/48", func() string { return openbgpd.bgpctl("show", "rib") })
+	_ = exabgp
+	startBIRD1(l, 7)
+	r.waitState("10.77.0.7", Established)
+	b.waitFor("BIRD 1.6's route at BIRD 2", "show route 198.18.7.0/24 all", "BGP.originator_id: 10.77.0.7")
+}
