@@ -124,6 +124,7 @@ func (t *Table) dropGroup(g *group) {
 			t.mu.Lock()
 		}
 	}
+	t.attrs.forget(g.who)
 }
 
 // forget releases what is advertised for a destination.

@@ -90,7 +90,7 @@ func (s *attrStore) release(id attrID) {
 // community on 100,000 paths of one set costs one interning. It holds a reference
 // on its target unless that is the set itself.
 type edge struct {
-	op  op
+	op
 	arg [16]byte
 	to  attrID
 }
@@ -137,4 +137,28 @@ func (s *attrStore) change(id attrID, o op, arg [16]byte, apply func(dst []byte,
 	}
 	a.edges = append(a.edges, edge{o, arg, to})
 	return to
+}
+
+// forget drops the edges of an export group that is gone, and those to sets that nobody uses.
+// Otherwise every session that comes and goes would leave its sets behind for as long as the paths
+// live that they were made of.
+func (s *attrStore) forget(who uint32) {
+	for id := s.sets.next(0); id != 0; id = s.sets.next(id + 1) {
+		a := s.sets.at(id)
+		kept := a.edges[:0]
+		var gone []attrID
+		for _, e := range a.edges {
+			idle := e.to != 0 && e.to != id && s.sets.at(e.to).refs == 1
+			switch {
+			case !idle && (e.kind != opExport || e.who != who):
+				kept = append(kept, e)
+			case e.to != 0 && e.to != id:
+				gone = append(gone, e.to)
+			}
+		}
+		a.edges = kept
+		for _, to := range gone {
+			s.release(to)
+		}
+	}
 }

@@ -130,6 +130,35 @@ func TestEdges(t *testing.T) {
 	}
 }
 
+// TestFlappingSession: attribute sets that were made for a session go with it.
+func TestFlappingSession(t *testing.T) {
+	tab, ins := benchTable(t, 2)
+	feed(ins[0], bodies(500, 5, 100))
+	buf := make([]byte, 65536)
+	for i := range 20 {
+		c := OutConfig{AS4: true, Export: SetMED(uint32(i))}
+		out, err := ins[1].NewOut(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for out.Fill(buf) > 0 {
+		}
+		c.NextHopSelf, c.NextHop4.Addr = true, ip("10.0.0.1")
+		if err := out.Reconfigure(c); err != nil {
+			t.Fatal(err)
+		}
+		for out.Fill(buf) > 0 {
+		}
+		if n := tab.Stats().Attrs; n > 100+3*100+2*100 { // received; base, MED, next hop; the old ones at most
+			t.Fatalf("%d attribute sets after %d sessions", n, i+1)
+		}
+		out.Close()
+		if n := tab.Stats().Attrs; n > 100 {
+			t.Fatalf("%d attribute sets without a session", n)
+		}
+	}
+}
+
 func TestWeight(t *testing.T) {
 	for c, want := range map[wire.ExtCommunity]float32{
 		0x4004_FDE8_4640_E400: 12345, // 12345 octets a second
