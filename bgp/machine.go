@@ -1,7 +1,6 @@
 package bgp
 
 import (
-	"cmp"
 	"time"
 
 	"github.com/hyperfib/hyperfib/bgp/wire"
@@ -52,11 +51,6 @@ func (c *machineConfig) sendHold(hold time.Duration) time.Duration {
 // back-off: shorter ones count as failures, so that a peer that ends each
 // session at once is not called four times a second.
 const lasting = 10 * time.Second
-
-// collisionTime is how long after the session became Established a connection of
-// the peer's may still be the loser of a collision, rather than the sign of a
-// restart.
-const collisionTime = time.Second
 
 func newMachine(cfg machineConfig) *machine {
 	m := &machine{cfg: cfg}
@@ -174,64 +168,6 @@ func (m *machine) reject(conn connID) {
 		m.out = append(m.out, effect{kind: effNotify, conn: conn, notif: n})
 	}
 	m.out = append(m.out, effect{kind: effClose, conn: conn})
-}
-
-// collide applies RFC 4271, Section 6.8 when an OPEN arrives on l, and reports
-// whether l lives on.
-func (m *machine) collide(now time.Time, l *link, open openFacts) bool {
-	other := &m.primary
-	if l == other {
-		other = &m.challenger
-	}
-	switch other.state {
-	case Established:
-		// A peer that can restart gracefully has lost the old session without our
-		// noticing: the new connection replaces it (RFC 4724, Section 4.2).
-		// A connection as old as the session is an ordinary collision.
-		if other.facts.restart && open.restart && l.opening.Sub(other.since) >= collisionTime {
-			other.end(now, evCollisionDump, wire.Notification{}, false)
-			other.state = Idle
-			return true
-		}
-		m.dismiss(l)
-		return false
-	case OpenSent:
-		// The OPEN has told us who wins: the loser goes before it can become
-		// Established on the peer's side. A connection on which nothing was said
-		// for a while is not worth waiting for.
-		if l.outgoing != other.outgoing && now.Sub(other.opening) < collisionTime && !m.keeps(l, other, open) {
-			m.dismiss(l)
-			return false
-		}
-	case OpenConfirm:
-		if m.keeps(l, other, open) {
-			m.dismiss(other)
-			return true
-		}
-		m.dismiss(l)
-		return false
-	}
-	return true
-}
-
-// keeps reports whether l wins against other: the connection opened by the side
-// with the higher BGP Identifier does, with equal ones the higher AS (RFC 6286,
-// Section 2.3). Between two that the same side opened the newer one wins.
-func (m *machine) keeps(l, other *link, open openFacts) bool {
-	if l.outgoing == other.outgoing {
-		return l.conn > other.conn
-	}
-	ours := cmp.Or(cmp.Compare(m.cfg.localID, open.id), cmp.Compare(m.cfg.localAS, open.as)) > 0
-	return l.outgoing == ours
-}
-
-// dismiss ends the loser of a collision, which is not Established.
-func (m *machine) dismiss(l *link) {
-	if l.state >= OpenSent {
-		l.emit(effect{kind: effNotify, notif: wire.Notification{Code: wire.CodeCease, Subcode: wire.SubCollision}})
-	}
-	l.drop()
-	l.state = Idle
 }
 
 // stopBoth feeds a stop to both links; the challenger then ceases to be.

@@ -58,7 +58,7 @@ type PeerConfig struct {
 	// prefix are received or sent (RFC 7911).
 	AddPathReceive, AddPathSend []wire.Family
 	// AddPathLimit is the number of paths per prefix that are sent, best first;
-	// 0 means all.
+	// 0 means all. Soft.
 	AddPathLimit int
 	// IPv6NextHop offers IPv4 routes with IPv6 next hops (RFC 8950).
 	IPv6NextHop bool
@@ -94,7 +94,7 @@ type PeerConfig struct {
 	NextHopSelf bool
 	// NextHop4 and NextHop6 are our next hops for each family; zero means our
 	// address of the session for the family it belongs to, and none for the
-	// other.
+	// other. Soft.
 	NextHop4, NextHop6 netip.Addr
 	// Import and Export are called for each path received or to be sent; nil
 	// accepts. Soft.

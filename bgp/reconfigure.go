@@ -1,0 +1,111 @@
+package bgp
+
+import (
+	"fmt"
+	"net/netip"
+	"reflect"
+	"time"
+
+	"github.com/hyperfib/hyperfib/bgp/wire"
+)
+
+// UpdatePeer gives a configured peer another configuration. The session stays if
+// only soft fields of [PeerConfig] change: what concerns export takes effect at
+// once, a new import policy through a route refresh. Otherwise it is reset with
+// Cease/Other Configuration Change, over which graceful restart keeps the paths.
+func (s *Speaker) UpdatePeer(c PeerConfig) error {
+	c, err := c.withDefaults(false)
+	if err != nil {
+		return fmt.Errorf("bgp: peer %v: %w", c.Addr, err)
+	}
+	p, err := s.find(c.Key())
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	running := s.ctx != nil
+	if !running {
+		p.cfg = c
+	}
+	s.mu.Unlock()
+	if !running {
+		return nil
+	}
+	err = p.do(func(now time.Time) { p.reconfigure(now, c) })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.resecure()
+	return err
+}
+
+// reconfigure changes the configuration of a running peer.
+func (p *peer) reconfigure(now time.Time, c PeerConfig) {
+	old := *p.config()
+	p.mu.Lock()
+	p.cfg = c
+	p.mu.Unlock()
+	p.m.cfg = p.s.machineConfig(&c)
+	p.help.cfg = p.s.gracefulRestart(&c)
+	if p.sess == nil {
+		if !softEqual(old, c) || old.Passive != c.Passive {
+			p.restartIdle(now)
+		}
+		return
+	}
+	if !softEqual(old, c) {
+		p.step(now, event{kind: evManualStop, notif: wire.Notification{Code: wire.CodeCease, Subcode: wire.SubConfigChanged}})
+		p.step(now, event{kind: evManualStart})
+		return
+	}
+	p.soften(now, old, c)
+}
+
+// restartIdle has a peer without a session begin again with its new
+// configuration.
+func (p *peer) restartIdle(now time.Time) {
+	if p.m.primary.stopped {
+		return
+	}
+	p.step(now, event{kind: evManualStop, notif: wire.Notification{Code: wire.CodeCease, Subcode: wire.SubConfigChanged}})
+	p.step(now, event{kind: evManualStart})
+}
+
+// soften applies changes that need no reset.
+func (p *peer) soften(now time.Time, old, c PeerConfig) {
+	sess := p.sess
+	if c.Import != nil || old.Import != nil || c.MaxPrefixes != old.MaxPrefixes {
+		if err := p.in.Configure(p.ribConfig(&c, &sess.neg)); err != nil {
+			return
+		}
+		p.askRefresh(sess)
+	}
+	if c.Export != nil || old.Export != nil || c.NextHopSelf != old.NextHopSelf || c.AddPathLimit != old.AddPathLimit ||
+		c.NextHop4 != old.NextHop4 || c.NextHop6 != old.NextHop6 {
+		p.reshape(now, sess, &c)
+	}
+}
+
+// reshape has the Adj-RIB-Out say what the new configuration wants. If that cannot be had
+// within the session, it begins again.
+func (p *peer) reshape(now time.Time, sess *session, c *PeerConfig) {
+	if err := sess.out.Reconfigure(p.outConfig(c, sess)); err != nil {
+		p.step(now, event{kind: evManualStop, notif: wire.Notification{Code: wire.CodeCease, Subcode: wire.SubConfigChanged}})
+		p.step(now, event{kind: evManualStart})
+		return
+	}
+	sess.pending = true
+}
+
+var noAddr netip.Addr
+
+// softEqual reports whether a and b differ in soft fields only.
+func softEqual(a, b PeerConfig) bool {
+	for _, c := range []*PeerConfig{&a, &b} {
+		c.Passive, c.Description = false, ""
+		c.ConnectRetry, c.IdleHold, c.SendHold = 0, 0, 0
+		c.NextHopSelf, c.Import, c.Export = false, nil, nil
+		c.AddPathLimit, c.NextHop4, c.NextHop6 = 0, noAddr, noAddr
+		c.MaxPrefixes, c.MaxPrefixesHold = 0, 0
+	}
+	return reflect.DeepEqual(a, b)
+}

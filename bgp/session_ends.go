@@ -1,0 +1,139 @@
+package bgp
+
+import (
+	"time"
+
+	"github.com/hyperfib/hyperfib/bgp/rib"
+	"github.com/hyperfib/hyperfib/bgp/wire"
+)
+
+// sessionUp makes the session of a connection that has just become Established.
+func (p *peer) sessionUp(now time.Time, id connID) {
+	s := p.slot(id)
+	if s == nil {
+		return
+	}
+	if s.release != nil {
+		s.release()
+	}
+	sess := &session{conn: s.c, neg: s.neg, opt: wireOptions(&s.neg, p.s.cfg.AS), pending: true}
+	if s.neg.ExtendedMessage {
+		s.c.limit.Store(wire.MaxExtendedLen)
+	}
+	if err := p.openRIB(sess); err != nil {
+		p.stepErr(now, event{kind: evAutomaticStop, notif: p.cease(&s.neg, wire.SubResources, nil)}, err)
+		return
+	}
+	setTimeout(s.c.nc, s.neg.HoldTime)
+	p.sess, p.up = sess, true
+	p.setStatus(func(st *PeerStatus) {
+		st.AS, st.RouterID = s.neg.RemoteAS, s.neg.RemoteID
+		st.Local, st.Remote = s.c.local, s.c.remote
+		n := s.neg
+		st.Negotiated = &n
+		st.Established++
+		p.out = sess.out
+	})
+	p.help.up(now, &s.neg)
+	p.applyHelp()
+	p.s.noteStartup(func(st *startup) { st.up(p.key, &s.neg) })
+	p.event(EventUp, nil)
+}
+
+// openRIB prepares the Adj-RIBs.
+func (p *peer) openRIB(sess *session) error {
+	cfg := p.config()
+	rc := p.ribConfig(cfg, &sess.neg)
+	if p.in == nil {
+		in, err := p.s.table.NewIn(rc)
+		if err != nil {
+			return err
+		}
+		p.mu.Lock()
+		p.in = in
+		p.mu.Unlock()
+	} else if err := p.in.Configure(rc); err != nil {
+		return err
+	}
+	sess.in = p.in
+	var err error
+	sess.out, err = p.in.NewOut(p.outConfig(cfg, sess))
+	return err
+}
+
+func (p *peer) ribConfig(cfg *PeerConfig, n *Negotiated) rib.PeerConfig {
+	return rib.PeerConfig{
+		Addr: p.key.Addr, AS: n.RemoteAS, RouterID: n.RemoteID, Client: cfg.RouteReflectorClient,
+		Import: cfg.Import, MaxPrefixes: cfg.MaxPrefixes,
+	}
+}
+
+func (p *peer) outConfig(cfg *PeerConfig, sess *session) rib.OutConfig {
+	n := &sess.neg
+	c := rib.OutConfig{
+		Families: n.Families, AddPath: n.AddPathSend, AddPathLimit: cfg.AddPathLimit,
+		AS4: n.AS4, ExtendedMessages: n.ExtendedMessage, ExtendedNextHop: n.IPv6NextHop,
+		LongLived:   len(n.Remote.LongLived) > 0,
+		NextHopSelf: cfg.NextHopSelf, Export: cfg.Export,
+		Notify: func() {
+			select {
+			case p.ready <- struct{}{}:
+			default:
+			}
+		},
+	}
+	c.NextHop4, c.NextHop6 = nextHops(cfg, sess.conn.local.Addr(), n.IPv6NextHop)
+	return c
+}
+
+// sessionDown ends the session.
+func (p *peer) sessionDown(now time.Time, e effect, err error) {
+	sess := p.sess
+	if sess == nil {
+		return
+	}
+	p.sess = nil
+	total := sess.out.Counters()
+	p.setStatus(func(st *PeerStatus) {
+		p.out = nil
+		st.Sent.Update += total.Updates
+		st.Sent.Octets += total.Octets
+		st.Negotiated, st.Local, st.Remote = nil, noAddrPort, noAddrPort
+	})
+	sess.out.Close()
+	if reason := endReason(e.cause); err == nil && reason != nil {
+		p.record(now, &PeerError{Err: reason, Sent: sentAtEnd(e)}, Established)
+	}
+	retain := retains(&sess.neg, e.cause, e.notif)
+	if p.ending != nil {
+		retain = p.ending.retain(&sess.neg)
+		p.dropAlternatives(sess, retain)
+		p.ending = nil
+	}
+	p.help.lost(now, &sess.neg, retain)
+	p.applyHelp()
+	p.s.noteStartup(func(st *startup) { st.down(p.key, p.dead) })
+	p.event(EventDown, nil)
+}
+
+// sentAtEnd is the NOTIFICATION that we sent for a reason of our own.
+func sentAtEnd(e effect) *wire.Notification {
+	if e.notif.Code == 0 || e.cause == evNotif || e.cause == evNotifVersion {
+		return nil
+	}
+	n := e.notif
+	return &n
+}
+
+// endReason is why a session ended, for causes that bring no error of their own.
+func endReason(k eventKind) error {
+	switch k {
+	case evHoldExpires:
+		return errHoldExpired
+	case evSendHoldExpires:
+		return errSendHold
+	case evCollisionDump:
+		return errReplaced
+	}
+	return nil
+}
