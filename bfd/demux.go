@@ -108,7 +108,11 @@ func (o *owner) drain(s *rxSocket) (empty bool) {
 			continue
 		}
 		for i := range n {
-			o.packet(s, i)
+			if s.port == EchoPort {
+				o.echoed(s, i)
+			} else {
+				o.packet(s, i)
+			}
 		}
 		if n < rxBatch {
 			return true
@@ -163,7 +167,7 @@ func (o *owner) find(s *rxSocket, p *Packet, m *meta, i int) *entry {
 // hears says whether the packet came in the right way: same namespace and kind of
 // session, TTL 255 or the least a multihop session accepts (RFC 5881, Section 5).
 func (e *entry) hears(s *rxSocket, m *meta) bool {
-	if e.space != s.space || e.key.Multihop != (s.port == MultihopPort) || e.key.Peer.Is6() != s.ipv6 {
+	if e.echo || e.space != s.space || e.key.Multihop != (s.port == MultihopPort) || e.key.Peer.Is6() != s.ipv6 {
 		return false
 	}
 	if e.key.Multihop {

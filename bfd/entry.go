@@ -13,14 +13,15 @@ import (
 // entry is a session of a Server with everything the owner needs to serve it.
 // What is above the line belongs to the Server, under its lock.
 type entry struct {
-	slot    int
-	removed bool // lingers in AdminDown until the remote system knows
-	space   *space
-	cell    cell
-	done    atomic.Bool   // the owner has let go of it
-	last    fact          // what the hub last told
-	failed  uint64        // downs the failover has dealt with
-	kept    SessionConfig // as last added
+	slot     int
+	removed  bool // lingers in AdminDown until the remote system knows
+	space    *space
+	cell     cell
+	done     atomic.Bool   // the owner has let go of it
+	last     fact          // what the hub last told
+	echoLink int           // interface of an echo session's socket
+	failed   uint64        // downs the failover has dealt with
+	kept     SessionConfig // as last added
 	// ---- below: the owner's alone
 	Session
 	key    Key        // as the client calls it
@@ -36,19 +37,27 @@ type entry struct {
 	iov    unix.Iovec
 	to4    unix.RawSockaddrInet4
 	to6    unix.RawSockaddrInet6
-	info   [40]byte // control message with source address and interface
-	link   int32    // interface index; 0: any, -1: not there yet
+	toLink unix.RawSockaddrLinklayer // of an echo session
+	info   [40]byte                  // control message with source address and interface
+	link   int32                     // interface index; 0: any, -1: not there yet
 	tried  time.Duration
 }
 
 // build makes the frame and the message of an entry whose addresses are known.
 func (e *entry) build() {
-	port := uint16(Port)
-	if e.key.Multihop {
+	port, peer := uint16(Port), e.key.Peer
+	switch {
+	case e.echo:
+		port, peer = EchoPort, e.local
+	case e.key.Multihop:
 		port = MultihopPort
 	}
-	e.frame = newFrame(e.local, e.key.Peer, e.sport, port)
+	e.frame = newFrame(e.local, peer, e.sport, port)
+	e.frame.whole = e.echo
 	e.prepare()
+	if e.echo {
+		e.setNeighbor(e.echoLink, nil)
+	}
 }
 
 // prepare points the message at the entry's own buffers.

@@ -14,6 +14,7 @@ type frame struct {
 	b      []byte // IP and UDP header, then room for the longest packet
 	header int    // length of the IP header
 	pseudo uint32 // checksum of the pseudo header without the length
+	whole  bool   // the kernel does not see to the IPv4 checksum: a packet socket
 	id     uint16 // IPv4 identification, counted here as the kernel's way is slow
 }
 
@@ -56,6 +57,10 @@ func (f *frame) finish(b []byte) []byte {
 		f.id = max(1, f.id+1) // the kernel fills in zero
 		binary.BigEndian.PutUint16(b[2:], uint16(len(b)))
 		binary.BigEndian.PutUint16(b[4:], f.id)
+		if f.whole {
+			b[10], b[11] = 0, 0
+			binary.BigEndian.PutUint16(b[10:], ^fold(sum(0, b[:20])))
+		}
 	}
 	c := ^fold(sum(f.pseudo+uint32(n), udp))
 	if c == 0 {

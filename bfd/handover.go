@@ -96,6 +96,7 @@ func (st *state) sessions() {
 			t.config(&c)
 			t.addr(&e.local)
 			t.u16(&e.sport)
+			t.echo(e)
 			t.session(&e.Session)
 		})
 	}
@@ -299,6 +300,10 @@ func (p *process) socket(id socketID, fd int) error {
 		return nil
 	}
 	rx := &rxSocket{fd: fd, space: sp, rxKey: id.rx}
+	if id.rx.port == EchoPort {
+		rx = sp.addEcho(id.rx, fd)
+		s.owner.sender(sp.echo[id.rx])
+	}
 	sp.rx[id.rx] = rx
 	s.owner.sockets[int32(fd)] = rx
 	return s.owner.poll(fd)
@@ -311,6 +316,7 @@ func (p *process) entry(t transfer) error {
 	t.config(&e.kept)
 	t.addr(&e.local)
 	t.u16(&e.sport)
+	t.echo(e)
 	t.session(&e.Session)
 	if err := e.kept.check(); err != nil {
 		return err
@@ -320,15 +326,19 @@ func (p *process) entry(t transfer) error {
 	}
 	e.key, e.minTTL = e.kept.Key, e.kept.MinTTL
 	e.space = s.spaces[e.key.NetNS]
-	if e.space == nil || e.space.tx[index(e.key.Peer.Is6())] == nil {
+	if e.space == nil || e.socket() == nil {
 		return errProtocol
 	}
-	e.tx = e.space.tx[index(e.key.Peer.Is6())]
+	e.tx = e.socket()
 	e.space.users++
 	e.slot, e.failed = s.freeSlot(), e.downs
 	s.slots[e.slot], s.entries[e.key] = e, e
 	s.ports = max(s.ports, uint32(e.sport)-49152)
+	neighbor := e.toLink
 	e.build()
+	if e.echo {
+		e.setNeighbor(e.echoLink, neighbor.Addr[:neighbor.Halen])
+	}
 	e.cell.write(e.fact())
 	s.post(e)
 	s.owner.insert(e)
@@ -348,4 +358,12 @@ func (p *process) holder(t transfer) {
 		p.reg.holders[name] = h
 	}
 	h.configs[cfg.Key] = cfg
+}
+
+// socket finds the sending socket of an entry that was handed over.
+func (e *entry) socket() *txSocket {
+	if e.echo {
+		return e.space.echo[rxKey{ipv6: e.key.Peer.Is6(), port: EchoPort, ifindex: e.echoLink}]
+	}
+	return e.space.tx[index(e.key.Peer.Is6())]
 }

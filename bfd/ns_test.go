@@ -2,6 +2,7 @@ package bfd
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -96,11 +97,11 @@ func TestBIRDAuth(t *testing.T) {
 	auth := func(typ AuthType) string {
 		return fmt.Sprintf(`authentication %s; password "good" { id 3; };`, types[typ])
 	}
-	bird := p.bird(t, birdBFD("100 ms", 3, auth(AuthSimple)))
+	bird := p.bird(t, birdBFD("100 ms", 10, auth(AuthSimple)))
 	for typ := AuthSimple; typ <= AuthMeticulousSHA1; typ++ {
 		t.Run(typ.String(), func(t *testing.T) {
 			bird.kill()
-			bird.birdConfig(birdBFD("100 ms", 3, auth(typ)))
+			bird.birdConfig(birdBFD("100 ms", 10, auth(typ)))
 			bird.birdRun()
 			s := newServer(t)
 			k := p.key("10.9.0.2")
@@ -203,4 +204,44 @@ func TestFRR(t *testing.T) {
 		t.Error("FRR does not see the session up")
 	}
 	s.quietFor(time.Second)
+}
+
+// TestCoexist: BIRD serves another address of the same namespace, whichever of
+// the two came first.
+func TestCoexist(t *testing.T) {
+	for _, first := range []string{"bird", "us"} {
+		t.Run(first+" first", func(t *testing.T) {
+			p := newPair(t)
+			p.a.IP("addr add 10.9.0.101/24 dev v0")
+			ours := fast(p.key("10.9.0.2"))
+			birds := ours
+			birds.Local = netip.MustParseAddr("10.9.0.101")
+			remote := p.remote(t, p.mirror(ours), p.mirror(birds))
+			bird := newDaemon(t, p.a, "bird")
+			bird.birdConfig(`strict bind yes; interface "*" { interval 100 ms; multiplier 3; }; neighbor 10.9.0.2 dev "v0" local 10.9.0.101;`)
+			if first == "bird" {
+				bird.birdRun()
+				remote.statusIs(p.mirror(birds).Key, "Up", func(s Status) bool { return s.State == Up })
+			}
+			server, err := NewServer(Config{Coexist: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := start(t, server)
+			s.add(ours)
+			s.statusIs(ours.Key, "Up", func(s Status) bool { return s.State == Up })
+			if first == "us" {
+				bird.birdRun()
+			}
+			for _, k := range []Key{p.mirror(ours).Key, p.mirror(birds).Key} {
+				remote.statusIs(k, "Up", func(s Status) bool { return s.State == Up && s.TxInterval == ms(100) })
+			}
+			time.Sleep(time.Second)
+			for _, k := range []Key{p.mirror(ours).Key, p.mirror(birds).Key} {
+				if s := remote.status(k); s.State != Up || s.Downs != 0 {
+					t.Errorf("%+v", s)
+				}
+			}
+		})
+	}
 }

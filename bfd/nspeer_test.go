@@ -84,7 +84,7 @@ func (r *trial) add(c SessionConfig) {
 // until waits for an event that says state, and returns it.
 func (r *trial) until(k Key, state State) Event {
 	r.tb.Helper()
-	limit := time.After(8 * time.Second)
+	limit := time.After(15 * time.Second)
 	for {
 		select {
 		case e := <-r.events:
@@ -126,7 +126,7 @@ func (r *trial) status(k Key) Status {
 // statusIs waits for a property of the status.
 func (r *trial) statusIs(k Key, what string, ok func(Status) bool) {
 	r.tb.Helper()
-	nstest.Wait(r.tb, 8*time.Second, what, func() bool { return ok(r.status(k)) })
+	nstest.Wait(r.tb, 15*time.Second, what, func() bool { return ok(r.status(k)) })
 }
 
 func (p pair) key(peer string) Key {
@@ -241,7 +241,7 @@ func (d *peerDaemon) birdSays(words ...string) {
 			d.tb.Log(last)
 		}
 	}()
-	nstest.Wait(d.tb, 8*time.Second, fmt.Sprint("BIRD says ", words), func() bool {
+	nstest.Wait(d.tb, 15*time.Second, fmt.Sprint("BIRD says ", words), func() bool {
 		last = d.birdc("show bfd sessions")
 		return hasLine(last, words)
 	})
@@ -303,7 +303,7 @@ func (d *peerDaemon) frrSays(words ...string) {
 			d.tb.Log(last)
 		}
 	}()
-	nstest.Wait(d.tb, 8*time.Second, fmt.Sprint("FRR says ", words), func() bool {
+	nstest.Wait(d.tb, 15*time.Second, fmt.Sprint("FRR says ", words), func() bool {
 		last = d.vtysh("show bfd peers brief")
 		return hasLine(last, words)
 	})

@@ -173,7 +173,9 @@ func (o *owner) publish(e *entry) {
 // requeue moves a session forward in the heap if it wants attention earlier than
 // before. Later needs nothing: it is looked at when its turn comes.
 func (o *owner) requeue(e *entry) {
-	o.quantum = min(o.quantum, max(e.slack, time.Microsecond))
+	if e.slack > 0 { // zero: nothing periodic to send
+		o.quantum = min(o.quantum, e.slack)
+	}
 	if at := e.due(o.quantum); e.place < 0 || at < o.timers[e.place].at {
 		o.timers.set(e, at)
 	}
@@ -185,7 +187,7 @@ func (o *owner) send(e *entry) {
 		o.flushSender(e.tx)
 	}
 	b := e.frame.finish(e.AppendPacket(e.frame.body(), o.now))
-	if e.link < 0 && !o.findLink(e) {
+	if e.link < 0 && (e.echo || !o.findLink(e)) {
 		return
 	}
 	e.iov.SetLen(len(b))
@@ -228,7 +230,7 @@ func (o *owner) flushSender(t *txSocket) {
 // refused looks at an error of a send: an interface that is gone may be back
 // under another index.
 func (o *owner) refused(e *entry, errno unix.Errno) {
-	if e.key.Interface != "" && (errno == unix.ENODEV || errno == unix.ENXIO || errno == unix.EINVAL || errno == unix.ENETUNREACH) {
+	if e.key.Interface != "" && !e.echo && (errno == unix.ENODEV || errno == unix.ENXIO || errno == unix.EINVAL || errno == unix.ENETUNREACH) {
 		o.findLink(e)
 	}
 }
@@ -275,11 +277,13 @@ func (o *owner) sleep() {
 // insert begins to serve a session.
 func (o *owner) insert(e *entry) {
 	o.byDiscr[e.discr] = e
-	if e.key.Interface != "" {
+	if e.key.Interface != "" && !e.echo {
 		e.link = -1
 		o.findLink(e)
 	}
-	o.route(e)
+	if !e.echo {
+		o.route(e)
+	}
 	o.requeue(e)
 	o.publish(e)
 }
@@ -307,7 +311,9 @@ func (o *owner) forget(e *entry) {
 	delete(o.byDiscr, e.discr)
 	o.quantum = maxSlack
 	for _, t := range o.timers {
-		o.quantum = min(o.quantum, max(t.e.slack, time.Microsecond))
+		if t.e.slack > 0 {
+			o.quantum = min(o.quantum, t.e.slack)
+		}
 	}
 	e.done.Store(true)
 	for _, m := range o.readers {
@@ -354,5 +360,5 @@ func (o *owner) leave(sp *space) {
 			delete(o.sockets, fd)
 		}
 	}
-	o.senders = slices.DeleteFunc(o.senders, func(t *txSocket) bool { return t == sp.tx[0] || t == sp.tx[1] })
+	o.senders = slices.DeleteFunc(o.senders, sp.sends)
 }

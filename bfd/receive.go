@@ -94,6 +94,9 @@ func (s *Session) expire(now time.Duration) Effects {
 	s.remoteTx, s.remoteRx, s.remoteMult = 0, time.Microsecond, 0
 	s.demand = false
 	if s.state == Init || s.state == Up {
+		if s.echo {
+			return s.enter(now, Down, DiagEchoFailed, ReasonEchoFailed)
+		}
 		return s.enter(now, Down, DiagExpired, ReasonExpired)
 	}
 	s.rearm(now)

@@ -70,6 +70,11 @@ const (
 
 // request starts a next-hop message.
 func (r *rtnl) request(typ uint16, flags uint16) {
+	r.begin(typ, flags, nhmsgLen)
+}
+
+// begin starts a message with n zero octets after the header.
+func (r *rtnl) begin(typ, flags uint16, n int) {
 	r.seq++
 	r.out = r.out[:0]
 	r.out = binary.NativeEndian.AppendUint32(r.out, 0)
@@ -77,7 +82,7 @@ func (r *rtnl) request(typ uint16, flags uint16) {
 	r.out = binary.NativeEndian.AppendUint16(r.out, flags|unix.NLM_F_REQUEST)
 	r.out = binary.NativeEndian.AppendUint32(r.out, r.seq)
 	r.out = append(r.out, 0, 0, 0, 0)
-	r.out = append(r.out, make([]byte, nhmsgLen)...)
+	r.out = append(r.out, make([]byte, n)...)
 }
 
 func (r *rtnl) attr(typ uint16, data []byte) {
@@ -176,12 +181,7 @@ func parseNexthop(b []byte) (n nexthop) {
 	if len(b) < nhmsgLen {
 		return n
 	}
-	for b = b[nhmsgLen:]; len(b) >= 4; {
-		size, typ := int(binary.NativeEndian.Uint16(b)), binary.NativeEndian.Uint16(b[2:])
-		if size < 4 || size > len(b) {
-			break
-		}
-		data := b[4:size]
+	attributes(b[nhmsgLen:], func(typ uint16, data []byte) {
 		switch {
 		case typ == nhaID && len(data) == 4:
 			n.id = binary.NativeEndian.Uint32(data)
@@ -192,7 +192,40 @@ func parseNexthop(b []byte) (n nexthop) {
 		case typ == nhaGroup:
 			n.group = data
 		}
+	})
+	return n
+}
+
+// attributes calls f for each attribute in b.
+func attributes(b []byte, f func(typ uint16, data []byte)) {
+	for len(b) >= 4 {
+		size, typ := int(binary.NativeEndian.Uint16(b)), binary.NativeEndian.Uint16(b[2:])
+		if size < 4 || size > len(b) {
+			return
+		}
+		f(typ, b[4:size])
 		b = b[min(len(b), (size+3)&^3):]
 	}
-	return n
+}
+
+// neighbor returns the link-layer address of an IP address, nil if the kernel
+// does not know one.
+func (r *rtnl) neighbor(ifindex int, addr netip.Addr) (mac []byte) {
+	r.begin(unix.RTM_GETNEIGH, 0, unix.SizeofNdMsg)
+	m := r.out[unix.SizeofNlMsghdr:]
+	m[0] = byte(family(addr.Is6()))
+	binary.NativeEndian.PutUint32(m[4:], uint32(ifindex))
+	r.attr(unix.NDA_DST, addr.AsSlice())
+	const usable = unix.NUD_REACHABLE | unix.NUD_STALE | unix.NUD_DELAY | unix.NUD_PROBE | unix.NUD_PERMANENT | unix.NUD_NOARP
+	_ = r.exchange(func(_ uint16, body []byte) { // no such neighbour, most likely
+		if len(body) < unix.SizeofNdMsg || binary.NativeEndian.Uint16(body[8:])&usable == 0 {
+			return
+		}
+		attributes(body[unix.SizeofNdMsg:], func(typ uint16, data []byte) {
+			if typ == unix.NDA_LLADDR {
+				mac = slices.Clone(data)
+			}
+		})
+	})
+	return mac
 }

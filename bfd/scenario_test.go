@@ -118,6 +118,9 @@ func (g *stage) do(verb string, args []string) {
 		e, err = g.s.Configure(g.now, g.cfg)
 	case "rx":
 		e, err = g.receive(args)
+	case "echo": // a packet of ours comes back
+		p := Packet{State: states[args[0]], Multiplier: 3, MyDiscr: 1, YourDiscr: 1}
+		e = g.s.receiveEcho(g.now, &p)
 	case "c-bit":
 		g.s.SetControlIndependent(args[0] == "on")
 	default:
@@ -143,6 +146,8 @@ func (g *stage) configure(args []string) {
 			g.cfg.Multiplier = uint8(n)
 		case "passive":
 			g.cfg.Passive = true
+		case "echo":
+			g.cfg.Echo = true
 		case "admin-down":
 			g.cfg.AdminDown = value != "off"
 		case "auth":
@@ -153,6 +158,8 @@ func (g *stage) configure(args []string) {
 		}
 	}
 }
+
+var states = map[string]State{"AdminDown": AdminDown, "Down": Down, "Init": Init, "Up": Up}
 
 // receive builds a packet as a peer would and parses it. Defaults: a peer with
 // discriminator 9 that knows ours, 50 ms, multiplier 3.
@@ -165,7 +172,7 @@ func (g *stage) receive(args []string) (Effects, error) {
 		n, _ := strconv.Atoi(value)
 		switch name {
 		case "AdminDown", "Down", "Init", "Up":
-			p.State = map[string]State{"AdminDown": AdminDown, "Down": Down, "Init": Init, "Up": Up}[name]
+			p.State = states[name]
 		case "P":
 			p.Poll = true
 		case "F":

@@ -69,6 +69,7 @@ type Server struct {
 	owner       *owner
 	changed     *marks
 	failover    failover
+	resolve     chan struct{} // a new echo session wants its next hop resolved
 
 	mu      sync.Mutex // guards everything below
 	state   runState
@@ -97,6 +98,7 @@ func NewServer(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{cfg: cfg, owner: o, changed: newMarks(), entries: map[Key]*entry{}, spaces: map[string]*space{}, ports: rand.Uint32()}
+	s.resolve = make(chan struct{}, 1)
 	s.failover = failover{server: s, dead: newMarks(), socks: map[string]*rtnl{}}
 	o.readers = append(o.readers, s.failover.dead, s.changed)
 	return s, nil
@@ -133,7 +135,18 @@ func (s *Server) Add(c SessionConfig) error {
 		}
 		o.sender(e.tx)
 		o.insert(e)
+		if e.echo {
+			s.resolveSoon()
+		}
 	})
+}
+
+// resolveSoon has the resolver look without delay.
+func (s *Server) resolveSoon() {
+	select {
+	case s.resolve <- struct{}{}:
+	default:
+	}
 }
 
 // change gives a session new parameters, or a lingering one its life back. It
@@ -189,6 +202,13 @@ func (s *Server) create(c SessionConfig) (*entry, *rxSocket, error) {
 	e.Session = *session
 	e.independent = s.independent
 	e.local, e.sport = c.Local, s.newPort()
+	if c.Echo {
+		for key, t := range sp.echo {
+			if t == tx {
+				e.echoLink = key.ifindex
+			}
+		}
+	}
 	e.build()
 	return e, made, nil
 }
@@ -318,6 +338,9 @@ func (s *Server) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(s.hub)
 	wg.Go(s.failover.run)
+	wg.Go(func() {
+		(&resolver{server: s, socks: map[string]*rtnl{}, known: map[*entry]string{}}).run(s.owner.ended)
+	})
 	var err error
 	select {
 	case <-ctx.Done():

@@ -39,6 +39,7 @@ type Session struct {
 	mult         uint8
 	passive      bool
 	independent  bool // set the C bit
+	echo         bool // unaffiliated echo, see echo.go
 
 	// RFC 5880, Section 6.8.1.
 	state       State
@@ -87,7 +88,7 @@ type Session struct {
 // sessions; seed makes jitter and authentication sequence differ between
 // sessions. The session wants to send at once.
 //
-// The Key, MinTTL, Echo and Failover of the config mean nothing to a Session.
+// The Key, MinTTL and Failover of the config mean nothing to a Session.
 func NewSession(c SessionConfig, discr, seed uint32, now time.Duration) (*Session, error) {
 	if err := c.checkTimers(); err != nil {
 		return nil, err
@@ -95,7 +96,7 @@ func NewSession(c SessionConfig, discr, seed uint32, now time.Duration) (*Sessio
 	s := &Session{
 		discr: discr, state: Down, rng: cmp.Or(seed, 1), since: now,
 		remoteRx: time.Microsecond, remoteState: Down,
-		lastTx: now - slowInterval, lastRx: now,
+		lastTx: now - slowInterval, lastRx: now, echo: c.Echo,
 	}
 	s.take(c)
 	if c.AdminDown {
@@ -113,6 +114,9 @@ func NewSession(c SessionConfig, discr, seed uint32, now time.Duration) (*Sessio
 func (s *Session) take(c SessionConfig) {
 	s.cfgTx, s.cfgRx = c.DesiredMinTx, max(0, c.RequiredMinRx)
 	s.mult, s.passive = c.Multiplier, c.Passive
+	if s.echo {
+		s.cfgRx, s.passive, c.Auth = s.cfgTx, false, Auth{}
+	}
 	switch {
 	case c.Auth.Type == AuthNone:
 		s.auth = nil

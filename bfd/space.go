@@ -20,6 +20,7 @@ type space struct {
 	netns string
 	tx    [2]*txSocket        // raw, IPv4 and IPv6
 	rx    map[rxKey]*rxSocket // by what they are bound to
+	echo  map[rxKey]*txSocket // packet sockets, also in rx
 	users int                 // sessions
 }
 
@@ -58,7 +59,11 @@ func (sp *space) open(c *SessionConfig, coexist bool, notice func(error)) (tx *t
 		if c.Local, err = source(c.Key); err != nil {
 			return err
 		}
-		if tx, err = sp.sender(c.Peer.Is6(), notice); err != nil || c.Echo {
+		if c.Echo {
+			tx, made, err = sp.echoSocket(c.Key)
+			return err
+		}
+		if tx, err = sp.sender(c.Peer.Is6(), notice); err != nil {
 			return err
 		}
 		made, err = sp.receiver(c.Key, coexist)
@@ -220,4 +225,14 @@ func (sp *space) close() {
 	for _, r := range sp.rx {
 		unix.Close(r.fd)
 	}
+}
+
+// sends says whether t is one of the namespace's sockets.
+func (sp *space) sends(t *txSocket) bool {
+	for _, e := range sp.echo {
+		if e == t {
+			return true
+		}
+	}
+	return t == sp.tx[0] || t == sp.tx[1]
 }

@@ -1,6 +1,9 @@
 package bfd
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // Status is a copy of what a session knows at one moment.
 type Status struct {
@@ -32,6 +35,13 @@ type Status struct {
 	Refused  uint64    // packets that reached the session and failed its checks
 }
 
+// String returns the session, its state and what matters of it.
+func (s Status) String() string {
+	return fmt.Sprintf("%v: %v since %v (%v; diag %d), remote %v (diag %d), discriminators %d and %d, sending every %v, detection time %v, %d downs, %d sent, %d received, %d refused",
+		s.Key, s.State, s.Since.Format("15:04:05.000000"), s.Reason, s.Diag, s.RemoteState, s.RemoteDiag, s.Discr, s.RemoteDiscr,
+		s.TxInterval, s.DetectTime, s.Downs, s.Sent, s.Received, s.Refused)
+}
+
 // Event says that a session changed state. Events of one session that a reader
 // has not fetched yet are folded into the latest, except that a Down between two
 // Ups is never hidden: the reader gets it before the second Up.
@@ -51,6 +61,21 @@ type Event struct {
 	// Failover reports what became of the session's next-hop objects. Such an
 	// event repeats the state and comes after the Down that caused it.
 	Failover []FailoverResult
+}
+
+// String returns the session, its state and why.
+func (e Event) String() string {
+	text := fmt.Sprintf("%v: %v at %v", e.Key, e.State, e.Time.Format("15:04:05.000000"))
+	if e.Reason != ReasonNone {
+		text += fmt.Sprintf(" (%v; diag %d, remote %d)", e.Reason, e.Diag, e.RemoteDiag)
+	}
+	if e.Removed {
+		text += ", removed"
+	}
+	for _, f := range e.Failover {
+		text += fmt.Sprintf(", next hop %d deleted: %v %s", f.ID, f.Deleted, f.Err)
+	}
+	return text
 }
 
 // FailoverResult is the fate of one next-hop object after its session went Down.

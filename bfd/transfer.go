@@ -94,7 +94,7 @@ func (t transfer) session(s *Session) {
 		(*uint8)(&s.remoteDiag), &s.remoteMult, (*uint8)(&s.downDiag), (*uint8)(&s.downReason), (*uint8)(&s.downRemote)} {
 		t.u8(p)
 	}
-	t.bools(&s.passive, &s.independent, &s.remoteC, &s.demand, &s.poll, &s.pollAgain, &s.final)
+	t.bools(&s.passive, &s.independent, &s.remoteC, &s.demand, &s.poll, &s.pollAgain, &s.final, &s.echo)
 	for _, p := range []*uint32{&s.discr, &s.remoteDiscr, &s.rng} {
 		t.u32(p)
 	}
@@ -138,4 +138,17 @@ func (t transfer) socket(s *socketID) {
 	link := uint32(s.rx.ifindex)
 	t.u32(&link)
 	s.rx.ifindex = int(link)
+}
+
+// echo is what an echo session has beyond others: interface and next hop's
+// link-layer address.
+func (t transfer) echo(e *entry) {
+	link := uint32(e.echoLink)
+	t.u32(&link)
+	e.echoLink = int(link)
+	t.u8(&e.toLink.Halen)
+	e.toLink.Halen = min(e.toLink.Halen, uint8(len(e.toLink.Addr)))
+	for i := range e.toLink.Addr {
+		t.u8(&e.toLink.Addr[i])
+	}
 }

@@ -30,10 +30,12 @@ func (s *Session) renegotiate(now time.Duration) {
 	if s.state != Up || s.cfgRx > s.activeRx && s.activeRx != 0 {
 		s.activeRx = s.cfgRx
 	}
-	if s.poll {
-		s.pollAgain = true
+	if s.echo {
+		s.activeTx, s.activeRx = s.advertisedTx(), s.cfgRx
+	} else {
+		s.pollAgain = s.poll
+		s.poll = true
 	}
-	s.poll = true
 	s.rearm(now)
 }
 
@@ -53,7 +55,7 @@ func (s *Session) endPoll(now time.Duration) {
 // 5880, Section 6.8.7, forbids them.
 func (s *Session) periodic(now time.Duration) time.Duration {
 	switch {
-	case s.passive && s.remoteDiscr == 0, s.remoteRx == 0:
+	case s.passive && s.remoteDiscr == 0, s.remoteRx == 0, s.echo && s.state == AdminDown:
 		return 0
 	case s.demand && s.state == Up && s.remoteState == Up && !s.poll:
 		return 0
@@ -110,6 +112,9 @@ func (s *Session) AppendPacket(b []byte, now time.Duration) []byte {
 		ControlIndependent: s.independent, Multiplier: s.mult,
 		MyDiscr: s.discr, YourDiscr: s.remoteDiscr,
 		DesiredMinTx: s.advertisedTx(), RequiredMinRx: s.cfgRx,
+	}
+	if s.echo {
+		p.YourDiscr = s.discr
 	}
 	start := len(b)
 	b = p.Append(b)
