@@ -107,8 +107,10 @@ type Explanation struct {
 
 // Difference is one thing in which the kernel differs from what is desired.
 type Difference struct {
-	Op   string `json:"op"`
+	Op   string `json:"op"` // what would be done: add, replace, delete; held waits for a link
 	What string `json:"what"`
+	Want string `json:"want,omitempty"`
+	Have string `json:"have,omitempty"`
 }
 
 // Move changes a guest. Fields that are nil stay as they are.

@@ -50,7 +50,7 @@ func diff(in invocation) int {
 			return indented(w, data)
 		}
 		for _, d := range all {
-			fmt.Fprintf(w, "%s %s\n", d.Op, d.What)
+			fmt.Fprintf(w, "%s %s: want %q, have %q\n", d.Op, d.What, d.Want, d.Have)
 		}
 		return nil
 	}}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"time"
 
 	"github.com/hyperfib/hyperfib/bfd"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
@@ -32,6 +33,9 @@ func (d *Daemon) openBFD(t *tasks, c *config.Config) (err error) {
 		return err
 	}
 	t.start("BFD", d.bfd.Run)
+	if c.BFD.Process == "separate" && d.opt.StartBFD != nil {
+		t.start("", func(ctx context.Context) error { d.keepBFD(ctx, c.BFD); return nil })
+	}
 	t.start("", func(ctx context.Context) error { d.guard.tell(ctx); return nil })
 	return nil
 }
@@ -57,8 +61,34 @@ func RealTime(c config.BFD) bfd.RealTime {
 }
 
 func (d *Daemon) bfdNotice(err error) {
-	if err != nil {
-		d.log.Warn("BFD", "event", "bfd-notice", "err", err)
+	if err == nil {
+		return
+	}
+	d.log.Warn("BFD", "event", "bfd-notice", "err", err)
+	select {
+	case d.bfdLost <- struct{}{}:
+	default:
+	}
+}
+
+// absence is how long the BFD process may be gone before it is started again:
+// under systemd its own unit is quicker.
+const absence = time.Second
+
+// keepBFD starts the BFD process again whenever none has answered for a while.
+func (d *Daemon) keepBFD(ctx context.Context, c config.BFD) {
+	for {
+		select {
+		case <-d.bfdLost:
+		case <-ctx.Done():
+			return
+		}
+		for pause(ctx, absence) == nil && !answers(c.Socket) {
+			d.log.Error("the BFD process is gone, starting another", "event", "bfd-start")
+			if err := d.opt.StartBFD(c); err != nil {
+				d.log.Error("BFD process", "event", "bfd-start", "err", err)
+			}
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"net"
 	"net/netip"
 	"os"
 	"slices"
@@ -44,7 +45,8 @@ type Daemon struct {
 	router  *router
 	fib     *fib.FIB
 	events  *fib.Watcher
-	bfd     bfd.Service // nil: off
+	bfd     bfd.Service   // nil: off
+	bfdLost chan struct{} // the BFD process may be gone
 	guard   *guard
 	speaker speakers
 	wall    *wall.Wall
@@ -62,7 +64,7 @@ func Run(ctx context.Context, c *config.Config, opt Options) error {
 	}
 	ctx, leave := context.WithCancel(ctx)
 	defer leave()
-	d := &Daemon{opt: opt, log: opt.Log, loop: make(loop), started: time.Now(), leave: leave, speaker: speakers{}}
+	d := &Daemon{opt: opt, log: opt.Log, loop: make(loop), bfdLost: make(chan struct{}, 1), started: time.Now(), leave: leave, speaker: speakers{}}
 	return d.run(ctx, c)
 }
 
@@ -101,6 +103,7 @@ func (d *Daemon) run(ctx context.Context, c *config.Config) error {
 	d.startLearning(t, c)
 	t.start("API", func(ctx context.Context) error { return api.ServeOn(ctx, socket, d) })
 	t.start("reload", d.reloads)
+	t.start("wall", d.mendWalls)
 	t.start("inventory", func(ctx context.Context) error { return watchDirectory(ctx, c.Inventory.Directory, d.rescan) })
 	if d.opt.Ready != nil {
 		d.opt.Ready()
@@ -120,7 +123,7 @@ func (d *Daemon) openKernel(t *tasks, c *config.Config) (err error) {
 	if err != nil {
 		return err
 	}
-	watcher := d.fib.Watch(fib.WatchOptions{})
+	watcher := d.fib.Watch(fib.WatchOptions{Buffer: eventBuffer})
 	t.start("kernel", d.fib.Run)
 	edge, err := eg.Open(d.log)
 	if err != nil {
@@ -142,6 +145,7 @@ func (d *Daemon) openKernel(t *tasks, c *config.Config) (err error) {
 		d.observe(events)
 		synced = slices.ContainsFunc(events, func(e fib.Event) bool { return e.Kind == fib.EventSynced })
 	}
+	d.observe(d.recount()) // events of the first reading may be on their way, or lost
 	d.again = leftOver(d.fib.Routes())
 	d.events = watcher
 	return nil
@@ -169,8 +173,47 @@ func leftOver(routes iter.Seq[fib.RouteStatus]) bool {
 	return false
 }
 
+// eventBuffer is how many kernel events may wait for us: the first reading has one
+// for each interface and address, of thousands of guests.
+const eventBuffer = 1 << 18
+
+// recount makes up for lost events with what the kernel has now.
+func (d *Daemon) recount() (events []fib.Event) {
+	there := map[int]bool{}
+	for _, l := range d.fib.Links() {
+		there[l.Index] = true
+		events = append(events, fib.Event{Kind: fib.EventLink, Link: l})
+		if d.router.isUplink(l.Name) {
+			events = append(events, addresses(l)...)
+		}
+	}
+	for index, l := range d.router.links.byIndex {
+		if !there[index] {
+			events = append(events, fib.Event{Kind: fib.EventLinkGone, Link: l})
+		}
+	}
+	return events
+}
+
+func addresses(l fib.Link) (events []fib.Event) {
+	i, err := net.InterfaceByIndex(l.Index)
+	if err != nil {
+		return nil // gone again: an event follows
+	}
+	addrs, _ := i.Addrs()
+	for _, a := range addrs {
+		if p, err := netip.ParsePrefix(a.String()); err == nil {
+			events = append(events, fib.Event{Kind: fib.EventAddress, Link: l, Addr: p})
+		}
+	}
+	return events
+}
+
 // observe takes kernel events before the loop runs, or on it.
 func (d *Daemon) observe(events []fib.Event) {
+	if slices.ContainsFunc(events, func(e fib.Event) bool { return e.Kind == fib.EventLost }) {
+		events = append(events, d.recount()...)
+	}
 	for _, e := range events {
 		switch e.Kind {
 		case fib.EventLink:

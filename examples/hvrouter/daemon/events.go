@@ -42,7 +42,7 @@ func (r *router) onLink(link fib.Link) {
 		}
 		return
 	}
-	if known && old.MAC != link.MAC || known && old.AdminUp != link.AdminUp {
+	if known && (old.MAC != link.MAC || old.AdminUp && !link.AdminUp) {
 		r.dirty = true
 	}
 }

@@ -88,10 +88,11 @@ func (r *router) leave(old guest.Port, now map[string]guest.Port) {
 func (r *router) arrive(now map[string]guest.Port) (changed []guest.Port) {
 	for _, name := range slices.Sorted(maps.Keys(now)) {
 		p := now[name]
-		if old, ok := r.served[name]; ok && reflect.DeepEqual(old.Guest, p.Guest) && old.Link.AdminUp == p.Link.AdminUp && old.Link.MAC == p.Link.MAC {
+		if old, ok := r.served[name]; ok && p.Link.AdminUp && old.Link.MAC == p.Link.MAC && reflect.DeepEqual(old.Guest, p.Guest) {
 			continue
 		}
 		r.edge.Arrive(r.cfg, p)
+		p.Link.AdminUp = true
 		r.served[name] = p
 		changed = append(changed, p)
 	}

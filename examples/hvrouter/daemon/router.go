@@ -43,6 +43,7 @@ type router struct {
 	reloaded  time.Time
 	dirty     bool // refresh is due
 	vteps     map[netip.Addr]int
+	walled    wallVersion
 	floods    bool // the set of VTEPs has changed
 	answering answering
 }

@@ -211,10 +211,8 @@ func (d *Daemon) Explain(p netip.Prefix) api.Explanation {
 // Diff implements [api.Backend].
 func (d *Daemon) Diff() []api.Difference {
 	out := []api.Difference{}
-	for s := range d.fib.Routes() {
-		if s.State != fib.RouteInstalled {
-			out = append(out, api.Difference{Op: s.State.String(), What: s.RouteKey.String()})
-		}
+	for _, diff := range d.fib.Diff() {
+		out = append(out, api.Difference{Op: diff.Op, What: fmt.Sprint(diff.Key), Want: diff.Want, Have: diff.Have})
 	}
 	return out
 }

@@ -1,16 +1,46 @@
 package daemon
 
 import (
+	"context"
 	"slices"
+	"time"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/wall"
 )
 
-// applyWall brings the wall in line. It knows every guest of the inventory, so that
-// it stands before an interface appears.
+// applyWall brings the wall in line if the inventory or the configuration has changed.
+// It knows every guest of the inventory, so that it stands before an interface
+// appears, and an interface that appears changes nothing.
 func (r *router) applyWall() {
+	version := wallVersion{r.cfg, r.guests.Version()}
+	if version == r.walled {
+		return
+	}
+	r.walled = version
+	r.mendWall()
+}
+
+// wallVersion says what a wall was made from.
+type wallVersion struct {
+	config *config.Config
+	guests uint64
+}
+
+// mendTime is how often a wall that somebody tore down is put up again.
+const mendTime = 5 * time.Second
+
+// mendWalls puts the wall up again, should it be gone.
+func (d *Daemon) mendWalls(ctx context.Context) error {
+	for pause(ctx, mendTime) == nil {
+		d.loop.do(ctx, d.router.mendWall)
+	}
+	return nil
+}
+
+// mendWall applies the wall; one that stands as it should is not touched.
+func (r *router) mendWall() {
 	if r.cfg.Wall.Off || r.wall == nil {
 		return
 	}

@@ -43,13 +43,14 @@ type Edge struct {
 	ctx      context.Context // of Run, for announcements
 	stop     context.CancelFunc
 	bursts   sync.WaitGroup
-	dhcp     *dhcp.Server // nil until the configuration wants it
+	dhcp     *dhcp.Server // nil until the configuration wants it; of attend
 	overlays map[string]overlay
+	errands  errands
 }
 
 // Open opens the sockets. It needs CAP_NET_ADMIN and CAP_NET_RAW.
 func Open(log *slog.Logger) (*Edge, error) {
-	e := &Edge{log: log, overlays: map[string]overlay{}}
+	e := &Edge{log: log, overlays: map[string]overlay{}, errands: errands{todo: map[int]errand{}, wake: make(chan struct{}, 1)}}
 	e.ctx, e.stop = context.WithCancel(context.Background())
 	var err error
 	if e.nd, err = ndp.Listen(ndp.Config{Types: []ndp.Type{ndp.TypeRouterSolicitation}}); err != nil {
@@ -99,12 +100,12 @@ func (e *Edge) close() {
 // restart is not the end of their router.
 func (e *Edge) Run(ctx context.Context) error {
 	defer e.close()
-	failed := make(chan error, 2)
+	failed := make(chan error, 3)
 	ctx, cancel := context.WithCancel(ctx)
 	var others sync.WaitGroup
 	defer others.Wait()
 	defer cancel()
-	for _, run := range []func(context.Context) error{e.responder.Run, e.proxy.Run} {
+	for _, run := range []func(context.Context) error{e.responder.Run, e.proxy.Run, e.attend} {
 		others.Go(func() {
 			failed <- run(ctx)
 			cancel()
@@ -124,8 +125,7 @@ func (e *Edge) Arrive(c *config.Config, p guest.Port) {
 	}
 }
 
-// Serve tells the guest about its router, and makes it forget an older one.
-func (e *Edge) Serve(c *config.Config, p guest.Port) {
+func (e *Edge) serve(c *config.Config, p guest.Port) {
 	mac := p.Link.MAC
 	if !c.Edge.MAC.IsZero() {
 		mac = c.Edge.MAC
@@ -140,9 +140,7 @@ func (e *Edge) Serve(c *config.Config, p guest.Port) {
 	e.announce(c, p, mac)
 }
 
-// Leave ends what was served; gone tells that the interface does not exist any
-// more.
-func (e *Edge) Leave(p guest.Port, gone bool) {
+func (e *Edge) leave(p guest.Port, gone bool) {
 	if gone {
 		e.ra.Drop(p.Link.Index)
 	} else {

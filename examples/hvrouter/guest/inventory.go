@@ -29,11 +29,16 @@ func (s Source) String() string { return [...]string{"config", "directory", "api
 // for concurrent use.
 type Inventory struct {
 	bySource [sources]map[string]config.Guest
+	version  uint64
 }
+
+// Version changes whenever a guest does.
+func (in *Inventory) Version() uint64 { return in.version }
 
 // Replace sets all guests of one source. Guests that conflict with one that
 // counts more, or came earlier, are left out and described in errs.
 func (in *Inventory) Replace(s Source, guests []config.Guest) (errs []error) {
+	in.version++
 	in.bySource[s] = map[string]config.Guest{}
 	for _, g := range guests {
 		if err := in.conflict(g, s); err != nil {
@@ -54,17 +59,22 @@ func (in *Inventory) Put(g config.Guest) error {
 		in.bySource[FromAPI] = map[string]config.Guest{}
 	}
 	in.bySource[FromAPI][g.Name] = g
+	in.version++
 	return nil
 }
 
 // Change replaces a guest where it is, whatever its source. It must have the
 // addresses it had.
-func (in *Inventory) Change(s Source, g config.Guest) { in.bySource[s][g.Name] = g }
+func (in *Inventory) Change(s Source, g config.Guest) {
+	in.bySource[s][g.Name] = g
+	in.version++
+}
 
 // Remove takes a guest away that came over the API.
 func (in *Inventory) Remove(name string) error {
 	if _, ok := in.bySource[FromAPI][name]; ok {
 		delete(in.bySource[FromAPI], name)
+		in.version++
 		return nil
 	}
 	if _, source, ok := in.Find(name); ok {
