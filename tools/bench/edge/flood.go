@@ -83,7 +83,7 @@ func solicitations(base netip.Addr, n int) (frames [][]byte) {
 // ndpFlood asks as fast as it can, of ndppd, the kernel, and us with prefixes of all
 // sizes.
 func ndpFlood(b *bench) error {
-	const d = 4 * time.Second
+	const d = 3 * time.Second
 	w, err := newWire("ndp")
 	defer w.close()
 	if err != nil {
@@ -92,7 +92,8 @@ func ndpFlood(b *bench) error {
 	if err := sysctl(w.host, "net/ipv6/conf/all/forwarding", "1"); err != nil {
 		return err
 	}
-	for _, cmd := range []string{"addr add fe80::1/64 dev vm1 nodad", "addr add 2001:db8:cb00:7200::ff/128 dev vm1 nodad", "-6 route add 2001:db8:cb00:7200::1 dev vm1"} {
+	for _, cmd := range []string{"addr add fe80::1/64 dev vm1 nodad", "addr add 2001:db8:cb00:7200::ff/128 dev vm1 nodad", "-6 route add 2001:db8:cb00:7200::1 dev vm1",
+		"-6 neigh add 2001:db8:cb00:7200::1 lladdr " + guestMAC.String() + " dev vm1 nud permanent"} {
 		if err := ip("-n %s %s", w.host, cmd); err != nil {
 			return err
 		}
@@ -148,17 +149,20 @@ func ndppdFlood(b *bench, w *wire, frames [][]byte, d time.Duration) (float64, e
 		return 0, err
 	}
 	time.Sleep(500 * time.Millisecond)
-	before := cpuOf(cmd.Process.Pid)
-	sent, got, err := w.flood(ndp.EtherType, frames, 0, d)
-	cpu := cpuOf(cmd.Process.Pid) - before
-	_ = cmd.Process.Kill()
-	_ = cmd.Wait()
-	if err != nil {
-		return 0, err
+	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
+	best := 0.0
+	for _, rate := range []int{10000, 20000, 0} { // it may do better if it is not overrun
+		before := cpuOf(cmd.Process.Pid)
+		sent, got, err := w.flood(ndp.EtherType, frames, rate, d)
+		cpu := cpuOf(cmd.Process.Pid) - before
+		if err != nil {
+			return 0, err
+		}
+		per := float64(got) / d.Seconds()
+		best = max(best, per)
+		b.add(fmt.Sprintf("NDP flood, %.0fk asked a second", float64(sent)/d.Seconds()/1000), "ndppd", fmt.Sprintf("%.1fk answers/s, %.1f us CPU each", per/1000, float64(cpu)/1e3/float64(max(got, 1))), "", true)
 	}
-	per := float64(got) / d.Seconds()
-	b.add("NDP flood, one /64", "ndppd", fmt.Sprintf("%dk answers/s of %dk asked, %.1f us CPU each", int(per/1000), int(float64(sent)/d.Seconds()/1000), float64(cpu)/1e3/float64(max(got, 1))), "", true)
-	return per, nil
+	return best, nil
 }
 
 // kernelNDP measures proxy_ndp with 1,000 and 10,000 entries.
@@ -183,11 +187,11 @@ func kernelNDP(b *bench, w *wire, base netip.Addr, frames [][]byte, d time.Durat
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("%v: %s", err, out)
 		}
-		_, got, err := w.flood(ndp.EtherType, frames, 0, d)
+		sent, got, err := w.flood(ndp.EtherType, frames, 0, d)
 		if err != nil {
 			return err
 		}
-		b.add(fmt.Sprintf("NDP flood, %d addresses", n), "kernel proxy_ndp", fmt.Sprintf("%dk answers/s", int(float64(got)/d.Seconds()/1000)), "", true)
+		b.add(fmt.Sprintf("NDP flood, %d addresses", n), "kernel proxy_ndp", fmt.Sprintf("%.1fk answers/s of %.0fk asked", float64(got)/d.Seconds()/1000, float64(sent)/d.Seconds()/1000), "", true)
 	}
 	return ip("-n %s -6 neigh flush proxy dev vm1", w.host)
 }
