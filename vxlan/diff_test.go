@@ -1,0 +1,218 @@
+package vxlan
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// kernel is an obvious model of the kernel's table, with its rules for writes.
+type kernel struct{ table }
+
+func (k *kernel) carryOut(w write) error {
+	switch p, there := k.macs[w.MAC]; {
+	case w.MAC.IsZero() && w.op == opAdd:
+		k.flood[w.VTEP] = ours
+	case w.MAC.IsZero() && w.op == opDelete:
+		delete(k.flood, w.VTEP)
+	case w.op == opAdd && there:
+		return unix.EEXIST
+	case w.op == opDelete && (!there || p.vtep != w.VTEP):
+		return unix.ENOENT
+	case w.op == opDelete:
+		delete(k.macs, w.MAC)
+	case w.op == opAdd || w.op == opReplace:
+		k.macs[w.MAC] = place{w.VTEP, ours}
+	default:
+		return fmt.Errorf("write %v", w)
+	}
+	return nil
+}
+
+func randomTable(r *rand.Rand, owners int) table {
+	t := newTable()
+	for range r.IntN(5) {
+		t.flood[netip.AddrFrom4([4]byte{10, 0, 0, byte(r.IntN(5))})] = owner(r.IntN(owners))
+	}
+	for range r.IntN(5) {
+		t.macs[MAC{2, 5: byte(r.IntN(5))}] = place{netip.AddrFrom4([4]byte{10, 0, 0, byte(r.IntN(5))}), owner(r.IntN(owners))}
+	}
+	return t
+}
+
+// Whatever is wanted and whatever is there: after the writes everything wanted is
+// there unless a foreign entry is in the way, nothing of ours is left over, what is
+// foreign is as it was, and a second look finds nothing to do.
+func TestDiff(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 20000 {
+		want, have := randomTable(r, 1), kernel{randomTable(r, 3)}
+		before := kernel{newTable()}
+		for v, o := range have.flood {
+			before.flood[v] = o
+		}
+		for m, p := range have.macs {
+			before.macs[m] = p
+		}
+		writes, _ := diff(7, &want, &have.table)
+		for _, w := range writes {
+			if w.op == opBlocked {
+				if before.macs[w.MAC].owner != foreign {
+					t.Fatalf("blocked by our own: %v", w)
+				}
+				continue
+			}
+			if err := have.carryOut(w); err != nil {
+				t.Fatalf("want %v, have %v: %v %v: %v", want, before, w.op, w.Entry, err)
+			}
+		}
+		check(t, &want, &before.table, &have.table)
+		again, _ := diff(7, &want, &have.table)
+		if slices.ContainsFunc(again, func(w write) bool { return w.op != opBlocked }) {
+			t.Fatalf("a second look: %v", again)
+		}
+	}
+}
+
+func check(t *testing.T, want, before, after *table) {
+	t.Helper()
+	for v := range want.flood {
+		if _, ok := after.flood[v]; !ok {
+			t.Fatalf("flood %v is missing", v)
+		}
+	}
+	for v, o := range after.flood {
+		if _, ok := want.flood[v]; !ok && o == ours {
+			t.Fatalf("flood %v is left over", v)
+		}
+	}
+	for m, p := range want.macs {
+		b := before.macs[m]
+		if blocked := b.vtep.IsValid() && b.owner == foreign && b.vtep != p.vtep; !blocked && after.macs[m].vtep != p.vtep {
+			t.Fatalf("%v is at %v", m, after.macs[m])
+		}
+	}
+	for m, p := range before.macs {
+		if p.owner == foreign && after.macs[m] != p {
+			t.Fatalf("foreign %v became %v", p, after.macs[m])
+		}
+	}
+	for v, o := range before.flood {
+		if _, ok := after.flood[v]; o != ours && !ok {
+			t.Fatalf("foreign flood %v is gone", v)
+		}
+	}
+}
+
+func TestMessage(t *testing.T) {
+	if native != binary.NativeEndian || native.Uint16([]byte{1, 0}) != 1 {
+		t.Skip("the golden bytes are little-endian")
+	}
+	e := Entry{Link: 5, MAC: MAC{0x50, 0x54, 0x33, 0, 0, 7}, VTEP: netip.MustParseAddr("172.22.2.2")}
+	got := hex.EncodeToString(appendWrite(nil, write{opAdd, e}, 9, true))
+	// length, RTM_NEWNEIGH, REQUEST|ACK|EXCL|CREATE, sequence, port; AF_BRIDGE, link, NOARP|REACHABLE,
+	// SELF|EXT_LEARNED; NDA_LLADDR; NDA_DST
+	want := "30000000" + "1c00" + "0506" + "09000000" + "00000000" + "07000000" + "05000000" + "4200" + "12" + "00" +
+		"0a000200" + "505433000007" + "0000" + "08000100" + "ac160202"
+	if got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	for _, w := range []write{{opReplace, e}, {opDelete, e}, {opAdd, Entry{Link: 5, VTEP: netip.MustParseAddr("2001:db8::1")}}} {
+		b := appendWrite(nil, w, 1, false)
+		d, ok := parseEntry(b[unix.SizeofNlMsghdr:])
+		if !ok || d.Entry != w.Entry || d.owner != ours || !d.plain {
+			t.Errorf("%v: %+v, %v", w, d, ok)
+		}
+	}
+}
+
+func TestOwner(t *testing.T) {
+	for _, tc := range []struct {
+		state uint16
+		flags uint8
+		plain bool
+		want  owner
+	}{
+		{nudNoARP | unix.NUD_REACHABLE, ntfSelf | ntfExtLearned, true, ours},
+		{nudNoARP | unix.NUD_REACHABLE, ntfSelf | ntfExtLearned, false, foreign}, // another port or VNI: not our way to write
+		{nudPermanent, ntfSelf, true, foreign},
+		{unix.NUD_REACHABLE, ntfSelf, true, learned},
+	} {
+		if got := ownerOf(tc.state, tc.flags, tc.plain); got != tc.want {
+			t.Errorf("%+v: %v", tc, got)
+		}
+	}
+}
+
+func TestDeviceCheck(t *testing.T) {
+	good := Device{Name: "vx1", VNI: 1, Local: netip.MustParseAddr("10.0.0.1")}
+	if err := good.Check(); err != nil {
+		t.Error(err)
+	}
+	for name, change := range map[string]func(*Device){
+		"no name":   func(d *Device) { d.Name = "" },
+		"long name": func(d *Device) { d.Name = "sixteen octets.." },
+		"VNI":       func(d *Device) { d.VNI = 1 << 24 },
+		"no local":  func(d *Device) { d.Local = netip.Addr{} },
+		"group":     func(d *Device) { d.Local = netip.MustParseAddr("239.0.0.1") },
+	} {
+		d := good
+		change(&d)
+		if d.Check() == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+	if Room(1550, good.Local) != 1500 || Room(1570, netip.MustParseAddr("2001:db8::1")) != 1500 {
+		t.Error("room")
+	}
+}
+
+func TestErrorText(t *testing.T) {
+	e := &Error{Op: "add", Entry: Entry{Link: 5, VTEP: netip.MustParseAddr("10.0.0.1")}, Text: "why", Err: unix.EINVAL}
+	if got := e.Error(); got != "vxlan: add 00:00:00:00:00:00 dev 5 dst 10.0.0.1: invalid argument: why" || !errors.Is(e, unix.EINVAL) {
+		t.Error(got)
+	}
+	e = &Error{Op: "create device", Name: "vx1", Err: ErrForeign}
+	if got := e.Error(); !strings.HasPrefix(got, "vxlan: create device vx1: ") {
+		t.Error(got)
+	}
+	for o := opNone; o <= opBlocked; o++ {
+		if o.String() == "" {
+			t.Error("op without a name")
+		}
+	}
+}
+
+// FuzzMessages feeds the parsers of what the kernel says.
+func FuzzMessages(f *testing.F) {
+	e := Entry{Link: 5, MAC: MAC{0x50, 0x54, 0x33, 0, 0, 7}, VTEP: netip.MustParseAddr("172.22.2.2")}
+	f.Add(appendWrite(nil, write{opAdd, e}, 9, true)[unix.SizeofNlMsghdr:])
+	d := Device{Name: "vx1", VNI: 1, Local: netip.MustParseAddr("10.0.0.1")}
+	payload, err := encodeDevice(&d, 0)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(payload)
+	// An acknowledgement with errno 95 and a text, from a live kernel.
+	f.Add(append(native.AppendUint32(make([]byte, unix.SizeofNlMsghdr), 0xffffffa1), appendAttr(make([]byte, unix.SizeofNlMsghdr), unix.NLMSGERR_ATTR_MSG, []byte("no\x00"))...))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if d, ok := parseEntry(data); ok && d.owner == ours {
+			again, ok := parseEntry(appendWrite(nil, write{opAdd, d.Entry}, 1, false)[unix.SizeofNlMsghdr:])
+			if !ok || again.MAC != d.MAC || again.VTEP != d.VTEP.Unmap() {
+				t.Fatalf("%+v, then %+v", d, again)
+			}
+		}
+		_, _ = parseDevice(data)
+		if len(data) >= unix.SizeofNlMsghdr+4 {
+			parseAck(data)
+		}
+	})
+}
