@@ -123,6 +123,22 @@ func BenchmarkReceive(b *testing.B) {
 	}
 }
 
+// BenchmarkImport is 100k routes in single UPDATEs through a policy that changes their attributes.
+func BenchmarkImport(b *testing.B) {
+	const n = 100e3
+	list := bodies(n, 1, 50)
+	policy := Chain(OnLink(pfx("192.0.2.0/24")), AddCommunity(wire.NewCommunity(65000, 90)), SetLocalPref(200))
+	b.ReportAllocs()
+	for b.Loop() {
+		_, ins := benchTable(b, 1)
+		if err := ins[0].Configure(PeerConfig{Addr: ip("10.0.0.0"), AS: 65000, Import: policy}); err != nil {
+			b.Fatal(err)
+		}
+		feed(ins[0], list)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/route")
+}
+
 // BenchmarkReflect feeds 100k routes from one client to others that read all they get.
 func BenchmarkReflect(b *testing.B) {
 	const n = 100e3

@@ -107,6 +107,7 @@ func (in *In) configure(c PeerConfig) error {
 	in.external = c.AS != in.t.as
 	in.client = c.Client && !in.external
 	in.imports, in.max = c.Import, c.MaxPrefixes
+	in.t.attrs.forgetRecent()
 	return nil
 }
 
@@ -128,6 +129,7 @@ func (in *In) Close() {
 	for f := range in.lists {
 		in.dropAll(&in.lists[f], SessionEnded)
 	}
+	in.t.attrs.forgetRecent()
 	in.t.peers[in.no] = in.t.peers[localPeer]
 	in.t.spare = append(in.t.spare, in.no)
 }

@@ -19,6 +19,7 @@ type attrSet struct {
 	refs   uint32
 	nh     uint16 // where the next hop starts in octets
 	summary
+	kept   bool   // see attrStore.keep
 	bucket uint32 // scratch of batch: 1 + the bucket in use for this set
 }
 
@@ -33,6 +34,9 @@ type attrStore struct {
 	seed maphash.Seed
 	own  own
 	room []byte // for change
+
+	recent []attrID // see keep
+	oldest int
 }
 
 func (s *attrStore) at(id attrID) *attrSet   { return s.sets.at(id) }
@@ -161,4 +165,37 @@ func (s *attrStore) forget(who uint32) {
 			s.release(to)
 		}
 	}
+}
+
+// recentSets is how many attribute sets as received are kept because an import policy looked at
+// them: enough for feeds that interleave some hundred sets.
+const recentSets = 1024
+
+// keep holds on to a set as received. If the import policy changes it, no path does, and what the
+// policy made of it would be forgotten and made again with every message.
+func (s *attrStore) keep(id attrID) {
+	a := s.at(id)
+	if a.kept {
+		return
+	}
+	a.kept = true
+	s.retain(id)
+	if len(s.recent) < recentSets {
+		s.recent = append(s.recent, id)
+		return
+	}
+	old := s.recent[s.oldest]
+	s.recent[s.oldest] = id
+	s.oldest = (s.oldest + 1) % recentSets
+	s.at(old).kept = false
+	s.release(old)
+}
+
+// forgetRecent is the end of keep, when a session ends.
+func (s *attrStore) forgetRecent() {
+	for _, id := range s.recent {
+		s.at(id).kept = false
+		s.release(id)
+	}
+	s.recent, s.oldest = nil, 0
 }

@@ -71,6 +71,7 @@ func (in *In) Drop(fam wire.Family) {
 	in.t.mu.Lock()
 	defer in.t.mu.Unlock()
 	if !in.closed {
+		in.t.attrs.forgetRecent()
 		in.dropAll(in.listOf(fam), SessionEnded)
 	}
 }

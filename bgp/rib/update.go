@@ -97,6 +97,9 @@ func (in *In) reach(l *wire.List, octets []byte, nh wire.NextHop) error {
 		in.refuse(l, why)
 		return nil
 	}
+	if in.imports != nil {
+		t.attrs.keep(attr)
+	}
 	list := in.listOf(l.Family)
 	c := &list.counters
 	for n, err := range l.All() {
