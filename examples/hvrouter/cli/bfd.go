@@ -26,19 +26,26 @@ func bfdProcess(in invocation) int {
 	socket := fs.String("socket", defaultAPI+".bfd", "unix socket `PATH` for the daemon")
 	realtime := fs.String("realtime", "auto", "SCHED_FIFO: auto, on or off")
 	restart := fs.Duration("restart-time", 2*time.Minute, "how long sessions live without a daemon")
+	takeover := fs.Bool("takeover", false, "replace the running BFD process; no session notices")
 	if _, ok := in.words(fs, 0, 0); !ok {
 		return exitUsage
-	}
-	l, err := api.Listen(*socket)
-	if err != nil {
-		return in.fail(exitFailed, err)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
 	defer stop()
 	log := logger(in.stderr, "info")
 	cfg := bfd.ServeConfig{RestartTime: *restart, Config: bfd.Config{RealTime: daemon.RealTime(config.BFD{Realtime: *realtime}),
 		LockMemory: true, Notice: func(err error) { log.Warn("BFD", "event", "bfd-notice", "err", err) }}}
-	if err := bfd.Serve(ctx, l, cfg); err != nil && !errors.Is(err, context.Canceled) {
+	serve := func() error {
+		l, err := api.Listen(*socket)
+		if err != nil {
+			return err
+		}
+		return bfd.Serve(ctx, l, cfg)
+	}
+	if *takeover {
+		serve = func() error { return bfd.Takeover(ctx, *socket, cfg) }
+	}
+	if err := serve(); err != nil && !errors.Is(err, context.Canceled) {
 		return in.fail(exitFailed, err)
 	}
 	return exitOK
