@@ -2,11 +2,13 @@ package act
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 	"time"
 
 	"github.com/hyperfib/hyperfib/examples/lab/flow"
 	"github.com/hyperfib/hyperfib/examples/lab/plan"
+	"github.com/hyperfib/hyperfib/examples/lab/probe"
 )
 
 // What the traffic of the disturbing acts looks like: eight flows of 200 packets
@@ -25,6 +27,9 @@ func (s *Stage) traffic(limit time.Duration) (*flow.Traffic, error) {
 	paths := []flow.Path{
 		s.path(vm1, vm3, 4), s.path(vm3, vm1, 4), s.path(vm1, vm3, 6), s.path(vm3, vm1, 6),
 	}
+	if err := s.acquaint(vm1.HV, vm3.HV); err != nil {
+		return nil, err
+	}
 	for i := range paths {
 		hv := plan.HVName(vm1.HV)
 		if i%2 == 1 {
@@ -37,6 +42,26 @@ func (s *Stage) traffic(limit time.Duration) (*flow.Traffic, error) {
 		paths[i].SourcePort = ports
 	}
 	return flow.Start(paths, rate, limit)
+}
+
+// acquaint has two hypervisors ping each other over both fabrics. A neighbour that
+// Linux could not reach during an earlier act is marked as failed for up to half a
+// minute, and next-hop groups avoid it although it is back.
+func (s *Stage) acquaint(a, b int) error {
+	for _, pair := range [][2]int{{a, b}, {b, a}} {
+		var to []netip.Addr
+		for _, f := range plan.Fabrics {
+			to = append(to, plan.HVPublic4(pair[1], f), plan.HVPublic6(pair[1], f))
+		}
+		silent, err := probe.Ping(s.World.HV(pair[0]).Path, to, 2*time.Second)
+		if err != nil {
+			return err
+		}
+		if len(silent) > 0 {
+			return fmt.Errorf("%s gets no answer from %v", plan.HVName(pair[0]), silent)
+		}
+	}
+	return nil
 }
 
 func (s *Stage) path(from, to plan.Guest, version int) flow.Path {

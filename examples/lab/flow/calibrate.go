@@ -3,6 +3,7 @@ package flow
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"time"
 
@@ -53,7 +54,7 @@ func probe(p Path, index int, port uint16, burst uint64, count Counter) (wayA, w
 		}
 		to := netip.AddrPortFrom(p.Dst, Port+uint16(index))
 		for range burst {
-			if _, err := c.WriteToUDPAddrPort(make([]byte, octets), to); err != nil {
+			if err := insist(c, to); err != nil {
 				return errors.Join(err, c.Close())
 			}
 		}
@@ -73,4 +74,16 @@ func probe(p Path, index int, port uint16, burst uint64, count Counter) (wayA, w
 		time.Sleep(time.Millisecond)
 	}
 	return false, false, nil
+}
+
+// insist sends a packet, again if the guest's kernel does not take it at once: a
+// guest whose router has just changed may need a moment.
+func insist(c *net.UDPConn, to netip.AddrPort) (err error) {
+	for range 10 {
+		if _, err = c.WriteToUDPAddrPort(make([]byte, octets), to); err == nil {
+			return nil
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return err
 }
