@@ -192,3 +192,38 @@ func TestAnnounceUpdatesCache(t *testing.T) {
 		return strings.Contains(w.guest.IP("neigh show 2001:db8:cb00:7102::3"), w.router.String())
 	})
 }
+
+// A Linux guest that configures an address which another guest has, elsewhere, finds
+// the duplicate; its own address, and one that nobody has, it may keep.
+func TestLinuxDAD(t *testing.T) {
+	w := newWire(t)
+	w.proxy(t, gateway)
+	w.up(t)
+	w.guest.Sysctl("net/ipv6/conf/eth0/accept_dad", "1")
+	w.guest.Sysctl("net/ipv6/neigh/eth0/retrans_time_ms", "100") // DAD waits as long
+	for _, a := range []string{"2001:db8:cb00:7102::3", "2001:db8:cb00:7100::5", "2001:db8:cb00:7105::5"} {
+		w.guest.IP("addr add " + a + "/64 dev eth0")
+	}
+	show := func(a string) string { return w.guest.IP("-6 addr show dev eth0 to " + a) }
+	nstest.Wait(t, 3*time.Second, "the duplicate to be found", func() bool {
+		return strings.Contains(show("2001:db8:cb00:7102::3"), "dadfailed")
+	})
+	for _, a := range []string{"2001:db8:cb00:7100::5", "2001:db8:cb00:7105::5"} {
+		nstest.Wait(t, 3*time.Second, a+" to be usable", func() bool { return !strings.Contains(show(a), "tentative") })
+		if out := show(a); strings.Contains(out, "dadfailed") {
+			t.Error(out)
+		}
+	}
+}
+
+// Temporary addresses (RFC 8981), as desktops use them.
+func TestTemporaryAddresses(t *testing.T) {
+	w := newWire(t)
+	w.guest.Sysctl("net/ipv6/conf/default/use_tempaddr", "2")
+	w.guest.Sysctl("net/ipv6/conf/eth0/use_tempaddr", "2")
+	w.advertise(t, guestRA())
+	w.up(t)
+	nstest.Wait(t, 2*time.Second, "a temporary address", func() bool {
+		return strings.Contains(w.guest.IP("-6 addr show dev eth0 temporary"), "2001:db8:cb00:7100:")
+	})
+}

@@ -21,9 +21,10 @@ type Config struct {
 // [FDB.Reconcile] compares everything with the kernel. All methods are safe for
 // concurrent use; those that talk to the kernel wait for each other.
 type FDB struct {
-	conn *netlink.Conn
-	io   sync.Mutex // one conversation with the kernel at a time
-	w    writer
+	netns string
+	conn  *netlink.Conn
+	io    sync.Mutex // one conversation with the kernel at a time
+	w     writer
 
 	mu      sync.Mutex // guards devices
 	devices map[int]*device
@@ -40,7 +41,7 @@ type device struct {
 
 // Open connects to the kernel. It needs CAP_NET_ADMIN to write.
 func Open(cfg Config) (*FDB, error) {
-	f := &FDB{devices: make(map[int]*device)}
+	f := &FDB{netns: cfg.NetNS, devices: make(map[int]*device)}
 	err := netns.Do(cfg.NetNS, func() (err error) {
 		f.conn, err = netlink.Dial(0, &netlink.Config{Strict: true})
 		return err

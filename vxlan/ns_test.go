@@ -1,11 +1,14 @@
 package vxlan
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/hyperfib/hyperfib/internal/nstest"
 )
@@ -219,6 +222,46 @@ func TestErrors(t *testing.T) {
 		t.Fatalf("%.300v", err)
 	}
 	t.Log(one)
+}
+
+// Run repairs what others delete or change, and leaves alone what they add.
+func TestRun(t *testing.T) {
+	ns, f := host(t)
+	link := ensure(t, f, vx100)
+	a, m := addrOf("172.22.2.2"), macOf(t, "50:54:33:00:00:0f")
+	f.SetFlood(link, []netip.Addr{a})
+	f.SetMAC(link, m, a)
+	flush(t, f, Result{Added: 2})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	var mu sync.Mutex
+	var results []Result
+	go func() {
+		done <- f.Run(ctx, func(r Result, err error) {
+			mu.Lock()
+			defer mu.Unlock()
+			results = append(results, r)
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}()
+	show := func(want string) func() bool {
+		return func() bool { return strings.Contains(bridge(ns, "fdb show dev vx100"), want) }
+	}
+	time.Sleep(50 * time.Millisecond) // until Run listens
+	bridge(ns, "fdb add 02:00:00:00:00:99 dev vx100 dst 172.22.2.9")
+	bridge(ns, "fdb del 00:00:00:00:00:00 dev vx100 dst 172.22.2.2")
+	nstest.Wait(t, time.Second, "the flood list to come back", show("00:00:00:00:00:00 dst 172.22.2.2"))
+	bridge(ns, "fdb replace 50:54:33:00:00:0f dev vx100 dst 172.22.2.7 extern_learn")
+	nstest.Wait(t, time.Second, "the entry to come back", show("50:54:33:00:00:0f dst 172.22.2.2"))
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if len(results) != 2 || !show("02:00:00:00:00:99 dst 172.22.2.9")() {
+		t.Errorf("%+v\n%s", results, bridge(ns, "fdb show dev vx100"))
+	}
 }
 
 func bridge(ns *nstest.NS, args string) string {
