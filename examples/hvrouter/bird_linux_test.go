@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -222,6 +223,7 @@ func (h *host) check(t *testing.T) {
 		return err == nil
 	})
 	h.cmd.Process.Signal(syscall.SIGSTOP) // or it would be repaired before check looks
+	nstest.Wait(t, 5*time.Second, "every thread to stop", h.stopped)
 	h.hv.Sysctl("net/ipv4/conf/vm1/proxy_arp", "0")
 	out, err := h.command("check", "-config", h.path("hv.yaml")).CombinedOutput()
 	h.cmd.Process.Signal(syscall.SIGCONT)
@@ -231,6 +233,18 @@ func (h *host) check(t *testing.T) {
 	nstest.Wait(t, 10*time.Second, "the drift repaired", func() bool {
 		return h.command("check", "-config", h.path("hv.yaml")).Run() == nil
 	})
+}
+
+// stopped tells whether all threads of the daemon are: a signal takes its time.
+func (h *host) stopped() bool {
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", h.cmd.Process.Pid))
+	for _, path := range threads {
+		stat, err := os.ReadFile(path)
+		if err == nil && !strings.Contains(string(stat), ") T ") {
+			return false
+		}
+	}
+	return len(threads) > 0
 }
 
 // learn: a foreign route in the table is announced, and withdrawn.
