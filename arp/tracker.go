@@ -2,7 +2,6 @@ package arp
 
 import (
 	"container/heap"
-	"fmt"
 	"net/netip"
 	"slices"
 	"time"
@@ -15,43 +14,6 @@ type WatchConfig struct {
 	ProbeInterval time.Duration // between such questions; 1 s
 	ProbeCount    int           // unanswered questions after which it is gone; 3
 	PerLink       int           // addresses remembered on one link; 64
-}
-
-// EventKind is what a Tracker has noticed.
-type EventKind uint8
-
-// The kinds of events.
-const (
-	Seen     EventKind = iota // a station speaks for the first time
-	Moved                     // the same station speaks on another link
-	Conflict                  // another station claims an address that is taken
-	Gone                      // a station no longer answers, or its link was removed
-)
-
-// String returns the kind in lower case.
-func (k EventKind) String() string {
-	return [...]string{"seen", "moved", "conflict", "gone"}[min(k, Gone)]
-}
-
-// Event is one observation.
-type Event struct {
-	Kind    EventKind
-	IP      netip.Addr
-	Link    int // where it is; with Conflict, where the claim came from
-	MAC     MAC
-	OldLink int // where it was; with Conflict, whose address it is
-	OldMAC  MAC
-}
-
-// String returns the event on one line.
-func (e Event) String() string {
-	switch e.Kind {
-	case Moved:
-		return fmt.Sprintf("moved %v %v from link %d to link %d", e.IP, e.MAC, e.OldLink, e.Link)
-	case Conflict:
-		return fmt.Sprintf("conflict %v of %v on link %d, claimed by %v on link %d", e.IP, e.OldMAC, e.OldLink, e.MAC, e.Link)
-	}
-	return fmt.Sprintf("%v %v %v on link %d", e.Kind, e.IP, e.MAC, e.Link)
 }
 
 // Tracker learns from ARP traffic who is where. It is pure: time and frames come in,
@@ -73,18 +35,6 @@ type watched struct {
 	mac   MAC
 	ip    netip.Addr
 	count int
-}
-
-type station struct {
-	ip       netip.Addr
-	mac      MAC
-	link     int
-	heard    time.Time
-	asked    int       // questions since it was heard
-	next     time.Time // when to look at it; never later than due
-	index    int       // in the queue
-	rival    MAC       // who last claimed its address
-	rivalled time.Time
 }
 
 // NewTracker returns a Tracker without links.
@@ -229,31 +179,4 @@ func (w *Tracker) gone(s *station) Event {
 		l.count--
 	}
 	return Event{Kind: Gone, IP: s.ip, Link: s.link, MAC: s.mac}
-}
-
-// stations is a heap, the next to look at first.
-type stations []*station
-
-func (q stations) Len() int { return len(q) }
-func (q stations) Less(i, j int) bool {
-	if q[i].next.Equal(q[j].next) {
-		return q[i].ip.Less(q[j].ip)
-	}
-	return q[i].next.Before(q[j].next)
-}
-func (q stations) Swap(i, j int) {
-	q[i], q[j] = q[j], q[i]
-	q[i].index, q[j].index = i, j
-}
-func (q *stations) Push(x any) {
-	s := x.(*station)
-	s.index = len(*q)
-	*q = append(*q, s)
-}
-func (q *stations) Pop() any {
-	old := *q
-	s := old[len(old)-1]
-	old[len(old)-1] = nil
-	*q = old[:len(old)-1]
-	return s
 }

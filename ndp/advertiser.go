@@ -1,7 +1,6 @@
 package ndp
 
 import (
-	"bytes"
 	"container/heap"
 	"context"
 	"errors"
@@ -44,16 +43,6 @@ type AdvertiserStats struct {
 	Deferred  uint64 // solicitations over the rate, answered together
 	Final     uint64 // advertisements with router lifetime 0
 	Invalid   uint64 // solicitations that failed a check
-}
-
-// advertised is one link.
-type advertised struct {
-	link        int
-	mac         MAC
-	source      netip.Addr
-	body, final []byte // the encoded message, and the one with router lifetime 0
-	schedule    *Schedule
-	index       int // in the queue
 }
 
 // NewAdvertiser makes an Advertiser without links on conn, which must receive router
@@ -110,26 +99,6 @@ func (a *Advertiser) Restart(link int) {
 		heap.Fix(&a.queue, l.index)
 		a.wake()
 	}
-}
-
-func newAdvertised(link int, r Router) *advertised {
-	ra := r.Advertisement
-	if ra.SourceLinkAddr.IsZero() {
-		ra.SourceLinkAddr = r.MAC
-	}
-	if !r.Source.IsValid() {
-		r.Source = netip.AddrFrom16(r.MAC.LinkLocal())
-	}
-	l := &advertised{link: link, mac: r.MAC, source: r.Source, body: ra.Append(nil), schedule: NewSchedule(r.Timing)}
-	ra.Lifetime = 0
-	l.final = ra.Append(nil)
-	return l
-}
-
-func (l *advertised) equal(o *advertised) bool {
-	return l.mac == o.mac && l.source == o.source && bytes.Equal(l.body, o.body) &&
-		l.schedule.timing.MinInterval == o.schedule.timing.MinInterval &&
-		l.schedule.timing.MaxInterval == o.schedule.timing.MaxInterval
 }
 
 // Remove stops advertising on link with final advertisements, for hosts that stay
@@ -230,12 +199,6 @@ func (a *Advertiser) advance(now time.Time, l *advertised) {
 	heap.Fix(&a.queue, l.index)
 }
 
-func (l *advertised) deadline() time.Time { return l.schedule.Deadline() }
-
-func (l *advertised) multicast(body []byte) Packet {
-	return Packet{Link: l.link, SrcMAC: l.mac, DstMAC: GroupMAC(AllNodes), Src: l.source, Dst: AllNodes, HopLimit: 255, Body: body}
-}
-
 // answer answers solicitations.
 func (a *Advertiser) answer(now time.Time, in []Packet) {
 	a.mu.Lock()
@@ -265,28 +228,4 @@ func (a *Advertiser) answer(now time.Time, in []Packet) {
 		a.out = append(a.out, out)
 	}
 	_, _ = a.conn.Write(a.out) // a host that hears nothing asks again
-}
-
-// deadlines is a heap of links, the earliest first; those without deadline last.
-type deadlines []*advertised
-
-func (d deadlines) Len() int { return len(d) }
-func (d deadlines) Less(i, j int) bool {
-	a, b := d[i].deadline(), d[j].deadline()
-	return !a.IsZero() && (b.IsZero() || a.Before(b))
-}
-func (d deadlines) Swap(i, j int) {
-	d[i], d[j] = d[j], d[i]
-	d[i].index, d[j].index = i, j
-}
-func (d *deadlines) Push(x any) {
-	l := x.(*advertised)
-	l.index = len(*d)
-	*d = append(*d, l)
-}
-func (d *deadlines) Pop() any {
-	old := *d
-	l := old[len(old)-1]
-	*d = old[:len(old)-1]
-	return l
 }

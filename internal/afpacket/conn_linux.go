@@ -1,7 +1,6 @@
 package afpacket
 
 import (
-	"encoding/binary"
 	"fmt"
 	"os"
 	"sync"
@@ -120,53 +119,6 @@ func (c *Conn) Add(link int) error {
 	return nil
 }
 
-// socket makes the receiving socket of one interface. It is born with protocol 0,
-// which receives nothing, and bound when its filter stands: no foreign frame
-// slips in, and the kernel has no running socket to wait for.
-func (c *Conn) socket(link int) (fd int, err error) {
-	err = netns.Do(c.cfg.NetNS, func() (err error) {
-		fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-		return os.NewSyscallError("socket AF_PACKET", err)
-	})
-	if err != nil {
-		return -1, err
-	}
-	if err := c.prepare(fd, link); err != nil {
-		unix.Close(fd)
-		return -1, err
-	}
-	return fd, nil
-}
-
-func (c *Conn) prepare(fd, link int) error {
-	if n := len(c.cfg.Filter); n > 0 {
-		prog := unix.SockFprog{Len: uint16(n), Filter: &c.cfg.Filter[0]}
-		if err := unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &prog); err != nil {
-			return os.NewSyscallError("SO_ATTACH_FILTER", err)
-		}
-	}
-	size := c.cfg.ReceiveBuffer
-	if size == 0 {
-		size = DefaultReceiveBuffer
-	}
-	// With CAP_NET_ADMIN net.core.rmem_max does not limit it; without, it does.
-	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, size) != nil {
-		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, size); err != nil {
-			return os.NewSyscallError("SO_RCVBUF", err)
-		}
-	}
-	if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_AUXDATA, 1); err != nil {
-		return os.NewSyscallError("PACKET_AUXDATA", err)
-	}
-	if c.cfg.AllMulticast && link != 0 {
-		mreq := unix.PacketMreq{Ifindex: int32(link), Type: unix.PACKET_MR_ALLMULTI}
-		if err := unix.SetsockoptPacketMreq(fd, unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP, &mreq); err != nil {
-			return os.NewSyscallError("PACKET_MR_ALLMULTI", err)
-		}
-	}
-	return os.NewSyscallError("bind", unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: htons(c.cfg.EtherType), Ifindex: link}))
-}
-
 // Remove stops receiving on link. It does nothing if link was not added. The
 // kernel may take some milliseconds to let go of the socket; Remove does not wait
 // for it.
@@ -279,56 +231,6 @@ func (c *Conn) collect(fd, link, quota int) {
 	}
 }
 
-// Write sends frames, each on its Link, and returns how many the kernel took. A
-// frame it refuses (interface down or gone, queue full) is skipped, and the first
-// such error is returned after the rest has been sent. It never blocks.
-func (c *Conn) Write(frames []Frame) (sent int, err error) {
-	c.wmu.Lock()
-	defer c.wmu.Unlock()
-	if c.tfd < 0 {
-		return 0, os.ErrClosed
-	}
-	for len(frames) > 0 {
-		n := min(len(frames), Batch)
-		ok, first := c.send(frames[:n])
-		sent += ok
-		if err == nil {
-			err = first
-		}
-		frames = frames[n:]
-	}
-	return sent, err
-}
-
-func (c *Conn) send(frames []Frame) (sent int, err error) {
-	n := 0
-	for _, f := range frames {
-		if len(f.Data) == 0 {
-			continue
-		}
-		c.tx.names[n] = unix.RawSockaddrLinklayer{Family: unix.AF_PACKET, Protocol: htons(c.cfg.EtherType), Ifindex: int32(f.Link)}
-		c.tx.iovs[n].Base = &f.Data[0]
-		c.tx.iovs[n].SetLen(len(f.Data))
-		n++
-	}
-	for at := 0; at < n; {
-		got, e := sendmmsg(c.tfd, c.tx.msgs[at:n])
-		if e == 0 {
-			at += got
-			sent += got
-			continue
-		}
-		if e == unix.EINTR {
-			continue
-		}
-		if err == nil {
-			err = fmt.Errorf("interface %d: %w", c.tx.names[at].Ifindex, os.NewSyscallError("sendmmsg", e))
-		}
-		at++
-	}
-	return sent, err
-}
-
 // Dropped returns how many frames the kernel dropped on link since the last call
 // because its receive buffer was full.
 func (c *Conn) Dropped(link int) uint32 {
@@ -343,11 +245,4 @@ func (c *Conn) Dropped(link int) uint32 {
 		return 0
 	}
 	return stats.Drops
-}
-
-// htons returns v in network byte order, as sockaddr_ll wants it.
-func htons(v uint16) uint16 {
-	var b [2]byte
-	binary.BigEndian.PutUint16(b[:], v)
-	return binary.NativeEndian.Uint16(b[:])
 }

@@ -1,0 +1,43 @@
+package arp
+
+import (
+	"fmt"
+	"net/netip"
+)
+
+// EventKind is what a Tracker has noticed.
+type EventKind uint8
+
+// The kinds of events.
+const (
+	Seen     EventKind = iota // a station speaks for the first time
+	Moved                     // the same station speaks on another link
+	Conflict                  // another station claims an address that is taken
+	Gone                      // a station no longer answers, or its link was removed
+)
+
+// String returns the kind in lower case.
+func (k EventKind) String() string {
+	return [...]string{"seen", "moved", "conflict", "gone"}[min(k, Gone)]
+}
+
+// Event is one observation.
+type Event struct {
+	Kind    EventKind
+	IP      netip.Addr
+	Link    int // where it is; with Conflict, where the claim came from
+	MAC     MAC
+	OldLink int // where it was; with Conflict, whose address it is
+	OldMAC  MAC
+}
+
+// String returns the event on one line.
+func (e Event) String() string {
+	switch e.Kind {
+	case Moved:
+		return fmt.Sprintf("moved %v %v from link %d to link %d", e.IP, e.MAC, e.OldLink, e.Link)
+	case Conflict:
+		return fmt.Sprintf("conflict %v of %v on link %d, claimed by %v on link %d", e.IP, e.OldMAC, e.OldLink, e.MAC, e.Link)
+	}
+	return fmt.Sprintf("%v %v %v on link %d", e.Kind, e.IP, e.MAC, e.Link)
+}
