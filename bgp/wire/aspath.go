@@ -187,7 +187,7 @@ func checkPath(b []byte, size int, confed bool) string {
 			return fmt.Sprintf("segment type %d", t)
 		}
 		if t >= ASConfedSequence && !confed {
-			return "confederation segment from an external peer"
+			return "confederation segment from outside a confederation"
 		}
 		if n == 0 {
 			return "empty segment"

@@ -9,7 +9,7 @@ import (
 type Options struct {
 	AS4      bool      // AS_PATH has 4-octet AS numbers (RFC 6793)
 	IBGP     bool      // the peer is internal
-	Confed   bool      // the peer is of our confederation (RFC 5065); implied by IBGP
+	Confed   bool      // the peer is of our confederation (RFC 5065)
 	Families FamilySet // MP_REACH_NLRI of others is ignored; 0: all
 	AddPath  FamilySet // NLRI of these have path identifiers
 	// ExtendedNextHop: IPv4 NLRI may have IPv6 next hops (RFC 8950).

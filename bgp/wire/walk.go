@@ -164,7 +164,7 @@ func (u *Update) asPath(s *attrSpec, v, raw []byte) bool {
 			}
 		}
 	}
-	if text := checkPath(v, size, u.opt.IBGP || u.opt.Confed); text != "" {
+	if text := checkPath(v, size, u.opt.Confed); text != "" {
 		return u.bad(TreatAsWithdraw, SubASPath, AttrASPath, raw, s.rfc, text)
 	}
 	return true
