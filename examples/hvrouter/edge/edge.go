@@ -100,12 +100,12 @@ func (e *Edge) close() {
 // restart is not the end of their router.
 func (e *Edge) Run(ctx context.Context) error {
 	defer e.close()
-	failed := make(chan error, 3)
+	failed := make(chan error, 4)
 	ctx, cancel := context.WithCancel(ctx)
 	var others sync.WaitGroup
 	defer others.Wait()
 	defer cancel()
-	for _, run := range []func(context.Context) error{e.responder.Run, e.proxy.Run, e.attend} {
+	for _, run := range []func(context.Context) error{e.responder.Run, e.proxy.Run, e.attend, e.heal} {
 		others.Go(func() {
 			failed <- run(ctx)
 			cancel()

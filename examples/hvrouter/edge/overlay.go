@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"context"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -48,6 +49,9 @@ func (e *Edge) overlay(o *overlay, index func(string) (int, bool)) error {
 	if err != nil {
 		return err
 	}
+	if o.device != device {
+		e.fdb.Forget(o.device)
+	}
 	o.device = device
 	for _, m := range o.members {
 		if err := e.links.join(m, bridge); err != nil {
@@ -57,6 +61,13 @@ func (e *Edge) overlay(o *overlay, index func(string) (int, bool)) error {
 	e.fdb.SetFlood(device, o.flood)
 	_, err = e.fdb.Flush()
 	return err
+}
+
+// heal repairs forwarding entries that others delete or change.
+func (e *Edge) heal(ctx context.Context) error {
+	return e.fdb.Run(ctx, func(r vxlan.Result, err error) {
+		e.log.Warn("overlay", "event", "overlay-repaired", "entries", r.Writes(), "err", err)
+	})
 }
 
 func present(names []string, index func(string) (int, bool)) []int {
