@@ -35,6 +35,10 @@ type Options struct {
 	StartBFD func(c config.BFD) error
 	// Ready is called once everything runs. May be nil.
 	Ready func()
+	// Alive is called by the loop every AliveEvery: a loop that hangs is silent. 0
+	// is never.
+	Alive      func()
+	AliveEvery time.Duration
 }
 
 // Daemon is a running hvrouter.
@@ -52,6 +56,7 @@ type Daemon struct {
 	wall    *wall.Wall
 	started time.Time
 	again   bool               // routes of an earlier run were found
+	ctx     context.Context    // of the run
 	leave   context.CancelFunc // ends the run, after drain
 }
 
@@ -88,6 +93,7 @@ func (d *Daemon) run(ctx context.Context, c *config.Config) error {
 	t.ctx, t.fail = context.WithCancelCause(ctx)
 	defer t.wg.Wait()
 	defer t.fail(nil)
+	d.ctx = t.ctx
 	socket, err := api.Listen(c.API) // first: a second daemon must not touch anything
 	if err != nil {
 		return err
@@ -104,6 +110,7 @@ func (d *Daemon) run(ctx context.Context, c *config.Config) error {
 	t.start("API", func(ctx context.Context) error { return api.ServeOn(ctx, socket, d) })
 	t.start("reload", d.reloads)
 	t.start("wall", d.mendWalls)
+	t.start("watchdog", d.alive)
 	t.start("inventory", func(ctx context.Context) error { return watchDirectory(ctx, c.Inventory.Directory, d.rescan) })
 	if d.opt.Ready != nil {
 		d.opt.Ready()
@@ -148,6 +155,14 @@ func (d *Daemon) openKernel(t *tasks, c *config.Config) (err error) {
 	d.observe(d.recount()) // events of the first reading may be on their way, or lost
 	d.again = leftOver(d.fib.Routes())
 	d.events = watcher
+	return nil
+}
+
+// alive says every now and then that the loop turns.
+func (d *Daemon) alive(ctx context.Context) error {
+	for d.opt.AliveEvery > 0 && pause(ctx, d.opt.AliveEvery) == nil {
+		d.loop.do(ctx, d.opt.Alive)
+	}
 	return nil
 }
 

@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"io"
 	"net/netip"
@@ -21,13 +20,16 @@ import (
 
 var _ api.Backend = (*Daemon)(nil)
 
-// ask runs f on the loop.
-func (d *Daemon) ask(f func(*router)) { d.loop.do(context.Background(), func() { f(d.router) }) }
+// ask runs f on the loop; once the daemon ends it does nothing.
+func (d *Daemon) ask(f func(*router)) { d.loop.do(d.ctx, func() { f(d.router) }) }
 
 // Sessions implements [api.Backend].
 func (d *Daemon) Sessions() (out []api.Session) {
 	var c *config.Config
 	d.ask(func(r *router) { c = r.cfg })
+	if c == nil {
+		return nil
+	}
 	bfds := d.bfdStates()
 	for _, dom := range c.Domains {
 		peers := map[bgp.PeerKey]bgp.PeerStatus{}
@@ -242,7 +244,7 @@ func (d *Daemon) Move(name string, m api.Move) (err error) {
 }
 
 // Reload implements [api.Backend].
-func (d *Daemon) Reload() error { return d.reload(context.Background()) }
+func (d *Daemon) Reload() error { return d.reload(d.ctx) }
 
 // Metrics implements [api.Backend].
 func (d *Daemon) Metrics(w io.Writer) {

@@ -1,0 +1,176 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+)
+
+// fake is a daemon as a value; it notes what it is asked to do.
+type fake struct{ asked []string }
+
+var addr = netip.MustParseAddr
+
+func (f *fake) note(format string, args ...any) {
+	f.asked = append(f.asked, fmt.Sprintf(format, args...))
+}
+
+func (f *fake) Sessions() []api.Session {
+	return []api.Session{{Domain: "public", Fabric: "A", Interface: "a.public", Peer: addr("198.51.100.126"), State: "Established",
+		Since: time.Now().Add(-90 * time.Second), BFD: "Up", Families: []api.FamilyRoutes{{Family: "ipv4", Received: 12}}}}
+}
+func (f *fake) BFD() ([]api.BFD, error) { return nil, errors.New("the BFD process does not answer") }
+func (f *fake) RIB(domain string, p netip.Prefix) []api.RIBEntry {
+	f.note("rib %q %v", domain, p)
+	return []api.RIBEntry{{Domain: "public", Prefix: "203.0.113.3/32", Source: "bgp", Gateways: []api.Gateway{{Address: addr("198.51.100.102"), Link: "a.public"}}}}
+}
+func (f *fake) FIB(table uint32) []api.FIBRoute {
+	f.note("fib %d", table)
+	return []api.FIBRoute{{Table: 90, Prefix: "203.0.113.1/32", Metric: 10, Type: "unicast", Gateways: []api.Gateway{{Link: "vm1"}}, State: "installed"}}
+}
+func (f *fake) Guests() []api.Guest {
+	return []api.Guest{{Guest: config.Guest{Name: "vm1", Interface: "vm1", LocalPref: 100, IPv4: []config.Addr{{Addr: addr("203.0.113.1")}}}, Source: "config", Present: true}}
+}
+func (f *fake) Status() api.Status { return api.Status{PID: 7, Converged: true} }
+func (f *fake) Explain(p netip.Prefix) api.Explanation {
+	return api.Explanation{Prefix: p.String(), Lines: []string{"public: " + p.String()}}
+}
+func (f *fake) Diff() []api.Difference {
+	return []api.Difference{{Op: "add", What: "203.0.113.1/32 table 90", Want: "dev vm1"}}
+}
+func (f *fake) Put(g config.Guest) error {
+	f.note("put %s", g.Name)
+	if g.Name == "taken" {
+		return errors.New("name taken belongs to guest taken")
+	}
+	return nil
+}
+func (f *fake) Remove(name string) error {
+	if name == "nobody" {
+		return fmt.Errorf("guest %s: %w", name, api.ErrNotFound)
+	}
+	f.note("remove %s", name)
+	return nil
+}
+func (f *fake) Move(name string, m api.Move) error {
+	f.note("move %s pref %v down %v", name, value(m.LocalPref), value(m.Down))
+	return nil
+}
+func (f *fake) Reload() error               { return errors.New("f:1:1: the file is empty") }
+func (f *fake) Drain(context.Context) error { f.note("drain"); return nil }
+func (f *fake) Metrics(w io.Writer)         { fmt.Fprintln(w, "hvrouter_converged 1") }
+
+func value[T any](p *T) any {
+	if p == nil {
+		return "as it is"
+	}
+	return *p
+}
+
+func TestCommands(t *testing.T) {
+	f := &fake{}
+	socket := filepath.Join(t.TempDir(), "api.sock")
+	l, err := api.Listen(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- api.ServeOn(ctx, l, f) }()
+	if _, err := api.Listen(socket); err == nil {
+		t.Error("a second daemon took the socket of a live one")
+	}
+	sample := filepath.Join("..", "hv1.yaml")
+	for _, c := range []struct {
+		line, stdin string
+		code        int
+		want        string // in the output of either kind
+		asked       string
+	}{
+		{line: "", code: 2, want: "hvrouter makes a router"},
+		{line: "help", want: "hvrouter explain PREFIX"},
+		{line: "fly", code: 2, want: `unknown command "fly"`},
+		{line: "show sessions", want: "public  A       a.public   198.51.100.126  Established  1m30s  Up   ipv4 12"},
+		{line: "show sessions -j", want: `"peer": "198.51.100.126"`},
+		{line: "show -j sessions", want: `"peer": "198.51.100.126"`},
+		{line: "show bfd", code: 1, want: "the BFD process does not answer"},
+		{line: "show rib -domain public -prefix 203.0.113.3", want: "198.51.100.102%a.public", asked: `rib "public" 203.0.113.3/32`},
+		{line: "show rib -prefix 203.0.113", code: 1, want: "ParsePrefix"},
+		{line: "show fib -table 90", want: "90     203.0.113.1/32  10      unicast  dev vm1", asked: "fib 90"},
+		{line: "show guests", want: "vm1   vm1             203.0.113.1  present  100"},
+		{line: "show status", want: `"converged": true`},
+		{line: "show", code: 2, want: "hvrouter help"},
+		{line: "show everything", code: 2, want: `nothing called "everything"`},
+		{line: "show sessions -x", code: 2, want: "flag provided but not defined"},
+		{line: "explain 203.0.113.9", want: "public: 203.0.113.9/32"},
+		{line: "explain nonsense", code: 1, want: "nonsense"},
+		{line: "diff", code: 1, want: `add 203.0.113.1/32 table 90: want "dev vm1", have ""`},
+		{line: "guest list", want: "present"},
+		{line: "guest add", stdin: `{"name": "vm9"}`, asked: "put vm9"},
+		{line: "guest add -", stdin: "name: taken", code: 1, want: "belongs to guest taken", asked: "put taken"},
+		{line: "guest add", stdin: "nam: vm9", code: 1, want: `request:1:1: unknown field "nam"`},
+		{line: "guest add /does/not/exist", code: 1, want: "no such file"},
+		{line: "guest del vm9", asked: "remove vm9"},
+		{line: "guest del nobody", code: 1, want: "not found"},
+		{line: "guest move vm9 -local-pref 200", asked: "move vm9 pref 200 down as it is"},
+		{line: "guest move vm9 -down", asked: "move vm9 pref as it is down true"},
+		{line: "guest move vm9 -up", asked: "move vm9 pref as it is down false"},
+		{line: "guest juggle", code: 2, want: "want add, del, move or list"},
+		{line: "reload", code: 1, want: "f:1:1: the file is empty"},
+		{line: "drain", asked: "drain"},
+		{line: "metrics", want: "hvrouter_converged 1"},
+		{line: "check -syntax -config " + sample, want: "fine"},
+		{line: "check -config /does/not/exist", code: 2, want: "no such file"},
+		{line: "run -config /does/not/exist", code: 2, want: "no such file"},
+		{line: "run sideways", code: 2, want: "hvrouter help"},
+	} {
+		args := strings.Fields(c.line)
+		if len(args) > 0 && strings.Contains("show explain diff guest reload drain metrics", args[0]) {
+			args = append(args, "-api", socket)
+		}
+		f.asked = nil
+		var out bytes.Buffer
+		code := main(args, invocation{stdin: strings.NewReader(c.stdin), stdout: &out, stderr: &out})
+		if code != c.code || !strings.Contains(out.String(), c.want) {
+			t.Errorf("%s: code %d, want %d; want %q in\n%s", c.line, code, c.code, c.want, out.String())
+		}
+		if got := strings.Join(f.asked, "; "); c.asked != "" && got != c.asked {
+			t.Errorf("%s: asked for %q, want %q", c.line, got, c.asked)
+		}
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(socket); err == nil {
+		t.Error("the socket is left")
+	}
+}
+
+// A file with a mistake: exit 2 with its place, whatever the command.
+func TestBadFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "hv.yaml")
+	if err := os.WriteFile(file, []byte("router-id: 0.0.1.1\nas: 65000\ndomians: []\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, command := range []string{"run", "check"} {
+		var out bytes.Buffer
+		if code := main([]string{command, "-config", file}, invocation{stdout: &out, stderr: &out}); code != 2 {
+			t.Errorf("%s: code %d", command, code)
+		}
+		if want := file + `:3:1: unknown field "domians"`; !strings.Contains(out.String(), want) {
+			t.Errorf("%s: %s, want %s", command, out.String(), want)
+		}
+	}
+}

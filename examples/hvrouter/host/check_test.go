@@ -1,0 +1,109 @@
+package host
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
+)
+
+var update = flag.Bool("update", false, "rewrite golden files")
+
+// machine is a host as a value.
+type machine struct {
+	sysctls map[string]string
+	mtu     map[string]int
+	lacks   string
+}
+
+func (m machine) view() View {
+	return View{
+		Sysctl:  func(path string) (string, bool) { v, ok := m.sysctls[path]; return v, ok },
+		MTU:     func(link string) (int, bool) { v, ok := m.mtu[link]; return v, ok },
+		Feature: func(name string) bool { return name != m.lacks },
+	}
+}
+
+// fine is a host on which the sample configuration runs.
+func fine(c *config.Config) machine {
+	return machine{sysctls: domain.Sysctls(c, c.Guests), mtu: map[string]int{"a.public": 1500, "b.public": 1500,
+		"a.private": 1550, "b.private": 1550, "loopback": 65536, "vm1": 1500, "vm2": 1500}}
+}
+
+func TestCheck(t *testing.T) {
+	data, err := os.ReadFile(filepath.Join("..", "hv1.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := config.Parse("hv1.yaml", data, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	play := func(what string, change func(*config.Config, *machine)) {
+		cc, m := *c, fine(c)
+		m.sysctls, m.mtu = maps.Clone(m.sysctls), maps.Clone(m.mtu)
+		change(&cc, &m)
+		found := Check(&cc, m.view())
+		fmt.Fprintf(&out, "# %s: bad %v\n", what, Bad(found))
+		for _, f := range found {
+			fmt.Fprintf(&out, "  %v\n", f)
+		}
+	}
+	play("as it should be", func(*config.Config, *machine) {})
+	play("drift", func(_ *config.Config, m *machine) {
+		m.sysctls["net/ipv4/conf/vm1/proxy_arp"] = "0"
+		m.sysctls["net/ipv4/conf/all/rp_filter"] = "2"
+	})
+	play("a guest is not there: its sysctls do not count", func(_ *config.Config, m *machine) {
+		delete(m.mtu, "vm1")
+		m.sysctls["net/ipv4/conf/vm1/proxy_arp"] = "0"
+	})
+	play("an uplink is missing", func(_ *config.Config, m *machine) { delete(m.mtu, "b.private") })
+	play("the private network carries 1500", func(_ *config.Config, m *machine) { m.mtu["a.private"] = 1500 })
+	play("no vxlan", func(_ *config.Config, m *machine) { m.lacks = "vxlan" })
+	play("no nftables", func(_ *config.Config, m *machine) { m.lacks = "nftables" })
+	play("no nftables, and no wall", func(c *config.Config, m *machine) { m.lacks, c.Wall.Off = "nftables", true })
+	play("one reflector for both fabrics without add-path", func(c *config.Config, m *machine) {
+		c.BGP.AddPath = false
+		c.Domains = append([]config.Domain(nil), c.Domains...)
+		c.Domains[1].Reflectors = c.Domains[1].Reflectors[:1]
+		c.Domains[1].Interfaces = []string{"b.private"}
+	})
+	play("groups cost routes", func(_ *config.Config, m *machine) { m.sysctls["net/ipv4/nexthop_compat_mode"] = "1" })
+	const golden = "testdata/check.txt"
+	if *update {
+		if err := os.WriteFile(golden, out.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(out.Bytes(), want) {
+		t.Errorf("differs from %s:\n%s", golden, out.Bytes())
+	}
+}
+
+// The running machine answers something for everything that is asked.
+func TestSystem(t *testing.T) {
+	v := System()
+	if _, ok := v.Sysctl("net/ipv4/ip_forward"); !ok {
+		t.Error("no net/ipv4/ip_forward")
+	}
+	if mtu, ok := v.MTU("lo"); !ok || mtu == 0 {
+		t.Errorf("lo has MTU %d", mtu)
+	}
+	if _, ok := v.MTU("no-such-link"); ok {
+		t.Error("an interface that is not there")
+	}
+	v.Feature("bridge")
+	v.Feature("nftables")
+}

@@ -1,0 +1,167 @@
+package peering
+
+import (
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/hyperfib/hyperfib/bfd"
+	"github.com/hyperfib/hyperfib/bgp/rib"
+	"github.com/hyperfib/hyperfib/bgp/wire"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
+	"github.com/hyperfib/hyperfib/fib"
+)
+
+var (
+	addr   = netip.MustParseAddr
+	prefix = netip.MustParsePrefix
+)
+
+func sample(t *testing.T) *config.Config {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join("..", "hv1.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := config.Parse("hv1.yaml", data, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestRoute(t *testing.T) {
+	links := Links{"a": 1, "b": 2}
+	two := domain.Route{Key: domain.Key{Table: 90, Prefix: prefix("203.0.113.3/32"), Metric: 32}, PrefSrc: addr("172.22.2.1"),
+		NextHops: []domain.NextHop{{Gateway: addr("198.51.100.102"), Link: "a"}, {Gateway: addr("198.51.100.202"), Link: "b", OnLink: true}}}
+	got, ok := links.Route(two)
+	want := fib.Route{RouteKey: fib.RouteKey{Table: 90, Prefix: prefix("203.0.113.3/32"), Metric: 32}, Type: fib.Unicast, PrefSrc: addr("172.22.2.1"),
+		NextHops: []fib.NextHop{{Gateway: addr("198.51.100.102"), Link: 1}, {Gateway: addr("198.51.100.202"), Link: 2, OnLink: true}}}
+	if !ok || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, %v\nwant %+v", got, ok, want)
+	}
+	delete(links, "a")
+	if got, ok := links.Route(two); !ok || len(got.NextHops) != 1 || got.NextHops[0].Link != 2 {
+		t.Errorf("with one interface gone: %+v, %v", got, ok)
+	}
+	delete(links, "b")
+	if _, ok := links.Route(two); ok {
+		t.Error("a unicast route with no interface left")
+	}
+	hole := domain.Route{Key: domain.Key{Table: 90, Prefix: prefix("::/0"), Metric: domain.LastMetric}, Type: domain.Blackhole, Scaffold: true}
+	if got, ok := links.Route(hole); !ok || got.Type != fib.Blackhole || !got.Scaffold {
+		t.Errorf("a blackhole: %+v, %v", got, ok)
+	}
+}
+
+func TestLearned(t *testing.T) {
+	name := func(i int) (string, bool) { return "vm1", i == 7 }
+	var r fib.Learned
+	r.Metric, r.Scope = 5, fib.ScopeLink
+	r.NextHops = []fib.NextHop{{Link: 7}}
+	if l, ok := Learned(r, name); !ok || l.Metric != 5 || !l.LinkScope || l.NextHops[0].Link != "vm1" {
+		t.Errorf("%+v, %v", l, ok)
+	}
+	r.NextHops[0].Link = 8
+	if _, ok := Learned(r, name); ok {
+		t.Error("over an interface that nobody knows")
+	}
+}
+
+func TestSpeaker(t *testing.T) {
+	c := sample(t)
+	got := Speaker(c, c.Domains[0], true, func(a netip.Addr) bool { return a != addr("198.51.100.201") })
+	want := []netip.AddrPort{
+		netip.MustParseAddrPort("198.51.100.101:179"),
+		netip.MustParseAddrPort("[2001:db8:c633:6400::1]:179"), netip.MustParseAddrPort("[2001:db8:c633:6401::1]:179"),
+	}
+	if !reflect.DeepEqual(got.Listen, want) {
+		t.Errorf("listens on %v, want %v: one address does not exist", got.Listen, want)
+	}
+	g := got.GracefulRestart
+	if !g.Enabled || !g.Restarting || !g.ForwardingPreserved || g.RestartTime != 120*time.Second || g.DeferralTime != 30*time.Second {
+		t.Errorf("graceful restart: %+v", g)
+	}
+	if g := Speaker(c, c.Domains[0], false, func(netip.Addr) bool { return false }).GracefulRestart; g.Restarting || g.ForwardingPreserved {
+		t.Errorf("a first start claims to have forwarded: %+v", g)
+	}
+}
+
+func TestPeer(t *testing.T) {
+	c := sample(t)
+	p := Peer(c, c.Domains[0].Reflectors[2])
+	if p.Addr != addr("2001:db8:c633:6400::26") || p.Interface != "a.public" || !p.TTLSecurity || !p.NextHopSelf ||
+		!reflect.DeepEqual(p.Families, []wire.Family{wire.IPv6Unicast}) || !reflect.DeepEqual(p.AddPathReceive, p.Families) {
+		t.Errorf("%+v", p)
+	}
+	r := c.Domains[0].Reflectors[0]
+	r.MD5 = "of the session"
+	c.BGP.MD5 = "of the file"
+	if p := Peer(c, r); p.MD5Key != "of the session" {
+		t.Errorf("key %q", p.MD5Key)
+	}
+}
+
+func TestRemote(t *testing.T) {
+	hop := func(a string) wire.NextHop { return wire.NextHop{Addr: addr(a)} }
+	own := rib.Path{Local: true, Rank: 0}
+	a := rib.Path{NextHop: hop("198.51.100.102"), Peer: addr("198.51.100.126"), Rank: 1}
+	b := rib.Path{NextHop: hop("198.51.100.202"), Peer: addr("198.51.100.226"), Rank: 1}
+	stale := rib.Path{NextHop: hop("198.51.100.103"), Peer: addr("198.51.100.126"), Rank: 2, Stale: true}
+	got := Remote([]rib.Path{own, a, b, stale})
+	want := []Path{{addr("198.51.100.102"), addr("198.51.100.126")}, {addr("198.51.100.202"), addr("198.51.100.226")}}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if got := Remote([]rib.Path{own}); got != nil {
+		t.Errorf("nothing but our own: %v", got)
+	}
+}
+
+func TestFailover(t *testing.T) {
+	c := sample(t)
+	all := Watches(c)
+	if len(all) != 6 {
+		t.Fatalf("%d watched sessions", len(all))
+	}
+	names := map[int]string{1: "a.public", 2: "b.public", 3: "a.private"}
+	name := func(i int) (string, bool) { n, ok := names[i]; return n, ok }
+	objects := []fib.NextHopObject{
+		{ID: 9, Gateway: addr("198.51.100.103"), Link: 1}, {ID: 8, Gateway: addr("198.51.100.102"), Link: 1},
+		{ID: 7, Gateway: addr("198.51.100.202"), Link: 2}, {ID: 6, Gateway: addr("2001:db8:c633:6400::2"), Link: 1},
+		{ID: 5, Gateway: addr("172.22.15.102"), Link: 3}, {ID: 4, Gateway: addr("192.0.2.1"), Link: 99},
+	}
+	list := Failover(all[0], all, objects, name)
+	if len(list) != 2 || list[0].ID != 8 || list[1].ID != 9 {
+		t.Fatalf("what dies with the IPv4 session on a.public: %+v", list)
+	}
+	guard := bfd.Key{Local: addr("198.51.100.201"), Peer: addr("198.51.100.226"), Interface: "b.public"}
+	if !reflect.DeepEqual(list[0].Guards, []bfd.Key{guard}) {
+		t.Errorf("guarded by %v, want the IPv4 session on b.public", list[0].Guards)
+	}
+	if !SameFailover(list, Failover(all[0], all, objects, name)) || SameFailover(list, list[:1]) {
+		t.Error("SameFailover")
+	}
+	// A second session that speaks for the same gateways: neither is trusted alone.
+	twin := all[0]
+	twin.Key.Peer = addr("198.51.100.127")
+	if list := Failover(all[0], append(all, twin), objects, name); list != nil {
+		t.Errorf("with a twin: %v", list)
+	}
+}
+
+func TestOff(t *testing.T) {
+	c := sample(t)
+	c.Domains[0].Reflectors[0].BFD = "off"
+	if n := len(Watches(c)); n != 5 {
+		t.Errorf("%d sessions, one is off", n)
+	}
+	c.BFD.Process = "off"
+	if n := len(Watches(c)); n != 0 {
+		t.Errorf("%d sessions, all are off", n)
+	}
+}
