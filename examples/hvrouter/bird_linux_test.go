@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -222,7 +223,7 @@ func (h *host) check(t *testing.T) {
 		out, err = h.command("check", "-config", h.path("hv.yaml")).CombinedOutput()
 		return err == nil
 	})
-	h.cmd.Process.Signal(syscall.SIGSTOP) // or it would be repaired before check looks
+	h.freeze() // or it would be repaired before check looks
 	nstest.Wait(t, 5*time.Second, "every thread to stop", h.stopped)
 	h.hv.Sysctl("net/ipv4/conf/vm1/proxy_arp", "0")
 	out, err := h.command("check", "-config", h.path("hv.yaml")).CombinedOutput()
@@ -245,6 +246,20 @@ func (h *host) stopped() bool {
 		}
 	}
 	return len(threads) > 0
+}
+
+// freeze stops the daemon and waits until each of its threads stands still.
+func (h *host) freeze() {
+	h.cmd.Process.Signal(syscall.SIGSTOP)
+	h.wait("the daemon standing still", func() bool {
+		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", h.cmd.Process.Pid))
+		for _, file := range threads {
+			if stat, err := os.ReadFile(file); err == nil && !strings.Contains(string(stat), ") T ") {
+				return false
+			}
+		}
+		return len(threads) > 0
+	})
 }
 
 // learn: a foreign route in the table is announced, and withdrawn.
