@@ -98,7 +98,7 @@ func TestPolicyAllocs(t *testing.T) {
 
 // TestMemoryComesBack: after everything is withdrawn, the table is as small as before.
 func TestMemoryComesBack(t *testing.T) {
-	n := 60000
+	n := 30000
 	list := bodies(n, 500, 5000)
 	tab, ins := benchTable(t, 3)
 	before := heap()

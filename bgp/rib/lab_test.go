@@ -61,6 +61,7 @@ type sink struct {
 	routes  map[wire.NLRI]string
 	eor     map[wire.Family]int
 	updates int
+	two     bool     // two-octet AS numbers
 	strict  bool     // complain about withdrawals of what is not there
 	trace   []string // what came, in words
 }
@@ -97,7 +98,7 @@ func (s *sink) message(b []byte) {
 		return
 	}
 	var u wire.Update
-	if err := u.Parse(b[wire.HeaderLen:], wire.Options{AS4: true, IBGP: true, AddPath: s.addPath, ExtendedNextHop: true}); err != nil {
+	if err := u.Parse(b[wire.HeaderLen:], wire.Options{AS4: !s.two, IBGP: true, AddPath: s.addPath, ExtendedNextHop: true}); err != nil {
 		s.tb.Fatalf("%v: % x", err, b)
 	}
 	if fam, ok := u.EndOfRIB(); ok {

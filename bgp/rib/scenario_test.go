@@ -255,6 +255,10 @@ func (s *stage) session(w *words) error {
 			c.AddPathLimit = w.number()
 		case "long-lived":
 			c.LongLived = true
+		case "two-octet":
+			c.AS4 = false
+		case "extended-messages":
+			c.ExtendedMessages = true
 		case "self":
 			c.NextHopSelf = true
 		case "extended-next-hop":
@@ -273,6 +277,9 @@ func (s *stage) session(w *words) error {
 		return err
 	}
 	s.sinks[name] = newSink(s.tb, out, c.AddPath, 65536)
+	s.sinks[name].two = !c.AS4
+	// One that falls behind may be told of the end of a route whose beginning it missed.
+	s.sinks[name].strict = s.t.limits.backlog == maxBacklog
 	return nil
 }
 
@@ -366,6 +373,8 @@ func (s *stage) act(name string, in *In, w *words) error {
 		in.EndRefresh(w.family())
 	case "asks-refresh":
 		s.sinks[name].out.Refresh(w.family(), w.next() == "enhanced")
+	case "fails":
+		in.DropRedundant(w.family())
 	case "ends":
 		s.sinks[name].out.Close()
 		delete(s.sinks, name)
