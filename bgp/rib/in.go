@@ -17,6 +17,9 @@ type PeerConfig struct {
 	RouterID netip.Addr
 	// Client makes an iBGP peer a client of ours: we reflect its paths (RFC 4456).
 	Client bool
+	// AllowOwnAS is how often our own AS may occur in AS_PATH. 0 refuses every path that
+	// came through our AS; a fabric whose routers share an AS needs 1.
+	AllowOwnAS int
 	// Import decides on every path that the peer announces; nil accepts all.
 	Import Policy
 	// MaxPrefixes bounds the accepted paths of each family; 0 means no limit.
@@ -39,6 +42,7 @@ type In struct {
 	as       uint32
 	routerID uint32
 	imports  Policy
+	ownAS    int // AllowOwnAS
 	max      int
 	own      [2]netip.Addr // our addresses of the session, as next hops
 	lists    [2]pathList
@@ -106,7 +110,7 @@ func (in *In) configure(c PeerConfig) error {
 	in.addr, in.as, in.routerID = c.Addr, c.AS, id32(c.RouterID)
 	in.external = c.AS != in.t.as
 	in.client = c.Client && !in.external
-	in.imports, in.max = c.Import, c.MaxPrefixes
+	in.imports, in.max, in.ownAS = c.Import, c.MaxPrefixes, c.AllowOwnAS
 	in.t.attrs.forgetRecent()
 	return nil
 }

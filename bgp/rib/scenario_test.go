@@ -225,6 +225,8 @@ func (s *stage) peer(w *words) error {
 			c.RouterID = ip(w.next())
 		case "client":
 			c.Client = true
+		case "allow-own-as":
+			c.AllowOwnAS = w.number()
 		case "max":
 			c.MaxPrefixes = w.number()
 		case "import":

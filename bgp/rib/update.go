@@ -89,7 +89,7 @@ func (in *In) reach(l *wire.List, octets []byte, nh wire.NextHop) error {
 	t.octets = octets[:0]
 	attr := t.attrs.intern(octets, at)
 	defer t.attrs.release(attr)
-	why := refusal(t.attrs.sum(attr))
+	why := in.refusal(t.attrs.at(attr))
 	if why == 0 && (nh.Addr == in.own[0] || nh.Addr == in.own[1]) && nh.Addr.IsValid() {
 		why = OwnNextHop
 	}
@@ -138,16 +138,18 @@ func (in *In) announce(n wire.NLRI, attr attrID, c *Counters) {
 }
 
 // refusal returns why no path with these attributes may be used, 0 if it may.
-func refusal(s *summary) Reason {
+func (in *In) refusal(a *attrSet) Reason {
 	switch {
-	case s.marks&(markLoopAS|markLoopOriginator|markLoopCluster) == 0:
+	case a.marks&(markLoopAS|markLoopOriginator|markLoopCluster) == 0:
 		return 0
-	case s.marks&markLoopAS != 0:
-		return ASLoop
-	case s.marks&markLoopOriginator != 0:
+	case a.marks&markLoopOriginator != 0:
 		return OriginatorLoop
+	case a.marks&markLoopCluster != 0:
+		return ClusterLoop
+	case in.ownAS > 0 && a.view().ASPath().Count(in.t.as) <= in.ownAS:
+		return 0
 	}
-	return ClusterLoop
+	return ASLoop
 }
 
 func familyNo(p netip.Prefix) wire.Family {
