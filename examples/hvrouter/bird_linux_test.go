@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
