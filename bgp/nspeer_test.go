@@ -29,7 +29,7 @@ func newLAN(tb testing.TB) *lan {
 		tb.Skip("namespace test")
 	}
 	l := &lan{tb: tb, hub: nstest.New(tb, "hub")}
-	l.hub.IP("link add br0 type bridge")
+	l.hub.IP("link add br0 address 02:00:00:00:00:01 type bridge") // else it changes with each port
 	l.hub.IP("addr add 10.77.0.1/24 dev br0")
 	l.hub.IP("addr add fd77::1/64 dev br0 nodad")
 	l.hub.IP("link set br0 up")

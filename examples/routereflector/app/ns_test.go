@@ -60,6 +60,13 @@ protocol bgp hub {
 	}
 	c := &client{tb: tb, ctl: filepath.Join(dir, "ctl")}
 	cmd := exec.Command(nstest.Need(tb, "bird"), "-f", "-c", path, "-s", c.ctl)
+	var log lockedBuffer
+	cmd.Stdout, cmd.Stderr = &log, &log
+	tb.Cleanup(func() {
+		if tb.Failed() {
+			tb.Logf("BIRD %d:\n%s", n, log.String())
+		}
+	})
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	ns.Do(cmd.Start)
 	tb.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
@@ -89,7 +96,7 @@ func TestReflector(t *testing.T) {
 		t.Skip("namespace test")
 	}
 	hub := nstest.New(t, "rr")
-	hub.IP("link add br0 type bridge")
+	hub.IP("link add br0 address 02:00:00:00:00:01 type bridge") // else it changes with each port
 	hub.IP("addr add 10.77.0.1/24 dev br0")
 	hub.IP("link set br0 up")
 	var clients []*client
