@@ -60,9 +60,10 @@ type Config struct {
 	// kernel does not tell about. 0 is 5 s, negative is never.
 	Audit time.Duration
 
-	// BatchMessages bounds the netlink messages in one sendmsg(2). 0 is 200:
-	// the kernel's default receive buffer holds 256 error replies, and RTNL is
-	// taken and released for each message anyway.
+	// BatchMessages bounds the netlink messages in one sendmsg(2). 0 is 500: if
+	// all fail, all replies fit into the socket's receive buffer, and a failover
+	// waits for one batch at most, that is 0.5 to 2 ms. The kernel takes and
+	// releases RTNL for each message anyway.
 	BatchMessages int
 }
 
@@ -91,7 +92,7 @@ func (c Config) withDefaults() (Config, error) {
 	c.NextHopBase = or(c.NextHopBase, DefaultNextHopBase)
 	c.NextHopCount = or(c.NextHopCount, DefaultNextHopCount)
 	c.Audit = or(c.Audit, 5*time.Second)
-	c.BatchMessages = or(c.BatchMessages, 200)
+	c.BatchMessages = or(c.BatchMessages, 500)
 	switch {
 	case c.Protocol == c.ScaffoldProtocol:
 		return c, fmt.Errorf("fib: Protocol and ScaffoldProtocol are both %d", c.Protocol)

@@ -70,8 +70,8 @@ func (s *socket) setup(receive int) error {
 		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
 		return n != 0 || err != nil && err != unix.EINTR
 	}
-	// Capped replies: the request is known by its sequence number, and 200
-	// short replies fit where 200 long ones would not.
+	// Capped replies: the request is known by its sequence number, and short
+	// replies leave room for those of a whole batch.
 	for _, option := range []netlink.ConnOption{netlink.ExtendedAcknowledge, netlink.CapAcknowledge, netlink.GetStrictCheck} {
 		if err := s.conn.SetOption(option, true); err != nil {
 			return err
