@@ -149,8 +149,9 @@ func tune(nc net.Conn, peer *PeerConfig) error {
 		if err := sock.BindToDevice(fd, peer.Interface); err != nil {
 			return err
 		}
-		if err := sock.SetPriority(fd, ipv6); err != nil || !peer.TTLSecurity {
-			return err
+		prioritize(fd, ipv6)
+		if !peer.TTLSecurity {
+			return nil
 		}
 		return setGTSM(fd, ipv6)
 	})

@@ -20,13 +20,17 @@ func TestGTSM(t *testing.T) {
 	six := strings.NewReplacer("10.77.0.2", "fd77::3", "10.77.0.1", "fd77::1", " next hop address fd77::2;", "").Replace(birdPeer("ttl security on;"))
 	startBIRD(l, 3, six)
 	bad := startBIRD(l, 4, strings.ReplaceAll(birdPeer("multihop;"), "direct;", ""))
+	// And we dial.
+	r.must(r.AddPeer(PeerConfig{Addr: netip.MustParseAddr("10.77.0.5"), TTLSecurity: true}))
+	startBIRD(l, 5, strings.ReplaceAll(birdPeer("ttl security on; passive on;"), "10.77.0.2", "10.77.0.5"))
 	r.waitState("10.77.0.2", Established)
+	r.waitState("10.77.0.5", Established)
 	r.waitState("fd77::3", Established)
 	time.Sleep(1500 * time.Millisecond)
 	if out := bad.birdc("show protocols all hub"); !strings.Contains(out, "Connect") && !strings.Contains(out, "Active") {
 		t.Errorf("a client with TTL 64:\n%s", out)
 	}
-	if len(r.Peers()) != 2 {
+	if len(r.Peers()) != 3 {
 		t.Errorf("%d peers", len(r.Peers()))
 	}
 }

@@ -77,11 +77,13 @@ func listenOptions(fd int, ipv6 bool) error {
 	} else if err := unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_FREEBIND, 1); err != nil {
 		return os.NewSyscallError("setsockopt IP_FREEBIND", err)
 	}
-	if err := sock.SetPriority(fd, ipv6); err != nil {
-		return err
-	}
+	prioritize(fd, ipv6)
 	return sock.SetTTL(fd, ipv6, 255)
 }
+
+// prioritize marks the packets as network control. An ordinary user may not, and
+// does without.
+func prioritize(fd int, ipv6 bool) { _ = sock.SetPriority(fd, ipv6) }
 
 // dialOptions prepares a socket before it connects to a peer.
 func dialOptions(fd int, peer *PeerConfig) error {
@@ -89,9 +91,7 @@ func dialOptions(fd int, peer *PeerConfig) error {
 	if err := sock.BindToDevice(fd, peer.Interface); err != nil {
 		return err
 	}
-	if err := sock.SetPriority(fd, ipv6); err != nil {
-		return err
-	}
+	prioritize(fd, ipv6)
 	if peer.TTLSecurity {
 		if err := setGTSM(fd, ipv6); err != nil {
 			return err

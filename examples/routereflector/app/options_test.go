@@ -1,0 +1,72 @@
+package app
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hyperfib/hyperfib/bgp"
+)
+
+const good = "-as 65000 -router-id 10.77.0.1 -listen 10.77.0.1:179,[fd77::1]:179 -clients 10.77.0.0/24,fd77::/64"
+
+func TestParse(t *testing.T) {
+	o, err := parse(strings.Fields(good+" -cluster-id 10.77.0.9 -add-path -ttl-security -bfd 100ms,5 -md5-key k -hold 30s"), t.Output())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o.as != 65000 || len(o.listen) != 2 || len(o.clients) != 2 || o.clusterID.String() != "10.77.0.9" || !o.addPath || !o.ttlSecurity ||
+		o.bfdInterval != 100*time.Millisecond || o.bfdMultiplier != 5 || o.md5Key != "k" || o.hold != 30*time.Second {
+		t.Errorf("%+v", o)
+	}
+	s, err := newSpeaker(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !s.Restarting() {
+		t.Error("a reflector assumes that it was restarted")
+	}
+	c := template(o, o.clients[0])
+	if !c.RouteReflectorClient || len(c.AddPathSend) != 2 || !c.TTLSecurity || c.MD5Key != "k" {
+		t.Errorf("%+v", c)
+	}
+}
+
+func TestParseRefuses(t *testing.T) {
+	for _, line := range []string{
+		"", "-as x", "-as 1", "-as 1 -router-id fd00::1", "-as 1 -router-id 1.1.1.1", good + " extra", good + " -bfd 100ms", good + " -bfd 0s,3",
+		good + " -bfd 1s,0", good + " -bfd x,3", good + " -cluster-id fd00::1", "-as 1 -router-id 1.1.1.1 -listen 1.1.1.1:179", good + " -clients 10.0.0.1",
+	} {
+		var out bytes.Buffer
+		if _, err := parse(strings.Fields(line), &out); err == nil {
+			t.Errorf("accepted: %s", line)
+		} else if out.Len() == 0 {
+			t.Errorf("nothing said about: %s", line)
+		}
+	}
+	if _, err := parse([]string{"-help"}, t.Output()); !errors.Is(err, flag.ErrHelp) {
+		t.Error(err)
+	}
+}
+
+func TestShowTable(t *testing.T) {
+	var out bytes.Buffer
+	in := `[{"Key":{"Addr":"10.77.0.2"},"State":"Established","Restart":"none","Families":[{"Paths":3,"Stale":1},{"Paths":4}],"LastError":{"Text":"oops"}}]`
+	if err := table(strings.NewReader(in), &out); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"10.77.0.2", bgp.Established.String(), " 7 ", " 1 ", "oops"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is not in\n%s", want, out.String())
+		}
+	}
+	if code := show([]string{"-api", "/nonexistent"}, &out, &out); code != 1 {
+		t.Errorf("code %d", code)
+	}
+	if code := show([]string{"-nonsense"}, &out, &out); code != 2 {
+		t.Errorf("code %d", code)
+	}
+}
