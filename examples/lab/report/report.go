@@ -17,6 +17,7 @@ const (
 	Fail     = "fail"
 	Measured = "measured" // there is no limit to hold it against
 	Degraded = "degraded" // what a foreign program cannot do
+	Void     = "void"     // failed while the machine stood still, and was tried again
 )
 
 // Result is one measured value of one act.

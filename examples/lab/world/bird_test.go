@@ -64,7 +64,7 @@ func TestStripCode(t *testing.T) {
 func TestFlaps(t *testing.T) {
 	before := Flaps{"a": "1", "b": "1", "c": "1"}
 	now := Flaps{"a": "1", "b": "2", "d": "1"}
-	if have := now.Since(before); !slices.Equal(have, []string{"b", "c", "d"}) {
+	if have := now.Since(before); !slices.Equal(have, []string{"b (2, was 1)", "c (, was 1)", "d (1, is new)"}) {
 		t.Errorf("%v", have)
 	}
 	if have := before.Since(before); len(have) != 0 {

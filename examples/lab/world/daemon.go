@@ -64,16 +64,16 @@ func (d *Daemon) Peers() ([]Peer, error) {
 // whenever the session leaves Up.
 type Flaps map[string]string
 
-// Since counts the sessions that changed, appeared or vanished since before.
+// Since lists the sessions that changed, appeared or vanished since before.
 func (f Flaps) Since(before Flaps) (changed []string) {
 	for name, text := range before {
 		if f[name] != text {
-			changed = append(changed, name)
+			changed = append(changed, fmt.Sprintf("%s (%s, was %s)", name, f[name], text))
 		}
 	}
-	for name := range f {
+	for name, text := range f {
 		if _, ok := before[name]; !ok {
-			changed = append(changed, name)
+			changed = append(changed, fmt.Sprintf("%s (%s, is new)", name, text))
 		}
 	}
 	slices.Sort(changed)
