@@ -100,11 +100,13 @@ func (m *machine) postponeHold(until time.Time) {
 	}
 }
 
-// hurry makes a peer that waits for its next attempt try at once: there is reason
-// to believe that it can be reached again.
+// hurry makes a peer that waits for its next attempt, or for the answer to an
+// attempt, try at once: there is reason to believe that it can be reached again.
 func (m *machine) hurry(now time.Time) {
 	l := &m.primary
 	switch {
+	case l.state == Connect:
+		l.retryAt = now
 	case l.state == Active && !l.retryAt.IsZero():
 		l.retryAt = now
 	case l.state == Idle && !l.idleAt.IsZero() && !now.Before(m.refuseUntil):

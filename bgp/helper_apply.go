@@ -1,7 +1,5 @@
 package bgp
 
-import ()
-
 // applyHelp does to the paths what graceful restart wants.
 func (p *peer) applyHelp() {
 	phase := p.help.phase

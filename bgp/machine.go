@@ -63,11 +63,10 @@ func newMachine(cfg machineConfig) *machine {
 // farther.
 func (m *machine) state() State { return max(m.primary.state, m.challenger.state) }
 
-// effects returns what is to be done and forgets it. The slice is valid until
-// the next step.
+// effects returns what is to be done and forgets it.
 func (m *machine) effects() []effect {
 	out := m.out
-	m.out = m.out[:0]
+	m.out = nil
 	return out
 }
 
