@@ -82,6 +82,7 @@ func (w *wire) respond(t testing.TB) *Responder {
 }
 
 func TestArping(t *testing.T) {
+	nstest.Need(t, "arping")
 	w := newWire(t)
 	r := w.respond(t)
 	r.SetTarget(netip.PrefixFrom(vm3, 32), 0)
@@ -100,6 +101,7 @@ func TestArping(t *testing.T) {
 
 // An interface that goes down, comes back, or vanishes ends nothing.
 func TestInterfaceComesAndGoes(t *testing.T) {
+	nstest.Need(t, "arping")
 	w := newWire(t)
 	r := w.respond(t)
 	r.SetTarget(netip.PrefixFrom(vm3, 32), 0)
@@ -162,6 +164,7 @@ func TestMigrationGap(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs network namespaces; not with -short")
 	}
+	nstest.Need(t, "ping")
 	sw, guest := nstest.New(t, "switch"), nstest.New(t, "guest")
 	sw.IP("link add br0 type bridge")
 	sw.IP("link set br0 up")

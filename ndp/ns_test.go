@@ -128,6 +128,7 @@ func TestSLAAC(t *testing.T) {
 }
 
 func TestRdisc6(t *testing.T) {
+	nstest.Need(t, "rdisc6")
 	w := newWire(t)
 	a := w.advertise(t, guestRA())
 	w.up(t)
@@ -160,6 +161,7 @@ func (w *wire) proxy(t testing.TB, source netip.Addr) *Proxy {
 // A Linux guest that believes VM3 to be its neighbor resolves it, and finds it alive
 // when it probes.
 func TestLinuxResolves(t *testing.T) {
+	nstest.Need(t, "ping")
 	w := newWire(t)
 	r := w.proxy(t, gateway)
 	w.up(t)

@@ -53,7 +53,11 @@ func (w *writer) write(writes []write) (failed map[int]*Error, err error) {
 			if c.op == opDelete && (errno == unix.ENOENT || errno == unix.ESRCH) {
 				return // gone already
 			}
-			failed[at+int(seq-first)] = &Error{Op: c.op.String(), Entry: c.Entry, Text: text, Err: errno}
+			err := error(errno)
+			if c.op == opAdd && errno == unix.EEXIST { // came in since we last looked
+				err = fmt.Errorf("%w: %w", ErrForeign, errno)
+			}
+			failed[at+int(seq-first)] = &Error{Op: c.op.String(), Entry: c.Entry, Text: text, Err: err}
 		})
 		if err != nil {
 			return failed, err
