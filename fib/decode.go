@@ -81,13 +81,6 @@ func address(v []byte) netip.Addr {
 	return a
 }
 
-func anyAddress(f Family) netip.Addr {
-	if f == IPv4 {
-		return netip.IPv4Unspecified()
-	}
-	return netip.IPv6Unspecified()
-}
-
 // reply is a decoded NLMSG_ERROR or NLMSG_DONE.
 type reply struct {
 	seq  uint32

@@ -4,5 +4,85 @@
 // rules, addresses, neighbours and sysctls. Set and Delete change the wish and
 // never block; an owner goroutine ([FIB.Run]) compares it with what the kernel
 // has and writes the difference, at once when idle and coalesced when busy.
-// [FIB.Flush] is the barrier.
+// [FIB.Flush] is the barrier. What others break is repaired within milliseconds,
+// driven by notifications; nothing polls but a comparison of sysctls every few
+// seconds, for the few changes that nobody tells about.
+//
+// # How a route gets into the kernel
+//
+// SetRoute interns the content of the route (a want) and marks the key dirty, once,
+// however often it changes. The owner resolves the want to a form: what to say in
+// netlink's terms right now, given the links that are up, the gateways that are
+// dead and the groups that exist. Forms are interned too, and so is what the kernel
+// is known to have. The difference of a route is therefore a comparison of two
+// pointers (diff.go), and half a million unchanged routes after a restart cost little
+// more than reading them.
+//
+// Differences are encoded into batches and sent without asking for acknowledgements.
+// The kernel works a batch off inside sendmsg(2), so that a drain that does not wait
+// yields every failure, with its route and the kernel's extended-ACK text. What
+// fails is reported once, kept in [FIB.Routes], and tried again: with back-off, and as
+// soon as a link, an address or a next hop changes. If replies are lost (ENOBUFS), the
+// tables concerned are read again.
+//
+// # Next-hop groups, and failover
+//
+// A route with several legs refers to a next-hop group that all routes with the same
+// legs share. [FIB.GatewayDown] deletes the objects of a dead gateway, one message
+// each; the kernel shrinks every group that has them, whatever the number of routes.
+// Since the kernel removes an emptied group with all its routes, that never happens:
+// a group that has nothing else first gets a second object of the same gateway.
+// A route with one leg refers to no object, so that no deletion can take it along.
+// Members come back in place in small groups; a group with thousands of routes is
+// rebuilt under a new id and its routes are moved, in the background, since the
+// kernel answers the replacement of a group with a notification for each of its
+// routes while it holds its big lock. [FIB.NextHops] tells another process what it may
+// delete in an emergency; when it does, the object stays out for 50 ms, so that the news
+// that the gateway is dead can arrive.
+//
+// # What the kernel does not tell
+//
+// IPv4 routes vanish without a message when their link goes down, when its last
+// address or their preferred source goes, and when their next-hop object goes;
+// next-hop objects vanish without one when their link loses carrier. All this is
+// deduced from the link, address and next-hop notifications (observe.go). If
+// notifications are lost, everything is read again. A dump is no snapshot: the owner
+// subscribes, takes in what has arrived, dumps, and replays what arrived meanwhile.
+//
+// # Ownership
+//
+// What carries our rtm_protocol is ours; nothing else is touched. A foreign route under
+// the key of a desired one is refused, waited for, or taken over, as
+// [Config].OnForeign says; a foreign change of a route of ours is undone. New
+// routes are therefore written with NLM_F_EXCL. One race remains that the kernel gives
+// no means to close: NLM_F_REPLACE in IPv4 replaces whatever has the key, so that
+// a foreign route that takes the place of ours between the last notification that
+// was read and the write is replaced with it.
+//
+// Addresses, neighbours and rules carry the protocol number too (IFA_PROTO since Linux
+// 5.18). Sysctls have no owner: forgetting one leaves it as it is.
+//
+// # Restart
+//
+// The end of Run leaves everything in the kernel. The next start reads what is ours,
+// with the kernel filtering, and adopts it, next-hop ids and groups by their content.
+// Until [FIB.Sweep] nothing is deleted but what DeleteRoute names, so that a control
+// plane can learn again in peace; routes that are desired again in between cost no
+// message at all. Routes with Scaffold set carry a second protocol number: they are for
+// what must be there when nobody is, such as a last-resort blackhole.
+//
+// # Limits
+//
+// 65,535 pairs of table and family, 2^32-2 routes, ids of next hops as configured. A
+// route costs about 65 octets of heap. IPv6 multipath without groups is replaced leg by
+// leg by the kernel: never empty, but not atomic; with groups it is atomic. Resilient
+// groups, encapsulations and FDB next hops are read as foreign and not made.
+// Several FIBs in one namespace need protocol numbers and id ranges of their own.
+//
+// Everything is safe for concurrent use. Decoding, encoding, SetRoute of known content
+// and notifications about others' routes do not allocate.
+//
+// There is no RFC for this; the reference is the kernel's source: net/ipv4/fib_trie.c,
+// fib_semantics.c, nexthop.c, net/ipv6/ip6_fib.c, route.c, net/core/fib_rules.c and
+// rtnetlink.c.
 package fib

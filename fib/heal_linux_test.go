@@ -328,6 +328,20 @@ func TestSmallObjects(t *testing.T) {
 	until("sysctl of a link made again", heal, sysctl("net/ipv4/conf/later/proxy_arp", "1"))
 	r.Sysctl("net/ipv4/conf/later/proxy_arp", "0")
 	until("and back", heal, sysctl("net/ipv4/conf/later/proxy_arp", "1"))
+	defer func() {
+		r.DeleteAddress(Address{Link: link, Prefix: netip.MustParsePrefix("203.0.113.254/32")})
+		r.DeleteNeighbor(Neighbor{Link: link, Addr: netip.MustParseAddr("203.0.113.1")})
+		r.DeleteSysctl("net/ipv4/conf/v0/proxy_arp")
+		r.DeleteSysctl("net/ipv4/conf/later/proxy_arp")
+		r.DeleteRule(Rule{Family: IPv4, Priority: 42, Mark: 9, Action: RuleBlackhole})
+		r.flush()
+		r.Sysctl("net/ipv4/conf/v0/proxy_arp", "0")
+		until("address gone", 0, func() bool { return !addr() })
+		until("neighbour gone", 0, func() bool { return !neigh() })
+		until("rule gone", 0, func() bool { return !strings.Contains(r.ns.IP("rule"), "42:") })
+		time.Sleep(20 * time.Millisecond)
+		until("sysctl forgotten", 0, sysctl("net/ipv4/conf/v0/proxy_arp", "0"))
+	}()
 	for range 20 {
 		r.stop()
 		r.start(Config{NetNS: r.ns.Path})
@@ -403,4 +417,38 @@ func TestLearn(t *testing.T) {
 	expect("-10.1.0.0/16 table 90")
 	r.ns.IP("link set v1 down")
 	expect("-2001:db8:1::/64 table 90 metric 1024")
+}
+
+// A group with many routes is not replaced in place: the kernel would tell of each
+// route, under RTNL. It is built anew, and the routes are moved.
+func TestBigGroup(t *testing.T) {
+	r := newRig(t, Config{})
+	r.Sweep()
+	const n = smallGroup + 1000
+	for _, v6 := range []bool{false, true} {
+		for i := range n {
+			r.set(Route{RouteKey: RouteKey{Table: 90, Prefix: benchPrefix(v6, i)}, NextHops: r.benchHops(v6, 2, false)})
+		}
+	}
+	r.flush()
+	before := r.Stats()
+	hop := r.benchHops(false, 1, false)[0]
+	r.GatewayDown(hop.Link, hop.Gateway)
+	r.flush()
+	if s := r.Stats(); s.ObjectWrites != before.ObjectWrites+1 || s.Replaces != before.Replaces {
+		t.Errorf("failover of %d routes: %d object messages and %d of routes", n, s.ObjectWrites-before.ObjectWrites, s.Replaces-before.Replaces)
+	}
+	r.GatewayUp(hop.Link, hop.Gateway)
+	r.flush()
+	if s := r.Stats(); s.Replaces != before.Replaces+n || s.Installed != 2*n {
+		t.Errorf("repair replaced %d routes, want %d; %d installed", s.Replaces-before.Replaces, n, s.Installed)
+	}
+	if got := strings.Count(r.ns.IP("route show table 90"), "via 10.0.0.2 dev v0"); got != n {
+		t.Errorf("%d routes have the gateway back, want %d", got, n)
+	}
+	for deadline := time.Now().Add(3 * time.Second); strings.Count(r.ns.IP("nexthop"), "group") != 2; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("left over:\n%s", r.ns.IP("nexthop"))
+		}
+	}
 }

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"strings"
+
+	"github.com/hyperfib/hyperfib/fib"
+)
+
+// line is one line of input.
+type line struct {
+	Prefix netip.Prefix `json:"prefix"`
+	Type   string       `json:"type"`
+	Via    []string     `json:"via"` // "gateway link", or "link" alone
+	OnLink bool         `json:"onlink"`
+	Metric uint32       `json:"metric"`
+	Source netip.Addr   `json:"src"`
+	Delete bool         `json:"delete"`
+	Sync   bool         `json:"sync"`
+}
+
+// read makes everything in r desired.
+func read(r io.Reader, f *fib.FIB, table uint32) error {
+	names := map[string]int{}
+	for _, l := range f.Links() {
+		names[l.Name] = l.Index
+	}
+	in := json.NewDecoder(r)
+	in.DisallowUnknownFields()
+	for n := 1; ; n++ {
+		var l line
+		if err := in.Decode(&l); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return fmt.Errorf("route %d: %w", n, err)
+		}
+		if err := apply(&l, f, table, names); err != nil {
+			return fmt.Errorf("route %d: %w", n, err)
+		}
+	}
+}
+
+func apply(l *line, f *fib.FIB, table uint32, names map[string]int) error {
+	key := fib.RouteKey{Table: table, Prefix: l.Prefix, Metric: l.Metric}
+	switch {
+	case l.Sync:
+		f.Sweep()
+		return nil
+	case l.Delete:
+		f.DeleteRoute(key)
+		return nil
+	}
+	r := fib.Route{RouteKey: key, PrefSrc: l.Source}
+	types := map[string]fib.RouteType{"": 0, "unicast": fib.Unicast, "blackhole": fib.Blackhole,
+		"unreachable": fib.Unreachable, "prohibit": fib.Prohibit, "throw": fib.Throw}
+	var ok bool
+	if r.Type, ok = types[l.Type]; !ok {
+		return fmt.Errorf("unknown type %q", l.Type)
+	}
+	for _, v := range l.Via {
+		hop, err := hop(v, names)
+		if err != nil {
+			return err
+		}
+		hop.OnLink = l.OnLink
+		r.NextHops = append(r.NextHops, hop)
+	}
+	return f.SetRoute(r)
+}
+
+func hop(s string, names map[string]int) (h fib.NextHop, err error) {
+	words := strings.Fields(s)
+	if len(words) == 0 || len(words) > 2 {
+		return h, fmt.Errorf("via %q: want a gateway and a link, or a link", s)
+	}
+	if len(words) == 2 {
+		if h.Gateway, err = netip.ParseAddr(words[0]); err != nil {
+			return h, err
+		}
+	}
+	name := words[len(words)-1]
+	if h.Link = names[name]; h.Link == 0 {
+		return h, fmt.Errorf("no link %q", name)
+	}
+	return h, nil
+}
