@@ -51,7 +51,7 @@ log "DIR/bird.log" all;
 protocol device {}
 protocol bfd { interface "*" { interval 100 ms; multiplier 5; }; }
 protocol static far { ipv4; route 203.0.113.3/32 via 198.51.100.102; route 203.0.113.4/32 via 192.0.2.1; }
-template bgp hv { rr client; passive; ttl security on; bfd yes; direct; ipv4 { add paths tx; import all; export all; }; }
+template bgp hv { rr client; passive; error wait time 1, 2; ttl security on; bfd yes; direct; ipv4 { add paths tx; import all; export all; }; }
 protocol bgp a from hv { local 198.51.100.126 as 65000; neighbor 198.51.100.101 as 65000; }
 protocol bgp b from hv { local 198.51.100.226 as 65000; neighbor 198.51.100.201 as 65000; }
 `
@@ -184,8 +184,10 @@ func (h *host) wait(what string, cond func() bool) {
 	nstest.Wait(h.t, 5*time.Second, what, cond)
 }
 
+// routes is what ip prints, "" also while the table does not exist.
 func (h *host) routes(args string) string {
-	return strings.Join(strings.Fields(h.hv.IP(args)), " ")
+	out, _ := h.hv.Command("ip", strings.Fields(args)...).Output()
+	return strings.Join(strings.Fields(string(out)), " ")
 }
 
 func TestBIRD(t *testing.T) {
@@ -210,6 +212,8 @@ func TestBIRD(t *testing.T) {
 	t.Run("learn", h.learn)
 	t.Run("reload", h.reload)
 	t.Run("restart", h.restart)
+	t.Run("duplicates", h.duplicates)
+	t.Run("bfd", h.bfdDies)
 	t.Run("guest", h.api)
 	t.Run("drain", h.drain)
 }
@@ -343,6 +347,56 @@ func (h *host) restart(t *testing.T) {
 			}
 		}
 	}
+}
+
+// duplicates: 20 restarts, some of them in the middle of a start, leave each rule
+// once (R9).
+func (h *host) duplicates(t *testing.T) {
+	before := h.routes("rule") + h.routes("-6 rule")
+	for i := range 20 {
+		h.kill(syscall.SIGKILL)
+		h.run()
+		if i%2 == 0 {
+			h.wait("an answer", func() bool { var st api.Status; return h.ask("/v1/status", &st) == nil })
+		}
+	}
+	h.up()
+	if after := h.routes("rule") + h.routes("-6 rule"); after != before {
+		t.Errorf("rules were\n%s\nand are\n%s", before, after)
+	}
+}
+
+// bfdDies: the BFD process is killed; another is started, and the sessions come
+// back.
+func (h *host) bfdDies(t *testing.T) {
+	var before, after []api.BFD
+	if err := h.ask("/v1/bfd", &before); err != nil {
+		t.Fatal(err)
+	}
+	pids, _ := exec.Command("ip", "netns", "pids", h.hv.Name).Output()
+	for pid := range strings.FieldsSeq(string(pids)) {
+		if cmdline, _ := os.ReadFile("/proc/" + pid + "/cmdline"); bytes.Contains(cmdline, []byte("\x00bfd\x00")) {
+			exec.Command("kill", "-9", pid).Run()
+		}
+	}
+	nstest.Wait(t, 15*time.Second, "BFD sessions of another process", func() bool {
+		if h.ask("/v1/bfd", &after) != nil || len(after) != len(before) {
+			return false
+		}
+		for i := range after {
+			if after[i].State != "Up" || after[i].Discr == before[i].Discr {
+				return false
+			}
+		}
+		return true
+	})
+	nstest.Wait(t, 90*time.Second, "BGP after that", func() bool {
+		var all []api.Session
+		if h.ask("/v1/sessions", &all) != nil {
+			return false
+		}
+		return all[0].State == "Established" && all[1].State == "Established"
+	})
 }
 
 // api: a guest comes and goes at run time, and is there after a restart.
