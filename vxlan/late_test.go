@@ -2,8 +2,11 @@ package vxlan
 
 import (
 	"errors"
+	"net/netip"
+	"strings"
 	"testing"
 
+	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -18,4 +21,44 @@ func TestForeignCameIn(t *testing.T) {
 	if _, err := f.Flush(); !errors.Is(err, ErrForeign) || !errors.Is(err, unix.EEXIST) {
 		t.Error(err)
 	}
+}
+
+// What the kernel says in words reaches the caller, for entries and for devices.
+func TestKernelText(t *testing.T) {
+	_, f := host(t)
+	link := ensure(t, f, vx100)
+	vtep := addrOf("172.22.2.2")
+	f.SetFlood(link, []netip.Addr{vtep, addrOf("172.22.2.3")})
+	f.SetMAC(link, macOf(t, "50:54:33:00:00:0f"), vtep)
+	flush(t, f, Result{Added: 3})
+	flood := Entry{Link: link, VTEP: vtep}
+	failed, err := f.w.write([]write{{opReplace, flood}, {opDelete, Entry{Link: link, MAC: MAC{2}, VTEP: vtep}}})
+	if err != nil || len(failed) != 1 || !strings.Contains(failed[0].Error(), "Cannot replace non-unicast") {
+		t.Errorf("%v, %v", failed, err)
+	}
+	d := vx100
+	d.Name, d.VNI, d.Bridge = "vx101", 101, 9999
+	if _, _, err := f.Ensure(d); err == nil || !strings.HasPrefix(err.Error(), "vxlan: create device vx101: ") {
+		t.Error(err)
+	}
+	d = vx100
+	d.Name = "vx102" // the same VNI and port again
+	var e *Error
+	if _, _, err := f.Ensure(d); !errors.As(err, &e) || e.Text == "" {
+		t.Errorf("%v, in words %q", err, e.Text)
+	}
+
+	got := f.Entries(link)
+	if len(got) != 3 || got[0] != flood || got[2].MAC != macOf(t, "50:54:33:00:00:0f") || f.Entries(99) != nil {
+		t.Errorf("%v", got)
+	}
+	// A device that is gone is an error until it is forgotten.
+	if err := f.execute(unix.RTM_DELLINK, netlink.Request|netlink.Acknowledge, ifinfo(link, 0, 0)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Reconcile(); !errors.Is(err, unix.ENODEV) {
+		t.Error(err)
+	}
+	f.Forget(link)
+	reconcile(t, f, Result{})
 }
