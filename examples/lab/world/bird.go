@@ -51,7 +51,8 @@ func birdFlaps(lines []string) Flaps {
 	out := Flaps{}
 	for _, l := range lines {
 		if f := strings.Fields(l); len(f) >= 6 && f[0] != "IP" {
-			out[f[0]+"%"+f[1]] = f[2] + " since " + f[3]
+			at, _ := time.Parse("15:04:05.000", f[3])
+			out[f[0]+"%"+f[1]] = Flap{f[2], time.Duration(at.Sub(at.Truncate(24 * time.Hour)))}
 		}
 	}
 	return out

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 const protocols = `BIRD 2.0.12 ready.
@@ -38,7 +39,7 @@ func TestParseBird(t *testing.T) {
 		t.Errorf("%+v, want %+v", have, want)
 	}
 	flaps := birdFlaps(strip(bfd))
-	if len(flaps) != 2 || flaps["198.51.100.126%a.public"] != "Up since 14:45:21.457" {
+	if len(flaps) != 2 || flaps["198.51.100.126%a.public"] != (Flap{"Up", 14*time.Hour + 45*time.Minute + 21457*time.Millisecond}) {
 		t.Errorf("%v", flaps)
 	}
 }
@@ -62,10 +63,10 @@ func TestStripCode(t *testing.T) {
 }
 
 func TestFlaps(t *testing.T) {
-	before := Flaps{"a": "1", "b": "1", "c": "1"}
-	now := Flaps{"a": "1", "b": "2", "d": "1"}
-	if have := now.Since(before); !slices.Equal(have, []string{"b (2, was 1)", "c (, was 1)", "d (1, is new)"}) {
-		t.Errorf("%v", have)
+	before := Flaps{"a": {"Up", time.Second}, "b": {"Up", time.Second}, "c": {Text: "1"}}
+	now := Flaps{"a": {"Up", 1001 * time.Millisecond}, "b": {"Up", 2 * time.Second}, "d": {Text: "1"}}
+	if have := now.Since(before); !slices.Equal(have, []string{"b (Up 2s, was Up 1s)", "c ( 0s, was 1 0s)", "d (1 0s, is new)"}) {
+		t.Errorf("%q", have)
 	}
 	if have := before.Since(before); len(have) != 0 {
 		t.Errorf("%v", have)

@@ -60,20 +60,30 @@ func (d *Daemon) Peers() ([]Peer, error) {
 	return d.peers()
 }
 
-// Flaps holds for each BFD session of a daemon, by name, a text that changes
-// whenever the session leaves Up.
-type Flaps map[string]string
+// Flaps holds for each BFD session of a daemon, by name, what changes whenever the
+// session leaves Up.
+type Flaps map[string]Flap
+
+// Flap is the life of one session.
+type Flap struct {
+	Text string
+	// At is the time of day of the last change, where the daemon tells that instead
+	// of counting. BIRD works it out anew each time, and it may differ by a little.
+	At time.Duration
+}
+
+func (f Flap) same(o Flap) bool { return f.Text == o.Text && (f.At-o.At).Abs() < 50*time.Millisecond }
 
 // Since lists the sessions that changed, appeared or vanished since before.
 func (f Flaps) Since(before Flaps) (changed []string) {
-	for name, text := range before {
-		if f[name] != text {
-			changed = append(changed, fmt.Sprintf("%s (%s, was %s)", name, f[name], text))
+	for name, was := range before {
+		if now := f[name]; !now.same(was) {
+			changed = append(changed, fmt.Sprintf("%s (%s %v, was %s %v)", name, now.Text, now.At, was.Text, was.At))
 		}
 	}
-	for name, text := range f {
+	for name, now := range f {
 		if _, ok := before[name]; !ok {
-			changed = append(changed, fmt.Sprintf("%s (%s, is new)", name, text))
+			changed = append(changed, fmt.Sprintf("%s (%s %v, is new)", name, now.Text, now.At))
 		}
 	}
 	slices.Sort(changed)

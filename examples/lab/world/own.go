@@ -97,7 +97,7 @@ func routerFlaps(socket string) (Flaps, error) {
 	err := ask(socket, "/v1/bfd", &told)
 	out := Flaps{}
 	for _, s := range told {
-		out[s.Local+" -> "+s.Peer] = fmt.Sprintf("discriminator %d, %d downs", s.Discr, s.Downs)
+		out[s.Local+" -> "+s.Peer] = Flap{Text: fmt.Sprintf("discriminator %d, %d downs", s.Discr, s.Downs)}
 	}
 	return out, err
 }
