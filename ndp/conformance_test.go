@@ -32,6 +32,7 @@ var (
 	uplink = netip.MustParseAddr("2001:db8:c633:6400::1")
 	own    = netip.MustParseAddr("fe80::5254:33ff:fe00:7")
 
+	testTime = time.Unix(0, 0)
 	hostMAC  = MAC{2, 0, 0, 0, 0, 0xfe}
 	otherMAC = MAC{2, 0, 0, 0, 0, 0x99}
 )

@@ -229,3 +229,8 @@ func TestTemporaryAddresses(t *testing.T) {
 		return strings.Contains(w.guest.IP("-6 addr show dev eth0 temporary"), "2001:db8:cb00:7100:")
 	})
 }
+
+func waitFor(t testing.TB, cond func() bool) {
+	t.Helper()
+	nstest.Wait(t, 2*time.Second, "an answer", cond)
+}
