@@ -81,7 +81,7 @@
 // address, with SO_REUSEADDR. The kernel gives a packet to the socket with the most
 // specific address, so the other daemon may bind to other addresses, or to all
 // (BIRD does either, with `strict bind`), as long as it sets SO_REUSEADDR too, as
-// BIRD does and FRR does not. Two daemons for the same local address cannot work: the
+// BIRD and FRR do. Two daemons for the same local address cannot work: the
 // kernel would hand every packet to only one of them. (SO_REUSEPORT would spread
 // packets by source port, which is worse.)
 //

@@ -26,12 +26,16 @@ type daemon struct {
 
 func startDaemon(n *network, s shape, who string) (*daemon, error) {
 	name, rt := strings.CutSuffix(who, "-rt")
+	name, gc := strings.CutSuffix(name, "-gc")
 	d := &daemon{}
 	switch name {
 	case "hyperfib":
 		mode := "off"
 		if rt {
 			mode = "rt"
+		}
+		if gc {
+			mode = "gc"
 		}
 		path, err := sessionFile(n, s, false)
 		if err != nil {
@@ -163,7 +167,11 @@ func sessionFile(n *network, s shape, peer bool) (string, error) {
 // roleDaemon is our daemon: what bfdping does, without the printing.
 func roleDaemon(args []string) error {
 	cfg := bfd.Config{RealTime: bfd.RealTimeOff}
-	if args[3] == "rt" {
+	switch args[3] {
+	case "gc":
+		cfg = bfd.Config{} // as a daemon has it: only the owner under SCHED_FIFO
+		go litter()
+	case "rt":
 		cfg = bfd.Config{RealTime: bfd.RealTimeRequired, WholeProcess: true, LockMemory: true}
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
@@ -282,11 +290,41 @@ func rolePeer(args []string) error {
 func startBusy(n int) *daemon {
 	d := &daemon{}
 	self, _ := os.Executable()
-	for range n {
-		c := exec.Command(self, "role-busy")
+	for i := range n {
+		c := exec.Command(self, append([]string{"role-busy"}, []string{"memory"}[:i%2]...)...)
 		if c.Start() == nil {
 			d.procs = append(d.procs, c)
 		}
 	}
 	return d
+}
+
+func roleBusy(memory bool) {
+	b := make([]byte, 1)
+	if memory {
+		b = make([]byte, 64<<20)
+	}
+	for i := 0; ; i = (i + 4099) % len(b) {
+		b[i]++
+	}
+}
+
+// litter keeps 500 MB with many pointers alive and makes 100 MB/s of garbage.
+func litter() {
+	type node struct {
+		next *node
+		_    [48]byte
+	}
+	heap := make([]*node, 500<<20/64)
+	for i := range heap {
+		heap[i] = &node{}
+	}
+	for i := 0; ; {
+		for range 100 << 20 / 64 / 100 {
+			i = (i + 7919) % len(heap)
+			heap[i] = &node{next: heap[(i+1)%len(heap)]}
+			heap[i].next.next = nil
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 }

@@ -24,8 +24,8 @@ import (
 
 var (
 	runs    = flag.String("run", "star:1000:50ms:3,star:250:50ms:3,each:250:50ms:3,star:250:100ms:3", "`SHAPE:SESSIONS:INTERVAL:MULTIPLIER`, separated by commas; shape star (one local address) or each (one a session)")
-	who     = flag.String("who", "hyperfib,bird,frr", "daemons; -rt behind a name: under SCHED_FIFO")
-	busy    = flag.Int("busy", 0, "busy loops at nice 0 beside it")
+	who     = flag.String("who", "hyperfib,bird,frr", "daemons; -rt behind a name: under SCHED_FIFO; hyperfib-gc: in a process with 500 MB of heap and 100 MB/s of garbage")
+	busy    = flag.Int("busy", 0, "busy loops at nice 0 beside it, every other one writing all over 64 MB")
 	length  = flag.Duration("for", 8*time.Second, "how long CPU is measured")
 	limit   = flag.Duration("limit", 30*time.Second, "longest wait for all sessions to come up")
 	asJSON  = flag.Bool("json", false, "one line of JSON a result")
