@@ -39,6 +39,7 @@ type core struct {
 	emit   func(Event)
 	writes bool // somebody wants EventWrite
 	moved  bool // a group has moved: wants must be resolved
+	buried bool // no entry has a group that does not exist
 	hope   bool // something has changed that may help what failed
 	learn  func(m *routeMessage, gone bool, flags uint16)
 	now    func() time.Time // for event times only
@@ -99,6 +100,7 @@ func newCore(c Config) *core {
 	k.store = newStore()
 	k.failures = map[uint32]*failure{}
 	k.links, k.addrs4 = map[int32]Link{}, map[int32]int{}
+	k.buried = true
 	k.resync = map[tableFamily]bool{}
 	k.rules.init()
 	k.addresses.init()

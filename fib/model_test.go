@@ -19,11 +19,8 @@ type model struct {
 	hops   map[uint32]*nextHopMessage
 	routes []*modelRoute
 	rules  []kernelRule
-	addrs  []kernelAddress
-	neighs []kernelNeighbor
 
 	log     []string // of what the FIB wrote, failures included
-	wrote   [][]byte
 	replies [][]byte
 	notes   [][]byte
 	lost    bool // the monitor has lost something

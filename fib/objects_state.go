@@ -216,18 +216,30 @@ func (o *objects) wake(t time.Time) {
 	}
 }
 
-// adopt finds a kernel group without owner that has exactly these members.
-func (o *objects) adopt(want []member) *kernelGroup {
-	var best *kernelGroup
+// looseGroups lists kernel groups without owner by their content; of several
+// with the same, the one with the most routes.
+func (o *objects) looseGroups() map[string]*kernelGroup {
+	loose := map[string]*kernelGroup{}
 	for _, k := range o.kernel {
-		if !k.exists || k.alien || k.owner != nil || !slices.Equal(k.members, want) {
+		if !k.exists || k.alien || k.owner != nil {
 			continue
 		}
+		key := membersKey(k.members)
+		best := loose[key]
 		if best == nil || k.uses > best.uses || k.uses == best.uses && k.id < best.id {
-			best = k
+			loose[key] = k
 		}
 	}
-	return best
+	return loose
+}
+
+func membersKey(ms []member) string {
+	b := make([]byte, 0, 64)
+	for _, m := range ms {
+		b = native.AppendUint32(b, m.id)
+		b = native.AppendUint16(b, m.weight)
+	}
+	return string(b)
 }
 
 // gone takes a single object out of the model, as the kernel did: every group

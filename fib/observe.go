@@ -202,6 +202,9 @@ func (c *core) observeGroup(m *nextHopMessage, gone bool) {
 		}
 		return
 	}
+	if k != nil && !k.exists {
+		c.bury() // the id is used again: not for the routes that had it
+	}
 	k = c.groupRecord(m.id)
 	sortMembers(m.members)
 	k.exists, k.members, k.alien = true, m.members, m.alien

@@ -61,10 +61,12 @@ func (c *core) protect(b *object, alone []*kernelGroup) (ops []objectOp) {
 // can go on.
 func (c *core) planObjects(now time.Time) (ops []objectOp) {
 	slices.SortFunc(c.dirty, func(a, b *group) int { return cmp.Compare(a.serial, b.serial) })
+	seen := map[*object]bool{}
 	for _, g := range c.dirty {
-		_, make, _ := c.members(g, c.linkUp, now)
-		for _, b := range make {
-			if !slices.ContainsFunc(ops, func(op objectOp) bool { return op.object == b }) {
+		_, missing, _ := c.members(g, c.linkUp, now)
+		for _, b := range missing {
+			if !seen[b] {
+				seen[b] = true
 				ops = append(ops, objectOp{object: b})
 			}
 		}
@@ -77,23 +79,27 @@ func (c *core) planObjects(now time.Time) (ops []objectOp) {
 func (c *core) planGroups(now time.Time) (ops []objectOp) {
 	work := c.dirty
 	c.dirty = nil
+	if len(work) == 0 {
+		return nil
+	}
+	loose := c.looseGroups()
 	for _, g := range work {
 		g.dirty = false
 		if g.wants == 0 && c.groups[g.key] != g {
 			continue
 		}
-		if op, ok := c.planGroup(g, now); ok {
+		if op, ok := c.planGroup(g, loose, now); ok {
 			ops = append(ops, op)
 		}
 	}
 	return ops
 }
 
-func (c *core) planGroup(g *group, now time.Time) (objectOp, bool) {
-	want, make, keep := c.members(g, c.linkUp, now)
-	if len(make) > 0 || now.Before(g.next) {
+func (c *core) planGroup(g *group, loose map[string]*kernelGroup, now time.Time) (objectOp, bool) {
+	want, missing, keep := c.members(g, c.linkUp, now)
+	if len(missing) > 0 || now.Before(g.next) {
 		c.touch(g) // not yet
-		if len(make) == 0 {
+		if len(missing) == 0 {
 			c.wake(g.next)
 		}
 		return objectOp{}, false
@@ -107,7 +113,7 @@ func (c *core) planGroup(g *group, now time.Time) (objectOp, bool) {
 	if g.now != nil && slices.Equal(g.now.members, want) {
 		return objectOp{}, false
 	}
-	if k := c.adopt(want); k != nil {
+	if k := loose[membersKey(want)]; k != nil && k.owner == nil {
 		c.own(g, k)
 		return objectOp{}, false
 	}
@@ -233,30 +239,41 @@ func (c *core) commitGroup(op *objectOp, r reply, now time.Time) {
 }
 
 // emptied is called when a kernel group is gone: its routes went with it,
-// without a word in IPv4.
+// without a word in IPv4. They are taken out of the model by bury.
 func (c *core) emptied(k *kernelGroup) {
-	uses, g := k.uses, k.owner
-	if uses > 0 {
-		c.store.all(func(i uint32, e *entry) {
-			if e.have != nil && e.have.group == k {
-				c.setHave(e, nil)
-				c.touchRoute(i, e)
-			}
-		})
-	}
+	g := k.owner
 	c.vanish(k)
-	c.forgetForms(k.id)
-	if g != nil {
-		// A failover leaves something in every group. This is not one, so
-		// nothing has to be waited for.
-		for i := range g.legs {
-			if b := c.byKey[keyOf(&g.legs[i], g.family)]; b != nil && !b.live && b.err == nil {
-				b.next = time.Time{}
-				c.touchLegs(func(l *leg) bool { return l.link == b.key.link && l.gateway == b.key.gateway })
-			}
-		}
-		g.moved, c.moved = true, true
+	if k.uses > 0 {
+		c.buried = false
+	} else {
+		c.forgetForms(k.id)
 	}
+	if g == nil {
+		return
+	}
+	// A failover leaves something in every group. This is not one, so nothing
+	// has to be waited for.
+	for i := range g.legs {
+		if b := c.byKey[keyOf(&g.legs[i], g.family)]; b != nil && !b.live && b.err == nil {
+			b.next = time.Time{}
+			c.touchLegs(func(l *leg) bool { return l.link == b.key.link && l.gateway == b.key.gateway })
+		}
+	}
+	g.moved, c.moved = true, true
+}
+
+// bury takes the routes of all vanished groups out of the model, at once.
+func (c *core) bury() {
+	if c.buried {
+		return
+	}
+	c.buried = true
+	c.store.all(func(i uint32, e *entry) {
+		if e.have != nil && e.have.group != nil && !e.have.group.exists {
+			c.setHave(e, nil)
+			c.touchRoute(i, e)
+		}
+	})
 }
 
 // collect lists leftovers: groups without routes, then objects without groups.

@@ -16,6 +16,7 @@ type routeOp struct {
 
 // planRoutes takes up to limit operations from the queue.
 func (c *core) planRoutes(ops []routeOp, limit int) []routeOp {
+	c.bury()
 	for c.head < len(c.queue) && len(ops) < limit {
 		i := c.queue[c.head]
 		c.head++

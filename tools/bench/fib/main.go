@@ -2,7 +2,7 @@
 // vishvananda/netlink, jsimonetti/rtnetlink, `ip -batch` and BIRD, and beside the
 // kernel's own cost, which is pre-encoded buffers of 64 KiB.
 //
-//	.ci/bench fib [-n 100000] [-big 500000] [-rounds 3] [-only write,failover,reconcile,writer]
+//	.ci/bench fib [-n 100000] [-big 500000] [-rounds 3] [-only write,writer,latency,failover,reconcile]
 //
 // Everything happens in two network namespaces of its own. What counts is CPU time,
 // user and system, of whoever works (the best of -rounds rounds, interleaved), as a
@@ -23,7 +23,7 @@ var (
 	big    = flag.Int("big", 500000, "routes in the large runs; 0: none")
 	slow   = flag.Int("slow", 20000, "routes given to programs that need many microseconds a route")
 	rounds = flag.Int("rounds", 3, "rounds; the best counts")
-	only   = flag.String("only", "", "parts, comma separated: write, writer, failover, reconcile")
+	only   = flag.String("only", "", "parts, comma separated: write, writer, latency, failover, reconcile")
 )
 
 func main() {
@@ -36,7 +36,7 @@ func main() {
 	for _, part := range []struct {
 		name string
 		run  func() bool
-	}{{"write", write}, {"writer", writer}, {"failover", failover}, {"reconcile", reconcile}} {
+	}{{"write", write}, {"writer", writer}, {"latency", latency}, {"failover", failover}, {"reconcile", reconcile}} {
 		if *only == "" || slices.Contains(strings.Split(*only, ","), part.name) {
 			ok = part.run() && ok
 		}
