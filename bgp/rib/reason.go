@@ -1,5 +1,7 @@
 package rib
 
+import "encoding/json"
+
 // Reason says why a path was refused or dropped.
 type Reason uint8
 
@@ -75,4 +77,15 @@ func (c *ReasonCounts) Total() (n uint64) {
 		n += v
 	}
 	return n
+}
+
+// MarshalJSON gives an object with the reasons that occurred, by name.
+func (c ReasonCounts) MarshalJSON() ([]byte, error) {
+	byName := map[string]uint64{}
+	for r, n := range c {
+		if n > 0 {
+			byName[Reason(r).String()] = n
+		}
+	}
+	return json.Marshal(byName)
 }
