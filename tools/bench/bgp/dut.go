@@ -45,6 +45,7 @@ protocol bgp c {
   rr cluster id 10.77.0.1;
   passive yes; direct;
   ipv4 { import all; export all; next hop keep; };
+  ipv6 { import all; export all; next hop keep; };
 }
 `
 
@@ -61,6 +62,11 @@ router bgp 65000
   table-map none
   neighbor c route-reflector-client
  exit-address-family
+ address-family ipv6 unicast
+  table-map none
+  neighbor c activate
+  neighbor c route-reflector-client
+ exit-address-family
 `
 
 const openConf = `AS 65000
@@ -72,7 +78,7 @@ neighbor 10.77.0.0/16 {
   passive
   route-reflector 10.77.0.1
   announce IPv4 unicast
-  announce IPv6 none
+  announce IPv6 unicast
 }
 allow to any
 allow from any
@@ -93,6 +99,9 @@ const gobgpConf = `[global.config]
   [[peer-groups.afi-safis]]
     [peer-groups.afi-safis.config]
       afi-safi-name = "ipv4-unicast"
+  [[peer-groups.afi-safis]]
+    [peer-groups.afi-safis.config]
+      afi-safi-name = "ipv6-unicast"
 [[dynamic-neighbors]]
   [dynamic-neighbors.config]
     prefix = "10.77.0.0/16"

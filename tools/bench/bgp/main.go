@@ -6,6 +6,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -88,6 +89,7 @@ func outside() int {
 		"-n " + dut + " link set lo up", "-n " + driver + " link set lo up",
 		"-n " + dut + " link add e0 type veth peer name e0 netns " + driver,
 		"-n " + dut + " addr add 10.77.0.1/16 dev e0", "-n " + driver + " addr add 10.77.0.2/16 dev e0",
+		"-n " + dut + " addr add 2001:db8:77::1/64 dev e0 nodad",
 		"-n " + dut + " link set e0 up", "-n " + driver + " link set e0 up",
 		"-n " + driver + " route add local 10.77.1.0/24 dev e0", // one address for each client
 	} {
@@ -105,8 +107,14 @@ func outside() int {
 	cmd := exec.Command("ip", args...)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
-	signal.Ignore(syscall.SIGINT, syscall.SIGTERM) // the child ends, then we clean up
-	if err := cmd.Run(); err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	if err := cmd.Start(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	context.AfterFunc(ctx, func() { _ = cmd.Process.Signal(syscall.SIGTERM) }) // the reflector dies with it
+	if err := cmd.Wait(); err != nil {
 		return 1
 	}
 	return 0

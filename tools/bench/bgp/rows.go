@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/hyperfib/hyperfib/bgp/wire"
 )
 
 // result is what one run of one row gave.
@@ -109,6 +111,7 @@ var rows = []row{
 	{"receive", "receive 1M, packed", receive(1_000_000, 1000, true), all(ratio(4), most("MiB", rss, 250))},
 	{"attrs", "100k routes, 100k attribute sets", receive(100_000, 1, false), most("MiB", rss, 100)},
 	{"reflect", "reflect 500k packed to 1", reflect(500_000, 1), ratio(3)},
+	{"reflect6", "reflect 500k IPv6 packed to 1", six(reflect(500_000, 1)), ratio(3)},
 	{"reflect8", "reflect 100k to 8", reflect(100_000, 8), ratio(1)},
 	{"fleet", "200 clients x 50 routes, all to all", fleet(200, 50), all(most("seconds", wall, 1.5), most("CPU seconds", cpu, 1), most("MiB", rss, 80))},
 	{"up", "200 sessions up at once", up(200), most("seconds", wall, 1)},
@@ -167,6 +170,15 @@ func reflect(n, sinks int) func(*trial) error {
 		t.end()
 		t.res.Updates = int(ss[0].updates.Load())
 		return err
+	}
+}
+
+// six is f with IPv6 routes.
+func six(f func(*trial) error) func(*trial) error {
+	return func(t *trial) error {
+		family = wire.IPv6Unicast
+		defer func() { family = wire.IPv4Unicast }()
+		return f(t)
 	}
 }
 

@@ -47,7 +47,7 @@ func connect(n, prefixes int, silent bool) (*session, error) {
 	s := &session{conn: c.(*net.TCPConn), id: src, have: make([]uint64, prefixes/64+1), changed: make(chan struct{}, 1)}
 	s.want.Store(-1)
 	open := wire.Open{AS: 65000, HoldTime: 240 * time.Second, ID: src,
-		Capabilities: wire.Capabilities{Families: []wire.Family{wire.IPv4Unicast}, AS4: true, RouteRefresh: true}}
+		Capabilities: wire.Capabilities{Families: []wire.Family{wire.IPv4Unicast, wire.IPv6Unicast}, AS4: true, RouteRefresh: true}}
 	if _, err := c.Write(wire.AppendKeepalive(open.Append(nil))); err != nil {
 		return nil, err
 	}
@@ -126,13 +126,13 @@ func (s *session) read(r *framer) {
 // count keeps track of what an UPDATE changes.
 func (s *session) count(u *wire.Update) {
 	delta, n := 0, 0
-	for p := range u.Withdrawn.All() {
+	for p := range u.Unreach(family) {
 		if i, ok := number(p.Prefix); ok && i>>6 < len(s.have) && s.have[i>>6]&(1<<(i&63)) != 0 {
 			s.have[i>>6] &^= 1 << (i & 63)
 			delta--
 		}
 	}
-	for p := range u.NLRI.All() {
+	for p := range u.Reach(family) {
 		n++
 		if i, ok := number(p.Prefix); ok && i>>6 < len(s.have) && s.have[i>>6]&(1<<(i&63)) == 0 {
 			s.have[i>>6] |= 1 << (i & 63)
@@ -197,19 +197,38 @@ func (s *session) unsent() int {
 	return n
 }
 
-// prefix is prefix number i: /24s from 20.0.0.0 on.
+// family is that of the row under way.
+var family = wire.IPv4Unicast
+
+// prefix is prefix number i: /24s from 20.0.0.0 on, or /48s from 2a00:: on.
 func prefix(i int) netip.Prefix {
+	if family == wire.IPv6Unicast {
+		a := [16]byte{0x2a}
+		binary.BigEndian.PutUint32(a[2:], uint32(i))
+		return netip.PrefixFrom(netip.AddrFrom16(a), 48)
+	}
 	v := 20<<24 + uint32(i)<<8
 	return netip.PrefixFrom(netip.AddrFrom4([4]byte{byte(v >> 24), byte(v >> 16), byte(v >> 8), 0}), 24)
 }
 
 // number is the reverse of prefix.
 func number(p netip.Prefix) (int, bool) {
-	if p.Bits() != 24 || !p.Addr().Is4() {
-		return 0, false
+	switch a := p.Addr().AsSlice(); {
+	case p.Bits() == 24 && len(a) == 4:
+		return int(binary.BigEndian.Uint32(a)-20<<24) >> 8, true
+	case p.Bits() == 48 && len(a) == 16:
+		return int(binary.BigEndian.Uint32(a[2:])), true
 	}
-	a := p.Addr().As4()
-	return int(binary.BigEndian.Uint32(a[:])-20<<24) >> 8, true
+	return 0, false
+}
+
+// nextHop is what client from announces its routes with.
+func nextHop(from netip.Addr) wire.NextHop {
+	if family == wire.IPv6Unicast {
+		a := from.As4()
+		return wire.NextHop{Addr: netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 0, 0x77, 15: a[3]})}
+	}
+	return wire.NextHop{Addr: from}
 }
 
 // table encodes the announcement of n prefixes from number base on. Each set of
@@ -224,7 +243,7 @@ func table(from netip.Addr, base, n, per int, packed bool) (stream []byte) {
 			Communities:      []wire.Community{wire.NewCommunity(65000, uint16(set)), wire.NewCommunity(65000, uint16(set>>16))},
 			LargeCommunities: []wire.LargeCommunity{{Global: 65000, Local1: 1, Local2: uint32(set)}}}).Append(nil)
 		for end := min(n, (set+1)*per); i < end; {
-			b.Reach(stream, wire.IPv4Unicast, attrs, wire.NextHop{Addr: from})
+			b.Reach(stream, family, attrs, nextHop(from))
 			for i < end && b.Add(wire.NLRI{Prefix: prefix(base + i)}) {
 				if i++; !packed {
 					break
@@ -240,7 +259,7 @@ func table(from netip.Addr, base, n, per int, packed bool) (stream []byte) {
 func withdrawal(base, n int) (stream []byte) {
 	var b wire.Builder
 	for i := 0; i < n; {
-		b.Unreach(stream, wire.IPv4Unicast)
+		b.Unreach(stream, family)
 		for i < n && b.Add(wire.NLRI{Prefix: prefix(base + i)}) {
 			i++
 		}
