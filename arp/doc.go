@@ -25,6 +25,15 @@
 // The goroutine in Run alone reads the Conn. Everything else may be called from
 // any goroutine. Packets and frames are values and alias nothing.
 //
+// # Beside the kernel
+//
+// An AF_PACKET socket sees every request whether or not the kernel answers it, so who
+// answers what is the caller's to arrange: on an interface with proxy_arp = 1 the kernel
+// answers for everything it has a route to elsewhere, and there should be no guest in
+// the Responder; with proxy_arp = 0 and arp_ignore = 1 the kernel answers for the
+// interface's own addresses alone, and these should be no targets. Either way each
+// request gets one answer. testdata/conformance.txt shows where the two differ.
+//
 // # Limits
 //
 // IPv4 over Ethernet only. A Conn receives only what is addressed to the host or to

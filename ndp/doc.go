@@ -21,6 +21,16 @@
 // write. The gain is that nothing waits for the kernel: an advertisement leaves
 // while the interface's own address is still tentative.
 //
+// # Beside the kernel
+//
+// The kernel answers for the interface's own addresses, which should be no targets of
+// a Proxy; proxy_ndp should be 0 where there is one. An Advertiser and another router
+// daemon on the same interface would contradict each other. testdata/conformance.txt and
+// testdata/routerconformance.txt show where kernel, ndppd, radvd and we differ.
+//
+// Listening costs the guest's other IPv6 traffic a filter of a few instructions a
+// packet, on the interfaces added only, and once for each Conn.
+//
 // # Ownership
 //
 // The goroutine in Run alone reads the Conn, for all interfaces. Everything else
