@@ -28,7 +28,6 @@ var update = flag.Bool("update", false, "rewrite testdata")
 type peer struct {
 	name    string
 	bin     string
-	dirs    []string
 	args    []string // CONF and DIR are replaced
 	conf    string
 	env     []string
@@ -39,9 +38,9 @@ type peer struct {
 
 var peers = []peer{
 	{name: "bird2", bin: "bird", args: []string{"-f", "-c", "CONF", "-s", "DIR/ctl"}, conf: "bird2.conf"},
-	{name: "bird16", bin: "bird1.6", dirs: bird16, args: []string{"-f", "-c", "CONF", "-s", "DIR/ctl"}, conf: "bird16.conf"},
-	{name: "bird16-ipv6", bin: "bird1.6-6", dirs: bird16, args: []string{"-f", "-c", "CONF", "-s", "DIR/ctl"}, conf: "bird16-ipv6.conf", addr: "2001:db8:9::2"},
-	{name: "frr", bin: "bgpd", dirs: []string{"/usr/lib/frr"}, args: []string{"-n", "-Z", "-f", "CONF", "-i", "DIR/pid", "-z", "DIR/z", "--vty_socket", "DIR", "-S", "-u", "root", "-g", "root", "-l", "10.9.0.2"}, conf: "frr.conf"},
+	{name: "bird16", bin: bird16 + "/bird", args: []string{"-f", "-c", "CONF", "-s", "DIR/ctl"}, conf: "bird16.conf"},
+	{name: "bird16-ipv6", bin: bird16 + "/bird6", args: []string{"-f", "-c", "CONF", "-s", "DIR/ctl"}, conf: "bird16-ipv6.conf", addr: "2001:db8:9::2"},
+	{name: "frr", bin: "/usr/lib/frr/bgpd", args: []string{"-n", "-Z", "-f", "CONF", "-i", "DIR/pid", "-z", "DIR/z", "--vty_socket", "DIR", "-S", "-u", "root", "-g", "root", "-l", "10.9.0.2"}, conf: "frr.conf"},
 	{name: "gobgp", bin: "gobgpd", args: []string{"-f", "CONF", "--pprof-disable", "--api-hosts", "127.0.0.1:50051"}, conf: "gobgp.toml", prepare: [][]string{
 		{"gobgp", "global", "rib", "add", "203.0.113.0/24", "community", "65000:90,65000:20", "med", "50"},
 		{"gobgp", "global", "rib", "add", "198.51.100.0/25", "large-community", "65000:1:2", "rt", "65000:5", "aspath", "64512,4200000001"},
@@ -54,8 +53,14 @@ var peers = []peer{
 		env: []string{"exabgp.tcp.bind=", "exabgp.daemon.user=root", "exabgp.log.all=false", "exabgp.api.cli=false"}},
 }
 
-// bird16 is where BIRD 1.6 may lie: it cannot be installed beside BIRD 2.
-var bird16 = []string{"/usr/local/sbin", os.Getenv("BIRD16_DIR")}
+// bird16 is where BIRD 1.6 lies: Debian cannot have both BIRDs installed, .ci/peers
+// unpacks it aside.
+var bird16 = func() string {
+	if dir := os.Getenv("HYPERFIB_BIRD1"); dir != "" {
+		return dir
+	}
+	return "../../.cache/bird1/usr/sbin"
+}()
 
 // TestCapture talks to every BGP implementation there is, and parses all they say.
 // With -update it keeps the messages as seeds of the fuzz targets.
@@ -72,10 +77,7 @@ func TestCapture(t *testing.T) {
 }
 
 func capture(t *testing.T, p peer) {
-	bin := p.bin
-	if !strings.HasPrefix(bin, "/") || exec.Command("test", "-x", bin).Run() != nil {
-		bin = find(t, p)
-	}
+	bin := nstest.Need(t, p.bin)
 	us, them := nstest.New(t, "us"), nstest.New(t, p.name)
 	nstest.Veth(us, "e0", "10.9.0.1/24 2001:db8:9::1/64", them, "e0", "10.9.0.2/24 2001:db8:9::2/64")
 	dir := t.TempDir()
@@ -125,18 +127,6 @@ func capture(t *testing.T, p peer) {
 	if *update {
 		s.save(t)
 	}
-}
-
-func find(t *testing.T, p peer) string {
-	if p.dirs != nil && p.name != "frr" && os.Getenv("BIRD16_DIR") == "" { // not packaged with BIRD 2
-		if _, err := exec.LookPath(p.bin); err != nil {
-			t.Skipf("%s: set BIRD16_DIR to a directory with BIRD 1.6 as bird1.6 and bird1.6-6", p.bin)
-		}
-	}
-	if p.name == "frr" { // OpenBGPD's program has the same name
-		return nstest.Need(t, "/usr/lib/frr/bgpd")
-	}
-	return nstest.Need(t, p.bin, p.dirs...)
 }
 
 // dial connects to the peer, or waits until it does.
