@@ -211,6 +211,12 @@ func TestBeforeRun(t *testing.T) {
 	if st, err := s.Peer(key2); err != nil || st.Description != "x" || st.State != Idle {
 		t.Errorf("%+v %v", st, err)
 	}
+	for _, err := range []error{s.PathDown(key2, BFDDown), s.PathUp(key2), s.Refresh(key2), s.Reset(key2, "", false)} {
+		if !errors.Is(err, ErrStopped) {
+			t.Error(err)
+		}
+	}
+	s.LinkDown("eth0")
 	s.Shutdown("nobody hears this")
 	if err := s.RemovePeer(key2); err != nil || len(s.Peers()) != 0 {
 		t.Error(err, s.Peers())

@@ -98,6 +98,9 @@ func (p *peer) config() *PeerConfig {
 
 // do has f executed by the owner and waits for it.
 func (p *peer) do(f func(now time.Time)) error {
+	if !p.s.running() {
+		return ErrStopped
+	}
 	done := make(chan struct{})
 	select {
 	case p.inbox <- func(now time.Time) { f(now); close(done) }:

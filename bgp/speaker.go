@@ -130,9 +130,12 @@ func (s *Speaker) admit(nc net.Conn, release func()) {
 	remote, local := addrPort(nc.RemoteAddr()), addrPort(nc.LocalAddr())
 	in := incoming{nc: nc, release: release}
 	s.mu.Lock()
-	p := s.owner(remote.Addr(), local.Addr())
+	var p *peer
+	if !s.stopped {
+		p = s.owner(remote.Addr(), local.Addr())
+	}
 	ok := false
-	if p != nil && !s.stopped {
+	if p != nil {
 		select {
 		case p.incoming <- in:
 			ok = true
@@ -144,6 +147,13 @@ func (s *Speaker) admit(nc net.Conn, release func()) {
 		nc.Close()
 		release()
 	}
+}
+
+// running reports whether Run has begun.
+func (s *Speaker) running() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ctx != nil
 }
 
 // owner finds the peer that a connection belongs to, or makes one from a range.
