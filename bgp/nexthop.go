@@ -21,6 +21,9 @@ func nextHops(c *PeerConfig, local netip.Addr, mixed bool) (v4, v6 wire.NextHop)
 	case bare.Is6():
 		v6.Addr = or(v6.Addr, bare)
 	}
+	if c.LinkLocal.IsValid() {
+		v6.LinkLocal = c.LinkLocal.WithZone("")
+	}
 	if mixed && !v4.Addr.IsValid() {
 		v4 = v6
 	}

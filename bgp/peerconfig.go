@@ -96,6 +96,11 @@ type PeerConfig struct {
 	// address of the session for the family it belongs to, and none for the
 	// other. Soft.
 	NextHop4, NextHop6 netip.Addr
+	// LinkLocal is our link-local address on the link that we share with the peer,
+	// sent beside our IPv6 next hop (RFC 2545, Section 3: some peers replace a next
+	// hop that comes without one). Zero means none, unless the session itself has a
+	// link-local address. Soft.
+	LinkLocal netip.Addr
 	// Import and Export are called for each path received or to be sent; nil
 	// accepts. Soft.
 	Import, Export rib.Policy

@@ -80,7 +80,7 @@ func (p *peer) soften(now time.Time, old, c PeerConfig) {
 		p.askRefresh(sess)
 	}
 	if c.Export != nil || old.Export != nil || c.NextHopSelf != old.NextHopSelf || c.AddPathLimit != old.AddPathLimit ||
-		c.NextHop4 != old.NextHop4 || c.NextHop6 != old.NextHop6 {
+		c.NextHop4 != old.NextHop4 || c.NextHop6 != old.NextHop6 || c.LinkLocal != old.LinkLocal {
 		p.reshape(now, sess, &c)
 	}
 }
@@ -104,7 +104,7 @@ func softEqual(a, b PeerConfig) bool {
 		c.Passive, c.Description = false, ""
 		c.ConnectRetry, c.IdleHold, c.SendHold = 0, 0, 0
 		c.NextHopSelf, c.Import, c.Export = false, nil, nil
-		c.AddPathLimit, c.NextHop4, c.NextHop6 = 0, noAddr, noAddr
+		c.AddPathLimit, c.NextHop4, c.NextHop6, c.LinkLocal = 0, noAddr, noAddr, noAddr
 		c.MaxPrefixes, c.MaxPrefixesHold = 0, 0
 	}
 	return reflect.DeepEqual(a, b)

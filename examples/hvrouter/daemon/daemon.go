@@ -274,7 +274,7 @@ func (d *Daemon) pumpKernel(ctx context.Context, w *fib.Watcher) error {
 func (d *Daemon) openPeers(t *tasks, c *config.Config) error {
 	r := d.router
 	for i, dom := range c.Domains {
-		s, err := newSpeaker(d.log, c, dom, d.again && !c.BGP.GracefulRestart.Off, r.links.hasAddress)
+		s, err := newSpeaker(d.log, c, dom, d.again && !c.BGP.GracefulRestart.Off, &r.links)
 		if err != nil {
 			return err
 		}
@@ -282,6 +282,7 @@ func (d *Daemon) openPeers(t *tasks, c *config.Config) error {
 		r.addDomain(i, s)
 	}
 	d.loadInventory(c)
+	r.neighbours = false // the sessions are configured below, for the first time
 	r.refresh()
 	for _, dom := range c.Domains {
 		s := d.speaker[dom.Name]

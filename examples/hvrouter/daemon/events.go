@@ -21,6 +21,9 @@ func (r *router) take(events []fib.Event) {
 			r.dirty = true
 		case fib.EventAddress:
 			r.links.address(e.Link.Index, e.Addr, e.Gone)
+			if name, ok := r.links.name(e.Link.Index); ok && e.Addr.Addr().IsLinkLocalUnicast() && r.isUplink(name) {
+				r.dirty, r.neighbours = true, true
+			}
 		case fib.EventNextHops:
 			r.guard.refresh()
 		case fib.EventError:

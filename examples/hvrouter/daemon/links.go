@@ -65,6 +65,17 @@ func (l *links) byName(name string) (fib.Link, bool) {
 	return link, ok
 }
 
+// linkLocal gives our IPv6 link-local address on an interface, the least if there are
+// several.
+func (l *links) linkLocal(name string) (least netip.Addr) {
+	for p := range l.addrs[l.index[name]] {
+		if a := p.Addr(); a.Is6() && a.IsLinkLocalUnicast() && (!least.IsValid() || a.Less(least)) {
+			least = a
+		}
+	}
+	return least
+}
+
 // onLink tells whether an address of the interface says that gateway is on it
 // (R22). A link-local gateway always is.
 func (l *links) onLink(name string, gateway netip.Addr) bool {

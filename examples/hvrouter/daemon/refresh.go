@@ -48,6 +48,12 @@ func (r *router) refresh() {
 	if len(left)+len(changed) > 0 {
 		r.log.Info("guests", "event", "guests", "present", len(ports), "changed", len(changed), "left", len(left))
 	}
+	if r.neighbours {
+		r.neighbours = false
+		for _, d := range r.cfg.Domains {
+			r.domains[d.Name].bgp.Configure(r.cfg, d)
+		}
+	}
 	r.applyWall()
 	r.overlays()
 }

@@ -42,10 +42,13 @@ type router struct {
 	notOnLink uint64
 	reloaded  time.Time
 	dirty     bool // refresh is due
-	vteps     map[netip.Addr]int
-	walled    wallVersion
-	floods    bool // the set of VTEPs has changed
-	answering answering
+	// neighbours: a link-local address of an uplink has changed, and sessions tell
+	// it to their peers.
+	neighbours bool
+	vteps      map[netip.Addr]int
+	walled     wallVersion
+	floods     bool // the set of VTEPs has changed
+	answering  answering
 }
 
 // routing is one domain at work.

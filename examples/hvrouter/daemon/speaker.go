@@ -18,22 +18,24 @@ import (
 // speaker is one domain's BGP: the adapter between the loop and package bgp.
 type speaker struct {
 	*bgp.Speaker
-	log   *slog.Logger
-	name  string
-	cBit  bool // our BFD does not share the fate of this process
-	mu    sync.Mutex
-	peers map[bgp.PeerKey]bgp.PeerConfig
+	log  *slog.Logger
+	name string
+	cBit bool // our BFD does not share the fate of this process
+	// linkLocal gives our link-local address on an interface.
+	linkLocal func(name string) netip.Addr
+	mu        sync.Mutex
+	peers     map[bgp.PeerKey]bgp.PeerConfig
 }
 
-// newSpeaker makes the speaker of a domain. here tells which of our addresses
-// exist: the others cannot be listened on, their sessions only dial.
-func newSpeaker(log *slog.Logger, c *config.Config, d config.Domain, restarting bool, here func(netip.Addr) bool) (*speaker, error) {
-	s, err := bgp.New(peering.Speaker(c, d, restarting, here))
+// newSpeaker makes the speaker of a domain. Addresses of ours that do not exist
+// cannot be listened on, their sessions only dial.
+func newSpeaker(log *slog.Logger, c *config.Config, d config.Domain, restarting bool, l *links) (*speaker, error) {
+	s, err := bgp.New(peering.Speaker(c, d, restarting, l.hasAddress))
 	if err != nil {
 		return nil, err
 	}
 	return &speaker{Speaker: s, log: log, name: d.Name, peers: map[bgp.PeerKey]bgp.PeerConfig{},
-		cBit: c.BFD.Process == "separate"}, nil
+		cBit: c.BFD.Process == "separate", linkLocal: l.linkLocal}, nil
 }
 
 // Configure implements announcer.
@@ -42,7 +44,7 @@ func (s *speaker) Configure(c *config.Config, d config.Domain) {
 	defer s.mu.Unlock()
 	next := map[bgp.PeerKey]bgp.PeerConfig{}
 	for _, r := range d.Reflectors {
-		p := peering.Peer(c, r)
+		p := peering.Peer(c, r, s.linkLocal(r.Interface))
 		next[p.Key()] = p
 	}
 	for k := range s.peers {

@@ -93,16 +93,16 @@ func TestSpeaker(t *testing.T) {
 
 func TestPeer(t *testing.T) {
 	c := sample(t)
-	p := Peer(c, c.Domains[0].Reflectors[2])
+	p := Peer(c, c.Domains[0].Reflectors[2], addr("fe80::7"))
 	if p.Addr != addr("2001:db8:c633:6400::26") || p.Interface != "a.public" || !p.TTLSecurity || !p.NextHopSelf ||
-		!reflect.DeepEqual(p.Families, []wire.Family{wire.IPv6Unicast}) || !reflect.DeepEqual(p.AddPathReceive, p.Families) {
+		p.LinkLocal != addr("fe80::7") || !reflect.DeepEqual(p.Families, []wire.Family{wire.IPv6Unicast}) || !reflect.DeepEqual(p.AddPathReceive, p.Families) {
 		t.Errorf("%+v", p)
 	}
 	r := c.Domains[0].Reflectors[0]
 	r.MD5 = "of the session"
 	c.BGP.MD5 = "of the file"
-	if p := Peer(c, r); p.MD5Key != "of the session" {
-		t.Errorf("key %q", p.MD5Key)
+	if p := Peer(c, r, addr("fe80::7")); p.MD5Key != "of the session" || p.LinkLocal.IsValid() {
+		t.Errorf("key %q, link-local %v for IPv4", p.MD5Key, p.LinkLocal)
 	}
 }
 

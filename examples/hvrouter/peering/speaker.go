@@ -28,14 +28,18 @@ func Speaker(c *config.Config, d config.Domain, restarting bool, here func(netip
 	return out
 }
 
-// Peer gives the configuration of one session.
-func Peer(c *config.Config, r config.Reflector) bgp.PeerConfig {
+// Peer gives the configuration of one session. linkLocal is our link-local address
+// on its interface, the zero Addr if there is none yet.
+func Peer(c *config.Config, r config.Reflector, linkLocal netip.Addr) bgp.PeerConfig {
 	p := bgp.PeerConfig{
 		Addr: r.Peer.Addr, Port: c.BGP.Port, AS: r.AS, LocalAddr: r.Local.Addr, Interface: r.Interface,
 		Description: r.Name, Families: families(r.Families),
 		HoldTime: c.BGP.HoldTime.Duration, ConnectRetry: c.BGP.ConnectRetry.Duration,
 		TTLSecurity: c.BGP.TTLSecurity, MD5Key: c.BGP.MD5,
 		NextHopSelf: true, NextHop6: r.NextHop6.Addr,
+	}
+	if slices.Contains(p.Families, wire.IPv6Unicast) {
+		p.LinkLocal = linkLocal
 	}
 	if r.MD5 != "" {
 		p.MD5Key = r.MD5

@@ -218,6 +218,9 @@ func (s *Stage) watched(matter []int, outage bool, after time.Duration, do func(
 		return err
 	}
 	limit := s.ownLimit(0, matter...)
+	if outage && !s.familiar() {
+		limit = -1 // how they restart is theirs
+	}
 	if !s.World.Timing.Graceful() {
 		limit = -1 // without graceful restart a restart costs what it costs
 	}

@@ -43,7 +43,7 @@ func routes(s *Stage) error {
 	for _, n := range []int{2, 3} {
 		m, low, high := median(added[n])
 		limit := float64(routeLimit)
-		if s.World.HVKind(1) != world.Self || s.World.HVKind(n) != world.Self {
+		if s.World.HVKind(1) != world.Self || s.World.HVKind(n) != world.Self || !s.familiar() {
 			limit = -1
 		}
 		s.value(fmt.Sprintf("HV1 to HV%d's kernel, median of %d", n, times), m, limit, "ms", fmt.Sprintf("%.1f to %.1f", low, high), fmt.Sprint(added[n]))

@@ -9,6 +9,7 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"os"
 	"os/signal"
@@ -133,10 +134,25 @@ func (r *router) open(as uint32, id netip.Addr, bulk int) (err error) {
 	return nil
 }
 
+// linkLocal is our link-local address on an interface.
+func linkLocal(device string) (ll netip.Addr) {
+	link, err := net.InterfaceByName(device)
+	if err != nil {
+		return ll
+	}
+	addrs, _ := link.Addrs()
+	for _, a := range addrs {
+		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Is6() && p.Addr().IsLinkLocalUnicast() {
+			return p.Addr()
+		}
+	}
+	return ll
+}
+
 func (r *router) add(s session, interval time.Duration, multiplier uint8, key string) error {
 	families := []wire.Family{s.family()}
 	err := r.speaker.AddPeer(bgp.PeerConfig{Addr: s.peer, LocalAddr: s.local, Interface: s.device, Families: families,
-		AddPathReceive: families, TTLSecurity: true, NextHopSelf: true, MD5Key: key})
+		AddPathReceive: families, TTLSecurity: true, NextHopSelf: true, LinkLocal: linkLocal(s.device), MD5Key: key})
 	return errors.Join(err, r.bfd.Add(bfd.SessionConfig{
 		Key:          bfd.Key{Peer: s.peer, Local: s.local, Interface: s.device},
 		DesiredMinTx: interval, RequiredMinRx: interval, Multiplier: multiplier}))

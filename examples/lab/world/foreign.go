@@ -124,8 +124,11 @@ func (w *World) gobgp(f plan.Fabric, private bool, name string) ([]*Daemon, erro
 	if err != nil {
 		return nil, err
 	}
-	d, err := w.process(f, private, name, "gobgpd", "-f", path, "-t", "toml", "--pprof-disable",
-		"--api-hosts", "unix://"+w.file(name+".api"))
+	api := "127.0.0.1:50051" // two of them share a namespace
+	if private {
+		api = "127.0.0.1:50052"
+	}
+	d, err := w.process(f, private, name, "gobgpd", "-f", path, "-t", "toml", "--pprof-disable", "--api-hosts", api)
 	return []*Daemon{d}, err
 }
 
