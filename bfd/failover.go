@@ -1,6 +1,7 @@
 package bfd
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"runtime"
@@ -130,16 +131,40 @@ func (f *failover) one(sock *rtnl, groups *[]nexthop, netns string, n NextHop) e
 	if up[n.ID] {
 		return errors.New("another session that watches it is up")
 	}
-	if err := up.spare(*groups, n.ID, len(n.Guards) > 0); err != nil {
-		return err
+	strict := len(n.Guards) > 0
+	if err := up.spare(*groups, n.ID, strict); err != nil {
+		return f.shrink(sock, *groups, up, n.ID, strict, err)
 	}
 	if err := sock.remove(n.ID); err != nil {
 		return err
 	}
 	for i := range *groups {
-		(*groups)[i].drop(n.ID)
+		(*groups)[i].group = (*groups)[i].without(n.ID)
 	}
 	return nil
+}
+
+// shrink is for an object that must stay for the sake of one group: it is taken
+// out of the others, each by a message of its own, which costs the kernel time
+// in proportion to their routes. It returns why the object stayed.
+func (f *failover) shrink(sock *rtnl, groups []nexthop, up wards, id uint32, strict bool, why error) error {
+	n := 0
+	for i := range groups {
+		g := &groups[i]
+		if in, alive := up.members(g, id, strict); !in || !alive || g.kind != 0 {
+			continue
+		}
+		rest := g.without(id)
+		if err := sock.shrink(g, rest); err != nil {
+			return fmt.Errorf("%w; group %d: %w", why, g.id, err)
+		}
+		g.group = rest
+		n++
+	}
+	if n > 0 {
+		return fmt.Errorf("%w; taken out of %d others", why, n)
+	}
+	return why
 }
 
 // watched reads the states of the sessions now: what they watch, and whether one
@@ -163,18 +188,24 @@ func (f *failover) watched(netns string, guards []Key) (up wards, guarded bool) 
 	return up, guarded
 }
 
-// spare makes sure that every group with the object keeps a member which is not
-// known to be dead: watched by a session that is Up or, unless the client named
-// guards, by none.
+// members says whether a group has the object, and whether it has another member
+// that is not known to be dead: watched by a session that is Up or, unless the
+// client named guards, by none.
+func (w wards) members(g *nexthop, id uint32, strict bool) (in, alive bool) {
+	g.members(func(m uint32) {
+		up, watched := w[m]
+		in = in || m == id
+		alive = alive || m != id && (up || !watched && !strict)
+	})
+	return in, alive
+}
+
+// spare makes sure that the object is in a group, and that every group it is in
+// keeps a living member.
 func (w wards) spare(groups []nexthop, id uint32, strict bool) error {
 	member := false
 	for i := range groups {
-		in, alive := false, false
-		groups[i].members(func(m uint32) {
-			up, watched := w[m]
-			in = in || m == id
-			alive = alive || m != id && (up || !watched && !strict)
-		})
+		in, alive := w.members(&groups[i], id, strict)
 		member = member || in
 		if in && !alive {
 			return fmt.Errorf("group %d would be left without a living member", groups[i].id)
@@ -186,18 +217,12 @@ func (w wards) spare(groups []nexthop, id uint32, strict bool) error {
 	return nil
 }
 
-// drop takes a member out of our copy of a group, as the kernel did.
-func (n *nexthop) drop(id uint32) {
-	var kept []byte
+// without is the group's members but one.
+func (n *nexthop) without(id uint32) (kept []byte) {
 	for b := n.group; len(b) >= 8; b = b[8:] {
-		if (&nexthop{group: b[:8]}).first() != id {
+		if binary.NativeEndian.Uint32(b) != id {
 			kept = append(kept, b[:8]...)
 		}
 	}
-	n.group = kept
-}
-
-func (n *nexthop) first() (id uint32) {
-	n.members(func(m uint32) { id = m })
-	return id
+	return kept
 }

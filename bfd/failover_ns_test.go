@@ -21,7 +21,7 @@ func TestFailover(t *testing.T) {
 	p.a.IP("nexthop add id 103 via 10.9.0.7 dev v0")
 	p.a.IP("nexthop add id 104 via 10.9.0.2 dev v0")
 	p.a.IP("nexthop add id 200 group 101/102/103")
-	p.a.IP("nexthop add id 201 group 101/102")
+	p.a.IP("nexthop add id 201 group 101/102 proto 201")
 	p.a.IP("route add 198.51.100.0/24 nhid 201")
 
 	one, two := fast(p.key("10.9.0.2")), fast(p.key("10.9.0.2"))
@@ -57,7 +57,7 @@ func TestFailover(t *testing.T) {
 		}
 	}
 	t.Logf("deleted %v after the Down", results[0].Took)
-	if out := p.a.IP("nexthop show"); strings.Contains(out, "id 101 ") || !strings.Contains(out, "id 201 group 102") {
+	if out := p.a.IP("nexthop show"); strings.Contains(out, "id 101 ") || !strings.Contains(out, "id 201 group 102 proto 201") {
 		t.Error(out)
 	}
 
@@ -70,6 +70,33 @@ func TestFailover(t *testing.T) {
 		t.Error("route is gone:", out)
 	}
 	_ = remote
+
+	t.Log("an object that one group cannot spare is taken out of the others")
+	p.b.Exec("nft", "flush chain ip t out")
+	for _, k := range []Key{one.Key, two.Key} {
+		s.statusIs(k, "Up", func(st Status) bool { return st.State == Up })
+	}
+	p.a.IP("nexthop add id 101 via 10.9.0.2 dev v0")
+	p.a.IP("nexthop add id 105 via 10.9.0.9 dev v0")
+	p.a.IP("nexthop replace id 201 group 101/102")
+	p.a.IP("nexthop add id 202 group 101/105")
+	one.Failover = []NextHop{
+		{ID: 101, Link: link, Gateway: via("10.9.0.2"), Guards: []Key{two.Key}},
+		{ID: 105, Link: link, Gateway: via("10.9.0.9"), Guards: []Key{two.Key}},
+	}
+	s.add(one)
+	s.clear()
+	cut("10.9.0.2")
+	results = s.failover(one.Key)
+	if len(results) != 2 || results[0].Deleted || !strings.Contains(results[0].Err, "taken out of 1") || results[1].Deleted {
+		t.Errorf("%+v", results)
+	}
+	if out := p.a.IP("nexthop show"); !strings.Contains(out, "id 201 group 102 proto 201") || !strings.Contains(out, "id 202 group 101/105") {
+		t.Error(out)
+	}
+	if out := p.a.IP("route show 198.51.100.0/24"); !strings.Contains(out, "nhid 201") {
+		t.Error("route is gone:", out)
+	}
 }
 
 // failover waits for the report.

@@ -49,6 +49,8 @@ type nexthop struct {
 	link    int
 	gateway netip.Addr
 	group   []byte // array of struct nexthop_grp; nil: not a group
+	kind    uint16 // NHA_GROUP_TYPE; 0: plain multipath
+	proto   uint8  // who made it
 }
 
 // members calls f for every member of a group.
@@ -62,6 +64,7 @@ func (n *nexthop) members(f func(id uint32)) {
 const (
 	nhaID      = 1
 	nhaGroup   = 2
+	nhaType    = 3
 	nhaOIF     = 5
 	nhaGateway = 6
 	nhaGroups  = 9
@@ -176,13 +179,25 @@ func (r *rtnl) remove(id uint32) error {
 	return r.exchange(func(uint16, []byte) {})
 }
 
+// shrink replaces a group by one with other members.
+func (r *rtnl) shrink(g *nexthop, members []byte) error {
+	r.begin(unix.RTM_NEWNEXTHOP, unix.NLM_F_ACK|unix.NLM_F_REPLACE, nhmsgLen)
+	r.out[unix.SizeofNlMsghdr+2] = g.proto
+	r.attr(nhaID, binary.NativeEndian.AppendUint32(nil, g.id))
+	r.attr(nhaGroup, members)
+	return r.exchange(func(uint16, []byte) {})
+}
+
 // parseNexthop reads the attributes after struct nhmsg; the group aliases b.
 func parseNexthop(b []byte) (n nexthop) {
 	if len(b) < nhmsgLen {
 		return n
 	}
+	n.proto = b[2]
 	attributes(b[nhmsgLen:], func(typ uint16, data []byte) {
 		switch {
+		case typ == nhaType && len(data) == 2:
+			n.kind = binary.NativeEndian.Uint16(data)
 		case typ == nhaID && len(data) == 4:
 			n.id = binary.NativeEndian.Uint32(data)
 		case typ == nhaOIF && len(data) == 4:
