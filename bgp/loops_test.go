@@ -21,7 +21,7 @@ func TestLoops(t *testing.T) {
 		"CLUSTER_LIST of nothing else": {ClusterList: []netip.Addr{ours}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inStage(t, malformed.Case{Name: name, Peer: "ibgp", Options: wire.Options{AS4: true}}, func(s *stage) {
+			inStage(t, malformed.Case{Name: name, Peer: "ibgp", Options: wire.Options{AS4: true}}, manners[0], func(s *stage) {
 				s.culprits()
 				for _, prefix := range []string{route4, route6} {
 					s.culprit.send(update(t, s.b, a, prefix))
@@ -58,7 +58,7 @@ func TestOutOfTurn(t *testing.T) {
 		"garbage, then silence": {nil, []byte("GET / HTTP/1.1\r\nHost: example.org\r\n\r\n"), "Message Header Error/Connection Not Synchronized (1/1)"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inStage(t, malformed.Case{Name: name, Peer: "open"}, func(s *stage) {
+			inStage(t, malformed.Case{Name: name, Peer: "open"}, manners[0], func(s *stage) {
 				s.culprit = newRawPeer(s.net.dial("10.9.0.2"))
 				for _, b := range append(c.before, c.last) {
 					s.culprit.send(b)

@@ -27,10 +27,12 @@ var mark = wire.NewCommunity(65000, 9999)
 // has: no stale route, no stuck session, nobody else harmed.
 func TestRobustness(t *testing.T) {
 	for _, c := range malformed.Cases() {
-		for name, size := range map[string]int{"": wire.MaxExtendedLen, " by octets": 1} {
-			t.Run(c.Name+name, func(t *testing.T) {
-				inStage(t, c, func(s *stage) {
-					s.size = size
+		for _, m := range manners {
+			if m.dynamic && c.Peer == "ebgp" {
+				continue // the ranges here are internal
+			}
+			t.Run(c.Name+m.name, func(t *testing.T) {
+				inStage(t, c, m, func(s *stage) {
 					if c.Peer == "open" {
 						s.judgeOpen()
 					} else {
@@ -42,10 +44,23 @@ func TestRobustness(t *testing.T) {
 	}
 }
 
+// manner is a way to play a case.
+type manner struct {
+	name    string
+	size    int  // octets that the culprit writes at a time
+	dynamic bool // the peers come from a range, and graceful restart is on
+}
+
+var manners = []manner{
+	{"", wire.MaxExtendedLen, false},
+	{" by octets", 1, false},
+	{" dynamic", wire.MaxExtendedLen, true},
+}
+
 // inStage runs f in virtual time, with a reflector and a witness.
-func inStage(t *testing.T, c malformed.Case, f func(*stage)) {
+func inStage(t *testing.T, c malformed.Case, m manner, f func(*stage)) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newStage(t, c)
+		s := newStage(t, c, m)
 		defer s.stop()
 		f(s)
 	})
@@ -62,12 +77,12 @@ type stage struct {
 	witness *rawPeer
 	culprit *rawPeer
 	as      uint32 // of the culprit
-	size    int    // octets that the culprit writes at a time
+	manner  manner
 	b       wire.Builder
 }
 
-func newStage(t *testing.T, c malformed.Case) *stage {
-	s := &stage{t: t, c: c, net: newPipes("10.9.0.1:179"), ran: make(chan error, 1), as: 65000}
+func newStage(t *testing.T, c malformed.Case, m manner) *stage {
+	s := &stage{t: t, c: c, net: newPipes("10.9.0.1:179"), ran: make(chan error, 1), as: 65000, manner: m}
 	if c.Peer == "ebgp" {
 		s.as = 64512
 	}
@@ -75,15 +90,23 @@ func newStage(t *testing.T, c malformed.Case) *stage {
 	both := []wire.Family{wire.IPv4Unicast, wire.IPv6Unicast}
 	var err error
 	s.speaker, err = bgp.New(bgp.Config{AS: 65000, RouterID: netip.MustParseAddr("10.9.0.1"),
-		Listen: []netip.AddrPort{s.net.local}, Listener: s.net.listen})
+		Listen: []netip.AddrPort{s.net.local}, Listener: s.net.listen, GracefulRestart: bgp.GracefulRestart{Enabled: m.dynamic}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, p := range []bgp.PeerConfig{
-		{Addr: netip.MustParseAddr("10.9.0.2"), AS: s.as, Passive: true, Families: both, AddPathReceive: c.Options.AddPath.Slice(), RouteReflectorClient: s.as == 65000},
-		{Addr: netip.MustParseAddr("10.9.0.3"), Passive: true, Families: both, RouteReflectorClient: true},
-	} {
-		if err := s.speaker.AddPeer(p); err != nil {
+	for _, addr := range []string{"10.9.0.2", "10.9.0.3"} {
+		p := bgp.PeerConfig{Addr: netip.MustParseAddr(addr), Passive: true, Families: both, RouteReflectorClient: true}
+		if addr == "10.9.0.2" {
+			p.AS, p.RouteReflectorClient, p.AddPathReceive = s.as, s.as == 65000, c.Options.AddPath.Slice()
+		}
+		if m.dynamic {
+			prefix := netip.PrefixFrom(p.Addr, 32)
+			p.Addr = netip.Addr{}
+			err = s.speaker.AddRange(bgp.RangeConfig{Prefix: prefix, Template: p})
+		} else {
+			err = s.speaker.AddPeer(p)
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -142,7 +165,7 @@ func (s *stage) culprits() {
 // offend sends the message of the case.
 func (s *stage) offend() {
 	for b := s.c.Message; len(b) > 0; {
-		n := min(s.size, len(b))
+		n := min(s.manner.size, len(b))
 		s.culprit.send(b[:n])
 		b = b[n:]
 	}
