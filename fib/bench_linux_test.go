@@ -206,6 +206,8 @@ func TestSpeed(t *testing.T) {
 					least(&alone[v], d)
 				}
 			}
+			sum := func(d [3]time.Duration) float64 { return (d[0] + d[1] + d[2]).Seconds() }
+			t.Logf("%s all: writer %.2fx", kind.name, sum(alone)/sum(top))
 			for v, verb := range verbs {
 				t.Logf("%s %-7v ceiling %6.0fk/s  writer %.2fx  desired to kernel %.2fx", kind.name, verb,
 					float64(n)/top[v].Seconds()/1000, alone[v].Seconds()/top[v].Seconds(), ours[v].Seconds()/top[v].Seconds())

@@ -116,11 +116,16 @@ func writer() bool {
 	must(err)
 	must(cmd.Start())
 	fmt.Printf("the writer alone, %d routes\n", *count)
+	ok := true
 	for s := bufio.NewScanner(out); s.Scan(); {
-		if line := s.Text(); strings.Contains(line, "writer") && strings.Contains(line, "ceiling") {
-			_, rest, _ := strings.Cut(line, ": ")
+		_, rest, _ := strings.Cut(s.Text(), ": ")
+		if kind, ratio, found := strings.Cut(rest, " all: writer "); found {
+			var x float64
+			_, _ = fmt.Sscanf(ratio, "%fx", &x)
+			ok = verdict(kind+": writer, add + replace + delete", x, 1.25, "x") && ok
+		} else if strings.Contains(rest, "ceiling") {
 			fmt.Println("  " + rest)
 		}
 	}
-	return cmd.Wait() == nil
+	return cmd.Wait() == nil && ok
 }
