@@ -159,7 +159,7 @@ func (k *checker) domains(c *Config) {
 			guests.add(k, path+".guests", "guest domain:", true)
 		}
 		for j, r := range d.Reflectors {
-			k.reflector(fmt.Sprintf("%s.reflectors[%d]", path, j), c.BGP, r, sessions)
+			k.reflector(fmt.Sprintf("%s.reflectors[%d]", path, j), r, sessions)
 		}
 	}
 	if len(c.Guests) > 0 && len(guests) == 0 {
@@ -192,7 +192,9 @@ func (k *checker) localOut(c *Config, names unique[string], tables unique[uint32
 	}
 }
 
-func (k *checker) reflector(path string, b BGP, r Reflector, seen unique[string]) {
+func (k *checker) reflector(path string, r Reflector, seen unique[string]) {
+	k.policy(path+".import", r.Import)
+	k.policy(path+".export", r.Export)
 	k.need(path+".interface", r.Interface != "")
 	local, peer := k.need(path+".local", r.Local.IsValid()), k.need(path+".peer", r.Peer.IsValid())
 	if !local || !peer {

@@ -153,6 +153,10 @@ type Reflector struct {
 	BFD string `yaml:"bfd,omitempty" json:"bfd,omitempty"`
 	// MD5 overrides the file's key.
 	MD5 string `yaml:"md5,omitempty" json:"-"`
+	// Import and Export decide about routes from and to the peer. Default: all are
+	// accepted as they are.
+	Import Policy `yaml:"import,omitempty" json:"import,omitempty"`
+	Export Policy `yaml:"export,omitempty" json:"export,omitempty"`
 }
 
 // LocalOut is the table for packets that the hypervisor itself sends: everything

@@ -60,6 +60,8 @@ func (d *Domain) fill(as uint32) {
 		def(&r.Name, r.Peer.String())
 		def(&r.Fabric, r.Interface)
 		def(&r.AS, as)
+		r.Import.fill()
+		r.Export.fill()
 		if len(r.Families) == 0 && r.Peer.IsValid() {
 			r.Families = []Family{FamilyOf(r.Peer.Addr)}
 		}

@@ -24,7 +24,36 @@ type speaker struct {
 	// linkLocal gives our link-local address on an interface.
 	linkLocal func(name string) netip.Addr
 	mu        sync.Mutex
-	peers     map[bgp.PeerKey]bgp.PeerConfig
+	peers     map[bgp.PeerKey]configured
+}
+
+// configured is a peer as it was last configured. Policies are functions, which
+// cannot be compared, so what they were made of is kept.
+type configured struct {
+	bgp.PeerConfig
+	imports, exports config.Policy
+}
+
+// configure makes the configuration of a peer. Policies that have not changed are
+// taken from old: a new one would make the session exchange its routes again.
+func configure(c *config.Config, r config.Reflector, linkLocal netip.Addr, old configured) configured {
+	p := configured{peering.Peer(c, r, linkLocal), r.Import, r.Export}
+	p.Import, p.Export = old.Import, old.Export
+	if !r.Import.Equal(old.imports) {
+		p.Import = peering.Policy(r.Import)
+	}
+	if !r.Export.Equal(old.exports) {
+		p.Export = peering.Policy(r.Export)
+	}
+	return p
+}
+
+func (p configured) same(o configured) bool {
+	policies := p.imports.Equal(o.imports) && p.exports.Equal(o.exports)
+	for _, c := range []*configured{&p, &o} {
+		c.Import, c.Export = nil, nil
+	}
+	return policies && reflect.DeepEqual(p.PeerConfig, o.PeerConfig)
 }
 
 // newSpeaker makes the speaker of a domain. Addresses of ours that do not exist
@@ -34,7 +63,7 @@ func newSpeaker(log *slog.Logger, c *config.Config, d config.Domain, restarting 
 	if err != nil {
 		return nil, err
 	}
-	return &speaker{Speaker: s, log: log, name: d.Name, peers: map[bgp.PeerKey]bgp.PeerConfig{},
+	return &speaker{Speaker: s, log: log, name: d.Name, peers: map[bgp.PeerKey]configured{},
 		cBit: c.BFD.Process == "separate", linkLocal: l.linkLocal}, nil
 }
 
@@ -42,10 +71,10 @@ func newSpeaker(log *slog.Logger, c *config.Config, d config.Domain, restarting 
 func (s *speaker) Configure(c *config.Config, d config.Domain) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	next := map[bgp.PeerKey]bgp.PeerConfig{}
+	next := map[bgp.PeerKey]configured{}
 	for _, r := range d.Reflectors {
-		p := peering.Peer(c, r, s.linkLocal(r.Interface))
-		next[p.Key()] = p
+		k := bgp.PeerKey{Addr: r.Peer.Addr, Local: r.Local.Addr}
+		next[k] = configure(c, r, s.linkLocal(r.Interface), s.peers[k])
 	}
 	for k := range s.peers {
 		if _, ok := next[k]; !ok {
@@ -56,9 +85,9 @@ func (s *speaker) Configure(c *config.Config, d config.Domain) {
 		old, ok := s.peers[k]
 		switch {
 		case !ok:
-			s.report(k, s.AddPeer(p))
-		case !reflect.DeepEqual(old, p):
-			s.report(k, s.UpdatePeer(p))
+			s.report(k, s.AddPeer(p.PeerConfig))
+		case !old.same(p):
+			s.report(k, s.UpdatePeer(p.PeerConfig))
 		}
 	}
 	s.peers = next

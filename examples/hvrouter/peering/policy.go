@@ -1,0 +1,73 @@
+package peering
+
+import (
+	"net/netip"
+
+	"github.com/hyperfib/hyperfib/bgp/rib"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+)
+
+// Policy makes a policy of package rib. Each call makes another one, and sessions
+// share what is encoded for them only if they share a policy: keep it. An empty
+// policy is nil.
+func Policy(p config.Policy) rib.Policy {
+	if len(p) == 0 {
+		return nil
+	}
+	return func(r *rib.Route) rib.Verdict {
+		for i := range p {
+			if !matches(&p[i], r) {
+				continue
+			}
+			change(&p[i], r)
+			switch p[i].Action {
+			case "accept":
+				return rib.Accept
+			case "reject":
+				return rib.Reject
+			}
+		}
+		return rib.Accept
+	}
+}
+
+func matches(t *config.Term, r *rib.Route) bool {
+	if t.Prefix.IsValid() && !within(t, r.Prefix) {
+		return false
+	}
+	c := t.Community
+	switch {
+	case c.IsZero():
+		return true
+	case c.Large:
+		return r.HasLargeCommunity(c.Triple)
+	}
+	return r.HasCommunity(c.Standard)
+}
+
+func within(t *config.Term, p netip.Prefix) bool {
+	return t.Prefix.Contains(p.Addr()) && p.Bits() >= int(t.Least) && p.Bits() <= int(t.Most)
+}
+
+func change(t *config.Term, r *rib.Route) {
+	if t.LocalPref != nil {
+		r.SetLocalPref(*t.LocalPref)
+	}
+	if t.MED != nil {
+		r.SetMED(*t.MED)
+	}
+	for _, c := range t.Remove {
+		if c.Large {
+			r.DeleteLargeCommunity(c.Triple)
+		} else {
+			r.DeleteCommunity(c.Standard)
+		}
+	}
+	for _, c := range t.Add {
+		if c.Large {
+			r.AddLargeCommunity(c.Triple)
+		} else {
+			r.AddCommunity(c.Standard)
+		}
+	}
+}
