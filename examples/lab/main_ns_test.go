@@ -39,7 +39,7 @@ func lab(t *testing.T, dir string, args ...string) *exec.Cmd {
 // process id of the lab inside its sandbox.
 func up(t *testing.T, dir string) (cmd *exec.Cmd, inner int) {
 	t.Helper()
-	cmd = lab(t, dir, "-hold", "-only", "sessions", "-rr", "bird", "-hv", "bird")
+	cmd = lab(t, dir, "-hold", "-only", "sessions")
 	cmd.Stderr = os.Stderr
 	r, w, err := os.Pipe()
 	if err != nil {

@@ -7,21 +7,33 @@ import (
 )
 
 // Stall measures how long the machine stood still: the longest that a thread,
-// urgent where that is permitted, overslept. A virtual machine that is not run by
-// its host for half a second looks to everybody in it like a dead network.
+// urgent where that is permitted, overslept, and the longest that a trifle took. A
+// virtual machine that is not run by its host for half a second looks to everybody
+// in it like a dead network; so does a kernel whose one lock for all changes of
+// network configuration is held by somebody else.
 type Stall struct {
-	stop  chan struct{}
-	done  sync.WaitGroup
+	stop chan struct{}
+	done sync.WaitGroup
+
+	mu    sync.Mutex
 	worst time.Duration
 }
 
-// tick is how often the thread looks at the clock.
-const tick = 5 * time.Millisecond
+const (
+	tick   = 5 * time.Millisecond  // how often the thread looks at the clock
+	trying = 25 * time.Millisecond // how often the trifle is tried
+)
 
-// WatchStall starts to measure.
-func WatchStall() *Stall {
+// WatchStall starts to measure; trifle is something that takes no time on a machine
+// that is well.
+func WatchStall(trifle func()) *Stall {
 	s := &Stall{stop: make(chan struct{})}
-	s.done.Go(s.run)
+	s.done.Go(func() {
+		runtime.LockOSThread() // and never let go of: the thread ends with its goroutine
+		urgent()
+		s.every(tick, func() {}, nap)
+	})
+	s.done.Go(func() { s.every(trying, trifle, time.Sleep) })
 	return s
 }
 
@@ -32,18 +44,21 @@ func (s *Stall) Stop() time.Duration {
 	return s.worst
 }
 
-func (s *Stall) run() {
-	runtime.LockOSThread() // and never let go of: the thread ends with its goroutine
-	urgent()
+// every does something, sleeps, and notes how much longer that took than the sleep
+// alone should.
+func (s *Stall) every(d time.Duration, do func(), sleep func(time.Duration)) {
 	for last := time.Now(); ; {
 		select {
 		case <-s.stop:
 			return
 		default:
 		}
-		nap(tick)
+		do()
+		sleep(d)
 		now := time.Now()
-		s.worst = max(s.worst, now.Sub(last)-tick)
+		s.mu.Lock()
+		s.worst = max(s.worst, now.Sub(last)-d)
+		s.mu.Unlock()
 		last = now
 	}
 }
