@@ -12,13 +12,14 @@ import (
 type opKind uint8
 
 const (
-	opSet     opKind = iota // replace the attribute who by the value in arg
-	opDelete                // delete the attribute who
-	opNextHop               // set the next hop to arg
-	opAdd                   // add arg to the list in attribute who
-	opRemove                // remove arg from it
-	opPrepend               // prepend AS who, arg[0] times
-	opExport                // what an export group does to every path
+	opSet        opKind = iota // replace the attribute who by the value in arg
+	opDelete                   // delete the attribute who
+	opNextHop                  // set the next hop to arg
+	opAdd                      // add arg to the list in attribute who
+	opRemove                   // remove arg from it
+	opPrepend                  // prepend AS who, arg[0] times
+	opExport                   // what an export group does to every path
+	opOwnNextHop               // fill in an export group's own next hop
 )
 
 func (s *attrStore) setUint32(id attrID, typ wire.AttrType, v uint32) attrID {

@@ -56,7 +56,7 @@ func (g *group) baseAttrs(in *In, attr attrID) attrID {
 	reflected := in.no != localPeer && !in.external && !g.key.external
 	if !reflected && !g.key.external && !g.key.self {
 		s := g.t.attrs.at(attr)
-		if _, ok := s.view().LocalPref(); ok {
+		if _, ok := s.view().LocalPref(); ok && (in.no == localPeer || len(s.octets)-int(s.nh) <= 16) {
 			return g.t.attrs.retain(attr)
 		}
 	}
@@ -66,8 +66,12 @@ func (g *group) baseAttrs(in *In, attr attrID) attrID {
 	return g.t.attrs.change(attr, op{opExport, g.who}, arg, func(dst []byte, from Attrs) ([]byte, int) {
 		dst = g.appendBase(dst, from, in, reflected)
 		n := len(dst)
-		if !g.key.self {
+		switch {
+		case g.key.self:
+		case in.no == localPeer:
 			dst = append(dst, from.nh...)
+		default: // without a link-local address, which is good on its own link only (RFC 2545, Section 2)
+			dst = append(dst, from.nh[:min(len(from.nh), 16)]...)
 		}
 		return dst, n
 	})
@@ -117,7 +121,10 @@ func (g *group) sendable(id destID, attr attrID) attrID {
 	if len(s.octets) == int(s.nh) {
 		own := g.key.nextHop[id/v6&1]
 		if own.Addr.IsValid() {
-			with := t.attrs.setNextHop(attr, own)
+			with := t.attrs.change(attr, op{opOwnNextHop, g.who}, [16]byte{byte(id / v6 & 1)}, func(dst []byte, from Attrs) ([]byte, int) {
+				dst = append(dst, from.Attrs...)
+				return appendNextHop(dst, own), len(dst)
+			})
 			t.attrs.release(attr)
 			attr = with
 			s = t.attrs.at(attr)

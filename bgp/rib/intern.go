@@ -102,7 +102,7 @@ type edge struct {
 // op is a kind of change of an attribute set.
 type op struct {
 	kind opKind
-	who  uint32 // for opExport: the export group's identity
+	who  uint32 // from opExport on: the export group's identity
 }
 
 // maxEdges bounds the edges of a set. It is enough for the export groups of a large
@@ -154,7 +154,7 @@ func (s *attrStore) forget(who uint32) {
 		for _, e := range a.edges {
 			idle := e.to != 0 && e.to != id && s.sets.at(e.to).refs == 1
 			switch {
-			case !idle && (e.kind != opExport || e.who != who):
+			case !idle && (e.kind < opExport || e.who != who):
 				kept = append(kept, e)
 			case e.to != 0 && e.to != id:
 				gone = append(gone, e.to)

@@ -257,6 +257,8 @@ func (s *stage) session(w *words) error {
 			c.AddPathLimit = w.number()
 		case "long-lived":
 			c.LongLived = true
+		case "link-local":
+			c.NextHop6.LinkLocal = ip("fe80::1")
 		case "two-octet":
 			c.AS4 = false
 		case "extended-messages":

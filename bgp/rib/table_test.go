@@ -120,6 +120,31 @@ func TestManyPaths(t *testing.T) {
 	}
 }
 
+// TestLinkLocal: a next hop's link-local address is for us, not for those we send the path to.
+func TestLinkLocal(t *testing.T) {
+	tab, ins := benchTable(t, 2)
+	out := openAll(t, ins[1:])[0]
+	s := newSink(t, out, 0, 65536)
+	nh := wire.NextHop{Addr: ip("2001:db8::1"), LinkLocal: ip("fe80::9")}
+	p := pfx("2001:db8:1::/48")
+	u := messageOf(t, false, true, func(b *wire.Builder) []byte {
+		a := wire.PathAttrs{LocalPref: ptr(100)}
+		b.Reach(nil, wire.IPv6Unicast, a.Append(nil), nh)
+		b.Add(wire.NLRI{Prefix: p})
+		return b.Finish()
+	})
+	if err := ins[0].Update(u); err != nil {
+		t.Fatal(err)
+	}
+	s.drain()
+	if got := tab.Lookup(p)[0].NextHop; got != nh {
+		t.Errorf("next hop is %v", got)
+	}
+	if got := s.routes[wire.NLRI{Prefix: p}]; got != "via 2001:db8::1, pref 100, originator 10.0.0.0, clusters 10.0.0.1" {
+		t.Errorf("reflected: %s", got)
+	}
+}
+
 // TestSlowReader: a session that never reads costs a bounded backlog, and then a dirty set.
 func TestSlowReader(t *testing.T) {
 	tab, ins := benchTable(t, 3)
