@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/hyperfib/hyperfib/internal/nstest"
 )
 
 const birdTimers = `interface "*" { min rx interval %s; min tx interval %s; multiplier %d; %s };
@@ -243,5 +245,30 @@ func TestCoexist(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestInterfaceReturns: the link is deleted and made anew under the same name,
+// with another index.
+func TestInterfaceReturns(t *testing.T) {
+	p := newPair(t)
+	cfg := fast(p.key("10.9.0.2"))
+	v6 := fast(p.key("fe80::2"))
+	remote := p.remote(t, p.mirror(cfg), p.mirror(v6))
+	s := newServer(t)
+	s.add(cfg)
+	s.add(v6)
+	for _, k := range []Key{cfg.Key, v6.Key} {
+		s.statusIs(k, "Up", func(st Status) bool { return st.State == Up })
+	}
+	p.a.IP("link del v0")
+	for _, k := range []Key{cfg.Key, v6.Key} {
+		s.statusIs(k, "Down", func(st Status) bool { return st.State == Down && st.Reason == ReasonExpired })
+	}
+	p.a.IP("link add other type bridge") // takes the index
+	nstest.Veth(p.a, "v0", "10.9.0.1/24 fd09::1/64 fe80::1/64", p.b, "v0", "10.9.0.2/24 fd09::2/64 fe80::2/64")
+	for _, k := range []Key{cfg.Key, v6.Key} {
+		s.statusIs(k, "Up", func(st Status) bool { return st.State == Up })
+		remote.statusIs(p.mirror(SessionConfig{Key: k}).Key, "Up", func(st Status) bool { return st.State == Up })
 	}
 }
