@@ -207,7 +207,11 @@ func (c *core) wantOf(r *Route, family Family) (*want, error) {
 		return nil, err
 	}
 	f.scope = scopeOf(r, &f, c.legs)
-	w := c.intern.want(&f, c.legs, r.Classic || c.config.Classic)
+	buckets := r.Buckets
+	if len(c.legs) < 2 {
+		buckets = 0
+	}
+	w := c.intern.want(&f, c.legs, buckets, r.Classic || c.config.Classic)
 	if w.refs == 0 {
 		c.resolve(w)
 		w.changed = false // nobody to tell
@@ -220,7 +224,7 @@ func (c *core) wantOf(r *Route, family Family) (*want, error) {
 
 func sameContent(a, b *Route) bool {
 	return a.Type == b.Type && a.PrefSrc == b.PrefSrc && a.Scope == b.Scope && a.MTU == b.MTU &&
-		a.AdvMSS == b.AdvMSS && a.Scaffold == b.Scaffold && a.Classic == b.Classic
+		a.AdvMSS == b.AdvMSS && a.Buckets == b.Buckets && a.Scaffold == b.Scaffold && a.Classic == b.Classic
 }
 
 // legsOf checks r and leaves its canonical legs in c.legs.
@@ -251,6 +255,9 @@ func (c *core) legsOf(r *Route, f *facts) error {
 	}
 	slices.SortFunc(c.legs, compareLegs)
 	c.legs = slices.Compact(c.legs)
+	if r.Buckets != 0 && int(r.Buckets) < len(c.legs) {
+		return invalid("fewer buckets than legs")
+	}
 	return nil
 }
 

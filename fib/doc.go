@@ -75,8 +75,8 @@
 //
 // 65,535 pairs of table and family, 2^32-2 routes, ids of next hops as configured. A
 // route costs about 65 octets of heap. IPv6 multipath without groups is replaced leg by
-// leg by the kernel: never empty, but not atomic; with groups it is atomic. Resilient
-// groups, encapsulations and FDB next hops are read as foreign and not made.
+// leg by the kernel: never empty, but not atomic; with groups it is atomic.
+// Encapsulations and FDB next hops are read as foreign and not made.
 // Several FIBs in one namespace need protocol numbers and id ranges of their own.
 //
 // Everything is safe for concurrent use. Decoding, encoding, SetRoute of known content

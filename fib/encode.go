@@ -36,6 +36,13 @@ func attr8(b []byte, typ uint16, v uint8) []byte {
 	return append(b, v, 0, 0, 0)
 }
 
+func attr16(b []byte, typ, v uint16) []byte {
+	b = native.AppendUint16(b, 6)
+	b = native.AppendUint16(b, typ)
+	b = native.AppendUint16(b, v)
+	return append(b, 0, 0)
+}
+
 func attr32(b []byte, typ uint16, v uint32) []byte {
 	b = native.AppendUint16(b, 8)
 	b = native.AppendUint16(b, typ)

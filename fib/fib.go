@@ -143,6 +143,15 @@ func (f *FIB) Run(parent context.Context) error {
 	return err
 }
 
+func (f *FIB) ended() bool {
+	select {
+	case <-f.closed:
+		return true
+	default:
+		return false
+	}
+}
+
 func (f *FIB) poke() {
 	select {
 	case f.wake <- struct{}{}:
@@ -352,6 +361,9 @@ func (f *FIB) Watch(options WatchOptions) *Watcher {
 	defer f.unlock()
 	f.watchers = append(f.watchers, w)
 	f.writes = f.writes || options.Writes
+	if f.ended() {
+		w.end()
+	}
 	return w
 }
 

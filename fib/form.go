@@ -58,6 +58,7 @@ type form struct {
 type want struct {
 	facts
 	legs    []leg // sorted, without duplicates
+	buckets uint16
 	classic bool
 	key     string
 	refs    int // entries that want it
@@ -133,16 +134,16 @@ func (in *intern) form(f *facts, nhid uint32, legs []leg, alien bool) *form {
 
 // want returns the one want of that content, which may be new (form nil and
 // refs 0).
-func (in *intern) want(f *facts, legs []leg, classic bool) *want {
+func (in *intern) want(f *facts, legs []leg, buckets uint16, classic bool) *want {
 	flags := byte(0)
 	if classic {
 		flags = 1
 	}
-	in.scratch = appendKey(in.scratch[:0], f, 0, legs, flags)
+	in.scratch = appendKey(in.scratch[:0], f, uint32(buckets), legs, flags)
 	if w := in.wants[string(in.scratch)]; w != nil {
 		return w
 	}
-	w := &want{facts: *f, legs: slices.Clone(legs), classic: classic, key: string(in.scratch)}
+	w := &want{facts: *f, legs: slices.Clone(legs), buckets: buckets, classic: classic, key: string(in.scratch)}
 	in.wants[w.key] = w
 	return w
 }

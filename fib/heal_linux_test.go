@@ -3,6 +3,7 @@ package fib
 import (
 	"context"
 	"net/netip"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -417,6 +418,70 @@ func TestLearn(t *testing.T) {
 	expect("-10.1.0.0/16 table 90")
 	r.ns.IP("link set v1 down")
 	expect("-2001:db8:1::/64 table 90 metric 1024")
+}
+
+// Resilient groups: made, shrunk, put together again, adopted.
+func TestResilient(t *testing.T) {
+	r := newRig(t, Config{})
+	route := Route{RouteKey: key(90, "10.1.0.0/16", 0), NextHops: r.via("10.0.0.2", "10.0.1.2"), Buckets: 32}
+	other := Route{RouteKey: key(90, "10.2.0.0/16", 0), NextHops: route.NextHops}
+	r.set(route, other)
+	r.Sweep()
+	r.flush()
+	groups := func() string { return r.ns.IP("nexthop show groups") }
+	if g := groups(); strings.Count(g, "type resilient buckets 32 ") != 1 || strings.Count(g, "group") != 2 {
+		t.Fatal(g)
+	}
+	hop := route.NextHops[0]
+	r.GatewayDown(hop.Link, hop.Gateway)
+	r.wait(heal, "", "90", "10.1.0.0/16 nhid N via 10.0.1.2 dev v1 proto 201", "10.2.0.0/16 nhid N via 10.0.1.2 dev v1 proto 201")
+	r.GatewayUp(hop.Link, hop.Gateway)
+	r.flush()
+	both := " nhid N proto 201 | nexthop via 10.0.0.2 dev v0 weight 1 | nexthop via 10.0.1.2 dev v1 weight 1"
+	r.expect("", "90", "10.1.0.0/16"+both, "10.2.0.0/16"+both)
+	if d := r.Diff(); len(d) > 0 || strings.Count(groups(), "type resilient buckets 32 ") != 1 {
+		t.Errorf("%v\n%s", d, groups())
+	}
+	r.stop()
+	r.start(Config{NetNS: r.ns.Path})
+	r.set(route, other)
+	r.Sweep()
+	r.flush()
+	if s := r.Stats(); s.Adds+s.Replaces+s.Deletes+s.ObjectWrites != 0 {
+		t.Errorf("restart wrote %+v", s)
+	}
+}
+
+// The end of Run leaves no goroutine, and a FIB can be closed without Run.
+func TestNoLeak(t *testing.T) {
+	r := newRig(t, Config{})
+	r.stop()
+	before := runtime.NumGoroutine()
+	for range 5 {
+		r.start(Config{NetNS: r.ns.Path})
+		r.set(Route{RouteKey: key(90, "10.1.0.0/16", 0), NextHops: r.via("10.0.0.2", "10.0.1.2")})
+		r.flush()
+		l := r.Learn(Filter{Tables: []uint32{90}})
+		r.stop()
+		if _, _, err := l.Next(t.Context(), nil); err != nil && err != ErrClosed {
+			t.Error(err)
+		}
+		if err := r.Flush(t.Context()); err != ErrClosed {
+			t.Errorf("Flush after the end: %v", err)
+		}
+	}
+	f, err := Open(Config{NetNS: r.ns.Path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Error(err)
+	}
+	for deadline := time.Now().Add(time.Second); runtime.NumGoroutine() > before; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d goroutines, before %d", runtime.NumGoroutine(), before)
+		}
+	}
 }
 
 // A group with many routes is not replaced in place: the kernel would tell of each

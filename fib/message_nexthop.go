@@ -6,6 +6,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+const (
+	groupResilient = 1  // NEXTHOP_GRP_TYPE_RES
+	attrResGroup   = 12 // NHA_RES_GROUP
+	attrResBuckets = 1  // NHA_RES_GROUP_BUCKETS
+)
+
 // member is one entry of a next-hop group.
 type member struct {
 	id     uint32
@@ -21,7 +27,8 @@ type nextHopMessage struct {
 	gateway netip.Addr
 	link    int32
 	members []member // of a group, in the kernel's order; nil for a single one
-	alien   bool     // blackhole, encapsulation, FDB, resilient: never made here
+	buckets uint16   // of a resilient group
+	alien   bool     // blackhole, encapsulation, FDB: never made here
 }
 
 func (m *nextHopMessage) parse(body []byte) error {
@@ -44,7 +51,13 @@ func (m *nextHopMessage) parse(body []byte) error {
 				m.members = append(m.members, member{native.Uint32(v), weight + 1})
 			}
 		case unix.NHA_GROUP_TYPE:
-			m.alien = m.alien || u16(v) != 0
+			m.alien = m.alien || u16(v) > groupResilient
+		case attrResGroup:
+			for typ, v, rest, ok := next(v); ok; typ, v, rest, ok = next(rest) {
+				if typ == attrResBuckets {
+					m.buckets = u16(v)
+				}
+			}
 		case unix.NHA_BLACKHOLE, unix.NHA_ENCAP, unix.NHA_ENCAP_TYPE, 11: // NHA_FDB
 			m.alien = true
 		}
@@ -73,8 +86,9 @@ func appendNextHop(b []byte, seq uint32, id uint32, proto uint8, k objectKey) []
 	return end(b, start)
 }
 
-// appendGroup appends a message that makes or replaces a group.
-func appendGroup(b []byte, seq uint32, id uint32, proto uint8, members []member) []byte {
+// appendGroup appends a message that makes or replaces a group; with buckets a
+// resilient one.
+func appendGroup(b []byte, seq uint32, id uint32, proto uint8, members []member, buckets uint16) []byte {
 	start := len(b)
 	b = begin(b, unix.RTM_NEWNEXTHOP, unix.NLM_F_REQUEST|unix.NLM_F_CREATE|unix.NLM_F_REPLACE, seq)
 	b = append(b, 0, 0, proto, 0, 0, 0, 0, 0)
@@ -85,7 +99,15 @@ func appendGroup(b []byte, seq uint32, id uint32, proto uint8, members []member)
 		b = native.AppendUint32(b, m.id)
 		b = append(b, byte(m.weight-1), byte((m.weight-1)>>8), 0, 0)
 	}
-	return end(unnest(b, at), start)
+	b = unnest(b, at)
+	if buckets > 0 {
+		b = attr16(b, unix.NHA_GROUP_TYPE, groupResilient)
+		at = len(b)
+		b = nest(b, attrResGroup|unix.NLA_F_NESTED)
+		b = attr16(b, attrResBuckets, buckets)
+		b = unnest(b, at)
+	}
+	return end(b, start)
 }
 
 func appendDelNextHop(b []byte, seq uint32, id uint32) []byte {

@@ -230,7 +230,7 @@ func (m *model) newHop(n *nextHopMessage) unix.Errno {
 func (m *model) hopBody(n *nextHopMessage) []byte {
 	var b []byte
 	if n.members != nil {
-		b = appendGroup(nil, 0, n.id, n.proto, n.members)
+		b = appendGroup(nil, 0, n.id, n.proto, n.members, n.buckets)
 	} else {
 		b = appendNextHop(nil, 0, n.id, n.proto, objectKey{family: n.family, gateway: n.gateway, link: n.link, onlink: n.onlink})
 	}

@@ -36,8 +36,9 @@ type object struct {
 type kernelGroup struct {
 	id      uint32
 	exists  bool
-	alien   bool // resilient, or of members we do not know: never adopted
+	alien   bool // not made by this package: never adopted
 	members []member
+	buckets uint16 // resilient
 	uses    int    // entries whose form has it
 	owner   *group // nil: left over
 	since   time.Time
@@ -45,17 +46,18 @@ type kernelGroup struct {
 
 // group is a desired set of legs that wants share.
 type group struct {
-	serial uint64 // order of creation
-	key    string
-	family Family
-	legs   []leg
-	wants  int
-	now    *kernelGroup // nil: none yet
-	dirty  bool
-	moved  bool // now is another: the wants must be resolved
-	err    error
-	next   time.Time
-	step   time.Duration
+	serial  uint64 // order of creation
+	key     string
+	family  Family
+	legs    []leg
+	buckets uint16
+	wants   int
+	now     *kernelGroup // nil: none yet
+	dirty   bool
+	moved   bool // now is another: the wants must be resolved
+	err     error
+	next    time.Time
+	step    time.Duration
 }
 
 // gatewayKey names a gateway for GatewayDown.
@@ -134,12 +136,12 @@ func (o *objects) groupRecord(id uint32) *kernelGroup {
 }
 
 // group finds or makes the desired group of legs.
-func (o *objects) group(family Family, legs []leg) *group {
-	key := string(appendLegs([]byte{byte(family)}, legs))
+func (o *objects) group(family Family, legs []leg, buckets uint16) *group {
+	key := string(appendLegs([]byte{byte(family), byte(buckets), byte(buckets >> 8)}, legs))
 	g := o.groups[key]
 	if g == nil {
 		o.serial++
-		g = &group{serial: o.serial, key: key, family: family, legs: legs}
+		g = &group{serial: o.serial, key: key, family: family, legs: legs, buckets: buckets}
 		o.groups[key] = g
 		o.touch(g)
 	}
@@ -224,7 +226,7 @@ func (o *objects) looseGroups() map[string]*kernelGroup {
 		if !k.exists || k.alien || k.owner != nil {
 			continue
 		}
-		key := membersKey(k.members)
+		key := membersKey(k.members, k.buckets)
 		best := loose[key]
 		if best == nil || k.uses > best.uses || k.uses == best.uses && k.id < best.id {
 			loose[key] = k
@@ -233,8 +235,8 @@ func (o *objects) looseGroups() map[string]*kernelGroup {
 	return loose
 }
 
-func membersKey(ms []member) string {
-	b := make([]byte, 0, 64)
+func membersKey(ms []member, buckets uint16) string {
+	b := native.AppendUint16(make([]byte, 0, 64), buckets)
 	for _, m := range ms {
 		b = native.AppendUint32(b, m.id)
 		b = native.AppendUint16(b, m.weight)

@@ -207,7 +207,7 @@ func (c *core) observeGroup(m *nextHopMessage, gone bool) {
 	}
 	k = c.groupRecord(m.id)
 	sortMembers(m.members)
-	k.exists, k.members, k.alien = true, m.members, m.alien
+	k.exists, k.members, k.buckets, k.alien = true, m.members, m.buckets, m.alien
 	c.garbage, c.changed = true, true
 	if k.owner != nil {
 		c.touch(k.owner)

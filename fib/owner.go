@@ -398,7 +398,7 @@ func (op *objectOp) append(b []byte, seq uint32, proto uint8) []byte {
 	case op.del:
 		return appendDelNextHop(b, seq, op.object.id)
 	case op.into != nil:
-		return appendGroup(b, seq, op.into.id, proto, op.members)
+		return appendGroup(b, seq, op.into.id, proto, op.members, op.buckets)
 	}
 	return appendNextHop(b, seq, op.object.id, proto, op.object.key)
 }

@@ -12,6 +12,7 @@ type objectOp struct {
 	group   *group  // with into: make or replace into.id with members
 	into    *kernelGroup
 	members []member
+	buckets uint16
 	del     bool
 	urgent  bool
 }
@@ -52,7 +53,7 @@ func (c *core) protect(b *object, alone []*kernelGroup) (ops []objectOp) {
 		return []objectOp{{object: clone}}
 	}
 	for _, k := range alone {
-		ops = append(ops, objectOp{group: k.owner, into: k, members: []member{{clone.id, k.members[0].weight}}})
+		ops = append(ops, objectOp{group: k.owner, into: k, members: []member{{clone.id, k.members[0].weight}}, buckets: k.buckets})
 	}
 	return ops
 }
@@ -113,7 +114,7 @@ func (c *core) planGroup(g *group, loose map[string]*kernelGroup, now time.Time)
 	if g.now != nil && slices.Equal(g.now.members, want) {
 		return objectOp{}, false
 	}
-	if k := loose[membersKey(want)]; k != nil && k.owner == nil {
+	if k := loose[membersKey(want, g.buckets)]; k != nil && k.owner == nil {
 		c.own(g, k)
 		return objectOp{}, false
 	}
@@ -125,7 +126,7 @@ func (c *core) planGroup(g *group, loose map[string]*kernelGroup, now time.Time)
 		}
 		into = c.groupRecord(id)
 	}
-	return objectOp{group: g, into: into, members: want}, true
+	return objectOp{group: g, into: into, members: want, buckets: g.buckets}, true
 }
 
 // own makes k the kernel's side of g; settleGroups tells the wants.
@@ -230,7 +231,7 @@ func (c *core) commitGroup(op *objectOp, r reply, now time.Time) {
 		}
 		return
 	}
-	k.exists, k.members = true, op.members
+	k.exists, k.members, k.buckets = true, op.members, op.buckets
 	c.changed, c.garbage = true, true // members that left may be needed no more
 	if g != nil && c.groups[g.key] == g {
 		g.err, g.step, g.next = nil, 0, time.Time{}

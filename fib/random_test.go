@@ -75,6 +75,9 @@ func (c *chaos) route() Route {
 		r.NextHops = append(r.NextHops, c.gateway(r.Prefix.Addr().Is4()))
 	}
 	r.Classic = c.rand.IntN(4) == 0
+	if c.rand.IntN(6) == 0 {
+		r.Buckets = 8
+	}
 	return r
 }
 

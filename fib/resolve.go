@@ -39,7 +39,7 @@ func (c *core) formOf(w *want) *form {
 		return c.classicForm(w)
 	}
 	if w.group == nil {
-		w.group = c.group(w.family, w.legs)
+		w.group = c.group(w.family, w.legs, w.buckets)
 		if w.refs > 0 {
 			w.group.wants++
 		}

@@ -86,6 +86,10 @@ type Route struct {
 	// the scaffold protocol number, so that whoever removes all routes of
 	// Protocol leaves it.
 	Scaffold bool
+	// Buckets makes the group of several legs a resilient one (Linux 5.12) with
+	// so many hash buckets: when a leg goes, only flows of that leg move. It
+	// must be at least the number of legs. 0 is an ordinary group.
+	Buckets uint16
 	// Classic asks for RTA_MULTIPATH instead of a next-hop group.
 	Classic bool
 }

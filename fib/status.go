@@ -41,6 +41,7 @@ func (c *core) statusOf(i uint32, e *entry) RouteStatus {
 	s := RouteStatus{}
 	if e.want != nil {
 		s.Route = c.routeOf(&e.want.facts, e.want.legs, e.want.classic)
+		s.Buckets = e.want.buckets
 	} else {
 		s.Route = c.routeOf(&e.have.facts, e.have.legs, false)
 	}

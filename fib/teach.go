@@ -22,6 +22,9 @@ func (f *FIB) Learn(filter Filter) *Learner {
 	f.lock()
 	f.learners = append(f.learners, l)
 	f.fresh = true
+	if f.ended() {
+		l.end()
+	}
 	f.unlock()
 	f.poke()
 	return l
