@@ -140,8 +140,11 @@ func (h *host) end() {
 	for pid := range strings.FieldsSeq(string(pids)) {
 		exec.Command("kill", pid).Run()
 	}
+	log, _ := os.ReadFile(h.path("hv.log"))
+	if bytes.Contains(log, []byte("DATA RACE")) || bytes.Contains(log, []byte("panic:")) {
+		h.t.Error("the daemon's log holds a race or a panic")
+	}
 	if h.t.Failed() {
-		log, _ := os.ReadFile(h.path("hv.log"))
 		h.t.Logf("log:\n%s", log)
 	}
 }

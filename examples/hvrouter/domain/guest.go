@@ -4,6 +4,7 @@ import (
 	"net/netip"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/internal/ether"
 )
 
 // gateway6 is our address on every guest interface, the same on every hypervisor,
@@ -73,10 +74,7 @@ func host(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
 
 // LinkLocal gives the address that a guest derives from its MAC (modified EUI-64,
 // RFC 4291, Appendix A).
-func LinkLocal(m config.MAC) netip.Addr {
-	return netip.AddrFrom16([16]byte{0: 0xfe, 1: 0x80,
-		8: m[0] ^ 2, 9: m[1], 10: m[2], 11: 0xff, 12: 0xfe, 13: m[3], 14: m[4], 15: m[5]})
-}
+func LinkLocal(m config.MAC) netip.Addr { return netip.AddrFrom16(ether.MAC(m).LinkLocal()) }
 
 func hasIPv4(g config.Guest) bool { return len(g.IPv4) > 0 }
 
