@@ -78,6 +78,10 @@ func (u *Update) overrun(raw []byte) {
 // 6.3): passed on if optional and transitive, dropped if only optional.
 func (u *Update) unknown(s *attrSpec, t AttrType, flags uint8, raw []byte) bool {
 	if flags&FlagOptional == 0 {
+		if s.name != "" { // not decoded here, but known not to be well-known
+			u.flags(t, raw)
+			return false
+		}
 		return u.bad(SessionReset, SubUnknownWellKnown, t, raw, "RFC 4271, Section 6.3", "not known, yet not optional")
 	}
 	return flags&FlagTransitive != 0 && !s.drop
