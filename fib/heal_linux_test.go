@@ -257,6 +257,7 @@ func TestSmallObjects(t *testing.T) {
 			r.SetSysctl(Sysctl{"net/ipv4/conf/v0/proxy_arp", "1"}),
 			r.SetSysctl(Sysctl{"net/ipv4/conf/later/proxy_arp", "1"}),
 			r.SetSysctl(Sysctl{"net/ipv6/conf/all/forwarding", "1"}),
+			r.SetSysctl(Sysctl{"net/ipv4/conf/v1/forwarding", "1"}),
 		} {
 			if err != nil {
 				t.Fatal(err)
@@ -322,6 +323,8 @@ func TestSmallObjects(t *testing.T) {
 	until("sysctl back", heal, sysctl("net/ipv4/conf/v0/proxy_arp", "1"))
 	r.ns.Exec("sysctl", "-qw", "net.ipv6.conf.all.forwarding=0")
 	until("forwarding back", heal, sysctl("net/ipv6/conf/all/forwarding", "1"))
+	r.ns.Exec("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv4.ip_forward=0") // resets all interfaces
+	until("forwarding of v1 back", heal, sysctl("net/ipv4/conf/v1/forwarding", "1"))
 	r.ns.IP("link add later type bridge")
 	until("sysctl of a new link", heal, sysctl("net/ipv4/conf/later/proxy_arp", "1"))
 	r.ns.IP("link del later")

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -60,14 +61,45 @@ func (t *sysctls) touch(component string) {
 	}
 }
 
-// take returns what is to be compared and written now.
+// touchAll makes the values below net/FAMILY be compared again: the kernel has
+// changed some of them for a change of another, as it does for ip_forward and
+// conf/all.
+func (t *sysctls) touchAll(family string) {
+	for p := range t.want {
+		if strings.HasPrefix(p, "net/"+family+"/") {
+			t.dirty[p] = true
+		}
+	}
+}
+
+// general reports whether p sets others: those are written first.
+func general(p string) bool {
+	return !strings.Contains(p, "/conf/") || strings.Contains(p, "/conf/all/") || strings.Contains(p, "/conf/default/")
+}
+
+// sysctlBatch bounds the comparisons in one turn, which take some 10 us each: a
+// failover must not wait for a thousand of them.
+const sysctlBatch = 32
+
+// take returns what is to be compared and written now, general ones first.
 func (t *sysctls) take() (todo []Sysctl) {
 	for p := range t.dirty {
-		if f := t.failed[p]; f != nil && !f.next.IsZero() {
-			continue
+		if f := t.failed[p]; f == nil || f.next.IsZero() {
+			todo = append(todo, Sysctl{p, t.want[p]})
 		}
-		delete(t.dirty, p)
-		todo = append(todo, Sysctl{p, t.want[p]})
+	}
+	slices.SortFunc(todo, func(a, b Sysctl) int {
+		if ga, gb := general(a.Path), general(b.Path); ga != gb {
+			if ga {
+				return -1
+			}
+			return 1
+		}
+		return strings.Compare(a.Path, b.Path)
+	})
+	todo = todo[:min(len(todo), sysctlBatch)]
+	for _, s := range todo {
+		delete(t.dirty, s.Path)
 	}
 	return todo
 }
@@ -79,6 +111,9 @@ func (t *sysctls) commit(s Sysctl, written bool, err error, now time.Time, wake 
 		return nil, false
 	}
 	if err == nil {
+		if written && general(s.Path) {
+			t.touchAll(strings.SplitN(s.Path, "/", 3)[1])
+		}
 		repaired = written && t.set[s.Path]
 		t.set[s.Path] = true
 		delete(t.failed, s.Path)
