@@ -20,7 +20,10 @@ const withdrawTime = 200 * time.Millisecond
 // Drain implements [api.Backend]: a planned stop for good. Everything is announced
 // with the graceful shutdown community, withdrawn, the sessions are ended with
 // a text, and the daemon ends. The kernel keeps forwarding what still arrives.
-func (d *Daemon) Drain(ctx context.Context) error {
+//
+// Once begun it goes on, whether or not who asked for it still waits.
+func (d *Daemon) Drain(context.Context) error {
+	ctx := d.ctx
 	lists := map[string][]domain.Announcement{}
 	d.ask(func(r *router) {
 		for name, g := range r.domains {

@@ -125,7 +125,7 @@ func ribEntry(g *routing, p netip.Prefix) api.RIBEntry {
 	s, _ := g.rib.Explain(p)
 	switch {
 	case s.Local != nil:
-		e.Source, e.Gateways, e.Announced, e.LocalPref = "local", gatewaysOf(s.Local.NextHops), !s.Local.Silent, s.Local.LocalPref
+		e.Source, e.Gateways, e.Announced, e.LocalPref = "local", gatewaysOf(s.Local.NextHops), true, s.Local.LocalPref
 	case len(s.Learned) > 0:
 		e.Source, e.Gateways, e.Announced, e.LocalPref = "learned", gatewaysOf(s.Learned[0].NextHops), true, 100
 	default:

@@ -21,11 +21,6 @@ type Effects struct {
 	Withdraw []netip.Prefix
 }
 
-// Empty tells whether there is nothing to do.
-func (e *Effects) Empty() bool {
-	return len(e.Set)+len(e.Delete)+len(e.Announce)+len(e.Withdraw) == 0
-}
-
 // Reset empties e and keeps its memory.
 func (e *Effects) Reset() {
 	*e = Effects{Set: e.Set[:0], Delete: e.Delete[:0], Announce: e.Announce[:0], Withdraw: e.Withdraw[:0]}

@@ -20,8 +20,6 @@ type Local struct {
 	Metric    uint32
 	LinkScope bool
 	LocalPref uint32 // announced; of several guests the greatest
-	// Silent prefixes are in the table, but not announced.
-	Silent bool
 }
 
 // Static is what follows from the configuration and the guests that are here.
