@@ -67,8 +67,7 @@ func main() {
 		case "role-hyperfib":
 			exit(roleDaemon(os.Args[2:]))
 		case "role-busy":
-			for i := 0; ; i++ { // a loop that wants a processor
-			}
+			roleBusy(len(os.Args) > 2)
 		}
 	}
 	flag.Parse()
