@@ -6,15 +6,19 @@ import (
 	"maps"
 	"net/netip"
 
+	"github.com/hyperfib/hyperfib/bgp/rib"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
 )
 
 func keys[V any](m map[string]V) iter.Seq[string] { return maps.Keys(m) }
 
+// lookup gives a domain's BGP paths to exactly one prefix.
+type lookup func(domain string, p netip.Prefix) []rib.Path
+
 // explain says what each domain knows of a prefix, or of the longest prefix that
 // covers it, and which rules lead there.
-func (r *router) explain(p netip.Prefix, bgps speakers) (lines []string) {
+func (r *router) explain(p netip.Prefix, paths lookup) (lines []string) {
 	say := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
 	for _, name := range r.order {
 		g := r.domains[name]
@@ -34,7 +38,7 @@ func (r *router) explain(p netip.Prefix, bgps speakers) (lines []string) {
 		if n := g.refused[found]; n > 0 {
 			say("  BGP: %d next hops are on no link of the domain and not used", n)
 		}
-		for _, path := range bgps[name].Table().Lookup(found) {
+		for _, path := range paths(name, found) {
 			say("  BGP path: rank %d, next hop %v, from %v%s", path.Rank, path.NextHop.Addr, path.Peer, mark(path.Local, " (our own)")+mark(path.Stale, " (stale)"))
 		}
 		for _, route := range routes {

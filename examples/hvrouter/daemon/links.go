@@ -107,3 +107,15 @@ func (l *links) reach(uplinks []string, session string, gateway netip.Addr) (str
 	}
 	return "", false
 }
+
+// hasAddress tells whether an address of ours exists.
+func (l *links) hasAddress(a netip.Addr) bool {
+	for _, addrs := range l.addrs {
+		for p := range addrs {
+			if p.Addr() == a {
+				return true
+			}
+		}
+	}
+	return false
+}

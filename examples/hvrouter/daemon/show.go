@@ -206,7 +206,7 @@ func (d *Daemon) Status() (s api.Status) {
 // Explain implements [api.Backend].
 func (d *Daemon) Explain(p netip.Prefix) api.Explanation {
 	e := api.Explanation{Prefix: p.String()}
-	d.ask(func(r *router) { e.Lines = r.explain(p, d.speaker) })
+	d.ask(func(r *router) { e.Lines = r.explain(p, d.speaker.lookup) })
 	return e
 }
 

@@ -138,6 +138,9 @@ func key(w peering.Watch) bgp.PeerKey {
 // speakers is every domain's, by name.
 type speakers map[string]*speaker
 
+// lookup gives a domain's paths to a prefix, best first.
+func (s speakers) lookup(name string, p netip.Prefix) []rib.Path { return s[name].Table().Lookup(p) }
+
 // PathDown implements paths.
 func (s speakers) PathDown(w peering.Watch, remoteC bool) {
 	d := s[w.Domain]
