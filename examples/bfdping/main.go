@@ -12,6 +12,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"net/netip"
@@ -75,6 +76,9 @@ func config() bfd.Config {
 
 // keys reads the sessions from the command line or the file.
 func keys() (list []bfd.Key, err error) {
+	if *sessions == "" && *peers == "" {
+		return nil, errors.New("give -peer or -sessions (-h explains)")
+	}
 	if *sessions == "" {
 		for _, p := range strings.Split(*peers, ",") {
 			if list, err = add(list, *local, p); err != nil {
