@@ -1,0 +1,88 @@
+package act
+
+import (
+	"fmt"
+	"net/netip"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/hyperfib/hyperfib/examples/lab/plan"
+	"github.com/hyperfib/hyperfib/examples/lab/probe"
+	"github.com/hyperfib/hyperfib/examples/lab/report"
+	"github.com/hyperfib/hyperfib/examples/lab/world"
+)
+
+// anycast looks at the gateways of the anycast prefixes where no copy lives, and
+// has many flows from there find both copies.
+func anycast(s *Stage) error {
+	want := 4
+	for _, f := range s.World.Lacking(world.Kind.AddPath) {
+		want--
+		s.degraded(fmt.Sprintf("reflector %s shows one copy of an anycast prefix", plan.RRName(f)), "no ADD-PATH for clients by range")
+	}
+	for _, name := range []string{plan.HVName(3), plan.EdgeName} {
+		for _, family := range bothFamilies {
+			p := netip.PrefixFrom(plan.Anycast4, 32)
+			if family == unix.AF_INET6 {
+				p = plan.Anycast6
+			}
+			have, err := s.World.Nodes[name].NL.Routes(family, plan.TablePublic)
+			if err != nil {
+				return err
+			}
+			count := 0
+			for _, r := range have {
+				if r.Dst == p {
+					count += len(r.Hops)
+				}
+			}
+			s.add(report.Result{Name: fmt.Sprintf("gateways of %s on %s", p, name), Value: report.Number(count),
+				Limit: report.AtMost(float64(want)), Least: true})
+		}
+	}
+	for _, from := range []string{"vm4", plan.EdgeName} {
+		counts, err := s.spread(from)
+		if err != nil {
+			return err
+		}
+		s.add(report.Result{Name: "copies that flows from " + from + " reach", Value: report.Number(len(counts)),
+			Limit: report.AtMost(min(2, float64(want-1))), Least: true, Detail: fmt.Sprintf("flows by copy: %v", counts)})
+	}
+	return nil
+}
+
+// spread sends packets with many source ports to the anycast address and counts
+// where they arrive.
+func (s *Stage) spread(from string) (map[string]int, error) {
+	const port, flows = 7200, 64
+	to := netip.AddrPortFrom(plan.Anycast4, port)
+	counts := map[string]int{}
+	var mu sync.Mutex
+	var wait sync.WaitGroup
+	for _, g := range plan.Guests() {
+		if !g.Anycast {
+			continue
+		}
+		conn, err := probe.Listen(s.World.Guest(g).Path, to)
+		if err != nil {
+			return nil, err
+		}
+		wait.Go(func() {
+			defer conn.Close()
+			_ = conn.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
+			for b := make([]byte, 64); ; {
+				if _, err := conn.Read(b); err != nil {
+					return
+				}
+				mu.Lock()
+				counts[g.Name]++
+				mu.Unlock()
+			}
+		})
+	}
+	err := probe.Burst(s.World.Nodes[from].Path, to, flows)
+	wait.Wait()
+	return counts, err
+}
