@@ -13,11 +13,15 @@ import (
 
 // Link is what the lab wants to know of an interface.
 type Link struct {
-	Index  int
-	Name   string
-	MAC    net.HardwareAddr
-	Up     bool   // administratively
-	Rx, Tx uint64 // packets
+	Index int
+	Name  string
+	MAC   net.HardwareAddr
+	Up    bool // administratively
+	// Running says that the link is operational: the kernel notices that a while
+	// after there is carrier.
+	Running bool
+	Port    uint8  // state as a bridge port, PortForwarding if frames pass
+	Rx, Tx  uint64 // packets
 }
 
 // Veth describes one end of a pair. MAC and MTU zero leave them to the kernel.
@@ -192,8 +196,9 @@ func parseLink(b []byte) (Link, error) {
 		return Link{}, fmt.Errorf("link: %w", errShort)
 	}
 	l := Link{
-		Index: int(int32(binary.NativeEndian.Uint32(b[4:]))),
-		Up:    binary.NativeEndian.Uint32(b[8:])&unix.IFF_UP != 0,
+		Index:   int(int32(binary.NativeEndian.Uint32(b[4:]))),
+		Up:      binary.NativeEndian.Uint32(b[8:])&unix.IFF_UP != 0,
+		Running: binary.NativeEndian.Uint32(b[8:])&unix.IFF_RUNNING != 0,
 	}
 	ad, err := netlink.NewAttributeDecoder(b[unix.SizeofIfInfomsg:])
 	if err != nil {
@@ -205,6 +210,8 @@ func parseLink(b []byte) (Link, error) {
 			l.Name = ad.String()
 		case unix.IFLA_ADDRESS:
 			l.MAC = append(net.HardwareAddr(nil), ad.Bytes()...)
+		case unix.IFLA_LINKINFO:
+			ad.Nested(l.portInfo)
 		case unix.IFLA_STATS64:
 			if s := ad.Bytes(); len(s) >= 16 {
 				l.Rx, l.Tx = binary.NativeEndian.Uint64(s), binary.NativeEndian.Uint64(s[8:])
@@ -212,6 +219,24 @@ func parseLink(b []byte) (Link, error) {
 		}
 	}
 	return l, ad.Err()
+}
+
+// portInfo reads the state of a bridge port.
+func (l *Link) portInfo(info *netlink.AttributeDecoder) error {
+	for info.Next() {
+		if info.Type() != unix.IFLA_INFO_SLAVE_DATA {
+			continue
+		}
+		info.Nested(func(port *netlink.AttributeDecoder) error {
+			for port.Next() {
+				if port.Type() == unix.IFLA_BRPORT_STATE {
+					l.Port = port.Uint8()
+				}
+			}
+			return nil
+		})
+	}
+	return nil
 }
 
 func linkInfo(ae *netlink.AttributeEncoder, kind string, data func(*netlink.AttributeEncoder)) {

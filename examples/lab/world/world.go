@@ -52,7 +52,7 @@ type World struct {
 func Build(o Options) (*World, error) {
 	w := &World{Options: o, Nodes: map[string]*Node{}, Fabrics: map[plan.Fabric]*Node{}}
 	w.Timing.Deaf = w.Lacking(Kind.BFD)
-	steps := []func() error{w.fabrics, w.hypervisors, w.reflectors, w.edge, w.guests}
+	steps := []func() error{w.fabrics, w.hypervisors, w.reflectors, w.edge, w.guests, w.settle}
 	for _, step := range steps {
 		if err := step(); err != nil {
 			return w, err
