@@ -61,7 +61,7 @@ func (l *link) dial(now time.Time) {
 	l.state, l.outgoing = Connect, true
 	l.conn = l.m.nextConn()
 	l.emit(effect{kind: effDial})
-	l.retryAt = now.Add(l.m.cfg.dialTimeout)
+	l.retryAt = now.Add(doubled(l.m.cfg.dialMin, l.m.cfg.dialTimeout, l.m.attempts))
 }
 
 // wait goes to Active: the peer may come, and unless the peer is passive we try

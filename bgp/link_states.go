@@ -46,6 +46,7 @@ func (l *link) connect(now time.Time, ev event) {
 		l.halt()
 	case evConnectRetryExpires: // 9: the attempt took too long
 		l.drop()
+		l.m.attempts++
 		l.dial(now)
 	case evConnAcked: // 16
 		l.opened(now, ev.conn, true)

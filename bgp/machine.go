@@ -29,11 +29,12 @@ type machine struct {
 type machineConfig struct {
 	localID, localAS uint32
 	passive          bool
-	retryMin         time.Duration // first delay after a lost connection, doubling ...
-	retryMax         time.Duration // ... up to this
-	errorMin         time.Duration // first idle hold after a protocol error ...
-	errorMax         time.Duration // ... up to this
-	dialTimeout      time.Duration
+	retryMin         time.Duration  // first delay after a lost connection, doubling ...
+	retryMax         time.Duration  // ... up to this
+	errorMin         time.Duration  // first idle hold after a protocol error ...
+	errorMax         time.Duration  // ... up to this
+	dialMin          time.Duration  // first time an attempt to connect may take, doubling ...
+	dialTimeout      time.Duration  // ... up to this
 	sendHoldTime     time.Duration  // 0: RFC 9687's default
 	random           func() float64 // uniform in [0, 1)
 }

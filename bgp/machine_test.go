@@ -28,8 +28,8 @@ func newMachineWorld() world {
 		localID: 0x0a000001, localAS: 65000,
 		retryMin: 250 * time.Millisecond, retryMax: 2 * time.Second,
 		errorMin: time.Second, errorMax: 60 * time.Second,
-		dialTimeout: 10 * time.Second,
-		random:      func() float64 { return 0 },
+		dialMin: 10 * time.Second, dialTimeout: 10 * time.Second,
+		random: func() float64 { return 0 },
 	})}
 }
 
@@ -305,5 +305,25 @@ func TestPostponeHold(t *testing.T) {
 	c.sendHoldTime = 0
 	if c.sendHold(time.Hour) != 2*time.Hour || c.sendHold(time.Second) != 8*time.Minute {
 		t.Error("default send hold time")
+	}
+}
+
+// With GTSM our kernel drops the RST of a peer that does not listen yet: the first
+// attempts are given up soon.
+func TestHangingAttempts(t *testing.T) {
+	m := newMachineWorld().(*machineWorld).m
+	m.cfg.dialMin, m.cfg.dialTimeout = 250*time.Millisecond, time.Second
+	now := epoch
+	m.step(now, event{kind: evManualStart})
+	for _, want := range []time.Duration{250, 500, 1000, 1000} {
+		at := m.deadline()
+		if got := at.Sub(now); got != want*time.Millisecond {
+			t.Fatalf("an attempt may take %v, want %v ms", got, want)
+		}
+		now = at
+		m.advance(now)
+		if m.primary.state != Connect {
+			t.Fatalf("%v instead of a new attempt", m.primary.state)
+		}
 	}
 }

@@ -220,12 +220,16 @@ func (s *Speaker) find(key PeerKey) (*peer, error) {
 }
 
 func (s *Speaker) machineConfig(c *PeerConfig) machineConfig {
+	dialMin := dialTimeout
+	if c.TTLSecurity {
+		dialMin = dialTimeoutTTL
+	}
 	return machineConfig{
 		localID: idNumber(s.cfg.RouterID), localAS: s.cfg.AS,
 		passive:  c.Passive,
 		retryMin: c.ConnectRetry / 8, retryMax: c.ConnectRetry,
 		errorMin: min(time.Second, c.IdleHold), errorMax: c.IdleHold,
-		dialTimeout: dialTimeout, sendHoldTime: c.SendHold,
+		dialMin: dialMin, dialTimeout: dialTimeout, sendHoldTime: c.SendHold,
 		random: s.cfg.Random,
 	}
 }
@@ -234,6 +238,11 @@ func (s *Speaker) machineConfig(c *PeerConfig) machineConfig {
 // once and after one second, then less and less often, so a fresh attempt finds a
 // path that is back sooner than an old one.
 const dialTimeout = 2 * time.Second
+
+// dialTimeoutTTL is how long the first attempt may take with GTSM: the RST of a peer
+// that does not listen yet has a TTL of 64, so our own kernel drops it, and the attempt
+// hangs until the next SYN. A peer next door answers within milliseconds.
+const dialTimeoutTTL = 250 * time.Millisecond
 
 // wireOptions says how UPDATEs of a session are to be read.
 func wireOptions(n *Negotiated, localAS uint32) wire.Options {
