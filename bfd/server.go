@@ -341,19 +341,22 @@ func (s *Server) Run(ctx context.Context) error {
 	wg.Go(func() {
 		(&resolver{server: s, socks: map[string]*rtnl{}, known: map[*entry]string{}}).run(s.owner.ended)
 	})
-	var err error
 	select {
 	case <-ctx.Done():
 		s.mu.Lock()
 		_ = s.do(func(o *owner) { o.farewell() })
 		s.mu.Unlock()
-	case err = <-failed:
-	case <-s.owner.ended: // a successor has taken over
+	case <-s.owner.ended: // it failed, or a successor has taken over
 	}
 	<-s.owner.ended
 	s.finish()
 	wg.Wait()
-	return err
+	select {
+	case err := <-failed:
+		return err
+	default:
+		return nil
+	}
 }
 
 func (s *Server) start() error {
@@ -371,8 +374,8 @@ func (s *Server) start() error {
 func (s *Server) thread(failed chan<- error) {
 	runtime.LockOSThread()
 	if err := s.cfg.privileges(s.cfg.Notice); err != nil {
-		close(s.owner.ended)
 		failed <- err
+		close(s.owner.ended)
 		return
 	}
 	s.owner.loop()
