@@ -187,7 +187,11 @@ func (o *owner) dumpNextHops() error {
 	o.lock()
 	defer o.unlock()
 	for id, b := range o.byID {
-		if b.live && !seen[id] {
+		switch {
+		case seen[id] || !b.live:
+		case b.alien:
+			delete(o.byID, id)
+		default:
 			o.lostObject(b)
 		}
 	}

@@ -39,7 +39,7 @@ func (c *core) setGateway(k gatewayKey, down bool) {
 func (c *core) nextHops() []NextHopObject {
 	var list []NextHopObject
 	for _, b := range c.byID {
-		if !b.live {
+		if !b.live || b.alien {
 			continue
 		}
 		o := NextHopObject{ID: b.id, Gateway: b.key.gateway, Link: int(b.key.link), Groups: map[uint32][]uint32{}}

@@ -22,13 +22,14 @@ type objectKey struct {
 
 // object is a single next-hop object, wanted or in the kernel.
 type object struct {
-	key  objectKey
-	id   uint32
-	live bool      // in the kernel
-	err  error     // why the kernel refused it
-	text string    // its words
-	next time.Time // no new attempt before; zero: any time
-	step time.Duration
+	key   objectKey
+	id    uint32
+	live  bool      // in the kernel
+	alien bool      // somebody else's, though in our id range: only occupies the id
+	err   error     // why the kernel refused it
+	text  string    // its words
+	next  time.Time // no new attempt before; zero: any time
+	step  time.Duration
 }
 
 // kernelGroup is a group of our id range in the kernel, or one that routes

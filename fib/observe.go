@@ -1,8 +1,6 @@
 package fib
 
 import (
-	"net/netip"
-
 	"golang.org/x/sys/unix"
 )
 
@@ -47,8 +45,6 @@ func (c *core) observe(m message, dump bool) {
 
 // bridgeMessage: a port that leaves its bridge is told as a deleted link of
 // family bridge, though the interface is still there.
-func bridgeMessage(body []byte) bool { return len(body) > 0 && body[0] == unix.AF_BRIDGE }
-
 func (c *core) observeRoute(m *routeMessage, gone bool, flags uint16, dump bool) {
 	if c.learn != nil && !dump {
 		c.learn(m, gone, flags)
@@ -151,9 +147,14 @@ func (c *core) observeNextHop(m *nextHopMessage, gone, dump bool) {
 		if k := c.objects.kernel[m.id]; k != nil && k.exists {
 			c.emptied(k) // notifications of deletion have no members in some kernels
 		}
+	case gone && b.alien:
+		delete(c.byID, b.id)
 	case gone:
 		c.lostObject(b)
-	case m.alien:
+	case m.alien || m.proto != c.config.Protocol:
+		if b == nil {
+			c.byID[m.id] = &object{id: m.id, live: true, alien: true}
+		}
 	default:
 		c.sawObject(m, b)
 	}
@@ -213,159 +214,26 @@ func (c *core) observeGroup(m *nextHopMessage, gone bool) {
 	}
 	k = c.groupRecord(m.id)
 	sortMembers(m.members)
-	k.exists, k.members, k.buckets, k.alien = true, m.members, m.buckets, m.alien
+	k.exists, k.members, k.buckets = true, m.members, m.buckets
+	k.alien = m.alien || m.proto != c.config.Protocol
 	c.garbage, c.changed = true, true
 	if k.owner != nil {
 		c.touch(k.owner)
 	}
 }
 
-func (c *core) observeLink(m message) {
-	l, err := parseLink(m.body)
-	if err != nil {
-		return
-	}
-	index := int32(l.Index)
-	old, known := c.links[index]
-	if m.typ == unix.RTM_DELLINK {
-		delete(c.links, index)
-		delete(c.addrs4, index)
-		c.event(Event{Kind: EventLinkGone, Link: old, Gone: true})
-		c.linkLost(index, true)
-		return
-	}
-	if bridgeMessage(m.body) {
-		return
-	}
-	if known && old == l {
-		return
-	}
-	c.links[index] = l
-	c.event(Event{Kind: EventLink, Link: l})
-	if !known || old.Name != l.Name {
-		c.sysctls.touch(l.Name)
-	}
-	flushed := native.Uint32(m.body[8:])&(unix.IFF_RUNNING|unix.IFF_LOWER_UP) == 0
-	if known && (old.AdminUp && !l.AdminUp || old.Carrier && !l.Carrier && flushed) {
-		c.linkLost(index, !l.AdminUp)
-	}
-	if !known || old.AdminUp != l.AdminUp || old.Carrier != l.Carrier {
-		c.linkChanged(index)
-	}
-}
-
 // linkLost does to the model what the kernel does, without a word, when a link
 // loses its carrier, and with down when it goes down or disappears.
-func (c *core) linkLost(link int32, down bool) {
-	for _, b := range c.byID {
-		if b.key.link == link && b.live {
-			for _, k := range c.gone(b) {
-				c.emptied(k)
-			}
-		}
-	}
-	if down {
-		c.store.all(func(i uint32, e *entry) {
-			if e.have != nil && e.have.uses(link) {
-				if e.have.allOn(link) {
-					c.setHave(e, nil)
-				} else {
-					c.setHave(e, unsure)
-				}
-				c.touchRoute(i, e)
-			}
-		})
-		c.doubtForeign()
-	}
-	c.redo.nextHops = true
-	c.linkChanged(link)
-}
-
 // linkChanged resolves anew what uses the link, and tries again what failed.
-func (c *core) linkChanged(link int32) {
-	c.touchLegs(func(l *leg) bool { return l.link == link })
-	c.resolveAll(func(w *want) bool { return w.uses(link) })
-	c.retrySoon()
-}
-
 // retrySoon makes the shell call retry(all) in this turn.
-func (c *core) retrySoon() { c.hope = true }
-
-func (c *core) observeAddress(a *kernelAddress, gone, dump bool) {
-	link := int32(a.Link)
-	key := addressKey{a.Link, a.Prefix}
-	_, known := c.addresses.have[key]
-	if gone {
-		c.addresses.lost(key)
-	} else {
-		c.addresses.saw(key, c.comparable(a.Address), a.proto == c.config.Protocol)
-	}
-	if known == !gone {
-		return
-	}
-	c.event(Event{Kind: EventAddress, Link: c.links[link], Addr: a.Prefix, Gone: gone})
-	v4 := a.Prefix.Addr().Is4()
-	if v4 && !gone {
-		c.addrs4[link]++
-	} else if v4 {
-		c.addrs4[link]--
-	}
-	if gone {
-		c.addressLost(link, a.Prefix.Addr(), v4 && c.addrs4[link] <= 0)
-	}
-	c.retrySoon()
-}
-
 // comparable makes of an address in the kernel the value that is desired if
 // nothing that matters differs.
-func (c *core) comparable(a Address) Address {
-	want, ok := c.addresses.want[addressKey{a.Link, a.Prefix}]
-	if !ok {
-		return a
-	}
-	a.NoDAD = want.NoDAD
-	if !a.Prefix.Addr().Is4() {
-		a.Scope = want.Scope // the kernel's own choice
-	}
-	return a
-}
-
 // addressLost does what the kernel does without a word: with the last IPv4
 // address of a link its IPv4 routes go; with any address, the routes that prefer
 // it as source (IPv6: they lose the preference).
-func (c *core) addressLost(link int32, addr netip.Addr, last bool) {
-	c.store.all(func(i uint32, e *entry) {
-		f := e.have
-		switch {
-		case f == nil:
-			return
-		case f.prefSrc == addr && f.family == IPv6:
-			c.setHave(e, unsure)
-		case f.prefSrc == addr, last && f.family == IPv4 && f.allOn(link):
-			c.setHave(e, nil)
-		case last && f.family == IPv4 && f.uses(link):
-			c.setHave(e, unsure)
-		default:
-			return
-		}
-		c.touchRoute(i, e)
-	})
-	c.doubtForeign()
-}
-
 // doubtForeign is called when the kernel may have removed others' routes
 // without a word. Whether one is still under a key of ours is found out by
 // trying; learners read anew.
-func (c *core) doubtForeign() {
-	c.redo.learners = true
-	c.store.all(func(i uint32, e *entry) {
-		if e.mark&markForeign != 0 {
-			e.mark &^= markForeign
-			c.touchRoute(i, e)
-		}
-	})
-}
-
 func (c *core) observeRule(m message) {
 	var r kernelRule
 	if r.parse(m.body) != nil || r.Family != IPv4 && r.Family != IPv6 {

@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/hyperfib/hyperfib/internal/netns"
 )
 
 // owner is the shell around the core: the goroutine of Run. It alone reads and
@@ -87,31 +85,6 @@ func (o *owner) listen(ctx context.Context, ready chan<- struct{}, resume <-chan
 		case <-resume:
 		case <-ctx.Done():
 			return
-		}
-	}
-}
-
-func (o *owner) listenSysctls(ctx context.Context, touched chan<- []int32) {
-	buf := make([]byte, 4096)
-	for {
-		wds, err := o.watch.read(buf)
-		if err != nil {
-			return
-		}
-		select {
-		case touched <- wds:
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-func (o *owner) sysctlWritten(wds []int32) {
-	o.lock()
-	defer o.unlock()
-	for _, wd := range wds {
-		if p, ok := o.watch.path[wd]; ok && o.sysctls.want[p] != "" {
-			o.sysctls.dirty[p] = true
 		}
 	}
 }
@@ -212,19 +185,13 @@ func (o *owner) hopes() error {
 		o.audit = now.Add(o.auditEvery())
 		o.sysctls.touch("")
 	}
+	o.trim()
 	ops, again := o.collect(now)
 	if !again.IsZero() {
 		o.objects.wake(again)
 	}
 	o.unlock()
 	return o.write(ops)
-}
-
-func (o *owner) auditEvery() time.Duration {
-	if o.config.Audit < 0 {
-		return 24 * time.Hour
-	}
-	return o.config.Audit
 }
 
 // listenNow takes in all notifications that have arrived: nothing is written
@@ -343,146 +310,7 @@ func (o *owner) failover() error {
 }
 
 // writeObjects makes objects, then groups of them.
-func (o *owner) writeObjects() error {
-	o.lock()
-	busy := len(o.objects.dirty) > 0
-	o.unlock()
-	if busy {
-		for _, plan := range []func(time.Time) []objectOp{o.planObjects, o.planGroups} {
-			o.lock()
-			ops := plan(time.Now())
-			o.unlock()
-			if err := o.write(ops); err != nil {
-				return err
-			}
-		}
-	}
-	o.lock()
-	o.settleGroups()
-	o.unlock()
-	return nil
-}
-
 // write sends next-hop messages.
-func (o *owner) write(ops []objectOp) error {
-	for len(ops) > 0 {
-		n := min(len(ops), o.config.BatchMessages)
-		w := o.writer
-		w.reset()
-		for i := range ops[:n] {
-			w.buf = ops[i].append(w.buf, w.seq(), o.config.Protocol)
-			w.n++
-		}
-		lost, err := w.flush()
-		if err != nil {
-			return err
-		}
-		now := time.Now()
-		o.lock()
-		for i := range ops[:n] {
-			o.commitObject(&ops[i], w.reply(i), now)
-		}
-		if lost {
-			o.redo.nextHops = true
-		}
-		o.unlock()
-		ops = ops[n:]
-	}
-	return nil
-}
-
-func (op *objectOp) append(b []byte, seq uint32, proto uint8) []byte {
-	switch {
-	case op.del && op.into != nil:
-		return appendDelNextHop(b, seq, op.into.id)
-	case op.del:
-		return appendDelNextHop(b, seq, op.object.id)
-	case op.into != nil:
-		return appendGroup(b, seq, op.into.id, proto, op.members, op.buckets)
-	}
-	return appendNextHop(b, seq, op.object.id, proto, op.object.key)
-}
-
 // writeRoutes sends one batch of routes.
-func (o *owner) writeRoutes() error {
-	w := o.writer
-	w.reset()
-	o.lock()
-	o.ops = o.planRoutes(o.ops[:0], o.config.BatchMessages)
-	for i := range o.ops {
-		w.buf = o.appendOp(w.buf, &o.ops[i], w.seq())
-		w.n++
-	}
-	o.unlock()
-	if len(o.ops) == 0 {
-		return nil
-	}
-	lost, err := w.flush()
-	if err != nil {
-		return err
-	}
-	now := time.Now()
-	o.lock()
-	for i := range o.ops {
-		r := w.reply(i)
-		o.commitRoute(&o.ops[i], r, lost && r.err == nil, now)
-	}
-	if lost {
-		o.stats.Resyncs++
-	}
-	o.unlock()
-	return nil
-}
-
 // writeSysctls compares and writes sysctls on a thread in the namespace.
-func (o *owner) writeSysctls() error {
-	o.lock()
-	todo, forgotten := o.sysctls.take(), o.forgotten
-	o.forgotten = nil
-	o.unlock()
-	for _, p := range forgotten {
-		o.watch.remove(p)
-	}
-	if len(todo) == 0 {
-		return nil // also of tests without a namespace
-	}
-	type result struct {
-		written bool
-		err     error
-	}
-	results := make([]result, len(todo))
-	err := netns.Do(o.config.NetNS, func() error {
-		for i, s := range todo {
-			o.watch.add(s.Path)
-			results[i].written, results[i].err = applySysctl(s, o.config.DryRun)
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	now := time.Now()
-	o.lock()
-	defer o.unlock()
-	for i, s := range todo {
-		r := results[i]
-		report, repaired := o.sysctls.commit(s, r.written, r.err, now, o.objects.wake)
-		if r.written {
-			o.stats.OtherWrites++
-		}
-		o.report(report, repaired, "set", s)
-	}
-	return nil
-}
-
 // report turns the outcome of a low-rate write into events.
-func (c *core) report(err *Error, repaired bool, op string, key any) {
-	if err != nil {
-		c.stats.Errors++
-		c.event(Event{Kind: EventError, Op: err.Op, Key: key, Err: err})
-	}
-	if repaired {
-		c.stats.Repairs++
-		c.event(Event{Kind: EventRepair, Op: op, Key: key, Reason: "repair"})
-	}
-}

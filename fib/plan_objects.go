@@ -286,7 +286,7 @@ func (c *core) collect(now time.Time) (ops []objectOp, again time.Time) {
 	c.garbage = false
 	for _, k := range c.kernel {
 		switch {
-		case k.owner != nil || k.uses > 0 || !k.exists:
+		case k.owner != nil || k.uses > 0 || !k.exists || k.alien:
 		case now.Sub(k.since) < linger:
 			c.garbage = true
 			again = k.since.Add(linger)
@@ -313,7 +313,7 @@ func (c *core) collect(now time.Time) (ops []objectOp, again time.Time) {
 	}
 	for _, b := range c.byID {
 		switch {
-		case member[b.id] || needed[b.key]:
+		case member[b.id] || needed[b.key] || b.alien:
 		case b.live:
 			ops = append(ops, objectOp{object: b, del: true})
 			c.garbage = true

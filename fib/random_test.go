@@ -212,6 +212,26 @@ func (c *chaos) fail(format string, args ...any) {
 	c.Fatalf("%s\nhistory:\n  %s\nkernel:\n  %s\ndiff: %v", fmt.Sprintf(format, args...), strings.Join(c.history, "\n  "), strings.Join(c.m.state(), "\n  "), c.f.Diff())
 }
 
+// TestContentsForgotten: what routes said is forgotten with them.
+func TestContentsForgotten(t *testing.T) {
+	f, o := newModelFIB(Config{}, newModel())
+	if err := o.sync(true); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 20000 {
+		r := Route{RouteKey: key(90, "10.1.0.0/16", 0), NextHops: []NextHop{{Link: 2}}, MTU: uint32(1000 + i)}
+		if err := f.SetRoute(r); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := o.turn(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(f.intern.forms) + len(f.intern.wants); n > 3000 {
+		t.Errorf("%d contents for one route", n)
+	}
+}
+
 // check compares the model with the oracle.
 func (c *chaos) check() {
 	c.Helper()
