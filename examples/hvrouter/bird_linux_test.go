@@ -75,12 +75,7 @@ func newHost(t *testing.T) *host {
 	h.hv.IP("link add name loopback type bridge")
 	h.hv.IP("link set dev loopback up")
 	h.write("hv.yaml", hvConfig)
-	h.write("bird.conf", birdConfig)
-	bird := h.rr.Command("bird", "-f", "-c", h.path("bird.conf"), "-s", h.path("bird.ctl"))
-	if err := bird.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { bird.Process.Kill(); bird.Wait() })
+	h.reflector()
 	t.Cleanup(h.end)
 	h.run()
 	return h
