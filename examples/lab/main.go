@@ -7,9 +7,13 @@
 //	go run ./examples/lab -list
 //	go run ./examples/lab -only cut,kill -bfd 50ms,3
 //	go run ./examples/lab -rr bird,self -hv bird@2 -json lab.json
+//	go run ./examples/lab -bfd 10ms,3 -routes 100000
 //	go run ./examples/lab -hold             # leave it up and look around
 //
 // It needs no iproute2, and BIRD only where -rr, -hv or -edge ask for it. The
+// An act that fails while the machine stood still (its host did not run it, or
+// somebody else held the kernel's lock for changes of the network) is played once
+// more, and says so. -times 2 doubles the limits of times, not those of losses. The
 // exit code is 0 if all acts with a limit kept it, 1 if not, 2 if there was no
 // lab to play in.
 package main
