@@ -10,12 +10,14 @@
 //	go run ./examples/lab -bfd 10ms,3 -routes 100000
 //	go run ./examples/lab -hold             # leave it up and look around
 //
-// It needs no iproute2, and BIRD only where -rr, -hv or -edge ask for it. The
+// It needs no iproute2, and other people's daemons only where -rr, -hv or -edge
+// ask for them.
+//
 // An act that fails while the machine stood still (its host did not run it, or
 // somebody else held the kernel's lock for changes of the network) is played once
 // more, and says so. -times 2 doubles the limits of times, not those of losses. The
-// exit code is 0 if all acts with a limit kept it, 1 if not, 2 if there was no
-// lab to play in.
+// exit code is 0 if all acts with a limit kept it, 1 if not, 2 if there was no lab
+// to play in.
 package main
 
 import (
