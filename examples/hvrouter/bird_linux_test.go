@@ -75,7 +75,7 @@ func newHost(t *testing.T) *host {
 	h.hv.IP("link add name loopback type bridge")
 	h.hv.IP("link set dev loopback up")
 	h.write("hv.yaml", hvConfig)
-	h.reflector()
+	h.reflector(birdConfig)
 	t.Cleanup(h.end)
 	h.run()
 	return h

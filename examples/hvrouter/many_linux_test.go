@@ -72,7 +72,7 @@ func testMany(t *testing.T, who string) {
 		text += manyGuest(i)
 	}
 	h.write("hv.yaml", text)
-	h.reflector()
+	h.reflector(birdConfig)
 	h.vm.Sysctl("net/ipv6/conf/default/disable_ipv6", "1") // they only listen
 	h.plug(0, manyGuests)
 	e := newEars(t, h.vm)
@@ -98,9 +98,9 @@ func testMany(t *testing.T, who string) {
 }
 
 // reflector starts BIRD.
-func (h *host) reflector() {
+func (h *host) reflector(config string) {
 	h.t.Helper()
-	h.write("bird.conf", birdConfig)
+	h.write("bird.conf", config)
 	bird := h.rr.Command("bird", "-f", "-c", h.path("bird.conf"), "-s", h.path("bird.ctl"))
 	if err := bird.Start(); err != nil {
 		h.t.Fatal(err)

@@ -1,0 +1,165 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
+	"github.com/hyperfib/hyperfib/internal/nstest"
+)
+
+// migrateConfig is hypervisor N of two, to be told about the guest.
+const migrateConfig = `
+router-id: 0.0.1.N
+as: 65000
+api: DIR/api.sock
+bfd: {process: off}
+domains:
+  - name: public
+    table: 90
+    guests: true
+    unreachable: [203.0.113.0/24]
+    reflectors:
+      - {fabric: A, interface: a.public, local: 198.51.100.10N, peer: 198.51.100.126}
+edge: {gateway4: 203.0.113.254, mac: "02:00:00:00:00:fe"}
+guests:
+  - {name: vm1, mac: "50:54:33:00:00:07", ipv4: [203.0.113.1], down: DOWN}
+`
+
+// migrateBIRD reflects between both and is the guest's far end: it puts what it hears
+// into its own kernel.
+const migrateBIRD = `
+router id 198.51.100.126;
+log "DIR/bird.log" all;
+protocol device {}
+protocol kernel { ipv4 { import none; export where source = RTS_BGP; }; }
+protocol static far { ipv4; route 0.0.0.0/0 blackhole; }
+template bgp hv { rr client; passive; error wait time 1, 2; ttl security on; direct;
+  ipv4 { add paths tx; import all; export filter { if source = RTS_STATIC then { bgp_next_hop = 198.51.100.126; accept; } if source = RTS_BGP then accept; reject; }; }; }
+protocol bgp h1 from hv { local 198.51.100.126 as 65000; neighbor 198.51.100.101 as 65000; }
+protocol bgp h2 from hv { local 198.51.100.126 as 65000; neighbor 198.51.100.102 as 65000; }
+`
+
+// TestMigration moves a guest that pings the world every 2 ms from one hypervisor to
+// another and back: the machine is resumed at the target, and the target's hvrouter is
+// told so. Its routes have the greater local preference, the source is drained
+// afterwards.
+func TestMigration(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs namespaces and seconds")
+	}
+	nstest.Need(t, "bird")
+	nstest.Need(t, "ping")
+	sw, rr, vm := nstest.New(t, "sw"), nstest.New(t, "rr"), nstest.New(t, "vm")
+	sw.IP("link add br0 type bridge")
+	sw.IP("link set br0 up")
+	nstest.Veth(sw, "p0", "", rr, "eth0", "198.51.100.126/24 8.8.8.8/32")
+	sw.IP("link set p0 master br0")
+	// The kernel delays the carrier of a veth pair whose ends have the same index.
+	vm.IP("link add spare type bridge")
+	vm.IP("link add br0 address 50:54:33:00:00:07 type bridge") // stays up while its ports change
+	vm.IP("link set br0 up")
+	vm.IP("addr add 203.0.113.1/24 dev br0")
+	vm.IP("route add default via 203.0.113.254")
+
+	var hv [2]*host
+	for i := range hv {
+		h := &host{t: t, dir: t.TempDir(), hv: nstest.New(t, "hv"), rr: rr, vm: vm}
+		port := fmt.Sprintf("p%d", i+1)
+		nstest.Veth(sw, port, "", h.hv, "a.public", fmt.Sprintf("198.51.100.%d/24", 101+i))
+		sw.IP("link set " + port + " master br0")
+		h.hv.IP(fmt.Sprintf("link add name vm1 type veth peer name t%d netns %s", i, vm.Name))
+		vm.IP(fmt.Sprintf("link set t%d master br0", i))
+		h.write("hv.yaml", strings.NewReplacer("N", fmt.Sprint(i+1), "DOWN", fmt.Sprint(i > 0)).Replace(migrateConfig))
+		hv[i] = h
+	}
+	hv[0].reflector(migrateBIRD)
+	for _, h := range hv {
+		t.Cleanup(h.end)
+		h.run()
+	}
+	vm.IP("link set t0 up")
+	nstest.Wait(t, 15*time.Second, "the guest's ping of the world", func() bool {
+		return vm.Command("ping", "-c1", "-W1", "8.8.8.8").Run() == nil
+	})
+	pref := uint32(100)
+	for i := range 4 {
+		from, to := hv[i%2], hv[(i+1)%2]
+		pref += 100
+		gap := from.migrate(to, i%2, pref)
+		t.Logf("move %d, hypervisor %d to %d, LOCAL_PREF %d: a gap of %v, with two runs of ip(8) in it", i+1, i%2+1, (i+1)%2+1, pref, gap)
+		if gap > time.Second {
+			t.Errorf("a gap of %v", gap)
+		}
+		if a, b := hv[0].mac(), hv[1].mac(); a != b || a != "02:00:00:00:00:fe" {
+			t.Errorf("the gateway's MAC is %s here and %s there", a, b)
+		}
+	}
+}
+
+func (h *host) mac() string {
+	return strings.TrimSpace(h.hv.Exec("cat", "/sys/class/net/vm1/address"))
+}
+
+// migrate moves the guest from h to another hypervisor, under traffic, and gives the
+// gap.
+func (h *host) migrate(to *host, port int, pref uint32) time.Duration {
+	h.t.Helper()
+	ping := h.vm.Command("ping", "-n", "-D", "-i", "0.002", "-c", "600", "-W", "0.5", "8.8.8.8")
+	out := make(chan string)
+	go func() { b, _ := ping.CombinedOutput(); out <- string(b) }()
+	before := h.rx()
+	h.wait("the flow", func() bool { return h.rx() > before+100 })
+	h.vm.IP(fmt.Sprintf("link set t%d down", port))
+	h.vm.IP(fmt.Sprintf("link set t%d up", 1-port))
+	up, down := false, true
+	if err := to.tell(api.Move{LocalPref: &pref, Down: &up}); err != nil {
+		h.t.Fatal(err)
+	}
+	best := fmt.Sprintf("203.0.113.1 via 198.51.100.%d ", 102-port)
+	h.wait("the far end's route to the target", func() bool { return strings.Contains(h.rr.IP("route show 203.0.113.1"), best) })
+	if err := h.tell(api.Move{Down: &down}); err != nil { // the source is drained
+		h.t.Fatal(err)
+	}
+	text := <-out
+	h.wait("the source's withdrawal", func() bool { return strings.Contains(h.routes("route show table 90 203.0.113.1"), best) })
+	gap, answers := longestGap(text)
+	if answers < 100 {
+		h.t.Fatalf("%d answers:\n%s", answers, text)
+	}
+	return gap
+}
+
+// longestGap gives the longest time between two answers that ping -D printed, and
+// counts them.
+func longestGap(text string) (gap time.Duration, answers int) {
+	last := 0.0
+	for line := range strings.Lines(text) {
+		var at float64
+		if n, _ := fmt.Sscanf(line, "[%f]", &at); n != 1 || !strings.Contains(line, "icmp_seq") {
+			continue
+		}
+		if answers++; answers > 1 {
+			gap = max(gap, time.Duration((at-last)*1e6)*time.Microsecond)
+		}
+		last = at
+	}
+	return gap, answers
+}
+
+// rx counts what the far end has received.
+func (h *host) rx() (n uint64) {
+	_, _ = fmt.Sscan(h.rr.Exec("cat", "/sys/class/net/eth0/statistics/rx_packets"), &n)
+	return n
+}
+
+func (h *host) tell(m api.Move) error {
+	body, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	return api.NewClient(h.path("api.sock")).Send(h.t.Context(), "POST", "/v1/guests/vm1", body)
+}
