@@ -48,6 +48,19 @@ func (r *router) onLink(link fib.Link) {
 	if known && (old.MAC != link.MAC || old.AdminUp && !link.AdminUp) {
 		r.dirty = true
 	}
+	if known && link.Up() && !old.Up() {
+		r.greet(link.Index)
+	}
+}
+
+// greet tells the guest behind a link that has just got its carrier what it may have
+// missed.
+func (r *router) greet(index int) {
+	for _, p := range r.served {
+		if p.Link.Index == index {
+			r.edge.Greet(r.cfg, p)
+		}
+	}
 }
 
 // isUplink tells whether routes other than a guest's may lead over the link.

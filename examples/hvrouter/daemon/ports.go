@@ -48,6 +48,8 @@ type edge interface {
 	// Serve begins, or changes, what the guest is told: router advertisements,
 	// DHCP, announcements of our addresses. It is called after the routes are set.
 	Serve(*config.Config, guest.Port)
+	// Greet says the same again: the guest's interface has just got its carrier.
+	Greet(*config.Config, guest.Port)
 	// Leave ends it; gone tells that the interface is not there any more.
 	Leave(p guest.Port, gone bool)
 	// Target and NoTarget say which prefixes are allocated, and behind which link

@@ -95,6 +95,7 @@ func (e fakeEdge) Arrive(_ *config.Config, p guest.Port) {
 	e.add("arrive %s link %d", p.Name, p.Link.Index)
 }
 func (e fakeEdge) Serve(_ *config.Config, p guest.Port) { e.add("serve %s", p.Name) }
+func (e fakeEdge) Greet(_ *config.Config, p guest.Port) { e.add("greet %s", p.Name) }
 func (e fakeEdge) Leave(p guest.Port, gone bool)        { e.add("leave %s gone %v", p.Name, gone) }
 func (e fakeEdge) Target(p netip.Prefix, link int)      { e.add("target %v link %d", p, link) }
 func (e fakeEdge) NoTarget(p netip.Prefix)              { e.add("target %v gone", p) }
@@ -215,6 +216,11 @@ func TestGuestLife(t *testing.T) {
 	b.play("guest.txt",
 		step{"vm1's interface appears: kernel, then announcements, then the guest", func() { b.link(20, "vm1") }},
 		step{"the same again: nothing", func() { b.link(20, "vm1") }},
+		step{"its carrier goes and comes: the guest is told again", func() {
+			for _, carrier := range []bool{false, true} {
+				b.kernelSays(fib.Event{Kind: fib.EventLink, Link: fib.Link{Index: 20, Name: "vm1", AdminUp: true, Carrier: carrier}})
+			}
+		}},
 		step{"it is deleted and made anew with another index, in one batch", func() {
 			b.kernelSays(fib.Event{Kind: fib.EventLinkGone, Link: fib.Link{Index: 20, Name: "vm1"}},
 				fib.Event{Kind: fib.EventLink, Link: fib.Link{Index: 21, Name: "vm1", AdminUp: true}})

@@ -125,11 +125,21 @@ func (e *Edge) Arrive(c *config.Config, p guest.Port) {
 	}
 }
 
-func (e *Edge) serve(c *config.Config, p guest.Port) {
-	mac := p.Link.MAC
+// gatewayMAC is the gateway's Ethernet address on the guest's link.
+func gatewayMAC(c *config.Config, p guest.Port) [6]byte {
 	if !c.Edge.MAC.IsZero() {
-		mac = c.Edge.MAC
+		return c.Edge.MAC
 	}
+	return p.Link.MAC
+}
+
+func (e *Edge) greet(c *config.Config, p guest.Port) {
+	e.ra.Restart(p.Link.Index)
+	e.announce(c, p, gatewayMAC(c, p))
+}
+
+func (e *Edge) serve(c *config.Config, p guest.Port) {
+	mac := gatewayMAC(c, p)
 	if err := e.advertise(c, p, mac); err != nil {
 		e.log.Error("router advertisement", "event", "guest-error", "guest", p.Name, "err", err)
 	}

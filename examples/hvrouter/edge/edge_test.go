@@ -93,11 +93,12 @@ func TestErrands(t *testing.T) {
 	q.put(errand{port: port(1)})
 	q.put(errand{port: port(2)})
 	q.put(errand{port: port(1), leave: true})
+	q.put(errand{port: port(2), greet: true}) // served anyway
 	var got []errand
 	for e, ok := q.take(); ok; e, ok = q.take() {
 		got = append(got, e)
 	}
-	if len(got) != 2 || got[0].port.Link.Index != 1 || !got[0].leave || got[1].port.Link.Index != 2 {
+	if len(got) != 2 || got[0].port.Link.Index != 1 || !got[0].leave || got[1].port.Link.Index != 2 || got[1].greet {
 		t.Errorf("%+v", got)
 	}
 	if len(q.todo) != 0 || len(q.order) != 0 {

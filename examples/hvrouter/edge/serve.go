@@ -24,6 +24,7 @@ type errand struct {
 	config *config.Config
 	port   guest.Port
 	leave  bool
+	greet  bool // what is served already is said again
 	gone   bool // with leave: the interface does not exist any more
 }
 
@@ -31,7 +32,11 @@ func (q *errands) put(e errand) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	index := e.port.Link.Index
-	if _, ok := q.todo[index]; !ok {
+	_, waiting := q.todo[index]
+	if waiting && e.greet {
+		return // it is about to be served
+	}
+	if !waiting {
 		q.order = append(q.order, index)
 	}
 	q.todo[index] = e
@@ -64,6 +69,12 @@ func (e *Edge) Leave(p guest.Port, gone bool) {
 	e.errands.put(errand{port: p, leave: true, gone: gone})
 }
 
+// Greet says again what a guest is told when it arrives: its interface has just got its
+// carrier, and whatever was said before was lost. It returns at once.
+func (e *Edge) Greet(c *config.Config, p guest.Port) {
+	e.errands.put(errand{config: c, port: p, greet: true})
+}
+
 // attend runs errands until ctx ends.
 func (e *Edge) attend(ctx context.Context) error {
 	for {
@@ -73,6 +84,8 @@ func (e *Edge) attend(ctx context.Context) error {
 			return nil
 		case ok && job.leave:
 			e.leave(job.port, job.gone)
+		case ok && job.greet:
+			e.greet(job.config, job.port)
 		case ok:
 			e.serve(job.config, job.port)
 		default:
