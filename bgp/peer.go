@@ -132,9 +132,9 @@ func (p *peer) loop(ctx context.Context) {
 		case d := <-p.dialed:
 			p.connected(time.Now(), d)
 		case ch := <-p.slots[0].rx():
-			p.input(time.Now(), 0, ch)
+			p.take(time.Now(), 0, ch)
 		case ch := <-p.slots[1].rx():
-			p.input(time.Now(), 1, ch)
+			p.take(time.Now(), 1, ch)
 		case w := <-p.slots[0].txDone():
 			p.sent(time.Now(), 0, w)
 		case w := <-p.slots[1].txDone():

@@ -7,6 +7,31 @@ import (
 	"github.com/hyperfib/hyperfib/bgp/wire"
 )
 
+// take gives the word to the other connection first, if there is one: what it has to
+// say (a NOTIFICATION, before the peer called again) was sent before the OPEN that may
+// replace it.
+func (p *peer) take(now time.Time, i int, ch chunk) {
+	c, older := p.slots[i].c, p.slots[1-i].c
+	for range 2 { // as many as the reader has buffers
+		if older == nil || p.slots[1-i].c != older {
+			break
+		}
+		select {
+		case first := <-p.slots[1-i].rx():
+			p.input(now, 1-i, first)
+			continue
+		default:
+		}
+		break
+	}
+	for k := range p.slots {
+		if p.slots[k].c == c {
+			p.input(now, k, ch)
+			return
+		}
+	}
+}
+
 // input takes what the reader of slot i has read.
 func (p *peer) input(now time.Time, i int, ch chunk) {
 	c := p.slots[i].c
