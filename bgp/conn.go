@@ -39,6 +39,7 @@ type conn struct {
 	tx     chan []byte   // owner to writer: messages to send
 	txDone chan written  // writer to owner: the buffer back
 	quit   chan struct{} // closed by the owner: the pumps shall end
+	silent chan struct{} // closed by the writer: nothing more will be sent
 	final  []byte        // the last NOTIFICATION; set before quit is closed
 	limit  atomic.Int32  // longest message accepted
 
@@ -67,7 +68,7 @@ func newConn(id connID, nc net.Conn, wg *sync.WaitGroup, done func()) *conn {
 		local: addrPort(nc.LocalAddr()), remote: addrPort(nc.RemoteAddr()),
 		rx: make(chan chunk, 1), free: make(chan []byte, 2),
 		tx: make(chan []byte, 1), txDone: make(chan written, 1),
-		quit: make(chan struct{}),
+		quit: make(chan struct{}), silent: make(chan struct{}),
 	}
 	c.limit.Store(wire.MaxLen)
 	c.free <- nil

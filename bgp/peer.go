@@ -38,6 +38,7 @@ type peer struct {
 	dialing connID
 	cancel  context.CancelFunc // of dialing
 	fresh   fresh
+	last    <-chan struct{} // closed when the connection before has sent everything
 	timer   *time.Timer
 	ended   bool      // loop shall end
 	grace   time.Time // until when the hold timer waits for unread input

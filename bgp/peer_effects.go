@@ -49,8 +49,14 @@ func (p *peer) carryOut(now time.Time, before State, err error) {
 func (p *peer) dial(id connID) {
 	ctx, cancel := context.WithTimeout(p.s.ctx, dialTimeout)
 	p.dialing, p.cancel = id, cancel
-	cfg := p.config()
+	cfg, last := p.config(), p.last
 	p.s.wg.Go(func() {
+		if last != nil { // the peer is to hear the end of one before the beginning of the next
+			select {
+			case <-last:
+			case <-ctx.Done():
+			}
+		}
 		nc, err := dialPeer(ctx, &p.s.cfg, cfg)
 		select {
 		case p.dialed <- dialed{id, nc, err}:
@@ -139,6 +145,7 @@ func (p *peer) close(id connID) {
 	}
 	if s := p.slot(id); s != nil {
 		s.c.close(s.final)
+		p.last = s.c.silent
 		*s = slot{}
 	}
 }

@@ -3,6 +3,7 @@ package bgp
 // writeLoop sends one buffer at a time. A peer that does not read blocks this
 // goroutine and nobody else.
 func (c *conn) writeLoop() {
+	defer close(c.silent)
 	for {
 		select {
 		case b := <-c.tx:
