@@ -68,6 +68,17 @@ func TestCheck(t *testing.T) {
 	play("an uplink is missing", func(_ *config.Config, m *machine) { delete(m.mtu, "b.private") })
 	play("the private network carries 1500", func(_ *config.Config, m *machine) { m.mtu["a.private"] = 1500 })
 	play("no vxlan", func(_ *config.Config, m *machine) { m.lacks = "vxlan" })
+	play("bridges pass frames through the firewall", func(_ *config.Config, m *machine) {
+		m.sysctls["net/bridge/bridge-nf-call-iptables"] = "1"
+		m.sysctls["net/bridge/bridge-nf-call-ip6tables"] = "1"
+	})
+	play("a guest's interface is loose: the greater of all and the interface counts", func(_ *config.Config, m *machine) {
+		m.sysctls["net/ipv4/conf/vm1/rp_filter"] = "2"
+	})
+	play("an uplink is strict, and does not forward", func(_ *config.Config, m *machine) {
+		m.sysctls["net/ipv4/conf/a.public/rp_filter"] = "1"
+		m.sysctls["net/ipv4/conf/a.public/forwarding"] = "0"
+	})
 	play("no nftables", func(_ *config.Config, m *machine) { m.lacks = "nftables" })
 	play("no nftables, and no wall", func(c *config.Config, m *machine) { m.lacks, c.Wall.Off = "nftables", true })
 	play("one reflector for both fabrics without add-path", func(c *config.Config, m *machine) {
