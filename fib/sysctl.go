@@ -72,8 +72,12 @@ func (t *sysctls) touchAll(family string) {
 	}
 }
 
-// general reports whether p sets others: those are written first.
+// general reports whether p sets others: those are written first. What belongs to one
+// interface or its neighbours does not.
 func general(p string) bool {
+	if strings.Contains(p, "/neigh/") {
+		return false
+	}
 	return !strings.Contains(p, "/conf/") || strings.Contains(p, "/conf/all/") || strings.Contains(p, "/conf/default/")
 }
 
@@ -81,22 +85,25 @@ func general(p string) bool {
 // failover must not wait for a thousand of them.
 const sysctlBatch = 32
 
-// take returns what is to be compared and written now, general ones first.
+// take returns what is to be compared and written now, general ones first. It looks
+// at each that is due once: thousands of guests come with tens of thousands.
 func (t *sysctls) take() (todo []Sysctl) {
+	var others []Sysctl
 	for p := range t.dirty {
-		if f := t.failed[p]; f == nil || f.next.IsZero() {
+		if f := t.failed[p]; f != nil && !f.next.IsZero() {
+			continue
+		}
+		switch {
+		case general(p):
 			todo = append(todo, Sysctl{p, t.want[p]})
+		case len(others) < sysctlBatch:
+			others = append(others, Sysctl{p, t.want[p]})
 		}
 	}
-	slices.SortFunc(todo, func(a, b Sysctl) int {
-		if ga, gb := general(a.Path), general(b.Path); ga != gb {
-			if ga {
-				return -1
-			}
-			return 1
-		}
-		return strings.Compare(a.Path, b.Path)
-	})
+	byPath := func(a, b Sysctl) int { return strings.Compare(a.Path, b.Path) }
+	slices.SortFunc(todo, byPath)
+	slices.SortFunc(others, byPath)
+	todo = append(todo, others...)
 	todo = todo[:min(len(todo), sysctlBatch)]
 	for _, s := range todo {
 		delete(t.dirty, s.Path)
