@@ -106,7 +106,7 @@ func hold(ctx context.Context, w *world.World, outer int) {
 		fmt.Printf(" %s fabric-%s", plan.RRName(f), f)
 	}
 	fmt.Printf(" %s", plan.EdgeName)
-	for _, g := range plan.Guests() {
+	for _, g := range w.Timing.Guests() {
 		fmt.Printf(" %s", g.Name)
 	}
 	fmt.Printf("\nlogs: %s/log, configurations: %s/etc\n", w.Dir, w.Dir)

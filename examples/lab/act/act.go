@@ -78,7 +78,7 @@ func (s *Stage) Play(a Act) {
 	fmt.Fprintf(s.Out, "\n%s: %s\n", a.Name, a.Title)
 	s.act, s.involved = a.Name, nil
 	start := time.Now()
-	guest := s.World.Guest(plan.Guests()[0])
+	guest := s.World.Guest(s.guests()[0])
 	stall := flow.WatchStall(func() { _ = guest.NL.SetUp("lo", true) }) // changes nothing, yet takes the lock
 	n := len(s.Report.Results)
 	s.play(a)
@@ -175,7 +175,7 @@ func (s *Stage) sleep(d time.Duration) error {
 // differences compares all tables of all routers with the plan.
 func (s *Stage) differences() (count int, text string) {
 	var b strings.Builder
-	want := golden.Expect{One: s.World.Lacking(world.Kind.AddPath), Variant: s.World.Timing.Variant}
+	want := golden.Expect{One: s.World.Lacking(world.Kind.AddPath), Lab: s.World.Timing.Lab}
 	for n := 1; n <= plan.HVs; n++ {
 		for _, t := range golden.HypervisorTables {
 			count += s.compare(&b, s.World.HV(n), t, want.Hypervisor(n, t))
@@ -270,3 +270,6 @@ func ruleLines(n *world.Node, family uint8) ([]string, error) {
 	have, err := n.NL.Rules(family)
 	return golden.RuleLines(have), err
 }
+
+// guests lists the guests of this run's plan.
+func (s *Stage) guests() []plan.Guest { return s.World.Timing.Guests() }

@@ -61,7 +61,7 @@ func (s *Stage) spread(from string) (map[string]int, error) {
 	counts := map[string]int{}
 	var mu sync.Mutex
 	var wait sync.WaitGroup
-	for _, g := range plan.Guests() {
+	for _, g := range s.guests() {
 		if !g.Anycast {
 			continue
 		}

@@ -16,12 +16,12 @@ import (
 func arp(s *Stage) error {
 	wrong := 0
 	var why strings.Builder
-	for _, g := range plan.Guests() {
+	for _, g := range s.guests() {
 		tap, err := s.World.HV(g.HV).NL.Link(g.Name)
 		if err != nil {
 			return err
 		}
-		for _, other := range plan.Guests() {
+		for _, other := range s.guests() {
 			if other.N == g.N {
 				continue
 			}
@@ -36,7 +36,7 @@ func arp(s *Stage) error {
 		}
 	}
 	s.value("ARP answers that are not the hypervisor's", float64(wrong), 0, "", "12 pairs of guests", why.String())
-	vm1 := plan.Guests()[0]
+	vm1 := s.guests()[0]
 	ghosts := 0
 	for _, a := range []netip.Addr{plan.Ghost, vm1.IPv4} {
 		macs, err := probe.ARP(s.World.Guest(vm1).Path, "eth0", vm1.MAC, vm1.IPv4, a, 250*time.Millisecond, false)
@@ -51,7 +51,7 @@ func arp(s *Stage) error {
 
 // spoof sends packets with sources that are not VM1's, and one that is.
 func spoof(s *Stage) error {
-	all := plan.Guests()
+	all := s.guests()
 	vm1, vm2, to := all[0], all[1], all[3]
 	tap, err := s.World.HV(vm1.HV).NL.Link(vm1.Name)
 	if err != nil {

@@ -137,14 +137,14 @@ func guests(s *Stage) error {
 	var missing []string
 	s.until(10*time.Second, func() bool {
 		missing = nil
-		for _, g := range plan.Guests() {
+		for _, g := range s.guests() {
 			if !configured(s.World.Guest(g), g) {
 				missing = append(missing, g.Name)
 			}
 		}
 		return len(missing) == 0
 	})
-	for _, g := range plan.Guests() {
+	for _, g := range s.guests() {
 		if slices.Contains(missing, g.Name) {
 			s.involved = append(s.involved, plan.HVName(g.HV))
 		}
@@ -157,7 +157,7 @@ func guests(s *Stage) error {
 // leases lets every guest ask for its IPv4 address.
 func (s *Stage) leases() error {
 	start, bound, why := time.Now(), 0, ""
-	for _, g := range plan.Guests() {
+	for _, g := range s.guests() {
 		ctx, cancel := context.WithTimeout(s.Ctx, 5*time.Second)
 		l, err := probe.DHCP(ctx, s.World.Guest(g).Path, "eth0", g.MAC)
 		cancel()
@@ -175,14 +175,14 @@ func (s *Stage) leases() error {
 		}
 		bound++
 	}
-	s.value("guests without a lease", float64(len(plan.Guests())-bound), 0, "",
+	s.value("guests without a lease", float64(len(s.guests())-bound), 0, "",
 		fmt.Sprintf("%d bound in %d ms", bound, time.Since(start).Milliseconds()), why)
 	return nil
 }
 
 func configured(n *world.Node, g plan.Guest) bool {
 	addrs, err := n.NL.Addresses("eth0")
-	if err != nil || !slices.Contains(addrs, netip.PrefixFrom(g.IPv6(), 64)) {
+	if err != nil || !slices.Contains(addrs, g.OnLink6()) {
 		return false
 	}
 	routes, err := n.NL.Routes(unix.AF_INET6, unix.RT_TABLE_MAIN)

@@ -16,8 +16,8 @@ import (
 func pings(s *Stage) error {
 	jobs := map[string][]netip.Addr{}
 	extra := []netip.Addr{plan.Internet4, plan.Internet6, plan.Anycast4, plan.AnycastHost, plan.Transparent}
-	for _, from := range plan.Guests() {
-		for _, to := range plan.Guests() {
+	for _, from := range s.guests() {
+		for _, to := range s.guests() {
 			if to.N != from.N {
 				jobs[from.Name] = append(jobs[from.Name], to.IPv4, to.IPv6())
 			}
@@ -65,8 +65,8 @@ func (s *Stage) pingAll(jobs map[string][]netip.Addr) (total, lost int, why stri
 // overlay pings between all guests on the VXLAN segment.
 func overlay(s *Stage) error {
 	jobs := map[string][]netip.Addr{}
-	for _, from := range plan.Guests() {
-		for _, to := range plan.Guests() {
+	for _, from := range s.guests() {
+		for _, to := range s.guests() {
 			if to.N != from.N {
 				jobs[from.Name] = append(jobs[from.Name], to.Overlay().Addr())
 			}

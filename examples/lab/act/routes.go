@@ -26,7 +26,7 @@ func routes(s *Stage) error {
 	added := map[int][]float64{}
 	var removed []float64
 	for i := range times {
-		r := extraRoute(i)
+		r := s.extraRoute(i)
 		add, err := s.propagate(r, true)
 		if err != nil {
 			return err
@@ -53,8 +53,8 @@ func routes(s *Stage) error {
 	return nil
 }
 
-func extraRoute(i int) nl.Route {
-	vm1 := plan.Guests()[0]
+func (s *Stage) extraRoute(i int) nl.Route {
+	vm1 := s.guests()[0]
 	return nl.Route{Table: plan.TablePublic, Type: unix.RTN_UNICAST, Proto: unix.RTPROT_STATIC, Metric: plan.GuestMetric,
 		Dst:  netip.PrefixFrom(netip.AddrFrom4([4]byte{203, 0, 113, byte(130 + i)}), 32),
 		Hops: []nl.Hop{{Gateway: vm1.IPv4, Link: vm1.Name, OnLink: true}}}

@@ -22,7 +22,7 @@ const (
 // the counters of the fabrics' ports that half of the flows of each direction
 // and family take each fabric.
 func (s *Stage) traffic(limit time.Duration) (*flow.Traffic, error) {
-	all := plan.Guests()
+	all := s.guests()
 	vm1, vm3 := all[0], all[2]
 	paths := []flow.Path{
 		s.path(vm1, vm3, 4), s.path(vm3, vm1, 4), s.path(vm1, vm3, 6), s.path(vm3, vm1, 6),

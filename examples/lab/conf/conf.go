@@ -18,7 +18,7 @@ type Timing struct {
 	// Deaf are the fabrics whose reflector speaks no BFD; sessions there have
 	// none.
 	Deaf []plan.Fabric
-	plan.Variant
+	plan.Lab
 }
 
 // Hears says whether the reflector of a fabric speaks BFD.

@@ -50,8 +50,8 @@ func TestHypervisorIsValid(t *testing.T) {
 		if err != nil {
 			t.Fatalf("hypervisor %d: %v", n, err)
 		}
-		if len(c.Guests) != len(plan.GuestsOf(n)) {
-			t.Errorf("hypervisor %d has %d guests, want %d", n, len(c.Guests), len(plan.GuestsOf(n)))
+		if len(c.Guests) != len(timing.GuestsOf(n)) {
+			t.Errorf("hypervisor %d has %d guests, want %d", n, len(c.Guests), len(timing.GuestsOf(n)))
 		}
 	}
 }

@@ -44,7 +44,7 @@ func Hypervisor(n int, api string, t Timing) string {
 	case t.Is("dhcp", plan.DHCPRelay):
 		w.line("  dhcp: {on: true, relay: [%s]}", plan.RRPrivate4(plan.A))
 	}
-	hvGuests(&w, n)
+	hvGuests(&w, n, t)
 	return w.String()
 }
 
@@ -80,10 +80,10 @@ func (s hvSession) write(w *writer, t Timing) {
 		s.f, s.device, s.local, s.peer, onOff(t.Hears(s.f)), more)
 }
 
-func hvGuests(w *writer, n int) {
+func hvGuests(w *writer, n int, t Timing) {
 	members := ""
 	w.line("guests:")
-	for _, g := range plan.GuestsOf(n) {
+	for _, g := range t.GuestsOf(n) {
 		w.line("  - name: %s\n    interface: %s\n    mac: %s\n    ipv4: [%s]\n    ipv6: [\"%s\"]",
 			g.Name, g.Name, g.MAC, g.IPv4, g.Prefix6)
 		if g.Anycast {

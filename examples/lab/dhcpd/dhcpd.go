@@ -68,7 +68,7 @@ func answer(b []byte) (*net.UDPAddr, []byte) {
 	if err != nil || request.GatewayIPAddr.IsUnspecified() {
 		return nil, nil
 	}
-	for _, g := range plan.Guests() {
+	for _, g := range (plan.Lab{}).Guests() {
 		reply := dhcp.Answer(request, dhcp.Lease{Address: g.IPv4, Gateway: plan.Gateway4, MAC: g.MAC, Length: plan.Subnet4.Bits()})
 		if reply == nil {
 			continue

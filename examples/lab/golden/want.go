@@ -21,7 +21,7 @@ type owner struct {
 type Expect struct {
 	// One lists the fabrics whose reflector shows one copy of a prefix only.
 	One []plan.Fabric
-	plan.Variant
+	plan.Lab
 }
 
 // Hypervisor returns the canonical lines of a table of hypervisor n.
@@ -33,12 +33,12 @@ func (x Expect) Hypervisor(n int, t Table) []string {
 	case t.ID == plan.TableLocal && x.Is("mode", plan.ModeNoLocalOut):
 	case t.ID == plan.TableLocal:
 		routes = append(private(n, plan.Loopback(n)), x.last(t, unix.RTN_UNREACHABLE)...)
-		for _, r := range guestRoutes(n, 4) {
+		for _, r := range x.guestRoutes(n, 4) {
 			r.PrefSrc = plan.Loopback(n)
 			routes = append(routes, r)
 		}
 	default:
-		routes = append(public(n, t, x.One), x.last(t, unix.RTN_BLACKHOLE)...)
+		routes = append(x.public(n, t), x.last(t, unix.RTN_BLACKHOLE)...)
 		if t.Family == unix.AF_INET {
 			routes = append(routes, nl.Route{Type: unix.RTN_UNREACHABLE, Dst: plan.Subnet4})
 		}
@@ -49,7 +49,7 @@ func (x Expect) Hypervisor(n int, t Table) []string {
 // Edge returns the canonical lines of a table of the edge router.
 func (x Expect) Edge(t Table) []string {
 	var routes []nl.Route
-	for _, o := range owners(version(t)) {
+	for _, o := range x.owners(version(t)) {
 		routes = append(routes, remote(o.prefix, o.hvs, x.One))
 	}
 	return Lines(t, routes)
@@ -57,9 +57,9 @@ func (x Expect) Edge(t Table) []string {
 
 // public is table 90 without its last resort: what lives here, and two gateways
 // for everything else and each hypervisor that has it.
-func public(n int, t Table, one []plan.Fabric) []nl.Route {
+func (x Expect) public(n int, t Table) []nl.Route {
 	v := version(t)
-	routes := guestRoutes(n, v)
+	routes := x.guestRoutes(n, v)
 	def := nl.Route{Type: unix.RTN_UNICAST, Dst: netip.PrefixFrom(unspecified(v), 0), Metric: plan.GuestMetric + 1}
 	for _, f := range plan.Fabrics {
 		gw := plan.EdgePublic4(f)
@@ -69,9 +69,9 @@ func public(n int, t Table, one []plan.Fabric) []nl.Route {
 		def.Hops = append(def.Hops, nl.Hop{Gateway: gw, Link: f.Public()})
 	}
 	routes = append(routes, def)
-	for _, o := range owners(v) {
+	for _, o := range x.owners(v) {
 		if !slices.Contains(o.hvs, n) {
-			routes = append(routes, remote(o.prefix, o.hvs, one))
+			routes = append(routes, remote(o.prefix, o.hvs, x.One))
 		}
 	}
 	return routes
@@ -97,17 +97,21 @@ func private(n int, self netip.Addr) []nl.Route {
 
 // guestRoutes are the routes to the guests of hypervisor n and to what is routed
 // through them.
-func guestRoutes(n, version int) []nl.Route {
+func (x Expect) guestRoutes(n, version int) []nl.Route {
 	var routes []nl.Route
 	add := func(p netip.Prefix, scope uint8, h nl.Hop) {
 		routes = append(routes, nl.Route{Table: plan.TablePublic, Type: unix.RTN_UNICAST, Dst: p, Scope: scope, Metric: plan.GuestMetric, Hops: []nl.Hop{h}})
 	}
-	for _, g := range plan.GuestsOf(n) {
+	for _, g := range x.GuestsOf(n) {
 		through4 := nl.Hop{Gateway: g.IPv4, Link: g.Name, OnLink: true}
 		through6 := nl.Hop{Gateway: g.LinkLocal(), Link: g.Name}
+		own6 := through6
+		if g.Prefix6.IsSingleIP() {
+			own6 = nl.Hop{Link: g.Name}
+		}
 		switch {
 		case version == 6:
-			add(g.Prefix6, 0, through6)
+			add(g.Prefix6, 0, own6)
 			if g.Anycast {
 				add(plan.Anycast6, 0, through6)
 			}
@@ -124,13 +128,15 @@ func guestRoutes(n, version int) []nl.Route {
 
 // GuestRoutes returns what an operator's setup script would write for the guests
 // of hypervisor n, both families.
-func GuestRoutes(n int) []nl.Route { return append(guestRoutes(n, 4), guestRoutes(n, 6)...) }
+func (x Expect) GuestRoutes(n int) []nl.Route {
+	return append(x.guestRoutes(n, 4), x.guestRoutes(n, 6)...)
+}
 
 // owners lists every announced prefix of a family once.
-func owners(version int) []owner {
+func (x Expect) owners(version int) []owner {
 	var out []owner
 	for n := 1; n <= plan.HVs; n++ {
-		for _, r := range guestRoutes(n, version) {
+		for _, r := range x.guestRoutes(n, version) {
 			i := slices.IndexFunc(out, func(o owner) bool { return o.prefix == r.Dst })
 			if i < 0 {
 				out, i = append(out, owner{prefix: r.Dst}), len(out)

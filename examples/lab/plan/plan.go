@@ -6,7 +6,6 @@ package plan
 
 import (
 	"fmt"
-	"net"
 	"net/netip"
 )
 
@@ -139,65 +138,6 @@ var BulkRange = netip.MustParsePrefix("10.0.0.0/8")
 func Bulk(i int) netip.Prefix {
 	i <<= 4
 	return netip.PrefixFrom(v4(10, i>>16, i>>8, i), 28)
-}
-
-// Guest is one virtual machine.
-type Guest struct {
-	N           int              // 1 to 4
-	Name        string           // vm1: node name, and name of its tap on the hypervisor
-	HV          int              // where it lives
-	MAC         net.HardwareAddr // of eth0
-	IPv4        netip.Addr       // configured with the length of [Subnet4]
-	Prefix6     netip.Prefix     // its own /64
-	Anycast     bool             // has [Anycast4] and [Anycast6] on its loopback
-	Transparent bool             // [Transparent] is translated to it
-}
-
-// Guests lists all guests in order.
-func Guests() []Guest {
-	g := func(n, hv int, mac byte, anycast, transparent bool) Guest {
-		return Guest{N: n, Name: fmt.Sprintf("vm%d", n), HV: hv,
-			MAC:     net.HardwareAddr{0x50, 0x54, 0x33, 0, 0, mac},
-			IPv4:    v4(203, 0, 113, n),
-			Prefix6: netip.PrefixFrom(netip.AddrFrom16([16]byte{0x20, 0x01, 0x0d, 0xb8, 0xcb, 0x00, 0x71, byte(n - 1)}), 64),
-			Anycast: anycast, Transparent: transparent}
-	}
-	return []Guest{
-		g(1, 1, 0x07, true, false),
-		g(2, 1, 0x09, false, false),
-		g(3, 2, 0x0f, true, false),
-		g(4, 3, 0x15, false, true),
-	}
-}
-
-// GuestsOf returns the guests of hypervisor n.
-func GuestsOf(n int) []Guest {
-	var out []Guest
-	for _, g := range Guests() {
-		if g.HV == n {
-			out = append(out, g)
-		}
-	}
-	return out
-}
-
-// IPv6 is the address the guest gives itself in its /64 (RFC 4862, from the
-// EUI-64 of its MAC).
-func (g Guest) IPv6() netip.Addr { return eui64(g.Prefix6.Addr(), g.MAC) }
-
-// LinkLocal is the guest's link-local address.
-func (g Guest) LinkLocal() netip.Addr { return eui64(netip.MustParseAddr("fe80::"), g.MAC) }
-
-// Overlay is the guest's address on the overlay 192.168.5.0/24.
-func (g Guest) Overlay() netip.Prefix { return netip.PrefixFrom(v4(192, 168, 5, g.N), 24) }
-
-// OverlayTap is the name of the host end of the guest's overlay interface.
-func (g Guest) OverlayTap() string { return g.Name + ".vx" }
-
-func eui64(prefix netip.Addr, mac net.HardwareAddr) netip.Addr {
-	a := prefix.As16()
-	copy(a[8:], []byte{mac[0] ^ 2, mac[1], mac[2], 0xff, 0xfe, mac[3], mac[4], mac[5]})
-	return netip.AddrFrom16(a)
 }
 
 func v4(a, b, c, d int) netip.Addr {

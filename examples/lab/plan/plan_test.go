@@ -34,7 +34,7 @@ func TestAddresses(t *testing.T) {
 
 func TestGuests(t *testing.T) {
 	var b strings.Builder
-	for _, g := range Guests() {
+	for _, g := range (Lab{}).Guests() {
 		fmt.Fprintln(&b, g.Name, HVName(g.HV), g.MAC, g.IPv4, g.Prefix6, g.IPv6(), g.LinkLocal(), g.Overlay(), g.OverlayTap(), g.Anycast, g.Transparent)
 	}
 	const want = `vm1 hv1 50:54:33:00:00:07 203.0.113.1 2001:db8:cb00:7100::/64 2001:db8:cb00:7100:5254:33ff:fe00:7 fe80::5254:33ff:fe00:7 192.168.5.1/24 vm1.vx true false

@@ -23,6 +23,9 @@ const (
 	ModeBlackholeRules = "blackhole-rules" // lookups end in rules, not in routes
 	ModeNoLocalOut     = "no-local-out"    // the hypervisor sends by the private table
 
+	GuestsSLAAC = "slaac64" // a /64 each, by router advertisement
+	GuestsHost  = "host128" // a /128 each of one /64, neighbours answered for
+
 	DHCPNone  = "none"  // guests are configured by hand
 	DHCPLocal = "local" // hvrouter gives leases
 	DHCPRelay = "relay" // hvrouter asks a server on the private network
@@ -45,6 +48,7 @@ const Key = "a key for the lab"
 // Choices lists what each option of the command line may be; the first is the
 // default.
 var Choices = map[string][]string{
+	"guests":     {GuestsSLAAC, GuestsHost},
 	"mode":       {ModeRules, ModeBlackholeRules, ModeNoLocalOut},
 	"dhcp":       {DHCPNone, DHCPLocal, DHCPRelay},
 	"sessions":   {SessionsSplit, SessionsMP},
@@ -57,6 +61,8 @@ func (v *Variant) field(name string) *string {
 	switch name {
 	case "mode":
 		return &v.Mode
+	case "guests":
+		return &v.Guests
 	case "dhcp":
 		return &v.DHCP
 	case "sessions":

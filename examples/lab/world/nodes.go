@@ -107,7 +107,7 @@ func (w *World) edge() error {
 
 // guests are namespaces whose cable ends on their hypervisor as a tap would.
 func (w *World) guests() error {
-	for _, g := range plan.Guests() {
+	for _, g := range w.Timing.Guests() {
 		n, err := w.node(g.Name)
 		if err != nil {
 			return err
@@ -138,6 +138,9 @@ func (w *World) guest(g plan.Guest, n *Node) error {
 		return err
 	}
 	addrs := map[string][]netip.Prefix{"eth0": nil, "eth1": {g.Overlay()}}
+	if g.Prefix6.IsSingleIP() { // nobody can derive it from an advertisement
+		addrs["eth0"] = []netip.Prefix{g.OnLink6()}
+	}
 	if g.Anycast {
 		addrs["lo"] = []netip.Prefix{netip.PrefixFrom(plan.Anycast4, 32), netip.PrefixFrom(plan.AnycastHost, 128)}
 	}
@@ -170,7 +173,7 @@ func (w *World) Lease(g plan.Guest, address netip.Prefix, gateway netip.Addr) er
 // staticGuest6 is what a guest without router advertisements is given.
 func (w *World) staticGuest6(g plan.Guest) error {
 	n := w.Guest(g)
-	if err := n.NL.AddAddress("eth0", netip.PrefixFrom(g.IPv6(), 64), false, false); err != nil {
+	if err := n.NL.AddAddress("eth0", g.OnLink6(), false, false); err != nil {
 		return err
 	}
 	return n.NL.AddRoute(nl.Route{Table: unix.RT_TABLE_MAIN, Type: unix.RTN_UNICAST, Proto: unix.RTPROT_STATIC,
@@ -184,13 +187,13 @@ func (w *World) publishedSetup(i int) error {
 	if err := n.NL.AddAddress("loopback", netip.PrefixFrom(plan.Loopback(i), 32), false, false); err != nil {
 		return err
 	}
-	steps := []func(*Node, int) error{setupRules, setupScaffold, setupTaps, setupWall, setupOverlay}
+	steps := []func(*Node, int) error{setupRules, setupScaffold, w.setupTaps, w.setupWall, w.setupOverlay}
 	for _, step := range steps {
 		if err := step(n, i); err != nil {
 			return err
 		}
 	}
-	for _, g := range plan.GuestsOf(i) {
+	for _, g := range w.Timing.GuestsOf(i) {
 		if err := w.staticGuest6(g); err != nil {
 			return err
 		}
@@ -244,12 +247,12 @@ func setupScaffold(n *Node, i int) error {
 }
 
 // setupTaps prepares the guests' interfaces and writes the guests' routes.
-func setupTaps(n *Node, i int) error {
+func (w *World) setupTaps(n *Node, i int) error {
 	settings := []string{"net/ipv4/ip_forward=1", "net/ipv6/conf/all/forwarding=1",
 		"net/ipv4/fib_multipath_hash_policy=1", "net/ipv6/fib_multipath_hash_policy=1",
 		"net/ipv4/icmp_errors_use_inbound_ifaddr=1",
 		"net/ipv4/conf/all/rp_filter=0", "net/ipv4/conf/all/send_redirects=0", "net/ipv4/conf/all/accept_redirects=0"}
-	for _, g := range plan.GuestsOf(i) {
+	for _, g := range w.Timing.GuestsOf(i) {
 		settings = append(settings, "net/ipv4/conf/"+g.Name+"/rp_filter=1", "net/ipv4/conf/"+g.Name+"/proxy_arp=1",
 			"net/ipv4/conf/"+g.Name+"/arp_ignore=1",
 			"net/ipv4/neigh/"+g.Name+"/proxy_delay=0", "net/ipv4/conf/"+g.Name+"/send_redirects=0")
@@ -265,7 +268,7 @@ func setupTaps(n *Node, i int) error {
 	if err := sandbox.Sysctl(n.Path, settings...); err != nil {
 		return err
 	}
-	for _, r := range golden.GuestRoutes(i) {
+	for _, r := range (golden.Expect{Lab: w.Timing.Lab}).GuestRoutes(i) {
 		r.Proto = unix.RTPROT_STATIC
 		if err := n.NL.AddRoute(r); err != nil {
 			return err
@@ -275,7 +278,7 @@ func setupTaps(n *Node, i int) error {
 }
 
 // setupOverlay is the VXLAN segment with a fixed flood list.
-func setupOverlay(n *Node, i int) error {
+func (w *World) setupOverlay(n *Node, i int) error {
 	if err := n.NL.AddBridge("br100", 1500); err != nil {
 		return err
 	}
@@ -283,7 +286,7 @@ func setupOverlay(n *Node, i int) error {
 		return err
 	}
 	ports := []string{"vx100"}
-	for _, g := range plan.GuestsOf(i) {
+	for _, g := range w.Timing.GuestsOf(i) {
 		ports = append(ports, g.OverlayTap())
 	}
 	for _, port := range append(ports, "br100") {

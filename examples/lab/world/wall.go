@@ -14,7 +14,7 @@ import (
 
 // setupWall is what rp_filter does for IPv4, for IPv6 (which has no such sysctl),
 // and the translation of the transparent address.
-func setupWall(n *Node, i int) error {
+func (w *World) setupWall(n *Node, i int) error {
 	ns, err := os.Open(n.Path)
 	if err != nil {
 		return err
@@ -24,8 +24,8 @@ func setupWall(n *Node, i int) error {
 	if err != nil {
 		return err
 	}
-	filterSources(c, plan.GuestsOf(i))
-	for _, g := range plan.GuestsOf(i) {
+	filterSources(c, w.Timing.GuestsOf(i))
+	for _, g := range w.Timing.GuestsOf(i) {
 		if g.Transparent {
 			translate(c, plan.Transparent, g.IPv4)
 		}
