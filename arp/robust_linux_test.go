@@ -41,11 +41,16 @@ func TestBadFramesEndNothing(t *testing.T) {
 		}
 		frames = append(frames, afpacket.Frame{Link: b.link, Data: f})
 	}
-	if _, err := b.send.Write(frames); err != nil {
-		t.Logf("not all were sent: %v", err)
+	// As many at a time as the receive buffer surely holds, so that each is judged.
+	for burst := range slices.Chunk(frames, 250) {
+		if _, err := b.send.Write(burst); err != nil {
+			t.Logf("not all were sent: %v", err)
+		}
+		b.settle(t, "an answer behind bad frames")
 	}
-	if answers := b.ask(t, NewRequest(guestMAC, vm1, vm4).On(0).Append(nil)); answers != nil {
-		t.Errorf("%v", answers)
+	b.settle(t, "an answer after bad frames") // the one before may have been to a mutated question
+	if d := r.conn.(*Conn).Dropped(w.link); d > 0 {
+		t.Logf("the kernel had no room for %d of them", d)
 	}
 }
 

@@ -232,5 +232,5 @@ func TestTemporaryAddresses(t *testing.T) {
 
 func waitFor(t testing.TB, cond func() bool) {
 	t.Helper()
-	nstest.Wait(t, 2*time.Second, "an answer", cond)
+	nstest.Wait(t, 30*time.Second, "an answer", cond)
 }
