@@ -188,14 +188,12 @@ func (g *guard) find(k bfd.Key) (peering.Watch, bool) {
 // kill takes the gateways that w speaks for out of the kernel's groups, unless
 // another session still vouches for them. It gives their number.
 func (g *guard) kill(w peering.Watch) int {
-	if !w.Alone(g.watches, func(k bfd.Key) bool { return g.up[k] }) {
-		return 0
-	}
+	ways := w.Alone(g.watches, func(k bfd.Key) bool { return g.up[k] })
 	n := 0
 	// Not NextHops: the BFD process may have taken the object out already, and
 	// then fib must hear that it is to stay out.
 	for _, o := range g.kernel.Gateways() {
-		if name, ok := g.names[o.Link]; ok && w.Covers(name, o.Gateway) {
+		if name, ok := g.names[o.Link]; ok && ways.Cover(name, o.Gateway) {
 			g.kernel.GatewayDown(o.Link, o.Gateway)
 			g.down[w.Key] = append(g.down[w.Key], gatewayOn{o.Link, o.Gateway})
 			n++

@@ -12,23 +12,37 @@ import (
 // sorted by id so that equal lists compare equal. Where two sessions speak for the same
 // gateways neither is trusted alone: the daemon decides then.
 func Failover(w Watch, all []Watch, objects []fib.NextHopObject, name func(index int) (string, bool)) []bfd.NextHop {
-	var guards []bfd.Key
-	for _, o := range all {
-		if o.Key != w.Key && w.same(o) {
-			return nil
-		}
-		if w.alternative(o) {
-			guards = append(guards, o.Key)
-		}
-	}
 	var out []bfd.NextHop
-	for _, o := range objects {
-		if link, ok := name(o.Link); ok && w.Covers(link, o.Gateway) {
-			out = append(out, bfd.NextHop{ID: o.ID, Link: o.Link, Gateway: o.Gateway, Guards: guards})
+	for _, way := range w.Ways {
+		guards, alone := guards(w, way, all)
+		if !alone {
+			continue
+		}
+		for _, o := range objects {
+			if link, ok := name(o.Link); ok && way.covers(link, o.Gateway) {
+				out = append(out, bfd.NextHop{ID: o.ID, Link: o.Link, Gateway: o.Gateway, Guards: guards})
+			}
 		}
 	}
-	slices.SortFunc(out, func(a, b bfd.NextHop) int { return cmp.Compare(a.ID, b.ID) })
-	return out
+	slices.SortStableFunc(out, func(a, b bfd.NextHop) int { return cmp.Compare(a.ID, b.ID) })
+	return slices.CompactFunc(out, func(a, b bfd.NextHop) bool { return a.ID == b.ID }) // domains may share a link
+}
+
+// guards gives the sessions that watch the alternatives to a way of w; alone is false
+// if another session watches the way, too.
+func guards(w Watch, way Way, all []Watch) (keys []bfd.Key, alone bool) {
+	for _, o := range all {
+		if o.Key == w.Key {
+			continue
+		}
+		if o.watches(way) {
+			return nil, false
+		}
+		if slices.ContainsFunc(o.Ways, way.alternative) {
+			keys = append(keys, o.Key)
+		}
+	}
+	return keys, true
 }
 
 // SameFailover tells whether two lists are equal.

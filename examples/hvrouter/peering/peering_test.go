@@ -154,6 +154,31 @@ func TestFailover(t *testing.T) {
 	}
 }
 
+// One session carries both families, so the gateways of both die with it.
+func TestFailoverOfBothFamilies(t *testing.T) {
+	c := sample(t)
+	d := &c.Domains[0]
+	d.Reflectors = d.Reflectors[:2]
+	for i := range d.Reflectors {
+		d.Reflectors[i].Families = []config.Family{config.IPv4, config.IPv6}
+	}
+	all := Watches(c)
+	name := func(i int) (string, bool) { return map[int]string{1: "a.public", 2: "b.public"}[i], i < 3 }
+	objects := []fib.NextHopObject{
+		{ID: 9, Gateway: addr("198.51.100.103"), Link: 1}, {ID: 6, Gateway: addr("2001:db8:c633:6400::2"), Link: 1},
+		{ID: 7, Gateway: addr("198.51.100.202"), Link: 2},
+	}
+	guard := []bfd.Key{{Local: addr("198.51.100.201"), Peer: addr("198.51.100.226"), Interface: "b.public"}}
+	list := Failover(all[0], all, objects, name)
+	if len(list) != 2 || list[0].ID != 6 || list[1].ID != 9 || !reflect.DeepEqual(list[0].Guards, guard) || !reflect.DeepEqual(list[1].Guards, guard) {
+		t.Errorf("got %+v", list)
+	}
+	none := func(bfd.Key) bool { return false }
+	if ways := all[0].Alone(all, none); !ways.Cover("a.public", addr("2001:db8:c633:6400::2")) || ways.Cover("b.public", addr("198.51.100.202")) {
+		t.Errorf("what dies with it: %+v", ways)
+	}
+}
+
 func TestOff(t *testing.T) {
 	c := sample(t)
 	c.Domains[0].Reflectors[0].BFD = "off"
