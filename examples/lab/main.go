@@ -8,6 +8,7 @@
 //	go run ./examples/lab -only cut,kill -bfd 50ms,3
 //	go run ./examples/lab -rr bird,self -hv bird@2 -json lab.json
 //	go run ./examples/lab -bfd 10ms,3 -routes 100000
+//	go run ./examples/lab -guests host128    # a /128 each, neighbours answered for
 //	go run ./examples/lab -hold             # leave it up and look around
 //
 // It needs no iproute2, and other people's daemons only where -rr, -hv or -edge

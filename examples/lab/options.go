@@ -66,6 +66,9 @@ func parse(args []string) (*options, int) {
 			if a.Extra {
 				extra = " (only if asked for)"
 			}
+			if a.When != nil && !a.When(plan.Lab{}) {
+				extra += " (not with the default settings)"
+			}
 			fmt.Printf("%-11s %s%s\n", a.Name, a.Title, extra)
 		}
 		return nil, 0
@@ -189,7 +192,7 @@ func (o *options) choose(only string) error {
 	all := act.All()
 	if only == "" || only == "all" {
 		for _, a := range all {
-			if !a.Extra || only == "all" {
+			if (!a.Extra || only == "all") && (a.When == nil || a.When(o.world.Timing.Lab)) {
 				o.acts = append(o.acts, a)
 			}
 		}
@@ -203,6 +206,9 @@ func (o *options) choose(only string) error {
 	}
 	for i, a := range all {
 		leases := a.Name == "guests" && !o.world.Timing.Is("dhcp", plan.DHCPNone)
+		if a.When != nil && !a.When(o.world.Timing.Lab) && slices.Contains(names, a.Name) {
+			return fmt.Errorf("-only %s: this lab has no such act", a.Name)
+		}
 		if i == 0 || leases || slices.Contains(names, a.Name) {
 			o.acts = append(o.acts, a)
 		}

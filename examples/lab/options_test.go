@@ -2,9 +2,11 @@ package main
 
 import (
 	"maps"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/hyperfib/hyperfib/examples/lab/act"
 	"github.com/hyperfib/hyperfib/examples/lab/plan"
 	"github.com/hyperfib/hyperfib/examples/lab/world"
 )
@@ -59,5 +61,25 @@ func TestParseRefuses(t *testing.T) {
 	}
 	if o, code := parse([]string{"-list"}); o != nil || code != 0 {
 		t.Errorf("-list: code %d", code)
+	}
+}
+
+// What belongs to one variant only is played there, and asking for it elsewhere is a
+// mistake.
+func TestParseGuests(t *testing.T) {
+	plays := func(args ...string) (have bool) {
+		o, _ := parse(args)
+		if o == nil {
+			t.Fatalf("%v: refused", args)
+		}
+		return slices.ContainsFunc(o.acts, func(a act.Act) bool { return a.Name == "ndp" })
+	}
+	if plays() || !plays("-guests", "host128") || !plays("-guests", "host128", "-only", "ndp") {
+		t.Error("ndp is an act of host128")
+	}
+	for _, args := range [][]string{{"-only", "ndp"}, {"-guests", "slaac"}, {"-guests", "host128", "-hv", "bird"}} {
+		if o, code := parse(args); o != nil || code != 2 {
+			t.Errorf("%v: accepted, or code %d", args, code)
+		}
 	}
 }

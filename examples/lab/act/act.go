@@ -29,6 +29,8 @@ type Act struct {
 	Disturbs bool
 	// Extra acts are played only if they are asked for.
 	Extra bool
+	// When says which variants have this act; nil is all.
+	When func(plan.Lab) bool
 }
 
 // Stage is what an act works with.
@@ -58,6 +60,7 @@ func All() []Act {
 		{Name: "ping", Title: "ping matrix, IPv4 and IPv6, and to the internet", Run: pings},
 		{Name: "anycast", Title: "anycast over four gateways", Run: anycast},
 		{Name: "arp", Title: "ARP for remote guests, and none for ghosts", Run: arp},
+		{Name: "ndp", Title: "neighbour discovery for remote guests, and none for ghosts", Run: neighbours, When: hosts},
 		{Name: "spoof", Title: "spoofed sources dropped", Run: spoof},
 		{Name: "overlay", Title: "overlay ping", Run: overlay},
 		{Name: "route", Title: "route added here to kernels there", Run: routes, Disturbs: true},
@@ -270,6 +273,9 @@ func ruleLines(n *world.Node, family uint8) ([]string, error) {
 	have, err := n.NL.Rules(family)
 	return golden.RuleLines(have), err
 }
+
+// hosts says whether guests have single IPv6 addresses.
+func hosts(l plan.Lab) bool { return l.Is("guests", plan.GuestsHost) }
 
 // guests lists the guests of this run's plan.
 func (s *Stage) guests() []plan.Guest { return s.World.Timing.Guests() }

@@ -16,24 +16,29 @@ import (
 
 var update = flag.Bool("update", false, "rewrite testdata")
 
-// The whole lab in one file, for people to read.
+// The whole lab in one file for each shape of its tables, for people to read.
 func TestGolden(t *testing.T) {
+	testGolden(t, "testdata/lab.txt", Expect{})
+	testGolden(t, "testdata/host128.txt", Expect{Lab: plan.Lab{Variant: plan.Variant{Guests: plan.GuestsHost}}})
+}
+
+func testGolden(t *testing.T, path string, x Expect) {
+	t.Helper()
 	var b strings.Builder
 	section := func(node string, t Table, lines []string) {
 		b.WriteString("# " + node + " " + t.String() + "\n" + strings.Join(lines, "\n") + "\n\n")
 	}
 	for n := 1; n <= plan.HVs; n++ {
 		for _, t := range HypervisorTables {
-			section(plan.HVName(n), t, Expect{}.Hypervisor(n, t))
+			section(plan.HVName(n), t, x.Hypervisor(n, t))
 		}
 	}
 	for _, t := range EdgeTables {
-		section(plan.EdgeName, t, Expect{}.Edge(t))
+		section(plan.EdgeName, t, x.Edge(t))
 	}
 	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
-		section("rules", Table{Family: family}, RuleLines(Rules(family, plan.Variant{})))
+		section("rules", Table{Family: family}, RuleLines(Rules(family, x.Variant)))
 	}
-	const path = "testdata/lab.txt"
 	if *update {
 		if err := os.WriteFile(path, []byte(b.String()), 0o644); err != nil {
 			t.Fatal(err)

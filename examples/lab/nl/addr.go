@@ -16,16 +16,20 @@ var errShort = errors.New("truncated message")
 // linkScope marks it as of no use beyond the link, noPrefixRoute keeps the
 // kernel from adding a route for its network.
 func (c *Conn) AddAddress(link string, a netip.Prefix, linkScope, noPrefixRoute bool) error {
-	index, err := c.Index(link)
-	if err != nil {
-		return err
-	}
 	var flags uint32
 	if a.Addr().Is6() {
 		flags |= unix.IFA_F_NODAD
 	}
 	if noPrefixRoute {
 		flags |= unix.IFA_F_NOPREFIXROUTE
+	}
+	return c.addAddress(link, a, linkScope, flags)
+}
+
+func (c *Conn) addAddress(link string, a netip.Prefix, linkScope bool, flags uint32) error {
+	index, err := c.Index(link)
+	if err != nil {
+		return err
 	}
 	m := make([]byte, unix.SizeofIfAddrmsg)
 	m[0], m[1] = family(a.Addr()), uint8(a.Bits())

@@ -66,6 +66,8 @@ var (
 	Transparent = netip.MustParseAddr("203.0.113.11")
 	// Ghost is inside the guests' subnet and nobody has it.
 	Ghost = netip.MustParseAddr("203.0.113.77")
+	// Ghost6 is the same of [Shared6].
+	Ghost6 = netip.MustParseAddr("2001:db8:cb00:7100::77")
 )
 
 // HVName is the node name of hypervisor n (1 to [HVs]).

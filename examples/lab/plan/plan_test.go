@@ -46,3 +46,12 @@ vm4 hv3 50:54:33:00:00:15 203.0.113.4 2001:db8:cb00:7103::/64 2001:db8:cb00:7103
 		t.Errorf("have\n%swant\n%s", b.String(), want)
 	}
 }
+
+func TestGuestsHost(t *testing.T) {
+	for i, g := range (Lab{Variant: Variant{Guests: GuestsHost}}).Guests() {
+		want := fmt.Sprintf("2001:db8:cb00:7100::%d", i+1)
+		if g.Prefix6.String() != want+"/128" || g.IPv6().String() != want || g.OnLink6().String() != want+"/64" {
+			t.Errorf("%s has %s, %s, %s", g.Name, g.Prefix6, g.IPv6(), g.OnLink6())
+		}
+	}
+}

@@ -140,6 +140,10 @@ func (w *World) guest(g plan.Guest, n *Node) error {
 	addrs := map[string][]netip.Prefix{"eth0": nil, "eth1": {g.Overlay()}}
 	if g.Prefix6.IsSingleIP() { // nobody can derive it from an advertisement
 		addrs["eth0"] = []netip.Prefix{g.OnLink6()}
+		// Neighbours are asked again every second, whatever becomes of who answers for them.
+		if err := sandbox.Sysctl(n.Path, "net/ipv6/neigh/eth0/base_reachable_time_ms=1000", "net/ipv6/neigh/eth0/delay_first_probe_time=1"); err != nil {
+			return err
+		}
 	}
 	if g.Anycast {
 		addrs["lo"] = []netip.Prefix{netip.PrefixFrom(plan.Anycast4, 32), netip.PrefixFrom(plan.AnycastHost, 128)}
