@@ -96,6 +96,8 @@ type GracefulRestart struct {
 // put into it. Domains never exchange routes, except through [LocalOut].
 type Domain struct {
 	Name string `yaml:"name" json:"name"`
+	// NetNS is the network namespace that the domain lives in.
+	NetNS NetNS `yaml:"-" json:"netns,omitempty"`
 	// Table of IPv4 and IPv6. Required, and of no other domain.
 	Table Table `yaml:"table" json:"table"`
 	// Guests tells that guests' routes belong to this domain. Exactly one domain

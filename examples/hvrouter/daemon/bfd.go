@@ -28,7 +28,11 @@ func (d *Daemon) openBFD(t *tasks, c *config.Config) (err error) {
 		}
 		d.bfd, err = bfd.NewClient(bfd.ClientConfig{Socket: c.BFD.Socket, Name: clientName, Notice: d.bfdNotice})
 	}
-	d.guard = newGuard(d.log, d.fib, d.speaker, d.bfd)
+	kernels := map[string]gateways{}
+	for _, s := range d.spaces {
+		kernels[s.netns.Path()] = s.fib
+	}
+	d.guard = newGuard(d.log, kernels, d.speaker, d.bfd)
 	if err != nil || d.bfd == nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,7 +14,6 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
-	"github.com/hyperfib/hyperfib/examples/hvrouter/wall"
 	"github.com/hyperfib/hyperfib/fib"
 )
 
@@ -42,13 +42,11 @@ type Daemon struct {
 	log     *slog.Logger
 	loop    loop
 	router  *router
-	fib     *fib.FIB
-	events  *fib.Watcher
+	spaces  []*space      // the daemon's own first
 	bfd     bfd.Service   // nil: off
 	bfdLost chan struct{} // the BFD process may be gone
 	guard   *guard
 	speaker speakers
-	wall    *wall.Wall
 	started time.Time
 	again   bool               // routes of an earlier run were found
 	ctx     context.Context    // of the run
@@ -100,7 +98,9 @@ func (d *Daemon) run(ctx context.Context, c *config.Config) error {
 	if err := d.openPeers(t, c); err != nil {
 		return err
 	}
-	t.start("kernel events", func(ctx context.Context) error { return d.pumpKernel(ctx, d.events) })
+	for _, s := range d.spaces {
+		t.start("kernel events", func(ctx context.Context) error { return d.pumpKernel(ctx, s) })
+	}
 	d.startLearning(t, c)
 	t.start("API", func(ctx context.Context) error { return api.ServeOn(ctx, socket, d) })
 	t.start("reload", d.reloads)
@@ -131,7 +131,7 @@ func (d *Daemon) alive(ctx context.Context) error {
 func (d *Daemon) openPeers(t *tasks, c *config.Config) error {
 	r := d.router
 	for i, dom := range c.Domains {
-		s, err := newSpeaker(d.log, c, dom, d.again && !c.BGP.GracefulRestart.Off, &r.links)
+		s, err := newSpeaker(d.log, c, dom, r.at(dom.NetNS))
 		if err != nil {
 			return err
 		}
@@ -172,7 +172,7 @@ func (d *Daemon) startLearning(t *tasks, c *config.Config) {
 			g.bgp.InventoryComplete()
 			continue
 		}
-		l := d.fib.Learn(fib.Filter{Tables: []uint32{dom.Table.ID}})
+		l := d.spaceOf(dom.NetNS).fib.Learn(fib.Filter{Tables: []uint32{dom.Table.ID}})
 		t.start("learning "+dom.Name, func(ctx context.Context) error {
 			defer l.Close()
 			buf := make([]fib.LearnChange, changesAtOnce)
@@ -187,4 +187,9 @@ func (d *Daemon) startLearning(t *tasks, c *config.Config) {
 			}
 		})
 	}
+}
+
+// spaceOf gives the space of a namespace.
+func (d *Daemon) spaceOf(n config.NetNS) *space {
+	return d.spaces[slices.IndexFunc(d.spaces, func(s *space) bool { return s.netns == n })]
 }

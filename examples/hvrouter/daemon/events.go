@@ -9,46 +9,46 @@ import (
 	"github.com/hyperfib/hyperfib/fib"
 )
 
-// take takes what the kernel's monitor says; the caller refreshes if dirty is set
-// afterwards.
-func (r *router) take(events []fib.Event) {
+// take takes what the kernel's monitor says of one place; the caller refreshes if
+// dirty is set afterwards.
+func (r *router) take(p *place, events []fib.Event) {
 	for _, e := range events {
 		switch e.Kind {
 		case fib.EventLink:
-			r.onLink(e.Link)
+			r.onLink(p, e.Link)
 		case fib.EventLinkGone:
-			r.links.gone(e.Link.Index)
+			p.links.gone(e.Link.Index)
 			r.dirty = true
 		case fib.EventAddress:
-			r.links.address(e.Link.Index, e.Addr, e.Gone)
-			if name, ok := r.links.name(e.Link.Index); ok && e.Addr.Addr().IsLinkLocalUnicast() && r.isUplink(name) {
+			p.links.address(e.Link.Index, e.Addr, e.Gone)
+			if name, ok := p.links.name(e.Link.Index); ok && e.Addr.Addr().IsLinkLocalUnicast() && p.isUplink(name) {
 				r.dirty, r.neighbours = true, true
 			}
 		case fib.EventNextHops:
 			r.guard.refresh()
 		case fib.EventError:
-			r.log.Warn("kernel refused", "event", "kernel-error", "err", e.Err)
+			p.log.Warn("kernel refused", "event", "kernel-error", "err", e.Err)
 		case fib.EventRepair:
-			r.log.Warn("repaired a foreign change", "event", "repair", "op", e.Op, "key", e.Key)
+			p.log.Warn("repaired a foreign change", "event", "repair", "op", e.Op, "key", e.Key)
 		case fib.EventResync, fib.EventLost:
-			r.log.Info("kernel read anew", "event", e.Kind.String(), "lost", e.Count)
+			p.log.Info("kernel read anew", "event", e.Kind.String(), "lost", e.Count)
 		}
 	}
 }
 
-func (r *router) onLink(link fib.Link) {
-	old, known := r.links.byIndex[link.Index]
-	if r.links.set(link) {
+func (r *router) onLink(p *place, link fib.Link) {
+	old, known := p.links.byIndex[link.Index]
+	if p.links.set(link) {
 		r.dirty = true
-		if r.isUplink(link.Name) {
-			r.reset(link.Name)
+		if p.isUplink(link.Name) {
+			r.reset(p, link.Name)
 		}
 		return
 	}
 	if known && (old.MAC != link.MAC || old.AdminUp && !link.AdminUp) {
 		r.dirty = true
 	}
-	if known && link.Up() && !old.Up() {
+	if p == r.home() && known && link.Up() && !old.Up() {
 		r.greet(link.Index)
 	}
 }
@@ -63,16 +63,6 @@ func (r *router) greet(index int) {
 	}
 }
 
-// isUplink tells whether routes other than a guest's may lead over the link.
-func (r *router) isUplink(name string) bool {
-	for _, d := range r.cfg.Domains {
-		if slices.Contains(domain.Interfaces(d), name) {
-			return true
-		}
-	}
-	return name == r.cfg.Loopback.Interface
-}
-
 // onLearned takes foreign routes of one domain's table.
 func (r *router) onLearned(g *routing, changes []fib.LearnChange, synced bool) {
 	for _, c := range changes {
@@ -80,7 +70,7 @@ func (r *router) onLearned(g *routing, changes []fib.LearnChange, synced bool) {
 			g.rib.DropLearned(c.Prefix, c.Metric, &r.fx)
 			continue
 		}
-		if l, ok := peering.Learned(c.Learned, r.links.name); ok {
+		if l, ok := peering.Learned(c.Learned, g.place.links.name); ok {
 			g.rib.SetLearned(c.Prefix, l, &r.fx)
 		}
 	}
@@ -126,7 +116,7 @@ func (r *router) gateways(g *routing, c pathSet) []domain.NextHop {
 	scratch := g.hops.scratch[:0]
 	refused := 0
 	for _, p := range c.Paths {
-		link, ok := r.links.reach(g.uplinks, g.peers[p.Peer], p.NextHop)
+		link, ok := g.place.links.reach(g.uplinks, g.peers[p.Peer], p.NextHop)
 		if !ok {
 			refused++
 			continue
@@ -144,19 +134,30 @@ func (r *router) gateways(g *routing, c pathSet) []domain.NextHop {
 	return g.hops.share(scratch)
 }
 
-// sweep removes what an earlier run left over, once, when every domain is there.
+// sweep removes what an earlier run left over in a place, once, when every domain
+// of it is there.
 func (r *router) sweep() {
-	if r.converged {
-		return
+	all := true
+	for _, p := range r.places {
+		if !p.converged && r.complete(p) {
+			p.converged = true
+			p.kernel.Sweep()
+			p.log.Info("swept", "event", "swept")
+		}
+		all = all && p.converged
 	}
+	r.converged = all
+}
+
+// complete tells whether everything is known that the domains of a place will have
+// to begin with.
+func (r *router) complete(p *place) bool {
 	for _, g := range r.domains {
-		if !g.converged || !g.learned {
-			return
+		if g.place == p && (!g.converged || !g.learned) {
+			return false
 		}
 	}
-	r.converged = true
-	r.kernel.Sweep()
-	r.log.Info("swept", "event", "swept")
+	return true
 }
 
 // vtep keeps count of the host routes that overlays may flood to.
@@ -189,5 +190,6 @@ func (r *router) overlays() {
 		vteps = append(vteps, a)
 	}
 	slices.SortFunc(vteps, netip.Addr.Compare)
-	r.edge.Overlays(r.cfg, func(name string) (int, bool) { i, ok := r.links.index[name]; return i, ok }, vteps)
+	index := r.home().links.index
+	r.edge.Overlays(r.cfg, func(name string) (int, bool) { i, ok := index[name]; return i, ok }, vteps)
 }

@@ -45,9 +45,11 @@ func (r *router) explain(p netip.Prefix, paths lookup) (lines []string) {
 			say("  kernel, table %d: %v", route.Table, route)
 		}
 	}
-	for _, rule := range r.static.Rules {
-		if rule.IPv6 == p.Addr().Is6() {
-			say("rule %v", rule)
+	for _, place := range r.places {
+		for _, rule := range place.static.Rules {
+			if rule.IPv6 == p.Addr().Is6() {
+				say("rule %v", rule)
+			}
 		}
 	}
 	return lines

@@ -33,16 +33,15 @@ type paths interface {
 // safe for concurrent use and never waits for the loop.
 type guard struct {
 	log     *slog.Logger
-	kernel  gateways
 	paths   paths
 	service bfd.Service // nil: no BFD
+	grounds map[string]*ground
 
 	mu      sync.Mutex
 	watches []peering.Watch
 	configs map[bfd.Key]bfd.SessionConfig
 	up      map[bfd.Key]bool
-	heard   map[bfd.Key]bool // an event came in this run
-	names   map[int]string
+	heard   map[bfd.Key]bool        // an event came in this run
 	down    map[bfd.Key][]gatewayOn // what GatewayDown was called for
 	news    map[bfd.Key]news        // for BGP
 	wake    chan struct{}           // there are news
@@ -53,10 +52,31 @@ type gatewayOn struct {
 	gateway netip.Addr
 }
 
-func newGuard(log *slog.Logger, k gateways, p paths, s bfd.Service) *guard {
-	return &guard{log: log, kernel: k, paths: p, service: s,
-		configs: map[bfd.Key]bfd.SessionConfig{}, up: map[bfd.Key]bool{}, heard: map[bfd.Key]bool{}, names: map[int]string{}, down: map[bfd.Key][]gatewayOn{},
+// ground is what the guard knows of one network namespace: a session's gateways and
+// next-hop objects are those of the session's namespace.
+type ground struct {
+	kernel gateways
+	names  map[int]string // of interfaces; guarded by the guard's lock
+}
+
+// newGuard makes a guard over kernels, by the paths of their namespaces.
+func newGuard(log *slog.Logger, kernels map[string]gateways, p paths, s bfd.Service) *guard {
+	g := &guard{log: log, paths: p, service: s, grounds: map[string]*ground{},
+		configs: map[bfd.Key]bfd.SessionConfig{}, up: map[bfd.Key]bool{}, heard: map[bfd.Key]bool{}, down: map[bfd.Key][]gatewayOn{},
 		news: map[bfd.Key]news{}, wake: make(chan struct{}, 1)}
+	for path, k := range kernels {
+		g.grounds[path] = &ground{kernel: k, names: map[int]string{}}
+	}
+	return g
+}
+
+// objects reads the next-hop objects of every namespace.
+func (g *guard) objects() map[string][]fib.NextHopObject {
+	all := make(map[string][]fib.NextHopObject, len(g.grounds))
+	for path, n := range g.grounds {
+		all[path] = n.kernel.NextHops()
+	}
+	return all
 }
 
 // configure adds, changes and removes BFD sessions; those that stay the same are
@@ -73,7 +93,7 @@ func (g *guard) configure(c *config.Config) {
 			}
 		}
 	}
-	objects := g.kernel.NextHops()
+	objects := g.objects()
 	g.mu.Lock()
 	old := g.configs
 	g.watches, g.configs = peering.Watches(c), next
@@ -120,7 +140,7 @@ func (g *guard) refresh() {
 	if g.service == nil {
 		return
 	}
-	objects := g.kernel.NextHops()
+	objects := g.objects()
 	g.mu.Lock()
 	old := maps.Clone(g.configs)
 	g.lists(objects)
@@ -130,11 +150,11 @@ func (g *guard) refresh() {
 }
 
 // lists computes the failover lists; the lock is held.
-func (g *guard) lists(objects []fib.NextHopObject) {
-	name := func(i int) (string, bool) { n, ok := g.names[i]; return n, ok }
+func (g *guard) lists(objects map[string][]fib.NextHopObject) {
 	for _, w := range g.watches {
+		names := g.grounds[w.Key.NetNS].names
 		s := g.configs[w.Key]
-		s.Failover = peering.Failover(w, g.watches, objects, name)
+		s.Failover = peering.Failover(w, g.watches, objects[w.Key.NetNS], func(i int) (string, bool) { n, ok := names[i]; return n, ok })
 		g.configs[w.Key] = s
 	}
 }
@@ -189,12 +209,12 @@ func (g *guard) find(k bfd.Key) (peering.Watch, bool) {
 // another session still vouches for them. It gives their number.
 func (g *guard) kill(w peering.Watch) int {
 	ways := w.Alone(g.watches, func(k bfd.Key) bool { return g.up[k] })
-	n := 0
+	n, here := 0, g.grounds[w.Key.NetNS]
 	// Not NextHops: the BFD process may have taken the object out already, and
 	// then fib must hear that it is to stay out.
-	for _, o := range g.kernel.Gateways() {
-		if name, ok := g.names[o.Link]; ok && ways.Cover(name, o.Gateway) {
-			g.kernel.GatewayDown(o.Link, o.Gateway)
+	for _, o := range here.kernel.Gateways() {
+		if name, ok := here.names[o.Link]; ok && ways.Cover(name, o.Gateway) {
+			here.kernel.GatewayDown(o.Link, o.Gateway)
 			g.down[w.Key] = append(g.down[w.Key], gatewayOn{o.Link, o.Gateway})
 			n++
 		}
@@ -204,17 +224,18 @@ func (g *guard) kill(w peering.Watch) int {
 
 func (g *guard) revive(k bfd.Key) {
 	for _, d := range g.down[k] {
-		g.kernel.GatewayUp(d.link, d.gateway)
+		g.grounds[k.NetNS].kernel.GatewayUp(d.link, d.gateway)
 	}
 	delete(g.down, k)
 }
 
-// link notes an interface's name.
-func (g *guard) link(l fib.Link, gone bool) {
+// link notes the name of an interface in the namespace at path.
+func (g *guard) link(path string, l fib.Link, gone bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.names[l.Index] = l.Name
+	names := g.grounds[path].names
+	names[l.Index] = l.Name
 	if gone {
-		delete(g.names, l.Index)
+		delete(names, l.Index)
 	}
 }

@@ -57,9 +57,9 @@ func (s fakeBFD) Remove(k bfd.Key) error { s.add("remove %v", k.Peer); return ni
 func newGuardBench(t *testing.T) (*guard, *fakeGateways, *bench) {
 	b := newBench(t)
 	k := &fakeGateways{trace: b.trace}
-	g := newGuard(slog.New(slog.DiscardHandler), k, fakePaths{b.trace}, fakeBFD{trace: b.trace})
+	g := newGuard(slog.New(slog.DiscardHandler), map[string]gateways{"": k}, fakePaths{b.trace}, fakeBFD{trace: b.trace})
 	for i, name := range []string{"a.public", "b.public", "a.private", "b.private"} {
-		g.link(fib.Link{Index: 10 + i, Name: name}, false)
+		g.link("", fib.Link{Index: 10 + i, Name: name}, false)
 	}
 	return g, k, b
 }

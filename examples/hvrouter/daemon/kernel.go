@@ -12,40 +12,72 @@ import (
 	eg "github.com/hyperfib/hyperfib/examples/hvrouter/edge"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/wall"
 	"github.com/hyperfib/hyperfib/fib"
+	"github.com/hyperfib/hyperfib/internal/netns"
 )
+
+// space is a place as it was opened: its kernel and what it says.
+type space struct {
+	*place
+	fib    *fib.FIB
+	wall   *wall.Wall
+	events *fib.Watcher
+	up     map[string]bool // interfaces with a carrier; of pumpKernel
+}
+
+// openSpace begins to read the kernel of one namespace.
+func (d *Daemon) openSpace(t *tasks, p config.Place) (*space, error) {
+	k, err := fib.Open(fib.Config{NetNS: p.NetNS.Path(), Tables: tables(p.Config), OnForeign: fib.ForeignWait})
+	if err != nil {
+		return nil, err
+	}
+	w := wall.New(p.NetNS.Path())
+	s := &space{place: newPlace(d.log, p.NetNS, k, w), fib: k, wall: w, events: k.Watch(fib.WatchOptions{Buffer: eventBuffer}), up: map[string]bool{}}
+	t.start("kernel", k.Run)
+	return s, nil
+}
 
 // openKernel reads the kernel, adopts what an earlier run left, and makes the
 // router with everything that needs no peer.
-func (d *Daemon) openKernel(t *tasks, c *config.Config) (err error) {
-	d.fib, err = fib.Open(fib.Config{Tables: tables(c), OnForeign: fib.ForeignWait})
-	if err != nil {
-		return err
+func (d *Daemon) openKernel(t *tasks, c *config.Config) error {
+	var places []*place
+	for _, p := range c.Places() {
+		s, err := d.openSpace(t, p)
+		if err != nil {
+			return err
+		}
+		d.spaces, places = append(d.spaces, s), append(places, s.place)
 	}
-	watcher := d.fib.Watch(fib.WatchOptions{Buffer: eventBuffer})
-	t.start("kernel", d.fib.Run)
 	edge, err := eg.Open(d.log)
 	if err != nil {
 		return err
 	}
 	t.start("edge", edge.Run)
-	d.wall = wall.New("")
-	r := newRouter(d.log, d.fib, edge, d.wall)
-	r.cfg, d.router = c, r
+	d.router = newRouter(d.log, c, edge, places...)
 	if err := d.openBFD(t, c); err != nil {
 		return err
 	}
-	r.guard = d.guard
+	d.router.guard = d.guard
+	for _, s := range d.spaces {
+		if err := d.firstReading(t, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// firstReading waits until everything is known that the kernel has.
+func (d *Daemon) firstReading(t *tasks, s *space) error {
 	for synced := false; !synced; {
-		events, err := watcher.Next(t.ctx)
+		events, err := s.events.Next(t.ctx)
 		if err != nil {
 			return errors.Join(err, context.Cause(t.ctx))
 		}
-		d.observe(events)
+		d.observe(s, events)
 		synced = slices.ContainsFunc(events, func(e fib.Event) bool { return e.Kind == fib.EventSynced })
 	}
-	d.observe(d.recount()) // events of the first reading may be on their way, or lost
-	d.again = leftOver(d.fib.Routes())
-	d.events = watcher
+	d.observe(s, s.recount()) // events of the first reading may be on their way, or lost
+	s.again = leftOver(s.fib.Routes())
+	d.again = d.again || s.again
 	return nil
 }
 
@@ -76,16 +108,16 @@ func leftOver(routes iter.Seq[fib.RouteStatus]) bool {
 const eventBuffer = 1 << 18
 
 // recount makes up for lost events with what the kernel has now.
-func (d *Daemon) recount() (events []fib.Event) {
+func (s *space) recount() (events []fib.Event) {
 	there := map[int]bool{}
-	for _, l := range d.fib.Links() {
+	for _, l := range s.fib.Links() {
 		there[l.Index] = true
 		events = append(events, fib.Event{Kind: fib.EventLink, Link: l})
-		if d.router.isUplink(l.Name) {
-			events = append(events, addresses(l)...)
+		if s.isUplink(l.Name) {
+			events = append(events, addresses(s.netns, l)...)
 		}
 	}
-	for index, l := range d.router.links.byIndex {
+	for index, l := range s.links.byIndex {
 		if !there[index] {
 			events = append(events, fib.Event{Kind: fib.EventLinkGone, Link: l})
 		}
@@ -93,56 +125,58 @@ func (d *Daemon) recount() (events []fib.Event) {
 	return events
 }
 
-func addresses(l fib.Link) (events []fib.Event) {
-	i, err := net.InterfaceByIndex(l.Index)
-	if err != nil {
-		return nil // gone again: an event follows
-	}
-	addrs, _ := i.Addrs()
-	for _, a := range addrs {
-		if p, err := netip.ParsePrefix(a.String()); err == nil {
-			events = append(events, fib.Event{Kind: fib.EventAddress, Link: l, Addr: p})
+func addresses(n config.NetNS, l fib.Link) (events []fib.Event) {
+	_ = netns.Do(n.Path(), func() error {
+		i, err := net.InterfaceByIndex(l.Index)
+		if err != nil {
+			return err // gone again: an event follows
 		}
-	}
+		addrs, err := i.Addrs()
+		for _, a := range addrs {
+			if p, err := netip.ParsePrefix(a.String()); err == nil {
+				events = append(events, fib.Event{Kind: fib.EventAddress, Link: l, Addr: p})
+			}
+		}
+		return err
+	})
 	return events
 }
 
 // observe takes kernel events before the loop runs, or on it.
-func (d *Daemon) observe(events []fib.Event) {
+func (d *Daemon) observe(s *space, events []fib.Event) {
 	if slices.ContainsFunc(events, func(e fib.Event) bool { return e.Kind == fib.EventLost }) {
-		events = append(events, d.recount()...)
+		events = append(events, s.recount()...)
 	}
 	for _, e := range events {
 		switch e.Kind {
 		case fib.EventLink:
-			d.guard.link(e.Link, false)
+			d.guard.link(s.netns.Path(), e.Link, false)
 		case fib.EventLinkGone:
-			d.guard.link(e.Link, true)
+			d.guard.link(s.netns.Path(), e.Link, true)
 		}
 	}
-	d.router.take(events)
+	d.router.take(s.place, events)
 }
 
 // pumpKernel brings the kernel's events to the loop. Loss of carrier goes to BGP
 // first: it ends sessions whatever the loop is busy with (R45).
-func (d *Daemon) pumpKernel(ctx context.Context, w *fib.Watcher) error {
-	up := map[string]bool{}
+func (d *Daemon) pumpKernel(ctx context.Context, s *space) error {
 	for {
-		events, err := w.Next(ctx)
+		events, err := s.events.Next(ctx)
 		if err != nil {
 			return err
 		}
 		for _, e := range events {
 			if e.Kind == fib.EventLink || e.Kind == fib.EventLinkGone {
 				now := e.Kind == fib.EventLink && e.Link.Up()
-				if was, known := up[e.Link.Name]; !now && (was || !known) {
-					d.speaker.LinkDown(e.Link.Name)
+				if was, known := s.up[e.Link.Name]; !now && (was || !known) {
+					d.speaker.LinkDown(s.netns, e.Link.Name)
 				}
-				up[e.Link.Name] = now
+				s.up[e.Link.Name] = now
 			}
 		}
 		if !d.loop.do(ctx, func() {
-			d.observe(events)
+			d.observe(s, events)
 			if d.router.dirty {
 				d.router.refresh()
 			}

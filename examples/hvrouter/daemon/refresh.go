@@ -8,7 +8,6 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
-	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
 	"github.com/hyperfib/hyperfib/fib"
 )
 
@@ -20,27 +19,27 @@ import (
 // first, then the kernel's routes, then what the guest itself sees.
 func (r *router) refresh() {
 	r.dirty = false
-	here := r.guests.Present(r.links.exists)
-	next := domain.NewStatic(r.cfg, here)
+	here := r.guests.Present(r.home().links.exists)
 	ports := r.ports(here)
 	left := r.left(ports)
 	changed := r.arrive(ports)
-	r.setSysctls(next.Sysctls)
-	drop := r.setAddresses(next.Addresses)
-	r.setScaffold(next.Scaffold)
-	r.setRules(next.Rules)
-	r.static = next
+	drop := map[*place][]fib.Address{}
+	for _, p := range r.places {
+		drop[p] = p.stand(domain.NewStatic(p.cfg, r.guestsIn(p, here)))
+	}
 	r.answerFor(here)
 	for _, name := range r.order {
 		g := r.domains[name]
-		g.rib.SetLocals(next.Locals[name], &r.fx)
+		g.rib.SetLocals(g.place.static.Locals[name], &r.fx)
 		r.apply(g, &r.fx)
 	}
 	for _, old := range left {
 		r.leave(old, ports)
 	}
-	for _, a := range drop {
-		r.kernel.DeleteAddress(a)
+	for _, p := range r.places {
+		for _, a := range drop[p] {
+			p.kernel.DeleteAddress(a)
+		}
 	}
 	for _, p := range changed {
 		r.edge.Serve(r.cfg, p)
@@ -54,14 +53,23 @@ func (r *router) refresh() {
 			r.domains[d.Name].bgp.Configure(r.cfg, d)
 		}
 	}
-	r.applyWall()
+	r.applyWalls()
 	r.overlays()
+}
+
+// guestsIn gives the guests that live in a place: all of them at home, none
+// elsewhere.
+func (r *router) guestsIn(p *place, guests []config.Guest) []config.Guest {
+	if p == r.home() {
+		return guests
+	}
+	return nil
 }
 
 func (r *router) ports(here []config.Guest) map[string]guest.Port {
 	ports := make(map[string]guest.Port, len(here))
 	for _, g := range here {
-		link, _ := r.links.byName(g.Interface)
+		link, _ := r.home().links.byName(g.Interface)
 		ports[g.Name] = guest.Port{Guest: g, Link: link}
 	}
 	return ports
@@ -83,9 +91,9 @@ func (r *router) left(now map[string]guest.Port) (left []guest.Port) {
 // not changed but for that, and are set again.
 func (r *router) leave(old guest.Port, now map[string]guest.Port) {
 	if _, ok := now[old.Name]; ok {
-		r.reset(old.Interface)
+		r.reset(r.home(), old.Interface)
 	}
-	_, there := r.links.byIndex[old.Link.Index]
+	_, there := r.home().links.byIndex[old.Link.Index]
 	r.edge.Leave(old, !there)
 }
 
@@ -103,85 +111,4 @@ func (r *router) arrive(now map[string]guest.Port) (changed []guest.Port) {
 		changed = append(changed, p)
 	}
 	return changed
-}
-
-func (r *router) setSysctls(want map[string]string) {
-	for path, value := range want {
-		if r.static.Sysctls[path] != value {
-			r.report("sysctl", r.kernel.SetSysctl(fib.Sysctl{Path: path, Value: value}))
-		}
-	}
-	for path := range r.static.Sysctls {
-		if _, ok := want[path]; !ok {
-			r.kernel.DeleteSysctl(path)
-		}
-	}
-}
-
-// setAddresses sets what is wanted and gives what is to be deleted afterwards.
-func (r *router) setAddresses(want []domain.Address) (drop []fib.Address) {
-	next := make(map[domain.Address]fib.Address, len(want))
-	for _, a := range want {
-		if out, ok := r.links.index.Address(a); ok {
-			next[a] = out
-		}
-	}
-	for a, old := range r.addresses {
-		if next[a] != old {
-			drop = append(drop, old)
-		}
-	}
-	for a, out := range next {
-		if r.addresses[a] != out {
-			r.report("address", r.kernel.SetAddress(out))
-		}
-	}
-	r.addresses = next
-	return drop
-}
-
-func (r *router) setScaffold(want []domain.Route) {
-	next := make(map[domain.Key]domain.Route, len(want))
-	for _, route := range want {
-		next[route.Key] = route
-		if old, ok := r.scaffold[route.Key]; !ok || !old.Equal(route) {
-			r.setRoute(route)
-		}
-	}
-	for k := range r.scaffold {
-		if _, ok := next[k]; !ok {
-			r.kernel.DeleteRoute(peering.Key(k))
-		}
-	}
-	r.scaffold = next
-}
-
-func (r *router) setRules(want []domain.Rule) {
-	next := make(map[fib.Rule]bool, len(want))
-	for _, rule := range want {
-		out := peering.Rule(rule)
-		next[out] = true
-		if !r.rules[out] {
-			r.report("rule", r.kernel.SetRule(out))
-		}
-	}
-	for rule := range r.rules {
-		if !next[rule] {
-			r.kernel.DeleteRule(rule)
-		}
-	}
-	if len(r.rules) == 0 {
-		for _, rule := range peering.KernelRules() {
-			if !next[rule] {
-				r.report("rule", r.kernel.BanRule(rule))
-			}
-		}
-	}
-	r.rules = next
-}
-
-func (r *router) report(what string, err error) {
-	if err != nil {
-		r.log.Error(what+" refused", "event", what+"-refused", "err", err)
-	}
 }

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
-	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
 )
 
@@ -58,17 +57,19 @@ func fixed(old, new *config.Config) error {
 	keep("bgp.graceful-restart", old.BGP.GracefulRestart == new.BGP.GracefulRestart)
 	keep("inventory.directory", old.Inventory.Directory == new.Inventory.Directory)
 	keep("the set of tables", slices.Equal(tables(old), tables(new)))
-	keep("the list of domains", slices.EqualFunc(old.Domains, new.Domains, func(a, b config.Domain) bool { return a.Name == b.Name && a.Learns() == b.Learns() }))
+	keep("the list of domains", slices.EqualFunc(old.Domains, new.Domains, func(a, b config.Domain) bool {
+		return a.Name == b.Name && a.NetNS == b.NetNS && a.Learns() == b.Learns()
+	}))
 	return errors.Join(errs...)
 }
 
 func (r *router) reload(c *config.Config, g *guard) {
-	r.cfg = c
+	r.adopt(c)
 	r.refuse(r.guests.Replace(guest.FromConfig, c.Guests))
-	for i, d := range c.Domains {
+	for _, d := range c.Domains {
 		rt := r.domains[d.Name]
 		rt.configure(d)
-		rt.rib.SetView(domain.NewView(c, i), &r.fx)
+		rt.rib.SetView(rt.view(), &r.fx)
 		r.apply(rt, &r.fx)
 		rt.bgp.Configure(c, d)
 	}

@@ -11,31 +11,22 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
-	"github.com/hyperfib/hyperfib/fib"
 )
 
 // router is the state of the event loop. One goroutine owns it; every method is
 // called there.
 type router struct {
-	log    *slog.Logger
-	kernel kernel
-	edge   edge
-	wall   shield
-	guard  *guard
+	log   *slog.Logger
+	edge  edge
+	guard *guard
 
 	cfg     *config.Config
-	links   links
+	places  []*place // the daemon's own first
 	guests  guest.Inventory
 	store   guest.Store
-	static  domain.Static
 	domains map[string]*routing
-	order   []string // of the domains, as in the file
-
-	// What stands because of static, with interfaces resolved to indexes.
-	addresses map[domain.Address]fib.Address
-	served    map[string]guest.Port // guests by name
-	scaffold  map[domain.Key]domain.Route
-	rules     map[fib.Rule]bool
+	order   []string              // of the domains, as in the file
+	served  map[string]guest.Port // guests by name
 
 	fx        domain.Effects // scratch
 	converged bool
@@ -46,7 +37,6 @@ type router struct {
 	// it to their peers.
 	neighbours bool
 	vteps      map[netip.Addr]int
-	walled     wallVersion
 	floods     bool // the set of VTEPs has changed
 	answering  answering
 }
@@ -54,6 +44,7 @@ type router struct {
 // routing is one domain at work.
 type routing struct {
 	name      string
+	place     *place
 	table     uint32
 	rib       *domain.RIB
 	bgp       announcer
@@ -65,24 +56,51 @@ type routing struct {
 	converged bool                  // BGP has told everything once
 }
 
-func newRouter(log *slog.Logger, k kernel, e edge, w shield) *router {
-	return &router{
-		log: log, kernel: k, edge: e, wall: w, links: newLinks(),
-		domains: map[string]*routing{}, addresses: map[domain.Address]fib.Address{},
-		served: map[string]guest.Port{}, scaffold: map[domain.Key]domain.Route{}, rules: map[fib.Rule]bool{},
-		vteps: map[netip.Addr]int{},
+// newRouter makes a router for a configuration over places, one for each of
+// [config.Config.Places].
+func newRouter(log *slog.Logger, c *config.Config, e edge, places ...*place) *router {
+	r := &router{log: log, edge: e, places: places, domains: map[string]*routing{}, served: map[string]guest.Port{}, vteps: map[netip.Addr]int{}}
+	r.adopt(c)
+	return r
+}
+
+// adopt makes a configuration the one that counts. Its namespaces are those of the
+// one before.
+func (r *router) adopt(c *config.Config) {
+	r.cfg = c
+	for i, p := range c.Places() {
+		r.places[i].cfg = p.Config
 	}
 }
+
+// at gives the place of a namespace.
+func (r *router) at(n config.NetNS) *place {
+	for _, p := range r.places {
+		if p.netns == n {
+			return p
+		}
+	}
+	return r.places[0]
+}
+
+// home is where the guests' interfaces are.
+func (r *router) home() *place { return r.at(r.cfg.GuestNetNS()) }
 
 // addDomain makes a domain of the configuration known.
 func (r *router) addDomain(index int, a announcer) *routing {
 	d := r.cfg.Domains[index]
-	g := &routing{name: d.Name, table: d.Table.ID, bgp: a, rib: domain.NewRIB(domain.NewView(r.cfg, index)),
-		refused: map[netip.Prefix]int{}, learned: !d.Learns()}
+	g := &routing{name: d.Name, place: r.at(d.NetNS), table: d.Table.ID, bgp: a, refused: map[netip.Prefix]int{}, learned: !d.Learns()}
+	g.rib = domain.NewRIB(g.view())
 	g.configure(d)
 	r.domains[d.Name] = g
 	r.order = append(r.order, d.Name)
 	return g
+}
+
+// view reads the configuration of the domain's place.
+func (g *routing) view() domain.View {
+	domains := g.place.cfg.Domains
+	return domain.NewView(g.place.cfg, slices.IndexFunc(domains, func(d config.Domain) bool { return d.Name == g.name }))
 }
 
 // configure notes where the domain's sessions are.
@@ -100,10 +118,10 @@ func (r *router) apply(g *routing, fx *domain.Effects) {
 		g.bgp.Withdraw(fx.Withdraw)
 	}
 	for _, route := range fx.Set {
-		r.setRoute(route)
+		g.place.setRoute(route)
 	}
 	for _, k := range fx.Delete {
-		r.kernel.DeleteRoute(peering.Key(k))
+		g.place.kernel.DeleteRoute(peering.Key(k))
 	}
 	r.targets(g, fx)
 	if len(fx.Announce) > 0 {
@@ -125,28 +143,20 @@ func (r *router) settle(g *routing, fx *domain.Effects) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), settleTime)
 	defer cancel()
-	_ = r.kernel.Flush(ctx) // what failed comes as an event
-}
-
-func (r *router) setRoute(route domain.Route) {
-	out, ok := r.links.index.Route(route)
-	if !ok {
-		r.kernel.DeleteRoute(out.RouteKey) // its interface is not there (any more)
-		return
-	}
-	if err := r.kernel.SetRoute(out); err != nil {
-		r.log.Error("route refused", "event", "route-refused", "table", route.Table, "prefix", route.Prefix, "err", err)
-	}
+	_ = g.place.kernel.Flush(ctx) // what failed comes as an event
 }
 
 // reset sets every route over a link again: its name now stands for another
 // interface index.
-func (r *router) reset(link string) {
+func (r *router) reset(p *place, link string) {
 	for _, g := range r.domains {
+		if g.place != p {
+			continue
+		}
 		for route := range g.rib.Routes {
 			for _, hop := range route.NextHops {
 				if hop.Link == link {
-					r.setRoute(route)
+					p.setRoute(route)
 					break
 				}
 			}

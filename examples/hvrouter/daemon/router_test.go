@@ -125,8 +125,8 @@ func newBench(t testing.TB) *bench {
 		t.Fatal(err)
 	}
 	tr := &trace{}
-	r := newRouter(slog.New(slog.DiscardHandler), fakeKernel{tr}, fakeEdge{tr}, &fakeWall{})
-	r.cfg = c
+	log := slog.New(slog.DiscardHandler)
+	r := newRouter(log, c, fakeEdge{tr}, newPlace(log, "", fakeKernel{tr}, &fakeWall{}))
 	r.guard = newGuard(r.log, nil, nil, nil)
 	for i, d := range c.Domains {
 		r.addDomain(i, fakeBGP{tr, d.Name})
@@ -146,7 +146,7 @@ func (b *bench) link(index int, name string) {
 }
 
 func (b *bench) kernelSays(events ...fib.Event) {
-	b.router.take(events)
+	b.router.take(b.places[0], events)
 	if b.dirty {
 		b.refresh()
 	}
@@ -307,7 +307,7 @@ func TestTargets(t *testing.T) {
 		step{"the responder is switched on", func() {
 			c := *b.cfg
 			c.Edge.ARP = "responder"
-			b.router.cfg = &c
+			b.router.adopt(&c)
 			b.refresh()
 		}},
 		step{"a guest here", func() { b.link(20, "vm1") }},

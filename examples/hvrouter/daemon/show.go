@@ -143,28 +143,35 @@ func gatewaysOf(hops []domain.NextHop) (out []api.Gateway) {
 
 // FIB implements [api.Backend].
 func (d *Daemon) FIB(table uint32) []api.FIBRoute {
-	var name func(int) string
-	d.ask(func(r *router) {
-		names := make(map[int]string, len(r.links.byIndex))
-		for i, l := range r.links.byIndex {
-			names[i] = l.Name
-		}
-		name = func(i int) string { return cmp.Or(names[i], fmt.Sprintf("if%d", i)) }
-	})
 	out := []api.FIBRoute{}
-	if name == nil {
-		return out
-	}
-	for s := range d.fib.Routes() {
-		if table == 0 || s.Table == table {
-			out = append(out, fibRoute(s, name))
+	for _, space := range d.spaces {
+		name := d.linkNames(space)
+		if name == nil {
+			return out
+		}
+		for s := range space.fib.Routes() {
+			if table == 0 || s.Table == table {
+				out = append(out, fibRoute(s, name))
+			}
 		}
 	}
-	slices.SortFunc(out, func(a, b api.FIBRoute) int {
+	slices.SortStableFunc(out, func(a, b api.FIBRoute) int {
 		x, y := netip.MustParsePrefix(a.Prefix), netip.MustParsePrefix(b.Prefix)
 		return cmp.Or(cmp.Compare(a.Table, b.Table), x.Addr().Compare(y.Addr()), cmp.Compare(x.Bits(), y.Bits()), cmp.Compare(a.Metric, b.Metric))
 	})
 	return out
+}
+
+// linkNames gives the names of a space's interfaces, nil once the daemon ends.
+func (d *Daemon) linkNames(s *space) (name func(int) string) {
+	d.ask(func(*router) {
+		names := make(map[int]string, len(s.links.byIndex))
+		for i, l := range s.links.byIndex {
+			names[i] = l.Name
+		}
+		name = func(i int) string { return cmp.Or(names[i], fmt.Sprintf("if%d", i)) }
+	})
+	return name
 }
 
 func fibRoute(s fib.RouteStatus, name func(int) string) api.FIBRoute {
@@ -198,8 +205,10 @@ func (d *Daemon) Status() (s api.Status) {
 		s = api.Status{PID: os.Getpid(), Started: d.started, Restarted: d.again, Converged: r.converged,
 			Config: d.opt.ConfigFile, Reloaded: r.reloaded, NotOnLink: r.notOnLink}
 	})
-	n := d.fib.Stats()
-	s.Writes = n.Adds + n.Replaces + n.Deletes + n.ObjectWrites + n.RuleWrites
+	for _, space := range d.spaces {
+		n := space.fib.Stats()
+		s.Writes += n.Adds + n.Replaces + n.Deletes + n.ObjectWrites + n.RuleWrites
+	}
 	return s
 }
 
@@ -213,8 +222,10 @@ func (d *Daemon) Explain(p netip.Prefix) api.Explanation {
 // Diff implements [api.Backend].
 func (d *Daemon) Diff() []api.Difference {
 	out := []api.Difference{}
-	for _, diff := range d.fib.Diff() {
-		out = append(out, api.Difference{Op: diff.Op, What: fmt.Sprint(diff.Key), Want: diff.Want, Have: diff.Have})
+	for _, s := range d.spaces {
+		for _, diff := range s.fib.Diff() {
+			out = append(out, api.Difference{Op: diff.Op, What: fmt.Sprint(diff.Key), Want: diff.Want, Have: diff.Have})
+		}
 	}
 	return out
 }
@@ -272,9 +283,11 @@ func (d *Daemon) Metrics(w io.Writer) {
 		}
 	}
 	fmt.Fprintf(w, "hvrouter_guests_present %d\n", present)
-	if drops, err := d.wall.Drops(); err == nil {
-		for _, name := range slices.Sorted(keys(drops)) {
-			fmt.Fprintf(w, "hvrouter_wall_dropped_packets_total{kind=%q} %d\n", name, drops[name])
+	for _, s := range d.spaces {
+		if drops, err := s.wall.Drops(); err == nil {
+			for _, name := range slices.Sorted(keys(drops)) {
+				fmt.Fprintf(w, "hvrouter_wall_dropped_packets_total{kind=%q} %d\n", name, drops[name])
+			}
 		}
 	}
 }

@@ -18,9 +18,10 @@ import (
 // speaker is one domain's BGP: the adapter between the loop and package bgp.
 type speaker struct {
 	*bgp.Speaker
-	log  *slog.Logger
-	name string
-	cBit bool // our BFD does not share the fate of this process
+	log   *slog.Logger
+	name  string
+	netns config.NetNS
+	cBit  bool // our BFD does not share the fate of this process
 	// linkLocal gives our link-local address on an interface.
 	linkLocal func(name string) netip.Addr
 	mu        sync.Mutex
@@ -58,13 +59,13 @@ func (p configured) same(o configured) bool {
 
 // newSpeaker makes the speaker of a domain. Addresses of ours that do not exist
 // cannot be listened on, their sessions only dial.
-func newSpeaker(log *slog.Logger, c *config.Config, d config.Domain, restarting bool, l *links) (*speaker, error) {
-	s, err := bgp.New(peering.Speaker(c, d, restarting, l.hasAddress))
+func newSpeaker(log *slog.Logger, c *config.Config, d config.Domain, p *place) (*speaker, error) {
+	s, err := bgp.New(peering.Speaker(c, d, p.again && !c.BGP.GracefulRestart.Off, p.links.hasAddress))
 	if err != nil {
 		return nil, err
 	}
-	return &speaker{Speaker: s, log: log, name: d.Name, peers: map[bgp.PeerKey]configured{},
-		cBit: c.BFD.Process == "separate", linkLocal: l.linkLocal}, nil
+	return &speaker{Speaker: s, log: log, name: d.Name, netns: d.NetNS, peers: map[bgp.PeerKey]configured{},
+		cBit: c.BFD.Process == "separate", linkLocal: p.links.linkLocal}, nil
 }
 
 // Configure implements announcer.
@@ -157,9 +158,12 @@ func (s speakers) PathUp(w peering.Watch) {
 	d.report(key(w), d.Speaker.PathUp(key(w)))
 }
 
-// LinkDown tells every speaker that an interface lost its carrier.
-func (s speakers) LinkDown(name string) {
+// LinkDown tells every speaker of a namespace that an interface lost its carrier.
+func (s speakers) LinkDown(n config.NetNS, name string) {
 	for _, d := range s {
+		if d.netns != n {
+			continue
+		}
 		if n := d.Speaker.LinkDown(name); n > 0 {
 			d.log.Warn("carrier lost", "event", "carrier-lost", "domain", d.name, "interface", name, "sessions", n)
 		}

@@ -10,16 +10,17 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/wall"
 )
 
-// applyWall brings the wall in line if the inventory or the configuration has changed.
-// It knows every guest of the inventory, so that it stands before an interface
-// appears, and an interface that appears changes nothing.
-func (r *router) applyWall() {
-	version := wallVersion{r.cfg, r.guests.Version()}
-	if version == r.walled {
-		return
+// applyWalls brings the walls in line if the inventory or the configuration has
+// changed. They know every guest of the inventory, so that they stand before an
+// interface appears, and an interface that appears changes nothing.
+func (r *router) applyWalls() {
+	for _, p := range r.places {
+		version := wallVersion{r.cfg, r.guests.Version()}
+		if version != p.walled {
+			p.walled = version
+			r.mendWall(p)
+		}
 	}
-	r.walled = version
-	r.mendWall()
 }
 
 // wallVersion says what a wall was made from.
@@ -31,25 +32,30 @@ type wallVersion struct {
 // mendTime is how often a wall that somebody tore down is put up again.
 const mendTime = 5 * time.Second
 
-// mendWalls puts the wall up again, should it be gone.
+// mendWalls puts the walls up again, should one be gone.
 func (d *Daemon) mendWalls(ctx context.Context) error {
 	for pause(ctx, mendTime) == nil {
-		d.loop.do(ctx, d.router.mendWall)
+		d.loop.do(ctx, func() {
+			for _, p := range d.router.places {
+				d.router.mendWall(p)
+			}
+		})
 	}
 	return nil
 }
 
-// mendWall applies the wall; one that stands as it should is not touched.
-func (r *router) mendWall() {
-	if r.cfg.Wall.Off || r.wall == nil {
+// mendWall applies a place's wall; one that stands as it should is not touched.
+func (r *router) mendWall(p *place) {
+	if r.cfg.Wall.Off || p.wall == nil {
 		return
 	}
-	if err := r.wall.Apply(wallSpec(r.cfg, r.guests.All())); err != nil {
-		r.log.Error("wall", "event", "wall-error", "err", err)
+	if err := p.wall.Apply(wallSpec(p.cfg, r.guestsIn(p, r.guests.All()))); err != nil {
+		p.log.Error("wall", "event", "wall-error", "err", err)
 	}
 }
 
-// wallSpec says what the wall must do for a configuration and its guests.
+// wallSpec says what the wall of one namespace must do for a configuration and its
+// guests.
 func wallSpec(c *config.Config, guests []config.Guest) wall.Spec {
 	s := wall.Spec{Table: c.Wall.Table, LogRate: c.Wall.LogRate}
 	for _, g := range guests {

@@ -1,0 +1,155 @@
+package daemon
+
+import (
+	"log/slog"
+
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
+	"github.com/hyperfib/hyperfib/fib"
+)
+
+// place is one network namespace at work: what is known of it, what stands in it,
+// and the hands that change it. Most hypervisors have one. The loop owns it.
+type place struct {
+	netns  config.NetNS
+	log    *slog.Logger
+	kernel kernel
+	wall   shield // nil: none
+
+	cfg   *config.Config // the part that lives here
+	links links
+
+	// What stands because of static, with interfaces resolved to indexes.
+	static    domain.Static
+	addresses map[domain.Address]fib.Address
+	scaffold  map[domain.Key]domain.Route
+	rules     map[fib.Rule]bool
+	walled    wallVersion
+
+	again     bool // routes of an earlier run were found
+	converged bool // what was left over is swept
+}
+
+func newPlace(log *slog.Logger, n config.NetNS, k kernel, w shield) *place {
+	if n != "" {
+		log = log.With("netns", string(n))
+	}
+	return &place{netns: n, log: log, kernel: k, wall: w, links: newLinks(), addresses: map[domain.Address]fib.Address{},
+		scaffold: map[domain.Key]domain.Route{}, rules: map[fib.Rule]bool{}}
+}
+
+// stand makes everything stand that follows from the configuration and the guests,
+// and gives the addresses that are to go once the routes have.
+func (p *place) stand(next domain.Static) (drop []fib.Address) {
+	p.setSysctls(next.Sysctls)
+	drop = p.setAddresses(next.Addresses)
+	p.setScaffold(next.Scaffold)
+	p.setRules(next.Rules)
+	p.static = next
+	return drop
+}
+
+func (p *place) setRoute(route domain.Route) {
+	out, ok := p.links.index.Route(route)
+	if !ok {
+		p.kernel.DeleteRoute(out.RouteKey) // its interface is not there (any more)
+		return
+	}
+	if err := p.kernel.SetRoute(out); err != nil {
+		p.log.Error("route refused", "event", "route-refused", "table", route.Table, "prefix", route.Prefix, "err", err)
+	}
+}
+
+func (p *place) setSysctls(want map[string]string) {
+	for path, value := range want {
+		if p.static.Sysctls[path] != value {
+			p.report("sysctl", p.kernel.SetSysctl(fib.Sysctl{Path: path, Value: value}))
+		}
+	}
+	for path := range p.static.Sysctls {
+		if _, ok := want[path]; !ok {
+			p.kernel.DeleteSysctl(path)
+		}
+	}
+}
+
+// setAddresses sets what is wanted and gives what is to be deleted afterwards.
+func (p *place) setAddresses(want []domain.Address) (drop []fib.Address) {
+	next := make(map[domain.Address]fib.Address, len(want))
+	for _, a := range want {
+		if out, ok := p.links.index.Address(a); ok {
+			next[a] = out
+		}
+	}
+	for a, old := range p.addresses {
+		if next[a] != old {
+			drop = append(drop, old)
+		}
+	}
+	for a, out := range next {
+		if p.addresses[a] != out {
+			p.report("address", p.kernel.SetAddress(out))
+		}
+	}
+	p.addresses = next
+	return drop
+}
+
+func (p *place) setScaffold(want []domain.Route) {
+	next := make(map[domain.Key]domain.Route, len(want))
+	for _, route := range want {
+		next[route.Key] = route
+		if old, ok := p.scaffold[route.Key]; !ok || !old.Equal(route) {
+			p.setRoute(route)
+		}
+	}
+	for k := range p.scaffold {
+		if _, ok := next[k]; !ok {
+			p.kernel.DeleteRoute(peering.Key(k))
+		}
+	}
+	p.scaffold = next
+}
+
+func (p *place) setRules(want []domain.Rule) {
+	next := make(map[fib.Rule]bool, len(want))
+	for _, rule := range want {
+		out := peering.Rule(rule)
+		next[out] = true
+		if !p.rules[out] {
+			p.report("rule", p.kernel.SetRule(out))
+		}
+	}
+	for rule := range p.rules {
+		if !next[rule] {
+			p.kernel.DeleteRule(rule)
+		}
+	}
+	if len(p.rules) == 0 {
+		for _, rule := range peering.KernelRules() {
+			if !next[rule] {
+				p.report("rule", p.kernel.BanRule(rule))
+			}
+		}
+	}
+	p.rules = next
+}
+
+func (p *place) report(what string, err error) {
+	if err != nil {
+		p.log.Error(what+" refused", "event", what+"-refused", "err", err)
+	}
+}
+
+// isUplink tells whether routes other than a guest's may lead over the link.
+func (p *place) isUplink(name string) bool {
+	for _, d := range p.cfg.Domains {
+		for _, uplink := range domain.Interfaces(d) {
+			if uplink == name {
+				return true
+			}
+		}
+	}
+	return name == p.cfg.Loopback.Interface
+}
