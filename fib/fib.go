@@ -18,7 +18,7 @@ type FIB struct {
 	watchers  []*Watcher
 	learners  []*Learner
 	flushers  []*flusher
-	forgotten []string // sysctls not to be watched any more
+	forgotten []string // directories of sysctls not to be watched any more
 	fresh     bool     // there are learners that have not dumped yet
 
 	wake   chan struct{} // capacity 1
@@ -271,8 +271,9 @@ func (f *FIB) SetSysctl(s Sysctl) error {
 // DeleteSysctl forgets the wish; the value stays as it is.
 func (f *FIB) DeleteSysctl(path string) {
 	f.lock()
-	f.sysctls.forget(path)
-	f.forgotten = append(f.forgotten, path)
+	if dir := f.sysctls.forget(path); dir != "" {
+		f.forgotten = append(f.forgotten, dir)
+	}
 	f.unlock()
 	f.poke()
 }

@@ -30,11 +30,7 @@ func (c *core) observe(m message, dump bool) {
 	case unix.RTM_NEWRULE, unix.RTM_DELRULE:
 		c.observeRule(m)
 	case unix.RTM_NEWNETCONF:
-		if len(m.body) > 0 && m.body[0] == byte(IPv4) {
-			c.sysctls.touchAll("ipv4")
-		} else {
-			c.sysctls.touchAll("ipv6")
-		}
+		c.observeNetconf(m.body)
 	case unix.RTM_NEWNEIGH, unix.RTM_DELNEIGH:
 		var n kernelNeighbor
 		if n.parse(m.body) == nil {

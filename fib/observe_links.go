@@ -33,7 +33,7 @@ func (c *core) observeLink(m message) {
 	c.links[index] = l
 	c.event(Event{Kind: EventLink, Link: l})
 	if !known || old.Name != l.Name {
-		c.sysctls.touch(l.Name)
+		c.sysctls.touchLink(l.Name)
 	}
 	flushed := native.Uint32(m.body[8:])&(unix.IFF_RUNNING|unix.IFF_LOWER_UP) == 0
 	if known && (old.AdminUp && !l.AdminUp || old.Carrier && !l.Carrier && flushed) {

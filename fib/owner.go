@@ -31,7 +31,7 @@ func (o *owner) run(ctx context.Context) error {
 	o.audit = time.Now().Add(o.auditEvery())
 	ready, resume := make(chan struct{}), make(chan struct{})
 	o.pumps.Go(func() { o.listen(ctx, ready, resume) })
-	touched := make(chan []int32)
+	touched := make(chan []sysctlWrite)
 	o.pumps.Go(func() { o.listenSysctls(ctx, touched) })
 	if err := o.sync(true); err != nil {
 		return err
@@ -65,8 +65,8 @@ func (o *owner) run(ctx context.Context) error {
 		case <-o.wake:
 		case <-ready:
 			reading = true
-		case wds := <-touched:
-			o.sysctlWritten(wds)
+		case writes := <-touched:
+			o.sysctlWritten(writes)
 		case <-timer.C:
 		}
 	}
@@ -183,7 +183,7 @@ func (o *owner) hopes() error {
 	}
 	if !now.Before(o.audit) {
 		o.audit = now.Add(o.auditEvery())
-		o.sysctls.touch("")
+		o.sysctls.touchAll()
 	}
 	o.trim()
 	ops, again := o.collect(now)

@@ -7,28 +7,26 @@ import (
 	"github.com/hyperfib/hyperfib/internal/netns"
 )
 
-func (o *owner) listenSysctls(ctx context.Context, touched chan<- []int32) {
-	buf := make([]byte, 4096)
+func (o *owner) listenSysctls(ctx context.Context, touched chan<- []sysctlWrite) {
+	buf := make([]byte, 1<<16)
 	for {
-		wds, err := o.watch.read(buf)
+		writes, err := o.watch.read(buf)
 		if err != nil {
 			return
 		}
 		select {
-		case touched <- wds:
+		case touched <- writes:
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-func (o *owner) sysctlWritten(wds []int32) {
+func (o *owner) sysctlWritten(writes []sysctlWrite) {
 	o.lock()
 	defer o.unlock()
-	for _, wd := range wds {
-		if p, ok := o.watch.path[wd]; ok && o.sysctls.want[p] != "" {
-			o.sysctls.dirty[p] = true
-		}
+	for _, w := range writes {
+		o.sysctls.touchPath(o.watch.path(w))
 	}
 }
 
@@ -44,8 +42,8 @@ func (o *owner) writeSysctls() error {
 	todo, forgotten := o.sysctls.take(), o.forgotten
 	o.forgotten = nil
 	o.unlock()
-	for _, p := range forgotten {
-		o.watch.remove(p)
+	for _, dir := range forgotten {
+		o.watch.remove(dir)
 	}
 	if len(todo) == 0 {
 		return nil // also of tests without a namespace
@@ -56,8 +54,8 @@ func (o *owner) writeSysctls() error {
 	}
 	results := make([]result, len(todo))
 	err := netns.Do(o.config.NetNS, func() error {
+		o.watch.add(todo) // first: what others write after our look is not missed
 		for i, s := range todo {
-			o.watch.add(s.Path)
 			results[i].written, results[i].err = applySysctl(s, o.config.DryRun)
 		}
 		return nil

@@ -145,8 +145,8 @@ func (c *core) diffSmall() (d []Difference) {
 			d = append(d, Difference{Op: v.String(), Key: n, Want: "neighbour"})
 		}
 	}
-	for p, f := range c.sysctls.failed {
-		d = append(d, Difference{Op: "set", Key: Sysctl{p, c.sysctls.want[p]}, Want: c.sysctls.want[p], Have: f.err.Error()})
+	for s, f := range c.sysctls.failed {
+		d = append(d, Difference{Op: "set", Key: s.Sysctl, Want: s.Value, Have: f.err.Error()})
 	}
 	return d
 }

@@ -1,29 +1,39 @@
 package fib
 
 import (
+	"cmp"
 	"errors"
-	"fmt"
 	"io/fs"
-	"os"
 	"path"
 	"slices"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
-// sysctls are desired values below /proc/sys.
+// sysctls are desired values below /proc/sys, in groups: all values of one interface
+// are compared and written together, so that a thousand guests are complete one after
+// the other and not all of them last. Groups are due in the order in which they came up.
 type sysctls struct {
-	want   map[string]string
-	dirty  map[string]bool
-	failed map[string]*failure
-	set    map[string]bool // was written or seen right before: a difference is a repair
+	all    map[string]*sysctl      // by path
+	groups map[string]*sysctlGroup // by interface; "": general ones, which come first
+	queue  []*sysctlGroup          // with something due, without the general one
+	failed map[*sysctl]*failure    // to be tried again
+}
+
+type sysctl struct {
+	Sysctl
+	group *sysctlGroup
+	dirty bool // to be compared
+	set   bool // was written or seen right before: a difference is a repair
+}
+
+type sysctlGroup struct {
+	members []*sysctl // in the order of writing
+	queued  bool
 }
 
 func (t *sysctls) init() {
-	t.want, t.dirty = map[string]string{}, map[string]bool{}
-	t.failed, t.set = map[string]*failure{}, map[string]bool{}
+	t.all, t.groups, t.failed = map[string]*sysctl{}, map[string]*sysctlGroup{"": {}}, map[*sysctl]*failure{}
 }
 
 func checkSysctl(s Sysctl) error {
@@ -33,227 +43,196 @@ func checkSysctl(s Sysctl) error {
 	return nil
 }
 
-func (t *sysctls) wish(s Sysctl) {
-	if t.want[s.Path] != s.Value {
-		t.want[s.Path] = s.Value
-		t.dirty[s.Path] = true
-		delete(t.set, s.Path)
-		delete(t.failed, s.Path)
+// sysctlLink is the interface that p belongs to; "" if p is general: it may set others,
+// and is written first.
+func sysctlLink(p string) string {
+	parts := strings.Split(p, "/") // net/ipv4/conf/vm1/proxy_arp
+	if len(parts) != 5 || parts[2] != "conf" && parts[2] != "neigh" {
+		return ""
+	}
+	if name := parts[3]; name != "all" && name != "default" {
+		return name
+	}
+	return ""
+}
+
+// before is the order within a group: how a question is answered (neigh: the delay)
+// stands before it is answered at all (conf: proxy_arp), and otherwise by path.
+func (s *sysctl) before(o *sysctl) int {
+	rank := func(s *sysctl) int {
+		if strings.Contains(s.Path, "/neigh/") {
+			return 0
+		}
+		return 1
+	}
+	return cmp.Or(rank(s)-rank(o), strings.Compare(s.Path, o.Path))
+}
+
+func (t *sysctls) wish(w Sysctl) {
+	s := t.all[w.Path]
+	switch {
+	case s == nil:
+		s = t.add(w)
+	case s.Value == w.Value:
+		return
+	}
+	s.Value, s.set = w.Value, false
+	delete(t.failed, s)
+	t.due(s)
+}
+
+func (t *sysctls) add(w Sysctl) *sysctl {
+	name := sysctlLink(w.Path)
+	g := t.groups[name]
+	if g == nil {
+		g = &sysctlGroup{}
+		t.groups[name] = g
+	}
+	s := &sysctl{Sysctl: w, group: g}
+	t.all[w.Path] = s
+	at, _ := slices.BinarySearchFunc(g.members, s, (*sysctl).before)
+	g.members = slices.Insert(g.members, at, s)
+	return s
+}
+
+// forget takes a wish back, and gives the directory that nobody cares for any more,
+// or "".
+func (t *sysctls) forget(p string) (dir string) {
+	s := t.all[p]
+	if s == nil {
+		return ""
+	}
+	delete(t.all, p)
+	delete(t.failed, s)
+	s.dirty = false
+	s.group.members = slices.DeleteFunc(s.group.members, func(m *sysctl) bool { return m == s })
+	if name := sysctlLink(p); name != "" && len(s.group.members) == 0 {
+		delete(t.groups, name)
+	}
+	dir = path.Dir(p)
+	if slices.ContainsFunc(s.group.members, func(m *sysctl) bool { return path.Dir(m.Path) == dir }) {
+		return ""
+	}
+	return dir
+}
+
+// due makes s be compared, now or when its time has come.
+func (t *sysctls) due(s *sysctl) {
+	s.dirty = true
+	if f := t.failed[s]; f != nil && !f.next.IsZero() || s.group.queued {
+		return
+	}
+	s.group.queued = true
+	if s.group != t.groups[""] {
+		t.queue = append(t.queue, s.group)
 	}
 }
 
-func (t *sysctls) forget(p string) {
-	delete(t.want, p)
-	delete(t.dirty, p)
-	delete(t.failed, p)
-	delete(t.set, p)
+// touchPath makes one path be compared again, if it is ours.
+func (t *sysctls) touchPath(p string) {
+	if s := t.all[p]; s != nil {
+		t.due(s)
+	}
 }
 
-// touch makes all paths, or those that have a component, be compared again.
-func (t *sysctls) touch(component string) {
-	for p := range t.want {
-		if component == "" || strings.Contains(p, "/"+component+"/") {
-			t.dirty[p] = true
-			if component != "" {
-				delete(t.set, p) // a new interface: its first value is no repair
-			}
+// touchLink makes the values of an interface that is new be compared: its first values
+// are no repair.
+func (t *sysctls) touchLink(name string) {
+	if g := t.groups[name]; g != nil && name != "" {
+		for _, s := range g.members {
+			s.set = false
+			t.due(s)
 		}
 	}
 }
 
-// touchAll makes the values below net/FAMILY be compared again: the kernel has
+// touchFamily makes the values below net/FAMILY be compared again: the kernel has
 // changed some of them for a change of another, as it does for ip_forward and
 // conf/all.
-func (t *sysctls) touchAll(family string) {
-	for p := range t.want {
+func (t *sysctls) touchFamily(family string) {
+	for p, s := range t.all {
 		if strings.HasPrefix(p, "net/"+family+"/") {
-			t.dirty[p] = true
+			t.due(s)
 		}
 	}
 }
 
-// general reports whether p sets others: those are written first. What belongs to one
-// interface or its neighbours does not.
-func general(p string) bool {
-	if strings.Contains(p, "/neigh/") {
-		return false
+// touchAll makes everything be compared again.
+func (t *sysctls) touchAll() {
+	for _, s := range t.all {
+		t.due(s)
 	}
-	return !strings.Contains(p, "/conf/") || strings.Contains(p, "/conf/all/") || strings.Contains(p, "/conf/default/")
 }
 
-// sysctlBatch bounds the comparisons in one turn, which take some 10 us each: a
-// failover must not wait for a thousand of them.
-const sysctlBatch = 32
+// sysctlBatch bounds the comparisons in one turn, which take some 10 us each, to which a
+// group is added: a failover must not wait for a thousand guests.
+const sysctlBatch = 48
 
-// take returns what is to be compared and written now, general ones first. It looks
-// at each that is due once: thousands of guests come with tens of thousands.
+// take returns what is to be compared and written now, general ones first.
 func (t *sysctls) take() (todo []Sysctl) {
-	var others []Sysctl
-	for p := range t.dirty {
-		if f := t.failed[p]; f != nil && !f.next.IsZero() {
-			continue
-		}
-		switch {
-		case general(p):
-			todo = append(todo, Sysctl{p, t.want[p]})
-		case len(others) < sysctlBatch:
-			others = append(others, Sysctl{p, t.want[p]})
-		}
+	if g := t.groups[""]; g.queued {
+		todo = t.drain(g, todo)
 	}
-	byPath := func(a, b Sysctl) int { return strings.Compare(a.Path, b.Path) }
-	slices.SortFunc(todo, byPath)
-	slices.SortFunc(others, byPath)
-	todo = append(todo, others...)
-	todo = todo[:min(len(todo), sysctlBatch)]
-	for _, s := range todo {
-		delete(t.dirty, s.Path)
+	for len(t.queue) > 0 && len(todo) < sysctlBatch {
+		g := t.queue[0]
+		t.queue = t.queue[1:]
+		todo = t.drain(g, todo)
+	}
+	return todo
+}
+
+func (t *sysctls) drain(g *sysctlGroup, todo []Sysctl) []Sysctl {
+	g.queued = false
+	for _, s := range g.members {
+		if f := t.failed[s]; s.dirty && (f == nil || f.next.IsZero()) {
+			s.dirty = false
+			todo = append(todo, s.Sysctl)
+		}
 	}
 	return todo
 }
 
 // commit takes the outcome of one sysctl in. A path that does not exist is
 // waited for without a word.
-func (t *sysctls) commit(s Sysctl, written bool, err error, now time.Time, wake func(time.Time)) (report *Error, repaired bool) {
-	if t.want[s.Path] != s.Value {
+func (t *sysctls) commit(done Sysctl, written bool, err error, now time.Time, wake func(time.Time)) (report *Error, repaired bool) {
+	s := t.all[done.Path]
+	if s == nil || s.Value != done.Value {
 		return nil, false
 	}
 	if err == nil {
-		if written && general(s.Path) {
-			t.touchAll(strings.SplitN(s.Path, "/", 3)[1])
+		if written && sysctlLink(s.Path) == "" {
+			t.touchFamily(strings.SplitN(s.Path, "/", 3)[1])
 		}
-		repaired = written && t.set[s.Path]
-		t.set[s.Path] = true
-		delete(t.failed, s.Path)
+		repaired = written && s.set
+		s.set = true
+		delete(t.failed, s)
 		return nil, repaired
 	}
-	f := t.failed[s.Path]
+	f := t.failed[s]
 	if f == nil {
 		f = &failure{}
-		t.failed[s.Path] = f
+		t.failed[s] = f
 	}
 	if f.err == nil && !errors.Is(err, fs.ErrNotExist) {
-		report = &Error{Op: "set", Key: s, Err: err}
+		report = &Error{Op: "set", Key: done, Err: err}
 	}
-	f.err = &Error{Op: "set", Key: s, Err: err}
+	f.err = &Error{Op: "set", Key: done, Err: err}
 	f.step = backoff(f.step)
 	f.next = now.Add(f.step)
-	t.dirty[s.Path] = true
+	s.dirty = true
 	wake(f.next)
 	return report, false
 }
 
 func (t *sysctls) retry(now time.Time, all bool, wake func(time.Time)) {
-	for _, f := range t.failed {
+	for s, f := range t.failed {
 		if all || !now.Before(f.next) {
 			f.next = time.Time{}
+			t.due(s)
 		} else {
 			wake(f.next)
 		}
 	}
 }
 
-func (t *sysctls) pending() bool {
-	for p := range t.dirty {
-		if f := t.failed[p]; f == nil || f.next.IsZero() {
-			return true
-		}
-	}
-	return false
-}
-
-// applySysctl compares and, unless dry, writes one value. It runs on a thread
-// in the namespace.
-func applySysctl(s Sysctl, dry bool) (written bool, err error) {
-	name := "/proc/sys/" + s.Path
-	have, err := os.ReadFile(name)
-	if err != nil {
-		return false, err
-	}
-	if sameValue(string(have), s.Value) || dry {
-		return false, nil
-	}
-	file, err := os.OpenFile(name, os.O_WRONLY, 0)
-	if err != nil {
-		return false, err
-	}
-	_, err = file.WriteString(s.Value)
-	if e := file.Close(); err == nil {
-		err = e
-	}
-	return true, err
-}
-
-// sameValue compares values word by word: the kernel separates with tabs.
-func sameValue(a, b string) bool {
-	fa, fb := strings.Fields(a), strings.Fields(b)
-	if len(fa) != len(fb) {
-		return false
-	}
-	for i := range fa {
-		if fa[i] != fb[i] {
-			return false
-		}
-	}
-	return true
-}
-
-// sysctlWatch hears of writes by others through inotify: the kernel has no
-// notification for most sysctls, but a write to a file in /proc is a write.
-type sysctlWatch struct {
-	file *os.File
-	raw  func(f func(fd uintptr)) error
-	path map[int32]string
-	wd   map[string]int32
-}
-
-func newSysctlWatch() (*sysctlWatch, error) {
-	fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
-	if err != nil {
-		return nil, fmt.Errorf("fib: inotify: %w", err)
-	}
-	file := os.NewFile(uintptr(fd), "inotify")
-	conn, err := file.SyscallConn()
-	if err != nil {
-		file.Close()
-		return nil, err
-	}
-	return &sysctlWatch{file: file, raw: conn.Control, path: map[int32]string{}, wd: map[string]int32{}}, nil
-}
-
-// add watches a path. It runs on a thread in the namespace. Adding again is
-// harmless, and needed after an interface has come back.
-func (w *sysctlWatch) add(p string) {
-	_ = w.raw(func(fd uintptr) {
-		wd, err := unix.InotifyAddWatch(int(fd), "/proc/sys/"+p, unix.IN_MODIFY)
-		if err == nil {
-			if old, ok := w.wd[p]; ok && old != int32(wd) {
-				delete(w.path, old)
-			}
-			w.path[int32(wd)], w.wd[p] = p, int32(wd)
-		}
-	})
-}
-
-func (w *sysctlWatch) remove(p string) {
-	wd, ok := w.wd[p]
-	if !ok {
-		return
-	}
-	delete(w.wd, p)
-	delete(w.path, wd)
-	_ = w.raw(func(fd uintptr) { _, _ = unix.InotifyRmWatch(int(fd), uint32(wd)) })
-}
-
-// read waits for writes and returns the watch descriptors concerned.
-func (w *sysctlWatch) read(buf []byte) ([]int32, error) {
-	n, err := w.file.Read(buf)
-	if err != nil {
-		return nil, err
-	}
-	var wds []int32
-	for b := buf[:n]; len(b) >= unix.SizeofInotifyEvent; {
-		wds = append(wds, int32(native.Uint32(b)))
-		b = b[min(unix.SizeofInotifyEvent+int(native.Uint32(b[12:])), len(b)):]
-	}
-	return wds, nil
-}
+func (t *sysctls) pending() bool { return len(t.queue) > 0 || t.groups[""].queued }
