@@ -233,8 +233,14 @@ func (m tracked) Do(now time.Time, words []string) []string {
 	case "unlink":
 		return lines(m.RemoveLink(link))
 	}
+	if words[0] == "presume" {
+		m.Presume(now, link, netip.MustParseAddr(words[2]))
+		return nil
+	}
 	f := NewRequest(MAC{2, 0, 0, 0, 0, words[2][0]}, netip.MustParseAddr(words[3]), vm3).On(link)
 	switch words[0] {
+	case "probes":
+		f = NewProbe(f.SenderMAC, f.SenderIP.Addr()).On(link)
 	case "forged":
 		f.Src = otherMAC
 	case "hears":

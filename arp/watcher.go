@@ -41,6 +41,15 @@ func (w *Watcher) RemoveLink(link int) {
 	_ = w.conn.SetReadDeadline(time.Unix(1, 0))
 }
 
+// Presume says that somebody on link had ip when it was last heard of; see
+// [Tracker.Presume].
+func (w *Watcher) Presume(link int, ip netip.Addr) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.tracker.Presume(time.Now(), link, ip)
+	_ = w.conn.SetReadDeadline(time.Unix(1, 0)) // has Run look at the tracker again
+}
+
 // Run watches until ctx ends, and then returns nil: it reads frames, asks the
 // questions, and calls report for every event, from its own goroutine, which report
 // holds up. It returns early only if the Conn fails as a whole.

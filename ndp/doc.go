@@ -10,8 +10,8 @@
 //     checks of RFC 4861 on the message, and an Append method. [Packet.Check] makes
 //     the checks on what is around it: hop limit, checksum, code, addresses.
 //   - Pure logic: [Schedule] says when a router advertisement is due, [Policy] which
-//     solicitation is answered and how. No socket, no clock.
-//   - Shell: [Conn] on AF_PACKET, [Advertiser], [Proxy], [Announce].
+//     solicitation is answered and how, [Tracker] who is where. No socket, no clock.
+//   - Shell: [Conn] on AF_PACKET, [Advertiser], [Proxy], [Watcher], [Announce].
 //
 // # Why AF_PACKET
 //
@@ -43,7 +43,7 @@
 // them, and RFC 6980 forbids the one kind an attacker would like. Secure Neighbor
 // Discovery (RFC 3971) is not spoken; its options pass as raw ones.
 //
-// RFC 4861 (Neighbor Discovery), RFC 4862 (SLAAC, DAD), RFC 4191 (router preference,
+// RFC 4861 (Neighbor Discovery), RFC 4862 (SLAAC, DAD), RFC 6620 (first come, first served), RFC 4191 (router preference,
 // route information), RFC 4389 (proxies), RFC 6085 (multicast in a unicast frame), RFC 6980
 // (fragments), RFC 8106 (RDNSS, DNSSL), RFC 8781 (PREF64), RFC 8910 (captive
 // portal), RFC 7527 (nonce).

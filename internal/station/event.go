@@ -1,34 +1,36 @@
-package arp
+package station
 
 import (
 	"fmt"
 	"net/netip"
+
+	"github.com/hyperfib/hyperfib/internal/ether"
 )
 
-// EventKind is what a Tracker has noticed.
-type EventKind uint8
+// Kind is what a Tracker has noticed.
+type Kind uint8
 
 // The kinds of events.
 const (
-	Seen     EventKind = iota // a station speaks for the first time
-	Moved                     // the same station speaks on another link
-	Conflict                  // another station claims an address that is taken
-	Gone                      // a station no longer answers, or its link was removed
+	Seen     Kind = iota // a station speaks for the first time
+	Moved                // the same station speaks on another link, and no longer where it was
+	Conflict             // another station, or the same on another link, claims an address that is taken
+	Gone                 // a station no longer answers, or its link was removed
 )
 
 // String returns the kind in lower case.
-func (k EventKind) String() string {
+func (k Kind) String() string {
 	return [...]string{"seen", "moved", "conflict", "gone"}[min(k, Gone)]
 }
 
 // Event is one observation.
 type Event struct {
-	Kind    EventKind
+	Kind    Kind
 	IP      netip.Addr
 	Link    int // where it is; with Conflict, where the claim came from
-	MAC     MAC
+	MAC     ether.MAC
 	OldLink int // where it was; with Conflict, whose address it is
-	OldMAC  MAC
+	OldMAC  ether.MAC
 }
 
 // String returns the event on one line.

@@ -1,0 +1,57 @@
+package station
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/hyperfib/hyperfib/internal/ether"
+)
+
+// station is one address and who has it.
+type station struct {
+	ip       netip.Addr
+	mac      ether.MAC // zero: presumed, not heard yet
+	link     int
+	from     int  // the link where it was believed to be while it is asked on another, else 0
+	told     bool // Seen was reported
+	presumed bool // somebody else believes in it
+	heard    time.Time
+	asked    int       // questions since it was heard
+	next     time.Time // when to look at it; never later than due
+	index    int       // in the queue
+	rival    rival
+}
+
+// rival is who last claimed a station's address.
+type rival struct {
+	mac  ether.MAC
+	link int
+	at   time.Time
+}
+
+// queue is a heap, the next to look at first.
+type queue []*station
+
+func (q queue) Len() int { return len(q) }
+func (q queue) Less(i, j int) bool {
+	if q[i].next.Equal(q[j].next) {
+		return q[i].ip.Less(q[j].ip)
+	}
+	return q[i].next.Before(q[j].next)
+}
+func (q queue) Swap(i, j int) {
+	q[i], q[j] = q[j], q[i]
+	q[i].index, q[j].index = i, j
+}
+func (q *queue) Push(x any) {
+	s := x.(*station)
+	s.index = len(*q)
+	*q = append(*q, s)
+}
+func (q *queue) Pop() any {
+	old := *q
+	s := old[len(old)-1]
+	old[len(old)-1] = nil
+	*q = old[:len(old)-1]
+	return s
+}
