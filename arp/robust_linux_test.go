@@ -76,17 +76,20 @@ func TestFloodOfOneGuest(t *testing.T) {
 	in := make([]Frame, Batch)
 	stop, stopped := make(chan bool), make(chan int)
 	latency := func() time.Duration {
-		begin := time.Now()
-		if _, err := recv.Write([]Frame{question}); err != nil {
-			t.Fatal(err)
+		for begin := time.Now(); time.Since(begin) < nstest.Patience; {
+			asked := time.Now()
+			if _, err := recv.Write([]Frame{question}); err != nil {
+				t.Fatal(err)
+			}
+			_ = recv.SetReadDeadline(asked.Add(time.Second))
+			if _, err := recv.Read(in); err == nil {
+				return time.Since(asked)
+			}
 		}
-		_ = recv.SetReadDeadline(begin.Add(time.Second))
-		if _, err := recv.Read(in); err != nil {
-			close(stop)
-			<-stopped
-			t.Fatalf("the second guest got no answer: %v", err)
-		}
-		return time.Since(begin)
+		close(stop)
+		<-stopped
+		t.Fatal("the second guest got no answer")
+		return 0
 	}
 	nstest.Wait(t, time.Second, "the second wire", func() bool {
 		_, _ = recv.Write([]Frame{question})
@@ -109,6 +112,7 @@ func TestFloodOfOneGuest(t *testing.T) {
 	}()
 	nstest.Wait(t, 5*time.Second, "the flood to reach its limit", func() bool { return r.Stats()[Limited] > 10000 })
 	var times []time.Duration
+	stall := nstest.WatchStall()
 	for range 200 {
 		times = append(times, latency())
 	}
@@ -116,7 +120,8 @@ func TestFloodOfOneGuest(t *testing.T) {
 	sent := <-stopped
 	slices.Sort(times)
 	t.Logf("%d frames of flood; the other guest waits %v, at most %v", sent, times[100], times[199])
-	if s := r.Stats(); s[Limited] == 0 || times[100] > 5*time.Millisecond {
+	// A queue in common would hold 10 ms of flood before each question, or more.
+	if s := r.Stats(); s[Limited] == 0 || times[100] > 5*time.Millisecond+stall.Stop() {
 		t.Errorf("verdicts %v, median %v", s, times[100])
 	}
 }

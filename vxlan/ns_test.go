@@ -249,7 +249,9 @@ func TestRun(t *testing.T) {
 	show := func(want string) func() bool {
 		return func() bool { return strings.Contains(bridge(ns, "fdb show dev vx100"), want) }
 	}
-	time.Sleep(50 * time.Millisecond) // until Run listens
+	nstest.Wait(t, time.Second, "Run to listen", func() bool { // to RTNLGRP_NEIGH
+		return strings.Contains(ns.Exec("cat", "/proc/net/netlink"), " 00000004 ")
+	})
 	bridge(ns, "fdb add 02:00:00:00:00:99 dev vx100 dst 172.22.2.9")
 	bridge(ns, "fdb del 00:00:00:00:00:00 dev vx100 dst 172.22.2.2")
 	nstest.Wait(t, time.Second, "the flood list to come back", show("00:00:00:00:00:00 dst 172.22.2.2"))
