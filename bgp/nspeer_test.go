@@ -266,7 +266,7 @@ func (f *frr) waitFor(what, command, want string) {
 // waitText waits until ask returns a text that contains want.
 func waitText(tb testing.TB, what, want string, ask func() string) {
 	tb.Helper()
-	deadline := time.Now().Add(15 * time.Second)
+	deadline := time.Now().Add(2 * nstest.Patience)
 	for {
 		out := ask()
 		if strings.Contains(out, want) {

@@ -9,7 +9,7 @@ import (
 	"github.com/hyperfib/hyperfib/internal/nstest"
 )
 
-const birdRestart = "graceful restart on; graceful restart time 20; long lived graceful restart on; long lived stale time 30;"
+const birdRestart = "graceful restart on; graceful restart time 120; long lived graceful restart on; long lived stale time 30;"
 
 // TestBIRDRestarts: BIRD is killed and comes back; we are its helper.
 func TestBIRDRestarts(t *testing.T) {
@@ -53,7 +53,7 @@ func TestWeRestart(t *testing.T) {
 	peer := PeerConfig{
 		Addr: netip.MustParseAddr("10.77.0.2"), Families: bothFamilies, NextHop6: netip.MustParseAddr("fd77::1"),
 	}
-	r := startReal(t, l.hub, Config{GracefulRestart: GracefulRestart{Enabled: true, RestartTime: 20 * time.Second}})
+	r := startReal(t, l.hub, Config{GracefulRestart: GracefulRestart{Enabled: true, RestartTime: 2 * time.Minute}})
 	r.must(r.AddPeer(peer))
 	r.originate("203.0.113.0/24", "203.0.113.128/25")
 	b.waitFor("our route", "show route 203.0.113.0/24", "10.77.0.1")
@@ -63,7 +63,7 @@ func TestWeRestart(t *testing.T) {
 	b.waitFor("our route, stale", "show route 203.0.113.0/24", "10.77.0.1")
 
 	again := startReal(t, l.hub, Config{GracefulRestart: GracefulRestart{
-		Enabled: true, Restarting: true, ForwardingPreserved: true, RestartTime: 20 * time.Second,
+		Enabled: true, Restarting: true, ForwardingPreserved: true, RestartTime: 2 * time.Minute,
 	}})
 	began := time.Now()
 	again.must(again.AddPeer(peer))
@@ -84,12 +84,14 @@ func TestWeRestart(t *testing.T) {
 }
 
 // TestLongLived: a peer stays away longer than its restart time.
-func TestLongLived(t *testing.T) {
+func TestLongLived(t *testing.T) { nstest.Steady(t, 50*time.Millisecond, testLongLived) }
+
+func testLongLived(t testing.TB) {
 	l := newLAN(t)
 	gr := GracefulRestart{Enabled: true, LongLivedTime: 4 * time.Second}
 	r := startReal(t, l.hub, Config{GracefulRestart: gr})
 	clients(r, nil)
-	b := startBIRD(l, 2, birdStatic+birdPeer(strings.ReplaceAll(birdRestart, "restart time 20", "restart time 1")))
+	b := startBIRD(l, 2, birdStatic+birdPeer(strings.ReplaceAll(birdRestart, "restart time 120", "restart time 1")))
 	startBIRD(l, 3, strings.ReplaceAll(birdPeer(birdRestart), "10.77.0.2", "10.77.0.3"))
 	r.waitState("10.77.0.2", Established)
 	r.waitState("10.77.0.3", Established)
@@ -113,7 +115,7 @@ func TestLongLived(t *testing.T) {
 // TestFRRRestarts and we restart: both roles against FRR.
 func TestFRRRestart(t *testing.T) {
 	l := newLAN(t)
-	gr := GracefulRestart{Enabled: true, RestartTime: 30 * time.Second}
+	gr := GracefulRestart{Enabled: true, RestartTime: 2 * time.Minute}
 	peer := PeerConfig{Addr: netip.MustParseAddr("10.77.0.3"), Families: bothFamilies}
 	r := startReal(t, l.hub, Config{GracefulRestart: gr})
 	r.must(r.AddPeer(peer))
@@ -147,7 +149,7 @@ func TestFRRRestart(t *testing.T) {
 // TestGoBGPRestart: both roles against GoBGP.
 func TestGoBGPRestart(t *testing.T) {
 	l := newLAN(t)
-	gr := GracefulRestart{Enabled: true, RestartTime: 30 * time.Second}
+	gr := GracefulRestart{Enabled: true, RestartTime: 2 * time.Minute}
 	peer := PeerConfig{Addr: netip.MustParseAddr("10.77.0.4")}
 	r := startReal(t, l.hub, Config{GracefulRestart: gr})
 	r.must(r.AddPeer(peer))
@@ -161,7 +163,7 @@ func TestGoBGPRestart(t *testing.T) {
   connect-retry = 1
  [neighbors.graceful-restart.config]
   enabled = true
-  restart-time = 20
+  restart-time = 120
  [[neighbors.afi-safis]]
   [neighbors.afi-safis.config]
    afi-safi-name = "ipv4-unicast"

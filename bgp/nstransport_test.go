@@ -140,7 +140,9 @@ protocol bgp hub { local 10.79.0.2 as 65000; neighbor 10.77.0.9 as 65000; multih
 
 // TestKilledReflector: BIRD as reflector is killed three times; we are back
 // within seconds of its return each time (R26).
-func TestKilledReflector(t *testing.T) {
+func TestKilledReflector(t *testing.T) { nstest.Steady(t, 20*time.Millisecond, testKilledReflector) }
+
+func testKilledReflector(t testing.TB) {
 	l := newLAN(t)
 	b := startBIRD(l, 2, birdStatic+birdPeer(""))
 	r := startReal(t, l.hub, Config{})

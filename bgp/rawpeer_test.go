@@ -155,7 +155,7 @@ func (p *rawPeer) route(prefix string) (wire.Attrs, bool) {
 
 // send writes a message. A peer that has gone away is no error: that shows later.
 func (p *rawPeer) send(b []byte) {
-	_ = p.conn.SetWriteDeadline(time.Now().Add(5 * time.Second))
+	_ = p.conn.SetWriteDeadline(time.Now().Add(time.Minute))
 	_, _ = p.conn.Write(b)
 }
 

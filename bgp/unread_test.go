@@ -37,7 +37,7 @@ func TestUnread(t *testing.T) {
 	if _, err := a.Write(wire.AppendKeepalive(nil)); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(time.Second); unread(b) != wire.HeaderLen; {
+	for deadline := time.Now().Add(30 * time.Second); unread(b) != wire.HeaderLen; {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d octets unread", unread(b))
 		}

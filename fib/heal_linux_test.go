@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/hyperfib/hyperfib/internal/nstest"
 )
 
 // heal is how long a repair may take.
@@ -187,12 +189,10 @@ func TestGatewayDown(t *testing.T) {
 		"10.3.0.0/16"+strings.Replace(both, " nhid N", "", 1),
 		"10.4.0.0/16 via 10.0.0.2 dev v0 proto 201")
 	// Everything that was only for the time in between is collected.
-	deadline := time.Now().Add(3 * time.Second)
-	for len(r.NextHops()) != 3 || len(strings.Split(strings.TrimSpace(r.ns.IP("nexthop")), "\n")) != 5 {
-		if time.Now().After(deadline) {
-			t.Fatalf("left over:\n%s", r.ns.IP("nexthop"))
-		}
-		time.Sleep(20 * time.Millisecond)
+	if !nstest.Promptly(3*time.Second, func() bool {
+		return len(r.NextHops()) == 3 && len(strings.Split(strings.TrimSpace(r.ns.IP("nexthop")), "\n")) == 5
+	}) {
+		t.Fatalf("left over:\n%s", r.ns.IP("nexthop"))
 	}
 }
 
@@ -275,12 +275,10 @@ func TestSmallObjects(t *testing.T) {
 	}
 	same := func(when string) {
 		t.Helper()
-		deadline := time.Now().Add(heal)
-		for rulesNow("rule") != want || rulesNow("-6 rule") != "0: from all lookup local\n53: from all lookup 90 proto 201" {
-			if time.Now().After(deadline) {
-				t.Fatalf("%s:\n%s\n%s\nwant:\n%s", when, rulesNow("rule"), rulesNow("-6 rule"), want)
-			}
-			time.Sleep(2 * time.Millisecond)
+		if !nstest.Promptly(heal, func() bool {
+			return rulesNow("rule") == want && rulesNow("-6 rule") == "0: from all lookup local\n53: from all lookup 90 proto 201"
+		}) {
+			t.Fatalf("%s:\n%s\n%s\nwant:\n%s", when, rulesNow("rule"), rulesNow("-6 rule"), want)
 		}
 	}
 	same("start")
@@ -295,11 +293,8 @@ func TestSmallObjects(t *testing.T) {
 	}
 	until := func(what string, limit time.Duration, cond func() bool) {
 		t.Helper()
-		for deadline := time.Now().Add(limit); !cond(); time.Sleep(2 * time.Millisecond) {
-			if time.Now().After(deadline) {
-				t.Errorf("not within %v: %s", limit, what)
-				return
-			}
+		if !nstest.Promptly(limit, cond) {
+			t.Errorf("not within %v: %s", limit, what)
 		}
 	}
 	has := func(args, text string) func() bool {
@@ -370,7 +365,7 @@ func TestLearn(t *testing.T) {
 	l := r.Learn(Filter{Tables: []uint32{90}})
 	defer l.Close()
 	next := func() (string, bool) {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), nstest.Patience)
 		defer cancel()
 		var out []string
 		var buf [16]LearnChange
@@ -480,11 +475,7 @@ func TestNoLeak(t *testing.T) {
 	if err := f.Close(); err != nil {
 		t.Error(err)
 	}
-	for deadline := time.Now().Add(time.Second); runtime.NumGoroutine() > before; time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%d goroutines, before %d", runtime.NumGoroutine(), before)
-		}
-	}
+	nstest.Wait(t, time.Second, "as few goroutines as before", func() bool { return runtime.NumGoroutine() <= before })
 }
 
 // A group with many routes is not replaced in place: the kernel would tell of each
@@ -514,9 +505,7 @@ func TestBigGroup(t *testing.T) {
 	if got := strings.Count(r.ns.IP("route show table 90"), "via 10.0.0.2 dev v0"); got != n {
 		t.Errorf("%d routes have the gateway back, want %d", got, n)
 	}
-	for deadline := time.Now().Add(3 * time.Second); strings.Count(r.ns.IP("nexthop"), "group") != 2; time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("left over:\n%s", r.ns.IP("nexthop"))
-		}
+	if !nstest.Promptly(3*time.Second, func() bool { return strings.Count(r.ns.IP("nexthop"), "group") == 2 }) {
+		t.Fatalf("left over:\n%s", r.ns.IP("nexthop"))
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/hyperfib/hyperfib/internal/netns"
+	"github.com/hyperfib/hyperfib/internal/nstest"
 )
 
 // TestEveryError: all messages of many batches fail, and each is reported with
@@ -154,7 +155,7 @@ func TestKernelChaos(t *testing.T) {
 		r.try("route del " + p + " table 90 metric 20 proto static")
 	}
 	var trouble string
-	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(nstest.Patience); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		if trouble = r.compare(desired, rules); trouble == "" {
 			break
 		}
@@ -260,7 +261,7 @@ func TestNeverWithout(t *testing.T) {
 				time.Sleep(3 * time.Millisecond)
 			}
 			sent, failed := stop()
-			deadline := time.Now().Add(time.Second)
+			deadline := time.Now().Add(nstest.Patience / 3)
 			for count() < sent && time.Now().Before(deadline) {
 				time.Sleep(5 * time.Millisecond)
 			}

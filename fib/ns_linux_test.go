@@ -108,7 +108,7 @@ func (r *rig) flush() {
 }
 
 func (r *rig) tryFlush() error {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	return r.Flush(ctx)
 }
@@ -149,18 +149,15 @@ func (r *rig) expect(family, table string, want ...string) {
 	}
 }
 
-// wait waits for the table to look so.
+// wait waits for the table to look so, and not longer than limit on a machine that runs.
 func (r *rig) wait(limit time.Duration, family, table string, want ...string) {
 	r.Helper()
 	var got []string
-	for deadline := time.Now().Add(limit); ; time.Sleep(5 * time.Millisecond) {
+	if !nstest.Promptly(limit, func() bool {
 		got = r.routes(family, table)
-		if strings.Join(got, "\n") == strings.Join(want, "\n") {
-			return
-		}
-		if time.Now().After(deadline) {
-			r.Fatalf("not within %v: table %s %s:\n  %s\nwant:\n  %s", limit, family, table, strings.Join(got, "\n  "), strings.Join(want, "\n  "))
-		}
+		return strings.Join(got, "\n") == strings.Join(want, "\n")
+	}) {
+		r.Fatalf("not within %v: table %s %s:\n  %s\nwant:\n  %s", limit, family, table, strings.Join(got, "\n  "), strings.Join(want, "\n  "))
 	}
 }
 

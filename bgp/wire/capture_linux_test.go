@@ -132,7 +132,7 @@ func capture(t *testing.T, p peer) {
 // dial connects to the peer, or waits until it does.
 func dial(t *testing.T, us *nstest.NS, p peer, ln net.Listener) (conn net.Conn) {
 	if ln != nil {
-		_ = ln.(*net.TCPListener).SetDeadline(time.Now().Add(15 * time.Second))
+		_ = ln.(*net.TCPListener).SetDeadline(time.Now().Add(time.Minute))
 		conn, _ = ln.Accept()
 		return conn
 	}
@@ -140,7 +140,7 @@ func dial(t *testing.T, us *nstest.NS, p peer, ln net.Listener) (conn net.Conn) 
 	if addr == "" {
 		addr = "10.9.0.2"
 	}
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		us.Do(func() error {
 			d := net.Dialer{Timeout: time.Second}
 			conn, _ = d.DialContext(context.Background(), "tcp", net.JoinHostPort(addr, "179"))
@@ -202,7 +202,7 @@ func (s *script) run(us, them *nstest.NS, p peer, proc *os.Process) {
 		o.Capabilities.Families = o.Capabilities.Families[1:]
 	}
 	s.write(o.Append(nil))
-	s.read(5*time.Second, func() bool { return len(s.opens) > 0 })
+	s.read(nstest.Patience, func() bool { return len(s.opens) > 0 })
 	if len(s.opens) == 0 {
 		return
 	}
@@ -211,6 +211,7 @@ func (s *script) run(us, them *nstest.NS, p peer, proc *os.Process) {
 	for _, c := range p.prepare {
 		nstest.Wait(s.t, 5*time.Second, strings.Join(c, " "), func() bool { return them.Command(c[0], c[1:]...).Run() == nil })
 	}
+	s.read(nstest.Patience, func() bool { return s.updates >= 2 })
 	s.read(1500*time.Millisecond, nil)
 	for _, f := range o.Capabilities.Families {
 		s.write(wire.RouteRefresh{Family: f}.Append(nil))
