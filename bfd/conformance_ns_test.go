@@ -11,13 +11,14 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/hyperfib/hyperfib/internal/nstest"
 	"github.com/hyperfib/hyperfib/internal/sock"
 )
 
 // puppet is a scripted peer: it sends raw packets from namespace B and sees what
 // comes back, with its TTL, port and class.
 type puppet struct {
-	t      *testing.T
+	t      testing.TB
 	p      pair
 	server *trial
 	cfg    SessionConfig
@@ -32,10 +33,10 @@ type heard struct {
 	from  netip.AddrPort
 	ttl   int
 	class int
-	at    time.Time
+	at    time.Time // by the kernel's clock: the test may be late to read it
 }
 
-func newPuppet(t *testing.T, p pair, change func(*SessionConfig)) *puppet {
+func newPuppet(t testing.TB, p pair, change func(*SessionConfig)) *puppet {
 	t.Helper()
 	u := &puppet{t: t, p: p, server: newServer(t), cfg: fast(p.key("10.9.0.2")), out: map[string]*net.UDPConn{}}
 	if change != nil {
@@ -56,6 +57,7 @@ func newPuppet(t *testing.T, p pair, change func(*SessionConfig)) *puppet {
 	}
 	raw, _ := u.in.SyscallConn()
 	_ = raw.Control(func(fd uintptr) {
+		_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1)
 		for _, o := range options {
 			_ = unix.SetsockoptInt(int(fd), level, o, 1)
 		}
@@ -108,7 +110,7 @@ func (u *puppet) sendPacket(p Packet) { u.t.Helper(); u.send(p.Append(nil)) }
 
 // next receives the next packet of ours.
 func (u *puppet) next(limit time.Duration) (heard, error) {
-	b, oob := make([]byte, 300), make([]byte, 100)
+	b, oob := make([]byte, 300), make([]byte, 200)
 	_ = u.in.SetReadDeadline(time.Now().Add(limit))
 	n, oobn, _, from, err := u.in.ReadMsgUDPAddrPort(b, oob)
 	if err != nil {
@@ -123,6 +125,8 @@ func (u *puppet) next(limit time.Duration) (heard, error) {
 	for _, m := range list {
 		v := int(m.Data[0])
 		switch {
+		case m.Header.Level == unix.SOL_SOCKET && m.Header.Type == unix.SCM_TIMESTAMPNS:
+			h.at = time.Unix(int64(binary.NativeEndian.Uint64(m.Data)), int64(binary.NativeEndian.Uint64(m.Data[8:])))
 		case m.Header.Type == unix.IP_TTL || m.Header.Type == unix.IPV6_HOPLIMIT:
 			h.ttl = int(binary.NativeEndian.Uint32(m.Data))
 		case m.Header.Type == unix.IP_TOS || m.Header.Type == unix.IPV6_TCLASS:
@@ -136,8 +140,8 @@ func (u *puppet) next(limit time.Duration) (heard, error) {
 // until receives until a packet has the property.
 func (u *puppet) until(what string, ok func(heard) bool) heard {
 	u.t.Helper()
-	for end := time.Now().Add(4 * time.Second); time.Now().Before(end); {
-		h, err := u.next(2 * time.Second)
+	for end := time.Now().Add(nstest.Patience); time.Now().Before(end); {
+		h, err := u.next(nstest.Patience)
 		if err != nil {
 			break
 		}
@@ -184,7 +188,9 @@ func (u *puppet) up() {
 
 // TestDiscards: RFC 5880, Section 6.8.6, and RFC 5881, Section 5: each of these
 // packets says Down and would end the session if it were not discarded.
-func TestDiscards(t *testing.T) {
+func TestDiscards(t *testing.T) { nstest.Steady(t, stillness, testDiscards) }
+
+func testDiscards(t testing.TB) {
 	u := newPuppet(t, newPair(t), nil)
 	u.up()
 	edit := func(f func(b []byte) []byte) func() {
@@ -256,86 +262,90 @@ func TestDiscards(t *testing.T) {
 func TestSent(t *testing.T) {
 	for _, family := range []string{"10.9.0.2", "fd09::2"} {
 		t.Run(family, func(t *testing.T) {
-			p := newPair(t)
-			u := newPuppet(t, p, func(c *SessionConfig) { c.Key = p.key(family) })
-			first := u.until("anything", func(heard) bool { return true })
-			second := u.until("another", func(heard) bool { return true })
-			if gap := second.at.Sub(first.at); gap < ms(740) || gap > ms(1100) {
-				t.Errorf("%v apart while Down", gap)
-			}
-			if first.State != Down || first.YourDiscr != 0 || first.MyDiscr == 0 || first.DesiredMinTx < time.Second || first.Multiplier != 3 || first.Demand || first.ControlIndependent || first.RequiredMinEchoRx != 0 {
-				t.Errorf("first packet %+v", first)
-			}
-			u.sendPacket(u.packet(Init))
-			up := u.until("Up", func(h heard) bool { return h.State == Up })
-			if !up.Poll || up.DesiredMinTx != ms(100) || up.YourDiscr != 9 {
-				t.Errorf("no Poll Sequence on the way up: %+v", up)
-			}
-			f := u.packet(Up)
-			f.Final = true
-			u.sendPacket(f)
-			last := u.until("the end of the Poll Sequence", func(h heard) bool { return !h.Poll })
-			for range 15 {
-				h := u.until("a packet", func(heard) bool { return true })
-				if gap := h.at.Sub(last.at); gap < ms(70) || gap > ms(120) {
-					t.Errorf("gap %v at 100 ms", gap)
+			nstest.Steady(t, 5*time.Millisecond, func(t testing.TB) {
+				p := newPair(t)
+				u := newPuppet(t, p, func(c *SessionConfig) { c.Key = p.key(family) })
+				first := u.until("anything", func(heard) bool { return true })
+				second := u.until("another", func(heard) bool { return true })
+				if gap := second.at.Sub(first.at); gap < ms(740) || gap > ms(1100) {
+					t.Errorf("%v apart while Down", gap)
 				}
-				if h.ttl != 255 || h.class != cs6 || h.from.Port() < 49152 || h.from != first.from {
-					t.Errorf("TTL %d, class %x, from %v, before %v", h.ttl, h.class, h.from, first.from)
+				if first.State != Down || first.YourDiscr != 0 || first.MyDiscr == 0 || first.DesiredMinTx < time.Second || first.Multiplier != 3 || first.Demand || first.ControlIndependent || first.RequiredMinEchoRx != 0 {
+					t.Errorf("first packet %+v", first)
 				}
-				last = h
-			}
-			t.Log("a Poll is answered at once")
-			q := u.packet(Up)
-			q.Poll = true
-			begin := time.Now()
-			u.sendPacket(q)
-			if h := u.until("F", func(h heard) bool { return h.Final }); h.Poll || h.at.Sub(begin) > ms(20) {
-				t.Errorf("after %v: %+v", h.at.Sub(begin), h)
-			}
-			t.Log("remote Required Min RX: slower, then silence, and F all the same")
-			q = u.packet(Up)
-			q.RequiredMinRx = ms(400)
-			u.sendPacket(q)
-			time.Sleep(ms(10))
-			u.drain()
-			u.none(ms(180))
-			q.RequiredMinRx = 0
-			u.sendPacket(q)
-			time.Sleep(ms(10))
-			u.drain()
-			u.none(ms(900))
-			q.Poll = true
-			u.sendPacket(q)
-			u.until("F", func(h heard) bool { return h.Final })
-			t.Log("smaller again: re-armed at once")
-			q = u.packet(Up)
-			begin = time.Now()
-			u.sendPacket(q)
-			if h := u.until("a packet", func(heard) bool { return true }); h.at.Sub(begin) > ms(120) {
-				t.Errorf("after %v", h.at.Sub(begin))
-			}
-			t.Log("Demand")
-			q.Demand = true
-			u.sendPacket(q)
-			time.Sleep(ms(10))
-			u.drain()
-			u.none(ms(400))
-			t.Log("neighbour down is answered at once")
-			d := u.packet(Down)
-			d.Diag = DiagExpired
-			begin = time.Now()
-			u.sendPacket(d)
-			if h := u.until("Down", func(h heard) bool { return h.State == Down }); h.Diag != DiagNeighborDown || h.at.Sub(begin) > ms(20) || h.DesiredMinTx < time.Second {
-				t.Errorf("after %v: %+v", h.at.Sub(begin), h)
-			}
+				u.sendPacket(u.packet(Init))
+				up := u.until("Up", func(h heard) bool { return h.State == Up })
+				if !up.Poll || up.DesiredMinTx != ms(100) || up.YourDiscr != 9 {
+					t.Errorf("no Poll Sequence on the way up: %+v", up)
+				}
+				f := u.packet(Up)
+				f.Final = true
+				u.sendPacket(f)
+				last := u.until("the end of the Poll Sequence", func(h heard) bool { return !h.Poll })
+				for range 15 {
+					h := u.until("a packet", func(heard) bool { return true })
+					if gap := h.at.Sub(last.at); gap < ms(70) || gap > ms(120) {
+						t.Errorf("gap %v at 100 ms", gap)
+					}
+					if h.ttl != 255 || h.class != cs6 || h.from.Port() < 49152 || h.from != first.from {
+						t.Errorf("TTL %d, class %x, from %v, before %v", h.ttl, h.class, h.from, first.from)
+					}
+					last = h
+				}
+				t.Log("a Poll is answered at once")
+				q := u.packet(Up)
+				q.Poll = true
+				begin := time.Now()
+				u.sendPacket(q)
+				if h := u.until("F", func(h heard) bool { return h.Final }); h.Poll || h.at.Sub(begin) > ms(20) {
+					t.Errorf("after %v: %+v", h.at.Sub(begin), h)
+				}
+				t.Log("remote Required Min RX: slower, then silence, and F all the same")
+				q = u.packet(Up)
+				q.RequiredMinRx = ms(400)
+				u.sendPacket(q)
+				time.Sleep(ms(10))
+				u.drain()
+				u.none(ms(180))
+				q.RequiredMinRx = 0
+				u.sendPacket(q)
+				time.Sleep(ms(10))
+				u.drain()
+				u.none(ms(900))
+				q.Poll = true
+				u.sendPacket(q)
+				u.until("F", func(h heard) bool { return h.Final })
+				t.Log("smaller again: re-armed at once")
+				q = u.packet(Up)
+				begin = time.Now()
+				u.sendPacket(q)
+				if h := u.until("a packet", func(heard) bool { return true }); h.at.Sub(begin) > ms(120) {
+					t.Errorf("after %v", h.at.Sub(begin))
+				}
+				t.Log("Demand")
+				q.Demand = true
+				u.sendPacket(q)
+				time.Sleep(ms(10))
+				u.drain()
+				u.none(ms(400))
+				t.Log("neighbour down is answered at once")
+				d := u.packet(Down)
+				d.Diag = DiagExpired
+				begin = time.Now()
+				u.sendPacket(d)
+				if h := u.until("Down", func(h heard) bool { return h.State == Down }); h.Diag != DiagNeighborDown || h.at.Sub(begin) > ms(20) || h.DesiredMinTx < time.Second {
+					t.Errorf("after %v: %+v", h.at.Sub(begin), h)
+				}
+			})
 		})
 	}
 }
 
 // TestAdminDownWire: RFC 5880, Sections 6.8.16 and 6.8.6: AdminDown is told for a
 // detection time at least, answers no Poll, and takes nothing in.
-func TestAdminDownWire(t *testing.T) {
+func TestAdminDownWire(t *testing.T) { nstest.Steady(t, stillness, testAdminDownWire) }
+
+func testAdminDownWire(t testing.TB) {
 	u := newPuppet(t, newPair(t), nil)
 	u.up()
 	c := u.cfg
@@ -357,7 +367,9 @@ func TestAdminDownWire(t *testing.T) {
 }
 
 // TestMultihopTTL: RFC 5883: any TTL, or no less than configured.
-func TestMultihopTTL(t *testing.T) {
+func TestMultihopTTL(t *testing.T) { nstest.Steady(t, stillness, testMultihopTTL) }
+
+func testMultihopTTL(t testing.TB) {
 	p := newPair(t)
 	u := newPuppet(t, p, func(c *SessionConfig) { c.Key = p.key("10.99.0.2"); c.MinTTL = 200 })
 	u.up()

@@ -6,12 +6,16 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/hyperfib/hyperfib/internal/nstest"
 )
 
 // TestFailover: two next hops with a group each way, watched by two sessions. The
 // one that goes Down takes its object along; the other one, its guard gone, does
 // not. Objects that are not what they were, or stand alone, are left.
-func TestFailover(t *testing.T) {
+func TestFailover(t *testing.T) { nstest.Steady(t, stillness, testFailover) }
+
+func testFailover(t testing.TB) {
 	p := newPair(t)
 	p.a.IP("addr add 10.9.1.1/24 dev v0")
 	p.b.IP("addr add 10.9.1.2/24 dev v0")

@@ -20,7 +20,9 @@ func birdBFD(interval string, mult int, extra string) string {
 
 // TestBIRD: IPv4, IPv6, link-local and multihop at once; timers changed on either
 // side; AdminDown; BIRD killed and started again.
-func TestBIRD(t *testing.T) {
+func TestBIRD(t *testing.T) { nstest.Steady(t, stillness, testBIRD) }
+
+func testBIRD(t testing.TB) {
 	p := newPair(t)
 	bird := p.bird(t, birdBFD("100 ms", 3, ""))
 	s := newServer(t)
@@ -102,26 +104,28 @@ func TestBIRDAuth(t *testing.T) {
 	bird := p.bird(t, birdBFD("100 ms", 10, auth(AuthSimple)))
 	for typ := AuthSimple; typ <= AuthMeticulousSHA1; typ++ {
 		t.Run(typ.String(), func(t *testing.T) {
-			bird.kill()
-			bird.birdConfig(birdBFD("100 ms", 10, auth(typ)))
-			bird.birdRun()
-			s := newServer(t)
-			k := p.key("10.9.0.2")
-			c := fast(k)
-			c.Auth = Auth{Type: typ, Keys: []AuthKey{{3, "wrong"}}}
-			s.add(c)
-			s.statusIs(k, "packets refused", func(st Status) bool { return st.Refused > 0 && st.State == Down })
-			c.Auth.Keys = []AuthKey{{3, "good"}}
-			s.add(c)
-			s.until(k, Up)
-			bird.birdSays("10.9.0.1 ", "Up")
-			c.Auth.Keys = []AuthKey{{3, "good"}, {4, "next"}}
-			s.add(c)
-			before := s.status(k)
-			s.statusIs(k, "20 packets more", func(st Status) bool { return st.Received > before.Received+20 })
-			if st := s.status(k); st.Downs != 0 {
-				t.Errorf("flapped: %+v", st)
-			}
+			nstest.Steady(t, stillness, func(t testing.TB) {
+				bird.kill()
+				bird.birdConfig(birdBFD("100 ms", 10, auth(typ)))
+				bird.birdRun()
+				s := newServer(t)
+				k := p.key("10.9.0.2")
+				c := fast(k)
+				c.Auth = Auth{Type: typ, Keys: []AuthKey{{3, "wrong"}}}
+				s.add(c)
+				s.statusIs(k, "packets refused", func(st Status) bool { return st.Refused > 0 && st.State == Down })
+				c.Auth.Keys = []AuthKey{{3, "good"}}
+				s.add(c)
+				s.until(k, Up)
+				bird.birdSays("10.9.0.1 ", "Up")
+				c.Auth.Keys = []AuthKey{{3, "good"}, {4, "next"}}
+				s.add(c)
+				before := s.status(k)
+				s.statusIs(k, "20 packets more", func(st Status) bool { return st.Received > before.Received+20 })
+				if st := s.status(k); st.Downs != 0 {
+					t.Errorf("flapped: %+v", st)
+				}
+			})
 		})
 	}
 }
@@ -148,7 +152,9 @@ const frrTimers = `bfd
 `
 
 // TestFRR is TestBIRD with FRR's bfdd.
-func TestFRR(t *testing.T) {
+func TestFRR(t *testing.T) { nstest.Steady(t, stillness, testFRR) }
+
+func testFRR(t testing.TB) {
 	p := newPair(t)
 	frr := p.frr(t, fmt.Sprintf(frrTimers, 100, 100, 3))
 	s := newServer(t)
@@ -213,44 +219,48 @@ func TestFRR(t *testing.T) {
 func TestCoexist(t *testing.T) {
 	for _, first := range []string{"bird", "us"} {
 		t.Run(first+" first", func(t *testing.T) {
-			p := newPair(t)
-			p.a.IP("addr add 10.9.0.101/24 dev v0")
-			ours := fast(p.key("10.9.0.2"))
-			birds := ours
-			birds.Local = netip.MustParseAddr("10.9.0.101")
-			remote := p.remote(t, p.mirror(ours), p.mirror(birds))
-			bird := newDaemon(t, p.a, "bird")
-			bird.birdConfig(`strict bind yes; interface "*" { interval 100 ms; multiplier 3; }; neighbor 10.9.0.2 dev "v0" local 10.9.0.101;`)
-			if first == "bird" {
-				bird.birdRun()
-				remote.statusIs(p.mirror(birds).Key, "Up", func(s Status) bool { return s.State == Up })
-			}
-			server, err := NewServer(Config{Coexist: true})
-			if err != nil {
-				t.Fatal(err)
-			}
-			s := start(t, server)
-			s.add(ours)
-			s.statusIs(ours.Key, "Up", func(s Status) bool { return s.State == Up })
-			if first == "us" {
-				bird.birdRun()
-			}
-			for _, k := range []Key{p.mirror(ours).Key, p.mirror(birds).Key} {
-				remote.statusIs(k, "Up", func(s Status) bool { return s.State == Up && s.TxInterval == ms(100) })
-			}
-			time.Sleep(time.Second)
-			for _, k := range []Key{p.mirror(ours).Key, p.mirror(birds).Key} {
-				if s := remote.status(k); s.State != Up || s.Downs != 0 {
-					t.Errorf("%+v", s)
+			nstest.Steady(t, stillness, func(t testing.TB) {
+				p := newPair(t)
+				p.a.IP("addr add 10.9.0.101/24 dev v0")
+				ours := fast(p.key("10.9.0.2"))
+				birds := ours
+				birds.Local = netip.MustParseAddr("10.9.0.101")
+				remote := p.remote(t, p.mirror(ours), p.mirror(birds))
+				bird := newDaemon(t, p.a, "bird")
+				bird.birdConfig(`strict bind yes; interface "*" { interval 100 ms; multiplier 3; }; neighbor 10.9.0.2 dev "v0" local 10.9.0.101;`)
+				if first == "bird" {
+					bird.birdRun()
+					remote.statusIs(p.mirror(birds).Key, "Up", func(s Status) bool { return s.State == Up })
 				}
-			}
+				server, err := NewServer(Config{Coexist: true})
+				if err != nil {
+					t.Fatal(err)
+				}
+				s := start(t, server)
+				s.add(ours)
+				s.statusIs(ours.Key, "Up", func(s Status) bool { return s.State == Up })
+				if first == "us" {
+					bird.birdRun()
+				}
+				for _, k := range []Key{p.mirror(ours).Key, p.mirror(birds).Key} {
+					remote.statusIs(k, "Up", func(s Status) bool { return s.State == Up && s.TxInterval == ms(100) })
+				}
+				time.Sleep(time.Second)
+				for _, k := range []Key{p.mirror(ours).Key, p.mirror(birds).Key} {
+					if s := remote.status(k); s.State != Up || s.Downs != 0 {
+						t.Errorf("%+v", s)
+					}
+				}
+			})
 		})
 	}
 }
 
 // TestInterfaceReturns: the link is deleted and made anew under the same name,
 // with another index.
-func TestInterfaceReturns(t *testing.T) {
+func TestInterfaceReturns(t *testing.T) { nstest.Steady(t, stillness, testInterfaceReturns) }
+
+func testInterfaceReturns(t testing.TB) {
 	p := newPair(t)
 	cfg := fast(p.key("10.9.0.2"))
 	v6 := fast(p.key("fe80::2"))

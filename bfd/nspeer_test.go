@@ -84,7 +84,7 @@ func (r *trial) add(c SessionConfig) {
 // until waits for an event that says state, and returns it.
 func (r *trial) until(k Key, state State) Event {
 	r.tb.Helper()
-	limit := time.After(15 * time.Second)
+	limit := time.After(nstest.Patience)
 	for {
 		select {
 		case e := <-r.events:
@@ -144,6 +144,10 @@ func (p pair) key(peer string) Key {
 	}
 	return k
 }
+
+// stillness is how long the machine may stand still in a test that has sessions of some
+// 100 ms, see [nstest.Steady].
+const stillness = 20 * time.Millisecond
 
 func ms(n int) time.Duration { return time.Duration(n) * time.Millisecond }
 

@@ -93,7 +93,7 @@ func TestSlowClient(t *testing.T) {
 	if _, err := bad.Write(e.b); err != nil {
 		t.Fatal(err)
 	}
-	_ = bad.SetReadDeadline(time.Now().Add(5 * time.Second))
+	_ = bad.SetReadDeadline(time.Now().Add(30 * time.Second))
 	for err = nil; err == nil; {
 		_, err = readFrame(bad)
 	}

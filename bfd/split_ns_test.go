@@ -50,7 +50,9 @@ func runClient(tb testing.TB, c *Client) (stop func()) {
 // TestSplit: a session in another process has the C bit, outlives its client, is
 // taken over by key, shared with the more demanding timers, and ends with the
 // restart time.
-func TestSplit(t *testing.T) {
+func TestSplit(t *testing.T) { nstest.Steady(t, stillness, testSplit) }
+
+func testSplit(t testing.TB) {
 	p := newPair(t)
 	path := filepath.Join(t.TempDir(), "bfd.sock")
 	proc := newChild(t, path, 2*time.Second)
@@ -133,7 +135,7 @@ func TestSplit(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(5 * time.Second):
+	case <-time.After(nstest.Patience):
 		t.Error("the process does not end without clients")
 	}
 }
@@ -166,7 +168,9 @@ func waitStatus(tb testing.TB, s Service, k Key, what string, ok func(Status) bo
 // TestHandover: the BFD process is replaced three times by a successor; nobody
 // goes down, discriminators and authentication sequence numbers go on, and the
 // client is served again.
-func TestHandover(t *testing.T) {
+func TestHandover(t *testing.T) { nstest.Steady(t, stillness, testHandover) }
+
+func testHandover(t testing.TB) {
 	p := newPair(t)
 	path := filepath.Join(t.TempDir(), "bfd.sock")
 	proc := newChild(t, path, time.Minute)
@@ -203,7 +207,7 @@ func TestHandover(t *testing.T) {
 			}
 		case err := <-next.done:
 			t.Fatal("the successor ended:", err)
-		case <-time.After(5 * time.Second):
+		case <-time.After(nstest.Patience):
 			t.Fatal("no handover")
 		}
 		proc = next
@@ -229,7 +233,9 @@ func TestHandover(t *testing.T) {
 
 // TestEcho: a next hop that speaks no BFD and merely forwards is watched, in both
 // families; it goes Down when it stops forwarding, and survives a handover.
-func TestEcho(t *testing.T) {
+func TestEcho(t *testing.T) { nstest.Steady(t, stillness, testEcho) }
+
+func testEcho(t testing.TB) {
 	p := newPair(t)
 	p.b.Sysctl("net/ipv4/ip_forward", "1")
 	p.b.Sysctl("net/ipv6/conf/all/forwarding", "1")
@@ -274,7 +280,9 @@ func TestEcho(t *testing.T) {
 // TestStopped: the BFD process does not run for 0.9 of the detection time while
 // the peer goes on sending. What waits in the socket counts before anybody is
 // declared dead. A client that is stopped meanwhile holds nobody up.
-func TestStopped(t *testing.T) {
+func TestStopped(t *testing.T) { nstest.Steady(t, stillness, testStopped) }
+
+func testStopped(t testing.TB) {
 	p := newPair(t)
 	path := filepath.Join(t.TempDir(), "bfd.sock")
 	proc := newChild(t, path, time.Minute)
