@@ -30,7 +30,7 @@ router-id: 0.0.1.1
 as: 65000
 api: DIR/api.sock
 loopback: {interface: loopback, address: 172.22.2.1/32}
-bfd: {interval: 100ms, multiplier: 5, process: separate}
+bfd: {interval: 100ms, multiplier: 20, process: separate} # a machine that stands still ends no session
 domains:
   - name: public
     table: 90
@@ -49,7 +49,7 @@ const birdConfig = `
 router id 198.51.100.126;
 log "DIR/bird.log" all;
 protocol device {}
-protocol bfd { interface "*" { interval 100 ms; multiplier 5; }; }
+protocol bfd { interface "*" { interval 100 ms; multiplier 20; }; }
 protocol static far { ipv4; route 203.0.113.3/32 via 198.51.100.102; route 203.0.113.4/32 via 192.0.2.1; }
 template bgp hv { rr client; passive; error wait time 1, 2; ttl security on; bfd yes; direct; ipv4 { add paths tx; import all; export all; }; }
 protocol bgp a from hv { local 198.51.100.126 as 65000; neighbor 198.51.100.101 as 65000; }
@@ -145,7 +145,7 @@ func (h *host) end() {
 }
 
 func (h *host) ask(path string, v any) error {
-	ctx, cancel := context.WithTimeout(h.t.Context(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(h.t.Context(), nstest.Patience)
 	defer cancel()
 	return api.NewClient(h.path("api.sock")).Get(ctx, path, v)
 }

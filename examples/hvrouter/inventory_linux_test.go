@@ -53,7 +53,7 @@ func TestInventory(t *testing.T) {
 	if out := h.vm.IP("-6 route show default"); !strings.Contains(out, "via fe80::1 ") {
 		t.Errorf("IPv6 default route: %s", out)
 	}
-	h.vm.Exec("ping", "-c1", "-W2", "203.0.113.254")
+	h.wait("the gateway's answer", func() bool { return h.vm.Command("ping", "-c1", "-W1", "203.0.113.254").Run() == nil })
 	if err := os.Remove(h.path("guests/vm1.json")); err != nil {
 		t.Fatal(err)
 	}

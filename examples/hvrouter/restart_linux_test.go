@@ -44,21 +44,22 @@ func testRestart(t *testing.T, who string) {
 	a.start()
 	h.wait("answers", func() bool { return a.counts().answers > 0 })
 	for _, s := range []os.Signal{syscall.SIGKILL, syscall.SIGTERM} {
-		before := a.reset()
+		before, stall := a.reset(), nstest.WatchStall()
 		h.kill(s)
 		h.run()
 		h.wait("the daemon back, and answers of it", func() bool {
 			return h.ask("/v1/guests", &[]any{}) == nil && a.counts().answers > 0 && a.counts().asked > 50
 		})
 		h.wait("the last answer", func() bool { n := a.counts(); return time.Since(n.last) < 100*time.Millisecond })
+		stall.Stop()
 		n := a.counts()
 		t.Logf("%s, %v: %d asked, %d answered, longest time without an answer %v, %d final RAs (%d before)",
 			who, s, n.asked, n.answers, n.gap.Round(time.Millisecond), n.final, before.final)
-		if n.gap > time.Second {
+		if n.gap > time.Second+stall.Slack() {
 			t.Errorf("%v: %v without an answer: the first retransmission was lost", s, n.gap)
 		}
-		if who == "kernel" && n.answers < n.asked-1 { // one may be on its way
-			t.Errorf("%v: %d of %d questions have no answer", s, n.asked-n.answers, n.asked)
+		if who == "kernel" { // one may be on its way, more if the machine is busy
+			h.wait("an answer to every question", func() bool { n = a.counts(); return n.answers >= n.asked-1 })
 		}
 		if n.final > 0 {
 			t.Errorf("%v: %d final router advertisements", s, n.final)

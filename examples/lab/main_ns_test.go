@@ -51,7 +51,7 @@ func up(t *testing.T, dir string) (cmd *exec.Cmd, inner int) {
 		t.Fatal(err)
 	}
 	w.Close()
-	_ = r.SetReadDeadline(time.Now().Add(time.Minute))
+	_ = r.SetReadDeadline(time.Now().Add(3 * time.Minute))
 	var said strings.Builder
 	for b := make([]byte, 4096); !strings.Contains(said.String(), "until you press"); {
 		n, err := r.Read(b)
@@ -74,9 +74,9 @@ func up(t *testing.T, dir string) (cmd *exec.Cmd, inner int) {
 // directory is empty, no mount is left and the lock is free.
 func gone(t *testing.T, dir string, inner int) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !errors.Is(unix.Kill(inner, 0), unix.ESRCH); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !errors.Is(unix.Kill(inner, 0), unix.ESRCH); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatal("the lab is still there after 10 s")
+			t.Fatal("the lab is still there after a minute")
 		}
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {

@@ -88,7 +88,7 @@ func (g *guard) configure(c *config.Config) {
 	next := map[bfd.Key]bfd.SessionConfig{}
 	for _, d := range c.Domains {
 		for _, r := range d.Reflectors {
-			if s, ok := peering.BFD(c, d, r); ok {
+			if s, ok := peering.BFD(c, r); ok {
 				next[s.Key] = s
 			}
 		}

@@ -1,14 +1,11 @@
 package daemon
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"iter"
 	"net"
 	"net/netip"
-	"os"
 	"slices"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
@@ -31,7 +28,7 @@ type space struct {
 func (d *Daemon) openSpace(t *tasks, p config.Place) (*space, error) {
 	k, err := fib.Open(fib.Config{NetNS: p.NetNS.Path(), Tables: tables(p.Config), OnForeign: fib.ForeignWait})
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", cmp.Or(p.NetNS.Path(), "kernel"), err)
+		return nil, err
 	}
 	w := wall.New(p.NetNS.Path())
 	s := &space{place: newPlace(d.log, p.NetNS, k, w), fib: k, wall: w, events: k.Watch(fib.WatchOptions{Buffer: eventBuffer}), up: map[string]bool{}}
@@ -50,11 +47,7 @@ func (d *Daemon) openKernel(t *tasks, c *config.Config) error {
 		}
 		d.spaces, places = append(d.spaces, s), append(places, s.place)
 	}
-	ec, err := d.edgeConfig(t, c)
-	if err != nil {
-		return err
-	}
-	edge, err := eg.Open(ec)
+	edge, err := eg.Open(d.log)
 	if err != nil {
 		return err
 	}
@@ -70,27 +63,6 @@ func (d *Daemon) openKernel(t *tasks, c *config.Config) error {
 		}
 	}
 	return nil
-}
-
-// edgeConfig says where the guests are, and where the loopback is if elsewhere. The
-// daemon's own namespace has no path that means the same in every thread, so it is
-// held open.
-func (d *Daemon) edgeConfig(t *tasks, c *config.Config) (eg.Config, error) {
-	home, under := c.GuestNetNS(), c.LoopbackNetNS()
-	ec := eg.Config{Log: d.log, NetNS: home.Path()}
-	if home == under {
-		return ec, nil
-	}
-	ec.Underlay = under.Path()
-	if under == "" {
-		own, err := os.Open("/proc/thread-self/ns/net")
-		if err != nil {
-			return ec, err
-		}
-		t.start("", func(ctx context.Context) error { <-ctx.Done(); return own.Close() })
-		ec.Underlay = fmt.Sprintf("/proc/self/fd/%d", own.Fd())
-	}
-	return ec, nil
 }
 
 // firstReading waits until everything is known that the kernel has.

@@ -10,25 +10,17 @@ import (
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/fib"
-	"github.com/hyperfib/hyperfib/internal/netns"
 )
 
 // linkSetter changes interfaces over a netlink socket of its own.
-type linkSetter struct {
-	netns string
-	conn  *rtnetlink.Conn
-}
+type linkSetter struct{ conn *rtnetlink.Conn }
 
-func openLinks(path string) (*linkSetter, error) {
-	s := &linkSetter{netns: path}
-	err := netns.Do(path, func() (err error) {
-		s.conn, err = rtnetlink.Dial(nil)
-		return err
-	})
+func openLinks() (*linkSetter, error) {
+	conn, err := rtnetlink.Dial(nil)
 	if err != nil {
 		return nil, fmt.Errorf("links: %w", err)
 	}
-	return s, nil
+	return &linkSetter{conn}, nil
 }
 
 func (s *linkSetter) close() { s.conn.Close() }
@@ -58,21 +50,15 @@ func (s *linkSetter) join(index, bridge int) error {
 
 // bridge makes a bridge if there is none of that name, brings it up and gives its
 // index.
-func (s *linkSetter) bridge(name string, mtu uint32) (index int, err error) {
-	err = s.conn.Link.New(&rtnetlink.LinkMessage{Flags: unix.IFF_UP, Change: unix.IFF_UP,
+func (s *linkSetter) bridge(name string, mtu uint32) (int, error) {
+	err := s.conn.Link.New(&rtnetlink.LinkMessage{Flags: unix.IFF_UP, Change: unix.IFF_UP,
 		Attributes: &rtnetlink.LinkAttributes{Name: name, MTU: mtu, Info: &rtnetlink.LinkInfo{Kind: "bridge"}}})
 	if err != nil && !errors.Is(err, unix.EEXIST) {
 		return 0, fmt.Errorf("bridge %s: %w", name, err)
 	}
-	err = netns.Do(s.netns, func() error {
-		i, err := net.InterfaceByName(name)
-		if err == nil {
-			index = i.Index
-		}
-		return err
-	})
+	i, err := net.InterfaceByName(name)
 	if err != nil {
 		return 0, fmt.Errorf("bridge %s: %w", name, err)
 	}
-	return index, nil
+	return i.Index, nil
 }

@@ -40,7 +40,7 @@ func Watches(c *config.Config) []Watch {
 	var out []Watch
 	for _, d := range c.Domains {
 		for _, r := range d.Reflectors {
-			s, ok := BFD(c, d, r)
+			s, ok := BFD(c, r)
 			if !ok {
 				continue
 			}

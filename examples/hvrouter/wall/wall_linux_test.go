@@ -123,7 +123,7 @@ func arrived(t *testing.T, got chan string) string {
 	select {
 	case from := <-got:
 		return from
-	case <-time.After(5 * time.Second):
+	case <-time.After(nstest.Patience):
 		t.Fatal("nothing arrived")
 		return ""
 	}
@@ -181,8 +181,8 @@ func TestGuestReachesNoControlPort(t *testing.T) {
 	}
 	send(t, l.guest, "203.0.113.254:53")
 	arrived(t, open)
-	l.guest.Exec("ping", "-c1", "-W5", "203.0.113.254")
-	l.guest.Exec("ping", "-c1", "-W5", "fe80::1%eth0")
+	l.guest.Exec("ping", "-c1", "-W30", "203.0.113.254")
+	l.guest.Exec("ping", "-c1", "-W30", "fe80::1%eth0")
 }
 
 func TestSpoofedIPv6Source(t *testing.T) {
@@ -226,7 +226,7 @@ func TestTransparentAddress(t *testing.T) {
 	l := newLab(t)
 	l.hv.IP("route add 203.0.113.11/32 via 203.0.113.1 dev vm1 onlink")
 	l.apply(t, spec())
-	l.public.Exec("ping", "-c1", "-W5", "203.0.113.11")
+	l.public.Exec("ping", "-c1", "-W30", "203.0.113.11")
 }
 
 func TestApplyIsIdempotentAndRepairs(t *testing.T) {

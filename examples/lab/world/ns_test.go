@@ -32,14 +32,14 @@ func TestBuild(t *testing.T) {
 		t.Fatal(err)
 	}
 	hv1, hv2 := w.HV(1), plan.HVPublic4(2, plan.A)
-	silent := func() int {
-		out, err := probe.Ping(hv1.Path, []netip.Addr{hv2, plan.HVPublic6(2, plan.A), plan.HVPrivate4(2, plan.A)}, 600*time.Millisecond)
+	silent := func(patience time.Duration) int {
+		out, err := probe.Ping(hv1.Path, []netip.Addr{hv2, plan.HVPublic6(2, plan.A), plan.HVPrivate4(2, plan.A)}, patience)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return len(out)
 	}
-	if n := silent(); n != 0 {
+	if n := silent(30 * time.Second); n != 0 {
 		t.Fatalf("%d addresses of hypervisor 2 are silent", n)
 	}
 	before, err := w.PortPackets(plan.A, "hv1")
@@ -49,13 +49,13 @@ func TestBuild(t *testing.T) {
 	if err := w.CutFabric(plan.A, true); err != nil {
 		t.Fatal(err)
 	}
-	if n := silent(); n != 3 {
+	if n := silent(600 * time.Millisecond); n != 3 {
 		t.Errorf("through the cut, %d addresses are silent, want 3", n)
 	}
 	if err := w.CutFabric(plan.A, false); err != nil {
 		t.Fatal(err)
 	}
-	if n := silent(); n != 0 {
+	if n := silent(30 * time.Second); n != 0 {
 		t.Errorf("after the cut, %d addresses are silent", n)
 	}
 	routes, err := hv1.NL.Routes(unix.AF_INET, unix.RT_TABLE_MAIN)
