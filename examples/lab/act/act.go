@@ -64,6 +64,7 @@ func All() []Act {
 		{Name: "spoof", Title: "spoofed sources dropped", Run: spoof},
 		{Name: "overlay", Title: "overlay ping", Run: overlay},
 		{Name: "route", Title: "route added here to kernels there", Run: routes, Disturbs: true},
+		{Name: "migrate", Title: "VM2 moves from HV1 to HV2 and back", Run: migrate, Disturbs: true},
 		{Name: "carrier", Title: "loss of carrier at HV2's port", Run: carrier, Disturbs: true},
 		{Name: "cut", Title: "silent cut of fabric A", Run: cut, Disturbs: true},
 		{Name: "kill", Title: "kill -9 of HV1's daemon, back after 1 s", Run: kill, Disturbs: true},
@@ -176,9 +177,12 @@ func (s *Stage) sleep(d time.Duration) error {
 }
 
 // differences compares all tables of all routers with the plan.
-func (s *Stage) differences() (count int, text string) {
+func (s *Stage) differences() (count int, text string) { return s.differ(s.World.Timing.Lab) }
+
+// differ compares them with another plan.
+func (s *Stage) differ(lab plan.Lab) (count int, text string) {
 	var b strings.Builder
-	want := golden.Expect{One: s.World.Lacking(world.Kind.AddPath), Lab: s.World.Timing.Lab}
+	want := golden.Expect{One: s.World.Lacking(world.Kind.AddPath), Lab: lab}
 	for n := 1; n <= plan.HVs; n++ {
 		for _, t := range golden.HypervisorTables {
 			count += s.compare(&b, s.World.HV(n), t, want.Hypervisor(n, t))

@@ -3,6 +3,7 @@ package conf
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 
 	"github.com/hyperfib/hyperfib/examples/lab/plan"
 )
@@ -37,7 +38,7 @@ func Hypervisor(n int, api string, t Timing) string {
 	if !t.Is("mode", plan.ModeNoLocalOut) {
 		w.line("local-out: {table: %d, domains: [private], last-resort: unreachable}", plan.TableLocal)
 	}
-	w.line("edge:\n  gateway4: %s\n  length4: %d", plan.Gateway4, plan.Subnet4.Bits())
+	w.line("edge:\n  gateway4: %s\n  length4: %d\n  mac: %s", plan.Gateway4, plan.Subnet4.Bits(), plan.GatewayMAC)
 	switch {
 	case t.Is("dhcp", plan.DHCPLocal):
 		w.line("  dhcp: {on: true}")
@@ -80,18 +81,28 @@ func (s hvSession) write(w *writer, t Timing) {
 		s.f, s.device, s.local, s.peer, onOff(t.Hears(s.f)), more)
 }
 
+// Guest is a guest in hvrouter's words, for its configuration or its API; down is
+// one that is known and not announced.
+func Guest(g plan.Guest, down bool) string {
+	var w writer
+	w.line("name: %s\ninterface: %s\nmac: %s\nipv4: [%s]\nipv6: [\"%s\"]", g.Name, g.Name, g.MAC, g.IPv4, g.Prefix6)
+	if g.Anycast {
+		w.line("routed: [%s/32, \"%s\"]", plan.Anycast4, plan.Anycast6)
+	}
+	if g.Transparent {
+		w.line("transparent: [{address: %s, to: %s}]", plan.Transparent, g.IPv4)
+	}
+	if down {
+		w.line("down: true")
+	}
+	return w.String()
+}
+
 func hvGuests(w *writer, n int, t Timing) {
 	members := ""
 	w.line("guests:")
 	for _, g := range t.GuestsOf(n) {
-		w.line("  - name: %s\n    interface: %s\n    mac: %s\n    ipv4: [%s]\n    ipv6: [\"%s\"]",
-			g.Name, g.Name, g.MAC, g.IPv4, g.Prefix6)
-		if g.Anycast {
-			w.line("    routed: [%s/32, \"%s\"]", plan.Anycast4, plan.Anycast6)
-		}
-		if g.Transparent {
-			w.line("    transparent: [{address: %s, to: %s}]", plan.Transparent, g.IPv4)
-		}
+		w.line("  - %s", strings.ReplaceAll(strings.TrimSpace(Guest(g, false)), "\n", "\n    "))
 		if members != "" {
 			members += ", "
 		}

@@ -251,3 +251,12 @@ func linkInfo(ae *netlink.AttributeEncoder, kind string, data func(*netlink.Attr
 		return nil
 	})
 }
+
+// DeleteLink removes a link, and the other end of a pair.
+func (c *Conn) DeleteLink(name string) error {
+	index, err := c.Index(name)
+	if err != nil {
+		return err
+	}
+	return wrap(c.do(unix.RTM_DELLINK, 0, ifinfomsg(0, index, 0, 0), nil), "link %s", name)
+}

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 )
@@ -9,6 +10,8 @@ import (
 // Lab is the plan as one run plays it. The zero value is the published design.
 type Lab struct {
 	Variant
+	// Away says of guests, by number, which hypervisor they have moved to.
+	Away map[int]int
 }
 
 // Guest is one virtual machine.
@@ -21,6 +24,7 @@ type Guest struct {
 	Prefix6     netip.Prefix     // what is routed to it: its own /64, or a /128 of [Shared6]
 	Anycast     bool             // has [Anycast4] and [Anycast6] on its loopback
 	Transparent bool             // [Transparent] is translated to it
+	Moves       bool             // can move to another hypervisor
 }
 
 // Shared6 is the /64 that all guests believe to share where each has a /128.
@@ -35,12 +39,29 @@ func (l Lab) Guests() []Guest {
 			Prefix6: l.prefix6(n),
 			Anycast: anycast, Transparent: transparent}
 	}
-	return []Guest{
+	guests := []Guest{
 		g(1, 1, 0x07, true, false),
 		g(2, 1, 0x09, false, false),
 		g(3, 2, 0x0f, true, false),
 		g(4, 3, 0x15, false, true),
 	}
+	guests[1].Moves = true
+	for i := range guests {
+		if hv := l.Away[guests[i].N]; hv != 0 {
+			guests[i].HV = hv
+		}
+	}
+	return guests
+}
+
+// Moved is the plan with one guest on another hypervisor.
+func (l Lab) Moved(g Guest, hv int) Lab {
+	l.Away = maps.Clone(l.Away)
+	if l.Away == nil {
+		l.Away = map[int]int{}
+	}
+	l.Away[g.N] = hv
+	return l
 }
 
 // GuestsOf returns the guests of hypervisor n.

@@ -6,6 +6,7 @@ package plan
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 )
 
@@ -56,6 +57,9 @@ var (
 	Subnet4  = netip.MustParsePrefix("203.0.113.0/24")
 	Gateway4 = netip.MustParseAddr("203.0.113.254")
 	Gateway6 = netip.MustParseAddr("fe80::1")
+	// GatewayMAC is the same on every hypervisor, so that a guest that moves finds
+	// everybody where they were.
+	GatewayMAC = net.HardwareAddr{2, 0, 0, 0, 0, 0xfe}
 )
 
 // Additional addresses: one announced by two guests, one translated to VM4's.

@@ -15,7 +15,7 @@ func (w *World) bird(node, name, config string, sessions int) (*Daemon, error) {
 	if err != nil {
 		program = "/usr/sbin/bird"
 	}
-	path, err := w.write("etc/"+name+".conf", config)
+	path, err := w.Write("etc/"+name+".conf", config)
 	if err != nil {
 		return nil, err
 	}

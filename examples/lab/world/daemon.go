@@ -203,7 +203,8 @@ func self(part string, args ...string) []string {
 
 func (w *World) file(name string) string { return filepath.Join(w.Dir, name) }
 
-func (w *World) write(name, content string) (string, error) {
+// Write writes a file of the lab and returns its path.
+func (w *World) Write(name, content string) (string, error) {
 	path := w.file(name)
 	return path, errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(content), 0o644))
 }

@@ -62,7 +62,7 @@ func (w *World) bird1(f plan.Fabric, private bool, name string) ([]*Daemon, erro
 		if family == 6 {
 			name += "6"
 		}
-		path, err := w.write("etc/"+name+".conf", conf.Bird1Reflector(f, private, family, w.Timing))
+		path, err := w.Write("etc/"+name+".conf", conf.Bird1Reflector(f, private, family, w.Timing))
 		if err != nil {
 			return nil, err
 		}
@@ -101,7 +101,7 @@ func (w *World) frr(f plan.Fabric, private bool, name string) ([]*Daemon, error)
 		if p.program != "bgpd" {
 			name += "." + p.program
 		}
-		path, err := w.write("etc/"+name+".conf", p.config)
+		path, err := w.Write("etc/"+name+".conf", p.config)
 		if err != nil {
 			return nil, err
 		}
@@ -120,7 +120,7 @@ func (w *World) frr(f plan.Fabric, private bool, name string) ([]*Daemon, error)
 }
 
 func (w *World) gobgp(f plan.Fabric, private bool, name string) ([]*Daemon, error) {
-	path, err := w.write("etc/"+name+".toml", conf.Gobgp(f, private))
+	path, err := w.Write("etc/"+name+".toml", conf.Gobgp(f, private))
 	if err != nil {
 		return nil, err
 	}
@@ -141,7 +141,7 @@ func (w *World) openbgpd(f plan.Fabric, private bool, name string) ([]*Daemon, e
 	if err := unix.Mount("hyperfib-lab", home, "tmpfs", 0, "mode=755"); err != nil {
 		return nil, fmt.Errorf("tmpfs on %s: %w", home, err)
 	}
-	path, err := w.write("etc/"+name+".conf", conf.Openbgpd(f, private, w.file(name+".ctl")))
+	path, err := w.Write("etc/"+name+".conf", conf.Openbgpd(f, private, w.file(name+".ctl")))
 	if err == nil {
 		err = os.Chmod(path, 0o600)
 	}

@@ -113,7 +113,12 @@ func (w *World) guests() error {
 			return err
 		}
 		hv := w.HV(g.HV)
-		if err := hv.NL.AddVeth(nl.Veth{Name: g.Name}, nl.Veth{Name: "eth0", MAC: g.MAC}, n.Path); err != nil {
+		if g.Moves {
+			err = w.movable(g)
+		} else {
+			err = hv.NL.AddVeth(nl.Veth{Name: g.Name}, nl.Veth{Name: "eth0", MAC: g.MAC}, n.Path)
+		}
+		if err != nil {
 			return err
 		}
 		if err := hv.NL.AddVeth(nl.Veth{Name: g.OverlayTap()}, nl.Veth{Name: "eth1"}, n.Path); err != nil {
