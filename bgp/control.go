@@ -103,11 +103,11 @@ func (p *peer) stop(now time.Time, subcode uint8, text string, hard bool) {
 	p.ending = nil
 }
 
-// cease is a Cease that drops all paths: a Hard Reset where the peer would
-// otherwise keep ours.
-func (p *peer) cease(n *Negotiated, subcode uint8, data []byte) wire.Notification {
+// cease is a Cease that drops all paths, unless the peer is to keep some: a Hard Reset
+// where it would otherwise keep ours.
+func (p *peer) cease(n *Negotiated, subcode uint8, data []byte, keep bool) wire.Notification {
 	c := wire.Notification{Code: wire.CodeCease, Subcode: subcode, Data: data}
-	if n.Notification {
+	if n.Notification && !keep {
 		return wire.HardReset(c)
 	}
 	return c

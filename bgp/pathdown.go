@@ -2,8 +2,10 @@ package bgp
 
 import (
 	"fmt"
+	"net/netip"
 	"time"
 
+	"github.com/hyperfib/hyperfib/bgp/rib"
 	"github.com/hyperfib/hyperfib/bgp/wire"
 )
 
@@ -38,9 +40,22 @@ func (f PathFailure) String() string {
 type ending struct {
 	// keepLast keeps paths as stale for whose prefix there is no other.
 	keepLast bool
+	// elsewhere is where next hops lie that the failure says nothing about.
+	elsewhere []netip.Prefix
 }
 
-func (e *ending) retain(n *Negotiated) bool { return e.keepLast && n.GracefulRestart }
+func (e *ending) retain(n *Negotiated) bool {
+	return (e.keepLast || len(e.elsewhere) > 0) && n.GracefulRestart
+}
+
+// drop drops the paths of a family that the failure concerns.
+func (e *ending) drop(in *rib.In, f wire.Family) {
+	if e.keepLast {
+		in.DropRedundant(f, e.elsewhere...)
+	} else {
+		in.DropNear(f, e.elsewhere...)
+	}
+}
 
 // PathDown tells that the path to a peer has failed although its TCP connection
 // may not know yet. The session ends with Cease/BFD Down (RFC 9384), inside a
@@ -52,6 +67,9 @@ func (e *ending) retain(n *Negotiated) bool { return e.keepLast && n.GracefulRes
 //     may have been the control plane alone that failed (RFC 5882, Section 4.3.2);
 //   - BFDDownIndependent, CarrierLost: it goes, too;
 //   - BFDRemoteAdminDown: nothing happens at all.
+//
+// With [PeerConfig].Elsewhere, paths over other links are kept as stale in any case if
+// graceful restart was negotiated, and there is no Hard Reset.
 //
 // It applies to stale paths of a peer that is restarting, too. PathDown does not
 // keep the peer from connecting again.
@@ -114,7 +132,7 @@ func (p *peer) setDead(dead bool) {
 // pathDown ends the session and drops paths.
 func (p *peer) pathDown(now time.Time, why PathFailure) {
 	p.setDead(true)
-	end := &ending{keepLast: why == BFDDown}
+	end := &ending{keepLast: why == BFDDown, elsewhere: p.config().Elsewhere}
 	if p.sess == nil {
 		p.pathDownStale(end)
 		return
@@ -123,7 +141,7 @@ func (p *peer) pathDown(now time.Time, why PathFailure) {
 	ev := event{kind: evAutomaticStop, quiet: why == CarrierLost}
 	reason := errLinkDown
 	if why != CarrierLost {
-		ev.notif = p.cease(&p.sess.neg, wire.SubBFDDown, nil)
+		ev.notif = p.cease(&p.sess.neg, wire.SubBFDDown, nil, len(end.elsewhere) > 0)
 		reason = errBFDDown
 	}
 	if ev.quiet {
@@ -138,23 +156,23 @@ func (p *peer) pathDownStale(end *ending) {
 	if p.in == nil {
 		return
 	}
-	if !end.keepLast {
+	if !end.keepLast && len(end.elsewhere) == 0 {
 		p.help.forget()
 		p.applyHelp()
 		return
 	}
 	for _, f := range p.help.stale.Slice() {
-		p.in.DropRedundant(f)
+		end.drop(p.in, f)
 	}
 }
 
 // dropAlternatives drops, at the end of a session on purpose, the paths that
-// others can replace, before the rest becomes stale.
+// others can replace or that the failure concerns, before the rest becomes stale.
 func (p *peer) dropAlternatives(sess *session, retain bool) {
 	if !retain {
 		return
 	}
 	for _, f := range sess.neg.Families.Slice() {
-		sess.in.DropRedundant(f)
+		p.ending.drop(sess.in, f)
 	}
 }

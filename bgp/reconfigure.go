@@ -5,7 +5,9 @@ import (
 	"net/netip"
 	"reflect"
 	"time"
+	"unsafe"
 
+	"github.com/hyperfib/hyperfib/bgp/rib"
 	"github.com/hyperfib/hyperfib/bgp/wire"
 )
 
@@ -73,13 +75,13 @@ func (p *peer) restartIdle(now time.Time) {
 // soften applies changes that need no reset.
 func (p *peer) soften(now time.Time, old, c PeerConfig) {
 	sess := p.sess
-	if c.Import != nil || old.Import != nil || c.MaxPrefixes != old.MaxPrefixes {
+	if !same(c.Import, old.Import) || c.MaxPrefixes != old.MaxPrefixes {
 		if err := p.in.Configure(p.ribConfig(&c, &sess.neg)); err != nil {
 			return
 		}
 		p.askRefresh(sess)
 	}
-	if c.Export != nil || old.Export != nil || c.NextHopSelf != old.NextHopSelf || c.AddPathLimit != old.AddPathLimit ||
+	if !same(c.Export, old.Export) || c.NextHopSelf != old.NextHopSelf || c.AddPathLimit != old.AddPathLimit ||
 		c.NextHop4 != old.NextHop4 || c.NextHop6 != old.NextHop6 || c.LinkLocal != old.LinkLocal {
 		p.reshape(now, sess, &c)
 	}
@@ -96,6 +98,12 @@ func (p *peer) reshape(now time.Time, sess *session, c *PeerConfig) {
 	sess.pending = true
 }
 
+// same reports whether two policies are one value: the same code with the same captured
+// variables. Such a change is none, and the peer is not asked for its routes again.
+func same(a, b rib.Policy) bool {
+	return *(*unsafe.Pointer)(unsafe.Pointer(&a)) == *(*unsafe.Pointer)(unsafe.Pointer(&b))
+}
+
 var noAddr netip.Addr
 
 // softEqual reports whether a and b differ in soft fields only.
@@ -105,7 +113,7 @@ func softEqual(a, b PeerConfig) bool {
 		c.ConnectRetry, c.IdleHold, c.SendHold = 0, 0, 0
 		c.NextHopSelf, c.Import, c.Export = false, nil, nil
 		c.AddPathLimit, c.NextHop4, c.NextHop6, c.LinkLocal = 0, noAddr, noAddr, noAddr
-		c.MaxPrefixes, c.MaxPrefixesHold = 0, 0
+		c.MaxPrefixes, c.MaxPrefixesHold, c.Elsewhere = 0, 0, nil
 	}
 	return reflect.DeepEqual(a, b)
 }

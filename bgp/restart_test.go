@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/hyperfib/hyperfib/bgp/rib"
+	"github.com/hyperfib/hyperfib/bgp/wire"
 )
 
 // star is a reflector at addr1 with two clients.
@@ -194,4 +195,66 @@ func TestPathDownWhileAway(t *testing.T) {
 		_ = rr.PathDown(PeerKey{Addr: addr2}, BFDDownIndependent)
 		rr.has("192.0.2.0/24", 0)
 	})
+}
+
+// TestPathDownElsewhere: a client announces next hops on two links, and the way to it on
+// one of them dies.
+func TestPathDownElsewhere(t *testing.T) {
+	for _, why := range []PathFailure{BFDDownIndependent, CarrierLost, BFDDown} {
+		t.Run(why.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := newPipeNet()
+				rr, a, b := star(t, n, GracefulRestart{Enabled: true})
+				a.originate("203.0.113.0/24")
+				b.originate("203.0.113.0/24")
+				for _, prefix := range []string{"192.0.2.0/25", "203.0.113.0/25"} {
+					err := a.Table().Originate(rib.LocalPath{Prefix: netip.MustParsePrefix(prefix), NextHop: wire.NextHop{Addr: netip.MustParseAddr("198.51.100.2")}})
+					if err != nil {
+						t.Fatal(err)
+					}
+				}
+				settle(time.Second)
+				err := rr.UpdateRange(RangeConfig{Prefix: netip.MustParsePrefix("10.0.0.0/24"), Template: PeerConfig{
+					Families: bothFamilies, RouteReflectorClient: true, AddPathSend: bothFamilies,
+					Elsewhere: []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")},
+				}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				settle(time.Second)
+				ups := mustPeer(t, rr, addr2).Established
+				n.setDown(true)
+				_ = rr.PathDown(PeerKey{Addr: addr2}, why)
+				settle(100 * time.Millisecond)
+				rr.has("203.0.113.0/24", 1) // its own next hop: gone
+				rr.has("192.0.2.0/25", 1)
+				rr.has("203.0.113.0/25", 1)
+				if st := mustPeer(t, rr, addr2); st.State == Established || st.Families[0].Stale != 2 {
+					t.Errorf("%v, stale %d", st.State, st.Families[0].Stale)
+				}
+				if why != CarrierLost {
+					if st := mustPeer(t, a, addr1); st.LastReceived == nil || st.LastReceived.Received.IsHardReset() {
+						t.Errorf("last received: %v", st.LastReceived)
+					}
+				}
+				_ = rr.PathDown(PeerKey{Addr: addr2}, why) // said again, they still stay
+				rr.has("192.0.2.0/25", 1)
+				n.setDown(false)
+				settle(5 * time.Second)
+				rr.has("203.0.113.0/24", 2)
+				if st := mustPeer(t, rr, addr2); st.Families[0].Stale != 0 || st.Established != ups+1 {
+					t.Errorf("stale %d, established %d times", st.Families[0].Stale, st.Established)
+				}
+			})
+		})
+	}
+}
+
+func mustPeer(t *testing.T, s *node, a netip.Addr) PeerStatus {
+	t.Helper()
+	st, err := s.Peer(PeerKey{Addr: a})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return st
 }

@@ -83,7 +83,7 @@ func (p *peer) sessionError(now time.Time, s *slot, err error) {
 	p.ending = &ending{}
 	p.stepErr(now, event{
 		kind: evAutomaticStop, conn: s.c.id, hold: p.config().MaxPrefixesHold,
-		notif: p.cease(&s.neg, wire.SubMaxPrefixes, data),
+		notif: p.cease(&s.neg, wire.SubMaxPrefixes, data, false),
 	}, fmt.Errorf("%w: %w", errMaxPrefixes, err))
 }
 

@@ -21,7 +21,7 @@ func (p *peer) sessionUp(now time.Time, id connID) {
 		s.c.limit.Store(wire.MaxExtendedLen)
 	}
 	if err := p.openRIB(sess); err != nil {
-		p.stepErr(now, event{kind: evAutomaticStop, notif: p.cease(&s.neg, wire.SubResources, nil)}, err)
+		p.stepErr(now, event{kind: evAutomaticStop, notif: p.cease(&s.neg, wire.SubResources, nil, false)}, err)
 		return
 	}
 	setTimeout(s.c.nc, s.neg.HoldTime)

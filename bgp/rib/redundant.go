@@ -1,13 +1,21 @@
 package rib
 
-import "github.com/hyperfib/hyperfib/bgp/wire"
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/hyperfib/hyperfib/bgp/wire"
+)
 
 // DropRedundant drops the paths of a family for whose destination another peer offers a
 // path that is not stale: the way to this peer is dead, but its last paths may be kept
-// (RFC 5882, Section 4.3.2).
-func (in *In) DropRedundant(fam wire.Family) {
+// (RFC 5882, Section 4.3.2). Paths whose next hop is in except stay.
+func (in *In) DropRedundant(fam wire.Family, except ...netip.Prefix) {
 	t := in.t
 	in.each(fam, func(id uint32, p *path, _ *pathList) {
+		if t.leadsTo(p, except) {
+			return
+		}
 		for other := t.at(p.dest).first; other != 0; other = t.paths.at(other).next {
 			if q := t.paths.at(other); q.peer != in.no && q.flags&pathStale == 0 {
 				in.dropPath(id, PathFailed)
@@ -15,4 +23,23 @@ func (in *In) DropRedundant(fam wire.Family) {
 			}
 		}
 	})
+}
+
+// DropNear drops the paths of a family whose next hop is not in except: the way to this
+// peer is dead, and with it what is on the same link, but except is reached by others.
+func (in *In) DropNear(fam wire.Family, except ...netip.Prefix) {
+	in.each(fam, func(id uint32, p *path, _ *pathList) {
+		if !in.t.leadsTo(p, except) {
+			in.dropPath(id, PathFailed)
+		}
+	})
+}
+
+// leadsTo reports whether the next hop of a path is in one of the networks.
+func (t *Table) leadsTo(p *path, networks []netip.Prefix) bool {
+	if len(networks) == 0 {
+		return false
+	}
+	hop := t.attrs.at(p.attr).view().NextHop().Addr
+	return slices.ContainsFunc(networks, func(n netip.Prefix) bool { return n.Contains(hop) })
 }
