@@ -9,7 +9,7 @@ import (
 
 // Session is one configured BGP session.
 type Session struct {
-	Domain    string         `json:"domain"`
+	Domain    string         `json:"domain"` // several, with commas, if they share it
 	Name      string         `json:"name"`
 	Fabric    string         `json:"fabric"`
 	Interface string         `json:"interface"`
@@ -22,6 +22,19 @@ type Session struct {
 	Restart   string         `json:"restart"` // phase of graceful restart: none, waiting, long-lived, syncing
 	Ups       int            `json:"ups"`     // how often it came up
 	Error     string         `json:"error,omitempty"`
+	Ways      []Way          `json:"ways,omitempty"` // of a session with more than its own
+}
+
+// Way is one way of a session with several.
+type Way struct {
+	Domain    string     `json:"domain"`
+	Fabric    string     `json:"fabric"`
+	Interface string     `json:"interface"`
+	NextHop4  netip.Addr `json:"next-hop4,omitzero"`
+	NextHop6  netip.Addr `json:"next-hop6,omitzero"`
+	Probe     netip.Addr `json:"probe,omitzero"`
+	BFD       string     `json:"bfd"`   // the probe's state, "off" without one
+	Alive     bool       `json:"alive"` // announced, as long as the session is up
 }
 
 // FamilyRoutes counts the routes of a session in one family.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -96,8 +97,23 @@ func sessionRows(s *api.Session) (heading, cells []string) {
 	for _, f := range s.Families {
 		routes = append(routes, fmt.Sprintf("%s %d", f.Family, f.Received))
 	}
-	return []string{"DOMAIN", "FABRIC", "INTERFACE", "PEER", "STATE", "SINCE", "BFD", "ROUTES", "LAST ERROR"},
-		[]string{s.Domain, s.Fabric, s.Interface, s.Peer.String(), s.State, ago(s.Since), s.BFD, strings.Join(routes, ", "), s.Error}
+	return []string{"DOMAIN", "FABRIC", "INTERFACE", "PEER", "STATE", "SINCE", "BFD", "ROUTES", "WAYS", "LAST ERROR"},
+		[]string{s.Domain, s.Fabric, s.Interface, s.Peer.String(), s.State, ago(s.Since), s.BFD, strings.Join(routes, ", "), ways(s.Ways), s.Error}
+}
+
+// ways names the links of a session that has more than its own, and which are dead.
+func ways(list []api.Way) string {
+	var words []string
+	for _, w := range list {
+		word := w.Interface
+		if !w.Alive {
+			word += " (dead)"
+		}
+		if !slices.Contains(words, word) {
+			words = append(words, word)
+		}
+	}
+	return strings.Join(words, ", ")
 }
 
 func bfdRows(s *api.BFD) (heading, cells []string) {

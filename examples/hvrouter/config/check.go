@@ -159,9 +159,12 @@ func (k *checker) domains(c *Config) {
 			guests.add(k, path+".guests", "guest domain:", true)
 		}
 		for j, r := range d.Reflectors {
-			k.reflector(fmt.Sprintf("%s.reflectors[%d]", path, j), r, sessions)
+			at := fmt.Sprintf("%s.reflectors[%d]", path, j)
+			k.reflector(at, r, sessions)
+			k.ways(at, c, r, d.Name)
 		}
 	}
+	k.shared(c, sessions)
 	if len(c.Guests) > 0 && len(guests) == 0 {
 		k.bad("$.guests", "no domain says guests: true")
 	}

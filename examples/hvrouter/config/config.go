@@ -18,6 +18,9 @@ type Config struct {
 	BFD      BFD      `yaml:"bfd,omitempty" json:"bfd"`
 	BGP      BGP      `yaml:"bgp,omitempty" json:"bgp"`
 	Domains  []Domain `yaml:"domains" json:"domains"`
+	// Sessions carry several domains each, told apart by the domains' communities. A
+	// domain that one of them carries has no reflectors of its own.
+	Sessions []Reflector `yaml:"sessions,omitempty" json:"sessions,omitempty"`
 	// LastResortBy says what ends a lookup that found nothing: routes (default) of
 	// the greatest metric in each table, or rules behind each lookup, which leave
 	// the tables to others.
@@ -126,6 +129,9 @@ type Domain struct {
 	// Interfaces of the domain besides those of its sessions; rules are made for
 	// them too.
 	Interfaces []string `yaml:"interfaces,omitempty" json:"interfaces,omitempty"`
+	// Community marks the domain's routes on a session that it shares with others
+	// ([Config.Sessions]): what we announce gets it, and what has it is the domain's.
+	Community Community `yaml:"community,omitempty" json:"community,omitzero"`
 	// Reflectors: one BGP session each.
 	Reflectors []Reflector `yaml:"reflectors,omitempty" json:"reflectors"`
 }
@@ -159,6 +165,8 @@ type Reflector struct {
 	// accepted as they are.
 	Import Policy `yaml:"import,omitempty" json:"import,omitempty"`
 	Export Policy `yaml:"export,omitempty" json:"export,omitempty"`
+	// Ways are the next hops that the session announces. Default: one, its own.
+	Ways []Way `yaml:"ways,omitempty" json:"ways,omitempty"`
 }
 
 // LocalOut is the table for packets that the hypervisor itself sends: everything

@@ -16,6 +16,10 @@ func (c *Config) fill() {
 	for i := range c.Domains {
 		c.Domains[i].fill(c.AS)
 	}
+	for i := range c.Sessions {
+		c.Sessions[i].fill(c.AS)
+	}
+	c.fillWays()
 	if c.LocalOut != nil {
 		def(&c.LocalOut.LastResort, "unreachable")
 	}
@@ -56,15 +60,18 @@ func (d *Domain) fill(as uint32) {
 	def(&d.Metric, 32)
 	def(&d.LastResort, "blackhole")
 	for i := range d.Reflectors {
-		r := &d.Reflectors[i]
-		def(&r.Name, r.Peer.String())
-		def(&r.Fabric, r.Interface)
-		def(&r.AS, as)
-		r.Import.fill()
-		r.Export.fill()
-		if len(r.Families) == 0 && r.Peer.IsValid() {
-			r.Families = []Family{FamilyOf(r.Peer.Addr)}
-		}
+		d.Reflectors[i].fill(as)
+	}
+}
+
+func (r *Reflector) fill(as uint32) {
+	def(&r.Name, r.Peer.String())
+	def(&r.Fabric, r.Interface)
+	def(&r.AS, as)
+	r.Import.fill()
+	r.Export.fill()
+	if len(r.Families) == 0 && r.Peer.IsValid() {
+		r.Families = []Family{FamilyOf(r.Peer.Addr)}
 	}
 }
 

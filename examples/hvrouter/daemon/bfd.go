@@ -53,11 +53,21 @@ func (d *Daemon) watchBFD(t *tasks, c *config.Config) error {
 		return nil
 	}
 	t.start("BFD events", d.pumpBFD)
+	t.start("", func(ctx context.Context) error {
+		if pause(ctx, trustTime) == nil {
+			d.guard.doubt()
+		}
+		return nil
+	})
 	if client, ok := d.bfd.(*bfd.Client); ok {
 		return client.Synced()
 	}
 	return nil
 }
+
+// trustTime is how long after a start ways are believed in whose probe has not come up:
+// more than BFD needs for a session that is new on both sides.
+const trustTime = 5 * time.Second
 
 // RealTime translates the configuration's word.
 func RealTime(c config.BFD) bfd.RealTime {

@@ -131,12 +131,12 @@ func (d *Daemon) alive(ctx context.Context) error {
 func (d *Daemon) openPeers(t *tasks, c *config.Config) error {
 	r := d.router
 	for i, dom := range c.Domains {
-		s, err := newSpeaker(d.log, c, dom, r.at(dom.NetNS))
+		m, err := d.member(c, dom)
 		if err != nil {
 			return err
 		}
-		d.speaker[dom.Name] = s
-		r.addDomain(i, s)
+		d.speaker[dom.Name] = m
+		r.addDomain(i, m)
 	}
 	d.loadInventory(c)
 	r.neighbours = false // the sessions are configured below, for the first time
@@ -144,9 +144,12 @@ func (d *Daemon) openPeers(t *tasks, c *config.Config) error {
 	for _, dom := range c.Domains {
 		s := d.speaker[dom.Name]
 		s.Configure(c, dom)
-		t.start("BGP "+dom.Name, s.Run)
+		if s.no > 0 {
+			continue // another domain has started it
+		}
+		t.start("BGP "+s.name, s.Run)
 		t.start("", func(ctx context.Context) error { s.tell(ctx); return nil })
-		t.start("", func(ctx context.Context) error { s.watch(ctx, d.loop, r, r.domains[dom.Name]); return nil })
+		t.start("", func(ctx context.Context) error { s.watch(ctx, d.loop, r, r.follows(s.speaker)); return nil })
 	}
 	return d.watchBFD(t, c)
 }

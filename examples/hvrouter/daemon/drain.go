@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -39,13 +40,13 @@ func (d *Daemon) Drain(context.Context) error {
 	}
 	for name, list := range lists {
 		for _, a := range list {
-			d.speaker[name].Table().Withdraw(a.Prefix, 0)
+			d.speaker[name].Withdraw([]netip.Prefix{a.Prefix})
 		}
 	}
 	if err := pause(ctx, withdrawTime); err != nil {
 		return err
 	}
-	for _, s := range d.speaker {
+	for s := range d.speaker.each {
 		s.Shutdown("drained")
 	}
 	// Or a peer hears of BFD's end before it has read why BGP ended.

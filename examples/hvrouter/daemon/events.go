@@ -123,6 +123,7 @@ func (r *router) gateways(g *routing, c pathSet) []domain.NextHop {
 		}
 		scratch = append(scratch, domain.NextHop{Gateway: p.NextHop, Link: link})
 	}
+	scratch = g.living(scratch)
 	g.hops.scratch = scratch
 	if refused > 0 {
 		g.refused[c.Prefix] = refused

@@ -85,18 +85,15 @@ func (g *guard) configure(c *config.Config) {
 	if g.service == nil {
 		return
 	}
+	watches := peering.Watches(c)
 	next := map[bfd.Key]bfd.SessionConfig{}
-	for _, d := range c.Domains {
-		for _, r := range d.Reflectors {
-			if s, ok := peering.BFD(c, r); ok {
-				next[s.Key] = s
-			}
-		}
+	for _, w := range watches {
+		next[w.Key] = w.Config
 	}
 	objects := g.objects()
 	g.mu.Lock()
 	old := g.configs
-	g.watches, g.configs = peering.Watches(c), next
+	g.watches, g.configs = watches, next
 	for k := range old {
 		if _, ok := next[k]; !ok {
 			g.revive(k)
@@ -131,7 +128,7 @@ func (g *guard) push(next, old map[bfd.Key]bfd.SessionConfig) {
 }
 
 func sameSession(a, b bfd.SessionConfig) bool {
-	return a.DesiredMinTx == b.DesiredMinTx && a.RequiredMinRx == b.RequiredMinRx && a.Multiplier == b.Multiplier &&
+	return a.DesiredMinTx == b.DesiredMinTx && a.RequiredMinRx == b.RequiredMinRx && a.Multiplier == b.Multiplier && a.Echo == b.Echo &&
 		peering.SameFailover(a.Failover, b.Failover)
 }
 

@@ -55,3 +55,15 @@ func (g *guard) tell(ctx context.Context) {
 		}
 	}
 }
+
+// doubt ends the trust in ways that an earlier run announced: those whose probe is not up
+// by now are dead.
+func (g *guard) doubt() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, w := range g.watches {
+		if w.Probe() && !g.up[w.Key] {
+			g.note(w, false, false)
+		}
+	}
+}

@@ -171,6 +171,8 @@ func (d *Daemon) pumpKernel(ctx context.Context, s *space) error {
 				now := e.Kind == fib.EventLink && e.Link.Up()
 				if was, known := s.up[e.Link.Name]; !now && (was || !known) {
 					d.speaker.LinkDown(s.netns, e.Link.Name)
+				} else if now && !was {
+					d.speaker.LinkUp(s.netns, e.Link.Name)
 				}
 				s.up[e.Link.Name] = now
 			}

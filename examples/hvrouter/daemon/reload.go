@@ -9,6 +9,7 @@ import (
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
 )
 
 // reloads reloads at every signal until ctx ends.
@@ -57,6 +58,9 @@ func fixed(old, new *config.Config) error {
 	keep("bgp.graceful-restart", old.BGP.GracefulRestart == new.BGP.GracefulRestart)
 	keep("inventory.directory", old.Inventory.Directory == new.Inventory.Directory)
 	keep("the set of tables", slices.Equal(tables(old), tables(new)))
+	keep("what sessions share (communities, ways)", slices.EqualFunc(old.Domains, new.Domains, func(a, b config.Domain) bool {
+		return slices.Equal(peering.Members(old, a), peering.Members(new, b))
+	}))
 	keep("the list of domains", slices.EqualFunc(old.Domains, new.Domains, func(a, b config.Domain) bool {
 		return a.Name == b.Name && a.NetNS == b.NetNS && a.Learns() == b.Learns()
 	}))

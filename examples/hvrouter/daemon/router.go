@@ -54,6 +54,7 @@ type routing struct {
 	refused   map[netip.Prefix]int  // prefixes with next hops that are not on-link
 	learned   bool                  // the foreign routes that were there are known
 	converged bool                  // BGP has told everything once
+	deaths    deaths                // ways that are not to be used
 }
 
 // newRouter makes a router for a configuration over places, one for each of

@@ -15,6 +15,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
 	"github.com/hyperfib/hyperfib/fib"
 )
 
@@ -32,13 +33,19 @@ func (d *Daemon) Sessions() (out []api.Session) {
 	}
 	bfds := d.bfdStates()
 	for _, dom := range c.Domains {
+		m := d.speaker[dom.Name]
+		if m.no > 0 {
+			continue // listed with the first domain that shares the sessions
+		}
 		peers := map[bgp.PeerKey]bgp.PeerStatus{}
-		for _, p := range d.speaker[dom.Name].Peers() {
+		for _, p := range m.Peers() {
 			peers[p.Key] = p
 		}
-		for _, ref := range dom.Reflectors {
-			k := bgp.PeerKey{Addr: ref.Peer.Addr, Local: ref.Local.Addr}
-			out = append(out, session(dom.Name, ref, peers[k], bfds))
+		sessions, _ := c.SessionsOf(dom)
+		for _, ref := range sessions {
+			s := session(m.serves(), ref, peers[peering.SessionKey(ref)], bfds)
+			s.Ways = m.waysOf(c, ref, bfds)
+			out = append(out, s)
 		}
 	}
 	return out

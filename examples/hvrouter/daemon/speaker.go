@@ -5,17 +5,17 @@ import (
 	"log/slog"
 	"net/netip"
 	"reflect"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/hyperfib/hyperfib/bgp"
-	"github.com/hyperfib/hyperfib/bgp/rib"
-	"github.com/hyperfib/hyperfib/bgp/wire"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
-	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
 )
 
-// speaker is one domain's BGP: the adapter between the loop and package bgp.
+// speaker is the BGP of one domain, or of those that share its sessions: the adapter
+// between the loop and package bgp.
 type speaker struct {
 	*bgp.Speaker
 	log   *slog.Logger
@@ -24,8 +24,20 @@ type speaker struct {
 	cBit  bool // our BFD does not share the fate of this process
 	// linkLocal gives our link-local address on an interface.
 	linkLocal func(name string) netip.Addr
-	mu        sync.Mutex
-	peers     map[bgp.PeerKey]configured
+	members   []peering.Member
+	// wide tells that some session has more ways than its own.
+	wide bool
+	ways *ways
+	// patience is how long routes of an earlier run stay while no peer is there to say
+	// what they should be.
+	patience time.Duration
+	heard    chan struct{} // closed when a peer has told all of its routes
+
+	mu       sync.Mutex
+	peers    map[bgp.PeerKey]configured
+	complete []bool // the inventory of each member is
+	cfg      *config.Config
+	domain   config.Domain
 }
 
 // configured is a peer as it was last configured. Policies are functions, which
@@ -33,49 +45,91 @@ type speaker struct {
 type configured struct {
 	bgp.PeerConfig
 	imports, exports config.Policy
+	ways             []peering.Announced // nil: the session's own
 }
 
-// configure makes the configuration of a peer. Policies that have not changed are
+// peer makes the configuration of a peer. Policies that have not changed are
 // taken from old: a new one would make the session exchange its routes again.
-func configure(c *config.Config, r config.Reflector, linkLocal netip.Addr, old configured) configured {
-	p := configured{peering.Peer(c, r, linkLocal), r.Import, r.Export}
-	p.Import, p.Export = old.Import, old.Export
-	if !r.Import.Equal(old.imports) {
-		p.Import = peering.Policy(r.Import)
+func (s *speaker) peer(c *config.Config, r config.Reflector, dead deaths, old configured) configured {
+	p := configured{PeerConfig: peering.Peer(c, r, s.linkLocal(r.Interface)), imports: r.Import, exports: r.Export}
+	if len(r.Ways) > 0 {
+		p.ways = dead.announced(peering.Announce(r, s.members))
 	}
-	if !r.Export.Equal(old.exports) {
+	p.Import, p.Export = old.Import, old.Export
+	first := old.Addr != p.Addr
+	if shared := s.members[0].Community != 0; !r.Import.Equal(old.imports) || first {
+		p.Import = peering.Policy(r.Import)
+		if shared {
+			p.Import = peering.Known(s.members, p.Import)
+		}
+	}
+	if !r.Export.Equal(old.exports) || !slices.Equal(p.ways, old.ways) {
 		p.Export = peering.Policy(r.Export)
+		if len(r.Ways) > 0 {
+			p.Export = peering.Only(p.ways, p.Export)
+		}
 	}
 	return p
 }
 
 func (p configured) same(o configured) bool {
-	policies := p.imports.Equal(o.imports) && p.exports.Equal(o.exports)
+	policies := p.imports.Equal(o.imports) && p.exports.Equal(o.exports) && slices.Equal(p.ways, o.ways)
 	for _, c := range []*configured{&p, &o} {
 		c.Import, c.Export = nil, nil
 	}
 	return policies && reflect.DeepEqual(p.PeerConfig, o.PeerConfig)
 }
 
-// newSpeaker makes the speaker of a domain. Addresses of ours that do not exist
-// cannot be listened on, their sessions only dial.
+// newSpeaker makes the speaker of a domain, and of those that share its sessions.
+// Addresses of ours that do not exist cannot be listened on, their sessions only dial.
 func newSpeaker(log *slog.Logger, c *config.Config, d config.Domain, p *place) (*speaker, error) {
-	s, err := bgp.New(peering.Speaker(c, d, p.again && !c.BGP.GracefulRestart.Off, p.links.hasAddress))
+	b, err := bgp.New(peering.Speaker(c, d, p.again && !c.BGP.GracefulRestart.Off, p.links.hasAddress))
 	if err != nil {
 		return nil, err
 	}
-	return &speaker{Speaker: s, log: log, name: d.Name, netns: d.NetNS, peers: map[bgp.PeerKey]configured{},
-		cBit: c.BFD.Process == "separate", linkLocal: p.links.linkLocal}, nil
+	s := &speaker{Speaker: b, log: log, name: d.Name, netns: d.NetNS, peers: map[bgp.PeerKey]configured{},
+		cBit: c.BFD.Process == "separate", linkLocal: p.links.linkLocal, members: peering.Members(c, d),
+		ways: newWays(), heard: make(chan struct{}), patience: c.BGP.GracefulRestart.Time.Duration + c.BGP.GracefulRestart.LongLived.Duration}
+	s.complete = make([]bool, len(s.members))
+	sessions, shared := c.SessionsOf(d)
+	s.wide = slices.ContainsFunc(sessions, config.Reflector.Wide)
+	if shared {
+		s.name = "shared"
+	}
+	if !p.again {
+		s.ways.set(probed(c, s.members), true)
+		s.ways.ring()
+	}
+	return s, nil
 }
 
-// Configure implements announcer.
-func (s *speaker) Configure(c *config.Config, d config.Domain) {
+// configure brings the sessions in line with the configuration; sessions that did not
+// change are left alone.
+func (s *speaker) configure(c *config.Config, d config.Domain) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.cfg, s.domain = c, d
+	s.bring()
+}
+
+// review looks again at what is announced and used, because ways died or live again.
+func (s *speaker) review() {
+	s.mu.Lock()
+	if s.cfg != nil {
+		s.bring()
+	}
+	s.mu.Unlock()
+	s.ways.ring()
+}
+
+// bring adds, changes and removes peers; the lock is held.
+func (s *speaker) bring() {
 	next := map[bgp.PeerKey]configured{}
-	for _, r := range d.Reflectors {
-		k := bgp.PeerKey{Addr: r.Peer.Addr, Local: r.Local.Addr}
-		next[k] = configure(c, r, s.linkLocal(r.Interface), s.peers[k])
+	sessions, _ := s.cfg.SessionsOf(s.domain)
+	dead := s.ways.snapshot()
+	for _, r := range sessions {
+		k := peering.SessionKey(r)
+		next[k] = s.peer(s.cfg, r, dead, s.peers[k])
 	}
 	for k := range s.peers {
 		if _, ok := next[k]; !ok {
@@ -100,112 +154,9 @@ func (s *speaker) report(k bgp.PeerKey, err error) {
 	}
 }
 
-// Announce implements announcer.
-func (s *speaker) Announce(list []domain.Announcement) {
-	for _, a := range list {
-		pref := a.LocalPref
-		err := s.Table().Originate(rib.LocalPath{Prefix: a.Prefix, Attrs: wire.PathAttrs{LocalPref: &pref}})
-		if err != nil {
-			s.log.Error("announcement", "event", "bgp-error", "domain", s.name, "prefix", a.Prefix, "err", err)
-		}
-	}
-}
-
-// Withdraw implements announcer.
-func (s *speaker) Withdraw(list []netip.Prefix) {
-	for _, p := range list {
-		s.Table().Withdraw(p, 0)
-	}
-}
-
-// gracefulShutdown is the community GRACEFUL_SHUTDOWN of RFC 8326, 65535:0.
-const gracefulShutdown = wire.Community(0xffff0000)
-
-// drain announces everything once more, to be used only if there is nothing else
-// (RFC 8326).
-func (s *speaker) drain(list []domain.Announcement) {
-	for _, a := range list {
-		var least uint32
-		_ = s.Table().Originate(rib.LocalPath{Prefix: a.Prefix,
-			Attrs: wire.PathAttrs{LocalPref: &least, Communities: []wire.Community{gracefulShutdown}}})
-	}
-}
-
-// key gives the session that a BFD session watches.
-func key(w peering.Watch) bgp.PeerKey {
-	return bgp.PeerKey{Addr: w.Key.Peer, Local: w.Key.Local}
-}
-
-// speakers is every domain's, by name.
-type speakers map[string]*speaker
-
-// lookup gives a domain's paths to a prefix, best first.
-func (s speakers) lookup(name string, p netip.Prefix) []rib.Path { return s[name].Table().Lookup(p) }
-
-// PathDown implements paths.
-func (s speakers) PathDown(w peering.Watch, remoteC bool) {
-	d := s[w.Domain]
-	why := bgp.BFDDown
-	if remoteC && d.cBit {
-		why = bgp.BFDDownIndependent
-	}
-	d.report(key(w), d.Speaker.PathDown(key(w), why))
-}
-
-// PathUp implements paths.
-func (s speakers) PathUp(w peering.Watch) {
-	d := s[w.Domain]
-	d.report(key(w), d.Speaker.PathUp(key(w)))
-}
-
-// LinkDown tells every speaker of a namespace that an interface lost its carrier.
-func (s speakers) LinkDown(n config.NetNS, name string) {
-	for _, d := range s {
-		if d.netns != n {
-			continue
-		}
-		if n := d.Speaker.LinkDown(name); n > 0 {
-			d.log.Warn("carrier lost", "event", "carrier-lost", "domain", d.name, "interface", name, "sessions", n)
-		}
-	}
-}
-
 // changesAtOnce is how many prefixes the loop takes from BGP at a time: enough to
 // be worth the switch, few enough that a guest's arrival waits under a millisecond.
 const changesAtOnce = 256
-
-// watch brings the domain's paths to the loop until ctx ends.
-func (s *speaker) watch(ctx context.Context, l loop, r *router, g *routing) {
-	ready := make(chan struct{}, 1)
-	notify := func() {
-		select {
-		case ready <- struct{}{}:
-		default:
-		}
-	}
-	w := s.Table().Watch(rib.WatchConfig{AllPaths: true, Notify: notify})
-	defer w.Close()
-	buf := make([]rib.Change, changesAtOnce)
-	sets := make([]pathSet, 0, changesAtOnce)
-	for {
-		n, converged := w.Next(buf)
-		sets = sets[:0]
-		for _, c := range buf[:n] {
-			sets = append(sets, pathSet{c.Prefix, peering.Remote(c.Paths)})
-		}
-		if (n > 0 || converged) && !l.do(ctx, func() { r.onPaths(g, sets, converged) }) {
-			return
-		}
-		if n > 0 {
-			continue
-		}
-		select {
-		case <-ready:
-		case <-ctx.Done():
-			return
-		}
-	}
-}
 
 // repeats remembers each peer's last error.
 type repeats map[bgp.PeerKey]string
@@ -233,6 +184,9 @@ func (s *speaker) tell(ctx context.Context) {
 		e, err := sub.Next(ctx)
 		if err != nil {
 			return
+		}
+		if e.Kind == bgp.EventEndOfRIB && !s.told() {
+			close(s.heard)
 		}
 		switch e.Kind {
 		case bgp.EventUp, bgp.EventDown:

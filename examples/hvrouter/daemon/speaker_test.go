@@ -7,6 +7,7 @@ import (
 
 	"github.com/hyperfib/hyperfib/bgp"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
 )
 
 // A reload that changes nothing keeps the policies that the session has; a changed
@@ -14,29 +15,32 @@ import (
 func TestConfigureKeepsPolicies(t *testing.T) {
 	b := newBench(t)
 	r := b.cfg.Domains[0].Reflectors[0]
-	var none netip.Addr // no link-local address
+	s := &speaker{linkLocal: func(string) (none netip.Addr) { return none }, members: peering.Members(b.cfg, b.cfg.Domains[0])}
+	configure := func(c *config.Config, r config.Reflector, old configured) configured {
+		return s.peer(c, r, deaths{}, old)
+	}
 	term := func(pref uint32) config.Policy { return config.Policy{{LocalPref: &pref, Action: "accept"}} }
 	r.Import, r.Export = term(100), term(200)
-	first := configure(b.cfg, r, none, configured{})
+	first := configure(b.cfg, r, configured{})
 	if first.Import == nil || first.Export == nil {
 		t.Fatal("no policies")
 	}
 	r.Import, r.Export = term(100), term(200) // the same again, other pointers
-	second := configure(b.cfg, r, none, first)
+	second := configure(b.cfg, r, first)
 	if !second.same(first) {
 		t.Error("nothing has changed")
 	}
 	r.Export = term(300)
-	if third := configure(b.cfg, r, none, second); third.same(second) {
+	if third := configure(b.cfg, r, second); third.same(second) {
 		t.Error("the export policy has changed")
 	}
 	r.Export = nil
-	if fourth := configure(b.cfg, r, none, second); fourth.Export != nil || fourth.same(second) {
+	if fourth := configure(b.cfg, r, second); fourth.Export != nil || fourth.same(second) {
 		t.Error("the export policy is gone")
 	}
 	c := *b.cfg
 	c.BGP.HoldTime.Duration *= 2
-	if fifth := configure(&c, r, none, second); fifth.same(configure(b.cfg, r, none, second)) {
+	if fifth := configure(&c, r, second); fifth.same(configure(b.cfg, r, second)) {
 		t.Error("the hold time has changed")
 	}
 }

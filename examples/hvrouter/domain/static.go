@@ -78,7 +78,7 @@ func Scaffold(c *config.Config) []Route {
 		return word
 	}
 	for _, d := range c.Domains {
-		for _, all := range families(d) {
+		for _, all := range families(c, d) {
 			routes = lastResort(routes, d.Table.ID, all, byRoute(d.LastResort))
 		}
 		for _, p := range d.Unreachable {
@@ -105,13 +105,8 @@ var (
 )
 
 // families gives the default prefix of each family that the domain carries.
-func families(d config.Domain) []netip.Prefix {
-	var v4, v6 bool
-	for _, r := range d.Reflectors {
-		for _, f := range r.Families {
-			v4, v6 = v4 || f == config.IPv4, v6 || f == config.IPv6
-		}
-	}
+func families(c *config.Config, d config.Domain) []netip.Prefix {
+	v4, v6 := c.Families(d)
 	if !v4 && !v6 || d.Guests {
 		return []netip.Prefix{all4, all6}
 	}

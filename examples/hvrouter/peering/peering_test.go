@@ -161,6 +161,7 @@ func TestFailoverOfBothFamilies(t *testing.T) {
 	d.Reflectors = d.Reflectors[:2]
 	for i := range d.Reflectors {
 		d.Reflectors[i].Families = []config.Family{config.IPv4, config.IPv6}
+		d.Reflectors[i].NextHop6.Addr = addr("2001:db8:c633:6400::1")
 	}
 	all := Watches(c)
 	name := func(i int) (string, bool) { return map[int]string{1: "a.public", 2: "b.public"}[i], i < 3 }

@@ -2,8 +2,26 @@ package peering
 
 import (
 	"github.com/hyperfib/hyperfib/bfd"
+	"github.com/hyperfib/hyperfib/bgp"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 )
+
+// SessionKey gives the key of a BGP session.
+func SessionKey(r config.Reflector) bgp.PeerKey {
+	return bgp.PeerKey{Addr: r.Peer.Addr, Local: r.Local.Addr}
+}
+
+// Probe gives the session that watches a way; ok is false if none shall.
+func Probe(c *config.Config, w config.Way) (s bfd.SessionConfig, ok bool) {
+	r := config.Reflector{Interface: w.Interface, Peer: w.Probe, BFD: w.BFD}
+	r.Local.Addr = w.Local()
+	if !w.Probe.IsValid() {
+		return s, false
+	}
+	s, ok = BFD(c, r)
+	s.Echo = w.BFD == "echo"
+	return s, ok
+}
 
 // BFD gives the session that watches a reflector; ok is false if none shall.
 func BFD(c *config.Config, r config.Reflector) (s bfd.SessionConfig, ok bool) {

@@ -15,12 +15,13 @@ import (
 // addresses exist.
 func Speaker(c *config.Config, d config.Domain, restarting bool, here func(netip.Addr) bool) bgp.Config {
 	g := c.BGP.GracefulRestart
-	out := bgp.Config{AS: c.AS, RouterID: c.RouterID.Addr, Multipath: c.BGP.Multipath,
+	out := bgp.Config{AS: c.AS, RouterID: c.RouterID.Addr, Multipath: c.BGP.Multipath * len(Members(c, d)),
 		GracefulRestart: bgp.GracefulRestart{
 			Enabled: !g.Off, Restarting: restarting, ForwardingPreserved: restarting,
 			RestartTime: g.Time.Duration, DeferralTime: g.Deferral.Duration, LongLivedTime: g.LongLived.Duration,
 		}}
-	for _, r := range d.Reflectors {
+	sessions, _ := c.SessionsOf(d)
+	for _, r := range sessions {
 		if a := netip.AddrPortFrom(r.Local.Addr, c.BGP.Port); here(r.Local.Addr) && !slices.Contains(out.Listen, a) {
 			out.Listen = append(out.Listen, a)
 		}
@@ -46,9 +47,20 @@ func Peer(c *config.Config, r config.Reflector, linkLocal netip.Addr) bgp.PeerCo
 	}
 	if c.BGP.AddPath {
 		p.AddPathReceive = p.Families
+		if len(r.Ways) > 1 {
+			p.AddPathSend = p.Families
+		}
+	}
+	if r.Wide() {
+		// Paths over our other links outlive the way to the peer: what is on its own link
+		// is taken care of by BFD.
+		p.Elsewhere = everywhere
 	}
 	return p
 }
+
+// everywhere holds every address.
+var everywhere = []netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 0), netip.PrefixFrom(netip.IPv6Unspecified(), 0)}
 
 func families(names []config.Family) []wire.Family {
 	out := make([]wire.Family, len(names))

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/hyperfib/hyperfib/bfd"
+	"github.com/hyperfib/hyperfib/bgp"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 )
 
@@ -30,28 +31,80 @@ func (w Way) alternative(o Way) bool {
 // watches them is up.
 type Watch struct {
 	Key    bfd.Key
-	Domain string // of the BGP session
+	Domain string // one of those that the BGP session's speaker serves
 	Ways   []Way
+	// Peer is the BGP session that ends. It is zero for the probe of a way: there the
+	// sessions stay, and the way is not announced any more.
+	Peer bgp.PeerKey
+	// Wide tells that the BGP session also has ways that the BFD session says nothing
+	// about.
+	Wide bool
+	// Config is what BFD is to do.
+	Config bfd.SessionConfig
 }
 
-// Watches lists the watched sessions of a configuration. A session that carries both
-// families speaks for the gateways of both.
+// Probe tells whether the session watches a way rather than a BGP session.
+func (w Watch) Probe() bool { return w.Peer == bgp.PeerKey{} }
+
+// Watches lists the watched sessions of a configuration, none twice. A session speaks
+// for the gateways of all families and domains whose next hops run over its link, and
+// for those of its other ways that have no probe; a probe speaks for its way.
 func Watches(c *config.Config) []Watch {
 	var out []Watch
+	for _, r := range c.Sessions {
+		out = appendWatches(out, c, r, "")
+	}
 	for _, d := range c.Domains {
 		for _, r := range d.Reflectors {
-			s, ok := BFD(c, r)
-			if !ok {
-				continue
-			}
-			w := Watch{Key: s.Key, Domain: d.Name}
-			for _, f := range r.Families {
-				w.Ways = append(w.Ways, Way{Domain: d.Name, IPv6: f == config.IPv6, Link: r.Interface})
-			}
-			out = append(out, w)
+			out = appendWatches(out, c, r, d.Name)
 		}
 	}
 	return out
+}
+
+func appendWatches(out []Watch, c *config.Config, r config.Reflector, domain string) []Watch {
+	ways := r.WaysOf(domain)
+	w := Watch{Domain: ways[0].Domain, Peer: SessionKey(r)}
+	var probes []Watch
+	for _, way := range ways {
+		mine := waysOf(way)
+		s, ok := Probe(c, way)
+		if !ok {
+			w.Ways = append(w.Ways, mine...)
+			continue
+		}
+		w.Wide = true
+		probes = append(probes, Watch{Key: s.Key, Domain: way.Domain, Ways: mine, Config: s})
+	}
+	if s, ok := BFD(c, r); ok {
+		w.Key, w.Config = s.Key, s
+		out = append(out, w)
+	}
+	for _, p := range probes {
+		i := slices.IndexFunc(out, func(o Watch) bool { return o.Key == p.Key })
+		if i < 0 {
+			out = append(out, p)
+			continue
+		}
+		// Two sessions have the way, or what one of them probes is the peer of the other.
+		for _, way := range p.Ways {
+			if !out[i].watches(way) {
+				out[i].Ways = append(slices.Clip(out[i].Ways), way)
+			}
+		}
+	}
+	return out
+}
+
+func waysOf(w config.Way) (ways []Way) {
+	v4, v6 := w.Families()
+	if v4 {
+		ways = append(ways, Way{Domain: w.Domain, Link: w.Interface})
+	}
+	if v6 {
+		ways = append(ways, Way{Domain: w.Domain, IPv6: true, Link: w.Interface})
+	}
+	return ways
 }
 
 // watches tells whether the session speaks for a way.

@@ -1,0 +1,90 @@
+package daemon
+
+import (
+	"net/netip"
+
+	"github.com/hyperfib/hyperfib/bgp"
+	"github.com/hyperfib/hyperfib/bgp/rib"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
+)
+
+// speakers is every domain's share, by name.
+type speakers map[string]member
+
+// each yields every speaker once.
+func (s speakers) each(yield func(*speaker) bool) {
+	for _, m := range s {
+		if m.no == 0 && !yield(m.speaker) {
+			return
+		}
+	}
+}
+
+// lookup gives a domain's paths to a prefix, best first.
+func (s speakers) lookup(name string, p netip.Prefix) []rib.Path {
+	m := s[name]
+	return m.members[m.no].Of(m.Table().Lookup(p), nil)
+}
+
+// PathDown implements paths.
+func (s speakers) PathDown(w peering.Watch, remoteC bool) {
+	s.mark(w, true)
+	if w.Probe() {
+		return
+	}
+	d := s[w.Domain]
+	why := bgp.BFDDown
+	if remoteC && d.cBit {
+		why = bgp.BFDDownIndependent
+	}
+	d.report(w.Peer, d.Speaker.PathDown(w.Peer, why))
+}
+
+// PathUp implements paths.
+func (s speakers) PathUp(w peering.Watch) {
+	s.mark(w, false)
+	if !w.Probe() {
+		d := s[w.Domain]
+		d.report(w.Peer, d.Speaker.PathUp(w.Peer))
+	}
+}
+
+// mark notes what a watch says about the ways of speakers that have several.
+func (s speakers) mark(w peering.Watch, dead bool) {
+	for d := range s.each {
+		var mine []peering.Way
+		for _, way := range w.Ways {
+			if serves(d.members, way.Domain) {
+				mine = append(mine, way)
+			}
+		}
+		if d.wide && d.ways.set(mine, dead) {
+			d.review()
+		}
+	}
+}
+
+// LinkDown tells every speaker of a namespace that an interface lost its carrier.
+func (s speakers) LinkDown(n config.NetNS, name string) {
+	for d := range s.each {
+		if d.netns != n {
+			continue
+		}
+		if n := d.Speaker.LinkDown(name); n > 0 {
+			d.log.Warn("carrier lost", "event", "carrier-lost", "domain", d.name, "interface", name, "sessions", n)
+		}
+		if d.wide && d.ways.carrier(name, true) {
+			d.review()
+		}
+	}
+}
+
+// LinkUp tells them that it has its carrier again.
+func (s speakers) LinkUp(n config.NetNS, name string) {
+	for d := range s.each {
+		if d.netns == n && d.wide && d.ways.carrier(name, false) {
+			d.review()
+		}
+	}
+}

@@ -1,0 +1,126 @@
+package daemon
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/hyperfib/hyperfib/bgp/rib"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
+)
+
+// follower brings the paths of a speaker to the domains that it serves.
+type follower struct {
+	*speaker
+	loop   loop
+	router *router
+	of     []*routing // by the member's number
+	sets   []pathSet  // scratch
+	room   []rib.Path
+}
+
+// concern gives what concerns a member of changes, valid until the next call.
+func (f *follower) concern(no int, changes []rib.Change) []pathSet {
+	f.sets = f.sets[:0]
+	for _, c := range changes {
+		mine := f.members[no].Of(c.Paths, f.room)
+		if len(f.members) > 1 {
+			f.room = mine
+		}
+		f.sets = append(f.sets, pathSet{c.Prefix, peering.Remote(mine)})
+	}
+	return f.sets
+}
+
+// watch brings paths to the loop until ctx ends.
+func (s *speaker) watch(ctx context.Context, l loop, r *router, of []*routing) {
+	ready := make(chan struct{}, 1)
+	notify := func() {
+		select {
+		case ready <- struct{}{}:
+		default:
+		}
+	}
+	w := s.Table().Watch(rib.WatchConfig{AllPaths: true, Notify: notify})
+	defer w.Close()
+	f := follower{speaker: s, loop: l, router: r, of: of}
+	buf := make([]rib.Change, changesAtOnce)
+	var wait <-chan time.Time
+	var heard <-chan struct{}
+	for ctx.Err() == nil {
+		select {
+		case <-s.ways.again:
+			f.relook(ctx)
+		default:
+		}
+		n, converged := w.Next(buf)
+		if converged && s.wide && !s.told() {
+			// Nobody was there to say what the routes of the run before should be.
+			converged, wait, heard = false, time.After(s.patience), s.heard
+		}
+		f.bring(ctx, buf[:n], converged)
+		if n > 0 {
+			continue
+		}
+		select {
+		case <-ready:
+		case <-s.ways.again:
+			s.ways.ring()
+		case <-heard:
+			// Whoever else is to come back comes back now.
+			heard, wait = nil, time.After(establishTime)
+		case <-wait:
+			wait = nil
+			f.bring(ctx, nil, true)
+		case <-ctx.Done():
+		}
+	}
+}
+
+// establishTime is how long peers have to follow the first that is back.
+const establishTime = 5 * time.Second
+
+// told tells whether a peer has told all of its routes.
+func (s *speaker) told() bool {
+	select {
+	case <-s.heard:
+		return true
+	default:
+		return false
+	}
+}
+
+// bring has each domain take what concerns it.
+func (f *follower) bring(ctx context.Context, changes []rib.Change, converged bool) {
+	if len(changes) == 0 && !converged {
+		return
+	}
+	for no, g := range f.of {
+		sets := f.concern(no, changes)
+		f.loop.do(ctx, func() { f.router.onPaths(g, sets, converged) })
+	}
+}
+
+// relook takes all paths once more: ways have died, or live again.
+func (f *follower) relook(ctx context.Context) {
+	dead := f.ways.snapshot()
+	for no, g := range f.of {
+		var all []netip.Prefix
+		f.loop.do(ctx, func() {
+			g.deaths = dead
+			all = slices.Collect(g.rib.Prefixes)
+		})
+		if !f.Table().Converged() {
+			continue // nothing has been taken yet
+		}
+		for some := range slices.Chunk(all, changesAtOnce) {
+			changes := make([]rib.Change, len(some))
+			for i, p := range some {
+				changes[i] = rib.Change{Prefix: p, Paths: f.Table().Lookup(p)}
+			}
+			sets := f.concern(no, changes)
+			f.loop.do(ctx, func() { f.router.onPaths(g, sets, false) })
+		}
+	}
+}
