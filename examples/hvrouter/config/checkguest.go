@@ -24,11 +24,7 @@ func (k *checker) edge(e Edge) {
 			k.bad(fmt.Sprintf("$.edge.dhcp.relay[%d]", i), "%v is not an IPv4 address", a)
 		}
 	}
-	for i, a := range e.RA.DNS {
-		if !a.Is6() {
-			k.bad(fmt.Sprintf("$.edge.ra.dns[%d]", i), "%v is not an IPv6 address", a)
-		}
-	}
+	k.ra("$.edge.ra", e.RA)
 }
 
 // guests checks each guest and what no two guests may share. Routed prefixes may
@@ -42,6 +38,7 @@ func (k *checker) guests(c *Config) {
 		if len(g.IPv4) > 0 && !g.Gateway4.IsValid() && !c.Edge.Gateway4.IsValid() {
 			k.bad(path+".ipv4", "neither the guest nor edge has a gateway4")
 		}
+		k.raTogether(path+".ra", g.RA, c.Edge.RA)
 		names.add(k, path+".name", "guest", g.Name)
 		interfaces.add(k, path+".interface", "interface", g.Interface)
 		if !g.MAC.IsZero() {
@@ -83,6 +80,7 @@ func (k *checker) guest(path string, g Guest) {
 			k.bad(fmt.Sprintf("%s.routed[%d]", path, i), "%v: the guest has no address of that family to route it through", p)
 		}
 	}
+	k.ra(path+".ra", g.RA)
 	for i, t := range g.Transparent {
 		k.translation(fmt.Sprintf("%s.transparent[%d]", path, i), g, t)
 	}

@@ -79,7 +79,7 @@ func (e *Edge) fill() {
 	def(&e.Length4, 24)
 	def(&e.Metric, 10)
 	def(&e.ARP, "kernel")
-	defDuration(&e.RA.Interval, 600*time.Second)
+	e.RA.fill()
 	defDuration(&e.DHCP.Lease, time.Hour)
 }
 

@@ -19,18 +19,6 @@ type Edge struct {
 	DHCP DHCP   `yaml:"dhcp,omitempty" json:"dhcp,omitzero"`
 }
 
-// RA is router advertisement to guests, RFC 4861.
-type RA struct {
-	Off bool `yaml:"off,omitempty" json:"off,omitempty"`
-	// Interval is MaxRtrAdvInterval. Default 600s.
-	Interval Duration `yaml:"interval,omitempty" json:"interval"`
-	// MTU announced; 0 announces none.
-	MTU uint32 `yaml:"mtu,omitempty" json:"mtu,omitempty"`
-	// DNS servers (RDNSS) and search domains (DNSSL), RFC 8106.
-	DNS    []Addr   `yaml:"dns,omitempty" json:"dns,omitempty"`
-	Search []string `yaml:"search,omitempty" json:"search,omitempty"`
-}
-
 // DHCP is the DHCPv4 server on guest interfaces.
 type DHCP struct {
 	// On starts it. Default off.
@@ -70,6 +58,9 @@ type Guest struct {
 	Transparent []Translation `yaml:"transparent,omitempty" json:"transparent,omitempty"`
 	// Gateway4 overrides the edge's.
 	Gateway4 Addr `yaml:"gateway4,omitempty" json:"gateway4,omitzero"`
+	// RA overrides the edge's: what is given here replaces what is given there, list by
+	// list; [] is none.
+	RA RA `yaml:"ra,omitempty" json:"ra,omitzero"`
 	// LocalPref of the guest's routes. Default 100; the target of a migration
 	// announces more than the source.
 	LocalPref uint32 `yaml:"local-pref,omitempty" json:"local-pref"`

@@ -17,10 +17,19 @@ import (
 
 var update = flag.Bool("update", false, "rewrite golden files")
 
-// TestBad reads testdata/bad.txt: blocks of "# what", a file, and after "->" the
+// TestBad reads testdata/bad*.txt: blocks of "# what", a file, and after "->" the
 // errors it must give.
 func TestBad(t *testing.T) {
-	const golden = "testdata/bad.txt"
+	files, err := filepath.Glob("testdata/bad*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) { testBad(t, file) })
+	}
+}
+
+func testBad(t *testing.T, golden string) {
 	data, err := os.ReadFile(golden)
 	if err != nil {
 		t.Fatal(err)

@@ -97,12 +97,14 @@ func (r *router) leave(old guest.Port, now map[string]guest.Port) {
 	r.edge.Leave(old, !there)
 }
 
-// arrive prepares the interfaces of guests that came or changed, and gives them in
-// the order of their names.
+// arrive prepares the interfaces of guests that came or changed (all, if what they have
+// in common has), and gives them in the order of their names.
 func (r *router) arrive(now map[string]guest.Port) (changed []guest.Port) {
+	same := reflect.DeepEqual(r.servedAs, r.cfg.Edge)
+	r.servedAs = r.cfg.Edge
 	for _, name := range slices.Sorted(maps.Keys(now)) {
 		p := now[name]
-		if old, ok := r.served[name]; ok && p.Link.AdminUp && old.Link.MAC == p.Link.MAC && reflect.DeepEqual(old.Guest, p.Guest) {
+		if old, ok := r.served[name]; ok && same && p.Link.AdminUp && old.Link.MAC == p.Link.MAC && reflect.DeepEqual(old.Guest, p.Guest) {
 			continue
 		}
 		r.edge.Arrive(r.cfg, p)

@@ -20,13 +20,14 @@ type router struct {
 	edge  edge
 	guard *guard
 
-	cfg     *config.Config
-	places  []*place // the daemon's own first
-	guests  guest.Inventory
-	store   guest.Store
-	domains map[string]*routing
-	order   []string              // of the domains, as in the file
-	served  map[string]guest.Port // guests by name
+	cfg      *config.Config
+	places   []*place // the daemon's own first
+	guests   guest.Inventory
+	store    guest.Store
+	domains  map[string]*routing
+	order    []string              // of the domains, as in the file
+	served   map[string]guest.Port // guests by name
+	servedAs config.Edge           // what they have in common
 
 	fx        domain.Effects // scratch
 	converged bool

@@ -42,7 +42,7 @@ guests:
   - {name: shared, mac: "50:54:33:00:00:09", ipv6: ["2001:db8:2::7/128"]}
   - {name: router, mac: "50:54:33:00:00:0b", ipv6: ["2001:db8:3::/48"]}
 `)
-	own := Advertisement(c.Edge.RA, c.Guests[0])
+	own := Advertisement(c.Edge.RAFor(c.Guests[0]), c.Guests[0])
 	if err := own.Check(); err != nil {
 		t.Error(err)
 	}
@@ -52,11 +52,11 @@ guests:
 	if len(own.RDNSS) != 1 || len(own.DNSSL) != 1 {
 		t.Errorf("DNS: %+v", own)
 	}
-	shared := Advertisement(c.Edge.RA, c.Guests[1])
+	shared := Advertisement(c.Edge.RAFor(c.Guests[1]), c.Guests[1])
 	if p := shared.Prefixes; len(p) != 1 || p[0].Autonomous || p[0].Prefix != netip.MustParsePrefix("2001:db8:2::/64") {
 		t.Errorf("a /128: %+v", shared.Prefixes)
 	}
-	if p := Advertisement(c.Edge.RA, c.Guests[2]).Prefixes; len(p) != 0 {
+	if p := Advertisement(c.Edge.RAFor(c.Guests[2]), c.Guests[2]).Prefixes; len(p) != 0 {
 		t.Errorf("a /48: %+v", p)
 	}
 	for i, want := range []bool{false, true, false} {

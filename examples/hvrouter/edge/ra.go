@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"cmp"
 	"net/netip"
 	"time"
 
@@ -9,40 +10,40 @@ import (
 	"github.com/hyperfib/hyperfib/ndp"
 )
 
-// Lifetimes of a prefix: RFC 4861, Section 6.2.1 has 30 days and 7 days; a guest's
-// prefix follows the guest, so it may as well last.
-const (
-	validLifetime     = 30 * 24 * time.Hour
-	preferredLifetime = 7 * 24 * time.Hour
-)
-
 func (e *Edge) advertise(c *config.Config, p guest.Port, mac [6]byte) error {
-	if c.Edge.RA.Off || len(p.IPv6) == 0 {
+	ra := c.Edge.RAFor(p.Guest)
+	if ra.Silent() || len(p.IPv6) == 0 {
 		e.ra.Remove(p.Link.Index)
 		return nil
 	}
 	return e.ra.Set(p.Link.Index, ndp.Router{
 		MAC:           mac,
 		Source:        gateway6,
-		Advertisement: Advertisement(c.Edge.RA, p.Guest),
-		Timing:        ndp.Timing{MaxInterval: c.Edge.RA.Interval.Duration},
+		Advertisement: Advertisement(ra, p.Guest),
+		Timing:        ndp.Timing{MaxInterval: ra.Interval.Duration},
 	})
 }
 
-// Advertisement is what one guest is told.
+var preferences = map[string]ndp.Preference{"low": ndp.Low, "medium": ndp.Medium, "high": ndp.High}
+
+// Advertisement is what one guest is told; ra has the guest's overrides applied.
 func Advertisement(ra config.RA, g config.Guest) ndp.RouterAdvertisement {
-	// Three advertisements may be lost before a guest drops its default route.
-	lifetime := min(3*ra.Interval.Duration, 9000*time.Second).Round(time.Second)
-	out := ndp.RouterAdvertisement{HopLimit: 64, Lifetime: lifetime, MTU: ra.MTU}
+	lifetime := ra.DefaultLifetime()
+	out := ndp.RouterAdvertisement{HopLimit: ra.HopLimit, Preference: preferences[ra.Preference], Lifetime: within(ra.Lifetime, lifetime), MTU: ra.MTU}
 	for _, p := range g.IPv6 {
 		if p.Bits() < 64 {
 			continue // a router behind the guest's link-local address: nothing to tell
 		}
 		// An address inside a shared /64: its neighbours seem to be on the link, and are
 		// answered for. The guest has the address from elsewhere.
-		whole := netip.PrefixFrom(p.Addr(), 64).Masked()
-		out.Prefixes = append(out.Prefixes, ndp.Prefix{Prefix: whole, OnLink: true, Autonomous: p.Bits() == 64,
-			Valid: validLifetime, Preferred: preferredLifetime})
+		out.Prefixes = append(out.Prefixes, onLink(ra, p.Prefix, p.Bits() == 64))
+	}
+	for _, r := range ra.Routes {
+		out.Routes = append(out.Routes, ndp.Route{Prefix: r.Prefix.Prefix,
+			Preference: preferences[cmp.Or(r.Preference, ra.Preference)], Lifetime: within(r.Lifetime, lifetime)})
+	}
+	for _, p := range ra.PREF64 {
+		out.PREF64 = append(out.PREF64, ndp.PREF64{Prefix: p.Prefix, Lifetime: lifetime})
 	}
 	if len(ra.DNS) > 0 {
 		r := ndp.RDNSS{Lifetime: lifetime}
@@ -54,5 +55,21 @@ func Advertisement(ra config.RA, g config.Guest) ndp.RouterAdvertisement {
 	if len(ra.Search) > 0 {
 		out.DNSSL = []ndp.DNSSL{{Lifetime: lifetime, Domains: ra.Search}}
 	}
+	if ra.CaptivePortal != config.NoPortal {
+		out.CaptivePortal = ra.CaptivePortal
+	}
 	return out
+}
+
+// onLink advertises the /64 of a prefix.
+func onLink(ra config.RA, p netip.Prefix, autonomous bool) ndp.Prefix {
+	return ndp.Prefix{Prefix: netip.PrefixFrom(p.Addr(), 64).Masked(), OnLink: true, Autonomous: autonomous,
+		Valid: ra.Valid.Duration, Preferred: min(ra.Preferred.Duration, ra.Valid.Duration)}
+}
+
+func within(given *config.Duration, otherwise time.Duration) time.Duration {
+	if given != nil {
+		return given.Duration
+	}
+	return otherwise
 }
