@@ -43,6 +43,7 @@ func parse(args []string) (*options, int) {
 	hv := fs.String("hv", "self", "who is on the hypervisors: self or bird, or only on some: bird@2, bird@1,bird@3")
 	edge := fs.String("edge", "", "who is the edge router: self or bird (default: self, or bird if everybody else is)")
 	bfd := fs.String("bfd", "100ms,5", "BFD interval and multiplier")
+	noEcho := fs.Bool("no-echo", false, "reflectors do not forward: what speaks no BFD is not watched by echo either")
 	fs.IntVar(&o.world.Bulk, "routes", 0, "let the edge router announce this many prefixes of 10.0.0.0/8 besides the defaults")
 	fs.StringVar(&o.json, "json", "", "write the verdicts to this `file`")
 	fs.StringVar(&o.logs, "logs", "", "copy logs and configurations to this `directory` at the end")
@@ -77,6 +78,7 @@ func parse(args []string) (*options, int) {
 	for name, value := range choices {
 		err = errors.Join(err, o.world.Timing.Set(name, *value))
 	}
+	o.world.Timing.Echo = !*noEcho
 	err = errors.Join(err, o.choose(*only))
 	if *edge != "" {
 		k, bad := kind(*edge, world.Kinds)

@@ -216,7 +216,7 @@ func (k *checker) reflector(path string, r Reflector, seen unique[string]) {
 		k.bad(path+".next-hop6", "%v is not an IPv6 address", r.NextHop6)
 	}
 	if r.BFD != "" {
-		k.oneOf(path+".bfd", r.BFD, "on", "off")
+		k.oneOf(path+".bfd", r.BFD, "on", "off", "echo")
 	}
 	seen.add(k, path+".peer", "session with", r.Peer.String()+" on "+r.Interface)
 }

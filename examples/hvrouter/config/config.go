@@ -157,7 +157,9 @@ type Reflector struct {
 	// NextHop6 is the next hop for IPv6 routes on a session over IPv4. Required
 	// there, ignored elsewhere.
 	NextHop6 Addr `yaml:"next-hop6,omitempty" json:"next-hop6,omitzero"`
-	// BFD off leaves the session without; anything else follows the file's bfd.
+	// BFD off leaves the session without; echo watches a peer that speaks no BFD
+	// with packets that it forwards back to us (RFC 9747), so it must be a router;
+	// anything else follows the file's bfd.
 	BFD string `yaml:"bfd,omitempty" json:"bfd,omitempty"`
 	// MD5 overrides the file's key.
 	MD5 string `yaml:"md5,omitempty" json:"-"`

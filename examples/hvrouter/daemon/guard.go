@@ -94,8 +94,8 @@ func (g *guard) configure(c *config.Config) {
 	g.mu.Lock()
 	old := g.configs
 	g.watches, g.configs = watches, next
-	for k := range old {
-		if _, ok := next[k]; !ok {
+	for k, s := range old {
+		if n, ok := next[k]; !ok || n.Echo != s.Echo {
 			g.revive(k)
 			delete(g.up, k)
 			delete(g.heard, k)
@@ -104,8 +104,8 @@ func (g *guard) configure(c *config.Config) {
 	g.lists(objects)
 	next = maps.Clone(g.configs)
 	g.mu.Unlock()
-	for k := range old {
-		if _, ok := next[k]; !ok {
+	for k, s := range old {
+		if n, ok := next[k]; !ok || n.Echo != s.Echo {
 			if err := g.service.Remove(k); err != nil {
 				g.log.Warn("BFD session not removed", "event", "bfd-error", "session", k, "err", err)
 			}
@@ -171,11 +171,11 @@ func (g *guard) event(e bfd.Event) {
 	case first && e.State == bfd.Down && e.Downs > 0 && e.Reason != bfd.ReasonRemoteAdminDown:
 		// It died while we were away, and the BFD process did what had to be done.
 		// BGP need not wait for that peer.
-		g.note(w, false, e.RemoteC)
+		g.note(w, false, e.RemoteC || w.Config.Echo)
 	case e.State == bfd.Up && !was:
 		g.up[e.Key] = true
 		g.revive(e.Key)
-		g.note(w, true, e.RemoteC)
+		g.note(w, true, e.RemoteC || w.Config.Echo)
 		g.log.Info("BFD up", "event", "bfd-up", "peer", e.Peer, "interface", e.Interface)
 	case e.State == bfd.Down && was && e.Reason == bfd.ReasonRemoteAdminDown:
 		// RFC 5882, Section 4.2: the operator there stopped BFD, the path may be
@@ -185,7 +185,7 @@ func (g *guard) event(e bfd.Event) {
 	case e.State == bfd.Down && was:
 		delete(g.up, e.Key)
 		n := g.kill(w)
-		g.note(w, false, e.RemoteC)
+		g.note(w, false, e.RemoteC || w.Config.Echo)
 		g.log.Warn("BFD down", "event", "bfd-down", "peer", e.Peer, "interface", e.Interface, "reason", e.Reason, "gateways", n)
 	}
 	for _, f := range e.Failover {

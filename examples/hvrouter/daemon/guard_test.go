@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -129,6 +130,33 @@ func TestGuardReturns(t *testing.T) {
 		g.event(fresh)
 		synctest.Wait()
 		if got := strings.Join(b.trace.take(), "; "); got != "path-down 198.51.100.126 remote C false" {
+			t.Errorf("got %s", got)
+		}
+	})
+}
+
+// A reflector without BFD is watched by echo: the session is made anew when the
+// file changes its mind, and its end is the path's, whatever became of the peer.
+func TestGuardEcho(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, _, b := newGuardBench(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go g.tell(ctx)
+		g.configure(b.cfg)
+		b.trace.take()
+		c := *b.cfg
+		c.Domains = append([]config.Domain(nil), c.Domains...)
+		c.Domains[0].Reflectors = slices.Clone(c.Domains[0].Reflectors)
+		c.Domains[0].Reflectors[0].BFD = "echo"
+		g.configure(&c)
+		if got := b.trace.take(); !slices.Equal(got, []string{"remove 198.51.100.126", "add 198.51.100.126 every 100ms, failover []"}) {
+			t.Errorf("reload: got %q", got)
+		}
+		g.event(says(bfd.Up, bfd.ReasonNone, "198.51.100.101", "198.51.100.126", "a.public"))
+		g.event(says(bfd.Down, bfd.ReasonEchoFailed, "198.51.100.101", "198.51.100.126", "a.public"))
+		synctest.Wait()
+		if got := strings.Join(b.trace.take(), "; "); got != "path-down 198.51.100.126 remote C true" {
 			t.Errorf("got %s", got)
 		}
 	})

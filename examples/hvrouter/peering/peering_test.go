@@ -182,6 +182,10 @@ func TestFailoverOfBothFamilies(t *testing.T) {
 
 func TestOff(t *testing.T) {
 	c := sample(t)
+	c.Domains[0].Reflectors[0].BFD = "echo"
+	if s, ok := BFD(c, c.Domains[0].Reflectors[0]); !ok || !s.Echo || !Watches(c)[0].Config.Echo {
+		t.Errorf("echo: %+v, %v", s, ok)
+	}
 	c.Domains[0].Reflectors[0].BFD = "off"
 	if n := len(Watches(c)); n != 5 {
 		t.Errorf("%d sessions, one is off", n)

@@ -18,9 +18,7 @@ func Probe(c *config.Config, w config.Way) (s bfd.SessionConfig, ok bool) {
 	if !w.Probe.IsValid() {
 		return s, false
 	}
-	s, ok = BFD(c, r)
-	s.Echo = w.BFD == "echo"
-	return s, ok
+	return BFD(c, r)
 }
 
 // BFD gives the session that watches a reflector; ok is false if none shall.
@@ -33,5 +31,6 @@ func BFD(c *config.Config, r config.Reflector) (s bfd.SessionConfig, ok bool) {
 		DesiredMinTx:  c.BFD.Interval.Duration,
 		RequiredMinRx: c.BFD.Interval.Duration,
 		Multiplier:    c.BFD.Multiplier,
+		Echo:          r.BFD == "echo",
 	}, true
 }

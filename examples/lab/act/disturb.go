@@ -34,13 +34,24 @@ func (s *Stage) during(after time.Duration, do func(*flow.Traffic) error) ([]flo
 	return results, err
 }
 
-// deaf records that nobody would notice a silent cut of a fabric before the hold
-// timer does.
+// watching records what watches the reflectors that speak no BFD.
+func (s *Stage) watching() {
+	for _, f := range s.World.Timing.Deaf {
+		what := "a silent failure is noticed by the hold timer"
+		if s.World.Timing.Echoes(f) {
+			what = "our routers watch it by echo; it notices nothing itself before its hold timer"
+		}
+		s.degraded(fmt.Sprintf("no BFD with reflector %s", plan.RRName(f)), what)
+	}
+}
+
+// deaf records that those whose flows are watched would not notice a silent cut of
+// a fabric before the hold timer does.
 func (s *Stage) deaf(f plan.Fabric) bool {
-	if s.World.Timing.Hears(f) {
+	if s.World.Notices(f, 1, 2) {
 		return false
 	}
-	s.degraded("not played", plan.RRName(f)+" speaks no BFD")
+	s.degraded("not played", "nobody notices before the hold timer: no BFD with "+plan.RRName(f))
 	return true
 }
 

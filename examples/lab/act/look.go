@@ -42,9 +42,7 @@ func sessions(s *Stage) error {
 	if s.sick {
 		return nil
 	}
-	for _, f := range s.World.Timing.Deaf {
-		s.degraded(fmt.Sprintf("no BFD with reflector %s", plan.RRName(f)), "a silent failure is noticed by the hold timer")
-	}
+	s.watching()
 	s.until(10*time.Second, func() bool { return s.bfdDown() == 0 })
 	s.value("BFD sessions not up", float64(s.bfdDown()), 0, "", fmt.Sprintf("all up %.2f s after start", time.Since(s.Started).Seconds()), "")
 	return nil
@@ -76,9 +74,8 @@ func (s *Stage) bfdDown() (down int) {
 	if !s.World.Timing.Watched() {
 		return 0
 	}
-	deaf := len(s.World.Timing.Deaf)
 	for _, d := range s.World.Daemons {
-		down += d.Sessions * (len(plan.Fabrics) - deaf) / len(plan.Fabrics)
+		down += s.World.Watched(d)
 		peers, _ := d.Peers()
 		for _, p := range peers {
 			if p.BFD == "Up" {

@@ -15,14 +15,32 @@ import (
 type Timing struct {
 	BFD        time.Duration // transmit and receive interval
 	Multiplier int
-	// Deaf are the fabrics whose reflector speaks no BFD; sessions there have
-	// none.
+	// Deaf are the fabrics whose reflector speaks no BFD.
 	Deaf []plan.Fabric
+	// Echo says that reflectors forward, so that ours can watch the deaf ones by
+	// packets that come back.
+	Echo bool
 	plan.Lab
 }
 
 // Hears says whether the reflector of a fabric speaks BFD.
 func (t Timing) Hears(f plan.Fabric) bool { return t.Watched() && !slices.Contains(t.Deaf, f) }
+
+// Echoes says whether our routers watch the reflector of a fabric by echo.
+func (t Timing) Echoes(f plan.Fabric) bool {
+	return t.Watched() && t.Echo && slices.Contains(t.Deaf, f)
+}
+
+// Notices says whether our routers notice that a fabric is silent.
+func (t Timing) Notices(f plan.Fabric) bool { return t.Hears(f) || t.Echoes(f) }
+
+// watch is the word for it in hvrouter's configuration.
+func (t Timing) watch(f plan.Fabric) string {
+	if t.Echoes(f) {
+		return "echo"
+	}
+	return onOff(t.Hears(f))
+}
 
 // Detection is how long BFD takes to notice silence, counted from the last
 // packet that arrived.

@@ -17,7 +17,7 @@ func EdgeArgs(socket string, t Timing, bulk int) []string {
 	}
 	for _, f := range plan.Fabrics {
 		for _, family := range families {
-			args = append(args, fmt.Sprintf("%s,%s,%s", f.Public(), edgePublic(f, family), reflectorPublic(f, family)))
+			args = append(args, fmt.Sprintf("%s,%s,%s,%s", f.Public(), edgePublic(f, family), reflectorPublic(f, family), t.watch(f)))
 		}
 	}
 	return args

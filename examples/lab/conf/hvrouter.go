@@ -78,7 +78,7 @@ func (s hvSession) write(w *writer, t Timing) {
 		more = fmt.Sprintf(`, families: [ipv4, ipv6], next-hop6: "%s"`, s.nextHop6)
 	}
 	w.line(`      - {fabric: %s, interface: %s, local: "%s", peer: "%s", bfd: "%s"%s}`,
-		s.f, s.device, s.local, s.peer, onOff(t.Hears(s.f)), more)
+		s.f, s.device, s.local, s.peer, t.watch(s.f), more)
 }
 
 // Guest is a guest in hvrouter's words, for its configuration or its API; down is

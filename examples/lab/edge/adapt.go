@@ -123,7 +123,7 @@ func (r *router) paths(ctx context.Context) error {
 		switch {
 		case e.State == bfd.Up:
 			err = r.speaker.PathUp(key)
-		case e.Reason == bfd.ReasonExpired || e.Reason == bfd.ReasonNeighborDown:
+		case e.Reason == bfd.ReasonExpired || e.Reason == bfd.ReasonNeighborDown || e.Reason == bfd.ReasonEchoFailed:
 			err = r.speaker.PathDown(key, bgp.BFDDown)
 		}
 		if err != nil && !errors.Is(err, bgp.ErrNoPeer) {

@@ -31,6 +31,7 @@ import (
 type session struct {
 	device      string
 	local, peer netip.Addr
+	watch       string // on, echo or off: how BFD watches the peer
 }
 
 func (s session) family() wire.Family {
@@ -53,7 +54,7 @@ type router struct {
 
 // Main runs the edge router until it is told to stop.
 //
-//	edge -as 65000 -router-id 0.0.0.3 -table 90 -bfd 100ms,5 -status SOCKET DEVICE,LOCAL,PEER...
+//	edge -as 65000 -router-id 0.0.0.3 -table 90 -bfd 100ms,5 -status SOCKET DEVICE,LOCAL,PEER,BFD...
 func Main(args []string) int {
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -99,14 +100,16 @@ func run(ctx context.Context, log *slog.Logger, args []string) error {
 
 func (r *router) parse(args []string) error {
 	for _, arg := range args {
-		device, rest, _ := strings.Cut(arg, ",")
-		local, peer, _ := strings.Cut(rest, ",")
-		l, err := netip.ParseAddr(local)
-		p, err2 := netip.ParseAddr(peer)
+		word := strings.Split(arg, ",")
+		if len(word) != 4 {
+			return fmt.Errorf("%s: want DEVICE,LOCAL,PEER,BFD", arg)
+		}
+		l, err := netip.ParseAddr(word[1])
+		p, err2 := netip.ParseAddr(word[2])
 		if err := errors.Join(err, err2); err != nil {
 			return fmt.Errorf("%s: %w", arg, err)
 		}
-		r.sessions = append(r.sessions, session{device, l, p})
+		r.sessions = append(r.sessions, session{word[0], l, p, word[3]})
 	}
 	return nil
 }
@@ -153,9 +156,12 @@ func (r *router) add(s session, interval time.Duration, multiplier uint8, key st
 	families := []wire.Family{s.family()}
 	err := r.speaker.AddPeer(bgp.PeerConfig{Addr: s.peer, LocalAddr: s.local, Interface: s.device, Families: families,
 		AddPathReceive: families, TTLSecurity: true, NextHopSelf: true, LinkLocal: linkLocal(s.device), MD5Key: key})
-	return errors.Join(err, r.bfd.Add(bfd.SessionConfig{
+	if err != nil || s.watch == "off" {
+		return err
+	}
+	return r.bfd.Add(bfd.SessionConfig{
 		Key:          bfd.Key{Peer: s.peer, Local: s.local, Interface: s.device},
-		DesiredMinTx: interval, RequiredMinRx: interval, Multiplier: multiplier}))
+		DesiredMinTx: interval, RequiredMinRx: interval, Multiplier: multiplier, Echo: s.watch == "echo"})
 }
 
 func (r *router) run(ctx context.Context, status string) error {

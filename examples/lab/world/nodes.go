@@ -74,6 +74,9 @@ func (w *World) reflectors() error {
 		if err := w.uplinks(n, f, netip.Addr{}, netip.Addr{}, plan.RRPrivate4(f)); err != nil {
 			return err
 		}
+		if err := w.forwardBack(f); err != nil {
+			return err
+		}
 	}
 	return nil
 }
