@@ -12,6 +12,9 @@ import (
 // Config says where an FDB works.
 type Config struct {
 	NetNS string // network namespace by path, for example "/run/netns/red"; empty: the process's own
+	// Underlay is the network namespace, by path, in which the devices' UDP packets
+	// travel and which has their local addresses; empty: NetNS.
+	Underlay string
 }
 
 // FDB is the desired state of the forwarding tables of any number of VXLAN devices.
@@ -19,10 +22,11 @@ type Config struct {
 // [FDB.Reconcile] compares everything with the kernel. All methods are safe for
 // concurrent use; those that talk to the kernel wait for each other.
 type FDB struct {
-	netns string
-	conn  *netlink.Conn
-	io    sync.Mutex // one conversation with the kernel at a time
-	w     writer
+	netns    string
+	underlay string // empty: netns
+	conn     *netlink.Conn
+	io       sync.Mutex // one conversation with the kernel at a time
+	w        writer
 
 	mu      sync.Mutex // guards devices
 	devices map[int]*device
@@ -39,7 +43,7 @@ type device struct {
 
 // Open connects to the kernel. It needs CAP_NET_ADMIN to write.
 func Open(cfg Config) (*FDB, error) {
-	f := &FDB{netns: cfg.NetNS, devices: make(map[int]*device)}
+	f := &FDB{netns: cfg.NetNS, underlay: cfg.Underlay, devices: make(map[int]*device)}
 	err := netns.Do(cfg.NetNS, func() (err error) {
 		f.conn, err = netlink.Dial(0, &netlink.Config{Strict: true})
 		return err

@@ -10,7 +10,7 @@ import (
 
 // Ensure makes the device d exist as described, up, and returns its interface
 // index and whether anything was written. A VXLAN device of that name with another VNI,
-// port, TTL, address or learning mode is removed first, and with it its forwarding
+// port, TTL, address, learning mode or underlay is removed first, and with it its forwarding
 // entries; a device of another kind is left alone, and is an error (ErrForeign).
 func (f *FDB) Ensure(d Device) (link int, changed bool, err error) {
 	if err := d.Check(); err != nil {
@@ -23,7 +23,13 @@ func (f *FDB) Ensure(d Device) (link int, changed bool, err error) {
 	if have != nil && have.kind != "vxlan" {
 		return 0, false, &Error{Op: "create device", Name: d.Name, Err: fmt.Errorf("%w: kind %q", ErrForeign, have.kind)}
 	}
-	if have != nil && have.sameTunnel(&d) {
+	placed := false
+	if have != nil {
+		if placed, err = f.placed(have); err != nil {
+			return 0, false, wrap("find the underlay of", d.Name, err)
+		}
+	}
+	if have != nil && placed && have.sameTunnel(&d) {
 		if have.same(&d) {
 			return have.index, false, nil
 		}
@@ -48,6 +54,9 @@ func (f *FDB) setLink(op string, d *Device, index int) error {
 	payload, err := encodeDevice(d, index)
 	if err != nil {
 		return &Error{Op: op, Name: d.Name, Err: err}
+	}
+	if index == 0 && f.underlay != "" {
+		return wrap(op, d.Name, f.createAcross(payload))
 	}
 	flags := netlink.Request | netlink.Acknowledge
 	if index == 0 {

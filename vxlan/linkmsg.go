@@ -15,6 +15,8 @@ type found struct {
 	index int
 	kind  string
 	up    bool
+	// linkNSID is the namespace of its packets, noNSID for that of the device.
+	linkNSID int32
 }
 
 // ifinfo is struct ifinfomsg.
@@ -78,7 +80,7 @@ func parseDevice(b []byte) (*found, error) {
 	if len(b) < unix.SizeofIfInfomsg {
 		return nil, errors.New("link message too short")
 	}
-	f := &found{index: int(int32(native.Uint32(b[4:]))), up: native.Uint32(b[8:])&unix.IFF_UP != 0}
+	f := &found{index: int(int32(native.Uint32(b[4:]))), up: native.Uint32(b[8:])&unix.IFF_UP != 0, linkNSID: noNSID}
 	ad, err := netlink.NewAttributeDecoder(b[unix.SizeofIfInfomsg:])
 	if err != nil {
 		return nil, err
@@ -95,6 +97,8 @@ func parseDevice(b []byte) (*found, error) {
 			if hw := ad.Bytes(); len(hw) == 6 {
 				f.MAC = MAC(hw)
 			}
+		case unix.IFLA_LINK_NETNSID:
+			f.linkNSID = ad.Int32()
 		case unix.IFLA_LINKINFO:
 			ad.Nested(f.parseInfo)
 		}
