@@ -9,7 +9,8 @@ import (
 
 // Session is one configured BGP session.
 type Session struct {
-	Domain    string         `json:"domain"` // several, with commas, if they share it
+	Domain    string         `json:"domain"`          // several, with commas, if they share it
+	NetNS     string         `json:"netns,omitempty"` // "": the daemon's own, as everywhere
 	Name      string         `json:"name"`
 	Fabric    string         `json:"fabric"`
 	Interface string         `json:"interface"`
@@ -47,6 +48,7 @@ type FamilyRoutes struct {
 
 // BFD is one BFD session.
 type BFD struct {
+	NetNS       string     `json:"netns,omitempty"`
 	Local       netip.Addr `json:"local"`
 	Peer        netip.Addr `json:"peer"`
 	Interface   string     `json:"interface"`
@@ -81,6 +83,7 @@ type Gateway struct {
 
 // FIBRoute is one route that is desired, or is ours in the kernel.
 type FIBRoute struct {
+	NetNS    string     `json:"netns,omitempty"`
 	Table    uint32     `json:"table"`
 	Prefix   string     `json:"prefix"`
 	Metric   uint32     `json:"metric"`
@@ -120,10 +123,11 @@ type Explanation struct {
 
 // Difference is one thing in which the kernel differs from what is desired.
 type Difference struct {
-	Op   string `json:"op"` // what would be done: add, replace, delete; held waits for a link
-	What string `json:"what"`
-	Want string `json:"want,omitempty"`
-	Have string `json:"have,omitempty"`
+	NetNS string `json:"netns,omitempty"`
+	Op    string `json:"op"` // what would be done: add, replace, delete; held waits for a link
+	What  string `json:"what"`
+	Want  string `json:"want,omitempty"`
+	Have  string `json:"have,omitempty"`
 }
 
 // Move changes a guest. Fields that are nil stay as they are.

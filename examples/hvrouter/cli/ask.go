@@ -50,6 +50,9 @@ func diff(in invocation) int {
 			return indented(w, data)
 		}
 		for _, d := range all {
+			if d.NetNS != "" {
+				fmt.Fprintf(w, "netns %s: ", d.NetNS)
+			}
 			fmt.Fprintf(w, "%s %s: want %q, have %q\n", d.Op, d.What, d.Want, d.Have)
 		}
 		return nil

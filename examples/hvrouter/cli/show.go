@@ -81,15 +81,30 @@ func table[T any](row func(*T) (heading, cells []string)) func(io.Writer, []byte
 		if err := json.Unmarshal(data, &all); err != nil {
 			return err
 		}
-		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 		heading, _ := row(new(T))
-		fmt.Fprintln(t, strings.Join(heading, "\t"))
+		rows := [][]string{heading}
 		for i := range all {
 			_, cells := row(&all[i])
+			rows = append(rows, cells)
+		}
+		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+		for _, cells := range withoutEmpty(rows, "NETNS") {
 			fmt.Fprintln(t, strings.Join(cells, "\t"))
 		}
 		return t.Flush()
 	}
+}
+
+// withoutEmpty leaves out the column of that heading if no row has anything in it.
+func withoutEmpty(rows [][]string, heading string) [][]string {
+	column := slices.Index(rows[0], heading)
+	if column < 0 || slices.ContainsFunc(rows[1:], func(cells []string) bool { return cells[column] != "" }) {
+		return rows
+	}
+	for i, cells := range rows {
+		rows[i] = slices.Delete(slices.Clone(cells), column, column+1)
+	}
+	return rows
 }
 
 func sessionRows(s *api.Session) (heading, cells []string) {
@@ -97,8 +112,8 @@ func sessionRows(s *api.Session) (heading, cells []string) {
 	for _, f := range s.Families {
 		routes = append(routes, fmt.Sprintf("%s %d", f.Family, f.Received))
 	}
-	return []string{"DOMAIN", "FABRIC", "INTERFACE", "PEER", "STATE", "SINCE", "BFD", "ROUTES", "WAYS", "LAST ERROR"},
-		[]string{s.Domain, s.Fabric, s.Interface, s.Peer.String(), s.State, ago(s.Since), s.BFD, strings.Join(routes, ", "), ways(s.Ways), s.Error}
+	return []string{"DOMAIN", "NETNS", "FABRIC", "INTERFACE", "PEER", "STATE", "SINCE", "BFD", "ROUTES", "WAYS", "LAST ERROR"},
+		[]string{s.Domain, s.NetNS, s.Fabric, s.Interface, s.Peer.String(), s.State, ago(s.Since), s.BFD, strings.Join(routes, ", "), ways(s.Ways), s.Error}
 }
 
 // ways names the links of a session that has more than its own, and which are dead.
@@ -117,8 +132,8 @@ func ways(list []api.Way) string {
 }
 
 func bfdRows(s *api.BFD) (heading, cells []string) {
-	return []string{"INTERFACE", "LOCAL", "PEER", "STATE", "SINCE", "INTERVAL", "DETECT", "DOWNS", "REASON"},
-		[]string{s.Interface, s.Local.String(), s.Peer.String(), s.State, ago(s.Since), s.Interval, s.Detect, fmt.Sprint(s.Downs), s.Reason}
+	return []string{"NETNS", "INTERFACE", "LOCAL", "PEER", "STATE", "SINCE", "INTERVAL", "DETECT", "DOWNS", "REASON"},
+		[]string{s.NetNS, s.Interface, s.Local.String(), s.Peer.String(), s.State, ago(s.Since), s.Interval, s.Detect, fmt.Sprint(s.Downs), s.Reason}
 }
 
 func ribRows(e *api.RIBEntry) (heading, cells []string) {
@@ -135,8 +150,8 @@ func fibRows(r *api.FIBRoute) (heading, cells []string) {
 	if r.PrefSrc.IsValid() {
 		src = r.PrefSrc.String()
 	}
-	return []string{"TABLE", "PREFIX", "METRIC", "TYPE", "GATEWAYS", "SRC", "STATE", ""},
-		[]string{fmt.Sprint(r.Table), r.Prefix, fmt.Sprint(r.Metric), r.Type, gateways(r.Gateways), src, r.State, r.Error}
+	return []string{"NETNS", "TABLE", "PREFIX", "METRIC", "TYPE", "GATEWAYS", "SRC", "STATE", ""},
+		[]string{r.NetNS, fmt.Sprint(r.Table), r.Prefix, fmt.Sprint(r.Metric), r.Type, gateways(r.Gateways), src, r.State, r.Error}
 }
 
 func guestRows(g *api.Guest) (heading, cells []string) {

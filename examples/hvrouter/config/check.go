@@ -145,7 +145,7 @@ func (k *checker) bgp(b BGP) {
 }
 
 func (k *checker) domains(c *Config) {
-	names, tables, sessions := unique[string]{}, unique[uint32]{}, unique[string]{}
+	names, tables, sessions := unique[string]{}, unique[scope]{}, unique[string]{}
 	guests := unique[bool]{}
 	k.need("$.domains", len(c.Domains) > 0)
 	for i, d := range c.Domains {
@@ -153,14 +153,14 @@ func (k *checker) domains(c *Config) {
 		if k.need(path+".name", d.Name != "") {
 			names.add(k, path+".name", "domain", d.Name)
 		}
-		k.table(path+".table", d.Table, tables)
+		k.table(path+".table", d.NetNS, d.Table, tables)
 		k.oneOf(path+".last-resort", d.LastResort, "blackhole", "unreachable", "prohibit", "none")
 		if d.Guests {
 			guests.add(k, path+".guests", "guest domain:", true)
 		}
 		for j, r := range d.Reflectors {
 			at := fmt.Sprintf("%s.reflectors[%d]", path, j)
-			k.reflector(at, r, sessions)
+			k.reflector(at, d.NetNS, r, sessions)
 			k.ways(at, c, r, d.Name)
 		}
 	}
@@ -171,22 +171,26 @@ func (k *checker) domains(c *Config) {
 	if c.LocalOut != nil {
 		k.localOut(c, names, tables)
 	}
+	k.places(c)
 }
 
-func (k *checker) table(path string, t Table, seen unique[uint32]) {
+func (k *checker) table(path string, n NetNS, t Table, seen unique[scope]) {
 	switch {
 	case t.ID == 0 && t.Name != "":
 		k.bad(path, "table %q is in no rt_tables file", t.Name)
 	case !k.need(path, t.ID != 0):
-	case t.ID >= 253 && t.ID <= 255:
+	case t.ID == 253 || t.ID == 255:
 		k.bad(path, "table %v is the kernel's own", t)
 	default:
-		seen.add(k, path, "table", t.ID)
+		seen.add(k, path, "table", scope{n, t.ID})
 	}
 }
 
-func (k *checker) localOut(c *Config, names unique[string], tables unique[uint32]) {
-	k.table("$.local-out.table", c.LocalOut.Table, tables)
+func (k *checker) localOut(c *Config, names unique[string], tables unique[scope]) {
+	k.table("$.local-out.table", "", c.LocalOut.Table, tables)
+	if c.LocalOut.Table.ID == tableMain {
+		k.bad("$.local-out.table", "table main is the kernel's own")
+	}
 	k.oneOf("$.local-out.last-resort", c.LocalOut.LastResort, "blackhole", "unreachable", "prohibit", "none")
 	for i, name := range c.LocalOut.Domains {
 		if _, ok := names[name]; !ok {
@@ -195,7 +199,7 @@ func (k *checker) localOut(c *Config, names unique[string], tables unique[uint32
 	}
 }
 
-func (k *checker) reflector(path string, r Reflector, seen unique[string]) {
+func (k *checker) reflector(path string, n NetNS, r Reflector, seen unique[string]) {
 	k.policy(path+".import", r.Import)
 	k.policy(path+".export", r.Export)
 	k.need(path+".interface", r.Interface != "")
@@ -218,7 +222,11 @@ func (k *checker) reflector(path string, r Reflector, seen unique[string]) {
 	if r.BFD != "" {
 		k.oneOf(path+".bfd", r.BFD, "on", "off", "echo")
 	}
-	seen.add(k, path+".peer", "session with", r.Peer.String()+" on "+r.Interface)
+	where := r.Interface
+	if n != "" {
+		where += " in netns " + string(n)
+	}
+	seen.add(k, path+".peer", "session with", r.Peer.String()+" on "+where)
 }
 
 func (k *checker) rules(r *Rules) {

@@ -99,9 +99,13 @@ type GracefulRestart struct {
 // put into it. Domains never exchange routes, except through [LocalOut].
 type Domain struct {
 	Name string `yaml:"name" json:"name"`
-	// NetNS is the network namespace that the domain lives in.
-	NetNS NetNS `yaml:"-" json:"netns,omitempty"`
-	// Table of IPv4 and IPv6. Required, and of no other domain.
+	// NetNS is the network namespace that the domain lives in, with its uplinks:
+	// NAME for /run/netns/NAME, or a path. Default: the daemon's own. Guests'
+	// interfaces are in the namespace of the guests' domain.
+	NetNS NetNS `yaml:"netns,omitempty" json:"netns,omitempty"`
+	// Table of IPv4 and IPv6, of no other domain of the namespace. Required, but
+	// with netns its default is main (254). Main is for a domain that is alone in
+	// its namespace: there are no policy rules then.
 	Table Table `yaml:"table" json:"table"`
 	// Guests tells that guests' routes belong to this domain. Exactly one domain
 	// has it if there are guests; its table is the one that everything without a
@@ -114,14 +118,15 @@ type Domain struct {
 	// guests' 10.
 	Metric uint32 `yaml:"metric,omitempty" json:"metric"`
 	// LastResort is what ends a lookup that nothing matched: blackhole (default),
-	// unreachable, prohibit or none.
+	// unreachable, prohibit or none (default in table main, which ends by itself).
 	LastResort string `yaml:"last-resort,omitempty" json:"last-resort"`
 	// Unreachable prefixes answer "host unreachable" where nothing more specific
 	// is known, so that no packet and no ARP reply for an address that nobody has
 	// follows the default route.
 	Unreachable []Prefix `yaml:"unreachable,omitempty" json:"unreachable,omitempty"`
 	// Learn tells that routes which others put into the table are announced.
-	// Default true; "off" is written learn: false.
+	// Default true; "off" is written learn: false. In table main of the daemon's own
+	// namespace, which has routes of many, the default is false.
 	Learn *bool `yaml:"learn,omitempty" json:"learn,omitempty"`
 	// Spread makes a prefix that is both local and remote one ECMP route of both
 	// (anycast); by default local wins.
@@ -181,7 +186,7 @@ type LocalOut struct {
 	LastResort string `yaml:"last-resort,omitempty" json:"last-resort"`
 }
 
-// Rules replaces the generated set. Priorities must be unique in a family, and
+// Rules replaces the generated set of the daemon's own namespace. Priorities must be unique in a family, and
 // must keep a rule for table local (255), or the hypervisor stops hearing its own
 // addresses.
 type Rules struct {

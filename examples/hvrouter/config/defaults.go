@@ -57,6 +57,7 @@ func (b *BGP) fill() {
 }
 
 func (d *Domain) fill(as uint32) {
+	d.home()
 	def(&d.Metric, 32)
 	def(&d.LastResort, "blackhole")
 	for i := range d.Reflectors {

@@ -2,12 +2,16 @@ package config
 
 import (
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
 // NetNS names a network namespace: NAME, which stands for /run/netns/NAME as `ip
 // netns` makes it, or a path. "" is the daemon's own.
 type NetNS string
+
+// tableMain is the kernel's table main.
+const tableMain = 254
 
 // netnsDir is where iproute2 keeps namespaces that have names.
 const netnsDir = "/run/netns/"
@@ -33,6 +37,21 @@ func (n NetNS) normal() NetNS {
 	return NetNS(filepath.Clean(string(n)))
 }
 
+// home fills what follows from the domain's namespace and from table main.
+func (d *Domain) home() {
+	d.NetNS = d.NetNS.normal()
+	if d.NetNS != "" && d.Table == (Table{}) {
+		d.Table.ID = tableMain
+	}
+	if d.Table.ID != tableMain {
+		return
+	}
+	def(&d.LastResort, "none")
+	if d.NetNS == "" && d.Learn == nil {
+		d.Learn = new(bool)
+	}
+}
+
 // Place is what a configuration wants of one network namespace.
 type Place struct {
 	NetNS NetNS
@@ -47,7 +66,7 @@ type Place struct {
 func (c *Config) Places() []Place {
 	var names []NetNS
 	for _, n := range append([]NetNS{""}, c.netns()...) {
-		if c.uses(n) && !containsNetNS(names, n) {
+		if c.uses(n) && !slices.Contains(names, n) {
 			names = append(names, n)
 		}
 	}
@@ -72,18 +91,9 @@ func (c *Config) netns() (names []NetNS) {
 	return names
 }
 
-func containsNetNS(list []NetNS, n NetNS) bool {
-	for _, x := range list {
-		if x == n {
-			return true
-		}
-	}
-	return false
-}
-
 // uses tells whether anything lives in a namespace.
 func (c *Config) uses(n NetNS) bool {
-	return containsNetNS(c.netns(), n) || c.Loopback.Interface != "" && c.LoopbackNetNS() == n
+	return slices.Contains(c.netns(), n) || c.Loopback.Interface != "" && c.LoopbackNetNS() == n || n == "" && (c.LocalOut != nil || c.Rules != nil)
 }
 
 // LoopbackNetNS is where the loopback address lives, and with it the VTEPs of
@@ -125,4 +135,16 @@ func (c *Config) at(n NetNS) *Config {
 		part.LocalOut, part.Rules = nil, nil // of what the daemon's own namespace sends
 	}
 	return &part
+}
+
+// NetNSOf gives the namespace that a session is in: its domain's, or that of the first
+// domain that shares it.
+func (c *Config) NetNSOf(r Reflector, domain string) NetNS {
+	if domain == "" && len(r.Ways) > 0 {
+		domain = r.Ways[0].Domain
+	}
+	if d := c.Domain(domain); d != nil {
+		return d.NetNS
+	}
+	return ""
 }

@@ -175,7 +175,7 @@ func (k *checker) shared(c *Config, sessions unique[string]) {
 	}
 	for i, r := range c.Sessions {
 		path := fmt.Sprintf("$.sessions[%d]", i)
-		k.reflector(path, r, sessions)
+		k.reflector(path, c.NetNSOf(r, ""), r, sessions)
 		k.need(path+".ways", len(r.Ways) > 0)
 		k.ways(path, c, r, "")
 	}

@@ -27,7 +27,7 @@ func (r *router) explain(p netip.Prefix, paths lookup) (lines []string) {
 			say("%s: nothing is known that covers %v", name, p)
 			continue
 		}
-		say("%s: %v", name, found)
+		say("%s: %v%s", name, found, g.place.where(" in netns "))
 		s, routes := g.rib.Explain(found)
 		if s.Local != nil {
 			say("  local: announced with local-pref %d; local beats everything else", s.Local.LocalPref)
@@ -48,7 +48,7 @@ func (r *router) explain(p netip.Prefix, paths lookup) (lines []string) {
 	for _, place := range r.places {
 		for _, rule := range place.static.Rules {
 			if rule.IPv6 == p.Addr().Is6() {
-				say("rule %v", rule)
+				say("%srule %v", place.where("netns ", ": "), rule)
 			}
 		}
 	}

@@ -3,9 +3,11 @@ package daemon
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
@@ -47,7 +49,11 @@ func (d *Daemon) openKernel(t *tasks, c *config.Config) error {
 		}
 		d.spaces, places = append(d.spaces, s), append(places, s.place)
 	}
-	edge, err := eg.Open(d.log)
+	ec, err := d.edgeConfig(t, c)
+	if err != nil {
+		return err
+	}
+	edge, err := eg.Open(ec)
 	if err != nil {
 		return err
 	}
@@ -63,6 +69,27 @@ func (d *Daemon) openKernel(t *tasks, c *config.Config) error {
 		}
 	}
 	return nil
+}
+
+// edgeConfig says where the guests are, and where the loopback is if elsewhere. The
+// daemon's own namespace has no path that means the same in every thread, so it is
+// held open.
+func (d *Daemon) edgeConfig(t *tasks, c *config.Config) (eg.Config, error) {
+	home, under := c.GuestNetNS(), c.LoopbackNetNS()
+	ec := eg.Config{Log: d.log, NetNS: home.Path()}
+	if home == under {
+		return ec, nil
+	}
+	ec.Underlay = under.Path()
+	if under == "" {
+		own, err := os.Open("/proc/thread-self/ns/net")
+		if err != nil {
+			return ec, err
+		}
+		t.start("", func(ctx context.Context) error { <-ctx.Done(); return own.Close() })
+		ec.Underlay = fmt.Sprintf("/proc/self/fd/%d", own.Fd())
+	}
+	return ec, nil
 }
 
 // firstReading waits until everything is known that the kernel has.

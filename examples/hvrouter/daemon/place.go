@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"log/slog"
+	"strings"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
@@ -37,6 +38,14 @@ func newPlace(log *slog.Logger, n config.NetNS, k kernel, w shield) *place {
 	}
 	return &place{netns: n, log: log, kernel: k, wall: w, links: newLinks(), addresses: map[domain.Address]fib.Address{},
 		scaffold: map[domain.Key]domain.Route{}, rules: map[fib.Rule]bool{}}
+}
+
+// where gives the namespace's name between words, nothing for the daemon's own.
+func (p *place) where(before string, after ...string) string {
+	if p.netns == "" {
+		return ""
+	}
+	return before + string(p.netns) + strings.Join(after, "")
 }
 
 // stand makes everything stand that follows from the configuration and the guests,

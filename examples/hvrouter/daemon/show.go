@@ -43,7 +43,7 @@ func (d *Daemon) Sessions() (out []api.Session) {
 		}
 		sessions, _ := c.SessionsOf(dom)
 		for _, ref := range sessions {
-			s := session(m.serves(), ref, peers[peering.SessionKey(ref)], bfds)
+			s := session(m.serves(), c.NetNSOf(ref, dom.Name), ref, peers[peering.SessionKey(ref)], bfds)
 			s.Ways = m.waysOf(c, ref, bfds)
 			out = append(out, s)
 		}
@@ -51,11 +51,11 @@ func (d *Daemon) Sessions() (out []api.Session) {
 	return out
 }
 
-func session(name string, ref config.Reflector, p bgp.PeerStatus, bfds map[bfd.Key]bfd.Status) api.Session {
-	s := api.Session{Domain: name, Name: ref.Name, Fabric: ref.Fabric, Interface: ref.Interface,
+func session(name string, n config.NetNS, ref config.Reflector, p bgp.PeerStatus, bfds map[bfd.Key]bfd.Status) api.Session {
+	s := api.Session{Domain: name, NetNS: string(n), Name: ref.Name, Fabric: ref.Fabric, Interface: ref.Interface,
 		Local: ref.Local.Addr, Peer: ref.Peer.Addr, State: p.State.String(), Since: p.Since, BFD: "off",
 		Restart: p.Restart.String(), Ups: p.Established}
-	if b, ok := bfds[bfd.Key{Peer: ref.Peer.Addr, Local: ref.Local.Addr, Interface: ref.Interface}.Normal()]; ok {
+	if b, ok := bfds[peering.BFDKey(n, ref)]; ok {
 		s.BFD = b.State.String()
 	}
 	if p.LastError != nil {
@@ -94,12 +94,12 @@ func (d *Daemon) BFD() ([]api.BFD, error) {
 	}
 	all, err := d.bfd.Sessions()
 	for _, s := range all {
-		out = append(out, api.BFD{Local: s.Local, Peer: s.Peer, Interface: s.Interface, State: s.State.String(),
+		out = append(out, api.BFD{NetNS: d.netnsName(s.NetNS), Local: s.Local, Peer: s.Peer, Interface: s.Interface, State: s.State.String(),
 			RemoteState: s.RemoteState.String(), Reason: s.Reason.String(), Discr: s.Discr, RemoteDiscr: s.RemoteDiscr,
 			Interval: s.TxInterval.String(), Detect: s.DetectTime.String(), RemoteC: s.RemoteC, Downs: s.Downs, Since: s.Since})
 	}
 	slices.SortFunc(out, func(a, b api.BFD) int {
-		return cmp.Or(strings.Compare(a.Interface, b.Interface), a.Peer.Compare(b.Peer))
+		return cmp.Or(strings.Compare(a.NetNS, b.NetNS), strings.Compare(a.Interface, b.Interface), a.Peer.Compare(b.Peer))
 	})
 	return out, err
 }
@@ -152,17 +152,24 @@ func gatewaysOf(hops []domain.NextHop) (out []api.Gateway) {
 func (d *Daemon) FIB(table uint32) []api.FIBRoute {
 	out := []api.FIBRoute{}
 	for _, space := range d.spaces {
-		name := d.linkNames(space)
-		if name == nil {
-			return out
-		}
-		for s := range space.fib.Routes() {
-			if table == 0 || s.Table == table {
-				out = append(out, fibRoute(s, name))
-			}
+		out = append(out, d.routesOf(space, table)...)
+	}
+	return out
+}
+
+func (d *Daemon) routesOf(space *space, table uint32) (out []api.FIBRoute) {
+	name := d.linkNames(space)
+	if name == nil {
+		return nil
+	}
+	for s := range space.fib.Routes() {
+		if table == 0 || s.Table == table {
+			r := fibRoute(s, name)
+			r.NetNS = string(space.netns)
+			out = append(out, r)
 		}
 	}
-	slices.SortStableFunc(out, func(a, b api.FIBRoute) int {
+	slices.SortFunc(out, func(a, b api.FIBRoute) int {
 		x, y := netip.MustParsePrefix(a.Prefix), netip.MustParsePrefix(b.Prefix)
 		return cmp.Or(cmp.Compare(a.Table, b.Table), x.Addr().Compare(y.Addr()), cmp.Compare(x.Bits(), y.Bits()), cmp.Compare(a.Metric, b.Metric))
 	})
@@ -231,7 +238,7 @@ func (d *Daemon) Diff() []api.Difference {
 	out := []api.Difference{}
 	for _, s := range d.spaces {
 		for _, diff := range s.fib.Diff() {
-			out = append(out, api.Difference{Op: diff.Op, What: fmt.Sprint(diff.Key), Want: diff.Want, Have: diff.Have})
+			out = append(out, api.Difference{NetNS: string(s.netns), Op: diff.Op, What: fmt.Sprint(diff.Key), Want: diff.Want, Have: diff.Have})
 		}
 	}
 	return out
@@ -271,7 +278,7 @@ func (d *Daemon) Metrics(w io.Writer) {
 		if s.State == bgp.Established.String() {
 			up = 1
 		}
-		labels := fmt.Sprintf("{domain=%q,peer=%q,interface=%q}", s.Domain, s.Peer, s.Interface)
+		labels := fmt.Sprintf("{domain=%q,peer=%q,interface=%q%s}", s.Domain, s.Peer, s.Interface, netnsLabel(s.NetNS))
 		fmt.Fprintf(w, "hvrouter_bgp_session_up%s %d\nhvrouter_bgp_session_established_total%s %d\n", labels, up, labels, s.Ups)
 		for _, f := range s.Families {
 			fmt.Fprintf(w, "hvrouter_bgp_routes_received{domain=%q,peer=%q,family=%q} %d\n", s.Domain, s.Peer, f.Family, f.Received)
@@ -279,7 +286,7 @@ func (d *Daemon) Metrics(w io.Writer) {
 	}
 	sessions, _ := d.BFD()
 	for _, s := range sessions {
-		fmt.Fprintf(w, "hvrouter_bfd_downs_total{peer=%q,interface=%q} %d\n", s.Peer, s.Interface, s.Downs)
+		fmt.Fprintf(w, "hvrouter_bfd_downs_total{peer=%q,interface=%q%s} %d\n", s.Peer, s.Interface, netnsLabel(s.NetNS), s.Downs)
 	}
 	s := d.Status()
 	fmt.Fprintf(w, "hvrouter_kernel_writes_total %d\nhvrouter_next_hops_not_on_link_total %d\nhvrouter_converged %d\n", s.Writes, s.NotOnLink, map[bool]int{true: 1}[s.Converged])
@@ -293,8 +300,28 @@ func (d *Daemon) Metrics(w io.Writer) {
 	for _, s := range d.spaces {
 		if drops, err := s.wall.Drops(); err == nil {
 			for _, name := range slices.Sorted(keys(drops)) {
-				fmt.Fprintf(w, "hvrouter_wall_dropped_packets_total{kind=%q} %d\n", name, drops[name])
+				fmt.Fprintf(w, "hvrouter_wall_dropped_packets_total{kind=%q%s} %d\n", name, netnsLabel(string(s.netns)), drops[name])
 			}
 		}
 	}
+}
+
+// netnsLabel is the label of a metric that several namespaces have; the daemon's own
+// has none.
+func netnsLabel(name string) string {
+	if name == "" {
+		return ""
+	}
+	return fmt.Sprintf(",netns=%q", name)
+}
+
+// netnsName gives the name of the namespace at a path, or the path if it is none of
+// ours.
+func (d *Daemon) netnsName(path string) string {
+	for _, s := range d.spaces {
+		if s.netns.Path() == path {
+			return string(s.netns)
+		}
+	}
+	return path
 }

@@ -49,9 +49,21 @@ func (r *router) mendWall(p *place) {
 	if r.cfg.Wall.Off || p.wall == nil {
 		return
 	}
-	if err := p.wall.Apply(wallSpec(p.cfg, r.guestsIn(p, r.guests.All()))); err != nil {
+	spec := wallSpec(p.cfg, r.guestsIn(p, r.guests.All()))
+	spec.VXLANPorts = ports(r.cfg.Overlays) // wherever their bridges are
+	if err := p.wall.Apply(spec); err != nil {
 		p.log.Error("wall", "event", "wall-error", "err", err)
 	}
+}
+
+// ports lists the UDP ports of overlays.
+func ports(overlays []config.Overlay) (list []uint16) {
+	for _, o := range overlays {
+		if !slices.Contains(list, o.Port) {
+			list = append(list, o.Port)
+		}
+	}
+	return list
 }
 
 // wallSpec says what the wall of one namespace must do for a configuration and its
@@ -77,9 +89,6 @@ func wallSpec(c *config.Config, guests []config.Guest) wall.Spec {
 	}
 	for _, o := range c.Overlays {
 		s.Isolated = append(s.Isolated, o.Bridge)
-		if !slices.Contains(s.VXLANPorts, o.Port) {
-			s.VXLANPorts = append(s.VXLANPorts, o.Port)
-		}
 	}
 	for _, open := range c.Wall.Open {
 		proto, port, _ := config.ParsePort(open) // checked when the file was read

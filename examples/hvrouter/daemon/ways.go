@@ -121,7 +121,7 @@ func (s *speaker) waysOf(c *config.Config, r config.Reflector, bfds map[bfd.Key]
 		has := func(six bool) bool { return dead.has(peering.Way{Domain: w.Domain, Link: w.Interface, IPv6: six}) }
 		out := api.Way{Domain: w.Domain, Fabric: w.Fabric, Interface: w.Interface, NextHop4: w.NextHop4.Addr, NextHop6: w.NextHop6.Addr,
 			Probe: w.Probe.Addr, BFD: "off", Alive: v4 && !has(false) || v6 && !has(true)}
-		if p, ok := peering.Probe(c, w); ok {
+		if p, ok := peering.Probe(c, c.NetNSOf(r, own), w); ok {
 			if b, ok := bfds[p.Key]; ok {
 				out.BFD = b.State.String()
 			}

@@ -18,8 +18,12 @@ import (
 
 // Config of a [Server]. The zero value serves in the process's own namespace.
 type Config struct {
-	// NetNS is the path of the network namespace; "" is the process's own.
+	// NetNS is the path of the network namespace that guests' interfaces are in; ""
+	// is the process's own.
 	NetNS string
+	// Upstream is the path of the one in which a relay reaches its servers; "" is
+	// NetNS.
+	Upstream string
 }
 
 // Relay are servers to forward to instead of answering. The zero value is none.
@@ -42,7 +46,8 @@ type Stats struct {
 // methods are safe for concurrent use.
 type Server struct {
 	in  *net.UDPConn
-	out int // AF_PACKET
+	up  *net.UDPConn // towards servers: in, unless they are in another namespace
+	out int          // AF_PACKET
 
 	mu     sync.Mutex
 	relay  Relay
@@ -64,10 +69,30 @@ func Listen(config Config) (*Server, error) {
 	if err := netns.Do(config.NetNS, s.open); err != nil {
 		return nil, fmt.Errorf("dhcp: %w", err)
 	}
+	if config.Upstream == "" {
+		return s, nil
+	}
+	err := netns.Do(config.Upstream, func() (err error) {
+		s.up, err = listen()
+		return err
+	})
+	if err != nil {
+		s.close()
+		return nil, fmt.Errorf("dhcp: %w", err)
+	}
 	return s, nil
 }
 
-func (s *Server) open() error {
+func (s *Server) close() {
+	s.in.Close()
+	if s.up != nil {
+		s.up.Close()
+	}
+	unix.Close(s.out)
+}
+
+// listen opens a socket on the server's port.
+func listen() (*net.UDPConn, error) {
 	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
 		e := c.Control(func(fd uintptr) {
 			err = errors.Join(
@@ -80,6 +105,14 @@ func (s *Server) open() error {
 	}}
 	in, err := lc.ListenPacket(context.Background(), "udp4", fmt.Sprintf("0.0.0.0:%d", serverPort))
 	if err != nil {
+		return nil, err
+	}
+	return in.(*net.UDPConn), nil
+}
+
+func (s *Server) open() error {
+	in, err := listen()
+	if err != nil {
 		return err
 	}
 	// Protocol 0: this socket only sends.
@@ -88,7 +121,7 @@ func (s *Server) open() error {
 		in.Close()
 		return fmt.Errorf("AF_PACKET: %w", err)
 	}
-	s.in, s.out = in.(*net.UDPConn), out
+	s.in, s.up, s.out = in, in, out
 	return nil
 }
 
@@ -137,15 +170,29 @@ func (s *Server) Stats() Stats {
 // Run serves until ctx ends, closes the sockets and returns nil, or the error
 // that made going on impossible. It can be called once.
 func (s *Server) Run(ctx context.Context) error {
-	stop := context.AfterFunc(ctx, func() { s.in.Close() })
-	defer func() {
-		stop()
+	defer s.close()
+	defer context.AfterFunc(ctx, func() {
 		s.in.Close()
-		unix.Close(s.out)
+		s.up.Close()
+	})()
+	if s.up == s.in {
+		return s.hear(ctx, s.in)
+	}
+	failed := make(chan error, 1)
+	go func() {
+		failed <- s.hear(ctx, s.up)
+		s.in.Close()
 	}()
+	err := s.hear(ctx, s.in)
+	s.up.Close()
+	return errors.Join(err, <-failed)
+}
+
+// hear receives until ctx ends.
+func (s *Server) hear(ctx context.Context, conn *net.UDPConn) error {
 	b, oob := make([]byte, 1<<16), make([]byte, 128)
 	for {
-		n, oobn, _, from, err := s.in.ReadMsgUDPAddrPort(b, oob)
+		n, oobn, _, from, err := conn.ReadMsgUDPAddrPort(b, oob)
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -154,7 +201,11 @@ func (s *Server) Run(ctx context.Context) error {
 		case err != nil:
 			continue // an ICMP error that belongs to a packet we sent
 		}
-		if !s.receive(b[:n], interfaceOf(oob[:oobn]), from, time.Now()) {
+		link := 0 // upstream are servers only, and another namespace's indexes
+		if conn == s.in {
+			link = interfaceOf(oob[:oobn])
+		}
+		if !s.receive(b[:n], link, from, time.Now()) {
 			s.mu.Lock()
 			s.stats.Refused++
 			s.mu.Unlock()
@@ -210,7 +261,7 @@ func (s *Server) toServers(p *dhcpv4.DHCPv4, relay Relay) bool {
 	}
 	b := p.ToBytes()
 	for _, server := range relay.Servers {
-		if _, err := s.in.WriteToUDPAddrPort(b, netip.AddrPortFrom(server, serverPort)); err == nil {
+		if _, err := s.up.WriteToUDPAddrPort(b, netip.AddrPortFrom(server, serverPort)); err == nil {
 			s.count(func(t *Stats) { t.Forwarded++ })
 		}
 	}

@@ -46,8 +46,9 @@ func (r Rule) String() string {
 
 // The kernel's own tables.
 const (
-	tableLocal = 255
-	tableMain  = 254
+	tableLocal   = 255
+	tableMain    = 254
+	tableDefault = 253
 )
 
 // The priorities of the published design. The gaps are its own: 26 and on belong
@@ -66,6 +67,9 @@ const (
 func Rules(c *config.Config) []Rule {
 	if c.Rules != nil {
 		return append(listed(c.Rules.IPv4, false), listed(c.Rules.IPv6, true)...)
+	}
+	if Plain(c) {
+		return plain()
 	}
 	return append(usual4(c), usual6(c)...)
 }

@@ -29,13 +29,14 @@ var gateway6 = netip.MustParseAddr("fe80::1")
 // Edge serves all guests of one hypervisor. Its methods are called by one
 // goroutine; Run may run in another.
 type Edge struct {
-	log   *slog.Logger
-	links *linkSetter
-	ra    *ndp.Advertiser
-	nd    *ndp.Conn // of ra
-	arp   *arp.Conn
-	ns    *ndp.Conn // of proxy
-	fdb   *vxlan.FDB
+	config Config
+	log    *slog.Logger
+	links  *linkSetter
+	ra     *ndp.Advertiser
+	nd     *ndp.Conn // of ra
+	arp    *arp.Conn
+	ns     *ndp.Conn // of proxy
+	fdb    *vxlan.FDB
 
 	responder *arp.Responder
 	proxy     *ndp.Proxy
@@ -48,12 +49,24 @@ type Edge struct {
 	errands  errands
 }
 
+// Config says where an [Edge] works.
+type Config struct {
+	// NetNS is the path of the namespace of guests' interfaces and of the bridges of
+	// overlays; "" is the process's own.
+	NetNS string
+	// Underlay is the path of the namespace of the loopback address, where VXLAN
+	// packets and what a DHCP relay says travel; "" is NetNS.
+	Underlay string
+	// Log takes errors that concern one guest. Required.
+	Log *slog.Logger
+}
+
 // Open opens the sockets. It needs CAP_NET_ADMIN and CAP_NET_RAW.
-func Open(log *slog.Logger) (*Edge, error) {
-	e := &Edge{log: log, overlays: map[string]overlay{}, errands: errands{todo: map[int]errand{}, wake: make(chan struct{}, 1)}}
+func Open(c Config) (*Edge, error) {
+	e := &Edge{config: c, log: c.Log, overlays: map[string]overlay{}, errands: errands{todo: map[int]errand{}, wake: make(chan struct{}, 1)}}
 	e.ctx, e.stop = context.WithCancel(context.Background())
 	var err error
-	if e.nd, err = ndp.Listen(ndp.Config{Types: []ndp.Type{ndp.TypeRouterSolicitation}}); err != nil {
+	if e.nd, err = ndp.Listen(ndp.Config{NetNS: c.NetNS, Types: []ndp.Type{ndp.TypeRouterSolicitation}}); err != nil {
 		return nil, err
 	}
 	if err = e.open(); err != nil {
@@ -65,16 +78,16 @@ func Open(log *slog.Logger) (*Edge, error) {
 }
 
 func (e *Edge) open() (err error) {
-	if e.arp, err = arp.Listen(arp.Config{}); err != nil {
+	if e.arp, err = arp.Listen(arp.Config{NetNS: e.config.NetNS}); err != nil {
 		return err
 	}
-	if e.ns, err = ndp.Listen(ndp.Config{Types: []ndp.Type{ndp.TypeNeighborSolicitation}}); err != nil {
+	if e.ns, err = ndp.Listen(ndp.Config{NetNS: e.config.NetNS, Types: []ndp.Type{ndp.TypeNeighborSolicitation}}); err != nil {
 		return err
 	}
-	if e.links, err = openLinks(); err != nil {
+	if e.links, err = openLinks(e.config.NetNS); err != nil {
 		return err
 	}
-	e.fdb, err = vxlan.Open(vxlan.Config{})
+	e.fdb, err = vxlan.Open(vxlan.Config{NetNS: e.config.NetNS, Underlay: e.config.Underlay})
 	return err
 }
 

@@ -35,7 +35,7 @@ func relay(c *config.Config) (r dhcp.Relay) {
 }
 
 func (e *Edge) startDHCP() bool {
-	server, err := dhcp.Listen(dhcp.Config{})
+	server, err := dhcp.Listen(dhcp.Config{NetNS: e.config.NetNS, Upstream: e.config.Underlay})
 	if err != nil {
 		e.log.Error("DHCP", "event", "dhcp-error", "err", err)
 		return false

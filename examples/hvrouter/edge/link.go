@@ -10,17 +10,25 @@ import (
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/fib"
+	"github.com/hyperfib/hyperfib/internal/netns"
 )
 
 // linkSetter changes interfaces over a netlink socket of its own.
-type linkSetter struct{ conn *rtnetlink.Conn }
+type linkSetter struct {
+	netns string
+	conn  *rtnetlink.Conn
+}
 
-func openLinks() (*linkSetter, error) {
-	conn, err := rtnetlink.Dial(nil)
+func openLinks(path string) (*linkSetter, error) {
+	s := &linkSetter{netns: path}
+	err := netns.Do(path, func() (err error) {
+		s.conn, err = rtnetlink.Dial(nil)
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("links: %w", err)
 	}
-	return &linkSetter{conn}, nil
+	return s, nil
 }
 
 func (s *linkSetter) close() { s.conn.Close() }
@@ -50,15 +58,21 @@ func (s *linkSetter) join(index, bridge int) error {
 
 // bridge makes a bridge if there is none of that name, brings it up and gives its
 // index.
-func (s *linkSetter) bridge(name string, mtu uint32) (int, error) {
-	err := s.conn.Link.New(&rtnetlink.LinkMessage{Flags: unix.IFF_UP, Change: unix.IFF_UP,
+func (s *linkSetter) bridge(name string, mtu uint32) (index int, err error) {
+	err = s.conn.Link.New(&rtnetlink.LinkMessage{Flags: unix.IFF_UP, Change: unix.IFF_UP,
 		Attributes: &rtnetlink.LinkAttributes{Name: name, MTU: mtu, Info: &rtnetlink.LinkInfo{Kind: "bridge"}}})
 	if err != nil && !errors.Is(err, unix.EEXIST) {
 		return 0, fmt.Errorf("bridge %s: %w", name, err)
 	}
-	i, err := net.InterfaceByName(name)
+	err = netns.Do(s.netns, func() error {
+		i, err := net.InterfaceByName(name)
+		if err == nil {
+			index = i.Index
+		}
+		return err
+	})
 	if err != nil {
 		return 0, fmt.Errorf("bridge %s: %w", name, err)
 	}
-	return i.Index, nil
+	return index, nil
 }

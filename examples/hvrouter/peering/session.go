@@ -12,22 +12,28 @@ func SessionKey(r config.Reflector) bgp.PeerKey {
 }
 
 // Probe gives the session that watches a way; ok is false if none shall.
-func Probe(c *config.Config, w config.Way) (s bfd.SessionConfig, ok bool) {
+func Probe(c *config.Config, n config.NetNS, w config.Way) (s bfd.SessionConfig, ok bool) {
 	r := config.Reflector{Interface: w.Interface, Peer: w.Probe, BFD: w.BFD}
 	r.Local.Addr = w.Local()
 	if !w.Probe.IsValid() {
 		return s, false
 	}
-	return BFD(c, r)
+	return BFD(c, n, r)
 }
 
-// BFD gives the session that watches a reflector; ok is false if none shall.
-func BFD(c *config.Config, r config.Reflector) (s bfd.SessionConfig, ok bool) {
+// BFDKey names the BFD session of a reflector that is spoken to from a namespace.
+func BFDKey(n config.NetNS, r config.Reflector) bfd.Key {
+	return bfd.Key{Peer: r.Peer.Addr, Local: r.Local.Addr, Interface: r.Interface, NetNS: n.Path()}.Normal()
+}
+
+// BFD gives the session that watches a reflector from a namespace; ok is false if none
+// shall.
+func BFD(c *config.Config, n config.NetNS, r config.Reflector) (s bfd.SessionConfig, ok bool) {
 	if r.BFD == "off" || c.BFD.Process == "off" {
 		return s, false
 	}
 	return bfd.SessionConfig{
-		Key:           bfd.Key{Peer: r.Peer.Addr, Local: r.Local.Addr, Interface: r.Interface}.Normal(),
+		Key:           BFDKey(n, r),
 		DesiredMinTx:  c.BFD.Interval.Duration,
 		RequiredMinRx: c.BFD.Interval.Duration,
 		Multiplier:    c.BFD.Multiplier,

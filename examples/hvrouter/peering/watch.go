@@ -63,12 +63,12 @@ func Watches(c *config.Config) []Watch {
 }
 
 func appendWatches(out []Watch, c *config.Config, r config.Reflector, domain string) []Watch {
-	ways := r.WaysOf(domain)
+	ways, n := r.WaysOf(domain), c.NetNSOf(r, domain)
 	w := Watch{Domain: ways[0].Domain, Peer: SessionKey(r)}
 	var probes []Watch
 	for _, way := range ways {
 		mine := waysOf(way)
-		s, ok := Probe(c, way)
+		s, ok := Probe(c, n, way)
 		if !ok {
 			w.Ways = append(w.Ways, mine...)
 			continue
@@ -76,7 +76,7 @@ func appendWatches(out []Watch, c *config.Config, r config.Reflector, domain str
 		w.Wide = true
 		probes = append(probes, Watch{Key: s.Key, Domain: way.Domain, Ways: mine, Config: s})
 	}
-	if s, ok := BFD(c, r); ok {
+	if s, ok := BFD(c, n, r); ok {
 		w.Key, w.Config = s.Key, s
 		out = append(out, w)
 	}
