@@ -23,7 +23,7 @@ func check(in invocation) int {
 		fmt.Fprintf(in.stdout, "%s: fine\n", *file)
 		return exitOK
 	}
-	findings := host.Check(c, host.System())
+	findings := host.Check(c, host.System)
 	for _, f := range findings {
 		fmt.Fprintln(in.stdout, f)
 	}

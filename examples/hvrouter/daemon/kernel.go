@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,7 +31,7 @@ type space struct {
 func (d *Daemon) openSpace(t *tasks, p config.Place) (*space, error) {
 	k, err := fib.Open(fib.Config{NetNS: p.NetNS.Path(), Tables: tables(p.Config), OnForeign: fib.ForeignWait})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", cmp.Or(p.NetNS.Path(), "kernel"), err)
 	}
 	w := wall.New(p.NetNS.Path())
 	s := &space{place: newPlace(d.log, p.NetNS, k, w), fib: k, wall: w, events: k.Watch(fib.WatchOptions{Buffer: eventBuffer}), up: map[string]bool{}}

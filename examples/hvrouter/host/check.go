@@ -52,13 +52,23 @@ func Bad(findings []Finding) bool {
 }
 
 // Check gives everything in which the machine differs from what the configuration
-// needs, worst first.
-func Check(c *config.Config, v View) []Finding {
-	k := &checker{View: v}
-	k.links(c)
-	k.sysctls(c)
-	k.features(c)
-	k.overlays(c)
+// needs, worst first. view gives the machine as seen from a network namespace, or
+// says why it cannot be seen.
+func Check(c *config.Config, view func(config.NetNS) (View, error)) []Finding {
+	k := &checker{}
+	for _, p := range c.Places() {
+		if err := k.enter(p.NetNS, view); err != nil {
+			k.add(Lack, "%v", err)
+			continue
+		}
+		k.links(p.Config)
+		k.sysctls(p.Config)
+		k.features(p.Config)
+	}
+	if k.enter(c.LoopbackNetNS(), view) == nil {
+		k.overlays(c)
+	}
+	k.where = ""
 	k.sessions(c)
 	slices.SortStableFunc(k.found, func(a, b Finding) int { return int(b.Level) - int(a.Level) })
 	return k.found
@@ -66,11 +76,22 @@ func Check(c *config.Config, v View) []Finding {
 
 type checker struct {
 	View
+	where string // what every finding begins with
 	found []Finding
 }
 
 func (k *checker) add(l Level, format string, args ...any) {
-	k.found = append(k.found, Finding{l, fmt.Sprintf(format, args...)})
+	k.found = append(k.found, Finding{l, k.where + fmt.Sprintf(format, args...)})
+}
+
+// enter makes a namespace the one that is looked at.
+func (k *checker) enter(n config.NetNS, view func(config.NetNS) (View, error)) (err error) {
+	k.where = ""
+	if n != "" {
+		k.where = "netns " + string(n) + ": "
+	}
+	k.View, err = view(n)
+	return err
 }
 
 func (k *checker) links(c *config.Config) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"flag"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -30,6 +31,14 @@ func (m machine) view() View {
 	}
 }
 
+// seen shows the machine in every namespace but one that is called missing.
+func (m machine) seen(n config.NetNS) (View, error) {
+	if n == "missing" {
+		return View{}, fs.ErrNotExist
+	}
+	return m.view(), nil
+}
+
 // fine is a host on which the sample configuration runs.
 func fine(c *config.Config) machine {
 	return machine{sysctls: domain.Sysctls(c, c.Guests), mtu: map[string]int{"a.public": 1500, "b.public": 1500,
@@ -50,7 +59,7 @@ func TestCheck(t *testing.T) {
 		cc, m := *c, fine(c)
 		m.sysctls, m.mtu = maps.Clone(m.sysctls), maps.Clone(m.mtu)
 		change(&cc, &m)
-		found := Check(&cc, m.view())
+		found := Check(&cc, m.seen)
 		fmt.Fprintf(&out, "# %s: bad %v\n", what, Bad(found))
 		for _, f := range found {
 			fmt.Fprintf(&out, "  %v\n", f)
@@ -87,6 +96,17 @@ func TestCheck(t *testing.T) {
 		c.Domains[1].Reflectors = c.Domains[1].Reflectors[:1]
 		c.Domains[1].Interfaces = []string{"b.private"}
 	})
+	split := func(c *config.Config, n config.NetNS) {
+		c.Domains = append([]config.Domain(nil), c.Domains...)
+		c.Domains[0].NetNS, c.LocalOut = n, nil
+	}
+	play("public lives in a namespace of its own", func(c *config.Config, m *machine) {
+		split(c, "public")
+		delete(m.mtu, "vm2")
+		m.sysctls["net/ipv4/conf/a.public/proxy_arp"] = "1"
+		m.mtu["a.private"] = 1500
+	})
+	play("which does not exist", func(c *config.Config, _ *machine) { split(c, "missing") })
 	play("groups cost routes", func(_ *config.Config, m *machine) { m.sysctls["net/ipv4/nexthop_compat_mode"] = "1" })
 	const golden = "testdata/check.txt"
 	if *update {
@@ -105,7 +125,13 @@ func TestCheck(t *testing.T) {
 
 // The running machine answers something for everything that is asked.
 func TestSystem(t *testing.T) {
-	v := System()
+	v, err := System("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := System("/nowhere/to/be/found"); err == nil {
+		t.Error("a namespace that is not there")
+	}
 	if _, ok := v.Sysctl("net/ipv4/ip_forward"); !ok {
 		t.Error("no net/ipv4/ip_forward")
 	}

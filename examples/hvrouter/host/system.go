@@ -6,11 +6,31 @@ import (
 	"strings"
 
 	"github.com/google/nftables"
+
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/internal/netns"
 )
 
-// System is the running machine, as seen from the process's network namespace.
-func System() View {
-	return View{Sysctl: sysctl, MTU: mtu, Feature: feature}
+// System is the running machine, as seen from a network namespace. It needs
+// CAP_SYS_ADMIN for another one than the process's own.
+func System(n config.NetNS) (v View, err error) {
+	path := n.Path()
+	if err := netns.Do(path, func() error { return nil }); err != nil {
+		return v, err
+	}
+	v.Sysctl = func(name string) (value string, ok bool) {
+		_ = netns.Do(path, func() error { value, ok = sysctl(name); return nil })
+		return value, ok
+	}
+	v.MTU = func(link string) (size int, ok bool) {
+		_ = netns.Do(path, func() error { size, ok = mtu(link); return nil })
+		return size, ok
+	}
+	v.Feature = func(name string) (ok bool) {
+		_ = netns.Do(path, func() error { ok = feature(name); return nil })
+		return ok
+	}
+	return v, nil
 }
 
 func sysctl(path string) (string, bool) {
