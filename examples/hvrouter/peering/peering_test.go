@@ -183,7 +183,7 @@ func TestFailoverOfBothFamilies(t *testing.T) {
 func TestOff(t *testing.T) {
 	c := sample(t)
 	c.Domains[0].Reflectors[0].BFD = "echo"
-	if s, ok := BFD(c, c.Domains[0].Reflectors[0]); !ok || !s.Echo || !Watches(c)[0].Config.Echo {
+	if s, ok := BFD(c, "", c.Domains[0].Reflectors[0]); !ok || !s.Echo || !Watches(c)[0].Config.Echo {
 		t.Errorf("echo: %+v, %v", s, ok)
 	}
 	c.Domains[0].Reflectors[0].BFD = "off"
