@@ -60,9 +60,9 @@ var ruleActions = map[domain.Type]fib.RuleAction{
 // unless the configuration lists them: lookups would fall through to main.
 func KernelRules() []fib.Rule {
 	return []fib.Rule{
-		{Family: fib.IPv4, Priority: 32766, Table: 254},
-		{Family: fib.IPv4, Priority: 32767, Table: 253},
-		{Family: fib.IPv6, Priority: 32766, Table: 254},
+		{Family: fib.IPv4, Priority: 32766, Table: 254, Action: fib.ToTable},
+		{Family: fib.IPv4, Priority: 32767, Table: 253, Action: fib.ToTable},
+		{Family: fib.IPv6, Priority: 32766, Table: 254, Action: fib.ToTable},
 	}
 }
 

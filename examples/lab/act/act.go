@@ -15,6 +15,7 @@ import (
 
 	"github.com/hyperfib/hyperfib/examples/lab/flow"
 	"github.com/hyperfib/hyperfib/examples/lab/golden"
+	"github.com/hyperfib/hyperfib/examples/lab/nl"
 	"github.com/hyperfib/hyperfib/examples/lab/plan"
 	"github.com/hyperfib/hyperfib/examples/lab/report"
 	"github.com/hyperfib/hyperfib/examples/lab/world"
@@ -58,6 +59,7 @@ func All() []Act {
 		{Name: "rules", Title: "policy rules exact", Run: rules},
 		{Name: "guests", Title: "guests configured themselves", Run: guests},
 		{Name: "ping", Title: "ping matrix, IPv4 and IPv6, and to the internet", Run: pings},
+		{Name: "apart", Title: "the two namespaces of a hypervisor know nothing of each other", Run: apart, When: twoSides},
 		{Name: "anycast", Title: "anycast over four gateways", Run: anycast},
 		{Name: "arp", Title: "ARP for remote guests, and none for ghosts", Run: arp},
 		{Name: "ndp", Title: "neighbour discovery for remote guests, and none for ghosts", Run: neighbours, When: hosts},
@@ -185,29 +187,30 @@ func (s *Stage) differ(lab plan.Lab) (count int, text string) {
 	want := golden.Expect{One: s.World.Lacking(world.Kind.AddPath), Lab: lab}
 	for n := 1; n <= plan.HVs; n++ {
 		for _, t := range golden.HypervisorTables {
-			count += s.compare(&b, s.World.HV(n), t, want.Hypervisor(n, t))
+			have, err := s.World.Routes(n, t)
+			count += s.compare(&b, plan.HVName(n), t, want.Hypervisor(n, t), have, err)
 		}
 	}
 	for _, t := range golden.EdgeTables {
-		count += s.compare(&b, s.World.Nodes[plan.EdgeName], t, want.Edge(t))
+		have, err := s.World.Nodes[plan.EdgeName].NL.Routes(t.Family, t.ID)
+		count += s.compare(&b, plan.EdgeName, t, want.Edge(t), have, err)
 	}
 	return count, b.String()
 }
 
-func (s *Stage) compare(b *strings.Builder, n *world.Node, t golden.Table, want []string) int {
-	have, err := n.NL.Routes(t.Family, t.ID)
+func (s *Stage) compare(b *strings.Builder, node string, t golden.Table, want []string, have []nl.Route, err error) int {
 	if err != nil {
-		fmt.Fprintf(b, "%s %s: %v\n", n.Name, t, err)
+		fmt.Fprintf(b, "%s %s: %v\n", node, t, err)
 		return 1
 	}
 	bulk := 0
-	if t == golden.HypervisorTables[0] && n.Name != plan.EdgeName {
+	if t == golden.HypervisorTables[0] && node != plan.EdgeName {
 		bulk = s.World.Bulk
 	}
 	have, diff := golden.Bulk(t, have, bulk)
 	diff = append(diff, golden.Diff(want, golden.Lines(t, have))...)
 	for _, l := range diff {
-		fmt.Fprintf(b, "%s %s: %s\n", n.Name, t, l)
+		fmt.Fprintf(b, "%s %s: %s\n", node, t, l)
 	}
 	return len(diff)
 }

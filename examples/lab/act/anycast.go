@@ -28,7 +28,7 @@ func anycast(s *Stage) error {
 			if family == unix.AF_INET6 {
 				p = plan.Anycast6
 			}
-			have, err := s.World.Nodes[name].NL.Routes(family, plan.TablePublic)
+			have, err := s.publicRoutes(name, family)
 			if err != nil {
 				return err
 			}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/hyperfib/hyperfib/examples/lab/flow"
+	"github.com/hyperfib/hyperfib/examples/lab/golden"
 	"github.com/hyperfib/hyperfib/examples/lab/plan"
 	"github.com/hyperfib/hyperfib/examples/lab/report"
 	"github.com/hyperfib/hyperfib/examples/lab/world"
@@ -111,7 +112,7 @@ func carrier(s *Stage) error {
 		if err := s.World.Carrier(plan.A, plan.HVName(2), false); err != nil {
 			return err
 		}
-		s.until(5*time.Second, func() bool { return !s.uses(plan.HVName(2), plan.A) })
+		s.until(5*time.Second, func() bool { return !s.uses(2, plan.A) })
 		took = time.Since(start)
 		return nil
 	})
@@ -126,7 +127,7 @@ func carrier(s *Stage) error {
 	if s.World.HVKind(2) == world.Self && s.World.Bulk == 0 { // reading a big table takes longer than that
 		limit = 100
 	}
-	s.value("HV2's table 90 without fabric A", ms(took), limit, "ms", "", "")
+	s.value("HV2's public table without fabric A", ms(took), limit, "ms", "", "")
 	limit = s.cutLimit()
 	if !s.World.Timing.Hears(plan.A) {
 		s.degraded("the others hear nothing of it", plan.RRName(plan.A)+" waits for its hold timer")
@@ -137,10 +138,10 @@ func carrier(s *Stage) error {
 	return nil
 }
 
-// uses says whether a node's public table has a gateway on a fabric.
-func (s *Stage) uses(node string, f plan.Fabric) bool {
+// uses says whether a hypervisor's public table has a gateway on a fabric.
+func (s *Stage) uses(n int, f plan.Fabric) bool {
 	for _, family := range bothFamilies {
-		routes, err := s.World.Nodes[node].NL.Routes(family, plan.TablePublic)
+		routes, err := s.World.Routes(n, golden.Table{Family: family, ID: plan.TablePublic})
 		if err != nil {
 			return true
 		}

@@ -17,7 +17,7 @@ func arp(s *Stage) error {
 	wrong := 0
 	var why strings.Builder
 	for _, g := range s.guests() {
-		tap, err := s.World.HV(g.HV).NL.Link(g.Name)
+		tap, err := s.World.Public(g.HV).NL.Link(g.Name)
 		if err != nil {
 			return err
 		}
@@ -53,7 +53,7 @@ func arp(s *Stage) error {
 func spoof(s *Stage) error {
 	all := s.guests()
 	vm1, vm2, to := all[0], all[1], all[3]
-	tap, err := s.World.HV(vm1.HV).NL.Link(vm1.Name)
+	tap, err := s.World.Public(vm1.HV).NL.Link(vm1.Name)
 	if err != nil {
 		return err
 	}

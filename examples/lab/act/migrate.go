@@ -73,7 +73,7 @@ func (s *Stage) move(g plan.Guest, from, to int, pref uint32) error {
 	if err := s.World.Plug(g, to); err != nil {
 		return err
 	}
-	if err := s.World.HV(to).NL.SetUp(g.Name, true); err != nil {
+	if err := s.World.Public(to).NL.SetUp(g.Name, true); err != nil {
 		return err
 	}
 	if err := s.World.Ready(g, to); err != nil {
@@ -188,7 +188,7 @@ func (s *Stage) mislead(g plan.Guest) error {
 
 // led says whether a guest knows the MAC that its gateway has on a hypervisor.
 func (s *Stage) led(g plan.Guest, hv int) bool {
-	tap, err := s.World.HV(hv).NL.Link(g.Name)
+	tap, err := s.World.Public(hv).NL.Link(g.Name)
 	if err != nil {
 		return false
 	}

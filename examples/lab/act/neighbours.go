@@ -18,7 +18,7 @@ func neighbours(s *Stage) error {
 	wrong, asked := 0, 0
 	var why strings.Builder
 	for _, g := range s.guests() {
-		tap, err := s.World.HV(g.HV).NL.Link(g.Name)
+		tap, err := s.World.Public(g.HV).NL.Link(g.Name)
 		if err != nil {
 			return err
 		}

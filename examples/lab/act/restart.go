@@ -66,10 +66,7 @@ func stop(s *Stage) error {
 // hyperfib is on the hypervisors that matter. With outage set, BFD sessions and
 // therefore routes may change, but packets may not be lost.
 func (s *Stage) watched(matter []int, outage bool, after time.Duration, do func() error) error {
-	if err := s.quiet(plan.HVName(1)); err != nil {
-		return err
-	}
-	w, err := watch(s.World.HV(1).Path)
+	w, err := s.watchHV(1)
 	if err != nil {
 		return err
 	}
@@ -96,6 +93,26 @@ func (s *Stage) watched(matter []int, outage bool, after time.Duration, do func(
 		s.flapped(before, limit)
 	}
 	return nil
+}
+
+// watchHV begins to count messages in all namespaces of a hypervisor once they are
+// quiet.
+func (s *Stage) watchHV(n int) (watchers, error) {
+	var all watchers
+	for _, node := range s.World.Places(n) {
+		if err := s.quiet(node.Name); err != nil {
+			return nil, err
+		}
+	}
+	for _, node := range s.World.Places(n) {
+		w, err := watch(node.Path)
+		if err != nil {
+			all.stop()
+			return nil, err
+		}
+		all = append(all, w)
+	}
+	return all, nil
 }
 
 // calm is how long a kernel must have been left alone before an act that counts

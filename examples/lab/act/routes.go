@@ -18,7 +18,7 @@ import (
 // milliseconds.
 const routeLimit = 5
 
-// routes adds a route to HV1's table 90 twenty times, as an operator would, and
+// routes adds a route to HV1's public table twenty times, as an operator would, and
 // waits for it in the kernels of HV2 and HV3.
 func routes(s *Stage) error {
 	s.involved = []string{"hv1", "hv2", "hv3"}
@@ -55,7 +55,7 @@ func routes(s *Stage) error {
 
 func (s *Stage) extraRoute(i int) nl.Route {
 	vm1 := s.guests()[0]
-	return nl.Route{Table: plan.TablePublic, Type: unix.RTN_UNICAST, Proto: unix.RTPROT_STATIC, Metric: plan.GuestMetric,
+	return nl.Route{Table: s.World.Timing.Table(plan.TablePublic), Type: unix.RTN_UNICAST, Proto: unix.RTPROT_STATIC, Metric: plan.GuestMetric,
 		Dst:  netip.PrefixFrom(netip.AddrFrom4([4]byte{203, 0, 113, byte(130 + i)}), 32),
 		Hops: []nl.Hop{{Gateway: vm1.IPv4, Link: vm1.Name, OnLink: true}}}
 }
@@ -65,7 +65,7 @@ func (s *Stage) extraRoute(i int) nl.Route {
 func (s *Stage) propagate(r nl.Route, add bool) (map[int]float64, error) {
 	monitors := map[int]*nl.Monitor{}
 	for _, n := range []int{2, 3} {
-		m, err := nl.Watch(s.World.HV(n).Path)
+		m, err := nl.Watch(s.World.Public(n).Path)
 		if err != nil {
 			return nil, err
 		}
@@ -76,9 +76,9 @@ func (s *Stage) propagate(r nl.Route, add bool) (map[int]float64, error) {
 	if err := s.sleep(10 * time.Millisecond); err != nil {
 		return nil, err
 	}
-	change, want := s.World.HV(1).NL.AddRoute, uint16(unix.RTM_NEWROUTE)
+	change, want := s.World.Public(1).NL.AddRoute, uint16(unix.RTM_NEWROUTE)
 	if !add {
-		change, want = s.World.HV(1).NL.DeleteRoute, unix.RTM_DELROUTE
+		change, want = s.World.Public(1).NL.DeleteRoute, unix.RTM_DELROUTE
 	}
 	type arrival struct {
 		n   int
@@ -89,7 +89,7 @@ func (s *Stage) propagate(r nl.Route, add bool) (map[int]float64, error) {
 	deadline := time.Now().Add(5 * time.Second)
 	for n, m := range monitors {
 		go func() {
-			at, err := waitRoute(m, r.Dst, want, deadline)
+			at, err := waitRoute(m, r, want, deadline)
 			arrivals <- arrival{n, at, err}
 		}()
 	}
@@ -109,14 +109,14 @@ func (s *Stage) propagate(r nl.Route, add bool) (map[int]float64, error) {
 	return out, failed
 }
 
-func waitRoute(m *nl.Monitor, p netip.Prefix, typ uint16, deadline time.Time) (time.Time, error) {
+func waitRoute(m *nl.Monitor, r nl.Route, typ uint16, deadline time.Time) (time.Time, error) {
 	for time.Now().Before(deadline) {
 		changes, err := m.Next(deadline)
 		if err != nil {
 			return time.Time{}, err
 		}
 		for _, c := range changes {
-			if c.Type == typ && c.Rt.Dst == p && c.Rt.Table == plan.TablePublic {
+			if c.Type == typ && c.Rt.Dst == r.Dst && c.Rt.Table == r.Table {
 				return c.At, nil
 			}
 		}
@@ -172,4 +172,16 @@ func (w *watcher) stop() (int, string) {
 		fmt.Fprintln(&b, c)
 	}
 	return len(w.changes), b.String()
+}
+
+// watchers are those of several namespaces.
+type watchers []*watcher
+
+func (all watchers) stop() (count int, text string) {
+	for _, w := range all {
+		n, t := w.stop()
+		count += n
+		text += t
+	}
+	return count, text
 }

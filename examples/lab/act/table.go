@@ -44,7 +44,7 @@ func (s *Stage) routeCounts(node string) string {
 	}
 	var counts []string
 	for _, t := range tables {
-		routes, _ := s.World.Nodes[node].NL.Routes(t.Family, t.ID)
+		routes, _ := s.tableOf(node, t)
 		counts = append(counts, fmt.Sprint(len(routes)))
 	}
 	return strings.Join(counts, " ")

@@ -20,6 +20,8 @@ type Timing struct {
 	// Echo says that reflectors forward, so that ours can watch the deaf ones by
 	// packets that come back.
 	Echo bool
+	// PublicNetNS is the path of a hypervisor's public namespace, where it has one.
+	PublicNetNS string
 	plan.Lab
 }
 

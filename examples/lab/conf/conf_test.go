@@ -24,6 +24,7 @@ func TestConfigurations(t *testing.T) {
 		"bird-rr2.private.conf": BirdReflector(plan.B, true, timing),
 		"hv1.yaml":              Hypervisor(1, "/run/lab/hv1.sock", timing),
 		"hv3.yaml":              Hypervisor(3, "/run/lab/hv3.sock", timing),
+		"hv1-netns.yaml":        Hypervisor(1, "/run/lab/hv1.sock", inNetNS(timing)),
 		"rr1.public.args":       strings.Join(ReflectorArgs(plan.A, false, timing), "\n") + "\n",
 		"rr2.private.args":      strings.Join(ReflectorArgs(plan.B, true, timing), "\n") + "\n",
 	} {
@@ -43,9 +44,18 @@ func TestConfigurations(t *testing.T) {
 	}
 }
 
+// inNetNS is the variant with a namespace per domain.
+func inNetNS(t Timing) Timing {
+	t.Mode, t.PublicNetNS = plan.ModeNetNS, "/run/lab/ns/hv1-public"
+	return t
+}
+
 // hvrouter itself must like what is written for it.
 func TestHypervisorIsValid(t *testing.T) {
 	for n := 1; n <= plan.HVs; n++ {
+		if _, err := config.Parse("hv.yaml", []byte(Hypervisor(n, "/run/lab/hv.sock", inNetNS(timing))), config.TableNames{}); err != nil {
+			t.Fatalf("hypervisor %d with namespaces: %v", n, err)
+		}
 		c, err := config.Parse("hv.yaml", []byte(Hypervisor(n, "/run/lab/hv.sock", timing)), config.TableNames{})
 		if err != nil {
 			t.Fatalf("hypervisor %d: %v", n, err)

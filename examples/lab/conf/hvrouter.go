@@ -20,7 +20,7 @@ func Hypervisor(n int, api string, t Timing) string {
 		w.line("last-resort-by: rules")
 	}
 	w.line("domains:")
-	w.line("  - name: public\n    table: %d\n    guests: true\n    unreachable: [%s]\n    reflectors:", plan.TablePublic, plan.Subnet4)
+	w.line("  - name: public\n    %s\n    guests: true\n    unreachable: [%s]\n    reflectors:", publicPlace(t), plan.Subnet4)
 	for _, f := range plan.Fabrics {
 		s := hvSession{f: f, device: f.Public(), local: plan.HVPublic4(n, f), peer: plan.RRPublic4(f)}
 		if t.Is("sessions", plan.SessionsMP) {
@@ -31,11 +31,11 @@ func Hypervisor(n int, api string, t Timing) string {
 		s.write(&w, t)
 		hvSession{f: f, device: f.Public(), local: plan.HVPublic6(n, f), peer: plan.RRPublic6(f)}.write(&w, t)
 	}
-	w.line("  - name: private\n    table: %d\n    loopback: true\n    reflectors:", plan.TablePrivate)
+	w.line("  - name: private\n    table: %d\n    loopback: true\n    reflectors:", t.Table(plan.TablePrivate))
 	for _, f := range plan.Fabrics {
 		hvSession{f: f, device: f.Private(), local: plan.HVPrivate4(n, f), peer: plan.RRPrivate4(f)}.write(&w, t)
 	}
-	if !t.Is("mode", plan.ModeNoLocalOut) {
+	if !t.Is("mode", plan.ModeNoLocalOut) && !t.Apart() {
 		w.line("local-out: {table: %d, domains: [private], last-resort: unreachable}", plan.TableLocal)
 	}
 	w.line("edge:\n  gateway4: %s\n  length4: %d\n  mac: %s", plan.Gateway4, plan.Subnet4.Bits(), plan.GatewayMAC)
@@ -110,4 +110,12 @@ func hvGuests(w *writer, n int, t Timing) {
 	}
 	w.line("overlays:\n  - name: vx100\n    vni: %d\n    bridge: br100\n    members: [%s]\n    vteps: %s",
 		plan.VNI, members, netip.PrefixFrom(plan.Loopback(0), 24))
+}
+
+// publicPlace says where the public domain lives.
+func publicPlace(t Timing) string {
+	if t.Apart() {
+		return "netns: " + t.PublicNetNS
+	}
+	return fmt.Sprintf("table: %d", plan.TablePublic)
 }

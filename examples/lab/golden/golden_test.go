@@ -20,6 +20,7 @@ var update = flag.Bool("update", false, "rewrite testdata")
 func TestGolden(t *testing.T) {
 	testGolden(t, "testdata/lab.txt", Expect{})
 	testGolden(t, "testdata/host128.txt", Expect{Lab: plan.Lab{Variant: plan.Variant{Guests: plan.GuestsHost}}})
+	testGolden(t, "testdata/netns.txt", Expect{Lab: plan.Lab{Variant: plan.Variant{Mode: plan.ModeNetNS}}})
 }
 
 func testGolden(t *testing.T, path string, x Expect) {

@@ -9,6 +9,9 @@ import (
 
 // Rules returns the policy rules of a hypervisor, in order.
 func Rules(family uint8, v plan.Variant) []nl.Rule {
+	if v.Apart() {
+		return unruled(family)
+	}
 	if family == unix.AF_INET6 {
 		rules := []nl.Rule{{Priority: 0, Table: unix.RT_TABLE_LOCAL}, {Priority: 51, Table: unix.RT_TABLE_MAIN}}
 		return lookup(rules, v, nl.Rule{Priority: 53, Table: plan.TablePublic}, unix.FR_ACT_BLACKHOLE)
@@ -22,6 +25,15 @@ func Rules(family uint8, v plan.Variant) []nl.Rule {
 	rules = lookup(rules, v, nl.Rule{Priority: 26, IIF: plan.A.Private(), Table: plan.TablePrivate}, unix.FR_ACT_BLACKHOLE)
 	rules = lookup(rules, v, nl.Rule{Priority: 28, IIF: plan.B.Private(), Table: plan.TablePrivate}, unix.FR_ACT_BLACKHOLE)
 	return lookup(rules, v, nl.Rule{Priority: 99, Table: plan.TablePublic}, unix.FR_ACT_BLACKHOLE)
+}
+
+// unruled are the rules that the kernel makes by itself.
+func unruled(family uint8) []nl.Rule {
+	rules := []nl.Rule{{Priority: 0, Table: unix.RT_TABLE_LOCAL}, {Priority: 32766, Table: unix.RT_TABLE_MAIN}}
+	if family == unix.AF_INET {
+		rules = append(rules, nl.Rule{Priority: 32767, Table: unix.RT_TABLE_DEFAULT})
+	}
+	return rules
 }
 
 // lookup adds a rule and, in the mode that has them, the rule of last resort

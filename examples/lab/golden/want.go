@@ -30,7 +30,7 @@ func (x Expect) Hypervisor(n int, t Table) []string {
 	switch {
 	case t.ID == plan.TablePrivate:
 		routes = append(private(n, netip.Addr{}), x.last(t, unix.RTN_BLACKHOLE)...)
-	case t.ID == plan.TableLocal && x.Is("mode", plan.ModeNoLocalOut):
+	case t.ID == plan.TableLocal && (x.Is("mode", plan.ModeNoLocalOut) || x.Apart()):
 	case t.ID == plan.TableLocal:
 		routes = append(private(n, plan.Loopback(n)), x.last(t, unix.RTN_UNREACHABLE)...)
 		for _, r := range x.guestRoutes(n, 4) {
@@ -170,7 +170,7 @@ func remote(p netip.Prefix, hvs []int, one []plan.Fabric) nl.Route {
 
 // last is the route of last resort, in the modes that have one.
 func (x Expect) last(t Table, kind uint8) []nl.Route {
-	if x.Is("mode", plan.ModeBlackholeRules) {
+	if x.Is("mode", plan.ModeBlackholeRules) || x.Apart() {
 		return nil
 	}
 	return []nl.Route{{Type: kind, Dst: netip.PrefixFrom(unspecified(version(t)), 0), Metric: plan.LastResort}}

@@ -20,8 +20,15 @@ func (w *World) hypervisors() error {
 		if err != nil {
 			return err
 		}
+		public, err := w.publicSide(i)
+		if err != nil {
+			return err
+		}
 		for _, f := range plan.Fabrics {
-			if err := w.uplinks(n, f, plan.HVPublic4(i, f), plan.HVPublic6(i, f), plan.HVPrivate4(i, f)); err != nil {
+			if err := w.uplinks(public, f, plan.HVPublic4(i, f), plan.HVPublic6(i, f), netip.Addr{}); err != nil {
+				return err
+			}
+			if err := w.uplinks(n, f, netip.Addr{}, netip.Addr{}, plan.HVPrivate4(i, f)); err != nil {
 				return err
 			}
 		}
@@ -115,7 +122,7 @@ func (w *World) guests() error {
 		if err != nil {
 			return err
 		}
-		hv := w.HV(g.HV)
+		hv := w.Public(g.HV)
 		if g.Moves {
 			err = w.movable(g)
 		} else {

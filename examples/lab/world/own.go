@@ -72,7 +72,7 @@ func edgePeers(socket string) ([]Peer, error) {
 func (w *World) ownHypervisor(n int) (*Daemon, error) {
 	name := plan.HVName(n)
 	api := w.file(name + ".sock")
-	path, err := w.Write("etc/"+name+".yaml", conf.Hypervisor(n, api, w.Timing))
+	path, err := w.Write("etc/"+name+".yaml", conf.Hypervisor(n, api, w.timingOf(n)))
 	if err != nil {
 		return nil, err
 	}

@@ -42,7 +42,7 @@ func plug(g plan.Guest, hv int) string { return fmt.Sprintf("%s.hv%d", g.Name, h
 // says so, if there is a tap on another one already.
 func (w *World) Plug(g plan.Guest, hv int) error {
 	n, port := w.Nodes[switchName], plug(g, hv)
-	if err := n.NL.AddVeth(nl.Veth{Name: port}, nl.Veth{Name: g.Name}, w.HV(hv).Path); err != nil {
+	if err := n.NL.AddVeth(nl.Veth{Name: port}, nl.Veth{Name: g.Name}, w.Public(hv).Path); err != nil {
 		return err
 	}
 	return errors.Join(n.NL.SetMaster(port, g.Name), n.NL.SetUp(port, true))
@@ -74,7 +74,7 @@ func (w *World) Switch(g plan.Guest, from, to int) error {
 }
 
 // Unplug removes a guest's tap from a hypervisor.
-func (w *World) Unplug(g plan.Guest, hv int) error { return w.HV(hv).NL.DeleteLink(g.Name) }
+func (w *World) Unplug(g plan.Guest, hv int) error { return w.Public(hv).NL.DeleteLink(g.Name) }
 
 // API is the path of the socket at which hypervisor n's hvrouter listens.
 func (w *World) API(n int) string { return w.file(plan.HVName(n) + ".sock") }

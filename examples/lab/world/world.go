@@ -35,6 +35,7 @@ type Options struct {
 // Node is a network namespace of the lab.
 type Node struct {
 	Name string
+	Host string // the machine it belongs to: what its cables are named after
 	Path string // of its namespace
 	NL   *nl.Conn
 }
@@ -109,7 +110,7 @@ func (w *World) EdgeKind() Kind {
 // node makes a namespace whose interfaces take IPv6 addresses at once, without
 // the second that duplicate address detection takes.
 func (w *World) node(name string) (*Node, error) {
-	n := &Node{Name: name, Path: filepath.Join(w.Dir, "ns", name)}
+	n := &Node{Name: name, Host: name, Path: filepath.Join(w.Dir, "ns", name)}
 	if err := sandbox.NewNetNS(n.Path); err != nil {
 		return nil, err
 	}
@@ -164,7 +165,7 @@ func (w *World) cable(n *Node, f plan.Fabric, network string) error {
 	if network == private {
 		far, mtu = f.Private(), privateMTU
 	}
-	fabric, port := w.Fabrics[f].NL, Port(n.Name, network)
+	fabric, port := w.Fabrics[f].NL, Port(n.Host, network)
 	if err := fabric.AddVeth(nl.Veth{Name: port, MTU: mtu}, nl.Veth{Name: far, MTU: mtu}, n.Path); err != nil {
 		return err
 	}
