@@ -41,7 +41,8 @@ type conn struct {
 	quit   chan struct{} // closed by the owner: the pumps shall end
 	silent chan struct{} // closed by the writer: nothing more will be sent
 	final  []byte        // the last NOTIFICATION; set before quit is closed
-	limit  atomic.Int32  // longest message accepted
+	patient
+	limit atomic.Int32 // longest message accepted
 
 	busy     bool  // owner's: a buffer is with the writer
 	writeErr error // owner's: why the writer ended
@@ -78,6 +79,7 @@ func newConn(id connID, nc net.Conn, wg *sync.WaitGroup, done func()) *conn {
 	pumps.Go(c.writeLoop)
 	wg.Go(func() {
 		pumps.Wait()
+		c.unhook()
 		nc.Close()
 		if done != nil {
 			done()
@@ -86,17 +88,21 @@ func newConn(id connID, nc net.Conn, wg *sync.WaitGroup, done func()) *conn {
 	return c
 }
 
+// rude says that the connection ends without waiting for anything.
+func (c *conn) rude() bool { return len(c.final) == 0 && c.time == 0 }
+
 // close ends the connection. If final is not empty it is sent first, after what
 // is with the writer, provided that the peer takes it within lingerTime: whoever
 // does not read our UPDATEs would not read a NOTIFICATION either. Owner only,
 // once.
 func (c *conn) close(final []byte) {
-	if len(final) == 0 || c.writeErr != nil {
+	c.final = final
+	if c.rude() || c.writeErr != nil {
 		close(c.quit)
 		c.nc.Close()
 		return
 	}
-	c.final = final
+	c.hook(c.nc)
 	c.nc.SetDeadline(time.Now().Add(lingerTime))
 	close(c.quit)
 }

@@ -147,8 +147,9 @@ func (p *peer) pathDown(now time.Time, why PathFailure) {
 	if ev.quiet {
 		p.record(now, &PeerError{Err: reason}, p.m.state())
 	}
+	p.patient = patience(p.s.ctx, p.sess.neg.HoldTime)
 	p.stepErr(now, ev, reason)
-	p.ending = nil
+	p.ending, p.patient = nil, patient{}
 }
 
 // pathDownStale applies a failure to the paths of a peer that is away.

@@ -45,6 +45,7 @@ type peer struct {
 	up      bool      // there was a session since the speaker started: F bits
 	dead    bool      // PathDown was the last word
 	ending  *ending   // why the session is being ended on purpose
+	patient patient   // of the connection that is being closed
 	update  wire.Update
 
 	received MessageCounters // copied to st after each chunk

@@ -144,6 +144,7 @@ func (p *peer) close(id connID) {
 		return
 	}
 	if s := p.slot(id); s != nil {
+		s.c.patient = p.patient
 		s.c.close(s.final)
 		p.last = s.c.silent
 		*s = slot{}

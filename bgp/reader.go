@@ -49,7 +49,7 @@ func (c *conn) settled() bool {
 // drain discards input after the final NOTIFICATION, until the peer closes or the
 // writer's deadline comes.
 func (c *conn) drain() {
-	if len(c.final) > 0 {
+	if !c.rude() {
 		io.Copy(io.Discard, io.LimitReader(c.nc, drainLimit))
 	}
 }

@@ -23,7 +23,7 @@ func (c *conn) writeLoop() {
 // finish sends the final NOTIFICATION, if there is one, and closes our half of
 // the connection.
 func (c *conn) finish() {
-	if len(c.final) == 0 {
+	if c.rude() {
 		return
 	}
 	b := c.final
@@ -32,11 +32,14 @@ func (c *conn) finish() {
 		b = append(waiting, b...)
 	default:
 	}
-	if _, err := c.nc.Write(b); err != nil {
-		return
+	if len(b) > 0 {
+		if _, err := c.nc.Write(b); err != nil {
+			return
+		}
 	}
 	if half, ok := c.nc.(interface{ CloseWrite() error }); ok {
 		half.CloseWrite()
+		c.wait(c.nc)
 		return
 	}
 	c.nc.Close()

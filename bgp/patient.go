@@ -1,0 +1,54 @@
+package bgp
+
+import (
+	"context"
+	"net"
+	"time"
+)
+
+// patient keeps a connection over a path that failed open for longer than
+// lingerTime, until the peer has taken our NOTIFICATION or its hold timer has ended
+// the session.
+//
+// The kernel would go on retransmitting after a close, but answers whatever the
+// peer sends by then with a reset. That has the system's TTL, not the socket's: with
+// TTL security the peer drops it, goes on believing in the session, and some peers
+// refuse every new one until their hold timer expires.
+//
+// The zero value is not patient.
+type patient struct {
+	ctx  context.Context // of Run, whose end ends the wait
+	time time.Duration
+	stop func() bool
+}
+
+// maxPatience bounds the wait for a peer that offered a long hold time, or none.
+const maxPatience = 4 * time.Minute
+
+// patience is how long the peer of a session may be told of its end.
+func patience(ctx context.Context, hold time.Duration) patient {
+	if hold <= 0 || hold > maxPatience {
+		hold = maxPatience
+	}
+	return patient{ctx: ctx, time: hold}
+}
+
+// hook makes the end of Run the end of the connection.
+func (p *patient) hook(nc net.Conn) {
+	if p.time > 0 {
+		p.stop = context.AfterFunc(p.ctx, func() { nc.Close() })
+	}
+}
+
+func (p *patient) unhook() {
+	if p.stop != nil {
+		p.stop()
+	}
+}
+
+// wait lets the reader wait for the peer to close, once our half is closed.
+func (p *patient) wait(nc net.Conn) {
+	if p.time > 0 {
+		nc.SetReadDeadline(time.Now().Add(p.time))
+	}
+}
