@@ -94,6 +94,7 @@ func (k *checker) config(c *Config) {
 	k.bfd(c.BFD)
 	k.bgp(c.BGP)
 	k.domains(c)
+	k.domainBy(c)
 	k.rules(c.Rules)
 	k.edge(c.Edge)
 	if len(c.Edge.DHCP.Relay) > 0 && !c.Loopback.Address.Addr().Is4() {

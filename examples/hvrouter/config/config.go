@@ -21,6 +21,14 @@ type Config struct {
 	// Sessions carry several domains each, told apart by the domains' communities. A
 	// domain that one of them carries has no reflectors of its own.
 	Sessions []Reflector `yaml:"sessions,omitempty" json:"sessions,omitempty"`
+	// DomainBy says what tells the domain of a packet that arrives: interface
+	// (default: a rule for each uplink) or mark (nftables marks packets by the
+	// interface they come in on, rules select by mark; it holds for IPv6 too, and what
+	// comes in elsewhere goes nowhere). What the hypervisor itself sends has no mark.
+	DomainBy string `yaml:"domain-by,omitempty" json:"domain-by"`
+	// MarkMask is the bits of the mark that are ours; all others are left as they are.
+	// Default 0xff.
+	MarkMask uint32 `yaml:"mark-mask,omitempty" json:"mark-mask,omitempty"`
 	// LastResortBy says what ends a lookup that found nothing: routes (default) of
 	// the greatest metric in each table, or rules behind each lookup, which leave
 	// the tables to others.
@@ -107,6 +115,9 @@ type Domain struct {
 	// with netns its default is main (254). Main is for a domain that is alone in
 	// its namespace: there are no policy rules then.
 	Table Table `yaml:"table" json:"table"`
+	// Mark of packets of this domain, inside mark-mask, with domain-by: mark only.
+	// Default: the number of the table, if it fits.
+	Mark uint32 `yaml:"mark,omitempty" json:"mark,omitempty"`
 	// Guests tells that guests' routes belong to this domain. Exactly one domain
 	// has it if there are guests; its table is the one that everything without a
 	// rule of its own ends in.

@@ -23,6 +23,7 @@ func (c *Config) fill() {
 	if c.LocalOut != nil {
 		def(&c.LocalOut.LastResort, "unreachable")
 	}
+	c.fillDomainBy()
 	c.Edge.fill()
 	for i := range c.Guests {
 		c.Guests[i].fill()

@@ -13,7 +13,7 @@ type Edge struct {
 	// Metric of guests' routes. Default 10.
 	Metric uint32 `yaml:"metric,omitempty" json:"metric"`
 	// ARP says who answers for remote guests: kernel (default: proxy_arp) or
-	// responder.
+	// responder (default, and all that works, with domain-by: mark).
 	ARP  string `yaml:"arp,omitempty" json:"arp"`
 	RA   RA     `yaml:"ra,omitempty" json:"ra"`
 	DHCP DHCP   `yaml:"dhcp,omitempty" json:"dhcp,omitzero"`

@@ -105,6 +105,9 @@ func (d *Daemon) run(ctx context.Context, c *config.Config) error {
 	t.start("API", func(ctx context.Context) error { return api.ServeOn(ctx, socket, d) })
 	t.start("reload", d.reloads)
 	t.start("wall", d.mendWalls)
+	for _, p := range d.router.places {
+		t.start("wall", func(ctx context.Context) error { d.watchWall(ctx, p); return nil })
+	}
 	t.start("watchdog", d.alive)
 	t.start("inventory", func(ctx context.Context) error { return watchDirectory(ctx, c.Inventory.Directory, d.rescan) })
 	if d.opt.Ready != nil {

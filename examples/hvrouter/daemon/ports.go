@@ -67,6 +67,8 @@ var _ edge = (*eg.Edge)(nil)
 // shield is what the loop uses of *wall.Wall.
 type shield interface {
 	Apply(wall.Spec) error
+	// Watch calls changed when somebody else has changed what was applied.
+	Watch(ctx context.Context, changed func()) error
 }
 
 var _ shield = (*wall.Wall)(nil)

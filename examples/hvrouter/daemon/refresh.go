@@ -27,6 +27,7 @@ func (r *router) refresh() {
 	for _, p := range r.places {
 		drop[p] = p.stand(domain.NewStatic(p.cfg, r.guestsIn(p, here)))
 	}
+	r.applyWalls() // first: what comes from a guest has its mark before there are routes
 	r.answerFor(here)
 	for _, name := range r.order {
 		g := r.domains[name]
@@ -53,7 +54,6 @@ func (r *router) refresh() {
 			r.domains[d.Name].bgp.Configure(r.cfg, d)
 		}
 	}
-	r.applyWalls()
 	r.overlays()
 }
 

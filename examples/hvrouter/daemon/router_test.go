@@ -107,6 +107,8 @@ type fakeWall struct{ last wall.Spec }
 
 func (w *fakeWall) Apply(s wall.Spec) error { w.last = s; return nil }
 
+func (w *fakeWall) Watch(context.Context, func()) error { return nil }
+
 type bench struct {
 	*router
 	*trace

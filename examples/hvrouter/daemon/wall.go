@@ -32,7 +32,7 @@ type wallVersion struct {
 // mendTime is how often a wall that somebody tore down is put up again.
 const mendTime = 5 * time.Second
 
-// mendWalls puts the walls up again, should one be gone.
+// mendWalls puts the walls up again, should one be gone and nobody have said so.
 func (d *Daemon) mendWalls(ctx context.Context) error {
 	for pause(ctx, mendTime) == nil {
 		d.loop.do(ctx, func() {
@@ -46,7 +46,7 @@ func (d *Daemon) mendWalls(ctx context.Context) error {
 
 // mendWall applies a place's wall; one that stands as it should is not touched.
 func (r *router) mendWall(p *place) {
-	if r.cfg.Wall.Off || p.wall == nil {
+	if p.wall == nil || r.cfg.Wall.Off && r.cfg.DomainBy != config.ByMark {
 		return
 	}
 	spec := wallSpec(p.cfg, r.guestsIn(p, r.guests.All()))
@@ -69,7 +69,7 @@ func ports(overlays []config.Overlay) (list []uint16) {
 // wallSpec says what the wall of one namespace must do for a configuration and its
 // guests.
 func wallSpec(c *config.Config, guests []config.Guest) wall.Spec {
-	s := wall.Spec{Table: c.Wall.Table, LogRate: c.Wall.LogRate}
+	s := wall.Spec{Table: c.Wall.Table, LogRate: c.Wall.LogRate, MarkMask: c.MarkMask, MarksOnly: c.Wall.Off}
 	for _, g := range guests {
 		s.Guests = append(s.Guests, g.Interface)
 		for _, t := range g.Transparent {
@@ -86,6 +86,9 @@ func wallSpec(c *config.Config, guests []config.Guest) wall.Spec {
 			group = append(slices.Clone(group), s.Guests...)
 		}
 		s.Domains = append(s.Domains, group)
+		if c.DomainBy == config.ByMark && !domain.Plain(c) {
+			s.Marks = append(s.Marks, wall.Mark{Value: d.Mark, Interfaces: group})
+		}
 	}
 	for _, o := range c.Overlays {
 		s.Isolated = append(s.Isolated, o.Bridge)

@@ -71,6 +71,9 @@ func Rules(c *config.Config) []Rule {
 	if Plain(c) {
 		return plain()
 	}
+	if c.DomainBy == config.ByMark {
+		return append(marked4(c), marked6(c)...)
+	}
 	return append(usual4(c), usual6(c)...)
 }
 
@@ -88,10 +91,7 @@ func listed(rules []config.Rule, v6 bool) []Rule {
 // domain without guests looks into that domain's table; everything else, guests
 // and their uplinks, into the guests'.
 func usual4(c *config.Config) []Rule {
-	rules := []Rule{{Table: tableLocal}, {Priority: prioMain4, IIF: "lo", Table: tableMain}}
-	if table, word := ownTable(c); table != 0 {
-		rules = lookup(rules, c, Rule{Priority: prioLocalOut, IIF: "lo", Table: table}, word)
-	}
+	rules := own4(c)
 	prio := uint32(prioInterface)
 	for _, d := range c.Domains {
 		if d.Guests {
@@ -105,6 +105,15 @@ func usual4(c *config.Config) []Rule {
 	if d := last(c); d != nil {
 		// More than 36 uplinks push the last rule back.
 		rules = lookup(rules, c, Rule{Priority: max(prioLast4, prio), Table: d.Table.ID}, d.LastResort)
+	}
+	return rules
+}
+
+// own4 is where table local and what the hypervisor itself sends are looked up.
+func own4(c *config.Config) []Rule {
+	rules := []Rule{{Table: tableLocal}, {Priority: prioMain4, IIF: "lo", Table: tableMain}}
+	if table, word := ownTable(c); table != 0 {
+		rules = lookup(rules, c, Rule{Priority: prioLocalOut, IIF: "lo", Table: table}, word)
 	}
 	return rules
 }

@@ -7,6 +7,9 @@ import "github.com/hyperfib/hyperfib/examples/hvrouter/config"
 func Sysctls(c *config.Config, guests []config.Guest) map[string]string {
 	s := sysctls{}
 	s.global(c.Wall.Off)
+	if c.DomainBy == config.ByMark {
+		s.marked(c, guests)
+	}
 	for _, d := range c.Domains {
 		for _, name := range Interfaces(d) {
 			// Packets that arrive on a domain without guests are for us or for
@@ -77,6 +80,19 @@ func (s sysctls) guest(name string, proxyARP, wallOff bool) {
 	// fe80::1 is ours on every guest interface, nobody is asked.
 	s["net/ipv6/conf/"+name+"/accept_dad"] = "0"
 	s["net/ipv6/conf/"+name+"/accept_ra"] = "0"
+}
+
+// marked: where reverse paths are checked, by us or by others, the way back of a
+// packet is looked up with its mark. Without it nothing has a way back.
+func (s sysctls) marked(c *config.Config, guests []config.Guest) {
+	for _, d := range c.Domains {
+		for _, name := range Interfaces(d) {
+			s["net/ipv4/conf/"+name+"/src_valid_mark"] = "1"
+		}
+	}
+	for _, g := range guests {
+		s["net/ipv4/conf/"+g.Interface+"/src_valid_mark"] = "1"
+	}
 }
 
 // neighbours is what holds for every interface of ours: answer ARP only for

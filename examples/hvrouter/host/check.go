@@ -128,7 +128,9 @@ func (k *checker) sysctls(c *config.Config) {
 }
 
 func (k *checker) features(c *config.Config) {
-	if !c.Wall.Off && !k.Feature("nftables") {
+	if c.DomainBy == config.ByMark && !k.Feature("nftables") {
+		k.add(Lack, "the kernel has no nftables, which marks packets; domain-by: interface does without")
+	} else if !c.Wall.Off && !k.Feature("nftables") {
 		k.add(Lack, "the kernel has no nftables; wall: {off: true} does without")
 	}
 	if len(c.Overlays) > 0 {

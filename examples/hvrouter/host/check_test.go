@@ -90,6 +90,9 @@ func TestCheck(t *testing.T) {
 	})
 	play("no nftables", func(_ *config.Config, m *machine) { m.lacks = "nftables" })
 	play("no nftables, and no wall", func(c *config.Config, m *machine) { m.lacks, c.Wall.Off = "nftables", true })
+	play("no nftables, no wall, and domains by marks", func(c *config.Config, m *machine) {
+		m.lacks, c.Wall.Off, c.DomainBy = "nftables", true, config.ByMark
+	})
 	play("one reflector for both fabrics without add-path", func(c *config.Config, m *machine) {
 		c.BGP.AddPath = false
 		c.Domains = append([]config.Domain(nil), c.Domains...)

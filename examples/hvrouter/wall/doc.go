@@ -4,6 +4,7 @@
 //
 // It complements the policy of the routing tables with what they can't say:
 //
+//   - Marks by which policy rules tell domains apart, where interfaces or VRFs don't.
 //   - A guest's IPv6 source must be routed back to where it came from (Linux has
 //     no rp_filter for IPv6); link-local sources pass, and so do the packets with
 //     an unspecified source of duplicate address detection, RFC 4862,

@@ -88,10 +88,10 @@ func linkLocal() match {
 }
 
 // noWayBack matches packets whose source is not routed to the interface that they
-// came from.
-func noWayBack() match {
+// came from, by their mark if there are marks.
+func noWayBack(marked bool) match {
 	return match{
-		&expr.Fib{Register: reg, FlagSADDR: true, FlagIIF: true, ResultOIF: true},
+		&expr.Fib{Register: reg, FlagSADDR: true, FlagMARK: marked, FlagIIF: true, ResultOIF: true},
 		is(binaryutil.NativeEndian.PutUint32(0)),
 	}
 }

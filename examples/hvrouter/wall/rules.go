@@ -60,8 +60,13 @@ func (b *builder) names(name string, interfaces []string) *nftables.Set {
 }
 
 func (b *builder) chains() []chain {
+	mark := b.mark()
+	if b.spec.MarksOnly {
+		return []chain{mark}
+	}
 	guests, isolated := b.names("guests", b.spec.Guests), b.names("isolated", b.spec.Isolated)
 	return []chain{
+		mark,
 		b.raw(guests, isolated),
 		b.input(guests),
 		b.forward(),
@@ -82,7 +87,7 @@ func (b *builder) raw(guests, isolated *nftables.Set) chain {
 		c.add(guest6, address(saddr4, saddr6, netip.IPv6Unspecified()), icmp6(kind), accept())
 	}
 	c.add(guest6, linkLocal(), accept())
-	c.drop("spoofed-source", guest6, noWayBack())
+	c.drop("spoofed-source", guest6, noWayBack(len(b.spec.Marks) > 0))
 	return c
 }
 

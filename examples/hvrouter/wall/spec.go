@@ -12,6 +12,15 @@ type Spec struct {
 	// Nobody else may use it: it is replaced as a whole.
 	Table string
 
+	// Marks tell the routing domains of packets that arrive, for policy rules: a
+	// packet from one of a mark's interfaces has the bits of MarkMask set to its
+	// value, before anything is looked up. Other bits stay as they are.
+	Marks    []Mark
+	MarkMask uint32
+
+	// MarksOnly leaves everything else out.
+	MarksOnly bool
+
 	// Guests are the interfaces towards guests. What comes from them may reach
 	// the hypervisor only as ICMP, neighbour discovery, DHCP, or through Open.
 	Guests []string
@@ -63,6 +72,7 @@ func (s Spec) normal() Spec {
 	for i := range s.Domains {
 		s.Domains[i] = sorted(s.Domains[i])
 	}
+	s.Marks = normalMarks(s.Marks)
 	s.VXLANPorts = slices.Compact(slices.Sorted(slices.Values(s.VXLANPorts)))
 	s.Open = slices.Clone(s.Open)
 	slices.SortFunc(s.Open, func(a, b Port) int {
@@ -74,7 +84,8 @@ func (s Spec) normal() Spec {
 }
 
 func (s Spec) equal(o Spec) bool {
-	return s.Table == o.Table && s.LogRate == o.LogRate &&
+	return s.Table == o.Table && s.LogRate == o.LogRate && s.MarkMask == o.MarkMask && s.MarksOnly == o.MarksOnly &&
+		slices.EqualFunc(s.Marks, o.Marks, Mark.equal) &&
 		slices.Equal(s.Guests, o.Guests) && slices.Equal(s.Underlay, o.Underlay) &&
 		slices.Equal(s.Isolated, o.Isolated) && slices.Equal(s.VXLANPorts, o.VXLANPorts) &&
 		slices.Equal(s.Open, o.Open) && slices.Equal(s.Translations, o.Translations) &&

@@ -18,6 +18,8 @@ type Wall struct {
 
 	mu      sync.Mutex
 	applied *Spec
+	spoiled bool     // somebody else has changed the table
+	own     []uint32 // netlink ports that changes of ours come from
 }
 
 // New makes a wall for the namespace at path; "" is the process's own. It writes
@@ -26,17 +28,18 @@ func New(path string) *Wall { return &Wall{netns: path} }
 
 // Apply makes the kernel's table equal to spec, in one transaction: packets see
 // the old table or the new one. It does nothing if the last Apply had an equal
-// spec and the table is still there. After an error the old table stands.
+// spec, the table is still there, and [Wall.Watch] has seen nobody else change it.
+// After an error the old table stands.
 func (w *Wall) Apply(spec Spec) error {
 	spec = spec.normal()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return netns.Do(w.netns, func() error {
-		conn, err := nftables.New()
+		conn, err := nftables.New(nftables.WithSockOptions(w.remember))
 		if err != nil {
 			return fmt.Errorf("wall: %w", err)
 		}
-		if w.applied != nil && w.applied.equal(spec) && stands(conn, spec.Table) {
+		if w.applied != nil && !w.spoiled && w.applied.equal(spec) && stands(conn, spec.Table) {
 			return nil
 		}
 		build(conn, spec)
@@ -46,7 +49,7 @@ func (w *Wall) Apply(spec Spec) error {
 		if w.applied != nil && w.applied.Table != spec.Table {
 			err = remove(conn, w.applied.Table)
 		}
-		w.applied = &spec
+		w.applied, w.spoiled = &spec, false
 		return err
 	})
 }
@@ -57,7 +60,7 @@ func (w *Wall) Remove(table string) error {
 	defer w.mu.Unlock()
 	w.applied = nil
 	return netns.Do(w.netns, func() error {
-		conn, err := nftables.New()
+		conn, err := nftables.New(nftables.WithSockOptions(w.remember))
 		if err != nil {
 			return fmt.Errorf("wall: %w", err)
 		}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"testing"
 	"time"
 
@@ -132,20 +131,7 @@ func arrived(t *testing.T, got chan string) string {
 func TestTableAsNftShowsIt(t *testing.T) {
 	l := newLab(t)
 	l.apply(t, spec())
-	got := l.hv.Exec("nft", "list", "table", "inet", "hvrouter")
-	const golden = "testdata/table.nft"
-	if *update {
-		if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("the table is\n%s\nwant\n%s", got, want)
-	}
+	golden(t, l, "testdata/table.nft")
 }
 
 // The published lab dropped a list of ports on the uplinks and let a guest send

@@ -65,6 +65,7 @@ func All() []Act {
 		{Name: "ndp", Title: "neighbour discovery for remote guests, and none for ghosts", Run: neighbours, When: hosts},
 		{Name: "spoof", Title: "spoofed sources dropped", Run: spoof},
 		{Name: "overlay", Title: "overlay ping", Run: overlay},
+		{Name: "ruleset", Title: "HV1's nftables flushed by somebody", Run: ruleset, Disturbs: true},
 		{Name: "route", Title: "route added here to kernels there", Run: routes, Disturbs: true},
 		{Name: "migrate", Title: "VM2 moves from HV1 to HV2 and back", Run: migrate, Disturbs: true},
 		{Name: "carrier", Title: "loss of carrier at HV2's port", Run: carrier, Disturbs: true},

@@ -19,6 +19,9 @@ func Hypervisor(n int, api string, t Timing) string {
 	if t.Is("mode", plan.ModeBlackholeRules) {
 		w.line("last-resort-by: rules")
 	}
+	if t.Is("mode", plan.ModeFwmark) {
+		w.line("domain-by: mark")
+	}
 	w.line("domains:")
 	w.line("  - name: public\n    %s\n    guests: true\n    unreachable: [%s]\n    reflectors:", publicPlace(t), plan.Subnet4)
 	for _, f := range plan.Fabrics {

@@ -12,6 +12,9 @@ func Rules(family uint8, v plan.Variant) []nl.Rule {
 	if v.Apart() {
 		return unruled(family)
 	}
+	if v.Is("mode", plan.ModeFwmark) {
+		return marked(family)
+	}
 	if family == unix.AF_INET6 {
 		rules := []nl.Rule{{Priority: 0, Table: unix.RT_TABLE_LOCAL}, {Priority: 51, Table: unix.RT_TABLE_MAIN}}
 		return lookup(rules, v, nl.Rule{Priority: 53, Table: plan.TablePublic}, unix.FR_ACT_BLACKHOLE)
@@ -34,6 +37,19 @@ func unruled(family uint8) []nl.Rule {
 		rules = append(rules, nl.Rule{Priority: 32767, Table: unix.RT_TABLE_DEFAULT})
 	}
 	return rules
+}
+
+// marked is the set that looks at marks.
+func marked(family uint8) []nl.Rule {
+	mark := func(priority, table uint32) nl.Rule {
+		return nl.Rule{Priority: priority, Mark: table, Mask: plan.MarkMask, Table: table}
+	}
+	if family == unix.AF_INET6 {
+		return []nl.Rule{{Priority: 0, Table: unix.RT_TABLE_LOCAL}, {Priority: 51, Table: unix.RT_TABLE_MAIN},
+			{Priority: 53, IIF: "lo", Table: plan.TablePublic}, mark(99, plan.TablePublic)}
+	}
+	return []nl.Rule{{Priority: 0, Table: unix.RT_TABLE_LOCAL}, {Priority: 21, IIF: "lo", Table: unix.RT_TABLE_MAIN},
+		{Priority: 22, IIF: "lo", Table: plan.TableLocal}, mark(26, plan.TablePrivate), mark(99, plan.TablePublic)}
 }
 
 // lookup adds a rule and, in the mode that has them, the rule of last resort

@@ -10,10 +10,12 @@ import (
 )
 
 // Rule is a policy rule as the lab uses them: it may match on the incoming
-// interface, and looks up a table or ends the lookup.
+// interface or the mark, and looks up a table or ends the lookup.
 type Rule struct {
 	Priority uint32
 	IIF      string
+	Mark     uint32
+	Mask     uint32 // of Mark; 0 without one
 	Table    uint32 // 0 for an action other than a lookup
 	Action   uint8  // FR_ACT_BLACKHOLE and the like; 0 is a lookup
 	Other    string // any further selector or action, for display
@@ -24,6 +26,9 @@ func (r Rule) String() string {
 	s := fmt.Sprintf("%d:", r.Priority)
 	if r.IIF != "" {
 		s += " iif " + r.IIF
+	}
+	if r.Mask != 0 {
+		s += fmt.Sprintf(" fwmark %#x/%#x", r.Mark, r.Mask)
 	}
 	switch r.Action {
 	case 0:
@@ -107,7 +112,11 @@ func parseRule(b []byte) (Rule, error) {
 			r.Table = ad.Uint32()
 		case unix.FRA_IIFNAME:
 			r.IIF = ad.String()
-		case unix.FRA_OIFNAME, unix.FRA_FWMARK, unix.FRA_IP_PROTO:
+		case unix.FRA_FWMARK:
+			r.Mark = ad.Uint32()
+		case unix.FRA_FWMASK:
+			r.Mask = ad.Uint32()
+		case unix.FRA_OIFNAME, unix.FRA_IP_PROTO:
 			r.Other += fmt.Sprintf(" (selector %d)", ad.Type())
 		}
 	}

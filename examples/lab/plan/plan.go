@@ -20,6 +20,7 @@ const (
 	GuestMetric  = 10
 	HVs          = 3
 	VNI          = 100
+	MarkMask     = 0xff // of firewall marks; a domain's mark is its table's number
 )
 
 // Fabric is one of the two independent layer 2 networks. Each carries a public

@@ -23,6 +23,7 @@ const (
 	ModeBlackholeRules = "blackhole-rules" // lookups end in rules, not in routes
 	ModeNoLocalOut     = "no-local-out"    // the hypervisor sends by the private table
 	ModeNetNS          = "netns"           // a network namespace per domain
+	ModeFwmark         = "fwmark"          // marks by incoming interface, rules by mark
 
 	GuestsSLAAC = "slaac64" // a /64 each, by router advertisement
 	GuestsHost  = "host128" // a /128 each of one /64, neighbours answered for
@@ -50,7 +51,7 @@ const Key = "a key for the lab"
 // default.
 var Choices = map[string][]string{
 	"guests":     {GuestsSLAAC, GuestsHost},
-	"mode":       {ModeRules, ModeBlackholeRules, ModeNoLocalOut, ModeNetNS},
+	"mode":       {ModeRules, ModeBlackholeRules, ModeNoLocalOut, ModeNetNS, ModeFwmark},
 	"dhcp":       {DHCPNone, DHCPLocal, DHCPRelay},
 	"sessions":   {SessionsSplit, SessionsMP},
 	"security":   {SecurityTTL, SecurityMD5},
