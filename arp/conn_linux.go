@@ -16,6 +16,22 @@ const Batch = afpacket.Batch
 type Config struct {
 	NetNS         string // network namespace by path, for example "/run/netns/red"; empty: the process's own
 	ReceiveBuffer int    // octets of kernel memory for each interface, taken while packets wait; 0: 1 MiB, 20 ms of a flood of 100,000 a second
+	Keeper        Keeper // keeps the sockets while nobody reads them; nil: they end with the program
+}
+
+// Keeper outlives the program and keeps the receiving sockets of a Conn: packets that
+// arrive while nobody reads wait in them for the program's successor, which does not see
+// those that have waited for more than a second. It is called by one
+// goroutine at a time. A descriptor it is given stays open until Forget, or until Close
+// of the Conn, after which it is not used.
+type Keeper interface {
+	// Keep keeps fd, the socket of link, in place of an earlier one.
+	Keep(link, fd int)
+	// Forget lets go of the socket of link.
+	Forget(link int)
+	// Inherit gives a descriptor of the socket that an earlier program left for link, and
+	// goes on keeping it. The Conn closes the descriptor. ok is false if there is none.
+	Inherit(link int) (fd int, ok bool)
 }
 
 // Conn sends and receives ARP packets on a set of interfaces over AF_PACKET. One
@@ -38,6 +54,7 @@ func Listen(cfg Config) (*Conn, error) {
 		EtherType:     EtherType,
 		FrameSize:     64,
 		ReceiveBuffer: cfg.ReceiveBuffer,
+		Keeper:        cfg.Keeper,
 		Filter: afpacket.Filter(64,
 			afpacket.Equal(12, 2, EtherType),
 			afpacket.Equal(14, 4, 0x0001_0800),                           // Ethernet, IPv4

@@ -20,6 +20,22 @@ type Config struct {
 	NetNS         string // network namespace by path, for example "/run/netns/red"; empty: the process's own
 	Types         []Type // messages to receive; nil: all five
 	ReceiveBuffer int    // octets of kernel memory for each interface, taken while packets wait; 0: 1 MiB, 20 ms of a flood of 100,000 a second
+	Keeper        Keeper // keeps the sockets while nobody reads them; nil: they end with the program
+}
+
+// Keeper outlives the program and keeps the receiving sockets of a Conn: packets that
+// arrive while nobody reads wait in them for the program's successor, which does not see
+// those that have waited for more than a second. It is called by one
+// goroutine at a time. A descriptor it is given stays open until Forget, or until Close
+// of the Conn, after which it is not used.
+type Keeper interface {
+	// Keep keeps fd, the socket of link, in place of an earlier one.
+	Keep(link, fd int)
+	// Forget lets go of the socket of link.
+	Forget(link int)
+	// Inherit gives a descriptor of the socket that an earlier program left for link, and
+	// goes on keeping it. The Conn closes the descriptor. ok is false if there is none.
+	Inherit(link int) (fd int, ok bool)
 }
 
 // Conn sends and receives Neighbor Discovery packets on a set of interfaces over
@@ -55,6 +71,7 @@ func Listen(cfg Config) (*Conn, error) {
 		EtherType:     EtherType,
 		FrameSize:     frameSize,
 		ReceiveBuffer: cfg.ReceiveBuffer,
+		Keeper:        cfg.Keeper,
 		AllMulticast:  true,
 		// The cheapest condition that most of a guest's traffic fails goes first: this
 		// program runs on every IPv6 packet the guest sends.

@@ -103,7 +103,7 @@ func (h *host) command(args ...string) *exec.Cmd {
 		h.t.Fatal(err)
 	}
 	cmd := h.hv.Command(self, args...)
-	cmd.Env = append(os.Environ(), "HVROUTER_MAIN=1")
+	cmd.Env = append(os.Environ(), "HVROUTER_MAIN=1", "GORACE=atexit_sleep_ms=0") // a daemon with the race detector would take a second to end
 	return cmd
 }
 

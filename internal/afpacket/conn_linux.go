@@ -1,6 +1,7 @@
 package afpacket
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"sync"
@@ -29,6 +30,7 @@ type Config struct {
 	FrameSize     int               // octets kept of a frame; the rest is cut off
 	ReceiveBuffer int               // SO_RCVBUF of each interface in octets; 0: DefaultReceiveBuffer
 	AllMulticast  bool              // have the interfaces deliver every multicast group
+	Keeper        Keeper            // keeps the sockets while nobody reads them; nil: nobody
 }
 
 // Frame is one Ethernet frame, from the destination address on.
@@ -45,8 +47,10 @@ type Conn struct {
 	raw   syscall.RawConn
 	poll  func(fd uintptr) bool // made once: a closure a Read would allocate
 
+	adding sync.Mutex // one Add or Remove at a time
 	mu     sync.Mutex // guards links and the descriptors in it
 	links  map[int]int
+	heirs  map[int]bool // links whose socket was inherited and is not drained yet
 	closed bool
 
 	rx     *ring
@@ -62,7 +66,7 @@ type Conn struct {
 
 // Open makes a Conn without interfaces. It needs CAP_NET_RAW.
 func Open(cfg Config) (*Conn, error) {
-	c := &Conn{cfg: cfg, links: make(map[int]int), rx: newRing(Batch, cfg.FrameSize), tx: newRing(Batch, 0), tfd: -1}
+	c := &Conn{cfg: cfg, links: make(map[int]int), heirs: make(map[int]bool), rx: newRing(Batch, cfg.FrameSize), tx: newRing(Batch, 0), tfd: -1}
 	c.poll = c.ready
 	err := netns.Do(cfg.NetNS, func() (err error) {
 		c.tfd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
@@ -89,33 +93,49 @@ func Open(cfg Config) (*Conn, error) {
 // once; frames then have Link 0. Adding it again does
 // nothing.
 func (c *Conn) Add(link int) error {
+	c.adding.Lock()
+	defer c.adding.Unlock()
 	c.mu.Lock()
 	_, have := c.links[link]
 	c.mu.Unlock()
 	if have {
 		return nil
 	}
-	fd, err := c.socket(link)
-	if err != nil {
-		return fmt.Errorf("interface %d: %w", link, err)
+	fd, heir := c.inherit(link)
+	if !heir {
+		var err error
+		if fd, err = c.socket(link); err != nil {
+			return fmt.Errorf("interface %d: %w", link, err)
+		}
+		c.keep(link, fd)
 	}
+	if err := c.begin(link, fd, heir); err != nil {
+		c.forget(link)
+		unix.Close(fd)
+		return err
+	}
+	return nil
+}
+
+// begin reads fd from now on.
+func (c *Conn) begin(link, fd int, heir bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if _, have := c.links[link]; have || c.closed {
-		unix.Close(fd)
-		if c.closed {
-			return os.ErrClosed
-		}
-		return nil
+	if c.closed {
+		return os.ErrClosed
 	}
-	err = c.raw.Control(func(efd uintptr) {
-		err = unix.EpollCtl(int(efd), unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(link)})
-	})
-	if err != nil {
-		unix.Close(fd)
-		return fmt.Errorf("interface %d: epoll_ctl: %w", link, err)
+	if heir {
+		c.heirs[link] = true
 	}
 	c.links[link] = fd
+	var failed error
+	err := c.raw.Control(func(efd uintptr) {
+		failed = unix.EpollCtl(int(efd), unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(link)})
+	})
+	if err = cmp.Or(err, failed); err != nil {
+		delete(c.links, link)
+		return fmt.Errorf("interface %d: epoll_ctl: %w", link, err)
+	}
 	return nil
 }
 
@@ -123,19 +143,24 @@ func (c *Conn) Add(link int) error {
 // kernel may take some milliseconds to let go of the socket; Remove does not wait
 // for it.
 func (c *Conn) Remove(link int) {
+	c.adding.Lock()
+	defer c.adding.Unlock()
 	c.mu.Lock()
 	fd, ok := c.links[link]
 	delete(c.links, link)
+	delete(c.heirs, link)
 	if ok {
 		_ = c.raw.Control(func(efd uintptr) { _ = unix.EpollCtl(int(efd), unix.EPOLL_CTL_DEL, fd, nil) })
 	}
 	c.mu.Unlock()
 	if ok {
+		c.forget(link)
 		go unix.Close(fd)
 	}
 }
 
-// Close ends the Conn; a Read under way returns os.ErrClosed.
+// Close ends the Conn; a Read under way returns os.ErrClosed. What the Keeper keeps it
+// goes on keeping.
 func (c *Conn) Close() error {
 	c.mu.Lock()
 	links := c.links
@@ -216,11 +241,15 @@ func (c *Conn) collect(fd, link, quota int) {
 		c.rx.arm(i)
 	}
 	got, e := recvmmsg(fd, c.rx.msgs[first:last])
+	heir := c.heirs[link]
+	if heir && (e == unix.EAGAIN || e == 0 && got < last-first) {
+		c.settle(link, fd)
+	}
 	if e != 0 {
 		return
 	}
 	for i := first; i < first+got; i++ {
-		if c.rx.tagged(i) {
+		if c.rx.tagged(i) || heir && c.rx.late(i) {
 			continue
 		}
 		// A frame that is dropped leaves a gap in the ring: swap its buffer behind.

@@ -12,8 +12,9 @@ type mmsghdr struct {
 	len uint32
 }
 
-// controlLen holds one PACKET_AUXDATA message: a cmsghdr and 20 octets, aligned.
-const controlLen = 64
+// controlLen holds a PACKET_AUXDATA message, a cmsghdr and 20 octets, and a time stamp,
+// a cmsghdr and 16 octets, aligned.
+const controlLen = 96
 
 // auxdata is struct tpacket_auxdata, of which only the status counts.
 type auxdata struct {
@@ -27,7 +28,7 @@ type ring struct {
 	msgs    []mmsghdr
 	iovs    []unix.Iovec
 	names   []unix.RawSockaddrLinklayer
-	control [][controlLen]byte
+	control [][controlLen]byte // of which each begins at a multiple of 8
 	bufs    [][]byte
 }
 
@@ -69,17 +70,27 @@ func (r *ring) arm(i int) {
 
 // tagged reports whether the kernel took a VLAN tag off message i.
 func (r *ring) tagged(i int) bool {
+	a := (*auxdata)(r.find(i, unix.SOL_PACKET, unix.PACKET_AUXDATA, unsafe.Sizeof(auxdata{})))
+	return a != nil && a.status&unix.TP_STATUS_VLAN_VALID != 0
+}
+
+// find gives the control data of message i of that kind, if it has size octets, or nil.
+func (r *ring) find(i int, level, typ int32, size uintptr) unsafe.Pointer {
 	const head = unix.SizeofCmsghdr
-	h := &r.msgs[i].hdr
-	if uintptr(h.Controllen) < head+unsafe.Sizeof(auxdata{}) {
-		return false
+	end := min(uintptr(r.msgs[i].hdr.Controllen), controlLen)
+	for at := uintptr(0); at+head <= end; {
+		c := (*unix.Cmsghdr)(unsafe.Pointer(&r.control[i][at]))
+		n := uintptr(c.Len)
+		if n < head || at+n > end {
+			return nil
+		}
+		if c.Level == level && c.Type == typ && n >= head+size {
+			return unsafe.Pointer(&r.control[i][at+head])
+		}
+		const word = unsafe.Sizeof(at)
+		at += (n + word - 1) &^ (word - 1)
 	}
-	c := (*unix.Cmsghdr)(unsafe.Pointer(&r.control[i][0]))
-	if c.Level != unix.SOL_PACKET || c.Type != unix.PACKET_AUXDATA {
-		return false
-	}
-	a := (*auxdata)(unsafe.Pointer(&r.control[i][head]))
-	return a.status&unix.TP_STATUS_VLAN_VALID != 0
+	return nil
 }
 
 func recvmmsg(fd int, msgs []mmsghdr) (int, unix.Errno) {

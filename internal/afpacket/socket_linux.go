@@ -20,14 +20,18 @@ func (c *Conn) socket(link int) (fd int, err error) {
 	if err != nil {
 		return -1, err
 	}
-	if err := c.prepare(fd, link); err != nil {
+	if err = c.prepare(fd); err == nil {
+		err = c.join(fd, link)
+	}
+	if err != nil {
 		unix.Close(fd)
 		return -1, err
 	}
 	return fd, nil
 }
 
-func (c *Conn) prepare(fd, link int) error {
+// prepare sets what a program may set anew on a socket that another one has used.
+func (c *Conn) prepare(fd int) error {
 	if n := len(c.cfg.Filter); n > 0 {
 		prog := unix.SockFprog{Len: uint16(n), Filter: &c.cfg.Filter[0]}
 		if err := unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &prog); err != nil {
@@ -47,6 +51,11 @@ func (c *Conn) prepare(fd, link int) error {
 	if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_AUXDATA, 1); err != nil {
 		return os.NewSyscallError("PACKET_AUXDATA", err)
 	}
+	return nil
+}
+
+// join makes the socket hear what its interface brings.
+func (c *Conn) join(fd, link int) error {
 	if c.cfg.AllMulticast && link != 0 {
 		mreq := unix.PacketMreq{Ifindex: int32(link), Type: unix.PACKET_MR_ALLMULTI}
 		if err := unix.SetsockoptPacketMreq(fd, unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP, &mreq); err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/daemon"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/keep"
 )
 
 // bfdProcess is the process that BFD sessions live in. It ends by itself when no
@@ -35,6 +36,20 @@ func bfdProcess(in invocation) int {
 	log := logger(in.stderr, "info")
 	cfg := bfd.ServeConfig{RestartTime: *restart, Config: bfd.Config{RealTime: daemon.RealTime(config.BFD{Realtime: *realtime}),
 		LockMemory: true, Notice: func(err error) { log.Warn("BFD", "event", "bfd-notice", "err", err) }}}
+	if daemon.Answers(*socket) && !*takeover {
+		return in.fail(exitFailed, fmt.Errorf("another process answers on %s", *socket))
+	}
+	kept, err := keep.Listen(*socket + config.KeeperSuffix) // before the other: who finds that, finds this
+	if err != nil {
+		return in.fail(exitFailed, err)
+	}
+	keeping, rest := context.WithCancel(ctx)
+	defer rest()
+	go func() {
+		if err := keep.Serve(keeping, kept, keep.Config{}); err != nil {
+			log.Error("keeping sockets", "event", "keep", "err", err)
+		}
+	}()
 	serve := func() error {
 		l, err := api.Listen(*socket)
 		if err != nil {

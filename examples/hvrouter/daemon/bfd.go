@@ -15,17 +15,24 @@ import (
 // sessions again.
 const clientName = "hvrouter"
 
+// startBFD starts the process that outlives us, if there is to be one and none is there.
+// It comes first: it keeps our sockets, too.
+func (d *Daemon) startBFD(c config.BFD) error {
+	if c.Process != "separate" || d.opt.StartBFD == nil || Answers(c.Socket) {
+		return nil
+	}
+	if err := d.opt.StartBFD(c); err != nil {
+		return fmt.Errorf("BFD process: %w", err)
+	}
+	return nil
+}
+
 // openBFD makes the BFD service: a process that outlives us, or none.
 func (d *Daemon) openBFD(t *tasks, c *config.Config) (err error) {
 	switch c.BFD.Process {
 	case "in-process":
 		d.bfd, err = bfd.NewServer(bfd.Config{RealTime: RealTime(c.BFD), Notice: d.bfdNotice})
 	case "separate":
-		if !answers(c.BFD.Socket) && d.opt.StartBFD != nil {
-			if err := d.opt.StartBFD(c.BFD); err != nil {
-				return fmt.Errorf("BFD process: %w", err)
-			}
-		}
 		d.bfd, err = bfd.NewClient(bfd.ClientConfig{Socket: c.BFD.Socket, Name: clientName, Notice: d.bfdNotice})
 	}
 	kernels := map[string]gateways{}
@@ -97,7 +104,7 @@ func (d *Daemon) keepBFD(ctx context.Context, c config.BFD) {
 		case <-ctx.Done():
 			return
 		}
-		for pause(ctx, absence) == nil && !answers(c.Socket) {
+		for pause(ctx, absence) == nil && !Answers(c.Socket) {
 			d.log.Error("the BFD process is gone, starting another", "event", "bfd-start")
 			if err := d.opt.StartBFD(c); err != nil {
 				d.log.Error("BFD process", "event", "bfd-start", "err", err)
@@ -106,7 +113,8 @@ func (d *Daemon) keepBFD(ctx context.Context, c config.BFD) {
 	}
 }
 
-func answers(socket string) bool {
+// Answers tells whether a process takes connections on a unix socket.
+func Answers(socket string) bool {
 	c, err := net.Dial("unix", socket)
 	if err == nil {
 		c.Close()

@@ -141,6 +141,11 @@ func (d *Daemon) openPeers(t *tasks, c *config.Config) error {
 		d.speaker[dom.Name] = m
 		r.addDomain(i, m)
 	}
+	for _, s := range d.spaces {
+		if s.place == r.home() && s.again {
+			r.leftover = s.fib.Routes()
+		}
+	}
 	d.loadInventory(c)
 	r.neighbours = false // the sessions are configured below, for the first time
 	r.refresh()

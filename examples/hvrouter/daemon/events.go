@@ -143,6 +143,9 @@ func (r *router) sweep() {
 		if !p.converged && r.complete(p) {
 			p.converged = true
 			p.kernel.Sweep()
+			if d := r.cfg.GuestDomain(); d != nil && p == r.home() {
+				r.disinherit(r.domains[d.Name])
+			}
 			p.log.Info("swept", "event", "swept")
 		}
 		all = all && p.converged

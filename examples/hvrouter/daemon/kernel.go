@@ -13,6 +13,7 @@ import (
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	eg "github.com/hyperfib/hyperfib/examples/hvrouter/edge"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/keep"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/wall"
 	"github.com/hyperfib/hyperfib/fib"
 	"github.com/hyperfib/hyperfib/internal/netns"
@@ -50,6 +51,9 @@ func (d *Daemon) openKernel(t *tasks, c *config.Config) error {
 		}
 		d.spaces, places = append(d.spaces, s), append(places, s.place)
 	}
+	if err := d.startBFD(c.BFD); err != nil {
+		return err
+	}
 	ec, err := d.edgeConfig(t, c)
 	if err != nil {
 		return err
@@ -77,7 +81,7 @@ func (d *Daemon) openKernel(t *tasks, c *config.Config) error {
 // held open.
 func (d *Daemon) edgeConfig(t *tasks, c *config.Config) (eg.Config, error) {
 	home, under := c.GuestNetNS(), c.LoopbackNetNS()
-	ec := eg.Config{Log: d.log, NetNS: home.Path()}
+	ec := eg.Config{Log: d.log, NetNS: home.Path(), Keeper: keep.Open(c.BFD.Keeper())}
 	if home == under {
 		return ec, nil
 	}

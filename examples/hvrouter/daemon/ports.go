@@ -50,6 +50,8 @@ type edge interface {
 	Serve(*config.Config, guest.Port)
 	// Greet says the same again: the guest's interface has just got its carrier.
 	Greet(*config.Config, guest.Port)
+	// Silence ends answering the guest's ARP requests before it returns.
+	Silence(guest.Port)
 	// Leave ends it; gone tells that the interface is not there any more.
 	Leave(p guest.Port, gone bool)
 	// Target and NoTarget say which prefixes are allocated, and behind which link

@@ -65,12 +65,21 @@ func fixed(old, new *config.Config) error {
 	keep("the list of domains", slices.EqualFunc(old.Domains, new.Domains, func(a, b config.Domain) bool {
 		return a.Name == b.Name && a.NetNS == b.NetNS && a.Learns() == b.Learns()
 	}))
-	keep("what lives in which network namespace", slices.EqualFunc(old.Places(), new.Places(), func(a, b config.Place) bool { return a.NetNS == b.NetNS }) &&
-		old.GuestNetNS() == new.GuestNetNS() && old.LoopbackNetNS() == new.LoopbackNetNS())
 	return errors.Join(errs...)
 }
 
+// giveWay ends answering ARP before the kernel begins, if that is what is to come: no
+// question has two answers. (The other way round, Serve ends the kernel's.)
+func (r *router) giveWay(next config.Edge) {
+	if r.cfg.Edge.ARP == "responder" && next.ARP != "responder" {
+		for _, p := range r.served {
+			r.edge.Silence(p)
+		}
+	}
+}
+
 func (r *router) reload(c *config.Config, g *guard) {
+	r.giveWay(c.Edge)
 	r.adopt(c)
 	r.refuse(r.guests.Replace(guest.FromConfig, c.Guests))
 	for _, d := range c.Domains {

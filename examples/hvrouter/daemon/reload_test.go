@@ -63,6 +63,21 @@ func TestReload(t *testing.T) {
 			c.LocalOut = &out
 			reload(c)
 		}},
+		step{"guests are told another MTU: they are served anew", func() {
+			c := *b.cfg
+			c.Edge.RA.MTU = 1400
+			reload(c)
+		}},
+		step{"the responder answers ARP", func() {
+			c := *b.cfg
+			c.Edge.ARP = "responder"
+			reload(c)
+		}},
+		step{"the kernel does: the responder ends first", func() {
+			c := *b.cfg
+			c.Edge.ARP = "kernel"
+			reload(c)
+		}},
 	)
 }
 

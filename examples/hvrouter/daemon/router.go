@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"iter"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
+	"github.com/hyperfib/hyperfib/fib"
 )
 
 // router is the state of the event loop. One goroutine owns it; every method is
@@ -40,6 +42,8 @@ type router struct {
 	vteps      map[netip.Addr]int
 	floods     bool // the set of VTEPs has changed
 	answering  answering
+	leftover   iter.Seq[fib.RouteStatus] // the routes at home, until what is left over is swept; nil: none
+	inherited  []netip.Prefix            // targets that stand on a route of an earlier run
 }
 
 // routing is one domain at work.

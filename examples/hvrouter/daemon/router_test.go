@@ -47,34 +47,29 @@ func (t *trace) take() []string {
 	return lines
 }
 
-type fakeKernel struct {
-	*trace
-	at string // what its lines end with
-}
+type fakeKernel struct{ *trace }
 
 func (k fakeKernel) SetRoute(r fib.Route) error {
 	var hops []string
 	for _, h := range r.NextHops {
 		hops = append(hops, fmt.Sprintf("%v%%%d", h.Gateway, h.Link))
 	}
-	k.add("route %v %s%s", r.RouteKey, strings.Join(hops, " "), k.at)
+	k.add("route %v %s", r.RouteKey, strings.Join(hops, " "))
 	return nil
 }
-func (k fakeKernel) DeleteRoute(key fib.RouteKey) { k.add("unroute %v%s", key, k.at) }
-func (k fakeKernel) SetRule(r fib.Rule) error     { k.add("rule %v%s", r, k.at); return nil }
-func (k fakeKernel) BanRule(r fib.Rule) error     { k.add("ban %v%s", r, k.at); return nil }
-func (k fakeKernel) DeleteRule(r fib.Rule)        { k.add("unrule %v%s", r, k.at) }
+func (k fakeKernel) DeleteRoute(key fib.RouteKey) { k.add("unroute %v", key) }
+func (k fakeKernel) SetRule(r fib.Rule) error     { k.add("rule %v", r); return nil }
+func (k fakeKernel) BanRule(r fib.Rule) error     { k.add("ban %v", r); return nil }
+func (k fakeKernel) DeleteRule(r fib.Rule)        { k.add("unrule %v", r) }
 func (k fakeKernel) SetAddress(a fib.Address) error {
-	k.add("address %v link %d%s", a.Prefix, a.Link, k.at)
+	k.add("address %v link %d", a.Prefix, a.Link)
 	return nil
 }
-func (k fakeKernel) DeleteAddress(a fib.Address) {
-	k.add("unaddress %v link %d%s", a.Prefix, a.Link, k.at)
-}
+func (k fakeKernel) DeleteAddress(a fib.Address) { k.add("unaddress %v link %d", a.Prefix, a.Link) }
 func (k fakeKernel) SetSysctl(fib.Sysctl) error  { return nil }
 func (k fakeKernel) DeleteSysctl(string)         {}
-func (k fakeKernel) Flush(context.Context) error { k.add("flush%s", k.at); return nil }
-func (k fakeKernel) Sweep()                      { k.add("sweep%s", k.at) }
+func (k fakeKernel) Flush(context.Context) error { k.add("flush"); return nil }
+func (k fakeKernel) Sweep()                      { k.add("sweep") }
 
 type fakeBGP struct {
 	*trace
@@ -101,6 +96,7 @@ func (e fakeEdge) Arrive(_ *config.Config, p guest.Port) {
 }
 func (e fakeEdge) Serve(_ *config.Config, p guest.Port) { e.add("serve %s", p.Name) }
 func (e fakeEdge) Greet(_ *config.Config, p guest.Port) { e.add("greet %s", p.Name) }
+func (e fakeEdge) Silence(p guest.Port)                 { e.add("silence %s", p.Name) }
 func (e fakeEdge) Leave(p guest.Port, gone bool)        { e.add("leave %s gone %v", p.Name, gone) }
 func (e fakeEdge) Target(p netip.Prefix, link int)      { e.add("target %v link %d", p, link) }
 func (e fakeEdge) NoTarget(p netip.Prefix)              { e.add("target %v gone", p) }
@@ -121,31 +117,19 @@ type bench struct {
 }
 
 // newBench makes a router over fakes with the sample configuration.
-func newBench(t testing.TB) *bench { return newBenchOf(t, "hv1.yaml") }
-
-// newBenchOf makes one with another sample, with a fake kernel for each of its
-// namespaces.
-func newBenchOf(t testing.TB, sample string) *bench {
+func newBench(t testing.TB) *bench {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join("..", sample))
+	data, err := os.ReadFile(filepath.Join("..", "hv1.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := config.Parse(sample, data, nil)
+	c, err := config.Parse("hv1.yaml", data, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	tr := &trace{}
 	log := slog.New(slog.DiscardHandler)
-	var places []*place
-	for _, p := range c.Places() {
-		k := fakeKernel{trace: tr}
-		if p.NetNS != "" {
-			k.at = " @" + string(p.NetNS)
-		}
-		places = append(places, newPlace(log, p.NetNS, k, &fakeWall{}))
-	}
-	r := newRouter(log, c, fakeEdge{tr}, places...)
+	r := newRouter(log, c, fakeEdge{tr}, newPlace(log, "", fakeKernel{tr}, &fakeWall{}))
 	r.guard = newGuard(r.log, nil, nil, nil)
 	for i, d := range c.Domains {
 		r.addDomain(i, fakeBGP{tr, d.Name})
@@ -336,6 +320,34 @@ func TestTargets(t *testing.T) {
 			b.kernelSays(fib.Event{Kind: fib.EventLinkGone, Link: fib.Link{Index: 20, Name: "vm1"}})
 		}},
 		step{"one elsewhere goes", func() { b.onPaths(public, []pathSet{set("203.0.113.4/32")}, false) }},
+	)
+}
+
+// What the kernel still routes for an earlier run is answered for, until everything is
+// known again: then what did not come back is not.
+func TestTargetsOverRestart(t *testing.T) {
+	b := newBench(t)
+	b.uplinks()
+	c := *b.cfg
+	c.Edge.ARP = "responder"
+	b.router.adopt(&c)
+	public := b.domains["public"]
+	b.leftover = func(yield func(fib.RouteStatus) bool) {
+		for prefix, table := range map[string]uint32{"0.0.0.0/0": 90, "203.0.113.3/32": 90, "203.0.113.4/32": 90, "172.22.2.3/32": 20, "2001:db8:cb00:7102::/64": 90} {
+			route := fib.Route{RouteKey: fib.RouteKey{Table: table, Prefix: netip.MustParsePrefix(prefix)}, NextHops: []fib.NextHop{{Link: 10}}}
+			if !yield(fib.RouteStatus{Route: route, State: fib.RouteStale}) {
+				return
+			}
+		}
+	}
+	b.trace.take()
+	b.play("restart.txt",
+		step{"the first turn", b.refresh},
+		step{"a path comes back, with another one", func() {
+			b.onPaths(public, []pathSet{set("203.0.113.3/32", "198.51.100.102@198.51.100.126"), set("203.0.113.5/32", "198.51.100.102@198.51.100.126")}, false)
+		}},
+		step{"public has converged", func() { b.onPaths(public, nil, true); b.onLearned(public, nil, true) }},
+		step{"so has private", func() { b.onPaths(b.domains["private"], nil, true); b.onLearned(b.domains["private"], nil, true) }},
 	)
 }
 

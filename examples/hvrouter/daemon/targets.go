@@ -6,6 +6,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
 	eg "github.com/hyperfib/hyperfib/examples/hvrouter/edge"
+	"github.com/hyperfib/hyperfib/fib"
 )
 
 // answering says for which families somebody in userspace answers guests that ask
@@ -35,6 +36,29 @@ func (r *router) answerFor(here []config.Guest) {
 			r.target(g, p)
 		}
 	}
+	r.inherit(g, old)
+}
+
+// inherit has guests answered for what the kernel still routes for an earlier run, until
+// BGP has told everything again: a restart of ours is nothing that guests should notice.
+func (r *router) inherit(g *routing, old answering) {
+	if r.leftover == nil {
+		return
+	}
+	for s := range r.leftover {
+		if p := s.Prefix; s.Table == g.table && s.State == fib.RouteStale && len(s.NextHops) > 0 && r.answering.wants(p) && !old.wants(p) {
+			r.edge.Target(p, s.NextHops[0].Link)
+			r.inherited = append(r.inherited, p)
+		}
+	}
+}
+
+// disinherit ends that: what is left over is swept.
+func (r *router) disinherit(g *routing) {
+	for _, p := range r.inherited {
+		r.target(g, p)
+	}
+	r.leftover, r.inherited = nil, nil
 }
 
 // answers tells whether a domain is the guests' and somebody is told about it.

@@ -1,11 +1,16 @@
 package edge
 
 import (
+	"cmp"
+	"errors"
+	"io/fs"
 	"net/netip"
+	"os"
 
 	"github.com/hyperfib/hyperfib/arp"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
+	"github.com/hyperfib/hyperfib/internal/netns"
 	"github.com/hyperfib/hyperfib/ndp"
 )
 
@@ -44,6 +49,9 @@ func (e *Edge) NoTarget(p netip.Prefix) {
 // domain.Sysctls.
 func (e *Edge) answer(c *config.Config, p guest.Port, mac [6]byte) error {
 	if c.Edge.ARP == "responder" && len(p.IPv4) > 0 {
+		if err := netns.Do(e.config.NetNS, func() error { return endProxyARP(p.Interface) }); err != nil {
+			return err
+		}
 		err := e.responder.SetGuest(p.Link.Index, arp.Guest{MAC: arp.MAC(p.MAC), Router: arp.MAC(mac), Addresses: addresses(p.Guest)})
 		if err != nil {
 			return err
@@ -56,6 +64,22 @@ func (e *Edge) answer(c *config.Config, p guest.Port, mac [6]byte) error {
 		return nil
 	}
 	return e.proxy.SetGuest(p.Link.Index, ndp.Guest{MAC: ndp.MAC(p.MAC), Router: ndp.MAC(mac), Source: gateway6, Addresses: addresses(p.Guest)})
+}
+
+// Silence ends answering the guest's ARP requests before it returns; the kernel may
+// begin.
+func (e *Edge) Silence(p guest.Port) { e.responder.RemoveGuest(p.Link.Index) }
+
+// endProxyARP has the kernel not answer on an interface, before the responder does. That
+// is its desired state already (see domain.Sysctls), which is reached in its own time;
+// until then a question would have two answers.
+func endProxyARP(name string) error {
+	file := "/proc/sys/net/ipv4/conf/" + name + "/proxy_arp"
+	have, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && string(have) == "0\n" {
+		return nil // gone, or silent
+	}
+	return cmp.Or(err, os.WriteFile(file, []byte("0"), 0))
 }
 
 // addresses lists what a guest may speak as.

@@ -19,6 +19,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/dhcp"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/keep"
 	"github.com/hyperfib/hyperfib/ndp"
 	"github.com/hyperfib/hyperfib/vxlan"
 )
@@ -57,6 +58,10 @@ type Config struct {
 	// Underlay is the path of the namespace of the loopback address, where VXLAN
 	// packets and what a DHCP relay says travel; "" is NetNS.
 	Underlay string
+	// Keeper keeps the sockets that guests' questions come in by while the daemon
+	// restarts. It belongs to the Edge from Open on. Required; see [keep.Open] for one
+	// that is nobody.
+	Keeper *keep.Client
 	// Log takes errors that concern one guest. Required.
 	Log *slog.Logger
 }
@@ -67,6 +72,7 @@ func Open(c Config) (*Edge, error) {
 	e.ctx, e.stop = context.WithCancel(context.Background())
 	var err error
 	if e.nd, err = ndp.Listen(ndp.Config{NetNS: c.NetNS, Types: []ndp.Type{ndp.TypeRouterSolicitation}}); err != nil {
+		c.Keeper.Close()
 		return nil, err
 	}
 	if err = e.open(); err != nil {
@@ -78,10 +84,10 @@ func Open(c Config) (*Edge, error) {
 }
 
 func (e *Edge) open() (err error) {
-	if e.arp, err = arp.Listen(arp.Config{NetNS: e.config.NetNS}); err != nil {
+	if e.arp, err = arp.Listen(arp.Config{NetNS: e.config.NetNS, Keeper: e.config.Keeper.Of("arp")}); err != nil {
 		return err
 	}
-	if e.ns, err = ndp.Listen(ndp.Config{NetNS: e.config.NetNS, Types: []ndp.Type{ndp.TypeNeighborSolicitation}}); err != nil {
+	if e.ns, err = ndp.Listen(ndp.Config{NetNS: e.config.NetNS, Types: []ndp.Type{ndp.TypeNeighborSolicitation}, Keeper: e.config.Keeper.Of("ndp")}); err != nil {
 		return err
 	}
 	if e.links, err = openLinks(e.config.NetNS); err != nil {
@@ -94,6 +100,7 @@ func (e *Edge) open() (err error) {
 func (e *Edge) close() {
 	e.stop()
 	e.bursts.Wait()
+	e.config.Keeper.Close() // first: it uses the descriptors of those below
 	e.nd.Close()
 	if e.arp != nil {
 		e.arp.Close()
@@ -113,12 +120,12 @@ func (e *Edge) close() {
 // restart is not the end of their router.
 func (e *Edge) Run(ctx context.Context) error {
 	defer e.close()
-	failed := make(chan error, 4)
+	failed := make(chan error, 5)
 	ctx, cancel := context.WithCancel(ctx)
 	var others sync.WaitGroup
 	defer others.Wait()
 	defer cancel()
-	for _, run := range []func(context.Context) error{e.responder.Run, e.proxy.Run, e.attend, e.heal} {
+	for _, run := range []func(context.Context) error{e.responder.Run, e.proxy.Run, e.attend, e.heal, e.config.Keeper.Run} {
 		others.Go(func() {
 			failed <- run(ctx)
 			cancel()

@@ -3,7 +3,6 @@ package act
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 	"sync"
 	"time"
 
@@ -18,15 +17,16 @@ import (
 // anycast looks at the gateways of the anycast prefixes where no copy lives, and
 // has many flows from there find both copies.
 func anycast(s *Stage) error {
-	want := s.copies(4)
+	want := 4
 	for _, f := range s.World.Lacking(world.Kind.AddPath) {
-		s.degraded(fmt.Sprintf("reflector %s shows one copy of an anycast prefix", plan.RRName(f)), "no ADD-PATH for its clients")
+		want--
+		s.degraded(fmt.Sprintf("reflector %s shows one copy of an anycast prefix", plan.RRName(f)), "no ADD-PATH for clients by range")
 	}
 	for _, name := range []string{plan.HVName(3), plan.EdgeName} {
 		for _, family := range bothFamilies {
-			p, want := netip.PrefixFrom(plan.Anycast4, 32), want
+			p := netip.PrefixFrom(plan.Anycast4, 32)
 			if family == unix.AF_INET6 {
-				p, want = plan.Anycast6, s.copies(6)
+				p = plan.Anycast6
 			}
 			have, err := s.publicRoutes(name, family)
 			if err != nil {
@@ -51,22 +51,6 @@ func anycast(s *Stage) error {
 			Limit: report.AtMost(min(2, float64(want-1))), Least: true, Detail: fmt.Sprintf("flows by copy: %v", counts)})
 	}
 	return nil
-}
-
-// copies is how many gateways an anycast prefix has: two copies over each fabric
-// that carries it, one where the reflector shows no more.
-func (s *Stage) copies(version int) (n int) {
-	one := s.World.Lacking(world.Kind.AddPath)
-	for _, f := range plan.Fabrics {
-		switch {
-		case version == 6 && slices.Contains(s.World.Timing.IPv4Only, f):
-		case slices.Contains(one, f):
-			n++
-		default:
-			n += 2
-		}
-	}
-	return n
 }
 
 // spread sends packets with many source ports to the anycast address and counts

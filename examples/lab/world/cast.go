@@ -57,11 +57,8 @@ func (w *World) hvSessions() int {
 	if w.Timing.Is("sessions", plan.SessionsMP) {
 		return hvSessions - len(plan.Fabrics)
 	}
-	return w.carried(hvSessions)
+	return hvSessions
 }
-
-// carried leaves out the sessions for IPv6 with reflectors that do not carry it.
-func (w *World) carried(sessions int) int { return sessions - len(w.Timing.IPv4Only) }
 
 func (w *World) addReflector(f plan.Fabric, private bool) error {
 	name := plan.RRName(f) + ".public"
@@ -88,7 +85,7 @@ func (w *World) addReflector(f plan.Fabric, private bool) error {
 func (w *World) edgeRouter() (*Daemon, error) {
 	switch w.EdgeKind() {
 	case Bird:
-		return w.bird(plan.EdgeName, plan.EdgeName, conf.BirdEdge(w.Timing, w.Bulk), w.carried(edgeSessions))
+		return w.bird(plan.EdgeName, plan.EdgeName, conf.BirdEdge(w.Timing, w.Bulk), edgeSessions)
 	case Self:
 		return w.ownEdge()
 	}
@@ -99,7 +96,7 @@ func (w *World) hypervisor(n int) (*Daemon, error) {
 	name := plan.HVName(n)
 	switch w.HVKind(n) {
 	case Bird:
-		d, err := w.bird(name, name, conf.BirdHypervisor(n, w.Timing), w.carried(hvSessions))
+		d, err := w.bird(name, name, conf.BirdHypervisor(n, w.Timing), hvSessions)
 		return d, errors.Join(err, w.publishedSetup(n))
 	case Self:
 		return w.ownHypervisor(n)

@@ -1,0 +1,208 @@
+package keep
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Config is the configuration of a keeper.
+type Config struct {
+	// Patience is how long sockets are kept while no daemon is there. Zero: 10 seconds,
+	// far more than a restart takes and than anybody waits for an answer.
+	Patience time.Duration
+}
+
+const defaultPatience = 10 * time.Second
+
+// Listen makes the socket at path, in place of one that is there: a keeper's successor
+// takes its place while the old one still runs.
+func Listen(path string) (*net.UnixListener, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, err
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	l, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: path, Net: "unixpacket"})
+	if err != nil {
+		return nil, err
+	}
+	l.SetUnlinkOnClose(false) // it may be the successor's by then
+	return l, os.Chmod(path, 0o600)
+}
+
+// Serve keeps sockets for whoever connects to l, one at a time, until ctx ends. It
+// closes l.
+func Serve(ctx context.Context, l *net.UnixListener, cfg Config) error {
+	if cfg.Patience == 0 {
+		cfg.Patience = defaultPatience
+	}
+	s := &shelf{patience: cfg.Patience, kept: map[string]int{}}
+	stop := context.AfterFunc(ctx, func() { l.Close() })
+	defer stop()
+	defer l.Close()
+	defer s.clear()
+	var last *net.UnixConn
+	var ended chan struct{} // of last
+	defer func() { s.end(last, ended, 0) }()
+	for {
+		c, err := l.AcceptUnix()
+		if ctx.Err() != nil {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		s.end(last, ended, drainTime)
+		last, ended = c, make(chan struct{})
+		s.adopt()
+		go func() {
+			defer close(ended)
+			s.serve(c)
+		}()
+	}
+}
+
+// drainTime bounds how long the last words of a daemon are listened to when another one
+// is there: they are in the socket already, unless it hangs.
+const drainTime = 50 * time.Millisecond
+
+// end ends the connection of a daemon in whose place another one is.
+func (s *shelf) end(c *net.UnixConn, ended chan struct{}, within time.Duration) {
+	if c != nil {
+		_ = c.SetDeadline(time.Now().Add(within))
+		<-ended
+	}
+}
+
+// shelf is what is kept.
+type shelf struct {
+	patience time.Duration
+
+	mu    sync.Mutex
+	kept  map[string]int
+	timer *time.Timer // runs while no daemon is there
+}
+
+// adopt notes that a daemon is there.
+func (s *shelf) adopt() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.timer != nil {
+		s.timer.Stop()
+		s.timer = nil
+	}
+}
+
+// serve does what the daemon says until it is gone.
+func (s *shelf) serve(c *net.UnixConn) {
+	defer s.orphan()
+	defer c.Close()
+	for {
+		m, err := receive(c)
+		if err != nil || s.do(c, m) != nil {
+			return
+		}
+	}
+}
+
+func (s *shelf) do(c *net.UnixConn, m message) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch m.do {
+	case take:
+		return s.give(c)
+	case anew:
+		s.empty()
+	case forget:
+		s.put(m.name, -1)
+	case keep:
+		s.put(m.name, m.fd)
+	default:
+		drop(m.fd)
+		return errProtocol
+	}
+	return nil
+}
+
+// give sends everything.
+func (s *shelf) give(c *net.UnixConn) error {
+	_ = c.SetWriteDeadline(time.Now().Add(writeTime))
+	for name, fd := range s.kept {
+		if err := send(c, message{do: keep, name: name, fd: fd}); err != nil {
+			return err
+		}
+	}
+	return send(c, message{do: end, fd: -1})
+}
+
+// put keeps fd (-1: nothing) under a name, and lets go of what had it before.
+func (s *shelf) put(name string, fd int) {
+	if old, ok := s.kept[name]; ok {
+		delete(s.kept, name)
+		go drop(old) // the last one to close a packet socket waits for every processor
+	}
+	switch {
+	case fd < 0:
+	case len(s.kept) >= most:
+		drop(fd)
+	default:
+		s.kept[name] = fd
+	}
+}
+
+// empty lets go of everything; the lock is held.
+func (s *shelf) empty() {
+	old := maps.Clone(s.kept)
+	clear(s.kept)
+	go func() {
+		for _, fd := range old {
+			drop(fd)
+		}
+	}()
+}
+
+// orphan notes that the daemon is gone: nobody reads the sockets now.
+func (s *shelf) orphan() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, fd := range s.kept {
+		rest(fd)
+	}
+	var t *time.Timer
+	t = time.AfterFunc(s.patience, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.timer == t {
+			s.empty()
+		}
+	})
+	s.timer = t
+}
+
+// clear ends everything.
+func (s *shelf) clear() {
+	s.adopt()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.empty()
+}
+
+// restBuffer is the octets of kernel memory for what waits in one socket; the kernel
+// doubles it. That is some 80 questions: a guest that has asked that many has not waited
+// for an answer to the first.
+const restBuffer = 32 << 10
+
+// rest prepares a socket for a time without a reader: what waits in it is bounded, and
+// has a time stamp. Whoever reads it next undoes both.
+func rest(fd int) {
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, restBuffer)
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1)
+}
