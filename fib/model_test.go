@@ -28,6 +28,7 @@ type model struct {
 	// drop loses replies and notifications.
 	dropReplies, dropNotes func() bool
 	foreign                bool                // who acts now
+	orphans                int                 // routes that we took away by the deletion of their last next hop
 	refuse                 map[netip.Addr]bool // gateways that the kernel does not accept
 }
 
@@ -248,7 +249,11 @@ func (m *model) delHop(id uint32, told bool) unix.Errno {
 	if told {
 		m.notify(unix.RTM_DELNEXTHOP, 0, m.hopBody(n))
 	}
+	before := len(m.routes)
 	m.routes = slices.DeleteFunc(m.routes, func(r *modelRoute) bool { return r.nhid == id })
+	if !m.foreign {
+		m.orphans += before - len(m.routes)
+	}
 	for _, gid := range sortedKeys(m.hops) {
 		g := m.hops[gid]
 		if g == nil || !slices.ContainsFunc(g.members, func(x member) bool { return x.id == id }) {

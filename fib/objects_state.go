@@ -283,14 +283,14 @@ func (o *objects) vanish(k *kernelGroup) {
 	}
 }
 
-// rest reports, of the kernel groups that have b, how many have another member
-// and which have nothing else.
-func (o *objects) rest(b *object) (others int, alone []*kernelGroup) {
+// rest reports, of the kernel groups that have b, how many have another member that is
+// not leaving, and which have nothing else.
+func (o *objects) rest(b *object, leaving map[uint32]bool) (others int, alone []*kernelGroup) {
 	for _, k := range o.kernel {
 		if !k.exists || !slices.ContainsFunc(k.members, func(m member) bool { return m.id == b.id }) {
 			continue
 		}
-		if len(k.members) > 1 {
+		if slices.ContainsFunc(k.members, func(m member) bool { return m.id != b.id && !leaving[m.id] }) {
 			others++
 		} else {
 			alone = append(alone, k)

@@ -19,16 +19,19 @@ type objectOp struct {
 
 // planUrgent is the failover: one deletion for each dead object. A group that
 // would be emptied gets a clone of the object first, if there is a group at all
-// that gains from the deletion; otherwise the object stays.
+// that gains from the deletion; otherwise the object stays. Of several that die at
+// once, those planned before count as gone: a group of them keeps its last.
 func (c *core) planUrgent() (ops []objectOp) {
 	var waiting []*object
+	leaving := map[uint32]bool{}
 	for _, b := range c.dying {
 		if !b.live || !c.down[gatewayKey{b.key.link, b.key.gateway}] {
 			continue
 		}
-		others, alone := c.rest(b)
+		others, alone := c.rest(b, leaving)
 		switch {
 		case len(alone) == 0:
+			leaving[b.id] = true
 			ops = append(ops, objectOp{object: b, del: true, urgent: true})
 		case others == 0:
 			// Nothing to gain: what has only this gateway keeps it.
@@ -53,7 +56,8 @@ func (c *core) protect(b *object, alone []*kernelGroup) (ops []objectOp) {
 		return []objectOp{{object: clone}}
 	}
 	for _, k := range alone {
-		ops = append(ops, objectOp{group: k.owner, into: k, members: []member{{clone.id, k.members[0].weight}}, buckets: k.buckets})
+		i := slices.IndexFunc(k.members, func(m member) bool { return m.id == b.id })
+		ops = append(ops, objectOp{group: k.owner, into: k, members: []member{{clone.id, k.members[i].weight}}, buckets: k.buckets})
 	}
 	return ops
 }

@@ -111,7 +111,9 @@ func (s *stage) do(w []string) {
 			s.f.DeleteRule(r)
 		}
 	case "gateway-down":
-		s.f.GatewayDown(s.link(w[1]), netip.MustParseAddr(w[2]))
+		for ; len(w) > 2; w = w[2:] { // several at once: before the owner runs
+			s.f.GatewayDown(s.link(w[1]), netip.MustParseAddr(w[2]))
+		}
 	case "gateway-up":
 		s.f.GatewayUp(s.link(w[1]), netip.MustParseAddr(w[2]))
 	case "link":
