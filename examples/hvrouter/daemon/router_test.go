@@ -47,29 +47,34 @@ func (t *trace) take() []string {
 	return lines
 }
 
-type fakeKernel struct{ *trace }
+type fakeKernel struct {
+	*trace
+	at string // what its lines end with
+}
 
 func (k fakeKernel) SetRoute(r fib.Route) error {
 	var hops []string
 	for _, h := range r.NextHops {
 		hops = append(hops, fmt.Sprintf("%v%%%d", h.Gateway, h.Link))
 	}
-	k.add("route %v %s", r.RouteKey, strings.Join(hops, " "))
+	k.add("route %v %s%s", r.RouteKey, strings.Join(hops, " "), k.at)
 	return nil
 }
-func (k fakeKernel) DeleteRoute(key fib.RouteKey) { k.add("unroute %v", key) }
-func (k fakeKernel) SetRule(r fib.Rule) error     { k.add("rule %v", r); return nil }
-func (k fakeKernel) BanRule(r fib.Rule) error     { k.add("ban %v", r); return nil }
-func (k fakeKernel) DeleteRule(r fib.Rule)        { k.add("unrule %v", r) }
+func (k fakeKernel) DeleteRoute(key fib.RouteKey) { k.add("unroute %v%s", key, k.at) }
+func (k fakeKernel) SetRule(r fib.Rule) error     { k.add("rule %v%s", r, k.at); return nil }
+func (k fakeKernel) BanRule(r fib.Rule) error     { k.add("ban %v%s", r, k.at); return nil }
+func (k fakeKernel) DeleteRule(r fib.Rule)        { k.add("unrule %v%s", r, k.at) }
 func (k fakeKernel) SetAddress(a fib.Address) error {
-	k.add("address %v link %d", a.Prefix, a.Link)
+	k.add("address %v link %d%s", a.Prefix, a.Link, k.at)
 	return nil
 }
-func (k fakeKernel) DeleteAddress(a fib.Address) { k.add("unaddress %v link %d", a.Prefix, a.Link) }
+func (k fakeKernel) DeleteAddress(a fib.Address) {
+	k.add("unaddress %v link %d%s", a.Prefix, a.Link, k.at)
+}
 func (k fakeKernel) SetSysctl(fib.Sysctl) error  { return nil }
 func (k fakeKernel) DeleteSysctl(string)         {}
-func (k fakeKernel) Flush(context.Context) error { k.add("flush"); return nil }
-func (k fakeKernel) Sweep()                      { k.add("sweep") }
+func (k fakeKernel) Flush(context.Context) error { k.add("flush%s", k.at); return nil }
+func (k fakeKernel) Sweep()                      { k.add("sweep%s", k.at) }
 
 type fakeBGP struct {
 	*trace
@@ -117,19 +122,31 @@ type bench struct {
 }
 
 // newBench makes a router over fakes with the sample configuration.
-func newBench(t testing.TB) *bench {
+func newBench(t testing.TB) *bench { return newBenchOf(t, "hv1.yaml") }
+
+// newBenchOf makes one with another sample, with a fake kernel for each of its
+// namespaces.
+func newBenchOf(t testing.TB, sample string) *bench {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join("..", "hv1.yaml"))
+	data, err := os.ReadFile(filepath.Join("..", sample))
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := config.Parse("hv1.yaml", data, nil)
+	c, err := config.Parse(sample, data, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	tr := &trace{}
 	log := slog.New(slog.DiscardHandler)
-	r := newRouter(log, c, fakeEdge{tr}, newPlace(log, "", fakeKernel{tr}, &fakeWall{}))
+	var places []*place
+	for _, p := range c.Places() {
+		k := fakeKernel{trace: tr}
+		if p.NetNS != "" {
+			k.at = " @" + string(p.NetNS)
+		}
+		places = append(places, newPlace(log, p.NetNS, k, &fakeWall{}))
+	}
+	r := newRouter(log, c, fakeEdge{tr}, places...)
 	r.guard = newGuard(r.log, nil, nil, nil)
 	for i, d := range c.Domains {
 		r.addDomain(i, fakeBGP{tr, d.Name})

@@ -185,7 +185,7 @@ func (s *Stage) differences() (count int, text string) { return s.differ(s.World
 // differ compares them with another plan.
 func (s *Stage) differ(lab plan.Lab) (count int, text string) {
 	var b strings.Builder
-	want := golden.Expect{One: s.World.Lacking(world.Kind.AddPath), Lab: lab}
+	want := golden.Expect{One: s.World.Lacking(world.Kind.AddPath), IPv4Only: s.World.Timing.IPv4Only, Lab: lab}
 	for n := 1; n <= plan.HVs; n++ {
 		for _, t := range golden.HypervisorTables {
 			have, err := s.World.Routes(n, t)

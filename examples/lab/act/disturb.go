@@ -35,8 +35,11 @@ func (s *Stage) during(after time.Duration, do func(*flow.Traffic) error) ([]flo
 	return results, err
 }
 
-// watching records what watches the reflectors that speak no BFD.
+// watching records what reflectors lack of families and of BFD.
 func (s *Stage) watching() {
+	for _, f := range s.World.Timing.IPv4Only {
+		s.degraded(fmt.Sprintf("no IPv6 with reflector %s", plan.RRName(f)), "IPv6 has the other fabric, or none; traffic is IPv4")
+	}
 	for _, f := range s.World.Timing.Deaf {
 		what := "a silent failure is noticed by the hold timer"
 		if s.World.Timing.Echoes(f) {
@@ -45,6 +48,9 @@ func (s *Stage) watching() {
 		s.degraded(fmt.Sprintf("no BFD with reflector %s", plan.RRName(f)), what)
 	}
 }
+
+// carried6 says whether any reflector carries IPv6.
+func (s *Stage) carried6() bool { return len(s.World.Timing.IPv4Only) < len(plan.Fabrics) }
 
 // deaf records that those whose flows are watched would not notice a silent cut of
 // a fabric before the hold timer does.

@@ -24,8 +24,9 @@ const (
 func (s *Stage) traffic(limit time.Duration) (*flow.Traffic, error) {
 	all := s.guests()
 	vm1, vm3 := all[0], all[2]
-	paths := []flow.Path{
-		s.path(vm1, vm3, 4), s.path(vm3, vm1, 4), s.path(vm1, vm3, 6), s.path(vm3, vm1, 6),
+	paths := []flow.Path{s.path(vm1, vm3, 4), s.path(vm3, vm1, 4)}
+	if len(s.World.Timing.IPv4Only) == 0 {
+		paths = append(paths, s.path(vm1, vm3, 6), s.path(vm3, vm1, 6))
 	}
 	if err := s.acquaint(vm1.HV, vm3.HV); err != nil {
 		return nil, err

@@ -17,7 +17,7 @@ func BirdHypervisor(n int, t Timing) string {
 	w.line("ipv4 table public4; ipv6 table public6; ipv4 table private4; ipv4 table localout4;")
 	birdClient(&w)
 	for _, f := range plan.Fabrics {
-		for _, fam := range families {
+		for _, fam := range t.families(f) {
 			birdSession(&w, session{fmt.Sprintf("%s_public%d", plan.RRName(f), fam), f.Public(),
 				localPublic(n, f, fam), reflectorPublic(f, fam), fam, fmt.Sprintf("public%d", fam), t.Hears(f)})
 		}
@@ -41,7 +41,7 @@ func BirdEdge(t Timing, bulk int) string {
 	w.line("ipv4 table public4; ipv6 table public6;")
 	birdClient(&w)
 	for _, f := range plan.Fabrics {
-		for _, fam := range families {
+		for _, fam := range t.families(f) {
 			birdSession(&w, session{fmt.Sprintf("%s_public%d", plan.RRName(f), fam), f.Public(),
 				edgePublic(f, fam), reflectorPublic(f, fam), fam, fmt.Sprintf("public%d", fam), t.Hears(f)})
 		}

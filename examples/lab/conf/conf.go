@@ -17,6 +17,8 @@ type Timing struct {
 	Multiplier int
 	// Deaf are the fabrics whose reflector speaks no BFD.
 	Deaf []plan.Fabric
+	// IPv4Only are the fabrics whose reflector carries no IPv6.
+	IPv4Only []plan.Fabric
 	// Echo says that reflectors forward, so that ours can watch the deaf ones by
 	// packets that come back.
 	Echo bool
@@ -27,6 +29,14 @@ type Timing struct {
 
 // Hears says whether the reflector of a fabric speaks BFD.
 func (t Timing) Hears(f plan.Fabric) bool { return t.Watched() && !slices.Contains(t.Deaf, f) }
+
+// families lists the families that the reflector of a fabric carries.
+func (t Timing) families(f plan.Fabric) []int {
+	if slices.Contains(t.IPv4Only, f) {
+		return families[:1]
+	}
+	return families
+}
 
 // Echoes says whether our routers watch the reflector of a fabric by echo.
 func (t Timing) Echoes(f plan.Fabric) bool {

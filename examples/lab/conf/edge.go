@@ -16,7 +16,7 @@ func EdgeArgs(socket string, t Timing, bulk int) []string {
 		args = append(args, "-md5-key", plan.Key)
 	}
 	for _, f := range plan.Fabrics {
-		for _, family := range families {
+		for _, family := range t.families(f) {
 			args = append(args, fmt.Sprintf("%s,%s,%s,%s", f.Public(), edgePublic(f, family), reflectorPublic(f, family), t.watch(f)))
 		}
 	}

@@ -39,21 +39,34 @@ func domainOf(f plan.Fabric, private bool) domain {
 
 // FrrBgpd is FRR's bgpd as a reflector: clients by listen range, and a table-map
 // that keeps what it reflects out of its own kernel. BFD needs zebra and bfdd
-// beside it.
-func FrrBgpd(f plan.Fabric, private bool) string {
+// beside it. As Quagga it names its clients, and has neither BFD nor ADD-PATH nor
+// IPv6.
+func FrrBgpd(f plan.Fabric, private, quagga bool) string {
 	var w writer
 	d := domainOf(f, private)
+	if quagga {
+		d.families = d.families[:1]
+	}
 	w.line("router bgp %d\n bgp router-id %s\n bgp cluster-id %s", plan.AS, d.id, d.id)
 	w.line(" no bgp default ipv4-unicast\n no bgp network import-check\n bgp graceful-restart")
 	for _, s := range d.families {
 		w.line(" neighbor clients%d peer-group\n neighbor clients%d remote-as %d", s.family, s.family, plan.AS)
-		w.line(" neighbor clients%d bfd\n neighbor clients%d bfd profile lab", s.family, s.family)
 		w.line(" neighbor clients%d ttl-security hops 1\n neighbor clients%d passive", s.family, s.family)
+		if quagga {
+			for _, client := range s.each {
+				w.line(" neighbor %s peer-group clients%d", client, s.family)
+			}
+			continue
+		}
+		w.line(" neighbor clients%d bfd\n neighbor clients%d bfd profile lab", s.family, s.family)
 		w.line(" bgp listen range %s peer-group clients%d", s.clients, s.family)
 	}
 	for _, s := range d.families {
 		w.line(" address-family ipv%d unicast\n  table-map none\n  neighbor clients%d activate", s.family, s.family)
-		w.line("  neighbor clients%d route-reflector-client\n  neighbor clients%d addpath-tx-all-paths", s.family, s.family)
+		w.line("  neighbor clients%d route-reflector-client", s.family)
+		if !quagga {
+			w.line("  neighbor clients%d addpath-tx-all-paths", s.family)
+		}
 		w.line(" exit-address-family")
 	}
 	w.line("exit\nroute-map none deny 10\nexit")

@@ -32,7 +32,9 @@ func Hypervisor(n int, api string, t Timing) string {
 			continue
 		}
 		s.write(&w, t)
-		hvSession{f: f, device: f.Public(), local: plan.HVPublic6(n, f), peer: plan.RRPublic6(f)}.write(&w, t)
+		if len(t.families(f)) > 1 {
+			hvSession{f: f, device: f.Public(), local: plan.HVPublic6(n, f), peer: plan.RRPublic6(f)}.write(&w, t)
+		}
 	}
 	w.line("  - name: private\n    table: %d\n    loopback: true\n    reflectors:", t.Table(plan.TablePrivate))
 	for _, f := range plan.Fabrics {

@@ -21,6 +21,8 @@ type owner struct {
 type Expect struct {
 	// One lists the fabrics whose reflector shows one copy of a prefix only.
 	One []plan.Fabric
+	// IPv4Only lists the fabrics whose reflector carries no IPv6.
+	IPv4Only []plan.Fabric
 	plan.Lab
 }
 
@@ -50,7 +52,9 @@ func (x Expect) Hypervisor(n int, t Table) []string {
 func (x Expect) Edge(t Table) []string {
 	var routes []nl.Route
 	for _, o := range x.owners(version(t)) {
-		routes = append(routes, remote(o.prefix, o.hvs, x.One))
+		if r := x.remote(o.prefix, o.hvs); len(r.Hops) > 0 {
+			routes = append(routes, r)
+		}
 	}
 	return Lines(t, routes)
 }
@@ -61,17 +65,19 @@ func (x Expect) public(n int, t Table) []nl.Route {
 	v := version(t)
 	routes := x.guestRoutes(n, v)
 	def := nl.Route{Type: unix.RTN_UNICAST, Dst: netip.PrefixFrom(unspecified(v), 0), Metric: plan.GuestMetric + 1}
-	for _, f := range plan.Fabrics {
+	for _, f := range x.carrying(v) {
 		gw := plan.EdgePublic4(f)
 		if v == 6 {
 			gw = plan.EdgePublic6(f)
 		}
 		def.Hops = append(def.Hops, nl.Hop{Gateway: gw, Link: f.Public()})
 	}
-	routes = append(routes, def)
+	if len(def.Hops) > 0 {
+		routes = append(routes, def)
+	}
 	for _, o := range x.owners(v) {
-		if !slices.Contains(o.hvs, n) {
-			routes = append(routes, remote(o.prefix, o.hvs, x.One))
+		if r := x.remote(o.prefix, o.hvs); !slices.Contains(o.hvs, n) && len(r.Hops) > 0 {
+			routes = append(routes, r)
 		}
 	}
 	return routes
@@ -149,11 +155,11 @@ func (x Expect) owners(version int) []owner {
 
 // remote is a route over both fabrics to each of the hypervisors. A reflector
 // without ADD-PATH shows the copy with the lowest router id.
-func remote(p netip.Prefix, hvs []int, one []plan.Fabric) nl.Route {
+func (x Expect) remote(p netip.Prefix, hvs []int) nl.Route {
 	r := nl.Route{Type: unix.RTN_UNICAST, Dst: p}
 	for i, n := range hvs {
-		for _, f := range plan.Fabrics {
-			if i > 0 && slices.Contains(one, f) {
+		for _, f := range x.carrying(familyOf(p)) {
+			if i > 0 && slices.Contains(x.One, f) {
 				continue
 			}
 			gw := plan.HVPublic4(n, f)
@@ -166,6 +172,21 @@ func remote(p netip.Prefix, hvs []int, one []plan.Fabric) nl.Route {
 	// Metric of BGP: anything that loses against the guests'.
 	r.Metric = plan.GuestMetric + 1
 	return r
+}
+
+// carrying lists the fabrics over which a family is reflected.
+func (x Expect) carrying(version int) []plan.Fabric {
+	if version == 4 {
+		return plan.Fabrics
+	}
+	return slices.DeleteFunc(slices.Clone(plan.Fabrics), func(f plan.Fabric) bool { return slices.Contains(x.IPv4Only, f) })
+}
+
+func familyOf(p netip.Prefix) int {
+	if p.Addr().Is6() {
+		return 6
+	}
+	return 4
 }
 
 // last is the route of last resort, in the modes that have one.

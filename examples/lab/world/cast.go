@@ -57,8 +57,11 @@ func (w *World) hvSessions() int {
 	if w.Timing.Is("sessions", plan.SessionsMP) {
 		return hvSessions - len(plan.Fabrics)
 	}
-	return hvSessions
+	return w.carried(hvSessions)
 }
+
+// carried leaves out the sessions for IPv6 with reflectors that do not carry it.
+func (w *World) carried(sessions int) int { return sessions - len(w.Timing.IPv4Only) }
 
 func (w *World) addReflector(f plan.Fabric, private bool) error {
 	name := plan.RRName(f) + ".public"
@@ -85,7 +88,7 @@ func (w *World) addReflector(f plan.Fabric, private bool) error {
 func (w *World) edgeRouter() (*Daemon, error) {
 	switch w.EdgeKind() {
 	case Bird:
-		return w.bird(plan.EdgeName, plan.EdgeName, conf.BirdEdge(w.Timing, w.Bulk), edgeSessions)
+		return w.bird(plan.EdgeName, plan.EdgeName, conf.BirdEdge(w.Timing, w.Bulk), w.carried(edgeSessions))
 	case Self:
 		return w.ownEdge()
 	}
@@ -96,7 +99,7 @@ func (w *World) hypervisor(n int) (*Daemon, error) {
 	name := plan.HVName(n)
 	switch w.HVKind(n) {
 	case Bird:
-		d, err := w.bird(name, name, conf.BirdHypervisor(n, w.Timing), hvSessions)
+		d, err := w.bird(name, name, conf.BirdHypervisor(n, w.Timing), w.carried(hvSessions))
 		return d, errors.Join(err, w.publishedSetup(n))
 	case Self:
 		return w.ownHypervisor(n)

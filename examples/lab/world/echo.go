@@ -1,6 +1,8 @@
 package world
 
 import (
+	"slices"
+
 	"github.com/hyperfib/hyperfib/examples/lab/plan"
 	"github.com/hyperfib/hyperfib/examples/lab/sandbox"
 )
@@ -39,9 +41,17 @@ func (w *World) Notices(f plan.Fabric, hvs ...int) bool {
 
 // Watched counts the BFD sessions that a daemon shall have.
 func (w *World) Watched(d *Daemon) (count int) {
+	if d.Sessions == 0 {
+		return 0
+	}
+	each := (d.Sessions + len(w.Timing.IPv4Only)) / len(plan.Fabrics)
 	for _, f := range plan.Fabrics {
-		if w.notices(d, f) {
-			count += d.Sessions / len(plan.Fabrics)
+		if !w.notices(d, f) {
+			continue
+		}
+		count += each
+		if slices.Contains(w.Timing.IPv4Only, f) {
+			count--
 		}
 	}
 	return count

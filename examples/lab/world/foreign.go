@@ -21,7 +21,7 @@ func (w *World) foreignReflector(f plan.Fabric, private bool, name string) ([]*D
 	switch w.RRKind(f) {
 	case Bird1:
 		return w.bird1(f, private, name)
-	case FRR:
+	case FRR, Quagga:
 		return w.frr(f, private, name)
 	case GoBGP:
 		return w.gobgp(f, private, name)
@@ -84,6 +84,7 @@ func (w *World) frr(f plan.Fabric, private bool, name string) ([]*Daemon, error)
 	if err != nil {
 		return nil, err
 	}
+	quagga := w.RRKind(f) == Quagga
 	listen := []string{"-l", plan.RRPublic4(f).String(), "-l", plan.RRPublic6(f).String()}
 	if private {
 		listen = []string{"-l", plan.RRPrivate4(f).String()}
@@ -95,8 +96,11 @@ func (w *World) frr(f plan.Fabric, private bool, name string) ([]*Daemon, error)
 	}{
 		{"zebra", "", nil},
 		{"bfdd", conf.FrrBfdd(w.Timing), []string{"--bfdctl", filepath.Join(dir, "bfdd.ctl")}},
-		{"bgpd", conf.FrrBgpd(f, private), listen},
+		{"bgpd", conf.FrrBgpd(f, private, quagga), listen},
 	} {
+		if quagga && p.program == "bfdd" {
+			continue
+		}
 		name := name
 		if p.program != "bgpd" {
 			name += "." + p.program

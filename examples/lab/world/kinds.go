@@ -13,20 +13,26 @@ const (
 	FRR      Kind = "frr"
 	GoBGP    Kind = "gobgp"
 	OpenBGPD Kind = "openbgpd"
+	// Quagga is played by FRR with what Quagga had: no ADD-PATH, no BFD, clients by
+	// name, and IPv4 alone.
+	Quagga Kind = "quagga"
 )
 
 // Kinds lists who can play: anything, and the part of a reflector.
 var (
 	Kinds          = []Kind{Self, Bird}
-	ReflectorKinds = []Kind{Self, Bird, Bird1, FRR, GoBGP, OpenBGPD}
+	ReflectorKinds = []Kind{Self, Bird, Bird1, FRR, GoBGP, OpenBGPD, Quagga}
 )
 
 // BFD says whether this kind of reflector speaks BFD.
-func (k Kind) BFD() bool { return k != GoBGP && k != OpenBGPD }
+func (k Kind) BFD() bool { return k != GoBGP && k != OpenBGPD && k != Quagga }
+
+// IPv6 says whether it carries IPv6.
+func (k Kind) IPv6() bool { return k != Quagga }
 
 // AddPath says whether it shows all copies of a prefix to clients that it accepts
 // by range. GoBGP has ADD-PATH, but forgets it for dynamic neighbours.
-func (k Kind) AddPath() bool { return k != GoBGP }
+func (k Kind) AddPath() bool { return k != GoBGP && k != Quagga }
 
 // apart says whether two processes of this kind cannot share a network namespace:
 // their BFD listens on every address.

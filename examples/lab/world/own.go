@@ -47,7 +47,7 @@ func (w *World) dhcpServer() (*Daemon, error) {
 func (w *World) ownEdge() (*Daemon, error) {
 	socket := w.file("internet.sock")
 	return &Daemon{Name: plan.EdgeName, Node: w.Nodes[plan.EdgeName], Kind: Self, Log: w.file("log/" + plan.EdgeName + ".log"),
-		Args: self(PartEdge, conf.EdgeArgs(socket, w.Timing, w.Bulk)...), Sessions: edgeSessions,
+		Args: self(PartEdge, conf.EdgeArgs(socket, w.Timing, w.Bulk)...), Sessions: w.carried(edgeSessions),
 		peers: func() ([]Peer, error) { return edgePeers(socket) }}, nil
 }
 

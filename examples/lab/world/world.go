@@ -52,7 +52,7 @@ type World struct {
 // returns what there is, for [World.Close].
 func Build(o Options) (*World, error) {
 	w := &World{Options: o, Nodes: map[string]*Node{}, Fabrics: map[plan.Fabric]*Node{}}
-	w.Timing.Deaf = w.Lacking(Kind.BFD)
+	w.Timing.Deaf, w.Timing.IPv4Only = w.Lacking(Kind.BFD), w.Lacking(Kind.IPv6)
 	steps := []func() error{w.fabrics, w.hypervisors, w.reflectors, w.edge, w.guests, w.settle}
 	for _, step := range steps {
 		if err := step(); err != nil {
