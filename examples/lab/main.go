@@ -10,6 +10,7 @@
 //	go run ./examples/lab -bfd 10ms,3 -routes 100000
 //	go run ./examples/lab -guests host128    # a /128 each, neighbours answered for
 //	go run ./examples/lab -hold             # leave it up and look around
+//	go run ./examples/lab matrix -core      # every configuration, one table
 //
 // It needs no iproute2, and other people's daemons only where -rr, -hv or -edge
 // ask for them.
@@ -18,13 +19,15 @@
 // somebody else held the kernel's lock for changes of the network) is played once
 // more, and says so. -times 2 doubles the limits of times, not those of losses. The
 // exit code is 0 if all acts with a limit kept it, 1 if not, 2 if there was no lab
-// to play in.
+// to play in, 3 if this machine's kernel lacks what the configuration needs.
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
+	"github.com/hyperfib/hyperfib/examples/lab/matrix"
 	"github.com/hyperfib/hyperfib/examples/lab/sandbox"
 )
 
@@ -50,6 +53,9 @@ func run(args []string) int {
 	}
 	if err := play(o); err != nil {
 		fmt.Fprintln(os.Stderr, "lab:", err)
+		if errors.Is(err, errors.ErrUnsupported) {
+			return matrix.NotHere
+		}
 		return 2
 	}
 	if len(o.report.Failed()) > 0 {

@@ -14,6 +14,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/lab/act"
 	"github.com/hyperfib/hyperfib/examples/lab/dhcpd"
 	"github.com/hyperfib/hyperfib/examples/lab/edge"
+	"github.com/hyperfib/hyperfib/examples/lab/matrix"
 	"github.com/hyperfib/hyperfib/examples/lab/plan"
 	"github.com/hyperfib/hyperfib/examples/lab/report"
 	"github.com/hyperfib/hyperfib/examples/lab/sandbox"
@@ -21,12 +22,14 @@ import (
 	"github.com/hyperfib/hyperfib/examples/routereflector/app"
 )
 
-// parts are what this program can be when it is started again inside a node.
+// parts are what this program can be when it is started again inside a node, and
+// the table of all configurations, for which it starts itself again and again.
 var parts = map[string]func([]string) int{
 	world.PartRouter:    cli.Main,
 	world.PartReflector: app.Main,
 	world.PartEdge:      edge.Main,
 	world.PartDHCP:      dhcpd.Main,
+	"matrix":            matrix.Main,
 }
 
 // play builds the world, plays the acts, and writes the report.

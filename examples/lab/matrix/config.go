@@ -1,0 +1,66 @@
+// Package matrix plays the lab in every configuration and prints one table: a line
+// for each configuration, a column for each act. What a configuration may be comes
+// from what the lab can do, so that a new choice is a new line by itself.
+package matrix
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/hyperfib/hyperfib/examples/lab/plan"
+	"github.com/hyperfib/hyperfib/examples/lab/world"
+)
+
+// Config is one configuration of the lab.
+type Config struct {
+	Name string   // of its line
+	Args []string // of the lab's command line
+}
+
+// order of the choices that the table begins with; others follow by name.
+var order = []string{"mode", "sessions", "security", "resilience", "dhcp", "guests"}
+
+// All lists every configuration: each kind of reflector, two kinds at once, BIRD on
+// hypervisors beside ours, one reflector for both fabrics, and each alternative of
+// each choice with our own reflectors.
+func All() []Config {
+	var out []Config
+	add := func(args ...string) {
+		name := strings.TrimPrefix(strings.Join(args, " "), "-")
+		out = append(out, Config{strings.ReplaceAll(name, " -", " "), args})
+	}
+	for _, k := range world.ReflectorKinds {
+		add("-rr", string(k))
+	}
+	add("-rr", fmt.Sprintf("%s,%s", world.FRR, world.GoBGP))
+	add("-hv", fmt.Sprintf("%s@2", world.Bird))
+	add("-rr", string(world.Bird), "-hv", fmt.Sprintf("%s@2", world.Bird))
+	for _, extra := range Extra {
+		add(strings.Fields(extra)...)
+	}
+	for _, name := range choices() {
+		for _, value := range plan.Choices[name][1:] {
+			add("-"+name, value)
+		}
+	}
+	return out
+}
+
+// Extra are configurations that are no choice of the plan.
+var Extra []string
+
+func choices() []string {
+	var rest []string
+	for name := range plan.Choices {
+		if !slices.Contains(order, name) {
+			rest = append(rest, name)
+		}
+	}
+	slices.Sort(rest)
+	return append(slices.DeleteFunc(slices.Clone(order), func(n string) bool { return plan.Choices[n] == nil }), rest...)
+}
+
+// Core are the acts of a quick look: what is in the kernels, who is reached, and
+// what a cut and a restart cost.
+var Core = []string{"sessions", "fibs", "rules", "guests", "ping", "anycast", "arp", "cut", "kill"}

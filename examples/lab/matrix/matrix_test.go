@@ -1,0 +1,84 @@
+package matrix
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/hyperfib/hyperfib/examples/lab/act"
+	"github.com/hyperfib/hyperfib/examples/lab/plan"
+	"github.com/hyperfib/hyperfib/examples/lab/report"
+	"github.com/hyperfib/hyperfib/examples/lab/world"
+)
+
+// Every kind of reflector and every choice has a line, none twice.
+func TestAll(t *testing.T) {
+	seen := map[string]bool{}
+	for _, c := range All() {
+		if seen[c.Name] {
+			t.Errorf("%s twice", c.Name)
+		}
+		seen[c.Name] = true
+	}
+	for _, k := range world.ReflectorKinds {
+		if !seen["rr "+string(k)] {
+			t.Errorf("no reflector %s", k)
+		}
+	}
+	for name, values := range plan.Choices {
+		for _, v := range values[1:] {
+			if !seen[name+" "+v] {
+				t.Errorf("no %s %s", name, v)
+			}
+		}
+	}
+	for _, name := range Core {
+		if !slices.ContainsFunc(act.All(), func(a act.Act) bool { return a.Name == name }) {
+			t.Errorf("no act %s", name)
+		}
+	}
+	if c := choose(All(), "rr bird,md5"); len(c) < 4 || c[len(c)-1].Name != "security md5" {
+		t.Errorf("chosen: %v", c)
+	}
+}
+
+func TestFold(t *testing.T) {
+	r := report.Report{Seconds: 7}
+	for _, x := range []report.Result{
+		{Act: "cut", Name: "gap", Value: 600, Limit: report.AtMost(520), Why: "vm1\nvm3"},
+		{Act: "cut", Name: "lost"},
+		{Act: "kill", Verdict: report.Void}, {Act: "kill", Limit: report.AtMost(0)},
+		{Act: "route", Name: "median", Value: 1},
+		{Act: "anycast", Name: "one copy", Verdict: report.Degraded, Detail: "no ADD-PATH"}, {Act: "anycast", Limit: report.AtMost(0)},
+	} {
+		r.Add(x)
+	}
+	row := fold("rr x", r)
+	for name, want := range map[string]Cell{"cut": Failed, "kill": OK, "route": Measured, "anycast": Degraded} {
+		if row.Cells[name] != want {
+			t.Errorf("%s is %q, want %q", name, row.Cells[name], want)
+		}
+	}
+	if len(row.Why) != 3 || !slices.Equal(row.Lacks, []string{"one copy: no ADD-PATH"}) || !slices.Equal(row.failed(), []string{"cut"}) {
+		t.Errorf("%q, %q, %q", row.Why, row.Lacks, row.failed())
+	}
+	row.replace(Row{Cells: map[string]Cell{"cut": OK, "sessions": OK}, Seconds: 3}, row.failed())
+	if row.Cells["cut"] != OK || row.Seconds != 10 || len(row.Why) != 0 || row.Cells["sessions"] != "" {
+		t.Errorf("played again: %+v", row)
+	}
+	var b strings.Builder
+	tab := newTable(&b, []Config{{Name: "rr x"}}, []string{"cut", "kill", "stop"})
+	tab.head()
+	tab.row(row)
+	if want := "      cut   kill  stop       s\nrr x  ok    ok    -         10\n"; b.String() != want {
+		t.Errorf("got\n%swant\n%s", b.String(), want)
+	}
+}
+
+func TestDied(t *testing.T) {
+	row := died("mode x", errors.New("exit status 2"), "lab: no bridge\n", []string{"cut"})
+	if row.Cells["cut"] != Failed || !slices.Contains(row.Why, "lab: no bridge") {
+		t.Errorf("%+v", row)
+	}
+}
