@@ -95,10 +95,11 @@ type FIBRoute struct {
 	Error    string     `json:"error,omitempty"`
 }
 
-// Guest is a guest of the inventory and where it stands.
+// Guest is a guest and where it stands. One that is present is shown as it is served: with
+// its interface, with the addresses that were found, with what it inherits.
 type Guest struct {
 	config.Guest
-	Source  string `json:"source"` // config, directory or api
+	Source  string `json:"source"` // config, directory, api, or interfaces: made by a template
 	Present bool   `json:"present"`
 	Link    int    `json:"link,omitempty"` // interface index
 }

@@ -101,6 +101,7 @@ func (k *checker) config(c *Config) {
 		k.bad("$.edge.dhcp.relay", "a relay needs an IPv4 loopback address for the servers to answer to")
 	}
 	k.guests(c)
+	k.templates(c)
 	k.overlays(c)
 	k.wall(c.Wall)
 }

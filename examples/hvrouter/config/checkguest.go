@@ -35,12 +35,17 @@ func (k *checker) guests(c *Config) {
 	for i, g := range c.Guests {
 		path := fmt.Sprintf("$.guests[%d]", i)
 		k.guest(path, g)
-		if len(g.IPv4) > 0 && !g.Gateway4.IsValid() && !c.Edge.Gateway4.IsValid() {
+		if IsPattern(g.Interface) {
+			k.pattern(path+".interface", g.Interface, c)
+		}
+		if (len(g.IPv4) > 0 || g.Find.Has(IPv4)) && !c.Inherit(g).Gateway4.IsValid() && !c.Edge.Gateway4.IsValid() {
 			k.bad(path+".ipv4", "neither the guest nor edge has a gateway4")
 		}
 		k.raTogether(path+".ra", g.RA, c.Edge.RA)
 		names.add(k, path+".name", "guest", g.Name)
-		interfaces.add(k, path+".interface", "interface", g.Interface)
+		if !IsPattern(g.Interface) {
+			interfaces.add(k, path+".interface", "interface", g.Interface)
+		}
 		if !g.MAC.IsZero() {
 			macs.add(k, path+".mac", "MAC", g.MAC)
 		}
@@ -81,6 +86,11 @@ func (k *checker) guest(path string, g Guest) {
 		}
 	}
 	k.ra(path+".ra", g.RA)
+	k.finds(path+".find", g.Find)
+	k.rate(path+".rate", g.Rate)
+	if IsPattern(g.Interface) && g.MAC.IsZero() {
+		k.bad(path+".interface", "%s stands for many: mac is missing, which tells the guest's", g.Interface)
+	}
 	for i, t := range g.Transparent {
 		k.translation(fmt.Sprintf("%s.transparent[%d]", path, i), g, t)
 	}

@@ -37,9 +37,11 @@ type Config struct {
 	Rules        *Rules    `yaml:"rules,omitempty" json:"rules,omitempty"`
 	Edge         Edge      `yaml:"edge,omitempty" json:"edge"`
 	Guests       []Guest   `yaml:"guests,omitempty" json:"guests,omitempty"`
-	Inventory    Inventory `yaml:"inventory,omitempty" json:"inventory,omitzero"`
-	Overlays     []Overlay `yaml:"overlays,omitempty" json:"overlays,omitempty"`
-	Wall         Wall      `yaml:"wall,omitempty" json:"wall"`
+	// GuestsFrom makes guests of interfaces that appear.
+	GuestsFrom []Template `yaml:"guests-from,omitempty" json:"guests-from,omitempty"`
+	Inventory  Inventory  `yaml:"inventory,omitempty" json:"inventory,omitzero"`
+	Overlays   []Overlay  `yaml:"overlays,omitempty" json:"overlays,omitempty"`
+	Wall       Wall       `yaml:"wall,omitempty" json:"wall"`
 }
 
 // Loopback is the hypervisor's own address, reachable over both fabrics.

@@ -28,6 +28,9 @@ func (c *Config) fill() {
 	for i := range c.Guests {
 		c.Guests[i].fill()
 	}
+	for i := range c.GuestsFrom {
+		c.GuestsFrom[i].fill()
+	}
 	def(&c.Inventory.State, c.API+".guests")
 	for i := range c.Overlays {
 		c.Overlays[i].fill(c.Loopback)
@@ -88,6 +91,7 @@ func (e *Edge) fill() {
 func (g *Guest) fill() {
 	def(&g.Interface, g.Name)
 	def(&g.LocalPref, 100)
+	g.Find.fill()
 }
 
 func (o *Overlay) fill(loopback Loopback) {

@@ -1,5 +1,10 @@
 package config
 
+import (
+	"net/netip"
+	"slices"
+)
+
 // Edge is what all guest interfaces have in common.
 type Edge struct {
 	// Gateway4 is the address that guests use as their gateway, /32 scope link on
@@ -41,7 +46,9 @@ type DHCP struct {
 type Guest struct {
 	// Name is unique. Required.
 	Name string `yaml:"name" json:"name"`
-	// Interface is the host's side: a tap or veth. Default: the name.
+	// Interface is the host's side: a tap or veth. Default: the name. A pattern such as
+	// vnet* is the interface of such a name that has the guest's MAC, or has it with fe
+	// in the first octet, as libvirt does.
 	Interface string `yaml:"interface,omitempty" json:"interface"`
 	// MAC of the guest; its link-local address follows from it (EUI-64). Required
 	// if the guest has IPv6.
@@ -61,12 +68,23 @@ type Guest struct {
 	// RA overrides the edge's: what is given here replaces what is given there, list by
 	// list; [] is none.
 	RA RA `yaml:"ra,omitempty" json:"ra,omitzero"`
+	// Find says which more addresses the guest may have.
+	Find Find `yaml:"find,omitempty" json:"find,omitzero"`
+	// Rate is the most answers a second that the guest gets from the ARP responder and
+	// the NDP proxy, each. Default 1000.
+	Rate uint32 `yaml:"rate,omitempty" json:"rate,omitempty"`
+	// Learned are those of the prefixes above that others' routes give the guest: the
+	// routes are theirs. It is not in the file.
+	Learned []Prefix `yaml:"-" json:"learned,omitempty"`
 	// LocalPref of the guest's routes. Default 100; the target of a migration
 	// announces more than the source.
 	LocalPref uint32 `yaml:"local-pref,omitempty" json:"local-pref"`
 	// Down keeps the guest in the inventory without announcing it.
 	Down bool `yaml:"down,omitempty" json:"down,omitempty"`
 }
+
+// Owes tells whether the route to one of the guest's prefixes is somebody else's.
+func (g Guest) Owes(p netip.Prefix) bool { return slices.Contains(g.Learned, Prefix{p}) }
 
 // Translation is a transparent address: packets to Address reach the guest as To.
 type Translation struct {

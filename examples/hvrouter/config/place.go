@@ -129,7 +129,7 @@ func (c *Config) at(n NetNS) *Config {
 		part.Loopback = Loopback{}
 	}
 	if c.GuestNetNS() != n {
-		part.Guests, part.Overlays = nil, nil
+		part.Guests, part.GuestsFrom, part.Overlays = nil, nil, nil
 	}
 	if n != "" {
 		part.LocalOut, part.Rules = nil, nil // of what the daemon's own namespace sends

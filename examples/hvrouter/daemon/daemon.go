@@ -147,6 +147,7 @@ func (d *Daemon) openPeers(t *tasks, c *config.Config) error {
 		}
 	}
 	d.loadInventory(c)
+	r.recall(d.spaceOf(c.GuestNetNS()).fib.Routes())
 	r.neighbours = false // the sessions are configured below, for the first time
 	r.refresh()
 	for _, dom := range c.Domains {

@@ -43,6 +43,7 @@ func (r *router) onLink(p *place, link fib.Link) {
 		if p.isUplink(link.Name) {
 			r.reset(p, link.Name)
 		}
+		r.placeRoutes(p, link.Index)
 		return
 	}
 	if known && (old.MAC != link.MAC || old.AdminUp && !link.AdminUp) {
@@ -63,15 +64,21 @@ func (r *router) greet(index int) {
 	}
 }
 
-// onLearned takes foreign routes of one domain's table.
-func (r *router) onLearned(g *routing, changes []fib.LearnChange, synced bool) {
+// learn takes foreign routes of one domain's table; the caller refreshes if dirty is set
+// afterwards.
+func (r *router) learn(g *routing, changes []fib.LearnChange) {
 	for _, c := range changes {
+		r.routeOverGuest(g, c)
 		if c.Gone {
+			g.unplaced.drop(c)
 			g.rib.DropLearned(c.Prefix, c.Metric, &r.fx)
 			continue
 		}
 		if l, ok := peering.Learned(c.Learned, g.place.links.name); ok {
+			g.unplaced.drop(c)
 			g.rib.SetLearned(c.Prefix, l, &r.fx)
+		} else {
+			g.unplaced.keep(c)
 		}
 	}
 	r.apply(g, &r.fx)
@@ -79,6 +86,15 @@ func (r *router) onLearned(g *routing, changes []fib.LearnChange, synced bool) {
 		if r.answers(g) && r.answering.wants(c.Prefix) {
 			r.target(g, c.Prefix)
 		}
+	}
+}
+
+// onLearned takes foreign routes of one domain's table; synced tells that those are known
+// which were there.
+func (r *router) onLearned(g *routing, changes []fib.LearnChange, synced bool) {
+	r.learn(g, changes)
+	if r.dirty {
+		r.refresh() // guests have other addresses, found by these routes
 	}
 	if synced && !g.learned {
 		g.learned = true

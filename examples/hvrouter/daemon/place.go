@@ -91,8 +91,12 @@ func (p *place) setAddresses(want []domain.Address) (drop []fib.Address) {
 			next[a] = out
 		}
 	}
+	stays := make(map[fib.Address]bool, len(next)) // also under another name of its interface
+	for _, out := range next {
+		stays[out] = true
+	}
 	for a, old := range p.addresses {
-		if next[a] != old {
+		if next[a] != old && !stays[old] {
 			drop = append(drop, old)
 		}
 	}

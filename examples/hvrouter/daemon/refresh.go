@@ -19,7 +19,7 @@ import (
 // first, then the kernel's routes, then what the guest itself sees.
 func (r *router) refresh() {
 	r.dirty = false
-	here := r.guests.Present(r.home().links.exists)
+	here := r.present()
 	ports := r.ports(here)
 	left := r.left(ports)
 	changed := r.arrive(ports)
@@ -68,9 +68,10 @@ func (r *router) guestsIn(p *place, guests []config.Guest) []config.Guest {
 
 func (r *router) ports(here []config.Guest) map[string]guest.Port {
 	ports := make(map[string]guest.Port, len(here))
+	presumed := r.findings.presumed()
 	for _, g := range here {
 		link, _ := r.home().links.byName(g.Interface)
-		ports[g.Name] = guest.Port{Guest: g, Link: link}
+		ports[g.Name] = guest.Port{Guest: g, Link: link, Presumed: presumed[link.Index]}
 	}
 	return ports
 }

@@ -29,7 +29,8 @@ type router struct {
 	domains  map[string]*routing
 	order    []string              // of the domains, as in the file
 	served   map[string]guest.Port // guests by name
-	servedAs config.Edge           // what they have in common
+	findings findings
+	servedAs config.Edge // what they have in common
 
 	fx        domain.Effects // scratch
 	converged bool
@@ -56,16 +57,17 @@ type routing struct {
 	hops      hopCache
 	uplinks   []string
 	peers     map[netip.Addr]string // the interface of each peer
-	refused   map[netip.Prefix]int  // prefixes with next hops that are not on-link
-	learned   bool                  // the foreign routes that were there are known
-	converged bool                  // BGP has told everything once
-	deaths    deaths                // ways that are not to be used
+	unplaced  unplaced
+	refused   map[netip.Prefix]int // prefixes with next hops that are not on-link
+	learned   bool                 // the foreign routes that were there are known
+	converged bool                 // BGP has told everything once
+	deaths    deaths               // ways that are not to be used
 }
 
 // newRouter makes a router for a configuration over places, one for each of
 // [config.Config.Places].
 func newRouter(log *slog.Logger, c *config.Config, e edge, places ...*place) *router {
-	r := &router{log: log, edge: e, places: places, domains: map[string]*routing{}, served: map[string]guest.Port{}, vteps: map[netip.Addr]int{}}
+	r := &router{log: log, edge: e, places: places, domains: map[string]*routing{}, served: map[string]guest.Port{}, findings: newFindings(), vteps: map[netip.Addr]int{}}
 	r.adopt(c)
 	return r
 }
@@ -95,7 +97,7 @@ func (r *router) home() *place { return r.at(r.cfg.GuestNetNS()) }
 // addDomain makes a domain of the configuration known.
 func (r *router) addDomain(index int, a announcer) *routing {
 	d := r.cfg.Domains[index]
-	g := &routing{name: d.Name, place: r.at(d.NetNS), table: d.Table.ID, bgp: a, refused: map[netip.Prefix]int{}, learned: !d.Learns()}
+	g := &routing{name: d.Name, place: r.at(d.NetNS), table: d.Table.ID, bgp: a, refused: map[netip.Prefix]int{}, unplaced: unplaced{}, learned: !d.Learns()}
 	g.rib = domain.NewRIB(g.view())
 	g.configure(d)
 	r.domains[d.Name] = g

@@ -200,19 +200,6 @@ func fibRoute(s fib.RouteStatus, name func(int) string) api.FIBRoute {
 	return f
 }
 
-// Guests implements [api.Backend].
-func (d *Daemon) Guests() []api.Guest {
-	out := []api.Guest{}
-	d.ask(func(r *router) {
-		for _, g := range r.guests.All() {
-			_, source, _ := r.guests.Find(g.Name)
-			p, here := r.served[g.Name]
-			out = append(out, api.Guest{Guest: g, Source: source.String(), Present: here, Link: p.Link.Index})
-		}
-	})
-	return out
-}
-
 // Status implements [api.Backend].
 func (d *Daemon) Status() (s api.Status) {
 	d.ask(func(r *router) {

@@ -71,10 +71,13 @@ func ports(overlays []config.Overlay) (list []uint16) {
 func wallSpec(c *config.Config, guests []config.Guest) wall.Spec {
 	s := wall.Spec{Table: c.Wall.Table, LogRate: c.Wall.LogRate, MarkMask: c.MarkMask, MarksOnly: c.Wall.Off}
 	for _, g := range guests {
-		s.Guests = append(s.Guests, g.Interface)
+		s.Guests = append(s.Guests, wallName(g.Interface))
 		for _, t := range g.Transparent {
 			s.Translations = append(s.Translations, wall.Translation{Address: t.Address.Addr, To: t.To.Addr})
 		}
+	}
+	for _, t := range c.GuestsFrom {
+		s.Guests = append(s.Guests, wallName(t.Interfaces))
 	}
 	for _, d := range c.Domains {
 		group := domain.Interfaces(d)
@@ -99,4 +102,13 @@ func wallSpec(c *config.Config, guests []config.Guest) wall.Spec {
 		s.Open = append(s.Open, wall.Port{Protocol: number, Port: port})
 	}
 	return s
+}
+
+// wallName gives what the wall calls an interface, or those of a pattern: all that begin
+// like them, which the configuration keeps for guests.
+func wallName(name string) string {
+	if config.IsPattern(name) {
+		return config.Literal(name) + "*"
+	}
+	return name
 }

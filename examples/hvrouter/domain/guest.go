@@ -39,14 +39,22 @@ func GuestPrefixes(c *config.Config, g config.Guest) map[netip.Prefix]Local {
 		out[p] = Local{NextHops: []NextHop{hop}, Metric: c.Edge.Metric, LinkScope: link, LocalPref: g.LocalPref}
 	}
 	for _, a := range g.IPv4 {
-		add(host(a.Addr), NextHop{}, true)
+		if !g.Owes(host(a.Addr)) {
+			add(host(a.Addr), NextHop{}, true)
+		}
 	}
 	for _, p := range g.IPv6 {
+		if g.Owes(p.Prefix) {
+			continue
+		}
 		// A /128 is proxied: the guest itself is on the link. A wider prefix is
 		// routed to the guest, which may be a router itself.
 		add(p.Prefix, NextHop{Gateway: via6(g, p.Prefix)}, false)
 	}
 	for _, p := range g.Routed {
+		if g.Owes(p.Prefix) {
+			continue
+		}
 		add(p.Prefix, through(g, p.Addr()), false)
 	}
 	for _, t := range g.Transparent {
@@ -76,10 +84,10 @@ func host(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
 // RFC 4291, Appendix A).
 func LinkLocal(m config.MAC) netip.Addr { return netip.AddrFrom16(ether.MAC(m).LinkLocal()) }
 
-func hasIPv4(g config.Guest) bool { return len(g.IPv4) > 0 }
+func hasIPv4(g config.Guest) bool { return len(g.IPv4) > 0 || g.Find.Has(config.IPv4) }
 
 func hasIPv6(g config.Guest) bool {
-	if len(g.IPv6) > 0 {
+	if len(g.IPv6) > 0 || g.Find.Has(config.IPv6) {
 		return true
 	}
 	for _, p := range g.Routed {

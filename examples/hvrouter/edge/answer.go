@@ -15,8 +15,11 @@ import (
 )
 
 // Proxied tells whether a guest's neighbours are answered for over IPv6: it has an
-// address that is not a whole /64 of its own.
+// address that is not a whole /64 of its own, or may find one.
 func Proxied(g config.Guest) bool {
+	if g.Find.Has(config.IPv6) {
+		return true
+	}
 	for _, p := range g.IPv6 {
 		if p.Bits() > 64 {
 			return true
@@ -48,11 +51,12 @@ func (e *Edge) NoTarget(p netip.Prefix) {
 // kernel's proxy_arp and the responder are never on together: see
 // domain.Sysctls.
 func (e *Edge) answer(c *config.Config, p guest.Port, mac [6]byte) error {
-	if c.Edge.ARP == "responder" && len(p.IPv4) > 0 {
+	rate := float64(p.Rate)
+	if c.Edge.ARP == "responder" && (len(p.IPv4) > 0 || p.Find.Has(config.IPv4)) {
 		if err := netns.Do(e.config.NetNS, func() error { return endProxyARP(p.Interface) }); err != nil {
 			return err
 		}
-		err := e.responder.SetGuest(p.Link.Index, arp.Guest{MAC: arp.MAC(p.MAC), Router: arp.MAC(mac), Addresses: addresses(p.Guest)})
+		err := e.responder.SetGuest(p.Link.Index, arp.Guest{MAC: arp.MAC(p.MAC), Router: arp.MAC(mac), Addresses: addresses(p.Guest), Rate: rate, Burst: rate})
 		if err != nil {
 			return err
 		}
@@ -63,7 +67,7 @@ func (e *Edge) answer(c *config.Config, p guest.Port, mac [6]byte) error {
 		e.proxy.RemoveGuest(p.Link.Index)
 		return nil
 	}
-	return e.proxy.SetGuest(p.Link.Index, ndp.Guest{MAC: ndp.MAC(p.MAC), Router: ndp.MAC(mac), Source: gateway6, Addresses: addresses(p.Guest)})
+	return e.proxy.SetGuest(p.Link.Index, ndp.Guest{MAC: ndp.MAC(p.MAC), Router: ndp.MAC(mac), Source: gateway6, Addresses: addresses(p.Guest), Rate: rate, Burst: rate})
 }
 
 // Silence ends answering the guest's ARP requests before it returns; the kernel may

@@ -41,6 +41,7 @@ type Edge struct {
 
 	responder *arp.Responder
 	proxy     *ndp.Proxy
+	finder    *finder
 
 	ctx      context.Context // of Run, for announcements
 	stop     context.CancelFunc
@@ -90,6 +91,9 @@ func (e *Edge) open() (err error) {
 	if e.ns, err = ndp.Listen(ndp.Config{NetNS: e.config.NetNS, Types: []ndp.Type{ndp.TypeNeighborSolicitation}, Keeper: e.config.Keeper.Of("ndp")}); err != nil {
 		return err
 	}
+	if e.finder, err = openFinder(e.config.NetNS); err != nil {
+		return err
+	}
 	if e.links, err = openLinks(e.config.NetNS); err != nil {
 		return err
 	}
@@ -108,6 +112,9 @@ func (e *Edge) close() {
 	if e.ns != nil {
 		e.ns.Close()
 	}
+	if e.finder != nil {
+		e.finder.close()
+	}
 	if e.links != nil {
 		e.links.close()
 	}
@@ -120,12 +127,14 @@ func (e *Edge) close() {
 // restart is not the end of their router.
 func (e *Edge) Run(ctx context.Context) error {
 	defer e.close()
-	failed := make(chan error, 5)
+	failed := make(chan error, 7)
 	ctx, cancel := context.WithCancel(ctx)
 	var others sync.WaitGroup
 	defer others.Wait()
 	defer cancel()
-	for _, run := range []func(context.Context) error{e.responder.Run, e.proxy.Run, e.attend, e.heal, e.config.Keeper.Run} {
+	watch4 := func(ctx context.Context) error { return e.finder.arp.Run(ctx, e.finder.tell) }
+	watch6 := func(ctx context.Context) error { return e.finder.ndp.Run(ctx, e.finder.tell) }
+	for _, run := range []func(context.Context) error{e.responder.Run, e.proxy.Run, e.attend, e.heal, e.config.Keeper.Run, watch4, watch6} {
 		others.Go(func() {
 			failed <- run(ctx)
 			cancel()
@@ -166,6 +175,9 @@ func (e *Edge) serve(c *config.Config, p guest.Port) {
 	if err := e.answer(c, p, mac); err != nil {
 		e.log.Error("answering the guest", "event", "guest-error", "guest", p.Name, "err", err)
 	}
+	if err := e.finder.set(c, p, mac); err != nil {
+		e.log.Error("finding addresses", "event", "guest-error", "guest", p.Name, "err", err)
+	}
 	e.lease(c, p)
 	e.announce(c, p, mac)
 }
@@ -178,6 +190,7 @@ func (e *Edge) leave(p guest.Port, gone bool) {
 	}
 	e.responder.RemoveGuest(p.Link.Index)
 	e.proxy.RemoveGuest(p.Link.Index)
+	e.finder.remove(p.Link.Index)
 	if e.dhcp != nil {
 		e.dhcp.Delete(p.Link.Index)
 	}

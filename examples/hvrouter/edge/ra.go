@@ -3,6 +3,7 @@ package edge
 import (
 	"cmp"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
@@ -12,7 +13,7 @@ import (
 
 func (e *Edge) advertise(c *config.Config, p guest.Port, mac [6]byte) error {
 	ra := c.Edge.RAFor(p.Guest)
-	if ra.Silent() || len(p.IPv6) == 0 {
+	if ra.Silent() || len(p.IPv6) == 0 && !p.Find.Has(config.IPv6) {
 		e.ra.Remove(p.Link.Index)
 		return nil
 	}
@@ -29,6 +30,12 @@ var preferences = map[string]ndp.Preference{"low": ndp.Low, "medium": ndp.Medium
 // Advertisement is what one guest is told; ra has the guest's overrides applied.
 func Advertisement(ra config.RA, g config.Guest) ndp.RouterAdvertisement {
 	lifetime := ra.DefaultLifetime()
+	var prefixes prefixes
+	for _, p := range g.Find.Within {
+		if p.Addr().Is6() && p.Bits() == 64 {
+			prefixes.add(ra, p.Prefix, g.Find.Discover) // what the guest forms there is found
+		}
+	}
 	out := ndp.RouterAdvertisement{HopLimit: ra.HopLimit, Preference: preferences[ra.Preference], Lifetime: within(ra.Lifetime, lifetime), MTU: ra.MTU}
 	for _, p := range g.IPv6 {
 		if p.Bits() < 64 {
@@ -36,8 +43,9 @@ func Advertisement(ra config.RA, g config.Guest) ndp.RouterAdvertisement {
 		}
 		// An address inside a shared /64: its neighbours seem to be on the link, and are
 		// answered for. The guest has the address from elsewhere.
-		out.Prefixes = append(out.Prefixes, onLink(ra, p.Prefix, p.Bits() == 64))
+		prefixes.add(ra, p.Prefix, p.Bits() == 64)
 	}
+	out.Prefixes = prefixes
 	for _, r := range ra.Routes {
 		out.Routes = append(out.Routes, ndp.Route{Prefix: r.Prefix.Prefix,
 			Preference: preferences[cmp.Or(r.Preference, ra.Preference)], Lifetime: within(r.Lifetime, lifetime)})
@@ -61,10 +69,17 @@ func Advertisement(ra config.RA, g config.Guest) ndp.RouterAdvertisement {
 	return out
 }
 
-// onLink advertises the /64 of a prefix.
-func onLink(ra config.RA, p netip.Prefix, autonomous bool) ndp.Prefix {
-	return ndp.Prefix{Prefix: netip.PrefixFrom(p.Addr(), 64).Masked(), OnLink: true, Autonomous: autonomous,
-		Valid: ra.Valid.Duration, Preferred: min(ra.Preferred.Duration, ra.Valid.Duration)}
+// prefixes is what a guest believes to be on its link, none twice.
+type prefixes []ndp.Prefix
+
+// add takes the /64 of p.
+func (ps *prefixes) add(ra config.RA, p netip.Prefix, autonomous bool) {
+	p = netip.PrefixFrom(p.Addr(), 64).Masked()
+	if slices.ContainsFunc(*ps, func(o ndp.Prefix) bool { return o.Prefix == p }) {
+		return
+	}
+	*ps = append(*ps, ndp.Prefix{Prefix: p, OnLink: true, Autonomous: autonomous,
+		Valid: ra.Valid.Duration, Preferred: min(ra.Preferred.Duration, ra.Valid.Duration)})
 }
 
 func within(given *config.Duration, otherwise time.Duration) time.Duration {

@@ -135,7 +135,7 @@ func shared(a, b config.Guest) string {
 	switch {
 	case a.Name == b.Name:
 		return "name " + a.Name
-	case a.Interface == b.Interface:
+	case a.Interface == b.Interface && !config.IsPattern(a.Interface):
 		return "interface " + a.Interface
 	case !a.MAC.IsZero() && a.MAC == b.MAC:
 		return "MAC " + a.MAC.String()

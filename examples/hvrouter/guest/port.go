@@ -1,6 +1,8 @@
 package guest
 
 import (
+	"net/netip"
+
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/fib"
 )
@@ -9,4 +11,6 @@ import (
 type Port struct {
 	config.Guest
 	Link fib.Link
+	// Presumed are addresses that the guest was found to have before a restart.
+	Presumed []netip.Addr
 }

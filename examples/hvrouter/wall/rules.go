@@ -3,6 +3,7 @@ package wall
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
@@ -48,12 +49,17 @@ type set struct {
 	names []string
 }
 
-// names makes a set of interface names. The kernel finds a name in it in constant
-// time, so that the number of rules does not grow with the guests.
+// names makes a set of interface names; one that ends in "*" stands for all that begin
+// so. The kernel finds a name in it in constant time (with such prefixes, in logarithmic),
+// so that the number of rules does not grow with the guests.
 func (b *builder) names(name string, interfaces []string) *nftables.Set {
 	s := &nftables.Set{
 		Table: b.table, Name: name, ID: uint32(len(b.sets) + 1), KeyType: nftables.TypeIFName,
 		KeyByteOrder: binaryutil.NativeEndian, // how nft prints names
+	}
+	s.Interval = slices.ContainsFunc(interfaces, isPrefix)
+	if s.Interval {
+		interfaces = widest(interfaces)
 	}
 	b.sets = append(b.sets, set{s, interfaces})
 	return s

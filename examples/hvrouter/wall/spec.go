@@ -6,7 +6,8 @@ import (
 )
 
 // Spec is the whole wall as a value. The zero value lets everything pass.
-// Interfaces are named, so that the wall stands before they appear.
+// Interfaces are named, so that the wall stands before they appear; a name that ends in
+// "*" stands for all that begin so.
 type Spec struct {
 	// Table is the name of the nftables table, family inet. "" is "hvrouter".
 	// Nobody else may use it: it is replaced as a whole.

@@ -119,9 +119,13 @@ func build(conn *nftables.Conn, spec Spec) {
 const elementsPerMessage = 500
 
 func addSet(conn *nftables.Conn, s set) {
-	elements := make([]nftables.SetElement, len(s.names))
-	for i, name := range s.names {
-		elements[i].Key = ifname(name)
+	var elements []nftables.SetElement
+	for _, name := range s.names {
+		if s.Interval {
+			elements = append(elements, interval(name)...)
+		} else {
+			elements = append(elements, nftables.SetElement{Key: ifname(name)})
+		}
 	}
 	first := min(len(elements), elementsPerMessage)
 	conn.AddSet(s.Set, elements[:first])

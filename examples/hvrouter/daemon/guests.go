@@ -1,0 +1,34 @@
+package daemon
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
+)
+
+// Guests implements [api.Backend].
+func (d *Daemon) Guests() (out []api.Guest) {
+	d.ask(func(r *router) { out = r.list() })
+	return out
+}
+
+// list gives every guest, sorted by name: the inventory's, and those that templates made.
+func (r *router) list() []api.Guest {
+	out := []api.Guest{}
+	for _, g := range r.guests.All() {
+		_, source, _ := r.guests.Find(g.Name)
+		p, here := r.served[g.Name]
+		if here {
+			g = p.Guest
+		}
+		out = append(out, api.Guest{Guest: g, Source: source.String(), Present: here, Link: p.Link.Index})
+	}
+	for name, p := range r.served {
+		if _, _, known := r.guests.Find(name); !known {
+			out = append(out, api.Guest{Guest: p.Guest, Source: "interfaces", Present: true, Link: p.Link.Index})
+		}
+	}
+	slices.SortFunc(out, func(a, b api.Guest) int { return strings.Compare(a.Name, b.Name) })
+	return out
+}

@@ -1,0 +1,188 @@
+package guest
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/fib"
+)
+
+// Finding is an address, or a prefix, that a guest has without being in the inventory's
+// list.
+type Finding struct {
+	Prefix netip.Prefix
+	// Routed prefixes go through the guest: a gateway, or a whole subnet.
+	Routed bool
+	// Learned: somebody else's route says so, else the guest has spoken from it.
+	Learned bool
+}
+
+// World is what Expand looks at besides the inventory.
+type World struct {
+	Links []fib.Link // interfaces that exist, none twice
+	// Findings of one interface, in a stable order; those outside of what the guest may
+	// find are left out by Expand.
+	Findings func(link int) []Finding
+}
+
+// Expand gives the guests that are present: those of the inventory whose interface is there
+// and that are not down, and one for each other interface that a template matches.
+// Each has the addresses that were found for it, within its bounds: inside Within, Most
+// at the most, and nothing that the inventory gives to somebody. It is sorted by name.
+//
+// A guest that a template made is named like its interface, with "@" in front if a
+// guest of the inventory has that name.
+func Expand(c *config.Config, all []config.Guest, w World) []config.Guest {
+	var here []config.Guest
+	taken, names, byName := map[string]bool{}, map[string]bool{}, w.byName()
+	for _, g := range all {
+		names[g.Name] = true
+		link, ok := w.link(g, byName)
+		if !ok {
+			taken[g.Interface] = true // it may come
+			continue
+		}
+		g.Interface = link.Name
+		taken[link.Name] = true
+		if !g.Down {
+			here = append(here, c.Inherit(g))
+		}
+	}
+	for _, l := range w.Links {
+		if len(c.GuestsFrom) == 0 {
+			break
+		}
+		if t := c.Template(l.Name); t != nil && !taken[l.Name] {
+			here = append(here, made(t, l.Name, names[l.Name]))
+		}
+	}
+	var own owned
+	for i := range here {
+		if here[i].Find.On() {
+			if own == nil {
+				own = owners(all)
+			}
+			find(&here[i], w.Findings(byName[here[i].Interface].Index), own)
+		}
+	}
+	slices.SortFunc(here, func(a, b config.Guest) int { return strings.Compare(a.Name, b.Name) })
+	return here
+}
+
+// made gives the guest of a template on one interface.
+func made(t *config.Template, link string, taken bool) config.Guest {
+	name := link
+	if taken {
+		name = "@" + link
+	}
+	return config.Guest{Name: name, Interface: link, Find: t.Find, Gateway4: t.Gateway4, RA: t.RA, Rate: t.Rate, LocalPref: t.LocalPref}
+}
+
+// link gives the interface of a guest of the inventory.
+func (w World) link(g config.Guest, byName map[string]fib.Link) (fib.Link, bool) {
+	if !config.IsPattern(g.Interface) {
+		l, ok := byName[g.Interface]
+		return l, ok
+	}
+	for _, l := range w.Links {
+		if config.Match(g.Interface, l.Name) && Behind(l.MAC, g.MAC) {
+			return l, true
+		}
+	}
+	return fib.Link{}, false
+}
+
+// Behind tells whether an interface's MAC says which guest is behind it: it is the guest's,
+// or has fe in its first octet and is the guest's otherwise (libvirt's taps).
+func Behind(link [6]byte, mac config.MAC) bool {
+	return link == mac || link[0] == 0xfe && [5]byte(link[1:]) == [5]byte(mac[1:])
+}
+
+func (w World) byName() map[string]fib.Link {
+	out := make(map[string]fib.Link, len(w.Links))
+	for _, l := range w.Links {
+		out[l.Name] = l
+	}
+	return out
+}
+
+// find adds what was found to a guest.
+func find(g *config.Guest, found []Finding, own owned) {
+	n := 0
+	for _, f := range found {
+		switch {
+		case f.Learned && !g.Find.Learn, !f.Learned && !g.Find.Discover, !allowed(g.Find, f.Prefix), has(*g, f.Prefix), own.taken(f.Prefix):
+			continue
+		case n == g.Find.Most:
+			return
+		}
+		n++
+		add(g, f)
+	}
+}
+
+func add(g *config.Guest, f Finding) {
+	switch p := f.Prefix; {
+	case f.Routed:
+		g.Routed = append(slices.Clip(g.Routed), config.Prefix{Prefix: p})
+	case p.Addr().Is4():
+		g.IPv4 = append(slices.Clip(g.IPv4), config.Addr{Addr: p.Addr()})
+	default:
+		g.IPv6 = append(slices.Clip(g.IPv6), config.Prefix{Prefix: p})
+	}
+	if f.Learned {
+		g.Learned = append(g.Learned, config.Prefix{Prefix: f.Prefix})
+	}
+}
+
+// allowed tells whether p is inside one of the prefixes where addresses may be found.
+func allowed(f config.Find, p netip.Prefix) bool {
+	return slices.ContainsFunc(f.Within, func(w config.Prefix) bool { return w.Bits() <= p.Bits() && w.Contains(p.Addr()) })
+}
+
+// has tells whether a guest has p anyway.
+func has(g config.Guest, p netip.Prefix) bool {
+	return slices.ContainsFunc(append(own(g), routed(g)...), func(q netip.Prefix) bool { return q.Bits() <= p.Bits() && q.Contains(p.Addr()) })
+}
+
+func routed(g config.Guest) (out []netip.Prefix) {
+	for _, p := range g.Routed {
+		out = append(out, p.Prefix)
+	}
+	return out
+}
+
+// owned is what the inventory gives to guests, by prefix length.
+type owned map[int]map[netip.Prefix]bool
+
+func owners(all []config.Guest) owned {
+	out := owned{}
+	for _, g := range all {
+		for _, p := range append(own(g), routed(g)...) {
+			if out[p.Bits()] == nil {
+				out[p.Bits()] = map[netip.Prefix]bool{}
+			}
+			out[p.Bits()][p] = true
+		}
+		for _, t := range g.Transparent {
+			p := netip.PrefixFrom(t.Address.Addr, t.Address.BitLen())
+			if out[p.Bits()] == nil {
+				out[p.Bits()] = map[netip.Prefix]bool{}
+			}
+			out[p.Bits()][p] = true
+		}
+	}
+	return out
+}
+
+// taken tells whether somebody has p, or a prefix that contains it.
+func (o owned) taken(p netip.Prefix) bool {
+	for bits, prefixes := range o {
+		if q, err := p.Addr().Prefix(bits); err == nil && bits <= p.Bits() && prefixes[q] {
+			return true
+		}
+	}
+	return false
+}
