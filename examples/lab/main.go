@@ -15,10 +15,11 @@
 // It needs no iproute2, and other people's daemons only where -rr, -hv or -edge
 // ask for them.
 //
-// An act that fails while the machine stood still (its host did not run it, or
-// somebody else held the kernel's lock for changes of the network) is played once
-// more, and says so. -times 2 doubles the limits of times, not those of losses. The
-// exit code is 0 if all acts with a limit kept it, 1 if not, 2 if there was no lab
+// An act that fails while the machine stood still for 10 ms (its host did not run it,
+// others kept it busy, or somebody held the kernel's lock for changes of the network) is
+// void, says so, and is played again, four times at most: the last play counts, and so
+// does a failure on a machine that ran. -times 2 doubles the limits of times, not those
+// of losses. The exit code is 0 if all acts with a limit kept it, 1 if not, 2 if there was no lab
 // to play in, 3 if this machine's kernel lacks what the configuration needs.
 package main
 

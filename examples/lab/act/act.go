@@ -30,6 +30,8 @@ type Act struct {
 	Disturbs bool
 	// Extra acts are played only if they are asked for.
 	Extra bool
+	// Once says that it cannot be played again.
+	Once bool
 	// When says which variants have this act; nil is all.
 	When func(plan.Lab) bool
 }
@@ -49,12 +51,13 @@ type Stage struct {
 	act      string
 	sick     bool     // something is wrong that makes disturbing acts pointless
 	involved []string // daemons whose logs matter if the act fails
+	stall    *flow.Stall
 }
 
 // All lists the acts in the order they are played.
 func All() []Act {
 	return []Act{
-		{Name: "sessions", Title: "all sessions up", Run: sessions},
+		{Name: "sessions", Title: "all sessions up", Run: sessions, Once: true},
 		{Name: "fibs", Title: "kernel tables as they must be", Run: fibs},
 		{Name: "rules", Title: "policy rules exact", Run: rules},
 		{Name: "guests", Title: "guests configured themselves", Run: guests},
@@ -83,26 +86,24 @@ func All() []Act {
 // Play runs one act and its check afterwards.
 func (s *Stage) Play(a Act) {
 	fmt.Fprintf(s.Out, "\n%s: %s\n", a.Name, a.Title)
-	s.act, s.involved = a.Name, nil
-	start := time.Now()
-	guest := s.World.Guest(s.guests()[0])
-	stall := flow.WatchStall(func() { _ = guest.NL.SetUp("lo", true) }) // changes nothing, yet takes the lock
-	n := len(s.Report.Results)
-	s.play(a)
-	if worst := stall.Stop(); s.failed(n) && worst > standstill && a.Disturbs && s.Ctx.Err() == nil {
-		fmt.Fprintf(s.Out, "  void: the machine stood still for %d ms; played again\n", worst.Milliseconds())
+	s.act = a.Name
+	start, n := time.Now(), 0
+	again(func() (failed bool, stood time.Duration) {
+		s.involved, n = nil, len(s.Report.Results)
+		s.stall = s.watchStall()
+		s.play(a)
+		stood = s.stall.Stop()
+		return s.failed(n) && !a.Once && s.Ctx.Err() == nil, stood
+	}, func(stood time.Duration) {
+		fmt.Fprintf(s.Out, "  void: the machine stood still for %d ms; played again\n", stood.Milliseconds())
 		for i := range s.Report.Results[n:] {
 			s.Report.Results[n+i].Verdict = report.Void
 		}
 		s.sick = false
-		s.play(a)
-	}
+		s.recover()
+	})
 	fmt.Fprintf(s.Out, "  (%.1f s)\n", time.Since(start).Seconds())
 }
-
-// standstill is how long the machine may stand still in an act that counts: more
-// than a failover may take on top of BFD's detection time.
-const standstill = 40 * time.Millisecond
 
 // failed says whether a result since the n-th failed.
 func (s *Stage) failed(n int) bool {

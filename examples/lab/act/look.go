@@ -33,7 +33,7 @@ func sessions(s *Stage) error {
 	}
 	r := report.Result{Name: "all BGP sessions Established", Value: report.Number(took), Unit: "s", Detail: fmt.Sprintf("%d of %d", up, total), Why: s.missing()}
 	if limit := s.ownLimit(1); limit >= 0 && s.familiar() {
-		r.Limit = report.AtMost(limit)
+		r.Limit = report.AtMost(limit + s.stall.Worst().Seconds()) // it cannot be played again
 	}
 	if up < total {
 		s.sick, r.Verdict = true, report.Fail

@@ -6,11 +6,12 @@ import (
 	"time"
 )
 
-// Stall measures how long the machine stood still: the longest that a thread,
-// urgent where that is permitted, overslept, and the longest that a trifle took. A
-// virtual machine that is not run by its host for half a second looks to everybody
-// in it like a dead network; so does a kernel whose one lock for all changes of
-// network configuration is held by somebody else.
+// Stall measures how long the machine stood still: the longest that two threads, one
+// of them urgent where that is permitted, overslept, and the longest that a trifle took.
+// A virtual machine that is not run by its host for half a second looks to everybody
+// in it like a dead network; so does a machine that is kept busy to whoever is not urgent,
+// and a kernel whose one lock for all changes of network configuration is held by
+// somebody else.
 type Stall struct {
 	stop chan struct{}
 	done sync.WaitGroup
@@ -28,11 +29,13 @@ const (
 // that is well.
 func WatchStall(trifle func()) *Stall {
 	s := &Stall{stop: make(chan struct{})}
-	s.done.Go(func() {
-		runtime.LockOSThread() // and never let go of: the thread ends with its goroutine
-		urgent()
-		s.every(tick, func() {}, nap)
-	})
+	for _, how := range []func(){urgent, func() {}} {
+		s.done.Go(func() {
+			runtime.LockOSThread() // and never let go of: the thread ends with its goroutine
+			how()
+			s.every(tick, func() {}, nap)
+		})
+	}
 	s.done.Go(func() { s.every(trying, trifle, time.Sleep) })
 	return s
 }
@@ -41,6 +44,13 @@ func WatchStall(trifle func()) *Stall {
 func (s *Stall) Stop() time.Duration {
 	close(s.stop)
 	s.done.Wait()
+	return s.worst
+}
+
+// Worst returns the longest standstill so far.
+func (s *Stall) Worst() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return s.worst
 }
 
