@@ -27,6 +27,7 @@ type core struct {
 	addresses wishes[addressKey, Address]
 	neighbors wishes[neighborKey, Neighbor]
 	sysctls   sysctls
+	probes    map[neighborKey]Neighbor // to be looked for again, see Probe
 
 	swept     bool
 	synced    bool
@@ -98,6 +99,7 @@ func newCore(c Config) *core {
 	k.tables.index = map[tableFamily]uint16{}
 	k.store = newStore()
 	k.failures = map[uint32]*failure{}
+	k.probes = map[neighborKey]Neighbor{}
 	k.links, k.addrs4 = map[int32]Link{}, map[int32]int{}
 	k.buried, k.formLimit = true, 1024
 	k.resync = map[tableFamily]bool{}

@@ -144,6 +144,8 @@ func (m *model) apply(msg message) unix.Errno {
 			return unix.EINVAL
 		}
 		return m.rule(k, msg)
+	case unix.RTM_NEWNEIGH: // a probe
+		return 0
 	}
 	return unix.EOPNOTSUPP
 }
@@ -377,6 +379,10 @@ func (m *model) describe(msg message, err unix.Errno) string {
 		var k kernelRule
 		_ = k.parse(msg.body)
 		s = map[uint16]string{unix.RTM_NEWRULE: "add", unix.RTM_DELRULE: "delete"}[msg.typ] + " rule " + k.String()
+	case unix.RTM_NEWNEIGH:
+		var n kernelNeighbor
+		_ = n.parse(msg.body)
+		s = fmt.Sprintf("probe %v dev %s", n.Addr, m.links[int32(n.Link)].Name)
 	}
 	if err != 0 {
 		s += ": " + err.Error()

@@ -107,7 +107,7 @@ func (o *owner) order() []func() error {
 		return []func() error{o.listenNow, o.again, o.pretend}
 	}
 	return []func() error{o.failover, o.listenNow, o.again, o.hopes, o.writeSysctls, o.writeAddresses,
-		o.writeNeighbors, o.writeRules, o.writeObjects, o.writeRoutes}
+		o.writeNeighbors, o.writeRules, o.writeObjects, o.writeProbes, o.writeRoutes}
 }
 
 // pretend adopts groups, so that Diff knows them, and writes nothing.
@@ -138,7 +138,7 @@ func (o *owner) finish() (more bool) {
 
 // quiet reports whether nothing but what waits for time or events is left.
 func (c *core) quiet() bool {
-	if c.addresses.pending() || c.neighbors.pending() || c.sysctls.pending() {
+	if c.addresses.pending() || c.neighbors.pending() || c.sysctls.pending() || len(c.probes) > 0 {
 		return false
 	}
 	for _, g := range c.dirty {

@@ -170,6 +170,9 @@ func (c *core) commitObject(op *objectOp, r reply, now time.Time) {
 		b := op.object
 		b.live, b.err, b.text, b.step, b.next = true, nil, "", 0, time.Time{}
 		c.changed = true
+		if b.key.gateway.IsValid() {
+			c.probe(Neighbor{Link: int(b.key.link), Addr: b.key.gateway})
+		}
 	}
 }
 

@@ -59,6 +59,7 @@ func (r *router) onLink(p *place, link fib.Link) {
 func (r *router) greet(index int) {
 	for _, p := range r.served {
 		if p.Link.Index == index {
+			r.introduce(p)
 			r.edge.Greet(r.cfg, p)
 		}
 	}

@@ -23,6 +23,7 @@ type kernel interface {
 	DeleteAddress(fib.Address)
 	SetSysctl(fib.Sysctl) error
 	DeleteSysctl(path string)
+	Probe(link int, addr netip.Addr, mac [6]byte)
 	Flush(context.Context) error
 	Sweep()
 }

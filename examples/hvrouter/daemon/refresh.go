@@ -23,6 +23,12 @@ func (r *router) refresh() {
 	ports := r.ports(here)
 	left := r.left(ports)
 	changed := r.arrive(ports)
+	if r.started { // guests that were there before us, the kernel knows
+		for _, p := range changed {
+			r.introduce(p)
+		}
+	}
+	r.started = true
 	drop := map[*place][]fib.Address{}
 	for _, p := range r.places {
 		drop[p] = p.stand(domain.NewStatic(p.cfg, r.guestsIn(p, here)))

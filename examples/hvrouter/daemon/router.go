@@ -37,6 +37,7 @@ type router struct {
 	notOnLink uint64
 	reloaded  time.Time
 	dirty     bool // refresh is due
+	started   bool // refresh has been called
 	// neighbours: a link-local address of an uplink has changed, and sessions tell
 	// it to their peers.
 	neighbours bool

@@ -75,6 +75,9 @@ func (k fakeKernel) SetSysctl(fib.Sysctl) error  { return nil }
 func (k fakeKernel) DeleteSysctl(string)         {}
 func (k fakeKernel) Flush(context.Context) error { k.add("flush%s", k.at); return nil }
 func (k fakeKernel) Sweep()                      { k.add("sweep%s", k.at) }
+func (k fakeKernel) Probe(link int, a netip.Addr, mac [6]byte) {
+	k.add("neighbour %v link %d at %x%s", a, link, mac, k.at)
+}
 
 type fakeBGP struct {
 	*trace

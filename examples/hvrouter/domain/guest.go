@@ -31,6 +31,25 @@ func Gateway4(c *config.Config, g config.Guest) netip.Addr {
 	return c.Edge.Gateway4.Addr
 }
 
+// GuestNeighbours gives the addresses at which the kernel finds the guest on its link.
+func GuestNeighbours(g config.Guest) (addrs []netip.Addr) {
+	if g.MAC.IsZero() {
+		return nil
+	}
+	for _, a := range g.IPv4 {
+		addrs = append(addrs, a.Addr)
+	}
+	if hasIPv6(g) {
+		addrs = append(addrs, LinkLocal(g.MAC))
+	}
+	for _, p := range g.IPv6 {
+		if p.IsSingleIP() {
+			addrs = append(addrs, p.Addr())
+		}
+	}
+	return addrs
+}
+
 // GuestPrefixes gives the prefixes that reach the guest, and how.
 func GuestPrefixes(c *config.Config, g config.Guest) map[netip.Prefix]Local {
 	out := map[netip.Prefix]Local{}

@@ -73,6 +73,7 @@ func All() []Act {
 		{Name: "migrate", Title: "VM2 moves from HV1 to HV2 and back", Run: migrate, Disturbs: true},
 		{Name: "carrier", Title: "loss of carrier at HV2's port", Run: carrier, Disturbs: true},
 		{Name: "cut", Title: "silent cut of fabric A", Run: cut, Disturbs: true},
+		{Name: "heal", Title: "fabric A back after a cut: every path is used again", Run: heal, Disturbs: true},
 		{Name: "kill", Title: "kill -9 of HV1's daemon, back after 1 s", Run: kill, Disturbs: true},
 		{Name: "reflectors", Title: "kill -9 of all reflectors, back after 1 s", Run: reflectors, Disturbs: true},
 		{Name: "deadcut", Title: "silent cut of fabric A while HV1's daemon is dead", Run: deadcut, Disturbs: true},

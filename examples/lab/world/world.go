@@ -238,3 +238,9 @@ func (w *World) PortPackets(f plan.Fabric, node string) (uint64, error) {
 	l, err := w.Fabrics[f].NL.Link(Port(node, public))
 	return l.Rx, err
 }
+
+// PortArrivals counts what a fabric's public network sent to a node.
+func (w *World) PortArrivals(f plan.Fabric, node string) (uint64, error) {
+	l, err := w.Fabrics[f].NL.Link(Port(node, public))
+	return l.Tx, err
+}

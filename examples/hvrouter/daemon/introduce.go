@@ -1,0 +1,15 @@
+package daemon
+
+import (
+	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
+)
+
+// introduce tells the kernel at which MAC a guest is that has just come, or whose
+// carrier has. It would find out by itself; but if its first question is lost, as it
+// is while a virtual machine is on its way here, the second follows a second later.
+func (r *router) introduce(p guest.Port) {
+	for _, a := range domain.GuestNeighbours(p.Guest) {
+		r.home().kernel.Probe(p.Link.Index, a, p.MAC)
+	}
+}
