@@ -39,7 +39,7 @@ func parse(args []string) (*options, int) {
 	fs := flag.NewFlagSet("lab", flag.ContinueOnError)
 	only := fs.String("only", "", "play these acts, comma separated, or all (see -list)")
 	list := fs.Bool("list", false, "list the acts")
-	rr := fs.String("rr", "self", "who reflects: self, bird, bird1, frr, gobgp or openbgpd, or one a fabric: bird,frr")
+	rr := fs.String("rr", "self", fmt.Sprintf("who reflects, one of %v, or one a fabric: bird,frr", world.ReflectorKinds))
 	hv := fs.String("hv", "self", "who is on the hypervisors: self or bird, or only on some: bird@2, bird@1,bird@3")
 	edge := fs.String("edge", "", "who is the edge router: self or bird (default: self, or bird if everybody else is)")
 	bfd := fs.String("bfd", "100ms,5", "BFD interval and multiplier")

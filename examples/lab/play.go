@@ -14,6 +14,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/lab/act"
 	"github.com/hyperfib/hyperfib/examples/lab/dhcpd"
 	"github.com/hyperfib/hyperfib/examples/lab/edge"
+	"github.com/hyperfib/hyperfib/examples/lab/junos"
 	"github.com/hyperfib/hyperfib/examples/lab/matrix"
 	"github.com/hyperfib/hyperfib/examples/lab/plan"
 	"github.com/hyperfib/hyperfib/examples/lab/report"
@@ -29,6 +30,7 @@ var parts = map[string]func([]string) int{
 	world.PartReflector: app.Main,
 	world.PartEdge:      edge.Main,
 	world.PartDHCP:      dhcpd.Main,
+	world.PartJunos:     junos.Main,
 	"matrix":            matrix.Main,
 }
 

@@ -25,6 +25,8 @@ func (w *World) foreignReflector(f plan.Fabric, private bool, name string) ([]*D
 		return w.frr(f, private, name)
 	case GoBGP:
 		return w.gobgp(f, private, name)
+	case Junos:
+		return w.junos(f, private), nil
 	case OpenBGPD:
 		return w.openbgpd(f, private, name)
 	}
@@ -134,6 +136,16 @@ func (w *World) gobgp(f plan.Fabric, private bool, name string) ([]*Daemon, erro
 	}
 	d, err := w.process(f, private, name, "gobgpd", "-f", path, "-t", "toml", "--pprof-disable", "--api-hosts", api)
 	return []*Daemon{d}, err
+}
+
+// junos is one instance for both domains, started as the public one.
+func (w *World) junos(f plan.Fabric, private bool) []*Daemon {
+	if private {
+		return nil
+	}
+	name := plan.RRName(f)
+	return []*Daemon{{Name: name, Node: w.Nodes[name], Kind: Junos, Log: w.file("log/" + name + ".log"),
+		Args: self(PartJunos, conf.JunosArgs(f, w.Timing)...)}}
 }
 
 // openbgpd changes its root to its user's home, which only its service makes.

@@ -16,12 +16,15 @@ const (
 	// Quagga is played by FRR with what Quagga had: no ADD-PATH, no BFD, clients by
 	// name, and IPv4 alone.
 	Quagga Kind = "quagga"
+	// Junos is played by a program of ours that shares nothing but the codec with
+	// our speaker: see package junos.
+	Junos Kind = "junos"
 )
 
 // Kinds lists who can play: anything, and the part of a reflector.
 var (
 	Kinds          = []Kind{Self, Bird}
-	ReflectorKinds = []Kind{Self, Bird, Bird1, FRR, GoBGP, OpenBGPD, Quagga}
+	ReflectorKinds = []Kind{Self, Bird, Bird1, FRR, GoBGP, OpenBGPD, Quagga, Junos}
 )
 
 // BFD says whether this kind of reflector speaks BFD.

@@ -23,6 +23,7 @@ const (
 	PartReflector = "routereflector"
 	PartEdge      = "edge"
 	PartDHCP      = "dhcpd"
+	PartJunos     = "junos"
 )
 
 func (w *World) ownReflector(node, name string, args []string) (*Daemon, error) {
