@@ -117,7 +117,7 @@ func template(o options, prefix netip.Prefix) bgp.PeerConfig {
 	c := bgp.PeerConfig{
 		Description: "client of " + prefix.String(),
 		Families:    both, IPv6NextHop: true, RouteReflectorClient: true,
-		HoldTime: o.hold, TTLSecurity: o.ttlSecurity, MD5Key: o.md5Key,
+		HoldTime: o.hold, TTLSecurity: o.ttlSecurity, MD5Key: o.md5Key, Elsewhere: o.elsewhere,
 	}
 	if o.addPath {
 		c.AddPathSend, c.AddPathReceive = both, both

@@ -17,6 +17,8 @@ type options struct {
 	routerID, clusterID netip.Addr
 	listen              []netip.AddrPort
 	clients             []netip.Prefix
+	elsewhere           []netip.Prefix
+	probes              []netip.Prefix
 	addPath             bool
 	ttlSecurity         bool
 	bfdInterval         time.Duration // 0: no BFD
@@ -51,6 +53,14 @@ func parse(args []string, out io.Writer) (o options, err error) {
 	})
 	fs.Func("clients", "`prefixes` of the clients, separated by commas", func(s string) (err error) {
 		o.clients, err = list(s, netip.ParsePrefix)
+		return err
+	})
+	fs.Func("elsewhere", "`prefixes` of next hops on other links than the sessions: such paths outlive a client's link", func(s string) (err error) {
+		o.elsewhere, err = list(s, netip.ParsePrefix)
+		return err
+	})
+	fs.Func("probes", "answer BFD from these `prefixes`, with or without BGP (at most 1024 addresses)", func(s string) (err error) {
+		o.probes, err = list(s, netip.ParsePrefix)
 		return err
 	})
 	fs.BoolVar(&o.addPath, "add-path", false, "send every path of a prefix to clients that take them (RFC 7911)")
@@ -90,6 +100,10 @@ func (o *options) check(rest []string) error {
 		return errors.New("-listen is required")
 	case len(o.clients) == 0:
 		return errors.New("-clients is required")
+	case len(o.probes) > 0 && o.bfdInterval == 0:
+		return errors.New("-probes needs -bfd")
+	case hosts(o.probes) > maxProbes:
+		return fmt.Errorf("-probes: more than %d addresses", maxProbes)
 	}
 	return nil
 }

@@ -14,7 +14,7 @@ import (
 const good = "-as 65000 -router-id 10.77.0.1 -listen 10.77.0.1:179,[fd77::1]:179 -clients 10.77.0.0/24,fd77::/64"
 
 func TestParse(t *testing.T) {
-	o, err := parse(strings.Fields(good+" -cluster-id 10.77.0.9 -add-path -ttl-security -bfd 100ms,5 -md5-key k -hold 30s"), t.Output())
+	o, err := parse(strings.Fields(good+" -cluster-id 10.77.0.9 -add-path -ttl-security -bfd 100ms,5 -md5-key k -hold 30s -elsewhere 10.78.0.0/24 -probes 10.78.0.0/25,fd78::/120"), t.Output())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,7 +30,7 @@ func TestParse(t *testing.T) {
 		t.Error("a reflector assumes that it was restarted")
 	}
 	c := template(o, o.clients[0])
-	if !c.RouteReflectorClient || len(c.AddPathSend) != 2 || !c.TTLSecurity || c.MD5Key != "k" {
+	if !c.RouteReflectorClient || len(c.AddPathSend) != 2 || len(c.Elsewhere) != 1 || hosts(o.probes) != 128+256 || !c.TTLSecurity || c.MD5Key != "k" {
 		t.Errorf("%+v", c)
 	}
 }
@@ -38,6 +38,7 @@ func TestParse(t *testing.T) {
 func TestParseRefuses(t *testing.T) {
 	for _, line := range []string{
 		"", "-as x", "-as 1", "-as 1 -router-id fd00::1", "-as 1 -router-id 1.1.1.1", good + " extra", good + " -bfd 100ms", good + " -bfd 0s,3",
+		good + " -probes 10.77.0.0/24", good + " -bfd 1s,3 -probes 10.77.0.0/20", good + " -bfd 1s,3 -probes x", good + " -elsewhere 10.77.0.1",
 		good + " -bfd 1s,0", good + " -bfd x,3", good + " -cluster-id fd00::1", "-as 1 -router-id 1.1.1.1 -listen 1.1.1.1:179", good + " -clients 10.0.0.1",
 	} {
 		var out bytes.Buffer

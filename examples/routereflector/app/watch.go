@@ -40,8 +40,11 @@ func newWatch(o options, s *bgp.Speaker, log *slog.Logger) (*watch, error) {
 		Coexist: true, // a host may run a reflector for each routing domain
 		Notice:  func(err error) { log.Warn("bfd", "err", err) },
 	})
+	if err != nil {
+		return w, err
+	}
 	w.bfd = server
-	return w, err
+	return w, w.answer(o.probes)
 }
 
 // follow handles the speaker's events.
