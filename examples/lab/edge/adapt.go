@@ -89,7 +89,7 @@ func (r *router) route(c rib.Change) {
 	route := fib.Route{RouteKey: fib.RouteKey{Table: r.table, Prefix: c.Prefix, Metric: metric}}
 	for _, p := range c.Paths {
 		if !p.Local {
-			route.NextHops = append(route.NextHops, fib.NextHop{Gateway: p.NextHop.Addr, Link: r.links[r.device(p.Peer)]})
+			route.NextHops = append(route.NextHops, fib.NextHop{Gateway: p.NextHop.Addr, Link: r.links[r.deviceOf(p.NextHop.Addr)]})
 		}
 	}
 	if len(route.NextHops) == 0 {
@@ -101,15 +101,6 @@ func (r *router) route(c rib.Change) {
 	}
 }
 
-func (r *router) device(peer netip.Addr) string {
-	for _, s := range r.sessions {
-		if s.peer == peer {
-			return s.device
-		}
-	}
-	return ""
-}
-
 // paths tells the speaker which paths BFD holds for dead.
 func (r *router) paths(ctx context.Context) error {
 	w := r.bfd.Watch()
@@ -118,6 +109,9 @@ func (r *router) paths(ctx context.Context) error {
 		e, err := w.Next(ctx)
 		if err != nil {
 			return err
+		}
+		if r.probed(e) {
+			continue
 		}
 		key := bgp.PeerKey{Addr: e.Peer, Local: e.Local}
 		switch {

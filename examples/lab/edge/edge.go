@@ -21,7 +21,6 @@ import (
 
 	"github.com/hyperfib/hyperfib/bfd"
 	"github.com/hyperfib/hyperfib/bgp"
-	"github.com/hyperfib/hyperfib/bgp/rib"
 	"github.com/hyperfib/hyperfib/bgp/wire"
 	"github.com/hyperfib/hyperfib/examples/lab/plan"
 	"github.com/hyperfib/hyperfib/fib"
@@ -46,10 +45,15 @@ type router struct {
 	log      *slog.Logger
 	table    uint32
 	sessions []session
-	speaker  *bgp.Speaker
-	bfd      bfd.Service
-	fib      *fib.FIB
-	links    map[string]int
+	also     []also
+	// community marks our routes, and what we install; 0 is all.
+	community wire.Community
+	prefixes  []netip.Prefix
+	devices   map[netip.Addr]string // of gateways, once found
+	speaker   *bgp.Speaker
+	bfd       bfd.Service
+	fib       *fib.FIB
+	links     map[string]int
 }
 
 // Main runs the edge router until it is told to stop.
@@ -75,11 +79,21 @@ func run(ctx context.Context, log *slog.Logger, args []string) error {
 	multiplier := fs.Uint("multiplier", 5, "BFD multiplier")
 	bulk := fs.Int("bulk", 0, "announce this many prefixes of 10.0.0.0/8 besides")
 	key := fs.String("md5-key", "", "TCP MD5 key of all sessions")
+	r := &router{log: log}
+	fs.Func("community", "mark what is announced, and install only what has it", func(s string) (err error) {
+		r.community, err = wire.ParseCommunity(s)
+		return err
+	})
+	fs.Func("also", "announce another next hop: `DEVICE,HOP,COMMUNITY,PROBE-DEVICE,PROBE`", func(s string) error {
+		a, err := parseAlso(s)
+		r.also = append(r.also, a)
+		return err
+	})
 	status := fs.String("status", "", "unix socket that tells the sessions as JSON")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
-	r := &router{log: log, table: uint32(*table)}
+	r.table, r.devices = uint32(*table), map[netip.Addr]string{}
 	if err := r.parse(fs.Args()); err != nil {
 		return err
 	}
@@ -92,6 +106,14 @@ func run(ctx context.Context, log *slog.Logger, args []string) error {
 	}
 	for _, s := range r.sessions {
 		if err := r.add(s, *interval, uint8(*multiplier), *key); err != nil {
+			return err
+		}
+	}
+	for _, a := range r.also {
+		if a.probe.device == "" {
+			continue
+		}
+		if err := r.watch(a.probe, *interval, uint8(*multiplier)); err != nil {
 			return err
 		}
 	}
@@ -125,16 +147,11 @@ func (r *router) open(as uint32, id netip.Addr, bulk int) (err error) {
 	if err != nil {
 		return err
 	}
-	prefixes := []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
+	r.prefixes = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
 	for i := range bulk {
-		prefixes = append(prefixes, plan.Bulk(i))
+		r.prefixes = append(r.prefixes, plan.Bulk(i))
 	}
-	for _, p := range prefixes {
-		if err := r.speaker.Table().Originate(rib.LocalPath{Prefix: p}); err != nil {
-			return err
-		}
-	}
-	return nil
+	return r.announce()
 }
 
 // linkLocal is our link-local address on an interface.
@@ -154,11 +171,19 @@ func linkLocal(device string) (ll netip.Addr) {
 
 func (r *router) add(s session, interval time.Duration, multiplier uint8, key string) error {
 	families := []wire.Family{s.family()}
-	err := r.speaker.AddPeer(bgp.PeerConfig{Addr: s.peer, LocalAddr: s.local, Interface: s.device, Families: families,
-		AddPathReceive: families, TTLSecurity: true, NextHopSelf: true, LinkLocal: linkLocal(s.device), MD5Key: key})
-	if err != nil || s.watch == "off" {
+	c := bgp.PeerConfig{Addr: s.peer, LocalAddr: s.local, Interface: s.device, Families: families, Import: r.mine(), Export: r.export(s),
+		AddPathReceive: families, TTLSecurity: true, LinkLocal: linkLocal(s.device), MD5Key: key}
+	if len(r.also) > 0 {
+		c.AddPathSend = families
+	}
+	if err := r.speaker.AddPeer(c); err != nil || s.watch == "off" {
 		return err
 	}
+	return r.watch(s, interval, multiplier)
+}
+
+// watch adds the BFD session beside a BGP session, or a probe.
+func (r *router) watch(s session, interval time.Duration, multiplier uint8) error {
 	return r.bfd.Add(bfd.SessionConfig{
 		Key:          bfd.Key{Peer: s.peer, Local: s.local, Interface: s.device},
 		DesiredMinTx: interval, RequiredMinRx: interval, Multiplier: multiplier, Echo: s.watch == "echo"})
