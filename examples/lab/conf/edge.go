@@ -15,7 +15,8 @@ func EdgeArgs(socket string, t Timing, bulk int) []string {
 	if t.Is("security", plan.SecurityMD5) {
 		args = append(args, "-md5-key", plan.Key)
 	}
-	for _, f := range plan.Fabrics {
+	args = append(args, edgeWays(t)...)
+	for _, f := range t.Sides() {
 		for _, family := range t.families(f) {
 			args = append(args, fmt.Sprintf("%s,%s,%s,%s", f.Public(), edgePublic(f, family), reflectorPublic(f, family), t.watch(f)))
 		}

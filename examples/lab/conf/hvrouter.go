@@ -23,23 +23,11 @@ func Hypervisor(n int, api string, t Timing) string {
 		w.line("domain-by: mark")
 	}
 	w.line("domains:")
-	w.line("  - name: public\n    %s\n    guests: true\n    unreachable: [%s]\n    reflectors:", publicPlace(t), plan.Subnet4)
-	for _, f := range plan.Fabrics {
-		s := hvSession{f: f, device: f.Public(), local: plan.HVPublic4(n, f), peer: plan.RRPublic4(f)}
-		if t.Is("sessions", plan.SessionsMP) {
-			s.nextHop6 = plan.HVPublic6(n, f)
-			s.write(&w, t)
-			continue
-		}
-		s.write(&w, t)
-		if len(t.families(f)) > 1 {
-			hvSession{f: f, device: f.Public(), local: plan.HVPublic6(n, f), peer: plan.RRPublic6(f)}.write(&w, t)
-		}
-	}
-	w.line("  - name: private\n    table: %d\n    loopback: true\n    reflectors:", t.Table(plan.TablePrivate))
-	for _, f := range plan.Fabrics {
-		hvSession{f: f, device: f.Private(), local: plan.HVPrivate4(n, f), peer: plan.RRPrivate4(f)}.write(&w, t)
-	}
+	w.line("  - name: public\n    %s\n    guests: true\n    unreachable: [%s]", publicPlace(t), plan.Subnet4)
+	publicSessions(&w, n, t)
+	w.line("  - name: private\n    table: %d\n    loopback: true", t.Table(plan.TablePrivate))
+	privateSessions(&w, n, t)
+	sharedSessions(&w, n, t)
 	if !t.Is("mode", plan.ModeNoLocalOut) && !t.Apart() {
 		w.line("local-out: {table: %d, domains: [private], last-resort: unreachable}", plan.TableLocal)
 	}
@@ -62,7 +50,7 @@ func hvBGP(w *writer, t Timing) {
 	switch {
 	case !t.Graceful():
 		w.line("  graceful-restart: {off: true}")
-	case t.Is("resilience", plan.ResilienceLL):
+	case t.Is("resilience", plan.ResilienceLL), t.OneSided():
 		w.line("  graceful-restart: {time: 120s, deferral: 30s, long-lived: 3600s}")
 	default:
 		w.line("  graceful-restart: {time: 120s, deferral: 30s}")
@@ -75,12 +63,16 @@ type hvSession struct {
 	device      string
 	local, peer netip.Addr
 	nextHop6    netip.Addr // of IPv6 on this session; the zero Addr leaves it out
+	ways        []string   // none: the session's own
 }
 
 func (s hvSession) write(w *writer, t Timing) {
 	more := ""
 	if s.nextHop6.IsValid() {
 		more = fmt.Sprintf(`, families: [ipv4, ipv6], next-hop6: "%s"`, s.nextHop6)
+	}
+	if len(s.ways) > 0 {
+		more += ",\n         ways: [" + strings.Join(s.ways, ",\n           ") + "]"
 	}
 	w.line(`      - {fabric: %s, interface: %s, local: "%s", peer: "%s", bfd: "%s"%s}`,
 		s.f, s.device, s.local, s.peer, t.watch(s.f), more)

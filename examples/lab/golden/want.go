@@ -31,10 +31,10 @@ func (x Expect) Hypervisor(n int, t Table) []string {
 	var routes []nl.Route
 	switch {
 	case t.ID == plan.TablePrivate:
-		routes = append(private(n, netip.Addr{}), x.last(t, unix.RTN_BLACKHOLE)...)
+		routes = append(x.private(n, netip.Addr{}), x.last(t, unix.RTN_BLACKHOLE)...)
 	case t.ID == plan.TableLocal && (x.Is("mode", plan.ModeNoLocalOut) || x.Apart()):
 	case t.ID == plan.TableLocal:
-		routes = append(private(n, plan.Loopback(n)), x.last(t, unix.RTN_UNREACHABLE)...)
+		routes = append(x.private(n, plan.Loopback(n)), x.last(t, unix.RTN_UNREACHABLE)...)
 		for _, r := range x.guestRoutes(n, 4) {
 			r.PrefSrc = plan.Loopback(n)
 			routes = append(routes, r)
@@ -85,7 +85,7 @@ func (x Expect) public(n int, t Table) []nl.Route {
 
 // private is the loopbacks: one's own, and the others' over both fabrics with
 // one's own as the source. self is the source of one's own.
-func private(n int, self netip.Addr) []nl.Route {
+func (x Expect) private(n int, self netip.Addr) []nl.Route {
 	routes := []nl.Route{{Type: unix.RTN_UNICAST, Dst: host(plan.Loopback(n)), Scope: unix.RT_SCOPE_LINK,
 		PrefSrc: self, Hops: []nl.Hop{{Link: "loopback"}}}}
 	for m := 1; m <= plan.HVs; m++ {
@@ -95,6 +95,13 @@ func private(n int, self netip.Addr) []nl.Route {
 		r := nl.Route{Type: unix.RTN_UNICAST, Dst: host(plan.Loopback(m)), PrefSrc: plan.Loopback(n)}
 		for _, f := range plan.Fabrics {
 			r.Hops = append(r.Hops, nl.Hop{Gateway: plan.HVPrivate4(m, f), Link: f.Private()})
+		}
+		routes = append(routes, r)
+	}
+	if x.Shared() { // the trap: a default route of its own, beside the public one
+		r := nl.Route{Type: unix.RTN_UNICAST, Dst: netip.PrefixFrom(unspecified(4), 0), PrefSrc: plan.Loopback(n)}
+		for _, f := range plan.Fabrics {
+			r.Hops = append(r.Hops, nl.Hop{Gateway: plan.RRPrivate4(f), Link: f.Private()})
 		}
 		routes = append(routes, r)
 	}

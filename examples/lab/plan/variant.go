@@ -34,6 +34,10 @@ const (
 
 	SessionsSplit = "split"  // one a fabric, domain and family
 	SessionsMP    = "mp-bgp" // IPv4 and IPv6 of a domain share one
+	// Both domains and both families share one a fabric; communities tell them apart.
+	SessionsCommunities = "communities"
+	SessionsSingle      = "single" // one a domain and family for both fabrics
+	SessionsOne         = "one"    // one for everything
 
 	SecurityTTL = "ttl"
 	SecurityMD5 = "md5"
@@ -53,7 +57,7 @@ var Choices = map[string][]string{
 	"guests":     {GuestsSLAAC, GuestsHost},
 	"mode":       {ModeRules, ModeBlackholeRules, ModeNoLocalOut, ModeNetNS, ModeFwmark},
 	"dhcp":       {DHCPNone, DHCPLocal, DHCPRelay},
-	"sessions":   {SessionsSplit, SessionsMP},
+	"sessions":   {SessionsSplit, SessionsMP, SessionsCommunities, SessionsSingle, SessionsOne},
 	"security":   {SecurityTTL, SecurityMD5},
 	"resilience": {ResilienceAll, ResilienceBFD, ResilienceGR, ResilienceLL},
 }

@@ -17,6 +17,9 @@ func (w *World) Cast() error {
 	}
 	for _, f := range plan.Fabrics {
 		for _, private := range []bool{false, true} {
+			if private && w.Timing.Shared() {
+				continue // the other one serves both domains
+			}
 			if err := w.addReflector(f, private); err != nil {
 				return err
 			}
@@ -45,23 +48,13 @@ func (w *World) add(d *Daemon, err error) error {
 	return err
 }
 
-// Sessions of a hypervisor: two families in public and one in private, on two
-// fabrics. The edge router has no private ones.
-const (
-	hvSessions   = 6
-	edgeSessions = 4
-)
-
-// hvSessions counts the sessions of a hypervisor of ours.
-func (w *World) hvSessions() int {
-	if w.Timing.Is("sessions", plan.SessionsMP) {
-		return hvSessions - len(plan.Fabrics)
-	}
-	return w.carried(hvSessions)
-}
-
 // carried leaves out the sessions for IPv6 with reflectors that do not carry it.
-func (w *World) carried(sessions int) int { return sessions - len(w.Timing.IPv4Only) }
+func (w *World) carried(sessions int) int {
+	if w.Timing.Is("sessions", plan.SessionsSplit) {
+		sessions -= len(w.Timing.IPv4Only)
+	}
+	return sessions
+}
 
 func (w *World) addReflector(f plan.Fabric, private bool) error {
 	name := plan.RRName(f) + ".public"
@@ -88,7 +81,7 @@ func (w *World) addReflector(f plan.Fabric, private bool) error {
 func (w *World) edgeRouter() (*Daemon, error) {
 	switch w.EdgeKind() {
 	case Bird:
-		return w.bird(plan.EdgeName, plan.EdgeName, conf.BirdEdge(w.Timing, w.Bulk), w.carried(edgeSessions))
+		return w.bird(plan.EdgeName, plan.EdgeName, conf.BirdEdge(w.Timing, w.Bulk), w.carried(w.Timing.EdgeSessions()))
 	case Self:
 		return w.ownEdge()
 	}
@@ -99,7 +92,7 @@ func (w *World) hypervisor(n int) (*Daemon, error) {
 	name := plan.HVName(n)
 	switch w.HVKind(n) {
 	case Bird:
-		d, err := w.bird(name, name, conf.BirdHypervisor(n, w.Timing), w.carried(hvSessions))
+		d, err := w.bird(name, name, conf.BirdHypervisor(n, w.Timing), w.carried(w.Timing.HVSessions()))
 		return d, errors.Join(err, w.publishedSetup(n))
 	case Self:
 		return w.ownHypervisor(n)

@@ -48,7 +48,7 @@ func (w *World) dhcpServer() (*Daemon, error) {
 func (w *World) ownEdge() (*Daemon, error) {
 	socket := w.file("internet.sock")
 	return &Daemon{Name: plan.EdgeName, Node: w.Nodes[plan.EdgeName], Kind: Self, Log: w.file("log/" + plan.EdgeName + ".log"),
-		Args: self(PartEdge, conf.EdgeArgs(socket, w.Timing, w.Bulk)...), Sessions: w.carried(edgeSessions),
+		Args: self(PartEdge, conf.EdgeArgs(socket, w.Timing, w.Bulk)...), Sessions: w.carried(w.Timing.EdgeSessions()),
 		peers: func() ([]Peer, error) { return edgePeers(socket) }}, nil
 }
 
@@ -77,7 +77,7 @@ func (w *World) ownHypervisor(n int) (*Daemon, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Daemon{Name: name, Node: w.Nodes[name], Kind: Self, Log: w.file("log/" + name + ".log"), Sessions: w.hvSessions(),
+	return &Daemon{Name: name, Node: w.Nodes[name], Kind: Self, Log: w.file("log/" + name + ".log"), Sessions: w.carried(w.Timing.HVSessions()),
 		Args:  self(PartRouter, "run", "-config", path),
 		peers: func() ([]Peer, error) { return routerPeers(api) },
 		flaps: func() (Flaps, error) { return routerFlaps(api) }}, nil

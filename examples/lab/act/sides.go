@@ -1,0 +1,88 @@
+package act
+
+import (
+	"time"
+
+	"github.com/hyperfib/hyperfib/examples/lab/flow"
+	"github.com/hyperfib/hyperfib/examples/lab/golden"
+	"github.com/hyperfib/hyperfib/examples/lab/plan"
+)
+
+// ways says whether next hops are announced that no BGP session runs over.
+func ways(l plan.Lab) bool { return l.Shared() || l.OneSided() }
+
+// cutb stops fabric B from passing anything: no session runs over it where one serves
+// both fabrics, so a probe has to notice.
+func cutb(s *Stage) error {
+	return s.silence(plan.B, func(cut bool) error { return s.World.CutFabric(plan.B, cut) }, false)
+}
+
+// portb and porta do so at HV2's ports of one fabric: HV2 knows, and HV1 has to hear of it
+// from the reflector.
+func portb(s *Stage) error {
+	return s.silence(plan.B, func(cut bool) error { return s.World.CutPort(plan.B, plan.HVName(2), cut) }, true)
+}
+
+func porta(s *Stage) error {
+	return s.silence(plan.A, func(cut bool) error { return s.World.CutPort(plan.A, plan.HVName(2), cut) }, true)
+}
+
+// silence cuts something on a fabric and judges the flows over it, and whether HV1 gives
+// up the gateways that are dead: all of the fabric, or HV2's alone.
+func (s *Stage) silence(f plan.Fabric, cut func(bool) error, port bool) error {
+	if s.deaf(f) {
+		return nil
+	}
+	s.involved = []string{"hv1", "hv2"}
+	var took time.Duration
+	left := -1
+	results, err := s.during(s.World.Timing.Detection()+time.Second, func(*flow.Traffic) error {
+		start := time.Now()
+		if err := cut(true); err != nil {
+			return err
+		}
+		s.until(5*time.Second, func() bool { left = s.gateways(f, port); return left == 0 })
+		took = time.Since(start)
+		return nil
+	})
+	if restored := cut(false); err == nil {
+		err = restored
+	}
+	if err != nil {
+		return err
+	}
+	_, onA, onB, text := summary(results)
+	hit, spared, name := onA, onB, "B"
+	if f == plan.B {
+		hit, spared, name = onB, onA, "A"
+	}
+	whose := "gateways on fabric " + f.String()
+	if port {
+		whose = "HV2's " + whose
+	}
+	s.value(whose+" that HV1 keeps", float64(left), s.ownLimit(0), "", "in its tables 90 and 20, both families", "")
+	s.value("given up", ms(took), s.ownLimit(s.cutLimit()), "ms", "from the cut", "")
+	s.value("longest gap on fabric "+f.String(), ms(hit.Gap), s.ownLimit(s.cutLimit()), "ms", "", text)
+	s.value("packets lost on fabric "+name, float64(spared.Lost), s.ownLimit(0), "", "", text)
+	return nil
+}
+
+// gateways counts those on a fabric in HV1's tables; of HV2 only, if port is set.
+func (s *Stage) gateways(f plan.Fabric, port bool) (n int) {
+	for _, t := range golden.HypervisorTables {
+		routes, err := s.World.Routes(1, t)
+		if err != nil {
+			return -1
+		}
+		for _, r := range routes {
+			for _, h := range r.Hops {
+				on := h.Link == f.Public() || h.Link == f.Private()
+				hv2 := h.Gateway == plan.HVPublic4(2, f) || h.Gateway == plan.HVPublic6(2, f) || h.Gateway == plan.HVPrivate4(2, f)
+				if on && (hv2 || !port) {
+					n++
+				}
+			}
+		}
+	}
+	return n
+}

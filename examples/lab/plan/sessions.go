@@ -1,0 +1,36 @@
+package plan
+
+// Shared says whether sessions carry both domains, told apart by communities.
+func (v Variant) Shared() bool {
+	return v.Is("sessions", SessionsCommunities) || v.Is("sessions", SessionsOne)
+}
+
+// OneSided says whether all sessions run over fabric A and announce next hops on
+// both.
+func (v Variant) OneSided() bool {
+	return v.Is("sessions", SessionsSingle) || v.Is("sessions", SessionsOne)
+}
+
+// Sides lists the fabrics that sessions run over.
+func (v Variant) Sides() []Fabric {
+	if v.OneSided() {
+		return Fabrics[:1]
+	}
+	return Fabrics
+}
+
+// HVSessions counts the sessions of a hypervisor: two families in public and one in
+// private, on two fabrics, unless they share.
+func (v Variant) HVSessions() int {
+	switch n := len(v.Sides()); {
+	case v.Shared():
+		return n
+	case v.Is("sessions", SessionsMP):
+		return 2 * n
+	default:
+		return 3 * n
+	}
+}
+
+// EdgeSessions counts those of the edge router, which has no private ones.
+func (v Variant) EdgeSessions() int { return 2 * len(v.Sides()) }
