@@ -31,7 +31,7 @@ type speaker struct {
 	// patience is how long routes of an earlier run stay while no peer is there to say
 	// what they should be.
 	patience time.Duration
-	heard    chan struct{} // closed when a peer has told all of its routes
+	told     told
 
 	mu       sync.Mutex
 	peers    map[bgp.PeerKey]configured
@@ -89,7 +89,7 @@ func newSpeaker(log *slog.Logger, c *config.Config, d config.Domain, p *place) (
 	}
 	s := &speaker{Speaker: b, log: log, name: d.Name, netns: d.NetNS, peers: map[bgp.PeerKey]configured{},
 		cBit: c.BFD.Process == "separate", linkLocal: p.links.linkLocal, members: peering.Members(c, d),
-		ways: newWays(), heard: make(chan struct{}), patience: c.BGP.GracefulRestart.Time.Duration + c.BGP.GracefulRestart.LongLived.Duration}
+		ways: newWays(), told: newTold(), patience: c.BGP.GracefulRestart.Time.Duration + c.BGP.GracefulRestart.LongLived.Duration}
 	s.complete = make([]bool, len(s.members))
 	sessions, shared := c.SessionsOf(d)
 	s.wide = slices.ContainsFunc(sessions, config.Reflector.Wide)
@@ -185,8 +185,8 @@ func (s *speaker) tell(ctx context.Context) {
 		if err != nil {
 			return
 		}
-		if e.Kind == bgp.EventEndOfRIB && !s.told() {
-			close(s.heard)
+		if e.Kind == bgp.EventEndOfRIB && !closed(s.told.all) {
+			s.told.note(s.Peers())
 		}
 		switch e.Kind {
 		case bgp.EventUp, bgp.EventDown:

@@ -46,8 +46,7 @@ func (s *speaker) watch(ctx context.Context, l loop, r *router, of []*routing) {
 	defer w.Close()
 	f := follower{speaker: s, loop: l, router: r, of: of}
 	buf := make([]rib.Change, changesAtOnce)
-	var wait <-chan time.Time
-	var heard <-chan struct{}
+	var h hold
 	for ctx.Err() == nil {
 		select {
 		case <-s.ways.again:
@@ -55,9 +54,9 @@ func (s *speaker) watch(ctx context.Context, l loop, r *router, of []*routing) {
 		default:
 		}
 		n, converged := w.Next(buf)
-		if converged && s.wide && !s.told() {
+		if converged && s.wide && !s.told.first() {
 			// Nobody was there to say what the routes of the run before should be.
-			converged, wait, heard = false, time.After(s.patience), s.heard
+			converged, h = false, s.told.hold(s.patience)
 		}
 		f.bring(ctx, buf[:n], converged)
 		if n > 0 {
@@ -67,27 +66,16 @@ func (s *speaker) watch(ctx context.Context, l loop, r *router, of []*routing) {
 		case <-ready:
 		case <-s.ways.again:
 			s.ways.ring()
-		case <-heard:
-			// Whoever else is to come back comes back now.
-			heard, wait = nil, time.After(establishTime)
-		case <-wait:
-			wait = nil
+		case <-h.some:
+			h.some, h.time = nil, time.After(establishTime)
+		case <-h.all:
 			f.bring(ctx, nil, true)
+			h = hold{}
+		case <-h.time:
+			f.bring(ctx, nil, true)
+			h = hold{}
 		case <-ctx.Done():
 		}
-	}
-}
-
-// establishTime is how long peers have to follow the first that is back.
-const establishTime = 5 * time.Second
-
-// told tells whether a peer has told all of its routes.
-func (s *speaker) told() bool {
-	select {
-	case <-s.heard:
-		return true
-	default:
-		return false
 	}
 }
 

@@ -44,8 +44,9 @@ func (w *World) Watched(d *Daemon) (count int) {
 	if d.Sessions == 0 {
 		return 0
 	}
-	each := (d.Sessions + len(w.Timing.IPv4Only)) / len(plan.Fabrics)
-	for _, f := range plan.Fabrics {
+	sides := w.Timing.Sides()
+	each := (d.Sessions + len(w.Timing.IPv4Only)) / len(sides)
+	for _, f := range sides {
 		if !w.notices(d, f) {
 			continue
 		}
