@@ -23,11 +23,6 @@ func (r *router) refresh() {
 	ports := r.ports(here)
 	left := r.left(ports)
 	changed := r.arrive(ports)
-	if r.started { // guests that were there before us, the kernel knows
-		for _, p := range changed {
-			r.introduce(p)
-		}
-	}
 	r.started = true
 	drop := map[*place][]fib.Address{}
 	for _, p := range r.places {
@@ -115,6 +110,9 @@ func (r *router) arrive(now map[string]guest.Port) (changed []guest.Port) {
 			continue
 		}
 		r.edge.Arrive(r.cfg, p)
+		if _, known := r.served[name]; !known && r.started { // others, the kernel knows
+			r.introduce(p)
+		}
 		p.Link.AdminUp = true
 		r.served[name] = p
 		changed = append(changed, p)
