@@ -114,6 +114,9 @@ type Status struct {
 	Reloaded  time.Time `json:"reloaded,omitzero"`
 	Writes    uint64    `json:"kernel-writes"` // since start: routes, next hops and rules
 	NotOnLink uint64    `json:"next-hops-not-on-link"`
+	// Namespaces that have names, and what became of those: fine, gone, or replaced
+	// (the name leads to another namespace now).
+	Namespaces map[string]string `json:"namespaces,omitempty"`
 }
 
 // Explanation says what happens to packets to one destination, and why.

@@ -43,6 +43,7 @@ type Daemon struct {
 	loop    loop
 	router  *router
 	spaces  []*space      // the daemon's own first
+	held    []*os.File    // their files
 	bfd     bfd.Service   // nil: off
 	bfdLost chan struct{} // the BFD process may be gone
 	guard   *guard
@@ -84,6 +85,7 @@ func (t *tasks) start(what string, f func(context.Context) error) {
 func (d *Daemon) run(ctx context.Context, c *config.Config) error {
 	t := &tasks{}
 	t.ctx, t.fail = context.WithCancelCause(ctx)
+	defer d.release()
 	defer t.wg.Wait()
 	defer t.fail(nil)
 	d.ctx = t.ctx
@@ -109,6 +111,7 @@ func (d *Daemon) run(ctx context.Context, c *config.Config) error {
 		t.start("wall", func(ctx context.Context) error { d.watchWall(ctx, p); return nil })
 	}
 	t.start("watchdog", d.alive)
+	t.start("namespaces", d.vigil)
 	t.start("inventory", func(ctx context.Context) error { return watchDirectory(ctx, c.Inventory.Directory, d.rescan) })
 	if d.opt.Ready != nil {
 		d.opt.Ready()
@@ -201,7 +204,7 @@ func (d *Daemon) startLearning(t *tasks, c *config.Config) {
 	}
 }
 
-// spaceOf gives the space of a namespace.
+// spaceOf gives the space of a namespace, as [router.at] gives its place.
 func (d *Daemon) spaceOf(n config.NetNS) *space {
-	return d.spaces[slices.IndexFunc(d.spaces, func(s *space) bool { return s.netns == n })]
+	return d.spaces[max(0, slices.IndexFunc(d.spaces, func(s *space) bool { return s.netns == n }))]
 }

@@ -25,17 +25,27 @@ type space struct {
 	fib    *fib.FIB
 	wall   *wall.Wall
 	events *fib.Watcher
+	file   *os.File        // of the namespace, nil for the daemon's own
 	up     map[string]bool // interfaces with a carrier; of pumpKernel
 }
 
 // openSpace begins to read the kernel of one namespace.
 func (d *Daemon) openSpace(t *tasks, p config.Place) (*space, error) {
-	k, err := fib.Open(fib.Config{NetNS: p.NetNS.Path(), Tables: tables(p.Config), OnForeign: fib.ForeignWait})
+	s := &space{up: map[string]bool{}}
+	path := ""
+	if p.NetNS != "" {
+		var err error
+		if s.file, path, err = d.hold(p.NetNS); err != nil {
+			return nil, err
+		}
+	}
+	k, err := fib.Open(fib.Config{NetNS: path, Tables: tables(p.Config), OnForeign: fib.ForeignWait})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", cmp.Or(p.NetNS.Path(), "kernel"), err)
 	}
-	w := wall.New(p.NetNS.Path())
-	s := &space{place: newPlace(d.log, p.NetNS, k, w), fib: k, wall: w, events: k.Watch(fib.WatchOptions{Buffer: eventBuffer}), up: map[string]bool{}}
+	s.fib, s.wall, s.events = k, wall.New(path), k.Watch(fib.WatchOptions{Buffer: eventBuffer})
+	s.place = newPlace(d.log, p.NetNS, k, s.wall)
+	s.path = path
 	t.start("kernel", k.Run)
 	return s, nil
 }
@@ -54,7 +64,7 @@ func (d *Daemon) openKernel(t *tasks, c *config.Config) error {
 	if err := d.startBFD(c.BFD); err != nil {
 		return err
 	}
-	ec, err := d.edgeConfig(t, c)
+	ec, err := d.edgeConfig(c)
 	if err != nil {
 		return err
 	}
@@ -77,25 +87,18 @@ func (d *Daemon) openKernel(t *tasks, c *config.Config) error {
 	return nil
 }
 
-// edgeConfig says where the guests are, and where the loopback is if elsewhere. The
-// daemon's own namespace has no path that means the same in every thread, so it is
-// held open.
-func (d *Daemon) edgeConfig(t *tasks, c *config.Config) (eg.Config, error) {
+// edgeConfig says where the guests are, and where the loopback is if elsewhere.
+func (d *Daemon) edgeConfig(c *config.Config) (ec eg.Config, err error) {
 	home, under := c.GuestNetNS(), c.LoopbackNetNS()
-	ec := eg.Config{Log: d.log, NetNS: home.Path(), Keeper: keep.Open(c.BFD.Keeper())}
-	if home == under {
-		return ec, nil
+	ec = eg.Config{Log: d.log, NetNS: d.spaceOf(home).path, Keeper: keep.Open(c.BFD.Keeper())}
+	switch {
+	case home == under:
+	case under == "": // the daemon's own has no path that all threads understand
+		_, ec.Underlay, err = d.hold("")
+	default:
+		ec.Underlay = d.spaceOf(under).path
 	}
-	ec.Underlay = under.Path()
-	if under == "" {
-		own, err := os.Open("/proc/thread-self/ns/net")
-		if err != nil {
-			return ec, err
-		}
-		t.start("", func(ctx context.Context) error { <-ctx.Done(); return own.Close() })
-		ec.Underlay = fmt.Sprintf("/proc/self/fd/%d", own.Fd())
-	}
-	return ec, nil
+	return ec, err
 }
 
 // firstReading waits until everything is known that the kernel has.
@@ -147,7 +150,7 @@ func (s *space) recount() (events []fib.Event) {
 		there[l.Index] = true
 		events = append(events, fib.Event{Kind: fib.EventLink, Link: l})
 		if s.isUplink(l.Name) {
-			events = append(events, addresses(s.netns, l)...)
+			events = append(events, addresses(s.path, l)...)
 		}
 	}
 	for index, l := range s.links.byIndex {
@@ -158,8 +161,8 @@ func (s *space) recount() (events []fib.Event) {
 	return events
 }
 
-func addresses(n config.NetNS, l fib.Link) (events []fib.Event) {
-	_ = netns.Do(n.Path(), func() error {
+func addresses(path string, l fib.Link) (events []fib.Event) {
+	_ = netns.Do(path, func() error {
 		i, err := net.InterfaceByIndex(l.Index)
 		if err != nil {
 			return err // gone again: an event follows

@@ -14,6 +14,7 @@ import (
 // and the hands that change it. Most hypervisors have one. The loop owns it.
 type place struct {
 	netns  config.NetNS
+	path   string // that leads to it as long as this process lives; "": the daemon's own
 	log    *slog.Logger
 	kernel kernel
 	wall   shield // nil: none

@@ -206,9 +206,13 @@ func (d *Daemon) Status() (s api.Status) {
 		s = api.Status{PID: os.Getpid(), Started: d.started, Restarted: d.again, Converged: r.converged,
 			Config: d.opt.ConfigFile, Reloaded: r.reloaded, NotOnLink: r.notOnLink}
 	})
+	s.Namespaces = map[string]string{}
 	for _, space := range d.spaces {
 		n := space.fib.Stats()
 		s.Writes += n.Adds + n.Replaces + n.Deletes + n.ObjectWrites + n.RuleWrites
+		if space.netns != "" {
+			s.Namespaces[string(space.netns)] = space.name()
+		}
 	}
 	return s
 }
@@ -277,6 +281,9 @@ func (d *Daemon) Metrics(w io.Writer) {
 	}
 	s := d.Status()
 	fmt.Fprintf(w, "hvrouter_kernel_writes_total %d\nhvrouter_next_hops_not_on_link_total %d\nhvrouter_converged %d\n", s.Writes, s.NotOnLink, map[bool]int{true: 1}[s.Converged])
+	for _, name := range slices.Sorted(keys(s.Namespaces)) {
+		fmt.Fprintf(w, "hvrouter_namespace_present{netns=%q} %d\n", name, map[bool]int{true: 1}[s.Namespaces[name] == namespaceFine])
+	}
 	present := 0
 	for _, g := range d.Guests() {
 		if g.Present {

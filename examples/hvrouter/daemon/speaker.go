@@ -83,7 +83,9 @@ func (p configured) same(o configured) bool {
 // newSpeaker makes the speaker of a domain, and of those that share its sessions.
 // Addresses of ours that do not exist cannot be listened on, their sessions only dial.
 func newSpeaker(log *slog.Logger, c *config.Config, d config.Domain, p *place) (*speaker, error) {
-	b, err := bgp.New(peering.Speaker(c, d, p.again && !c.BGP.GracefulRestart.Off, p.links.hasAddress))
+	cfg := peering.Speaker(c, d, p.again && !c.BGP.GracefulRestart.Off, p.links.hasAddress)
+	cfg.NetNS = p.path
+	b, err := bgp.New(cfg)
 	if err != nil {
 		return nil, err
 	}

@@ -85,10 +85,10 @@ func Open(c Config) (*Edge, error) {
 }
 
 func (e *Edge) open() (err error) {
-	if e.arp, err = arp.Listen(arp.Config{NetNS: e.config.NetNS, Keeper: e.config.Keeper.Of("arp")}); err != nil {
+	if e.arp, err = arp.Listen(arp.Config{NetNS: e.config.NetNS, Keeper: e.config.Keeper.Of(kind("arp", e.config.NetNS))}); err != nil {
 		return err
 	}
-	if e.ns, err = ndp.Listen(ndp.Config{NetNS: e.config.NetNS, Types: []ndp.Type{ndp.TypeNeighborSolicitation}, Keeper: e.config.Keeper.Of("ndp")}); err != nil {
+	if e.ns, err = ndp.Listen(ndp.Config{NetNS: e.config.NetNS, Types: []ndp.Type{ndp.TypeNeighborSolicitation}, Keeper: e.config.Keeper.Of(kind("ndp", e.config.NetNS))}); err != nil {
 		return err
 	}
 	if e.finder, err = openFinder(e.config.NetNS); err != nil {
