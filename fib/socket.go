@@ -19,6 +19,7 @@ type socket struct {
 	conn *netlink.Conn
 	raw  syscall.RawConn
 	pid  uint32
+	to   unix.SockaddrNetlink // the kernel; its own, since Sendto writes into it
 
 	// Arguments and results of the callbacks below, kept here so that the
 	// closures are made once.
@@ -44,7 +45,7 @@ func openSocket(path string, receive int) (*socket, error) {
 			conn.Close()
 			return err
 		}
-		s = &socket{conn: conn, raw: raw}
+		s = &socket{conn: conn, raw: raw, to: unix.SockaddrNetlink{Family: unix.AF_NETLINK}}
 		return s.setup(receive)
 	})
 	if err != nil {
@@ -58,7 +59,7 @@ func openSocket(path string, receive int) (*socket, error) {
 
 func (s *socket) setup(receive int) error {
 	s.sendOnce = func(fd uintptr) bool {
-		s.err = unix.Sendto(int(fd), s.buf, 0, kernelAddr)
+		s.err = unix.Sendto(int(fd), s.buf, 0, &s.to)
 		return s.err != unix.EAGAIN
 	}
 	s.tryRecv = func(fd uintptr) {
@@ -89,8 +90,6 @@ func (s *socket) setup(receive int) error {
 		return nil
 	})
 }
-
-var kernelAddr = &unix.SockaddrNetlink{Family: unix.AF_NETLINK}
 
 func (s *socket) control(f func(fd int) error) error {
 	var err error
