@@ -246,7 +246,7 @@ func (h *apart) name(t *testing.T) {
 	for _, step := range []struct{ command, state, event string }{{"del", "gone", "namespace-gone"}, {"add", "replaced", "namespace-replaced"}} {
 		h.hv.IP("netns " + step.command + " " + h.public.Name)
 		h.wait("the namespace "+step.state, func() bool { return state() == step.state })
-		h.wait("a word about it", func() bool {
+		nstest.Wait(h.t, 15*time.Second, "a word about it", func() bool {
 			log, _ := os.ReadFile(h.path("hv.log"))
 			return bytes.Contains(log, []byte("event="+step.event))
 		})
