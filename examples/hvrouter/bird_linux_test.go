@@ -63,6 +63,7 @@ type host struct {
 	rr  *nstest.NS
 	vm  *nstest.NS
 	cmd *exec.Cmd
+	env []string // of commands, besides the test's own
 }
 
 // newHost builds a hypervisor with one guest and BIRD 2 as a reflector for two
@@ -103,7 +104,7 @@ func (h *host) command(args ...string) *exec.Cmd {
 		h.t.Fatal(err)
 	}
 	cmd := h.hv.Command(self, args...)
-	cmd.Env = append(os.Environ(), "HVROUTER_MAIN=1", "GORACE=atexit_sleep_ms=0") // a daemon with the race detector would take a second to end
+	cmd.Env = append(append(os.Environ(), h.env...), "HVROUTER_MAIN=1", "GORACE=atexit_sleep_ms=0") // a daemon with the race detector would take a second to end
 	return cmd
 }
 

@@ -6,15 +6,23 @@
 //	GET    /v1/rib             []RIBEntry    ?domain=NAME, ?prefix=PREFIX
 //	GET    /v1/fib             []FIBRoute    ?table=N
 //	GET    /v1/guests          []Guest
+//	GET    /v1/neighbours      []Neighbour
+//	GET    /v1/events          journal.Event, one a line, without end   ?recent=N, ?event=PATTERN
 //	GET    /v1/status          Status
 //	GET    /v1/explain         Explanation   ?prefix=PREFIX
 //	GET    /v1/diff            []Difference
 //	POST   /v1/guests          one guest, as in the configuration file
+//	PUT    /v1/guests/NAME     the same guest, changed
 //	DELETE /v1/guests/NAME
 //	POST   /v1/guests/NAME     Move: change a guest's local preference or down
 //	POST   /v1/reload
 //	POST   /v1/drain
 //	GET    /metrics            text, one value a line
+//
+// Events are what the daemon logs under a name ("event=bgp-up"): the same names, the same
+// attributes. A reader that is slow is never waited for; it loses the oldest and reads an
+// event "lost" with their count. The names are stable: testdata/events.txt of the program
+// lists them.
 //
 // An error is an [Error] with status 400 (the request is wrong), 404 or 409 (it
 // conflicts with what is). Whoever may open the socket may do everything: its mode

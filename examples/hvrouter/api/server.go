@@ -4,16 +4,19 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/journal"
 )
 
 // Backend is the daemon behind the socket. Every method may be called from any
@@ -27,6 +30,10 @@ type Backend interface {
 	// FIB gives the routes of one table, or of all if it is 0.
 	FIB(table uint32) []FIBRoute
 	Guests() []Guest
+	Neighbours() ([]Neighbour, error)
+	// Events subscribes to what happens from now on, after up to recent events of
+	// before.
+	Events(recent int) (*journal.Reader, error)
 	Status() Status
 	Explain(netip.Prefix) Explanation
 	Diff() []Difference
@@ -96,6 +103,8 @@ func Handler(b Backend) http.Handler {
 	get("/v1/rib", func(r *http.Request) (any, error) { return rib(b, r) })
 	get("/v1/fib", func(r *http.Request) (any, error) { return fibRoutes(b, r) })
 	get("/v1/guests", func(*http.Request) (any, error) { return b.Guests(), nil })
+	get("/v1/neighbours", func(*http.Request) (any, error) { return b.Neighbours() })
+	mux.HandleFunc("GET /v1/events", func(w http.ResponseWriter, r *http.Request) { events(b, w, r) })
 	get("/v1/status", func(*http.Request) (any, error) { return b.Status(), nil })
 	get("/v1/diff", func(*http.Request) (any, error) { return b.Diff(), nil })
 	get("/v1/explain", func(r *http.Request) (any, error) { return explain(b, r) })
@@ -107,6 +116,7 @@ func Handler(b Backend) http.Handler {
 		})
 	}
 	post("POST /v1/guests", func(r *http.Request) error { return put(b, r) })
+	post("PUT /v1/guests/{name}", func(r *http.Request) error { return replace(b, r) })
 	post("DELETE /v1/guests/{name}", func(r *http.Request) error { return conflict(b.Remove(r.PathValue("name"))) })
 	post("POST /v1/guests/{name}", func(r *http.Request) error { return move(b, r) })
 	post("POST /v1/reload", func(*http.Request) error { return conflict(b.Reload()) })
@@ -185,14 +195,37 @@ func ParsePrefix(s string) (netip.Prefix, error) {
 	return p.Masked(), err
 }
 
-func put(b Backend, r *http.Request) error {
+func parseGuests(r *http.Request) ([]config.Guest, error) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
-		return bad(err)
+		return nil, bad(err)
 	}
 	guests, err := config.ParseGuests("request", body)
 	if err != nil {
-		return bad(err)
+		return nil, bad(err)
+	}
+	return guests, nil
+}
+
+// replace changes a guest that must be there.
+func replace(b Backend, r *http.Request) error {
+	guests, err := parseGuests(r)
+	name := r.PathValue("name")
+	switch {
+	case err != nil:
+		return err
+	case len(guests) != 1 || guests[0].Name != name:
+		return bad(fmt.Errorf("want one guest, called %s", name))
+	case !slices.ContainsFunc(b.Guests(), func(g Guest) bool { return g.Name == name }):
+		return status{http.StatusNotFound, fmt.Errorf("guest %s: %w", name, ErrNotFound)}
+	}
+	return conflict(b.Put(guests[0]))
+}
+
+func put(b Backend, r *http.Request) error {
+	guests, err := parseGuests(r)
+	if err != nil {
+		return err
 	}
 	for _, g := range guests {
 		if err := b.Put(g); err != nil {

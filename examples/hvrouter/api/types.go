@@ -104,6 +104,31 @@ type Guest struct {
 	Link    int    `json:"link,omitempty"` // interface index
 }
 
+// Neighbour is one address on a link: as the kernel's neighbour table has it, as guests
+// were found to have it, or both.
+type Neighbour struct {
+	Interface string     `json:"interface"`
+	Address   netip.Addr `json:"address"`
+	MAC       string     `json:"mac,omitempty"`
+	Kernel    string     `json:"kernel,omitempty"` // reachable, stale, delay, probe, permanent, incomplete, failed
+	Router    bool       `json:"router,omitempty"` // it says that it is one
+	Guest     string     `json:"guest,omitempty"`  // who is behind the interface
+	// Found: "speaks" if the guest was heard to have the address, "presumed" if it was
+	// before a restart and has not answered yet.
+	Found string    `json:"found,omitempty"`
+	Since time.Time `json:"since,omitzero"` // Found
+	// Announced tells that the address is one of the guest's, not just heard.
+	Announced bool      `json:"announced,omitempty"`
+	Conflict  *Conflict `json:"conflict,omitempty"` // the last claim from elsewhere
+}
+
+// Conflict is a claim to an address that somebody else has.
+type Conflict struct {
+	Interface string    `json:"interface"`
+	MAC       string    `json:"mac"`
+	Time      time.Time `json:"time"`
+}
+
 // Status is the daemon as a whole.
 type Status struct {
 	PID       int       `json:"pid"`

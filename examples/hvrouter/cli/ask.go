@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
 )
@@ -96,58 +95,4 @@ func metrics(in invocation) int {
 	}
 	fmt.Fprint(in.stdout, text)
 	return exitOK
-}
-
-// guests is `hvrouter guest`.
-func guests(in invocation) int {
-	fs := in.flags("guest")
-	socket := fs.String("api", defaultAPI, "the daemon's socket")
-	asJSON := fs.Bool("j", false, "list: JSON")
-	pref := fs.Int64("local-pref", -1, "move: announce with this LOCAL_PREF; the greater one gets the traffic")
-	down := fs.Bool("down", false, "move: withdraw the guest's routes")
-	up := fs.Bool("up", false, "move: announce the guest's routes again")
-	words, ok := in.words(fs, 1, 2)
-	if !ok {
-		return exitUsage
-	}
-	name := ""
-	if len(words) == 2 {
-		name = words[1]
-	}
-	switch words[0] {
-	case "list":
-		return in.present(*socket, views()["guests"], *asJSON)
-	case "add":
-		body, err := in.read(name)
-		if err != nil {
-			return in.fail(exitFailed, err)
-		}
-		return in.send(*socket, "POST", "/v1/guests", body)
-	case "del":
-		return in.send(*socket, "DELETE", "/v1/guests/"+name, nil)
-	case "move":
-		return in.send(*socket, "POST", "/v1/guests/"+name, moveBody(*pref, *down, *up))
-	}
-	return in.fail(exitUsage, fmt.Errorf("guest %s: want add, del, move or list", words[0]))
-}
-
-// read reads a file, or standard input for "" and "-".
-func (in invocation) read(file string) ([]byte, error) {
-	if file == "" || file == "-" {
-		return io.ReadAll(in.stdin)
-	}
-	return os.ReadFile(file)
-}
-
-func moveBody(pref int64, down, up bool) []byte {
-	var m api.Move
-	if pref >= 0 {
-		p := uint32(pref)
-		m.LocalPref = &p
-	}
-	if down || up {
-		m.Down = &down
-	}
-	body, _ := json.Marshal(m) // two plain fields
-	return body
 }

@@ -39,10 +39,11 @@ func commands() []command {
 	return []command{
 		{"run", "-config FILE", "run the daemon until SIGTERM; routes stay when it ends", run},
 		{"check", "-config FILE", "check configuration and host; exit 1 on drift", check},
-		{"show", "sessions|bfd|rib|fib|guests|status [-j] [-api PATH]", "show what the daemon knows; -j for programs", show},
+		{"show", "sessions|bfd|rib|fib|guests|neighbours|status [-j] [-api PATH]", "show what the daemon knows; -j for programs", show},
 		{"explain", "PREFIX [-api PATH]", "say where packets to a prefix go, and why", explain},
 		{"diff", "[-j] [-api PATH]", "say in what the kernel differs from what is desired", diff},
-		{"guest", "add [FILE]|del NAME|move NAME [-local-pref N] [-down|-up]|list [-api PATH]", "attach, detach, move and list guests", guests},
+		{"guest", "add [FILE]|update [FILE]|del NAME|move NAME [-local-pref N] [-down|-up]|list [-api PATH]", "attach, change, detach, move and list guests", guests},
+		{"watch", "[-event PATTERN] [-recent N] [-n N] [-j] [-api PATH]", "print what happens as it happens; -j for programs", watch},
 		{"reload", "[-api PATH]", "read the configuration again; what did not change is left alone", reload},
 		{"drain", "[-api PATH]", "stop for good: traffic is moved away first", drain},
 		{"metrics", "[-api PATH]", "print counters", metrics},

@@ -15,10 +15,14 @@ import (
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/journal"
 )
 
 // fake is a daemon as a value; it notes what it is asked to do.
-type fake struct{ asked []string }
+type fake struct {
+	asked   []string
+	journal journal.Journal
+}
 
 var addr = netip.MustParseAddr
 
@@ -41,6 +45,23 @@ func (f *fake) FIB(table uint32) []api.FIBRoute {
 }
 func (f *fake) Guests() []api.Guest {
 	return []api.Guest{{Guest: config.Guest{Name: "vm1", Interface: "vm1", LocalPref: 100, IPv4: []config.Addr{{Addr: addr("203.0.113.1")}}}, Source: "config", Present: true}}
+}
+func (f *fake) Neighbours() ([]api.Neighbour, error) {
+	return []api.Neighbour{
+		{Interface: "tap0", Address: addr("203.0.113.50"), MAC: "02:00:00:00:00:01", Kernel: "reachable", Guest: "tap0", Found: "speaks",
+			Since: time.Now().Add(-time.Minute), Announced: true, Conflict: &api.Conflict{Interface: "tap1", MAC: "02:00:00:00:00:09", Time: time.Now().Add(-time.Second)}},
+		{Interface: "a.public", Address: addr("198.51.100.126"), Kernel: "incomplete", Router: true},
+	}, nil
+}
+func (f *fake) Events(recent int) (*journal.Reader, error) {
+	f.note("events %d", recent)
+	if recent > 1000 {
+		return nil, journal.ErrTooMany
+	}
+	r, err := f.journal.Subscribe(recent)
+	f.journal.Publish(journal.Event{Time: time.Unix(0, 0), Name: "bgp-up", Level: "INFO", Attrs: map[string]string{"peer": "198.51.100.126", "err": "a b"}})
+	f.journal.Publish(journal.Event{Time: time.Unix(0, 0), Name: "bfd-down", Level: "WARN"})
+	return r, err
 }
 func (f *fake) Status() api.Status { return api.Status{PID: 7, Converged: true} }
 func (f *fake) Explain(p netip.Prefix) api.Explanation {
@@ -126,7 +147,21 @@ func TestCommands(t *testing.T) {
 		{line: "guest move vm9 -local-pref 200", asked: "move vm9 pref 200 down as it is"},
 		{line: "guest move vm9 -down", asked: "move vm9 pref as it is down true"},
 		{line: "guest move vm9 -up", asked: "move vm9 pref as it is down false"},
-		{line: "guest juggle", code: 2, want: "want add, del, move or list"},
+		{line: "guest move vm9 -up -down", code: 2, want: "down or up, not both"},
+		{line: "guest move vm9 -local-pref 4294967296", code: 2, want: "more than 32 bits"},
+		{line: "guest move vm9", code: 2, want: "want -local-pref, -down or -up"},
+		{line: "guest move", code: 2, want: "whom?"},
+		{line: "guest del", code: 2, want: "whom?"},
+		{line: "guest update", stdin: "{name: vm1, ipv4: [203.0.113.1]}", asked: "put vm1"},
+		{line: "guest update", stdin: "{name: vm7}", code: 1, want: "guest vm7: not found"},
+		{line: "guest update", stdin: "nam: vm9", code: 1, want: `request:1:1: unknown field "nam"`},
+		{line: "guest juggle", code: 2, want: "want add, update, del, move or list"},
+		{line: "show neighbours", want: "tap0       203.0.113.50    02:00:00:00:00:01  reachable   speaks 1m0s  tap0   yes        claimed by 02:00:00:00:00:09 on tap1 1s ago"},
+		{line: "show neighbours -j", want: `"announced": true`},
+		{line: "watch -n 2", want: "INFO  bgp-up err=\"a b\" peer=198.51.100.126\n", asked: "events 0"},
+		{line: "watch -n 1 -event bfd-* -j", want: `{"time":"1970-01-01T`, asked: "events 0"},
+		{line: "watch -n 1 -event b[ -j", code: 1, want: "a pattern such as bgp-*"},
+		{line: "watch -recent 2000", code: 1, want: "too many readers", asked: "events 2000"},
 		{line: "reload", code: 1, want: "f:1:1: the file is empty"},
 		{line: "drain", asked: "drain"},
 		{line: "metrics", want: "hvrouter_converged 1"},
@@ -136,7 +171,7 @@ func TestCommands(t *testing.T) {
 		{line: "run sideways", code: 2, want: "hvrouter help"},
 	} {
 		args := strings.Fields(c.line)
-		if len(args) > 0 && strings.Contains("show explain diff guest reload drain metrics", args[0]) {
+		if len(args) > 0 && strings.Contains("show explain diff guest reload drain metrics watch", args[0]) {
 			args = append(args, "-api", socket)
 		}
 		f.asked = nil

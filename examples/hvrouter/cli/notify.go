@@ -1,11 +1,14 @@
 package cli
 
 import (
+	"fmt"
 	"log/slog"
 	"net"
 	"os"
 	"strconv"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // notify tells systemd about the daemon's state (sd_notify), for example
@@ -23,6 +26,16 @@ func notify(log *slog.Logger, state string) {
 	if err != nil {
 		log.Warn("systemd was not told", "event", "notify", "err", err)
 	}
+}
+
+// reloading is what systemd is told when a reload begins; it counts the daemon as
+// reloading until the next READY=1 (sd_notify(3), notify-reload).
+func reloading() string {
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
+		return "RELOADING=1"
+	}
+	return fmt.Sprintf("RELOADING=1\nMONOTONIC_USEC=%d", now.Nano()/1000)
 }
 
 // watchdog is how often systemd wants to hear from us, 0 for never: half of what

@@ -22,12 +22,13 @@ type view struct {
 
 func views() map[string]view {
 	return map[string]view{
-		"sessions": {"/v1/sessions", table(sessionRows)},
-		"bfd":      {"/v1/bfd", table(bfdRows)},
-		"rib":      {"/v1/rib", table(ribRows)},
-		"fib":      {"/v1/fib", table(fibRows)},
-		"guests":   {"/v1/guests", table(guestRows)},
-		"status":   {"/v1/status", indented},
+		"sessions":   {"/v1/sessions", table(sessionRows)},
+		"bfd":        {"/v1/bfd", table(bfdRows)},
+		"rib":        {"/v1/rib", table(ribRows)},
+		"fib":        {"/v1/fib", table(fibRows)},
+		"guests":     {"/v1/guests", table(guestRows)},
+		"neighbours": {"/v1/neighbours", table(neighbourRows)},
+		"status":     {"/v1/status", indented},
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/journal"
 	"github.com/hyperfib/hyperfib/fib"
 )
 
@@ -28,8 +29,10 @@ type Options struct {
 	// StartBFD starts the separate BFD process on the socket; it is called only if
 	// no process answers there.
 	StartBFD func(c config.BFD) error
-	// Ready is called once everything runs. May be nil.
+	// Ready is called once everything runs, and after each reload. May be nil.
 	Ready func()
+	// Reloading is called when a reload begins. May be nil.
+	Reloading func()
 	// Alive is called by the loop every AliveEvery: a loop that hangs is silent. 0
 	// is never.
 	Alive      func()
@@ -40,6 +43,7 @@ type Options struct {
 type Daemon struct {
 	opt     Options
 	log     *slog.Logger
+	journal *journal.Journal // of what is logged
 	loop    loop
 	router  *router
 	spaces  []*space      // the daemon's own first
@@ -61,9 +65,11 @@ func Run(ctx context.Context, c *config.Config, opt Options) error {
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)
 	}
+	events := &journal.Journal{}
+	log := slog.New(events.Handler(opt.Log.Handler()))
 	ctx, leave := context.WithCancel(ctx)
 	defer leave()
-	d := &Daemon{opt: opt, log: opt.Log, loop: make(loop), bfdLost: make(chan struct{}, 1), started: time.Now(), leave: leave, speaker: speakers{}}
+	d := &Daemon{opt: opt, log: log, journal: events, loop: make(loop), bfdLost: make(chan struct{}, 1), started: time.Now(), leave: leave, speaker: speakers{}}
 	return d.run(ctx, c)
 }
 
@@ -113,15 +119,19 @@ func (d *Daemon) run(ctx context.Context, c *config.Config) error {
 	t.start("watchdog", d.alive)
 	t.start("namespaces", d.vigil)
 	t.start("inventory", func(ctx context.Context) error { return watchDirectory(ctx, c.Inventory.Directory, d.rescan) })
-	if d.opt.Ready != nil {
-		d.opt.Ready()
-	}
+	call(d.opt.Ready)
 	d.log.Info("running", "event", "running", "restarted", d.again)
 	d.loop.run(t.ctx)
 	if err := context.Cause(t.ctx); !errors.Is(err, context.Canceled) {
 		return err
 	}
 	return nil
+}
+
+func call(f func()) {
+	if f != nil {
+		f()
+	}
 }
 
 // alive says every now and then that the loop turns.

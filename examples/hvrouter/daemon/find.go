@@ -44,6 +44,7 @@ type spoken struct {
 	order    uint64
 	since    time.Time
 	conflict *eg.Sighting // the last claim to it from elsewhere
+	rivalled time.Time    // when that was
 }
 
 func newFindings() findings {
@@ -100,7 +101,7 @@ func (r *router) onSightings(list []eg.Sighting) {
 		switch s.Kind {
 		case arp.Conflict:
 			if old != nil {
-				old.conflict = &s
+				old.conflict, old.rivalled = &s, time.Now()
 				r.notice("neighbour-conflict", s)
 			}
 			continue
@@ -113,7 +114,7 @@ func (r *router) onSightings(list []eg.Sighting) {
 			r.findings.news++
 			next := &spoken{link: s.Link, mac: s.MAC, order: r.findings.news, since: time.Now()}
 			if old != nil && old.link == s.Link {
-				next.order, next.conflict = old.order, old.conflict
+				next.order, next.conflict, next.rivalled = old.order, old.conflict, old.rivalled
 			}
 			r.findings.spoken[s.IP] = next
 		}

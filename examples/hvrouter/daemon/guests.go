@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
 )
 
 // Guests implements [api.Backend].
@@ -31,4 +32,21 @@ func (r *router) list() []api.Guest {
 	}
 	slices.SortFunc(out, func(a, b api.Guest) int { return strings.Compare(a.Name, b.Name) })
 	return out
+}
+
+// tellGuests says of each guest that came, changed or left that it did; before are those
+// that were served.
+func (r *router) tellGuests(left, changed []guest.Port, before map[string]guest.Port) {
+	for _, p := range left {
+		if _, back := r.served[p.Name]; !back {
+			r.log.Info("guest detached", "event", "guest-detached", "guest", p.Name, "interface", p.Interface)
+		}
+	}
+	for _, p := range changed {
+		what := "attached"
+		if old, ok := before[p.Name]; ok && old.Link.Index == p.Link.Index {
+			what = "changed"
+		}
+		r.log.Info("guest "+what, "event", "guest-"+what, "guest", p.Name, "interface", p.Interface)
+	}
 }

@@ -53,8 +53,6 @@ func (l *links) address(index int, p netip.Prefix, gone bool) {
 	l.addrs[index][p] = struct{}{}
 }
 
-func (l *links) exists(name string) bool { _, ok := l.index[name]; return ok }
-
 func (l *links) name(index int) (string, bool) {
 	link, ok := l.byIndex[index]
 	return link.Name, ok

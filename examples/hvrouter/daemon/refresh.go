@@ -20,7 +20,7 @@ import (
 func (r *router) refresh() {
 	r.dirty = false
 	here := r.present()
-	ports := r.ports(here)
+	ports, old := r.ports(here), maps.Clone(r.served)
 	left := r.left(ports)
 	changed := r.arrive(ports)
 	r.started = true
@@ -47,6 +47,7 @@ func (r *router) refresh() {
 		r.edge.Serve(r.cfg, p)
 	}
 	if len(left)+len(changed) > 0 {
+		r.tellGuests(left, changed, old)
 		r.log.Info("guests", "event", "guests", "present", len(ports), "changed", len(changed), "left", len(left))
 	}
 	if r.neighbours {

@@ -29,6 +29,8 @@ func (d *Daemon) reloads(ctx context.Context) error {
 // reload reads the configuration again and changes what changed. One that is bad,
 // or that changes what only a restart can, is refused whole.
 func (d *Daemon) reload(ctx context.Context) error {
+	call(d.opt.Reloading)
+	defer call(d.opt.Ready)
 	c, err := config.Load(d.opt.ConfigFile)
 	if err != nil {
 		return err

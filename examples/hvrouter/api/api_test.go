@@ -1,0 +1,163 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/journal"
+)
+
+// backend is a daemon that knows one guest and keeps what it is asked to do.
+type backend struct {
+	journal journal.Journal
+	put     []config.Guest
+	fail    error
+}
+
+func (b *backend) Sessions() []Session                   { return []Session{} }
+func (b *backend) BFD() ([]BFD, error)                   { return nil, b.fail }
+func (b *backend) RIB(string, netip.Prefix) []RIBEntry   { return []RIBEntry{} }
+func (b *backend) FIB(uint32) []FIBRoute                 { return []FIBRoute{} }
+func (b *backend) Guests() []Guest                       { return []Guest{{Guest: config.Guest{Name: "vm1"}}} }
+func (b *backend) Neighbours() ([]Neighbour, error)      { return []Neighbour{}, b.fail }
+func (b *backend) Events(n int) (*journal.Reader, error) { return b.journal.Subscribe(n) }
+func (b *backend) Status() Status                        { return Status{PID: 1} }
+func (b *backend) Explain(p netip.Prefix) Explanation    { return Explanation{Prefix: p.String()} }
+func (b *backend) Diff() []Difference                    { return []Difference{} }
+func (b *backend) Put(g config.Guest) error              { b.put = append(b.put, g); return b.fail }
+func (b *backend) Remove(string) error                   { return b.fail }
+func (b *backend) Move(string, Move) error               { return b.fail }
+func (b *backend) Reload() error                         { return b.fail }
+func (b *backend) Drain(context.Context) error           { return b.fail }
+func (b *backend) Metrics(w io.Writer)                   { fmt.Fprintln(w, "up 1") }
+
+// Every request has its status, and an error its text.
+func TestStatuses(t *testing.T) {
+	gone, taken := fmt.Errorf("guest x: %w", ErrNotFound), errors.New("taken")
+	for _, test := range []struct {
+		method, path, body string
+		fail               error
+		code               int
+		want               string
+	}{
+		{"GET", "/v1/status", "", nil, 200, `"pid": 1`},
+		{"GET", "/v1/bfd", "", taken, 500, "taken"},
+		{"GET", "/v1/neighbours", "", nil, 200, "[]"},
+		{"GET", "/v1/neighbours", "", taken, 500, "taken"},
+		{"GET", "/v1/rib?prefix=x", "", nil, 400, "ParsePrefix"},
+		{"GET", "/v1/fib?table=-1", "", nil, 400, "invalid syntax"},
+		{"GET", "/v1/fib?table=90", "", nil, 200, "[]"},
+		{"GET", "/v1/explain?prefix=::ffff:192.0.2.1", "", nil, 200, "192.0.2.1/32"},
+		{"GET", "/v1/events?recent=x", "", nil, 400, "recent is a number"},
+		{"GET", "/v1/nothing", "", nil, 404, ""},
+		{"POST", "/v1/status", "", nil, 405, ""},
+		{"GET", "/metrics", "", nil, 200, "up 1"},
+		{"POST", "/v1/guests", `[{"name": "a"}, {"name": "b"}]`, nil, 200, ""},
+		{"POST", "/v1/guests", "name: [", nil, 400, "request:1:"},
+		{"POST", "/v1/guests", "name: a", taken, 409, "taken"},
+		{"POST", "/v1/guests", strings.Repeat("x", maxBody+1), nil, 400, "too large"},
+		{"PUT", "/v1/guests/vm1", "name: vm1", nil, 200, ""},
+		{"PUT", "/v1/guests/vm1", "name: vm2", nil, 400, "want one guest, called vm1"},
+		{"PUT", "/v1/guests/vm2", "name: vm2", nil, 404, "not found"},
+		{"DELETE", "/v1/guests/x", "", gone, 404, "not found"},
+		{"DELETE", "/v1/guests/x", "", taken, 409, "taken"},
+		{"POST", "/v1/guests/x", `{"local-pref": 7}`, nil, 200, ""},
+		{"POST", "/v1/guests/x", `{"local-perf": 7}`, nil, 400, "unknown field"},
+		{"POST", "/v1/reload", "", taken, 409, "taken"},
+		{"POST", "/v1/drain", "", nil, 200, ""},
+	} {
+		w := httptest.NewRecorder()
+		Handler(&backend{fail: test.fail}).ServeHTTP(w, httptest.NewRequest(test.method, test.path, strings.NewReader(test.body)))
+		if w.Code != test.code || !strings.Contains(w.Body.String(), test.want) {
+			t.Errorf("%s %s: %d %s, want %d with %q", test.method, test.path, w.Code, w.Body, test.code, test.want)
+		}
+		var e Error
+		if test.code >= 400 && test.want != "" && (json.Unmarshal(w.Body.Bytes(), &e) != nil || e.Message == "") {
+			t.Errorf("%s %s: no error in %s", test.method, test.path, w.Body)
+		}
+	}
+}
+
+// A client that does not read holds nobody up. When it reads again, what it gets and what
+// it has lost add up.
+func TestSlowClient(t *testing.T) {
+	b := &backend{}
+	socket := filepath.Join(t.TempDir(), "api.sock")
+	l, err := Listen(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- ServeOn(ctx, l, b) }()
+	client := NewClient(socket)
+	r, _ := http.NewRequestWithContext(t.Context(), "GET", "http://hvrouter/v1/events", nil)
+	resp, err := client.http.Do(r)
+	if err != nil || resp.Header.Get("Content-Type") != eventTypes {
+		t.Fatal(resp, err)
+	}
+	const all = 20000
+	long := strings.Repeat("x", 1000)
+	for i := range all {
+		b.journal.Publish(journal.Event{Name: "e", Message: long, Attrs: map[string]string{"n": strconv.Itoa(i)}})
+	}
+	b.journal.Publish(journal.Event{Name: "last"})
+	got, lost, last := 0, 0, -1
+	for d := json.NewDecoder(resp.Body); ; {
+		var e journal.Event
+		if err := d.Decode(&e); err != nil {
+			t.Fatal(err)
+		}
+		if e.Name == "last" {
+			break
+		}
+		if e.Name == journal.Lost {
+			n, _ := strconv.Atoi(e.Attrs["count"])
+			lost += n
+			continue
+		}
+		n, _ := strconv.Atoi(e.Attrs["n"])
+		if n <= last {
+			t.Fatalf("%d after %d", n, last)
+		}
+		got, last = got+1, n
+	}
+	t.Logf("%d events read, %d lost", got, lost)
+	if got+lost != all || lost == 0 {
+		t.Errorf("%d read and %d lost of %d", got, lost, all)
+	}
+	resp.Body.Close()
+
+	enough := errors.New("enough")
+	b.journal.Publish(journal.Event{Name: "other", Time: time.Unix(0, 0)})
+	if err := client.Events(t.Context(), "oth*", 5, func(e journal.Event, _ []byte) error {
+		if e.Name != "other" {
+			t.Errorf("%+v", e)
+		}
+		return enough
+	}); err != enough {
+		t.Error(err)
+	}
+	done := make(chan error)
+	go func() {
+		done <- client.Events(t.Context(), "", 1, func(journal.Event, []byte) error { cancel(); return nil })
+	}()
+	if err := <-done; err == nil {
+		t.Error("the stream ended without an error")
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,101 @@
+package api
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"path"
+	"strconv"
+
+	"github.com/hyperfib/hyperfib/examples/hvrouter/journal"
+)
+
+// eventTypes is the media type of the stream: one JSON object a line.
+const eventTypes = "application/x-ndjson"
+
+// events streams what happens until the client goes or the daemon ends. A client that does
+// not read loses events, and hears how many; the daemon does not wait for it.
+func events(b Backend, w http.ResponseWriter, r *http.Request) {
+	recent, err := strconv.Atoi("0" + r.FormValue("recent"))
+	pattern := r.FormValue("event")
+	if _, bad := path.Match(pattern, ""); bad != nil || err != nil {
+		answer(w, r, func(*http.Request) (any, error) {
+			return nil, status{http.StatusBadRequest, errors.New("recent is a number, event a pattern such as bgp-*")}
+		})
+		return
+	}
+	reader, err := b.Events(recent)
+	if err != nil {
+		answer(w, r, func(*http.Request) (any, error) { return nil, status{http.StatusServiceUnavailable, err} })
+		return
+	}
+	defer reader.Close()
+	w.Header().Set("Content-Type", eventTypes)
+	flush := http.NewResponseController(w).Flush
+	for encoder := json.NewEncoder(w); flush() == nil; {
+		list, err := reader.Next(r.Context())
+		if err != nil {
+			return
+		}
+		for _, e := range list {
+			if wanted(pattern, e.Name) && encoder.Encode(e) != nil {
+				return
+			}
+		}
+	}
+}
+
+// wanted tells whether an event passes a filter; what was lost is always told.
+func wanted(pattern, name string) bool {
+	ok, _ := path.Match(pattern, name)
+	return ok || pattern == "" || name == journal.Lost
+}
+
+// Events follows the daemon's events and calls f for each, with the line that it came as,
+// until f or the stream fails or ctx ends: then it gives that error. pattern ("" is all)
+// picks events by name, recent is how many of before come first.
+func (c *Client) Events(ctx context.Context, pattern string, recent int, f func(e journal.Event, line []byte) error) error {
+	q := url.Values{"event": {pattern}, "recent": {strconv.Itoa(recent)}}
+	r, err := http.NewRequestWithContext(ctx, "GET", "http://hvrouter/v1/events?"+q.Encode(), nil)
+	if err != nil {
+		return err
+	}
+	resp, err := c.http.Do(r)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	lines := bufio.NewScanner(resp.Body)
+	if resp.StatusCode != http.StatusOK {
+		return refusal(resp, lines)
+	}
+	for lines.Scan() {
+		var e journal.Event
+		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
+			return fmt.Errorf("event stream: %w", err)
+		}
+		if err := f(e, lines.Bytes()); err != nil {
+			return err
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return err
+	}
+	return errors.New("the daemon has ended the stream")
+}
+
+func refusal(resp *http.Response, lines *bufio.Scanner) error {
+	var text []byte
+	for lines.Scan() {
+		text = append(text, lines.Bytes()...)
+	}
+	e := &Error{}
+	if json.Unmarshal(text, e) != nil || e.Message == "" {
+		return fmt.Errorf("event stream: %s", resp.Status)
+	}
+	return e
+}
