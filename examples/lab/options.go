@@ -43,6 +43,7 @@ func parse(args []string) (*options, int) {
 	hv := fs.String("hv", "self", "who is on the hypervisors: self or bird, or only on some: bird@2, bird@1,bird@3")
 	edge := fs.String("edge", "", "who is the edge router: self or bird (default: self, or bird if everybody else is)")
 	bfd := fs.String("bfd", "100ms,5", "BFD interval and multiplier")
+	one := fs.Bool("one-reflector", false, "one reflector, on both fabrics, for both: -rr self or bird")
 	noEcho := fs.Bool("no-echo", false, "reflectors do not forward: what speaks no BFD is not watched by echo either")
 	fs.IntVar(&o.world.Bulk, "routes", 0, "let the edge router announce this many prefixes of 10.0.0.0/8 besides the defaults")
 	fs.StringVar(&o.json, "json", "", "write the verdicts to this `file`")
@@ -79,6 +80,10 @@ func parse(args []string) (*options, int) {
 		err = errors.Join(err, o.world.Timing.Set(name, *value))
 	}
 	o.world.Timing.Echo = !*noEcho
+	o.world.Timing.OneReflector = *one
+	if k := o.world.RR[plan.A]; *one && (k != o.world.RR[plan.B] || k != world.Self && k != world.Bird) {
+		err = errors.Join(err, fmt.Errorf("-one-reflector -rr %s: want self or bird", *rr))
+	}
 	err = errors.Join(err, o.choose(*only))
 	if *edge != "" {
 		k, bad := kind(*edge, world.Kinds)
@@ -99,7 +104,7 @@ func parse(args []string) (*options, int) {
 		fmt.Fprintln(os.Stderr, "lab:", err)
 		return nil, 2
 	}
-	o.report.Config = map[string]string{"rr": *rr, "hv": *hv, "bfd": *bfd, "routes": strconv.Itoa(o.world.Bulk)}
+	o.report.Config = map[string]string{"one-reflector": strconv.FormatBool(*one), "rr": *rr, "hv": *hv, "bfd": *bfd, "routes": strconv.Itoa(o.world.Bulk)}
 	for name, value := range choices {
 		o.report.Config[name] = *value
 	}

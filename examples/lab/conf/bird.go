@@ -78,17 +78,28 @@ func BirdReflector(f plan.Fabric, private bool, t Timing) string {
   direct; ttl security on; bfd on; hold time 90; passive on; strict bind on;
   rr client; rr cluster id %s; error wait time 1, 2; graceful restart on;
 }`, id)
+	for i, g := range t.Serves(f) {
+		suffix := ""
+		if i > 0 {
+			suffix = "_" + g.String()
+		}
+		birdServes(&w, g, suffix, private)
+	}
+	return w.String()
+}
+
+// birdServes writes the clients of one fabric.
+func birdServes(w *writer, f plan.Fabric, suffix string, private bool) {
 	if private {
-		birdClients(&w, "clients", plan.RRPrivate4(f), "range "+plan.Private4(f).String(), 4)
-		return w.String()
+		birdClients(w, "clients"+suffix, plan.RRPrivate4(f), "range "+plan.Private4(f).String(), 4)
+		return
 	}
 	for n := 1; n <= plan.HVs; n++ {
-		birdClients(&w, plan.HVName(n), plan.RRPublic4(f), plan.HVPublic4(n, f).String(), 4)
-		birdClients(&w, plan.HVName(n), plan.RRPublic6(f), plan.HVPublic6(n, f).String(), 6)
+		birdClients(w, plan.HVName(n)+suffix, plan.RRPublic4(f), plan.HVPublic4(n, f).String(), 4)
+		birdClients(w, plan.HVName(n)+suffix, plan.RRPublic6(f), plan.HVPublic6(n, f).String(), 6)
 	}
-	birdClients(&w, plan.EdgeName, plan.RRPublic4(f), plan.EdgePublic4(f).String(), 4)
-	birdClients(&w, plan.EdgeName, plan.RRPublic6(f), plan.EdgePublic6(f).String(), 6)
-	return w.String()
+	birdClients(w, plan.EdgeName+suffix, plan.RRPublic4(f), plan.EdgePublic4(f).String(), 4)
+	birdClients(w, plan.EdgeName+suffix, plan.RRPublic6(f), plan.EdgePublic6(f).String(), 6)
 }
 
 func birdHead(w *writer, id netip.Addr, t Timing) {

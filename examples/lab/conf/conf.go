@@ -17,6 +17,8 @@ type Timing struct {
 	Multiplier int
 	// Deaf are the fabrics whose reflector speaks no BFD.
 	Deaf []plan.Fabric
+	// OneReflector says that one reflector, on both fabrics, serves both.
+	OneReflector bool
 	// IPv4Only are the fabrics whose reflector carries no IPv6.
 	IPv4Only []plan.Fabric
 	// Echo says that reflectors forward, so that ours can watch the deaf ones by
@@ -36,6 +38,14 @@ func (t Timing) families(f plan.Fabric) []int {
 		return families[:1]
 	}
 	return families
+}
+
+// Serves lists the fabrics that the reflector on a fabric serves.
+func (t Timing) Serves(f plan.Fabric) []plan.Fabric {
+	if t.OneReflector {
+		return plan.Fabrics
+	}
+	return []plan.Fabric{f}
 }
 
 // Echoes says whether our routers watch the reflector of a fabric by echo.

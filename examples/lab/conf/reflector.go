@@ -2,6 +2,8 @@ package conf
 
 import (
 	"fmt"
+	"net/netip"
+	"strings"
 
 	"github.com/hyperfib/hyperfib/examples/lab/plan"
 )
@@ -9,14 +11,16 @@ import (
 // ReflectorArgs are the arguments of our own route reflector: one process for
 // the public domain (IPv4 and IPv6), one for the private one.
 func ReflectorArgs(f plan.Fabric, private bool, t Timing) []string {
-	id, listen := plan.RRPublic4(f), fmt.Sprintf("%s:179,[%s]:179", plan.RRPublic4(f), plan.RRPublic6(f))
-	clients := fmt.Sprintf("%s,%s", plan.Public4(f), plan.Public6(f))
-	if private {
-		id, clients = plan.RRPrivate4(f), plan.Private4(f).String()
-		listen = fmt.Sprintf("%s:179", id)
+	id := domainOf(f, private).id
+	var listen, clients []string
+	for _, g := range t.Serves(f) {
+		for _, s := range domainOf(g, private).families {
+			listen = append(listen, netip.AddrPortFrom(s.local, 179).String())
+			clients = append(clients, s.clients.String())
+		}
 	}
 	args := []string{"-as", fmt.Sprint(plan.AS), "-router-id", id.String(), "-cluster-id", id.String(),
-		"-listen", listen, "-clients", clients, "-add-path", "-ttl-security"}
+		"-listen", strings.Join(listen, ","), "-clients", strings.Join(clients, ","), "-add-path", "-ttl-security"}
 	if t.Watched() {
 		args = append(args, "-bfd", fmt.Sprintf("%s,%d", t.BFD, t.Multiplier))
 	}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 
 	"github.com/hyperfib/hyperfib/bfd"
 	"github.com/hyperfib/hyperfib/bgp"
@@ -88,8 +89,9 @@ const metric = 32
 func (r *router) route(c rib.Change) {
 	route := fib.Route{RouteKey: fib.RouteKey{Table: r.table, Prefix: c.Prefix, Metric: metric}}
 	for _, p := range c.Paths {
-		if !p.Local {
-			route.NextHops = append(route.NextHops, fib.NextHop{Gateway: p.NextHop.Addr, Link: r.links[r.deviceOf(p.NextHop.Addr)]})
+		hop := fib.NextHop{Gateway: p.NextHop.Addr, Link: r.links[r.deviceOf(p.NextHop.Addr)]}
+		if !p.Local && !slices.Contains(route.NextHops, hop) { // one reflector tells of it over both fabrics
+			route.NextHops = append(route.NextHops, hop)
 		}
 	}
 	if len(route.NextHops) == 0 {

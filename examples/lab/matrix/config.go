@@ -48,7 +48,7 @@ func All() []Config {
 }
 
 // Extra are configurations that are no choice of the plan.
-var Extra []string
+var Extra = []string{"-one-reflector", "-one-reflector -rr bird"}
 
 func choices() []string {
 	var rest []string

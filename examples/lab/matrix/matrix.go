@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -88,18 +89,22 @@ func Main(args []string) int {
 	return 0
 }
 
-// choose keeps the configurations with one of the words in their name.
+// choose keeps the configurations with one of the words in their name. A word that
+// is a name is that one alone.
 func choose(all []Config, words string) []Config {
 	if words == "" {
 		return all
 	}
+	wanted := func(c Config, word string) bool {
+		if slices.ContainsFunc(all, func(o Config) bool { return o.Name == word }) {
+			return c.Name == word
+		}
+		return strings.Contains(c.Name, word)
+	}
 	var out []Config
 	for _, c := range all {
-		for w := range strings.SplitSeq(words, ",") {
-			if strings.Contains(c.Name, w) {
-				out = append(out, c)
-				break
-			}
+		if slices.ContainsFunc(strings.Split(words, ","), func(word string) bool { return wanted(c, word) }) {
+			out = append(out, c)
 		}
 	}
 	return out

@@ -38,7 +38,7 @@ func TestAll(t *testing.T) {
 			t.Errorf("no act %s", name)
 		}
 	}
-	if c := choose(All(), "rr bird,md5"); len(c) < 4 || c[len(c)-1].Name != "security md5" {
+	if c := choose(All(), "rr bird,md5"); len(c) != 2 || c[0].Name != "rr bird" || c[len(c)-1].Name != "security md5" {
 		t.Errorf("chosen: %v", c)
 	}
 }

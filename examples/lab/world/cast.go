@@ -15,7 +15,7 @@ func (w *World) Cast() error {
 	if err := os.MkdirAll(filepath.Join(w.Dir, "log"), 0o755); err != nil {
 		return err
 	}
-	for _, f := range plan.Fabrics {
+	for _, f := range w.sites() {
 		for _, private := range []bool{false, true} {
 			if private && w.Timing.Shared() {
 				continue // the other one serves both domains

@@ -46,8 +46,27 @@ func (w *World) Lacking(has func(Kind) bool) []plan.Fabric {
 	return slices.DeleteFunc(slices.Clone(plan.Fabrics), func(f plan.Fabric) bool { return has(w.RRKind(f)) })
 }
 
+// sites lists the fabrics with a reflector of their own.
+func (w *World) sites() []plan.Fabric {
+	if w.Timing.OneReflector {
+		return plan.Fabrics[:1]
+	}
+	return plan.Fabrics
+}
+
+// site is a reflector's node, which both fabrics may share.
+func (w *World) site(name string) (*Node, error) {
+	if n := w.Nodes[name]; n != nil {
+		return n, nil
+	}
+	return w.node(name)
+}
+
 // reflectorNode is the name of the node on which a reflector process runs.
 func (w *World) reflectorNode(f plan.Fabric, private bool) string {
+	if w.Timing.OneReflector {
+		f = plan.A
+	}
 	if private && w.RRKind(f).apart() {
 		return plan.RRName(f) + "p"
 	}

@@ -66,7 +66,7 @@ func (w *World) uplinks(n *Node, f plan.Fabric, public4, public6, private4 netip
 
 func (w *World) reflectors() error {
 	for _, f := range plan.Fabrics {
-		n, err := w.node(w.reflectorNode(f, false))
+		n, err := w.site(w.reflectorNode(f, false))
 		if err != nil {
 			return err
 		}
@@ -74,7 +74,7 @@ func (w *World) reflectors() error {
 			return err
 		}
 		if name := w.reflectorNode(f, true); name != n.Name {
-			if n, err = w.node(name); err != nil {
+			if n, err = w.site(name); err != nil {
 				return err
 			}
 		}
