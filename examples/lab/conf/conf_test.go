@@ -16,6 +16,13 @@ var update = flag.Bool("update", false, "rewrite testdata")
 
 var timing = Timing{BFD: 100 * time.Millisecond, Multiplier: 5}
 
+// one is a lab with one reflector for both fabrics; in deaf that of fabric A is a
+// Quagga: no BFD, no IPv6.
+var (
+	one  = Timing{BFD: timing.BFD, Multiplier: timing.Multiplier, OneReflector: true}
+	deaf = Timing{BFD: timing.BFD, Multiplier: timing.Multiplier, Deaf: plan.Fabrics[:1], IPv4Only: plan.Fabrics[:1], Echo: true}
+)
+
 func TestConfigurations(t *testing.T) {
 	for name, have := range map[string]string{
 		"bird-hv1.conf":         BirdHypervisor(1, timing),
@@ -25,6 +32,12 @@ func TestConfigurations(t *testing.T) {
 		"hv1.yaml":              Hypervisor(1, "/run/lab/hv1.sock", timing),
 		"hv3.yaml":              Hypervisor(3, "/run/lab/hv3.sock", timing),
 		"hv1-netns.yaml":        Hypervisor(1, "/run/lab/hv1.sock", inNetNS(timing)),
+		"rr1.one.args":          strings.Join(ReflectorArgs(plan.A, false, one), "\n") + "\n",
+		"bird-rr1.one.conf":     BirdReflector(plan.A, true, one),
+		"junos-rr2.args":        strings.Join(JunosArgs(plan.B, timing), "\n") + "\n",
+		"quagga-rr1.conf":       FrrBgpd(plan.A, false, true),
+		"frr-rr1.conf":          FrrBgpd(plan.A, false, false),
+		"hv1.echo.yaml":         Hypervisor(1, "/run/lab/hv1.sock", deaf),
 		"rr1.public.args":       strings.Join(ReflectorArgs(plan.A, false, timing), "\n") + "\n",
 		"rr2.private.args":      strings.Join(ReflectorArgs(plan.B, true, timing), "\n") + "\n",
 	} {
