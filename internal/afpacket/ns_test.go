@@ -153,8 +153,10 @@ func TestDropped(t *testing.T) {
 	if err := rx.Add(bl[0]); err != nil {
 		t.Fatal(err)
 	}
-	for range 10 {
-		_, _ = tx.Write([]Frame{frame(al[0], make([]byte, 1000)...), frame(al[0], 2), frame(al[0], 3)})
-	}
-	nstest.Wait(t, time.Second, "frames to be dropped", func() bool { return rx.Dropped(bl[0]) > 0 })
+	nstest.Wait(t, time.Second, "frames to be dropped", func() bool {
+		for range 10 {
+			_, _ = tx.Write([]Frame{frame(al[0], make([]byte, 1000)...), frame(al[0], 2), frame(al[0], 3)})
+		}
+		return rx.Dropped(bl[0]) > 0
+	})
 }

@@ -5,6 +5,7 @@ package nstest
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"strings"
@@ -73,12 +74,26 @@ func (ns *NS) Sysctl(name, value string) {
 
 // Veth joins two namespaces with a veth pair and gives each end its addresses
 // (space separated, with prefix length; IPv6 without duplicate address
-// detection).
+// detection). Both ends have their carrier when it returns.
 func Veth(a *NS, aName, aAddrs string, b *NS, bName, bAddrs string) {
 	a.tb.Helper()
-	a.IP(fmt.Sprintf("link add %s type veth peer name %s netns %s", aName, bName, b.Name))
+	// The kernel tells of the carrier of a pair whose ends have the same index up to a
+	// second later, and until then drops what is sent.
+	a.IP(fmt.Sprintf("link add %s index %d type veth peer name %s netns %s", aName, 1000+serial.Add(1), bName, b.Name))
 	end(a, aName, aAddrs)
 	end(b, bName, bAddrs)
+	Wait(a.tb, time.Second, "the carrier of "+aName+" and "+bName, func() bool { return a.running(aName) && b.running(bName) })
+}
+
+// running tells whether an interface has its carrier, and the kernel has acted on it.
+func (ns *NS) running(name string) (yes bool) {
+	ns.tb.Helper()
+	ns.Do(func() error {
+		i, err := net.InterfaceByName(name)
+		yes = err == nil && i.Flags&net.FlagRunning != 0
+		return err
+	})
+	return yes
 }
 
 func end(ns *NS, name, addrs string) {
