@@ -44,6 +44,9 @@ type question struct {
 	last          time.Time // asked
 }
 
+// most is how often a question is asked.
+const most = 4
+
 // asked is what is counted of questions.
 type asked struct {
 	family         string
@@ -122,7 +125,7 @@ func (a *asker) start() {
 func (q *questions) due() (list []netip.Addr) {
 	now := time.Now()
 	for addr, open := range q.open {
-		if open.answers == 0 && now.Sub(open.last) > time.Second && open.asks < 4 {
+		if open.answers == 0 && now.Sub(open.last) > time.Second && open.asks < most {
 			open.asks++
 			open.last = now
 			list = append(list, addr)
@@ -212,7 +215,8 @@ func (a *asker) quiet() bool {
 	defer a.mu.Unlock()
 	for _, q := range []*questions{&a.v4, &a.v6} {
 		for _, open := range q.open {
-			if open.answers == 0 && time.Since(open.last) > 200*time.Millisecond && open.asks < 4 {
+			waits := time.Since(open.last)
+			if open.answers == 0 && waits > 200*time.Millisecond && (open.asks < most || waits < time.Second) {
 				return false
 			}
 		}
@@ -236,12 +240,12 @@ func (a *asker) counts() (list []asked) {
 		n := q.times
 		n.family = q.family
 		for _, open := range q.open {
-			if open.answers == 0 && open.asks == 1 {
+			if open.answers == 0 && (open.asks < most || time.Since(open.last) < time.Second) {
 				continue
 			}
 			n.asked++
 			switch {
-			case open.answers == 0:
+			case open.answers == 0: // to four asks, each with a second to answer
 				n.lost++
 			case open.answers > open.asks:
 				n.twice++

@@ -97,15 +97,21 @@ func TestMigration(t *testing.T) {
 			return vm.Command("ping", "-c1", "-W1", world).Run() == nil
 		})
 	}
-	pref, stall := uint32(100), nstest.WatchStall()
-	defer stall.Stop()
-	for i := range 4 {
+	pref, void := uint32(100), 0
+	for i := 0; i < 4+void; i++ {
+		stall := nstest.WatchStall()
 		from, to := hv[i%2], hv[(i+1)%2]
 		pref += 100
 		gaps := from.migrate(to, i%2, pref)
 		t.Logf("move %d, hypervisor %d to %d, LOCAL_PREF %d: gaps of %v (IPv4) and %v (IPv6), with two runs of ip(8) in them",
 			i+1, i%2+1, (i+1)%2+1, pref, gaps[0], gaps[1])
-		if gap := max(gaps[0], gaps[1]); gap > time.Second+stall.Slack() {
+		stood := stall.Stop()
+		switch gap := max(gaps[0], gaps[1]); {
+		case gap <= time.Second+stall.Slack():
+		case stood > 20*time.Millisecond && void < 4: // once more: a mistake of ours would show again
+			void++
+			t.Logf("void: the machine stood still for %v", stood)
+		default:
 			t.Errorf("a gap of %v", gap)
 		}
 		if a, b := hv[0].mac(), hv[1].mac(); a != b || a != "02:00:00:00:00:fe" {
