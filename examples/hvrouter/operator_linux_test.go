@@ -216,4 +216,3 @@ func (n notified) expect(want string) {
 		}
 	}
 }
-

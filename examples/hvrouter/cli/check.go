@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/host"
 )
 
@@ -23,7 +24,8 @@ func check(in invocation) int {
 		fmt.Fprintf(in.stdout, "%s: fine\n", *file)
 		return exitOK
 	}
-	findings := host.Check(c, host.System)
+	all, findings := inventory(c)
+	findings = append(findings, host.Check(all, host.System)...)
 	for _, f := range findings {
 		fmt.Fprintln(in.stdout, f)
 	}
@@ -32,4 +34,25 @@ func check(in invocation) int {
 	}
 	fmt.Fprintf(in.stdout, "%s: fine, and so is the host\n", *file)
 	return exitOK
+}
+
+// inventory gives the configuration with every guest that the daemon would know, and what
+// it would refuse.
+func inventory(c *config.Config) (*config.Config, []host.Finding) {
+	var in guest.Inventory
+	errs := in.Replace(guest.FromConfig, c.Guests)
+	files, more := guest.ReadDirectory(c.Inventory.Directory)
+	errs = append(append(errs, more...), in.Replace(guest.FromDirectory, files)...)
+	kept, err := guest.Store{Path: c.Inventory.State}.Load()
+	if err != nil {
+		errs = append(errs, err)
+	}
+	errs = append(errs, in.Replace(guest.FromAPI, kept)...)
+	all := *c
+	all.Guests = in.All()
+	var findings []host.Finding
+	for _, err := range errs {
+		findings = append(findings, host.Finding{Level: host.Lack, Text: "guest refused: " + err.Error()})
+	}
+	return &all, findings
 }

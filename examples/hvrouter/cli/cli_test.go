@@ -209,3 +209,29 @@ func TestBadFile(t *testing.T) {
 		}
 	}
 }
+
+// What the daemon would refuse of its inventory is found before it runs.
+func TestCheckInventory(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"hv.yaml": "router-id: 0.0.1.1\nas: 65000\ndomains: [{name: public, table: 90, guests: true}]\nedge: {gateway4: 203.0.113.254}\n" +
+			"guests: [{name: vm1, ipv4: [203.0.113.1]}]\ninventory: {directory: " + dir + "/guests, state: none}\n",
+		"guests/a.yaml": "{name: vm2, ipv4: [203.0.113.1]}",
+		"guests/b.yaml": "nam: vm3",
+	} {
+		file := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var out bytes.Buffer
+	code := main([]string{"check", "-config", filepath.Join(dir, "hv.yaml")}, invocation{stdout: &out, stderr: &out})
+	for _, want := range []string{"missing: guest refused: guest vm2: 203.0.113.1/32 belongs to guest vm1 (config)", `b.yaml:1:1: unknown field "nam"`} {
+		if code != 1 || !strings.Contains(out.String(), want) {
+			t.Errorf("code %d, %s; want %s", code, out.String(), want)
+		}
+	}
+}

@@ -7,9 +7,12 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
+	"github.com/hyperfib/hyperfib/fib"
 	"github.com/hyperfib/hyperfib/vxlan"
 )
 
@@ -19,8 +22,10 @@ type View struct {
 	Sysctl func(path string) (value string, ok bool)
 	// MTU gives an interface's MTU; ok is false if there is no such interface.
 	MTU func(link string) (mtu int, ok bool)
-	// Feature tells whether the kernel has a link type (bridge, vxlan), or the
-	// subsystem nftables.
+	// Links gives the interfaces that exist, by name, index and MAC.
+	Links func() []fib.Link
+	// Feature tells whether the kernel has a link type (bridge, vxlan), the
+	// subsystem nftables, or another module.
 	Feature func(name string) bool
 }
 
@@ -107,24 +112,65 @@ func (k *checker) links(c *config.Config) {
 			k.add(Lack, "loopback interface %s does not exist", name)
 		}
 	}
+	here := k.guests(c)
 	for _, g := range c.Guests {
-		if _, ok := k.MTU(g.Interface); !ok && !g.Down {
+		there := slices.ContainsFunc(here, func(h config.Guest) bool { return h.Name == g.Name })
+		switch {
+		case there || g.Down:
+		case config.IsPattern(g.Interface):
+			k.add(Note, "guest %s is absent: no interface %s has its MAC %v", g.Name, g.Interface, g.MAC)
+		default:
 			k.add(Note, "guest %s is absent: there is no interface %s", g.Name, g.Interface)
 		}
 	}
 }
 
+// guests gives those that are here, also those that templates make.
+func (k *checker) guests(c *config.Config) []config.Guest {
+	nothing := func(int) []guest.Finding { return nil }
+	return guest.Expand(c, c.Guests, guest.World{Links: k.Links(), Findings: nothing})
+}
+
 func (k *checker) sysctls(c *config.Config) {
-	present := slices.DeleteFunc(slices.Clone(c.Guests), func(g config.Guest) bool { _, ok := k.MTU(g.Interface); return !ok })
-	want := domain.Sysctls(c, present)
+	want := domain.Sysctls(c, k.guests(c))
 	for _, path := range slices.Sorted(maps.Keys(want)) {
-		if got, ok := k.Sysctl(path); ok && got != want[path] {
+		if got, ok := k.Sysctl(path); ok && got != want[path] && path != allFilter {
 			k.add(Drift, "%s is %s, want %s", path, got, want[path])
 		}
 	}
+	k.filters(want)
 	if got, ok := k.Sysctl("net/ipv4/nexthop_compat_mode"); ok && got != "0" {
 		k.add(Note, "net/ipv4/nexthop_compat_mode is %s: replacing a next-hop group costs time for each route", got)
 	}
+}
+
+// allFilter is the reverse path filter of all interfaces. The greater of it and the
+// interface's own counts, so it can be wrong for many while each of them looks right.
+const allFilter = "net/ipv4/conf/all/rp_filter"
+
+// filters makes one finding of it.
+func (k *checker) filters(want map[string]string) {
+	all, ok := k.Sysctl(allFilter)
+	if !ok || want[allFilter] == "" || all == want[allFilter] {
+		return
+	}
+	harmed := map[string][]string{} // interfaces by what they should have
+	for path, value := range want {
+		name, filter := strings.CutSuffix(path, "/rp_filter")
+		if own, there := k.Sysctl(path); filter && path != allFilter && there && max(own, all) != value {
+			harmed[value] = append(harmed[value], strings.TrimPrefix(name, "net/ipv4/conf/"))
+		}
+	}
+	var parts []string
+	for _, value := range slices.Sorted(maps.Keys(harmed)) {
+		slices.Sort(harmed[value])
+		parts = append(parts, fmt.Sprintf("%s, which should have %s", strings.Join(harmed[value], ", "), value))
+	}
+	text := "nobody yet"
+	if len(parts) > 0 {
+		text = strings.Join(parts, "; ")
+	}
+	k.add(Drift, "%s is %s, want %s: the greater of it and an interface's own counts, and it is for %s", allFilter, all, want[allFilter], text)
 }
 
 func (k *checker) features(c *config.Config) {
@@ -140,6 +186,31 @@ func (k *checker) features(c *config.Config) {
 			}
 		}
 	}
+	if c.Wall.Off || !k.Feature("nftables") {
+		return
+	}
+	for _, m := range wallModules(c) {
+		if !k.Feature(m.name) {
+			k.add(Lack, "the kernel has no module %s, which %s", m.name, m.why)
+		}
+	}
+}
+
+type module struct{ name, why string }
+
+// wallModules gives what of nftables a wall is made of.
+func wallModules(c *config.Config) []module {
+	list := []module{
+		{"nft_fib_inet", "finds spoofed IPv6 sources"},
+		{"nft_ct", "exempts BFD from connection tracking"},
+	}
+	if c.Wall.LogRate > 0 {
+		list = append(list, module{"nft_log", "logs what the wall drops"}, module{"nft_limit", "limits that log"})
+	}
+	if slices.ContainsFunc(c.Guests, func(g config.Guest) bool { return len(g.Transparent) > 0 }) {
+		list = append(list, module{"nft_chain_nat", "translates transparent addresses"}, module{"nft_nat", "translates transparent addresses"})
+	}
+	return list
 }
 
 // overlays checks that the uplinks carry an overlay's packets whole.
@@ -159,14 +230,26 @@ func (k *checker) overlays(c *config.Config) {
 	}
 }
 
-// sessions warns about a path that only ADD-PATH would bring (R46).
+// sessions warns about paths that only ADD-PATH would bring (R46): without it a reflector
+// announces the one best path of each prefix, so of two fabrics that it serves alone one
+// stands idle, and is not there at once when the other fails.
 func (k *checker) sessions(c *config.Config) {
 	if c.BGP.AddPath {
 		return
 	}
 	for _, d := range c.Domains {
-		if len(d.Reflectors) == 1 && len(domain.Interfaces(d)) > 1 {
-			k.add(Warn, "domain %s has one reflector for %d interfaces: without add-path it tells of one path only", d.Name, len(domain.Interfaces(d)))
+		uplinks := domain.Interfaces(d)
+		for _, f := range []config.Family{config.IPv4, config.IPv6} {
+			var peers []string
+			for _, r := range d.Reflectors {
+				if slices.Contains(r.Families, f) {
+					peers = append(peers, r.Peer.String())
+				}
+			}
+			if len(peers) > 0 && len(peers) < len(uplinks) {
+				k.add(Warn, "domain %s, %s: %s must tell of %d fabrics (%s), and bgp.add-path is off: a reflector then announces one best path of each prefix, the others get lost, "+
+					"so traffic uses one fabric and waits for BGP when that fails", d.Name, f, strings.Join(peers, ", "), len(uplinks), strings.Join(uplinks, ", "))
+			}
 		}
 	}
 }

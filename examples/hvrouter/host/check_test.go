@@ -8,10 +8,12 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
+	"github.com/hyperfib/hyperfib/fib"
 )
 
 var update = flag.Bool("update", false, "rewrite golden files")
@@ -28,6 +30,12 @@ func (m machine) view() View {
 		Sysctl:  func(path string) (string, bool) { v, ok := m.sysctls[path]; return v, ok },
 		MTU:     func(link string) (int, bool) { v, ok := m.mtu[link]; return v, ok },
 		Feature: func(name string) bool { return name != m.lacks },
+		Links: func() (all []fib.Link) {
+			for i, name := range slices.Sorted(maps.Keys(m.mtu)) {
+				all = append(all, fib.Link{Index: i + 1, Name: name})
+			}
+			return all
+		},
 	}
 }
 
@@ -83,6 +91,18 @@ func TestCheck(t *testing.T) {
 	})
 	play("a guest's interface is loose: the greater of all and the interface counts", func(_ *config.Config, m *machine) {
 		m.sysctls["net/ipv4/conf/vm1/rp_filter"] = "2"
+	})
+	play("everything is strict by the general setting", func(_ *config.Config, m *machine) {
+		m.sysctls["net/ipv4/conf/all/rp_filter"] = "1"
+	})
+	play("a tap that a template serves, and a guest that nobody has seen", func(c *config.Config, m *machine) {
+		c.GuestsFrom = []config.Template{{Interfaces: "tap*"}}
+		c.Guests = append(slices.Clone(c.Guests), config.Guest{Name: "vm5", Interface: "vnet*", MAC: config.MAC{0x52, 0x54, 0, 0, 0, 5}})
+		m.mtu["tap0"], m.mtu["vnet0"] = 1500, 1500
+		m.sysctls["net/ipv4/conf/tap0/proxy_arp"] = "0"
+	})
+	play("a wall that logs and translates, on a kernel with half of nftables", func(c *config.Config, m *machine) {
+		c.Wall.LogRate, m.lacks = 5, "nft_log"
 	})
 	play("an uplink is strict, and does not forward", func(_ *config.Config, m *machine) {
 		m.sysctls["net/ipv4/conf/a.public/rp_filter"] = "1"

@@ -8,6 +8,7 @@ import (
 	"github.com/google/nftables"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/fib"
 	"github.com/hyperfib/hyperfib/internal/netns"
 )
 
@@ -25,6 +26,10 @@ func System(n config.NetNS) (v View, err error) {
 	v.MTU = func(link string) (size int, ok bool) {
 		_ = netns.Do(path, func() error { size, ok = mtu(link); return nil })
 		return size, ok
+	}
+	v.Links = func() (all []fib.Link) {
+		_ = netns.Do(path, func() error { all = links(); return nil })
+		return all
 	}
 	v.Feature = func(name string) (ok bool) {
 		_ = netns.Do(path, func() error { ok = feature(name); return nil })
@@ -44,6 +49,19 @@ func mtu(link string) (int, bool) {
 		return 0, false
 	}
 	return i.MTU, true
+}
+
+func links() (all []fib.Link) {
+	list, err := net.Interfaces()
+	if err != nil {
+		return nil
+	}
+	for _, i := range list {
+		l := fib.Link{Index: i.Index, Name: i.Name}
+		copy(l.MAC[:], i.HardwareAddr)
+		all = append(all, l)
+	}
+	return all
 }
 
 // feature looks for a module that is loaded, loadable or built in; what cannot be
