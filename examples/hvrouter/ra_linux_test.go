@@ -41,6 +41,7 @@ func TestRouterAdvertisement(t *testing.T) {
 	h.vm.IP("link set eth0 up")
 	h.wait("the guest's route", func() bool { return h.routes("-6 route show table 90 2001:db8:cb00:7100::/64") != "" })
 	h.wait("the guest's address", func() bool {
+		_ = h.vm.Command("rdisc6", "-1", "-r", "1", "-w", "300", "eth0").Run() // Linux asks more and more rarely
 		return strings.Contains(h.vm.IP("-6 addr show dev eth0 scope global -tentative"), "2001:db8:cb00:7100:5254:33ff:fe00:7/64")
 	})
 	h.told("Prf (Default Router Preference): High", "Router lifetime (s): 900", "MTU: 1380",
