@@ -3,7 +3,6 @@ package guest
 import (
 	"fmt"
 	"maps"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -40,19 +39,21 @@ func (in *Inventory) Version() uint64 { return in.version }
 func (in *Inventory) Replace(s Source, guests []config.Guest) (errs []error) {
 	in.version++
 	in.bySource[s] = map[string]config.Guest{}
+	x := in.index(claim{})
 	for _, g := range guests {
-		if err := in.conflict(g, s); err != nil {
+		if err := refused(g, x); err != nil {
 			errs = append(errs, err)
 			continue
 		}
 		in.bySource[s][g.Name] = g
+		x.add(g, claim{g.Name, s})
 	}
 	return errs
 }
 
 // Put adds a guest over the API, or replaces one that came that way.
 func (in *Inventory) Put(g config.Guest) error {
-	if err := in.conflict(g, FromAPI); err != nil {
+	if err := refused(g, in.index(claim{g.Name, FromAPI})); err != nil {
 		return err
 	}
 	if in.bySource[FromAPI] == nil {
@@ -115,49 +116,10 @@ func (in *Inventory) Present(exists func(link string) bool) []config.Guest {
 	return slices.DeleteFunc(in.All(), func(g config.Guest) bool { return g.Down || !exists(g.Interface) })
 }
 
-// conflict says what g, from source s, would take from another guest. Its own
-// older self in the same source does not count.
-func (in *Inventory) conflict(g config.Guest, s Source) error {
-	for source, guests := range in.bySource {
-		for name, o := range guests {
-			if Source(source) == s && name == g.Name && s == FromAPI {
-				continue
-			}
-			if what := shared(g, o); what != "" {
-				return fmt.Errorf("guest %s: %s belongs to guest %s (%v)", g.Name, what, o.Name, Source(source))
-			}
-		}
+// refused says what g would take from another guest.
+func refused(g config.Guest, x *index) error {
+	if what, from, ok := x.conflict(g); ok {
+		return fmt.Errorf("guest %s: %s belongs to guest %s (%v)", g.Name, what, from.guest, from.source)
 	}
 	return nil
-}
-
-func shared(a, b config.Guest) string {
-	switch {
-	case a.Name == b.Name:
-		return "name " + a.Name
-	case a.Interface == b.Interface && !config.IsPattern(a.Interface):
-		return "interface " + a.Interface
-	case !a.MAC.IsZero() && a.MAC == b.MAC:
-		return "MAC " + a.MAC.String()
-	}
-	for _, x := range own(a) {
-		for _, y := range own(b) {
-			if x.Overlaps(y) {
-				return x.String()
-			}
-		}
-	}
-	return ""
-}
-
-// own lists what belongs to a guest alone; routed prefixes may be anycast.
-func own(g config.Guest) []netip.Prefix {
-	out := make([]netip.Prefix, 0, len(g.IPv4)+len(g.IPv6))
-	for _, a := range g.IPv4 {
-		out = append(out, netip.PrefixFrom(a.Addr, 32))
-	}
-	for _, p := range g.IPv6 {
-		out = append(out, p.Prefix)
-	}
-	return out
 }
