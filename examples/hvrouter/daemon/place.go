@@ -25,6 +25,7 @@ type place struct {
 	// What stands because of static, with interfaces resolved to indexes.
 	static    domain.Static
 	addresses map[domain.Address]fib.Address
+	neighbors map[domain.Neighbor]fib.Neighbor
 	scaffold  map[domain.Key]domain.Route
 	rules     map[fib.Rule]bool
 	walled    wallVersion
@@ -54,6 +55,7 @@ func (p *place) where(before string, after ...string) string {
 func (p *place) stand(next domain.Static) (drop []fib.Address) {
 	p.setSysctls(next.Sysctls)
 	drop = p.setAddresses(next.Addresses)
+	p.setNeighbors(next.Neighbors)
 	p.setScaffold(next.Scaffold)
 	p.setRules(next.Rules)
 	p.static = next
@@ -108,6 +110,29 @@ func (p *place) setAddresses(want []domain.Address) (drop []fib.Address) {
 	}
 	p.addresses = next
 	return drop
+}
+
+// setNeighbors sets where guests are. One whose address has another MAC now is
+// overwritten by it.
+func (p *place) setNeighbors(want []domain.Neighbor) {
+	next, addrs := make(map[domain.Neighbor]fib.Neighbor, len(want)), make(map[fib.Neighbor]bool, len(want))
+	for _, n := range want {
+		if out, ok := p.links.index.Neighbor(n); ok {
+			next[n] = out
+			addrs[fib.Neighbor{Link: out.Link, Addr: out.Addr}] = true
+		}
+	}
+	for n, old := range p.neighbors {
+		if next[n] != old && !addrs[fib.Neighbor{Link: old.Link, Addr: old.Addr}] {
+			p.kernel.DeleteNeighbor(old)
+		}
+	}
+	for n, out := range next {
+		if p.neighbors[n] != out {
+			p.report("neighbor", p.kernel.SetNeighbor(out))
+		}
+	}
+	p.neighbors = next
 }
 
 func (p *place) setScaffold(want []domain.Route) {

@@ -21,6 +21,8 @@ type kernel interface {
 	DeleteRule(fib.Rule)
 	SetAddress(fib.Address) error
 	DeleteAddress(fib.Address)
+	SetNeighbor(fib.Neighbor) error
+	DeleteNeighbor(fib.Neighbor)
 	SetSysctl(fib.Sysctl) error
 	DeleteSysctl(path string)
 	Probe(link int, addr netip.Addr, mac [6]byte)

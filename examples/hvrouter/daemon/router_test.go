@@ -71,6 +71,13 @@ func (k fakeKernel) SetAddress(a fib.Address) error {
 func (k fakeKernel) DeleteAddress(a fib.Address) {
 	k.add("unaddress %v link %d%s", a.Prefix, a.Link, k.at)
 }
+func (k fakeKernel) SetNeighbor(n fib.Neighbor) error {
+	k.add("neighbor %v %v link %d%s", n.Addr, config.MAC(n.MAC), n.Link, k.at)
+	return nil
+}
+func (k fakeKernel) DeleteNeighbor(n fib.Neighbor) {
+	k.add("unneighbor %v link %d%s", n.Addr, n.Link, k.at)
+}
 func (k fakeKernel) SetSysctl(fib.Sysctl) error  { return nil }
 func (k fakeKernel) DeleteSysctl(string)         {}
 func (k fakeKernel) Flush(context.Context) error { k.add("flush%s", k.at); return nil }

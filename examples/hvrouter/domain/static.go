@@ -28,6 +28,7 @@ type Static struct {
 	Scaffold  []Route // of last resort, and the unreachable prefixes
 	Sysctls   map[string]string
 	Addresses []Address
+	Neighbors []Neighbor
 	Locals    map[string]map[netip.Prefix]Local // by domain's name
 }
 
@@ -47,6 +48,7 @@ func NewStatic(c *config.Config, guests []config.Guest) Static {
 	d := c.GuestDomain()
 	for _, g := range guests {
 		s.Addresses = append(s.Addresses, GuestAddresses(c, g)...)
+		s.Neighbors = append(s.Neighbors, GuestNeighbors(g)...)
 		if d != nil {
 			merge(s.Locals[d.Name], GuestPrefixes(c, g))
 		}

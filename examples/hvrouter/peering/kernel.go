@@ -79,6 +79,13 @@ func (l Links) Address(a domain.Address) (out fib.Address, ok bool) {
 	return out, ok
 }
 
+// Neighbor gives the neighbour in fib's terms; ok is false while the interface does not
+// exist.
+func (l Links) Neighbor(n domain.Neighbor) (out fib.Neighbor, ok bool) {
+	index, ok := l[n.Link]
+	return fib.Neighbor{Link: index, Addr: n.Addr, MAC: n.MAC}, ok
+}
+
 // Learned gives a foreign route in domain's terms; name gives an interface's name.
 // Routes whose interfaces are unknown are refused.
 func Learned(r fib.Learned, name func(index int) (string, bool)) (domain.Learned, bool) {
