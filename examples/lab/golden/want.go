@@ -101,7 +101,7 @@ func (x Expect) private(n int, self netip.Addr) []nl.Route {
 	if x.Shared() { // the trap: a default route of its own, beside the public one
 		r := nl.Route{Type: unix.RTN_UNICAST, Dst: netip.PrefixFrom(unspecified(4), 0), PrefSrc: plan.Loopback(n)}
 		for _, f := range plan.Fabrics {
-			r.Hops = append(r.Hops, nl.Hop{Gateway: plan.RRPrivate4(f), Link: f.Private()})
+			r.Hops = append(r.Hops, nl.Hop{Gateway: plan.PrivateGateway(f), Link: f.Private()})
 		}
 		routes = append(routes, r)
 	}
