@@ -4,6 +4,8 @@ import (
 	"errors"
 	"net/netip"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // addressKey and neighborKey are the keys of the low-rate tables.
@@ -124,7 +126,9 @@ func (t *wishes[K, V]) commit(op smallOp[K], r reply, v V, key any, now time.Tim
 		}
 		if f.err == nil || !errors.Is(f.err.Err, r.err) {
 			f.err = &Error{Op: op.verb.String(), Key: key, Err: r.err, Text: r.text}
-			err = f.err
+			if !errors.Is(r.err, unix.ENODEV) { // the interface has just gone, as word that is on its way will say
+				err = f.err
+			}
 		}
 		f.step = backoff(f.step)
 		f.next = now.Add(f.step)

@@ -185,6 +185,7 @@ func (h *host) learnedAddress(t *testing.T) {
 func (h *host) libvirtTap(t *testing.T) {
 	vm := h.tap("vnet17")
 	h.hv.IP("link set vnet17 address fe:54:00:00:00:99")
+	vm.IP("link set eth0 address 52:54:00:00:00:05")
 	vm.IP("addr add 203.0.113.5/24 dev eth0")
 	if _, ok := h.guestOn("vnet17"); ok {
 		t.Error("a guest behind a stranger's MAC")

@@ -8,7 +8,11 @@ import (
 // introduce tells the kernel at which MAC a guest is that has just come, or whose
 // carrier has. It would find out by itself; but if its first question is lost, as it
 // is while a virtual machine is on its way here, the second follows a second later.
+// Permanent neighbours need no introduction.
 func (r *router) introduce(p guest.Port) {
+	if domain.Permanent(p.Guest) {
+		return
+	}
 	for _, a := range domain.GuestNeighbours(p.Guest) {
 		r.home().kernel.Probe(p.Link.Index, a, p.MAC)
 	}

@@ -48,7 +48,7 @@ func NewStatic(c *config.Config, guests []config.Guest) Static {
 	d := c.GuestDomain()
 	for _, g := range guests {
 		s.Addresses = append(s.Addresses, GuestAddresses(c, g)...)
-		s.Neighbors = append(s.Neighbors, GuestNeighbors(g)...)
+		s.Neighbors = append(s.Neighbors, neighbors(g)...)
 		if d != nil {
 			merge(s.Locals[d.Name], GuestPrefixes(c, g))
 		}
