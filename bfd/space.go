@@ -30,7 +30,7 @@ type rxKey struct {
 	ipv6    bool
 	port    uint16
 	local   netip.Addr
-	ifindex int // of a link-local address
+	ifindex int // of a link-local address, or of a VRF
 }
 
 // rxSocket receives control packets.
@@ -121,6 +121,9 @@ func (sp *space) receiver(k Key, coexist bool) (*rxSocket, error) {
 	if k.Multihop {
 		key.port = MultihopPort
 	}
+	if k.Interface != "" {
+		key.ifindex = vrfOf(k.Interface)
+	}
 	if coexist {
 		key.local = k.Local
 		if k.Local.IsLinkLocalUnicast() && k.Local.Is6() {
@@ -174,6 +177,11 @@ func options(fd int, key rxKey) error {
 	}
 	if key.local.IsValid() {
 		wanted = append(wanted, option{unix.SOL_SOCKET, unix.SO_REUSEADDR})
+	}
+	if key.ifindex != 0 && !key.local.IsLinkLocalUnicast() {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, key.ifindex); err != nil {
+			return os.NewSyscallError("setsockopt SO_BINDTOIFINDEX", err)
+		}
 	}
 	for _, o := range wanted {
 		if err := unix.SetsockoptInt(fd, o.level, o.name, 1); err != nil {

@@ -24,6 +24,10 @@ type Config struct {
 	// means 179). An unspecified address listens on all addresses of its
 	// family. Empty: nobody can connect, we only dial.
 	Listen []netip.AddrPort
+	// Device binds the sockets of Listen to a device (SO_BINDTODEVICE), which may be a
+	// VRF: nobody else hears what arrives in one. "" binds to none. A Listener of the
+	// caller's own ignores it.
+	Device string
 	// Listener, if not nil, opens the listening sockets instead of the kernel's
 	// TCP; see [ListenFunc].
 	Listener ListenFunc

@@ -32,7 +32,7 @@ func listen(ctx context.Context, c *Config, addr netip.AddrPort) (*listener, err
 	open := c.Listener
 	if open == nil {
 		open = func(ctx context.Context, addr netip.AddrPort) (net.Listener, error) {
-			return listenTCP(ctx, c.NetNS, addr)
+			return listenTCP(ctx, c.NetNS, c.Device, addr)
 		}
 	}
 	var err error
@@ -40,12 +40,14 @@ func listen(ctx context.Context, c *Config, addr netip.AddrPort) (*listener, err
 	return l, err
 }
 
-func listenTCP(ctx context.Context, ns string, addr netip.AddrPort) (nl net.Listener, err error) {
+func listenTCP(ctx context.Context, ns, device string, addr netip.AddrPort) (nl net.Listener, err error) {
 	ipv6 := addr.Addr().Is6()
 	lc := net.ListenConfig{
 		KeepAlive: -1, // BGP has its own
 		Control: func(_, _ string, c syscall.RawConn) error {
-			return rawControl(c, func(fd int) error { return listenOptions(fd, ipv6) })
+			return rawControl(c, func(fd int) error {
+				return errors.Join(sock.BindToDevice(fd, device), listenOptions(fd, ipv6))
+			})
 		},
 	}
 	err = netns.Do(ns, func() error {

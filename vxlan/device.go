@@ -32,6 +32,9 @@ type Device struct {
 	MTU      uint32 // octets; 0: left to the kernel
 	MAC      MAC    // zero: left to the kernel
 	Bridge   int    // interface index of the bridge it is a port of; 0: none
+	// Link is the interface index of the device that its UDP packets leave by and come
+	// in on: of the VRF that Local belongs to, for example. 0: none, routes decide.
+	Link int
 }
 
 func (d *Device) port() uint16 {

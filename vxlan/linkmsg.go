@@ -58,6 +58,9 @@ func encodeDevice(d *Device, index int) ([]byte, error) {
 
 func encodeData(e *netlink.AttributeEncoder, d *Device) {
 	e.Uint32(unix.IFLA_VXLAN_ID, d.VNI)
+	if d.Link != 0 {
+		e.Uint32(unix.IFLA_VXLAN_LINK, uint32(d.Link))
+	}
 	e.Uint8(unix.IFLA_VXLAN_TTL, d.ttl())
 	e.Uint8(unix.IFLA_VXLAN_LEARNING, b2u(d.Learning))
 	e.Bytes(unix.IFLA_VXLAN_PORT, binary.BigEndian.AppendUint16(nil, d.port()))
@@ -125,6 +128,8 @@ func (f *found) parseData(ad *netlink.AttributeDecoder) error {
 		switch ad.Type() {
 		case unix.IFLA_VXLAN_ID:
 			f.VNI = ad.Uint32()
+		case unix.IFLA_VXLAN_LINK:
+			f.Link = int(ad.Uint32())
 		case unix.IFLA_VXLAN_TTL:
 			f.TTL = ad.Uint8()
 		case unix.IFLA_VXLAN_LEARNING:
@@ -142,7 +147,7 @@ func (f *found) parseData(ad *netlink.AttributeDecoder) error {
 
 // sameTunnel reports whether what can be set only at creation is as d wants it.
 func (f *found) sameTunnel(d *Device) bool {
-	return f.VNI == d.VNI && f.Port == d.port() && f.TTL == d.ttl() && f.Learning == d.Learning && f.Local == d.Local.Unmap()
+	return f.VNI == d.VNI && f.Port == d.port() && f.TTL == d.ttl() && f.Learning == d.Learning && f.Local == d.Local.Unmap() && f.Link == d.Link
 }
 
 // same reports whether the rest is, too.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/cli"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/vrf"
 	"github.com/hyperfib/hyperfib/examples/lab/act"
 	"github.com/hyperfib/hyperfib/examples/lab/dhcpd"
 	"github.com/hyperfib/hyperfib/examples/lab/edge"
@@ -37,6 +38,11 @@ var parts = map[string]func([]string) int{
 // play builds the world, plays the acts, and writes the report.
 func play(o *options) error {
 	start := time.Now()
+	if o.world.Timing.Is("mode", plan.ModeVRF) {
+		if err := vrf.Supported(); err != nil {
+			return err
+		}
+	}
 	dir, outer, err := sandbox.Enter()
 	if err != nil {
 		return err

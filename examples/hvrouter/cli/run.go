@@ -58,4 +58,4 @@ func precise(_ []string, a slog.Attr) slog.Attr {
 }
 
 // startTime bounds how long the BFD process may take to answer.
-const startTime = 3 * time.Second
+const startTime = 10 * time.Second

@@ -22,7 +22,8 @@ type Config struct {
 	// domain that one of them carries has no reflectors of its own.
 	Sessions []Reflector `yaml:"sessions,omitempty" json:"sessions,omitempty"`
 	// DomainBy says what tells the domain of a packet that arrives: interface
-	// (default: a rule for each uplink) or mark (nftables marks packets by the
+	// (default: a rule for each uplink), vrf (each domain is a VRF device that its
+	// uplinks, its guests and its loopback belong to) or mark (nftables marks packets by the
 	// interface they come in on, rules select by mark; it holds for IPv6 too, and what
 	// comes in elsewhere goes nowhere). What the hypervisor itself sends has no mark.
 	DomainBy string `yaml:"domain-by,omitempty" json:"domain-by"`
@@ -120,6 +121,9 @@ type Domain struct {
 	// Mark of packets of this domain, inside mark-mask, with domain-by: mark only.
 	// Default: the number of the table, if it fits.
 	Mark uint32 `yaml:"mark,omitempty" json:"mark,omitempty"`
+	// VRF is the name of the domain's VRF device, with domain-by: vrf only; it is made
+	// if it is missing. Default: the domain's name.
+	VRF string `yaml:"vrf,omitempty" json:"vrf,omitempty"`
 	// Guests tells that guests' routes belong to this domain. Exactly one domain
 	// has it if there are guests; its table is the one that everything without a
 	// rule of its own ends in.

@@ -6,6 +6,7 @@ import "fmt"
 const (
 	ByInterface = "interface" // a rule for each uplink
 	ByMark      = "mark"      // a firewall mark, given by the interface it came in on
+	ByVRF       = "vrf"       // the VRF that its interface belongs to
 )
 
 // defaultMask leaves the bits alone that others are known to use: kube-proxy has
@@ -16,6 +17,11 @@ const defaultMask = 0xff
 // what follows from DomainBy.
 func (c *Config) fillDomainBy() {
 	def(&c.DomainBy, ByInterface)
+	if c.DomainBy == ByVRF {
+		for i := range c.Domains {
+			def(&c.Domains[i].VRF, c.Domains[i].Name)
+		}
+	}
 	if c.DomainBy != ByMark {
 		return
 	}
@@ -30,7 +36,8 @@ func (c *Config) fillDomainBy() {
 }
 
 func (k *checker) domainBy(c *Config) {
-	k.oneOf("$.domain-by", c.DomainBy, ByInterface, ByMark)
+	k.oneOf("$.domain-by", c.DomainBy, ByInterface, ByMark, ByVRF)
+	k.vrfs(c)
 	if c.DomainBy != ByMark {
 		if c.MarkMask != 0 {
 			k.bad("$.mark-mask", "marks are made with domain-by: mark only")

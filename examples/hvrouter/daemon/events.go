@@ -46,7 +46,7 @@ func (r *router) onLink(p *place, link fib.Link) {
 		r.placeRoutes(p, link.Index)
 		return
 	}
-	if known && (old.MAC != link.MAC || old.AdminUp && !link.AdminUp) {
+	if known && (old.MAC != link.MAC || old.AdminUp && !link.AdminUp || p.vrf != nil && old.Master != link.Master) {
 		r.dirty = true
 	}
 	if p == r.home() && known && link.Up() && !old.Up() {

@@ -14,6 +14,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	eg "github.com/hyperfib/hyperfib/examples/hvrouter/edge"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/keep"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/vrf"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/wall"
 	"github.com/hyperfib/hyperfib/fib"
 	"github.com/hyperfib/hyperfib/internal/netns"
@@ -26,6 +27,7 @@ type space struct {
 	wall   *wall.Wall
 	events *fib.Watcher
 	file   *os.File        // of the namespace, nil for the daemon's own
+	vrfs   *vrf.Conn       // nil without VRFs
 	up     map[string]bool // interfaces with a carrier; of pumpKernel
 }
 
@@ -39,6 +41,13 @@ func (d *Daemon) openSpace(t *tasks, p config.Place) (*space, error) {
 			return nil, err
 		}
 	}
+	var err error
+	if p.Config.DomainBy == config.ByVRF {
+		if s.vrfs, err = openVRFs(p); err != nil {
+			return nil, err
+		}
+		t.start("", func(ctx context.Context) error { <-ctx.Done(); s.vrfs.Close(); return nil })
+	}
 	k, err := fib.Open(fib.Config{NetNS: path, Tables: tables(p.Config), OnForeign: fib.ForeignWait})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", cmp.Or(p.NetNS.Path(), "kernel"), err)
@@ -46,6 +55,9 @@ func (d *Daemon) openSpace(t *tasks, p config.Place) (*space, error) {
 	s.fib, s.wall, s.events = k, wall.New(path), k.Watch(fib.WatchOptions{Buffer: eventBuffer})
 	s.place = newPlace(d.log, p.NetNS, k, s.wall)
 	s.path = path
+	if s.vrfs != nil {
+		s.vrf = s.vrfs
+	}
 	t.start("kernel", k.Run)
 	return s, nil
 }
@@ -90,7 +102,7 @@ func (d *Daemon) openKernel(t *tasks, c *config.Config) error {
 // edgeConfig says where the guests are, and where the loopback is if elsewhere.
 func (d *Daemon) edgeConfig(c *config.Config) (ec eg.Config, err error) {
 	home, under := c.GuestNetNS(), c.LoopbackNetNS()
-	ec = eg.Config{Log: d.log, NetNS: d.spaceOf(home).path, Keeper: keep.Open(c.BFD.Keeper())}
+	ec = eg.Config{Log: d.log, NetNS: d.spaceOf(home).path, VRF: c.GuestVRF(), UnderlayVRF: c.LoopbackVRF(), Keeper: keep.Open(c.BFD.Keeper())}
 	switch {
 	case home == under:
 	case under == "": // the daemon's own has no path that all threads understand

@@ -18,6 +18,7 @@ type place struct {
 	log    *slog.Logger
 	kernel kernel
 	wall   shield // nil: none
+	vrf    vrfs   // nil: none
 
 	cfg   *config.Config // the part that lives here
 	links links

@@ -8,6 +8,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
 	eg "github.com/hyperfib/hyperfib/examples/hvrouter/edge"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/vrf"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/wall"
 	"github.com/hyperfib/hyperfib/fib"
 )
@@ -68,6 +69,16 @@ type edge interface {
 }
 
 var _ edge = (*eg.Edge)(nil)
+
+// vrfs is what the loop uses of *vrf.Conn.
+type vrfs interface {
+	// Ensure makes a VRF exist and gives its interface index.
+	Ensure(name string, table uint32) (int, error)
+	// Enslave puts an interface into it.
+	Enslave(link, vrf int) error
+}
+
+var _ vrfs = (*vrf.Conn)(nil)
 
 // shield is what the loop uses of *wall.Wall.
 type shield interface {

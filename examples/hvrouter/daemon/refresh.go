@@ -22,6 +22,9 @@ func (r *router) refresh() {
 	here := r.present()
 	ports, old := r.ports(here), maps.Clone(r.served)
 	left := r.left(ports)
+	for _, p := range r.places {
+		p.enslave(r.guestsIn(p, here))
+	}
 	changed := r.arrive(ports)
 	r.started = true
 	drop := map[*place][]fib.Address{}

@@ -59,6 +59,7 @@ func fixed(old, new *config.Config) error {
 	keep("bgp.port", old.BGP.Port == new.BGP.Port)
 	keep("bgp.graceful-restart", old.BGP.GracefulRestart == new.BGP.GracefulRestart)
 	keep("domain-by", old.DomainBy == new.DomainBy)
+	keep("the VRFs", old.GuestVRF() == new.GuestVRF() && old.LoopbackVRF() == new.LoopbackVRF())
 	keep("inventory.directory", old.Inventory.Directory == new.Inventory.Directory)
 	keep("the set of tables", slices.Equal(tables(old), tables(new)))
 	keep("what sessions share (communities, ways)", slices.EqualFunc(old.Domains, new.Domains, func(a, b config.Domain) bool {

@@ -69,7 +69,7 @@ func ports(overlays []config.Overlay) (list []uint16) {
 // wallSpec says what the wall of one namespace must do for a configuration and its
 // guests.
 func wallSpec(c *config.Config, guests []config.Guest) wall.Spec {
-	s := wall.Spec{Table: c.Wall.Table, LogRate: c.Wall.LogRate, MarkMask: c.MarkMask, MarksOnly: c.Wall.Off}
+	s := wall.Spec{Table: c.Wall.Table, LogRate: c.Wall.LogRate, MarkMask: c.MarkMask, MarksOnly: c.Wall.Off, VRF: c.DomainBy == config.ByVRF}
 	for _, g := range guests {
 		s.Guests = append(s.Guests, wallName(g.Interface))
 		for _, t := range g.Transparent {
@@ -87,6 +87,9 @@ func wallSpec(c *config.Config, guests []config.Guest) wall.Spec {
 		}
 		if d.Guests {
 			group = append(slices.Clone(group), s.Guests...)
+		}
+		if s.VRF {
+			group = append(slices.Clone(group), d.VRF)
 		}
 		s.Domains = append(s.Domains, group)
 		if c.DomainBy == config.ByMark && !domain.Plain(c) {

@@ -1,6 +1,7 @@
 package dhcp
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/hyperfib/hyperfib/internal/netns"
+	"github.com/hyperfib/hyperfib/internal/sock"
 	"github.com/insomniacslk/dhcp/dhcpv4"
 	"golang.org/x/sys/unix"
 )
@@ -24,6 +26,10 @@ type Config struct {
 	// Upstream is the path of the one in which a relay reaches its servers; "" is
 	// NetNS.
 	Upstream string
+	// Device is the VRF that guests' interfaces belong to, UpstreamDevice the one in
+	// which a relay reaches its servers; "" is none. What arrives in a VRF is heard by
+	// sockets that are bound to it, and by no others.
+	Device, UpstreamDevice string
 }
 
 // Relay are servers to forward to instead of answering. The zero value is none.
@@ -66,14 +72,14 @@ type guest struct {
 // Listen opens the sockets. Nothing is answered before Run.
 func Listen(config Config) (*Server, error) {
 	s := &Server{guests: map[int]*guest{}, byName: map[string]*guest{}}
-	if err := netns.Do(config.NetNS, s.open); err != nil {
+	if err := netns.Do(config.NetNS, func() error { return s.open(config.Device) }); err != nil {
 		return nil, fmt.Errorf("dhcp: %w", err)
 	}
-	if config.Upstream == "" {
+	if config.Upstream == "" && config.UpstreamDevice == config.Device {
 		return s, nil
 	}
-	err := netns.Do(config.Upstream, func() (err error) {
-		s.up, err = listen()
+	err := netns.Do(cmp.Or(config.Upstream, config.NetNS), func() (err error) {
+		s.up, err = listen(config.UpstreamDevice)
 		return err
 	})
 	if err != nil {
@@ -92,10 +98,11 @@ func (s *Server) close() {
 }
 
 // listen opens a socket on the server's port.
-func listen() (*net.UDPConn, error) {
+func listen(device string) (*net.UDPConn, error) {
 	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
 		e := c.Control(func(fd uintptr) {
 			err = errors.Join(
+				sock.BindToDevice(int(fd), device),
 				unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEADDR, 1),
 				unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_BROADCAST, 1),
 				unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_PKTINFO, 1),
@@ -110,8 +117,8 @@ func listen() (*net.UDPConn, error) {
 	return in.(*net.UDPConn), nil
 }
 
-func (s *Server) open() error {
-	in, err := listen()
+func (s *Server) open(device string) error {
+	in, err := listen(device)
 	if err != nil {
 		return err
 	}

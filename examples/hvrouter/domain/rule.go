@@ -18,6 +18,7 @@ type Rule struct {
 	Mask     uint32
 	Table    uint32
 	Action   Type // Unicast: look up Table
+	L3MDev   bool // look up the table of the packet's VRF instead of Table
 }
 
 // String gives the rule in few words.
@@ -36,7 +37,9 @@ func (r Rule) String() string {
 	if r.IIF != "" {
 		fmt.Fprintf(&b, " iif %s", r.IIF)
 	}
-	if r.Action != Unicast {
+	if r.L3MDev {
+		b.WriteString(" lookup [l3mdev-table]")
+	} else if r.Action != Unicast {
 		fmt.Fprintf(&b, " %v", r.Action)
 	} else {
 		fmt.Fprintf(&b, " lookup %d", r.Table)
@@ -70,6 +73,9 @@ func Rules(c *config.Config) []Rule {
 	}
 	if Plain(c) {
 		return plain()
+	}
+	if c.DomainBy == config.ByVRF {
+		return byVRF()
 	}
 	if c.DomainBy == config.ByMark {
 		return append(marked4(c), marked6(c)...)

@@ -39,7 +39,11 @@ func NewStatic(c *config.Config, guests []config.Guest) Static {
 		s.Locals[d.Name] = map[netip.Prefix]Local{}
 		if d.Loopback {
 			p := c.Loopback.Address.Masked()
-			s.Locals[d.Name][p] = Local{NextHops: []NextHop{{Link: c.Loopback.Interface}}, LinkScope: p.Addr().Is4(), LocalPref: 100}
+			l := Local{NextHops: []NextHop{{Link: c.Loopback.Interface}}, LinkScope: p.Addr().Is4(), LocalPref: 100}
+			if c.DomainBy == config.ByVRF {
+				l.Metric = c.Edge.Metric // the kernel's own local route in this table has 0
+			}
+			s.Locals[d.Name][p] = l
 		}
 	}
 	if c.Loopback.Address.IsValid() {

@@ -7,8 +7,11 @@ import "github.com/hyperfib/hyperfib/examples/hvrouter/config"
 func Sysctls(c *config.Config, guests []config.Guest) map[string]string {
 	s := sysctls{}
 	s.global(c.Wall.Off)
-	if c.DomainBy == config.ByMark {
+	switch c.DomainBy {
+	case config.ByMark:
 		s.marked(c, guests)
+	case config.ByVRF:
+		s.vrfs(c)
 	}
 	for _, d := range c.Domains {
 		for _, name := range Interfaces(d) {

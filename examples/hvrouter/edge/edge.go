@@ -63,6 +63,9 @@ type Config struct {
 	// restarts. It belongs to the Edge from Open on. Required; see [keep.Open] for one
 	// that is nobody.
 	Keeper *keep.Client
+	// VRF is the device that guests' interfaces belong to, UnderlayVRF that of the
+	// loopback address; "" is none.
+	VRF, UnderlayVRF string
 	// Log takes errors that concern one guest. Required.
 	Log *slog.Logger
 }

@@ -35,7 +35,8 @@ func relay(c *config.Config) (r dhcp.Relay) {
 }
 
 func (e *Edge) startDHCP() bool {
-	server, err := dhcp.Listen(dhcp.Config{NetNS: e.config.NetNS, Upstream: e.config.Underlay})
+	server, err := dhcp.Listen(dhcp.Config{NetNS: e.config.NetNS, Upstream: e.config.Underlay,
+		Device: e.config.VRF, UpstreamDevice: e.config.UnderlayVRF})
 	if err != nil {
 		e.log.Error("DHCP", "event", "dhcp-error", "err", err)
 		return false

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -44,8 +45,14 @@ func (e *Edge) overlay(o *overlay, index func(string) (int, bool)) error {
 			return err
 		}
 	}
+	underlay := 0
+	if e.config.UnderlayVRF != "" {
+		if underlay, ok = index(e.config.UnderlayVRF); !ok {
+			return fmt.Errorf("there is no VRF %s", e.config.UnderlayVRF)
+		}
+	}
 	device, _, err := e.fdb.Ensure(vxlan.Device{Name: o.config.Name, VNI: o.config.VNI, Local: o.config.Local.Addr,
-		Port: o.config.Port, Learning: true, MTU: o.config.MTU, Bridge: bridge})
+		Port: o.config.Port, Learning: true, MTU: o.config.MTU, Bridge: bridge, Link: underlay})
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/vrf"
 	"github.com/hyperfib/hyperfib/fib"
 	"github.com/hyperfib/hyperfib/vxlan"
 )
@@ -174,6 +175,9 @@ func (k *checker) filters(want map[string]string) {
 }
 
 func (k *checker) features(c *config.Config) {
+	if c.DomainBy == config.ByVRF && !k.Feature("vrf") {
+		k.add(Lack, "%v", vrf.ErrUnsupported)
+	}
 	if c.DomainBy == config.ByMark && !k.Feature("nftables") {
 		k.add(Lack, "the kernel has no nftables, which marks packets; domain-by: interface does without")
 	} else if !c.Wall.Off && !k.Feature("nftables") {

@@ -113,6 +113,14 @@ func TestCheck(t *testing.T) {
 	play("no nftables, no wall, and domains by marks", func(c *config.Config, m *machine) {
 		m.lacks, c.Wall.Off, c.DomainBy = "nftables", true, config.ByMark
 	})
+	play("no VRF, and domains by VRF", func(c *config.Config, m *machine) {
+		m.lacks, c.DomainBy, c.LocalOut = "vrf", config.ByVRF, nil
+		c.Domains = append([]config.Domain(nil), c.Domains...)
+		for i := range c.Domains {
+			c.Domains[i].VRF = c.Domains[i].Name
+		}
+		m.sysctls = domain.Sysctls(c, c.Guests)
+	})
 	play("one reflector for both fabrics without add-path", func(c *config.Config, m *machine) {
 		c.BGP.AddPath = false
 		c.Domains = append([]config.Domain(nil), c.Domains...)

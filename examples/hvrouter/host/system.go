@@ -1,11 +1,14 @@
 package host
 
 import (
+	"errors"
 	"net"
 	"os"
 	"strings"
 
 	"github.com/google/nftables"
+
+	"github.com/hyperfib/hyperfib/examples/hvrouter/vrf"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/fib"
@@ -67,6 +70,9 @@ func links() (all []fib.Link) {
 // feature looks for a module that is loaded, loadable or built in; what cannot be
 // found out counts as there.
 func feature(name string) bool {
+	if name == "vrf" {
+		return !errors.Is(vrf.Supported(), vrf.ErrUnsupported)
+	}
 	if name == "nftables" {
 		c, err := nftables.New()
 		if err != nil {

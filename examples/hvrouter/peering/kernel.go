@@ -42,7 +42,7 @@ func Key(k domain.Key) fib.RouteKey {
 // Rule gives the rule in fib's terms.
 func Rule(r domain.Rule) fib.Rule {
 	out := fib.Rule{Family: fib.IPv4, Priority: r.Priority, IIF: r.IIF, From: r.From, To: r.To,
-		Mark: r.Mark, Mask: r.Mask, Table: r.Table, Action: ruleActions[r.Action]}
+		Mark: r.Mark, Mask: r.Mask, Table: r.Table, Action: ruleActions[r.Action], L3MDev: r.L3MDev}
 	if r.IPv6 {
 		out.Family = fib.IPv6
 	}
@@ -57,9 +57,12 @@ var ruleActions = map[domain.Type]fib.RuleAction{
 }
 
 // KernelRules are the rules that every namespace starts with and that must go,
-// unless the configuration lists them: lookups would fall through to main.
+// unless they are wanted: lookups would fall through to main, or, with VRFs, begin in
+// local.
 func KernelRules() []fib.Rule {
 	return []fib.Rule{
+		{Family: fib.IPv4, Priority: 0, Table: 255, Action: fib.ToTable},
+		{Family: fib.IPv6, Priority: 0, Table: 255, Action: fib.ToTable},
 		{Family: fib.IPv4, Priority: 32766, Table: 254, Action: fib.ToTable},
 		{Family: fib.IPv4, Priority: 32767, Table: 253, Action: fib.ToTable},
 		{Family: fib.IPv6, Priority: 32766, Table: 254, Action: fib.ToTable},

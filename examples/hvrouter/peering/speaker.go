@@ -15,7 +15,7 @@ import (
 // addresses exist.
 func Speaker(c *config.Config, d config.Domain, restarting bool, here func(netip.Addr) bool) bgp.Config {
 	g := c.BGP.GracefulRestart
-	out := bgp.Config{NetNS: d.NetNS.Path(), AS: c.AS, RouterID: c.RouterID.Addr, Multipath: c.BGP.Multipath * len(Members(c, d)),
+	out := bgp.Config{NetNS: d.NetNS.Path(), Device: d.VRF, AS: c.AS, RouterID: c.RouterID.Addr, Multipath: c.BGP.Multipath * len(Members(c, d)),
 		GracefulRestart: bgp.GracefulRestart{
 			Enabled: !g.Off, Restarting: restarting, ForwardingPreserved: restarting,
 			RestartTime: g.Time.Duration, DeferralTime: g.Deferral.Duration, LongLivedTime: g.LongLived.Duration,

@@ -44,6 +44,20 @@ func TestMarksAsNftShowsThem(t *testing.T) {
 	golden(t, l, "testdata/marks-only.nft")
 }
 
+// nft tells the same without a VRF in the kernel: it is names that are compared.
+func TestVRFAsNftShowsIt(t *testing.T) {
+	l := newLab(t)
+	s := spec()
+	s.VRF = true
+	s.Domains = [][]string{{"vm1", "vm2", "a.public", "public"}, {"a.private", "private"}}
+	l.apply(t, s)
+	golden(t, l, "testdata/vrf.nft")
+	l.guest.Exec("ping", "-c1", "-W5", "203.0.113.254")
+	l.guest.IP("addr add 203.0.113.9/32 dev eth0")
+	_ = l.guest.Command("ping", "-c1", "-W1", "-I", "203.0.113.9", "198.51.100.1").Run()
+	l.dropped(t, "spoofed-source", 1)
+}
+
 // byMark replaces the hypervisor's rules: only what is marked is routed.
 func (l lab) byMark() {
 	for _, f := range []string{"-4", "-6"} {

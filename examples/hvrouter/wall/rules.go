@@ -94,6 +94,9 @@ func (b *builder) raw(guests, isolated *nftables.Set) chain {
 	}
 	c.add(guest6, linkLocal(), accept())
 	c.drop("spoofed-source", guest6, noWayBack(len(b.spec.Marks) > 0))
+	if b.spec.VRF {
+		b.sources4(&c, guests)
+	}
 	return c
 }
 
@@ -103,10 +106,10 @@ func (b *builder) input(guests *nftables.Set) chain {
 	if len(b.spec.VXLANPorts) > 0 {
 		underlay := b.names("underlay", b.spec.Underlay)
 		for _, port := range b.spec.VXLANPorts {
-			c.drop("vxlan-not-from-underlay", notIIF(underlay), dport(unix.IPPROTO_UDP, port))
+			c.drop("vxlan-not-from-underlay", b.notFrom(underlay), dport(unix.IPPROTO_UDP, port))
 		}
 	}
-	c.add(notIIF(guests), accept())
+	c.add(b.notFrom(guests), accept())
 	c.add(family(unix.NFPROTO_IPV4), protocol(unix.IPPROTO_ICMP), accept())
 	for _, kind := range icmp6FromGuests {
 		c.add(icmp6(kind), accept())

@@ -19,6 +19,12 @@ type Spec struct {
 	Marks    []Mark
 	MarkMask uint32
 
+	// VRF tells that interfaces belong to VRFs, whose devices are in Domains too: a
+	// packet for the hypervisor, or to be forwarded, then comes in on the VRF's device
+	// and its interface is remembered beside it. The sources of IPv4 are checked as
+	// well, because strict rp_filter takes any interface of a VRF for the right one.
+	VRF bool
+
 	// MarksOnly leaves everything else out.
 	MarksOnly bool
 
@@ -85,7 +91,7 @@ func (s Spec) normal() Spec {
 }
 
 func (s Spec) equal(o Spec) bool {
-	return s.Table == o.Table && s.LogRate == o.LogRate && s.MarkMask == o.MarkMask && s.MarksOnly == o.MarksOnly &&
+	return s.Table == o.Table && s.LogRate == o.LogRate && s.MarkMask == o.MarkMask && s.MarksOnly == o.MarksOnly && s.VRF == o.VRF &&
 		slices.EqualFunc(s.Marks, o.Marks, Mark.equal) &&
 		slices.Equal(s.Guests, o.Guests) && slices.Equal(s.Underlay, o.Underlay) &&
 		slices.Equal(s.Isolated, o.Isolated) && slices.Equal(s.VXLANPorts, o.VXLANPorts) &&

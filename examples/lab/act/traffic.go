@@ -54,7 +54,7 @@ func (s *Stage) acquaint(a, b int) error {
 		for _, f := range plan.Fabrics {
 			to = append(to, plan.HVPublic4(pair[1], f), plan.HVPublic6(pair[1], f))
 		}
-		silent, err := probe.Ping(s.World.Public(pair[0]).Path, to, 2*time.Second)
+		silent, err := probe.PingOn(s.World.Public(pair[0]).Path, s.World.Timing.PublicVRF(), to, 2*time.Second)
 		if err != nil {
 			return err
 		}

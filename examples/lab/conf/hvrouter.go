@@ -22,13 +22,16 @@ func Hypervisor(n int, api string, t Timing) string {
 	if t.Is("mode", plan.ModeFwmark) {
 		w.line("domain-by: mark")
 	}
+	if t.Is("mode", plan.ModeVRF) {
+		w.line("domain-by: vrf")
+	}
 	w.line("domains:")
-	w.line("  - name: public\n    %s\n    guests: true\n    unreachable: %s", publicPlace(t), list(t.Unreachable()))
+	w.line("  - name: public\n    %s\n    guests: true\n    unreachable: [%s]", publicPlace(t), plan.Subnet4)
 	publicSessions(&w, n, t)
 	w.line("  - name: private\n    table: %d\n    loopback: true", t.Table(plan.TablePrivate))
 	privateSessions(&w, n, t)
 	sharedSessions(&w, n, t)
-	if !t.Is("mode", plan.ModeNoLocalOut) && !t.Apart() {
+	if t.LocalOut() {
 		w.line("local-out: {table: %d, domains: [private], last-resort: unreachable}", plan.TableLocal)
 	}
 	w.line("edge:\n  gateway4: %s\n  length4: %d\n  mac: %s", plan.Gateway4, plan.Subnet4.Bits(), plan.GatewayMAC)
@@ -98,10 +101,8 @@ func Guest(g plan.Guest, down bool) string {
 func hvGuests(w *writer, n int, t Timing) {
 	members := ""
 	w.line("guests:")
-	for _, g := range t.AllOf(n) {
-		w.line("  - %s", strings.ReplaceAll(strings.TrimSpace(Guest(g, false)), "\n", "\n    "))
-	}
 	for _, g := range t.GuestsOf(n) {
+		w.line("  - %s", strings.ReplaceAll(strings.TrimSpace(Guest(g, false)), "\n", "\n    "))
 		if members != "" {
 			members += ", "
 		}
@@ -109,15 +110,6 @@ func hvGuests(w *writer, n int, t Timing) {
 	}
 	w.line("overlays:\n  - name: vx100\n    vni: %d\n    bridge: br100\n    members: [%s]\n    vteps: %s",
 		plan.VNI, members, netip.PrefixFrom(plan.Loopback(0), 24))
-}
-
-// list writes prefixes as YAML has them.
-func list(prefixes []netip.Prefix) string {
-	words := make([]string, len(prefixes))
-	for i, p := range prefixes {
-		words[i] = p.String()
-	}
-	return "[" + strings.Join(words, ", ") + "]"
 }
 
 // publicPlace says where the public domain lives.

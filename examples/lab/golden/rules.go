@@ -12,6 +12,9 @@ func Rules(family uint8, v plan.Variant) []nl.Rule {
 	if v.Apart() {
 		return unruled(family)
 	}
+	if v.Is("mode", plan.ModeVRF) {
+		return vrfs(family)
+	}
 	if v.Is("mode", plan.ModeFwmark) {
 		return marked(family)
 	}
@@ -37,6 +40,11 @@ func unruled(family uint8) []nl.Rule {
 		rules = append(rules, nl.Rule{Priority: 32767, Table: unix.RT_TABLE_DEFAULT})
 	}
 	return rules
+}
+
+// vrfs is the set that leaves everything to the packet's VRF.
+func vrfs(family uint8) []nl.Rule {
+	return append([]nl.Rule{{Priority: 1000, L3MDev: true}, {Priority: 1001, Table: unix.RT_TABLE_LOCAL}}, unruled(family)[1:]...)
 }
 
 // marked is the set that looks at marks.

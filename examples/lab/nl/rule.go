@@ -14,6 +14,7 @@ import (
 type Rule struct {
 	Priority uint32
 	IIF      string
+	L3MDev   bool // looks up the table of the packet's VRF
 	Mark     uint32
 	Mask     uint32 // of Mark; 0 without one
 	Table    uint32 // 0 for an action other than a lookup
@@ -29,6 +30,9 @@ func (r Rule) String() string {
 	}
 	if r.Mask != 0 {
 		s += fmt.Sprintf(" fwmark %#x/%#x", r.Mark, r.Mask)
+	}
+	if r.L3MDev {
+		return s + " lookup [l3mdev-table]" + r.Other
 	}
 	switch r.Action {
 	case 0:
@@ -112,6 +116,8 @@ func parseRule(b []byte) (Rule, error) {
 			r.Table = ad.Uint32()
 		case unix.FRA_IIFNAME:
 			r.IIF = ad.String()
+		case unix.FRA_L3MDEV:
+			r.L3MDev = ad.Uint8() != 0
 		case unix.FRA_FWMARK:
 			r.Mark = ad.Uint32()
 		case unix.FRA_FWMASK:

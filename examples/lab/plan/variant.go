@@ -23,6 +23,7 @@ const (
 	ModeBlackholeRules = "blackhole-rules" // lookups end in rules, not in routes
 	ModeNoLocalOut     = "no-local-out"    // the hypervisor sends by the private table
 	ModeNetNS          = "netns"           // a network namespace per domain
+	ModeVRF            = "vrf"             // a VRF device per domain
 	ModeFwmark         = "fwmark"          // marks by incoming interface, rules by mark
 
 	GuestsSLAAC = "slaac64" // a /64 each, by router advertisement
@@ -55,7 +56,7 @@ const Key = "a key for the lab"
 // default.
 var Choices = map[string][]string{
 	"guests":     {GuestsSLAAC, GuestsHost},
-	"mode":       {ModeRules, ModeBlackholeRules, ModeNoLocalOut, ModeNetNS, ModeFwmark},
+	"mode":       {ModeRules, ModeBlackholeRules, ModeNoLocalOut, ModeNetNS, ModeFwmark, ModeVRF},
 	"dhcp":       {DHCPNone, DHCPLocal, DHCPRelay},
 	"sessions":   {SessionsSplit, SessionsMP, SessionsCommunities, SessionsSingle, SessionsOne},
 	"security":   {SecurityTTL, SecurityMD5},
@@ -114,3 +115,23 @@ func (v Variant) Watched() bool {
 
 // Graceful says whether restarts are.
 func (v Variant) Graceful() bool { return !v.Is("resilience", ResilienceBFD) }
+
+// The names of the VRFs in ModeVRF, which are those of the domains.
+const (
+	VRFPublic  = "public"
+	VRFPrivate = "private"
+)
+
+// PublicVRF is the VRF that a hypervisor's own packets to public networks are bound to;
+// "" is none.
+func (v Variant) PublicVRF() string {
+	if v.Is("mode", ModeVRF) {
+		return VRFPublic
+	}
+	return ""
+}
+
+// LocalOut says whether there is a table for what a hypervisor itself sends.
+func (v Variant) LocalOut() bool {
+	return !v.Is("mode", ModeNoLocalOut) && !v.Is("mode", ModeNetNS) && !v.Is("mode", ModeVRF)
+}

@@ -13,11 +13,18 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/hyperfib/hyperfib/internal/netns"
+	"github.com/hyperfib/hyperfib/internal/sock"
 )
 
 // Ping sends echo requests from a namespace to every address, repeats those
 // that get no answer, and returns the addresses that never answered.
 func Ping(ns string, to []netip.Addr, timeout time.Duration) (silent []netip.Addr, err error) {
+	return PingOn(ns, "", to, timeout)
+}
+
+// PingOn is Ping from a socket that is bound to a device, a VRF for example; "" is
+// none.
+func PingOn(ns, device string, to []netip.Addr, timeout time.Duration) (silent []netip.Addr, err error) {
 	for _, want6 := range []bool{false, true} {
 		var list []netip.Addr
 		for _, a := range to {
@@ -28,7 +35,7 @@ func Ping(ns string, to []netip.Addr, timeout time.Duration) (silent []netip.Add
 		if len(list) == 0 {
 			continue
 		}
-		p := pinger{ipv6: want6, to: list, id: uint16(os.Getpid())}
+		p := pinger{device: device, ipv6: want6, to: list, id: uint16(os.Getpid())}
 		if err := netns.Do(ns, func() error { return p.run(timeout) }); err != nil {
 			return nil, err
 		}
@@ -39,6 +46,7 @@ func Ping(ns string, to []netip.Addr, timeout time.Duration) (silent []netip.Add
 
 // pinger works on one socket and one thread.
 type pinger struct {
+	device   string
 	ipv6     bool
 	to       []netip.Addr
 	answered []bool
@@ -58,6 +66,9 @@ func (p *pinger) run(timeout time.Duration) error {
 		return os.NewSyscallError("raw socket", err)
 	}
 	defer unix.Close(fd)
+	if err := sock.BindToDevice(fd, p.device); err != nil {
+		return err
+	}
 	p.fd, p.answered = fd, make([]bool, len(p.to))
 	for deadline := time.Now().Add(timeout); !p.done() && time.Now().Before(deadline); {
 		p.request()

@@ -1,0 +1,55 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+)
+
+// vrfs checks what VRFs need.
+func (k *checker) vrfs(c *Config) {
+	names := unique[string]{}
+	for i, d := range c.Domains {
+		path := fmt.Sprintf("$.domains[%d].vrf", i)
+		switch {
+		case c.DomainBy != ByVRF && d.VRF != "":
+			k.bad(path, "there are VRFs with domain-by: vrf only")
+		case c.DomainBy != ByVRF:
+		case len(d.VRF) > 15 || strings.ContainsAny(d.VRF, "/ "):
+			k.bad(path, "%q is not an interface name (15 characters at most)", d.VRF)
+		default:
+			names.add(k, path, "VRF", d.VRF)
+		}
+		if c.DomainBy == ByVRF && d.NetNS != "" {
+			k.bad(fmt.Sprintf("$.domains[%d].netns", i), "domain-by: vrf keeps domains apart in one namespace")
+		}
+	}
+	if c.DomainBy != ByVRF {
+		return
+	}
+	if c.LocalOut != nil {
+		k.bad("$.local-out", "what the hypervisor itself sends goes by the VRF that its socket is bound to (ip vrf exec)")
+	}
+	if c.LastResortBy == "rules" {
+		k.bad("$.last-resort-by", "a VRF's lookup ends in its table: want routes")
+	}
+}
+
+// vrfOf gives the VRF that a domain with this property is in; "" is none.
+func (c *Config) vrfOf(is func(Domain) bool) string {
+	if c.DomainBy != ByVRF {
+		return ""
+	}
+	for _, d := range c.Domains {
+		if is(d) {
+			return d.VRF
+		}
+	}
+	return ""
+}
+
+// GuestVRF gives the VRF of guests' interfaces; "" is none.
+func (c *Config) GuestVRF() string { return c.vrfOf(func(d Domain) bool { return d.Guests }) }
+
+// LoopbackVRF gives the VRF of the loopback, and with it of VTEPs and of what a DHCP
+// relay says; "" is none.
+func (c *Config) LoopbackVRF() string { return c.vrfOf(func(d Domain) bool { return d.Loopback }) }

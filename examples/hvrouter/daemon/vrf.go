@@ -1,0 +1,96 @@
+package daemon
+
+import (
+	"net"
+	"os"
+
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/vrf"
+	"github.com/hyperfib/hyperfib/internal/netns"
+)
+
+// openVRFs makes the VRFs and puts the uplinks that are there into them, before
+// anything is read: an interface that enters a VRF loses its routes for a moment. What
+// belongs to its VRF already is not touched.
+func openVRFs(p config.Place) (*vrf.Conn, error) {
+	conn, err := vrf.Open(p.NetNS.Path())
+	if err != nil {
+		return nil, err
+	}
+	err = netns.Do(p.NetNS.Path(), func() error {
+		for _, d := range p.Config.Domains {
+			index, err := conn.Ensure(d.VRF, d.Table.ID)
+			if err != nil {
+				return err
+			}
+			for _, name := range inVRF(p.Config, d) {
+				if err := enslave(conn, name, index); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return conn, nil
+}
+
+// inVRF lists the interfaces of a domain besides those of guests.
+func inVRF(c *config.Config, d config.Domain) []string {
+	names := domain.Interfaces(d)
+	if d.Loopback && c.Loopback.Interface != "" {
+		names = append(names, c.Loopback.Interface)
+	}
+	return names
+}
+
+// enslave puts an interface into a VRF unless it is there already, or does not exist.
+func enslave(conn *vrf.Conn, name string, index int) error {
+	link, err := net.InterfaceByName(name)
+	if err != nil {
+		return nil
+	}
+	if master, err := conn.Master(link.Index); err != nil || master == index {
+		return err
+	}
+	keepAddresses(name)
+	return conn.Enslave(link.Index, index)
+}
+
+// keepAddresses lets an interface keep its IPv6 addresses while it is down for a
+// moment. Without IPv6 there is nothing to keep.
+func keepAddresses(name string) {
+	_ = os.WriteFile("/proc/sys/net/ipv6/conf/"+name+"/keep_addr_on_down", []byte("1"), 0o644)
+}
+
+// enslave puts everything into its VRF that came, came back, or was taken out of it.
+func (p *place) enslave(guests []config.Guest) {
+	if p.vrf == nil {
+		return
+	}
+	for _, d := range p.cfg.Domains {
+		names := inVRF(p.cfg, d)
+		if d.Guests {
+			for _, g := range guests {
+				names = append(names, g.Interface)
+			}
+		}
+		index, ok := p.links.index[d.VRF]
+		if !ok {
+			var err error
+			if index, err = p.vrf.Ensure(d.VRF, d.Table.ID); err != nil {
+				p.report("VRF", err)
+				continue
+			}
+		}
+		for _, name := range names {
+			if l, ok := p.links.byName(name); ok && l.Master != index {
+				p.report("VRF", p.vrf.Enslave(l.Index, index))
+			}
+		}
+	}
+}
