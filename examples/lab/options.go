@@ -46,6 +46,7 @@ func parse(args []string) (*options, int) {
 	one := fs.Bool("one-reflector", false, "one reflector, on both fabrics, for both: -rr self or bird")
 	noEcho := fs.Bool("no-echo", false, "reflectors do not forward: what speaks no BFD is not watched by echo either")
 	fs.IntVar(&o.world.Bulk, "routes", 0, "let the edge router announce this many prefixes of 10.0.0.0/8 besides the defaults")
+	perHV := fs.Int("guests-per-hv", 0, fmt.Sprintf("let every hypervisor have this many guests besides the four, to %d", plan.MaxPerHV))
 	fs.StringVar(&o.json, "json", "", "write the verdicts to this `file`")
 	fs.StringVar(&o.logs, "logs", "", "copy logs and configurations to this `directory` at the end")
 	fs.DurationVar(&o.linger, "linger", 4*time.Second, "how long traffic goes on after a daemon was restarted")
@@ -84,6 +85,7 @@ func parse(args []string) (*options, int) {
 	if k := o.world.RR[plan.A]; *one && (k != o.world.RR[plan.B] || k != world.Self && k != world.Bird) {
 		err = errors.Join(err, fmt.Errorf("-one-reflector -rr %s: want self or bird", *rr))
 	}
+	o.world.Timing.PerHV = *perHV
 	err = errors.Join(err, o.choose(*only))
 	if *edge != "" {
 		k, bad := kind(*edge, world.Kinds)
@@ -93,6 +95,12 @@ func parse(args []string) (*options, int) {
 	}
 	if o.world.Bulk < 0 || o.world.Bulk > 1<<20 {
 		err = errors.Join(err, fmt.Errorf("-routes %d: want 0 to %d", o.world.Bulk, 1<<20))
+	}
+	if *perHV < 0 || *perHV > plan.MaxPerHV {
+		err = errors.Join(err, fmt.Errorf("-guests-per-hv %d: want 0 to %d", *perHV, plan.MaxPerHV))
+	}
+	if *perHV > 0 && !o.allOwn() {
+		err = errors.Join(err, errors.New("-guests-per-hv wants hypervisors of ours alone"))
 	}
 	if !o.world.Timing.Published() && !o.allOwn() {
 		err = errors.Join(err, errors.New("the published design's alternatives are played by hypervisors of ours alone"))
@@ -104,7 +112,7 @@ func parse(args []string) (*options, int) {
 		fmt.Fprintln(os.Stderr, "lab:", err)
 		return nil, 2
 	}
-	o.report.Config = map[string]string{"one-reflector": strconv.FormatBool(*one), "rr": *rr, "hv": *hv, "bfd": *bfd, "routes": strconv.Itoa(o.world.Bulk)}
+	o.report.Config = map[string]string{"one-reflector": strconv.FormatBool(*one), "rr": *rr, "hv": *hv, "bfd": *bfd, "routes": strconv.Itoa(o.world.Bulk), "guests-per-hv": strconv.Itoa(*perHV)}
 	for name, value := range choices {
 		o.report.Config[name] = *value
 	}

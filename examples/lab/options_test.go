@@ -77,7 +77,11 @@ func TestParseGuests(t *testing.T) {
 	if plays() || !plays("-guests", "host128") || !plays("-guests", "host128", "-only", "ndp") {
 		t.Error("ndp is an act of host128")
 	}
-	for _, args := range [][]string{{"-only", "ndp"}, {"-guests", "slaac"}, {"-guests", "host128", "-hv", "bird"}} {
+	if o, _ := parse([]string{"-guests-per-hv", "5", "-only", "crowd"}); o == nil || o.world.Timing.PerHV != 5 {
+		t.Errorf("a crowd of 5: %+v", o)
+	}
+	for _, args := range [][]string{{"-only", "ndp"}, {"-guests", "slaac"}, {"-guests", "host128", "-hv", "bird"},
+		{"-only", "crowd"}, {"-guests-per-hv", "-1"}, {"-guests-per-hv", "1001"}, {"-guests-per-hv", "5", "-hv", "bird@2"}} {
 		if o, code := parse(args); o != nil || code != 2 {
 			t.Errorf("%v: accepted, or code %d", args, code)
 		}

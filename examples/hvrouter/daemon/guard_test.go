@@ -35,9 +35,11 @@ func (g *fakeGateways) GatewayUp(link int, gw netip.Addr) { g.add("gateway-up %v
 type fakePaths struct{ *trace }
 
 func (p fakePaths) PathDown(w peering.Watch, c bool) {
-	p.add("path-down %v remote C %v", w.Key.Peer, c)
+	p.add("path-down %v remote C %v%s", w.Key.Peer, c, mark(w.Probe(), ", a probe"))
 }
-func (p fakePaths) PathUp(w peering.Watch) { p.add("path-up %v", w.Key.Peer) }
+func (p fakePaths) PathUp(w peering.Watch) {
+	p.add("path-up %v%s", w.Key.Peer, mark(w.Probe(), ", a probe"))
+}
 
 // fakeBFD notes what it is asked for; its other methods are not used by the guard.
 type fakeBFD struct {

@@ -50,35 +50,21 @@ func (w Watch) Probe() bool { return w.Peer == bgp.PeerKey{} }
 // for the gateways of all families and domains whose next hops run over its link, and
 // for those of its other ways that have no probe; a probe speaks for its way.
 func Watches(c *config.Config) []Watch {
-	var out []Watch
+	var out, probes []Watch
+	add := func(r config.Reflector, domain string) {
+		w, ok, more := watchesOf(c, r, domain)
+		if ok {
+			out = append(out, w)
+		}
+		probes = append(probes, more...)
+	}
 	for _, r := range c.Sessions {
-		out = appendWatches(out, c, r, "")
+		add(r, "")
 	}
 	for _, d := range c.Domains {
 		for _, r := range d.Reflectors {
-			out = appendWatches(out, c, r, d.Name)
+			add(r, d.Name)
 		}
-	}
-	return out
-}
-
-func appendWatches(out []Watch, c *config.Config, r config.Reflector, domain string) []Watch {
-	ways, n := r.WaysOf(domain), c.NetNSOf(r, domain)
-	w := Watch{Domain: ways[0].Domain, Peer: SessionKey(r)}
-	var probes []Watch
-	for _, way := range ways {
-		mine := waysOf(way)
-		s, ok := Probe(c, n, way)
-		if !ok {
-			w.Ways = append(w.Ways, mine...)
-			continue
-		}
-		w.Wide = true
-		probes = append(probes, Watch{Key: s.Key, Domain: way.Domain, Ways: mine, Config: s})
-	}
-	if s, ok := BFD(c, n, r); ok {
-		w.Key, w.Config = s.Key, s
-		out = append(out, w)
 	}
 	for _, p := range probes {
 		i := slices.IndexFunc(out, func(o Watch) bool { return o.Key == p.Key })
@@ -94,6 +80,26 @@ func appendWatches(out []Watch, c *config.Config, r config.Reflector, domain str
 		}
 	}
 	return out
+}
+
+// watchesOf gives the watch of one session, unless it has no BFD, and those of its
+// probes.
+func watchesOf(c *config.Config, r config.Reflector, domain string) (w Watch, ok bool, probes []Watch) {
+	ways, n := r.WaysOf(domain), c.NetNSOf(r, domain)
+	w = Watch{Domain: ways[0].Domain, Peer: SessionKey(r)}
+	for _, way := range ways {
+		mine := waysOf(way)
+		s, ok := Probe(c, n, way)
+		if !ok {
+			w.Ways = append(w.Ways, mine...)
+			continue
+		}
+		w.Wide = true
+		probes = append(probes, Watch{Key: s.Key, Domain: way.Domain, Ways: mine, Config: s})
+	}
+	s, ok := BFD(c, n, r)
+	w.Key, w.Config = s.Key, s
+	return w, ok, probes
 }
 
 func waysOf(w config.Way) (ways []Way) {

@@ -63,6 +63,8 @@ func All() []Act {
 		{Name: "guests", Title: "guests configured themselves", Run: guests},
 		{Name: "ping", Title: "ping matrix, IPv4 and IPv6, and to the internet", Run: pings},
 		{Name: "apart", Title: "the two namespaces of a hypervisor know nothing of each other", Run: apart, When: twoSides},
+		{Name: "crowd", Title: "the other guests answer", Run: crowded, When: many},
+		{Name: "memory", Title: "what the daemons have in memory", Run: memory},
 		{Name: "vrfs", Title: "VRFs know nothing of each other, and how the hypervisor sends in one", Run: vrfs, When: hasVRFs},
 		{Name: "anycast", Title: "anycast over four gateways", Run: anycast},
 		{Name: "arp", Title: "ARP for remote guests, and none for ghosts", Run: arp},
@@ -220,7 +222,11 @@ func (s *Stage) compare(b *strings.Builder, node string, t golden.Table, want []
 	}
 	have, diff := golden.Bulk(t, have, bulk)
 	diff = append(diff, golden.Diff(want, golden.Lines(t, have))...)
-	for _, l := range diff {
+	for i, l := range diff {
+		if i == 20 {
+			fmt.Fprintf(b, "%s %s: and %d more\n", node, t, len(diff)-i)
+			break
+		}
 		fmt.Fprintf(b, "%s %s: %s\n", node, t, l)
 	}
 	return len(diff)

@@ -58,7 +58,11 @@ func (s *Stage) deaf(f plan.Fabric) bool {
 	if s.World.Notices(f, 1, 2) {
 		return false
 	}
-	s.degraded("not played", "nobody notices before the hold timer: no BFD with "+plan.RRName(f))
+	why := "no BFD with " + plan.RRName(f)
+	if !s.World.Timing.Watched() {
+		why = "BFD is off"
+	}
+	s.degraded("not played", "nobody notices before the hold timer: "+why)
 	return true
 }
 

@@ -2,6 +2,7 @@ package act
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os/exec"
@@ -67,7 +68,7 @@ func (s *Stage) router(args ...string) error {
 
 // move is one migration: the guest's tap appears at the target and is brought up, as
 // a virtual machine monitor does; the guest stops here and goes on there; the target
-// is told, and then the source. At last the tap at the source goes.
+// is told, and so is the source. At last the tap at the source goes.
 func (s *Stage) move(g plan.Guest, from, to int, pref uint32) error {
 	target, source := api.NewClient(s.World.API(to)), api.NewClient(s.World.API(from))
 	if err := s.World.Plug(g, to); err != nil {
@@ -93,13 +94,16 @@ func (s *Stage) move(g plan.Guest, from, to int, pref uint32) error {
 		err = s.World.Switch(g, from, to)
 	}
 	if err == nil {
+		end := make(chan error, 1)
+		go func() { // neither waits for the other: what it has is not true any more
+			down := true
+			err := s.tell(source, g, api.Move{Down: &down})
+			drained = time.Since(start)
+			end <- err
+		}()
 		err = s.tell(target, g, api.Move{LocalPref: &pref, Down: new(bool)})
 		told = time.Since(start)
-	}
-	if err == nil {
-		down := true
-		err = s.tell(source, g, api.Move{Down: &down})
-		drained = time.Since(start)
+		err = errors.Join(err, <-end)
 	}
 	if err == nil {
 		s.until(5*time.Second, func() bool { return s.led(g, to) })
@@ -113,7 +117,7 @@ func (s *Stage) move(g plan.Guest, from, to int, pref uint32) error {
 	if err != nil {
 		return err
 	}
-	s.moved(g, from, to, results, fmt.Sprintf("target told after %.1f ms, source after %.1f", ms(told), ms(drained)))
+	s.moved(g, from, to, results, fmt.Sprintf("target done after %.1f ms, source after %.1f", ms(told), ms(drained)))
 	s.value("what it remembered of the gateway mended after", ms(fresh), staleLimit, "ms", "ARP and neighbour table of "+g.Name, "")
 	return nil
 }

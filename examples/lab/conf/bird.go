@@ -3,6 +3,7 @@ package conf
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 
 	"github.com/hyperfib/hyperfib/examples/lab/plan"
 )
@@ -73,7 +74,7 @@ func BirdReflector(f plan.Fabric, private bool, t Timing) string {
 	if private {
 		id = plan.RRPrivate4(f)
 	}
-	birdHead(&w, id, t)
+	birdHead(&w, id, t, birdProbes(f, private, t)...)
 	w.line(`template bgp lab {
   direct; ttl security on; bfd on; hold time 90; passive on; strict bind on;
   rr client; rr cluster id %s; error wait time 1, 2; graceful restart on;
@@ -83,30 +84,30 @@ func BirdReflector(f plan.Fabric, private bool, t Timing) string {
 		if i > 0 {
 			suffix = "_" + g.String()
 		}
-		birdServes(&w, g, suffix, private)
+		birdServes(&w, g, suffix, private, t)
 	}
 	return w.String()
 }
 
 // birdServes writes the clients of one fabric.
-func birdServes(w *writer, f plan.Fabric, suffix string, private bool) {
+func birdServes(w *writer, f plan.Fabric, suffix string, private bool, t Timing) {
 	if private {
-		birdClients(w, "clients"+suffix, plan.RRPrivate4(f), "range "+plan.Private4(f).String(), 4)
+		birdClients(w, "clients"+suffix, plan.RRPrivate4(f), "range "+plan.Private4(f).String(), 4, t, 4)
 		return
 	}
 	for n := 1; n <= plan.HVs; n++ {
-		birdClients(w, plan.HVName(n)+suffix, plan.RRPublic4(f), plan.HVPublic4(n, f).String(), 4)
-		birdClients(w, plan.HVName(n)+suffix, plan.RRPublic6(f), plan.HVPublic6(n, f).String(), 6)
+		birdClients(w, plan.HVName(n)+suffix, plan.RRPublic4(f), plan.HVPublic4(n, f).String(), 4, t, hvCarries(t)...)
+		birdClients(w, plan.HVName(n)+suffix, plan.RRPublic6(f), plan.HVPublic6(n, f).String(), 6, t, 6)
 	}
-	birdClients(w, plan.EdgeName+suffix, plan.RRPublic4(f), plan.EdgePublic4(f).String(), 4)
-	birdClients(w, plan.EdgeName+suffix, plan.RRPublic6(f), plan.EdgePublic6(f).String(), 6)
+	birdClients(w, plan.EdgeName+suffix, plan.RRPublic4(f), plan.EdgePublic4(f).String(), 4, t, 4)
+	birdClients(w, plan.EdgeName+suffix, plan.RRPublic6(f), plan.EdgePublic6(f).String(), 6, t, 6)
 }
 
-func birdHead(w *writer, id netip.Addr, t Timing) {
+func birdHead(w *writer, id netip.Addr, t Timing, more ...string) {
 	w.line(`log stderr { info, remote, warning, error, auth, fatal, bug };`)
 	w.line(`router id %s;`, id)
 	w.line(`protocol device { scan time 10; }`)
-	w.line(`protocol bfd { strict bind on; interface "*" { interval %s; multiplier %d; }; }`, milliseconds(t.BFD), t.Multiplier)
+	w.line(`protocol bfd { strict bind on; interface "*" { interval %s; multiplier %d; };%s }`, milliseconds(t.BFD), t.Multiplier, strings.Join(more, ""))
 }
 
 func birdClient(w *writer) {
@@ -131,11 +132,13 @@ func birdSession(w *writer, s session) {
 }`, s.name, s.local, plan.AS, s.peer, plan.AS, s.device, onOff(s.bfd), s.family, s.table)
 }
 
-func birdClients(w *writer, name string, local netip.Addr, neighbor string, family int) {
+func birdClients(w *writer, name string, local netip.Addr, neighbor string, family int, t Timing, carries ...int) {
 	w.line(`protocol bgp %s_%d from lab {
-  local %s as %d; neighbor %s as %d;
-  ipv%d { import all; export all; add paths tx; };
-}`, name, family, local, plan.AS, neighbor, plan.AS, family)
+  local %s as %d; neighbor %s as %d;`, name, family, local, plan.AS, neighbor, plan.AS)
+	for _, f := range carries {
+		w.line(`  ipv%d { import all; export all; add paths %s; };`, f, birdAddPaths(t))
+	}
+	w.line("}")
 }
 
 // birdKernel couples a BIRD table with a kernel table. Learned routes must beat

@@ -35,8 +35,12 @@ func TestConfigurations(t *testing.T) {
 		"rr1.one.args":          strings.Join(ReflectorArgs(plan.A, false, one), "\n") + "\n",
 		"bird-rr1.one.conf":     BirdReflector(plan.A, true, one),
 		"junos-rr2.args":        strings.Join(JunosArgs(plan.B, timing), "\n") + "\n",
-		"quagga-rr1.conf":       FrrBgpd(plan.A, false, true),
-		"frr-rr1.conf":          FrrBgpd(plan.A, false, false),
+		"quagga-rr1.conf":       FrrBgpd(plan.A, false, true, timing),
+		"frr-rr1.conf":          FrrBgpd(plan.A, false, false, timing),
+		"hv1.communities.yaml":  Hypervisor(1, "/run/lab/hv1.sock", sharing(timing, plan.SessionsCommunities)),
+		"hv1.single.yaml":       Hypervisor(1, "/run/lab/hv1.sock", sharing(timing, plan.SessionsSingle)),
+		"hv1.one.yaml":          Hypervisor(1, "/run/lab/hv1.sock", sharing(timing, plan.SessionsOne)),
+		"rr2.single.args":       strings.Join(ReflectorArgs(plan.B, false, sharing(timing, plan.SessionsSingle)), "\n") + "\n",
 		"hv1.echo.yaml":         Hypervisor(1, "/run/lab/hv1.sock", deaf),
 		"rr1.public.args":       strings.Join(ReflectorArgs(plan.A, false, timing), "\n") + "\n",
 		"rr2.private.args":      strings.Join(ReflectorArgs(plan.B, true, timing), "\n") + "\n",
@@ -83,4 +87,10 @@ func TestDetection(t *testing.T) {
 	if d := timing.Detection(); d != 500*time.Millisecond {
 		t.Errorf("detection %v, want 500ms", d)
 	}
+}
+
+// sharing is a timing with fewer sessions.
+func sharing(t Timing, sessions string) Timing {
+	t.Sessions = sessions
+	return t
 }

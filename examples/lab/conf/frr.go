@@ -41,7 +41,7 @@ func domainOf(f plan.Fabric, private bool) domain {
 // that keeps what it reflects out of its own kernel. BFD needs zebra and bfdd
 // beside it. As Quagga it names its clients, and has neither BFD nor ADD-PATH nor
 // IPv6.
-func FrrBgpd(f plan.Fabric, private, quagga bool) string {
+func FrrBgpd(f plan.Fabric, private, quagga bool, t Timing) string {
 	var w writer
 	d := domainOf(f, private)
 	if quagga {
@@ -62,10 +62,16 @@ func FrrBgpd(f plan.Fabric, private, quagga bool) string {
 		w.line(" bgp listen range %s peer-group clients%d", s.clients, s.family)
 	}
 	for _, s := range d.families {
-		w.line(" address-family ipv%d unicast\n  table-map none\n  neighbor clients%d activate", s.family, s.family)
-		w.line("  neighbor clients%d route-reflector-client", s.family)
-		if !quagga {
-			w.line("  neighbor clients%d addpath-tx-all-paths", s.family)
+		w.line(" address-family ipv%d unicast\n  table-map none", s.family)
+		groups := []int{s.family}
+		if s.family == 6 && len(hvCarries(t)) > 1 {
+			groups = families
+		}
+		for _, g := range groups {
+			w.line("  neighbor clients%d activate\n  neighbor clients%d route-reflector-client", g, g)
+			if !quagga {
+				w.line("  neighbor clients%d addpath-tx-all-paths", g)
+			}
 		}
 		w.line(" exit-address-family")
 	}
@@ -73,10 +79,14 @@ func FrrBgpd(f plan.Fabric, private, quagga bool) string {
 	return w.String()
 }
 
-// FrrBfdd is FRR's bfdd beside it.
-func FrrBfdd(t Timing) string {
+// FrrBfdd is FRR's bfdd beside it; it also answers those who probe it.
+func FrrBfdd(f plan.Fabric, private bool, t Timing) string {
 	var w writer
-	w.line("bfd\n profile lab\n  transmit-interval %d\n  receive-interval %d\n  detect-multiplier %d\n exit\nexit",
+	w.line("bfd\n profile lab\n  transmit-interval %d\n  receive-interval %d\n  detect-multiplier %d\n exit",
 		t.BFD.Milliseconds(), t.BFD.Milliseconds(), t.Multiplier)
+	for _, p := range probesOf(f, private, t) {
+		w.line(" peer %s local-address %s interface %s\n  profile lab\n exit", p.peer, p.local, p.device)
+	}
+	w.line("exit")
 	return w.String()
 }

@@ -26,7 +26,7 @@ func Hypervisor(n int, api string, t Timing) string {
 		w.line("domain-by: vrf")
 	}
 	w.line("domains:")
-	w.line("  - name: public\n    %s\n    guests: true\n    unreachable: [%s]", publicPlace(t), plan.Subnet4)
+	w.line("  - name: public\n    %s\n    guests: true\n    unreachable: %s", publicPlace(t), list(t.Unreachable()))
 	publicSessions(&w, n, t)
 	w.line("  - name: private\n    table: %d\n    loopback: true", t.Table(plan.TablePrivate))
 	privateSessions(&w, n, t)
@@ -101,8 +101,10 @@ func Guest(g plan.Guest, down bool) string {
 func hvGuests(w *writer, n int, t Timing) {
 	members := ""
 	w.line("guests:")
-	for _, g := range t.GuestsOf(n) {
+	for _, g := range t.AllOf(n) {
 		w.line("  - %s", strings.ReplaceAll(strings.TrimSpace(Guest(g, false)), "\n", "\n    "))
+	}
+	for _, g := range t.GuestsOf(n) {
 		if members != "" {
 			members += ", "
 		}
@@ -110,6 +112,15 @@ func hvGuests(w *writer, n int, t Timing) {
 	}
 	w.line("overlays:\n  - name: vx100\n    vni: %d\n    bridge: br100\n    members: [%s]\n    vteps: %s",
 		plan.VNI, members, netip.PrefixFrom(plan.Loopback(0), 24))
+}
+
+// list writes prefixes as YAML has them.
+func list(prefixes []netip.Prefix) string {
+	words := make([]string, len(prefixes))
+	for i, p := range prefixes {
+		words[i] = p.String()
+	}
+	return "[" + strings.Join(words, ", ") + "]"
 }
 
 // publicPlace says where the public domain lives.

@@ -118,8 +118,8 @@ func reflectorWays(f plan.Fabric, private bool, t Timing) (args []string) {
 }
 
 // edgeWays are the edge router's arguments for the same: its next hops on fabric B, and
-// the private network's default route by way of the reflectors, which only a community
-// tells from the public one.
+// the private network's default route, which only a community tells from the public
+// one.
 func edgeWays(t Timing) (args []string) {
 	also := func(format string, a ...any) { args = append(args, "-also", fmt.Sprintf(format, a...)) }
 	if t.OneSided() {
@@ -140,7 +140,7 @@ func edgeWays(t Timing) (args []string) {
 		if t.OneSided() {
 			device = plan.A.Public()
 		}
-		also("%s,%s,%s,,", device, plan.RRPrivate4(f), communityPrivate)
+		also("%s,%s,%s,,", device, plan.PrivateGateway(f), communityPrivate)
 	}
 	return args
 }

@@ -42,7 +42,9 @@ func (x Expect) Hypervisor(n int, t Table) []string {
 	default:
 		routes = append(x.public(n, t), x.last(t, unix.RTN_BLACKHOLE)...)
 		if t.Family == unix.AF_INET {
-			routes = append(routes, nl.Route{Type: unix.RTN_UNREACHABLE, Dst: plan.Subnet4})
+			for _, p := range x.Unreachable() {
+				routes = append(routes, nl.Route{Type: unix.RTN_UNREACHABLE, Dst: p})
+			}
 		}
 	}
 	return Lines(t, routes)
@@ -101,7 +103,7 @@ func (x Expect) private(n int, self netip.Addr) []nl.Route {
 	if x.Shared() { // the trap: a default route of its own, beside the public one
 		r := nl.Route{Type: unix.RTN_UNICAST, Dst: netip.PrefixFrom(unspecified(4), 0), PrefSrc: plan.Loopback(n)}
 		for _, f := range plan.Fabrics {
-			r.Hops = append(r.Hops, nl.Hop{Gateway: plan.RRPrivate4(f), Link: f.Private()})
+			r.Hops = append(r.Hops, nl.Hop{Gateway: plan.PrivateGateway(f), Link: f.Private()})
 		}
 		routes = append(routes, r)
 	}
@@ -115,7 +117,7 @@ func (x Expect) guestRoutes(n, version int) []nl.Route {
 	add := func(p netip.Prefix, scope uint8, h nl.Hop) {
 		routes = append(routes, nl.Route{Table: plan.TablePublic, Type: unix.RTN_UNICAST, Dst: p, Scope: scope, Metric: plan.GuestMetric, Hops: []nl.Hop{h}})
 	}
-	for _, g := range x.GuestsOf(n) {
+	for _, g := range x.AllOf(n) {
 		through4 := nl.Hop{Gateway: g.IPv4, Link: g.Name, OnLink: true}
 		through6 := nl.Hop{Gateway: g.LinkLocal(), Link: g.Name}
 		own6 := through6
@@ -148,11 +150,13 @@ func (x Expect) GuestRoutes(n int) []nl.Route {
 // owners lists every announced prefix of a family once.
 func (x Expect) owners(version int) []owner {
 	var out []owner
+	at := map[netip.Prefix]int{}
 	for n := 1; n <= plan.HVs; n++ {
 		for _, r := range x.guestRoutes(n, version) {
-			i := slices.IndexFunc(out, func(o owner) bool { return o.prefix == r.Dst })
-			if i < 0 {
+			i, ok := at[r.Dst]
+			if !ok {
 				out, i = append(out, owner{prefix: r.Dst}), len(out)
+				at[r.Dst] = i
 			}
 			out[i].hvs = append(out[i].hvs, n)
 		}

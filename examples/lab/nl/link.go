@@ -24,11 +24,20 @@ type Link struct {
 	Rx, Tx  uint64 // packets
 }
 
-// Veth describes one end of a pair. MAC and MTU zero leave them to the kernel.
+// Veth describes one end of a pair. MAC and MTU zero leave them to the kernel. Up brings
+// it up; the far end can only be once there is a near one.
 type Veth struct {
 	Name string
 	MAC  net.HardwareAddr
 	MTU  uint32
+	Up   bool
+}
+
+func (v Veth) flags() uint32 {
+	if v.Up {
+		return unix.IFF_UP
+	}
+	return 0
 }
 
 // AddVeth makes a pair: near in this namespace, far in the one at farPath.
@@ -38,7 +47,7 @@ func (c *Conn) AddVeth(near Veth, far Veth, farPath string) error {
 		return err
 	}
 	defer ns.Close()
-	err = c.do(unix.RTM_NEWLINK, create, ifinfomsg(0, 0, 0, 0), func(ae *netlink.AttributeEncoder) {
+	err = c.do(unix.RTM_NEWLINK, create, ifinfomsg(0, 0, near.flags(), near.flags()), func(ae *netlink.AttributeEncoder) {
 		near.encode(ae)
 		linkInfo(ae, "veth", func(data *netlink.AttributeEncoder) {
 			const vethInfoPeer = 1

@@ -10,6 +10,8 @@ import (
 // Lab is the plan as one run plays it. The zero value is the published design.
 type Lab struct {
 	Variant
+	// PerHV is how many guests each hypervisor has besides the four; see [Lab.Crowd].
+	PerHV int
 	// Away says of guests, by number, which hypervisor they have moved to.
 	Away map[int]int
 }

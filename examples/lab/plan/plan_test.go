@@ -55,3 +55,28 @@ func TestGuestsHost(t *testing.T) {
 		}
 	}
 }
+
+// No two guests share anything, and the crowd's addresses are where they are
+// expected.
+func TestCrowd(t *testing.T) {
+	for _, kind := range []string{GuestsSLAAC, GuestsHost} {
+		l := Lab{Variant: Variant{Guests: kind}, PerHV: MaxPerHV}
+		seen := map[string]string{}
+		for n := 1; n <= HVs; n++ {
+			for _, g := range l.AllOf(n) {
+				for _, has := range []string{g.Name, g.MAC.String(), g.IPv4.String(), g.Prefix6.String()} {
+					if other, ok := seen[has]; ok {
+						t.Fatalf("%s and %s both have %s", g.Name, other, has)
+					}
+					seen[has] = g.Name
+				}
+				if !CrowdRange.Contains(g.IPv4) || g.HV != n || len(g.Name) > 15 {
+					t.Errorf("%+v", g)
+				}
+			}
+		}
+	}
+	if l := (Lab{}); len(l.AllOf(1)) != 2 || len(l.Unreachable()) != 1 {
+		t.Error("the published lab has a crowd")
+	}
+}

@@ -1,5 +1,7 @@
 package plan
 
+import "net/netip"
+
 // Shared says whether sessions carry both domains, told apart by communities.
 func (v Variant) Shared() bool {
 	return v.Is("sessions", SessionsCommunities) || v.Is("sessions", SessionsOne)
@@ -34,3 +36,12 @@ func (v Variant) HVSessions() int {
 
 // EdgeSessions counts those of the edge router, which has no private ones.
 func (v Variant) EdgeSessions() int { return 2 * len(v.Sides()) }
+
+// PrivateGateway is the next hop of the private network's default route on a fabric.
+// Nobody plays it: it is there to be told from the public one.
+func PrivateGateway(f Fabric) netip.Addr {
+	if f == A {
+		return v4(172, 22, 15, 1)
+	}
+	return v4(172, 22, 15, 254)
+}

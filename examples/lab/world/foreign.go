@@ -97,8 +97,8 @@ func (w *World) frr(f plan.Fabric, private bool, name string) ([]*Daemon, error)
 		args            []string
 	}{
 		{"zebra", "", nil},
-		{"bfdd", conf.FrrBfdd(w.Timing), []string{"--bfdctl", filepath.Join(dir, "bfdd.ctl")}},
-		{"bgpd", conf.FrrBgpd(f, private, quagga), listen},
+		{"bfdd", conf.FrrBfdd(f, private, w.Timing), []string{"--bfdctl", filepath.Join(dir, "bfdd.ctl")}},
+		{"bgpd", conf.FrrBgpd(f, private, quagga, w.Timing), listen},
 	} {
 		if quagga && p.program == "bfdd" {
 			continue

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/hyperfib/hyperfib/examples/lab/conf"
+	"github.com/hyperfib/hyperfib/examples/lab/crowd"
 	"github.com/hyperfib/hyperfib/examples/lab/nl"
 	"github.com/hyperfib/hyperfib/examples/lab/plan"
 	"github.com/hyperfib/hyperfib/examples/lab/sandbox"
@@ -46,6 +47,7 @@ type World struct {
 	Nodes   map[string]*Node
 	Fabrics map[plan.Fabric]*Node
 	Daemons []*Daemon // in the order they are started
+	Crowds  []*crowd.Crowd
 }
 
 // Build makes namespaces and cables. Nothing runs in it yet. On an error it
@@ -53,7 +55,7 @@ type World struct {
 func Build(o Options) (*World, error) {
 	w := &World{Options: o, Nodes: map[string]*Node{}, Fabrics: map[plan.Fabric]*Node{}}
 	w.Timing.Deaf, w.Timing.IPv4Only = w.Lacking(Kind.BFD), w.Lacking(Kind.IPv6)
-	steps := []func() error{w.fabrics, w.hypervisors, w.reflectors, w.edge, w.guests, w.settle}
+	steps := []func() error{w.fabrics, w.hypervisors, w.reflectors, w.edge, w.guests, w.crowds, w.settle}
 	for _, step := range steps {
 		if err := step(); err != nil {
 			return w, err
@@ -70,6 +72,9 @@ func (w *World) Close() error {
 		if d.Running() {
 			errs = append(errs, d.Kill())
 		}
+	}
+	for _, c := range w.Crowds {
+		c.Close()
 	}
 	for _, n := range w.Nodes {
 		errs = append(errs, n.NL.Close(), sandbox.DropNetNS(n.Path))
