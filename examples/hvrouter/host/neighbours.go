@@ -1,0 +1,32 @@
+package host
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
+)
+
+// neighbours compares the guests with what the kernel's tables of neighbours hold,
+// for all namespaces together: beyond that it forgets some, under a lock that
+// everybody waits for, and BFD's packets wait as well.
+func (k *checker) neighbours(c *config.Config) {
+	count := map[string]int{}
+	for _, g := range c.Guests {
+		for _, a := range domain.GuestNeighbours(g) {
+			if a.Is4() {
+				count["ipv4"]++
+			} else {
+				count["ipv6"]++
+			}
+		}
+	}
+	for _, family := range []string{"ipv4", "ipv6"} {
+		path := "net/" + family + "/neigh/default/gc_thresh3"
+		text, ok := k.Sysctl(path)
+		if holds, err := strconv.Atoi(strings.TrimSpace(text)); ok && err == nil && 2*count[family] > holds {
+			k.add(Warn, "%s is %d, and guests alone are %d neighbours: want at least %d", path, holds, count[family], 4*count[family])
+		}
+	}
+}

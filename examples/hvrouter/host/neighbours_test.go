@@ -1,0 +1,31 @@
+package host
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+)
+
+func TestNeighbours(t *testing.T) {
+	for _, c := range []struct {
+		guests int
+		holds  string
+		warn   bool
+	}{{500, "1024", false}, {513, "1024", true}, {513, "4096", false}, {513, "", false}} {
+		cfg := &config.Config{}
+		for i := range c.guests {
+			a := netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})
+			cfg.Guests = append(cfg.Guests, config.Guest{Name: fmt.Sprint(i), MAC: config.MAC{2, 0, 0, 0, byte(i >> 8), byte(i)}, IPv4: []config.Addr{{Addr: a}}})
+		}
+		k := &checker{View: View{Sysctl: func(path string) (string, bool) {
+			return c.holds, c.holds != "" && strings.Contains(path, "ipv4")
+		}}}
+		k.neighbours(cfg)
+		if (len(k.found) > 0) != c.warn {
+			t.Errorf("%d guests in a table of %q: %v", c.guests, c.holds, k.found)
+		}
+	}
+}
