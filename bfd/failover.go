@@ -31,6 +31,7 @@ type dying struct {
 	list  []NextHop
 	event Event
 	at    time.Duration
+	ns    int // the open namespace of its sockets; -1: the process's own
 }
 
 // wards says who watches what: for each next-hop object of one namespace whether
@@ -52,6 +53,9 @@ func (f *failover) run() {
 		}
 		for _, d := range dying {
 			d.event.Failover = f.execute(d)
+			if d.ns >= 0 {
+				unix.Close(d.ns)
+			}
 			f.server.board.post(d.event, nil)
 		}
 	}
@@ -74,7 +78,11 @@ func (f *failover) collect() (list []dying, closedNow bool) {
 			return
 		}
 		e.failed = fact.downs
-		list = append(list, dying{key: e.key, list: e.kept.Failover, event: s.event(e, fact), at: fact.since})
+		ns := -1
+		if e.key.NetNS != "" {
+			ns = namespaceOf(e.space.descriptor())
+		}
+		list = append(list, dying{key: e.key, list: e.kept.Failover, event: s.event(e, fact), at: fact.since, ns: ns})
 	})
 	return list, s.state == closed
 }
@@ -82,7 +90,7 @@ func (f *failover) collect() (list []dying, closedNow bool) {
 // execute does what one session asked for.
 func (f *failover) execute(d dying) []FailoverResult {
 	results := make([]FailoverResult, 0, len(d.list))
-	sock, err := f.socket(d.key.NetNS)
+	sock, err := f.socket(d.key.NetNS, d.ns)
 	var groups []nexthop
 	if err == nil {
 		groups, err = sock.groups()
@@ -101,11 +109,21 @@ func (f *failover) execute(d dying) []FailoverResult {
 	return results
 }
 
-func (f *failover) socket(netns string) (*rtnl, error) {
-	if s := f.socks[netns]; s != nil {
-		return s, nil
+// socket gives the socket for a namespace by its path, or rather for the open
+// namespace ns, since the path may lead elsewhere or nowhere by now.
+func (f *failover) socket(netns string, ns int) (*rtnl, error) {
+	path := netns
+	if ns >= 0 {
+		path = fmt.Sprintf("/proc/self/fd/%d", ns)
 	}
-	s, err := newRTNL(netns)
+	if s := f.socks[netns]; s != nil {
+		if ns < 0 || s.in(ns) {
+			return s, nil
+		}
+		s.close()
+		delete(f.socks, netns)
+	}
+	s, err := newRTNL(path)
 	if err == nil {
 		f.socks[netns] = s
 	}

@@ -66,7 +66,9 @@ func (s *Server) release(e *entry) {
 	if sp.users--; sp.users > 0 {
 		return
 	}
-	delete(s.spaces, sp.netns)
+	if s.spaces[sp.netns] == sp {
+		delete(s.spaces, sp.netns)
+	}
 	if s.do(func(o *owner) { o.leave(sp) }) == nil {
 		sp.close()
 	}

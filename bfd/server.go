@@ -114,7 +114,13 @@ func (s *Server) Add(c SessionConfig) error {
 	if s.state == closed {
 		return ErrClosed
 	}
-	if e := s.entries[c.Key]; e != nil {
+	if e := s.entries[c.Key]; e != nil && e.space.moved() {
+		// The path leads to another namespace: so must the session.
+		if err := s.do(func(o *owner) { o.forget(e) }); err != nil {
+			return err
+		}
+		s.release(e)
+	} else if e != nil {
 		if alive, err := s.change(e, c); alive || err != nil {
 			return err
 		}
@@ -180,7 +186,7 @@ func (s *Server) create(c SessionConfig) (*entry, *rxSocket, error) {
 		return nil, nil, &ConfigError{"Key", "too many sessions"}
 	}
 	sp := s.spaces[c.NetNS]
-	if sp == nil {
+	if sp == nil || sp.moved() {
 		sp = &space{netns: c.NetNS, rx: map[rxKey]*rxSocket{}}
 	}
 	asked := c.Key
