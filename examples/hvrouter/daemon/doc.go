@@ -16,6 +16,10 @@
 // from its own goroutine (the guard), so that nothing which the loop is busy with
 // can delay it.
 //
+// Most hypervisors have one network namespace; each that the configuration names is a
+// place with its own FIB, links, rules, sysctls and wall, and a domain belongs to one.
+// The loop, the API, the inventory and the BFD process serve all of them.
+//
 // A restart is: find our routes in the kernel, tell the peers that forwarding was
 // preserved, set everything that is desired again (which writes nothing where the
 // kernel is right), and sweep what is left over once every domain has converged.
