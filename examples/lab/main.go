@@ -8,6 +8,8 @@
 //	go run ./examples/lab -only cut,kill -bfd 50ms,3
 //	go run ./examples/lab -rr bird,self -hv bird@2 -json lab.json
 //	go run ./examples/lab -guests-per-hv 500 -routes 100000
+//	go run ./examples/lab -rr junos,openbgpd # a stand-in, and one that is watched by echo
+//	go run ./examples/lab -one-reflector    # for both fabrics
 //	go run ./examples/lab -guests host128    # a /128 each, neighbours answered for
 //	go run ./examples/lab -hold             # leave it up and look around
 //	go run ./examples/lab matrix -core      # every configuration, one table
