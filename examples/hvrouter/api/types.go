@@ -60,6 +60,8 @@ type BFD struct {
 	Interval    string     `json:"interval"`
 	Detect      string     `json:"detect"`
 	RemoteC     bool       `json:"remote-c"`
+	// Echo: the peer speaks no BFD, but sends our own packets back.
+	Echo bool `json:"echo,omitempty"`
 	Downs       uint64     `json:"downs"`
 	Since       time.Time  `json:"since"`
 }

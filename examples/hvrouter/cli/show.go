@@ -133,8 +133,12 @@ func ways(list []api.Way) string {
 }
 
 func bfdRows(s *api.BFD) (heading, cells []string) {
-	return []string{"NETNS", "INTERFACE", "LOCAL", "PEER", "STATE", "SINCE", "INTERVAL", "DETECT", "DOWNS", "REASON"},
-		[]string{s.NetNS, s.Interface, s.Local.String(), s.Peer.String(), s.State, ago(s.Since), s.Interval, s.Detect, fmt.Sprint(s.Downs), s.Reason}
+	kind := "BFD"
+	if s.Echo {
+		kind = "echo"
+	}
+	return []string{"NETNS", "INTERFACE", "LOCAL", "PEER", "KIND", "STATE", "SINCE", "INTERVAL", "DETECT", "DOWNS", "REASON"},
+		[]string{s.NetNS, s.Interface, s.Local.String(), s.Peer.String(), kind, s.State, ago(s.Since), s.Interval, s.Detect, fmt.Sprint(s.Downs), s.Reason}
 }
 
 func ribRows(e *api.RIBEntry) (heading, cells []string) {

@@ -193,6 +193,13 @@ func (g *guard) event(e bfd.Event) {
 	}
 }
 
+// echoes tells whether a session watches a peer that speaks no BFD.
+func (g *guard) echoes(k bfd.Key) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.configs[k].Echo
+}
+
 func (g *guard) find(k bfd.Key) (peering.Watch, bool) {
 	for _, w := range g.watches {
 		if w.Key == k {

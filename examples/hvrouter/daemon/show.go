@@ -96,7 +96,7 @@ func (d *Daemon) BFD() ([]api.BFD, error) {
 	for _, s := range all {
 		out = append(out, api.BFD{NetNS: d.netnsName(s.NetNS), Local: s.Local, Peer: s.Peer, Interface: s.Interface, State: s.State.String(),
 			RemoteState: s.RemoteState.String(), Reason: s.Reason.String(), Discr: s.Discr, RemoteDiscr: s.RemoteDiscr,
-			Interval: s.TxInterval.String(), Detect: s.DetectTime.String(), RemoteC: s.RemoteC, Downs: s.Downs, Since: s.Since})
+			Interval: s.TxInterval.String(), Detect: s.DetectTime.String(), RemoteC: s.RemoteC, Echo: d.guard.echoes(s.Key), Downs: s.Downs, Since: s.Since})
 	}
 	slices.SortFunc(out, func(a, b api.BFD) int {
 		return cmp.Or(strings.Compare(a.NetNS, b.NetNS), strings.Compare(a.Interface, b.Interface), a.Peer.Compare(b.Peer))
