@@ -61,9 +61,9 @@ type BFD struct {
 	Detect      string     `json:"detect"`
 	RemoteC     bool       `json:"remote-c"`
 	// Echo: the peer speaks no BFD, but sends our own packets back.
-	Echo bool `json:"echo,omitempty"`
-	Downs       uint64     `json:"downs"`
-	Since       time.Time  `json:"since"`
+	Echo  bool      `json:"echo,omitempty"`
+	Downs uint64    `json:"downs"`
+	Since time.Time `json:"since"`
 }
 
 // RIBEntry is one prefix of one domain and where it is known from.
