@@ -93,6 +93,7 @@ func parse(args []string) (*options, int) {
 	} else if o.allBird() {
 		o.world.Edge = world.Bird
 	}
+	err = errors.Join(err, o.sessionsFit())
 	if o.world.Bulk < 0 || o.world.Bulk > 1<<20 {
 		err = errors.Join(err, fmt.Errorf("-routes %d: want 0 to %d", o.world.Bulk, 1<<20))
 	}

@@ -67,7 +67,7 @@ func (w *World) reflectorNode(f plan.Fabric, private bool) string {
 	if w.Timing.OneReflector {
 		f = plan.A
 	}
-	if private && w.RRKind(f).apart() {
+	if private && w.RRKind(f).apart() && !w.Timing.Shared() {
 		return plan.RRName(f) + "p"
 	}
 	return plan.RRName(f)

@@ -1,0 +1,31 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/hyperfib/hyperfib/examples/lab/plan"
+	"github.com/hyperfib/hyperfib/examples/lab/world"
+)
+
+// sessionsFit says what the choice of sessions does not go together with.
+func (o *options) sessionsFit() error {
+	t := o.world.Timing
+	if !t.Shared() && !t.OneSided() {
+		return nil
+	}
+	var err error
+	no := func(wrong bool, why string) {
+		if wrong {
+			err = errors.Join(err, fmt.Errorf("-sessions %s: %s", t.Sessions, why))
+		}
+	}
+	no(t.OneReflector, "not with -one-reflector, whose sessions run over both fabrics")
+	no(t.Shared() && t.Apart(), "domains in two namespaces cannot share a session")
+	no(o.world.Edge == world.Bird, "the edge router announces several next hops, which only ours does")
+	for _, f := range plan.Fabrics {
+		k := o.world.RR[f]
+		no(k != world.Self && k != world.Bird && k != world.FRR, fmt.Sprintf("reflector %s does not take several paths to a prefix", k))
+	}
+	return err
+}
