@@ -30,6 +30,7 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/hyperfib/hyperfib/examples/hvrouter/vrf"
 	"github.com/hyperfib/hyperfib/examples/lab/matrix"
 	"github.com/hyperfib/hyperfib/examples/lab/sandbox"
 )
@@ -56,7 +57,7 @@ func run(args []string) int {
 	}
 	if err := play(o); err != nil {
 		fmt.Fprintln(os.Stderr, "lab:", err)
-		if errors.Is(err, errors.ErrUnsupported) {
+		if errors.Is(err, vrf.ErrUnsupported) || errors.Is(err, errors.ErrUnsupported) {
 			return matrix.NotHere
 		}
 		return 2

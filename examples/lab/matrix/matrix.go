@@ -95,6 +95,9 @@ func choose(all []Config, words string) []Config {
 	if words == "" {
 		return all
 	}
+	if i := slices.IndexFunc(all, func(c Config) bool { return c.Name == words }); i >= 0 {
+		return all[i : i+1] // two kinds of reflectors have a comma in their name
+	}
 	wanted := func(c Config, word string) bool {
 		if slices.ContainsFunc(all, func(o Config) bool { return o.Name == word }) {
 			return c.Name == word
