@@ -7,6 +7,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/wall"
 	"github.com/hyperfib/hyperfib/fib"
 )
 
@@ -30,6 +31,7 @@ type place struct {
 	scaffold  map[domain.Key]domain.Route
 	rules     map[fib.Rule]bool
 	walled    wallVersion
+	wanted    *wall.Spec // what the wall was last made from; nil: it was not
 
 	again     bool // routes of an earlier run were found
 	converged bool // what was left over is swept

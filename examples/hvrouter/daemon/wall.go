@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"reflect"
 	"slices"
 	"time"
 
@@ -12,13 +13,16 @@ import (
 
 // applyWalls brings the walls in line if the inventory or the configuration has
 // changed. They know every guest of the inventory, so that they stand before an
-// interface appears, and an interface that appears changes nothing.
+// interface appears, and an interface that appears changes nothing. A guest that moves
+// changes nothing either, and does not wait for a wall of hundreds to be looked at.
 func (r *router) applyWalls() {
 	for _, p := range r.places {
 		version := wallVersion{r.cfg, r.guests.Version()}
 		if version != p.walled {
 			p.walled = version
-			r.mendWall(p)
+			if p.wanted == nil || !reflect.DeepEqual(*p.wanted, r.wallOf(p)) {
+				r.mendWall(p)
+			}
 		}
 	}
 }
@@ -49,11 +53,18 @@ func (r *router) mendWall(p *place) {
 	if p.wall == nil || r.cfg.Wall.Off && r.cfg.DomainBy != config.ByMark {
 		return
 	}
-	spec := wallSpec(p.cfg, r.guestsIn(p, r.guests.All()))
-	spec.VXLANPorts = ports(r.cfg.Overlays) // wherever their bridges are
+	spec := r.wallOf(p)
 	if err := p.wall.Apply(spec); err != nil {
 		p.log.Error("wall", "event", "wall-error", "err", err)
+		return
 	}
+	p.wanted = &spec
+}
+
+func (r *router) wallOf(p *place) wall.Spec {
+	spec := wallSpec(p.cfg, r.guestsIn(p, r.guests.All()))
+	spec.VXLANPorts = ports(r.cfg.Overlays) // wherever their bridges are
+	return spec
 }
 
 // ports lists the UDP ports of overlays.
