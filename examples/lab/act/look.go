@@ -37,7 +37,7 @@ func sessions(s *Stage) error {
 	}
 	r := report.Result{Name: "all BGP sessions Established", Value: report.Number(took), Unit: "s", Detail: fmt.Sprintf("%d of %d", up, total), Why: s.missing()}
 	if limit := s.ownLimit(1 + perGuest*float64(s.World.Timing.PerHV*plan.HVs)); limit >= 0 && s.familiar() {
-		r.Limit = report.AtMost(limit + s.stall.Worst().Seconds()) // it cannot be played again
+		r.Limit = report.AtMost(limit + s.stall.Total().Seconds()) // it cannot be played again
 	}
 	if up < total {
 		s.sick, r.Verdict = true, report.Fail

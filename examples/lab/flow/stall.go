@@ -18,6 +18,7 @@ type Stall struct {
 
 	mu    sync.Mutex
 	worst time.Duration
+	total time.Duration
 }
 
 const (
@@ -54,6 +55,13 @@ func (s *Stall) Worst() time.Duration {
 	return s.worst
 }
 
+// Total returns all standstills of more than a millisecond so far, those of each thread.
+func (s *Stall) Total() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.total
+}
+
 // every does something, sleeps, and notes how much longer that took than the sleep
 // alone should.
 func (s *Stall) every(d time.Duration, do func(), sleep func(time.Duration)) {
@@ -67,7 +75,11 @@ func (s *Stall) every(d time.Duration, do func(), sleep func(time.Duration)) {
 		sleep(d)
 		now := time.Now()
 		s.mu.Lock()
-		s.worst = max(s.worst, now.Sub(last)-d)
+		late := now.Sub(last) - d
+		s.worst = max(s.worst, late)
+		if late > time.Millisecond {
+			s.total += late
+		}
 		s.mu.Unlock()
 		last = now
 	}
