@@ -54,6 +54,8 @@ func TestParseRefuses(t *testing.T) {
 	for _, args := range [][]string{
 		{"-rr", "cisco"}, {"-rr", "self,self,self"}, {"-hv", "bird@4"}, {"-hv", "bird@x"}, {"-hv", "x"},
 		{"-bfd", "100ms"}, {"-bfd", "x,3"}, {"-bfd", "100ms,0"}, {"-only", "nothing"}, {"-nonsense"}, {"word"}, {"-edge", "cisco"},
+		{"-sessions", "single", "-one-reflector"}, {"-sessions", "communities", "-mode", "netns"}, {"-sessions", "one", "-edge", "bird"},
+		{"-sessions", "communities", "-rr", "gobgp"}, {"-sessions", "few"},
 	} {
 		if o, code := parse(args); o != nil || code != 2 {
 			t.Errorf("%v: accepted, or code %d", args, code)
