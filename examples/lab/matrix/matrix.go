@@ -33,6 +33,8 @@ type runner struct {
 	dir  string // for reports
 	logs string // for logs of what failed; "" keeps none
 	more []string
+	// tries is how often what failed may be played.
+	tries int
 }
 
 // Main plays the matrix and returns the exit code: 0 if no cell failed.
@@ -43,6 +45,7 @@ func Main(args []string) int {
 	acts := fs.String("acts", "", "play only these `acts`, comma separated")
 	list := fs.Bool("list", false, "list the configurations")
 	times := fs.String("times", "1", "multiply the limits of times")
+	tries := fs.Int("tries", 1, "play what failed again, until it was played this `many` times; the table names it")
 	file := fs.String("json", "", "write the table to this `file`")
 	logs := fs.String("logs", "", "keep logs of configurations that failed in this `directory`")
 	if err := fs.Parse(args); err != nil || fs.NArg() > 0 {
@@ -70,7 +73,7 @@ func Main(args []string) int {
 	defer os.RemoveAll(dir)
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
-	r := runner{ctx: ctx, dir: dir, logs: *logs, more: []string{"-times", *times}}
+	r := runner{ctx: ctx, dir: dir, logs: *logs, more: []string{"-times", *times}, tries: *tries}
 	rows := r.all(configs, chosen)
 	if *file != "" {
 		if err := write(*file, rows); err != nil {
@@ -134,16 +137,28 @@ func (r *runner) all(configs []Config, acts []string) (rows []Row) {
 	return rows
 }
 
-// one plays a configuration, and once more what failed while the machine stood
-// still.
+// one plays a configuration, and again what failed: as often as was asked for, and
+// once more in any case if the machine stood still meanwhile.
 func (r *runner) one(c Config, acts []string) Row {
 	stall := flow.WatchStall(func() {})
 	row := r.play(c, acts)
-	failed := row.failed()
-	if worst := stall.Stop(); len(failed) == 0 || worst <= standstill || row.Cells[lab] != "" || r.ctx.Err() != nil {
-		return row
+	tries := r.tries
+	if stall.Stop() > standstill {
+		tries = max(tries, 2)
 	}
-	row.replace(r.play(c, failed), failed)
+	for range tries - 1 {
+		failed := row.failed()
+		if len(failed) == 0 || r.ctx.Err() != nil {
+			break
+		}
+		if row.Cells[lab] != "" { // it did not come to any of them
+			next := r.play(c, acts)
+			next.Again, next.Earlier = []string{lab}, append(row.Earlier, row.Why...)
+			row = next
+			continue
+		}
+		row.replace(r.play(c, failed), failed)
+	}
 	return row
 }
 

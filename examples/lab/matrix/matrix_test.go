@@ -67,6 +67,14 @@ func TestFold(t *testing.T) {
 	if row.Cells["cut"] != OK || row.Seconds != 10 || len(row.Why) != 0 || row.Cells["sessions"] != "" {
 		t.Errorf("played again: %+v", row)
 	}
+	if !slices.Equal(row.Again, []string{"cut"}) || len(row.Earlier) != 3 {
+		t.Errorf("nobody would know that it had failed: %+v", row)
+	}
+	bad := fold("rr x", r)
+	bad.replace(Row{Cells: map[string]Cell{"cut": OK, "sessions": Failed}, Why: []string{"sessions"}}, bad.failed())
+	if bad.Cells["sessions"] != Failed || len(bad.failed()) != 1 {
+		t.Errorf("a failure beside what was played again: %+v", bad)
+	}
 	var b strings.Builder
 	tab := newTable(&b, []Config{{Name: "rr x"}}, []string{"cut", "kill", "stop"})
 	tab.head()

@@ -29,9 +29,9 @@ type Row struct {
 	// Lacks is what degraded means, Why what failed.
 	Lacks []string `json:"lacks,omitempty"`
 	Why   []string `json:"why,omitempty"`
-	// Again are acts that were played a second time, since the machine had stood
-	// still.
-	Again []string `json:"again,omitempty"`
+	// Again are acts that were played more than once, Earlier is what had failed.
+	Again   []string `json:"again,omitempty"`
+	Earlier []string `json:"earlier,omitempty"`
 }
 
 // fold makes a row of a report.
@@ -92,13 +92,20 @@ func (r Row) failed() (acts []string) {
 	return acts
 }
 
-// replace takes the verdicts of acts that were played again.
+// replace takes the verdicts of acts that were played again, and whatever failed
+// beside them.
 func (r *Row) replace(again Row, acts []string) {
-	for _, name := range acts {
-		if c, ok := again.Cells[name]; ok {
+	for name, c := range again.Cells {
+		if c == Failed || slices.Contains(acts, name) {
 			r.Cells[name] = c
 		}
 	}
-	r.Why, r.Again = again.Why, acts
+	for _, name := range acts {
+		if !slices.Contains(r.Again, name) {
+			r.Again = append(r.Again, name)
+		}
+	}
+	r.Earlier = append(r.Earlier, r.Why...)
+	r.Why = again.Why
 	r.Seconds += again.Seconds
 }

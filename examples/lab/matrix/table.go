@@ -74,7 +74,10 @@ func (t *table) notes(rows []Row) {
 			fmt.Fprintf(t.out, "  degraded  %s\n", l)
 		}
 		if len(r.Again) > 0 {
-			fmt.Fprintf(t.out, "  played again, the machine had stood still: %s\n", strings.Join(r.Again, ", "))
+			fmt.Fprintf(t.out, "  played again: %s\n", strings.Join(r.Again, ", "))
+		}
+		for _, l := range r.Earlier {
+			fmt.Fprintf(t.out, "  earlier   %s\n", l)
 		}
 		for _, l := range r.Why {
 			fmt.Fprintf(t.out, "  FAILED    %s\n", l)
