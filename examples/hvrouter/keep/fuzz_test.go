@@ -1,0 +1,67 @@
+package keep
+
+import (
+	"net"
+	"os"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// pair gives the two ends of a connection of the protocol's kind.
+func pair(t testing.TB) (a, b *net.UnixConn) {
+	t.Helper()
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ends [2]*net.UnixConn
+	for i, fd := range fds {
+		f := os.NewFile(uintptr(fd), "pair")
+		c, err := net.FileConn(f)
+		f.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		ends[i] = c.(*net.UnixConn)
+	}
+	return ends[0], ends[1]
+}
+
+// FuzzMessage: whatever a daemon says, the keeper goes on, and keeps no more than it was
+// given.
+func FuzzMessage(f *testing.F) {
+	for _, seed := range []string{"t", "n", "karp/12", "kndp@4026532281/7", "farp/12", "e", "k", "", "?", "k" + string(make([]byte, longestName+1))} {
+		f.Add([]byte(seed), false)
+		f.Add([]byte(seed), true)
+	}
+	f.Fuzz(func(t *testing.T, data []byte, withSocket bool) {
+		daemon, keeper := pair(t)
+		s := &shelf{patience: time.Hour, kept: map[string]int{}}
+		defer s.clear()
+		var rights []byte
+		if withSocket {
+			rights = unix.UnixRights(0)
+			data = append(data, make([]byte, max(0, 1-len(data)))...) // rights travel with an octet
+		}
+		if _, _, err := daemon.WriteMsgUnix(data, rights, nil); err != nil {
+			return // longer than a message can be
+		}
+		m, err := receive(keeper)
+		if (len(data) == 0 || len(data) > 1+longestName) != (err != nil) {
+			t.Fatalf("%q: %v", data, err)
+		}
+		if err != nil {
+			return
+		}
+		refused := s.do(keeper, m) != nil
+		if kept := len(s.kept); kept > 1 || kept == 1 && (m.do != keep || !withSocket) {
+			t.Errorf("%q: keeps %v", data, s.kept)
+		}
+		if known := m.do == take || m.do == anew || m.do == keep || m.do == forget; known == refused {
+			t.Errorf("%q: refused is %v", data, refused)
+		}
+	})
+}
