@@ -8,7 +8,8 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 )
 
-// Rule is one policy rule. Rules of one family differ in priority.
+// Rule is one policy rule. Rules of one family differ in priority, but for those of
+// several gateways, which no packet matches two of.
 type Rule struct {
 	IPv6     bool
 	Priority uint32
@@ -57,6 +58,7 @@ const (
 // The priorities of the published design. The gaps are its own: 26 and on belong
 // to interfaces, two apart, and 99 ends the list.
 const (
+	prioGateway   = 20
 	prioMain4     = 21
 	prioLocalOut  = 22
 	prioInterface = 26
@@ -117,9 +119,40 @@ func usual4(c *config.Config) []Rule {
 
 // own4 is where table local and what the hypervisor itself sends are looked up.
 func own4(c *config.Config) []Rule {
-	rules := []Rule{{Table: tableLocal}, {Priority: prioMain4, IIF: "lo", Table: tableMain}}
+	rules := append([]Rule{{Table: tableLocal}}, gateways4(c)...)
+	rules = append(rules, Rule{Priority: prioMain4, IIF: "lo", Table: tableMain})
 	if table, word := ownTable(c); table != 0 {
 		rules = lookup(rules, c, Rule{Priority: prioLocalOut, IIF: "lo", Table: table}, word)
+	}
+	return rules
+}
+
+// gateways4 has what is sent from the guests' gateways looked up in the guests' table,
+// where nothing else that the hypervisor sends would find guests: without local-out.
+// Before anything else those are the lookups of the kernel's own reverse path filter:
+// for what is addressed to the hypervisor it asks how it would answer, as a packet of
+// lo. If that finds no guest, nobody answers ARP for the gateway.
+func gateways4(c *config.Config) (rules []Rule) {
+	d := c.GuestDomain()
+	if d == nil || c.LocalOut != nil {
+		return nil
+	}
+	if table, _ := ownTable(c); table == 0 || table == d.Table.ID {
+		return nil
+	}
+	seen := map[netip.Addr]bool{}
+	add := func(a config.Addr) {
+		if a.IsValid() && !seen[a.Addr] {
+			seen[a.Addr] = true
+			rules = append(rules, Rule{Priority: prioGateway, IIF: "lo", From: netip.PrefixFrom(a.Addr, 32), Table: d.Table.ID})
+		}
+	}
+	add(c.Edge.Gateway4)
+	for _, t := range c.GuestsFrom {
+		add(t.Gateway4)
+	}
+	for _, g := range c.Guests {
+		add(g.Gateway4)
 	}
 	return rules
 }

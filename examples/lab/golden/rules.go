@@ -1,6 +1,8 @@
 package golden
 
 import (
+	"net/netip"
+
 	"golang.org/x/sys/unix"
 
 	"github.com/hyperfib/hyperfib/examples/lab/nl"
@@ -22,7 +24,12 @@ func Rules(family uint8, v plan.Variant) []nl.Rule {
 		rules := []nl.Rule{{Priority: 0, Table: unix.RT_TABLE_LOCAL}, {Priority: 51, Table: unix.RT_TABLE_MAIN}}
 		return lookup(rules, v, nl.Rule{Priority: 53, Table: plan.TablePublic}, unix.FR_ACT_BLACKHOLE)
 	}
-	rules := []nl.Rule{{Priority: 0, Table: unix.RT_TABLE_LOCAL}, {Priority: 21, IIF: "lo", Table: unix.RT_TABLE_MAIN}}
+	rules := []nl.Rule{{Priority: 0, Table: unix.RT_TABLE_LOCAL}}
+	if v.Is("mode", plan.ModeNoLocalOut) {
+		gateway := netip.PrefixFrom(plan.Gateway4, 32)
+		rules = append(rules, nl.Rule{Priority: 20, IIF: "lo", From: gateway, Table: plan.TablePublic})
+	}
+	rules = append(rules, nl.Rule{Priority: 21, IIF: "lo", Table: unix.RT_TABLE_MAIN})
 	own, end := nl.Rule{Priority: 22, IIF: "lo", Table: plan.TableLocal}, uint8(unix.FR_ACT_UNREACHABLE)
 	if v.Is("mode", plan.ModeNoLocalOut) {
 		own.Table, end = plan.TablePrivate, unix.FR_ACT_BLACKHOLE

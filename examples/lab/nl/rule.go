@@ -3,6 +3,7 @@ package nl
 import (
 	"encoding/binary"
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"github.com/mdlayher/netlink"
@@ -14,7 +15,8 @@ import (
 type Rule struct {
 	Priority uint32
 	IIF      string
-	L3MDev   bool // looks up the table of the packet's VRF
+	From     netip.Prefix // zero: any source
+	L3MDev   bool         // looks up the table of the packet's VRF
 	Mark     uint32
 	Mask     uint32 // of Mark; 0 without one
 	Table    uint32 // 0 for an action other than a lookup
@@ -25,6 +27,9 @@ type Rule struct {
 // String prints the rule as iproute2 would.
 func (r Rule) String() string {
 	s := fmt.Sprintf("%d:", r.Priority)
+	if r.From.IsValid() {
+		s += " from " + r.From.String()
+	}
 	if r.IIF != "" {
 		s += " iif " + r.IIF
 	}
@@ -95,8 +100,8 @@ func parseRule(b []byte) (Rule, error) {
 		return Rule{}, wrap(errShort, "rule")
 	}
 	r := Rule{Table: uint32(b[4])}
-	if b[1] != 0 || b[2] != 0 || b[3] != 0 {
-		r.Other += fmt.Sprintf(" (to /%d from /%d tos %d)", b[1], b[2], b[3])
+	if b[1] != 0 || b[3] != 0 {
+		r.Other += fmt.Sprintf(" (to /%d tos %d)", b[1], b[3])
 	}
 	if b[7] != unix.FR_ACT_TO_TBL {
 		r.Action = b[7]
@@ -116,6 +121,10 @@ func parseRule(b []byte) (Rule, error) {
 			r.Table = ad.Uint32()
 		case unix.FRA_IIFNAME:
 			r.IIF = ad.String()
+		case unix.FRA_SRC:
+			if a, ok := netip.AddrFromSlice(ad.Bytes()); ok {
+				r.From = netip.PrefixFrom(a, int(b[2]))
+			}
 		case unix.FRA_L3MDEV:
 			r.L3MDev = ad.Uint8() != 0
 		case unix.FRA_FWMARK:
