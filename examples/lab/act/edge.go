@@ -11,8 +11,8 @@ import (
 	"github.com/hyperfib/hyperfib/examples/lab/report"
 )
 
-// arp asks as a guest does: remote guests are answered with the hypervisor's
-// MAC, an address that nobody has is not answered.
+// arp asks as a guest does: remote guests and the gateway are answered with the
+// hypervisor's MAC, an address that nobody has is not answered.
 func arp(s *Stage) error {
 	wrong := 0
 	var why strings.Builder
@@ -21,21 +21,24 @@ func arp(s *Stage) error {
 		if err != nil {
 			return err
 		}
+		targets := []netip.Addr{plan.Gateway4}
 		for _, other := range s.guests() {
-			if other.N == g.N {
-				continue
+			if other.N != g.N {
+				targets = append(targets, other.IPv4)
 			}
-			macs, err := probe.ARP(s.World.Guest(g).Path, "eth0", g.MAC, g.IPv4, other.IPv4, time.Second, true)
+		}
+		for _, target := range targets {
+			macs, err := probe.ARP(s.World.Guest(g).Path, "eth0", g.MAC, g.IPv4, target, time.Second, true)
 			if err != nil {
 				return err
 			}
 			if len(macs) != 1 || macs[0].String() != tap.MAC.String() {
 				wrong++
-				fmt.Fprintf(&why, "%s asked for %s: %v, want %s\n", g.Name, other.IPv4, macs, tap.MAC)
+				fmt.Fprintf(&why, "%s asked for %s: %v, want %s\n", g.Name, target, macs, tap.MAC)
 			}
 		}
 	}
-	s.value("ARP answers that are not the hypervisor's", float64(wrong), 0, "", "12 pairs of guests", why.String())
+	s.value("ARP answers that are not the hypervisor's", float64(wrong), 0, "", "12 pairs of guests, and the gateway of each", why.String())
 	vm1 := s.guests()[0]
 	ghosts := 0
 	for _, a := range []netip.Addr{plan.Ghost, vm1.IPv4} {
