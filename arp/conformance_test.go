@@ -3,21 +3,18 @@ package arp
 import (
 	"bytes"
 	"errors"
-	"flag"
 	"fmt"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/hyperfib/hyperfib/internal/afpacket"
-	"github.com/hyperfib/hyperfib/internal/nstest"
+	"github.com/hyperfib/hyperfib/internal/testing/nstest"
+	"github.com/hyperfib/hyperfib/internal/testing/scenario"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files in testdata")
 
 // The world of the conformance cases: VM1 (203.0.113.1, and .10 routed to it) on the
 // interface under test; VM2 (.2) on another interface of the same hypervisor, VM3
@@ -330,32 +327,5 @@ func TestConformance(t *testing.T) {
 	if oursWrong > 0 {
 		t.Errorf("%d wrong cells:\n%s", oursWrong, &out)
 	}
-	golden(t, "conformance.txt", out.String(), func(line string) string { return line[:min(len(line), 99)] })
-}
-
-// golden compares got with a file in testdata, each line as cut leaves it: other
-// kernels may answer otherwise than the one that was there when the file was made.
-func golden(t *testing.T, name, got string, cut func(string) string) {
-	t.Helper()
-	file := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	trim := func(s string) string {
-		lines := strings.Split(s, "\n")
-		for i := range lines {
-			lines[i] = cut(lines[i])
-		}
-		return strings.Join(lines, "\n")
-	}
-	if trim(got) != trim(string(want)) {
-		t.Errorf("%s differs (-update rewrites it):\n%s", file, got)
-	}
+	scenario.GoldenLines(t, "testdata/conformance.txt", out.String(), func(line string) string { return line[:min(len(line), 99)] })
 }

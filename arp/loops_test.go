@@ -3,17 +3,17 @@ package arp
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/hyperfib/hyperfib/internal/pktest"
-	"github.com/hyperfib/hyperfib/internal/scenario"
+	"github.com/hyperfib/hyperfib/internal/testing/pktest"
+	"github.com/hyperfib/hyperfib/internal/testing/scenario"
 )
 
 var errDown = errors.New("interface is down")
@@ -223,19 +223,21 @@ func lines(events []Event) (out []string) {
 	return out
 }
 
-func (m tracked) Do(now time.Time, words []string) []string {
+func (m tracked) Do(now time.Time, words []string) ([]string, error) {
+	if len(words) < 2 {
+		return nil, nil
+	}
 	link, _ := strconv.Atoi(words[1])
 	switch words[0] {
 	case "link":
 		ip, _ := netip.ParseAddr(words[2])
 		m.AddLink(link, hostMAC, ip)
-		return nil
+		return nil, nil
 	case "unlink":
-		return lines(m.RemoveLink(link))
-	}
-	if words[0] == "presume" {
+		return lines(m.RemoveLink(link)), nil
+	case "presume":
 		m.Presume(now, link, netip.MustParseAddr(words[2]))
-		return nil
+		return nil, nil
 	}
 	f := NewRequest(MAC{2, 0, 0, 0, 0, words[2][0]}, netip.MustParseAddr(words[3]), vm3).On(link)
 	switch words[0] {
@@ -245,21 +247,15 @@ func (m tracked) Do(now time.Time, words []string) []string {
 		f.Src = otherMAC
 	case "hears":
 	default:
-		return []string{"what is " + words[0] + "?"}
+		return nil, fmt.Errorf("unknown input %q", words[0])
 	}
-	return lines(m.Observe(now, &f, nil))
+	return lines(m.Observe(now, &f, nil)), nil
 }
 
 func TestTracker(t *testing.T) {
-	files, err := filepath.Glob("testdata/tracker_*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatal(files, err)
-	}
-	for _, file := range files {
-		t.Run(filepath.Base(file), func(t *testing.T) {
-			scenario.Run(t, file, *update, tracked{NewTracker(WatchConfig{PerLink: 3})})
-		})
-	}
+	scenario.Files(t, "testdata/tracker_*.txt", func(_ *testing.T, text string) (string, error) {
+		return scenario.Play(text, tracked{NewTracker(WatchConfig{PerLink: 3})})
+	})
 }
 
 func TestEventText(t *testing.T) {

@@ -10,7 +10,7 @@ import (
 	"github.com/google/gopacket"
 	"github.com/google/gopacket/layers"
 
-	"github.com/hyperfib/hyperfib/internal/captures"
+	"github.com/hyperfib/hyperfib/internal/testing/captures"
 )
 
 var (

@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/hyperfib/hyperfib/internal/afpacket"
-	"github.com/hyperfib/hyperfib/internal/captures"
-	"github.com/hyperfib/hyperfib/internal/nstest"
+	"github.com/hyperfib/hyperfib/internal/testing/captures"
+	"github.com/hyperfib/hyperfib/internal/testing/nstest"
 )
 
 // Neither malformed, truncated, tagged nor oversized frames end the loop or keep it

@@ -11,8 +11,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/hyperfib/hyperfib/internal/nstest"
 	"github.com/hyperfib/hyperfib/internal/sock"
+	"github.com/hyperfib/hyperfib/internal/testing/nstest"
 )
 
 // puppet is a scripted peer: it sends raw packets from namespace B and sees what

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/hyperfib/hyperfib/internal/nstest"
+	"github.com/hyperfib/hyperfib/internal/testing/nstest"
 )
 
 // pair is two namespaces joined by a veth: we live in A (10.9.0.1, fd09::1,

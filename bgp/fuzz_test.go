@@ -3,8 +3,8 @@ package bgp_test
 import (
 	"testing"
 
-	"github.com/hyperfib/hyperfib/bgp/internal/malformed"
 	"github.com/hyperfib/hyperfib/bgp/wire"
+	"github.com/hyperfib/hyperfib/internal/testing/malformed"
 )
 
 // FuzzReflector sends anything to a reflector, in an established session. Whatever it

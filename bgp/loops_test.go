@@ -5,8 +5,8 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"github.com/hyperfib/hyperfib/bgp/internal/malformed"
 	"github.com/hyperfib/hyperfib/bgp/wire"
+	"github.com/hyperfib/hyperfib/internal/testing/malformed"
 )
 
 // TestLoops announces a route again with attributes that are well-formed but say that

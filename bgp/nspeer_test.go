@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/hyperfib/hyperfib/bgp/rib"
-	"github.com/hyperfib/hyperfib/internal/nstest"
+	"github.com/hyperfib/hyperfib/internal/testing/nstest"
 )
 
 // lan is a network of namespaces around a bridge: our speaker at 10.77.0.1 and

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/hyperfib/hyperfib/internal/nstest"
+	"github.com/hyperfib/hyperfib/internal/testing/nstest"
 )
 
 const birdRestart = "graceful restart on; graceful restart time 120; long lived graceful restart on; long lived stale time 30;"

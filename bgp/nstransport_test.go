@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/hyperfib/hyperfib/bgp/wire"
-	"github.com/hyperfib/hyperfib/internal/nstest"
+	"github.com/hyperfib/hyperfib/internal/testing/nstest"
 )
 
 // TestGTSM: TTL 255 both ways, both families; a client that sends with TTL 64

@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/hyperfib/hyperfib/bgp"
-	"github.com/hyperfib/hyperfib/bgp/internal/malformed"
 	"github.com/hyperfib/hyperfib/bgp/wire"
+	"github.com/hyperfib/hyperfib/internal/testing/malformed"
 )
 
 // The routes that every case starts from, and one to see that the session lives.

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/hyperfib/hyperfib/internal/nstest"
+	"github.com/hyperfib/hyperfib/internal/testing/nstest"
 )
 
 // rig is a namespace with two uplinks v0 and v1 (10.0.0.1/24, fd00::1/64 and

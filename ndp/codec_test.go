@@ -13,7 +13,7 @@ import (
 	"github.com/google/gopacket"
 	"github.com/google/gopacket/layers"
 
-	"github.com/hyperfib/hyperfib/internal/captures"
+	"github.com/hyperfib/hyperfib/internal/testing/captures"
 )
 
 // packet wraps a message in what makes it valid.

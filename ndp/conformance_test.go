@@ -3,7 +3,6 @@ package ndp
 import (
 	"bytes"
 	"errors"
-	"flag"
 	"fmt"
 	"net/netip"
 	"os"
@@ -13,10 +12,9 @@ import (
 	"time"
 
 	"github.com/hyperfib/hyperfib/internal/afpacket"
-	"github.com/hyperfib/hyperfib/internal/nstest"
+	"github.com/hyperfib/hyperfib/internal/testing/nstest"
+	"github.com/hyperfib/hyperfib/internal/testing/scenario"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files in testdata")
 
 // The world of the conformance cases: the guests believe that they share
 // 2001:db8:cb00:7200::/64. VM1 (::1, and a routed /64) is on the interface under test,
@@ -398,7 +396,7 @@ func TestConformance(t *testing.T) {
 		if oursWrong > 0 {
 			t.Errorf("%d wrong cells:\n%s", oursWrong, &out)
 		}
-		golden(t, "conformance.txt", out.String(), func(line string) string { return line[:min(len(line), 93)] })
+		scenario.GoldenLines(t, "testdata/conformance.txt", out.String(), func(line string) string { return line[:min(len(line), 93)] })
 	})
 }
 
@@ -418,32 +416,5 @@ func (b *bench) settle(t *testing.T, who string) {
 		if _, err := b.recv.Read(in); errors.Is(err, os.ErrDeadlineExceeded) {
 			return
 		}
-	}
-}
-
-// golden compares got with a file in testdata, each line as cut leaves it: other
-// versions of the peers may answer otherwise.
-func golden(t *testing.T, name, got string, cut func(string) string) {
-	t.Helper()
-	file := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	trim := func(s string) string {
-		lines := strings.Split(s, "\n")
-		for i := range lines {
-			lines[i] = cut(lines[i])
-		}
-		return strings.Join(lines, "\n")
-	}
-	if trim(got) != trim(string(want)) {
-		t.Errorf("%s differs (-update rewrites it):\n%s", file, got)
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/google/gopacket"
 	"github.com/google/gopacket/layers"
 
-	"github.com/hyperfib/hyperfib/internal/captures"
+	"github.com/hyperfib/hyperfib/internal/testing/captures"
 )
 
 // again encodes m and parses the result, which must be m.

@@ -9,7 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/hyperfib/hyperfib/internal/pktest"
+	"github.com/hyperfib/hyperfib/internal/testing/pktest"
 )
 
 var errDown = errors.New("interface is down")

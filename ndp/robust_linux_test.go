@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/hyperfib/hyperfib/internal/afpacket"
-	"github.com/hyperfib/hyperfib/internal/captures"
+	"github.com/hyperfib/hyperfib/internal/testing/captures"
 )
 
 // Neither malformed, truncated, tagged nor oversized frames end the loops of proxy and

@@ -13,8 +13,9 @@ import (
 	"time"
 
 	"github.com/hyperfib/hyperfib/internal/afpacket"
-	"github.com/hyperfib/hyperfib/internal/nstest"
 	"github.com/hyperfib/hyperfib/internal/rate"
+	"github.com/hyperfib/hyperfib/internal/testing/nstest"
+	"github.com/hyperfib/hyperfib/internal/testing/scenario"
 )
 
 // other is a second host on the guest's link, whose solicitation shows that there will
@@ -189,7 +190,7 @@ func TestRouterConformance(t *testing.T) {
 	if oursWrong > 0 {
 		t.Errorf("%d wrong cells:\n%s", oursWrong, &out)
 	}
-	golden(t, "routerconformance.txt", out.String(), func(line string) string { return line[:min(len(line), 82)] })
+	scenario.GoldenLines(t, "testdata/routerconformance.txt", out.String(), func(line string) string { return line[:min(len(line), 82)] })
 }
 
 // ready waits until the sentinel is answered, and for what else is on its way.

@@ -1,12 +1,13 @@
 package ndp
 
 import (
+	"fmt"
 	"math"
-	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
-	"github.com/hyperfib/hyperfib/internal/scenario"
+	"github.com/hyperfib/hyperfib/internal/testing/scenario"
 )
 
 // scheduled drives a Schedule by text.
@@ -19,37 +20,32 @@ func (s scheduled) Advance(now time.Time) []string {
 	return nil
 }
 
-func (s scheduled) Do(now time.Time, words []string) []string {
-	switch words[0] {
+func (s scheduled) Do(now time.Time, words []string) ([]string, error) {
+	switch strings.Join(words, " ") {
+	case "":
 	case "start":
 		s.Start(now)
 	case "stop":
 		s.Stop(now)
 	case "solicited":
 		if s.Solicited(now) {
-			return []string{"answer"}
+			return []string{"answer"}, nil
 		}
-		return []string{"later"}
+		return []string{"later"}, nil
 	default:
-		return []string{"what is " + words[0] + "?"}
+		return nil, fmt.Errorf("unknown input %q", words[0])
 	}
-	return nil
+	return nil, nil
 }
 
 // TestSchedule plays testdata/schedule_*.txt. Random numbers are 0, 1/4, 1/2, 3/4 in
 // turn.
 func TestSchedule(t *testing.T) {
-	files, err := filepath.Glob("testdata/schedule_*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatal(files, err)
-	}
-	for _, file := range files {
-		t.Run(filepath.Base(file), func(t *testing.T) {
-			x := -0.25
-			s := NewSchedule(Timing{Rand: func() float64 { x += 0.25; return math.Mod(x, 1) }})
-			scenario.Run(t, file, *update, scheduled{s})
-		})
-	}
+	scenario.Files(t, "testdata/schedule_*.txt", func(_ *testing.T, text string) (string, error) {
+		x := -0.25
+		s := NewSchedule(Timing{Rand: func() float64 { x += 0.25; return math.Mod(x, 1) }})
+		return scenario.Play(text, scheduled{s})
+	})
 }
 
 // Intervals stay within the bounds of RFC 4861, Section 6.2.1, whatever the random

@@ -3,18 +3,18 @@ package ndp
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/hyperfib/hyperfib/internal/captures"
-	"github.com/hyperfib/hyperfib/internal/pktest"
-	"github.com/hyperfib/hyperfib/internal/scenario"
+	"github.com/hyperfib/hyperfib/internal/testing/captures"
+	"github.com/hyperfib/hyperfib/internal/testing/pktest"
+	"github.com/hyperfib/hyperfib/internal/testing/scenario"
 )
 
 // tracked drives a Tracker by text: "solicits LINK WHO ADDRESS" is a solicitation
@@ -41,25 +41,28 @@ func watched(events []WatchEvent) (out []string) {
 	return out
 }
 
-func (m tracked) Do(now time.Time, words []string) []string {
+func (m tracked) Do(now time.Time, words []string) ([]string, error) {
+	if len(words) < 2 {
+		return nil, nil
+	}
 	link, _ := strconv.Atoi(words[1])
 	switch words[0] {
 	case "link":
 		ip, _ := netip.ParseAddr(words[2])
 		m.AddLink(link, hostMAC, ip)
-		return nil
+		return nil, nil
 	case "unlink":
-		return watched(m.RemoveLink(link))
+		return watched(m.RemoveLink(link)), nil
 	case "presume":
 		m.Presume(now, link, netip.MustParseAddr(words[2]))
-		return nil
+		return nil, nil
 	}
 	p, ok := speech(words[0], MAC{2, 0, 0, 0, 0, words[2][0]}, netip.MustParseAddr(words[3]))
 	if !ok {
-		return []string{"what is " + words[0] + "?"}
+		return nil, fmt.Errorf("unknown input %q", words[0])
 	}
 	p.Link = link
-	return watched(m.Observe(now, &p, nil))
+	return watched(m.Observe(now, &p, nil)), nil
 }
 
 // speech is what mac says about ip.
@@ -84,15 +87,9 @@ func speech(how string, mac MAC, ip netip.Addr) (p Packet, ok bool) {
 }
 
 func TestTracker(t *testing.T) {
-	files, err := filepath.Glob("testdata/tracker_*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatal(files, err)
-	}
-	for _, file := range files {
-		t.Run(filepath.Base(file), func(t *testing.T) {
-			scenario.Run(t, file, *update, tracked{NewTracker(WatchConfig{PerLink: 3})})
-		})
-	}
+	scenario.Files(t, "testdata/tracker_*.txt", func(_ *testing.T, text string) (string, error) {
+		return scenario.Play(text, tracked{NewTracker(WatchConfig{PerLink: 3})})
+	})
 }
 
 func TestWatcherLoop(t *testing.T) {

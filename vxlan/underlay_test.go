@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/hyperfib/hyperfib/internal/nstest"
+	"github.com/hyperfib/hyperfib/internal/testing/nstest"
 )
 
 // Device, bridge and table in one namespace, packets in another: what guests of two

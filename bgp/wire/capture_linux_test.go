@@ -19,7 +19,7 @@ import (
 	"time"
 
 	"github.com/hyperfib/hyperfib/bgp/wire"
-	"github.com/hyperfib/hyperfib/internal/nstest"
+	"github.com/hyperfib/hyperfib/internal/testing/nstest"
 )
 
 var update = flag.Bool("update", false, "rewrite testdata")

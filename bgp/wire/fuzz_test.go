@@ -12,8 +12,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/hyperfib/hyperfib/bgp/internal/malformed"
 	"github.com/hyperfib/hyperfib/bgp/wire"
+	"github.com/hyperfib/hyperfib/internal/testing/malformed"
 )
 
 // recorded calls f with every message in testdata/captures.

@@ -5,8 +5,8 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/hyperfib/hyperfib/bgp/internal/malformed"
 	"github.com/hyperfib/hyperfib/bgp/wire"
+	"github.com/hyperfib/hyperfib/internal/testing/malformed"
 )
 
 // parseAny parses a whole message as a session would.

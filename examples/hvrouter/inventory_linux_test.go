@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/hyperfib/hyperfib/internal/nstest"
+	"github.com/hyperfib/hyperfib/internal/testing/nstest"
 )
 
 const inventoryGuest = `{"name": "vm1", "mac": "50:54:33:00:00:07", "ipv4": ["203.0.113.1"], "ipv6": ["2001:db8:cb00:7100::/64"]}`

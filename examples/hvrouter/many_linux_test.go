@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/hyperfib/hyperfib/arp"
-	"github.com/hyperfib/hyperfib/internal/nstest"
+	"github.com/hyperfib/hyperfib/internal/testing/nstest"
 	"github.com/hyperfib/hyperfib/ndp"
 )
 

@@ -12,7 +12,7 @@ import (
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/journal"
-	"github.com/hyperfib/hyperfib/internal/nstest"
+	"github.com/hyperfib/hyperfib/internal/testing/nstest"
 )
 
 // cli runs a command of hvrouter against the daemon and gives its output.

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/vrf"
-	"github.com/hyperfib/hyperfib/internal/nstest"
+	"github.com/hyperfib/hyperfib/internal/testing/nstest"
 )
 
 // TestNoVRF has a daemon that wants VRFs on a kernel without them: it and `check` say

@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/hyperfib/hyperfib/internal/nstest"
+	"github.com/hyperfib/hyperfib/internal/testing/nstest"
 )
 
 const etherType = 0x88b5 // for local experiments

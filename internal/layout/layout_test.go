@@ -82,11 +82,26 @@ func TestLibrariesStayLight(t *testing.T) {
 	}
 }
 
-// Imports run examples -> libraries -> internal, never back.
+// Imports run examples -> libraries -> internal, never back. What is below
+// internal/testing may know libraries, since only tests and measurements need it.
 func TestInternalImportsNoLibrary(t *testing.T) {
-	for _, dep := range list(t, "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", "./internal/...") {
-		if p, ok := strings.CutPrefix(dep, module+"/"); ok && !strings.HasPrefix(p, "internal/") {
-			t.Errorf("internal needs %s", p)
+	for _, p := range list(t, "./internal/...") {
+		if within(p, module+"/internal/testing") {
+			continue
+		}
+		for _, dep := range list(t, "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", p) {
+			if d, ok := strings.CutPrefix(dep, module+"/"); ok && !strings.HasPrefix(d, "internal/") {
+				t.Errorf("%s needs %s", p, dep)
+			}
+		}
+	}
+}
+
+func TestOnlyTestsImportTesting(t *testing.T) {
+	for _, line := range list(t, "-f", `{{$p := .ImportPath}}{{range .Imports}}{{$p}}={{.}} {{end}}`, "./...") {
+		p, imp, _ := strings.Cut(line, "=")
+		if within(imp, module+"/internal/testing") && !within(p, module+"/internal/testing") && !within(p, module+"/tools") {
+			t.Errorf("%s imports %s", p, imp)
 		}
 	}
 }

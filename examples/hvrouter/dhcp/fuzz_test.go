@@ -7,7 +7,7 @@ import (
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 
-	"github.com/hyperfib/hyperfib/internal/captures"
+	"github.com/hyperfib/hyperfib/internal/testing/captures"
 )
 
 // Whatever a guest or a server sends, nothing panics, and what is sent on because of it
