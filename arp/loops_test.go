@@ -264,11 +264,11 @@ func TestEventText(t *testing.T) {
 		t.Error(got)
 	}
 	for v := range verdictCount {
-		if v.String() == "" || v.String() == "unknown" {
+		if strings.HasPrefix(v.String(), "Verdict(") {
 			t.Errorf("verdict %d has no name", v)
 		}
 	}
-	if Verdict(99).String() != "unknown" || Operation(7).String() != "operation 7" || Request.String() != "request" || Reply.String() != "reply" {
+	if Verdict(99).String() != "Verdict(99)" || Operation(7).String() != "Operation(7)" || Request.String() != "request" || Reply.String() != "reply" {
 		t.Error("names")
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/hyperfib/hyperfib/internal/enum"
 	"github.com/hyperfib/hyperfib/internal/ether"
 )
 
@@ -51,13 +52,7 @@ const (
 
 // String returns "request", "reply" or "operation N".
 func (o Operation) String() string {
-	switch o {
-	case Request:
-		return "request"
-	case Reply:
-		return "reply"
-	}
-	return fmt.Sprintf("operation %d", uint16(o))
+	return enum.String("Operation", []string{Request: "request", Reply: "reply"}, o)
 }
 
 // Len is the length in octets of an ARP packet for IPv4 over Ethernet, without

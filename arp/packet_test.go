@@ -72,7 +72,7 @@ func TestKinds(t *testing.T) {
 		{Packet{Op: Reply, SenderMAC: guestMAC, SenderIP: IPFrom(vm1), TargetIP: IPFrom(vm1)}, false, true, "announcement 203.0.113.1 is-at 50:54:33:00:00:07"},
 		{NewRequest(guestMAC, vm1, vm3).Answer(hostMAC), false, false, "203.0.113.3 is-at 02:00:00:00:00:fe, to 203.0.113.1 (50:54:33:00:00:07)"},
 		{Packet{Op: Request, SenderMAC: guestMAC}, true, false, "probe 0.0.0.0 by 50:54:33:00:00:07"},
-		{Packet{Op: 9, SenderMAC: guestMAC, SenderIP: IPFrom(vm1)}, false, false, "operation 9 from 203.0.113.1 (50:54:33:00:00:07)"},
+		{Packet{Op: 9, SenderMAC: guestMAC, SenderIP: IPFrom(vm1)}, false, false, "Operation(9) from 203.0.113.1 (50:54:33:00:00:07)"},
 	} {
 		if tc.p.IsProbe() != tc.probe || tc.p.IsAnnouncement() != tc.announcement || tc.p.String() != tc.text {
 			t.Errorf("%v: probe %v, announcement %v, want %q %v %v", tc.p, tc.p.IsProbe(), tc.p.IsAnnouncement(), tc.text, tc.probe, tc.announcement)

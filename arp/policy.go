@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/hyperfib/hyperfib/internal/enum"
 	"github.com/hyperfib/hyperfib/internal/lpm"
 	"github.com/hyperfib/hyperfib/internal/rate"
 )
@@ -53,12 +54,7 @@ const (
 var verdictNames = [verdictCount]string{"answered", "not a request", "not for us", "unknown link", "spoofed", "announced", "own", "same link", "unallocated", "limited"}
 
 // String returns the verdict in lower-case words.
-func (v Verdict) String() string {
-	if v < verdictCount {
-		return verdictNames[v]
-	}
-	return "unknown"
-}
+func (v Verdict) String() string { return enum.String("Verdict", verdictNames[:], v) }
 
 // Policy decides which requests are answered (RFC 1027 in a hypervisor's terms):
 // those of a known guest, from its own address or as a probe, for a target that is

@@ -19,7 +19,7 @@ type WatchConfig = station.Config
 type Event = station.Event
 
 // EventKind is what a Tracker has noticed.
-type EventKind = station.Kind
+type EventKind = station.EventKind
 
 // The kinds of events.
 const (

@@ -1,6 +1,10 @@
 package bfd
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/hyperfib/hyperfib/internal/enum"
+)
 
 // AuthType is the Auth Type field of RFC 5880, Section 4.1.
 type AuthType uint8
@@ -15,14 +19,10 @@ const (
 	AuthMeticulousSHA1 AuthType = 5 // keyed SHA1, sequence number rises with every packet
 )
 
+var authNames = [...]string{"none", "simple password", "keyed md5", "meticulous keyed md5", "keyed sha1", "meticulous keyed sha1"}
+
 // String returns the name of RFC 5880, Section 4.1, in lower case.
-func (t AuthType) String() string {
-	names := [...]string{"none", "simple password", "keyed md5", "meticulous keyed md5", "keyed sha1", "meticulous keyed sha1"}
-	if int(t) < len(names) {
-		return names[t]
-	}
-	return fmt.Sprintf("AuthType(%d)", uint8(t))
-}
+func (t AuthType) String() string { return enum.String("AuthType", authNames[:], t) }
 
 // AuthKey is a shared secret and the key id that names it on the wire.
 type AuthKey struct {

@@ -1,6 +1,8 @@
 package bfd
 
-import "strconv"
+import (
+	"github.com/hyperfib/hyperfib/internal/enum"
+)
 
 // State is the state of one side of a session, as the Sta field carries it
 // (RFC 5880, Section 4.1).
@@ -14,14 +16,10 @@ const (
 	Up                     // both ends hear each other
 )
 
+var stateNames = [...]string{"AdminDown", "Down", "Init", "Up"}
+
 // String returns the name that RFC 5880 gives the state.
-func (s State) String() string {
-	names := [...]string{"AdminDown", "Down", "Init", "Up"}
-	if int(s) < len(names) {
-		return names[s]
-	}
-	return "State(" + strconv.Itoa(int(s)) + ")"
-}
+func (s State) String() string { return enum.String("State", stateNames[:], s) }
 
 // Diag is the diagnostic code that a system sends to say why its session last
 // went to Down or AdminDown (RFC 5880, Section 4.1).
@@ -40,19 +38,12 @@ const (
 	DiagReverseConcatDown Diag = 8 // reverse concatenated path down
 )
 
+var diagNames = [...]string{"none", "control detection time expired", "echo function failed",
+	"neighbor signaled session down", "forwarding plane reset", "path down", "concatenated path down",
+	"administratively down", "reverse concatenated path down"}
+
 // String returns the words of RFC 5880, Section 4.1.
-func (d Diag) String() string {
-	names := [...]string{
-		"none", "control detection time expired", "echo function failed",
-		"neighbor signaled session down", "forwarding plane reset", "path down",
-		"concatenated path down", "administratively down",
-		"reverse concatenated path down",
-	}
-	if int(d) < len(names) {
-		return names[d]
-	}
-	return "Diag(" + strconv.Itoa(int(d)) + ")"
-}
+func (d Diag) String() string { return enum.String("Diag", diagNames[:], d) }
 
 // Reason says why a session left its previous state. It is finer than [Diag]: a
 // remote AdminDown and a remote Down carry the same diagnostic, but only the
@@ -70,11 +61,12 @@ const (
 	ReasonEchoFailed             // echo packets no longer come back
 )
 
+var reasonNames = [...]string{"", "expired", "neighbor down", "remote admin down", "local admin down", "echo failed"}
+
 // String returns a short lower-case phrase for people and logs.
 func (r Reason) String() string {
-	names := [...]string{"", "expired", "neighbor down", "remote admin down", "local admin down", "echo failed"}
-	if int(r) < len(names) {
-		return names[r]
+	if r == ReasonNone {
+		return ""
 	}
-	return "Reason(" + strconv.Itoa(int(r)) + ")"
+	return enum.String("Reason", reasonNames[:], r)
 }

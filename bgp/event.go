@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/hyperfib/hyperfib/bgp/wire"
+	"github.com/hyperfib/hyperfib/internal/enum"
 )
 
 // connID names one TCP connection (or attempt) of a peer; 0 is none. IDs are
@@ -47,7 +48,7 @@ var eventNames = [eventKinds]string{
 	"OpenCollisionDump", "NotifMsgVerErr", "NotifMsg", "KeepAliveMsg", "UpdateMsg", "UpdateMsgErr",
 }
 
-func (k eventKind) String() string { return eventNames[k] }
+func (k eventKind) String() string { return enum.String("eventKind", eventNames[:], k) }
 
 // event is one input of the machine.
 type event struct {
@@ -87,7 +88,7 @@ const (
 
 var effectNames = [...]string{"dial", "OPEN", "KEEPALIVE", "NOTIFICATION", "close", "up", "down"}
 
-func (k effectKind) String() string { return effectNames[k] }
+func (k effectKind) String() string { return enum.String("effectKind", effectNames[:], k) }
 
 // effect is one output of the machine.
 type effect struct {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/hyperfib/hyperfib/bgp/wire"
+	"github.com/hyperfib/hyperfib/internal/enum"
 )
 
 // EventKind says what an [Event] tells.
@@ -41,7 +42,7 @@ const (
 var eventKindNames = [...]string{"state", "error", "up", "down", "end-of-rib", "restart", "update-error", "added", "removed", "converged", "listen"}
 
 // String returns a stable name, fit for a log.
-func (k EventKind) String() string { return eventKindNames[k] }
+func (k EventKind) String() string { return enum.String("EventKind", eventKindNames[:], k) }
 
 // Event is something worth a line in a log.
 type Event struct {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/hyperfib/hyperfib/bgp/wire"
+	"github.com/hyperfib/hyperfib/internal/enum"
 )
 
 // helper is the receiving side of graceful restart for one peer: RFC 4724,
@@ -35,7 +36,7 @@ const (
 
 var helperNames = [...]string{"drop", "mark stale", "mark long-lived stale", "sweep"}
 
-func (a helperAction) String() string { return helperNames[a] }
+func (a helperAction) String() string { return enum.String("helperAction", helperNames[:], a) }
 
 type helperStep struct {
 	action helperAction

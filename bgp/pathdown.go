@@ -7,6 +7,7 @@ import (
 
 	"github.com/hyperfib/hyperfib/bgp/rib"
 	"github.com/hyperfib/hyperfib/bgp/wire"
+	"github.com/hyperfib/hyperfib/internal/enum"
 )
 
 // PathFailure is why a path to a peer is held for dead, or not.
@@ -32,7 +33,7 @@ const (
 
 // String returns a short name.
 func (f PathFailure) String() string {
-	return [...]string{"BFD down", "BFD down (independent)", "BFD remote admin down", "carrier lost"}[f&3]
+	return enum.String("PathFailure", []string{"BFD down", "BFD down (independent)", "BFD remote admin down", "carrier lost"}, f)
 }
 
 // ending says that the end of a session is on purpose, so that the rules of

@@ -1,6 +1,8 @@
 package bgp
 
-import "fmt"
+import (
+	"github.com/hyperfib/hyperfib/internal/enum"
+)
 
 // State is the state of a peer in the sense of RFC 4271, Section 8.2.2. The zero
 // value is Idle.
@@ -26,12 +28,7 @@ const (
 var stateNames = [...]string{"Idle", "Connect", "Active", "OpenSent", "OpenConfirm", "Established"}
 
 // String returns the name the RFC uses.
-func (s State) String() string {
-	if int(s) < len(stateNames) {
-		return stateNames[s]
-	}
-	return fmt.Sprintf("State(%d)", uint8(s))
-}
+func (s State) String() string { return enum.String("State", stateNames[:], s) }
 
 // MarshalText makes State readable in JSON.
 func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }

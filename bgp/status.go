@@ -6,6 +6,7 @@ import (
 
 	"github.com/hyperfib/hyperfib/bgp/rib"
 	"github.com/hyperfib/hyperfib/bgp/wire"
+	"github.com/hyperfib/hyperfib/internal/enum"
 )
 
 // PeerStatus describes a peer at one moment. It is a value, safe to keep.
@@ -131,7 +132,7 @@ const (
 var restartNames = [...]string{"none", "waiting", "long-lived", "syncing"}
 
 // String returns "none", "waiting", "long-lived" or "syncing".
-func (r RestartStatus) String() string { return restartNames[r&3] }
+func (r RestartStatus) String() string { return enum.String("RestartStatus", restartNames[:], r) }
 
 // MarshalText makes RestartStatus readable in JSON.
 func (r RestartStatus) MarshalText() ([]byte, error) { return []byte(r.String()), nil }

@@ -129,13 +129,13 @@ func TestFilter(t *testing.T) {
 
 func TestStrings(t *testing.T) {
 	for _, c := range []struct{ got, want string }{
-		{RouteType(77).String(), "type 77"},
+		{RouteType(77).String(), "RouteType(77)"},
 		{Blackhole.String(), "blackhole"},
 		{RouteHeld.String(), "held"},
 		{EventNextHops.String(), "next-hops"},
 		{RouteKey{Table: 9, Prefix: netip.MustParsePrefix("10.0.0.0/8"), TOS: 8}.String(), "10.0.0.0/8 table 9 tos 0x8"},
 		{NextHopID(0x48460000).String(), "next-hop object 0x48460000"},
-		{RuleAction(9).String(), "action 9"},
+		{RuleAction(9).String(), "RuleAction(9)"},
 		{(&Error{Op: "add", Key: key(9, "10.0.0.0/8", 1), Err: ErrForeign, Text: "words"}).Error(), "fib: add 10.0.0.0/8 table 9 metric 1: foreign route under the same key (words)"},
 		{Rule{Family: IPv4, Priority: 1, Not: true, From: netip.MustParsePrefix("10.0.0.0/8"), To: netip.MustParsePrefix("0.0.0.0/0"), TOS: 8, Mark: 1, OIF: "v1",
 			UIDs: UIDRange{true, 0, 0}, IPProto: 6, SourcePorts: Range{1, 2}, DestPorts: Range{3, 4}, L3MDev: true}.String(),

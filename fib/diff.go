@@ -1,5 +1,7 @@
 package fib
 
+import "github.com/hyperfib/hyperfib/internal/enum"
+
 // verb is what must be done to a route in the kernel.
 type verb uint8
 
@@ -11,7 +13,9 @@ const (
 	verbYield // a foreign route is in the way
 )
 
-func (v verb) String() string { return [...]string{"none", "add", "replace", "delete", "yield"}[v] }
+func (v verb) String() string {
+	return enum.String("verb", []string{"none", "add", "replace", "delete", "yield"}, v)
+}
 
 // decide is the whole difference between desire and kernel for one key. want
 // is the form that is desired now, nil if none; have is the form of our route

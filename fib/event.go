@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/hyperfib/hyperfib/internal/enum"
 )
 
 // EventKind says what happened.
@@ -42,10 +44,10 @@ const (
 	EventWrite
 )
 
-func (k EventKind) String() string {
-	return [...]string{"error", "repair", "resync", "synced", "link", "link-gone", "address",
-		"gateway-down", "next-hops", "lost", "write"}[k]
-}
+var eventNames = [...]string{"error", "repair", "resync", "synced", "link", "link-gone", "address",
+	"gateway-down", "next-hops", "lost", "write"}
+
+func (k EventKind) String() string { return enum.String("EventKind", eventNames[:], k) }
 
 // Event is something an operator wants in the log, or a program wants to act on.
 type Event struct {

@@ -3,6 +3,8 @@ package fib
 import (
 	"fmt"
 	"net/netip"
+
+	"github.com/hyperfib/hyperfib/internal/enum"
 )
 
 // RouteKey is what makes a route unique in the kernel. It is comparable.
@@ -112,9 +114,9 @@ const (
 	RouteStale
 )
 
-func (s RouteState) String() string {
-	return [...]string{"pending", "installed", "held", "failed", "foreign", "stale"}[s]
-}
+var stateNames = [...]string{"pending", "installed", "held", "failed", "foreign", "stale"}
+
+func (s RouteState) String() string { return enum.String("RouteState", stateNames[:], s) }
 
 // RouteStatus is one row of [FIB.Routes].
 type RouteStatus struct {
@@ -127,14 +129,10 @@ type RouteStatus struct {
 	Err error
 }
 
-func (t RouteType) String() string {
-	names := [...]string{"unspec", "unicast", "local", "broadcast", "anycast", "multicast",
-		"blackhole", "unreachable", "prohibit", "throw"}
-	if int(t) < len(names) {
-		return names[t]
-	}
-	return fmt.Sprintf("type %d", uint8(t))
-}
+var typeNames = [...]string{Unicast: "unicast", Local: "local", Broadcast: "broadcast", Anycast: "anycast", Multicast: "multicast",
+	Blackhole: "blackhole", Unreachable: "unreachable", Prohibit: "prohibit", Throw: "throw"}
+
+func (t RouteType) String() string { return enum.String("RouteType", typeNames[:], t) }
 
 // String formats the key as `203.0.113.1/32 table 90 metric 10`.
 func (k RouteKey) String() string {

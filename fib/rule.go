@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+
+	"github.com/hyperfib/hyperfib/internal/enum"
 )
 
 // Family is an address family of a rule.
@@ -140,23 +142,10 @@ func (r Rule) String() string {
 	return b.String()
 }
 
-func (a RuleAction) String() string {
-	switch a {
-	case ToTable:
-		return "lookup"
-	case Goto:
-		return "goto"
-	case Nop:
-		return "nop"
-	case RuleBlackhole:
-		return "blackhole"
-	case RuleUnreachable:
-		return "unreachable"
-	case RuleProhibit:
-		return "prohibit"
-	}
-	return fmt.Sprintf("action %d", uint8(a))
-}
+var actionNames = [...]string{ToTable: "lookup", Goto: "goto", Nop: "nop",
+	RuleBlackhole: "blackhole", RuleUnreachable: "unreachable", RuleProhibit: "prohibit"}
+
+func (a RuleAction) String() string { return enum.String("RuleAction", actionNames[:], a) }
 
 // normal gives equal rules equal values.
 func (r Rule) normal() Rule {

@@ -224,7 +224,7 @@ func TestAddresses(t *testing.T) {
 	for _, typ := range []Type{133, 134, 135, 136, 137, 1} {
 		_ = typ.String()
 	}
-	if Low.String() != "low" || Medium.String() != "medium" || High.String() != "high" || Preference(7).String() != "preference 7" {
+	if Low.String() != "low" || Medium.String() != "medium" || High.String() != "high" || Preference(7).String() != "Preference(7)" {
 		t.Error("preferences")
 	}
 }

@@ -1,9 +1,10 @@
 package ndp
 
 import (
-	"fmt"
 	"net/netip"
 	"time"
+
+	"github.com/hyperfib/hyperfib/internal/enum"
 )
 
 // Infinity is the lifetime of what never expires: all ones on the wire. Lifetimes
@@ -65,7 +66,7 @@ func (p Preference) String() string {
 	case High:
 		return "high"
 	}
-	return fmt.Sprintf("preference %d", int8(p))
+	return enum.String("Preference", nil, p)
 }
 
 // bits is the two-bit signed value in the position of octet's bits 3 and 4.

@@ -3,9 +3,9 @@ package ndp
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"net/netip"
 
+	"github.com/hyperfib/hyperfib/internal/enum"
 	"github.com/hyperfib/hyperfib/internal/ether"
 )
 
@@ -25,22 +25,11 @@ const (
 	TypeRedirect              Type = 137
 )
 
+var typeNames = [...]string{TypeRouterSolicitation: "RS", TypeRouterAdvertisement: "RA",
+	TypeNeighborSolicitation: "NS", TypeNeighborAdvertisement: "NA", TypeRedirect: "Redirect"}
+
 // String returns the abbreviation of the message: RS, RA, NS, NA, Redirect.
-func (t Type) String() string {
-	switch t {
-	case TypeRouterSolicitation:
-		return "RS"
-	case TypeRouterAdvertisement:
-		return "RA"
-	case TypeNeighborSolicitation:
-		return "NS"
-	case TypeNeighborAdvertisement:
-		return "NA"
-	case TypeRedirect:
-		return "Redirect"
-	}
-	return fmt.Sprintf("ICMPv6 type %d", uint8(t))
-}
+func (t Type) String() string { return enum.String("Type", typeNames[:], t) }
 
 // Groups every node, and every router, of a link belongs to.
 var (

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/hyperfib/hyperfib/internal/enum"
 	"github.com/hyperfib/hyperfib/internal/lpm"
 	"github.com/hyperfib/hyperfib/internal/rate"
 )
@@ -57,12 +58,7 @@ const (
 var verdictNames = [verdictCount]string{"answered", "defended", "not a solicitation", "not for us", "malformed", "unknown link", "spoofed", "own", "same link", "unallocated", "limited"}
 
 // String returns the verdict in lower-case words.
-func (v Verdict) String() string {
-	if v < verdictCount {
-		return verdictNames[v]
-	}
-	return "unknown"
-}
+func (v Verdict) String() string { return enum.String("Verdict", verdictNames[:], v) }
 
 // Policy decides which neighbor solicitations are answered, and builds the answers
 // (RFC 4861, Sections 7.2.4 and 7.2.8; RFC 4862, Section 5.4.3): those of a known

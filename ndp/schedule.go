@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/hyperfib/hyperfib/internal/enum"
 	"github.com/hyperfib/hyperfib/internal/rate"
 )
 
@@ -47,7 +48,7 @@ const (
 
 // String returns the event in lower case.
 func (e Event) String() string {
-	return [...]string{"nothing", "advertise", "withdraw", "finished"}[min(e, Finished)]
+	return enum.String("Event", []string{"nothing", "advertise", "withdraw", "finished"}, e)
 }
 
 // Schedule is the timing of one link's router advertisements: an initial burst,

@@ -19,7 +19,7 @@ type WatchConfig = station.Config
 type WatchEvent = station.Event
 
 // WatchKind is what a Tracker has noticed.
-type WatchKind = station.Kind
+type WatchKind = station.EventKind
 
 // The kinds of events.
 const (

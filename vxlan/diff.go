@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"net/netip"
 	"slices"
+
+	"github.com/hyperfib/hyperfib/internal/enum"
 )
 
 // op is what is to be done about one entry.
@@ -19,7 +21,7 @@ const (
 )
 
 func (o op) String() string {
-	return [...]string{"none", "keep", "add", "replace", "delete", "blocked"}[o]
+	return enum.String("op", []string{"none", "keep", "add", "replace", "delete", "blocked"}, o)
 }
 
 // write is a change of one entry.

@@ -3,6 +3,8 @@ package rib
 import (
 	"cmp"
 	"slices"
+
+	"github.com/hyperfib/hyperfib/internal/enum"
 )
 
 // The decision process (RFC 4271, Section 9.1.2.2, with RFC 4456, Section 9, and RFC
@@ -67,12 +69,7 @@ var stepText = [...]string{"none", "long-lived stale", "local", "LOCAL_PREF", "A
 	"eBGP over iBGP", "stale", "router id", "CLUSTER_LIST length", "peer address", "path identifier"}
 
 // String names the step in a word or two, such as "AS_PATH length".
-func (s Step) String() string {
-	if int(s) >= len(stepText) {
-		return "unknown"
-	}
-	return stepText[s]
-}
+func (s Step) String() string { return enum.String("Step", stepText[:], s) }
 
 // compareMultipath compares by steps 1 to 8: negative if a is better, 0 if both
 // may be in one multipath set. It also returns the step that told them apart.

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 
 	"github.com/hyperfib/hyperfib/bgp/wire"
+	"github.com/hyperfib/hyperfib/internal/enum"
 )
 
 // Policy decides on a path on its way into or out of the table, and may change its
@@ -29,7 +30,9 @@ const (
 )
 
 // String returns "next", "accept" or "reject".
-func (v Verdict) String() string { return [...]string{"next", "accept", "reject", "?"}[v&3] }
+func (v Verdict) String() string {
+	return enum.String("Verdict", []string{"next", "accept", "reject"}, v)
+}
 
 // Route is a path under the eyes of a policy. Reading it allocates nothing.
 type Route struct {

@@ -1,6 +1,10 @@
 package rib
 
-import "encoding/json"
+import (
+	"encoding/json"
+
+	"github.com/hyperfib/hyperfib/internal/enum"
+)
 
 // Reason says why a path was refused or dropped.
 type Reason uint8
@@ -50,12 +54,7 @@ var reasonText = [reasons]string{
 }
 
 // String returns the reason in a few words, such as "AS loop".
-func (r Reason) String() string {
-	if r >= reasons {
-		return "unknown"
-	}
-	return reasonText[r]
-}
+func (r Reason) String() string { return enum.String("Reason", reasonText[:], r) }
 
 // Counters counts what a peer announced in one family. Except for Paths and Stale they only
 // grow, also over sessions.

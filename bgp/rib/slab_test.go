@@ -132,8 +132,8 @@ func TestStrings(t *testing.T) {
 		}
 	}
 	for _, x := range []struct{ got, want string }{
-		{reasons.String(), "unknown"}, {ASLoop.String(), "AS loop"},
-		{StepASPath.String(), "AS_PATH length"}, {StepPathID.String(), "path identifier"}, {(StepPathID + 1).String(), "unknown"},
+		{reasons.String(), "Reason(14)"}, {ASLoop.String(), "AS loop"},
+		{StepASPath.String(), "AS_PATH length"}, {StepPathID.String(), "path identifier"}, {(StepPathID + 1).String(), "Step(13)"},
 		{Next.String(), "next"}, {Accept.String(), "accept"}, {Reject.String(), "reject"},
 	} {
 		if x.got != x.want {

@@ -1,6 +1,6 @@
 package wire
 
-import "fmt"
+import "github.com/hyperfib/hyperfib/internal/enum"
 
 // AttrType is the type code of a path attribute.
 type AttrType uint8
@@ -110,7 +110,7 @@ func (t AttrType) String() string {
 	if n := specs[t].name; n != "" {
 		return n
 	}
-	return fmt.Sprintf("attribute %d", uint8(t))
+	return enum.String("AttrType", nil, t)
 }
 
 // Attr is one path attribute. Value aliases what it was read from.

@@ -2,9 +2,10 @@ package wire
 
 import (
 	"encoding/binary"
-	"fmt"
 	"iter"
 	"net/netip"
+
+	"github.com/hyperfib/hyperfib/internal/enum"
 )
 
 // Attrs is a set of path attributes in canonical form: encoded one after another, in
@@ -63,10 +64,7 @@ const (
 
 // String returns "IGP", "EGP" or "incomplete".
 func (o Origin) String() string {
-	if o > OriginIncomplete {
-		return fmt.Sprintf("origin %d", uint8(o))
-	}
-	return [...]string{"IGP", "EGP", "incomplete"}[o]
+	return enum.String("Origin", []string{"IGP", "EGP", "incomplete"}, o)
 }
 
 // Origin returns ORIGIN, OriginIncomplete if it is missing.

@@ -1,6 +1,10 @@
 package wire
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/hyperfib/hyperfib/internal/enum"
+)
 
 // ErrorCode is the error code of a NOTIFICATION (RFC 4271, Section 4.5).
 type ErrorCode uint8
@@ -96,12 +100,7 @@ var subcodeNames = [...][]string{
 }
 
 // String returns the name that the RFCs give to c.
-func (c ErrorCode) String() string {
-	if c != 0 && int(c) < len(codeNames) {
-		return codeNames[c]
-	}
-	return fmt.Sprintf("error code %d", uint8(c))
-}
+func (c ErrorCode) String() string { return enum.String("ErrorCode", codeNames[:], c) }
 
 // SubcodeString returns the name that the RFCs give to subcode s of c: "" for 0,
 // "subcode N" for one without a name.

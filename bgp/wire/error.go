@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
+
+	"github.com/hyperfib/hyperfib/internal/enum"
 )
 
 // Disposition is what an error asks for, from weak to strong (RFC 7606, Section 2).
@@ -23,7 +25,7 @@ const (
 
 // String returns the term of RFC 7606.
 func (d Disposition) String() string {
-	return [...]string{"no error", "attribute discard", "treat-as-withdraw", "session reset"}[d&3]
+	return enum.String("Disposition", []string{"no error", "attribute discard", "treat-as-withdraw", "session reset"}, d)
 }
 
 // Error is the one type of error that parsers of this package return. It owns its

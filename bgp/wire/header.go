@@ -3,6 +3,8 @@ package wire
 import (
 	"encoding/binary"
 	"fmt"
+
+	"github.com/hyperfib/hyperfib/internal/enum"
 )
 
 // Sizes of messages in octets (RFC 4271, Section 4.1; RFC 8654, Section 3).
@@ -24,22 +26,11 @@ const (
 	TypeRouteRefresh MessageType = 5 // RFC 2918
 )
 
+var messageNames = [...]string{TypeOpen: "OPEN", TypeUpdate: "UPDATE", TypeNotification: "NOTIFICATION",
+	TypeKeepalive: "KEEPALIVE", TypeRouteRefresh: "ROUTE-REFRESH"}
+
 // String returns the name of the message as the RFCs write it.
-func (t MessageType) String() string {
-	switch t {
-	case TypeOpen:
-		return "OPEN"
-	case TypeUpdate:
-		return "UPDATE"
-	case TypeNotification:
-		return "NOTIFICATION"
-	case TypeKeepalive:
-		return "KEEPALIVE"
-	case TypeRouteRefresh:
-		return "ROUTE-REFRESH"
-	}
-	return fmt.Sprintf("message type %d", uint8(t))
-}
+func (t MessageType) String() string { return enum.String("MessageType", messageNames[:], t) }
 
 // minLen is the shortest length of each message in octets, header included.
 var minLen = [...]int{TypeOpen: 29, TypeUpdate: 23, TypeNotification: 21, TypeKeepalive: 19, TypeRouteRefresh: 23}

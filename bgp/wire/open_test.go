@@ -69,7 +69,7 @@ func TestNotification(t *testing.T) {
 		`Cease/Hard Reset (6/9)`:                                                {Code: CodeCease, Subcode: SubHardReset},
 		"OPEN Message Error/Unsupported Version Number (2/1): 00 04":            {Code: CodeOpen, Subcode: SubVersion, Data: []byte{0, 4}},
 		"UPDATE Message Error/subcode 99 (3/99)":                                {Code: CodeUpdate, Subcode: 99},
-		"error code 77 (77/0)":                                                  {Code: 77},
+		"ErrorCode(77) (77/0)":                                                  {Code: 77},
 		`Cease/Administrative Shutdown (6/2): "a` + "\uFFFD" + `b"`:             {Code: CodeCease, Subcode: SubShutdown, Data: []byte("\x03a\x07b")},
 		`Cease/Administrative Shutdown (6/2): "` + long[:254] + `"`:             Shutdown(SubShutdown, long),
 		`Cease/Administrative Shutdown (6/2): "short"`:                          {Code: CodeCease, Subcode: SubShutdown, Data: []byte("\xffshort")},
@@ -91,11 +91,11 @@ func TestNotification(t *testing.T) {
 
 func TestStrings(t *testing.T) {
 	for want, s := range map[string]interface{ String() string }{
-		"KEEPALIVE": TypeKeepalive, "message type 9": MessageType(9), "ipv6": IPv6Unicast, "afi 25 safi 70": Family{25, 70},
-		"treat-as-withdraw": TreatAsWithdraw, "AS_PATH": AttrASPath, "attribute 99": AttrType(99), "65000:90": NewCommunity(65000, 90),
+		"KEEPALIVE": TypeKeepalive, "MessageType(9)": MessageType(9), "ipv6": IPv6Unicast, "afi 25 safi 70": Family{25, 70},
+		"treat-as-withdraw": TreatAsWithdraw, "AS_PATH": AttrASPath, "AttrType(99)": AttrType(99), "65000:90": NewCommunity(65000, 90),
 		"rt:65000:5": ExtCommunity(0x0002_fde8_0000_0005), "soo:1.2.3.4:5": ExtCommunity(0x0103_0102_0304_0005),
 		"rt:4200000001:5": ExtCommunity(0x0202_fa56_ea01_0005), "0x030c000000000008": ExtCommunity(0x030c000000000008),
-		"65000:1:2": LargeCommunity{65000, 1, 2}, "incomplete": OriginIncomplete, "origin 9": Origin(9),
+		"65000:1:2": LargeCommunity{65000, 1, 2}, "incomplete": OriginIncomplete, "Origin(9)": Origin(9),
 		"64512 {1,2} (3 4) [5,6]": ASPath("\x02\x01\x00\x00\xfc\x00\x01\x02\x00\x00\x00\x01\x00\x00\x00\x02\x03\x02\x00\x00\x00\x03\x00\x00\x00\x04\x04\x02\x00\x00\x00\x05\x00\x00\x00\x06"),
 	} {
 		if s.String() != want {

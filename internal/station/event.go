@@ -4,28 +4,29 @@ import (
 	"fmt"
 	"net/netip"
 
+	"github.com/hyperfib/hyperfib/internal/enum"
 	"github.com/hyperfib/hyperfib/internal/ether"
 )
 
-// Kind is what a Tracker has noticed.
-type Kind uint8
+// EventKind is what a Tracker has noticed.
+type EventKind uint8
 
 // The kinds of events.
 const (
-	Seen     Kind = iota // a station speaks for the first time
-	Moved                // the same station speaks on another link, and no longer where it was
-	Conflict             // another station, or the same on another link, claims an address that is taken
-	Gone                 // a station no longer answers, or its link was removed
+	Seen     EventKind = iota // a station speaks for the first time
+	Moved                     // the same station speaks on another link, and no longer where it was
+	Conflict                  // another station, or the same on another link, claims an address that is taken
+	Gone                      // a station no longer answers, or its link was removed
 )
 
 // String returns the kind in lower case.
-func (k Kind) String() string {
-	return [...]string{"seen", "moved", "conflict", "gone"}[min(k, Gone)]
+func (k EventKind) String() string {
+	return enum.String("EventKind", []string{"seen", "moved", "conflict", "gone"}, k)
 }
 
 // Event is one observation.
 type Event struct {
-	Kind    Kind
+	Kind    EventKind
 	IP      netip.Addr
 	Link    int // where it is; with Conflict, where the claim came from
 	MAC     ether.MAC

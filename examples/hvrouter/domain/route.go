@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"github.com/hyperfib/hyperfib/internal/enum"
 )
 
 // Type is what a route does with a packet.
@@ -22,7 +24,7 @@ const (
 var typeNames = [...]string{"unicast", "blackhole", "unreachable", "prohibit"}
 
 // String gives iproute2's word.
-func (t Type) String() string { return typeNames[t] }
+func (t Type) String() string { return enum.String("Type", typeNames[:], t) }
 
 // LastMetric is the metric of the routes of last resort: the greatest that IPv4
 // and IPv6 both take for a route that others may still lose against.

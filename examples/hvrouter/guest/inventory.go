@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/internal/enum"
 )
 
 // Source is where a guest is known from. Of two guests with one name, the lower
@@ -22,7 +23,9 @@ const (
 )
 
 // String names the source for people.
-func (s Source) String() string { return [...]string{"config", "directory", "api"}[s] }
+func (s Source) String() string {
+	return enum.String("Source", []string{"config", "directory", "api"}, s)
+}
 
 // Inventory is every guest that is known. The zero value is empty. It is not safe
 // for concurrent use.

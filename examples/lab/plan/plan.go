@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+
+	"github.com/hyperfib/hyperfib/internal/enum"
 )
 
 // Numbers that every node shares.
@@ -37,7 +39,7 @@ const (
 var Fabrics = []Fabric{A, B}
 
 // String returns the letter of the fabric in upper case.
-func (f Fabric) String() string { return string(rune('A' + int(f))) }
+func (f Fabric) String() string { return enum.String("Fabric", []string{"A", "B"}, f) }
 
 // Public is the name of the interface that a node has on the public network of
 // the fabric, for example "a.public".
