@@ -36,11 +36,13 @@ type core struct {
 	redo      redo                 // other things to dump
 	stats     Stats
 	emit      func(Event)
-	writes    bool // somebody wants EventWrite
-	moved     bool // a group has moved: wants must be resolved
-	formLimit int  // when to look for forms to forget
-	buried    bool // no entry has a group that does not exist
-	hope      bool // something has changed that may help what failed
+	writes    bool            // somebody wants EventWrite
+	moved     bool            // a group has moved: wants must be resolved
+	formLimit int             // when to look for forms to forget
+	buried    bool            // no entry has a group that does not exist
+	hope      bool            // something has changed that may help what failed
+	followers []*RouteWatcher // who wants to know what becomes of routes
+	noted     []uint32        // entries of which they have not been told
 	learn     func(m *routeMessage, gone bool, flags uint16)
 	now       func() time.Time // for event times only
 
@@ -132,11 +134,11 @@ func (c *core) setRoute(r *Route) error {
 		return &Error{Op: "set", Key: r.RouteKey, Err: err}
 	}
 	i, e := c.store.get(&key)
-	e.mark &^= markStale | markDoomed | markYielding
+	c.clear(i, e, markStale|markDoomed|markYielding)
 	if e.mark&markFailed != 0 && e.want != w {
 		c.forgive(i, e)
 	}
-	c.setWant(e, w)
+	c.setWant(i, e, w)
 	if !c.synced || w.form != e.have || e.mark&markFailed != 0 {
 		c.touchRoute(i, e)
 	}
@@ -156,19 +158,21 @@ func (c *core) deleteRoute(k RouteKey) {
 		}
 		i, e = c.store.get(&key)
 	}
-	e.mark &^= markStale | markYielding
+	c.clear(i, e, markStale|markYielding)
 	e.mark |= markDoomed
 	c.forgive(i, e)
-	c.setWant(e, nil)
+	c.setWant(i, e, nil)
 	c.touchRoute(i, e)
 }
 
 // wantOf interns the content of r.
 // legsOf checks r and leaves its canonical legs in c.legs.
-func (c *core) setWant(e *entry, w *want) {
+func (c *core) setWant(i uint32, e *entry, w *want) {
 	if e.want == w {
 		return
 	}
+	c.note(i, e)
+	c.clear(i, e, markLost)
 	if w != nil {
 		w.refs++
 		if w.refs == 1 && w.group != nil {
@@ -195,9 +199,13 @@ func (c *core) dropWant(w *want) {
 	}
 }
 
-func (c *core) setHave(e *entry, f *form) {
+func (c *core) setHave(i uint32, e *entry, f *form) {
 	if e.have == f {
 		return
+	}
+	c.note(i, e)
+	if e.want != nil && e.have != nil && e.have == e.want.form {
+		e.mark |= markLost // until it is written again
 	}
 	if f != nil && f != unsure {
 		f.refs++
@@ -281,6 +289,7 @@ func (c *core) target(e *entry) (f *form, keep bool) {
 func (c *core) clean(i uint32, e *entry) {
 	if e.want == nil && e.have == nil && e.mark&(markDirty|markBusy) == 0 {
 		c.forgive(i, e)
+		c.forget(e)
 		c.store.release(i)
 	}
 }
@@ -290,5 +299,6 @@ func (c *core) forgive(i uint32, e *entry) {
 	if e.mark&markFailed != 0 {
 		e.mark &^= markFailed
 		delete(c.failures, i)
+		c.note(i, e)
 	}
 }

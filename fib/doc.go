@@ -25,6 +25,10 @@
 // soon as a link, an address or a next hop changes. If replies are lost (ENOBUFS), the
 // tables concerned are read again.
 //
+// [FIB.WatchRoutes] reports how far each route has come: whether the kernel has it, with
+// how many of its next hops, refuses it, or has lost it. A program that announces what it
+// routes announces what the kernel has.
+//
 // # Next-hop groups, and failover
 //
 // A route with several legs refers to a next-hop group that all routes with the same

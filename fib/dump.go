@@ -250,7 +250,7 @@ func (o *owner) dumpTable(tf tableFamily) error {
 				return
 			}
 			if e.have != nil && e.seen != o.epoch {
-				o.setHave(e, nil)
+				o.setHave(i, e, nil)
 				o.touchRoute(i, e)
 			}
 			if e.mark&markContested != 0 {

@@ -83,3 +83,27 @@ func ExampleRouteKey_String() {
 	fmt.Println(fib.RouteKey{Table: 90, Prefix: netip.MustParsePrefix("203.0.113.1/32"), Metric: 10})
 	// Output: 203.0.113.1/32 table 90 metric 10
 }
+
+// Announce only what the kernel has.
+func ExampleFIB_WatchRoutes() {
+	f, err := fib.Open(fib.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx := context.Background()
+	go f.Run(ctx)
+	w := f.WatchRoutes(fib.RouteFilter{Tables: []uint32{90}})
+	defer w.Close()
+	for c, err := range w.All(ctx) {
+		switch {
+		case err != nil:
+			return
+		case c.Gone:
+			fmt.Println("withdraw", c.Prefix)
+		case c.State == fib.RouteInstalled || c.State == fib.RoutePartial:
+			fmt.Println("announce", c.Prefix)
+		case c.State == fib.RouteFailed || c.State == fib.RouteForeign || c.State == fib.RouteHeld:
+			fmt.Println("withdraw", c.Prefix, c.State, c.Err)
+		}
+	}
+}

@@ -119,6 +119,9 @@ func (f *FIB) Close() error {
 		for _, l := range f.learners {
 			l.end()
 		}
+		for _, w := range f.followers {
+			w.end()
+		}
 	})
 	return nil
 }

@@ -42,6 +42,7 @@ type kernelGroup struct {
 	buckets uint16 // resilient
 	uses    int    // entries whose form has it
 	owner   *group // nil: left over
+	news    bool   // members have changed, and the followers of its routes have not been told
 	since   time.Time
 }
 
@@ -56,7 +57,9 @@ type group struct {
 	now     *kernelGroup // nil: none yet
 	dirty   bool
 	moved   bool // now is another: the wants must be resolved
+	news    bool // why it is not complete has changed, and the followers of its routes have not been told
 	err     error
+	text    string // the kernel's words
 	next    time.Time
 	step    time.Duration
 }
@@ -85,6 +88,8 @@ type objects struct {
 	garbage bool
 	// changed says that NextHops has a new answer.
 	changed bool
+	// news says that some group has news.
+	news bool
 }
 
 func (o *objects) owns(id uint32) bool { return id >= o.base && id-o.base < o.count }
@@ -260,6 +265,7 @@ func (o *objects) gone(b *object) (emptied []*kernelGroup) {
 		if len(k.members) == n {
 			continue
 		}
+		k.news, o.news = true, true
 		if k.owner != nil {
 			o.touch(k.owner)
 		}

@@ -75,7 +75,7 @@ func (c *core) observeRoute(m *routeMessage, gone bool, flags uint16, dump bool)
 	case gone:
 		e.mark &^= markForeign
 		if c.config.OnForeign != ForeignRefuse {
-			e.mark &^= markYielding
+			c.clear(i, e, markYielding)
 		}
 		c.touchRoute(i, e)
 	default:
@@ -84,7 +84,7 @@ func (c *core) observeRoute(m *routeMessage, gone bool, flags uint16, dump bool)
 			// It took our route away. Ours comes back, whatever the policy
 			// is: we were here first.
 			e.mark &^= markForeign
-			c.setHave(e, unsure)
+			c.setHave(i, e, unsure)
 			e.mark |= markRepair
 		} else if m.family == IPv6 && !dump && e.have != nil && e.have.nhid == 0 {
 			// In IPv6 an appended route becomes one more leg of ours.
@@ -105,7 +105,7 @@ func (c *core) formSeen(m *routeMessage) *form {
 
 // lostRoute: somebody else removed our route.
 func (c *core) lostRoute(i uint32, e *entry) {
-	c.setHave(e, nil)
+	c.setHave(i, e, nil)
 	if e.want != nil {
 		e.mark |= markRepair
 	}
@@ -117,7 +117,7 @@ func (c *core) sawRoute(i uint32, e *entry, f *form, dump bool) {
 	if !dump && e.want != nil && e.have != f && e.want.form != f {
 		e.mark |= markRepair
 	}
-	c.setHave(e, f)
+	c.setHave(i, e, f)
 	e.seen = c.epoch
 	e.mark &^= markContested
 	if e.want == nil {
@@ -211,6 +211,7 @@ func (c *core) observeGroup(m *nextHopMessage, gone bool) {
 	k = c.groupRecord(m.id)
 	sortMembers(m.members)
 	k.exists, k.members, k.buckets = true, m.members, m.buckets
+	k.news, c.news = true, true
 	k.alien = m.alien || m.proto != c.config.Protocol
 	c.garbage, c.changed = true, true
 	if k.owner != nil {

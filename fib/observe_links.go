@@ -56,9 +56,9 @@ func (c *core) linkLost(link int32, down bool) {
 		c.store.all(func(i uint32, e *entry) {
 			if e.have != nil && e.have.uses(link) {
 				if e.have.allOn(link) {
-					c.setHave(e, nil)
+					c.setHave(i, e, nil)
 				} else {
-					c.setHave(e, unsure)
+					c.setHave(i, e, unsure)
 				}
 				c.touchRoute(i, e)
 			}
@@ -121,11 +121,11 @@ func (c *core) addressLost(link int32, addr netip.Addr, last bool) {
 		case f == nil:
 			return
 		case f.prefSrc == addr && f.family == IPv6:
-			c.setHave(e, unsure)
+			c.setHave(i, e, unsure)
 		case f.prefSrc == addr, last && f.family == IPv4 && f.allOn(link):
-			c.setHave(e, nil)
+			c.setHave(i, e, nil)
 		case last && f.family == IPv4 && f.uses(link):
-			c.setHave(e, unsure)
+			c.setHave(i, e, unsure)
 		default:
 			return
 		}

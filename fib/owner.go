@@ -130,6 +130,7 @@ func (o *owner) finish() (more bool) {
 		o.objects.changed = false
 		o.event(Event{Kind: EventNextHops})
 	}
+	o.tell()
 	unclear := o.fresh || len(o.resync) > 0 || o.redo != redoNothing || o.hope || o.moved || len(o.dying) > 0
 	quiet := o.config.DryRun || !o.rules.dirty && o.quiet()
 	o.settle(!unclear && quiet)

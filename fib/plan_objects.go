@@ -183,6 +183,11 @@ func (c *core) objectFailed(b *object, r reply, now time.Time) {
 			Err: &Error{Op: "add", Key: NextHopID(b.id), Err: r.err, Text: r.text}})
 	}
 	b.err, b.text = r.err, r.text
+	for _, g := range c.groups {
+		if slices.ContainsFunc(g.legs, func(l leg) bool { return keyOf(&l, g.family) == b.key }) {
+			g.news, c.news = true, true
+		}
+	}
 	b.step = backoff(b.step)
 	b.next = now.Add(b.step)
 	c.wake(b.next)
@@ -231,7 +236,8 @@ func (c *core) commitGroup(op *objectOp, r reply, now time.Time) {
 			if g.err != r.err {
 				c.event(Event{Kind: EventError, Op: "add", Key: NextHopID(k.id), Err: &Error{Op: "add", Key: NextHopID(k.id), Err: r.err, Text: r.text}})
 			}
-			g.err, g.step = r.err, backoff(g.step)
+			g.err, g.text, g.step = r.err, r.text, backoff(g.step)
+			g.news, c.news = true, true
 			g.next = now.Add(g.step)
 			c.touch(g)
 			c.wake(g.next)
@@ -239,6 +245,7 @@ func (c *core) commitGroup(op *objectOp, r reply, now time.Time) {
 		return
 	}
 	k.exists, k.members, k.buckets = true, op.members, op.buckets
+	k.news, c.news = true, true
 	c.changed, c.garbage = true, true // members that left may be needed no more
 	if g != nil && c.groups[g.key] == g {
 		g.err, g.step, g.next = nil, 0, time.Time{}
@@ -278,7 +285,7 @@ func (c *core) bury() {
 	c.buried = true
 	c.store.all(func(i uint32, e *entry) {
 		if e.have != nil && e.have.group != nil && !e.have.group.exists {
-			c.setHave(e, nil)
+			c.setHave(i, e, nil)
 			c.touchRoute(i, e)
 		}
 	})

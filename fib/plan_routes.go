@@ -76,7 +76,7 @@ func (c *core) guess(e *entry) *form {
 
 // settled is called when the kernel has what is desired.
 func (c *core) settled(i uint32, e *entry) {
-	e.mark &^= markRepair | markYielding | markDoomed
+	c.clear(i, e, markRepair|markYielding|markDoomed|markLost)
 	c.forgive(i, e)
 	c.clean(i, e)
 }
@@ -86,6 +86,7 @@ func (c *core) yield(i uint32, e *entry) {
 		return
 	}
 	e.mark |= markYielding
+	c.note(i, e)
 	err := &Error{Op: "add", Key: c.unpack(&e.key), Err: ErrForeign}
 	c.stats.Errors++
 	c.event(Event{Kind: EventError, Op: "add", Key: err.Key, Err: err})
@@ -158,12 +159,12 @@ func (c *core) written(op *routeOp, e *entry) {
 	if c.writes {
 		c.event(Event{Kind: EventWrite, Op: op.verb.String(), Key: c.unpack(&e.key), Reason: reason})
 	}
-	e.mark &^= markRepair | markYielding
+	c.clear(op.entry, e, markRepair|markYielding|markLost)
 	if op.verb == verbDelete {
-		c.setHave(e, nil)
+		c.setHave(op.entry, e, nil)
 		e.mark &^= markDoomed
 	} else {
-		c.setHave(e, op.form)
+		c.setHave(op.entry, e, op.form)
 	}
 	c.forgive(op.entry, e)
 }
@@ -172,7 +173,7 @@ func (c *core) routeFailed(op *routeOp, e *entry, r reply, now time.Time) {
 	c.stats.Errors++
 	if op.verb == verbReplace && e.have != unsure && len(op.form.legs) > 1 && c.tables.list[e.key.table].family == IPv6 {
 		// IPv6 multipath is replaced leg by leg: what is there now?
-		c.setHave(e, unsure)
+		c.setHave(op.entry, e, unsure)
 	}
 	if op.form.nhid != 0 && (errors.Is(r.err, unix.EINVAL) || errors.Is(r.err, unix.ENOENT)) {
 		c.redo.nextHops = true // the group may have gone
@@ -187,6 +188,7 @@ func (c *core) routeFailed(op *routeOp, e *entry, r reply, now time.Time) {
 		c.event(Event{Kind: EventError, Op: f.err.Op, Key: f.err.Key, Err: f.err})
 	}
 	e.mark |= markFailed
+	c.note(op.entry, e)
 	f.step = backoff(f.step)
 	f.next = now.Add(f.step)
 	c.wake(f.next)

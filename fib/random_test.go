@@ -17,14 +17,15 @@ import (
 // all is quiet with what a slow and obvious oracle says.
 type chaos struct {
 	*testing.T
-	rand    *rand.Rand
-	m       *model
-	f       *FIB
-	o       *owner
-	desired map[RouteKey]Route
-	foreign map[RouteKey]string // routes of others that must be as they were
-	either  map[RouteKey]string // theirs or ours: they replaced ours, and word of it was lost or not
-	history []string
+	rand     *rand.Rand
+	m        *model
+	f        *FIB
+	o        *owner
+	desired  map[RouteKey]Route
+	foreign  map[RouteKey]string // routes of others that must be as they were
+	either   map[RouteKey]string // theirs or ours: they replaced ours, and word of it was lost or not
+	follower *follower
+	history  []string
 }
 
 func newChaos(t *testing.T, seed uint64) *chaos {
@@ -35,6 +36,7 @@ func newChaos(t *testing.T, seed uint64) *chaos {
 
 func (c *chaos) start() {
 	c.f, c.o = newModelFIB(Config{OnForeign: ForeignWait, BatchMessages: 1 + c.rand.IntN(5)}, c.m)
+	c.follower = follow(c.f, RouteFilter{})
 	if err := c.o.sync(true); err != nil {
 		c.Fatal(err)
 	}
@@ -136,6 +138,9 @@ func (c *chaos) step() {
 	}
 	for range c.rand.IntN(4) { // the owner may or may not have its turn in between
 		c.turn()
+	}
+	if c.rand.IntN(3) == 0 {
+		c.follower.read(1 + c.rand.IntN(3))
 	}
 }
 
@@ -263,6 +268,9 @@ func (c *chaos) check() {
 	}
 	for k, r := range c.desired {
 		c.checkRoute(k, r, got[k])
+	}
+	if err := c.follower.compare(c.f); err != nil {
+		c.fail("%v", err)
 	}
 	for id, n := range c.m.hops {
 		if n.members == nil {

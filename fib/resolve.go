@@ -100,7 +100,11 @@ func (c *core) resolveAll(f func(w *want) bool) {
 // spread queues the entries of changed wants.
 func (c *core) spread() {
 	c.store.all(func(i uint32, e *entry) {
-		if e.want != nil && e.want.changed && e.want.form != e.have {
+		if e.want == nil || !e.want.changed {
+			return
+		}
+		c.note(i, e)
+		if e.want.form != e.have {
 			c.touchRoute(i, e)
 		}
 	})

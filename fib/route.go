@@ -96,11 +96,13 @@ type Route struct {
 	Classic bool
 }
 
-// RouteState says how far a desired route has come.
+// RouteState says how far a desired route has come. Packets are forwarded as desired in
+// RouteInstalled and RoutePartial. RoutePending and RouteLost pass by themselves, within
+// milliseconds; RouteHeld, RouteFailed and RouteForeign last until something changes.
 type RouteState uint8
 
 const (
-	// RoutePending is not written yet.
+	// RoutePending is not written yet, or not as it is desired now.
 	RoutePending RouteState = iota
 	// RouteInstalled is in the kernel as desired.
 	RouteInstalled
@@ -112,9 +114,15 @@ const (
 	RouteForeign
 	// RouteStale is ours in the kernel, not desired, and waits for Sweep.
 	RouteStale
+	// RoutePartial is in the kernel as desired, but without some of its next hops: their
+	// link is down or gone, GatewayDown was called, or the kernel refused them.
+	RoutePartial
+	// RouteLost was in the kernel as desired until somebody else removed or replaced it,
+	// or the kernel did with a link or an address. It is about to be written again.
+	RouteLost
 )
 
-var stateNames = [...]string{"pending", "installed", "held", "failed", "foreign", "stale"}
+var stateNames = [...]string{"pending", "installed", "held", "failed", "foreign", "stale", "partial", "lost"}
 
 func (s RouteState) String() string { return enum.String("RouteState", stateNames[:], s) }
 
@@ -122,10 +130,16 @@ func (s RouteState) String() string { return enum.String("RouteState", stateName
 type RouteStatus struct {
 	Route // as desired; for RouteStale as it is in the kernel
 	State RouteState
+	// Present reports whether the kernel has a route of ours under the key, with this
+	// content or with an earlier one.
+	Present bool
+	// Active is how many of NextHops that route has now.
+	Active int
 	// NextHopID is the next-hop object or group that the kernel's route uses,
 	// 0 if none.
 	NextHopID uint32
-	// Err is why State is RouteFailed or RouteForeign.
+	// Err is why State is RouteFailed or RouteForeign: an *[Error] with the kernel's errno
+	// and extended-ACK text, or with ErrForeign.
 	Err error
 }
 

@@ -49,20 +49,74 @@ func (c *core) statusOf(i uint32, e *entry) RouteStatus {
 	if e.have != nil {
 		s.NextHopID = e.have.nhid
 	}
+	s.Present, s.Active = e.have != nil && e.have != unsure, c.active(e)
+	s.State, s.Err = c.stateOf(i, e)
+	return s
+}
+
+// stateOf says how far e has come, and why not further.
+func (c *core) stateOf(i uint32, e *entry) (RouteState, error) {
 	switch {
 	case e.want == nil:
-		s.State = RouteStale
+		return RouteStale, nil
 	case e.mark&markFailed != 0:
-		s.State, s.Err = RouteFailed, c.failures[i].err
+		return RouteFailed, c.failures[i].err
 	case e.mark&markYielding != 0:
-		s.State = RouteForeign
-		s.Err = &Error{Op: "add", Key: s.RouteKey, Err: ErrForeign}
-	case e.want.form == nil:
-		s.State = RouteHeld
-	case e.want.form == e.have:
-		s.State = RouteInstalled
+		return RouteForeign, &Error{Op: "add", Key: c.unpack(&e.key), Err: ErrForeign}
+	case e.want.isCut:
+		return RouteHeld, nil
+	case e.want.form != nil && e.want.form == e.have:
+		if c.active(e) < len(e.want.legs) {
+			return RoutePartial, nil
+		}
+		return RouteInstalled, nil
+	case e.want.form == nil && e.want.group != nil:
+		if text, err := c.groupError(e.want.group); err != nil {
+			return RouteFailed, &Error{Op: "add", Key: c.unpack(&e.key), Err: err, Text: text}
+		}
 	}
-	return s
+	if e.mark&markLost != 0 {
+		return RouteLost, nil
+	}
+	return RoutePending, nil
+}
+
+// active counts the desired next hops that our route in the kernel has.
+func (c *core) active(e *entry) (n int) {
+	switch {
+	case e.want == nil || e.have == nil || e.have == unsure:
+		return 0
+	case e.have.nhid == 0:
+		for i := range e.want.legs {
+			if slices.Contains(e.have.legs, e.want.legs[i]) {
+				n++
+			}
+		}
+		return n
+	case e.have.group == nil:
+		return 0
+	}
+	for _, m := range e.have.group.members {
+		b := c.byID[m.id]
+		if b != nil && slices.ContainsFunc(e.want.legs, func(l leg) bool { return l.link == b.key.link && l.gateway == b.key.gateway }) {
+			n++
+		}
+	}
+	return n
+}
+
+// groupError returns why g is not in the kernel: its own error, or that of the last of
+// its next hops that the kernel refused.
+func (c *core) groupError(g *group) (text string, err error) {
+	if g.err != nil {
+		return g.text, g.err
+	}
+	for i := range g.legs {
+		if b := c.byKey[keyOf(&g.legs[i], g.family)]; b != nil && !b.live && b.err != nil {
+			text, err = b.text, b.err
+		}
+	}
+	return text, err
 }
 
 func (c *core) routeOf(f *facts, legs []leg, classic bool) Route {
@@ -228,17 +282,19 @@ func (f *FIB) Stats() Stats {
 		if e.want != nil {
 			s.Desired++
 		}
-		switch {
-		case e.want == nil && e.have == nil:
-		case e.want == nil:
+		if e.want == nil && e.have == nil {
+			return
+		}
+		switch state, _ := f.stateOf(i, e); state {
+		case RouteStale:
 			s.Stale++
-		case e.mark&markFailed != 0:
+		case RouteFailed:
 			s.Failed++
-		case e.mark&markYielding != 0:
+		case RouteForeign:
 			s.Foreign++
-		case e.want.form == nil:
+		case RouteHeld:
 			s.Held++
-		case e.want.form == e.have:
+		case RouteInstalled, RoutePartial:
 			s.Installed++
 		}
 	})

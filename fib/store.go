@@ -28,6 +28,8 @@ const (
 	markYielding                   // ErrForeign was reported, policy says do not write
 	markFailed                     // has a record in core.failures
 	markRepair                     // the next write is a repair
+	markLost                       // was as desired, until the kernel or somebody else took it away
+	markNoted                      // in core.noted
 )
 
 const chunkSize = 1024
