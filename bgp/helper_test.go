@@ -9,43 +9,50 @@ import (
 	"time"
 
 	"github.com/hyperfib/hyperfib/bgp/wire"
+	"github.com/hyperfib/hyperfib/internal/testing/scenario"
 )
 
-// helperWorld plays scenarios for the helper's side of graceful restart. Lines:
+// helperScenario plays scenarios for the helper's side of graceful restart. The inputs
+// are
 //
 //	config [enabled] [longlived=20s] [stale=300s]
 //	peer families=ipv4,ipv6 [gr=ipv4+,ipv6] [time=120s] [ll=ipv4+] [lltime=60s] [n]
-//	+T lost | up | eor FAMILY | forget | wait
+//	lost [hard] | up | eor FAMILY | forget
 //
 // In gr and ll a plus sign is the F bit. A lost session is one that graceful
 // restart covers unless the line says "lost hard".
-type helperWorld struct {
+type helperScenario struct {
 	h   helper
 	neg Negotiated
 }
 
 func TestHelperScenarios(t *testing.T) {
-	runScenarios(t, "helper", func() world {
-		return &helperWorld{h: helper{cfg: GracefulRestart{Enabled: true}.withDefaults()}}
+	scenario.Files(t, "testdata/helper/*.txt", func(_ *testing.T, text string) (string, error) {
+		return scenario.Play(text, &helperScenario{h: helper{cfg: GracefulRestart{Enabled: true}.withDefaults()}})
 	})
 }
 
-func (w *helperWorld) next() time.Time { return w.h.next() }
+// Deadline implements scenario.Clock.
+func (w *helperScenario) Deadline() time.Time { return w.h.next() }
 
-func (w *helperWorld) fire(now time.Time) string {
+// Advance implements scenario.Clock.
+func (w *helperScenario) Advance(now time.Time) []string {
 	before := w.h.phase
 	w.h.advance(now)
 	return w.result(before)
 }
 
-func (w *helperWorld) do(now time.Time, text string) (string, error) {
-	words := strings.Fields(text)
+// Do implements scenario.Machine.
+func (w *helperScenario) Do(now time.Time, words []string) ([]string, error) {
+	if len(words) == 0 {
+		return nil, nil
+	}
 	before := w.h.phase
 	switch words[0] {
 	case "config":
-		return "", w.config(words[1:])
+		return nil, w.config(words[1:])
 	case "peer":
-		return "", w.peer(words[1:])
+		return nil, w.peer(words[1:])
 	case "lost":
 		w.h.lost(now, &w.neg, len(words) == 1)
 	case "up":
@@ -54,14 +61,13 @@ func (w *helperWorld) do(now time.Time, text string) (string, error) {
 		w.h.endOfRIB(familyNamed(words[1]))
 	case "forget":
 		w.h.forget()
-	case "wait":
 	default:
-		return "", fmt.Errorf("unknown %q", text)
+		return nil, fmt.Errorf("unknown %q", words)
 	}
 	return w.result(before), nil
 }
 
-func (w *helperWorld) result(before RestartStatus) string {
+func (w *helperScenario) result(before RestartStatus) []string {
 	var parts []string
 	for _, s := range w.h.steps() {
 		parts = append(parts, fmt.Sprintf("%v %v", s.action, s.family))
@@ -70,9 +76,9 @@ func (w *helperWorld) result(before RestartStatus) string {
 		parts = append(parts, w.h.phase.String())
 	}
 	if len(parts) == 0 {
-		return "-"
+		return nil
 	}
-	return "-> " + strings.Join(parts, ", ")
+	return []string{"-> " + strings.Join(parts, ", ")}
 }
 
 func familyNamed(s string) wire.Family {
@@ -82,7 +88,7 @@ func familyNamed(s string) wire.Family {
 	return wire.IPv4Unicast
 }
 
-func (w *helperWorld) config(words []string) (err error) {
+func (w *helperScenario) config(words []string) (err error) {
 	g := GracefulRestart{}
 	for _, word := range words {
 		key, value, _ := strings.Cut(word, "=")
@@ -102,7 +108,7 @@ func (w *helperWorld) config(words []string) (err error) {
 	return nil
 }
 
-func (w *helperWorld) peer(words []string) error {
+func (w *helperScenario) peer(words []string) error {
 	w.neg = Negotiated{}
 	gr := &wire.GracefulRestart{Time: 120 * time.Second}
 	llTime := time.Duration(0)
@@ -161,24 +167,25 @@ func TestRetains(t *testing.T) {
 	}
 }
 
-// startupWorld plays scenarios for the restarting speaker. Lines:
+// startupScenario plays scenarios for the restarting speaker. The inputs are
 //
 //	config [deferral=120s] [establish=5s] [ranges]
-//	+T add N | remove N | up N [restarting|incapable] | down N [dead] | eor N FAMILY | wait
-type startupWorld struct {
+//	add N | remove N | up N [restarting|incapable] | down N [dead] | eor N FAMILY
+type startupScenario struct {
 	s    *startup
 	done bool
 	now  time.Time
 }
 
 func TestStartupScenarios(t *testing.T) {
-	runScenarios(t, "startup", func() world {
+	scenario.Files(t, "testdata/startup/*.txt", func(_ *testing.T, text string) (string, error) {
 		g := GracefulRestart{Enabled: true, Restarting: true}.withDefaults()
-		return &startupWorld{s: newStartup(g, epoch), now: epoch}
+		return scenario.Play(text, &startupScenario{s: newStartup(g, scenario.Epoch), now: scenario.Epoch})
 	})
 }
 
-func (w *startupWorld) next() time.Time {
+// Deadline implements scenario.Clock.
+func (w *startupScenario) Deadline() time.Time {
 	// The owner sleeps from each deadline to the next: next wants the time.
 	if w.done {
 		return time.Time{}
@@ -186,22 +193,26 @@ func (w *startupWorld) next() time.Time {
 	return w.s.next(w.now)
 }
 
-func (w *startupWorld) fire(now time.Time) string {
+// Advance implements scenario.Clock.
+func (w *startupScenario) Advance(now time.Time) []string {
 	w.now = now
 	return w.result(now)
 }
 
-func (w *startupWorld) do(now time.Time, text string) (string, error) {
-	words := strings.Fields(text)
+// Do implements scenario.Machine.
+func (w *startupScenario) Do(now time.Time, words []string) ([]string, error) {
+	if len(words) == 0 {
+		return nil, nil
+	}
 	if words[0] == "config" {
-		return "", w.config(words[1:])
+		return nil, w.config(words[1:])
 	}
 	w.now = now
 	key := PeerKey{}
 	if len(words) > 1 {
 		n, err := strconv.Atoi(words[1])
 		if err != nil {
-			return "", err
+			return nil, err
 		}
 		key.Addr = netip.AddrFrom4([4]byte{10, 0, 0, byte(n)})
 	}
@@ -220,23 +231,22 @@ func (w *startupWorld) do(now time.Time, text string) (string, error) {
 		w.s.down(key, len(words) > 2)
 	case "eor":
 		w.s.endOfRIB(key, familyNamed(words[2]))
-	case "wait":
 	default:
-		return "", fmt.Errorf("unknown %q", text)
+		return nil, fmt.Errorf("unknown %q", words)
 	}
 	return w.result(now), nil
 }
 
-func (w *startupWorld) result(now time.Time) string {
+func (w *startupScenario) result(now time.Time) []string {
 	was := w.done
 	w.done = w.s.done(now)
 	if w.done && !was {
-		return "-> converge"
+		return []string{"-> converge"}
 	}
-	return "-"
+	return nil
 }
 
-func (w *startupWorld) config(words []string) (err error) {
+func (w *startupScenario) config(words []string) (err error) {
 	for _, word := range words {
 		key, value, _ := strings.Cut(word, "=")
 		switch key {

@@ -1,30 +1,31 @@
 package bgp
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
-	"os"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/hyperfib/hyperfib/bgp/wire"
+	"github.com/hyperfib/hyperfib/internal/testing/scenario"
 )
 
-// machineWorld plays scenarios for the FSM. Lines:
+// machineScenario plays scenarios for the FSM. The inputs are
 //
 //	config passive | id A.B.C.D | as N
-//	+T start | stop [quiet] | autostop [HOLD]
-//	+T acked N | confirmed N | fails N | open N [hold=90] [id=A.B.C.D] [as=N] [gr]
-//	+T keepalive N | update N | updateerr N | headererr N | openerr N | notif N CODE/SUB | sent N
-//	+T hurry | wait
+//	start | stop [quiet] | autostop [HOLD]
+//	acked N | confirmed | fails N | open N [hold=90] [id=A.B.C.D] [as=N] [gr]
+//	keepalive N | update N | updateerr N | headererr N | openerr N | notif N CODE/SUB | sent N
+//	hurry
 //
 // N is the number of the connection.
-type machineWorld struct{ m *machine }
+type machineScenario struct{ m *machine }
 
-func newMachineWorld() world {
-	return &machineWorld{newMachine(machineConfig{
+func newMachineScenario() *machineScenario {
+	return &machineScenario{newMachine(machineConfig{
 		localID: 0x0a000001, localAS: 65000,
 		retryMin: 250 * time.Millisecond, retryMax: 2 * time.Second,
 		errorMin: time.Second, errorMax: 60 * time.Second,
@@ -33,11 +34,17 @@ func newMachineWorld() world {
 	})}
 }
 
-func TestMachineScenarios(t *testing.T) { runScenarios(t, "fsm", newMachineWorld) }
+func TestMachineScenarios(t *testing.T) {
+	scenario.Files(t, "testdata/fsm/*.txt", func(_ *testing.T, text string) (string, error) {
+		return scenario.Play(text, newMachineScenario())
+	})
+}
 
-func (w *machineWorld) next() time.Time { return w.m.deadline() }
+// Deadline implements scenario.Clock.
+func (w *machineScenario) Deadline() time.Time { return w.m.deadline() }
 
-func (w *machineWorld) fire(now time.Time) string {
+// Advance implements scenario.Clock.
+func (w *machineScenario) Advance(now time.Time) []string {
 	before := w.m.state()
 	w.m.advance(now)
 	return w.result(before)
@@ -48,13 +55,15 @@ var scenarioEvents = map[string]eventKind{
 	"update": evUpdate, "updateerr": evUpdateErr, "headererr": evHeaderErr, "openerr": evOpenErr, "notif": evNotif,
 }
 
-func (w *machineWorld) do(now time.Time, text string) (string, error) {
-	words := strings.Fields(text)
+// Do implements scenario.Machine.
+func (w *machineScenario) Do(now time.Time, words []string) ([]string, error) {
+	if len(words) == 0 {
+		return nil, nil
+	}
 	before := w.m.state()
 	switch words[0] {
 	case "config":
-		return "", w.config(words[1:])
-	case "wait":
+		return nil, w.config(words[1:])
 	case "hurry":
 		w.m.hurry(now)
 		w.m.advance(now)
@@ -77,7 +86,7 @@ func (w *machineWorld) do(now time.Time, text string) (string, error) {
 	default:
 		ev, err := parseEvent(words)
 		if err != nil {
-			return "", err
+			return nil, err
 		}
 		w.m.step(now, ev)
 	}
@@ -127,7 +136,7 @@ func parseEvent(words []string) (event, error) {
 	return ev, nil
 }
 
-func (w *machineWorld) config(words []string) error {
+func (w *machineScenario) config(words []string) error {
 	for len(words) > 0 {
 		switch words[0] {
 		case "passive":
@@ -151,7 +160,7 @@ func (w *machineWorld) config(words []string) error {
 }
 
 // result prints what came out and the state if it changed.
-func (w *machineWorld) result(before State) string {
+func (w *machineScenario) result(before State) []string {
 	var parts []string
 	for _, e := range w.m.effects() {
 		parts = append(parts, e.String())
@@ -160,9 +169,9 @@ func (w *machineWorld) result(before State) string {
 		parts = append(parts, s.String())
 	}
 	if len(parts) == 0 {
-		return "-"
+		return nil
 	}
-	return "-> " + strings.Join(parts, ", ")
+	return []string{"-> " + strings.Join(parts, ", ")}
 }
 
 func (e effect) String() string {
@@ -193,18 +202,13 @@ func TestMachineCells(t *testing.T) {
 	for _, k := range []eventKind{evManualStart, evIdleHoldExpires, evConnConfirmed} {
 		fmt.Fprintf(&out, "\t%-26v %s\n", k, cell(Idle, k, true))
 	}
-	const name = "testdata/cells.txt"
-	want, err := os.ReadFile(name)
-	if err != nil && !*update {
-		t.Fatal(err)
-	}
-	compare(t, name, string(want), out.String())
+	scenario.Golden(t, "testdata/cells.txt", out.String())
 }
 
 // cell brings a machine into state s, feeds one event and describes the outcome
 // with the timers that run afterwards.
 func cell(s State, k eventKind, stopped bool) string {
-	w := newMachineWorld().(*machineWorld)
+	w := newMachineScenario()
 	m := w.m
 	conn := bring(m, s)
 	m.primary.stopped = stopped
@@ -225,15 +229,15 @@ func cell(s State, k eventKind, stopped bool) string {
 		ev.notif = wire.Notification{Code: wire.CodeOpen, Subcode: wire.SubVersion}
 	}
 	if timer := m.primary.timer(k); timer != nil {
-		*timer = epoch
-		m.advance(epoch)
+		*timer = scenario.Epoch
+		m.advance(scenario.Epoch)
 	} else if k == evCollisionDump {
-		m.primary.step(epoch, ev)
+		m.primary.step(scenario.Epoch, ev)
 		m.settle()
 	} else {
-		m.step(epoch, ev)
+		m.step(scenario.Epoch, ev)
 	}
-	res := w.result(s)
+	res := cmp.Or(strings.Join(w.result(s), ""), "-")
 	if timers := m.primary.timers(); timers != "" {
 		res += " | " + timers
 	}
@@ -244,16 +248,16 @@ func cell(s State, k eventKind, stopped bool) string {
 func bring(m *machine, s State) connID {
 	if s == Idle {
 		m.primary.stopped = false
-		m.primary.rest(epoch, time.Minute)
+		m.primary.rest(scenario.Epoch, time.Minute)
 		return 0
 	}
 	m.cfg.passive = s == Active
-	m.step(epoch, event{kind: evManualStart})
+	m.step(scenario.Epoch, event{kind: evManualStart})
 	m.cfg.passive = false
 	conn := m.primary.conn
 	for _, k := range []eventKind{evConnAcked, evOpen, evKeepalive} {
 		if m.state() < s && s > Active {
-			m.step(epoch, event{kind: k, conn: conn, open: openFacts{hold: 90 * time.Second, id: 0x0a000002, as: 65000}})
+			m.step(scenario.Epoch, event{kind: k, conn: conn, open: openFacts{hold: 90 * time.Second, id: 0x0a000002, as: 65000}})
 		}
 	}
 	return conn
@@ -280,17 +284,17 @@ func (l *link) timers() string {
 	for _, k := range []eventKind{evConnectRetryExpires, evHoldExpires, evKeepaliveExpires, evIdleHoldExpires, evSendHoldExpires} {
 		if at := *l.timer(k); !at.IsZero() {
 			name, _, _ := strings.Cut(k.String(), "Timer")
-			out = append(out, fmt.Sprintf("%s %v", name, at.Sub(epoch)))
+			out = append(out, fmt.Sprintf("%s %v", name, at.Sub(scenario.Epoch)))
 		}
 	}
 	return strings.Join(out, ", ")
 }
 
 func TestPostponeHold(t *testing.T) {
-	m := newMachineWorld().(*machineWorld).m
+	m := newMachineScenario().m
 	bring(m, Established)
 	m.effects()
-	due := epoch.Add(90 * time.Second)
+	due := scenario.Epoch.Add(90 * time.Second)
 	if m.holdDue(due.Add(-1)) || !m.holdDue(due) {
 		t.Fatal("hold timer")
 	}
@@ -311,9 +315,9 @@ func TestPostponeHold(t *testing.T) {
 // With GTSM our kernel drops the RST of a peer that does not listen yet: the first
 // attempts are given up soon.
 func TestHangingAttempts(t *testing.T) {
-	m := newMachineWorld().(*machineWorld).m
+	m := newMachineScenario().m
 	m.cfg.dialMin, m.cfg.dialTimeout = 250*time.Millisecond, time.Second
-	now := epoch
+	now := scenario.Epoch
 	m.step(now, event{kind: evManualStart})
 	for _, want := range []time.Duration{250, 500, 1000, 1000} {
 		at := m.deadline()
