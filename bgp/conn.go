@@ -13,14 +13,16 @@ import (
 // Sizes of buffers, in octets.
 const (
 	// smallBuffer holds any message of a session without extended messages.
-	// Most sessions are quiet most of the time: with three buffers each, a
-	// thousand of them cost 12 MB.
+	// Most sessions are quiet most of the time: with two buffers each, a
+	// thousand of them cost 8 MB.
 	smallBuffer = wire.MaxLen
-	// largeBuffer is what a busy session reads and writes at a time.
+	// largeBuffer is what a busy session reads at a time. It holds any message.
 	largeBuffer = 64 << 10
 	// quietReads is the number of small reads in a row after which a reader
-	// goes back to small buffers.
-	quietReads = 64
+	// goes back to small buffers: a session that was busy and sends nothing but
+	// KEEPALIVEs has them after a hold time or so. Large ones are shared, so that
+	// changing one's mind costs little.
+	quietReads = 4
 )
 
 // lingerTime is how long a connection stays half-open after our NOTIFICATION, so

@@ -3,6 +3,7 @@ package bgp
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"sync"
@@ -14,12 +15,14 @@ import (
 	"github.com/hyperfib/hyperfib/bgp/wire"
 )
 
-// pipeNet is a network of net.Pipes. Addresses are real, nothing else is.
+// pipeNet is a network of net.Pipes, or of cables if it has a source of random. Addresses
+// are real, nothing else is.
 type pipeNet struct {
 	mu        sync.Mutex
 	listeners map[netip.AddrPort]*pipeListener
-	conns     []*pipeConn
+	conns     []net.Conn
 	down      bool // dialling fails
+	random    *rand.Rand
 }
 
 func newPipeNet() *pipeNet { return &pipeNet{listeners: map[netip.AddrPort]*pipeListener{}} }
@@ -80,8 +83,7 @@ func (n *pipeNet) dial(ctx context.Context, local, remote netip.AddrPort) (net.C
 	if l == nil || down {
 		return nil, errRefused
 	}
-	a, b := net.Pipe()
-	near, far := &pipeConn{a, local, remote}, &pipeConn{b, remote, local}
+	near, far := n.connect(local, remote)
 	select {
 	case l.accept <- far:
 	case <-l.closed:
@@ -93,6 +95,18 @@ func (n *pipeNet) dial(ctx context.Context, local, remote netip.AddrPort) (net.C
 	n.conns = append(n.conns, near, far)
 	n.mu.Unlock()
 	return near, nil
+}
+
+func (n *pipeNet) connect(local, remote netip.AddrPort) (near, far net.Conn) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.random == nil {
+		a, b := net.Pipe()
+		return &pipeConn{a, local, remote}, &pipeConn{b, remote, local}
+	}
+	a, b := newCable(n.random)
+	a.local, a.remote, b.local, b.remote = local, remote, remote, local
+	return a, b
 }
 
 // setDown makes dialling fail, or work again.
@@ -231,3 +245,14 @@ func settle(d time.Duration) {
 }
 
 var bothFamilies = []wire.Family{wire.IPv4Unicast, wire.IPv6Unicast}
+
+// deafen keeps back what is sent to addr, for a time.
+func (n *pipeNet) deafen(addr netip.Addr, d time.Duration) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, c := range n.conns {
+		if c, ok := c.(*cable); ok && c.local.Addr() == addr {
+			c.in.pause(d)
+		}
+	}
+}

@@ -3,6 +3,7 @@ package bgp
 import (
 	"encoding/binary"
 	"io"
+	"sync"
 
 	"github.com/hyperfib/hyperfib/bgp/wire"
 )
@@ -12,7 +13,7 @@ import (
 // the other is being filled; if the owner keeps both, nobody reads, the TCP
 // window closes and the peer slows down.
 func (c *conn) readLoop() {
-	r := reader{src: c.nc, limit: func() int { return int(c.limit.Load()) }, settled: c.settled, size: smallBuffer}
+	r := reader{src: c.nc, limit: func() int { return int(c.limit.Load()) }, settled: c.settled}
 	for {
 		var buf []byte
 		select {
@@ -57,77 +58,97 @@ func (c *conn) drain() {
 // drainLimit is more than what two socket buffers hold.
 const drainLimit = 16 << 20
 
-// reader cuts a stream into messages. It keeps what it has read of the next one
-// in carry, so that a buffer that is handed over is the owner's alone.
+// reader cuts a stream into messages.
+//
+// Between two calls of next every octet that was read and not handed over is in rest, and
+// during a call it is in next's buffer: there is no third place. Octets move between the
+// two by append only, which makes room where there is none, so that whatever the sizes of
+// buffers are, none is left behind.
 type reader struct {
 	src   io.Reader
 	limit func() int // longest message accepted now
 	// settled waits until limit has taken account of all messages returned so far.
 	settled func() bool
-	carry   []byte
-	size    int // of the next buffer
-	quiet   int // small reads in a row
+	rest    []byte // the beginning of a message
+	large   bool   // buffers are large
+	quiet   int    // small reads in a row
 }
 
 // errFraming ends reading after a header with an impossible length: what follows
 // cannot be found. The owner sees the header and says what is wrong with it.
 var errFraming = io.ErrUnexpectedEOF
 
-// next returns at least one complete message, or an error, or both.
+// next returns at least one complete message, or an error, or both. It reuses buf, which
+// is one that it returned before, or nil.
 //
 // A length beyond the limit may become right by the messages before it: those that
 // establish a session with extended messages (RFC 8654). So these are returned
 // first, and the verdict waits until they have been understood.
 func (r *reader) next(buf []byte) chunk {
-	if cap(buf) != r.size {
-		buf = make([]byte, r.size)
-	}
-	buf = buf[:cap(buf)]
-	have := copy(buf, r.carry)
-	r.carry = r.carry[:0]
+	buf = append(r.resize(buf), r.rest...)
+	r.rest = r.rest[:0]
 	for {
-		whole, bad := complete(buf[:have], r.limit())
+		whole, bad := complete(buf, r.limit())
 		if bad && whole == 0 && r.settled() {
-			whole, bad = complete(buf[:have], r.limit())
+			whole, bad = complete(buf, r.limit())
 		}
 		switch {
 		case whole > 0:
-			r.carry = append(r.carry, buf[whole:have]...)
+			r.rest = append(r.rest, buf[whole:]...)
 			return chunk{buf: buf, n: whole}
 		case bad:
 			return chunk{buf: buf, n: wire.HeaderLen, err: errFraming}
 		}
-		if have == len(buf) { // one message, longer than the buffer
-			r.size = largeBuffer
-			buf = append(make([]byte, 0, largeBuffer), buf...)[:largeBuffer]
+		if len(buf) == cap(buf) { // one message, longer than the buffer
+			r.large = true
+			buf = append(r.resize(nil), buf...)
 		}
-		n, err := r.src.Read(buf[have:])
-		have += n
-		r.adapt(n, have == len(buf))
+		n, err := r.src.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		r.note(n, len(buf) == cap(buf))
 		if err != nil {
-			return r.last(buf, have, err)
+			whole, _ := complete(buf, r.limit())
+			return chunk{buf: buf, n: whole, err: err}
 		}
 	}
 }
 
-// last returns the complete messages that came with an error.
-func (r *reader) last(buf []byte, have int, err error) chunk {
-	whole, _ := complete(buf[:have], r.limit())
-	return chunk{buf: buf, n: whole, err: err}
-}
-
-// adapt chooses the size of the next buffer: large once a read has filled one,
-// small again after a while of small reads.
-func (r *reader) adapt(n int, full bool) {
+// note takes in how much a read brought, and whether it filled the buffer.
+func (r *reader) note(n int, full bool) {
 	switch {
 	case full:
-		r.size, r.quiet = largeBuffer, 0
+		r.large, r.quiet = true, 0
 	case n > smallBuffer:
 		r.quiet = 0
-	case r.size == largeBuffer:
-		if r.quiet++; r.quiet >= quietReads && len(r.carry) < smallBuffer {
-			r.size, r.quiet = smallBuffer, 0
-		}
+	default:
+		r.quiet++
+	}
+}
+
+// resize returns an empty buffer of the size that the next read deserves: large once a
+// read has filled one, small again after a few small reads, provided that there is no
+// beginning of a message, which may be long.
+func (r *reader) resize(buf []byte) []byte {
+	if r.large && r.quiet >= quietReads && len(r.rest) == 0 {
+		r.large, r.rest = false, nil
+	}
+	if r.large == (cap(buf) >= largeBuffer) && buf != nil {
+		return buf[:0]
+	}
+	recycle(buf)
+	if r.large {
+		return readBuffers.Get().(*[largeBuffer]byte)[:0]
+	}
+	return make([]byte, 0, smallBuffer)
+}
+
+// readBuffers are the large buffers of readers. A session has them only while it is busy.
+var readBuffers = sync.Pool{New: func() any { return new([largeBuffer]byte) }}
+
+// recycle takes back a buffer that neither reader nor owner will touch again.
+func recycle(buf []byte) {
+	if cap(buf) == largeBuffer {
+		readBuffers.Put((*[largeBuffer]byte)(buf[:largeBuffer]))
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 
 // slice reads everything a reader makes of a stream.
 func slice(src io.Reader, limit int) (messages [][]byte, err error) {
-	r := reader{src: src, limit: func() int { return limit }, settled: settled, size: smallBuffer}
+	r := reader{src: src, limit: func() int { return limit }, settled: settled}
 	var buf []byte
 	for {
 		ch := r.next(buf)
@@ -37,8 +37,8 @@ func settled() bool { return true }
 func TestReaderLimitRises(t *testing.T) {
 	limit, waits := wire.MaxLen, 0
 	r := reader{
-		src:   bytes.NewReader(append(message(19), message(60000)...)),
-		limit: func() int { return limit }, size: smallBuffer,
+		src:     bytes.NewReader(append(message(19), message(60000)...)),
+		limit:   func() int { return limit },
 		settled: func() bool { limit = wire.MaxExtendedLen; waits++; return true },
 	}
 	first := r.next(nil)
@@ -103,12 +103,12 @@ func TestReaderShrinks(t *testing.T) {
 	for range 20 {
 		stream = append(stream, message(4000)...)
 	}
-	r := reader{src: bytes.NewReader(stream), limit: func() int { return wire.MaxLen }, settled: settled, size: smallBuffer}
+	r := reader{src: bytes.NewReader(stream), limit: func() int { return wire.MaxLen }, settled: settled}
 	for ch := (chunk{}); ch.err == nil; {
 		ch = r.next(ch.buf)
 	}
-	if r.size != largeBuffer {
-		t.Errorf("size %d after a burst", r.size)
+	if !r.large {
+		t.Error("small buffers after a burst")
 	}
 	var quiet []byte
 	for range 2 * quietReads {
@@ -118,8 +118,8 @@ func TestReaderShrinks(t *testing.T) {
 	for ch := (chunk{}); ch.err == nil; {
 		ch = r.next(ch.buf)
 	}
-	if r.size != smallBuffer {
-		t.Errorf("size %d after a quiet time", r.size)
+	if r.large {
+		t.Error("large buffers after a quiet time")
 	}
 }
 
