@@ -340,3 +340,57 @@ func TestTwoSessionsToOnePeer(t *testing.T) {
 		b.has("192.0.2.0/24", 2)
 	})
 }
+
+// TestRestartTime: each peer keeps our routes for as long as we told it, and a change ends
+// no session.
+func TestRestartTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newPipeNet()
+		gr := GracefulRestart{Enabled: true}
+		a, b, c := run(t, n, addr1, Config{GracefulRestart: gr}), run(t, n, addr2, Config{GracefulRestart: gr}), run(t, n, addr3, Config{GracefulRestart: gr})
+		short := PeerConfig{Addr: addr2, RestartTime: 10 * time.Second}
+		a.peer(short)
+		a.peer(PeerConfig{Addr: addr3})
+		b.peer(PeerConfig{Addr: addr1, Passive: true})
+		if err := c.AddRange(RangeConfig{Prefix: netip.MustParsePrefix("10.0.0.0/24"), Template: PeerConfig{RestartTime: 7 * time.Second}}); err != nil {
+			t.Fatal(err)
+		}
+		a.originate("192.0.2.0/24")
+		settle(time.Second)
+		said := func(at *node, peer netip.Addr) (ours, theirs time.Duration) {
+			n := mustPeer(t, at, peer).Negotiated
+			return n.Local.GracefulRestart.Time, n.Remote.GracefulRestart.Time
+		}
+		if ours, theirs := said(a, addr3); ours != 120*time.Second || theirs != 7*time.Second {
+			t.Errorf("to and from a client of a range: %v, %v", ours, theirs)
+		}
+		short.RestartTime = 30 * time.Second
+		if err := a.UpdatePeer(short); err != nil {
+			t.Fatal(err)
+		}
+		settle(time.Second)
+		if ours, _ := said(a, addr2); ours != 10*time.Second || mustPeer(t, a, addr2).Established != 1 {
+			t.Errorf("the session that was up: %v, %d sessions", ours, mustPeer(t, a, addr2).Established)
+		}
+		if err := a.Reset(key2, "", false); err != nil {
+			t.Fatal(err)
+		}
+		settle(time.Second)
+		if _, theirs := said(b, addr1); theirs != 30*time.Second {
+			t.Errorf("the next session: %v", theirs)
+		}
+		a.kill()
+		settle(29 * time.Second)
+		b.has("192.0.2.0/24", 1)
+		settle(2 * time.Second)
+		b.has("192.0.2.0/24", 0)
+		c.has("192.0.2.0/24", 1)
+		settle(90 * time.Second)
+		c.has("192.0.2.0/24", 0)
+		for _, bad := range []time.Duration{-1, time.Millisecond, 4096 * time.Second} {
+			if err := b.AddPeer(PeerConfig{Addr: addr3, RestartTime: bad}); err == nil {
+				t.Errorf("restart time %v", bad)
+			}
+		}
+	})
+}

@@ -33,8 +33,8 @@ type Negotiated struct {
 	GracefulRestart bool
 	// Notification is the N bit on both sides (RFC 8538).
 	Notification bool
-	// Remote are the capabilities as the peer sent them.
-	Remote wire.Capabilities
+	// Local and Remote are the capabilities as we and the peer sent them.
+	Local, Remote wire.Capabilities
 }
 
 // internal reports whether the session is an iBGP session.
@@ -128,7 +128,7 @@ func negotiate(local, remote *wire.Open, peer *PeerConfig) (Negotiated, *wire.Er
 		EnhancedRefresh: l.EnhancedRefresh && r.EnhancedRefresh,
 		ExtendedMessage: l.ExtendedMessage && r.ExtendedMessage,
 		GracefulRestart: l.GracefulRestart != nil && r.GracefulRestart != nil,
-		Remote:          *r,
+		Local:           *l, Remote: *r,
 	}
 	n.Notification = n.GracefulRestart && l.GracefulRestart.Notification && r.GracefulRestart.Notification
 	for _, f := range peer.Families {

@@ -115,10 +115,20 @@ type PeerConfig struct {
 	// MaxPrefixesHold is how long the peer then stays out; 0 means one minute.
 	// Soft.
 	MaxPrefixesHold time.Duration
-	// GracefulRestart, if not nil, replaces Config.GracefulRestart's times and
-	// Enabled for this peer; Restarting and ForwardingPreserved are the
-	// speaker's.
+	// GracefulRestart, if not nil, replaces Config.GracefulRestart's RestartTime,
+	// StaleTime, LongLivedTime and Enabled for this peer; the rest is the speaker's.
+	// RestartTime and StaleTime are soft.
 	GracefulRestart *GracefulRestart
+	// RestartTime is how long this peer shall keep our routes while we are away, in
+	// place of GracefulRestart.RestartTime: 1 s to 4095 s, in whole seconds; 0 means
+	// the latter. The peer learns it from our OPEN, so a change counts from the next
+	// session on and ends none: Negotiated.Local says what the peer was told in this
+	// one, and [Speaker.Reset] begins another. Soft.
+	//
+	// It bounds how long a peer goes on sending others to us if we never come back,
+	// unless the peer notices by itself. What peers do when BFD goes down while they
+	// wait for us differs; where they keep our routes a short time is better.
+	RestartTime time.Duration
 }
 
 // Key returns the key of the peer.
@@ -167,6 +177,9 @@ func (c PeerConfig) withDefaults(template bool) (PeerConfig, error) {
 		}
 		g = g.withDefaults()
 		c.GracefulRestart = &g
+	}
+	if c.RestartTime != 0 && (c.RestartTime < time.Second || c.RestartTime > 4095*time.Second) {
+		return c, fmt.Errorf("restart time %v is outside 1 s to 4095 s", c.RestartTime)
 	}
 	c.Port = or(c.Port, Port)
 	c.HoldTime = max(0, or(c.HoldTime, 90*time.Second))

@@ -49,12 +49,12 @@ func (p *peer) reconfigure(now time.Time, c PeerConfig) {
 	p.m.cfg = p.s.machineConfig(&c)
 	p.help.cfg = p.s.gracefulRestart(&c)
 	if p.sess == nil {
-		if !softEqual(old, c) || old.Passive != c.Passive {
+		if !p.s.softEqual(old, c) || old.Passive != c.Passive {
 			p.restartIdle(now)
 		}
 		return
 	}
-	if !softEqual(old, c) {
+	if !p.s.softEqual(old, c) {
 		p.step(now, event{kind: evManualStop, notif: wire.Notification{Code: wire.CodeCease, Subcode: wire.SubConfigChanged}})
 		p.step(now, event{kind: evManualStart})
 		return
@@ -106,14 +106,20 @@ func same(a, b rib.Policy) bool {
 
 var noAddr netip.Addr
 
-// softEqual reports whether a and b differ in soft fields only.
-func softEqual(a, b PeerConfig) bool {
+// softEqual reports whether a and b differ in soft fields only. Of graceful restart, an
+// OPEN that is as good as the one that was sent will do.
+func (s *Speaker) softEqual(a, b PeerConfig) bool {
+	ga, gb := s.gracefulRestart(&a), s.gracefulRestart(&b)
+	if ga.Enabled != gb.Enabled || ga.LongLivedTime != gb.LongLivedTime {
+		return false
+	}
 	for _, c := range []*PeerConfig{&a, &b} {
 		c.Passive, c.Description = false, ""
 		c.ConnectRetry, c.IdleHold, c.SendHold = 0, 0, 0
 		c.NextHopSelf, c.Import, c.Export = false, nil, nil
 		c.AddPathLimit, c.NextHop4, c.NextHop6, c.LinkLocal = 0, noAddr, noAddr, noAddr
 		c.MaxPrefixes, c.MaxPrefixesHold, c.Elsewhere = 0, 0, nil
+		c.RestartTime, c.GracefulRestart = 0, nil
 	}
 	return reflect.DeepEqual(a, b)
 }

@@ -85,8 +85,10 @@ func (s *Speaker) noteStartup(f func(*startup)) {
 // gracefulRestart is what the peer's OPEN says: the speaker's configuration with
 // the peer's own times.
 func (s *Speaker) gracefulRestart(c *PeerConfig) GracefulRestart {
-	if c.GracefulRestart == nil {
-		return s.cfg.GracefulRestart
+	g := s.cfg.GracefulRestart
+	if c.GracefulRestart != nil {
+		g = *c.GracefulRestart
 	}
-	return *c.GracefulRestart
+	g.RestartTime = or(c.RestartTime, g.RestartTime)
+	return g
 }

@@ -21,9 +21,12 @@ type Session struct {
 	Families  []FamilyRoutes `json:"families"`
 	BFD       string         `json:"bfd"`     // its BFD session's state, "off" without one
 	Restart   string         `json:"restart"` // phase of graceful restart: none, waiting, long-lived, syncing
-	Ups       int            `json:"ups"`     // how often it came up
-	Error     string         `json:"error,omitempty"`
-	Ways      []Way          `json:"ways,omitempty"` // of a session with more than its own
+	// RestartTime is how long the peer keeps our routes while we are away, as this
+	// session's OPEN said: "10s"; "" without graceful restart.
+	RestartTime string `json:"restart-time,omitempty"`
+	Ups         int    `json:"ups"` // how often it came up
+	Error       string `json:"error,omitempty"`
+	Ways        []Way  `json:"ways,omitempty"` // of a session with more than its own
 }
 
 // Way is one way of a session with several.

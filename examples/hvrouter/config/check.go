@@ -221,6 +221,9 @@ func (k *checker) reflector(path string, n NetNS, r Reflector, seen unique[strin
 	if r.NextHop6.IsValid() && !r.NextHop6.Is6() {
 		k.bad(path+".next-hop6", "%v is not an IPv6 address", r.NextHop6)
 	}
+	if t := r.RestartTime.Duration; t != 0 && (t < time.Second || t > 4095*time.Second) {
+		k.bad(path+".restart-time", "%v: want 1s to 4095s", t)
+	}
 	if r.BFD != "" {
 		k.oneOf(path+".bfd", r.BFD, "on", "off", "echo")
 	}

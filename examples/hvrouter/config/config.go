@@ -183,6 +183,11 @@ type Reflector struct {
 	// with packets that it forwards back to us (RFC 9747), so it must be a router;
 	// anything else follows the file's bfd.
 	BFD string `yaml:"bfd,omitempty" json:"bfd,omitempty"`
+	// RestartTime is how long this peer keeps our routes while we are away, in place
+	// of bgp.graceful-restart.time: 1s to 4095s. A peer that keeps them although BFD
+	// says that we are gone is better told a short one. A change counts from the
+	// session's next start on.
+	RestartTime Duration `yaml:"restart-time,omitempty" json:"restart-time,omitzero"`
 	// MD5 overrides the file's key.
 	MD5 string `yaml:"md5,omitempty" json:"-"`
 	// Import and Export decide about routes from and to the peer. Default: all are

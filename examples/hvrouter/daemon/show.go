@@ -58,6 +58,9 @@ func session(name string, n config.NetNS, ref config.Reflector, p bgp.PeerStatus
 	if b, ok := bfds[peering.BFDKey(n, ref)]; ok {
 		s.BFD = b.State.String()
 	}
+	if n := p.Negotiated; n != nil && n.GracefulRestart {
+		s.RestartTime = n.Local.GracefulRestart.Time.String()
+	}
 	if p.LastError != nil {
 		s.Error = p.LastError.Error()
 	}

@@ -101,7 +101,8 @@ func TestPeer(t *testing.T) {
 	r := c.Domains[0].Reflectors[0]
 	r.MD5 = "of the session"
 	c.BGP.MD5 = "of the file"
-	if p := Peer(c, r, addr("fe80::7")); p.MD5Key != "of the session" || p.LinkLocal.IsValid() {
+	r.RestartTime.Duration = 10 * time.Second
+	if p := Peer(c, r, addr("fe80::7")); p.MD5Key != "of the session" || p.LinkLocal.IsValid() || p.RestartTime != 10*time.Second {
 		t.Errorf("key %q, link-local %v for IPv4", p.MD5Key, p.LinkLocal)
 	}
 }

@@ -37,7 +37,7 @@ func Peer(c *config.Config, r config.Reflector, linkLocal netip.Addr) bgp.PeerCo
 		Description: r.Name, Families: families(r.Families),
 		HoldTime: c.BGP.HoldTime.Duration, ConnectRetry: c.BGP.ConnectRetry.Duration,
 		TTLSecurity: c.BGP.TTLSecurity, MD5Key: c.BGP.MD5,
-		NextHopSelf: true, NextHop6: r.NextHop6.Addr,
+		NextHopSelf: true, NextHop6: r.NextHop6.Addr, RestartTime: r.RestartTime.Duration,
 	}
 	if slices.Contains(p.Families, wire.IPv6Unicast) {
 		p.LinkLocal = linkLocal
