@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -41,7 +40,7 @@ func (b *backend) Remove(string) error                   { return b.fail }
 func (b *backend) Move(string, Move) error               { return b.fail }
 func (b *backend) Reload() error                         { return b.fail }
 func (b *backend) Drain(context.Context) error           { return b.fail }
-func (b *backend) Metrics(w io.Writer)                   { fmt.Fprintln(w, "up 1") }
+func (b *backend) Drops() []Drop                         { return []Drop{{Kind: "spoofed", Packets: 3}} }
 
 // Every request has its status, and an error its text.
 func TestStatuses(t *testing.T) {
@@ -63,7 +62,7 @@ func TestStatuses(t *testing.T) {
 		{"GET", "/v1/events?recent=x", "", nil, 400, "recent is a number"},
 		{"GET", "/v1/nothing", "", nil, 404, ""},
 		{"POST", "/v1/status", "", nil, 405, ""},
-		{"GET", "/metrics", "", nil, 200, "up 1"},
+		{"GET", "/metrics", "", nil, 200, "hvrouter_converged 0"},
 		{"POST", "/v1/guests", `[{"name": "a"}, {"name": "b"}]`, nil, 200, ""},
 		{"POST", "/v1/guests", "name: [", nil, 400, "request:1:"},
 		{"POST", "/v1/guests", "name: a", taken, 409, "taken"},

@@ -17,7 +17,7 @@
 //	POST   /v1/guests/NAME     Move: change a guest's local preference or down
 //	POST   /v1/reload
 //	POST   /v1/drain
-//	GET    /metrics            text, one value a line
+//	GET    /metrics            metrics, in the format of Prometheus
 //
 // Events are what the daemon logs under a name ("event=bgp-up"): the same names, the same
 // attributes. A reader that is slow is never waited for; it loses the oldest and reads an

@@ -42,7 +42,8 @@ type Backend interface {
 	Move(name string, m Move) error
 	Reload() error
 	Drain(context.Context) error
-	Metrics(io.Writer)
+	// Drops counts the packets of guests that the firewall dropped.
+	Drops() []Drop
 }
 
 // ErrNotFound in the chain of an error makes it a 404; other errors of Put,
@@ -108,7 +109,7 @@ func Handler(b Backend) http.Handler {
 	get("/v1/status", func(*http.Request) (any, error) { return b.Status(), nil })
 	get("/v1/diff", func(*http.Request) (any, error) { return b.Diff(), nil })
 	get("/v1/explain", func(r *http.Request) (any, error) { return explain(b, r) })
-	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) { b.Metrics(w) })
+	mux.Handle("GET /metrics", metrics(b))
 	post := func(pattern string, f func(*http.Request) error) {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			r.Body = http.MaxBytesReader(w, r.Body, maxBody)

@@ -149,6 +149,14 @@ type Status struct {
 	Namespaces map[string]string `json:"namespaces,omitempty"`
 }
 
+// Drop counts the packets of guests that the firewall of a namespace dropped for one
+// reason.
+type Drop struct {
+	NetNS   string `json:"netns,omitempty"`
+	Kind    string `json:"kind"`
+	Packets uint64 `json:"packets"`
+}
+
 // Explanation says what happens to packets to one destination, and why.
 type Explanation struct {
 	Prefix string   `json:"prefix"`

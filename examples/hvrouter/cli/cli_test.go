@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -90,7 +89,7 @@ func (f *fake) Move(name string, m api.Move) error {
 }
 func (f *fake) Reload() error               { return errors.New("f:1:1: the file is empty") }
 func (f *fake) Drain(context.Context) error { f.note("drain"); return nil }
-func (f *fake) Metrics(w io.Writer)         { fmt.Fprintln(w, "hvrouter_converged 1") }
+func (f *fake) Drops() []api.Drop           { return nil }
 
 func value[T any](p *T) any {
 	if p == nil {

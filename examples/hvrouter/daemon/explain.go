@@ -2,8 +2,6 @@ package daemon
 
 import (
 	"fmt"
-	"iter"
-	"maps"
 	"net/netip"
 
 	"github.com/hyperfib/hyperfib/bgp/rib"
@@ -11,7 +9,6 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
 )
 
-func keys[V any](m map[string]V) iter.Seq[string] { return maps.Keys(m) }
 
 // lookup gives a domain's BGP paths to exactly one prefix.
 type lookup func(domain string, p netip.Prefix) []rib.Path

@@ -237,7 +237,7 @@ func (r *running) shows() {
 		return false
 	})
 	text, err := r.client.Text(r.Context(), "/metrics")
-	for _, want := range []string{`hvrouter_bgp_session_up{domain="public",peer="198.51.100.126",interface="up.a",netns="` + r.hv.Path[len("/run/netns/"):] + `"} 1`, "hvrouter_guests_present 5", "hvrouter_converged 1"} {
+	for _, want := range []string{`hvrouter_bgp_session_up{domain="public",interface="up.a",local="198.51.100.101",netns="` + r.hv.Path[len("/run/netns/"):] + `",peer="198.51.100.126"} 1`, "hvrouter_guests_present 5", "hvrouter_converged 1"} {
 		if !strings.Contains(text, want) {
 			r.Errorf("metrics: %v, no %s in\n%s", err, want, text)
 		}

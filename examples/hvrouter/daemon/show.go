@@ -3,7 +3,6 @@ package daemon
 import (
 	"cmp"
 	"fmt"
-	"io"
 	"net/netip"
 	"os"
 	"slices"
@@ -265,51 +264,18 @@ func (d *Daemon) Move(name string, m api.Move) (err error) {
 // Reload implements [api.Backend].
 func (d *Daemon) Reload() error { return d.reload(d.ctx) }
 
-// Metrics implements [api.Backend].
-func (d *Daemon) Metrics(w io.Writer) {
-	for _, s := range d.Sessions() {
-		up := 0
-		if s.State == bgp.Established.String() {
-			up = 1
-		}
-		labels := fmt.Sprintf("{domain=%q,peer=%q,interface=%q%s}", s.Domain, s.Peer, s.Interface, netnsLabel(s.NetNS))
-		fmt.Fprintf(w, "hvrouter_bgp_session_up%s %d\nhvrouter_bgp_session_established_total%s %d\n", labels, up, labels, s.Ups)
-		for _, f := range s.Families {
-			fmt.Fprintf(w, "hvrouter_bgp_routes_received{domain=%q,peer=%q,family=%q} %d\n", s.Domain, s.Peer, f.Family, f.Received)
-		}
-	}
-	sessions, _ := d.BFD()
-	for _, s := range sessions {
-		fmt.Fprintf(w, "hvrouter_bfd_downs_total{peer=%q,interface=%q%s} %d\n", s.Peer, s.Interface, netnsLabel(s.NetNS), s.Downs)
-	}
-	s := d.Status()
-	fmt.Fprintf(w, "hvrouter_kernel_writes_total %d\nhvrouter_next_hops_not_on_link_total %d\nhvrouter_converged %d\n", s.Writes, s.NotOnLink, map[bool]int{true: 1}[s.Converged])
-	for _, name := range slices.Sorted(keys(s.Namespaces)) {
-		fmt.Fprintf(w, "hvrouter_namespace_present{netns=%q} %d\n", name, map[bool]int{true: 1}[s.Namespaces[name] == namespaceFine])
-	}
-	present := 0
-	for _, g := range d.Guests() {
-		if g.Present {
-			present++
-		}
-	}
-	fmt.Fprintf(w, "hvrouter_guests_present %d\n", present)
+// Drops implements [api.Backend].
+func (d *Daemon) Drops() (out []api.Drop) {
 	for _, s := range d.spaces {
-		if drops, err := s.wall.Drops(); err == nil {
-			for _, name := range slices.Sorted(keys(drops)) {
-				fmt.Fprintf(w, "hvrouter_wall_dropped_packets_total{kind=%q%s} %d\n", name, netnsLabel(string(s.netns)), drops[name])
-			}
+		drops, err := s.wall.Drops()
+		if err != nil {
+			continue
+		}
+		for kind, n := range drops {
+			out = append(out, api.Drop{NetNS: string(s.netns), Kind: kind, Packets: n})
 		}
 	}
-}
-
-// netnsLabel is the label of a metric that several namespaces have; the daemon's own
-// has none.
-func netnsLabel(name string) string {
-	if name == "" {
-		return ""
-	}
-	return fmt.Sprintf(",netns=%q", name)
+	return out
 }
 
 // netnsName gives the name of the namespace at a path, or the path if it is none of

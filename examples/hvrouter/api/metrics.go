@@ -1,0 +1,100 @@
+package api
+
+import (
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// What the daemon measures. Where a label netns is empty, the daemon's own namespace is
+// meant.
+var (
+	bgpUp         = describe("bgp_session_up", "Whether the BGP session is Established.", "domain", "peer", "local", "interface", "netns")
+	bgpUps        = describe("bgp_session_established_total", "How often the BGP session came up.", "domain", "peer", "local", "interface", "netns")
+	bgpRoutes     = describe("bgp_routes_received", "Routes that the peer announces.", "domain", "peer", "local", "interface", "netns", "family")
+	bgpStale      = describe("bgp_routes_stale", "Routes kept of a peer that restarts.", "domain", "peer", "local", "interface", "netns", "family")
+	bgpRefused    = describe("bgp_routes_refused_total", "Routes of the peer that the import policy refused.", "domain", "peer", "local", "interface", "netns", "family")
+	bfdUp         = describe("bfd_session_up", "Whether the BFD session is Up.", "peer", "local", "interface", "netns")
+	bfdDowns      = describe("bfd_downs_total", "How often the BFD session left Up.", "peer", "local", "interface", "netns")
+	kernelWrites  = describe("kernel_writes_total", "Routes, rules and next hops written to the kernel.")
+	notOnLink     = describe("next_hops_not_on_link_total", "Paths that were not installed, since their next hop is on none of our links.")
+	converged     = describe("converged", "Whether every domain has its routes, and what an earlier run left is swept.")
+	present       = describe("namespace_present", "Whether the name of the namespace still leads to it.", "netns")
+	guestsPresent = describe("guests_present", "Guests whose interface is there.")
+	dropped       = describe("wall_dropped_packets_total", "Packets of guests that the firewall dropped, by reason.", "kind", "netns")
+)
+
+func describe(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("hvrouter_"+name, help, labels, nil)
+}
+
+// collector asks the daemon whenever it is asked itself. It keeps no state.
+type collector struct{ b Backend }
+
+// metrics is the page for Prometheus: the daemon's own figures, and those of its process
+// and of Go.
+func metrics(b Backend) http.Handler {
+	r := prometheus.NewRegistry()
+	r.MustRegister(collector{b}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return promhttp.HandlerFor(r, promhttp.HandlerOpts{})
+}
+
+// Describe implements [prometheus.Collector].
+func (collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{bgpUp, bgpUps, bgpRoutes, bgpStale, bgpRefused, bfdUp, bfdDowns, kernelWrites, notOnLink,
+		converged, present, guestsPresent, dropped} {
+		ch <- d
+	}
+}
+
+// Collect implements [prometheus.Collector].
+func (c collector) Collect(ch chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	counter := func(d *prometheus.Desc, v uint64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+	}
+	for _, s := range c.b.Sessions() {
+		of := []string{s.Domain, s.Peer.String(), s.Local.String(), s.Interface, s.NetNS}
+		gauge(bgpUp, truth(s.State == "Established"), of...)
+		counter(bgpUps, uint64(s.Ups), of...)
+		for _, f := range s.Families {
+			of := append(of[:len(of):len(of)], f.Family)
+			gauge(bgpRoutes, float64(f.Received), of...)
+			gauge(bgpStale, float64(f.Stale), of...)
+			counter(bgpRefused, f.Refused, of...)
+		}
+	}
+	sessions, _ := c.b.BFD()
+	for _, s := range sessions {
+		of := []string{s.Peer.String(), s.Local.String(), s.Interface, s.NetNS}
+		gauge(bfdUp, truth(s.State == "Up"), of...)
+		counter(bfdDowns, s.Downs, of...)
+	}
+	st, n := c.b.Status(), 0
+	counter(kernelWrites, st.Writes)
+	counter(notOnLink, st.NotOnLink)
+	gauge(converged, truth(st.Converged))
+	for name, state := range st.Namespaces {
+		gauge(present, truth(state == "fine"), name)
+	}
+	for _, g := range c.b.Guests() {
+		if g.Present {
+			n++
+		}
+	}
+	gauge(guestsPresent, float64(n))
+	for _, d := range c.b.Drops() {
+		counter(dropped, d.Packets, d.Kind, d.NetNS)
+	}
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,125 @@
+package api
+
+import (
+	"bytes"
+	"net/http/httptest"
+	"net/netip"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+
+	"github.com/hyperfib/hyperfib/internal/testing/nstest"
+)
+
+// busy is a daemon with something of everything that is measured, and of each thing two
+// that differ in a single label.
+type busy struct{ backend }
+
+func (*busy) Sessions() (out []Session) {
+	for _, local := range []string{"198.51.100.101", "198.51.100.102"} {
+		out = append(out, Session{Domain: "public", Interface: "up.a", Local: netip.MustParseAddr(local), Peer: netip.MustParseAddr("198.51.100.126"),
+			State: "Established", Ups: 2, Families: []FamilyRoutes{{Family: "ipv4", Received: 5, Stale: 1, Refused: 7}, {Family: "ipv6"}}})
+	}
+	return out
+}
+
+func (*busy) BFD() ([]BFD, error) {
+	s := BFD{Interface: "up.a", Local: netip.MustParseAddr("198.51.100.101"), Peer: netip.MustParseAddr("198.51.100.126"), State: "Up", Downs: 3}
+	down := s
+	down.NetNS, down.State = "red", "Down"
+	return []BFD{s, down}, nil
+}
+
+func (*busy) Guests() []Guest {
+	return []Guest{{Present: true}, {}, {Present: true}}
+}
+
+func (*busy) Status() Status {
+	return Status{Converged: true, Writes: 11, NotOnLink: 1, Namespaces: map[string]string{"red": "fine", "blue": "gone"}}
+}
+
+func (*busy) Drops() []Drop {
+	return []Drop{{Kind: "spoofed", Packets: 4}, {NetNS: "red", Kind: "spoofed", Packets: 5}}
+}
+
+const measured = `# HELP hvrouter_bfd_downs_total How often the BFD session left Up.
+# TYPE hvrouter_bfd_downs_total counter
+hvrouter_bfd_downs_total{interface="up.a",local="198.51.100.101",netns="",peer="198.51.100.126"} 3
+hvrouter_bfd_downs_total{interface="up.a",local="198.51.100.101",netns="red",peer="198.51.100.126"} 3
+# HELP hvrouter_bfd_session_up Whether the BFD session is Up.
+# TYPE hvrouter_bfd_session_up gauge
+hvrouter_bfd_session_up{interface="up.a",local="198.51.100.101",netns="",peer="198.51.100.126"} 1
+hvrouter_bfd_session_up{interface="up.a",local="198.51.100.101",netns="red",peer="198.51.100.126"} 0
+# HELP hvrouter_bgp_routes_refused_total Routes of the peer that the import policy refused.
+# TYPE hvrouter_bgp_routes_refused_total counter
+hvrouter_bgp_routes_refused_total{domain="public",family="ipv4",interface="up.a",local="198.51.100.101",netns="",peer="198.51.100.126"} 7
+hvrouter_bgp_routes_refused_total{domain="public",family="ipv4",interface="up.a",local="198.51.100.102",netns="",peer="198.51.100.126"} 7
+hvrouter_bgp_routes_refused_total{domain="public",family="ipv6",interface="up.a",local="198.51.100.101",netns="",peer="198.51.100.126"} 0
+hvrouter_bgp_routes_refused_total{domain="public",family="ipv6",interface="up.a",local="198.51.100.102",netns="",peer="198.51.100.126"} 0
+# HELP hvrouter_converged Whether every domain has its routes, and what an earlier run left is swept.
+# TYPE hvrouter_converged gauge
+hvrouter_converged 1
+# HELP hvrouter_guests_present Guests whose interface is there.
+# TYPE hvrouter_guests_present gauge
+hvrouter_guests_present 2
+# HELP hvrouter_kernel_writes_total Routes, rules and next hops written to the kernel.
+# TYPE hvrouter_kernel_writes_total counter
+hvrouter_kernel_writes_total 11
+# HELP hvrouter_namespace_present Whether the name of the namespace still leads to it.
+# TYPE hvrouter_namespace_present gauge
+hvrouter_namespace_present{netns="blue"} 0
+hvrouter_namespace_present{netns="red"} 1
+# HELP hvrouter_wall_dropped_packets_total Packets of guests that the firewall dropped, by reason.
+# TYPE hvrouter_wall_dropped_packets_total counter
+hvrouter_wall_dropped_packets_total{kind="spoofed",netns=""} 4
+hvrouter_wall_dropped_packets_total{kind="spoofed",netns="red"} 5
+`
+
+func TestMetrics(t *testing.T) {
+	err := testutil.CollectAndCompare(collector{&busy{}}, strings.NewReader(measured), "hvrouter_bfd_downs_total", "hvrouter_bfd_session_up",
+		"hvrouter_bgp_routes_refused_total", "hvrouter_converged", "hvrouter_guests_present", "hvrouter_kernel_writes_total",
+		"hvrouter_namespace_present", "hvrouter_wall_dropped_packets_total")
+	if err != nil {
+		t.Error(err)
+	}
+	// The others are there as well.
+	if n := testutil.CollectAndCount(collector{&busy{}}); n != 28 {
+		t.Errorf("%d metrics, want 28", n)
+	}
+}
+
+// page is what Prometheus would read.
+func page(t *testing.T, b Backend) []byte {
+	w := httptest.NewRecorder()
+	Handler(b).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	if w.Code != 200 || !strings.HasPrefix(w.Header().Get("Content-Type"), "text/plain; version=0.0.4") {
+		t.Fatalf("%d %s: %s", w.Code, w.Header().Get("Content-Type"), w.Body)
+	}
+	return w.Body.Bytes()
+}
+
+// Names, units and help are as Prometheus wants them.
+func TestMetricsLint(t *testing.T) {
+	for _, b := range []Backend{&busy{}, &backend{}} {
+		b := page(t, b)
+		problems, err := promlint.New(bytes.NewReader(b)).Lint()
+		if err != nil || len(problems) > 0 {
+			t.Errorf("%v, %v", problems, err)
+		}
+	}
+}
+
+// The same by Prometheus' own program.
+func TestMetricsPromtool(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs a program that .ci/peers installs")
+	}
+	cmd := exec.Command(nstest.Need(t, "promtool"), "check", "metrics")
+	cmd.Stdin = bytes.NewReader(page(t, &busy{}))
+	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
