@@ -1,96 +1,101 @@
 package nl
 
 import (
-	"encoding/binary"
-	"errors"
-	"fmt"
+	"cmp"
 	"net/netip"
 
+	"github.com/jsimonetti/rtnetlink/v2"
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
-
-var errShort = errors.New("truncated message")
 
 // AddAddress gives a link an address; IPv6 without duplicate address detection.
 // linkScope marks it as of no use beyond the link, noPrefixRoute keeps the
 // kernel from adding a route for its network.
 func (c *Conn) AddAddress(link string, a netip.Prefix, linkScope, noPrefixRoute bool) error {
 	var flags uint32
+	var scope uint8
 	if a.Addr().Is6() {
 		flags |= unix.IFA_F_NODAD
 	}
 	if noPrefixRoute {
 		flags |= unix.IFA_F_NOPREFIXROUTE
 	}
-	return c.addAddress(link, a, linkScope, flags)
+	if linkScope {
+		scope = unix.RT_SCOPE_LINK
+	}
+	return c.address(unix.RTM_NEWADDR, create, link, a, scope, flags)
 }
 
-func (c *Conn) addAddress(link string, a netip.Prefix, linkScope bool, flags uint32) error {
+// ProbeAddress gives a link an IPv6 address that is looked for first (RFC 4862,
+// Section 5.4), if the link's accept_dad says so.
+func (c *Conn) ProbeAddress(link string, a netip.Prefix) error {
+	return c.address(unix.RTM_NEWADDR, create, link, a, unix.RT_SCOPE_UNIVERSE, unix.IFA_F_NOPREFIXROUTE)
+}
+
+// DeleteAddress takes an address away.
+func (c *Conn) DeleteAddress(link string, a netip.Prefix) error {
+	return c.address(unix.RTM_DELADDR, 0, link, a, 0, 0)
+}
+
+func (c *Conn) address(typ uint16, how netlink.HeaderFlags, link string, a netip.Prefix, scope uint8, flags uint32) error {
 	index, err := c.Index(link)
 	if err != nil {
 		return err
 	}
-	m := make([]byte, unix.SizeofIfAddrmsg)
-	m[0], m[1] = family(a.Addr()), uint8(a.Bits())
-	if linkScope {
-		m[3] = unix.RT_SCOPE_LINK
-	}
-	binary.NativeEndian.PutUint32(m[4:], uint32(index))
-	err = c.do(unix.RTM_NEWADDR, create, m, func(ae *netlink.AttributeEncoder) {
-		ae.Bytes(unix.IFA_ADDRESS, a.Addr().AsSlice())
-		ae.Bytes(unix.IFA_LOCAL, a.Addr().AsSlice())
-		ae.Uint32(unix.IFA_FLAGS, flags)
-	})
-	return wrap(err, "address %s on %s", a, link)
+	ip := a.Addr().AsSlice()
+	return wrap(c.do(typ, how, &rtnetlink.AddressMessage{
+		Family: family(a.Addr()), PrefixLength: uint8(a.Bits()), Scope: scope, Index: uint32(index),
+		Attributes: &rtnetlink.AddressAttributes{Address: ip, Local: ip, Flags: flags},
+	}), "address %s on %s", a, link)
 }
 
 // Addresses returns the addresses of a link, tentative ones left out.
-func (c *Conn) Addresses(link string) ([]netip.Prefix, error) {
+func (c *Conn) Addresses(link string) (out []netip.Prefix, err error) {
+	all, err := c.addresses(link)
+	for _, m := range all {
+		if m.Attributes.Flags&unix.IFA_F_TENTATIVE == 0 {
+			out = append(out, prefix(m))
+		}
+	}
+	return out, err
+}
+
+// Tentative reports whether an IPv6 address is still being looked for, and whether
+// another node was found to have it.
+func (c *Conn) Tentative(link string, a netip.Addr) (tentative, duplicate bool, err error) {
+	all, err := c.addresses(link)
+	for _, m := range all {
+		if prefix(m).Addr() == a {
+			return m.Attributes.Flags&unix.IFA_F_TENTATIVE != 0, m.Attributes.Flags&unix.IFA_F_DADFAILED != 0, nil
+		}
+	}
+	return false, false, err
+}
+
+func (c *Conn) addresses(link string) (out []*rtnetlink.AddressMessage, err error) {
 	index, err := c.Index(link)
 	if err != nil {
 		return nil, err
 	}
-	msgs, err := c.dump(unix.RTM_GETADDR, make([]byte, unix.SizeofIfAddrmsg), nil)
-	if err != nil {
-		return nil, wrap(err, "addresses of %s", link)
-	}
-	var out []netip.Prefix
-	for _, m := range msgs {
-		if p, on, ok := parseAddress(m.Data); ok && on == index {
-			out = append(out, p)
+	all, err := dump(c, unix.RTM_GETADDR, &rtnetlink.AddressMessage{})
+	for _, m := range all {
+		if m.Index == uint32(index) && m.Attributes != nil {
+			out = append(out, m)
 		}
 	}
-	return out, nil
+	return out, wrap(err, "addresses of %s", link)
 }
 
-func parseAddress(b []byte) (p netip.Prefix, link int, ok bool) {
-	if len(b) < unix.SizeofIfAddrmsg || b[2]&unix.IFA_F_TENTATIVE != 0 {
-		return p, 0, false
-	}
-	ad, err := netlink.NewAttributeDecoder(b[unix.SizeofIfAddrmsg:])
-	if err != nil {
-		return p, 0, false
-	}
-	for ad.Next() {
-		if t := ad.Type(); t == unix.IFA_LOCAL || t == unix.IFA_ADDRESS && !p.IsValid() {
-			a, _ := netip.AddrFromSlice(ad.Bytes())
-			p = netip.PrefixFrom(a, int(b[1]))
-		}
-	}
-	return p, int(binary.NativeEndian.Uint32(b[4:])), p.IsValid()
+// prefix is the address of a link: of a point-to-point link its own end, not the
+// other one.
+func prefix(m *rtnetlink.AddressMessage) netip.Prefix {
+	a := cmp.Or(addr(m.Attributes.Local), addr(m.Attributes.Address))
+	return netip.PrefixFrom(a, int(m.PrefixLength))
 }
 
-func family(a netip.Addr) uint8 {
-	if a.Is4() {
-		return unix.AF_INET
-	}
-	return unix.AF_INET6
-}
-
-func wrap(err error, format string, args ...any) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf(format+": %w", append(args, err)...)
+// addr returns the zero Addr for nil.
+func addr(ip []byte) netip.Addr {
+	a, _ := netip.AddrFromSlice(ip)
+	return a
 }

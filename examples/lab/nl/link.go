@@ -2,11 +2,12 @@ package nl
 
 import (
 	"encoding/binary"
-	"fmt"
 	"net"
 	"net/netip"
 	"os"
 
+	"github.com/jsimonetti/rtnetlink/v2"
+	"github.com/jsimonetti/rtnetlink/v2/driver"
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -33,11 +34,12 @@ type Veth struct {
 	Up   bool
 }
 
-func (v Veth) flags() uint32 {
+func (v Veth) message() *rtnetlink.LinkMessage {
+	m := &rtnetlink.LinkMessage{Attributes: &rtnetlink.LinkAttributes{Name: v.Name, Address: v.MAC, MTU: v.MTU}}
 	if v.Up {
-		return unix.IFF_UP
+		m.Flags, m.Change = unix.IFF_UP, unix.IFF_UP
 	}
-	return 0
+	return m
 }
 
 // AddVeth makes a pair: near in this namespace, far in the one at farPath.
@@ -47,82 +49,46 @@ func (c *Conn) AddVeth(near Veth, far Veth, farPath string) error {
 		return err
 	}
 	defer ns.Close()
-	err = c.do(unix.RTM_NEWLINK, create, ifinfomsg(0, 0, near.flags(), near.flags()), func(ae *netlink.AttributeEncoder) {
-		near.encode(ae)
-		linkInfo(ae, "veth", func(data *netlink.AttributeEncoder) {
-			const vethInfoPeer = 1
-			data.Do(vethInfoPeer, func() ([]byte, error) {
-				peer := netlink.NewAttributeEncoder()
-				far.encode(peer)
-				peer.Uint32(unix.IFLA_NET_NS_FD, uint32(ns.Fd()))
-				attrs, err := peer.Encode()
-				return append(ifinfomsg(0, 0, 0, 0), attrs...), err
-			})
-		})
-	})
-	return wrap(err, "veth %s to %s", near.Name, far.Name)
-}
-
-func (v Veth) encode(ae *netlink.AttributeEncoder) {
-	ae.String(unix.IFLA_IFNAME, v.Name)
-	if v.MAC != nil {
-		ae.Bytes(unix.IFLA_ADDRESS, v.MAC)
-	}
-	if v.MTU != 0 {
-		ae.Uint32(unix.IFLA_MTU, v.MTU)
-	}
+	far.Up = false
+	peer := far.message()
+	peer.Attributes.NetNS = rtnetlink.NetNSForFD(uint32(ns.Fd()))
+	return wrap(c.add(near, &driver.Veth{PeerInfo: peer}), "veth %s to %s", near.Name, far.Name)
 }
 
 // AddBridge makes a bridge. One without ports serves as an interface that just
 // carries addresses, where the kernel has no dummy driver.
 func (c *Conn) AddBridge(name string, mtu uint32) error {
-	err := c.do(unix.RTM_NEWLINK, create, ifinfomsg(0, 0, 0, 0), func(ae *netlink.AttributeEncoder) {
-		Veth{Name: name, MTU: mtu}.encode(ae)
-		linkInfo(ae, "bridge", nil)
-	})
-	return wrap(err, "bridge %s", name)
+	return wrap(c.add(Veth{Name: name, MTU: mtu}, &rtnetlink.LinkData{Name: "bridge"}), "bridge %s", name)
 }
 
 // AddVXLAN makes a unicast VXLAN device on UDP port 4789 with TTL 255 that
-// learns nothing: its forwarding table is written by somebody.
+// learns nothing: its forwarding table is written by others.
 func (c *Conn) AddVXLAN(name string, vni uint32, local netip.Addr) error {
-	err := c.do(unix.RTM_NEWLINK, create, ifinfomsg(0, 0, 0, 0), func(ae *netlink.AttributeEncoder) {
-		ae.String(unix.IFLA_IFNAME, name)
-		linkInfo(ae, "vxlan", func(data *netlink.AttributeEncoder) {
-			data.Uint32(unix.IFLA_VXLAN_ID, vni)
-			data.Bytes(unix.IFLA_VXLAN_LOCAL, local.AsSlice())
-			data.Uint8(unix.IFLA_VXLAN_TTL, 255)
-			data.Bytes(unix.IFLA_VXLAN_PORT, binary.BigEndian.AppendUint16(nil, 4789))
-		})
-	})
+	ae := netlink.NewAttributeEncoder()
+	ae.Uint32(unix.IFLA_VXLAN_ID, vni)
+	ae.Bytes(unix.IFLA_VXLAN_LOCAL, local.AsSlice())
+	ae.Uint8(unix.IFLA_VXLAN_TTL, 255)
+	ae.Bytes(unix.IFLA_VXLAN_PORT, binary.BigEndian.AppendUint16(nil, 4789))
+	b, err := ae.Encode()
+	if err == nil {
+		err = c.add(Veth{Name: name}, &rtnetlink.LinkData{Name: "vxlan", Data: b})
+	}
 	return wrap(err, "vxlan %s", name)
 }
 
-// AddFlood appends a remote VTEP to the flood list of a VXLAN device.
-func (c *Conn) AddFlood(name string, vtep netip.Addr) error {
-	index, err := c.Index(name)
-	if err != nil {
-		return err
-	}
-	ndm := make([]byte, unix.SizeofNdMsg)
-	ndm[0] = unix.AF_BRIDGE
-	binary.NativeEndian.PutUint32(ndm[4:], uint32(index))
-	binary.NativeEndian.PutUint16(ndm[8:], unix.NUD_PERMANENT|unix.NUD_NOARP)
-	ndm[10] = unix.NTF_SELF
-	err = c.do(unix.RTM_NEWNEIGH, unix.NLM_F_CREATE|unix.NLM_F_APPEND, ndm, func(ae *netlink.AttributeEncoder) {
-		ae.Bytes(unix.NDA_LLADDR, make([]byte, 6))
-		ae.Bytes(unix.NDA_DST, vtep.AsSlice())
-	})
-	return wrap(err, "flood list of %s: %s", name, vtep)
+func (c *Conn) add(v Veth, kind rtnetlink.LinkDriver) error {
+	m := v.message()
+	m.Attributes.Info = &rtnetlink.LinkInfo{Kind: kind.Kind(), Data: kind}
+	return c.rt.Link.New(m)
 }
 
 // SetUp brings a link up or down.
 func (c *Conn) SetUp(name string, up bool) error {
-	var flags uint32
+	m := &rtnetlink.LinkMessage{Change: unix.IFF_UP}
 	if up {
-		flags = unix.IFF_UP
+		m.Flags = unix.IFF_UP
 	}
-	return c.set(name, flags, unix.IFF_UP, nil)
+	return c.set(name, m)
 }
 
 // SetMaster makes a link the port of a bridge.
@@ -131,9 +97,26 @@ func (c *Conn) SetMaster(name, bridge string) error {
 	if err != nil {
 		return err
 	}
-	return c.set(name, 0, 0, func(ae *netlink.AttributeEncoder) {
-		ae.Uint32(unix.IFLA_MASTER, uint32(index))
-	})
+	master := uint32(index)
+	return c.set(name, &rtnetlink.LinkMessage{Attributes: &rtnetlink.LinkAttributes{Master: &master}})
+}
+
+func (c *Conn) set(name string, m *rtnetlink.LinkMessage) error {
+	index, err := c.Index(name)
+	if err != nil {
+		return err
+	}
+	m.Index = uint32(index)
+	return wrap(c.rt.Link.Set(m), "link %s", name)
+}
+
+// DeleteLink removes a link, and the other end of a pair.
+func (c *Conn) DeleteLink(name string) error {
+	index, err := c.Index(name)
+	if err != nil {
+		return err
+	}
+	return wrap(c.rt.Link.Delete(uint32(index)), "link %s", name)
 }
 
 // Port states of a bridge.
@@ -142,28 +125,22 @@ const (
 	PortForwarding = 3
 )
 
-// SetPortState sets the forwarding state of a bridge port.
+// SetPortState sets the forwarding state of a bridge port. The message is of family
+// AF_BRIDGE, which rtnetlink's LinkMessage cannot be.
 func (c *Conn) SetPortState(name string, state uint8) error {
 	index, err := c.Index(name)
 	if err != nil {
 		return err
 	}
-	const brportState = 1
-	err = c.do(unix.RTM_SETLINK, 0, ifinfomsg(unix.AF_BRIDGE, index, 0, 0), func(ae *netlink.AttributeEncoder) {
-		ae.Nested(unix.NLA_F_NESTED|unix.IFLA_PROTINFO, func(port *netlink.AttributeEncoder) error {
-			port.Uint8(brportState, state)
+	b := make([]byte, unix.SizeofIfInfomsg)
+	b[0] = unix.AF_BRIDGE
+	binary.NativeEndian.PutUint32(b[4:], uint32(index))
+	return wrap(c.doRaw(unix.RTM_SETLINK, 0, b, func(ae *netlink.AttributeEncoder) {
+		ae.Nested(unix.IFLA_PROTINFO, func(port *netlink.AttributeEncoder) error {
+			port.Uint8(unix.IFLA_BRPORT_STATE, state)
 			return nil
 		})
-	})
-	return wrap(err, "bridge port %s", name)
-}
-
-func (c *Conn) set(name string, flags, change uint32, attrs func(*netlink.AttributeEncoder)) error {
-	index, err := c.Index(name)
-	if err != nil {
-		return err
-	}
-	return wrap(c.do(unix.RTM_NEWLINK, 0, ifinfomsg(0, index, flags, change), attrs), "link %s", name)
+	}), "bridge port %s", name)
 }
 
 // Index returns the index of a link.
@@ -174,102 +151,47 @@ func (c *Conn) Index(name string) (int, error) {
 
 // Link returns one link by name.
 func (c *Conn) Link(name string) (Link, error) {
-	msgs, err := c.request(unix.RTM_GETLINK, 0, ifinfomsg(0, 0, 0, 0), func(ae *netlink.AttributeEncoder) {
-		ae.String(unix.IFLA_IFNAME, name)
-	})
+	msgs, err := c.rt.Execute(&rtnetlink.LinkMessage{Attributes: &rtnetlink.LinkAttributes{Name: name}}, unix.RTM_GETLINK, netlink.Request)
 	if err != nil || len(msgs) != 1 {
 		return Link{}, wrap(err, "link %s", name)
 	}
-	return parseLink(msgs[0].Data)
+	return linkOf(msgs[0].(*rtnetlink.LinkMessage)), nil
 }
 
 // Links returns all links by index.
 func (c *Conn) Links() (map[int]Link, error) {
-	msgs, err := c.dump(unix.RTM_GETLINK, ifinfomsg(0, 0, 0, 0), nil)
-	if err != nil {
-		return nil, wrap(err, "links")
-	}
+	msgs, err := c.rt.Link.List()
 	out := make(map[int]Link, len(msgs))
 	for _, m := range msgs {
-		l, err := parseLink(m.Data)
-		if err != nil {
-			return nil, err
-		}
+		l := linkOf(&m)
 		out[l.Index] = l
 	}
-	return out, nil
+	return out, wrap(err, "links")
 }
 
-func parseLink(b []byte) (Link, error) {
-	if len(b) < unix.SizeofIfInfomsg {
-		return Link{}, fmt.Errorf("link: %w", errShort)
+func linkOf(m *rtnetlink.LinkMessage) Link {
+	a := m.Attributes
+	l := Link{Index: int(m.Index), Name: a.Name, MAC: a.Address, Up: m.Flags&unix.IFF_UP != 0, Running: m.Flags&unix.IFF_RUNNING != 0}
+	if a.Stats64 != nil {
+		l.Rx, l.Tx = a.Stats64.RXPackets, a.Stats64.TXPackets
 	}
-	l := Link{
-		Index:   int(int32(binary.NativeEndian.Uint32(b[4:]))),
-		Up:      binary.NativeEndian.Uint32(b[8:])&unix.IFF_UP != 0,
-		Running: binary.NativeEndian.Uint32(b[8:])&unix.IFF_RUNNING != 0,
+	if a.Info != nil && a.Info.SlaveKind == "bridge" { // a VRF's interfaces have other data
+		l.Port = portState(a.Info.SlaveData)
 	}
-	ad, err := netlink.NewAttributeDecoder(b[unix.SizeofIfInfomsg:])
-	if err != nil {
-		return l, err
-	}
-	for ad.Next() {
-		switch ad.Type() {
-		case unix.IFLA_IFNAME:
-			l.Name = ad.String()
-		case unix.IFLA_ADDRESS:
-			l.MAC = append(net.HardwareAddr(nil), ad.Bytes()...)
-		case unix.IFLA_LINKINFO:
-			ad.Nested(l.portInfo)
-		case unix.IFLA_STATS64:
-			if s := ad.Bytes(); len(s) >= 16 {
-				l.Rx, l.Tx = binary.NativeEndian.Uint64(s), binary.NativeEndian.Uint64(s[8:])
-			}
-		}
-	}
-	return l, ad.Err()
+	return l
 }
 
-// portInfo reads the state of a bridge port.
-func (l *Link) portInfo(info *netlink.AttributeDecoder) error {
-	bridge := false
-	for info.Next() {
-		if info.Type() == unix.IFLA_INFO_SLAVE_KIND {
-			bridge = info.String() == "bridge" // a VRF's interfaces have other data
-		}
-		if info.Type() != unix.IFLA_INFO_SLAVE_DATA || !bridge {
-			continue
-		}
-		info.Nested(func(port *netlink.AttributeDecoder) error {
-			for port.Next() {
-				if port.Type() == unix.IFLA_BRPORT_STATE {
-					l.Port = port.Uint8()
-				}
-			}
-			return nil
-		})
+// portState reads the state of a bridge port, of which rtnetlink keeps the octets.
+func portState(data rtnetlink.LinkDriver) uint8 {
+	port, ok := data.(*rtnetlink.LinkData)
+	if !ok {
+		return PortDisabled
 	}
-	return nil
-}
-
-func linkInfo(ae *netlink.AttributeEncoder, kind string, data func(*netlink.AttributeEncoder)) {
-	ae.Nested(unix.IFLA_LINKINFO, func(info *netlink.AttributeEncoder) error {
-		info.String(unix.IFLA_INFO_KIND, kind)
-		if data != nil {
-			info.Nested(unix.IFLA_INFO_DATA, func(nae *netlink.AttributeEncoder) error {
-				data(nae)
-				return nil
-			})
+	ad, err := netlink.NewAttributeDecoder(port.Data)
+	for err == nil && ad.Next() {
+		if ad.Type() == unix.IFLA_BRPORT_STATE {
+			return ad.Uint8()
 		}
-		return nil
-	})
-}
-
-// DeleteLink removes a link, and the other end of a pair.
-func (c *Conn) DeleteLink(name string) error {
-	index, err := c.Index(name)
-	if err != nil {
-		return err
 	}
-	return wrap(c.do(unix.RTM_DELLINK, 0, ifinfomsg(0, index, 0, 0), nil), "link %s", name)
+	return PortDisabled
 }

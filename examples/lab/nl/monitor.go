@@ -1,12 +1,12 @@
 package nl
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
 	"time"
 
+	"github.com/jsimonetti/rtnetlink/v2"
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -32,17 +32,18 @@ func Watch(path string) (*Monitor, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer c.rt.Close()
 	links, err := c.Links()
 	if err != nil {
-		return nil, errors.Join(err, c.Close())
+		return nil, errors.Join(err, c.raw.Close())
 	}
 	for _, group := range []uint32{unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE, unix.RTNLGRP_IPV4_RULE, unix.RTNLGRP_IPV6_RULE, unix.RTNLGRP_NEXTHOP} {
-		if err := c.conn.JoinGroup(group); err != nil {
-			return nil, errors.Join(err, c.Close())
+		if err := c.raw.JoinGroup(group); err != nil {
+			return nil, errors.Join(err, c.raw.Close())
 		}
 	}
-	_ = c.conn.SetReadBuffer(8 << 20)
-	return &Monitor{conn: c.conn, links: links}, nil
+	_ = c.raw.SetReadBuffer(8 << 20)
+	return &Monitor{conn: c.raw, links: links}, nil
 }
 
 // Close ends the subscription; a blocked Next returns an error.
@@ -66,7 +67,10 @@ func (m *Monitor) Next(deadline time.Time) ([]Change, error) {
 		ch := Change{At: at, Type: uint16(msg.Header.Type)}
 		switch ch.Type {
 		case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
-			ch.Rt, _ = parseRoute(msg.Data, m.links)
+			var rt rtnetlink.RouteMessage
+			if rt.UnmarshalBinary(msg.Data) == nil {
+				ch.Rt = routeOf(&rt, m.links)
+			}
 		case unix.RTM_NEWNEXTHOP, unix.RTM_DELNEXTHOP:
 			ch.ID = nexthopID(msg.Data)
 		}
@@ -75,17 +79,14 @@ func (m *Monitor) Next(deadline time.Time) ([]Change, error) {
 	return out, nil
 }
 
+// nexthopID reads the identifier of a next-hop object: struct nhmsg, then NHA_ID.
 func nexthopID(b []byte) uint32 {
-	const sizeofNhmsg, nhaID = 8, 1
-	for b = b[min(sizeofNhmsg, len(b)):]; len(b) >= 8; {
-		n := int(binary.NativeEndian.Uint16(b))
-		if binary.NativeEndian.Uint16(b[2:]) == nhaID {
-			return binary.NativeEndian.Uint32(b[4:])
+	const sizeofNhmsg = 8
+	ad, err := netlink.NewAttributeDecoder(b[min(sizeofNhmsg, len(b)):])
+	for err == nil && ad.Next() {
+		if ad.Type() == unix.NHA_ID {
+			return ad.Uint32()
 		}
-		if n < 4 || n > len(b) {
-			break
-		}
-		b = b[min((n+3)&^3, len(b)):]
 	}
 	return 0
 }

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 
+	"github.com/jsimonetti/rtnetlink/v2"
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -18,19 +19,39 @@ type Neighbour struct {
 
 // SetNeighbour writes an entry, or changes the one that is there.
 func (c *Conn) SetNeighbour(link string, n Neighbour) error {
+	m := ndmsg{family: family(n.Addr), state: n.State}
+	return wrap(c.neighbour(link, netlink.Create|netlink.Replace, m, n.Addr, n.MAC), "neighbour %s on %s", n.Addr, link)
+}
+
+// AddFlood appends a remote VTEP to the flood list of a VXLAN device.
+func (c *Conn) AddFlood(link string, vtep netip.Addr) error {
+	m := ndmsg{family: unix.AF_BRIDGE, state: unix.NUD_PERMANENT | unix.NUD_NOARP, flags: unix.NTF_SELF}
+	return wrap(c.neighbour(link, netlink.Create|netlink.Append, m, vtep, make(net.HardwareAddr, 6)), "flood list of %s: %s", link, vtep)
+}
+
+// ndmsg is what the lab sets of the kernel's struct ndmsg. rtnetlink's NeighMessage
+// always has a link-layer address, which the kernel refuses if it is empty, and an
+// interface index as an attribute, which means something else in a forwarding table.
+type ndmsg struct {
+	family, flags uint8
+	state         uint16
+}
+
+func (c *Conn) neighbour(link string, how netlink.HeaderFlags, m ndmsg, dst netip.Addr, mac net.HardwareAddr) error {
 	index, err := c.Index(link)
 	if err != nil {
 		return err
 	}
-	m := ndmsg(family(n.Addr), index)
-	binary.NativeEndian.PutUint16(m[8:], n.State)
-	err = c.do(unix.RTM_NEWNEIGH, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, m, func(ae *netlink.AttributeEncoder) {
-		ae.Bytes(unix.NDA_DST, n.Addr.AsSlice())
-		if n.MAC != nil {
-			ae.Bytes(unix.NDA_LLADDR, n.MAC)
+	b := make([]byte, unix.SizeofNdMsg)
+	b[0], b[10] = m.family, m.flags
+	binary.NativeEndian.PutUint32(b[4:], uint32(index))
+	binary.NativeEndian.PutUint16(b[8:], m.state)
+	return c.doRaw(unix.RTM_NEWNEIGH, how, b, func(ae *netlink.AttributeEncoder) {
+		ae.Bytes(unix.NDA_DST, dst.AsSlice())
+		if mac != nil {
+			ae.Bytes(unix.NDA_LLADDR, mac)
 		}
 	})
-	return wrap(err, "neighbour %s on %s", n.Addr, link)
 }
 
 // Neighbour returns the entry of an address, the zero value if there is none.
@@ -39,41 +60,11 @@ func (c *Conn) Neighbour(link string, a netip.Addr) (Neighbour, error) {
 	if err != nil {
 		return Neighbour{}, err
 	}
-	msgs, err := c.dump(unix.RTM_GETNEIGH, ndmsg(family(a), 0), nil)
-	if err != nil {
-		return Neighbour{}, wrap(err, "neighbours of %s", link)
-	}
-	for _, m := range msgs {
-		if n, on, ok := parseNeighbour(m.Data); ok && on == index && n.Addr == a {
-			return n, nil
+	all, err := dump(c, unix.RTM_GETNEIGH, &rtnetlink.NeighMessage{Family: uint16(family(a))})
+	for _, m := range all {
+		if m.Index == uint32(index) && m.Attributes != nil && addr(m.Attributes.Address) == a {
+			return Neighbour{Addr: a, MAC: m.Attributes.LLAddress, State: m.State}, nil
 		}
 	}
-	return Neighbour{}, nil
-}
-
-func ndmsg(family uint8, index int) []byte {
-	b := make([]byte, unix.SizeofNdMsg)
-	b[0] = family
-	binary.NativeEndian.PutUint32(b[4:], uint32(index))
-	return b
-}
-
-func parseNeighbour(b []byte) (n Neighbour, link int, ok bool) {
-	if len(b) < unix.SizeofNdMsg {
-		return n, 0, false
-	}
-	ad, err := netlink.NewAttributeDecoder(b[unix.SizeofNdMsg:])
-	if err != nil {
-		return n, 0, false
-	}
-	n.State = binary.NativeEndian.Uint16(b[8:])
-	for ad.Next() {
-		switch ad.Type() {
-		case unix.NDA_DST:
-			n.Addr, ok = netip.AddrFromSlice(ad.Bytes())
-		case unix.NDA_LLADDR:
-			n.MAC = append(net.HardwareAddr(nil), ad.Bytes()...)
-		}
-	}
-	return n, int(binary.NativeEndian.Uint32(b[4:])), ok
+	return Neighbour{}, wrap(err, "neighbours of %s", link)
 }

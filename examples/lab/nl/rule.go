@@ -1,11 +1,12 @@
 package nl
 
 import (
-	"encoding/binary"
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
 
+	"github.com/jsimonetti/rtnetlink/v2"
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -51,21 +52,13 @@ func (r Rule) String() string {
 }
 
 // Rules returns all rules of a family, ordered by priority.
-func (c *Conn) Rules(family uint8) ([]Rule, error) {
-	msgs, err := c.dump(unix.RTM_GETRULE, fibRule(family, 0), nil)
-	if err != nil {
-		return nil, wrap(err, "rules")
+func (c *Conn) Rules(family uint8) (out []Rule, err error) {
+	all, err := dump(c, unix.RTM_GETRULE, &rtnetlink.RuleMessage{Family: family})
+	for _, m := range all {
+		out = append(out, ruleOf(m))
 	}
-	var out []Rule
-	for _, m := range msgs {
-		r, err := parseRule(m.Data)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, r)
-	}
-	slices.SortStableFunc(out, func(a, b Rule) int { return int(int64(a.Priority) - int64(b.Priority)) })
-	return out, nil
+	slices.SortStableFunc(out, func(a, b Rule) int { return cmp.Compare(a.Priority, b.Priority) })
+	return out, wrap(err, "rules")
 }
 
 // AddRule adds a rule.
@@ -78,62 +71,47 @@ func (c *Conn) DeleteRule(family uint8, r Rule) error {
 	return c.rule(unix.RTM_DELRULE, 0, family, r)
 }
 
-func (c *Conn) rule(typ, flags uint16, family uint8, r Rule) error {
-	err := c.do(typ, flags, fibRule(family, unix.FR_ACT_TO_TBL), func(ae *netlink.AttributeEncoder) {
-		ae.Uint32(unix.FRA_PRIORITY, r.Priority)
-		ae.Uint32(unix.FRA_TABLE, r.Table)
-		if r.IIF != "" {
-			ae.String(unix.FRA_IIFNAME, r.IIF)
-		}
-	})
-	return wrap(err, "rule %s", r)
+func (c *Conn) rule(typ uint16, how netlink.HeaderFlags, family uint8, r Rule) error {
+	m := &rtnetlink.RuleMessage{Family: family, Action: unix.FR_ACT_TO_TBL,
+		Attributes: &rtnetlink.RuleAttributes{Priority: &r.Priority, Table: &r.Table}}
+	if r.IIF != "" {
+		m.Attributes.IIFName = &r.IIF
+	}
+	return wrap(c.do(typ, how, m), "rule %s", r)
 }
 
-func fibRule(family, action uint8) []byte {
-	m := make([]byte, 12)
-	m[0], m[7] = family, action
-	return m
-}
-
-func parseRule(b []byte) (Rule, error) {
-	if len(b) < 12 {
-		return Rule{}, wrap(errShort, "rule")
+func ruleOf(m *rtnetlink.RuleMessage) Rule {
+	a := m.Attributes
+	if a == nil {
+		a = &rtnetlink.RuleAttributes{}
 	}
-	r := Rule{Table: uint32(b[4])}
-	if b[1] != 0 || b[3] != 0 {
-		r.Other += fmt.Sprintf(" (to /%d tos %d)", b[1], b[3])
+	r := Rule{Table: uint32(m.Table), Priority: value(a.Priority), IIF: value(a.IIFName), L3MDev: value(a.L3MDev) != 0,
+		Mark: value(a.FwMark), Mask: value(a.FwMask)}
+	if a.Table != nil {
+		r.Table = *a.Table
 	}
-	if b[7] != unix.FR_ACT_TO_TBL {
-		r.Action = b[7]
+	if a.Src != nil {
+		r.From = netip.PrefixFrom(addr(*a.Src), int(m.SrcLength))
 	}
-	if binary.NativeEndian.Uint32(b[8:])&unix.FIB_RULE_INVERT != 0 {
+	if m.Action != unix.FR_ACT_TO_TBL {
+		r.Action = m.Action
+	}
+	if m.DstLength != 0 || m.TOS != 0 {
+		r.Other += fmt.Sprintf(" (to /%d tos %d)", m.DstLength, m.TOS)
+	}
+	if m.Flags&unix.FIB_RULE_INVERT != 0 {
 		r.Other += " (not)"
 	}
-	ad, err := netlink.NewAttributeDecoder(b[12:])
-	if err != nil {
-		return r, err
+	if a.OIFName != nil || a.IPProto != nil || a.SPortRange != nil || a.DPortRange != nil || a.UIDRange != nil || a.TunID != nil {
+		r.Other += " (more selectors)"
 	}
-	for ad.Next() {
-		switch ad.Type() {
-		case unix.FRA_PRIORITY:
-			r.Priority = ad.Uint32()
-		case unix.FRA_TABLE:
-			r.Table = ad.Uint32()
-		case unix.FRA_IIFNAME:
-			r.IIF = ad.String()
-		case unix.FRA_SRC:
-			if a, ok := netip.AddrFromSlice(ad.Bytes()); ok {
-				r.From = netip.PrefixFrom(a, int(b[2]))
-			}
-		case unix.FRA_L3MDEV:
-			r.L3MDev = ad.Uint8() != 0
-		case unix.FRA_FWMARK:
-			r.Mark = ad.Uint32()
-		case unix.FRA_FWMASK:
-			r.Mask = ad.Uint32()
-		case unix.FRA_OIFNAME, unix.FRA_IP_PROTO:
-			r.Other += fmt.Sprintf(" (selector %d)", ad.Type())
-		}
+	return r
+}
+
+// value returns the zero value for nil.
+func value[T any](p *T) (v T) {
+	if p != nil {
+		v = *p
 	}
-	return r, ad.Err()
+	return v
 }
