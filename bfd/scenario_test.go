@@ -1,138 +1,99 @@
 package bfd
 
 import (
-	"bytes"
-	"flag"
+	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/hyperfib/hyperfib/internal/testing/scenario"
 )
 
-var update = flag.Bool("update", false, "rewrite the golden scenarios in testdata")
-
-// TestScenarios plays every testdata/*.txt. A line that begins with t=+TIME is an
-// input at that time; the indented lines below it are what the session did, and
-// are compared. -update rewrites them.
+// TestScenarios plays every testdata/session/*.txt against a Session.
 func TestScenarios(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatal("no scenarios", err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			want, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got := play(t, string(want))
-			if *update {
-				if err := os.WriteFile(file, got, 0o644); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			if !bytes.Equal(got, want) {
-				t.Errorf("%s differs; got:\n%s", file, got)
-			}
-		})
-	}
+	scenario.Files(t, "testdata/session/*.txt", func(t *testing.T, text string) (string, error) {
+		return scenario.Play(text, &stage{})
+	})
 }
 
-// stage is one running scenario.
+// stage is a Session and the peer that a scenario plays.
 type stage struct {
-	t    *testing.T
-	out  bytes.Buffer
 	s    *Session
 	cfg  SessionConfig
-	now  time.Duration
-	peer authState // signs what the scenario sends
-	// Identical packets in a row are folded into one line.
-	line       string
-	count      int
-	last       time.Duration
-	least, max time.Duration
+	now  time.Duration // since the start
+	peer authState     // signs what the scenario sends
+	out  []string
 }
 
-func play(t *testing.T, script string) []byte {
-	g := &stage{t: t}
-	for _, line := range strings.Split(strings.TrimSuffix(script, "\n"), "\n") {
-		if strings.HasPrefix(line, "    ") {
-			continue
-		}
-		g.input(line)
+// grain is how exact the session's timers are: enough for a test, and readable.
+const grain = 100 * time.Microsecond
+
+// Deadline implements [scenario.Clock].
+func (g *stage) Deadline() time.Time {
+	if g.s == nil {
+		return time.Time{}
 	}
-	g.flush()
-	return g.out.Bytes()
+	at := min(g.s.Next()+g.s.Slack(), g.s.detectAt())
+	if at == never {
+		return time.Time{}
+	}
+	return scenario.Epoch.Add((at + grain - 1).Truncate(grain))
 }
 
-func (g *stage) input(line string) {
-	words := strings.Fields(line)
-	if len(words) == 0 || !strings.HasPrefix(words[0], "t=+") {
-		g.flush()
-		fmt.Fprintln(&g.out, line)
-		return
+// Advance implements [scenario.Clock].
+func (g *stage) Advance(now time.Time) []string {
+	g.begin(now)
+	g.effects(g.s.Advance(g.now))
+	return g.out
+}
+
+func (g *stage) begin(now time.Time) { g.now, g.out = now.Sub(scenario.Epoch), nil }
+
+// Do implements [scenario.Machine].
+func (g *stage) Do(now time.Time, words []string) ([]string, error) {
+	g.begin(now)
+	if len(words) == 0 {
+		return nil, nil
 	}
-	at, err := time.ParseDuration(words[0][3:])
+	if words[0] != "new" && g.s == nil {
+		return nil, errors.New("no session yet")
+	}
+	e, err := g.do(words[0], words[1:])
 	if err != nil {
-		g.t.Fatal(line, err)
+		return nil, err
 	}
-	g.run(at)
-	g.flush()
-	fmt.Fprintln(&g.out, line)
-	if len(words) > 1 {
-		g.do(words[1], words[2:])
-	}
+	g.effects(e)
+	return g.out, nil
 }
 
-// run lets time pass until at.
-func (g *stage) run(at time.Duration) {
-	for g.s != nil {
-		next := g.s.Next() + g.s.Slack()
-		if g.s.detectAt() < next {
-			next = g.s.detectAt()
-		}
-		if next > at {
-			break
-		}
-		g.now = max(next, g.now)
-		g.effects(g.s.Advance(g.now))
-	}
-	g.now = at
-}
-
-func (g *stage) do(verb string, args []string) {
-	var e Effects
-	var err error
+func (g *stage) do(verb string, args []string) (e Effects, err error) {
 	switch verb {
 	case "new":
 		g.cfg = SessionConfig{DesiredMinTx: 50 * time.Millisecond, RequiredMinRx: 50 * time.Millisecond, Multiplier: 3}
-		g.configure(args)
-		g.s, err = NewSession(g.cfg, 1, 1, g.now)
-		g.effects(g.s.Advance(g.now + g.s.Slack()))
+		if err = g.configure(args); err == nil {
+			g.s, err = NewSession(g.cfg, 1, 1, g.now)
+		}
+		return 0, err
 	case "set":
-		g.configure(args)
-		e, err = g.s.Configure(g.now, g.cfg)
+		if err = g.configure(args); err == nil {
+			e, err = g.s.Configure(g.now, g.cfg)
+		}
+		return e, err
 	case "rx":
-		e, err = g.receive(args)
+		return g.receive(args)
 	case "echo": // a packet of ours comes back
 		p := Packet{State: states[args[0]], Multiplier: 3, MyDiscr: 1, YourDiscr: 1}
-		e = g.s.receiveEcho(g.now, &p)
+		return g.s.receiveEcho(g.now, &p), nil
 	case "c-bit":
 		g.s.SetControlIndependent(args[0] == "on")
-	default:
-		g.t.Fatalf("unknown verb %q", verb)
+		return 0, nil
 	}
-	if err != nil {
-		fmt.Fprintf(&g.out, "    error: %v\n", err)
-	}
-	g.effects(e)
+	return 0, fmt.Errorf("unknown word %q", verb)
 }
 
-func (g *stage) configure(args []string) {
+func (g *stage) configure(args []string) error {
 	for _, a := range args {
 		name, value, _ := strings.Cut(a, "=")
 		d, _ := time.ParseDuration(value)
@@ -154,9 +115,10 @@ func (g *stage) configure(args []string) {
 			g.cfg.Auth = Auth{Type: AuthType(n), Keys: []AuthKey{{ID: 7, Secret: "old"}, {ID: 8, Secret: "new"}}}
 			g.peer = authState{Auth: Auth{Type: AuthType(n), Keys: []AuthKey{{ID: 7, Secret: "old"}}}, txSeq: 1000}
 		default:
-			g.t.Fatalf("unknown setting %q", a)
+			return fmt.Errorf("unknown setting %q", a)
 		}
 	}
+	return nil
 }
 
 var states = map[string]State{"AdminDown": AdminDown, "Down": Down, "Init": Init, "Up": Up}
@@ -202,7 +164,7 @@ func (g *stage) receive(args []string) (Effects, error) {
 		case "flip": // damage this octet
 			break_ = n
 		default:
-			g.t.Fatalf("unknown field %q", a)
+			return 0, fmt.Errorf("unknown field %q", a)
 		}
 	}
 	b := p.Append(nil)
@@ -215,61 +177,44 @@ func (g *stage) receive(args []string) (Effects, error) {
 	}
 	q, err := Parse(b)
 	if err != nil {
-		return 0, err
+		g.say("error: %v", err)
+		return 0, nil
 	}
 	return g.s.Receive(g.now, &q), nil
 }
 
-// effects carries out and prints what the session asks for.
+// effects carries out and notes what the session asks for.
 func (g *stage) effects(e Effects) {
 	if e&EffectRefused != 0 {
-		g.flush()
-		fmt.Fprintf(&g.out, "    %s refused\n", stamp(g.now))
+		g.say("refused")
 	}
 	if e&EffectState != 0 {
-		g.flush()
 		state, reason, diag := g.s.State()
-		fmt.Fprintf(&g.out, "    %s %v", stamp(g.now), state)
-		if reason != ReasonNone {
-			fmt.Fprintf(&g.out, " (%v, diag %d)", reason, diag)
+		if reason == ReasonNone {
+			g.say("%v", state)
+		} else {
+			g.say("%v (%v, diag %d)", state, reason, diag)
 		}
-		fmt.Fprintln(&g.out)
 	}
 	if e&EffectSend != 0 {
 		g.sent(g.s.AppendPacket(nil, g.now))
 	}
 }
 
+func (g *stage) say(format string, args ...any) { g.out = append(g.out, fmt.Sprintf(format, args...)) }
+
 func (g *stage) sent(b []byte) {
 	p, err := Parse(b)
 	if err != nil {
-		g.t.Fatal("sent what it would not accept:", err)
+		g.say("sent what it would not accept: %v", err)
+		return
 	}
 	line := fmt.Sprintf("-> %v%s%s%s your=%d diag=%d tx=%v rx=%v mult=%d", p.State,
 		word(p.Poll, " P"), word(p.Final, " F"), word(p.ControlIndependent, " C"), p.YourDiscr, p.Diag, p.DesiredMinTx, p.RequiredMinRx, p.Multiplier)
 	if p.auth != nil {
 		line += fmt.Sprintf(" auth=%d key=%d len=%d", p.auth[0], p.auth[2], len(p.auth))
 	}
-	if line == g.line {
-		gap := g.now - g.last
-		if g.count == 0 {
-			g.least, g.max = gap, gap
-		}
-		g.least, g.max, g.last = min(g.least, gap), max(g.max, gap), g.now
-		g.count++
-		return
-	}
-	g.flush()
-	fmt.Fprintf(&g.out, "    %s %s\n", stamp(g.now), line)
-	g.line, g.last = line, g.now
-}
-
-// flush ends a run of identical packets.
-func (g *stage) flush() {
-	if g.count > 0 {
-		fmt.Fprintf(&g.out, "    ... %d more like it, %s-%s apart\n", g.count, g.least.Round(time.Millisecond/10), g.max.Round(time.Millisecond/10))
-	}
-	g.line, g.count = "", 0
+	g.say("%s", line)
 }
 
 func word(set bool, w string) string {
@@ -278,5 +223,3 @@ func word(set bool, w string) string {
 	}
 	return ""
 }
-
-func stamp(d time.Duration) string { return fmt.Sprintf("t=+%.3fs", d.Seconds()) }
