@@ -9,7 +9,6 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
 )
 
-
 // lookup gives a domain's BGP paths to exactly one prefix.
 type lookup func(domain string, p netip.Prefix) []rib.Path
 
