@@ -9,9 +9,6 @@ package netns
 import (
 	"fmt"
 	"os"
-	"runtime"
-
-	"golang.org/x/sys/unix"
 )
 
 // Do calls f on a locked operating system thread whose network namespace is the
@@ -19,7 +16,8 @@ import (
 // "/proc/self/fd/7". An empty path calls f directly, in the caller's namespace.
 //
 // f must not start goroutines that rely on the namespace: they run on other
-// threads. Do needs CAP_SYS_ADMIN unless path is empty.
+// threads. Do needs CAP_SYS_ADMIN unless path is empty. Elsewhere than on Linux a path
+// that is not empty gives [errors.ErrUnsupported].
 func Do(path string, f func() error) error {
 	if path == "" {
 		return f()
@@ -32,26 +30,4 @@ func Do(path string, f func() error) error {
 	done := make(chan error, 1)
 	go func() { done <- enter(int(target.Fd()), f) }()
 	return <-done
-}
-
-// enter runs f in the namespace fd and brings the thread back. A thread that
-// cannot be brought back stays locked, so that the runtime ends it with its
-// goroutine instead of running foreign code in the wrong namespace.
-func enter(fd int, f func() error) error {
-	runtime.LockOSThread()
-	home, err := os.Open("/proc/thread-self/ns/net")
-	if err != nil {
-		runtime.UnlockOSThread()
-		return fmt.Errorf("network namespace: %w", err)
-	}
-	defer home.Close()
-	if err := unix.Setns(fd, unix.CLONE_NEWNET); err != nil {
-		runtime.UnlockOSThread()
-		return fmt.Errorf("network namespace: setns: %w", err)
-	}
-	err = f()
-	if unix.Setns(int(home.Fd()), unix.CLONE_NEWNET) == nil {
-		runtime.UnlockOSThread()
-	}
-	return err
 }

@@ -4,8 +4,6 @@ import (
 	"runtime"
 	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // Stall measures how long the machine kept threads waiting that had something to do:
@@ -28,15 +26,9 @@ const (
 // WatchStall starts to measure.
 func WatchStall() *Stall {
 	s := &Stall{stop: make(chan struct{})}
-	var mine unix.CPUSet
-	if unix.SchedGetaffinity(0, &mine) != nil {
-		mine.Set(0)
-	}
-	for cpu, n := 0, 0; n < min(mine.Count(), most); cpu++ {
-		if mine.IsSet(cpu) {
-			n++
-			s.done.Go(func() { s.watch(cpu) })
-		}
+	cpus := processors()
+	for _, cpu := range cpus[:min(len(cpus), most)] {
+		s.done.Go(func() { s.watch(cpu) })
 	}
 	return s
 }
@@ -75,17 +67,14 @@ func Promptly(limit time.Duration, cond func() bool) bool {
 
 func (s *Stall) watch(cpu int) {
 	runtime.LockOSThread() // and never let go of: the thread ends with its goroutine
-	var one unix.CPUSet
-	one.Set(cpu)
-	_ = unix.SchedSetaffinity(0, &one)
-	pause := unix.NsecToTimespec(int64(tick))
+	pin(cpu)
 	for last := time.Now(); ; {
 		select {
 		case <-s.stop:
 			return
 		default:
 		}
-		_ = unix.Nanosleep(&pause, nil) // the kernel's sleep: Go's scheduler is part of what is measured
+		sleep(tick)
 		now := time.Now()
 		late := now.Sub(last) - tick
 		s.mu.Lock()
