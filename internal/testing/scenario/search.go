@@ -6,18 +6,21 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 )
 
 var (
 	oneSeed = flag.Uint64("seed", 0, "the seed that a random search plays, instead of all")
 	seeds   = flag.Int("seeds", 0, "how many seeds a random search plays, instead of its own number")
+	longer  = flag.Duration("search", 0, "how long each random search goes on, with seeds of no order, instead of its own number of them")
 )
 
 // Search tries random lists of inputs, and makes the first that fails short.
 //
 // A seed always makes the same inputs: a failure names it, -seed plays it again, and
-// -seeds N tries more of them than the test does by itself. The inputs that are left
-// after shrinking are printed as a scenario, ready to become a golden file.
+// -seeds N tries more of them than the test does by itself. With -search, which is for
+// continuous integration, seeds differ from run to run. The inputs that are left after
+// shrinking are printed as a scenario, ready to become a golden file.
 type Search struct {
 	// Seeds is how many seeds are played without the flags, 1 being the first.
 	Seeds int
@@ -35,6 +38,12 @@ func (s Search) Run(t *testing.T) {
 	t.Helper()
 	if *oneSeed != 0 {
 		s.seed(t, *oneSeed)
+		return
+	}
+	if *longer > 0 {
+		for start := time.Now(); time.Since(start) < *longer; {
+			s.seed(t, 1+rand.Uint64N(1<<40))
+		}
 		return
 	}
 	n := s.Seeds
