@@ -1,9 +1,7 @@
 package golden
 
 import (
-	"flag"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -12,9 +10,8 @@ import (
 
 	"github.com/hyperfib/hyperfib/examples/lab/nl"
 	"github.com/hyperfib/hyperfib/examples/lab/plan"
+	"github.com/hyperfib/hyperfib/internal/testing/scenario"
 )
-
-var update = flag.Bool("update", false, "rewrite testdata")
 
 // The whole lab in one file for each shape of its tables, for people to read.
 func TestGolden(t *testing.T) {
@@ -40,18 +37,7 @@ func testGolden(t *testing.T, path string, x Expect) {
 	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
 		section("rules", Table{Family: family}, RuleLines(Rules(family, x.Variant)))
 	}
-	if *update {
-		if err := os.WriteFile(path, []byte(b.String()), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if b.String() != string(want) {
-		t.Errorf("%s differs; run with -update and look at the difference", path)
-	}
+	scenario.Golden(t, path, b.String())
 }
 
 func TestDiff(t *testing.T) {

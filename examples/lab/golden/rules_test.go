@@ -1,13 +1,13 @@
 package golden
 
 import (
-	"os"
 	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/hyperfib/hyperfib/examples/lab/plan"
+	"github.com/hyperfib/hyperfib/internal/testing/scenario"
 )
 
 // The rules of the modes that differ in them, in one file.
@@ -19,17 +19,5 @@ func TestRules(t *testing.T) {
 				strings.Join(RuleLines(Rules(family, plan.Variant{Mode: mode})), "\n") + "\n\n")
 		}
 	}
-	const path = "testdata/rules.txt"
-	if *update {
-		if err := os.WriteFile(path, []byte(b.String()), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if b.String() != string(want) {
-		t.Errorf("%s differs; run with -update and look at the difference:\n%s", path, b.String())
-	}
+	scenario.Golden(t, "testdata/rules.txt", b.String())
 }
