@@ -43,6 +43,8 @@ func parse(args []string) (*options, int) {
 	hv := fs.String("hv", "self", "who is on the hypervisors: self or bird, or only on some: bird@2, bird@1,bird@3")
 	edge := fs.String("edge", "", "who is the edge router: self or bird (default: self, or bird if everybody else is)")
 	bfd := fs.String("bfd", "100ms,5", "BFD interval and multiplier")
+	hold := fs.Duration("hold-time", 0, "hold `time` that hypervisors offer; 0: 90s, or 9s if a reflector speaks no BFD")
+	restart := fs.Duration("restart-time", 0, "restart `time` that hypervisors offer; 0: 120s, or 10s to reflectors that keep a dead client's routes for it")
 	one := fs.Bool("one-reflector", false, "one reflector, on both fabrics, for both: -rr self or bird")
 	noEcho := fs.Bool("no-echo", false, "reflectors do not forward: what speaks no BFD is not watched by echo either")
 	fs.IntVar(&o.world.Bulk, "routes", 0, "let the edge router announce this many prefixes of 10.0.0.0/8 besides the defaults")
@@ -81,6 +83,7 @@ func parse(args []string) (*options, int) {
 		err = errors.Join(err, o.world.Timing.Set(name, *value))
 	}
 	o.world.Timing.Echo = !*noEcho
+	o.world.Timing.Hold, o.world.Timing.Restart = *hold, *restart
 	o.world.Timing.OneReflector = *one
 	if k := o.world.RR[plan.A]; *one && (k != o.world.RR[plan.B] || k != world.Self && k != world.Bird) {
 		err = errors.Join(err, fmt.Errorf("-one-reflector -rr %s: want self or bird", *rr))
@@ -105,6 +108,12 @@ func parse(args []string) (*options, int) {
 	}
 	if !o.world.Timing.Published() && !o.allOwn() {
 		err = errors.Join(err, errors.New("the published design's alternatives are played by hypervisors of ours alone"))
+	}
+	if d := *hold; d != 0 && (d < 3*time.Second || d%time.Second != 0) {
+		err = errors.Join(err, fmt.Errorf("-hold-time %v: want at least 3s, in whole seconds", d))
+	}
+	if d := *restart; d < 0 || d > 4095*time.Second || d%time.Second != 0 {
+		err = errors.Join(err, fmt.Errorf("-restart-time %v: want 1s to 4095s, in whole seconds", d))
 	}
 	if fs.NArg() > 0 {
 		err = errors.Join(err, fmt.Errorf("what is %q?", fs.Arg(0)))

@@ -25,7 +25,7 @@ func (o *options) sessionsFit() error {
 	no(o.world.Edge == world.Bird, "the edge router announces several next hops, which only ours does")
 	for _, f := range plan.Fabrics {
 		k := o.world.RR[f]
-		no(k != world.Self && k != world.Bird && k != world.FRR, fmt.Sprintf("reflector %s does not take several paths to a prefix", k))
+		no(k != world.Self && k != world.Bird && k != world.FRR, fmt.Sprintf("the lab has no configuration of %s that takes several paths of a prefix", k))
 	}
 	return err
 }

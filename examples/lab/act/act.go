@@ -86,6 +86,8 @@ func All() []Act {
 		{Name: "stop", Title: "kill -STOP of HV1's daemon for 5 s", Run: stop, Disturbs: true},
 		{Name: "deadport", Title: "silent cut at HV1's port while HV1's daemon is dead", Run: deadport, Disturbs: true, Extra: true},
 		{Name: "farport", Title: "silent cut at HV2's port while HV1's daemon is dead", Run: farport, Disturbs: true, Extra: true},
+		{Name: "host", Title: "HV1 dies", Run: host, Disturbs: true, Extra: true},
+		{Name: "deadhost", Title: "HV1 dies while its daemon is dead", Run: deadhost, Disturbs: true, Extra: true},
 		{Name: "restarts", Title: "HV1's daemon killed and started 20 times", Run: restarts, Disturbs: true, Extra: true},
 	}
 }

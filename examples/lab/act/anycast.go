@@ -20,7 +20,7 @@ import (
 func anycast(s *Stage) error {
 	want := s.copies(4)
 	for _, f := range s.World.Lacking(world.Kind.AddPath) {
-		s.degraded(fmt.Sprintf("reflector %s shows one copy of an anycast prefix", plan.RRName(f)), "no ADD-PATH for its clients")
+		s.degraded(fmt.Sprintf("reflector %s shows one copy of an anycast prefix", plan.RRName(f)), s.World.RRKind(f).LacksAddPath())
 	}
 	for _, name := range []string{plan.HVName(3), plan.EdgeName} {
 		for _, family := range bothFamilies {

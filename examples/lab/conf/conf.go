@@ -3,6 +3,7 @@
 package conf
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,6 +18,13 @@ type Timing struct {
 	Multiplier int
 	// Deaf are the fabrics whose reflector speaks no BFD.
 	Deaf []plan.Fabric
+	// KeepStale are the fabrics whose reflector keeps the paths of a client that
+	// restarts although BFD says that it is gone.
+	KeepStale []plan.Fabric
+	// Hold and Restart, if not zero, are the hold time and the restart time (RFC 4724)
+	// that hypervisors offer to every reflector. If they are zero, [Timing.HoldTime] and
+	// [Timing.RestartTime] choose by what the reflector does.
+	Hold, Restart time.Duration
 	// OneReflector says that one reflector, on both fabrics, serves both.
 	OneReflector bool
 	// IPv4Only are the fabrics whose reflector carries no IPv6.
@@ -64,6 +72,41 @@ func (t Timing) watch(f plan.Fabric) string {
 	return onOff(t.Hears(f))
 }
 
+// The times that hypervisors offer: the usual ones where a reflector notices by BFD that
+// a hypervisor is gone and withdraws its routes at once, the short ones where only a
+// timer ends them.
+const (
+	longHold, shortHold       = 90 * time.Second, 9 * time.Second
+	longRestart, shortRestart = 120 * time.Second, 10 * time.Second
+)
+
+// restart is the restart time that is offered where nothing speaks for another one.
+func (t Timing) restart() time.Duration { return cmp.Or(t.Restart, longRestart) }
+
+// HoldTime is the hold time that hypervisors offer. One holds for all their sessions.
+func (t Timing) HoldTime() time.Duration {
+	switch {
+	case t.Hold > 0:
+		return t.Hold
+	case !t.Watched() || len(t.Deaf) > 0:
+		return shortHold
+	}
+	return longHold
+}
+
+// Flushes reports whether the reflector of a fabric withdraws the routes of a client
+// as soon as BFD says that it is gone, also while the client's daemon restarts.
+func (t Timing) Flushes(f plan.Fabric) bool { return t.Hears(f) && !slices.Contains(t.KeepStale, f) }
+
+// RestartTime is how long the reflector of a fabric is asked to keep the routes of a
+// hypervisor whose daemon is away (RFC 4724).
+func (t Timing) RestartTime(f plan.Fabric) time.Duration {
+	if t.Restart == 0 && !t.Flushes(f) {
+		return shortRestart
+	}
+	return t.restart()
+}
+
 // Detection is how long BFD takes to notice silence, counted from the last
 // packet that arrived.
 func (t Timing) Detection() time.Duration { return t.BFD * time.Duration(t.Multiplier) }
@@ -78,6 +121,9 @@ func (w *writer) line(format string, args ...any) {
 }
 
 func milliseconds(d time.Duration) string { return fmt.Sprintf("%d ms", d.Milliseconds()) }
+
+// seconds writes a duration as people write times of BGP.
+func seconds(d time.Duration) string { return fmt.Sprintf("%ds", int(d.Seconds())) }
 
 var families = []int{4, 6}
 

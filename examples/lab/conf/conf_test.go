@@ -1,8 +1,6 @@
 package conf
 
 import (
-	"flag"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -10,17 +8,17 @@ import (
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/lab/plan"
+	"github.com/hyperfib/hyperfib/internal/testing/scenario"
 )
-
-var update = flag.Bool("update", false, "rewrite testdata")
 
 var timing = Timing{BFD: 100 * time.Millisecond, Multiplier: 5}
 
 // one is a lab with one reflector for both fabrics; in deaf that of fabric A is a
-// Quagga: no BFD, no IPv6.
+// Quagga: no BFD, no IPv6; in keepStale it is FRR.
 var (
-	one  = Timing{BFD: timing.BFD, Multiplier: timing.Multiplier, OneReflector: true}
-	deaf = Timing{BFD: timing.BFD, Multiplier: timing.Multiplier, Deaf: plan.Fabrics[:1], IPv4Only: plan.Fabrics[:1], Echo: true}
+	one       = Timing{BFD: timing.BFD, Multiplier: timing.Multiplier, OneReflector: true}
+	keepStale = Timing{BFD: timing.BFD, Multiplier: timing.Multiplier, KeepStale: plan.Fabrics[:1]}
+	deaf      = Timing{BFD: timing.BFD, Multiplier: timing.Multiplier, Deaf: plan.Fabrics[:1], IPv4Only: plan.Fabrics[:1], Echo: true}
 )
 
 func TestConfigurations(t *testing.T) {
@@ -37,27 +35,20 @@ func TestConfigurations(t *testing.T) {
 		"junos-rr2.args":        strings.Join(JunosArgs(plan.B, timing), "\n") + "\n",
 		"quagga-rr1.conf":       FrrBgpd(plan.A, false, true, timing),
 		"frr-rr1.conf":          FrrBgpd(plan.A, false, false, timing),
+		"gobgp-rr1.toml":        Gobgp(plan.A, false, false),
+		"gobgp-rr2.named.toml":  Gobgp(plan.B, true, true),
+		"openbgpd-rr1.conf":     Openbgpd(plan.A, false, "/run/lab/rr1.ctl"),
 		"hv1.communities.yaml":  Hypervisor(1, "/run/lab/hv1.sock", sharing(timing, plan.SessionsCommunities)),
 		"hv1.single.yaml":       Hypervisor(1, "/run/lab/hv1.sock", sharing(timing, plan.SessionsSingle)),
 		"hv1.one.yaml":          Hypervisor(1, "/run/lab/hv1.sock", sharing(timing, plan.SessionsOne)),
 		"rr2.single.args":       strings.Join(ReflectorArgs(plan.B, false, sharing(timing, plan.SessionsSingle)), "\n") + "\n",
+		"hv1.frr.yaml":          Hypervisor(1, "/run/lab/hv1.sock", keepStale),
+		"internet.frr.args":     strings.Join(EdgeArgs("/run/lab/internet.sock", keepStale, 0), "\n") + "\n",
 		"hv1.echo.yaml":         Hypervisor(1, "/run/lab/hv1.sock", deaf),
 		"rr1.public.args":       strings.Join(ReflectorArgs(plan.A, false, timing), "\n") + "\n",
 		"rr2.private.args":      strings.Join(ReflectorArgs(plan.B, true, timing), "\n") + "\n",
 	} {
-		path := filepath.Join("testdata", name)
-		if *update {
-			if err := os.WriteFile(path, []byte(have), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		want, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if have != string(want) {
-			t.Errorf("%s differs; run with -update and look at the difference", name)
-		}
+		t.Run(name, func(t *testing.T) { scenario.Golden(t, filepath.Join("testdata", name), have) })
 	}
 }
 
@@ -77,8 +68,33 @@ func TestHypervisorIsValid(t *testing.T) {
 		if err != nil {
 			t.Fatalf("hypervisor %d: %v", n, err)
 		}
+		for _, other := range []Timing{keepStale, deaf} {
+			if _, err := config.Parse("hv.yaml", []byte(Hypervisor(n, "/run/lab/hv.sock", other)), config.TableNames{}); err != nil {
+				t.Fatalf("hypervisor %d: %v", n, err)
+			}
+		}
 		if len(c.Guests) != len(timing.GuestsOf(n)) {
 			t.Errorf("hypervisor %d has %d guests, want %d", n, len(c.Guests), len(timing.GuestsOf(n)))
+		}
+	}
+}
+
+// A restart time is short where it alone ends the routes of a host that died during a
+// restart, and so is the hold time where it is what notices.
+func TestTimes(t *testing.T) {
+	with := func(change func(*Timing)) Timing { t := timing; change(&t); return t }
+	for name, c := range map[string]struct {
+		t                 Timing
+		hold, restartA, b time.Duration
+	}{
+		"all flush":             {timing, 90, 120, 120},
+		"one keeps stale paths": {keepStale, 90, 10, 120},
+		"one without BFD":       {deaf, 9, 10, 120},
+		"no BFD at all":         {with(func(t *Timing) { t.Resilience = plan.ResilienceGR }), 9, 10, 10},
+		"as told":               {with(func(t *Timing) { t.Hold, t.Restart, t.Deaf = 30*time.Second, 7*time.Second, plan.Fabrics }), 30, 7, 7},
+	} {
+		if h, a, b := c.t.HoldTime(), c.t.RestartTime(plan.A), c.t.RestartTime(plan.B); h != c.hold*time.Second || a != c.restartA*time.Second || b != c.b*time.Second {
+			t.Errorf("%s: hold time %v, restart times %v and %v", name, h, a, b)
 		}
 	}
 }

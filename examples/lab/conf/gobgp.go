@@ -1,12 +1,15 @@
 package conf
 
 import (
+	"net/netip"
+
 	"github.com/hyperfib/hyperfib/examples/lab/plan"
 )
 
-// Gobgp is GoBGP 3 as a reflector, with dynamic neighbours. It has no BFD, and
-// gives dynamic neighbours no ADD-PATH whatever the peer group says.
-func Gobgp(f plan.Fabric, private bool) string {
+// Gobgp is GoBGP 3 as a reflector. It has no BFD. Its clients are dynamic neighbours,
+// which GoBGP gives no ADD-PATH whatever their peer group says, or named ones, which it
+// does.
+func Gobgp(f plan.Fabric, private, named bool) string {
 	var w writer
 	d := domainOf(f, private)
 	w.line("[global.config]\n  as = %d\n  router-id = %q\n  port = 179", plan.AS, d.id)
@@ -16,14 +19,27 @@ func Gobgp(f plan.Fabric, private bool) string {
 	}
 	w.line("  ]")
 	for _, s := range d.families {
+		if named {
+			for _, client := range s.each {
+				w.line("[[neighbors]]\n  [neighbors.config]\n    neighbor-address = %q\n    peer-as = %d", client, plan.AS)
+				w.line("  [neighbors.transport.config]\n    passive-mode = true\n    local-address = %q", s.local)
+				gobgpClient(&w, "neighbors", s.family, d.id)
+			}
+			continue
+		}
 		w.line("[[peer-groups]]\n  [peer-groups.config]\n    peer-group-name = \"clients%d\"\n    peer-as = %d", s.family, plan.AS)
-		w.line("  [peer-groups.route-reflector.config]\n    route-reflector-client = true\n    route-reflector-cluster-id = %q", d.id)
-		w.line("  [peer-groups.ttl-security.config]\n    enabled = true\n    ttl-min = 255")
-		w.line("  [peer-groups.graceful-restart.config]\n    enabled = true\n    restart-time = 120")
-		w.line("  [[peer-groups.afi-safis]]\n    [peer-groups.afi-safis.config]\n      afi-safi-name = \"ipv%d-unicast\"", s.family)
-		w.line("    [peer-groups.afi-safis.mp-graceful-restart.config]\n      enabled = true")
-		w.line("    [peer-groups.afi-safis.add-paths.config]\n      send-max = 16")
+		gobgpClient(&w, "peer-groups", s.family, d.id)
 		w.line("[[dynamic-neighbors]]\n  [dynamic-neighbors.config]\n    prefix = %q\n    peer-group = \"clients%d\"", s.clients, s.family)
 	}
 	return w.String()
+}
+
+// gobgpClient is what named neighbours and peer groups have in common.
+func gobgpClient(w *writer, of string, family int, cluster netip.Addr) {
+	w.line("  [%s.route-reflector.config]\n    route-reflector-client = true\n    route-reflector-cluster-id = %q", of, cluster)
+	w.line("  [%s.ttl-security.config]\n    enabled = true\n    ttl-min = 255", of)
+	w.line("  [%s.graceful-restart.config]\n    enabled = true\n    restart-time = 120", of)
+	w.line("  [[%s.afi-safis]]\n    [%s.afi-safis.config]\n      afi-safi-name = \"ipv%d-unicast\"", of, of, family)
+	w.line("    [%s.afi-safis.mp-graceful-restart.config]\n      enabled = true", of)
+	w.line("    [%s.afi-safis.add-paths.config]\n      send-max = 16", of)
 }

@@ -46,7 +46,7 @@ func Hypervisor(n int, api string, t Timing) string {
 }
 
 func hvBGP(w *writer, t Timing) {
-	w.line("bgp:\n  hold-time: 90s\n  ttl-security: true\n  add-path: true")
+	w.line("bgp:\n  hold-time: %s\n  ttl-security: true\n  add-path: true", seconds(t.HoldTime()))
 	if t.Is("security", plan.SecurityMD5) {
 		w.line("  md5: %s", plan.Key)
 	}
@@ -54,9 +54,9 @@ func hvBGP(w *writer, t Timing) {
 	case !t.Graceful():
 		w.line("  graceful-restart: {off: true}")
 	case t.Is("resilience", plan.ResilienceLL), t.OneSided():
-		w.line("  graceful-restart: {time: 120s, deferral: 30s, long-lived: 3600s}")
+		w.line("  graceful-restart: {time: %s, deferral: 30s, long-lived: 3600s}", seconds(t.restart()))
 	default:
-		w.line("  graceful-restart: {time: 120s, deferral: 30s}")
+		w.line("  graceful-restart: {time: %s, deferral: 30s}", seconds(t.restart()))
 	}
 }
 
@@ -71,8 +71,11 @@ type hvSession struct {
 
 func (s hvSession) write(w *writer, t Timing) {
 	more := ""
+	if d := t.RestartTime(s.f); t.Graceful() && d != t.restart() {
+		more = ", restart-time: " + seconds(d)
+	}
 	if s.nextHop6.IsValid() {
-		more = fmt.Sprintf(`, families: [ipv4, ipv6], next-hop6: "%s"`, s.nextHop6)
+		more += fmt.Sprintf(`, families: [ipv4, ipv6], next-hop6: "%s"`, s.nextHop6)
 	}
 	if len(s.ways) > 0 {
 		more += ",\n         ways: [" + strings.Join(s.ways, ",\n           ") + "]"

@@ -30,7 +30,8 @@ import (
 type session struct {
 	device      string
 	local, peer netip.Addr
-	watch       string // on, echo or off: how BFD watches the peer
+	watch       string        // on, echo or off: how BFD watches the peer
+	restart     time.Duration // how long the peer keeps our routes while we are away
 }
 
 func (s session) family() wire.Family {
@@ -44,6 +45,7 @@ func (s session) family() wire.Family {
 type router struct {
 	log      *slog.Logger
 	table    uint32
+	hold     time.Duration
 	sessions []session
 	also     []also
 	// community marks our routes, and what we install; 0 is all.
@@ -58,7 +60,7 @@ type router struct {
 
 // Main runs the edge router until it is told to stop.
 //
-//	edge -as 65000 -router-id 0.0.0.3 -table 90 -bfd 100ms,5 -status SOCKET DEVICE,LOCAL,PEER,BFD...
+//	edge -as 65000 -router-id 0.0.0.3 -table 90 -bfd 100ms,5 -status SOCKET DEVICE,LOCAL,PEER,BFD,RESTART-TIME...
 func Main(args []string) int {
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -80,6 +82,7 @@ func run(ctx context.Context, log *slog.Logger, args []string) error {
 	bulk := fs.Int("bulk", 0, "announce this many prefixes of 10.0.0.0/8 besides")
 	key := fs.String("md5-key", "", "TCP MD5 key of all sessions")
 	r := &router{log: log}
+	fs.DurationVar(&r.hold, "hold", 90*time.Second, "hold time to offer")
 	fs.Func("community", "mark what is announced, and install only what has it", func(s string) (err error) {
 		r.community, err = wire.ParseCommunity(s)
 		return err
@@ -123,15 +126,16 @@ func run(ctx context.Context, log *slog.Logger, args []string) error {
 func (r *router) parse(args []string) error {
 	for _, arg := range args {
 		word := strings.Split(arg, ",")
-		if len(word) != 4 {
-			return fmt.Errorf("%s: want DEVICE,LOCAL,PEER,BFD", arg)
+		if len(word) != 5 {
+			return fmt.Errorf("%s: want DEVICE,LOCAL,PEER,BFD,RESTART-TIME", arg)
 		}
 		l, err := netip.ParseAddr(word[1])
 		p, err2 := netip.ParseAddr(word[2])
-		if err := errors.Join(err, err2); err != nil {
+		restart, err3 := time.ParseDuration(word[4])
+		if err := errors.Join(err, err2, err3); err != nil {
 			return fmt.Errorf("%s: %w", arg, err)
 		}
-		r.sessions = append(r.sessions, session{word[0], l, p, word[3]})
+		r.sessions = append(r.sessions, session{word[0], l, p, word[3], restart})
 	}
 	return nil
 }
@@ -172,7 +176,8 @@ func linkLocal(device string) (ll netip.Addr) {
 func (r *router) add(s session, interval time.Duration, multiplier uint8, key string) error {
 	families := []wire.Family{s.family()}
 	c := bgp.PeerConfig{Addr: s.peer, LocalAddr: s.local, Interface: s.device, Families: families, Import: r.mine(), Export: r.export(s),
-		AddPathReceive: families, TTLSecurity: true, LinkLocal: linkLocal(s.device), MD5Key: key}
+		AddPathReceive: families, TTLSecurity: true, LinkLocal: linkLocal(s.device), MD5Key: key,
+		HoldTime: r.hold, RestartTime: s.restart}
 	if len(r.also) > 0 {
 		c.AddPathSend = families
 	}

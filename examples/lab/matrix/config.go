@@ -62,5 +62,5 @@ func choices() []string {
 }
 
 // Core are the acts of a quick look: what is in the kernels, who is reached, and
-// what a cut and a restart cost.
-var Core = []string{"sessions", "fibs", "rules", "guests", "ping", "anycast", "arp", "cut", "kill"}
+// what a cut, a restart, and a port that dies during a restart cost.
+var Core = []string{"sessions", "fibs", "rules", "guests", "ping", "anycast", "arp", "cut", "kill", "deadport"}

@@ -168,10 +168,11 @@ const lab = "lab"
 func (r *runner) play(c Config, acts []string) Row {
 	file := filepath.Join(r.dir, "report.json")
 	_ = os.Remove(file)
-	args := append(append([]string{"-json", file}, r.more...), c.Args...)
+	only := "all"
 	if len(acts) > 0 {
-		args = append(args, "-only", strings.Join(acts, ","))
+		only = strings.Join(acts, ",")
 	}
+	args := append(append([]string{"-json", file, "-only", only}, r.more...), c.Args...)
 	logs := ""
 	if r.logs != "" {
 		logs = filepath.Join(r.logs, strings.NewReplacer(" ", "-", "@", "", ",", "-").Replace(c.Name))

@@ -23,16 +23,15 @@ func newTable(out io.Writer, configs []Config, acts []string) *table {
 	return t
 }
 
-// columns are the acts that are always played, or those that are asked for.
+// columns are all acts, also those that a lab plays only if it is asked to, or those
+// that are named.
 func columns(only []string) []string {
 	if len(only) > 0 {
 		return only
 	}
 	var out []string
 	for _, a := range act.All() {
-		if !a.Extra {
-			out = append(out, a.Name)
-		}
+		out = append(out, a.Name)
 	}
 	return out
 }

@@ -23,7 +23,7 @@ func (w *World) foreignReflector(f plan.Fabric, private bool, name string) ([]*D
 		return w.bird1(f, private, name)
 	case FRR, Quagga:
 		return w.frr(f, private, name)
-	case GoBGP:
+	case GoBGP, GoBGPNamed:
 		return w.gobgp(f, private, name)
 	case Junos:
 		return w.junos(f, private), nil
@@ -126,7 +126,7 @@ func (w *World) frr(f plan.Fabric, private bool, name string) ([]*Daemon, error)
 }
 
 func (w *World) gobgp(f plan.Fabric, private bool, name string) ([]*Daemon, error) {
-	path, err := w.Write("etc/"+name+".toml", conf.Gobgp(f, private))
+	path, err := w.Write("etc/"+name+".toml", conf.Gobgp(f, private, w.RRKind(f) == GoBGPNamed))
 	if err != nil {
 		return nil, err
 	}

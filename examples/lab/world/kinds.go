@@ -9,10 +9,13 @@ import (
 // Other people's route reflectors, from Debian's packages. They play only that
 // part.
 const (
-	Bird1    Kind = "bird1" // BIRD 1.6
-	FRR      Kind = "frr"
-	GoBGP    Kind = "gobgp"
-	OpenBGPD Kind = "openbgpd"
+	Bird1 Kind = "bird1" // BIRD 1.6
+	FRR   Kind = "frr"
+	// GoBGP takes clients by range, [GoBGPNamed] is told their names: only then does it
+	// send them more than one path of a prefix.
+	GoBGP      Kind = "gobgp"
+	GoBGPNamed Kind = "gobgp-named"
+	OpenBGPD   Kind = "openbgpd"
 	// Quagga is played by FRR with what Quagga had: no ADD-PATH, no BFD, clients by
 	// name, and IPv4 alone.
 	Quagga Kind = "quagga"
@@ -24,18 +27,40 @@ const (
 // Kinds lists who can play: anything, and the part of a reflector.
 var (
 	Kinds          = []Kind{Self, Bird}
-	ReflectorKinds = []Kind{Self, Bird, Bird1, FRR, GoBGP, OpenBGPD, Quagga, Junos}
+	ReflectorKinds = []Kind{Self, Bird, Bird1, FRR, GoBGP, GoBGPNamed, OpenBGPD, Quagga, Junos}
 )
 
 // BFD says whether this kind of reflector speaks BFD.
-func (k Kind) BFD() bool { return k != GoBGP && k != OpenBGPD && k != Quagga }
+func (k Kind) BFD() bool {
+	return k != GoBGP && k != GoBGPNamed && k != OpenBGPD && k != Quagga
+}
+
+// Flushes reports whether this kind of reflector withdraws the routes of a client whose
+// daemon is away when BFD says that the client is gone. FRR's bgpd does not listen to
+// bfdd while it waits for a client to come back.
+func (k Kind) Flushes() bool { return k.BFD() && k != FRR }
+
+// KeepsHold reports whether this kind takes a hold timer that expires for the
+// beginning of a restart (RFC 8538, Section 4), so that the routes of a client that is
+// gone stay for the hold time and the restart time.
+func (k Kind) KeepsHold() bool { return k == GoBGP || k == GoBGPNamed }
 
 // IPv6 says whether it carries IPv6.
 func (k Kind) IPv6() bool { return k != Quagga }
 
-// AddPath says whether it shows all copies of a prefix to clients that it accepts
-// by range. GoBGP has ADD-PATH, but forgets it for dynamic neighbours.
-func (k Kind) AddPath() bool { return k != GoBGP && k != Quagga }
+// AddPath reports whether it sends the lab's clients every copy of a prefix.
+func (k Kind) AddPath() bool { return k.LacksAddPath() == "" }
+
+// LacksAddPath says why it does not, if so.
+func (k Kind) LacksAddPath() string {
+	switch k {
+	case GoBGP:
+		return "GoBGP has ADD-PATH for named neighbours (-rr gobgp-named), not for dynamic ones"
+	case Quagga:
+		return "no ADD-PATH"
+	}
+	return ""
+}
 
 // apart says whether two processes of this kind cannot share a network namespace:
 // their BFD listens on every address.

@@ -55,6 +55,7 @@ type World struct {
 func Build(o Options) (*World, error) {
 	w := &World{Options: o, Nodes: map[string]*Node{}, Fabrics: map[plan.Fabric]*Node{}}
 	w.Timing.Deaf, w.Timing.IPv4Only = w.Lacking(Kind.BFD), w.Lacking(Kind.IPv6)
+	w.Timing.KeepStale = w.Lacking(Kind.Flushes)
 	steps := []func() error{w.fabrics, w.hypervisors, w.reflectors, w.edge, w.guests, w.crowds, w.settle}
 	for _, step := range steps {
 		if err := step(); err != nil {
