@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/netip"
 	"time"
+
+	"github.com/hyperfib/hyperfib/bgp/wire"
 )
 
 // Config is the configuration of a [Speaker]. It is copied by [New] and checked
@@ -78,6 +80,9 @@ type GracefulRestart struct {
 	// only if that was verified. Later OPENs to a peer always carry F bits: this
 	// process has been there all the time.
 	ForwardingPreserved bool
+	// PreservedFamilies are the families that ForwardingPreserved holds for. Nil means
+	// all.
+	PreservedFamilies []wire.Family
 	// EarlyUpdates makes a restarting speaker select and announce best paths at
 	// once and hold back only its End-of-RIB. It suits a reflector that installs
 	// no routes and cannot know who its clients are: they get routes as they

@@ -70,9 +70,9 @@ type openParams struct {
 	id       netip.Addr
 	peer     *PeerConfig
 	restart  GracefulRestart
-	starting bool // the R bit: we have restarted and are not done yet
-	kept     bool // the F bits: our forwarding state is in place
-	plain    bool // without capabilities
+	starting bool           // the R bit: we have restarted and are not done yet
+	kept     wire.FamilySet // the F bits: our forwarding state is in place
+	plain    bool           // without capabilities
 }
 
 // localOpen builds our OPEN.
@@ -104,9 +104,10 @@ func localOpen(p openParams) wire.Open {
 func addRestart(c *wire.Capabilities, p openParams) {
 	g := &wire.GracefulRestart{Restarting: p.starting, Notification: true, Time: p.restart.RestartTime}
 	for _, f := range p.peer.Families {
-		g.Families = append(g.Families, wire.RestartFamily{Family: f, ForwardingPreserved: p.kept})
+		kept := p.kept.Has(f)
+		g.Families = append(g.Families, wire.RestartFamily{Family: f, ForwardingPreserved: kept})
 		if p.restart.LongLivedTime > 0 {
-			c.LongLived = append(c.LongLived, wire.LongLived{Family: f, ForwardingPreserved: p.kept, StaleTime: p.restart.LongLivedTime})
+			c.LongLived = append(c.LongLived, wire.LongLived{Family: f, ForwardingPreserved: kept, StaleTime: p.restart.LongLivedTime})
 		}
 	}
 	c.GracefulRestart = g

@@ -114,13 +114,17 @@ func TestNegotiateRefuses(t *testing.T) {
 
 // TestOpenRestart looks at the bits of graceful restart in our OPEN.
 func TestOpenRestart(t *testing.T) {
-	o := localOpen(params(func(p *openParams) { p.starting, p.kept = true, true }))
+	o := localOpen(params(func(p *openParams) { p.starting, p.kept = true, wire.Families(bothFamilies...) }))
 	g := o.Capabilities.GracefulRestart
 	if !g.Restarting || !g.Notification || len(g.Families) != 2 || !g.Families[0].ForwardingPreserved {
 		t.Errorf("%+v", g)
 	}
 	if ll := o.Capabilities.LongLived; len(ll) != 2 || ll[0].StaleTime != time.Hour || !ll[1].ForwardingPreserved {
 		t.Errorf("%+v", ll)
+	}
+	o = localOpen(params(func(p *openParams) { p.kept = wire.Families(wire.IPv6Unicast) }))
+	if g, ll := o.Capabilities.GracefulRestart.Families, o.Capabilities.LongLived; g[0].ForwardingPreserved || !g[1].ForwardingPreserved || ll[0].ForwardingPreserved || !ll[1].ForwardingPreserved {
+		t.Errorf("IPv6 alone: %+v, %+v", g, ll)
 	}
 	o = localOpen(params(func(p *openParams) { p.plain = true }))
 	if c := o.Capabilities; c.AS4 || c.Families != nil || c.GracefulRestart != nil {
@@ -173,5 +177,28 @@ func TestPeerConfigDefaults(t *testing.T) {
 	}
 	if _, err := (PeerConfig{Addr: addr1}).withDefaults(true); err == nil {
 		t.Error("a template with an address")
+	}
+}
+
+// The F bits are those of the families whose state is in place; after the first session
+// it is this process's own, whatever it found.
+func TestKept(t *testing.T) {
+	v4, v6 := wire.Families(wire.IPv4Unicast), wire.Families(wire.IPv6Unicast)
+	for _, c := range []struct {
+		up   bool
+		g    GracefulRestart
+		want wire.FamilySet
+	}{
+		{want: 0},
+		{g: GracefulRestart{PreservedFamilies: bothFamilies}, want: 0},
+		{g: GracefulRestart{ForwardingPreserved: true}, want: v4 | v6},
+		{g: GracefulRestart{ForwardingPreserved: true, PreservedFamilies: []wire.Family{wire.IPv6Unicast}}, want: v6},
+		{g: GracefulRestart{ForwardingPreserved: true, PreservedFamilies: []wire.Family{}}, want: 0},
+		{up: true, want: v4 | v6},
+	} {
+		p := &peer{s: &Speaker{cfg: Config{GracefulRestart: c.g}}, up: c.up}
+		if got := p.kept(bothFamilies); got != c.want {
+			t.Errorf("%+v: %b, want %b", c, got, c.want)
+		}
 	}
 }

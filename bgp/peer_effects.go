@@ -151,6 +151,19 @@ func (p *peer) close(id connID) {
 	}
 }
 
+// kept returns the families whose forwarding state is in place: this process has been
+// there since the last session, or it has found the state.
+func (p *peer) kept(all []wire.Family) wire.FamilySet {
+	g := p.s.cfg.GracefulRestart
+	switch {
+	case p.up || g.ForwardingPreserved && g.PreservedFamilies == nil:
+		return wire.Families(all...)
+	case g.ForwardingPreserved:
+		return wire.Families(g.PreservedFamilies...)
+	}
+	return 0
+}
+
 // sendOpen sends our OPEN.
 func (p *peer) sendOpen(e effect) {
 	if s := p.slot(e.conn); s != nil {
@@ -167,7 +180,7 @@ func (p *peer) makeOpen(s *slot, plain bool) {
 	cfg := p.config()
 	s.open = localOpen(openParams{
 		as: p.s.cfg.AS, id: p.s.cfg.RouterID, peer: cfg, restart: p.s.gracefulRestart(cfg), plain: plain,
-		starting: p.s.Restarting(), kept: p.up || p.s.cfg.GracefulRestart.ForwardingPreserved,
+		starting: p.s.Restarting(), kept: p.kept(cfg.Families),
 	})
 }
 

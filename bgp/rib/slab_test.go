@@ -1,7 +1,6 @@
 package rib
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"testing"
@@ -133,7 +132,7 @@ func TestStrings(t *testing.T) {
 		}
 	}
 	for _, x := range []struct{ got, want string }{
-		{reasons.String(), fmt.Sprintf("Reason(%d)", reasons)}, {ASLoop.String(), "AS loop"},
+		{reasons.String(), "Reason(14)"}, {ASLoop.String(), "AS loop"},
 		{StepASPath.String(), "AS_PATH length"}, {StepPathID.String(), "path identifier"}, {(StepPathID + 1).String(), "Step(13)"},
 		{Next.String(), "next"}, {Accept.String(), "accept"}, {Reject.String(), "reject"},
 	} {

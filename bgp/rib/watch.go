@@ -13,7 +13,7 @@ type WatchConfig struct {
 	// Families are those to watch. Zero means all.
 	Families wire.FamilySet
 	// AllPaths adds the paths that are not in the best multipath set; Path.Rank tells
-	// them apart. Of a prefix that has more than 1024 paths, the best 1024 count.
+	// them apart.
 	AllPaths bool
 	// Notify, if not nil, is called when Next has something to yield after it yielded
 	// nothing. See [OutConfig] for what it may do.
@@ -110,8 +110,7 @@ func (t *Table) Watch(c WatchConfig) *Watcher {
 
 // visible reports whether a destination has a path that may be selected.
 func (t *Table) visible(d *dest) bool {
-	best := t.best(d)
-	return best != 0 && (!t.deferred || t.paths.at(best).peer == localPeer)
+	return d.first != 0 && (!t.deferred || t.paths.at(d.first).peer == localPeer)
 }
 
 // converge places the converged event behind what is dirty now.
@@ -192,17 +191,9 @@ func (w *Watcher) yield(id destID, c *Change) bool {
 func (t *Table) appendPaths(list []Path, d *dest, all bool) []Path {
 	rank, start := 0, len(list)
 	var first, last *path
-	depth := t.limits.depth
-	if all {
-		depth *= 4
-	}
-	w := t.walk(d)
-	for range depth {
-		at := w.next()
-		if at == 0 {
-			break
-		}
+	for at := d.first; at != 0; {
 		p := t.paths.at(at)
+		at = p.next
 		if t.deferred && p.peer != localPeer {
 			break
 		}
