@@ -1,7 +1,6 @@
 package main
 
 import (
-	"flag"
 	"io/fs"
 	"maps"
 	"os"
@@ -10,9 +9,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
-)
 
-var update = flag.Bool("update", false, "rewrite golden files")
+	"github.com/hyperfib/hyperfib/internal/testing/scenario"
+)
 
 // TestEventNames reads testdata/events.txt, the names of events that programs rely on, as
 // the sources have them: none may go or change. With -update new ones are added.
@@ -35,11 +34,8 @@ func TestEventNames(t *testing.T) {
 		t.Fatal(err)
 	}
 	const golden = "testdata/events.txt"
-	if *update {
-		text := strings.Join(slices.Sorted(maps.Keys(found)), "\n") + "\n"
-		if err := os.WriteFile(golden, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
+	if scenario.Updating() {
+		scenario.Golden(t, golden, strings.Join(slices.Sorted(maps.Keys(found)), "\n")+"\n")
 	}
 	text, err := os.ReadFile(golden)
 	if err != nil {

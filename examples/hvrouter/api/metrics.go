@@ -20,6 +20,8 @@ var (
 	bfdDowns      = describe("bfd_downs_total", "How often the BFD session left Up.", "peer", "local", "interface", "netns")
 	kernelWrites  = describe("kernel_writes_total", "Routes, rules and next hops written to the kernel.")
 	notOnLink     = describe("next_hops_not_on_link_total", "Paths that were not installed, since their next hop is on none of our links.")
+	notAnnounced  = describe("prefixes_not_announced", "Prefixes of ours that are not announced, since the kernel does not have the route.", "domain")
+	withdrawn     = describe("prefixes_withdrawn_total", "How often a prefix was withdrawn, since the kernel had lost the route.", "domain")
 	converged     = describe("converged", "Whether every domain has its routes, and what an earlier run left is swept.")
 	present       = describe("namespace_present", "Whether the name of the namespace still leads to it.", "netns")
 	guestsPresent = describe("guests_present", "Guests whose interface is there.")
@@ -44,7 +46,7 @@ func metrics(b Backend) http.Handler {
 // Describe implements [prometheus.Collector].
 func (collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{bgpUp, bgpUps, bgpRoutes, bgpStale, bgpRefused, bfdUp, bfdDowns, kernelWrites, notOnLink,
-		converged, present, guestsPresent, dropped} {
+		notAnnounced, withdrawn, converged, present, guestsPresent, dropped} {
 		ch <- d
 	}
 }
@@ -78,6 +80,12 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	counter(kernelWrites, st.Writes)
 	counter(notOnLink, st.NotOnLink)
 	gauge(converged, truth(st.Converged))
+	for domain, n := range st.NotAnnounced {
+		gauge(notAnnounced, float64(n), domain)
+	}
+	for domain, n := range st.Withdrawn {
+		counter(withdrawn, n, domain)
+	}
 	for name, state := range st.Namespaces {
 		gauge(present, truth(state == "fine"), name)
 	}

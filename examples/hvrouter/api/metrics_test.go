@@ -38,7 +38,7 @@ func (*busy) Guests() []Guest {
 }
 
 func (*busy) Status() Status {
-	return Status{Converged: true, Writes: 11, NotOnLink: 1, Namespaces: map[string]string{"red": "fine", "blue": "gone"}}
+	return Status{Converged: true, Writes: 11, NotOnLink: 1, NotAnnounced: map[string]int{"public": 2}, Withdrawn: map[string]uint64{"public": 3}, Namespaces: map[string]string{"red": "fine", "blue": "gone"}}
 }
 
 func (*busy) Drops() []Drop {
@@ -72,6 +72,12 @@ hvrouter_kernel_writes_total 11
 # TYPE hvrouter_namespace_present gauge
 hvrouter_namespace_present{netns="blue"} 0
 hvrouter_namespace_present{netns="red"} 1
+# HELP hvrouter_prefixes_not_announced Prefixes of ours that are not announced, since the kernel does not have the route.
+# TYPE hvrouter_prefixes_not_announced gauge
+hvrouter_prefixes_not_announced{domain="public"} 2
+# HELP hvrouter_prefixes_withdrawn_total How often a prefix was withdrawn, since the kernel had lost the route.
+# TYPE hvrouter_prefixes_withdrawn_total counter
+hvrouter_prefixes_withdrawn_total{domain="public"} 3
 # HELP hvrouter_wall_dropped_packets_total Packets of guests that the firewall dropped, by reason.
 # TYPE hvrouter_wall_dropped_packets_total counter
 hvrouter_wall_dropped_packets_total{kind="spoofed",netns=""} 4
@@ -81,13 +87,13 @@ hvrouter_wall_dropped_packets_total{kind="spoofed",netns="red"} 5
 func TestMetrics(t *testing.T) {
 	err := testutil.CollectAndCompare(collector{&busy{}}, strings.NewReader(measured), "hvrouter_bfd_downs_total", "hvrouter_bfd_session_up",
 		"hvrouter_bgp_routes_refused_total", "hvrouter_converged", "hvrouter_guests_present", "hvrouter_kernel_writes_total",
-		"hvrouter_namespace_present", "hvrouter_wall_dropped_packets_total")
+		"hvrouter_namespace_present", "hvrouter_prefixes_not_announced", "hvrouter_prefixes_withdrawn_total", "hvrouter_wall_dropped_packets_total")
 	if err != nil {
 		t.Error(err)
 	}
 	// The others are there as well.
-	if n := testutil.CollectAndCount(collector{&busy{}}); n != 28 {
-		t.Errorf("%d metrics, want 28", n)
+	if n := testutil.CollectAndCount(collector{&busy{}}); n != 30 {
+		t.Errorf("%d metrics, want 30", n)
 	}
 }
 

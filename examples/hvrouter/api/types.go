@@ -76,6 +76,7 @@ type RIBEntry struct {
 	Source    string    `json:"source"` // local, learned or bgp: the one that counts
 	Gateways  []Gateway `json:"gateways"`
 	Announced bool      `json:"announced"`
+	Why       string    `json:"why,omitempty"` // it is not announced although it should be
 	LocalPref uint32    `json:"local-pref,omitempty"`
 }
 
@@ -144,6 +145,11 @@ type Status struct {
 	Reloaded  time.Time `json:"reloaded,omitzero"`
 	Writes    uint64    `json:"kernel-writes"` // since start: routes, next hops and rules
 	NotOnLink uint64    `json:"next-hops-not-on-link"`
+	// NotAnnounced counts, by domain, the prefixes that should be announced and are not,
+	// since the kernel does not have their routes; Withdrawn how often it lost one that was
+	// announced, since the start.
+	NotAnnounced map[string]int    `json:"not-announced,omitempty"`
+	Withdrawn    map[string]uint64 `json:"withdrawn,omitempty"`
 	// Namespaces that have names, and what became of those: fine, gone, or replaced
 	// (the name leads to another namespace now).
 	Namespaces map[string]string `json:"namespaces,omitempty"`

@@ -145,6 +145,8 @@ func ribRows(e *api.RIBEntry) (heading, cells []string) {
 	announced := ""
 	if e.Announced {
 		announced = fmt.Sprintf("announced, local-pref %d", e.LocalPref)
+	} else if e.Why != "" {
+		announced = "not announced: " + e.Why
 	}
 	return []string{"DOMAIN", "PREFIX", "SOURCE", "GATEWAYS", ""},
 		[]string{e.Domain, e.Prefix, e.Source, gateways(e.Gateways), announced}

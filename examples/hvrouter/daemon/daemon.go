@@ -108,6 +108,7 @@ func (d *Daemon) run(ctx context.Context, c *config.Config) error {
 	}
 	for _, s := range d.spaces {
 		t.start("kernel events", func(ctx context.Context) error { return d.pumpKernel(ctx, s) })
+		t.start("kernel routes", func(ctx context.Context) error { return d.pumpRoutes(ctx, s) })
 	}
 	d.startLearning(t, c)
 	t.start("API", func(ctx context.Context) error { return api.ServeOn(ctx, socket, d) })
@@ -121,7 +122,7 @@ func (d *Daemon) run(ctx context.Context, c *config.Config) error {
 	t.start("inventory", func(ctx context.Context) error { return watchDirectory(ctx, c.Inventory.Directory, d.rescan) })
 	call(d.opt.Ready)
 	d.log.Info("running", "event", "running", "restarted", d.again)
-	d.loop.run(t.ctx)
+	d.loop.run(t.ctx, d.router)
 	if err := context.Cause(t.ctx); !errors.Is(err, context.Canceled) {
 		return err
 	}
@@ -155,7 +156,7 @@ func (d *Daemon) openPeers(t *tasks, c *config.Config) error {
 		r.addDomain(i, m)
 	}
 	for _, s := range d.spaces {
-		if s.place == r.home() && s.again {
+		if s.place == r.home() && s.kept.any() {
 			r.leftover = s.fib.Routes()
 		}
 	}
@@ -194,7 +195,7 @@ func (d *Daemon) startLearning(t *tasks, c *config.Config) {
 	for _, dom := range c.Domains {
 		g := d.router.domains[dom.Name]
 		if !dom.Learns() {
-			g.bgp.InventoryComplete()
+			d.router.completeInventory(g)
 			continue
 		}
 		l := d.spaceOf(dom.NetNS).fib.Learn(fib.Filter{Tables: []uint32{dom.Table.ID}})

@@ -28,7 +28,7 @@ func (d *Daemon) Drain(context.Context) error {
 	lists := map[string][]domain.Announcement{}
 	d.ask(func(r *router) {
 		for name, g := range r.domains {
-			lists[name] = slices.Collect(g.rib.Announced)
+			lists[name] = slices.Collect(g.exports.Announced)
 		}
 	})
 	for name, list := range lists {

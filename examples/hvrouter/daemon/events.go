@@ -12,7 +12,9 @@ import (
 // take takes what the kernel's monitor says of one place; the caller refreshes if
 // dirty is set afterwards.
 func (r *router) take(p *place, events []fib.Event) {
+	addresses := false
 	for _, e := range events {
+		addresses = addresses || e.Kind == fib.EventAddress || e.Kind == fib.EventLinkGone
 		switch e.Kind {
 		case fib.EventLink:
 			r.onLink(p, e.Link)
@@ -32,6 +34,23 @@ func (r *router) take(p *place, events []fib.Event) {
 			p.log.Warn("repaired a foreign change", "event", "repair", "op", e.Op, "key", e.Key)
 		case fib.EventResync, fib.EventLost:
 			p.log.Info("kernel read anew", "event", e.Kind.String(), "lost", e.Count)
+		}
+	}
+	if addresses {
+		r.checkAddresses(p)
+	}
+}
+
+// checkAddresses looks again whether the addresses are there that announcements need.
+func (r *router) checkAddresses(p *place) {
+	a := p.cfg.Loopback.Address.Addr()
+	if !a.IsValid() {
+		return
+	}
+	for _, g := range r.domains {
+		if g.place == p {
+			g.exports.Address(a, p.links.hasAddress(a), r.now(), &r.out)
+			r.export(g)
 		}
 	}
 }
@@ -99,7 +118,7 @@ func (r *router) onLearned(g *routing, changes []fib.LearnChange, synced bool) {
 	}
 	if synced && !g.learned {
 		g.learned = true
-		g.bgp.InventoryComplete()
+		r.completeInventory(g)
 		r.sweep()
 	}
 }

@@ -26,7 +26,7 @@ func (r *router) explain(p netip.Prefix, paths lookup) (lines []string) {
 		say("%s: %v%s", name, found, g.place.where(" in netns "))
 		s, routes := g.rib.Explain(found)
 		if s.Local != nil {
-			say("  local: announced with local-pref %d; local beats everything else", s.Local.LocalPref)
+			say("  local: %s; local beats everything else", announcedAs(g, found, s.Local.LocalPref))
 		}
 		for _, l := range s.Learned {
 			say("  learned: a foreign route with metric %d is in the table, and announced", l.Metric)
@@ -49,6 +49,15 @@ func (r *router) explain(p netip.Prefix, paths lookup) (lines []string) {
 		}
 	}
 	return lines
+}
+
+// announcedAs says how a local prefix is announced, or why it is not.
+func announcedAs(g *routing, p netip.Prefix, pref uint32) string {
+	announced, why := g.exports.Status(p)
+	if announced {
+		return fmt.Sprintf("announced with local-pref %d", pref)
+	}
+	return "not announced: " + why
 }
 
 func mark(on bool, text string) string {

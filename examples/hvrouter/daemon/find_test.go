@@ -28,44 +28,6 @@ func sighting(kind arp.EventKind, link int, ip string, mac byte) eg.Sighting {
 	return eg.Sighting{Kind: kind, IP: netip.MustParseAddr(ip), Link: link, MAC: arp.MAC{2, 0, 0, 0, 0, mac}}
 }
 
-func TestFind(t *testing.T) {
-	b := tapBench(t)
-	public := b.domains["public"]
-	says := func(list ...eg.Sighting) func() { return func() { b.onSightings(list) } }
-	learned := func(prefix string, link int, gone bool) func() {
-		return func() {
-			c := fib.LearnChange{Gone: gone}
-			c.RouteKey = fib.RouteKey{Table: 90, Prefix: netip.MustParsePrefix(prefix), Metric: 5}
-			c.NextHops = []fib.NextHop{{Link: link}}
-			b.onLearned(public, []fib.LearnChange{c}, false)
-		}
-	}
-	b.play("find.txt",
-		step{"tap0 appears: it is prepared before anybody speaks", func() { b.link(20, "tap0") }},
-		step{"its guest speaks: kernel, then announcement", says(sighting(arp.Seen, 20, "203.0.113.50", 1))},
-		step{"and IPv6", says(sighting(arp.Seen, 20, "2001:db8:cb00:7200::50", 1))},
-		step{"a third is one too many", says(sighting(arp.Seen, 20, "203.0.113.51", 1))},
-		step{"the first falls silent: the third takes its place", says(sighting(arp.Gone, 20, "203.0.113.50", 1))},
-		step{"the inventory's address, and one from far away: nothing", says(sighting(arp.Seen, 20, "203.0.113.1", 1), sighting(arp.Seen, 20, "192.0.2.1", 1))},
-		step{"a foreign route over an interface that nobody knows yet", learned("203.0.113.60/32", 21, false)},
-		step{"the interface: the route is announced, the address served, no route of ours", func() { b.link(21, "tap1") }},
-		step{"it moves to the other tap", says(eg.Sighting{Kind: arp.Moved, IP: netip.MustParseAddr("203.0.113.51"), Link: 21, MAC: arp.MAC{2, 0, 0, 0, 0, 1}, OldLink: 20})},
-		step{"a conflict changes nothing", says(sighting(arp.Conflict, 20, "203.0.113.51", 9))},
-		step{"the route goes", learned("203.0.113.60/32", 21, true)},
-		step{"tap1 gets another name: its address stays where it is", func() { b.link(21, "tap9") }},
-		step{"and one that is no tap's", func() { b.link(21, "eth9") }},
-		step{"tap0 goes", func() {
-			b.kernelSays(fib.Event{Kind: fib.EventLinkGone, Link: fib.Link{Index: 20, Name: "tap0"}})
-		}},
-	)
-	if s := b.findings.spoken[netip.MustParseAddr("203.0.113.51")]; s == nil || s.conflict == nil || s.conflict.MAC[5] != 9 {
-		t.Errorf("the conflict is not kept: %+v", s)
-	}
-	if got := wallSpec(b.cfg, b.guests.All()).Guests; !slices.Contains(got, "tap*") {
-		t.Errorf("the wall knows %v", got)
-	}
-}
-
 // Routes of an earlier run over a guest's interface are addresses that it had; other
 // routes are not.
 func TestRecall(t *testing.T) {

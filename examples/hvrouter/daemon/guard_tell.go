@@ -41,17 +41,22 @@ func (g *guard) tell(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		g.mu.Lock()
-		all := g.news
-		g.news = map[bfd.Key]news{}
-		g.mu.Unlock()
-		for _, n := range all {
-			if n.down {
-				g.paths.PathDown(n.watch, n.remoteC)
-			}
-			if n.up {
-				g.paths.PathUp(n.watch)
-			}
+		g.deliver()
+	}
+}
+
+// deliver brings BGP the news that there are.
+func (g *guard) deliver() {
+	g.mu.Lock()
+	all := g.news
+	g.news = map[bfd.Key]news{}
+	g.mu.Unlock()
+	for _, n := range all {
+		if n.down {
+			g.paths.PathDown(n.watch, n.remoteC)
+		}
+		if n.up {
+			g.paths.PathUp(n.watch)
 		}
 	}
 }

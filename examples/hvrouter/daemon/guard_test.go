@@ -2,15 +2,13 @@ package daemon
 
 import (
 	"context"
-	"log/slog"
 	"net/netip"
-	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/hyperfib/hyperfib/bfd"
-	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
 	"github.com/hyperfib/hyperfib/fib"
 )
@@ -57,145 +55,12 @@ func (s fakeBFD) Add(c bfd.SessionConfig) error {
 }
 func (s fakeBFD) Remove(k bfd.Key) error { s.add("remove %v", k.Peer); return nil }
 
-func newGuardBench(t *testing.T) (*guard, *fakeGateways, *bench) {
-	b := newBench(t)
-	k := &fakeGateways{trace: b.trace}
-	g := newGuard(slog.New(slog.DiscardHandler), map[string]gateways{"": k}, fakePaths{b.trace}, fakeBFD{trace: b.trace})
-	for i, name := range []string{"a.public", "b.public", "a.private", "b.private"} {
-		g.link("", fib.Link{Index: 10 + i, Name: name}, false)
-	}
-	return g, k, b
-}
-
-func object(id uint32, gw string, link int) fib.NextHopObject {
-	return fib.NextHopObject{ID: id, Gateway: netip.MustParseAddr(gw), Link: link}
-}
-
-func says(state bfd.State, why bfd.Reason, local, peer, link string) bfd.Event {
-	return bfd.Event{Key: bfd.Key{Local: netip.MustParseAddr(local), Peer: netip.MustParseAddr(peer), Interface: link}, State: state, Reason: why}
-}
-
-func TestGuard(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g, k, b := newGuardBench(t)
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		go g.tell(ctx)
-		event := func(e bfd.Event) func() { return func() { g.event(e); synctest.Wait() } }
-		up := says(bfd.Up, 0, "198.51.100.101", "198.51.100.126", "a.public")
-		down := says(bfd.Down, bfd.ReasonExpired, "198.51.100.101", "198.51.100.126", "a.public")
-		b.play("guard.txt",
-			step{"start: every session, with the next hops that were adopted", func() {
-				k.objects = []fib.NextHopObject{object(1, "198.51.100.102", 10)}
-				g.configure(b.cfg)
-			}},
-			step{"the next hops have changed: only the sessions concerned", func() {
-				k.objects = []fib.NextHopObject{object(1, "198.51.100.102", 10), object(2, "198.51.100.202", 11), object(3, "2001:db8:c633:6400::2", 10)}
-				g.refresh()
-			}},
-			step{"the same again", g.refresh},
-			step{"up", event(up)},
-			step{"down: the gateways of that family on that link, then BGP", event(down)},
-			step{"down again: nothing", event(down)},
-			step{"up: they are back", event(up)},
-			step{"the peer's operator stops BFD: nothing dies", event(says(bfd.Down, bfd.ReasonRemoteAdminDown, "198.51.100.101", "198.51.100.126", "a.public"))},
-			step{"a session of somebody else", event(says(bfd.Up, 0, "192.0.2.1", "192.0.2.2", "eth0"))},
-			step{"reload with another interval: changed in place", func() {
-				c := *b.cfg
-				c.BFD.Interval.Duration *= 2
-				g.configure(&c)
-			}},
-			step{"reload without fabric B in public: removed", func() {
-				c := *b.cfg
-				c.BFD.Interval.Duration *= 2
-				c.Domains = append([]config.Domain(nil), c.Domains...)
-				c.Domains[0].Reflectors = c.Domains[0].Reflectors[:1]
-				g.configure(&c)
-			}},
-		)
-	})
-}
-
-// A session that fell while the daemon was away: BGP does not wait for the peer.
-func TestGuardReturns(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g, _, b := newGuardBench(t)
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		go g.tell(ctx)
-		g.configure(b.cfg)
-		b.trace.take()
-		e := says(bfd.Down, bfd.ReasonExpired, "198.51.100.101", "198.51.100.126", "a.public")
-		fresh := says(bfd.Down, bfd.ReasonNone, "198.51.100.201", "198.51.100.226", "b.public")
-		e.Downs = 1
-		g.event(e)
-		g.event(fresh)
-		synctest.Wait()
-		if got := strings.Join(b.trace.take(), "; "); got != "path-down 198.51.100.126 remote C false" {
-			t.Errorf("got %s", got)
-		}
-	})
-}
-
-// A reflector without BFD is watched by echo: the session is made anew when the
-// file changes its mind, and its end is the path's, whatever became of the peer.
-func TestGuardEcho(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g, _, b := newGuardBench(t)
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		go g.tell(ctx)
-		g.configure(b.cfg)
-		b.trace.take()
-		c := *b.cfg
-		c.Domains = append([]config.Domain(nil), c.Domains...)
-		c.Domains[0].Reflectors = slices.Clone(c.Domains[0].Reflectors)
-		c.Domains[0].Reflectors[0].BFD = "echo"
-		g.configure(&c)
-		if got := b.trace.take(); !slices.Equal(got, []string{"remove 198.51.100.126", "add 198.51.100.126 every 100ms, failover []"}) {
-			t.Errorf("reload: got %q", got)
-		}
-		g.event(says(bfd.Up, bfd.ReasonNone, "198.51.100.101", "198.51.100.126", "a.public"))
-		g.event(says(bfd.Down, bfd.ReasonEchoFailed, "198.51.100.101", "198.51.100.126", "a.public"))
-		synctest.Wait()
-		if got := strings.Join(b.trace.take(), "; "); got != "path-down 198.51.100.126 remote C true" {
-			t.Errorf("got %s", got)
-		}
-	})
-}
-
-// Two reflectors on one link: the gateways live as long as one of them vouches.
-func TestGuardTwo(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g, k, b := newGuardBench(t)
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		go g.tell(ctx)
-		c := *b.cfg
-		c.Domains = append([]config.Domain(nil), c.Domains...)
-		second := c.Domains[0].Reflectors[0]
-		second.Peer.Addr = netip.MustParseAddr("198.51.100.127")
-		c.Domains[0].Reflectors = append(append([]config.Reflector(nil), c.Domains[0].Reflectors...), second)
-		k.objects = []fib.NextHopObject{object(1, "198.51.100.102", 10)}
-		event := func(state bfd.State, why bfd.Reason, peer string) func() {
-			return func() { g.event(says(state, why, "198.51.100.101", peer, "a.public")); synctest.Wait() }
-		}
-		g.configure(&c)
-		b.trace.take()
-		b.play("guard2.txt",
-			step{"both up", func() { event(bfd.Up, 0, "198.51.100.126")(); event(bfd.Up, 0, "198.51.100.127")() }},
-			step{"one down: BGP's session only", event(bfd.Down, bfd.ReasonExpired, "198.51.100.126")},
-			step{"both down: the gateways", event(bfd.Down, bfd.ReasonExpired, "198.51.100.127")},
-		)
-	})
-}
-
 func TestLoop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		l := make(loop)
 		ended := make(chan struct{})
-		go func() { l.run(ctx); close(ended) }()
+		go func() { l.run(ctx, timers{}); close(ended) }()
 		n := 0
 		for range 3 {
 			if !l.do(ctx, func() { n++ }) {
@@ -209,6 +74,51 @@ func TestLoop(t *testing.T) {
 		<-ended
 		if l.do(ctx, func() { n++ }) || n != 3 {
 			t.Error("run after the end")
+		}
+	})
+}
+
+// timers is a clock with what is due, in order.
+type timers struct{ due *[]time.Time }
+
+func (t timers) deadline() (first time.Time) {
+	if t.due != nil && len(*t.due) > 0 {
+		first = (*t.due)[0]
+	}
+	return first
+}
+
+func (t timers) advance(now time.Time) {
+	if first := (*t.due)[0]; !now.Before(first) {
+		*t.due = (*t.due)[1:]
+	}
+}
+
+// What is due is done when it is, whether or not there is something else to do.
+func TestLoopTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		begin := time.Now()
+		due := []time.Time{begin.Add(-time.Hour), begin.Add(time.Second), begin.Add(time.Minute)}
+		l := make(loop)
+		go l.run(ctx, timers{&due})
+		left := func() (n int) { l.do(ctx, func() { n = len(due) }); return n }
+		for _, step := range []struct {
+			sleep time.Duration
+			want  int
+		}{{0, 2}, {999 * time.Millisecond, 2}, {time.Millisecond, 1}, {58 * time.Second, 1}, {time.Second, 0}} {
+			time.Sleep(step.sleep)
+			synctest.Wait()
+			if n := left(); n != step.want {
+				t.Errorf("after %v: %d left, want %d", time.Since(begin), n, step.want)
+			}
+		}
+		l.do(ctx, func() { due = append(due, time.Now().Add(time.Second)) }) // set by what was done
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if left() != 0 {
+			t.Error("a deadline that a function has set is not kept")
 		}
 	})
 }

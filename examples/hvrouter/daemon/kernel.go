@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"net"
 	"net/netip"
 	"os"
@@ -124,8 +123,8 @@ func (d *Daemon) firstReading(t *tasks, s *space) error {
 		synced = slices.ContainsFunc(events, func(e fib.Event) bool { return e.Kind == fib.EventSynced })
 	}
 	d.observe(s, s.recount()) // events of the first reading may be on their way, or lost
-	s.again = leftOver(s.fib.Routes())
-	d.again = d.again || s.again
+	s.kept = keptOf(s.fib.Routes())
+	d.again = d.again || s.kept.any()
 	return nil
 }
 
@@ -138,17 +137,6 @@ func tables(c *config.Config) (ids []uint32) {
 		ids = append(ids, c.LocalOut.Table.ID)
 	}
 	return ids
-}
-
-// leftOver tells whether an earlier run's routes still forward: the F bit is the
-// truth only then.
-func leftOver(routes iter.Seq[fib.RouteStatus]) bool {
-	for r := range routes {
-		if r.State == fib.RouteStale && !r.Scaffold && (r.Type == fib.Unicast || r.Type == 0) {
-			return true
-		}
-	}
-	return false
 }
 
 // eventBuffer is how many kernel events may wait for us: the first reading has one

@@ -21,8 +21,9 @@ type place struct {
 	wall   shield // nil: none
 	vrf    vrfs   // nil: none
 
-	cfg   *config.Config // the part that lives here
-	links links
+	cfg     *config.Config // the part that lives here
+	links   links
+	metrics localMetrics
 
 	// What stands because of static, with interfaces resolved to indexes.
 	static    domain.Static
@@ -33,7 +34,7 @@ type place struct {
 	walled    wallVersion
 	wanted    *wall.Spec // what the wall was last made from; nil: it was not
 
-	again     bool // routes of an earlier run were found
+	kept      kept // of an earlier run
 	converged bool // what was left over is swept
 }
 
@@ -65,15 +66,18 @@ func (p *place) stand(next domain.Static) (drop []fib.Address) {
 	return drop
 }
 
-func (p *place) setRoute(route domain.Route) {
+// setRoute has the kernel route as wanted, and says why it cannot, "" if it can.
+func (p *place) setRoute(route domain.Route) (why string) {
 	out, ok := p.links.index.Route(route)
 	if !ok {
-		p.kernel.DeleteRoute(out.RouteKey) // its interface is not there (any more)
-		return
+		p.kernel.DeleteRoute(out.RouteKey)
+		return "its interface is not there"
 	}
 	if err := p.kernel.SetRoute(out); err != nil {
 		p.log.Error("route refused", "event", "route-refused", "table", route.Table, "prefix", route.Prefix, "err", err)
+		return err.Error()
 	}
+	return ""
 }
 
 func (p *place) setSysctls(want map[string]string) {

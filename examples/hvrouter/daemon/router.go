@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"context"
 	"iter"
 	"log/slog"
 	"net/netip"
@@ -32,7 +31,10 @@ type router struct {
 	findings findings
 	servedAs config.Edge // what they have in common
 
-	fx        domain.Effects // scratch
+	fx        domain.Effects       // scratch
+	out       domain.ExportEffects // scratch
+	notices   bounded
+	now       func() time.Time
 	converged bool
 	notOnLink uint64
 	reloaded  time.Time
@@ -54,6 +56,7 @@ type routing struct {
 	place     *place
 	table     uint32
 	rib       *domain.RIB
+	exports   *domain.Exports
 	bgp       announcer
 	hops      hopCache
 	uplinks   []string
@@ -61,6 +64,7 @@ type routing struct {
 	unplaced  unplaced
 	refused   map[netip.Prefix]int // prefixes with next hops that are not on-link
 	learned   bool                 // the foreign routes that were there are known
+	complete  bool                 // BGP knows that everything of ours is announced
 	converged bool                 // BGP has told everything once
 	deaths    deaths               // ways that are not to be used
 }
@@ -68,7 +72,7 @@ type routing struct {
 // newRouter makes a router for a configuration over places, one for each of
 // [config.Config.Places].
 func newRouter(log *slog.Logger, c *config.Config, e edge, places ...*place) *router {
-	r := &router{log: log, edge: e, places: places, domains: map[string]*routing{}, served: map[string]guest.Port{}, findings: newFindings(), vteps: map[netip.Addr]int{}}
+	r := &router{log: log, edge: e, places: places, now: time.Now, domains: map[string]*routing{}, served: map[string]guest.Port{}, findings: newFindings(), vteps: map[netip.Addr]int{}}
 	r.adopt(c)
 	return r
 }
@@ -79,6 +83,7 @@ func (r *router) adopt(c *config.Config) {
 	r.cfg = c
 	for i, p := range c.Places() {
 		r.places[i].cfg = p.Config
+		r.places[i].metrics.set(p.Config)
 	}
 }
 
@@ -98,7 +103,7 @@ func (r *router) home() *place { return r.at(r.cfg.GuestNetNS()) }
 // addDomain makes a domain of the configuration known.
 func (r *router) addDomain(index int, a announcer) *routing {
 	d := r.cfg.Domains[index]
-	g := &routing{name: d.Name, place: r.at(d.NetNS), table: d.Table.ID, bgp: a, refused: map[netip.Prefix]int{}, unplaced: unplaced{}, learned: !d.Learns()}
+	g := &routing{name: d.Name, place: r.at(d.NetNS), table: d.Table.ID, bgp: a, exports: domain.NewExports(), refused: map[netip.Prefix]int{}, unplaced: unplaced{}, learned: !d.Learns()}
 	g.rib = domain.NewRIB(g.view())
 	g.configure(d)
 	r.domains[d.Name] = g
@@ -120,39 +125,26 @@ func (g *routing) configure(d config.Domain) {
 	}
 }
 
-// apply carries out effects: what is withdrawn first, what is announced last, and
-// between them the kernel, additions before deletions.
+// apply carries out effects: what is withdrawn first, then the kernel, additions before
+// deletions. What is to be announced waits for the kernel.
 func (r *router) apply(g *routing, fx *domain.Effects) {
-	if len(fx.Withdraw) > 0 {
-		g.bgp.Withdraw(fx.Withdraw)
-	}
+	r.want(g, fx)
 	for _, route := range fx.Set {
-		g.place.setRoute(route)
+		r.setRoute(g, route)
 	}
 	for _, k := range fx.Delete {
 		g.place.kernel.DeleteRoute(peering.Key(k))
 	}
 	r.targets(g, fx)
-	if len(fx.Announce) > 0 {
-		r.settle(g, fx)
-		g.bgp.Announce(fx.Announce)
-	}
+	r.export(g)
 	fx.Reset()
 }
 
-// settleTime bounds how long an announcement waits for its kernel route: a
-// kernel that is busy with a full table must not hold the loop.
-const settleTime = 20 * time.Millisecond
-
-// settle waits until the routes of what is about to be announced are in the
-// kernel. Learned routes are there already; their copies in local-out can wait.
-func (r *router) settle(g *routing, fx *domain.Effects) {
-	if !slices.ContainsFunc(fx.Set, func(route domain.Route) bool { return route.Table == g.table }) {
-		return
+// setRoute has the kernel route as a domain wants it.
+func (r *router) setRoute(g *routing, route domain.Route) {
+	if why := g.place.setRoute(route); why != "" {
+		g.exports.Route(route.Key, domain.Standing{State: domain.Refused, Why: why}, r.now(), &r.out)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), settleTime)
-	defer cancel()
-	_ = g.place.kernel.Flush(ctx) // what failed comes as an event
 }
 
 // reset sets every route over a link again: its name now stands for another
@@ -165,10 +157,11 @@ func (r *router) reset(p *place, link string) {
 		for route := range g.rib.Routes {
 			for _, hop := range route.NextHops {
 				if hop.Link == link {
-					p.setRoute(route)
+					r.setRoute(g, route)
 					break
 				}
 			}
 		}
+		r.export(g)
 	}
 }

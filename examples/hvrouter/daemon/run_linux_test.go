@@ -30,7 +30,7 @@ domains:
     netns: HV
     table: 90
     guests: true
-    reflectors: [{fabric: A, interface: up.a, local: 198.51.100.101, peer: 198.51.100.126}]
+    reflectors: [{fabric: A, interface: up.a, local: 198.51.100.101, peer: 198.51.100.126, families: [ipv4, ipv6], next-hop6: "2001:db8:c633:6400::1"}]
 edge: {gateway4: 203.0.113.254, dhcp: {on: true}}
 guests: [{name: vm1, mac: "50:54:33:00:00:07", ipv4: [203.0.113.1], ipv6: ["2001:db8:cb00:7100::/64"]}]
 guests-from: [{interfaces: "tap*", find: {discover: true, within: [203.0.113.0/24]}}]
@@ -83,7 +83,8 @@ func (r *running) reflect() {
 	if err != nil {
 		r.Fatal(err)
 	}
-	peer := bgp.PeerConfig{Addr: addr("198.51.100.101"), LocalAddr: addr("198.51.100.126"), Passive: true, TTLSecurity: true, RouteReflectorClient: true}
+	peer := bgp.PeerConfig{Addr: addr("198.51.100.101"), LocalAddr: addr("198.51.100.126"), Passive: true, TTLSecurity: true, RouteReflectorClient: true,
+		Families: []wire.Family{wire.IPv4Unicast, wire.IPv6Unicast}}
 	if err := s.AddPeer(peer); err != nil {
 		r.Fatal(err)
 	}

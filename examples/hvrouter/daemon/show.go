@@ -134,12 +134,13 @@ func ribEntry(g *routing, p netip.Prefix) api.RIBEntry {
 	s, _ := g.rib.Explain(p)
 	switch {
 	case s.Local != nil:
-		e.Source, e.Gateways, e.Announced, e.LocalPref = "local", gatewaysOf(s.Local.NextHops), true, s.Local.LocalPref
+		e.Source, e.Gateways, e.LocalPref = "local", gatewaysOf(s.Local.NextHops), s.Local.LocalPref
 	case len(s.Learned) > 0:
-		e.Source, e.Gateways, e.Announced, e.LocalPref = "learned", gatewaysOf(s.Learned[0].NextHops), true, 100
+		e.Source, e.Gateways, e.LocalPref = "learned", gatewaysOf(s.Learned[0].NextHops), 100
 	default:
 		e.Source, e.Gateways = "bgp", gatewaysOf(s.BGP)
 	}
+	e.Announced, e.Why = g.exports.Status(p)
 	return e
 }
 
@@ -207,6 +208,7 @@ func (d *Daemon) Status() (s api.Status) {
 	d.ask(func(r *router) {
 		s = api.Status{PID: os.Getpid(), Started: d.started, Restarted: d.again, Converged: r.converged,
 			Config: d.opt.ConfigFile, Reloaded: r.reloaded, NotOnLink: r.notOnLink}
+		s.NotAnnounced, s.Withdrawn = r.held()
 	})
 	s.Namespaces = map[string]string{}
 	for _, space := range d.spaces {

@@ -83,14 +83,20 @@ func (p configured) same(o configured) bool {
 // newSpeaker makes the speaker of a domain, and of those that share its sessions.
 // Addresses of ours that do not exist cannot be listened on, their sessions only dial.
 func newSpeaker(log *slog.Logger, c *config.Config, d config.Domain, p *place) (*speaker, error) {
-	cfg := peering.Speaker(c, d, p.again && !c.BGP.GracefulRestart.Off, p.links.hasAddress)
+	members := peering.Members(c, d)
+	var domains []config.Domain
+	for _, m := range members {
+		domains = append(domains, *c.Domain(m.Domain))
+	}
+	preserved := p.kept.families(domains)
+	cfg := peering.Speaker(c, d, preserved, p.links.hasAddress)
 	cfg.NetNS = p.path
 	b, err := bgp.New(cfg)
 	if err != nil {
 		return nil, err
 	}
 	s := &speaker{Speaker: b, log: log, name: d.Name, netns: d.NetNS, peers: map[bgp.PeerKey]configured{},
-		cBit: c.BFD.Process == "separate", linkLocal: p.links.linkLocal, members: peering.Members(c, d),
+		cBit: c.BFD.Process == "separate", linkLocal: p.links.linkLocal, members: members,
 		ways: newWays(), told: newTold(), patience: c.BGP.GracefulRestart.Time.Duration + c.BGP.GracefulRestart.LongLived.Duration}
 	s.complete = make([]bool, len(s.members))
 	sessions, shared := c.SessionsOf(d)
@@ -98,7 +104,7 @@ func newSpeaker(log *slog.Logger, c *config.Config, d config.Domain, p *place) (
 	if shared {
 		s.name = "shared"
 	}
-	if !p.again {
+	if len(preserved) == 0 {
 		s.ways.set(probed(c, s.members), true)
 		s.ways.ring()
 	}

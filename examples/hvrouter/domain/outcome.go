@@ -19,7 +19,7 @@ func (v View) outcome(p netip.Prefix, e entry) outcome {
 	case e.local != nil:
 		o.setTable(v.localRoute(p, e))
 		o.setCopy(v.LocalOut, p, o.table, e.local.Metric, true)
-		o.announced, o.announce = true, Announcement{p, e.local.LocalPref}
+		o.announced, o.announce = true, Announcement{p, e.local.LocalPref, o.table.Key, e.local.Address}
 	case len(e.learned) > 0:
 		l := e.learned[0]
 		o.setCopy(v.LocalOut, p, Route{NextHops: l.NextHops, LinkScope: l.LinkScope}, l.Metric, true)

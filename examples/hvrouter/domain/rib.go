@@ -7,10 +7,16 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 )
 
-// Announcement is a prefix of ours for the domain's reflectors.
+// Announcement is a prefix of ours for the domain's reflectors. [Exports] decides when it
+// is announced.
 type Announcement struct {
 	Prefix    netip.Prefix
 	LocalPref uint32
+	// Route is our route that the kernel must have. The zero Key is none: the prefix is
+	// announced for somebody else's route, which is in the kernel.
+	Route Key
+	// Address is our address that the kernel must have; the zero Addr is none.
+	Address netip.Addr
 }
 
 // Effects is what a change calls for. A key stands in Set or Delete, not in both.
@@ -145,6 +151,9 @@ func (r *RIB) SetView(v View, fx *Effects) {
 	}
 }
 
+// Spread reports whether a prefix that is local and remote is one multipath route of both.
+func (r *RIB) Spread() bool { return r.view.Spread }
+
 // Prefixes yields every prefix, in no order.
 func (r *RIB) Prefixes(yield func(netip.Prefix) bool) {
 	for p := range r.entries {
@@ -184,7 +193,7 @@ func (r *RIB) Routes(yield func(Route) bool) {
 	}
 }
 
-// Announced yields every prefix that is announced, in no order.
+// Announced yields every prefix that is to be announced, in no order.
 func (r *RIB) Announced(yield func(Announcement) bool) {
 	for p, e := range r.entries {
 		if o := r.view.outcome(p, *e); o.announced && !yield(o.announce) {

@@ -1,9 +1,7 @@
 package domain
 
 import (
-	"bytes"
 	"cmp"
-	"flag"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -13,40 +11,28 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/internal/testing/scenario"
 )
 
-var update = flag.Bool("update", false, "rewrite golden files")
-
-// TestScenarios plays every testdata/*.txt: lines that start with "> " are
-// commands, what follows is what they did.
+// TestScenarios plays testdata/*.txt. The inputs:
+//
+//	config FILE [OLD=>NEW ...]           read a file, with changes (_ is a space); again: reload it
+//	up GUEST ..., down GUEST ...         interfaces of guests come and go
+//	bgp DOMAIN PREFIX [GATEWAY@LINK ...]
+//	learn DOMAIN PREFIX METRIC [GATEWAY@]LINK ..., unlearn DOMAIN PREFIX METRIC
+//	show rules|addresses|sysctls, show table ID, show announced DOMAIN
 func TestScenarios(t *testing.T) {
-	files, _ := filepath.Glob("testdata/*.txt")
-	if len(files) == 0 {
-		t.Fatal("no scenarios")
-	}
-	for _, file := range files {
-		t.Run(filepath.Base(file), func(t *testing.T) {
-			want, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got := play(t, string(want))
-			if *update {
-				if err := os.WriteFile(file, got, 0o644); err != nil {
-					t.Fatal(err)
-				}
-			} else if !bytes.Equal(got, want) {
-				t.Errorf("differs (run with -update and read the diff):\n%s", got)
-			}
-		})
-	}
+	scenario.Files(t, "testdata/*.txt", func(t *testing.T, text string) (string, error) {
+		s := &stage{here: map[string]bool{}, ribs: map[string]*RIB{}, routes: map[string]map[Key]Route{}}
+		return scenario.Play(text, s)
+	})
 }
 
 type stage struct {
-	t      *testing.T
-	out    bytes.Buffer
+	out    []string
 	c      *config.Config
 	here   map[string]bool
 	ribs   map[string]*RIB
@@ -54,26 +40,19 @@ type stage struct {
 	routes map[string]map[Key]Route // by domain, kept from effects alone
 }
 
-func play(t *testing.T, script string) []byte {
-	s := &stage{t: t, here: map[string]bool{}, ribs: map[string]*RIB{}, routes: map[string]map[Key]Route{}}
-	for line := range strings.Lines(script) {
-		if strings.HasPrefix(line, "#") {
-			s.out.WriteString(line)
-		}
-		cmd, ok := strings.CutPrefix(line, "> ")
-		if !ok {
-			continue
-		}
-		s.out.WriteString(line)
-		s.do(strings.Fields(cmd))
+// Do implements [scenario.Machine].
+func (s *stage) Do(_ time.Time, f []string) ([]string, error) {
+	s.out = nil
+	if err := s.do(f); err != nil {
+		return nil, err
 	}
-	return s.out.Bytes()
+	return s.out, s.consistent()
 }
 
-func (s *stage) do(f []string) {
+func (s *stage) do(f []string) error {
 	switch f[0] {
 	case "config":
-		s.config(f[1], f[2:])
+		return s.config(f[1], f[2:])
 	case "up", "down":
 		for _, name := range f[1:] {
 			s.here[name] = f[0] == "up"
@@ -90,27 +69,29 @@ func (s *stage) do(f []string) {
 	case "show":
 		s.show(f[1:])
 	default:
-		s.t.Fatalf("unknown command %q", f)
+		return fmt.Errorf("unknown word %q", f[0])
 	}
-	s.consistent()
+	return nil
 }
 
+func (s *stage) say(format string, args ...any) { s.out = append(s.out, fmt.Sprintf(format, args...)) }
+
 // config loads a file; further words old=new are replaced in it.
-func (s *stage) config(file string, edits []string) {
+func (s *stage) config(file string, edits []string) error {
 	data, err := os.ReadFile(filepath.Join("testdata", file))
 	if err != nil {
-		s.t.Fatal(err)
+		return err
 	}
 	text := string(data)
 	for _, e := range edits {
 		from, to, _ := strings.Cut(e, "=>")
 		if !strings.Contains(text, strings.ReplaceAll(from, "_", " ")) {
-			s.t.Fatalf("%s does not contain %q", file, from)
+			return fmt.Errorf("%s does not contain %q", file, from)
 		}
 		text = strings.ReplaceAll(text, strings.ReplaceAll(from, "_", " "), strings.NewReplacer("_", " ", `\n`, "\n").Replace(to))
 	}
 	if s.c, err = config.Parse(file, []byte(text), nil); err != nil {
-		s.t.Fatal(err)
+		return err
 	}
 	for i, d := range s.c.Domains {
 		if s.ribs[d.Name] == nil {
@@ -120,6 +101,7 @@ func (s *stage) config(file string, edits []string) {
 		s.change(d.Name, func(r *RIB, fx *Effects) { r.SetView(NewView(s.c, i), fx) })
 	}
 	s.guests()
+	return nil
 }
 
 func (s *stage) guests() {
@@ -154,30 +136,28 @@ func (s *stage) change(name string, f func(*RIB, *Effects)) {
 		lines = append(lines, fmt.Sprintf("%s: withdraw %v", name, p))
 	}
 	slices.Sort(lines)
-	for _, l := range lines {
-		fmt.Fprintf(&s.out, "  %s\n", l)
-	}
+	s.out = append(s.out, lines...)
 }
 
 // consistent checks that the effects, added up, are the state.
-func (s *stage) consistent() {
-	s.t.Helper()
+func (s *stage) consistent() error {
 	for name, rib := range s.ribs {
 		want := map[Key]Route{}
 		for r := range rib.Routes {
 			want[r.Key] = r
 		}
 		if !maps.EqualFunc(want, s.routes[name], Route.Equal) {
-			s.t.Errorf("%s: effects add up to %v, the RIB says %v", name, s.routes[name], want)
+			return fmt.Errorf("%s: effects add up to %v, the RIB says %v", name, s.routes[name], want)
 		}
 	}
+	return nil
 }
 
 func (s *stage) show(what []string) {
 	switch what[0] {
 	case "rules":
 		for _, r := range s.static.Rules {
-			fmt.Fprintf(&s.out, "  %s %v\n", map[bool]string{false: "v4", true: "v6"}[r.IPv6], r)
+			s.say("%s %v", map[bool]string{false: "v4", true: "v6"}[r.IPv6], r)
 		}
 	case "table":
 		s.table(number(what[1]))
@@ -187,14 +167,14 @@ func (s *stage) show(what []string) {
 			lines = append(lines, a.Prefix.String())
 		}
 		slices.Sort(lines)
-		fmt.Fprintf(&s.out, "  %s\n", strings.Join(lines, " "))
+		s.say("%s", strings.Join(lines, " "))
 	case "addresses":
 		for _, a := range s.static.Addresses {
-			fmt.Fprintf(&s.out, "  %v dev %s\n", a.Prefix, a.Link)
+			s.say("%v dev %s", a.Prefix, a.Link)
 		}
 	case "sysctls":
 		for _, path := range slices.Sorted(maps.Keys(s.static.Sysctls)) {
-			fmt.Fprintf(&s.out, "  %s = %s\n", path, s.static.Sysctls[path])
+			s.say("%s = %s", path, s.static.Sysctls[path])
 		}
 	}
 }
@@ -209,7 +189,7 @@ func (s *stage) table(id uint32) {
 		return cmp.Or(a.Prefix.Addr().Compare(b.Prefix.Addr()), cmp.Compare(a.Prefix.Bits(), b.Prefix.Bits()), cmp.Compare(a.Metric, b.Metric))
 	})
 	for _, r := range routes {
-		fmt.Fprintf(&s.out, "  %v\n", r)
+		s.say("%v", r)
 	}
 }
 

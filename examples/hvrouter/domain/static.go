@@ -20,6 +20,8 @@ type Local struct {
 	Metric    uint32
 	LinkScope bool
 	LocalPref uint32 // announced; of several guests the greatest
+	// Address is ours, and is what the prefix is announced for; the zero Addr is none.
+	Address netip.Addr
 }
 
 // Static is what follows from the configuration and the guests that are here.
@@ -32,6 +34,9 @@ type Static struct {
 	Locals    map[string]map[netip.Prefix]Local // by domain's name
 }
 
+// Metric6 is what Linux makes of metric 0 in IPv6 (IP6_RT_PRIO_USER).
+const Metric6 = 1024
+
 // NewStatic computes it. Guests that are down are the caller's to leave out.
 func NewStatic(c *config.Config, guests []config.Guest) Static {
 	s := Static{Rules: Rules(c), Scaffold: Scaffold(c), Sysctls: Sysctls(c, guests), Locals: map[string]map[netip.Prefix]Local{}}
@@ -39,9 +44,12 @@ func NewStatic(c *config.Config, guests []config.Guest) Static {
 		s.Locals[d.Name] = map[netip.Prefix]Local{}
 		if d.Loopback {
 			p := c.Loopback.Address.Masked()
-			l := Local{NextHops: []NextHop{{Link: c.Loopback.Interface}}, LinkScope: p.Addr().Is4(), LocalPref: 100}
-			if c.DomainBy == config.ByVRF {
+			l := Local{NextHops: []NextHop{{Link: c.Loopback.Interface}}, LinkScope: p.Addr().Is4(), LocalPref: 100, Address: p.Addr()}
+			switch {
+			case c.DomainBy == config.ByVRF:
 				l.Metric = c.Edge.Metric // the kernel's own local route in this table has 0
+			case p.Addr().Is6():
+				l.Metric = Metric6
 			}
 			s.Locals[d.Name][p] = l
 		}

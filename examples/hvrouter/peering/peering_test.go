@@ -74,7 +74,7 @@ func TestLearned(t *testing.T) {
 
 func TestSpeaker(t *testing.T) {
 	c := sample(t)
-	got := Speaker(c, c.Domains[0], true, func(a netip.Addr) bool { return a != addr("198.51.100.201") })
+	got := Speaker(c, c.Domains[0], []wire.Family{wire.IPv4Unicast}, func(a netip.Addr) bool { return a != addr("198.51.100.201") })
 	want := []netip.AddrPort{
 		netip.MustParseAddrPort("198.51.100.101:179"),
 		netip.MustParseAddrPort("[2001:db8:c633:6400::1]:179"), netip.MustParseAddrPort("[2001:db8:c633:6401::1]:179"),
@@ -86,7 +86,7 @@ func TestSpeaker(t *testing.T) {
 	if !g.Enabled || !g.Restarting || !g.ForwardingPreserved || g.RestartTime != 120*time.Second || g.DeferralTime != 30*time.Second {
 		t.Errorf("graceful restart: %+v", g)
 	}
-	if g := Speaker(c, c.Domains[0], false, func(netip.Addr) bool { return false }).GracefulRestart; g.Restarting || g.ForwardingPreserved {
+	if g := Speaker(c, c.Domains[0], nil, func(netip.Addr) bool { return false }).GracefulRestart; g.Restarting || g.ForwardingPreserved {
 		t.Errorf("a first start claims to have forwarded: %+v", g)
 	}
 }

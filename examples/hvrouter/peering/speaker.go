@@ -10,14 +10,15 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 )
 
-// Speaker gives the configuration of a domain's BGP speaker. restarting says that
-// the kernel still holds what an earlier run put there; here tells which of our
+// Speaker returns the configuration of a domain's BGP speaker. preserved are the families
+// of which the kernel still holds what an earlier run put there; here reports which of our
 // addresses exist.
-func Speaker(c *config.Config, d config.Domain, restarting bool, here func(netip.Addr) bool) bgp.Config {
+func Speaker(c *config.Config, d config.Domain, preserved []wire.Family, here func(netip.Addr) bool) bgp.Config {
 	g := c.BGP.GracefulRestart
+	restarting := len(preserved) > 0 && !g.Off
 	out := bgp.Config{NetNS: d.NetNS.Path(), Device: d.VRF, AS: c.AS, RouterID: c.RouterID.Addr, Multipath: c.BGP.Multipath * len(Members(c, d)),
 		GracefulRestart: bgp.GracefulRestart{
-			Enabled: !g.Off, Restarting: restarting, ForwardingPreserved: restarting,
+			Enabled: !g.Off, Restarting: restarting, ForwardingPreserved: restarting, PreservedFamilies: preserved,
 			RestartTime: g.Time.Duration, DeferralTime: g.Deferral.Duration, LongLivedTime: g.LongLived.Duration,
 		}}
 	sessions, _ := c.SessionsOf(d)

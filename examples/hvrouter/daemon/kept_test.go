@@ -1,0 +1,66 @@
+package daemon
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/hyperfib/hyperfib/bgp/wire"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/fib"
+)
+
+// keptRoutes makes routes of "TABLE PREFIX [last|blackhole|new]" lines.
+func keptRoutes(lines string) (list []fib.RouteStatus) {
+	for line := range strings.SplitSeq(lines, ",") {
+		words := strings.Fields(line)
+		if len(words) == 0 {
+			continue
+		}
+		s := fib.RouteStatus{State: fib.RouteStale}
+		s.Table, s.Prefix, s.Type = uint32(number(words[0])), netip.MustParsePrefix(words[1]), fib.Unicast
+		switch words = words[2:]; {
+		case slices.Contains(words, "last"):
+			s.Type, s.Scaffold = fib.Blackhole, true
+		case slices.Contains(words, "blackhole"):
+			s.Type = fib.Blackhole
+		case slices.Contains(words, "new"):
+			s.State = fib.RouteInstalled
+		}
+		list = append(list, s)
+	}
+	return list
+}
+
+// The F bit of a family is set if the kernel has routes of it, in every table that the
+// session is about.
+func TestKept(t *testing.T) {
+	v4, v6 := wire.IPv4Unicast, wire.IPv6Unicast
+	for _, c := range []struct {
+		what, routes string
+		tables       []uint32
+		want         []wire.Family
+		any          bool
+	}{
+		{"a first start", "", []uint32{90}, nil, false},
+		{"everything", "90 203.0.113.1/32, 90 2001:db8::/64", []uint32{90}, []wire.Family{v4, v6}, true},
+		{"IPv6 was flushed", "90 203.0.113.1/32, 90 ::/0 last", []uint32{90}, []wire.Family{v4}, true},
+		{"only the last resort is left", "90 0.0.0.0/0 last, 90 ::/0 last", []uint32{90}, nil, false},
+		{"a blackhole forwards nothing", "90 203.0.113.1/32 blackhole", []uint32{90}, nil, false},
+		{"another table", "20 172.22.2.1/32", []uint32{90}, nil, true},
+		{"desired already", "90 203.0.113.1/32 new", []uint32{90}, nil, false},
+		{"two domains, one of which had nothing to lose", "90 203.0.113.1/32, 20 0.0.0.0/0 last", []uint32{90, 20}, []wire.Family{v4}, true},
+		{"two domains, one of which lost all", "90 203.0.113.1/32", []uint32{90, 20}, nil, true},
+		{"two domains with a family each", "90 203.0.113.1/32, 20 2001:db8::/64", []uint32{90, 20}, nil, true},
+	} {
+		k := keptOf(slices.Values(keptRoutes(c.routes)))
+		var domains []config.Domain
+		for _, id := range c.tables {
+			domains = append(domains, config.Domain{Table: config.Table{ID: id}})
+		}
+		if got := k.families(domains); !slices.Equal(got, c.want) || k.any() != c.any {
+			t.Errorf("%s: %v, any %v", c.what, got, k.any())
+		}
+	}
+}
