@@ -25,6 +25,9 @@ func check(in invocation) int {
 		return exitOK
 	}
 	all, findings := inventory(c)
+	if err := host.Rights(c); err != nil {
+		findings = append(findings, host.Finding{Level: host.Lack, Text: err.Error()})
+	}
 	findings = append(findings, host.Check(all, host.System)...)
 	for _, f := range findings {
 		fmt.Fprintln(in.stdout, f)

@@ -14,6 +14,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/host"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/journal"
 	"github.com/hyperfib/hyperfib/fib"
 )
@@ -95,6 +96,9 @@ func (d *Daemon) run(ctx context.Context, c *config.Config) error {
 	defer t.wg.Wait()
 	defer t.fail(nil)
 	d.ctx = t.ctx
+	if err := host.Rights(c); err != nil {
+		return err
+	}
 	socket, err := api.Listen(c.API) // first: a second daemon must not touch anything
 	if err != nil {
 		return err

@@ -1,0 +1,40 @@
+package main
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/hyperfib/hyperfib/internal/testing/nstest"
+)
+
+// TestRights: without the capabilities that it needs the daemon does not start, says in
+// one sentence which they are, and has touched nothing (E7).
+func TestRights(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs namespaces")
+	}
+	nstest.Need(t, "setpriv")
+	h := &host{t: t, dir: t.TempDir(), hv: nstest.New(t, "hv")}
+	h.hv.IP("link add name loopback type bridge")
+	h.write("hv.yaml", strings.Replace(hvConfig, "process: separate", "process: in-process", 1))
+	for caps, want := range map[string]string{
+		"-net_admin":                               "hvrouter needs CAP_NET_ADMIN (it writes routes, rules, addresses and the firewall): run it as root, or give its unit AmbientCapabilities=\n",
+		"-net_raw":                                 "hvrouter needs CAP_NET_RAW (it speaks ARP, neighbour discovery and DHCP with guests): run",
+		"-net_bind_service":                        "hvrouter needs CAP_NET_BIND_SERVICE (it listens on port 179): run",
+		"-net_admin,-net_raw,-net_bind_service":    "CAP_NET_ADMIN (it writes routes, rules, addresses and the firewall) and CAP_NET_RAW (it speaks ARP, neighbour discovery and DHCP with guests) and CAP_NET_BIND_SERVICE (it listens on port 179): run",
+		"-all,+sys_admin,+dac_override,+net_admin": "needs CAP_NET_RAW",
+	} {
+		for _, command := range []string{"run", "check"} {
+			cmd := h.command(command, "-config", h.path("hv.yaml"))
+			cmd.Args = slices.Insert(cmd.Args, 4, "setpriv", "--bounding-set", caps, "--inh-caps", caps) // behind ip netns exec NAME
+			out, err := cmd.CombinedOutput()
+			if err == nil || !strings.Contains(string(out), want) {
+				t.Errorf("%s with %s: %v: %s\nwant %s", command, caps, err, out, want)
+			}
+		}
+	}
+	if out := h.hv.IP("rule show"); strings.Contains(out, "lookup 90") {
+		t.Errorf("rules were written: %s", out)
+	}
+}
