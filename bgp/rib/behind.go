@@ -9,6 +9,7 @@ import (
 type dump struct {
 	families wire.FamilySet // still to be dumped, the one under way included
 	next     destID         // where to go on, in the first of families
+	out      uint16         // at which path identifier of next, if it is in a table
 	refresh  bool           // the peer has seen all of it before
 	enhanced bool           // send markers
 }
@@ -33,7 +34,7 @@ func (d *dump) seen(id destID) bool {
 	case fam != d.current():
 		return false
 	}
-	return id < d.next
+	return id < d.next || id == d.next && d.out > 0
 }
 
 // fallBehind makes the session leave its group's chunks: what they say that was not sent
@@ -67,10 +68,7 @@ func (o *Out) remember(msg []byte) {
 	_ = u.Parse(msg[wire.HeaderLen:], opt) // we wrote it
 	for _, l := range [...]*wire.List{&u.Withdrawn, &u.MPUnreach, &u.NLRI, &u.MPReach} {
 		for n := range l.All() {
-			id := t.prefixes.get(n.Prefix)
-			d := t.at(id)
-			d.outMax = max(d.outMax, uint16(n.PathID))
-			o.todo.put(t, id)
+			o.todo.putPath(t, t.prefixes.get(n.Prefix), uint16(n.PathID))
 		}
 	}
 }
@@ -150,9 +148,13 @@ func (o *Out) prepare() {
 	t := o.t
 	b := &t.batch
 	for !o.todo.empty() && !b.full(t) {
-		id := o.todo.pop()
-		b.popped = append(b.popped, id)
-		o.restate(id)
+		id := o.todo.oldest()
+		if some := o.dirtyPaths(id); some == nil {
+			o.restate(id)
+		} else if !o.restatePaths(id, some) {
+			break
+		}
+		b.popped = append(b.popped, o.todo.pop())
 		b.octets++ // bounds the work, whatever it yields
 	}
 	ended := false
@@ -173,47 +175,50 @@ func (o *Out) prepare() {
 	}
 }
 
+// dirtyPaths returns which paths of a dirty destination are to be restated one by one, nil if the
+// destination is to be restated as a whole.
+func (o *Out) dirtyPaths(id destID) *outSet {
+	if !o.g.key.addPath.Has(familyOf(id)) {
+		return nil
+	}
+	return o.todo.some(o.t, id)
+}
+
 // restate says what is advertised for a destination now: all of its paths, and
 // withdrawals for the path identifiers that are not in use.
 func (o *Out) restate(id destID) {
-	t, g := o.t, o.g
-	b := &t.batch
-	top := uint16(0)
-	if g.key.addPath.Has(familyOf(id)) {
-		top = t.at(id).outMax
+	first, last := uint16(0), uint16(0) // without ADD-PATH
+	if o.g.key.addPath.Has(familyOf(id)) {
+		first, last = 1, o.t.at(id).outMax // listMax at most
 	}
-	var used [4]uint64
-	for at := g.head(id); at != 0; {
-		a := g.adverts.at(at)
-		at = a.next
-		if a.src == o.in.no {
-			continue
-		}
-		b.add(t, id, a.out, bucketKey{attr: a.attr, kind: announcement})
-		if a.out < 256 {
-			used[a.out>>6] |= 1 << (a.out & 63)
+	var used uint64
+	for a := range o.g.adverts.of(id) {
+		if a.src != o.in.no {
+			o.t.batch.add(o.t, id, a.out, bucketKey{attr: a.attr, kind: announcement})
+			used |= 1 << (a.out - first)
 		}
 	}
-	low := min(top, 1) // 0 without ADD-PATH, else identifiers start at 1
-	for out := low; out <= min(top, 255); out++ {
-		if used[out>>6]&(1<<(out&63)) == 0 {
-			b.add(t, id, out, bucketKey{kind: withdrawal})
-		}
-	}
-	for out := max(low, 256); out <= top && out != 0; out++ {
-		if !o.advertised(id, out) {
-			b.add(t, id, out, bucketKey{kind: withdrawal})
+	for out := first; out <= last; out++ {
+		if used&(1<<(out-first)) == 0 {
+			o.t.batch.add(o.t, id, out, bucketKey{kind: withdrawal})
 		}
 	}
 }
 
-func (o *Out) advertised(id destID, out uint16) bool {
-	for at := o.g.head(id); at != 0; {
-		a := o.g.adverts.at(at)
-		if a.out == out && a.src != o.in.no {
+// restatePaths is restate for some paths of a destination. It reports false if the batch is full
+// before it is done.
+func (o *Out) restatePaths(id destID, some *outSet) bool {
+	b := &o.t.batch
+	for !b.full(o.t) {
+		out := some.pop()
+		if out == 0 {
 			return true
 		}
-		at = a.next
+		if a := o.g.adverts.get(id, out); a.attr != 0 && a.src != o.in.no {
+			b.add(o.t, id, out, bucketKey{attr: a.attr, kind: announcement})
+		} else {
+			b.add(o.t, id, out, bucketKey{kind: withdrawal})
+		}
 	}
 	return false
 }
@@ -224,21 +229,47 @@ func (o *Out) dumpSome() (ended bool) {
 	b := &t.batch
 	fam := familyIndex(o.dump.current())
 	for !b.full(t) {
-		id := g.nextHead(fam, o.dump.next)
+		id := g.adverts.next(fam, o.dump.next)
 		if id == 0 {
 			return true
 		}
-		for at := g.head(id); at != 0; {
-			a := g.adverts.at(at)
-			at = a.next
-			if a.src != o.in.no {
-				b.add(t, id, a.out, bucketKey{attr: a.attr, kind: announcement})
-			}
+		if !o.dumpPrefix(id) {
+			return false
 		}
-		o.dump.next = id + 1
+		o.dump.next, o.dump.out = id+1, 0
 		b.octets++
 	}
 	return false
+}
+
+// dumpPrefix goes on with one destination, and reports whether it is done.
+func (o *Out) dumpPrefix(id destID) bool {
+	t, b := o.t, &o.t.batch
+	say := func(a advert) {
+		if a.src != o.in.no {
+			b.add(t, id, a.out, bucketKey{attr: a.attr, kind: announcement})
+		}
+	}
+	table := o.g.adverts.tables[id]
+	if table == nil {
+		for a := range o.g.adverts.of(id) {
+			say(a)
+		}
+		return true
+	}
+	if o.dump.next != id {
+		o.dump.next, o.dump.out = id, 0
+	}
+	for ; int(o.dump.out) < len(table.byOut); o.dump.out++ {
+		if b.full(t) {
+			return false
+		}
+		if a := table.byOut[o.dump.out]; a.attr != 0 {
+			say(a)
+		}
+		b.octets++
+	}
+	return true
 }
 
 // eorStage is how far the End-of-RIB markers of a session are.

@@ -2,7 +2,6 @@ package rib
 
 import (
 	"cmp"
-	"slices"
 
 	"github.com/hyperfib/hyperfib/internal/enum"
 )
@@ -43,7 +42,8 @@ import (
 // path of rank 0 is one that RFC 4271's step c would not remove, so the best path is
 // RFC 4271's whatever the order of arrival (what others call deterministic MED), and the
 // paths after it have an order, too. Ranks are kept in the path and computed anew when a
-// destination with MEDs changes; nearly always there are none.
+// destination with MEDs changes; nearly always there are none. Where a destination has many
+// paths they are computed while the paths are read: see pathIndex.
 
 // Step is a step of the decision process, counted as in the list above.
 type Step uint8
@@ -74,15 +74,21 @@ func (s Step) String() string { return enum.String("Step", stepText[:], s) }
 // compareMultipath compares by steps 1 to 8: negative if a is better, 0 if both
 // may be in one multipath set. It also returns the step that told them apart.
 func (t *Table) compareMultipath(a, b *path) (int, Step) {
-	x, y := t.attrs.sum(a.attr), t.attrs.sum(b.attr)
-	if c, s := compareClass(a, b, x, y); c != 0 {
+	if c, s := compareClass(a, b, t.attrs.sum(a.attr), t.attrs.sum(b.attr)); c != 0 {
 		return c, s
 	}
 	if a.rank != b.rank {
 		return cmp.Compare(a.rank, b.rank), StepMED
 	}
-	if p, q := t.peers[a.peer], t.peers[b.peer]; p.external != q.external {
-		return before(p.external), StepExternal
+	return t.compareKind(a, b)
+}
+
+// compareKind compares by steps 7 and 8.
+func (t *Table) compareKind(a, b *path) (int, Step) {
+	if a.peer != b.peer {
+		if p, q := t.peers[a.peer], t.peers[b.peer]; p.external != q.external {
+			return before(p.external), StepExternal
+		}
 	}
 	if (a.flags^b.flags)&pathStale != 0 {
 		return before(b.flags&pathStale != 0), StepStale
@@ -114,16 +120,23 @@ func (t *Table) compare(a, b *path) (int, Step) {
 	if c, s := t.compareMultipath(a, b); c != 0 {
 		return c, s
 	}
-	x, y := t.attrs.sum(a.attr), t.attrs.sum(b.attr)
-	p, q := t.peers[a.peer], t.peers[b.peer]
-	if c := cmp.Compare(p.identifier(x), q.identifier(y)); c != 0 {
-		return c, StepIdentifier
-	}
-	if x.clusters != y.clusters {
-		return cmp.Compare(x.clusters, y.clusters), StepClusterList
-	}
-	if c := p.addr.Compare(q.addr); c != 0 {
-		return c, StepPeer
+	return t.compareTies(a, b)
+}
+
+// compareTies compares by steps 9 to 12.
+func (t *Table) compareTies(a, b *path) (int, Step) {
+	if a.peer != b.peer || a.attr != b.attr {
+		x, y := t.attrs.sum(a.attr), t.attrs.sum(b.attr)
+		p, q := t.peers[a.peer], t.peers[b.peer]
+		if c := cmp.Compare(p.identifier(x), q.identifier(y)); c != 0 {
+			return c, StepIdentifier
+		}
+		if x.clusters != y.clusters {
+			return cmp.Compare(x.clusters, y.clusters), StepClusterList
+		}
+		if c := p.addr.Compare(q.addr); c != 0 {
+			return c, StepPeer
+		}
 	}
 	// Two peers configured with one address are told apart by their numbers.
 	return cmp.Or(cmp.Compare(a.id, b.id), cmp.Compare(a.peer, b.peer)), StepPathID
@@ -155,105 +168,4 @@ func (in *In) identifier(s *summary) uint32 {
 		return s.originator
 	}
 	return in.routerID
-}
-
-// insert puts a path into the list of its destination.
-func (t *Table) insert(d *dest, id uint32) {
-	p := t.paths.at(id)
-	if t.attrs.sum(p.attr).med != 0 {
-		d.ranked = true
-	}
-	if d.ranked {
-		p.next, d.first = d.first, id
-		t.rank(d)
-		return
-	}
-	p.rank = 0
-	at := &d.first
-	for *at != 0 {
-		q := t.paths.at(*at)
-		if t.better(p, q) {
-			break
-		}
-		at = &q.next
-	}
-	p.next, *at = *at, id
-	t.countMulti(d)
-}
-
-// unlink takes a path out of the list of its destination.
-func (t *Table) unlink(d *dest, id uint32) {
-	at := &d.first
-	for *at != id {
-		at = &t.paths.at(*at).next
-	}
-	*at = t.paths.at(id).next
-	if d.ranked {
-		t.rank(d)
-		return
-	}
-	t.countMulti(d)
-}
-
-// countMulti counts the multipath set.
-func (t *Table) countMulti(d *dest) {
-	d.multi = 0
-	if d.first == 0 {
-		return
-	}
-	best := t.paths.at(d.first)
-	d.multi = 1
-	for id := best.next; id != 0 && int(d.multi) < t.multipath; d.multi++ {
-		p := t.paths.at(id)
-		if !t.equal(best, p) {
-			return
-		}
-		id = p.next
-	}
-}
-
-// rank computes the ranks of step 6 and sorts the list by the whole process.
-func (t *Table) rank(d *dest) {
-	ids := t.scratch[:0]
-	d.ranked = false
-	for id := d.first; id != 0; id = t.paths.at(id).next {
-		ids = append(ids, id)
-		d.ranked = d.ranked || t.attrs.sum(t.paths.at(id).attr).med != 0
-	}
-	slices.SortFunc(ids, t.compareForRank)
-	for i, id := range ids {
-		p := t.paths.at(id)
-		p.rank = 0
-		if i == 0 {
-			continue
-		}
-		q := t.paths.at(ids[i-1])
-		x, y := t.attrs.sum(q.attr), t.attrs.sum(p.attr)
-		if c, _ := compareClass(q, p, x, y); c == 0 && x.neighbour == y.neighbour {
-			p.rank = q.rank
-			if x.med != y.med && p.rank < 255 {
-				p.rank++
-			}
-		}
-	}
-	slices.SortFunc(ids, func(i, j uint32) int {
-		c, _ := t.compare(t.paths.at(i), t.paths.at(j))
-		return c
-	})
-	at := &d.first
-	for _, id := range ids {
-		*at = id
-		at = &t.paths.at(id).next
-	}
-	*at = 0
-	t.scratch = ids[:0]
-	t.countMulti(d)
-}
-
-// compareForRank brings the paths that compete by MED together, lowest MED first.
-func (t *Table) compareForRank(i, j uint32) int {
-	a, b := t.paths.at(i), t.paths.at(j)
-	x, y := t.attrs.sum(a.attr), t.attrs.sum(b.attr)
-	c, _ := compareClass(a, b, x, y)
-	return cmp.Or(c, cmp.Compare(x.neighbour, y.neighbour), cmp.Compare(x.med, y.med))
 }

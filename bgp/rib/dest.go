@@ -16,12 +16,13 @@ const v6 destID = 1 << 25 // maxDests of each family; see slotIDBits
 
 // dest is what is kept for each prefix, 12 octets before its address.
 type dest struct {
-	first  uint32 // best path, which heads the list of all; 0 if there is none
-	pins   uint16 // readers that have it dirty, export groups that advertise it
-	outMax uint16 // highest ADD-PATH identifier ever given to one of its paths
-	multi  uint8  // how many paths at the head of the list are equally good
-	plen   uint8
-	ranked bool // a path has a MED, so ranks among paths must be computed
+	first   uint32 // best path, which heads the list of all, 0 if there is none; or the number of the index
+	pins    uint16 // readers that have it dirty, export groups that advertise it
+	outMax  uint16 // highest ADD-PATH identifier ever given to one of its paths
+	paths   uint8  // in the list
+	plen    uint8
+	ranked  bool // a path of the list has a MED, so ranks among paths must be computed
+	indexed bool // there were more paths than a list takes: see pathIndex
 }
 
 type dest4 struct {

@@ -63,9 +63,13 @@
 // adds 4 octets while the prefix is dirty, an update group 16 while it advertises it. Attribute
 // sets are counted, and freed with their last path. Pages that become empty go back.
 //
+// The paths of a prefix are a list. A prefix that ever had more than 64 keeps them in an index
+// instead, at about 40 octets more for each path, and readers that are sent all paths have single
+// paths dirty, a bit for each: so what a change costs does not grow with the number of paths.
+//
 // # Limits
 //
-// IPv4 and IPv6 unicast. 33 million prefixes of each, 65535 peers. Refused paths are not kept:
+// IPv4 and IPv6 unicast. 33 million prefixes of each, 65535 paths of a prefix, 65535 peers. Refused paths are not kept:
 // a new import policy takes effect by a route refresh. There is no IGP: next hops are on-link, and
 // the policy [OnLink] refuses others. No route damping, no aggregation, no confederations
 // beyond carrying their segments.

@@ -56,26 +56,12 @@ type group struct {
 	lagging int // members that are behind
 	sole    *In // the only member so far: its own paths are not even considered
 
-	heads   [2][]*advPage // what is advertised, by destination
-	adverts slab[advert]
+	adverts adverts
 
 	chunks  []*chunk // those that a member still needs are chunks[first:]
 	first   int
 	base    uint64 // sequence number of chunks[first]
 	backlog int    // octets in them
-}
-
-// advert is one advertised path of a destination.
-type advert struct {
-	next uint32
-	attr attrID // with a reference
-	out  uint16 // path identifier, 0 without ADD-PATH
-	src  uint16 // number of the peer that the path comes from
-}
-
-type advPage struct {
-	n    int
-	head [slabSize]uint32
 }
 
 // maxBacklog bounds the octets that wait for the slowest member of a group. It is a few
@@ -96,6 +82,9 @@ func (t *Table) groupFor(in *In, c OutConfig) *group {
 	if key.addPath != 0 {
 		g.interest = levelAny
 	}
+	for f, fam := range families {
+		g.single[f] = key.addPath.Has(fam) && key.limit == 0
+	}
 	g.reader.wake = g.wakeAll
 	t.groups = append(t.groups, g)
 	t.readers = append(t.readers, &g.reader)
@@ -113,31 +102,21 @@ func (t *Table) dropGroup(g *group) {
 	t.dropReader(&g.reader)
 	t.groups = slices.DeleteFunc(t.groups, func(x *group) bool { return x == g })
 	g.clear(t)
-	for f := range g.heads {
-		for no := range g.heads[f] {
-			for i := range uint32(slabSize) {
-				if id := uint32(f)*v6 | uint32(no)<<slabBits | i; g.head(id) != 0 {
-					g.forget(id)
-				}
+	for f := range families {
+		n := 0
+		for id := g.adverts.next(f, 0); id != 0; id = g.adverts.next(f, id+1) {
+			for a := range g.adverts.of(id) {
+				t.attrs.release(a.attr)
 			}
-			t.mu.Unlock()
-			t.mu.Lock()
+			g.adverts.forget(id)
+			t.unpin(id)
+			if n++; n%slabSize == 0 {
+				t.mu.Unlock()
+				t.mu.Lock()
+			}
 		}
 	}
 	t.attrs.forget(g.who)
-}
-
-// forget releases what is advertised for a destination.
-func (g *group) forget(id destID) {
-	for at := g.head(id); at != 0; {
-		a := g.adverts.at(at)
-		next := a.next
-		g.t.attrs.release(a.attr)
-		g.adverts.free(at)
-		at = next
-	}
-	g.setHead(id, 0)
-	g.t.unpin(id)
 }
 
 // wakeAll tells the members that there is something to send.
@@ -175,61 +154,8 @@ func (g *group) admitAll(newcomer *In) {
 			continue
 		}
 		for id := in.lists[f].head; id != 0; id = g.t.paths.at(id).later {
-			g.t.tell(&g.reader, g.t.paths.at(id).dest)
+			p := g.t.paths.at(id)
+			g.t.tell(&g.reader, p.dest, p.out)
 		}
 	}
-}
-
-func (g *group) head(id destID) uint32 {
-	pages, i := g.heads[id/v6&1], id&^v6
-	if no := int(i >> slabBits); no < len(pages) && pages[no] != nil {
-		return pages[no].head[i&slabMask]
-	}
-	return 0
-}
-
-// setHead sets the first advert of a destination, and gives the page back with the last.
-func (g *group) setHead(id destID, at uint32) {
-	pages, i := &g.heads[id/v6&1], id&^v6
-	no := int(i >> slabBits)
-	for no >= len(*pages) {
-		*pages = append(*pages, nil)
-	}
-	p := (*pages)[no]
-	if p == nil {
-		if at == 0 {
-			return
-		}
-		p = new(advPage)
-		(*pages)[no] = p
-	}
-	h := &p.head[i&slabMask]
-	switch {
-	case *h == 0 && at != 0:
-		p.n++
-	case *h != 0 && at == 0:
-		p.n--
-	}
-	*h = at
-	if p.n == 0 {
-		(*pages)[no] = nil
-	}
-}
-
-// nextHead returns the first destination of a family at or after id for which something is
-// advertised, 0 if there is none.
-func (g *group) nextHead(family int, id destID) destID {
-	i := id &^ v6
-	pages := g.heads[family]
-	for no := int(i >> slabBits); no < len(pages); no++ {
-		if p := pages[no]; p != nil {
-			for k := i & slabMask; k < slabSize; k++ {
-				if p.head[k] != 0 {
-					return uint32(family)*v6 | uint32(no)<<slabBits | k
-				}
-			}
-		}
-		i = uint32(no+1) << slabBits
-	}
-	return 0
 }

@@ -93,6 +93,11 @@ func (in *In) Configure(c PeerConfig) error {
 		return err
 	}
 	if in.routerID != old.routerID || in.addr != old.addr || in.external != old.external || in.client != old.client {
+		for _, x := range in.t.indexes {
+			if x != nil && x.peers[in.no].all > 0 {
+				x.sort(in.t)
+			}
+		}
 		for f := range in.lists {
 			in.walk(&in.lists[f], in.resort)
 		}
@@ -117,8 +122,10 @@ func (in *In) configure(c PeerConfig) error {
 
 // resort puts the paths to a destination in the order that the peer's new configuration wants.
 func (in *In) resort(_ uint32, p *path, _ *pathList) {
-	in.t.rank(in.t.at(p.dest))
-	in.t.changed(in, p.dest, levelBest)
+	if e := in.t.at(p.dest); !e.indexed {
+		in.t.rank(e)
+	}
+	in.t.changed(in, p.dest, levelBest, p.out)
 }
 
 // Close drops all paths of the peer and forgets it. Its Out must be closed before. The
@@ -151,49 +158,63 @@ func (e *LimitError) Error() string {
 	return fmt.Sprintf("rib: peer %v: more than %d %v prefixes", e.Peer, e.Limit, e.Family)
 }
 
-// accept enters a path that passed import; it takes over the reference on attr.
-func (in *In) accept(prefix netip.Prefix, pathID uint32, attr attrID) {
+// accept enters a path that passed import; it takes over the reference on attr. It reports
+// false if the destination has pathsMax paths, and does nothing then.
+func (in *In) accept(prefix netip.Prefix, pathID uint32, attr attrID) bool {
 	t := in.t
 	d := t.prefixes.get(prefix)
 	e := t.at(d)
-	old, out := t.search(e, in.no, pathID)
-	if old != 0 {
+	if old := t.search(e, in.no, pathID); old != 0 {
 		p := t.paths.at(old)
 		p.flags &^= pathUnconfirmed
 		if p.attr == attr && p.flags&pathStale == 0 {
 			t.attrs.release(attr)
-			return
+		} else {
+			t.replace(in, d, e, old, attr)
 		}
-		t.replace(in, d, e, old, attr)
-		return
+		return true
 	}
-	id, p := t.newPath(in, d)
-	p.attr, p.id, p.out = attr, pathID, out
-	e.outMax = max(e.outMax, out)
-	was := e.shape()
+	out := t.freeOut(e)
+	if out == 0 {
+		t.attrs.release(attr)
+		return false
+	}
+	id := t.newPath(in, d, e, pathID, out, attr)
+	was := t.shape(e)
 	t.insert(e, id)
-	t.changed(in, d, levelOf(t.place(e, id), was, e.shape()))
+	t.changed(in, d, levelOf(t.standing(e, id), was, t.shape(e)), out)
+	return true
 }
 
 // replace gives a path new attributes (taking over the reference), clears its stale mark
 // and puts it where it belongs now.
 func (t *Table) replace(in *In, d destID, e *dest, id uint32, attr attrID) {
 	p := t.paths.at(id)
-	was, place := e.shape(), t.place(e, id)
-	same := p.attr == attr && !e.ranked
-	t.unlink(e, id)
-	t.attrs.release(p.attr)
-	p.attr = attr
-	if p.flags&pathStale != 0 {
-		p.flags &^= pathStale
-		in.list(d).stale--
-	}
-	t.insert(e, id)
-	now := t.place(e, id)
-	if same && now == place && e.shape() == was {
+	old := p.attr
+	t.move(in, d, e, id, func() bool {
+		p.attr = attr
+		if p.flags&pathStale != 0 {
+			p.flags &^= pathStale
+			in.list(d).stale--
+		}
+		return old == attr
+	})
+	t.attrs.release(old)
+}
+
+// move changes something of a path, and puts it where it belongs then. change reports whether
+// the change is of no interest as such.
+func (t *Table) move(in *In, d destID, e *dest, id uint32, change func() (hidden bool)) {
+	p := t.paths.at(id)
+	was, standing := t.shape(e), t.standing(e, id)
+	prev := t.unlink(e, id)
+	hidden := change()
+	hidden = t.insert(e, id) == prev && prev != noPath && hidden
+	now, l := t.shape(e), t.standing(e, id)
+	if hidden && l == standing && now == was {
 		return // nothing that anybody sees
 	}
-	t.changed(in, d, levelOf(min(place, now), was, e.shape()))
+	t.changed(in, d, levelOf(min(standing, l), was, now), p.out)
 }
 
 // withdraw removes a path if it is there.
@@ -202,7 +223,7 @@ func (in *In) withdraw(prefix netip.Prefix, pathID uint32) bool {
 	if d == 0 {
 		return false
 	}
-	id, _ := in.t.search(in.t.at(d), in.no, pathID)
+	id := in.t.search(in.t.at(d), in.no, pathID)
 	if id == 0 {
 		return false
 	}
@@ -213,75 +234,21 @@ func (in *In) withdraw(prefix netip.Prefix, pathID uint32) bool {
 // remove removes a path of the peer.
 func (in *In) remove(id uint32) {
 	t := in.t
-	d := t.paths.at(id).dest
+	p := t.paths.at(id)
+	d, out := p.dest, p.out
 	e := t.at(d)
-	was, place := e.shape(), t.place(e, id)
+	was, standing := t.shape(e), t.standing(e, id)
 	t.unlink(e, id)
-	t.freePath(id)
-	t.changed(in, d, levelOf(place, was, e.shape()))
+	t.freePath(id, e)
+	t.changed(in, d, levelOf(standing, was, t.shape(e)), out)
 	t.settle(d, e)
 }
 
-// changed tells readers, unless selection is deferred.
-func (t *Table) changed(in *In, d destID, l level) {
+// changed tells readers that the path of a destination with an identifier for sending has
+// changed, unless selection is deferred.
+func (t *Table) changed(in *In, d destID, l level, out uint16) {
 	if t.deferred && in.no != localPeer {
 		return
 	}
-	t.touch(d, l)
-}
-
-// shape is what a change of one path may do to the rest of a destination: the size of its
-// multipath set, and whether MEDs rank its paths.
-type shape struct {
-	multi  uint8
-	ranked bool
-}
-
-func (d *dest) shape() shape { return shape{d.multi, d.ranked} }
-
-// levelOf says how deep a change goes: place is the best place in the list that the path
-// had or has. With MEDs, a path may change the order of others without being among them.
-func levelOf(place int, was, now shape) level {
-	switch {
-	case place == 0 || was.ranked || now.ranked:
-		return levelBest
-	case was != now || place < int(now.multi):
-		return levelMulti
-	}
-	return levelAny
-}
-
-// place returns the place of a path in the list of its destination, 255 if it is
-// further down.
-func (t *Table) place(d *dest, id uint32) int {
-	at := d.first
-	for i := range 255 {
-		if at == id {
-			return i
-		}
-		at = t.paths.at(at).next
-	}
-	return 255
-}
-
-// search finds a peer's path, or else a path identifier that no path of the destination
-// has, for sending.
-func (t *Table) search(d *dest, peer uint16, pathID uint32) (id uint32, free uint16) {
-	var used [4]uint64 // identifiers 1 to 256
-	for id := d.first; id != 0; {
-		p := t.paths.at(id)
-		if p.peer == peer && p.id == pathID {
-			return id, 0
-		}
-		if o := p.out - 1; o < 256 {
-			used[o>>6] |= 1 << (o & 63)
-		}
-		id = p.next
-	}
-	for i, w := range used {
-		if w != ^uint64(0) {
-			return 0, uint16(i*64+trailingOnes(w)) + 1
-		}
-	}
-	return 0, t.searchOut(d)
+	t.touch(d, l, out)
 }

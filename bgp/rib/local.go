@@ -36,7 +36,9 @@ func (t *Table) Originate(p LocalPath) error {
 	at := len(octets)
 	octets = appendNextHop(octets, p.NextHop)
 	t.octets = octets[:0]
-	t.peers[localPeer].accept(p.Prefix.Masked(), p.PathID, t.attrs.intern(octets, at))
+	if !t.peers[localPeer].accept(p.Prefix.Masked(), p.PathID, t.attrs.intern(octets, at)) {
+		return fmt.Errorf("rib: originate %v: the prefix has %d paths already", p.Prefix, pathsMax)
+	}
 	return nil
 }
 

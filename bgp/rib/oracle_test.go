@@ -45,7 +45,7 @@ func newUniverse(tb testing.TB, src rand.Source) *universe {
 	if u.t, err = New(cfg); err != nil {
 		tb.Fatal(err)
 	}
-	u.t.limits = limits{batch: 100 + r.IntN(400), backlog: 200 + r.IntN(2000)}
+	u.t.limits = limits{batch: 100 + r.IntN(400), backlog: 200 + r.IntN(2000), list: 1 + r.IntN(listMax)>>r.IntN(7), depth: maxDepth}
 	u.model = &model{as: 65000, routerID: id32(cfg.RouterID), clusterID: id32(cfg.ClusterID),
 		deferred: cfg.Deferred, multipath: cfg.Multipath, paths: map[modelKey]*modelPath{}}
 	u.local = &modelPeer{name: "local", cfg: PeerConfig{RouterID: cfg.RouterID}}
@@ -365,7 +365,7 @@ func (u *universe) checkID(w *modelPath) {
 	if w.peer.in != nil {
 		no = w.peer.in.no
 	}
-	id, _ := u.t.search(u.t.at(u.t.find(w.prefix)), no, w.id)
+	id := u.t.search(u.t.at(u.t.find(w.prefix)), no, w.id)
 	out := u.t.paths.at(id).out
 	if w.out != 0 && w.out != out {
 		u.tb.Errorf("%v: path identifier changed from %d to %d", w, w.out, out)

@@ -16,7 +16,8 @@ type OutConfig struct {
 	Families wire.FamilySet
 	// AddPath are the families in which the peer takes several paths (RFC 7911).
 	AddPath wire.FamilySet
-	// AddPathLimit is how many of the best paths it is sent then; 0 means all.
+	// AddPathLimit is how many of the best paths it is sent then; 0 means all. Paths that
+	// are not for it are passed over, up to 256 of them.
 	AddPathLimit int
 	// AS4 says that the peer takes four-octet AS numbers (RFC 6793).
 	AS4 bool

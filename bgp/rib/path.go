@@ -4,7 +4,7 @@ package rib
 // list, best first; those that one peer sent form another.
 type path struct {
 	dest   destID
-	next   uint32 // next path of the destination
+	next   uint32 // next path of the destination, if these are a list
 	later  uint32 // neighbours in the list of the peer
 	sooner uint32
 	attr   attrID
@@ -24,11 +24,19 @@ const (
 	pathUnconfirmed
 )
 
-// newPath links a new path of a peer; it is not in its destination's list yet.
-func (t *Table) newPath(in *In, d destID) (uint32, *path) {
+// newPath adds a path of a peer, and takes over the reference on attr. The path is not yet among
+// those that are sorted: see insert.
+func (t *Table) newPath(in *In, d destID, e *dest, pathID uint32, out uint16, attr attrID) uint32 {
+	if !e.indexed && int(e.paths) == t.limits.list {
+		t.makeIndex(e)
+	}
 	id := t.paths.alloc()
 	p := t.paths.at(id)
-	p.dest, p.peer = d, in.no
+	*p = path{dest: d, peer: in.no, id: pathID, out: out, attr: attr}
+	e.outMax = max(e.outMax, out)
+	if e.indexed {
+		t.indexes[e.first].enter(id, p)
+	}
 	l := in.list(d)
 	p.later = l.head
 	if l.head != 0 {
@@ -36,12 +44,15 @@ func (t *Table) newPath(in *In, d destID) (uint32, *path) {
 	}
 	l.head = id
 	l.n++
-	return id, p
+	return id
 }
 
-// freePath is the reverse, for a path that is no longer in its destination's list.
-func (t *Table) freePath(id uint32) {
+// freePath is the reverse, for a path that is no longer among those that are sorted.
+func (t *Table) freePath(id uint32, e *dest) {
 	p := t.paths.at(id)
+	if e.indexed {
+		t.indexes[e.first].leave(p)
+	}
 	l := t.peers[p.peer].list(p.dest)
 	if p.sooner != 0 {
 		t.paths.at(p.sooner).later = p.later

@@ -1,12 +1,5 @@
 package rib
 
-// view is one path of a destination as an export group shows it.
-type view struct {
-	attr attrID // with a reference
-	out  uint16
-	src  uint16
-}
-
 // produce brings what the group advertises up to date with the Loc-RIB, for as many dirty
 // destinations as make a chunk, and publishes the differences.
 func (g *group) produce() {
@@ -14,9 +7,13 @@ func (g *group) produce() {
 	b := &t.batch
 	following := g.following()
 	for !g.empty() && !b.full(t) {
-		id := g.pop()
-		b.popped = append(b.popped, id)
-		g.compare(id, following)
+		id := g.oldest()
+		if some := g.dirtyPaths(id); some == nil {
+			g.compare(id, following)
+		} else if !g.comparePaths(id, some, following) {
+			break
+		}
+		b.popped = append(b.popped, g.pop())
 		if !following {
 			b.octets += 16 // bounds the work all the same
 		}
@@ -30,71 +27,125 @@ func (g *group) produce() {
 // following reports whether any member is in step with the group.
 func (g *group) following() bool { return g.lagging < len(g.members) }
 
+// dirtyPaths returns which paths of a dirty destination are to be compared one by one, nil if
+// the destination is to be compared as a whole.
+func (g *group) dirtyPaths(id destID) *outSet {
+	if !g.single[id/v6&1] {
+		return nil
+	}
+	return g.some(g.t, id)
+}
+
 // compare compares what should be advertised for a destination with what is.
 func (g *group) compare(id destID, following bool) {
 	t := g.t
-	var room [8]view
+	var room [8]advert
 	want := g.views(id, room[:0])
-	had := g.head(id) != 0
-	at := g.head(id)
+	t.noteOuts(want)
+	had := g.adverts.head(id)
 	var keep uint32 // the new list, in reverse order
-	for at != 0 {
-		a := g.adverts.at(at)
+	for at := had; at != 0; {
+		a := g.adverts.lists.at(at)
 		next := a.next
-		if v, ok := takeView(want, a.out); !ok {
+		if i := t.outNote(a.out); i < 0 {
 			g.say(id, a.out, bucketKey{src: a.src, kind: withdrawal}, following)
 			t.attrs.release(a.attr)
-			g.adverts.free(at)
+			g.adverts.lists.free(at)
 		} else {
-			g.renew(id, a, v, following)
+			g.renew(id, a.advert, want[i], following)
+			a.advert, want[i].attr = want[i], 0
 			a.next, keep = keep, at
 		}
 		at = next
 	}
-	for i := range want {
-		v := &want[i]
+	for _, v := range want {
+		t.forgetOut(v.out)
 		if v.attr == 0 {
 			continue
 		}
-		n := g.adverts.alloc()
-		*g.adverts.at(n) = advert{keep, v.attr, v.out, v.src}
+		n := g.adverts.lists.alloc()
+		*g.adverts.lists.at(n) = advertNode{keep, v}
 		keep = n
 		g.say(id, v.out, bucketKey{attr: v.attr, src: v.src, kind: announcement}, following)
 	}
-	if keep != g.head(id) || had {
-		g.setHead(id, keep)
+	if keep != had {
+		g.adverts.setHead(id, keep)
 	}
 	switch d := t.at(id); {
-	case had && keep == 0:
+	case had != 0 && keep == 0:
 		d.pins-- // the queue still pins it
-	case !had && keep != 0:
+	case had == 0 && keep != 0:
 		d.pins++
 	}
 }
 
-// takeView takes the view with a path identifier out of a list.
-func takeView(list []view, out uint16) (view, bool) {
+// noteOuts notes where in a list each path identifier is, for outNote.
+func (t *Table) noteOuts(list []advert) {
 	for i, v := range list {
-		if v.attr != 0 && v.out == out {
-			list[i].attr = 0
-			return v, true
+		for int(v.out) >= len(t.outNotes) {
+			t.outNotes = append(t.outNotes, 0)
 		}
+		t.outNotes[v.out] = uint32(i + 1)
 	}
-	return view{}, false
 }
 
-// renew replaces an advert by a new view of the same path identifier.
-func (g *group) renew(id destID, a *advert, v view, following bool) {
-	if a.attr == v.attr && a.src == v.src {
-		g.t.attrs.release(v.attr)
-		return
+// outNote returns where in the list of noteOuts a path identifier is, -1 if it is not.
+func (t *Table) outNote(out uint16) int {
+	if int(out) >= len(t.outNotes) {
+		return -1
 	}
-	if a.src != v.src && v.src != localPeer && g.memberOf(v.src) {
-		g.say(id, a.out, bucketKey{src: v.src, kind: retraction}, following)
+	return int(t.outNotes[out]) - 1
+}
+
+func (t *Table) forgetOut(out uint16) { t.outNotes[out] = 0 }
+
+// comparePaths is compare for some paths of a destination with an index of its paths, in a group
+// that is sent all paths. It reports false if the batch is full before it is done.
+func (g *group) comparePaths(id destID, some *outSet, following bool) bool {
+	t := g.t
+	d := t.at(id)
+	x := t.indexes[d.first]
+	for !t.batch.full(t) {
+		out := some.pop()
+		if out == 0 {
+			return true
+		}
+		t.batch.octets += 4 // bounds the work, whatever it yields
+		old, new := g.adverts.get(id, out), advert{out: out}
+		if p := x.path(t, out); p != nil && (!t.deferred || p.peer == localPeer) && (g.sole == nil || g.sole.no != p.peer) {
+			new.attr, new.src = g.exported(id, p), p.peer
+		}
+		switch {
+		case old.attr == 0 && new.attr == 0:
+			continue
+		case new.attr == 0:
+			g.say(id, out, bucketKey{src: old.src, kind: withdrawal}, following)
+			t.attrs.release(old.attr)
+		case old.attr == 0:
+			g.say(id, out, bucketKey{attr: new.attr, src: new.src, kind: announcement}, following)
+		default:
+			g.renew(id, old, new, following)
+		}
+		switch g.adverts.put(id, new) {
+		case -1:
+			d.pins-- // the queue still pins it
+		case 1:
+			d.pins++
+		}
 	}
-	g.t.attrs.release(a.attr)
-	a.attr, a.src = v.attr, v.src
-	g.say(id, a.out, bucketKey{attr: v.attr, src: v.src, kind: announcement}, following)
+	return false
+}
+
+// renew says what becomes of an advert that is replaced by another one with its path identifier,
+// and gives the reference of the old one back.
+func (g *group) renew(id destID, old, new advert, following bool) {
+	if old != new {
+		if old.src != new.src && new.src != localPeer && g.memberOf(new.src) {
+			g.say(id, old.out, bucketKey{src: new.src, kind: retraction}, following)
+		}
+		g.say(id, old.out, bucketKey{attr: new.attr, src: new.src, kind: announcement}, following)
+	}
+	g.t.attrs.release(old.attr)
 }
 
 // memberOf reports whether a peer's session is in the group.
@@ -119,39 +170,55 @@ func (g *group) say(id destID, out uint16, k bucketKey, following bool) {
 		if !o.behind || (k.kind == retraction) != (k.src == o.in.no) || !o.dump.seen(id) {
 			continue
 		}
-		o.todo.put(g.t, id)
+		o.todo.putPath(g.t, id, out)
 	}
 }
 
 // views lists what should be advertised for a destination. The paths of a sole member take
 // a place among the best N, like anybody's, but are not listed.
-func (g *group) views(id destID, list []view) []view {
+func (g *group) views(id destID, list []advert) []advert {
 	t := g.t
-	addPath := g.key.addPath.Has(familyOf(id))
+	d := t.at(id)
+	if !g.key.addPath.Has(familyOf(id)) {
+		if best := t.best(d); best != 0 {
+			list, _ = g.view(id, t.paths.at(best), 0, list)
+		}
+		return list
+	}
+	w := t.walk(d)
 	n := 0
-	for at := t.at(id).first; at != 0; {
+	for looked := 0; looked < g.key.limit+t.limits.depth || g.key.limit == 0; looked++ {
+		at := w.next()
+		if at == 0 {
+			break
+		}
 		p := t.paths.at(at)
-		if t.deferred && p.peer != localPeer {
+		var ok bool
+		if list, ok = g.view(id, p, p.out, list); ok {
+			n++
+		}
+		if g.key.limit > 0 && n == g.key.limit {
 			break
 		}
-		if own := g.sole != nil && g.sole.no == p.peer; !own || g.key.limit > 0 {
-			v := view{g.exported(id, p), 0, p.peer}
-			if addPath {
-				v.out = p.out
-			}
-			if v.attr != 0 {
-				n++
-			}
-			if own && v.attr != 0 {
-				t.attrs.release(v.attr)
-			} else if v.attr != 0 {
-				list = append(list, v)
-			}
-		}
-		if !addPath || g.key.limit > 0 && n == g.key.limit {
-			break
-		}
-		at = p.next
 	}
 	return list
+}
+
+// view appends a path to a list, as it is advertised with a path identifier, and reports whether it
+// may be.
+func (g *group) view(id destID, p *path, out uint16, list []advert) ([]advert, bool) {
+	t := g.t
+	own := g.sole != nil && g.sole.no == p.peer
+	if t.deferred && p.peer != localPeer || own && g.key.limit == 0 {
+		return list, false
+	}
+	attr := g.exported(id, p)
+	switch {
+	case attr == 0:
+		return list, false
+	case own:
+		t.attrs.release(attr)
+		return list, true
+	}
+	return append(list, advert{attr, out, p.peer}), true
 }

@@ -14,9 +14,12 @@ const (
 // and a queue of those whose bit is set. It keeps them alive: each member pins its
 // destination. So a reader that never reads costs at most four octets and a bit for
 // each prefix.
+//
+// Of a destination that has an index of its paths, single paths may be dirty: see putPath.
 type dirty struct {
 	bits   [2][]uint64
 	queue  []destID
+	outs   map[destID]*outSet // of destinations in the queue of which only some paths are dirty
 	head   int
 	queued uint64 // how many were ever put in
 	popped uint64 // how many were ever taken out
@@ -45,6 +48,56 @@ func (d *dirty) put(t *Table, id destID) bool {
 	return true
 }
 
+// putAll is put, also for a destination of which only some paths are dirty: now all are.
+func (d *dirty) putAll(t *Table, id destID) bool {
+	delete(d.outs, id)
+	return d.put(t, id)
+}
+
+// putPath adds a path of a destination, by its identifier for sending, and reports whether
+// nothing of the destination was dirty. With a destination that has a list all of its paths
+// are added, as they are few. For those of an index this costs a bit for each path that the
+// destination has.
+func (d *dirty) putPath(t *Table, id destID, out uint16) bool {
+	e := t.at(id)
+	added := d.put(t, id)
+	some := d.outs[id]
+	switch {
+	case some == nil && !added && out <= e.outMax, // all are dirty
+		some == nil && !e.indexed && out <= e.outMax:
+		return added
+	case some == nil:
+		some = &outSet{}
+		if !added { // a destination that was forgotten and is back: nobody has seen to out
+			some.addUpTo(e.outMax)
+		}
+		if d.outs == nil {
+			d.outs = map[destID]*outSet{}
+		}
+		d.outs[id] = some
+	}
+	some.add(out)
+	return added
+}
+
+// some returns the identifiers of the paths of a destination in the set that are dirty, or nil if
+// that are all, and they are few.
+func (d *dirty) some(t *Table, id destID) *outSet {
+	some, e := d.outs[id], t.at(id)
+	if some == nil && e.indexed {
+		some = &outSet{}
+		some.addUpTo(e.outMax)
+		if d.outs == nil {
+			d.outs = map[destID]*outSet{}
+		}
+		d.outs[id] = some
+	}
+	return some
+}
+
+// oldest returns the destination that pop would take out.
+func (d *dirty) oldest() destID { return d.queue[d.head] }
+
 // pop takes the oldest destination out. The caller unpins it when done with it.
 func (d *dirty) pop() destID {
 	id := d.queue[d.head]
@@ -52,6 +105,9 @@ func (d *dirty) pop() destID {
 	d.popped++
 	f, w, m := bitOf(id)
 	d.bits[f][w] &^= m
+	if len(d.outs) > 0 {
+		delete(d.outs, id)
+	}
 	if d.head == len(d.queue) {
 		d.reset()
 	}
@@ -61,7 +117,7 @@ func (d *dirty) pop() destID {
 // reset forgets the room of an empty queue that was large once.
 func (d *dirty) reset() {
 	if cap(d.queue) > 4096 {
-		d.queue, d.bits = nil, [2][]uint64{}
+		d.queue, d.bits, d.outs = nil, [2][]uint64{}, nil
 	}
 	d.queue, d.head = d.queue[:0], 0
 }
@@ -78,21 +134,37 @@ type reader struct {
 	dirty
 	interest level
 	families [2]bool // IPv4, IPv6
+	single   [2]bool // families in which each path is looked at by itself, whatever the others are
 	wake     func()  // the set is no longer empty
 }
 
-// touch tells the readers of a change.
-func (t *Table) touch(id destID, l level) {
+// touch tells the readers of a change of a path.
+func (t *Table) touch(id destID, l level, out uint16) {
 	for _, r := range t.readers {
 		if l <= r.interest && r.families[id/v6&1] {
-			t.tell(r, id)
+			t.tell(r, id, out)
 		}
 	}
 }
 
-func (t *Table) tell(r *reader, id destID) {
-	was := r.empty()
-	if r.put(t, id) && was {
+// touchAll tells the readers that every path of a destination may have changed.
+func (t *Table) touchAll(id destID) {
+	for _, r := range t.readers {
+		if was := r.empty(); r.families[id/v6&1] && r.putAll(t, id) && was {
+			r.wake()
+		}
+	}
+}
+
+// tell tells one reader of a change of a path.
+func (t *Table) tell(r *reader, id destID, out uint16) {
+	was, added := r.empty(), false
+	if r.single[id/v6&1] {
+		added = r.putPath(t, id, out)
+	} else {
+		added = r.put(t, id)
+	}
+	if added && was {
 		r.wake()
 	}
 }
@@ -106,7 +178,11 @@ func (t *Table) unpin(id destID) {
 
 // settle drops a destination that nothing refers to any more.
 func (t *Table) settle(id destID, d *dest) {
-	if d.first == 0 && d.pins == 0 {
-		t.prefixes.drop(id)
+	if d.pins != 0 || t.best(d) != 0 {
+		return
 	}
+	if d.indexed {
+		t.dropIndex(d)
+	}
+	t.prefixes.drop(id)
 }

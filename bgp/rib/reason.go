@@ -31,6 +31,8 @@ const (
 	Rejected
 	// TableFull: there is no room for another prefix.
 	TableFull
+	// TooManyPaths: the prefix has 65535 paths already.
+	TooManyPaths
 	// SessionEnded: the peer's session ended, or its In was closed.
 	SessionEnded
 	// NotRenewed: the peer came back but did not announce the path again before its
@@ -49,7 +51,7 @@ const (
 var reasonText = [reasons]string{
 	Malformed: "malformed", NotUnicast: "not unicast", ASLoop: "AS loop", OriginatorLoop: "originator loop",
 	ClusterLoop: "cluster loop", NextHopNotOnLink: "next hop not on-link", OwnNextHop: "own next hop", Rejected: "policy",
-	TableFull: "table full", SessionEnded: "session ended", NotRenewed: "not renewed", NoLongLived: "NO_LLGR",
+	TableFull: "table full", TooManyPaths: "too many paths", SessionEnded: "session ended", NotRenewed: "not renewed", NoLongLived: "NO_LLGR",
 	PathFailed: "path failed",
 }
 

@@ -61,9 +61,16 @@ func (o *Out) Reconfigure(c OutConfig) error {
 
 // putAll marks dirty for the session all that a group advertises.
 func (o *Out) putAll(g *group) {
-	for f := range g.heads {
-		for id := g.nextHead(f, 0); id != 0; id = g.nextHead(f, id+1) {
-			o.todo.put(o.t, id)
+	for f, fam := range families {
+		addPath := g.key.addPath.Has(fam)
+		for id := g.adverts.next(f, 0); id != 0; id = g.adverts.next(f, id+1) {
+			if !addPath {
+				o.todo.put(o.t, id)
+				continue
+			}
+			for a := range g.adverts.of(id) {
+				o.todo.putPath(o.t, id, a.out)
+			}
 		}
 	}
 }

@@ -16,13 +16,23 @@ func (in *In) DropRedundant(fam wire.Family, except ...netip.Prefix) {
 		if t.leadsTo(p, except) {
 			return
 		}
-		for other := t.at(p.dest).first; other != 0; other = t.paths.at(other).next {
-			if q := t.paths.at(other); q.peer != in.no && q.flags&pathStale == 0 {
-				in.dropPath(id, PathFailed)
-				return
-			}
+		if t.freshPath(t.at(p.dest), in.no) {
+			in.dropPath(id, PathFailed)
 		}
 	})
+}
+
+// freshPath reports whether another peer offers a path to a destination that is not stale.
+func (t *Table) freshPath(d *dest, but uint16) bool {
+	if d.indexed {
+		return t.indexes[d.first].fresh(but) > 0
+	}
+	for id := d.first; id != 0; id = t.paths.at(id).next {
+		if p := t.paths.at(id); p.peer != but && p.flags&pathStale == 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // DropNear drops the paths of a family whose next hop is not in except: the way to this

@@ -135,7 +135,7 @@ func (s *stage) run(w *words) error {
 	case "table":
 		return s.table(w)
 	case "limits":
-		s.t.limits = limits{batch: w.number(), backlog: w.number()}
+		s.t.limits.batch, s.t.limits.backlog = w.number(), w.number()
 	case "peer":
 		return s.peer(w)
 	case "out":

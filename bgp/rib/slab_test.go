@@ -1,6 +1,7 @@
 package rib
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"testing"
@@ -132,7 +133,7 @@ func TestStrings(t *testing.T) {
 		}
 	}
 	for _, x := range []struct{ got, want string }{
-		{reasons.String(), "Reason(14)"}, {ASLoop.String(), "AS loop"},
+		{reasons.String(), fmt.Sprintf("Reason(%d)", reasons)}, {ASLoop.String(), "AS loop"},
 		{StepASPath.String(), "AS_PATH length"}, {StepPathID.String(), "path identifier"}, {(StepPathID + 1).String(), "Step(13)"},
 		{Next.String(), "next"}, {Accept.String(), "accept"}, {Reject.String(), "reject"},
 	} {

@@ -33,7 +33,7 @@ func (t *Table) Match(addr netip.Addr) (c Change, ok bool) {
 		if err != nil {
 			break
 		}
-		if id := t.find(p); id != 0 && t.at(id).first != 0 {
+		if id := t.find(p); id != 0 && t.best(t.at(id)) != 0 {
 			return Change{p, t.everyPath(nil, t.at(id))}, true
 		}
 	}
@@ -44,7 +44,8 @@ func (t *Table) Match(addr netip.Addr) (c Change, ok bool) {
 func (t *Table) everyPath(list []Path, d *dest) []Path {
 	rank := 0
 	var first, last *path
-	for at := d.first; at != 0; {
+	w := t.walk(d)
+	for at := w.next(); at != 0; at = w.next() {
 		p := t.paths.at(at)
 		if first != nil && !t.equal(first, p) {
 			rank++
@@ -58,7 +59,7 @@ func (t *Table) everyPath(list []Path, d *dest) []Path {
 			_, v.Lost = t.compare(last, p)
 		}
 		list = append(list, v)
-		last, at = p, p.next
+		last = p
 	}
 	return list
 }
@@ -73,10 +74,12 @@ func (t *Table) All(fam wire.Family) iter.Seq[Change] {
 		for id := destID(0); ; {
 			n := 0
 			t.mu.Lock()
-			for id = t.prefixes.next(fam, id); id != 0 && n < len(page); id = t.prefixes.next(fam, id+1) {
-				if d := t.at(id); d.first != 0 {
+			paths := 0
+			for id = t.prefixes.next(fam, id); id != 0 && n < len(page) && paths < pathsAtOnce; id = t.prefixes.next(fam, id+1) {
+				if d := t.at(id); t.best(d) != 0 {
 					page[n].Prefix = t.prefix(id)
 					page[n].Paths = t.everyPath(page[n].Paths[:0], d)
+					paths += len(page[n].Paths)
 					n++
 				}
 			}
@@ -118,12 +121,10 @@ func (o *Out) Advertised(prefix netip.Prefix) []Advert {
 }
 
 func (o *Out) appendAdverts(list []Advert, id destID) []Advert {
-	for at := o.g.head(id); at != 0; {
-		a := o.g.adverts.at(at)
+	for a := range o.g.adverts.of(id) {
 		if a.src != o.in.no {
 			list = append(list, Advert{o.t.prefix(id), uint32(a.out), o.t.peers[a.src].addr, o.t.attrs.view(a.attr)})
 		}
-		at = a.next
 	}
 	return list
 }
@@ -154,7 +155,7 @@ func (o *Out) page(list []Advert, family int, id destID) ([]Advert, destID) {
 	if o.closed {
 		return nil, 0
 	}
-	for id = o.g.nextHead(family, id); id != 0 && len(list) < 256; id = o.g.nextHead(family, id+1) {
+	for id = o.g.adverts.next(family, id); id != 0 && len(list) < 256; id = o.g.adverts.next(family, id+1) {
 		list = o.appendAdverts(list, id)
 	}
 	return list, id

@@ -22,7 +22,8 @@ type Config struct {
 	// address. Zero means RouterID.
 	ClusterID netip.Addr
 	// Multipath is the number of paths that a multipath set may have, at most 255. 0
-	// means 16; 1 switches multipath off.
+	// means 16; 1 switches multipath off. Their next hops are distinct: of equally good
+	// paths with one next hop the first counts, and the first 256 are looked at.
 	Multipath int
 	// Deferred starts the table with the selection of best paths deferred: paths of
 	// peers are taken in, but neither watched nor advertised until [Table.Converge]
@@ -49,26 +50,32 @@ type Table struct {
 	held      bool // End-of-RIB waits for the inventory
 
 	prefixes
-	paths    slab[path]
-	attrs    attrStore
-	peers    []*In // by number; peers[localPeer] is the local one
-	spare    []uint16
-	readers  []*reader
-	groups   []*group
-	watchers []*Watcher
-	lastWho  uint32 // identity of the newest group
-	limits   limits
-	scratch  []uint32
-	octets   []byte // scratch for attribute sets
-	route    Route  // scratch for policies
-	batch    batch
-	chunks   []*chunk // spare ones
+	paths        slab[path]
+	indexes      []*pathIndex // by number, from 1 on
+	merge        pathMerge    // scratch
+	attrs        attrStore
+	peers        []*In // by number; peers[localPeer] is the local one
+	spare        []uint16
+	spareIndexes []uint32
+	readers      []*reader
+	groups       []*group
+	watchers     []*Watcher
+	lastWho      uint32 // identity of the newest group
+	limits       limits
+	scratch      []uint32
+	outNotes     []uint32 // scratch, see noteOuts
+	octets       []byte   // scratch for attribute sets
+	route        Route    // scratch for policies
+	batch        batch
+	chunks       []*chunk // spare ones
 }
 
 // limits are constants that tests make smaller.
 type limits struct {
 	batch   int // batchOctets
 	backlog int // maxBacklog
+	list    int // listMax
+	depth   int // maxDepth
 }
 
 // localPeer is the number of the peer that local paths come from.
@@ -97,10 +104,11 @@ func New(c Config) (*Table, error) {
 	t := &Table{as: c.AS, routerID: id32(c.RouterID), clusterID: id32(c.ClusterID),
 		multipath: c.Multipath, deferred: c.Deferred, held: c.HoldEndOfRIB}
 	t.attrs.seed = maphash.MakeSeed()
-	t.limits = limits{batch: batchOctets, backlog: maxBacklog}
+	t.limits = limits{batch: batchOctets, backlog: maxBacklog, list: listMax, depth: maxDepth}
 	t.attrs.own = own{t.as, t.routerID, t.clusterID}
 	t.k0, t.k1 = maphash.Bytes(t.attrs.seed, []byte{0}), maphash.Bytes(t.attrs.seed, []byte{1})|1
 	t.peers = []*In{{t: t, routerID: t.routerID}}
+	t.indexes = []*pathIndex{nil}
 	return t, nil
 }
 
@@ -132,7 +140,7 @@ func (t *Table) Converge() {
 	t.deferred = false
 	for _, fam := range families {
 		for id := t.prefixes.next(fam, 0); id != 0; id = t.prefixes.next(fam, id+1) {
-			t.touch(id, levelBest)
+			t.touchAll(id)
 		}
 	}
 	t.release()
@@ -172,6 +180,15 @@ func (t *Table) release() {
 			}
 			o.wake()
 		}
+	}
+}
+
+// pause lets others have the mutex if the caller has done n pieces of work, and n is a multiple
+// of each.
+func (t *Table) pause(n, each int) {
+	if n%each == 0 {
+		t.mu.Unlock()
+		t.mu.Lock()
 	}
 }
 

@@ -78,7 +78,7 @@ func TestAfterClose(t *testing.T) {
 	}
 }
 
-// TestManyPaths: path identifiers beyond the 256 that a quick search covers.
+// TestManyPaths: a prefix with more paths than a list takes, and a refresh of them.
 func TestManyPaths(t *testing.T) {
 	_, ins := benchTable(t, 2)
 	out, err := ins[1].NewOut(OutConfig{AS4: true, AddPath: wire.Families(wire.IPv4Unicast)})
@@ -149,7 +149,7 @@ func TestLinkLocal(t *testing.T) {
 func TestSlowReader(t *testing.T) {
 	tab, ins := benchTable(t, 3)
 	outs := openAll(t, ins)
-	tab.limits = limits{batch: 8 << 10, backlog: 16 << 10}
+	tab.limits.batch, tab.limits.backlog = 8<<10, 16<<10
 	buf := make([]byte, 65536)
 	for _, o := range outs { // in step before it begins
 		for o.Fill(buf) > 0 {

@@ -24,17 +24,15 @@ func (in *In) Update(u *wire.Update) error {
 	if u.MPReach.Empty() && u.NLRI.Empty() {
 		return nil
 	}
-	octets := []byte(u.AppendAttrs(t.octets[:0]))
-	t.octets = octets
 	if !u.MPReach.Empty() {
-		if err := in.reach(&u.MPReach, octets, u.MPNextHop); err != nil {
+		if err := in.reach(u, &u.MPReach, u.MPNextHop); err != nil {
 			return err
 		}
 	}
 	if u.NLRI.Empty() {
 		return nil
 	}
-	return in.reach(&u.NLRI, octets, u.NextHop)
+	return in.reach(u, &u.NLRI, u.NextHop)
 }
 
 // TreatAsWithdraw takes in an UPDATE whose disposition is treat-as-withdraw (RFC 7606,
@@ -63,6 +61,7 @@ func (in *In) unreach(u *wire.Update) {
 			if err == nil {
 				c.Withdrawn++
 				in.withdraw(n.Prefix, n.PathID)
+				in.t.pause(int(c.Withdrawn), nlriAtOnce)
 			}
 		}
 	}
@@ -81,9 +80,10 @@ func (in *In) refuse(l *wire.List, why Reason) {
 	}
 }
 
-// reach takes in what a list announces.
-func (in *In) reach(l *wire.List, octets []byte, nh wire.NextHop) error {
+// reach takes in what a list of an UPDATE announces.
+func (in *In) reach(u *wire.Update, l *wire.List, nh wire.NextHop) error {
 	t := in.t
+	octets := []byte(u.AppendAttrs(t.octets[:0]))
 	at := len(octets)
 	octets = appendNextHop(octets, nh)
 	t.octets = octets[:0]
@@ -112,6 +112,9 @@ func (in *In) reach(l *wire.List, octets []byte, nh wire.NextHop) error {
 		if in.max > 0 && list.n > in.max {
 			return &LimitError{in.addr, l.Family, in.max}
 		}
+		if t.pause(int(c.Announced), nlriAtOnce); in.closed {
+			return nil
+		}
 	}
 	return nil
 }
@@ -124,7 +127,9 @@ func (in *In) announce(n wire.NLRI, attr attrID, c *Counters) {
 		return
 	}
 	if in.imports == nil {
-		in.accept(n.Prefix, n.PathID, t.attrs.retain(attr))
+		if !in.accept(n.Prefix, n.PathID, t.attrs.retain(attr)) {
+			c.Refused[TooManyPaths]++
+		}
 		return
 	}
 	r := t.begin(in, n.Prefix, n.PathID, attr)
@@ -134,7 +139,9 @@ func (in *In) announce(n wire.NLRI, attr attrID, c *Counters) {
 		in.withdraw(n.Prefix, n.PathID)
 		return
 	}
-	in.accept(n.Prefix, n.PathID, r.attr)
+	if !in.accept(n.Prefix, n.PathID, r.attr) {
+		c.Refused[TooManyPaths]++
+	}
 }
 
 // refusal returns why no path with these attributes may be used, 0 if it may.
@@ -160,17 +167,3 @@ func familyNo(p netip.Prefix) wire.Family {
 }
 
 func trailingOnes(w uint64) int { return bits.TrailingZeros64(^w) }
-
-// searchOut finds a free path identifier over 256, for sending.
-func (t *Table) searchOut(d *dest) uint16 {
-	used := make(map[uint16]bool)
-	for id := d.first; id != 0; id = t.paths.at(id).next {
-		used[t.paths.at(id).out] = true
-	}
-	for o := uint16(257); o != 0; o++ {
-		if !used[o] {
-			return o
-		}
-	}
-	return 0
-}

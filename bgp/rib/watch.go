@@ -13,7 +13,7 @@ type WatchConfig struct {
 	// Families are those to watch. Zero means all.
 	Families wire.FamilySet
 	// AllPaths adds the paths that are not in the best multipath set; Path.Rank tells
-	// them apart.
+	// them apart. Of a prefix that has more than 1024 paths, the best 1024 count.
 	AllPaths bool
 	// Notify, if not nil, is called when Next has something to yield after it yielded
 	// nothing. See [OutConfig] for what it may do.
@@ -110,7 +110,8 @@ func (t *Table) Watch(c WatchConfig) *Watcher {
 
 // visible reports whether a destination has a path that may be selected.
 func (t *Table) visible(d *dest) bool {
-	return d.first != 0 && (!t.deferred || t.paths.at(d.first).peer == localPeer)
+	best := t.best(d)
+	return best != 0 && (!t.deferred || t.paths.at(best).peer == localPeer)
 }
 
 // converge places the converged event behind what is dirty now.
@@ -191,9 +192,17 @@ func (w *Watcher) yield(id destID, c *Change) bool {
 func (t *Table) appendPaths(list []Path, d *dest, all bool) []Path {
 	rank, start := 0, len(list)
 	var first, last *path
-	for at := d.first; at != 0; {
+	depth := t.limits.depth
+	if all {
+		depth *= 4
+	}
+	w := t.walk(d)
+	for range depth {
+		at := w.next()
+		if at == 0 {
+			break
+		}
 		p := t.paths.at(at)
-		at = p.next
 		if t.deferred && p.peer != localPeer {
 			break
 		}

@@ -91,7 +91,7 @@ func outside() int {
 		"-n " + dut + " addr add 10.77.0.1/16 dev e0", "-n " + driver + " addr add 10.77.0.2/16 dev e0",
 		"-n " + dut + " addr add 2001:db8:77::1/64 dev e0 nodad",
 		"-n " + dut + " link set e0 up", "-n " + driver + " link set e0 up",
-		"-n " + driver + " route add local 10.77.1.0/24 dev e0", // one address for each client
+		"-n " + driver + " route add local 10.77.16.0/20 dev e0", // one address for each client
 	} {
 		if out, err := exec.Command("ip", strings.Fields(line)...).CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "ip %s: %v\n%s", line, err, out)

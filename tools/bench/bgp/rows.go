@@ -114,11 +114,13 @@ var rows = []row{
 	{"reflect6", "reflect 500k IPv6 packed to 1", six(reflect(500_000, 1)), ratio(3)},
 	{"reflect8", "reflect 100k to 8", reflect(100_000, 8), ratio(1)},
 	{"fleet", "200 clients x 50 routes, all to all", fleet(200, 50), all(most("seconds", wall, 1.5), most("CPU seconds", cpu, 1), most("MiB", rss, 80))},
+	{"fleet1000", "1,000 clients x 20 routes, all to all", fleet(1000, 20), nil},
 	{"up", "200 sessions up at once", up(200), most("seconds", wall, 1)},
 	{"drop", "feeder of 100k drops: withdrawn at the sink", drop(100_000), most("seconds", wall, .3)},
 	{"burst", "100k in single UPDATEs: first one at the sink", burst(100_000), all(most("seconds to the first UPDATE", wall, .020), most("UPDATEs", func(r result) float64 { return float64(r.Updates) }, 10_000))},
 	{"memory", "MiB left after 1M came and were withdrawn", memory(1_000_000), most("MiB", rss, 50)},
 	{"latency", "one route, to the sink: median of 300", latency(300), most("seconds", wall, .005)},
+	{"paths", "one client announces 20,000 paths of one prefix, and withdraws them one by one; another's routes wait at most", paths(20_000), most("seconds that others wait", wall, .02)},
 	{"deaf", "reflect 500k to 1, beside one that never reads", deaf(500_000), nil},
 }
 

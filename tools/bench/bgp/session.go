@@ -28,31 +28,50 @@ type session struct {
 	changed chan struct{}
 	want    atomic.Int64 // tells changed when routes reaches it
 	failed  atomic.Pointer[error]
+	addPath wire.FamilySet
+	paths   map[wire.NLRI]bool // with ADD-PATH: what routes counts instead of have
+	many    atomic.Int64       // of these, paths to manyPrefix
 }
 
 var reflectorAddr = netip.MustParseAddrPort("10.77.0.1:179")
 
-// clientAddr is the address of client n: 0 to 249.
-func clientAddr(n int) netip.Addr { return netip.AddrFrom4([4]byte{10, 77, 1, byte(n + 2)}) }
+// clientAddr is the address of client n: 0 to 3999.
+func clientAddr(n int) netip.Addr {
+	return netip.AddrFrom4([4]byte{10, 77, 16 + byte(n/250), byte(n%250 + 2)})
+}
 
 // connect brings a session up from client n's address. silent sessions never read
 // once they are up.
 func connect(n, prefixes int, silent bool) (*session, error) {
+	return connectWith(n, prefixes, silent, 0)
+}
+
+// connectWith is connect with ADD-PATH in both directions for some families.
+func connectWith(n, prefixes int, silent bool, addPath wire.FamilySet) (*session, error) {
 	src := clientAddr(n)
 	d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(src, 0)), Timeout: 60 * time.Second}
 	c, err := d.Dial("tcp", reflectorAddr.String())
 	if err != nil {
 		return nil, err
 	}
-	s := &session{conn: c.(*net.TCPConn), id: src, have: make([]uint64, prefixes/64+1), changed: make(chan struct{}, 1)}
+	s := &session{conn: c.(*net.TCPConn), id: src, have: make([]uint64, prefixes/64+1), changed: make(chan struct{}, 1),
+		addPath: addPath, paths: map[wire.NLRI]bool{}}
 	s.want.Store(-1)
 	open := wire.Open{AS: 65000, HoldTime: 240 * time.Second, ID: src,
 		Capabilities: wire.Capabilities{Families: []wire.Family{wire.IPv4Unicast, wire.IPv6Unicast}, AS4: true, RouteRefresh: true}}
-	if _, err := c.Write(wire.AppendKeepalive(open.Append(nil))); err != nil {
-		return nil, err
+	for _, f := range addPath.Slice() {
+		open.Capabilities.AddPath = append(open.Capabilities.AddPath, wire.AddPath{Family: f, Receive: true, Send: true})
 	}
 	_ = c.SetReadDeadline(time.Now().Add(60 * time.Second))
 	r := &framer{conn: c, buf: make([]byte, 1<<18)}
+	if addPath != 0 { // BIRD 2.0.12 forgets ADD-PATH if it gets an OPEN before it has sent its own
+		if _, _, err := r.next(); err != nil {
+			return nil, err
+		}
+	}
+	if _, err := c.Write(wire.AppendKeepalive(open.Append(nil))); err != nil {
+		return nil, err
+	}
 	for up := false; !up; {
 		t, body, err := r.next()
 		if err != nil {
@@ -115,7 +134,7 @@ func (s *session) read(r *framer) {
 		if t != wire.TypeUpdate {
 			continue
 		}
-		if err := u.Parse(body, wire.Options{AS4: true, IBGP: true}); err != nil {
+		if err := u.Parse(body, wire.Options{AS4: true, IBGP: true, AddPath: s.addPath}); err != nil {
 			s.failed.Store(&err)
 			return
 		}
@@ -125,19 +144,17 @@ func (s *session) read(r *framer) {
 
 // count keeps track of what an UPDATE changes.
 func (s *session) count(u *wire.Update) {
+	change := s.changePrefix
+	if s.addPath != 0 {
+		change = s.changePath
+	}
 	delta, n := 0, 0
 	for p := range u.Unreach(family) {
-		if i, ok := number(p.Prefix); ok && i>>6 < len(s.have) && s.have[i>>6]&(1<<(i&63)) != 0 {
-			s.have[i>>6] &^= 1 << (i & 63)
-			delta--
-		}
+		delta += change(p, false)
 	}
 	for p := range u.Reach(family) {
 		n++
-		if i, ok := number(p.Prefix); ok && i>>6 < len(s.have) && s.have[i>>6]&(1<<(i&63)) == 0 {
-			s.have[i>>6] |= 1 << (i & 63)
-			delta++
-		}
+		delta += change(p, true)
 	}
 	now := time.Now().UnixNano()
 	if n > 0 {
@@ -155,6 +172,42 @@ func (s *session) count(u *wire.Update) {
 		}
 	}
 }
+
+// changePrefix notes that a prefix is there or gone, and returns how many more there are now.
+func (s *session) changePrefix(p wire.NLRI, there bool) int {
+	i, ok := number(p.Prefix)
+	if !ok || i>>6 >= len(s.have) {
+		return 0
+	}
+	word, bit := &s.have[i>>6], uint64(1)<<(i&63)
+	switch {
+	case there && *word&bit == 0:
+		atomic.OrUint64(word, bit)
+		return 1
+	case !there && *word&bit != 0:
+		atomic.AndUint64(word, ^bit)
+		return -1
+	}
+	return 0
+}
+
+// changePath is changePrefix for a path of a prefix.
+func (s *session) changePath(p wire.NLRI, there bool) int {
+	before := len(s.paths)
+	if there {
+		s.paths[p] = true
+	} else {
+		delete(s.paths, p)
+	}
+	d := len(s.paths) - before
+	if p.Prefix == manyPrefix {
+		s.many.Add(int64(d))
+	}
+	return d
+}
+
+// hasPrefix reports whether prefix number i was heard, and is there.
+func (s *session) hasPrefix(i int) bool { return atomic.LoadUint64(&s.have[i>>6])&(1<<(i&63)) != 0 }
 
 // has reports whether the session has n routes: none if n is 0, else at least n. (Some
 // reflectors send a client its own routes.)
