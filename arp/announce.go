@@ -28,6 +28,11 @@ func Announce(ctx context.Context, w Writer, link int, mac MAC, ips ...netip.Add
 	for i, ip := range ips {
 		frames[i] = NewAnnouncement(mac, ip).On(link)
 	}
+	return AnnounceAll(ctx, w, frames)
+}
+
+// AnnounceAll is Announce for frames of any links, as [NewAnnouncement] makes them.
+func AnnounceAll(ctx context.Context, w Writer, frames []Frame) error {
 	tick := time.NewTicker(AnnounceInterval)
 	defer tick.Stop()
 	_, err := w.Write(frames)

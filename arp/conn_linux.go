@@ -15,27 +15,28 @@ const Batch = afpacket.Batch
 // Config says where a Conn works.
 type Config struct {
 	NetNS         string // network namespace by path, for example "/run/netns/red"; empty: the process's own
-	ReceiveBuffer int    // octets of kernel memory for each interface, taken while packets wait; 0: 1 MiB, 20 ms of a flood of 100,000 a second
-	Keeper        Keeper // keeps the sockets while nobody reads them; nil: they end with the program
+	ReceiveBuffer int    // octets of kernel memory, taken while packets wait; 0: 8 MiB, some 16,000 packets
+	Keeper        Keeper // keeps the socket while nobody reads it; nil: it ends with the program
 }
 
-// Keeper outlives the program and keeps the receiving sockets of a Conn: packets that
-// arrive while nobody reads wait in them for the program's successor, which does not see
-// those that have waited for more than a second. It is called by one
-// goroutine at a time. A descriptor it is given stays open until Forget, or until Close
-// of the Conn, after which it is not used.
+// Keeper outlives the program and keeps the socket of a Conn: packets that arrive while
+// nobody reads wait in it for the program's successor, which does not see those that have
+// waited for more than a second.
 type Keeper interface {
-	// Keep keeps fd, the socket of link, in place of an earlier one.
-	Keep(link, fd int)
-	// Forget lets go of the socket of link.
-	Forget(link int)
-	// Inherit gives a descriptor of the socket that an earlier program left for link, and
-	// goes on keeping it. The Conn closes the descriptor. ok is false if there is none.
-	Inherit(link int) (fd int, ok bool)
+	// Keep keeps fd, which stays open until Close of the Conn.
+	Keep(fd int)
+	// Inherit gives a descriptor of the socket that an earlier program left, and goes on
+	// keeping it. The Conn closes the descriptor. ok is false if there is none.
+	Inherit() (fd int, ok bool)
 }
 
-// Conn sends and receives ARP packets on a set of interfaces over AF_PACKET. One
+// Conn sends and receives ARP packets on a set of interfaces over one AF_PACKET socket. One
 // goroutine may Read while any others use the other methods.
+//
+// An interface that floods does not keep the others from being heard: while the reader is
+// behind, or the interface over its [Conn.Limit], what it sends is dropped before it takes
+// memory. A Read that is woken for nearly every packet of very many waits up to a
+// millisecond for more, which costs a fraction of the time.
 type Conn struct {
 	pc        *afpacket.Conn
 	raw       [Batch]afpacket.Frame
@@ -55,12 +56,12 @@ func Listen(cfg Config) (*Conn, error) {
 		FrameSize:     64,
 		ReceiveBuffer: cfg.ReceiveBuffer,
 		Keeper:        cfg.Keeper,
-		Filter: afpacket.Filter(64,
-			afpacket.Equal(12, 2, EtherType),
-			afpacket.Equal(14, 4, 0x0001_0800),                           // Ethernet, IPv4
-			afpacket.Equal(18, 2, 0x0604),                                // their address lengths
-			afpacket.Cond{Offset: 38, Width: 4, Low: 0, High: 1<<32 - 1}, // the target address is there
-		),
+		Accept: []afpacket.Cond{
+			afpacket.OneOf(12, 2, EtherType),
+			afpacket.OneOf(14, 4, 0x0001_0800), // Ethernet, IPv4
+			afpacket.OneOf(18, 2, 0x0604),      // their address lengths
+			{Offset: 38, Width: 4},             // the target address is there
+		},
 	})
 	if err != nil {
 		return nil, err
@@ -68,17 +69,19 @@ func Listen(cfg Config) (*Conn, error) {
 	return &Conn{pc: pc}, nil
 }
 
-// Add starts to receive on the interface with index link. It does nothing if that
-// is so already. Sending needs no Add.
+// Add starts to receive on the interface with index link, or with 0 on all. It does
+// nothing if that is so already. Sending needs no Add.
 func (c *Conn) Add(link int) error { return c.pc.Add(link) }
+
+// Limit sets how many packets a second are received from link, which was added, and as many
+// at once; 0 is no limit. Beyond, nothing is received from it for half a second.
+func (c *Conn) Limit(link int, perSecond float64) { c.pc.Limit(link, perSecond) }
 
 // Remove stops receiving on link. It does nothing if link was not added.
 func (c *Conn) Remove(link int) { c.pc.Remove(link) }
 
 // Read waits for packets and fills at most min(len(frames), Batch). Frames that
-// are malformed, tagged, or addressed to another station are dropped before. The
-// interfaces take turns, so that a flood on one delays the others by one batch.
-// It returns os.ErrDeadlineExceeded at the read deadline and os.ErrClosed after
+// are malformed, tagged, or addressed to another station are dropped before. It returns os.ErrDeadlineExceeded at the read deadline and os.ErrClosed after
 // Close; no frame and no interface's fate makes it fail.
 func (c *Conn) Read(frames []Frame) (int, error) {
 	for {
@@ -130,9 +133,8 @@ func (c *Conn) SetReadDeadline(t time.Time) error { return c.pc.SetReadDeadline(
 // Close ends the Conn and a Read under way.
 func (c *Conn) Close() error { return c.pc.Close() }
 
-// Dropped returns how many packets the kernel had no room for on link since the
-// last call.
-func (c *Conn) Dropped(link int) uint32 { return c.pc.Dropped(link) }
+// Dropped returns how many packets the kernel had no room for since the last call.
+func (c *Conn) Dropped() uint32 { return c.pc.Dropped() }
 
 // Malformed returns how many frames were not ARP for IPv4 over Ethernet since
 // Listen. Most such are dropped in the kernel, uncounted.

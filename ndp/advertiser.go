@@ -3,10 +3,8 @@ package ndp
 import (
 	"container/heap"
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
-	"os"
 	"sync"
 	"time"
 )
@@ -29,11 +27,12 @@ type Router struct {
 type Advertiser struct {
 	conn PacketConn
 
-	mu    sync.Mutex // guards what follows, and the read deadline
-	links map[int]*advertised
-	queue deadlines
-	stats AdvertiserStats
-	out   []Packet
+	mu      sync.Mutex // guards what follows
+	links   map[int]*advertised
+	queue   deadlines
+	changed bool // the queue, since advance saw it
+	stats   AdvertiserStats
+	out     []Packet
 }
 
 // AdvertiserStats counts what an Advertiser did since its start.
@@ -85,7 +84,10 @@ func (a *Advertiser) Set(link int, r Router) error {
 }
 
 // wake has Run look at the queue again. The caller holds mu.
-func (a *Advertiser) wake() { _ = a.conn.SetReadDeadline(time.Unix(1, 0)) }
+func (a *Advertiser) wake() {
+	a.changed = true
+	_ = a.conn.SetReadDeadline(time.Unix(1, 0))
+}
 
 // Restart begins the initial burst again, at once: the interface has just got its
 // carrier, or the host behind it has changed. It does nothing on a link that is not
@@ -139,52 +141,32 @@ func (a *Advertiser) Stats() AdvertiserStats {
 // Run advertises until ctx ends, and then returns nil without final advertisements:
 // a restart is not the end of a router. It returns early only if the Conn fails as a
 // whole.
-func (a *Advertiser) Run(ctx context.Context) error {
-	stop := context.AfterFunc(ctx, func() {
-		a.mu.Lock() // so that the loop, which has seen ctx alive, cannot set its deadline after us
-		defer a.mu.Unlock()
-		a.wake()
-	})
-	defer stop()
-	in := make([]Packet, Batch)
-	for a.due(ctx) {
-		n, err := a.conn.Read(in)
-		switch {
-		case err == nil:
-			a.answer(time.Now(), in[:n])
-		case !errors.Is(err, os.ErrDeadlineExceeded):
-			if ctx.Err() != nil {
-				return nil
-			}
-			return err
-		}
-	}
-	return nil
-}
+func (a *Advertiser) Run(ctx context.Context) error { return Serve(ctx, a.conn, a) }
 
-// due sends what is due and sets the deadline of the next Read. It reports false
-// when ctx has ended.
-func (a *Advertiser) due(ctx context.Context) bool {
+// advance sends what is due and returns when the next is.
+func (a *Advertiser) advance(now time.Time) (next time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if ctx.Err() != nil {
-		return false
-	}
-	now := time.Now()
+	a.changed = false
 	a.out = a.out[:0]
 	for len(a.queue) > 0 && !a.queue[0].deadline().IsZero() && !a.queue[0].deadline().After(now) {
-		a.advance(now, a.queue[0])
+		a.send(now, a.queue[0])
 	}
 	_, _ = a.conn.Write(a.out) // an interface that is down hears the next one
-	next := time.Time{}
 	if len(a.queue) > 0 {
 		next = a.queue[0].deadline()
 	}
-	_ = a.conn.SetReadDeadline(next)
-	return true
+	return next
 }
 
-func (a *Advertiser) advance(now time.Time, l *advertised) {
+func (a *Advertiser) stale() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.changed
+}
+
+// send does what is due on one link.
+func (a *Advertiser) send(now time.Time, l *advertised) {
 	switch l.schedule.Advance(now) {
 	case Advertise:
 		a.stats.Multicast++
@@ -199,8 +181,8 @@ func (a *Advertiser) advance(now time.Time, l *advertised) {
 	heap.Fix(&a.queue, l.index)
 }
 
-// answer answers solicitations.
-func (a *Advertiser) answer(now time.Time, in []Packet) {
+// handle answers solicitations.
+func (a *Advertiser) handle(now time.Time, in []Packet) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.out = a.out[:0]

@@ -40,6 +40,11 @@ func Announce(ctx context.Context, w Writer, link int, mac MAC, router bool, tar
 	for i, a := range targets {
 		packets[i] = Unsolicited(link, mac, a, router)
 	}
+	return AnnounceAll(ctx, w, packets)
+}
+
+// AnnounceAll is Announce for packets of any links, as [Unsolicited] makes them.
+func AnnounceAll(ctx context.Context, w Writer, packets []Packet) error {
 	tick := time.NewTicker(AnnounceInterval)
 	defer tick.Stop()
 	_, err := w.Write(packets)

@@ -2,9 +2,7 @@ package ndp
 
 import (
 	"context"
-	"errors"
 	"net/netip"
-	"os"
 	"sync"
 	"time"
 )
@@ -25,6 +23,8 @@ type Stats [verdictCount]uint64
 // for concurrent use.
 type Proxy struct {
 	conn PacketConn
+	out  []Packet // of Serve's goroutine, as is buf
+	buf  [Batch * answerLen]byte
 
 	mu     sync.Mutex // guards policy and stats
 	policy Policy
@@ -74,40 +74,25 @@ func (r *Proxy) Stats() Stats {
 
 // Run answers until ctx ends, and then returns nil. It returns early only if the
 // Conn fails as a whole. One goroutine serves every interface.
-func (r *Proxy) Run(ctx context.Context) error {
-	in, out := make([]Packet, Batch), make([]Packet, 0, Batch)
-	buf := make([]byte, Batch*answerLen)
-	_ = r.conn.SetReadDeadline(time.Time{}) // of an earlier Run
-	stop := context.AfterFunc(ctx, func() { _ = r.conn.SetReadDeadline(time.Unix(1, 0)) })
-	defer stop()
-	for {
-		n, err := r.conn.Read(in)
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case errors.Is(err, os.ErrDeadlineExceeded): // somebody else's
-			_ = r.conn.SetReadDeadline(time.Time{})
-			if ctx.Err() != nil { // asked after, lest the wake-up be overwritten
-				return nil
-			}
-			continue
-		case err != nil:
-			return err
-		}
-		out = r.decide(time.Now(), in[:n], out[:0], buf)
-		_, _ = r.conn.Write(out) // a packet that cannot go is asked for again
-	}
+func (r *Proxy) Run(ctx context.Context) error { return Serve(ctx, r.conn, r) }
+
+func (r *Proxy) handle(now time.Time, in []Packet) {
+	r.mu.Lock()
+	r.out = r.decide(now, in, r.out[:0])
+	r.mu.Unlock()
+	_, _ = r.conn.Write(r.out) // a packet that cannot go is asked for again
 }
+
+func (r *Proxy) advance(time.Time) time.Time { return time.Time{} }
+func (r *Proxy) stale() bool                 { return false }
 
 // answerLen is the size of an advertisement with its link-layer address.
 const answerLen = 32
 
 // decide appends the answers to in to out; their bodies are in buf.
-func (r *Proxy) decide(now time.Time, in, out []Packet, buf []byte) []Packet {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+func (r *Proxy) decide(now time.Time, in, out []Packet) []Packet {
 	for i := range in {
-		reply, v := r.policy.Decide(now, &in[i], buf[i*answerLen:i*answerLen:(i+1)*answerLen])
+		reply, v := r.policy.Decide(now, &in[i], r.buf[i*answerLen:i*answerLen:(i+1)*answerLen])
 		r.stats[v]++
 		if v == Answered || v == Defended {
 			out = append(out, reply)

@@ -1,36 +1,38 @@
 package afpacket
 
 import (
-	"cmp"
-	"fmt"
+	"errors"
 	"os"
 	"sync"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/hyperfib/hyperfib/internal/netns"
+	"github.com/hyperfib/hyperfib/internal/police"
 )
 
 // Batch is the largest number of frames one Read or one system call of Write
 // moves.
 const Batch = 64
 
-// DefaultReceiveBuffer holds 20 ms of a flood of 100,000 small frames a second: what
-// a reader may be kept from its processor. The kernel's own default holds 2 ms. It is
-// taken only while frames wait.
-const DefaultReceiveBuffer = 1 << 20
+// DefaultReceiveBuffer holds some 16,000 small frames, since the kernel doubles it and
+// counts a kilobyte for each: 20 from each of 800 guests that move at once, or 16 ms of a
+// million a second, before the flood is silenced. The memory is taken only while frames
+// wait.
+const DefaultReceiveBuffer = 8 << 20
 
 // Config says what a Conn receives.
 type Config struct {
-	NetNS         string            // network namespace by path; empty: the process's own
-	EtherType     uint16            // which frames, for example 0x0806
-	Filter        []unix.SockFilter // as made by Filter
-	FrameSize     int               // octets kept of a frame; the rest is cut off
-	ReceiveBuffer int               // SO_RCVBUF of each interface in octets; 0: DefaultReceiveBuffer
-	AllMulticast  bool              // have the interfaces deliver every multicast group
-	Keeper        Keeper            // keeps the sockets while nobody reads them; nil: nobody
+	NetNS         string // network namespace by path; empty: the process's own
+	EtherType     uint16 // which frames, for example 0x0806
+	Accept        []Cond // what they must be besides
+	FrameSize     int    // octets kept of a frame; the rest is cut off
+	ReceiveBuffer int    // SO_RCVBUF in octets; 0: DefaultReceiveBuffer
+	AllMulticast  bool   // have the interfaces deliver every multicast group
+	Keeper        Keeper // keeps the socket while nobody reads it; nil: nobody
 }
 
 // Frame is one Ethernet frame, from the destination address on.
@@ -40,148 +42,126 @@ type Frame struct {
 }
 
 // Conn reads and writes frames on a set of interfaces. One goroutine may Read
-// while others Write, Add and Remove.
+// while others use the other methods.
 type Conn struct {
-	cfg   Config
-	epoll *os.File
-	raw   syscall.RawConn
-	poll  func(fd uintptr) bool // made once: a closure a Read would allocate
+	cfg  Config
+	gate gate
+	poll func(fd uintptr) bool // made once: a closure a Read would allocate
 
-	adding sync.Mutex // one Add or Remove at a time
-	mu     sync.Mutex // guards links and the descriptors in it
-	links  map[int]int
-	heirs  map[int]bool // links whose socket was inherited and is not drained yet
-	closed bool
+	mu      sync.Mutex // guards what follows, to listed
+	fd      int        // -1: closed
+	bound   bool       // receives; a Conn that only sends does not
+	reading bool       // the filter names interfaces
+	police  police.Policer
+	timer   *time.Timer       // for the end of an interface's silence
+	prog    []unix.SockFilter // the filter
+	listed  error             // why the filter does not say what it ought to
+	joined  map[int]bool
+	heir    bool // the socket was inherited, and is not drained yet
+	full    int  // batches in a row that were
+	memory  [unix.SK_MEMINFO_VARS]uint32
 
-	rx     *ring
-	events [16]unix.EpollEvent
-	out    []Frame // of the Read under way
-	n      int
-	err    error
+	rx  *ring // of the Read under way, as is what follows
+	out []Frame
+	n   int
+	err error
 
-	wmu sync.Mutex // guards tx and the sending descriptor
+	wmu sync.Mutex // guards tx, and the descriptor against Close
 	tx  *ring
-	tfd int
 }
 
-// Open makes a Conn without interfaces. It needs CAP_NET_RAW.
-func Open(cfg Config) (*Conn, error) {
-	c := &Conn{cfg: cfg, links: make(map[int]int), heirs: make(map[int]bool), rx: newRing(Batch, cfg.FrameSize), tx: newRing(Batch, 0), tfd: -1}
-	c.poll = c.ready
-	err := netns.Do(cfg.NetNS, func() (err error) {
-		c.tfd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-		return os.NewSyscallError("socket AF_PACKET", err)
-	})
-	if err != nil {
-		return nil, err
+// Open makes a Conn without interfaces, or takes over the socket that an earlier program
+// left with the Keeper. It needs CAP_NET_RAW.
+func Open(cfg Config) (c *Conn, err error) {
+	c = &Conn{cfg: cfg, rx: newRing(Batch, cfg.FrameSize), tx: newRing(Batch, 0), joined: map[int]bool{}}
+	c.poll = c.collect
+	if c.fd, c.heir = c.inherit(); !c.heir {
+		err = netns.Do(cfg.NetNS, func() (err error) {
+			c.fd, err = c.socket()
+			return err
+		})
 	}
-	efd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
-	if err != nil {
-		unix.Close(c.tfd)
-		return nil, os.NewSyscallError("epoll_create1", err)
+	if err == nil {
+		c.bound = c.heir
+		err = c.gate.make(c.fd)
 	}
-	_ = unix.SetNonblock(efd, true) // os.NewFile hands only such descriptors to the poller
-	c.epoll = os.NewFile(uintptr(efd), "afpacket")
-	if c.raw, err = c.epoll.SyscallConn(); err != nil {
+	if err != nil {
 		c.Close()
 		return nil, err
 	}
 	return c, nil
 }
 
-// Add starts to receive on the interface with index link, or with 0 on all of them at
-// once; frames then have Link 0. Adding it again does
-// nothing.
+// Add starts to receive on the interface with index link, or with 0 on all of them.
+// Adding it again does nothing. Before the first Read, what comes from other interfaces is
+// kept, too, so that nothing is lost of those that are added next.
 func (c *Conn) Add(link int) error {
-	c.adding.Lock()
-	defer c.adding.Unlock()
-	c.mu.Lock()
-	_, have := c.links[link]
-	c.mu.Unlock()
-	if have {
-		return nil
-	}
-	fd, heir := c.inherit(link)
-	if !heir {
-		var err error
-		if fd, err = c.socket(link); err != nil {
-			return fmt.Errorf("interface %d: %w", link, err)
-		}
-		c.keep(link, fd)
-	}
-	if err := c.begin(link, fd, heir); err != nil {
-		c.forget(link)
-		unix.Close(fd)
-		return err
-	}
-	return nil
-}
-
-// begin reads fd from now on.
-func (c *Conn) begin(link, fd int, heir bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed {
+	switch {
+	case c.fd < 0:
 		return os.ErrClosed
+	case link != 0 && c.police.Has(link):
+		return nil
+	case link == 0:
+		c.police.All()
+	default:
+		if err := c.join(link); err != nil {
+			return err
+		}
+		c.police.Add(link)
 	}
-	if heir {
-		c.heirs[link] = true
+	if err := c.bind(); err != nil {
+		c.police.Remove(link)
+		return err
 	}
-	c.links[link] = fd
-	var failed error
-	err := c.raw.Control(func(efd uintptr) {
-		failed = unix.EpollCtl(int(efd), unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(link)})
-	})
-	if err = cmp.Or(err, failed); err != nil {
-		delete(c.links, link)
-		return fmt.Errorf("interface %d: epoll_ctl: %w", link, err)
-	}
-	return nil
+	c.list()
+	return c.listed
 }
 
-// Remove stops receiving on link. It does nothing if link was not added. The
-// kernel may take some milliseconds to let go of the socket; Remove does not wait
-// for it.
-func (c *Conn) Remove(link int) {
-	c.adding.Lock()
-	defer c.adding.Unlock()
+// Limit sets how many frames a second are received from link, which was added, and as
+// many at once. 0 is no limit but what other interfaces leave to it.
+func (c *Conn) Limit(link int, perSecond float64) {
 	c.mu.Lock()
-	fd, ok := c.links[link]
-	delete(c.links, link)
-	delete(c.heirs, link)
-	if ok {
-		_ = c.raw.Control(func(efd uintptr) { _ = unix.EpollCtl(int(efd), unix.EPOLL_CTL_DEL, fd, nil) })
-	}
-	c.mu.Unlock()
-	if ok {
-		c.forget(link)
-		go unix.Close(fd)
-	}
+	defer c.mu.Unlock()
+	c.police.Limit(link, perSecond)
+	c.list()
+}
+
+// Remove stops receiving on link. It does nothing if link was not added.
+func (c *Conn) Remove(link int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.leave(link)
+	c.police.Remove(link)
+	c.list()
 }
 
 // Close ends the Conn; a Read under way returns os.ErrClosed. What the Keeper keeps it
 // goes on keeping.
 func (c *Conn) Close() error {
-	c.mu.Lock()
-	links := c.links
-	c.links, c.closed = map[int]int{}, true
-	c.mu.Unlock()
-	err := c.epoll.Close()
-	for _, fd := range links {
-		unix.Close(fd)
-	}
+	err := c.gate.close()
+	c.close()
+	return err
+}
+
+func (c *Conn) close() {
 	c.wmu.Lock()
 	defer c.wmu.Unlock()
-	if c.tfd >= 0 {
-		unix.Close(c.tfd)
-		c.tfd = -1
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.timer != nil {
+		c.timer.Stop()
 	}
-	return err
+	if c.fd >= 0 {
+		unix.Close(c.fd)
+		c.fd = -1
+	}
 }
 
 // SetReadDeadline makes a Read, also the one under way, return
 // os.ErrDeadlineExceeded at t. The zero time means never.
-func (c *Conn) SetReadDeadline(t time.Time) error { return c.epoll.SetReadDeadline(t) }
+func (c *Conn) SetReadDeadline(t time.Time) error { return c.gate.file.SetReadDeadline(t) }
 
 // Read waits for frames and fills at most min(len(frames), Batch) of them. Their
 // Data is valid until the next Read. An interface that goes down or away is no
@@ -191,65 +171,77 @@ func (c *Conn) Read(frames []Frame) (int, error) {
 		return 0, nil
 	}
 	c.out, c.n, c.err = frames[:min(len(frames), Batch)], 0, nil
-	if err := c.raw.Read(c.poll); err != nil {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if c.closed { // the poller's own word for it is not exported
+	c.begin()
+	c.gate.pause()
+	if err := c.gate.raw.Read(c.poll); err != nil {
+		if c.closed() { // the poller's own word for it is not exported
 			err = os.ErrClosed
 		}
 		return 0, err
 	}
+	c.gate.opened(time.Now(), c.n)
 	return c.n, c.err
 }
 
-// ready collects what the ready sockets hold; it reports false if that is
-// nothing, and the poller waits.
-func (c *Conn) ready(efd uintptr) bool {
-	for {
-		n, err := unix.EpollWait(int(efd), c.events[:], 0)
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil {
-			c.err = os.NewSyscallError("epoll_wait", err)
-			return true
-		}
-		if n == 0 {
-			return false
-		}
-		c.mu.Lock()
-		quota := max(1, len(c.out)/n)
-		for _, ev := range c.events[:n] {
-			link := int(ev.Fd)
-			if fd, ok := c.links[link]; ok && c.n < len(c.out) {
-				c.collect(fd, link, quota)
-			}
-		}
-		c.mu.Unlock()
-		if c.n > 0 {
-			return true
-		}
+func (c *Conn) closed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.fd < 0
+}
+
+// begin has the filter name the interfaces from now on.
+func (c *Conn) begin() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.reading {
+		c.reading = true
+		c.list()
 	}
 }
 
-// collect takes at most quota frames from one socket. Errors of a socket (its
-// interface went down) are cleared by the call that reports them.
-func (c *Conn) collect(fd, link, quota int) {
-	first := c.n
-	last := min(first+quota, len(c.out))
-	for i := first; i < last; i++ {
-		c.rx.arm(i)
+// collect reads what the socket holds; it reports false if that is nothing, and the
+// poller waits.
+func (c *Conn) collect(uintptr) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.fd >= 0 {
+		for i := range c.out {
+			c.rx.arm(i, c.heir)
+		}
+		got, e := recvmmsg(c.fd, c.rx.msgs[:len(c.out)])
+		if e == unix.EINTR {
+			continue
+		}
+		if now := time.Now(); e == 0 {
+			c.sift(now, got)
+			c.police.Advance(now)
+		}
+		if e == unix.EAGAIN || e == 0 && got < len(c.out) {
+			c.settle()
+			c.full = 0
+			c.police.CaughtUp()
+		} else if c.full++; c.full%8 == 0 && c.behind() {
+			c.police.Behind()
+		}
+		c.list()
+		switch {
+		case e == unix.EAGAIN:
+			return c.n > 0
+		case c.n > 0:
+			return true
+		}
+		// An error is an interface's that went down, and is cleared by the call that
+		// reports it.
 	}
-	got, e := recvmmsg(fd, c.rx.msgs[first:last])
-	heir := c.heirs[link]
-	if heir && (e == unix.EAGAIN || e == 0 && got < last-first) {
-		c.settle(link, fd)
-	}
-	if e != 0 {
-		return
-	}
-	for i := first; i < first+got; i++ {
-		if c.rx.tagged(i) || heir && c.rx.late(i) {
+	c.err = os.ErrClosed
+	return true
+}
+
+// sift makes frames of the first messages of the ring.
+func (c *Conn) sift(now time.Time, got int) {
+	for i := range got {
+		link := int(c.rx.names[i].Ifindex)
+		if !c.police.Take(now, link) || c.heir && c.rx.late(now, i) {
 			continue
 		}
 		// A frame that is dropped leaves a gap in the ring: swap its buffer behind.
@@ -260,18 +252,122 @@ func (c *Conn) collect(fd, link, quota int) {
 	}
 }
 
-// Dropped returns how many frames the kernel dropped on link since the last call
-// because its receive buffer was full.
-func (c *Conn) Dropped(link int) uint32 {
+// behind reports whether a quarter of the receive buffer is taken.
+func (c *Conn) behind() bool {
+	size := uintptr(unsafe.Sizeof(c.memory))
+	_, _, e := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(c.fd), unix.SOL_SOCKET, unix.SO_MEMINFO, uintptr(unsafe.Pointer(&c.memory)), uintptr(unsafe.Pointer(&size)), 0)
+	return e == 0 && c.memory[unix.SK_MEMINFO_RMEM_ALLOC] > c.memory[unix.SK_MEMINFO_RCVBUF]/4
+}
+
+// list has the filter say what the policer wants.
+func (c *Conn) list() {
+	if !c.reading || !c.bound || c.fd < 0 {
+		return
+	}
+	if list, changed := c.police.Changed(); changed {
+		c.listed = c.attach(list)
+	}
+	at := c.police.Deadline()
+	switch {
+	case at.IsZero():
+	case c.timer == nil:
+		c.timer = time.AfterFunc(time.Until(at), c.unsilence)
+	default:
+		c.timer.Reset(time.Until(at))
+	}
+}
+
+func (c *Conn) unsilence() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	fd, ok := c.links[link]
-	if !ok {
-		return 0
-	}
-	stats, err := unix.GetsockoptTpacketStats(fd, unix.SOL_PACKET, unix.PACKET_STATISTICS)
+	c.police.Advance(time.Now())
+	c.list()
+}
+
+// Dropped returns how many frames the kernel dropped since the last call because the
+// receive buffer was full.
+func (c *Conn) Dropped() uint32 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	stats, err := unix.GetsockoptTpacketStats(c.fd, unix.SOL_PACKET, unix.PACKET_STATISTICS)
 	if err != nil {
 		return 0
 	}
 	return stats.Drops
+}
+
+// gate is where a Conn waits: Go's network poller, which knows deadlines and costs no
+// thread, waits for an epoll instance, which waits for the socket. The one between can be
+// shut: then nothing wakes up for frames, not even the poller.
+type gate struct {
+	file *os.File
+	raw  syscall.RawConn
+
+	shut, open func(efd uintptr) // made once: a closure a pause would allocate
+	failed     error             // of them
+
+	last  time.Time // when it last opened
+	quick int       // how often it did so soon after the time before
+	over  bool      // everything that waited has been read
+}
+
+const (
+	// A reader that is woken busy times in a row with less than soon between is woken
+	// for each frame, or nearly, which costs several times what the frame costs. It
+	// then waits for nap and reads what has come meanwhile, until that is little. Go's
+	// timers are no finer.
+	soon = 100 * time.Microsecond
+	busy = 16
+	nap  = time.Millisecond
+)
+
+func (g *gate) make(fd int) error {
+	efd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return os.NewSyscallError("epoll_create1", err)
+	}
+	_ = unix.SetNonblock(efd, true) // os.NewFile hands only such descriptors to the poller
+	g.file = os.NewFile(uintptr(efd), "afpacket")
+	if g.raw, err = g.file.SyscallConn(); err != nil {
+		return err
+	}
+	control := func(op int, events uint32) func(efd uintptr) {
+		event := &unix.EpollEvent{Events: events}
+		return func(efd uintptr) { g.failed = os.NewSyscallError("epoll_ctl", unix.EpollCtl(int(efd), op, fd, event)) }
+	}
+	g.shut, g.open = control(unix.EPOLL_CTL_MOD, 0), control(unix.EPOLL_CTL_MOD, unix.EPOLLIN)
+	return errors.Join(g.raw.Control(control(unix.EPOLL_CTL_ADD, unix.EPOLLIN)), g.failed)
+}
+
+func (g *gate) close() error {
+	if g.file == nil {
+		return nil
+	}
+	return g.file.Close()
+}
+
+// pause waits a little if the reader is woken too often.
+func (g *gate) pause() {
+	if g.quick < busy || !g.over {
+		return
+	}
+	_ = g.raw.Control(g.shut) // closed: Read says so
+	time.Sleep(nap)
+	_ = g.raw.Control(g.open)
+}
+
+// opened notes that a Read returned n frames at now.
+func (g *gate) opened(now time.Time, n int) {
+	switch {
+	case !g.over: // it had not to wait
+	case g.quick >= busy: // it paused
+		if n < busy/4 {
+			g.quick = 0
+		}
+	case now.Sub(g.last) < soon:
+		g.quick++
+	default:
+		g.quick = 0
+	}
+	g.last, g.over = now, n < Batch
 }

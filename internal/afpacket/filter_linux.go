@@ -1,54 +1,102 @@
 package afpacket
 
-import "golang.org/x/sys/unix"
+import (
+	"golang.org/x/sys/unix"
 
-// Cond is one condition of a socket filter: the Width octets (1, 2 or 4) at Offset
-// from the Ethernet header have a value from Low to High.
+	"github.com/hyperfib/hyperfib/internal/police"
+)
+
+// Cond is one condition of a socket filter: the frame has Width octets (1, 2 or 4) at
+// Offset from the Ethernet header, and they have one of the values.
 type Cond struct {
-	Offset    uint32
-	Width     uint16
-	Low, High uint32
+	Offset uint32
+	Width  uint16
+	Mask   uint32   // of them, these bits count; 0: all
+	Values []uint32 // nil: any
 }
 
-// Equal is the condition that the width octets at offset are v.
-func Equal(offset uint32, width uint16, v uint32) Cond {
-	return Cond{Offset: offset, Width: width, Low: v, High: v}
+// OneOf is the condition that the width octets at offset have one of the values.
+func OneOf(offset uint32, width uint16, values ...uint32) Cond {
+	return Cond{Offset: offset, Width: width, Values: values}
 }
 
-// Filter builds the classic BPF program that accepts a frame if it came in for
-// this host (not for another one, and not on its way out), without VLAN tag, and
-// fulfils every condition. Only snap octets of it are kept. A load past the end of
-// a frame rejects it.
-func Filter(snap uint32, conds ...Cond) []unix.SockFilter {
-	const (
-		skfAdOff        = 0xfffff000 // SKF_AD_OFF, -0x1000
-		skfAdPktType    = 4
-		skfAdVLANTagged = 48
-		ldAbs           = unix.BPF_LD | unix.BPF_ABS
-		jeq             = unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K
-		jge             = unix.BPF_JMP | unix.BPF_JGE | unix.BPF_K
-		jgt             = unix.BPF_JMP | unix.BPF_JGT | unix.BPF_K
-		ret             = unix.BPF_RET | unix.BPF_K
-	)
-	// Each test jumps over a "return 0" of its own if it holds, so that no jump is
-	// longer than two.
-	reject := unix.SockFilter{Code: ret, K: 0}
-	prog := []unix.SockFilter{
-		{Code: ldAbs | unix.BPF_W, K: skfAdOff + skfAdPktType},
-		{Code: jge, K: unix.PACKET_OTHERHOST, Jf: 1}, reject,
-		{Code: ldAbs | unix.BPF_W, K: skfAdOff + skfAdVLANTagged},
-		{Code: jeq, K: 0, Jt: 1}, reject,
-	}
-	widths := map[uint16]uint16{1: unix.BPF_B, 2: unix.BPF_H, 4: unix.BPF_W}
+// The instructions of classic BPF that are used here, and what it knows of a frame beside
+// its octets (Linux, Documentation/networking/filter.rst, "BPF extensions").
+const (
+	ldAbs = unix.BPF_LD | unix.BPF_ABS
+	ldLen = unix.BPF_LD | unix.BPF_W | unix.BPF_LEN
+	and   = unix.BPF_ALU | unix.BPF_AND | unix.BPF_K
+	jeq   = unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K
+	jge   = unix.BPF_JMP | unix.BPF_JGE | unix.BPF_K
+	ja    = unix.BPF_JMP | unix.BPF_JA
+	ret   = unix.BPF_RET | unix.BPF_K
+
+	skfAdOff        = 0xfffff000 // SKF_AD_OFF, -0x1000
+	skfAdPktType    = skfAdOff + 4
+	skfAdIfIndex    = skfAdOff + 8
+	skfAdVLANTagged = skfAdOff + 48
+)
+
+// longest is the longest frame that is received: what an Ethernet of standard MTU brings.
+// Nothing that is asked for is longer, and what is fills the receive buffer.
+const longest = 1514
+
+// sizes are the sizes of a load, by octets.
+var sizes = [...]uint16{1: unix.BPF_B, 2: unix.BPF_H, 4: unix.BPF_W}
+
+var reject = unix.SockFilter{Code: ret, K: 0}
+
+// filter appends the classic BPF program that accepts a frame if it fulfils every
+// condition, came in for this host (not for another one, and not on its way out) without a
+// VLAN tag, and the list lets its interface through. It runs on every frame of the
+// EtherType that any interface of the namespace receives, so the conditions come first,
+// and of these the first ought to be the one that most traffic fails. A load past the end
+// of a frame rejects it.
+func filter(prog []unix.SockFilter, conds []Cond, list police.List) []unix.SockFilter {
 	for _, c := range conds {
-		prog = append(prog, unix.SockFilter{Code: ldAbs | widths[c.Width], K: c.Offset})
-		if c.Low == c.High {
-			prog = append(prog, unix.SockFilter{Code: jeq, K: c.Low, Jt: 1}, reject)
-			continue
+		prog = append(prog, unix.SockFilter{Code: ldAbs | sizes[c.Width], K: c.Offset})
+		if c.Mask != 0 {
+			prog = append(prog, unix.SockFilter{Code: and, K: c.Mask})
 		}
-		prog = append(prog,
-			unix.SockFilter{Code: jge, K: c.Low, Jt: 1}, reject,
-			unix.SockFilter{Code: jgt, K: c.High, Jf: 1}, reject)
+		for i, v := range c.Values { // each jumps over the rest of them, and "reject"
+			prog = append(prog, unix.SockFilter{Code: jeq, K: v, Jt: uint8(len(c.Values) - i)})
+		}
+		if len(c.Values) > 0 {
+			prog = append(prog, reject)
+		}
 	}
-	return append(prog, unix.SockFilter{Code: ret, K: snap})
+	prog = append(prog,
+		unix.SockFilter{Code: ldAbs | unix.BPF_W, K: skfAdPktType},
+		unix.SockFilter{Code: jge, K: unix.PACKET_OTHERHOST, Jf: 1}, reject,
+		unix.SockFilter{Code: ldAbs | unix.BPF_W, K: skfAdVLANTagged},
+		unix.SockFilter{Code: jeq, K: 0, Jt: 1}, reject,
+		unix.SockFilter{Code: ldLen},
+		unix.SockFilter{Code: jge, K: longest + 1, Jf: 1}, reject,
+		unix.SockFilter{Code: ldAbs | unix.BPF_W, K: skfAdIfIndex})
+	listed, others := reject, unix.SockFilter{Code: ret, K: longest}
+	if list.Only {
+		listed, others = others, listed
+	}
+	return search(prog, list.Interfaces, listed, others)
+}
+
+// search appends a binary search for the accumulator in sorted values, which ends in one
+// of two instructions.
+func search(prog []unix.SockFilter, values []int, found, missing unix.SockFilter) []unix.SockFilter {
+	const leaf = 4 // a shorter list is searched from the beginning
+	if len(values) <= leaf {
+		for i, v := range values { // each jumps over the rest of them, and "missing"
+			prog = append(prog, unix.SockFilter{Code: jeq, K: uint32(v), Jt: uint8(len(values) - i)})
+		}
+		if prog = append(prog, missing); len(values) > 0 {
+			prog = append(prog, found)
+		}
+		return prog
+	}
+	middle := len(values) / 2
+	prog = append(prog, unix.SockFilter{Code: jge, K: uint32(values[middle]), Jf: 1}, unix.SockFilter{Code: ja})
+	from := len(prog)
+	prog = search(prog, values[:middle], found, missing)
+	prog[from-1].K = uint32(len(prog) - from)
+	return search(prog, values[middle:], found, missing)
 }

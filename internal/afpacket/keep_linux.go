@@ -5,21 +5,19 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/hyperfib/hyperfib/internal/police"
 )
 
-// Keeper is somebody who outlives this program and keeps its receiving sockets open:
-// frames that arrive while nobody reads wait in them for the program's successor. Its
-// methods are called by one goroutine at a time, and may be called before a Conn has
-// read from the socket. See Add, Remove and Close for when.
+// Keeper is somebody who outlives this program and keeps its socket open: frames that
+// arrive while nobody reads wait in it for the program's successor. It is called by one
+// goroutine at a time.
 type Keeper interface {
-	// Keep keeps fd, the socket of link, in place of an earlier one. It stays the Conn's
-	// to close, after Forget or at the end of the program.
-	Keep(link, fd int)
-	// Forget lets go of the socket of link.
-	Forget(link int)
-	// Inherit gives the socket of link that an earlier program left, to be closed by
-	// the Conn, and goes on keeping it; ok is false if there is none.
-	Inherit(link int) (fd int, ok bool)
+	// Keep keeps fd, which stays the Conn's to close.
+	Keep(fd int)
+	// Inherit gives the socket that an earlier program left, to be closed by the Conn,
+	// and goes on keeping it; ok is false if there is none.
+	Inherit() (fd int, ok bool)
 }
 
 // patience is how old a frame may be that waited for a successor. Both ARP and Neighbor
@@ -27,32 +25,20 @@ type Keeper interface {
 // waited longer has asked again.
 const patience = time.Second
 
-func (c *Conn) keep(link, fd int) {
-	if c.cfg.Keeper != nil {
-		c.cfg.Keeper.Keep(link, fd)
-	}
-}
-
-func (c *Conn) forget(link int) {
-	if c.cfg.Keeper != nil {
-		c.cfg.Keeper.Forget(link)
-	}
-}
-
-// inherit takes over the socket of link from an earlier program, if it is what this
-// Conn would make: the interface may have gone meanwhile, and its number may have come
-// back, which the socket does not notice.
-func (c *Conn) inherit(link int) (fd int, ok bool) {
+// inherit takes over the socket of an earlier program, if it is what this Conn would
+// make. It hears every interface until the first Read: those that were heard are added
+// one by one.
+func (c *Conn) inherit() (fd int, ok bool) {
 	if c.cfg.Keeper == nil {
 		return -1, false
 	}
-	if fd, ok = c.cfg.Keeper.Inherit(link); !ok {
+	if fd, ok = c.cfg.Keeper.Inherit(); !ok {
 		return -1, false
 	}
 	name, err := unix.Getsockname(fd)
 	at, packet := name.(*unix.SockaddrLinklayer)
-	if err != nil || !packet || at.Ifindex != link || at.Protocol != htons(c.cfg.EtherType) || c.prepare(fd) != nil {
-		c.forget(link)
+	if err != nil || !packet || at.Ifindex != 0 || at.Protocol != htons(c.cfg.EtherType) ||
+		c.buffer(fd) != nil || attach(fd, filter(nil, c.cfg.Accept, police.List{})) != nil {
 		unix.Close(fd)
 		return -1, false
 	}
@@ -61,14 +47,24 @@ func (c *Conn) inherit(link int) (fd int, ok bool) {
 
 // settle ends what was special about a socket that was inherited: it has been drained.
 // Time stamps cost the whole host some nanoseconds a packet while anybody has them.
-func (c *Conn) settle(link, fd int) {
-	delete(c.heirs, link)
-	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 0)
+func (c *Conn) settle() {
+	if c.heir {
+		c.heir = false
+		_ = unix.SetsockoptInt(c.fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 0)
+	}
 }
 
 // late reports whether message i has waited so long that nobody waits for the answer.
 // One without a time stamp has not.
-func (r *ring) late(i int) bool {
-	ts := (*unix.Timespec)(r.find(i, unix.SOL_SOCKET, unix.SCM_TIMESTAMPNS, unsafe.Sizeof(unix.Timespec{})))
-	return ts != nil && time.Since(time.Unix(ts.Unix())) > patience
+func (r *ring) late(now time.Time, i int) bool {
+	const head, size = unix.SizeofCmsghdr, unsafe.Sizeof(unix.Timespec{})
+	if uintptr(r.msgs[i].hdr.Controllen) < head+size {
+		return false
+	}
+	c := (*unix.Cmsghdr)(unsafe.Pointer(&r.control[i]))
+	if c.Level != unix.SOL_SOCKET || c.Type != unix.SCM_TIMESTAMPNS {
+		return false
+	}
+	ts := (*unix.Timespec)(unsafe.Pointer(&r.control[i][head]))
+	return now.Sub(time.Unix(ts.Unix())) > patience
 }

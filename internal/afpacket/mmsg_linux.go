@@ -12,16 +12,8 @@ type mmsghdr struct {
 	len uint32
 }
 
-// controlLen holds a PACKET_AUXDATA message, a cmsghdr and 20 octets, and a time stamp,
-// a cmsghdr and 16 octets, aligned.
-const controlLen = 96
-
-// auxdata is struct tpacket_auxdata, of which only the status counts.
-type auxdata struct {
-	status                        uint32
-	_len, snaplen                 uint32
-	mac, net, vlanTCI, vlanFormat uint16
-}
+// controlLen holds a time stamp: a cmsghdr and 16 octets.
+const controlLen = 32
 
 // ring is a set of message headers with everything they point to.
 type ring struct {
@@ -58,39 +50,17 @@ func newRing(n, size int) *ring {
 	return r
 }
 
-// arm gives message i back to the kernel to receive into.
-func (r *ring) arm(i int) {
+// arm gives message i back to the kernel to receive into, with its time stamp if wanted.
+func (r *ring) arm(i int, stamped bool) {
 	h := &r.msgs[i].hdr
 	r.iovs[i].Base = &r.bufs[i][0]
 	r.iovs[i].SetLen(len(r.bufs[i]))
 	h.Namelen = unix.SizeofSockaddrLinklayer
-	h.Control = &r.control[i][0]
-	h.SetControllen(controlLen)
-}
-
-// tagged reports whether the kernel took a VLAN tag off message i.
-func (r *ring) tagged(i int) bool {
-	a := (*auxdata)(r.find(i, unix.SOL_PACKET, unix.PACKET_AUXDATA, unsafe.Sizeof(auxdata{})))
-	return a != nil && a.status&unix.TP_STATUS_VLAN_VALID != 0
-}
-
-// find gives the control data of message i of that kind, if it has size octets, or nil.
-func (r *ring) find(i int, level, typ int32, size uintptr) unsafe.Pointer {
-	const head = unix.SizeofCmsghdr
-	end := min(uintptr(r.msgs[i].hdr.Controllen), controlLen)
-	for at := uintptr(0); at+head <= end; {
-		c := (*unix.Cmsghdr)(unsafe.Pointer(&r.control[i][at]))
-		n := uintptr(c.Len)
-		if n < head || at+n > end {
-			return nil
-		}
-		if c.Level == level && c.Type == typ && n >= head+size {
-			return unsafe.Pointer(&r.control[i][at+head])
-		}
-		const word = unsafe.Sizeof(at)
-		at += (n + word - 1) &^ (word - 1)
+	h.Control, h.Controllen = nil, 0
+	if stamped {
+		h.Control = &r.control[i][0]
+		h.SetControllen(controlLen)
 	}
-	return nil
 }
 
 func recvmmsg(fd int, msgs []mmsghdr) (int, unix.Errno) {

@@ -2,67 +2,120 @@ package afpacket
 
 import (
 	"encoding/binary"
+	"fmt"
 	"os"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/hyperfib/hyperfib/internal/netns"
+	"github.com/hyperfib/hyperfib/internal/police"
 )
 
-// socket makes the receiving socket of one interface. It is born with protocol 0,
-// which receives nothing, and bound when its filter stands: no foreign frame
-// slips in, and the kernel has no running socket to wait for.
-func (c *Conn) socket(link int) (fd int, err error) {
-	err = netns.Do(c.cfg.NetNS, func() (err error) {
-		fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-		return os.NewSyscallError("socket AF_PACKET", err)
-	})
+// socket makes the socket. It is born with protocol 0, which receives nothing, and bound
+// when its filter stands: no foreign frame slips in.
+func (c *Conn) socket() (fd int, err error) {
+	fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
-		return -1, err
+		return -1, os.NewSyscallError("socket AF_PACKET", err)
 	}
-	if err = c.prepare(fd); err == nil {
-		err = c.join(fd, link)
-	}
-	if err != nil {
+	if err := c.buffer(fd); err != nil {
 		unix.Close(fd)
 		return -1, err
 	}
 	return fd, nil
 }
 
-// prepare sets what a program may set anew on a socket that another one has used.
-func (c *Conn) prepare(fd int) error {
-	if n := len(c.cfg.Filter); n > 0 {
-		prog := unix.SockFprog{Len: uint16(n), Filter: &c.cfg.Filter[0]}
-		if err := unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &prog); err != nil {
-			return os.NewSyscallError("SO_ATTACH_FILTER", err)
-		}
-	}
+// buffer sets the size of the receive buffer. With CAP_NET_ADMIN net.core.rmem_max does
+// not limit it; without, it does.
+func (c *Conn) buffer(fd int) error {
 	size := c.cfg.ReceiveBuffer
 	if size == 0 {
 		size = DefaultReceiveBuffer
 	}
-	// With CAP_NET_ADMIN net.core.rmem_max does not limit it; without, it does.
-	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, size) != nil {
-		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, size); err != nil {
-			return os.NewSyscallError("SO_RCVBUF", err)
-		}
+	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, size) == nil {
+		return nil
 	}
-	if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_AUXDATA, 1); err != nil {
-		return os.NewSyscallError("PACKET_AUXDATA", err)
+	return os.NewSyscallError("SO_RCVBUF", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, size))
+}
+
+// bind begins to receive, if that is not so already.
+func (c *Conn) bind() error {
+	if c.bound {
+		return nil
+	}
+	if err := c.attach(police.List{}); err != nil {
+		return err
+	}
+	if err := unix.Bind(c.fd, &unix.SockaddrLinklayer{Protocol: htons(c.cfg.EtherType)}); err != nil {
+		return os.NewSyscallError("bind", err)
+	}
+	c.bound = true
+	if c.cfg.Keeper != nil {
+		c.cfg.Keeper.Keep(c.fd)
 	}
 	return nil
 }
 
-// join makes the socket hear what its interface brings.
-func (c *Conn) join(fd, link int) error {
-	if c.cfg.AllMulticast && link != 0 {
-		mreq := unix.PacketMreq{Ifindex: int32(link), Type: unix.PACKET_MR_ALLMULTI}
-		if err := unix.SetsockoptPacketMreq(fd, unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP, &mreq); err != nil {
-			return os.NewSyscallError("PACKET_MR_ALLMULTI", err)
-		}
+// attach gives the socket the filter for a list.
+func (c *Conn) attach(list police.List) error {
+	c.prog = filter(c.prog[:0], c.cfg.Accept, list)
+	return attach(c.fd, c.prog)
+}
+
+func attach(fd int, program []unix.SockFilter) error {
+	prog := unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}
+	return os.NewSyscallError("SO_ATTACH_FILTER", unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &prog))
+}
+
+// join makes sure that an interface is there and delivers every group that is wanted.
+func (c *Conn) join(link int) error {
+	name, err := c.nameOf(link)
+	if err != nil {
+		return fmt.Errorf("interface %d: %w", link, err)
 	}
-	return os.NewSyscallError("bind", unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: htons(c.cfg.EtherType), Ifindex: link}))
+	if !c.cfg.AllMulticast || c.passesAll(name) {
+		return nil
+	}
+	mreq := unix.PacketMreq{Ifindex: int32(link), Type: unix.PACKET_MR_ALLMULTI}
+	// An earlier program may have joined by the same socket, and it counts.
+	_ = unix.SetsockoptPacketMreq(c.fd, unix.SOL_PACKET, unix.PACKET_DROP_MEMBERSHIP, &mreq)
+	if err := unix.SetsockoptPacketMreq(c.fd, unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP, &mreq); err != nil {
+		return fmt.Errorf("interface %d: %w", link, os.NewSyscallError("PACKET_MR_ALLMULTI", err))
+	}
+	c.joined[link] = true
+	return nil
+}
+
+func (c *Conn) leave(link int) {
+	if c.joined[link] {
+		delete(c.joined, link)
+		mreq := unix.PacketMreq{Ifindex: int32(link), Type: unix.PACKET_MR_ALLMULTI}
+		_ = unix.SetsockoptPacketMreq(c.fd, unix.SOL_PACKET, unix.PACKET_DROP_MEMBERSHIP, &mreq)
+	}
+}
+
+func (c *Conn) nameOf(link int) (string, error) {
+	req, err := unix.NewIfreq("0") // an empty name is refused
+	if err != nil {
+		return "", err
+	}
+	req.SetUint32(uint32(link))
+	if err := unix.IoctlIfreq(c.fd, unix.SIOCGIFNAME, req); err != nil {
+		return "", os.NewSyscallError("SIOCGIFNAME", err)
+	}
+	return req.Name(), nil
+}
+
+// passesAll reports whether an interface has no list of the groups that it receives, as
+// those of virtual machines and containers have not. To set IFF_ALLMULTI there anyway
+// would do no harm, but the kernel writes a line about each to its log, for a thousand
+// guests whenever the daemon starts or ends.
+func (c *Conn) passesAll(name string) bool {
+	info, err := unix.IoctlGetEthtoolDrvinfo(c.fd, name)
+	if err != nil {
+		return false
+	}
+	driver := unix.ByteSliceToString(info.Driver[:])
+	return driver == "tun" || driver == "veth"
 }
 
 // htons returns v in network byte order, as sockaddr_ll wants it.

@@ -13,7 +13,7 @@ import (
 func (c *Conn) Write(frames []Frame) (sent int, err error) {
 	c.wmu.Lock()
 	defer c.wmu.Unlock()
-	if c.tfd < 0 {
+	if c.fd < 0 {
 		return 0, os.ErrClosed
 	}
 	for len(frames) > 0 {
@@ -40,7 +40,7 @@ func (c *Conn) send(frames []Frame) (sent int, err error) {
 		n++
 	}
 	for at := 0; at < n; {
-		got, e := sendmmsg(c.tfd, c.tx.msgs[at:n])
+		got, e := sendmmsg(c.fd, c.tx.msgs[at:n])
 		if e == 0 {
 			at += got
 			sent += got

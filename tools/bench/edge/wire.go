@@ -103,9 +103,10 @@ func (w *wire) received() (n uint64, err error) {
 	return n, err
 }
 
-// flood sends frames in turn for a time, at rate a second (0: as fast as possible), and
-// returns how many were sent, and how many frames came back.
-func (w *wire) flood(etherType uint16, frames [][]byte, rate int, d time.Duration) (sent, answered uint64, err error) {
+// flood sends frames in turn for a time, at rate a second (0: as fast as possible), each by
+// itself or as many at once as are due, and returns how many were sent, and how many frames
+// came back.
+func (w *wire) flood(etherType uint16, frames [][]byte, rate int, single bool, d time.Duration) (sent, answered uint64, err error) {
 	conn, err := afpacket.Open(afpacket.Config{NetNS: path(w.guest), EtherType: etherType, FrameSize: 64})
 	if err != nil {
 		return 0, 0, err
@@ -122,9 +123,14 @@ func (w *wire) flood(etherType uint16, frames [][]byte, rate int, d time.Duratio
 		if rate > 0 {
 			n = min(n, int(elapsed.Seconds()*float64(rate))-int(sent))
 		}
-		if n <= 0 {
+		switch {
+		case n <= 0 && single:
+			continue
+		case n <= 0:
 			time.Sleep(100 * time.Microsecond)
 			continue
+		case single:
+			n = 1
 		}
 		for i := range n {
 			batch[i] = afpacket.Frame{Link: w.glink, Data: frames[(int(sent)+i)%len(frames)]}
