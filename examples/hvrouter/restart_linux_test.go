@@ -65,12 +65,12 @@ func TestRestartSeenByGuest(t *testing.T) {
 // newRestart starts a daemon that has the kernel answer ARP, and a guest that asks.
 func newRestart(t *testing.T, bfd string) (*restarted, *asker) {
 	h := &restarted{host: &host{t: t, dir: t.TempDir(), hv: nstest.New(t, "hv"), vm: nstest.New(t, "vm")}, bfd: bfd}
-	other := nstest.New(t, "vm2")
+	h.other = nstest.New(t, "vm2")
 	h.answeredBy("kernel")
 	t.Cleanup(h.end)
 	h.run()
-	h.hv.IP("link add name vm2 type veth peer name eth0 address 50:54:33:00:00:09 netns " + other.Name)
-	other.IP("link set eth0 up")
+	h.hv.IP("link add name vm2 type veth peer name eth0 address 50:54:33:00:00:09 netns " + h.other.Name)
+	h.other.IP("link set eth0 up")
 	h.hv.IP("link add name vm1 type veth peer name eth0 address 50:54:33:00:00:07 netns " + h.vm.Name)
 	a := newAsker(t, h.vm)
 	h.vm.IP("link set eth0 up")
@@ -82,7 +82,8 @@ func newRestart(t *testing.T, bfd string) (*restarted, *asker) {
 // restarted is a host whose daemon is restarted.
 type restarted struct {
 	*host
-	bfd string // bfd.process of the configuration
+	bfd   string     // bfd.process of the configuration
+	other *nstest.NS // the second guest
 }
 
 // answeredBy says who answers ARP from the next reload or start on.

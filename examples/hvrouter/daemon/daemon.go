@@ -13,6 +13,7 @@ import (
 	"github.com/hyperfib/hyperfib/bfd"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	eg "github.com/hyperfib/hyperfib/examples/hvrouter/edge"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/host"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/journal"
@@ -47,6 +48,7 @@ type Daemon struct {
 	journal *journal.Journal // of what is logged
 	loop    loop
 	router  *router
+	edge    *eg.Edge
 	spaces  []*space      // the daemon's own first
 	held    []*os.File    // their files
 	bfd     bfd.Service   // nil: off
@@ -90,20 +92,21 @@ func (t *tasks) start(what string, f func(context.Context) error) {
 }
 
 func (d *Daemon) run(ctx context.Context, c *config.Config) error {
+	if err := host.Rights(c); err != nil {
+		return err
+	}
+	socket, unlock, err := api.Only(ctx, c.API) // first: a second daemon must not touch anything
+	if err != nil {
+		return err
+	}
+	defer unlock() // last
+	defer socket.Close()
 	t := &tasks{}
 	t.ctx, t.fail = context.WithCancelCause(ctx)
 	defer d.release()
 	defer t.wg.Wait()
 	defer t.fail(nil)
 	d.ctx = t.ctx
-	if err := host.Rights(c); err != nil {
-		return err
-	}
-	socket, err := api.Listen(c.API) // first: a second daemon must not touch anything
-	if err != nil {
-		return err
-	}
-	defer socket.Close()
 	if err := d.openKernel(t, c); err != nil {
 		return err
 	}
@@ -168,6 +171,7 @@ func (d *Daemon) openPeers(t *tasks, c *config.Config) error {
 	r.recall(d.spaceOf(c.GuestNetNS()).fib.Routes())
 	r.neighbours = false // the sessions are configured below, for the first time
 	r.refresh()
+	t.start("edge", d.edge.Run) // now that it serves everybody who is here
 	for _, dom := range c.Domains {
 		s := d.speaker[dom.Name]
 		s.Configure(c, dom)

@@ -30,6 +30,9 @@ func (d *Daemon) hold(n config.NetNS) (*os.File, string, error) {
 
 // release closes what hold opened, once nobody uses it any more.
 func (d *Daemon) release() {
+	if d.edge != nil {
+		d.edge.Close() // it may not have run
+	}
 	for _, f := range d.held {
 		f.Close()
 	}

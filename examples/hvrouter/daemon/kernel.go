@@ -83,7 +83,7 @@ func (d *Daemon) openKernel(t *tasks, c *config.Config) error {
 	if err != nil {
 		return err
 	}
-	t.start("edge", edge.Run)
+	d.edge = edge
 	d.router = newRouter(d.log, c, edge, places...)
 	t.start("sightings", func(ctx context.Context) error { return d.pumpSightings(ctx, edge) })
 	if err := d.openBFD(t, c); err != nil {

@@ -51,7 +51,7 @@ type edge interface {
 	Arrive(*config.Config, guest.Port)
 	// Serve begins, or changes, what the guest is told: router advertisements,
 	// DHCP, announcements of our addresses. It is called after the routes are set.
-	Serve(*config.Config, guest.Port)
+	Serve(*config.Config, ...guest.Port)
 	// Greet says the same again: the guest's interface has just got its carrier.
 	Greet(*config.Config, guest.Port)
 	// Silence ends answering the guest's ARP requests before it returns.

@@ -46,8 +46,8 @@ func (r *router) refresh() {
 			p.kernel.DeleteAddress(a)
 		}
 	}
-	for _, p := range changed {
-		r.edge.Serve(r.cfg, p)
+	if len(changed) > 0 {
+		r.edge.Serve(r.cfg, changed...)
 	}
 	if len(left)+len(changed) > 0 {
 		r.tellGuests(left, changed, old)

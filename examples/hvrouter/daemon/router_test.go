@@ -111,7 +111,11 @@ type fakeEdge struct{ *trace }
 func (e fakeEdge) Arrive(_ *config.Config, p guest.Port) {
 	e.add("arrive %s link %d", p.Name, p.Link.Index)
 }
-func (e fakeEdge) Serve(_ *config.Config, p guest.Port) { e.add("serve %s", p.Name) }
+func (e fakeEdge) Serve(_ *config.Config, ports ...guest.Port) {
+	for _, p := range ports {
+		e.add("serve %s", p.Name)
+	}
+}
 func (e fakeEdge) Greet(_ *config.Config, p guest.Port) { e.add("greet %s", p.Name) }
 func (e fakeEdge) Silence(p guest.Port)                 { e.add("silence %s", p.Name) }
 func (e fakeEdge) Leave(p guest.Port, gone bool)        { e.add("leave %s gone %v", p.Name, gone) }

@@ -8,6 +8,7 @@
 package edge
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -34,9 +35,8 @@ type Edge struct {
 	log    *slog.Logger
 	links  *linkSetter
 	ra     *ndp.Advertiser
-	nd     *ndp.Conn // of ra
-	arp    *arp.Conn
-	ns     *ndp.Conn // of proxy
+	nd     *ndp.Conn // of ra and proxy
+	arp    *arp.Conn // of responder
 	fdb    *vxlan.FDB
 
 	responder *arp.Responder
@@ -45,10 +45,10 @@ type Edge struct {
 
 	ctx      context.Context // of Run, for announcements
 	stop     context.CancelFunc
+	once     sync.Once // for close
 	bursts   sync.WaitGroup
-	dhcp     *dhcp.Server // nil until the configuration wants it; of attend
+	dhcp     *dhcp.Server // nil until the configuration wants it
 	overlays map[string]overlay
-	errands  errands
 }
 
 // Config says where an [Edge] works.
@@ -72,18 +72,14 @@ type Config struct {
 
 // Open opens the sockets. It needs CAP_NET_ADMIN and CAP_NET_RAW.
 func Open(c Config) (*Edge, error) {
-	e := &Edge{config: c, log: c.Log, overlays: map[string]overlay{}, errands: errands{todo: map[int]errand{}, wake: make(chan struct{}, 1)}}
+	e := &Edge{config: c, log: c.Log, overlays: map[string]overlay{}}
 	e.ctx, e.stop = context.WithCancel(context.Background())
-	var err error
-	if e.nd, err = ndp.Listen(ndp.Config{NetNS: c.NetNS, Types: []ndp.Type{ndp.TypeRouterSolicitation}}); err != nil {
-		c.Keeper.Close()
+	if err := e.open(); err != nil {
+		e.Close()
 		return nil, err
 	}
-	if err = e.open(); err != nil {
-		e.close()
-		return nil, err
-	}
-	e.ra, e.responder, e.proxy = ndp.NewAdvertiser(e.nd), arp.NewResponder(e.arp), ndp.NewProxy(e.ns)
+	shares := ndp.Share(e.nd, 2)
+	e.ra, e.responder, e.proxy = ndp.NewAdvertiser(shares[0]), arp.NewResponder(e.arp), ndp.NewProxy(shares[1])
 	return e, nil
 }
 
@@ -91,7 +87,8 @@ func (e *Edge) open() (err error) {
 	if e.arp, err = arp.Listen(arp.Config{NetNS: e.config.NetNS, Keeper: e.config.Keeper.Of(kind("arp", e.config.NetNS))}); err != nil {
 		return err
 	}
-	if e.ns, err = ndp.Listen(ndp.Config{NetNS: e.config.NetNS, Types: []ndp.Type{ndp.TypeNeighborSolicitation}, Keeper: e.config.Keeper.Of(kind("ndp", e.config.NetNS))}); err != nil {
+	types := []ndp.Type{ndp.TypeRouterSolicitation, ndp.TypeNeighborSolicitation}
+	if e.nd, err = ndp.Listen(ndp.Config{NetNS: e.config.NetNS, Types: types, Keeper: e.config.Keeper.Of(kind("ndp", e.config.NetNS))}); err != nil {
 		return err
 	}
 	if e.finder, err = openFinder(e.config.NetNS); err != nil {
@@ -104,16 +101,18 @@ func (e *Edge) open() (err error) {
 	return err
 }
 
+// Close closes the sockets of an Edge that is not run.
+func (e *Edge) Close() { e.once.Do(e.close) }
+
 func (e *Edge) close() {
 	e.stop()
 	e.bursts.Wait()
 	e.config.Keeper.Close() // first: it uses the descriptors of those below
-	e.nd.Close()
 	if e.arp != nil {
 		e.arp.Close()
 	}
-	if e.ns != nil {
-		e.ns.Close()
+	if e.nd != nil {
+		e.nd.Close()
 	}
 	if e.finder != nil {
 		e.finder.close()
@@ -127,23 +126,25 @@ func (e *Edge) close() {
 }
 
 // Run serves until ctx ends, closes everything and says nothing to the guests: a
-// restart is not the end of their router.
+// restart is not the end of their router. Guests that are served when it begins have
+// answers to what they asked while no daemon was there.
 func (e *Edge) Run(ctx context.Context) error {
-	defer e.close()
-	failed := make(chan error, 7)
+	defer e.Close()
+	failed := make(chan error, 5)
 	ctx, cancel := context.WithCancel(ctx)
 	var others sync.WaitGroup
 	defer others.Wait()
 	defer cancel()
+	nd := func(ctx context.Context) error { return ndp.Serve(ctx, e.nd, e.ra, e.proxy) }
 	watch4 := func(ctx context.Context) error { return e.finder.arp.Run(ctx, e.finder.tell) }
 	watch6 := func(ctx context.Context) error { return e.finder.ndp.Run(ctx, e.finder.tell) }
-	for _, run := range []func(context.Context) error{e.responder.Run, e.proxy.Run, e.attend, e.heal, e.config.Keeper.Run, watch4, watch6} {
+	for _, run := range []func(context.Context) error{nd, e.heal, e.config.Keeper.Run, watch4, watch6} {
 		others.Go(func() {
 			failed <- run(ctx)
 			cancel()
 		})
 	}
-	if err := e.ra.Run(ctx); err != nil {
+	if err := e.responder.Run(ctx); err != nil {
 		return err
 	}
 	return <-failed
@@ -165,9 +166,20 @@ func gatewayMAC(c *config.Config, p guest.Port) [6]byte {
 	return p.Link.MAC
 }
 
-func (e *Edge) greet(c *config.Config, p guest.Port) {
+// Greet says again what a guest is told when it arrives: its interface has just got its
+// carrier, and whatever was said before was lost.
+func (e *Edge) Greet(c *config.Config, p guest.Port) {
 	e.ra.Restart(p.Link.Index)
-	e.announce(c, p, gatewayMAC(c, p))
+	e.announce(c, p)
+}
+
+// Serve tells guests about their router, answers their questions, and makes them
+// forget an older router.
+func (e *Edge) Serve(c *config.Config, ports ...guest.Port) {
+	for _, p := range ports {
+		e.serve(c, p)
+	}
+	e.announce(c, ports...)
 }
 
 func (e *Edge) serve(c *config.Config, p guest.Port) {
@@ -181,11 +193,22 @@ func (e *Edge) serve(c *config.Config, p guest.Port) {
 	if err := e.finder.set(c, p, mac); err != nil {
 		e.log.Error("finding addresses", "event", "guest-error", "guest", p.Name, "err", err)
 	}
+	e.limit(p)
 	e.lease(c, p)
-	e.announce(c, p, mac)
 }
 
-func (e *Edge) leave(p guest.Port, gone bool) {
+// limit bounds what a guest may ask: twice as much as it may be answered, since some
+// questions have no answer. Beyond, it is not heard, which costs nothing.
+func (e *Edge) limit(p guest.Port) {
+	limit := 2 * float64(cmp.Or(p.Rate, arp.DefaultRate))
+	e.arp.Limit(p.Link.Index, limit)
+	e.nd.Limit(p.Link.Index, limit)
+	e.finder.limit(p.Link.Index, limit)
+}
+
+// Leave ends what was served; gone tells that the interface does not exist any
+// more.
+func (e *Edge) Leave(p guest.Port, gone bool) {
 	if gone {
 		e.ra.Drop(p.Link.Index)
 	} else {
@@ -199,31 +222,27 @@ func (e *Edge) leave(p guest.Port, gone bool) {
 	}
 }
 
-// announce claims the gateway's addresses on the guest's link: after a migration
-// the guest may remember another hypervisor's MAC.
-func (e *Edge) announce(c *config.Config, p guest.Port, mac [6]byte) {
-	var v4, v6 []netip.Addr
-	for _, a := range domain.GuestAddresses(c, p.Guest) {
-		if addr := a.Prefix.Addr(); addr.Is4() {
-			v4 = append(v4, addr)
-		} else {
-			v6 = append(v6, addr)
+// announce claims the gateway's addresses on guests' links: after a migration
+// a guest may remember another hypervisor's MAC. It returns at once.
+func (e *Edge) announce(c *config.Config, ports ...guest.Port) {
+	var v4 []arp.Frame
+	var v6 []ndp.Packet
+	for _, p := range ports {
+		mac := gatewayMAC(c, p)
+		for _, a := range domain.GuestAddresses(c, p.Guest) {
+			if addr := a.Prefix.Addr(); addr.Is4() {
+				v4 = append(v4, arp.NewAnnouncement(arp.MAC(mac), addr).On(p.Link.Index))
+			} else {
+				v6 = append(v6, ndp.Unsolicited(p.Link.Index, ndp.MAC(mac), addr, true))
+			}
 		}
 	}
-	e.bursts.Go(func() {
-		if len(v4) > 0 {
-			e.said(p, arp.Announce(e.ctx, e.arp, p.Link.Index, arp.MAC(mac), v4...))
-		}
-	})
-	e.bursts.Go(func() {
-		if len(v6) > 0 {
-			e.said(p, ndp.Announce(e.ctx, e.nd, p.Link.Index, ndp.MAC(mac), true, v6...))
-		}
-	})
+	e.bursts.Go(func() { e.said(arp.AnnounceAll(e.ctx, e.arp, v4)) })
+	e.bursts.Go(func() { e.said(ndp.AnnounceAll(e.ctx, e.nd, v6)) })
 }
 
-func (e *Edge) said(p guest.Port, err error) {
+func (e *Edge) said(err error) {
 	if err != nil && !errors.Is(err, context.Canceled) {
-		e.log.Debug("announcement", "event", "guest-error", "guest", p.Name, "err", err)
+		e.log.Debug("announcement", "event", "guest-error", "err", err)
 	}
 }

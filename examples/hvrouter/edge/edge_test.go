@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
-	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
-	"github.com/hyperfib/hyperfib/fib"
 )
 
 func parse(t *testing.T, text string) *config.Config {
@@ -83,25 +81,5 @@ func TestLease(t *testing.T) {
 	c.Edge.DHCP.Host = true
 	if l, _ := Lease(c, c.Guests[0]); l.Length != 32 {
 		t.Errorf("length %d, want 32", l.Length)
-	}
-}
-
-// The latest errand of an interface counts, in the place of its first.
-func TestErrands(t *testing.T) {
-	q := errands{todo: map[int]errand{}, wake: make(chan struct{}, 1)}
-	port := func(index int) guest.Port { return guest.Port{Link: fib.Link{Index: index}} }
-	q.put(errand{port: port(1)})
-	q.put(errand{port: port(2)})
-	q.put(errand{port: port(1), leave: true})
-	q.put(errand{port: port(2), greet: true}) // served anyway
-	var got []errand
-	for e, ok := q.take(); ok; e, ok = q.take() {
-		got = append(got, e)
-	}
-	if len(got) != 2 || got[0].port.Link.Index != 1 || !got[0].leave || got[1].port.Link.Index != 2 || got[1].greet {
-		t.Errorf("%+v", got)
-	}
-	if len(q.todo) != 0 || len(q.order) != 0 {
-		t.Error("something is left")
 	}
 }

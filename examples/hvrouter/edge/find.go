@@ -101,6 +101,11 @@ func (f *finder) remove(link int) {
 	}
 }
 
+func (f *finder) limit(link int, perSecond float64) {
+	f.conn4.Limit(link, perSecond)
+	f.conn6.Limit(link, perSecond)
+}
+
 // allows tells whether an address may be found behind a link.
 func (f *finder) allows(link int, a netip.Addr) bool {
 	f.mu.Lock()

@@ -3,7 +3,6 @@ package keep
 import (
 	"context"
 	"net"
-	"strconv"
 	"sync"
 	"time"
 )
@@ -18,8 +17,7 @@ const (
 	// ever less often.
 	firstRetry = 10 * time.Millisecond
 	lastRetry  = time.Second
-	// claimTime is how long what an earlier daemon left waits for its interface to be
-	// served: guests that were there are served within a second.
+	// claimTime is how long what an earlier daemon left waits to be claimed.
 	claimTime = 5 * time.Second
 )
 
@@ -175,44 +173,33 @@ func (c *Client) tell(m message) {
 	}
 }
 
-// Of gives the part of the client that keeps the sockets of one kind, such as "arp". It
-// is what the libraries call a Keeper.
-func (c *Client) Of(kind string) *Sockets { return &Sockets{c, kind + "/"} }
+// Of gives the part of the client that keeps one socket, such as "arp". It is what the
+// libraries call a Keeper.
+func (c *Client) Of(name string) *Socket { return &Socket{c, name} }
 
-// Sockets are the sockets of one kind, by interface.
-type Sockets struct {
+// Socket is one socket.
+type Socket struct {
 	client *Client
-	kind   string
+	name   string
 }
 
-func (s *Sockets) name(link int) string { return s.kind + strconv.Itoa(link) }
-
-// Keep has the socket of link kept.
-func (s *Sockets) Keep(link, fd int) {
-	c, name := s.client, s.name(link)
+// Keep has the socket kept.
+func (s *Socket) Keep(fd int) {
+	c := s.client
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.mine[name] = fd
-	c.tell(message{do: keep, name: name, fd: fd})
+	c.mine[s.name] = fd
+	c.tell(message{do: keep, name: s.name, fd: fd})
 }
 
-// Forget ends that.
-func (s *Sockets) Forget(link int) {
-	c, name := s.client, s.name(link)
+// Inherit gives the socket that an earlier daemon left, once.
+func (s *Socket) Inherit() (fd int, ok bool) {
+	c := s.client
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.mine, name)
-	c.tell(message{do: forget, name: name, fd: -1})
-}
-
-// Inherit gives the socket that an earlier daemon left for link, once.
-func (s *Sockets) Inherit(link int) (fd int, ok bool) {
-	c, name := s.client, s.name(link)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if fd, ok = c.left[name]; ok {
-		delete(c.left, name)
-		c.mine[name] = fd
+	if fd, ok = c.left[s.name]; ok {
+		delete(c.left, s.name)
+		c.mine[s.name] = fd
 	}
 	return fd, ok
 }

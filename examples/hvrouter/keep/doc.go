@@ -8,11 +8,12 @@
 // and takes what an earlier daemon left when it starts. Nothing needs to happen when the
 // daemon ends, so a daemon that is killed leaves as much as one that is told to end.
 //
-// Who owns what: the daemon alone reads the sockets. The keeper only holds them, and is
-// the only one to do so from the moment it sees the connection of the daemon close. Then
-// it bounds the memory that questions may take (32 KiB for each) and has the kernel note when
-// each arrives, so that the next daemon can tell which are too old to matter; and after
-// [Config.Patience] it lets go of everything.
+// Who owns what: the daemon alone reads the sockets, of which there is one a protocol and
+// namespace. The keeper only holds them, and is the only one to do so from the moment it
+// sees the connection of the daemon close. Then it has the kernel note when each question
+// arrives, so that the next daemon can tell which are too old to matter; and after
+// [Config.Patience] it lets go of everything. Guests that the daemon had silenced, because
+// they flood, stay so: that is part of the socket.
 //
 // The protocol runs over a unix socket of the kind SOCK_SEQPACKET. A message is one
 // octet that says what to do, and a name; those that hand over a socket have its
@@ -34,6 +35,7 @@ const (
 const (
 	// longestName bounds a name.
 	longestName = 64
-	// most bounds how many sockets are kept: two for each of 16,000 guests.
+	// most bounds how many sockets are kept. A daemon of before gave one a guest and
+	// protocol.
 	most = 1 << 15
 )

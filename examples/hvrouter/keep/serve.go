@@ -195,14 +195,6 @@ func (s *shelf) clear() {
 	s.empty()
 }
 
-// restBuffer is the octets of kernel memory for what waits in one socket; the kernel
-// doubles it. That is some 80 questions: a guest that has asked that many has not waited
-// for an answer to the first.
-const restBuffer = 32 << 10
-
-// rest prepares a socket for a time without a reader: what waits in it is bounded, and
-// has a time stamp. Whoever reads it next undoes both.
-func rest(fd int) {
-	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, restBuffer)
-	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1)
-}
+// rest prepares a socket for a time without a reader: what waits in it has a time stamp.
+// Whoever reads it next undoes that.
+func rest(fd int) { _ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1) }
