@@ -132,7 +132,7 @@ func (k *checker) bfd(b BFD) {
 
 func (k *checker) bgp(b BGP) {
 	if h := b.HoldTime.Duration; h != 0 && h < 3*time.Second || h > 65535*time.Second {
-		k.bad("$.bgp.hold-time", "%v: want 3s to 65535s", h)
+		k.bad("$.bgp.hold-time", "%v: want 3s to 65535s, or 0s for none", h)
 	}
 	if b.Multipath < 1 || b.Multipath > 128 {
 		k.bad("$.bgp.multipath", "%d: want 1 to 128", b.Multipath)

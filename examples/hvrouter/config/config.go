@@ -75,7 +75,8 @@ type BFD struct {
 type BGP struct {
 	// Port dialled and listened on. Default 179.
 	Port uint16 `yaml:"port,omitempty" json:"port"`
-	// HoldTime proposed in OPEN, 0 or at least 3s. Default 90s.
+	// HoldTime proposed in OPEN: at least 3s, or 0s for none, without KEEPALIVEs.
+	// Default 90s.
 	HoldTime Duration `yaml:"hold-time,omitempty" json:"hold-time"`
 	// ConnectRetry is the longest wait between attempts to connect. Default 300ms.
 	ConnectRetry Duration `yaml:"connect-retry,omitempty" json:"connect-retry"`

@@ -50,7 +50,6 @@ func (b *BFD) fill(api string) {
 
 func (b *BGP) fill() {
 	def(&b.Port, 179)
-	defDuration(&b.HoldTime, 90*time.Second)
 	// The speaker begins at an eighth and doubles: a reflector that comes up a
 	// moment after us is met within 0.3 s, for three packets a second while it is
 	// away.

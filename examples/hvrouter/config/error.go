@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -78,5 +79,35 @@ func fromYAML(err error) *Error {
 		e.Msg = y.GetMessage()
 		e.place(y.GetToken())
 	}
+	var overflow *yaml.OverflowError
+	var other *yaml.TypeError
+	switch {
+	case errors.As(err, &overflow):
+		e.Msg = fmt.Sprintf("%s: want %s", overflow.SrcNum, wanted(overflow.DstType))
+	case errors.As(err, &other):
+		e.Msg = "want " + wanted(other.DstType)
+		if t := y.GetToken(); t != nil && t.Value != "" {
+			e.Msg = t.Value + ": " + e.Msg
+		}
+	}
 	return e
+}
+
+// wanted says in words what a value of a type is.
+func wanted(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Uint8, reflect.Uint16, reflect.Uint32:
+		return fmt.Sprintf("a number from 0 to %d", uint64(1)<<t.Bits()-1)
+	case reflect.Int:
+		return "a number"
+	case reflect.Bool:
+		return "true or false"
+	case reflect.String:
+		return "a text"
+	case reflect.Slice:
+		return "a list"
+	case reflect.Pointer:
+		return wanted(t.Elem())
+	}
+	return "a mapping"
 }

@@ -1,15 +1,11 @@
 package config
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
-	"io"
 	"os"
+	"time"
 
-	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
 )
 
 // Load reads and checks the file at path, with the table names of this host. An
@@ -25,14 +21,22 @@ func Load(path string) (*Config, error) {
 // Parse decodes and checks data; name is used in errors only. Every default is
 // filled in and every table name is resolved with tables. An error is [Errors].
 func Parse(name string, data []byte, tables TableNames) (*Config, error) {
-	c := &Config{BGP: BGP{TTLSecurity: true, AddPath: true}}
-	doc, err := decode(data, c)
+	c := &Config{BGP: BGP{TTLSecurity: true, AddPath: true, HoldTime: Duration{90 * time.Second}}}
+	doc, err := parse(data)
+	switch {
+	case err == nil && empty(doc):
+		err = &Error{Line: 1, Column: 1, Msg: "the file is empty"}
+	case err == nil:
+		err = decode(doc, c)
+	}
 	if err != nil {
 		return nil, Errors{fromYAML(err)}.sorted(name)
 	}
 	k := &checker{doc: doc}
+	unpreferred := k.zeros("")
 	k.resolve(c, tables)
 	c.fill()
+	c.unprefer(unpreferred)
 	k.config(c)
 	if len(k.errs) > 0 {
 		return nil, k.errs.sorted(name)
@@ -43,33 +47,9 @@ func Parse(name string, data []byte, tables TableNames) (*Config, error) {
 // ParseGuests decodes one guest or a list of guests from YAML or JSON and checks
 // what can be checked without the rest of the inventory.
 func ParseGuests(name string, data []byte) ([]Guest, error) {
-	var guests []Guest
-	doc, err := parser.ParseBytes(data, 0)
+	guests, k, err := parseGuests(data)
 	if err != nil {
 		return nil, Errors{fromYAML(err)}.sorted(name)
-	}
-	path := "$"
-	if single(doc) {
-		guests = make([]Guest, 1)
-		err = strict(data, &guests[0])
-	} else {
-		path = "$[%d]"
-		err = strict(data, &guests)
-	}
-	if errors.Is(err, io.EOF) {
-		return nil, Errors{{Msg: "no guest"}}.sorted(name)
-	}
-	if err != nil {
-		return nil, Errors{fromYAML(err)}.sorted(name)
-	}
-	k := &checker{doc: doc}
-	for i := range guests {
-		guests[i].fill()
-		at := path
-		if path != "$" {
-			at = fmt.Sprintf(path, i)
-		}
-		k.guest(at, guests[i])
 	}
 	if len(k.errs) > 0 {
 		return nil, k.errs.sorted(name)
@@ -77,32 +57,52 @@ func ParseGuests(name string, data []byte) ([]Guest, error) {
 	return guests, nil
 }
 
-func single(doc *ast.File) bool {
-	if len(doc.Docs) == 0 || doc.Docs[0].Body == nil {
-		return false
+func parseGuests(data []byte) (guests []Guest, k *checker, err error) {
+	doc, err := parse(data)
+	if err != nil {
+		return nil, nil, err
 	}
+	if empty(doc) {
+		return nil, nil, &Error{Msg: "no guest"}
+	}
+	path := "$[%d]"
 	switch doc.Docs[0].Body.Type() {
 	case ast.MappingType, ast.MappingValueType:
-		return true
+		path = "$"
+		guests = make([]Guest, 1)
+		err = decode(doc, &guests[0])
+	default:
+		err = decode(doc, &guests)
 	}
-	return false
-}
-
-func decode(data []byte, c *Config) (*ast.File, error) {
-	doc, err := parser.ParseBytes(data, 0)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if len(doc.Docs) == 0 || doc.Docs[0].Body == nil {
-		return nil, &Error{Line: 1, Column: 1, Msg: "the file is empty"}
+	k = &checker{doc: doc}
+	unpreferred := k.zeros(map[bool]string{true: "guests[]", false: "guests"}[path == "$"])
+	for i := range guests {
+		guests[i].fill()
+		if unpreferred["guests[]"] || unpreferred[fmt.Sprintf("guests[%d]", i)] {
+			guests[i].LocalPref = 0
+		}
+		at := path
+		if path != "$" {
+			at = fmt.Sprintf(path, i)
+		}
+		k.guest(at, guests[i])
 	}
-	if len(doc.Docs) > 1 {
-		return nil, at(doc.Docs[1].Body, "a second document: one file is one configuration")
-	}
-	return doc, strict(data, c)
+	return guests, k, nil
 }
 
-// strict decodes with unknown and duplicate keys refused.
-func strict(data []byte, into any) error {
-	return yaml.NewDecoder(bytes.NewReader(data), yaml.DisallowUnknownField()).Decode(into)
+// unprefer sets the preferences that the file gives as 0, which has no default.
+func (c *Config) unprefer(list map[string]bool) {
+	for i := range c.Guests {
+		if list[fmt.Sprintf("guests[%d]", i)] {
+			c.Guests[i].LocalPref = 0
+		}
+	}
+	for i := range c.GuestsFrom {
+		if list[fmt.Sprintf("guests-from[%d]", i)] {
+			c.GuestsFrom[i].LocalPref = 0
+		}
+	}
 }

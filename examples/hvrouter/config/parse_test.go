@@ -3,67 +3,67 @@ package config
 import (
 	"bytes"
 	"errors"
-	"flag"
 	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/goccy/go-yaml"
+	"github.com/hyperfib/hyperfib/internal/testing/scenario"
 )
 
-var update = flag.Bool("update", false, "rewrite golden files")
-
-// TestBad reads testdata/bad*.txt: blocks of "# what", a file, and after "->" the
-// errors it must give.
+// TestBad plays testdata/bad*.txt: a comment, the lines of a file, and below them the errors
+// that it has. An empty line ends a file.
 func TestBad(t *testing.T) {
-	files, err := filepath.Glob("testdata/bad*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatal(files, err)
-	}
-	for _, file := range files {
-		t.Run(filepath.Base(file), func(t *testing.T) { testBad(t, file) })
-	}
+	scenario.Files(t, "testdata/bad*.txt", func(t *testing.T, text string) (string, error) {
+		return playFiles(text, func(file string) []string {
+			_, err := Parse("f", []byte(file), TableNames{"public": 90})
+			var list Errors
+			if !errors.As(err, &list) {
+				t.Errorf("%s: error %v is not Errors", file, err)
+				return []string{fmt.Sprint(err)}
+			}
+			for _, e := range list {
+				if e.Line == 0 || e.Column == 0 {
+					t.Errorf("%s: no place: %v", file, e)
+				}
+			}
+			return strings.Split(err.Error(), "\n")
+		}), nil
+	})
 }
 
-func testBad(t *testing.T, golden string) {
-	data, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var out bytes.Buffer
-	for block := range strings.SplitSeq(strings.TrimSpace(string(data)), "\n====\n") {
-		input, _, _ := strings.Cut(block, "\n->")
-		title, body, _ := strings.Cut(input, "\n")
-		_, err := Parse("f", []byte(expand(body)), TableNames{"public": 90})
-		if out.Len() > 0 {
-			out.WriteString("\n====\n")
-		}
-		fmt.Fprintf(&out, "%s\n%s\n->\n%v", title, body, err)
-		var list Errors
-		if !errors.As(err, &list) {
-			t.Errorf("%s: error %v is not Errors", title, err)
-			continue
-		}
-		for _, e := range list {
-			if e.Line == 0 || e.Column == 0 {
-				t.Errorf("%s: no place: %v", title, e)
+// playFiles calls judge for each file of a text, and writes what it returns below it.
+func playFiles(text string, judge func(file string) []string) string {
+	var out, file strings.Builder
+	begun := false
+	end := func() {
+		if begun {
+			for _, line := range judge(expand(file.String())) {
+				fmt.Fprintf(&out, "\t%s\n", line)
 			}
 		}
+		file.Reset()
+		begun = false
 	}
-	out.WriteByte('\n')
-	if *update {
-		if err := os.WriteFile(golden, out.Bytes(), 0o644); err != nil {
-			t.Fatal(err)
+	for line := range strings.Lines(text) {
+		switch {
+		case strings.HasPrefix(line, "\t"):
+			continue // an output of an earlier run
+		case strings.TrimSpace(line) == "":
+			end()
+		case line[0] != '#' || file.Len() > 0:
+			file.WriteString(line)
 		}
-		return
+		begun = begun || strings.TrimSpace(line) != ""
+		out.WriteString(line)
 	}
-	if !bytes.Equal(out.Bytes(), data) {
-		t.Errorf("differs from %s (run with -update and read the diff):\n%s", golden, out.Bytes())
-	}
+	end()
+	return out.String()
 }
 
 // expand puts the head that every file needs before one that starts with "...".
@@ -176,15 +176,103 @@ func FuzzParse(f *testing.F) {
 	data, _ := os.ReadFile(filepath.Join("..", "hv1.yaml"))
 	f.Add(data)
 	bad, _ := os.ReadFile("testdata/bad.txt")
-	for block := range strings.SplitSeq(string(bad), "\n====\n") {
-		input, _, _ := strings.Cut(block, "\n->")
-		_, body, _ := strings.Cut(input, "\n")
-		f.Add([]byte(expand(body)))
-	}
+	playFiles(string(bad), func(file string) []string { f.Add([]byte(file)); return nil })
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, err := Parse("f", data, TableNames{"public": 90})
 		if (c == nil) == (err == nil) {
 			t.Fatalf("config %v, error %v", c, err)
 		}
 	})
+}
+
+// LOCAL_PREF 0 is a value, and no key is the default.
+func TestLocalPref(t *testing.T) {
+	for text, want := range map[string]uint32{
+		"name: a": 100, "name: a\nlocal-pref: 0": 0, `[{"name": "a", "local-pref": 0}]`: 0, `[{"name": "a", "local-pref": 7}]`: 7,
+	} {
+		if g, err := ParseGuests("f", []byte(text)); err != nil || g[0].LocalPref != want {
+			t.Errorf("%q: %v, %v", text, g, err)
+		}
+	}
+	c, err := Parse("f", []byte(expand("...\ndomains: [{name: public, table: 90, guests: true}]\n"+
+		"guests: [{name: a}, {name: b, local-pref: 0}]\nguests-from: [{interfaces: tap*, local-pref: 0}, {interfaces: vnet*}]\n")), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Guests[0].LocalPref != 100 || c.Guests[1].LocalPref != 0 || c.GuestsFrom[0].LocalPref != 0 || c.GuestsFrom[1].LocalPref != 100 {
+		t.Errorf("%+v %+v", c.Guests, c.GuestsFrom)
+	}
+}
+
+// What aliases stand for is read wherever it may stand.
+func TestAliases(t *testing.T) {
+	c, err := Parse("f", []byte(`
+router-id: &r 0.0.1.1
+as: 65000
+domains:
+  - name: public
+    table: &t 90
+    guests: true
+    reflectors:
+      - {interface: a, local: &l 198.51.100.101, peer: 198.51.100.126, import: &p [{community: &c "65000:7", action: reject}]}
+      - {interface: b, local: *l, peer: 198.51.100.226, import: *p}
+edge: {gateway4: &gw 203.0.113.254, ra: {interval: &i 600s}}
+guests:
+  - {name: vm1, gateway4: *gw, ipv4: [203.0.113.1], mac: &m "50:54:33:00:00:07", ra: {interval: *i}}
+`), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := c.Domains[0]
+	if c.Guests[0].Gateway4 != c.Edge.Gateway4 || d.Table.ID != 90 || d.Reflectors[1].Local != d.Reflectors[0].Local || !d.Reflectors[1].Import.Equal(d.Reflectors[0].Import) ||
+		c.Guests[0].RA.Interval.Duration != 600*time.Second || c.Guests[0].MAC.IsZero() {
+		t.Errorf("%+v", c)
+	}
+}
+
+// Nothing costs more than its size, and what makes no sense costs little: brackets and
+// dashes in each other were minutes and gigabytes.
+func TestBounds(t *testing.T) {
+	const size = 1 << 20
+	for what, text := range map[string]string{
+		"brackets":    strings.Repeat("[", size),
+		"behind text": "a\"[: " + strings.Repeat("[", size),
+		"braces":      "guests: " + strings.Repeat("{a: ", size/4),
+		"dashes":      strings.Repeat("- ", size/2),
+		"keys":        strings.Repeat("? ", size/2),
+		"too long":    strings.Repeat("x", MaxSize+1),
+		"closed":      strings.Repeat("[", 100000) + strings.Repeat("]", 100000),
+		"not UTF-8":   "name: \"\xff\"",
+		"no text":     "name: \"\x00\"",
+		"a bell":      "name: \"\a\"",
+		"a C1":        "name: \"\u0085\u0086\"",
+		"a deleted":   "name: \"\x7f\"",
+		"in a string": "name: \"" + strings.Repeat("é", 10) + "\xc3\"",
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := ParseGuests("f", []byte(text))
+		runtime.ReadMemStats(&after)
+		if err == nil {
+			t.Errorf("%s is taken", what)
+		} else if len(err.Error()) > 200 {
+			t.Errorf("%s: an error of %d octets", what, len(err.Error()))
+		}
+		if got := after.TotalAlloc - before.TotalAlloc; got > 400*size {
+			t.Errorf("%s: %d octets", what, got)
+		}
+	}
+}
+
+// Brackets in texts and comments are none.
+func TestBracketsInText(t *testing.T) {
+	many := strings.Repeat("[", 2*maxDepth)
+	for _, text := range []string{`"` + many + `"`, `'` + many + `'`, `"\"` + many + `"`, `'it''s ` + many + `'`, "a # " + many} {
+		if _, err := ParseGuests("f", []byte("name: "+text+"\n")); err != nil && strings.Contains(err.Error(), "deep") {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+	if err := brackets([]byte("it's " + many)); err == nil {
+		t.Error("an apostrophe hides brackets")
+	}
 }

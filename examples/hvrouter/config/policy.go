@@ -60,7 +60,7 @@ func (c Community) MarshalText() ([]byte, error) { return []byte(c.String()), ni
 
 // UnmarshalYAML reads two or three numbers with colons between them.
 func (c *Community) UnmarshalYAML(node ast.Node) error {
-	return parse(node, "a community, such as \"65000:90\" or \"65000:1:2\" (in quotes)", func(s string) (err error) {
+	return scan(node, "a community, such as \"65000:90\" or \"65000:1:2\" (in quotes)", func(s string) (err error) {
 		if strings.Count(s, ":") == 2 {
 			c.Large = true
 			c.Triple, err = wire.ParseLargeCommunity(s)

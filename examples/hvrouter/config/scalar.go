@@ -77,8 +77,8 @@ func scalar(node ast.Node) (string, bool) {
 	return "", false
 }
 
-// parse runs f on a scalar's text and gives its error the node's place.
-func parse(node ast.Node, what string, f func(string) error) error {
+// scan runs f on a scalar's text and gives its error the node's place.
+func scan(node ast.Node, what string, f func(string) error) error {
 	text, ok := scalar(node)
 	if !ok {
 		return at(node, "want %s, not a list or a mapping", what)
@@ -92,7 +92,7 @@ func parse(node ast.Node, what string, f func(string) error) error {
 // UnmarshalYAML reads an address; an IPv6 zone is refused, the interface has a key
 // of its own.
 func (a *Addr) UnmarshalYAML(node ast.Node) error {
-	return parse(node, "an IP address", func(s string) (err error) {
+	return scan(node, "an IP address", func(s string) (err error) {
 		a.Addr, err = netip.ParseAddr(s)
 		if err == nil && a.Zone() != "" {
 			err = strconv.ErrSyntax
@@ -103,7 +103,7 @@ func (a *Addr) UnmarshalYAML(node ast.Node) error {
 
 // UnmarshalYAML reads a prefix whose host bits are zero.
 func (p *Prefix) UnmarshalYAML(node ast.Node) error {
-	return parse(node, "a prefix with its host bits zero, such as 203.0.113.0/24", func(s string) (err error) {
+	return scan(node, "a prefix with its host bits zero, such as 203.0.113.0/24", func(s string) (err error) {
 		p.Prefix, err = netip.ParsePrefix(s)
 		if err == nil && p.Prefix != p.Masked() {
 			err = strconv.ErrSyntax
@@ -114,7 +114,7 @@ func (p *Prefix) UnmarshalYAML(node ast.Node) error {
 
 // UnmarshalYAML reads an address with a prefix length.
 func (p *InterfacePrefix) UnmarshalYAML(node ast.Node) error {
-	return parse(node, "an address with a prefix length, such as 172.22.2.1/32", func(s string) (err error) {
+	return scan(node, "an address with a prefix length, such as 172.22.2.1/32", func(s string) (err error) {
 		p.Prefix, err = netip.ParsePrefix(s)
 		return err
 	})
@@ -122,7 +122,7 @@ func (p *InterfacePrefix) UnmarshalYAML(node ast.Node) error {
 
 // UnmarshalYAML reads six octets in hexadecimal.
 func (m *MAC) UnmarshalYAML(node ast.Node) error {
-	return parse(node, "a MAC address, such as 50:54:33:00:00:07", m.set)
+	return scan(node, "a MAC address, such as 50:54:33:00:00:07", m.set)
 }
 
 func (m *MAC) set(s string) error {
@@ -159,12 +159,12 @@ func (m *MAC) UnmarshalText(text []byte) error {
 
 // UnmarshalYAML reads a number from 1 to 2^32-1 or a name.
 func (t *Table) UnmarshalYAML(node ast.Node) error {
-	return parse(node, "a routing table's number or name", func(s string) error {
-		if id, err := strconv.ParseUint(s, 10, 32); err == nil && id > 0 {
+	return scan(node, "a routing table's number or name", func(s string) error {
+		if id, err := strconv.ParseUint(s, 0, 32); err == nil && id > 0 {
 			*t = Table{ID: uint32(id)}
 			return nil
 		}
-		if s == "" || s == "0" || strings.ContainsAny(s, " \t/-+") && s[0] <= '9' {
+		if strings.Trim(s, "0123456789") == "" || strings.ContainsAny(s, " \t/-+") && s[0] <= '9' {
 			return strconv.ErrSyntax
 		}
 		*t = Table{Name: s}
@@ -185,7 +185,7 @@ func (t Table) String() string {
 
 // UnmarshalYAML reads a time that is not negative.
 func (d *Duration) UnmarshalYAML(node ast.Node) error {
-	return parse(node, "a time, such as 100ms or 90s", func(s string) (err error) {
+	return scan(node, "a time, such as 100ms or 90s", func(s string) (err error) {
 		d.Duration, err = time.ParseDuration(s)
 		if err == nil && d.Duration < 0 {
 			err = strconv.ErrRange
@@ -199,7 +199,7 @@ func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil
 
 // UnmarshalYAML reads ipv4 or ipv6.
 func (f *Family) UnmarshalYAML(node ast.Node) error {
-	return parse(node, "a family: ipv4 or ipv6", func(s string) error {
+	return scan(node, "a family: ipv4 or ipv6", func(s string) error {
 		*f = Family(s)
 		if *f != IPv4 && *f != IPv6 {
 			return strconv.ErrSyntax

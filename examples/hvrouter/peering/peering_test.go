@@ -100,6 +100,13 @@ func TestPeer(t *testing.T) {
 	}
 	r := c.Domains[0].Reflectors[0]
 	r.MD5 = "of the session"
+	if p := Peer(c, r, addr("fe80::7")); p.HoldTime != 90*time.Second {
+		t.Errorf("hold time %v", p.HoldTime)
+	}
+	c.BGP.HoldTime.Duration = 0
+	if p := Peer(c, r, addr("fe80::7")); p.HoldTime >= 0 {
+		t.Errorf("hold time %v for none", p.HoldTime)
+	}
 	c.BGP.MD5 = "of the file"
 	r.RestartTime.Duration = 10 * time.Second
 	if p := Peer(c, r, addr("fe80::7")); p.MD5Key != "of the session" || p.LinkLocal.IsValid() || p.RestartTime != 10*time.Second {

@@ -3,6 +3,7 @@ package peering
 import (
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/hyperfib/hyperfib/bgp"
 	"github.com/hyperfib/hyperfib/bgp/rib"
@@ -36,7 +37,7 @@ func Peer(c *config.Config, r config.Reflector, linkLocal netip.Addr) bgp.PeerCo
 	p := bgp.PeerConfig{
 		Addr: r.Peer.Addr, Port: c.BGP.Port, AS: r.AS, LocalAddr: r.Local.Addr, Interface: r.Interface,
 		Description: r.Name, Families: families(r.Families),
-		HoldTime: c.BGP.HoldTime.Duration, ConnectRetry: c.BGP.ConnectRetry.Duration,
+		HoldTime: holdTime(c.BGP.HoldTime.Duration), ConnectRetry: c.BGP.ConnectRetry.Duration,
 		TTLSecurity: c.BGP.TTLSecurity, MD5Key: c.BGP.MD5,
 		NextHopSelf: true, NextHop6: r.NextHop6.Addr, RestartTime: r.RestartTime.Duration,
 	}
@@ -58,6 +59,14 @@ func Peer(c *config.Config, r config.Reflector, linkLocal netip.Addr) bgp.PeerCo
 		p.Elsewhere = everywhere
 	}
 	return p
+}
+
+// holdTime translates the file's 0s, which is none.
+func holdTime(d time.Duration) time.Duration {
+	if d == 0 {
+		return -1
+	}
+	return d
 }
 
 // everywhere holds every address.

@@ -1,0 +1,83 @@
+package config
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml/ast"
+)
+
+// notZero are the keys whose 0 means nothing: they have a default, which stands for a key
+// that is not given, and 0 is none of the values that they may have. In a list of guests
+// the path begins with [].
+var notZero = map[string]bool{
+	"mark-mask":    true,
+	"bfd.interval": true, "bfd.multiplier": true,
+	"bgp.port": true, "bgp.connect-retry": true, "bgp.multipath": true,
+	"bgp.graceful-restart.time": true, "bgp.graceful-restart.deferral": true,
+	"domains[].mark": true, "domains[].metric": true,
+	"domains[].reflectors[].as": true, "domains[].reflectors[].restart-time": true, "sessions[].as": true, "sessions[].restart-time": true,
+	"edge.length4": true, "edge.metric": true, "edge.dhcp.lease": true,
+	"edge.ra.interval": true, "edge.ra.hop-limit": true, "edge.ra.valid": true,
+	"guests[].ra.interval": true, "guests[].ra.hop-limit": true, "guests[].ra.valid": true,
+	"guests-from[].ra.interval": true, "guests-from[].ra.hop-limit": true, "guests-from[].ra.valid": true,
+	"guests[].rate": true, "guests[].find.most": true,
+	"guests-from[].rate": true, "guests-from[].find.most": true,
+	"overlays[].port": true, "overlays[].mtu": true,
+}
+
+// LOCAL_PREF 0 is a value like any other, although the key has a default.
+const localPref = ".local-pref"
+
+// zeros reports such keys that are given as 0: the default would take their place without
+// a word. It returns the lists' elements that have a local-pref of 0, as "guests[2]". prefix is what the document's own paths begin with.
+func (k *checker) zeros(prefix string) map[string]bool {
+	z := zeros{checker: k, unpreferred: map[string]bool{}}
+	if !empty(k.doc) {
+		z.in(prefix, prefix, k.doc.Docs[0].Body)
+	}
+	return z.unpreferred
+}
+
+type zeros struct {
+	*checker
+	unpreferred map[string]bool
+}
+
+// in walks through a node; path is where it is without the indexes of lists, exact with
+// them.
+func (z zeros) in(path, exact string, node ast.Node) {
+	switch n := node.(type) {
+	case *ast.MappingNode:
+		for _, v := range n.Values {
+			z.in(path, exact, v)
+		}
+	case *ast.MappingValueNode:
+		key := strings.TrimPrefix(path+"."+n.Key.GetToken().Value, ".")
+		z.in(key, strings.TrimPrefix(exact+"."+n.Key.GetToken().Value, "."), n.Value)
+	case *ast.SequenceNode:
+		for i, v := range n.Values {
+			z.in(path+"[]", fmt.Sprintf("%s[%d]", exact, i), v)
+		}
+	case *ast.AnchorNode:
+		z.in(path, exact, n.Value)
+	default:
+		text, ok := scalar(node)
+		if of, is := strings.CutSuffix(exact, localPref); ok && is && isZero(text) {
+			z.unpreferred[of] = true
+		}
+		if ok && notZero[path] && isZero(text) {
+			z.errs = append(z.errs, at(node, "%s is not a value of %s; leave the key out for its default", text, path))
+		}
+	}
+}
+
+func isZero(text string) bool {
+	if n, err := strconv.ParseUint(text, 0, 64); err == nil {
+		return n == 0
+	}
+	d, err := time.ParseDuration(text)
+	return err == nil && d == 0
+}
