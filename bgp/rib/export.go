@@ -135,11 +135,16 @@ func (g *group) sendable(id destID, attr attrID) attrID {
 	if id&v6 == 0 {
 		ok = n == 4 || ok && g.key.mixed
 	}
-	if !ok || int(s.nh)+g.overhead(s) > g.maxLen() {
-		t.attrs.release(attr)
-		return 0
+	switch {
+	case !ok:
+		g.unsendable.found |= lackNextHop
+	case int(s.nh)+g.overhead(s) > g.maxLen():
+		g.unsendable.found |= lackRoom
+	default:
+		return attr
 	}
-	return attr
+	t.attrs.release(attr)
+	return 0
 }
 
 // overhead bounds the octets of an UPDATE beside its attributes: header and lengths,

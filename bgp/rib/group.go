@@ -56,7 +56,8 @@ type group struct {
 	lagging int // members that are behind
 	sole    *In // the only member so far: its own paths are not even considered
 
-	adverts adverts
+	adverts    adverts
+	unsendable unsendable
 
 	chunks  []*chunk // those that a member still needs are chunks[first:]
 	first   int

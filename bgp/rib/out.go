@@ -74,13 +74,19 @@ type Out struct {
 	eorMark uint64
 }
 
-// OutCounters counts what was sent to a peer. They only grow.
+// OutCounters counts what was sent to a peer. Except for NoNextHop and TooLong they only
+// grow.
 type OutCounters struct {
 	Updates   uint64 // messages, End-of-RIB and refresh markers included
 	Announced uint64 // NLRI
 	Withdrawn uint64 // NLRI
 	Octets    uint64
 	Lagged    uint64 // how often the session fell behind its update group
+	// NoNextHop is how many IPv4 and IPv6 prefixes have a path that the peer would be sent,
+	// but that has no next hop of its family; TooLong is the same for paths whose
+	// attributes are longer than a message. They are those of the update group, as of the
+	// last Fill that returned 0.
+	NoNextHop, TooLong [2]int
 }
 
 // NewOut opens the Adj-RIB-Out of a session with the peer of in. Everything there is to
@@ -119,7 +125,9 @@ func (o *Out) Close() {
 func (o *Out) Counters() OutCounters {
 	o.t.mu.Lock()
 	defer o.t.mu.Unlock()
-	return o.counters
+	c := o.counters
+	c.NoNextHop, c.TooLong = o.g.unsendable.sets[0].n, o.g.unsendable.sets[1].n
+	return c
 }
 
 // Refresh sends everything of a family again, in answer to a ROUTE-REFRESH (RFC 2918);

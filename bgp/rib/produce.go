@@ -41,6 +41,7 @@ func (g *group) compare(id destID, following bool) {
 	t := g.t
 	var room [8]advert
 	want := g.views(id, room[:0])
+	g.unsendable.note(id)
 	t.noteOuts(want)
 	had := g.adverts.head(id)
 	var keep uint32 // the new list, in reverse order
@@ -114,6 +115,7 @@ func (g *group) comparePaths(id destID, some *outSet, following bool) bool {
 		old, new := g.adverts.get(id, out), advert{out: out}
 		if p := x.path(t, out); p != nil && (!t.deferred || p.peer == localPeer) && (g.sole == nil || g.sole.no != p.peer) {
 			new.attr, new.src = g.exported(id, p), p.peer
+			g.unsendable.noteOne(id)
 		}
 		switch {
 		case old.attr == 0 && new.attr == 0:
@@ -212,7 +214,11 @@ func (g *group) view(id destID, p *path, out uint16, list []advert) ([]advert, b
 	if t.deferred && p.peer != localPeer || own && g.key.limit == 0 {
 		return list, false
 	}
+	found := g.unsendable.found
 	attr := g.exported(id, p)
+	if own {
+		g.unsendable.found = found // it does not go there anyway
+	}
 	switch {
 	case attr == 0:
 		return list, false

@@ -1,0 +1,69 @@
+package rib
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+
+	"github.com/hyperfib/hyperfib/bgp/wire"
+)
+
+// TestUnsendable counts what cannot be sent: a prefix as long as that is so.
+func TestUnsendable(t *testing.T) {
+	tab, ins := benchTable(t, 2)
+	own := wire.NextHop{Addr: netip.MustParseAddr("192.0.2.1")}
+	c := OutConfig{Families: wire.Families(families[:]...), AS4: true, NextHop4: own}
+	out, err := ins[0].NewOut(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, wire.MaxExtendedLen)
+	want := func(noNextHop, tooLong [2]int) {
+		t.Helper()
+		for out.Fill(buf) > 0 {
+		}
+		if c := out.Counters(); c.NoNextHop != noNextHop || c.TooLong != tooLong {
+			t.Errorf("no next hop %v, too long %v; want %v, %v", c.NoNextHop, c.TooLong, noNextHop, tooLong)
+		}
+	}
+	originate := func(prefix string, communities int) {
+		t.Helper()
+		p := LocalPath{Prefix: pfx(prefix), Attrs: wire.PathAttrs{Communities: make([]wire.Community, communities)}}
+		for i := range p.Attrs.Communities {
+			p.Attrs.Communities[i] = wire.Community(i)
+		}
+		if err := tab.Originate(p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want([2]int{}, [2]int{})
+	for i := range 300 {
+		originate(fmt.Sprintf("2001:db8:%x::/48", i), 0)
+	}
+	originate("203.0.113.0/24", 0)
+	originate("198.51.100.0/24", 1100)
+	want([2]int{0, 300}, [2]int{1, 0})
+	originate("198.51.100.0/24", 3)
+	tab.Withdraw(pfx("2001:db8:7::/48"), 0)
+	want([2]int{0, 299}, [2]int{})
+	c.NextHop6 = wire.NextHop{Addr: netip.MustParseAddr("2001:db8::1")}
+	before := out.Counters().Announced
+	if err := out.Reconfigure(c); err != nil {
+		t.Fatal(err)
+	}
+	want([2]int{}, [2]int{})
+	if n := out.Counters().Announced - before; n < 299 {
+		t.Errorf("%d announced then", n)
+	}
+	// What the peer itself has announced would not be sent to it.
+	alone, err := ins[1].NewOut(OutConfig{Families: c.Families, AS4: true, NextHopSelf: true, NextHop6: c.NextHop6})
+	if err != nil {
+		t.Fatal(err)
+	}
+	feed(ins[1], bodies(10, 10, 1))
+	for alone.Fill(buf) > 0 {
+	}
+	if c := alone.Counters(); c.NoNextHop != [2]int{2, 0} {
+		t.Errorf("no next hop: %v", c.NoNextHop)
+	}
+}
