@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// append appends all of c as capability triples.
-func (c *Capabilities) append(b []byte, as uint32) []byte {
+// Append appends c as an OPEN holds it: code, length and value of each (RFC 5492,
+// Section 4). as is the value of the capability for 4-octet AS numbers.
+func (c *Capabilities) Append(b []byte, as uint32) []byte {
 	for _, f := range c.Families {
 		b = append(b, byte(CapMultiprotocol), 4, byte(f.AFI>>8), byte(f.AFI), 0, f.SAFI)
 	}

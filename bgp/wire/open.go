@@ -132,7 +132,7 @@ func (o *Open) Append(b []byte) []byte {
 	}
 	b = append(b, id[:]...)
 	at := len(b)
-	b = o.Capabilities.append(append(b, 0, 0, 0), o.AS)
+	b = o.Capabilities.Append(append(b, 0, 0, 0), o.AS)
 	switch n := len(b) - at - 3; {
 	case n == 0:
 		b = b[:at+1]
