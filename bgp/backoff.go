@@ -1,31 +1,97 @@
 package bgp
 
-import "time"
+import (
+	"time"
 
-// sessionEnded is told how long a session lasted.
-func (m *machine) sessionEnded(lasted time.Duration) {
-	m.plain = false
-	if lasted >= lasting {
-		m.attempts, m.errors = 0, 0
+	"github.com/hyperfib/hyperfib/bgp/wire"
+)
+
+// backoff counts failures in a row, for the waits between attempts. What failed is told
+// apart by what it says about the next attempt:
+//
+//   - Nobody answers, or a session that had lasted is lost: the peer may be back any
+//     moment. Attempts come quickly and cost a SYN each, see retryDelay.
+//   - The peer is there and will not have us: it sends a NOTIFICATION, closes after our
+//     OPEN, or errs itself. It will do so again, see errorDelay.
+//   - The session comes up, and ends at once: see flapDelay.
+//
+// The latter two are the DampPeerOscillations of RFC 4271, Section 8.1.1. The peer's own
+// connections are taken all the while.
+type backoff struct {
+	attempts int // that nobody answered, since the last session
+	errors   int // refusals and protocol errors since the last session that lasted
+	flaps    int // sessions since then that did not last
+	failures int // all of them, since then
+}
+
+// ended takes in for how long a session was up.
+func (b *backoff) ended(d time.Duration) {
+	if d >= lasting {
+		*b = backoff{}
 	}
 }
 
-// retryDelay is the wait after a connection that failed or was lost. It doubles
-// with each failure in a row; it is short because a TCP attempt every two
-// seconds costs nothing, while a reflector that is back and not called costs
-// routes.
+// lasting is how long a session must have been Established to be worth a fresh
+// back-off: shorter ones count as failures, so that a peer that ends each
+// session at once is not called four times a second.
+const lasting = 10 * time.Second
+
+// retryDelay is the wait after an attempt that nobody answered, and after the loss of a
+// session. It grows by half each time: a reflector that is back is called after half the
+// time that it was away, and after retryMax at the latest.
 func (m *machine) retryDelay() time.Duration {
-	d := m.jittered(doubled(m.cfg.retryMin, m.cfg.retryMax, m.attempts))
-	m.attempts++
-	return d
+	d := m.cfg.retryMin
+	for n := m.back.attempts; n > 0 && d < m.cfg.retryMax; n-- {
+		d += d / 2
+	}
+	m.back.attempts++
+	return m.failed(min(d, m.cfg.retryMax))
 }
 
-// errorDelay is the idle hold time after a protocol error, the damping of
-// RFC 4271, Section 8.1.1: what failed once will most likely fail again.
+// errorDelay is the idle hold time after a refusal or a protocol error.
 func (m *machine) errorDelay() time.Duration {
-	d := m.jittered(doubled(m.cfg.errorMin, m.cfg.errorMax, m.errors))
-	m.errors++
-	return d
+	m.back.errors++
+	return m.failed(doubled(m.cfg.errorMin, m.cfg.errorMax, m.back.errors-1))
+}
+
+// flapDelay is the idle hold time after a session that did not last. It starts lower: a
+// peer that is restarted a few times is no reason to stay away.
+func (m *machine) flapDelay() time.Duration {
+	m.back.flaps++
+	return m.failed(doubled(m.cfg.errorMin/4, m.cfg.errorMax, m.back.flaps-1))
+}
+
+func (m *machine) failed(d time.Duration) time.Duration {
+	m.back.failures++
+	return m.jittered(d)
+}
+
+// delay is the wait after the end of a connection that was in state l, which the peer or
+// the network has ended, with n if the peer said so.
+func (m *machine) delay(now time.Time, l *link, n wire.Notification, contested bool) time.Duration {
+	switch {
+	case contested:
+		return m.jittered(m.cfg.retryMin) // by the collision of two connections: no failure
+	case l.state == Established && isBFDDown(n):
+		return m.retryDelay() // the path has failed, not the peer
+	case l.state != Established:
+		return m.errorDelay()
+	case n.Code != 0 && n.Code != wire.CodeCease:
+		return m.errorDelay()
+	case now.Sub(l.since) < lasting:
+		return m.flapDelay()
+	}
+	return m.retryDelay()
+}
+
+func isBFDDown(n wire.Notification) bool {
+	n = n.Unwrap()
+	return n.Code == wire.CodeCease && n.Subcode == wire.SubBFDDown
+}
+
+// contested reports whether a connection ends because there is another one.
+func (m *machine) contested(l *link, n wire.Notification) bool {
+	return l.state != Established && m.rival(l).state >= OpenSent || n.Code == wire.CodeCease && n.Subcode == wire.SubCollision
 }
 
 // doubled is least * 2^n, at most most.
@@ -104,12 +170,11 @@ func (m *machine) postponeHold(until time.Time) {
 // attempt, try at once: there is reason to believe that it can be reached again.
 func (m *machine) hurry(now time.Time) {
 	l := &m.primary
-	switch {
-	case l.state == Connect:
-		l.retryAt = now
-	case l.state == Active && !l.retryAt.IsZero():
-		l.retryAt = now
-	case l.state == Idle && !l.idleAt.IsZero() && !now.Before(m.refuseUntil):
-		l.idleAt = now
+	waits := l.state == Active && !l.retryAt.IsZero() || l.state == Idle && !l.idleAt.IsZero() && !now.Before(m.refuseUntil)
+	if !waits && l.state != Connect {
+		return
 	}
+	m.back.attempts = 0
+	l.drop()
+	l.start(now)
 }

@@ -15,10 +15,7 @@ const collisionTime = time.Second
 // collide applies RFC 4271, Section 6.8 when an OPEN arrives on l, and reports
 // whether l lives on.
 func (m *machine) collide(now time.Time, l *link, open openFacts) bool {
-	other := &m.primary
-	if l == other {
-		other = &m.challenger
-	}
+	other := m.rival(l)
 	switch other.state {
 	case Established:
 		// A peer that can restart gracefully has lost the old session without our

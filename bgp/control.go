@@ -8,56 +8,75 @@ import (
 )
 
 // AddPeer adds a peer and starts to connect to it, or to wait for it, as soon as
-// the speaker runs. A dynamic peer at the same address gives way to it.
+// the speaker runs. A dynamic peer at the same address gives way to it, on whichever of
+// our addresses its session is.
 func (s *Speaker) AddPeer(c PeerConfig) error {
 	c, err := c.withDefaults(false)
 	if err != nil {
 		return fmt.Errorf("bgp: peer %v: %w", c.Addr, err)
 	}
-	if p, err := s.find(c.Key()); err == nil && p.dyn != nil {
-		_ = p.do(func(now time.Time) { p.remove(now, wire.SubConfigChanged) })
+	old, err := s.addPeer(c)
+	if err != nil {
+		return fmt.Errorf("bgp: peer %v: %w", c.Key(), err)
 	}
+	if old != nil {
+		_ = old.do(func(now time.Time) { old.remove(now, wire.SubConfigChanged) })
+	}
+	return nil
+}
+
+// addPeer adds a peer. It takes the place of a dynamic one that it returns, and begins
+// when that has ended.
+func (s *Speaker) addPeer(c PeerConfig) (old *peer, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	key := c.Key()
-	if s.stopped {
-		return fmt.Errorf("bgp: peer %v: %w", key, ErrStopped)
+	if err := s.usable(); err != nil {
+		return nil, err
 	}
-	if s.peers[key] != nil {
-		return fmt.Errorf("bgp: peer %v: %w", key, ErrPeerExists)
+	key := c.Key()
+	if p := s.peers[key]; p != nil && p.dyn == nil {
+		return nil, ErrPeerExists
+	}
+	if err := s.keyConflict(&c, nil); err != nil {
+		return nil, err
 	}
 	p := s.newPeer(c, nil)
+	if d := s.peers[PeerKey{Addr: c.Addr}]; d != nil && d.dyn != nil {
+		old, p.after = d, d.gone
+		delete(s.peers, d.key)
+	}
 	s.peers[key] = p
 	s.startup.added(key)
 	if s.ctx != nil {
 		s.resecure()
 		s.launch(p)
 	}
-	return nil
+	return old, nil
 }
 
 // RemovePeer ends a peer with Cease/Peer De-configured and drops its paths. It
 // returns when that is done. Removing a dynamic peer ends its session; it may
 // come again.
 func (s *Speaker) RemovePeer(key PeerKey) error {
-	s.mu.Lock()
-	p := s.peers[key]
-	if p == nil {
-		s.mu.Unlock()
-		return fmt.Errorf("bgp: peer %v: %w", key, ErrNoPeer)
+	p, err := s.find(key)
+	if err != nil {
+		return err
 	}
+	s.mu.Lock()
 	running := s.ctx != nil
 	if !running {
-		delete(s.peers, key)
+		delete(s.peers, p.key)
 	}
-	s.startup.removed(key)
+	s.startup.removed(p.key)
 	s.mu.Unlock()
 	if !running {
 		return nil
 	}
-	err := p.do(func(now time.Time) { p.remove(now, wire.SubDeconfigured) })
-	s.noteStartup(func(st *startup) { st.removed(key) })
-	return err
+	if err := p.do(func(now time.Time) { p.remove(now, wire.SubDeconfigured) }); err != nil {
+		return fmt.Errorf("bgp: peer %v: %w", key, err)
+	}
+	s.noteStartup(func(st *startup) { st.removed(p.key) })
+	return nil
 }
 
 // remove ends the peer for good.
@@ -78,14 +97,18 @@ func (p *peer) forget() {
 	s.resecure()
 }
 
+// forgetLocked is forget with s.mu held. A successor cannot exist before EventRemoved is
+// told.
 func (p *peer) forgetLocked() {
 	p.ended = true
+	p.event(EventRemoved, nil)
 	if p.s.peers[p.key] == p {
 		delete(p.s.peers, p.key)
 	}
 	if p.dyn != nil {
 		p.dyn.peers--
 		p.s.dynamic--
+		p.s.rememberFailing(p)
 	}
 }
 

@@ -229,9 +229,6 @@ func TestBeforeRun(t *testing.T) {
 	if err := s.Run(ctx); err == nil {
 		t.Error("ran twice")
 	}
-	if err := s.AddPeer(PeerConfig{Addr: addr2}); !errors.Is(err, ErrStopped) {
-		t.Error(err)
-	}
 }
 
 // TestNothingIsLeft is a life with all kinds of peers. synctest.Test does not
@@ -274,49 +271,6 @@ func TestLinkDown(t *testing.T) {
 		if st, _ := a.Peer(key2); st.PathDown {
 			t.Error("still down")
 		}
-	})
-}
-
-// TestEvents reads what happened, late.
-func TestEvents(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := newPipeNet()
-		a, b := run(t, n, addr1, Config{}), run(t, n, addr2, Config{})
-		a.peer(PeerConfig{Addr: addr2, Passive: true})
-		b.peer(PeerConfig{Addr: addr1})
-		settle(time.Second)
-		n.cut()
-		settle(time.Second)
-		var got []string
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		for {
-			e, err := a.events.Next(ctx)
-			if err != nil {
-				break
-			}
-			s := e.Kind.String()
-			if e.Kind == EventState {
-				s = e.State.String()
-			}
-			got = append(got, s)
-		}
-		want := "added Active OpenSent OpenConfirm up Established end-of-rib error down Idle OpenSent OpenConfirm up Established end-of-rib"
-		if s := strings.Join(got, " "); s != want {
-			t.Errorf("got  %s\nwant %s", s, want)
-		}
-		// A reader that does not read loses the oldest, and is told how many.
-		for range eventBacklog + 5 {
-			a.hub.publish(Event{Kind: EventAdded})
-		}
-		for range eventBacklog {
-			_, _ = a.events.Next(context.Background())
-		}
-		a.hub.publish(Event{Kind: EventRemoved})
-		if e, _ := a.events.Next(context.Background()); e.Lost != 5 {
-			t.Errorf("lost %d", e.Lost)
-		}
-		a.events.Close()
 	})
 }
 

@@ -8,7 +8,9 @@
 // peers with [Speaker.AddRange], and let [Speaker.Run] run. Routes go in and out
 // through [Speaker.Table]: Originate, Withdraw and Watch are methods of
 // [rib.Table]. What happens to peers is told by [Speaker.Subscribe] and
-// [Speaker.Peers].
+// [Speaker.Peers]. Everything but these two needs a speaker that has not ended, and
+// returns [ErrClosed] afterwards; what concerns a session returns [ErrStopped] before
+// Run.
 //
 // # How it works
 //
@@ -24,15 +26,25 @@
 // a prefix, until the send hold timer (RFC 9687) ends it.
 //
 // The state machine (link, machine), the helper's side of graceful restart
-// (helper) and the restarting speaker's (startup) are pure: events and time go in,
-// effects come out. Their tests are the scenarios in testdata.
+// (helper), the restarting speaker's (startup) and what becomes an event (reporter) are
+// pure: events and time go in, effects come out. Their tests are the scenarios in
+// testdata.
 //
 // # What differs from the RFCs' letter
 //
 // A peer in Idle that waits for its idle hold time accepts connections: a peer
 // that was restarted is back as soon as it calls. A failed attempt to connect
-// leads to Active, not Idle. Attempts come after 250 ms at first and every two
-// seconds at most, not every two minutes. DelayOpen is not implemented.
+// leads to Active, not Idle. Attempts that nobody answers come after 50 ms at first
+// and every five seconds at most, not every two minutes; a peer that refuses is
+// called after a second at first and every minute at most (see
+// [PeerConfig].ConnectRetry and IdleHold). DelayOpen is not implemented.
+//
+// After Unsupported Capability (2/7) RFC 5492, Section 3, would have an operator
+// begin again; we do so ourselves, after the same waits, since the peer may be
+// configured otherwise by then. After Unsupported Optional Parameter (2/4) the next
+// OPEN has no capabilities, and the one after that session, or after that attempt if
+// it fails, is a full one again: no session that carries routes is ended to find out
+// whether a better one can be had. See [EventPlain] and [PeerStatus].Plain.
 //
 // # Standards
 //

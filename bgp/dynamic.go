@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
-	"reflect"
 	"slices"
 	"time"
 
@@ -28,6 +27,9 @@ func (s *Speaker) AddRange(c RangeConfig) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := s.usable(); err != nil {
+		return fmt.Errorf("bgp: range %v: %w", r.prefix, err)
+	}
 	if s.findRange(r.prefix) != nil {
 		return fmt.Errorf("bgp: range %v: %w", r.prefix, ErrPeerExists)
 	}
@@ -48,7 +50,7 @@ func (s *Speaker) newRange(c RangeConfig) (*dynamicRange, error) {
 	if err != nil {
 		return nil, fmt.Errorf("bgp: range %v: %w", c.Prefix, err)
 	}
-	t.Passive = true
+	t.Passive, t.LocalAddr = true, t.LocalAddr.WithZone("")
 	return &dynamicRange{prefix: c.Prefix.Masked(), template: t, limit: or(c.MaxPeers, s.cfg.MaxDynamicPeers)}, nil
 }
 
@@ -68,46 +70,72 @@ func (s *Speaker) UpdateRange(c RangeConfig) error {
 	if err != nil {
 		return err
 	}
+	r, peers, err := s.replaceTemplate(n)
+	if err != nil {
+		return fmt.Errorf("bgp: range %v: %w", n.prefix, err)
+	}
+	for _, p := range peers {
+		_ = p.do(func(now time.Time) { p.reconfigure(now, s.instanceOf(r, p.key.Addr)) })
+	}
+	return nil
+}
+
+// replaceTemplate gives the range of n's prefix what n has, and returns it with the
+// peers that are to follow.
+func (s *Speaker) replaceTemplate(n *dynamicRange) (*dynamicRange, []*peer, error) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.usable(); err != nil {
+		return nil, nil, err
+	}
 	r := s.findRange(n.prefix)
 	if r == nil {
-		s.mu.Unlock()
-		return fmt.Errorf("bgp: range %v: %w", n.prefix, ErrNoPeer)
+		return nil, nil, ErrNoPeer
 	}
-	same := reflect.DeepEqual(r.template, n.template)
 	r.template, r.limit = n.template, n.limit
-	peers := s.membersOf(r)
 	if s.ctx != nil {
 		s.resecure()
 	}
-	s.mu.Unlock()
-	for _, p := range peers {
-		if !same {
-			_ = p.do(func(now time.Time) { p.reconfigure(now, r.instance(p.key.Addr)) })
-		}
-	}
-	return nil
+	return r, s.membersOf(r), nil
+}
+
+// instanceOf is the configuration of one peer of the range, by the template that the range
+// has now: of several updates the last counts, in whichever order peers take them in.
+func (s *Speaker) instanceOf(r *dynamicRange, addr netip.Addr) PeerConfig {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return r.instance(addr)
 }
 
 // RemoveRange ends the sessions with all peers of a range, as [Speaker.RemovePeer]
 // does.
 func (s *Speaker) RemoveRange(prefix netip.Prefix) error {
-	s.mu.Lock()
-	r := s.findRange(prefix.Masked())
-	if r == nil {
-		s.mu.Unlock()
-		return fmt.Errorf("bgp: range %v: %w", prefix, ErrNoPeer)
+	peers, err := s.deleteRange(prefix.Masked())
+	if err != nil {
+		return fmt.Errorf("bgp: range %v: %w", prefix, err)
 	}
-	s.ranges = slices.DeleteFunc(s.ranges, func(x *dynamicRange) bool { return x == r })
-	peers := s.membersOf(r)
-	if s.ctx != nil {
-		s.resecure()
-	}
-	s.mu.Unlock()
 	for _, p := range peers {
 		_ = p.do(func(now time.Time) { p.remove(now, wire.SubDeconfigured) })
 	}
 	return nil
+}
+
+// deleteRange deletes a range and returns its peers.
+func (s *Speaker) deleteRange(prefix netip.Prefix) ([]*peer, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.usable(); err != nil {
+		return nil, err
+	}
+	r := s.findRange(prefix)
+	if r == nil {
+		return nil, ErrNoPeer
+	}
+	s.ranges = slices.DeleteFunc(s.ranges, func(x *dynamicRange) bool { return x == r })
+	if s.ctx != nil {
+		s.resecure()
+	}
+	return s.membersOf(r), nil
 }
 
 func (s *Speaker) membersOf(r *dynamicRange) (peers []*peer) {
@@ -119,18 +147,21 @@ func (s *Speaker) membersOf(r *dynamicRange) (peers []*peer) {
 	return peers
 }
 
-// instance is the configuration of one peer of the range.
+// instance is the configuration of one peer of the range. Its key is the peer's address
+// alone.
 func (r *dynamicRange) instance(addr netip.Addr) PeerConfig {
 	c := r.template
-	c.Addr = addr
+	c.Addr, c.LocalAddr = addr, netip.Addr{}
 	return c
 }
 
 // spawn makes a peer from a range. s.mu is held.
 func (s *Speaker) spawn(r *dynamicRange, addr netip.Addr) *peer {
-	c := r.instance(addr)
-	c.LocalAddr = netip.Addr{} // the key is the peer's address alone
-	p := s.newPeer(c, r)
+	p := s.newPeer(r.instance(addr), r)
+	if rep := s.failing[p.key]; rep != nil {
+		p.rep = rep
+		delete(s.failing, p.key)
+	}
 	s.peers[p.key] = p
 	r.peers++
 	s.dynamic++
@@ -157,4 +188,19 @@ func (p *peer) expire(now time.Time) {
 		p.in.Close()
 	}
 	p.forgetLocked()
+}
+
+// rememberFailing keeps what is known of a dynamic peer that fails until it calls again:
+// else its next failure would be its first, and each be told. s.mu is held.
+func (s *Speaker) rememberFailing(p *peer) {
+	if p.rep.failures == 0 {
+		return
+	}
+	if len(s.failing) >= s.cfg.MaxDynamicPeers {
+		clear(s.failing)
+	}
+	if s.failing == nil {
+		s.failing = map[PeerKey]*reporter{}
+	}
+	s.failing[p.key] = p.rep
 }

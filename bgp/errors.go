@@ -53,8 +53,10 @@ var (
 	ErrPeerExists = errors.New("peer exists already")
 	// ErrNotEstablished: there is no session to do this on.
 	ErrNotEstablished = errors.New("session is not established")
-	// ErrStopped: the speaker does not run (any more).
-	ErrStopped = errors.New("speaker has stopped")
+	// ErrStopped: the speaker does not run yet.
+	ErrStopped = errors.New("speaker does not run yet")
+	// ErrClosed: the speaker's Run has ended, or the [Subscription] was closed.
+	ErrClosed = errors.New("closed")
 	// ErrNotSupported: the peer did not negotiate what this needs.
 	ErrNotSupported = errors.New("not supported by the peer")
 )
@@ -63,6 +65,7 @@ var (
 var (
 	errHoldExpired = errors.New("hold timer expired")
 	errSendHold    = errors.New("send hold timer expired: the peer does not read")
+	errNoAnswer    = errors.New("no answer to our attempt to connect")
 	errReplaced    = errors.New("replaced by a new connection of the restarted peer")
 	errBFDDown     = errors.New("BFD session is down")
 	errLinkDown    = errors.New("interface is down")

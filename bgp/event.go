@@ -78,6 +78,7 @@ type effectKind uint8
 
 const (
 	effDial      effectKind = iota // open a TCP connection named conn
+	effNoAnswer                    // conn was not opened in time; effClose follows
 	effSendOpen                    // send our OPEN on conn
 	effKeepalive                   // send a KEEPALIVE on conn
 	effNotify                      // send notif on conn; effClose follows
@@ -86,7 +87,7 @@ const (
 	effDown                        // the Established session on conn has ended
 )
 
-var effectNames = [...]string{"dial", "OPEN", "KEEPALIVE", "NOTIFICATION", "close", "up", "down"}
+var effectNames = [...]string{"dial", "no answer", "OPEN", "KEEPALIVE", "NOTIFICATION", "close", "up", "down"}
 
 func (k effectKind) String() string { return enum.String("effectKind", effectNames[:], k) }
 
@@ -97,7 +98,8 @@ type effect struct {
 	notif wire.Notification
 	// plain asks for an OPEN without capabilities (effSendOpen).
 	plain bool
-	// cause is the event that ended the session (effDown); notif is then what
-	// was sent or received at its end, if anything was (code 0: nothing).
+	// cause is the event that ended the session (effDown), or that the NOTIFICATION is
+	// about (effNotify). With effDown notif is what was sent or received at the end, if
+	// anything was (code 0: nothing).
 	cause eventKind
 }

@@ -2,6 +2,8 @@ package bgp
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,32 +16,56 @@ type EventKind uint8
 
 // Kinds of events.
 const (
-	// EventState: the peer's state changed; Event.State is the new one.
+	// EventState: the peer's state changed; Event.State is the new one. When a peer has
+	// failed twice without a session that lasted, only changes from and to Established
+	// are told.
 	EventState EventKind = iota
-	// EventError: a connection or session ended; Event.Err says why.
+	// EventError: a connection or session ended; Event.Err is a *PeerError that says
+	// why. While a peer fails again and again without a session that lasted (ten
+	// seconds), each kind of error is told once; then Failures and Repeats count, in an
+	// event a minute at first, and in one an hour at last.
 	EventError
-	// EventUp and EventDown: a session became Established, or ended.
+	// EventUp and EventDown: a session became Established, or ended. Event.Err of
+	// EventDown is the *PeerError that says why, nil if nothing was said.
 	EventUp
 	EventDown
-	// EventEndOfRIB: the peer's End-of-RIB of Event.Family came.
+	// EventEndOfRIB: the peer's first End-of-RIB of Event.Family came in this session.
 	EventEndOfRIB
 	// EventRestart: the peer's graceful restart phase changed.
 	EventRestart
 	// EventUpdateError: an UPDATE was malformed and treated as RFC 7606 says,
-	// without an end of the session; Event.Err is a *wire.Error.
+	// without an end of the session; Event.Err is a *wire.Error. Repeats are told as
+	// those of EventError are.
 	EventUpdateError
-	// EventAdded and EventRemoved: a peer was configured or came from a range,
-	// or went.
+	// EventAdded and EventRemoved: a peer was configured, or came from a range and has
+	// its first session; or went.
 	EventAdded
 	EventRemoved
 	// EventConverged: the speaker's own restart is over: best paths are selected
 	// and the R bit is gone. Event.Peer is zero.
 	EventConverged
-	// EventListen: a listener's socket options could not be set; Event.Err.
+	// EventListen: a listener's socket options could not be set; Event.Err is nil once
+	// they are.
 	EventListen
+	// EventSnapshot: the snapshot that a subscription begins with is complete. Event.Peer
+	// is zero.
+	EventSnapshot
+	// EventPlain, after EventUp: our OPEN of the session had no capabilities, because
+	// the peer had refused one with Unsupported Optional Parameter: IPv4 unicast only,
+	// no graceful restart, no ADD-PATH, no route refresh, AS numbers of two octets.
+	// Event.Err is a *PeerError with the NOTIFICATION. Our next OPEN is a full one:
+	// when this session has ended, or after [Speaker.Reset].
+	EventPlain
+	// EventUnsendable: there are routes of Event.Family that cannot be sent to the peer
+	// in this session; Event.Err says how many, and what they lack. FamilyStatus counts
+	// them. Event.Err is nil once there are none.
+	EventUnsendable
+	// EventStable: a session has lasted ten seconds after Event.Failures: the peer fails
+	// no more.
+	EventStable
 )
 
-var eventKindNames = [...]string{"state", "error", "up", "down", "end-of-rib", "restart", "update-error", "added", "removed", "converged", "listen"}
+var eventKindNames = [...]string{"state", "error", "up", "down", "end-of-rib", "restart", "update-error", "added", "removed", "converged", "listen", "snapshot", "plain", "unsendable", "stable"}
 
 // String returns a stable name, fit for a log.
 func (k EventKind) String() string { return enum.String("EventKind", eventKindNames[:], k) }
@@ -53,9 +79,22 @@ type Event struct {
 	Family  wire.Family
 	Restart RestartStatus
 	Err     error
-	// Lost is the number of events that were dropped before this one because
-	// the subscriber was too slow. Whoever keeps state from events then compares
-	// it with [Speaker.Peers].
+	// Failures is how many connections with the peer have failed since its last session
+	// that lasted ten seconds; Since is when the first of them did.
+	Failures int
+	Since    time.Time
+	// Flapping says that five sessions in a row have ended within ten seconds: one more
+	// that comes or goes is no news. A program acts upon it all the same, a log may leave
+	// it out, and print EventError, which is told now and then, and EventStable.
+	Flapping bool
+	// Repeats, with EventError and EventUpdateError, is how many like this one have
+	// happened since the last one that was published, and were left out.
+	Repeats int
+	// Snapshot says that this has been so for a while: see [Speaker.Subscribe].
+	Snapshot bool
+	// Lost is the number of events that the subscriber was too slow for. A snapshot
+	// follows, which this event is the first of: what the subscriber knew of peers that
+	// are not in it is out of date.
 	Lost int
 }
 
@@ -65,17 +104,76 @@ const eventBacklog = 1024
 // Subscription is a reader of a speaker's events. It is safe for concurrent use.
 type Subscription struct {
 	hub  *eventHub
-	ch   chan Event
-	lost int // guarded by hub.mu
+	wake chan struct{} // queue or closed may have changed
+
+	// Guarded by hub.mu.
+	queue  []Event
+	live   int  // events in queue that are not of a snapshot
+	behind bool // events were lost: a snapshot is due
+	lost   int
+	closed bool
 }
 
-// Next waits for the next event. It returns the error of ctx when that ends.
+// Next waits for the next event. It returns the error of ctx when that ends, and
+// [ErrClosed] after Close, or once the speaker's Run has ended and all events before that
+// were returned.
 func (s *Subscription) Next(ctx context.Context) (Event, error) {
+	for {
+		e, ok, err := s.next()
+		if ok || err != nil {
+			return e, err
+		}
+		select {
+		case <-s.wake:
+		case <-ctx.Done():
+			return Event{}, ctx.Err()
+		}
+	}
+}
+
+// next returns the first event of the queue, if there is one.
+func (s *Subscription) next() (e Event, ok bool, err error) {
+	s.hub.mu.Lock()
+	defer s.hub.mu.Unlock()
+	if s.behind {
+		s.queue = s.hub.snapshot()
+		s.queue[0].Lost = s.lost
+		s.behind, s.lost = false, 0
+	}
+	if ok = len(s.queue) > 0 && !s.closed; ok {
+		e, s.queue = s.queue[0], s.queue[1:]
+		if !e.Snapshot {
+			s.live--
+		}
+	}
+	if s.closed || s.hub.closed && !ok {
+		err = ErrClosed
+	}
+	if len(s.queue) > 0 || err != nil {
+		s.signal() // others wait, too
+	}
+	return e, ok, err
+}
+
+// put adds an event; hub.mu is held.
+func (s *Subscription) put(e Event) {
+	switch {
+	case s.behind:
+		s.lost++
+	case s.live == eventBacklog:
+		s.lost = s.live + 1
+		s.behind, s.queue, s.live = true, nil, 0
+	default:
+		s.queue = append(s.queue, e)
+		s.live++
+	}
+	s.signal()
+}
+
+func (s *Subscription) signal() {
 	select {
-	case e := <-s.ch:
-		return e, nil
-	case <-ctx.Done():
-		return Event{}, ctx.Err()
+	case s.wake <- struct{}{}:
+	default:
 	}
 }
 
@@ -84,18 +182,35 @@ func (s *Subscription) Close() {
 	s.hub.mu.Lock()
 	defer s.hub.mu.Unlock()
 	delete(s.hub.subs, s)
+	s.closed, s.queue = true, nil
+	s.signal()
 }
 
-// eventHub gives each event to all subscribers and never waits for any of them.
+// eventHub gives each event to all subscribers and never waits for any of them. It
+// remembers what a new one must know.
 type eventHub struct {
-	mu   sync.Mutex
-	subs map[*Subscription]struct{}
+	mu     sync.Mutex
+	subs   map[*Subscription]struct{}
+	closed bool
+	peers  map[PeerKey]*standing
+	// The speaker's own, nil if there was none.
+	converged, listen *Event
+}
+
+// standing holds the events of a peer that still hold.
+type standing struct {
+	added, state, up, plain, restart *Event
+	endOfRIB, unsendable             [2]*Event
 }
 
 func (h *eventHub) subscribe() *Subscription {
-	s := &Subscription{hub: h, ch: make(chan Event, eventBacklog)}
+	s := &Subscription{hub: h, wake: make(chan struct{}, 1)}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.closed {
+		return s
+	}
+	s.queue = h.snapshot()
 	if h.subs == nil {
 		h.subs = map[*Subscription]struct{}{}
 	}
@@ -106,13 +221,88 @@ func (h *eventHub) subscribe() *Subscription {
 func (h *eventHub) publish(e Event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.remember(e)
 	for s := range h.subs {
-		e.Lost = s.lost
-		select {
-		case s.ch <- e:
-			s.lost = 0
-		default:
-			s.lost++
+		s.put(e)
+	}
+}
+
+// close ends all subscriptions, once they have read what there is.
+func (h *eventHub) close() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.closed = true
+	for s := range h.subs {
+		s.signal()
+	}
+}
+
+// remember keeps what a snapshot needs.
+func (h *eventHub) remember(e Event) {
+	switch e.Kind {
+	case EventConverged:
+		h.converged = &e
+		return
+	case EventListen:
+		h.listen = &e
+		return
+	case EventRemoved:
+		delete(h.peers, e.Peer)
+		return
+	case EventAdded:
+		if h.peers == nil {
+			h.peers = map[PeerKey]*standing{}
+		}
+		h.peers[e.Peer] = &standing{added: &e}
+		return
+	}
+	p := h.peers[e.Peer]
+	if p == nil {
+		return
+	}
+	switch e.Kind {
+	case EventState:
+		p.state = &e
+	case EventUp:
+		p.up = &e
+	case EventDown:
+		p.up, p.plain, p.endOfRIB, p.unsendable = nil, nil, [2]*Event{}, [2]*Event{}
+	case EventPlain:
+		p.plain = &e
+	case EventEndOfRIB:
+		p.endOfRIB[familyIndex(e.Family)] = &e
+	case EventUnsendable:
+		p.unsendable[familyIndex(e.Family)] = &e
+		if e.Err == nil {
+			p.unsendable[familyIndex(e.Family)] = nil
+		}
+	case EventRestart:
+		p.restart = &e
+	}
+}
+
+// snapshot returns what holds now, peer by peer, and ends with EventSnapshot; h.mu is held.
+func (h *eventHub) snapshot() (out []Event) {
+	keys := slices.SortedFunc(maps.Keys(h.peers), PeerKey.compare)
+	add := func(events ...*Event) {
+		for _, e := range events {
+			if e != nil {
+				s := *e
+				s.Snapshot = true
+				out = append(out, s)
+			}
 		}
 	}
+	for _, k := range keys {
+		p := h.peers[k]
+		add(p.added, p.state, p.up, p.plain, p.endOfRIB[0], p.endOfRIB[1], p.unsendable[0], p.unsendable[1])
+		if p.restart != nil && p.restart.Restart != RestartNone {
+			add(p.restart)
+		}
+	}
+	if h.listen != nil && h.listen.Err != nil {
+		add(h.listen)
+	}
+	add(h.converged, &Event{Kind: EventSnapshot, Time: time.Now()})
+	return out
 }

@@ -25,6 +25,7 @@ type link struct {
 	hold    time.Duration // negotiated; 0: neither hold timer nor KEEPALIVEs
 	facts   openFacts     // of the peer's OPEN, from OpenConfirm on
 	held    bool          // our OPEN waits for the peer's
+	plain   bool          // our OPEN had no capabilities
 	opening time.Time     // when the connection was opened
 	since   time.Time     // Established since
 }
@@ -61,16 +62,16 @@ func (l *link) dial(now time.Time) {
 	l.state, l.outgoing = Connect, true
 	l.conn = l.m.nextConn()
 	l.emit(effect{kind: effDial})
-	l.retryAt = now.Add(doubled(l.m.cfg.dialMin, l.m.cfg.dialTimeout, l.m.attempts))
+	l.retryAt = now.Add(doubled(l.m.cfg.dialMin, l.m.cfg.dialTimeout, l.m.back.attempts))
 }
 
-// wait goes to Active: the peer may come, and unless the peer is passive we try
-// again ourselves after the back-off.
-func (l *link) wait(now time.Time) {
+// wait goes to Active: the peer may come, and unless it is passive we try again
+// ourselves after d.
+func (l *link) wait(now time.Time, d time.Duration) {
 	l.drop()
 	l.state = Active
 	if !l.m.cfg.passive {
-		l.retryAt = now.Add(l.m.retryDelay())
+		l.retryAt = now.Add(d)
 	}
 }
 
@@ -78,8 +79,13 @@ func (l *link) wait(now time.Time) {
 func (l *link) opened(now time.Time, conn connID, outgoing bool) {
 	l.stopTimers()
 	l.state, l.conn, l.outgoing, l.opening = OpenSent, conn, outgoing, now
-	l.emit(effect{kind: effSendOpen, plain: l.m.plain})
+	l.sendOpen(now)
 	l.holdAt = now.Add(openHold)
+}
+
+func (l *link) sendOpen(now time.Time) {
+	l.plain = l.m.plain(now)
+	l.emit(effect{kind: effSendOpen, plain: l.plain})
 }
 
 // heldOpen takes a connection of the peer's while a session is Established. Only
@@ -92,28 +98,37 @@ func (l *link) heldOpen(now time.Time, conn connID) {
 
 // fail ends the connection with a NOTIFICATION and goes to Idle.
 func (l *link) fail(now time.Time, cause eventKind, n wire.Notification) {
+	was := *l
 	l.end(now, cause, n, true)
 	l.rest(now, l.m.errorDelay())
+	l.m.notePlain(&was, wire.Notification{}, l.idleAt)
 }
 
-// lost ends a connection that the peer closed, or closed with a NOTIFICATION.
+// lost ends a connection that the network or the peer has ended, the latter perhaps with
+// a NOTIFICATION.
 func (l *link) lost(now time.Time, cause eventKind, n wire.Notification) {
+	was, contested := *l, l.m.contested(l, n)
 	l.end(now, cause, n, false)
-	if n.Code != 0 && n.Code != wire.CodeCease {
-		l.rest(now, l.m.errorDelay())
-		return
+	d := l.m.delay(now, &was, n, contested)
+	if was.state == OpenSent && cause == evConnFails {
+		l.wait(now, d)
+	} else {
+		l.rest(now, d)
 	}
-	l.rest(now, l.m.retryDelay())
+	if !contested {
+		l.m.notePlain(&was, n, now.Add(d))
+	}
 }
 
 // end closes the connection, after a NOTIFICATION if send is set.
 func (l *link) end(now time.Time, cause eventKind, n wire.Notification, send bool) {
 	if send && n.Code != 0 {
-		l.emit(effect{kind: effNotify, notif: n})
+		l.emit(effect{kind: effNotify, notif: n, cause: cause})
 	}
 	if l.state == Established {
 		l.emit(effect{kind: effDown, cause: cause, notif: n})
-		l.m.sessionEnded(now.Sub(l.since))
+		l.m.back.ended(now.Sub(l.since))
+		l.m.plainUntil = time.Time{}
 	}
 	l.drop()
 }
@@ -124,7 +139,7 @@ func (l *link) drop() {
 	if l.conn != 0 {
 		l.emit(effect{kind: effClose})
 	}
-	l.conn, l.facts, l.hold, l.held = 0, openFacts{}, 0, false
+	l.conn, l.facts, l.hold, l.held, l.plain = 0, openFacts{}, 0, false, false
 	l.stopTimers()
 }
 

@@ -38,20 +38,20 @@ func (l *link) start(now time.Time) {
 }
 
 // connect is RFC 4271, Section 8.2.2, "Connect State". A failed attempt goes to
-// Active rather than Idle: the state in which we wait for either side.
+// Active rather than Idle: the state in which we wait for either side. So does one that
+// took too long, after which the RFC connects again at once, every two minutes.
 func (l *link) connect(now time.Time, ev event) {
 	switch ev.kind {
 	case evManualStop: // 2
 		l.drop()
 		l.halt()
 	case evConnectRetryExpires: // 9: the attempt took too long
-		l.drop()
-		l.m.attempts++
-		l.dial(now)
+		l.emit(effect{kind: effNoAnswer})
+		l.wait(now, l.m.retryDelay())
+	case evConnFails: // 18
+		l.wait(now, l.m.retryDelay())
 	case evConnAcked: // 16
 		l.opened(now, ev.conn, true)
-	case evConnFails: // 18
-		l.wait(now)
 	case evAutomaticStop: // 8
 		l.drop()
 		l.restStopped(now, ev)
@@ -80,14 +80,14 @@ func (l *link) openSent(now time.Time, ev event) {
 	case evOpen: // 19
 		if l.held {
 			l.held = false
-			l.emit(effect{kind: effSendOpen, plain: l.m.plain})
+			l.sendOpen(now)
 		}
 		l.state, l.facts, l.hold = OpenConfirm, ev.open, ev.open.hold
 		l.holdAt = time.Time{}
 		l.heard(now)
 		l.beat(now)
 	case evConnFails: // 18
-		l.wait(now)
+		l.lost(now, ev.kind, wire.Notification{})
 	case evKeepalive, evUpdate, evUpdateErr: // 26, 27, 28: not before an OPEN
 		l.fail(now, ev.kind, wire.Notification{Code: wire.CodeFSM, Subcode: fsmSubcode(l.state)})
 	default:
@@ -101,6 +101,7 @@ func (l *link) openConfirm(now time.Time, ev event) {
 	case evKeepalive: // 26
 		l.heard(now)
 		l.state, l.since = Established, now
+		l.m.back.attempts = 0
 		l.sent(now)
 		l.emit(effect{kind: effUp})
 	case evKeepaliveExpires: // 11
@@ -124,8 +125,7 @@ func (l *link) established(now time.Time, ev event) {
 	case evSendHoldExpires: // 29, RFC 9687
 		l.fail(now, ev.kind, wire.Notification{Code: wire.CodeSendHold})
 	case evConnFails: // 18
-		l.end(now, ev.kind, wire.Notification{}, false)
-		l.rest(now, l.m.retryDelay())
+		l.lost(now, ev.kind, wire.Notification{})
 	case evUpdateErr: // 28
 		l.fail(now, ev.kind, ev.notif)
 	case evOpen: // 19

@@ -21,9 +21,10 @@ type listener struct {
 	nl      net.Listener
 	pending chan struct{} // a token for each connection not yet Established
 
-	mu   sync.Mutex
-	keys []md5Key // installed
-	gtsm bool     // only TTL 255 gets through
+	mu     sync.Mutex
+	kernel bool     // the socket is the kernel's
+	keys   []md5Key // that the kernel has
+	gtsm   bool     // only TTL 255 gets through
 }
 
 // listen opens a socket.
@@ -85,31 +86,60 @@ func (l *listener) apply(d demand) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.kernel = true
 	return rawControl(raw, func(fd int) error { return l.set(fd, d) })
 }
 
+// set changes what is not as it should be, and notes what the kernel has then.
 func (l *listener) set(fd int, d demand) (err error) {
-	for _, k := range l.keys {
-		same := func(n md5Key) bool { return n.prefix == k.prefix }
-		if !slices.ContainsFunc(d.keys, same) {
-			err = errors.Join(err, setMD5(fd, md5Key{prefix: k.prefix}))
-		}
+	wanted := func(k md5Key) bool {
+		return slices.ContainsFunc(d.keys, func(n md5Key) bool { return n.prefix == k.prefix })
 	}
+	l.keys = slices.DeleteFunc(l.keys, func(k md5Key) bool {
+		if wanted(k) {
+			return false
+		}
+		e := setMD5(fd, md5Key{prefix: k.prefix})
+		err = errors.Join(err, e)
+		return e == nil
+	})
 	for _, k := range d.keys {
-		if !slices.Contains(l.keys, k) {
-			err = errors.Join(err, setMD5(fd, k))
+		if slices.Contains(l.keys, k) {
+			continue
 		}
+		if e := setMD5(fd, k); e != nil {
+			err = errors.Join(err, e)
+			continue
+		}
+		l.keys = append(slices.DeleteFunc(l.keys, func(o md5Key) bool { return o.prefix == k.prefix }), k)
 	}
-	l.keys = slices.Clone(d.keys)
 	if d.gtsm != l.gtsm {
 		ttl := 0
 		if d.gtsm {
 			ttl = 255
 		}
-		err = errors.Join(err, sock.SetMinTTL(fd, l.addr.Addr().Is6(), ttl))
+		if e := sock.SetMinTTL(fd, l.addr.Addr().Is6(), ttl); e != nil {
+			return errors.Join(err, e)
+		}
 		l.gtsm = d.gtsm
 	}
 	return err
+}
+
+// guards reports whether the kernel has checked connections of a peer as it is configured:
+// a listener without a peer's key lets everybody in who claims its address.
+func (l *listener) guards(p *peer) bool {
+	c := p.config()
+	if c.MD5Key == "" {
+		return true
+	}
+	prefix := hostPrefix(c.Addr)
+	if p.dyn != nil {
+		prefix = p.dyn.prefix
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.kernel || slices.Contains(l.keys, md5Key{prefix, c.MD5Key})
 }
 
 // serve accepts until the listener is closed. admit must not block.

@@ -19,9 +19,8 @@ type machine struct {
 	conns      connID
 	out        []effect
 
-	plain       bool      // the next OPEN goes without capabilities
-	attempts    int       // failures since the last session that lasted: the back-off
-	errors      int       // protocol errors among them
+	back        backoff
+	plainUntil  time.Time // until then our OPENs go without capabilities
 	refuseUntil time.Time // incoming connections are refused until then
 }
 
@@ -29,9 +28,10 @@ type machine struct {
 type machineConfig struct {
 	localID, localAS uint32
 	passive          bool
-	retryMin         time.Duration  // first delay after a lost connection, doubling ...
+	as4              bool           // without the capability of RFC 6793 there can be no session
+	retryMin         time.Duration  // first wait after an attempt that nobody answered, growing ...
 	retryMax         time.Duration  // ... up to this
-	errorMin         time.Duration  // first idle hold after a protocol error ...
+	errorMin         time.Duration  // first wait after a refusal or a protocol error, doubling ...
 	errorMax         time.Duration  // ... up to this
 	dialMin          time.Duration  // first time an attempt to connect may take, doubling ...
 	dialTimeout      time.Duration  // ... up to this
@@ -47,11 +47,6 @@ func (c *machineConfig) sendHold(hold time.Duration) time.Duration {
 	}
 	return max(8*time.Minute, 2*hold)
 }
-
-// lasting is how long a session must have been Established to be worth a fresh
-// back-off: shorter ones count as failures, so that a peer that ends each
-// session at once is not called four times a second.
-const lasting = 10 * time.Second
 
 func newMachine(cfg machineConfig) *machine {
 	m := &machine{cfg: cfg}
@@ -79,7 +74,7 @@ func (m *machine) step(now time.Time, ev event) {
 	case evManualStop, evAutomaticStop:
 		m.stopBoth(now, ev)
 	case evManualStart:
-		m.attempts, m.errors, m.refuseUntil, m.plain = 0, 0, time.Time{}, false
+		m.back, m.refuseUntil, m.plainUntil = backoff{}, time.Time{}, time.Time{}
 		m.primary.step(now, ev)
 	default:
 		m.route(now, ev)
@@ -104,21 +99,40 @@ func (m *machine) route(now time.Time, ev event) {
 		}
 		return
 	}
-	if ev.kind == evNotif && l.state != Established {
-		m.noteCapabilities(ev.notif)
-	}
 	if ev.kind == evOpen && l.state == OpenSent && !m.collide(now, l, ev.open) {
 		return
 	}
 	l.step(now, ev)
 }
 
-// noteCapabilities makes the next OPEN a plain one if the peer refused ours for
-// its capabilities (RFC 5492, Section 3).
-func (m *machine) noteCapabilities(n wire.Notification) {
-	if n.Code == wire.CodeOpen && (n.Subcode == wire.SubOptionalParameter || n.Subcode == wire.SubUnsupportedCapability) {
-		m.plain = true
+// plainTime is for how long after the wait for the next attempt the peer is held for one
+// that knows no capabilities. Later it may be another.
+const plainTime = 2 * time.Minute
+
+// notePlain decides, when a connection in state l has failed, whether the next OPEN goes
+// without capabilities: after Unsupported Optional Parameter, by which a peer says that
+// it knows none (RFC 5492, Section 3), and only until such an OPEN has failed, too, or
+// its session has ended. So a peer that says it wrongly, or that has learned them since,
+// is asked in full again. next is when the next attempt begins.
+func (m *machine) notePlain(l *link, n wire.Notification, next time.Time) {
+	switch {
+	case l.state == Established:
+	case l.plain:
+		m.plainUntil = time.Time{}
+	case n.Code == wire.CodeOpen && n.Subcode == wire.SubOptionalParameter && !m.cfg.as4:
+		m.plainUntil = next.Add(plainTime)
 	}
+}
+
+// plain reports whether an OPEN that is sent now goes without capabilities.
+func (m *machine) plain(now time.Time) bool { return now.Before(m.plainUntil) }
+
+// rival returns the other link.
+func (m *machine) rival(l *link) *link {
+	if l == &m.primary {
+		return &m.challenger
+	}
+	return &m.primary
 }
 
 func (m *machine) find(conn connID) *link {

@@ -27,7 +27,7 @@ type machineScenario struct{ m *machine }
 func newMachineScenario() *machineScenario {
 	return &machineScenario{newMachine(machineConfig{
 		localID: 0x0a000001, localAS: 65000,
-		retryMin: 250 * time.Millisecond, retryMax: 2 * time.Second,
+		retryMin: 50 * time.Millisecond, retryMax: 5 * time.Second,
 		errorMin: time.Second, errorMax: 60 * time.Second,
 		dialMin: 10 * time.Second, dialTimeout: 10 * time.Second,
 		random: func() float64 { return 0 },
@@ -324,7 +324,11 @@ func TestHangingAttempts(t *testing.T) {
 		if got := at.Sub(now); got != want*time.Millisecond {
 			t.Fatalf("an attempt may take %v, want %v ms", got, want)
 		}
-		now = at
+		m.advance(at)
+		if m.primary.state != Active {
+			t.Fatalf("%v instead of a wait", m.primary.state)
+		}
+		now = m.deadline()
 		m.advance(now)
 		if m.primary.state != Connect {
 			t.Fatalf("%v instead of a new attempt", m.primary.state)

@@ -146,7 +146,7 @@ func negotiate(local, remote *wire.Open, peer *PeerConfig) (Negotiated, *wire.Er
 		}
 	}
 	if n.Families == 0 {
-		return n, openError(wire.SubUnsupportedCapability, "RFC 5492, Section 3", fmt.Sprintf("no common address family: peer has %v", r.Families))
+		return n, missing(wire.Capabilities{Families: peer.Families}, fmt.Sprintf("no common address family: peer has %v", r.Families))
 	}
 	return n, nil
 }
@@ -160,6 +160,15 @@ func acceptable(local, remote *wire.Open, peer *PeerConfig) *wire.Error {
 		return openError(wire.SubBadID, "RFC 6286, Section 2.1", fmt.Sprintf("BGP Identifier %v is our own", remote.ID))
 	}
 	return nil
+}
+
+// missing is the error for capabilities that the peer does not have. RFC 5492, Section 5:
+// "The Data field in the NOTIFICATION message MUST list the set of capabilities that causes
+// the speaker to send the message."
+func missing(c wire.Capabilities, text string) *wire.Error {
+	e := openError(wire.SubUnsupportedCapability, "RFC 5492, Section 3", text)
+	e.Data = c.Append(nil, 0)
+	return e
 }
 
 func openError(subcode uint8, rfc, text string) *wire.Error {

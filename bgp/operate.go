@@ -46,6 +46,7 @@ func (s *Speaker) Resend(key PeerKey) error {
 func (s *Speaker) Reset(key PeerKey, text string, hard bool) error {
 	return s.withSession(key, func(now time.Time, p *peer) error {
 		p.stop(now, wire.SubReset, text, hard)
+		p.rep.reset()
 		p.step(now, event{kind: evManualStart})
 		return nil
 	})

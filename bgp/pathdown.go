@@ -95,10 +95,16 @@ func (s *Speaker) PathUp(key PeerKey) error {
 	if err != nil {
 		return err
 	}
-	return p.do(func(now time.Time) {
+	err = p.do(func(now time.Time) {
 		p.setDead(false)
+		before := p.m.state()
 		p.m.hurry(now)
+		p.carryOut(now, before, nil)
 	})
+	if err != nil {
+		return fmt.Errorf("bgp: peer %v: %w", key, err)
+	}
+	return nil
 }
 
 // LinkDown is PathDown with CarrierLost for every peer behind an interface:

@@ -20,8 +20,9 @@ type peer struct {
 	inbox    chan func(now time.Time)
 	incoming chan incoming
 	dialed   chan dialed
-	ready    chan struct{} // the Adj-RIB-Out has something
-	gone     chan struct{} // closed when loop has ended
+	ready    chan struct{}   // the Adj-RIB-Out has something
+	gone     chan struct{}   // closed when loop has ended
+	after    <-chan struct{} // loop begins when it is closed; nil: at once
 
 	mu  sync.Mutex // guards what status reads
 	cfg PeerConfig
@@ -40,12 +41,15 @@ type peer struct {
 	fresh   fresh
 	last    <-chan struct{} // closed when the connection before has sent everything
 	timer   *time.Timer
-	ended   bool      // loop shall end
-	grace   time.Time // until when the hold timer waits for unread input
-	up      bool      // there was a session since the speaker started: F bits
-	dead    bool      // PathDown was the last word
-	ending  *ending   // why the session is being ended on purpose
-	patient patient   // of the connection that is being closed
+	rep     *reporter
+	reason  *PeerError // why the connection that is being ended has ended
+	refused *PeerError // by which the peer refused our capabilities
+	ended   bool       // loop shall end
+	grace   time.Time  // until when the hold timer waits for unread input
+	up      bool       // there was a session since the speaker started: F bits
+	dead    bool       // PathDown was the last word
+	ending  *ending    // why the session is being ended on purpose
+	patient patient    // of the connection that is being closed
 	update  wire.Update
 
 	received MessageCounters // copied to st after each chunk
@@ -79,6 +83,7 @@ func (s *Speaker) newPeer(c PeerConfig, r *dynamicRange) *peer {
 		inbox: make(chan func(time.Time)), incoming: make(chan incoming, 4),
 		dialed: make(chan dialed), ready: make(chan struct{}, 1), gone: make(chan struct{}),
 		m: newMachine(s.machineConfig(&c)), help: helper{cfg: s.gracefulRestart(&c)},
+		rep: &reporter{dynamic: r != nil},
 	}
 	p.st = PeerStatus{Key: p.key, Since: time.Now(), Dynamic: r != nil}
 	return p
@@ -100,8 +105,8 @@ func (p *peer) config() *PeerConfig {
 
 // do has f executed by the owner and waits for it.
 func (p *peer) do(f func(now time.Time)) error {
-	if !p.s.running() {
-		return ErrStopped
+	if err := p.s.running(); err != nil {
+		return err
 	}
 	done := make(chan struct{})
 	select {
@@ -109,13 +114,33 @@ func (p *peer) do(f func(now time.Time)) error {
 		<-done
 		return nil
 	case <-p.gone:
+		if err := p.s.running(); err != nil {
+			return err
+		}
 		return ErrNoPeer
 	}
+}
+
+// adopt gives the peer another configuration: by its owner, or before it has one.
+func (p *peer) adopt(c PeerConfig) {
+	p.mu.Lock()
+	p.cfg = c
+	p.mu.Unlock()
+	p.m.cfg = p.s.machineConfig(&c)
+	p.help.cfg = p.s.gracefulRestart(&c)
 }
 
 // loop is the owner of the peer.
 func (p *peer) loop(ctx context.Context) {
 	defer close(p.gone)
+	if p.after != nil {
+		select {
+		case <-p.after:
+		case <-ctx.Done():
+			p.abandon()
+			return
+		}
+	}
 	p.timer = time.NewTimer(0)
 	defer p.timer.Stop()
 	p.event(EventAdded, nil)
@@ -150,7 +175,6 @@ func (p *peer) loop(ctx context.Context) {
 		}
 		p.expire(time.Now())
 	}
-	p.event(EventRemoved, nil)
 }
 
 func (s *slot) rx() <-chan chunk {
@@ -169,7 +193,7 @@ func (s *slot) txDone() <-chan written {
 
 // arm sets the one timer to the earliest of all deadlines.
 func (p *peer) arm() {
-	at := earliest(p.m.deadline(), p.help.next())
+	at := earliest(p.m.deadline(), p.help.next(), p.rep.deadline())
 	if p.sess != nil {
 		at = earliest(at, p.sess.next())
 	}
@@ -199,6 +223,7 @@ func (p *peer) tick(now time.Time) {
 	if p.sess != nil {
 		p.sess.advance(now)
 	}
+	p.publish(p.rep.advance(now, p.key))
 }
 
 // Bounds on the wait for input that the kernel has already received.
@@ -257,7 +282,19 @@ func (p *peer) abandon() {
 	}
 }
 
-// event publishes an event about the peer.
+// event says that something has happened to the peer.
 func (p *peer) event(kind EventKind, err error) {
-	p.s.hub.publish(Event{Kind: kind, Time: time.Now(), Peer: p.key, State: p.m.state(), Restart: p.help.phase, Err: err})
+	p.tell(Event{Kind: kind, State: p.m.state(), Err: err})
+}
+
+func (p *peer) tell(e Event) {
+	now := time.Now()
+	e.Time, e.Peer, e.Restart = now, p.key, p.help.phase
+	p.publish(p.rep.take(now, e))
+}
+
+func (p *peer) publish(events []Event) {
+	for _, e := range events {
+		p.s.hub.publish(e)
+	}
 }

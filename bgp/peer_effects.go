@@ -25,6 +25,8 @@ func (p *peer) carryOut(now time.Time, before State, err error) {
 		switch e.kind {
 		case effDial:
 			p.dial(e.conn)
+		case effNoAnswer:
+			p.record(now, &PeerError{Err: errNoAnswer}, before)
 		case effSendOpen:
 			p.sendOpen(e)
 		case effKeepalive:
@@ -39,8 +41,21 @@ func (p *peer) carryOut(now time.Time, before State, err error) {
 			p.sessionDown(now, e, err)
 		}
 	}
-	if after := p.m.state(); after != before {
-		p.setStatus(func(st *PeerStatus) { st.State, st.Since, st.Attempts = after, now, p.m.attempts })
+	p.noteState(now)
+	p.reason = nil
+}
+
+// noteState tells of the machine's state if it has changed.
+func (p *peer) noteState(now time.Time) {
+	state := p.m.state()
+	changed := false
+	p.setStatus(func(st *PeerStatus) {
+		st.Attempts = p.m.back.failures
+		if changed = state != st.State; changed {
+			st.State, st.Since = state, now
+		}
+	})
+	if changed {
 		p.event(EventState, nil)
 	}
 }
@@ -168,6 +183,12 @@ func (p *peer) kept(all []wire.Family) wire.FamilySet {
 func (p *peer) sendOpen(e effect) {
 	if s := p.slot(e.conn); s != nil {
 		p.makeOpen(s, e.plain)
+		p.setStatus(func(st *PeerStatus) {
+			st.Plain = nil
+			if e.plain {
+				st.Plain = p.refused
+			}
+		})
 		p.control(s, wire.TypeOpen, s.open.Append(nil))
 	}
 }
@@ -208,12 +229,16 @@ func (p *peer) notify(now time.Time, e effect, before State, err error) {
 	s.final = e.notif.Append(nil)
 	n := e.notif
 	p.setStatus(func(st *PeerStatus) { st.Sent.count(wire.TypeNotification, len(s.final)) })
+	if err == nil {
+		err = endReason(e.cause)
+	}
 	p.record(now, &PeerError{Sent: &n, Err: err}, before)
 }
 
 // record keeps and publishes why a connection ended.
 func (p *peer) record(now time.Time, e *PeerError, state State) {
 	e.Peer, e.Time, e.State = p.key, now, state
+	p.reason = e
 	p.setStatus(func(st *PeerStatus) {
 		st.LastError = e
 		if e.Sent != nil {
@@ -223,7 +248,7 @@ func (p *peer) record(now time.Time, e *PeerError, state State) {
 			st.LastReceived = e
 		}
 	})
-	p.s.hub.publish(Event{Kind: EventError, Time: now, Peer: p.key, State: state, Err: e})
+	p.tell(Event{Kind: EventError, State: state, Err: e})
 }
 
 func (p *peer) setStatus(f func(*PeerStatus)) {

@@ -103,7 +103,7 @@ func (p *peer) gotOpen(now time.Time, s *slot, body []byte) {
 		p.refuse(now, s, evOpenErr, err)
 		return
 	}
-	p.makeOpen(s, p.m.plain)
+	p.makeOpen(s, p.m.plain(now))
 	neg, oerr := negotiate(&s.open, &open, p.config())
 	if oerr != nil {
 		p.refuse(now, s, evOpenErr, oerr)
@@ -123,7 +123,11 @@ func (p *peer) gotNotification(now time.Time, s *slot, body []byte) {
 		return
 	}
 	n.Data = append([]byte(nil), n.Data...)
-	p.record(now, &PeerError{Received: &n}, p.m.state())
+	e := &PeerError{Received: &n}
+	p.record(now, e, p.m.state())
+	if n.Code == wire.CodeOpen && n.Subcode == wire.SubOptionalParameter {
+		p.refused = e
+	}
 	kind := evNotif
 	if n.Code == wire.CodeOpen && n.Subcode == wire.SubVersion {
 		kind = evNotifVersion

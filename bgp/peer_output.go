@@ -32,6 +32,7 @@ func (p *peer) fill(now time.Time, s *slot) bool {
 	if n == 0 {
 		sendBuffers.Put(buf)
 		sess.pending = false
+		sess.noteUnsendable(p)
 		return false
 	}
 	sess.fillAt = time.Time{}

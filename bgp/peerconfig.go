@@ -1,6 +1,7 @@
 package bgp
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -16,8 +17,8 @@ type PeerKey struct {
 	// Addr is the peer's address; link-local ones have a zone.
 	Addr netip.Addr
 	// Local is our address of the session if the peer was configured with one,
-	// else the zero Addr. One peer address can thus have several sessions, one
-	// for each of ours.
+	// without a zone, else the zero Addr. One peer address can thus have several
+	// sessions, one for each of ours.
 	Local netip.Addr
 }
 
@@ -27,6 +28,11 @@ func (k PeerKey) String() string {
 		return k.Addr.String()
 	}
 	return k.Addr.String() + " from " + k.Local.String()
+}
+
+// compare orders keys by peer address, then by our own.
+func (k PeerKey) compare(o PeerKey) int {
+	return cmp.Or(k.Addr.Compare(o.Addr), k.Local.Compare(o.Local))
 }
 
 // AnyAS as PeerConfig.AS accepts every AS number in the peer's OPEN.
@@ -42,7 +48,8 @@ type PeerConfig struct {
 	Port uint16
 	// AS is the peer's AS number; 0 means our own (iBGP), [AnyAS] any.
 	AS uint32
-	// LocalAddr is our address of the session; zero leaves it to the kernel.
+	// LocalAddr is our address of the session; zero leaves it to the kernel. In a
+	// template: only connections to this address belong to the range.
 	LocalAddr netip.Addr
 	// Interface binds our outgoing connections to a device (SO_BINDTODEVICE).
 	// For a link-local Addr without a zone it is also the zone.
@@ -68,11 +75,18 @@ type PeerConfig struct {
 	// HoldTime is offered: at least 3 s, in whole seconds; 0 means 90 s, a
 	// negative value means none (no KEEPALIVEs).
 	HoldTime time.Duration
-	// ConnectRetry is the longest wait between attempts to connect; they start
-	// at an eighth of it. 0 means 2 s. Soft.
+	// ConnectRetry is the longest wait between attempts to connect that nobody
+	// answers, or that find nobody who listens. They start 50 ms apart, and each wait
+	// is half as long again as the one before. 0 means 5 s: a peer that is back is
+	// called within 6 s, however long it was away. Soft.
 	ConnectRetry time.Duration
-	// IdleHold is the longest wait after a protocol error; the first is 1 s. The
-	// peer's own connections are accepted meanwhile. 0 means 60 s. Soft.
+	// IdleHold is the longest wait after the peer has refused a session (by a
+	// NOTIFICATION, or by closing the connection before the session was up), and
+	// after a protocol error: the first is 1 s, each is twice as long as the one
+	// before (RFC 4271, Section 8.1.1, DampPeerOscillations). It is the longest wait,
+	// too, after sessions that came up and lasted less than 10 s each; these start at
+	// 250 ms. All waits are shortened at random, by a quarter at most. The peer's own
+	// connections are accepted meanwhile. 0 means 60 s. Soft.
 	IdleHold time.Duration
 	// SendHold is how long the peer may refuse to read before the session is
 	// ended (RFC 9687); 0 means the greater of 8 minutes and twice the hold
@@ -108,6 +122,10 @@ type PeerConfig struct {
 	// Import and Export are called for each path received or to be sent; nil
 	// accepts. Soft.
 	Import, Export rib.Policy
+	// AllowOwnAS is how often our own AS may occur in the AS_PATH of a path that is
+	// accepted. 0 refuses every path that came through our AS; a fabric whose routers
+	// share an AS needs 1. Soft.
+	AllowOwnAS int
 	// MaxPrefixes ends the session with Cease/Maximum Number of Prefixes Reached
 	// when the peer has announced more NLRI than this in one family; 0 means no
 	// limit. Soft.
@@ -131,8 +149,8 @@ type PeerConfig struct {
 	RestartTime time.Duration
 }
 
-// Key returns the key of the peer.
-func (c *PeerConfig) Key() PeerKey { return PeerKey{Addr: c.Addr, Local: c.LocalAddr} }
+// Key returns the key of the peer. A link-local Addr needs its zone for that.
+func (c *PeerConfig) Key() PeerKey { return PeerKey{Addr: c.Addr, Local: c.LocalAddr.WithZone("")} }
 
 // RangeConfig lets every peer with an address inside Prefix connect. It becomes
 // a dynamic peer with all the options of Template, listed in [Speaker.Peers]
@@ -161,8 +179,13 @@ func (c PeerConfig) withDefaults(template bool) (PeerConfig, error) {
 		c.Addr = c.Addr.WithZone(c.Interface)
 	}
 	c.Addr = c.Addr.Unmap()
-	if c.LocalAddr.IsValid() && c.Addr.IsValid() && c.LocalAddr.Is4() != c.Addr.Is4() {
-		return c, fmt.Errorf("local address %v and peer address %v are of different families", c.LocalAddr, c.Addr)
+	if err := c.checkLocal(); err != nil {
+		return c, err
+	}
+	for what, d := range map[string]time.Duration{"ConnectRetry": c.ConnectRetry, "IdleHold": c.IdleHold, "SendHold": c.SendHold, "MaxPrefixesHold": c.MaxPrefixesHold} {
+		if d < 0 {
+			return c, fmt.Errorf("%s %v is negative", what, d)
+		}
 	}
 	if c.HoldTime != 0 && c.HoldTime > 0 && (c.HoldTime < 3*time.Second || c.HoldTime > 65535*time.Second) {
 		return c, fmt.Errorf("hold time %v is outside 3 s to 65535 s", c.HoldTime)
@@ -183,10 +206,29 @@ func (c PeerConfig) withDefaults(template bool) (PeerConfig, error) {
 	}
 	c.Port = or(c.Port, Port)
 	c.HoldTime = max(0, or(c.HoldTime, 90*time.Second))
-	c.ConnectRetry = or(c.ConnectRetry, 2*time.Second)
+	c.ConnectRetry = or(c.ConnectRetry, 5*time.Second)
 	c.IdleHold = or(c.IdleHold, 60*time.Second)
 	c.MaxPrefixesHold = or(c.MaxPrefixesHold, time.Minute)
 	return c, c.checkFamilies()
+}
+
+// checkLocal checks LocalAddr; a link-local one gets its zone.
+func (c *PeerConfig) checkLocal() error {
+	c.LocalAddr = c.LocalAddr.Unmap()
+	if !c.LocalAddr.IsValid() || !c.Addr.IsValid() {
+		return nil
+	}
+	if c.LocalAddr.Is4() != c.Addr.Is4() {
+		return fmt.Errorf("local address %v and peer address %v are of different families", c.LocalAddr, c.Addr)
+	}
+	if c.LocalAddr.Is6() && c.LocalAddr.IsLinkLocalUnicast() && c.LocalAddr.Zone() == "" {
+		zone := or(c.Addr.Zone(), c.Interface)
+		if zone == "" {
+			return fmt.Errorf("link-local %v needs a zone or an Interface", c.LocalAddr)
+		}
+		c.LocalAddr = c.LocalAddr.WithZone(zone)
+	}
+	return nil
 }
 
 func (c *PeerConfig) checkFamilies() error {

@@ -22,6 +22,8 @@ type pipeNet struct {
 	listeners map[netip.AddrPort]*pipeListener
 	conns     []net.Conn
 	down      bool // dialling fails
+	deaf      bool // nobody answers who dials
+	dials     []time.Time
 	random    *rand.Rand
 }
 
@@ -78,8 +80,13 @@ func (n *pipeNet) dialer(own netip.Addr) DialFunc {
 
 func (n *pipeNet) dial(ctx context.Context, local, remote netip.AddrPort) (net.Conn, error) {
 	n.mu.Lock()
-	l, down := n.listeners[remote], n.down
+	l, down, deaf := n.listeners[remote], n.down, n.deaf
+	n.dials = append(n.dials, time.Now())
 	n.mu.Unlock()
+	if deaf {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
 	if l == nil || down {
 		return nil, errRefused
 	}

@@ -13,89 +13,95 @@ import (
 
 // UpdatePeer gives a configured peer another configuration. The session stays if
 // only soft fields of [PeerConfig] change: what concerns export takes effect at
-// once, a new import policy through a route refresh. Otherwise it is reset with
-// Cease/Other Configuration Change, over which graceful restart keeps the paths.
+// once, what concerns import through a route refresh. Otherwise, and for import if the
+// peer knows no route refresh, it is reset with Cease/Other Configuration Change, over
+// which graceful restart keeps the paths.
 func (s *Speaker) UpdatePeer(c PeerConfig) error {
 	c, err := c.withDefaults(false)
 	if err != nil {
 		return fmt.Errorf("bgp: peer %v: %w", c.Addr, err)
 	}
-	p, err := s.find(c.Key())
+	p, running, err := s.updatable(&c)
+	if err == nil && running {
+		err = p.do(func(now time.Time) { p.reconfigure(now, c) })
+	}
 	if err != nil {
-		return err
+		return fmt.Errorf("bgp: peer %v: %w", c.Key(), err)
 	}
-	s.mu.Lock()
-	running := s.ctx != nil
-	if !running {
-		p.cfg = c
-	}
-	s.mu.Unlock()
-	if !running {
-		return nil
-	}
-	err = p.do(func(now time.Time) { p.reconfigure(now, c) })
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.resecure()
-	return err
+	return nil
 }
 
-// reconfigure changes the configuration of a running peer.
+// updatable returns the peer that is to be given c, and whether the speaker runs. If not,
+// the peer has c already.
+func (s *Speaker) updatable(c *PeerConfig) (p *peer, running bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.usable(); err != nil {
+		return nil, false, err
+	}
+	p = s.peers[c.Key()]
+	if p == nil || p.dyn != nil {
+		return nil, false, ErrNoPeer
+	}
+	if err := s.keyConflict(c, p); err != nil {
+		return nil, false, err
+	}
+	if s.ctx == nil {
+		p.adopt(*c)
+	}
+	return p, s.ctx != nil, nil
+}
+
+// reconfigure changes the configuration of a running peer. The listeners know its key
+// before a session ends because of it.
 func (p *peer) reconfigure(now time.Time, c PeerConfig) {
 	old := *p.config()
-	p.mu.Lock()
-	p.cfg = c
-	p.mu.Unlock()
-	p.m.cfg = p.s.machineConfig(&c)
-	p.help.cfg = p.s.gracefulRestart(&c)
+	p.adopt(c)
+	if p.dyn == nil && (c.MD5Key != old.MD5Key || c.TTLSecurity != old.TTLSecurity) {
+		p.s.mu.Lock()
+		p.s.resecure()
+		p.s.mu.Unlock()
+	}
 	if p.sess == nil {
 		if !p.s.softEqual(old, c) || old.Passive != c.Passive {
-			p.restartIdle(now)
+			p.restart(now)
 		}
 		return
 	}
-	if !p.s.softEqual(old, c) {
-		p.step(now, event{kind: evManualStop, notif: wire.Notification{Code: wire.CodeCease, Subcode: wire.SubConfigChanged}})
-		p.step(now, event{kind: evManualStart})
-		return
+	if !p.s.softEqual(old, c) || !p.soften(&old, &c) {
+		p.restart(now)
 	}
-	p.soften(now, old, c)
 }
 
-// restartIdle has a peer without a session begin again with its new
-// configuration.
-func (p *peer) restartIdle(now time.Time) {
+// restart ends what there is because of a new configuration, and begins again with it. A
+// peer that was stopped stays so.
+func (p *peer) restart(now time.Time) {
 	if p.m.primary.stopped {
 		return
 	}
 	p.step(now, event{kind: evManualStop, notif: wire.Notification{Code: wire.CodeCease, Subcode: wire.SubConfigChanged}})
+	p.rep.reset()
 	p.step(now, event{kind: evManualStart})
 }
 
-// soften applies changes that need no reset.
-func (p *peer) soften(now time.Time, old, c PeerConfig) {
+// soften applies changes to a session. It reports false if that cannot be done within it.
+func (p *peer) soften(old, c *PeerConfig) bool {
 	sess := p.sess
-	if !same(c.Import, old.Import) || c.MaxPrefixes != old.MaxPrefixes {
-		if err := p.in.Configure(p.ribConfig(&c, &sess.neg)); err != nil {
-			return
+	if !same(c.Import, old.Import) || c.MaxPrefixes != old.MaxPrefixes || c.AllowOwnAS != old.AllowOwnAS {
+		// Routes that the old policy refused are not kept: the peer has to send all again.
+		if !sess.neg.RouteRefresh || p.in.Configure(p.ribConfig(c, &sess.neg)) != nil {
+			return false
 		}
 		p.askRefresh(sess)
 	}
 	if !same(c.Export, old.Export) || c.NextHopSelf != old.NextHopSelf || c.AddPathLimit != old.AddPathLimit ||
 		c.NextHop4 != old.NextHop4 || c.NextHop6 != old.NextHop6 || c.LinkLocal != old.LinkLocal {
-		p.reshape(now, sess, &c)
+		if sess.out.Reconfigure(p.outConfig(c, sess)) != nil {
+			return false
+		}
+		sess.pending = true
 	}
-}
-
-// reshape has the Adj-RIB-Out say what the new configuration wants. If that cannot be had
-// within the session, it begins again.
-func (p *peer) reshape(now time.Time, sess *session, c *PeerConfig) {
-	if err := sess.out.Reconfigure(p.outConfig(c, sess)); err != nil {
-		p.step(now, event{kind: evManualStop, notif: wire.Notification{Code: wire.CodeCease, Subcode: wire.SubConfigChanged}})
-		p.step(now, event{kind: evManualStart})
-		return
-	}
-	sess.pending = true
+	return true
 }
 
 // same reports whether two policies are one value: the same code with the same captured
@@ -118,7 +124,7 @@ func (s *Speaker) softEqual(a, b PeerConfig) bool {
 		c.ConnectRetry, c.IdleHold, c.SendHold = 0, 0, 0
 		c.NextHopSelf, c.Import, c.Export = false, nil, nil
 		c.AddPathLimit, c.NextHop4, c.NextHop6, c.LinkLocal = 0, noAddr, noAddr, noAddr
-		c.MaxPrefixes, c.MaxPrefixesHold, c.Elsewhere = 0, 0, nil
+		c.MaxPrefixes, c.MaxPrefixesHold, c.AllowOwnAS, c.Elsewhere = 0, 0, 0, nil
 		c.RestartTime, c.GracefulRestart = 0, nil
 	}
 	return reflect.DeepEqual(a, b)

@@ -22,6 +22,8 @@ type session struct {
 	fillAt  time.Time    // not before then
 	eor     [2]time.Time // when the peer's End-of-RIB came
 	refresh [2]time.Time // when a refresh of the peer's must be over
+
+	unsendable [2]bool // there are routes of the family that cannot be sent
 }
 
 // coalesce is the pause after an UPDATE that did not fill the buffer: what comes
@@ -63,13 +65,41 @@ func (s *session) endOfRIB(now time.Time, p *peer, f wire.Family) {
 	if !s.neg.Families.Has(f) {
 		return
 	}
+	first := s.eor[familyIndex(f)].IsZero()
 	s.eor[familyIndex(f)] = now
 	p.setStatus(func(st *PeerStatus) { st.endOfRIB = s.eor })
 	p.help.endOfRIB(f)
 	p.applyHelp()
 	p.s.noteStartup(func(st *startup) { st.endOfRIB(p.key, f) })
-	p.s.hub.publish(Event{Kind: EventEndOfRIB, Time: now, Peer: p.key, State: Established, Family: f})
+	if first {
+		p.tell(Event{Kind: EventEndOfRIB, State: Established, Family: f})
+	}
 }
+
+// noteUnsendable tells when everything was sent whether that was all.
+func (s *session) noteUnsendable(p *peer) {
+	c := s.out.Counters()
+	for i, f := range families {
+		nextHop, room := c.NoNextHop[i], c.TooLong[i]
+		if some := nextHop+room > 0; some != s.unsendable[i] {
+			s.unsendable[i] = some
+			p.tell(Event{Kind: EventUnsendable, State: Established, Family: f, Err: unsendable(nextHop, room)})
+		}
+	}
+}
+
+func unsendable(nextHop, room int) (err error) {
+	if nextHop > 0 {
+		err = fmt.Errorf("%d routes cannot be sent: they have no next hop, and the session has none of this family for them", nextHop)
+	}
+	if room > 0 {
+		err = errors.Join(err, fmt.Errorf("%d routes cannot be sent: their attributes are longer than a message", room))
+	}
+	return err
+}
+
+// families are those that there are, by familyIndex.
+var families = [...]wire.Family{wire.IPv4Unicast, wire.IPv6Unicast}
 
 // sessionError ends the session for a malformed UPDATE or for too many prefixes.
 func (p *peer) sessionError(now time.Time, s *slot, err error) {
@@ -118,7 +148,7 @@ func (s *session) next() time.Time {
 
 // advance ends refreshes that the peer does not end.
 func (s *session) advance(now time.Time) {
-	for i, f := range []wire.Family{wire.IPv4Unicast, wire.IPv6Unicast} {
+	for i, f := range families {
 		if at := s.refresh[i]; !at.IsZero() && !now.Before(at) {
 			s.refresh[i] = time.Time{}
 			s.in.EndRefresh(f)

@@ -34,10 +34,21 @@ func (p *peer) sessionUp(now time.Time, id connID) {
 		st.Established++
 		p.out = sess.out
 	})
+	p.noteState(now)
+	p.event(EventUp, nil)
+	if plain := p.plain(); plain != nil {
+		p.event(EventPlain, plain)
+	}
 	p.help.up(now, &s.neg)
 	p.applyHelp()
 	p.s.noteStartup(func(st *startup) { st.up(p.key, &s.neg) })
-	p.event(EventUp, nil)
+}
+
+// plain is why our last OPEN had no capabilities, nil if it had.
+func (p *peer) plain() *PeerError {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.st.Plain
 }
 
 // openRIB prepares the Adj-RIBs.
@@ -64,7 +75,7 @@ func (p *peer) openRIB(sess *session) error {
 func (p *peer) ribConfig(cfg *PeerConfig, n *Negotiated) rib.PeerConfig {
 	return rib.PeerConfig{
 		Addr: p.key.Addr, AS: n.RemoteAS, RouterID: n.RemoteID, Client: cfg.RouteReflectorClient,
-		Import: cfg.Import, MaxPrefixes: cfg.MaxPrefixes,
+		AllowOwnAS: cfg.AllowOwnAS, Import: cfg.Import, MaxPrefixes: cfg.MaxPrefixes,
 	}
 }
 
@@ -101,8 +112,8 @@ func (p *peer) sessionDown(now time.Time, e effect, err error) {
 		st.Negotiated, st.Local, st.Remote = nil, noAddrPort, noAddrPort
 	})
 	sess.out.Close()
-	if reason := endReason(e.cause); err == nil && reason != nil {
-		p.record(now, &PeerError{Err: reason, Sent: sentAtEnd(e)}, Established)
+	if reason := endReason(e.cause); e.notif.Code == 0 && reason != nil {
+		p.record(now, &PeerError{Err: reason}, Established)
 	}
 	retain := retains(&sess.neg, e.cause, e.notif)
 	if p.ending != nil {
@@ -113,16 +124,11 @@ func (p *peer) sessionDown(now time.Time, e effect, err error) {
 	p.help.lost(now, &sess.neg, retain)
 	p.applyHelp()
 	p.s.noteStartup(func(st *startup) { st.down(p.key, p.dead) })
-	p.event(EventDown, nil)
-}
-
-// sentAtEnd is the NOTIFICATION that we sent for a reason of our own.
-func sentAtEnd(e effect) *wire.Notification {
-	if e.notif.Code == 0 || e.cause == evNotif || e.cause == evNotifVersion {
-		return nil
+	if p.reason != nil {
+		p.event(EventDown, p.reason)
+	} else {
+		p.event(EventDown, nil)
 	}
-	n := e.notif
-	return &n
 }
 
 // endReason is why a session ended, for causes that bring no error of their own.

@@ -27,10 +27,12 @@ type Speaker struct {
 	ctx       context.Context // of Run; nil before
 	stopped   bool
 	peers     map[PeerKey]*peer
-	ranges    []*dynamicRange // longest prefix first
-	dynamic   int             // peers that came from ranges
-	inventory bool            // InventoryComplete was called
+	ranges    []*dynamicRange       // longest prefix first
+	dynamic   int                   // peers that came from ranges
+	failing   map[PeerKey]*reporter // of dynamic peers that are gone
+	inventory bool                  // InventoryComplete was called
 	listeners []*listener
+	secured   secured
 	startup   *startup
 	recheck   chan struct{} // the startup's timers may have changed
 }
@@ -69,11 +71,12 @@ func (s *Speaker) Table() *rib.Table { return s.table }
 //
 // The end of ctx closes the sessions without a NOTIFICATION, as a crash would:
 // peers with graceful restart keep our routes. Call [Speaker.Shutdown] before for
-// a stop that peers are told of. A speaker runs once.
+// a stop that peers are told of. A speaker runs once; a Run that could not begin may be
+// tried again.
 func (s *Speaker) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if err := s.open(ctx); err != nil {
+	if err := s.begin(ctx); err != nil {
 		return err
 	}
 	s.wg.Go(func() { s.watchStartup(ctx) })
@@ -83,15 +86,20 @@ func (s *Speaker) Run(ctx context.Context) error {
 	for _, l := range s.listeners {
 		l.nl.Close()
 	}
+	s.secured.stop()
 	s.mu.Unlock()
 	s.wg.Wait()
+	s.hub.close()
 	return nil
 }
 
-// open starts everything.
-func (s *Speaker) open(ctx context.Context) error {
+// begin starts everything, or nothing.
+func (s *Speaker) begin(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.stopped {
+		return fmt.Errorf("bgp: Run: %w", ErrClosed)
+	}
 	if s.ctx != nil {
 		return errors.New("bgp: Run was called before")
 	}
@@ -103,14 +111,14 @@ func (s *Speaker) open(ctx context.Context) error {
 		}
 		s.listeners = append(s.listeners, l)
 	}
-	s.ctx = ctx
-	s.startup.began = time.Now()
 	if err := s.secure(); err != nil {
 		s.closeListeners()
 		return fmt.Errorf("bgp: listen: %w", err)
 	}
+	s.ctx = ctx
+	s.startup.began = time.Now()
 	for _, l := range s.listeners {
-		s.wg.Go(func() { l.serve(s.admit) })
+		s.wg.Go(func() { l.serve(func(nc net.Conn, release func()) { s.admit(l, nc, release) }) })
 	}
 	for _, p := range s.peers {
 		s.launch(p)
@@ -126,7 +134,7 @@ func (s *Speaker) closeListeners() {
 }
 
 // admit gives an accepted connection to its peer, or closes it.
-func (s *Speaker) admit(nc net.Conn, release func()) {
+func (s *Speaker) admit(l *listener, nc net.Conn, release func()) {
 	remote, local := addrPort(nc.RemoteAddr()), addrPort(nc.LocalAddr())
 	in := incoming{nc: nc, release: release}
 	s.mu.Lock()
@@ -135,7 +143,7 @@ func (s *Speaker) admit(nc net.Conn, release func()) {
 		p = s.owner(remote.Addr(), local.Addr())
 	}
 	ok := false
-	if p != nil {
+	if p != nil && l.guards(p) {
 		select {
 		case p.incoming <- in:
 			ok = true
@@ -149,15 +157,27 @@ func (s *Speaker) admit(nc net.Conn, release func()) {
 	}
 }
 
-// running reports whether Run has begun.
-func (s *Speaker) running() bool {
+// running returns an error unless Run is running.
+func (s *Speaker) running() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.ctx != nil
+	if s.ctx == nil {
+		return ErrStopped
+	}
+	return s.usable()
+}
+
+// usable returns ErrClosed once Run has ended. s.mu is held.
+func (s *Speaker) usable() error {
+	if s.stopped || s.ctx != nil && s.ctx.Err() != nil {
+		return ErrClosed
+	}
+	return nil
 }
 
 // owner finds the peer that a connection belongs to, or makes one from a range.
 func (s *Speaker) owner(remote, local netip.Addr) *peer {
+	local = local.WithZone("")
 	if p := s.peers[PeerKey{remote, local}]; p != nil {
 		return p
 	}
@@ -166,7 +186,7 @@ func (s *Speaker) owner(remote, local netip.Addr) *peer {
 	}
 	bare := remote.WithZone("")
 	for _, r := range s.ranges {
-		if !r.prefix.Contains(bare) {
+		if !r.prefix.Contains(bare) || r.template.LocalAddr.IsValid() && r.template.LocalAddr.WithZone("") != local {
 			continue
 		}
 		if r.peers >= r.limit || s.dynamic >= s.cfg.MaxDynamicPeers {
@@ -189,30 +209,45 @@ func (s *Speaker) Peers() []PeerStatus {
 	for _, p := range peers {
 		out = append(out, p.status())
 	}
-	slices.SortFunc(out, func(a, b PeerStatus) int {
-		if c := a.Key.Addr.Compare(b.Key.Addr); c != 0 {
-			return c
-		}
-		return a.Key.Local.Compare(b.Key.Local)
-	})
+	slices.SortFunc(out, func(a, b PeerStatus) int { return a.Key.compare(b.Key) })
 	return out
 }
 
-// Peer returns the status of one peer.
+// Peer returns the status of one peer. After the end of Run it is the last.
 func (s *Speaker) Peer(key PeerKey) (PeerStatus, error) {
-	p, err := s.find(key)
+	s.mu.Lock()
+	p, err := s.lookup(key)
+	s.mu.Unlock()
 	if err != nil {
 		return PeerStatus{}, err
 	}
 	return p.status(), nil
 }
 
-// Subscribe returns a new reader of events, from now on.
+// Subscribe returns a new reader of events. It begins with a snapshot, and goes on with
+// every event that comes after that, so that none is missed whenever it is called. The
+// snapshot holds, for each peer, its EventAdded, the last EventState, and, as far as they
+// hold, EventUp, EventPlain, EventEndOfRIB and EventUnsendable of each family, and EventRestart; then the
+// speaker's EventListen and EventConverged, and EventSnapshot at its end. They have the
+// Time at which they happened. What went wrong before is not in it: see
+// [PeerStatus].LastError. Before Run there is nothing to tell but EventSnapshot.
+//
+// A subscriber that is too slow gets another snapshot in place of what it missed.
 func (s *Speaker) Subscribe() *Subscription { return s.hub.subscribe() }
 
+// find returns a peer, whether the speaker runs or not, but not after that.
 func (s *Speaker) find(key PeerKey) (*peer, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := s.usable(); err != nil {
+		return nil, fmt.Errorf("bgp: peer %v: %w", key, err)
+	}
+	return s.lookup(key)
+}
+
+// lookup returns a peer. s.mu is held.
+func (s *Speaker) lookup(key PeerKey) (*peer, error) {
+	key.Local = key.Local.WithZone("")
 	if p := s.peers[key]; p != nil {
 		return p, nil
 	}
@@ -226,13 +261,19 @@ func (s *Speaker) machineConfig(c *PeerConfig) machineConfig {
 	}
 	return machineConfig{
 		localID: idNumber(s.cfg.RouterID), localAS: s.cfg.AS,
-		passive:  c.Passive,
-		retryMin: c.ConnectRetry / 8, retryMax: c.ConnectRetry,
+		passive: c.Passive,
+		// A peer of our own AS, if that needs four octets, knows the capability.
+		as4:      s.cfg.AS > 0xffff && or(c.AS, s.cfg.AS) == s.cfg.AS,
+		retryMin: min(retryMin, c.ConnectRetry), retryMax: c.ConnectRetry,
 		errorMin: min(time.Second, c.IdleHold), errorMax: c.IdleHold,
 		dialMin: dialMin, dialTimeout: dialTimeout, sendHoldTime: c.SendHold,
 		random: s.cfg.Random,
 	}
 }
+
+// retryMin is the wait before the second attempt to connect. A host that starts together
+// with its peer meets it soon.
+const retryMin = 50 * time.Millisecond
 
 // dialTimeout is how long an attempt to connect may take: the kernel sends a SYN at
 // once and after one second, then less and less often, so a fresh attempt finds a

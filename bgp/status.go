@@ -36,6 +36,9 @@ type PeerStatus struct {
 	// Established counts how often the session came up; Attempts counts failures
 	// since the last session that lasted.
 	Established, Attempts int
+	// Plain is why our last OPEN had no capabilities: the NOTIFICATION by which the
+	// peer said that it knows none (RFC 5492, Section 3). Nil if it had them.
+	Plain *PeerError
 	// LastError is why the last connection or session ended, nil if none did.
 	LastError *PeerError
 	// LastSent and LastReceived are the last NOTIFICATIONs in each direction.
@@ -57,20 +60,21 @@ func (p *peer) status() PeerStatus {
 	defer p.mu.Unlock()
 	st := p.st
 	st.Description, st.Client = p.cfg.Description, p.cfg.RouteReflectorClient
+	var sent rib.OutCounters
+	if p.out != nil {
+		sent = p.out.Counters()
+		st.Sent.Update += sent.Updates
+		st.Sent.Octets += sent.Octets
+	}
 	for _, f := range p.cfg.Families {
 		fs := FamilyStatus{Family: f}
 		if p.in != nil {
 			fs.Counters = p.in.Counters(f)
 		}
-		if st.Negotiated != nil {
-			fs.EndOfRIB = st.endOfRIB[familyIndex(f)]
+		if i := familyIndex(f); st.Negotiated != nil {
+			fs.EndOfRIB, fs.NoNextHop, fs.TooLong = st.endOfRIB[i], sent.NoNextHop[i], sent.TooLong[i]
 		}
 		st.Families = append(st.Families, fs)
-	}
-	if p.out != nil {
-		c := p.out.Counters()
-		st.Sent.Update += c.Updates
-		st.Sent.Octets += c.Octets
 	}
 	return st
 }
@@ -81,6 +85,11 @@ type FamilyStatus struct {
 	// Counters are those of the Adj-RIB-In: paths held, stale ones, and how many
 	// were refused or dropped, and why.
 	rib.Counters
+	// NoNextHop is how many prefixes have a path that this session would be sent, but
+	// cannot: it has no next hop of the family, and the session none of its own (see
+	// [PeerConfig].NextHop6). TooLong is the same for attributes that are longer than a
+	// message.
+	NoNextHop, TooLong int
 	// EndOfRIB is when the peer's End-of-RIB came in this session, zero before.
 	EndOfRIB time.Time
 }

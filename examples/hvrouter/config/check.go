@@ -134,6 +134,12 @@ func (k *checker) bgp(b BGP) {
 	if h := b.HoldTime.Duration; h != 0 && h < 3*time.Second || h > 65535*time.Second {
 		k.bad("$.bgp.hold-time", "%v: want 3s to 65535s, or 0s for none", h)
 	}
+	if t := b.ConnectRetry.Duration; t < 0 {
+		k.bad("$.bgp.connect-retry", "%v is negative", t)
+	}
+	if t := b.IdleHold.Duration; t < 0 {
+		k.bad("$.bgp.idle-hold", "%v is negative", t)
+	}
 	if b.Multipath < 1 || b.Multipath > 128 {
 		k.bad("$.bgp.multipath", "%d: want 1 to 128", b.Multipath)
 	}

@@ -78,8 +78,13 @@ type BGP struct {
 	// HoldTime proposed in OPEN: at least 3s, or 0s for none, without KEEPALIVEs.
 	// Default 90s.
 	HoldTime Duration `yaml:"hold-time,omitempty" json:"hold-time"`
-	// ConnectRetry is the longest wait between attempts to connect. Default 300ms.
+	// ConnectRetry is the longest wait between attempts to connect that nobody answers.
+	// They start 50ms apart. Default 5s.
 	ConnectRetry Duration `yaml:"connect-retry,omitempty" json:"connect-retry"`
+	// IdleHold is the longest wait after a peer has refused a session, or ends each
+	// soon after it is up. It starts at 1s and doubles; the peer's own connections are
+	// taken meanwhile. Default 60s.
+	IdleHold Duration `yaml:"idle-hold,omitempty" json:"idle-hold"`
 	// TTLSecurity is GTSM, RFC 5082, both ways. Default true.
 	TTLSecurity bool `yaml:"ttl-security" json:"ttl-security"`
 	// MD5 is the key of RFC 2385; empty is none.

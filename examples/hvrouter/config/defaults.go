@@ -50,10 +50,8 @@ func (b *BFD) fill(api string) {
 
 func (b *BGP) fill() {
 	def(&b.Port, 179)
-	// The speaker begins at an eighth and doubles: a reflector that comes up a
-	// moment after us is met within 0.3 s, for three packets a second while it is
-	// away.
-	defDuration(&b.ConnectRetry, 300*time.Millisecond)
+	defDuration(&b.ConnectRetry, 5*time.Second)
+	defDuration(&b.IdleHold, 60*time.Second)
 	def(&b.Multipath, 16)
 	defDuration(&b.GracefulRestart.Time, 120*time.Second)
 	defDuration(&b.GracefulRestart.Deferral, 30*time.Second)

@@ -1,7 +1,7 @@
 package daemon
 
 import (
-	"context"
+	"errors"
 	"log/slog"
 	"net/netip"
 	"reflect"
@@ -157,7 +157,7 @@ func (s *speaker) bring() {
 }
 
 func (s *speaker) report(k bgp.PeerKey, err error) {
-	if err != nil {
+	if err != nil && !errors.Is(err, bgp.ErrClosed) {
 		s.log.Error("BGP session", "event", "bgp-error", "domain", s.name, "peer", k, "err", err)
 	}
 }
@@ -165,50 +165,3 @@ func (s *speaker) report(k bgp.PeerKey, err error) {
 // changesAtOnce is how many prefixes the loop takes from BGP at a time: enough to
 // be worth the switch, few enough that a guest's arrival waits under a millisecond.
 const changesAtOnce = 256
-
-// repeats remembers each peer's last error.
-type repeats map[bgp.PeerKey]string
-
-// seen tells whether the peer's last error was the same, with no session since.
-func (r *repeats) seen(e bgp.Event) bool {
-	if *r == nil {
-		*r = repeats{}
-	}
-	text := ""
-	if e.Err != nil {
-		text = e.Err.Error()
-	}
-	same := (*r)[e.Peer] == text
-	(*r)[e.Peer] = text
-	return same
-}
-
-// tell logs what happens to the sessions until ctx ends.
-func (s *speaker) tell(ctx context.Context) {
-	sub := s.Subscribe()
-	defer sub.Close()
-	var last repeats
-	for {
-		e, err := sub.Next(ctx)
-		if err != nil {
-			return
-		}
-		if e.Kind == bgp.EventEndOfRIB && !closed(s.told.all) {
-			s.told.note(s.Peers())
-		}
-		switch e.Kind {
-		case bgp.EventUp, bgp.EventDown:
-			delete(last, e.Peer)
-			s.log.Info("BGP session "+e.Kind.String(), "event", "bgp-"+e.Kind.String(), "domain", s.name, "peer", e.Peer, "err", e.Err)
-		case bgp.EventError, bgp.EventUpdateError, bgp.EventListen:
-			if last.seen(e) {
-				continue // a peer that is away fails a few times a second
-			}
-			s.log.Warn("BGP", "event", "bgp-"+e.Kind.String(), "domain", s.name, "peer", e.Peer, "err", e.Err)
-		case bgp.EventRestart:
-			s.log.Info("BGP graceful restart", "event", "bgp-restart", "domain", s.name, "peer", e.Peer, "phase", e.Restart)
-		default:
-			s.log.Debug("BGP", "event", "bgp-"+e.Kind.String(), "domain", s.name, "peer", e.Peer, "state", e.State, "family", e.Family)
-		}
-	}
-}

@@ -2,8 +2,10 @@ package daemon
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/hyperfib/hyperfib/bgp"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
@@ -45,20 +47,25 @@ func TestConfigureKeepsPolicies(t *testing.T) {
 	}
 }
 
-// A peer that is away gives the same error many times: it is told once, and again
-// after a session.
-func TestRepeats(t *testing.T) {
-	var last repeats
-	refused := bgp.Event{Kind: bgp.EventError, Err: errors.New("connection refused")}
-	other := bgp.Event{Kind: bgp.EventError, Err: errors.New("hold timer expired")}
-	var told []bool
-	for _, e := range []bgp.Event{refused, refused, other, refused, refused} {
-		told = append(told, !last.seen(e))
-	}
-	want := []bool{true, false, true, true, false}
-	for i := range want {
-		if told[i] != want[i] {
-			t.Fatalf("told %v, want %v", told, want)
+// The lines about a peer that refuses say how often and for how long.
+func TestLine(t *testing.T) {
+	since := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	refused := errors.New("connection refused")
+	for _, c := range []struct {
+		event bgp.Event
+		want  string
+	}{
+		{bgp.Event{Kind: bgp.EventError, Err: refused, Failures: 1, Since: since, Time: since}, "WARN BGP [err connection refused]"},
+		{bgp.Event{Kind: bgp.EventError, Err: refused, Failures: 14, Repeats: 12, Since: since, Time: since.Add(time.Minute)},
+			"WARN BGP [err connection refused repeats 12 failures 14 in 1m0s]"},
+		{bgp.Event{Kind: bgp.EventUp, Time: since}, "INFO BGP session up []"},
+		{bgp.Event{Kind: bgp.EventUp, Failures: 1, Since: since, Time: since.Add(time.Second)}, "INFO BGP session up [failures 1 in 1s]"},
+		{bgp.Event{Kind: bgp.EventUnsendable}, "INFO BGP: all is well again []"},
+		{bgp.Event{Kind: bgp.EventRestart, Restart: bgp.RestartWaiting}, "INFO BGP graceful restart [phase waiting]"},
+	} {
+		level, message, attrs := line(c.event)
+		if got := fmt.Sprint(level, " ", message, " ", attrs); got != c.want {
+			t.Errorf("got  %s\nwant %s", got, c.want)
 		}
 	}
 }

@@ -37,7 +37,7 @@ func Peer(c *config.Config, r config.Reflector, linkLocal netip.Addr) bgp.PeerCo
 	p := bgp.PeerConfig{
 		Addr: r.Peer.Addr, Port: c.BGP.Port, AS: r.AS, LocalAddr: r.Local.Addr, Interface: r.Interface,
 		Description: r.Name, Families: families(r.Families),
-		HoldTime: holdTime(c.BGP.HoldTime.Duration), ConnectRetry: c.BGP.ConnectRetry.Duration,
+		HoldTime: holdTime(c.BGP.HoldTime.Duration), ConnectRetry: c.BGP.ConnectRetry.Duration, IdleHold: c.BGP.IdleHold.Duration,
 		TTLSecurity: c.BGP.TTLSecurity, MD5Key: c.BGP.MD5,
 		NextHopSelf: true, NextHop6: r.NextHop6.Addr, RestartTime: r.RestartTime.Duration,
 	}

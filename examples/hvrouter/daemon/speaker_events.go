@@ -1,0 +1,77 @@
+package daemon
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/hyperfib/hyperfib/bgp"
+)
+
+// tell logs what happens to the sessions until ctx ends. A peer that fails again and again
+// makes a line when that begins, one with a count now and then, and one when it is over:
+// package bgp sees to that.
+func (s *speaker) tell(ctx context.Context) {
+	sub := s.Subscribe()
+	defer sub.Close()
+	again := false // what comes now was told before
+	for {
+		e, err := sub.Next(ctx)
+		if err != nil {
+			return
+		}
+		if e.Lost > 0 {
+			again = true
+			s.log.Warn("BGP events lost", "event", "bgp-lost", "domain", s.name, "count", e.Lost)
+		}
+		if e.Kind == bgp.EventEndOfRIB && !closed(s.told.all) {
+			s.told.note(s.Peers())
+		}
+		if !again || !e.Snapshot {
+			level, message, attrs := line(e)
+			s.log.Log(ctx, level, message, append([]any{"event", "bgp-" + e.Kind.String(), "domain", s.name, "peer", e.Peer}, attrs...)...)
+		}
+		again = again && e.Kind != bgp.EventSnapshot
+	}
+}
+
+// line is what the log says of an event.
+func line(e bgp.Event) (level slog.Level, message string, attrs []any) {
+	if e.Err != nil {
+		attrs = append(attrs, "err", e.Err)
+	}
+	if e.Flapping && e.Kind != bgp.EventError && e.Kind != bgp.EventStable {
+		return slog.LevelDebug, "BGP", attrs
+	}
+	switch e.Kind {
+	case bgp.EventUp:
+		return slog.LevelInfo, "BGP session up", append(attrs, failures(e)...)
+	case bgp.EventStable:
+		return slog.LevelInfo, "BGP session is stable", append(attrs, failures(e)...)
+	case bgp.EventDown:
+		return slog.LevelInfo, "BGP session down", attrs
+	case bgp.EventError, bgp.EventUpdateError:
+		return slog.LevelWarn, "BGP", append(attrs, failures(e)...)
+	case bgp.EventPlain:
+		return slog.LevelWarn, "BGP session without capabilities: IPv4 only, no graceful restart", attrs
+	case bgp.EventUnsendable, bgp.EventListen:
+		if e.Err == nil {
+			return slog.LevelInfo, "BGP: all is well again", nil
+		}
+		return slog.LevelWarn, "BGP", attrs
+	case bgp.EventRestart:
+		return slog.LevelInfo, "BGP graceful restart", []any{"phase", e.Restart}
+	}
+	return slog.LevelDebug, "BGP", append(attrs, "state", e.State, "family", e.Family)
+}
+
+// failures are the counts of an event, as far as there is something to count.
+func failures(e bgp.Event) (attrs []any) {
+	if e.Repeats > 0 {
+		attrs = append(attrs, "repeats", e.Repeats)
+	}
+	if e.Failures > 1 || e.Kind != bgp.EventError && e.Failures > 0 {
+		attrs = append(attrs, "failures", e.Failures, "in", e.Time.Sub(e.Since).Round(time.Millisecond))
+	}
+	return attrs
+}
