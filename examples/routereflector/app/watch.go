@@ -23,11 +23,12 @@ type watch struct {
 	mu    sync.Mutex
 	keys  map[bgp.PeerKey]bfd.Key
 	peers map[bfd.Key]bgp.PeerKey
+	since map[bfd.Key]time.Time // when the session was added
 }
 
 func newWatch(o options, s *bgp.Speaker, log *slog.Logger) (*watch, error) {
 	w := &watch{
-		speaker: s, log: log, keys: map[bgp.PeerKey]bfd.Key{}, peers: map[bfd.Key]bgp.PeerKey{},
+		speaker: s, log: log, keys: map[bgp.PeerKey]bfd.Key{}, peers: map[bfd.Key]bgp.PeerKey{}, since: map[bfd.Key]time.Time{},
 		session: bfd.SessionConfig{
 			Key:          bfd.Key{NetNS: o.netns},
 			DesiredMinTx: o.bfdInterval, RequiredMinRx: o.bfdInterval, Multiplier: o.bfdMultiplier,
@@ -50,20 +51,27 @@ func newWatch(o options, s *bgp.Speaker, log *slog.Logger) (*watch, error) {
 // follow handles the speaker's events.
 func (w *watch) follow(ctx context.Context, events *bgp.Subscription) error {
 	defer events.Close()
+	again := false // what comes now was printed before
 	for {
 		e, err := events.Next(ctx)
 		if err != nil {
 			return err
 		}
-		w.print(e)
+		if e.Lost > 0 {
+			again = true
+			w.log.Warn("events lost", "count", e.Lost)
+			w.reconcile()
+		}
+		if !again || !e.Snapshot {
+			w.print(e)
+		}
 		switch e.Kind {
 		case bgp.EventUp:
 			w.add(e.Peer)
 		case bgp.EventRemoved:
 			w.remove(e.Peer)
-		}
-		if e.Lost > 0 {
-			w.reconcile()
+		case bgp.EventSnapshot:
+			again = false
 		}
 	}
 }
@@ -71,11 +79,27 @@ func (w *watch) follow(ctx context.Context, events *bgp.Subscription) error {
 // print logs an event. State changes on the way to Established are noise.
 func (w *watch) print(e bgp.Event) {
 	attrs := []any{"peer", e.Peer.String()}
+	if e.Err != nil {
+		attrs = append(attrs, "err", e.Err)
+	}
+	if e.Repeats > 0 {
+		attrs = append(attrs, "repeats", e.Repeats)
+	}
+	if e.Failures > 1 {
+		attrs = append(attrs, "failures", e.Failures, "in", e.Time.Sub(e.Since).Round(time.Millisecond))
+	}
+	flap := e.Flapping && e.Kind != bgp.EventError && e.Kind != bgp.EventStable
 	switch e.Kind {
-	case bgp.EventState, bgp.EventAdded, bgp.EventRemoved:
+	case bgp.EventState, bgp.EventAdded, bgp.EventRemoved, bgp.EventSnapshot:
+		flap = true
+	}
+	if flap {
 		w.log.Debug(e.Kind.String(), append(attrs, "state", e.State)...)
-	case bgp.EventError, bgp.EventUpdateError, bgp.EventListen:
-		w.log.Warn(e.Kind.String(), append(attrs, "err", e.Err)...)
+		return
+	}
+	switch e.Kind {
+	case bgp.EventError, bgp.EventUpdateError, bgp.EventListen, bgp.EventPlain, bgp.EventUnsendable:
+		w.log.Warn(e.Kind.String(), attrs...)
 	case bgp.EventEndOfRIB:
 		w.log.Info(e.Kind.String(), append(attrs, "family", e.Family)...)
 	case bgp.EventRestart:
@@ -102,6 +126,9 @@ func (w *watch) add(peer bgp.PeerKey) {
 	w.mu.Lock()
 	old, known := w.keys[peer]
 	w.keys[peer], w.peers[key] = key, peer
+	if !known || old != key {
+		w.since[key] = time.Now()
+	}
 	w.mu.Unlock()
 	if known && old != key {
 		w.forget(old)
@@ -125,6 +152,7 @@ func (w *watch) remove(peer bgp.PeerKey) {
 func (w *watch) forget(key bfd.Key) {
 	w.mu.Lock()
 	delete(w.peers, key)
+	delete(w.since, key)
 	w.mu.Unlock()
 	if err := w.bfd.Remove(key); err != nil && !errors.Is(err, bfd.ErrNoSession) {
 		w.log.Error("bfd", "session", key.String(), "err", err)
@@ -170,10 +198,11 @@ func (w *watch) followBFD(ctx context.Context) error {
 		}
 		w.mu.Lock()
 		peer, known := w.peers[e.Key]
+		since := w.since[e.Key]
 		w.mu.Unlock()
 		// A session that comes back soon after it was removed keeps its count, and
-		// begins with Down for no reason.
-		fell := e.Downs > downs[e.Key] && e.Reason != bfd.ReasonNone
+		// begins with Down for no reason, or for one that was acted upon before.
+		fell := e.Downs > downs[e.Key] && e.Reason != bfd.ReasonNone && !e.Time.Before(since)
 		downs[e.Key] = e.Downs
 		if !known || !fell && e.State != bfd.Up {
 			continue
@@ -192,7 +221,7 @@ func (w *watch) followBFD(ctx context.Context) error {
 		default:
 			err = w.speaker.PathDown(peer, bgp.BFDDown)
 		}
-		if err != nil && !errors.Is(err, bgp.ErrNoPeer) {
+		if err != nil && !errors.Is(err, bgp.ErrNoPeer) && !errors.Is(err, bgp.ErrClosed) {
 			w.log.Error("bfd", "peer", peer.String(), "err", err)
 		}
 	}
