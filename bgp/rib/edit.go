@@ -22,30 +22,30 @@ const (
 	opOwnNextHop               // fill in an export group's own next hop
 )
 
-func (s *attrStore) setUint32(id attrID, typ wire.AttrType, v uint32) attrID {
+func (s *attrStore) setUint32(root, id attrID, typ wire.AttrType, v uint32) attrID {
 	var arg [16]byte
 	binary.BigEndian.PutUint32(arg[:], v)
-	return s.change(id, op{opSet, uint32(typ)}, arg, func(dst []byte, from Attrs) ([]byte, int) {
+	return s.change(root, id, op{opSet, uint32(typ)}, arg, func(dst []byte, from Attrs) ([]byte, int) {
 		var value [4]byte
 		binary.BigEndian.PutUint32(value[:], v)
 		return edited(dst, from, wire.Edit{Attr: wire.NewAttr(typ, value[:])})
 	})
 }
 
-func (s *attrStore) delete(id attrID, typ wire.AttrType) attrID {
-	return s.change(id, op{opDelete, uint32(typ)}, [16]byte{}, func(dst []byte, from Attrs) ([]byte, int) {
+func (s *attrStore) delete(root, id attrID, typ wire.AttrType) attrID {
+	return s.change(root, id, op{opDelete, uint32(typ)}, [16]byte{}, func(dst []byte, from Attrs) ([]byte, int) {
 		return edited(dst, from, wire.Edit{Attr: wire.Attr{Type: typ}, Delete: true})
 	})
 }
 
-func (s *attrStore) setNextHop(id attrID, n wire.NextHop) attrID {
+func (s *attrStore) setNextHop(root, id attrID, n wire.NextHop) attrID {
 	if n.LinkLocal.IsValid() { // too long for an edge: rare enough
 		octets := append([]byte(nil), s.view(id).Attrs...)
 		return s.intern(appendNextHop(octets, n), len(octets))
 	}
 	var arg [16]byte
 	nh := appendNextHop(arg[:0], n)
-	return s.change(id, op{opNextHop, uint32(len(nh))}, arg, func(dst []byte, from Attrs) ([]byte, int) {
+	return s.change(root, id, op{opNextHop, uint32(len(nh))}, arg, func(dst []byte, from Attrs) ([]byte, int) {
 		dst = append(dst, from.Attrs...)
 		return append(dst, nh...), len(dst)
 	})
@@ -63,19 +63,19 @@ func largeCommunity(c wire.LargeCommunity) []byte {
 	return b
 }
 
-func (s *attrStore) addCommunity(id attrID, c wire.Community) attrID {
-	return s.editList(id, true, wire.AttrCommunities, community(c))
+func (s *attrStore) addCommunity(root, id attrID, c wire.Community) attrID {
+	return s.editList(root, id, true, wire.AttrCommunities, community(c))
 }
 
 // editList adds an item to a list attribute, or removes it. An empty list is no attribute.
-func (s *attrStore) editList(id attrID, add bool, typ wire.AttrType, item []byte) attrID {
+func (s *attrStore) editList(root, id attrID, add bool, typ wire.AttrType, item []byte) attrID {
 	o := op{opRemove, uint32(typ)}
 	if add {
 		o.kind = opAdd
 	}
 	var arg [16]byte
 	copy(arg[:], item)
-	return s.change(id, o, arg, func(dst []byte, from Attrs) ([]byte, int) {
+	return s.change(root, id, o, arg, func(dst []byte, from Attrs) ([]byte, int) {
 		old, _ := from.Get(typ)
 		var list []byte
 		found := false
@@ -95,8 +95,8 @@ func (s *attrStore) editList(id attrID, add bool, typ wire.AttrType, item []byte
 	})
 }
 
-func (s *attrStore) prepend(id attrID, as uint32, n int) attrID {
-	return s.change(id, op{opPrepend, as}, [16]byte{byte(n)}, func(dst []byte, from Attrs) ([]byte, int) {
+func (s *attrStore) prepend(root, id attrID, as uint32, n int) attrID {
+	return s.change(root, id, op{opPrepend, as}, [16]byte{byte(n)}, func(dst []byte, from Attrs) ([]byte, int) {
 		path := from.ASPath().AppendPrepend(nil, as, n)
 		return edited(dst, from, wire.Edit{Attr: wire.NewAttr(wire.AttrASPath, path)})
 	})

@@ -26,7 +26,7 @@ func (g *group) exported(id destID, p *path) attrID {
 		return 0
 	}
 	if g.export != nil {
-		r := t.begin(in, t.prefix(id), p.id, attr)
+		r := t.begin(in, t.prefix(id), p.id, p.attr, attr)
 		verdict := g.export(r)
 		t.attrs.release(attr)
 		attr = r.attr
@@ -35,7 +35,7 @@ func (g *group) exported(id destID, p *path) attrID {
 			return 0
 		}
 	}
-	return g.sendable(id, attr)
+	return g.sendable(id, p.attr, attr)
 }
 
 // may reports whether paths of a peer with such attributes go out to the group at all.
@@ -63,7 +63,7 @@ func (g *group) baseAttrs(in *In, attr attrID) attrID {
 	var arg [16]byte
 	binary.BigEndian.PutUint32(arg[:], in.routerID)
 	arg[4], arg[5], arg[6] = truth(reflected), truth(in.no == localPeer), truth(in.external)
-	return g.t.attrs.change(attr, op{opExport, g.who}, arg, func(dst []byte, from Attrs) ([]byte, int) {
+	return g.t.attrs.change(attr, attr, op{opExport, g.who}, arg, func(dst []byte, from Attrs) ([]byte, int) {
 		dst = g.appendBase(dst, from, in, reflected)
 		n := len(dst)
 		switch {
@@ -113,15 +113,15 @@ func (g *group) appendBase(dst []byte, from Attrs, in *In, reflected bool) []byt
 	return from.AppendEdited(dst, edits...)
 }
 
-// sendable fills in the next hop and returns 0, without the reference, for a set that cannot be
+// sendable fills in the next hop of attributes that were made of root, and returns 0, without the reference, for a set that cannot be
 // sent to the group in the family of id.
-func (g *group) sendable(id destID, attr attrID) attrID {
+func (g *group) sendable(id destID, root, attr attrID) attrID {
 	t := g.t
 	s := t.attrs.at(attr)
 	if len(s.octets) == int(s.nh) {
 		own := g.key.nextHop[id/v6&1]
 		if own.Addr.IsValid() {
-			with := t.attrs.change(attr, op{opOwnNextHop, g.who}, [16]byte{byte(id / v6 & 1)}, func(dst []byte, from Attrs) ([]byte, int) {
+			with := t.attrs.change(root, attr, op{opOwnNextHop, g.who}, [16]byte{byte(id / v6 & 1)}, func(dst []byte, from Attrs) ([]byte, int) {
 				dst = append(dst, from.Attrs...)
 				return appendNextHop(dst, own), len(dst)
 			})

@@ -116,7 +116,7 @@ func (in *In) configure(c PeerConfig) error {
 	in.external = c.AS != in.t.as
 	in.client = c.Client && !in.external
 	in.imports, in.max, in.ownAS = c.Import, c.MaxPrefixes, c.AllowOwnAS
-	in.t.attrs.forgetRecent()
+	in.t.attrs.trim(0)
 	return nil
 }
 
@@ -140,7 +140,7 @@ func (in *In) Close() {
 	for f := range in.lists {
 		in.dropAll(&in.lists[f], SessionEnded)
 	}
-	in.t.attrs.forgetRecent()
+	in.t.attrs.trim(0)
 	in.t.peers[in.no] = in.t.peers[localPeer]
 	in.t.spare = append(in.t.spare, in.no)
 }
@@ -240,6 +240,7 @@ func (in *In) remove(id uint32) {
 	was, standing := t.shape(e), t.standing(e, id)
 	t.unlink(e, id)
 	t.freePath(id, e)
+	t.attrs.trim(min(t.paths.n, recentSets))
 	t.changed(in, d, levelOf(standing, was, t.shape(e)), out)
 	t.settle(d, e)
 }

@@ -3,6 +3,7 @@ package rib
 import (
 	"bytes"
 	"hash/maphash"
+	"slices"
 
 	"github.com/hyperfib/hyperfib/bgp/wire"
 )
@@ -12,11 +13,18 @@ import (
 type attrID = uint32
 
 // attrSet is one interned attribute set with what the decision process wants of it.
+//
+// It is in use while it has refs: from paths, from what is advertised, from whoever works with
+// it. A set in use remembers by its edges what policies made of it. An edge keeps the sets alive
+// that it names, by holds. A set that only has holds forgets its own edges: so edges cannot
+// keep each other alive in a circle, however policies lead from one set to another and back,
+// and what is remembered is bounded by the sets in use.
 type attrSet struct {
 	octets []byte // the attributes in canonical form, then the next hop
 	hash   uint64
 	edges  []edge
 	refs   uint32
+	holds  uint32
 	nh     uint16 // where the next hop starts in octets
 	summary
 	kept   bool   // see attrStore.keep
@@ -35,8 +43,7 @@ type attrStore struct {
 	own  own
 	room []byte // for change
 
-	recent []attrID // see keep
-	oldest int
+	recent []attrID // see keep; oldest first
 }
 
 func (s *attrStore) at(id attrID) *attrSet   { return s.sets.at(id) }
@@ -76,27 +83,53 @@ func (s *attrStore) intern(octets []byte, nh int) attrID {
 // release gives a reference back.
 func (s *attrStore) release(id attrID) {
 	a := s.sets.at(id)
-	a.refs--
-	if a.refs > 0 {
+	if a.refs--; a.refs > 0 {
 		return
 	}
-	s.ix.remove(a.hash, id, s.hashOf)
 	edges := a.edges
+	a.edges = nil
+	for i := range edges {
+		s.unlink(id, &edges[i])
+	}
+	if a.holds == 0 {
+		s.free(id)
+	}
+}
+
+func (s *attrStore) free(id attrID) {
+	s.ix.remove(s.sets.at(id).hash, id, s.hashOf)
 	s.sets.free(id)
-	for _, e := range edges {
-		if e.to != id && e.to != 0 {
-			s.release(e.to)
+}
+
+// link has an edge of root hold its sets. Root itself need not be held, and 0 is no set.
+func (s *attrStore) link(root attrID, e *edge) {
+	for _, id := range [...]attrID{e.from, e.to} {
+		if id != root && id != 0 {
+			s.sets.at(id).holds++
 		}
 	}
 }
 
-// An edge remembers what a change made of a set, so that a policy that sets the same
-// community on 100,000 paths of one set costs one interning. It holds a reference
-// on its target unless that is the set itself.
+// unlink is the reverse, for an edge that goes.
+func (s *attrStore) unlink(root attrID, e *edge) {
+	for _, id := range [...]attrID{e.from, e.to} {
+		if id == root || id == 0 {
+			continue
+		}
+		a := s.sets.at(id)
+		if a.holds--; a.holds == 0 && a.refs == 0 {
+			s.free(id)
+		}
+	}
+}
+
+// An edge of a set, its root, remembers what a change made of the set, or of another one that
+// changes before it had made of the set: so a policy that sets three communities on 100,000
+// paths of one set costs three internings.
 type edge struct {
 	op
-	arg [16]byte
-	to  attrID
+	arg      [16]byte
+	from, to attrID // to is 0 if the change yields nothing
 }
 
 // op is a kind of change of an attribute set.
@@ -107,39 +140,35 @@ type op struct {
 
 // maxEdges bounds the edges of a set. It is enough for the export groups of a large
 // reflector; beyond it the oldest is forgotten, which costs time, not correctness.
-const maxEdges = 32
+const maxEdges = 64
 
-// change returns the id of the set that an op makes of another, with a reference for
-// the caller. apply appends the new set to its argument and returns it with the place
-// of the next hop; it is called only the first time.
-func (s *attrStore) change(id attrID, o op, arg [16]byte, apply func(dst []byte, from Attrs) ([]byte, int)) attrID {
-	a := s.sets.at(id)
-	for i := range a.edges {
-		if e := &a.edges[i]; e.op == o && e.arg == arg {
+// change returns the id of the set that an op makes of the set id, with a reference for
+// the caller. The caller has a reference on root, which id was made of, or is. apply appends
+// the new set to its argument and returns it with the place of the next hop; it is called
+// only the first time.
+func (s *attrStore) change(root, id attrID, o op, arg [16]byte, apply func(dst []byte, from Attrs) ([]byte, int)) attrID {
+	r := s.sets.at(root)
+	for i := range r.edges {
+		if e := &r.edges[i]; e.from == id && e.op == o && e.arg == arg {
 			if e.to != 0 {
 				s.retain(e.to)
 			}
 			return e.to
 		}
 	}
-	octets, nh := apply(s.room[:0], a.view())
+	octets, nh := apply(s.room[:0], s.sets.at(id).view())
 	to := attrID(0)
 	if octets != nil {
 		s.room = octets
 		to = s.intern(octets, nh)
 	}
-	a = s.sets.at(id)
-	if len(a.edges) == maxEdges {
-		old := a.edges[0].to
-		a.edges = append(a.edges[:0], a.edges[1:]...)
-		if old != id && old != 0 {
-			s.release(old)
-		}
+	if len(r.edges) == maxEdges {
+		oldest := r.edges[0]
+		r.edges = append(r.edges[:0], r.edges[1:]...)
+		s.unlink(root, &oldest)
 	}
-	if to != id && to != 0 {
-		s.retain(to)
-	}
-	a.edges = append(a.edges, edge{o, arg, to})
+	r.edges = append(r.edges, edge{o, arg, id, to})
+	s.link(root, &r.edges[len(r.edges)-1])
 	return to
 }
 
@@ -148,22 +177,26 @@ func (s *attrStore) change(id attrID, o op, arg [16]byte, apply func(dst []byte,
 // live that they were made of.
 func (s *attrStore) forget(who uint32) {
 	for id := s.sets.next(0); id != 0; id = s.sets.next(id + 1) {
-		a := s.sets.at(id)
-		kept := a.edges[:0]
-		var gone []attrID
-		for _, e := range a.edges {
-			idle := e.to != 0 && e.to != id && s.sets.at(e.to).refs == 1
-			switch {
-			case !idle && (e.kind < opExport || e.who != who):
-				kept = append(kept, e)
-			case e.to != 0 && e.to != id:
-				gone = append(gone, e.to)
-			}
+		s.prune(id, func(e *edge) bool {
+			return e.kind >= opExport && e.who == who || e.to != 0 && s.sets.at(e.to).refs == 0
+		})
+	}
+}
+
+// prune drops the edges of a set that gone names, and those that lead on from these.
+func (s *attrStore) prune(root attrID, gone func(*edge) bool) {
+	a := s.sets.at(root)
+	reached := func(id attrID) bool {
+		return id == root || slices.ContainsFunc(a.edges, func(e edge) bool { return e.to == id })
+	}
+	for {
+		i := slices.IndexFunc(a.edges, func(e edge) bool { return gone(&e) || !reached(e.from) })
+		if i < 0 {
+			return
 		}
-		a.edges = kept
-		for _, to := range gone {
-			s.release(to)
-		}
+		e := a.edges[i]
+		a.edges = slices.Delete(a.edges, i, i+1)
+		s.unlink(root, &e)
 	}
 }
 
@@ -171,31 +204,30 @@ func (s *attrStore) forget(who uint32) {
 // them: enough for feeds that interleave some hundred sets.
 const recentSets = 1024
 
-// keep holds on to a set as received. If the import policy changes it, no path does, and what the
-// policy made of it would be forgotten and made again with every message.
-func (s *attrStore) keep(id attrID) {
+// keep holds on to a set as received, one of most at most. If the import policy changes it,
+// no path uses it, and what the policy made of it would be made again with every message.
+func (s *attrStore) keep(id attrID, most int) {
 	a := s.at(id)
-	if a.kept {
+	if a.kept || most == 0 {
 		return
 	}
 	a.kept = true
-	s.retain(id)
-	if len(s.recent) < recentSets {
-		s.recent = append(s.recent, id)
-		return
-	}
-	old := s.recent[s.oldest]
-	s.recent[s.oldest] = id
-	s.oldest = (s.oldest + 1) % recentSets
-	s.at(old).kept = false
-	s.release(old)
+	s.recent = append(s.recent, s.retain(id))
+	s.trim(min(most, recentSets))
 }
 
-// forgetRecent is the end of keep, when a session ends.
-func (s *attrStore) forgetRecent() {
-	for _, id := range s.recent {
+// trim forgets the oldest kept sets until most are left.
+func (s *attrStore) trim(most int) {
+	n := len(s.recent) - most
+	if n <= 0 {
+		return
+	}
+	for _, id := range s.recent[:n] {
 		s.at(id).kept = false
 		s.release(id)
 	}
-	s.recent, s.oldest = nil, 0
+	s.recent = slices.Delete(s.recent, 0, n)
+	if most == 0 {
+		s.recent = nil
+	}
 }

@@ -107,7 +107,7 @@ func TestEdges(t *testing.T) {
 	attr := tab.paths.at(tab.at(tab.find(prefix4(0))).first).attr
 	var made []attrID
 	for v := range uint32(3 * maxEdges) {
-		to := tab.attrs.setUint32(attr, wire.AttrLocalPref, v)
+		to := tab.attrs.setUint32(attr, attr, wire.AttrLocalPref, v)
 		if p, _ := tab.attrs.view(to).LocalPref(); p != v {
 			t.Fatalf("LOCAL_PREF %d, not %d", p, v)
 		}
@@ -116,7 +116,7 @@ func TestEdges(t *testing.T) {
 	if n := len(tab.attrs.at(attr).edges); n != maxEdges {
 		t.Errorf("%d edges", n)
 	}
-	if again := tab.attrs.setUint32(attr, wire.AttrLocalPref, 3*maxEdges-1); again != made[len(made)-1] {
+	if again := tab.attrs.setUint32(attr, attr, wire.AttrLocalPref, 3*maxEdges-1); again != made[len(made)-1] {
 		t.Error("the newest was forgotten")
 	} else {
 		tab.attrs.release(again)

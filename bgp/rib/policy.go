@@ -43,15 +43,17 @@ type Route struct {
 
 	t    *Table
 	from *In
+	root attrID // what the attributes were before any change
 	attr attrID // with a reference
 	why  Reason
 }
 
 // begin prepares the table's Route for a policy. It takes a reference on attr, which whoever
-// ends up with r.attr owns.
-func (t *Table) begin(from *In, prefix netip.Prefix, pathID uint32, attr attrID) *Route {
+// ends up with r.attr owns. The attributes were made of root, on which the caller has a
+// reference.
+func (t *Table) begin(from *In, prefix netip.Prefix, pathID uint32, root, attr attrID) *Route {
 	r := &t.route
-	r.t, r.from, r.Prefix, r.PathID, r.why = t, from, prefix, pathID, Rejected
+	r.t, r.from, r.Prefix, r.PathID, r.root, r.why = t, from, prefix, pathID, root, Rejected
 	r.attr = t.attrs.retain(attr)
 	return r
 }
@@ -120,48 +122,50 @@ func (r *Route) set(attr attrID) {
 }
 
 // SetLocalPref sets LOCAL_PREF.
-func (r *Route) SetLocalPref(v uint32) { r.set(r.t.attrs.setUint32(r.attr, wire.AttrLocalPref, v)) }
+func (r *Route) SetLocalPref(v uint32) {
+	r.set(r.t.attrs.setUint32(r.root, r.attr, wire.AttrLocalPref, v))
+}
 
 // SetMED sets MULTI_EXIT_DISC.
-func (r *Route) SetMED(v uint32) { r.set(r.t.attrs.setUint32(r.attr, wire.AttrMED, v)) }
+func (r *Route) SetMED(v uint32) { r.set(r.t.attrs.setUint32(r.root, r.attr, wire.AttrMED, v)) }
 
 // DeleteMED removes MULTI_EXIT_DISC.
-func (r *Route) DeleteMED() { r.set(r.t.attrs.delete(r.attr, wire.AttrMED)) }
+func (r *Route) DeleteMED() { r.set(r.t.attrs.delete(r.root, r.attr, wire.AttrMED)) }
 
 // SetNextHop sets the next hop. On export, the zero NextHop means the session's local
 // address.
-func (r *Route) SetNextHop(n wire.NextHop) { r.set(r.t.attrs.setNextHop(r.attr, n)) }
+func (r *Route) SetNextHop(n wire.NextHop) { r.set(r.t.attrs.setNextHop(r.root, r.attr, n)) }
 
 // AddCommunity adds a standard community unless it is there.
-func (r *Route) AddCommunity(c wire.Community) { r.set(r.t.attrs.addCommunity(r.attr, c)) }
+func (r *Route) AddCommunity(c wire.Community) { r.set(r.t.attrs.addCommunity(r.root, r.attr, c)) }
 
 // DeleteCommunity removes a standard community.
 func (r *Route) DeleteCommunity(c wire.Community) {
-	r.set(r.t.attrs.editList(r.attr, false, wire.AttrCommunities, community(c)))
+	r.set(r.t.attrs.editList(r.root, r.attr, false, wire.AttrCommunities, community(c)))
 }
 
 // ClearCommunities removes all standard communities.
-func (r *Route) ClearCommunities() { r.set(r.t.attrs.delete(r.attr, wire.AttrCommunities)) }
+func (r *Route) ClearCommunities() { r.set(r.t.attrs.delete(r.root, r.attr, wire.AttrCommunities)) }
 
 // AddExtCommunity adds an extended community unless it is there.
 func (r *Route) AddExtCommunity(c wire.ExtCommunity) {
-	r.set(r.t.attrs.editList(r.attr, true, wire.AttrExtCommunities, extCommunity(c)))
+	r.set(r.t.attrs.editList(r.root, r.attr, true, wire.AttrExtCommunities, extCommunity(c)))
 }
 
 // DeleteExtCommunity removes an extended community.
 func (r *Route) DeleteExtCommunity(c wire.ExtCommunity) {
-	r.set(r.t.attrs.editList(r.attr, false, wire.AttrExtCommunities, extCommunity(c)))
+	r.set(r.t.attrs.editList(r.root, r.attr, false, wire.AttrExtCommunities, extCommunity(c)))
 }
 
 // AddLargeCommunity adds a large community unless it is there.
 func (r *Route) AddLargeCommunity(c wire.LargeCommunity) {
-	r.set(r.t.attrs.editList(r.attr, true, wire.AttrLargeCommunities, largeCommunity(c)))
+	r.set(r.t.attrs.editList(r.root, r.attr, true, wire.AttrLargeCommunities, largeCommunity(c)))
 }
 
 // DeleteLargeCommunity removes a large community.
 func (r *Route) DeleteLargeCommunity(c wire.LargeCommunity) {
-	r.set(r.t.attrs.editList(r.attr, false, wire.AttrLargeCommunities, largeCommunity(c)))
+	r.set(r.t.attrs.editList(r.root, r.attr, false, wire.AttrLargeCommunities, largeCommunity(c)))
 }
 
 // Prepend puts as in front of AS_PATH n times, at most 255.
-func (r *Route) Prepend(as uint32, n uint8) { r.set(r.t.attrs.prepend(r.attr, as, int(n))) }
+func (r *Route) Prepend(as uint32, n uint8) { r.set(r.t.attrs.prepend(r.root, r.attr, as, int(n))) }

@@ -27,7 +27,7 @@ func (in *In) MarkLongLived(fam wire.Family) {
 		case s.marks&markNoLLGR != 0:
 			in.dropPath(id, NoLongLived)
 		case s.marks&markLLGRStale == 0:
-			attr := t.attrs.addCommunity(p.attr, wire.CommunityLLGRStale)
+			attr := t.attrs.addCommunity(p.attr, p.attr, wire.CommunityLLGRStale)
 			t.replace(in, p.dest, t.at(p.dest), id, attr)
 			in.reflag(id, pathStale, 0)
 			l.stale++
@@ -71,7 +71,7 @@ func (in *In) Drop(fam wire.Family) {
 	in.t.mu.Lock()
 	defer in.t.mu.Unlock()
 	if !in.closed {
-		in.t.attrs.forgetRecent()
+		in.t.attrs.trim(0)
 		in.dropAll(in.listOf(fam), SessionEnded)
 	}
 }

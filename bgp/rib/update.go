@@ -88,7 +88,12 @@ func (in *In) reach(u *wire.Update, l *wire.List, nh wire.NextHop) error {
 	octets = appendNextHop(octets, nh)
 	t.octets = octets[:0]
 	attr := t.attrs.intern(octets, at)
-	defer t.attrs.release(attr)
+	defer func() {
+		if in.imports != nil && !in.closed {
+			t.attrs.keep(attr, t.paths.n)
+		}
+		t.attrs.release(attr)
+	}()
 	why := in.refusal(t.attrs.at(attr))
 	if why == 0 && (nh.Addr == in.own[0] || nh.Addr == in.own[1]) && nh.Addr.IsValid() {
 		why = OwnNextHop
@@ -96,9 +101,6 @@ func (in *In) reach(u *wire.Update, l *wire.List, nh wire.NextHop) error {
 	if why != 0 {
 		in.refuse(l, why)
 		return nil
-	}
-	if in.imports != nil {
-		t.attrs.keep(attr)
 	}
 	list := in.listOf(l.Family)
 	c := &list.counters
@@ -132,7 +134,7 @@ func (in *In) announce(n wire.NLRI, attr attrID, c *Counters) {
 		}
 		return
 	}
-	r := t.begin(in, n.Prefix, n.PathID, attr)
+	r := t.begin(in, n.Prefix, n.PathID, attr, attr)
 	if in.imports(r) == Reject {
 		t.attrs.release(r.attr)
 		c.Refused[r.why]++
