@@ -13,7 +13,7 @@ import (
 // slowly: a reflector that was flooded once would look as if it leaked.
 const (
 	trimEvery = 3 * time.Second
-	trimSlack = 16 << 20 // octets that are not worth a collection
+	trimSlack = 3 << 20 // octets of heap that are not worth a collection
 )
 
 // trimmer decides when to give memory back to the system: when the process is idle,

@@ -16,7 +16,8 @@ func TestTrimmer(t *testing.T) {
 		{5, 90 * mib, 1000, false}, // nothing new
 		{5, 95 * mib, 400, true},   // routes went away
 		{5, 10 * mib, 400, false},
-		{5, 10 * mib, 0, false}, // too little to bother
+		{5, 10 * mib, 100, true}, // and more of them
+		{5, 3 * mib, 0, false},   // too little to bother
 	} {
 		if got := m.due(step.cycles, step.heap, step.paths); got != step.want {
 			t.Errorf("step %d: %v", i, got)

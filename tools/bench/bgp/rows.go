@@ -13,6 +13,7 @@ import (
 type result struct {
 	Wall, CPU float64 // seconds
 	RSS, Peak float64 // MiB: at the end, and at the worst moment
+	Start     float64 // MiB, with the sessions up
 	Updates   int     `json:",omitempty"` // that a sink got
 	Note      string  `json:",omitempty"`
 	Err       string  `json:",omitempty"`
@@ -40,6 +41,7 @@ type trial struct {
 func (t *trial) begin() {
 	t.pids = t.d.pids()
 	t.from = measure(t.pids)
+	t.res.Start = t.from.rss
 	t.t0 = time.Now()
 }
 
@@ -102,9 +104,10 @@ func all(ff ...func(ours, bird result) string) func(ours, bird result) string {
 	}
 }
 
-func wall(r result) float64 { return r.Wall }
-func cpu(r result) float64  { return r.CPU }
-func rss(r result) float64  { return r.RSS }
+func wall(r result) float64  { return r.Wall }
+func cpu(r result) float64   { return r.CPU }
+func rss(r result) float64   { return r.RSS }
+func grown(r result) float64 { return r.RSS - r.Start }
 
 var rows = []row{
 	{"receive1", "receive 500k, 1 NLRI an UPDATE", receive(500_000, 500, false), ratio(3)},
@@ -118,7 +121,8 @@ var rows = []row{
 	{"up", "200 sessions up at once", up(200), most("seconds", wall, 1)},
 	{"drop", "feeder of 100k drops: withdrawn at the sink", drop(100_000), most("seconds", wall, .3)},
 	{"burst", "100k in single UPDATEs: first one at the sink", burst(100_000), all(most("seconds to the first UPDATE", wall, .020), most("UPDATEs", func(r result) float64 { return float64(r.Updates) }, 10_000))},
-	{"memory", "MiB left after 1M came and were withdrawn", memory(1_000_000), most("MiB", rss, 50)},
+	{"memory", "MiB left 10 s after 1M came and were withdrawn", memory(1_000_000), most("MiB more than before", grown, 4)},
+	{"memory100k", "the same for 100k", memory(100_000), most("MiB more than before", grown, 4)},
 	{"latency", "one route, to the sink: median of 300", latency(300), most("seconds", wall, .005)},
 	{"paths", "one client announces 20,000 paths of one prefix, and withdraws them one by one; another's routes wait at most", paths(20_000), most("seconds that others wait", wall, .02)},
 	{"deaf", "reflect 500k to 1, beside one that never reads", deaf(500_000), nil},
@@ -333,7 +337,7 @@ func memory(n int) func(*trial) error {
 		t.idle(f)
 		time.Sleep(10 * time.Second)
 		t.end()
-		t.res.Note = fmt.Sprintf("%.0f MiB with all of them", full)
+		t.res.Note = fmt.Sprintf("%.1f MiB at first, %.1f with all of them, %.1f at last", t.res.Start, full, t.res.RSS)
 		return f.alive()
 	}
 }
