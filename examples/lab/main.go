@@ -1,6 +1,6 @@
 // Lab builds the whole hyperfib lab on one machine: three hypervisors that are
 // routers, two route reflectors, an edge router and four guests, each in a
-// network namespace, joined by two fabrics. Then it plays acts (pings, spoofed
+// network namespace, joined by two fabrics. Then it runs experiments (pings, spoofed
 // packets, cut cables, killed daemons) and prints a measured verdict for each.
 //
 //	go run ./examples/lab                   # as root, or where users may make namespaces
@@ -17,12 +17,12 @@
 // It needs no iproute2, and other people's daemons only where -rr, -hv or -edge
 // ask for them.
 //
-// An act that fails while the machine stood still for 10 ms (its host did not run it,
+// An experiment that fails while the machine stood still for 10 ms (its host did not run it,
 // others kept it busy, or somebody held the kernel's lock for changes of the network) is
-// void, says so, and is played again, four times at most: the last play counts, and so
+// void, says so, and is run again, four times at most: the last try counts, and so
 // does a failure on a machine that ran. -times 2 doubles the limits of times, not those
-// of losses. The exit code is 0 if all acts with a limit kept it, 1 if not, 2 if there was no lab
-// to play in, 3 if this machine's kernel lacks what the configuration needs.
+// of losses. The exit code is 0 if all experiments with a limit kept it, 1 if not, 2 if there was no lab
+// to run in, 3 if this machine's kernel lacks what the configuration needs.
 package main
 
 import (

@@ -10,22 +10,22 @@ import (
 	"strings"
 	"time"
 
-	"github.com/hyperfib/hyperfib/examples/lab/act"
 	"github.com/hyperfib/hyperfib/examples/lab/conf"
+	"github.com/hyperfib/hyperfib/examples/lab/experiment"
 	"github.com/hyperfib/hyperfib/examples/lab/plan"
 	"github.com/hyperfib/hyperfib/examples/lab/report"
 	"github.com/hyperfib/hyperfib/examples/lab/sandbox"
-	"github.com/hyperfib/hyperfib/examples/lab/world"
+	"github.com/hyperfib/hyperfib/examples/lab/topology"
 )
 
 // options is a parsed command line.
 type options struct {
-	world world.Options
-	acts  []act.Act
-	json  string
-	logs  string
-	hold  bool
-	dir   string
+	topology    topology.Options
+	experiments []experiment.Experiment
+	json        string
+	logs        string
+	hold        bool
+	dir         string
 
 	linger time.Duration
 	times  float64
@@ -37,9 +37,9 @@ type options struct {
 func parse(args []string) (*options, int) {
 	o := &options{}
 	fs := flag.NewFlagSet("lab", flag.ContinueOnError)
-	only := fs.String("only", "", "play these acts, comma separated, or all (see -list)")
-	list := fs.Bool("list", false, "list the acts")
-	rr := fs.String("rr", "self", fmt.Sprintf("who reflects, one of %v, or one a fabric: bird,frr", world.ReflectorKinds))
+	only := fs.String("only", "", "run these experiments, comma separated, or all (see -list)")
+	list := fs.Bool("list", false, "list the experiments")
+	rr := fs.String("rr", "self", fmt.Sprintf("who reflects, one of %v, or one a fabric: bird,frr", topology.ReflectorKinds))
 	hv := fs.String("hv", "self", "who is on the hypervisors: self or bird, or only on some: bird@2, bird@1,bird@3")
 	edge := fs.String("edge", "", "who is the edge router: self or bird (default: self, or bird if everybody else is)")
 	bfd := fs.String("bfd", "100ms,5", "BFD interval and multiplier")
@@ -47,7 +47,7 @@ func parse(args []string) (*options, int) {
 	restart := fs.Duration("restart-time", 0, "restart `time` that hypervisors offer; 0: 120s, or 10s to reflectors that keep a dead client's routes for it")
 	one := fs.Bool("one-reflector", false, "one reflector, on both fabrics, for both: -rr self or bird")
 	noEcho := fs.Bool("no-echo", false, "reflectors do not forward: what speaks no BFD is not watched by echo either")
-	fs.IntVar(&o.world.Bulk, "routes", 0, "let the edge router announce this many prefixes of 10.0.0.0/8 besides the defaults")
+	fs.IntVar(&o.topology.Bulk, "routes", 0, "let the edge router announce this many prefixes of 10.0.0.0/8 besides the defaults")
 	perHV := fs.Int("guests-per-hv", 0, fmt.Sprintf("let every hypervisor have this many guests besides the four, to %d", plan.MaxPerHV))
 	fs.StringVar(&o.json, "json", "", "write the verdicts to this `file`")
 	fs.StringVar(&o.logs, "logs", "", "copy logs and configurations to this `directory` at the end")
@@ -66,7 +66,7 @@ func parse(args []string) (*options, int) {
 		return nil, 2
 	}
 	if *list {
-		for _, a := range act.All() {
+		for _, a := range experiment.All() {
 			extra := ""
 			if a.Extra {
 				extra = " (only if asked for)"
@@ -80,25 +80,25 @@ func parse(args []string) (*options, int) {
 	}
 	err := errors.Join(o.reflectors(*rr), o.hypervisors(*hv), o.timing(*bfd))
 	for name, value := range choices {
-		err = errors.Join(err, o.world.Timing.Set(name, *value))
+		err = errors.Join(err, o.topology.Timing.Set(name, *value))
 	}
-	o.world.Timing.Echo = !*noEcho
-	o.world.Timing.Hold, o.world.Timing.Restart = *hold, *restart
-	o.world.Timing.OneReflector = *one
-	if k := o.world.RR[plan.A]; *one && (k != o.world.RR[plan.B] || k != world.Self && k != world.Bird) {
+	o.topology.Timing.Echo = !*noEcho
+	o.topology.Timing.Hold, o.topology.Timing.Restart = *hold, *restart
+	o.topology.Timing.OneReflector = *one
+	if k := o.topology.RR[plan.A]; *one && (k != o.topology.RR[plan.B] || k != topology.Self && k != topology.Bird) {
 		err = errors.Join(err, fmt.Errorf("-one-reflector -rr %s: want self or bird", *rr))
 	}
-	o.world.Timing.PerHV = *perHV
+	o.topology.Timing.PerHV = *perHV
 	err = errors.Join(err, o.choose(*only))
 	if *edge != "" {
-		k, bad := kind(*edge, world.Kinds)
-		o.world.Edge, err = k, errors.Join(err, bad)
+		k, bad := kind(*edge, topology.Kinds)
+		o.topology.Edge, err = k, errors.Join(err, bad)
 	} else if o.allBird() {
-		o.world.Edge = world.Bird
+		o.topology.Edge = topology.Bird
 	}
 	err = errors.Join(err, o.sessionsFit())
-	if o.world.Bulk < 0 || o.world.Bulk > 1<<20 {
-		err = errors.Join(err, fmt.Errorf("-routes %d: want 0 to %d", o.world.Bulk, 1<<20))
+	if o.topology.Bulk < 0 || o.topology.Bulk > 1<<20 {
+		err = errors.Join(err, fmt.Errorf("-routes %d: want 0 to %d", o.topology.Bulk, 1<<20))
 	}
 	if *perHV < 0 || *perHV > plan.MaxPerHV {
 		err = errors.Join(err, fmt.Errorf("-guests-per-hv %d: want 0 to %d", *perHV, plan.MaxPerHV))
@@ -106,8 +106,8 @@ func parse(args []string) (*options, int) {
 	if *perHV > 0 && !o.allOwn() {
 		err = errors.Join(err, errors.New("-guests-per-hv wants hypervisors of ours alone"))
 	}
-	if !o.world.Timing.Published() && !o.allOwn() {
-		err = errors.Join(err, errors.New("the published design's alternatives are played by hypervisors of ours alone"))
+	if !o.topology.Timing.Published() && !o.allOwn() {
+		err = errors.Join(err, errors.New("the published design's alternatives are for hypervisors of ours alone"))
 	}
 	if d := *hold; d != 0 && (d < 3*time.Second || d%time.Second != 0) {
 		err = errors.Join(err, fmt.Errorf("-hold-time %v: want at least 3s, in whole seconds", d))
@@ -122,7 +122,7 @@ func parse(args []string) (*options, int) {
 		fmt.Fprintln(os.Stderr, "lab:", err)
 		return nil, 2
 	}
-	o.report.Config = map[string]string{"one-reflector": strconv.FormatBool(*one), "rr": *rr, "hv": *hv, "bfd": *bfd, "routes": strconv.Itoa(o.world.Bulk), "guests-per-hv": strconv.Itoa(*perHV)}
+	o.report.Config = map[string]string{"one-reflector": strconv.FormatBool(*one), "rr": *rr, "hv": *hv, "bfd": *bfd, "routes": strconv.Itoa(o.topology.Bulk), "guests-per-hv": strconv.Itoa(*perHV)}
 	for name, value := range choices {
 		o.report.Config[name] = *value
 	}
@@ -134,22 +134,22 @@ func (o *options) reflectors(s string) error {
 	if len(kinds) > len(plan.Fabrics) {
 		return fmt.Errorf("-rr %s: there are two fabrics", s)
 	}
-	o.world.RR = map[plan.Fabric]world.Kind{}
+	o.topology.RR = map[plan.Fabric]topology.Kind{}
 	for i, f := range plan.Fabrics {
-		k, err := kind(kinds[min(i, len(kinds)-1)], world.ReflectorKinds)
+		k, err := kind(kinds[min(i, len(kinds)-1)], topology.ReflectorKinds)
 		if err != nil {
 			return fmt.Errorf("-rr: %w", err)
 		}
-		o.world.RR[f] = k
+		o.topology.RR[f] = k
 	}
 	return nil
 }
 
 func (o *options) hypervisors(s string) error {
-	o.world.HV = map[int]world.Kind{}
+	o.topology.HV = map[int]topology.Kind{}
 	for part := range strings.SplitSeq(s, ",") {
 		name, number, some := strings.Cut(part, "@")
-		k, err := kind(name, world.Kinds)
+		k, err := kind(name, topology.Kinds)
 		if err != nil {
 			return fmt.Errorf("-hv: %w", err)
 		}
@@ -158,43 +158,43 @@ func (o *options) hypervisors(s string) error {
 			if err != nil || n < 1 || n > plan.HVs {
 				return fmt.Errorf("-hv %s: there are hypervisors 1 to %d", s, plan.HVs)
 			}
-			o.world.HV[n] = k
+			o.topology.HV[n] = k
 			continue
 		}
 		for n := 1; n <= plan.HVs; n++ {
-			o.world.HV[n] = k
+			o.topology.HV[n] = k
 		}
 	}
 	return nil
 }
 
-// allOwn says whether hvrouter runs on every hypervisor.
+// allOwn reports whether hvrouter runs on every hypervisor.
 func (o *options) allOwn() bool {
-	for _, k := range o.world.HV {
-		if k != world.Self {
+	for _, k := range o.topology.HV {
+		if k != topology.Self {
 			return false
 		}
 	}
 	return true
 }
 
-// allBird says whether every other part is played by BIRD.
+// allBird reports whether BIRD is in every other role.
 func (o *options) allBird() bool {
-	for _, k := range o.world.RR {
-		if k != world.Bird {
+	for _, k := range o.topology.RR {
+		if k != topology.Bird {
 			return false
 		}
 	}
 	for n := 1; n <= plan.HVs; n++ {
-		if o.world.HV[n] != world.Bird {
+		if o.topology.HV[n] != topology.Bird {
 			return false
 		}
 	}
 	return true
 }
 
-func kind(s string, can []world.Kind) (world.Kind, error) {
-	if k := world.Kind(s); slices.Contains(can, k) {
+func kind(s string, can []topology.Kind) (topology.Kind, error) {
+	if k := topology.Kind(s); slices.Contains(can, k) {
 		return k, nil
 	}
 	return "", fmt.Errorf("%q: want one of %v", s, can)
@@ -207,35 +207,38 @@ func (o *options) timing(s string) error {
 	if err != nil || err2 != nil || d < time.Millisecond || n < 1 || n > 255 {
 		return fmt.Errorf("-bfd %s: want an interval and a multiplier, for example 100ms,5", s)
 	}
-	o.world.Timing = conf.Timing{BFD: d, Multiplier: n}
+	o.topology.Timing = conf.Timing{BFD: d, Multiplier: n}
 	return nil
 }
 
-// choose picks the acts. All others need the sessions, so that act is always
+// choose picks the experiments. All others need the sessions, so that experiment is always
 // there.
 func (o *options) choose(only string) error {
-	all := act.All()
+	all := experiment.All()
 	if only == "" || only == "all" {
 		for _, a := range all {
-			if (!a.Extra || only == "all") && (a.When == nil || a.When(o.world.Timing.Lab)) {
-				o.acts = append(o.acts, a)
+			if (!a.Extra || only == "all") && (a.When == nil || a.When(o.topology.Timing.Lab)) {
+				o.experiments = append(o.experiments, a)
 			}
 		}
 		return nil
 	}
 	names := strings.Split(only, ",")
 	for _, name := range names {
-		if !slices.ContainsFunc(all, func(a act.Act) bool { return a.Name == name }) {
-			return fmt.Errorf("-only %s: there is no act of that name (see -list)", name)
+		if !slices.ContainsFunc(all, func(a experiment.Experiment) bool { return a.Name == name }) {
+			if name == "crowd" {
+				return errors.New("-only crowd: its name is load now")
+			}
+			return fmt.Errorf("-only %s: there is no experiment of that name (see -list)", name)
 		}
 	}
 	for i, a := range all {
-		leases := a.Name == "guests" && !o.world.Timing.Is("dhcp", plan.DHCPNone)
-		if a.When != nil && !a.When(o.world.Timing.Lab) && slices.Contains(names, a.Name) {
-			return fmt.Errorf("-only %s: this lab has no such act", a.Name)
+		leases := a.Name == "guests" && !o.topology.Timing.Is("dhcp", plan.DHCPNone)
+		if a.When != nil && !a.When(o.topology.Timing.Lab) && slices.Contains(names, a.Name) {
+			return fmt.Errorf("-only %s: this lab has no such experiment", a.Name)
 		}
 		if i == 0 || leases || slices.Contains(names, a.Name) {
-			o.acts = append(o.acts, a)
+			o.experiments = append(o.experiments, a)
 		}
 	}
 	return nil

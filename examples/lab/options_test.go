@@ -6,9 +6,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/hyperfib/hyperfib/examples/lab/act"
+	"github.com/hyperfib/hyperfib/examples/lab/experiment"
 	"github.com/hyperfib/hyperfib/examples/lab/plan"
-	"github.com/hyperfib/hyperfib/examples/lab/world"
+	"github.com/hyperfib/hyperfib/examples/lab/topology"
 )
 
 func TestParse(t *testing.T) {
@@ -16,35 +16,35 @@ func TestParse(t *testing.T) {
 	if o == nil {
 		t.Fatal("refused")
 	}
-	if want := map[plan.Fabric]world.Kind{plan.A: world.Bird, plan.B: world.Self}; !maps.Equal(o.world.RR, want) {
-		t.Errorf("reflectors %v", o.world.RR)
+	if want := map[plan.Fabric]topology.Kind{plan.A: topology.Bird, plan.B: topology.Self}; !maps.Equal(o.topology.RR, want) {
+		t.Errorf("reflectors %v", o.topology.RR)
 	}
-	if want := map[int]world.Kind{2: world.Bird}; !maps.Equal(o.world.HV, want) {
-		t.Errorf("hypervisors %v", o.world.HV)
+	if want := map[int]topology.Kind{2: topology.Bird}; !maps.Equal(o.topology.HV, want) {
+		t.Errorf("hypervisors %v", o.topology.HV)
 	}
-	if d := o.world.Timing.Detection(); d != 150*time.Millisecond {
+	if d := o.topology.Timing.Detection(); d != 150*time.Millisecond {
 		t.Errorf("detection %v", d)
 	}
 	var names []string
-	for _, a := range o.acts {
+	for _, a := range o.experiments {
 		names = append(names, a.Name)
 	}
 	if len(names) != 3 || names[0] != "sessions" || names[1] != "ping" || names[2] != "cut" {
-		t.Errorf("acts %v", names)
+		t.Errorf("experiments %v", names)
 	}
 }
 
 func TestParseEdge(t *testing.T) {
 	for _, c := range []struct {
 		args []string
-		want world.Kind
+		want topology.Kind
 	}{
 		{nil, ""},
 		{[]string{"-rr", "bird"}, ""},
-		{[]string{"-rr", "bird", "-hv", "bird"}, world.Bird},
-		{[]string{"-rr", "bird", "-hv", "bird", "-edge", "self"}, world.Self},
+		{[]string{"-rr", "bird", "-hv", "bird"}, topology.Bird},
+		{[]string{"-rr", "bird", "-hv", "bird", "-edge", "self"}, topology.Self},
 	} {
-		if o, _ := parse(c.args); o == nil || o.world.Edge != c.want {
+		if o, _ := parse(c.args); o == nil || o.topology.Edge != c.want {
 			t.Errorf("%v: %+v", c.args, o)
 		}
 	}
@@ -75,16 +75,16 @@ func TestParseGuests(t *testing.T) {
 		if o == nil {
 			t.Fatalf("%v: refused", args)
 		}
-		return slices.ContainsFunc(o.acts, func(a act.Act) bool { return a.Name == "ndp" })
+		return slices.ContainsFunc(o.experiments, func(a experiment.Experiment) bool { return a.Name == "ndp" })
 	}
 	if plays() || !plays("-guests", "host128") || !plays("-guests", "host128", "-only", "ndp") {
-		t.Error("ndp is an act of host128")
+		t.Error("ndp is an experiment of host128")
 	}
-	if o, _ := parse([]string{"-guests-per-hv", "5", "-only", "crowd"}); o == nil || o.world.Timing.PerHV != 5 {
-		t.Errorf("a crowd of 5: %+v", o)
+	if o, _ := parse([]string{"-guests-per-hv", "5", "-only", "load"}); o == nil || o.topology.Timing.PerHV != 5 {
+		t.Errorf("5 further guests: %+v", o)
 	}
 	for _, args := range [][]string{{"-only", "ndp"}, {"-guests", "slaac"}, {"-guests", "host128", "-hv", "bird"},
-		{"-only", "crowd"}, {"-guests-per-hv", "-1"}, {"-guests-per-hv", "1001"}, {"-guests-per-hv", "5", "-hv", "bird@2"}} {
+		{"-only", "load"}, {"-guests-per-hv", "-1"}, {"-guests-per-hv", "1001"}, {"-guests-per-hv", "5", "-hv", "bird@2"}} {
 		if o, code := parse(args); o != nil || code != 2 {
 			t.Errorf("%v: accepted, or code %d", args, code)
 		}

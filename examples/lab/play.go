@@ -12,33 +12,33 @@ import (
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/cli"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/vrf"
-	"github.com/hyperfib/hyperfib/examples/lab/act"
 	"github.com/hyperfib/hyperfib/examples/lab/dhcpd"
 	"github.com/hyperfib/hyperfib/examples/lab/edge"
+	"github.com/hyperfib/hyperfib/examples/lab/experiment"
 	"github.com/hyperfib/hyperfib/examples/lab/junos"
 	"github.com/hyperfib/hyperfib/examples/lab/matrix"
 	"github.com/hyperfib/hyperfib/examples/lab/plan"
 	"github.com/hyperfib/hyperfib/examples/lab/report"
 	"github.com/hyperfib/hyperfib/examples/lab/sandbox"
-	"github.com/hyperfib/hyperfib/examples/lab/world"
+	"github.com/hyperfib/hyperfib/examples/lab/topology"
 	"github.com/hyperfib/hyperfib/examples/routereflector/app"
 )
 
 // parts are what this program can be when it is started again inside a node, and
 // the table of all configurations, for which it starts itself again and again.
 var parts = map[string]func([]string) int{
-	world.PartRouter:    cli.Main,
-	world.PartReflector: app.Main,
-	world.PartEdge:      edge.Main,
-	world.PartDHCP:      dhcpd.Main,
-	world.PartJunos:     junos.Main,
-	"matrix":            matrix.Main,
+	topology.PartRouter:    cli.Main,
+	topology.PartReflector: app.Main,
+	topology.PartEdge:      edge.Main,
+	topology.PartDHCP:      dhcpd.Main,
+	topology.PartJunos:     junos.Main,
+	"matrix":               matrix.Main,
 }
 
-// play builds the world, plays the acts, and writes the report.
+// play builds the topology, runs the experiments, and writes the report.
 func play(o *options) error {
 	start := time.Now()
-	if o.world.Timing.Is("mode", plan.ModeVRF) {
+	if o.topology.Timing.Is("mode", plan.ModeVRF) {
 		if err := vrf.Supported(); err != nil {
 			return err
 		}
@@ -49,30 +49,30 @@ func play(o *options) error {
 	}
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer cancel()
-	o.world.Dir = dir
-	w, err := world.Build(o.world)
+	o.topology.Dir = dir
+	w, err := topology.Build(o.topology)
 	if err == nil {
-		err = w.Cast()
+		err = w.Prepare()
 	}
 	if err != nil {
 		return err
 	}
 	fmt.Printf("built %d namespaces in %.2f s\n", len(w.Nodes), time.Since(start).Seconds())
-	stage := &act.Stage{Ctx: ctx, World: w, Report: &o.report, Started: time.Now(), Linger: o.linger, Times: o.times}
-	screen := report.NewScreen(os.Stdout, stage.Table)
-	stage.Out = screen
+	run := &experiment.Run{Ctx: ctx, Topology: w, Report: &o.report, Started: time.Now(), Linger: o.linger, Times: o.times}
+	screen := report.NewScreen(os.Stdout, run.Table)
+	run.Out = screen
 	for _, d := range w.Daemons {
 		if err := d.Start(); err != nil {
 			return err
 		}
 	}
-	for _, a := range o.acts {
+	for _, a := range o.experiments {
 		if ctx.Err() == nil {
-			stage.Play(a)
+			run.Do(a)
 		}
 	}
 	screen.Close()
-	fmt.Print(stage.Table())
+	fmt.Print(run.Table())
 	if ctx.Err() != nil {
 		return errors.New("interrupted")
 	}
@@ -98,12 +98,12 @@ func summary(r *report.Report) {
 	failed := r.Failed()
 	fmt.Printf("\n%d results, %d failed, %s s\n", len(r.Results), len(failed), r.Seconds)
 	for _, f := range failed {
-		fmt.Printf("  %s: %s\n", f.Act, f)
+		fmt.Printf("  %s: %s\n", f.Experiment, f)
 	}
 }
 
 // hold leaves the lab up and says how to look around.
-func hold(ctx context.Context, w *world.World, outer int) {
+func hold(ctx context.Context, w *topology.Topology, outer int) {
 	fmt.Printf("\nThe lab stays up until you press Ctrl-C. To enter a node:\n\n")
 	prefix := fmt.Sprintf("nsenter --target %d --mount --pid --net=/proc/%d/root", outer, outer)
 	if sandbox.Rootless() {

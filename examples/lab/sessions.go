@@ -5,12 +5,12 @@ import (
 	"fmt"
 
 	"github.com/hyperfib/hyperfib/examples/lab/plan"
-	"github.com/hyperfib/hyperfib/examples/lab/world"
+	"github.com/hyperfib/hyperfib/examples/lab/topology"
 )
 
 // sessionsFit says what the choice of sessions does not go together with.
 func (o *options) sessionsFit() error {
-	t := o.world.Timing
+	t := o.topology.Timing
 	if !t.Shared() && !t.OneSided() {
 		return nil
 	}
@@ -22,10 +22,10 @@ func (o *options) sessionsFit() error {
 	}
 	no(t.OneReflector, "not with -one-reflector, whose sessions run over both fabrics")
 	no(t.Shared() && t.Apart(), "domains in two namespaces cannot share a session")
-	no(o.world.Edge == world.Bird, "the edge router announces several next hops, which only ours does")
+	no(o.topology.Edge == topology.Bird, "the edge router announces several next hops, which only ours does")
 	for _, f := range plan.Fabrics {
-		k := o.world.RR[f]
-		no(k != world.Self && k != world.Bird && k != world.FRR, fmt.Sprintf("the lab has no configuration of %s that takes several paths of a prefix", k))
+		k := o.topology.RR[f]
+		no(k != topology.Self && k != topology.Bird && k != topology.FRR, fmt.Sprintf("the lab has no configuration of %s that takes several paths of a prefix", k))
 	}
 	return err
 }

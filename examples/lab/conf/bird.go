@@ -20,9 +20,9 @@ func BirdHypervisor(n int, t Timing) string {
 	for _, f := range plan.Fabrics {
 		for _, fam := range t.families(f) {
 			birdSession(&w, session{fmt.Sprintf("%s_public%d", plan.RRName(f), fam), f.Public(),
-				localPublic(n, f, fam), reflectorPublic(f, fam), fam, fmt.Sprintf("public%d", fam), t.Hears(f)})
+				localPublic(n, f, fam), reflectorPublic(f, fam), fam, fmt.Sprintf("public%d", fam), t.SpeaksBFD(f)})
 		}
-		birdSession(&w, session{plan.RRName(f) + "_private4", f.Private(), plan.HVPrivate4(n, f), plan.RRPrivate4(f), 4, "private4", t.Hears(f)})
+		birdSession(&w, session{plan.RRName(f) + "_private4", f.Private(), plan.HVPrivate4(n, f), plan.RRPrivate4(f), 4, "private4", t.SpeaksBFD(f)})
 	}
 	src := fmt.Sprintf("krt_prefsrc = %s; ", plan.Loopback(n))
 	birdKernel(&w, "public4", 4, plan.TablePublic, true, "accept;")
@@ -44,7 +44,7 @@ func BirdEdge(t Timing, bulk int) string {
 	for _, f := range plan.Fabrics {
 		for _, fam := range t.families(f) {
 			birdSession(&w, session{fmt.Sprintf("%s_public%d", plan.RRName(f), fam), f.Public(),
-				edgePublic(f, fam), reflectorPublic(f, fam), fam, fmt.Sprintf("public%d", fam), t.Hears(f)})
+				edgePublic(f, fam), reflectorPublic(f, fam), fam, fmt.Sprintf("public%d", fam), t.SpeaksBFD(f)})
 		}
 	}
 	for _, fam := range families {

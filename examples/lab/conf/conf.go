@@ -16,8 +16,8 @@ import (
 type Timing struct {
 	BFD        time.Duration // transmit and receive interval
 	Multiplier int
-	// Deaf are the fabrics whose reflector speaks no BFD.
-	Deaf []plan.Fabric
+	// NoBFD are the fabrics whose reflector speaks no BFD.
+	NoBFD []plan.Fabric
 	// KeepStale are the fabrics whose reflector keeps the paths of a client that
 	// restarts although BFD says that it is gone.
 	KeepStale []plan.Fabric
@@ -29,7 +29,7 @@ type Timing struct {
 	OneReflector bool
 	// IPv4Only are the fabrics whose reflector carries no IPv6.
 	IPv4Only []plan.Fabric
-	// Echo says that reflectors forward, so that ours can watch the deaf ones by
+	// Echo says that reflectors forward, so that ours can watch those without BFD by
 	// packets that come back.
 	Echo bool
 	// PublicNetNS is the path of a hypervisor's public namespace, where it has one.
@@ -37,8 +37,8 @@ type Timing struct {
 	plan.Lab
 }
 
-// Hears says whether the reflector of a fabric speaks BFD.
-func (t Timing) Hears(f plan.Fabric) bool { return t.Watched() && !slices.Contains(t.Deaf, f) }
+// SpeaksBFD reports whether the reflector of a fabric speaks BFD.
+func (t Timing) SpeaksBFD(f plan.Fabric) bool { return t.Watched() && !slices.Contains(t.NoBFD, f) }
 
 // families lists the families that the reflector of a fabric carries.
 func (t Timing) families(f plan.Fabric) []int {
@@ -56,20 +56,20 @@ func (t Timing) Serves(f plan.Fabric) []plan.Fabric {
 	return []plan.Fabric{f}
 }
 
-// Echoes says whether our routers watch the reflector of a fabric by echo.
+// Echoes reports whether our routers watch the reflector of a fabric by echo.
 func (t Timing) Echoes(f plan.Fabric) bool {
-	return t.Watched() && t.Echo && slices.Contains(t.Deaf, f)
+	return t.Watched() && t.Echo && slices.Contains(t.NoBFD, f)
 }
 
-// Notices says whether our routers notice that a fabric is silent.
-func (t Timing) Notices(f plan.Fabric) bool { return t.Hears(f) || t.Echoes(f) }
+// Notices reports whether our routers notice that a fabric is silent.
+func (t Timing) Notices(f plan.Fabric) bool { return t.SpeaksBFD(f) || t.Echoes(f) }
 
 // watch is the word for it in hvrouter's configuration.
 func (t Timing) watch(f plan.Fabric) string {
 	if t.Echoes(f) {
 		return "echo"
 	}
-	return onOff(t.Hears(f))
+	return onOff(t.SpeaksBFD(f))
 }
 
 // The times that hypervisors offer: the usual ones where a reflector notices by BFD that
@@ -88,7 +88,7 @@ func (t Timing) HoldTime() time.Duration {
 	switch {
 	case t.Hold > 0:
 		return t.Hold
-	case !t.Watched() || len(t.Deaf) > 0:
+	case !t.Watched() || len(t.NoBFD) > 0:
 		return shortHold
 	}
 	return longHold
@@ -96,7 +96,9 @@ func (t Timing) HoldTime() time.Duration {
 
 // Flushes reports whether the reflector of a fabric withdraws the routes of a client
 // as soon as BFD says that it is gone, also while the client's daemon restarts.
-func (t Timing) Flushes(f plan.Fabric) bool { return t.Hears(f) && !slices.Contains(t.KeepStale, f) }
+func (t Timing) Flushes(f plan.Fabric) bool {
+	return t.SpeaksBFD(f) && !slices.Contains(t.KeepStale, f)
+}
 
 // RestartTime is how long the reflector of a fabric is asked to keep the routes of a
 // hypervisor whose daemon is away (RFC 4724).

@@ -13,12 +13,12 @@ import (
 
 var timing = Timing{BFD: 100 * time.Millisecond, Multiplier: 5}
 
-// one is a lab with one reflector for both fabrics; in deaf that of fabric A is a
+// one is a lab with one reflector for both fabrics; in noBFD that of fabric A is a
 // Quagga: no BFD, no IPv6; in keepStale it is FRR.
 var (
 	one       = Timing{BFD: timing.BFD, Multiplier: timing.Multiplier, OneReflector: true}
 	keepStale = Timing{BFD: timing.BFD, Multiplier: timing.Multiplier, KeepStale: plan.Fabrics[:1]}
-	deaf      = Timing{BFD: timing.BFD, Multiplier: timing.Multiplier, Deaf: plan.Fabrics[:1], IPv4Only: plan.Fabrics[:1], Echo: true}
+	noBFD     = Timing{BFD: timing.BFD, Multiplier: timing.Multiplier, NoBFD: plan.Fabrics[:1], IPv4Only: plan.Fabrics[:1], Echo: true}
 )
 
 func TestConfigurations(t *testing.T) {
@@ -44,7 +44,7 @@ func TestConfigurations(t *testing.T) {
 		"rr2.single.args":       strings.Join(ReflectorArgs(plan.B, false, sharing(timing, plan.SessionsSingle)), "\n") + "\n",
 		"hv1.frr.yaml":          Hypervisor(1, "/run/lab/hv1.sock", keepStale),
 		"internet.frr.args":     strings.Join(EdgeArgs("/run/lab/internet.sock", keepStale, 0), "\n") + "\n",
-		"hv1.echo.yaml":         Hypervisor(1, "/run/lab/hv1.sock", deaf),
+		"hv1.echo.yaml":         Hypervisor(1, "/run/lab/hv1.sock", noBFD),
 		"rr1.public.args":       strings.Join(ReflectorArgs(plan.A, false, timing), "\n") + "\n",
 		"rr2.private.args":      strings.Join(ReflectorArgs(plan.B, true, timing), "\n") + "\n",
 	} {
@@ -68,7 +68,7 @@ func TestHypervisorIsValid(t *testing.T) {
 		if err != nil {
 			t.Fatalf("hypervisor %d: %v", n, err)
 		}
-		for _, other := range []Timing{keepStale, deaf} {
+		for _, other := range []Timing{keepStale, noBFD} {
 			if _, err := config.Parse("hv.yaml", []byte(Hypervisor(n, "/run/lab/hv.sock", other)), config.TableNames{}); err != nil {
 				t.Fatalf("hypervisor %d: %v", n, err)
 			}
@@ -89,9 +89,9 @@ func TestTimes(t *testing.T) {
 	}{
 		"all flush":             {timing, 90, 120, 120},
 		"one keeps stale paths": {keepStale, 90, 10, 120},
-		"one without BFD":       {deaf, 9, 10, 120},
+		"one without BFD":       {noBFD, 9, 10, 120},
 		"no BFD at all":         {with(func(t *Timing) { t.Resilience = plan.ResilienceGR }), 9, 10, 10},
-		"as told":               {with(func(t *Timing) { t.Hold, t.Restart, t.Deaf = 30*time.Second, 7*time.Second, plan.Fabrics }), 30, 7, 7},
+		"as told":               {with(func(t *Timing) { t.Hold, t.Restart, t.NoBFD = 30*time.Second, 7*time.Second, plan.Fabrics }), 30, 7, 7},
 	} {
 		if h, a, b := c.t.HoldTime(), c.t.RestartTime(plan.A), c.t.RestartTime(plan.B); h != c.hold*time.Second || a != c.restartA*time.Second || b != c.b*time.Second {
 			t.Errorf("%s: hold time %v, restart times %v and %v", name, h, a, b)

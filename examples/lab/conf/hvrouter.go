@@ -26,7 +26,7 @@ func Hypervisor(n int, api string, t Timing) string {
 		w.line("domain-by: vrf")
 	}
 	w.line("domains:")
-	w.line("  - name: public\n    %s\n    guests: true\n    unreachable: %s", publicPlace(t), list(t.Unreachable()))
+	w.line("  - name: public\n    %s\n    guests: true\n    unreachable: %s", publicNetNS(t), list(t.Unreachable()))
 	publicSessions(&w, n, t)
 	w.line("  - name: private\n    table: %d\n    loopback: true", t.Table(plan.TablePrivate))
 	privateSessions(&w, n, t)
@@ -126,8 +126,8 @@ func list(prefixes []netip.Prefix) string {
 	return "[" + strings.Join(words, ", ") + "]"
 }
 
-// publicPlace says where the public domain lives.
-func publicPlace(t Timing) string {
+// publicNetNS says where the public domain lives.
+func publicNetNS(t Timing) string {
 	if t.Apart() {
 		return "netns: " + t.PublicNetNS
 	}

@@ -112,7 +112,7 @@ func (r *router) mine() rib.Policy {
 	return rib.If(rib.Not(rib.HasCommunity(r.community)), rib.RejectAll)
 }
 
-// probed takes what BFD says of a probe and tells whether it was one.
+// probed takes what BFD says of a probe and reports whether it was one.
 func (r *router) probed(e bfd.Event) (found bool) {
 	for i, a := range r.also {
 		if a.probe.device != "" && a.key() == e.Key {

@@ -1,5 +1,5 @@
-// Package matrix plays the lab in every configuration and prints one table: a line
-// for each configuration, a column for each act. What a configuration may be comes
+// Package matrix runs the lab in every configuration and prints one table: a line
+// for each configuration, a column for each experiment. What a configuration may be comes
 // from what the lab can do, so that a new choice is a new line by itself.
 package matrix
 
@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	"github.com/hyperfib/hyperfib/examples/lab/plan"
-	"github.com/hyperfib/hyperfib/examples/lab/world"
+	"github.com/hyperfib/hyperfib/examples/lab/topology"
 )
 
 // Config is one configuration of the lab.
@@ -30,12 +30,12 @@ func All() []Config {
 		name := strings.TrimPrefix(strings.Join(args, " "), "-")
 		out = append(out, Config{strings.ReplaceAll(name, " -", " "), args})
 	}
-	for _, k := range world.ReflectorKinds {
+	for _, k := range topology.ReflectorKinds {
 		add("-rr", string(k))
 	}
-	add("-rr", fmt.Sprintf("%s,%s", world.FRR, world.GoBGP))
-	add("-hv", fmt.Sprintf("%s@2", world.Bird))
-	add("-rr", string(world.Bird), "-hv", fmt.Sprintf("%s@2", world.Bird))
+	add("-rr", fmt.Sprintf("%s,%s", topology.FRR, topology.GoBGP))
+	add("-hv", fmt.Sprintf("%s@2", topology.Bird))
+	add("-rr", string(topology.Bird), "-hv", fmt.Sprintf("%s@2", topology.Bird))
 	for _, extra := range Extra {
 		add(strings.Fields(extra)...)
 	}
@@ -61,6 +61,6 @@ func choices() []string {
 	return append(slices.DeleteFunc(slices.Clone(order), func(n string) bool { return plan.Choices[n] == nil }), rest...)
 }
 
-// Core are the acts of a quick look: what is in the kernels, who is reached, and
+// Core are the experiments of a quick look: what is in the kernels, who is reached, and
 // what a cut, a restart, and a port that dies during a restart cost.
 var Core = []string{"sessions", "fibs", "rules", "guests", "ping", "anycast", "arp", "cut", "kill", "deadport"}

@@ -20,32 +20,33 @@ import (
 	"github.com/hyperfib/hyperfib/examples/lab/report"
 )
 
-// NotHere is the lab's exit code for a configuration that this machine cannot play.
+// NotHere is the lab's exit code for a configuration that this machine cannot run.
 const NotHere = 3
 
 // standstill is how long the machine may stand still before what failed meanwhile
 // deserves a second try.
 const standstill = 40 * time.Millisecond
 
-// runner plays configurations in labs of their own.
+// runner runs configurations in labs of their own.
 type runner struct {
 	ctx  context.Context
 	dir  string // for reports
 	logs string // for logs of what failed; "" keeps none
 	more []string
-	// tries is how often what failed may be played.
+	// tries is how often what failed may be run.
 	tries int
 }
 
-// Main plays the matrix and returns the exit code: 0 if no cell failed.
+// Main runs the matrix and returns the exit code: 0 if no cell failed.
 func Main(args []string) int {
 	fs := flag.NewFlagSet("lab matrix", flag.ContinueOnError)
-	core := fs.Bool("core", false, "play only "+strings.Join(Core, ", "))
-	only := fs.String("only", "", "play only configurations whose `name` contains one of these words, comma separated")
-	acts := fs.String("acts", "", "play only these `acts`, comma separated")
+	core := fs.Bool("core", false, "run only "+strings.Join(Core, ", "))
+	only := fs.String("only", "", "run only configurations whose `name` contains one of these words, comma separated")
+	experiments := fs.String("experiments", "", "run only these `experiments`, comma separated")
+	fs.Func("acts", "its name is -experiments now", func(string) error { return errors.New("its name is -experiments now") })
 	list := fs.Bool("list", false, "list the configurations")
 	times := fs.String("times", "1", "multiply the limits of times")
-	tries := fs.Int("tries", 1, "play what failed again, until it was played this `many` times; the table names it")
+	tries := fs.Int("tries", 1, "run what failed again, until it was run this `many` times; the table names it")
 	file := fs.String("json", "", "write the table to this `file`")
 	logs := fs.String("logs", "", "keep logs of configurations that failed in this `directory`")
 	if err := fs.Parse(args); err != nil || fs.NArg() > 0 {
@@ -60,8 +61,8 @@ func Main(args []string) int {
 	}
 	var chosen []string
 	switch {
-	case *acts != "":
-		chosen = strings.Split(*acts, ",")
+	case *experiments != "":
+		chosen = strings.Split(*experiments, ",")
 	case *core:
 		chosen = Core
 	}
@@ -116,15 +117,15 @@ func choose(all []Config, words string) []Config {
 	return out
 }
 
-func (r *runner) all(configs []Config, acts []string) (rows []Row) {
+func (r *runner) all(configs []Config, experiments []string) (rows []Row) {
 	start := time.Now()
-	t := newTable(os.Stdout, configs, columns(acts))
+	t := newTable(os.Stdout, configs, columns(experiments))
 	t.head()
 	for _, c := range configs {
 		if r.ctx.Err() != nil {
 			break
 		}
-		row := r.one(c, acts)
+		row := r.one(c, experiments)
 		t.row(row)
 		rows = append(rows, row)
 	}
@@ -137,11 +138,11 @@ func (r *runner) all(configs []Config, acts []string) (rows []Row) {
 	return rows
 }
 
-// one plays a configuration, and again what failed: as often as was asked for, and
+// one runs a configuration, and again what failed: as often as was asked for, and
 // once more in any case if the machine stood still meanwhile.
-func (r *runner) one(c Config, acts []string) Row {
+func (r *runner) one(c Config, experiments []string) Row {
 	stall := flow.WatchStall(func() {})
-	row := r.play(c, acts)
+	row := r.run(c, experiments)
 	tries := r.tries
 	if stall.Stop() > standstill {
 		tries = max(tries, 2)
@@ -152,25 +153,25 @@ func (r *runner) one(c Config, acts []string) Row {
 			break
 		}
 		if row.Cells[lab] != "" { // it did not come to any of them
-			next := r.play(c, acts)
+			next := r.run(c, experiments)
 			next.Again, next.Earlier = []string{lab}, append(row.Earlier, row.Why...)
 			row = next
 			continue
 		}
-		row.replace(r.play(c, failed), failed)
+		row.replace(r.run(c, failed), failed)
 	}
 	return row
 }
 
-// lab is the column of a lab that did not come to its acts; no act is called so.
+// lab is the column of a lab that did not come to its experiments; no experiment is called so.
 const lab = "lab"
 
-func (r *runner) play(c Config, acts []string) Row {
+func (r *runner) run(c Config, experiments []string) Row {
 	file := filepath.Join(r.dir, "report.json")
 	_ = os.Remove(file)
 	only := "all"
-	if len(acts) > 0 {
-		only = strings.Join(acts, ",")
+	if len(experiments) > 0 {
+		only = strings.Join(experiments, ",")
 	}
 	args := append(append([]string{"-json", file, "-only", only}, r.more...), c.Args...)
 	logs := ""
@@ -185,7 +186,7 @@ func (r *runner) play(c Config, acts []string) Row {
 	err := cmd.Run()
 	row, bad := read(c.Name, file)
 	if bad != nil {
-		return died(c.Name, err, out.String(), columns(acts))
+		return died(c.Name, err, out.String(), columns(experiments))
 	}
 	if logs != "" && len(row.failed()) == 0 {
 		_ = os.RemoveAll(logs)
@@ -208,7 +209,7 @@ func read(name, file string) (Row, error) {
 }
 
 // died is the row of a lab that wrote no report.
-func died(name string, err error, out string, acts []string) Row {
+func died(name string, err error, out string, experiments []string) Row {
 	cell, note := Failed, strings.Split(strings.TrimSpace(out), "\n")
 	row := Row{Config: name, Cells: map[string]Cell{}}
 	var exit *exec.ExitError
@@ -219,7 +220,7 @@ func died(name string, err error, out string, acts []string) Row {
 		row.Why = append(note[max(0, len(note)-6):], fmt.Sprint(err))
 		row.Cells[lab] = cell
 	}
-	for _, a := range acts {
+	for _, a := range experiments {
 		row.Cells[a] = cell
 	}
 	return row

@@ -6,10 +6,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/hyperfib/hyperfib/examples/lab/act"
+	"github.com/hyperfib/hyperfib/examples/lab/experiment"
 	"github.com/hyperfib/hyperfib/examples/lab/plan"
 	"github.com/hyperfib/hyperfib/examples/lab/report"
-	"github.com/hyperfib/hyperfib/examples/lab/world"
+	"github.com/hyperfib/hyperfib/examples/lab/topology"
 )
 
 // Every kind of reflector and every choice has a line, none twice.
@@ -21,7 +21,7 @@ func TestAll(t *testing.T) {
 		}
 		seen[c.Name] = true
 	}
-	for _, k := range world.ReflectorKinds {
+	for _, k := range topology.ReflectorKinds {
 		if !seen["rr "+string(k)] {
 			t.Errorf("no reflector %s", k)
 		}
@@ -34,8 +34,8 @@ func TestAll(t *testing.T) {
 		}
 	}
 	for _, name := range Core {
-		if !slices.ContainsFunc(act.All(), func(a act.Act) bool { return a.Name == name }) {
-			t.Errorf("no act %s", name)
+		if !slices.ContainsFunc(experiment.All(), func(a experiment.Experiment) bool { return a.Name == name }) {
+			t.Errorf("no experiment %s", name)
 		}
 	}
 	if c := choose(All(), "rr bird,md5"); len(c) != 2 || c[0].Name != "rr bird" || c[len(c)-1].Name != "security md5" {
@@ -46,11 +46,11 @@ func TestAll(t *testing.T) {
 func TestFold(t *testing.T) {
 	r := report.Report{Seconds: 7}
 	for _, x := range []report.Result{
-		{Act: "cut", Name: "gap", Value: 600, Limit: report.AtMost(520), Why: "vm1\nvm3"},
-		{Act: "cut", Name: "lost"},
-		{Act: "kill", Verdict: report.Void}, {Act: "kill", Limit: report.AtMost(0)},
-		{Act: "route", Name: "median", Value: 1},
-		{Act: "anycast", Name: "one copy", Verdict: report.Degraded, Detail: "no ADD-PATH"}, {Act: "anycast", Limit: report.AtMost(0)},
+		{Experiment: "cut", Name: "gap", Value: 600, Limit: report.AtMost(520), Why: "vm1\nvm3"},
+		{Experiment: "cut", Name: "lost"},
+		{Experiment: "kill", Verdict: report.Void}, {Experiment: "kill", Limit: report.AtMost(0)},
+		{Experiment: "route", Name: "median", Value: 1},
+		{Experiment: "anycast", Name: "one copy", Verdict: report.Degraded, Detail: "no ADD-PATH"}, {Experiment: "anycast", Limit: report.AtMost(0)},
 	} {
 		r.Add(x)
 	}
@@ -65,7 +65,7 @@ func TestFold(t *testing.T) {
 	}
 	row.replace(Row{Cells: map[string]Cell{"cut": OK, "sessions": OK}, Seconds: 3}, row.failed())
 	if row.Cells["cut"] != OK || row.Seconds != 10 || len(row.Why) != 0 || row.Cells["sessions"] != "" {
-		t.Errorf("played again: %+v", row)
+		t.Errorf("run again: %+v", row)
 	}
 	if !slices.Equal(row.Again, []string{"cut"}) || len(row.Earlier) != 3 {
 		t.Errorf("nobody would know that it had failed: %+v", row)
@@ -73,7 +73,7 @@ func TestFold(t *testing.T) {
 	bad := fold("rr x", r)
 	bad.replace(Row{Cells: map[string]Cell{"cut": OK, "sessions": Failed}, Why: []string{"sessions"}}, bad.failed())
 	if bad.Cells["sessions"] != Failed || len(bad.failed()) != 1 {
-		t.Errorf("a failure beside what was played again: %+v", bad)
+		t.Errorf("a failure beside what was run again: %+v", bad)
 	}
 	var b strings.Builder
 	tab := newTable(&b, []Config{{Name: "rr x"}}, []string{"cut", "kill", "stop"})

@@ -8,7 +8,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/lab/report"
 )
 
-// Cell is the verdict of an act in a configuration.
+// Cell is the verdict of an experiment in a configuration.
 type Cell string
 
 // What a cell may say.
@@ -17,8 +17,8 @@ const (
 	Measured Cell = "~"      // nothing there to be judged
 	Degraded Cell = "degr"   // kept what can be kept with this peer
 	Failed   Cell = "FAILED" // a limit was not kept
-	NotThere Cell = "-"      // not an act of this configuration
-	Nowhere  Cell = "n/a"    // this machine cannot play the configuration
+	NotThere Cell = "-"      // not an experiment of this configuration
+	Nowhere  Cell = "n/a"    // this machine cannot run the configuration
 )
 
 // Row is a configuration's line.
@@ -29,7 +29,7 @@ type Row struct {
 	// Lacks is what degraded means, Why what failed.
 	Lacks []string `json:"lacks,omitempty"`
 	Why   []string `json:"why,omitempty"`
-	// Again are acts that were played more than once, Earlier is what had failed.
+	// Again are experiments that were run more than once, Earlier is what had failed.
 	Again   []string `json:"again,omitempty"`
 	Earlier []string `json:"earlier,omitempty"`
 }
@@ -41,14 +41,14 @@ func fold(name string, r report.Report) Row {
 		if x.Verdict == report.Void {
 			continue
 		}
-		row.Cells[x.Act] = worse(row.Cells[x.Act], cellOf(x.Verdict))
+		row.Cells[x.Experiment] = worse(row.Cells[x.Experiment], cellOf(x.Verdict))
 		switch x.Verdict {
 		case report.Degraded:
 			if l := strings.TrimSpace(x.Name + ": " + x.Detail); !slices.Contains(row.Lacks, l) {
 				row.Lacks = append(row.Lacks, l)
 			}
 		case report.Fail:
-			row.Why = append(row.Why, fmt.Sprintf("%s: %s", x.Act, strings.Join(strings.Fields(x.String()), " ")))
+			row.Why = append(row.Why, fmt.Sprintf("%s: %s", x.Experiment, strings.Join(strings.Fields(x.String()), " ")))
 			for i, l := range strings.Split(strings.TrimSpace(x.Why), "\n") {
 				if i < 6 && l != "" {
 					row.Why = append(row.Why, "    "+l)
@@ -71,7 +71,7 @@ func cellOf(verdict string) Cell {
 	return Failed
 }
 
-// worse returns the cell that says more about an act: one limit that was kept makes
+// worse returns the cell that says more about an experiment: one limit that was kept makes
 // more of it than what was only measured.
 func worse(a, b Cell) Cell {
 	rank := []Cell{"", Measured, OK, Degraded, Failed}
@@ -81,26 +81,26 @@ func worse(a, b Cell) Cell {
 	return b
 }
 
-// failed lists the acts that failed.
-func (r Row) failed() (acts []string) {
+// failed lists the experiments that failed.
+func (r Row) failed() (experiments []string) {
 	for name, c := range r.Cells {
 		if c == Failed {
-			acts = append(acts, name)
+			experiments = append(experiments, name)
 		}
 	}
-	slices.Sort(acts)
-	return acts
+	slices.Sort(experiments)
+	return experiments
 }
 
-// replace takes the verdicts of acts that were played again, and whatever failed
+// replace takes the verdicts of experiments that were run again, and whatever failed
 // beside them.
-func (r *Row) replace(again Row, acts []string) {
+func (r *Row) replace(again Row, experiments []string) {
 	for name, c := range again.Cells {
-		if c == Failed || slices.Contains(acts, name) {
+		if c == Failed || slices.Contains(experiments, name) {
 			r.Cells[name] = c
 		}
 	}
-	for _, name := range acts {
+	for _, name := range experiments {
 		if !slices.Contains(r.Again, name) {
 			r.Again = append(r.Again, name)
 		}

@@ -5,7 +5,7 @@ import (
 	"io"
 	"strings"
 
-	"github.com/hyperfib/hyperfib/examples/lab/act"
+	"github.com/hyperfib/hyperfib/examples/lab/experiment"
 )
 
 // table prints rows as they come.
@@ -15,22 +15,22 @@ type table struct {
 	columns []string
 }
 
-func newTable(out io.Writer, configs []Config, acts []string) *table {
-	t := &table{out: out, columns: acts}
+func newTable(out io.Writer, configs []Config, experiments []string) *table {
+	t := &table{out: out, columns: experiments}
 	for _, c := range configs {
 		t.width = max(t.width, len(c.Name))
 	}
 	return t
 }
 
-// columns are all acts, also those that a lab plays only if it is asked to, or those
+// columns are all experiments, also those that a lab runs only if it is asked to, or those
 // that are named.
 func columns(only []string) []string {
 	if len(only) > 0 {
 		return only
 	}
 	var out []string
-	for _, a := range act.All() {
+	for _, a := range experiment.All() {
 		out = append(out, a.Name)
 	}
 	return out
@@ -58,7 +58,7 @@ func (t *table) row(r Row) {
 
 const legend = `
 ok: every limit kept   degr: kept what this peer allows, see below   ~: measured, there is no limit to hold it against
-FAILED: a limit was not kept   -: no act of this configuration   n/a: not on this machine
+FAILED: a limit was not kept   -: no experiment of this configuration   n/a: not on this machine
 `
 
 // notes explain what the cells abbreviate.
@@ -73,7 +73,7 @@ func (t *table) notes(rows []Row) {
 			fmt.Fprintf(t.out, "  degraded  %s\n", l)
 		}
 		if len(r.Again) > 0 {
-			fmt.Fprintf(t.out, "  played again: %s\n", strings.Join(r.Again, ", "))
+			fmt.Fprintf(t.out, "  run again: %s\n", strings.Join(r.Again, ", "))
 		}
 		for _, l := range r.Earlier {
 			fmt.Fprintf(t.out, "  earlier   %s\n", l)

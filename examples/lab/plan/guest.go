@@ -7,10 +7,10 @@ import (
 	"net/netip"
 )
 
-// Lab is the plan as one run plays it. The zero value is the published design.
+// Lab is the plan of one run. The zero value is the published design.
 type Lab struct {
 	Variant
-	// PerHV is how many guests each hypervisor has besides the four; see [Lab.Crowd].
+	// PerHV is how many guests each hypervisor has besides the four; see [Lab.Load].
 	PerHV int
 	// Away says of guests, by number, which hypervisor they have moved to.
 	Away map[int]int

@@ -10,7 +10,7 @@ const tableMain = 254
 // PublicName is the node name of hypervisor n's public side in ModeNetNS.
 func PublicName(n int) string { return HVName(n) + "-public" }
 
-// Apart says whether the public side of a hypervisor is a node of its own.
+// Apart reports whether the public side of a hypervisor is a node of its own.
 func (v Variant) Apart() bool { return v.Is("mode", ModeNetNS) }
 
 // Table gives the number that one of the plan's tables has in the kernel.

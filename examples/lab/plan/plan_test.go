@@ -56,9 +56,9 @@ func TestGuestsHost(t *testing.T) {
 	}
 }
 
-// No two guests share anything, and the crowd's addresses are where they are
+// No two guests share anything, and the further guests' addresses are where they are
 // expected.
-func TestCrowd(t *testing.T) {
+func TestLoad(t *testing.T) {
 	for _, kind := range []string{GuestsSLAAC, GuestsHost} {
 		l := Lab{Variant: Variant{Guests: kind}, PerHV: MaxPerHV}
 		seen := map[string]string{}
@@ -70,13 +70,13 @@ func TestCrowd(t *testing.T) {
 					}
 					seen[has] = g.Name
 				}
-				if !CrowdRange.Contains(g.IPv4) || g.HV != n || len(g.Name) > 15 {
+				if !LoadRange.Contains(g.IPv4) || g.HV != n || len(g.Name) > 15 {
 					t.Errorf("%+v", g)
 				}
 			}
 		}
 	}
 	if l := (Lab{}); len(l.AllOf(1)) != 2 || len(l.Unreachable()) != 1 {
-		t.Error("the published lab has a crowd")
+		t.Error("the published lab has further guests")
 	}
 }

@@ -2,12 +2,12 @@ package plan
 
 import "net/netip"
 
-// Shared says whether sessions carry both domains, told apart by communities.
+// Shared reports whether sessions carry both domains, told apart by communities.
 func (v Variant) Shared() bool {
 	return v.Is("sessions", SessionsCommunities) || v.Is("sessions", SessionsOne)
 }
 
-// OneSided says whether all sessions run over fabric A and announce next hops on
+// OneSided reports whether all sessions run over fabric A and announce next hops on
 // both.
 func (v Variant) OneSided() bool {
 	return v.Is("sessions", SessionsSingle) || v.Is("sessions", SessionsOne)
@@ -38,7 +38,7 @@ func (v Variant) HVSessions() int {
 func (v Variant) EdgeSessions() int { return 2 * len(v.Sides()) }
 
 // PrivateGateway is the next hop of the private network's default route on a fabric.
-// Nobody plays it: it is there to be told from the public one.
+// No node has it: it is there to be told from the public one.
 func PrivateGateway(f Fabric) netip.Addr {
 	if f == A {
 		return v4(172, 22, 15, 1)

@@ -91,14 +91,14 @@ func (v *Variant) Set(name, value string) error {
 	return nil
 }
 
-// Is says whether a choice was made; the first of its name is made if none was.
+// Is reports whether a choice was made; the first of its name is made if none was.
 func (v Variant) Is(name, value string) bool {
 	have := *v.field(name)
 	return have == value || have == "" && value == Choices[name][0]
 }
 
-// Published says whether nothing but the defaults was chosen: what somebody
-// else's daemon on a hypervisor can play.
+// Published reports whether nothing but the defaults was chosen: what somebody
+// else's daemon on a hypervisor can do.
 func (v Variant) Published() bool {
 	for name, choices := range Choices {
 		if !v.Is(name, choices[0]) {
@@ -108,12 +108,12 @@ func (v Variant) Published() bool {
 	return true
 }
 
-// Watched says whether sessions are watched by BFD.
+// Watched reports whether sessions are watched by BFD.
 func (v Variant) Watched() bool {
 	return v.Is("resilience", ResilienceAll) || v.Is("resilience", ResilienceBFD)
 }
 
-// Graceful says whether restarts are.
+// Graceful reports whether restarts are.
 func (v Variant) Graceful() bool { return !v.Is("resilience", ResilienceBFD) }
 
 // The names of the VRFs in ModeVRF, which are those of the domains.
@@ -131,7 +131,7 @@ func (v Variant) PublicVRF() string {
 	return ""
 }
 
-// LocalOut says whether there is a table for what a hypervisor itself sends.
+// LocalOut reports whether there is a table for what a hypervisor itself sends.
 func (v Variant) LocalOut() bool {
 	return !v.Is("mode", ModeNoLocalOut) && !v.Is("mode", ModeNetNS) && !v.Is("mode", ModeVRF)
 }

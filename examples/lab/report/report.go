@@ -20,11 +20,11 @@ const (
 	Void     = "void"     // failed while the machine stood still, and was tried again
 )
 
-// Result is one measured value of one act.
+// Result is one measured value of one experiment.
 type Result struct {
-	Act   string `json:"act"`
-	Name  string `json:"name"`
-	Value Number `json:"value"`
+	Experiment string `json:"experiment"`
+	Name       string `json:"name"`
+	Value      Number `json:"value"`
 	// Limit is the most (or with Least the least) that Value may be; none means
 	// that the value is only measured.
 	Limit   *Number `json:"limit"`
@@ -32,7 +32,7 @@ type Result struct {
 	Unit    string  `json:"unit"`
 	Verdict string  `json:"verdict"`
 	Detail  string  `json:"detail,omitempty"` // one line
-	// Why is what differed, printed when the act failed.
+	// Why is what differed, printed when the experiment failed.
 	Why string `json:"why,omitempty"`
 }
 
@@ -127,7 +127,7 @@ func (r *Report) Write(path string) error {
 	return os.WriteFile(path, append(b, '\n'), 0o644)
 }
 
-// Indent writes text with a margin, for what a failed act has to say.
+// Indent writes text with a margin, for what a failed experiment has to say.
 func Indent(w io.Writer, text string) {
 	for l := range strings.Lines(strings.TrimRight(text, "\n") + "\n") {
 		fmt.Fprintf(w, "          %s", l)

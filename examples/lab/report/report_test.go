@@ -39,9 +39,9 @@ func TestNumber(t *testing.T) {
 
 func TestWrite(t *testing.T) {
 	var r Report
-	r.Add(Result{Act: "cut", Name: "gap", Value: 502, Limit: AtMost(520), Unit: "ms"})
-	r.Add(Result{Act: "kill", Name: "lost", Value: 7, Limit: AtMost(0), Why: "vm1>vm3"})
-	r.Add(Result{Act: "kill", Name: "strange", Value: Number(math.Inf(1))})
+	r.Add(Result{Experiment: "cut", Name: "gap", Value: 502, Limit: AtMost(520), Unit: "ms"})
+	r.Add(Result{Experiment: "kill", Name: "lost", Value: 7, Limit: AtMost(0), Why: "vm1>vm3"})
+	r.Add(Result{Experiment: "kill", Name: "strange", Value: Number(math.Inf(1))})
 	path := filepath.Join(t.TempDir(), "lab.json")
 	if err := r.Write(path); err != nil {
 		t.Fatal(err)
@@ -53,8 +53,8 @@ func TestWrite(t *testing.T) {
 	var back struct {
 		Verdict string
 		Results []struct {
-			Act, Name, Unit, Verdict string
-			Value, Limit             *float64
+			Experiment, Name, Unit, Verdict string
+			Value, Limit                    *float64
 		}
 	}
 	if err := json.Unmarshal(b, &back); err != nil {

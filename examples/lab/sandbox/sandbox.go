@@ -1,4 +1,4 @@
-// Package sandbox gives the lab a world of its own: fresh mount, process, IPC
+// Package sandbox gives the lab namespaces of its own: fresh mount, process, IPC
 // and network namespaces (and a user namespace where it is not started by root)
 // that vanish with their first process, however it ends. Nothing of the machine
 // outside changes but for an empty directory and a lock file, which the next
@@ -37,7 +37,7 @@ const (
 	envHost = "HYPERFIB_LAB_NOT_ROOT"
 )
 
-// Inside says whether this process is the first one of a sandbox.
+// Inside reports whether this process is the first one of a sandbox.
 func Inside() bool { return os.Getenv(envDir) != "" }
 
 // Run takes the lock of dir, starts this program again with the same arguments
@@ -132,7 +132,7 @@ func Enter() (dir string, outer int, err error) {
 	return dir, outer, nil
 }
 
-// Rootless says whether the sandbox was made by an ordinary user.
+// Rootless reports whether the sandbox was made by an ordinary user.
 func Rootless() bool { return os.Getenv(envHost) != "" }
 
 func takeLock(dir string) (*os.File, error) {

@@ -1,0 +1,104 @@
+package experiment
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/hyperfib/hyperfib/examples/lab/plan"
+	"github.com/hyperfib/hyperfib/examples/lab/probe"
+	"github.com/hyperfib/hyperfib/examples/lab/report"
+	"github.com/hyperfib/hyperfib/examples/lab/topology"
+)
+
+// anycast looks at the gateways of the anycast prefixes where no copy lives, and
+// has many flows from there find both copies.
+func anycast(run *Run) error {
+	want := run.copies(4)
+	for _, f := range run.Topology.Lacking(topology.Kind.AddPath) {
+		run.degraded(fmt.Sprintf("reflector %s shows one copy of an anycast prefix", plan.RRName(f)), run.Topology.RRKind(f).LacksAddPath())
+	}
+	for _, name := range []string{plan.HVName(3), plan.EdgeName} {
+		for _, family := range bothFamilies {
+			p, want := netip.PrefixFrom(plan.Anycast4, 32), want
+			if family == unix.AF_INET6 {
+				p, want = plan.Anycast6, run.copies(6)
+			}
+			have, err := run.publicRoutes(name, family)
+			if err != nil {
+				return err
+			}
+			count := 0
+			for _, r := range have {
+				if r.Dst == p {
+					count += len(r.Hops)
+				}
+			}
+			run.add(report.Result{Name: fmt.Sprintf("gateways of %s on %s", p, name), Value: report.Number(count),
+				Limit: report.AtMost(float64(want)), Least: true})
+		}
+	}
+	for _, from := range []string{"vm4", plan.EdgeName} {
+		counts, err := run.spread(from)
+		if err != nil {
+			return err
+		}
+		run.add(report.Result{Name: "copies that flows from " + from + " reach", Value: report.Number(len(counts)),
+			Limit: report.AtMost(min(2, float64(want-1))), Least: true, Detail: fmt.Sprintf("flows by copy: %v", counts)})
+	}
+	return nil
+}
+
+// copies is how many gateways an anycast prefix has: two copies over each fabric
+// that carries it, one where the reflector shows no more.
+func (run *Run) copies(version int) (n int) {
+	one := run.Topology.Lacking(topology.Kind.AddPath)
+	for _, f := range plan.Fabrics {
+		switch {
+		case version == 6 && slices.Contains(run.Topology.Timing.IPv4Only, f):
+		case slices.Contains(one, f):
+			n++
+		default:
+			n += 2
+		}
+	}
+	return n
+}
+
+// spread sends packets with many source ports to the anycast address and counts
+// where they arrive.
+func (run *Run) spread(from string) (map[string]int, error) {
+	const port, flows = 7200, 64
+	to := netip.AddrPortFrom(plan.Anycast4, port)
+	counts := map[string]int{}
+	var mu sync.Mutex
+	var wait sync.WaitGroup
+	for _, g := range run.guests() {
+		if !g.Anycast {
+			continue
+		}
+		conn, err := probe.Listen(run.Topology.Guest(g).Path, to)
+		if err != nil {
+			return nil, err
+		}
+		wait.Go(func() {
+			defer conn.Close()
+			_ = conn.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
+			for b := make([]byte, 64); ; {
+				if _, err := conn.Read(b); err != nil {
+					return
+				}
+				mu.Lock()
+				counts[g.Name]++
+				mu.Unlock()
+			}
+		})
+	}
+	err := probe.Burst(run.Topology.Nodes[from].Path, to, flows)
+	wait.Wait()
+	return counts, err
+}

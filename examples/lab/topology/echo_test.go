@@ -1,0 +1,35 @@
+package topology
+
+import (
+	"testing"
+	"time"
+
+	"github.com/hyperfib/hyperfib/examples/lab/conf"
+	"github.com/hyperfib/hyperfib/examples/lab/plan"
+)
+
+// Who notices that a fabric falls silent, and how many BFD sessions that takes: three
+// a fabric, two where no IPv6 is carried.
+func TestWatched(t *testing.T) {
+	for name, c := range map[string]struct {
+		a, b        Kind
+		echo        bool
+		ours, birds int
+	}{
+		"both speak BFD":         {Self, FRR, true, 6, 6},
+		"one does not":           {GoBGP, Self, true, 6, 3},
+		"and does not forward":   {GoBGP, Self, false, 3, 3},
+		"one has no IPv6 either": {Quagga, Junos, true, 5, 3},
+		"neither has":            {Quagga, Quagga, true, 4, 0},
+	} {
+		w := &Topology{Options: Options{RR: map[plan.Fabric]Kind{plan.A: c.a, plan.B: c.b},
+			Timing: conf.Timing{BFD: 100 * time.Millisecond, Multiplier: 5, Echo: c.echo}}}
+		w.Timing.NoBFD, w.Timing.IPv4Only = w.Lacking(Kind.BFD), w.Lacking(Kind.IPv6)
+		sessions := 6 - len(w.Timing.IPv4Only)
+		for kind, want := range map[Kind]int{Self: c.ours, Bird: c.birds} {
+			if have := w.Watched(&Daemon{Kind: kind, Sessions: sessions}); have != want {
+				t.Errorf("%s: %s has %d BFD sessions, want %d", name, kind, have, want)
+			}
+		}
+	}
+}
