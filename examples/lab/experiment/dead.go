@@ -170,6 +170,10 @@ const reading = 80
 // dead, too. What is longer than BFD's time is recorded, with the reason.
 func (run *Run) heardWithin(f plan.Fabric, restarting bool) time.Duration {
 	t, rr := run.Topology.Timing, plan.RRName(f)
+	noBFD := rr + " speaks no BFD"
+	if !t.Watched() {
+		noBFD = "BFD is off"
+	}
 	switch {
 	case restarting && !t.Graceful(), restarting && t.Flushes(f), !restarting && t.SpeaksBFD(f):
 		return t.Detection() + slack
@@ -178,14 +182,14 @@ func (run *Run) heardWithin(f plan.Fabric, restarting bool) time.Duration {
 			rr+" keeps what a restarting client announced although BFD says that it is gone")
 		return t.RestartTime(f) + coarse
 	case restarting:
-		run.degraded("routes stay for the restart time: "+t.RestartTime(f).String(), rr+" speaks no BFD")
+		run.degraded("routes stay for the restart time: "+t.RestartTime(f).String(), noBFD)
 		return t.RestartTime(f) + coarse
 	case t.Graceful() && run.Topology.RRKind(f).KeepsHold():
 		run.degraded(fmt.Sprintf("routes stay for the hold time, %v, and the restart time, %v", t.HoldTime(), t.RestartTime(f)),
-			rr+" speaks no BFD, and takes an expired hold timer for a restart")
+			noBFD+", and an expired hold timer is taken for a restart")
 		return t.HoldTime() + t.RestartTime(f) + coarse
 	}
-	run.degraded("routes stay for the hold time: "+t.HoldTime().String(), rr+" speaks no BFD")
+	run.degraded("routes stay for the hold time: "+t.HoldTime().String(), noBFD)
 	return t.HoldTime() + coarse
 }
 

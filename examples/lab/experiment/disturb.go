@@ -91,6 +91,40 @@ func cut(run *Run) error {
 	return nil
 }
 
+// flap ends BFD sessions and gives the cable back at once, when the reflector may not
+// have done with the old session yet. The check afterwards is what counts: every session
+// is up, and watched by BFD again.
+func flap(run *Run) error {
+	if run.unnoticed(plan.A) {
+		return nil
+	}
+	if run.Topology.RRKind(plan.A) == topology.OpenBGPD {
+		run.degraded("not run", plan.RRName(plan.A)+" refuses a client whose sessions end one after the other, for 30 s and then for longer")
+		return nil
+	}
+	run.involved = []string{"hv1", "rr1.public"}
+	const times = 3
+	back := 0
+	for range times {
+		err := run.Topology.CutPort(plan.A, plan.HVName(1), true)
+		if err == nil {
+			err = run.sleep(run.Topology.Timing.Detection() + 50*time.Millisecond)
+		}
+		if restored := run.Topology.CutPort(plan.A, plan.HVName(1), false); err == nil {
+			err = restored
+		}
+		if err != nil {
+			return err
+		}
+		if run.until(10*time.Second, func() bool { up, total := run.sessions(); return up >= total && run.bfdDown() == 0 }) {
+			back++
+		}
+	}
+	run.add(report.Result{Name: "times that all sessions, BGP and BFD, came back", Value: report.Number(back), Limit: report.AtMost(times), Least: true,
+		Detail: "within 10 s each"})
+	return nil
+}
+
 // proof records how many flows' worth of packets went into fabric A each way.
 // Both families share the ports: four flows are two of each.
 func (run *Run) proof(n float64) {

@@ -76,6 +76,7 @@ func All() []Experiment {
 		{Name: "migrate", Title: "VM2 moves from HV1 to HV2 and back", Run: migrate, Disturbs: true},
 		{Name: "carrier", Title: "loss of carrier at HV2's port", Run: carrier, Disturbs: true},
 		{Name: "cut", Title: "silent cut of fabric A", Run: cut, Disturbs: true},
+		{Name: "flap", Title: "HV1's ports to fabric A silent for a moment longer than BFD allows, three times", Run: flap, Disturbs: true},
 		{Name: "heal", Title: "fabric A back after a cut: every path is used again", Run: heal, Disturbs: true},
 		{Name: "cutb", Title: "silent cut of fabric B", Run: cutb, When: ways, Disturbs: true},
 		{Name: "portb", Title: "silent cut at HV2's ports to fabric B", Run: portb, When: ways, Disturbs: true},
