@@ -74,6 +74,7 @@ func BirdReflector(f plan.Fabric, private bool, t Timing) string {
 	if private {
 		id = plan.RRPrivate4(f)
 	}
+	w.comment("#", flushes)
 	birdHead(&w, id, t, birdProbes(f, private, t)...)
 	w.line(`template bgp lab {
   direct; ttl security on; bfd on; hold time 90; passive on; strict bind on;

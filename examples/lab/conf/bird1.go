@@ -9,6 +9,7 @@ import (
 func Bird1Reflector(f plan.Fabric, private bool, family int, t Timing) string {
 	var w writer
 	d := domainOf(f, private)
+	w.comment("#", flushes)
 	w.line("log stderr all;\nrouter id %s;\nprotocol device { scan time 10; }", d.id)
 	w.line(`protocol bfd { interface "*" { interval %s; multiplier %d; }; }`, milliseconds(t.BFD), t.Multiplier)
 	w.line(`template bgp lab {

@@ -124,6 +124,26 @@ func (w *writer) line(format string, args ...any) {
 
 func milliseconds(d time.Duration) string { return fmt.Sprintf("%d ms", d.Milliseconds()) }
 
+// What each reflector does with the routes of a client that is gone, as a comment in
+// its configuration. It decides the times that hypervisors offer to it.
+const (
+	flushes = `When BFD says that a client is gone, its routes go at once, also while its daemon
+is away (graceful restart): hypervisors can offer a long restart time, 120s.`
+	keepsStale = `While a client's daemon is away, bgpd keeps its routes even if bfdd says that the
+client is gone: a host that dies during a restart stays announced for the restart
+time that it has offered. Hypervisors have "restart-time: 10s" at this reflector.`
+	timersOnly = `There is no BFD here. A host that dies stays announced for the %s,
+and one that dies while its daemon is away for the restart time, which are the
+hypervisors' to offer: "hold-time: 9s", and "restart-time: 10s" at this reflector.`
+)
+
+// comment writes text as lines that begin with a mark.
+func (w *writer) comment(mark, text string) {
+	for l := range strings.Lines(text) {
+		w.line("%s %s", mark, strings.TrimSuffix(l, "\n"))
+	}
+}
+
 // seconds writes a duration as people write times of BGP.
 func seconds(d time.Duration) string { return fmt.Sprintf("%ds", int(d.Seconds())) }
 

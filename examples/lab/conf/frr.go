@@ -1,6 +1,7 @@
 package conf
 
 import (
+	"fmt"
 	"net/netip"
 
 	"github.com/hyperfib/hyperfib/examples/lab/plan"
@@ -46,6 +47,11 @@ func FrrBgpd(f plan.Fabric, private, quagga bool, t Timing) string {
 	d := domainOf(f, private)
 	if quagga {
 		d.families = d.families[:1]
+	}
+	if quagga {
+		w.comment("!", fmt.Sprintf(timersOnly, "hold time and the restart time"))
+	} else {
+		w.comment("!", keepsStale)
 	}
 	w.line("router bgp %d\n bgp router-id %s\n bgp cluster-id %s", plan.AS, d.id, d.id)
 	w.line(" no bgp default ipv4-unicast\n no bgp network import-check\n bgp graceful-restart")

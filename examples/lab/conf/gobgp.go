@@ -1,6 +1,7 @@
 package conf
 
 import (
+	"fmt"
 	"net/netip"
 
 	"github.com/hyperfib/hyperfib/examples/lab/plan"
@@ -12,6 +13,7 @@ import (
 func Gobgp(f plan.Fabric, private, named bool) string {
 	var w writer
 	d := domainOf(f, private)
+	w.comment("#", fmt.Sprintf(timersOnly, "hold time and the restart time"))
 	w.line("[global.config]\n  as = %d\n  router-id = %q\n  port = 179", plan.AS, d.id)
 	w.line("  local-address-list = [")
 	for _, s := range d.families {

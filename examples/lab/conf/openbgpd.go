@@ -1,6 +1,8 @@
 package conf
 
 import (
+	"fmt"
+
 	"github.com/hyperfib/hyperfib/examples/lab/plan"
 )
 
@@ -8,6 +10,7 @@ import (
 func Openbgpd(f plan.Fabric, private bool, socket string) string {
 	var w writer
 	d := domainOf(f, private)
+	w.comment("#", fmt.Sprintf(timersOnly, "hold time"))
 	w.line("AS %d\nrouter-id %s\nfib-update no\nsocket %q", plan.AS, d.id, socket)
 	for _, s := range d.families {
 		w.line("listen on %s", s.local)

@@ -40,10 +40,10 @@ func (k Kind) BFD() bool {
 // bfdd while it waits for a client to come back.
 func (k Kind) Flushes() bool { return k.BFD() && k != FRR }
 
-// KeepsHold reports whether this kind takes a hold timer that expires for the
-// beginning of a restart (RFC 8538, Section 4), so that the routes of a client that is
-// gone stay for the hold time and the restart time.
-func (k Kind) KeepsHold() bool { return k == GoBGP || k == GoBGPNamed }
+// KeepsHold reports whether this kind takes an expired hold timer for the beginning of a
+// restart (RFC 8538, Section 4), so that without BFD the routes of a client that is gone
+// stay for the hold time and the restart time.
+func (k Kind) KeepsHold() bool { return k != Bird && k != Bird1 && k != OpenBGPD }
 
 // IPv6 reports whether it carries IPv6.
 func (k Kind) IPv6() bool { return k != Quagga }
