@@ -35,7 +35,7 @@ func (b *backend) Events(n int) (*journal.Reader, error) { return b.journal.Subs
 func (b *backend) Status() Status                        { return Status{PID: 1} }
 func (b *backend) Explain(p netip.Prefix) Explanation    { return Explanation{Prefix: p.String()} }
 func (b *backend) Diff() []Difference                    { return []Difference{} }
-func (b *backend) Put(g config.Guest) error              { b.put = append(b.put, g); return b.fail }
+func (b *backend) Put(g []config.Guest) error            { b.put = append(b.put, g...); return b.fail }
 func (b *backend) Remove(string) error                   { return b.fail }
 func (b *backend) Move(string, Move) error               { return b.fail }
 func (b *backend) Reload() error                         { return b.fail }
@@ -68,6 +68,9 @@ func TestStatuses(t *testing.T) {
 		{"POST", "/v1/guests", "name: a", taken, 409, "taken"},
 		{"POST", "/v1/guests", strings.Repeat("x", maxBody+1), nil, 400, "too large"},
 		{"PUT", "/v1/guests/vm1", "name: vm1", nil, 200, ""},
+		{"PUT", "/v1/guests", "[{name: vm1}]", nil, 200, ""},
+		{"PUT", "/v1/guests", "[{name: vm1}, {name: vm2}]", nil, 404, "guest vm2: not found"},
+		{"POST", "/v1/guests", strings.Repeat("[", 180_000), nil, 400, "request:1:33: nested more than 32 deep"},
 		{"PUT", "/v1/guests/vm1", "name: vm2", nil, 400, "want one guest, called vm1"},
 		{"PUT", "/v1/guests/vm2", "name: vm2", nil, 404, "not found"},
 		{"DELETE", "/v1/guests/x", "", gone, 404, "not found"},

@@ -11,13 +11,17 @@
 //	GET    /v1/status          Status
 //	GET    /v1/explain         Explanation   ?prefix=PREFIX
 //	GET    /v1/diff            []Difference
-//	POST   /v1/guests          one guest, as in the configuration file
-//	PUT    /v1/guests/NAME     the same guest, changed
+//	POST   /v1/guests          guests, one or a list, as in the configuration file
+//	PUT    /v1/guests          the same guests, changed
+//	PUT    /v1/guests/NAME     one of them
 //	DELETE /v1/guests/NAME
 //	POST   /v1/guests/NAME     Move: change a guest's local preference or down
 //	POST   /v1/reload
 //	POST   /v1/drain
 //	GET    /metrics            metrics, in the format of Prometheus
+//
+// A request with many guests is done as a whole, or, if one of them is refused, not at
+// all; also if the client has gone meanwhile.
 //
 // Events are what the daemon logs under a name ("event=bgp-up"): the same names, the same
 // attributes. A reader that is slow is never waited for; it loses the oldest and reads an

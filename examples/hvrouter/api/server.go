@@ -11,7 +11,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"time"
 
@@ -37,7 +36,8 @@ type Backend interface {
 	Status() Status
 	Explain(netip.Prefix) Explanation
 	Diff() []Difference
-	Put(config.Guest) error
+	// Put adds or changes guests: all of them, or none if that is an error.
+	Put([]config.Guest) error
 	Remove(name string) error
 	Move(name string, m Move) error
 	Reload() error
@@ -50,7 +50,8 @@ type Backend interface {
 // Remove and Move are a 409.
 var ErrNotFound = errors.New("not found")
 
-// maxBody bounds a request: one guest is a few hundred octets.
+// maxBody bounds a request: a guest is a hundred octets, or a few, and a hypervisor has
+// thousands at most. Reading as much takes seconds of one core.
 const maxBody = 1 << 20
 
 // Serve answers on a unix socket at path until ctx ends, and removes the socket
@@ -117,6 +118,7 @@ func Handler(b Backend) http.Handler {
 		})
 	}
 	post("POST /v1/guests", func(r *http.Request) error { return put(b, r) })
+	post("PUT /v1/guests", func(r *http.Request) error { return replace(b, r) })
 	post("PUT /v1/guests/{name}", func(r *http.Request) error { return replace(b, r) })
 	post("DELETE /v1/guests/{name}", func(r *http.Request) error { return conflict(b.Remove(r.PathValue("name"))) })
 	post("POST /v1/guests/{name}", func(r *http.Request) error { return move(b, r) })
@@ -208,19 +210,26 @@ func parseGuests(r *http.Request) ([]config.Guest, error) {
 	return guests, nil
 }
 
-// replace changes a guest that must be there.
+// replace changes guests that must be there: one that is named, or many.
 func replace(b Backend, r *http.Request) error {
 	guests, err := parseGuests(r)
 	name := r.PathValue("name")
 	switch {
 	case err != nil:
 		return err
-	case len(guests) != 1 || guests[0].Name != name:
+	case name != "" && (len(guests) != 1 || guests[0].Name != name):
 		return bad(fmt.Errorf("want one guest, called %s", name))
-	case !slices.ContainsFunc(b.Guests(), func(g Guest) bool { return g.Name == name }):
-		return status{http.StatusNotFound, fmt.Errorf("guest %s: %w", name, ErrNotFound)}
 	}
-	return conflict(b.Put(guests[0]))
+	known := map[string]bool{}
+	for _, g := range b.Guests() {
+		known[g.Name] = true
+	}
+	for _, g := range guests {
+		if !known[g.Name] {
+			return status{http.StatusNotFound, fmt.Errorf("guest %s: %w", g.Name, ErrNotFound)}
+		}
+	}
+	return conflict(b.Put(guests))
 }
 
 func put(b Backend, r *http.Request) error {
@@ -228,12 +237,7 @@ func put(b Backend, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	for _, g := range guests {
-		if err := b.Put(g); err != nil {
-			return conflict(err)
-		}
-	}
-	return nil
+	return conflict(b.Put(guests))
 }
 
 func move(b Backend, r *http.Request) error {

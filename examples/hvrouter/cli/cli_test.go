@@ -69,10 +69,12 @@ func (f *fake) Explain(p netip.Prefix) api.Explanation {
 func (f *fake) Diff() []api.Difference {
 	return []api.Difference{{Op: "add", What: "203.0.113.1/32 table 90", Want: "dev vm1"}}
 }
-func (f *fake) Put(g config.Guest) error {
-	f.note("put %s", g.Name)
-	if g.Name == "taken" {
-		return errors.New("name taken belongs to guest taken")
+func (f *fake) Put(guests []config.Guest) error {
+	for _, g := range guests {
+		f.note("put %s", g.Name)
+		if g.Name == "taken" {
+			return errors.New("name taken belongs to guest taken")
+		}
 	}
 	return nil
 }

@@ -9,7 +9,6 @@ import (
 	"os"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
-	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 )
 
 // guests is `hvrouter guest`.
@@ -36,10 +35,11 @@ func guests(in invocation) int {
 		if err != nil {
 			return in.fail(exitFailed, err)
 		}
+		method := "POST"
 		if words[0] == "update" {
-			return in.update(*socket, body)
+			method = "PUT" // which wants them to be there
 		}
-		return in.send(*socket, "POST", "/v1/guests", body)
+		return in.send(*socket, method, "/v1/guests", body)
 	case "del", "move":
 		if name == "" {
 			return in.fail(exitUsage, fmt.Errorf("guest %s: whom?", words[0]))
@@ -55,24 +55,6 @@ func guests(in invocation) int {
 		return in.send(*socket, "POST", path, body)
 	}
 	return in.fail(exitUsage, fmt.Errorf("guest %s: want add, update, del, move or list", words[0]))
-}
-
-// update replaces guests that are there, each as it is in body.
-func (in invocation) update(socket string, body []byte) int {
-	guests, err := config.ParseGuests("request", body)
-	if err != nil {
-		return in.fail(exitFailed, err)
-	}
-	for _, g := range guests {
-		one, err := json.Marshal(g)
-		if err != nil {
-			return in.fail(exitFailed, err)
-		}
-		if code := in.send(socket, "PUT", "/v1/guests/"+url.PathEscape(g.Name), one); code != exitOK {
-			return code
-		}
-	}
-	return exitOK
 }
 
 // read reads a file, or standard input for "" and "-".

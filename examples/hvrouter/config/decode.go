@@ -36,7 +36,7 @@ func parse(data []byte) (*ast.File, error) {
 		}
 	}
 	tokens := lexer.Tokenize(string(data))
-	for _, check := range []func(token.Tokens) error{shallow, unambiguous} {
+	for _, check := range []func(token.Tokens) error{single, shallow, unambiguous} {
 		if err := check(tokens); err != nil {
 			return nil, err
 		}
@@ -44,9 +44,6 @@ func parse(data []byte) (*ast.File, error) {
 	doc, err := parser.Parse(tokens, 0)
 	if err != nil {
 		return nil, err
-	}
-	if len(doc.Docs) > 1 {
-		return nil, at(doc.Docs[1].Body, "a second document: one file is one document")
 	}
 	return doc, bounded(doc)
 }
@@ -106,6 +103,21 @@ func brackets(data []byte) error {
 			depth = max(0, depth-1)
 		}
 		before = b
+	}
+	return nil
+}
+
+// single refuses a second document, of which nothing would be read.
+func single(tokens token.Tokens) error {
+	begun := false
+	for _, t := range tokens {
+		switch header := t.Type == token.DocumentHeaderType; {
+		case header && begun:
+			return atToken(t, "a second document: one file is one document")
+		case t.Type == token.CommentType:
+		default:
+			begun = true
+		}
 	}
 	return nil
 }

@@ -73,12 +73,14 @@ func fromYAML(err error) *Error {
 	if errors.As(err, &own) {
 		return own
 	}
-	e := &Error{Msg: err.Error()}
+	// The decoder's Error draws the text around its token, and takes gigabytes for a long
+	// line.
 	var y yaml.Error
-	if errors.As(err, &y) {
-		e.Msg = y.GetMessage()
-		e.place(y.GetToken())
+	if !errors.As(err, &y) {
+		return &Error{Msg: err.Error()}
 	}
+	e := &Error{Msg: y.GetMessage()}
+	e.place(y.GetToken())
 	var overflow *yaml.OverflowError
 	var other *yaml.TypeError
 	switch {

@@ -57,24 +57,33 @@ func watchDirectory(ctx context.Context, dir string, changed func(context.Contex
 	}
 }
 
-// put adds a guest that came over the API, and keeps it.
-func (r *router) put(g config.Guest) error {
-	if len(g.IPv4) > 0 && !g.Gateway4.IsValid() && !r.cfg.Edge.Gateway4.IsValid() {
-		return fmt.Errorf("guest %s: neither it nor edge has a gateway4", g.Name)
+// put adds guests that came over the API, and keeps them.
+func (r *router) put(guests ...config.Guest) error {
+	for _, g := range guests {
+		if len(g.IPv4) > 0 && !g.Gateway4.IsValid() && !r.cfg.Edge.Gateway4.IsValid() {
+			return fmt.Errorf("guest %s: neither it nor edge has a gateway4", g.Name)
+		}
 	}
-	if err := r.guests.Put(g); err != nil {
-		return err
-	}
-	r.refresh()
-	return r.keep()
+	return r.change(func(in *guest.Inventory) error { return in.Put(guests...) })
 }
 
 func (r *router) remove(name string) error {
-	if err := r.guests.Remove(name); err != nil {
+	return r.change(func(in *guest.Inventory) error { return in.Remove(name) })
+}
+
+// change changes the guests that came over the API, keeps them, and brings everything in
+// line; or does nothing, if the change is refused or they cannot be kept.
+func (r *router) change(do func(*guest.Inventory) error) error {
+	next := r.guests.Clone()
+	if err := do(&next); err != nil {
 		return err
 	}
+	if err := r.store.Save(next.Of(guest.FromAPI)); err != nil {
+		return err
+	}
+	r.guests = next
 	r.refresh()
-	return r.keep()
+	return nil
 }
 
 func (r *router) keep() error { return r.store.Save(r.guests.Of(guest.FromAPI)) }

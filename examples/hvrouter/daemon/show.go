@@ -240,8 +240,8 @@ func (d *Daemon) Diff() []api.Difference {
 }
 
 // Put implements [api.Backend].
-func (d *Daemon) Put(g config.Guest) (err error) {
-	d.ask(func(r *router) { err = r.put(g) })
+func (d *Daemon) Put(guests []config.Guest) (err error) {
+	d.ask(func(r *router) { err = r.put(guests...) })
 	return err
 }
 

@@ -23,14 +23,12 @@ type held struct {
 	claim
 }
 
-// index lists what belongs to all guests but one.
-func (in *Inventory) index(but claim) *index {
+// index lists what belongs to all guests.
+func (in *Inventory) index() *index {
 	x := &index{names: map[string]claim{}}
 	for s, guests := range in.bySource {
 		for name, g := range guests {
-			if by := (claim{name, Source(s)}); by != but {
-				x.add(g, by)
-			}
+			x.add(g, claim{name, Source(s)})
 		}
 	}
 	return x

@@ -1,6 +1,7 @@
 package guest
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -42,7 +43,7 @@ func (in *Inventory) Version() uint64 { return in.version }
 func (in *Inventory) Replace(s Source, guests []config.Guest) (errs []error) {
 	in.version++
 	in.bySource[s] = map[string]config.Guest{}
-	x := in.index(claim{})
+	x := in.index()
 	for _, g := range guests {
 		if err := refused(g, x); err != nil {
 			errs = append(errs, err)
@@ -54,15 +55,47 @@ func (in *Inventory) Replace(s Source, guests []config.Guest) (errs []error) {
 	return errs
 }
 
-// Put adds a guest over the API, or replaces one that came that way.
-func (in *Inventory) Put(g config.Guest) error {
-	if err := refused(g, in.index(claim{g.Name, FromAPI})); err != nil {
-		return err
+// Clone returns a copy that can be changed on its own.
+func (in *Inventory) Clone() Inventory {
+	out := *in
+	for s, guests := range in.bySource {
+		out.bySource[s] = maps.Clone(guests)
 	}
-	if in.bySource[FromAPI] == nil {
-		in.bySource[FromAPI] = map[string]config.Guest{}
+	return out
+}
+
+// mostReasons bounds what one error lists.
+const mostReasons = 10
+
+// Put adds guests over the API, or replaces those that came that way: all of them, or,
+// if one would take something from another, none.
+func (in *Inventory) Put(guests ...config.Guest) error {
+	next := maps.Clone(in.bySource[FromAPI])
+	if next == nil {
+		next = map[string]config.Guest{}
 	}
-	in.bySource[FromAPI][g.Name] = g
+	for _, g := range guests {
+		delete(next, g.Name)
+	}
+	others := *in
+	others.bySource[FromAPI] = next
+	x := others.index()
+	var errs []error
+	for _, g := range guests {
+		if err := refused(g, x); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		next[g.Name] = g
+		x.add(g, claim{g.Name, FromAPI})
+	}
+	if n := len(errs) - mostReasons; n > 0 {
+		errs = append(errs[:mostReasons], fmt.Errorf("and %d more", n))
+	}
+	if len(errs) > 0 {
+		return errors.Join(errs...)
+	}
+	in.bySource[FromAPI] = next
 	in.version++
 	return nil
 }

@@ -127,3 +127,51 @@ func TestStore(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestPutMany: many guests are put as a whole. One that takes what belongs to another,
+// also to another of the same request, refuses all of them; those that are replaced are
+// in nobody's way, and guests may swap what they have.
+func TestPutMany(t *testing.T) {
+	var in Inventory
+	in.Replace(FromConfig, parse(t, three))
+	names := func() (out []string) {
+		for _, g := range in.Of(FromAPI) {
+			out = append(out, g.Name+" "+g.IPv4[0].String())
+		}
+		return out
+	}
+	version := in.Version()
+	for text, want := range map[string]string{
+		`[{name: a, ipv4: [203.0.113.11]}, {name: b, ipv4: [203.0.113.2]}]`:                                "guest b: 203.0.113.2/32 belongs to guest vm2 (config)",
+		`[{name: a, ipv4: [203.0.113.11]}, {name: b, ipv4: [203.0.113.11]}]`:                               "guest b: 203.0.113.11/32 belongs to guest a (api)",
+		`[{name: a, ipv4: [203.0.113.11]}, {name: a, interface: x, ipv4: [203.0.113.12]}]`:                 "guest a: name a belongs to guest a (api)",
+		`[{name: a, ipv4: [203.0.113.1]}, {name: b, ipv4: [203.0.113.2]}, {name: c, ipv4: [203.0.113.9]}]`: "guest a: 203.0.113.1/32 belongs to guest vm1 (config)\nguest b: ",
+	} {
+		if err := in.Put(parse(t, text)...); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", text, err, want)
+		}
+		if got := names(); got != nil || in.Version() != version {
+			t.Fatalf("%s: %v are there", text, got)
+		}
+	}
+	if err := in.Put(parse(t, `[{name: a, ipv4: [203.0.113.11]}, {name: b, ipv4: [203.0.113.12]}]`)...); err != nil {
+		t.Fatal(err)
+	}
+	old := in.Clone()
+	if err := in.Put(parse(t, `[{name: b, ipv4: [203.0.113.11]}, {name: a, ipv4: [203.0.113.12]}]`)...); err != nil {
+		t.Error("they cannot swap their addresses:", err)
+	}
+	if got := strings.Join(names(), ", "); got != "a 203.0.113.12, b 203.0.113.11" {
+		t.Errorf("after the swap: %s", got)
+	}
+	if g, _, _ := old.Find("a"); g.IPv4[0].String() != "203.0.113.11" {
+		t.Error("the clone has changed, too")
+	}
+	var many []config.Guest
+	for range 30 {
+		many = append(many, parse(t, `{name: vm1}`)...)
+	}
+	if err := in.Put(many...); err == nil || !strings.HasSuffix(err.Error(), "and 20 more") {
+		t.Errorf("30 conflicts: %v", err)
+	}
+}
