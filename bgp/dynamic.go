@@ -158,8 +158,8 @@ func (r *dynamicRange) instance(addr netip.Addr) PeerConfig {
 // spawn makes a peer from a range. s.mu is held.
 func (s *Speaker) spawn(r *dynamicRange, addr netip.Addr) *peer {
 	p := s.newPeer(r.instance(addr), r)
-	if rep := s.failing[p.key]; rep != nil {
-		p.rep = rep
+	if past, ok := s.failing[p.key]; ok {
+		p.rep, p.limited = past.rep, past.limited
 		delete(s.failing, p.key)
 	}
 	s.peers[p.key] = p
@@ -190,17 +190,24 @@ func (p *peer) expire(now time.Time) {
 	p.forgetLocked()
 }
 
+// pastPeer is what is known of a dynamic peer that is gone: how it failed, and how often a
+// prefix limit ended its sessions.
+type pastPeer struct {
+	rep     *reporter
+	limited limitBackoff
+}
+
 // rememberFailing keeps what is known of a dynamic peer that fails until it calls again:
 // else its next failure would be its first, and each be told. s.mu is held.
 func (s *Speaker) rememberFailing(p *peer) {
-	if p.rep.failures == 0 {
+	if p.rep.failures == 0 && p.limited.ends == 0 {
 		return
 	}
 	if len(s.failing) >= s.cfg.MaxDynamicPeers {
 		clear(s.failing)
 	}
 	if s.failing == nil {
-		s.failing = map[PeerKey]*reporter{}
+		s.failing = map[PeerKey]pastPeer{}
 	}
-	s.failing[p.key] = p.rep
+	s.failing[p.key] = pastPeer{p.rep, p.limited}
 }

@@ -60,12 +60,16 @@ const (
 	// in this session; Event.Err says how many, and what they lack. FamilyStatus counts
 	// them. Event.Err is nil once there are none.
 	EventUnsendable
+	// EventPrefixLimit: what the peer has announced in Event.Family has come near its
+	// limit, or beyond; Event.Err is a [*rib.LimitError]. Repeats are told as those of
+	// EventError are.
+	EventPrefixLimit
 	// EventStable: a session has lasted ten seconds after Event.Failures: the peer fails
 	// no more.
 	EventStable
 )
 
-var eventKindNames = [...]string{"state", "error", "up", "down", "end-of-rib", "restart", "update-error", "added", "removed", "converged", "listen", "snapshot", "plain", "unsendable", "stable"}
+var eventKindNames = [...]string{"state", "error", "up", "down", "end-of-rib", "restart", "update-error", "added", "removed", "converged", "listen", "snapshot", "plain", "unsendable", "prefix-limit", "stable"}
 
 // String returns a stable name, fit for a log.
 func (k EventKind) String() string { return enum.String("EventKind", eventKindNames[:], k) }
@@ -87,7 +91,7 @@ type Event struct {
 	// that comes or goes is no news. A program acts upon it all the same, a log may leave
 	// it out, and print EventError, which is told now and then, and EventStable.
 	Flapping bool
-	// Repeats, with EventError and EventUpdateError, is how many like this one have
+	// Repeats, with EventError, EventUpdateError and EventPrefixLimit, is how many like this one have
 	// happened since the last one that was published, and were left out.
 	Repeats int
 	// Snapshot says that this has been so for a while: see [Speaker.Subscribe].

@@ -7,13 +7,13 @@ import (
 	"github.com/hyperfib/hyperfib/bgp/wire"
 )
 
-// askRefresh asks the peer to send everything again.
-func (p *peer) askRefresh(sess *session) {
+// askRefresh asks the peer to send everything of some families again, if it knows how.
+func (p *peer) askRefresh(sess *session, fams ...wire.Family) {
 	s := p.slot(sess.conn.id)
 	if s == nil || !sess.neg.RouteRefresh {
 		return
 	}
-	for _, f := range sess.neg.Families.Slice() {
+	for _, f := range fams {
 		p.control(s, wire.TypeRouteRefresh, wire.RouteRefresh{Family: f}.Append(nil))
 	}
 }
@@ -24,7 +24,7 @@ func (s *Speaker) Refresh(key PeerKey) error {
 		if !p.sess.neg.RouteRefresh {
 			return ErrNotSupported
 		}
-		p.askRefresh(p.sess)
+		p.askRefresh(p.sess, p.sess.neg.Families.Slice()...)
 		return nil
 	})
 }
@@ -42,9 +42,16 @@ func (s *Speaker) Resend(key PeerKey) error {
 
 // Reset ends the session with Cease/Administrative Reset and text (RFC 9003), and
 // lets it come again. Hard makes it a Hard Reset, after which neither side keeps
-// paths (RFC 8538).
+// paths (RFC 8538). A peer that stays out because of a prefix limit is let in at once.
 func (s *Speaker) Reset(key PeerKey, text string, hard bool) error {
-	return s.withSession(key, func(now time.Time, p *peer) error {
+	return s.withPeer(key, func(now time.Time, p *peer) error {
+		switch {
+		case p.keptOut(now):
+			p.letIn(now)
+			return nil
+		case p.sess == nil:
+			return ErrNotEstablished
+		}
 		p.stop(now, wire.SubReset, text, hard)
 		p.rep.reset()
 		p.step(now, event{kind: evManualStart})
@@ -54,17 +61,21 @@ func (s *Speaker) Reset(key PeerKey, text string, hard bool) error {
 
 // withSession runs f on the owner of an Established peer.
 func (s *Speaker) withSession(key PeerKey, f func(now time.Time, p *peer) error) error {
+	return s.withPeer(key, func(now time.Time, p *peer) error {
+		if p.sess == nil {
+			return ErrNotEstablished
+		}
+		return f(now, p)
+	})
+}
+
+// withPeer runs f on the owner of a peer.
+func (s *Speaker) withPeer(key PeerKey, f func(now time.Time, p *peer) error) error {
 	p, err := s.find(key)
 	if err != nil {
 		return err
 	}
-	if derr := p.do(func(now time.Time) {
-		if p.sess == nil {
-			err = ErrNotEstablished
-			return
-		}
-		err = f(now, p)
-	}); derr != nil {
+	if derr := p.do(func(now time.Time) { err = f(now, p) }); derr != nil {
 		err = derr
 	}
 	if err != nil {

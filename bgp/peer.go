@@ -51,6 +51,7 @@ type peer struct {
 	ending  *ending    // why the session is being ended on purpose
 	patient patient    // of the connection that is being closed
 	update  wire.Update
+	limited limitBackoff
 
 	received MessageCounters // copied to st after each chunk
 }
@@ -222,6 +223,7 @@ func (p *peer) tick(now time.Time) {
 	p.applyHelp()
 	if p.sess != nil {
 		p.sess.advance(now)
+		p.lookForRoom(now, p.sess)
 	}
 	p.publish(p.rep.advance(now, p.key))
 }

@@ -2,6 +2,7 @@ package bgp
 
 import (
 	"context"
+	"errors"
 	"net"
 	"time"
 
@@ -246,6 +247,9 @@ func (p *peer) record(now time.Time, e *PeerError, state State) {
 		}
 		if e.Received != nil {
 			st.LastReceived = e
+		}
+		if errors.Is(e.Err, errMaxPrefixes) {
+			st.LastLimit = e
 		}
 	})
 	p.tell(Event{Kind: EventError, State: state, Err: e})

@@ -126,12 +126,15 @@ type PeerConfig struct {
 	// accepted. 0 refuses every path that came through our AS; a fabric whose routers
 	// share an AS needs 1. Soft.
 	AllowOwnAS int
-	// MaxPrefixes ends the session with Cease/Maximum Number of Prefixes Reached
-	// when the peer has announced more NLRI than this in one family; 0 means no
-	// limit. Soft.
+	// PrefixLimits bounds what the peer may announce, in each family by itself. Soft: a
+	// change lets a peer in at once that stays out.
+	PrefixLimits map[wire.Family]rib.PrefixLimit
+	// MaxPrefixes is the Maximum of each family that PrefixLimits does not have, with
+	// [rib.LimitRestart]. 0 means no limit. Soft.
 	MaxPrefixes int
-	// MaxPrefixesHold is how long the peer then stays out; 0 means one minute.
-	// Soft.
+	// MaxPrefixesHold is how long the peer stays out after a limit has ended its session;
+	// 0 means one minute. It is twice as long each time that happens again, up to an
+	// hour, until a session has lasted an hour. [Speaker.Reset] lets the peer in. Soft.
 	MaxPrefixesHold time.Duration
 	// GracefulRestart, if not nil, replaces Config.GracefulRestart's RestartTime,
 	// StaleTime, LongLivedTime and Enabled for this peer; the rest is the speaker's.
@@ -209,7 +212,10 @@ func (c PeerConfig) withDefaults(template bool) (PeerConfig, error) {
 	c.ConnectRetry = or(c.ConnectRetry, 5*time.Second)
 	c.IdleHold = or(c.IdleHold, 60*time.Second)
 	c.MaxPrefixesHold = or(c.MaxPrefixesHold, time.Minute)
-	return c, c.checkFamilies()
+	if err := c.checkFamilies(); err != nil {
+		return c, err
+	}
+	return c, c.checkLimits()
 }
 
 // checkLocal checks LocalAddr; a link-local one gets its zone.

@@ -2,6 +2,7 @@ package bgp
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"reflect"
 	"time"
@@ -62,14 +63,18 @@ func (p *peer) reconfigure(now time.Time, c PeerConfig) {
 		p.s.resecure()
 		p.s.mu.Unlock()
 	}
-	if p.sess == nil {
+	limits := !maps.Equal(old.PrefixLimits, c.PrefixLimits)
+	switch {
+	case p.keptOut(now) && (limits || old.MaxPrefixesHold != c.MaxPrefixesHold):
+		p.letIn(now)
+	case p.sess == nil:
 		if !p.s.softEqual(old, c) || old.Passive != c.Passive {
 			p.restart(now)
 		}
-		return
-	}
-	if !p.s.softEqual(old, c) || !p.soften(&old, &c) {
+	case !p.s.softEqual(old, c) || !p.soften(&old, &c):
 		p.restart(now)
+	case limits:
+		p.changeLimits(now, &old, &c)
 	}
 }
 
@@ -87,12 +92,15 @@ func (p *peer) restart(now time.Time) {
 // soften applies changes to a session. It reports false if that cannot be done within it.
 func (p *peer) soften(old, c *PeerConfig) bool {
 	sess := p.sess
-	if !same(c.Import, old.Import) || c.MaxPrefixes != old.MaxPrefixes || c.AllowOwnAS != old.AllowOwnAS {
+	if p.in.Configure(p.ribConfig(c, &sess.neg)) != nil {
+		return false
+	}
+	if !same(c.Import, old.Import) || c.AllowOwnAS != old.AllowOwnAS {
 		// Routes that the old policy refused are not kept: the peer has to send all again.
-		if !sess.neg.RouteRefresh || p.in.Configure(p.ribConfig(c, &sess.neg)) != nil {
+		if !sess.neg.RouteRefresh {
 			return false
 		}
-		p.askRefresh(sess)
+		p.askRefresh(sess, sess.neg.Families.Slice()...)
 	}
 	if !same(c.Export, old.Export) || c.NextHopSelf != old.NextHopSelf || c.AddPathLimit != old.AddPathLimit ||
 		c.NextHop4 != old.NextHop4 || c.NextHop6 != old.NextHop6 || c.LinkLocal != old.LinkLocal {
@@ -124,7 +132,7 @@ func (s *Speaker) softEqual(a, b PeerConfig) bool {
 		c.ConnectRetry, c.IdleHold, c.SendHold = 0, 0, 0
 		c.NextHopSelf, c.Import, c.Export = false, nil, nil
 		c.AddPathLimit, c.NextHop4, c.NextHop6, c.LinkLocal = 0, noAddr, noAddr, noAddr
-		c.MaxPrefixes, c.MaxPrefixesHold, c.AllowOwnAS, c.Elsewhere = 0, 0, 0, nil
+		c.PrefixLimits, c.MaxPrefixes, c.MaxPrefixesHold, c.AllowOwnAS, c.Elsewhere = nil, 0, 0, 0, nil
 		c.RestartTime, c.GracefulRestart = 0, nil
 	}
 	return reflect.DeepEqual(a, b)

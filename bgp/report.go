@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/hyperfib/hyperfib/bgp/rib"
 	"github.com/hyperfib/hyperfib/bgp/wire"
 )
 
@@ -25,6 +26,7 @@ type reporter struct {
 	flaps    int       // sessions among them
 	errors   fold      // of EventError
 	updates  fold      // of EventUpdateError
+	limits   fold      // of EventPrefixLimit
 
 	added   bool          // EventAdded was published
 	state   State         // as it was published last
@@ -44,6 +46,8 @@ func (r *reporter) take(now time.Time, e Event) (out []Event) {
 		return r.failed(now, e)
 	case EventUpdateError:
 		return r.updates.take(now, e)
+	case EventPrefixLimit:
+		return r.limits.take(now, e)
 	case EventAdded:
 		if r.dynamic {
 			return nil
@@ -101,7 +105,7 @@ func (r *reporter) stateChanged(e Event) (out []Event) {
 
 // deadline is when advance has something to do.
 func (r *reporter) deadline() time.Time {
-	return earliest(r.lastsAt, r.errors.deadline(), r.updates.deadline())
+	return earliest(r.lastsAt, r.errors.deadline(), r.updates.deadline(), r.limits.deadline())
 }
 
 // advance does what is due at now for the peer named key.
@@ -113,7 +117,7 @@ func (r *reporter) advance(now time.Time, key PeerKey) (out []Event) {
 		}
 		r.reset()
 	}
-	return append(append(out, r.errors.advance(now)...), r.updates.advance(now)...)
+	return slices.Concat(out, r.errors.advance(now), r.updates.advance(now), r.limits.advance(now))
 }
 
 // reset forgets failures: a session has lasted, or an operator wants to see what happens now.
@@ -183,11 +187,14 @@ func errorClass(err error) string {
 	var op *net.OpError
 	var sys *os.SyscallError
 	var no syscall.Errno
+	var limit *rib.LimitError
 	switch {
 	case errors.As(err, &p) && p.Received != nil:
 		return fmt.Sprintf("received %d/%d", p.Received.Code, p.Received.Subcode)
 	case p != nil && p.Sent != nil:
 		return fmt.Sprintf("sent %d/%d", p.Sent.Code, p.Sent.Subcode)
+	case errors.As(err, &limit):
+		return fmt.Sprintf("limit %v %v %v", limit.Family, limit.State, limit.Prefix.IsValid())
 	case errors.As(err, &w):
 		return fmt.Sprintf("%v %v %s", w.Message, w.Attr, w.RFC)
 	case errors.As(err, &no):

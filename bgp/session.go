@@ -22,6 +22,8 @@ type session struct {
 	fillAt  time.Time    // not before then
 	eor     [2]time.Time // when the peer's End-of-RIB came
 	refresh [2]time.Time // when a refresh of the peer's must be over
+	since   time.Time    // when it became Established
+	roomAt  [2]time.Time // when to look for room for routes that a limit blocked
 
 	unsendable [2]bool // there are routes of the family that cannot be sent
 }
@@ -101,20 +103,14 @@ func unsendable(nextHop, room int) (err error) {
 // families are those that there are, by familyIndex.
 var families = [...]wire.Family{wire.IPv4Unicast, wire.IPv6Unicast}
 
-// sessionError ends the session for a malformed UPDATE or for too many prefixes.
+// sessionError ends the session for a malformed UPDATE, or does what a prefix limit says.
 func (p *peer) sessionError(now time.Time, s *slot, err error) {
 	var limit *rib.LimitError
-	if !errors.As(err, &limit) {
-		p.refuse(now, s, evUpdateErr, err)
+	if errors.As(err, &limit) {
+		p.limitReached(now, p.sess, limit)
 		return
 	}
-	f := limit.Family
-	data := []byte{byte(f.AFI >> 8), byte(f.AFI), f.SAFI, byte(limit.Limit >> 24), byte(limit.Limit >> 16), byte(limit.Limit >> 8), byte(limit.Limit)}
-	p.ending = &ending{}
-	p.stepErr(now, event{
-		kind: evAutomaticStop, conn: s.c.id, hold: p.config().MaxPrefixesHold,
-		notif: p.cease(&s.neg, wire.SubMaxPrefixes, data, false),
-	}, fmt.Errorf("%w: %w", errMaxPrefixes, err))
+	p.refuse(now, s, evUpdateErr, err)
 }
 
 // takeRefresh answers a ROUTE-REFRESH (RFC 2918, RFC 7313).
@@ -139,7 +135,7 @@ func (s *session) takeRefresh(now time.Time, p *peer, r wire.RouteRefresh) {
 
 // next is the session's own next deadline.
 func (s *session) next() time.Time {
-	at := earliest(s.refresh[0], s.refresh[1])
+	at := earliest(s.refresh[0], s.refresh[1], s.roomAt[0], s.roomAt[1])
 	if s.pending && !s.conn.busy {
 		at = earliest(at, s.fillAt)
 	}

@@ -16,7 +16,7 @@ func (p *peer) sessionUp(now time.Time, id connID) {
 	if s.release != nil {
 		s.release()
 	}
-	sess := &session{conn: s.c, neg: s.neg, opt: wireOptions(&s.neg, p.s.cfg.AS), pending: true}
+	sess := &session{conn: s.c, neg: s.neg, opt: wireOptions(&s.neg, p.s.cfg.AS), pending: true, since: now}
 	if s.neg.ExtendedMessage {
 		s.c.limit.Store(wire.MaxExtendedLen)
 	}
@@ -75,7 +75,7 @@ func (p *peer) openRIB(sess *session) error {
 func (p *peer) ribConfig(cfg *PeerConfig, n *Negotiated) rib.PeerConfig {
 	return rib.PeerConfig{
 		Addr: p.key.Addr, AS: n.RemoteAS, RouterID: n.RemoteID, Client: cfg.RouteReflectorClient,
-		AllowOwnAS: cfg.AllowOwnAS, Import: cfg.Import, MaxPrefixes: cfg.MaxPrefixes,
+		AllowOwnAS: cfg.AllowOwnAS, Import: cfg.Import, Limits: cfg.PrefixLimits,
 	}
 }
 

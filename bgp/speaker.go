@@ -29,7 +29,7 @@ type Speaker struct {
 	peers     map[PeerKey]*peer
 	ranges    []*dynamicRange       // longest prefix first
 	dynamic   int                   // peers that came from ranges
-	failing   map[PeerKey]*reporter // of dynamic peers that are gone
+	failing   map[PeerKey]pastPeer // dynamic peers that are gone
 	inventory bool                  // InventoryComplete was called
 	listeners []*listener
 	secured   secured

@@ -41,6 +41,11 @@ type PeerStatus struct {
 	Plain *PeerError
 	// LastError is why the last connection or session ended, nil if none did.
 	LastError *PeerError
+	// LastLimit is why a prefix limit ended a session last, nil if it never did.
+	// RefusedUntil is until when the peer stays out because of that, zero if it does
+	// not.
+	LastLimit    *PeerError
+	RefusedUntil time.Time
 	// LastSent and LastReceived are the last NOTIFICATIONs in each direction.
 	LastSent, LastReceived *PeerError
 	// Restart is what graceful restart does for the peer now.
@@ -59,6 +64,9 @@ func (p *peer) status() PeerStatus {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	st := p.st
+	if !st.RefusedUntil.After(time.Now()) {
+		st.RefusedUntil = time.Time{}
+	}
 	st.Description, st.Client = p.cfg.Description, p.cfg.RouteReflectorClient
 	var sent rib.OutCounters
 	if p.out != nil {
@@ -67,7 +75,7 @@ func (p *peer) status() PeerStatus {
 		st.Sent.Octets += sent.Octets
 	}
 	for _, f := range p.cfg.Families {
-		fs := FamilyStatus{Family: f}
+		fs := FamilyStatus{Family: f, PrefixLimit: p.cfg.PrefixLimits[f]}
 		if p.in != nil {
 			fs.Counters = p.in.Counters(f)
 		}
@@ -83,8 +91,10 @@ func (p *peer) status() PeerStatus {
 type FamilyStatus struct {
 	Family wire.Family
 	// Counters are those of the Adj-RIB-In: paths held, stale ones, and how many
-	// were refused or dropped, and why.
+	// were refused or dropped, and why. Counted and Limit say how much of PrefixLimit
+	// is used up, Refused how much was blocked.
 	rib.Counters
+	PrefixLimit rib.PrefixLimit
 	// NoNextHop is how many prefixes have a path that this session would be sent, but
 	// cannot: it has no next hop of the family, and the session none of its own (see
 	// [PeerConfig].NextHop6). TooLong is the same for attributes that are longer than a

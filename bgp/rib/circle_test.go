@@ -63,7 +63,7 @@ func circle(t *testing.T, name string, imports, export, other Policy) {
 	for n := range 200 {
 		for i := range routes {
 			a := wire.PathAttrs{LocalPref: ptr(100), ASPath: []uint32{uint32(70000 + n)}, Communities: []wire.Community{wire.NewCommunity(65000, uint16(n%3))}}
-			if err := ins[0].Update(reachOf(t, true, a, ip("192.0.2.1"), wire.NLRI{Prefix: prefix4(i)})); err != nil {
+			if err := ins[0].Update(reachOf(t, true, a, via("192.0.2.1"), wire.NLRI{Prefix: prefix4(i)})); err != nil {
 				t.Fatal(err)
 			}
 		}

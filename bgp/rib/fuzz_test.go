@@ -1,44 +1,11 @@
 package rib
 
 import (
-	"encoding/binary"
 	"net/netip"
 	"testing"
 
 	"github.com/hyperfib/hyperfib/bgp/wire"
 )
-
-// octetSource is a source of "random" numbers that the fuzzer chooses: two octets each, spread
-// over the word, as callers look at the high bits.
-type octetSource struct {
-	b []byte
-	n uint64
-}
-
-func (s *octetSource) Uint64() uint64 {
-	s.n++ // never the same number for ever: callers draw again until they like one
-	var v [8]byte
-	s.b = s.b[copy(v[:2], s.b):]
-	return (binary.LittleEndian.Uint64(v[:]) + s.n<<16) * 0x9e3779b97f4a7c15
-}
-
-// FuzzHistory lets the fuzzer write histories for the comparison with the model.
-func FuzzHistory(f *testing.F) {
-	f.Add([]byte("a table, nine peers, and what they do to each other"))
-	f.Add([]byte{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 200, 100, 50, 25, 12, 6, 3, 1})
-	f.Fuzz(func(t *testing.T, b []byte) {
-		if len(b) > 1<<12 {
-			return
-		}
-		src := &octetSource{b: b}
-		u := newUniverse(t, src)
-		for i := 0; len(src.b) > 0 && i < 500; i++ {
-			u.step()
-		}
-		u.check()
-		u.finish()
-	})
-}
 
 // FuzzUpdate feeds the table with whatever parses, interleaved with sessions that end, and looks
 // at what it sends: it must parse, and nothing may be left in the end.

@@ -22,8 +22,9 @@ type PeerConfig struct {
 	AllowOwnAS int
 	// Import decides on every path that the peer announces; nil accepts all.
 	Import Policy
-	// MaxPrefixes bounds the accepted paths of each family; 0 means no limit.
-	MaxPrefixes int
+	// Limits bounds what the peer may announce in each family; one that is not in it has no
+	// limit.
+	Limits map[wire.Family]PrefixLimit
 }
 
 // In is the Adj-RIB-In of one peer: the paths that it announced and that were accepted.
@@ -42,8 +43,7 @@ type In struct {
 	as       uint32
 	routerID uint32
 	imports  Policy
-	ownAS    int // AllowOwnAS
-	max      int
+	ownAS    int           // AllowOwnAS
 	own      [2]netip.Addr // our addresses of the session, as next hops
 	lists    [2]pathList
 }
@@ -53,6 +53,7 @@ type pathList struct {
 	head     uint32
 	n        int // paths
 	stale    int // of these, stale ones
+	limit    limiter
 	walked   bool
 	cursor   uint32 // where a walk goes on that let the mutex go
 	counters Counters
@@ -109,13 +110,18 @@ func (in *In) configure(c PeerConfig) error {
 	if c.AS == 0 {
 		return fmt.Errorf("rib: peer %v: AS is required", c.Addr)
 	}
-	if c.MaxPrefixes < 0 {
-		return fmt.Errorf("rib: peer %v: MaxPrefixes %d is negative", c.Addr, c.MaxPrefixes)
+	for fam, l := range c.Limits {
+		if err := l.Check(); err != nil {
+			return fmt.Errorf("rib: peer %v: %v: %w", c.Addr, fam, err)
+		}
 	}
 	in.addr, in.as, in.routerID = c.Addr, c.AS, id32(c.RouterID)
 	in.external = c.AS != in.t.as
 	in.client = c.Client && !in.external
-	in.imports, in.max, in.ownAS = c.Import, c.MaxPrefixes, c.AllowOwnAS
+	in.imports, in.ownAS = c.Import, c.AllowOwnAS
+	for f, fam := range families {
+		in.lists[f].limit.configure(c.Limits[fam])
+	}
 	in.t.attrs.trim(0)
 	return nil
 }
@@ -145,45 +151,60 @@ func (in *In) Close() {
 	in.t.spare = append(in.t.spare, in.no)
 }
 
-// LimitError says that a peer announced more prefixes than it may. The session is to be
-// ended with Cease, subcode 1 (RFC 4486).
-type LimitError struct {
-	Peer   netip.Addr
-	Family wire.Family
-	Limit  int
-}
-
-// Error names peer, family and limit.
-func (e *LimitError) Error() string {
-	return fmt.Sprintf("rib: peer %v: more than %d %v prefixes", e.Peer, e.Limit, e.Family)
-}
-
-// accept enters a path that passed import; it takes over the reference on attr. It reports
-// false if the destination has pathsMax paths, and does nothing then.
-func (in *In) accept(prefix netip.Prefix, pathID uint32, attr attrID) bool {
+// accept enters a path that passed import; it takes over the reference on attr. It returns why it
+// does not, 0 if it does.
+func (in *In) accept(n wire.NLRI, attr attrID) Reason {
 	t := in.t
-	d := t.prefixes.get(prefix)
+	d := t.prefixes.get(n.Prefix)
 	e := t.at(d)
-	if old := t.search(e, in.no, pathID); old != 0 {
+	l := in.list(d)
+	old := t.search(e, in.no, n.PathID)
+	known := old != 0 && t.paths.at(old).flags&pathStale == 0
+	if !known {
+		if why := in.refuseNew(l, d, e, n, old); why != 0 {
+			t.attrs.release(attr)
+			return why
+		}
+	}
+	if old != 0 {
 		p := t.paths.at(old)
 		p.flags &^= pathUnconfirmed
-		if p.attr == attr && p.flags&pathStale == 0 {
+		if known && p.attr == attr {
 			t.attrs.release(attr)
 		} else {
 			t.replace(in, d, e, old, attr)
 		}
-		return true
+		return 0
 	}
 	out := t.freeOut(e)
-	if out == 0 {
-		t.attrs.release(attr)
-		return false
-	}
-	id := t.newPath(in, d, e, pathID, out, attr)
+	id := t.newPath(in, d, e, n.PathID, out, attr)
 	was := t.shape(e)
 	t.insert(e, id)
 	t.changed(in, d, levelOf(t.standing(e, id), was, t.shape(e)), out)
-	return true
+	return 0
+}
+
+// refuseNew returns why a path that is not there, or only a stale one that has an id, cannot be
+// entered, 0 if it can. The stale one goes then, as the peer does not offer it any more.
+func (in *In) refuseNew(l *pathList, d destID, e *dest, n wire.NLRI, stale uint32) (why Reason) {
+	t := in.t
+	switch {
+	case stale == 0 && t.prefixes.full(familyNo(n.Prefix)) && t.best(e) == 0:
+		why = TableFull
+	case stale == 0 && e.indexed && t.freeOut(e) == 0:
+		why = TooManyPaths
+	case l.limit.active() && !l.limit.has(n) && !in.mayAdd(l, d, n.Prefix):
+		why = OverLimit
+	default:
+		l.limit.drop(n)
+		return 0
+	}
+	if stale != 0 {
+		in.remove(stale)
+	} else {
+		t.settle(d, e)
+	}
+	return why
 }
 
 // replace gives a path new attributes (taking over the reference), clears its stale mark
@@ -217,18 +238,19 @@ func (t *Table) move(in *In, d destID, e *dest, id uint32, change func() (hidden
 	t.changed(in, d, levelOf(min(standing, l), was, now), p.out)
 }
 
-// withdraw removes a path if it is there.
-func (in *In) withdraw(prefix netip.Prefix, pathID uint32) bool {
-	d := in.t.prefixes.find(prefix)
+// withdraw removes a path if it is there. It reports whether it was, and was not stale.
+func (in *In) withdraw(n wire.NLRI) (known bool) {
+	d := in.t.prefixes.find(n.Prefix)
 	if d == 0 {
 		return false
 	}
-	id := in.t.search(in.t.at(d), in.no, pathID)
+	id := in.t.search(in.t.at(d), in.no, n.PathID)
 	if id == 0 {
 		return false
 	}
+	known = in.t.paths.at(id).flags&pathStale == 0
 	in.remove(id)
-	return true
+	return known
 }
 
 // remove removes a path of the peer.

@@ -12,6 +12,9 @@ import (
 
 func pfx(s string) netip.Prefix { return netip.MustParsePrefix(s) }
 
+// via is a next hop.
+func via(s string) wire.NextHop { return wire.NextHop{Addr: ip(s)} }
+
 func ip(s string) netip.Addr { return netip.MustParseAddr(s) }
 
 // messageOf encodes an UPDATE and parses it again, as a session would.
@@ -31,9 +34,9 @@ func messageOf(tb testing.TB, addPath, ibgp bool, build func(b *wire.Builder) []
 }
 
 // reachOf is an UPDATE that announces.
-func reachOf(tb testing.TB, ibgp bool, a wire.PathAttrs, nh netip.Addr, nlri ...wire.NLRI) *wire.Update {
+func reachOf(tb testing.TB, ibgp bool, a wire.PathAttrs, nh wire.NextHop, nlri ...wire.NLRI) *wire.Update {
 	return messageOf(tb, true, ibgp, func(b *wire.Builder) []byte {
-		b.Reach(nil, familyNo(nlri[0].Prefix), a.Append(nil), wire.NextHop{Addr: nh})
+		b.Reach(nil, familyNo(nlri[0].Prefix), a.Append(nil), nh)
 		for _, n := range nlri {
 			b.Add(n)
 		}
@@ -61,6 +64,7 @@ type sink struct {
 	routes  map[wire.NLRI]string
 	eor     map[wire.Family]int
 	updates int
+	err     error
 	two     bool     // two-octet AS numbers
 	strict  bool     // complain about withdrawals of what is not there
 	trace   []string // what came, in words
@@ -74,7 +78,7 @@ func newSink(tb testing.TB, out *Out, addPath wire.FamilySet, room int) *sink {
 // fill reads once and reports whether there was something.
 func (s *sink) fill() bool {
 	n := s.out.Fill(s.buf)
-	for b := s.buf[:n]; len(b) > 0; {
+	for b := s.buf[:n]; len(b) > 0 && s.err == nil; {
 		size := int(b[16])<<8 | int(b[17])
 		s.message(b[:size])
 		b = b[size:]
@@ -85,6 +89,9 @@ func (s *sink) fill() bool {
 func (s *sink) drain() {
 	for s.fill() {
 	}
+	if s.err != nil {
+		s.tb.Error(s.err)
+	}
 }
 
 func (s *sink) message(b []byte) {
@@ -92,14 +99,15 @@ func (s *sink) message(b []byte) {
 	if wire.MessageType(b[18]) == wire.TypeRouteRefresh {
 		r, err := wire.ParseRouteRefresh(b[wire.HeaderLen:])
 		if err != nil {
-			s.tb.Fatal(err)
+			s.err = err
 		}
 		s.note("%s %v", map[uint8]string{wire.RefreshBegin: "BoRR", wire.RefreshEnd: "EoRR"}[r.Subtype], r.Family)
 		return
 	}
 	var u wire.Update
 	if err := u.Parse(b[wire.HeaderLen:], wire.Options{AS4: !s.two, IBGP: true, AddPath: s.addPath, ExtendedNextHop: true}); err != nil {
-		s.tb.Fatalf("%v: % x", err, b)
+		s.err = fmt.Errorf("%w: % x", err, b)
+		return
 	}
 	if fam, ok := u.EndOfRIB(); ok {
 		s.eor[fam]++
@@ -115,7 +123,7 @@ func (s *sink) unreach(u *wire.Update) {
 	for _, fam := range families {
 		for n := range u.Unreach(fam) {
 			if _, ok := s.routes[n]; !ok && s.strict {
-				s.tb.Errorf("withdrawal of %v, which was never announced", n)
+				s.err = fmt.Errorf("withdrawal of %v, which was never announced", n)
 			}
 			delete(s.routes, n)
 			names = append(names, n.String())

@@ -29,15 +29,13 @@ func (t *Table) Originate(p LocalPath) error {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.full(familyNo(p.Prefix)) {
-		return fmt.Errorf("rib: originate %v: the table is full", p.Prefix)
-	}
 	octets := []byte(p.Attrs.Append(t.octets[:0]))
 	at := len(octets)
 	octets = appendNextHop(octets, p.NextHop)
 	t.octets = octets[:0]
-	if !t.peers[localPeer].accept(p.Prefix.Masked(), p.PathID, t.attrs.intern(octets, at)) {
-		return fmt.Errorf("rib: originate %v: the prefix has %d paths already", p.Prefix, pathsMax)
+	n := wire.NLRI{Prefix: p.Prefix.Masked(), PathID: p.PathID}
+	if why := t.peers[localPeer].accept(n, t.attrs.intern(octets, at)); why != 0 {
+		return fmt.Errorf("rib: originate %v: %v", p.Prefix, why)
 	}
 	return nil
 }
@@ -46,5 +44,5 @@ func (t *Table) Originate(p LocalPath) error {
 func (t *Table) Withdraw(prefix netip.Prefix, pathID uint32) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return prefix.IsValid() && t.peers[localPeer].withdraw(prefix.Masked(), pathID)
+	return prefix.IsValid() && t.peers[localPeer].withdraw(wire.NLRI{Prefix: prefix.Masked(), PathID: pathID})
 }

@@ -11,7 +11,7 @@ import (
 // manyPaths are UPDATEs that announce n paths of one prefix, one each, in random order.
 func manyPaths(tb testing.TB, n int, attrs func(id int) wire.PathAttrs) (list []*wire.Update) {
 	for _, id := range rand.New(rand.NewPCG(1, uint64(n))).Perm(n) {
-		list = append(list, reachOf(tb, true, attrs(id), ip("192.0.2.1"), wire.NLRI{Prefix: manyPrefix, PathID: uint32(id)}))
+		list = append(list, reachOf(tb, true, attrs(id), via("192.0.2.1"), wire.NLRI{Prefix: manyPrefix, PathID: uint32(id)}))
 	}
 	return list
 }

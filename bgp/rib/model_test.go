@@ -3,7 +3,7 @@ package rib
 import (
 	"cmp"
 	"fmt"
-	"math/rand/v2"
+	"maps"
 	"net/netip"
 	"slices"
 
@@ -12,6 +12,13 @@ import (
 
 // The model is the slow, obvious implementation that the table is compared with: it keeps
 // the paths in a map and computes everything anew from it.
+type model struct {
+	as, routerID, clusterID uint32
+	deferred, held          bool
+	multipath               int
+	paths                   map[modelKey]*modelPath
+	local                   *modelPeer
+}
 
 type modelKey struct {
 	peer   *modelPeer
@@ -22,7 +29,7 @@ type modelKey struct {
 type modelPath struct {
 	modelKey
 	attrs       wire.PathAttrs
-	nh          netip.Addr // not valid: self
+	nh          wire.NextHop // without Addr: self
 	stale       bool
 	unconfirmed bool
 
@@ -33,19 +40,15 @@ type modelPath struct {
 type modelPeer struct {
 	name     string
 	cfg      PeerConfig
+	imports  *rule
 	in       *In // nil: local
 	external bool
-
-	outCfg OutConfig
-	sink   *sink
-}
-
-type model struct {
-	as, routerID, clusterID uint32
-	deferred                bool
-	multipath               int
-	paths                   map[modelKey]*modelPath
-	peers                   []*modelPeer
+	own      [2]netip.Addr     // our addresses of the last session
+	refused  map[modelKey]bool // announced in this session, but refused; true if it awaits confirmation
+	blocked  int               // announcements beyond the limit
+	sink     *sink             // nil without a session
+	outCfg   OutConfig         // of the session, or the last
+	exports  *rule
 }
 
 func (p *modelPath) pref() uint32 {
@@ -78,8 +81,7 @@ func (p *modelPath) identifier() netip.Addr {
 
 func (p *modelPath) has(c wire.Community) bool { return slices.Contains(p.attrs.Communities, c) }
 
-// steps are what the decision process compares one after the other, lower is better: the
-// first five, then step 6, then 7 and 8, then those that only make the order strict.
+// class is what steps 1 to 5 of the decision process compare, lower is better.
 func (p *modelPath) class() []uint64 {
 	return []uint64{no(!p.has(wire.CommunityLLGRStale)), no(p.peer.in == nil), uint64(^p.pref()),
 		uint64(len(p.attrs.ASPath)), uint64(p.attrs.Origin)}
@@ -105,6 +107,7 @@ func (p *modelPath) rank(all []*modelPath) uint64 {
 	return uint64(len(lower))
 }
 
+// multipathKey is what steps 1 to 8 compare, key all of them.
 func (p *modelPath) multipathKey(all []*modelPath) []uint64 {
 	return append(slices.Clone(p.cls), p.rank(all), no(p.peer.external), no(!p.stale))
 }
@@ -132,6 +135,178 @@ func (m *model) order(prefix netip.Prefix) []*modelPath {
 	return all
 }
 
+// of returns the paths of a peer and family.
+func (m *model) of(p *modelPeer, fam wire.Family) (list []*modelPath) {
+	for k, path := range m.paths {
+		if k.peer == p && familyNo(k.prefix) == fam {
+			list = append(list, path)
+		}
+	}
+	return list
+}
+
+func (m *model) drop(p *modelPath) { delete(m.paths, p.modelKey) }
+
+// counted returns how many announcements of a session count against a limit, and how many of
+// one prefix.
+func (m *model) counted(p *modelPeer, prefix netip.Prefix) (all, same int) {
+	count := func(k modelKey) {
+		if k.peer != p || familyNo(k.prefix) != familyNo(prefix) {
+			return
+		}
+		if all++; k.prefix == prefix {
+			same++
+		}
+	}
+	for k, x := range m.paths {
+		if !x.stale {
+			count(k)
+		}
+	}
+	for k := range p.refused {
+		count(k)
+	}
+	return all, same
+}
+
+// announce takes in what a peer announces. It reports false if the session is to be ended.
+func (m *model) announce(p *modelPeer, n wire.NLRI, a wire.PathAttrs, nh wire.NextHop) bool {
+	k := modelKey{p, n.Prefix, n.PathID}
+	limit := p.cfg.Limits[familyNo(n.Prefix)]
+	_, known := p.refused[k]
+	if old := m.paths[k]; old != nil && !old.stale {
+		known = true
+	}
+	all, same := m.counted(p, n.Prefix)
+	beyond := !known && (limit.Maximum > 0 && all >= limit.Maximum || limit.PathsPerPrefix > 0 && same >= limit.PathsPerPrefix)
+	taken := m.take(p, k, a, nh, beyond && limit.Action != LimitWarn)
+	switch {
+	case beyond && limit.Action != LimitWarn:
+		if taken {
+			p.blocked++
+		}
+		return limit.Action == LimitBlock
+	case taken || !limit.active():
+		delete(p.refused, k)
+	default:
+		p.refused[k] = false
+	}
+	return true
+}
+
+// take decides on a path. It reports false if it is refused for a reason other than the limit.
+func (m *model) take(p *modelPeer, k modelKey, a wire.PathAttrs, nh wire.NextHop, beyond bool) bool {
+	old := m.paths[k]
+	delete(m.paths, k)
+	r := &modelRoute{prefix: k.prefix, attrs: a, nh: nh}
+	switch {
+	case a.OriginatorID.IsValid() && id32(a.OriginatorID) == m.routerID, slices.Contains(a.ClusterList, addr32(m.clusterID)):
+		return false
+	case times(a.ASPath, m.as) > p.cfg.AllowOwnAS, nh.Addr.IsValid() && slices.Contains(p.own[:], nh.Addr):
+		return false
+	case p.imports != nil && p.imports.model(r) == Reject:
+		return false
+	case beyond:
+		return true
+	}
+	x := &modelPath{modelKey: k, attrs: r.attrs, nh: r.nh}
+	if old != nil {
+		x.out = old.out
+	}
+	m.paths[k] = x
+	return true
+}
+
+func times(path []uint32, as uint32) (n int) {
+	for _, x := range path {
+		if x == as {
+			n++
+		}
+	}
+	return n
+}
+
+func (m *model) withdraw(p *modelPeer, n wire.NLRI) {
+	k := modelKey{p, n.Prefix, n.PathID}
+	delete(m.paths, k)
+	delete(p.refused, k)
+}
+
+// forgetRefused forgets what was refused in a session that ended, of one family.
+func (p *modelPeer) forgetRefused(fam wire.Family) {
+	maps.DeleteFunc(p.refused, func(k modelKey, _ bool) bool { return familyNo(k.prefix) == fam })
+}
+
+func (m *model) markStale(p *modelPeer, fam wire.Family) {
+	p.forgetRefused(fam)
+	for _, x := range m.of(p, fam) {
+		if x.stale {
+			m.drop(x)
+		}
+		x.stale = true
+	}
+}
+
+func (m *model) markLongLived(p *modelPeer, fam wire.Family) {
+	for _, x := range m.of(p, fam) {
+		switch {
+		case !x.stale:
+		case x.has(wire.CommunityNoLLGR):
+			m.drop(x)
+		default:
+			x.attrs.Communities = with(x.attrs.Communities, wire.CommunityLLGRStale)
+		}
+	}
+}
+
+func (m *model) sweep(p *modelPeer, fam wire.Family) {
+	for _, x := range m.of(p, fam) {
+		if x.stale {
+			m.drop(x)
+		}
+	}
+}
+
+func (m *model) beginRefresh(p *modelPeer, fam wire.Family) {
+	for _, x := range m.of(p, fam) {
+		x.unconfirmed = true
+	}
+	for k := range p.refused {
+		if familyNo(k.prefix) == fam {
+			p.refused[k] = true
+		}
+	}
+}
+
+func (m *model) endRefresh(p *modelPeer, fam wire.Family) {
+	for _, x := range m.of(p, fam) {
+		if x.unconfirmed {
+			m.drop(x)
+		}
+	}
+	maps.DeleteFunc(p.refused, func(k modelKey, unconfirmed bool) bool { return familyNo(k.prefix) == fam && unconfirmed })
+}
+
+func (m *model) dropAll(p *modelPeer, fam wire.Family) {
+	p.forgetRefused(fam)
+	for _, x := range m.of(p, fam) {
+		m.drop(x)
+	}
+}
+
+// fails drops the paths over a way that is dead, all or only those that another peer offers, too.
+func (m *model) fails(p *modelPeer, fam wire.Family, all bool, except []netip.Prefix) {
+	for _, x := range m.of(p, fam) {
+		if slices.ContainsFunc(except, func(n netip.Prefix) bool { return n.Contains(x.nh.Addr) }) {
+			continue
+		}
+		other := func(q *modelPath) bool { return q.peer != p && !q.stale }
+		if all || slices.ContainsFunc(m.order(x.prefix), other) {
+			m.drop(x)
+		}
+	}
+}
+
 // selectable leaves out what is deferred.
 func (m *model) selectable(all []*modelPath) []*modelPath {
 	if !m.deferred {
@@ -141,7 +316,7 @@ func (m *model) selectable(all []*modelPath) []*modelPath {
 }
 
 // exported returns what a peer is sent of a path, false if nothing.
-func (m *model) exported(p *modelPath, to *modelPeer) (wire.PathAttrs, netip.Addr, bool) {
+func (m *model) exported(p *modelPath, to *modelPeer) (wire.PathAttrs, wire.NextHop, bool) {
 	a, nh := p.attrs, p.nh
 	reflected := p.peer.in != nil && !p.peer.external && !to.external
 	switch {
@@ -151,6 +326,9 @@ func (m *model) exported(p *modelPath, to *modelPeer) (wire.PathAttrs, netip.Add
 		return a, nh, false
 	case reflected && !p.peer.cfg.Client && !to.cfg.Client:
 		return a, nh, false
+	}
+	if p.peer.in != nil {
+		nh.LinkLocal = netip.Addr{} // good on its own link only
 	}
 	if to.external {
 		a.ASPath = append([]uint32{m.as}, a.ASPath...)
@@ -168,58 +346,41 @@ func (m *model) exported(p *modelPath, to *modelPeer) (wire.PathAttrs, netip.Add
 		a.ClusterList = append([]netip.Addr{addr32(m.clusterID)}, a.ClusterList...)
 	}
 	if to.external || to.outCfg.NextHopSelf {
-		nh = netip.Addr{}
+		nh = wire.NextHop{}
 	}
-	if to.outCfg.Export != nil {
-		if a, nh = modelExport(p.prefix, a, nh); len(a.Communities) > 3 {
+	if to.exports != nil {
+		r := &modelRoute{prefix: p.prefix, attrs: a, nh: nh, local: p.peer.in == nil}
+		if to.exports.model(r) == Reject {
 			return a, nh, false
 		}
+		a, nh = r.attrs, r.nh
 	}
-	if !nh.IsValid() {
-		nh = to.outCfg.NextHop4.Addr
-		if p.prefix.Addr().Is6() {
-			nh = to.outCfg.NextHop6.Addr
+	return m.sendable(p.prefix, a, nh, to)
+}
+
+// sendable fills in the next hop, and decides whether a message can be made of it.
+func (m *model) sendable(prefix netip.Prefix, a wire.PathAttrs, nh wire.NextHop, to *modelPeer) (wire.PathAttrs, wire.NextHop, bool) {
+	if !nh.Addr.IsValid() {
+		nh = to.outCfg.NextHop4
+		if prefix.Addr().Is6() {
+			nh = to.outCfg.NextHop6
 		}
 	}
-	return a, nh, nh.IsValid() && (nh.Is4() == p.prefix.Addr().Is4() || nh.Is6() && to.outCfg.ExtendedNextHop)
+	room := 4096
+	if to.outCfg.ExtendedMessages {
+		room = 65535
+	}
+	fits := len(a.Append(nil))+100 <= room
+	return a, nh, fits && nh.Addr.IsValid() && (nh.Addr.Is4() == prefix.Addr().Is4() || nh.Addr.Is6() && to.outCfg.ExtendedNextHop)
 }
 
 func ptr(v uint32) *uint32 { return &v }
 
-// exportPolicy and modelExport are one policy, written twice. A path with more than three
-// communities is rejected.
-func exportPolicy(r *Route) Verdict {
-	if r.Prefix.Bits()%2 == 0 {
-		r.AddCommunity(wire.NewCommunity(65000, 77))
-	}
-	if r.LocalPref() == 100 {
-		r.SetMED(uint32(r.Prefix.Bits()))
-	}
-	if r.HasCommunity(wire.NewCommunity(65000, 1)) {
-		r.SetNextHop(wire.NextHop{})
-	}
-	if n := len(r.Attrs().Communities()) / 4; n > 3 {
-		return Reject
-	}
-	return Next
-}
-
-func modelExport(prefix netip.Prefix, a wire.PathAttrs, nh netip.Addr) (wire.PathAttrs, netip.Addr) {
-	a.Communities = slices.Clone(a.Communities)
-	if c := wire.NewCommunity(65000, 77); prefix.Bits()%2 == 0 && !slices.Contains(a.Communities, c) {
-		a.Communities = append(a.Communities, c)
-	}
-	if a.LocalPref == nil || *a.LocalPref == 100 {
-		a.MED = ptr(uint32(prefix.Bits()))
-	}
-	if slices.Contains(a.Communities, wire.NewCommunity(65000, 1)) {
-		nh = netip.Addr{}
-	}
-	return a, nh
-}
-
 // adjOut returns, as a sorted list, the attributes with which a peer should have a prefix.
 func (m *model) adjOut(prefix netip.Prefix, to *modelPeer) (list []string) {
+	if !to.outCfg.Families.Has(familyNo(prefix)) {
+		return nil
+	}
 	n := 0
 	for _, p := range m.selectable(m.order(prefix)) {
 		addPath := to.outCfg.AddPath.Has(familyNo(prefix))
@@ -230,7 +391,7 @@ func (m *model) adjOut(prefix netip.Prefix, to *modelPeer) (list []string) {
 				if addPath {
 					id = uint32(p.out)
 				}
-				list = append(list, sent(id, describe(a.Append(nil), wire.NextHop{Addr: nh})))
+				list = append(list, sent(id, describe(a.Append(nil), nh)))
 			}
 		}
 		if !addPath || to.outCfg.AddPathLimit > 0 && n == to.outCfg.AddPathLimit {
@@ -258,41 +419,10 @@ func (m *model) multipathSet(prefix netip.Prefix) (list []*modelPath) {
 	return list
 }
 
-// randomAttrs draws attributes from so few values that steps of the decision process tie.
-func randomAttrs(r *rand.Rand, ibgp bool) wire.PathAttrs {
-	a := wire.PathAttrs{Origin: wire.Origin(r.IntN(2))}
-	for range r.IntN(3) {
-		a.ASPath = append(a.ASPath, uint32(64500+r.IntN(3)))
-	}
-	if !ibgp {
-		a.ASPath = append([]uint32{65001}, a.ASPath...)
-	}
-	if ibgp && r.IntN(4) > 0 {
-		a.LocalPref = ptr(uint32(100 + 100*r.IntN(2)))
-	}
-	if r.IntN(2) == 0 {
-		a.MED = ptr(uint32(r.IntN(4)))
-	}
-	for c := range r.IntN(4) {
-		a.Communities = append(a.Communities, wire.NewCommunity(65000, uint16(c)))
-	}
-	if r.IntN(16) == 0 {
-		special := []wire.Community{wire.CommunityNoAdvertise, wire.CommunityNoExport, wire.CommunityNoLLGR, wire.CommunityLLGRStale}
-		a.Communities = append(a.Communities, special[r.IntN(len(special))])
-	}
-	if ibgp && r.IntN(3) == 0 {
-		a.OriginatorID = netip.AddrFrom4([4]byte{9, 9, 9, byte(r.IntN(3))})
-		for range r.IntN(3) {
-			a.ClusterList = append(a.ClusterList, netip.AddrFrom4([4]byte{8, 8, 8, byte(r.IntN(3))}))
-		}
-	}
-	return a
-}
-
 func cmpNLRI(a, b wire.NLRI) int {
 	return cmp.Or(a.Prefix.Compare(b.Prefix), cmp.Compare(a.PathID, b.PathID))
 }
 
 func (p *modelPath) String() string {
-	return fmt.Sprintf("[%s #%d stale=%v %s]", p.peer.name, p.id, p.stale, describe(p.attrs.Append(nil), wire.NextHop{Addr: p.nh}))
+	return fmt.Sprintf("[%s #%d stale=%v %s]", p.peer.name, p.id, p.stale, describe(p.attrs.Append(nil), p.nh))
 }

@@ -103,6 +103,9 @@ func (in *In) NewOut(c OutConfig) (*Out, error) {
 	}
 	o := &Out{t: t, in: in, notify: c.Notify}
 	in.own = [2]netip.Addr{c.NextHop4.Addr, c.NextHop6.Addr}
+	for f := range in.lists {
+		in.lists[f].limit.reset()
+	}
 	o.g = t.groupFor(in, c)
 	o.g.join(o)
 	return o, nil

@@ -41,9 +41,10 @@ func TestPathIndex(t *testing.T) {
 // indexed is a table with one prefix of many paths, and the model beside it.
 type indexed struct {
 	*model
-	tb testing.TB
-	r  *rand.Rand
-	t  *Table
+	tb    testing.TB
+	r     *rand.Rand
+	t     *Table
+	peers []*modelPeer
 }
 
 func newIndexed(tb testing.TB, r *rand.Rand) *indexed {
@@ -76,10 +77,13 @@ func (u *indexed) change(n, announce int) {
 			continue
 		}
 		a := randomAttrs(u.r, !p.external)
+		if a.OriginatorID == ip("10.0.0.1") || slices.Contains(a.ASPath, 65000) {
+			continue
+		}
 		if a.Communities = nil; u.r.IntN(3) == 0 {
 			a.MED = ptr(uint32(u.r.IntN(300)))
 		}
-		x := &modelPath{modelKey: k, attrs: a, nh: ip("192.0.2.1")}
+		x := &modelPath{modelKey: k, attrs: a, nh: via("192.0.2.1")}
 		if old := u.paths[k]; old != nil {
 			x.out = old.out
 		}
@@ -151,7 +155,7 @@ func TestPathsMax(t *testing.T) {
 		for id := from; id < min(from+5000, pathsMax+5); id++ {
 			list = append(list, wire.NLRI{Prefix: manyPrefix, PathID: uint32(id)})
 		}
-		u = reachOf(t, true, wire.PathAttrs{}, ip("192.0.2.1"), list...)
+		u = reachOf(t, true, wire.PathAttrs{}, via("192.0.2.1"), list...)
 		if err := ins[0].Update(u); err != nil {
 			t.Fatal(err)
 		}
@@ -163,7 +167,7 @@ func TestPathsMax(t *testing.T) {
 	if err := tab.Originate(LocalPath{Prefix: manyPrefix}); err == nil {
 		t.Error("originated one more")
 	}
-	ins[0].TreatAsWithdraw(reachOf(t, true, wire.PathAttrs{}, ip("192.0.2.1"), wire.NLRI{Prefix: manyPrefix, PathID: 77}))
+	ins[0].TreatAsWithdraw(reachOf(t, true, wire.PathAttrs{}, via("192.0.2.1"), wire.NLRI{Prefix: manyPrefix, PathID: 77}))
 	if err := tab.Originate(LocalPath{Prefix: manyPrefix}); err != nil {
 		t.Error(err)
 	}

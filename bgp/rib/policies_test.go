@@ -83,7 +83,7 @@ func TestPolicies(t *testing.T) {
 			}
 			a := wire.PathAttrs{ASPath: []uint32{65010, 65020}, MED: ptr(5), LocalPref: ptr(100), Communities: []wire.Community{c(1)},
 				LargeCommunities: []wire.LargeCommunity{large}, ExtCommunities: []wire.ExtCommunity{rt}}
-			if err := in.Update(reachOf(t, true, a, ip("192.0.2.1"), wire.NLRI{Prefix: pfx("10.1.0.0/16")})); err != nil {
+			if err := in.Update(reachOf(t, true, a, via("192.0.2.1"), wire.NLRI{Prefix: pfx("10.1.0.0/16")})); err != nil {
 				t.Fatal(err)
 			}
 			if got != x.want {

@@ -31,6 +31,8 @@ const (
 	Rejected
 	// TableFull: there is no room for another prefix.
 	TableFull
+	// OverLimit: the peer has announced as much as it may; see [PrefixLimit].
+	OverLimit
 	// TooManyPaths: the prefix has 65535 paths already.
 	TooManyPaths
 	// SessionEnded: the peer's session ended, or its In was closed.
@@ -51,7 +53,7 @@ const (
 var reasonText = [reasons]string{
 	Malformed: "malformed", NotUnicast: "not unicast", ASLoop: "AS loop", OriginatorLoop: "originator loop",
 	ClusterLoop: "cluster loop", NextHopNotOnLink: "next hop not on-link", OwnNextHop: "own next hop", Rejected: "policy",
-	TableFull: "table full", TooManyPaths: "too many paths", SessionEnded: "session ended", NotRenewed: "not renewed", NoLongLived: "NO_LLGR",
+	TableFull: "table full", OverLimit: "prefix limit", TooManyPaths: "too many paths", SessionEnded: "session ended", NotRenewed: "not renewed", NoLongLived: "NO_LLGR",
 	PathFailed: "path failed",
 }
 
@@ -61,8 +63,12 @@ func (r Reason) String() string { return enum.String("Reason", reasonText[:], r)
 // Counters counts what a peer announced in one family. Except for Paths and Stale they only
 // grow, also over sessions.
 type Counters struct {
-	Paths     int // accepted paths held now
-	Stale     int // of these, paths kept from a session that ended
+	Paths int // accepted paths held now
+	Stale int // of these, paths kept from a session that ended
+	// Counted is what the peer has announced in this session and not withdrawn: what a
+	// PrefixLimit counts. What was refused is among it only if there is a limit.
+	Counted   int
+	Limit     LimitState // how much of the limit that is
 	Announced uint64
 	Withdrawn uint64
 	Refused   ReasonCounts // announced, but refused

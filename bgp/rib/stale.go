@@ -6,6 +6,9 @@ import "github.com/hyperfib/hyperfib/bgp/wire"
 // 4.2): they stay selected and advertised until the peer announces them again, or
 // [In.Sweep]. Those that were stale already, from an earlier restart, are dropped.
 func (in *In) MarkStale(fam wire.Family) {
+	in.t.mu.Lock()
+	in.listOf(fam).limit.reset()
+	in.t.mu.Unlock()
 	in.each(fam, func(id uint32, p *path, l *pathList) {
 		if p.flags&pathStale != 0 {
 			in.dropPath(id, NotRenewed)
@@ -52,6 +55,9 @@ func (in *In) EndOfRIB(fam wire.Family) { in.Sweep(fam) }
 // BeginRefresh takes in the Beginning-of-RIB marker of an enhanced route refresh (RFC 7313):
 // the paths of the family await confirmation.
 func (in *In) BeginRefresh(fam wire.Family) {
+	in.t.mu.Lock()
+	in.listOf(fam).limit.refresh++
+	in.t.mu.Unlock()
 	in.each(fam, func(_ uint32, p *path, _ *pathList) { p.flags |= pathUnconfirmed })
 }
 
@@ -59,6 +65,7 @@ func (in *In) BeginRefresh(fam wire.Family) {
 // not announced again since [In.BeginRefresh] are dropped. Call it also when the peer takes
 // too long.
 func (in *In) EndRefresh(fam wire.Family) {
+	in.endRefresh(fam)
 	in.each(fam, func(id uint32, p *path, _ *pathList) {
 		if p.flags&pathUnconfirmed != 0 {
 			in.dropPath(id, NotRenewed)
@@ -72,6 +79,7 @@ func (in *In) Drop(fam wire.Family) {
 	defer in.t.mu.Unlock()
 	if !in.closed {
 		in.t.attrs.trim(0)
+		in.listOf(fam).limit.reset()
 		in.dropAll(in.listOf(fam), SessionEnded)
 	}
 }
@@ -82,7 +90,7 @@ func (in *In) Counters(fam wire.Family) Counters {
 	defer in.t.mu.Unlock()
 	l := in.listOf(fam)
 	c := l.counters
-	c.Paths, c.Stale = l.n, l.stale
+	c.Paths, c.Stale, c.Counted, c.Limit = l.n, l.stale, l.counted(), l.limit.state
 	return c
 }
 

@@ -32,7 +32,7 @@ func TestRefusals(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range []PeerConfig{{}, {AS: 1, MaxPrefixes: -1}} {
+	for _, c := range []PeerConfig{{}, {AS: 1, Limits: map[wire.Family]PrefixLimit{wire.IPv6Unicast: {Maximum: -1}}}} {
 		if _, err := tab.NewIn(c); err == nil {
 			t.Errorf("%+v: no error", c)
 		}
@@ -93,7 +93,7 @@ func TestManyPaths(t *testing.T) {
 		return list
 	}
 	lp := wire.PathAttrs{LocalPref: ptr(100)}
-	if err := ins[0].Update(reachOf(t, true, lp, ip("192.0.2.1"), nlri(0, 600)...)); err != nil {
+	if err := ins[0].Update(reachOf(t, true, lp, via("192.0.2.1"), nlri(0, 600)...)); err != nil {
 		t.Fatal(err)
 	}
 	s.drain()
@@ -106,7 +106,7 @@ func TestManyPaths(t *testing.T) {
 	if len(s.routes) != 260 {
 		t.Errorf("%d paths are left", len(s.routes))
 	}
-	if err := ins[0].Update(reachOf(t, true, lp, ip("192.0.2.2"), nlri(200, 600)...)); err != nil {
+	if err := ins[0].Update(reachOf(t, true, lp, via("192.0.2.2"), nlri(200, 600)...)); err != nil {
 		t.Fatal(err)
 	}
 	s.drain()

@@ -9,30 +9,31 @@ import (
 
 // Update takes in an UPDATE that was parsed without an error, or with one whose
 // disposition is attribute discard: what it withdraws, then what it announces. End-of-RIB
-// is not looked for: see [In.EndOfRIB]. It returns nil or a [*LimitError]; what the
-// message announced up to the limit has then been taken in.
+// is not looked for: see [In.EndOfRIB].
+//
+// It returns nil or a [*LimitError]. If that says [LimitRestart] and LimitExceeded, what the
+// message announced up to the limit has been taken in, and the session is to be ended with
+// Cease, subcode 1 (RFC 4486). Otherwise it is something to report, once: all of the message
+// was taken in, or blocked, as the limit says.
 //
 // u is not kept.
 func (in *In) Update(u *wire.Update) error {
-	t := in.t
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	in.t.mu.Lock()
+	defer in.t.mu.Unlock()
 	if in.closed {
 		return nil
 	}
 	in.unreach(u)
-	if u.MPReach.Empty() && u.NLRI.Empty() {
-		return nil
-	}
 	if !u.MPReach.Empty() {
-		if err := in.reach(u, &u.MPReach, u.MPNextHop); err != nil {
-			return err
-		}
+		in.reach(u, &u.MPReach, u.MPNextHop)
 	}
-	if u.NLRI.Empty() {
-		return nil
+	if !u.NLRI.Empty() {
+		in.reach(u, &u.NLRI, u.NextHop)
 	}
-	return in.reach(u, &u.NLRI, u.NextHop)
+	if e := in.limitReport(); e != nil {
+		return e
+	}
+	return nil
 }
 
 // TreatAsWithdraw takes in an UPDATE whose disposition is treat-as-withdraw (RFC 7606,
@@ -49,6 +50,7 @@ func (in *In) TreatAsWithdraw(u *wire.Update) {
 			in.refuse(l, Malformed)
 		}
 	}
+	in.limitReport()
 }
 
 func (in *In) unreach(u *wire.Update) {
@@ -56,32 +58,51 @@ func (in *In) unreach(u *wire.Update) {
 		if l.Empty() {
 			continue
 		}
-		c := &in.listOf(l.Family).counters
+		list := in.listOf(l.Family)
+		c := &list.counters
 		for n, err := range l.All() {
 			if err == nil {
 				c.Withdrawn++
-				in.withdraw(n.Prefix, n.PathID)
+				in.withdraw(n)
+				list.limit.drop(n)
 				in.t.pause(int(c.Withdrawn), nlriAtOnce)
 			}
 		}
 	}
 }
 
-// refuse withdraws what a list announces.
+// refuse refuses what a list announces.
 func (in *In) refuse(l *wire.List, why Reason) {
-	c := &in.listOf(l.Family).counters
+	list := in.listOf(l.Family)
 	for n, err := range l.All() {
 		if err != nil {
 			continue
 		}
-		c.Announced++
-		c.Refused[why]++
-		in.withdraw(n.Prefix, n.PathID)
+		list.counters.Announced++
+		if in.refuseOne(list, n, why); list.limit.ended() {
+			return
+		}
+		in.t.pause(int(list.counters.Announced), nlriAtOnce)
+	}
+}
+
+// refuseOne refuses one announcement: what the peer offered before under its name is gone. What
+// is malformed has been withdrawn, so that it does not count (RFC 7606, Section 2).
+func (in *In) refuseOne(list *pathList, n wire.NLRI, why Reason) {
+	list.counters.Refused[why]++
+	known := in.withdraw(n)
+	m := &list.limit
+	switch {
+	case !m.active():
+	case why == Malformed:
+		m.drop(n)
+	case known || m.has(n) || in.mayAdd(list, in.t.find(n.Prefix), n.Prefix):
+		m.keep(n)
 	}
 }
 
 // reach takes in what a list of an UPDATE announces.
-func (in *In) reach(u *wire.Update, l *wire.List, nh wire.NextHop) error {
+func (in *In) reach(u *wire.Update, l *wire.List, nh wire.NextHop) {
 	t := in.t
 	octets := []byte(u.AppendAttrs(t.octets[:0]))
 	at := len(octets)
@@ -100,7 +121,7 @@ func (in *In) reach(u *wire.Update, l *wire.List, nh wire.NextHop) error {
 	}
 	if why != 0 {
 		in.refuse(l, why)
-		return nil
+		return
 	}
 	list := in.listOf(l.Family)
 	c := &list.counters
@@ -110,39 +131,36 @@ func (in *In) reach(u *wire.Update, l *wire.List, nh wire.NextHop) error {
 			continue
 		}
 		c.Announced++
-		in.announce(n, attr, c)
-		if in.max > 0 && list.n > in.max {
-			return &LimitError{in.addr, l.Family, in.max}
+		in.announce(list, n, attr)
+		if list.limit.ended() {
+			return
 		}
 		if t.pause(int(c.Announced), nlriAtOnce); in.closed {
-			return nil
+			return
 		}
 	}
-	return nil
 }
 
 // announce takes in one path of a set that may be used.
-func (in *In) announce(n wire.NLRI, attr attrID, c *Counters) {
+func (in *In) announce(list *pathList, n wire.NLRI, attr attrID) {
 	t := in.t
-	if t.prefixes.full(familyNo(n.Prefix)) {
-		c.Refused[TableFull]++
-		return
-	}
 	if in.imports == nil {
-		if !in.accept(n.Prefix, n.PathID, t.attrs.retain(attr)) {
-			c.Refused[TooManyPaths]++
+		t.attrs.retain(attr)
+	} else {
+		r := t.begin(in, n.Prefix, n.PathID, attr, attr)
+		verdict := in.imports(r)
+		if attr = r.attr; verdict == Reject {
+			t.attrs.release(attr)
+			in.refuseOne(list, n, r.why)
+			return
 		}
-		return
 	}
-	r := t.begin(in, n.Prefix, n.PathID, attr, attr)
-	if in.imports(r) == Reject {
-		t.attrs.release(r.attr)
-		c.Refused[r.why]++
-		in.withdraw(n.Prefix, n.PathID)
-		return
-	}
-	if !in.accept(n.Prefix, n.PathID, r.attr) {
-		c.Refused[TooManyPaths]++
+	switch why := in.accept(n, attr); why {
+	case 0:
+	case OverLimit:
+		list.counters.Refused[why]++
+	default:
+		in.refuseOne(list, n, why)
 	}
 }
 

@@ -159,18 +159,20 @@ func AppendSequence(b []byte, as ...uint32) []byte {
 	return b
 }
 
-// AppendPrepend appends to b the path p with as prepended n times, as an eBGP
-// speaker does (RFC 4271, Section 5.1.2).
+// AppendPrepend appends to b the path p with as prepended n times, 0 to 255, as an eBGP speaker
+// does: to the first segment if that is a sequence with room for them, else as one of their own
+// (RFC 4271, Section 5.1.2).
 func (p ASPath) AppendPrepend(b []byte, as uint32, n int) []byte {
-	for ; n > 0; n-- {
-		if len(b) == 0 && len(p) > 0 && SegmentType(p[0]) == ASSequence && int(p[1])+n <= 255 {
-			b = append(b, byte(ASSequence), p[1]+byte(n))
-			for range n {
-				b = binary.BigEndian.AppendUint32(b, as)
-			}
-			return append(b, p[2:]...)
-		}
-		b = AppendSequence(b, as)
+	if n == 0 {
+		return append(b, p...)
 	}
-	return append(b, p...)
+	rest, size := p, n
+	if len(p) > 0 && SegmentType(p[0]) == ASSequence && int(p[1])+n <= 255 {
+		rest, size = p[2:], int(p[1])+n
+	}
+	b = append(b, byte(ASSequence), byte(size))
+	for range n {
+		b = binary.BigEndian.AppendUint32(b, as)
+	}
+	return append(b, rest...)
 }
