@@ -21,7 +21,7 @@ type busy struct{ backend }
 func (*busy) Sessions() (out []Session) {
 	for _, local := range []string{"198.51.100.101", "198.51.100.102"} {
 		out = append(out, Session{Domain: "public", Interface: "up.a", Local: netip.MustParseAddr(local), Peer: netip.MustParseAddr("198.51.100.126"),
-			State: "Established", Ups: 2, Families: []FamilyRoutes{{Family: "ipv4", Received: 5, Stale: 1, Refused: 7}, {Family: "ipv6"}}})
+			State: map[bool]string{true: "Established", false: "Idle"}[local == "198.51.100.101"], Ups: 2, Families: []FamilyRoutes{{Family: "ipv4", Received: 5, Stale: 1, Refused: 7}, {Family: "ipv6"}}})
 	}
 	return out
 }
@@ -59,6 +59,10 @@ hvrouter_bgp_routes_refused_total{domain="public",family="ipv4",interface="up.a"
 hvrouter_bgp_routes_refused_total{domain="public",family="ipv4",interface="up.a",local="198.51.100.102",netns="",peer="198.51.100.126"} 7
 hvrouter_bgp_routes_refused_total{domain="public",family="ipv6",interface="up.a",local="198.51.100.101",netns="",peer="198.51.100.126"} 0
 hvrouter_bgp_routes_refused_total{domain="public",family="ipv6",interface="up.a",local="198.51.100.102",netns="",peer="198.51.100.126"} 0
+# HELP hvrouter_bgp_session_up Whether the BGP session is Established.
+# TYPE hvrouter_bgp_session_up gauge
+hvrouter_bgp_session_up{domain="public",interface="up.a",local="198.51.100.101",netns="",peer="198.51.100.126"} 1
+hvrouter_bgp_session_up{domain="public",interface="up.a",local="198.51.100.102",netns="",peer="198.51.100.126"} 0
 # HELP hvrouter_converged Whether every domain has its routes, and what an earlier run left is swept.
 # TYPE hvrouter_converged gauge
 hvrouter_converged 1
@@ -86,7 +90,7 @@ hvrouter_wall_dropped_packets_total{kind="spoofed",netns="red"} 5
 
 func TestMetrics(t *testing.T) {
 	err := testutil.CollectAndCompare(collector{&busy{}}, strings.NewReader(measured), "hvrouter_bfd_downs_total", "hvrouter_bfd_session_up",
-		"hvrouter_bgp_routes_refused_total", "hvrouter_converged", "hvrouter_guests_present", "hvrouter_kernel_writes_total",
+		"hvrouter_bgp_routes_refused_total", "hvrouter_bgp_session_up", "hvrouter_converged", "hvrouter_guests_present", "hvrouter_kernel_writes_total",
 		"hvrouter_namespace_present", "hvrouter_prefixes_not_announced", "hvrouter_prefixes_withdrawn_total", "hvrouter_wall_dropped_packets_total")
 	if err != nil {
 		t.Error(err)

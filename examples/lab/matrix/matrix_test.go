@@ -84,6 +84,25 @@ func TestFold(t *testing.T) {
 	}
 }
 
+// What the cells abbreviate stands below the table, of each line that has something to say.
+func TestNotes(t *testing.T) {
+	var b strings.Builder
+	newTable(&b, nil, nil).notes([]Row{{Config: "rr fine"}, {Config: "rr x", Lacks: []string{"no BFD: it has none"}, Why: []string{"cut: 600 ms"}},
+		{Config: "rr y", Again: []string{"cut", "kill"}, Earlier: []string{"cut: 530 ms"}}})
+	const want = legend + `
+rr x
+  degraded  no BFD: it has none
+  FAILED    cut: 600 ms
+
+rr y
+  run again: cut, kill
+  earlier   cut: 530 ms
+`
+	if b.String() != want {
+		t.Errorf("got\n%swant\n%s", b.String(), want)
+	}
+}
+
 func TestDied(t *testing.T) {
 	row := died("mode x", errors.New("exit status 2"), "lab: no bridge\n", []string{"cut"})
 	if row.Cells["cut"] != Failed || !slices.Contains(row.Why, "lab: no bridge") {

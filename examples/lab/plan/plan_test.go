@@ -2,9 +2,52 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
+
+// What each choice means to the rest of the lab.
+func TestVariant(t *testing.T) {
+	for _, c := range []struct {
+		name, value                                                     string
+		shared, oneSided, apart, watched, graceful, localOut, published bool
+		hvSessions, edgeSessions                                        int
+	}{
+		{"mode", ModeRules, false, false, false, true, true, true, true, 6, 4},
+		{"mode", ModeBlackholeRules, false, false, false, true, true, true, false, 6, 4},
+		{"mode", ModeNoLocalOut, false, false, false, true, true, false, false, 6, 4},
+		{"mode", ModeNetNS, false, false, true, true, true, false, false, 6, 4},
+		{"mode", ModeVRF, false, false, false, true, true, false, false, 6, 4},
+		{"mode", ModeFwmark, false, false, false, true, true, true, false, 6, 4},
+		{"sessions", SessionsMP, false, false, false, true, true, true, false, 4, 4},
+		{"sessions", SessionsCommunities, true, false, false, true, true, true, false, 2, 4},
+		{"sessions", SessionsSingle, false, true, false, true, true, true, false, 3, 2},
+		{"sessions", SessionsOne, true, true, false, true, true, true, false, 1, 2},
+		{"resilience", ResilienceBFD, false, false, false, true, false, true, false, 6, 4},
+		{"resilience", ResilienceGR, false, false, false, false, true, true, false, 6, 4},
+		{"resilience", ResilienceLL, false, false, false, false, true, true, false, 6, 4},
+	} {
+		var v Variant
+		if err := v.Set(c.name, c.value); err != nil {
+			t.Fatal(err)
+		}
+		is := []bool{v.Shared(), v.OneSided(), v.Apart(), v.Watched(), v.Graceful(), v.LocalOut(), v.Published()}
+		want := []bool{c.shared, c.oneSided, c.apart, c.watched, c.graceful, c.localOut, c.published}
+		if !slices.Equal(is, want) || v.HVSessions() != c.hvSessions || v.EdgeSessions() != c.edgeSessions {
+			t.Errorf("-%s %s: %v, %d and %d sessions", c.name, c.value, is, v.HVSessions(), v.EdgeSessions())
+		}
+		if (v.PublicVRF() == "") == (c.value == ModeVRF) {
+			t.Errorf("-%s %s: VRF %q", c.name, c.value, v.PublicVRF())
+		}
+	}
+	if err := new(Variant).Set("mode", "vlan"); err == nil {
+		t.Error("-mode vlan is taken")
+	}
+	if a, b := PrivateGateway(A), PrivateGateway(B); a.String() != "172.22.15.1" || b.String() != "172.22.15.254" {
+		t.Errorf("private gateways %v and %v", a, b)
+	}
+}
 
 // The addresses as the lab's description lists them.
 func TestAddresses(t *testing.T) {

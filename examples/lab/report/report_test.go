@@ -74,6 +74,9 @@ func TestScreenPlain(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
+	if terminal(f) {
+		t.Error("a file is no terminal")
+	}
 	s := NewScreen(f, func() string { t.Error("asked for a table"); return "" })
 	for _, line := range []string{"one\n", "two", "\n"} {
 		if _, err := s.Write([]byte(line)); err != nil {
@@ -91,7 +94,13 @@ func TestScreenErases(t *testing.T) {
 	s := &Screen{out: &b, rows: 3}
 	_, _ = s.Write([]byte("line\n"))
 	_, _ = s.Write([]byte("more\n"))
-	if b.String() != "\x1b[3A\x1b[Jline\nmore\n" {
-		t.Errorf("%q", b.String())
+	if b.String() != "\x1b[3A\x1b[Jline\nmore\n" || s.mid {
+		t.Errorf("%q, in the middle of a line %v", b.String(), s.mid)
+	}
+	if _, _ = s.Write([]byte("half a")); !s.mid {
+		t.Error("the table would be drawn in the middle of a line")
+	}
+	if _, _ = s.Write(nil); s.mid {
+		t.Error("nothing is written, yet a line is open")
 	}
 }
