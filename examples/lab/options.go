@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/hyperfib/hyperfib/examples/lab/conf"
 	"github.com/hyperfib/hyperfib/examples/lab/experiment"
 	"github.com/hyperfib/hyperfib/examples/lab/plan"
 	"github.com/hyperfib/hyperfib/examples/lab/report"
@@ -33,88 +32,28 @@ type options struct {
 	report report.Report
 }
 
+// words are the flags that say what kind of lab it is, as they were given.
+type words struct {
+	only, rr, hv, edge, bfd string
+	list, one, noEcho       bool
+	choices                 map[string]*string
+}
+
 // parse reads the command line; on nil the program ends with the code.
 func parse(args []string) (*options, int) {
-	o := &options{}
-	fs := flag.NewFlagSet("lab", flag.ContinueOnError)
-	only := fs.String("only", "", "run these experiments, comma separated, or all (see -list)")
-	list := fs.Bool("list", false, "list the experiments")
-	rr := fs.String("rr", "self", fmt.Sprintf("who reflects, one of %v, or one a fabric: bird,frr", topology.ReflectorKinds))
-	hv := fs.String("hv", "self", "who is on the hypervisors: self or bird, or only on some: bird@2, bird@1,bird@3")
-	edge := fs.String("edge", "", "who is the edge router: self or bird (default: self, or bird if everybody else is)")
-	bfd := fs.String("bfd", "100ms,5", "BFD interval and multiplier")
-	hold := fs.Duration("hold-time", 0, "hold `time` that hypervisors offer; 0: 90s, or 9s if a reflector speaks no BFD")
-	restart := fs.Duration("restart-time", 0, "restart `time` that hypervisors offer; 0: 120s, or 10s to reflectors that keep a dead client's routes for it")
-	one := fs.Bool("one-reflector", false, "one reflector, on both fabrics, for both: -rr self or bird")
-	noEcho := fs.Bool("no-echo", false, "reflectors do not forward: what speaks no BFD is not watched by echo either")
-	fs.IntVar(&o.topology.Bulk, "routes", 0, "let the edge router announce this many prefixes of 10.0.0.0/8 besides the defaults")
-	perHV := fs.Int("guests-per-hv", 0, fmt.Sprintf("let every hypervisor have this many guests besides the four, to %d", plan.MaxPerHV))
-	fs.StringVar(&o.json, "json", "", "write the verdicts to this `file`")
-	fs.StringVar(&o.logs, "logs", "", "copy logs and configurations to this `directory` at the end")
-	fs.DurationVar(&o.linger, "linger", 4*time.Second, "how long traffic goes on after a daemon was restarted")
-	fs.Float64Var(&o.times, "times", 1, "multiply the limits of times (not those of losses), for a machine that is busy")
-	fs.StringVar(&o.dir, "dir", sandbox.DefaultDir(), "`directory` for the lab's own files; it stays empty outside of the lab")
-	fs.BoolVar(&o.hold, "hold", false, "leave the lab up until interrupted")
-	choices := map[string]*string{}
-	for name, can := range plan.Choices {
-		choices[name] = fs.String(name, can[0], "one of "+strings.Join(can, ", "))
-	}
+	o, w := &options{}, &words{choices: map[string]*string{}}
+	fs := o.flags(w)
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return nil, 0
 		}
 		return nil, 2
 	}
-	if *list {
-		for _, a := range experiment.All() {
-			extra := ""
-			if a.Extra {
-				extra = " (only if asked for)"
-			}
-			if a.When != nil && !a.When(plan.Lab{}) {
-				extra += " (not with the default settings)"
-			}
-			fmt.Printf("%-11s %s%s\n", a.Name, a.Title, extra)
-		}
+	if w.list {
+		listExperiments()
 		return nil, 0
 	}
-	err := errors.Join(o.reflectors(*rr), o.hypervisors(*hv), o.timing(*bfd))
-	for name, value := range choices {
-		err = errors.Join(err, o.topology.Timing.Set(name, *value))
-	}
-	o.topology.Timing.Echo = !*noEcho
-	o.topology.Timing.Hold, o.topology.Timing.Restart = *hold, *restart
-	o.topology.Timing.OneReflector = *one
-	if k := o.topology.RR[plan.A]; *one && (k != o.topology.RR[plan.B] || k != topology.Self && k != topology.Bird) {
-		err = errors.Join(err, fmt.Errorf("-one-reflector -rr %s: want self or bird", *rr))
-	}
-	o.topology.Timing.PerHV = *perHV
-	err = errors.Join(err, o.choose(*only))
-	if *edge != "" {
-		k, bad := kind(*edge, topology.Kinds)
-		o.topology.Edge, err = k, errors.Join(err, bad)
-	} else if o.allBird() {
-		o.topology.Edge = topology.Bird
-	}
-	err = errors.Join(err, o.sessionsFit())
-	if o.topology.Bulk < 0 || o.topology.Bulk > 1<<20 {
-		err = errors.Join(err, fmt.Errorf("-routes %d: want 0 to %d", o.topology.Bulk, 1<<20))
-	}
-	if *perHV < 0 || *perHV > plan.MaxPerHV {
-		err = errors.Join(err, fmt.Errorf("-guests-per-hv %d: want 0 to %d", *perHV, plan.MaxPerHV))
-	}
-	if *perHV > 0 && !o.allOwn() {
-		err = errors.Join(err, errors.New("-guests-per-hv wants hypervisors of ours alone"))
-	}
-	if !o.topology.Timing.Published() && !o.allOwn() {
-		err = errors.Join(err, errors.New("the published design's alternatives are for hypervisors of ours alone"))
-	}
-	if d := *hold; d != 0 && (d < 3*time.Second || d%time.Second != 0) {
-		err = errors.Join(err, fmt.Errorf("-hold-time %v: want at least 3s, in whole seconds", d))
-	}
-	if d := *restart; d < 0 || d > 4095*time.Second || d%time.Second != 0 {
-		err = errors.Join(err, fmt.Errorf("-restart-time %v: want 1s to 4095s, in whole seconds", d))
-	}
+	err := errors.Join(o.apply(w), o.bounds())
 	if fs.NArg() > 0 {
 		err = errors.Join(err, fmt.Errorf("what is %q?", fs.Arg(0)))
 	}
@@ -122,11 +61,87 @@ func parse(args []string) (*options, int) {
 		fmt.Fprintln(os.Stderr, "lab:", err)
 		return nil, 2
 	}
-	o.report.Config = map[string]string{"one-reflector": strconv.FormatBool(*one), "rr": *rr, "hv": *hv, "bfd": *bfd, "routes": strconv.Itoa(o.topology.Bulk), "guests-per-hv": strconv.Itoa(*perHV)}
-	for name, value := range choices {
-		o.report.Config[name] = *value
-	}
+	o.report.Config = map[string]string{}
+	fs.VisitAll(func(f *flag.Flag) { o.report.Config[f.Name] = f.Value.String() })
 	return o, 0
+}
+
+func (o *options) flags(w *words) *flag.FlagSet {
+	fs := flag.NewFlagSet("lab", flag.ContinueOnError)
+	fs.StringVar(&w.only, "only", "", "run these experiments, comma separated, or all (see -list)")
+	fs.BoolVar(&w.list, "list", false, "list the experiments")
+	fs.StringVar(&w.rr, "rr", "self", fmt.Sprintf("who reflects, one of %v, or one a fabric: bird,frr", topology.ReflectorKinds))
+	fs.StringVar(&w.hv, "hv", "self", "who is on the hypervisors: self or bird, or only on some: bird@2, bird@1,bird@3")
+	fs.StringVar(&w.edge, "edge", "", "who is the edge router: self or bird (default: self, or bird if everybody else is)")
+	fs.StringVar(&w.bfd, "bfd", "100ms,5", "BFD interval and multiplier")
+	fs.BoolVar(&w.one, "one-reflector", false, "one reflector, on both fabrics, for both: -rr self or bird")
+	fs.BoolVar(&w.noEcho, "no-echo", false, "reflectors do not forward: what speaks no BFD is not watched by echo either")
+	t := &o.topology.Timing
+	fs.DurationVar(&t.Hold, "hold-time", 0, "hold `time` that hypervisors offer; 0: 90s, or 9s if a reflector speaks no BFD")
+	fs.DurationVar(&t.Restart, "restart-time", 0, "restart `time` that hypervisors offer; 0: 120s, or 10s to reflectors that keep a dead client's routes for it")
+	fs.IntVar(&t.PerHV, "guests-per-hv", 0, fmt.Sprintf("let every hypervisor have this many guests besides the four, to %d", plan.MaxPerHV))
+	fs.IntVar(&o.topology.Bulk, "routes", 0, "let the edge router announce this many prefixes of 10.0.0.0/8 besides the defaults")
+	fs.StringVar(&o.json, "json", "", "write the verdicts to this `file`")
+	fs.StringVar(&o.logs, "logs", "", "copy logs and configurations to this `directory` at the end")
+	fs.DurationVar(&o.linger, "linger", 4*time.Second, "how long traffic goes on after a daemon was restarted")
+	fs.Float64Var(&o.times, "times", 1, "multiply the limits of times (not those of losses), for a machine that is busy")
+	fs.StringVar(&o.dir, "dir", sandbox.DefaultDir(), "`directory` for the lab's own files; it stays empty outside of the lab")
+	fs.BoolVar(&o.hold, "hold", false, "leave the lab up until interrupted")
+	for name, can := range plan.Choices {
+		w.choices[name] = fs.String(name, can[0], "one of "+strings.Join(can, ", "))
+	}
+	return fs
+}
+
+func listExperiments() {
+	for _, e := range experiment.All() {
+		extra := ""
+		if e.Extra {
+			extra = " (only if asked for)"
+		}
+		if e.When != nil && !e.When(plan.Lab{}) {
+			extra += " (not with the default settings)"
+		}
+		fmt.Printf("%-11s %s%s\n", e.Name, e.Title, extra)
+	}
+}
+
+// apply makes roles, the variant and the list of experiments of the words.
+func (o *options) apply(w *words) error {
+	t := &o.topology.Timing
+	err := errors.Join(o.reflectors(w.rr), o.hypervisors(w.hv), o.timing(w.bfd))
+	for name, value := range w.choices {
+		err = errors.Join(err, t.Set(name, *value))
+	}
+	t.Echo, t.OneReflector = !w.noEcho, w.one
+	if k := o.topology.RR[plan.A]; w.one && (k != o.topology.RR[plan.B] || k != topology.Self && k != topology.Bird) {
+		err = errors.Join(err, fmt.Errorf("-one-reflector -rr %s: want self or bird", w.rr))
+	}
+	err = errors.Join(err, o.choose(w.only))
+	if w.edge != "" {
+		k, bad := kind(w.edge, topology.Kinds)
+		o.topology.Edge, err = k, errors.Join(err, bad)
+	} else if o.allBird() {
+		o.topology.Edge = topology.Bird
+	}
+	return errors.Join(err, o.sessionsFit())
+}
+
+// bounds checks numbers, and who can do what was chosen.
+func (o *options) bounds() (err error) {
+	t := o.topology.Timing
+	no := func(wrong bool, format string, args ...any) {
+		if wrong {
+			err = errors.Join(err, fmt.Errorf(format, args...))
+		}
+	}
+	no(o.topology.Bulk < 0 || o.topology.Bulk > 1<<20, "-routes %d: want 0 to %d", o.topology.Bulk, 1<<20)
+	no(t.PerHV < 0 || t.PerHV > plan.MaxPerHV, "-guests-per-hv %d: want 0 to %d", t.PerHV, plan.MaxPerHV)
+	no(t.PerHV > 0 && !o.allOwn(), "-guests-per-hv wants hypervisors of ours alone")
+	no(!t.Published() && !o.allOwn(), "the published design's alternatives are for hypervisors of ours alone")
+	no(t.Hold != 0 && t.Hold < 3*time.Second || t.Hold%time.Second != 0, "-hold-time %v: want at least 3s, in whole seconds", t.Hold)
+	no(t.Restart < 0 || t.Restart > 4095*time.Second || t.Restart%time.Second != 0, "-restart-time %v: want 1s to 4095s, in whole seconds", t.Restart)
+	return err
 }
 
 func (o *options) reflectors(s string) error {
@@ -207,7 +222,7 @@ func (o *options) timing(s string) error {
 	if err != nil || err2 != nil || d < time.Millisecond || n < 1 || n > 255 {
 		return fmt.Errorf("-bfd %s: want an interval and a multiplier, for example 100ms,5", s)
 	}
-	o.topology.Timing = conf.Timing{BFD: d, Multiplier: n}
+	o.topology.Timing.BFD, o.topology.Timing.Multiplier = d, n
 	return nil
 }
 

@@ -34,6 +34,22 @@ func TestParse(t *testing.T) {
 	}
 }
 
+// A report says how it came about: every flag, also those that were not given.
+func TestParseConfig(t *testing.T) {
+	o, _ := parse([]string{"-rr", "frr", "-restart-time", "7s", "-sessions", "mp-bgp"})
+	if o == nil {
+		t.Fatal("refused")
+	}
+	for name, want := range map[string]string{"rr": "frr", "restart-time": "7s", "hold-time": "0s", "sessions": "mp-bgp", "mode": "rules", "bfd": "100ms,5"} {
+		if have := o.report.Config[name]; have != want {
+			t.Errorf("-%s is %q in the report, want %q", name, have, want)
+		}
+	}
+	if d := o.topology.Timing.RestartTime(plan.A); d != 7*time.Second {
+		t.Errorf("restart time %v", d)
+	}
+}
+
 func TestParseEdge(t *testing.T) {
 	for _, c := range []struct {
 		args []string
