@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"sync"
 	"testing"
 	"time"
 )
@@ -173,7 +172,6 @@ func recordConfigs(p pair) []SessionConfig {
 type recorder struct {
 	tb       testing.TB
 	path     string
-	mu       sync.Mutex
 	up, down bytes.Buffer
 }
 
