@@ -146,7 +146,7 @@ func TestOperator(t *testing.T) {
 	h.cmd.Process.Signal(syscall.SIGHUP)
 	said.expect("RELOADING=1\nMONOTONIC_USEC=")
 	said.expect("READY=1")
-	events.next("reload-refused", "err", h.path("hv.yaml")+":3:5: cannot unmarshal string into Go struct field Config.AS of type uint32")
+	events.next("reload-refused", "err", h.path("hv.yaml")+":3:5: none: want a number from 0 to 4294967295")
 	if out := h.cli("watch", "-recent", "5", "-n", "1", "-event", "reload*"); !strings.Contains(out, " reload") {
 		t.Errorf("recent events: %s", out)
 	}

@@ -31,7 +31,7 @@ func TestPostMany(t *testing.T) {
 
 	// A list with one guest that cannot be: none of them.
 	bad := bytes.Replace(manyJSON(0, manyGuests), []byte("10.0.3.230"), []byte("10.0.0.1"), 1)
-	if err := api.NewClient(h.path("api.sock")).Send(t.Context(), "POST", "/v1/guests", bad); err == nil || !strings.Contains(err.Error(), "guest g998: 10.0.0.1/32 belongs to guest g1 (api)") {
+	if err := api.NewClient(h.path("api.sock")).Send(t.Context(), "POST", "/v1/guests", bad); err == nil || !strings.Contains(err.Error(), "guest g998: 10.0.0.1 belongs to guest g1 (api)") {
 		t.Errorf("a guest takes another's address: %v", err)
 	}
 	if n := h.inventory(); n != 0 {

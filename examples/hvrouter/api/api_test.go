@@ -21,7 +21,7 @@ import (
 // backend is a daemon that knows one guest and keeps what it is asked to do.
 type backend struct {
 	journal journal.Journal
-	put     []config.Guest
+	put     []config.Entry
 	fail    error
 }
 
@@ -35,7 +35,7 @@ func (b *backend) Events(n int) (*journal.Reader, error) { return b.journal.Subs
 func (b *backend) Status() Status                        { return Status{PID: 1} }
 func (b *backend) Explain(p netip.Prefix) Explanation    { return Explanation{Prefix: p.String()} }
 func (b *backend) Diff() []Difference                    { return []Difference{} }
-func (b *backend) Put(g []config.Guest) error            { b.put = append(b.put, g...); return b.fail }
+func (b *backend) Put(g []config.Entry) error            { b.put = append(b.put, g...); return b.fail }
 func (b *backend) Remove(string) error                   { return b.fail }
 func (b *backend) Move(string, Move) error               { return b.fail }
 func (b *backend) Reload() error                         { return b.fail }

@@ -36,8 +36,8 @@ type Backend interface {
 	Status() Status
 	Explain(netip.Prefix) Explanation
 	Diff() []Difference
-	// Put adds or changes guests: all of them, or none if that is an error.
-	Put([]config.Guest) error
+	// Put adds guests, or replaces those that came this way: all of them or none.
+	Put([]config.Entry) error
 	Remove(name string) error
 	Move(name string, m Move) error
 	Reload() error
@@ -198,7 +198,7 @@ func ParsePrefix(s string) (netip.Prefix, error) {
 	return p.Masked(), err
 }
 
-func parseGuests(r *http.Request) ([]config.Guest, error) {
+func parseGuests(r *http.Request) ([]config.Entry, error) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		return nil, bad(err)

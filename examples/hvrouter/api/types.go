@@ -108,6 +108,8 @@ type Guest struct {
 	Source  string `json:"source"` // config, directory, api, or interfaces: made by a template
 	Present bool   `json:"present"`
 	Link    int    `json:"link,omitempty"` // interface index
+	// Refused says why the guest does not count; "" if it does.
+	Refused string `json:"refused,omitempty"`
 }
 
 // Neighbour is one address on a link: as the kernel's neighbour table has it, as guests

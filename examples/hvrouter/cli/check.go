@@ -1,9 +1,12 @@
 package cli
 
 import (
+	"context"
 	"fmt"
+	"time"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/files"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/host"
 )
@@ -39,23 +42,32 @@ func check(in invocation) int {
 	return exitOK
 }
 
-// inventory gives the configuration with every guest that the daemon would know, and what
+// fileTime is how long a file system may take to answer.
+const fileTime = 10 * time.Second
+
+// inventory returns the configuration with every guest that the daemon would know, and what
 // it would refuse.
 func inventory(c *config.Config) (*config.Config, []host.Finding) {
+	ctx, cancel := context.WithTimeout(context.Background(), fileTime)
+	defer cancel()
 	var in guest.Inventory
-	errs := in.Replace(guest.FromConfig, c.Guests)
-	files, more := guest.ReadDirectory(c.Inventory.Directory)
-	errs = append(append(errs, more...), in.Replace(guest.FromDirectory, files)...)
-	kept, err := guest.Store{Path: c.Inventory.State}.Load()
-	if err != nil {
-		errs = append(errs, err)
-	}
-	errs = append(errs, in.Replace(guest.FromAPI, kept)...)
+	var directory guest.Directory
+	r := &files.Reader{}
+	facts, err := host.Facts(c)
+	errs := []error{err}
+	in.Use(c.Admission(facts))
+	errs = append(errs, in.Replace(guest.FromConfig, c.Entries())...)
+	list, more, _ := directory.Read(ctx, r, c.Inventory.Directory)
+	errs = append(append(errs, more...), in.Replace(guest.FromDirectory, list)...)
+	kept, err := (&guest.Store{Path: c.Inventory.State}).Load(ctx, r)
+	errs = append(append(errs, err), in.Replace(guest.FromAPI, kept)...)
 	all := *c
 	all.Guests = in.All()
 	var findings []host.Finding
 	for _, err := range errs {
-		findings = append(findings, host.Finding{Level: host.Lack, Text: "guest refused: " + err.Error()})
+		if err != nil {
+			findings = append(findings, host.Finding{Level: host.Lack, Text: err.Error()})
+		}
 	}
 	return &all, findings
 }

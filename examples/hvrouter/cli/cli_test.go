@@ -69,7 +69,7 @@ func (f *fake) Explain(p netip.Prefix) api.Explanation {
 func (f *fake) Diff() []api.Difference {
 	return []api.Difference{{Op: "add", What: "203.0.113.1/32 table 90", Want: "dev vm1"}}
 }
-func (f *fake) Put(guests []config.Guest) error {
+func (f *fake) Put(guests []config.Entry) error {
 	for _, g := range guests {
 		f.note("put %s", g.Name)
 		if g.Name == "taken" {
@@ -230,7 +230,7 @@ func TestCheckInventory(t *testing.T) {
 	}
 	var out bytes.Buffer
 	code := main([]string{"check", "-config", filepath.Join(dir, "hv.yaml")}, invocation{stdout: &out, stderr: &out})
-	for _, want := range []string{"missing: guest refused: guest vm2: 203.0.113.1/32 belongs to guest vm1 (config)", `b.yaml:1:1: unknown field "nam"`} {
+	for _, want := range []string{": guest vm2: 203.0.113.1 belongs to guest vm1 (config)", `b.yaml:1:1: unknown field "nam"`} {
 		if code != 1 || !strings.Contains(out.String(), want) {
 			t.Errorf("code %d, %s; want %s", code, out.String(), want)
 		}

@@ -171,6 +171,8 @@ func guestRows(g *api.Guest) (heading, cells []string) {
 	}
 	state := "absent"
 	switch {
+	case g.Refused != "":
+		state = "refused: " + g.Refused
 	case g.Down:
 		state = "down"
 	case g.Present:

@@ -15,12 +15,25 @@ import (
 // path, and a path that is not in the file (a missing key) is shortened until it
 // is.
 type checker struct {
-	doc  *ast.File
-	errs Errors
+	doc      *ast.File
+	errs     Errors
+	problems *[]Problem // where mistakes go instead, by path
 }
 
 func (k *checker) bad(path, format string, args ...any) {
+	if k.problems != nil {
+		*k.problems = append(*k.problems, Problem{Field: path, Msg: fmt.Sprintf(format, args...)})
+		return
+	}
 	k.errs = append(k.errs, at(k.find(path), format, args...))
+}
+
+// odd is bad, but may be meant.
+func (k *checker) odd(path, format string, args ...any) {
+	k.bad(path, format, args...)
+	if k.problems != nil {
+		(*k.problems)[len(*k.problems)-1].Odd = true
+	}
 }
 
 func (k *checker) find(path string) ast.Node {
@@ -173,8 +186,8 @@ func (k *checker) domains(c *Config) {
 		}
 	}
 	k.shared(c, sessions)
-	if len(c.Guests) > 0 && len(guests) == 0 {
-		k.bad("$.guests", "no domain says guests: true")
+	if c.Inventory.Directory != "" && len(guests) == 0 {
+		k.bad("$.inventory.directory", "no domain says guests: true")
 	}
 	if c.LocalOut != nil {
 		k.localOut(c, names, tables)

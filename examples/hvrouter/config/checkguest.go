@@ -27,55 +27,30 @@ func (k *checker) edge(e Edge) {
 	k.ra("$.edge.ra", e.RA)
 }
 
-// guests checks each guest and what no two guests may share. Routed prefixes may
-// be shared: that is anycast.
+// guests checks each guest and what no two guests may share.
 func (k *checker) guests(c *Config) {
-	names, interfaces := unique[string]{}, unique[string]{}
-	macs, addresses, prefixes := unique[MAC]{}, unique[netip.Addr]{}, unique[netip.Prefix]{}
+	admission, claims := c.Admission(Host{}), Claims{}
 	for i, g := range c.Guests {
 		path := fmt.Sprintf("$.guests[%d]", i)
-		k.guest(path, g)
-		if IsPattern(g.Interface) {
-			k.pattern(path+".interface", g.Interface, c)
+		for _, p := range append(admission.Check(g), claims.Check(g)...) {
+			k.bad(path+p.Field, "%s", p.Msg)
 		}
-		if (len(g.IPv4) > 0 || g.Find.Has(IPv4)) && !c.Inherit(g).Gateway4.IsValid() && !c.Edge.Gateway4.IsValid() {
-			k.bad(path+".ipv4", "neither the guest nor edge has a gateway4")
-		}
-		k.raTogether(path+".ra", g.RA, c.Edge.RA)
-		names.add(k, path+".name", "guest", g.Name)
-		if !IsPattern(g.Interface) {
-			interfaces.add(k, path+".interface", "interface", g.Interface)
-		}
-		if !g.MAC.IsZero() {
-			macs.add(k, path+".mac", "MAC", g.MAC)
-		}
-		for j, a := range g.IPv4 {
-			addresses.add(k, fmt.Sprintf("%s.ipv4[%d]", path, j), "address", a.Addr)
-		}
-		for j, p := range g.IPv6 {
-			prefixes.add(k, fmt.Sprintf("%s.ipv6[%d]", path, j), "prefix", p.Prefix)
-		}
+		claims.Add(g, fmt.Sprintf("%s (guests[%d])", g.Name, i))
 	}
 }
 
 // guest checks one guest by itself.
 func (k *checker) guest(path string, g Guest) {
-	k.need(path+".name", g.Name != "")
-	if len(g.Interface) > 15 || strings.ContainsAny(g.Interface, "/ ") {
-		k.bad(path+".interface", "%q is not an interface name (15 characters at most)", g.Interface)
+	k.guestName(path+".name", g.Name)
+	if !IsPattern(g.Interface) && g.Name != "" {
+		k.link(path+".interface", g.Interface)
 	}
+	if g.MAC[0]&1 != 0 {
+		k.bad(path+".mac", "%v is a multicast address", g.MAC)
+	}
+	k.guestPrefixes(path, g)
 	if g.Gateway4.IsValid() && !g.Gateway4.Is4() {
 		k.bad(path+".gateway4", "%v is not an IPv4 address", g.Gateway4)
-	}
-	for i, a := range g.IPv4 {
-		if !a.Is4() {
-			k.bad(fmt.Sprintf("%s.ipv4[%d]", path, i), "%v is not an IPv4 address", a)
-		}
-	}
-	for i, p := range g.IPv6 {
-		if !p.Addr().Is6() {
-			k.bad(fmt.Sprintf("%s.ipv6[%d]", path, i), "%v is not an IPv6 prefix", p)
-		}
 	}
 	if len(g.IPv6) > 0 && g.MAC.IsZero() {
 		k.bad(path+".mac", "mac is missing: the guest's link-local address follows from it")
@@ -93,6 +68,44 @@ func (k *checker) guest(path string, g Guest) {
 	}
 	for i, t := range g.Transparent {
 		k.translation(fmt.Sprintf("%s.transparent[%d]", path, i), g, t)
+	}
+}
+
+// mostPrefixes bounds what one guest has of a kind.
+const mostPrefixes = 1024
+
+// guestPrefixes checks the families of a guest's prefixes, and that none stands twice.
+func (k *checker) guestPrefixes(path string, g Guest) {
+	seen := map[netip.Prefix]string{}
+	add := func(field string, p netip.Prefix) {
+		if first, twice := seen[p]; twice {
+			k.bad(path+field, "%s stands in %s, too", short(p), strings.TrimPrefix(first, "."))
+			return
+		}
+		seen[p] = field
+	}
+	for i, a := range g.IPv4 {
+		field := fmt.Sprintf(".ipv4[%d]", i)
+		if add(field, netip.PrefixFrom(a.Addr, a.BitLen())); !a.Is4() {
+			k.bad(path+field, "%v is not an IPv4 address", a)
+		}
+	}
+	for i, p := range g.IPv6 {
+		field := fmt.Sprintf(".ipv6[%d]", i)
+		if add(field, p.Prefix); !p.Addr().Is6() {
+			k.bad(path+field, "%v is not an IPv6 prefix", p)
+		}
+	}
+	for i, p := range g.Routed {
+		add(fmt.Sprintf(".routed[%d]", i), p.Prefix)
+	}
+	for i, t := range g.Transparent {
+		add(fmt.Sprintf(".transparent[%d].address", i), netip.PrefixFrom(t.Address.Addr, t.Address.BitLen()))
+	}
+	for field, n := range map[string]int{".ipv4": len(g.IPv4), ".ipv6": len(g.IPv6), ".routed": len(g.Routed), ".transparent": len(g.Transparent)} {
+		if n > mostPrefixes {
+			k.bad(path+field, "%d of them: want at most %d", n, mostPrefixes)
+		}
 	}
 }
 

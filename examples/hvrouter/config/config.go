@@ -43,6 +43,8 @@ type Config struct {
 	Inventory  Inventory  `yaml:"inventory,omitempty" json:"inventory,omitzero"`
 	Overlays   []Overlay  `yaml:"overlays,omitempty" json:"overlays,omitempty"`
 	Wall       Wall       `yaml:"wall,omitempty" json:"wall"`
+
+	from source // the file
 }
 
 // Loopback is the hypervisor's own address, reachable over both fabrics.

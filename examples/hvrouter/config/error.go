@@ -20,8 +20,15 @@ type Error struct {
 	Msg          string
 }
 
-// Error gives "file:line:column: message", the form that editors jump to.
+// Error returns "file:line:column: message", the form that editors jump to, with what is
+// known of the place.
 func (e *Error) Error() string {
+	switch {
+	case e.Line == 0 && e.File == "":
+		return e.Msg
+	case e.Line == 0:
+		return e.File + ": " + e.Msg
+	}
 	return fmt.Sprintf("%s:%d:%d: %s", e.File, e.Line, e.Column, e.Msg)
 }
 
@@ -73,12 +80,11 @@ func fromYAML(err error) *Error {
 	if errors.As(err, &own) {
 		return own
 	}
-	// The decoder's Error draws the text around its token, and takes gigabytes for a long
-	// line.
 	var y yaml.Error
 	if !errors.As(err, &y) {
 		return &Error{Msg: err.Error()}
 	}
+	// Not its Error: that draws the text around the token, which may be megabytes.
 	e := &Error{Msg: y.GetMessage()}
 	e.place(y.GetToken())
 	var overflow *yaml.OverflowError

@@ -81,6 +81,10 @@ type Guest struct {
 	LocalPref uint32 `yaml:"local-pref,omitempty" json:"local-pref"`
 	// Down keeps the guest in the inventory without announcing it.
 	Down bool `yaml:"down,omitempty" json:"down,omitempty"`
+	// Force takes what looks like a mistake: an address in an uplink's subnet, a prefix
+	// that is routed through one guest and covers what another one has, and the like. It
+	// does not take what would cut the hypervisor off.
+	Force bool `yaml:"force,omitempty" json:"force,omitempty"`
 }
 
 // Owes tells whether the route to one of the guest's prefixes is somebody else's.
@@ -97,6 +101,10 @@ type Inventory struct {
 	// Directory of *.yaml and *.json files, each with one guest or a list; read at
 	// start and whenever it changes.
 	Directory string `yaml:"directory,omitempty" json:"directory,omitempty"`
+	// Within are the prefixes that guests' addresses come from, if they are given: what
+	// looks odd inside them is meant, and what lies outside is refused unless the guest
+	// says force.
+	Within []Prefix `yaml:"within,omitempty" json:"within,omitempty"`
 	// State is the file that keeps guests added over the API, so that they are
 	// there again after a restart. Default: the API socket's path with .guests
 	// appended; "none" keeps nothing.

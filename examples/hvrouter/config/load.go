@@ -41,23 +41,24 @@ func Parse(name string, data []byte, tables TableNames) (*Config, error) {
 	if len(k.errs) > 0 {
 		return nil, k.errs.sorted(name)
 	}
+	c.from = source{file: name, doc: doc, path: "$"}
 	return c, nil
 }
 
-// ParseGuests decodes one guest or a list of guests from YAML or JSON and checks
-// what can be checked without the rest of the inventory.
-func ParseGuests(name string, data []byte) ([]Guest, error) {
-	guests, k, err := parseGuests(data)
+// ParseGuests decodes one guest or a list of guests from YAML or JSON; [Admission] and
+// [Claims] check them. name is used in errors only.
+func ParseGuests(name string, data []byte) ([]Entry, error) {
+	entries, k, err := parseGuests(name, data)
 	if err != nil {
 		return nil, Errors{fromYAML(err)}.sorted(name)
 	}
 	if len(k.errs) > 0 {
 		return nil, k.errs.sorted(name)
 	}
-	return guests, nil
+	return entries, nil
 }
 
-func parseGuests(data []byte) (guests []Guest, k *checker, err error) {
+func parseGuests(name string, data []byte) ([]Entry, *checker, error) {
 	doc, err := parse(data)
 	if err != nil {
 		return nil, nil, err
@@ -65,11 +66,10 @@ func parseGuests(data []byte) (guests []Guest, k *checker, err error) {
 	if empty(doc) {
 		return nil, nil, &Error{Msg: "no guest"}
 	}
-	path := "$[%d]"
+	guests, path := []Guest(nil), "$[%d]"
 	switch doc.Docs[0].Body.Type() {
 	case ast.MappingType, ast.MappingValueType:
-		path = "$"
-		guests = make([]Guest, 1)
+		guests, path = make([]Guest, 1), "$"
 		err = decode(doc, &guests[0])
 	default:
 		err = decode(doc, &guests)
@@ -77,20 +77,21 @@ func parseGuests(data []byte) (guests []Guest, k *checker, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	k = &checker{doc: doc}
+	k := &checker{doc: doc}
 	unpreferred := k.zeros(map[bool]string{true: "guests[]", false: "guests"}[path == "$"])
-	for i := range guests {
-		guests[i].fill()
+	entries := make([]Entry, len(guests))
+	for i, g := range guests {
+		g.fill()
 		if unpreferred["guests[]"] || unpreferred[fmt.Sprintf("guests[%d]", i)] {
-			guests[i].LocalPref = 0
+			g.LocalPref = 0
 		}
 		at := path
 		if path != "$" {
 			at = fmt.Sprintf(path, i)
 		}
-		k.guest(at, guests[i])
+		entries[i] = Entry{g, source{file: name, doc: doc, path: at}}
 	}
-	return guests, k, nil
+	return entries, k, nil
 }
 
 // unprefer sets the preferences that the file gives as 0, which has no default.

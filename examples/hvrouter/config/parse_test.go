@@ -160,11 +160,11 @@ func TestParseGuests(t *testing.T) {
 		t.Errorf("list: %+v, %v", two, err)
 	}
 	for text, want := range map[string]string{
-		"- {name: a}\n- {nam: b}\n":                 "f:2:4: unknown field \"nam\"",
-		"- {name: a}\n- {name: b, ipv4: [\"::1\"]}": "f:2:20: ::1 is not an IPv4 address",
-		"name: a\nipv6: [\"2001:db8::/64\"]\n":      "f:1:1: mac is missing: the guest's link-local address follows from it",
-		"name: a\nrouted: [\"203.0.113.9/32\"]":     "f:2:10: 203.0.113.9/32: the guest has no address of that family to route it through",
-		"":                                          "f:0:0: no guest",
+		"- {name: a}\n- {nam: b}\n":           "f:2:4: unknown field \"nam\"",
+		"- {name: a}\n- {name: b, rate: 0}":   "f:2:19: 0 is not a value of guests[].rate; leave the key out for its default",
+		"name: a\nfind: {most: 0}":            "f:2:14: 0 is not a value of guests[].find.most; leave the key out for its default",
+		"name: a\nmac: \"00:00:00:00:00:00\"": "f:2:6: \"00:00:00:00:00:00\" is not a MAC address, such as 50:54:33:00:00:07",
+		"":                                    "f: no guest",
 	} {
 		if _, err := ParseGuests("f", []byte(text)); err == nil || err.Error() != want {
 			t.Errorf("%q: got %v, want %s", text, err, want)

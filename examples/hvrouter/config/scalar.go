@@ -122,7 +122,13 @@ func (p *InterfacePrefix) UnmarshalYAML(node ast.Node) error {
 
 // UnmarshalYAML reads six octets in hexadecimal.
 func (m *MAC) UnmarshalYAML(node ast.Node) error {
-	return scan(node, "a MAC address, such as 50:54:33:00:00:07", m.set)
+	return scan(node, "a MAC address, such as 50:54:33:00:00:07", func(s string) error {
+		err := m.set(s)
+		if err == nil && m.IsZero() {
+			err = strconv.ErrRange // it would read as none
+		}
+		return err
+	})
 }
 
 func (m *MAC) set(s string) error {

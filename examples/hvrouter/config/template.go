@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -159,19 +160,42 @@ func (k *checker) pattern(at, pattern string, c *Config) {
 // owned is an interface that is nobody's guest.
 type owned struct{ name, what string }
 
+// others lists the interfaces of the guests' namespace that are nobody's guest.
 func (c *Config) others() (out []owned) {
+	n := c.GuestNetNS()
 	for _, d := range c.Domains {
+		if d.NetNS != n {
+			continue
+		}
 		for _, r := range d.Reflectors {
 			out = append(out, owned{r.Interface, "an uplink of domain " + d.Name})
 		}
 		for _, name := range d.Interfaces {
 			out = append(out, owned{name, "an interface of domain " + d.Name})
 		}
+		out = append(out, owned{d.VRF, "the VRF of domain " + d.Name})
+	}
+	for _, r := range c.Sessions {
+		if c.NetNSOf(r, "") == n {
+			out = append(out, owned{r.Interface, "the uplink of session " + r.Name})
+		}
 	}
 	for _, o := range c.Overlays {
 		out = append(out, owned{o.Name, "an overlay"}, owned{o.Bridge, "the bridge of an overlay"})
+		for _, m := range o.Members {
+			out = append(out, owned{m, "a port of overlay " + o.Name})
+		}
 	}
-	return append(out, owned{c.Loopback.Interface, "the loopback"}, owned{"lo", "the kernel's loopback"})
+	if c.LoopbackNetNS() == n {
+		out = append(out, owned{c.Loopback.Interface, "the loopback"})
+	}
+	out = append(out, owned{"lo", "the kernel's loopback"})
+	seen := map[string]bool{"": true}
+	return slices.DeleteFunc(out, func(o owned) bool {
+		again := seen[o.name]
+		seen[o.name] = true
+		return again
+	})
 }
 
 // mostRate is more than one core answers.

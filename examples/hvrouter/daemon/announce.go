@@ -61,7 +61,7 @@ func (r *router) notify(g *routing, n domain.Notice) {
 // begin with: our End-of-RIB waits for it, upon which peers forget what they kept for us
 // while we were away.
 func (r *router) completeInventory(g *routing) {
-	if g.complete || !g.learned || !r.started || !g.exports.Decided() {
+	if g.complete || !g.learned || !r.started || r.unread != (unread{}) || !g.exports.Decided() {
 		return
 	}
 	g.complete = true

@@ -14,7 +14,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	eg "github.com/hyperfib/hyperfib/examples/hvrouter/edge"
-	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/files"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/host"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/journal"
 	"github.com/hyperfib/hyperfib/fib"
@@ -55,10 +55,14 @@ type Daemon struct {
 	bfdLost chan struct{} // the BFD process may be gone
 	guard   *guard
 	speaker speakers
-	started time.Time
-	again   bool               // routes of an earlier run were found
-	ctx     context.Context    // of the run
-	leave   context.CancelFunc // ends the run, after drain
+	files   files.Reader
+	// Who reads what guests there are; of followInventory once the loop runs.
+	inventory *inventory
+	changing  sync.Mutex // guests over the API
+	started   time.Time
+	again     bool               // routes of an earlier run were found
+	ctx       context.Context    // of the run
+	leave     context.CancelFunc // ends the run, after drain
 }
 
 // Run is hvrouter until ctx ends. It then leaves everything in the kernel, closes
@@ -126,7 +130,7 @@ func (d *Daemon) run(ctx context.Context, c *config.Config) error {
 	}
 	t.start("watchdog", d.alive)
 	t.start("namespaces", d.vigil)
-	t.start("inventory", func(ctx context.Context) error { return watchDirectory(ctx, c.Inventory.Directory, d.rescan) })
+	t.start("inventory", d.followInventory)
 	call(d.opt.Ready)
 	d.log.Info("running", "event", "running", "restarted", d.again)
 	d.loop.run(t.ctx, d.router)
@@ -167,7 +171,7 @@ func (d *Daemon) openPeers(t *tasks, c *config.Config) error {
 			r.leftover = s.fib.Routes()
 		}
 	}
-	d.loadInventory(c)
+	d.loadInventory(t.ctx, c)
 	r.recall(d.spaceOf(c.GuestNetNS()).fib.Routes())
 	r.neighbours = false // the sessions are configured below, for the first time
 	r.refresh()
@@ -183,19 +187,6 @@ func (d *Daemon) openPeers(t *tasks, c *config.Config) error {
 		t.start("", func(ctx context.Context) error { s.watch(ctx, d.loop, r, r.follows(s.speaker)); return nil })
 	}
 	return d.watchBFD(t, c)
-}
-
-func (d *Daemon) loadInventory(c *config.Config) {
-	r := d.router
-	r.store = guest.Store{Path: c.Inventory.State}
-	r.refuse(r.guests.Replace(guest.FromConfig, c.Guests))
-	files, errs := guest.ReadDirectory(c.Inventory.Directory)
-	r.refuse(append(errs, r.guests.Replace(guest.FromDirectory, files)...))
-	kept, err := r.store.Load()
-	if err != nil {
-		r.refuse([]error{err})
-	}
-	r.refuse(r.guests.Replace(guest.FromAPI, kept))
 }
 
 // startLearning brings foreign routes to the loop.

@@ -192,6 +192,9 @@ func (r *router) sweep() {
 // complete tells whether everything is known that the domains of a place will have
 // to begin with.
 func (r *router) complete(p *place) bool {
+	if r.unread != (unread{}) {
+		return false
+	}
 	for _, g := range r.domains {
 		if g.place == p && (!g.converged || !g.learned) {
 			return false

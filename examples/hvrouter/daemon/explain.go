@@ -69,8 +69,8 @@ func mark(on bool, text string) string {
 
 // move changes a guest of any source: one that came from a file is taken over by
 // the API until the file says otherwise.
-func (r *router) move(name string, m api.Move) error {
-	g, source, ok := r.guests.Find(name)
+func move(in *guest.Inventory, name string, m api.Move) error {
+	g, source, ok := in.Find(name)
 	if !ok {
 		return fmt.Errorf("guest %s: %w", name, api.ErrNotFound)
 	}
@@ -80,10 +80,6 @@ func (r *router) move(name string, m api.Move) error {
 	if m.Down != nil {
 		g.Down = *m.Down
 	}
-	r.guests.Change(source, g)
-	r.refresh()
-	if source == guest.FromAPI {
-		return r.keep()
-	}
+	in.Change(source, g)
 	return nil
 }

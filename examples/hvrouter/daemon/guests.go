@@ -30,6 +30,9 @@ func (r *router) list() []api.Guest {
 			out = append(out, api.Guest{Guest: p.Guest, Source: "interfaces", Present: true, Link: p.Link.Index})
 		}
 	}
+	for s, g := range r.guests.Refused {
+		out = append(out, api.Guest{Guest: g.Guest, Source: s.String(), Refused: g.Why.Error()})
+	}
 	slices.SortFunc(out, func(a, b api.Guest) int { return strings.Compare(a.Name, b.Name) })
 	return out
 }

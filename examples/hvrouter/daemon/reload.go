@@ -86,7 +86,7 @@ func (r *router) giveWay(next config.Edge) {
 func (r *router) reload(c *config.Config, g *guard) {
 	r.giveWay(c.Edge)
 	r.adopt(c)
-	r.refuse(r.guests.Replace(guest.FromConfig, c.Guests))
+	r.refuse(r.guests.Replace(guest.FromConfig, c.Entries()))
 	for _, d := range c.Domains {
 		rt := r.domains[d.Name]
 		rt.configure(d)

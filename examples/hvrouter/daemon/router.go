@@ -24,7 +24,8 @@ type router struct {
 	cfg      *config.Config
 	places   []*place // the daemon's own first
 	guests   guest.Inventory
-	store    guest.Store
+	store    *guest.Store
+	unread   unread // no conclusions are drawn from it
 	domains  map[string]*routing
 	order    []string              // of the domains, as in the file
 	served   map[string]guest.Port // guests by name

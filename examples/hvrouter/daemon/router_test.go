@@ -162,7 +162,9 @@ func newBenchWith(t testing.TB, c *config.Config, log *slog.Logger, kernelOf fun
 	for i, d := range c.Domains {
 		r.addDomain(i, fakeBGP{tr, d.Name})
 	}
-	r.guests.Replace(guest.FromConfig, c.Guests)
+	r.store = &guest.Store{}
+	r.guests.Use(c.Admission(config.Host{}))
+	r.guests.Replace(guest.FromConfig, c.Entries())
 	return &bench{r, tr, t}
 }
 

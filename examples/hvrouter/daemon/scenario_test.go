@@ -20,6 +20,7 @@ import (
 	"github.com/hyperfib/hyperfib/bfd"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	eg "github.com/hyperfib/hyperfib/examples/hvrouter/edge"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
 	"github.com/hyperfib/hyperfib/fib"
 	"github.com/hyperfib/hyperfib/internal/testing/scenario"
 )
@@ -38,6 +39,7 @@ import (
 //	learn DOMAIN PREFIX METRIC LINK, unlearn ... a foreign route; synced DOMAIN: that was all
 //	seen|gone|moved|conflict LINK ADDRESS MAC [OLD LINK]
 //	put YAML, del NAME, move NAME [pref N] [down|up]
+//	directory YAML|late, state YAML|late         what was read of them; late: they do not answer
 //	reload FILE [EDIT ...]
 //	refuse PREFIX [WHY]                          the kernel refuses the route from now on
 //	slow PREFIX                                  it says nothing about the route from now on
@@ -128,8 +130,10 @@ func (m *machine) do(now time.Time, words []string) error {
 		return m.sight(words)
 	case "put":
 		return m.says(m.putText(strings.Join(words[1:], " ")))
+	case "directory", "state":
+		return m.says(m.read(words))
 	case "del":
-		return m.says(m.router.remove(words[1]))
+		return m.says(m.change(func(in *guest.Inventory) error { return in.Remove(words[1]) }))
 	case "move":
 		return m.moveWords(words)
 	case "reload":
@@ -343,11 +347,39 @@ func (m *machine) putText(text string) error {
 	if err != nil {
 		return err
 	}
-	for _, g := range guests {
-		if err := m.router.put(g); err != nil {
-			return err
-		}
+	return m.change(func(in *guest.Inventory) error { return in.Put(guests...) })
+}
+
+// change is Daemon.change without a file.
+func (m *machine) change(do func(*guest.Inventory) error) error {
+	if m.unread.state {
+		return errors.New("the state file has not been read yet")
 	}
+	if err := do(&m.router.guests); err != nil {
+		return err
+	}
+	m.refresh()
+	return nil
+}
+
+// read takes what was read of the inventory directory or of the state file.
+func (m *machine) read(words []string) error {
+	if words[1] == "late" {
+		m.unread.directory = m.unread.directory || words[0] == "directory"
+		m.unread.state = m.unread.state || words[0] == "state"
+		return nil
+	}
+	guests, err := config.ParseGuests("f", []byte(strings.Join(words[1:], " ")))
+	if err != nil {
+		return err
+	}
+	n := inventoryNews{directory: guests, known: true}
+	if words[0] == "state" {
+		n = inventoryNews{state: guests, stateKnown: true}
+	}
+	m.onInventory(n)
+	m.refresh()
+	m.sweep()
 	return nil
 }
 
@@ -365,7 +397,7 @@ func (m *machine) moveWords(words []string) error {
 			down = &b
 		}
 	}
-	return m.says(m.router.move(words[1], moveTo(pref, down)))
+	return m.says(m.change(func(in *guest.Inventory) error { return move(in, words[1], moveTo(pref, down)) }))
 }
 
 func (m *machine) bfd(words []string) error {

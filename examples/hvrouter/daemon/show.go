@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"net/netip"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
 	"github.com/hyperfib/hyperfib/fib"
 )
@@ -240,27 +242,32 @@ func (d *Daemon) Diff() []api.Difference {
 }
 
 // Put implements [api.Backend].
-func (d *Daemon) Put(guests []config.Guest) (err error) {
-	d.ask(func(r *router) { err = r.put(guests...) })
-	return err
+func (d *Daemon) Put(guests []config.Entry) error {
+	var c *config.Config
+	d.ask(func(r *router) { c = r.cfg })
+	if c == nil {
+		return context.Canceled
+	}
+	h := d.facts(c)
+	return d.change(func(r *router, in *guest.Inventory) error {
+		in.Use(r.cfg.Admission(h))
+		return in.Put(guests...)
+	})
 }
 
 // Remove implements [api.Backend].
-func (d *Daemon) Remove(name string) (err error) {
-	d.ask(func(r *router) {
-		if _, _, ok := r.guests.Find(name); !ok {
-			err = fmt.Errorf("guest %s: %w", name, api.ErrNotFound)
-			return
+func (d *Daemon) Remove(name string) error {
+	return d.change(func(_ *router, in *guest.Inventory) error {
+		if !in.Knows(name) {
+			return fmt.Errorf("guest %s: %w", name, api.ErrNotFound)
 		}
-		err = r.remove(name)
+		return in.Remove(name)
 	})
-	return err
 }
 
 // Move implements [api.Backend].
-func (d *Daemon) Move(name string, m api.Move) (err error) {
-	d.ask(func(r *router) { err = r.move(name, m) })
-	return err
+func (d *Daemon) Move(name string, m api.Move) error {
+	return d.change(func(_ *router, in *guest.Inventory) error { return move(in, name, m) })
 }
 
 // Reload implements [api.Backend].

@@ -211,11 +211,12 @@ guests:
 func TestOverlayStands(t *testing.T) {
 	c := parse(t, `
 edge: {gateway4: 203.0.113.254}
-overlays: [{name: vx7, vni: 7, bridge: br7, peers: [172.22.2.2], members: [vm1, later]}]
+overlays: [{name: vx7, vni: 7, bridge: br7, peers: [172.22.2.2], members: [vm1.vx, later]}]
 guests: [{name: vm1, mac: "50:54:33:00:00:07", ipv4: [203.0.113.1]}]
 `)
 	e := newEdgeTest(t, c)
 	e.hv.IP("addr add 172.22.2.1/32 dev lo")
+	e.hv.IP("link add vm1.vx type veth peer name vm1.vxp")
 	stand := func() {
 		e.Overlays(c, func(name string) (int, bool) {
 			if !strings.Contains(e.hv.IP("-o link show"), ": "+name+"@") && !strings.Contains(e.hv.IP("-o link show"), ": "+name+":") {
@@ -232,7 +233,7 @@ guests: [{name: vm1, mac: "50:54:33:00:00:07", ipv4: [203.0.113.1]}]
 	if out := flood(); !strings.Contains(out, "00:00:00:00:00:00 dst 172.22.2.2") {
 		t.Errorf("the flood list: %s", out)
 	}
-	if out := e.hv.IP("link show vm1"); !strings.Contains(out, "master br7") {
+	if out := e.hv.IP("link show vm1.vx"); !strings.Contains(out, "master br7") {
 		t.Errorf("the member: %s", out)
 	}
 	e.hv.IP("link add later type bridge") // that cannot be a port: the overlay goes on

@@ -25,6 +25,8 @@ type World struct {
 	// Findings of one interface, in a stable order; those outside of what the guest may
 	// find are left out by Expand.
 	Findings func(link int) []Finding
+	// Free reports whether a prefix may be found; nil is all of them.
+	Free func(netip.Prefix) bool
 }
 
 // Expand gives the guests that are present: those of the inventory whose interface is there
@@ -64,7 +66,7 @@ func Expand(c *config.Config, all []config.Guest, w World) []config.Guest {
 			if own == nil {
 				own = owners(all)
 			}
-			find(&here[i], w.Findings(byName[here[i].Interface].Index), own)
+			find(&here[i], w.Findings(byName[here[i].Interface].Index), own, w.Free)
 		}
 	}
 	slices.SortFunc(here, func(a, b config.Guest) int { return strings.Compare(a.Name, b.Name) })
@@ -109,11 +111,11 @@ func (w World) byName() map[string]fib.Link {
 }
 
 // find adds what was found to a guest.
-func find(g *config.Guest, found []Finding, own owned) {
+func find(g *config.Guest, found []Finding, own owned, free func(netip.Prefix) bool) {
 	n := 0
 	for _, f := range found {
 		switch {
-		case f.Learned && !g.Find.Learn, !f.Learned && !g.Find.Discover, !allowed(g.Find, f.Prefix), has(*g, f.Prefix), own.taken(f.Prefix):
+		case f.Learned && !g.Find.Learn, !f.Learned && !g.Find.Discover, !allowed(g.Find, f.Prefix), has(*g, f.Prefix), own.taken(f.Prefix), free != nil && !free(f.Prefix):
 			continue
 		case n == g.Find.Most:
 			return
@@ -144,7 +146,18 @@ func allowed(f config.Find, p netip.Prefix) bool {
 
 // has tells whether a guest has p anyway.
 func has(g config.Guest, p netip.Prefix) bool {
-	return slices.ContainsFunc(append(own(g), routed(g)...), func(q netip.Prefix) bool { return q.Bits() <= p.Bits() && q.Contains(p.Addr()) })
+	return slices.ContainsFunc(append(alone(g), routed(g)...), func(q netip.Prefix) bool { return q.Bits() <= p.Bits() && q.Contains(p.Addr()) })
+}
+
+// alone lists the prefixes that are a guest's alone.
+func alone(g config.Guest) (out []netip.Prefix) {
+	for _, a := range g.IPv4 {
+		out = append(out, netip.PrefixFrom(a.Addr, 32))
+	}
+	for _, p := range g.IPv6 {
+		out = append(out, p.Masked())
+	}
+	return out
 }
 
 func routed(g config.Guest) (out []netip.Prefix) {
@@ -160,7 +173,7 @@ type owned map[int]map[netip.Prefix]bool
 func owners(all []config.Guest) owned {
 	out := owned{}
 	for _, g := range all {
-		for _, p := range append(own(g), routed(g)...) {
+		for _, p := range append(alone(g), routed(g)...) {
 			if out[p.Bits()] == nil {
 				out[p.Bits()] = map[netip.Prefix]bool{}
 			}

@@ -46,13 +46,16 @@ guests-from:
 	if err != nil {
 		t.Fatal(err)
 	}
-	inventory := parse(t, `
+	var inventory []config.Guest
+	for _, e := range parse(t, `
 - {name: vm1, interface: tap1, ipv4: [203.0.113.1], mac: "50:54:33:00:00:01", ipv6: ["2001:db8:0:0:1::/80"], transparent: [{address: 203.0.113.11, to: 203.0.113.1}]}
 - {name: vm2, interface: "vnet*", mac: "52:54:00:00:00:02", ipv4: [203.0.113.2]}
 - {name: vm3, interface: tap3, down: true}
 - {name: tap4, ipv4: [203.0.113.4], interface: eth4}
 - {name: vm5, ipv4: [203.0.113.5], routed: [203.0.113.128/28], find: {discover: true, within: [203.0.113.0/24]}}
-`)
+`) {
+		inventory = append(inventory, e.Guest)
+	}
 	for _, test := range []struct{ what, links, found, want string }{
 		{"nothing is here", "lo eth0", "", ""},
 		{"a tap, and what is not one", "tap0 tapestry tap", "", "tap0@tap0 [] []"},

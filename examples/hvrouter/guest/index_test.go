@@ -14,8 +14,8 @@ func shared(a, b config.Guest) bool {
 	if a.Name == b.Name || a.Interface == b.Interface || !a.MAC.IsZero() && a.MAC == b.MAC {
 		return true
 	}
-	for _, x := range own(a) {
-		for _, y := range own(b) {
+	for _, x := range alone(a) {
+		for _, y := range alone(b) {
 			if x.Overlaps(y) {
 				return true
 			}
@@ -49,7 +49,7 @@ func TestIndex(t *testing.T) {
 			for _, o := range kept {
 				want = want || g.Name != o.Name && shared(g, o)
 			}
-			err := in.Put(g) // in the place of one of that name
+			err := in.Put(config.Entry{Guest: g}) // in the place of one of that name
 			if (err != nil) != want {
 				t.Fatalf("%+v: refused %v, want %v, beside %+v", g, err, want, kept)
 			}

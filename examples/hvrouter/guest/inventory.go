@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -28,90 +29,210 @@ func (s Source) String() string {
 	return enum.String("Source", []string{"config", "directory", "api"}, s)
 }
 
-// Inventory is every guest that is known. The zero value is empty. It is not safe
-// for concurrent use.
+// Inventory is every guest that is known. The zero value is empty, and takes whatever does
+// not conflict. It is not safe for concurrent use.
 type Inventory struct {
-	bySource [sources]map[string]config.Guest
-	version  uint64
+	admission *config.Admission // nil: everybody is admitted
+	admitted  [sources]map[string]config.Entry
+	refused   [sources][]Refused // by a rule, or by a guest that was there before
+	claims    config.Claims
+	version   uint64
+}
+
+// Refused is a guest that the inventory knows of and does not count, and why.
+type Refused struct {
+	config.Entry
+	Why error
 }
 
 // Version changes whenever a guest does.
 func (in *Inventory) Version() uint64 { return in.version }
 
-// Replace sets all guests of one source. Guests that conflict with one that
-// counts more, or came earlier, are left out and described in errs.
-func (in *Inventory) Replace(s Source, guests []config.Guest) (errs []error) {
-	in.version++
-	in.bySource[s] = map[string]config.Guest{}
-	x := in.index()
-	for _, g := range guests {
-		if err := refused(g, x); err != nil {
-			errs = append(errs, err)
-			continue
+// Admit sets what guests are checked against, and checks all of them again, those that
+// were refused as well. It returns why guests are refused that were not before, or for
+// another reason.
+func (in *Inventory) Admit(a *config.Admission) []error {
+	in.admission = a
+	return in.review(func() { in.claims = config.Claims{} }, true)
+}
+
+// Use sets what guests are checked against from now on, without a look at those that are
+// there.
+func (in *Inventory) Use(a *config.Admission) { in.admission = a }
+
+// Replace sets all guests of one source. Those that break a rule, or conflict with one
+// that counts more or came earlier, are left out. It returns why.
+func (in *Inventory) Replace(s Source, guests []config.Entry) (errs []error) {
+	return in.review(func() {
+		for _, e := range in.admitted[s] {
+			in.claims.Remove(e.Guest, who(e, s))
 		}
-		in.bySource[s][g.Name] = g
-		x.add(g, claim{g.Name, s})
+		in.admitted[s], in.refused[s] = nil, nil
+		for _, e := range guests {
+			in.refused[s] = append(in.refused[s], Refused{Entry: e})
+		}
+	}, false)
+}
+
+// review changes the inventory, and then takes up whom it can of those that were refused
+// or, with all, of everybody.
+func (in *Inventory) review(change func(), all bool) (errs []error) {
+	in.version++
+	before := map[string]bool{}
+	for s := range in.refused {
+		for _, r := range in.refused[s] {
+			before[reason(Source(s), r)] = true
+		}
+	}
+	change()
+	for s := range in.refused {
+		s := Source(s)
+		waiting := in.refused[s]
+		if all {
+			for _, name := range slices.Sorted(maps.Keys(in.admitted[s])) {
+				waiting = append(waiting, Refused{Entry: in.admitted[s][name]})
+			}
+			// Who was there stays, if it may.
+			slices.SortStableFunc(waiting, func(a, b Refused) int { return count(a.Why != nil) - count(b.Why != nil) })
+			in.admitted[s] = nil
+		}
+		in.refused[s] = nil
+		for _, r := range waiting {
+			if r.Why = in.check(r.Entry); r.Why == nil {
+				in.add(s, r.Entry)
+				continue
+			}
+			in.refused[s] = append(in.refused[s], r)
+			if !before[reason(s, r)] {
+				errs = append(errs, r.Why)
+			}
+		}
 	}
 	return errs
 }
 
-// Clone returns a copy that can be changed on its own.
-func (in *Inventory) Clone() Inventory {
-	out := *in
-	for s, guests := range in.bySource {
-		out.bySource[s] = maps.Clone(guests)
+func count(b bool) int {
+	if b {
+		return 1
 	}
-	return out
+	return 0
+}
+
+func reason(s Source, r Refused) string { return fmt.Sprint(s, r.Name, r.Why) }
+
+// mostGuests bounds the inventory.
+const mostGuests = 20000
+
+// check says why a guest cannot be taken.
+func (in *Inventory) check(e config.Entry) error {
+	if n := len(in.admitted[FromConfig]) + len(in.admitted[FromDirectory]) + len(in.admitted[FromAPI]); n >= mostGuests {
+		return fmt.Errorf("guest %s: there are %d others already", e.Name, n)
+	}
+	var problems []config.Problem
+	if in.admission != nil {
+		problems = in.admission.Check(e.Guest)
+	}
+	problems = append(problems, in.claims.Check(e.Guest)...)
+	if len(problems) == 0 {
+		return nil
+	}
+	errs := e.Errors(problems)
+	for _, err := range errs {
+		err.Msg = "guest " + e.Name + ": " + err.Msg
+	}
+	return errs
+}
+
+func who(e config.Entry, s Source) string { return fmt.Sprintf("%s (%v)", e.Name, s) }
+
+func (in *Inventory) add(s Source, e config.Entry) {
+	if in.admitted[s] == nil {
+		in.admitted[s] = map[string]config.Entry{}
+	}
+	in.admitted[s][e.Name] = e.Brief()
+	in.claims.Add(e.Guest, who(e, s))
+}
+
+// Clone returns a copy that can be changed on its own.
+func (in *Inventory) Clone() *Inventory {
+	out := *in
+	for s := range in.admitted {
+		out.admitted[s], out.refused[s] = maps.Clone(in.admitted[s]), slices.Clone(in.refused[s])
+	}
+	out.claims = in.claims.Clone()
+	return &out
 }
 
 // mostReasons bounds what one error lists.
 const mostReasons = 10
 
-// Put adds guests over the API, or replaces those that came that way: all of them, or,
-// if one would take something from another, none.
-func (in *Inventory) Put(guests ...config.Guest) error {
-	next := maps.Clone(in.bySource[FromAPI])
-	if next == nil {
-		next = map[string]config.Guest{}
-	}
-	for _, g := range guests {
-		delete(next, g.Name)
-	}
-	others := *in
-	others.bySource[FromAPI] = next
-	x := others.index()
+// Put adds guests over the API, or replaces those that came that way: all of them or, if
+// anything is wrong with one, none.
+func (in *Inventory) Put(guests ...config.Entry) error {
 	var errs []error
-	for _, g := range guests {
-		if err := refused(g, x); err != nil {
+	var replaced, added []config.Entry
+	for _, e := range guests {
+		if old, ok := in.admitted[FromAPI][e.Name]; ok && !slices.ContainsFunc(replaced, func(r config.Entry) bool { return r.Name == e.Name }) {
+			replaced = append(replaced, old)
+			in.claims.Remove(old.Guest, who(old, FromAPI))
+		}
+	}
+	for _, e := range guests {
+		if err := in.check(e); err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		next[g.Name] = g
-		x.add(g, claim{g.Name, FromAPI})
+		added = append(added, e)
+		in.claims.Add(e.Guest, who(e, FromAPI))
 	}
 	if n := len(errs) - mostReasons; n > 0 {
 		errs = append(errs[:mostReasons], fmt.Errorf("and %d more", n))
 	}
 	if len(errs) > 0 {
+		for _, e := range added {
+			in.claims.Remove(e.Guest, who(e, FromAPI))
+		}
+		for _, e := range replaced {
+			in.claims.Add(e.Guest, who(e, FromAPI))
+		}
 		return errors.Join(errs...)
 	}
-	in.bySource[FromAPI] = next
-	in.version++
+	for _, e := range added {
+		in.claims.Remove(e.Guest, who(e, FromAPI)) // add does it again
+		in.add(FromAPI, e)
+		in.forget(e.Name)
+	}
+	in.review(func() {}, false) // who was replaced may have left something
 	return nil
+}
+
+// forget drops a guest that came over the API and is refused; it reports whether there was
+// one.
+func (in *Inventory) forget(name string) bool {
+	n := len(in.refused[FromAPI])
+	in.refused[FromAPI] = slices.DeleteFunc(in.refused[FromAPI], func(r Refused) bool { return r.Name == name })
+	return len(in.refused[FromAPI]) < n
 }
 
 // Change replaces a guest where it is, whatever its source. It must have the
 // addresses it had.
 func (in *Inventory) Change(s Source, g config.Guest) {
-	in.bySource[s][g.Name] = g
+	e := in.admitted[s][g.Name]
+	e.Guest = g
+	in.admitted[s][g.Name] = e
 	in.version++
 }
 
 // Remove takes a guest away that came over the API.
 func (in *Inventory) Remove(name string) error {
-	if _, ok := in.bySource[FromAPI][name]; ok {
-		delete(in.bySource[FromAPI], name)
-		in.version++
+	if e, ok := in.admitted[FromAPI][name]; ok {
+		in.review(func() {
+			delete(in.admitted[FromAPI], name)
+			in.claims.Remove(e.Guest, who(e, FromAPI))
+		}, false)
+		return nil
+	}
+	if in.forget(name) {
 		return nil
 	}
 	if _, source, ok := in.Find(name); ok {
@@ -120,42 +241,68 @@ func (in *Inventory) Remove(name string) error {
 	return fmt.Errorf("there is no guest %s", name)
 }
 
-// Find gives the guest with this name.
+// Find returns the guest with this name.
 func (in *Inventory) Find(name string) (config.Guest, Source, bool) {
-	for s, guests := range in.bySource {
-		if g, ok := guests[name]; ok {
-			return g, Source(s), true
+	for s, guests := range in.admitted {
+		if e, ok := guests[name]; ok {
+			return e.Guest, Source(s), true
 		}
 	}
 	return config.Guest{}, 0, false
 }
 
-// All gives every guest, sorted by name.
+// Knows reports whether there is a guest with this name, refused or not.
+func (in *Inventory) Knows(name string) bool {
+	if _, _, ok := in.Find(name); ok {
+		return true
+	}
+	for _, r := range in.Refused {
+		if r.Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// All returns every guest, sorted by name.
 func (in *Inventory) All() []config.Guest {
 	var all []config.Guest
-	for _, guests := range in.bySource {
-		all = slices.AppendSeq(all, maps.Values(guests))
+	for _, guests := range in.admitted {
+		for _, e := range guests {
+			all = append(all, e.Guest)
+		}
 	}
+	return sorted(all)
+}
+
+// Refused returns the guests that are refused, by source.
+func (in *Inventory) Refused(yield func(Source, Refused) bool) {
+	for s := range in.refused {
+		for _, r := range in.refused[s] {
+			if !yield(Source(s), r) {
+				return
+			}
+		}
+	}
+}
+
+// Kept returns the guests that came over the API, sorted by name, those that are refused
+// as well: what refuses them may go.
+func (in *Inventory) Kept() []config.Guest {
+	var all []config.Guest
+	for _, e := range in.admitted[FromAPI] {
+		all = append(all, e.Guest)
+	}
+	for _, r := range in.refused[FromAPI] {
+		all = append(all, r.Guest)
+	}
+	return sorted(all)
+}
+
+func sorted(all []config.Guest) []config.Guest {
 	slices.SortFunc(all, func(a, b config.Guest) int { return strings.Compare(a.Name, b.Name) })
 	return all
 }
 
-// Of gives the guests of one source, sorted by name.
-func (in *Inventory) Of(s Source) []config.Guest {
-	all := slices.Collect(maps.Values(in.bySource[s]))
-	slices.SortFunc(all, func(a, b config.Guest) int { return strings.Compare(a.Name, b.Name) })
-	return all
-}
-
-// Present gives the guests whose interfaces exist and that are not down.
-func (in *Inventory) Present(exists func(link string) bool) []config.Guest {
-	return slices.DeleteFunc(in.All(), func(g config.Guest) bool { return g.Down || !exists(g.Interface) })
-}
-
-// refused says what g would take from another guest.
-func refused(g config.Guest, x *index) error {
-	if what, from, ok := x.conflict(g); ok {
-		return fmt.Errorf("guest %s: %s belongs to guest %s (%v)", g.Name, what, from.guest, from.source)
-	}
-	return nil
-}
+// Free reports whether a prefix may be a guest's that the inventory does not say it has.
+func (in *Inventory) Free(p netip.Prefix) bool { return in.admission == nil || in.admission.Free(p) }

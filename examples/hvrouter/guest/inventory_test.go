@@ -1,16 +1,20 @@
 package guest
 
 import (
+	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
-	"reflect"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/internal/testing/scenario"
 )
 
-func parse(t *testing.T, text string) []config.Guest {
+func parse(t testing.TB, text string) []config.Entry {
 	t.Helper()
 	guests, err := config.ParseGuests("test", []byte(text))
 	if err != nil {
@@ -19,113 +23,117 @@ func parse(t *testing.T, text string) []config.Guest {
 	return guests
 }
 
-const three = `
-- {name: vm1, mac: "50:54:33:00:00:07", ipv4: [203.0.113.1], ipv6: ["2001:db8:cb00:7100::/64"], routed: [203.0.113.10/32]}
-- {name: vm2, mac: "50:54:33:00:00:09", ipv4: [203.0.113.2], routed: [203.0.113.10/32]}
-- {name: vm3, interface: tap3, ipv4: [203.0.113.3], down: true}
-`
+// TestScenarios plays testdata/*.txt. The inputs:
+//
+//	admit SAMPLE [OLD=>NEW ...]          check guests against a sample, with changes (_ is a space)
+//	host INTERFACE PREFIX|default|MAC    what the host has; counts from the next admit on
+//	set config|directory|api GUESTS      all guests of a source, as YAML
+//	put GUESTS, del NAME, down NAME
+//	list
+func TestScenarios(t *testing.T) {
+	scenario.Files(t, "testdata/*.txt", func(t *testing.T, text string) (string, error) {
+		return scenario.Play(text, &inventoryTest{})
+	})
+}
 
-func TestConflicts(t *testing.T) {
-	for text, want := range map[string]string{
-		`{name: vm1}`:                         "name vm1 belongs to guest vm1 (config)",
-		`{name: x, interface: tap3}`:          "interface tap3 belongs to guest vm3",
-		`{name: x, mac: "50:54:33:00:00:09"}`: "MAC 50:54:33:00:00:09 belongs to guest vm2",
-		`{name: x, ipv4: [203.0.113.1]}`:      "203.0.113.1/32 belongs to guest vm1",
-		`{name: x, mac: "50:54:33:00:00:99", ipv6: ["2001:db8:cb00:7100::7/128"]}`: "2001:db8:cb00:7100::7/128 belongs to guest vm1",
-		`{name: x, ipv4: [203.0.113.9], routed: [203.0.113.10/32]}`:                "",
-	} {
-		var in Inventory
-		if errs := in.Replace(FromConfig, parse(t, three)); errs != nil {
-			t.Fatal(errs)
+type inventoryTest struct {
+	Inventory
+	host config.Host
+}
+
+func (x *inventoryTest) Do(_ time.Time, words []string) (out []string, err error) {
+	rest := strings.Join(words[1:], " ")
+	switch words[0] {
+	case "admit":
+		c, err := sample(words[1], words[2:])
+		if err != nil {
+			return nil, err
 		}
-		err := in.Put(parse(t, text)[0])
-		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
-			t.Errorf("%s: got %v, want %s", text, err, want)
+		return said(x.Admit(c.Admission(x.host))...), nil
+	case "host":
+		x.know(words[1], words[2])
+	case "set":
+		source := Source(slices.Index([]string{"config", "directory", "api"}, words[1]))
+		guests, err := config.ParseGuests("f", []byte(strings.Join(words[2:], " ")))
+		if err != nil {
+			return said(err), nil
 		}
+		return said(x.Replace(source, guests)...), nil
+	case "put":
+		guests, err := config.ParseGuests("request", []byte(rest))
+		if err == nil {
+			err = x.Put(guests...)
+		}
+		return said(err), nil
+	case "del":
+		return said(x.Remove(rest)), nil
+	case "down":
+		g, source, ok := x.Find(rest)
+		if !ok {
+			return nil, fmt.Errorf("no guest %s", rest)
+		}
+		g.Down = true
+		x.Change(source, g)
+	case "list":
+		return x.list(), nil
+	default:
+		return nil, fmt.Errorf("unknown word %q", words[0])
+	}
+	return nil, nil
+}
+
+func (x *inventoryTest) know(link, what string) {
+	if what == "default" {
+		x.host.Default = append(x.host.Default, link)
+	} else if p, err := netip.ParsePrefix(what); err == nil {
+		x.host.Addresses = append(x.host.Addresses, config.HostAddress{Interface: link, Prefix: p})
+	} else {
+		var mac config.MAC
+		if err := mac.UnmarshalText([]byte(what)); err != nil {
+			panic(err)
+		}
+		x.host.MACs = map[string]config.MAC{link: mac}
 	}
 }
 
-func TestLife(t *testing.T) {
-	var in Inventory
-	in.Replace(FromConfig, parse(t, three))
-	names := func(links ...string) (out []string) {
-		for _, g := range in.Present(func(l string) bool { return strings.Contains(strings.Join(links, " "), l) }) {
-			out = append(out, g.Name)
+func (x *inventoryTest) list() (lines []string) {
+	for _, g := range x.All() {
+		_, source, _ := x.Find(g.Name)
+		line := fmt.Sprintf("%s: %v %v %v", g.Name, source, g.IPv4, g.IPv6)
+		if g.Down {
+			line += " down"
 		}
-		return out
+		lines = append(lines, line)
 	}
-	if got := names("vm2", "vm1", "tap3"); !reflect.DeepEqual(got, []string{"vm1", "vm2"}) {
-		t.Errorf("present: %v (vm3 is down)", got)
+	for s, r := range x.Refused {
+		lines = append(lines, fmt.Sprintf("refused (%v): %v", s, r.Why))
 	}
-	new := parse(t, `{name: vm4, ipv4: [203.0.113.4]}`)[0]
-	if err := in.Put(new); err != nil {
-		t.Fatal(err)
-	}
-	new.IPv4 = nil
-	if err := in.Put(new); err != nil {
-		t.Errorf("a guest replaces itself: %v", err)
-	}
-	if err := in.Remove("vm1"); err == nil || !strings.Contains(err.Error(), "comes from the config") {
-		t.Errorf("removing what the config says: %v", err)
-	}
-	if err := in.Remove("vm4"); err != nil {
-		t.Error(err)
-	}
-	if err := in.Remove("vm4"); err == nil {
-		t.Error("removed twice")
-	}
-	if got := names("vm1"); !reflect.DeepEqual(got, []string{"vm1"}) {
-		t.Errorf("present: %v", got)
-	}
-	errs := in.Replace(FromDirectory, parse(t, "[{name: vm1}, {name: vm5}]"))
-	if len(errs) != 1 || len(in.Of(FromDirectory)) != 1 {
-		t.Errorf("a file that names a guest of the config: %v", errs)
-	}
+	return lines
 }
 
-func TestFiles(t *testing.T) {
-	dir := t.TempDir()
-	for name, text := range map[string]string{
-		"a.yaml":   "name: vm1",
-		"b.json":   `[{"name": "vm2"}, {"name": "vm3"}]`,
-		"c.yaml":   "nam: vm4",
-		"d.backup": "name: vm5",
-	} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
+func said(errs ...error) (lines []string) {
+	for _, err := range errs {
+		if err != nil {
+			lines = append(lines, strings.Split(err.Error(), "\n")...)
 		}
 	}
-	guests, errs := ReadDirectory(dir)
-	if len(guests) != 3 || len(errs) != 1 || !strings.Contains(errs[0].Error(), `c.yaml:1:1: unknown field "nam"`) {
-		t.Errorf("%v, %v", guests, errs)
-	}
-	if _, errs := ReadDirectory(filepath.Join(dir, "none")); len(errs) != 1 {
-		t.Errorf("a directory that is not there: %v", errs)
-	}
+	return lines
 }
 
-func TestStore(t *testing.T) {
-	s := Store{filepath.Join(t.TempDir(), "sub", "guests")}
-	if got, err := s.Load(); got != nil || err != nil {
-		t.Errorf("before the first Save: %v, %v", got, err)
+func sample(file string, edits []string) (*config.Config, error) {
+	data, err := os.ReadFile(filepath.Join("..", file))
+	if err != nil {
+		return nil, err
 	}
-	want := parse(t, three)
-	if err := s.Save(want); err != nil {
-		t.Fatal(err)
+	text, plain := string(data), strings.NewReplacer("_", " ", `\n`, "\n")
+	for _, e := range edits {
+		old, new, _ := strings.Cut(plain.Replace(e), "=>")
+		if !strings.Contains(text, old) {
+			return nil, fmt.Errorf("%s does not contain %q", file, old)
+		}
+		text = strings.Replace(text, old, new, 1)
 	}
-	got, err := s.Load()
-	if err != nil || !reflect.DeepEqual(got, want) {
-		t.Errorf("got %+v, %v\nwant %+v", got, err, want)
-	}
-	if err := s.Save(nil); err != nil {
-		t.Fatal(err)
-	}
-	if got, err := s.Load(); len(got) != 0 || err != nil {
-		t.Errorf("after Save(nil): %v, %v", got, err)
-	}
-	if err := (Store{NoStore}).Save(want); err != nil {
-		t.Error(err)
-	}
+	return config.Parse(file, []byte(text), nil)
 }
 
 // TestPutMany: many guests are put as a whole. One that takes what belongs to another,
@@ -133,19 +141,19 @@ func TestStore(t *testing.T) {
 // in nobody's way, and guests may swap what they have.
 func TestPutMany(t *testing.T) {
 	var in Inventory
-	in.Replace(FromConfig, parse(t, three))
+	in.Replace(FromConfig, parse(t, `[{name: vm1, ipv4: [203.0.113.1]}, {name: vm2, ipv4: [203.0.113.2]}]`))
 	names := func() (out []string) {
-		for _, g := range in.Of(FromAPI) {
+		for _, g := range in.Kept() {
 			out = append(out, g.Name+" "+g.IPv4[0].String())
 		}
 		return out
 	}
 	version := in.Version()
 	for text, want := range map[string]string{
-		`[{name: a, ipv4: [203.0.113.11]}, {name: b, ipv4: [203.0.113.2]}]`:                                "guest b: 203.0.113.2/32 belongs to guest vm2 (config)",
-		`[{name: a, ipv4: [203.0.113.11]}, {name: b, ipv4: [203.0.113.11]}]`:                               "guest b: 203.0.113.11/32 belongs to guest a (api)",
+		`[{name: a, ipv4: [203.0.113.11]}, {name: b, ipv4: [203.0.113.2]}]`:                                "guest b: 203.0.113.2 belongs to guest vm2 (config)",
+		`[{name: a, ipv4: [203.0.113.11]}, {name: b, ipv4: [203.0.113.11]}]`:                               "guest b: 203.0.113.11 belongs to guest a (api)",
 		`[{name: a, ipv4: [203.0.113.11]}, {name: a, interface: x, ipv4: [203.0.113.12]}]`:                 "guest a: name a belongs to guest a (api)",
-		`[{name: a, ipv4: [203.0.113.1]}, {name: b, ipv4: [203.0.113.2]}, {name: c, ipv4: [203.0.113.9]}]`: "guest a: 203.0.113.1/32 belongs to guest vm1 (config)\nguest b: ",
+		`[{name: a, ipv4: [203.0.113.1]}, {name: b, ipv4: [203.0.113.2]}, {name: c, ipv4: [203.0.113.9]}]`: "guest a: 203.0.113.1 belongs to guest vm1 (config)\ntest:1:51: guest b: ",
 	} {
 		if err := in.Put(parse(t, text)...); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", text, err, want)
@@ -167,7 +175,7 @@ func TestPutMany(t *testing.T) {
 	if g, _, _ := old.Find("a"); g.IPv4[0].String() != "203.0.113.11" {
 		t.Error("the clone has changed, too")
 	}
-	var many []config.Guest
+	var many []config.Entry
 	for range 30 {
 		many = append(many, parse(t, `{name: vm1}`)...)
 	}
