@@ -108,7 +108,9 @@ func TestLimitLetsIn(t *testing.T) {
 	for name, letIn := range map[string]func(a *node) error{
 		"limit": func(a *node) error { return a.UpdatePeer(PeerConfig{Addr: addr2, MaxPrefixes: 20}) },
 		"none":  func(a *node) error { return a.UpdatePeer(PeerConfig{Addr: addr2}) },
-		"hold":  func(a *node) error { return a.UpdatePeer(PeerConfig{Addr: addr2, MaxPrefixes: 9, MaxPrefixesHold: time.Second}) },
+		"hold": func(a *node) error {
+			return a.UpdatePeer(PeerConfig{Addr: addr2, MaxPrefixes: 9, MaxPrefixesHold: time.Second})
+		},
 		"reset": func(a *node) error { return a.Reset(PeerKey{Addr: addr2}, "", false) },
 		"range": func(a *node) error {
 			return a.UpdateRange(RangeConfig{Prefix: netip.PrefixFrom(addr2, 24), Template: PeerConfig{MaxPrefixes: 20}})
@@ -226,7 +228,7 @@ func TestLimitBlocks(t *testing.T) {
 			t.Fatal(err)
 		}
 		settle(time.Second)
-		if f := a.family(addr2); f.Paths != 17 || f.Limit != rib.LimitKept {
+		if f := a.family(addr2); f.Paths != 17 || f.Limit != rib.LimitWithin {
 			t.Fatalf("with a higher limit: %+v", f)
 		}
 		if got := a.limitEvents(); len(got) > 3 {

@@ -27,10 +27,10 @@ type Speaker struct {
 	ctx       context.Context // of Run; nil before
 	stopped   bool
 	peers     map[PeerKey]*peer
-	ranges    []*dynamicRange       // longest prefix first
-	dynamic   int                   // peers that came from ranges
+	ranges    []*dynamicRange      // longest prefix first
+	dynamic   int                  // peers that came from ranges
 	failing   map[PeerKey]pastPeer // dynamic peers that are gone
-	inventory bool                  // InventoryComplete was called
+	inventory bool                 // InventoryComplete was called
 	listeners []*listener
 	secured   secured
 	startup   *startup

@@ -151,7 +151,7 @@ func (m *machine) end(p *modelPeer) {
 
 func (m *machine) counters(c Counters) {
 	m.say("paths %d, stale %d, announced %d, withdrawn %d", c.Paths, c.Stale, c.Announced, c.Withdrawn)
-	if c.Counted != c.Paths-c.Stale || c.Limit != LimitKept {
+	if c.Counted != c.Paths-c.Stale || c.Limit != LimitWithin {
 		m.say("counted %d, limit %v", c.Counted, c.Limit)
 	}
 	for r := range reasons {

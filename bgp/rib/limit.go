@@ -56,8 +56,8 @@ func (a LimitAction) MarshalText() ([]byte, error) { return []byte(a.String()), 
 type LimitState uint8
 
 const (
-	// LimitKept: what the peer announces is well within the limit, or there is none.
-	LimitKept LimitState = iota
+	// LimitWithin: what the peer announces is well within the limit, or there is none.
+	LimitWithin LimitState = iota
 	// LimitNear: the threshold is reached.
 	LimitNear
 	// LimitExceeded: the peer has announced more than the maximum. It stays so until a tenth
@@ -65,9 +65,9 @@ const (
 	LimitExceeded
 )
 
-var limitStates = [...]string{"kept", "near", "exceeded"}
+var limitStates = [...]string{"within", "near", "exceeded"}
 
-// String returns "kept", "near" or "exceeded".
+// String returns "within", "near" or "exceeded".
 func (s LimitState) String() string { return enum.String("LimitState", limitStates[:], s) }
 
 // MarshalText makes LimitState readable in JSON.
@@ -150,7 +150,7 @@ func (m *limiter) configure(l PrefixLimit) {
 	if m.PrefixLimit == l {
 		return
 	}
-	m.PrefixLimit, m.state, m.notice = l, LimitKept, nil
+	m.PrefixLimit, m.state, m.notice = l, LimitWithin, nil
 	if !m.active() {
 		m.reset()
 	}
@@ -289,8 +289,8 @@ func (in *In) report(l *pathList, fam wire.Family) *LimitError {
 		e = &LimitError{Peer: in.addr, Family: fam, Limit: m.Maximum, Count: n, State: LimitExceeded, Action: m.Action}
 	case m.state == LimitExceeded && n >= m.Maximum-slack, m.state == LimitNear && n >= m.near()-slack:
 	case n < m.near():
-		m.state = LimitKept
-	case m.state == LimitKept && e == nil:
+		m.state = LimitWithin
+	case m.state == LimitWithin && e == nil:
 		e = &LimitError{Peer: in.addr, Family: fam, Limit: m.Maximum, Count: n, State: LimitNear, Action: m.Action}
 		fallthrough
 	default:

@@ -27,6 +27,8 @@ var enumString = map[string]func(v int64) string{
 	"github.com/hyperfib/hyperfib/bgp.PathFailure":                func(v int64) string { return bgp.PathFailure(v).String() },
 	"github.com/hyperfib/hyperfib/bgp.RestartStatus":              func(v int64) string { return bgp.RestartStatus(v).String() },
 	"github.com/hyperfib/hyperfib/bgp.State":                      func(v int64) string { return bgp.State(v).String() },
+	"github.com/hyperfib/hyperfib/bgp/rib.LimitAction":            func(v int64) string { return bgp_rib.LimitAction(v).String() },
+	"github.com/hyperfib/hyperfib/bgp/rib.LimitState":             func(v int64) string { return bgp_rib.LimitState(v).String() },
 	"github.com/hyperfib/hyperfib/bgp/rib.Reason":                 func(v int64) string { return bgp_rib.Reason(v).String() },
 	"github.com/hyperfib/hyperfib/bgp/rib.Step":                   func(v int64) string { return bgp_rib.Step(v).String() },
 	"github.com/hyperfib/hyperfib/bgp/rib.Verdict":                func(v int64) string { return bgp_rib.Verdict(v).String() },

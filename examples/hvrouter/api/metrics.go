@@ -16,6 +16,9 @@ var (
 	bgpRoutes     = describe("bgp_routes_received", "Routes that the peer announces.", "domain", "peer", "local", "interface", "netns", "family")
 	bgpStale      = describe("bgp_routes_stale", "Routes kept of a peer that restarts.", "domain", "peer", "local", "interface", "netns", "family")
 	bgpRefused    = describe("bgp_routes_refused_total", "Routes of the peer that the import policy refused.", "domain", "peer", "local", "interface", "netns", "family")
+	bgpCounted    = describe("bgp_prefixes_counted", "What the prefix limit counts: announced in this session, before import policy.", "domain", "peer", "local", "interface", "netns", "family")
+	bgpMaximum    = describe("bgp_prefix_limit", "The most of that which the peer may announce, 0 without a limit.", "domain", "peer", "local", "interface", "netns", "family")
+	bgpExceeded   = describe("bgp_prefix_limit_exceeded", "Whether the peer has announced more than that.", "domain", "peer", "local", "interface", "netns", "family")
 	bfdUp         = describe("bfd_session_up", "Whether the BFD session is Up.", "peer", "local", "interface", "netns")
 	bfdDowns      = describe("bfd_downs_total", "How often the BFD session left Up.", "peer", "local", "interface", "netns")
 	kernelWrites  = describe("kernel_writes_total", "Routes, rules and next hops written to the kernel.")
@@ -45,7 +48,7 @@ func metrics(b Backend) http.Handler {
 
 // Describe implements [prometheus.Collector].
 func (collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{bgpUp, bgpUps, bgpRoutes, bgpStale, bgpRefused, bfdUp, bfdDowns, kernelWrites, notOnLink,
+	for _, d := range []*prometheus.Desc{bgpUp, bgpUps, bgpRoutes, bgpStale, bgpRefused, bgpCounted, bgpMaximum, bgpExceeded, bfdUp, bfdDowns, kernelWrites, notOnLink,
 		notAnnounced, withdrawn, converged, present, guestsPresent, dropped} {
 		ch <- d
 	}
@@ -68,6 +71,9 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 			gauge(bgpRoutes, float64(f.Received), of...)
 			gauge(bgpStale, float64(f.Stale), of...)
 			counter(bgpRefused, f.Refused, of...)
+			gauge(bgpCounted, float64(f.Counted), of...)
+			gauge(bgpMaximum, float64(f.Maximum), of...)
+			gauge(bgpExceeded, truth(f.Limit == "exceeded"), of...)
 		}
 	}
 	sessions, _ := c.b.BFD()

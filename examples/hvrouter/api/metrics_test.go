@@ -21,7 +21,8 @@ type busy struct{ backend }
 func (*busy) Sessions() (out []Session) {
 	for _, local := range []string{"198.51.100.101", "198.51.100.102"} {
 		out = append(out, Session{Domain: "public", Interface: "up.a", Local: netip.MustParseAddr(local), Peer: netip.MustParseAddr("198.51.100.126"),
-			State: map[bool]string{true: "Established", false: "Idle"}[local == "198.51.100.101"], Ups: 2, Families: []FamilyRoutes{{Family: "ipv4", Received: 5, Stale: 1, Refused: 7}, {Family: "ipv6"}}})
+			State: map[bool]string{true: "Established", false: "Idle"}[local == "198.51.100.101"], Ups: 2,
+			Families: []FamilyRoutes{{Family: "ipv4", Received: 5, Stale: 1, Refused: 7, Counted: 6, Maximum: 8, Limit: "exceeded"}, {Family: "ipv6"}}})
 	}
 	return out
 }
@@ -53,6 +54,24 @@ hvrouter_bfd_downs_total{interface="up.a",local="198.51.100.101",netns="red",pee
 # TYPE hvrouter_bfd_session_up gauge
 hvrouter_bfd_session_up{interface="up.a",local="198.51.100.101",netns="",peer="198.51.100.126"} 1
 hvrouter_bfd_session_up{interface="up.a",local="198.51.100.101",netns="red",peer="198.51.100.126"} 0
+# HELP hvrouter_bgp_prefix_limit The most of that which the peer may announce, 0 without a limit.
+# TYPE hvrouter_bgp_prefix_limit gauge
+hvrouter_bgp_prefix_limit{domain="public",family="ipv4",interface="up.a",local="198.51.100.101",netns="",peer="198.51.100.126"} 8
+hvrouter_bgp_prefix_limit{domain="public",family="ipv4",interface="up.a",local="198.51.100.102",netns="",peer="198.51.100.126"} 8
+hvrouter_bgp_prefix_limit{domain="public",family="ipv6",interface="up.a",local="198.51.100.101",netns="",peer="198.51.100.126"} 0
+hvrouter_bgp_prefix_limit{domain="public",family="ipv6",interface="up.a",local="198.51.100.102",netns="",peer="198.51.100.126"} 0
+# HELP hvrouter_bgp_prefix_limit_exceeded Whether the peer has announced more than that.
+# TYPE hvrouter_bgp_prefix_limit_exceeded gauge
+hvrouter_bgp_prefix_limit_exceeded{domain="public",family="ipv4",interface="up.a",local="198.51.100.101",netns="",peer="198.51.100.126"} 1
+hvrouter_bgp_prefix_limit_exceeded{domain="public",family="ipv4",interface="up.a",local="198.51.100.102",netns="",peer="198.51.100.126"} 1
+hvrouter_bgp_prefix_limit_exceeded{domain="public",family="ipv6",interface="up.a",local="198.51.100.101",netns="",peer="198.51.100.126"} 0
+hvrouter_bgp_prefix_limit_exceeded{domain="public",family="ipv6",interface="up.a",local="198.51.100.102",netns="",peer="198.51.100.126"} 0
+# HELP hvrouter_bgp_prefixes_counted What the prefix limit counts: announced in this session, before import policy.
+# TYPE hvrouter_bgp_prefixes_counted gauge
+hvrouter_bgp_prefixes_counted{domain="public",family="ipv4",interface="up.a",local="198.51.100.101",netns="",peer="198.51.100.126"} 6
+hvrouter_bgp_prefixes_counted{domain="public",family="ipv4",interface="up.a",local="198.51.100.102",netns="",peer="198.51.100.126"} 6
+hvrouter_bgp_prefixes_counted{domain="public",family="ipv6",interface="up.a",local="198.51.100.101",netns="",peer="198.51.100.126"} 0
+hvrouter_bgp_prefixes_counted{domain="public",family="ipv6",interface="up.a",local="198.51.100.102",netns="",peer="198.51.100.126"} 0
 # HELP hvrouter_bgp_routes_refused_total Routes of the peer that the import policy refused.
 # TYPE hvrouter_bgp_routes_refused_total counter
 hvrouter_bgp_routes_refused_total{domain="public",family="ipv4",interface="up.a",local="198.51.100.101",netns="",peer="198.51.100.126"} 7
@@ -90,14 +109,15 @@ hvrouter_wall_dropped_packets_total{kind="spoofed",netns="red"} 5
 
 func TestMetrics(t *testing.T) {
 	err := testutil.CollectAndCompare(collector{&busy{}}, strings.NewReader(measured), "hvrouter_bfd_downs_total", "hvrouter_bfd_session_up",
+		"hvrouter_bgp_prefix_limit", "hvrouter_bgp_prefix_limit_exceeded", "hvrouter_bgp_prefixes_counted",
 		"hvrouter_bgp_routes_refused_total", "hvrouter_bgp_session_up", "hvrouter_converged", "hvrouter_guests_present", "hvrouter_kernel_writes_total",
 		"hvrouter_namespace_present", "hvrouter_prefixes_not_announced", "hvrouter_prefixes_withdrawn_total", "hvrouter_wall_dropped_packets_total")
 	if err != nil {
 		t.Error(err)
 	}
 	// The others are there as well.
-	if n := testutil.CollectAndCount(collector{&busy{}}); n != 30 {
-		t.Errorf("%d metrics, want 30", n)
+	if n := testutil.CollectAndCount(collector{&busy{}}); n != 42 {
+		t.Errorf("%d metrics, want 42", n)
 	}
 }
 

@@ -26,7 +26,14 @@ type Session struct {
 	RestartTime string `json:"restart-time,omitempty"`
 	Ups         int    `json:"ups"` // how often it came up
 	Error       string `json:"error,omitempty"`
-	Ways        []Way  `json:"ways,omitempty"` // of a session with more than its own
+	// ErrorAt is when that was.
+	ErrorAt time.Time `json:"error-at,omitzero"`
+	// LimitError is why a prefix limit ended the session last, and when; RefusedUntil is
+	// until when the peer stays out because of that.
+	LimitError   string    `json:"limit-error,omitempty"`
+	LimitErrorAt time.Time `json:"limit-error-at,omitzero"`
+	RefusedUntil time.Time `json:"refused-until,omitzero"`
+	Ways         []Way     `json:"ways,omitempty"` // of a session with more than its own
 }
 
 // Way is one way of a session with several.
@@ -47,6 +54,10 @@ type FamilyRoutes struct {
 	Received int    `json:"received"`
 	Stale    int    `json:"stale"`
 	Refused  uint64 `json:"refused"`
+	Counted  int    `json:"counted"`           // announced in this session: what the prefix limit counts
+	Maximum  int    `json:"maximum,omitempty"` // the prefix limit, 0 without one
+	Limit    string `json:"limit"`             // within, near or exceeded
+	Blocked  uint64 `json:"blocked"`           // of the refused, those beyond the limit
 }
 
 // BFD is one BFD session.

@@ -111,10 +111,26 @@ func withoutEmpty(rows [][]string, heading string) [][]string {
 func sessionRows(s *api.Session) (heading, cells []string) {
 	var routes []string
 	for _, f := range s.Families {
-		routes = append(routes, fmt.Sprintf("%s %d", f.Family, f.Received))
+		word := fmt.Sprintf("%s %d", f.Family, f.Received)
+		if f.Maximum > 0 && f.Limit != "within" {
+			word += fmt.Sprintf(" (limit %s: %d of %d)", f.Limit, f.Counted, f.Maximum)
+		}
+		routes = append(routes, word)
 	}
 	return []string{"DOMAIN", "NETNS", "FABRIC", "INTERFACE", "PEER", "STATE", "SINCE", "BFD", "ROUTES", "WAYS", "LAST ERROR"},
-		[]string{s.Domain, s.NetNS, s.Fabric, s.Interface, s.Peer.String(), s.State, ago(s.Since), s.BFD, strings.Join(routes, ", "), ways(s.Ways), s.Error}
+		[]string{s.Domain, s.NetNS, s.Fabric, s.Interface, s.Peer.String(), s.State, ago(s.Since), s.BFD, strings.Join(routes, ", "), ways(s.Ways), lastError(s)}
+}
+
+// lastError is the newest error of a session, after the prefix limit that keeps the peer out.
+func lastError(s *api.Session) string {
+	var words []string
+	if !s.RefusedUntil.IsZero() {
+		words = append(words, fmt.Sprintf("out until %s: %s (%s ago)", s.RefusedUntil.Format(time.TimeOnly), s.LimitError, ago(s.LimitErrorAt)))
+	}
+	if s.Error != "" && s.Error != s.LimitError {
+		words = append(words, fmt.Sprintf("%s (%s ago)", s.Error, ago(s.ErrorAt)))
+	}
+	return strings.Join(words, "; ")
 }
 
 // ways names the links of a session that has more than its own, and which are dead.

@@ -18,6 +18,8 @@ type checker struct {
 	doc      *ast.File
 	errs     Errors
 	problems *[]Problem // where mistakes go instead, by path
+
+	limit PrefixLimit // bgp.prefix-limit
 }
 
 func (k *checker) bad(path, format string, args ...any) {
@@ -156,6 +158,8 @@ func (k *checker) bgp(b BGP) {
 	if b.Multipath < 1 || b.Multipath > 128 {
 		k.bad("$.bgp.multipath", "%d: want 1 to 128", b.Multipath)
 	}
+	k.prefixLimit("$.bgp.prefix-limit", b.PrefixLimit, PrefixLimit{})
+	k.limit = b.PrefixLimit
 	// Restart Time has 12 bits: RFC 4724, Section 3.
 	if t := b.GracefulRestart.Time.Duration; t > 4095*time.Second {
 		k.bad("$.bgp.graceful-restart.time", "%v: want at most 4095s", t)
@@ -243,6 +247,7 @@ func (k *checker) reflector(path string, n NetNS, r Reflector, seen unique[strin
 	if t := r.RestartTime.Duration; t != 0 && (t < time.Second || t > 4095*time.Second) {
 		k.bad(path+".restart-time", "%v: want 1s to 4095s", t)
 	}
+	k.prefixLimit(path+".prefix-limit", r.PrefixLimit, k.limit)
 	if r.BFD != "" {
 		k.oneOf(path+".bfd", r.BFD, "on", "off", "echo")
 	}

@@ -98,6 +98,9 @@ type BGP struct {
 	Multipath int `yaml:"multipath,omitempty" json:"multipath"`
 
 	GracefulRestart GracefulRestart `yaml:"graceful-restart,omitempty" json:"graceful-restart"`
+
+	// PrefixLimit of each session, as far as it has none of its own.
+	PrefixLimit PrefixLimit `yaml:"prefix-limit,omitempty" json:"prefix-limit"`
 }
 
 // GracefulRestart is RFC 4724 and RFC 9494.
@@ -196,6 +199,8 @@ type Reflector struct {
 	// says that we are gone is better told a short one. A change counts from the
 	// session's next start on.
 	RestartTime Duration `yaml:"restart-time,omitempty" json:"restart-time,omitzero"`
+	// PrefixLimit of this session. What is not given is as in bgp.prefix-limit.
+	PrefixLimit PrefixLimit `yaml:"prefix-limit,omitempty" json:"prefix-limit"`
 	// MD5 overrides the file's key.
 	MD5 string `yaml:"md5,omitempty" json:"-"`
 	// Import and Export decide about routes from and to the peer. Default: all are

@@ -15,9 +15,13 @@ func (c *Config) fill() {
 	c.BGP.fill()
 	for i := range c.Domains {
 		c.Domains[i].fill(c.AS)
+		for k := range c.Domains[i].Reflectors {
+			c.Domains[i].Reflectors[k].PrefixLimit.fill(c.BGP.PrefixLimit)
+		}
 	}
 	for i := range c.Sessions {
 		c.Sessions[i].fill(c.AS)
+		c.Sessions[i].PrefixLimit.fill(c.BGP.PrefixLimit)
 	}
 	c.fillWays()
 	if c.LocalOut != nil {
@@ -55,6 +59,7 @@ func (b *BGP) fill() {
 	def(&b.Multipath, 16)
 	defDuration(&b.GracefulRestart.Time, 120*time.Second)
 	defDuration(&b.GracefulRestart.Deferral, 30*time.Second)
+	b.PrefixLimit.fill(defaultPrefixLimit())
 }
 
 func (d *Domain) fill(as uint32) {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/hyperfib/hyperfib/bfd"
 	"github.com/hyperfib/hyperfib/bgp"
+	"github.com/hyperfib/hyperfib/bgp/rib"
 	"github.com/hyperfib/hyperfib/bgp/wire"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
@@ -63,10 +64,14 @@ func session(name string, n config.NetNS, ref config.Reflector, p bgp.PeerStatus
 		s.RestartTime = n.Local.GracefulRestart.Time.String()
 	}
 	if p.LastError != nil {
-		s.Error = p.LastError.Error()
+		s.Error, s.ErrorAt = p.LastError.Error(), p.LastError.Time
 	}
 	for _, f := range p.Families {
-		s.Families = append(s.Families, api.FamilyRoutes{Family: familyName(f.Family), Received: f.Paths, Stale: f.Stale, Refused: f.Refused.Total()})
+		s.Families = append(s.Families, api.FamilyRoutes{Family: familyName(f.Family), Received: f.Paths, Stale: f.Stale, Refused: f.Refused.Total(),
+			Counted: f.Counted, Maximum: f.PrefixLimit.Maximum, Limit: f.Limit.String(), Blocked: f.Refused[rib.OverLimit]})
+	}
+	if p.LastLimit != nil {
+		s.LimitError, s.LimitErrorAt, s.RefusedUntil = p.LastLimit.Error(), p.LastLimit.Time, p.RefusedUntil
 	}
 	return s
 }

@@ -54,6 +54,8 @@ func line(e bgp.Event) (level slog.Level, message string, attrs []any) {
 		return slog.LevelWarn, "BGP", append(attrs, failures(e)...)
 	case bgp.EventPlain:
 		return slog.LevelWarn, "BGP session without capabilities: IPv4 only, no graceful restart", attrs
+	case bgp.EventPrefixLimit:
+		return slog.LevelWarn, "BGP prefix limit", append(attrs, failures(e)...)
 	case bgp.EventUnsendable, bgp.EventListen:
 		if e.Err == nil {
 			return slog.LevelInfo, "BGP: all is well again", nil

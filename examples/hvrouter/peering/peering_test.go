@@ -98,7 +98,15 @@ func TestPeer(t *testing.T) {
 		p.LinkLocal != addr("fe80::7") || !reflect.DeepEqual(p.Families, []wire.Family{wire.IPv6Unicast}) || !reflect.DeepEqual(p.AddPathReceive, p.Families) {
 		t.Errorf("%+v", p)
 	}
+	want := rib.PrefixLimit{Maximum: 500_000, PathsPerPrefix: 1024, Threshold: 75, Action: rib.LimitWarn}
+	if l := p.PrefixLimits; len(l) != 1 || l[wire.IPv6Unicast] != want || p.MaxPrefixesHold != time.Minute {
+		t.Errorf("prefix limits %+v", l)
+	}
 	r := c.Domains[0].Reflectors[0]
+	r.PrefixLimit.Action = "restart"
+	if l := Peer(c, r, addr("fe80::7")).PrefixLimits; l[wire.IPv4Unicast].Action != rib.LimitRestart {
+		t.Errorf("prefix limits %+v", l)
+	}
 	r.MD5 = "of the session"
 	if p := Peer(c, r, addr("fe80::7")); p.HoldTime != 90*time.Second {
 		t.Errorf("hold time %v", p.HoldTime)

@@ -40,6 +40,7 @@ func Peer(c *config.Config, r config.Reflector, linkLocal netip.Addr) bgp.PeerCo
 		HoldTime: holdTime(c.BGP.HoldTime.Duration), ConnectRetry: c.BGP.ConnectRetry.Duration, IdleHold: c.BGP.IdleHold.Duration,
 		TTLSecurity: c.BGP.TTLSecurity, MD5Key: c.BGP.MD5,
 		NextHopSelf: true, NextHop6: r.NextHop6.Addr, RestartTime: r.RestartTime.Duration,
+		PrefixLimits: limits(r), MaxPrefixesHold: r.PrefixLimit.RestartAfter.Duration,
 	}
 	if slices.Contains(p.Families, wire.IPv6Unicast) {
 		p.LinkLocal = linkLocal
@@ -59,6 +60,23 @@ func Peer(c *config.Config, r config.Reflector, linkLocal netip.Addr) bgp.PeerCo
 		p.Elsewhere = everywhere
 	}
 	return p
+}
+
+// limits gives the prefix limit of each family of a session.
+func limits(r config.Reflector) map[wire.Family]rib.PrefixLimit {
+	l := r.PrefixLimit
+	limit := rib.PrefixLimit{Maximum: *l.Maximum, PathsPerPrefix: *l.PathsPerPrefix, Threshold: l.Threshold}
+	switch l.Action {
+	case "warn":
+		limit.Action = rib.LimitWarn
+	case "block":
+		limit.Action = rib.LimitBlock
+	}
+	out := map[wire.Family]rib.PrefixLimit{}
+	for _, f := range families(r.Families) {
+		out[f] = limit
+	}
+	return out
 }
 
 // holdTime translates the file's 0s, which is none.

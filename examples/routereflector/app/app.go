@@ -18,6 +18,7 @@ import (
 	"syscall"
 
 	"github.com/hyperfib/hyperfib/bgp"
+	"github.com/hyperfib/hyperfib/bgp/rib"
 	"github.com/hyperfib/hyperfib/bgp/wire"
 )
 
@@ -118,6 +119,10 @@ func template(o options, prefix netip.Prefix) bgp.PeerConfig {
 		Description: "client of " + prefix.String(),
 		Families:    both, IPv6NextHop: true, RouteReflectorClient: true,
 		HoldTime: o.hold, TTLSecurity: o.ttlSecurity, MD5Key: o.md5Key, Elsewhere: o.elsewhere,
+		PrefixLimits: map[wire.Family]rib.PrefixLimit{}, MaxPrefixesHold: o.limitHold,
+	}
+	for _, f := range both {
+		c.PrefixLimits[f] = o.limit
 	}
 	if o.addPath {
 		c.AddPathSend, c.AddPathReceive = both, both

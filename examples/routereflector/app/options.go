@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/hyperfib/hyperfib/bgp/rib"
 )
 
 // options are the command line.
@@ -27,6 +29,8 @@ type options struct {
 	hold                time.Duration
 	restartTime         time.Duration // 0: no graceful restart
 	longLived           time.Duration
+	limit               rib.PrefixLimit
+	limitHold           time.Duration
 	cold                bool
 	api                 string
 	netns               string
@@ -73,6 +77,14 @@ func parse(args []string, out io.Writer) (o options, err error) {
 	fs.DurationVar(&o.hold, "hold", 90*time.Second, "hold `time` to offer")
 	fs.DurationVar(&o.restartTime, "restart-time", 120*time.Second, "graceful restart `time` (RFC 4724), 0 for none")
 	fs.DurationVar(&o.longLived, "long-lived", time.Hour, "long-lived stale `time` (RFC 9494), 0 for none")
+	fs.IntVar(&o.limit.Maximum, "prefix-limit", defaultPrefixes, "the most `prefixes` (with ADD-PATH: paths) of a client in one family, 0 for any number")
+	fs.IntVar(&o.limit.PathsPerPrefix, "paths-per-prefix", defaultPathsPerPrefix, "the most `paths` of one prefix of a client, 0 for any number")
+	fs.IntVar(&o.limit.Threshold, "prefix-limit-threshold", 75, "`percentage` of -prefix-limit that is worth a warning")
+	fs.Func("prefix-limit-action", "beyond a limit: restart (end the session for a while), block (ignore what is new) or warn, an `action` (default restart)", func(s string) (err error) {
+		o.limit.Action, err = parseAction(s)
+		return err
+	})
+	fs.DurationVar(&o.limitHold, "prefix-limit-restart-after", time.Minute, "`time` that a client stays out then; twice as long each time, up to an hour")
 	fs.BoolVar(&o.cold, "cold", false, "this is no restart: do not hold back End-of-RIB for clients to come back")
 	fs.StringVar(&o.api, "api", "", "`path` of a unix socket for `routereflector show`")
 	fs.StringVar(&o.netns, "netns", "", "`path` of the network namespace to work in (default: our own)")
@@ -104,8 +116,32 @@ func (o *options) check(rest []string) error {
 		return errors.New("-probes needs -bfd")
 	case hosts(o.probes) > maxProbes:
 		return fmt.Errorf("-probes: more than %d addresses", maxProbes)
+	case o.limitHold < time.Second:
+		return errors.New("-prefix-limit-restart-after must be 1s or more")
+	}
+	if err := o.limit.Check(); err != nil {
+		return fmt.Errorf("-prefix-limit: %w", err)
 	}
 	return nil
+}
+
+// The limits of a client, unless told otherwise. The Internet has about 1,000,000 IPv4 and
+// 230,000 IPv6 prefixes: an edge router that passes all of them on is within the first, also
+// with two paths for each, and a client that announces more costs this process 150 MiB. A
+// prefix has a path for each router that announces it, by each of their next hops: a thousand
+// paths of one client are a client that has gone wrong.
+const (
+	defaultPrefixes       = 2_000_000
+	defaultPathsPerPrefix = 1024
+)
+
+func parseAction(s string) (rib.LimitAction, error) {
+	for _, a := range []rib.LimitAction{rib.LimitRestart, rib.LimitBlock, rib.LimitWarn} {
+		if s == a.String() {
+			return a, nil
+		}
+	}
+	return 0, errors.New("want restart, block or warn")
 }
 
 // list parses what is separated by commas.

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -65,30 +67,64 @@ func show(args []string, out, errOut io.Writer) int {
 	return 0
 }
 
+// shown is what people see of a session.
+type shown struct {
+	Key      struct{ Addr string }
+	State    string
+	Since    time.Time
+	Restart  string
+	Families []struct {
+		Family                string
+		Paths, Stale, Counted int
+		Limit                 string
+		PrefixLimit           struct{ Maximum int }
+	}
+	LastError, LastLimit *struct {
+		Time time.Time
+		Text string
+	}
+	RefusedUntil time.Time
+}
+
 // table prints the sessions for people.
 func table(in io.Reader, out io.Writer) error {
-	var peers []struct {
-		Key       struct{ Addr string }
-		State     string
-		Since     time.Time
-		Restart   string
-		Families  []struct{ Paths, Stale int }
-		LastError *struct{ Text string }
-	}
-	if err := json.NewDecoder(in).Decode(&peers); err != nil {
+	var clients []shown
+	if err := json.NewDecoder(in).Decode(&clients); err != nil {
 		return err
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "CLIENT\tSTATE\tSINCE\tPATHS\tSTALE\tRESTART\tLAST ERROR")
-	for _, p := range peers {
-		paths, stale, last := 0, 0, ""
-		for _, f := range p.Families {
+	fmt.Fprintln(w, "CLIENT\tSTATE\tSINCE\tPATHS\tSTALE\tLIMIT\tRESTART\tLAST ERROR")
+	for _, c := range clients {
+		paths, stale := 0, 0
+		for _, f := range c.Families {
 			paths, stale = paths+f.Paths, stale+f.Stale
 		}
-		if p.LastError != nil {
-			last = p.LastError.Text
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%s\t%s\n", p.Key.Addr, p.State, time.Since(p.Since).Round(time.Second), paths, stale, p.Restart, last)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%s\t%s\t%s\n", c.Key.Addr, c.State, ago(c.Since), paths, stale, c.limit(), c.Restart, c.lastError())
 	}
 	return w.Flush()
+}
+
+func ago(t time.Time) string { return time.Since(t).Round(time.Second).String() }
+
+// limit says how much of the prefix limits is used up where that is worth a word.
+func (c *shown) limit() string {
+	var words []string
+	for _, f := range c.Families {
+		if f.PrefixLimit.Maximum > 0 && f.Limit != "within" {
+			words = append(words, fmt.Sprintf("%s %s: %d of %d", f.Family, f.Limit, f.Counted, f.PrefixLimit.Maximum))
+		}
+	}
+	return cmp.Or(strings.Join(words, ", "), "-")
+}
+
+// lastError is the newest error, after the prefix limit that keeps the client out.
+func (c *shown) lastError() string {
+	var words []string
+	if c.LastLimit != nil && !c.RefusedUntil.IsZero() {
+		words = append(words, fmt.Sprintf("out until %s: %s (%s ago)", c.RefusedUntil.Format(time.TimeOnly), c.LastLimit.Text, ago(c.LastLimit.Time)))
+	}
+	if c.LastError != nil && (c.LastLimit == nil || c.LastError.Time != c.LastLimit.Time) {
+		words = append(words, fmt.Sprintf("%s (%s ago)", c.LastError.Text, ago(c.LastError.Time)))
+	}
+	return strings.Join(words, "; ")
 }

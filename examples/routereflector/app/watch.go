@@ -98,7 +98,7 @@ func (w *watch) print(e bgp.Event) {
 		return
 	}
 	switch e.Kind {
-	case bgp.EventError, bgp.EventUpdateError, bgp.EventListen, bgp.EventPlain, bgp.EventUnsendable:
+	case bgp.EventError, bgp.EventUpdateError, bgp.EventListen, bgp.EventPlain, bgp.EventUnsendable, bgp.EventPrefixLimit:
 		w.log.Warn(e.Kind.String(), attrs...)
 	case bgp.EventEndOfRIB:
 		w.log.Info(e.Kind.String(), append(attrs, "family", e.Family)...)
