@@ -25,11 +25,10 @@ func TestAllocations(t *testing.T) {
 	k := rkey{lo: 0x0a010000, bits: 16}
 	f := &form{facts: r.facts, legs: r.legs}
 	check("encode a route", 0, func() {
-		b = appendRoute(b[:0], unix.RTM_NEWROUTE, 0, 1, &k, tableFamily{90, IPv4}, f)
+		b = appendRoute(b[:0], unix.RTM_NEWROUTE, 0, 1, &k, tableFamily{90, IPv4}, f, true)
 	})
 
-	model := newModel()
-	fib, o := newModelFIB(Config{}, model)
+	fib, o := stillFIB(Config{}, newFake())
 	if err := o.sync(true); err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +43,7 @@ func TestAllocations(t *testing.T) {
 		_ = fib.SetRoute(Route{RouteKey: key2, NextHops: one.NextHops})
 		fib.queue, fib.head = fib.queue[:0], 0
 	})
-	note := wire(unix.RTM_NEWROUTE, 0, 1, m.body)
+	note := wire(unix.RTM_NEWROUTE, 0, 1, 0, m.body)
 	check("a notification about somebody else's route", 0, func() {
 		note[sizeHeader+5] = 4 // protocol static
 		for msg := range messages(note) {

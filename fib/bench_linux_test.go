@@ -79,7 +79,7 @@ func (r *rig) encode(table uint32, v6 bool, n int, verb verb, want *form) (out e
 			k.metric = 1024
 		}
 		k.hi, k.lo = packAddr(p.Addr())
-		b = appendRoute(b, typ, flags, uint32(i), &k, tf, want)
+		b = appendRoute(b, typ, flags, uint32(i), &k, tf, want, true)
 		if len(b) > 65000 {
 			out, b = append(out, b), nil
 		}
@@ -247,7 +247,7 @@ func (r *rig) writerAlone(t *testing.T, s *socket, v6 bool, n int, forms [2]*for
 		for i := 0; i < n; {
 			w.reset()
 			for ; i < n && w.n < r.config.BatchMessages; i++ {
-				w.buf = appendRoute(w.buf, typ, flags, w.seq(), &keys[i], tf, f)
+				w.buf = appendRoute(w.buf, typ, flags, w.seq(), &keys[i], tf, f, true)
 				w.n++
 			}
 			if _, err := w.flush(); err != nil {
@@ -312,7 +312,7 @@ func TestSpeedReconcile(t *testing.T) {
 		}
 		buf := make([]byte, 1<<16)
 		_ = netns.Do
-		if err := s.dump(routeDump(family, 0, 201), buf, func(b []byte) (bool, error) { return walk(b, func(message) {}) }); err != nil {
+		if err := s.dump(routeDump(family, 0, 201), buf, func(b []byte) (bool, error) { done, _, err := walk(b, func(message) {}); return done, err }); err != nil {
 			t.Fatal(err)
 		}
 		dump := cpu() - c0

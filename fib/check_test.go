@@ -25,7 +25,7 @@ func TestConfig(t *testing.T) {
 }
 
 func TestInvalid(t *testing.T) {
-	f, o := newModelFIB(Config{Tables: []uint32{90}}, newModel())
+	f, o := stillFIB(Config{Tables: []uint32{90}}, newFake())
 	if err := o.sync(true); err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +152,7 @@ func TestStrings(t *testing.T) {
 
 // A watcher that is not read loses events, and says how many.
 func TestSlowWatcher(t *testing.T) {
-	f, o := newModelFIB(Config{}, newModel())
+	f, _ := stillFIB(Config{}, newFake())
 	w := f.Watch(WatchOptions{Buffer: 3})
 	for range 5 {
 		f.event(Event{Kind: EventResync})
@@ -166,13 +166,12 @@ func TestSlowWatcher(t *testing.T) {
 	if _, err := w.Next(t.Context()); err != ErrClosed {
 		t.Errorf("after Close: %v", err)
 	}
-	_ = o
 }
 
 // Dry run: differences are known, nothing is written.
 func TestDryRun(t *testing.T) {
-	m := newModel()
-	f, o := newModelFIB(Config{DryRun: true}, m)
+	m := newFake()
+	f, o := stillFIB(Config{DryRun: true}, m)
 	if err := o.sync(true); err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +179,7 @@ func TestDryRun(t *testing.T) {
 	_ = f.SetRoute(Route{RouteKey: key(90, "10.1.0.0/16", 0), NextHops: hops})
 	_ = f.SetRoute(Route{RouteKey: key(90, "10.2.0.0/16", 0), NextHops: hops[:1]})
 	_ = f.SetRule(Rule{Family: IPv4, Priority: 5, Table: 90})
-	_ = f.SetAddress(Address{Link: 2, Prefix: netip.MustParsePrefix("10.0.0.1/24")})
+	_ = f.SetAddress(Address{Link: 2, Prefix: netip.MustParsePrefix("10.9.0.1/24")})
 	_ = f.SetNeighbor(Neighbor{Link: 2, Addr: netip.MustParseAddr("10.0.0.2")})
 	f.Sweep()
 	for range 3 {
@@ -191,8 +190,8 @@ func TestDryRun(t *testing.T) {
 	if d := f.Diff(); len(d) != 5 {
 		t.Errorf("%d differences: %v", len(d), d)
 	}
-	if len(m.log) > 0 {
-		t.Errorf("wrote %v", m.log)
+	if len(m.writes) > 0 {
+		t.Errorf("wrote %v", m.writes)
 	}
 	if gs := f.Gateways(); len(gs) != 2 || gs[0].Gateway != hops[0].Gateway || gs[1].Link != 3 {
 		t.Errorf("gateways: %v", gs)

@@ -94,7 +94,7 @@ func (c *core) legsOf(r *Route, f *facts) error {
 		case h.Gateway.Is4In6():
 			return invalid("IPv4-mapped gateway")
 		}
-		c.legs = append(c.legs, leg{h.Gateway.WithZone(""), int32(h.Link), or(h.Weight, 1), h.OnLink})
+		c.legs = append(c.legs, leg{h.Gateway.WithZone(""), int32(c.linkIndex(h.Link)), or(h.Weight, 1), h.OnLink})
 	}
 	slices.SortFunc(c.legs, compareLegs)
 	c.legs = slices.Compact(c.legs)

@@ -18,10 +18,13 @@ type core struct {
 	failures map[uint32]*failure // by entry
 	queue    []uint32            // dirty entries, first in first out
 	head     int
-	queued   uint64 // entries ever queued
-	handled  uint64 // entries ever taken and committed
+	queued   uint64            // entries ever queued
+	handled  uint64            // entries ever taken and committed
+	by       map[uint32]origin // who has changed entries with markRepair
+	brakes   brakes[uint32]    // of their repairs
 	links    map[int32]Link
-	addrs4   map[int32]int // IPv4 addresses on a link
+	bygone   map[string]int32 // by name: interfaces that are gone
+	aliases  map[int32]int32  // what the caller knows by an old index
 
 	rules     rules
 	addresses wishes[addressKey, Address]
@@ -29,22 +32,25 @@ type core struct {
 	sysctls   sysctls
 	probes    map[neighborKey]Neighbor // to be looked for again, see Probe
 
-	swept     bool
-	synced    bool
-	epoch     uint32               // of the dump under way
-	resync    map[tableFamily]bool // tables to dump because something is unclear
-	redo      redo                 // other things to dump
-	stats     Stats
-	emit      func(Event)
-	writes    bool            // somebody wants EventWrite
-	moved     bool            // a group has moved: wants must be resolved
-	formLimit int             // when to look for forms to forget
-	buried    bool            // no entry has a group that does not exist
-	hope      bool            // something has changed that may help what failed
-	followers []*RouteWatcher // who wants to know what becomes of routes
-	noted     []uint32        // entries of which they have not been told
-	learn     func(m *routeMessage, gone bool, flags uint16)
-	now       func() time.Time // for event times only
+	swept       bool
+	synced      bool
+	pass, first uint32  // over the dump under way, and the first of its passes; see entry.seen
+	lastForeign rkey    // under which the dump had somebody else's route, where ours has no entry
+	extras      []extra // to be deleted
+	// extrasLeft says that there were extras that must stay until Sweep.
+	extrasLeft bool
+	doubts     doubts // what is to be read from the kernel again
+	stats      Stats
+	emit       func(Event)
+	writes     bool            // somebody wants EventWrite
+	moved      bool            // a group has moved: wants must be resolved
+	formLimit  int             // when to look for forms to forget
+	buried     bool            // no entry has a group that does not exist
+	hope       bool            // something has changed that may help what failed
+	followers  []*RouteWatcher // who wants to know what becomes of routes
+	noted      []uint32        // entries of which they have not been told
+	learn      func(m *routeMessage, gone bool, flags uint16)
+	now        func() time.Time // for event times only
 
 	rm      routeMessage // scratch
 	legs    []leg        // scratch
@@ -55,9 +61,44 @@ type core struct {
 	}
 }
 
-// redo says what must be read from the kernel again.
-type redo struct {
-	nextHops, rules, addresses, neighbors, learners, everything bool
+// doubts say what must be read from the kernel again.
+type doubts struct {
+	everything, links, addresses, rules, neighbors, proxies, nextHops, routes, learners doubt
+	tables                                                                     map[tableFamily]*doubt
+}
+
+func (d *doubts) all(f func(*doubt)) {
+	for _, one := range []*doubt{&d.everything, &d.links, &d.addresses, &d.rules, &d.neighbors, &d.proxies, &d.nextHops, &d.routes, &d.learners} {
+		f(one)
+	}
+	for _, one := range d.tables {
+		f(one)
+	}
+}
+
+// table raises doubt about one table of one family.
+func (d *doubts) table(tf tableFamily) {
+	one := d.tables[tf]
+	if one == nil {
+		one = &doubt{}
+		d.tables[tf] = one
+	}
+	one.raise()
+}
+
+// state reports whether there is any doubt, whether something is to be read now, and
+// otherwise when.
+func (d *doubts) state(now time.Time) (any, due bool, next time.Time) {
+	d.all(func(one *doubt) {
+		if !one.raised {
+			return
+		}
+		any, due = true, due || one.due(now)
+		if next.IsZero() || one.next.Before(next) {
+			next = one.next
+		}
+	})
+	return any, due, next
 }
 
 // failure is why a route is not in the kernel.
@@ -91,20 +132,15 @@ func newCore(c Config) *core {
 			k.owned[or(t, tableMain)] = true
 		}
 	}
-	k.objects = objects{
-		base: c.NextHopBase, count: c.NextHopCount,
-		byKey: map[objectKey]*object{}, byID: map[uint32]*object{},
-		groups: map[string]*group{}, kernel: map[uint32]*kernelGroup{},
-		down: map[gatewayKey]bool{},
-	}
+	k.objects.init(c)
 	k.intern = intern{wants: map[string]*want{}, forms: map[string]*form{}, groupOf: k.groupRecord}
 	k.tables.index = map[tableFamily]uint16{}
 	k.store = newStore()
-	k.failures = map[uint32]*failure{}
+	k.failures, k.by, k.brakes = map[uint32]*failure{}, map[uint32]origin{}, brakes[uint32]{}
 	k.probes = map[neighborKey]Neighbor{}
-	k.links, k.addrs4 = map[int32]Link{}, map[int32]int{}
+	k.links, k.bygone, k.aliases = map[int32]Link{}, map[string]int32{}, map[int32]int32{}
 	k.buried, k.formLimit = true, 1024
-	k.resync = map[tableFamily]bool{}
+	k.doubts.tables = map[tableFamily]*doubt{}
 	k.rules.init()
 	k.addresses.init()
 	k.neighbors.init()
@@ -289,6 +325,8 @@ func (c *core) target(e *entry) (f *form, keep bool) {
 func (c *core) clean(i uint32, e *entry) {
 	if e.want == nil && e.have == nil && e.mark&(markDirty|markBusy) == 0 {
 		c.forgive(i, e)
+		delete(c.by, i)
+		delete(c.brakes, i)
 		c.forget(e)
 		c.store.release(i)
 	}

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -99,7 +100,7 @@ func TestDecode(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	for name := range captures {
 		m := capture(f, name)
-		f.Add(wire(m.typ, unix.NLM_F_CREATE, 1, m.body))
+		f.Add(wire(m.typ, unix.NLM_F_CREATE, 1, 0, m.body))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		c := newCore(must(Config{}.withDefaults()))
@@ -112,8 +113,8 @@ func FuzzDecode(f *testing.F) {
 				roundTrip(t, &r)
 			}
 		}
-		c.planUrgent()
-		for _, op := range c.planRoutes(nil, 1000) {
+		c.planUrgent(time.Now())
+		for _, op := range c.planRoutes(nil, 1000, time.Now()) {
 			_ = c.appendOp(nil, &op, 1)
 		}
 	})
@@ -139,7 +140,7 @@ func roundTrip(t *testing.T, r *routeMessage) {
 		k.hi, k.lo, r.hi, r.lo = 0, 0, 0, 0
 	}
 	form := &form{facts: r.facts, legs: r.legs}
-	b := appendRoute(nil, unix.RTM_NEWROUTE, 0, 1, &k, tableFamily{r.table, r.family}, form)
+	b := appendRoute(nil, unix.RTM_NEWROUTE, 0, 1, &k, tableFamily{r.table, r.family}, form, true)
 	var again routeMessage
 	if err := again.parse(b[sizeHeader:]); err != nil {
 		t.Fatalf("%+v: %v", r, err)
@@ -147,7 +148,7 @@ func roundTrip(t *testing.T, r *routeMessage) {
 	again.flags = r.flags
 	second := *form
 	second.facts, second.legs = again.facts, again.legs
-	if c := appendRoute(nil, unix.RTM_NEWROUTE, 0, 1, &k, tableFamily{again.table, again.family}, &second); !bytes.Equal(b, c) {
+	if c := appendRoute(nil, unix.RTM_NEWROUTE, 0, 1, &k, tableFamily{again.table, again.family}, &second, true); !bytes.Equal(b, c) {
 		t.Fatalf("%+v became %+v", r, again)
 	}
 }

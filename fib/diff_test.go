@@ -67,7 +67,7 @@ func FuzzRules(f *testing.F) {
 		start := slices.Clone(kernel)
 		for range 20 {
 			p := planRules(want, ban, gone, nil, kernel, 201, swept)
-			if len(p.add)+len(p.remove) == 0 {
+			if len(p.add)+len(p.remove)+len(p.duplicates) == 0 {
 				break
 			}
 			if len(p.add) > 0 { // as the shell does: additions first, then plan anew
@@ -76,7 +76,7 @@ func FuzzRules(f *testing.F) {
 				}
 				continue
 			}
-			for _, k := range p.remove {
+			for _, k := range append(p.remove, p.duplicates...) {
 				i := slices.Index(kernel, k)
 				kernel = slices.Delete(kernel, i, i+1)
 			}

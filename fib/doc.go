@@ -5,8 +5,8 @@
 // never block; an owner goroutine ([FIB.Run]) compares it with what the kernel
 // has and writes the difference, at once when idle and coalesced when busy.
 // [FIB.Flush] is the barrier. What others break is repaired within milliseconds,
-// driven by notifications; nothing polls but a comparison of sysctls every few
-// seconds, for the few changes that nobody tells about.
+// driven by notifications; nothing polls but a comparison of sysctls
+// and of proxy entries every few seconds, for the few changes that nobody tells about.
 //
 // # How a route gets into the kernel
 //
@@ -53,6 +53,14 @@
 // notifications are lost, everything is read again. A dump is no snapshot: the owner
 // subscribes, takes in what has arrived, dumps, and replays what arrived meanwhile.
 //
+// Where the news leaves a doubt, the owner reads again and never guesses: policy rules,
+// of which the kernel holds equal ones, are counted in dumps only; several IPv4 routes of
+// one prefix and metric, of which a notification names one, are read by table. Such reads take
+// at most a tenth of the owner's time. A dump that the kernel marks as interrupted
+// (NLM_F_DUMP_INTR) and one that breaks off tell what is there, not what is missing: on
+// their word nothing is deleted and nothing is written again. They are repeated, ever more
+// slowly, while the notifications fill in what changed.
+//
 // # Ownership
 //
 // What carries our rtm_protocol is ours; nothing else is touched. A foreign route under
@@ -63,8 +71,29 @@
 // a foreign route that takes the place of ours between the last notification that
 // was read and the write is replaced with it.
 //
+// Next-hop objects and groups are compared by content: the gateway, the interface, the flags,
+// the members and their weights. One that somebody has replaced is repaired, one
+// of somebody else under an id of our range stays, and ours gets another id.
+//
 // Addresses, neighbours and rules carry the protocol number too (IFA_PROTO since Linux
 // 5.18). Sysctls have no owner: forgetting one leaves it as it is.
+//
+// Each repair is an [EventRepaired] with the protocol and, where the kernel tells, the
+// netlink port of who made it necessary. Somebody who breaks the same thing again and again meets a
+// brake: ten repairs of one key come at once, then they wait 100 ms, 200 ms and so on up
+// to 30 s. The brake is released when nothing had to be repaired for twice the last wait, and 10 s
+// at least. So an owner writes at most 14 messages in a second about a key that somebody
+// fights for, and soon one in 30 s, and [EventContended] names the key and the
+// other's protocol.
+//
+// One FIB owns a protocol number in a network namespace: Run holds an abstract UNIX socket with
+// the number in its name, and a second Run gets [ErrInUse], which names the first's process.
+//
+// # Interfaces
+//
+// Wishes name interfaces by index, as the kernel does. An interface that is deleted and made again
+// has another index: the FIB remembers the name and follows it. Until it is back, a route
+// with other next hops keeps these, is [RoutePartial], and [FIB.Diff] says "1 of 2 next hops".
 //
 // # Restart
 //
@@ -81,7 +110,9 @@
 // route costs about 65 octets of heap. IPv6 multipath without groups is replaced leg by
 // leg by the kernel: never empty, but not atomic; with groups it is atomic.
 // Encapsulations and FDB next hops are read as foreign and not made.
-// Several FIBs in one namespace need protocol numbers and id ranges of their own.
+// Several FIBs in one namespace need protocol numbers and id ranges of their own. With
+// [Config].Tables nil, a start reads the routes of our protocol only: a foreign route that
+// was there before is noticed when ours is refused because of it.
 //
 // Everything is safe for concurrent use. Decoding, encoding, SetRoute of known content
 // and notifications about others' routes do not allocate.

@@ -2,13 +2,20 @@ package fib
 
 import (
 	"errors"
+	"maps"
+	"os"
+	"slices"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 // Dumps. A dump is no snapshot: notifications are subscribed to before it, those
 // that have arrived are taken in before it, and those that arrive during it are
-// replayed after it.
+// replayed after it. What a dump has is true, or was a moment ago and a notification
+// that says otherwise is on its way. What a dump lacks is gone only if the kernel has
+// not marked it as interrupted (NLM_F_DUMP_INTR: it resumes some dumps by counting
+// entries, so that it leaves out some when others go): then it is read again.
 
 func dumpRequest(typ uint16, body ...byte) []byte {
 	b := begin(nil, typ, unix.NLM_F_REQUEST|unix.NLM_F_DUMP, 1)
@@ -26,246 +33,331 @@ func routeDump(f Family, table uint32, proto uint8) []byte {
 	return end(b, 0)
 }
 
-// read dumps and feeds the core, under its lock a datagram at a time. Urgent
-// deletions go out between datagrams: a big table must not delay a failover.
-func (o *owner) read(request []byte, f func(m message)) error {
-	for range 20 {
+// reading is how a dump ended.
+type reading uint8
+
+const (
+	complete    reading = iota
+	interrupted         // read to its end, but the kernel changed what it resumes by
+	brokenOff           // not read to its end
+)
+
+// passes is how often an interrupted dump is begun again at once.
+const passes = 3
+
+// read dumps and feeds the core, under its lock a datagram at a time, every pass over
+// an interrupted dump anew, after begin if that is not nil. Urgent deletions go out
+// between datagrams: a big table must not delay a failover. It returns how the last
+// pass ended; an error that passes, such as ENOMEM, is not returned.
+func (o *owner) read(request []byte, begin func(), f func(m message)) (end reading, err error) {
+	for range passes {
+		if begin != nil {
+			begin()
+		}
+		end = complete
 		err := o.dumps.dump(request, o.buffer, func(b []byte) (bool, error) {
 			o.lock()
-			done, err := walk(b, f)
+			done, whole, err := walk(b, f)
 			urgent := len(o.dying) > 0
 			o.unlock()
+			if !whole {
+				end = interrupted
+			}
 			if err == nil && urgent {
 				err = o.failover()
 			}
 			return done, err
 		})
-		if !errors.Is(err, errInterrupted) {
-			return err
+		switch {
+		case err != nil && passing(err):
+			end = brokenOff
+		case err != nil:
+			return brokenOff, err
+		}
+		if end == complete {
+			break
 		}
 	}
-	return nil
+	return end, nil
 }
 
-// observe reads a table of the kernel completely and lets after take out what
-// was not in it.
-func (o *owner) observeAll(request []byte, before, after func()) error {
+// passing reports whether an error of a socket says nothing about the next time.
+func passing(err error) bool {
+	for _, e := range []unix.Errno{unix.ENOBUFS, unix.ENOMEM, unix.EINTR, unix.EAGAIN, unix.EBUSY, unix.EMSGSIZE, unix.EMFILE, unix.ENFILE} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// reread reads one part of the kernel's state if d says so, or always with now. An
+// error that is not of the socket is reported and ends nothing: it is tried again.
+func (o *owner) reread(d *doubt, always bool, dump func() (clean bool, err error)) error {
+	start := time.Now()
 	o.lock()
-	before()
+	if !always && !d.due(start) {
+		o.unlock()
+		return nil
+	}
+	d.begin()
 	o.unlock()
-	if err := o.read(request, func(m message) { o.observe(m, true) }); err != nil {
+	clean, err := dump()
+	if err != nil && (!o.synced || broken(err)) {
 		return err
 	}
 	o.lock()
-	after()
-	o.unlock()
+	defer o.unlock()
+	if err != nil && d.tries == 0 {
+		o.report(&Error{Op: "dump", Err: err})
+	}
+	d.done(start, time.Now(), clean && err == nil)
 	return nil
 }
 
-func (o *owner) dumpLinks() error {
+// broken reports whether an error says that a socket is of no use any more.
+func broken(err error) bool {
+	return errors.Is(err, os.ErrClosed) || errors.Is(err, unix.EBADF) || errors.Is(err, unix.ENOTSOCK) || errors.Is(err, unix.ENOTCONN)
+}
+
+func (o *owner) dumpLinks() (bool, error) {
 	seen := map[int32]bool{}
-	err := o.read(dumpRequest(unix.RTM_GETLINK, make([]byte, sizeLink)...), func(m message) {
+	end, err := o.read(dumpRequest(unix.RTM_GETLINK, make([]byte, sizeLink)...), nil, func(m message) {
 		if l, err := parseLink(m.body); err == nil {
 			seen[int32(l.Index)] = true
 		}
 		o.observe(m, true)
 	})
-	if err != nil {
-		return err
+	if err != nil || end != complete {
+		return false, err
 	}
 	o.lock()
 	defer o.unlock()
 	for index, l := range o.links {
 		if !seen[index] {
-			delete(o.links, index)
-			o.event(Event{Kind: EventLinkGone, Link: l, Gone: true})
-			o.linkLost(index, true)
+			o.linkGone(index, l)
 		}
 	}
-	return nil
+	return true, nil
 }
 
-func (o *owner) dumpAddresses() error {
+func (o *owner) dumpAddresses() (bool, error) {
 	seen := map[addressKey]bool{}
-	err := o.read(dumpRequest(unix.RTM_GETADDR, make([]byte, sizeAddr)...), func(m message) {
+	end, err := o.read(dumpRequest(unix.RTM_GETADDR, make([]byte, sizeAddr)...), nil, func(m message) {
 		var a kernelAddress
 		if a.parse(m.body) == nil {
-			seen[addressKey{a.Link, a.Prefix}] = true
+			seen[a.key()] = true
 		}
 		o.observe(m, true)
 	})
-	if err != nil {
-		return err
+	if err != nil || end != complete {
+		return false, err
 	}
 	o.lock()
 	defer o.unlock()
 	for key, had := range o.addresses.have {
 		if !seen[key] {
-			o.observeAddress(&kernelAddress{Address: had.value}, true, true)
+			o.observeAddress(&kernelAddress{Address: had.value, peer: key.peer}, true, origin{})
 		}
 	}
-	for key := range o.addresses.want {
-		o.addresses.dirty[key] = true
-	}
-	return nil
+	o.addresses.lookAgain()
+	return true, nil
 }
 
-func (o *owner) dumpNeighbors() error {
+func (o *owner) dumpNeighbors() (bool, error) {
+	return o.dumpNeighborsOf(false)
+}
+
+// dumpProxies reads the proxy entries, which no dump has together with the others.
+func (o *owner) dumpProxies() (bool, error) { return o.dumpNeighborsOf(true) }
+
+func (o *owner) dumpNeighborsOf(proxies bool) (bool, error) {
 	seen := map[neighborKey]bool{}
-	take := func(m message) {
+	body := make([]byte, sizeNeigh)
+	if proxies {
+		body[10] = unix.NTF_PROXY
+	}
+	end, err := o.read(dumpRequest(unix.RTM_GETNEIGH, body...), nil, func(m message) {
 		var n kernelNeighbor
 		if n.parse(m.body) == nil && (n.permanent || n.Proxy) {
 			seen[neighborKey{n.Link, n.Addr, n.Proxy}] = true
 			o.observe(m, true)
 		}
-	}
-	proxies := make([]byte, sizeNeigh)
-	proxies[10] = unix.NTF_PROXY
-	if err := o.read(dumpRequest(unix.RTM_GETNEIGH, make([]byte, sizeNeigh)...), take); err != nil {
-		return err
-	}
-	if err := o.read(dumpRequest(unix.RTM_GETNEIGH, proxies...), take); err != nil {
-		return err
+	})
+	if err != nil || end != complete {
+		return false, err
 	}
 	o.lock()
 	defer o.unlock()
 	for key := range o.neighbors.have {
-		if !seen[key] {
-			o.neighbors.lost(key)
+		if key.proxy == proxies && !seen[key] {
+			o.neighbors.lost(key, origin{})
 		}
 	}
-	for key := range o.neighbors.want {
-		o.neighbors.dirty[key] = true
-	}
-	return nil
+	o.neighbors.lookAgain()
+	return true, nil
 }
 
-func (o *owner) dumpRules() error {
-	o.lock()
-	o.rules.kernel = nil
-	o.unlock()
+// dumpRules counts the rules, each pass for itself: a rule that is there twice is in a
+// dump twice.
+func (o *owner) dumpRules() (clean bool, err error) {
+	var all []kernelRule
+	clean = true
 	for _, f := range []Family{IPv4, IPv6} {
+		var found []kernelRule
 		var body [sizeRule]byte
 		body[0] = byte(f)
-		var found []kernelRule
-		err := o.read(dumpRequest(unix.RTM_GETRULE, body[:]...), func(m message) {
+		end, err := o.read(dumpRequest(unix.RTM_GETRULE, body[:]...), func() { found = nil }, func(m message) {
 			var r kernelRule
 			if m.typ == unix.RTM_NEWRULE && r.parse(m.body) == nil {
 				found = append(found, r)
 			}
 		})
-		if err != nil && !errors.Is(err, unix.EAFNOSUPPORT) {
-			return err
+		switch {
+		case errors.Is(err, unix.EAFNOSUPPORT): // a kernel without IPv6
+		case err != nil || end == brokenOff:
+			return false, err
 		}
-		o.lock()
-		o.rules.kernel = append(o.rules.kernel, found...)
-		o.rules.dirty = true
-		o.unlock()
-	}
-	return nil
-}
-
-func (o *owner) dumpNextHops() error {
-	seen := map[uint32]bool{}
-	take := func(m message) {
-		var n nextHopMessage
-		if n.parse(m.body) != nil {
-			return
-		}
-		seen[n.id] = true
-		o.observe(m, true)
-	}
-	err := o.read(dumpRequest(unix.RTM_GETNEXTHOP, make([]byte, sizeNextHop)...), take)
-	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EINVAL) {
-		o.lock()
-		o.config.Classic = true // no such thing in this kernel
-		o.unlock()
-		return nil
-	} else if err != nil {
-		return err
+		clean = clean && end == complete
+		all = append(all, found...)
 	}
 	o.lock()
 	defer o.unlock()
-	for id, b := range o.byID {
-		switch {
-		case seen[id] || !b.live:
-		case b.alien:
-			delete(o.byID, id)
-		default:
-			o.lostObject(b)
-		}
-	}
-	for id, k := range o.objects.kernel {
-		if k.exists && !seen[id] {
-			o.emptied(k)
-		}
-	}
-	return nil
+	o.rules.dumped(all)
+	return clean, nil
 }
 
-// dumpOwnRoutes reads all routes of our protocols.
-func (o *owner) dumpOwnRoutes() error {
+// dumpNextHops reads all next-hop objects. The kernel walks them by id, and resumes
+// by id (net/ipv4/nexthop.c, rtm_dump_walk_nexthops): what an interrupted dump lacks
+// was not there, and what came meanwhile is in the notifications.
+func (o *owner) dumpNextHops() (bool, error) {
+	seen := map[uint32]bool{}
+	end, err := o.read(dumpRequest(unix.RTM_GETNEXTHOP, make([]byte, sizeNextHop)...), nil, func(m message) {
+		var n nextHopMessage
+		if n.parse(m.body) == nil {
+			seen[n.id] = true
+			o.observe(m, true)
+		}
+	})
+	switch {
+	case errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EINVAL):
+		o.lock()
+		defer o.unlock()
+		o.config.Classic = true // no such thing in this kernel
+		return true, nil
+	case err != nil || end == brokenOff:
+		return false, err
+	}
 	o.lock()
-	o.epoch++
-	o.unlock()
+	defer o.unlock()
+	o.missingNextHops(seen)
+	return true, nil
+}
+
+// routePass begins a pass over routes: what an earlier, interrupted one had beside others
+// is forgotten.
+func (o *owner) routePass() func() {
+	o.lock()
+	defer o.unlock()
+	before := len(o.extras)
+	return func() {
+		o.lock()
+		o.pass++
+		o.lastForeign = rkey{}
+		o.extras = o.extras[:min(before, len(o.extras))]
+		o.unlock()
+	}
+}
+
+// dumpOwnRoutes reads the tables that are ours, or if those are not named all routes of
+// our protocols. Only the former says which routes of others stand in their way.
+func (o *owner) dumpOwnRoutes() (clean bool, err error) {
+	if o.owned == nil {
+		return o.dumpByProtocol()
+	}
+	clean = true
+	for _, table := range slices.Sorted(maps.Keys(o.owned)) {
+		for _, f := range []Family{IPv4, IPv6} {
+			o.lock()
+			tf := tableFamily{table, f}
+			o.tables.of(tf)
+			o.unlock()
+			one, err := o.dumpTable(tf)
+			if err != nil {
+				return false, err
+			}
+			clean = clean && one
+		}
+	}
+	return clean, nil
+}
+
+func (o *owner) dumpByProtocol() (bool, error) {
+	o.first = o.pass + 1
+	clean := true
 	for _, f := range []Family{IPv4, IPv6} {
 		for _, proto := range []uint8{o.config.Protocol, o.config.ScaffoldProtocol} {
-			err := o.read(routeDump(f, 0, proto), func(m message) { o.observe(m, true) })
+			end, err := o.read(routeDump(f, 0, proto), o.routePass(), func(m message) { o.observe(m, true) })
 			if err != nil {
-				return err
+				return false, err
 			}
+			clean = clean && end == complete
 		}
 	}
 	o.lock()
 	defer o.unlock()
 	o.store.all(func(i uint32, e *entry) {
-		if e.have != nil && e.seen != o.epoch {
-			o.lostRoute(i, e)
+		if e.have != nil && e.seen < o.first && clean {
+			o.lostRoute(i, e, origin{})
 		}
 		// Others' routes are not in these dumps: whether they are still in the
 		// way is found out by trying.
 		e.mark &^= markForeign | markContested
 	})
-	return nil
+	return clean, nil
 }
 
 // dumpTable reads one table of one family with everything that others have in it.
-func (o *owner) dumpTable(tf tableFamily) error {
+func (o *owner) dumpTable(tf tableFamily) (bool, error) {
 	t, ok := o.tables.index[tf]
 	if !ok {
-		return nil
+		return true, nil
 	}
-	in := func(e *entry) bool { return e.key.table == t }
-	before := func() {
-		o.epoch++
-		o.store.all(func(_ uint32, e *entry) {
-			if in(e) {
-				e.mark &^= markForeign
-			}
-		})
-	}
-	after := func() {
-		o.store.all(func(i uint32, e *entry) {
-			if !in(e) {
-				return
-			}
-			if e.have != nil && e.seen != o.epoch {
-				o.setHave(i, e, nil)
-				o.touchRoute(i, e)
-			}
-			if e.mark&markContested != 0 {
-				o.uncontest(i, e)
-			}
-		})
-	}
-	err := o.observeAll(routeDump(tf.family, tf.table, 0), before, after)
-	if errors.Is(err, unix.ENOENT) { // the table does not exist
+	o.first = o.pass + 1
+	pass := o.routePass()
+	begin := func() {
+		pass()
 		o.lock()
-		after()
-		o.unlock()
-		return nil
+		defer o.unlock()
+		o.store.all(func(i uint32, e *entry) {
+			if e.key.table == t {
+				o.clear(i, e, markForeign|markBehind|markAround)
+			}
+		})
 	}
-	return err
+	end, err := o.read(routeDump(tf.family, tf.table, 0), begin, func(m message) { o.observe(m, true) })
+	if err != nil && !errors.Is(err, unix.ENOENT) { // the table does not exist
+		return false, err
+	}
+	clean := end == complete || err != nil
+	o.lock()
+	defer o.unlock()
+	o.store.all(func(i uint32, e *entry) {
+		if e.key.table != t {
+			return
+		}
+		if e.have != nil && e.seen < o.first && clean {
+			o.lostRoute(i, e, origin{})
+		}
+		if e.mark&markYielding != 0 && e.mark&markForeign == 0 && clean && o.config.OnForeign != ForeignRefuse {
+			o.clear(i, e, markYielding) // who was in the way has gone
+			o.touchRoute(i, e)
+		}
+		if e.mark&markContested != 0 && clean {
+			o.uncontest(i, e)
+		}
+	})
+	return clean, nil
 }
 
 // uncontest: the dump after EEXIST is over. Whoever was there has either been

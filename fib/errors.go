@@ -9,10 +9,19 @@ import (
 var (
 	// ErrForeign: a route of another protocol sits under the same key.
 	ErrForeign = errors.New("foreign route under the same key")
-	// ErrClosed: Run has returned.
+	// ErrContended: somebody undoes our writes again and again; the next comes later.
+	ErrContended = errors.New("contended by somebody else")
+	// ErrClosed: Run has returned, or Close was called.
 	ErrClosed = errors.New("fib: closed")
+	// ErrInUse: another FIB owns the protocol number in this network namespace.
+	ErrInUse = errors.New("fib: in use")
+	// ErrRunning: Run was called before.
+	ErrRunning = errors.New("fib: already running")
 	// ErrTable: the table is not one of Config.Tables.
 	ErrTable = errors.New("table not owned")
+	// errLost: the kernel's answer to a message did not fit into the socket's buffer. What
+	// has come of the message is read from the kernel.
+	errLost = errors.New("the kernel's answer was lost")
 	// ErrInvalid: the value can not be expressed in the kernel's terms.
 	ErrInvalid = errors.New("invalid")
 )

@@ -42,10 +42,14 @@ const (
 	// EventWrite: a change was written to the kernel; only with
 	// [WatchOptions.Writes]. Op, Key and Reason are set.
 	EventWrite
+	// EventContended: somebody undoes our repairs of Key again and again. From now on
+	// they come at growing intervals, up to 30 s, until there has been peace for a while.
+	// Protocol and Port say who.
+	EventContended
 )
 
 var eventNames = [...]string{"error", "repair", "resync", "synced", "link", "link-gone", "address",
-	"gateway-down", "next-hops", "lost", "write"}
+	"gateway-down", "next-hops", "lost", "write", "contended"}
 
 func (k EventKind) String() string { return enum.String("EventKind", eventNames[:], k) }
 
@@ -66,6 +70,18 @@ type Event struct {
 	Addr    netip.Prefix
 	Gone    bool
 	Count   int
+	// Protocol and Port say who changed what is repaired: the protocol number in the
+	// change (rtm_protocol and its like; 0 if it has none, as a deletion), and the netlink
+	// port id of the socket that asked for it, which mostly is the process's id; 0 is the
+	// kernel itself.
+	Protocol uint8
+	Port     uint32
+}
+
+// origin is who made a change, as a notification says.
+type origin struct {
+	proto uint8
+	port  uint32
 }
 
 // WatchOptions select what a [Watcher] gets. The zero value is everything but

@@ -20,6 +20,8 @@ type FIB struct {
 	flushers  []*flusher
 	forgotten []string // directories of sysctls not to be watched any more
 	fresh     bool     // there are learners that have not dumped yet
+	began     bool     // Run was called
+	over      bool     // Close was called, or Run has ended
 
 	wake   chan struct{} // capacity 1
 	closed chan struct{}
@@ -27,6 +29,7 @@ type FIB struct {
 
 	commands, monitor, dumps transport
 	watch                    *sysctlWatch
+	claims                   claims
 	fault                    func() error // tests: errors of the sockets
 }
 
@@ -40,20 +43,27 @@ type transport interface {
 }
 
 // Open checks the config and opens the sockets. It writes nothing. Without Run
-// the FIB does nothing; a FIB that never runs needs Close.
+// the FIB does nothing; a FIB that never runs needs Close. If another process, or
+// another FIB of this one, owns one of the protocol numbers in the namespace, the error
+// is ErrInUse and names it.
 func Open(config Config) (*FIB, error) {
 	config, err := config.withDefaults()
 	if err != nil {
 		return nil, err
 	}
-	f := &FIB{core: newCore(config), wake: make(chan struct{}, 1), closed: make(chan struct{})}
-	f.emit = f.broadcast
-	f.core.learn = f.teach
+	f := newFIB(config)
 	if err := f.open(); err != nil {
 		f.Close()
 		return nil, err
 	}
 	return f, nil
+}
+
+func newFIB(config Config) *FIB {
+	f := &FIB{core: newCore(config), wake: make(chan struct{}, 1), closed: make(chan struct{})}
+	f.emit = f.broadcast
+	f.core.learn = f.teach
+	return f
 }
 
 // Receive buffers, in octets of kernel memory. Commands: 1,300 error replies.
@@ -66,6 +76,11 @@ const (
 
 func (f *FIB) open() (err error) {
 	path := f.config.NetNS
+	if !f.config.DryRun {
+		if f.claims, err = claim(path, f.config.Protocol, f.config.ScaffoldProtocol); err != nil {
+			return err
+		}
+	}
 	commands, err := openSocket(path, commandBuffer)
 	if err != nil {
 		return err
@@ -103,6 +118,9 @@ func (f *FIB) open() (err error) {
 func (f *FIB) Close() error {
 	f.once.Do(func() {
 		close(f.closed)
+		f.lock()
+		f.over = true
+		f.unlock()
 		for _, s := range []transport{f.commands, f.monitor, f.dumps} {
 			if s != nil {
 				_ = s.close()
@@ -111,6 +129,7 @@ func (f *FIB) Close() error {
 		if f.watch != nil {
 			f.watch.file.Close()
 		}
+		f.claims.release()
 		f.lock()
 		defer f.unlock()
 		for _, w := range f.watchers {
@@ -129,16 +148,37 @@ func (f *FIB) Close() error {
 // Run reads the kernel, adopts what carries our protocol, and keeps it equal to
 // the desired state until the context ends. It leaves everything in the kernel as it
 // is, leaves no goroutine, closes the sockets and returns nil, or the error that
-// made going on impossible. It can be called once.
+// made going on impossible. It can be called once: a second call returns ErrRunning, or
+// ErrClosed when the first has returned.
 func (f *FIB) Run(parent context.Context) error {
-	ctx, cancel := context.WithCancel(parent)
-	defer cancel()
-	stop := context.AfterFunc(ctx, func() { f.Close() })
-	defer stop()
+	f.lock()
+	over, began := f.over, f.began
+	f.began = true
+	f.unlock()
+	switch {
+	case over:
+		return ErrClosed
+	case began:
+		return ErrRunning
+	}
+	return f.newOwner().live(parent)
+}
+
+func (f *FIB) newOwner() *owner {
 	o := &owner{FIB: f, writer: newWriter(f.commands), buffer: make([]byte, 1<<16)}
 	o.writer.fault = f.fault
+	o.steps = o.order()
+	return o
+}
+
+// live is Run.
+func (o *owner) live(parent context.Context) error {
+	ctx, cancel := context.WithCancel(parent)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { o.Close() })
+	defer stop()
 	err := o.run(ctx)
-	f.Close()
+	o.Close()
 	cancel()
 	o.pumps.Wait()
 	if parent.Err() != nil {
@@ -164,11 +204,14 @@ func (f *FIB) poke() {
 }
 
 // SetRoute makes r desired, replacing a desired route with the same key. The
-// error is about r itself (an *Error with ErrInvalid or ErrTable); what the
+// error is about r itself (an *Error with ErrInvalid or ErrTable), or ErrClosed; what the
 // kernel says about it comes as an [Event] and in [FIB.Routes].
 func (f *FIB) SetRoute(r Route) error {
 	f.lock()
-	err := f.setRoute(&r)
+	err := ErrClosed
+	if !f.over {
+		err = f.setRoute(&r)
+	}
 	f.unlock()
 	f.poke()
 	return err
@@ -201,9 +244,20 @@ func (f *FIB) rule(r Rule, do func(Rule)) error {
 	if err := r.check(); err != nil {
 		return &Error{Op: "set", Key: r, Err: ErrInvalid, Text: err.Error()}
 	}
+	return f.desire(func() { do(r.normal()) })
+}
+
+// desire changes what is desired, unless the FIB has ended.
+func (f *FIB) desire(change func()) error {
 	f.lock()
-	do(r.normal())
+	over := f.over
+	if !over {
+		change()
+	}
 	f.unlock()
+	if over {
+		return ErrClosed
+	}
 	f.poke()
 	return nil
 }
@@ -214,23 +268,22 @@ func (f *FIB) SetAddress(a Address) error {
 		return &Error{Op: "set", Key: a, Err: ErrInvalid, Text: "link and prefix"}
 	}
 	a.Scope = or(a.Scope, ScopeUniverse)
-	f.lock()
-	key := addressKey{a.Link, a.Prefix}
-	f.addresses.set(key, a)
-	if had, ok := f.addresses.have[key]; ok {
-		had.value = f.comparable(had.value)
-		f.addresses.have[key] = had
-	}
-	f.unlock()
-	f.poke()
-	return nil
+	return f.desire(func() {
+		a.Link = f.linkIndex(a.Link)
+		key := addressKey{link: a.Link, prefix: a.Prefix}
+		f.addresses.set(key, a)
+		if had, ok := f.addresses.have[key]; ok {
+			had.value = f.comparable(had.value)
+			f.addresses.have[key] = had
+		}
+	})
 }
 
 // DeleteAddress takes back SetAddress and removes the address. Only Link and
 // Prefix count.
 func (f *FIB) DeleteAddress(a Address) {
 	f.lock()
-	f.addresses.remove(addressKey{a.Link, a.Prefix})
+	f.addresses.remove(addressKey{link: f.linkIndex(a.Link), prefix: a.Prefix})
 	f.unlock()
 	f.poke()
 }
@@ -243,17 +296,16 @@ func (f *FIB) SetNeighbor(n Neighbor) error {
 	if n.Proxy {
 		n.MAC = [6]byte{}
 	}
-	f.lock()
-	f.neighbors.set(neighborKey{n.Link, n.Addr, n.Proxy}, n)
-	f.unlock()
-	f.poke()
-	return nil
+	return f.desire(func() {
+		n.Link = f.linkIndex(n.Link)
+		f.neighbors.set(neighborKey{n.Link, n.Addr, n.Proxy}, n)
+	})
 }
 
 // DeleteNeighbor takes back SetNeighbor and removes the entry. MAC does not count.
 func (f *FIB) DeleteNeighbor(n Neighbor) {
 	f.lock()
-	f.neighbors.remove(neighborKey{n.Link, n.Addr, n.Proxy})
+	f.neighbors.remove(neighborKey{f.linkIndex(n.Link), n.Addr, n.Proxy})
 	f.unlock()
 	f.poke()
 }
@@ -264,11 +316,7 @@ func (f *FIB) SetSysctl(s Sysctl) error {
 	if err := checkSysctl(s); err != nil {
 		return err
 	}
-	f.lock()
-	f.sysctls.wish(s)
-	f.unlock()
-	f.poke()
-	return nil
+	return f.desire(func() { f.sysctls.wish(s) })
 }
 
 // DeleteSysctl forgets the wish; the value stays as it is.
@@ -290,6 +338,9 @@ func (f *FIB) Sweep() {
 	f.lock()
 	if !f.swept {
 		f.swept, f.rules.dirty, f.garbage = true, true, true
+		if f.extrasLeft {
+			f.doubts.routes.raise()
+		}
 		f.addresses.sweep()
 		f.neighbors.sweep()
 		f.store.all(func(i uint32, e *entry) {
@@ -310,7 +361,7 @@ func (f *FIB) Sweep() {
 // everything else.
 func (f *FIB) GatewayDown(link int, gateway netip.Addr) {
 	f.lock()
-	f.setGateway(gatewayKey{int32(link), gateway.WithZone("")}, true)
+	f.setGateway(gatewayKey{int32(f.linkIndex(link)), gateway.WithZone("")}, true)
 	f.unlock()
 	f.poke()
 }
@@ -318,7 +369,7 @@ func (f *FIB) GatewayDown(link int, gateway netip.Addr) {
 // GatewayUp takes back GatewayDown: members are put back in the background.
 func (f *FIB) GatewayUp(link int, gateway netip.Addr) {
 	f.lock()
-	f.setGateway(gatewayKey{int32(link), gateway.WithZone("")}, false)
+	f.setGateway(gatewayKey{int32(f.linkIndex(link)), gateway.WithZone("")}, false)
 	f.unlock()
 	f.poke()
 }

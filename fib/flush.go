@@ -58,8 +58,8 @@ func (f *FIB) Flush(ctx context.Context) error {
 
 // failing lists up to limit current errors.
 func (c *core) failing(limit int) (errs []error) {
-	add := func(err error) {
-		if len(errs) < limit {
+	add := func(err *Error) {
+		if err != nil && len(errs) < limit {
 			errs = append(errs, err)
 		}
 	}
@@ -79,7 +79,7 @@ func (c *core) failing(limit int) (errs []error) {
 		add(f.err)
 	}
 	for _, b := range c.byID {
-		if b.err != nil && !b.live {
+		if b.err != nil && !c.live(b) {
 			add(&Error{Op: "add", Key: NextHopID(b.id), Err: b.err, Text: b.text})
 		}
 	}

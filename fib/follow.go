@@ -204,7 +204,7 @@ func (c *core) note(i uint32, e *entry) {
 
 // clear takes marks off e, some of which its status shows.
 func (c *core) clear(i uint32, e *entry, m mark) {
-	if e.mark&m&(markYielding|markLost) != 0 {
+	if e.mark&m&(markYielding|markLost|markBehind) != 0 {
 		c.note(i, e)
 	}
 	e.mark &^= m

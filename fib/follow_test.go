@@ -5,12 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/netip"
-	"strings"
 	"testing"
-	"testing/synctest"
-
-	"golang.org/x/sys/unix"
 )
 
 // follower is a reader of a RouteWatcher that keeps what it was told.
@@ -74,105 +69,28 @@ func (r *follower) compare(f *FIB) error {
 	return nil
 }
 
-// TestWatchRoutes: the life of a route as its watcher sees it.
-func TestWatchRoutes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := newModel()
-		f, o := newModelFIB(Config{OnForeign: ForeignWait}, m)
-		turn := func() {
-			t.Helper()
-			for {
-				more, err := o.turn()
-				if err != nil {
-					t.Fatal(err)
-				}
-				if !more {
-					return
-				}
-			}
-		}
-		hops := func(gateways ...string) (list []NextHop) {
-			for i, g := range gateways {
-				list = append(list, NextHop{Gateway: netip.MustParseAddr(g), Link: 2 + i})
-			}
-			return list
-		}
-		one, two := key(90, "10.1.0.0/16", 0), key(90, "10.2.0.0/16", 0)
-		set := func(k RouteKey, gateways ...string) func() {
-			return func() { _ = f.SetRoute(Route{RouteKey: k, NextHops: hops(gateways...)}) }
-		}
-		foreign := func(what string) func() {
-			s := stage{T: t, m: m}
-			return func() { s.foreign(strings.Fields(what)) }
-		}
-		set(one, "10.0.0.2", "10.0.1.2")()
-		r := follow(f, RouteFilter{Tables: []uint32{90}})
-		steps := []struct {
-			what string
-			do   func()
-			want string
-		}{
-			{"before Run", func() {}, "10.1.0.0/16 pending 0 of 2 absent"},
-			{"start", func() { _ = o.sync(true) }, "10.1.0.0/16 installed 2 of 2"},
-			{"a gateway dies", func() { f.GatewayDown(2, netip.MustParseAddr("10.0.0.2")) }, "10.1.0.0/16 partial 1 of 2"},
-			{"and is back", func() { f.GatewayUp(2, netip.MustParseAddr("10.0.0.2")) }, "10.1.0.0/16 installed 2 of 2"},
-			{"a link goes", func() { m.setLink(2, true, false) }, "10.1.0.0/16 partial 1 of 2"},
-			{"the other, too", func() { m.setLink(3, false, false) }, "10.1.0.0/16 held 0 of 2 absent"},
-			{"both are back", func() { m.setLink(2, true, true); m.setLink(3, true, true) }, "10.1.0.0/16 installed 2 of 2"},
-			{"refused", func() { m.refuse[netip.MustParseAddr("10.0.0.9")] = true; set(two, "10.0.0.9")() },
-				"10.2.0.0/16 failed absent: fib: add 10.2.0.0/16 table 90: network is unreachable"},
-			{"both next hops of a group are refused", func() { m.refuse[netip.MustParseAddr("10.0.1.9")] = true; set(two, "10.0.0.9", "10.0.1.9")() },
-				"10.2.0.0/16 failed 0 of 2 absent: fib: add 10.2.0.0/16 table 90: network is unreachable"},
-			{"not any more", set(two, "10.0.0.3"), "10.2.0.0/16 installed"},
-			{"replaced by one that is refused", set(two, "10.0.0.9"), "10.2.0.0/16 failed: fib: replace 10.2.0.0/16 table 90: network is unreachable"},
-			{"taken back", set(two, "10.0.0.3"), "10.2.0.0/16 installed"},
-			{"deleted", func() { f.DeleteRoute(two) }, "10.2.0.0/16 gone"},
-			{"somebody else is there", func() { foreign("add 10.2.0.0/16 via 10.0.0.3 dev v0 proto 4")(); set(two, "10.0.0.3")() },
-				"10.2.0.0/16 foreign absent: fib: add 10.2.0.0/16 table 90: foreign route under the same key"},
-			{"and goes", foreign("del 10.2.0.0/16 via 10.0.0.3 dev v0 proto 4"), "10.2.0.0/16 installed"},
-			{"another table", func() { _ = f.SetRoute(Route{RouteKey: key(91, "10.3.0.0/16", 0), Type: Blackhole}) }, ""},
-		}
-		for _, s := range steps {
-			s.do()
-			if s.what != "before Run" {
-				turn()
-			}
-			lines := r.read(10)
-			if len(lines) == 0 {
-				lines = []string{""}
-			}
-			if got := lines[len(lines)-1]; got != s.want {
-				t.Errorf("%s: %q, want %q", s.what, lines, s.want)
-			}
-		}
-		// The kernel has lost it, and the owner has not had its turn yet.
-		foreign("del 10.2.0.0/16 via 10.0.0.3 dev v0 proto 201")()
-		if err := o.listenNow(); err != nil {
+// TestContentsForgotten: what routes said is forgotten with them.
+func TestContentsForgotten(t *testing.T) {
+	f, o := stillFIB(Config{}, newFake())
+	if err := o.sync(true); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 20000 {
+		r := Route{RouteKey: key(90, "10.1.0.0/16", 0), NextHops: []NextHop{{Link: 2}}, MTU: uint32(1000 + i)}
+		if err := f.SetRoute(r); err != nil {
 			t.Fatal(err)
 		}
-		f.lock()
-		f.tell()
-		f.unlock()
-		if got := strings.Join(r.read(1), ""); got != "10.2.0.0/16 lost absent" {
-			t.Error(got)
+		if _, err := o.turn(); err != nil {
+			t.Fatal(err)
 		}
-		turn()
-		if got := strings.Join(r.read(1), ""); got != "10.2.0.0/16 installed" {
-			t.Error(got)
-		}
-		var e *Error
-		m.refuse[netip.MustParseAddr("10.0.0.4")] = true
-		set(two, "10.0.0.4")()
-		turn()
-		r.read(1)
-		if err := r.rows[two].Err; !errors.As(err, &e) || !errors.Is(err, unix.ENETUNREACH) {
-			t.Errorf("%v", err)
-		}
-	})
+	}
+	if n := len(f.intern.forms) + len(f.intern.wants); n > 3000 {
+		t.Errorf("%d contents for one route", n)
+	}
 }
 
 func TestWatchRoutesEnds(t *testing.T) {
-	f, _ := newModelFIB(Config{}, newModel())
+	f := newFakeFIB(Config{}, newFake())
 	w := f.WatchRoutes(RouteFilter{})
 	buf := make([]RouteChange, 1)
 	if n, synced, err := w.Next(t.Context(), buf); n != 0 || !synced || err != nil {

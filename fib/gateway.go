@@ -3,6 +3,7 @@ package fib
 import (
 	"cmp"
 	"slices"
+	"time"
 )
 
 // setGateway records that a gateway died or came back.
@@ -10,41 +11,41 @@ func (c *core) setGateway(k gatewayKey, down bool) {
 	if c.down[k] == down {
 		return
 	}
-	same := func(link int32, l *leg) bool { return link == k.link && l.gateway == k.gateway }
+	same := func(l *leg) bool { return l.link == k.link && l.gateway == k.gateway }
 	if !down {
 		delete(c.down, k)
 	} else {
 		c.down[k] = true
-		for _, b := range c.byID {
-			if b.live && b.key.link == k.link && b.key.gateway == k.gateway && !b.key.clone {
-				c.dying = append(c.dying, b)
-			}
-		}
-		slices.SortFunc(c.dying, func(a, b *object) int { return cmp.Compare(a.id, b.id) })
 	}
 	for _, b := range c.byID {
-		if b.key.link == k.link && b.key.gateway == k.gateway && !down {
-			b.next, b.step = b.next.Add(-b.step), 0
-			if b.err == nil {
-				b.next = b.next.Add(-grace)
-			}
+		if b.key.link != k.link || b.key.gateway != k.gateway {
+			continue
 		}
+		if down {
+			b.foreign = false // who deleted it knew before us
+			if _, there := c.hops[b.id]; there && !b.key.clone {
+				c.dying = append(c.dying, b)
+			}
+			continue
+		}
+		b.next, b.step = time.Time{}, 0
 	}
-	c.touchLegs(func(l *leg) bool { return same(l.link, l) })
+	slices.SortFunc(c.dying, func(a, b *object) int { return cmp.Compare(a.id, b.id) })
+	c.touchLegs(same)
 	c.resolveAll(func(w *want) bool {
-		return w.classic && slices.ContainsFunc(w.legs, func(l leg) bool { return same(l.link, &l) })
+		return w.classic && slices.ContainsFunc(w.legs, func(l leg) bool { return same(&l) })
 	})
 }
 
 func (c *core) nextHops() []NextHopObject {
 	var list []NextHopObject
 	for _, b := range c.byID {
-		if !b.live || b.alien {
+		if !c.live(b) {
 			continue
 		}
 		o := NextHopObject{ID: b.id, Gateway: b.key.gateway, Link: int(b.key.link), Groups: map[uint32][]uint32{}}
 		for _, k := range c.objects.kernel {
-			if k.exists && slices.ContainsFunc(k.members, func(m member) bool { return m.id == b.id }) {
+			if k.exists && k.has(b.id) {
 				others := []uint32{}
 				for _, m := range k.members {
 					if m.id != b.id {

@@ -2,6 +2,7 @@ package fib
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"runtime"
 	"slices"
@@ -28,14 +29,15 @@ func TestSelfHeal(t *testing.T) {
 		"2001:db8:1::/64 via fd00::2 dev v0 proto 201 metric 1024 pref medium",
 		"2001:db8:2::/64 nhid N proto 201 metric 1024 pref medium | nexthop via fd00::2 dev v0 weight 1 | nexthop via fd01::2 dev v1 weight 1",
 	}
-	r.set(
-		Route{RouteKey: key(90, "0.0.0.0/0", 4294967294), Type: Blackhole, Scaffold: true},
-		Route{RouteKey: key(90, "10.5.0.0/16", 0), NextHops: r.via("10.0.0.2", "10.0.1.2")},
-		Route{RouteKey: key(90, "10.6.0.0/16", 0), NextHops: r.via("10.0.0.2")},
-		Route{RouteKey: key(90, "203.0.113.1/32", 10), NextHops: []NextHop{{Link: r.link[0]}}},
-		Route{RouteKey: key(90, "2001:db8:1::/64", 0), NextHops: r.via("fd00::2")},
-		Route{RouteKey: key(90, "2001:db8:2::/64", 0), NextHops: r.via("fd00::2", "fd01::2")},
-	)
+	routes := []Route{
+		{RouteKey: key(90, "0.0.0.0/0", 4294967294), Type: Blackhole, Scaffold: true},
+		{RouteKey: key(90, "10.5.0.0/16", 0), NextHops: r.via("10.0.0.2", "10.0.1.2")},
+		{RouteKey: key(90, "10.6.0.0/16", 0), NextHops: r.via("10.0.0.2")},
+		{RouteKey: key(90, "203.0.113.1/32", 10), NextHops: []NextHop{{Link: r.link[0]}}},
+		{RouteKey: key(90, "2001:db8:1::/64", 0), NextHops: r.via("fd00::2")},
+		{RouteKey: key(90, "2001:db8:2::/64", 0), NextHops: r.via("fd00::2", "fd01::2")},
+	}
+	r.set(routes...)
 	r.flush()
 	r.expect("", "90", want...)
 	r.expect("-6", "90", want6...)
@@ -54,6 +56,16 @@ func TestSelfHeal(t *testing.T) {
 		}
 		return 0
 	}
+	group := func(gateway string) uint32 {
+		for _, o := range r.NextHops() {
+			for id := range o.Groups {
+				if o.Gateway.String() == gateway {
+					return id
+				}
+			}
+		}
+		return 0
+	}
 	for _, c := range []string{
 		"route del 10.5.0.0/16 table 90",
 		"route del 10.6.0.0/16 table 90",
@@ -64,9 +76,45 @@ func TestSelfHeal(t *testing.T) {
 		"route del default table 90 metric 4294967294",
 		"nexthop flush",
 		"nexthop flush proto 201",
+		// What this package never writes, under our protocol number (F9).
+		"route change 10.6.0.0/16 via 10.0.0.2 table 90 proto 201 realm 5",
+		"route change 10.6.0.0/16 via 10.0.0.2 dev v0 onlink table 90 proto 201",
+		"route change 10.6.0.0/16 via 10.0.0.2 table 90 proto 201 src 10.0.0.1",
 	} {
 		r.ns.IP(c)
 		check("ip "+c, heal)
+	}
+	r.stop() // and with it the brake of what was repaired so often
+	r.start(Config{NetNS: r.ns.Path})
+	r.set(routes...)
+	r.Sweep()
+	r.flush()
+	for _, c := range []string{
+		"route change 10.6.0.0/16 via 10.0.0.2 table 90 proto 201 mtu 1300",
+		"route change 10.6.0.0/16 via 10.0.0.2 table 90 proto 201 advmss 1000",
+		"route change 10.6.0.0/16 via 10.0.0.2 table 90 proto 201 rtt 100",
+		"route append 10.6.0.0/16 via 10.0.0.3 table 90 proto 201",
+		"route prepend 10.6.0.0/16 via 10.0.0.3 table 90 proto 201",
+		"-6 route replace 2001:db8:1::/64 via fd00::2 table 90 metric 1024 proto 201 pref high",
+		"-6 route replace 2001:db8:1::/64 via fd00::2 table 90 metric 1024 proto 201 expires 1000",
+		"-6 route replace 2001:db8:1::/64 via fd00::2 table 90 metric 1024 proto 201 mtu 1300",
+		"-6 route replace 2001:db8:1::/64 via fd00::2 table 90 metric 1024 proto 201 hoplimit 3",
+		"-6 route del 2001:db8:1::/64 table 90",
+		// Objects and groups, in every way that the kernel takes (F2).
+		fmt.Sprintf("nexthop replace id %d via 10.0.1.3 dev v1", object("10.0.0.2")),
+		fmt.Sprintf("nexthop replace id %d via 10.0.0.2 dev v0 onlink proto 201", object("10.0.0.2")),
+		fmt.Sprintf("nexthop replace id %d via fd00::9 dev v0", object("fd00::2")),
+		fmt.Sprintf("nexthop replace id %d via 10.0.0.2 dev v0 proto 4", object("10.0.0.2")),
+		fmt.Sprintf("nexthop replace id %d group %d", group("10.0.0.2"), object("10.0.1.2")),
+		fmt.Sprintf("nexthop replace id %d group %d,7/%d", group("10.0.0.2"), object("10.0.0.2"), object("10.0.1.2")),
+		fmt.Sprintf("nexthop del id %d", group("10.0.0.2")),
+		fmt.Sprintf("nexthop del id %d", group("fd00::2")),
+	} {
+		r.ns.IP(c)
+		check("ip "+c, heal)
+		if s := r.ns.IP("nexthop"); strings.Count(s, "proto 201") != strings.Count(s, "id ") {
+			t.Errorf("after %s:\n%s", c, s)
+		}
 	}
 	r.ns.IP("nexthop del id " + uitoa(object("10.0.0.2")))
 	check("nexthop del", heal)

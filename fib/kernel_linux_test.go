@@ -413,7 +413,8 @@ func (r *rig) countRoutes(table uint32) (n int) {
 	defer s.close()
 	for _, f := range []Family{IPv4, IPv6} {
 		err := s.dump(routeDump(f, table, 0), make([]byte, 1<<16), func(b []byte) (bool, error) {
-			return walk(b, func(message) { n++ })
+			done, _, err := walk(b, func(message) { n++ })
+			return done, err
 		})
 		if err != nil {
 			r.Fatal(err)

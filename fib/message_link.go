@@ -32,7 +32,13 @@ func parseLink(body []byte) (Link, error) {
 // kernelAddress is an address as the kernel has it.
 type kernelAddress struct {
 	Address
+	peer  netip.Addr // the other end's, if that is another; never made here
 	proto uint8
+}
+
+// key is what makes the address one of its own in the kernel.
+func (m *kernelAddress) key() addressKey {
+	return addressKey{link: m.Link, prefix: m.Prefix, peer: m.peer}
 }
 
 func (m *kernelAddress) parse(body []byte) error {
@@ -56,8 +62,11 @@ func (m *kernelAddress) parse(body []byte) error {
 			m.proto = u8(v)
 		}
 	}
-	if !local.IsValid() {
+	switch {
+	case !local.IsValid():
 		local = addr
+	case addr.IsValid() && addr != local:
+		m.peer = addr
 	}
 	if !local.IsValid() {
 		return errShort

@@ -10,6 +10,9 @@ const (
 	groupResilient = 1  // NEXTHOP_GRP_TYPE_RES
 	attrResGroup   = 12 // NHA_RES_GROUP
 	attrResBuckets = 1  // NHA_RES_GROUP_BUCKETS
+	attrResIdle    = 2  // NHA_RES_GROUP_IDLE_TIMER
+	attrResUnbal   = 3  // NHA_RES_GROUP_UNBALANCED_TIMER
+	attrFDB        = 11 // NHA_FDB
 )
 
 // member is one entry of a next-hop group.
@@ -28,7 +31,9 @@ type nextHopMessage struct {
 	link    int32
 	members []member // of a group, in the kernel's order; nil for a single one
 	buckets uint16   // of a resilient group
-	alien   bool     // blackhole, encapsulation, FDB: never made here
+	idle    uint32   // its timers, in clock ticks
+	unbal   uint32
+	alien   bool // blackhole, encapsulation, FDB: never made here
 }
 
 func (m *nextHopMessage) parse(body []byte) error {
@@ -54,11 +59,16 @@ func (m *nextHopMessage) parse(body []byte) error {
 			m.alien = m.alien || u16(v) > groupResilient
 		case attrResGroup:
 			for typ, v, rest, ok := next(v); ok; typ, v, rest, ok = next(rest) {
-				if typ == attrResBuckets {
+				switch typ {
+				case attrResBuckets:
 					m.buckets = u16(v)
+				case attrResIdle:
+					m.idle = u32(v)
+				case attrResUnbal:
+					m.unbal = u32(v)
 				}
 			}
-		case unix.NHA_BLACKHOLE, unix.NHA_ENCAP, unix.NHA_ENCAP_TYPE, 11: // NHA_FDB
+		case unix.NHA_BLACKHOLE, unix.NHA_ENCAP, unix.NHA_ENCAP_TYPE, attrFDB:
 			m.alien = true
 		}
 	}
@@ -69,15 +79,15 @@ func (m *nextHopMessage) parse(body []byte) error {
 }
 
 // appendNextHop appends a message that makes a single next-hop object.
-func appendNextHop(b []byte, seq uint32, id uint32, proto uint8, k objectKey) []byte {
+func appendNextHop(b []byte, flags uint16, seq uint32, id uint32, proto uint8, k objectKey) []byte {
 	start := len(b)
-	b = begin(b, unix.RTM_NEWNEXTHOP, unix.NLM_F_REQUEST|unix.NLM_F_CREATE|unix.NLM_F_REPLACE, seq)
-	flags := uint32(0)
+	b = begin(b, unix.RTM_NEWNEXTHOP, unix.NLM_F_REQUEST|flags, seq)
+	hop := uint32(0)
 	if k.onlink {
-		flags = hopOnLink
+		hop = hopOnLink
 	}
 	b = append(b, byte(k.family), 0, proto, 0)
-	b = native.AppendUint32(b, flags)
+	b = native.AppendUint32(b, hop)
 	b = attr32(b, unix.NHA_ID, id)
 	if k.gateway.IsValid() {
 		b = attrAddr(b, unix.NHA_GATEWAY, k.gateway)
@@ -88,23 +98,25 @@ func appendNextHop(b []byte, seq uint32, id uint32, proto uint8, k objectKey) []
 
 // appendGroup appends a message that makes or replaces a group; with buckets a
 // resilient one.
-func appendGroup(b []byte, seq uint32, id uint32, proto uint8, members []member, buckets uint16) []byte {
+func appendGroup(b []byte, flags uint16, seq uint32, id uint32, proto uint8, s *shape) []byte {
 	start := len(b)
-	b = begin(b, unix.RTM_NEWNEXTHOP, unix.NLM_F_REQUEST|unix.NLM_F_CREATE|unix.NLM_F_REPLACE, seq)
+	b = begin(b, unix.RTM_NEWNEXTHOP, unix.NLM_F_REQUEST|flags, seq)
 	b = append(b, 0, 0, proto, 0, 0, 0, 0, 0)
 	b = attr32(b, unix.NHA_ID, id)
 	at := len(b)
 	b = nest(b, unix.NHA_GROUP)
-	for _, m := range members {
+	for _, m := range s.members {
 		b = native.AppendUint32(b, m.id)
 		b = append(b, byte(m.weight-1), byte((m.weight-1)>>8), 0, 0)
 	}
 	b = unnest(b, at)
-	if buckets > 0 {
+	if s.buckets > 0 {
 		b = attr16(b, unix.NHA_GROUP_TYPE, groupResilient)
 		at = len(b)
 		b = nest(b, attrResGroup|unix.NLA_F_NESTED)
-		b = attr16(b, attrResBuckets, buckets)
+		b = attr16(b, attrResBuckets, s.buckets)
+		b = attr32(b, attrResIdle, s.idle) // left out, a replacement keeps what somebody else has set
+		b = attr32(b, attrResUnbal, s.unbalanced)
 		b = unnest(b, at)
 	}
 	return end(b, start)

@@ -102,7 +102,7 @@ func (m *routeMessage) parse(body []byte) error {
 		return errShort
 	}
 	legs := m.legs[:0]
-	*m = routeMessage{bits: body[1], tos: body[3], table: uint32(body[4]), flags: native.Uint32(body[8:])}
+	*m = routeMessage{bits: body[1], tos: body[3], table: uint32(body[4]), flags: native.Uint32(body[8:]), alien: body[2] != 0}
 	m.family, m.proto, m.scope, m.typ = Family(body[0]), body[5], body[6], RouteType(body[7])
 	if m.family != IPv4 && m.family != IPv6 {
 		return unix.EAFNOSUPPORT
@@ -138,8 +138,8 @@ func (m *routeMessage) parse(body []byte) error {
 			m.nhid = u32(v)
 		case unix.RTA_MULTIPATH:
 			multi = v
-		case unix.RTA_SRC, unix.RTA_ENCAP, unix.RTA_ENCAP_TYPE:
-			m.alien = true
+		default:
+			m.alien = m.alien || differs(typ, v)
 		}
 	}
 	if len(rest) > 0 {
@@ -148,7 +148,7 @@ func (m *routeMessage) parse(body []byte) error {
 	if m.typ < Blackhole {
 		if multi == nil {
 			legs = append(legs, single)
-		} else if legs, ok = parseHops(legs, multi); !ok {
+		} else if legs, ok = m.parseHops(legs, multi); !ok {
 			return errShort
 		}
 		if len(legs) > 1 {
@@ -172,7 +172,25 @@ func (m *routeMessage) parseMetrics(v []byte) {
 	}
 }
 
-func parseHops(legs []leg, v []byte) ([]leg, bool) {
+// differs reports whether an attribute of a route, or of one of its next hops, says
+// something that this package never writes: a route with it is not what is desired. The
+// kernel adds some to each route, with values that say nothing. Attributes that are newer
+// than this list do not count, or a new kernel would make every route look changed.
+func differs(typ uint16, v []byte) bool {
+	switch typ {
+	case unix.RTA_PREF: // of IPv6 (RFC 4191); 0 is medium
+		return u8(v) != 0
+	case unix.RTA_CACHEINFO: // of IPv6: struct rta_cacheinfo, whose third word is rta_expires
+		return len(v) >= 12 && native.Uint32(v[8:]) != 0
+	case unix.RTA_FLOW: // the realm
+		return u32(v) != 0
+	case unix.RTA_SRC, unix.RTA_ENCAP, unix.RTA_ENCAP_TYPE, unix.RTA_EXPIRES, unix.RTA_NEWDST, unix.RTA_TTL_PROPAGATE, unix.RTA_MARK, unix.RTA_IIF:
+		return true
+	}
+	return false
+}
+
+func (m *routeMessage) parseHops(legs []leg, v []byte) ([]leg, bool) {
 	for len(v) >= sizeHop {
 		n := int(native.Uint16(v))
 		if n < sizeHop || n > len(v) {
@@ -185,6 +203,8 @@ func parseHops(legs []leg, v []byte) ([]leg, bool) {
 				l.gateway = address(a)
 			case attrVia:
 				l.gateway = via(a)
+			default:
+				m.alien = m.alien || differs(typ, a)
 			}
 		}
 		legs = append(legs, l)
@@ -207,10 +227,9 @@ func (f Family) size() int {
 	return 16
 }
 
-// appendRoute appends a route message. With RTM_DELROUTE only what is needed to
-// find the route goes in: its protocol and type keep foreign routes under the
-// same key safe.
-func appendRoute(b []byte, typ, flags uint16, seq uint32, k *rkey, tf tableFamily, f *form) []byte {
+// appendRoute appends a route message. Without content only what is needed to find
+// the route goes in: its protocol and type keep foreign routes under the same key safe.
+func appendRoute(b []byte, typ, flags uint16, seq uint32, k *rkey, tf tableFamily, f *form, content bool) []byte {
 	start := len(b)
 	b = begin(b, typ, flags, seq)
 	table := uint8(0)
@@ -238,7 +257,7 @@ func appendRoute(b []byte, typ, flags uint16, seq uint32, k *rkey, tf tableFamil
 	if f.nhid != 0 {
 		b = attr32(b, attrNHID, f.nhid)
 	}
-	if typ == unix.RTM_NEWROUTE {
+	if content {
 		b = appendContent(b, f)
 	}
 	return end(b, start)

@@ -9,7 +9,8 @@ import (
 // Address is a desired address of an interface. It is comparable; Link and
 // Prefix are the key.
 type Address struct {
-	// Link is the interface index.
+	// Link is the interface index. If the interface is deleted and one of the same name
+	// is made, the address follows the name.
 	Link int
 	// Prefix is the address with its prefix length, host bits kept.
 	Prefix netip.Prefix
@@ -25,7 +26,8 @@ type Address struct {
 // Neighbor is a desired permanent entry of the neighbour table, or a proxy
 // entry. It is comparable; Link, Addr and Proxy are the key.
 type Neighbor struct {
-	// Link is the interface index.
+	// Link is the interface index. If the interface is deleted and one of the same name
+	// is made, the entry follows the name.
 	Link int
 	Addr netip.Addr
 	// MAC is the link-layer address; not used by a proxy entry.

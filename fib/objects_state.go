@@ -20,30 +20,51 @@ type objectKey struct {
 	clone bool
 }
 
-// object is a single next-hop object, wanted or in the kernel.
+// object is a single next-hop object that groups want, and the id that it has, or
+// is to have. What the kernel has under that id is a hop.
 type object struct {
-	key   objectKey
-	id    uint32
-	live  bool      // in the kernel
-	alien bool      // somebody else's, though in our id range: only occupies the id
-	err   error     // why the kernel refused it
-	text  string    // its words
-	next  time.Time // no new attempt before; zero: any time
-	step  time.Duration
+	key     objectKey
+	id      uint32
+	err     error     // why the kernel refused it
+	text    string    // its words
+	next    time.Time // no new attempt before; zero: any time
+	step    time.Duration
+	foreign bool // somebody else deleted or changed it: to make it is a repair
+	by      origin
+	brake   brake // of repairs
+}
+
+// hop is what the kernel has under an id of our range that is no group. It is
+// comparable.
+type hop struct {
+	objectKey // clone is false
+	proto     uint8
+	alien     bool // blackhole, encapsulation, FDB: never made here
 }
 
 // kernelGroup is a group of our id range in the kernel, or one that routes
 // still point at although it has gone.
 type kernelGroup struct {
-	id      uint32
-	exists  bool
-	alien   bool // not made by this package: never adopted
-	members []member
-	buckets uint16 // resilient
-	uses    int    // entries whose form has it
-	owner   *group // nil: left over
-	news    bool   // members have changed, and the followers of its routes have not been told
-	since   time.Time
+	id     uint32
+	exists bool
+	shape
+	proto uint8
+	alien bool   // of a kind that is never made here
+	uses  int    // entries whose form has it
+	owner *group // nil: left over
+	news  bool   // members have changed, and the followers of its routes have not been told
+	since time.Time
+}
+
+// shape is what makes two groups the same.
+type shape struct {
+	members          []member // sorted
+	buckets          uint16   // of a resilient one
+	idle, unbalanced uint32   // its timers, in clock ticks
+}
+
+func (s *shape) equal(t *shape) bool {
+	return s.buckets == t.buckets && s.idle == t.idle && s.unbalanced == t.unbalanced && slices.Equal(s.members, t.members)
 }
 
 // group is a desired set of legs that wants share.
@@ -62,6 +83,9 @@ type group struct {
 	text    string // the kernel's words
 	next    time.Time
 	step    time.Duration
+	foreign bool // somebody else deleted or changed it: to make it is a repair
+	by      origin
+	brake   brake // of repairs
 }
 
 // gatewayKey names a gateway for GatewayDown.
@@ -73,10 +97,12 @@ type gatewayKey struct {
 // objects is the pool of next-hop objects and groups.
 type objects struct {
 	base, count, cursor uint32
+	proto               uint8 // ours
 	serial              uint64
 
 	byKey  map[objectKey]*object
 	byID   map[uint32]*object
+	hops   map[uint32]hop
 	groups map[string]*group
 	kernel map[uint32]*kernelGroup
 	dirty  []*group
@@ -92,6 +118,12 @@ type objects struct {
 	news bool
 }
 
+func (o *objects) init(c Config) {
+	o.base, o.count, o.proto = c.NextHopBase, c.NextHopCount, c.Protocol
+	o.byKey, o.byID, o.hops = map[objectKey]*object{}, map[uint32]*object{}, map[uint32]hop{}
+	o.groups, o.kernel, o.down = map[string]*group{}, map[uint32]*kernelGroup{}, map[gatewayKey]bool{}
+}
+
 func (o *objects) owns(id uint32) bool { return id >= o.base && id-o.base < o.count }
 
 // allocate returns a free id; 0 when there is none. Ids are not used again
@@ -100,7 +132,8 @@ func (o *objects) allocate() uint32 {
 	for range o.count {
 		id := o.base + o.cursor
 		o.cursor = (o.cursor + 1) % o.count
-		if o.byID[id] == nil && o.kernel[id] == nil {
+		_, taken := o.hops[id]
+		if !taken && o.byID[id] == nil && o.kernel[id] == nil {
 			return id
 		}
 	}
@@ -126,6 +159,29 @@ func (o *objects) object(k objectKey) *object {
 	b := &object{key: k, id: id}
 	o.byKey[k], o.byID[id] = b, b
 	return b
+}
+
+// right is what the kernel should have under the id of b.
+func (o *objects) right(b *object) hop {
+	h := hop{objectKey: b.key, proto: o.proto}
+	h.clone = false
+	return h
+}
+
+// live reports whether the kernel has b as it should be.
+func (o *objects) live(b *object) bool {
+	h, ok := o.hops[b.id]
+	return ok && h == o.right(b)
+}
+
+// rehome gives b another id: somebody else's object has taken the one it had.
+func (o *objects) rehome(b *object) {
+	delete(o.byID, b.id)
+	if b.id = o.allocate(); b.id == 0 {
+		delete(o.byKey, b.key)
+		return
+	}
+	o.byID[b.id] = b
 }
 
 // groupRecord returns the kernelGroup of an id in our range, making one.
@@ -170,6 +226,12 @@ func (o *objects) touchLegs(f func(l *leg) bool) {
 	}
 }
 
+// touchGateway marks all groups that want b.
+func (o *objects) touchGateway(b *object) {
+	link, gateway := b.key.link, b.key.gateway
+	o.touchLegs(func(l *leg) bool { return l.link == link && l.gateway == gateway })
+}
+
 // drop forgets a group that no want uses any more; its kernel group is left
 // over and will be collected, unless it is wanted again before.
 func (o *objects) drop(g *group) {
@@ -181,10 +243,15 @@ func (o *objects) drop(g *group) {
 	o.garbage = true
 }
 
+// idleTimer is the kernel's default of NHA_RES_GROUP_IDLE_TIMER, 120 s in clock
+// ticks of 10 ms. The default of the unbalanced timer is 0.
+const idleTimer = 12000
+
 // members computes what g should consist of, and the objects that must be made
 // before. keep means: leave the kernel's group as it is, since nothing better
-// can be had.
-func (o *objects) members(g *group, up func(link int32) bool, now time.Time) (want []member, make []*object, keep bool) {
+// can be had. An object that somebody else keeps changing is left out until it may be
+// repaired again, if there is another.
+func (o *objects) members(g *group, up func(link int32) bool, now time.Time) (want shape, make []*object, keep bool) {
 	pick := func(dead bool) {
 		for i := range g.legs {
 			l := &g.legs[i]
@@ -195,24 +262,31 @@ func (o *objects) members(g *group, up func(link int32) bool, now time.Time) (wa
 			if b == nil {
 				continue
 			}
-			if !b.live {
+			if !o.live(b) {
 				if now.Before(b.next) {
 					o.wake(b.next)
 					continue
 				}
+				if b.foreign && !b.brake.ready(now) {
+					o.wake(b.brake.next)
+					continue
+				}
 				make = append(make, b)
 			}
-			want = append(want, member{b.id, l.weight})
+			want.members = append(want.members, member{b.id, l.weight})
 		}
 	}
 	pick(false)
-	if len(want) == 0 {
+	if len(want.members) == 0 {
 		if g.now != nil && g.now.exists && len(g.now.members) > 0 {
-			return nil, nil, true
+			return want, nil, true
 		}
 		pick(true)
 	}
-	slices.SortFunc(want, compareMembers)
+	slices.SortFunc(want.members, compareMembers)
+	if want.buckets = g.buckets; want.buckets > 0 {
+		want.idle = idleTimer
+	}
 	return want, make, false
 }
 
@@ -229,10 +303,10 @@ func (o *objects) wake(t time.Time) {
 func (o *objects) looseGroups() map[string]*kernelGroup {
 	loose := map[string]*kernelGroup{}
 	for _, k := range o.kernel {
-		if !k.exists || k.alien || k.owner != nil {
+		if !k.exists || k.alien || k.proto != o.proto || k.owner != nil {
 			continue
 		}
-		key := membersKey(k.members, k.buckets)
+		key := k.shape.key()
 		best := loose[key]
 		if best == nil || k.uses > best.uses || k.uses == best.uses && k.id < best.id {
 			loose[key] = k
@@ -241,30 +315,35 @@ func (o *objects) looseGroups() map[string]*kernelGroup {
 	return loose
 }
 
-func membersKey(ms []member, buckets uint16) string {
-	b := native.AppendUint16(make([]byte, 0, 64), buckets)
-	for _, m := range ms {
+func (s *shape) key() string {
+	b := native.AppendUint16(make([]byte, 0, 64), s.buckets)
+	b = native.AppendUint32(b, s.idle)
+	b = native.AppendUint32(b, s.unbalanced)
+	for _, m := range s.members {
 		b = native.AppendUint32(b, m.id)
 		b = native.AppendUint16(b, m.weight)
 	}
 	return string(b)
 }
 
+func (k *kernelGroup) has(id uint32) bool {
+	return slices.ContainsFunc(k.members, func(m member) bool { return m.id == id })
+}
+
 // gone takes a single object out of the model, as the kernel did: every group
 // shrinks, and a group of which it was the last member ceases to exist, with
 // its routes. It returns those groups.
-func (o *objects) gone(b *object) (emptied []*kernelGroup) {
-	if !b.live {
+func (o *objects) gone(id uint32) (emptied []*kernelGroup) {
+	if _, ok := o.hops[id]; !ok {
 		return nil
 	}
-	b.live = false
+	delete(o.hops, id)
 	o.changed, o.garbage = true, true
 	for _, k := range o.kernel {
-		n := len(k.members)
-		k.members = slices.DeleteFunc(k.members, func(m member) bool { return m.id == b.id })
-		if len(k.members) == n {
+		if !k.has(id) {
 			continue
 		}
+		k.members = slices.DeleteFunc(slices.Clone(k.members), func(m member) bool { return m.id == id })
 		k.news, o.news = true, true
 		if k.owner != nil {
 			o.touch(k.owner)
@@ -273,12 +352,13 @@ func (o *objects) gone(b *object) (emptied []*kernelGroup) {
 			emptied = append(emptied, k)
 		}
 	}
+	slices.SortFunc(emptied, func(a, b *kernelGroup) int { return cmp.Compare(a.id, b.id) })
 	return emptied
 }
 
 // vanish takes a kernel group out of the model. The caller sees to the routes.
 func (o *objects) vanish(k *kernelGroup) {
-	k.exists, k.members, o.changed = false, nil, true
+	k.exists, k.shape, o.changed, o.garbage = false, shape{}, true, true
 	if k.owner != nil {
 		o.touch(k.owner)
 		k.owner.now = nil
@@ -289,11 +369,11 @@ func (o *objects) vanish(k *kernelGroup) {
 	}
 }
 
-// rest reports, of the kernel groups that have b, how many have another member that is
-// not leaving, and which have nothing else.
+// rest reports, of our groups in the kernel that have b, how many have another member
+// that is not leaving, and which have nothing else.
 func (o *objects) rest(b *object, leaving map[uint32]bool) (others int, alone []*kernelGroup) {
 	for _, k := range o.kernel {
-		if !k.exists || !slices.ContainsFunc(k.members, func(m member) bool { return m.id == b.id }) {
+		if !k.exists || k.proto != o.proto || !k.has(b.id) {
 			continue
 		}
 		if slices.ContainsFunc(k.members, func(m member) bool { return m.id != b.id && !leaving[m.id] }) {
@@ -302,6 +382,7 @@ func (o *objects) rest(b *object, leaving map[uint32]bool) (others int, alone []
 			alone = append(alone, k)
 		}
 	}
+	slices.SortFunc(alone, func(a, b *kernelGroup) int { return cmp.Compare(a.id, b.id) })
 	return others, alone
 }
 

@@ -1,13 +1,17 @@
 package fib
 
 import (
+	"maps"
 	"net/netip"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
 
 // Links and addresses, and what the kernel removes with them without a word.
 
+// bridgeMessage: a port that leaves its bridge is told as a deleted link of
+// family bridge, though the interface is still there.
 func bridgeMessage(body []byte) bool { return len(body) > 0 && body[0] == unix.AF_BRIDGE }
 
 func (c *core) observeLink(m message) {
@@ -18,10 +22,9 @@ func (c *core) observeLink(m message) {
 	index := int32(l.Index)
 	old, known := c.links[index]
 	if m.typ == unix.RTM_DELLINK {
-		delete(c.links, index)
-		delete(c.addrs4, index)
-		c.event(Event{Kind: EventLinkGone, Link: old, Gone: true})
-		c.linkLost(index, true)
+		if known {
+			c.linkGone(index, old)
+		}
 		return
 	}
 	if bridgeMessage(m.body) {
@@ -29,6 +32,9 @@ func (c *core) observeLink(m message) {
 	}
 	if known && old == l {
 		return
+	}
+	if !known {
+		c.replaceLink(l)
 	}
 	c.links[index] = l
 	c.event(Event{Kind: EventLink, Link: l})
@@ -39,20 +45,48 @@ func (c *core) observeLink(m message) {
 	if known && (old.AdminUp && !l.AdminUp || old.Carrier && !l.Carrier && flushed) {
 		c.linkLost(index, !l.AdminUp)
 	}
+	if !known {
+		c.recall(l)
+	}
 	if !known || old.AdminUp != l.AdminUp || old.Carrier != l.Carrier {
 		c.linkChanged(index)
 	}
 }
 
+// replaceLink takes an interface out of the model whose name another one has now: word of
+// its end was lost, or is still to come.
+func (c *core) replaceLink(l Link) {
+	for index, old := range c.links {
+		if old.Name == l.Name {
+			c.linkGone(index, old)
+			return
+		}
+	}
+}
+
+// linkGone takes an interface that was deleted out of the model, with its addresses.
+func (c *core) linkGone(index int32, old Link) {
+	delete(c.links, index)
+	c.remember(old)
+	for key := range c.addresses.have {
+		if int32(key.link) == index {
+			delete(c.addresses.have, key)
+		}
+	}
+	c.event(Event{Kind: EventLinkGone, Link: old, Gone: true})
+	c.linkLost(index, true)
+}
+
 func (c *core) linkLost(link int32, down bool) {
-	for _, b := range c.byID {
-		if b.key.link == link && b.live {
-			for _, k := range c.gone(b) {
+	for _, id := range slices.Sorted(maps.Keys(c.hops)) {
+		if c.hops[id].link == link && !c.hops[id].alien {
+			for _, k := range c.gone(id) {
 				c.emptied(k)
 			}
 		}
 	}
 	if down {
+		c.proxiesLost(link)
 		c.store.all(func(i uint32, e *entry) {
 			if e.have != nil && e.have.uses(link) {
 				if e.have.allOn(link) {
@@ -65,8 +99,28 @@ func (c *core) linkLost(link int32, down bool) {
 		})
 		c.doubtForeign()
 	}
-	c.redo.nextHops = true
+	c.doubts.nextHops.raise()
 	c.linkChanged(link)
+}
+
+// proxiesLost: the kernel tells nobody about proxy entries, neither of those that it removes
+// as an interface goes down (pneigh_ifdown) nor of those that others add and delete.
+func (c *core) proxiesLost(link int32) {
+	for key := range c.neighbors.have {
+		if key.proxy && int32(key.link) == link {
+			c.neighbors.lost(key, origin{})
+		}
+	}
+}
+
+// suspectProxies lets the proxy entries be read again, if there are to be any.
+func (c *core) suspectProxies() {
+	for key := range c.neighbors.want {
+		if key.proxy {
+			c.doubts.proxies.raise()
+			return
+		}
+	}
 }
 
 func (c *core) linkChanged(link int32) {
@@ -77,33 +131,43 @@ func (c *core) linkChanged(link int32) {
 
 func (c *core) retrySoon() { c.hope = true }
 
-func (c *core) observeAddress(a *kernelAddress, gone, dump bool) {
-	link := int32(a.Link)
-	key := addressKey{a.Link, a.Prefix}
+func (c *core) observeAddress(a *kernelAddress, gone bool, by origin) {
+	key := a.key()
 	_, known := c.addresses.have[key]
 	if gone {
-		c.addresses.lost(key)
+		c.addresses.lost(key, by)
 	} else {
-		c.addresses.saw(key, c.comparable(a.Address), a.proto == c.config.Protocol)
+		by.proto = a.proto
+		c.addresses.saw(key, c.comparable(a.Address), a.proto == c.config.Protocol, by)
 	}
 	if known == !gone {
 		return
 	}
-	c.event(Event{Kind: EventAddress, Link: c.links[link], Addr: a.Prefix, Gone: gone})
-	v4 := a.Prefix.Addr().Is4()
-	if v4 && !gone {
-		c.addrs4[link]++
-	} else if v4 {
-		c.addrs4[link]--
-	}
+	c.addressChanged(key, gone)
+}
+
+// addressChanged does to the model what came with an address, or went with it.
+func (c *core) addressChanged(key addressKey, gone bool) {
+	link := int32(key.link)
+	c.event(Event{Kind: EventAddress, Link: c.links[link], Addr: key.prefix, Gone: gone})
 	if gone {
-		c.addressLost(link, a.Prefix.Addr(), v4 && c.addrs4[link] <= 0)
+		c.addressLost(link, key.prefix.Addr(), key.prefix.Addr().Is4() && !c.hasIPv4(link))
 	}
 	c.retrySoon()
 }
 
+// hasIPv4 reports whether an interface has an IPv4 address.
+func (c *core) hasIPv4(link int32) bool {
+	for key := range c.addresses.have {
+		if int32(key.link) == link && key.prefix.Addr().Is4() {
+			return true
+		}
+	}
+	return false
+}
+
 func (c *core) comparable(a Address) Address {
-	want, ok := c.addresses.want[addressKey{a.Link, a.Prefix}]
+	want, ok := c.addresses.want[addressKey{link: a.Link, prefix: a.Prefix}]
 	if !ok {
 		return a
 	}
@@ -135,9 +199,13 @@ func (c *core) addressLost(link int32, addr netip.Addr, last bool) {
 }
 
 func (c *core) doubtForeign() {
-	c.redo.learners = true
+	c.doubts.learners.raise()
 	c.store.all(func(i uint32, e *entry) {
-		if e.mark&markForeign != 0 {
+		switch {
+		case e.mark&(markBehind|markAround) != 0:
+			e.mark |= markContested
+			c.doubts.table(c.tables.list[e.key.table])
+		case e.mark&markForeign != 0:
 			e.mark &^= markForeign
 			c.touchRoute(i, e)
 		}

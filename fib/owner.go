@@ -3,10 +3,9 @@ package fib
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // owner is the shell around the core: the goroutine of Run. It alone reads and
@@ -27,12 +26,13 @@ func (f *FIB) unlock() { f.mu.Unlock() }
 
 // run is the life of the owner.
 func (o *owner) run(ctx context.Context) error {
-	o.steps = o.order()
 	o.audit = time.Now().Add(o.auditEvery())
 	ready, resume := make(chan struct{}), make(chan struct{})
 	o.pumps.Go(func() { o.listen(ctx, ready, resume) })
 	touched := make(chan []sysctlWrite)
-	o.pumps.Go(func() { o.listenSysctls(ctx, touched) })
+	if o.watch != nil {
+		o.pumps.Go(func() { o.listenSysctls(ctx, touched) })
+	}
 	if err := o.sync(true); err != nil {
 		return err
 	}
@@ -122,8 +122,9 @@ func (o *owner) pretend() error {
 	return nil
 }
 
-// finish reports on the turn and decides whether there is more to do.
+// finish reports on the turn and decides whether there is more to do at once.
 func (o *owner) finish() (more bool) {
+	now := time.Now()
 	o.lock()
 	defer o.unlock()
 	if o.objects.changed {
@@ -131,29 +132,46 @@ func (o *owner) finish() (more bool) {
 		o.event(Event{Kind: EventNextHops})
 	}
 	o.tell()
-	unclear := o.fresh || len(o.resync) > 0 || o.redo != redoNothing || o.hope || o.moved || len(o.dying) > 0
-	quiet := o.config.DryRun || !o.rules.dirty && o.quiet()
-	o.settle(!unclear && quiet)
-	return unclear || !quiet || o.head < len(o.queue)
+	doubtful, due, next := o.doubts.state(now)
+	if doubtful && !due {
+		o.objects.wake(next)
+	}
+	busy := o.fresh || o.hope || o.moved || len(o.extras) > 0 || o.deathsDue(now)
+	quiet := o.config.DryRun || o.quiet(now)
+	o.settle(!doubtful && !busy && quiet)
+	return due || busy || !quiet || o.head < len(o.queue)
+}
+
+// deathsDue reports whether failover has something to do now.
+func (c *core) deathsDue(now time.Time) bool {
+	return slices.ContainsFunc(c.dying, func(b *object) bool { return !now.Before(b.next) })
 }
 
 // quiet reports whether nothing but what waits for time or events is left.
-func (c *core) quiet() bool {
-	if c.addresses.pending() || c.neighbors.pending() || c.sysctls.pending() || len(c.probes) > 0 {
+func (c *core) quiet(now time.Time) bool {
+	if c.addresses.pending(now) && !c.doubts.addresses.holds() || c.neighbors.pending(now) && !c.neighborsHold() ||
+		c.rules.dirty && !c.doubts.rules.holds() || c.sysctls.pending() || len(c.probes) > 0 {
 		return false
 	}
+	if c.doubts.nextHops.holds() {
+		return true
+	}
 	for _, g := range c.dirty {
-		if g.next.IsZero() && g.wants > 0 && !c.waiting(g) {
+		if g.wants > 0 && !c.waiting(g, now) {
 			return false
 		}
 	}
 	return true
 }
 
-// waiting reports whether g waits for an object to be tried again.
-func (c *core) waiting(g *group) bool {
+// waiting reports whether g waits for its time, or for an object to be tried again.
+func (c *core) waiting(g *group, now time.Time) bool {
+	if now.Before(g.next) || g.foreign && !g.brake.ready(now) {
+		return true
+	}
 	for i := range g.legs {
-		if b := c.byKey[keyOf(&g.legs[i], g.family)]; b != nil && !b.live && !b.next.IsZero() {
+		b := c.byKey[keyOf(&g.legs[i], g.family)]
+		if b != nil && !c.live(b) && (now.Before(b.next) || b.foreign && !b.brake.ready(now)) {
 			return true
 		}
 	}
@@ -185,6 +203,7 @@ func (o *owner) hopes() error {
 	if !now.Before(o.audit) {
 		o.audit = now.Add(o.auditEvery())
 		o.sysctls.touchAll()
+		o.suspectProxies()
 	}
 	o.trim()
 	ops, again := o.collect(now)
@@ -192,13 +211,18 @@ func (o *owner) hopes() error {
 		o.objects.wake(again)
 	}
 	o.unlock()
-	return o.write(ops)
+	_, err := o.write(ops)
+	return err
 }
+
+// mostDatagrams bounds what one turn reads: others may change the kernel's tables faster
+// than this process can follow, and the owner must have its turn.
+const mostDatagrams = 20000
 
 // listenNow takes in all notifications that have arrived: nothing is written
 // on older knowledge than that.
 func (o *owner) listenNow() error {
-	for {
+	for range mostDatagrams {
 		n, err := o.monitor.receive(o.buffer)
 		if o.fault != nil && err == nil {
 			err = o.fault()
@@ -206,11 +230,10 @@ func (o *owner) listenNow() error {
 		switch {
 		case errors.Is(err, errAgain):
 			return nil
-		case errors.Is(err, unix.ENOBUFS):
+		case err != nil && passing(err): // above all ENOBUFS
 			o.lock()
-			o.redo.everything = true
+			o.doubts.everything.raise()
 			o.unlock()
-		case errors.Is(err, unix.EMSGSIZE):
 		case err != nil:
 			return err
 		default:
@@ -222,96 +245,127 @@ func (o *owner) listenNow() error {
 			o.unlock()
 		}
 	}
+	return nil
 }
 
 // again reads anew what has become unclear.
 func (o *owner) again() error {
 	o.lock()
-	redo, tables := o.redo, o.resync
-	o.redo, o.resync = redoNothing, map[tableFamily]bool{}
+	d := &o.doubts
+	everything := d.everything.due(time.Now())
+	tables := make(map[tableFamily]*doubt, len(d.tables))
+	for tf, one := range d.tables {
+		if one.raised {
+			tables[tf] = one
+		} else {
+			delete(d.tables, tf)
+		}
+	}
 	o.unlock()
-	if redo.everything {
+	if everything {
 		return o.sync(false)
 	}
-	if redo.nextHops {
-		if err := o.dumpNextHops(); err != nil {
+	for _, part := range o.parts() {
+		if err := o.reread(part.doubt, false, part.dump); err != nil {
 			return err
 		}
 	}
-	if redo.rules {
-		if err := o.dumpRules(); err != nil {
+	for tf, one := range tables {
+		if err := o.reread(one, false, func() (bool, error) { return o.dumpTable(tf) }); err != nil {
 			return err
 		}
 	}
-	if redo.addresses {
-		if err := o.dumpAddresses(); err != nil {
-			return err
-		}
-	}
-	if redo.neighbors {
-		if err := o.dumpNeighbors(); err != nil {
-			return err
-		}
-	}
-	for tf := range tables {
-		if err := o.dumpTable(tf); err != nil {
-			return err
-		}
-	}
-	return o.teachAll(redo.learners)
+	return o.teachNew()
 }
 
-var redoNothing redo
+// part is a part of the kernel's state that can be read alone.
+type part struct {
+	doubt *doubt
+	dump  func() (clean bool, err error)
+}
 
-// sync reads everything.
+// parts are all of them, in the order in which they are read.
+func (o *owner) parts() []part {
+	d := &o.doubts
+	return []part{{&d.links, o.dumpLinks}, {&d.addresses, o.dumpAddresses}, {&d.rules, o.dumpRules}, {&d.neighbors, o.dumpNeighbors}, {&d.proxies, o.dumpProxies},
+		{&d.nextHops, o.dumpNextHops}, {&d.routes, o.dumpOwnRoutes}, {&d.learners, o.teachAll}}
+}
+
+// sync reads everything. Notifications from before the first reading say nothing that
+// is not in it.
 func (o *owner) sync(first bool) error {
-	if !first {
-		if err := o.listenNow(); err != nil {
+	start := time.Now()
+	if first {
+		if err := o.discard(); err != nil {
 			return err
 		}
-		o.lock()
-		o.stats.Resyncs++
-		o.redo = redoNothing
-		o.unlock()
+	} else if err := o.listenNow(); err != nil {
+		return err
 	}
-	for _, dump := range []func() error{o.dumpLinks, o.dumpAddresses, o.dumpRules, o.dumpNeighbors, o.dumpNextHops, o.dumpOwnRoutes} {
-		if err := dump(); err != nil {
+	o.lock()
+	o.doubts.everything.begin()
+	o.unlock()
+	for _, part := range o.parts() {
+		if first && part.doubt == &o.doubts.learners {
+			continue
+		}
+		if err := o.reread(part.doubt, true, part.dump); err != nil {
 			return err
 		}
 	}
 	o.lock()
+	kind := EventSynced
+	if !first {
+		kind = EventResync
+		o.stats.Resyncs++
+	}
 	o.synced = true
 	o.resolveAll(func(*want) bool { return true })
 	o.store.all(o.touchRoute)
-	kind := EventResync
-	if first {
-		kind = EventSynced
-	}
 	o.event(Event{Kind: kind})
+	o.doubts.everything.done(start, time.Now(), true)
 	o.unlock()
-	return o.teachAll(true)
+	if first {
+		return o.teachNew()
+	}
+	return nil
 }
 
-// failover writes what GatewayDown asks for, before everything else.
-func (o *owner) failover() error {
+// discard drops the notifications that have arrived.
+func (o *owner) discard() error {
 	for {
+		if _, err := o.monitor.receive(o.buffer); errors.Is(err, errAgain) {
+			return nil
+		} else if err != nil && !passing(err) {
+			return err
+		}
+	}
+}
+
+// failover writes what GatewayDown asks for, before everything else. Three rounds make
+// a clone, move groups to it, and delete: if that was not enough, or something was
+// refused, notifications are read before the next attempt.
+func (o *owner) failover() error {
+	for range 3 {
 		o.lock()
 		var ops []objectOp
 		if len(o.dying) > 0 && o.synced {
-			ops = o.planUrgent()
+			ops = o.planUrgent(time.Now())
 		}
 		o.unlock()
 		if len(ops) == 0 {
 			return nil
 		}
-		if err := o.write(ops); err != nil {
+		ok, err := o.write(ops)
+		if err != nil {
 			return err
 		}
+		if !ok {
+			break
+		}
 	}
+	o.lock()
+	o.urgentFailed(time.Now())
+	o.unlock()
+	return nil
 }
-
-// writeObjects makes objects, then groups of them.
-// write sends next-hop messages.
-// writeRoutes sends one batch of routes.
-// writeSysctls compares and writes sysctls on a thread in the namespace.
-// report turns the outcome of a low-rate write into events.

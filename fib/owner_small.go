@@ -1,7 +1,7 @@
 package fib
 
 import (
-	"errors"
+	"fmt"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -11,7 +11,11 @@ import (
 
 func (o *owner) writeAddresses() error {
 	o.lock()
-	ops := o.addresses.plan(o.swept)
+	if o.doubts.addresses.holds() {
+		o.unlock()
+		return nil
+	}
+	ops := o.addresses.plan(o.swept, time.Now())
 	values := make([]Address, len(ops))
 	w := o.writer
 	w.reset()
@@ -39,39 +43,33 @@ func (o *owner) writeAddresses() error {
 	defer o.unlock()
 	for i, op := range ops {
 		_, known := o.addresses.have[op.key]
-		e, repaired := o.addresses.commit(op, w.reply(i), values[i], values[i], now, o.objects.wake)
+		o.report(o.addresses.commit(op, w.reply(i), values[i], values[i], now, o.objects.wake))
 		o.stats.OtherWrites++
-		o.report(e, repaired, op.verb.String(), values[i])
-		if w.reply(i).err == nil {
-			o.addressWritten(op, known)
+		if w.reply(i).err != nil {
+			continue
+		}
+		if by, repair, contended := o.addresses.repaired(op.key, now); repair {
+			o.repaired(values[i], op.verb.String(), "repair", by, contended)
+		}
+		if gone := op.verb == verbDelete; known == gone {
+			o.addressChanged(op.key, gone)
 		}
 	}
 	if lost {
-		o.redo.addresses = true
+		o.doubts.addresses.raise()
 	}
 	return nil
 }
 
-// addressWritten does to the model what our own change of an address did.
-func (o *owner) addressWritten(op smallOp[addressKey], known bool) {
-	link, v4 := int32(op.key.link), op.key.prefix.Addr().Is4()
-	gone := op.verb == verbDelete
-	switch {
-	case gone && v4:
-		o.addrs4[link]--
-	case !known && v4:
-		o.addrs4[link]++
-	}
-	if gone {
-		o.addressLost(link, op.key.prefix.Addr(), v4 && o.addrs4[link] <= 0)
-	}
-	o.retrySoon()
-	o.event(Event{Kind: EventAddress, Link: o.links[link], Addr: op.key.prefix, Gone: gone})
-}
+func (c *core) neighborsHold() bool { return c.doubts.neighbors.holds() || c.doubts.proxies.holds() }
 
 func (o *owner) writeNeighbors() error {
 	o.lock()
-	ops := o.neighbors.plan(o.swept)
+	if o.neighborsHold() {
+		o.unlock()
+		return nil
+	}
+	ops := o.neighbors.plan(o.swept, time.Now())
 	values := make([]Neighbor, len(ops))
 	w := o.writer
 	w.reset()
@@ -98,74 +96,89 @@ func (o *owner) writeNeighbors() error {
 	o.lock()
 	defer o.unlock()
 	for i, op := range ops {
-		e, repaired := o.neighbors.commit(op, w.reply(i), values[i], values[i], now, o.objects.wake)
+		o.report(o.neighbors.commit(op, w.reply(i), values[i], values[i], now, o.objects.wake))
 		o.stats.OtherWrites++
-		o.report(e, repaired, op.verb.String(), values[i])
+		if w.reply(i).err != nil {
+			continue
+		}
+		if by, repair, contended := o.neighbors.repaired(op.key, now); repair {
+			o.repaired(values[i], op.verb.String(), "repair", by, contended)
+		}
 	}
 	if lost {
-		o.redo.neighbors = true
+		o.doubts.neighbors.raise()
+		o.doubts.proxies.raise()
 	}
 	return nil
 }
 
-// writeRules adds what is missing, then removes what must not be there. The
-// removal is planned anew after the additions, so that it knows their outcome.
+// writeRules adds what is missing, or else removes what must not be there. After either
+// the rules are counted anew: what is removed is removed on the knowledge that all that
+// is desired is there.
 func (o *owner) writeRules() error {
-	for {
-		o.lock()
-		if !o.rules.dirty {
-			o.unlock()
-			return nil
-		}
-		foreign := o.rules.foreign
-		plan := o.rules.plan(o.config.Protocol, o.swept)
-		if len(plan.add) == 0 {
-			o.rules.dirty, o.rules.foreign = false, false
-		}
+	now := time.Now()
+	o.lock()
+	if !o.rules.dirty || o.doubts.rules.holds() {
 		o.unlock()
-		if err := o.writeRulePlan(plan, foreign); err != nil || len(plan.add) == 0 {
-			return err
-		}
+		return nil
 	}
-}
-
-func (o *owner) writeRulePlan(plan rulePlan, foreign bool) error {
+	o.rules.dirty = false
+	plan, again := o.rules.plan(o.config.Protocol, o.swept, !o.doubts.rules.raised, now)
+	if !again.IsZero() {
+		o.rules.dirtyAt = again
+		o.objects.wake(again)
+	}
+	remove := append(plan.remove, plan.duplicates...)
+	if len(plan.add) > 0 {
+		remove = nil
+		o.rules.dirty = true
+	}
 	w := o.writer
 	w.reset()
-	if len(plan.add) > 0 {
-		plan.remove = nil
-	}
 	for _, r := range plan.add {
 		w.buf = appendRule(w.buf, unix.RTM_NEWRULE, unix.NLM_F_REQUEST|unix.NLM_F_CREATE|unix.NLM_F_EXCL, w.seq(), r, o.config.Protocol)
 		w.n++
 	}
-	for _, k := range plan.remove {
+	for _, k := range remove {
 		w.buf = appendRule(w.buf, unix.RTM_DELRULE, unix.NLM_F_REQUEST, w.seq(), k.Rule, k.proto)
 		w.n++
 	}
+	for _, b := range plan.blocked {
+		o.report(o.rules.refused(b.rule.Rule, "delete", reply{err: ErrForeign, text: fmt.Sprintf("the kernel would delete %v instead", b.other.Rule)}, now, o.objects.wake))
+	}
+	if w.n > 0 {
+		o.doubts.rules.raise()
+	}
+	o.unlock()
 	if w.n == 0 {
 		return nil
 	}
-	lost, err := w.flush()
-	if err != nil {
+	if _, err := w.flush(); err != nil {
 		return err
 	}
-	now := time.Now()
 	o.lock()
 	defer o.unlock()
 	o.stats.RuleWrites += uint64(w.n)
+	now = time.Now()
 	for i, r := range plan.add {
-		e := o.rules.commitAdd(r, o.config.Protocol, w.reply(i), now, o.objects.wake)
-		o.report(e, foreign && w.reply(i).err == nil, "add", r)
-		if errors.Is(w.reply(i).err, unix.EEXIST) {
-			o.redo.rules = true // what else do we not know?
-		}
+		a := w.reply(i)
+		o.report(o.rules.commitAdd(r, a, now, o.objects.wake))
+		o.ruleWritten(r, "add", a.err, now)
 	}
-	for i, k := range plan.remove {
-		o.report(o.rules.commitRemove(k, w.reply(i)), foreign, "delete", k.Rule)
-	}
-	if lost {
-		o.redo.rules = true
+	for i, k := range remove {
+		a := w.reply(i)
+		o.report(o.rules.commitRemove(k, a, now, o.objects.wake))
+		o.ruleWritten(k.Rule, "delete", a.err, now)
 	}
 	return nil
+}
+
+// ruleWritten reports a repair, if it was one.
+func (o *owner) ruleWritten(r Rule, op string, err error, now time.Time) {
+	if err != nil {
+		return
+	}
+	if by, repair, contended := o.rules.repaired(r, now); repair {
+		o.repaired(r, op, "repair", by, contended)
+	}
 }

@@ -60,30 +60,39 @@ func (o *owner) writeSysctls() error {
 		}
 		return nil
 	})
-	if err != nil {
-		return err
-	}
 	now := time.Now()
 	o.lock()
 	defer o.unlock()
 	for i, s := range todo {
 		r := results[i]
-		report, repaired := o.sysctls.commit(s, r.written, r.err, now, o.objects.wake)
+		if err != nil {
+			r.err = err // no file descriptor is left, for example
+		}
+		report, repaired, contended := o.sysctls.commit(s, r.written, r.err, now, o.objects.wake)
 		if r.written {
 			o.stats.OtherWrites++
 		}
-		o.report(report, repaired, "set", s)
+		o.report(report)
+		if repaired {
+			o.repaired(s, "set", "repair", origin{}, contended)
+		}
 	}
 	return nil
 }
 
-func (c *core) report(err *Error, repaired bool, op string, key any) {
+// report turns a failed write into an event.
+func (c *core) report(err *Error) {
 	if err != nil {
 		c.stats.Errors++
-		c.event(Event{Kind: EventError, Op: err.Op, Key: key, Err: err})
+		c.event(Event{Kind: EventError, Op: err.Op, Key: err.Key, Err: err})
 	}
-	if repaired {
-		c.stats.Repairs++
-		c.event(Event{Kind: EventRepair, Op: op, Key: key, Reason: "repair"})
+}
+
+// repaired turns a write that undid what somebody else did into events.
+func (c *core) repaired(key any, op, reason string, by origin, contended bool) {
+	c.stats.Repairs++
+	c.event(Event{Kind: EventRepair, Op: op, Key: key, Reason: reason, Protocol: by.proto, Port: by.port})
+	if contended {
+		c.event(Event{Kind: EventContended, Op: op, Key: key, Protocol: by.proto, Port: by.port})
 	}
 }

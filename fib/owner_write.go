@@ -2,18 +2,20 @@ package fib
 
 import (
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func (o *owner) writeObjects() error {
 	o.lock()
-	busy := len(o.objects.dirty) > 0
+	busy := len(o.objects.dirty) > 0 && !o.doubts.nextHops.holds()
 	o.unlock()
 	if busy {
 		for _, plan := range []func(time.Time) []objectOp{o.planObjects, o.planGroups} {
 			o.lock()
 			ops := plan(time.Now())
 			o.unlock()
-			if err := o.write(ops); err != nil {
+			if _, err := o.write(ops); err != nil {
 				return err
 			}
 		}
@@ -24,7 +26,9 @@ func (o *owner) writeObjects() error {
 	return nil
 }
 
-func (o *owner) write(ops []objectOp) error {
+// write sends next-hop messages. ok is false if the kernel refused one.
+func (o *owner) write(ops []objectOp) (ok bool, err error) {
+	ok = true
 	for len(ops) > 0 {
 		n := min(len(ops), o.config.BatchMessages)
 		w := o.writer
@@ -35,39 +39,45 @@ func (o *owner) write(ops []objectOp) error {
 		}
 		lost, err := w.flush()
 		if err != nil {
-			return err
+			return false, err
 		}
 		now := time.Now()
 		o.lock()
 		for i := range ops[:n] {
-			o.commitObject(&ops[i], w.reply(i), now)
+			ok = o.commitObject(&ops[i], w.reply(i), now) && ok
 		}
 		if lost {
-			o.redo.nextHops = true
+			o.doubts.nextHops.raise()
+			ok = false
 		}
 		o.unlock()
 		ops = ops[n:]
 	}
-	return nil
+	return ok, nil
 }
 
 func (op *objectOp) append(b []byte, seq uint32, proto uint8) []byte {
-	switch {
-	case op.del && op.into != nil:
-		return appendDelNextHop(b, seq, op.into.id)
-	case op.del:
-		return appendDelNextHop(b, seq, op.object.id)
-	case op.into != nil:
-		return appendGroup(b, seq, op.into.id, proto, op.members, op.buckets)
+	// What is there must not be made a second time, and what is gone not made anew: the
+	// groups and routes that had it do not.
+	flags := uint16(unix.NLM_F_CREATE | unix.NLM_F_EXCL)
+	if op.replace {
+		flags = unix.NLM_F_REPLACE
 	}
-	return appendNextHop(b, seq, op.object.id, proto, op.object.key)
+	switch id := uint32(op.key()); {
+	case op.del:
+		return appendDelNextHop(b, seq, id)
+	case op.into != nil:
+		return appendGroup(b, flags, seq, id, proto, &op.shape)
+	default:
+		return appendNextHop(b, flags, seq, id, proto, op.object.key)
+	}
 }
 
 func (o *owner) writeRoutes() error {
 	w := o.writer
 	w.reset()
 	o.lock()
-	o.ops = o.planRoutes(o.ops[:0], o.config.BatchMessages)
+	o.ops = o.planRoutes(o.ops[:0], o.config.BatchMessages, time.Now())
 	for i := range o.ops {
 		w.buf = o.appendOp(w.buf, &o.ops[i], w.seq())
 		w.n++
@@ -84,7 +94,7 @@ func (o *owner) writeRoutes() error {
 	o.lock()
 	for i := range o.ops {
 		r := w.reply(i)
-		o.commitRoute(&o.ops[i], r, lost && r.err == nil, now)
+		o.commitRoute(&o.ops[i], r, now)
 	}
 	if lost {
 		o.stats.Resyncs++

@@ -2,30 +2,51 @@ package fib
 
 import (
 	"cmp"
+	"errors"
 	"slices"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // objectOp is one next-hop message to be written.
 type objectOp struct {
-	object  *object // with group nil: make it, or with del delete it
-	group   *group  // with into: make or replace into.id with members
+	object  *object // with into nil: make it, or with del delete it
+	group   *group  // with into: make or replace into.id with shape
 	into    *kernelGroup
-	members []member
-	buckets uint16
+	id      uint32 // to delete, of nothing known
+	shape   shape
 	del     bool
+	replace bool // the kernel has something under the id
 	urgent  bool
+}
+
+// key names what op is about.
+func (op *objectOp) key() NextHopID {
+	switch {
+	case op.into != nil:
+		return NextHopID(op.into.id)
+	case op.object != nil:
+		return NextHopID(op.object.id)
+	}
+	return NextHopID(op.id)
 }
 
 // planUrgent is the failover: one deletion for each dead object. A group that
 // would be emptied gets a clone of the object first, if there is a group at all
 // that gains from the deletion; otherwise the object stays. Of several that die at
-// once, those planned before count as gone: a group of them keeps its last.
-func (c *core) planUrgent() (ops []objectOp) {
+// once, those planned before count as gone: a group of them keeps its last. What the
+// kernel refused waits until it may be tried again.
+func (c *core) planUrgent(now time.Time) (ops []objectOp) {
 	var waiting []*object
 	leaving := map[uint32]bool{}
 	for _, b := range c.dying {
-		if !b.live || !c.down[gatewayKey{b.key.link, b.key.gateway}] {
+		if _, there := c.hops[b.id]; !there || leaving[b.id] || c.byID[b.id] != b || !c.down[gatewayKey{b.key.link, b.key.gateway}] {
+			continue
+		}
+		if now.Before(b.next) {
+			c.wake(b.next)
+			waiting = append(waiting, b)
 			continue
 		}
 		others, alone := c.rest(b, leaving)
@@ -37,29 +58,49 @@ func (c *core) planUrgent() (ops []objectOp) {
 			// Nothing to gain: what has only this gateway keeps it.
 		default:
 			waiting = append(waiting, b)
-			ops = append(ops, c.protect(b, alone)...)
+			ops = append(ops, c.protect(b, alone, now)...)
 		}
 	}
 	c.dying = waiting
 	return ops
 }
 
-// protect moves groups that have only b to b's clone.
-func (c *core) protect(b *object, alone []*kernelGroup) (ops []objectOp) {
+// protect moves groups that have only b to b's clone. If there can be no clone now, the
+// object waits with it.
+func (c *core) protect(b *object, alone []*kernelGroup, now time.Time) (ops []objectOp) {
 	key := b.key
 	key.clone = true
 	clone := c.object(key)
 	switch {
-	case clone == nil || clone.err != nil:
+	case clone == nil:
+		b.next = now.Add(lastRetry)
 		return nil
-	case !clone.live:
-		return []objectOp{{object: clone}}
+	case !c.live(clone) && now.Before(clone.next):
+		b.next = clone.next
+		return nil
+	case !c.live(clone):
+		_, there := c.hops[clone.id]
+		return []objectOp{{object: clone, replace: there, urgent: true}}
 	}
 	for _, k := range alone {
 		i := slices.IndexFunc(k.members, func(m member) bool { return m.id == b.id })
-		ops = append(ops, objectOp{group: k.owner, into: k, members: []member{{clone.id, k.members[i].weight}}, buckets: k.buckets})
+		to := k.shape
+		to.members = []member{{clone.id, k.members[i].weight}}
+		ops = append(ops, objectOp{group: k.owner, into: k, shape: to, replace: true, urgent: true})
 	}
 	return ops
+}
+
+// urgentFailed puts off what planUrgent wanted: what is known is wrong, and is read again
+// before the next attempt.
+func (c *core) urgentFailed(now time.Time) {
+	for _, b := range c.dying {
+		if !now.Before(b.next) {
+			b.step = backoff(b.step)
+			b.next = now.Add(b.step)
+			c.wake(b.next)
+		}
+	}
 }
 
 // planObjects lists objects that groups lack. When there are none, planGroups
@@ -68,15 +109,35 @@ func (c *core) planObjects(now time.Time) (ops []objectOp) {
 	slices.SortFunc(c.dirty, func(a, b *group) int { return cmp.Compare(a.serial, b.serial) })
 	seen := map[*object]bool{}
 	for _, g := range c.dirty {
+		if c.groups[g.key] != g {
+			continue // nobody wants it any more
+		}
 		_, missing, _ := c.members(g, c.linkUp, now)
 		for _, b := range missing {
 			if !seen[b] {
 				seen[b] = true
-				ops = append(ops, objectOp{object: b})
+				ops = append(ops, c.planObject(b))
 			}
 		}
 	}
 	return ops
+}
+
+// planObject makes b, or makes right what the kernel has under its id. If no group of
+// ours has that id, somebody has deleted the object and taken the id: it is left to him.
+func (c *core) planObject(b *object) objectOp {
+	h, there := c.hops[b.id]
+	if there && h.proto != c.config.Protocol {
+		used := false
+		for _, k := range c.objects.kernel {
+			used = used || k.exists && k.proto == c.config.Protocol && k.has(b.id)
+		}
+		if !used {
+			c.rehome(b)
+			there = false
+		}
+	}
+	return objectOp{object: b, replace: there}
 }
 
 // planGroups decides what becomes of the dirty groups, now that their objects
@@ -90,7 +151,7 @@ func (c *core) planGroups(now time.Time) (ops []objectOp) {
 	loose := c.looseGroups()
 	for _, g := range work {
 		g.dirty = false
-		if g.wants == 0 && c.groups[g.key] != g {
+		if c.groups[g.key] != g {
 			continue
 		}
 		if op, ok := c.planGroup(g, loose, now); ok {
@@ -102,35 +163,37 @@ func (c *core) planGroups(now time.Time) (ops []objectOp) {
 
 func (c *core) planGroup(g *group, loose map[string]*kernelGroup, now time.Time) (objectOp, bool) {
 	want, missing, keep := c.members(g, c.linkUp, now)
-	if len(missing) > 0 || now.Before(g.next) {
+	wait := g.next
+	if g.foreign && !g.brake.ready(now) {
+		wait = g.brake.next
+	}
+	switch {
+	case len(missing) > 0 || now.Before(wait):
 		c.touch(g) // not yet
 		if len(missing) == 0 {
-			c.wake(g.next)
+			c.wake(wait)
 		}
 		return objectOp{}, false
-	}
-	if keep {
+	case keep || len(want.members) == 0: // held back until something changes
+		return objectOp{}, false
+	case g.now != nil && g.now.exists && g.now.proto == c.config.Protocol && !g.now.alien && g.now.equal(&want):
+		g.foreign = false
 		return objectOp{}, false
 	}
-	if len(want) == 0 {
-		return objectOp{}, false // held back until something changes
-	}
-	if g.now != nil && slices.Equal(g.now.members, want) {
-		return objectOp{}, false
-	}
-	if k := loose[membersKey(want, g.buckets)]; k != nil && k.owner == nil {
+	if k := loose[want.key()]; k != nil && k.owner == nil {
 		c.own(g, k)
 		return objectOp{}, false
 	}
 	into := g.now
-	if into == nil || into.uses > smallGroup {
+	// Resilient groups keep their number of buckets; see replace_nexthop_grp.
+	if into == nil || into.alien || into.buckets != want.buckets || into.uses > smallGroup && !g.foreign {
 		id := c.allocate()
 		if id == 0 {
 			return objectOp{}, false
 		}
 		into = c.groupRecord(id)
 	}
-	return objectOp{group: g, into: into, members: want, buckets: g.buckets}, true
+	return objectOp{group: g, into: into, shape: want, replace: into.exists}, true
 }
 
 // own makes k the kernel's side of g; settleGroups tells the wants.
@@ -156,31 +219,67 @@ func (c *core) settleGroups() {
 	}
 }
 
-// commitObject takes the kernel's answer to op into the model.
-func (c *core) commitObject(op *objectOp, r reply, now time.Time) {
+// commitObject takes the kernel's answer to op into the model. ok is false if the kernel
+// refused it.
+func (c *core) commitObject(op *objectOp, r reply, now time.Time) (ok bool) {
 	c.stats.ObjectWrites++
 	switch {
-	case op.group != nil || op.into != nil:
-		c.commitGroup(op, r, now)
 	case op.del:
-		c.commitDeletion(op, r)
+		return c.commitDeletion(op, r)
+	case op.into != nil:
+		return c.commitGroup(op, r, now)
 	case r.err != nil:
-		c.objectFailed(op.object, r, now)
-	default:
-		b := op.object
-		b.live, b.err, b.text, b.step, b.next = true, nil, "", 0, time.Time{}
-		c.changed = true
-		if b.key.gateway.IsValid() {
-			c.probe(Neighbor{Link: int(b.key.link), Addr: b.key.gateway})
-		}
+		c.objectFailed(op, r, now)
+		return false
 	}
+	b := op.object
+	c.hops[b.id] = c.right(b)
+	b.err, b.text, b.step, b.next = nil, "", 0, time.Time{}
+	c.changed = true
+	c.fought(&b.foreign, &b.brake, b.by, op, now)
+	if b.key.gateway.IsValid() {
+		c.probe(Neighbor{Link: int(b.key.link), Addr: b.key.gateway})
+	}
+	return true
 }
 
-func (c *core) objectFailed(b *object, r reply, now time.Time) {
+// fought reports that op has undone what somebody else did, if it has.
+func (c *core) fought(foreign *bool, brake *brake, by origin, op *objectOp, now time.Time) {
+	if !*foreign {
+		return
+	}
+	*foreign = false
+	c.repaired(op.key(), op.verb(), "repair", by, by.port != 0 && brake.repaired(now))
+}
+
+func (op *objectOp) verb() string {
+	switch {
+	case op.del:
+		return "delete"
+	case op.replace:
+		return "replace"
+	}
+	return "add"
+}
+
+func (c *core) objectFailed(op *objectOp, r reply, now time.Time) {
+	b := op.object
 	c.stats.Errors++
-	if b.err != r.err {
-		c.event(Event{Kind: EventError, Op: "add", Key: NextHopID(b.id), Gateway: b.key.gateway, Link: c.links[b.key.link],
-			Err: &Error{Op: "add", Key: NextHopID(b.id), Err: r.err, Text: r.text}})
+	taken := !op.replace && errors.Is(r.err, unix.EEXIST) // since the last notification that was read
+	gone := op.replace && errors.Is(r.err, unix.ENOENT)
+	lost := errors.Is(r.err, errLost)
+	if taken || gone || lost {
+		c.doubts.nextHops.raise()
+	} else if b.err != r.err {
+		c.event(Event{Kind: EventError, Op: op.verb(), Key: op.key(), Gateway: b.key.gateway, Link: c.links[b.key.link],
+			Err: &Error{Op: op.verb(), Key: op.key(), Err: r.err, Text: r.text}})
+	}
+	if taken {
+		c.rehome(b)
+	}
+	if b.step, b.next = backoff(b.step), now.Add(backoff(b.step)); lost {
+		c.wake(b.next)
+		return
 	}
 	b.err, b.text = r.err, r.text
 	for _, g := range c.groups {
@@ -188,8 +287,6 @@ func (c *core) objectFailed(b *object, r reply, now time.Time) {
 			g.news, c.news = true, true
 		}
 	}
-	b.step = backoff(b.step)
-	b.next = now.Add(b.step)
 	c.wake(b.next)
 }
 
@@ -200,57 +297,64 @@ func backoff(step time.Duration) time.Duration {
 	return min(2*step, lastRetry)
 }
 
-func (c *core) commitDeletion(op *objectOp, r reply) {
-	b := op.object
-	if op.into == nil && b != nil {
-		if r.err != nil && !absent(r.err) {
-			c.redo.nextHops = true
-			return
-		}
-		for _, k := range c.gone(b) {
-			c.emptied(k)
-		}
-		if op.urgent {
-			c.event(Event{Kind: EventGatewayDown, Link: c.links[b.key.link], Gateway: b.key.gateway, Reason: "gateway"})
-		}
+func (c *core) commitDeletion(op *objectOp, r reply) (ok bool) {
+	if r.err != nil && !absent(r.err) {
+		c.stats.Errors++
+		c.doubts.nextHops.raise()
+		return false
 	}
+	if op.into != nil {
+		c.emptied(op.into)
+		return true
+	}
+	for _, k := range c.gone(uint32(op.key())) {
+		c.emptied(k)
+	}
+	if b := op.object; op.urgent {
+		b.step, b.next = 0, time.Time{}
+		c.event(Event{Kind: EventGatewayDown, Link: c.links[b.key.link], Gateway: b.key.gateway, Reason: "gateway"})
+	}
+	return true
 }
 
-func (c *core) commitGroup(op *objectOp, r reply, now time.Time) {
+func (c *core) commitGroup(op *objectOp, r reply, now time.Time) (ok bool) {
 	k, g := op.into, op.group
-	if op.del {
-		if r.err != nil && !absent(r.err) {
-			c.redo.nextHops = true
-			return
-		}
-		c.emptied(k)
-		return
-	}
 	if r.err != nil {
-		c.stats.Errors++
-		c.redo.nextHops = true // what do we not know?
-		if k.uses == 0 && !k.exists {
-			delete(c.kernel, k.id)
-		}
-		if g != nil {
-			if g.err != r.err {
-				c.event(Event{Kind: EventError, Op: "add", Key: NextHopID(k.id), Err: &Error{Op: "add", Key: NextHopID(k.id), Err: r.err, Text: r.text}})
-			}
-			g.err, g.text, g.step = r.err, r.text, backoff(g.step)
-			g.news, c.news = true, true
-			g.next = now.Add(g.step)
-			c.touch(g)
-			c.wake(g.next)
-		}
-		return
+		c.groupFailed(op, r, now)
+		return false
 	}
-	k.exists, k.members, k.buckets = true, op.members, op.buckets
+	k.exists, k.shape, k.proto, k.alien = true, op.shape, c.config.Protocol, false
 	k.news, c.news = true, true
 	c.changed, c.garbage = true, true // members that left may be needed no more
 	if g != nil && c.groups[g.key] == g {
 		g.err, g.step, g.next = nil, 0, time.Time{}
+		if !op.urgent {
+			c.fought(&g.foreign, &g.brake, g.by, op, now)
+		}
 		c.own(g, k)
 	}
+	return true
+}
+
+func (c *core) groupFailed(op *objectOp, r reply, now time.Time) {
+	k, g := op.into, op.group
+	c.stats.Errors++
+	c.doubts.nextHops.raise() // what do we not know?
+	if k.uses == 0 && !k.exists {
+		delete(c.kernel, k.id)
+	}
+	if g == nil {
+		return
+	}
+	known := errors.Is(r.err, unix.EEXIST) || errors.Is(r.err, unix.ENOENT) || errors.Is(r.err, errLost) // what reading again will explain
+	if g.err != r.err && !known {
+		c.event(Event{Kind: EventError, Op: op.verb(), Key: op.key(), Err: &Error{Op: op.verb(), Key: op.key(), Err: r.err, Text: r.text}})
+	}
+	g.err, g.text, g.step = r.err, r.text, backoff(g.step)
+	g.news, c.news = true, true
+	g.next = now.Add(g.step)
+	c.touch(g)
+	c.wake(g.next)
 }
 
 // emptied is called when a kernel group is gone: its routes went with it,
@@ -269,9 +373,9 @@ func (c *core) emptied(k *kernelGroup) {
 	// A failover leaves something in every group. This is not one, so nothing
 	// has to be waited for.
 	for i := range g.legs {
-		if b := c.byKey[keyOf(&g.legs[i], g.family)]; b != nil && !b.live && b.err == nil {
+		if b := c.byKey[keyOf(&g.legs[i], g.family)]; b != nil && !c.live(b) && b.err == nil {
 			b.next = time.Time{}
-			c.touchLegs(func(l *leg) bool { return l.link == b.key.link && l.gateway == b.key.gateway })
+			c.touchGateway(b)
 		}
 	}
 	g.moved, c.moved = true, true
@@ -294,13 +398,13 @@ func (c *core) bury() {
 // collect lists leftovers: groups without routes, then objects without groups.
 // It returns when to come again.
 func (c *core) collect(now time.Time) (ops []objectOp, again time.Time) {
-	if !c.swept || !c.garbage {
+	if !c.swept || !c.garbage || c.doubts.nextHops.holds() {
 		return nil, time.Time{}
 	}
 	c.garbage = false
 	for _, k := range c.kernel {
 		switch {
-		case k.owner != nil || k.uses > 0 || !k.exists || k.alien:
+		case k.owner != nil || k.uses > 0 || !k.exists || k.alien || k.proto != c.config.Protocol:
 		case now.Sub(k.since) < linger:
 			c.garbage = true
 			again = k.since.Add(linger)
@@ -308,11 +412,16 @@ func (c *core) collect(now time.Time) (ops []objectOp, again time.Time) {
 			ops = append(ops, objectOp{into: k, del: true})
 		}
 	}
-	if len(ops) > 0 {
-		c.garbage = true
-		slices.SortFunc(ops, func(a, b objectOp) int { return cmp.Compare(a.into.id, b.into.id) })
-		return ops, again
+	if len(ops) == 0 {
+		ops = c.collectObjects()
 	}
+	c.garbage = c.garbage || len(ops) > 0
+	slices.SortFunc(ops, func(a, b objectOp) int { return cmp.Compare(a.key(), b.key()) })
+	return ops, again
+}
+
+// collectObjects lists the objects that no group has or wants, and forgets their ids.
+func (c *core) collectObjects() (ops []objectOp) {
 	member := map[uint32]bool{}
 	for _, k := range c.kernel {
 		for _, m := range k.members {
@@ -326,16 +435,15 @@ func (c *core) collect(now time.Time) (ops []objectOp, again time.Time) {
 		}
 	}
 	for _, b := range c.byID {
-		switch {
-		case member[b.id] || needed[b.key] || b.alien:
-		case b.live:
-			ops = append(ops, objectOp{object: b, del: true})
-			c.garbage = true
-		default:
+		if _, there := c.hops[b.id]; !member[b.id] && !needed[b.key] && !(there && c.live(b)) {
 			delete(c.byID, b.id)
 			delete(c.byKey, b.key)
 		}
 	}
-	slices.SortFunc(ops, func(a, b objectOp) int { return cmp.Compare(a.object.id, b.object.id) })
-	return ops, again
+	for id, h := range c.hops {
+		if b := c.byID[id]; h.proto == c.config.Protocol && !h.alien && !member[id] && (b == nil || !needed[b.key] || !c.live(b)) {
+			ops = append(ops, objectOp{object: b, id: id, del: true})
+		}
+	}
+	return ops
 }

@@ -12,15 +12,17 @@ type routeOp struct {
 	entry uint32
 	verb  verb
 	form  *form // the new content, or for a deletion what identifies the route
+	extra bool  // a deletion of one that stands beside another
 }
 
 // planRoutes takes up to limit operations from the queue.
-func (c *core) planRoutes(ops []routeOp, limit int) []routeOp {
+func (c *core) planRoutes(ops []routeOp, limit int, now time.Time) []routeOp {
 	c.bury()
+	ops = c.planExtras(ops, limit)
 	for c.head < len(c.queue) && len(ops) < limit {
 		i := c.queue[c.head]
 		c.head++
-		if op, ok := c.planRoute(i); ok {
+		if op, ok := c.planRoute(i, now); ok {
 			ops = append(ops, op)
 		} else {
 			c.handled++
@@ -37,7 +39,7 @@ func (c *core) planRoutes(ops []routeOp, limit int) []routeOp {
 	return ops
 }
 
-func (c *core) planRoute(i uint32) (routeOp, bool) {
+func (c *core) planRoute(i uint32, now time.Time) (routeOp, bool) {
 	e := c.store.at(i)
 	e.mark &^= markDirty
 	want, keep := c.target(e)
@@ -45,8 +47,15 @@ func (c *core) planRoute(i uint32) (routeOp, bool) {
 		c.clean(i, e)
 		return routeOp{}, false
 	}
-	foreign := e.mark&markForeign != 0 || e.mark&markYielding != 0 && c.config.OnForeign == ForeignRefuse
-	v := decide(want, e.have, foreign, c.config.OnForeign)
+	policy := c.config.OnForeign
+	foreign := e.mark&markForeign != 0 || e.mark&markYielding != 0 && policy == ForeignRefuse
+	if e.mark&markStolen != 0 {
+		policy = ForeignTake
+	}
+	v := decide(want, e.have, foreign, policy)
+	if v == verbReplace && e.mark&markBehind != 0 && policy != ForeignTake {
+		v = verbDelete // a replacement would hit the one that stands before ours
+	}
 	switch v {
 	case verbNone:
 		c.settled(i, e)
@@ -54,24 +63,30 @@ func (c *core) planRoute(i uint32) (routeOp, bool) {
 	case verbYield:
 		c.yield(i, e)
 		return routeOp{}, false
-	case verbDelete:
-		want = e.have
-		if want == unsure {
-			want = c.guess(e)
+	case verbAdd, verbReplace:
+		// Also the replacement of a foreign route, and one that is late: who is in
+		// contention for the key does not get it a moment earlier by a new wish.
+		if b := c.brakes[i]; !b.ready(now) {
+			c.note(i, e)
+			c.wake(b.next)
+			return routeOp{}, false
 		}
+	}
+	if f := c.failures[i]; f != nil && now.Before(f.next) {
+		c.wake(f.next)
+		return routeOp{}, false
+	}
+	if e.have == unsure && (v == verbDelete || e.mark&markAround != 0) { // what is there to delete, or to replace?
+		e.mark |= markContested
+		c.doubts.table(c.tables.list[e.key.table])
+		return routeOp{}, false
+	}
+	if v == verbDelete {
+		want = e.have
 	}
 	e.mark |= markBusy
 	want.refs++ // keeps it until commit
-	return routeOp{i, v, want}, true
-}
-
-// guess is a form good enough to find the route for deletion.
-func (c *core) guess(e *entry) *form {
-	f := facts{family: c.tables.list[e.key.table].family, proto: c.config.Protocol}
-	if e.want != nil {
-		f.proto, f.typ = e.want.proto, e.want.typ
-	}
-	return c.intern.form(&f, 0, nil, true)
+	return routeOp{i, v, want, v == verbDelete && e.mark&markBehind != 0}, true
 }
 
 // settled is called when the kernel has what is desired.
@@ -98,17 +113,20 @@ func (c *core) appendOp(b []byte, op *routeOp, seq uint32) []byte {
 	tf := c.tables.list[e.key.table]
 	switch op.verb {
 	case verbDelete:
-		return appendRoute(b, unix.RTM_DELROUTE, unix.NLM_F_REQUEST, seq, &e.key, tf, op.form)
+		return appendRoute(b, unix.RTM_DELROUTE, unix.NLM_F_REQUEST, seq, &e.key, tf, op.form, op.extra)
 	case verbAdd:
-		return appendRoute(b, unix.RTM_NEWROUTE, unix.NLM_F_REQUEST|unix.NLM_F_CREATE|unix.NLM_F_EXCL, seq, &e.key, tf, op.form)
+		return appendRoute(b, unix.RTM_NEWROUTE, unix.NLM_F_REQUEST|unix.NLM_F_CREATE|unix.NLM_F_EXCL, seq, &e.key, tf, op.form, true)
 	}
-	return appendRoute(b, unix.RTM_NEWROUTE, unix.NLM_F_REQUEST|unix.NLM_F_CREATE|unix.NLM_F_REPLACE, seq, &e.key, tf, op.form)
+	return appendRoute(b, unix.RTM_NEWROUTE, unix.NLM_F_REQUEST|unix.NLM_F_CREATE|unix.NLM_F_REPLACE, seq, &e.key, tf, op.form, true)
 }
 
-// commitRoute takes the kernel's answer to op into the model. unknown means
-// that the answer was lost.
-func (c *core) commitRoute(op *routeOp, r reply, unknown bool, now time.Time) {
+// commitRoute takes the kernel's answer to op into the model.
+func (c *core) commitRoute(op *routeOp, r reply, now time.Time) {
 	e := c.store.at(op.entry)
+	if op.extra {
+		c.commitExtra(op, e, now)
+		return
+	}
 	c.handled++
 	op.form.refs--
 	e.mark &^= markBusy
@@ -121,14 +139,17 @@ func (c *core) commitRoute(op *routeOp, r reply, unknown bool, now time.Time) {
 		c.stats.Deletes++
 	}
 	switch {
-	case unknown:
-		c.resync[c.tables.list[e.key.table]] = true
-		c.written(op, e)
 	case r.err == nil || op.verb == verbDelete && absent(r.err):
-		c.written(op, e)
-	case op.verb == verbAdd && errors.Is(r.err, unix.EEXIST):
+		tf := c.tables.list[e.key.table]
+		if op.verb == verbDelete && r.err == nil && e.key.metric == 0 && tf.family == IPv4 && c.store.others(e.key) {
+			// To IPv4's RTM_DELROUTE, metric 0 is any (net/ipv4/fib_semantics.c,
+			// fib_nh_match): if ours had gone already, another went in its place.
+			c.doubts.table(tf)
+		}
+		c.written(op, e, now)
+	case errors.Is(r.err, unix.EEXIST): // of a replacement: the same stands behind another
 		e.mark |= markContested
-		c.resync[c.tables.list[e.key.table]] = true
+		c.doubts.table(c.tables.list[e.key.table])
 	default:
 		c.routeFailed(op, e, r, now)
 	}
@@ -141,25 +162,39 @@ func (c *core) commitRoute(op *routeOp, r reply, unknown bool, now time.Time) {
 	}
 }
 
-func (c *core) written(op *routeOp, e *entry) {
-	reason := "desired"
-	if e.mark&markRepair != 0 {
+// commitExtra: what has come of it is read.
+func (c *core) commitExtra(op *routeOp, e *entry, now time.Time) {
+	op.form.refs--
+	e.mark &^= markBusy
+	c.stats.Deletes++
+	by := c.by[op.entry]
+	c.repaired(c.unpack(&e.key), "delete", "repair", by, by.port != 0 && c.brakes.of(op.entry).repaired(now))
+	delete(c.by, op.entry)
+	e.mark &^= markRepair
+	e.mark |= markContested
+	c.doubts.table(c.tables.list[e.key.table])
+}
+
+func (c *core) written(op *routeOp, e *entry, now time.Time) {
+	reason, i := "desired", op.entry
+	switch {
+	case op.verb == verbReplace && e.mark&markForeign != 0 && e.mark&markStolen == 0 && c.config.OnForeign == ForeignTake:
+		reason = "take"
+		c.doubts.learners.raise()
+	case e.mark&markRepair != 0:
 		reason = "repair"
-		c.stats.Repairs++
-		c.event(Event{Kind: EventRepair, Op: op.verb.String(), Key: c.unpack(&e.key), Reason: reason})
-	} else if e.want == nil && e.mark&markDoomed == 0 {
+	case e.want == nil && e.mark&markDoomed == 0:
 		reason = "swept"
 	}
-	if op.verb == verbReplace && e.mark&markForeign != 0 && c.config.OnForeign == ForeignTake {
-		reason = "take"
-		e.mark &^= markForeign
-		c.redo.learners = true
-		c.event(Event{Kind: EventRepair, Op: op.verb.String(), Key: c.unpack(&e.key), Reason: reason})
+	if reason == "repair" || reason == "take" {
+		by := c.by[i]
+		c.repaired(c.unpack(&e.key), op.verb.String(), reason, by, by.port != 0 && c.brakes.of(i).repaired(now))
 	}
+	delete(c.by, i)
 	if c.writes {
 		c.event(Event{Kind: EventWrite, Op: op.verb.String(), Key: c.unpack(&e.key), Reason: reason})
 	}
-	c.clear(op.entry, e, markRepair|markYielding|markLost)
+	c.clear(op.entry, e, markRepair|markYielding|markLost|markStolen|markForeign)
 	if op.verb == verbDelete {
 		c.setHave(op.entry, e, nil)
 		e.mark &^= markDoomed
@@ -170,13 +205,17 @@ func (c *core) written(op *routeOp, e *entry) {
 }
 
 func (c *core) routeFailed(op *routeOp, e *entry, r reply, now time.Time) {
-	c.stats.Errors++
+	if errors.Is(r.err, errLost) {
+		c.doubts.table(c.tables.list[e.key.table])
+	} else {
+		c.stats.Errors++
+	}
 	if op.verb == verbReplace && e.have != unsure && len(op.form.legs) > 1 && c.tables.list[e.key.table].family == IPv6 {
 		// IPv6 multipath is replaced leg by leg: what is there now?
 		c.setHave(op.entry, e, unsure)
 	}
 	if op.form.nhid != 0 && (errors.Is(r.err, unix.EINVAL) || errors.Is(r.err, unix.ENOENT)) {
-		c.redo.nextHops = true // the group may have gone
+		c.doubts.nextHops.raise() // the group may have gone
 	}
 	f := c.failures[op.entry]
 	if f == nil {
@@ -185,7 +224,9 @@ func (c *core) routeFailed(op *routeOp, e *entry, r reply, now time.Time) {
 	}
 	if f.err == nil || f.err.Err != r.err {
 		f.err = &Error{Op: op.verb.String(), Key: c.unpack(&e.key), Err: r.err, Text: r.text}
-		c.event(Event{Kind: EventError, Op: f.err.Op, Key: f.err.Key, Err: f.err})
+		if !errors.Is(r.err, errLost) {
+			c.event(Event{Kind: EventError, Op: f.err.Op, Key: f.err.Key, Err: f.err})
+		}
 	}
 	e.mark |= markFailed
 	c.note(op.entry, e)
@@ -200,7 +241,7 @@ func (c *core) retry(now time.Time, all bool) {
 	for i, f := range c.failures {
 		switch {
 		case all:
-			f.step = 0
+			f.step, f.next = 0, time.Time{}
 			fallthrough
 		case !now.Before(f.next):
 			c.touchRoute(i, c.store.at(i))
@@ -208,30 +249,53 @@ func (c *core) retry(now time.Time, all bool) {
 			c.wake(f.next)
 		}
 	}
+	for i, b := range c.brakes {
+		e := c.store.at(i)
+		switch {
+		case now.Before(b.next):
+			c.wake(b.next)
+		case b.step > 0 && e.want != nil && e.have != e.want.form:
+			c.touchRoute(i, e)
+		}
+	}
+	c.brakes.trim(now)
+	c.retryObjects(now, all)
+	c.addresses.retry(now, all, c.wake)
+	c.neighbors.retry(now, all, c.wake)
+	c.rules.retry(now, all, c.wake)
+	c.sysctls.retry(now, all, c.wake)
+}
+
+func (c *core) retryObjects(now time.Time, all bool) {
 	for _, b := range c.byID {
-		if b.live {
+		if c.live(b) {
 			continue
 		}
 		if all && b.err != nil {
 			b.next, b.step = time.Time{}, 0
 		}
-		if !now.Before(b.next) {
-			link, gateway := b.key.link, b.key.gateway
-			c.touchLegs(func(l *leg) bool { return l.link == link && l.gateway == gateway })
+		if next := later(b.next, b.brake.next); now.Before(next) {
+			c.wake(next)
 		} else {
-			c.wake(b.next)
+			c.touchGateway(b)
 		}
 	}
 	for _, g := range c.groups {
-		if g.err != nil && (all || !now.Before(g.next)) {
+		switch {
+		case g.err != nil && (all || !now.Before(g.next)):
 			g.next = time.Time{}
 			c.touch(g)
+		case now.Before(g.brake.next):
+			c.wake(g.brake.next)
 		}
 	}
-	c.addresses.retry(now, all, c.wake)
-	c.neighbors.retry(now, all, c.wake)
-	c.rules.retry(now, all, c.wake)
-	c.sysctls.retry(now, all, c.wake)
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // absent reports whether the error of a deletion says that there was nothing.

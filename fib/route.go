@@ -58,7 +58,8 @@ type NextHop struct {
 	// RTA_VIA (RFC 5549 style, IPv4 over IPv6 only).
 	Gateway netip.Addr
 	// Link is the interface index; required. A leg on a link that is down
-	// waits until it is up; one of several, until it has carrier.
+	// waits until it is up; one of several, until it has carrier. If the interface is
+	// deleted and one of the same name is made, the leg follows the name.
 	Link int
 	// Weight is the share of this leg among the route's legs, 1 to 256. 0 is 1.
 	Weight uint16

@@ -2,22 +2,34 @@ package fib
 
 import (
 	"cmp"
+	"errors"
+	"maps"
 	"slices"
 	"time"
 )
 
-// rules are desired, banned and existing policy rules.
+// rules are desired, banned and existing policy rules. The kernel takes several equal
+// ones, and deletes the first that is like what it is told. So what it has is never
+// computed: it is what the last dump had, and after every notification and every write
+// there is another dump before anything is decided.
 type rules struct {
 	want, ban, gone map[Rule]bool // gone: DeleteRule was called
-	kernel          []kernelRule
+	kernel          []kernelRule  // as dumped last, in the kernel's order
+	changed         time.Time     // when others last changed rules
+	by              map[Rule]origin
 	failed          map[Rule]*failure
-	dirty           bool
-	foreign         bool // the difference is somebody else's doing
+	brakes          brakes[Rule]
+	dirty           bool      // to be compared
+	dirtyAt         time.Time // to be compared again then; zero: no need
 }
+
+// ruleCalm is how long duplicates stay after others have last changed rules. While they
+// do, the deletion of a duplicate might meet the deletion of the other by somebody else.
+const ruleCalm = time.Second
 
 func (t *rules) init() {
 	t.want, t.ban, t.gone = map[Rule]bool{}, map[Rule]bool{}, map[Rule]bool{}
-	t.failed = map[Rule]*failure{}
+	t.by, t.failed, t.brakes = map[Rule]origin{}, map[Rule]*failure{}, brakes[Rule]{}
 }
 
 func (t *rules) set(r Rule) {
@@ -46,32 +58,58 @@ func (t *rules) remove(r Rule) {
 	t.dirty = true
 }
 
-// saw and lost take notifications in. Rules are a multiset.
-func (t *rules) saw(k kernelRule) {
-	t.kernel = append(t.kernel, k)
-	t.dirty, t.foreign = true, true
-}
-
-func (t *rules) lost(k kernelRule) {
-	if i := slices.Index(t.kernel, k); i >= 0 {
-		t.kernel = slices.Delete(t.kernel, i, i+1)
+// heard takes a notification in: it says who changed what, not what there is now.
+func (t *rules) heard(r Rule, by origin, now time.Time) {
+	t.changed = now
+	if t.want[r] || t.ban[r] {
+		t.by[r] = by
 	}
-	t.dirty, t.foreign = true, true
 }
 
-func (t *rules) plan(own uint8, swept bool) rulePlan {
-	failed := map[Rule]bool{}
+// dumped takes a dump in.
+func (t *rules) dumped(found []kernelRule) {
+	t.kernel, t.dirty = found, true
+	for _, k := range found {
+		if !k.alien {
+			delete(t.failed, k.Rule)
+		}
+	}
+}
+
+// plan is the difference that can be written now. Without clean the last dump may have
+// left rules out, or had them twice: then nothing is removed. again is when to look again.
+func (t *rules) plan(own uint8, swept, clean bool, now time.Time) (p rulePlan, again time.Time) {
+	later := func(at time.Time) {
+		if again.IsZero() || at.Before(again) {
+			again = at
+		}
+	}
+	waiting := map[Rule]bool{}
 	for r, f := range t.failed {
-		failed[r] = !f.next.IsZero()
+		waiting[r] = now.Before(f.next)
 	}
-	return planRules(t.want, t.ban, t.gone, failed, t.kernel, own, swept)
+	for r, b := range t.brakes {
+		if !b.ready(now) {
+			waiting[r] = true
+			later(b.next)
+		}
+	}
+	p = planRules(t.want, t.ban, t.gone, waiting, t.kernel, own, swept)
+	if calm := t.changed.Add(ruleCalm); now.Before(calm) && len(p.duplicates) > 0 {
+		p.duplicates = nil
+		later(calm)
+	}
+	if !clean {
+		p.remove, p.duplicates = nil, nil
+	}
+	return p, again
 }
 
-// commitAdd and commitRemove take the kernel's answer in.
-func (t *rules) commitAdd(r Rule, own uint8, a reply, now time.Time, wake func(time.Time)) *Error {
+// commitAdd and commitRemove take the kernel's answer in. They return the error to
+// report, a new one only.
+func (t *rules) commitAdd(r Rule, a reply, now time.Time, wake func(time.Time)) *Error {
 	if a.err == nil {
 		delete(t.failed, r)
-		t.kernel = append(t.kernel, kernelRule{Rule: r, proto: own})
 		return nil
 	}
 	f := t.failed[r]
@@ -79,8 +117,8 @@ func (t *rules) commitAdd(r Rule, own uint8, a reply, now time.Time, wake func(t
 		f = &failure{}
 		t.failed[r] = f
 	}
-	var err *Error // to report: a new one only
-	if f.err == nil || f.err.Err != a.err {
+	var err *Error
+	if !errors.Is(a.err, errLost) && (f.err == nil || f.err.Err != a.err) {
 		f.err = &Error{Op: "add", Key: r, Err: a.err, Text: a.text}
 		err = f.err
 	}
@@ -90,15 +128,38 @@ func (t *rules) commitAdd(r Rule, own uint8, a reply, now time.Time, wake func(t
 	return err
 }
 
-func (t *rules) commitRemove(k kernelRule, a reply) *Error {
-	delete(t.gone, k.Rule)
-	if a.err != nil && !absent(a.err) {
-		return &Error{Op: "delete", Key: k.Rule, Err: a.err, Text: a.text}
+func (t *rules) commitRemove(k kernelRule, a reply, now time.Time, wake func(time.Time)) *Error {
+	if a.err == nil || absent(a.err) {
+		delete(t.gone, k.Rule)
+		return nil
 	}
-	if i := slices.Index(t.kernel, k); i >= 0 {
-		t.kernel = slices.Delete(t.kernel, i, i+1)
+	if errors.Is(a.err, errLost) {
+		return nil
 	}
-	return nil
+	return t.refused(k.Rule, "delete", a, now, wake)
+}
+
+// refused notes a failed deletion: it is tried again as a repair would be.
+func (t *rules) refused(r Rule, op string, a reply, now time.Time, wake func(time.Time)) *Error {
+	b := t.brakes.of(r)
+	first := b.count == 0
+	b.refused(now)
+	wake(b.next)
+	if !first {
+		return nil
+	}
+	return &Error{Op: op, Key: r, Err: a.err, Text: a.text}
+}
+
+// repaired notes that the difference that was written for r was somebody else's doing,
+// if it was. It returns who that was, and whether repairs are delayed from now on.
+func (t *rules) repaired(r Rule, now time.Time) (by origin, repair, contended bool) {
+	by, repair = t.by[r]
+	if !repair {
+		return by, false, false
+	}
+	delete(t.by, r)
+	return by, true, by.port != 0 && t.brakes.of(r).repaired(now)
 }
 
 func (t *rules) retry(now time.Time, all bool, wake func(time.Time)) {
@@ -111,6 +172,24 @@ func (t *rules) retry(now time.Time, all bool, wake func(time.Time)) {
 			wake(f.next)
 		}
 	}
+	for _, b := range t.brakes {
+		switch {
+		case b.next.IsZero():
+		case now.Before(b.next):
+			wake(b.next)
+		default:
+			t.dirty = true
+		}
+	}
+	switch {
+	case t.dirtyAt.IsZero():
+	case now.Before(t.dirtyAt):
+		wake(t.dirtyAt)
+	default:
+		t.dirty, t.dirtyAt = true, time.Time{}
+	}
+	t.brakes.trim(now)
+	maps.DeleteFunc(t.by, func(r Rule, _ origin) bool { return !t.want[r] && !t.ban[r] })
 }
 
 func sortRules(rs []Rule) {

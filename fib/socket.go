@@ -198,24 +198,21 @@ func (s *socket) dump(request, buffer []byte, f func(b []byte) (done bool, err e
 	}
 }
 
-// walk feeds the messages of one datagram of a dump to f.
-func walk(b []byte, f func(message)) (done bool, err error) {
+// walk feeds the messages of one datagram of a dump to f. whole is false if the kernel
+// has marked the dump as interrupted.
+func walk(b []byte, f func(message)) (done, whole bool, err error) {
+	whole = true
 	for m := range messages(b) {
+		whole = whole && m.flags&unix.NLM_F_DUMP_INTR == 0
 		switch m.typ {
 		case unix.NLMSG_DONE, unix.NLMSG_ERROR:
 			r, err := parseReply(m)
 			if err == nil {
 				err = r.err
 			}
-			return true, err
-		}
-		if m.flags&unix.NLM_F_DUMP_INTR != 0 {
-			return true, errInterrupted
+			return true, whole, err
 		}
 		f(m)
 	}
-	return false, nil
+	return false, whole, nil
 }
-
-// errInterrupted: what is being dumped has changed meanwhile; dump again.
-var errInterrupted = errors.New("dump interrupted")

@@ -63,6 +63,8 @@ func (c *core) stateOf(i uint32, e *entry) (RouteState, error) {
 		return RouteFailed, c.failures[i].err
 	case e.mark&markYielding != 0:
 		return RouteForeign, &Error{Op: "add", Key: c.unpack(&e.key), Err: ErrForeign}
+	case e.mark&markBehind != 0:
+		return RouteForeign, &Error{Op: "replace", Key: c.unpack(&e.key), Err: ErrForeign, Text: "it stands before ours"}
 	case e.want.isCut:
 		return RouteHeld, nil
 	case e.want.form != nil && e.want.form == e.have:
@@ -74,6 +76,9 @@ func (c *core) stateOf(i uint32, e *entry) (RouteState, error) {
 		if text, err := c.groupError(e.want.group); err != nil {
 			return RouteFailed, &Error{Op: "add", Key: c.unpack(&e.key), Err: err, Text: text}
 		}
+	}
+	if b := c.brakes[i]; !b.ready(c.now()) {
+		return RouteFailed, &Error{Op: "replace", Key: c.unpack(&e.key), Err: ErrContended}
 	}
 	if e.mark&markLost != 0 {
 		return RouteLost, nil
@@ -112,7 +117,7 @@ func (c *core) groupError(g *group) (text string, err error) {
 		return g.text, g.err
 	}
 	for i := range g.legs {
-		if b := c.byKey[keyOf(&g.legs[i], g.family)]; b != nil && !b.live && b.err != nil {
+		if b := c.byKey[keyOf(&g.legs[i], g.family)]; b != nil && !c.live(b) && b.err != nil {
 			text, err = b.text, b.err
 		}
 	}
@@ -128,6 +133,18 @@ func (c *core) routeOf(f *facts, legs []leg, classic bool) Route {
 		r.NextHops = append(r.NextHops, NextHop{l.gateway, int(l.link), l.weight, l.onlink})
 	}
 	return r
+}
+
+// String formats the status as `10.1.0.0/16 table 90: partial, 1 of 2 next hops`.
+func (s RouteStatus) String() string {
+	text := fmt.Sprintf("%v: %v", s.RouteKey, s.State)
+	if len(s.NextHops) > 1 && s.State != RouteInstalled {
+		text += fmt.Sprintf(", %d of %d next hops", s.Active, len(s.NextHops))
+	}
+	if s.Err != nil {
+		text += ": " + s.Err.Error()
+	}
+	return text
 }
 
 // Difference is one line of [FIB.Diff].
@@ -169,7 +186,13 @@ func (c *core) diffRoutes() (d []Difference) {
 			}
 			return
 		}
-		if keep || target == e.have {
+		switch {
+		case !keep && target == e.have && e.want != nil:
+			if have := c.shortOf(e); have != "" {
+				d = append(d, Difference{"held", c.unpack(&e.key), c.describe(&e.want.facts, e.want.legs), have})
+			}
+			return
+		case keep || target == e.have:
 			return
 		}
 		x := Difference{Key: c.unpack(&e.key), Op: decide(target, e.have, false, c.config.OnForeign).String(), Have: c.describeForm(e.have)}
@@ -181,12 +204,32 @@ func (c *core) diffRoutes() (d []Difference) {
 	return d
 }
 
+// shortOf describes the route in the kernel if it is what can be had now, but not all that
+// is desired: next hops are missing other than those that GatewayDown was called for, or
+// somebody else's route stands before it.
+func (c *core) shortOf(e *entry) string {
+	if e.mark&markBehind != 0 {
+		return c.describeForm(e.have) + ", behind somebody else's route"
+	}
+	dead := 0
+	for i := range e.want.legs {
+		if l := &e.want.legs[i]; c.down[gatewayKey{l.link, l.gateway}] {
+			dead++
+		}
+	}
+	n, all := c.active(e), len(e.want.legs)
+	if n+dead >= all {
+		return ""
+	}
+	return fmt.Sprintf("%s, %d of %d next hops", c.describeForm(e.have), n, all)
+}
+
 func (c *core) diffSmall() (d []Difference) {
-	p := c.rules.plan(c.config.Protocol, c.swept)
+	p := planRules(c.rules.want, c.rules.ban, c.rules.gone, nil, c.rules.kernel, c.config.Protocol, c.swept)
 	for _, r := range p.add {
 		d = append(d, Difference{Op: "add", Key: r, Want: "rule"})
 	}
-	for _, k := range p.remove {
+	for _, k := range append(p.remove, p.duplicates...) {
 		d = append(d, Difference{Op: "delete", Key: k.Rule, Have: "rule"})
 	}
 	for k, a := range c.addresses.want {

@@ -9,9 +9,9 @@ import (
 // long as the route is desired, in the kernel with our protocol, or in flight.
 type entry struct {
 	key  rkey
-	want *want // nil: not desired
-	have *form // our route in the kernel; nil: absent
-	seen uint32
+	want *want  // nil: not desired
+	have *form  // our route in the kernel; nil: absent
+	seen uint32 // the last pass of a dump that had it
 	mark mark
 }
 
@@ -28,6 +28,9 @@ const (
 	markYielding                   // ErrForeign was reported, policy says do not write
 	markFailed                     // has a record in core.failures
 	markRepair                     // the next write is a repair
+	markBehind                     // have is there, but somebody else's route stands before it
+	markAround                     // somebody else's route stands behind ours
+	markStolen                     // the foreign route under the key has taken the place of ours
 	markLost                       // was as desired, until the kernel or somebody else took it away
 	markNoted                      // in core.noted
 )
@@ -45,6 +48,13 @@ type store struct {
 	chunks []*[chunkSize]entry
 	free   []uint32
 	n      uint32 // entries ever used
+	// metrics are those of the entries: few, and mostly the first of them.
+	metrics []metricUse
+}
+
+type metricUse struct {
+	metric uint32
+	n      int
 }
 
 // slot refers to entry ref-1; ref 0 is empty.
@@ -103,6 +113,7 @@ func (s *store) get(k *rkey) (uint32, *entry) {
 		}
 	}
 	s.slots[at] = slot{i + 1, tag}
+	s.useMetric(k.metric, 1)
 	if s.count++; int(s.count) > len(s.slots)/4*3 {
 		s.resize(2 * len(s.slots))
 	}
@@ -128,12 +139,46 @@ func (s *store) resize(n int) {
 
 func (s *store) release(i uint32) {
 	e := s.at(i)
+	s.useMetric(e.key.metric, -1)
 	s.unslot(s.probe(&e.key, s.hash(&e.key)))
 	*e = entry{}
 	s.free = append(s.free, i)
 	if s.count--; s.count == 0 { // give the memory back
 		*s = newStore()
 	}
+}
+
+// mostMetrics is how many different metrics are kept apart.
+const mostMetrics = 64
+
+func (s *store) useMetric(metric uint32, n int) {
+	for i := range s.metrics {
+		if m := &s.metrics[i]; m.metric == metric {
+			m.n += n
+			return
+		}
+	}
+	if len(s.metrics) < mostMetrics {
+		s.metrics = append(s.metrics, metricUse{metric, n})
+	}
+}
+
+// others reports whether there may be an entry like k with another metric.
+func (s *store) others(k rkey) bool {
+	if len(s.metrics) == mostMetrics {
+		return true
+	}
+	for _, m := range s.metrics {
+		if m.metric == k.metric || m.n == 0 {
+			continue
+		}
+		other := k
+		other.metric = m.metric
+		if _, e := s.find(&other); e != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // unslot empties a slot and moves back those that probing had pushed behind it.

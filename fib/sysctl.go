@@ -18,6 +18,7 @@ type sysctls struct {
 	groups map[string]*sysctlGroup // by interface; "": general ones, which come first
 	queue  []*sysctlGroup          // with something due, without the general one
 	failed map[*sysctl]*failure    // to be tried again
+	brakes brakes[*sysctl]
 }
 
 type sysctl struct {
@@ -33,7 +34,8 @@ type sysctlGroup struct {
 }
 
 func (t *sysctls) init() {
-	t.all, t.groups, t.failed = map[string]*sysctl{}, map[string]*sysctlGroup{"": {}}, map[*sysctl]*failure{}
+	t.all, t.groups = map[string]*sysctl{}, map[string]*sysctlGroup{"": {}}
+	t.failed, t.brakes = map[*sysctl]*failure{}, brakes[*sysctl]{}
 }
 
 func checkSysctl(s Sysctl) error {
@@ -104,6 +106,7 @@ func (t *sysctls) forget(p string) (dir string) {
 	}
 	delete(t.all, p)
 	delete(t.failed, s)
+	delete(t.brakes, s)
 	s.dirty = false
 	s.group.members = slices.DeleteFunc(s.group.members, func(m *sysctl) bool { return m == s })
 	if name := sysctlLink(p); name != "" && len(s.group.members) == 0 {
@@ -119,13 +122,19 @@ func (t *sysctls) forget(p string) (dir string) {
 // due makes s be compared, now or when its time has come.
 func (t *sysctls) due(s *sysctl) {
 	s.dirty = true
-	if f := t.failed[s]; f != nil && !f.next.IsZero() || s.group.queued {
+	if t.waits(s) || s.group.queued {
 		return
 	}
 	s.group.queued = true
 	if s.group != t.groups[""] {
 		t.queue = append(t.queue, s.group)
 	}
+}
+
+// waits reports whether s may not be written yet.
+func (t *sysctls) waits(s *sysctl) bool {
+	f, b := t.failed[s], t.brakes[s]
+	return f != nil && !f.next.IsZero() || b != nil && !b.next.IsZero()
 }
 
 // touchPath makes one path be compared again, if it is ours.
@@ -184,7 +193,7 @@ func (t *sysctls) take() (todo []Sysctl) {
 func (t *sysctls) drain(g *sysctlGroup, todo []Sysctl) []Sysctl {
 	g.queued = false
 	for _, s := range g.members {
-		if f := t.failed[s]; s.dirty && (f == nil || f.next.IsZero()) {
+		if s.dirty && !t.waits(s) {
 			s.dirty = false
 			todo = append(todo, s.Sysctl)
 		}
@@ -194,10 +203,10 @@ func (t *sysctls) drain(g *sysctlGroup, todo []Sysctl) []Sysctl {
 
 // commit takes the outcome of one sysctl in. A path that does not exist is
 // waited for without a word.
-func (t *sysctls) commit(done Sysctl, written bool, err error, now time.Time, wake func(time.Time)) (report *Error, repaired bool) {
+func (t *sysctls) commit(done Sysctl, written bool, err error, now time.Time, wake func(time.Time)) (report *Error, repaired, contended bool) {
 	s := t.all[done.Path]
 	if s == nil || s.Value != done.Value {
-		return nil, false
+		return nil, false, false
 	}
 	if err == nil {
 		if written && sysctlLink(s.Path) == "" {
@@ -206,7 +215,13 @@ func (t *sysctls) commit(done Sysctl, written bool, err error, now time.Time, wa
 		repaired = written && s.set
 		s.set = true
 		delete(t.failed, s)
-		return nil, repaired
+		if repaired {
+			b := t.brakes.of(s)
+			if contended = b.repaired(now); !b.next.IsZero() {
+				wake(b.next)
+			}
+		}
+		return nil, repaired, contended
 	}
 	f := t.failed[s]
 	if f == nil {
@@ -221,7 +236,7 @@ func (t *sysctls) commit(done Sysctl, written bool, err error, now time.Time, wa
 	f.next = now.Add(f.step)
 	s.dirty = true
 	wake(f.next)
-	return report, false
+	return report, false, false
 }
 
 func (t *sysctls) retry(now time.Time, all bool, wake func(time.Time)) {
@@ -233,6 +248,19 @@ func (t *sysctls) retry(now time.Time, all bool, wake func(time.Time)) {
 			wake(f.next)
 		}
 	}
+	for s, b := range t.brakes {
+		switch {
+		case b.next.IsZero():
+		case now.Before(b.next):
+			wake(b.next)
+		default:
+			b.next = time.Time{}
+			if s.dirty {
+				t.due(s)
+			}
+		}
+	}
+	t.brakes.trim(now)
 }
 
 func (t *sysctls) pending() bool { return len(t.queue) > 0 || t.groups[""].queued }

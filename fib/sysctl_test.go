@@ -75,10 +75,12 @@ func TestSysctlLife(t *testing.T) {
 	c, now := newCore(Config{}), time.Unix(1000, 0)
 	s := Sysctl{"net/ipv4/conf/vm1/proxy_arp", "1"}
 	wake := func(time.Time) {}
-	commit := func(written bool, err error) (*Error, bool) { return c.sysctls.commit(s, written, err, now, wake) }
+	commit := func(written bool, err error) (*Error, bool, bool) {
+		return c.sysctls.commit(s, written, err, now, wake)
+	}
 	c.sysctls.wish(s)
 	c.sysctls.take()
-	if report, _ := commit(false, fs.ErrNotExist); report != nil {
+	if report, _, _ := commit(false, fs.ErrNotExist); report != nil {
 		t.Error("a word about an interface that is not there")
 	}
 	c.sysctls.touchPath(s.Path)
@@ -89,18 +91,18 @@ func TestSysctlLife(t *testing.T) {
 	if got := c.sysctls.take(); !slices.Equal(got, []Sysctl{s}) {
 		t.Errorf("not tried again: %v", got)
 	}
-	if _, repaired := commit(true, nil); repaired {
+	if _, repaired, _ := commit(true, nil); repaired {
 		t.Error("the first writing is a repair")
 	}
-	if _, repaired := commit(true, nil); !repaired {
+	if _, repaired, _ := commit(true, nil); !repaired {
 		t.Error("the second is none")
 	}
 	c.sysctls.touchLink("vm1")
 	c.sysctls.take()
-	if _, repaired := commit(true, nil); repaired {
+	if _, repaired, _ := commit(true, nil); repaired {
 		t.Error("an interface made again has been repaired")
 	}
-	if report, _ := commit(false, errors.New("refused")); report == nil {
+	if report, _, _ := commit(false, errors.New("refused")); report == nil {
 		t.Error("a refusal without a word")
 	}
 	if dir := c.sysctls.forget(s.Path); dir != "net/ipv4/conf/vm1" || len(c.sysctls.groups) != 1 || len(c.sysctls.failed) != 0 {

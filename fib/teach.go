@@ -44,7 +44,7 @@ func (f *FIB) teach(m *routeMessage, gone bool, flags uint16) {
 		case gone && own:
 		case gone:
 			if l.lose(m.routeKey(), len(m.legs)) {
-				f.redo.learners = true
+				f.doubts.learners.raise()
 			}
 		case !own && l.filter.accepts(m) && f.convinced(l, m):
 			l.see(m.routeKey(), f.learnedOf(m), flags&unix.NLM_F_APPEND != 0)
@@ -64,46 +64,78 @@ func (c *core) learnedOf(m *routeMessage) Learned {
 	return l
 }
 
-// teachAll lets learners read their tables: new ones, and with again all.
-func (o *owner) teachAll(again bool) error {
+// teachNew lets learners read their tables that have not yet.
+func (o *owner) teachNew() error {
 	o.lock()
-	if !o.fresh && !again {
-		o.unlock()
+	fresh := o.fresh
+	o.unlock()
+	if !fresh {
 		return nil
 	}
+	clean, err := o.lecture(func(l *Learner) bool { return l.fresh })
+	if err != nil {
+		if passing(err) || !broken(err) {
+			err = nil
+		}
+		clean = false
+	}
+	if !clean {
+		o.lock()
+		o.doubts.learners.raise()
+		o.unlock()
+	}
+	return err
+}
+
+// teachAll lets all learners read their tables.
+func (o *owner) teachAll() (clean bool, err error) {
+	return o.lecture(func(*Learner) bool { return true })
+}
+
+func (o *owner) lecture(to func(*Learner) bool) (clean bool, err error) {
+	o.lock()
 	o.fresh = false
-	learners := slices.DeleteFunc(slices.Clone(o.learners), func(l *Learner) bool { return !l.fresh && !again })
+	learners := slices.DeleteFunc(slices.Clone(o.learners), func(l *Learner) bool { return !to(l) })
 	for _, l := range learners {
 		l.fresh = false
 	}
 	o.unlock()
+	clean = true
 	for _, l := range learners {
-		if err := o.lecture(l); err != nil {
-			return err
+		one, err := o.lectureOne(l)
+		if err != nil {
+			return false, err
 		}
+		clean = clean && one
 	}
-	return nil
+	return clean, nil
 }
 
-func (o *owner) lecture(l *Learner) error {
+// lectureOne lets l read its tables. Unless they could be read completely, nothing is gone.
+func (o *owner) lectureOne(l *Learner) (clean bool, err error) {
 	l.mu.Lock()
 	l.round++
 	l.mu.Unlock()
+	clean = true
 	for _, family := range []Family{IPv4, IPv6} {
 		if l.filter.Family != 0 && l.filter.Family != family {
 			continue
 		}
 		for _, table := range l.filter.Tables {
-			err := o.read(routeDump(family, table, 0), func(m message) {
+			end, err := o.read(routeDump(family, table, 0), nil, func(m message) {
 				if o.rm.parse(m.body) == nil && o.rm.flags&routeCloned == 0 && !o.ours(o.rm.proto) && l.filter.accepts(&o.rm) && o.convinced(l, &o.rm) {
 					l.see(o.rm.routeKey(), o.learnedOf(&o.rm), false)
 				}
 			})
-			if err != nil && !errors.Is(err, unix.ENOENT) {
-				return err
+			absent := errors.Is(err, unix.ENOENT)
+			if err != nil && !absent {
+				return false, err
 			}
+			clean = clean && (end == complete || absent)
 		}
 	}
-	l.conclude()
-	return nil
+	if clean {
+		l.conclude()
+	}
+	return clean, nil
 }

@@ -12,6 +12,7 @@ import (
 type addressKey struct {
 	link   int
 	prefix netip.Prefix
+	peer   netip.Addr // of a point-to-point address of somebody else
 }
 
 type neighborKey struct {
@@ -25,9 +26,10 @@ type wishes[K, V comparable] struct {
 	want   map[K]V
 	have   map[K]had[V]
 	dirty  map[K]bool
-	doomed map[K]bool // Delete was called
-	repair map[K]bool // somebody else's doing
+	doomed map[K]bool   // Delete was called
+	by     map[K]origin // somebody else has changed it
 	failed map[K]*failure
+	brakes brakes[K]
 }
 
 // had is a value in the kernel, and whether it carries our protocol number.
@@ -38,8 +40,8 @@ type had[V comparable] struct {
 
 func (t *wishes[K, V]) init() {
 	t.want, t.have = map[K]V{}, map[K]had[V]{}
-	t.dirty, t.doomed, t.repair = map[K]bool{}, map[K]bool{}, map[K]bool{}
-	t.failed = map[K]*failure{}
+	t.dirty, t.doomed, t.by = map[K]bool{}, map[K]bool{}, map[K]origin{}
+	t.failed, t.brakes = map[K]*failure{}, brakes[K]{}
 }
 
 func (t *wishes[K, V]) set(k K, v V) {
@@ -60,18 +62,29 @@ func (t *wishes[K, V]) remove(k K) {
 }
 
 // saw takes a notification or dump record in.
-func (t *wishes[K, V]) saw(k K, v V, ours bool) {
+func (t *wishes[K, V]) saw(k K, v V, ours bool, by origin) {
 	t.have[k] = had[V]{v, ours}
 	if want, ok := t.want[k]; ok && want != v {
-		t.dirty[k], t.repair[k] = true, true
+		t.dirty[k], t.by[k] = true, by
 	}
 }
 
 // lost takes a deletion in.
-func (t *wishes[K, V]) lost(k K) {
+func (t *wishes[K, V]) lost(k K, by origin) {
+	_, had := t.have[k]
 	delete(t.have, k)
 	if _, ok := t.want[k]; ok {
-		t.dirty[k], t.repair[k] = true, true
+		t.dirty[k] = true
+		if had {
+			t.by[k] = by
+		}
+	}
+}
+
+// lookAgain compares everything that is desired.
+func (t *wishes[K, V]) lookAgain() {
+	for k := range t.want {
+		t.dirty[k] = true
 	}
 }
 
@@ -98,10 +111,10 @@ type smallOp[K comparable] struct {
 	verb verb
 }
 
-// plan empties the dirty set into operations.
-func (t *wishes[K, V]) plan(swept bool) (ops []smallOp[K]) {
+// plan empties the dirty set into operations, but for what has to wait.
+func (t *wishes[K, V]) plan(swept bool, now time.Time) (ops []smallOp[K]) {
 	for k := range t.dirty {
-		if f := t.failed[k]; f != nil && !f.next.IsZero() {
+		if t.waits(k, now) {
 			continue
 		}
 		delete(t.dirty, k)
@@ -109,22 +122,29 @@ func (t *wishes[K, V]) plan(swept bool) (ops []smallOp[K]) {
 			ops = append(ops, smallOp[K]{k, v})
 		} else {
 			delete(t.doomed, k)
-			delete(t.repair, k)
+			delete(t.by, k)
+			delete(t.failed, k)
 		}
 	}
 	return ops
 }
 
+// waits reports whether k may not be written yet.
+func (t *wishes[K, V]) waits(k K, now time.Time) bool {
+	f := t.failed[k]
+	return f != nil && !f.next.IsZero() || !t.brakes[k].ready(now)
+}
+
 // commit takes the kernel's answer in. It returns the error to report, nil if
-// it is an old one or none, and whether it was a repair.
-func (t *wishes[K, V]) commit(op smallOp[K], r reply, v V, key any, now time.Time, wake func(time.Time)) (err *Error, repaired bool) {
+// it is an old one or none.
+func (t *wishes[K, V]) commit(op smallOp[K], r reply, v V, key any, now time.Time, wake func(time.Time)) (err *Error) {
 	if r.err != nil && !(op.verb == verbDelete && absent(r.err)) {
 		f := t.failed[op.key]
 		if f == nil {
 			f = &failure{}
 			t.failed[op.key] = f
 		}
-		if f.err == nil || !errors.Is(f.err.Err, r.err) {
+		if !errors.Is(r.err, errLost) && (f.err == nil || !errors.Is(f.err.Err, r.err)) {
 			f.err = &Error{Op: op.verb.String(), Key: key, Err: r.err, Text: r.text}
 			if !errors.Is(r.err, unix.ENODEV) { // the interface has just gone, as word that is on its way will say
 				err = f.err
@@ -134,18 +154,27 @@ func (t *wishes[K, V]) commit(op smallOp[K], r reply, v V, key any, now time.Tim
 		f.next = now.Add(f.step)
 		t.dirty[op.key] = true
 		wake(f.next)
-		return err, false
+		return err
 	}
 	delete(t.failed, op.key)
-	repaired = t.repair[op.key]
-	delete(t.repair, op.key)
 	if op.verb == verbDelete {
 		delete(t.have, op.key)
 		delete(t.doomed, op.key)
 	} else {
 		t.have[op.key] = had[V]{v, true}
 	}
-	return nil, repaired
+	return nil
+}
+
+// repaired notes that what was written for k was somebody else's doing, if it was. It
+// returns who that was, and whether repairs are delayed from now on.
+func (t *wishes[K, V]) repaired(k K, now time.Time) (by origin, repair, contended bool) {
+	by, repair = t.by[k]
+	if !repair {
+		return by, false, false
+	}
+	delete(t.by, k)
+	return by, true, by.port != 0 && t.brakes.of(k).repaired(now)
 }
 
 func (t *wishes[K, V]) retry(now time.Time, all bool, wake func(time.Time)) {
@@ -157,6 +186,12 @@ func (t *wishes[K, V]) retry(now time.Time, all bool, wake func(time.Time)) {
 			wake(f.next)
 		}
 	}
+	for _, b := range t.brakes {
+		if now.Before(b.next) {
+			wake(b.next)
+		}
+	}
+	t.brakes.trim(now)
 }
 
 // sweep looks at everything again.
@@ -167,9 +202,9 @@ func (t *wishes[K, V]) sweep() {
 }
 
 // pending reports whether something could be written now.
-func (t *wishes[K, V]) pending() bool {
+func (t *wishes[K, V]) pending(now time.Time) bool {
 	for k := range t.dirty {
-		if f := t.failed[k]; f == nil || f.next.IsZero() {
+		if !t.waits(k, now) {
 			return true
 		}
 	}

@@ -27,8 +27,8 @@ func newWriter(s transport) *writer {
 func (w *writer) seq() uint32 { return w.base + uint32(w.n) }
 
 // flush sends the batch. Afterwards reply tells about each message, until the
-// next one is added. lost says that replies were dropped: the outcome of
-// messages without error is then unknown.
+// next one is added. lost says that replies were dropped: those that may be among them
+// are errLost.
 func (w *writer) flush() (lost bool, err error) {
 	if cap(w.replies) < w.n {
 		w.replies = make([]reply, w.n)
@@ -67,6 +67,9 @@ func (w *writer) drain() (lost bool, err error) {
 			if w.fault != nil && errors.Is(w.fault(), unix.ENOBUFS) {
 				lost = true
 			}
+			if lost {
+				w.forget()
+			}
 			return lost, nil
 		case errors.Is(err, unix.ENOBUFS):
 			lost = true
@@ -74,6 +77,15 @@ func (w *writer) drain() (lost bool, err error) {
 			return lost, err
 		default:
 			w.take(w.recv[:n])
+		}
+	}
+}
+
+// forget makes the missing answers of a batch unknown ones.
+func (w *writer) forget() {
+	for i := range w.replies {
+		if w.replies[i].err == nil {
+			w.replies[i].err = errLost
 		}
 	}
 }
@@ -90,7 +102,7 @@ func (w *writer) take(b []byte) {
 	}
 }
 
-// reply is the answer to message i.
+// reply is the answer to message i. No answer is a good one, unless some were lost.
 func (w *writer) reply(i int) reply { return w.replies[i] }
 
 // reset makes room for the next batch.

@@ -1,0 +1,440 @@
+package fib
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
+
+// Routes and next-hop objects of the fake kernel.
+
+// fakeHop is a next-hop object or group.
+type fakeHop struct {
+	nextHopMessage
+	flag   uint16 // NHA_BLACKHOLE or NHA_FDB
+	stolen bool   // somebody else has made it of one of ours
+}
+
+// fakeRoute is a route; one of several under its key if others have appended some.
+type fakeRoute struct {
+	routeMessage
+	body   []byte // as dumped
+	stolen bool   // somebody else has put it in the place of one of ours
+}
+
+func (r *fakeRoute) same(q *routeMessage) bool {
+	return r.family == q.family && r.table == q.table && r.hi == q.hi && r.lo == q.lo && r.bits == q.bits && r.tos == q.tos && r.metric == q.metric
+}
+
+// equal reports whether the kernel has one fib_info for both.
+func (r *fakeRoute) equal(q *fakeRoute) bool {
+	return r.facts == q.facts && r.nhid == q.nhid && slices.Equal(r.legs, q.legs) && r.alien == q.alien
+}
+
+// via reports whether a leg of r leaves through the link.
+func (r *fakeRoute) via(link int32) bool {
+	return slices.ContainsFunc(r.legs, func(l leg) bool { return l.link == link })
+}
+
+func (m *fake) route(msg message) unix.Errno {
+	r := &fakeRoute{body: slices.Clone(msg.body)}
+	if r.parse(msg.body) != nil {
+		return unix.EINVAL
+	}
+	r.legs = slices.Clone(r.legs)
+	if r.nhid != 0 {
+		r.legs = nil
+	}
+	if msg.typ == unix.RTM_DELROUTE {
+		return m.delRoute(r)
+	}
+	if err := m.valid(r); err != 0 {
+		return err
+	}
+	if r.family == IPv6 {
+		return m.newRoute6(r, msg.flags)
+	}
+	return m.newRoute4(r, msg.flags)
+}
+
+// valid checks what both families check.
+func (m *fake) valid(r *fakeRoute) unix.Errno {
+	if r.nhid != 0 {
+		if h := m.hops[r.nhid]; h == nil || h.flag == attrFDB {
+			return unix.EINVAL
+		}
+	}
+	for _, l := range r.legs {
+		switch link := m.links[l.link]; {
+		case link == nil:
+			return unix.ENODEV
+		case !link.AdminUp:
+			return unix.ENETDOWN
+		case !l.gateway.IsValid():
+		case m.faults.refuse[l.gateway] || !l.onlink && !m.reaches(l.gateway, l.link):
+			return unix.ENETUNREACH
+		}
+	}
+	if src := r.prefSrc; src.IsValid() && !slices.ContainsFunc(m.addrs, func(a kernelAddress) bool { return a.Prefix.Addr() == src }) {
+		return unix.EINVAL
+	}
+	return 0
+}
+
+// newRoute4 is fib_table_insert.
+func (m *fake) newRoute4(r *fakeRoute, flags uint16) unix.Errno {
+	first, match, last := -1, -1, -1
+	for i, q := range m.routes {
+		if q.same(&r.routeMessage) {
+			if first < 0 {
+				first = i
+			}
+			if q.equal(r) && match < 0 {
+				match = i
+			}
+			last = i
+		}
+	}
+	at, told := len(m.routes), uint16(unix.NLM_F_CREATE)
+	switch {
+	case first < 0:
+		told |= unix.NLM_F_EXCL
+	case flags&unix.NLM_F_EXCL != 0:
+		return unix.EEXIST
+	case flags&unix.NLM_F_REPLACE != 0 && match == first:
+		return 0
+	case flags&unix.NLM_F_REPLACE != 0 && match >= 0:
+		return unix.EEXIST
+	case flags&unix.NLM_F_REPLACE != 0:
+		m.replaced(m.routes[first], r)
+		m.routes[first] = r
+		m.notify(unix.RTM_NEWROUTE, unix.NLM_F_REPLACE, r.body)
+		return 0
+	case match >= 0:
+		return unix.EEXIST
+	case flags&unix.NLM_F_APPEND != 0:
+		at, told = last+1, told|unix.NLM_F_APPEND
+	default:
+		at = first
+	}
+	if flags&unix.NLM_F_CREATE == 0 {
+		return unix.ENOENT
+	}
+	m.routes = slices.Insert(m.routes, at, r)
+	m.notify(unix.RTM_NEWROUTE, told, r.body)
+	return 0
+}
+
+// newRoute6 is fib6_add, and ip6_route_multipath_add for several legs, without what
+// others append to a route that is no ECMP one.
+func (m *fake) newRoute6(r *fakeRoute, flags uint16) unix.Errno {
+	i := slices.IndexFunc(m.routes, func(q *fakeRoute) bool { return q.same(&r.routeMessage) })
+	switch {
+	case i < 0 && flags&unix.NLM_F_CREATE == 0:
+		return unix.ENOENT
+	case i < 0:
+		m.routes = append(m.routes, r)
+	case flags&unix.NLM_F_EXCL != 0:
+		return unix.EEXIST
+	case flags&unix.NLM_F_REPLACE != 0:
+		m.replaced(m.routes[i], r)
+		m.routes[i] = r
+		m.notify(unix.RTM_NEWROUTE, unix.NLM_F_REPLACE, r.body)
+		return 0
+	case flags&unix.NLM_F_APPEND != 0 && r.ecmp() && m.routes[i].ecmp():
+		q := m.routes[i]
+		if slices.Contains(q.legs, r.legs[0]) {
+			return unix.EEXIST
+		}
+		q.legs = append(slices.Clone(q.legs), r.legs...)
+		slices.SortFunc(q.legs, compareLegs)
+		m.encode(q)
+		m.notify(unix.RTM_NEWROUTE, unix.NLM_F_APPEND|unix.NLM_F_CREATE, q.body)
+		return 0
+	default:
+		return unix.EEXIST
+	}
+	m.notify(unix.RTM_NEWROUTE, unix.NLM_F_CREATE, r.body)
+	return 0
+}
+
+// replaced notes whose route takes the place of whose.
+func (m *fake) replaced(old, r *fakeRoute) {
+	if m.port != fakePort {
+		r.stolen = m.running && m.guard.desires(r) && (old.proto == DefaultProtocol || old.proto == DefaultScaffoldProtocol || old.stolen)
+	} else if m.guard != nil {
+		m.guard.route(old)
+	}
+}
+
+// ecmp is rt6_qualify_for_ecmp.
+func (r *fakeRoute) ecmp() bool {
+	return r.nhid == 0 && len(r.legs) > 0 && r.legs[0].gateway.IsValid() && r.typ == Unicast
+}
+
+// encode makes the body of a route whose legs have changed.
+func (m *fake) encode(r *fakeRoute) {
+	key := rkey{hi: r.hi, lo: r.lo, metric: r.metric, bits: r.bits, tos: r.tos}
+	f := form{facts: r.facts, nhid: r.nhid, legs: r.legs}
+	r.body = appendRoute(nil, unix.RTM_NEWROUTE, 0, 0, &key, tableFamily{r.table, r.family}, &f, true)[sizeHeader:]
+}
+
+// delRoute is fib_table_delete, and ip6_route_del: a metric of 0 is any in IPv4.
+func (m *fake) delRoute(r *fakeRoute) unix.Errno {
+	best := -1
+	for i, q := range m.routes {
+		if q.family != r.family || q.table != r.table || q.hi != r.hi || q.lo != r.lo || q.bits != r.bits || q.tos != r.tos {
+			continue
+		}
+		switch {
+		case r.metric != 0 && r.metric != q.metric, r.proto != 0 && r.proto != q.proto:
+		case r.typ != 0 && r.typ != q.typ && r.family == IPv4:
+		case r.family == IPv4 && r.scope != uint8(ScopeNowhere) && r.scope != q.scope:
+		case r.nhid != 0 && r.nhid != q.nhid:
+		case r.named() && (q.nhid != 0 || !slices.Equal(r.legs, q.legs)):
+		case best < 0 || q.metric < m.routes[best].metric:
+			best = i
+		}
+	}
+	if best < 0 {
+		return unix.ESRCH
+	}
+	q := m.routes[best]
+	if m.guard != nil && m.port == fakePort {
+		m.guard.route(q)
+	}
+	m.routes = slices.Delete(m.routes, best, best+1)
+	m.notify(unix.RTM_DELROUTE, 0, q.body)
+	return 0
+}
+
+// named reports whether a deletion names next hops.
+func (r *fakeRoute) named() bool {
+	return len(r.legs) > 0 && (r.legs[0].link != 0 || r.legs[0].gateway.IsValid())
+}
+
+// sourceGone: routes of the main table that prefer the address go (fib_sync_down_addr),
+// with a notification; IPv6 routes lose the preference without one.
+func (m *fake) sourceGone(addr netip.Addr) {
+	m.routes = slices.DeleteFunc(m.routes, func(r *fakeRoute) bool {
+		if r.prefSrc != addr {
+			return false
+		}
+		if r.family == IPv6 {
+			r.prefSrc = netip.Addr{}
+			m.encode(r)
+			return false
+		}
+		if r.table == tableMain {
+			m.notify(unix.RTM_DELROUTE, 0, r.body)
+		}
+		return r.table == tableMain
+	})
+}
+
+// disable takes away the routes of an interface that goes down or loses its last
+// address: in IPv4 those that have no other, without a word. One with other legs stays,
+// with a dead leg.
+func (m *fake) disable(link int32, f Family) {
+	m.routes = slices.DeleteFunc(m.routes, func(r *fakeRoute) bool {
+		dead := r.family == f && len(r.legs) > 0
+		for _, l := range r.legs {
+			up := m.links[l.link] != nil && m.links[l.link].AdminUp
+			if f == IPv4 && l.link == link {
+				up = false
+			}
+			dead = dead && !up
+		}
+		if !dead || !r.via(link) {
+			return false
+		}
+		if f == IPv6 {
+			m.notify(unix.RTM_DELROUTE, 0, r.body)
+		}
+		return true
+	})
+}
+
+// unregister takes away the routes with a leg on an interface that is deleted: in IPv4
+// the whole route, in IPv6 the leg.
+func (m *fake) unregister(link int32) {
+	m.routes = slices.DeleteFunc(m.routes, func(r *fakeRoute) bool {
+		switch {
+		case !r.via(link):
+			return false
+		case r.family == IPv4:
+			return true
+		}
+		r.legs = slices.DeleteFunc(slices.Clone(r.legs), func(l leg) bool { return l.link == link })
+		if len(r.legs) == 0 {
+			m.notify(unix.RTM_DELROUTE, 0, r.body)
+			return true
+		}
+		m.encode(r)
+		return false
+	})
+}
+
+// nextHop is rtm_new_nexthop and rtm_del_nexthop.
+func (m *fake) nextHop(msg message) unix.Errno {
+	h := &fakeHop{}
+	if h.parse(msg.body) != nil {
+		return unix.EINVAL
+	}
+	for typ, _, rest, ok := next(msg.body[sizeNextHop:]); ok; typ, _, rest, ok = next(rest) {
+		if typ == unix.NHA_BLACKHOLE || typ == attrFDB {
+			h.flag = typ
+		}
+	}
+	if msg.typ == unix.RTM_DELNEXTHOP {
+		if m.hops[h.id] == nil {
+			return unix.ENOENT
+		}
+		if m.guard != nil && m.port == fakePort {
+			m.guard.hop(m.hops[h.id])
+		}
+		m.delHop(h.id, true, msg.flags)
+		return 0
+	}
+	if err := m.validHop(h); err != 0 {
+		return err
+	}
+	old := m.hops[h.id]
+	switch {
+	case old == nil && msg.flags&unix.NLM_F_REPLACE != 0 && msg.flags&unix.NLM_F_CREATE == 0:
+		return unix.ENOENT
+	case old != nil && msg.flags&unix.NLM_F_REPLACE == 0:
+		return unix.EEXIST
+	case old != nil && !m.replaceable(old, h):
+		return unix.EINVAL
+	}
+	switch {
+	case old == nil:
+	case m.port != fakePort:
+		h.stolen = m.running && (old.proto == DefaultProtocol || old.stolen)
+	case m.guard != nil:
+		m.guard.hop(old)
+	}
+	m.hops[h.id] = h
+	m.notify(unix.RTM_NEWNEXTHOP, msg.flags, m.hopBody(h))
+	return 0
+}
+
+// validHop is rtm_to_nh_config and nh_check_attr_group.
+func (m *fake) validHop(h *fakeHop) unix.Errno {
+	for i, g := range h.members {
+		b := m.hops[g.id]
+		if b == nil || b.members != nil || b.flag == attrFDB || b.flag == unix.NHA_BLACKHOLE && len(h.members) > 1 {
+			return unix.EINVAL
+		}
+		if slices.ContainsFunc(h.members[:i], func(o member) bool { return o.id == g.id }) {
+			return unix.EINVAL
+		}
+	}
+	if h.members != nil || h.flag != 0 {
+		return 0
+	}
+	switch l := m.links[h.link]; {
+	case l == nil:
+		return unix.EINVAL
+	case !l.Up():
+		return unix.ENETDOWN
+	case h.gateway.IsValid() && (m.faults.refuse[h.gateway] || !h.onlink && !m.reaches(h.gateway, h.link)):
+		return unix.ENETUNREACH
+	}
+	return 0
+}
+
+// replaceable is what replace_nexthop checks.
+func (m *fake) replaceable(old, h *fakeHop) bool {
+	if (old.members != nil) != (h.members != nil) || old.buckets != h.buckets {
+		return false
+	}
+	if h.members != nil {
+		return true
+	}
+	for _, g := range m.hops {
+		if g.has(h.id) && (h.flag == unix.NHA_BLACKHOLE && len(g.members) > 1 || h.family == IPv6 && h.flag == 0 && m.sourced(g.id)) {
+			return false
+		}
+	}
+	return true
+}
+
+// sourced is a place for rules of the kernel that are not modelled.
+func (m *fake) sourced(uint32) bool { return false }
+
+func (h *fakeHop) has(id uint32) bool {
+	return slices.ContainsFunc(h.members, func(x member) bool { return x.id == id })
+}
+
+func (m *fake) hopBody(h *fakeHop) []byte {
+	if h.members != nil {
+		return appendGroup(nil, 0, 0, h.id, h.proto, &shape{h.members, h.buckets, h.idle, h.unbal})[sizeHeader:]
+	}
+	if h.flag == 0 {
+		return appendNextHop(nil, 0, 0, h.id, h.proto, objectKey{family: h.family, gateway: h.gateway, link: h.link, onlink: h.onlink})[sizeHeader:]
+	}
+	b := append([]byte{}, byte(h.family), 0, h.proto, 0, 0, 0, 0, 0)
+	b = attr32(b, unix.NHA_ID, h.id)
+	if h.gateway.IsValid() {
+		b = attrAddr(b, unix.NHA_GATEWAY, h.gateway)
+	}
+	return attr(b, h.flag, nil)
+}
+
+// delHop is remove_nexthop: the object, its memberships, emptied groups, and their
+// routes: in IPv4 without RTM_DELROUTE, and with told false (an interface went down)
+// without a word about objects and groups, either.
+func (m *fake) delHop(id uint32, told bool, flags uint16) {
+	h := m.hops[id]
+	delete(m.hops, id)
+	if told {
+		m.notify(unix.RTM_DELNEXTHOP, flags, m.hopBody(h))
+	}
+	before := len(m.routes)
+	m.routes = slices.DeleteFunc(m.routes, func(r *fakeRoute) bool {
+		if r.nhid == id && r.family == IPv6 {
+			m.notify(unix.RTM_DELROUTE, 0, r.body)
+		}
+		return r.nhid == id
+	})
+	if m.port == fakePort {
+		m.orphans += before - len(m.routes)
+	}
+	for _, gid := range sortedKeys(m.hops) {
+		g := m.hops[gid]
+		if g == nil || !g.has(id) {
+			continue
+		}
+		rest := slices.DeleteFunc(slices.Clone(g.members), func(x member) bool { return x.id == id })
+		if len(rest) == 0 {
+			m.delHop(gid, told, flags)
+			continue
+		}
+		g.members = rest
+		if told {
+			m.notify(unix.RTM_NEWNEXTHOP, flags, m.hopBody(g))
+		}
+	}
+}
+
+// flushHops is nexthop_flush_dev.
+func (m *fake) flushHops(link int32) {
+	for _, id := range sortedKeys(m.hops) {
+		if h := m.hops[id]; h != nil && h.members == nil && h.flag == 0 && h.link == link {
+			m.delHop(id, false, 0)
+		}
+	}
+}
+
+func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K {
+	keys := make([]K, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}

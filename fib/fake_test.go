@@ -1,0 +1,468 @@
+package fib
+
+import (
+	"cmp"
+	"maps"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// fake is the kernel as this package sees it: slow, obvious, and written from the
+// kernel's side of netlink. It understands the very bytes that go into the sockets,
+// notifies as the kernel does, and is silent where the kernel is silent.
+// TestFakeKernel plays the same against the kernel itself.
+type fake struct {
+	mu     sync.Mutex
+	links  map[int32]*Link
+	addrs  []kernelAddress // in the order of their making
+	neigh  map[neighborKey]kernelNeighbor
+	rules  []kernelRule // in the kernel's order
+	hops   map[uint32]*fakeHop
+	routes []*fakeRoute // in the kernel's order within a key
+
+	port     uint32 // the socket that acts now; 0 is the kernel itself
+	command  fakeQueue
+	monitor  fakeQueue
+	faults   faults
+	writes   []string // what the FIB asked for and what came of it, in words
+	count    int      // of the messages that the FIB has sent
+	orphans  int      // routes that the FIB took away with the deletion of a next hop
+	calls    int      // of the FIB's sockets
+	due      []deed
+	closed   bool
+	running  bool   // a FIB: it sees what others do
+	everLost bool   // a notification
+	guard    *guard // nil: nobody watches what the FIB does
+}
+
+// deed is what somebody does at a certain moment of the FIB's doing.
+type deed struct {
+	call int // before this call of a socket
+	do   func()
+}
+
+// faults is what goes wrong beside what others do.
+type faults struct {
+	refuse      map[netip.Addr]bool   // gateways that the kernel does not accept
+	errno       map[uint16]unix.Errno // the answer to messages of a type, for errnoLeft of them
+	errnoLeft   int
+	loseNote    int // every so manieth notification is lost; 0: none
+	loseReply   int
+	notes       int // notifications and replies so far
+	replies     int
+	late        bool           // notifications are not delivered yet
+	twice       bool           // and each of them twice
+	interrupted map[uint16]int // how many dumps of a type are marked as interrupted
+	dumpErrno   unix.Errno
+	dumpErrors  int // how many dumps end with dumpErrno in the middle
+}
+
+// fakePort is the port id of the FIB's socket, and otherPort that of somebody else's.
+const (
+	fakePort  = 1000
+	otherPort = 4711
+)
+
+func newFake() *fake {
+	m := &fake{links: map[int32]*Link{}, hops: map[uint32]*fakeHop{}, neigh: map[neighborKey]kernelNeighbor{}}
+	m.faults.refuse, m.faults.errno, m.faults.interrupted = map[netip.Addr]bool{}, map[uint16]unix.Errno{}, map[uint16]int{}
+	m.command.ready, m.monitor.ready = make(chan struct{}, 1), make(chan struct{}, 1)
+	m.link(1, "lo")
+	for i, name := range []string{"v0", "v1", "v2"} {
+		m.link(int32(i+2), name)
+		m.defaultAddresses(name)
+	}
+	return m
+}
+
+func (m *fake) link(index int32, name string) {
+	m.links[index] = &Link{Index: int(index), Name: name, AdminUp: true, Carrier: true, MTU: 1500}
+}
+
+// defaultAddresses gives an interface the addresses that make its gateways on-link.
+func (m *fake) defaultAddresses(name string) {
+	for _, p := range uplinkAddresses(name) {
+		m.addrs = append(m.addrs, kernelAddress{Address: Address{Link: m.index(name), Prefix: p, Scope: ScopeUniverse, NoDAD: p.Addr().Is6()}})
+	}
+}
+
+// uplinkAddresses are 10.0.N.1/24, 10.100.N.1/24 and fd0N::1/64 of vN.
+func uplinkAddresses(name string) []netip.Prefix {
+	n := name[len(name)-1] - '0'
+	return []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, n, 1}), 24), netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 100, n, 1}), 24),
+		netip.PrefixFrom(netip.AddrFrom16([16]byte{0xfd, n, 15: 1}), 64)}
+}
+
+func (m *fake) index(name string) int {
+	for i, l := range m.links {
+		if l.Name == name {
+			return int(i)
+		}
+	}
+	return 0
+}
+
+// as lets somebody act.
+func (m *fake) as(port uint32, f func()) {
+	before := m.port
+	m.port = port
+	f()
+	m.port = before
+}
+
+// notify tells the monitor, unless the FIB did it: its filter drops those.
+func (m *fake) notify(typ, flags uint16, body []byte) {
+	if m.port == fakePort {
+		return
+	}
+	f := &m.faults
+	if f.notes++; f.loseNote > 0 && f.notes%f.loseNote == 0 {
+		m.monitor.lost, m.everLost = true, true
+		return
+	}
+	b := wire(typ, flags, 0, m.port, body)
+	m.monitor.add(b)
+	if f.twice {
+		m.monitor.add(b)
+	}
+	if !f.late {
+		m.monitor.poke()
+	}
+}
+
+// wire makes a message.
+func wire(typ, flags uint16, seq, port uint32, body []byte) []byte {
+	b := end(append(begin(nil, typ, flags, seq), body...), 0)
+	native.PutUint32(b[12:], port)
+	return b
+}
+
+// apply does what one message asks for.
+func (m *fake) apply(msg message) unix.Errno {
+	if e, ok := m.faults.errno[msg.typ]; ok && m.port == fakePort && m.faults.errnoLeft > 0 {
+		m.faults.errnoLeft--
+		return e
+	}
+	switch msg.typ {
+	case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
+		return m.route(msg)
+	case unix.RTM_NEWNEXTHOP, unix.RTM_DELNEXTHOP:
+		return m.nextHop(msg)
+	case unix.RTM_NEWRULE, unix.RTM_DELRULE:
+		return m.rule(msg)
+	case unix.RTM_NEWADDR, unix.RTM_DELADDR:
+		return m.address(msg)
+	case unix.RTM_NEWNEIGH, unix.RTM_DELNEIGH:
+		return m.neighbor(msg)
+	}
+	return unix.EOPNOTSUPP
+}
+
+// by lets somebody else send a message.
+func (m *fake) by(port uint32, b []byte) (err unix.Errno) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.as(port, func() {
+		for msg := range messages(b) {
+			err = m.apply(msg)
+		}
+	})
+	return err
+}
+
+// rule adds or deletes one as net/core/fib_rules.c does.
+func (m *fake) rule(msg message) unix.Errno {
+	var k kernelRule
+	if k.parse(msg.body) != nil {
+		return unix.EINVAL
+	}
+	if msg.typ == unix.RTM_NEWRULE {
+		// fib_rule_exists does not look at FIB_RULE_INVERT.
+		if msg.flags&unix.NLM_F_EXCL != 0 && slices.ContainsFunc(m.rules, func(r kernelRule) bool { r.Not = k.Not; return r == k }) {
+			return unix.EEXIST
+		}
+		at := slices.IndexFunc(m.rules, func(r kernelRule) bool { return r.Family == k.Family && r.Priority > k.Priority })
+		if at < 0 {
+			at = len(m.rules)
+		}
+		m.rules = slices.Insert(m.rules, at, k)
+		m.notify(msg.typ, 0, msg.body)
+		return 0
+	}
+	for i, r := range m.rules {
+		if m.deletes(&k, &r) {
+			m.rules = slices.Delete(m.rules, i, i+1)
+			if m.guard != nil && m.port == fakePort {
+				m.guard.rule(r)
+			}
+			b := appendRule(nil, unix.RTM_DELRULE, 0, 0, r.Rule, r.proto)
+			m.notify(unix.RTM_DELRULE, 0, b[sizeHeader:])
+			return 0
+		}
+	}
+	return unix.ENOENT
+}
+
+// deletes is rule_find: what the request does not name matches anything.
+func (m *fake) deletes(k, r *kernelRule) bool {
+	switch {
+	case k.Family != r.Family || k.Priority != r.Priority || k.Action != r.Action:
+	case k.Table != 0 && k.Table != r.Table:
+	case k.IIF != "" && k.IIF != r.IIF:
+	case k.OIF != "" && k.OIF != r.OIF:
+	case k.Mark != 0 && k.Mark != r.Mark:
+	case k.Mask != 0 && k.Mask != r.Mask:
+	case k.proto != 0 && k.proto != r.proto:
+	case k.From.IsValid() && k.From != r.From:
+	case k.To.IsValid() && k.To != r.To:
+	default:
+		return true
+	}
+	return false
+}
+
+// address adds, changes or deletes one.
+func (m *fake) address(msg message) unix.Errno {
+	var a kernelAddress
+	if a.parse(msg.body) != nil {
+		return unix.EINVAL
+	}
+	if m.links[int32(a.Link)] == nil {
+		return unix.ENODEV
+	}
+	i := slices.IndexFunc(m.addrs, func(b kernelAddress) bool { return b.key() == a.key() })
+	switch {
+	case msg.typ == unix.RTM_DELADDR && i < 0:
+		return unix.EADDRNOTAVAIL
+	case msg.typ == unix.RTM_DELADDR:
+		m.deleteAddress(i)
+	case i >= 0 && msg.flags&unix.NLM_F_REPLACE == 0:
+		return unix.EEXIST
+	case i >= 0:
+		scope := m.addrs[i].Scope // of an address that exists it does not change
+		m.addrs[i] = a
+		m.addrs[i].Scope = scope
+		m.notify(msg.typ, 0, m.addressBody(m.addrs[i]))
+	default:
+		if a.Prefix.Addr().Is6() && !m.links[int32(a.Link)].AdminUp && a.NoDAD {
+			a.NoDAD = true
+		}
+		m.addrs = append(m.addrs, a)
+		m.notify(msg.typ, 0, m.addressBody(a))
+	}
+	return 0
+}
+
+func (m *fake) addressBody(a kernelAddress) []byte {
+	return appendAddress(nil, unix.RTM_NEWADDR, 0, 0, a.Address, a.proto)[sizeHeader:]
+}
+
+// deleteAddress takes an address away, and with the last IPv4 address of an interface
+// its IPv4 routes (fib_disable_ip), without a word.
+func (m *fake) deleteAddress(i int) {
+	a := m.addrs[i]
+	m.addrs = slices.Delete(m.addrs, i, i+1)
+	m.notify(unix.RTM_DELADDR, 0, m.addressBody(a))
+	link, addr := int32(a.Link), a.Prefix.Addr()
+	gone := !slices.ContainsFunc(m.addrs, func(b kernelAddress) bool { return b.Prefix.Addr() == addr })
+	if gone {
+		m.sourceGone(addr)
+	}
+	last := !slices.ContainsFunc(m.addrs, func(b kernelAddress) bool { return b.Link == a.Link && b.Prefix.Addr().Is4() })
+	if addr.Is4() && last {
+		m.disable(link, IPv4)
+	}
+}
+
+// neighbor adds, changes or deletes an entry that stays, or probes.
+func (m *fake) neighbor(msg message) unix.Errno {
+	var n kernelNeighbor
+	if n.parse(msg.body) != nil || !n.Addr.IsValid() {
+		return unix.EINVAL
+	}
+	if m.links[int32(n.Link)] == nil {
+		return unix.ENODEV
+	}
+	key := neighborKey{n.Link, n.Addr, n.Proxy}
+	had, there := m.neigh[key]
+	body := appendNeighbor(nil, unix.RTM_NEWNEIGH, 0, 0, n.Neighbor, n.proto)[sizeHeader:]
+	switch {
+	case msg.typ == unix.RTM_DELNEIGH && !there:
+		return unix.ENOENT
+	case msg.typ == unix.RTM_DELNEIGH:
+		delete(m.neigh, key)
+		if n.Proxy {
+			return 0 // the kernel tells nobody about these
+		}
+		m.notify(msg.typ, 0, appendNeighbor(nil, unix.RTM_NEWNEIGH, 0, 0, had.Neighbor, had.proto)[sizeHeader:])
+	case !n.permanent && !n.Proxy: // a probe
+	case !m.links[int32(n.Link)].AdminUp && !n.Proxy:
+		return unix.ENETDOWN
+	case there && msg.flags&unix.NLM_F_REPLACE == 0:
+		return unix.EEXIST
+	default:
+		m.neigh[key] = n
+		if !n.Proxy {
+			m.notify(msg.typ, 0, body)
+		}
+	}
+	return 0
+}
+
+// setLink changes the state of an interface as the administrator, or the cable, does.
+func (m *fake) setLink(name string, admin, carrier bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	l := m.links[int32(m.index(name))]
+	if l == nil {
+		return
+	}
+	index, was := int32(l.Index), *l
+	l.AdminUp, l.Carrier = admin, carrier && admin
+	m.as(0, func() {
+		if was.Up() && !l.Up() {
+			m.flushHops(index)
+		}
+		if was.AdminUp && !admin {
+			m.downAddresses(index)
+			m.disable(index, IPv4)
+			m.disable(index, IPv6)
+			m.neighborsGone(index)
+		}
+		m.notify(unix.RTM_NEWLINK, 0, m.linkBody(l))
+	})
+}
+
+// downAddresses takes the IPv6 addresses of an interface away that goes down
+// (addrconf_ifdown without keep_addr_on_down).
+func (m *fake) downAddresses(index int32) {
+	for i := 0; i < len(m.addrs); {
+		if a := m.addrs[i]; int32(a.Link) == index && a.Prefix.Addr().Is6() {
+			m.deleteAddress(i)
+		} else {
+			i++
+		}
+	}
+}
+
+// neighborsGone: neigh_ifdown takes away what is learned, and permanent entries, too.
+func (m *fake) neighborsGone(index int32) {
+	for _, key := range sortedNeighbors(m.neigh) {
+		if n := m.neigh[key]; int32(key.link) == index {
+			delete(m.neigh, key)
+			if key.proxy {
+				continue
+			}
+			m.notify(unix.RTM_DELNEIGH, 0, appendNeighbor(nil, unix.RTM_NEWNEIGH, 0, 0, n.Neighbor, n.proto)[sizeHeader:])
+		}
+	}
+}
+
+func sortedNeighbors(m map[neighborKey]kernelNeighbor) []neighborKey {
+	return slices.SortedFunc(maps.Keys(m), func(a, b neighborKey) int {
+		return cmp.Or(cmp.Compare(a.link, b.link), a.addr.Compare(b.addr), cmp.Compare(b2i(a.proxy), b2i(b.proxy)))
+	})
+}
+
+func b2i(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// deleteLink removes an interface with everything on it.
+func (m *fake) deleteLink(name string) {
+	m.setLink(name, false, false)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	l := m.links[int32(m.index(name))]
+	if l == nil {
+		return
+	}
+	m.as(0, func() {
+		for i := 0; i < len(m.addrs); {
+			if m.addrs[i].Link == l.Index {
+				m.deleteAddress(i)
+			} else {
+				i++
+			}
+		}
+		for key := range m.neigh {
+			if key.link == l.Index {
+				delete(m.neigh, key)
+			}
+		}
+		m.unregister(int32(l.Index))
+		delete(m.links, int32(l.Index))
+		m.notify(unix.RTM_DELLINK, 0, m.linkBody(l))
+	})
+}
+
+// createLink makes an interface, up and with its carrier but without addresses, if there
+// is none of that name.
+func (m *fake) createLink(index int32, name string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.index(name) != 0 {
+		return false
+	}
+	m.link(index, name)
+	m.as(0, func() { m.notify(unix.RTM_NEWLINK, 0, m.linkBody(m.links[index])) })
+	return true
+}
+
+func (m *fake) linkBody(l *Link) []byte {
+	b := make([]byte, sizeLink)
+	native.PutUint32(b[4:], uint32(l.Index))
+	flags := uint32(0)
+	if l.AdminUp {
+		flags |= unix.IFF_UP
+	}
+	if l.Carrier {
+		flags |= unix.IFF_LOWER_UP | unix.IFF_RUNNING
+	}
+	native.PutUint32(b[8:], flags)
+	return attrString(b, unix.IFLA_IFNAME, l.Name)
+}
+
+// reaches reports whether a gateway is on-link there.
+func (m *fake) reaches(gateway netip.Addr, link int32) bool {
+	if gateway.IsLinkLocalUnicast() {
+		return true
+	}
+	return slices.ContainsFunc(m.addrs, func(a kernelAddress) bool {
+		return int32(a.Link) == link && !a.NoPrefixRoute && a.Prefix.Contains(gateway)
+	})
+}
+
+func (m *fake) nameOf(link int32) string {
+	if l := m.links[link]; l != nil {
+		return l.Name
+	}
+	return "?"
+}
+
+// wait lets time pass for what waits for a socket.
+func (m *fake) wait(q *fakeQueue) error {
+	for {
+		m.mu.Lock()
+		closed, some := m.closed, len(q.datagrams) > 0 || q.lost
+		late := m.faults.late && q == &m.monitor
+		m.mu.Unlock()
+		switch {
+		case closed:
+			return unix.EBADF
+		case some && !late:
+			return nil
+		}
+		select {
+		case <-q.ready:
+		case <-time.After(time.Hour):
+		}
+	}
+}

@@ -1,0 +1,387 @@
+package fib
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// What others do, in words that a scenario, the fake kernel and the kernel itself
+// understand alike:
+//
+//	route add|replace|append|prepend|del PREFIX [table N] [metric N] [via A] [dev L] ... [proto N]
+//	nexthop add|replace|del ID [via A dev L] [onlink] [blackhole] [fdb] [proto N]
+//	group add|replace|del ID ID[*WEIGHT] ... [buckets N] [idle N] [proto N]
+//	rule add|del PRIORITY: [lookup N] [iif L] [proto N]
+//	address add|replace|del PREFIX dev L [noprefixroute]
+//	neighbour add|replace|del A dev L [mac M] [proxy]
+//
+// An ID is a number, which counts from the first id of our range, or with a minus from
+// one that is not ours; or #N, the Nth object that there is.
+
+// words are what is left of a line.
+type words struct {
+	list []string
+	err  error
+}
+
+func (w *words) more() bool { return len(w.list) > 0 && w.err == nil }
+
+func (w *words) word() string {
+	if len(w.list) == 0 {
+		w.fail("words are missing")
+		return ""
+	}
+	s := w.list[0]
+	w.list = w.list[1:]
+	return s
+}
+
+func (w *words) fail(format string, args ...any) {
+	if w.err == nil {
+		w.err = fmt.Errorf(format, args...)
+	}
+}
+
+func (w *words) number() uint32 {
+	s := strings.TrimSuffix(w.word(), ":")
+	n, err := strconv.ParseUint(s, 0, 32)
+	if err != nil {
+		w.fail("%q is no number", s)
+	}
+	return uint32(n)
+}
+
+func (w *words) addr() netip.Addr {
+	s := w.word()
+	a, err := netip.ParseAddr(s)
+	if err != nil {
+		w.fail("%v", err)
+	}
+	return a
+}
+
+func (w *words) prefix() netip.Prefix {
+	s := w.word()
+	if s == "default" {
+		return netip.MustParsePrefix("0.0.0.0/0")
+	}
+	p, err := netip.ParsePrefix(s)
+	if err != nil {
+		a, err := netip.ParseAddr(s)
+		if err != nil {
+			w.fail("%v", err)
+			return p
+		}
+		p = netip.PrefixFrom(a, a.BitLen())
+	}
+	return p
+}
+
+func (w *words) mac() (mac [6]byte) {
+	s := w.word()
+	for i := range mac {
+		v, err := strconv.ParseUint(s[min(3*i, len(s)):min(3*i+2, len(s))], 16, 8)
+		if err != nil {
+			w.fail("%q is no MAC", s)
+		}
+		mac[i] = byte(v)
+	}
+	return mac
+}
+
+// kernelOf is what the words need of a kernel.
+type kernelOf interface {
+	index(name string) int // of an interface, 0 if there is none
+	objects() []uint32     // ids of next-hop objects and groups, sorted
+}
+
+func (m *fake) objects() []uint32 { return sortedKeys(m.hops) }
+
+// route reads a route. Words that a Route has no field for become attributes.
+func (w *words) route(k kernelOf) (r Route, proto uint8, attrs []byte) {
+	r.Prefix, r.Table = w.prefix(), 90
+	var hop *NextHop
+	for w.more() {
+		switch s := w.word(); s {
+		case "table":
+			r.Table = w.number()
+		case "metric":
+			r.Metric = w.number()
+		case "via":
+			r.NextHops = append(r.NextHops, NextHop{Gateway: w.addr()})
+			hop = &r.NextHops[len(r.NextHops)-1]
+		case "dev":
+			if hop == nil || hop.Link != 0 {
+				r.NextHops = append(r.NextHops, NextHop{})
+				hop = &r.NextHops[len(r.NextHops)-1]
+			}
+			if hop.Link = k.index(w.word()); hop.Link == 0 {
+				hop.Link = 99 // there is none
+			}
+		case "weight":
+			hop.Weight = uint16(w.number())
+		case "onlink":
+			hop.OnLink = true
+		case "src":
+			r.PrefSrc = w.addr()
+		case "mtu":
+			r.MTU = w.number()
+		case "buckets":
+			r.Buckets = uint16(w.number())
+		case "scope":
+			r.Scope = Scope(w.number())
+		case "blackhole", "unreachable", "prohibit", "throw":
+			r.Type = RouteType(slices.Index(typeNames[:], s))
+		case "nhid":
+			attrs = attr32(attrs, attrNHID, DefaultNextHopBase+w.number())
+			r.Type = Unicast
+		case "scaffold":
+			r.Scaffold = true
+		case "classic":
+			r.Classic = true
+		case "proto":
+			proto = uint8(w.number())
+		case "pref": // of IPv6: 3 low, 1 high
+			attrs = attr(attrs, unix.RTA_PREF, []byte{byte(w.number())})
+		case "expires": // of IPv6, in seconds
+			attrs = attr32(attrs, unix.RTA_EXPIRES, w.number())
+		case "realm":
+			attrs = attr32(attrs, unix.RTA_FLOW, w.number())
+		case "rtt":
+			at := len(attrs)
+			attrs = nest(attrs, unix.RTA_METRICS)
+			attrs = unnest(attr32(attrs, unix.RTAX_RTT, w.number()), at)
+		default:
+			w.fail("route: %q", s)
+		}
+	}
+	return r, proto, attrs
+}
+
+func (w *words) rule() (r Rule, proto uint8) {
+	r, proto = Rule{Family: IPv4, Priority: w.number()}, DefaultProtocol
+	for w.more() {
+		switch s := w.word(); s {
+		case "lookup":
+			r.Table = w.number()
+		case "iif":
+			r.IIF = w.word()
+		case "not":
+			r.Not = true
+		case "blackhole":
+			r.Action = RuleBlackhole
+		case "ipv6":
+			r.Family = IPv6
+		case "proto":
+			proto = uint8(w.number())
+		default:
+			w.fail("rule: %q", s)
+		}
+	}
+	return r.normal(), proto
+}
+
+func (w *words) id(k kernelOf) uint32 {
+	s := w.word()
+	if rest, ok := strings.CutPrefix(s, "#"); ok {
+		n, err := strconv.Atoi(rest)
+		if ids := k.objects(); err == nil && len(ids) > 0 {
+			return ids[n%len(ids)]
+		}
+		return 1 // there is none
+	}
+	n, err := strconv.Atoi(s)
+	switch {
+	case err != nil:
+		w.fail("%q is no id", s)
+	case n < 0:
+		return uint32(-n)
+	}
+	return DefaultNextHopBase + uint32(n)
+}
+
+// somebody makes the message of what somebody else does.
+func somebody(line []string, k kernelOf) ([]byte, error) {
+	w := &words{list: line}
+	var b []byte
+	switch what, verb := w.word(), w.word(); what {
+	case "route":
+		b = w.foreignRoute(verb, k)
+	case "nexthop":
+		b = w.foreignHop(verb, k)
+	case "group":
+		b = w.foreignGroup(verb, k)
+	case "rule":
+		r, proto := w.rule()
+		if verb == "del" {
+			b = appendRule(nil, unix.RTM_DELRULE, unix.NLM_F_REQUEST, 1, r, proto)
+		} else {
+			b = appendRule(nil, unix.RTM_NEWRULE, unix.NLM_F_REQUEST|unix.NLM_F_CREATE, 1, r, proto)
+		}
+	case "address":
+		b = w.foreignAddress(verb, k)
+	case "neighbour":
+		b = w.foreignNeighbor(verb, k)
+	default:
+		w.fail("%q", what)
+	}
+	return b, w.err
+}
+
+// flagsOf are those of NEW messages.
+func flagsOf(verb string) uint16 {
+	return map[string]uint16{"add": unix.NLM_F_CREATE | unix.NLM_F_EXCL, "replace": unix.NLM_F_CREATE | unix.NLM_F_REPLACE, "change": unix.NLM_F_REPLACE,
+		"append": unix.NLM_F_CREATE | unix.NLM_F_APPEND, "prepend": unix.NLM_F_CREATE}[verb] | unix.NLM_F_REQUEST
+}
+
+func (w *words) foreignRoute(verb string, k kernelOf) []byte {
+	r, proto, attrs := w.route(k)
+	c := newCore(Config{Protocol: or(proto, 4)})
+	c.synced = true
+	for _, h := range r.NextHops {
+		c.links[int32(h.Link)] = Link{AdminUp: true, Carrier: true}
+	}
+	key, tf, err := c.pack(r.RouteKey)
+	if err != nil {
+		w.fail("%v", err)
+		return nil
+	}
+	r.Classic = true
+	object := len(r.NextHops) == 0 && r.Type == Unicast // by nhid
+	if len(r.NextHops) == 0 && r.Type == 0 || object {
+		r.Type = Prohibit
+	}
+	want, err := c.wantOf(&r, tf.family)
+	if err != nil {
+		w.fail("%v", err)
+		return nil
+	}
+	f := *want.form
+	if object {
+		f.typ = Unicast
+	}
+	if verb == "del" {
+		if f.proto = proto; f.typ == Prohibit || f.typ == Unicast && len(r.NextHops) == 0 {
+			f.typ = 0
+		}
+		f.scope = uint8(ScopeNowhere)
+		return appendRoute(nil, unix.RTM_DELROUTE, unix.NLM_F_REQUEST, 1, &key, tf, &f, true)
+	}
+	b := appendRoute(nil, unix.RTM_NEWROUTE, flagsOf(verb), 1, &key, tf, &f, true)
+	return end(append(b, attrs...), 0)
+}
+
+func (w *words) foreignHop(verb string, k kernelOf) []byte {
+	id := w.id(k)
+	if verb == "del" {
+		return appendDelNextHop(nil, 1, id)
+	}
+	key, proto, flag := objectKey{family: IPv4}, uint8(0), uint16(0)
+	for w.more() {
+		switch s := w.word(); s {
+		case "via":
+			key.gateway = w.addr()
+			key.family = familyOf(key.gateway)
+		case "dev":
+			key.link = int32(k.index(w.word()))
+		case "onlink":
+			key.onlink = true
+		case "blackhole":
+			flag = unix.NHA_BLACKHOLE
+		case "fdb":
+			flag = attrFDB
+		case "proto":
+			proto = uint8(w.number())
+		default:
+			w.fail("nexthop: %q", s)
+		}
+	}
+	if flag == 0 {
+		return appendNextHop(nil, flagsOf(verb), 1, id, proto, key)
+	}
+	b := begin(nil, unix.RTM_NEWNEXTHOP, flagsOf(verb), 1)
+	b = append(b, byte(key.family), 0, proto, 0, 0, 0, 0, 0)
+	b = attr32(b, unix.NHA_ID, id)
+	if key.gateway.IsValid() && flag == attrFDB {
+		b = attrAddr(b, unix.NHA_GATEWAY, key.gateway)
+	}
+	return end(attr(b, flag, nil), 0)
+}
+
+func (w *words) foreignGroup(verb string, k kernelOf) []byte {
+	id := w.id(k)
+	if verb == "del" {
+		return appendDelNextHop(nil, 1, id)
+	}
+	var s shape
+	proto := uint8(0)
+	for w.more() {
+		switch x := w.word(); x {
+		case "buckets":
+			s.buckets, s.idle = uint16(w.number()), idleTimer
+		case "idle":
+			s.idle = w.number()
+		case "proto":
+			proto = uint8(w.number())
+		default:
+			id, weight, _ := strings.Cut(x, "*")
+			n, _ := strconv.Atoi(or(weight, "1"))
+			one := words{list: []string{id}}
+			s.members = append(s.members, member{one.id(k), uint16(n)})
+			w.err = or(w.err, one.err)
+		}
+	}
+	return appendGroup(nil, flagsOf(verb), 1, id, proto, &s)
+}
+
+func (w *words) foreignAddress(verb string, k kernelOf) []byte {
+	a := Address{Prefix: w.prefix(), Scope: ScopeUniverse}
+	a.NoDAD = a.Prefix.Addr().Is6()
+	for w.more() {
+		switch s := w.word(); s {
+		case "dev":
+			a.Link = k.index(w.word())
+		case "noprefixroute":
+			a.NoPrefixRoute = true
+		default:
+			w.fail("address: %q", s)
+		}
+	}
+	if verb == "del" {
+		return appendAddress(nil, unix.RTM_DELADDR, unix.NLM_F_REQUEST, 1, a, 0)
+	}
+	return appendAddress(nil, unix.RTM_NEWADDR, flagsOf(verb), 1, a, 0)
+}
+
+func (w *words) foreignNeighbor(verb string, k kernelOf) []byte {
+	n := w.neighbor(k)
+	if verb == "del" {
+		return appendNeighbor(nil, unix.RTM_DELNEIGH, unix.NLM_F_REQUEST, 1, n, 0)
+	}
+	return appendNeighbor(nil, unix.RTM_NEWNEIGH, flagsOf(verb), 1, n, 0)
+}
+
+func (w *words) neighbor(k kernelOf) (n Neighbor) {
+	n.Addr, n.MAC = w.addr(), [6]byte{2, 0, 0, 0, 0, 1}
+	for w.more() {
+		switch s := w.word(); s {
+		case "dev":
+			n.Link = k.index(w.word())
+		case "mac":
+			n.MAC = w.mac()
+		case "proxy":
+			n.Proxy = true
+		default:
+			w.fail("neighbour: %q", s)
+		}
+	}
+	if n.Proxy {
+		n.MAC = [6]byte{}
+	}
+	return n
+}

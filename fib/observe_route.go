@@ -1,0 +1,192 @@
+package fib
+
+import "golang.org/x/sys/unix"
+
+// Routes as the kernel tells of them. Others can put more than one route under a key:
+// in IPv4 before or behind the one that is there (the first is used), in IPv6 as one more
+// leg, or beside it. What is there then is read, not computed.
+
+func (c *core) observeRoute(m *routeMessage, gone bool, flags uint16, dump bool, by origin) {
+	if !gone {
+		by.proto = m.proto
+	}
+	if c.learn != nil && !dump {
+		c.learn(m, gone, flags)
+	}
+	if !c.owns(m.table) {
+		return
+	}
+	own := c.ours(m.proto)
+	tf := tableFamily{m.table, m.family}
+	t, ok := c.tables.index[tf]
+	if !ok {
+		if !own || gone {
+			return
+		}
+		if t, ok = c.tables.of(tf); !ok {
+			return
+		}
+	}
+	key := rkey{hi: m.hi, lo: m.lo, metric: m.metric, table: t, bits: m.bits, tos: m.tos}
+	i, e := c.store.find(&key)
+	switch {
+	case own && gone:
+		if e != nil && e.have != nil {
+			c.lostOneRoute(i, e, c.formSeen(m), by)
+		}
+	case own:
+		if e == nil {
+			i, e = c.store.get(&key)
+			if dump && c.lastForeign == key { // the kernel dumps what is under one key in a row
+				e.mark |= markForeign
+			}
+		}
+		if !dump && beside(flags) {
+			c.unclear(i, e, by)
+			return
+		}
+		c.sawRoute(i, e, c.formSeen(m), dump, by)
+	case e == nil && dump:
+		c.lastForeign = key
+	case e == nil:
+	case gone:
+		e.mark &^= markForeign | markBehind | markAround | markStolen
+		if c.config.OnForeign != ForeignRefuse {
+			c.clear(i, e, markYielding)
+		}
+		c.touchRoute(i, e)
+	default:
+		c.sawForeign(i, e, m, flags, dump, by)
+	}
+}
+
+// beside reports whether a notification with these flags is about a route that others
+// stand beside under its key: the kernel sets NLM_F_EXCL for one that is alone.
+func beside(flags uint16) bool { return flags&(unix.NLM_F_REPLACE|unix.NLM_F_EXCL) == 0 }
+
+func (c *core) formSeen(m *routeMessage) *form {
+	legs := m.legs
+	if m.nhid != 0 {
+		legs = nil
+	}
+	return c.intern.form(&m.facts, m.nhid, legs, m.alien)
+}
+
+// interfered notes that somebody else has changed our route: the next write is a repair.
+func (c *core) interfered(i uint32, e *entry, by origin) {
+	if e.want != nil {
+		e.mark |= markRepair
+		c.by[i] = by
+	}
+}
+
+// unclear has the table of a route read before anything is written under its key.
+func (c *core) unclear(i uint32, e *entry, by origin) {
+	c.interfered(i, e, by)
+	e.mark |= markContested
+	c.doubts.table(c.tables.list[e.key.table])
+}
+
+// lostOneRoute: somebody else removed a route of ours, or one that stood beside it.
+func (c *core) lostOneRoute(i uint32, e *entry, f *form, by origin) {
+	if f != e.have && e.have != unsure {
+		c.unclear(i, e, by)
+		return
+	}
+	c.lostRoute(i, e, by)
+}
+
+func (c *core) lostRoute(i uint32, e *entry, by origin) {
+	c.setHave(i, e, nil)
+	c.interfered(i, e, by)
+	e.mark &^= markStale
+	c.touchRoute(i, e)
+}
+
+func (c *core) sawRoute(i uint32, e *entry, f *form, dump bool, by origin) {
+	switch {
+	case dump && e.have != nil && (e.seen == c.pass || e.seen >= c.first && e.have.proto != f.proto):
+		c.extras = append(c.extras, extra{i, f}) // behind the one that this pass had first
+		return
+	case dump && e.mark&markForeign != 0:
+		e.mark |= markBehind
+		c.note(i, e)
+	case dump || e.have == f || e.want == nil:
+	case e.want.form != f:
+		c.interfered(i, e, by)
+	default:
+		// Just what is desired. But we may have deleted it since, and nothing would be
+		// written.
+		c.doubts.table(c.tables.list[e.key.table])
+	}
+	c.setHave(i, e, f)
+	e.seen = c.pass
+	e.mark &^= markContested
+	if e.want == nil {
+		e.mark |= markStale
+	}
+	c.touchRoute(i, e)
+}
+
+// sawForeign: somebody else's route stands under a key of ours.
+func (c *core) sawForeign(i uint32, e *entry, m *routeMessage, flags uint16, dump bool, by origin) {
+	switch {
+	case dump && e.have != nil && e.seen == c.pass && m.family == IPv4:
+		e.mark |= markAround // of no effect
+		return
+	case dump:
+		e.mark |= markForeign
+		if c.config.OnForeign == ForeignTake {
+			c.extras = append(c.extras, extra{i, c.formSeen(m)}) // if ours is behind it
+		}
+	case flags&unix.NLM_F_REPLACE != 0 && e.mark&markForeign == 0 && e.want == nil: // a stale one of ours
+		c.setHave(i, e, nil)
+		e.mark |= markForeign
+	case flags&unix.NLM_F_REPLACE != 0 && e.mark&markForeign == 0 && (e.have != nil || e.mark&markLost != 0):
+		// It took our route away. Ours comes back, whatever the policy is: we were here
+		// first.
+		c.setHave(i, e, unsure)
+		c.interfered(i, e, by)
+		e.mark |= markStolen
+	case e.have == nil:
+		e.mark |= markForeign
+	default:
+		c.unclear(i, e, by)
+	}
+	c.touchRoute(i, e)
+}
+
+// extra is a route that stands beside ours under its key and is to be deleted.
+type extra struct {
+	entry uint32
+	form  *form
+}
+
+// planExtras makes deletions of extras. A foreign one is deleted only if it stands before
+// ours; one alone is replaced.
+func (c *core) planExtras(ops []routeOp, limit int) []routeOp {
+	for len(c.extras) > 0 && len(ops) < limit {
+		x := c.extras[0]
+		c.extras = c.extras[1:]
+		if x.entry >= c.store.n {
+			continue
+		}
+		e := c.store.at(x.entry)
+		own := c.ours(x.form.proto)
+		_, keep := c.target(e)
+		switch {
+		case e.have == nil || e.have == x.form, e.want == nil && !own, !own && e.mark&markBehind == 0:
+			continue
+		case e.want == nil && keep:
+			c.extrasLeft = true
+			continue
+		}
+		e.mark |= markBusy
+		x.form.refs++
+		ops = append(ops, routeOp{x.entry, verbDelete, x.form, true})
+	}
+	if len(c.extras) == 0 {
+		c.extras = nil
+	}
+	return ops
+}

@@ -1,0 +1,116 @@
+package fib
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/hyperfib/hyperfib/internal/testing/nstest"
+)
+
+// ruleCount reads the rules of the kernel that equal r and have our protocol.
+func ruleCount(t testing.TB, s *socket, r Rule) (n int) {
+	t.Helper()
+	for again := true; again; {
+		n, again = 0, false
+		var body [sizeRule]byte
+		body[0] = byte(r.Family)
+		err := s.dump(dumpRequest(unix.RTM_GETRULE, body[:]...), make([]byte, 1<<16), func(b []byte) (bool, error) {
+			done, whole, err := walk(b, func(m message) {
+				var k kernelRule
+				if m.typ == unix.RTM_NEWRULE && k.parse(m.body) == nil && k.Rule == r.normal() && k.proto == DefaultProtocol {
+					n++
+				}
+			})
+			again = again || !whole
+			return done, err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return n
+}
+
+// TestRulesWhileOthersChangeThem starts a FIB again and again while somebody else, with
+// our protocol number, adds and removes the very rules that it wants. At rest there is
+// one of each, never none.
+func TestRulesWhileOthersChangeThem(t *testing.T) {
+	if testing.Short() {
+		t.Skip("namespaces take time; not with -short")
+	}
+	ns := nstest.New(t, "rules")
+	look, err := openSocket(ns.Path, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer look.close()
+	other, err := openSocket(ns.Path, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.close()
+	wanted := []Rule{{Family: IPv4, Priority: 99, Table: 90}, {Family: IPv4, Priority: 100, Table: 91}, {Family: IPv6, Priority: 99, Table: 90}}
+	for round := range 1000 {
+		r := rand.New(rand.NewPCG(uint64(round), 0))
+		w := newWriter(other)
+		var busy sync.WaitGroup
+		busy.Go(func() {
+			for range 1 + r.IntN(60) {
+				w.reset()
+				rule := wanted[r.IntN(len(wanted))].normal()
+				if r.IntN(2) == 0 {
+					w.buf = appendRule(w.buf, unix.RTM_NEWRULE, unix.NLM_F_REQUEST|unix.NLM_F_CREATE, w.seq(), rule, DefaultProtocol)
+				} else {
+					w.buf = appendRule(w.buf, unix.RTM_DELRULE, unix.NLM_F_REQUEST, w.seq(), rule, DefaultProtocol)
+				}
+				w.n++
+				_, _ = w.flush()
+				if d := r.IntN(3); d > 0 {
+					time.Sleep(time.Duration(r.IntN(50*d)) * time.Microsecond)
+				}
+			}
+		})
+		f, err := Open(Config{NetNS: ns.Path})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, rule := range wanted {
+			if err := f.SetRule(rule); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f.Sweep()
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- f.Run(ctx) }()
+		busy.Wait()
+		last := round%50 == 49 // wait for the duplicates to go, which takes a second, now and then only
+		right := func() bool {
+			for _, rule := range wanted {
+				if n := ruleCount(t, look, rule); n < 1 || last && n > 1 {
+					return false
+				}
+			}
+			return !last || len(f.Diff()) == 0
+		}
+		limit := heal
+		if last {
+			limit = 3 * time.Second
+		}
+		if !nstest.Promptly(limit, right) {
+			for _, rule := range wanted {
+				t.Errorf("%v: %d times", rule, ruleCount(t, look, rule))
+			}
+			t.Fatalf("round %d: diff %v, stats %+v", round, f.Diff(), f.Stats())
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,665 @@
+package fib
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/hyperfib/hyperfib/internal/testing/scenario"
+)
+
+// TestSearch has a user change what is desired, others change the kernel, and everything
+// go wrong that can: messages refused, notifications late, lost or twice, dumps
+// interrupted. When all is quiet, the kernel is as desired, nothing is written any more,
+// nothing of others has changed, Diff tells the truth, and the number of messages was
+// bounded.
+func TestSearch(t *testing.T) {
+	scenario.Search{Seeds: 200, Inputs: randomInputs, Play: playQuietly}.Run(t)
+}
+
+// TestSearchFailover has gateways die and come back while routes come and go: whatever
+// the order, no deletion of a next hop takes a route along.
+func TestSearchFailover(t *testing.T) {
+	scenario.Search{Seeds: 200, Inputs: func(r *rand.Rand) (lines []string) {
+		lines = append(lines, "start", "sweep")
+		g := &gen{Rand: r}
+		for range 60 {
+			g.maybeLater()
+			switch r.IntN(8) {
+			case 0, 1:
+				g.say("set %s", g.route())
+			case 2:
+				g.say("delete %s", g.key())
+			case 3, 4, 5:
+				g.say("gateway-down %s", g.gateways())
+			default:
+				g.say("gateway-up %s", g.gateways())
+			}
+		}
+		return append(lines, g.lines...)
+	}, Play: func(t *testing.T, inputs []string) error { return playAndCheck(t, inputs, (*player).orphaned) }}.Run(t)
+}
+
+// gen makes lines at random.
+type gen struct {
+	*rand.Rand
+	lines []string
+	now   time.Duration
+}
+
+func (g *gen) say(format string, args ...any) {
+	line := fmt.Sprintf(format, args...)
+	if g.now > 0 {
+		line = fmt.Sprintf("+%v %s", g.now, line)
+	}
+	g.lines = append(g.lines, line)
+}
+
+// maybeLater lets time pass now and then: often none at all.
+func (g *gen) maybeLater() {
+	switch g.IntN(6) {
+	case 0:
+		g.now += time.Duration(1+g.IntN(9)) * time.Millisecond
+	case 1:
+		g.now += time.Duration(1+g.IntN(300)) * time.Millisecond
+	case 2:
+		if g.IntN(5) == 0 {
+			g.now += time.Duration(1+g.IntN(8)) * time.Second
+		}
+	}
+}
+
+func pick[T any](g *gen, list ...T) T { return list[g.IntN(len(list))] }
+
+func (g *gen) dev() string { return fmt.Sprintf("v%d", g.IntN(3)) }
+
+// key is one of few, in both families.
+func (g *gen) key() string {
+	if g.IntN(4) == 0 {
+		return fmt.Sprintf("2001:%d::/64", g.IntN(4))
+	}
+	return fmt.Sprintf("10.%d.0.0/16%s", 1+g.IntN(6), pick(g, "", "", "", " metric 10"))
+}
+
+func (g *gen) hop(v6 bool) string {
+	n := g.IntN(3)
+	if v6 {
+		return fmt.Sprintf("via fd%02d::%d dev v%d", n, 2+g.IntN(2), n)
+	}
+	return fmt.Sprintf("via 10.0.%d.%d dev v%d", n, 2+g.IntN(2), n)
+}
+
+func (g *gen) route() string {
+	s := g.key()
+	v6 := strings.Contains(s, "::")
+	switch g.IntN(10) {
+	case 0:
+		return s + " unreachable"
+	case 1:
+		return s + " dev " + g.dev()
+	}
+	seen := map[string]bool{}
+	for range 1 + g.IntN(3) {
+		h := g.hop(v6)
+		if !seen[h] {
+			seen[h] = true
+			s += " " + h
+		}
+	}
+	switch g.IntN(8) {
+	case 0:
+		s += " classic"
+	case 1:
+		if len(seen) > 1 {
+			s += " buckets 8"
+		}
+	case 2:
+		s += " mtu 1400"
+	}
+	return s
+}
+
+func (g *gen) gateways() string {
+	var s []string
+	for range 1 + g.IntN(2) {
+		h := strings.Fields(g.hop(g.IntN(3) == 0))
+		s = append(s, h[3]+" "+h[1])
+	}
+	return strings.Join(s, " ")
+}
+
+func (g *gen) rule() string {
+	s := fmt.Sprintf("%d: lookup %d", 10+g.IntN(3), 90+g.IntN(2))
+	if g.IntN(3) == 0 {
+		s += " iif " + g.dev()
+	}
+	return s
+}
+
+func (g *gen) address() string {
+	return fmt.Sprintf("%s dev %s", pick(g, "203.0.113.1/32", "203.0.113.2/32", "2001:db8::1/64"), g.dev())
+}
+
+func (g *gen) neighbor() string {
+	return fmt.Sprintf("%s dev %s%s", pick(g, "203.0.113.7", "2001:db8::7"), g.dev(), pick(g, "", "", " mac 02:00:00:00:00:02", " proxy"))
+}
+
+// randomInputs are those of TestSearch.
+func randomInputs(r *rand.Rand) []string {
+	g := &gen{Rand: r}
+	g.say("config %s batch %d", pick(g, "wait", "wait", "refuse", "take"), 1+g.IntN(6))
+	if g.IntN(2) == 0 { // somebody was there before
+		for range g.IntN(6) {
+			g.say("foreign %s", g.foreign())
+		}
+	}
+	for range 5 + g.IntN(70) {
+		g.maybeLater()
+		g.input()
+	}
+	return g.lines
+}
+
+func (g *gen) input() {
+	switch n := g.IntN(40); {
+	case n < 8:
+		g.say("set %s", g.route())
+	case n < 10:
+		g.say("delete %s", g.key())
+	case n < 12:
+		g.say("%s %s", pick(g, "rule", "rule", "ban", "unrule"), g.rule())
+	case n < 13:
+		g.say("%s %s", pick(g, "address", "address", "unaddress"), g.address())
+	case n < 14:
+		g.say("%s %s", pick(g, "neighbour", "neighbour", "unneighbour"), g.neighbor())
+	case n < 17:
+		g.say("%s %s", pick(g, "gateway-down", "gateway-up"), g.gateways())
+	case n < 27:
+		g.say("foreign %s", g.foreign())
+	case n < 29:
+		g.say("during %d foreign %s", 1+g.IntN(9), g.foreign())
+	case n < 31:
+		g.say("link %s %s", g.dev(), pick(g, "up", "up", "down", "nocarrier", "delete", "create", "create"))
+	case n < 32:
+		g.say("during %d link %s %s", 1+g.IntN(9), g.dev(), pick(g, "up", "down", "nocarrier", "delete", "create"))
+	case n < 34:
+		g.say("notifications %s", pick(g, "arrive", "arrive", "late", "twice", "lose 3", "overflow"))
+	case n < 35:
+		g.say("lose-replies %d", g.IntN(4))
+	case n < 36:
+		g.say("interrupt %s %d", pick(g, "link", "address", "neighbour", "nexthop", "rule", "route"), 1+g.IntN(25))
+	case n < 37:
+		g.say("errno %s %s %d", pick(g, "ENOBUFS", "ENOMEM", "EPERM", "ENETDOWN", "EINVAL"),
+			pick(g, "route", "nexthop", "rule", "address", "neighbour", "delete-route", "delete-nexthop", "delete-rule"), 1+g.IntN(5))
+	case n < 38:
+		g.say("dump-error %s %d", pick(g, "ENOBUFS", "ENOMEM", "EMFILE", "EBUSY"), 1+g.IntN(4))
+	case n < 39:
+		g.say("%s", pick(g, "restore", "restore", "sweep"))
+	default:
+		h := strings.Fields(g.hop(g.IntN(3) == 0))
+		g.say("%s %s", pick(g, "refuse", "accept"), h[1])
+	}
+}
+
+// foreign is what somebody else does.
+func (g *gen) foreign() string {
+	proto := pick(g, " proto 4", " proto 4", " proto 201", " proto 202")
+	switch g.IntN(14) {
+	case 0, 1, 2:
+		return fmt.Sprintf("route %s %s%s", pick(g, "add", "replace"), g.simpleRoute(), proto)
+	case 3:
+		s := g.key()
+		return fmt.Sprintf("route append %s %s%s", s, g.hop(strings.Contains(s, "::")), proto)
+	case 4, 5:
+		return fmt.Sprintf("route del %s%s", g.key(), pick(g, proto, ""))
+	case 6, 7:
+		return fmt.Sprintf("nexthop del #%d", g.IntN(9))
+	case 8:
+		return fmt.Sprintf("nexthop replace #%d %s%s", g.IntN(9), pick(g, g.hop(false), g.hop(true), g.hop(false)+" onlink", "blackhole", "fdb via 10.0.0.2"), pick(g, "", proto))
+	case 9:
+		return fmt.Sprintf("nexthop add %d %s%s", g.IntN(9), g.hop(g.IntN(3) == 0), pick(g, "", proto))
+	case 10:
+		return fmt.Sprintf("group replace #%d #%d #%d*3%s%s", g.IntN(9), g.IntN(9), g.IntN(9), pick(g, "", "", " buckets 8", " buckets 8 idle 500"), pick(g, "", proto))
+	case 11:
+		return fmt.Sprintf("rule %s %s%s", pick(g, "add", "del"), g.rule(), pick(g, proto, ""))
+	case 12:
+		return fmt.Sprintf("address %s %s", pick(g, "add", "del", "replace"), pick(g, g.address(), fmt.Sprintf("10.0.%d.1/24 dev v%[1]d", g.IntN(3))))
+	}
+	return fmt.Sprintf("neighbour %s %s", pick(g, "add", "del", "replace"), g.neighbor())
+}
+
+// simpleRoute is a route of somebody else, some with what this package never writes.
+func (g *gen) simpleRoute() string {
+	s := g.key()
+	v6 := strings.Contains(s, "::")
+	if g.IntN(3) == 0 {
+		return s + " prohibit"
+	}
+	s += " " + g.hop(v6)
+	switch {
+	case g.IntN(4) > 0:
+	case v6:
+		s += pick(g, " pref 1", " expires 60", " rtt 100")
+	default:
+		s += pick(g, " realm 5", " rtt 100", " scope 253", " mtu 1300")
+	}
+	return s
+}
+
+// mostMessages is what one input may cause at most: each of some ten objects may be
+// written a few times, and again after a fault.
+const mostMessages = 150
+
+func playQuietly(t *testing.T, inputs []string) error {
+	return playAndCheck(t, inputs, func(*player) error { return nil })
+}
+
+func playAndCheck(t *testing.T, inputs []string, also func(*player) error) (err error) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlayer(t)
+		p.quiet, p.config.Tables = true, []uint32{90}
+		p.follow = &follower{}
+		p.m.guard = &guard{player: p}
+		if _, e := scenario.Play(strings.Join(inputs, "\n"), p); e != nil {
+			err = e
+		} else {
+			err = or(p.settle(len(inputs)), also(p))
+		}
+		p.stop()
+	})
+	return err
+}
+
+// settle ends what goes wrong, lets everything come to rest, and checks.
+func (p *player) settle(inputs int) error {
+	p.m.mu.Lock()
+	p.m.due = nil
+	p.m.faults.late, p.m.faults.twice, p.m.faults.loseNote, p.m.faults.loseReply = false, false, 0, 0
+	p.m.faults.errnoLeft, p.m.faults.dumpErrors = 0, 0
+	clear(p.m.faults.interrupted)
+	clear(p.m.faults.refuse)
+	p.m.monitor.poke()
+	p.m.mu.Unlock()
+	if p.f == nil {
+		p.start()
+		synctest.Wait()
+	}
+	p.f.Sweep()
+	p.pass(2 * time.Minute)
+	if err := p.m.guard.err; err != nil {
+		return err
+	}
+	if err := p.check(); err != nil {
+		return fmt.Errorf("%w\nkernel:\n  %s\nnext hops:\n  %s\ndiff: %v", err, strings.Join(p.m.state(), "\n  "), strings.Join(p.m.hopList(), "\n  "), p.f.Diff())
+	}
+	before := p.m.count
+	if before > mostMessages*(inputs+1) {
+		return fmt.Errorf("%d messages for %d inputs", before, inputs)
+	}
+	p.m.mu.Lock()
+	p.m.writes = nil
+	p.m.mu.Unlock()
+	p.pass(time.Minute)
+	if n := p.m.count - before; n > 0 && len(p.f.failing(1)) == 0 {
+		return fmt.Errorf("still writes %q", p.m.writes)
+	}
+	if err := p.follow.compare(p.f); err != nil {
+		return err
+	}
+	return p.m.guard.err
+}
+
+// pass lets time pass.
+func (p *player) pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+func (m *fake) hopList() (out []string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, id := range sortedKeys(m.hops) {
+		out = append(out, fmt.Sprintf("%s proto %d", m.hopWords(&m.hops[id].nextHopMessage), m.hops[id].proto))
+	}
+	return out
+}
+
+// guard watches what the FIB does to the kernel while it does it.
+type guard struct {
+	player *player
+	err    error
+	at     time.Time
+	burst  int // messages at this moment
+	calls  int // of sockets
+}
+
+// mostAtOnce is how many messages may be sent at one moment of virtual time: more is a
+// loop without a pause.
+const mostAtOnce = 2000
+
+func (g *guard) message() (stop bool) {
+	g.moment()
+	if g.burst++; g.burst > mostAtOnce {
+		g.fail("%d messages at one moment", g.burst)
+		return true
+	}
+	return false
+}
+
+// call is a look for notifications: one that never waits is a loop, too.
+func (g *guard) call() (stop bool) {
+	g.moment()
+	if g.calls++; g.calls > 5*mostAtOnce {
+		g.fail("%d turns at one moment", g.calls)
+		return true
+	}
+	return false
+}
+
+func (g *guard) moment() {
+	if now := time.Now(); now != g.at {
+		g.at, g.burst, g.calls = now, 0, 0
+	}
+}
+
+func (g *guard) fail(format string, args ...any) {
+	if g.err == nil {
+		g.err = fmt.Errorf(format, args...)
+	}
+}
+
+// informed reports whether the FIB could know what the kernel has.
+func (m *fake) informed() bool {
+	return len(m.monitor.datagrams) == 0 && !m.everLost
+}
+
+// route: a route of somebody else that was not put in the place of ours is replaced or deleted only
+// if the policy says so.
+func (g *guard) route(q *fakeRoute) {
+	own := q.proto == DefaultProtocol || q.proto == DefaultScaffoldProtocol
+	_, desired := g.player.desired.routes[q.routeKey()]
+	if own || q.stolen || !g.player.m.informed() || desired && g.player.config.OnForeign == ForeignTake {
+		return
+	}
+	g.fail("route of protocol %d: %s", q.proto, g.player.m.routeWords(&q.routeMessage))
+}
+
+// desires reports whether the FIB wants a route under the key of r.
+func (g *guard) desires(r *fakeRoute) bool {
+	if g == nil {
+		return false
+	}
+	f := g.player.f
+	f.lock()
+	defer f.unlock()
+	_, ok := g.player.desired.routes[r.routeKey()]
+	return ok && f.synced
+}
+
+// hop: an object of somebody else stays as it is, unless it took the place of ours.
+func (g *guard) hop(h *fakeHop) {
+	if h.proto != DefaultProtocol && !h.stolen && g.player.m.informed() {
+		g.fail("next-hop object of protocol %d: %s", h.proto, g.player.m.hopWords(&h.nextHopMessage))
+	}
+}
+
+// rule: what is deleted is banned, or ours and not needed; and while packets are to meet
+// rules, all that are desired and were there still are.
+func (g *guard) rule(gone kernelRule) {
+	m, d := g.player.m, g.player.desired.rules
+	if !m.informed() || m.faults.interrupted[unix.RTM_GETRULE] > 0 {
+		return
+	}
+	wanted, known := d[gone.Rule]
+	if !known && gone.proto != DefaultProtocol {
+		g.fail("rule of protocol %d: %v", gone.proto, gone.Rule)
+	}
+	if wanted && !slices.ContainsFunc(m.rules, func(k kernelRule) bool { return k.Rule == gone.Rule }) {
+		g.fail("the only rule %v is deleted", gone.Rule)
+	}
+	if !known || wanted {
+		return
+	}
+	for r, wanted := range d {
+		if wanted && r.Family == gone.Family && !slices.ContainsFunc(m.rules, func(k kernelRule) bool { return k.Rule == r }) {
+			g.fail("the banned rule %v goes before %v is there", gone.Rule, r)
+		}
+	}
+}
+
+// check compares the kernel with what is desired.
+func (p *player) check() error {
+	p.m.mu.Lock()
+	defer p.m.mu.Unlock()
+	for _, f := range []func() error{p.checkRoutes, p.checkRules, p.checkSmall, p.checkLeftovers} {
+		if err := f(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *player) checkRoutes() error {
+	have := map[RouteKey][]*fakeRoute{}
+	for _, r := range p.m.routes {
+		have[r.routeKey()] = append(have[r.routeKey()], r)
+	}
+	for k, rs := range have {
+		own := slices.ContainsFunc(rs, func(r *fakeRoute) bool { return r.proto == DefaultProtocol || r.proto == DefaultScaffoldProtocol })
+		if _, ok := p.desired.routes[k]; !ok && own {
+			return fmt.Errorf("%v is not desired: %s", k, p.m.routeWords(&rs[0].routeMessage))
+		}
+	}
+	for k, r := range p.desired.routes {
+		if err := p.checkRoute(k, p.now(r, p.current), have[k]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkRoute compares the routes under one key with what is desired.
+func (p *player) checkRoute(k RouteKey, want Route, rs []*fakeRoute) error {
+	must, may := p.oracle(want)
+	if len(rs) > 0 && rs[0].proto == 4 && !rs[0].stolen {
+		if p.config.OnForeign == ForeignTake && (len(want.NextHops) == 0 || len(must) > 0) {
+			return fmt.Errorf("%v: somebody else's is not taken", k)
+		}
+		return nil // his
+	}
+	if len(rs) == 0 {
+		if p.config.OnForeign == ForeignRefuse {
+			return nil // somebody may have been there, and gone
+		}
+		if len(want.NextHops) == 0 || len(must) > 0 {
+			return fmt.Errorf("%v is missing, should have %v", k, must)
+		}
+		return nil
+	}
+	if rs[0].proto == 4 && (p.m.everLost || p.faulty || len(must) == 0 && len(want.NextHops) > 0) {
+		return nil // what took our place stays while ours cannot be had, or it was not seen that it did
+	}
+	q := p.m.resolved(rs[0])
+	if want.Type == Unreachable {
+		if q.typ != Unreachable {
+			return fmt.Errorf("%v is of type %v", k, q.typ)
+		}
+		return nil
+	}
+	if q.alien || q.mtu != want.MTU || q.typ != Unicast {
+		if len(must) == 0 {
+			return nil
+		}
+		return fmt.Errorf("%v: %s", k, p.m.routeWords(&q))
+	}
+	for _, l := range must {
+		if !slices.Contains(q.legs, l) {
+			return fmt.Errorf("%v has %v, should have %v", k, q.legs, must)
+		}
+	}
+	for _, l := range q.legs {
+		if !slices.Contains(may, l) && len(must) > 0 {
+			return fmt.Errorf("%v has leg %v, may have %v", k, l, may)
+		}
+	}
+	return nil
+}
+
+// oracle is the slow and obvious answer to: which legs must r have, and which may it
+// have? If must is empty it need not be there.
+func (p *player) oracle(r Route) (must, may []leg) {
+	distinct := map[NextHop]bool{}
+	for _, h := range r.NextHops {
+		distinct[h] = true
+	}
+	var usable, alive []leg
+	complete := true
+	for h := range distinct {
+		l := leg{h.Gateway, int32(h.Link), or(h.Weight, 1), h.OnLink}
+		link := p.m.links[l.link]
+		if link == nil || !link.AdminUp {
+			continue
+		}
+		reached := !l.gateway.IsValid() || l.onlink || p.m.reaches(l.gateway, l.link)
+		if len(distinct) == 1 {
+			if reached {
+				return []leg{l}, []leg{l}
+			}
+			return nil, []leg{l}
+		}
+		if !link.Carrier {
+			continue
+		}
+		usable = append(usable, l)
+		if !p.isDown(l) {
+			may = append(may, l)
+			if reached {
+				alive = append(alive, l)
+			} else {
+				complete = false
+			}
+		}
+	}
+	switch {
+	case r.Classic && !complete, r.Classic && len(alive) == 0:
+		return nil, usable // all or nothing
+	case len(alive) > 0:
+		return alive, may
+	}
+	return nil, usable
+}
+
+func (p *player) isDown(l leg) bool {
+	for k := range p.desired.down {
+		if k.gateway == l.gateway && int32(p.current(int(k.link))) == l.link {
+			return true
+		}
+	}
+	return false
+}
+
+func (p *player) checkRules() error {
+	ours, theirs := map[Rule]int{}, map[Rule]int{}
+	for _, k := range p.m.rules {
+		if k.proto == DefaultProtocol {
+			ours[k.Rule]++
+		} else {
+			theirs[k.Rule]++
+		}
+	}
+	desired := 0
+	for r, wanted := range p.desired.rules {
+		if !wanted {
+			continue
+		}
+		desired++
+		if ours[r]+theirs[r] == 0 || ours[r] > 1 && !p.shadowed(r) {
+			return fmt.Errorf("rule %v: %d of ours, %d of others", r, ours[r], theirs[r])
+		}
+	}
+	for r, n := range ours {
+		if _, known := p.desired.rules[r]; !known && n > 0 && !p.shadowed(r) {
+			return fmt.Errorf("rule %v is not desired", r)
+		}
+	}
+	for r, wanted := range p.desired.rules {
+		if !wanted && desired > 0 && ours[r]+theirs[r] > 0 && !p.shadowed(r) {
+			return fmt.Errorf("rule %v is banned", r)
+		}
+	}
+	return nil
+}
+
+// shadowed reports whether a rule cannot be deleted since the kernel would take another.
+func (p *player) shadowed(r Rule) bool {
+	return r.IIF == "" && slices.ContainsFunc(p.m.rules, func(k kernelRule) bool { return k.Priority == r.Priority && k.Table == r.Table && k.IIF != "" })
+}
+
+// checkSmall compares addresses and neighbours.
+func (p *player) checkSmall() error {
+	addresses, neighbors := map[addressKey]bool{}, map[neighborKey]bool{}
+	for key := range p.desired.addresses {
+		key.link = p.current(key.link)
+		addresses[key] = true
+		i := slices.IndexFunc(p.m.addrs, func(a kernelAddress) bool { return a.key() == key })
+		if p.m.links[int32(key.link)] != nil && (i < 0 || p.m.addrs[i].NoPrefixRoute) {
+			return fmt.Errorf("address %v is not as desired", key.prefix)
+		}
+	}
+	for _, a := range p.m.addrs {
+		if !addresses[a.key()] && a.proto == DefaultProtocol {
+			return fmt.Errorf("address %v is not desired", a.Prefix)
+		}
+	}
+	for key, n := range p.desired.neighbors {
+		key.link, n.Link = p.current(key.link), p.current(n.Link)
+		neighbors[key] = true
+		l := p.m.links[int32(key.link)]
+		if l != nil && (l.AdminUp || key.proxy) && p.m.neigh[key].Neighbor != n {
+			return fmt.Errorf("neighbour %v is not as desired: %v", key.addr, p.m.neigh[key])
+		}
+	}
+	for key, n := range p.m.neigh {
+		if !neighbors[key] && n.proto == DefaultProtocol {
+			return fmt.Errorf("neighbour %v is not desired", key.addr)
+		}
+	}
+	return nil
+}
+
+// checkLeftovers: objects of ours that nobody needs are gone.
+func (p *player) checkLeftovers() error {
+	for id, h := range p.m.hops {
+		if h.proto != DefaultProtocol || h.flag != 0 || id < DefaultNextHopBase {
+			continue
+		}
+		used := slices.ContainsFunc(p.m.routes, func(r *fakeRoute) bool { return r.nhid == id })
+		for _, g := range p.m.hops {
+			used = used || g.has(id)
+		}
+		for _, g := range p.f.groups {
+			used = used || g.now != nil && g.now.id == id
+			for i := range g.legs {
+				used = used || h.members == nil && h.gateway == g.legs[i].gateway && h.link == g.legs[i].link
+			}
+		}
+		if !used {
+			return fmt.Errorf("%s is left over", p.m.hopWords(&h.nextHopMessage))
+		}
+	}
+	return nil
+}
+
+// orphaned: no next hop that the FIB deleted took a route along.
+func (p *player) orphaned() error {
+	if p.m.orphans > 0 {
+		return fmt.Errorf("%d routes went with a next hop", p.m.orphans)
+	}
+	return nil
+}
