@@ -25,10 +25,7 @@ type line struct {
 
 // read makes everything in r desired.
 func read(r io.Reader, f *fib.FIB, table uint32) error {
-	names := map[string]int{}
-	for _, l := range f.Links() {
-		names[l.Name] = l.Index
-	}
+	links := linkNames{f: f}
 	in := json.NewDecoder(r)
 	in.DisallowUnknownFields()
 	for n := 1; ; n++ {
@@ -38,13 +35,13 @@ func read(r io.Reader, f *fib.FIB, table uint32) error {
 		} else if err != nil {
 			return fmt.Errorf("route %d: %w", n, err)
 		}
-		if err := apply(&l, f, table, names); err != nil {
+		if err := apply(&l, f, table, &links); err != nil {
 			return fmt.Errorf("route %d: %w", n, err)
 		}
 	}
 }
 
-func apply(l *line, f *fib.FIB, table uint32, names map[string]int) error {
+func apply(l *line, f *fib.FIB, table uint32, links *linkNames) error {
 	key := fib.RouteKey{Table: table, Prefix: l.Prefix, Metric: l.Metric}
 	switch {
 	case l.Sync:
@@ -62,7 +59,7 @@ func apply(l *line, f *fib.FIB, table uint32, names map[string]int) error {
 		return fmt.Errorf("unknown type %q", l.Type)
 	}
 	for _, v := range l.Via {
-		hop, err := hop(v, names)
+		hop, err := hop(v, links)
 		if err != nil {
 			return err
 		}
@@ -72,7 +69,7 @@ func apply(l *line, f *fib.FIB, table uint32, names map[string]int) error {
 	return f.SetRoute(r)
 }
 
-func hop(s string, names map[string]int) (h fib.NextHop, err error) {
+func hop(s string, links *linkNames) (h fib.NextHop, err error) {
 	words := strings.Fields(s)
 	if len(words) == 0 || len(words) > 2 {
 		return h, fmt.Errorf("via %q: want a gateway and a link, or a link", s)
@@ -83,8 +80,27 @@ func hop(s string, names map[string]int) (h fib.NextHop, err error) {
 		}
 	}
 	name := words[len(words)-1]
-	if h.Link = names[name]; h.Link == 0 {
-		return h, fmt.Errorf("no link %q", name)
+	if h.Link, err = links.index(name); err != nil {
+		return h, err
 	}
 	return h, nil
+}
+
+// linkNames knows the interfaces by name. The FIB follows one that is made again.
+type linkNames struct {
+	f       *fib.FIB
+	indexes map[string]int
+}
+
+func (l *linkNames) index(name string) (int, error) {
+	if l.indexes[name] == 0 {
+		l.indexes = map[string]int{}
+		for _, link := range l.f.Links() {
+			l.indexes[link.Name] = link.Index
+		}
+	}
+	if l.indexes[name] == 0 {
+		return 0, fmt.Errorf("no link %q", name)
+	}
+	return l.indexes[name], nil
 }

@@ -9,7 +9,11 @@
 //
 // `sync` says that the list is complete: routes of ours that are in the table and
 // were not named go then (at the end of the input too). With -once it ends when
-// all is written: `fibsync -table 90 -once < routes.json` in a script.
+// all is written: `fibsync -table 120 -once < routes.json` in a script.
+//
+// What carries the protocol number in the table belongs to fibsync. The defaults are
+// other numbers than those of hvrouter, so that both can work in one namespace; for two
+// fibsyncs in one namespace give each a -protocol of its own.
 package main
 
 import (
@@ -19,60 +23,95 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/hyperfib/hyperfib/fib"
 )
 
 func main() {
-	table := flag.Uint("table", 90, "routing table `id` to keep equal to the input")
+	table := flag.Uint("table", 203, "routing table `id` to keep equal to the input")
+	protocol := flag.Uint("protocol", 203, "`number` (rtm_protocol) of the routes that are ours, 5 to 254; the next one counts as ours, too")
 	netns := flag.String("netns", "", "network namespace `path`")
 	once := flag.Bool("once", false, "end when the input has ended and everything is written")
 	dry := flag.Bool("dry-run", false, "print the differences instead of writing them, and end")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	err := run(ctx, fib.Config{NetNS: *netns, Tables: []uint32{uint32(*table)}, DryRun: *dry}, uint32(*table), *once || *dry)
+	config, err := configure(*netns, *table, *protocol, *dry)
+	if err == nil {
+		err = run(ctx, config, *once || *dry)
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "fibsync:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, config fib.Config, table uint32, once bool) error {
+// configure gives each protocol number a range of next-hop ids of its own, below those
+// of hvrouter.
+func configure(netns string, table, protocol uint, dry bool) (c fib.Config, err error) {
+	switch {
+	case protocol < 5 || protocol > 254:
+		return c, fmt.Errorf("-protocol %d: want 5 to 254", protocol)
+	case table < 1 || table > 1<<32-1:
+		return c, fmt.Errorf("-table %d: want 1 to 4294967295", table)
+	}
+	return fib.Config{NetNS: netns, Tables: []uint32{uint32(table)}, DryRun: dry,
+		Protocol: uint8(protocol), ScaffoldProtocol: uint8(protocol) + 1,
+		NextHopBase: 0x47000000 + uint32(protocol)<<16, NextHopCount: 1 << 16}, nil
+}
+
+func run(ctx context.Context, config fib.Config, once bool) error {
 	f, err := fib.Open(config)
 	if err != nil {
 		return err
 	}
 	w := f.Watch(fib.WatchOptions{Writes: true, Buffer: 1 << 20})
-	running, end := context.WithCancel(ctx)
-	ended, printed := make(chan error, 1), make(chan struct{})
-	go func() { ended <- f.Run(running) }()
-	synced := make(chan struct{})
+	ctx, end := context.WithCancelCause(ctx)
+	synced, ended, printed := make(chan struct{}), make(chan error, 1), make(chan struct{})
+	go func() {
+		err := f.Run(ctx)
+		end(err)
+		ended <- err
+	}()
 	go func() { report(w, synced); close(printed) }()
+	done := make(chan error, 1)
+	go func() { done <- fill(ctx, f, config, once, synced) }() // reading the input cannot be interrupted
 	select {
-	case <-synced: // links have names now
-	case err := <-ended:
-		end()
-		return err
+	case err = <-done:
+		if err == nil && !once {
+			<-ctx.Done()
+		}
+	case <-ctx.Done():
 	}
-	err = read(os.Stdin, f, table)
+	end(nil)
+	<-printed
+	if e := <-ended; e != nil {
+		return e
+	}
+	return err
+}
+
+// fill makes the input desired, and waits until it is written if that is all there is to do.
+func fill(ctx context.Context, f *fib.FIB, config fib.Config, once bool, synced <-chan struct{}) error {
+	select {
+	case <-synced: // interfaces have names now
+	case <-ctx.Done():
+		return nil
+	}
+	if err := read(os.Stdin, f, config.Tables[0]); err != nil {
+		return err // and nothing is deleted that the rest of the input might have named
+	}
 	f.Sweep()
-	if flushed := f.Flush(ctx); err == nil && once {
-		err = flushed
+	if !once {
+		return nil
 	}
+	err := f.Flush(ctx)
 	for _, d := range f.Diff() {
 		if config.DryRun {
 			fmt.Println(d)
 		}
-	}
-	if !once {
-		<-ctx.Done()
-	}
-	end()
-	<-printed
-	if e := <-ended; err == nil {
-		err = e
 	}
 	return err
 }
@@ -93,6 +132,11 @@ func report(w *fib.Watcher, synced chan struct{}) {
 			switch e.Kind {
 			case fib.EventWrite, fib.EventRepair:
 				line["op"], line["key"], line["why"] = e.Op, fmt.Sprint(e.Key), e.Reason
+				if e.Protocol != 0 {
+					line["protocol"] = e.Protocol
+				}
+			case fib.EventContended:
+				line["key"], line["protocol"], line["why"] = fmt.Sprint(e.Key), e.Protocol, "somebody undoes each repair: repairs are delayed"
 			case fib.EventError:
 				line["error"] = e.Err.Error()
 			case fib.EventResync, fib.EventLost, fib.EventGatewayDown:
