@@ -2,6 +2,8 @@ package fib
 
 import (
 	"time"
+
+	"github.com/hyperfib/hyperfib/internal/brake"
 )
 
 // core is the whole state, desired and kernel, and all decisions. It does no
@@ -18,10 +20,10 @@ type core struct {
 	failures map[uint32]*failure // by entry
 	queue    []uint32            // dirty entries, first in first out
 	head     int
-	queued   uint64            // entries ever queued
-	handled  uint64            // entries ever taken and committed
-	by       map[uint32]origin // who has changed entries with markRepair
-	brakes   brakes[uint32]    // of their repairs
+	queued   uint64              // entries ever queued
+	handled  uint64              // entries ever taken and committed
+	by       map[uint32]origin   // who has changed entries with markRepair
+	brakes   brake.Table[uint32] // of their repairs
 	links    map[int32]Link
 	bygone   map[string]int32 // by name: interfaces that are gone
 	aliases  map[int32]int32  // what the caller knows by an old index
@@ -64,7 +66,7 @@ type core struct {
 // doubts say what must be read from the kernel again.
 type doubts struct {
 	everything, links, addresses, rules, neighbors, proxies, nextHops, routes, learners doubt
-	tables                                                                     map[tableFamily]*doubt
+	tables                                                                              map[tableFamily]*doubt
 }
 
 func (d *doubts) all(f func(*doubt)) {
@@ -136,7 +138,7 @@ func newCore(c Config) *core {
 	k.intern = intern{wants: map[string]*want{}, forms: map[string]*form{}, groupOf: k.groupRecord}
 	k.tables.index = map[tableFamily]uint16{}
 	k.store = newStore()
-	k.failures, k.by, k.brakes = map[uint32]*failure{}, map[uint32]origin{}, brakes[uint32]{}
+	k.failures, k.by, k.brakes = map[uint32]*failure{}, map[uint32]origin{}, brake.Table[uint32]{}
 	k.probes = map[neighborKey]Neighbor{}
 	k.links, k.bygone, k.aliases = map[int32]Link{}, map[string]int32{}, map[int32]int32{}
 	k.buried, k.formLimit = true, 1024

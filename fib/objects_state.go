@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"github.com/hyperfib/hyperfib/internal/brake"
 )
 
 // objectKey is the content of a single next-hop object. Objects exist as
@@ -31,7 +33,7 @@ type object struct {
 	step    time.Duration
 	foreign bool // somebody else deleted or changed it: to make it is a repair
 	by      origin
-	brake   brake // of repairs
+	brake   brake.Brake // of repairs
 }
 
 // hop is what the kernel has under an id of our range that is no group. It is
@@ -85,7 +87,7 @@ type group struct {
 	step    time.Duration
 	foreign bool // somebody else deleted or changed it: to make it is a repair
 	by      origin
-	brake   brake // of repairs
+	brake   brake.Brake // of repairs
 }
 
 // gatewayKey names a gateway for GatewayDown.
@@ -267,8 +269,8 @@ func (o *objects) members(g *group, up func(link int32) bool, now time.Time) (wa
 					o.wake(b.next)
 					continue
 				}
-				if b.foreign && !b.brake.ready(now) {
-					o.wake(b.brake.next)
+				if b.foreign && !b.brake.Ready(now) {
+					o.wake(b.brake.Next)
 					continue
 				}
 				make = append(make, b)

@@ -166,12 +166,12 @@ func (c *core) quiet(now time.Time) bool {
 
 // waiting reports whether g waits for its time, or for an object to be tried again.
 func (c *core) waiting(g *group, now time.Time) bool {
-	if now.Before(g.next) || g.foreign && !g.brake.ready(now) {
+	if now.Before(g.next) || g.foreign && !g.brake.Ready(now) {
 		return true
 	}
 	for i := range g.legs {
 		b := c.byKey[keyOf(&g.legs[i], g.family)]
-		if b != nil && !c.live(b) && (now.Before(b.next) || b.foreign && !b.brake.ready(now)) {
+		if b != nil && !c.live(b) && (now.Before(b.next) || b.foreign && !b.brake.Ready(now)) {
 			return true
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/hyperfib/hyperfib/internal/brake"
 )
 
 // objectOp is one next-hop message to be written.
@@ -164,8 +166,8 @@ func (c *core) planGroups(now time.Time) (ops []objectOp) {
 func (c *core) planGroup(g *group, loose map[string]*kernelGroup, now time.Time) (objectOp, bool) {
 	want, missing, keep := c.members(g, c.linkUp, now)
 	wait := g.next
-	if g.foreign && !g.brake.ready(now) {
-		wait = g.brake.next
+	if g.foreign && !g.brake.Ready(now) {
+		wait = g.brake.Next
 	}
 	switch {
 	case len(missing) > 0 || now.Before(wait):
@@ -244,12 +246,12 @@ func (c *core) commitObject(op *objectOp, r reply, now time.Time) (ok bool) {
 }
 
 // fought reports that op has undone what somebody else did, if it has.
-func (c *core) fought(foreign *bool, brake *brake, by origin, op *objectOp, now time.Time) {
+func (c *core) fought(foreign *bool, b *brake.Brake, by origin, op *objectOp, now time.Time) {
 	if !*foreign {
 		return
 	}
 	*foreign = false
-	c.repaired(op.key(), op.verb(), "repair", by, by.port != 0 && brake.repaired(now))
+	c.repaired(op.key(), op.verb(), "repair", by, by.port != 0 && b.Repaired(now))
 }
 
 func (op *objectOp) verb() string {

@@ -66,9 +66,9 @@ func (c *core) planRoute(i uint32, now time.Time) (routeOp, bool) {
 	case verbAdd, verbReplace:
 		// Also the replacement of a foreign route, and one that is late: who is in
 		// contention for the key does not get it a moment earlier by a new wish.
-		if b := c.brakes[i]; !b.ready(now) {
+		if b := c.brakes[i]; !b.Ready(now) {
 			c.note(i, e)
-			c.wake(b.next)
+			c.wake(b.Next)
 			return routeOp{}, false
 		}
 	}
@@ -168,7 +168,7 @@ func (c *core) commitExtra(op *routeOp, e *entry, now time.Time) {
 	e.mark &^= markBusy
 	c.stats.Deletes++
 	by := c.by[op.entry]
-	c.repaired(c.unpack(&e.key), "delete", "repair", by, by.port != 0 && c.brakes.of(op.entry).repaired(now))
+	c.repaired(c.unpack(&e.key), "delete", "repair", by, by.port != 0 && c.brakes.Of(op.entry).Repaired(now))
 	delete(c.by, op.entry)
 	e.mark &^= markRepair
 	e.mark |= markContested
@@ -188,7 +188,7 @@ func (c *core) written(op *routeOp, e *entry, now time.Time) {
 	}
 	if reason == "repair" || reason == "take" {
 		by := c.by[i]
-		c.repaired(c.unpack(&e.key), op.verb.String(), reason, by, by.port != 0 && c.brakes.of(i).repaired(now))
+		c.repaired(c.unpack(&e.key), op.verb.String(), reason, by, by.port != 0 && c.brakes.Of(i).Repaired(now))
 	}
 	delete(c.by, i)
 	if c.writes {
@@ -252,13 +252,13 @@ func (c *core) retry(now time.Time, all bool) {
 	for i, b := range c.brakes {
 		e := c.store.at(i)
 		switch {
-		case now.Before(b.next):
-			c.wake(b.next)
-		case b.step > 0 && e.want != nil && e.have != e.want.form:
+		case now.Before(b.Next):
+			c.wake(b.Next)
+		case !b.Next.IsZero() && e.want != nil && e.have != e.want.form:
 			c.touchRoute(i, e)
 		}
 	}
-	c.brakes.trim(now)
+	c.brakes.Trim(now)
 	c.retryObjects(now, all)
 	c.addresses.retry(now, all, c.wake)
 	c.neighbors.retry(now, all, c.wake)
@@ -274,7 +274,7 @@ func (c *core) retryObjects(now time.Time, all bool) {
 		if all && b.err != nil {
 			b.next, b.step = time.Time{}, 0
 		}
-		if next := later(b.next, b.brake.next); now.Before(next) {
+		if next := later(b.next, b.brake.Next); now.Before(next) {
 			c.wake(next)
 		} else {
 			c.touchGateway(b)
@@ -285,8 +285,8 @@ func (c *core) retryObjects(now time.Time, all bool) {
 		case g.err != nil && (all || !now.Before(g.next)):
 			g.next = time.Time{}
 			c.touch(g)
-		case now.Before(g.brake.next):
-			c.wake(g.brake.next)
+		case now.Before(g.brake.Next):
+			c.wake(g.brake.Next)
 		}
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/hyperfib/hyperfib/internal/brake"
 )
 
 // rules are desired, banned and existing policy rules. The kernel takes several equal
@@ -18,7 +20,7 @@ type rules struct {
 	changed         time.Time     // when others last changed rules
 	by              map[Rule]origin
 	failed          map[Rule]*failure
-	brakes          brakes[Rule]
+	brakes          brake.Table[Rule]
 	dirty           bool      // to be compared
 	dirtyAt         time.Time // to be compared again then; zero: no need
 }
@@ -29,7 +31,7 @@ const ruleCalm = time.Second
 
 func (t *rules) init() {
 	t.want, t.ban, t.gone = map[Rule]bool{}, map[Rule]bool{}, map[Rule]bool{}
-	t.by, t.failed, t.brakes = map[Rule]origin{}, map[Rule]*failure{}, brakes[Rule]{}
+	t.by, t.failed, t.brakes = map[Rule]origin{}, map[Rule]*failure{}, brake.Table[Rule]{}
 }
 
 func (t *rules) set(r Rule) {
@@ -89,9 +91,9 @@ func (t *rules) plan(own uint8, swept, clean bool, now time.Time) (p rulePlan, a
 		waiting[r] = now.Before(f.next)
 	}
 	for r, b := range t.brakes {
-		if !b.ready(now) {
+		if !b.Ready(now) {
 			waiting[r] = true
-			later(b.next)
+			later(b.Next)
 		}
 	}
 	p = planRules(t.want, t.ban, t.gone, waiting, t.kernel, own, swept)
@@ -141,10 +143,10 @@ func (t *rules) commitRemove(k kernelRule, a reply, now time.Time, wake func(tim
 
 // refused notes a failed deletion: it is tried again as a repair would be.
 func (t *rules) refused(r Rule, op string, a reply, now time.Time, wake func(time.Time)) *Error {
-	b := t.brakes.of(r)
-	first := b.count == 0
-	b.refused(now)
-	wake(b.next)
+	first := t.brakes[r] == nil
+	b := t.brakes.Of(r)
+	b.Refused(now)
+	wake(b.Next)
 	if !first {
 		return nil
 	}
@@ -159,7 +161,7 @@ func (t *rules) repaired(r Rule, now time.Time) (by origin, repair, contended bo
 		return by, false, false
 	}
 	delete(t.by, r)
-	return by, true, by.port != 0 && t.brakes.of(r).repaired(now)
+	return by, true, by.port != 0 && t.brakes.Of(r).Repaired(now)
 }
 
 func (t *rules) retry(now time.Time, all bool, wake func(time.Time)) {
@@ -174,9 +176,9 @@ func (t *rules) retry(now time.Time, all bool, wake func(time.Time)) {
 	}
 	for _, b := range t.brakes {
 		switch {
-		case b.next.IsZero():
-		case now.Before(b.next):
-			wake(b.next)
+		case b.Next.IsZero():
+		case now.Before(b.Next):
+			wake(b.Next)
 		default:
 			t.dirty = true
 		}
@@ -188,7 +190,7 @@ func (t *rules) retry(now time.Time, all bool, wake func(time.Time)) {
 	default:
 		t.dirty, t.dirtyAt = true, time.Time{}
 	}
-	t.brakes.trim(now)
+	t.brakes.Trim(now)
 	maps.DeleteFunc(t.by, func(r Rule, _ origin) bool { return !t.want[r] && !t.ban[r] })
 }
 

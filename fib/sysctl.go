@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/hyperfib/hyperfib/internal/brake"
 )
 
 // sysctls are desired values below /proc/sys, in groups: all values of one interface
@@ -18,7 +20,7 @@ type sysctls struct {
 	groups map[string]*sysctlGroup // by interface; "": general ones, which come first
 	queue  []*sysctlGroup          // with something due, without the general one
 	failed map[*sysctl]*failure    // to be tried again
-	brakes brakes[*sysctl]
+	brakes brake.Table[*sysctl]
 }
 
 type sysctl struct {
@@ -35,7 +37,7 @@ type sysctlGroup struct {
 
 func (t *sysctls) init() {
 	t.all, t.groups = map[string]*sysctl{}, map[string]*sysctlGroup{"": {}}
-	t.failed, t.brakes = map[*sysctl]*failure{}, brakes[*sysctl]{}
+	t.failed, t.brakes = map[*sysctl]*failure{}, brake.Table[*sysctl]{}
 }
 
 func checkSysctl(s Sysctl) error {
@@ -134,7 +136,7 @@ func (t *sysctls) due(s *sysctl) {
 // waits reports whether s may not be written yet.
 func (t *sysctls) waits(s *sysctl) bool {
 	f, b := t.failed[s], t.brakes[s]
-	return f != nil && !f.next.IsZero() || b != nil && !b.next.IsZero()
+	return f != nil && !f.next.IsZero() || b != nil && !b.Next.IsZero()
 }
 
 // touchPath makes one path be compared again, if it is ours.
@@ -216,9 +218,9 @@ func (t *sysctls) commit(done Sysctl, written bool, err error, now time.Time, wa
 		s.set = true
 		delete(t.failed, s)
 		if repaired {
-			b := t.brakes.of(s)
-			if contended = b.repaired(now); !b.next.IsZero() {
-				wake(b.next)
+			b := t.brakes.Of(s)
+			if contended = b.Repaired(now); !b.Next.IsZero() {
+				wake(b.Next)
 			}
 		}
 		return nil, repaired, contended
@@ -250,17 +252,17 @@ func (t *sysctls) retry(now time.Time, all bool, wake func(time.Time)) {
 	}
 	for s, b := range t.brakes {
 		switch {
-		case b.next.IsZero():
-		case now.Before(b.next):
-			wake(b.next)
+		case b.Next.IsZero():
+		case now.Before(b.Next):
+			wake(b.Next)
 		default:
-			b.next = time.Time{}
+			b.Next = time.Time{}
 			if s.dirty {
 				t.due(s)
 			}
 		}
 	}
-	t.brakes.trim(now)
+	t.brakes.Trim(now)
 }
 
 func (t *sysctls) pending() bool { return len(t.queue) > 0 || t.groups[""].queued }

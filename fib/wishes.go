@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/hyperfib/hyperfib/internal/brake"
 )
 
 // addressKey and neighborKey are the keys of the low-rate tables.
@@ -29,7 +31,7 @@ type wishes[K, V comparable] struct {
 	doomed map[K]bool   // Delete was called
 	by     map[K]origin // somebody else has changed it
 	failed map[K]*failure
-	brakes brakes[K]
+	brakes brake.Table[K]
 }
 
 // had is a value in the kernel, and whether it carries our protocol number.
@@ -41,7 +43,7 @@ type had[V comparable] struct {
 func (t *wishes[K, V]) init() {
 	t.want, t.have = map[K]V{}, map[K]had[V]{}
 	t.dirty, t.doomed, t.by = map[K]bool{}, map[K]bool{}, map[K]origin{}
-	t.failed, t.brakes = map[K]*failure{}, brakes[K]{}
+	t.failed, t.brakes = map[K]*failure{}, brake.Table[K]{}
 }
 
 func (t *wishes[K, V]) set(k K, v V) {
@@ -132,7 +134,7 @@ func (t *wishes[K, V]) plan(swept bool, now time.Time) (ops []smallOp[K]) {
 // waits reports whether k may not be written yet.
 func (t *wishes[K, V]) waits(k K, now time.Time) bool {
 	f := t.failed[k]
-	return f != nil && !f.next.IsZero() || !t.brakes[k].ready(now)
+	return f != nil && !f.next.IsZero() || !t.brakes[k].Ready(now)
 }
 
 // commit takes the kernel's answer in. It returns the error to report, nil if
@@ -174,7 +176,7 @@ func (t *wishes[K, V]) repaired(k K, now time.Time) (by origin, repair, contende
 		return by, false, false
 	}
 	delete(t.by, k)
-	return by, true, by.port != 0 && t.brakes.of(k).repaired(now)
+	return by, true, by.port != 0 && t.brakes.Of(k).Repaired(now)
 }
 
 func (t *wishes[K, V]) retry(now time.Time, all bool, wake func(time.Time)) {
@@ -187,11 +189,11 @@ func (t *wishes[K, V]) retry(now time.Time, all bool, wake func(time.Time)) {
 		}
 	}
 	for _, b := range t.brakes {
-		if now.Before(b.next) {
-			wake(b.next)
+		if now.Before(b.Next) {
+			wake(b.Next)
 		}
 	}
-	t.brakes.trim(now)
+	t.brakes.Trim(now)
 }
 
 // sweep looks at everything again.
