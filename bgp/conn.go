@@ -109,6 +109,11 @@ func (c *conn) close(final []byte) {
 	close(c.quit)
 }
 
+// writable reports whether the writer takes messages. One that has failed never does
+// again: the reader ends the connection, once it has read what the peer had to say.
+// Owner only.
+func (c *conn) writable() bool { return !c.busy && c.writeErr == nil }
+
 // send gives messages to the writer, which must be free. Owner only.
 func (c *conn) send(b []byte) {
 	c.busy = true

@@ -61,9 +61,15 @@ func (w *machineScenario) Do(now time.Time, words []string) ([]string, error) {
 		return nil, nil
 	}
 	before := w.m.state()
+	err := w.feed(now, words)
+	return w.result(before), err
+}
+
+// feed steps the machine.
+func (w *machineScenario) feed(now time.Time, words []string) error {
 	switch words[0] {
 	case "config":
-		return nil, w.config(words[1:])
+		return w.config(words[1:])
 	case "hurry":
 		w.m.hurry(now)
 		w.m.advance(now)
@@ -86,11 +92,11 @@ func (w *machineScenario) Do(now time.Time, words []string) ([]string, error) {
 	default:
 		ev, err := parseEvent(words)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		w.m.step(now, ev)
 	}
-	return w.result(before), nil
+	return nil
 }
 
 func number(s string) connID {

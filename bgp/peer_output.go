@@ -6,7 +6,7 @@ import "time"
 func (p *peer) flush(now time.Time) {
 	for i := range p.slots {
 		s := &p.slots[i]
-		if s.c == nil || s.c.busy || s.c.writeErr != nil {
+		if s.c == nil || !s.c.writable() {
 			continue
 		}
 		if p.sess != nil && p.sess.conn == s.c && p.fill(now, s) {

@@ -136,7 +136,7 @@ func (s *session) takeRefresh(now time.Time, p *peer, r wire.RouteRefresh) {
 // next is the session's own next deadline.
 func (s *session) next() time.Time {
 	at := earliest(s.refresh[0], s.refresh[1], s.roomAt[0], s.roomAt[1])
-	if s.pending && !s.conn.busy {
+	if s.pending && s.conn.writable() {
 		at = earliest(at, s.fillAt)
 	}
 	return at

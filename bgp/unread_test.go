@@ -57,3 +57,17 @@ func TestUnread(t *testing.T) {
 	setTimeout(b, time.Minute)
 	setTimeout(near, time.Minute)
 }
+
+// TestWriterFailed: a session whose writer has failed waits for its reader to end it, and has
+// nothing to do until then.
+func TestWriterFailed(t *testing.T) {
+	now := time.Now()
+	s := session{pending: true, fillAt: now, conn: &conn{}}
+	if s.next() != now {
+		t.Errorf("next at %v", s.next())
+	}
+	s.conn.writeErr = net.ErrClosed
+	if !s.next().IsZero() {
+		t.Errorf("next at %v although nothing can be written", s.next())
+	}
+}

@@ -1,0 +1,242 @@
+package bgp
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hyperfib/hyperfib/internal/testing/scenario"
+)
+
+// TestMachineSearch feeds the FSM random events, of connections that are there, that are gone
+// and that never were, in the grammar of testdata/fsm. Whatever happens:
+//
+//   - an effect is about a connection that it can be about, and each is closed once;
+//   - there is one session at most, and the state says so;
+//   - a peer that is not stopped lets others in or says no, and if it may dial it has a timer
+//     that makes it do so;
+//   - once the peer cooperates there is a session, within the longest waits.
+func TestMachineSearch(t *testing.T) {
+	scenario.Search{Seeds: 300, Inputs: machineInputs, Play: func(_ *testing.T, inputs []string) error {
+		w := &checkedMachine{machineScenario: newMachineScenario(), conns: map[connID]connState{}}
+		if _, err := scenario.Play(strings.Join(inputs, "\n")+"\n", w); err != nil {
+			return err
+		}
+		return w.cooperate()
+	}}.Run(t)
+}
+
+func machineInputs(r *rand.Rand) (inputs []string) {
+	if r.IntN(3) == 0 {
+		inputs = append(inputs, "config passive")
+	}
+	if r.IntN(2) == 0 {
+		inputs = append(inputs, "config id 10.0.0.3")
+	}
+	inputs = append(inputs, "start")
+	now, conns := time.Duration(0), 3
+	for range 5 + r.IntN(80) {
+		now += time.Duration(r.IntN(1<<r.IntN(18))) * time.Millisecond
+		n := max(1, conns-r.IntN(4))
+		words := []string{"confirmed", "open", "open", "keepalive", "keepalive", "acked", "acked", "fails", "fails", "update", "notif", "hurry",
+			"updateerr", "openerr", "headererr", "autostop", "autostop 60s", "stop", "stop quiet", "sent"}
+		word := words[r.IntN(len(words))]
+		switch word {
+		case "confirmed":
+			conns++
+		case "hurry", "autostop", "autostop 60s":
+		case "stop", "stop quiet":
+			inputs = append(inputs, fmt.Sprintf("+%v %s", now, word))
+			word = "start"
+			now += time.Duration(r.IntN(5000)) * time.Millisecond
+		case "acked", "fails":
+			word = fmt.Sprint(word, " ", n)
+			conns += r.IntN(2)
+		case "notif":
+			word = fmt.Sprintf("notif %d %d/%d", n, 1+r.IntN(6), 1+r.IntN(10))
+		case "open":
+			word = fmt.Sprintf("open %d hold=%d", n, []int{0, 3, 90}[r.IntN(3)])
+			if r.IntN(2) == 0 {
+				word += " gr"
+			}
+		default:
+			word = fmt.Sprint(word, " ", n)
+		}
+		inputs = append(inputs, fmt.Sprintf("+%v %s", now, word))
+	}
+	return inputs
+}
+
+// connState is what has become of a connection.
+type connState uint8
+
+const (
+	connDialing connState = iota + 1
+	connOpen
+	connSaid // our OPEN is out
+	connUp
+	connEnding // a NOTIFICATION is out, or the session is down
+	connClosed
+)
+
+// checkedMachine is a machineScenario that looks at every effect.
+type checkedMachine struct {
+	*machineScenario
+	conns map[connID]connState
+	now   time.Time
+	last  connID // that the peer has opened
+	err   error
+}
+
+// Advance implements scenario.Clock.
+func (w *checkedMachine) Advance(now time.Time) []string {
+	w.now = now
+	w.m.advance(now)
+	w.check()
+	return nil
+}
+
+// Do implements scenario.Machine.
+func (w *checkedMachine) Do(now time.Time, words []string) ([]string, error) {
+	w.now = now
+	if w.err != nil || len(words) == 0 {
+		return nil, w.err
+	}
+	if len(words) > 1 && words[0] != "config" && words[0] != "stop" && words[0] != "autostop" {
+		// The owner of a connection says nothing of one that is not there, except that a
+		// late answer to an attempt comes.
+		switch state := w.conns[number(words[1])]; {
+		case words[0] == "acked" && state == connDialing:
+			w.conns[number(words[1])] = connOpen
+		case words[0] == "acked" && state == connClosed, words[0] == "fails" && state != 0:
+		case state < connOpen || state == connClosed || words[0] == "acked":
+			return nil, nil
+		}
+	}
+	late := words[0] == "acked" && w.conns[number(words[1])] == connClosed
+	if words[0] == "confirmed" {
+		w.last = w.m.conns + 1
+		w.conns[w.last] = connOpen
+	}
+	refuses := w.m.primary.stopped || now.Before(w.m.refuseUntil)
+	err := w.feed(now, words)
+	if late { // it is closed again
+		w.m.out = nil
+	}
+	w.check()
+	if words[0] == "confirmed" && w.err == nil {
+		if closed := w.conns[w.last] == connClosed; closed != refuses {
+			w.err = fmt.Errorf("connection %d of the peer: closed %v, refusing %v", w.last, closed, refuses)
+		}
+	}
+	return nil, errors.Join(err, w.err)
+}
+
+func (w *checkedMachine) check() {
+	for _, e := range w.m.effects() {
+		if err := w.effect(e); err != nil && w.err == nil {
+			w.err = fmt.Errorf("%v: %w", e, err)
+		}
+	}
+	if w.err == nil {
+		w.err = w.invariants()
+	}
+}
+
+func (w *checkedMachine) effect(e effect) error {
+	state := w.conns[e.conn]
+	may := map[effectKind][]connState{
+		effDial: {0}, effNoAnswer: {connDialing}, effSendOpen: {connOpen}, effKeepalive: {connSaid, connUp}, effUp: {connSaid},
+		effNotify: {connOpen, connSaid, connUp}, effDown: {connUp, connEnding}, effClose: {connDialing, connOpen, connSaid, connEnding},
+	}
+	ok := false
+	for _, s := range may[e.kind] {
+		ok = ok || s == state
+	}
+	if !ok {
+		return fmt.Errorf("connection in state %d", state)
+	}
+	switch e.kind {
+	case effDial:
+		w.conns[e.conn] = connDialing
+	case effSendOpen:
+		w.conns[e.conn] = connSaid
+	case effUp:
+		w.conns[e.conn] = connUp
+	case effNotify, effDown:
+		w.conns[e.conn] = connEnding
+	case effClose:
+		w.conns[e.conn] = connClosed
+	}
+	return nil
+}
+
+func (w *checkedMachine) invariants() error {
+	var dialing, open, up int
+	for id, state := range w.conns {
+		switch state {
+		case connDialing:
+			dialing++
+		case connUp:
+			up++
+			open++
+		case connOpen, connSaid:
+			open++
+		case connEnding:
+			return fmt.Errorf("connection %d was told its end, and is not closed", id)
+		}
+	}
+	m := w.m
+	switch {
+	case up > 1 || dialing > 1 || dialing+open > 2:
+		return fmt.Errorf("%d sessions, %d attempts, %d open connections", up, dialing, open)
+	case (m.state() == Established) != (up == 1):
+		return fmt.Errorf("%v with %d sessions", m.state(), up)
+	case dialing+open == 0 && !m.primary.stopped && !m.cfg.passive && m.deadline().IsZero():
+		return fmt.Errorf("%v without a timer", m.state())
+	case dialing+open == 0 && m.state() > Active || dialing == 0 && m.primary.state == Connect:
+		return fmt.Errorf("%v without a connection", m.state())
+	case m.primary.stopped && (dialing+open > 0 || !m.deadline().IsZero()):
+		return fmt.Errorf("stopped with %d connections, deadline %v", dialing+open, m.deadline())
+	}
+	return nil
+}
+
+// cooperate plays a peer that answers from now on, and calls if we do not.
+func (w *checkedMachine) cooperate() error {
+	start := w.now
+	for w.now.Sub(start) < 3*time.Minute && w.err == nil {
+		if w.m.state() == Established {
+			return nil
+		}
+		for id, state := range w.conns {
+			link := w.m.find(id)
+			switch {
+			case state == connDialing:
+				w.Do(w.now, []string{"acked", fmt.Sprint(id)})
+			case link == nil:
+			case link.state == OpenSent:
+				w.Do(w.now, []string{"open", fmt.Sprint(id)})
+			case link.state == OpenConfirm:
+				w.Do(w.now, []string{"keepalive", fmt.Sprint(id)})
+			}
+		}
+		if w.m.primary.stopped {
+			w.Do(w.now, []string{"start"})
+		}
+		if w.m.cfg.passive && w.m.primary.conn == 0 {
+			w.Do(w.now, []string{"confirmed"})
+		}
+		w.now = w.now.Add(time.Second)
+		for d := w.m.deadline(); !d.IsZero() && !d.After(w.now) && w.err == nil; d = w.m.deadline() {
+			w.Advance(w.now)
+		}
+	}
+	if w.err == nil && w.m.state() != Established {
+		return fmt.Errorf("three minutes later the peer is %v", w.m.state())
+	}
+	return w.err
+}
