@@ -3,8 +3,10 @@ package bgp
 import (
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/hyperfib/hyperfib/bgp/wire"
+	"github.com/hyperfib/hyperfib/internal/testing/nstest"
 )
 
 // clients lets everybody on the network be a route reflector client.
@@ -119,4 +121,51 @@ func TestReflectMore(t *testing.T) {
 	startBIRD1(l, 7)
 	r.waitState("10.77.0.7", Established)
 	b.waitFor("BIRD 1.6's route at BIRD 2", "show route 198.18.7.0/24 all", "BGP.originator_id: 10.77.0.7")
+}
+
+// TestStrictCapabilities: FRR refuses us for a family that we do not know (2/7), until it
+// is told otherwise. The session that comes then has all that both know.
+func TestStrictCapabilities(t *testing.T) {
+	l := newLAN(t)
+	f := startFRR(l, 2, `
+router bgp 65000
+ bgp router-id ROUTERID
+ no bgp default ipv4-unicast
+ bgp graceful-restart
+ neighbor 10.77.0.1 remote-as 65000
+ neighbor 10.77.0.1 passive
+ neighbor 10.77.0.1 strict-capability-match
+ address-family ipv4 unicast
+  neighbor 10.77.0.1 activate
+ exit-address-family
+ address-family ipv6 unicast
+  neighbor 10.77.0.1 activate
+ exit-address-family
+ address-family ipv4 multicast
+  neighbor 10.77.0.1 activate
+ exit-address-family
+`)
+	r := startReal(t, l.hub, Config{GracefulRestart: GracefulRestart{Enabled: true, LongLivedTime: time.Hour}})
+	key := PeerKey{Addr: netip.MustParseAddr("10.77.0.2")}
+	r.must(r.AddPeer(PeerConfig{Addr: key.Addr, Families: bothFamilies, IdleHold: 2 * time.Second}))
+	var first time.Time
+	for _, which := range []string{"the refusal", "another refusal"} {
+		nstest.Wait(t, 15*time.Second, which, func() bool {
+			st, err := r.Peer(key)
+			if err != nil || st.LastReceived == nil || st.LastReceived.Received.Subcode != wire.SubUnsupportedCapability || !st.LastReceived.Time.After(first) {
+				return false
+			}
+			first = st.LastReceived.Time
+			return true
+		})
+	}
+	if st, _ := r.Peer(key); st.Established != 0 || st.Plain != nil {
+		t.Errorf("%d sessions, plain %v", st.Established, st.Plain)
+	}
+	f.vtysh("configure\nrouter bgp 65000\nno neighbor 10.77.0.1 strict-capability-match")
+	r.waitState("10.77.0.2", Established)
+	st, _ := r.Peer(key)
+	if n := st.Negotiated; n == nil || n.Families != wire.Families(bothFamilies...) || !n.AS4 || !n.GracefulRestart || !n.ExtendedMessage {
+		t.Errorf("%+v", n)
+	}
 }

@@ -28,6 +28,8 @@ type Session struct {
 	Error       string `json:"error,omitempty"`
 	// ErrorAt is when that was.
 	ErrorAt time.Time `json:"error-at,omitzero"`
+	// Plain is why our OPEN had no capabilities: IPv4 only, no graceful restart.
+	Plain string `json:"plain,omitempty"`
 	// LimitError is why a prefix limit ended the session last, and when; RefusedUntil is
 	// until when the peer stays out because of that.
 	LimitError   string    `json:"limit-error,omitempty"`
@@ -58,6 +60,9 @@ type FamilyRoutes struct {
 	Maximum  int    `json:"maximum,omitempty"` // the prefix limit, 0 without one
 	Limit    string `json:"limit"`             // within, near or exceeded
 	Blocked  uint64 `json:"blocked"`           // of the refused, those beyond the limit
+	// NoNextHop is how many prefixes are not sent because neither they nor the session
+	// have a next hop of the family.
+	NoNextHop int `json:"no-next-hop,omitempty"`
 }
 
 // BFD is one BFD session.

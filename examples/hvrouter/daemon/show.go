@@ -66,9 +66,12 @@ func session(name string, n config.NetNS, ref config.Reflector, p bgp.PeerStatus
 	if p.LastError != nil {
 		s.Error, s.ErrorAt = p.LastError.Error(), p.LastError.Time
 	}
+	if p.Plain != nil {
+		s.Plain = p.Plain.Error()
+	}
 	for _, f := range p.Families {
 		s.Families = append(s.Families, api.FamilyRoutes{Family: familyName(f.Family), Received: f.Paths, Stale: f.Stale, Refused: f.Refused.Total(),
-			Counted: f.Counted, Maximum: f.PrefixLimit.Maximum, Limit: f.Limit.String(), Blocked: f.Refused[rib.OverLimit]})
+			Counted: f.Counted, Maximum: f.PrefixLimit.Maximum, Limit: f.Limit.String(), Blocked: f.Refused[rib.OverLimit], NoNextHop: f.NoNextHop})
 	}
 	if p.LastLimit != nil {
 		s.LimitError, s.LimitErrorAt, s.RefusedUntil = p.LastLimit.Error(), p.LastLimit.Time, p.RefusedUntil
