@@ -71,7 +71,9 @@ func (m *machine) failed(d time.Duration) time.Duration {
 func (m *machine) delay(now time.Time, l *link, n wire.Notification, contested bool) time.Duration {
 	switch {
 	case contested:
-		return m.jittered(m.cfg.retryMin) // by the collision of two connections: no failure
+		return m.jittered(m.cfg.retryMin) // there is another connection: no failure
+	case n.Code == wire.CodeCease && n.Subcode == wire.SubCollision:
+		return m.retryDelay() // with one that we have not heard of, or that the peer has not lost yet
 	case l.state == Established && isBFDDown(n):
 		return m.retryDelay() // the path has failed, not the peer
 	case l.state != Established:
@@ -89,9 +91,9 @@ func isBFDDown(n wire.Notification) bool {
 	return n.Code == wire.CodeCease && n.Subcode == wire.SubBFDDown
 }
 
-// contested reports whether a connection ends because there is another one.
-func (m *machine) contested(l *link, n wire.Notification) bool {
-	return l.state != Established && m.rival(l).state >= OpenSent || n.Code == wire.CodeCease && n.Subcode == wire.SubCollision
+// contested reports whether a connection ends beside another one.
+func (m *machine) contested(l *link) bool {
+	return l.state != Established && m.rival(l).state >= OpenSent
 }
 
 // doubled is least * 2^n, at most most.

@@ -41,6 +41,16 @@ func (e *PeerError) Error() string {
 	return s
 }
 
+// givesWay reports whether the end of a connection beside another one is that of a
+// collision (RFC 4271, Section 6.8): some peers just close it.
+func (e *PeerError) givesWay() bool {
+	n := e.Sent
+	if n == nil {
+		n = e.Received
+	}
+	return n == nil || n.Code == wire.CodeCease && n.Subcode == wire.SubCollision
+}
+
 // Unwrap returns Err.
 func (e *PeerError) Unwrap() error { return e.Err }
 

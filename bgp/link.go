@@ -107,7 +107,7 @@ func (l *link) fail(now time.Time, cause eventKind, n wire.Notification) {
 // lost ends a connection that the network or the peer has ended, the latter perhaps with
 // a NOTIFICATION.
 func (l *link) lost(now time.Time, cause eventKind, n wire.Notification) {
-	was, contested := *l, l.m.contested(l, n)
+	was, contested := *l, l.m.contested(l)
 	l.end(now, cause, n, false)
 	d := l.m.delay(now, &was, n, contested)
 	if was.state == OpenSent && cause == evConnFails {

@@ -233,15 +233,22 @@ func (p *peer) notify(now time.Time, e effect, before State, err error) {
 	if err == nil {
 		err = endReason(e.cause)
 	}
-	p.record(now, &PeerError{Sent: &n, Err: err}, before)
+	p.recordEnd(now, s.c, &PeerError{Sent: &n, Err: err}, before)
 }
 
-// record keeps and publishes why a connection ended.
+// record keeps and publishes why there is no connection.
 func (p *peer) record(now time.Time, e *PeerError, state State) {
 	e.Peer, e.Time, e.State = p.key, now, state
 	p.reason = e
+	p.setStatus(func(st *PeerStatus) { st.LastError = e })
+	p.tell(Event{Kind: EventError, State: state, Err: e})
+}
+
+// recordEnd is record for the end of a connection. One that gives way to another is no
+// error.
+func (p *peer) recordEnd(now time.Time, c *conn, e *PeerError, state State) {
+	e.Peer, e.Time, e.State = p.key, now, state
 	p.setStatus(func(st *PeerStatus) {
-		st.LastError = e
 		if e.Sent != nil {
 			st.LastSent = e
 		}
@@ -252,7 +259,10 @@ func (p *peer) record(now time.Time, e *PeerError, state State) {
 			st.LastLimit = e
 		}
 	})
-	p.tell(Event{Kind: EventError, State: state, Err: e})
+	session := p.sess != nil && p.sess.conn == c
+	if two := p.slots[0].c != nil && p.slots[1].c != nil; session || !two || !e.givesWay() {
+		p.record(now, e, state)
+	}
 }
 
 func (p *peer) setStatus(f func(*PeerStatus)) {

@@ -66,7 +66,7 @@ func (p *peer) failed(now time.Time, c *conn, err error) {
 	if s := p.slot(c.id); s != nil && s.c.writeErr != nil {
 		err = s.c.writeErr
 	}
-	p.record(now, &PeerError{Err: err}, state)
+	p.recordEnd(now, c, &PeerError{Err: err}, state)
 	p.stepErr(now, event{kind: evConnFails, conn: c.id}, err)
 }
 
@@ -124,7 +124,7 @@ func (p *peer) gotNotification(now time.Time, s *slot, body []byte) {
 	}
 	n.Data = append([]byte(nil), n.Data...)
 	e := &PeerError{Received: &n}
-	p.record(now, e, p.m.state())
+	p.recordEnd(now, s.c, e, p.m.state())
 	if n.Code == wire.CodeOpen && n.Subcode == wire.SubOptionalParameter {
 		p.refused = e
 	}

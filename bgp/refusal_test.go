@@ -146,14 +146,23 @@ func gaps(t *testing.T, dials []time.Time, most time.Duration) {
 	}
 }
 
-// TestUnansweredDials: nobody is there, for an hour.
+// TestUnansweredDials: nobody is there for an hour, or a peer that holds on to a session of
+// which we know nothing.
 func TestUnansweredDials(t *testing.T) {
-	for name, deaf := range map[string]bool{"nobody listens": false, "nobody answers": true} {
+	for name, deaf := range map[string]bool{"nobody listens": false, "nobody answers": true, "a collision": false} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n := newPipeNet()
 				n.deaf = deaf
 				a := run(t, n, addr1, Config{})
+				if name == "a collision" {
+					l := n.serve(t, addr2, func(p *rawPeer) {
+						p.message()
+						p.Write(wire.Notification{Code: wire.CodeCease, Subcode: wire.SubCollision}.Append(nil))
+						p.Close()
+					})
+					time.AfterFunc(time.Hour-time.Second, func() { l.Close() })
+				}
 				a.peer(PeerConfig{Addr: addr2})
 				settle(time.Hour)
 				gaps(t, n.dials, 7*time.Second)

@@ -52,6 +52,10 @@ func TestCollisions(t *testing.T) {
 			b.mustBe(addr1, Established)
 			st, _ := a.Peer(PeerKey{Addr: addr2})
 			flaps += st.Established - 1
+			// The loser may hear of it before it knows of the other connection.
+			if e := st.LastError; st.Established == 1 && e != nil && (e.Received == nil || !e.givesWay()) {
+				t.Errorf("a collision is an error: %v", e)
+			}
 		})
 	}
 	if flaps > 2 {

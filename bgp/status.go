@@ -39,7 +39,8 @@ type PeerStatus struct {
 	// Plain is why our last OPEN had no capabilities: the NOTIFICATION by which the
 	// peer said that it knows none (RFC 5492, Section 3). Nil if it had them.
 	Plain *PeerError
-	// LastError is why the last connection or session ended, nil if none did.
+	// LastError is why the last connection or session ended, nil if none did. A
+	// connection that gave way to another of the same peer does not count.
 	LastError *PeerError
 	// LastLimit is why a prefix limit ended a session last, nil if it never did.
 	// RefusedUntil is until when the peer stays out because of that, zero if it does
