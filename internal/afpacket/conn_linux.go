@@ -104,7 +104,7 @@ func (c *Conn) Add(link int) error {
 	case link != 0 && c.police.Has(link):
 		return nil
 	case link == 0:
-		c.police.All()
+		c.police.All(0)
 	default:
 		if err := c.join(link); err != nil {
 			return err

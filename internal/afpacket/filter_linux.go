@@ -73,7 +73,20 @@ func filter(prog []unix.SockFilter, conds []Cond, list police.List) []unix.SockF
 		unix.SockFilter{Code: ldLen},
 		unix.SockFilter{Code: jge, K: longest + 1, Jf: 1}, reject,
 		unix.SockFilter{Code: ldAbs | unix.BPF_W, K: skfAdIfIndex})
-	listed, others := reject, unix.SockFilter{Code: ret, K: longest}
+	return interfaces(prog, list, longest)
+}
+
+// AttachList has a socket of any kind, such as UDP's, drop what a list does not let
+// through before it takes room in the receive buffer.
+func AttachList(fd int, list police.List) error {
+	prog := []unix.SockFilter{{Code: ldAbs | unix.BPF_W, K: skfAdIfIndex}}
+	return attach(fd, interfaces(prog, list, 1<<16))
+}
+
+// interfaces appends what accepts the interfaces of a list, of which one is in the
+// accumulator, and keeps size octets.
+func interfaces(prog []unix.SockFilter, list police.List, size uint32) []unix.SockFilter {
+	listed, others := reject, unix.SockFilter{Code: ret, K: size}
 	if list.Only {
 		listed, others = others, listed
 	}

@@ -32,6 +32,8 @@ const (
 	// behind. Nobody but a flood asks 64 questions in 10 ms.
 	share  = 64
 	window = 10 * time.Millisecond
+	// mostLinks bounds how many interfaces are counted that were not added.
+	mostLinks = 1 << 14
 	// forgetAfter is when interfaces that were not asked for are forgotten if there are
 	// more of them than a filter names: some are gone meanwhile.
 	forgetAfter = 10 * time.Second
@@ -42,6 +44,7 @@ const (
 type Policer struct {
 	links   map[int]*link
 	all     bool
+	rest    float64          // with all: the limit of those that were not added
 	limited map[int]*link    // silenced because of their limit
 	pressed map[int]*link    // silenced until the reader has caught up
 	foreign map[int]struct{} // not asked for, and heard of
@@ -73,8 +76,12 @@ func (p *Policer) Add(index int) {
 	}
 }
 
-// All has every interface heard from now on, without limits.
-func (p *Policer) All() { p.all, p.changed = true, true }
+// All has every interface heard from now on. Each that was not added gets the limit, as
+// [Policer.Limit] has it, when it is heard of.
+func (p *Policer) All(perSecond float64) {
+	p.all, p.rest, p.changed = true, perSecond, true
+	clear(p.foreign)
+}
 
 // Remove ends Add.
 func (p *Policer) Remove(index int) {
@@ -105,13 +112,17 @@ func (p *Policer) Limit(index int, perSecond float64) {
 
 // Take reports whether a frame that was read at now is to be handed on.
 func (p *Policer) Take(now time.Time, index int) bool {
-	if p.all {
-		return true
-	}
 	l := p.links[index]
-	if l == nil {
+	switch {
+	case l == nil && !p.all:
 		p.ignore(now, index)
 		return false
+	case l == nil && (p.rest == 0 || len(p.links) >= mostLinks):
+		return true
+	case l == nil:
+		p.Add(index)
+		p.Limit(index, p.rest)
+		l = p.links[index]
 	}
 	if l.round != p.round || now.Sub(l.since) > window {
 		l.round, l.since, l.frames = p.round, now, 0
@@ -196,10 +207,8 @@ func (p *Policer) Changed() (List, bool) {
 	if !p.changed {
 		return p.last, false
 	}
-	next := List{Interfaces: p.spare[:0], Only: !p.all && p.named()}
-	if !p.all {
-		next.Interfaces = p.list(next.Interfaces)
-	}
+	next := List{Only: p.named()}
+	next.Interfaces = p.list(p.spare[:0])
 	old := p.last
 	p.changed, p.last, p.spare = false, next, old.Interfaces
 	return next, next.Only != old.Only || !slices.Equal(next.Interfaces, old.Interfaces)
@@ -233,4 +242,4 @@ func (p *Policer) list(list []int) []int {
 }
 
 // named reports whether those who are to be heard are few enough to be named.
-func (p *Policer) named() bool { return len(p.links) <= MostListed }
+func (p *Policer) named() bool { return !p.all && len(p.links) <= MostListed }

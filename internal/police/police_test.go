@@ -13,7 +13,7 @@ import (
 	"github.com/hyperfib/hyperfib/internal/testing/scenario"
 )
 
-// machine plays a Policer: "add LINK", "remove LINK", "all", "limit LINK RATE", "take LINK
+// machine plays a Policer: "add LINK", "remove LINK", "all RATE", "limit LINK RATE", "take LINK
 // COUNT", "behind", "caught-up".
 type machine struct{ p Policer }
 
@@ -37,7 +37,7 @@ func (m *machine) Do(now time.Time, words []string) (out []string, err error) {
 	case "remove":
 		m.p.Remove(n[0])
 	case "all":
-		m.p.All()
+		m.p.All(float64(n[0]))
 	case "limit":
 		m.p.Limit(n[0], float64(n[1]))
 	case "take":
