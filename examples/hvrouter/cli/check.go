@@ -32,6 +32,7 @@ func check(in invocation) int {
 		findings = append(findings, host.Finding{Level: host.Lack, Text: err.Error()})
 	}
 	findings = append(findings, host.Check(all, host.System)...)
+	findings = append(findings, modes(*file, all)...)
 	for _, f := range findings {
 		fmt.Fprintln(in.stdout, f)
 	}
@@ -44,6 +45,18 @@ func check(in invocation) int {
 
 // fileTime is how long a file system may take to answer.
 const fileTime = 10 * time.Second
+
+// modes looks at who may write, and read, the files.
+func modes(file string, c *config.Config) []host.Finding {
+	found := make(chan []host.Finding, 1)
+	go func() { found <- host.Files(file, c) }()
+	select {
+	case f := <-found:
+		return f
+	case <-time.After(fileTime):
+		return []host.Finding{{Level: host.Warn, Text: "who may write the files is not known: a file system does not answer"}}
+	}
+}
 
 // inventory returns the configuration with every guest that the daemon would know, and what
 // it would refuse.

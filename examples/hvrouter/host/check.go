@@ -70,6 +70,7 @@ func Check(c *config.Config, view func(config.NetNS) (View, error)) []Finding {
 		k.links(p.Config)
 		k.sysctls(p.Config)
 		k.neighbours(p.Config)
+		k.edge(p.Config)
 		k.features(p.Config)
 	}
 	if k.enter(c.LoopbackNetNS(), view) == nil {

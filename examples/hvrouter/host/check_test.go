@@ -139,6 +139,15 @@ func TestCheck(t *testing.T) {
 	})
 	play("which does not exist", func(c *config.Config, _ *machine) { split(c, "missing") })
 	play("groups cost routes", func(_ *config.Config, m *machine) { m.sysctls["net/ipv4/nexthop_compat_mode"] = "1" })
+	play("guests are told more than their interfaces carry", func(c *config.Config, m *machine) {
+		c.Edge.RA.MTU, m.mtu["vm1"], m.mtu["vm2"] = 1450, 1400, 1450
+		c.Edge.DHCP.On = true
+	})
+	play("leases, to a guest whose name is no host name", func(c *config.Config, _ *machine) {
+		c.Edge.DHCP.On = true
+		c.Guests = slices.Clone(c.Guests)
+		c.Guests[0].Name = "vm1 of Ada"
+	})
 	const golden = "testdata/check.txt"
 	if *update {
 		if err := os.WriteFile(golden, out.Bytes(), 0o644); err != nil {
