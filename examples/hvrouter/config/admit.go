@@ -238,6 +238,9 @@ func (a *Admission) domain(k *checker, g Guest) {
 		k.bad(".find.learn", "domain %s does not learn routes", d.Name)
 	}
 	k.raTogether(".ra", g.RA, a.config.Edge.RA)
+	if e := a.config.Edge; e.DHCP.On && len(e.DHCP.Relay) > 0 && len(g.IPv4) > 0 && g.MAC.IsZero() {
+		k.bad(".mac", "mac is missing, by which the servers of edge.dhcp.relay know the guest")
+	}
 }
 
 // ends returns the first and the last address of an IPv4 prefix.

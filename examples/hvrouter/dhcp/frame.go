@@ -12,6 +12,8 @@ const (
 	clientPort = 68
 	ipHeader   = 20
 	udpHeader  = 8
+	// ethernetMTU bounds what a message may be: nothing fragments it.
+	ethernetMTU = 1500
 )
 
 var broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})

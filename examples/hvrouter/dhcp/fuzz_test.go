@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 
@@ -11,40 +12,64 @@ import (
 )
 
 // Whatever a guest or a server sends, nothing panics, and what is sent on because of it
-// can be read again, and is for the guest that has the lease.
+// can be read again, is for the guest that has the lease, and is what it asked for.
 func FuzzMessage(f *testing.F) {
 	for _, p := range captures.Read(f, "testdata/captures.txt") {
-		f.Add(p.Data)
+		f.Add(p.Data, p.Data)
 	}
 	giaddr := netip.MustParseAddr("172.22.2.1")
-	f.Fuzz(func(t *testing.T, b []byte) {
+	f.Fuzz(func(t *testing.T, b, answer []byte) {
+		now := time.Unix(0, 0)
 		for _, l := range []Lease{lease, {Address: lease.Address, Gateway: lease.Gateway, Length: 32}} {
-			if p := parse(b); p != nil {
-				if reply := Answer(p, l); reply != nil {
-					checkAnswer(t, reply, l)
+			c := newCore()
+			c.set(7, "vm1", l)
+			fx := c.fromGuest(now, bytes.Clone(b), 7)
+			if fx.answer != nil {
+				checkAnswer(t, fx.answer, l)
+			}
+			destinationOf(t, fx.answer)
+			c.relay = Relay{[]netip.Addr{netip.MustParseAddr("192.0.2.2")}, giaddr}
+			fx = c.fromGuest(now, bytes.Clone(b), 7)
+			if fx.answer != nil {
+				t.Fatalf("a relay answers %v", fx.answer.Summary())
+			}
+			if fx.toServers != nil {
+				again := parse(fx.toServers.ToBytes())
+				if again == nil || !again.GatewayIPAddr.Equal(ip(giaddr)) || again.HopCount == 0 || again.HopCount > maxHops {
+					t.Fatalf("relayed as %v", fx.toServers.Summary())
+				}
+				again.OpCode = dhcpv4.OpcodeBootReply
+				back := c.fromServer(now, again.ToBytes(), originOf("192.0.2.2", nil))
+				if back.to == nil || back.answer.Options.Has(dhcpv4.OptionRelayAgentInformation) {
+					t.Fatalf("did not come back: %v", again.Summary())
+				}
+				if p := parse(b); !bytes.Equal(p.Options.Get(dhcpv4.OptionClientIdentifier), back.answer.Options.Get(dhcpv4.OptionClientIdentifier)) {
+					t.Fatalf("another client identifier: %v", back.answer.Summary())
 				}
 			}
-			p := parse(b)
-			if p == nil {
-				return
+			for _, leads := range []bool{true, false} {
+				from := originOf("192.0.2.2", nil)
+				from.leads = leads
+				fx = c.fromServer(now, bytes.Clone(answer), from)
+				if p := parse(b); fx.answer != nil && (!leads || p == nil || fx.answer.TransactionID != p.TransactionID) {
+					t.Fatalf("nobody asked for %v", fx.answer.Summary())
+				}
+				destinationOf(t, fx.answer)
 			}
-			sent := forward(p, "vm1", l, giaddr)
-			if sent == nil {
-				continue
-			}
-			again := parse(sent.ToBytes())
-			if again == nil || !again.GatewayIPAddr.Equal(ip(giaddr)) || again.HopCount == 0 || again.HopCount > maxHops {
-				t.Fatalf("relayed as %v", sent.Summary())
-			}
-			again.OpCode = dhcpv4.OpcodeBootReply
-			if name := backward(again, giaddr); name != "vm1" || again.Options.Has(dhcpv4.OptionRelayAgentInformation) {
-				t.Fatalf("came back for %q: %v", name, again.Summary())
-			}
-		}
-		if p := parse(b); p != nil {
-			backward(p, giaddr)
 		}
 	})
+}
+
+// destinationOf checks that an answer goes to somewhere that can be.
+func destinationOf(t *testing.T, p *dhcpv4.DHCPv4) {
+	t.Helper()
+	if p == nil {
+		return
+	}
+	mac, to, ok := destination(p)
+	if all := mac == [6]byte{255, 255, 255, 255, 255, 255}; ok && (!to.Is4() || to.IsUnspecified() || mac[0]&1 != 0 && !all) {
+		t.Fatalf("sent to %v at %x: %v", to, mac, p.Summary())
+	}
 }
 
 func parse(b []byte) *dhcpv4.DHCPv4 {

@@ -3,6 +3,8 @@ package dhcp
 import (
 	"net"
 	"net/netip"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
@@ -13,6 +15,9 @@ type Lease struct {
 	// Address is the guest's, Gateway its router and our server identifier.
 	// Both are IPv4 and required.
 	Address, Gateway netip.Addr
+	// Others are more IPv4 addresses of the guest, which it has from elsewhere and may
+	// ask about (DHCPINFORM).
+	Others []netip.Addr
 	// MAC of the guest; requests of another hardware address are not answered.
 	// nil answers any.
 	MAC net.HardwareAddr
@@ -22,7 +27,8 @@ type Lease struct {
 	Length int
 	// Time is the lease time; 0 is an hour. It is sent in seconds.
 	Time time.Duration
-	// DNS servers, host name and MTU; zero values are not sent.
+	// DNS servers, host name and MTU; zero values are not sent, nor is a host name that
+	// is none, see [HostName].
 	DNS      []netip.Addr
 	HostName string
 	MTU      uint16
@@ -34,15 +40,19 @@ func Answer(request *dhcpv4.DHCPv4, lease Lease) *dhcpv4.DHCPv4 {
 	if request.OpCode != dhcpv4.OpcodeBootRequest || !lease.belongsTo(request.ClientHWAddr) {
 		return nil
 	}
+	var reply *dhcpv4.DHCPv4
 	switch request.MessageType() {
 	case dhcpv4.MessageTypeDiscover:
-		return lease.grant(request, dhcpv4.MessageTypeOffer)
+		reply = lease.grant(request, dhcpv4.MessageTypeOffer)
 	case dhcpv4.MessageTypeRequest:
-		return lease.decide(request)
+		reply = lease.decide(request)
 	case dhcpv4.MessageTypeInform:
-		return lease.inform(request)
+		reply = lease.inform(request)
 	}
-	return nil // DECLINE and RELEASE change nothing: the address stays the guest's
+	if reply == nil {
+		return nil // DECLINE and RELEASE change nothing: the address stays the guest's
+	}
+	return fit(reply, largest(request))
 }
 
 func (l Lease) belongsTo(mac net.HardwareAddr) bool {
@@ -71,7 +81,7 @@ func (l Lease) grant(request *dhcpv4.DHCPv4, kind dhcpv4.MessageType) *dhcpv4.DH
 	}
 	reply := l.reply(request, kind)
 	reply.YourIPAddr = ip(l.Address)
-	if kind == dhcpv4.MessageTypeAck {
+	if kind == dhcpv4.MessageTypeAck && request.ClientIPAddr.Equal(ip(l.Address)) {
 		reply.ClientIPAddr = request.ClientIPAddr
 	}
 	reply.UpdateOption(dhcpv4.OptIPAddressLeaseTime(t))
@@ -82,8 +92,13 @@ func (l Lease) grant(request *dhcpv4.DHCPv4, kind dhcpv4.MessageType) *dhcpv4.DH
 }
 
 // inform gives parameters to a client that has its address already: no lease
-// times, no yiaddr (RFC 2131, Section 4.3.5).
+// times, no yiaddr (RFC 2131, Section 4.3.5). "The server ... SHOULD check the network
+// address in the DHCPINFORM message for consistency": one that is not the guest's, or
+// 0.0.0.0, is none that it can be answered at.
 func (l Lease) inform(request *dhcpv4.DHCPv4) *dhcpv4.DHCPv4 {
+	if a := address(request.ClientIPAddr); a != l.Address && !slices.Contains(l.Others, a) {
+		return nil
+	}
 	reply := l.reply(request, dhcpv4.MessageTypeAck)
 	reply.ClientIPAddr = request.ClientIPAddr
 	l.parameters(reply)
@@ -131,12 +146,61 @@ func (l Lease) parameters(reply *dhcpv4.DHCPv4) {
 		}
 		reply.UpdateOption(dhcpv4.OptDNS(servers...))
 	}
-	if l.HostName != "" {
+	if HostName(l.HostName) {
 		reply.UpdateOption(dhcpv4.OptHostName(l.HostName))
 	}
 	if l.MTU != 0 {
 		reply.UpdateOption(dhcpv4.OptGeneric(dhcpv4.OptionInterfaceMTU, []byte{byte(l.MTU >> 8), byte(l.MTU)}))
 	}
+}
+
+// HostName reports whether a name is one that DHCP may give to a host (RFC 2132, Section
+// 3.14; RFC 1123, Section 2.1): labels of letters, digits and hyphens. Clients are known to
+// run what else they get.
+func HostName(name string) bool {
+	if len(name) == 0 || len(name) > 253 {
+		return false
+	}
+	for label := range strings.SplitSeq(name, ".") {
+		if len(label) == 0 || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
+			return false
+		}
+		for _, b := range []byte(label) {
+			if (b < 'a' || b > 'z') && (b < 'A' || b > 'Z') && (b < '0' || b > '9') && b != '-' {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// leastSize is what every client takes: an IP datagram of 576 octets (RFC 2131, Section 2).
+const leastSize = 576
+
+// largest returns the size of the largest message that a client takes, without the headers
+// of IP and UDP (RFC 2132, Section 9.10: less than 576 is not legal).
+func largest(request *dhcpv4.DHCPv4) int {
+	size := leastSize
+	if o := request.Options.Get(dhcpv4.OptionMaximumDHCPMessageSize); len(o) == 2 {
+		size = max(size, int(o[0])<<8|int(o[1]))
+	}
+	return min(size, ethernetMTU) - ipHeader - udpHeader
+}
+
+// fit leaves out of a message what a client can do without, until it is no larger than
+// size.
+func fit(p *dhcpv4.DHCPv4, size int) *dhcpv4.DHCPv4 {
+	for _, code := range []dhcpv4.OptionCode{dhcpv4.OptionHostName, dhcpv4.OptionInterfaceMTU, dhcpv4.OptionDomainNameServer,
+		dhcpv4.OptionRenewTimeValue, dhcpv4.OptionRebindingTimeValue, dhcpv4.OptionClientIdentifier} {
+		for len(p.ToBytes()) > size && p.Options.Has(code) {
+			if servers := p.DNS(); code == dhcpv4.OptionDomainNameServer && len(servers) > 1 {
+				p.UpdateOption(dhcpv4.OptDNS(servers[:len(servers)-1]...)) // the first is asked first
+			} else {
+				p.Options.Del(code)
+			}
+		}
+	}
+	return p
 }
 
 func ip(a netip.Addr) net.IP { return net.IP(a.AsSlice()) }

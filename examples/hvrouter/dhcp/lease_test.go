@@ -3,6 +3,7 @@ package dhcp
 import (
 	"net"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,7 +16,7 @@ var (
 	mac   = net.HardwareAddr{0x50, 0x54, 0x33, 0, 0, 7}
 	lease = Lease{
 		Address: netip.MustParseAddr("203.0.113.1"), Gateway: netip.MustParseAddr("203.0.113.254"),
-		MAC: mac, Length: 24, DNS: []netip.Addr{netip.MustParseAddr("8.8.8.8")}, HostName: "vm1", MTU: 1400,
+		Others: []netip.Addr{netip.MustParseAddr("203.0.113.11")}, MAC: mac, Length: 24, DNS: []netip.Addr{netip.MustParseAddr("8.8.8.8")}, HostName: "vm1", MTU: 1400,
 	}
 )
 
@@ -54,6 +55,10 @@ func TestAnswer(t *testing.T) {
 		{"renewing another's", request(t, dhcpv4.MessageTypeRequest, has("203.0.113.3")), dhcpv4.MessageTypeNak},
 		{"request without any address", request(t, dhcpv4.MessageTypeRequest), dhcpv4.MessageTypeNak},
 		{"inform", request(t, dhcpv4.MessageTypeInform, has("203.0.113.1")), dhcpv4.MessageTypeAck},
+		{"inform from another address of the guest's", request(t, dhcpv4.MessageTypeInform, has("203.0.113.11")), dhcpv4.MessageTypeAck},
+		{"inform from nowhere", request(t, dhcpv4.MessageTypeInform), none},
+		{"inform from another's address", request(t, dhcpv4.MessageTypeInform, has("203.0.113.2")), none},
+		{"inform from everywhere", request(t, dhcpv4.MessageTypeInform, has("255.255.255.255")), none},
 		{"decline", request(t, dhcpv4.MessageTypeDecline, wants("203.0.113.1")), none},
 		{"release", request(t, dhcpv4.MessageTypeRelease, has("203.0.113.1")), none},
 		{"another MAC", request(t, dhcpv4.MessageTypeDiscover, dhcpv4.WithHwAddr(net.HardwareAddr{2, 0, 0, 0, 0, 1})), none},
@@ -106,28 +111,60 @@ func TestHostLeaseHasRoutes(t *testing.T) {
 	}
 }
 
-func TestRelay(t *testing.T) {
-	giaddr := netip.MustParseAddr("172.22.2.1")
-	p := forward(request(t, dhcpv4.MessageTypeDiscover), "vm1", lease, giaddr)
-	info := p.RelayAgentInfo()
-	if p.HopCount != 1 || !p.GatewayIPAddr.Equal(ip(giaddr)) || string(info.Get(dhcpv4.AgentCircuitIDSubOption)) != "vm1" {
-		t.Fatalf("forwarded\n%s", p.Summary())
+// TestSizes: what a client does not take is left out, the least important first (RFC
+// 2132, Section 9.10), and what it must have stays.
+func TestSizes(t *testing.T) {
+	big := lease
+	big.Length = 32
+	big.HostName = strings.Repeat("a", 63) + "." + strings.Repeat("b", 63)
+	big.DNS = nil
+	for i := range 63 {
+		big.DNS = append(big.DNS, netip.AddrFrom4([4]byte{192, 0, 2, byte(i)}))
 	}
-	reply := Answer(p, lease)
-	reply.UpdateOption(dhcpv4.OptRelayAgentInfo(dhcpv4.OptGeneric(dhcpv4.AgentCircuitIDSubOption, []byte("vm1"))))
-	if name := backward(reply, giaddr); name != "vm1" || reply.RelayAgentInfo() != nil {
-		t.Errorf("came back for %q with %v", name, reply.RelayAgentInfo())
+	id := dhcpv4.WithOption(dhcpv4.OptClientIdentifier(make([]byte, 250)))
+	takes := func(n uint16) dhcpv4.Modifier { return dhcpv4.WithOption(dhcpv4.OptMaxMessageSize(n)) }
+	for _, tc := range []struct {
+		what    string
+		options []dhcpv4.Modifier
+		size    int // of the datagram, at most
+		dns     int
+		name    bool
+	}{
+		{"nothing", nil, 576, 62, false},
+		{"less than is legal", []dhcpv4.Modifier{takes(100)}, 576, 62, false},
+		{"a long client identifier", []dhcpv4.Modifier{id}, 576, 0, false},
+		{"a little more", []dhcpv4.Modifier{takes(650)}, 650, 63, false},
+		{"an Ethernet", []dhcpv4.Modifier{takes(1500)}, 1500, 63, true},
+		{"more than an Ethernet", []dhcpv4.Modifier{takes(65535), id}, 1500, 63, true},
+	} {
+		offer := Answer(request(t, dhcpv4.MessageTypeDiscover, tc.options...), big)
+		if n := len(appendPacket(nil, big.Gateway, big.Address, offer.ToBytes())); n > tc.size {
+			t.Errorf("%s: %d octets", tc.what, n)
+		}
+		if n := len(offer.DNS()); n != tc.dns || offer.HostName() != "" != tc.name {
+			t.Errorf("%s: %d DNS servers, host name %q", tc.what, n, offer.HostName())
+		}
+		if len(offer.ClasslessStaticRoute()) != 2 || offer.IPAddressLeaseTime(0) == 0 || offer.SubnetMask() == nil || offer.ServerIdentifier() == nil {
+			t.Errorf("%s: what a client must have is missing in\n%s", tc.what, offer.Summary())
+		}
+		if tc.options == nil && offer.IPAddressRenewalTime(0) == 0 {
+			t.Errorf("%s: left out more than it had to", tc.what)
+		}
 	}
-	if name := backward(reply, giaddr); name != "" {
-		t.Errorf("a reply without relay information came back for %q", name)
-	}
-	if forward(p, "vm1", lease, giaddr) != nil {
-		t.Error("a guest's own relay information was believed")
-	}
-	loop := request(t, dhcpv4.MessageTypeDiscover)
-	loop.HopCount = maxHops
-	if forward(loop, "vm1", lease, giaddr) != nil {
-		t.Error("16 hops were not the end")
+}
+
+func TestHostNames(t *testing.T) {
+	long := strings.Repeat("a", 63)
+	for name, ok := range map[string]bool{
+		"vm1": true, "VM-1.example.org": true, "1": true, long: true, long + "." + long + "." + long + "." + long[:61]: true,
+		"": false, "a b": false, "vm1;reboot": false, "$(reboot)": false, "vm_1": false, "@vnet0": false, "-a": false, "a-": false,
+		".a": false, "a.": false, "a..b": false, "ä": false, "a\x00": false, long + "a": false, long + "." + long + "." + long + "." + long[:62]: false,
+	} {
+		l := lease
+		l.HostName = name
+		if got := Answer(request(t, dhcpv4.MessageTypeDiscover), l).HostName(); HostName(name) != ok || ok && got != name || !ok && got != "" {
+			t.Errorf("%q: %v, the guest is given %q", name, HostName(name), got)
+		}
 	}
 }
 
@@ -149,28 +186,5 @@ func TestPacketAsGopacketSeesIt(t *testing.T) {
 		if err != nil || string(again.Bytes()) != string(b) {
 			t.Errorf("%q: gopacket writes\n%x, we\n%x (%v)", payload, again.Bytes(), b, err)
 		}
-	}
-}
-
-func TestBucket(t *testing.T) {
-	var b bucket
-	now := time.Unix(0, 0)
-	taken := 0
-	for range 1000 {
-		if b.take(now) {
-			taken++
-		}
-	}
-	if taken != burst {
-		t.Errorf("%d at once, want %d", taken, burst)
-	}
-	for range 10 { // a second, in steps
-		now = now.Add(100 * time.Millisecond)
-		if b.take(now) {
-			taken++
-		}
-	}
-	if taken != burst+rate {
-		t.Errorf("%d after a second, want %d", taken, burst+rate)
 	}
 }

@@ -3,6 +3,7 @@ package dhcp
 import (
 	"cmp"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -12,10 +13,13 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/hyperfib/hyperfib/internal/netns"
-	"github.com/hyperfib/hyperfib/internal/sock"
 	"github.com/insomniacslk/dhcp/dhcpv4"
 	"golang.org/x/sys/unix"
+
+	"github.com/hyperfib/hyperfib/internal/afpacket"
+	"github.com/hyperfib/hyperfib/internal/netns"
+	"github.com/hyperfib/hyperfib/internal/police"
+	"github.com/hyperfib/hyperfib/internal/sock"
 )
 
 // Config of a [Server]. The zero value serves in the process's own namespace.
@@ -30,11 +34,16 @@ type Config struct {
 	// which a relay reaches its servers; "" is none. What arrives in a VRF is heard by
 	// sockets that are bound to it, and by no others.
 	Device, UpstreamDevice string
+	// Report is called, by the goroutines of Run, with what an operator should know; at
+	// most once a minute for each guest, and for each kind that is no guest's. May be nil.
+	Report func(Event)
 }
 
 // Relay are servers to forward to instead of answering. The zero value is none.
 type Relay struct {
-	// Servers all get every request.
+	// Servers all get every request of guests whose leases have a MAC. They are believed
+	// if they answer one, from this address, over an interface that the kernel's routes to
+	// it lead over.
 	Servers []netip.Addr
 	// Address is ours towards the servers (giaddr). IPv4, required with Servers.
 	Address netip.Addr
@@ -46,42 +55,51 @@ type Stats struct {
 	Answers   uint64 `json:"answers"`   // to guests
 	Forwarded uint64 `json:"forwarded"` // to servers behind the relay
 	Refused   uint64 `json:"refused"`   // malformed, from nobody we know, or too many
+	Unasked   uint64 `json:"unasked"`   // answers of servers, or of who pretends to be one, that were dropped
 }
 
 // Server answers, or relays for, all guest interfaces of one namespace. Its
 // methods are safe for concurrent use.
 type Server struct {
-	in  *net.UDPConn
-	up  *net.UDPConn // towards servers: in, unless they are in another namespace
-	out int          // AF_PACKET
+	report func(Event)
+	in     *net.UDPConn
+	up     *net.UDPConn // towards servers: in, unless they are in another namespace
+	out    int          // AF_PACKET
+	routes *routes      // of the namespace of up
 
-	mu     sync.Mutex
-	relay  Relay
-	guests map[int]*guest
-	byName map[string]*guest
-	stats  Stats
+	mu     sync.Mutex // guards what follows
+	core   core
+	police police.Policer // of in
+	timer  *time.Timer    // for the end of an interface's silence
+	closed bool
 }
 
-type guest struct {
-	link  int
-	name  string
-	lease Lease
-	allow bucket
-}
+const (
+	// guestLimit is how many messages a second are heard of one guest, to be counted and
+	// refused: what is beyond takes no room in the receive buffer.
+	guestLimit = 100
+	// otherLimit is the same for any other interface. Servers answer twice to each of a
+	// thousand guests that boot at once.
+	otherLimit = 5000
+)
 
 // Listen opens the sockets. Nothing is answered before Run.
 func Listen(config Config) (*Server, error) {
-	s := &Server{guests: map[int]*guest{}, byName: map[string]*guest{}}
-	if err := netns.Do(config.NetNS, func() error { return s.open(config.Device) }); err != nil {
-		return nil, fmt.Errorf("dhcp: %w", err)
+	s := &Server{report: config.Report, out: -1, core: newCore()}
+	if s.report == nil {
+		s.report = func(Event) {}
 	}
-	if config.Upstream == "" && config.UpstreamDevice == config.Device {
-		return s, nil
+	s.police.All(otherLimit)
+	err := netns.Do(config.NetNS, func() error { return s.open(config.Device) })
+	if err == nil && (config.Upstream != "" || config.UpstreamDevice != config.Device) {
+		err = netns.Do(cmp.Or(config.Upstream, config.NetNS), func() (err error) {
+			s.up, err = listen(config.UpstreamDevice)
+			return err
+		})
 	}
-	err := netns.Do(cmp.Or(config.Upstream, config.NetNS), func() (err error) {
-		s.up, err = listen(config.UpstreamDevice)
-		return err
-	})
+	if err == nil {
+		s.routes, err = openRoutes(cmp.Or(config.Upstream, config.NetNS), config.UpstreamDevice)
+	}
 	if err != nil {
 		s.close()
 		return nil, fmt.Errorf("dhcp: %w", err)
@@ -90,11 +108,23 @@ func Listen(config Config) (*Server, error) {
 }
 
 func (s *Server) close() {
-	s.in.Close()
-	if s.up != nil {
-		s.up.Close()
+	s.mu.Lock()
+	s.closed = true
+	if s.timer != nil {
+		s.timer.Stop()
 	}
-	unix.Close(s.out)
+	s.mu.Unlock()
+	for _, c := range []*net.UDPConn{s.in, s.up} {
+		if c != nil {
+			c.Close()
+		}
+	}
+	if s.routes != nil {
+		s.routes.close()
+	}
+	if s.out >= 0 {
+		unix.Close(s.out)
+	}
 }
 
 // listen opens a socket on the server's port.
@@ -117,18 +147,16 @@ func listen(device string) (*net.UDPConn, error) {
 	return in.(*net.UDPConn), nil
 }
 
-func (s *Server) open(device string) error {
-	in, err := listen(device)
-	if err != nil {
+func (s *Server) open(device string) (err error) {
+	if s.in, err = listen(device); err != nil {
 		return err
 	}
+	s.up = s.in
 	// Protocol 0: this socket only sends.
-	out, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	s.out, err = unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		in.Close()
 		return fmt.Errorf("AF_PACKET: %w", err)
 	}
-	s.in, s.up, s.out = in, in, out
 	return nil
 }
 
@@ -139,7 +167,7 @@ func (s *Server) SetRelay(r Relay) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.relay = Relay{slices.Clone(r.Servers), r.Address}
+	s.core.relay = Relay{slices.Clone(r.Servers), r.Address}
 	return nil
 }
 
@@ -148,30 +176,24 @@ func (s *Server) SetRelay(r Relay) error {
 func (s *Server) Set(link int, name string, lease Lease) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.remove(link)
-	g := &guest{link: link, name: name, lease: lease}
-	s.guests[link], s.byName[name] = g, g
+	s.core.set(link, name, lease)
+	s.police.Add(link)
+	s.police.Limit(link, guestLimit)
 }
 
 // Delete stops serving an interface.
 func (s *Server) Delete(link int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.remove(link)
-}
-
-func (s *Server) remove(link int) {
-	if g := s.guests[link]; g != nil {
-		delete(s.guests, link)
-		delete(s.byName, g.name)
-	}
+	delete(s.core.guests, link)
+	s.police.Remove(link)
 }
 
 // Stats returns the counters.
 func (s *Server) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.stats
+	return s.core.stats
 }
 
 // Run serves until ctx ends, closes the sockets and returns nil, or the error
@@ -208,15 +230,7 @@ func (s *Server) hear(ctx context.Context, conn *net.UDPConn) error {
 		case err != nil:
 			continue // an ICMP error that belongs to a packet we sent
 		}
-		link := 0 // upstream are servers only, and another namespace's indexes
-		if conn == s.in {
-			link = interfaceOf(oob[:oobn])
-		}
-		if !s.receive(b[:n], link, from, time.Now()) {
-			s.mu.Lock()
-			s.stats.Refused++
-			s.mu.Unlock()
-		}
+		s.receive(time.Now(), b[:n], conn, interfaceOf(oob[:oobn]), from)
 	}
 }
 
@@ -228,89 +242,100 @@ func interfaceOf(oob []byte) int {
 	}
 	for _, m := range messages {
 		if m.Header.Level == unix.IPPROTO_IP && m.Header.Type == unix.IP_PKTINFO && len(m.Data) >= 4 {
-			return int(nativeUint32(m.Data))
+			return int(binary.NativeEndian.Uint32(m.Data))
 		}
 	}
 	return 0
 }
 
-// receive handles one datagram and tells whether it was of use.
-func (s *Server) receive(b []byte, link int, from netip.AddrPort, now time.Time) bool {
-	p, err := dhcpv4.FromBytes(b)
-	if err != nil {
-		return false
-	}
+// receive handles one datagram.
+func (s *Server) receive(now time.Time, b []byte, conn *net.UDPConn, link int, from netip.AddrPort) {
 	s.mu.Lock()
-	relay := s.relay // its slice is never written to
-	if slices.Contains(relay.Servers, from.Addr()) {
-		s.mu.Unlock()
-		return s.fromServer(p, relay)
-	}
-	g := s.guests[link]
-	ok := g != nil && g.allow.take(now)
-	if ok {
-		s.stats.Requests++
-	}
+	server := s.core.isServer(from.Addr()) && conn == s.up
 	s.mu.Unlock()
-	if !ok {
-		return false
+	// The kernel is asked without the lock.
+	answer := origin{from, server && s.routes.lead(now, from.Addr(), link)}
+
+	s.mu.Lock()
+	heard := conn != s.in || s.police.Take(now, link)
+	s.silence(now)
+	fx := effects{refused: true}
+	switch guest := conn == s.in && s.core.guests[link] != nil; {
+	case !heard:
+	case guest && !answer.leads:
+		fx = s.core.fromGuest(now, b, link)
+	case conn == s.up && len(s.core.relay.Servers) > 0:
+		fx = s.core.fromServer(now, b, answer)
 	}
-	if len(relay.Servers) > 0 {
-		return s.toServers(forward(p, g.name, g.lease, relay.Address), relay)
+	if fx.refused {
+		s.core.stats.Refused++
 	}
-	reply := Answer(p, g.lease)
-	return reply == nil || s.deliver(g, reply)
+	relay := s.core.relay // its slice is never written to
+	s.mu.Unlock()
+	s.carryOut(fx, relay)
 }
 
-func (s *Server) toServers(p *dhcpv4.DHCPv4, relay Relay) bool {
-	if p == nil {
-		return false
+// silence has the kernel drop what the interfaces bring that are over their limits; the
+// lock is held.
+func (s *Server) silence(now time.Time) {
+	s.police.Advance(now)
+	list, changed := s.police.Changed()
+	if changed && !s.closed {
+		raw, err := s.in.SyscallConn()
+		if err == nil { // what the kernel does not drop, Take does
+			_ = raw.Control(func(fd uintptr) { _ = afpacket.AttachList(int(fd), list) })
+		}
 	}
-	b := p.ToBytes()
+	if at := s.police.Deadline(); !at.IsZero() && changed {
+		if s.timer != nil {
+			s.timer.Stop()
+		}
+		s.timer = time.AfterFunc(at.Sub(now), func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.silence(time.Now())
+		})
+	}
+}
+
+// carryOut does what the core has decided.
+func (s *Server) carryOut(fx effects, relay Relay) {
+	if fx.event != nil {
+		s.report(*fx.event)
+	}
+	if fx.answer != nil {
+		s.deliver(fx.to, fx.answer)
+	}
+	if fx.toServers == nil {
+		return
+	}
+	b := fx.toServers.ToBytes()
 	for _, server := range relay.Servers {
 		if _, err := s.up.WriteToUDPAddrPort(b, netip.AddrPortFrom(server, serverPort)); err == nil {
 			s.count(func(t *Stats) { t.Forwarded++ })
 		}
 	}
-	return true
 }
 
-func (s *Server) fromServer(p *dhcpv4.DHCPv4, relay Relay) bool {
-	name := backward(p, relay.Address)
-	s.mu.Lock()
-	g := s.byName[name]
-	s.mu.Unlock()
-	return g != nil && g.lease.belongsTo(p.ClientHWAddr) && s.deliver(g, p)
-}
-
-// deliver sends a reply to the guest's MAC, where RFC 2131, Section 4.1 wants it:
-// to the address it has, to everybody if it asks for that, or to the address it
-// will have.
-func (s *Server) deliver(g *guest, p *dhcpv4.DHCPv4) bool {
-	if len(p.ClientHWAddr) != 6 {
-		return false
-	}
+// deliver sends an answer to the guest.
+func (s *Server) deliver(g *guest, p *dhcpv4.DHCPv4) {
+	mac, address, ok := destination(p)
 	to := unix.SockaddrLinklayer{Protocol: htons(unix.ETH_P_IP), Ifindex: g.link, Halen: 6}
-	copy(to.Addr[:], p.ClientHWAddr)
-	address := broadcast
-	switch {
-	case p.MessageType() == dhcpv4.MessageTypeNak || len(p.ClientIPAddr) == 0 || p.ClientIPAddr.IsUnspecified() && p.IsBroadcast():
-		copy(to.Addr[:], []byte{255, 255, 255, 255, 255, 255})
-	case !p.ClientIPAddr.IsUnspecified():
-		address, _ = netip.AddrFromSlice(p.ClientIPAddr.To4())
-	default:
-		address, _ = netip.AddrFromSlice(p.YourIPAddr.To4())
+	copy(to.Addr[:], mac[:])
+	if ok && unix.Sendto(s.out, appendPacket(nil, g.lease.Gateway, address, p.ToBytes()), 0, &to) == nil {
+		s.count(func(t *Stats) { t.Answers++ })
 	}
-	packet := appendPacket(nil, g.lease.Gateway, address, p.ToBytes())
-	if err := unix.Sendto(s.out, packet, 0, &to); err != nil {
-		return false
-	}
-	s.count(func(t *Stats) { t.Answers++ })
-	return true
 }
 
 func (s *Server) count(f func(*Stats)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	f(&s.stats)
+	f(&s.core.stats)
+}
+
+// htons returns v in network byte order, as sockaddr_ll wants it.
+func htons(v uint16) uint16 {
+	var b [2]byte
+	binary.BigEndian.PutUint16(b[:], v)
+	return binary.NativeEndian.Uint16(b[:])
 }

@@ -21,6 +21,9 @@ func (e *Edge) lease(c *config.Config, p guest.Port) {
 	if e.dhcp == nil && !e.startDHCP() {
 		return
 	}
+	if len(c.Edge.DHCP.Relay) > 0 && p.MAC.IsZero() {
+		e.log.Error("DHCP is not relayed for a guest without mac: a server would give it any number of addresses", "event", "dhcp-error", "guest", p.Name)
+	}
 	e.dhcp.Set(p.Link.Index, p.Interface, l)
 	if err := e.dhcp.SetRelay(relay(c)); err != nil {
 		e.log.Error("DHCP relay", "event", "dhcp-error", "err", err)
@@ -36,7 +39,7 @@ func relay(c *config.Config) (r dhcp.Relay) {
 
 func (e *Edge) startDHCP() bool {
 	server, err := dhcp.Listen(dhcp.Config{NetNS: e.config.NetNS, Upstream: e.config.Underlay,
-		Device: e.config.VRF, UpstreamDevice: e.config.UnderlayVRF})
+		Device: e.config.VRF, UpstreamDevice: e.config.UnderlayVRF, Report: e.dhcpEvent})
 	if err != nil {
 		e.log.Error("DHCP", "event", "dhcp-error", "err", err)
 		return false
@@ -48,6 +51,19 @@ func (e *Edge) startDHCP() bool {
 		}
 	})
 	return true
+}
+
+func (e *Edge) dhcpEvent(d dhcp.Event) {
+	switch d.Kind {
+	case dhcp.Declined:
+		e.log.Warn("a guest found its address in use by somebody else", "event", "dhcp-declined", "interface", d.Interface, "address", d.Address, "count", d.Count)
+	case dhcp.Unasked:
+		e.log.Warn("an answer of a DHCP server was dropped: no guest has asked for it", "event", "dhcp-unasked", "server", d.Address, "count", d.Count)
+	case dhcp.Stranger:
+		e.log.Warn("an answer was dropped that is from none of edge.dhcp.relay", "event", "dhcp-stranger", "server", d.Address, "count", d.Count)
+	case dhcp.Astray:
+		e.log.Warn("an answer of a DHCP server was dropped: it came over an interface that does not lead there, or not from port 67", "event", "dhcp-astray", "server", d.Address, "count", d.Count)
+	}
 }
 
 // Lease is what DHCP gives a guest; ok is false if it gives nothing.
@@ -63,6 +79,9 @@ func Lease(c *config.Config, g config.Guest) (l dhcp.Lease, ok bool) {
 	}
 	if !g.MAC.IsZero() {
 		l.MAC = net.HardwareAddr(g.MAC[:])
+	}
+	for _, a := range g.IPv4[1:] {
+		l.Others = append(l.Others, a.Addr)
 	}
 	for _, a := range d.DNS {
 		l.DNS = append(l.DNS, a.Addr)
