@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -105,11 +106,11 @@ func TestHungFileSystem(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r Reader
 		answer := make(chan struct{})
-		attempts := 0
+		var attempts atomic.Int32 // counted by goroutines that a caller does not wait for
 		ask := func(timeout time.Duration) (string, error) {
 			ctx, cancel := context.WithTimeout(t.Context(), timeout)
 			defer cancel()
-			c, err := r.do(ctx, "key", "/nfs/file", func(c *call) { attempts++; <-answer; c.data = []byte("late") })
+			c, err := r.do(ctx, "key", "/nfs/file", func(c *call) { attempts.Add(1); <-answer; c.data = []byte("late") })
 			if err != nil {
 				return "", err
 			}
@@ -121,8 +122,8 @@ func TestHungFileSystem(t *testing.T) {
 				t.Errorf("%v", err)
 			}
 		}
-		if attempts != 1 || time.Since(begin) != 3*time.Second {
-			t.Errorf("%d attempts in %v", attempts, time.Since(begin))
+		if attempts.Load() != 1 || time.Since(begin) != 3*time.Second {
+			t.Errorf("%d attempts in %v", attempts.Load(), time.Since(begin))
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
@@ -130,12 +131,12 @@ func TestHungFileSystem(t *testing.T) {
 			t.Errorf("told to stop: %v", err)
 		}
 		go func() { time.Sleep(time.Second); close(answer) }()
-		if got, err := ask(time.Minute); err != nil || got != "late" || attempts != 1 {
-			t.Errorf("%q, %v, %d attempts", got, err, attempts)
+		if got, err := ask(time.Minute); err != nil || got != "late" || attempts.Load() != 1 {
+			t.Errorf("%q, %v, %d attempts", got, err, attempts.Load())
 		}
 		synctest.Wait()
-		if got, err := ask(time.Minute); err != nil || got != "late" || attempts != 2 {
-			t.Errorf("the next attempt: %q, %v, %d attempts", got, err, attempts)
+		if got, err := ask(time.Minute); err != nil || got != "late" || attempts.Load() != 2 {
+			t.Errorf("the next attempt: %q, %v, %d attempts", got, err, attempts.Load())
 		}
 	})
 }
