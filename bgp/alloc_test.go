@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hyperfib/hyperfib/bgp/fsm"
 	"github.com/hyperfib/hyperfib/bgp/rib"
 	"github.com/hyperfib/hyperfib/bgp/wire"
 )
@@ -21,8 +22,8 @@ func TestUpdateAllocates(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := Negotiated{RemoteAS: 65000, Families: wire.Families(wire.IPv4Unicast), AS4: true}
-	sess := &session{in: in, neg: n, opt: wireOptions(&n, 65000)}
+	n := fsm.Negotiated{RemoteAS: 65000, Families: wire.Families(wire.IPv4Unicast), AS4: true}
+	sess := &session{in: in, neg: n, opt: n.UpdateOptions(65000)}
 	body := announcement(t, 20)
 	now := time.Now()
 	update := func() {

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/hyperfib/hyperfib/bgp/fsm"
 	"github.com/hyperfib/hyperfib/bgp/wire"
 )
 
@@ -32,7 +33,7 @@ const lingerTime = time.Second
 // conn is one TCP connection with its two pumps. The owner of the peer talks to
 // them through channels only; the pumps hold no state of the protocol.
 type conn struct {
-	id            connID
+	id            fsm.ConnID
 	nc            net.Conn
 	local, remote netip.AddrPort
 
@@ -65,7 +66,7 @@ type written struct {
 
 // newConn starts the pumps of nc. done is called when both have ended and nc is
 // closed.
-func newConn(id connID, nc net.Conn, wg *sync.WaitGroup, done func()) *conn {
+func newConn(id fsm.ConnID, nc net.Conn, wg *sync.WaitGroup, done func()) *conn {
 	c := &conn{
 		id: id, nc: nc,
 		local: addrPort(nc.LocalAddr()), remote: addrPort(nc.RemoteAddr()),

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/hyperfib/hyperfib/bgp/fsm"
 	"github.com/hyperfib/hyperfib/bgp/wire"
 )
 
@@ -46,7 +47,7 @@ func (s *Speaker) addPeer(c PeerConfig) (old *peer, err error) {
 		delete(s.peers, d.key)
 	}
 	s.peers[key] = p
-	s.startup.added(key)
+	s.deferral.Add(key)
 	if s.ctx != nil {
 		s.resecure()
 		s.launch(p)
@@ -67,7 +68,7 @@ func (s *Speaker) RemovePeer(key PeerKey) error {
 	if !running {
 		delete(s.peers, p.key)
 	}
-	s.startup.removed(p.key)
+	s.deferral.Remove(p.key)
 	s.mu.Unlock()
 	if !running {
 		return nil
@@ -75,7 +76,7 @@ func (s *Speaker) RemovePeer(key PeerKey) error {
 	if err := p.do(func(now time.Time) { p.remove(now, wire.SubDeconfigured) }); err != nil {
 		return fmt.Errorf("bgp: peer %v: %w", key, err)
 	}
-	s.noteStartup(func(st *startup) { st.removed(p.key) })
+	s.noteDeferral(func(d *fsm.Deferral[PeerKey]) { d.Remove(p.key) })
 	return nil
 }
 
@@ -122,13 +123,13 @@ func (p *peer) stop(now time.Time, subcode uint8, text string, hard bool) {
 			n = wire.HardReset(n)
 		}
 	}
-	p.step(now, event{kind: evManualStop, notif: n})
+	p.step(now, fsm.Event{Kind: fsm.EventManualStop, Notification: n})
 	p.ending = nil
 }
 
 // cease is a Cease that drops all paths, unless the peer is to keep some: a Hard Reset
 // where it would otherwise keep ours.
-func (p *peer) cease(n *Negotiated, subcode uint8, data []byte, keep bool) wire.Notification {
+func (p *peer) cease(n *fsm.Negotiated, subcode uint8, data []byte, keep bool) wire.Notification {
 	c := wire.Notification{Code: wire.CodeCease, Subcode: subcode, Data: data}
 	if n.Notification && !keep {
 		return wire.HardReset(c)

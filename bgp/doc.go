@@ -1,6 +1,6 @@
 // Package bgp is a BGP-4 speaker and route reflector as a library: sessions with
-// their state machine, graceful restart in both roles, dynamic peers, around the
-// tables of package rib and the codec of package wire.
+// dynamic peers and graceful restart in both roles, around the state machine of package
+// fsm, the tables of package rib and the codec of package wire.
 //
 // # Use
 //
@@ -25,26 +25,18 @@
 // the peer slows down; a peer that does not read costs one buffer and a dirty bit
 // a prefix, until the send hold timer (RFC 9687) ends it.
 //
-// The state machine (link, machine), the helper's side of graceful restart
-// (helper), the restarting speaker's (startup) and what becomes an event (reporter) are
-// pure: events and time go in, effects come out. Their tests are the scenarios in
+// What a session is to do is decided by package [github.com/hyperfib/hyperfib/bgp/fsm],
+// which is pure: the state machine, the negotiation of OPENs, and both roles of graceful
+// restart. What becomes an event (reporter) is pure, too. Their tests are the scenarios in
 // testdata.
 //
 // # What differs from the RFCs' letter
 //
-// A peer in Idle that waits for its idle hold time accepts connections: a peer
-// that was restarted is back as soon as it calls. A failed attempt to connect
-// leads to Active, not Idle. Attempts that nobody answers come after 50 ms at first
-// and every five seconds at most, not every two minutes; a peer that refuses is
-// called after a second at first and every minute at most (see
-// [PeerConfig].ConnectRetry and IdleHold). DelayOpen is not implemented.
-//
-// After Unsupported Capability (2/7) RFC 5492, Section 3, would have an operator
-// begin again; we do so ourselves, after the same waits, since the peer may be
-// configured otherwise by then. After Unsupported Optional Parameter (2/4) the next
-// OPEN has no capabilities, and the one after that session, or after that attempt if
-// it fails, is a full one again: no session that carries routes is ended to find out
-// whether a better one can be had. See [EventPlain] and [PeerStatus].Plain.
+// Package fsm says where the state machine and graceful restart deviate. Attempts that
+// nobody answers come after 50 ms at first and every five seconds at most, not every two
+// minutes; a peer that refuses is called after a second at first and every minute at most
+// (see [PeerConfig].ConnectRetry and IdleHold). For a peer that knows no capabilities see
+// [EventPlain] and [PeerStatus].Plain.
 //
 // # Standards
 //

@@ -35,7 +35,7 @@ func (s *Speaker) AddRange(c RangeConfig) error {
 	}
 	s.ranges = append(s.ranges, r)
 	slices.SortFunc(s.ranges, func(a, b *dynamicRange) int { return cmp.Compare(b.prefix.Bits(), a.prefix.Bits()) })
-	s.startup.ranges = true
+	s.deferral.AddOthers()
 	if s.ctx != nil {
 		s.resecure()
 	}
@@ -175,7 +175,7 @@ func (p *peer) expire(now time.Time) {
 	if p.dyn == nil || p.ended || p.slots[0].c != nil || p.slots[1].c != nil || p.fresh.nc != nil {
 		return
 	}
-	if p.help.phase != RestartNone || now.Before(p.m.refuseUntil) {
+	if p.help.Phase() != RestartNone || now.Before(p.m.RefusedUntil()) {
 		return
 	}
 	s := p.s

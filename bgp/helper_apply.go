@@ -1,21 +1,23 @@
 package bgp
 
+import "github.com/hyperfib/hyperfib/bgp/fsm"
+
 // applyHelp does to the paths what graceful restart wants.
 func (p *peer) applyHelp() {
-	phase := p.help.phase
-	for _, st := range p.help.steps() {
+	phase := p.help.Phase()
+	for _, st := range p.help.Effects() {
 		if p.in == nil {
 			continue
 		}
-		switch st.action {
-		case helpDrop:
-			p.in.Drop(st.family)
-		case helpMark:
-			p.in.MarkStale(st.family)
-		case helpMarkLL:
-			p.in.MarkLongLived(st.family)
-		case helpSweep:
-			p.in.Sweep(st.family)
+		switch st.Action {
+		case fsm.HelperDrop:
+			p.in.Drop(st.Family)
+		case fsm.HelperMarkStale:
+			p.in.MarkStale(st.Family)
+		case fsm.HelperMarkLongLived:
+			p.in.MarkLongLived(st.Family)
+		case fsm.HelperSweep:
+			p.in.Sweep(st.Family)
 		}
 	}
 	p.mu.Lock()

@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/hyperfib/hyperfib/bgp/fsm"
 	"github.com/hyperfib/hyperfib/bgp/rib"
 	"github.com/hyperfib/hyperfib/bgp/wire"
 )
@@ -113,6 +114,16 @@ func TestConcurrentCalls(t *testing.T) {
 	}
 }
 
+// staleTime is how long a peer's paths would stay stale after it came back.
+func staleTime(p *peer) time.Duration {
+	h, now := p.help, time.Now()
+	n := fsm.Negotiated{Families: wire.Families(wire.IPv4Unicast), GracefulRestart: true}
+	n.Remote.GracefulRestart = &wire.GracefulRestart{Families: []wire.RestartFamily{{Family: wire.IPv4Unicast, ForwardingPreserved: true}}}
+	h.Lost(now, &n, true)
+	h.Up(now, &n)
+	return h.Deadline().Sub(now)
+}
+
 // TestUpdateBeforeRun: what is configured before Run counts in it.
 func TestUpdateBeforeRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -125,8 +136,8 @@ func TestUpdateBeforeRun(t *testing.T) {
 		if err := errors.Join(s.AddPeer(PeerConfig{Addr: addr2}), s.UpdatePeer(PeerConfig{Addr: addr2, Passive: true, GracefulRestart: stale})); err != nil {
 			t.Fatal(err)
 		}
-		if p, _ := s.find(key2); p.help.cfg.StaleTime != 7*time.Second {
-			t.Errorf("stale time %v", p.help.cfg.StaleTime)
+		if p, _ := s.find(key2); staleTime(p) != 7*time.Second {
+			t.Errorf("stale time %v", staleTime(p))
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)

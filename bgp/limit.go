@@ -6,6 +6,7 @@ import (
 	"maps"
 	"time"
 
+	"github.com/hyperfib/hyperfib/bgp/fsm"
 	"github.com/hyperfib/hyperfib/bgp/rib"
 	"github.com/hyperfib/hyperfib/bgp/wire"
 )
@@ -59,7 +60,7 @@ func (b *limitBackoff) next(hold, lasted time.Duration) time.Duration {
 // limitReached takes what the Adj-RIB-In reports of a prefix limit. It ends the session, for a
 // while, if the limit says so.
 func (p *peer) limitReached(now time.Time, sess *session, e *rib.LimitError) {
-	p.tell(Event{Kind: EventPrefixLimit, Time: now, State: p.m.state(), Family: e.Family, Err: e})
+	p.tell(Event{Kind: EventPrefixLimit, Time: now, State: p.m.State(), Family: e.Family, Err: e})
 	i := familyIndex(e.Family)
 	if e.Action == rib.LimitBlock && e.State == rib.LimitExceeded && !e.Prefix.IsValid() {
 		sess.roomAt[i] = now.Add(roomPoll)
@@ -71,15 +72,15 @@ func (p *peer) limitReached(now time.Time, sess *session, e *rib.LimitError) {
 	data := []byte{byte(f.AFI >> 8), byte(f.AFI), f.SAFI, byte(e.Limit >> 24), byte(e.Limit >> 16), byte(e.Limit >> 8), byte(e.Limit)}
 	hold := p.limited.next(p.config().MaxPrefixesHold, now.Sub(sess.since))
 	p.ending = &ending{}
-	p.stepErr(now, event{
-		kind: evAutomaticStop, conn: sess.conn.id, hold: hold,
-		notif: p.cease(&sess.neg, wire.SubMaxPrefixes, data, false),
+	p.stepErr(now, fsm.Event{
+		Kind: fsm.EventAutomaticStop, Conn: sess.conn.id, IdleHold: hold,
+		Notification: p.cease(&sess.neg, wire.SubMaxPrefixes, data, false),
 	}, fmt.Errorf("%w, out for %v: %w", errMaxPrefixes, hold, e))
 	p.setStatus(func(st *PeerStatus) { st.RefusedUntil = now.Add(hold) })
 }
 
 // keptOut reports whether the peer stays out because of a prefix limit.
-func (p *peer) keptOut(now time.Time) bool { return p.sess == nil && now.Before(p.m.refuseUntil) }
+func (p *peer) keptOut(now time.Time) bool { return p.sess == nil && now.Before(p.m.RefusedUntil()) }
 
 // letIn ends that.
 func (p *peer) letIn(now time.Time) {

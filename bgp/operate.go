@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/hyperfib/hyperfib/bgp/fsm"
 	"github.com/hyperfib/hyperfib/bgp/wire"
 )
 
@@ -54,7 +55,7 @@ func (s *Speaker) Reset(key PeerKey, text string, hard bool) error {
 		}
 		p.stop(now, wire.SubReset, text, hard)
 		p.rep.reset()
-		p.step(now, event{kind: evManualStart})
+		p.step(now, fsm.Event{Kind: fsm.EventManualStart})
 		return nil
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/hyperfib/hyperfib/bgp/fsm"
 	"github.com/hyperfib/hyperfib/bgp/rib"
 	"github.com/hyperfib/hyperfib/bgp/wire"
 	"github.com/hyperfib/hyperfib/internal/enum"
@@ -45,7 +46,7 @@ type ending struct {
 	elsewhere []netip.Prefix
 }
 
-func (e *ending) retain(n *Negotiated) bool {
+func (e *ending) retain(n *fsm.Negotiated) bool {
 	return (e.keepLast || len(e.elsewhere) > 0) && n.GracefulRestart
 }
 
@@ -97,8 +98,8 @@ func (s *Speaker) PathUp(key PeerKey) error {
 	}
 	err = p.do(func(now time.Time) {
 		p.setDead(false)
-		before := p.m.state()
-		p.m.hurry(now)
+		before := p.m.State()
+		p.m.RetryNow(now)
 		p.carryOut(now, before, nil)
 	})
 	if err != nil {
@@ -129,9 +130,9 @@ func (p *peer) setDead(dead bool) {
 	p.dead = dead
 	p.setStatus(func(st *PeerStatus) { st.PathDown = dead })
 	up := p.sess != nil
-	p.s.noteStartup(func(st *startup) {
+	p.s.noteDeferral(func(d *fsm.Deferral[PeerKey]) {
 		if dead || !up {
-			st.down(p.key, dead)
+			d.Down(p.key, dead)
 		}
 	})
 }
@@ -145,14 +146,14 @@ func (p *peer) pathDown(now time.Time, why PathFailure) {
 		return
 	}
 	p.ending = end
-	ev := event{kind: evAutomaticStop, quiet: why == CarrierLost}
+	ev := fsm.Event{Kind: fsm.EventAutomaticStop, Silent: why == CarrierLost}
 	reason := errLinkDown
 	if why != CarrierLost {
-		ev.notif = p.cease(&p.sess.neg, wire.SubBFDDown, nil, len(end.elsewhere) > 0)
+		ev.Notification = p.cease(&p.sess.neg, wire.SubBFDDown, nil, len(end.elsewhere) > 0)
 		reason = errBFDDown
 	}
-	if ev.quiet {
-		p.record(now, &PeerError{Err: reason}, p.m.state())
+	if ev.Silent {
+		p.record(now, &PeerError{Err: reason}, p.m.State())
 	}
 	p.patient = patience(p.s.ctx, p.sess.neg.HoldTime)
 	p.stepErr(now, ev, reason)
@@ -165,11 +166,11 @@ func (p *peer) pathDownStale(end *ending) {
 		return
 	}
 	if !end.keepLast && len(end.elsewhere) == 0 {
-		p.help.forget()
+		p.help.DropStale()
 		p.applyHelp()
 		return
 	}
-	for _, f := range p.help.stale.Slice() {
+	for _, f := range p.help.Stale().Slice() {
 		end.drop(p.in, f)
 	}
 }

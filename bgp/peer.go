@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hyperfib/hyperfib/bgp/fsm"
 	"github.com/hyperfib/hyperfib/bgp/rib"
 	"github.com/hyperfib/hyperfib/bgp/wire"
 )
@@ -32,11 +33,11 @@ type peer struct {
 
 	// ---- owned by loop
 
-	m       *machine
+	m       *fsm.Machine
 	slots   [2]slot
 	sess    *session // nil unless Established
-	help    helper
-	dialing connID
+	help    fsm.Helper
+	dialing fsm.ConnID
 	cancel  context.CancelFunc // of dialing
 	fresh   fresh
 	last    <-chan struct{} // closed when the connection before has sent everything
@@ -62,7 +63,7 @@ type slot struct {
 	ctl     []byte // OPEN, KEEPALIVE, ROUTE-REFRESH: at most a few
 	final   []byte // the NOTIFICATION that goes with its end
 	open    wire.Open
-	neg     Negotiated
+	neg     fsm.Negotiated
 	release func() // gives back the listener's token
 	beating bool   // a KEEPALIVE is in ctl
 }
@@ -73,7 +74,7 @@ type incoming struct {
 }
 
 type dialed struct {
-	id  connID
+	id  fsm.ConnID
 	nc  net.Conn
 	err error
 }
@@ -83,9 +84,9 @@ func (s *Speaker) newPeer(c PeerConfig, r *dynamicRange) *peer {
 		s: s, key: c.Key(), dyn: r, cfg: c,
 		inbox: make(chan func(time.Time)), incoming: make(chan incoming, 4),
 		dialed: make(chan dialed), ready: make(chan struct{}, 1), gone: make(chan struct{}),
-		m: newMachine(s.machineConfig(&c)), help: helper{cfg: s.gracefulRestart(&c)},
-		rep: &reporter{dynamic: r != nil},
+		m: fsm.New(machineConfig(&s.cfg, &c)), rep: &reporter{dynamic: r != nil},
 	}
+	p.help.Configure(helperConfig(&s.cfg, &c))
 	p.st = PeerStatus{Key: p.key, Since: time.Now(), Dynamic: r != nil}
 	return p
 }
@@ -127,8 +128,8 @@ func (p *peer) adopt(c PeerConfig) {
 	p.mu.Lock()
 	p.cfg = c
 	p.mu.Unlock()
-	p.m.cfg = p.s.machineConfig(&c)
-	p.help.cfg = p.s.gracefulRestart(&c)
+	p.m.Configure(machineConfig(&p.s.cfg, &c))
+	p.help.Configure(helperConfig(&p.s.cfg, &c))
 }
 
 // loop is the owner of the peer.
@@ -145,7 +146,7 @@ func (p *peer) loop(ctx context.Context) {
 	p.timer = time.NewTimer(0)
 	defer p.timer.Stop()
 	p.event(EventAdded, nil)
-	p.step(time.Now(), event{kind: evManualStart})
+	p.step(time.Now(), fsm.Event{Kind: fsm.EventManualStart})
 	for !p.ended {
 		p.flush(time.Now())
 		p.arm()
@@ -194,7 +195,7 @@ func (s *slot) txDone() <-chan written {
 
 // arm sets the one timer to the earliest of all deadlines.
 func (p *peer) arm() {
-	at := earliest(p.m.deadline(), p.help.next(), p.rep.deadline())
+	at := earliest(p.m.Deadline(), p.help.Deadline(), p.rep.deadline())
 	if p.sess != nil {
 		at = earliest(at, p.sess.next())
 	}
@@ -209,17 +210,17 @@ func (p *peer) arm() {
 // to read must not blame the peer.
 func (p *peer) tick(now time.Time) {
 	for i := range p.slots {
-		if p.m.holdDue(now) {
+		if p.m.HoldDue(now) {
 			p.poll(now, i)
 		}
 	}
-	if p.m.holdDue(now) && p.inputComing(now) {
-		p.m.postponeHold(now.Add(inputPoll))
+	if p.m.HoldDue(now) && p.inputComing(now) {
+		p.m.PostponeHold(now.Add(inputPoll))
 	}
-	before := p.m.state()
-	p.m.advance(now)
+	before := p.m.State()
+	p.m.Advance(now)
 	p.carryOut(now, before, nil)
-	p.help.advance(now)
+	p.help.Advance(now)
 	p.applyHelp()
 	if p.sess != nil {
 		p.sess.advance(now)
@@ -260,8 +261,8 @@ func (p *peer) inputComing(now time.Time) bool {
 // abandon closes everything as a crash would. The paths stay in the table: who
 // watches it keeps forwarding.
 func (p *peer) abandon() {
-	p.m.step(time.Now(), event{kind: evManualStop, quiet: true})
-	p.m.effects()
+	p.m.Step(time.Now(), fsm.Event{Kind: fsm.EventManualStop, Silent: true})
+	p.m.Effects()
 	if p.cancel != nil {
 		p.cancel()
 	}
@@ -286,12 +287,12 @@ func (p *peer) abandon() {
 
 // event says that something has happened to the peer.
 func (p *peer) event(kind EventKind, err error) {
-	p.tell(Event{Kind: kind, State: p.m.state(), Err: err})
+	p.tell(Event{Kind: kind, State: p.m.State(), Err: err})
 }
 
 func (p *peer) tell(e Event) {
 	now := time.Now()
-	e.Time, e.Peer, e.Restart = now, p.key, p.help.phase
+	e.Time, e.Peer, e.Restart = now, p.key, p.help.Phase()
 	p.publish(p.rep.take(now, e))
 }
 

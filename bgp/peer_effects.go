@@ -6,39 +6,40 @@ import (
 	"net"
 	"time"
 
+	"github.com/hyperfib/hyperfib/bgp/fsm"
 	"github.com/hyperfib/hyperfib/bgp/wire"
 )
 
 // step feeds the machine and carries out what comes of it.
-func (p *peer) step(now time.Time, ev event) { p.stepErr(now, ev, nil) }
+func (p *peer) step(now time.Time, ev fsm.Event) { p.stepErr(now, ev, nil) }
 
 // stepErr is step for an event that has a reason.
-func (p *peer) stepErr(now time.Time, ev event, err error) {
-	before := p.m.state()
-	p.m.step(now, ev)
+func (p *peer) stepErr(now time.Time, ev fsm.Event, err error) {
+	before := p.m.State()
+	p.m.Step(now, ev)
 	p.carryOut(now, before, err)
 }
 
 // carryOut does what the machine wants done, in its order. err is the reason of
 // the event, for the log.
 func (p *peer) carryOut(now time.Time, before State, err error) {
-	for _, e := range p.m.effects() {
-		switch e.kind {
-		case effDial:
-			p.dial(e.conn)
-		case effNoAnswer:
+	for _, e := range p.m.Effects() {
+		switch e.Kind {
+		case fsm.EffectDial:
+			p.dial(e.Conn)
+		case fsm.EffectNoAnswer:
 			p.record(now, &PeerError{Err: errNoAnswer}, before)
-		case effSendOpen:
+		case fsm.EffectSendOpen:
 			p.sendOpen(e)
-		case effKeepalive:
-			p.keepalive(e.conn)
-		case effNotify:
+		case fsm.EffectSendKeepalive:
+			p.keepalive(e.Conn)
+		case fsm.EffectSendNotification:
 			p.notify(now, e, before, err)
-		case effClose:
-			p.close(e.conn)
-		case effUp:
-			p.sessionUp(now, e.conn)
-		case effDown:
+		case fsm.EffectClose:
+			p.close(e.Conn)
+		case fsm.EffectUp:
+			p.sessionUp(now, e.Conn)
+		case fsm.EffectDown:
 			p.sessionDown(now, e, err)
 		}
 	}
@@ -48,10 +49,10 @@ func (p *peer) carryOut(now time.Time, before State, err error) {
 
 // noteState tells of the machine's state if it has changed.
 func (p *peer) noteState(now time.Time) {
-	state := p.m.state()
+	state := p.m.State()
 	changed := false
 	p.setStatus(func(st *PeerStatus) {
-		st.Attempts = p.m.back.failures
+		st.Attempts = p.m.Failures()
 		if changed = state != st.State; changed {
 			st.State, st.Since = state, now
 		}
@@ -62,7 +63,7 @@ func (p *peer) noteState(now time.Time) {
 }
 
 // dial starts an attempt to connect.
-func (p *peer) dial(id connID) {
+func (p *peer) dial(id fsm.ConnID) {
 	ctx, cancel := context.WithTimeout(p.s.ctx, dialTimeout)
 	p.dialing, p.cancel = id, cancel
 	cfg, last := p.config(), p.last
@@ -99,12 +100,12 @@ func (p *peer) connected(now time.Time, d dialed) {
 		return
 	}
 	if d.err != nil {
-		p.record(now, &PeerError{Err: d.err}, p.m.state())
-		p.step(now, event{kind: evConnFails, conn: d.id})
+		p.record(now, &PeerError{Err: d.err}, p.m.State())
+		p.step(now, fsm.Event{Kind: fsm.EventConnFails, Conn: d.id})
 		return
 	}
 	p.fresh = fresh{d.id, d.nc, nil}
-	p.step(now, event{kind: evConnAcked, conn: d.id})
+	p.step(now, fsm.Event{Kind: fsm.EventConnAcked, Conn: d.id})
 }
 
 // accept takes the peer's connection.
@@ -112,25 +113,25 @@ func (p *peer) accept(now time.Time, in incoming) {
 	if err := tune(in.nc, p.config()); err != nil {
 		in.nc.Close()
 		in.release()
-		p.record(now, &PeerError{Err: err}, p.m.state())
+		p.record(now, &PeerError{Err: err}, p.m.State())
 		return
 	}
-	p.fresh = fresh{p.m.nextConn(), in.nc, in.release}
+	p.fresh = fresh{p.m.NextConn(), in.nc, in.release}
 	id := p.fresh.id
-	p.step(now, event{kind: evConnConfirmed, conn: id})
+	p.step(now, fsm.Event{Kind: fsm.EventConnConfirmed, Conn: id})
 	p.slot(id) // the machine may have nothing to send on it yet
 }
 
 // fresh is a connection that has no slot yet: the machine may first have to send
 // another one away.
 type fresh struct {
-	id      connID
+	id      fsm.ConnID
 	nc      net.Conn
 	release func()
 }
 
 // slot finds the slot of a connection; a fresh one gets a slot and its pumps.
-func (p *peer) slot(id connID) *slot {
+func (p *peer) slot(id fsm.ConnID) *slot {
 	for i := range p.slots {
 		if c := p.slots[i].c; c != nil && c.id == id {
 			return &p.slots[i]
@@ -153,7 +154,7 @@ func (p *peer) slot(id connID) *slot {
 }
 
 // close ends a connection, or an attempt at one.
-func (p *peer) close(id connID) {
+func (p *peer) close(id fsm.ConnID) {
 	if id == p.dialing && p.cancel != nil {
 		p.cancel()
 		p.dialing, p.cancel = 0, nil
@@ -167,26 +168,13 @@ func (p *peer) close(id connID) {
 	}
 }
 
-// kept returns the families whose forwarding state is in place: this process has been
-// there since the last session, or it has found the state.
-func (p *peer) kept(all []wire.Family) wire.FamilySet {
-	g := p.s.cfg.GracefulRestart
-	switch {
-	case p.up || g.ForwardingPreserved && g.PreservedFamilies == nil:
-		return wire.Families(all...)
-	case g.ForwardingPreserved:
-		return wire.Families(g.PreservedFamilies...)
-	}
-	return 0
-}
-
 // sendOpen sends our OPEN.
-func (p *peer) sendOpen(e effect) {
-	if s := p.slot(e.conn); s != nil {
-		p.makeOpen(s, e.plain)
+func (p *peer) sendOpen(e fsm.Effect) {
+	if s := p.slot(e.Conn); s != nil {
+		p.makeOpen(s, e.NoCapabilities)
 		p.setStatus(func(st *PeerStatus) {
 			st.Plain = nil
-			if e.plain {
+			if e.NoCapabilities {
 				st.Plain = p.refused
 			}
 		})
@@ -199,16 +187,15 @@ func (p *peer) makeOpen(s *slot, plain bool) {
 	if s.open.AS != 0 {
 		return
 	}
-	cfg := p.config()
-	s.open = localOpen(openParams{
-		as: p.s.cfg.AS, id: p.s.cfg.RouterID, peer: cfg, restart: p.s.gracefulRestart(cfg), plain: plain,
-		starting: p.s.Restarting(), kept: p.kept(cfg.Families),
-	})
+	c := openConfig(&p.s.cfg, p.config())
+	c.Restarting, c.NoCapabilities = p.s.Restarting(), plain
+	c.ForwardingPreserved = p.s.cfg.preserved(p.up, c.Families)
+	s.open = c.Open()
 }
 
 // keepalive sends a KEEPALIVE, unless one waits already for a writer that is
 // stuck.
-func (p *peer) keepalive(id connID) {
+func (p *peer) keepalive(id fsm.ConnID) {
 	if s := p.slot(id); s != nil && !s.beating {
 		s.beating = true
 		p.control(s, wire.TypeKeepalive, wire.AppendKeepalive(nil))
@@ -222,16 +209,16 @@ func (p *peer) control(s *slot, t wire.MessageType, b []byte) {
 }
 
 // notify prepares the final NOTIFICATION of a connection.
-func (p *peer) notify(now time.Time, e effect, before State, err error) {
-	s := p.slot(e.conn)
+func (p *peer) notify(now time.Time, e fsm.Effect, before State, err error) {
+	s := p.slot(e.Conn)
 	if s == nil {
 		return
 	}
-	s.final = e.notif.Append(nil)
-	n := e.notif
+	s.final = e.Notification.Append(nil)
+	n := e.Notification
 	p.setStatus(func(st *PeerStatus) { st.Sent.count(wire.TypeNotification, len(s.final)) })
 	if err == nil {
-		err = endReason(e.cause)
+		err = endReason(e.Cause)
 	}
 	p.recordEnd(now, s.c, &PeerError{Sent: &n, Err: err}, before)
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/hyperfib/hyperfib/bgp/fsm"
 	"github.com/hyperfib/hyperfib/bgp/wire"
 )
 
@@ -40,7 +41,7 @@ func (p *peer) input(now time.Time, i int, ch chunk) {
 	for b := ch.buf[:ch.n]; len(b) > 0 && p.slots[i].c == c; {
 		h, err := wire.ParseHeader(b, int(c.limit.Load()))
 		if err != nil {
-			p.refuse(now, &p.slots[i], evHeaderErr, err)
+			p.refuse(now, &p.slots[i], fsm.EventHeaderError, err)
 			return
 		}
 		if h.Len > len(b) {
@@ -62,12 +63,12 @@ func (p *peer) publishReceived() { p.setStatus(func(st *PeerStatus) { st.Receive
 
 // failed ends a connection that the network or the peer has ended.
 func (p *peer) failed(now time.Time, c *conn, err error) {
-	state := p.m.state()
+	state := p.m.State()
 	if s := p.slot(c.id); s != nil && s.c.writeErr != nil {
 		err = s.c.writeErr
 	}
 	p.recordEnd(now, c, &PeerError{Err: err}, state)
-	p.stepErr(now, event{kind: evConnFails, conn: c.id}, err)
+	p.stepErr(now, fsm.Event{Kind: fsm.EventConnFails, Conn: c.id}, err)
 }
 
 // message dispatches one message.
@@ -77,7 +78,7 @@ func (p *peer) message(now time.Time, s *slot, h wire.Header, body []byte) {
 	case wire.TypeUpdate:
 		p.gotUpdate(now, s, body)
 	case wire.TypeKeepalive:
-		p.step(now, event{kind: evKeepalive, conn: s.c.id})
+		p.step(now, fsm.Event{Kind: fsm.EventKeepalive, Conn: s.c.id})
 	case wire.TypeOpen:
 		p.gotOpen(now, s, body)
 	case wire.TypeNotification:
@@ -88,11 +89,11 @@ func (p *peer) message(now time.Time, s *slot, h wire.Header, body []byte) {
 }
 
 // refuse ends a connection for an error of the peer's.
-func (p *peer) refuse(now time.Time, s *slot, kind eventKind, err error) {
-	ev := event{kind: kind, conn: s.c.id}
+func (p *peer) refuse(now time.Time, s *slot, kind fsm.EventKind, err error) {
+	ev := fsm.Event{Kind: kind, Conn: s.c.id}
 	var e *wire.Error
 	if errors.As(err, &e) {
-		ev.notif = e.Notification()
+		ev.Notification = e.Notification()
 	}
 	p.stepErr(now, ev, err)
 }
@@ -100,48 +101,46 @@ func (p *peer) refuse(now time.Time, s *slot, kind eventKind, err error) {
 func (p *peer) gotOpen(now time.Time, s *slot, body []byte) {
 	open, err := wire.ParseOpen(body)
 	if err != nil {
-		p.refuse(now, s, evOpenErr, err)
+		p.refuse(now, s, fsm.EventOpenError, err)
 		return
 	}
-	p.makeOpen(s, p.m.plain(now))
-	neg, oerr := negotiate(&s.open, &open, p.config())
+	p.makeOpen(s, p.m.NoCapabilities(now))
+	c := openConfig(&p.s.cfg, p.config())
+	neg, oerr := c.Negotiate(&s.open, &open)
 	if oerr != nil {
-		p.refuse(now, s, evOpenErr, oerr)
+		p.refuse(now, s, fsm.EventOpenError, oerr)
 		return
 	}
 	s.neg = neg
-	p.step(now, event{kind: evOpen, conn: s.c.id, open: openFacts{
-		hold: neg.HoldTime, id: idNumber(neg.RemoteID), as: neg.RemoteAS,
-		restart: neg.Remote.GracefulRestart != nil,
-	}})
+	p.step(now, fsm.Event{Kind: fsm.EventOpen, Conn: s.c.id, Negotiated: &s.neg})
 }
 
 func (p *peer) gotNotification(now time.Time, s *slot, body []byte) {
 	n, err := wire.ParseNotification(body)
 	if err != nil {
-		p.refuse(now, s, evHeaderErr, err)
+		p.refuse(now, s, fsm.EventHeaderError, err)
 		return
 	}
 	n.Data = append([]byte(nil), n.Data...)
 	e := &PeerError{Received: &n}
-	p.recordEnd(now, s.c, e, p.m.state())
+	p.recordEnd(now, s.c, e, p.m.State())
 	if n.Code == wire.CodeOpen && n.Subcode == wire.SubOptionalParameter {
 		p.refused = e
 	}
-	kind := evNotif
+	kind := fsm.EventNotification
 	if n.Code == wire.CodeOpen && n.Subcode == wire.SubVersion {
-		kind = evNotifVersion
+		kind = fsm.EventVersionError
 	}
-	p.step(now, event{kind: kind, conn: s.c.id, notif: n})
+	p.step(now, fsm.Event{Kind: kind, Conn: s.c.id, Notification: n})
 }
 
 // gotUpdate takes an UPDATE: the hot path.
 func (p *peer) gotUpdate(now time.Time, s *slot, body []byte) {
 	if p.sess == nil || p.sess.conn != s.c {
-		p.step(now, event{kind: evUpdate, conn: s.c.id})
+		p.step(now, fsm.Event{Kind: fsm.EventUpdate, Conn: s.c.id})
 		return
 	}
-	p.sess.link(p.m).heard(now)
+	p.m.Received(now, s.c.id)
 	if err := p.sess.update(now, p, body); err != nil {
 		p.sessionError(now, s, err)
 	}
@@ -150,13 +149,13 @@ func (p *peer) gotUpdate(now time.Time, s *slot, body []byte) {
 // gotRefresh takes a ROUTE-REFRESH.
 func (p *peer) gotRefresh(now time.Time, s *slot, body []byte) {
 	if p.sess == nil || p.sess.conn != s.c {
-		p.step(now, event{kind: evUpdate, conn: s.c.id})
+		p.step(now, fsm.Event{Kind: fsm.EventUpdate, Conn: s.c.id})
 		return
 	}
-	p.sess.link(p.m).heard(now)
+	p.m.Received(now, s.c.id)
 	r, err := wire.ParseRouteRefresh(body)
 	if err != nil {
-		p.refuse(now, s, evUpdateErr, err)
+		p.refuse(now, s, fsm.EventUpdateError, err)
 		return
 	}
 	p.sess.takeRefresh(now, p, r)

@@ -64,7 +64,5 @@ func (p *peer) sent(now time.Time, i int, w written) {
 		c.nc.SetReadDeadline(now.Add(lingerTime))
 		return
 	}
-	if l := p.m.find(c.id); l != nil {
-		l.sent(now)
-	}
+	p.m.Sent(now, c.id)
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/hyperfib/hyperfib/bgp/fsm"
 	"github.com/hyperfib/hyperfib/bgp/rib"
 	"github.com/hyperfib/hyperfib/bgp/wire"
 )
@@ -36,7 +37,7 @@ func (k PeerKey) compare(o PeerKey) int {
 }
 
 // AnyAS as PeerConfig.AS accepts every AS number in the peer's OPEN.
-const AnyAS = ^uint32(0)
+const AnyAS = fsm.AnyAS
 
 // PeerConfig is the configuration of one peer, or the template of a range. It is
 // copied by the speaker. Fields marked "soft" can be changed by

@@ -8,6 +8,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/hyperfib/hyperfib/bgp/fsm"
 	"github.com/hyperfib/hyperfib/bgp/rib"
 	"github.com/hyperfib/hyperfib/bgp/wire"
 )
@@ -81,12 +82,12 @@ func (p *peer) reconfigure(now time.Time, c PeerConfig) {
 // restart ends what there is because of a new configuration, and begins again with it. A
 // peer that was stopped stays so.
 func (p *peer) restart(now time.Time) {
-	if p.m.primary.stopped {
+	if p.m.Stopped() {
 		return
 	}
-	p.step(now, event{kind: evManualStop, notif: wire.Notification{Code: wire.CodeCease, Subcode: wire.SubConfigChanged}})
+	p.step(now, fsm.Event{Kind: fsm.EventManualStop, Notification: wire.Notification{Code: wire.CodeCease, Subcode: wire.SubConfigChanged}})
 	p.rep.reset()
-	p.step(now, event{kind: evManualStart})
+	p.step(now, fsm.Event{Kind: fsm.EventManualStart})
 }
 
 // soften applies changes to a session. It reports false if that cannot be done within it.
@@ -123,7 +124,7 @@ var noAddr netip.Addr
 // softEqual reports whether a and b differ in soft fields only. Of graceful restart, an
 // OPEN that is as good as the one that was sent will do.
 func (s *Speaker) softEqual(a, b PeerConfig) bool {
-	ga, gb := s.gracefulRestart(&a), s.gracefulRestart(&b)
+	ga, gb := s.cfg.gracefulRestart(&a), s.cfg.gracefulRestart(&b)
 	if ga.Enabled != gb.Enabled || ga.LongLivedTime != gb.LongLivedTime {
 		return false
 	}

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/hyperfib/hyperfib/bgp/fsm"
 	"github.com/hyperfib/hyperfib/bgp/wire"
 )
 
@@ -114,7 +115,7 @@ func TestRefusedDials(t *testing.T) {
 				b.peer(PeerConfig{Addr: addr1})
 				settle(2 * time.Second)
 				a.mustBe(addr2, Established)
-				settle(lasting)
+				settle(fsm.StableTime)
 				up := drain(t, a.events)
 				i := slices.IndexFunc(up, func(e Event) bool { return e.Kind == EventStable })
 				if i < 0 || up[i].Failures < st.Attempts || up[i].Time.Sub(up[i].Since) < 59*time.Minute {
@@ -221,7 +222,7 @@ func TestRefusedConnections(t *testing.T) {
 					b.peer(PeerConfig{Addr: addr1})
 					settle(time.Second)
 					a.mustBe(addr2, Established)
-					settle(lasting)
+					settle(fsm.StableTime)
 					up := drain(t, a.events)
 					if i := slices.IndexFunc(up, func(e Event) bool { return e.Kind == EventStable }); i < 0 || up[i].Failures < 590 {
 						t.Errorf("%+v", up)

@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/hyperfib/hyperfib/bgp/fsm"
 	"github.com/hyperfib/hyperfib/bgp/rib"
 	"github.com/hyperfib/hyperfib/bgp/wire"
 )
@@ -61,7 +62,7 @@ func (r *reporter) take(now time.Time, e Event) (out []Event) {
 	case EventState:
 		out = r.stateChanged(e)
 	case EventUp:
-		r.lastsAt = now.Add(lasting)
+		r.lastsAt = now.Add(fsm.StableTime)
 	case EventDown:
 		if !r.lastsAt.IsZero() {
 			r.flaps++
@@ -174,6 +175,16 @@ func (f *fold) advance(now time.Time) []Event {
 	f.n, f.wait = 0, min(2*f.wait, foldMax)
 	f.next = now.Add(f.wait)
 	return []Event{e}
+}
+
+// earliest returns the first of several deadlines; the zero time is one that never comes.
+func earliest(times ...time.Time) (first time.Time) {
+	for _, t := range times {
+		if !t.IsZero() && (first.IsZero() || t.Before(first)) {
+			first = t
+		}
+	}
+	return first
 }
 
 // due reports whether a timer has expired; the zero time is one that does not run.

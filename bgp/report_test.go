@@ -100,3 +100,10 @@ func (s *reportScenario) lines(now time.Time, events []Event) (out []string) {
 	}
 	return out
 }
+
+func familyNamed(s string) wire.Family {
+	if strings.HasPrefix(s, "ipv6") {
+		return wire.IPv6Unicast
+	}
+	return wire.IPv4Unicast
+}

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hyperfib/hyperfib/bgp/fsm"
 	"github.com/hyperfib/hyperfib/bgp/rib"
 	"github.com/hyperfib/hyperfib/bgp/wire"
 )
@@ -13,7 +14,7 @@ import (
 // session is an Established session of a peer.
 type session struct {
 	conn *conn
-	neg  Negotiated
+	neg  fsm.Negotiated
 	opt  wire.Options
 	in   *rib.In
 	out  *rib.Out
@@ -70,9 +71,9 @@ func (s *session) endOfRIB(now time.Time, p *peer, f wire.Family) {
 	first := s.eor[familyIndex(f)].IsZero()
 	s.eor[familyIndex(f)] = now
 	p.setStatus(func(st *PeerStatus) { st.endOfRIB = s.eor })
-	p.help.endOfRIB(f)
+	p.help.EndOfRIB(f)
 	p.applyHelp()
-	p.s.noteStartup(func(st *startup) { st.endOfRIB(p.key, f) })
+	p.s.noteDeferral(func(d *fsm.Deferral[PeerKey]) { d.EndOfRIB(p.key, f) })
 	if first {
 		p.tell(Event{Kind: EventEndOfRIB, State: Established, Family: f})
 	}
@@ -103,6 +104,13 @@ func unsendable(nextHop, room int) (err error) {
 // families are those that there are, by familyIndex.
 var families = [...]wire.Family{wire.IPv4Unicast, wire.IPv6Unicast}
 
+func familyIndex(f wire.Family) int {
+	if f == wire.IPv6Unicast {
+		return 1
+	}
+	return 0
+}
+
 // sessionError ends the session for a malformed UPDATE, or does what a prefix limit says.
 func (p *peer) sessionError(now time.Time, s *slot, err error) {
 	var limit *rib.LimitError
@@ -110,7 +118,7 @@ func (p *peer) sessionError(now time.Time, s *slot, err error) {
 		p.limitReached(now, p.sess, limit)
 		return
 	}
-	p.refuse(now, s, evUpdateErr, err)
+	p.refuse(now, s, fsm.EventUpdateError, err)
 }
 
 // takeRefresh answers a ROUTE-REFRESH (RFC 2918, RFC 7313).
@@ -151,6 +159,3 @@ func (s *session) advance(now time.Time) {
 		}
 	}
 }
-
-// link is the machine's link of the session.
-func (s *session) link(m *machine) *link { return m.find(s.conn.id) }

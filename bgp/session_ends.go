@@ -3,12 +3,13 @@ package bgp
 import (
 	"time"
 
+	"github.com/hyperfib/hyperfib/bgp/fsm"
 	"github.com/hyperfib/hyperfib/bgp/rib"
 	"github.com/hyperfib/hyperfib/bgp/wire"
 )
 
 // sessionUp makes the session of a connection that has just become Established.
-func (p *peer) sessionUp(now time.Time, id connID) {
+func (p *peer) sessionUp(now time.Time, id fsm.ConnID) {
 	s := p.slot(id)
 	if s == nil {
 		return
@@ -16,12 +17,12 @@ func (p *peer) sessionUp(now time.Time, id connID) {
 	if s.release != nil {
 		s.release()
 	}
-	sess := &session{conn: s.c, neg: s.neg, opt: wireOptions(&s.neg, p.s.cfg.AS), pending: true, since: now}
+	sess := &session{conn: s.c, neg: s.neg, opt: s.neg.UpdateOptions(p.s.cfg.AS), pending: true, since: now}
 	if s.neg.ExtendedMessage {
 		s.c.limit.Store(wire.MaxExtendedLen)
 	}
 	if err := p.openRIB(sess); err != nil {
-		p.stepErr(now, event{kind: evAutomaticStop, notif: p.cease(&s.neg, wire.SubResources, nil, false)}, err)
+		p.stepErr(now, fsm.Event{Kind: fsm.EventAutomaticStop, Notification: p.cease(&s.neg, wire.SubResources, nil, false)}, err)
 		return
 	}
 	setTimeout(s.c.nc, s.neg.HoldTime)
@@ -39,9 +40,9 @@ func (p *peer) sessionUp(now time.Time, id connID) {
 	if plain := p.plain(); plain != nil {
 		p.event(EventPlain, plain)
 	}
-	p.help.up(now, &s.neg)
+	p.help.Up(now, &s.neg)
 	p.applyHelp()
-	p.s.noteStartup(func(st *startup) { st.up(p.key, &s.neg) })
+	p.s.noteDeferral(func(d *fsm.Deferral[PeerKey]) { d.Up(p.key, &s.neg) })
 }
 
 // plain is why our last OPEN had no capabilities, nil if it had.
@@ -72,7 +73,7 @@ func (p *peer) openRIB(sess *session) error {
 	return err
 }
 
-func (p *peer) ribConfig(cfg *PeerConfig, n *Negotiated) rib.PeerConfig {
+func (p *peer) ribConfig(cfg *PeerConfig, n *fsm.Negotiated) rib.PeerConfig {
 	return rib.PeerConfig{
 		Addr: p.key.Addr, AS: n.RemoteAS, RouterID: n.RemoteID, Client: cfg.RouteReflectorClient,
 		AllowOwnAS: cfg.AllowOwnAS, Import: cfg.Import, Limits: cfg.PrefixLimits,
@@ -98,7 +99,7 @@ func (p *peer) outConfig(cfg *PeerConfig, sess *session) rib.OutConfig {
 }
 
 // sessionDown ends the session.
-func (p *peer) sessionDown(now time.Time, e effect, err error) {
+func (p *peer) sessionDown(now time.Time, e fsm.Effect, err error) {
 	sess := p.sess
 	if sess == nil {
 		return
@@ -112,18 +113,18 @@ func (p *peer) sessionDown(now time.Time, e effect, err error) {
 		st.Negotiated, st.Local, st.Remote = nil, noAddrPort, noAddrPort
 	})
 	sess.out.Close()
-	if reason := endReason(e.cause); e.notif.Code == 0 && reason != nil {
+	if reason := endReason(e.Cause); e.Notification.Code == 0 && reason != nil {
 		p.record(now, &PeerError{Err: reason}, Established)
 	}
-	retain := retains(&sess.neg, e.cause, e.notif)
+	retain := sess.neg.Retains(e.Cause, e.Notification)
 	if p.ending != nil {
 		retain = p.ending.retain(&sess.neg)
 		p.dropAlternatives(sess, retain)
 		p.ending = nil
 	}
-	p.help.lost(now, &sess.neg, retain)
+	p.help.Lost(now, &sess.neg, retain)
 	p.applyHelp()
-	p.s.noteStartup(func(st *startup) { st.down(p.key, p.dead) })
+	p.s.noteDeferral(func(d *fsm.Deferral[PeerKey]) { d.Down(p.key, p.dead) })
 	if p.reason != nil {
 		p.event(EventDown, p.reason)
 	} else {
@@ -132,13 +133,13 @@ func (p *peer) sessionDown(now time.Time, e effect, err error) {
 }
 
 // endReason is why a session ended, for causes that bring no error of their own.
-func endReason(k eventKind) error {
+func endReason(k fsm.EventKind) error {
 	switch k {
-	case evHoldExpires:
+	case fsm.EventHoldExpires:
 		return errHoldExpired
-	case evSendHoldExpires:
+	case fsm.EventSendHoldExpires:
 		return errSendHold
-	case evCollisionDump:
+	case fsm.EventCollisionDump:
 		return errReplaced
 	}
 	return nil

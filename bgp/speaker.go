@@ -11,8 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hyperfib/hyperfib/bgp/fsm"
 	"github.com/hyperfib/hyperfib/bgp/rib"
-	"github.com/hyperfib/hyperfib/bgp/wire"
 )
 
 // Speaker is a BGP speaker for one routing domain. Its methods are safe for
@@ -33,8 +33,8 @@ type Speaker struct {
 	inventory bool                 // InventoryComplete was called
 	listeners []*listener
 	secured   secured
-	startup   *startup
-	recheck   chan struct{} // the startup's timers may have changed
+	deferral  *fsm.Deferral[PeerKey]
+	recheck   chan struct{} // the deadline of deferral may have changed
 }
 
 // New checks the configuration. Nothing happens before [Speaker.Run].
@@ -57,7 +57,7 @@ func New(c Config) (*Speaker, error) {
 	}
 	return &Speaker{
 		cfg: c, table: table, peers: map[PeerKey]*peer{},
-		startup: newStartup(g, time.Time{}), recheck: make(chan struct{}, 1),
+		deferral: fsm.NewDeferral[PeerKey](deferralConfig(&c)), recheck: make(chan struct{}, 1),
 	}, nil
 }
 
@@ -79,7 +79,7 @@ func (s *Speaker) Run(ctx context.Context) error {
 	if err := s.begin(ctx); err != nil {
 		return err
 	}
-	s.wg.Go(func() { s.watchStartup(ctx) })
+	s.wg.Go(func() { s.watchDeferral(ctx) })
 	<-ctx.Done()
 	s.mu.Lock()
 	s.stopped = true
@@ -116,7 +116,7 @@ func (s *Speaker) begin(ctx context.Context) error {
 		return fmt.Errorf("bgp: listen: %w", err)
 	}
 	s.ctx = ctx
-	s.startup.began = time.Now()
+	s.deferral.Begin(time.Now())
 	for _, l := range s.listeners {
 		s.wg.Go(func() { l.serve(func(nc net.Conn, release func()) { s.admit(l, nc, release) }) })
 	}
@@ -252,43 +252,4 @@ func (s *Speaker) lookup(key PeerKey) (*peer, error) {
 		return p, nil
 	}
 	return nil, fmt.Errorf("bgp: peer %v: %w", key, ErrNoPeer)
-}
-
-func (s *Speaker) machineConfig(c *PeerConfig) machineConfig {
-	dialMin := dialTimeout
-	if c.TTLSecurity {
-		dialMin = dialTimeoutTTL
-	}
-	return machineConfig{
-		localID: idNumber(s.cfg.RouterID), localAS: s.cfg.AS,
-		passive: c.Passive,
-		// A peer of our own AS, if that needs four octets, knows the capability.
-		as4:      s.cfg.AS > 0xffff && or(c.AS, s.cfg.AS) == s.cfg.AS,
-		retryMin: min(retryMin, c.ConnectRetry), retryMax: c.ConnectRetry,
-		errorMin: min(time.Second, c.IdleHold), errorMax: c.IdleHold,
-		dialMin: dialMin, dialTimeout: dialTimeout, sendHoldTime: c.SendHold,
-		random: s.cfg.Random,
-	}
-}
-
-// retryMin is the wait before the second attempt to connect. A host that starts together
-// with its peer meets it soon.
-const retryMin = 50 * time.Millisecond
-
-// dialTimeout is how long an attempt to connect may take: the kernel sends a SYN at
-// once and after one second, then less and less often, so a fresh attempt finds a
-// path that is back sooner than an old one.
-const dialTimeout = 2 * time.Second
-
-// dialTimeoutTTL is how long the first attempt may take with GTSM: the RST of a peer
-// that does not listen yet has a TTL of 64, so our own kernel drops it, and the attempt
-// hangs until the next SYN. A peer next door answers within milliseconds.
-const dialTimeoutTTL = 250 * time.Millisecond
-
-// wireOptions says how UPDATEs of a session are to be read.
-func wireOptions(n *Negotiated, localAS uint32) wire.Options {
-	return wire.Options{
-		AS4: n.AS4, IBGP: n.internal(localAS), Families: n.Families,
-		AddPath: n.AddPathReceive, ExtendedNextHop: n.IPv6NextHop,
-	}
 }

@@ -3,6 +3,8 @@ package bgp
 import (
 	"context"
 	"time"
+
+	"github.com/hyperfib/hyperfib/bgp/fsm"
 )
 
 // InventoryComplete declares that all local paths of the start have been
@@ -11,7 +13,7 @@ import (
 func (s *Speaker) InventoryComplete() {
 	s.mu.Lock()
 	s.inventory = true
-	release := !s.startup.active || !s.cfg.GracefulRestart.EarlyUpdates
+	release := !s.deferral.Active() || !s.cfg.GracefulRestart.EarlyUpdates
 	s.mu.Unlock()
 	if release {
 		s.table.InventoryComplete()
@@ -35,17 +37,17 @@ func (s *Speaker) converge(now time.Time) {
 func (s *Speaker) Restarting() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.startup.active
+	return s.deferral.Active()
 }
 
-// watchStartup ends the restart when it is over.
-func (s *Speaker) watchStartup(ctx context.Context) {
+// watchDeferral ends the restart when it is over.
+func (s *Speaker) watchDeferral(ctx context.Context) {
 	for {
 		now := time.Now()
 		s.mu.Lock()
-		was := s.startup.active
-		done := s.startup.done(now)
-		next := s.startup.next(now)
+		was := s.deferral.Active()
+		s.deferral.Advance(now)
+		done, next := !s.deferral.Active(), s.deferral.Deadline()
 		s.mu.Unlock()
 		if done {
 			if was {
@@ -65,12 +67,12 @@ func (s *Speaker) watchStartup(ctx context.Context) {
 	}
 }
 
-// noteStartup changes the startup's knowledge and has it looked at.
-func (s *Speaker) noteStartup(f func(*startup)) {
+// noteDeferral reports something to the deferral, and has it looked at.
+func (s *Speaker) noteDeferral(f func(*fsm.Deferral[PeerKey])) {
 	s.mu.Lock()
-	active := s.startup.active
+	active := s.deferral.Active()
 	if active {
-		f(s.startup)
+		f(s.deferral)
 	}
 	s.mu.Unlock()
 	if !active {
@@ -80,15 +82,4 @@ func (s *Speaker) noteStartup(f func(*startup)) {
 	case s.recheck <- struct{}{}:
 	default:
 	}
-}
-
-// gracefulRestart is what the peer's OPEN says: the speaker's configuration with
-// the peer's own times.
-func (s *Speaker) gracefulRestart(c *PeerConfig) GracefulRestart {
-	g := s.cfg.GracefulRestart
-	if c.GracefulRestart != nil {
-		g = *c.GracefulRestart
-	}
-	g.RestartTime = or(c.RestartTime, g.RestartTime)
-	return g
 }

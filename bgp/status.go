@@ -4,9 +4,9 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/hyperfib/hyperfib/bgp/fsm"
 	"github.com/hyperfib/hyperfib/bgp/rib"
 	"github.com/hyperfib/hyperfib/bgp/wire"
-	"github.com/hyperfib/hyperfib/internal/enum"
 )
 
 // PeerStatus describes a peer at one moment. It is a value, safe to keep.
@@ -28,7 +28,7 @@ type PeerStatus struct {
 	// is none.
 	Local, Remote netip.AddrPort
 	// Negotiated is set while the session is Established.
-	Negotiated *Negotiated
+	Negotiated *fsm.Negotiated
 	// Families has one entry for each configured family.
 	Families []FamilyStatus
 	// Sent and Received count messages since the peer was added.
@@ -132,27 +132,3 @@ func (m *MessageCounters) count(t wire.MessageType, octets int) {
 		m.RouteRefresh++
 	}
 }
-
-// RestartStatus is the phase of graceful restart a peer is in.
-type RestartStatus uint8
-
-// Phases of graceful restart.
-const (
-	// RestartNone: nothing is stale.
-	RestartNone RestartStatus = iota
-	// RestartWaiting: the peer is gone, its paths are stale (RFC 4724).
-	RestartWaiting
-	// RestartLongLived: the peer is still gone, its paths are long-lived stale
-	// (RFC 9494).
-	RestartLongLived
-	// RestartSyncing: the peer is back, End-of-RIB is awaited.
-	RestartSyncing
-)
-
-var restartNames = [...]string{"none", "waiting", "long-lived", "syncing"}
-
-// String returns "none", "waiting", "long-lived" or "syncing".
-func (r RestartStatus) String() string { return enum.String("RestartStatus", restartNames[:], r) }
-
-// MarshalText makes RestartStatus readable in JSON.
-func (r RestartStatus) MarshalText() ([]byte, error) { return []byte(r.String()), nil }

@@ -1,4 +1,4 @@
-package bgp
+package fsm
 
 import (
 	"cmp"
@@ -7,62 +7,56 @@ import (
 	"github.com/hyperfib/hyperfib/bgp/wire"
 )
 
-// collisionTime is how long after the session became Established a connection of
-// the peer's may still be the loser of a collision, rather than the sign of a
-// restart.
+// collisionTime is how long after the session became Established a connection that the peer
+// has opened may still be the loser of a collision, rather than the sign of a restart.
 const collisionTime = time.Second
 
-// collide applies RFC 4271, Section 6.8 when an OPEN arrives on l, and reports
-// whether l lives on.
-func (m *machine) collide(now time.Time, l *link, open openFacts) bool {
-	other := m.rival(l)
+// collide detects a connection collision (RFC 4271, Section 6.8) when an OPEN has come on c,
+// and reports whether c remains.
+func (m *Machine) collide(now time.Time, c *connection, open *Negotiated) bool {
+	other := m.other(c)
 	switch other.state {
 	case Established:
-		// A peer that can restart gracefully has lost the old session without our
-		// noticing: the new connection replaces it (RFC 4724, Section 4.2).
-		// A connection as old as the session is an ordinary collision.
-		if other.facts.restart && open.restart && l.opening.Sub(other.since) >= collisionTime {
-			other.end(now, evCollisionDump, wire.Notification{}, false)
+		// RFC 4724, Section 4.2: "In case [it] does not detect the termination of the
+		// old TCP session and still considers the BGP session as being established, it
+		// MUST treat the subsequent open connection from the peer as an indication of
+		// the termination of the old TCP session and act accordingly (when the Graceful
+		// Restart Capability has been received from the peer)." A connection as old as
+		// the session is not a subsequent one, but an ordinary collision.
+		if other.restarts && open.restarts() && c.openedAt.Sub(other.upAt) >= collisionTime {
+			other.end(now, EventCollisionDump, wire.Notification{}, false)
 			other.state = Idle
 			return true
 		}
-		m.dismiss(l)
+		c.lose()
 		return false
 	case OpenSent:
-		// The OPEN has told us who wins: the loser goes before it can become
-		// Established on the peer's side. A connection on which nothing was said
-		// for a while is not worth waiting for.
-		if l.outgoing != other.outgoing && now.Sub(other.opening) < collisionTime && !m.keeps(l, other, open) {
-			m.dismiss(l)
+		// The OPEN says who wins. The loser is closed before it can become Established
+		// on the peer's side. A connection on which nothing was said for a while is not
+		// worth waiting for.
+		if c.outgoing != other.outgoing && now.Sub(other.openedAt) < collisionTime && !m.wins(c, other, open) {
+			c.lose()
 			return false
 		}
 	case OpenConfirm:
-		if m.keeps(l, other, open) {
-			m.dismiss(other)
+		if m.wins(c, other, open) {
+			other.lose()
 			return true
 		}
-		m.dismiss(l)
+		c.lose()
 		return false
 	}
 	return true
 }
 
-// keeps reports whether l wins against other: the connection opened by the side
-// with the higher BGP Identifier does, with equal ones the higher AS (RFC 6286,
-// Section 2.3). Between two that the same side opened the newer one wins.
-func (m *machine) keeps(l, other *link, open openFacts) bool {
-	if l.outgoing == other.outgoing {
-		return l.conn > other.conn
+// wins reports whether c wins against other: the connection opened by the side with the
+// higher BGP Identifier does, with equal ones the higher AS number (RFC 6286, Section 2.3).
+// Between two that the same side opened the newer one wins.
+func (m *Machine) wins(c, other *connection, open *Negotiated) bool {
+	if c.outgoing == other.outgoing {
+		return c.id > other.id
 	}
-	ours := cmp.Or(cmp.Compare(m.cfg.localID, open.id), cmp.Compare(m.cfg.localAS, open.as)) > 0
-	return l.outgoing == ours
-}
-
-// dismiss ends the loser of a collision, which is not Established.
-func (m *machine) dismiss(l *link) {
-	if l.state >= OpenSent {
-		l.emit(effect{kind: effNotify, notif: wire.Notification{Code: wire.CodeCease, Subcode: wire.SubCollision}})
-	}
-	l.drop()
-	l.state = Idle
+	id, as := open.remote()
+	ours := cmp.Or(m.cfg.RouterID.Compare(id), cmp.Compare(m.cfg.AS, as)) > 0
+	return c.outgoing == ours
 }

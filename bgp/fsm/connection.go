@@ -1,4 +1,4 @@
-package bgp
+package fsm
 
 import (
 	"time"
@@ -6,179 +6,214 @@ import (
 	"github.com/hyperfib/hyperfib/bgp/wire"
 )
 
-// link is the state machine of one TCP connection, RFC 4271 Section 8.2.2. It is
-// pure: time comes in as an argument and effects go out as values. The states'
-// own files (link_*.go) list every event in the order of the RFC.
-//
-// A peer usually has one link. A second one exists while a connection collision
-// is undecided (Section 6.8); the machine that owns both is [machine].
-type link struct {
-	m        *machine
-	state    State
-	conn     connID // 0: no connection and none being opened
-	outgoing bool   // we opened it
-	stopped  bool   // in Idle: no automatic start, and nobody is let in
+// connection is the state machine of one TCP connection (RFC 4271, Section 8.2.2). The
+// functions of its states, in states.go, list every event in the order of the RFC.
+type connection struct {
+	*shared
+	id        ConnID // 0: none, and none is being opened
+	state     State
+	outgoing  bool // we have opened it, or are opening it
+	stopped   bool // in Idle: until EventManualStart nothing starts, and nothing is accepted
+	contested bool // another connection has got as far as an OPEN; set before each event
 
-	// Deadlines; the zero time is a timer that does not run.
+	// The timers of RFC 4271, Section 8, and RFC 9687, Section 4.4: when they expire;
+	// the zero time is one that does not run.
 	retryAt, holdAt, keepaliveAt, idleAt, sendHoldAt time.Time
 
-	hold    time.Duration // negotiated; 0: neither hold timer nor KEEPALIVEs
-	facts   openFacts     // of the peer's OPEN, from OpenConfirm on
-	held    bool          // our OPEN waits for the peer's
-	plain   bool          // our OPEN had no capabilities
-	opening time.Time     // when the connection was opened
-	since   time.Time     // Established since
+	hold      time.Duration // negotiated; 0: neither HoldTimer nor KEEPALIVEs
+	restarts  bool          // the peer's OPEN has the capability of RFC 4724
+	openWaits bool          // our OPEN waits for the peer's
+	plain     bool          // our OPEN had no capabilities
+	openedAt  time.Time     // when the connection was opened
+	upAt      time.Time     // when it became Established
 }
 
-// openHold is the hold time before it is negotiated: Section 8.2.2 suggests four
-// minutes.
+// openHold is the hold time before it is negotiated. RFC 4271, Section 8.2.2: "A HoldTimer
+// value of 4 minutes is suggested."
 const openHold = 4 * time.Minute
 
-// step feeds one event to the link.
-func (l *link) step(now time.Time, ev event) {
-	switch l.state {
+// step takes in one event.
+func (c *connection) step(now time.Time, ev Event) {
+	switch c.state {
 	case Idle:
-		l.idle(now, ev)
+		c.idle(now, ev)
 	case Connect:
-		l.connect(now, ev)
+		c.connect(now, ev)
 	case Active:
-		l.active(now, ev)
+		c.active(now, ev)
 	case OpenSent:
-		l.openSent(now, ev)
+		c.openSent(now, ev)
 	case OpenConfirm:
-		l.openConfirm(now, ev)
+		c.openConfirm(now, ev)
 	case Established:
-		l.established(now, ev)
+		c.established(now, ev)
 	}
 }
 
-func (l *link) emit(e effect) {
-	e.conn = l.conn
-	l.m.out = append(l.m.out, e)
+// emit adds an effect on this connection.
+func (c *connection) emit(e Effect) {
+	e.Conn = c.id
+	c.shared.emit(e)
 }
 
-// dial starts (or restarts) our attempt to connect.
-func (l *link) dial(now time.Time) {
-	l.state, l.outgoing = Connect, true
-	l.conn = l.m.nextConn()
-	l.emit(effect{kind: effDial})
-	l.retryAt = now.Add(doubled(l.m.cfg.dialMin, l.m.cfg.dialTimeout, l.m.back.attempts))
+// start leaves Idle.
+func (c *connection) start(now time.Time) {
+	c.stopTimers()
+	if c.cfg.Passive {
+		c.state = Active
+		return
+	}
+	c.dial(now)
 }
 
-// wait goes to Active: the peer may come, and unless it is passive we try again
-// ourselves after d.
-func (l *link) wait(now time.Time, d time.Duration) {
-	l.drop()
-	l.state = Active
-	if !l.m.cfg.passive {
-		l.retryAt = now.Add(d)
+// dial begins an attempt to connect.
+func (c *connection) dial(now time.Time) {
+	c.state, c.outgoing = Connect, true
+	c.id = c.newConn()
+	c.emit(Effect{Kind: EffectDial})
+	c.retryAt = now.Add(c.cfg.dialTime(c.back.attempts))
+}
+
+// wait goes to Active: the peer may connect, and unless we are passive we try again after d.
+func (c *connection) wait(now time.Time, d time.Duration) {
+	c.drop()
+	c.state = Active
+	if !c.cfg.Passive {
+		c.retryAt = now.Add(d)
 	}
 }
 
-// opened sends our OPEN on a fresh connection.
-func (l *link) opened(now time.Time, conn connID, outgoing bool) {
-	l.stopTimers()
-	l.state, l.conn, l.outgoing, l.opening = OpenSent, conn, outgoing, now
-	l.sendOpen(now)
-	l.holdAt = now.Add(openHold)
+// opened sends our OPEN on a new connection.
+func (c *connection) opened(now time.Time, id ConnID, outgoing bool) {
+	c.stopTimers()
+	c.state, c.id, c.outgoing, c.openedAt = OpenSent, id, outgoing, now
+	c.sendOpen(now)
+	c.holdAt = now.Add(openHold)
 }
 
-func (l *link) sendOpen(now time.Time) {
-	l.plain = l.m.plain(now)
-	l.emit(effect{kind: effSendOpen, plain: l.plain})
+func (c *connection) sendOpen(now time.Time) {
+	c.plain = now.Before(c.plainUntil)
+	c.emit(Effect{Kind: EffectSendOpen, NoCapabilities: c.plain})
 }
 
-// heldOpen takes a connection of the peer's while a session is Established. Only
-// the peer's OPEN can show that the peer has restarted; our own would mislead a
-// peer that has just lost a collision.
-func (l *link) heldOpen(now time.Time, conn connID) {
-	l.state, l.conn, l.outgoing, l.opening, l.held = OpenSent, conn, false, now, true
-	l.holdAt = now.Add(openHold)
+// awaitOpen takes a connection that the peer has opened beside its session. Our OPEN waits,
+// as with DelayOpen: only the peer's can show that the peer has restarted, and ours would
+// mislead a peer that has just lost a collision.
+func (c *connection) awaitOpen(now time.Time, id ConnID) {
+	c.state, c.id, c.outgoing, c.openedAt, c.openWaits = OpenSent, id, false, now, true
+	c.holdAt = now.Add(openHold)
 }
 
 // fail ends the connection with a NOTIFICATION and goes to Idle.
-func (l *link) fail(now time.Time, cause eventKind, n wire.Notification) {
-	was := *l
-	l.end(now, cause, n, true)
-	l.rest(now, l.m.errorDelay())
-	l.m.notePlain(&was, wire.Notification{}, l.idleAt)
+func (c *connection) fail(now time.Time, cause EventKind, n wire.Notification) {
+	state, plain := c.state, c.plain
+	c.end(now, cause, n, true)
+	c.rest(now, c.back.errorDelay(&c.cfg))
+	c.noteRefusal(state, plain, wire.Notification{}, c.idleAt)
 }
 
 // lost ends a connection that the network or the peer has ended, the latter perhaps with
-// a NOTIFICATION.
-func (l *link) lost(now time.Time, cause eventKind, n wire.Notification) {
-	was, contested := *l, l.m.contested(l)
-	l.end(now, cause, n, false)
-	d := l.m.delay(now, &was, n, contested)
-	if was.state == OpenSent && cause == evConnFails {
-		l.wait(now, d)
+// the NOTIFICATION n.
+func (c *connection) lost(now time.Time, cause EventKind, n wire.Notification) {
+	was := *c
+	c.end(now, cause, n, false)
+	d := c.back.delay(&c.cfg, was.state, now.Sub(was.upAt), n, was.contested)
+	if was.state == OpenSent && cause == EventConnFails {
+		c.wait(now, d)
 	} else {
-		l.rest(now, d)
+		c.rest(now, d)
 	}
-	if !contested {
-		l.m.notePlain(&was, n, now.Add(d))
+	if !was.contested {
+		c.noteRefusal(was.state, was.plain, n, now.Add(d))
 	}
 }
 
-// end closes the connection, after a NOTIFICATION if send is set.
-func (l *link) end(now time.Time, cause eventKind, n wire.Notification, send bool) {
+// end closes the connection, after the NOTIFICATION n if send is set.
+func (c *connection) end(now time.Time, cause EventKind, n wire.Notification, send bool) {
 	if send && n.Code != 0 {
-		l.emit(effect{kind: effNotify, notif: n, cause: cause})
+		c.emit(Effect{Kind: EffectSendNotification, Notification: n, Cause: cause})
 	}
-	if l.state == Established {
-		l.emit(effect{kind: effDown, cause: cause, notif: n})
-		l.m.back.ended(now.Sub(l.since))
-		l.m.plainUntil = time.Time{}
+	if c.state == Established {
+		c.emit(Effect{Kind: EffectDown, Cause: cause, Notification: n})
+		c.back.ended(now.Sub(c.upAt))
+		c.plainUntil = time.Time{}
 	}
-	l.drop()
+	c.drop()
 }
 
-// drop closes the connection (or the attempt), if there is one, and stops all
-// timers.
-func (l *link) drop() {
-	if l.conn != 0 {
-		l.emit(effect{kind: effClose})
+// lose ends a connection that gives way to another one, and is not Established (RFC 4271,
+// Section 6.8).
+func (c *connection) lose() {
+	if c.state >= OpenSent {
+		c.emit(Effect{Kind: EffectSendNotification, Notification: wire.Notification{Code: wire.CodeCease, Subcode: wire.SubCollision}})
 	}
-	l.conn, l.facts, l.hold, l.held, l.plain = 0, openFacts{}, 0, false, false
-	l.stopTimers()
+	c.drop()
+	c.state = Idle
 }
 
-// rest goes to Idle for a while.
-func (l *link) rest(now time.Time, d time.Duration) {
-	l.state = Idle
-	l.idleAt = now.Add(d)
+// drop closes the connection (or the attempt), if there is one, and stops all timers.
+func (c *connection) drop() {
+	if c.id != 0 {
+		c.emit(Effect{Kind: EffectClose})
+	}
+	c.id, c.restarts, c.hold, c.openWaits, c.plain = 0, false, 0, false, false
+	c.stopTimers()
 }
 
-// halt goes to Idle for good: until ManualStart.
-func (l *link) halt() {
-	l.state, l.stopped = Idle, true
+// rest goes to Idle until the IdleHoldTimer expires after d.
+func (c *connection) rest(now time.Time, d time.Duration) {
+	c.state = Idle
+	c.idleAt = now.Add(d)
 }
 
-func (l *link) stopTimers() {
-	l.retryAt, l.holdAt, l.keepaliveAt = time.Time{}, time.Time{}, time.Time{}
-	l.idleAt, l.sendHoldAt = time.Time{}, time.Time{}
+// halt goes to Idle until EventManualStart.
+func (c *connection) halt() {
+	c.state, c.stopped = Idle, true
 }
 
-// heard restarts the hold timer.
-func (l *link) heard(now time.Time) {
-	if l.hold > 0 {
-		l.holdAt = now.Add(l.hold)
+func (c *connection) stopTimers() {
+	c.retryAt, c.holdAt, c.keepaliveAt = time.Time{}, time.Time{}, time.Time{}
+	c.idleAt, c.sendHoldAt = time.Time{}, time.Time{}
+}
+
+// restartHold restarts the HoldTimer.
+func (c *connection) restartHold(now time.Time) {
+	if c.hold > 0 {
+		c.holdAt = now.Add(c.hold)
 	}
 }
 
-// beat sends a KEEPALIVE and arms the next, at a third of the hold time less up
-// to a quarter of jitter (Section 10).
-func (l *link) beat(now time.Time) {
-	l.emit(effect{kind: effKeepalive})
-	if l.hold > 0 {
-		l.keepaliveAt = now.Add(l.m.jittered(l.hold / 3))
+// sendKeepalive sends a KEEPALIVE and starts the KeepaliveTimer: a third of the hold time
+// (RFC 4271, Section 4.4) less up to a quarter of jitter (Section 10).
+func (c *connection) sendKeepalive(now time.Time) {
+	c.emit(Effect{Kind: EffectSendKeepalive})
+	if c.hold > 0 {
+		c.keepaliveAt = now.Add(c.cfg.jittered(c.hold / 3))
 	}
 }
 
-// sent restarts the send hold timer: the peer's TCP took something from us
-// (RFC 9687, Section 3).
-func (l *link) sent(now time.Time) {
-	if l.state == Established && l.hold > 0 {
-		l.sendHoldAt = now.Add(l.m.cfg.sendHold(l.hold))
+// restartSendHold restarts the SendHoldTimer (RFC 9687, Section 4.4).
+func (c *connection) restartSendHold(now time.Time) {
+	if c.state == Established && c.hold > 0 {
+		c.sendHoldAt = now.Add(c.cfg.sendHold(c.hold))
 	}
+}
+
+func (c *connection) deadline() time.Time {
+	return earliest(c.retryAt, c.holdAt, c.keepaliveAt, c.idleAt, c.sendHoldAt)
+}
+
+// advance fires each timer that is due once.
+func (c *connection) advance(now time.Time) {
+	fire := func(at *time.Time, kind EventKind) {
+		if due(now, *at) {
+			*at = time.Time{}
+			c.step(now, Event{Kind: kind, Conn: c.id})
+		}
+	}
+	fire(&c.keepaliveAt, EventKeepaliveExpires)
+	fire(&c.holdAt, EventHoldExpires)
+	fire(&c.sendHoldAt, EventSendHoldExpires)
+	fire(&c.retryAt, EventConnectRetryExpires)
+	fire(&c.idleAt, EventIdleHoldExpires)
 }

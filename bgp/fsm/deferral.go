@@ -1,4 +1,4 @@
-package bgp
+package fsm
 
 import (
 	"time"
@@ -6,115 +6,141 @@ import (
 	"github.com/hyperfib/hyperfib/bgp/wire"
 )
 
-// startup is the restarting side of graceful restart (RFC 4724, Section 4.1). It
-// is one for the whole speaker: the R bit stays set in our OPENs, and best paths
-// wait, until End-of-RIB has come from all peers worth waiting for, or the
-// deferral time is over. Pure, not safe for concurrent use.
-type startup struct {
-	cfg    GracefulRestart
+// DeferralConfig configures the deferral of a restarting speaker. The zero value defers
+// nothing.
+type DeferralConfig struct {
+	// DeferralTime bounds the wait for End-of-RIB: the Selection_Deferral_Timer of RFC
+	// 4724, Section 4.1. 0 means that the speaker has not restarted.
+	DeferralTime time.Duration
+	// EstablishTime is how long a peer without a session is waited for. 0 waits for none.
+	EstablishTime time.Duration
+}
+
+// Deferral is graceful restart as the Restarting Speaker sees it (RFC 4724, Section 4.1).
+// There is one for the whole speaker: the R bit stays set in its OPENs, and its best paths
+// are deferred, until End-of-RIB has come from all peers that are worth waiting for, or
+// DeferralTime is over. K identifies a peer. It is pure, and not safe for concurrent use.
+//
+// The owner reports what happens, and calls Advance after that and at the time of Deadline.
+type Deferral[K comparable] struct {
+	cfg    DeferralConfig
 	active bool
 	began  time.Time
-	// ranges: clients that nobody has listed may still come.
-	ranges bool
-	peers  map[PeerKey]*awaited
+	early  bool // EstablishTime is not over
+	others bool // there may be peers that Add has not listed
+	peers  map[K]*deferralPeer
 }
 
-// awaited is a peer that a restarting speaker waits for.
-type awaited struct {
-	up      bool
-	mute    bool // without graceful restart it may never send End-of-RIB
-	fresh   bool // it has restarted itself
-	dead    bool // BFD says so
-	missing wire.FamilySet
+// deferralPeer is a peer that a restarting speaker may wait for.
+type deferralPeer struct {
+	up         bool
+	noEndOfRIB bool // without graceful restart it may never send End-of-RIB
+	restarted  bool // it has restarted itself
+	pathDown   bool // BFD or the interface says so
+	missing    wire.FamilySet
 }
 
-func newStartup(cfg GracefulRestart, now time.Time) *startup {
-	return &startup{
-		cfg: cfg, began: now, peers: map[PeerKey]*awaited{},
-		active: cfg.Enabled && cfg.Restarting,
-	}
+// NewDeferral returns a Deferral that Begin starts.
+func NewDeferral[K comparable](c DeferralConfig) *Deferral[K] {
+	return &Deferral[K]{cfg: c, active: c.DeferralTime > 0, early: true, peers: map[K]*deferralPeer{}}
 }
 
-func (s *startup) peer(k PeerKey) *awaited {
-	p := s.peers[k]
+// Begin starts both timers.
+func (d *Deferral[K]) Begin(now time.Time) { d.began = now }
+
+// Active reports whether the restart goes on. Once it is over, it stays over.
+func (d *Deferral[K]) Active() bool { return d.active }
+
+func (d *Deferral[K]) peer(k K) *deferralPeer {
+	p := d.peers[k]
 	if p == nil {
-		p = &awaited{}
-		if s.active {
-			s.peers[k] = p
+		p = &deferralPeer{}
+		if d.active {
+			d.peers[k] = p
 		}
 	}
 	return p
 }
 
-// added tells of a configured peer, removed that it is none any more.
-func (s *startup) added(k PeerKey)   { s.peer(k) }
-func (s *startup) removed(k PeerKey) { delete(s.peers, k) }
+// Add reports a peer that is configured.
+func (d *Deferral[K]) Add(k K) { d.peer(k) }
 
-// up tells of an Established session. A peer without the capability may never send
-// End-of-RIB, and is not waited for. One that has restarted itself may be waiting
-// for us (RFC 4724, Section 4.1, excludes it); it is waited for as long as one that
-// has not come yet, since what it has to say may be what the kernel still holds.
-func (s *startup) up(k PeerKey, n *Negotiated) {
+// AddOthers reports that peers may come that nobody has listed: within EstablishTime the
+// restart is not over then.
+func (d *Deferral[K]) AddOthers() { d.others = true }
+
+// Remove reports that a peer is not configured any more.
+func (d *Deferral[K]) Remove(k K) { delete(d.peers, k) }
+
+// Up reports an Established session. RFC 4724, Section 4.1: the speaker "MUST defer route
+// selection for an address family until it either (a) receives the End-of-RIB marker from
+// all its peers (excluding the ones with the "Restart State" bit set in the received
+// capability and excluding the ones that do not advertise the graceful restart capability)
+// or (b) the Selection_Deferral_Timer referred to below has expired." We deviate: all
+// families wait for each other, and a peer that has restarted itself is waited for as long
+// as one without a session, since what it is going to announce may be what our forwarding
+// state still has.
+func (d *Deferral[K]) Up(k K, n *Negotiated) {
 	g := n.Remote.GracefulRestart
-	*s.peer(k) = awaited{up: true, missing: n.Families, mute: g == nil, fresh: g != nil && g.Restarting}
+	*d.peer(k) = deferralPeer{up: true, missing: n.Families, noEndOfRIB: g == nil, restarted: g != nil && g.Restarting}
 }
 
-// down tells that a session ended. dead says that BFD or the interface is down:
-// such a peer is not waited for at all.
-func (s *startup) down(k PeerKey, dead bool) {
-	p := s.peer(k)
-	p.up, p.dead = false, dead
+// Down reports the end of a session, or that the state of the path to a peer without one has
+// changed. A peer whose path is down (BFD, or the interface) is not waited for.
+func (d *Deferral[K]) Down(k K, pathDown bool) {
+	p := d.peer(k)
+	p.up, p.pathDown = false, pathDown
 }
 
-// endOfRIB tells of an End-of-RIB.
-func (s *startup) endOfRIB(k PeerKey, f wire.Family) {
-	if p := s.peers[k]; p != nil {
+// EndOfRIB reports an End-of-RIB.
+func (d *Deferral[K]) EndOfRIB(k K, f wire.Family) {
+	if p := d.peers[k]; p != nil {
 		p.missing = p.missing.Without(f)
 	}
 }
 
-// done reports whether waiting is over. Once it is, it stays over.
-func (s *startup) done(now time.Time) bool {
-	if s.active && s.complete(now) {
-		s.active = false
-		s.peers = nil
+// Advance ends the restart if it is over.
+func (d *Deferral[K]) Advance(now time.Time) {
+	d.early = now.Before(d.began.Add(d.cfg.EstablishTime))
+	if d.active && d.complete(now) {
+		d.active, d.peers = false, nil
 	}
-	return !s.active
 }
 
-func (s *startup) complete(now time.Time) bool {
-	if !now.Before(s.began.Add(s.cfg.DeferralTime)) {
+func (d *Deferral[K]) complete(now time.Time) bool {
+	if !now.Before(d.began.Add(d.cfg.DeferralTime)) {
 		return true
 	}
-	early := now.Before(s.began.Add(s.cfg.EstablishTime))
-	if early && (s.ranges || len(s.peers) == 0) {
+	if d.early && (d.others || len(d.peers) == 0) {
 		return false
 	}
-	for _, p := range s.peers {
-		if p.waitedFor(early) {
+	for _, p := range d.peers {
+		if p.awaited(d.early) {
 			return false
 		}
 	}
 	return true
 }
 
-func (p *awaited) waitedFor(early bool) bool {
-	if p.dead {
+// awaited reports whether the speaker waits for the peer; early says that EstablishTime is
+// not over.
+func (p *deferralPeer) awaited(early bool) bool {
+	if p.pathDown {
 		return false
 	}
 	if !p.up {
 		return early
 	}
-	return p.missing != 0 && !p.mute && (early || !p.fresh)
+	return p.missing != 0 && !p.noEndOfRIB && (early || !p.restarted)
 }
 
-// next is when done may become true without an event, zero once it is.
-func (s *startup) next(now time.Time) time.Time {
-	if !s.active {
+// Deadline returns when Advance may end the restart without another event; zero if never.
+func (d *Deferral[K]) Deadline() time.Time {
+	switch {
+	case !d.active:
 		return time.Time{}
+	case d.early:
+		return d.began.Add(min(d.cfg.EstablishTime, d.cfg.DeferralTime))
 	}
-	if t := s.began.Add(s.cfg.EstablishTime); now.Before(t) {
-		return t
-	}
-	return s.began.Add(s.cfg.DeferralTime)
+	return d.began.Add(d.cfg.DeferralTime)
 }

@@ -1,47 +1,98 @@
-package bgp
+package fsm
 
 import (
-	"slices"
 	"time"
 
 	"github.com/hyperfib/hyperfib/bgp/wire"
 	"github.com/hyperfib/hyperfib/internal/enum"
 )
 
-// helper is the receiving side of graceful restart for one peer: RFC 4724,
-// Section 4.2, RFC 8538, RFC 9494. It is pure: what is to happen to the peer's
-// paths comes out as steps, in order.
-type helper struct {
-	cfg   GracefulRestart
-	phase RestartStatus
-	// stale are the families that have stale paths of an earlier session.
-	stale wire.FamilySet
-	// longLived is how long each family's paths may be long-lived stale, from
-	// the capabilities of the session that was lost; index by family().
-	longLived [2]time.Duration
-	deadline  time.Time    // of phase waiting or syncing
-	llUntil   [2]time.Time // of phase long-lived
-	out       []helperStep
-}
+// RestartStatus is the phase of graceful restart a peer is in.
+type RestartStatus uint8
 
-// helperAction is what is to be done with the paths of one family.
-type helperAction uint8
-
+// Phases of graceful restart.
 const (
-	helpDrop   helperAction = iota // remove all paths of the family
-	helpMark                       // mark all as stale
-	helpMarkLL                     // turn stale into long-lived stale (RFC 9494, Section 4.3)
-	helpSweep                      // remove those still stale
+	// RestartNone: nothing is stale.
+	RestartNone RestartStatus = iota
+	// RestartWaiting: the peer is gone, its paths are stale (RFC 4724, Section 4.2).
+	RestartWaiting
+	// RestartLongLived: the peer is still gone, its paths are long-lived stale
+	// (RFC 9494, Section 4.2).
+	RestartLongLived
+	// RestartSyncing: the peer is back, End-of-RIB is awaited.
+	RestartSyncing
+)
+
+var restartNames = [...]string{"none", "waiting", "long-lived", "syncing"}
+
+// String returns "none", "waiting", "long-lived" or "syncing".
+func (r RestartStatus) String() string { return enum.String("RestartStatus", restartNames[:], r) }
+
+// MarshalText returns the name of the phase, for JSON.
+func (r RestartStatus) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+// HelperAction is what is to be done with the paths of a peer in one family.
+type HelperAction uint8
+
+// The actions.
+const (
+	// HelperDrop: remove all paths.
+	HelperDrop HelperAction = iota
+	// HelperMarkStale: mark all paths as stale (RFC 4724, Section 4.2).
+	HelperMarkStale
+	// HelperMarkLongLived: turn stale paths into long-lived stale ones (RFC 9494,
+	// Section 4.3).
+	HelperMarkLongLived
+	// HelperSweep: remove the paths that are still stale.
+	HelperSweep
 )
 
 var helperNames = [...]string{"drop", "mark stale", "mark long-lived stale", "sweep"}
 
-func (a helperAction) String() string { return enum.String("helperAction", helperNames[:], a) }
+// String returns a short name, such as "mark stale".
+func (a HelperAction) String() string { return enum.String("HelperAction", helperNames[:], a) }
 
-type helperStep struct {
-	action helperAction
-	family wire.Family
+// HelperEffect is one output of a [Helper].
+type HelperEffect struct {
+	// Action is to be done with all paths of the peer in Family.
+	Action HelperAction
+	Family wire.Family
 }
+
+// HelperConfig configures the helper's side of graceful restart. The zero value retains
+// nothing.
+type HelperConfig struct {
+	// Enabled retains the paths of a peer that restarts.
+	Enabled bool
+	// StaleTime bounds how long paths stay stale after the peer came back without sending
+	// End-of-RIB (RFC 4724, Section 4.2).
+	StaleTime time.Duration
+	// LongLivedTime bounds how long paths are retained as long-lived stale; 0 means that
+	// they are not (RFC 9494, Section 4.2).
+	LongLivedTime time.Duration
+}
+
+// Helper is graceful restart of one peer as the Receiving Speaker sees it: RFC 4724, Section
+// 4.2, RFC 8538, Section 4, and RFC 9494, Section 4.2. It is pure, and not safe for
+// concurrent use. The zero value retains nothing.
+//
+// The owner reports what happens with Lost, Up, EndOfRIB and DropStale, calls Advance at the
+// time of Deadline, and after each of these carries out what Effects returns, in order.
+type Helper struct {
+	cfg   HelperConfig
+	phase RestartStatus
+	// stale are the families that have stale paths of an earlier session.
+	stale wire.FamilySet
+	// longLived is how long each family's paths may be long-lived stale, from
+	// the capabilities of the session that was lost.
+	longLived [families]time.Duration
+	deadline  time.Time           // of phase waiting or syncing
+	llUntil   [families]time.Time // of phase long-lived
+	out       []HelperEffect
+}
+
+// families is the number of address families that there are.
+const families = 2
 
 func familyIndex(f wire.Family) int {
 	if f == wire.IPv6Unicast {
@@ -50,32 +101,44 @@ func familyIndex(f wire.Family) int {
 	return 0
 }
 
-func (h *helper) do(a helperAction, f wire.Family) { h.out = append(h.out, helperStep{a, f}) }
+// Configure replaces the configuration. It counts from the next event on.
+func (h *Helper) Configure(c HelperConfig) { h.cfg = c }
 
-// steps returns what is to be done and forgets it.
-func (h *helper) steps() []helperStep {
+// Phase returns what graceful restart does for the peer now.
+func (h *Helper) Phase() RestartStatus { return h.phase }
+
+// Stale returns the families with paths of an earlier session.
+func (h *Helper) Stale() wire.FamilySet { return h.stale }
+
+// Effects returns what is to be done, in order, and forgets it. The slice is valid until the
+// next call of another method.
+func (h *Helper) Effects() []HelperEffect {
 	out := h.out
 	h.out = h.out[:0]
 	return out
 }
 
-// lost tells that an Established session ended. retain says whether its end was
-// one that graceful restart covers (see retains).
-func (h *helper) lost(now time.Time, n *Negotiated, retain bool) {
+func (h *Helper) do(a HelperAction, f wire.Family) { h.out = append(h.out, HelperEffect{a, f}) }
+
+// Lost reports the end of an Established session. The flag retain says whether graceful
+// restart covers it: see [Negotiated.Retains].
+func (h *Helper) Lost(now time.Time, n *Negotiated, retain bool) {
 	before := h.stale
-	h.stale, h.deadline, h.llUntil = 0, time.Time{}, [2]time.Time{}
+	h.stale, h.deadline, h.llUntil = 0, time.Time{}, [families]time.Time{}
 	for _, f := range n.Families.Slice() {
 		_, listed := n.restartFamily(f)
-		ll := h.longLivedTime(n, f)
+		ll := min(n.longLived(f), h.cfg.LongLivedTime)
 		if !retain || !h.cfg.Enabled || !listed && ll == 0 {
-			h.do(helpDrop, f)
+			h.do(HelperDrop, f)
 			continue
 		}
-		// What was stale already has had its chance (RFC 4724, Section 4.2).
+		// What was stale before has had its chance. RFC 4724, Section 4.2: "To deal with
+		// possible consecutive restarts, a route (from the peer) previously marked as
+		// stale MUST be deleted."
 		if before.Has(f) {
-			h.do(helpSweep, f)
+			h.do(HelperSweep, f)
 		}
-		h.do(helpMark, f)
+		h.do(HelperMarkStale, f)
 		h.stale = h.stale.With(f)
 		h.longLived[familyIndex(f)] = ll
 	}
@@ -90,66 +153,66 @@ func (h *helper) lost(now time.Time, n *Negotiated, retain bool) {
 	}
 }
 
-// longLivedTime is the peer's long-lived stale time, bounded by our own.
-func (h *helper) longLivedTime(n *Negotiated, f wire.Family) time.Duration {
-	return min(n.longLived(f), h.cfg.LongLivedTime)
-}
-
-// up tells that the peer is back. Stale paths of a family that the peer does not
-// list, or whose forwarding state it lost (F bit clear), go at once.
-func (h *helper) up(now time.Time, n *Negotiated) {
+// Up reports a new session. Stale paths of a family that the peer does not list, or whose
+// forwarding state it lost (F bit clear), go at once (RFC 4724, Section 4.2).
+func (h *Helper) Up(now time.Time, n *Negotiated) {
 	if h.phase == RestartNone {
 		return
 	}
 	for _, f := range h.stale.Slice() {
-		kept, listed := n.restartFamily(f)
-		if h.phase == RestartLongLived && !kept {
-			kept = n.longLivedKept(f)
-			listed = listed || kept
+		forwarding, listed := n.restartFamily(f)
+		if h.phase == RestartLongLived && !forwarding {
+			forwarding = n.longLivedForwarding(f)
+			listed = listed || forwarding
 		}
-		if !n.Families.Has(f) || !listed || !kept {
-			h.do(helpDrop, f)
-			h.stale = h.stale.Without(f)
+		if !n.Families.Has(f) || !listed || !forwarding {
+			h.drop(f)
 		}
 	}
-	h.llUntil = [2]time.Time{}
+	h.llUntil = [families]time.Time{}
 	h.deadline = now.Add(h.cfg.StaleTime)
 	h.phase = RestartSyncing
 	h.settle()
 }
 
-// endOfRIB tells that End-of-RIB came, or End-of-RR of a refresh.
-func (h *helper) endOfRIB(f wire.Family) {
+// EndOfRIB reports End-of-RIB of a family, or the end of a refresh that serves as one.
+func (h *Helper) EndOfRIB(f wire.Family) {
 	if h.phase != RestartSyncing || !h.stale.Has(f) {
 		return
 	}
-	h.do(helpSweep, f)
+	h.do(HelperSweep, f)
 	h.stale = h.stale.Without(f)
 	h.settle()
 }
 
-// forget drops everything that is stale, now: the path to the peer is dead, or an
-// operator said so.
-func (h *helper) forget() {
+// DropStale removes everything that is stale, now: the path to the peer has failed, or an
+// operator wants it.
+func (h *Helper) DropStale() {
 	for _, f := range h.stale.Slice() {
-		h.do(helpDrop, f)
+		h.drop(f)
 	}
-	h.stale = 0
 	h.settle()
 }
 
-func (h *helper) settle() {
+// drop removes the stale paths of a family.
+func (h *Helper) drop(f wire.Family) {
+	h.do(HelperDrop, f)
+	h.stale = h.stale.Without(f)
+}
+
+// settle ends graceful restart once nothing is stale.
+func (h *Helper) settle() {
 	if h.stale == 0 {
-		h.phase, h.deadline, h.llUntil = RestartNone, time.Time{}, [2]time.Time{}
+		h.phase, h.deadline, h.llUntil = RestartNone, time.Time{}, [families]time.Time{}
 	}
 }
 
-// next is the time of the next timer, zero if none runs.
-func (h *helper) next() time.Time { return earliest(h.deadline, h.llUntil[0], h.llUntil[1]) }
+// Deadline returns the time of the next timer; zero if none runs.
+func (h *Helper) Deadline() time.Time { return earliest(h.deadline, h.llUntil[0], h.llUntil[1]) }
 
-// advance fires the timers that are due.
-func (h *helper) advance(now time.Time) {
-	if !h.deadline.IsZero() && !now.Before(h.deadline) {
+// Advance does what is due at now.
+func (h *Helper) Advance(now time.Time) {
+	if due(now, h.deadline) {
 		h.deadline = time.Time{}
 		if h.phase == RestartWaiting {
 			h.restartExpired(now)
@@ -159,55 +222,34 @@ func (h *helper) advance(now time.Time) {
 	}
 	for _, f := range h.stale.Slice() {
 		at := &h.llUntil[familyIndex(f)]
-		if !at.IsZero() && !now.Before(*at) {
+		if due(now, *at) {
 			*at = time.Time{}
-			h.do(helpDrop, f)
-			h.stale = h.stale.Without(f)
+			h.drop(f)
 		}
 	}
 	h.settle()
 }
 
-// restartExpired: the peer did not come back in its restart time. Paths of
-// families with long-lived graceful restart go on as the last resort, the others
-// go.
-func (h *helper) restartExpired(now time.Time) {
+// restartExpired: the peer did not come back in its restart time. Paths of families with
+// long-lived graceful restart stay as the last resort, the others go (RFC 9494, Section
+// 4.2).
+func (h *Helper) restartExpired(now time.Time) {
 	h.phase = RestartLongLived
 	for _, f := range h.stale.Slice() {
 		i := familyIndex(f)
 		if h.longLived[i] == 0 {
-			h.do(helpDrop, f)
-			h.stale = h.stale.Without(f)
+			h.drop(f)
 			continue
 		}
-		h.do(helpMarkLL, f)
+		h.do(HelperMarkLongLived, f)
 		h.llUntil[i] = now.Add(h.longLived[i])
 	}
 }
 
-// staleExpired: the peer came back but never sent End-of-RIB.
-func (h *helper) staleExpired() {
+// staleExpired: the peer came back but did not send End-of-RIB in StaleTime.
+func (h *Helper) staleExpired() {
 	for _, f := range h.stale.Slice() {
-		h.do(helpSweep, f)
+		h.do(HelperSweep, f)
 	}
 	h.stale = 0
-}
-
-// longLivedKept returns the F bit of the long-lived capability.
-func (n *Negotiated) longLivedKept(f wire.Family) bool {
-	return slices.ContainsFunc(n.Remote.LongLived, func(l wire.LongLived) bool { return l.Family == f && l.ForwardingPreserved })
-}
-
-// retains reports whether the end of a session is one after which graceful
-// restart keeps the peer's paths: a lost connection always (RFC 4724); an expired
-// hold timer or a NOTIFICATION, sent or received, only with the N bit on both
-// sides and unless it is a Hard Reset (RFC 8538, Section 4).
-func retains(n *Negotiated, cause eventKind, notif wire.Notification) bool {
-	switch {
-	case !n.GracefulRestart:
-		return false
-	case cause == evConnFails, cause == evCollisionDump:
-		return true
-	}
-	return n.Notification && !notif.IsHardReset()
 }

@@ -1,4 +1,4 @@
-package bgp
+package fsm
 
 import (
 	"time"
@@ -6,205 +6,233 @@ import (
 	"github.com/hyperfib/hyperfib/bgp/wire"
 )
 
-// machine is the whole state of a peer's sessions: the link of RFC 4271 and,
-// while a collision is undecided or a restarted peer knocks, a challenger. It is
-// pure and not safe for concurrent use.
+// Machine is the finite state machine of a peer (RFC 4271, Section 8), with the detection of
+// connection collisions (Section 6.8). It is pure, and not safe for concurrent use.
 //
-// The caller feeds events with step, calls advance when the time of deadline has
-// come, and carries out what effects returns, in order, before the next step.
-type machine struct {
-	cfg        machineConfig
-	primary    link
-	challenger link // state Idle: none
-	conns      connID
-	out        []effect
-
-	back        backoff
-	plainUntil  time.Time // until then our OPENs go without capabilities
-	refuseUntil time.Time // incoming connections are refused until then
+// The owner reports events with Step and Received, calls Advance at the time of Deadline,
+// and after each of these carries out what Effects returns, in order.
+//
+// A peer usually has one connection. A second one exists while a collision is undecided, or
+// while a peer that may have restarted opens a new connection beside its old session.
+type Machine struct {
+	shared
+	first  connection
+	second connection // only while there are two; else in Idle, without a number
 }
 
-// machineConfig holds what the machine must know of the peer's configuration.
-type machineConfig struct {
-	localID, localAS uint32
-	passive          bool
-	as4              bool           // without the capability of RFC 6793 there can be no session
-	retryMin         time.Duration  // first wait after an attempt that nobody answered, growing ...
-	retryMax         time.Duration  // ... up to this
-	errorMin         time.Duration  // first wait after a refusal or a protocol error, doubling ...
-	errorMax         time.Duration  // ... up to this
-	dialMin          time.Duration  // first time an attempt to connect may take, doubling ...
-	dialTimeout      time.Duration  // ... up to this
-	sendHoldTime     time.Duration  // 0: RFC 9687's default
-	random           func() float64 // uniform in [0, 1)
-}
-
-// sendHold is the send hold time: the greater of 8 minutes and twice the hold
-// time unless configured (RFC 9687, Section 5).
-func (c *machineConfig) sendHold(hold time.Duration) time.Duration {
-	if c.sendHoldTime > 0 {
-		return c.sendHoldTime
-	}
-	return max(8*time.Minute, 2*hold)
-}
-
-func newMachine(cfg machineConfig) *machine {
-	m := &machine{cfg: cfg}
-	m.primary = link{m: m, stopped: true}
-	m.challenger = link{m: m}
+// New returns the machine of a peer that is stopped: EventManualStart starts it. Zero fields
+// of c have the values that [Config] says.
+func New(c Config) *Machine {
+	m := &Machine{shared: shared{cfg: c.withDefaults()}}
+	m.first = connection{shared: &m.shared, stopped: true}
+	m.second = connection{shared: &m.shared}
 	return m
 }
 
-// state is the state an operator wants to see: that of the link that got
-// farther.
-func (m *machine) state() State { return max(m.primary.state, m.challenger.state) }
+// Configure replaces the configuration. It counts from the next event on; timers that run
+// are not changed.
+func (m *Machine) Configure(c Config) { m.cfg = c.withDefaults() }
 
-// effects returns what is to be done and forgets it.
-func (m *machine) effects() []effect {
+// State returns the state that an operator wants to see: that of the connection that is
+// nearer to a session.
+func (m *Machine) State() State { return max(m.first.state, m.second.state) }
+
+// Stopped reports whether the peer is stopped until EventManualStart.
+func (m *Machine) Stopped() bool { return m.first.stopped }
+
+// Failures returns how many connections have failed since the last session that lasted for
+// [StableTime].
+func (m *Machine) Failures() int { return m.back.failures }
+
+// RefusedUntil returns the time until when the peer's connections are refused because of
+// Event.IdleHold. It may be over; the zero time says that none was set.
+func (m *Machine) RefusedUntil() time.Time { return m.refuseUntil }
+
+// NoCapabilities reports whether an OPEN that is sent at now goes without capabilities: see
+// the package's documentation.
+func (m *Machine) NoCapabilities(now time.Time) bool { return now.Before(m.plainUntil) }
+
+// NextConn returns a new number, for a connection that the peer has opened.
+func (m *Machine) NextConn() ConnID { return m.newConn() }
+
+// Effects returns what is to be done, in order, and forgets it.
+func (m *Machine) Effects() []Effect {
 	out := m.out
 	m.out = nil
 	return out
 }
 
-// step feeds one event.
-func (m *machine) step(now time.Time, ev event) {
-	switch ev.kind {
-	case evConnConfirmed:
+// Step takes in one event.
+func (m *Machine) Step(now time.Time, ev Event) {
+	switch ev.Kind {
+	case EventConnConfirmed:
 		m.incoming(now, ev)
-	case evManualStop, evAutomaticStop:
+	case EventManualStop, EventAutomaticStop:
 		m.stopBoth(now, ev)
-	case evManualStart:
+	case EventManualStart:
 		m.back, m.refuseUntil, m.plainUntil = backoff{}, time.Time{}, time.Time{}
-		m.primary.step(now, ev)
+		m.step(now, &m.first, ev)
 	default:
 		m.route(now, ev)
 	}
 	m.settle()
 }
 
-// nextConn names a new connection.
-func (m *machine) nextConn() connID {
-	m.conns++
-	return m.conns
+// step gives an event to a connection.
+func (m *Machine) step(now time.Time, c *connection, ev Event) {
+	c.contested = c.state != Established && m.other(c).state >= OpenSent
+	c.step(now, ev)
 }
 
-// route gives an event to the link whose connection it concerns. Reports about
-// connections that are gone are ignored, except that a connection that opened
-// too late is closed.
-func (m *machine) route(now time.Time, ev event) {
-	l := m.find(ev.conn)
-	if l == nil {
-		if ev.kind == evConnAcked {
-			m.out = append(m.out, effect{kind: effClose, conn: ev.conn})
+// route gives an event to the connection that it concerns. Reports about connections that
+// are closed are ignored, except that a connection that opened too late is closed.
+func (m *Machine) route(now time.Time, ev Event) {
+	c := m.find(ev.Conn)
+	if c == nil {
+		if ev.Kind == EventConnAcked {
+			m.emit(Effect{Kind: EffectClose, Conn: ev.Conn})
 		}
 		return
 	}
-	if ev.kind == evOpen && l.state == OpenSent && !m.collide(now, l, ev.open) {
+	if ev.Kind == EventOpen && c.state == OpenSent && !m.collide(now, c, ev.Negotiated) {
 		return
 	}
-	l.step(now, ev)
+	m.step(now, c, ev)
 }
 
-// plainTime is for how long after the wait for the next attempt the peer is held for one
-// that knows no capabilities. Later it may be another.
-const plainTime = 2 * time.Minute
-
-// notePlain decides, when a connection in state l has failed, whether the next OPEN goes
-// without capabilities: after Unsupported Optional Parameter, by which a peer says that
-// it knows none (RFC 5492, Section 3), and only until such an OPEN has failed, too, or
-// its session has ended. So a peer that says it wrongly, or that has learned them since,
-// is asked in full again. next is when the next attempt begins.
-func (m *machine) notePlain(l *link, n wire.Notification, next time.Time) {
-	switch {
-	case l.state == Established:
-	case l.plain:
-		m.plainUntil = time.Time{}
-	case n.Code == wire.CodeOpen && n.Subcode == wire.SubOptionalParameter && !m.cfg.as4:
-		m.plainUntil = next.Add(plainTime)
+// other returns the connection that c is not.
+func (m *Machine) other(c *connection) *connection {
+	if c == &m.first {
+		return &m.second
 	}
+	return &m.first
 }
 
-// plain reports whether an OPEN that is sent now goes without capabilities.
-func (m *machine) plain(now time.Time) bool { return now.Before(m.plainUntil) }
-
-// rival returns the other link.
-func (m *machine) rival(l *link) *link {
-	if l == &m.primary {
-		return &m.challenger
-	}
-	return &m.primary
-}
-
-func (m *machine) find(conn connID) *link {
+func (m *Machine) find(id ConnID) *connection {
 	switch {
-	case conn == 0:
+	case id == 0:
 		return nil
-	case conn == m.primary.conn:
-		return &m.primary
-	case conn == m.challenger.conn:
-		return &m.challenger
+	case id == m.first.id:
+		return &m.first
+	case id == m.second.id:
+		return &m.second
 	}
 	return nil
 }
 
-// admits reports whether an incoming connection is taken at all.
-func (m *machine) admits(now time.Time) bool {
-	return !m.primary.stopped && !now.Before(m.refuseUntil)
+// incoming takes the peer's connection: as the first if there is none, else as the second.
+// A second one that is there already is closed: the peer has given up on it, or is flooding
+// us, and either way one is enough.
+func (m *Machine) incoming(now time.Time, ev Event) {
+	if m.first.stopped || now.Before(m.refuseUntil) {
+		m.refuse(ev.Conn)
+		return
+	}
+	if m.first.id == 0 {
+		m.step(now, &m.first, ev)
+		return
+	}
+	if m.second.id != 0 {
+		m.second.lose()
+	}
+	if m.first.state == Established {
+		m.second.awaitOpen(now, ev.Conn)
+		return
+	}
+	m.second.opened(now, ev.Conn, false)
 }
 
-// incoming takes the peer's connection: on the primary link if that has none, as
-// the challenger otherwise. A challenger that is still there gives way: the
-// peer has given up on it, or is flooding us, and either way one is enough.
-func (m *machine) incoming(now time.Time, ev event) {
-	if !m.admits(now) {
-		m.reject(ev.conn)
-		return
-	}
-	if m.primary.conn == 0 {
-		m.primary.step(now, ev)
-		return
-	}
-	if m.challenger.conn != 0 {
-		m.dismiss(&m.challenger)
-	}
-	if m.primary.state == Established {
-		m.challenger.heldOpen(now, ev.conn)
-		return
-	}
-	m.challenger.opened(now, ev.conn, false)
-}
-
-// reject refuses a connection: without a word if the peer is stopped, since it
-// has been told why already, else with Cease/Connection Rejected (RFC 4486).
-func (m *machine) reject(conn connID) {
-	if !m.primary.stopped {
+// refuse closes a connection that the peer has opened: without a NOTIFICATION if the peer is
+// stopped, since it has had one for that, else after Cease/Connection Rejected (RFC 4486,
+// Section 4).
+func (m *Machine) refuse(id ConnID) {
+	if !m.first.stopped {
 		n := wire.Notification{Code: wire.CodeCease, Subcode: wire.SubRejected}
-		m.out = append(m.out, effect{kind: effNotify, conn: conn, notif: n})
+		m.emit(Effect{Kind: EffectSendNotification, Conn: id, Notification: n})
 	}
-	m.out = append(m.out, effect{kind: effClose, conn: conn})
+	m.emit(Effect{Kind: EffectClose, Conn: id})
 }
 
-// stopBoth feeds a stop to both links; the challenger then ceases to be.
-func (m *machine) stopBoth(now time.Time, ev event) {
-	if m.challenger.conn != 0 {
-		m.challenger.step(now, ev)
-		m.challenger = link{m: m}
+// stopBoth stops both connections.
+func (m *Machine) stopBoth(now time.Time, ev Event) {
+	if m.second.id != 0 {
+		m.step(now, &m.second, ev)
+		m.second = connection{shared: &m.shared}
 	}
-	m.primary.step(now, ev)
+	m.step(now, &m.first, ev)
 }
 
-// settle restores the invariants after a step: a challenger without a connection
-// does not exist; one whose rival has nothing to show takes its place.
-func (m *machine) settle() {
-	if m.challenger.conn == 0 {
-		m.challenger = link{m: m}
+// settle restores what holds between events: there is a second connection only beside a
+// first one, and none beside a session that it has become itself.
+func (m *Machine) settle() {
+	if m.second.id == 0 {
+		m.second = connection{shared: &m.shared}
 		return
 	}
-	if m.challenger.state == Established && m.primary.conn != 0 {
-		m.dismiss(&m.primary)
+	if m.second.state == Established && m.first.id != 0 {
+		m.first.lose()
 	}
-	if m.primary.conn == 0 {
-		m.primary = m.challenger
-		m.challenger = link{m: m}
+	if m.first.id == 0 {
+		m.first = m.second
+		m.second = connection{shared: &m.shared}
 	}
+}
+
+// Received restarts the HoldTimer of the session on a connection: an UPDATE or a
+// ROUTE-REFRESH has come. It has no effects.
+func (m *Machine) Received(now time.Time, id ConnID) {
+	if c := m.find(id); c != nil {
+		c.restartHold(now)
+	}
+}
+
+// Sent restarts the SendHoldTimer of the session on a connection: the peer's TCP has taken a
+// message of ours. It has no effects.
+func (m *Machine) Sent(now time.Time, id ConnID) {
+	if c := m.find(id); c != nil {
+		c.restartSendHold(now)
+	}
+}
+
+// Deadline returns the time of the next timer; zero if none runs.
+func (m *Machine) Deadline() time.Time {
+	return earliest(m.first.deadline(), m.second.deadline())
+}
+
+// Advance does what is due at now. The owner first reports the input that it has: see
+// HoldDue.
+func (m *Machine) Advance(now time.Time) {
+	m.first.advance(now)
+	m.settle()
+	m.second.advance(now)
+	m.settle()
+}
+
+// HoldDue reports whether a HoldTimer has expired that Advance has not acted upon. An owner
+// that was busy looks for input of the peer's before it lets Advance end the session.
+func (m *Machine) HoldDue(now time.Time) bool {
+	return due(now, m.first.holdAt) || due(now, m.second.holdAt)
+}
+
+// PostponeHold lets the HoldTimers that expire before until run until then.
+func (m *Machine) PostponeHold(until time.Time) {
+	for _, c := range []*connection{&m.first, &m.second} {
+		if !c.holdAt.IsZero() && c.holdAt.Before(until) {
+			c.holdAt = until
+		}
+	}
+}
+
+// RetryNow makes a peer that waits for its next attempt to connect, or for the answer to
+// one, try at once: there is reason to believe that it can be reached again. A peer that is
+// stopped or refused, or has a connection, is not concerned.
+func (m *Machine) RetryNow(now time.Time) {
+	c := &m.first
+	waits := c.state == Active && !c.retryAt.IsZero() || c.state == Idle && !c.idleAt.IsZero() && !now.Before(m.refuseUntil)
+	if !waits && c.state != Connect {
+		return
+	}
+	m.back.attempts = 0
+	c.drop()
+	c.start(now)
 }

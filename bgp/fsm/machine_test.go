@@ -1,7 +1,8 @@
-package bgp
+package fsm
 
 import (
 	"cmp"
+	"encoding"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -19,40 +20,37 @@ import (
 //	start | stop [quiet] | autostop [HOLD]
 //	acked N | confirmed | fails N | open N [hold=90] [id=A.B.C.D] [as=N] [gr]
 //	keepalive N | update N | updateerr N | headererr N | openerr N | notif N CODE/SUB | sent N
-//	hurry
+//	retry
 //
 // N is the number of the connection.
-type machineScenario struct{ m *machine }
+type machineScenario struct{ m *Machine }
 
 func newMachineScenario() *machineScenario {
-	return &machineScenario{newMachine(machineConfig{
-		localID: 0x0a000001, localAS: 65000,
-		retryMin: 50 * time.Millisecond, retryMax: 5 * time.Second,
-		errorMin: time.Second, errorMax: 60 * time.Second,
-		dialMin: 10 * time.Second, dialTimeout: 10 * time.Second,
-		random: func() float64 { return 0 },
+	return &machineScenario{New(Config{
+		RouterID: netip.AddrFrom4([4]byte{10, 0, 0, 1}), AS: 65000,
+		DialMin: 10 * time.Second, DialMax: 10 * time.Second,
 	})}
 }
 
 func TestMachineScenarios(t *testing.T) {
-	scenario.Files(t, "testdata/fsm/*.txt", func(_ *testing.T, text string) (string, error) {
+	scenario.Files(t, "testdata/machine/*.txt", func(_ *testing.T, text string) (string, error) {
 		return scenario.Play(text, newMachineScenario())
 	})
 }
 
 // Deadline implements scenario.Clock.
-func (w *machineScenario) Deadline() time.Time { return w.m.deadline() }
+func (w *machineScenario) Deadline() time.Time { return w.m.Deadline() }
 
 // Advance implements scenario.Clock.
 func (w *machineScenario) Advance(now time.Time) []string {
-	before := w.m.state()
-	w.m.advance(now)
+	before := w.m.State()
+	w.m.Advance(now)
 	return w.result(before)
 }
 
-var scenarioEvents = map[string]eventKind{
-	"acked": evConnAcked, "fails": evConnFails, "open": evOpen, "keepalive": evKeepalive,
-	"update": evUpdate, "updateerr": evUpdateErr, "headererr": evHeaderErr, "openerr": evOpenErr, "notif": evNotif,
+var scenarioEvents = map[string]EventKind{
+	"acked": EventConnAcked, "fails": EventConnFails, "open": EventOpen, "keepalive": EventKeepalive,
+	"update": EventUpdate, "updateerr": EventUpdateError, "headererr": EventHeaderError, "openerr": EventOpenError, "notif": EventNotification,
 }
 
 // Do implements scenario.Machine.
@@ -60,7 +58,7 @@ func (w *machineScenario) Do(now time.Time, words []string) ([]string, error) {
 	if len(words) == 0 {
 		return nil, nil
 	}
-	before := w.m.state()
+	before := w.m.State()
 	err := w.feed(now, words)
 	return w.result(before), err
 }
@@ -70,73 +68,71 @@ func (w *machineScenario) feed(now time.Time, words []string) error {
 	switch words[0] {
 	case "config":
 		return w.config(words[1:])
-	case "hurry":
-		w.m.hurry(now)
-		w.m.advance(now)
+	case "retry":
+		w.m.RetryNow(now)
+		w.m.Advance(now)
 	case "start":
-		w.m.step(now, event{kind: evManualStart})
+		w.m.Step(now, Event{Kind: EventManualStart})
 	case "stop":
-		w.m.step(now, event{kind: evManualStop, quiet: len(words) > 1})
+		w.m.Step(now, Event{Kind: EventManualStop, Silent: len(words) > 1})
 	case "autostop":
-		ev := event{kind: evAutomaticStop, notif: wire.Notification{Code: wire.CodeCease, Subcode: wire.SubMaxPrefixes}}
+		ev := Event{Kind: EventAutomaticStop, Notification: wire.Notification{Code: wire.CodeCease, Subcode: wire.SubMaxPrefixes}}
 		if len(words) > 1 {
-			ev.hold, _ = time.ParseDuration(words[1])
+			ev.IdleHold, _ = time.ParseDuration(words[1])
 		}
-		w.m.step(now, ev)
+		w.m.Step(now, ev)
 	case "confirmed":
-		w.m.step(now, event{kind: evConnConfirmed, conn: w.m.nextConn()})
+		w.m.Step(now, Event{Kind: EventConnConfirmed, Conn: w.m.NextConn()})
 	case "sent":
-		if l := w.m.find(number(words[1])); l != nil {
-			l.sent(now)
-		}
+		w.m.Sent(now, number(words[1]))
 	default:
 		ev, err := parseEvent(words)
 		if err != nil {
 			return err
 		}
-		w.m.step(now, ev)
+		w.m.Step(now, ev)
 	}
 	return nil
 }
 
-func number(s string) connID {
+func number(s string) ConnID {
 	n, _ := strconv.Atoi(s)
-	return connID(n)
+	return ConnID(n)
 }
 
-func parseEvent(words []string) (event, error) {
+func parseEvent(words []string) (Event, error) {
 	kind, ok := scenarioEvents[words[0]]
 	if !ok || len(words) < 2 {
-		return event{}, fmt.Errorf("unknown %q", words)
+		return Event{}, fmt.Errorf("unknown %q", words)
 	}
-	ev := event{kind: kind, conn: number(words[1]), open: openFacts{hold: 90 * time.Second, id: 0x0a000002, as: 65000}}
+	ev := Event{Kind: kind, Conn: number(words[1]), Negotiated: remoteOpen()}
 	switch kind {
-	case evUpdateErr:
-		ev.notif = wire.Notification{Code: wire.CodeUpdate, Subcode: wire.SubMalformedAttributes}
-	case evHeaderErr:
-		ev.notif = wire.Notification{Code: wire.CodeHeader, Subcode: wire.SubBadLength}
-	case evOpenErr:
-		ev.notif = wire.Notification{Code: wire.CodeOpen, Subcode: wire.SubBadPeerAS}
+	case EventUpdateError:
+		ev.Notification = wire.Notification{Code: wire.CodeUpdate, Subcode: wire.SubMalformedAttributes}
+	case EventHeaderError:
+		ev.Notification = wire.Notification{Code: wire.CodeHeader, Subcode: wire.SubBadLength}
+	case EventOpenError:
+		ev.Notification = wire.Notification{Code: wire.CodeOpen, Subcode: wire.SubBadPeerAS}
 	}
 	for _, o := range words[2:] {
 		key, value, _ := strings.Cut(o, "=")
 		switch key {
 		case "hold":
 			n, _ := strconv.Atoi(value)
-			ev.open.hold = time.Duration(n) * time.Second
+			ev.Negotiated.HoldTime = time.Duration(n) * time.Second
 		case "id":
-			ev.open.id = idNumber(netip.MustParseAddr(value))
+			ev.Negotiated.RemoteID = netip.MustParseAddr(value)
 		case "as":
 			n, _ := strconv.Atoi(value)
-			ev.open.as = uint32(n)
+			ev.Negotiated.RemoteAS = uint32(n)
 		case "gr":
-			ev.open.restart = true
+			ev.Negotiated.Remote.GracefulRestart = &wire.GracefulRestart{}
 		default:
 			var c, s int
 			if _, err := fmt.Sscanf(o, "%d/%d", &c, &s); err != nil {
 				return ev, err
 			}
-			ev.notif = wire.Notification{Code: wire.ErrorCode(c), Subcode: uint8(s)}
+			ev.Notification = wire.Notification{Code: wire.ErrorCode(c), Subcode: uint8(s)}
 		}
 	}
 	return ev, nil
@@ -146,17 +142,17 @@ func (w *machineScenario) config(words []string) error {
 	for len(words) > 0 {
 		switch words[0] {
 		case "passive":
-			w.m.cfg.passive = true
+			w.m.cfg.Passive = true
 			words = words[1:]
 		case "id":
-			w.m.cfg.localID = idNumber(netip.MustParseAddr(words[1]))
+			w.m.cfg.RouterID = netip.MustParseAddr(words[1])
 			words = words[2:]
 		case "as":
 			n, err := strconv.Atoi(words[1])
 			if err != nil {
 				return err
 			}
-			w.m.cfg.localAS = uint32(n)
+			w.m.cfg.AS = uint32(n)
 			words = words[2:]
 		default:
 			return fmt.Errorf("unknown setting %q", words[0])
@@ -168,10 +164,10 @@ func (w *machineScenario) config(words []string) error {
 // result prints what came out and the state if it changed.
 func (w *machineScenario) result(before State) []string {
 	var parts []string
-	for _, e := range w.m.effects() {
+	for _, e := range w.m.Effects() {
 		parts = append(parts, e.String())
 	}
-	if s := w.m.state(); s != before {
+	if s := w.m.State(); s != before {
 		parts = append(parts, s.String())
 	}
 	if len(parts) == 0 {
@@ -180,18 +176,9 @@ func (w *machineScenario) result(before State) []string {
 	return []string{"-> " + strings.Join(parts, ", ")}
 }
 
-func (e effect) String() string {
-	s := fmt.Sprintf("%v %d", e.kind, e.conn)
-	if e.plain {
-		s = fmt.Sprintf("plain OPEN %d", e.conn)
-	}
-	if e.kind == effDown {
-		s += " by " + e.cause.String()
-	}
-	if e.notif.Code != 0 {
-		s += fmt.Sprintf(" %d/%d", e.notif.Code, e.notif.Subcode)
-	}
-	return s
+// remoteOpen is what the OPENs come to unless the scenario says otherwise.
+func remoteOpen() *Negotiated {
+	return &Negotiated{HoldTime: 90 * time.Second, RemoteID: netip.AddrFrom4([4]byte{10, 0, 0, 2}), RemoteAS: 65000}
 }
 
 // TestMachineCells feeds every event to a link in every state and writes down the
@@ -205,7 +192,7 @@ func TestMachineCells(t *testing.T) {
 		}
 	}
 	fmt.Fprintf(&out, "%v, stopped\n", Idle)
-	for _, k := range []eventKind{evManualStart, evIdleHoldExpires, evConnConfirmed} {
+	for _, k := range []EventKind{EventManualStart, EventIdleHoldExpires, EventConnConfirmed} {
 		fmt.Fprintf(&out, "\t%-26v %s\n", k, cell(Idle, k, true))
 	}
 	scenario.Golden(t, "testdata/cells.txt", out.String())
@@ -213,82 +200,82 @@ func TestMachineCells(t *testing.T) {
 
 // cell brings a machine into state s, feeds one event and describes the outcome
 // with the timers that run afterwards.
-func cell(s State, k eventKind, stopped bool) string {
+func cell(s State, k EventKind, stopped bool) string {
 	w := newMachineScenario()
 	m := w.m
 	conn := bring(m, s)
-	m.primary.stopped = stopped
-	m.effects()
-	ev := event{kind: k, conn: conn, open: openFacts{hold: 90 * time.Second, id: 0x0a000002, as: 65000}}
+	m.first.stopped = stopped
+	m.Effects()
+	ev := Event{Kind: k, Conn: conn, Negotiated: remoteOpen()}
 	switch k {
-	case evConnConfirmed:
-		ev.conn = m.nextConn()
-	case evHeaderErr:
-		ev.notif = wire.Notification{Code: wire.CodeHeader, Subcode: wire.SubBadType}
-	case evOpenErr:
-		ev.notif = wire.Notification{Code: wire.CodeOpen, Subcode: wire.SubBadID}
-	case evUpdateErr:
-		ev.notif = wire.Notification{Code: wire.CodeUpdate, Subcode: wire.SubNextHop}
-	case evNotif:
-		ev.notif = wire.Notification{Code: wire.CodeCease, Subcode: wire.SubReset}
-	case evNotifVersion:
-		ev.notif = wire.Notification{Code: wire.CodeOpen, Subcode: wire.SubVersion}
+	case EventConnConfirmed:
+		ev.Conn = m.NextConn()
+	case EventHeaderError:
+		ev.Notification = wire.Notification{Code: wire.CodeHeader, Subcode: wire.SubBadType}
+	case EventOpenError:
+		ev.Notification = wire.Notification{Code: wire.CodeOpen, Subcode: wire.SubBadID}
+	case EventUpdateError:
+		ev.Notification = wire.Notification{Code: wire.CodeUpdate, Subcode: wire.SubNextHop}
+	case EventNotification:
+		ev.Notification = wire.Notification{Code: wire.CodeCease, Subcode: wire.SubReset}
+	case EventVersionError:
+		ev.Notification = wire.Notification{Code: wire.CodeOpen, Subcode: wire.SubVersion}
 	}
-	if timer := m.primary.timer(k); timer != nil {
+	if timer := m.first.timer(k); timer != nil {
 		*timer = scenario.Epoch
-		m.advance(scenario.Epoch)
-	} else if k == evCollisionDump {
-		m.primary.step(scenario.Epoch, ev)
+		m.Advance(scenario.Epoch)
+	} else if k == EventCollisionDump {
+		m.first.step(scenario.Epoch, ev)
 		m.settle()
 	} else {
-		m.step(scenario.Epoch, ev)
+		m.Step(scenario.Epoch, ev)
 	}
 	res := cmp.Or(strings.Join(w.result(s), ""), "-")
-	if timers := m.primary.timers(); timers != "" {
+	if timers := m.first.timers(); timers != "" {
 		res += " | " + timers
 	}
 	return res
 }
 
 // bring steps a machine into a state on the ordinary way.
-func bring(m *machine, s State) connID {
+func bring(m *Machine, s State) ConnID {
 	if s == Idle {
-		m.primary.stopped = false
-		m.primary.rest(scenario.Epoch, time.Minute)
+		m.first.stopped = false
+		m.first.rest(scenario.Epoch, time.Minute)
 		return 0
 	}
-	m.cfg.passive = s == Active
-	m.step(scenario.Epoch, event{kind: evManualStart})
-	m.cfg.passive = false
-	conn := m.primary.conn
-	for _, k := range []eventKind{evConnAcked, evOpen, evKeepalive} {
-		if m.state() < s && s > Active {
-			m.step(scenario.Epoch, event{kind: k, conn: conn, open: openFacts{hold: 90 * time.Second, id: 0x0a000002, as: 65000}})
+	m.cfg.Passive = s == Active
+	m.Step(scenario.Epoch, Event{Kind: EventManualStart})
+	m.cfg.Passive = false
+	conn := m.first.id
+	for _, k := range []EventKind{EventConnAcked, EventOpen, EventKeepalive} {
+		if m.State() < s && s > Active {
+			m.Step(scenario.Epoch, Event{Kind: k, Conn: conn, Negotiated: remoteOpen()})
 		}
 	}
 	return conn
 }
 
-func (l *link) timer(k eventKind) *time.Time {
+func (c *connection) timer(k EventKind) *time.Time {
 	switch k {
-	case evConnectRetryExpires:
-		return &l.retryAt
-	case evHoldExpires:
-		return &l.holdAt
-	case evKeepaliveExpires:
-		return &l.keepaliveAt
-	case evIdleHoldExpires:
-		return &l.idleAt
-	case evSendHoldExpires:
-		return &l.sendHoldAt
+	case EventConnectRetryExpires:
+		return &c.retryAt
+	case EventHoldExpires:
+		return &c.holdAt
+	case EventKeepaliveExpires:
+		return &c.keepaliveAt
+	case EventIdleHoldExpires:
+		return &c.idleAt
+	case EventSendHoldExpires:
+		return &c.sendHoldAt
 	}
 	return nil
 }
 
-func (l *link) timers() string {
+func (c *connection) timers() string {
 	var out []string
-	for _, k := range []eventKind{evConnectRetryExpires, evHoldExpires, evKeepaliveExpires, evIdleHoldExpires, evSendHoldExpires} {
-		if at := *l.timer(k); !at.IsZero() {
+	for _, k := range []EventKind{EventConnectRetryExpires, EventHoldExpires, EventKeepaliveExpires, EventIdleHoldExpires, EventSendHoldExpires} {
+		if at := *c.timer(k); !at.IsZero() {
 			name, _, _ := strings.Cut(k.String(), "Timer")
 			out = append(out, fmt.Sprintf("%s %v", name, at.Sub(scenario.Epoch)))
 		}
@@ -299,20 +286,20 @@ func (l *link) timers() string {
 func TestPostponeHold(t *testing.T) {
 	m := newMachineScenario().m
 	bring(m, Established)
-	m.effects()
+	m.Effects()
 	due := scenario.Epoch.Add(90 * time.Second)
-	if m.holdDue(due.Add(-1)) || !m.holdDue(due) {
+	if m.HoldDue(due.Add(-1)) || !m.HoldDue(due) {
 		t.Fatal("hold timer")
 	}
-	m.postponeHold(due.Add(time.Second))
-	if m.holdDue(due) || !m.holdDue(due.Add(time.Second)) {
+	m.PostponeHold(due.Add(time.Second))
+	if m.HoldDue(due) || !m.HoldDue(due.Add(time.Second)) {
 		t.Error("not postponed")
 	}
-	c := machineConfig{sendHoldTime: time.Minute}
+	c := Config{SendHold: time.Minute}
 	if c.sendHold(time.Hour) != time.Minute {
 		t.Error("send hold time")
 	}
-	c.sendHoldTime = 0
+	c.SendHold = 0
 	if c.sendHold(time.Hour) != 2*time.Hour || c.sendHold(time.Second) != 8*time.Minute {
 		t.Error("default send hold time")
 	}
@@ -322,22 +309,104 @@ func TestPostponeHold(t *testing.T) {
 // attempts are given up soon.
 func TestHangingAttempts(t *testing.T) {
 	m := newMachineScenario().m
-	m.cfg.dialMin, m.cfg.dialTimeout = 250*time.Millisecond, time.Second
+	m.cfg.DialMin, m.cfg.DialMax = 250*time.Millisecond, time.Second
 	now := scenario.Epoch
-	m.step(now, event{kind: evManualStart})
+	m.Step(now, Event{Kind: EventManualStart})
 	for _, want := range []time.Duration{250, 500, 1000, 1000} {
-		at := m.deadline()
+		at := m.Deadline()
 		if got := at.Sub(now); got != want*time.Millisecond {
 			t.Fatalf("an attempt may take %v, want %v ms", got, want)
 		}
-		m.advance(at)
-		if m.primary.state != Active {
-			t.Fatalf("%v instead of a wait", m.primary.state)
+		m.Advance(at)
+		if m.first.state != Active {
+			t.Fatalf("%v instead of a wait", m.first.state)
 		}
-		now = m.deadline()
-		m.advance(now)
-		if m.primary.state != Connect {
-			t.Fatalf("%v instead of a new attempt", m.primary.state)
+		now = m.Deadline()
+		m.Advance(now)
+		if m.first.state != Connect {
+			t.Fatalf("%v instead of a new attempt", m.first.state)
+		}
+	}
+}
+
+// TestAccessors: what an owner asks a machine.
+func TestAccessors(t *testing.T) {
+	m := newMachineScenario().m
+	now := scenario.Epoch
+	if !m.Stopped() || m.Failures() != 0 || !m.RefusedUntil().IsZero() || !m.Deadline().IsZero() {
+		t.Errorf("a new machine: %+v", m)
+	}
+	conn := bring(m, Established)
+	if m.Stopped() {
+		t.Error("stopped after a start")
+	}
+	m.Effects()
+	m.Received(now.Add(30*time.Second), conn)
+	m.Received(now.Add(60*time.Second), conn+1) // of a connection that there is not
+	if !m.HoldDue(now.Add(120*time.Second)) || m.HoldDue(now.Add(120*time.Second-1)) {
+		t.Error("Received does not restart the HoldTimer")
+	}
+	if out := m.Effects(); out != nil {
+		t.Errorf("Received has effects: %v", out)
+	}
+	m.Step(now, Event{Kind: EventAutomaticStop, IdleHold: time.Hour})
+	if got := m.RefusedUntil(); got != now.Add(time.Hour) {
+		t.Errorf("refused until %v", got)
+	}
+	m.Step(now, Event{Kind: EventManualStart})
+	m.Step(now, Event{Kind: EventConnFails, Conn: conn + 1})
+	if m.Failures() != 1 {
+		t.Errorf("%d failures", m.Failures())
+	}
+}
+
+// TestConfigure: a machine follows another configuration from the next event on; zero
+// fields have their defaults.
+func TestConfigure(t *testing.T) {
+	m := New(Config{})
+	m.Configure(Config{Passive: true})
+	m.Step(scenario.Epoch, Event{Kind: EventManualStart})
+	if m.State() != Active || !m.Deadline().IsZero() {
+		t.Errorf("passive: %v, deadline %v", m.State(), m.Deadline())
+	}
+	c := Config{RetryMax: 10 * time.Millisecond, IdleHoldMax: 100 * time.Millisecond}.withDefaults()
+	if c.RetryMin != c.RetryMax || c.IdleHoldMin != c.IdleHoldMax || c.DialMin != 2*time.Second || c.DialMax != c.DialMin || c.Random() != 0 {
+		t.Errorf("%+v", c)
+	}
+	if c := (Config{}).withDefaults(); c.RetryMin != 50*time.Millisecond || c.RetryMax != 5*time.Second || c.IdleHoldMin != time.Second || c.IdleHoldMax != time.Minute {
+		t.Errorf("%+v", c)
+	}
+}
+
+// TestOpenWithoutNegotiated: an event without what it should have is no reason to panic.
+func TestOpenWithoutNegotiated(t *testing.T) {
+	m := newMachineScenario().m
+	conn := bring(m, OpenSent)
+	other := m.NextConn()
+	m.Step(scenario.Epoch, Event{Kind: EventConnConfirmed, Conn: other})
+	m.Step(scenario.Epoch, Event{Kind: EventOpen, Conn: other})
+	m.Step(scenario.Epoch, Event{Kind: EventOpen, Conn: conn})
+	m.Step(scenario.Epoch, Event{Kind: EventKeepalive, Conn: conn})
+	if m.State() != Established || !m.Deadline().IsZero() {
+		t.Errorf("%v, deadline %v", m.State(), m.Deadline())
+	}
+}
+
+func TestNoCapabilities(t *testing.T) {
+	m := newMachineScenario().m
+	conn := bring(m, OpenSent)
+	n := wire.Notification{Code: wire.CodeOpen, Subcode: wire.SubOptionalParameter}
+	m.Step(scenario.Epoch, Event{Kind: EventNotification, Conn: conn, Notification: n})
+	at := m.Deadline()
+	if !m.NoCapabilities(at) || m.NoCapabilities(at.Add(plainTime)) {
+		t.Error("the next OPEN has capabilities, or any later one has none")
+	}
+}
+
+func TestText(t *testing.T) {
+	for want, v := range map[string]encoding.TextMarshaler{"OpenSent": OpenSent, "long-lived": RestartLongLived} {
+		if b, err := v.MarshalText(); string(b) != want || err != nil {
+			t.Errorf("%q, %v", b, err)
 		}
 	}
 }

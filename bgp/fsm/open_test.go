@@ -1,30 +1,35 @@
-package bgp
+package fsm
 
 import (
 	"net/netip"
-	"slices"
 	"testing"
 	"time"
 
 	"github.com/hyperfib/hyperfib/bgp/wire"
 )
 
-func params(edit func(*openParams)) openParams {
-	c, err := PeerConfig{Addr: addr2, Families: bothFamilies, AddPathReceive: bothFamilies, IPv6NextHop: true}.withDefaults(false)
-	if err != nil {
-		panic(err)
+var (
+	addr1        = netip.MustParseAddr("10.0.0.1")
+	addr2        = netip.MustParseAddr("10.0.0.2")
+	bothFamilies = []wire.Family{wire.IPv4Unicast, wire.IPv6Unicast}
+)
+
+// params is our configuration with everything.
+func params(edit func(*OpenConfig)) *OpenConfig {
+	c := &OpenConfig{
+		AS: 65000, RouterID: addr1, HoldTime: 90 * time.Second,
+		Families: bothFamilies, AddPathReceive: bothFamilies, IPv6NextHop: true,
+		GracefulRestart: true, RestartTime: 120 * time.Second, LongLivedTime: time.Hour,
 	}
-	p := openParams{as: 65000, id: addr1, peer: &c, restart: GracefulRestart{Enabled: true, LongLivedTime: time.Hour}.withDefaults()}
 	if edit != nil {
-		edit(&p)
+		edit(c)
 	}
-	return p
+	return c
 }
 
-// remoteOpen is the peer's OPEN with everything.
-func remoteOpen(edit func(*wire.Open)) *wire.Open {
-	p := params(func(p *openParams) { p.id = addr2; p.peer.AddPathSend = bothFamilies })
-	o := localOpen(p)
+// theirOpen is the peer's OPEN with everything.
+func theirOpen(edit func(*wire.Open)) *wire.Open {
+	o := params(func(c *OpenConfig) { c.RouterID, c.AddPathSend = addr2, bothFamilies }).Open()
 	if edit != nil {
 		edit(&o)
 	}
@@ -39,8 +44,8 @@ func remoteOpen(edit func(*wire.Open)) *wire.Open {
 
 func TestNegotiate(t *testing.T) {
 	p := params(nil)
-	local := localOpen(p)
-	n, err := negotiate(&local, remoteOpen(nil), p.peer)
+	local := p.Open()
+	n, err := p.Negotiate(&local, theirOpen(nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +57,7 @@ func TestNegotiate(t *testing.T) {
 	if n.longLived(wire.IPv4Unicast) != time.Hour || n.longLived(wire.Family{AFI: 25, SAFI: 65}) != 0 {
 		t.Error("long-lived times")
 	}
-	if kept, listed := n.restartFamily(wire.IPv6Unicast); kept || !listed {
+	if forwarding, listed := n.restartFamily(wire.IPv6Unicast); forwarding || !listed {
 		t.Error("restart family")
 	}
 }
@@ -81,8 +86,8 @@ func TestNegotiateLess(t *testing.T) {
 		}},
 	} {
 		p := params(nil)
-		local := localOpen(p)
-		if n, err := negotiate(&local, remoteOpen(c.remote), p.peer); err != nil || !c.want(&n) {
+		local := p.Open()
+		if n, err := p.Negotiate(&local, theirOpen(c.remote)); err != nil || !c.want(&n) {
 			t.Errorf("%s: %+v, %v", c.name, n, err)
 		}
 	}
@@ -99,22 +104,22 @@ func TestNegotiateRefuses(t *testing.T) {
 		{"no common family", func(o *wire.Open) { o.Capabilities.Families = []wire.Family{{AFI: 25, SAFI: 70}} }, wire.SubUnsupportedCapability},
 	} {
 		p := params(nil)
-		local := localOpen(p)
-		_, err := negotiate(&local, remoteOpen(c.remote), p.peer)
+		local := p.Open()
+		_, err := p.Negotiate(&local, theirOpen(c.remote))
 		if err == nil || err.Code != wire.CodeOpen || err.Subcode != c.subcode || err.Disposition != wire.SessionReset {
 			t.Errorf("%s: %v", c.name, err)
 		}
 	}
-	p := params(func(p *openParams) { p.peer.AS = AnyAS })
-	local := localOpen(p)
-	if _, err := negotiate(&local, remoteOpen(func(o *wire.Open) { o.AS = 4200000000 }), p.peer); err != nil {
+	p := params(func(c *OpenConfig) { c.PeerAS = AnyAS })
+	local := p.Open()
+	if _, err := p.Negotiate(&local, theirOpen(func(o *wire.Open) { o.AS = 4200000000 })); err != nil {
 		t.Errorf("any AS: %v", err)
 	}
 }
 
 // TestOpenRestart looks at the bits of graceful restart in our OPEN.
 func TestOpenRestart(t *testing.T) {
-	o := localOpen(params(func(p *openParams) { p.starting, p.kept = true, wire.Families(bothFamilies...) }))
+	o := params(func(c *OpenConfig) { c.Restarting, c.ForwardingPreserved = true, wire.Families(bothFamilies...) }).Open()
 	g := o.Capabilities.GracefulRestart
 	if !g.Restarting || !g.Notification || len(g.Families) != 2 || !g.Families[0].ForwardingPreserved {
 		t.Errorf("%+v", g)
@@ -122,83 +127,16 @@ func TestOpenRestart(t *testing.T) {
 	if ll := o.Capabilities.LongLived; len(ll) != 2 || ll[0].StaleTime != time.Hour || !ll[1].ForwardingPreserved {
 		t.Errorf("%+v", ll)
 	}
-	o = localOpen(params(func(p *openParams) { p.kept = wire.Families(wire.IPv6Unicast) }))
+	o = params(func(c *OpenConfig) { c.ForwardingPreserved = wire.Families(wire.IPv6Unicast) }).Open()
 	if g, ll := o.Capabilities.GracefulRestart.Families, o.Capabilities.LongLived; g[0].ForwardingPreserved || !g[1].ForwardingPreserved || ll[0].ForwardingPreserved || !ll[1].ForwardingPreserved {
 		t.Errorf("IPv6 alone: %+v, %+v", g, ll)
 	}
-	o = localOpen(params(func(p *openParams) { p.plain = true }))
+	o = params(func(c *OpenConfig) { c.NoCapabilities = true }).Open()
 	if c := o.Capabilities; c.AS4 || c.Families != nil || c.GracefulRestart != nil {
-		t.Errorf("a plain OPEN has %+v", c)
+		t.Errorf("an OPEN without capabilities has %+v", c)
 	}
-	if got := (&Negotiated{RemoteAS: 65000}).internal(65000); !got {
-		t.Error("internal")
-	}
-}
-
-func TestConfigDefaults(t *testing.T) {
-	for name, c := range map[string]Config{
-		"no AS":        {RouterID: addr1},
-		"no router id": {AS: 1},
-		"cluster id":   {AS: 1, RouterID: addr1, ClusterID: netip.MustParseAddr("fd00::1")},
-		"restart time": {AS: 1, RouterID: addr1, GracefulRestart: GracefulRestart{RestartTime: 4096 * time.Second}},
-		"long-lived":   {AS: 1, RouterID: addr1, GracefulRestart: GracefulRestart{LongLivedTime: time.Second}},
-		"long time":    {AS: 1, RouterID: addr1, GracefulRestart: GracefulRestart{Enabled: true, LongLivedTime: 1 << 24 * time.Second}},
-		"listen":       {AS: 1, RouterID: addr1, Listen: make([]netip.AddrPort, 1)},
-		"multipath":    {AS: 1, RouterID: addr1, Multipath: 300},
-	} {
-		if _, err := New(c); err == nil {
-			t.Errorf("%s: accepted", name)
-		}
-	}
-	s, err := New(Config{AS: 1, RouterID: addr1, Listen: []netip.AddrPort{netip.AddrPortFrom(addr1, 0)}})
-	if err != nil || s.cfg.Listen[0].Port() != Port || s.cfg.ClusterID != addr1 {
-		t.Errorf("%+v, %v", s.cfg, err)
-	}
-}
-
-func TestPeerConfigDefaults(t *testing.T) {
-	link := netip.MustParseAddr("fe80::1")
-	for name, c := range map[string]PeerConfig{
-		"no address":        {},
-		"link-local":        {Addr: link},
-		"families of local": {Addr: addr1, LocalAddr: link},
-		"hold time":         {Addr: addr1, HoldTime: 2 * time.Second},
-		"key":               {Addr: addr1, MD5Key: string(make([]byte, 81))},
-		"path of no family": {Addr: addr1, AddPathSend: bothFamilies},
-		"restart":           {Addr: addr1, GracefulRestart: &GracefulRestart{RestartTime: time.Hour * 2}},
-	} {
-		if _, err := c.withDefaults(false); err == nil {
-			t.Errorf("%s: accepted", name)
-		}
-	}
-	c, err := PeerConfig{Addr: link, Interface: "eth0", HoldTime: -1, GracefulRestart: &GracefulRestart{}}.withDefaults(false)
-	if err != nil || c.Addr.Zone() != "eth0" || c.HoldTime != 0 || !slices.Equal(c.Families, bothFamilies[:1]) || c.GracefulRestart.RestartTime == 0 {
-		t.Errorf("%+v, %v", c, err)
-	}
-	if _, err := (PeerConfig{Addr: addr1}).withDefaults(true); err == nil {
-		t.Error("a template with an address")
-	}
-}
-
-// The F bits are those of the families whose state is in place; after the first session
-// it is this process's own, whatever it found.
-func TestKept(t *testing.T) {
-	v4, v6 := wire.Families(wire.IPv4Unicast), wire.Families(wire.IPv6Unicast)
-	for _, c := range []struct {
-		up   bool
-		g    GracefulRestart
-		want wire.FamilySet
-	}{
-		{want: 0},
-		{g: GracefulRestart{PreservedFamilies: bothFamilies}, want: 0},
-		{g: GracefulRestart{ForwardingPreserved: true}, want: v4 | v6},
-		{g: GracefulRestart{ForwardingPreserved: true, PreservedFamilies: []wire.Family{wire.IPv6Unicast}}, want: v6},
-		{g: GracefulRestart{ForwardingPreserved: true, PreservedFamilies: []wire.Family{}}, want: 0},
-		{up: true, want: v4 | v6},
-	} {
-		p := &peer{s: &Speaker{cfg: Config{GracefulRestart: c.g}}, up: c.up}
-		if got := p.kept(bothFamilies); got != c.want {
-			t.Errorf("%+v: %b, want %b", c, got, c.want)
-		}
+	n := Negotiated{RemoteAS: 65000}
+	if !n.UpdateOptions(65000).IBGP || n.UpdateOptions(65001).IBGP {
+		t.Error("IBGP")
 	}
 }

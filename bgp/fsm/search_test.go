@@ -1,4 +1,4 @@
-package bgp
+package fsm
 
 import (
 	"errors"
@@ -12,7 +12,7 @@ import (
 )
 
 // TestMachineSearch feeds the FSM random events, of connections that are there, that are gone
-// and that never were, in the grammar of testdata/fsm. Whatever happens:
+// and that never were, in the grammar of testdata/machine. Whatever happens:
 //
 //   - an effect is about a connection that it can be about, and each is closed once;
 //   - there is one session at most, and the state says so;
@@ -21,7 +21,7 @@ import (
 //   - once the peer cooperates there is a session, within the longest waits.
 func TestMachineSearch(t *testing.T) {
 	scenario.Search{Seeds: 300, Inputs: machineInputs, Play: func(_ *testing.T, inputs []string) error {
-		w := &checkedMachine{machineScenario: newMachineScenario(), conns: map[connID]connState{}}
+		w := &checkedMachine{machineScenario: newMachineScenario(), conns: map[ConnID]connState{}}
 		if _, err := scenario.Play(strings.Join(inputs, "\n")+"\n", w); err != nil {
 			return err
 		}
@@ -41,13 +41,13 @@ func machineInputs(r *rand.Rand) (inputs []string) {
 	for range 5 + r.IntN(80) {
 		now += time.Duration(r.IntN(1<<r.IntN(18))) * time.Millisecond
 		n := max(1, conns-r.IntN(4))
-		words := []string{"confirmed", "open", "open", "keepalive", "keepalive", "acked", "acked", "fails", "fails", "update", "notif", "hurry",
+		words := []string{"confirmed", "open", "open", "keepalive", "keepalive", "acked", "acked", "fails", "fails", "update", "notif", "retry",
 			"updateerr", "openerr", "headererr", "autostop", "autostop 60s", "stop", "stop quiet", "sent"}
 		word := words[r.IntN(len(words))]
 		switch word {
 		case "confirmed":
 			conns++
-		case "hurry", "autostop", "autostop 60s":
+		case "retry", "autostop", "autostop 60s":
 		case "stop", "stop quiet":
 			inputs = append(inputs, fmt.Sprintf("+%v %s", now, word))
 			word = "start"
@@ -85,16 +85,16 @@ const (
 // checkedMachine is a machineScenario that looks at every effect.
 type checkedMachine struct {
 	*machineScenario
-	conns map[connID]connState
+	conns map[ConnID]connState
 	now   time.Time
-	last  connID // that the peer has opened
+	last  ConnID // that the peer has opened
 	err   error
 }
 
 // Advance implements scenario.Clock.
 func (w *checkedMachine) Advance(now time.Time) []string {
 	w.now = now
-	w.m.advance(now)
+	w.m.Advance(now)
 	w.check()
 	return nil
 }
@@ -118,10 +118,10 @@ func (w *checkedMachine) Do(now time.Time, words []string) ([]string, error) {
 	}
 	late := words[0] == "acked" && w.conns[number(words[1])] == connClosed
 	if words[0] == "confirmed" {
-		w.last = w.m.conns + 1
+		w.last = w.m.last + 1
 		w.conns[w.last] = connOpen
 	}
-	refuses := w.m.primary.stopped || now.Before(w.m.refuseUntil)
+	refuses := w.m.first.stopped || now.Before(w.m.refuseUntil)
 	err := w.feed(now, words)
 	if late { // it is closed again
 		w.m.out = nil
@@ -136,7 +136,7 @@ func (w *checkedMachine) Do(now time.Time, words []string) ([]string, error) {
 }
 
 func (w *checkedMachine) check() {
-	for _, e := range w.m.effects() {
+	for _, e := range w.m.Effects() {
 		if err := w.effect(e); err != nil && w.err == nil {
 			w.err = fmt.Errorf("%v: %w", e, err)
 		}
@@ -146,30 +146,30 @@ func (w *checkedMachine) check() {
 	}
 }
 
-func (w *checkedMachine) effect(e effect) error {
-	state := w.conns[e.conn]
-	may := map[effectKind][]connState{
-		effDial: {0}, effNoAnswer: {connDialing}, effSendOpen: {connOpen}, effKeepalive: {connSaid, connUp}, effUp: {connSaid},
-		effNotify: {connOpen, connSaid, connUp}, effDown: {connUp, connEnding}, effClose: {connDialing, connOpen, connSaid, connEnding},
+func (w *checkedMachine) effect(e Effect) error {
+	state := w.conns[e.Conn]
+	may := map[EffectKind][]connState{
+		EffectDial: {0}, EffectNoAnswer: {connDialing}, EffectSendOpen: {connOpen}, EffectSendKeepalive: {connSaid, connUp}, EffectUp: {connSaid},
+		EffectSendNotification: {connOpen, connSaid, connUp}, EffectDown: {connUp, connEnding}, EffectClose: {connDialing, connOpen, connSaid, connEnding},
 	}
 	ok := false
-	for _, s := range may[e.kind] {
+	for _, s := range may[e.Kind] {
 		ok = ok || s == state
 	}
 	if !ok {
 		return fmt.Errorf("connection in state %d", state)
 	}
-	switch e.kind {
-	case effDial:
-		w.conns[e.conn] = connDialing
-	case effSendOpen:
-		w.conns[e.conn] = connSaid
-	case effUp:
-		w.conns[e.conn] = connUp
-	case effNotify, effDown:
-		w.conns[e.conn] = connEnding
-	case effClose:
-		w.conns[e.conn] = connClosed
+	switch e.Kind {
+	case EffectDial:
+		w.conns[e.Conn] = connDialing
+	case EffectSendOpen:
+		w.conns[e.Conn] = connSaid
+	case EffectUp:
+		w.conns[e.Conn] = connUp
+	case EffectSendNotification, EffectDown:
+		w.conns[e.Conn] = connEnding
+	case EffectClose:
+		w.conns[e.Conn] = connClosed
 	}
 	return nil
 }
@@ -193,14 +193,14 @@ func (w *checkedMachine) invariants() error {
 	switch {
 	case up > 1 || dialing > 1 || dialing+open > 2:
 		return fmt.Errorf("%d sessions, %d attempts, %d open connections", up, dialing, open)
-	case (m.state() == Established) != (up == 1):
-		return fmt.Errorf("%v with %d sessions", m.state(), up)
-	case dialing+open == 0 && !m.primary.stopped && !m.cfg.passive && m.deadline().IsZero():
-		return fmt.Errorf("%v without a timer", m.state())
-	case dialing+open == 0 && m.state() > Active || dialing == 0 && m.primary.state == Connect:
-		return fmt.Errorf("%v without a connection", m.state())
-	case m.primary.stopped && (dialing+open > 0 || !m.deadline().IsZero()):
-		return fmt.Errorf("stopped with %d connections, deadline %v", dialing+open, m.deadline())
+	case (m.State() == Established) != (up == 1):
+		return fmt.Errorf("%v with %d sessions", m.State(), up)
+	case dialing+open == 0 && !m.first.stopped && !m.cfg.Passive && m.Deadline().IsZero():
+		return fmt.Errorf("%v without a timer", m.State())
+	case dialing+open == 0 && m.State() > Active || dialing == 0 && m.first.state == Connect:
+		return fmt.Errorf("%v without a connection", m.State())
+	case m.first.stopped && (dialing+open > 0 || !m.Deadline().IsZero()):
+		return fmt.Errorf("stopped with %d connections, deadline %v", dialing+open, m.Deadline())
 	}
 	return nil
 }
@@ -209,34 +209,34 @@ func (w *checkedMachine) invariants() error {
 func (w *checkedMachine) cooperate() error {
 	start := w.now
 	for w.now.Sub(start) < 3*time.Minute && w.err == nil {
-		if w.m.state() == Established {
+		if w.m.State() == Established {
 			return nil
 		}
 		for id, state := range w.conns {
-			link := w.m.find(id)
+			c := w.m.find(id)
 			switch {
 			case state == connDialing:
 				w.Do(w.now, []string{"acked", fmt.Sprint(id)})
-			case link == nil:
-			case link.state == OpenSent:
+			case c == nil:
+			case c.state == OpenSent:
 				w.Do(w.now, []string{"open", fmt.Sprint(id)})
-			case link.state == OpenConfirm:
+			case c.state == OpenConfirm:
 				w.Do(w.now, []string{"keepalive", fmt.Sprint(id)})
 			}
 		}
-		if w.m.primary.stopped {
+		if w.m.first.stopped {
 			w.Do(w.now, []string{"start"})
 		}
-		if w.m.cfg.passive && w.m.primary.conn == 0 {
+		if w.m.cfg.Passive && w.m.first.id == 0 {
 			w.Do(w.now, []string{"confirmed"})
 		}
 		w.now = w.now.Add(time.Second)
-		for d := w.m.deadline(); !d.IsZero() && !d.After(w.now) && w.err == nil; d = w.m.deadline() {
+		for d := w.m.Deadline(); !d.IsZero() && !d.After(w.now) && w.err == nil; d = w.m.Deadline() {
 			w.Advance(w.now)
 		}
 	}
-	if w.err == nil && w.m.state() != Established {
-		return fmt.Errorf("three minutes later the peer is %v", w.m.state())
+	if w.err == nil && w.m.State() != Established {
+		return fmt.Errorf("three minutes later the peer is %v", w.m.State())
 	}
 	return w.err
 }

@@ -1,11 +1,11 @@
-package bgp
+package fsm
 
 import (
 	"github.com/hyperfib/hyperfib/internal/enum"
 )
 
-// State is the state of a peer in the sense of RFC 4271, Section 8.2.2. The zero
-// value is Idle.
+// State is the state of a peer, or of one of its connections (RFC 4271, Section 8.2.2).
+// The zero value is Idle. States are ordered: a later one is nearer to a session.
 type State uint8
 
 // The six states of RFC 4271, Section 8.2.2.
@@ -30,5 +30,5 @@ var stateNames = [...]string{"Idle", "Connect", "Active", "OpenSent", "OpenConfi
 // String returns the name the RFC uses.
 func (s State) String() string { return enum.String("State", stateNames[:], s) }
 
-// MarshalText makes State readable in JSON.
+// MarshalText returns the name of the state, for JSON.
 func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }

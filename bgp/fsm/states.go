@@ -1,4 +1,4 @@
-package bgp
+package fsm
 
 import (
 	"time"
@@ -6,180 +6,169 @@ import (
 	"github.com/hyperfib/hyperfib/bgp/wire"
 )
 
-// idle is RFC 4271, Section 8.2.2, "Idle state". Unlike the RFC, which refuses
-// every connection here, a peer that only waits for its idle hold time takes
-// the connection that the other side opens: a restarted peer is back as soon as
-// it is back.
-func (l *link) idle(now time.Time, ev event) {
-	switch ev.kind {
-	case evManualStart: // 1
-		l.stopped = false
-		l.start(now)
-	case evIdleHoldExpires: // 13: the automatic start of 8.1.1
-		if !l.stopped {
-			l.start(now)
+// idle is RFC 4271, Section 8.2.2, "Idle state". It deviates from "In this state, BGP FSM
+// refuses all incoming BGP connections for this peer": a peer that only waits for its
+// IdleHoldTimer accepts them, so that a peer that has restarted is back as soon as it
+// connects.
+func (c *connection) idle(now time.Time, ev Event) {
+	switch ev.Kind {
+	case EventManualStart: // 1
+		c.stopped = false
+		c.start(now)
+	case EventIdleHoldExpires: // 13
+		if !c.stopped {
+			c.start(now)
 		}
-	case evManualStop: // 2
-		l.stopTimers()
-		l.stopped = true
-	case evConnConfirmed: // 17
-		l.opened(now, ev.conn, false)
+	case EventManualStop: // 2
+		c.stopTimers()
+		c.stopped = true
+	case EventConnConfirmed: // 17
+		c.opened(now, ev.Conn, false)
 	}
 }
 
-// start leaves Idle.
-func (l *link) start(now time.Time) {
-	l.stopTimers()
-	if l.m.cfg.passive {
-		l.state = Active
-		return
-	}
-	l.dial(now)
-}
-
-// connect is RFC 4271, Section 8.2.2, "Connect State". A failed attempt goes to
-// Active rather than Idle: the state in which we wait for either side. So does one that
-// took too long, after which the RFC connects again at once, every two minutes.
-func (l *link) connect(now time.Time, ev event) {
-	switch ev.kind {
-	case evManualStop: // 2
-		l.drop()
-		l.halt()
-	case evConnectRetryExpires: // 9: the attempt took too long
-		l.emit(effect{kind: effNoAnswer})
-		l.wait(now, l.m.retryDelay())
-	case evConnFails: // 18
-		l.wait(now, l.m.retryDelay())
-	case evConnAcked: // 16
-		l.opened(now, ev.conn, true)
-	case evAutomaticStop: // 8
-		l.drop()
-		l.restStopped(now, ev)
+// connect is RFC 4271, Section 8.2.2, "Connect State". It deviates twice: a failed attempt
+// leads to Active rather than Idle, the state in which we wait for either side; and so does
+// one that took too long, after which the RFC begins the next at once, every two minutes.
+func (c *connection) connect(now time.Time, ev Event) {
+	switch ev.Kind {
+	case EventManualStop: // 2
+		c.drop()
+		c.halt()
+	case EventConnectRetryExpires: // 9: the attempt took too long
+		c.emit(Effect{Kind: EffectNoAnswer})
+		c.wait(now, c.back.retryDelay(&c.cfg))
+	case EventConnFails: // 18
+		c.wait(now, c.back.retryDelay(&c.cfg))
+	case EventConnAcked: // 16
+		c.opened(now, ev.Conn, true)
+	case EventAutomaticStop: // 8
+		c.drop()
+		c.restStopped(now, ev)
 	}
 }
 
 // active is RFC 4271, Section 8.2.2, "Active State".
-func (l *link) active(now time.Time, ev event) {
-	switch ev.kind {
-	case evManualStop: // 2
-		l.stopTimers()
-		l.halt()
-	case evConnectRetryExpires: // 9
-		l.dial(now)
-	case evConnConfirmed: // 17
-		l.opened(now, ev.conn, false)
-	case evAutomaticStop: // 8
-		l.restStopped(now, ev)
+func (c *connection) active(now time.Time, ev Event) {
+	switch ev.Kind {
+	case EventManualStop: // 2
+		c.stopTimers()
+		c.halt()
+	case EventConnectRetryExpires: // 9
+		c.dial(now)
+	case EventConnConfirmed: // 17
+		c.opened(now, ev.Conn, false)
+	case EventAutomaticStop: // 8
+		c.restStopped(now, ev)
 	}
 }
 
-// openSent is RFC 4271, Section 8.2.2, "OpenSent". The collision check of event
-// 19 is the machine's, which has run it before.
-func (l *link) openSent(now time.Time, ev event) {
-	switch ev.kind {
-	case evOpen: // 19
-		if l.held {
-			l.held = false
-			l.sendOpen(now)
+// openSent is RFC 4271, Section 8.2.2, "OpenSent". The machine has looked for a collision
+// before event 19.
+func (c *connection) openSent(now time.Time, ev Event) {
+	switch ev.Kind {
+	case EventOpen: // 19
+		if c.openWaits {
+			c.openWaits = false
+			c.sendOpen(now)
 		}
-		l.state, l.facts, l.hold = OpenConfirm, ev.open, ev.open.hold
-		l.holdAt = time.Time{}
-		l.heard(now)
-		l.beat(now)
-	case evConnFails: // 18
-		l.lost(now, ev.kind, wire.Notification{})
-	case evKeepalive, evUpdate, evUpdateErr: // 26, 27, 28: not before an OPEN
-		l.fail(now, ev.kind, wire.Notification{Code: wire.CodeFSM, Subcode: fsmSubcode(l.state)})
+		c.state, c.restarts, c.hold = OpenConfirm, ev.Negotiated.restarts(), ev.Negotiated.holdTime()
+		c.holdAt = time.Time{}
+		c.restartHold(now)
+		c.sendKeepalive(now)
+	case EventConnFails: // 18
+		c.lost(now, ev.Kind, wire.Notification{})
+	case EventKeepalive, EventUpdate, EventUpdateError: // 26, 27, 28: not before an OPEN
+		c.fail(now, ev.Kind, wire.Notification{Code: wire.CodeFSM, Subcode: fsmSubcode(c.state)})
 	default:
-		l.anyOpen(now, ev)
+		c.anyOpen(now, ev)
 	}
 }
 
 // openConfirm is RFC 4271, Section 8.2.2, "OpenConfirm State".
-func (l *link) openConfirm(now time.Time, ev event) {
-	switch ev.kind {
-	case evKeepalive: // 26
-		l.heard(now)
-		l.state, l.since = Established, now
-		l.m.back.attempts = 0
-		l.sent(now)
-		l.emit(effect{kind: effUp})
-	case evKeepaliveExpires: // 11
-		l.beat(now)
-	case evConnFails: // 18
-		l.lost(now, ev.kind, wire.Notification{})
-	case evOpen, evUpdate, evUpdateErr: // 19, 27, 28
-		l.fail(now, ev.kind, wire.Notification{Code: wire.CodeFSM, Subcode: fsmSubcode(l.state)})
+func (c *connection) openConfirm(now time.Time, ev Event) {
+	switch ev.Kind {
+	case EventKeepalive: // 26
+		c.restartHold(now)
+		c.state, c.upAt = Established, now
+		c.back.attempts = 0
+		c.restartSendHold(now)
+		c.emit(Effect{Kind: EffectUp})
+	case EventKeepaliveExpires: // 11
+		c.sendKeepalive(now)
+	case EventConnFails: // 18
+		c.lost(now, ev.Kind, wire.Notification{})
+	case EventOpen, EventUpdate, EventUpdateError: // 19, 27, 28
+		c.fail(now, ev.Kind, wire.Notification{Code: wire.CodeFSM, Subcode: fsmSubcode(c.state)})
 	default:
-		l.anyOpen(now, ev)
+		c.anyOpen(now, ev)
 	}
 }
 
 // established is RFC 4271, Section 8.2.2, "Established State".
-func (l *link) established(now time.Time, ev event) {
-	switch ev.kind {
-	case evKeepalive, evUpdate: // 26, 27
-		l.heard(now)
-	case evKeepaliveExpires: // 11
-		l.beat(now)
-	case evSendHoldExpires: // 29, RFC 9687
-		l.fail(now, ev.kind, wire.Notification{Code: wire.CodeSendHold})
-	case evConnFails: // 18
-		l.lost(now, ev.kind, wire.Notification{})
-	case evUpdateErr: // 28
-		l.fail(now, ev.kind, ev.notif)
-	case evOpen: // 19
-		l.fail(now, ev.kind, wire.Notification{Code: wire.CodeFSM, Subcode: fsmSubcode(l.state)})
+func (c *connection) established(now time.Time, ev Event) {
+	switch ev.Kind {
+	case EventKeepalive, EventUpdate: // 26, 27
+		c.restartHold(now)
+	case EventKeepaliveExpires: // 11
+		c.sendKeepalive(now)
+	case EventSendHoldExpires: // 29 (RFC 9687, Section 4.3)
+		c.fail(now, ev.Kind, wire.Notification{Code: wire.CodeSendHold})
+	case EventConnFails: // 18
+		c.lost(now, ev.Kind, wire.Notification{})
+	case EventUpdateError: // 28
+		c.fail(now, ev.Kind, ev.Notification)
+	case EventOpen: // 19
+		c.fail(now, ev.Kind, wire.Notification{Code: wire.CodeFSM, Subcode: fsmSubcode(c.state)})
 	default:
-		l.anyOpen(now, ev)
+		c.anyOpen(now, ev)
 	}
 }
 
-// anyOpen holds the events that OpenSent, OpenConfirm and Established treat
-// alike.
-func (l *link) anyOpen(now time.Time, ev event) {
-	switch ev.kind {
-	case evManualStop: // 2
-		l.end(now, ev.kind, stopNotification(ev), true)
-		l.halt()
-	case evAutomaticStop: // 8
-		l.end(now, ev.kind, stopNotification(ev), true)
-		l.restStopped(now, ev)
-	case evHoldExpires: // 10
-		l.fail(now, ev.kind, wire.Notification{Code: wire.CodeHoldTimer})
-	case evHeaderErr, evOpenErr: // 21, 22
-		l.fail(now, ev.kind, ev.notif)
-	case evCollisionDump: // 23
-		l.end(now, ev.kind, wire.Notification{Code: wire.CodeCease, Subcode: wire.SubCollision}, true)
-		l.rest(now, l.m.retryDelay())
-	case evNotifVersion, evNotif: // 24, 25
-		l.lost(now, ev.kind, ev.notif)
+// anyOpen has the events that OpenSent, OpenConfirm and Established treat alike.
+func (c *connection) anyOpen(now time.Time, ev Event) {
+	switch ev.Kind {
+	case EventManualStop: // 2
+		c.end(now, ev.Kind, stopNotification(ev), true)
+		c.halt()
+	case EventAutomaticStop: // 8
+		c.end(now, ev.Kind, stopNotification(ev), true)
+		c.restStopped(now, ev)
+	case EventHoldExpires: // 10
+		c.fail(now, ev.Kind, wire.Notification{Code: wire.CodeHoldTimer})
+	case EventHeaderError, EventOpenError: // 21, 22
+		c.fail(now, ev.Kind, ev.Notification)
+	case EventCollisionDump: // 23
+		c.end(now, ev.Kind, wire.Notification{Code: wire.CodeCease, Subcode: wire.SubCollision}, true)
+		c.rest(now, c.back.retryDelay(&c.cfg))
+	case EventVersionError, EventNotification: // 24, 25
+		c.lost(now, ev.Kind, ev.Notification)
 	}
 }
 
-// restStopped goes to Idle after an automatic stop, refusing everybody if the
-// hold was asked for explicitly.
-func (l *link) restStopped(now time.Time, ev event) {
-	l.stopTimers()
-	if ev.hold == 0 {
-		l.rest(now, l.m.retryDelay())
+// restStopped goes to Idle after an automatic stop. If the stop says for how long, the
+// peer's connections are refused meanwhile.
+func (c *connection) restStopped(now time.Time, ev Event) {
+	c.stopTimers()
+	if ev.IdleHold == 0 {
+		c.rest(now, c.back.retryDelay(&c.cfg))
 		return
 	}
-	l.rest(now, ev.hold)
-	l.m.refuseUntil = l.idleAt
+	c.rest(now, ev.IdleHold)
+	c.refuseUntil = c.idleAt
 }
 
-// stopNotification is what a stop says: nothing if it is to look like a crash.
-func stopNotification(ev event) wire.Notification {
-	if ev.quiet {
+// stopNotification returns the NOTIFICATION of a stop; Code is 0 if it is to be silent.
+func stopNotification(ev Event) wire.Notification {
+	if ev.Silent {
 		return wire.Notification{}
 	}
-	if ev.notif.Code == 0 {
+	if ev.Notification.Code == 0 {
 		return wire.Notification{Code: wire.CodeCease, Subcode: wire.SubShutdown}
 	}
-	return ev.notif
+	return ev.Notification
 }
 
-// fsmSubcode is the subcode of Finite State Machine Error that names the state,
-// RFC 6608.
+// fsmSubcode returns the subcode of Finite State Machine Error that names a state: 1 for
+// OpenSent, 2 for OpenConfirm, 3 for Established (RFC 6608, Section 3).
 func fsmSubcode(s State) uint8 { return uint8(s) - uint8(OpenSent) + 1 }

@@ -6,6 +6,7 @@ import (
 	arp "github.com/hyperfib/hyperfib/arp"
 	bfd "github.com/hyperfib/hyperfib/bfd"
 	bgp "github.com/hyperfib/hyperfib/bgp"
+	bgp_fsm "github.com/hyperfib/hyperfib/bgp/fsm"
 	bgp_rib "github.com/hyperfib/hyperfib/bgp/rib"
 	bgp_wire "github.com/hyperfib/hyperfib/bgp/wire"
 	examples_hvrouter_dhcp "github.com/hyperfib/hyperfib/examples/hvrouter/dhcp"
@@ -26,8 +27,11 @@ var enumString = map[string]func(v int64) string{
 	"github.com/hyperfib/hyperfib/bfd.State":                        func(v int64) string { return bfd.State(v).String() },
 	"github.com/hyperfib/hyperfib/bgp.EventKind":                    func(v int64) string { return bgp.EventKind(v).String() },
 	"github.com/hyperfib/hyperfib/bgp.PathFailure":                  func(v int64) string { return bgp.PathFailure(v).String() },
-	"github.com/hyperfib/hyperfib/bgp.RestartStatus":                func(v int64) string { return bgp.RestartStatus(v).String() },
-	"github.com/hyperfib/hyperfib/bgp.State":                        func(v int64) string { return bgp.State(v).String() },
+	"github.com/hyperfib/hyperfib/bgp/fsm.EffectKind":               func(v int64) string { return bgp_fsm.EffectKind(v).String() },
+	"github.com/hyperfib/hyperfib/bgp/fsm.EventKind":                func(v int64) string { return bgp_fsm.EventKind(v).String() },
+	"github.com/hyperfib/hyperfib/bgp/fsm.HelperAction":             func(v int64) string { return bgp_fsm.HelperAction(v).String() },
+	"github.com/hyperfib/hyperfib/bgp/fsm.RestartStatus":            func(v int64) string { return bgp_fsm.RestartStatus(v).String() },
+	"github.com/hyperfib/hyperfib/bgp/fsm.State":                    func(v int64) string { return bgp_fsm.State(v).String() },
 	"github.com/hyperfib/hyperfib/bgp/rib.LimitAction":              func(v int64) string { return bgp_rib.LimitAction(v).String() },
 	"github.com/hyperfib/hyperfib/bgp/rib.LimitState":               func(v int64) string { return bgp_rib.LimitState(v).String() },
 	"github.com/hyperfib/hyperfib/bgp/rib.Reason":                   func(v int64) string { return bgp_rib.Reason(v).String() },

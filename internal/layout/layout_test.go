@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -15,9 +16,10 @@ const module = "github.com/hyperfib/hyperfib"
 // libraries are what others import. Imports between them run one way, and only where
 // may says so.
 var (
-	libraries = []string{"bgp", "bgp/rib", "bgp/wire", "bfd", "fib", "arp", "ndp", "vxlan"}
+	libraries = []string{"bgp", "bgp/fsm", "bgp/rib", "bgp/wire", "bfd", "fib", "arp", "ndp", "vxlan"}
 	may       = map[string][]string{
-		"bgp":     {"bgp/rib", "bgp/wire"},
+		"bgp":     {"bgp/fsm", "bgp/rib", "bgp/wire"},
+		"bgp/fsm": {"bgp/wire"},
 		"bgp/rib": {"bgp/wire"},
 	}
 	// foreign modules a library may need, with what these pull in themselves.
@@ -113,6 +115,37 @@ func TestGopacketStaysOutside(t *testing.T) {
 		p, imp, _ := strings.Cut(line, "=")
 		if within(imp, "github.com/google/gopacket") && p != module+"/examples/capture" && !within(p, module+"/tools") {
 			t.Errorf("%s imports %s", p, imp)
+		}
+	}
+}
+
+// pure are the packages without goroutines, clocks, random sources, locks, loggers and
+// sockets.
+var pure = []string{"bgp/fsm"}
+
+// impure is what they would need for that.
+var impure = regexp.MustCompile(`"(context|log|log/slog|math/rand|math/rand/v2|net|os|sync|sync/atomic|syscall|unsafe)"|\bgo func|\bgo [a-z]+\(|\bchan\b|time\.(Now|Since|Until|Sleep|After|AfterFunc|NewTimer|NewTicker|Tick)\(`)
+
+func TestPure(t *testing.T) {
+	for _, p := range pure {
+		files, err := filepath.Glob("../../" + p + "/*.go")
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s: no files, %v", p, err)
+		}
+		for _, f := range files {
+			if strings.HasSuffix(f, "_test.go") {
+				continue
+			}
+			text, err := os.ReadFile(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, line := range strings.Split(string(text), "\n") {
+				code, _, _ := strings.Cut(line, "//")
+				if m := impure.FindString(code); m != "" {
+					t.Errorf("%s:%d: %s in a pure package", f, i+1, m)
+				}
+			}
 		}
 	}
 }
