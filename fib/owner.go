@@ -202,7 +202,7 @@ func (o *owner) hopes() error {
 	}
 	if !now.Before(o.audit) {
 		o.audit = now.Add(o.auditEvery())
-		o.sysctls.touchAll()
+		o.sysctls.audit()
 		o.suspectProxies()
 	}
 	o.trim()

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"io/fs"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -21,6 +22,7 @@ type sysctls struct {
 	queue  []*sysctlGroup          // with something due, without the general one
 	failed map[*sysctl]*failure    // to be tried again
 	brakes brake.Table[*sysctl]
+	audits []string // interfaces whose values this round of audits has still to compare
 }
 
 type sysctl struct {
@@ -168,11 +170,27 @@ func (t *sysctls) touchFamily(family string) {
 	}
 }
 
-// touchAll makes everything be compared again.
-func (t *sysctls) touchAll() {
-	for _, s := range t.all {
+// auditLinks bounds the interfaces that one audit compares, so that what it costs does not
+// depend on how many there are: a value takes 5 us, an interface has some ten.
+const auditLinks = 64
+
+// audit makes general values be compared, and those of the interfaces whose turn it is.
+func (t *sysctls) audit() {
+	for _, s := range t.groups[""].members {
 		t.due(s)
 	}
+	if len(t.audits) == 0 {
+		t.audits = slices.DeleteFunc(slices.Sorted(maps.Keys(t.groups)), func(name string) bool { return name == "" })
+	}
+	n := min(len(t.audits), auditLinks)
+	for _, name := range t.audits[:n] {
+		if g := t.groups[name]; g != nil { // nil: gone since the round began
+			for _, s := range g.members {
+				t.due(s)
+			}
+		}
+	}
+	t.audits = t.audits[n:]
 }
 
 // sysctlBatch bounds the comparisons in one turn, which take some 10 us each, to which a

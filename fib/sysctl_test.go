@@ -2,6 +2,7 @@ package fib
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"slices"
 	"strings"
@@ -109,7 +110,56 @@ func TestSysctlLife(t *testing.T) {
 		t.Errorf("forgotten: %q, %v", dir, c.sysctls.groups)
 	}
 	c.sysctls.retry(now, true, wake)
-	if c.sysctls.touchAll(); c.sysctls.pending() {
+	if c.sysctls.audit(); c.sysctls.pending() {
 		t.Error("what is forgotten is compared")
+	}
+}
+
+// TestSysctlAudit: an audit compares what is general, and a bounded number of interfaces;
+// a round of them compares every one that is there, once.
+func TestSysctlAudit(t *testing.T) {
+	c := newCore(Config{})
+	const links = 2*auditLinks + 10
+	c.sysctls.wish(Sysctl{"net/ipv4/ip_forward", "1"})
+	for i := range links {
+		for _, p := range []string{"forwarding", "proxy_arp"} {
+			c.sysctls.wish(Sysctl{fmt.Sprintf("net/ipv4/conf/vm%d/%s", i, p), "1"})
+		}
+	}
+	drain := func() (all []Sysctl) {
+		for todo := c.sysctls.take(); len(todo) > 0; todo = c.sysctls.take() {
+			all = append(all, todo...)
+		}
+		return all
+	}
+	drain()
+	compared := map[string]int{}
+	for range 3 {
+		c.sysctls.audit()
+		todo := drain()
+		if n := 1 + 2*auditLinks; len(todo) > n {
+			t.Errorf("%d values are compared in one audit, want %d at most", len(todo), n)
+		}
+		for _, s := range todo {
+			compared[s.Path]++
+		}
+		c.sysctls.forget("net/ipv4/conf/vm99/forwarding") // sorts last: its turn has not come
+		c.sysctls.forget("net/ipv4/conf/vm99/proxy_arp")
+	}
+	if n := compared["net/ipv4/ip_forward"]; n != 3 {
+		t.Errorf("ip_forward is compared %d times in 3 audits", n)
+	}
+	delete(compared, "net/ipv4/ip_forward")
+	for p, n := range compared {
+		if n != 1 {
+			t.Errorf("%s is compared %d times in a round", p, n)
+		}
+	}
+	if n := len(compared); n != 2*(links-1) {
+		t.Errorf("a round compares %d values, want %d", n, 2*(links-1))
+	}
+	c.sysctls.audit()
+	if n := len(drain()); n < 2*auditLinks {
+		t.Errorf("the next round begins with %d values", n)
 	}
 }
