@@ -1,11 +1,10 @@
 package host
 
 import (
-	"net"
+	"encoding/binary"
 	"net/netip"
+	"strings"
 
-	"github.com/jsimonetti/rtnetlink/v2"
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
@@ -23,79 +22,112 @@ func Facts(c *config.Config) (h config.Host, err error) {
 }
 
 func facts() (h config.Host, err error) {
-	conn, err := rtnetlink.Dial(nil)
+	d, err := openDumps()
 	if err != nil {
 		return h, err
 	}
-	defer conn.Close()
-	// Dumps are filtered by the kernel (Linux 4.20): table 90 may hold a million routes.
-	_ = conn.SetOption(netlink.GetStrictCheck, true)
-	interfaces, err := net.Interfaces()
-	if err != nil {
-		return h, err
-	}
+	defer d.close()
 	names := map[uint32]string{}
 	h.MACs = map[string]config.MAC{}
-	for _, i := range interfaces {
-		names[uint32(i.Index)] = i.Name
-		var mac config.MAC
-		if copy(mac[:], i.HardwareAddr) == len(mac) {
-			h.MACs[i.Name] = mac
+	const skipStats = 1 << 3 // RTEXT_FILTER_SKIP_STATS: without, statistics are most of what the kernel says
+	link := make([]byte, unix.SizeofIfInfomsg, unix.SizeofIfInfomsg+8)
+	link = binary.NativeEndian.AppendUint16(link, 8)
+	link = binary.NativeEndian.AppendUint16(link, unix.IFLA_EXT_MASK)
+	link = binary.NativeEndian.AppendUint32(link, skipStats)
+	err = d.each(unix.RTM_GETLINK, link, func(b []byte) {
+		if index, name, mac := linkOf(b); name != "" {
+			names[index] = name
+			if !mac.IsZero() {
+				h.MACs[name] = mac
+			}
 		}
-	}
-	addresses, err := conn.Address.List()
+	})
 	if err != nil {
 		return h, err
 	}
-	for _, m := range addresses {
-		a, ok := addressOf(m)
-		if p := netip.PrefixFrom(a, int(m.PrefixLength)); ok && m.Scope == unix.RT_SCOPE_UNIVERSE && p.IsValid() {
-			h.Addresses = append(h.Addresses, config.HostAddress{Interface: names[m.Index], Prefix: p})
+	err = d.each(unix.RTM_GETADDR, make([]byte, unix.SizeofIfAddrmsg), func(b []byte) {
+		if index, p := addressOf(b); p.IsValid() {
+			h.Addresses = append(h.Addresses, config.HostAddress{Interface: names[index], Prefix: p})
 		}
+	})
+	if err != nil {
+		return h, err
 	}
-	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
-		list, err := defaults(conn, family)
+	for _, family := range []byte{unix.AF_INET, unix.AF_INET6} {
+		request := make([]byte, unix.SizeofRtMsg)
+		request[0], request[4] = family, unix.RT_TABLE_MAIN
+		err = d.each(unix.RTM_GETROUTE, request, func(b []byte) {
+			for _, index := range defaultOf(b) {
+				h.Default = append(h.Default, names[index])
+			}
+		})
 		if err != nil {
 			return h, err
-		}
-		for _, index := range list {
-			h.Default = append(h.Default, names[index])
 		}
 	}
 	return h, nil
 }
 
-// addressOf returns our side of an address; on a point-to-point link the other one is
-// IFA_ADDRESS.
-func addressOf(m rtnetlink.AddressMessage) (netip.Addr, bool) {
-	if m.Attributes == nil {
-		return netip.Addr{}, false
+// linkOf reads a struct ifinfomsg and its attributes; the MAC is zero if the interface
+// has none of 6 octets.
+func linkOf(b []byte) (index uint32, name string, mac config.MAC) {
+	if len(b) < unix.SizeofIfInfomsg {
+		return 0, "", mac
 	}
-	ip := m.Attributes.Local
-	if ip == nil {
-		ip = m.Attributes.Address
+	for typ, v := range attributes(b[unix.SizeofIfInfomsg:]) {
+		switch {
+		case typ == unix.IFLA_IFNAME:
+			name = strings.TrimRight(string(v), "\x00")
+		case typ == unix.IFLA_ADDRESS && len(v) == len(mac):
+			copy(mac[:], v)
+		}
 	}
-	a, ok := netip.AddrFromSlice(ip)
-	return a.Unmap(), ok
+	return binary.NativeEndian.Uint32(b[4:]), name, mac
 }
 
-// defaults returns the interfaces that default routes of table main lead over.
-func defaults(conn *rtnetlink.Conn, family uint8) (list []uint32, err error) {
-	messages, err := conn.Execute(&rtnetlink.RouteMessage{Family: family, Table: unix.RT_TABLE_MAIN}, unix.RTM_GETROUTE, netlink.Request|netlink.Dump)
-	if err != nil {
-		return nil, err
+// addressOf reads a struct ifaddrmsg and its attributes: our side of an address of global
+// scope, and no prefix for another one. On a point-to-point link IFA_ADDRESS is the other
+// side, and ours is IFA_LOCAL, which IPv6 has there only.
+func addressOf(b []byte) (index uint32, p netip.Prefix) {
+	if len(b) < unix.SizeofIfAddrmsg || b[3] != unix.RT_SCOPE_UNIVERSE {
+		return 0, p
 	}
-	for _, m := range messages {
-		r, ok := m.(*rtnetlink.RouteMessage)
-		if !ok || r.DstLength != 0 || r.Table != unix.RT_TABLE_MAIN || r.Type != unix.RTN_UNICAST {
-			continue
-		}
-		if r.Attributes.OutIface != 0 {
-			list = append(list, r.Attributes.OutIface)
-		}
-		for _, hop := range r.Attributes.Multipath {
-			list = append(list, hop.Hop.IfIndex)
+	var ours, either netip.Addr
+	for typ, v := range attributes(b[unix.SizeofIfAddrmsg:]) {
+		switch typ {
+		case unix.IFA_LOCAL:
+			ours, _ = netip.AddrFromSlice(v)
+		case unix.IFA_ADDRESS:
+			either, _ = netip.AddrFromSlice(v)
 		}
 	}
-	return list, nil
+	if !ours.IsValid() {
+		ours = either
+	}
+	return binary.NativeEndian.Uint32(b[4:]), netip.PrefixFrom(ours, int(b[1]))
+}
+
+// defaultOf reads a struct rtmsg and its attributes: the interfaces that a default route
+// of table main leads over.
+func defaultOf(b []byte) (list []uint32) {
+	const table, typ = 4, 7 // of struct rtmsg; octet 1 is the prefix length
+	if len(b) < unix.SizeofRtMsg || b[1] != 0 || b[table] != unix.RT_TABLE_MAIN || b[typ] != unix.RTN_UNICAST {
+		return nil
+	}
+	for typ, v := range attributes(b[unix.SizeofRtMsg:]) {
+		switch {
+		case typ == unix.RTA_OIF && len(v) == 4:
+			list = append(list, binary.NativeEndian.Uint32(v))
+		case typ == unix.RTA_MULTIPATH:
+			for len(v) >= unix.SizeofRtNexthop {
+				list = append(list, binary.NativeEndian.Uint32(v[4:])) // rtnh_ifindex
+				size := int(binary.NativeEndian.Uint16(v))
+				if size < unix.SizeofRtNexthop || size > len(v) {
+					break
+				}
+				v = v[min((size+3)&^3, len(v)):]
+			}
+		}
+	}
+	return list
 }
