@@ -1,14 +1,15 @@
 package bfd
 
 import (
-	"bufio"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"net"
+	"strings"
 	"sync"
 	"time"
+
+	"github.com/hyperfib/hyperfib/internal/bfdcore"
 )
 
 // ClientConfig is the configuration of a [Client].
@@ -19,47 +20,39 @@ type ClientConfig struct {
 	// takes over what the last one of the same name left. Zero: "default".
 	Name string
 	// Notice is told when the connection is lost or cannot be made, and why a
-	// session could not be added again. It must not block. Nil: nobody is told.
+	// session is refused. It must not block. Nil: nobody is told.
 	Notice func(error)
 }
 
 // Client uses the sessions of a BFD process over its unix socket. It keeps what
 // it was asked for, and brings it to the process again whenever it had to
 // reconnect. It sees all sessions of the process, also those of other clients.
+//
+// A session that the process refuses, for example since another client wants it with
+// another authentication, is Down with ReasonUnavailable, and asked for again, at first
+// after a quarter of a second, in the end every 8 seconds.
 type Client struct {
-	cfg   ClientConfig
-	board board
+	cfg     ClientConfig
+	host    host
+	board   board
+	notices repeats
 
-	mu     sync.Mutex
-	wanted map[Key]SessionConfig
-	unsent map[Key]bool // changed while there was no connection
-	synced bool         // everything wanted has been added once
-	link   *clientLink  // nil: not connected
-	closed bool
-}
-
-// clientLink is one connection. calls wait for their replies in it.
-type clientLink struct {
-	conn    *net.UnixConn
-	sending sync.Mutex
 	mu      sync.Mutex
-	lastID  uint32
-	calls   map[uint32]*call
-	broken  error
-}
-
-// call is a request that waits for its reply.
-type call struct {
-	done     chan struct{}
-	err      error
-	statuses []Status
+	desired bfdcore.Desired[Key, SessionConfig]
+	news    chan struct{} // desired has something to tell
+	there   map[Key]bool  // sessions that the process has
+	link    *clientLink   // nil: not connected
+	running bool
+	closed  bool
 }
 
 // ErrNotConnected is returned by Sessions while there is no BFD process to ask.
 var ErrNotConnected = errors.New("bfd: not connected to the BFD process")
 
 // NewClient checks the configuration. It connects in Run.
-func NewClient(cfg ClientConfig) (*Client, error) {
+func NewClient(cfg ClientConfig) (*Client, error) { return newClientOn(cfg, linuxHost{}) }
+
+func newClientOn(cfg ClientConfig, h host) (*Client, error) {
 	if cfg.Socket == "" {
 		return nil, &ConfigError{"Socket", "is empty"}
 	}
@@ -67,64 +60,75 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	if cfg.Notice == nil {
 		cfg.Notice = func(error) {}
 	}
-	return &Client{cfg: cfg, wanted: map[Key]SessionConfig{}, unsent: map[Key]bool{}}, nil
+	c := &Client{cfg: cfg, host: h, news: make(chan struct{}, 1), there: map[Key]bool{}}
+	c.desired.FirstRetry, c.desired.LastRetry = retryFirst, retryLast
+	return c, nil
 }
 
-// Add implements [Service]. Without a connection it remembers the session and
-// returns nil.
+// How soon something that the process refused is asked for again.
+const (
+	retryFirst = 250 * time.Millisecond
+	retryLast  = 8 * time.Second
+)
+
+// Add implements [Service]. It does not wait for the process, which may not be there.
 func (c *Client) Add(s SessionConfig) error {
 	if err := s.check(); err != nil {
 		return err
 	}
 	c.mu.Lock()
-	before, had := c.wanted[s.Key]
-	c.wanted[s.Key] = s
-	link, closed := c.link, c.closed
-	c.unsent[s.Key] = link == nil
-	c.mu.Unlock()
-	if closed {
+	defer c.mu.Unlock()
+	if c.closed {
 		return ErrClosed
 	}
-	if link == nil {
-		return nil
-	}
-	err := link.add(&s)
-	if err == nil || errors.Is(err, ErrNotConnected) {
-		return nil
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if delete(c.wanted, s.Key); had {
-		c.wanted[s.Key] = before
-	}
-	return err
+	c.desired.Set(s.Key, s)
+	c.tell()
+	return nil
 }
 
 // Remove implements [Service]. A session that other clients use stays.
 func (c *Client) Remove(k Key) error {
 	k = k.Normal()
 	c.mu.Lock()
-	_, had := c.wanted[k]
-	delete(c.wanted, k)
-	link := c.link
-	c.unsent[k] = link == nil
-	c.mu.Unlock()
-	if !had {
+	defer c.mu.Unlock()
+	switch {
+	case c.closed:
+		return ErrClosed
+	case !c.desired.Delete(k):
 		return ErrNoSession
 	}
-	if link == nil {
-		return nil
+	c.gone(k)
+	c.tell()
+	return nil
+}
+
+// Synced says that every session wanted has been added: the BFD process then
+// takes down what an earlier client of the same name left and this one did not
+// ask for. It does not wait for the process.
+func (c *Client) Synced() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return ErrClosed
 	}
-	err := link.do(frameRemove, func(e *encoder) { e.key(k) })
-	if errors.Is(err, ErrNotConnected) {
-		return nil
+	c.desired.Synced()
+	c.tell()
+	return nil
+}
+
+// tell has the process told what is new; the lock is held.
+func (c *Client) tell() {
+	select {
+	case c.news <- struct{}{}:
+	default:
 	}
-	return err
 }
 
 // Sessions implements [Service].
 func (c *Client) Sessions() ([]Status, error) {
-	link := c.connected()
+	c.mu.Lock()
+	link := c.link
+	c.mu.Unlock()
 	if link == nil {
 		return nil, ErrNotConnected
 	}
@@ -138,30 +142,11 @@ func (c *Client) Sessions() ([]Status, error) {
 // Watch implements [Service].
 func (c *Client) Watch() *Watcher { return c.board.watch() }
 
-// Synced says that every session wanted has been added: the BFD process then
-// takes down what an earlier client of the same name left and this one did not
-// ask for. Without a connection it is remembered.
-func (c *Client) Synced() error {
-	c.mu.Lock()
-	c.synced = true
-	link := c.link
-	c.mu.Unlock()
-	if link == nil {
-		return nil
-	}
-	if err := link.synced(); !errors.Is(err, ErrNotConnected) {
-		return err
-	}
-	return nil
-}
-
 // Connected says whether there is a connection to the BFD process.
-func (c *Client) Connected() bool { return c.connected() != nil }
-
-func (c *Client) connected() *clientLink {
+func (c *Client) Connected() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.link
+	return c.link != nil
 }
 
 // Waits between attempts to connect: a successor of the BFD process takes over
@@ -174,23 +159,36 @@ const (
 // Run implements [Service]: it stays connected until ctx ends. The sessions
 // outlive it.
 func (c *Client) Run(ctx context.Context) error {
+	c.mu.Lock()
+	ran := c.closed || c.running
+	c.running = true
+	c.mu.Unlock()
+	if ran {
+		return ErrClosed
+	}
 	defer c.end()
-	wait := reconnectFirst
+	wait := bfdcore.Backoff{Min: reconnectFirst, Max: reconnectMax}
+	version := uint16(protocolVersion)
 	for ctx.Err() == nil {
-		err := c.session(ctx)
-		if ctx.Err() != nil {
+		err := c.session(ctx, version)
+		switch {
+		case ctx.Err() != nil:
 			return nil
-		}
-		if err == nil {
-			wait = reconnectFirst
+		case errors.Is(err, errVersion) && version > protocolOldest:
+			version-- // it is older than we are
+			continue
+		case err == nil:
+			wait.Reset()
 			err = ErrNotConnected
 		}
-		c.cfg.Notice(fmt.Errorf("bfd: %s: %w", c.cfg.Socket, err))
+		version = protocolVersion // the next one may be another
+		if err = fmt.Errorf("bfd: %s: %w", c.cfg.Socket, err); c.notices.is(err, time.Now()) {
+			c.cfg.Notice(err)
+		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(wait):
+		case <-time.After(wait.Next()):
 		}
-		wait = min(2*wait, reconnectMax)
 	}
 	return nil
 }
@@ -204,89 +202,107 @@ func (c *Client) end() {
 
 // session is the life of one connection. It returns an error if it never came to
 // one, else nil.
-func (c *Client) session(ctx context.Context) error {
-	var d net.Dialer
-	uc, err := d.DialContext(ctx, "unix", c.cfg.Socket)
+func (c *Client) session(ctx context.Context, version uint16) error {
+	s, err := c.host.dial(ctx, c.cfg.Socket)
 	if err != nil {
 		return err
 	}
-	l := &clientLink{conn: uc.(*net.UnixConn), calls: map[uint32]*call{}}
-	stop := context.AfterFunc(ctx, func() { l.conn.Close() })
+	l := &clientLink{stream: s, version: version, calls: map[uint32]*call{}, ended: make(chan struct{})}
+	stop := context.AfterFunc(ctx, func() { l.stream.Close() })
 	defer stop()
 	snapshot := make(chan struct{})
-	var wg sync.WaitGroup
-	wg.Go(func() { l.fail(c.read(l, snapshot)) })
-	err = l.do(frameHello, func(e *encoder) { e.u32(protocolMagic); e.u16(protocolVersion); e.string(c.cfg.Name) })
+	go func() { c.read(l, snapshot); l.fail() }()
+	err = l.do(frameHello, func(e *encoder) { e.u32(protocolMagic); e.u16(version); e.string(c.cfg.Name) })
 	if err == nil {
 		select {
 		case <-snapshot:
-			c.again(l)
-		case <-ctx.Done():
+			c.serve(l)
+		case <-l.ended:
 		}
-	} else {
-		l.conn.Close()
 	}
-	wg.Wait()
-	c.mu.Lock()
-	c.link = nil
-	c.mu.Unlock()
+	l.stream.Close()
+	<-l.ended
 	return err
 }
 
-// again brings every wish to a new connection, then lets callers use it.
-func (c *Client) again(l *clientLink) {
+// serve brings the process what is wanted, until the connection ends.
+func (c *Client) serve(l *clientLink) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	for k := range c.wanted {
-		c.unsent[k] = true
-	}
-	for first := true; first || len(c.unsent) > 0; first = false {
-		for k, unsent := range c.unsent {
-			s, wanted := c.wanted[k]
-			delete(c.unsent, k)
-			if unsent {
-				c.mu.Unlock()
-				c.bring(l, s, k, wanted)
-				c.mu.Lock()
-			}
-		}
-		if len(c.unsent) == 0 && c.synced {
-			c.mu.Unlock()
-			err := l.synced()
-			c.mu.Lock()
-			if err != nil && !errors.Is(err, ErrNotConnected) {
-				c.cfg.Notice(err)
-			}
-		}
-	}
 	c.link = l
+	c.desired.Connect(func(a, b Key) int { return strings.Compare(a.String(), b.String()) })
+	c.mu.Unlock()
+	defer func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.link = nil
+		c.desired.Disconnect()
+	}()
+	for {
+		wait := c.bring(l)
+		var retry <-chan time.Time
+		if !wait.IsZero() {
+			retry = time.After(time.Until(wait))
+		}
+		select {
+		case <-c.news:
+		case <-retry:
+		case <-l.ended:
+			return
+		}
+	}
 }
 
-func (l *clientLink) synced() error { return l.do(frameSynced, func(*encoder) {}) }
-
-// bring adds or removes one session.
-func (c *Client) bring(l *clientLink, s SessionConfig, k Key, wanted bool) {
-	var err error
-	if wanted {
-		err = l.add(&s)
-	} else if err = l.do(frameRemove, func(e *encoder) { e.key(k) }); errors.Is(err, ErrNoSession) {
-		err = nil
+// bring makes every request that there is, and returns when there is another one by
+// itself; zero: never.
+func (c *Client) bring(l *clientLink) time.Time {
+	for {
+		c.mu.Lock()
+		r, ok := c.desired.Next(time.Now())
+		at := c.desired.Deadline()
+		c.mu.Unlock()
+		if !ok {
+			return at
+		}
+		err := l.request(r)
+		if errors.Is(err, ErrNotConnected) {
+			return time.Time{}
+		}
+		c.answered(r, err)
 	}
-	if err != nil && !errors.Is(err, ErrNotConnected) {
-		c.cfg.Notice(fmt.Errorf("%v: %w", k, err))
+}
+
+// answered takes the process's answer to a request.
+func (c *Client) answered(r bfdcore.Request[Key, SessionConfig], err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.desired.Done(r, err != nil, time.Now())
+	if err == nil || r.Kind == bfdcore.RequestRemove && errors.Is(err, ErrNoSession) {
+		return
+	}
+	c.cfg.Notice(fmt.Errorf("bfd: %v: %w", r.Key, err))
+	if r.Kind == bfdcore.RequestAdd && !c.there[r.Key] && c.desired.Wanted(r.Key) {
+		c.board.post(Event{Key: r.Key, State: Down, Reason: ReasonUnavailable, Err: err.Error(), Time: time.Now()}, nil)
+	}
+}
+
+// gone tells of the end of a session that the process has refused; the lock is held. Of
+// others the process tells.
+func (c *Client) gone(k Key) {
+	if e, ok := c.board.event(k); ok && !c.there[k] {
+		e.State, e.Reason, e.Err, e.Removed, e.Time = AdminDown, ReasonLocalAdminDown, "", true, time.Now()
+		c.board.post(e, nil)
 	}
 }
 
 // read takes frames until the connection ends.
-func (c *Client) read(l *clientLink, snapshot chan struct{}) error {
-	r := bufio.NewReader(l.conn)
+func (c *Client) read(l *clientLink, snapshot chan struct{}) {
 	seen := map[Key]bool{}
 	for {
-		m, err := readFrame(r)
+		m, err := readFrame(l.reader())
 		if err != nil {
-			return err
+			return
 		}
-		d := decode(m.body)
+		d := decode(l.version, m.body)
 		switch m.typ {
 		case frameReply:
 			l.reply(m.id, d.string())
@@ -294,21 +310,35 @@ func (c *Client) read(l *clientLink, snapshot chan struct{}) error {
 			l.status(m.id, d.status())
 		case frameEvent:
 			e := d.event()
-			if seen != nil {
-				seen[e.Key] = true
+			if d.err() == nil {
+				c.event(e, seen)
 			}
-			c.board.post(e, nil)
 		case frameSnapshot:
-			c.vanished(seen)
-			seen = nil
-			close(snapshot)
+			if seen != nil {
+				c.vanished(seen)
+				seen = nil
+				close(snapshot)
+			}
 		default:
-			return errProtocol
+			continue // of a later version
 		}
 		if err := d.err(); err != nil {
-			return err
+			return
 		}
 	}
+}
+
+// event takes an event; seen collects the sessions of the snapshot.
+func (c *Client) event(e Event, seen map[Key]bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if seen != nil {
+		seen[e.Key] = true
+	}
+	if c.there[e.Key] = true; e.Removed {
+		delete(c.there, e.Key)
+	}
+	c.board.post(e, nil)
 }
 
 // vanished tells of sessions that the process no longer has, except those that
@@ -316,98 +346,15 @@ func (c *Client) read(l *clientLink, snapshot chan struct{}) error {
 func (c *Client) vanished(seen map[Key]bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	for k := range c.there {
+		if !seen[k] {
+			delete(c.there, k)
+		}
+	}
 	for _, e := range c.board.events() {
-		if _, wanted := c.wanted[e.Key]; !seen[e.Key] && !wanted {
-			e.State, e.Reason, e.Removed, e.Time = AdminDown, ReasonLocalAdminDown, true, time.Now()
+		if !seen[e.Key] && !c.desired.Wanted(e.Key) {
+			e.State, e.Reason, e.Err, e.Removed, e.Time = AdminDown, ReasonLocalAdminDown, "", true, time.Now()
 			c.board.post(e, nil)
 		}
-	}
-}
-
-func (l *clientLink) add(s *SessionConfig) error {
-	return l.do(frameAdd, func(e *encoder) { e.config(s) })
-}
-
-func (l *clientLink) do(t frameType, body func(*encoder)) error {
-	_, err := l.call(t, body)
-	return err
-}
-
-// call sends a request and waits for the reply.
-func (l *clientLink) call(t frameType, body func(*encoder)) (*call, error) {
-	w := &call{done: make(chan struct{})}
-	l.mu.Lock()
-	if l.broken != nil {
-		l.mu.Unlock()
-		return nil, ErrNotConnected
-	}
-	l.lastID++
-	id := l.lastID
-	l.calls[id] = w
-	l.mu.Unlock()
-	var e encoder
-	e.begin(t, id)
-	body(&e)
-	err := e.end()
-	if err == nil {
-		l.sending.Lock()
-		_, err = l.conn.Write(e.b)
-		l.sending.Unlock()
-		if err != nil {
-			l.conn.Close()
-			err = nil // fail will say so
-		}
-	}
-	if err != nil {
-		l.forget(id)
-		return nil, err
-	}
-	<-w.done
-	return w, w.err
-}
-
-func (l *clientLink) forget(id uint32) *call {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	w := l.calls[id]
-	delete(l.calls, id)
-	return w
-}
-
-func (l *clientLink) reply(id uint32, text string) {
-	w := l.forget(id)
-	if w == nil {
-		return
-	}
-	switch text {
-	case "":
-	case ErrNoSession.Error():
-		w.err = ErrNoSession
-	case ErrClosed.Error():
-		w.err = ErrClosed
-	default:
-		w.err = errors.New(text)
-	}
-	close(w.done)
-}
-
-func (l *clientLink) status(id uint32, s Status) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if w := l.calls[id]; w != nil {
-		w.statuses = append(w.statuses, s)
-	}
-}
-
-// fail ends every call that waits.
-func (l *clientLink) fail(err error) {
-	l.conn.Close()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.broken = err
-	for id, w := range l.calls {
-		delete(l.calls, id)
-		w.err = ErrNotConnected
-		close(w.done)
 	}
 }

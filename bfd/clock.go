@@ -1,10 +1,6 @@
 package bfd
 
-import (
-	"time"
-
-	"golang.org/x/sys/unix"
-)
+import "time"
 
 // clock reads CLOCK_MONOTONIC as a Duration, which means the same in every
 // process of the machine, by way of the runtime's fast path.
@@ -13,13 +9,8 @@ type clock struct {
 	zero time.Duration // CLOCK_MONOTONIC at base
 }
 
-func newClock() (clock, error) {
-	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
-		return clock{}, err
-	}
-	return clock{base: time.Now(), zero: time.Duration(ts.Nano())}, nil
-}
+// newClock returns the clock of a moment at which CLOCK_MONOTONIC is mono.
+func newClock(mono time.Duration) clock { return clock{base: time.Now(), zero: mono} }
 
 // now is the time by CLOCK_MONOTONIC.
 func (c clock) now() time.Duration { return c.zero + time.Since(c.base) }

@@ -7,6 +7,9 @@ import (
 	"net/netip"
 	"strings"
 	"time"
+	"unicode"
+
+	"golang.org/x/sys/unix"
 )
 
 // Key names a session. It is comparable; two clients that use the same Key share
@@ -19,11 +22,16 @@ type Key struct {
 	// the kernel would choose when the session is added.
 	Local netip.Addr
 	// Interface ties the session to a link: packets leave by it, and only
-	// packets that came in by it may begin the session. Empty: whatever the
-	// routing says. Link-local peers need it.
+	// packets that came in by it are taken. That of a VRF stands for all interfaces
+	// that belong to the VRF. Empty: whatever the routing says. Link-local peers need it.
+	//
+	// The interface is followed by its name: one that is missing may come later, and
+	// one that was deleted may come back.
 	Interface string
 	// NetNS is the path of the network namespace the session lives in, for
-	// example "/run/netns/red". Empty: the namespace of the process.
+	// example "/run/netns/red". Empty: the namespace of the process. A session that is
+	// Up stays in its namespace when the path is given to another one, until it is added
+	// again or goes Down.
 	NetNS string
 	// Multihop makes it a session of RFC 5883: UDP port 4784 and a minimum TTL
 	// of the session's own choice instead of 255.
@@ -128,16 +136,40 @@ const maxInterval = 0xffff_ffff * time.Microsecond
 func (c *SessionConfig) check() error {
 	c.Key = c.Key.Normal()
 	switch {
-	case !c.Peer.IsValid() || c.Peer.IsUnspecified() || c.Peer.IsMulticast():
-		return &ConfigError{"Peer", fmt.Sprintf("%v is no unicast address", c.Peer)}
+	case !c.Peer.IsValid():
+		return &ConfigError{"Peer", "is missing"}
+	case !unicast(c.Peer):
+		return &ConfigError{"Peer", c.Peer.String() + " is no unicast address"}
+	case c.Local.IsValid() && !unicast(c.Local):
+		return &ConfigError{"Local", c.Local.String() + " is no unicast address"}
 	case c.Local.IsValid() && c.Local.Is4() != c.Peer.Is4():
 		return &ConfigError{"Local", "another address family than Peer"}
+	case c.Local == c.Peer:
+		return &ConfigError{"Local", "is the address of Peer"}
+	case !linkName(c.Interface):
+		return &ConfigError{"Interface", fmt.Sprintf("%q is no name of an interface", c.Interface)}
+	case strings.ContainsRune(c.NetNS, 0) || len(c.NetNS) >= unix.PathMax:
+		return &ConfigError{"NetNS", fmt.Sprintf("%q is no path", c.NetNS)}
 	case c.Peer.IsLinkLocalUnicast() && c.Peer.Is6() && c.Interface == "":
 		return &ConfigError{"Interface", "a link-local peer needs it"}
 	case c.Echo && (c.Interface == "" || !c.Local.IsValid() || c.Multihop):
 		return &ConfigError{"Echo", "needs Local and Interface, and one hop"}
 	}
 	return c.checkTimers()
+}
+
+// unicast reports whether a may be the address of one system. The limited broadcast
+// address is no multicast address.
+func unicast(a netip.Addr) bool {
+	return !a.IsUnspecified() && !a.IsMulticast() && a != netip.AddrFrom4([4]byte{255, 255, 255, 255})
+}
+
+// linkName reports whether the kernel could have an interface of that name, or whether it
+// is empty (dev_valid_name in the kernel).
+func linkName(name string) bool {
+	return len(name) < unix.IFNAMSIZ && name != "." && name != ".." && !strings.ContainsFunc(name, func(r rune) bool {
+		return r == '/' || r == ':' || r == 0 || unicode.IsSpace(r)
+	})
 }
 
 // checkTimers is check for what concerns the state machine alone.

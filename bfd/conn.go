@@ -3,42 +3,40 @@ package bfd
 import (
 	"context"
 	"errors"
-	"net"
+	"strings"
 	"sync"
 	"time"
+
+	"github.com/hyperfib/hyperfib/internal/bfdcore"
 )
 
 // conn is a client's connection, seen from the BFD process. A client that does
 // not read blocks the goroutines of its own connection and nothing else: what it
 // has to be told is a bounded state of its Watcher, not a queue.
 type conn struct {
-	*net.UnixConn
-	reg     *registry
+	stream
+	process *process
+	since   time.Time
+	version uint16
 	name    string
 	sending sync.Mutex
 	watcher *Watcher
-	give    func(*conn, message) error // a successor asks for everything
 }
 
 // serve reads requests until the client is gone.
 func (c *conn) serve() {
 	defer c.Close()
-	m, err := readFrame(c)
-	if err == nil && m.typ == frameHandover {
-		err = c.give(c, m)
-	} else if err == nil {
-		err = c.hello(m)
-	}
-	if err != nil || m.typ == frameHandover {
+	if !c.welcome() {
 		return
 	}
-	defer func() { c.reg.disconnect(c.name, c, time.Now()) }()
-	c.watcher = c.reg.server.Watch()
+	share := c.process.shared
+	defer share(func(s *sharing) { s.Disconnect(c.name, time.Now()) })
+	c.watcher = c.process.server.Watch()
 	var wg sync.WaitGroup
 	wg.Go(c.tell)
 	for {
 		m, err := readFrame(c)
-		if err != nil || c.request(m) != nil {
+		if err != nil || c.reply(m.id, c.request(m)) != nil {
 			break
 		}
 	}
@@ -47,57 +45,106 @@ func (c *conn) serve() {
 	wg.Wait()
 }
 
-// hello takes the first frame.
-func (c *conn) hello(m message) error {
-	d := decode(m.body)
-	if m.typ != frameHello || d.Uint32() != protocolMagic {
-		return errProtocol
-	}
-	if v := d.Uint16(); v != protocolVersion {
-		_ = c.reply(m.id, errors.New("bfd: protocol version not supported"))
-		return errProtocol
-	}
-	c.name = d.string()
-	if err := d.err(); err != nil {
-		return err
-	}
-	if err := c.reg.connect(c.name, c, time.Now()); err != nil {
-		_ = c.reply(m.id, err)
-		return err
-	}
-	return c.reply(m.id, nil)
+// sharing is what clients want.
+type sharing = bfdcore.Sharing[Key, SessionConfig]
+
+// shared calls f with the only right to what clients want.
+func (p *process) shared(f func(*sharing)) {
+	p.shareMu.Lock()
+	defer p.shareMu.Unlock()
+	f(p.sharing)
 }
 
-// request carries out one request and replies. It returns an error if the
-// connection is beyond use.
-func (c *conn) request(m message) error {
-	d := decode(m.body)
+// welcome waits until the other side has said who it is. It reports whether that is a
+// client, which is connected then.
+func (c *conn) welcome() bool {
+	_ = c.SetReadDeadline(time.Now().Add(helloTime))
+	for {
+		m, err := readFrame(c)
+		switch {
+		case err != nil:
+			return false
+		case m.typ == frameHandover:
+			_ = c.SetReadDeadline(time.Time{})
+			c.process.give(c, m)
+			return false
+		case m.typ != frameHello:
+			err = errNoHello
+		default:
+			err = c.hello(m)
+		}
+		if c.reply(m.id, err) != nil {
+			return false
+		}
+		if err == nil {
+			_ = c.SetReadDeadline(time.Time{})
+			return true
+		}
+	}
+}
+
+// hello takes the first frame.
+func (c *conn) hello(m message) error {
+	d := decode(protocolVersion, m.body)
+	magic, version, name := d.Uint32(), d.Uint16(), d.string()
+	switch {
+	case d.Short || magic != protocolMagic:
+		return errProtocol
+	case version < protocolOldest || version > protocolVersion:
+		return errVersion
+	}
+	if err := c.process.greet(c); err != nil {
+		return err
+	}
+	c.version, c.name = version, name
+	var err error
+	c.process.shared(func(s *sharing) { err = s.Connect(name, time.Now()) })
+	return err
+}
+
+// request carries out one request.
+func (c *conn) request(m message) (err error) {
+	d := decode(c.version, m.body)
 	switch m.typ {
 	case frameAdd:
 		cfg := d.config()
-		if d.err() != nil {
-			return errProtocol
+		if err = d.err(); err == nil {
+			err = c.add(cfg, len(m.body))
 		}
-		return c.reply(m.id, c.reg.add(c.name, c, cfg))
 	case frameRemove:
 		k := d.key()
-		if d.err() != nil {
-			return errProtocol
+		if err = d.err(); err == nil {
+			c.process.shared(func(s *sharing) { err = s.Remove(c.name, k.Normal()) })
 		}
-		return c.reply(m.id, c.reg.remove(c.name, k.Normal()))
+		if errors.Is(err, bfdcore.ErrNotThere) {
+			err = ErrNoSession
+		}
 	case frameList:
-		return c.list(m.id)
+		err = c.list(m.id)
 	case frameSynced:
-		c.reg.synced(c.name)
-		return c.reply(m.id, nil)
+		c.process.shared(func(s *sharing) { s.Synced(c.name) })
+	default:
+		err = errUnknown
 	}
-	return errProtocol
+	return err
+}
+
+// add is a client's wish for a session.
+func (c *conn) add(cfg SessionConfig, size int) (err error) {
+	if err := cfg.check(); err != nil {
+		return err
+	}
+	if size > maxConfig {
+		return &ConfigError{"Failover", "is too long"}
+	}
+	c.process.shared(func(s *sharing) { err = s.Add(c.name, cfg.Key, cfg, size) })
+	return err
 }
 
 // list sends the status of every session.
 func (c *conn) list(id uint32) error {
-	all, err := c.reg.server.Sessions()
-	var e encoder
+	all, err := c.process.server.Sessions()
+	e := encoder{version: c.version}
 	for i := range all {
 		e.begin(frameStatus, id)
 		e.status(&all[i])
@@ -113,17 +160,17 @@ func (c *conn) list(id uint32) error {
 			return err
 		}
 	}
-	return c.reply(id, err)
+	return err
 }
 
 func (c *conn) reply(id uint32, err error) error {
-	var e encoder
+	e := encoder{version: c.version}
 	e.begin(frameReply, id)
+	text := ""
 	if err != nil {
-		e.string(err.Error())
-	} else {
-		e.string("")
+		text = "bfd: " + strings.TrimPrefix(err.Error(), "bfd: ")
 	}
+	e.string(text)
 	_ = e.end()
 	return c.send(e.b)
 }
@@ -137,7 +184,7 @@ func (c *conn) send(b []byte) error {
 
 // tell sends events: first one of every session, then "snapshot", then changes.
 func (c *conn) tell() {
-	var e encoder
+	e := encoder{version: c.version}
 	snapshot := false
 	for {
 		ev, ok, closed := c.watcher.pop()
@@ -155,6 +202,7 @@ func (c *conn) tell() {
 			return
 		}
 		if err := e.end(); err == nil && c.send(e.b) != nil {
+			c.Close() // ends the reader, too
 			return
 		}
 		e.b = e.b[:0]

@@ -1,12 +1,15 @@
 package bfd
 
 import (
+	"bytes"
 	"encoding/binary"
 	"net/netip"
 	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/hyperfib/hyperfib/internal/bfdcore"
 )
 
 // Sizes of the receive ring. A control message area holds timestamp (32), packet
@@ -86,16 +89,6 @@ func (m *meta) take(level, typ int, data []byte) {
 	}
 }
 
-// first finds a session for a packet that does not know our discriminator yet
-// (RFC 5881, Section 3; RFC 5883, Section 4).
-type first struct {
-	space    *space
-	peer     netip.Addr
-	local    netip.Addr
-	link     int32 // 0: any
-	multihop bool
-}
-
 // maxRounds bounds how much is read before timers get their turn.
 const maxRounds = 64
 
@@ -103,10 +96,11 @@ const maxRounds = 64
 func (o *owner) drain(s *rxSocket) (empty bool) {
 	for range maxRounds {
 		o.ring.reset()
-		n, errno := recvmmsg(s.fd, o.ring.msgs[:])
+		n, errno := o.poller.receive(s.fd, o.ring.msgs[:])
 		if errno == unix.EINTR {
 			continue
 		}
+		o.received += n
 		for i := range n {
 			if s.port == EchoPort {
 				o.echoed(s, i)
@@ -130,7 +124,8 @@ func (o *owner) packet(s *rxSocket, i int) {
 	}
 	m := o.ring.meta(i)
 	e := o.find(s, &p, &m, i)
-	if e == nil || !e.hears(s, &m) {
+	a := bfdcore.Arrival[*space]{Space: s.space, Link: m.link, TTL: m.ttl, IPv6: s.ipv6, Multihop: s.port == MultihopPort}
+	if e == nil || e.tx == nil || e.echo || !e.binding.Takes(&a) {
 		o.discarded++
 		return
 	}
@@ -148,32 +143,56 @@ func (o *owner) packet(s *rxSocket, i int) {
 // there is one, else by the addresses.
 func (o *owner) find(s *rxSocket, p *Packet, m *meta, i int) *entry {
 	if p.YourDiscr != 0 {
-		return o.byDiscr[p.YourDiscr]
+		return o.demux.ByDiscr(p.YourDiscr)
 	}
-	f := first{space: s.space, multihop: s.port == MultihopPort, link: m.link}
+	f := bfdcore.Source[*space]{Space: s.space, Multihop: s.port == MultihopPort, Link: m.link}
 	if s.ipv6 {
-		f.peer, f.local = netip.AddrFrom16(o.ring.from[i].Addr), netip.AddrFrom16(m.local)
+		f.Peer, f.Local = netip.AddrFrom16(o.ring.from[i].Addr), netip.AddrFrom16(m.local)
 	} else {
 		from := (*unix.RawSockaddrInet4)(unsafe.Pointer(&o.ring.from[i]))
-		f.peer, f.local = netip.AddrFrom4(from.Addr), netip.AddrFrom4([4]byte(m.local[:4]))
+		f.Peer, f.Local = netip.AddrFrom4(from.Addr), netip.AddrFrom4([4]byte(m.local[:4]))
 	}
-	if e := o.byFirst[f]; e != nil {
-		return e
-	}
-	f.link = 0
-	return o.byFirst[f]
+	return o.demux.BySource(f)
 }
 
-// hears says whether the packet came in the right way: same namespace and kind of
-// session, TTL 255 or the least a multihop session accepts (RFC 5881, Section 5).
-func (e *entry) hears(s *rxSocket, m *meta) bool {
-	if e.echo || e.space != s.space || e.key.Multihop != (s.port == MultihopPort) || e.key.Peer.Is6() != s.ipv6 {
-		return false
+// echoed takes message i of the ring as an echo packet: from us, to us, one hop
+// away, with our discriminator in both places.
+func (o *owner) echoed(s *rxSocket, i int) {
+	e, p := o.findEcho(s, o.ring.payload[i][:min(o.ring.msgs[i].n, rxPayload)])
+	if e == nil {
+		o.discarded++
+		return
 	}
-	if e.key.Multihop {
-		return m.ttl >= int32(e.minTTL)
+	m := o.ring.meta(i)
+	if f := e.receiveEcho(o.now, &p); f != 0 {
+		o.effects(e, f)
 	}
-	return m.ttl == 255
+	e.lastRx = o.arrival(m.stamp)
+	o.requeue(e)
+}
+
+// findEcho finds the session of an echo packet; nil: it is none's.
+func (o *owner) findEcho(s *rxSocket, ip []byte) (*entry, Packet) {
+	header, ttl, src, dst := 20, 8, 12, 16
+	if s.ipv6 {
+		header, ttl, src, dst = 40, 7, 8, 24
+	}
+	if len(ip) < header+8 || ip[ttl] != echoTTL {
+		return nil, Packet{}
+	}
+	p, err := Parse(ip[header+8:])
+	if err != nil || p.MyDiscr != p.YourDiscr {
+		return nil, Packet{}
+	}
+	e := o.demux.ByDiscr(p.MyDiscr)
+	if e == nil || !e.echo || e.tx == nil || e.tx.fd != s.fd {
+		return nil, Packet{}
+	}
+	from, to, us := ip[src:dst], ip[dst:dst+dst-src], e.frame.b[src:dst]
+	if !bytes.Equal(from, to) || !bytes.Equal(from, us) {
+		return nil, Packet{}
+	}
+	return e, p
 }
 
 // arrival is when a packet came in, by its timestamp. The wall clock may jump, but

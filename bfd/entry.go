@@ -8,110 +8,150 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/hyperfib/hyperfib/internal/bfdcore"
 )
 
-// entry is a session of a Server with everything the owner needs to serve it.
-// What is above the line belongs to the Server, under its lock.
+// entry is a session of a Server, with everything that is needed to serve it. It belongs
+// to three: the Server, under its lock; the attacher; and the owner.
 type entry struct {
-	slot     int
-	removed  bool // lingers in AdminDown until the remote system knows
-	space    *space
-	cell     cell
-	done     atomic.Bool   // the owner has let go of it
-	last     fact          // what the hub last told
-	echoLink int           // interface of an echo session's socket
-	failed   uint64        // downs the failover has dealt with
-	kept     SessionConfig // as last added
-	// ---- below: the owner's alone
+	slot   int
+	key    Key // as the client calls it
+	cell   cell
+	done   atomic.Bool   // the owner has let go of it
+	number atomic.Uint32 // its discriminator
+
+	// The Server's.
+	removed     bool          // lingers in AdminDown until the remote system knows
+	last        fact          // as posted, with
+	lastTrouble string        // what it lacked
+	failed      uint64        // downs that the failover has dealt with
+	kept        SessionConfig // as last added
+	trouble     string        // what it lacks
+	space       *space        // where it runs; nil: nowhere
+	check       bool          // the attacher shall look at it
+	again       bool          // since it was added again
+	lookAt      time.Time     // when the attacher looks at it by itself; zero: never
+	backoff     bfdcore.Backoff
+
+	// The attacher's.
+	attached *attachment
+
+	// The owner's.
 	Session
-	key    Key        // as the client calls it
-	local  netip.Addr // key.Local, or what the kernel chose
-	minTTL uint8
-	sport  uint16
-	place  int           // in the timer heap, -1: nowhere
-	until  time.Duration // if not 0, the entry ends then
-	tx     *txSocket
-	queued bool // in tx's batch
-	frame  frame
-	msg    unix.Msghdr // prepared; points into the fields below and frame
-	iov    unix.Iovec
-	to4    unix.RawSockaddrInet4
-	to6    unix.RawSockaddrInet6
-	toLink unix.RawSockaddrLinklayer // of an echo session
-	info   [40]byte                  // control message with source address and interface
-	link   int32                     // interface index; 0: any, -1: not there yet
-	tried  time.Duration
+	local   netip.Addr // key.Local, or what the kernel chose
+	minTTL  uint8
+	sport   uint16
+	place   int           // in the timer heap, -1: nowhere
+	until   time.Duration // if not 0, the entry ends then
+	tx      *txSocket     // nil: not attached
+	source  bfdcore.Source[*space]
+	binding bfdcore.Binding[*space]
+	queued  bool // in tx's batch
+	frame   frame
+	msg     unix.Msghdr // prepared; points into the fields below and frame
+	iov     unix.Iovec
+	to4     unix.RawSockaddrInet4
+	to6     unix.RawSockaddrInet6
+	toLink  unix.RawSockaddrLinklayer // of an echo session
+	info    [40]byte                  // control message with source address and interface
 }
 
-// build makes the frame and the message of an entry whose addresses are known.
-func (e *entry) build() {
-	port, peer := uint16(Port), e.key.Peer
+// attachment is what a session needs of the host, in order to send and to receive.
+type attachment struct {
+	space *space
+	tx    *txSocket
+	rx    *rxSocket
+	local netip.Addr
+	link  int   // index of the interface it sends by; 0: any
+	from  int32 // index of the interface it receives from; 0: any
+	self  bool  // its packets may come from this host
+}
+
+// same reports whether two attachments are as good as each other.
+func (a *attachment) same(b *attachment) bool { return b != nil && *a == *b }
+
+// newFrame makes the packet of an entry that is about to be attached.
+func (a *attachment) newFrame(c *SessionConfig, sport uint16) frame {
+	port, peer := uint16(Port), c.Peer
 	switch {
-	case e.echo:
-		port, peer = EchoPort, e.local
-	case e.key.Multihop:
+	case c.Echo:
+		port, peer = EchoPort, a.local
+	case c.Multihop:
 		port = MultihopPort
 	}
-	e.frame = newFrame(e.local, peer, e.sport, port)
-	e.frame.whole = e.echo
-	e.prepare()
-	if e.echo {
-		e.setNeighbor(e.echoLink, nil)
-	}
+	f := newFrame(a.local, peer, sport, port)
+	f.whole = c.Echo
+	return f
 }
 
-// prepare points the message at the entry's own buffers.
-func (e *entry) prepare() {
+// build makes the message for what the entry was attached to.
+func (e *entry) build(a *attachment, f frame) {
+	f.id = e.frame.id
+	e.frame = f
 	e.iov.Base = &e.frame.b[0]
 	e.msg.Iov, e.msg.Iovlen = &e.iov, 1
-	if e.key.Peer.Is6() {
+	switch {
+	case e.echo:
+		e.setNeighbor(a.link, nil)
+		return
+	case e.key.Peer.Is6():
 		e.to6 = unix.RawSockaddrInet6{Family: unix.AF_INET6, Addr: e.key.Peer.As16()}
 		e.msg.Name, e.msg.Namelen = (*byte)(unsafe.Pointer(&e.to6)), unix.SizeofSockaddrInet6
-	} else {
+	default:
 		e.to4 = unix.RawSockaddrInet4{Family: unix.AF_INET, Addr: e.key.Peer.As4()}
 		e.msg.Name, e.msg.Namelen = (*byte)(unsafe.Pointer(&e.to4)), unix.SizeofSockaddrInet4
 	}
-	e.msg.Control = &e.info[0]
-	e.setLink(e.link)
+	e.sendBy(a.link)
 }
 
-// setLink writes the control message: IP_PKTINFO or IPV6_PKTINFO.
-func (e *entry) setLink(link int32) {
-	e.link = link
+// sendBy writes the control message: IP_PKTINFO or IPV6_PKTINFO.
+func (e *entry) sendBy(link int) {
 	clear(e.info[:])
+	e.msg.Control = &e.info[0]
 	h := (*unix.Cmsghdr)(unsafe.Pointer(&e.info[0]))
 	data := e.info[unix.SizeofCmsghdr:]
 	if e.key.Peer.Is6() {
 		h.Level, h.Type = unix.IPPROTO_IPV6, unix.IPV6_PKTINFO
 		h.SetLen(unix.CmsgLen(20))
 		copy(data, e.local.AsSlice())
-		binary.NativeEndian.PutUint32(data[16:], uint32(max(0, link)))
+		binary.NativeEndian.PutUint32(data[16:], uint32(link))
 		e.msg.SetControllen(unix.CmsgSpace(20))
-		e.to6.Scope_id = 0
 		if e.key.Peer.IsLinkLocalUnicast() {
-			e.to6.Scope_id = uint32(max(0, link))
+			e.to6.Scope_id = uint32(link)
 		}
 		return
 	}
 	h.Level, h.Type = unix.IPPROTO_IP, unix.IP_PKTINFO
 	h.SetLen(unix.CmsgLen(12))
-	binary.NativeEndian.PutUint32(data, uint32(max(0, link)))
+	binary.NativeEndian.PutUint32(data, uint32(link))
 	copy(data[4:], e.local.AsSlice())
 	e.msg.SetControllen(unix.CmsgSpace(12))
 }
 
-// due is when the entry next wants attention. Everything is served up to quantum
-// later than due: packets allow for it with their slack, other deadlines are given
-// so much earlier here, to be met on the spot.
-func (e *entry) due(quantum time.Duration) time.Duration {
-	at := min(e.detectAt(), e.forgetAt())
+// setNeighbor tells an echo session the next hop's link-layer address; zero length:
+// unknown, nothing can be sent.
+func (e *entry) setNeighbor(ifindex int, mac []byte) {
+	protocol := uint16(unix.ETH_P_IP)
+	if e.key.Peer.Is6() {
+		protocol = unix.ETH_P_IPV6
+	}
+	e.toLink = unix.RawSockaddrLinklayer{Family: unix.AF_PACKET, Protocol: htons(protocol), Ifindex: int32(ifindex)}
+	if len(mac) <= len(e.toLink.Addr) {
+		e.toLink.Halen = uint8(copy(e.toLink.Addr[:], mac))
+	}
+	e.msg.Name, e.msg.Namelen = (*byte)(unsafe.Pointer(&e.toLink)), unix.SizeofSockaddrLinklayer
+	e.msg.Control = nil
+	e.msg.SetControllen(0)
+}
+
+// due is when the entry next wants attention.
+func (e *entry) due() time.Duration {
+	at := min(e.txAt, e.detectAt(), e.forgetAt())
 	if e.until != 0 {
 		at = min(at, e.until)
 	}
-	if at != never {
-		at -= quantum
-	}
-	return min(at, e.txAt-e.slack)
+	return at
 }
 
 // fact is what the session has to tell.

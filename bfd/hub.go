@@ -26,34 +26,48 @@ func (s *Server) collect() bool {
 			s.release(e)
 		case !e.removed:
 			s.post(e)
+			if e.last.state == Down {
+				s.look(e)
+			}
 		}
 	})
 	return s.state == closed
 }
 
-// post puts the session's latest fact on the board if it is news; the lock is
-// held.
+// post puts what is new about a session on the board; the lock is held.
 func (s *Server) post(e *entry) {
 	f := e.cell.read()
-	if f == e.last && f.since != 0 {
+	if f == e.last && e.trouble == e.lastTrouble && f.since != 0 {
 		return
 	}
-	e.last = f
-	ev := s.event(e, f)
+	e.last, e.lastTrouble = f, e.trouble
 	var down *Event
 	if f.downs > 0 {
 		down = &Event{Key: e.key, State: Down, Diag: f.downDiag, RemoteDiag: f.downRemote, Reason: f.downReason, RemoteC: f.remoteC, Time: s.owner.clock.wall(f.downAt), Downs: f.downs}
 	}
-	s.board.post(ev, down)
+	s.board.post(s.event(e, f), down)
 }
 
-// event is a fact in the words of the API.
+// event is a fact in the words of the API; the lock is held.
 func (s *Server) event(e *entry, f fact) Event {
-	return Event{Key: e.key, State: f.state, Diag: f.diag, RemoteDiag: f.remoteDiag, Reason: f.reason, RemoteC: f.remoteC, Time: s.owner.clock.wall(f.since), Downs: f.downs}
+	ev := Event{Key: e.key, State: f.state, Diag: f.diag, RemoteDiag: f.remoteDiag, Reason: f.reason, RemoteC: f.remoteC, Time: s.owner.clock.wall(f.since), Downs: f.downs}
+	ev.Reason, ev.Err = e.reasonNow(ev.State, ev.Reason)
+	return ev
 }
 
-// release frees what a removed session held, and with the last one of a network
-// namespace its sockets; the lock is held.
+// reasonNow is why a session is in its state, and what it lacks: a session that is not Up
+// for no other reason is unavailable.
+func (e *entry) reasonNow(state State, r Reason) (Reason, string) {
+	switch {
+	case state == Up || e.trouble == "":
+		return r, ""
+	case r == ReasonNone:
+		return ReasonUnavailable, e.trouble
+	}
+	return r, e.trouble
+}
+
+// release lets go of a session that is no more; the lock is held.
 func (s *Server) release(e *entry) {
 	if s.slots[e.slot] != e {
 		return
@@ -62,14 +76,6 @@ func (s *Server) release(e *entry) {
 	if s.entries[e.key] == e {
 		delete(s.entries, e.key)
 	}
-	sp := e.space
-	if sp.users--; sp.users > 0 {
-		return
-	}
-	if s.spaces[sp.netns] == sp {
-		delete(s.spaces, sp.netns)
-	}
-	if s.do(func(o *owner) { o.leave(sp) }) == nil {
-		sp.close()
-	}
+	s.gone = append(s.gone, e)
+	s.attacher.kick()
 }

@@ -55,9 +55,7 @@ func testNamespaceName(t testing.TB) {
 	}
 	name("add")
 	s.add(two)
-	if st := s.status(two.Key); st.Discr == discr || st.State != Down {
-		t.Errorf("added again in another namespace: %v, discriminator %d, was the same", st.State, st.Discr)
-	}
+	s.statusIs(two.Key, "made anew in another namespace", func(st Status) bool { return st.Discr != discr && st.State == Down && st.Err != "" })
 	s.add(one)
 	if err := s.Remove(one.Key); err != nil {
 		t.Error(err)

@@ -1,70 +1,68 @@
 package bfd
 
 import (
-	"encoding/binary"
 	"slices"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/hyperfib/hyperfib/internal/bfdcore"
 )
 
-// owner holds all sessions, on one thread. Nobody else touches what is in it,
-// except that before the thread starts, commands run on their caller's.
+// owner holds all sessions, on one thread. Nobody else touches what is in it while it
+// runs.
 type owner struct {
 	clock
+	poller  poller
 	now     time.Duration // of this turn
 	wall    int64         // time of day at now, nanoseconds since 1970
 	drained time.Duration // when every socket was last read empty
 
 	timers  timers
-	byDiscr map[uint32]*entry
-	byFirst map[first]*entry
-	sockets map[int32]*rxSocket
+	demux   bfdcore.Demux[*space, *entry]
+	sockets map[int]*rxSocket // by descriptor
 	senders []*txSocket
 	ring    *ring
-	epoll   int
-	bell    int // eventfd: commands wait
+	ready   [16]int // descriptors that have something to read
 
 	commands chan func(*owner)
+	asked    bool     // there are commands
 	readers  []*marks // who is told of state changes
+	failing  *marks   // sessions whose packets the kernel refuses
 	ended    chan struct{}
 	stop     bool
-	pause    chan bool // a successor is being given everything; false: go on
+	broken   error     // why it stopped
+	pause    chan bool // somebody else is to have everything; false: go on
 
-	quantum   time.Duration // least slack of any session
-	backlog   int           // turns in a row in which a socket could not be emptied
-	discarded uint64        // packets for no session, or malformed
-	events    [16]unix.EpollEvent
+	seed      uint32          // what turn is made of
+	turn      uint32          // a random number, the same for all packets of a turn
+	along     [txBatch]*entry // scratch
+	received  int             // packets in this turn
+	heard     bool            // every socket was looked at since the turn began
+	backlog   int             // turns in a row in which a socket could not be emptied
+	discarded uint64          // packets for no session, or malformed
 }
 
-// nap is the longest sleep during which packets are left to gather: they are
-// read together with the timers that end it.
-const nap = 2 * time.Millisecond
+const (
+	// nap is the longest sleep during which packets are left to gather: they are read
+	// together with the timers that end it.
+	nap = 2 * time.Millisecond
+	// crowd is how many packets in one turn promise more: they are left to gather for a
+	// nap.
+	crowd = 4
+	// patience is how often in a row nobody is declared dead because a socket could not
+	// be emptied: a flood must not keep dead sessions alive.
+	patience = 8
+)
 
-func newOwner() (*owner, error) {
-	c, err := newClock()
-	if err != nil {
-		return nil, err
-	}
+// newOwner returns an owner without a poller.
+func newOwner(c clock, seed uint32) *owner {
 	o := &owner{
-		clock: c, byDiscr: map[uint32]*entry{}, byFirst: map[first]*entry{}, sockets: map[int32]*rxSocket{},
-		ring: newRing(), commands: make(chan func(*owner), 16), quantum: maxSlack, ended: make(chan struct{}),
-	}
-	if o.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
-		return nil, err
-	}
-	if o.bell, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
-		unix.Close(o.epoll)
-		return nil, err
+		clock: c, demux: bfdcore.NewDemux[*space, *entry](), sockets: map[int]*rxSocket{}, seed: seed, turn: 1,
+		ring: newRing(), commands: make(chan func(*owner), 16), failing: newMarks(), ended: make(chan struct{}),
 	}
 	o.tick()
-	o.drained = o.now
-	return o, o.poll(o.bell)
-}
-
-func (o *owner) poll(fd int) error {
-	return unix.EpollCtl(o.epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)})
+	return o
 }
 
 func (o *owner) tick() { o.now, o.wall = o.both() }
@@ -74,36 +72,69 @@ func (o *owner) tick() { o.now, o.wall = o.both() }
 // must count before its session is declared dead.
 func (o *owner) loop() {
 	for !o.stop {
-		o.tick()
-		o.read()
 		if o.pause != nil {
 			o.stop = <-o.pause
 			o.pause = nil
 			continue
 		}
-		o.expire()
+		n := o.sleep()
+		o.tick()
+		o.turn = xorshift(o.seed ^ uint32(o.now/time.Microsecond) | 1)
+		o.received, o.heard = 0, false
+		o.read(n)
+		if o.asked {
+			o.command()
+		}
+		if o.pause == nil {
+			o.expire()
+		}
 		o.flush()
-		o.sleep()
 	}
-	o.flush()
 	close(o.ended)
 }
 
+// sleep waits for the next timer, and for packets unless it is near. It returns how many
+// descriptors are ready.
+func (o *owner) sleep() int {
+	d := time.Hour
+	if len(o.timers) > 0 {
+		d = o.timers[0].at - o.clock.now()
+	}
+	switch {
+	case d <= 0, o.asked:
+		d = 0
+	case d <= nap, o.received > crowd:
+		o.poller.rest(min(d, nap))
+		d = 0
+	}
+	return o.poll(d)
+}
+
+// poll looks which sockets have something, after d at the latest. Without a kernel that
+// answers the loop ends.
+func (o *owner) poll(d time.Duration) int {
+	n, err := o.poller.poll(o.ready[:], d)
+	if err != nil {
+		o.broken, o.stop = err, true
+	}
+	return n
+}
+
 // read empties every socket that has something.
-func (o *owner) read() {
+func (o *owner) read(n int) {
 	empty := true
-	for n := len(o.events); n == len(o.events); {
-		n = epollReady(o.epoll, o.events[:])
-		for _, ev := range o.events[:n] {
-			if s := o.sockets[ev.Fd]; s != nil {
+	for {
+		for _, fd := range o.ready[:n] {
+			if s := o.sockets[fd]; s != nil {
 				empty = o.drain(s) && empty
 			} else {
-				o.command()
+				o.asked = true
 			}
 		}
-		if !empty {
+		if n < len(o.ready) || !empty {
 			break
 		}
+		n = o.poll(0)
 	}
 	if empty {
 		o.drained, o.backlog = o.now, 0
@@ -112,10 +143,9 @@ func (o *owner) read() {
 	}
 }
 
-// command runs what other threads ask for.
+// command runs what other goroutines ask for.
 func (o *owner) command() {
-	var b [8]byte
-	_, _, _ = unix.RawSyscall(unix.SYS_READ, uintptr(o.bell), uintptr(unsafe.Pointer(&b[0])), 8)
+	o.asked = false
 	for {
 		select {
 		case f := <-o.commands:
@@ -126,29 +156,55 @@ func (o *owner) command() {
 	}
 }
 
-// expire serves every session that wants attention. While a socket could not be
-// emptied, nobody is declared dead, but that cannot go on for ever: a flood must
-// not keep dead sessions alive.
+// expire serves every session that wants attention.
 func (o *owner) expire() {
-	now := o.clock.now()
-	o.now = now
-	for len(o.timers) > 0 && o.timers[0].at <= now {
-		e := o.timers[0].e
-		if e.until != 0 && now >= e.until {
-			o.forget(e)
-			continue
+	o.now = o.clock.now()
+	sent := false
+	for len(o.timers) > 0 && o.timers[0].at <= o.now {
+		sent = o.serve(o.timers[0].e) || sent
+	}
+	if sent {
+		o.sendAlong()
+	}
+}
+
+// serve does what is due for one session. It reports whether a packet was sent.
+func (o *owner) serve(e *entry) (sent bool) {
+	if e.until != 0 && o.now >= e.until {
+		o.forget(e)
+		return false
+	}
+	if o.now >= e.detectAt() {
+		if !o.heard { // perhaps something has arrived since this turn began
+			o.heard = true
+			o.read(o.poll(0))
 		}
-		if now >= e.detectAt() && o.backlog > 0 && o.backlog < 8 {
-			o.timers.set(e, now+o.quantum)
-			continue
+		if o.backlog > 0 && o.backlog < patience {
+			o.timers.set(e, o.now+time.Millisecond)
+			return false
 		}
-		f := e.Advance(now)
-		o.effects(e, f)
-		at := e.due(o.quantum)
-		if f == 0 && at <= now {
-			at = e.due(0) // woken together with others, and not yet its time
+	}
+	f := e.Advance(o.now)
+	o.effects(e, f)
+	o.timers.set(e, e.due())
+	return f&EffectSend != 0
+}
+
+// sendAlong sends packets that are not due yet but may go: sessions that share a wake-up
+// once keep sharing it, as the packets of a turn have the same jitter.
+func (o *owner) sendAlong() {
+	n := 0
+	for i := range o.timers {
+		if e := o.timers[i].e; e.maySend(o.now) {
+			o.along[n] = e
+			if n++; n == len(o.along) {
+				break
+			}
 		}
-		o.timers.set(e, at)
+	}
+	for _, e := range o.along[:n] {
+		o.send(e)
+		o.timers.set(e, e.due())
 	}
 }
 
@@ -173,10 +229,7 @@ func (o *owner) publish(e *entry) {
 // requeue moves a session forward in the heap if it wants attention earlier than
 // before. Later needs nothing: it is looked at when its turn comes.
 func (o *owner) requeue(e *entry) {
-	if e.slack > 0 { // zero: nothing periodic to send
-		o.quantum = min(o.quantum, e.slack)
-	}
-	if at := e.due(o.quantum); e.place < 0 || at < o.timers[e.place].at {
+	if at := e.due(); e.place < 0 || at < o.timers[e.place].at {
 		o.timers.set(e, at)
 	}
 }
@@ -186,11 +239,13 @@ func (o *owner) send(e *entry) {
 	if e.queued {
 		o.flushSender(e.tx)
 	}
-	b := e.frame.finish(e.AppendPacket(e.frame.body(), o.now))
-	if e.link < 0 && (e.echo || !o.findLink(e)) {
+	e.rng = o.turn
+	if e.tx == nil || e.echo && e.toLink.Halen == 0 {
+		e.afterSend(o.now) // there is nothing to send it by
 		return
 	}
-	e.iov.SetLen(len(b))
+	b := e.AppendPacket(e.frame.body(), o.now)
+	e.iov.SetLen(len(e.frame.finish(b)))
 	t := e.tx
 	t.batch, t.who = append(t.batch, mmsghdr{hdr: e.msg}), append(t.who, e)
 	e.queued = true
@@ -207,17 +262,18 @@ func (o *owner) flush() {
 	}
 }
 
-// flushSender hands the batch to the kernel. A packet that the kernel refuses is
-// lost like any other; the next one goes out.
+// flushSender hands the batch to the kernel. A packet that the kernel refuses is lost like
+// any other, and the next one goes out; but perhaps the session's interface is gone, or
+// back under another index.
 func (o *owner) flushSender(t *txSocket) {
 	for i := 0; i < len(t.batch); {
-		n, errno := sendmmsg(t.fd, t.batch[i:])
+		n, errno := o.poller.send(t.fd, t.batch[i:])
 		switch {
 		case n > 0:
 			i += n
 		case errno == unix.EINTR:
 		default:
-			o.refused(t.who[i], errno)
+			o.failing.mark(t.who[i].slot)
 			i++
 		}
 	}
@@ -227,112 +283,55 @@ func (o *owner) flushSender(t *txSocket) {
 	t.batch, t.who = t.batch[:0], t.who[:0]
 }
 
-// refused looks at an error of a send: an interface that is gone may be back
-// under another index.
-func (o *owner) refused(e *entry, errno unix.Errno) {
-	if e.key.Interface != "" && !e.echo && (errno == unix.ENODEV || errno == unix.ENXIO || errno == unix.EINVAL || errno == unix.ENETUNREACH) {
-		o.findLink(e)
-	}
-}
-
-// findLink looks the interface up again, at most once a second.
-func (o *owner) findLink(e *entry) bool {
-	if o.now-e.tried < time.Second {
-		return e.link >= 0
-	}
-	e.tried = o.now
-	var req struct {
-		name  [unix.IFNAMSIZ]byte
-		index int32
-		_     [20]byte
-	}
-	copy(req.name[:unix.IFNAMSIZ-1], e.key.Interface)
-	_, _, errno := unix.RawSyscall(unix.SYS_IOCTL, uintptr(e.tx.fd), unix.SIOCGIFINDEX, uintptr(unsafe.Pointer(&req)))
-	if errno != 0 {
-		return false
-	}
-	if req.index != e.link {
-		o.unroute(e)
-		e.setLink(req.index)
-		o.route(e)
-	}
-	return true
-}
-
-// sleep waits for the next timer, and for packets unless it is near.
-func (o *owner) sleep() {
-	d := time.Hour
-	if len(o.timers) > 0 {
-		d = o.timers[0].at + o.quantum - o.clock.now()
-	}
-	switch {
-	case d <= 0 || o.stop:
-	case d <= nap:
-		rest(int64(d))
-	default:
-		wait(o.epoll, int64(d))
-	}
-}
-
 // insert begins to serve a session.
 func (o *owner) insert(e *entry) {
-	o.byDiscr[e.discr] = e
-	if e.key.Interface != "" && !e.echo {
-		e.link = -1
-		o.findLink(e)
-	}
-	if !e.echo {
-		o.route(e)
-	}
+	o.demux.Add(e.discr, e)
 	o.requeue(e)
 	o.publish(e)
 }
 
-func (e *entry) first() first {
-	return first{space: e.space, peer: e.key.Peer, local: e.local, link: max(0, e.link), multihop: e.key.Multihop}
-}
-
-func (o *owner) route(e *entry) {
-	if e.link >= 0 {
-		o.byFirst[e.first()] = e
+// attach gives a session what it needs to send and to receive.
+func (o *owner) attach(e *entry, a *attachment, f frame) {
+	o.detach(e)
+	e.tx, e.local = a.tx, a.local
+	e.binding = bfdcore.Binding[*space]{Space: a.space, Link: a.from, MinTTL: int32(e.minTTL), IPv6: e.key.Peer.Is6(), Multihop: e.key.Multihop}
+	e.build(a, f)
+	o.sockets[a.rx.fd] = a.rx
+	if !slices.Contains(o.senders, a.tx) {
+		o.senders = append(o.senders, a.tx)
+	}
+	if !e.echo {
+		e.source = bfdcore.Source[*space]{Space: a.space, Peer: e.key.Peer, Local: a.local, Link: a.from, Multihop: e.key.Multihop}
+		o.demux.Route(e.source, e)
 	}
 }
 
-func (o *owner) unroute(e *entry) {
-	if o.byFirst[e.first()] == e {
-		delete(o.byFirst, e.first())
+func (o *owner) detach(e *entry) {
+	if e.tx == nil {
+		return
 	}
+	if e.queued {
+		o.flushSender(e.tx)
+	}
+	o.demux.Unroute(e.source, e)
+	e.tx, e.binding = nil, bfdcore.Binding[*space]{}
+}
+
+// drop forgets a socket that is about to be closed.
+func (o *owner) drop(fd int) {
+	delete(o.sockets, fd)
+	o.senders = slices.DeleteFunc(o.senders, func(t *txSocket) bool { return t.fd == fd })
 }
 
 // forget ends a session for good.
 func (o *owner) forget(e *entry) {
 	o.timers.remove(e)
-	o.unroute(e)
-	delete(o.byDiscr, e.discr)
-	o.quantum = maxSlack
-	for _, t := range o.timers {
-		if t.e.slack > 0 {
-			o.quantum = min(o.quantum, t.e.slack)
-		}
-	}
+	o.detach(e)
+	o.demux.Remove(e.discr)
 	e.done.Store(true)
 	for _, m := range o.readers {
 		m.mark(e.slot)
 	}
-}
-
-// sender makes the owner flush a socket; it may know it already.
-func (o *owner) sender(t *txSocket) {
-	if t != nil && !slices.Contains(o.senders, t) {
-		o.senders = append(o.senders, t)
-	}
-}
-
-// wake has the owner look at its commands.
-func (o *owner) wake() {
-	one := [8]byte{7: 1}
-	binary.NativeEndian.PutUint64(one[:], 1)
-	_, _ = unix.Write(o.bell, one[:])
 }
 
 // linger takes a session to AdminDown and keeps it for as long as the remote
@@ -341,24 +340,27 @@ func (o *owner) linger(e *entry) {
 	was := e.interval
 	o.effects(e, e.SetAdminDown(o.now, true))
 	e.until = o.now + time.Duration(e.mult)*min(was, slowInterval)
+	if e.tx == nil {
+		e.until = o.now // nobody hears it
+	}
 	o.requeue(e)
 }
 
 // farewell takes every session to AdminDown and ends the loop.
 func (o *owner) farewell() {
-	for _, e := range o.byDiscr {
-		o.effects(e, e.SetAdminDown(o.now, true))
-	}
+	o.demux.All(func(e *entry) { o.effects(e, e.SetAdminDown(o.now, true)) })
 	o.stop = true
 }
 
-// leave forgets the sockets of a namespace without sessions; they are closed
-// afterwards.
-func (o *owner) leave(sp *space) {
-	for fd, r := range o.sockets {
-		if r.space == sp {
-			delete(o.sockets, fd)
-		}
+// renumber gives a session another discriminator: it now runs somewhere else, with
+// another remote system at its end.
+func (o *owner) renumber(e *entry, discr uint32) {
+	if e.done.Load() {
+		return
 	}
-	o.senders = slices.DeleteFunc(o.senders, sp.sends)
+	o.demux.Remove(e.discr)
+	e.number.Store(discr)
+	o.effects(e, e.restart(o.now, discr))
+	o.demux.Add(e.discr, e)
+	o.requeue(e)
 }

@@ -19,18 +19,23 @@ import (
 //	id      4 octets: a reply carries the id of its request, an event 0
 //	body
 //
-// The client begins with hello; a server that does not speak its version replies
-// with an error and closes. Then the server sends an event for every session and
-// one snapshot frame, and from then on events as they happen, folded as [Event]
-// says while the client does not read. Every other request of the client has
-// exactly one reply; a list has status frames before it.
+// The client begins with hello, which says its version. The process speaks that version
+// and the one before it; to a client of any other it replies with an error, and the client
+// may try another one. Then the process sends an event for every session and one snapshot
+// frame, and from then on events as they happen, folded as [Event] says while the client
+// does not read. Every other request of the client has exactly one reply; a list has status
+// frames before it. To a request that it does not know, or cannot read, the process replies
+// with an error; a client ignores frames that it does not know.
 //
 // In bodies, a string is its length in 2 octets and its octets; an address its
 // length in 1 octet (0, 4, 16) and its octets; a duration 8 octets of
 // nanoseconds; a time 8 octets of nanoseconds since 1970; a list its length in 2
 // octets and its elements.
+//
+// Version 2 added Err to events and to status frames.
 const (
-	protocolVersion = 1
+	protocolVersion = 2
+	protocolOldest  = 1          // that is still spoken
 	protocolMagic   = 0x48464244 // "HFBD"
 	maxFrame        = 1 << 18
 	frameHeader     = 9
@@ -40,7 +45,7 @@ const (
 type frameType uint8
 
 const (
-	frameHello    frameType = 1 // magic (4), version (2), name
+	frameHello    frameType = 1 // magic (4), version (2), name; what follows is for later versions
 	frameAdd      frameType = 2 // a SessionConfig
 	frameRemove   frameType = 3 // a Key
 	frameList     frameType = 4 // nothing
@@ -54,8 +59,14 @@ const (
 	frameState    frameType = 132 // a part of what a successor gets
 )
 
-// errProtocol is what a peer that does not keep to the protocol gets.
-var errProtocol = errors.New("bfd: malformed frame")
+// Errors that cross the socket as text.
+var (
+	errProtocol  = errors.New("bfd: malformed frame")
+	errVersion   = errors.New("bfd: protocol version not supported")
+	errUnknown   = errors.New("bfd: unknown request")
+	errNoHello   = errors.New("bfd: hello comes first")
+	errManyConns = errors.New("bfd: too many connections")
+)
 
 // message is one frame.
 type message struct {
@@ -81,8 +92,9 @@ func readFrame(r io.Reader) (message, error) {
 
 // encoder builds frames one after the other.
 type encoder struct {
-	b     []byte
-	start int // of the frame under construction
+	version uint16 // of the protocol that the other side speaks
+	b       []byte
+	start   int // of the frame under construction
 }
 
 func (e *encoder) begin(t frameType, id uint32) {
@@ -176,6 +188,9 @@ func (e *encoder) event(v *Event) {
 		e.string(f.Err)
 		e.duration(f.Took)
 	}
+	if e.version > 1 {
+		e.string(v.Err)
+	}
 }
 
 func (e *encoder) status(v *Status) {
@@ -201,12 +216,18 @@ func (e *encoder) status(v *Status) {
 	e.u64(v.Sent)
 	e.u64(v.Received)
 	e.u64(v.Refused)
+	if e.version > 1 {
+		e.string(v.Err)
+	}
 }
 
 // decoder reads a body. Short is set if it ended too early.
-type decoder struct{ be.Cursor }
+type decoder struct {
+	be.Cursor
+	version uint16 // of the protocol that the other side speaks
+}
 
-func decode(b []byte) *decoder { return &decoder{be.Cursor{B: b}} }
+func decode(version uint16, b []byte) *decoder { return &decoder{be.Cursor{B: b}, version} }
 
 // err is errProtocol unless the body was exactly as long as expected.
 func (d *decoder) err() error {
@@ -264,6 +285,9 @@ func (d *decoder) event() (v Event) {
 	d.list(func() {
 		v.Failover = append(v.Failover, FailoverResult{ID: d.Uint32(), Deleted: d.bool(), Err: d.string(), Took: d.duration()})
 	})
+	if d.version > 1 {
+		v.Err = d.string()
+	}
 	return v
 }
 
@@ -275,5 +299,8 @@ func (d *decoder) status() (v Status) {
 	v.RemoteMinTx, v.RemoteMinRx, v.RemoteMultiplier = d.duration(), d.duration(), d.Uint8()
 	v.TxInterval, v.DetectTime, v.Since = d.duration(), d.duration(), d.time()
 	v.Downs, v.Sent, v.Received, v.Refused = d.u64(), d.u64(), d.u64(), d.u64()
+	if d.version > 1 {
+		v.Err = d.string()
+	}
 	return v
 }

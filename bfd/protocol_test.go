@@ -21,7 +21,7 @@ func sampleConfig() SessionConfig {
 
 func sampleEvent() Event {
 	return Event{
-		Key: sampleConfig().Key, State: Up, Diag: 1, RemoteDiag: 2, Reason: ReasonExpired, RemoteC: true, Time: time.Unix(1, 2), Downs: 3, Removed: true,
+		Key: sampleConfig().Key, State: Up, Diag: 1, RemoteDiag: 2, Reason: ReasonExpired, RemoteC: true, Time: time.Unix(1, 2), Downs: 3, Removed: true, Err: "why",
 		Failover: []FailoverResult{{ID: 5, Deleted: true, Took: 4}, {ID: 6, Err: "no"}},
 	}
 }
@@ -30,18 +30,18 @@ func sampleStatus() Status {
 	return Status{
 		Key: sampleConfig().Key, State: Up, RemoteState: Init, Diag: 1, RemoteDiag: 2, Reason: 3, RemoteC: true, Discr: 4, RemoteDiscr: 5,
 		DesiredMinTx: 6, RequiredMinRx: 7, Multiplier: 8, RemoteMinTx: 9, RemoteMinRx: 10, RemoteMultiplier: 11, TxInterval: 12, DetectTime: 13,
-		Since: time.Unix(14, 15), Downs: 16, Sent: 17, Received: 18, Refused: 19,
+		Since: time.Unix(14, 15), Downs: 16, Sent: 17, Received: 18, Refused: 19, Err: "why",
 	}
 }
 
 // TestRoundTrip sends every kind of value through the protocol.
 func TestRoundTrip(t *testing.T) {
 	c, ev, st := sampleConfig(), sampleEvent(), sampleStatus()
-	var e encoder
+	e := encoder{version: protocolVersion}
 	e.config(&c)
 	e.event(&ev)
 	e.status(&st)
-	d := decode(e.b)
+	d := decode(protocolVersion, e.b)
 	for i, pair := range [][2]any{{d.config(), c}, {d.event(), ev}, {d.status(), st}} {
 		if !reflect.DeepEqual(pair[0], pair[1]) {
 			t.Errorf("%d: got %+v\nwant %+v", i, pair[0], pair[1])
@@ -60,7 +60,7 @@ func TestFrames(t *testing.T) {
 		t.Fatal(err)
 	}
 	m, err := readFrame(bytes.NewReader(e.b))
-	if err != nil || m.typ != frameAdd || m.id != 77 || decode(m.body).string() != "body" {
+	if err != nil || m.typ != frameAdd || m.id != 77 || decode(protocolVersion, m.body).string() != "body" {
 		t.Errorf("%+v %v", m, err)
 	}
 	e.begin(frameAdd, 78)
@@ -83,12 +83,12 @@ func TestFrames(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	c, ev, st := sampleConfig(), sampleEvent(), sampleStatus()
 	for i, enc := range []func(*encoder){func(e *encoder) { e.config(&c) }, func(e *encoder) { e.event(&ev) }, func(e *encoder) { e.status(&st) }} {
-		var e encoder
+		e := encoder{version: protocolVersion}
 		enc(&e)
 		f.Add(uint8(i), e.b)
 	}
 	f.Fuzz(func(t *testing.T, kind uint8, b []byte) {
-		d, e := decode(b), encoder{}
+		d, e := decode(protocolVersion, b), encoder{version: protocolVersion}
 		switch kind % 3 {
 		case 0:
 			c := d.config()
@@ -110,11 +110,11 @@ func TestMerge(t *testing.T) {
 	a := SessionConfig{DesiredMinTx: ms(100), RequiredMinRx: -1, Multiplier: 5, Passive: true, MinTTL: 3, Failover: []NextHop{{ID: 1}}}
 	b := SessionConfig{DesiredMinTx: ms(200), RequiredMinRx: ms(50), Multiplier: 3, AdminDown: true, Failover: []NextHop{{ID: 2}}}
 	want := SessionConfig{DesiredMinTx: ms(100), RequiredMinRx: ms(50), Multiplier: 3, MinTTL: 3, Failover: []NextHop{{ID: 1}, {ID: 2}}}
-	if err := merge(&a, &b); err != nil || !reflect.DeepEqual(a, want) {
-		t.Errorf("%+v %v", a, err)
+	if got, err := merge(a, b); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v %v", got, err)
 	}
 	b.Auth = Auth{Type: AuthMD5, Keys: []AuthKey{{1, "x"}}}
-	if merge(&a, &b) == nil {
+	if _, err := merge(a, b); err == nil {
 		t.Error("two authentications at once")
 	}
 }

@@ -90,9 +90,7 @@ func (s *Session) forgetAt() time.Duration {
 // was known about the remote system is forgotten (RFC 5880, Sections 6.8.1 and
 // 6.8.4).
 func (s *Session) expire(now time.Duration) Effects {
-	s.remoteDiscr, s.remoteState = 0, Down
-	s.remoteTx, s.remoteRx, s.remoteMult = 0, time.Microsecond, 0
-	s.demand = false
+	s.forgetRemote()
 	if s.state == Init || s.state == Up {
 		if s.echo {
 			return s.enter(now, Down, DiagEchoFailed, ReasonEchoFailed)
@@ -100,5 +98,31 @@ func (s *Session) expire(now time.Duration) Effects {
 		return s.enter(now, Down, DiagExpired, ReasonExpired)
 	}
 	s.rearm(now)
+	return 0
+}
+
+// forgetRemote forgets what is known about the remote system.
+func (s *Session) forgetRemote() {
+	s.remoteDiscr, s.remoteState = 0, Down
+	s.remoteTx, s.remoteRx, s.remoteMult = 0, time.Microsecond, 0
+	s.demand = false
+}
+
+// receiveEcho takes one of our own packets that came back, see echo.go.
+func (s *Session) receiveEcho(now time.Duration, p *Packet) Effects {
+	if s.state == AdminDown {
+		return 0
+	}
+	s.recv++
+	s.lastRx = now
+	s.remoteDiscr, s.remoteState, s.remoteMult, s.remoteTx = p.MyDiscr, p.State, s.mult, s.advertisedTx()
+	switch {
+	case s.state == Down && p.State == Down:
+		return s.enter(now, Init, DiagNone, ReasonNone)
+	case s.state == Down && p.State == Init, s.state == Init && p.State >= Init:
+		e := s.enter(now, Up, DiagNone, ReasonNone)
+		s.remoteTx = s.cfgTx
+		return e
+	}
 	return 0
 }

@@ -87,11 +87,11 @@ func TestRecord(t *testing.T) {
 	r.write(filepath.Join(dir, "client.txt"), "What a client of version 1 says.", r.up.Bytes())
 	r.write(filepath.Join(dir, "server.txt"), "What the BFD process of version 1 says to it.", r.down.Bytes())
 
-	uc, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"})
+	uc, err := linuxHost{}.dial(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	fr := &fdReader{UnixConn: uc}
+	uc.takeFDs()
 	var said, heard bytes.Buffer
 	var e encoder
 	e.begin(frameHandover, 1)
@@ -102,7 +102,7 @@ func TestRecord(t *testing.T) {
 	if _, err := uc.Write(e.b); err != nil {
 		t.Fatal(err)
 	}
-	in := io.TeeReader(fr, &heard)
+	in := io.TeeReader(uc, &heard)
 	for {
 		m, err := readFrame(in)
 		if err != nil {
@@ -130,7 +130,7 @@ func TestRecord(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.write(filepath.Join(dir, "successor.txt"), "What a successor of version 1 says.", said.Bytes())
-	r.write(filepath.Join(dir, "predecessor.txt"), fmt.Sprintf("What a BFD process of version 1 hands over to it, with %d descriptors, 100 an octet at most.", len(fr.fds)), heard.Bytes())
+	r.write(filepath.Join(dir, "predecessor.txt"), fmt.Sprintf("What a BFD process of version 1 hands over to it, with %d descriptors, 100 an octet at most.", len(uc.takeFDs())), heard.Bytes())
 }
 
 // recordConfigs has a session of every kind.

@@ -6,7 +6,10 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"syscall"
 	"time"
+
+	"github.com/hyperfib/hyperfib/internal/bfdcore"
 )
 
 // ServeConfig is the configuration of the separate BFD process.
@@ -16,112 +19,243 @@ type ServeConfig struct {
 	// Once no client has been connected for so long, every session goes to
 	// AdminDown and Serve returns. Zero: 2 minutes.
 	RestartTime time.Duration
+	// Ready is called once, as soon as the sessions are this process's: when Serve
+	// starts, or when a predecessor has handed them over. Clients wait until it has
+	// returned. Nil: nothing is called.
+	Ready func()
 }
 
 // DefaultRestartTime is used where ServeConfig.RestartTime is zero: the usual
 // graceful restart time of BGP.
 const DefaultRestartTime = 2 * time.Minute
 
+// Bounds on what clients may have.
+const (
+	maxClients   = 64              // with and without a connection
+	maxStrangers = 16              // connections that have not said hello
+	helloTime    = 5 * time.Second // how long that may take
+	maxWants     = 16 << 20        // octets of what one client wants, encoded
+	maxConfig    = 64 << 10        // octets of what it wants of one session
+	endTime      = 2 * time.Second // how long the end waits for connections
+	acceptFirst  = 5 * time.Millisecond
+	acceptLast   = time.Second
+)
+
 // process is a running Serve.
 type process struct {
-	listener *net.UnixListener
 	cfg      ServeConfig
 	server   *Server
-	reg      *registry
+	listener listener
 	cancel   context.CancelFunc
+	ending   <-chan struct{} // closed by cancel
+	notices  repeats
 
-	mu     sync.Mutex
-	conns  map[*conn]struct{}
-	closed bool
+	shareMu sync.Mutex
+	sharing *bfdcore.Sharing[Key, SessionConfig]
+
+	mu      sync.Mutex
+	conns   map[*conn]bool // true: has said hello
+	closed  bool
+	handed  bool // a successor has everything
+	handing bool // is being given everything
 }
 
 // Serve runs the sessions of a separate BFD process and answers clients on l
 // until ctx ends or no client has been connected for the restart time. It closes
-// l. It is the only way to sessions with the C bit set, so it must not be used in
-// the process that also runs the control plane.
+// l, and must be the only one to use it. It is the only way to sessions with the C bit
+// set, so it must not be used in the process that also runs the control plane.
 //
-// Unless Config.RealTime says off, every thread of the process runs under
-// SCHED_FIFO, at priority 1 but for the owner of the sessions: what serves
-// clients and writes to the kernel must not wait for ordinary processes either.
+// Serve is for a process that does nothing else: unless Config.RealTime says off, the
+// thread of the sessions runs under SCHED_FIFO, and the other threads are set up so as
+// to cost little while there is nothing to do.
 func Serve(ctx context.Context, l *net.UnixListener, cfg ServeConfig) error {
-	p, err := newProcess(l, cfg)
-	if err != nil {
-		return errors.Join(err, l.Close())
-	}
-	return p.run(ctx)
+	return serve(ctx, unixListener{l}, cfg, linuxHost{})
 }
 
-func newProcess(l *net.UnixListener, cfg ServeConfig) (*process, error) {
-	cfg.WholeProcess = true
-	s, err := NewServer(cfg.Config)
+func serve(ctx context.Context, l listener, cfg ServeConfig, h host) error {
+	p, err := newProcess(cfg, h)
+	if err == nil {
+		err = p.server.open()
+	}
+	if err != nil {
+		l.close(false)
+		return err
+	}
+	p.listener = l
+	ctx = p.context(ctx)
+	return p.run(ctx, p.start(ctx))
+}
+
+func newProcess(cfg ServeConfig, h host) (*process, error) {
+	s, err := newServerOn(cfg.Config, h)
 	if err != nil {
 		return nil, err
 	}
 	s.independent = true
+	cfg.Config = s.cfg // with its defaults
 	cfg.RestartTime = cmp.Or(cfg.RestartTime, DefaultRestartTime)
-	return &process{listener: l, cfg: cfg, server: s, conns: map[*conn]struct{}{}, reg: newRegistry(s, cfg.RestartTime, time.Now())}, nil
+	p := &process{cfg: cfg, server: s, conns: map[*conn]bool{}}
+	p.sharing = bfdcore.NewSharing(bfdcore.Rules[Key, SessionConfig]{
+		Merge: merge, Equal: sameConfig,
+		Apply:  func(_ Key, c SessionConfig) error { return s.Add(c) },
+		Remove: s.Remove, Restart: cfg.RestartTime, MaxClients: maxClients, MaxSize: maxWants,
+	}, time.Now())
+	return p, nil
 }
 
-func (p *process) run(ctx context.Context) error {
+// context makes the context that the process ends with.
+func (p *process) context(ctx context.Context) context.Context {
 	ctx, p.cancel = context.WithCancel(ctx)
-	defer p.cancel()
-	var wg sync.WaitGroup
-	var failed error
-	wg.Go(func() { failed = p.server.Run(ctx); p.cancel() })
-	wg.Go(p.accept)
-	p.watchClock(ctx)
-	p.listener.Close()
-	p.hangUp()
-	wg.Wait()
-	return failed
+	p.ending = ctx.Done()
+	return ctx
 }
 
-// watchClock ends the wishes of clients that do not come back, and with the last
-// of them the process.
-func (p *process) watchClock(ctx context.Context) {
+// start runs the sessions. What Run returns can be received from the channel.
+func (p *process) start(ctx context.Context) <-chan error {
+	ended := make(chan error, 1)
+	go func() {
+		ended <- p.server.run(ctx)
+		p.cancel()
+	}()
+	return ended
+}
+
+// run serves clients until ctx ends.
+func (p *process) run(ctx context.Context, ended <-chan error) error {
+	defer p.cancel()
+	if p.cfg.Ready != nil {
+		p.cfg.Ready()
+	}
+	accepting := make(chan error, 1)
+	go func() {
+		accepting <- p.accept()
+		p.cancel()
+	}()
+	p.watchClock()
+	p.mu.Lock()
+	handed := p.handed
+	p.mu.Unlock()
+	p.listener.close(handed)
+	p.hangUp()
+	err := <-ended
+	select {
+	case e := <-accepting:
+		return errors.Join(err, e)
+	case <-time.After(endTime): // a connection hangs in the kernel: the process ends all the same
+		return err
+	}
+}
+
+// watchClock ends what clients want that do not come back, and with the last of them the
+// process. It returns when the process ends.
+func (p *process) watchClock() {
 	tick := time.NewTicker(max(p.cfg.RestartTime/8, time.Millisecond))
 	defer tick.Stop()
 	for {
 		select {
-		case <-ctx.Done():
+		case <-p.ending:
 			return
 		case now := <-tick.C:
-			if p.reg.expire(now) {
+			p.shareMu.Lock()
+			finished := p.sharing.Expire(now)
+			p.shareMu.Unlock()
+			if finished {
 				p.cancel()
 			}
 		}
 	}
 }
 
-// accept serves clients until the listener is closed.
-func (p *process) accept() {
+// accept serves clients until the listener is closed, and waits for them. It returns an
+// error if the listener is of no use any more.
+func (p *process) accept() error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
+	wait := bfdcore.Backoff{Min: acceptFirst, Max: acceptLast}
 	for {
-		uc, err := p.listener.AcceptUnix()
-		if err != nil {
-			p.cancel()
-			return
+		s, err := p.listener.Accept()
+		switch {
+		case err == nil:
+			wait.Reset()
+			if c := p.admit(s); c != nil {
+				wg.Go(func() { defer p.dismiss(c); c.serve() })
+			}
+			continue
+		case p.over():
+			return nil
+		case errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.EBADF) || errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTSOCK):
+			return err
 		}
-		c := &conn{UnixConn: uc, reg: p.reg, give: p.give}
-		if !p.keep(c) {
-			uc.Close()
-			return
+		// Descriptors or memory have run out, or a client was gone already.
+		p.notice(err)
+		select {
+		case <-p.ending:
+		case <-time.After(wait.Next()):
 		}
-		wg.Go(func() { defer p.drop(c); c.serve() })
 	}
 }
 
-func (p *process) keep(c *conn) bool {
+func (p *process) over() bool {
+	select {
+	case <-p.ending:
+		return true
+	default:
+		return false
+	}
+}
+
+// notice tells what an operator should know, but not the same all the time.
+func (p *process) notice(err error) {
+	if p.notices.is(err, time.Now()) {
+		p.cfg.Notice(err)
+	}
+}
+
+// admit takes a connection in. Too many that have not said hello drive the oldest of them
+// out, so that no crowd of them keeps a client away.
+func (p *process) admit(s stream) *conn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.closed {
-		p.conns[c] = struct{}{}
+	if p.closed {
+		s.Close()
+		return nil
 	}
-	return !p.closed
+	strangers, oldest := 0, (*conn)(nil)
+	for c, greeted := range p.conns {
+		if greeted {
+			continue
+		}
+		if strangers++; oldest == nil || c.since.Before(oldest.since) {
+			oldest = c
+		}
+	}
+	if strangers >= maxStrangers {
+		oldest.Close()
+		delete(p.conns, oldest)
+	}
+	c := &conn{stream: s, process: p, since: time.Now()}
+	p.conns[c] = false
+	return c
 }
 
-func (p *process) drop(c *conn) {
+// greet notes that a connection has said hello.
+func (p *process) greet(c *conn) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := 0
+	for _, greeted := range p.conns {
+		if greeted {
+			n++
+		}
+	}
+	if _, in := p.conns[c]; !in || n >= maxClients {
+		return errManyConns
+	}
+	p.conns[c] = true
+	return nil
+}
+
+func (p *process) dismiss(c *conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.conns, c)
@@ -134,4 +268,26 @@ func (p *process) hangUp() {
 	for c := range p.conns {
 		c.Close()
 	}
+}
+
+// repeats tells errors that are news from those that only repeat the last one. The zero
+// value is ready for use.
+type repeats struct {
+	mu   sync.Mutex
+	text string
+	at   time.Time
+}
+
+// repeatAfter is how long an error is no news.
+const repeatAfter = time.Minute
+
+// is reports whether err is news.
+func (r *repeats) is(err error, now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if text := err.Error(); text != r.text || now.Sub(r.at) >= repeatAfter {
+		r.text, r.at = text, now
+		return true
+	}
+	return false
 }

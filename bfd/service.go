@@ -8,7 +8,10 @@ import "context"
 type Service interface {
 	// Add creates the session, or changes the one with the same key to the new
 	// parameters without taking it down (RFC 5880, Section 6.8.3). It returns a
-	// *ConfigError for a config that cannot be.
+	// *ConfigError for a config that cannot be, and ErrClosed after the end. A session
+	// that cannot run for now, since its interface or namespace is missing, its port
+	// taken, or the process out of descriptors, is Down with ReasonUnavailable, and is
+	// tried again until it can.
 	Add(SessionConfig) error
 	// Remove takes the session to AdminDown, tells the remote system, and
 	// forgets it. ErrNoSession: there is none.
@@ -18,8 +21,8 @@ type Service interface {
 	// Watch returns a reader of events. It begins with one event for every
 	// session that exists.
 	Watch() *Watcher
-	// Run serves until ctx ends and leaves no goroutine behind. Add and Remove
-	// may be called before.
+	// Run serves until ctx ends, and leaves no goroutine and no descriptor behind. Add
+	// and Remove may be called before. A second Run returns ErrClosed.
 	Run(ctx context.Context) error
 }
 

@@ -69,6 +69,7 @@ type Session struct {
 	lastTx   time.Duration
 	txAt     time.Duration // latest moment of the next periodic packet
 	slack    time.Duration // how much earlier it may go
+	opensAt  time.Duration // when it may go at the earliest
 	lastRx   time.Duration
 	silence  time.Duration // after so much of it the remote sequence number is forgotten
 	fastTo   time.Duration // until then AdminDown is told at the old pace
@@ -215,10 +216,39 @@ func (s *Session) enter(now time.Duration, to State, d Diag, r Reason) Effects {
 	return EffectState | s.soon(now)
 }
 
-// random is a xorshift generator: jitter needs no more.
+// restart begins anew in another place, with another remote system at the other end.
+func (s *Session) restart(now time.Duration, discr uint32) Effects {
+	s.forgetRemote()
+	s.remoteDiag, s.remoteC, s.lastRx, s.silence = DiagNone, false, now, 0
+	s.discr, s.poll, s.pollAgain, s.final = discr, false, false, false
+	if s.auth != nil {
+		s.auth.rxKnown = false
+	}
+	if s.state > Down {
+		return s.enter(now, Down, DiagPathDown, ReasonUnavailable)
+	}
+	s.rearm(now)
+	return EffectState
+}
+
+// restored works out what is not handed over.
+func (s *Session) restored() {
+	s.opensAt = never
+	if s.interval != 0 {
+		s.opensAt = s.lastTx + s.interval/4*3 + s.slack
+	}
+}
+
+// random returns a number that jitter is made of.
 func (s *Session) random() uint32 {
-	s.rng ^= s.rng << 13
-	s.rng ^= s.rng >> 17
-	s.rng ^= s.rng << 5
+	s.rng = xorshift(s.rng)
 	return s.rng
+}
+
+// xorshift returns the successor of x, which is not zero: jitter needs no more.
+func xorshift(x uint32) uint32 {
+	x ^= x << 13
+	x ^= x >> 17
+	x ^= x << 5
+	return x
 }

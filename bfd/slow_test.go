@@ -17,12 +17,17 @@ func TestSlowClient(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := newProcess(l, ServeConfig{Config: Config{RealTime: RealTimeOff}, RestartTime: time.Minute})
+	p, err := newProcess(ServeConfig{Config: Config{RealTime: RealTimeOff}, RestartTime: time.Minute}, linuxHost{})
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := p.server.open(); err != nil {
+		t.Fatal(err)
+	}
+	p.listener = unixListener{l}
+	ctx := p.context(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- p.run(t.Context()) }()
+	go func() { done <- p.run(ctx, p.start(ctx)) }()
 	dial := func(name string, version uint16) net.Conn {
 		t.Helper()
 		c, err := net.Dial("unix", path)
@@ -46,7 +51,7 @@ func TestSlowClient(t *testing.T) {
 		if err != nil || m.typ != frameReply {
 			t.Fatal(m, err)
 		}
-		return decode(m.body).string()
+		return decode(protocolVersion, m.body).string()
 	}
 	slow := dial("slow", protocolVersion)
 	defer slow.Close()
@@ -74,7 +79,7 @@ func TestSlowClient(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		e := decode(m.body).event()
+		e := decode(protocolVersion, m.body).event()
 		last[e.Key] = e.Downs
 	}
 
@@ -90,15 +95,19 @@ func TestSlowClient(t *testing.T) {
 	e.begin(frameAdd, 2)
 	e.string("no config")
 	_ = e.end()
+	e.begin(99, 3)
+	_ = e.end()
 	if _, err := bad.Write(e.b); err != nil {
 		t.Fatal(err)
 	}
-	_ = bad.SetReadDeadline(time.Now().Add(30 * time.Second))
-	for err = nil; err == nil; {
-		_, err = readFrame(bad)
-	}
-	if ne, ok := err.(net.Error); ok && ne.Timeout() {
-		t.Error("a malformed request did not end the connection")
+	for _, want := range []error{errProtocol, errUnknown} {
+		m, err := readFrame(bad)
+		for err == nil && m.typ != frameReply {
+			m, err = readFrame(bad)
+		}
+		if text := decode(protocolVersion, m.body).string(); err != nil || text != want.Error() {
+			t.Errorf("%q %v, want %v", text, err, want)
+		}
 	}
 	p.cancel()
 	if err := <-done; err != nil {

@@ -59,9 +59,10 @@ const (
 	ReasonRemoteAdminDown        // the remote system was taken down by its operator; the path may be well
 	ReasonLocalAdminDown         // this session was taken down or removed here
 	ReasonEchoFailed             // echo packets no longer come back
+	ReasonUnavailable            // the session cannot run here for now, for example because its interface is missing; Err says why
 )
 
-var reasonNames = [...]string{"", "expired", "neighbor down", "remote admin down", "local admin down", "echo failed"}
+var reasonNames = [...]string{"", "expired", "neighbor down", "remote admin down", "local admin down", "echo failed", "unavailable"}
 
 // String returns a short lower-case phrase for people and logs.
 func (r Reason) String() string {

@@ -33,13 +33,20 @@ type Status struct {
 	Sent     uint64    // packets sent
 	Received uint64    // packets accepted
 	Refused  uint64    // packets that reached the session and failed its checks
+
+	// Err says what the session lacks, if it cannot run for now; it is tried again.
+	Err string
 }
 
 // String returns the session, its state and what matters of it.
 func (s Status) String() string {
-	return fmt.Sprintf("%v: %v since %v (%v; diag %d), remote %v (diag %d), discriminators %d and %d, sending every %v, detection time %v, %d downs, %d sent, %d received, %d refused",
+	text := fmt.Sprintf("%v: %v since %v (%v; diag %d), remote %v (diag %d), discriminators %d and %d, sending every %v, detection time %v, %d downs, %d sent, %d received, %d refused",
 		s.Key, s.State, s.Since.Format("15:04:05.000000"), s.Reason, s.Diag, s.RemoteState, s.RemoteDiag, s.Discr, s.RemoteDiscr,
 		s.TxInterval, s.DetectTime, s.Downs, s.Sent, s.Received, s.Refused)
+	if s.Err != "" {
+		text += ": " + s.Err
+	}
+	return text
 }
 
 // Event says that a session changed state. Events of one session that a reader
@@ -51,6 +58,8 @@ type Event struct {
 	Diag       Diag   // our diagnostic
 	RemoteDiag Diag   // the remote system's
 	Reason     Reason // why State was entered
+	// Err says what the session lacks, if Reason is ReasonUnavailable.
+	Err string
 	// RemoteC is the remote system's Control Plane Independent bit: its BFD does
 	// not share fate with its control plane (RFC 5882, Section 4.3).
 	RemoteC bool
@@ -68,6 +77,9 @@ func (e Event) String() string {
 	text := fmt.Sprintf("%v: %v at %v", e.Key, e.State, e.Time.Format("15:04:05.000000"))
 	if e.Reason != ReasonNone {
 		text += fmt.Sprintf(" (%v; diag %d, remote %d)", e.Reason, e.Diag, e.RemoteDiag)
+	}
+	if e.Err != "" {
+		text += ": " + e.Err
 	}
 	if e.Removed {
 		text += ", removed"

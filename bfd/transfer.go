@@ -7,10 +7,11 @@ import (
 
 // transfer carries the state of a process to its successor. The same list of
 // fields writes and reads, so that the two cannot disagree. A newer version
-// appends fields; handoverVersion tells them apart.
+// appends fields; see handoverVersion.
 type transfer struct {
-	out *encoder // writing
-	in  *decoder // reading
+	version uint16
+	out     *encoder // writing
+	in      *decoder // reading
 }
 
 func (t transfer) u8(p *uint8) {
@@ -43,6 +44,12 @@ func (t transfer) u64(p *uint64) {
 	} else {
 		*p = t.in.u64()
 	}
+}
+
+func (t transfer) int(p *int) {
+	v := uint32(*p)
+	t.u32(&v)
+	*p = int(int32(v))
 }
 
 func (t transfer) durations(list ...*time.Duration) {
@@ -102,6 +109,9 @@ func (t transfer) session(s *Session) {
 		t.u64(p)
 	}
 	t.auth(s)
+	if t.in != nil {
+		s.restored()
+	}
 }
 
 // auth is the authentication state; the keys come with the config.
@@ -127,28 +137,67 @@ type socketID struct {
 	netns string
 	kind  uint8 // 0, 1: sender of IPv4, IPv6; 2: receiver; 3: listener
 	rx    rxKey
+	space uint32 // version 2: namespaces are numbered, as two may have had the same path
 }
 
 func (t transfer) socket(s *socketID) {
 	t.string(&s.netns)
 	t.u8(&s.kind)
-	t.bools(&s.rx.ipv6)
-	t.u16(&s.rx.port)
-	t.addr(&s.rx.local)
-	link := uint32(s.rx.ifindex)
-	t.u32(&link)
-	s.rx.ifindex = int(link)
+	t.rx(&s.rx)
+	if t.version > 1 {
+		t.u32(&s.space)
+	}
 }
 
-// echo is what an echo session has beyond others: interface and next hop's
-// link-layer address.
-func (t transfer) echo(e *entry) {
-	link := uint32(e.echoLink)
-	t.u32(&link)
-	e.echoLink = int(link)
-	t.u8(&e.toLink.Halen)
-	e.toLink.Halen = min(e.toLink.Halen, uint8(len(e.toLink.Addr)))
-	for i := range e.toLink.Addr {
-		t.u8(&e.toLink.Addr[i])
+func (t transfer) rx(k *rxKey) {
+	t.bools(&k.ipv6)
+	t.u16(&k.port)
+	t.addr(&k.local)
+	t.int(&k.ifindex)
+}
+
+// entryState is a session that is handed over.
+type entryState struct {
+	kept    SessionConfig
+	local   netip.Addr
+	sport   uint16
+	link    int // of an echo session's socket
+	halen   uint8
+	mac     [8]byte
+	session *Session
+	// Version 2.
+	attached bool
+	space    uint32
+	rx       rxKey
+	by       int  // interface that it sends by
+	from     int  // interface that it receives from
+	self     bool // its packets may come from this host
+	failed   uint64
+}
+
+func (t transfer) entry(s *entryState) {
+	t.config(&s.kept)
+	t.addr(&s.local)
+	t.u16(&s.sport)
+	t.int(&s.link)
+	t.u8(&s.halen)
+	for i := range s.mac {
+		t.u8(&s.mac[i])
 	}
+	t.session(s.session)
+	if t.version > 1 {
+		t.bools(&s.attached)
+		t.u32(&s.space)
+		t.rx(&s.rx)
+		t.int(&s.by)
+		t.int(&s.from)
+		t.bools(&s.self)
+		t.u64(&s.failed)
+	}
+}
+
+// client is a client and one session that it wants.
+func (t transfer) client(name *string, c *SessionConfig) {
+	t.string(name)
+	t.config(c)
 }

@@ -80,7 +80,7 @@ func (s *Session) rearm(now time.Duration) {
 // session (RFC 5880, Section 6.8.7). The slack never reaches below 75 %.
 func (s *Session) schedule(now time.Duration) {
 	if s.interval == 0 {
-		s.txAt, s.slack = never, 0
+		s.txAt, s.slack, s.opensAt = never, 0, never
 		return
 	}
 	s.slack = min(maxSlack, s.interval/32)
@@ -89,10 +89,15 @@ func (s *Session) schedule(now time.Duration) {
 		percent = 90
 	}
 	low := s.interval/4*3 + s.slack
+	s.opensAt = s.lastTx + low
 	span := uint64(s.interval/100*percent - low)
 	extra, _ := bits.Mul64(span, uint64(s.random())<<32)
 	s.txAt = max(now, s.lastTx+low+time.Duration(extra))
 }
+
+// maySend reports whether the next periodic packet may go already, though it is not due:
+// RFC 5880, Section 6.8.7, leaves the sender a quarter of the interval.
+func (s *Session) maySend(now time.Duration) bool { return s.interval != 0 && now >= s.opensAt }
 
 // soon asks for a packet outside the schedule because its content changed. Where
 // periodic packets are forbidden it keeps silent.
@@ -121,10 +126,15 @@ func (s *Session) AppendPacket(b []byte, now time.Duration) []byte {
 	if s.auth != nil {
 		b = s.auth.sign(b, start)
 	}
-	s.final = false
 	s.sent++
+	s.afterSend(now)
+	return b
+}
+
+// afterSend schedules the packet after the one that is sent now, or cannot be.
+func (s *Session) afterSend(now time.Duration) {
+	s.final = false
 	s.lastTx = now
 	s.interval = s.periodic(now)
 	s.schedule(now)
-	return b
 }

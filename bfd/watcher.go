@@ -177,3 +177,11 @@ func (b *board) events() []Event {
 	}
 	return list
 }
+
+// event returns the latest event of a session.
+func (b *board) event(k Key) (Event, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e, ok := b.last[k]
+	return e, ok
+}

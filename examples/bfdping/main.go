@@ -69,7 +69,7 @@ func run(ctx context.Context) error {
 func config() bfd.Config {
 	c := bfd.Config{Notice: func(err error) { fmt.Fprintln(os.Stderr, "bfdping:", err) }}
 	if *realtime {
-		c.RealTime, c.WholeProcess, c.LockMemory = bfd.RealTimeRequired, true, true
+		c.RealTime, c.LockMemory = bfd.RealTimeRequired, true
 	}
 	return c
 }

@@ -172,7 +172,7 @@ func roleDaemon(args []string) error {
 		cfg = bfd.Config{} // as a daemon has it: only the owner under SCHED_FIFO
 		go litter()
 	case "rt":
-		cfg = bfd.Config{RealTime: bfd.RealTimeRequired, WholeProcess: true, LockMemory: true}
+		cfg = bfd.Config{RealTime: bfd.RealTimeRequired, LockMemory: true}
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
@@ -264,7 +264,7 @@ func (p *peer) ask() (up, downs int) {
 }
 
 func rolePeer(args []string) error {
-	s, err := load(bfd.Config{Priority: 60, WholeProcess: true}, args)
+	s, err := load(bfd.Config{Priority: 60}, args)
 	if err != nil {
 		return err
 	}

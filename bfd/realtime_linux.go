@@ -1,10 +1,10 @@
 package bfd
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"strconv"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -30,10 +30,9 @@ func (e *RealTimeError) Unwrap() error { return e.Err }
 // beside its threaded interrupts.
 const defaultPriority = 50
 
-// schedFIFO gives a thread (0: the calling one) SCHED_FIFO, also inherited by the
-// threads it creates.
-func schedFIFO(tid, priority int) error {
-	err := unix.SchedSetAttr(tid, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: uint32(priority)}, 0)
+// schedFIFO gives the calling thread SCHED_FIFO. Threads that it creates are ordinary ones.
+func schedFIFO(priority int) error {
+	err := unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Flags: unix.SCHED_FLAG_RESET_ON_FORK, Priority: uint32(priority)}, 0)
 	if err != nil {
 		return &RealTimeError{"SCHED_FIFO", err}
 	}
@@ -48,41 +47,40 @@ func lockMemory() error {
 	return nil
 }
 
-// privileges prepares the calling thread, which the owner will run on. It reports
-// what it could not have, and fails if that was required.
-func (c *Config) privileges(notice func(error)) error {
+func (p *epoller) begin(c *Config) (lacks []error, err error) {
+	p.thread = unix.Gettid()
 	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0) // wake up when asked to; the default is 50 us late
-	var errs []error
+	name := [16]byte{}
+	copy(name[:15], "bfd-sessions")
+	_ = unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(&name[0])), 0, 0, 0)
 	if c.LockMemory {
-		errs = append(errs, lockMemory())
+		if err := lockMemory(); err != nil {
+			lacks = append(lacks, err)
+		}
 	}
-	var fifo error
 	if c.RealTime != RealTimeOff {
-		if c.WholeProcess {
-			allThreadsFIFO()
-		}
-		fifo = schedFIFO(0, c.Priority)
-		errs = append(errs, fifo)
-	}
-	for _, err := range errs {
-		if err != nil {
-			notice(err)
+		if err = schedFIFO(c.Priority); err != nil {
+			lacks = append(lacks, err)
 		}
 	}
-	if c.RealTime == RealTimeRequired {
-		return errors.Join(fifo)
+	if c.RealTime != RealTimeRequired {
+		err = nil
 	}
-	return nil
+	return lacks, err
 }
 
-// allThreadsFIFO moves the threads that exist to the lowest real-time priority;
-// those created later inherit it. Not being permitted is reported when the owner
-// asks for the same.
-func allThreadsFIFO() {
+// slack is how late timers of the other threads may be, in nanoseconds. Go's monitor thread
+// looks after the owner each time it wakes, every 20 us at first, and does nothing; with
+// this slack it does so 20 times a second, in place of thousands.
+const slack = "50000000"
+
+// quiet gives the process's other threads timer slack. Those created later inherit it.
+// Without CAP_SYS_NICE the process costs more while it is idle, and nothing else.
+func (p *epoller) quiet() {
 	tasks, _ := os.ReadDir("/proc/self/task")
 	for _, t := range tasks {
-		if tid, err := strconv.Atoi(t.Name()); err == nil {
-			_ = schedFIFO(tid, 1)
+		if t.Name() != strconv.Itoa(p.thread) {
+			_ = os.WriteFile("/proc/"+t.Name()+"/timerslack_ns", []byte(slack), 0)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package bfd
 
 import (
 	"encoding/binary"
+	"fmt"
 	"net/netip"
 	"os"
 	"slices"
@@ -9,11 +10,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/hyperfib/hyperfib/internal/netns"
+	"github.com/hyperfib/hyperfib/internal/bfdcore"
 )
 
-// rtnl is a small rtnetlink socket for the emergency failover: blocking calls on
-// the thread that owns it, one buffer, no goroutines.
+// rtnl is a small rtnetlink socket: blocking calls of one goroutine at a time, one buffer.
 type rtnl struct {
 	fd  int
 	seq uint32
@@ -28,37 +28,16 @@ var rtnlTimeout = unix.Timeval{Sec: 2}
 // rtnlBuffer holds the largest part of a dump that the kernel sends at once.
 const rtnlBuffer = 1 << 16
 
-func newRTNL(path string) (*rtnl, error) {
-	r := &rtnl{buf: make([]byte, rtnlBuffer)}
-	err := netns.Do(path, func() (err error) {
-		r.fd, err = unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
-		return os.NewSyscallError("socket", err)
-	})
-	if err != nil {
-		return nil, err
+func newRTNL() (r *rtnl, err error) {
+	r = &rtnl{buf: make([]byte, rtnlBuffer)}
+	if r.fd, err = unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE); err != nil {
+		return nil, os.NewSyscallError("netlink socket", err)
 	}
 	_ = unix.SetsockoptTimeval(r.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &rtnlTimeout)
 	return r, nil
 }
 
 func (r *rtnl) close() { unix.Close(r.fd) }
-
-// nexthop is a next-hop object as the kernel has it.
-type nexthop struct {
-	id      uint32
-	link    int
-	gateway netip.Addr
-	group   []byte // array of struct nexthop_grp; nil: not a group
-	kind    uint16 // NHA_GROUP_TYPE; 0: plain multipath
-	proto   uint8  // who made it
-}
-
-// members calls f for every member of a group.
-func (n *nexthop) members(f func(id uint32)) {
-	for b := n.group; len(b) >= 8; b = b[8:] {
-		f(binary.NativeEndian.Uint32(b))
-	}
-}
 
 // nexthop attributes (linux/nexthop.h).
 const (
@@ -151,64 +130,148 @@ func (r *rtnl) answer(b []byte, f func(typ uint16, body []byte)) (done bool, err
 	return false, nil
 }
 
-// get returns one next-hop object.
-func (r *rtnl) get(id uint32) (n nexthop, err error) {
+// NextHop implements [bfdcore.Kernel].
+func (r *rtnl) NextHop(id uint32) (n bfdcore.NextHop, err error) {
 	r.request(unix.RTM_GETNEXTHOP, 0)
 	r.attr(nhaID, binary.NativeEndian.AppendUint32(nil, id))
-	err = r.exchange(func(_ uint16, body []byte) { n = parseNexthop(body) })
+	err = r.exchange(func(_ uint16, body []byte) { n = parseNextHop(body) })
+	if err == unix.ENOENT {
+		err = bfdcore.ErrNoNextHop
+	}
 	return n, err
 }
 
-// groups returns every group of next-hop objects.
-func (r *rtnl) groups() (list []nexthop, err error) {
+// Groups implements [bfdcore.Kernel].
+func (r *rtnl) Groups() (list []bfdcore.NextHop, err error) {
 	r.request(unix.RTM_GETNEXTHOP, unix.NLM_F_DUMP)
 	r.attr(nhaGroups, nil)
 	err = r.exchange(func(_ uint16, body []byte) {
-		if n := parseNexthop(body); n.group != nil {
-			n.group = slices.Clone(n.group)
+		if n := parseNextHop(body); n.Group != nil {
 			list = append(list, n)
 		}
 	})
 	return list, err
 }
 
-// remove deletes one next-hop object, and with it its memberships.
-func (r *rtnl) remove(id uint32) error {
+// Delete implements [bfdcore.Kernel]: it deletes an object, and with it its memberships.
+func (r *rtnl) Delete(id uint32) error {
 	r.request(unix.RTM_DELNEXTHOP, unix.NLM_F_ACK)
 	r.attr(nhaID, binary.NativeEndian.AppendUint32(nil, id))
 	return r.exchange(func(uint16, []byte) {})
 }
 
-// shrink replaces a group by one with other members.
-func (r *rtnl) shrink(g *nexthop, members []byte) error {
-	r.begin(unix.RTM_NEWNEXTHOP, unix.NLM_F_ACK|unix.NLM_F_REPLACE, nhmsgLen)
-	r.out[unix.SizeofNlMsghdr+2] = g.proto
-	r.attr(nhaID, binary.NativeEndian.AppendUint32(nil, g.id))
+// Replace implements [bfdcore.Kernel].
+func (r *rtnl) Replace(g bfdcore.NextHop) error {
+	r.request(unix.RTM_NEWNEXTHOP, unix.NLM_F_ACK|unix.NLM_F_REPLACE)
+	r.out[unix.SizeofNlMsghdr+2] = g.Proto
+	r.attr(nhaID, binary.NativeEndian.AppendUint32(nil, g.ID))
+	var members []byte
+	for _, m := range g.Group {
+		members = binary.NativeEndian.AppendUint32(members, m.ID)
+		members = append(members, byte(m.Weight), byte(m.Weight>>8), 0, 0)
+	}
 	r.attr(nhaGroup, members)
 	return r.exchange(func(uint16, []byte) {})
 }
 
-// parseNexthop reads the attributes after struct nhmsg; the group aliases b.
-func parseNexthop(b []byte) (n nexthop) {
+// parseNextHop reads the attributes after struct nhmsg.
+func parseNextHop(b []byte) (n bfdcore.NextHop) {
 	if len(b) < nhmsgLen {
 		return n
 	}
-	n.proto = b[2]
+	n.Proto = b[2]
 	attributes(b[nhmsgLen:], func(typ uint16, data []byte) {
 		switch {
 		case typ == nhaType && len(data) == 2:
-			n.kind = binary.NativeEndian.Uint16(data)
+			n.Kind = binary.NativeEndian.Uint16(data)
 		case typ == nhaID && len(data) == 4:
-			n.id = binary.NativeEndian.Uint32(data)
+			n.ID = binary.NativeEndian.Uint32(data)
 		case typ == nhaOIF && len(data) == 4:
-			n.link = int(binary.NativeEndian.Uint32(data))
+			n.Link = int(binary.NativeEndian.Uint32(data))
 		case typ == nhaGateway:
-			n.gateway, _ = netip.AddrFromSlice(data)
+			n.Gateway, _ = netip.AddrFromSlice(data)
 		case typ == nhaGroup:
-			n.group = data
+			n.Group = parseMembers(data)
 		}
 	})
 	return n
+}
+
+// parseMembers reads an array of struct nexthop_grp: the id, and the weight in two parts
+// (the upper one since Linux 6.12).
+func parseMembers(b []byte) []bfdcore.Member {
+	list := make([]bfdcore.Member, 0, len(b)/8)
+	for ; len(b) >= 8; b = b[8:] {
+		list = append(list, bfdcore.Member{ID: binary.NativeEndian.Uint32(b), Weight: uint16(b[4]) | uint16(b[5])<<8})
+	}
+	return list
+}
+
+// find looks an interface up by name.
+func (r *rtnl) find(name string) (l device, err error) {
+	i, err := r.link(0, name)
+	if err != nil {
+		return l, fmt.Errorf("interface %s: %w", name, err)
+	}
+	l.index = i.index
+	switch {
+	case i.kind == "vrf":
+		l.vrf, l.isVRF = i.index, true
+	case i.master != 0:
+		if master, err := r.link(i.master, ""); err == nil && master.kind == "vrf" {
+			l.vrf = i.master
+		}
+	}
+	return l, nil
+}
+
+// linkInfo is what the kernel says about an interface.
+type linkInfo struct {
+	index, master int
+	kind          string // "vrf", for example
+}
+
+// link asks for one interface, by index or by name.
+func (r *rtnl) link(index int, name string) (i linkInfo, err error) {
+	r.begin(unix.RTM_GETLINK, 0, unix.SizeofIfInfomsg)
+	binary.NativeEndian.PutUint32(r.out[unix.SizeofNlMsghdr+4:], uint32(index))
+	if name != "" {
+		r.attr(unix.IFLA_IFNAME, append([]byte(name), 0))
+	}
+	err = r.exchange(func(_ uint16, body []byte) { i = parseLink(body) })
+	return i, err
+}
+
+func parseLink(b []byte) (i linkInfo) {
+	if len(b) < unix.SizeofIfInfomsg {
+		return i
+	}
+	i.index = int(int32(binary.NativeEndian.Uint32(b[4:])))
+	attributes(b[unix.SizeofIfInfomsg:], func(typ uint16, data []byte) {
+		switch {
+		case typ == unix.IFLA_MASTER && len(data) == 4:
+			i.master = int(binary.NativeEndian.Uint32(data))
+		case typ&^unix.NLA_F_NESTED == unix.IFLA_LINKINFO:
+			attributes(data, func(typ uint16, data []byte) {
+				if typ == unix.IFLA_INFO_KIND {
+					i.kind = unix.ByteSliceToString(data)
+				}
+			})
+		}
+	})
+	return i
+}
+
+// isLocal reports whether the kernel delivers packets to an address to the host itself.
+func (r *rtnl) isLocal(addr netip.Addr) (yes bool) {
+	r.begin(unix.RTM_GETROUTE, 0, unix.SizeofRtMsg)
+	m := r.out[unix.SizeofNlMsghdr:]
+	m[0], m[1] = byte(family(addr.Is6())), byte(addr.BitLen())
+	r.attr(unix.RTA_DST, addr.AsSlice())
+	_ = r.exchange(func(_ uint16, body []byte) { // no route: then not to itself
+		yes = len(body) >= unix.SizeofRtMsg && body[7] == unix.RTN_LOCAL
+	})
+	return yes
 }
 
 // attributes calls f for each attribute in b.

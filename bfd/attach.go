@@ -1,0 +1,383 @@
+package bfd
+
+import (
+	"fmt"
+	"sync"
+	"time"
+)
+
+// attacher gives each session what it needs of the host: a network namespace, an
+// interface, an address, sockets. Interfaces and namespaces come and go, ports are taken
+// and descriptors run out; so a session that is not Up is looked at again and again, and
+// is attached to what its key names at the moment. A session that is Up is left alone,
+// unless the kernel refuses its packets or it was added again. The attacher is a goroutine
+// of Run, as all this may have to wait for the kernel.
+type attacher struct {
+	server *Server
+	wake   chan struct{} // there are sessions to look at
+
+	mu     sync.Mutex        // held while sockets come and go, and by who hands them over
+	spaces map[string]*space // the latest at each path
+}
+
+// How soon a session that is not Up is looked at again: at first, and at last. An echo
+// session's next hop may change its link-layer address at any time.
+const (
+	lookFirst = 250 * time.Millisecond
+	lookLast  = 2 * time.Second
+	lookEcho  = 500 * time.Millisecond
+)
+
+func newAttacher(s *Server) *attacher {
+	return &attacher{server: s, wake: make(chan struct{}, 1), spaces: map[string]*space{}}
+}
+
+func (a *attacher) kick() {
+	select {
+	case a.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run attaches sessions until the server ends.
+func (a *attacher) run() {
+	failing := a.server.owner.failing
+	for {
+		next := a.pass(time.Now())
+		var timer <-chan time.Time
+		if !next.IsZero() {
+			timer = time.After(time.Until(next))
+		}
+		select {
+		case <-timer:
+		case <-a.wake:
+		case <-failing.ready:
+			a.server.recheck(failing)
+		case <-a.server.owner.ended:
+			return
+		}
+	}
+}
+
+// pass looks at every session whose time has come, and returns when the next one's comes;
+// zero: never.
+func (a *attacher) pass(now time.Time) (next time.Time) {
+	for _, l := range a.server.toLookAt(now) {
+		a.mu.Lock()
+		a.look(l)
+		a.mu.Unlock()
+	}
+	return a.server.nextLook()
+}
+
+// toLook is a session to look at, as it was when the pass began.
+type toLook struct {
+	*entry
+	config SessionConfig
+	state  State
+	again  bool // it was added again
+	gone   bool // it is no more
+}
+
+// look brings one session's attachment up to date. What a session has it keeps until
+// there is something better, or its namespace is another one.
+func (a *attacher) look(l toLook) {
+	e := l.entry
+	if l.gone {
+		a.release(e)
+		return
+	}
+	want, err := a.find(&l)
+	switch {
+	case err != nil && a.elsewhere(&l):
+		discr := a.server.newDiscr()
+		a.release(e)
+		_ = a.server.do(func(o *owner) { o.renumber(e, discr) }) // ErrClosed: then it does not matter
+	case err != nil:
+	case want.same(e.attached):
+		a.unuse(want)
+	default:
+		a.replace(e, &l.config, want)
+	}
+	if l.config.Echo && e.attached != nil {
+		a.resolve(e)
+	}
+	a.server.looked(e, err)
+}
+
+// elsewhere reports whether the path of a session's namespace leads to another one by
+// now, and the session is to follow it: one that is Up stays unless it was added again.
+func (a *attacher) elsewhere(l *toLook) bool {
+	if l.attached == nil || l.state == Up && !l.again {
+		return false
+	}
+	same, exists := l.attached.space.ns.at(l.config.NetNS)
+	return exists && !same
+}
+
+// find opens everything that a session needs. What it returns is in use once more.
+func (a *attacher) find(l *toLook) (*attachment, error) {
+	sp, err := a.space(l)
+	if err != nil {
+		return nil, err
+	}
+	at := &attachment{space: sp, local: l.config.Local}
+	sp.users++
+	if err = a.fill(at, &l.config); err != nil {
+		a.leave(sp)
+		return nil, err
+	}
+	return at, nil
+}
+
+// space returns the namespace of a session: the one that its path leads to, or the one
+// that it is in if the path leads nowhere.
+func (a *attacher) space(l *toLook) (*space, error) {
+	path := l.config.NetNS
+	if l.attached != nil && !a.elsewhere(l) {
+		return l.attached.space, nil
+	}
+	if sp := a.spaces[path]; sp != nil {
+		if same, _ := sp.ns.at(path); same {
+			return sp, nil
+		}
+	}
+	ns, err := a.server.host.namespace(path)
+	if err != nil {
+		return nil, err
+	}
+	sp := newSpace(path, ns)
+	a.spaces[path] = sp
+	return sp, nil
+}
+
+// fill finds the interface, the address and the sockets of a session in its namespace.
+func (a *attacher) fill(at *attachment, c *SessionConfig) (err error) {
+	sp := at.space
+	var on device
+	if c.Interface != "" {
+		if on, err = sp.ns.link(c.Interface); err != nil {
+			return err
+		}
+		at.link = on.index
+		if !on.isVRF { // which receives from any of its interfaces
+			at.from = int32(on.index)
+		}
+	}
+	if !at.local.IsValid() {
+		if at.local, err = sp.ns.source(c.Key); err != nil {
+			return fmt.Errorf("no local address towards %v: %w", c.Peer, err)
+		}
+	}
+	key := rxKey{ipv6: c.Peer.Is6(), port: Port, ifindex: on.vrf}
+	switch {
+	case c.Echo:
+		key.port, key.ifindex = EchoPort, on.index
+	case c.Multihop:
+		key.port = MultihopPort
+	}
+	if a.server.cfg.Coexist && !c.Echo {
+		key.local = at.local
+		if at.local.IsLinkLocalUnicast() && key.ipv6 {
+			key.ifindex = on.index
+		}
+	}
+	if err := a.open(at, key); err != nil {
+		return err
+	}
+	at.self = c.Interface == "lo" || sp.ns.isLocal(c.Peer)
+	a.use(at)
+	return nil
+}
+
+// open makes the sockets of an attachment unless they are there.
+func (a *attacher) open(at *attachment, key rxKey) (err error) {
+	sp := at.space
+	var fd int
+	if at.rx = sp.rx[key]; at.rx == nil {
+		if key.port == EchoPort {
+			fd, err = sp.ns.echo(key.ipv6, key.ifindex)
+		} else {
+			fd, err = sp.ns.receiver(key)
+		}
+		if err != nil {
+			return err
+		}
+		at.rx = sp.addReceiver(key, fd)
+		if err = a.watch(fd); err != nil {
+			a.close(at.rx)
+			return err
+		}
+	}
+	if at.tx = sp.echo[key]; at.tx != nil {
+		return nil
+	}
+	if sp.tx[index(key.ipv6)] == nil {
+		var lacks error
+		if fd, lacks, err = sp.ns.sender(key.ipv6); err != nil {
+			a.tidy(at.rx)
+			return err
+		}
+		if lacks != nil {
+			a.server.cfg.Notice(fmt.Errorf("bfd: packets without priority: %w", lacks))
+		}
+		sp.addSender(key.ipv6, fd)
+	}
+	at.tx = sp.tx[index(key.ipv6)]
+	return nil
+}
+
+// watch has the owner's poller report the descriptor.
+func (a *attacher) watch(fd int) (err error) {
+	if e := a.server.do(func(o *owner) { err = o.poller.watch(fd) }); e != nil {
+		return e
+	}
+	return err
+}
+
+// use counts an attachment in.
+func (a *attacher) use(at *attachment) {
+	at.rx.users++
+	if at.self {
+		at.rx.self++
+	}
+	a.filter(at.rx)
+}
+
+// unuse is the end of an attachment: what nobody uses any more is closed.
+func (a *attacher) unuse(at *attachment) {
+	at.rx.users--
+	if at.self {
+		at.rx.self--
+		a.filter(at.rx)
+	}
+	a.tidy(at.rx)
+	a.leave(at.space)
+}
+
+// filter has a socket refuse packets of this host unless a session wants them: the kernel
+// reports the interface of such a packet as its sender likes. Echo packets come from
+// outside by their nature.
+func (a *attacher) filter(r *rxSocket) {
+	if r.port == EchoPort || r.open == (r.self > 0) {
+		return
+	}
+	r.open = r.self > 0
+	if err := r.space.ns.fromSelf(r.fd, r.open); err != nil {
+		a.server.cfg.Notice(fmt.Errorf("bfd: programs on this host can end sessions: %w", err))
+	}
+}
+
+// tidy closes a receiver without users.
+func (a *attacher) tidy(r *rxSocket) {
+	if r.users == 0 {
+		a.close(r)
+	}
+}
+
+func (a *attacher) close(r *rxSocket) {
+	delete(r.space.rx, r.rxKey)
+	delete(r.space.echo, r.rxKey)
+	a.closeFD(r.fd)
+}
+
+// closeFD closes a socket after the owner has forgotten it.
+func (a *attacher) closeFD(fd int) {
+	_ = a.server.do(func(o *owner) { o.drop(fd) }) // ErrClosed: there is no owner any more
+	a.server.host.closeFD(fd)
+}
+
+// leave is the end of one use of a namespace.
+func (a *attacher) leave(sp *space) {
+	if sp.users--; sp.users > 0 {
+		return
+	}
+	for _, t := range sp.tx {
+		if t != nil {
+			a.closeFD(t.fd)
+		}
+	}
+	sp.tx = [2]*txSocket{}
+	sp.close()
+	if a.spaces[sp.path] == sp {
+		delete(a.spaces, sp.path)
+	}
+}
+
+// replace gives a session another attachment.
+func (a *attacher) replace(e *entry, c *SessionConfig, want *attachment) {
+	old, s := e.attached, a.server
+	moved := old != nil && old.space != want.space
+	f, discr := want.newFrame(c, e.sport), uint32(0)
+	if moved {
+		discr = s.newDiscr()
+	}
+	s.attach(e, want)
+	_ = s.do(func(o *owner) { // ErrClosed: then it does not matter
+		if e.done.Load() {
+			return
+		}
+		o.attach(e, want, f)
+		if moved {
+			o.renumber(e, discr)
+		}
+		o.effects(e, e.soon(o.now))
+		o.requeue(e)
+	})
+	e.attached = want
+	if old != nil {
+		a.unuse(old)
+	}
+}
+
+// release takes away what a session has.
+func (a *attacher) release(e *entry) {
+	if e.attached == nil {
+		return
+	}
+	a.server.attach(e, nil)
+	_ = a.server.do(func(o *owner) { o.detach(e) })
+	a.unuse(e.attached)
+	e.attached = nil
+}
+
+// resolve tells an echo session its next hop's link-layer address, and asks the kernel to
+// find out what it does not know.
+func (a *attacher) resolve(e *entry) {
+	at, key := e.attached, e.key
+	mac := at.space.ns.neighbor(at.link, key.Peer)
+	if len(mac) == 0 || e.cell.read().state != Up {
+		at.space.ns.poke(key)
+	}
+	if len(mac) == 0 {
+		return
+	}
+	_ = a.server.do(func(o *owner) { // ErrClosed: then it does not matter
+		if e.tx == nil || string(e.toLink.Addr[:e.toLink.Halen]) == string(mac) {
+			return
+		}
+		e.setNeighbor(at.link, mac)
+		o.effects(e, e.soon(o.now))
+		o.requeue(e)
+	})
+}
+
+// finish closes everything; the owner has ended.
+func (a *attacher) finish(entries []*entry) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	spaces := map[*space]bool{}
+	for _, sp := range a.spaces {
+		spaces[sp] = true
+	}
+	for _, e := range entries {
+		if e != nil && e.attached != nil {
+			spaces[e.attached.space] = true
+		}
+	}
+	for sp := range spaces {
+		sp.descriptors(a.server.host.closeFD)
+		sp.close()
+	}
+	clear(a.spaces)
+}

@@ -1,0 +1,275 @@
+package bfd
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hyperfib/hyperfib/internal/bfdcore"
+)
+
+// A planned restart of the BFD process: the successor, already running, asks its
+// predecessor over the unix socket for everything. The predecessor stops its owner and
+// sends state frames: sockets, with their descriptors alongside (SCM_RIGHTS), sessions
+// with their timers and sequence numbers, and what clients want. Then both go through the
+// steps of [bfdcore.Giver] and [bfdcore.Taker]; whoever dies meanwhile, the other one has
+// the sessions. Packets that arrive in between wait in the sockets, which both have open.
+// Clients reconnect to the listener, which is handed over as well, and take over their
+// sessions by key.
+
+// handoverVersion is the version of the state frames' content and of the steps. The one
+// before it is spoken, too.
+const (
+	handoverVersion = 2
+	handoverOldest  = 1
+)
+
+// handoverTimeout is how long the predecessor waits for its successor to be ready: less
+// than the detection time of 100 ms x 5, with room for going on.
+const handoverTimeout = 250 * time.Millisecond
+
+// Parts of the state, the first octet of a state frame.
+const (
+	partSocket uint8 = iota + 1 // a socketID; its descriptor comes alongside
+	partEntry                   // a session
+	partClient                  // a client and one session it wants
+	partEnd
+)
+
+var (
+	errHandover        = errors.New("bfd: handover version not supported")
+	errHandoverOngoing = errors.New("bfd: another successor is being served")
+	errHandoverOver    = errors.New("bfd: the successor was not ready in time")
+)
+
+// give hands everything over to the successor on c. On success the process ends.
+func (p *process) give(c *conn, m message) {
+	d := decode(protocolVersion, m.body)
+	magic, version := d.Uint32(), d.Uint16()
+	switch {
+	case magic != protocolMagic || version < handoverOldest || version > handoverVersion || d.err() != nil:
+		_ = c.reply(m.id, errHandover)
+	case !p.claim():
+		_ = c.reply(m.id, errHandoverOngoing)
+	default:
+		g := giving{process: p, conn: c, id: m.id, version: version, giver: bfdcore.Giver{Confirms: version > 1}}
+		err := g.run()
+		if err == nil {
+			p.cancel()
+			return
+		}
+		p.release()
+		p.cfg.Notice(fmt.Errorf("bfd: handover failed, going on: %w", err))
+		if g.refused && version > 1 {
+			// A successor that is alive must read it, and takes the end of the
+			// connection for our death.
+			_ = c.SetWriteDeadline(time.Time{})
+			_ = c.reply(m.id, err)
+			for range g.answers {
+			}
+		}
+	}
+}
+
+// claim notes that a successor is being served. There is one at a time.
+func (p *process) claim() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.handing || p.closed {
+		return false
+	}
+	p.handing = true
+	return true
+}
+
+func (p *process) release() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.handing = false
+}
+
+// giving is one handover.
+type giving struct {
+	process *process
+	conn    *conn
+	id      uint32 // of the request
+	version uint16
+	giver   bfdcore.Giver
+	answers chan bfdcore.GiverEvent // of the successor; closed with the connection
+	refused bool                    // it is to be told no
+}
+
+// run hands over. While it does nothing else changes: no session, no socket, nothing that
+// clients want. It returns why the process goes on; nil: the successor has everything.
+func (g *giving) run() error {
+	p, s := g.process, g.process.server
+	s.attacher.mu.Lock()
+	defer s.attacher.mu.Unlock()
+	p.shareMu.Lock()
+	defer p.shareMu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	verdict := make(chan bool, 1)
+	st := state{process: p, version: g.version, out: encoder{version: protocolVersion}, spaces: map[*space]uint32{}}
+	if err := s.do(func(o *owner) { o.flush(); st.encode(); o.pause = verdict }); err != nil {
+		return err
+	}
+	err := g.persuade(&st)
+	if err == nil {
+		p.mu.Lock()
+		p.handed = true
+		p.mu.Unlock()
+	}
+	verdict <- err == nil
+	return err
+}
+
+// persuade sends the state and goes through the steps. It returns nil if the sessions are
+// the successor's.
+func (g *giving) persuade(st *state) error {
+	limit := time.Now().Add(handoverTimeout)
+	_ = g.conn.SetWriteDeadline(limit)
+	if err := st.send(g.conn); err != nil {
+		return err
+	}
+	g.answers = make(chan bfdcore.GiverEvent, 3)
+	go g.listen()
+	timer := time.NewTimer(time.Until(limit))
+	defer timer.Stop()
+	for {
+		var e bfdcore.GiverEvent
+		select {
+		case e = <-g.answers:
+		case <-timer.C:
+			e = bfdcore.GiverTimedOut
+		case <-g.process.ending:
+			e = bfdcore.GiverStopped
+		}
+		action := g.giver.Step(e)
+		if action == bfdcore.GiverSayGo {
+			switch err := g.conn.reply(g.id, nil); {
+			case err != nil:
+				action = g.giver.Step(bfdcore.GiverClosed)
+			case g.giver.Said():
+				return nil
+			}
+		}
+		switch action {
+		case bfdcore.GiverEnd:
+			return nil
+		case bfdcore.GiverSayNo:
+			g.refused = true
+			return errHandoverOver
+		case bfdcore.GiverResume:
+			return errors.New("the successor is gone")
+		}
+	}
+}
+
+// listen takes the successor's answers: ready, and after it runs.
+func (g *giving) listen() {
+	defer close(g.answers)
+	for _, e := range []bfdcore.GiverEvent{bfdcore.GiverReady, bfdcore.GiverRuns} {
+		if m, err := readFrame(g.conn); err != nil || m.typ != frameReply {
+			break
+		}
+		g.answers <- e
+	}
+	g.answers <- bfdcore.GiverClosed
+}
+
+// state is what is handed over, encoded.
+type state struct {
+	process  *process
+	version  uint16
+	out      encoder
+	spaces   map[*space]uint32 // numbered, from 1
+	sessions []byte
+	fds      []int // of sockets, in the order of their parts
+}
+
+func (st *state) part(kind uint8, f func(t transfer)) {
+	st.out.begin(frameState, 0)
+	st.out.u8(kind)
+	f(transfer{version: st.version, out: &st.out})
+	_ = st.out.end() // the config in it has been in a frame before, see maxConfig
+}
+
+// number returns the number of a namespace. In version 1 a path stands for the namespace
+// that it led to last, and there is no other: then ok is false.
+func (st *state) number(sp *space) (n uint32, ok bool) {
+	if st.version == 1 && st.process.server.attacher.spaces[sp.path] != sp {
+		return 0, false
+	}
+	if n, ok = st.spaces[sp]; !ok {
+		n = uint32(len(st.spaces) + 1)
+		st.spaces[sp] = n
+	}
+	return n, true
+}
+
+// encode encodes the sessions; it runs on the owner's thread.
+func (st *state) encode() {
+	for _, e := range st.process.server.slots {
+		if e == nil || e.removed || e.done.Load() {
+			continue
+		}
+		s := entryState{kept: e.kept, local: e.local, sport: e.sport, session: &e.Session, failed: e.failed}
+		if a := e.attached; a != nil {
+			n, ok := st.number(a.space)
+			s.attached, s.space, s.rx, s.by, s.from, s.self = ok, n, a.rx.rxKey, a.link, int(a.from), a.self
+			if e.echo {
+				s.link, s.halen, s.mac = a.link, e.toLink.Halen, e.toLink.Addr
+			}
+		}
+		if st.version == 1 && !s.attached {
+			continue // the client adds it again
+		}
+		st.part(partEntry, func(t transfer) { t.entry(&s) })
+	}
+	st.sessions, st.out.b = st.out.b, nil
+}
+
+// sockets encodes what the descriptors are, and collects them.
+func (st *state) sockets(listener int) {
+	add := func(id socketID, fd int) {
+		st.part(partSocket, func(t transfer) { t.socket(&id) })
+		st.fds = append(st.fds, fd)
+	}
+	add(socketID{kind: 3}, listener)
+	for sp, n := range st.spaces {
+		for i, tx := range sp.tx {
+			if tx != nil {
+				add(socketID{netns: sp.path, kind: uint8(i), space: n}, tx.fd)
+			}
+		}
+		for key, rx := range sp.rx {
+			add(socketID{netns: sp.path, kind: 2, rx: key, space: n}, rx.fd)
+		}
+	}
+}
+
+// send sends the state.
+func (st *state) send(c *conn) error {
+	return st.process.listener.control(func(fd int) error {
+		st.sockets(fd)
+		sockets := st.out.b
+		st.out.b = nil
+		sharing := st.process.sharing
+		for _, name := range sharing.Names() {
+			sharing.Wants(name, func(_ Key, c SessionConfig) {
+				st.part(partClient, func(t transfer) { t.client(&name, &c) })
+			})
+		}
+		st.part(partEnd, func(transfer) {})
+		if err := c.sendFDs(sockets, st.fds); err != nil {
+			return err
+		}
+		for _, b := range [][]byte{st.sessions, st.out.b} {
+			if _, err := c.Write(b); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
