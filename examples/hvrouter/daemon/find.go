@@ -90,8 +90,8 @@ func (f *findings) presumed() map[int][]netip.Addr {
 
 // present gives the guests that are here, with everything that was found for them.
 func (r *router) present() []config.Guest {
-	links := slices.Collect(maps.Values(r.home().links.byIndex))
-	return guest.Expand(r.cfg, r.guests.All(), guest.World{Links: links, Findings: r.findings.byLink(), Free: r.guests.Free})
+	l := &r.home().links
+	return guest.Expand(r.cfg, r.guests.All(), guest.World{Links: maps.Values(l.byIndex), Link: l.byName, Findings: r.findings.byLink(), Free: r.guests.Free})
 }
 
 // onSightings takes news of addresses that guests speak from.

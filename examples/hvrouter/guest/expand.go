@@ -1,6 +1,7 @@
 package guest
 
 import (
+	"iter"
 	"net/netip"
 	"slices"
 	"strings"
@@ -21,7 +22,9 @@ type Finding struct {
 
 // World is what Expand looks at besides the inventory.
 type World struct {
-	Links []fib.Link // interfaces that exist, none twice
+	Links iter.Seq[fib.Link] // interfaces that exist, none twice
+	// Link finds one of them by name.
+	Link func(name string) (fib.Link, bool)
 	// Findings of one interface, in a stable order; those outside of what the guest may
 	// find are left out by Expand.
 	Findings func(link int) []Finding
@@ -37,11 +40,11 @@ type World struct {
 // A guest that a template made is named like its interface, with "@" in front if a
 // guest of the inventory has that name.
 func Expand(c *config.Config, all []config.Guest, w World) []config.Guest {
-	var here []config.Guest
-	taken, names, byName := map[string]bool{}, map[string]bool{}, w.byName()
+	here := make([]config.Guest, 0, len(all))
+	taken, names := map[string]bool{}, map[string]bool{}
 	for _, g := range all {
 		names[g.Name] = true
-		link, ok := w.link(g, byName)
+		link, ok := w.link(g.Interface, g.MAC)
 		if !ok {
 			taken[g.Interface] = true // it may come
 			continue
@@ -52,7 +55,7 @@ func Expand(c *config.Config, all []config.Guest, w World) []config.Guest {
 			here = append(here, c.Inherit(g))
 		}
 	}
-	for _, l := range w.Links {
+	for l := range w.Links {
 		if len(c.GuestsFrom) == 0 {
 			break
 		}
@@ -66,7 +69,8 @@ func Expand(c *config.Config, all []config.Guest, w World) []config.Guest {
 			if own == nil {
 				own = owners(all)
 			}
-			find(&here[i], w.Findings(byName[here[i].Interface].Index), own, w.Free)
+			link, _ := w.Link(here[i].Interface)
+			find(&here[i], w.Findings(link.Index), own, w.Free)
 		}
 	}
 	slices.SortFunc(here, func(a, b config.Guest) int { return strings.Compare(a.Name, b.Name) })
@@ -82,14 +86,13 @@ func made(t *config.Template, link string, taken bool) config.Guest {
 	return config.Guest{Name: name, Interface: link, Find: t.Find, Gateway4: t.Gateway4, RA: t.RA, Rate: t.Rate, LocalPref: t.LocalPref}
 }
 
-// link gives the interface of a guest of the inventory.
-func (w World) link(g config.Guest, byName map[string]fib.Link) (fib.Link, bool) {
-	if !config.IsPattern(g.Interface) {
-		l, ok := byName[g.Interface]
-		return l, ok
+// link gives the interface of a guest of the inventory, by name or by pattern and MAC.
+func (w World) link(pattern string, mac config.MAC) (fib.Link, bool) {
+	if !config.IsPattern(pattern) {
+		return w.Link(pattern)
 	}
-	for _, l := range w.Links {
-		if config.Match(g.Interface, l.Name) && Behind(l.MAC, g.MAC) {
+	for l := range w.Links {
+		if config.Match(pattern, l.Name) && Behind(l.MAC, mac) {
 			return l, true
 		}
 	}
@@ -102,12 +105,13 @@ func Behind(link [6]byte, mac config.MAC) bool {
 	return link == mac || link[0] == 0xfe && [5]byte(link[1:]) == [5]byte(mac[1:])
 }
 
-func (w World) byName() map[string]fib.Link {
-	out := make(map[string]fib.Link, len(w.Links))
-	for _, l := range w.Links {
-		out[l.Name] = l
+// Of makes a world of interfaces, none twice.
+func Of(links []fib.Link) World {
+	byName := make(map[string]fib.Link, len(links))
+	for _, l := range links {
+		byName[l.Name] = l
 	}
-	return out
+	return World{Links: slices.Values(links), Link: func(name string) (fib.Link, bool) { l, ok := byName[name]; return l, ok }}
 }
 
 // find adds what was found to a guest.

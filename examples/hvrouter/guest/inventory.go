@@ -32,11 +32,18 @@ func (s Source) String() string {
 // Inventory is every guest that is known. The zero value is empty, and takes whatever does
 // not conflict. It is not safe for concurrent use.
 type Inventory struct {
-	admission *config.Admission // nil: everybody is admitted
-	admitted  [sources]map[string]config.Entry
-	refused   [sources][]Refused // by a rule, or by a guest that was there before
+	admission *config.Admission                 // nil: everybody is admitted
+	admitted  [sources]map[string]*config.Entry // which stay as they are: clones share them
+	refused   [sources][]Refused                // by a rule, or by a guest that was there before
 	claims    config.Claims
 	version   uint64
+	listed    list // what All returned last
+}
+
+// list is every guest, sorted by name, as of a version.
+type list struct {
+	guests  []config.Guest
+	version uint64
 }
 
 // Refused is a guest that the inventory knows of and does not count, and why.
@@ -65,7 +72,7 @@ func (in *Inventory) Use(a *config.Admission) { in.admission = a }
 func (in *Inventory) Replace(s Source, guests []config.Entry) (errs []error) {
 	return in.review(func() {
 		for _, e := range in.admitted[s] {
-			in.claims.Remove(e.Guest, who(e, s))
+			in.claims.Remove(e.Guest, who(*e, s))
 		}
 		in.admitted[s], in.refused[s] = nil, nil
 		for _, e := range guests {
@@ -90,7 +97,7 @@ func (in *Inventory) review(change func(), all bool) (errs []error) {
 		waiting := in.refused[s]
 		if all {
 			for _, name := range slices.Sorted(maps.Keys(in.admitted[s])) {
-				waiting = append(waiting, Refused{Entry: in.admitted[s][name]})
+				waiting = append(waiting, Refused{Entry: *in.admitted[s][name]})
 			}
 			// Who was there stays, if it may.
 			slices.SortStableFunc(waiting, func(a, b Refused) int { return count(a.Why != nil) - count(b.Why != nil) })
@@ -147,9 +154,10 @@ func who(e config.Entry, s Source) string { return fmt.Sprintf("%s (%v)", e.Name
 
 func (in *Inventory) add(s Source, e config.Entry) {
 	if in.admitted[s] == nil {
-		in.admitted[s] = map[string]config.Entry{}
+		in.admitted[s] = map[string]*config.Entry{}
 	}
-	in.admitted[s][e.Name] = e.Brief()
+	brief := e.Brief()
+	in.admitted[s][e.Name] = &brief
 	in.claims.Add(e.Guest, who(e, s))
 }
 
@@ -173,8 +181,8 @@ func (in *Inventory) Put(guests ...config.Entry) error {
 	var replaced, added []config.Entry
 	for _, e := range guests {
 		if old, ok := in.admitted[FromAPI][e.Name]; ok && !slices.ContainsFunc(replaced, func(r config.Entry) bool { return r.Name == e.Name }) {
-			replaced = append(replaced, old)
-			in.claims.Remove(old.Guest, who(old, FromAPI))
+			replaced = append(replaced, *old)
+			in.claims.Remove(old.Guest, who(*old, FromAPI))
 		}
 	}
 	for _, e := range guests {
@@ -217,9 +225,9 @@ func (in *Inventory) forget(name string) bool {
 // Change replaces a guest where it is, whatever its source. It must have the
 // addresses it had.
 func (in *Inventory) Change(s Source, g config.Guest) {
-	e := in.admitted[s][g.Name]
+	e := *in.admitted[s][g.Name]
 	e.Guest = g
-	in.admitted[s][g.Name] = e
+	in.admitted[s][g.Name] = &e
 	in.version++
 }
 
@@ -228,7 +236,7 @@ func (in *Inventory) Remove(name string) error {
 	if e, ok := in.admitted[FromAPI][name]; ok {
 		in.review(func() {
 			delete(in.admitted[FromAPI], name)
-			in.claims.Remove(e.Guest, who(e, FromAPI))
+			in.claims.Remove(e.Guest, who(*e, FromAPI))
 		}, false)
 		return nil
 	}
@@ -264,15 +272,13 @@ func (in *Inventory) Knows(name string) bool {
 	return false
 }
 
-// All returns every guest, sorted by name.
+// All returns every guest, sorted by name. The slice belongs to the inventory, which
+// returns it again until a guest changes: it must not be modified.
 func (in *Inventory) All() []config.Guest {
-	var all []config.Guest
-	for _, guests := range in.admitted {
-		for _, e := range guests {
-			all = append(all, e.Guest)
-		}
+	if in.listed.guests == nil || in.listed.version != in.version {
+		in.listed = list{sorted(in.admitted[:], nil), in.version}
 	}
-	return sorted(all)
+	return in.listed.guests
 }
 
 // Refused returns the guests that are refused, by source.
@@ -289,19 +295,26 @@ func (in *Inventory) Refused(yield func(Source, Refused) bool) {
 // Kept returns the guests that came over the API, sorted by name, those that are refused
 // as well: what refuses them may go.
 func (in *Inventory) Kept() []config.Guest {
-	var all []config.Guest
-	for _, e := range in.admitted[FromAPI] {
-		all = append(all, e.Guest)
-	}
-	for _, r := range in.refused[FromAPI] {
-		all = append(all, r.Guest)
-	}
-	return sorted(all)
+	return sorted(in.admitted[FromAPI:FromAPI+1], in.refused[FromAPI])
 }
 
-func sorted(all []config.Guest) []config.Guest {
-	slices.SortFunc(all, func(a, b config.Guest) int { return strings.Compare(a.Name, b.Name) })
-	return all
+// sorted lists guests by name.
+func sorted(admitted []map[string]*config.Entry, refused []Refused) []config.Guest {
+	var all []*config.Guest // a guest is many words
+	for _, guests := range admitted {
+		for _, e := range guests {
+			all = append(all, &e.Guest)
+		}
+	}
+	for i := range refused {
+		all = append(all, &refused[i].Guest)
+	}
+	slices.SortFunc(all, func(a, b *config.Guest) int { return strings.Compare(a.Name, b.Name) })
+	out := make([]config.Guest, len(all))
+	for i, g := range all {
+		out[i] = *g
+	}
+	return out
 }
 
 // Free reports whether a prefix may be a guest's that the inventory does not say it has.

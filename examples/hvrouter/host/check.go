@@ -130,8 +130,9 @@ func (k *checker) links(c *config.Config) {
 
 // guests gives those that are here, also those that templates make.
 func (k *checker) guests(c *config.Config) []config.Guest {
-	nothing := func(int) []guest.Finding { return nil }
-	return guest.Expand(c, c.Guests, guest.World{Links: k.Links(), Findings: nothing})
+	w := guest.Of(k.Links())
+	w.Findings = func(int) []guest.Finding { return nil }
+	return guest.Expand(c, c.Guests, w)
 }
 
 func (k *checker) sysctls(c *config.Config) {
