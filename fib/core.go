@@ -145,6 +145,7 @@ func newCore(c Config) *core {
 	k.doubts.tables = map[tableFamily]*doubt{}
 	k.rules.init()
 	k.addresses.init()
+	k.addresses.remake = fixed
 	k.neighbors.init()
 	k.sysctls.init()
 	return k

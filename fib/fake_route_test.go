@@ -62,7 +62,8 @@ func (m *fake) route(msg message) unix.Errno {
 // valid checks what both families check.
 func (m *fake) valid(r *fakeRoute) unix.Errno {
 	if r.nhid != 0 {
-		if h := m.hops[r.nhid]; h == nil || h.flag == attrFDB {
+		h := m.hops[r.nhid]
+		if h == nil || h.flag == attrFDB || r.family == IPv6 && m.isIPv4(h) {
 			return unix.EINVAL
 		}
 	}
@@ -81,6 +82,15 @@ func (m *fake) valid(r *fakeRoute) unix.Errno {
 		return unix.EINVAL
 	}
 	return 0
+}
+
+// isIPv4 reports whether no IPv6 route may use it (fib6_check_nexthop): a route by an
+// IPv6 object of an IPv4 prefix is as good as one by an IPv4 object.
+func (m *fake) isIPv4(h *fakeHop) bool {
+	if h.members == nil {
+		return h.family == IPv4
+	}
+	return slices.ContainsFunc(h.members, func(x member) bool { return m.isIPv4(m.hops[x.id]) })
 }
 
 // newRoute4 is fib_table_insert.
@@ -110,7 +120,7 @@ func (m *fake) newRoute4(r *fakeRoute, flags uint16) unix.Errno {
 	case flags&unix.NLM_F_REPLACE != 0:
 		m.replaced(m.routes[first], r)
 		m.routes[first] = r
-		m.notify(unix.RTM_NEWROUTE, unix.NLM_F_REPLACE, r.body)
+		m.notify(unix.RTM_NEWROUTE, unix.NLM_F_REPLACE, m.shown(r))
 		return 0
 	case match >= 0:
 		return unix.EEXIST
@@ -123,7 +133,7 @@ func (m *fake) newRoute4(r *fakeRoute, flags uint16) unix.Errno {
 		return unix.ENOENT
 	}
 	m.routes = slices.Insert(m.routes, at, r)
-	m.notify(unix.RTM_NEWROUTE, told, r.body)
+	m.notify(unix.RTM_NEWROUTE, told, m.shown(r))
 	return 0
 }
 
@@ -141,7 +151,7 @@ func (m *fake) newRoute6(r *fakeRoute, flags uint16) unix.Errno {
 	case flags&unix.NLM_F_REPLACE != 0:
 		m.replaced(m.routes[i], r)
 		m.routes[i] = r
-		m.notify(unix.RTM_NEWROUTE, unix.NLM_F_REPLACE, r.body)
+		m.notify(unix.RTM_NEWROUTE, unix.NLM_F_REPLACE, m.shown(r))
 		return 0
 	case flags&unix.NLM_F_APPEND != 0 && r.ecmp() && m.routes[i].ecmp():
 		q := m.routes[i]
@@ -151,12 +161,12 @@ func (m *fake) newRoute6(r *fakeRoute, flags uint16) unix.Errno {
 		q.legs = append(slices.Clone(q.legs), r.legs...)
 		slices.SortFunc(q.legs, compareLegs)
 		m.encode(q)
-		m.notify(unix.RTM_NEWROUTE, unix.NLM_F_APPEND|unix.NLM_F_CREATE, q.body)
+		m.notify(unix.RTM_NEWROUTE, unix.NLM_F_APPEND|unix.NLM_F_CREATE, m.shown(q))
 		return 0
 	default:
 		return unix.EEXIST
 	}
-	m.notify(unix.RTM_NEWROUTE, unix.NLM_F_CREATE, r.body)
+	m.notify(unix.RTM_NEWROUTE, unix.NLM_F_CREATE, m.shown(r))
 	return 0
 }
 
@@ -179,6 +189,24 @@ func (m *fake) encode(r *fakeRoute) {
 	key := rkey{hi: r.hi, lo: r.lo, metric: r.metric, bits: r.bits, tos: r.tos}
 	f := form{facts: r.facts, nhid: r.nhid, legs: r.legs}
 	r.body = appendRoute(nil, unix.RTM_NEWROUTE, 0, 0, &key, tableFamily{r.table, r.family}, &f, true)[sizeHeader:]
+}
+
+// shown is the body of a route in a dump or a notification: one by an object that is a
+// blackhole is one, too (fib_dump_info, rt6_fill_node).
+func (m *fake) shown(r *fakeRoute) []byte {
+	if h := m.hops[r.nhid]; h == nil || !m.isBlackhole(h) {
+		return r.body
+	}
+	b := slices.Clone(r.body)
+	b[7] = unix.RTN_BLACKHOLE
+	return b
+}
+
+func (m *fake) isBlackhole(h *fakeHop) bool {
+	if len(h.members) == 1 {
+		h = m.hops[h.members[0].id]
+	}
+	return h.flag == unix.NHA_BLACKHOLE
 }
 
 // delRoute is fib_table_delete, and ip6_route_del: a metric of 0 is any in IPv4.
@@ -206,7 +234,7 @@ func (m *fake) delRoute(r *fakeRoute) unix.Errno {
 		m.guard.route(q)
 	}
 	m.routes = slices.Delete(m.routes, best, best+1)
-	m.notify(unix.RTM_DELROUTE, 0, q.body)
+	m.notify(unix.RTM_DELROUTE, 0, m.shown(q))
 	return 0
 }
 
@@ -228,7 +256,7 @@ func (m *fake) sourceGone(addr netip.Addr) {
 			return false
 		}
 		if r.table == tableMain {
-			m.notify(unix.RTM_DELROUTE, 0, r.body)
+			m.notify(unix.RTM_DELROUTE, 0, m.shown(r))
 		}
 		return r.table == tableMain
 	})
@@ -251,10 +279,21 @@ func (m *fake) disable(link int32, f Family) {
 			return false
 		}
 		if f == IPv6 {
-			m.notify(unix.RTM_DELROUTE, 0, r.body)
+			m.notifyLegs(r, r.legs)
 		}
 		return true
 	})
+}
+
+// notifyLegs notifies the deletion of legs of an IPv6 route that the kernel has deleted by
+// itself: one by one (fib6_del_route).
+func (m *fake) notifyLegs(r *fakeRoute, legs []leg) {
+	for _, l := range legs {
+		one := &fakeRoute{routeMessage: r.routeMessage}
+		one.legs = []leg{l}
+		m.encode(one)
+		m.notify(unix.RTM_DELROUTE, 0, one.body)
+	}
 }
 
 // unregister takes away the routes with a leg on an interface that is deleted: in IPv4
@@ -267,13 +306,18 @@ func (m *fake) unregister(link int32) {
 		case r.family == IPv4:
 			return true
 		}
-		r.legs = slices.DeleteFunc(slices.Clone(r.legs), func(l leg) bool { return l.link == link })
-		if len(r.legs) == 0 {
-			m.notify(unix.RTM_DELROUTE, 0, r.body)
-			return true
+		var lost []leg
+		r.legs = slices.DeleteFunc(slices.Clone(r.legs), func(l leg) bool {
+			if l.link == link {
+				lost = append(lost, l)
+			}
+			return l.link == link
+		})
+		m.notifyLegs(r, lost)
+		if len(r.legs) > 0 {
+			m.encode(r)
 		}
-		m.encode(r)
-		return false
+		return len(r.legs) == 0
 	})
 }
 
@@ -317,6 +361,9 @@ func (m *fake) nextHop(msg message) unix.Errno {
 	case m.guard != nil:
 		m.guard.hop(old)
 	}
+	if old != nil && h.members != nil {
+		h.proto = old.proto // replace_nexthop_grp does not change it
+	}
 	m.hops[h.id] = h
 	m.notify(unix.RTM_NEWNEXTHOP, msg.flags, m.hopBody(h))
 	return 0
@@ -347,24 +394,25 @@ func (m *fake) validHop(h *fakeHop) unix.Errno {
 	return 0
 }
 
-// replaceable is what replace_nexthop checks.
+// replaceable is what replace_nexthop checks: also whether each route that uses the object,
+// by itself or in a group, may use h (fib_check_nh_list, fib6_check_nh_list).
 func (m *fake) replaceable(old, h *fakeHop) bool {
 	if (old.members != nil) != (h.members != nil) || old.buckets != h.buckets {
 		return false
 	}
-	if h.members != nil {
-		return true
-	}
+	users := map[uint32]bool{h.id: true}
 	for _, g := range m.hops {
-		if g.has(h.id) && (h.flag == unix.NHA_BLACKHOLE && len(g.members) > 1 || h.family == IPv6 && h.flag == 0 && m.sourced(g.id)) {
-			return false
+		if g.has(h.id) {
+			users[g.id] = true
+			if h.flag == attrFDB || h.flag == unix.NHA_BLACKHOLE && len(g.members) > 1 {
+				return false
+			}
 		}
 	}
-	return true
+	return !slices.ContainsFunc(m.routes, func(r *fakeRoute) bool {
+		return users[r.nhid] && (h.flag == attrFDB || r.family == IPv6 && m.isIPv4(h))
+	})
 }
-
-// sourced is a place for rules of the kernel that are not modelled.
-func (m *fake) sourced(uint32) bool { return false }
 
 func (h *fakeHop) has(id uint32) bool {
 	return slices.ContainsFunc(h.members, func(x member) bool { return x.id == id })
@@ -389,18 +437,17 @@ func (m *fake) hopBody(h *fakeHop) []byte {
 // routes: in IPv4 without RTM_DELROUTE, and with told false (an interface went down)
 // without a word about objects and groups, either.
 func (m *fake) delHop(id uint32, told bool, flags uint16) {
-	h := m.hops[id]
-	delete(m.hops, id)
 	if told {
-		m.notify(unix.RTM_DELNEXTHOP, flags, m.hopBody(h))
+		m.notify(unix.RTM_DELNEXTHOP, flags, m.hopBody(m.hops[id]))
 	}
 	before := len(m.routes)
 	m.routes = slices.DeleteFunc(m.routes, func(r *fakeRoute) bool {
 		if r.nhid == id && r.family == IPv6 {
-			m.notify(unix.RTM_DELROUTE, 0, r.body)
+			m.notify(unix.RTM_DELROUTE, 0, m.shown(r))
 		}
 		return r.nhid == id
 	})
+	defer delete(m.hops, id)
 	if m.port == fakePort {
 		m.orphans += before - len(m.routes)
 	}

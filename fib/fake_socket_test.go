@@ -212,7 +212,7 @@ func (m *fake) entries(msg message) (list []dumped) {
 		_ = q.parse(msg.body)
 		for _, r := range m.routes {
 			if r.family == q.family && (q.proto == 0 || q.proto == r.proto) && (q.table == 0 || q.table == r.table) {
-				add(unix.RTM_NEWROUTE, r.body)
+				add(unix.RTM_NEWROUTE, m.shown(r))
 			}
 		}
 	}

@@ -243,9 +243,11 @@ func (m *fake) address(msg message) unix.Errno {
 	case i >= 0 && msg.flags&unix.NLM_F_REPLACE == 0:
 		return unix.EEXIST
 	case i >= 0:
-		scope := m.addrs[i].Scope // of an address that exists it does not change
+		old := m.addrs[i].Address
 		m.addrs[i] = a
-		m.addrs[i].Scope = scope
+		if m.addrs[i].Scope = old.Scope; old.Prefix.Addr().Is4() {
+			m.addrs[i].NoPrefixRoute = old.NoPrefixRoute
+		}
 		m.notify(msg.typ, 0, m.addressBody(m.addrs[i]))
 	default:
 		if a.Prefix.Addr().Is6() && !m.links[int32(a.Link)].AdminUp && a.NoDAD {
@@ -295,22 +297,27 @@ func (m *fake) neighbor(msg message) unix.Errno {
 		return unix.ENOENT
 	case msg.typ == unix.RTM_DELNEIGH:
 		delete(m.neigh, key)
-		if n.Proxy {
-			return 0 // the kernel tells nobody about these
+		if !n.Proxy { // the kernel tells nobody about those
+			m.notify(unix.RTM_NEWNEIGH, 0, failed(had))
+			m.as(0, func() { m.notify(unix.RTM_DELNEIGH, 0, failed(had)) })
 		}
-		m.notify(msg.typ, 0, appendNeighbor(nil, unix.RTM_NEWNEIGH, 0, 0, had.Neighbor, had.proto)[sizeHeader:])
 	case !n.permanent && !n.Proxy: // a probe
-	case !m.links[int32(n.Link)].AdminUp && !n.Proxy:
-		return unix.ENETDOWN
-	case there && msg.flags&unix.NLM_F_REPLACE == 0:
+	case there && msg.flags&unix.NLM_F_REPLACE == 0 && !n.Proxy: // neigh_add knows no flags for those
 		return unix.EEXIST
 	default:
 		m.neigh[key] = n
-		if !n.Proxy {
+		if !n.Proxy && (!there || had.MAC != n.MAC) {
 			m.notify(msg.typ, 0, body)
 		}
 	}
 	return 0
+}
+
+// failed is how a permanent neighbour is notified that is going (neigh_delete).
+func failed(n kernelNeighbor) []byte {
+	b := appendNeighbor(nil, unix.RTM_DELNEIGH, 0, 0, n.Neighbor, n.proto)[sizeHeader:]
+	native.PutUint16(b[8:], unix.NUD_FAILED)
+	return attr8(b, attrNeighProto, n.proto)
 }
 
 // setLink changes the state of an interface as the administrator, or the cable, does.
@@ -392,11 +399,7 @@ func (m *fake) deleteLink(name string) {
 				i++
 			}
 		}
-		for key := range m.neigh {
-			if key.link == l.Index {
-				delete(m.neigh, key)
-			}
-		}
+		m.neighborsGone(int32(l.Index))
 		m.unregister(int32(l.Index))
 		delete(m.links, int32(l.Index))
 		m.notify(unix.RTM_DELLINK, 0, m.linkBody(l))

@@ -100,6 +100,9 @@ type kernelOf interface {
 	objects() []uint32     // ids of next-hop objects and groups, sorted
 }
 
+// dev reads the name of an interface; one that there is not gets an index that nobody has.
+func (w *words) dev(k kernelOf) int { return or(k.index(w.word()), 99) }
+
 func (m *fake) objects() []uint32 { return sortedKeys(m.hops) }
 
 // route reads a route. Words that a Route has no field for become attributes.
@@ -120,9 +123,7 @@ func (w *words) route(k kernelOf) (r Route, proto uint8, attrs []byte) {
 				r.NextHops = append(r.NextHops, NextHop{})
 				hop = &r.NextHops[len(r.NextHops)-1]
 			}
-			if hop.Link = k.index(w.word()); hop.Link == 0 {
-				hop.Link = 99 // there is none
-			}
+			hop.Link = w.dev(k)
 		case "weight":
 			hop.Weight = uint16(w.number())
 		case "onlink":
@@ -288,7 +289,7 @@ func (w *words) foreignHop(verb string, k kernelOf) []byte {
 			key.gateway = w.addr()
 			key.family = familyOf(key.gateway)
 		case "dev":
-			key.link = int32(k.index(w.word()))
+			key.link = int32(w.dev(k))
 		case "onlink":
 			key.onlink = true
 		case "blackhole":
@@ -345,7 +346,7 @@ func (w *words) foreignAddress(verb string, k kernelOf) []byte {
 	for w.more() {
 		switch s := w.word(); s {
 		case "dev":
-			a.Link = k.index(w.word())
+			a.Link = w.dev(k)
 		case "noprefixroute":
 			a.NoPrefixRoute = true
 		default:
@@ -371,7 +372,7 @@ func (w *words) neighbor(k kernelOf) (n Neighbor) {
 	for w.more() {
 		switch s := w.word(); s {
 		case "dev":
-			n.Link = k.index(w.word())
+			n.Link = w.dev(k)
 		case "mac":
 			n.MAC = w.mac()
 		case "proxy":

@@ -147,13 +147,13 @@ func (m *kernelNeighbor) parse(body []byte) error {
 func appendNeighbor(b []byte, typ, flags uint16, seq uint32, n Neighbor, proto uint8) []byte {
 	start := len(b)
 	b = begin(b, typ, flags, seq)
-	state, ntf := uint16(unix.NUD_PERMANENT), byte(0)
+	ntf := byte(0)
 	if n.Proxy {
-		state, ntf = 0, unix.NTF_PROXY
+		ntf = unix.NTF_PROXY
 	}
 	b = append(b, byte(familyOf(n.Addr)), 0, 0, 0)
 	b = native.AppendUint32(b, uint32(n.Link))
-	b = native.AppendUint16(b, state)
+	b = native.AppendUint16(b, unix.NUD_PERMANENT) // proxies, too, outlive the loss of the carrier
 	b = append(b, ntf, 0)
 	b = attrAddr(b, unix.NDA_DST, n.Addr)
 	if typ == unix.RTM_NEWNEIGH {

@@ -178,6 +178,12 @@ func (c *core) comparable(a Address) Address {
 	return a
 }
 
+// fixed reports whether the kernel would not make want of have: it takes a replacement of
+// an IPv4 address, and leaves its scope and flags as they are (rtm_newaddr).
+func fixed(have, want Address) bool {
+	return have.Prefix.Addr().Is4() && (have.Scope != want.Scope || have.NoPrefixRoute != want.NoPrefixRoute)
+}
+
 func (c *core) addressLost(link int32, addr netip.Addr, last bool) {
 	c.store.all(func(i uint32, e *entry) {
 		f := e.have

@@ -87,9 +87,11 @@ func (c *core) unclear(i uint32, e *entry, by origin) {
 	c.doubts.table(c.tables.list[e.key.table])
 }
 
-// lostOneRoute: somebody else removed a route of ours, or one that stood beside it.
+// lostOneRoute: somebody else removed a route of ours, or one that stood beside it; or the
+// kernel one leg of an IPv6 route, with a notification of its own for each.
 func (c *core) lostOneRoute(i uint32, e *entry, f *form, by origin) {
-	if f != e.have && e.have != unsure {
+	leg := f.family == IPv6 && f.nhid == 0
+	if f != e.have && (e.have != unsure || leg) {
 		c.unclear(i, e, by)
 		return
 	}

@@ -233,7 +233,11 @@ func (c *core) diffSmall() (d []Difference) {
 		d = append(d, Difference{Op: "delete", Key: k.Rule, Have: "rule"})
 	}
 	for k, a := range c.addresses.want {
-		if v := c.addresses.decide(k, c.swept); v != verbNone {
+		switch v := c.addresses.decide(k, c.swept); v {
+		case verbNone:
+		case verbDelete: // and addition: see fixed
+			d = append(d, Difference{Op: verbReplace.String(), Key: a, Want: "address"})
+		default:
 			d = append(d, Difference{Op: v.String(), Key: a, Want: "address"})
 		}
 	}

@@ -32,6 +32,7 @@ type wishes[K, V comparable] struct {
 	by     map[K]origin // somebody else has changed it
 	failed map[K]*failure
 	brakes brake.Table[K]
+	remake func(have, want V) bool // reports whether only deletion and addition make one of the other; may be nil
 }
 
 // had is a value in the kernel, and whether it carries our protocol number.
@@ -97,6 +98,8 @@ func (t *wishes[K, V]) decide(k K, swept bool) verb {
 	switch {
 	case wanted && !there:
 		return verbAdd
+	case wanted && have.value != want && t.remake != nil && t.remake(have.value, want):
+		return verbDelete
 	case wanted && have.value != want:
 		return verbReplace
 	case wanted || !there:
@@ -162,6 +165,9 @@ func (t *wishes[K, V]) commit(op smallOp[K], r reply, v V, key any, now time.Tim
 	if op.verb == verbDelete {
 		delete(t.have, op.key)
 		delete(t.doomed, op.key)
+		if _, ok := t.want[op.key]; ok {
+			t.dirty[op.key] = true
+		}
 	} else {
 		t.have[op.key] = had[V]{v, true}
 	}
