@@ -1,0 +1,416 @@
+package fib
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/hyperfib/hyperfib/internal/testing/nstest"
+	"github.com/hyperfib/hyperfib/internal/testing/scenario"
+)
+
+// TestFakeKernel makes the fake kernel worth believing: what others do at random is done
+// to it and to the kernel itself. Both take it or refuse it, notify the same, and have the
+// same in the end.
+func TestFakeKernel(t *testing.T) {
+	if testing.Short() {
+		t.Skip("namespaces take time; not with -short")
+	}
+	scenario.Search{Seeds: 20, Inputs: func(r *rand.Rand) []string {
+		g := &gen{Rand: r}
+		for range 40 {
+			g.say("%s", g.deed())
+		}
+		return g.lines
+	}, Play: playOnBoth}.Run(t)
+}
+
+// deed is what somebody does to the kernel, with few objects, so that they meet.
+func (g *gen) deed() string {
+	proto := pick(g, " proto 4", " proto 201")
+	switch n := g.IntN(24); {
+	case n < 6:
+		s := g.key()
+		if !strings.Contains(s, "::") && g.IntN(3) == 0 {
+			return fmt.Sprintf("route %s %s %s%s", pick(g, "append", "prepend", "change"), s, g.hop(false), proto)
+		}
+		return fmt.Sprintf("route %s %s%s", pick(g, "add", "replace", "replace"), g.kernelRoute(), proto)
+	case n < 9:
+		return fmt.Sprintf("route del %s%s", g.key(), pick(g, proto, ""))
+	case n < 12:
+		return fmt.Sprintf("nexthop %s %d %s%s", pick(g, "add", "replace", "change"), g.IntN(5), pick(g, g.hop(false), g.hop(false), g.hop(true), g.hop(false)+" onlink", "blackhole", "fdb via 10.0.0.2"), pick(g, "", proto))
+	case n < 15:
+		s := fmt.Sprintf("group %s %d", pick(g, "add", "replace"), 4+g.IntN(4))
+		for range 1 + g.IntN(3) {
+			s += fmt.Sprintf(" %d%s", g.IntN(5), pick(g, "", "*3"))
+		}
+		return s + pick(g, "", " buckets 8", " buckets 16 idle 500") + pick(g, "", proto)
+	case n < 17:
+		return fmt.Sprintf("nexthop del %d", g.IntN(8))
+	case n < 19:
+		return fmt.Sprintf("rule %s %s%s%s", pick(g, "add", "add", "del"), g.rule(), pick(g, "", " not"), pick(g, proto, " proto 0"))
+	case n < 21:
+		return fmt.Sprintf("address %s %s", pick(g, "add", "del", "replace"), pick(g, g.address(), g.address()+" noprefixroute", fmt.Sprintf("10.0.%d.1/24 dev v%[1]d", g.IntN(3))))
+	case n < 23:
+		return fmt.Sprintf("neighbour %s %s", pick(g, "add", "del", "replace"), g.neighbor())
+	}
+	return fmt.Sprintf("link %s %s", g.dev(), pick(g, "up", "down", "down", "delete", "create", "nocarrier"))
+}
+
+// kernelRoute is a route with one or two next hops, by itself or by an object.
+func (g *gen) kernelRoute() string {
+	s := g.key()
+	v6 := strings.Contains(s, "::")
+	switch g.IntN(6) {
+	case 0:
+		return s + " prohibit"
+	case 1:
+		return s + " dev " + g.dev()
+	case 2:
+		return fmt.Sprintf("%s nhid %d", s, g.IntN(8))
+	case 3:
+		a, b := g.hop(v6), g.hop(v6)
+		if a != b {
+			return s + " " + a + " " + b
+		}
+	case 4:
+		if !v6 {
+			return s + " " + g.hop(v6) + " src 203.0.113.1"
+		}
+	}
+	return s + " " + g.hop(v6)
+}
+
+// real is the kernel, in a namespace like what newFake makes.
+type real struct {
+	*testing.T
+	ns, peer          *nstest.NS
+	requests, monitor *socket
+	dumps             *socket
+	links             map[string]int
+	buf               []byte
+	noted             []string // notifications of one deed
+}
+
+func newReal(t *testing.T) *real {
+	k := &real{T: t, ns: nstest.New(t, "fake"), peer: nstest.New(t, "cables"), links: map[string]int{}, buf: make([]byte, 1<<16)}
+	for _, s := range []string{"accept_dad", "autoconf", "accept_ra", "router_solicitations"} {
+		k.ns.Sysctl("net/ipv6/conf/default/"+s, "0")
+	}
+	k.ns.Sysctl("net/ipv6/conf/default/addr_gen_mode", "1")
+	for _, s := range []**socket{&k.requests, &k.monitor, &k.dumps} {
+		var err error
+		if *s, err = openSocket(k.ns.Path, 4<<20); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { (*s).close() })
+	}
+	if err := k.monitor.join(monitored...); err != nil {
+		t.Fatal(err)
+	}
+	for i, name := range []string{"v0", "v1", "v2"} {
+		k.create(2+i, name)
+		for _, a := range uplinkAddresses(name) {
+			k.by(&words{list: []string{"address", "add", a.String(), "dev", name}})
+		}
+	}
+	return k
+}
+
+var monitored = []uint32{unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE,
+	unix.RTNLGRP_IPV4_RULE, unix.RTNLGRP_IPV6_RULE, unix.RTNLGRP_NEIGH, unix.RTNLGRP_NEXTHOP}
+
+func (k *real) create(index int, name string) {
+	// The kernel acts on the carrier of a pair whose ends have the same index up to a
+	// second later (linkwatch_urgent_event).
+	k.ns.IP(fmt.Sprintf("link add %s index %d type veth peer name p%d index %d netns %s", name, index, index, 1000+index, k.peer.Name))
+	k.peer.IP(fmt.Sprintf("link set p%d up", index))
+	k.ns.IP("link set " + name + " up")
+	k.links[name] = index
+	k.carrier(name, true)
+}
+
+// carrier waits until the interface has it, or not, and the kernel has acted on it.
+func (k *real) carrier(name string, want bool) {
+	nstest.Wait(k, 2*time.Second, "the carrier of "+name, func() (yes bool) {
+		k.ns.Do(func() error {
+			i, err := net.InterfaceByName(name)
+			yes = err == nil && (i.Flags&net.FlagRunning != 0) == want
+			return err
+		})
+		return yes
+	})
+}
+
+func (k *real) index(name string) int { return k.links[name] }
+
+func (k *real) objects() []uint32 { return nil }
+
+// by does one deed, and returns the kernel's answer.
+func (k *real) by(w *words) unix.Errno {
+	if w.list[0] == "link" {
+		k.link(w.list[1], w.list[2])
+		return 0
+	}
+	b, err := somebody(w.list, k)
+	if err != nil {
+		k.Fatal(err)
+	}
+	w2 := newWriter(k.requests)
+	w2.buf, w2.n = append(w2.buf, b...), 1
+	if _, err := w2.flush(); err != nil {
+		k.Fatal(err)
+	}
+	var errno unix.Errno
+	errors.As(w2.reply(0).err, &errno)
+	return errno
+}
+
+func (k *real) link(name, verb string) {
+	index := k.links[name]
+	switch verb {
+	case "create":
+		if index == 0 {
+			k.Fatal("create needs an index")
+		}
+	case "delete":
+		k.ns.IP("link del " + name)
+		delete(k.links, name)
+	case "down":
+		k.ns.IP("link set " + name + " down")
+	case "up":
+		k.peer.IP(fmt.Sprintf("link set p%d up", index))
+		k.ns.IP("link set " + name + " up")
+		k.carrier(name, true)
+	case "nocarrier":
+		k.ns.IP("link set " + name + " up")
+		k.peer.IP(fmt.Sprintf("link set p%d down", index))
+		k.carrier(name, false)
+	}
+}
+
+// dump reads everything that the fake kernel knows of, in words.
+func (k *real) dump(m *fake) (lines []string) {
+	rule4, rule6, proxies := make([]byte, sizeRule), make([]byte, sizeRule), make([]byte, sizeNeigh)
+	rule4[0], rule6[0], proxies[10] = byte(IPv4), byte(IPv6), unix.NTF_PROXY
+	for _, request := range [][]byte{
+		dumpRequest(unix.RTM_GETADDR, make([]byte, sizeAddr)...), dumpRequest(unix.RTM_GETNEXTHOP, make([]byte, sizeNextHop)...),
+		dumpRequest(unix.RTM_GETRULE, rule4...), dumpRequest(unix.RTM_GETRULE, rule6...), dumpRequest(unix.RTM_GETNEIGH, make([]byte, sizeNeigh)...),
+		dumpRequest(unix.RTM_GETNEIGH, proxies...), routeDump(IPv4, 90, 0), routeDump(IPv6, 90, 0)} {
+		err := k.dumps.dump(request, k.buf, func(b []byte) (bool, error) {
+			done, _, err := walk(b, func(msg message) {
+				if s := m.entryWords(msg); s != "" {
+					lines = append(lines, s)
+				}
+			})
+			return done, err
+		})
+		if err != nil && !errors.Is(err, unix.ENOENT) {
+			k.Fatal(err)
+		}
+	}
+	return lines
+}
+
+// notifications are those that have arrived since noted was cleared, in words.
+func (k *real) notifications(m *fake) []string {
+	for {
+		n, err := k.monitor.receive(k.buf)
+		if errors.Is(err, errAgain) {
+			return k.noted
+		} else if err != nil {
+			k.Fatal(err)
+		}
+		for msg := range messages(k.buf[:n]) {
+			if s := m.noteWords(msg); s != "" {
+				k.noted = append(k.noted, s)
+			}
+		}
+	}
+}
+
+// entryWords describes an entry of a dump with all that is compared; "" for what the fake
+// kernel does not have.
+func (m *fake) entryWords(msg message) string {
+	switch msg.typ {
+	case unix.RTM_NEWADDR, unix.RTM_DELADDR:
+		var a kernelAddress
+		if a.parse(msg.body) != nil || a.Link < 2 || a.Prefix.Addr().IsLinkLocalUnicast() {
+			return ""
+		}
+		return fmt.Sprintf("address %v dev %s noprefixroute %v", a.Prefix, m.nameOf(int32(a.Link)), a.NoPrefixRoute)
+	case unix.RTM_NEWNEIGH, unix.RTM_DELNEIGH:
+		var n kernelNeighbor
+		state := native.Uint16(msg.body[8:])
+		if n.parse(msg.body) != nil || n.Link < 2 || state&(unix.NUD_PERMANENT|unix.NUD_FAILED) == 0 && !n.Proxy {
+			return ""
+		}
+		if n.Proxy {
+			state = unix.NUD_NONE // as pneigh_fill_info has it
+		}
+		return fmt.Sprintf("neighbour %v dev %s mac %x proxy %v state %x", n.Addr, m.nameOf(int32(n.Link)), n.MAC, n.Proxy, state)
+	case unix.RTM_NEWRULE, unix.RTM_DELRULE:
+		var k kernelRule
+		if k.parse(msg.body) != nil || k.Priority >= 1000 || k.Priority == 0 {
+			return ""
+		}
+		return fmt.Sprintf("rule %v proto %d", k.Rule, k.proto)
+	case unix.RTM_NEWNEXTHOP, unix.RTM_DELNEXTHOP:
+		var n nextHopMessage
+		_ = n.parse(msg.body)
+		sortMembers(n.members)
+		return fmt.Sprintf("%s onlink %v proto %d alien %v idle %d", m.hopWords(&n), n.onlink, n.proto, n.alien, n.idle)
+	case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
+		var r routeMessage
+		if r.parse(msg.body) != nil || r.table != 90 {
+			return ""
+		}
+		return fmt.Sprintf("route %s scope %d", m.routeWords(&r), r.scope)
+	}
+	return ""
+}
+
+// noteWords describes a notification; those about interfaces are not compared, nor what
+// the kernel tells of each route of a group that is replaced (nexthop_compat_mode).
+func (m *fake) noteWords(msg message) string {
+	s := m.entryWords(msg)
+	if s == "" || msg.typ == unix.RTM_NEWROUTE && msg.flags&unix.NLM_F_REPLACE != 0 && strings.Contains(s, "nhid") {
+		return ""
+	}
+	if msg.typ&1 != 0 {
+		s = "no " + s
+	}
+	if msg.typ == unix.RTM_NEWROUTE && !strings.Contains(s, "::") {
+		s += fmt.Sprintf(" beside %v replaced %v", beside(msg.flags), msg.flags&unix.NLM_F_REPLACE != 0)
+	}
+	return s
+}
+
+// dump is the same of the fake kernel.
+func (m *fake) dumpWords() (lines []string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	list := func(typ uint16, body ...byte) {
+		for _, e := range m.entries(message{typ: typ, body: body}) {
+			if s := m.entryWords(message{typ: e.typ, body: e.body}); s != "" {
+				lines = append(lines, s)
+			}
+		}
+	}
+	proxies := make([]byte, sizeNeigh)
+	proxies[10] = unix.NTF_PROXY
+	list(unix.RTM_GETADDR)
+	list(unix.RTM_GETNEXTHOP)
+	list(unix.RTM_GETRULE, byte(IPv4))
+	list(unix.RTM_GETRULE, byte(IPv6))
+	list(unix.RTM_GETNEIGH, make([]byte, sizeNeigh)...)
+	list(unix.RTM_GETNEIGH, proxies...)
+	for _, f := range []Family{IPv4, IPv6} {
+		b := routeDump(f, 90, 0)
+		list(unix.RTM_GETROUTE, b[sizeHeader:]...)
+	}
+	return lines
+}
+
+func (m *fake) noted() (lines []string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, b := range m.monitor.datagrams {
+		for msg := range messages(b) {
+			if s := m.noteWords(msg); s != "" {
+				lines = append(lines, s)
+			}
+		}
+	}
+	m.monitor.datagrams = nil
+	return lines
+}
+
+// playOnBoth does the same to both kernels.
+func playOnBoth(t *testing.T, inputs []string) (err error) {
+	k, m := newReal(t), newFake()
+	if a, b := both(func() []string { return k.notifications(m) }, startingNotes(m)); a != b {
+		return fmt.Errorf("at the start the kernel notifies\n  %s\nnot\n  %s", a, b)
+	}
+	next := 100
+	for _, line := range inputs {
+		list := strings.Fields(line)
+		if list[0] == "link" {
+			if (k.links[list[1]] == 0) != (list[2] == "create") {
+				continue
+			}
+			if list[2] == "create" {
+				next++
+				k.create(next, list[1])
+				m.createLink(int32(next), list[1])
+				continue
+			}
+		}
+		k.noted = nil
+		mine := doTo(m, list)
+		his := k.by(&words{list: list})
+		if (mine == 0) != (his == 0) {
+			return fmt.Errorf("%s: the kernel says %d (%v), the fake %d (%v)", line, his, his, mine, mine)
+		}
+		if a, b := both(func() []string { return k.notifications(m) }, m.noted()); a != b {
+			return fmt.Errorf("%s: the kernel notifies\n  %s\nthe fake\n  %s", line, a, b)
+		}
+		if a, b := both(func() []string { return k.dump(m) }, m.dumpWords()); a != b {
+			return fmt.Errorf("%s: the kernel has\n  %s\nthe fake\n  %s", line, a, b)
+		}
+	}
+	return nil
+}
+
+// startingNotes are those of the addresses that a namespace has from the start.
+func startingNotes(m *fake) (lines []string) {
+	for _, a := range m.addrs {
+		lines = append(lines, m.entryWords(message{typ: unix.RTM_NEWADDR, body: m.addressBody(a)}))
+	}
+	return lines
+}
+
+// both returns what the kernel and the fake say, sorted. The kernel gets a second for it:
+// IPv6 addresses are notified by its address work queue (addrconf_dad_work).
+func both(kernel func() []string, fake []string) (a, b string) {
+	slices.Sort(fake)
+	b = strings.Join(fake, "\n  ")
+	for end := time.Now().Add(time.Second); ; time.Sleep(time.Millisecond) {
+		list := kernel()
+		slices.Sort(list)
+		if a = strings.Join(list, "\n  "); a == b || time.Now().After(end) {
+			return a, b
+		}
+	}
+}
+
+// doTo does one deed to the fake kernel.
+func doTo(m *fake, list []string) unix.Errno {
+	if list[0] == "link" {
+		switch list[2] {
+		case "up":
+			m.setLink(list[1], true, true)
+		case "down":
+			m.setLink(list[1], false, false)
+		case "nocarrier":
+			m.setLink(list[1], true, false)
+		case "delete":
+			m.deleteLink(list[1])
+		}
+		return 0
+	}
+	m.mu.Lock()
+	b, err := somebody(list, m)
+	m.mu.Unlock()
+	if err != nil {
+		panic(err)
+	}
+	return m.by(otherPort, b)
+}
