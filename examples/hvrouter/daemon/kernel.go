@@ -30,26 +30,39 @@ type space struct {
 	up     map[string]bool // interfaces with a carrier; of pumpKernel
 }
 
-// openSpace begins to read the kernel of one namespace.
-func (d *Daemon) openSpace(t *tasks, p config.Place) (*space, error) {
-	s := &space{up: map[string]bool{}}
-	path := ""
-	if p.NetNS != "" {
-		var err error
-		if s.file, path, err = d.hold(p.NetNS); err != nil {
-			return nil, err
+// openSpaces opens the namespaces, all of them before the first kernel is read: a name that
+// leads nowhere is an error whatever else runs here.
+func (d *Daemon) openSpaces(t *tasks, c *config.Config) (places []*place, err error) {
+	spaces := make([]*space, len(c.Places()))
+	paths := make([]string, len(spaces))
+	for i, p := range c.Places() {
+		spaces[i] = &space{up: map[string]bool{}}
+		if p.NetNS != "" {
+			if spaces[i].file, paths[i], err = d.hold(p.NetNS); err != nil {
+				return nil, err
+			}
 		}
 	}
-	var err error
+	for i, p := range c.Places() {
+		if err := d.openSpace(t, spaces[i], p, paths[i]); err != nil {
+			return nil, err
+		}
+		d.spaces, places = append(d.spaces, spaces[i]), append(places, spaces[i].place)
+	}
+	return places, nil
+}
+
+// openSpace begins to read the kernel of one namespace.
+func (d *Daemon) openSpace(t *tasks, s *space, p config.Place, path string) (err error) {
 	if p.Config.DomainBy == config.ByVRF {
 		if s.vrfs, err = openVRFs(p); err != nil {
-			return nil, err
+			return err
 		}
 		t.start("", func(ctx context.Context) error { <-ctx.Done(); s.vrfs.Close(); return nil })
 	}
 	k, err := fib.Open(fib.Config{NetNS: path, Tables: tables(p.Config), OnForeign: fib.ForeignWait})
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", cmp.Or(p.NetNS.Path(), "kernel"), err)
+		return fmt.Errorf("%s: %w", cmp.Or(p.NetNS.Path(), "kernel"), err)
 	}
 	s.fib, s.wall, s.events = k, wall.New(path), k.Watch(fib.WatchOptions{Buffer: eventBuffer})
 	s.place = newPlace(d.log, p.NetNS, k, s.wall)
@@ -58,19 +71,15 @@ func (d *Daemon) openSpace(t *tasks, p config.Place) (*space, error) {
 		s.vrf = s.vrfs
 	}
 	t.start("kernel", k.Run)
-	return s, nil
+	return nil
 }
 
 // openKernel reads the kernel, adopts what an earlier run left, and makes the
 // router with everything that needs no peer.
 func (d *Daemon) openKernel(t *tasks, c *config.Config) error {
-	var places []*place
-	for _, p := range c.Places() {
-		s, err := d.openSpace(t, p)
-		if err != nil {
-			return err
-		}
-		d.spaces, places = append(d.spaces, s), append(places, s.place)
+	places, err := d.openSpaces(t, c)
+	if err != nil {
+		return err
 	}
 	if err := d.startBFD(c.BFD); err != nil {
 		return err

@@ -38,9 +38,7 @@ func (r *router) refresh() {
 		g.rib.SetLocals(g.place.static.Locals[name], &r.fx)
 		r.apply(g, &r.fx)
 	}
-	for _, old := range left {
-		r.leave(old, ports)
-	}
+	r.leave(left, ports)
 	for _, p := range r.places {
 		for _, a := range drop[p] {
 			p.kernel.DeleteAddress(a)
@@ -93,14 +91,24 @@ func (r *router) left(now map[string]guest.Port) (left []guest.Port) {
 	return left
 }
 
-// leave says goodbye. If the guest is back on another interface, its routes have
-// not changed but for that, and are set again.
-func (r *router) leave(old guest.Port, now map[string]guest.Port) {
-	if _, ok := now[old.Name]; ok {
-		r.reset(r.home(), old.Interface)
+// leave ends what is done for guests that left. If one is back on another interface, its
+// routes have not changed but for that, and are set again. An interface that has
+// another guest now, because it was renamed or a guest of the inventory claims it, is
+// served anew, and what was found behind it stays.
+func (r *router) leave(left []guest.Port, now map[string]guest.Port) {
+	served := make(map[int]bool, len(now))
+	for _, p := range now {
+		served[p.Link.Index] = true
 	}
-	_, there := r.home().links.byIndex[old.Link.Index]
-	r.edge.Leave(old, !there)
+	for _, old := range left {
+		if _, ok := now[old.Name]; ok {
+			r.reset(r.home(), old.Interface)
+		}
+		if !served[old.Link.Index] {
+			_, there := r.home().links.byIndex[old.Link.Index]
+			r.edge.Leave(old, !there)
+		}
+	}
 }
 
 // arrive prepares the interfaces of guests that came or changed (all, if what they have
