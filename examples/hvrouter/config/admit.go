@@ -326,7 +326,7 @@ func (k *checker) guestName(path, name string) {
 	case !k.need(path, name != ""):
 	case len(name) > mostName:
 		k.bad(path, "a name of %d octets: want at most %d", len(name), mostName)
-	case !utf8.ValidString(name) || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }):
+	case !utf8.ValidString(name) || strings.ContainsFunc(name, unprintable):
 		k.bad(path, "%q has characters that cannot be printed", name)
 	case strings.TrimSpace(name) != name:
 		k.bad(path, "%q begins or ends with a space", name)
@@ -334,6 +334,8 @@ func (k *checker) guestName(path, name string) {
 		k.bad(path, "%q: names with @ are those of guests that templates made", name)
 	}
 }
+
+func unprintable(r rune) bool { return !unicode.IsPrint(r) }
 
 // link checks the name of an interface: what Linux takes (dev_valid_name), and can be the
 // name of a directory below /proc/sys.

@@ -98,6 +98,8 @@ func (u unique[T]) add(k *checker, path, what string, v T) {
 func (k *checker) config(c *Config) {
 	if k.need("$.router-id", c.RouterID.IsValid()) && !c.RouterID.Is4() {
 		k.bad("$.router-id", "%v: a router id has the form of an IPv4 address", c.RouterID)
+	} else if c.RouterID.IsUnspecified() {
+		k.bad("$.router-id", "0.0.0.0 is not a router id (RFC 6286)")
 	}
 	k.need("$.as", c.AS != 0)
 	k.oneOf("$.log", c.Log, "debug", "info", "warn", "error")
@@ -110,11 +112,15 @@ func (k *checker) config(c *Config) {
 	k.bgp(c.BGP)
 	k.domains(c)
 	k.domainBy(c)
-	k.rules(c.Rules)
+	k.rules(c)
 	k.edge(c.Edge)
 	if len(c.Edge.DHCP.Relay) > 0 && !c.Loopback.Address.Addr().Is4() {
 		k.bad("$.edge.dhcp.relay", "a relay needs an IPv4 loopback address for the servers to answer to")
 	}
+	k.links(c)
+	k.addresses(c)
+	k.paths(c)
+	k.numbers(c)
 	k.guests(c)
 	k.templates(c)
 	k.overlays(c)
@@ -217,7 +223,9 @@ func (k *checker) localOut(c *Config, names unique[string], tables unique[scope]
 		k.bad("$.local-out.table", "table main is the kernel's own")
 	}
 	k.oneOf("$.local-out.last-resort", c.LocalOut.LastResort, "blackhole", "unreachable", "prohibit", "none")
+	seen := unique[string]{}
 	for i, name := range c.LocalOut.Domains {
+		seen.add(k, fmt.Sprintf("$.local-out.domains[%d]", i), "domain", name)
 		if _, ok := names[name]; !ok {
 			k.bad(fmt.Sprintf("$.local-out.domains[%d]", i), "no domain is called %q", name)
 		}
@@ -258,15 +266,15 @@ func (k *checker) reflector(path string, n NetNS, r Reflector, seen unique[strin
 	seen.add(k, path+".peer", "session with", r.Peer.String()+" on "+where)
 }
 
-func (k *checker) rules(r *Rules) {
-	if r == nil {
+func (k *checker) rules(c *Config) {
+	if c.Rules == nil {
 		return
 	}
-	k.ruleSet("$.rules.ipv4", r.IPv4, netip.Addr.Is4)
-	k.ruleSet("$.rules.ipv6", r.IPv6, netip.Addr.Is6)
+	k.ruleSet("$.rules.ipv4", c, c.Rules.IPv4, netip.Addr.Is4)
+	k.ruleSet("$.rules.ipv6", c, c.Rules.IPv6, netip.Addr.Is6)
 }
 
-func (k *checker) ruleSet(path string, rules []Rule, family func(netip.Addr) bool) {
+func (k *checker) ruleSet(path string, c *Config, rules []Rule, family func(netip.Addr) bool) {
 	seen, local := unique[uint32]{}, false
 	for i, r := range rules {
 		at := fmt.Sprintf("%s[%d]", path, i)
@@ -281,6 +289,7 @@ func (k *checker) ruleSet(path string, rules []Rule, family func(netip.Addr) boo
 			}
 		}
 		k.ruleAction(at, r)
+		k.ruleMatches(at, c, r)
 	}
 	if !local {
 		k.bad(path, "no rule looks up table local (255): the hypervisor would not hear its own addresses")

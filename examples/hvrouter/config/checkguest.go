@@ -25,6 +25,7 @@ func (k *checker) edge(e Edge) {
 		}
 	}
 	k.ra("$.edge.ra", e.RA)
+	k.edgeAddresses(e)
 }
 
 // guests checks each guest and what no two guests may share.
@@ -146,6 +147,7 @@ func (k *checker) overlays(c *Config) {
 		if !o.Local.IsValid() {
 			k.bad(path+".local", "local is missing, and there is no loopback address to take")
 		}
+		k.overlayAddresses(path, o)
 		for j, p := range o.Peers {
 			if o.Local.IsValid() && p.Is4() != o.Local.Is4() {
 				k.bad(fmt.Sprintf("%s.peers[%d]", path, j), "%v and local %v are of different families", p, o.Local)
@@ -155,6 +157,7 @@ func (k *checker) overlays(c *Config) {
 }
 
 func (k *checker) wall(w Wall) {
+	k.wallWords(w)
 	for i, open := range w.Open {
 		if _, _, err := ParsePort(open); err != nil {
 			k.bad(fmt.Sprintf("$.wall.open[%d]", i), "%v", err)

@@ -215,7 +215,7 @@ domains:
     guests: true
     reflectors:
       - {interface: a, local: &l 198.51.100.101, peer: 198.51.100.126, import: &p [{community: &c "65000:7", action: reject}]}
-      - {interface: b, local: *l, peer: 198.51.100.226, import: *p}
+      - {interface: a, local: *l, peer: 198.51.100.127, import: *p}
 edge: {gateway4: &gw 203.0.113.254, ra: {interval: &i 600s}}
 guests:
   - {name: vm1, gateway4: *gw, ipv4: [203.0.113.1], mac: &m "50:54:33:00:00:07", ra: {interval: *i}}
