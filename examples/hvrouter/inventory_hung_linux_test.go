@@ -41,11 +41,24 @@ func hung(t *testing.T, dir string) (end func()) {
 	return end
 }
 
+// shared makes what is mounted below a directory, and unmounted, so for those as well who
+// have a mount namespace of their own by then, as `ip netns exec` gives its command.
+func shared(t *testing.T, dir string) {
+	t.Helper()
+	for _, flags := range []uintptr{unix.MS_BIND, unix.MS_SHARED} {
+		if err := unix.Mount(dir, dir, "", flags, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+}
+
 func newInventoryHost(t *testing.T) *host {
 	if testing.Short() {
 		t.Skip("needs namespaces and seconds")
 	}
 	h := &host{t: t, dir: t.TempDir(), hv: nstest.New(t, "hv"), vm: nstest.New(t, "vm")}
+	shared(t, h.dir)
 	if err := os.Mkdir(h.path("guests"), 0o700); err != nil {
 		t.Fatal(err)
 	}
