@@ -34,7 +34,7 @@ func check(in invocation) int {
 	findings = append(findings, host.Check(all, host.System)...)
 	findings = append(findings, modes(*file, all)...)
 	for _, f := range findings {
-		fmt.Fprintln(in.stdout, f)
+		fmt.Fprintf(in.stdout, "%s%v\n", c.Where(f.Path), f)
 	}
 	if host.Bad(findings) {
 		return exitFailed

@@ -68,9 +68,9 @@ func (c *Config) Entries() []Entry {
 func (c *Config) Forget() { c.from.doc = nil }
 
 // Where returns the place of a YAML path of the file, such as $.domains[0].table, as
-// "file:line:column: ", and "" if the configuration came from no file.
+// "file:line:column: ", and "" if the path is empty or the configuration came from no file.
 func (c *Config) Where(path string) string {
-	if c.from.doc == nil {
+	if c.from.doc == nil || path == "" {
 		return ""
 	}
 	e := source{file: c.from.file, doc: c.from.doc}.errorAt(path, "")

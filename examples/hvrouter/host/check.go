@@ -6,6 +6,7 @@ package host
 import (
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -25,9 +26,20 @@ type View struct {
 	MTU func(link string) (mtu int, ok bool)
 	// Links gives the interfaces that exist, by name, index and MAC.
 	Links func() []fib.Link
+	// Host gives its addresses and default routes.
+	Host func() config.Host
+	// Listening gives who listens on a port, "tcp" or "udp"; our own processes are left
+	// out.
+	Listening func(proto string, port uint16) []Listener
 	// Feature tells whether the kernel has a link type (bridge, vxlan), the
 	// subsystem nftables, or another module.
 	Feature func(name string) bool
+}
+
+// Listener is a socket that somebody listens on.
+type Listener struct {
+	Addr    netip.Addr // unspecified: every address
+	Process string     // its name and number, or "somebody"
 }
 
 // Level says how bad a finding is.
@@ -45,6 +57,9 @@ const (
 type Finding struct {
 	Level Level
 	Text  string
+	// Path is the YAML path that it is about, "" if it is about none: config.Where says
+	// where that is.
+	Path string
 }
 
 // String gives "drift: TEXT".
@@ -61,13 +76,18 @@ func Bad(findings []Finding) bool {
 // needs, worst first. view gives the machine as seen from a network namespace, or
 // says why it cannot be seen.
 func Check(c *config.Config, view func(config.NetNS) (View, error)) []Finding {
-	k := &checker{}
+	k := &checker{whole: c}
 	for _, p := range c.Places() {
 		if err := k.enter(p.NetNS, view); err != nil {
 			k.add(Lack, "%v", err)
 			continue
 		}
 		k.links(p.Config)
+		k.addresses(p.Config)
+		k.ports(p.Config)
+		k.fabrics(p.Config)
+		k.templates(p.Config)
+		k.management(p.Config)
 		k.sysctls(p.Config)
 		k.neighbours(p.Config)
 		k.edge(p.Config)
@@ -84,12 +104,21 @@ func Check(c *config.Config, view func(config.NetNS) (View, error)) []Finding {
 
 type checker struct {
 	View
-	where string // what every finding begins with
+	whole *config.Config // not just the part in one namespace
+	where string         // what every finding begins with
+	path  string         // what the next finding is about
 	found []Finding
 }
 
+// at says what the next finding is about.
+func (k *checker) at(path string) *checker {
+	k.path = path
+	return k
+}
+
 func (k *checker) add(l Level, format string, args ...any) {
-	k.found = append(k.found, Finding{l, k.where + fmt.Sprintf(format, args...)})
+	k.found = append(k.found, Finding{l, k.where + fmt.Sprintf(format, args...), k.path})
+	k.path = ""
 }
 
 // enter makes a namespace the one that is looked at.
@@ -106,13 +135,13 @@ func (k *checker) links(c *config.Config) {
 	for _, d := range c.Domains {
 		for _, name := range domain.Interfaces(d) {
 			if _, ok := k.MTU(name); !ok {
-				k.add(Lack, "interface %s of domain %s does not exist", name, d.Name)
+				k.at(k.interfacePath(d, name)).add(Lack, "interface %s of domain %s does not exist", name, d.Name)
 			}
 		}
 	}
 	if name := c.Loopback.Interface; name != "" {
 		if _, ok := k.MTU(name); !ok {
-			k.add(Lack, "loopback interface %s does not exist", name)
+			k.at("$.loopback.interface").add(Lack, "loopback interface %s does not exist", name)
 		}
 	}
 	here := k.guests(c)
@@ -126,6 +155,15 @@ func (k *checker) links(c *config.Config) {
 			k.add(Note, "guest %s is absent: there is no interface %s", g.Name, g.Interface)
 		}
 	}
+}
+
+// interfacePath is where the file names an uplink of a domain.
+func (k *checker) interfacePath(d config.Domain, name string) string {
+	path := k.whole.DomainPath(d.Name)
+	if i := slices.IndexFunc(d.Reflectors, func(r config.Reflector) bool { return r.Interface == name }); i >= 0 {
+		return fmt.Sprintf("%s.reflectors[%d].interface", path, i)
+	}
+	return path
 }
 
 // guests gives those that are here, also those that templates make.

@@ -2,10 +2,10 @@ package host
 
 import (
 	"bytes"
-	"flag"
 	"fmt"
 	"io/fs"
 	"maps"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,15 +14,16 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
 	"github.com/hyperfib/hyperfib/fib"
+	"github.com/hyperfib/hyperfib/internal/testing/scenario"
 )
-
-var update = flag.Bool("update", false, "rewrite golden files")
 
 // machine is a host as a value.
 type machine struct {
 	sysctls map[string]string
 	mtu     map[string]int
 	lacks   string
+	host    config.Host
+	ports   map[string][]Listener // by "tcp 179"
 }
 
 func (m machine) view() View {
@@ -30,6 +31,10 @@ func (m machine) view() View {
 		Sysctl:  func(path string) (string, bool) { v, ok := m.sysctls[path]; return v, ok },
 		MTU:     func(link string) (int, bool) { v, ok := m.mtu[link]; return v, ok },
 		Feature: func(name string) bool { return name != m.lacks },
+		Host:    func() config.Host { return m.host },
+		Listening: func(proto string, port uint16) []Listener {
+			return m.ports[fmt.Sprintf("%s %d", proto, port)]
+		},
 		Links: func() (all []fib.Link) {
 			for i, name := range slices.Sorted(maps.Keys(m.mtu)) {
 				all = append(all, fib.Link{Index: i + 1, Name: name})
@@ -49,8 +54,25 @@ func (m machine) seen(n config.NetNS) (View, error) {
 
 // fine is a host on which the sample configuration runs.
 func fine(c *config.Config) machine {
-	return machine{sysctls: domain.Sysctls(c, c.Guests), mtu: map[string]int{"a.public": 1500, "b.public": 1500,
+	m := machine{sysctls: domain.Sysctls(c, c.Guests), mtu: map[string]int{"a.public": 1500, "b.public": 1500,
 		"a.private": 1550, "b.private": 1550, "loopback": 65536, "vm1": 1500, "vm2": 1500}}
+	for _, d := range c.Domains {
+		for _, r := range d.Reflectors {
+			m.has(r.Interface, netip.PrefixFrom(r.Local.Addr, map[bool]int{true: 25, false: 120}[r.Local.Is4()]).String())
+		}
+	}
+	m.has("loopback", c.Loopback.Address.String())
+	return m
+}
+
+// has gives the machine an address.
+func (m *machine) has(link, prefix string) {
+	m.host.Addresses = append(slices.Clip(m.host.Addresses), config.HostAddress{Interface: link, Prefix: netip.MustParsePrefix(prefix)})
+}
+
+// loses takes the addresses of an interface away.
+func (m *machine) loses(link string) {
+	m.host.Addresses = slices.DeleteFunc(slices.Clone(m.host.Addresses), func(a config.HostAddress) bool { return a.Interface == link })
 }
 
 func TestCheck(t *testing.T) {
@@ -70,7 +92,7 @@ func TestCheck(t *testing.T) {
 		found := Check(&cc, m.seen)
 		fmt.Fprintf(&out, "# %s: bad %v\n", what, Bad(found))
 		for _, f := range found {
-			fmt.Fprintf(&out, "  %v\n", f)
+			fmt.Fprintf(&out, "\t%s%v\n", c.Where(f.Path), f)
 		}
 	}
 	play("as it should be", func(*config.Config, *machine) {})
@@ -148,19 +170,46 @@ func TestCheck(t *testing.T) {
 		c.Guests = slices.Clone(c.Guests)
 		c.Guests[0].Name = "vm1 of Ada"
 	})
-	const golden = "testdata/check.txt"
-	if *update {
-		if err := os.WriteFile(golden, out.Bytes(), 0o644); err != nil {
-			t.Fatal(err)
+	play("a local address is missing, one is elsewhere, so is the loopback's", func(_ *config.Config, m *machine) {
+		m.loses("b.public")
+		m.has("a.public", "198.51.100.201/25")
+		m.has("a.private", "172.22.2.1/16")
+	})
+	play("a peer on no subnet of its interface", func(_ *config.Config, m *machine) {
+		m.loses("a.private")
+		m.has("a.private", "172.22.15.101/30")
+	})
+	play("fabrics of different size", func(_ *config.Config, m *machine) { m.mtu["b.public"] = 1400 })
+	play("the ports are taken", func(_ *config.Config, m *machine) {
+		bird := netip.IPv4Unspecified()
+		m.ports = map[string][]Listener{"tcp 179": {{bird, "bird (process 7)"}, {netip.MustParseAddr("172.22.15.101"), "gobgpd (process 8)"}, {netip.MustParseAddr("192.0.2.1"), "frr (process 9)"}},
+			"udp 3784": {{bird, "bird (process 7)"}, {netip.MustParseAddr("198.51.100.201"), "bfdd (process 6)"}}}
+	})
+	play("an overlay's VTEP is nowhere", func(c *config.Config, m *machine) {
+		c.Overlays = slices.Clone(c.Overlays)
+		c.Overlays[0].Local.Addr = netip.MustParseAddr("192.0.2.7")
+	})
+	play("a template that takes the host's interfaces", func(c *config.Config, m *machine) {
+		c.GuestsFrom = []config.Template{{Interfaces: "eth*"}, {Interfaces: "tap*"}}
+		m.mtu["eth0"], m.mtu["eth1"], m.mtu["eth2"], m.mtu["tap0"] = 1500, 1500, 1500, 1500
+		m.has("eth0", "10.0.0.5/24")
+		m.host.Default = []string{"eth1"}
+	})
+	play("a default route over an interface of its own is found", func(_ *config.Config, m *machine) { m.host.Default = []string{"eth0"} })
+	play("one over an uplink", func(_ *config.Config, m *machine) { m.host.Default = []string{"a.public"} })
+	rules := func(v4 ...config.Rule) func(*config.Config, *machine) {
+		return func(c *config.Config, m *machine) {
+			local := config.Rule{Table: config.Table{ID: 255}}
+			c.Rules = &config.Rules{IPv4: append([]config.Rule{local}, v4...), IPv6: []config.Rule{local, {Priority: 1, IIF: "lo", Table: config.Table{ID: 254}}}}
+			m.host.Default = []string{"eth0"}
 		}
 	}
-	want, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(out.Bytes(), want) {
-		t.Errorf("differs from %s:\n%s", golden, out.Bytes())
-	}
+	main := config.Table{ID: 254}
+	play("rules of the file that find it", rules(config.Rule{Priority: 9, Action: "blackhole"}, config.Rule{Priority: 5, IIF: "lo", Table: main}))
+	play("that end before", rules(config.Rule{Priority: 5, Action: "blackhole"}, config.Rule{Priority: 9, Table: main}))
+	play("that are for others", rules(config.Rule{Priority: 5, IIF: "vm1", Table: main}, config.Rule{Priority: 6, Mark: 1, Table: main},
+		config.Rule{Priority: 7, From: config.Prefix{Prefix: netip.MustParsePrefix("10.0.0.0/8")}, Table: main}, config.Rule{Priority: 8, To: config.Prefix{Prefix: netip.MustParsePrefix("10.0.0.0/8")}, Table: main}))
+	scenario.Golden(t, "testdata/check.txt", out.String())
 }
 
 // The running machine answers something for everything that is asked.

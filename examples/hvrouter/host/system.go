@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync"
 
 	"github.com/google/nftables"
 
@@ -33,6 +34,14 @@ func System(n config.NetNS) (v View, err error) {
 	v.Links = func() (all []fib.Link) {
 		_ = netns.Do(path, func() error { all = links(); return nil })
 		return all
+	}
+	v.Host = sync.OnceValue(func() (h config.Host) {
+		_ = netns.Do(path, func() error { h, _ = facts(); return nil })
+		return h
+	})
+	v.Listening = func(proto string, port uint16) (list []Listener) {
+		_ = netns.Do(path, func() error { list = listening(proto, port); return nil })
+		return list
 	}
 	v.Feature = func(name string) (ok bool) {
 		_ = netns.Do(path, func() error { ok = feature(name); return nil })
