@@ -44,6 +44,7 @@ func (s sample) since(old sample) (cpu, wakeups float64) {
 type size struct {
 	descriptors []string // the kind of each: socket, anon_inode, or a path; sorted
 	memory      float64  // resident, MiB
+	anonymous   float64  // of it, what is no file's: the program itself is left out
 	goroutines  int      // 0 if it does not say
 }
 
@@ -56,7 +57,8 @@ func sizeOf(pid int) (s size) {
 		}
 	}
 	slices.Sort(s.descriptors)
-	s.memory = float64(field(fmt.Sprintf("/proc/%d/status", pid), "VmRSS")) / 1024
+	status := fmt.Sprintf("/proc/%d/status", pid)
+	s.memory, s.anonymous = float64(field(status, "VmRSS"))/1024, float64(field(status, "RssAnon"))/1024
 	return s
 }
 
