@@ -1,40 +1,41 @@
-package app
+// Package trim has a process give memory back to the system soon after it needed it.
+//
+// An idle Go process collects garbage every two minutes and gives memory back slowly: a
+// daemon that was flooded once would look as if it leaked.
+package trim
 
 import (
 	"context"
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
-
-	"github.com/hyperfib/hyperfib/bgp/rib"
 )
 
-// An idle Go process collects garbage every two minutes and gives memory back
-// slowly: a reflector that was flooded once would look as if it leaked.
 const (
-	trimEvery = 3 * time.Second
-	trimSlack = 3 << 20 // octets of heap that are not worth a collection
+	every = 3 * time.Second
+	slack = 3 << 20 // octets of heap that are not worth a collection
 )
 
-// trimmer decides when to give memory back to the system: when the process is idle,
-// and either its heap has grown or half of its paths have gone since the last time.
+// trimmer decides when to give memory back: when the process is idle, and either its heap
+// has grown or half of what it holds has gone since the last time.
 type trimmer struct {
 	cycles uint64 // collections so far
 	heap   uint64 // octets after the last trim
-	paths  int    // the most since the last trim
+	held   int    // the most since the last trim
 }
 
 // due is told where things stand, and reports whether now is the time.
-func (t *trimmer) due(cycles, heap uint64, paths int) bool {
+func (t *trimmer) due(cycles, heap uint64, held int) bool {
 	idle := cycles == t.cycles
 	t.cycles = cycles
-	t.paths = max(t.paths, paths)
-	return idle && (heap > t.heap+t.heap/2+trimSlack || heap > trimSlack && paths < t.paths/2)
+	t.held = max(t.held, held)
+	return idle && (heap > t.heap+t.heap/2+slack || heap > slack && held < t.held/2)
 }
 
-// trim runs until ctx ends.
-func trim(ctx context.Context, table *rib.Table) error {
-	tick := time.NewTicker(trimEvery)
+// Run trims until ctx ends. held returns how many things, such as routes, the process
+// holds; it is called every three seconds.
+func Run(ctx context.Context, held func() int) error {
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	var t trimmer
 	for {
@@ -44,11 +45,11 @@ func trim(ctx context.Context, table *rib.Table) error {
 			return nil
 		}
 		cycles, heap := memory()
-		paths := table.Stats().Paths
-		if t.due(cycles, heap, paths) {
+		n := held()
+		if t.due(cycles, heap, n) {
 			debug.FreeOSMemory()
 			t.cycles, t.heap = memory()
-			t.paths = paths
+			t.held = n
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package app
+package trim
 
 import "testing"
 
@@ -7,7 +7,7 @@ func TestTrimmer(t *testing.T) {
 	var m trimmer
 	for i, step := range []struct {
 		cycles, heap uint64
-		paths        int
+		held         int
 		want         bool
 	}{
 		{1, 4 * mib, 0, false},
@@ -19,11 +19,11 @@ func TestTrimmer(t *testing.T) {
 		{5, 10 * mib, 100, true}, // and more of them
 		{5, 3 * mib, 0, false},   // too little to bother
 	} {
-		if got := m.due(step.cycles, step.heap, step.paths); got != step.want {
+		if got := m.due(step.cycles, step.heap, step.held); got != step.want {
 			t.Errorf("step %d: %v", i, got)
 		}
 		if step.want {
-			m.heap, m.paths = step.heap, step.paths
+			m.heap, m.held = step.heap, step.held
 		}
 	}
 }

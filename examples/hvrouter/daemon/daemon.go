@@ -128,6 +128,7 @@ func (d *Daemon) run(ctx context.Context, c *config.Config) error {
 	for _, p := range d.router.places {
 		t.start("wall", func(ctx context.Context) error { d.watchWall(ctx, p); return nil })
 	}
+	t.start("memory", d.trimMemory)
 	t.start("watchdog", d.alive)
 	t.start("namespaces", d.vigil)
 	t.start("inventory", d.followInventory)

@@ -20,6 +20,7 @@ import (
 	"github.com/hyperfib/hyperfib/bgp"
 	"github.com/hyperfib/hyperfib/bgp/rib"
 	"github.com/hyperfib/hyperfib/bgp/wire"
+	"github.com/hyperfib/hyperfib/internal/trim"
 )
 
 // Main runs the command with its arguments (without the program's name) and
@@ -71,7 +72,9 @@ func run(ctx context.Context, o options, logTo io.Writer) error {
 	events := speaker.Subscribe()
 	part("bgp", speaker.Run)
 	part("events", func(ctx context.Context) error { return w.follow(ctx, events) })
-	part("memory", func(ctx context.Context) error { return trim(ctx, speaker.Table()) })
+	part("memory", func(ctx context.Context) error {
+		return trim.Run(ctx, func() int { return speaker.Table().Stats().Paths })
+	})
 	if w.bfd != nil {
 		part("bfd", w.bfd.Run)
 		part("bfd events", w.followBFD)
