@@ -240,6 +240,7 @@ func (s *stage) keeps() {
 	var u wire.Update
 	_ = u.Parse(s.c.Message[wire.HeaderLen:], s.c.Options)
 	reached := map[netip.Prefix]bool{}
+	elsewhere := u.MPNextHop.Addr.IsLinkLocalUnicast() // the session is on no link
 	for _, f := range []wire.Family{wire.IPv4Unicast, wire.IPv6Unicast} {
 		for n, err := range u.Reach(f) {
 			if err == nil {
@@ -253,7 +254,7 @@ func (s *stage) keeps() {
 		}
 	}
 	for p := range reached {
-		s.expect(p.String(), s.c.Want.Disposition < wire.TreatAsWithdraw)
+		s.expect(p.String(), s.c.Want.Disposition < wire.TreatAsWithdraw && !(p.Addr().Is6() && elsewhere))
 		if a, ok := s.witness.route(p.String()); ok {
 			s.attributes(a)
 		}

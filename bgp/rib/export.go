@@ -2,6 +2,7 @@ package rib
 
 import (
 	"encoding/binary"
+	"net/netip"
 
 	"github.com/hyperfib/hyperfib/bgp/wire"
 )
@@ -35,7 +36,7 @@ func (g *group) exported(id destID, p *path) attrID {
 			return 0
 		}
 	}
-	return g.sendable(id, p.attr, attr)
+	return g.sendable(id, in, p.attr, attr)
 }
 
 // may reports whether paths of a peer with such attributes go out to the group at all.
@@ -113,13 +114,15 @@ func (g *group) appendBase(dst []byte, from Attrs, in *In, reflected bool) []byt
 	return from.AppendEdited(dst, edits...)
 }
 
-// sendable fills in the next hop of attributes that were made of root, and returns 0, without the reference, for a set that cannot be
-// sent to the group in the family of id.
-func (g *group) sendable(id destID, root, attr attrID) attrID {
+// sendable fills in the next hop of attributes that were made of root, a path of in, and returns 0,
+// without the reference, for a set that cannot be sent to the group in the family of id. A link-local
+// address alone leads a peer on another link nowhere (RFC 2545, Section 3): only our own goes out,
+// on the link of the session, and what is originated with one.
+func (g *group) sendable(id destID, in *In, root, attr attrID) attrID {
 	t := g.t
 	s := t.attrs.at(attr)
+	own := g.key.nextHop[id/v6&1]
 	if len(s.octets) == int(s.nh) {
-		own := g.key.nextHop[id/v6&1]
 		if own.Addr.IsValid() {
 			with := t.attrs.change(root, attr, op{opOwnNextHop, g.who}, [16]byte{byte(id / v6 & 1)}, func(dst []byte, from Attrs) ([]byte, int) {
 				dst = append(dst, from.Attrs...)
@@ -132,6 +135,10 @@ func (g *group) sendable(id destID, root, attr attrID) attrID {
 	}
 	n := len(s.octets) - int(s.nh)
 	ok := n >= 16
+	if n == 16 && in.no != localPeer {
+		nh := netip.AddrFrom16([16]byte(s.octets[s.nh:]))
+		ok = !nh.IsLinkLocalUnicast() || nh == own.Addr
+	}
 	if id&v6 == 0 {
 		ok = n == 4 || ok && g.key.mixed
 	}

@@ -2,6 +2,7 @@ package rib
 
 import (
 	"cmp"
+	"encoding/binary"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -113,8 +114,9 @@ func (p *modelPath) multipathKey(all []*modelPath) []uint64 {
 }
 
 func (p *modelPath) key(all []*modelPath) []uint64 {
-	return append(p.multipathKey(all), num(p.identifier()), uint64(len(p.attrs.ClusterList)),
-		num(p.peer.cfg.Addr), uint64(p.id))
+	addr := p.peer.cfg.Addr.As16()
+	return append(p.multipathKey(all), num(p.identifier()), uint64(len(p.attrs.ClusterList)), uint64(p.peer.cfg.Addr.BitLen()),
+		binary.BigEndian.Uint64(addr[:8]), binary.BigEndian.Uint64(addr[8:]), uint64(p.id))
 }
 
 // order returns the paths to a prefix, best first.
@@ -203,6 +205,8 @@ func (m *model) take(p *modelPeer, k modelKey, a wire.PathAttrs, nh wire.NextHop
 	case a.OriginatorID.IsValid() && id32(a.OriginatorID) == m.routerID, slices.Contains(a.ClusterList, addr32(m.clusterID)):
 		return false
 	case times(a.ASPath, m.as) > p.cfg.AllowOwnAS, nh.Addr.IsValid() && slices.Contains(p.own[:], nh.Addr):
+		return false
+	case nh.Addr.Is6() && nh.Addr.IsLinkLocalUnicast() && !p.cfg.Addr.IsLinkLocalUnicast():
 		return false
 	case p.imports != nil && p.imports.model(r) == Reject:
 		return false
@@ -355,7 +359,11 @@ func (m *model) exported(p *modelPath, to *modelPeer) (wire.PathAttrs, wire.Next
 		}
 		a, nh = r.attrs, r.nh
 	}
-	return m.sendable(p.prefix, a, nh, to)
+	a, nh, ok := m.sendable(p.prefix, a, nh, to)
+	if p.peer.in != nil && nh.Addr.Is6() && nh.Addr.IsLinkLocalUnicast() && !nh.LinkLocal.IsValid() && !slices.Contains(to.own[:], nh.Addr) {
+		ok = false // good on its own link only
+	}
+	return a, nh, ok
 }
 
 // sendable fills in the next hop, and decides whether a message can be made of it.

@@ -27,6 +27,9 @@ const (
 	NextHopNotOnLink
 	// OwnNextHop: the next hop is our own address of the session (RFC 4271, Section 5.1.3).
 	OwnNextHop
+	// LinkLocalNextHop: the next hop is a link-local address alone, and the session is on no
+	// link: that address means nothing here (RFC 2545, Section 3).
+	LinkLocalNextHop
 	// Rejected: the import policy rejected it.
 	Rejected
 	// TableFull: there is no room for another prefix.
@@ -52,7 +55,7 @@ const (
 
 var reasonText = [reasons]string{
 	Malformed: "malformed", NotUnicast: "not unicast", ASLoop: "AS loop", OriginatorLoop: "originator loop",
-	ClusterLoop: "cluster loop", NextHopNotOnLink: "next hop not on-link", OwnNextHop: "own next hop", Rejected: "policy",
+	ClusterLoop: "cluster loop", NextHopNotOnLink: "next hop not on-link", OwnNextHop: "own next hop", LinkLocalNextHop: "link-local next hop", Rejected: "policy",
 	TableFull: "table full", OverLimit: "prefix limit", TooManyPaths: "too many paths", SessionEnded: "session ended", NotRenewed: "not renewed", NoLongLived: "NO_LLGR",
 	PathFailed: "path failed",
 }

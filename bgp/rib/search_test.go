@@ -177,7 +177,11 @@ func (a *narrator) configure(p *character) {
 		limit += a.maybe(2, fmt.Sprintf(" maximum %d", 1+a.r.IntN(12)))
 		limit += a.maybe(2, fmt.Sprintf(" paths-per-prefix %d", 1+a.r.IntN(3)))
 	}
-	a.say("peer %s 10.0.1.%d id 9.9.9.%d %s %s import %s", p.name, p.no, a.r.IntN(20), p.kind, limit, a.policy())
+	addr := fmt.Sprint("10.0.1.", p.no)
+	if strings.Contains(p.session, "extended-next-hop") {
+		addr = "fe80::5" // shares a link with us
+	}
+	a.say("peer %s %s id 9.9.9.%d %s %s import %s", p.name, addr, a.r.IntN(20), p.kind, limit, a.policy())
 }
 
 func (a *narrator) open(p *character) {
@@ -222,6 +226,9 @@ func (a *narrator) prefixes(n, ids int) string {
 // via draws a next hop for prefixes.
 func (a *narrator) via(list string) string {
 	if strings.HasPrefix(list, "2001") {
+		if a.r.IntN(12) == 0 {
+			return "via fe80::1"
+		}
 		return fmt.Sprintf("via 2001::%d %s", 1+a.r.IntN(4), a.maybe(4, "link-local fe80::1"))
 	}
 	return "via " + a.one("192.0.2.0", "192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.5", "2002::1", "10.0.0.1")

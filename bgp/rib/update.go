@@ -116,8 +116,12 @@ func (in *In) reach(u *wire.Update, l *wire.List, nh wire.NextHop) {
 		t.attrs.release(attr)
 	}()
 	why := in.refusal(t.attrs.at(attr))
-	if why == 0 && (nh.Addr == in.own[0] || nh.Addr == in.own[1]) && nh.Addr.IsValid() {
+	switch {
+	case why != 0:
+	case (nh.Addr == in.own[0] || nh.Addr == in.own[1]) && nh.Addr.IsValid():
 		why = OwnNextHop
+	case nh.Addr.IsLinkLocalUnicast() && nh.Addr.Is6() && !in.addr.IsLinkLocalUnicast():
+		why = LinkLocalNextHop
 	}
 	if why != 0 {
 		in.refuse(l, why)

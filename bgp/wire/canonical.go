@@ -45,6 +45,9 @@ func (u *Update) rewrite(b []byte) Attrs {
 		if !u.opt.AS4 {
 			a.Value = widen(a, get)
 		}
+		if a.Type == AttrLargeCommunities {
+			a.Value = LargeCommunities(a.Value).distinct()
+		}
 		b = a.Append(b)
 	}
 	return b

@@ -148,3 +148,36 @@ func (c LargeCommunities) Contains(x LargeCommunity) bool {
 	}
 	return false
 }
+
+// repeats reports whether some community is in c more than once. Beyond a few it may say so
+// of a list in which none is: to find out is distinct's work.
+func (c LargeCommunities) repeats() bool {
+	const size, few = 12, 16
+	for i := size; i < len(c) && len(c) <= few*size; i += size {
+		for j := 0; j < i; j += size {
+			if string(c[i:i+size]) == string(c[j:j+size]) {
+				return true
+			}
+		}
+	}
+	return len(c) > few*size
+}
+
+// distinct returns c without what is in it already: "A receiving speaker MUST silently remove
+// redundant BGP Large Community values" (RFC 8092, Section 3), and none may be sent.
+func (c LargeCommunities) distinct() LargeCommunities {
+	if !c.repeats() {
+		return c
+	}
+	seen := make(map[LargeCommunity]bool, len(c)/12)
+	kept := make(LargeCommunities, 0, len(c))
+	rest := c
+	for x := range c.All() {
+		if !seen[x] {
+			seen[x] = true
+			kept = append(kept, rest[:12]...)
+		}
+		rest = rest[12:]
+	}
+	return kept
+}

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -57,7 +58,8 @@ func TestRecorded(t *testing.T) {
 			t.Errorf("%s: % x: %v", file, b, err)
 		}
 		var u wire.Update
-		if err := parseAny(b, o, &u); err != nil {
+		// OpenBGPD without an IPv6 address sends ::1 as its next hop.
+		if err := parseAny(b, o, &u); err != nil && u.MPNextHop.Addr != netip.IPv6Loopback() {
 			t.Errorf("%s: % x: %v", file, b, err)
 		}
 	})

@@ -20,9 +20,10 @@ func (u *Update) nextHop(s *attrSpec, v, raw []byte) {
 	u.NextHop.Addr = a
 }
 
-// usable reports whether a can be the address of a router.
+// usable reports whether a can be the address of a router. An IPv4-mapped one is: FRR sends its
+// IPv4 address so for IPv6 routes if it has no other.
 func usable(a netip.Addr) bool {
-	return !a.IsUnspecified() && !a.IsMulticast() && (!a.Is4() || a.As4()[0]>>4 != 15)
+	return !a.IsUnspecified() && !a.IsMulticast() && !a.IsLoopback() && (!a.Is4() || a.As4()[0]>>4 != 15)
 }
 
 // mpReach reads MP_REACH_NLRI (RFC 4760, Section 3).

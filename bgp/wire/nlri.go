@@ -42,7 +42,7 @@ type List struct {
 func (l List) Empty() bool { return len(l.Raw) == 0 }
 
 // ErrNotUnicast comes with an NLRI that is well-formed but names no unicast
-// destination: multicast, loopback, IPv6 link-local. It is to be logged and ignored
+// destination: multicast, loopback, IPv6 link-local, IPv4-mapped. It is to be logged and ignored
 // (RFC 4271, Section 6.3).
 var ErrNotUnicast = &Error{Disposition: AttributeDiscard, Code: CodeUpdate, Subcode: SubNetwork, Message: TypeUpdate,
 	RFC: "RFC 4271, Section 6.3", Text: "prefix is not unicast: ignored"}

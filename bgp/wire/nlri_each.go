@@ -79,7 +79,7 @@ func each6(b []byte, addPath bool, yield func(NLRI, error) bool) {
 		mask6(&a, bits)
 		n := NLRI{netip.PrefixFrom(netip.AddrFrom16(a), int(bits)), id}
 		var err error
-		if a[0] >= 0xfe && notUnicast6(&a, bits) || bits == 128 && n.Prefix.Addr().IsLoopback() {
+		if (a[0] >= 0xfe || a[0] == 0) && notUnicast6(&a, bits) {
 			err = ErrNotUnicast
 		}
 		if !yield(n, err) {
@@ -88,9 +88,16 @@ func each6(b []byte, addPath bool, yield func(NLRI, error) bool) {
 	}
 }
 
-// notUnicast6: multicast and link-local.
+// notUnicast6: multicast, link-local, loopback, and IPv4-mapped addresses, which stand for IPv4
+// nodes and occur in no packet (RFC 4291, Section 2.5.5.2; RFC 5156, Section 2.2).
 func notUnicast6(a *[16]byte, bits uint) bool {
-	return a[0] == 0xff && bits >= 8 || a[0] == 0xfe && a[1]&0xc0 == 0x80 && bits >= 10
+	switch a[0] {
+	case 0xff:
+		return bits >= 8
+	case 0xfe:
+		return a[1]&0xc0 == 0x80 && bits >= 10
+	}
+	return bits >= 96 && netip.AddrFrom16(*a).Is4In6() || bits == 128 && netip.AddrFrom16(*a).IsLoopback()
 }
 
 // mask6 clears what follows the first bits bits of a.

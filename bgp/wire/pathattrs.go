@@ -60,7 +60,7 @@ func (p *PathAttrs) Append(b []byte) Attrs {
 			v = binary.BigEndian.AppendUint32(v, x)
 		}
 	}
-	b = appendNotEmpty(b, AttrLargeCommunities, v)
+	b = appendNotEmpty(b, AttrLargeCommunities, LargeCommunities(v).distinct())
 	for _, a := range p.Other {
 		b = a.Append(b)
 	}

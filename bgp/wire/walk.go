@@ -100,6 +100,7 @@ func (u *Update) check(s *attrSpec, t AttrType, flags uint8, v, raw []byte) bool
 		}
 	case ruleMultiple:
 		if n := len(v); n > 0 && n%int(s.size) == 0 {
+			u.messy = u.messy || t == AttrLargeCommunities && LargeCommunities(v).repeats()
 			return true
 		}
 	case ruleSpecial:
