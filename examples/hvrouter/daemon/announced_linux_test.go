@@ -46,17 +46,18 @@ func TestAnnouncedIsInTheKernel(t *testing.T) {
 	r.hv.IP("route del blackhole 203.0.113.9/32 table 90 metric 10 proto static")
 	r.announced("203.0.113.9/32", 100)
 
-	// Repaired at once: nobody hears of it.
+	// Repaired at once: nobody hears of it. More than ten in a row would be a contest, in
+	// which fib waits longer and longer.
 	table := r.reflector.Table()
-	for range 20 {
+	for range 8 {
 		r.hv.IP("route del 203.0.113.9/32 table 90 metric 10")
 		for end := time.Now().Add(50 * time.Millisecond); time.Now().Before(end); time.Sleep(time.Millisecond) {
 			if len(table.Lookup(netip.MustParsePrefix("203.0.113.9/32"))) == 0 {
 				t.Fatal("withdrawn for a route that was put back")
 			}
 		}
+		nstest.Wait(t, 5*time.Second, "the route back", func() bool { return strings.Contains(r.hv.IP("route show table 90"), "203.0.113.9") })
 	}
-	nstest.Wait(t, 20*time.Second, "the route back", func() bool { return strings.Contains(r.hv.IP("route show table 90"), "203.0.113.9") })
 
 	// Lost for good: an event, a metric, and the reason for who asks.
 	r.hv.Sysctl("net/ipv6/conf/vm1/disable_ipv6", "1")
