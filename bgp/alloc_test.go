@@ -17,8 +17,8 @@ func TestUpdateAllocates(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := s.newPeer(PeerConfig{Addr: addr2}, nil)
-	in, err := s.table.NewIn(rib.PeerConfig{Addr: addr2, AS: 65000, RouterID: addr2})
+	p := newPeer(&s.env, s, PeerConfig{Addr: addr2}, nil)
+	in, err := s.env.table.NewIn(rib.PeerConfig{Addr: addr2, AS: 65000, RouterID: addr2})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,7 +27,7 @@ func TestUpdateAllocates(t *testing.T) {
 	body := announcement(t, 20)
 	now := time.Now()
 	update := func() {
-		if err := sess.update(now, p, body); err != nil {
+		if err := sess.update(now, &p.update, body); err != nil {
 			t.Fatal(err)
 		}
 	}

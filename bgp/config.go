@@ -68,7 +68,7 @@ type DialFunc func(ctx context.Context, local, remote netip.AddrPort) (net.Conn,
 // of RFC 8538) and its long-lived form (RFC 9494). The zero value neither
 // advertises nor helps.
 type GracefulRestart struct {
-	// Enabled advertises the capability to every peer, and makes us keep the
+	// Enabled advertises the capability to every peer, and makes us retain the
 	// paths of a peer that restarts.
 	Enabled bool
 	// Restarting says that this process takes over from one that ended: the R
@@ -84,7 +84,7 @@ type GracefulRestart struct {
 	// all.
 	PreservedFamilies []wire.Family
 	// EarlyUpdates makes a restarting speaker select and announce best paths at
-	// once and hold back only its End-of-RIB. It suits a reflector that installs
+	// once and defer only its End-of-RIB. It suits a reflector that installs
 	// no routes and cannot know who its clients are: they get routes as they
 	// come, and keep what is stale until everybody had EstablishTime to connect.
 	EarlyUpdates bool
@@ -100,7 +100,7 @@ type GracefulRestart struct {
 	// EstablishTime is how long a restarting speaker waits for a configured peer
 	// to come up before it is no longer waited for. 0 means 5 s.
 	EstablishTime time.Duration
-	// LongLivedTime is how long paths are kept as long-lived stale after
+	// LongLivedTime is how long paths are retained as long-lived stale after
 	// RestartTime, at most 2^24-1 s, in whole seconds. 0 means that long-lived
 	// graceful restart is off.
 	LongLivedTime time.Duration

@@ -25,8 +25,8 @@ func TestConfigDefaults(t *testing.T) {
 		}
 	}
 	s, err := New(Config{AS: 1, RouterID: addr1, Listen: []netip.AddrPort{netip.AddrPortFrom(addr1, 0)}})
-	if err != nil || s.cfg.Listen[0].Port() != Port || s.cfg.ClusterID != addr1 {
-		t.Errorf("%+v, %v", s.cfg, err)
+	if err != nil || s.env.cfg.Listen[0].Port() != Port || s.env.cfg.ClusterID != addr1 {
+		t.Errorf("%+v, %v", s.env.cfg, err)
 	}
 }
 

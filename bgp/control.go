@@ -2,6 +2,7 @@ package bgp
 
 import (
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/hyperfib/hyperfib/bgp/fsm"
@@ -26,7 +27,7 @@ func (s *Speaker) AddPeer(c PeerConfig) error {
 	return nil
 }
 
-// addPeer adds a peer. It takes the place of a dynamic one that it returns, and begins
+// addPeer adds a peer. It replaces a dynamic one, which it returns, and begins
 // when that has ended.
 func (s *Speaker) addPeer(c PeerConfig) (old *peer, err error) {
 	s.mu.Lock()
@@ -35,22 +36,22 @@ func (s *Speaker) addPeer(c PeerConfig) (old *peer, err error) {
 		return nil, err
 	}
 	key := c.Key()
-	if p := s.peers[key]; p != nil && p.dyn == nil {
+	if p := s.peers.byKey[key]; p != nil && p.dyn == nil {
 		return nil, ErrPeerExists
 	}
-	if err := s.keyConflict(&c, nil); err != nil {
+	if err := s.peers.keyConflict(&c, nil); err != nil {
 		return nil, err
 	}
-	p := s.newPeer(c, nil)
-	if d := s.peers[PeerKey{Addr: c.Addr}]; d != nil && d.dyn != nil {
+	p := newPeer(&s.env, s, c, nil)
+	if d := s.peers.byKey[PeerKey{Addr: c.Addr}]; d != nil && d.dyn != nil {
 		old, p.after = d, d.gone
-		delete(s.peers, d.key)
+		delete(s.peers.byKey, d.key)
 	}
-	s.peers[key] = p
-	s.deferral.Add(key)
-	if s.ctx != nil {
-		s.resecure()
-		s.launch(p)
+	s.peers.add(p)
+	s.env.restart.note(func(d *fsm.Deferral[PeerKey]) { d.Add(key) })
+	if s.env.ctx != nil {
+		s.secure()
+		p.launch()
 	}
 	return old, nil
 }
@@ -64,75 +65,138 @@ func (s *Speaker) RemovePeer(key PeerKey) error {
 		return err
 	}
 	s.mu.Lock()
-	running := s.ctx != nil
+	running := s.env.ctx != nil
 	if !running {
-		delete(s.peers, p.key)
+		s.peers.remove(p)
 	}
-	s.deferral.Remove(p.key)
 	s.mu.Unlock()
+	gone := func(d *fsm.Deferral[PeerKey]) { d.Remove(p.key) }
+	s.env.restart.note(gone)
 	if !running {
 		return nil
 	}
 	if err := p.do(func(now time.Time) { p.remove(now, wire.SubDeconfigured) }); err != nil {
 		return fmt.Errorf("bgp: peer %v: %w", key, err)
 	}
-	s.noteDeferral(func(d *fsm.Deferral[PeerKey]) { d.Remove(p.key) })
+	s.env.restart.note(gone)
 	return nil
 }
 
-// remove ends the peer for good.
-func (p *peer) remove(now time.Time, subcode uint8) {
-	p.stop(now, subcode, "", true)
-	if p.in != nil {
-		p.in.Close()
+// UpdatePeer gives a configured peer another configuration. The session stays if
+// only soft fields of [PeerConfig] change: what concerns export takes effect at
+// once, what concerns import through a route refresh. Otherwise, and for import if the
+// peer knows no route refresh, it is reset with Cease/Other Configuration Change, over
+// which graceful restart keeps the paths.
+func (s *Speaker) UpdatePeer(c PeerConfig) error {
+	c, err := c.withDefaults(false)
+	if err != nil {
+		return fmt.Errorf("bgp: peer %v: %w", c.Addr, err)
 	}
-	p.forget()
+	p, running, err := s.updatable(&c)
+	if err == nil && running {
+		err = p.do(func(now time.Time) { p.reconfigure(now, c) })
+	}
+	if err != nil {
+		return fmt.Errorf("bgp: peer %v: %w", c.Key(), err)
+	}
+	return nil
 }
 
-// forget takes the peer off the speaker's list; the loop ends after that.
-func (p *peer) forget() {
-	s := p.s
+// updatable returns the peer that is to be given c, and whether the speaker runs. If not,
+// the peer has c already.
+func (s *Speaker) updatable(c *PeerConfig) (p *peer, running bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p.forgetLocked()
-	s.resecure()
+	if err := s.usable(); err != nil {
+		return nil, false, err
+	}
+	p = s.peers.byKey[c.Key()]
+	if p == nil || p.dyn != nil {
+		return nil, false, ErrNoPeer
+	}
+	if err := s.peers.keyConflict(c, p); err != nil {
+		return nil, false, err
+	}
+	if s.env.ctx == nil {
+		p.configure(*c)
+	}
+	return p, s.env.ctx != nil, nil
 }
 
-// forgetLocked is forget with s.mu held. A successor cannot exist before EventRemoved is
-// told.
-func (p *peer) forgetLocked() {
-	p.ended = true
-	p.event(EventRemoved, nil)
-	if p.s.peers[p.key] == p {
-		delete(p.s.peers, p.key)
+// AddRange lets the peers of a range connect.
+func (s *Speaker) AddRange(c RangeConfig) error {
+	r, err := s.peers.newRange(c)
+	if err != nil {
+		return err
 	}
-	if p.dyn != nil {
-		p.dyn.peers--
-		p.s.dynamic--
-		p.s.rememberFailing(p)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err = s.usable()
+	if err == nil {
+		err = s.peers.addRange(r)
 	}
+	if err != nil {
+		return fmt.Errorf("bgp: range %v: %w", r.prefix, err)
+	}
+	s.env.restart.note(func(d *fsm.Deferral[PeerKey]) { d.AddOthers() })
+	s.secure()
+	return nil
 }
 
-// stop ends the sessions with a Cease; hard makes it a Hard Reset where that is
-// negotiated, so that neither side keeps paths.
-func (p *peer) stop(now time.Time, subcode uint8, text string, hard bool) {
-	n := wire.Shutdown(subcode, text)
-	if hard {
-		p.ending = &ending{}
-		if p.sess != nil && p.sess.neg.Notification {
-			n = wire.HardReset(n)
-		}
+// UpdateRange gives a range another template. Its peers are treated as
+// [Speaker.UpdatePeer] says.
+func (s *Speaker) UpdateRange(c RangeConfig) error {
+	n, err := s.peers.newRange(c)
+	if err != nil {
+		return err
 	}
-	p.step(now, fsm.Event{Kind: fsm.EventManualStop, Notification: n})
-	p.ending = nil
+	r, peers, err := s.updateRange(n)
+	if err != nil {
+		return fmt.Errorf("bgp: range %v: %w", n.prefix, err)
+	}
+	for _, p := range peers {
+		_ = p.do(func(now time.Time) { p.reconfigure(now, s.instanceOf(r, p.key.Addr)) })
+	}
+	return nil
 }
 
-// cease is a Cease that drops all paths, unless the peer is to keep some: a Hard Reset
-// where it would otherwise keep ours.
-func (p *peer) cease(n *fsm.Negotiated, subcode uint8, data []byte, keep bool) wire.Notification {
-	c := wire.Notification{Code: wire.CodeCease, Subcode: subcode, Data: data}
-	if n.Notification && !keep {
-		return wire.HardReset(c)
+func (s *Speaker) updateRange(n *dynamicRange) (*dynamicRange, []*peer, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.usable(); err != nil {
+		return nil, nil, err
 	}
-	return c
+	defer s.secure()
+	return s.peers.updateRange(n)
+}
+
+// instanceOf is the configuration of one peer of the range, by the template that the range
+// has now: of several updates the last counts, in whichever order peers take them in.
+func (s *Speaker) instanceOf(r *dynamicRange, addr netip.Addr) PeerConfig {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return r.instance(addr)
+}
+
+// RemoveRange ends the sessions with all peers of a range, as [Speaker.RemovePeer]
+// does.
+func (s *Speaker) RemoveRange(prefix netip.Prefix) error {
+	peers, err := s.removeRange(prefix.Masked())
+	if err != nil {
+		return fmt.Errorf("bgp: range %v: %w", prefix, err)
+	}
+	for _, p := range peers {
+		_ = p.do(func(now time.Time) { p.remove(now, wire.SubDeconfigured) })
+	}
+	return nil
+}
+
+func (s *Speaker) removeRange(prefix netip.Prefix) ([]*peer, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.usable(); err != nil {
+		return nil, err
+	}
+	defer s.secure()
+	return s.peers.removeRange(prefix)
 }

@@ -7,16 +7,17 @@
 // Make a [Speaker] with [New], give it peers with [Speaker.AddPeer] and ranges of
 // peers with [Speaker.AddRange], and let [Speaker.Run] run. Routes go in and out
 // through [Speaker.Table]: Originate, Withdraw and Watch are methods of
-// [rib.Table]. What happens to peers is told by [Speaker.Subscribe] and
-// [Speaker.Peers]. Everything but these two needs a speaker that has not ended, and
+// [rib.Table]. [Speaker.Subscribe] and [Speaker.Peers] show what happens
+// to peers. Everything but these two needs a speaker that has not ended, and
 // returns [ErrClosed] afterwards; what concerns a session returns [ErrStopped] before
 // Run.
 //
 // # How it works
 //
-// Every peer has one goroutine that alone owns its state: the machine of RFC
-// 4271 (two connections at a time, because of collisions), the timeline of
-// graceful restart, and the session. It selects on commands, accepted and dialled
+// Every peer has one goroutine that alone owns its state: the state machine of package
+// fsm, its TCP connections (connections; two at a time, because of collisions), the
+// Established session with its Adj-RIBs (session), the paths that live longer than that
+// (learned), and what becomes an event (peerEvents). It selects on commands, accepted and dialled
 // connections, input, output and one timer. Each connection has two pumps beside
 // it: a reader that cuts the stream into messages and hands over a buffer full of
 // them at a time, and a writer with one buffer in flight. So nothing that may

@@ -11,18 +11,18 @@ import (
 	"github.com/hyperfib/hyperfib/internal/enum"
 )
 
-// EventKind says what an [Event] tells.
+// EventKind says what an [Event] reports.
 type EventKind uint8
 
 // Kinds of events.
 const (
 	// EventState: the peer's state changed; Event.State is the new one. When a peer has
 	// failed twice without a session that lasted, only changes from and to Established
-	// are told.
+	// are published.
 	EventState EventKind = iota
 	// EventError: a connection or session ended; Event.Err is a *PeerError that says
 	// why. While a peer fails again and again without a session that lasted (ten
-	// seconds), each kind of error is told once; then Failures and Repeats count, in an
+	// seconds), each kind of error is published once; then Failures and Repeats count, in an
 	// event a minute at first, and in one an hour at last.
 	EventError
 	// EventUp and EventDown: a session became Established, or ended. Event.Err of
@@ -34,7 +34,7 @@ const (
 	// EventRestart: the peer's graceful restart phase changed.
 	EventRestart
 	// EventUpdateError: an UPDATE was malformed and treated as RFC 7606 says,
-	// without an end of the session; Event.Err is a *wire.Error. Repeats are told as
+	// without an end of the session; Event.Err is a *wire.Error. Repeats are published as
 	// those of EventError are.
 	EventUpdateError
 	// EventAdded and EventRemoved: a peer was configured, or came from a range and has
@@ -61,7 +61,7 @@ const (
 	// them. Event.Err is nil once there are none.
 	EventUnsendable
 	// EventPrefixLimit: what the peer has announced in Event.Family has come near its
-	// limit, or beyond; Event.Err is a [*rib.LimitError]. Repeats are told as those of
+	// limit, or beyond; Event.Err is a [*rib.LimitError]. Repeats are published as those of
 	// EventError are.
 	EventPrefixLimit
 	// EventStable: a session has lasted ten seconds after Event.Failures: the peer fails
@@ -88,8 +88,8 @@ type Event struct {
 	Failures int
 	Since    time.Time
 	// Flapping says that five sessions in a row have ended within ten seconds: one more
-	// that comes or goes is no news. A program acts upon it all the same, a log may leave
-	// it out, and print EventError, which is told now and then, and EventStable.
+	// that comes or goes is nothing new. A program acts upon it all the same, a log may leave
+	// it out, and print EventError, which is published now and then, and EventStable.
 	Flapping bool
 	// Repeats, with EventError, EventUpdateError and EventPrefixLimit, is how many like this one have
 	// happened since the last one that was published, and were left out.

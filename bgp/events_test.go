@@ -87,19 +87,19 @@ func TestEventsLost(t *testing.T) {
 		_, a, _ := pair(t, GracefulRestart{})
 		drain(t, a.events)
 		for range eventBacklog {
-			a.hub.publish(Event{Kind: EventError, Peer: key2})
+			a.env.hub.publish(Event{Kind: EventError, Peer: key2})
 		}
 		if got := drain(t, a.events); len(got) != eventBacklog || got[0].Lost != 0 {
 			t.Fatalf("%d events, %d lost", len(got), got[0].Lost)
 		}
 		for range eventBacklog + 5 {
-			a.hub.publish(Event{Kind: EventError, Peer: key2})
+			a.env.hub.publish(Event{Kind: EventError, Peer: key2})
 		}
 		got := drain(t, a.events)
 		if s := names(got); s != "added Established up end-of-rib end-of-rib snapshot" || got[0].Lost != eventBacklog+5 || got[1].Lost != 0 {
 			t.Errorf("%s, %d and %d lost", s, got[0].Lost, got[1].Lost)
 		}
-		a.hub.publish(Event{Kind: EventError, Peer: key2})
+		a.env.hub.publish(Event{Kind: EventError, Peer: key2})
 		if got := drain(t, a.events); names(got) != "error" || got[0].Lost != 0 || got[0].Snapshot {
 			t.Errorf("afterwards: %+v", got)
 		}
@@ -107,7 +107,7 @@ func TestEventsLost(t *testing.T) {
 		s := a.Subscribe()
 		defer s.Close()
 		for range 2 * eventBacklog {
-			a.hub.publish(Event{Kind: EventError, Peer: key2})
+			a.env.hub.publish(Event{Kind: EventError, Peer: key2})
 		}
 		if got := drain(t, s); len(got) != 6 || got[0].Lost != 2*eventBacklog {
 			t.Errorf("%d events, %d lost", len(got), got[0].Lost)

@@ -123,7 +123,7 @@ func TestConnectsOften(t *testing.T) {
 		if len(rr.Peers()) != 2 {
 			t.Errorf("%d peers", len(rr.Peers()))
 		}
-		for _, l := range rr.listeners {
+		for _, l := range rr.listeners.all {
 			if len(l.pending) > 2 {
 				t.Errorf("%d connections pending", len(l.pending))
 			}

@@ -116,7 +116,7 @@ func TestConcurrentCalls(t *testing.T) {
 
 // staleTime is how long a peer's paths would stay stale after it came back.
 func staleTime(p *peer) time.Duration {
-	h, now := p.help, time.Now()
+	h, now := p.paths.help, time.Now()
 	n := fsm.Negotiated{Families: wire.Families(wire.IPv4Unicast), GracefulRestart: true}
 	n.Remote.GracefulRestart = &wire.GracefulRestart{Families: []wire.RestartFamily{{Family: wire.IPv4Unicast, ForwardingPreserved: true}}}
 	h.Lost(now, &n, true)
@@ -332,7 +332,7 @@ func TestUpdateRange(t *testing.T) {
 		}
 		wg.Wait()
 		st := mustPeer(t, a, addr2)
-		if got := a.ranges[0].template.Description; st.Established != 1 || st.State != Established || st.Description != got {
+		if got := a.peers.ranges[0].template.Description; st.Established != 1 || st.State != Established || st.Description != got {
 			t.Errorf("%d sessions, %q, the range has %q", st.Established, st.Description, got)
 		}
 		// Who calls another of our addresses is none of it.
@@ -354,7 +354,7 @@ func TestLinkLocalKey(t *testing.T) {
 		a := run(t, n, addr1, Config{Listen: nil})
 		ours, peers := netip.MustParseAddr("fe80::1"), netip.MustParseAddr("fe80::2")
 		var dialled netip.Addr
-		a.cfg.Dialer = func(_ context.Context, local, _ netip.AddrPort) (net.Conn, error) {
+		a.env.cfg.Dialer = func(_ context.Context, local, _ netip.AddrPort) (net.Conn, error) {
 			dialled = local.Addr()
 			return nil, errRefused
 		}
@@ -456,9 +456,9 @@ func TestKeysInstalled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	host := s.newPeer(PeerConfig{Addr: addr2, MD5Key: "key"}, nil)
-	client := s.newPeer(PeerConfig{Addr: netip.MustParseAddr("2001:db8::2"), MD5Key: "key"}, &dynamicRange{prefix: bad.prefix})
-	open := s.newPeer(PeerConfig{Addr: addr3}, nil)
+	host := newPeer(&s.env, s, PeerConfig{Addr: addr2, MD5Key: "key"}, nil).md5Key()
+	client := newPeer(&s.env, s, PeerConfig{Addr: netip.MustParseAddr("2001:db8::2"), MD5Key: "key"}, &dynamicRange{prefix: bad.prefix}).md5Key()
+	open := newPeer(&s.env, s, PeerConfig{Addr: addr3}, nil).md5Key()
 	for range 2 {
 		if err := l.apply(demand{keys: []md5Key{good, bad}}); err == nil {
 			t.Error("a key that the kernel refuses counts as installed")

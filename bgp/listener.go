@@ -126,20 +126,24 @@ func (l *listener) set(fd int, d demand) (err error) {
 	return err
 }
 
-// guards reports whether the kernel has checked connections of a peer as it is configured:
-// a listener without a peer's key lets everybody in who claims its address.
-func (l *listener) guards(p *peer) bool {
-	c := p.config()
-	if c.MD5Key == "" {
+// guards reports whether the kernel has checked connections from prefix with a key, or there
+// is none: a listener without a peer's key lets everybody in who claims its address.
+func (l *listener) guards(want md5Key) bool {
+	if want.key == "" {
 		return true
-	}
-	prefix := hostPrefix(c.Addr)
-	if p.dyn != nil {
-		prefix = p.dyn.prefix
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return !l.kernel || slices.Contains(l.keys, md5Key{prefix, c.MD5Key})
+	return !l.kernel || slices.Contains(l.keys, want)
+}
+
+// reaches reports whether a peer can connect to a listener: local is our address of its
+// session, or the zero Addr.
+func reaches(peer, local, listener netip.Addr) bool {
+	if peer.Is4() != listener.Is4() {
+		return false
+	}
+	return !local.IsValid() || listener.IsUnspecified() || local.WithZone("") == listener.WithZone("")
 }
 
 // serve accepts until the listener is closed. admit must not block.

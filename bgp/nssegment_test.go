@@ -75,7 +75,7 @@ func passSegments(t *testing.T, l *lan) {
 	nstest.Wait(t, 5*time.Minute, "the withdrawals", func() bool { return to.Peers()[0].Families[0].Paths == 0 })
 	for _, r := range []*real{from, to} {
 		if st := r.Peers()[0]; st.Established != 1 || st.State != Established {
-			t.Errorf("%v: %v, %d sessions, %v", r.cfg.RouterID, st.State, st.Established, st.LastError)
+			t.Errorf("%v: %v, %d sessions, %v", r.env.cfg.RouterID, st.State, st.Established, st.LastError)
 		}
 	}
 }

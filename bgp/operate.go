@@ -4,20 +4,8 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/hyperfib/hyperfib/bgp/fsm"
 	"github.com/hyperfib/hyperfib/bgp/wire"
 )
-
-// askRefresh asks the peer to send everything of some families again, if it knows how.
-func (p *peer) askRefresh(sess *session, fams ...wire.Family) {
-	s := p.slot(sess.conn.id)
-	if s == nil || !sess.neg.RouteRefresh {
-		return
-	}
-	for _, f := range fams {
-		p.control(s, wire.TypeRouteRefresh, wire.RouteRefresh{Family: f}.Append(nil))
-	}
-}
 
 // Refresh asks the peer to send all routes again (RFC 2918).
 func (s *Speaker) Refresh(key PeerKey) error {
@@ -25,7 +13,7 @@ func (s *Speaker) Refresh(key PeerKey) error {
 		if !p.sess.neg.RouteRefresh {
 			return ErrNotSupported
 		}
-		p.askRefresh(p.sess, p.sess.neg.Families.Slice()...)
+		p.sess.askRefresh(p.sess.neg.Families.Slice()...)
 		return nil
 	})
 }
@@ -33,10 +21,7 @@ func (s *Speaker) Refresh(key PeerKey) error {
 // Resend sends all routes to the peer again, as if it had asked for it.
 func (s *Speaker) Resend(key PeerKey) error {
 	return s.withSession(key, func(_ time.Time, p *peer) error {
-		for _, f := range p.sess.neg.Families.Slice() {
-			p.sess.out.Refresh(f, p.sess.neg.EnhancedRefresh)
-		}
-		p.sess.pending = true
+		p.sess.resend()
 		return nil
 	})
 }
@@ -45,19 +30,7 @@ func (s *Speaker) Resend(key PeerKey) error {
 // lets it come again. Hard makes it a Hard Reset, after which neither side keeps
 // paths (RFC 8538). A peer that stays out because of a prefix limit is let in at once.
 func (s *Speaker) Reset(key PeerKey, text string, hard bool) error {
-	return s.withPeer(key, func(now time.Time, p *peer) error {
-		switch {
-		case p.keptOut(now):
-			p.letIn(now)
-			return nil
-		case p.sess == nil:
-			return ErrNotEstablished
-		}
-		p.stop(now, wire.SubReset, text, hard)
-		p.rep.reset()
-		p.step(now, fsm.Event{Kind: fsm.EventManualStart})
-		return nil
-	})
+	return s.withPeer(key, func(now time.Time, p *peer) error { return p.reset(now, text, hard) })
 }
 
 // withSession runs f on the owner of an Established peer.
@@ -90,15 +63,83 @@ func (s *Speaker) withPeer(key PeerKey, f func(now time.Time, p *peer) error) er
 // stay stopped; let Run's context end afterwards.
 func (s *Speaker) Shutdown(text string) {
 	s.mu.Lock()
-	peers := make([]*peer, 0, len(s.peers))
-	for _, p := range s.peers {
-		peers = append(peers, p)
-	}
-	running := s.ctx != nil
+	peers := s.peers.all()
+	running := s.env.ctx != nil
 	s.mu.Unlock()
 	for _, p := range peers {
 		if running {
 			_ = p.do(func(now time.Time) { p.stop(now, wire.SubShutdown, text, true) })
 		}
 	}
+}
+
+// PathDown reports that the path to a peer has failed although its TCP connection
+// may not know yet. The session ends with Cease/BFD Down (RFC 9384), inside a
+// Hard Reset where the peer would otherwise retain our routes (RFC 8538), and the
+// peer's paths go at once wherever another path remains. What becomes of a
+// prefix's last path depends on why:
+//
+//   - BFDDown: if graceful restart was negotiated, it is retained as stale, since it
+//     may have been the control plane alone that failed (RFC 5882, Section 4.3.2);
+//   - BFDDownIndependent, CarrierLost: it goes, too;
+//   - BFDRemoteAdminDown: nothing happens at all.
+//
+// With [PeerConfig].Elsewhere, paths over other links are retained as stale in any case if
+// graceful restart was negotiated, and there is no Hard Reset.
+//
+// It applies to stale paths of a peer that is restarting, too. PathDown does not
+// keep the peer from connecting again.
+func (s *Speaker) PathDown(key PeerKey, why PathFailure) error {
+	if why == BFDRemoteAdminDown {
+		return nil
+	}
+	p, err := s.find(key)
+	if err != nil {
+		return err
+	}
+	if err := p.do(func(now time.Time) { p.failPath(now, why) }); err != nil {
+		return fmt.Errorf("bgp: peer %v: %w", key, err)
+	}
+	return nil
+}
+
+// PathUp takes PathDown back: a restarting speaker waits for the peer again, and
+// an attempt to connect that was due later is made at once.
+func (s *Speaker) PathUp(key PeerKey) error {
+	p, err := s.find(key)
+	if err != nil {
+		return err
+	}
+	if err := p.do(p.restorePath); err != nil {
+		return fmt.Errorf("bgp: peer %v: %w", key, err)
+	}
+	return nil
+}
+
+// LinkDown is PathDown with CarrierLost for every peer behind an interface:
+// those bound to it, and those with a link-local address on it. It returns their
+// number.
+func (s *Speaker) LinkDown(name string) int {
+	s.mu.Lock()
+	var behind []*peer
+	for _, p := range s.peers.byKey {
+		if p.info.config().Interface == name || p.key.Addr.Zone() == name {
+			behind = append(behind, p)
+		}
+	}
+	s.mu.Unlock()
+	for _, p := range behind {
+		_ = p.do(func(now time.Time) { p.failPath(now, CarrierLost) })
+	}
+	return len(behind)
+}
+
+// find returns a peer, whether the speaker runs or not, but not after that.
+func (s *Speaker) find(key PeerKey) (*peer, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.usable(); err != nil {
+		return nil, fmt.Errorf("bgp: peer %v: %w", key, err)
+	}
+	return s.peers.get(key)
 }

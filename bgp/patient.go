@@ -25,7 +25,7 @@ type patient struct {
 // maxPatience bounds the wait for a peer that offered a long hold time, or none.
 const maxPatience = 4 * time.Minute
 
-// patience is how long the peer of a session may be told of its end.
+// patience returns how long the end of a session may wait for the peer to read it.
 func patience(ctx context.Context, hold time.Duration) patient {
 	if hold <= 0 || hold > maxPatience {
 		hold = maxPatience

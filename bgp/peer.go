@@ -3,111 +3,95 @@ package bgp
 import (
 	"context"
 	"net"
-	"sync"
 	"time"
 
 	"github.com/hyperfib/hyperfib/bgp/fsm"
-	"github.com/hyperfib/hyperfib/bgp/rib"
 	"github.com/hyperfib/hyperfib/bgp/wire"
 )
 
-// peer is a configured or dynamic peer. Everything below the line is owned by the
-// goroutine of loop; others send it functions through inbox.
+// peer is a configured or dynamic peer. Its owner, the goroutine of loop, alone uses what is
+// below the line; others send it functions through inbox. The methods are in three files:
+// the loop here, what the loop feeds the state machine and what it carries out for it in
+// peer_session.go, and what others have it do in peer_commands.go.
 type peer struct {
-	s   *Speaker
-	key PeerKey
-	dyn *dynamicRange // nil: configured
+	env  *env
+	host peerHost
+	key  PeerKey
+	dyn  *dynamicRange // nil: configured
+	info peerInfo
 
 	inbox    chan func(now time.Time)
 	incoming chan incoming
-	dialed   chan dialed
 	ready    chan struct{}   // the Adj-RIB-Out has something
 	gone     chan struct{}   // closed when loop has ended
 	after    <-chan struct{} // loop begins when it is closed; nil: at once
 
-	mu  sync.Mutex // guards what status reads
-	cfg PeerConfig
-	st  PeerStatus
-	in  *rib.In
-	out *rib.Out
-
 	// ---- owned by loop
 
 	m       *fsm.Machine
-	slots   [2]slot
+	conns   connections
+	paths   learned
+	events  peerEvents
 	sess    *session // nil unless Established
-	help    fsm.Helper
-	dialing fsm.ConnID
-	cancel  context.CancelFunc // of dialing
-	fresh   fresh
-	last    <-chan struct{} // closed when the connection before has sent everything
-	timer   *time.Timer
-	rep     *reporter
-	reason  *PeerError // why the connection that is being ended has ended
-	refused *PeerError // by which the peer refused our capabilities
-	ended   bool       // loop shall end
-	grace   time.Time  // until when the hold timer waits for unread input
-	up      bool       // there was a session since the speaker started: F bits
-	dead    bool       // PathDown was the last word
-	ending  *ending    // why the session is being ended on purpose
-	patient patient    // of the connection that is being closed
-	update  wire.Update
 	limited limitBackoff
 
-	received MessageCounters // copied to st after each chunk
+	timer    *time.Timer
+	ended    bool            // loop shall end
+	grace    time.Time       // until when the hold timer waits for unread input
+	hadUp    bool            // there was a session since the speaker started: F bits
+	pathDown bool            // the last report was PathDown rather than PathUp
+	ending   *ending         // set while a session is being ended on purpose
+	patient  patient         // of the connection that is being closed
+	refused  *PeerError      // by which the peer refused our capabilities
+	update   wire.Update     // the one that is being read
+	received MessageCounters // copied to the status after each chunk
 }
 
-// slot is a connection with the messages that wait for its writer.
-type slot struct {
-	c       *conn
-	ctl     []byte // OPEN, KEEPALIVE, ROUTE-REFRESH: at most a few
-	final   []byte // the NOTIFICATION that goes with its end
-	open    wire.Open
-	neg     fsm.Negotiated
-	release func() // gives back the listener's token
-	beating bool   // a KEEPALIVE is in ctl
+// peerHost is what a peer needs of its speaker.
+type peerHost interface {
+	// running returns an error unless Run is running.
+	running() error
+	// resecure sets the listeners' options anew: a key has changed.
+	resecure()
+	// forget takes the peer off the list, after last, which may object. Both happen under
+	// the list's lock, so that no successor is there before.
+	forget(p *peer, last func() bool)
 }
 
+// incoming is a connection that the peer has opened.
 type incoming struct {
 	nc      net.Conn
 	release func()
 }
 
-type dialed struct {
-	id  fsm.ConnID
-	nc  net.Conn
-	err error
-}
-
-func (s *Speaker) newPeer(c PeerConfig, r *dynamicRange) *peer {
+func newPeer(e *env, host peerHost, c PeerConfig, r *dynamicRange) *peer {
 	p := &peer{
-		s: s, key: c.Key(), dyn: r, cfg: c,
+		env: e, host: host, key: c.Key(), dyn: r,
 		inbox: make(chan func(time.Time)), incoming: make(chan incoming, 4),
-		dialed: make(chan dialed), ready: make(chan struct{}, 1), gone: make(chan struct{}),
-		m: fsm.New(machineConfig(&s.cfg, &c)), rep: &reporter{dynamic: r != nil},
+		ready: make(chan struct{}, 1), gone: make(chan struct{}),
+		m: fsm.New(machineConfig(&e.cfg, &c)),
 	}
-	p.help.Configure(helperConfig(&s.cfg, &c))
-	p.st = PeerStatus{Key: p.key, Since: time.Now(), Dynamic: r != nil}
+	p.info.cfg = c
+	p.info.st = PeerStatus{Key: p.key, Since: time.Now(), Dynamic: r != nil}
+	p.conns = connections{env: e, info: &p.info, gone: p.gone, dialed: make(chan dialed)}
+	p.events = peerEvents{
+		key: p.key, hub: &e.hub, info: &p.info, m: p.m, help: &p.paths.help,
+		rep: &reporter{dynamic: r != nil},
+	}
+	p.paths = learned{info: &p.info, events: &p.events}
+	p.paths.help.Configure(helperConfig(&e.cfg, &c))
 	return p
 }
 
-// launch starts the owner. s.mu is held.
-func (s *Speaker) launch(p *peer) {
-	ctx := s.ctx
-	s.wg.Go(func() { p.loop(ctx) })
-}
-
-// config returns the peer's configuration, which is replaced as a whole.
-func (p *peer) config() *PeerConfig {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	c := p.cfg
-	return &c
+// launch starts the owner.
+func (p *peer) launch() {
+	ctx := p.env.ctx
+	p.env.wg.Go(func() { p.loop(ctx) })
 }
 
 // do has f executed by the owner and waits for it.
 func (p *peer) do(f func(now time.Time)) error {
-	if err := p.s.running(); err != nil {
+	if err := p.host.running(); err != nil {
 		return err
 	}
 	done := make(chan struct{})
@@ -116,20 +100,11 @@ func (p *peer) do(f func(now time.Time)) error {
 		<-done
 		return nil
 	case <-p.gone:
-		if err := p.s.running(); err != nil {
+		if err := p.host.running(); err != nil {
 			return err
 		}
 		return ErrNoPeer
 	}
-}
-
-// adopt gives the peer another configuration: by its owner, or before it has one.
-func (p *peer) adopt(c PeerConfig) {
-	p.mu.Lock()
-	p.cfg = c
-	p.mu.Unlock()
-	p.m.Configure(machineConfig(&p.s.cfg, &c))
-	p.help.Configure(helperConfig(&p.s.cfg, &c))
 }
 
 // loop is the owner of the peer.
@@ -145,8 +120,9 @@ func (p *peer) loop(ctx context.Context) {
 	}
 	p.timer = time.NewTimer(0)
 	defer p.timer.Stop()
-	p.event(EventAdded, nil)
+	p.events.event(EventAdded, nil)
 	p.step(time.Now(), fsm.Event{Kind: fsm.EventManualStart})
+	slots := &p.conns.slots
 	for !p.ended {
 		p.flush(time.Now())
 		p.arm()
@@ -158,15 +134,15 @@ func (p *peer) loop(ctx context.Context) {
 			f(time.Now())
 		case in := <-p.incoming:
 			p.accept(time.Now(), in)
-		case d := <-p.dialed:
+		case d := <-p.conns.dialed:
 			p.connected(time.Now(), d)
-		case ch := <-p.slots[0].rx():
+		case ch := <-slots[0].rx():
 			p.take(time.Now(), 0, ch)
-		case ch := <-p.slots[1].rx():
+		case ch := <-slots[1].rx():
 			p.take(time.Now(), 1, ch)
-		case w := <-p.slots[0].txDone():
+		case w := <-slots[0].txDone():
 			p.sent(time.Now(), 0, w)
-		case w := <-p.slots[1].txDone():
+		case w := <-slots[1].txDone():
 			p.sent(time.Now(), 1, w)
 		case <-p.ready:
 			if p.sess != nil {
@@ -179,25 +155,25 @@ func (p *peer) loop(ctx context.Context) {
 	}
 }
 
-func (s *slot) rx() <-chan chunk {
-	if s.c == nil {
-		return nil
+// flush passes to each free writer what there is to send.
+func (p *peer) flush(now time.Time) {
+	for i := range p.conns.slots {
+		s := &p.conns.slots[i]
+		if s.c == nil || !s.c.writable() {
+			continue
+		}
+		if p.sess != nil && p.sess.conn == s.c && p.sess.fill(now) {
+			continue
+		}
+		s.send()
 	}
-	return s.c.rx
-}
-
-func (s *slot) txDone() <-chan written {
-	if s.c == nil {
-		return nil
-	}
-	return s.c.txDone
 }
 
 // arm sets the one timer to the earliest of all deadlines.
 func (p *peer) arm() {
-	at := earliest(p.m.Deadline(), p.help.Deadline(), p.rep.deadline())
+	at := earliest(p.m.Deadline(), p.paths.help.Deadline(), p.events.rep.deadline())
 	if p.sess != nil {
-		at = earliest(at, p.sess.next())
+		at = earliest(at, p.sess.deadline())
 	}
 	if at.IsZero() {
 		p.timer.Stop()
@@ -206,10 +182,10 @@ func (p *peer) arm() {
 	p.timer.Reset(time.Until(at))
 }
 
-// tick fires what is due. Input that waits is taken first: whoever was too busy
-// to read must not blame the peer.
+// tick does what is due. Input that waits is taken first: an owner that was too busy to read
+// must not blame the peer.
 func (p *peer) tick(now time.Time) {
-	for i := range p.slots {
+	for i := range p.conns.slots {
 		if p.m.HoldDue(now) {
 			p.poll(now, i)
 		}
@@ -220,13 +196,11 @@ func (p *peer) tick(now time.Time) {
 	before := p.m.State()
 	p.m.Advance(now)
 	p.carryOut(now, before, nil)
-	p.help.Advance(now)
-	p.applyHelp()
+	p.paths.advance(now)
 	if p.sess != nil {
 		p.sess.advance(now)
-		p.lookForRoom(now, p.sess)
 	}
-	p.publish(p.rep.advance(now, p.key))
+	p.events.advance(now)
 }
 
 // Bounds on the wait for input that the kernel has already received.
@@ -238,24 +212,22 @@ const (
 // poll takes a chunk that is there.
 func (p *peer) poll(now time.Time, i int) {
 	select {
-	case ch := <-p.slots[i].rx():
+	case ch := <-p.conns.slots[i].rx():
 		p.input(now, i, ch)
 	default:
 	}
 }
 
-// inputComing reports whether octets are in the kernel that the reader has not
-// got to yet. A peer that sends half a message does not profit for ever.
+// inputComing reports whether the kernel has octets that the reader has not got to yet. A
+// peer that sends half a message does not profit for ever.
 func (p *peer) inputComing(now time.Time) bool {
-	for i := range p.slots {
-		if c := p.slots[i].c; c != nil && unread(c.nc) > 0 {
-			if p.grace.IsZero() {
-				p.grace = now.Add(inputGrace)
-			}
-			return now.Before(p.grace)
-		}
+	if !p.conns.unread() {
+		return false
 	}
-	return false
+	if p.grace.IsZero() {
+		p.grace = now.Add(inputGrace)
+	}
+	return now.Before(p.grace)
 }
 
 // abandon closes everything as a crash would. The paths stay in the table: who
@@ -263,17 +235,10 @@ func (p *peer) inputComing(now time.Time) bool {
 func (p *peer) abandon() {
 	p.m.Step(time.Now(), fsm.Event{Kind: fsm.EventManualStop, Silent: true})
 	p.m.Effects()
-	if p.cancel != nil {
-		p.cancel()
-	}
 	if p.sess != nil {
 		p.sess.out.Close()
 	}
-	for i := range p.slots {
-		if c := p.slots[i].c; c != nil {
-			c.close(p.slots[i].final)
-		}
-	}
+	p.conns.abandon()
 	for {
 		select {
 		case in := <-p.incoming:
@@ -285,19 +250,36 @@ func (p *peer) abandon() {
 	}
 }
 
-// event says that something has happened to the peer.
-func (p *peer) event(kind EventKind, err error) {
-	p.tell(Event{Kind: kind, State: p.m.State(), Err: err})
-}
-
-func (p *peer) tell(e Event) {
-	now := time.Now()
-	e.Time, e.Peer, e.Restart = now, p.key, p.help.Phase()
-	p.publish(p.rep.take(now, e))
-}
-
-func (p *peer) publish(events []Event) {
-	for _, e := range events {
-		p.s.hub.publish(e)
+// expire ends a dynamic peer that has nothing left to remember: no connection, no
+// stale paths, no time out after too many prefixes.
+func (p *peer) expire(now time.Time) {
+	if p.dyn == nil || p.ended || !p.conns.none() {
+		return
 	}
+	if p.paths.help.Phase() != RestartNone || now.Before(p.m.RefusedUntil()) {
+		return
+	}
+	p.host.forget(p, func() bool {
+		if len(p.incoming) > 0 {
+			return false
+		}
+		p.paths.close()
+		p.end()
+		return true
+	})
+}
+
+// end ends the loop. No successor is there before EventRemoved is published.
+func (p *peer) end() {
+	p.ended = true
+	p.events.event(EventRemoved, nil)
+}
+
+// md5Key returns the key that a listener must have for the peer.
+func (p *peer) md5Key() md5Key {
+	c := p.info.config()
+	if p.dyn != nil {
+		return md5Key{p.dyn.prefix, c.MD5Key}
+	}
+	return md5Key{hostPrefix(c.Addr), c.MD5Key}
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -248,5 +249,28 @@ func (c *PeerConfig) checkFamilies() error {
 			return fmt.Errorf("ADD-PATH for %v, which is not among Families", f)
 		}
 	}
+	return nil
+}
+
+// checkLimits checks the prefix limits, and makes PrefixLimits what is in force.
+func (c *PeerConfig) checkLimits() error {
+	limits := maps.Clone(c.PrefixLimits)
+	if limits == nil {
+		limits = map[wire.Family]rib.PrefixLimit{}
+	}
+	for f, l := range limits {
+		if err := l.Check(); err != nil {
+			return fmt.Errorf("%v: %w", f, err)
+		}
+	}
+	if c.MaxPrefixes < 0 {
+		return fmt.Errorf("MaxPrefixes %d is negative", c.MaxPrefixes)
+	}
+	for _, f := range c.Families {
+		if _, ok := limits[f]; !ok && c.MaxPrefixes > 0 {
+			limits[f] = rib.PrefixLimit{Maximum: c.MaxPrefixes}
+		}
+	}
+	c.PrefixLimits = limits
 	return nil
 }

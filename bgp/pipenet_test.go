@@ -216,7 +216,7 @@ func (n *node) mustBe(addr netip.Addr, want State) {
 	n.t.Helper()
 	if got := n.state(addr); got != want {
 		st, _ := n.Peer(PeerKey{Addr: addr})
-		n.t.Fatalf("%v: state of %v is %v, want %v; last error: %v", n.cfg.RouterID, addr, got, want, st.LastError)
+		n.t.Fatalf("%v: state of %v is %v, want %v; last error: %v", n.env.cfg.RouterID, addr, got, want, st.LastError)
 	}
 }
 
@@ -241,7 +241,7 @@ func (n *node) paths(prefix string) []rib.Path {
 func (n *node) has(prefix string, want int) {
 	n.t.Helper()
 	if got := n.paths(prefix); len(got) != want {
-		n.t.Fatalf("%v: %d paths to %s, want %d: %v", n.cfg.RouterID, len(got), prefix, want, got)
+		n.t.Fatalf("%v: %d paths to %s, want %d: %v", n.env.cfg.RouterID, len(got), prefix, want, got)
 	}
 }
 

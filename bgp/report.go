@@ -15,7 +15,7 @@ import (
 )
 
 // reporter decides which of the things that happen to a peer become events: what programs
-// act upon always does; errors that repeat themselves are told once, then counted. It is
+// act upon always does; errors that repeat themselves are published once, then counted. It is
 // pure: what happened and time go in, events come out.
 //
 // A peer that refuses could otherwise fill every log and every backlog of events. It is said
@@ -36,7 +36,7 @@ type reporter struct {
 }
 
 // maxFlaps is how many sessions in a row may come up and end soon before the next that does
-// so is no news.
+// so is nothing new.
 const maxFlaps = 5
 
 // take takes in what happened, and returns what is to be published.

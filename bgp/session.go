@@ -11,20 +11,24 @@ import (
 	"github.com/hyperfib/hyperfib/bgp/wire"
 )
 
-// session is an Established session of a peer.
+// session is an Established session of a peer. Only the peer's owner uses it.
 type session struct {
-	conn *conn
-	neg  fsm.Negotiated
-	opt  wire.Options
-	in   *rib.In
-	out  *rib.Out
+	env    *env
+	slot   *slot
+	conn   *conn
+	neg    fsm.Negotiated
+	opt    wire.Options
+	paths  *learned
+	events *peerEvents
+	in     *rib.In
+	out    *rib.Out
 
 	pending bool         // the Adj-RIB-Out may have something to send
 	fillAt  time.Time    // not before then
 	eor     [2]time.Time // when the peer's End-of-RIB came
 	refresh [2]time.Time // when a refresh of the peer's must be over
 	since   time.Time    // when it became Established
-	roomAt  [2]time.Time // when to look for room for routes that a limit blocked
+	blocked [2]time.Time // when to ask for routes that a limit has blocked, if they fit
 
 	unsendable [2]bool // there are routes of the family that cannot be sent
 }
@@ -37,92 +41,149 @@ const coalesce = 2 * time.Millisecond
 // going on, so all sessions share them.
 var sendBuffers = sync.Pool{New: func() any { return new([sendBuffer]byte) }}
 
-// sendBuffer has room for the longest message, with some control messages before
-// it.
-const sendBuffer = 65536 + 4096
+const (
+	// sendBuffer holds the longest message, with some control messages before it.
+	sendBuffer = 65536 + 4096
+	// maxControl is what sendBuffer holds beside the longest message.
+	maxControl = sendBuffer - 65535
+	// fullSend is where a send counts as full: more is waiting most likely.
+	fullSend = 32 << 10
+)
 
-// update takes in the body of an UPDATE. An error ends the session.
-func (s *session) update(now time.Time, p *peer, body []byte) error {
-	u := &p.update
+// open makes the Adj-RIBs of a session. The function notify is called when there is
+// something to send.
+func (s *session) open(cfg *PeerConfig, notify func()) (err error) {
+	if err := s.paths.open(s.env.table, s.inConfig(cfg)); err != nil {
+		return err
+	}
+	s.in = s.paths.in
+	s.out, err = s.in.NewOut(s.outConfig(cfg, notify))
+	return err
+}
+
+func (s *session) inConfig(cfg *PeerConfig) rib.PeerConfig {
+	return rib.PeerConfig{
+		Addr: s.events.key.Addr, AS: s.neg.RemoteAS, RouterID: s.neg.RemoteID, Client: cfg.RouteReflectorClient,
+		AllowOwnAS: cfg.AllowOwnAS, Import: cfg.Import, Limits: cfg.PrefixLimits,
+	}
+}
+
+func (s *session) outConfig(cfg *PeerConfig, notify func()) rib.OutConfig {
+	n := &s.neg
+	c := rib.OutConfig{
+		Families: n.Families, AddPath: n.AddPathSend, AddPathLimit: cfg.AddPathLimit,
+		AS4: n.AS4, ExtendedMessages: n.ExtendedMessage, ExtendedNextHop: n.IPv6NextHop,
+		LongLived:   len(n.Remote.LongLived) > 0,
+		NextHopSelf: cfg.NextHopSelf, Export: cfg.Export,
+		Notify: notify,
+	}
+	c.NextHop4, c.NextHop6 = nextHops(cfg, s.conn.local.Addr(), n.IPv6NextHop)
+	return c
+}
+
+// close closes the Adj-RIB-Out.
+func (s *session) close() {
+	total := s.out.Counters()
+	s.events.info.set(func(st *PeerStatus) {
+		s.events.info.out = nil
+		st.Sent.Update += total.Updates
+		st.Sent.Octets += total.Octets
+		st.Negotiated, st.Local, st.Remote = nil, noAddrPort, noAddrPort
+	})
+	s.out.Close()
+}
+
+// update takes in the body of an UPDATE, which is parsed into u. An error ends the session.
+func (s *session) update(now time.Time, u *wire.Update, body []byte) error {
 	err := u.Parse(body, s.opt)
 	if err != nil {
 		var e *wire.Error
 		if !errors.As(err, &e) || e.Disposition == wire.SessionReset {
 			return err
 		}
-		p.event(EventUpdateError, err)
+		s.events.event(EventUpdateError, err)
 		if e.Disposition == wire.TreatAsWithdraw {
 			s.in.TreatAsWithdraw(u)
 			return nil
 		}
 	}
 	if f, ok := u.EndOfRIB(); ok {
-		s.endOfRIB(now, p, f)
+		s.endOfRIB(now, f)
 		return nil
 	}
 	return s.in.Update(u)
 }
 
 // endOfRIB takes the peer's End-of-RIB.
-func (s *session) endOfRIB(now time.Time, p *peer, f wire.Family) {
+func (s *session) endOfRIB(now time.Time, f wire.Family) {
 	if !s.neg.Families.Has(f) {
 		return
 	}
 	first := s.eor[familyIndex(f)].IsZero()
 	s.eor[familyIndex(f)] = now
-	p.setStatus(func(st *PeerStatus) { st.endOfRIB = s.eor })
-	p.help.EndOfRIB(f)
-	p.applyHelp()
-	p.s.noteDeferral(func(d *fsm.Deferral[PeerKey]) { d.EndOfRIB(p.key, f) })
+	s.events.info.set(func(st *PeerStatus) { st.endOfRIB = s.eor })
+	s.paths.endOfRIB(f)
+	s.env.restart.note(func(d *fsm.Deferral[PeerKey]) { d.EndOfRIB(s.events.key, f) })
 	if first {
-		p.tell(Event{Kind: EventEndOfRIB, State: Established, Family: f})
+		s.events.publish(Event{Kind: EventEndOfRIB, State: Established, Family: f})
 	}
 }
 
-// noteUnsendable tells when everything was sent whether that was all.
-func (s *session) noteUnsendable(p *peer) {
+// fill gives the writer UPDATEs, after the control messages that wait. It reports whether it
+// sent anything.
+func (s *session) fill(now time.Time) bool {
+	if !s.pending || now.Before(s.fillAt) || len(s.slot.ctl) > maxControl {
+		return false
+	}
+	buf := sendBuffers.Get().(*[sendBuffer]byte)
+	k := copy(buf[:], s.slot.ctl)
+	n := s.out.Fill(buf[k:])
+	if n == 0 {
+		sendBuffers.Put(buf)
+		s.pending = false
+		s.noteUnsendable()
+		return false
+	}
+	s.fillAt = time.Time{}
+	if n < fullSend {
+		s.fillAt = now.Add(coalesce)
+	}
+	s.slot.ctl, s.slot.keepalive = s.slot.ctl[:0], false
+	s.conn.send(buf[:k+n])
+	return true
+}
+
+// recycleSend takes back a buffer that the writer has sent.
+func recycleSend(b []byte) {
+	if len(b) > 0 && cap(b) == sendBuffer {
+		sendBuffers.Put((*[sendBuffer]byte)(b[:sendBuffer]))
+	}
+}
+
+// noteUnsendable publishes, when everything was sent, whether that was all.
+func (s *session) noteUnsendable() {
 	c := s.out.Counters()
 	for i, f := range families {
-		nextHop, room := c.NoNextHop[i], c.TooLong[i]
-		if some := nextHop+room > 0; some != s.unsendable[i] {
+		nextHop, long := c.NoNextHop[i], c.TooLong[i]
+		if some := nextHop+long > 0; some != s.unsendable[i] {
 			s.unsendable[i] = some
-			p.tell(Event{Kind: EventUnsendable, State: Established, Family: f, Err: unsendable(nextHop, room)})
+			s.events.publish(Event{Kind: EventUnsendable, State: Established, Family: f, Err: unsendable(nextHop, long)})
 		}
 	}
 }
 
-func unsendable(nextHop, room int) (err error) {
+func unsendable(nextHop, long int) (err error) {
 	if nextHop > 0 {
 		err = fmt.Errorf("%d routes cannot be sent: they have no next hop, and the session has none of this family for them", nextHop)
 	}
-	if room > 0 {
-		err = errors.Join(err, fmt.Errorf("%d routes cannot be sent: their attributes are longer than a message", room))
+	if long > 0 {
+		err = errors.Join(err, fmt.Errorf("%d routes cannot be sent: their attributes are longer than a message", long))
 	}
 	return err
 }
 
-// families are those that there are, by familyIndex.
-var families = [...]wire.Family{wire.IPv4Unicast, wire.IPv6Unicast}
-
-func familyIndex(f wire.Family) int {
-	if f == wire.IPv6Unicast {
-		return 1
-	}
-	return 0
-}
-
-// sessionError ends the session for a malformed UPDATE, or does what a prefix limit says.
-func (p *peer) sessionError(now time.Time, s *slot, err error) {
-	var limit *rib.LimitError
-	if errors.As(err, &limit) {
-		p.limitReached(now, p.sess, limit)
-		return
-	}
-	p.refuse(now, s, fsm.EventUpdateError, err)
-}
-
-// takeRefresh answers a ROUTE-REFRESH (RFC 2918, RFC 7313).
-func (s *session) takeRefresh(now time.Time, p *peer, r wire.RouteRefresh) {
+// takeRefresh answers a ROUTE-REFRESH (RFC 2918, Section 4; RFC 7313, Section 4).
+func (s *session) takeRefresh(now time.Time, r wire.RouteRefresh) {
 	if !s.neg.Families.Has(r.Family) {
 		return
 	}
@@ -134,28 +195,102 @@ func (s *session) takeRefresh(now time.Time, p *peer, r wire.RouteRefresh) {
 	case !s.neg.EnhancedRefresh:
 	case r.Subtype == wire.RefreshBegin:
 		s.in.BeginRefresh(r.Family)
-		s.refresh[i] = now.Add(p.s.cfg.GracefulRestart.StaleTime)
+		s.refresh[i] = now.Add(s.env.cfg.GracefulRestart.StaleTime)
 	case r.Subtype == wire.RefreshEnd:
 		s.in.EndRefresh(r.Family)
 		s.refresh[i] = time.Time{}
 	}
 }
 
-// next is the session's own next deadline.
-func (s *session) next() time.Time {
-	at := earliest(s.refresh[0], s.refresh[1], s.roomAt[0], s.roomAt[1])
+// askRefresh asks the peer to send everything of some families again, if it knows how.
+func (s *session) askRefresh(fams ...wire.Family) {
+	if !s.neg.RouteRefresh {
+		return
+	}
+	for _, f := range fams {
+		s.slot.queue(wire.TypeRouteRefresh, wire.RouteRefresh{Family: f}.Append(nil))
+	}
+}
+
+// resend sends everything to the peer again.
+func (s *session) resend() {
+	for _, f := range s.neg.Families.Slice() {
+		s.out.Refresh(f, s.neg.EnhancedRefresh)
+	}
+	s.pending = true
+}
+
+// deadline returns the time of the session's own next timer; zero if none runs.
+func (s *session) deadline() time.Time {
+	at := earliest(s.refresh[0], s.refresh[1], s.blocked[0], s.blocked[1])
 	if s.pending && s.conn.writable() {
 		at = earliest(at, s.fillAt)
 	}
 	return at
 }
 
-// advance ends refreshes that the peer does not end.
+// advance ends refreshes that the peer does not end, and asks for routes that a limit has
+// blocked.
 func (s *session) advance(now time.Time) {
 	for i, f := range families {
-		if at := s.refresh[i]; !at.IsZero() && !now.Before(at) {
+		if due(now, s.refresh[i]) {
 			s.refresh[i] = time.Time{}
 			s.in.EndRefresh(f)
 		}
+		if due(now, s.blocked[i]) {
+			s.blocked[i] = time.Time{}
+			s.askBlocked(now, f)
+		}
 	}
+}
+
+// blockedPoll is the interval at which a session looks whether routes that a limit has blocked
+// fit now.
+const blockedPoll = time.Minute
+
+// askBlocked asks the peer for the routes of a family again, of which some were blocked, once
+// they fit.
+func (s *session) askBlocked(now time.Time, f wire.Family) {
+	if s.in.Counters(f).Limit == rib.LimitExceeded {
+		s.blocked[familyIndex(f)] = now.Add(blockedPoll)
+	} else {
+		s.askRefresh(f)
+	}
+}
+
+// reconfigure applies soft changes of the configuration. It reports false if that cannot be
+// done within the session.
+func (s *session) reconfigure(old, c *PeerConfig, notify func()) bool {
+	if s.in.Configure(s.inConfig(c)) != nil {
+		return false
+	}
+	if !same(c.Import, old.Import) || c.AllowOwnAS != old.AllowOwnAS {
+		// Routes that the old policy refused are not stored: the peer has to send all again.
+		if !s.neg.RouteRefresh {
+			return false
+		}
+		s.askRefresh(s.neg.Families.Slice()...)
+	}
+	if !same(c.Export, old.Export) || c.NextHopSelf != old.NextHopSelf || c.AddPathLimit != old.AddPathLimit ||
+		c.NextHop4 != old.NextHop4 || c.NextHop6 != old.NextHop6 || c.LinkLocal != old.LinkLocal {
+		if s.out.Reconfigure(s.outConfig(c, notify)) != nil {
+			return false
+		}
+		s.pending = true
+	}
+	return true
+}
+
+// changeLimits makes the session follow other limits, and returns what is to be done because
+// of them, if anything. What was blocked, or not counted without a limit, is asked for.
+func (s *session) changeLimits(old, c *PeerConfig) *rib.LimitError {
+	for _, f := range s.neg.Families.Slice() {
+		was, is := old.PrefixLimits[f], c.PrefixLimits[f]
+		if was != is && (was == rib.PrefixLimit{} || was.Action == rib.LimitBlock) {
+			s.askRefresh(f)
+		}
+	}
+	var e *rib.LimitError
+	errors.As(s.in.CheckLimits(), &e)
+	return e
 }

@@ -11,30 +11,19 @@ import (
 	"sync"
 	"time"
 
-	"github.com/hyperfib/hyperfib/bgp/fsm"
 	"github.com/hyperfib/hyperfib/bgp/rib"
 )
 
 // Speaker is a BGP speaker for one routing domain. Its methods are safe for
-// concurrent use.
+// concurrent use. They are in three files: its life here, the configuration of peers in
+// control.go, and what is done to sessions in operate.go.
 type Speaker struct {
-	cfg   Config
-	table *rib.Table
-	hub   eventHub
-	wg    sync.WaitGroup // everything that Run must wait for
+	env env
 
-	mu        sync.Mutex
-	ctx       context.Context // of Run; nil before
+	mu        sync.Mutex // guards the following, and that env.ctx is set
 	stopped   bool
-	peers     map[PeerKey]*peer
-	ranges    []*dynamicRange      // longest prefix first
-	dynamic   int                  // peers that came from ranges
-	failing   map[PeerKey]pastPeer // dynamic peers that are gone
-	inventory bool                 // InventoryComplete was called
-	listeners []*listener
-	secured   secured
-	deferral  *fsm.Deferral[PeerKey]
-	recheck   chan struct{} // the deadline of deferral may have changed
+	peers     peerTable
+	listeners listeners
 }
 
 // New checks the configuration. Nothing happens before [Speaker.Run].
@@ -55,15 +44,17 @@ func New(c Config) (*Speaker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("bgp: config: %w", err)
 	}
-	return &Speaker{
-		cfg: c, table: table, peers: map[PeerKey]*peer{},
-		deferral: fsm.NewDeferral[PeerKey](deferralConfig(&c)), recheck: make(chan struct{}, 1),
-	}, nil
+	s := &Speaker{}
+	s.env.cfg, s.env.table = c, table
+	s.env.restart.init(&s.env.cfg, table, &s.env.hub)
+	s.peers = peerTable{cfg: &s.env.cfg, byKey: map[PeerKey]*peer{}}
+	s.listeners.hub = &s.env.hub
+	return s, nil
 }
 
 // Table returns the Loc-RIB: local paths are originated and best paths watched
 // there. It is there before Run and after it.
-func (s *Speaker) Table() *rib.Table { return s.table }
+func (s *Speaker) Table() *rib.Table { return s.env.table }
 
 // Run opens the listeners and runs all sessions until ctx ends. It returns nil
 // then, or an error at once if an address cannot be listened on. When it returns,
@@ -71,7 +62,7 @@ func (s *Speaker) Table() *rib.Table { return s.table }
 //
 // The end of ctx closes the sessions without a NOTIFICATION, as a crash would:
 // peers with graceful restart keep our routes. Call [Speaker.Shutdown] before for
-// a stop that peers are told of. A speaker runs once; a Run that could not begin may be
+// a stop with a NOTIFICATION. A speaker runs once; a Run that could not begin may be
 // tried again.
 func (s *Speaker) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
@@ -79,17 +70,14 @@ func (s *Speaker) Run(ctx context.Context) error {
 	if err := s.begin(ctx); err != nil {
 		return err
 	}
-	s.wg.Go(func() { s.watchDeferral(ctx) })
+	s.env.wg.Go(func() { s.env.restart.watch(ctx) })
 	<-ctx.Done()
 	s.mu.Lock()
 	s.stopped = true
-	for _, l := range s.listeners {
-		l.nl.Close()
-	}
-	s.secured.stop()
+	s.listeners.close()
 	s.mu.Unlock()
-	s.wg.Wait()
-	s.hub.close()
+	s.env.wg.Wait()
+	s.env.hub.close()
 	return nil
 }
 
@@ -100,40 +88,22 @@ func (s *Speaker) begin(ctx context.Context) error {
 	if s.stopped {
 		return fmt.Errorf("bgp: Run: %w", ErrClosed)
 	}
-	if s.ctx != nil {
+	if s.env.ctx != nil {
 		return errors.New("bgp: Run was called before")
 	}
-	for _, addr := range s.cfg.Listen {
-		l, err := listen(ctx, &s.cfg, addr)
-		if err != nil {
-			s.closeListeners()
-			return fmt.Errorf("bgp: listen: %w", err)
-		}
-		s.listeners = append(s.listeners, l)
-	}
-	if err := s.secure(); err != nil {
-		s.closeListeners()
+	if err := s.listeners.open(ctx, &s.env.cfg, s.peers.demand); err != nil {
 		return fmt.Errorf("bgp: listen: %w", err)
 	}
-	s.ctx = ctx
-	s.deferral.Begin(time.Now())
-	for _, l := range s.listeners {
-		s.wg.Go(func() { l.serve(func(nc net.Conn, release func()) { s.admit(l, nc, release) }) })
-	}
-	for _, p := range s.peers {
-		s.launch(p)
+	s.env.ctx = ctx
+	s.env.restart.begin(time.Now())
+	s.listeners.serve(s.env.wg.Go, s.admit)
+	for _, p := range s.peers.byKey {
+		p.launch()
 	}
 	return nil
 }
 
-func (s *Speaker) closeListeners() {
-	for _, l := range s.listeners {
-		l.nl.Close()
-	}
-	s.listeners = nil
-}
-
-// admit gives an accepted connection to its peer, or closes it.
+// admit passes an accepted connection to its peer, or closes it.
 func (s *Speaker) admit(l *listener, nc net.Conn, release func()) {
 	remote, local := addrPort(nc.RemoteAddr()), addrPort(nc.LocalAddr())
 	in := incoming{nc: nc, release: release}
@@ -143,7 +113,7 @@ func (s *Speaker) admit(l *listener, nc net.Conn, release func()) {
 		p = s.owner(remote.Addr(), local.Addr())
 	}
 	ok := false
-	if p != nil && l.guards(p) {
+	if p != nil && l.guards(p.md5Key()) {
 		select {
 		case p.incoming <- in:
 			ok = true
@@ -161,7 +131,7 @@ func (s *Speaker) admit(l *listener, nc net.Conn, release func()) {
 func (s *Speaker) running() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ctx == nil {
+	if s.env.ctx == nil {
 		return ErrStopped
 	}
 	return s.usable()
@@ -169,45 +139,59 @@ func (s *Speaker) running() error {
 
 // usable returns ErrClosed once Run has ended. s.mu is held.
 func (s *Speaker) usable() error {
-	if s.stopped || s.ctx != nil && s.ctx.Err() != nil {
+	if s.stopped || s.env.ctx != nil && s.env.ctx.Err() != nil {
 		return ErrClosed
 	}
 	return nil
 }
 
-// owner finds the peer that a connection belongs to, or makes one from a range.
+// owner returns the peer that a connection belongs to, or makes one from a range. s.mu is
+// held.
 func (s *Speaker) owner(remote, local netip.Addr) *peer {
-	local = local.WithZone("")
-	if p := s.peers[PeerKey{remote, local}]; p != nil {
-		return p
+	p, r := s.peers.owner(remote, local)
+	if p == nil && r != nil {
+		p = newPeer(&s.env, s, r.instance(remote), r)
+		s.peers.add(p)
+		p.launch()
 	}
-	if p := s.peers[PeerKey{Addr: remote}]; p != nil {
-		return p
+	return p
+}
+
+// forget takes a peer off the list, after last, which may object.
+func (s *Speaker) forget(p *peer, last func() bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !last() {
+		return
 	}
-	bare := remote.WithZone("")
-	for _, r := range s.ranges {
-		if !r.prefix.Contains(bare) || r.template.LocalAddr.IsValid() && r.template.LocalAddr.WithZone("") != local {
-			continue
-		}
-		if r.peers >= r.limit || s.dynamic >= s.cfg.MaxDynamicPeers {
-			return nil
-		}
-		return s.spawn(r, remote)
+	s.peers.remove(p)
+	if p.dyn == nil { // the key of a dynamic peer is its range's
+		s.secure()
 	}
-	return nil
+}
+
+// resecure sets the listeners' options anew.
+func (s *Speaker) resecure() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.secure()
+}
+
+// secure is resecure with s.mu held. Before Run and after it there is nothing to do.
+func (s *Speaker) secure() {
+	if s.env.ctx != nil && s.usable() == nil {
+		s.listeners.secure(s.peers.demand, s.resecure)
+	}
 }
 
 // Peers returns the status of all peers, ordered by key.
 func (s *Speaker) Peers() []PeerStatus {
 	s.mu.Lock()
-	peers := make([]*peer, 0, len(s.peers))
-	for _, p := range s.peers {
-		peers = append(peers, p)
-	}
+	peers := s.peers.all()
 	s.mu.Unlock()
 	out := make([]PeerStatus, 0, len(peers))
 	for _, p := range peers {
-		out = append(out, p.status())
+		out = append(out, p.info.status())
 	}
 	slices.SortFunc(out, func(a, b PeerStatus) int { return a.Key.compare(b.Key) })
 	return out
@@ -216,12 +200,12 @@ func (s *Speaker) Peers() []PeerStatus {
 // Peer returns the status of one peer. After the end of Run it is the last.
 func (s *Speaker) Peer(key PeerKey) (PeerStatus, error) {
 	s.mu.Lock()
-	p, err := s.lookup(key)
+	p, err := s.peers.get(key)
 	s.mu.Unlock()
 	if err != nil {
 		return PeerStatus{}, err
 	}
-	return p.status(), nil
+	return p.info.status(), nil
 }
 
 // Subscribe returns a new reader of events. It begins with a snapshot, and goes on with
@@ -230,26 +214,16 @@ func (s *Speaker) Peer(key PeerKey) (PeerStatus, error) {
 // hold, EventUp, EventPlain, EventEndOfRIB and EventUnsendable of each family, and EventRestart; then the
 // speaker's EventListen and EventConverged, and EventSnapshot at its end. They have the
 // Time at which they happened. What went wrong before is not in it: see
-// [PeerStatus].LastError. Before Run there is nothing to tell but EventSnapshot.
+// [PeerStatus].LastError. Before Run it is EventSnapshot alone.
 //
-// A subscriber that is too slow gets another snapshot in place of what it missed.
-func (s *Speaker) Subscribe() *Subscription { return s.hub.subscribe() }
+// A subscriber that is too slow gets another snapshot instead of what it missed.
+func (s *Speaker) Subscribe() *Subscription { return s.env.hub.subscribe() }
 
-// find returns a peer, whether the speaker runs or not, but not after that.
-func (s *Speaker) find(key PeerKey) (*peer, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.usable(); err != nil {
-		return nil, fmt.Errorf("bgp: peer %v: %w", key, err)
-	}
-	return s.lookup(key)
-}
+// InventoryComplete declares that all local paths of the start have been
+// originated. A speaker with GracefulRestart.Restarting holds its End-of-RIB back
+// until then; for others it does nothing.
+func (s *Speaker) InventoryComplete() { s.env.restart.inventoryComplete() }
 
-// lookup returns a peer. s.mu is held.
-func (s *Speaker) lookup(key PeerKey) (*peer, error) {
-	key.Local = key.Local.WithZone("")
-	if p := s.peers[key]; p != nil {
-		return p, nil
-	}
-	return nil, fmt.Errorf("bgp: peer %v: %w", key, ErrNoPeer)
-}
+// Restarting reports whether the speaker's own graceful restart is still going on:
+// the R bit is set and End-of-RIB is awaited.
+func (s *Speaker) Restarting() bool { return s.env.restart.active() }

@@ -60,34 +60,6 @@ type PeerStatus struct {
 
 var noAddrPort netip.AddrPort
 
-// status returns a snapshot.
-func (p *peer) status() PeerStatus {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	st := p.st
-	if !st.RefusedUntil.After(time.Now()) {
-		st.RefusedUntil = time.Time{}
-	}
-	st.Description, st.Client = p.cfg.Description, p.cfg.RouteReflectorClient
-	var sent rib.OutCounters
-	if p.out != nil {
-		sent = p.out.Counters()
-		st.Sent.Update += sent.Updates
-		st.Sent.Octets += sent.Octets
-	}
-	for _, f := range p.cfg.Families {
-		fs := FamilyStatus{Family: f, PrefixLimit: p.cfg.PrefixLimits[f]}
-		if p.in != nil {
-			fs.Counters = p.in.Counters(f)
-		}
-		if i := familyIndex(f); st.Negotiated != nil {
-			fs.EndOfRIB, fs.NoNextHop, fs.TooLong = st.endOfRIB[i], sent.NoNextHop[i], sent.TooLong[i]
-		}
-		st.Families = append(st.Families, fs)
-	}
-	return st
-}
-
 // FamilyStatus counts the routes of one family of a peer.
 type FamilyStatus struct {
 	Family wire.Family

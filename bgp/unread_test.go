@@ -43,7 +43,7 @@ func TestUnread(t *testing.T) {
 		}
 	}
 	p := &peer{}
-	p.slots[1].c = &conn{nc: b}
+	p.conns.slots[1].c = &conn{nc: b}
 	now := time.Now()
 	if !p.inputComing(now) || !p.inputComing(now.Add(inputGrace-1)) || p.inputComing(now.Add(inputGrace)) {
 		t.Error("the hold timer does not wait for input that is there, or for ever")
@@ -63,11 +63,11 @@ func TestUnread(t *testing.T) {
 func TestWriterFailed(t *testing.T) {
 	now := time.Now()
 	s := session{pending: true, fillAt: now, conn: &conn{}}
-	if s.next() != now {
-		t.Errorf("next at %v", s.next())
+	if s.deadline() != now {
+		t.Errorf("next at %v", s.deadline())
 	}
 	s.conn.writeErr = net.ErrClosed
-	if !s.next().IsZero() {
-		t.Errorf("next at %v although nothing can be written", s.next())
+	if !s.deadline().IsZero() {
+		t.Errorf("next at %v although nothing can be written", s.deadline())
 	}
 }

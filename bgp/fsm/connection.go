@@ -141,7 +141,7 @@ func (c *connection) end(now time.Time, cause EventKind, n wire.Notification, se
 	c.drop()
 }
 
-// lose ends a connection that gives way to another one, and is not Established (RFC 4271,
+// lose ends the connection that has lost a collision, and is not Established (RFC 4271,
 // Section 6.8).
 func (c *connection) lose() {
 	if c.state >= OpenSent {

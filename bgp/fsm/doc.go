@@ -38,7 +38,7 @@
 // Time may not go back. An owner that was busy for long calls [Machine.HoldDue] before
 // Advance and looks for input first: else it would blame the peer for its own delay.
 //
-// A connection has a [ConnID] that the machine gives out, for its own attempts and, with
+// A connection has a [ConnID] from the machine, for its own attempts and, with
 // [Machine.NextConn], for the peer's connections. Reports about a connection that is closed
 // are ignored, so the owner need not order what its goroutines say about different
 // connections.

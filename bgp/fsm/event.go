@@ -57,7 +57,7 @@ const (
 	// EventOpenError, 22: an OPEN that is malformed or not acceptable came on Conn.
 	// Event.Notification is the answer.
 	EventOpenError
-	// EventCollisionDump, 23: Conn gives way to another connection. The machine finds
+	// EventCollisionDump, 23: Conn has lost a collision. The machine finds
 	// that out by itself (RFC 4271, Section 6.8); as Effect.Cause it says that a peer
 	// that restarted has replaced its session.
 	EventCollisionDump

@@ -78,13 +78,13 @@ func (m *Machine) Step(now time.Time, ev Event) {
 	m.settle()
 }
 
-// step gives an event to a connection.
+// step feeds an event to a connection.
 func (m *Machine) step(now time.Time, c *connection, ev Event) {
 	c.contested = c.state != Established && m.other(c).state >= OpenSent
 	c.step(now, ev)
 }
 
-// route gives an event to the connection that it concerns. Reports about connections that
+// route feeds an event to the connection that it concerns. Reports about connections that
 // are closed are ignored, except that a connection that opened too late is closed.
 func (m *Machine) route(now time.Time, ev Event) {
 	c := m.find(ev.Conn)

@@ -1,0 +1,204 @@
+package bgp
+
+import (
+	"context"
+	"net"
+
+	"github.com/hyperfib/hyperfib/bgp/fsm"
+	"github.com/hyperfib/hyperfib/bgp/wire"
+)
+
+// connections are the TCP connections of a peer: that of its session, a second one while a
+// collision is undecided, and one that is being opened. Only the peer's owner uses it.
+type connections struct {
+	env    *env
+	info   *peerInfo
+	gone   <-chan struct{} // closed when the owner has ended
+	dialed chan dialed     // results of attempts to connect
+
+	slots   [2]slot
+	pending pending
+	dialing fsm.ConnID
+	cancel  context.CancelFunc // of dialing
+	last    <-chan struct{}    // closed when the connection before has sent everything
+}
+
+// slot is a connection with the messages that wait for its writer.
+type slot struct {
+	c         *conn
+	info      *peerInfo
+	ctl       []byte // OPEN, KEEPALIVE, ROUTE-REFRESH: at most a few
+	final     []byte // the NOTIFICATION that goes with its end
+	open      wire.Open
+	neg       fsm.Negotiated
+	release   func() // gives back the listener's token; nil for a connection of ours
+	keepalive bool   // a KEEPALIVE is in ctl
+}
+
+// pending is a connection that has no slot yet: the machine may first have to close another
+// one.
+type pending struct {
+	id      fsm.ConnID
+	nc      net.Conn
+	release func()
+}
+
+// dialed is the result of an attempt to connect.
+type dialed struct {
+	id  fsm.ConnID
+	nc  net.Conn
+	err error
+}
+
+// none reports whether there is no connection, and none that waits for a slot.
+func (k *connections) none() bool {
+	return k.slots[0].c == nil && k.slots[1].c == nil && k.pending.nc == nil
+}
+
+// two reports whether there are two connections.
+func (k *connections) two() bool { return k.slots[0].c != nil && k.slots[1].c != nil }
+
+// dial begins an attempt to connect.
+func (k *connections) dial(id fsm.ConnID) {
+	ctx, cancel := context.WithTimeout(k.env.ctx, dialTimeout)
+	k.dialing, k.cancel = id, cancel
+	cfg, last := k.info.config(), k.last
+	k.env.wg.Go(func() {
+		if last != nil { // the peer is to read the end of one before the beginning of the next
+			select {
+			case <-last:
+			case <-ctx.Done():
+			}
+		}
+		nc, err := dialPeer(ctx, &k.env.cfg, cfg)
+		select {
+		case k.dialed <- dialed{id, nc, err}:
+		case <-k.gone:
+			closeIfOpen(nc)
+		}
+	})
+}
+
+func closeIfOpen(nc net.Conn) {
+	if nc != nil {
+		nc.Close()
+	}
+}
+
+// finished takes in the result of an attempt to connect, and reports whether it counts. One
+// that was given up does not; its connection is closed.
+func (k *connections) finished(d dialed) bool {
+	if d.id != k.dialing {
+		closeIfOpen(d.nc)
+		return false
+	}
+	k.stopDialing()
+	if d.err == nil {
+		k.pending = pending{d.id, d.nc, nil}
+	}
+	return true
+}
+
+func (k *connections) stopDialing() {
+	if k.cancel != nil {
+		k.cancel()
+	}
+	k.dialing, k.cancel = 0, nil
+}
+
+// slot returns the slot of a connection. A pending one gets a slot, and its pumps.
+func (k *connections) slot(id fsm.ConnID) *slot {
+	for i := range k.slots {
+		if c := k.slots[i].c; c != nil && c.id == id {
+			return &k.slots[i]
+		}
+	}
+	if p := k.pending; p.nc != nil && p.id == id {
+		k.pending = pending{}
+		for i := range k.slots {
+			if k.slots[i].c == nil {
+				k.slots[i] = slot{c: newConn(id, p.nc, &k.env.wg, p.release), info: k.info, release: p.release}
+				return &k.slots[i]
+			}
+		}
+		p.nc.Close()
+		if p.release != nil {
+			p.release()
+		}
+	}
+	return nil
+}
+
+// close closes a connection, or gives up an attempt at one.
+func (k *connections) close(id fsm.ConnID, p patient) {
+	if id == k.dialing && k.cancel != nil {
+		k.stopDialing()
+		return
+	}
+	if s := k.slot(id); s != nil {
+		s.c.patient = p
+		s.c.close(s.final)
+		k.last = s.c.silent
+		*s = slot{}
+	}
+}
+
+// abandon closes everything as a crash would.
+func (k *connections) abandon() {
+	k.stopDialing()
+	for i := range k.slots {
+		if c := k.slots[i].c; c != nil {
+			c.close(k.slots[i].final)
+		}
+	}
+}
+
+// unread reports whether octets are in the kernel that a reader has not got to yet.
+func (k *connections) unread() bool {
+	for i := range k.slots {
+		if c := k.slots[i].c; c != nil && unread(c.nc) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *slot) rx() <-chan chunk {
+	if s.c == nil {
+		return nil
+	}
+	return s.c.rx
+}
+
+func (s *slot) txDone() <-chan written {
+	if s.c == nil {
+		return nil
+	}
+	return s.c.txDone
+}
+
+// queue queues a message other than UPDATE.
+func (s *slot) queue(t wire.MessageType, b []byte) {
+	s.ctl = append(s.ctl, b...)
+	s.count(t, len(b))
+}
+
+// queueKeepalive queues a KEEPALIVE, unless one waits already for a writer that is busy.
+func (s *slot) queueKeepalive() {
+	if !s.keepalive {
+		s.keepalive = true
+		s.queue(wire.TypeKeepalive, wire.AppendKeepalive(nil))
+	}
+}
+
+func (s *slot) count(t wire.MessageType, octets int) {
+	s.info.set(func(st *PeerStatus) { st.Sent.count(t, octets) })
+}
+
+// send gives the messages that wait to the writer, which must be free.
+func (s *slot) send() {
+	if len(s.ctl) > 0 {
+		s.c.send(s.ctl)
+		s.ctl, s.keepalive = nil, false
+	}
+}

@@ -1,0 +1,18 @@
+package bgp
+
+import (
+	"context"
+	"sync"
+
+	"github.com/hyperfib/hyperfib/bgp/rib"
+)
+
+// env is what a speaker and all its peers have in common.
+type env struct {
+	cfg     Config // not changed after New
+	table   *rib.Table
+	hub     eventHub
+	restart ownRestart
+	wg      sync.WaitGroup  // everything that Run must wait for
+	ctx     context.Context // of Run; set before the first owner of a peer begins
+}

@@ -1,0 +1,95 @@
+package bgp
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"time"
+)
+
+// listeners are the listening sockets of a speaker, which guards them.
+type listeners struct {
+	hub    *eventHub
+	all    []*listener
+	failed error         // why their options are not as they should be, nil if they are
+	wait   time.Duration // before the options are set again
+	retry  *time.Timer
+}
+
+// Waits between attempts to set socket options that the kernel refused, most likely for
+// lack of memory.
+const (
+	secureMin = time.Second
+	secureMax = time.Minute
+)
+
+// open opens the sockets and sets their options, or opens none.
+func (l *listeners) open(ctx context.Context, c *Config, want func(netip.Addr) demand) error {
+	for _, addr := range c.Listen {
+		one, err := listen(ctx, c, addr)
+		if err != nil {
+			l.close()
+			return err
+		}
+		l.all = append(l.all, one)
+	}
+	if err := l.apply(want); err != nil {
+		l.close()
+		return err
+	}
+	return nil
+}
+
+// apply sets the options that the peers' configurations ask for.
+func (l *listeners) apply(want func(netip.Addr) demand) (err error) {
+	for _, one := range l.all {
+		err = errors.Join(err, one.apply(want(one.addr.Addr())))
+	}
+	return err
+}
+
+// secure is apply for a running speaker: an error becomes an event, and again is called
+// later. A peer whose key is missing is not let in meanwhile.
+func (l *listeners) secure(want func(netip.Addr) demand, again func()) {
+	err := l.apply(want)
+	l.stopRetry()
+	if text(err) != text(l.failed) {
+		l.hub.publish(Event{Kind: EventListen, Time: time.Now(), Err: err})
+	}
+	if l.failed = err; err == nil {
+		l.wait = 0
+		return
+	}
+	l.wait = min(max(2*l.wait, secureMin), secureMax)
+	l.retry = time.AfterFunc(l.wait, again)
+}
+
+func text(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+// serve accepts connections, in goroutines that end after close.
+func (l *listeners) serve(start func(func()), admit func(l *listener, nc net.Conn, release func())) {
+	for _, one := range l.all {
+		start(func() { one.serve(func(nc net.Conn, release func()) { admit(one, nc, release) }) })
+	}
+}
+
+// close closes the sockets.
+func (l *listeners) close() {
+	for _, one := range l.all {
+		one.nl.Close()
+	}
+	l.all = nil
+	l.stopRetry()
+}
+
+func (l *listeners) stopRetry() {
+	if l.retry != nil {
+		l.retry.Stop()
+	}
+}

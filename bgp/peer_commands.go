@@ -1,0 +1,142 @@
+package bgp
+
+import (
+	"maps"
+	"time"
+
+	"github.com/hyperfib/hyperfib/bgp/fsm"
+	"github.com/hyperfib/hyperfib/bgp/wire"
+)
+
+// configure replaces the configuration: called by its owner, or before it has one.
+func (p *peer) configure(c PeerConfig) {
+	p.info.configure(c)
+	p.m.Configure(machineConfig(&p.env.cfg, &c))
+	p.paths.help.Configure(helperConfig(&p.env.cfg, &c))
+}
+
+// reconfigure changes the configuration of a running peer. The listeners have its key before
+// a session ends because of it.
+func (p *peer) reconfigure(now time.Time, c PeerConfig) {
+	old := *p.info.config()
+	p.configure(c)
+	if p.dyn == nil && (c.MD5Key != old.MD5Key || c.TTLSecurity != old.TTLSecurity) {
+		p.host.resecure()
+	}
+	soft := p.env.cfg.softEqual(old, c)
+	limits := !maps.Equal(old.PrefixLimits, c.PrefixLimits)
+	switch {
+	case p.overLimit(now) && (limits || old.MaxPrefixesHold != c.MaxPrefixesHold):
+		p.readmit(now)
+	case p.sess == nil:
+		if !soft || old.Passive != c.Passive {
+			p.restart(now)
+		}
+	case !soft || !p.sess.reconfigure(&old, &c, p.wake):
+		p.restart(now)
+	case limits:
+		if e := p.sess.changeLimits(&old, &c); e != nil {
+			p.limitReached(now, p.sess, e)
+		}
+	}
+}
+
+// restart ends what there is because of a new configuration, and begins again with it. A
+// peer that was stopped stays so.
+func (p *peer) restart(now time.Time) {
+	if p.m.Stopped() {
+		return
+	}
+	p.step(now, fsm.Event{Kind: fsm.EventManualStop, Notification: wire.Notification{Code: wire.CodeCease, Subcode: wire.SubConfigChanged}})
+	p.events.rep.reset()
+	p.step(now, fsm.Event{Kind: fsm.EventManualStart})
+}
+
+// overLimit reports whether the peer stays out because of a prefix limit.
+func (p *peer) overLimit(now time.Time) bool { return p.sess == nil && now.Before(p.m.RefusedUntil()) }
+
+// readmit lets a peer connect again that stays out because of a prefix limit.
+func (p *peer) readmit(now time.Time) {
+	p.limited = limitBackoff{}
+	p.info.set(func(st *PeerStatus) { st.RefusedUntil = time.Time{} })
+	p.restart(now)
+}
+
+// reset ends the session, and begins again.
+func (p *peer) reset(now time.Time, text string, hard bool) error {
+	switch {
+	case p.overLimit(now):
+		p.readmit(now)
+		return nil
+	case p.sess == nil:
+		return ErrNotEstablished
+	}
+	p.stop(now, wire.SubReset, text, hard)
+	p.events.rep.reset()
+	p.step(now, fsm.Event{Kind: fsm.EventManualStart})
+	return nil
+}
+
+// remove ends the peer for good.
+func (p *peer) remove(now time.Time, subcode uint8) {
+	p.stop(now, subcode, "", true)
+	p.paths.close()
+	p.host.forget(p, func() bool {
+		p.end()
+		return true
+	})
+}
+
+// stop ends the sessions with a Cease; hard makes it a Hard Reset where that is
+// negotiated, so that neither side retains paths.
+func (p *peer) stop(now time.Time, subcode uint8, text string, hard bool) {
+	n := wire.Shutdown(subcode, text)
+	if hard {
+		p.ending = &ending{}
+		if p.sess != nil && p.sess.neg.Notification {
+			n = wire.HardReset(n)
+		}
+	}
+	p.step(now, fsm.Event{Kind: fsm.EventManualStop, Notification: n})
+	p.ending = nil
+}
+
+// setPathDown notes whether the path to the peer is down.
+func (p *peer) setPathDown(down bool) {
+	p.pathDown = down
+	p.info.set(func(st *PeerStatus) { st.PathDown = down })
+	if down || p.sess == nil {
+		p.env.restart.note(func(d *fsm.Deferral[PeerKey]) { d.Down(p.key, down) })
+	}
+}
+
+// failPath ends the session, and drops paths: see [Speaker.PathDown].
+func (p *peer) failPath(now time.Time, why PathFailure) {
+	p.setPathDown(true)
+	end := &ending{retainLast: why == BFDDown, elsewhere: p.info.config().Elsewhere}
+	if p.sess == nil {
+		p.paths.pathDown(end)
+		return
+	}
+	p.ending = end
+	ev := fsm.Event{Kind: fsm.EventAutomaticStop, Silent: why == CarrierLost}
+	reason := errLinkDown
+	if why != CarrierLost {
+		ev.Notification = cease(&p.sess.neg, wire.SubBFDDown, nil, len(end.elsewhere) > 0)
+		reason = errBFDDown
+	}
+	if ev.Silent {
+		p.events.record(now, &PeerError{Err: reason}, p.m.State())
+	}
+	p.patient = patience(p.env.ctx, p.sess.neg.HoldTime)
+	p.stepErr(now, ev, reason)
+	p.ending, p.patient = nil, patient{}
+}
+
+// restorePath takes failPath back: an attempt to connect that was due later is made at once.
+func (p *peer) restorePath(now time.Time) {
+	p.setPathDown(false)
+	before := p.m.State()
+	p.m.RetryNow(now)
+	p.carryOut(now, before, nil)
+}

@@ -1,0 +1,75 @@
+package bgp
+
+import (
+	"sync"
+	"time"
+
+	"github.com/hyperfib/hyperfib/bgp/rib"
+)
+
+// peerInfo is what others may ask about a peer while its owner is busy: its configuration
+// and its status. It is safe for concurrent use.
+type peerInfo struct {
+	mu  sync.Mutex
+	cfg PeerConfig
+	st  PeerStatus
+	in  *rib.In  // nil before the first session
+	out *rib.Out // nil unless Established
+}
+
+// config returns the peer's configuration, which is replaced as a whole.
+func (i *peerInfo) config() *PeerConfig {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	c := i.cfg
+	return &c
+}
+
+// configure replaces the configuration.
+func (i *peerInfo) configure(c PeerConfig) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.cfg = c
+}
+
+// set changes the status, and may change in and out as well.
+func (i *peerInfo) set(f func(*PeerStatus)) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	f(&i.st)
+}
+
+// plain returns why our last OPEN had no capabilities; nil if it had.
+func (i *peerInfo) plain() *PeerError {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.st.Plain
+}
+
+// status returns a snapshot.
+func (i *peerInfo) status() PeerStatus {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	st := i.st
+	if !st.RefusedUntil.After(time.Now()) {
+		st.RefusedUntil = time.Time{}
+	}
+	st.Description, st.Client = i.cfg.Description, i.cfg.RouteReflectorClient
+	var sent rib.OutCounters
+	if i.out != nil {
+		sent = i.out.Counters()
+		st.Sent.Update += sent.Updates
+		st.Sent.Octets += sent.Octets
+	}
+	for _, f := range i.cfg.Families {
+		fs := FamilyStatus{Family: f, PrefixLimit: i.cfg.PrefixLimits[f]}
+		if i.in != nil {
+			fs.Counters = i.in.Counters(f)
+		}
+		if k := familyIndex(f); st.Negotiated != nil {
+			fs.EndOfRIB, fs.NoNextHop, fs.TooLong = st.endOfRIB[k], sent.NoNextHop[k], sent.TooLong[k]
+		}
+		st.Families = append(st.Families, fs)
+	}
+	return st
+}

@@ -1,0 +1,20 @@
+package bgp
+
+import "net/netip"
+
+// dynamicRange is a range with the number of the peers that came from it. Speaker.mu guards
+// its fields but prefix.
+type dynamicRange struct {
+	prefix   netip.Prefix
+	template PeerConfig
+	limit    int
+	peers    int
+}
+
+// instance returns the configuration of one peer of the range. Its key is the peer's address
+// alone.
+func (r *dynamicRange) instance(addr netip.Addr) PeerConfig {
+	c := r.template
+	c.Addr, c.LocalAddr = addr, netip.Addr{}
+	return c
+}

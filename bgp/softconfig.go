@@ -1,0 +1,35 @@
+package bgp
+
+import (
+	"net/netip"
+	"reflect"
+	"unsafe"
+
+	"github.com/hyperfib/hyperfib/bgp/rib"
+)
+
+// same reports whether two policies are one value: the same code with the same captured
+// variables. Such a change is none, and the peer is not asked for its routes again.
+func same(a, b rib.Policy) bool {
+	return *(*unsafe.Pointer)(unsafe.Pointer(&a)) == *(*unsafe.Pointer)(unsafe.Pointer(&b))
+}
+
+var noAddr netip.Addr
+
+// softEqual reports whether a and b differ in soft fields only. Of graceful restart, an
+// OPEN that is as good as the one that was sent will do.
+func (s *Config) softEqual(a, b PeerConfig) bool {
+	ga, gb := s.gracefulRestart(&a), s.gracefulRestart(&b)
+	if ga.Enabled != gb.Enabled || ga.LongLivedTime != gb.LongLivedTime {
+		return false
+	}
+	for _, c := range []*PeerConfig{&a, &b} {
+		c.Passive, c.Description = false, ""
+		c.ConnectRetry, c.IdleHold, c.SendHold = 0, 0, 0
+		c.NextHopSelf, c.Import, c.Export = false, nil, nil
+		c.AddPathLimit, c.NextHop4, c.NextHop6, c.LinkLocal = 0, noAddr, noAddr, noAddr
+		c.PrefixLimits, c.MaxPrefixes, c.MaxPrefixesHold, c.AllowOwnAS, c.Elsewhere = nil, 0, 0, 0, nil
+		c.RestartTime, c.GracefulRestart = 0, nil
+	}
+	return reflect.DeepEqual(a, b)
+}
