@@ -14,8 +14,8 @@ type Config struct {
 	AS       uint32
 	// Passive never opens a connection.
 	Passive bool
-	// RequireAS4 says that the peer cannot do without the capability of RFC 6793, so that
-	// an OPEN without capabilities is pointless.
+	// RequireAS4 says that the peer cannot do without the capability of RFC 6793, Section 3,
+	// so that an OPEN without capabilities is pointless.
 	RequireAS4 bool
 	// RetryMin and RetryMax bound the waits after attempts to connect that nobody
 	// answered, and after the loss of a session: each is half as long again as the one

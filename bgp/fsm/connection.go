@@ -21,7 +21,7 @@ type connection struct {
 	retryAt, holdAt, keepaliveAt, idleAt, sendHoldAt time.Time
 
 	hold      time.Duration // negotiated; 0: neither HoldTimer nor KEEPALIVEs
-	restarts  bool          // the peer's OPEN has the capability of RFC 4724
+	restarts  bool          // the peer's OPEN has the capability of RFC 4724, Section 3
 	openWaits bool          // our OPEN waits for the peer's
 	plain     bool          // our OPEN had no capabilities
 	openedAt  time.Time     // when the connection was opened

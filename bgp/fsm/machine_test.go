@@ -237,7 +237,7 @@ func cell(s State, k EventKind, stopped bool) string {
 	return res
 }
 
-// bring steps a machine into a state on the ordinary way.
+// bring steps a machine into a state as a peer without failures does.
 func bring(m *Machine, s State) ConnID {
 	if s == Idle {
 		m.first.stopped = false

@@ -16,8 +16,8 @@ import (
 //
 //   - an effect is about a connection that it can be about, and each is closed once;
 //   - there is one session at most, and the state says so;
-//   - a peer that is not stopped lets others in or says no, and if it may dial it has a timer
-//     that makes it do so;
+//   - connections of a peer that is not stopped are accepted or refused, and if it may dial it
+//     has a timer that makes it do so;
 //   - once the peer cooperates there is a session, within the longest waits.
 func TestMachineSearch(t *testing.T) {
 	scenario.Search{Seeds: 300, Inputs: machineInputs, Play: func(_ *testing.T, inputs []string) error {
@@ -76,7 +76,7 @@ type connState uint8
 const (
 	connDialing connState = iota + 1
 	connOpen
-	connSaid // our OPEN is out
+	connOpenSent // our OPEN is out
 	connUp
 	connEnding // a NOTIFICATION is out, or the session is down
 	connClosed
@@ -106,8 +106,8 @@ func (w *checkedMachine) Do(now time.Time, words []string) ([]string, error) {
 		return nil, w.err
 	}
 	if len(words) > 1 && words[0] != "config" && words[0] != "stop" && words[0] != "autostop" {
-		// The owner of a connection says nothing of one that is not there, except that a
-		// late answer to an attempt comes.
+		// Nothing is reported of a connection that is not there, except a late answer to an
+		// attempt.
 		switch state := w.conns[number(words[1])]; {
 		case words[0] == "acked" && state == connDialing:
 			w.conns[number(words[1])] = connOpen
@@ -149,8 +149,8 @@ func (w *checkedMachine) check() {
 func (w *checkedMachine) effect(e Effect) error {
 	state := w.conns[e.Conn]
 	may := map[EffectKind][]connState{
-		EffectDial: {0}, EffectNoAnswer: {connDialing}, EffectSendOpen: {connOpen}, EffectSendKeepalive: {connSaid, connUp}, EffectUp: {connSaid},
-		EffectSendNotification: {connOpen, connSaid, connUp}, EffectDown: {connUp, connEnding}, EffectClose: {connDialing, connOpen, connSaid, connEnding},
+		EffectDial: {0}, EffectNoAnswer: {connDialing}, EffectSendOpen: {connOpen}, EffectSendKeepalive: {connOpenSent, connUp}, EffectUp: {connOpenSent},
+		EffectSendNotification: {connOpen, connOpenSent, connUp}, EffectDown: {connUp, connEnding}, EffectClose: {connDialing, connOpen, connOpenSent, connEnding},
 	}
 	ok := false
 	for _, s := range may[e.Kind] {
@@ -163,7 +163,7 @@ func (w *checkedMachine) effect(e Effect) error {
 	case EffectDial:
 		w.conns[e.Conn] = connDialing
 	case EffectSendOpen:
-		w.conns[e.Conn] = connSaid
+		w.conns[e.Conn] = connOpenSent
 	case EffectUp:
 		w.conns[e.Conn] = connUp
 	case EffectSendNotification, EffectDown:
@@ -183,10 +183,10 @@ func (w *checkedMachine) invariants() error {
 		case connUp:
 			up++
 			open++
-		case connOpen, connSaid:
+		case connOpen, connOpenSent:
 			open++
 		case connEnding:
-			return fmt.Errorf("connection %d was told its end, and is not closed", id)
+			return fmt.Errorf("connection %d has had a NOTIFICATION, and is not closed", id)
 		}
 	}
 	m := w.m
