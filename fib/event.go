@@ -29,7 +29,7 @@ const (
 	// EventLinkGone: a link was deleted. Link is set.
 	EventLinkGone
 	// EventAddress: an address appeared on, or with Gone disappeared from, a
-	// link. Link.Index and Addr are set. Ours and foreign ones alike.
+	// link. Link.Index, Addr, Scope and Permanent are set. Ours and foreign ones alike.
 	EventAddress
 	// EventGatewayDown: next-hop objects of a dead gateway left the kernel;
 	// by us, by the loss of a link, or by somebody else's hand. Link.Index and
@@ -68,8 +68,12 @@ type Event struct {
 	Link    Link
 	Gateway netip.Addr
 	Addr    netip.Prefix
-	Gone    bool
-	Count   int
+	Scope   Scope
+	// Permanent: the address has no lifetime (IFA_F_PERMANENT). Those of router
+	// advertisements and of most DHCP clients have one.
+	Permanent bool
+	Gone      bool
+	Count     int
 	// Protocol and Port say who changed what is repaired: the protocol number in the
 	// change (rtm_protocol and its like; 0 if it has none, as a deletion), and the netlink
 	// port id of the socket that asked for it, which mostly is the process's id; 0 is the

@@ -32,8 +32,9 @@ func parseLink(body []byte) (Link, error) {
 // kernelAddress is an address as the kernel has it.
 type kernelAddress struct {
 	Address
-	peer  netip.Addr // the other end's, if that is another; never made here
-	proto uint8
+	peer      netip.Addr // the other end's, if that is another; never made here
+	proto     uint8
+	permanent bool // it has no lifetime
 }
 
 // key is what makes the address one of its own in the kernel.
@@ -74,6 +75,7 @@ func (m *kernelAddress) parse(body []byte) error {
 	m.Prefix = netip.PrefixFrom(local, bits)
 	m.NoPrefixRoute = flags&unix.IFA_F_NOPREFIXROUTE != 0
 	m.NoDAD = flags&unix.IFA_F_NODAD != 0
+	m.permanent = flags&unix.IFA_F_PERMANENT != 0
 	return nil
 }
 

@@ -143,13 +143,13 @@ func (c *core) observeAddress(a *kernelAddress, gone bool, by origin) {
 	if known == !gone {
 		return
 	}
-	c.addressChanged(key, gone)
+	c.addressChanged(key, a.Scope, a.permanent, gone)
 }
 
 // addressChanged does to the model what came with an address, or went with it.
-func (c *core) addressChanged(key addressKey, gone bool) {
+func (c *core) addressChanged(key addressKey, scope Scope, permanent, gone bool) {
 	link := int32(key.link)
-	c.event(Event{Kind: EventAddress, Link: c.links[link], Addr: key.prefix, Gone: gone})
+	c.event(Event{Kind: EventAddress, Link: c.links[link], Addr: key.prefix, Scope: scope, Permanent: permanent, Gone: gone})
 	if gone {
 		c.addressLost(link, key.prefix.Addr(), key.prefix.Addr().Is4() && !c.hasIPv4(link))
 	}

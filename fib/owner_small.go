@@ -52,7 +52,7 @@ func (o *owner) writeAddresses() error {
 			o.repaired(values[i], op.verb.String(), "repair", by, contended)
 		}
 		if gone := op.verb == verbDelete; known == gone {
-			o.addressChanged(op.key, gone)
+			o.addressChanged(op.key, values[i].Scope, true, gone)
 		}
 	}
 	if lost {
