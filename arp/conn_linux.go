@@ -95,7 +95,7 @@ func (c *Conn) Read(frames []Frame) (int, error) {
 				c.malformed.Add(1)
 				continue
 			}
-			frames[good].Link = r.Link
+			frames[good].Link, frames[good].Received = r.Link, r.Received
 			good++
 		}
 		if good > 0 || len(frames) == 0 {

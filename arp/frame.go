@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"slices"
+	"time"
 )
 
 // EtherType is ARP's number in the Ethernet header.
@@ -23,6 +24,9 @@ type Frame struct {
 	Link     int // interface index
 	Dst, Src MAC // of the Ethernet header
 	Packet
+	// Received is when the kernel received the frame, if that was before the program
+	// listened: see [Config.Keeper]. Zero: since.
+	Received time.Time
 }
 
 // ParseFrame reads a frame from its destination address on. Link stays 0. It

@@ -28,6 +28,19 @@ type Guest struct {
 	// to the guest itself. Prefixes that are routed through the guest belong here too. Nil:
 	// any sender that is not somebody's target prefix is believed.
 	Addresses []netip.Prefix
+	// Gateway is the hypervisor's own address on the link. It is answered for like a
+	// target, except to whom the kernel answers. Zero: only targets are, to everybody.
+	Gateway netip.Addr
+	// Known are the senders whom the kernel hears. It answers them when they ask for
+	// Gateway, and with KernelProxy (the sysctl proxy_arp) when they ask for targets: those
+	// requests are left to it. A probe it answers for Gateway, and never for targets.
+	Known       []netip.Addr
+	KernelProxy bool
+	// KernelUntil is when KernelProxy ended, if it did while no program listened: of the
+	// requests that waited (see [Frame.Received]) it tells those that the kernel answered.
+	KernelUntil time.Time
+	// KernelHears says that the kernel hears every sender, whatever Known says.
+	KernelHears bool
 	// Rate and Burst limit the answers the guest gets. Zero: DefaultRate a second,
 	// DefaultBurst. Negative Rate: no limit.
 	Rate, Burst float64
@@ -48,10 +61,11 @@ const (
 	SameLink                   // the target is reached through the very interface that asks
 	Unallocated                // nobody has the target
 	Limited                    // over the guest's rate
+	Kernel                     // left to the kernel, which answers
 	verdictCount
 )
 
-var verdictNames = [verdictCount]string{"answered", "not a request", "not for us", "unknown link", "spoofed", "announced", "own", "same link", "unallocated", "limited"}
+var verdictNames = [verdictCount]string{"answered", "not a request", "not for us", "unknown link", "spoofed", "announced", "own", "same link", "unallocated", "limited", "left to the kernel"}
 
 // String returns the verdict in lower-case words.
 func (v Verdict) String() string { return enum.String("Verdict", verdictNames[:], v) }
@@ -86,7 +100,7 @@ func (p *Policy) SetGuest(link int, g Guest) {
 	if g.Burst == 0 {
 		g.Burst = DefaultBurst
 	}
-	g.Addresses = slices.Clone(g.Addresses)
+	g.Addresses, g.Known = slices.Clone(g.Addresses), slices.Clone(g.Known)
 	next := &guest{Guest: g, bucket: rate.Bucket{Rate: g.Rate, Size: g.Burst}}
 	if old := p.guests[link]; old != nil && old.Rate == g.Rate && old.Burst == g.Burst {
 		next.bucket = old.bucket
@@ -122,8 +136,13 @@ func (p *Policy) Decide(now time.Time, f *Frame) (Frame, Verdict) {
 		return Frame{}, Announced
 	case g.has(f.TargetIP.Addr()):
 		return Frame{}, Own
+	case g.left(f):
+		return Frame{}, Kernel
 	}
 	link, ok := p.targets.Lookup(f.TargetIP.Addr())
+	if f.TargetIP.Addr() == g.Gateway {
+		link, ok = 0, true
+	}
 	switch {
 	case !ok:
 		return Frame{}, Unallocated
@@ -133,6 +152,19 @@ func (p *Policy) Decide(now time.Time, f *Frame) (Frame, Verdict) {
 		return Frame{}, Limited
 	}
 	return f.Answer(g.Router).On(f.Link), Answered
+}
+
+// left reports whether the kernel answers f.
+func (g *guest) left(f *Frame) bool {
+	heard := g.KernelHears || slices.Contains(g.Known, f.SenderIP.Addr())
+	switch {
+	case !g.Gateway.IsValid():
+		return false
+	case f.TargetIP.Addr() == g.Gateway:
+		return heard || f.IsProbe()
+	}
+	proxied := g.KernelProxy || !f.Received.IsZero() && f.Received.Before(g.KernelUntil)
+	return proxied && heard && !f.IsProbe()
 }
 
 // believes reports whether f comes from the guest it seems to come from. A probe

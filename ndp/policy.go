@@ -31,6 +31,11 @@ type Guest struct {
 	// believed, and never answered to the guest itself. Nil: any sender that is not
 	// somebody's target prefix is believed.
 	Addresses []netip.Prefix
+	// AnswerSource has solicitations for Source answered, too, except those of Known, whom
+	// the kernel hears and answers, and duplicate address detection, which it always
+	// answers. False: the kernel answers everybody who asks for Source.
+	AnswerSource bool
+	Known        []netip.Addr
 	// Rate and Burst limit the answers the guest gets. Zero: DefaultRate a second,
 	// DefaultBurst. Negative Rate: no limit.
 	Rate, Burst float64
@@ -52,10 +57,11 @@ const (
 	SameLink                       // the target is reached through the very interface that asks
 	Unallocated                    // nobody has the target
 	Limited                        // over the guest's rate
+	Kernel                         // left to the kernel, which answers
 	verdictCount
 )
 
-var verdictNames = [verdictCount]string{"answered", "defended", "not a solicitation", "not for us", "malformed", "unknown link", "spoofed", "own", "same link", "unallocated", "limited"}
+var verdictNames = [verdictCount]string{"answered", "defended", "not a solicitation", "not for us", "malformed", "unknown link", "spoofed", "own", "same link", "unallocated", "limited", "left to the kernel"}
 
 // String returns the verdict in lower-case words.
 func (v Verdict) String() string { return enum.String("Verdict", verdictNames[:], v) }
@@ -68,11 +74,43 @@ func (v Verdict) String() string { return enum.String("Verdict", verdictNames[:]
 type Policy struct {
 	guests  map[int]*guest
 	targets lpm.Table[int]
+	news    bool // Heard has something to return
 }
 
 type guest struct {
 	Guest
 	bucket rate.Bucket
+	heard  []netip.Addr // answered for Source, and not reported yet
+}
+
+// mostHeard bounds the senders of one guest that wait to be reported: who has more, or
+// makes them up, is heard from again.
+const mostHeard = 8
+
+// Sender is an address on a link from which somebody asked for the hypervisor's own.
+type Sender struct {
+	Link int // interface index
+	Addr netip.Addr
+}
+
+// Heard returns the senders that were answered for Source, because they are not Known,
+// since the last call: at most 8 a link, in no order.
+func (p *Policy) Heard() (list []Sender) {
+	p.news = false
+	for link, g := range p.guests {
+		for _, a := range g.heard {
+			list = append(list, Sender{link, a})
+		}
+		g.heard = nil
+	}
+	return list
+}
+
+// SetKnown says whom the kernel hears on a link from now on.
+func (p *Policy) SetKnown(link int, known []netip.Addr) {
+	if g := p.guests[link]; g != nil {
+		g.Known = slices.Clone(known)
+	}
 }
 
 func (g *guest) has(a netip.Addr) bool {
@@ -94,7 +132,7 @@ func (p *Policy) SetGuest(link int, g Guest) {
 	if !g.Source.IsValid() {
 		g.Source = netip.AddrFrom16(g.Router.LinkLocal())
 	}
-	g.Addresses = slices.Clone(g.Addresses)
+	g.Addresses, g.Known = slices.Clone(g.Addresses), slices.Clone(g.Known)
 	next := &guest{Guest: g, bucket: rate.Bucket{Rate: g.Rate, Size: g.Burst}}
 	if old := p.guests[link]; old != nil && old.Rate == g.Rate && old.Burst == g.Burst {
 		next.bucket = old.bucket
@@ -134,14 +172,27 @@ func (p *Policy) Decide(now time.Time, in *Packet, buf []byte) (Packet, Verdict)
 	case !p.believes(g, in, &ns):
 		return Packet{}, Spoofed
 	}
-	if v := p.judge(now, g, in.Link, ns.Target); v != Answered {
+	if v := p.judge(g, in.Link, in.Src, ns.Target); v != Answered {
 		return Packet{}, v
+	}
+	if g.Rate > 0 && !g.bucket.Take(now) {
+		return Packet{}, Limited
+	}
+	if ns.Target == g.Source && len(g.heard) < mostHeard && !slices.Contains(g.heard, in.Src) {
+		g.heard = append(g.heard, in.Src)
+		p.news = true
 	}
 	return g.answer(in, ns.Target, buf)
 }
 
-// judge decides by target alone.
-func (p *Policy) judge(now time.Time, g *guest, link int, target netip.Addr) Verdict {
+// judge decides by who asks for what.
+func (p *Policy) judge(g *guest, link int, from, target netip.Addr) Verdict {
+	if target == g.Source {
+		if !g.AnswerSource || from.IsUnspecified() || slices.Contains(g.Known, from) {
+			return Kernel
+		}
+		return Answered
+	}
 	if g.has(target) {
 		return Own
 	}
@@ -151,8 +202,6 @@ func (p *Policy) judge(now time.Time, g *guest, link int, target netip.Addr) Ver
 		return Unallocated
 	case at != 0 && at == link:
 		return SameLink
-	case g.Rate > 0 && !g.bucket.Take(now):
-		return Limited
 	}
 	return Answered
 }
@@ -179,10 +228,11 @@ func (p *Policy) believes(g *guest, in *Packet, ns *NeighborSolicitation) bool {
 }
 
 // answer builds the advertisement. R: the sender is a router. S: answers a node that
-// can be named. O: not set for what is not the sender's own (Section 7.2.8). A
+// can be named. O: set for the sender's own address, Source ("the Override flag SHOULD be
+// set to one", RFC 4861, Section 7.2.4), not for what is not (Section 7.2.8). A
 // node that detects duplicates has no address yet, so all nodes are told.
 func (g *guest) answer(in *Packet, target netip.Addr, buf []byte) (Packet, Verdict) {
-	na := NeighborAdvertisement{Router: true, Solicited: true, Target: target, TargetLinkAddr: g.Router}
+	na := NeighborAdvertisement{Router: true, Solicited: true, Override: target == g.Source, Target: target, TargetLinkAddr: g.Router}
 	out := Packet{Link: in.Link, SrcMAC: g.Router, DstMAC: in.SrcMAC, Src: g.Source, Dst: in.Src, HopLimit: 255}
 	verdict := Answered
 	if in.Src.IsUnspecified() {

@@ -29,11 +29,13 @@ type Proxy struct {
 	mu     sync.Mutex // guards policy and stats
 	policy Policy
 	stats  Stats
+
+	heard chan struct{} // capacity 1: Heard has something to return
 }
 
 // NewProxy makes a Proxy without guests and targets on conn, which must receive
 // neighbor solicitations, and stays the caller's to close.
-func NewProxy(conn PacketConn) *Proxy { return &Proxy{conn: conn} }
+func NewProxy(conn PacketConn) *Proxy { return &Proxy{conn: conn, heard: make(chan struct{}, 1)} }
 
 // SetGuest puts g behind link and starts to listen there; see [Policy.SetGuest].
 func (r *Proxy) SetGuest(link int, g Guest) error {
@@ -63,6 +65,32 @@ func (r *Proxy) DeleteTarget(prefix netip.Prefix) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.policy.DeleteTarget(prefix)
+}
+
+// SetKnown says whom the kernel hears on a link; see [Guest.Known].
+func (r *Proxy) SetKnown(link int, known []netip.Addr) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.policy.SetKnown(link, known)
+}
+
+// Heard waits until somebody who is not [Guest.Known] has asked for a Source, and returns
+// all who have since the last call; see [Policy.Heard]. It returns ctx's error when ctx
+// ends.
+func (r *Proxy) Heard(ctx context.Context) ([]Sender, error) {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-r.heard:
+		}
+		r.mu.Lock()
+		list := r.policy.Heard()
+		r.mu.Unlock()
+		if len(list) > 0 {
+			return list, nil
+		}
+	}
 }
 
 // Stats returns the counters.
@@ -96,6 +124,12 @@ func (r *Proxy) decide(now time.Time, in, out []Packet) []Packet {
 		r.stats[v]++
 		if v == Answered || v == Defended {
 			out = append(out, reply)
+		}
+	}
+	if r.policy.news {
+		select {
+		case r.heard <- struct{}{}:
+		default:
 		}
 	}
 	return out

@@ -39,6 +39,9 @@ type Config struct {
 type Frame struct {
 	Link int    // interface index
 	Data []byte // received frames alias the Conn's buffers until the next Read
+	// Received is when the kernel received the frame, if it waited for this program in a
+	// socket that an earlier one left; zero: there is no time stamp.
+	Received time.Time
 }
 
 // Conn reads and writes frames on a set of interfaces. One goroutine may Read
@@ -241,13 +244,17 @@ func (c *Conn) collect(uintptr) bool {
 func (c *Conn) sift(now time.Time, got int) {
 	for i := range got {
 		link := int(c.rx.names[i].Ifindex)
-		if !c.police.Take(now, link) || c.heir && c.rx.late(now, i) {
+		var received time.Time
+		if c.heir {
+			received = c.rx.stamp(i)
+		}
+		if late := !received.IsZero() && now.Sub(received) > patience; !c.police.Take(now, link) || late {
 			continue
 		}
 		// A frame that is dropped leaves a gap in the ring: swap its buffer behind.
 		c.rx.bufs[c.n], c.rx.bufs[i] = c.rx.bufs[i], c.rx.bufs[c.n]
 		length := min(int(c.rx.msgs[i].len), len(c.rx.bufs[c.n]))
-		c.out[c.n] = Frame{Link: link, Data: c.rx.bufs[c.n][:length]}
+		c.out[c.n] = Frame{Link: link, Data: c.rx.bufs[c.n][:length], Received: received}
 		c.n++
 	}
 }

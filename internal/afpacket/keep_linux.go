@@ -54,17 +54,16 @@ func (c *Conn) settle() {
 	}
 }
 
-// late reports whether message i has waited so long that nobody waits for the answer.
-// One without a time stamp has not.
-func (r *ring) late(now time.Time, i int) bool {
+// stamp returns when the kernel received message i; zero if it does not say.
+func (r *ring) stamp(i int) time.Time {
 	const head, size = unix.SizeofCmsghdr, unsafe.Sizeof(unix.Timespec{})
 	if uintptr(r.msgs[i].hdr.Controllen) < head+size {
-		return false
+		return time.Time{}
 	}
 	c := (*unix.Cmsghdr)(unsafe.Pointer(&r.control[i]))
 	if c.Level != unix.SOL_SOCKET || c.Type != unix.SCM_TIMESTAMPNS {
-		return false
+		return time.Time{}
 	}
 	ts := (*unix.Timespec)(unsafe.Pointer(&r.control[i][head]))
-	return now.Sub(time.Unix(ts.Unix())) > patience
+	return time.Unix(ts.Unix())
 }
