@@ -29,9 +29,13 @@ type Device struct {
 	// per-MAC entries, where flooding teaches. False: only what is written counts
 	// ("nolearning").
 	Learning bool
-	MTU      uint32 // octets; 0: left to the kernel
-	MAC      MAC    // zero: left to the kernel
-	Bridge   int    // interface index of the bridge it is a port of; 0: none
+	// Limit bounds the forwarding entries ("maxaddress"), those that are learned and those
+	// that are written: a frame to a MAC beyond it is flooded. 0: no limit. It cannot be
+	// changed while the device exists.
+	Limit  uint32
+	MTU    uint32 // octets; 0: left to the kernel
+	MAC    MAC    // zero: left to the kernel
+	Bridge int    // interface index of the bridge it is a port of; 0: none
 	// Link is the interface index of the device that its UDP packets leave by and come
 	// in on: of the VRF that Local belongs to, for example. 0: none, routes decide.
 	Link int

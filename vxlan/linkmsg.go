@@ -63,6 +63,7 @@ func encodeData(e *netlink.AttributeEncoder, d *Device) {
 	}
 	e.Uint8(unix.IFLA_VXLAN_TTL, d.ttl())
 	e.Uint8(unix.IFLA_VXLAN_LEARNING, b2u(d.Learning))
+	e.Uint32(unix.IFLA_VXLAN_LIMIT, d.Limit)
 	e.Bytes(unix.IFLA_VXLAN_PORT, binary.BigEndian.AppendUint16(nil, d.port()))
 	if l := d.Local.Unmap(); l.Is4() {
 		e.Bytes(unix.IFLA_VXLAN_LOCAL, l.AsSlice())
@@ -134,6 +135,8 @@ func (f *found) parseData(ad *netlink.AttributeDecoder) error {
 			f.TTL = ad.Uint8()
 		case unix.IFLA_VXLAN_LEARNING:
 			f.Learning = ad.Uint8() != 0
+		case unix.IFLA_VXLAN_LIMIT:
+			f.Limit = ad.Uint32()
 		case unix.IFLA_VXLAN_PORT:
 			if p := ad.Bytes(); len(p) == 2 {
 				f.Port = binary.BigEndian.Uint16(p)
@@ -147,7 +150,7 @@ func (f *found) parseData(ad *netlink.AttributeDecoder) error {
 
 // sameTunnel reports whether what can be set only at creation is as d wants it.
 func (f *found) sameTunnel(d *Device) bool {
-	return f.VNI == d.VNI && f.Port == d.port() && f.TTL == d.ttl() && f.Learning == d.Learning && f.Local == d.Local.Unmap() && f.Link == d.Link
+	return f.VNI == d.VNI && f.Port == d.port() && f.TTL == d.ttl() && f.Learning == d.Learning && f.Local == d.Local.Unmap() && f.Link == d.Link && f.Limit == d.Limit
 }
 
 // same reports whether the rest is, too.

@@ -85,6 +85,15 @@ func TestEnsure(t *testing.T) {
 	if again, changed, err := f.Ensure(d); again != link || !changed || err != nil {
 		t.Errorf("after down: link %d, changed %v, %v", again, changed, err)
 	}
+	d.Limit = 77 // "Cannot change limit", says the kernel of an existing one
+	limited, changed, err := f.Ensure(d)
+	if limited == link || !changed || err != nil || !strings.Contains(ns.IP("-d link show vx100"), "maxaddr 77") {
+		t.Errorf("with a limit: link %d, changed %v, %v", limited, changed, err)
+	}
+	link = limited
+	if again, changed, err := f.Ensure(d); again != link || changed || err != nil {
+		t.Errorf("the same limit again: link %d, changed %v, %v", again, changed, err)
+	}
 	d.Learning = true
 	if again, changed, err := f.Ensure(d); again == link || !changed || err != nil {
 		t.Errorf("other learning mode: link %d, changed %v, %v", again, changed, err)
