@@ -124,7 +124,7 @@ func (k *checker) config(c *Config) {
 	k.guests(c)
 	k.templates(c)
 	k.overlays(c)
-	k.wall(c.Wall)
+	k.wall(c)
 }
 
 func (k *checker) loopback(c *Config) {

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net/netip"
+	"path"
 	"strings"
 )
 
@@ -156,8 +157,25 @@ func (k *checker) overlays(c *Config) {
 	}
 }
 
-func (k *checker) wall(w Wall) {
+func (k *checker) wall(c *Config) {
+	w := c.Wall
 	k.wallWords(w)
+	for i, name := range w.Trusted {
+		at := fmt.Sprintf("$.wall.trusted[%d]", i)
+		if _, err := path.Match(name, ""); err != nil || name == "" || strings.ContainsAny(name, "/ ") || !IsPattern(name) && len(name) > 15 {
+			k.bad(at, "%q is neither an interface name (15 characters at most) nor a pattern such as wg*", name)
+		}
+		for _, g := range c.Guests {
+			if !IsPattern(g.Interface) && Match(name, g.Interface) {
+				k.bad(at, "%s is the interface of guest %s, which is never trusted", name, g.Name)
+			}
+		}
+		for _, t := range c.GuestsFrom {
+			if literal := Literal(t.Interfaces); strings.HasPrefix(name, literal) || strings.HasPrefix(literal, Literal(name)) && IsPattern(name) {
+				k.bad(at, "%s and %s, whose interfaces are guests', have names in common", name, t.Interfaces)
+			}
+		}
+	}
 	for i, open := range w.Open {
 		if _, _, err := ParsePort(open); err != nil {
 			k.bad(fmt.Sprintf("$.wall.open[%d]", i), "%v", err)

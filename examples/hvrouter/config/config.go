@@ -249,6 +249,13 @@ type Wall struct {
 	Off bool `yaml:"off,omitempty" json:"off,omitempty"`
 	// Table is the name of our nftables table (family inet). Default hvrouter.
 	Table string `yaml:"table,omitempty" json:"table"`
+	// Trusted are the host's own interfaces besides uplinks and loopback: management,
+	// storage, a bridge of its own; patterns such as wg* are possible. What arrives on an
+	// interface that is neither uplink, nor an attached guest's, nor trusted, is dropped.
+	// Without the key an interface is trusted if it has an IPv4 address of global scope,
+	// or a permanent IPv6 address of global scope, and is not named like a guest's: with
+	// it, [] included, only those listed are.
+	Trusted []string `yaml:"trusted,omitempty" json:"trusted,omitempty"`
 	// Open lists what guests may send to the hypervisor besides ICMP, ARP, ND and
 	// DHCP: "udp 53", "tcp 80".
 	Open []string `yaml:"open,omitempty" json:"open,omitempty"`

@@ -127,6 +127,7 @@ func (d *Daemon) run(ctx context.Context, c *config.Config) error {
 	t.start("wall", d.mendWalls)
 	for _, p := range d.router.places {
 		t.start("wall", func(ctx context.Context) error { d.watchWall(ctx, p); return nil })
+		t.start("connections", func(ctx context.Context) error { d.balanceFlows(ctx, p); return nil })
 	}
 	t.start("memory", d.trimMemory)
 	t.start("watchdog", d.alive)

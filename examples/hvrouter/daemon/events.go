@@ -22,10 +22,8 @@ func (r *router) take(p *place, events []fib.Event) {
 			p.links.gone(e.Link.Index)
 			r.dirty = true
 		case fib.EventAddress:
-			p.links.address(e.Link.Index, e.Addr, e.Gone)
-			if name, ok := p.links.name(e.Link.Index); ok && e.Addr.Addr().IsLinkLocalUnicast() && p.isUplink(name) {
-				r.dirty, r.neighbours = true, true
-			}
+			p.links.address(e)
+			r.onAddress(p, e)
 		case fib.EventNextHops:
 			r.guard.refresh()
 		case fib.EventError:
@@ -53,6 +51,18 @@ func (r *router) checkAddresses(p *place) {
 			r.export(g)
 		}
 	}
+}
+
+// onAddress notes what depends on an address that came or went: what an uplink's sessions
+// tell their peers, which prefixes are on-link, which interfaces are the host's own.
+func (r *router) onAddress(p *place, e fib.Event) {
+	name, ok := p.links.name(e.Link.Index)
+	uplink := ok && p.isUplink(name)
+	if uplink && e.Addr.Addr().IsLinkLocalUnicast() {
+		r.neighbours = true
+	}
+	// Ours on guests' interfaces are of link scope: a thousand of them are no news.
+	r.dirty = r.dirty || uplink || e.Scope <= fib.ScopeUniverse
 }
 
 func (r *router) onLink(p *place, link fib.Link) {

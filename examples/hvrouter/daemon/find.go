@@ -51,6 +51,19 @@ func newFindings() findings {
 	return findings{routes: map[routeKey]via{}, spoken: map[netip.Addr]*spoken{}}
 }
 
+// routesByLink gives the foreign routes over each interface, and whether they go through a
+// gateway.
+func (f *findings) routesByLink() map[int]map[routeKey]bool {
+	out := map[int]map[routeKey]bool{}
+	for k, v := range f.routes {
+		if out[v.link] == nil {
+			out[v.link] = map[routeKey]bool{}
+		}
+		out[v.link][k] = v.routed
+	}
+	return out
+}
+
 // byLink gives a lookup of what was found behind an interface: routes in the order of
 // their prefixes, then addresses in the order in which they were first heard.
 func (f *findings) byLink() func(link int) []guest.Finding {
@@ -147,19 +160,20 @@ func (r *router) routeOverGuest(g *routing, c fib.LearnChange) {
 	}
 	now, has := r.findings.routes[k]
 	if now != old || has != had {
-		r.dirty = r.dirty || had && r.learns(old.link) || has && r.learns(now.link)
+		r.dirty = r.dirty || had && r.serves(old.link) || has && r.serves(now.link)
 	}
 }
 
-// learns tells whether the guest behind an interface finds addresses by routes.
-func (r *router) learns(link int) bool {
+// serves reports whether there is a guest behind an interface, or may be one of a
+// template.
+func (r *router) serves(link int) bool {
 	name, _ := r.home().links.name(link)
-	if t := r.cfg.Template(name); t != nil && t.Find.Learn {
+	if r.cfg.Template(name) != nil {
 		return true
 	}
 	for _, p := range r.served {
 		if p.Link.Index == link {
-			return p.Find.Learn
+			return true
 		}
 	}
 	return false

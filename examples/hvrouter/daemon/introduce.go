@@ -10,7 +10,7 @@ import (
 // is while a virtual machine is on its way here, the second follows a second later.
 // Permanent neighbours need no introduction.
 func (r *router) introduce(p guest.Port) {
-	if domain.Permanent(p.Guest) {
+	if domain.Permanent(p.Guest) || p.MAC.IsZero() {
 		return
 	}
 	for _, a := range domain.GuestNeighbours(p.Guest) {

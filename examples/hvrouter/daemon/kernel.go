@@ -5,18 +5,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"slices"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	eg "github.com/hyperfib/hyperfib/examples/hvrouter/edge"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/host"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/keep"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/vrf"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/wall"
 	"github.com/hyperfib/hyperfib/fib"
-	"github.com/hyperfib/hyperfib/internal/netns"
 )
 
 // space is a place as it was opened: its kernel and what it says.
@@ -95,6 +94,7 @@ func (d *Daemon) openKernel(t *tasks, c *config.Config) error {
 	d.edge = edge
 	d.router = newRouter(d.log, c, edge, places...)
 	t.start("sightings", func(ctx context.Context) error { return d.pumpSightings(ctx, edge) })
+	t.start("heard", func(ctx context.Context) error { return d.pumpHeard(ctx, edge) })
 	if err := d.openBFD(t, c); err != nil {
 		return err
 	}
@@ -158,10 +158,8 @@ func (s *space) recount() (events []fib.Event) {
 	for _, l := range s.fib.Links() {
 		there[l.Index] = true
 		events = append(events, fib.Event{Kind: fib.EventLink, Link: l})
-		if s.isUplink(l.Name) {
-			events = append(events, addresses(s.path, l)...)
-		}
 	}
+	events = append(events, s.readdress(there)...)
 	for index, l := range s.links.byIndex {
 		if !there[index] {
 			events = append(events, fib.Event{Kind: fib.EventLinkGone, Link: l})
@@ -170,20 +168,33 @@ func (s *space) recount() (events []fib.Event) {
 	return events
 }
 
-func addresses(path string, l fib.Link) (events []fib.Event) {
-	_ = netns.Do(path, func() error {
-		i, err := net.InterfaceByIndex(l.Index)
-		if err != nil {
-			return err // gone again: an event follows
+// readdress makes events of every difference between the addresses that are known and
+// those that the kernel has on links that are there.
+func (s *space) readdress(there map[int]bool) (events []fib.Event) {
+	now, err := host.Addresses(s.path)
+	if err != nil {
+		s.log.Warn("addresses cannot be read", "event", "kernel-error", "err", err)
+		return nil
+	}
+	seen := map[int]map[netip.Prefix]bool{}
+	for _, a := range now {
+		if seen[a.Link] == nil {
+			seen[a.Link] = map[netip.Prefix]bool{}
 		}
-		addrs, err := i.Addrs()
-		for _, a := range addrs {
-			if p, err := netip.ParsePrefix(a.String()); err == nil {
-				events = append(events, fib.Event{Kind: fib.EventAddress, Link: l, Addr: p})
+		seen[a.Link][a.Prefix] = true
+		scope := fib.ScopeLink
+		if a.Global {
+			scope = fib.ScopeUniverse
+		}
+		events = append(events, fib.Event{Kind: fib.EventAddress, Link: fib.Link{Index: a.Link}, Addr: a.Prefix, Scope: scope, Permanent: a.Permanent})
+	}
+	for index, addrs := range s.links.addrs {
+		for p := range addrs {
+			if there[index] && !seen[index][p] {
+				events = append(events, fib.Event{Kind: fib.EventAddress, Link: fib.Link{Index: index}, Addr: p, Gone: true})
 			}
 		}
-		return err
-	})
+	}
 	return events
 }
 

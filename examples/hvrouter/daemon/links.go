@@ -11,11 +11,16 @@ import (
 type links struct {
 	byIndex map[int]fib.Link
 	index   peering.Links // by name
-	addrs   map[int]map[netip.Prefix]struct{}
+	addrs   map[int]map[netip.Prefix]address
+}
+
+// address is what is known of an address besides its prefix.
+type address struct {
+	global, permanent bool
 }
 
 func newLinks() links {
-	return links{byIndex: map[int]fib.Link{}, index: peering.Links{}, addrs: map[int]map[netip.Prefix]struct{}{}}
+	return links{byIndex: map[int]fib.Link{}, index: peering.Links{}, addrs: map[int]map[netip.Prefix]address{}}
 }
 
 // set notes a link and tells whether its name stands for another interface than
@@ -42,15 +47,17 @@ func (l *links) gone(index int) {
 	}
 }
 
-func (l *links) address(index int, p netip.Prefix, gone bool) {
-	if gone {
-		delete(l.addrs[index], p)
+// address takes an event of that kind.
+func (l *links) address(e fib.Event) {
+	index := e.Link.Index
+	if e.Gone {
+		delete(l.addrs[index], e.Addr)
 		return
 	}
 	if l.addrs[index] == nil {
-		l.addrs[index] = map[netip.Prefix]struct{}{}
+		l.addrs[index] = map[netip.Prefix]address{}
 	}
-	l.addrs[index][p] = struct{}{}
+	l.addrs[index][e.Addr] = address{global: e.Scope <= fib.ScopeUniverse, permanent: e.Permanent}
 }
 
 func (l *links) name(index int) (string, bool) {

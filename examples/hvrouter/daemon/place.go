@@ -31,8 +31,9 @@ type place struct {
 	neighbors map[domain.Neighbor]fib.Neighbor
 	scaffold  map[domain.Key]domain.Route
 	rules     map[fib.Rule]bool
-	walled    wallVersion
-	wanted    *wall.Spec // what the wall was last made from; nil: it was not
+	wanted    *wall.Spec   // what the wall was last made from; nil: it was not
+	trust     domain.Trust // which interfaces are the host's own
+	detached  map[int]bool // interfaces that were guests', by index, as long as they are there
 
 	kept      kept // of an earlier run
 	converged bool // what was left over is swept
@@ -43,7 +44,7 @@ func newPlace(log *slog.Logger, n config.NetNS, k kernel, w shield) *place {
 		log = log.With("netns", string(n))
 	}
 	return &place{netns: n, log: log, kernel: k, wall: w, links: newLinks(), addresses: map[domain.Address]fib.Address{},
-		scaffold: map[domain.Key]domain.Route{}, rules: map[fib.Rule]bool{}}
+		scaffold: map[domain.Key]domain.Route{}, rules: map[fib.Rule]bool{}, detached: map[int]bool{}}
 }
 
 // where gives the namespace's name between words, nothing for the daemon's own.

@@ -21,12 +21,14 @@ func (b *bench) in(n config.NetNS, events ...fib.Event) {
 // overlay's port where its packets come in.
 func TestWalls(t *testing.T) {
 	b := newBenchOf(t, "netns.yaml")
-	b.refresh()
+	for _, n := range []config.NetNS{"public", ""} { // in one of which guests are
+		b.in(n, fib.Event{Kind: fib.EventLink, Link: fib.Link{Index: 20, Name: "vm1", AdminUp: true, Carrier: true}})
+	}
 	own, public := b.at("").wall.(*fakeWall).last, b.at("public").wall.(*fakeWall).last
 	if len(own.Guests)+len(own.Isolated) > 0 || !slices.Equal(own.Underlay, []string{"a.private", "b.private"}) || !slices.Equal(own.VXLANPorts, []uint16{4789}) {
 		t.Errorf("the daemon's own: %+v", own)
 	}
-	if !slices.Equal(public.Guests, []string{"vm1"}) || !slices.Equal(public.Isolated, []string{"br100"}) || len(public.Underlay) > 0 || len(public.Domains) != 1 {
+	if !slices.Equal(attached(b.at("public")), []string{"vm1"}) || !slices.Equal(public.Isolated, []string{"br100"}) || len(public.Underlay) > 0 || len(public.Domains) != 1 {
 		t.Errorf("public: %+v", public)
 	}
 }

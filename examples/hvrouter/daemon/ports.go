@@ -56,6 +56,8 @@ type edge interface {
 	Greet(*config.Config, guest.Port)
 	// Silence ends answering the guest's ARP requests before it returns.
 	Silence(guest.Port)
+	// Known has the guest's questions from p.Heard left to the kernel, which hears them now.
+	Known(p guest.Port)
 	// Leave ends it; gone tells that the interface is not there any more.
 	Leave(p guest.Port, gone bool)
 	// Target and NoTarget say which prefixes are allocated, and behind which link
@@ -83,6 +85,10 @@ var _ vrfs = (*vrf.Conn)(nil)
 // shield is what the loop uses of *wall.Wall.
 type shield interface {
 	Apply(wall.Spec) error
+	// End takes away what Apply made in this run, if it did.
+	End(wall.Spec) error
+	// Balance keeps the flows of one transparent address from filling the kernel's table.
+	Balance(ctx context.Context, crowded func(address netip.Addr, flows int)) error
 	// Watch calls changed when somebody else has changed what was applied.
 	Watch(ctx context.Context, changed func()) error
 }

@@ -29,9 +29,10 @@ func (r *router) refresh() {
 	r.started = true
 	drop := map[*place][]fib.Address{}
 	for _, p := range r.places {
-		drop[p] = p.stand(domain.NewStatic(p.cfg, r.guestsIn(p, here)))
+		r.tellTrust(p)
+		drop[p] = p.stand(domain.NewStatic(p.cfg, r.guestsIn(p, here), r.linksOf(p, here)))
 	}
-	r.applyWalls() // first: what comes from a guest has its mark before there are routes
+	r.applyWalls(here) // first: what comes from a guest has its mark before there are routes
 	r.answerFor(here)
 	for _, name := range r.order {
 		g := r.domains[name]
@@ -74,7 +75,7 @@ func (r *router) ports(here []config.Guest) map[string]guest.Port {
 	presumed := r.findings.presumed()
 	for _, g := range here {
 		link, _ := r.home().links.byName(g.Interface)
-		ports[g.Name] = guest.Port{Guest: g, Link: link, Presumed: presumed[link.Index]}
+		ports[g.Name] = guest.Port{Guest: g, Link: link, Presumed: presumed[link.Index], Heard: r.heard[link.Index].list()}
 	}
 	return ports
 }
@@ -84,7 +85,10 @@ func (r *router) ports(here []config.Guest) map[string]guest.Port {
 func (r *router) left(now map[string]guest.Port) (left []guest.Port) {
 	for _, name := range slices.Sorted(maps.Keys(r.served)) {
 		if p, ok := now[name]; !ok || p.Link.Index != r.served[name].Link.Index {
-			left = append(left, r.served[name])
+			old := r.served[name]
+			left = append(left, old)
+			r.home().detached[old.Link.Index] = true // unless it is gone: see findDetached
+			delete(r.heard, old.Link.Index)
 			delete(r.served, name)
 		}
 	}

@@ -30,7 +30,8 @@ type router struct {
 	order    []string              // of the domains, as in the file
 	served   map[string]guest.Port // guests by name
 	findings findings
-	servedAs config.Edge // what they have in common
+	heard    map[int]*heard // addresses that guests asked from, by link
+	servedAs config.Edge    // what they have in common
 
 	fx        domain.Effects       // scratch
 	out       domain.ExportEffects // scratch
@@ -73,7 +74,7 @@ type routing struct {
 // newRouter makes a router for a configuration over places, one for each of
 // [config.Config.Places].
 func newRouter(log *slog.Logger, c *config.Config, e edge, places ...*place) *router {
-	r := &router{log: log, edge: e, places: places, now: time.Now, domains: map[string]*routing{}, served: map[string]guest.Port{}, findings: newFindings(), vteps: map[netip.Addr]int{}}
+	r := &router{log: log, edge: e, places: places, now: time.Now, domains: map[string]*routing{}, served: map[string]guest.Port{}, findings: newFindings(), heard: map[int]*heard{}, vteps: map[netip.Addr]int{}}
 	r.adopt(c)
 	return r
 }
@@ -155,13 +156,17 @@ func (r *router) reset(p *place, link string) {
 		if g.place != p {
 			continue
 		}
+		var moved []netip.Prefix
 		for route := range g.rib.Routes {
-			for _, hop := range route.NextHops {
-				if hop.Link == link {
-					r.setRoute(g, route)
-					break
+			if slices.ContainsFunc(route.NextHops, func(hop domain.NextHop) bool { return hop.Link == link }) {
+				r.setRoute(g, route)
+				if route.Table == g.table && r.answers(g) && r.answering.wants(route.Prefix) {
+					moved = append(moved, route.Prefix)
 				}
 			}
+		}
+		for _, prefix := range moved {
+			r.target(g, prefix)
 		}
 		r.export(g)
 	}

@@ -118,6 +118,7 @@ func (e fakeEdge) Serve(_ *config.Config, ports ...guest.Port) {
 }
 func (e fakeEdge) Greet(_ *config.Config, p guest.Port) { e.add("greet %s", p.Name) }
 func (e fakeEdge) Silence(p guest.Port)                 { e.add("silence %s", p.Name) }
+func (e fakeEdge) Known(p guest.Port)                   { e.add("known %s %v", p.Name, p.Heard) }
 func (e fakeEdge) Leave(p guest.Port, gone bool)        { e.add("leave %s gone %v", p.Name, gone) }
 func (e fakeEdge) Target(p netip.Prefix, link int)      { e.add("target %v link %d", p, link) }
 func (e fakeEdge) NoTarget(p netip.Prefix)              { e.add("target %v gone", p) }
@@ -128,6 +129,10 @@ func (e fakeEdge) Overlays(_ *config.Config, _ func(string) (int, bool), vteps [
 type fakeWall struct{ last wall.Spec }
 
 func (w *fakeWall) Apply(s wall.Spec) error { w.last = s; return nil }
+
+func (w *fakeWall) End(wall.Spec) error { return nil }
+
+func (w *fakeWall) Balance(context.Context, func(netip.Addr, int)) error { return nil }
 
 func (w *fakeWall) Watch(context.Context, func()) error { return nil }
 

@@ -10,7 +10,9 @@ import (
 )
 
 // answering says for which families somebody in userspace answers guests that ask
-// for their neighbours. While nobody does, nobody is told of a full table.
+// for their neighbours: for IPv4 always, since the kernel's proxy_arp does not defend
+// anybody's address against a probe. While nobody does, nobody is told of a full table;
+// once somebody does, there is no end to it, or what goes meanwhile would stay a target.
 type answering struct{ v4, v6 bool }
 
 func (a answering) wants(p netip.Prefix) bool {
@@ -20,7 +22,7 @@ func (a answering) wants(p netip.Prefix) bool {
 // answerFor notes who needs answers, and tells everything that is allocated when the
 // first one does.
 func (r *router) answerFor(here []config.Guest) {
-	want := answering{v4: r.cfg.Edge.ARP == "responder"}
+	want := answering{v4: true, v6: r.answering.v6}
 	for _, g := range here {
 		want.v6 = want.v6 || eg.Proxied(g)
 	}

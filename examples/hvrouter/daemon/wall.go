@@ -2,6 +2,8 @@ package daemon
 
 import (
 	"context"
+	"maps"
+	"net/netip"
 	"reflect"
 	"slices"
 	"time"
@@ -9,28 +11,17 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/wall"
+	"github.com/hyperfib/hyperfib/internal/ether"
 )
 
-// applyWalls brings the walls in line if the inventory or the configuration has
-// changed. They know every guest of the inventory, so that they stand before an
-// interface appears, and an interface that appears changes nothing. A guest that moves
-// changes nothing either, and does not wait for a wall of hundreds to be looked at.
-func (r *router) applyWalls() {
+// applyWalls brings the walls in line with the guests that are here. A guest that moves
+// changes nothing, and does not wait for a wall of hundreds to be looked at.
+func (r *router) applyWalls(here []config.Guest) {
 	for _, p := range r.places {
-		version := wallVersion{r.cfg, r.guests.Version()}
-		if version != p.walled {
-			p.walled = version
-			if p.wanted == nil || !reflect.DeepEqual(*p.wanted, r.wallOf(p)) {
-				r.mendWall(p)
-			}
+		if spec := r.wallOf(p, r.guestsIn(p, here)); p.wanted == nil || !reflect.DeepEqual(*p.wanted, spec) {
+			r.applyWall(p, spec)
 		}
 	}
-}
-
-// wallVersion says what a wall was made from.
-type wallVersion struct {
-	config *config.Config
-	guests uint64
 }
 
 // mendTime is how often a wall that somebody tore down is put up again.
@@ -48,23 +39,69 @@ func (d *Daemon) mendWalls(ctx context.Context) error {
 	return nil
 }
 
-// mendWall applies a place's wall; one that stands as it should is not touched.
+// mendWall applies a place's wall as it was wanted last; one that stands as it should is
+// not touched.
 func (r *router) mendWall(p *place) {
-	if p.wall == nil || r.cfg.Wall.Off && r.cfg.DomainBy != config.ByMark {
-		return
+	if p.wanted != nil {
+		r.applyWall(p, *p.wanted)
 	}
-	spec := r.wallOf(p)
-	if err := p.wall.Apply(spec); err != nil {
-		p.log.Error("wall", "event", "wall-error", "err", err)
-		return
-	}
-	p.wanted = &spec
 }
 
-func (r *router) wallOf(p *place) wall.Spec {
-	spec := wallSpec(p.cfg, r.guestsIn(p, r.guests.All()))
-	spec.VXLANPorts = ports(r.cfg.Overlays) // wherever their bridges are
-	return spec
+func (r *router) applyWall(p *place, spec wall.Spec) {
+	p.wanted = &spec
+	if p.wall == nil {
+		return
+	}
+	do := p.wall.Apply
+	if r.cfg.Wall.Off && r.cfg.DomainBy != config.ByMark {
+		do = p.wall.End // one that stood before a reload
+	}
+	if err := do(spec); err != nil {
+		p.log.Error("wall", "event", "wall-error", "err", err)
+	}
+}
+
+// wallOf says what the wall of a place must do for its guests.
+func (r *router) wallOf(p *place, guests []config.Guest) wall.Spec {
+	s := wallSpec(p.cfg, guests)
+	s.VXLANPorts = ports(r.cfg.Overlays) // wherever their bridges are
+	if r.cfg.Loopback.Address.IsValid() && len(r.cfg.Overlays) > 0 {
+		s.VTEPs = append(s.VTEPs, r.cfg.Loopback.Address.Addr())
+	}
+	s.Host = append(s.Host, p.trust.Host...)
+	s.OnLink = p.onLink()
+	heard, routes := r.heardBy(p, guests), r.findings.routesByLink()
+	for i, g := range guests {
+		w := &s.Guests[i]
+		w.Neighbors = append(w.Neighbors, heard[g.Interface]...)
+		link, _ := p.links.byName(g.Interface)
+		for k, routed := range routes[link.Index] {
+			w.Prefixes = append(w.Prefixes, k.prefix)
+			if !routed && !k.prefix.IsSingleIP() {
+				s.OnLink = append(s.OnLink, k.prefix) // somebody's route has the kernel resolve all of it
+			}
+		}
+	}
+	for i := range s.Guests { // the routes above came in no order
+		slices.SortFunc(s.Guests[i].Prefixes, netip.Prefix.Compare)
+	}
+	slices.SortFunc(s.OnLink, netip.Prefix.Compare)
+	return s
+}
+
+// onLink gives the prefixes of the uplinks' addresses.
+func (p *place) onLink() (list []netip.Prefix) {
+	for _, name := range slices.Sorted(maps.Keys(p.links.index)) {
+		if !p.isUplink(name) {
+			continue
+		}
+		for a := range p.links.addrs[p.links.index[name]] {
+			if !a.IsSingleIP() && !a.Addr().IsLinkLocalUnicast() {
+				list = append(list, a.Masked())
+			}
+		}
+	}
+	return list
 }
 
 // ports lists the UDP ports of overlays.
@@ -78,26 +115,23 @@ func ports(overlays []config.Overlay) (list []uint16) {
 }
 
 // wallSpec says what the wall of one namespace must do for a configuration and its
-// guests.
+// guests, of which there are as many in it.
 func wallSpec(c *config.Config, guests []config.Guest) wall.Spec {
 	s := wall.Spec{Table: c.Wall.Table, LogRate: c.Wall.LogRate, MarkMask: c.MarkMask, MarksOnly: c.Wall.Off, VRF: c.DomainBy == config.ByVRF}
+	var names []string
 	for _, g := range guests {
-		s.Guests = append(s.Guests, wallName(g.Interface))
-		for _, t := range g.Transparent {
-			s.Translations = append(s.Translations, wall.Translation{Address: t.Address.Addr, To: t.To.Addr})
-		}
-	}
-	for _, t := range c.GuestsFrom {
-		s.Guests = append(s.Guests, wallName(t.Interfaces))
+		names = append(names, g.Interface)
+		s.Guests = append(s.Guests, wallGuest(c, g))
 	}
 	for _, d := range c.Domains {
 		group := domain.Interfaces(d)
+		s.Uplinks = append(s.Uplinks, group...)
 		if d.Loopback {
 			// The VTEP is the loopback address, so overlays run where it is announced.
 			s.Underlay = append(s.Underlay, group...)
 		}
 		if d.Guests {
-			group = append(slices.Clone(group), s.Guests...)
+			group = append(slices.Clone(group), names...)
 		}
 		if s.VRF {
 			group = append(slices.Clone(group), d.VRF)
@@ -118,11 +152,17 @@ func wallSpec(c *config.Config, guests []config.Guest) wall.Spec {
 	return s
 }
 
-// wallName gives what the wall calls an interface, or those of a pattern: all that begin
-// like them, which the configuration keeps for guests.
-func wallName(name string) string {
-	if config.IsPattern(name) {
-		return config.Literal(name) + "*"
+// wallGuest says what a guest may say.
+func wallGuest(c *config.Config, g config.Guest) wall.Guest {
+	w := wall.Guest{
+		Interface: g.Interface, MAC: ether.MAC(g.MAC), Resolved: !domain.Permanent(g),
+		Neighbors: domain.GuestNeighbours(g), Prefixes: domain.GuestOwn(g),
 	}
-	return name
+	for _, a := range domain.GuestAddresses(c, g) {
+		w.Gateways = append(w.Gateways, a.Prefix.Addr())
+	}
+	for _, t := range g.Transparent {
+		w.Translations = append(w.Translations, wall.Translation{Address: t.Address.Addr, To: t.To.Addr})
+	}
+	return w
 }

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"net/netip"
 	"time"
 )
 
@@ -26,5 +27,22 @@ func (d *Daemon) watchWall(ctx context.Context, p *place) {
 	})
 	if err != nil {
 		p.log.Warn("wall", "event", "wall-error", "err", err)
+	}
+}
+
+// balanceFlows keeps the flows of one transparent address from taking the room of others,
+// and says when it must.
+func (d *Daemon) balanceFlows(ctx context.Context, p *place) {
+	if p.wall == nil {
+		return
+	}
+	for ctx.Err() == nil {
+		err := p.wall.Balance(ctx, func(a netip.Addr, flows int) {
+			p.log.Warn("transparent address has more than its part of the table of connections: no new flows", "event", "connections-crowded", "address", a, "flows", flows)
+		})
+		if err != nil {
+			p.log.Warn("wall", "event", "wall-error", "err", err)
+			_ = pause(ctx, mendTime)
+		}
 	}
 }

@@ -2,6 +2,7 @@ package domain
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/internal/ether"
@@ -31,24 +32,37 @@ func Gateway4(c *config.Config, g config.Guest) netip.Addr {
 	return c.Edge.Gateway4.Addr
 }
 
-// GuestNeighbours gives the addresses at which the kernel finds the guest on its link.
+// GuestNeighbours gives the addresses at which the kernel finds the guest on its link, or
+// from which the guest may ask for its gateway: its own, and those that are routed to it
+// one by one, which it may have on any interface.
 func GuestNeighbours(g config.Guest) (addrs []netip.Addr) {
-	if g.MAC.IsZero() {
-		return nil
-	}
 	for _, a := range g.IPv4 {
 		addrs = append(addrs, a.Addr)
 	}
-	if hasIPv6(g) {
+	if hasIPv6(g) && !g.MAC.IsZero() {
 		addrs = append(addrs, LinkLocal(g.MAC))
 	}
-	for _, p := range g.IPv6 {
-		if p.IsSingleIP() {
+	for _, p := range append(slices.Clip(g.IPv6), g.Routed...) {
+		if p.IsSingleIP() && !slices.Contains(addrs, p.Addr()) {
 			addrs = append(addrs, p.Addr())
 		}
 	}
 	return addrs
 }
+
+// GuestOwn gives everything that a guest may speak as, link-local addresses aside.
+func GuestOwn(g config.Guest) (out []netip.Prefix) {
+	for _, a := range g.IPv4 {
+		out = append(out, host(a.Addr))
+	}
+	for _, p := range append(slices.Clip(g.IPv6), g.Routed...) {
+		out = append(out, p.Prefix)
+	}
+	return out
+}
+
+// HasIPv6 reports whether a guest speaks IPv6 at all.
+func HasIPv6(g config.Guest) bool { return hasIPv6(g) }
 
 // GuestPrefixes gives the prefixes that reach the guest, and how.
 func GuestPrefixes(c *config.Config, g config.Guest) map[netip.Prefix]Local {

@@ -111,7 +111,7 @@ func (s *stage) guests() {
 			here = append(here, g)
 		}
 	}
-	s.static = NewStatic(s.c, here)
+	s.static = NewStatic(s.c, here, Links{})
 	for _, d := range s.c.Domains {
 		s.change(d.Name, func(r *RIB, fx *Effects) { r.SetLocals(s.static.Locals[d.Name], fx) })
 	}

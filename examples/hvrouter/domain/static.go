@@ -37,9 +37,17 @@ type Static struct {
 // Metric6 is what Linux makes of metric 0 in IPv6 (IP6_RT_PRIO_USER).
 const Metric6 = 1024
 
+// Links is what NewStatic is told of interfaces besides the guests.
+type Links struct {
+	// Heard are addresses that guests were heard from besides their own, by interface.
+	Heard map[string][]netip.Addr
+	// Detached are interfaces that were guests' and still exist.
+	Detached []string
+}
+
 // NewStatic computes it. Guests that are down are the caller's to leave out.
-func NewStatic(c *config.Config, guests []config.Guest) Static {
-	s := Static{Rules: Rules(c), Scaffold: Scaffold(c), Sysctls: Sysctls(c, guests), Locals: map[string]map[netip.Prefix]Local{}}
+func NewStatic(c *config.Config, guests []config.Guest, l Links) Static {
+	s := Static{Rules: Rules(c), Scaffold: Scaffold(c), Sysctls: Sysctls(c, guests, l.Detached), Locals: map[string]map[netip.Prefix]Local{}}
 	for _, d := range c.Domains {
 		s.Locals[d.Name] = map[netip.Prefix]Local{}
 		if d.Loopback {
@@ -60,7 +68,7 @@ func NewStatic(c *config.Config, guests []config.Guest) Static {
 	d := c.GuestDomain()
 	for _, g := range guests {
 		s.Addresses = append(s.Addresses, GuestAddresses(c, g)...)
-		s.Neighbors = append(s.Neighbors, neighbors(g)...)
+		s.Neighbors = append(s.Neighbors, neighbors(g, l.Heard[g.Interface])...)
 		if d != nil {
 			merge(s.Locals[d.Name], GuestPrefixes(c, g))
 		}

@@ -3,8 +3,9 @@ package domain
 import "github.com/hyperfib/hyperfib/examples/hvrouter/config"
 
 // Sysctls gives the values below /proc/sys that the configuration and the guests
-// that are here call for, by path: "net/ipv4/conf/vm1/proxy_arp".
-func Sysctls(c *config.Config, guests []config.Guest) map[string]string {
+// that are here call for, by path: "net/ipv4/conf/vm1/proxy_arp". Detached are interfaces
+// that were guests' and still exist: nothing of what they were given stays on.
+func Sysctls(c *config.Config, guests []config.Guest, detached []string) map[string]string {
 	s := sysctls{}
 	s.global(c.Wall.Off)
 	switch c.DomainBy {
@@ -23,6 +24,9 @@ func Sysctls(c *config.Config, guests []config.Guest) map[string]string {
 	for _, g := range guests {
 		s.guest(g.Interface, c.Edge.ARP == "kernel", c.Wall.Off)
 	}
+	for _, name := range detached {
+		s.detached(name, c.Wall.Off)
+	}
 	if len(c.Overlays) > 0 {
 		// With br_netfilter loaded, frames between the ports of a bridge would pass
 		// the hypervisor's firewall as if they were for it. A kernel without it has
@@ -32,7 +36,11 @@ func Sysctls(c *config.Config, guests []config.Guest) map[string]string {
 		}
 	}
 	for _, o := range c.Overlays {
-		// The overlay belongs to the guests: the host has no address on it.
+		// The overlay belongs to the guests: the host has no address on it, and answers
+		// ARP for none of its others (8: for no local address).
+		s["net/ipv4/conf/"+o.Bridge+"/arp_ignore"] = "8"
+		s["net/ipv4/conf/"+o.Bridge+"/forwarding"] = "0"
+		s["net/ipv4/conf/"+o.Bridge+"/proxy_arp"] = "0"
 		s["net/ipv6/conf/"+o.Bridge+"/disable_ipv6"] = "1"
 		s["net/ipv6/conf/"+o.Name+"/disable_ipv6"] = "1"
 	}
@@ -53,6 +61,13 @@ func (s sysctls) global(wallOff bool) {
 	s["net/ipv4/conf/all/send_redirects"] = "0"
 	s["net/ipv4/conf/all/accept_redirects"] = "0"
 	s["net/ipv6/conf/all/accept_redirects"] = "0"
+	// The kernel's own default is to forward along an IPv4 source route, which "should
+	// not" be done unless asked for (RFC 7126, Section 4.3.5).
+	s["net/ipv4/conf/all/accept_source_route"] = "0"
+	// Fragments of packets for the hypervisor wait here for the rest: those of VXLAN, and
+	// some of each guest's. 4 MB, the default, are some 1,700.
+	s["net/ipv4/ipfrag_high_thresh"] = "67108864"
+	s["net/ipv6/ip6frag_high_thresh"] = "67108864"
 	if !wallOff {
 		// The kernel takes the greater of "all" and the interface: "loose" (2) for
 		// all would soften "strict" (1) on guests' interfaces.
@@ -82,7 +97,28 @@ func (s sysctls) guest(name string, proxyARP, wallOff bool) {
 	}
 	// fe80::1 is ours on every guest interface, nobody is asked.
 	s["net/ipv6/conf/"+name+"/accept_dad"] = "0"
+	s.quiet(name)
+}
+
+// detached takes back what guest gives, as far as it gives rights.
+func (s sysctls) detached(name string, wallOff bool) {
+	conf := "net/ipv4/conf/" + name + "/"
+	s[conf+"forwarding"] = "0"
+	s[conf+"proxy_arp"] = "0"
+	s.neighbours(name)
+	if !wallOff {
+		s[conf+"rp_filter"] = "1"
+	}
+	s.quiet(name)
+}
+
+// quiet is what keeps the kernel from having, or taking, an address of its own on a
+// guest's interface, and from noting who announces itself.
+func (s sysctls) quiet(name string) {
+	s["net/ipv4/conf/"+name+"/arp_accept"] = "0"
 	s["net/ipv6/conf/"+name+"/accept_ra"] = "0"
+	s["net/ipv6/conf/"+name+"/accept_untracked_na"] = "0" // since Linux 5.19
+	s["net/ipv6/conf/"+name+"/addr_gen_mode"] = "1"       // IN6_ADDR_GEN_MODE_NONE: no fe80 address from the MAC
 }
 
 // marked: where reverse paths are checked, by us or by others, the way back of a

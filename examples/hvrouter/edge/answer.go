@@ -2,13 +2,17 @@ package edge
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"io/fs"
 	"net/netip"
 	"os"
+	"path/filepath"
+	"time"
 
 	"github.com/hyperfib/hyperfib/arp"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
 	"github.com/hyperfib/hyperfib/internal/netns"
 	"github.com/hyperfib/hyperfib/ndp"
@@ -47,55 +51,83 @@ func (e *Edge) NoTarget(p netip.Prefix) {
 	}
 }
 
-// answer begins or ends answering the guest's questions about its neighbours. The
-// kernel's proxy_arp and the responder are never on together: see
-// domain.Sysctls.
+// answer begins or ends answering the guest's questions: all those that the kernel does
+// not answer. It hears the guest's own addresses alone (see package wall), and knows no
+// answer to a probe for another guest's; with proxy_arp it answers the rest of what they
+// ask. That and the responder never answer the same question: see domain.Sysctls.
 func (e *Edge) answer(c *config.Config, p guest.Port, mac [6]byte) error {
-	rate := float64(p.Rate)
-	if c.Edge.ARP == "responder" && (len(p.IPv4) > 0 || p.Find.Has(config.IPv4)) {
-		if err := netns.Do(e.config.NetNS, func() error { return endProxyARP(p.Interface) }); err != nil {
-			return err
+	rate, known := float64(p.Rate), append(domain.GuestNeighbours(p.Guest), p.Heard...)
+	if len(p.IPv4) > 0 || p.Find.Has(config.IPv4) {
+		if c.Edge.ARP == "responder" {
+			if err := netns.Do(e.config.NetNS, func() error { return endProxyARP(p.Interface) }); err != nil {
+				return err
+			}
+			if end, was := e.proxied[p.Interface]; was && end.IsZero() {
+				e.proxied[p.Interface] = time.Now()
+			}
 		}
-		err := e.responder.SetGuest(p.Link.Index, arp.Guest{MAC: arp.MAC(p.MAC), Router: arp.MAC(mac), Addresses: addresses(p.Guest), Rate: rate, Burst: rate})
-		if err != nil {
+		if err := e.responder.SetGuest(p.Link.Index, arp.Guest{MAC: arp.MAC(p.MAC), Router: arp.MAC(mac), Addresses: own(c, p.Guest),
+			Gateway: domain.Gateway4(c, p.Guest), Known: known, KernelProxy: c.Edge.ARP == "kernel", KernelUntil: e.proxied[p.Interface], KernelHears: c.Wall.Off, Rate: rate, Burst: rate}); err != nil {
 			return err
 		}
 	} else {
 		e.responder.RemoveGuest(p.Link.Index)
 	}
-	if !Proxied(p.Guest) {
+	if !domain.HasIPv6(p.Guest) {
 		e.proxy.RemoveGuest(p.Link.Index)
 		return nil
 	}
-	return e.proxy.SetGuest(p.Link.Index, ndp.Guest{MAC: ndp.MAC(p.MAC), Router: ndp.MAC(mac), Source: gateway6, Addresses: addresses(p.Guest), Rate: rate, Burst: rate})
+	return e.proxy.SetGuest(p.Link.Index, ndp.Guest{MAC: ndp.MAC(p.MAC), Router: ndp.MAC(mac), Source: gateway6, Addresses: domain.GuestOwn(p.Guest),
+		AnswerSource: !c.Wall.Off, Known: known, Rate: rate, Burst: rate})
+}
+
+// own is what a guest may speak as. Where the responder answers, one whose addresses are
+// to be found may ask before they are.
+func own(c *config.Config, g config.Guest) []netip.Prefix {
+	if list := domain.GuestOwn(g); list != nil || c.Edge.ARP == "responder" {
+		return list
+	}
+	return []netip.Prefix{}
 }
 
 // Silence ends answering the guest's ARP requests before it returns; the kernel may
 // begin.
 func (e *Edge) Silence(p guest.Port) { e.responder.RemoveGuest(p.Link.Index) }
 
+// Known has a guest's questions from more addresses than its own left to the kernel.
+func (e *Edge) Known(p guest.Port) {
+	e.proxy.SetKnown(p.Link.Index, append(domain.GuestNeighbours(p.Guest), p.Heard...))
+}
+
+// Heard waits for guests that ask for their gateway from other addresses than their own,
+// and returns them all. It fails when ctx ends.
+func (e *Edge) Heard(ctx context.Context) ([]ndp.Sender, error) { return e.proxy.Heard(ctx) }
+
 // endProxyARP has the kernel not answer on an interface, before the responder does. That
 // is its desired state already (see domain.Sysctls), which is reached in its own time;
 // until then a question would have two answers.
 func endProxyARP(name string) error {
-	file := "/proc/sys/net/ipv4/conf/" + name + "/proxy_arp"
-	have, err := os.ReadFile(file)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && string(have) == "0\n" {
-		return nil // gone, or silent
-	}
-	return cmp.Or(err, os.WriteFile(file, []byte("0"), 0))
+	return write("/proc/sys/net/ipv4/conf/"+name+"/proxy_arp", "0")
 }
 
-// addresses lists what a guest may speak as.
-func addresses(g config.Guest) (out []netip.Prefix) {
-	for _, a := range g.IPv4 {
-		out = append(out, netip.PrefixFrom(a.Addr, a.BitLen()))
-	}
-	for _, p := range g.IPv6 {
-		out = append(out, p.Prefix)
-	}
-	for _, p := range g.Routed {
-		out = append(out, p.Prefix)
+// proxying lists the interfaces on which the kernel answers ARP for others.
+func proxying() map[string]time.Time {
+	out := map[string]time.Time{}
+	files, _ := filepath.Glob("/proc/sys/net/ipv4/conf/*/proxy_arp")
+	for _, file := range files {
+		if b, _ := os.ReadFile(file); string(b) == "1\n" {
+			out[filepath.Base(filepath.Dir(file))] = time.Time{}
+		}
 	}
 	return out
+}
+
+// write changes a sysctl that has another value. One that does not exist any more, or not
+// on this kernel, is no error.
+func write(file, value string) error {
+	have, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && string(have) == value+"\n" {
+		return nil
+	}
+	return cmp.Or(err, os.WriteFile(file, []byte(value), 0))
 }

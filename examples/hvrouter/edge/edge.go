@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"sync"
+	"time"
 
 	"github.com/hyperfib/hyperfib/arp"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
@@ -21,6 +22,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/keep"
+	"github.com/hyperfib/hyperfib/internal/netns"
 	"github.com/hyperfib/hyperfib/ndp"
 	"github.com/hyperfib/hyperfib/vxlan"
 )
@@ -42,6 +44,10 @@ type Edge struct {
 	responder *arp.Responder
 	proxy     *ndp.Proxy
 	finder    *finder
+	// proxied are the interfaces on which the kernel answered ARP for others when the Edge
+	// was opened, by name, and when that ended: what guests asked before waits in a socket
+	// that was kept, and has its answer. Zero: it has not ended.
+	proxied map[string]time.Time
 
 	ctx      context.Context // of Run, for announcements
 	stop     context.CancelFunc
@@ -95,6 +101,9 @@ func (e *Edge) open() (err error) {
 		return err
 	}
 	if e.links, err = openLinks(e.config.NetNS); err != nil {
+		return err
+	}
+	if err = netns.Do(e.config.NetNS, func() error { e.proxied = proxying(); return nil }); err != nil {
 		return err
 	}
 	e.fdb, err = vxlan.Open(vxlan.Config{NetNS: e.config.NetNS, Underlay: e.config.Underlay})

@@ -15,6 +15,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/keep"
 	"github.com/hyperfib/hyperfib/fib"
+	"github.com/hyperfib/hyperfib/internal/testing/hostile"
 	"github.com/hyperfib/hyperfib/internal/testing/nstest"
 	"github.com/hyperfib/hyperfib/ndp"
 )
@@ -229,6 +230,16 @@ guests: [{name: vm1, mac: "50:54:33:00:00:07", ipv4: [203.0.113.1]}]
 	if out := e.hv.IP("-d link show vx7"); !strings.Contains(out, "vxlan id 7") || !strings.Contains(out, "master br7") {
 		t.Errorf("the device: %s", out)
 	}
+	if out := e.hv.IP("-d link show br7"); !strings.Contains(out, "NOARP") || !strings.Contains(out, "UP") {
+		t.Errorf("the bridge is not deaf: %s", out)
+	}
+	e.floodMACs(3 * mostLearned / 2)
+	for _, dev := range []string{"br br7", "dev vx7"} {
+		learned := strings.Count(e.hv.Exec("bridge", append([]string{"-n", e.hv.Name, "fdb", "show"}, strings.Fields(dev)...)...), "\n")
+		if learned < mostLearned/2 && dev == "br br7" || learned > mostLearned+32 { // some are the ports' own
+			t.Errorf("%s learned %d MACs, want some %d", dev, learned, mostLearned)
+		}
+	}
 	flood := func() string { return e.hv.Exec("bridge", "-n", e.hv.Name, "fdb", "show", "dev", "vx7") }
 	if out := flood(); !strings.Contains(out, "00:00:00:00:00:00 dst 172.22.2.2") {
 		t.Errorf("the flood list: %s", out)
@@ -240,4 +251,19 @@ guests: [{name: vm1, mac: "50:54:33:00:00:07", ipv4: [203.0.113.1]}]
 	stand()
 	e.hv.Exec("bridge", "-n", e.hv.Name, "fdb", "del", "00:00:00:00:00:00", "dev", "vx7", "dst", "172.22.2.2")
 	nstest.Wait(t, 20*time.Second, "the entry back", func() bool { return strings.Contains(flood(), "dst 172.22.2.2") })
+}
+
+// floodMACs has the guest send from so many made-up MACs on the overlay.
+func (e *edgeTest) floodMACs(n int) {
+	e.t.Helper()
+	e.hv.IP("link set vm1.vxp up")
+	s, err := hostile.Open(e.hv.Path, "vm1.vxp")
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	defer s.Close()
+	scene := &hostile.Scene{Gateway6: gateway6}
+	for i := range n {
+		_ = s.Send(scene.Solicit(hostile.Station(uint32(i)), hostile.LinkLocal(uint32(i))))
+	}
 }

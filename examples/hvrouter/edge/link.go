@@ -6,10 +6,12 @@ import (
 	"net"
 
 	"github.com/jsimonetti/rtnetlink/v2"
+	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/fib"
+	"github.com/hyperfib/hyperfib/internal/ether"
 	"github.com/hyperfib/hyperfib/internal/netns"
 )
 
@@ -34,8 +36,19 @@ func openLinks(path string) (*linkSetter, error) {
 func (s *linkSetter) close() { s.conn.Close() }
 
 // prepare gives an interface its MAC (if not zero) and brings it up. What is right
-// already is not written.
+// already is not written. The kernel makes no link-local address of its own on it, and one
+// that it has made is taken away: fe80::1 is all that the hypervisor has there.
 func (s *linkSetter) prepare(l fib.Link, mac config.MAC) error {
+	if err := netns.Do(s.netns, func() error { return write("/proc/sys/net/ipv6/conf/"+l.Name+"/addr_gen_mode", "1") }); err != nil {
+		return err
+	}
+	if own := ether.MAC(l.MAC).LinkLocal(); l.AdminUp {
+		err := s.conn.Address.Delete(&rtnetlink.AddressMessage{Family: unix.AF_INET6, PrefixLength: 64, Index: uint32(l.Index),
+			Attributes: &rtnetlink.AddressAttributes{Address: own[:]}})
+		if err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) && !errors.Is(err, unix.ENODEV) {
+			return fmt.Errorf("the kernel's link-local address: %w", err)
+		}
+	}
 	m := rtnetlink.LinkMessage{Index: uint32(l.Index)}
 	if !mac.IsZero() && [6]byte(mac) != l.MAC {
 		m.Attributes = &rtnetlink.LinkAttributes{Address: net.HardwareAddr(mac[:])}
@@ -46,7 +59,10 @@ func (s *linkSetter) prepare(l fib.Link, mac config.MAC) error {
 	if m.Attributes == nil && m.Change == 0 {
 		return nil
 	}
-	return s.conn.Link.Set(&m)
+	if err := s.conn.Link.Set(&m); err != nil && !errors.Is(err, unix.ENODEV) { // it is going: an event follows
+		return err
+	}
+	return nil
 }
 
 // join makes an interface a port of a bridge, and brings it up.
@@ -54,6 +70,30 @@ func (s *linkSetter) join(index, bridge int) error {
 	master := uint32(bridge)
 	return s.conn.Link.Set(&rtnetlink.LinkMessage{Index: uint32(index), Flags: unix.IFF_UP, Change: unix.IFF_UP,
 		Attributes: &rtnetlink.LinkAttributes{Master: &master}})
+}
+
+// mostLearned bounds what members of an overlay can have its bridge, and its VXLAN device,
+// learn. Who has more stations, or makes them up, has the rest of the overlay flooded.
+const mostLearned = 4096
+
+// overlayBridge makes an interface the bridge of an overlay: up, with a bound on what it
+// learns (Linux 6.7; older ones ignore it), and deaf to ARP whatever becomes of the
+// firewall: arp_rcv drops what comes in on an interface with IFF_NOARP.
+func (s *linkSetter) overlayBridge(index int) error {
+	const flags = unix.IFF_UP | unix.IFF_NOARP
+	return s.conn.Link.Set(&rtnetlink.LinkMessage{Index: uint32(index), Flags: flags, Change: flags,
+		Attributes: &rtnetlink.LinkAttributes{Info: &rtnetlink.LinkInfo{Kind: "bridge", Data: bridgeLimit(mostLearned)}}})
+}
+
+// bridgeLimit is IFLA_BR_FDB_MAX_LEARNED.
+type bridgeLimit uint32
+
+func (l bridgeLimit) New() rtnetlink.LinkDriver              { return l }
+func (l bridgeLimit) Decode(*netlink.AttributeDecoder) error { return nil }
+func (l bridgeLimit) Kind() string                           { return "bridge" }
+func (l bridgeLimit) Encode(e *netlink.AttributeEncoder) error {
+	e.Uint32(unix.IFLA_BR_FDB_MAX_LEARNED, uint32(l))
+	return nil
 }
 
 // bridge makes a bridge if there is none of that name, brings it up and gives its

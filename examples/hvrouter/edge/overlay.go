@@ -45,6 +45,9 @@ func (e *Edge) overlay(o *overlay, index func(string) (int, bool)) error {
 			return err
 		}
 	}
+	if err := e.links.overlayBridge(bridge); err != nil {
+		return fmt.Errorf("bridge %s: %w", o.config.Bridge, err)
+	}
 	underlay := 0
 	if e.config.UnderlayVRF != "" {
 		if underlay, ok = index(e.config.UnderlayVRF); !ok {
@@ -52,7 +55,7 @@ func (e *Edge) overlay(o *overlay, index func(string) (int, bool)) error {
 		}
 	}
 	device, _, err := e.fdb.Ensure(vxlan.Device{Name: o.config.Name, VNI: o.config.VNI, Local: o.config.Local.Addr,
-		Port: o.config.Port, Learning: true, MTU: o.config.MTU, Bridge: bridge, Link: underlay})
+		Port: o.config.Port, Learning: true, Limit: mostLearned, MTU: o.config.MTU, Bridge: bridge, Link: underlay})
 	if err != nil {
 		return err
 	}

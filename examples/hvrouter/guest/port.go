@@ -13,4 +13,6 @@ type Port struct {
 	Link fib.Link
 	// Presumed are addresses that the guest was found to have before a restart.
 	Presumed []netip.Addr
+	// Heard are addresses that the guest asked for its gateway from, besides its own.
+	Heard []netip.Addr
 }

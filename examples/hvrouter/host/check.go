@@ -31,6 +31,8 @@ type View struct {
 	// Listening gives who listens on a port, "tcp" or "udp"; our own processes are left
 	// out.
 	Listening func(proto string, port uint16) []Listener
+	// Addresses gives the addresses of an interface.
+	Addresses func(link string) []Address
 	// Feature tells whether the kernel has a link type (bridge, vxlan), the
 	// subsystem nftables, or another module.
 	Feature func(name string) bool
@@ -88,6 +90,7 @@ func Check(c *config.Config, view func(config.NetNS) (View, error)) []Finding {
 		k.fabrics(p.Config)
 		k.templates(p.Config)
 		k.management(p.Config)
+		k.trust(p.Config)
 		k.sysctls(p.Config)
 		k.neighbours(p.Config)
 		k.edge(p.Config)
@@ -174,7 +177,7 @@ func (k *checker) guests(c *config.Config) []config.Guest {
 }
 
 func (k *checker) sysctls(c *config.Config) {
-	want := domain.Sysctls(c, k.guests(c))
+	want := domain.Sysctls(c, k.guests(c), nil)
 	for _, path := range slices.Sorted(maps.Keys(want)) {
 		if got, ok := k.Sysctl(path); ok && got != want[path] && path != allFilter {
 			k.add(Drift, "%s is %s, want %s", path, got, want[path])
@@ -247,10 +250,11 @@ type module struct{ name, why string }
 func wallModules(c *config.Config) []module {
 	list := []module{
 		{"nft_fib_inet", "finds spoofed IPv6 sources"},
-		{"nft_ct", "exempts BFD from connection tracking"},
+		{"nft_ct", "exempts what is forwarded from connection tracking"},
 	}
+	list = append(list, module{"nft_limit", "limits what one guest may have the kernel do"})
 	if c.Wall.LogRate > 0 {
-		list = append(list, module{"nft_log", "logs what the wall drops"}, module{"nft_limit", "limits that log"})
+		list = append(list, module{"nft_log", "logs what the wall drops"})
 	}
 	if slices.ContainsFunc(c.Guests, func(g config.Guest) bool { return len(g.Transparent) > 0 }) {
 		list = append(list, module{"nft_chain_nat", "translates transparent addresses"}, module{"nft_nat", "translates transparent addresses"})

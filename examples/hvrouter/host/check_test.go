@@ -21,6 +21,7 @@ import (
 type machine struct {
 	sysctls map[string]string
 	mtu     map[string]int
+	addrs   map[string][]Address
 	lacks   string
 	host    config.Host
 	ports   map[string][]Listener // by "tcp 179"
@@ -35,6 +36,7 @@ func (m machine) view() View {
 		Listening: func(proto string, port uint16) []Listener {
 			return m.ports[fmt.Sprintf("%s %d", proto, port)]
 		},
+		Addresses: func(link string) []Address { return m.addrs[link] },
 		Links: func() (all []fib.Link) {
 			for i, name := range slices.Sorted(maps.Keys(m.mtu)) {
 				all = append(all, fib.Link{Index: i + 1, Name: name})
@@ -54,7 +56,7 @@ func (m machine) seen(n config.NetNS) (View, error) {
 
 // fine is a host on which the sample configuration runs.
 func fine(c *config.Config) machine {
-	m := machine{sysctls: domain.Sysctls(c, c.Guests), mtu: map[string]int{"a.public": 1500, "b.public": 1500,
+	m := machine{sysctls: domain.Sysctls(c, c.Guests, nil), mtu: map[string]int{"a.public": 1500, "b.public": 1500,
 		"a.private": 1550, "b.private": 1550, "loopback": 65536, "vm1": 1500, "vm2": 1500}}
 	for _, d := range c.Domains {
 		for _, r := range d.Reflectors {
@@ -130,6 +132,21 @@ func TestCheck(t *testing.T) {
 		m.sysctls["net/ipv4/conf/a.public/rp_filter"] = "1"
 		m.sysctls["net/ipv4/conf/a.public/forwarding"] = "0"
 	})
+	management := func(_ *config.Config, m *machine) {
+		m.mtu["eth0"], m.mtu["eth1"], m.mtu["tap7"], m.mtu["idle"] = 1500, 1500, 1500, 1500
+		m.addrs = map[string][]Address{
+			"eth0": {{Prefix: netip.MustParsePrefix("192.0.2.5/24"), Global: true}, {Prefix: netip.MustParsePrefix("fe80::5/64"), Permanent: true}},
+			"eth1": {{Prefix: netip.MustParsePrefix("2001:db8:77::5/64"), Global: true}},                                                  // by router advertisement
+			"tap7": {{Prefix: netip.MustParsePrefix("203.0.113.254/32")}, {Prefix: netip.MustParsePrefix("fe80::1/64"), Permanent: true}}, // was a guest's
+			"vm1":  {{Prefix: netip.MustParsePrefix("192.0.2.9/24"), Global: true}},
+			"idle": {{Prefix: netip.MustParsePrefix("fe80::6/64"), Permanent: true}},
+		}
+	}
+	play("management interfaces that nobody has named", management)
+	play("management interfaces, of which one is named", func(c *config.Config, m *machine) {
+		management(c, m)
+		c.Wall.Trusted = []string{"eth1*"}
+	})
 	play("no nftables", func(_ *config.Config, m *machine) { m.lacks = "nftables" })
 	play("no nftables, and no wall", func(c *config.Config, m *machine) { m.lacks, c.Wall.Off = "nftables", true })
 	play("no nftables, no wall, and domains by marks", func(c *config.Config, m *machine) {
@@ -141,7 +158,7 @@ func TestCheck(t *testing.T) {
 		for i := range c.Domains {
 			c.Domains[i].VRF = c.Domains[i].Name
 		}
-		m.sysctls = domain.Sysctls(c, c.Guests)
+		m.sysctls = domain.Sysctls(c, c.Guests, nil)
 	})
 	play("one reflector for both fabrics without add-path", func(c *config.Config, m *machine) {
 		c.BGP.AddPath = false

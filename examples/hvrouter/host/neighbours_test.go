@@ -12,13 +12,14 @@ import (
 func TestNeighbours(t *testing.T) {
 	for _, c := range []struct {
 		guests int
+		mac    byte // 0: unknown, so the kernel must ask
 		holds  string
 		warn   bool
-	}{{500, "1024", false}, {513, "1024", true}, {513, "4096", false}, {513, "", false}} {
+	}{{500, 0, "1024", false}, {513, 0, "1024", true}, {513, 0, "4096", false}, {513, 0, "", false}, {5000, 2, "1024", false}} {
 		cfg := &config.Config{}
 		for i := range c.guests {
 			a := netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})
-			cfg.Guests = append(cfg.Guests, config.Guest{Name: fmt.Sprint(i), MAC: config.MAC{2, 0, 0, 0, byte(i >> 8), byte(i)}, IPv4: []config.Addr{{Addr: a}}})
+			cfg.Guests = append(cfg.Guests, config.Guest{Name: fmt.Sprint(i), MAC: config.MAC{c.mac, 0, 0, 0, c.mac * byte(i>>8), c.mac * byte(i)}, IPv4: []config.Addr{{Addr: a}}})
 		}
 		k := &checker{View: View{Sysctl: func(path string) (string, bool) {
 			return c.holds, c.holds != "" && strings.Contains(path, "ipv4")

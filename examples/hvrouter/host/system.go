@@ -43,6 +43,17 @@ func System(n config.NetNS) (v View, err error) {
 		_ = netns.Do(path, func() error { list = listening(proto, port); return nil })
 		return list
 	}
+	v.Addresses = func(link string) (list []Address) {
+		all, _ := Addresses(path)
+		for _, l := range v.Links() {
+			for _, a := range all {
+				if l.Name == link && a.Link == l.Index {
+					list = append(list, a)
+				}
+			}
+		}
+		return list
+	}
 	v.Feature = func(name string) (ok bool) {
 		_ = netns.Do(path, func() error { ok = feature(name); return nil })
 		return ok

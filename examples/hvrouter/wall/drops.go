@@ -7,13 +7,13 @@ import (
 )
 
 // count adds up the counters of a table's drops by their names.
-func count(conn *nftables.Conn, table string, drops map[string]uint64) error {
-	chains, err := conn.ListChainsOfTableFamily(nftables.TableFamilyINet)
+func count(conn *nftables.Conn, table *nftables.Table, drops map[string]uint64) error {
+	chains, err := conn.ListChainsOfTableFamily(table.Family)
 	if err != nil {
 		return err
 	}
 	for _, c := range chains {
-		if c.Table.Name != table {
+		if c.Table.Name != table.Name {
 			continue
 		}
 		rules, err := conn.GetRules(c.Table, c)

@@ -26,7 +26,7 @@ var markPriority = nftables.ChainPriorityRef(*nftables.ChainPriorityRaw - 10)
 func (b *builder) mark() chain {
 	c := chain{name: "domains", hook: nftables.ChainHookPrerouting, priority: markPriority}
 	for i, m := range b.spec.Marks {
-		interfaces := b.names(fmt.Sprintf("marked%d", i), m.Interfaces)
+		interfaces := b.names(fmt.Sprintf("marked%d", i), "", m.Interfaces)
 		c.add(iif(interfaces), setMark(m.Value, b.spec.MarkMask))
 	}
 	return c
@@ -49,8 +49,4 @@ func normalMarks(marks []Mark) []Mark {
 	}
 	slices.SortFunc(out, func(a, b Mark) int { return int(int64(a.Value) - int64(b.Value)) })
 	return out
-}
-
-func (m Mark) equal(o Mark) bool {
-	return m.Value == o.Value && slices.Equal(m.Interfaces, o.Interfaces)
 }

@@ -19,7 +19,7 @@ func marked() Spec {
 
 func golden(t *testing.T, l lab, file string) {
 	t.Helper()
-	got := l.hv.Exec("nft", "list", "table", "inet", "hvrouter")
+	got := l.hv.Exec("nft", "list", "ruleset")
 	if *update {
 		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
 			t.Fatal(err)
@@ -150,7 +150,7 @@ func TestWatch(t *testing.T) {
 	drain(changed)
 	for range 3 { // our own doings, and what is none of our business
 		s := marked()
-		s.Guests = append(s.Guests, "vm3")
+		s.Guests = append(s.Guests, Guest{Interface: "vm3"})
 		l.apply(t, s)
 		l.apply(t, marked())
 	}

@@ -19,9 +19,9 @@ func join(parts ...match) (m match) {
 	return m
 }
 
-// reg is the register that every comparison uses: values never outlive the next
-// expression.
-const reg = 1
+// reg is the register that every comparison uses, and in which every key begins: values
+// never outlive the next expression.
+const reg = unix.NFT_REG_1
 
 func meta(key expr.MetaKey, then ...expr.Any) match {
 	return append(match{&expr.Meta{Key: key, Register: reg}}, then...)
@@ -29,15 +29,22 @@ func meta(key expr.MetaKey, then ...expr.Any) match {
 
 func is(data []byte) expr.Any { return &expr.Cmp{Op: expr.CmpOpEq, Register: reg, Data: data} }
 
-func in(set *nftables.Set, invert bool) expr.Any {
-	return &expr.Lookup{SourceRegister: reg, SetName: set.Name, SetID: set.ID, Invert: invert}
-}
+func isNot(data []byte) expr.Any { return &expr.Cmp{Op: expr.CmpOpNeq, Register: reg, Data: data} }
 
-func iif(set *nftables.Set) match    { return meta(expr.MetaKeyIIFNAME, in(set, false)) }
-func notIIF(set *nftables.Set) match { return meta(expr.MetaKeyIIFNAME, in(set, true)) }
-func oif(set *nftables.Set) match    { return meta(expr.MetaKeyOIFNAME, in(set, false)) }
+func iif(s *set) match    { return among(s, iifField) }
+func notIIF(s *set) match { return notAmong(s, iifField) }
+func oif(s *set) match    { return among(s, oifField) }
+func notOIF(s *set) match { return notAmong(s, oifField) }
 
 func family(nfproto byte) match { return meta(expr.MetaKeyNFPROTO, is([]byte{nfproto})) }
+
+var (
+	ipv4 = family(unix.NFPROTO_IPV4)
+	ipv6 = family(unix.NFPROTO_IPV6)
+)
+
+// ethernet matches frames whose source is where a key with etherSource looks for it.
+var ethernet = meta(expr.MetaKeyIIFTYPE, is(binaryutil.NativeEndian.PutUint16(unix.ARPHRD_ETHER)))
 
 func protocol(p byte) match { return meta(expr.MetaKeyL4PROTO, is([]byte{p})) }
 
@@ -51,8 +58,38 @@ func sport(port uint16) match {
 	return transport(0, 2, is(binaryutil.BigEndian.PutUint16(port)))
 }
 
-func icmp6(kind byte) match {
-	return join(protocol(unix.IPPROTO_ICMPV6), transport(0, 1, is([]byte{kind})))
+// dports matches one of several ports.
+func (b *builder) dports(proto byte, ports ...uint16) match {
+	var values [][]byte
+	for _, p := range ports {
+		values = append(values, append(binaryutil.BigEndian.PutUint16(p), 0, 0)[:2])
+	}
+	return join(protocol(proto), transport(2, 2, b.oneOf(nftables.TypeInetService, values...).lookup(false)))
+}
+
+// icmp and icmp6 match one of several types.
+func (b *builder) icmp(types ...byte) match {
+	return join(ipv4, protocol(unix.IPPROTO_ICMP), b.icmpType(nftables.TypeICMPType, types))
+}
+
+func (b *builder) icmp6(types ...byte) match {
+	return join(protocol(unix.IPPROTO_ICMPV6), b.icmpType(nftables.TypeICMP6Type, types))
+}
+
+func (b *builder) icmpType(kind nftables.SetDatatype, types []byte) match {
+	if len(types) == 1 {
+		return transport(0, 1, is(types))
+	}
+	var values [][]byte
+	for _, t := range types {
+		values = append(values, []byte{t})
+	}
+	return transport(0, 1, b.oneOf(kind, values...).lookup(false))
+}
+
+// icmp6Error matches ICMPv6 types below 128 (RFC 4443, Section 2.1).
+func icmp6Error() match {
+	return join(protocol(unix.IPPROTO_ICMPV6), transport(0, 1, &expr.Cmp{Op: expr.CmpOpLt, Register: reg, Data: []byte{128}}))
 }
 
 func transport(offset, length uint32, then expr.Any) match {
@@ -65,26 +102,58 @@ const (
 	saddr6, daddr6 = 8, 24
 )
 
-// address compares a source or destination address; the offset says which.
-func address(offset4, offset6 uint32, a netip.Addr) match {
-	data := a.AsSlice()
-	nfproto, offset := byte(unix.NFPROTO_IPV4), offset4
-	if a.Is6() {
-		nfproto, offset = unix.NFPROTO_IPV6, offset6
-	}
-	return join(family(nfproto), network(offset, uint32(len(data)), is(data)))
-}
-
 func network(offset, length uint32, then ...expr.Any) match {
 	load := &expr.Payload{DestRegister: reg, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: length}
 	return append(match{load}, then...)
 }
 
-// linkLocal matches sources in fe80::/10.
-func linkLocal() match {
-	return network(saddr6, 2,
-		&expr.Bitwise{SourceRegister: reg, DestRegister: reg, Len: 2, Mask: []byte{0xff, 0xc0}, Xor: []byte{0, 0}},
-		is([]byte{0xfe, 0x80}))
+func masked(mask ...byte) expr.Any {
+	return &expr.Bitwise{SourceRegister: reg, DestRegister: reg, Len: uint32(len(mask)), Mask: mask, Xor: make([]byte, len(mask))}
+}
+
+// source matches one source address.
+func source(a netip.Addr) match {
+	if a.Is4() {
+		return join(ipv4, network(saddr4, 4, is(a.AsSlice())))
+	}
+	return join(ipv6, network(saddr6, 16, is(a.AsSlice())))
+}
+
+// linkLocal matches IPv6 sources in fe80::/10, or all others.
+func linkLocal(yes bool) match {
+	compare := is
+	if !yes {
+		compare = isNot
+	}
+	mask, want := [16]byte{0xff, 0xc0}, [16]byte{0xfe, 0x80}
+	return join(ipv6, network(saddr6, 16, masked(mask[:]...), compare(want[:])))
+}
+
+// options matches IPv4 headers of more than 5 words (RFC 791, Section 3.1).
+func options() match {
+	return join(ipv4, network(0, 1, masked(0x0f), &expr.Cmp{Op: expr.CmpOpGt, Register: reg, Data: []byte{5}}))
+}
+
+// fragment4 matches all fragments: more of them follow, or the offset is not 0.
+func fragment4() match { return join(ipv4, network(6, 2, masked(0x3f, 0xff), isNot([]byte{0, 0}))) }
+
+func fragment6() match {
+	return join(ipv6, match{
+		&expr.Exthdr{DestRegister: reg, Type: unix.IPPROTO_FRAGMENT, Len: 1, Flags: unix.NFT_EXTHDR_F_PRESENT, Op: expr.ExthdrOpIpv6}, is([]byte{1})})
+}
+
+// later6 matches fragments whose offset is not 0: there is nothing of the transport
+// header in them.
+func later6() match {
+	return join(ipv6, match{
+		&expr.Exthdr{DestRegister: reg, Type: unix.IPPROTO_FRAGMENT, Offset: 2, Len: 2, Op: expr.ExthdrOpIpv6}, masked(0xff, 0xf8), isNot([]byte{0, 0})})
+}
+
+// rtnLocal is RTN_LOCAL: an address of ours.
+var rtnLocal = binaryutil.NativeEndian.PutUint32(unix.RTN_LOCAL)
+
+func destinationType(then expr.Any) match {
+	return match{&expr.Fib{Register: reg, FlagDADDR: true, ResultADDRTYPE: true}, then}
 }
 
 // noWayBack matches packets whose source is not routed to the interface that they
@@ -96,17 +165,30 @@ func noWayBack(marked bool) match {
 	}
 }
 
+// newFlow matches tracked packets that are the first of their flow: connection tracking
+// makes their entry a confirmed one (IPS_CONFIRMED) when they leave the last hook. State
+// "new" would match all packets of a flow that nobody answers, a stream of RTP or syslog.
+func newFlow() match {
+	const confirmed = 1 << 3
+	return match{&expr.Ct{Key: expr.CtKeySTATUS, Register: reg}, masked(binaryutil.NativeEndian.PutUint32(confirmed)...), is([]byte{0, 0, 0, 0})}
+}
+
 func accept() match  { return match{&expr.Verdict{Kind: expr.VerdictAccept}} }
+func back() match    { return match{&expr.Verdict{Kind: expr.VerdictReturn}} }
 func notrack() match { return match{&expr.Notrack{}} }
 
-// translate rewrites the destination address.
-func translate(to netip.Addr) match {
-	nfproto := uint32(unix.NFPROTO_IPV4)
-	if to.Is6() {
-		nfproto = unix.NFPROTO_IPV6
-	}
-	return match{
-		&expr.Immediate{Register: reg, Data: to.AsSlice()},
-		&expr.NAT{Type: expr.NATTypeDestNAT, Family: nfproto, RegAddrMin: reg},
-	}
+func jump(chain string) match {
+	return match{&expr.Verdict{Kind: expr.VerdictJump, Chain: chain}}
+}
+
+func hop(chain string) match {
+	return match{&expr.Verdict{Kind: expr.VerdictGoto, Chain: chain}}
+}
+
+// translate rewrites the destination address as a map says.
+func translate(m *set, nfproto byte, f field) match {
+	return join(family(nfproto), key(f), match{
+		&expr.Lookup{SourceRegister: reg, DestRegister: reg, IsDestRegSet: true, SetName: m.Name, SetID: m.ID},
+		&expr.NAT{Type: expr.NATTypeDestNAT, Family: uint32(nfproto), RegAddrMin: reg},
+	})
 }

@@ -14,6 +14,8 @@ import (
 func TestNoRedirect(t *testing.T) {
 	l := newLab(t)
 	l.hv.IP("-6 route add 2001:db8:7101::/64 dev vm1")
+	l.hv.IP("-6 route replace 2001:db8:7100::1/128 dev vm1") // behind a gateway it would not be told
+	l.hv.IP("-6 neigh replace 2001:db8:7100::1 lladdr 50:54:33:00:00:07 dev vm1 nud permanent")
 	l.guest.Sysctl("net/ipv6/conf/eth0/accept_redirects", "0") // it counts them all the same
 	heard := func() (n int) {
 		for line := range strings.Lines(l.guest.Exec("cat", "/proc/net/snmp6")) {

@@ -1,16 +1,19 @@
 package wall
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
+	"strings"
+
+	"github.com/hyperfib/hyperfib/internal/ether"
 )
 
-// Spec is the whole wall as a value. The zero value lets everything pass.
-// Interfaces are named, so that the wall stands before they appear; a name that ends in
-// "*" stands for all that begin so.
+// Spec is the whole firewall of one network namespace as a value. What arrives on an
+// interface that it does not name is dropped. Interfaces are named, not numbered.
 type Spec struct {
-	// Table is the name of the nftables table, family inet. "" is "hvrouter".
-	// Nobody else may use it: it is replaced as a whole.
+	// Table is the name of the nftables tables, of the families inet and arp. "" is
+	// "hvrouter". Nobody else may use it: they are replaced as a whole.
 	Table string
 
 	// Marks tell the routing domains of packets that arrive, for policy rules: a
@@ -19,18 +22,30 @@ type Spec struct {
 	Marks    []Mark
 	MarkMask uint32
 
-	// VRF tells that interfaces belong to VRFs, whose devices are in Domains too: a
-	// packet for the hypervisor, or to be forwarded, then comes in on the VRF's device
-	// and its interface is remembered beside it. The sources of IPv4 are checked as
-	// well, because strict rp_filter takes any interface of a VRF for the right one.
+	// VRF says that interfaces belong to VRFs, whose devices are in Host and in Domains,
+	// too: a packet for the hypervisor, or to be forwarded, then comes in on the VRF's
+	// device and its interface is remembered beside it. The sources of IPv4 are checked
+	// as well, because strict rp_filter takes any interface of a VRF for the right one.
 	VRF bool
 
 	// MarksOnly leaves everything else out.
 	MarksOnly bool
 
-	// Guests are the interfaces towards guests. What comes from them may reach
-	// the hypervisor only as ICMP, neighbour discovery, DHCP, or through Open.
-	Guests []string
+	// Host are the hypervisor's own interfaces besides its uplinks: lo, the loopback,
+	// management. They are not restricted, and what they carry is tracked as others want
+	// it.
+	Host []string
+
+	// Uplinks are the interfaces towards the fabrics.
+	Uplinks []string
+
+	// OnLink are prefixes of which the kernel resolves each address by itself: those of
+	// the uplinks' addresses, for example. What a guest sends there may make it begin to
+	// ask for some addresses a second, no more.
+	OnLink []netip.Prefix
+
+	// Guests are those that are attached.
+	Guests []Guest
 
 	// Domains are groups of interfaces between which nothing is forwarded:
 	// public (with the guests) and private, for example. An interface that is in
@@ -42,12 +57,13 @@ type Spec struct {
 	VXLANPorts []uint16
 	Underlay   []string
 
+	// VTEPs are our addresses that overlays' packets come from: ICMP errors about those
+	// are believed from Underlay alone.
+	VTEPs []netip.Addr
+
 	// Isolated are bridges of overlays: the hypervisor neither hears nor speaks
 	// on them.
 	Isolated []string
-
-	// Translations are the guests' transparent addresses.
-	Translations []Translation
 
 	// Open are ports of the hypervisor that guests may use.
 	Open []Port
@@ -57,6 +73,29 @@ type Spec struct {
 	LogRate uint32
 }
 
+// Guest is what one interface may say. What comes from it may reach the hypervisor only
+// as ICMP to one of its Gateways, ARP and neighbour discovery from Neighbors, DHCP, or
+// through [Spec.Open].
+type Guest struct {
+	Interface string
+	// MAC is what ARP and neighbour discovery must come from. The zero value binds none.
+	MAC ether.MAC
+	// Neighbors are the addresses that the kernel may learn of, and answer to: those for
+	// which it has a permanent entry, or those that it must resolve by itself. What the
+	// guest says in ARP and neighbour discovery from others never reaches the kernel.
+	Neighbors []netip.Addr
+	// Resolved says that the kernel resolves the Neighbors by itself: there is no
+	// permanent entry, and the guest's answers are let in, from any MAC.
+	Resolved bool
+	// Prefixes are the guest's own: ICMP errors are forwarded only about packets that
+	// were sent to them.
+	Prefixes []netip.Prefix
+	// Gateways are the hypervisor's addresses on the interface.
+	Gateways []netip.Addr
+	// Translations are the guest's transparent addresses.
+	Translations []Translation
+}
+
 // Port is a transport protocol (6 TCP, 17 UDP) and a destination port.
 type Port struct {
 	Protocol uint8
@@ -64,39 +103,64 @@ type Port struct {
 }
 
 // Translation rewrites the destination of packets to Address into To, and of the
-// answers back.
+// answers back. Only these are tracked.
 type Translation struct{ Address, To netip.Addr }
 
-// normal returns the spec in a form in which equal walls are equal values.
+// normal returns the spec in a form in which equal firewalls are equal values.
 func (s Spec) normal() Spec {
 	if s.Table == "" {
 		s.Table = "hvrouter"
 	}
-	s.Guests = sorted(s.Guests)
-	s.Underlay = sorted(s.Underlay)
-	s.Isolated = sorted(s.Isolated)
+	s.Host, s.Uplinks, s.Underlay, s.Isolated = sorted(s.Host), sorted(s.Uplinks), sorted(s.Underlay), sorted(s.Isolated)
 	s.Domains = slices.Clone(s.Domains)
 	for i := range s.Domains {
 		s.Domains[i] = sorted(s.Domains[i])
 	}
 	s.Marks = normalMarks(s.Marks)
 	s.VXLANPorts = slices.Compact(slices.Sorted(slices.Values(s.VXLANPorts)))
+	s.VTEPs = distinct(s.VTEPs)
+	s.OnLink = widest(s.OnLink)
 	s.Open = slices.Clone(s.Open)
-	slices.SortFunc(s.Open, func(a, b Port) int {
-		return int(a.Protocol)<<16 + int(a.Port) - int(b.Protocol)<<16 - int(b.Port)
-	})
-	s.Translations = slices.Clone(s.Translations)
-	slices.SortFunc(s.Translations, func(a, b Translation) int { return a.Address.Compare(b.Address) })
+	slices.SortFunc(s.Open, func(a, b Port) int { return cmp.Or(cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.Port, b.Port)) })
+	s.Open = slices.Compact(s.Open)
+	s.Guests = slices.Clone(s.Guests)
+	for i := range s.Guests {
+		s.Guests[i] = s.Guests[i].normal()
+	}
+	slices.SortFunc(s.Guests, func(a, b Guest) int { return strings.Compare(a.Interface, b.Interface) })
+	s.Guests = slices.CompactFunc(s.Guests, func(a, b Guest) bool { return a.Interface == b.Interface })
 	return s
 }
 
-func (s Spec) equal(o Spec) bool {
-	return s.Table == o.Table && s.LogRate == o.LogRate && s.MarkMask == o.MarkMask && s.MarksOnly == o.MarksOnly && s.VRF == o.VRF &&
-		slices.EqualFunc(s.Marks, o.Marks, Mark.equal) &&
-		slices.Equal(s.Guests, o.Guests) && slices.Equal(s.Underlay, o.Underlay) &&
-		slices.Equal(s.Isolated, o.Isolated) && slices.Equal(s.VXLANPorts, o.VXLANPorts) &&
-		slices.Equal(s.Open, o.Open) && slices.Equal(s.Translations, o.Translations) &&
-		slices.EqualFunc(s.Domains, o.Domains, slices.Equal[[]string])
+func (g Guest) normal() Guest {
+	g.Neighbors, g.Gateways, g.Prefixes = distinct(g.Neighbors), distinct(g.Gateways), widest(g.Prefixes)
+	g.Translations = slices.Clone(g.Translations)
+	slices.SortFunc(g.Translations, func(a, b Translation) int { return a.Address.Compare(b.Address) })
+	return g
 }
 
 func sorted(names []string) []string { return slices.Compact(slices.Sorted(slices.Values(names))) }
+
+func distinct(addrs []netip.Addr) []netip.Addr {
+	out := slices.Clone(addrs)
+	slices.SortFunc(out, netip.Addr.Compare)
+	return slices.Compact(out)
+}
+
+// widest returns the prefixes that no other one contains: the intervals of a set must
+// not overlap.
+func widest(prefixes []netip.Prefix) (out []netip.Prefix) {
+	all := make([]netip.Prefix, len(prefixes))
+	for i, p := range prefixes {
+		all[i] = p.Masked()
+	}
+	slices.SortFunc(all, func(a, b netip.Prefix) int {
+		return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
+	})
+	for _, p := range all {
+		if n := len(out); n == 0 || !out[n-1].Contains(p.Addr()) {
+			out = append(out, p)
+		}
+	}
+	return out
+}

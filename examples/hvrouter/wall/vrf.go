@@ -1,9 +1,6 @@
 package wall
 
 import (
-	"net/netip"
-
-	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
 )
@@ -13,17 +10,11 @@ import (
 const metaSDIFNAME = expr.MetaKey(34)
 
 // notFrom matches packets to the hypervisor from other interfaces than those of a set.
-func (b *builder) notFrom(set *nftables.Set) match {
-	if b.spec.VRF {
-		return meta(metaSDIFNAME, in(set, true))
-	}
-	return notIIF(set)
-}
+func (b *builder) notFrom(s *set) match { return notAmong(s, b.from()) }
 
 // sources4 is what rp_filter does elsewhere. A client without an address speaks from
 // 0.0.0.0 to a DHCP server (RFC 2131, Section 4.1).
-func (b *builder) sources4(c *chain, guests *nftables.Set) {
-	guest4 := join(iif(guests), family(unix.NFPROTO_IPV4))
-	c.add(guest4, address(saddr4, saddr6, netip.IPv4Unspecified()), dport(unix.IPPROTO_UDP, 67), sport(68), accept())
-	c.drop("spoofed-source", guest4, noWayBack(false))
+func (b *builder) sources4(c *chain) {
+	c.add(source(ip4.unspecified), dport(unix.IPPROTO_UDP, 67), sport(68), accept())
+	c.drop("spoofed-source", ipv4, noWayBack(false))
 }

@@ -3,68 +3,140 @@ package wall
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"sync"
 
 	"github.com/google/nftables"
-	"github.com/google/nftables/userdata"
 	"github.com/hyperfib/hyperfib/internal/netns"
 	"golang.org/x/sys/unix"
 )
 
-// Wall is the nftables table of one network namespace. It is safe for concurrent
+// Wall is the nftables tables of one network namespace. It is safe for concurrent
 // use.
 type Wall struct {
 	netns string
 
-	mu      sync.Mutex
-	applied *Spec
-	spoiled bool     // somebody else has changed the table
-	own     []uint32 // netlink ports that changes of ours come from
+	mu           sync.Mutex
+	applied      []*table      // as they stand, unless spoiled
+	spoiled      bool          // somebody else has changed one
+	translations []Translation // of what was applied
+	room         int           // of the table of connections, for tests; 0: the kernel says
+	own          []uint32      // netlink ports that changes of ours come from
 }
 
 // New makes a wall for the namespace at path; "" is the process's own. It writes
 // nothing.
 func New(path string) *Wall { return &Wall{netns: path} }
 
-// Apply makes the kernel's table equal to spec, in one transaction: packets see
-// the old table or the new one. It does nothing if the last Apply had an equal
-// spec, the table is still there, and [Wall.Watch] has seen nobody else change it.
-// After an error the old table stands.
+// Apply makes the kernel's tables equal to spec, each in one transaction: packets see
+// the old table or the new one. Where only elements of sets differ, as they do when a
+// guest comes or goes, it writes those, and counters go on. It does nothing if the last
+// Apply had an equal spec, the tables are still there, and [Wall.Watch] has seen nobody
+// else change them. After an error the old table stands.
 func (w *Wall) Apply(spec Spec) error {
 	spec = spec.normal()
+	tables := build(spec)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return netns.Do(w.netns, func() error {
-		conn, err := nftables.New(nftables.WithSockOptions(w.remember))
-		if err != nil {
-			return fmt.Errorf("wall: %w", err)
+	w.translations = spec.translations()
+	old, spoiled := w.applied, w.spoiled
+	w.applied, w.spoiled = nil, false
+	return netns.Do(w.netns, func() (err error) {
+		for _, t := range tables {
+			have := named(old, t)
+			if spoiled {
+				have = nil
+			}
+			stands, failed := w.write(have, t)
+			if stands != nil {
+				w.applied = append(w.applied, stands)
+			}
+			if failed != nil {
+				err = errors.Join(err, fmt.Errorf("wall: table %s %s: %w", familyName(t.Family), t.Name, failed))
+			}
 		}
-		if w.applied != nil && !w.spoiled && w.applied.equal(spec) && stands(conn, spec.Table) {
-			return nil
+		for _, t := range old {
+			if named(tables, t) == nil {
+				err = errors.Join(err, w.remove(t.Table))
+			}
 		}
-		build(conn, spec)
-		if err := conn.Flush(); err != nil {
-			return fmt.Errorf("wall: table %s: %w", spec.Table, err)
-		}
-		if w.applied != nil && w.applied.Table != spec.Table {
-			err = remove(conn, w.applied.Table)
-		}
-		w.applied, w.spoiled = &spec, false
 		return err
 	})
 }
 
-// Remove takes the table away; a table that is not there is no error.
+// named returns the table of the same name and family, nil if there is none.
+func named(list []*table, t *table) *table {
+	for _, o := range list {
+		if o.Name == t.Name && o.Family == t.Family {
+			return o
+		}
+	}
+	return nil
+}
+
+// write makes a table of the kernel, as we last wrote it (nil: not known), what it shall
+// be, and returns as what it stands now.
+func (w *Wall) write(have, want *table) (stands *table, err error) {
+	conn, err := w.dial()
+	if err != nil {
+		return have, err
+	}
+	if have != nil {
+		if _, err := conn.ListTableOfFamily(have.Name, have.Family); err != nil {
+			have = nil
+		}
+	}
+	if have != nil {
+		if reflect.DeepEqual(have, want) {
+			return have, nil
+		}
+		ok, err := have.update(conn, want)
+		if err == nil && ok && conn.Flush() == nil {
+			return want, nil
+		}
+		if conn, err = w.dial(); err != nil { // without what has been queued
+			return have, err
+		}
+	}
+	if err := want.replace(conn); err != nil {
+		return have, err
+	}
+	if err := conn.Flush(); err != nil {
+		return have, err
+	}
+	return want, nil
+}
+
+func (w *Wall) dial() (*nftables.Conn, error) {
+	return nftables.New(nftables.WithSockOptions(w.remember))
+}
+
+func familyName(f nftables.TableFamily) string {
+	return map[nftables.TableFamily]string{nftables.TableFamilyINet: "inet", nftables.TableFamilyARP: "arp"}[f]
+}
+
+// Remove takes the tables of a name away; one that is not there is no error.
 func (w *Wall) Remove(table string) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.applied = nil
+	w.applied, w.translations = nil, nil
 	return netns.Do(w.netns, func() error {
-		conn, err := nftables.New(nftables.WithSockOptions(w.remember))
-		if err != nil {
-			return fmt.Errorf("wall: %w", err)
+		return errors.Join(w.remove(&nftables.Table{Name: table, Family: nftables.TableFamilyINet}),
+			w.remove(&nftables.Table{Name: table, Family: nftables.TableFamilyARP}))
+	})
+}
+
+// End takes away what [Wall.Apply] made, if it did.
+func (w *Wall) End(Spec) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	old := w.applied
+	w.applied, w.translations = nil, nil
+	return netns.Do(w.netns, func() (err error) {
+		for _, t := range old {
+			err = errors.Join(err, w.remove(t.Table))
 		}
-		return remove(conn, table)
+		return err
 	})
 }
 
@@ -82,7 +154,12 @@ func (w *Wall) Drops() (map[string]uint64, error) {
 		if err != nil {
 			return err
 		}
-		return count(conn, w.applied.Table, drops)
+		for _, t := range w.applied {
+			if err := count(conn, t.Table, drops); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("wall: %w", err)
@@ -90,88 +167,14 @@ func (w *Wall) Drops() (map[string]uint64, error) {
 	return drops, nil
 }
 
-func stands(conn *nftables.Conn, table string) bool {
-	_, err := conn.ListTableOfFamily(table, nftables.TableFamilyINet)
-	return err == nil
-}
-
-// build queues the transaction. A table can only be deleted if it is there, so it
-// is added first, which is no error if it is.
-func build(conn *nftables.Conn, spec Spec) {
-	table := &nftables.Table{Name: spec.Table, Family: nftables.TableFamilyINet}
-	conn.AddTable(table)
-	conn.DelTable(table)
-	conn.AddTable(table)
-	b := &builder{spec: spec, table: table}
-	chains := b.chains()
-	for _, s := range b.sets {
-		addSet(conn, s)
+func (w *Wall) remove(t *nftables.Table) error {
+	conn, err := w.dial()
+	if err != nil {
+		return fmt.Errorf("wall: %w", err)
 	}
-	for _, c := range chains {
-		if len(c.rules) > 0 {
-			addChain(conn, table, c, spec.LogRate)
-		}
-	}
-}
-
-// elementsPerMessage keeps a message with the elements of a set below the 64 KiB
-// that a netlink attribute holds.
-const elementsPerMessage = 500
-
-func addSet(conn *nftables.Conn, s set) {
-	var elements []nftables.SetElement
-	for _, name := range s.names {
-		if s.Interval {
-			elements = append(elements, interval(name)...)
-		} else {
-			elements = append(elements, nftables.SetElement{Key: ifname(name)})
-		}
-	}
-	first := min(len(elements), elementsPerMessage)
-	conn.AddSet(s.Set, elements[:first])
-	for rest := elements[first:]; len(rest) > 0; {
-		n := min(len(rest), elementsPerMessage)
-		conn.SetAddElements(s.Set, rest[:n])
-		rest = rest[n:]
-	}
-}
-
-func addChain(conn *nftables.Conn, table *nftables.Table, c chain, logRate uint32) {
-	kind := c.kind
-	if kind == "" {
-		kind = nftables.ChainTypeFilter
-	}
-	policy := nftables.ChainPolicyAccept
-	base := conn.AddChain(&nftables.Chain{
-		Name: c.name, Table: table, Type: kind, Hooknum: c.hook, Priority: c.priority, Policy: &policy,
-	})
-	for _, r := range c.rules {
-		if r.drop != "" && logRate > 0 {
-			conn.AddRule(&nftables.Rule{Table: table, Chain: base, Exprs: r.log(logRate)})
-		}
-		conn.AddRule(&nftables.Rule{Table: table, Chain: base, Exprs: r.expressions(), UserData: comment(r.drop)})
-	}
-}
-
-// comment is the name of a drop as `nft list` shows it.
-func comment(drop string) []byte {
-	if drop == "" {
-		return nil
-	}
-	return userdata.AppendString(nil, userdata.TypeComment, drop)
-}
-
-func remove(conn *nftables.Conn, table string) error {
-	conn.DelTable(&nftables.Table{Name: table, Family: nftables.TableFamilyINet})
+	conn.DelTable(t)
 	if err := conn.Flush(); err != nil && !errors.Is(err, unix.ENOENT) {
-		return fmt.Errorf("wall: table %s: %w", table, err)
+		return fmt.Errorf("wall: table %s %s: %w", familyName(t.Family), t.Name, err)
 	}
 	return nil
-}
-
-// ifname is a name as nftables keeps it: padded to IFNAMSIZ.
-func ifname(name string) []byte {
-	b := make([]byte, unix.IFNAMSIZ)
-	copy(b, name)
-	return b
 }

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/hyperfib/hyperfib/internal/ether"
 	"github.com/hyperfib/hyperfib/internal/testing/nstest"
 )
 
@@ -20,7 +22,7 @@ type lab struct {
 	wall                       *Wall
 }
 
-func newLab(t *testing.T) lab {
+func newLab(t testing.TB) lab {
 	if testing.Short() {
 		t.Skip("namespaces are not part of the short suite")
 	}
@@ -36,7 +38,7 @@ func newLab(t *testing.T) lab {
 	}
 	l.hv.IP("addr add 172.22.2.1/32 dev lo")
 	l.hv.IP("route add 203.0.113.1/32 dev vm1")
-	l.hv.IP("-6 route add 2001:db8:7100::/64 dev vm1")
+	l.hv.IP("-6 route add 2001:db8:7100::/64 via fe80::5254:33ff:fe00:7 dev vm1")
 	l.hv.IP("route add default via 198.51.100.1")
 	l.hv.IP("-6 route add default via 2001:db8:64::ff")
 	l.guest.IP("route add default via 203.0.113.254")
@@ -44,26 +46,59 @@ func newLab(t *testing.T) lab {
 	l.public.IP("route add default via 198.51.100.101")
 	l.public.IP("-6 route add default via 2001:db8:64::1")
 	l.private.IP("route add default via 172.22.15.101")
+	// The guest's MAC never changes, and neither does what stands in the golden files.
+	l.guest.IP("link set eth0 address 50:54:33:00:00:07")
+	l.guest.IP("-6 addr flush dev eth0 scope link")
+	l.guest.IP("-6 addr add fe80::5254:33ff:fe00:7/64 dev eth0 nodad")
+	l.guest.IP("-6 neigh replace fe80::1 lladdr " + strings.TrimSpace(l.hv.Exec("cat", "/sys/class/net/vm1/address")) + " dev eth0 nud permanent") // as the daemon would answer
+	l.hv.IP("neigh replace 203.0.113.1 lladdr 50:54:33:00:00:07 dev vm1 nud permanent")
+	l.hv.IP("neigh replace fe80::5254:33ff:fe00:7 lladdr 50:54:33:00:00:07 dev vm1 nud permanent")
 	l.wall = New(l.hv.Path)
 	return l
 }
 
+func addrs(list ...string) (out []netip.Addr) {
+	for _, a := range list {
+		out = append(out, netip.MustParseAddr(a))
+	}
+	return out
+}
+
+func prefixes(list ...string) (out []netip.Prefix) {
+	for _, p := range list {
+		out = append(out, netip.MustParsePrefix(p))
+	}
+	return out
+}
+
 func spec() Spec {
 	return Spec{
-		Guests:     []string{"vm1", "vm2"},
+		Host:       []string{"lo"},
+		Uplinks:    []string{"a.public", "a.private"},
+		OnLink:     prefixes("2001:db8:64::/64", "198.51.100.0/25"),
 		Domains:    [][]string{{"vm1", "vm2", "a.public"}, {"a.private"}},
 		VXLANPorts: []uint16{4789},
 		Underlay:   []string{"a.private"},
+		VTEPs:      addrs("172.22.2.1"),
 		Isolated:   []string{"br100"},
 		Open:       []Port{{Protocol: 17, Port: 53}},
 		LogRate:    5,
-		Translations: []Translation{
-			{netip.MustParseAddr("203.0.113.11"), netip.MustParseAddr("203.0.113.1")},
+		Guests: []Guest{
+			{
+				Interface: "vm1", MAC: ether.MAC{0x50, 0x54, 0x33, 0, 0, 7}, Gateways: addrs("203.0.113.254", "fe80::1"),
+				Neighbors:    addrs("203.0.113.1", "fe80::5254:33ff:fe00:7"),
+				Prefixes:     prefixes("203.0.113.1/32", "203.0.113.16/28", "2001:db8:7100::/64"),
+				Translations: []Translation{{netip.MustParseAddr("203.0.113.11"), netip.MustParseAddr("203.0.113.1")}},
+			},
+			{
+				Interface: "vm2", Resolved: true, Gateways: addrs("203.0.113.254"),
+				Neighbors: addrs("203.0.113.2", "2001:db8:7102::2"), Prefixes: prefixes("203.0.113.2/32", "2001:db8:7102::2/128"),
+			},
 		},
 	}
 }
 
-func (l lab) apply(t *testing.T, s Spec) {
+func (l lab) apply(t testing.TB, s Spec) {
 	t.Helper()
 	if err := l.wall.Apply(s); err != nil {
 		t.Fatal(err)
@@ -235,12 +270,20 @@ func TestApplyIsIdempotentAndRepairs(t *testing.T) {
 
 func TestManyGuestsManyRules(t *testing.T) {
 	l := newLab(t)
-	s := spec()
-	for i := range 2000 {
-		s.Guests = append(s.Guests, fmt.Sprintf("tap%d", i))
-	}
-	s.Domains[0] = append(s.Domains[0], s.Guests...)
-	l.apply(t, s)
+	l.apply(t, crowded(2000))
 	send(t, l.guest, "203.0.113.254:99")
 	l.dropped(t, "guest-to-hypervisor", 1)
+}
+
+// crowded is spec() with so many guests more.
+func crowded(n int) Spec {
+	s := spec()
+	for i := range n {
+		name := fmt.Sprintf("tap%d", i)
+		s.Guests = append(s.Guests, Guest{Interface: name, MAC: ether.MAC{2, 0, 0, 0, byte(i >> 8), byte(i)}, Gateways: addrs("203.0.113.254", "fe80::1"),
+			Neighbors: addrs(fmt.Sprintf("10.0.%d.%d", i>>8, i&255), fmt.Sprintf("fe80::%x", i+2)),
+			Prefixes:  prefixes(fmt.Sprintf("10.0.%d.%d/32", i>>8, i&255), fmt.Sprintf("2001:db8:%x::/64", i))})
+		s.Domains[0] = append(s.Domains[0], name)
+	}
+	return s
 }

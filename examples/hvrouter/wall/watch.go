@@ -22,6 +22,10 @@ const ownSockets = 64
 // guests that is replaced.
 const watchBuffer = 4 << 20
 
+// transactionBuffer holds a table with all guests that a hypervisor can have: each takes
+// some 600 octets.
+const transactionBuffer = 16 << 20
+
 // Watch calls changed after each transaction in which somebody else has changed or
 // deleted the wall's table, `nft flush ruleset` for example; the next Apply then
 // replaces it whatever its spec. It returns when ctx ends, with nil, or when the
@@ -73,7 +77,7 @@ const newGeneration = unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_NEWGEN
 func (w *Wall) foreign(m netlink.Message) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.applied == nil || table(m) != w.applied.Table || slices.Contains(w.own, m.Header.PID) {
+	if !slices.ContainsFunc(w.applied, func(t *table) bool { return about(m, t) }) || slices.Contains(w.own, m.Header.PID) {
 		return false
 	}
 	w.spoiled = true
@@ -86,22 +90,23 @@ func (w *Wall) spoil() {
 	w.spoiled = true
 }
 
-// table gives the name of the table of family inet that a message is about. Tables,
-// chains, rules, sets and their elements all have it as their first attribute.
-func table(m netlink.Message) string {
+// about reports whether a message is about a table. Tables, chains, rules, sets and their
+// elements all have its name as their first attribute.
+func about(m netlink.Message, t *table) bool {
 	const nfgenmsg, tableName = 4, 1
-	if m.Header.Type>>8 != unix.NFNL_SUBSYS_NFTABLES || len(m.Data) < nfgenmsg || m.Data[0] != unix.NFPROTO_INET {
-		return ""
+	if m.Header.Type>>8 != unix.NFNL_SUBSYS_NFTABLES || len(m.Data) < nfgenmsg || m.Data[0] != byte(t.Family) {
+		return false
 	}
 	ad, err := netlink.NewAttributeDecoder(m.Data[nfgenmsg:])
-	if err != nil || !ad.Next() || ad.Type() != tableName {
-		return ""
-	}
-	return string(bytes.TrimRight(ad.Bytes(), "\x00"))
+	return err == nil && ad.Next() && ad.Type() == tableName && string(bytes.TrimRight(ad.Bytes(), "\x00")) == t.Name
 }
 
-// remember notes the port of a socket of ours; the lock is held.
+// remember notes the port of a socket of ours; the lock is held. The socket has room for
+// an answer to each message of a transaction, and for a transaction as a whole, which is
+// one datagram.
 func (w *Wall) remember(conn *netlink.Conn) error {
+	_ = conn.SetReadBuffer(watchBuffer)
+	_ = conn.SetWriteBuffer(transactionBuffer)
 	if len(w.own) == ownSockets {
 		w.own = w.own[1:]
 	}

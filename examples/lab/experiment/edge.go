@@ -2,13 +2,16 @@ package experiment
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/hyperfib/hyperfib/examples/lab/plan"
 	"github.com/hyperfib/hyperfib/examples/lab/probe"
 	"github.com/hyperfib/hyperfib/examples/lab/report"
+	"github.com/hyperfib/hyperfib/examples/lab/topology"
 )
 
 // arp asks as a guest does: remote guests and the gateway are answered with the
@@ -49,6 +52,47 @@ func arp(run *Run) error {
 		ghosts += len(macs)
 	}
 	run.value("answers for ghosts and for oneself", float64(ghosts), 0, "", fmt.Sprintf("vm1 asked for %s and %s", plan.Ghost, vm1.IPv4), "")
+	return run.bound()
+}
+
+// bound asks on behalf of others: a guest is answered as itself alone, and hears that an
+// address is taken before it uses another guest's (RFC 5227). Where hvrouter runs, that is.
+func (run *Run) bound() error {
+	undefended, forged, asked := 0, 0, 0
+	for _, g := range run.guests() {
+		if run.Topology.HVKind(g.HV) != topology.Self {
+			continue
+		}
+		link := run.Topology.Guest(g).Path
+		for _, other := range run.guests() {
+			if other.N == g.N {
+				continue
+			}
+			asked++
+			macs, err := probe.ARP(link, "eth0", g.MAC, netip.IPv4Unspecified(), other.IPv4, time.Second, true)
+			if err != nil {
+				return err
+			}
+			if len(macs) == 0 {
+				undefended++
+			}
+			if asked > 1 {
+				continue // what follows waits for what must not come
+			}
+			for _, f := range []struct {
+				mac      net.HardwareAddr
+				from, to netip.Addr
+			}{{other.MAC, g.IPv4, plan.Gateway4}, {g.MAC, other.IPv4, plan.Gateway4}, {g.MAC, plan.Ghost, other.IPv4}} {
+				macs, err := probe.ARP(link, "eth0", f.mac, f.from, f.to, 250*time.Millisecond, false)
+				if err != nil {
+					return err
+				}
+				forged += len(macs)
+			}
+		}
+	}
+	run.value("probes for another guest's address that nobody answered", float64(undefended), 0, "", fmt.Sprintf("of %d", asked), "")
+	run.value("answers to questions in another's name", float64(forged), 0, "", "another's MAC, another's address, nobody's", "")
 	return nil
 }
 
@@ -97,6 +141,34 @@ func spoof(run *Run) error {
 		want = 2
 	}
 	run.add(report.Result{Name: "honest packets that arrived", Value: report.Number(own), Limit: report.AtMost(want), Least: true, Detail: "own and routed, each family"})
+	return run.hidden(vm1)
+}
+
+// hidden looks for the hypervisor where a guest must not find it: at its other addresses,
+// and on the overlay.
+func (run *Run) hidden(g plan.Guest) error {
+	if run.Topology.HVKind(g.HV) != topology.Self {
+		return nil
+	}
+	addrs := []netip.Addr{plan.Loopback(g.HV), plan.HVPublic4(g.HV, plan.A), plan.HVPrivate4(g.HV, plan.A)}
+	silent, err := probe.Ping(run.Topology.Guest(g).Path, addrs, 500*time.Millisecond)
+	if err != nil {
+		return err
+	}
+	var found []string
+	for _, a := range addrs {
+		if !slices.Contains(silent, a) {
+			found = append(found, "ping "+a.String())
+		}
+		macs, err := probe.ARP(run.Topology.Guest(g).Path, "eth1", g.MAC, g.Overlay().Addr(), a, 200*time.Millisecond, true)
+		if err != nil {
+			return err
+		}
+		if len(macs) > 0 {
+			found = append(found, "overlay ARP "+a.String())
+		}
+	}
+	run.value("addresses of the hypervisor that a guest finds", float64(len(found)), 0, "", "loopback and uplinks, by ping and by ARP on the overlay", strings.Join(found, ", "))
 	return nil
 }
 

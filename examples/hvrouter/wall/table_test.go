@@ -1,0 +1,113 @@
+package wall
+
+import (
+	"fmt"
+	"net/netip"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/nftables"
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Equal firewalls are equal tables, whatever the order of what they were made from.
+func TestNormal(t *testing.T) {
+	a, b := spec(), spec()
+	for _, list := range []*[]string{&b.Host, &b.Uplinks, &b.Underlay, &b.Isolated, &b.Domains[0], &b.Domains[1]} {
+		slices.Reverse(*list)
+		*list = append(*list, (*list)[0])
+	}
+	slices.Reverse(b.Guests)
+	slices.Reverse(b.OnLink)
+	for i := range b.Guests {
+		slices.Reverse(b.Guests[i].Neighbors)
+		slices.Reverse(b.Guests[i].Prefixes)
+		b.Guests[i].Prefixes = append(b.Guests[i].Prefixes, b.Guests[i].Prefixes...)
+		slices.Reverse(b.Guests[i].Gateways)
+	}
+	b.Table = "hvrouter"
+	if !reflect.DeepEqual(build(a.normal()), build(b.normal())) {
+		t.Error("equal firewalls are different tables")
+	}
+}
+
+func TestWidest(t *testing.T) {
+	for in, want := range map[string]string{
+		"10.0.0.0/8 10.1.0.0/16 10.0.0.0/16":                  "10.0.0.0/8",
+		"10.1.2.3/16 10.2.0.0/16":                             "10.1.0.0/16 10.2.0.0/16",
+		"203.0.113.1/32 203.0.113.0/28 203.0.113.16/28":       "203.0.113.0/28 203.0.113.16/28",
+		"::/0 2001:db8::/32 0.0.0.0/0 10.0.0.1/32":            "0.0.0.0/0 ::/0",
+		"2001:db8:0:1::/64 2001:db8:0:1::7/128 2001:db8::/64": "2001:db8::/64 2001:db8:0:1::/64",
+	} {
+		if got := strings.Trim(fmt.Sprint(widest(prefixes(strings.Fields(in)...))), "[]"); got != want {
+			t.Errorf("widest of %s: %s, want %s", in, got, want)
+		}
+	}
+}
+
+// transaction lists the kinds of messages that make one table of another.
+func transaction(t *testing.T, have, want *table) (ok bool, kinds []string) {
+	t.Helper()
+	names := map[int]string{unix.NFT_MSG_NEWSETELEM: "add", unix.NFT_MSG_DELSETELEM: "delete"}
+	conn, err := nftables.New(nftables.WithTestDial(func(req []netlink.Message) ([]netlink.Message, error) {
+		for _, m := range req {
+			if kind := int(m.Header.Type) & 0xff; int(m.Header.Type)>>8 == unix.NFNL_SUBSYS_NFTABLES {
+				kinds = append(kinds, names[kind])
+			}
+		}
+		acks := make([]netlink.Message, 0, len(req))
+		for _, m := range req {
+			if m.Header.Flags&netlink.Acknowledge != 0 {
+				acks = append(acks, netlink.Message{Header: netlink.Header{Type: netlink.Error, Sequence: m.Header.Sequence}, Data: make([]byte, 4)})
+			}
+		}
+		return acks, nil
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ok, err = have.update(conn, want); err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.Flush()
+	return ok, kinds
+}
+
+// A guest that comes, changes or goes is elements of sets, deletions first; anything else is
+// another table.
+func TestUpdate(t *testing.T) {
+	at := func(change func(*Spec)) *table {
+		s := spec()
+		change(&s)
+		return build(s.normal())[0]
+	}
+	same := at(func(*Spec) {})
+	for name, c := range map[string]struct {
+		change func(*Spec)
+		ok     bool
+		want   string
+	}{
+		"nothing":           {func(*Spec) {}, true, "[]"},
+		"a guest less":      {func(s *Spec) { s.Guests = s.Guests[:1] }, true, "[delete delete delete delete delete]"},
+		"an address more":   {func(s *Spec) { s.Guests[0].Neighbors = append(s.Guests[0].Neighbors, netip.MustParseAddr("fe80::9")) }, true, "[add]"},
+		"a wider prefix":    {func(s *Spec) { s.Guests[0].Prefixes = prefixes("203.0.113.0/24", "2001:db8:7100::/64") }, true, "[delete add]"},
+		"another MAC":       {func(s *Spec) { s.Guests[0].MAC[5] = 9 }, true, "[delete add]"},
+		"another To":        {func(s *Spec) { s.Guests[0].Translations[0].To = netip.MustParseAddr("203.0.113.17") }, true, "[delete add delete add]"},
+		"an open port":      {func(s *Spec) { s.Open = nil }, false, "[]"},
+		"no log":            {func(s *Spec) { s.LogRate = 0 }, false, "[]"},
+		"a VXLAN port":      {func(s *Spec) { s.VXLANPorts = append(s.VXLANPorts, 8472) }, false, "[]"},
+		"a prefix on-link":  {func(s *Spec) { s.OnLink = s.OnLink[:1] }, false, "[]"},
+		"a subnet on-link":  {func(s *Spec) { s.OnLink[0] = netip.MustParsePrefix("2001:db8:65::/64") }, false, "[]"},
+		"another name":      {func(s *Spec) { s.Table = "other" }, false, "[]"},
+		"a domain":          {func(s *Spec) { s.Domains = s.Domains[:1] }, false, "[]"},
+		"the last of a map": {func(s *Spec) { s.Guests[0].Translations = nil }, false, "[]"},
+	} {
+		ok, kinds := transaction(t, same, at(c.change))
+		if ok != c.ok || fmt.Sprint(kinds) != c.want {
+			t.Errorf("%s: %v %v, want %v %s", name, ok, kinds, c.ok, c.want)
+		}
+	}
+}
