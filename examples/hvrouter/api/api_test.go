@@ -97,7 +97,7 @@ func TestStatuses(t *testing.T) {
 func TestSlowClient(t *testing.T) {
 	b := &backend{}
 	socket := filepath.Join(t.TempDir(), "api.sock")
-	l, err := Listen(socket)
+	l, err := Listen(socket, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -40,7 +40,7 @@ func Only(ctx context.Context, path string) (l *net.UnixListener, release func()
 		there, answers := probe(ctx, path)
 		switch {
 		case free && !there:
-			if l, err = Listen(path); err != nil {
+			if l, err = listen(path, nil); err != nil {
 				release()
 			}
 			return l, release, err

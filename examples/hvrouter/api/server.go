@@ -9,8 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strconv"
 	"time"
 
@@ -57,7 +55,7 @@ const maxBody = 1 << 20
 // Serve answers on a unix socket at path until ctx ends, and removes the socket
 // then. A socket that a dead daemon left is taken over; a live one is an error.
 func Serve(ctx context.Context, path string, b Backend) error {
-	l, err := Listen(path)
+	l, err := Listen(path, nil)
 	if err != nil {
 		return err
 	}
@@ -73,25 +71,6 @@ func ServeOn(ctx context.Context, l net.Listener, b Backend) error {
 		return err
 	}
 	return nil
-}
-
-// Listen makes the socket, with mode 0600.
-func Listen(path string) (*net.UnixListener, error) {
-	if c, err := net.Dial("unix", path); err == nil {
-		c.Close()
-		return nil, &net.OpError{Op: "listen", Net: "unix", Addr: c.RemoteAddr(), Err: errors.New("another daemon answers there")}
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return nil, err
-	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, err
-	}
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path})
-	if err != nil {
-		return nil, err
-	}
-	return l, os.Chmod(path, 0o600)
 }
 
 // Handler is the HTTP side of b.

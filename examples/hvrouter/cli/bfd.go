@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
@@ -36,35 +36,42 @@ func bfdProcess(in invocation) int {
 	log := logger(in.stderr, "info")
 	cfg := bfd.ServeConfig{RestartTime: *restart, Config: bfd.Config{RealTime: daemon.RealTime(config.BFD{Realtime: *realtime}),
 		LockMemory: true, Notice: func(err error) { log.Warn("BFD", "event", "bfd-notice", "err", err) }}}
-	if daemon.Answers(*socket) && !*takeover {
-		return in.fail(exitFailed, fmt.Errorf("another process answers on %s", *socket))
-	}
-	kept, err := keep.Listen(*socket + config.KeeperSuffix) // before the other: who finds that, finds this
+	nameProcess("hvrouter-bfd")
+	kept, place, err := keep.Listen(*socket + config.KeeperSuffix)
 	if err != nil {
 		return in.fail(exitFailed, err)
 	}
 	keeping, rest := context.WithCancel(ctx)
-	defer rest()
-	go func() {
+	var served sync.WaitGroup
+	served.Go(func() {
 		if err := keep.Serve(keeping, kept, keep.Config{}); err != nil {
 			log.Error("keeping sockets", "event", "keep", "err", err)
 		}
-	}()
-	serve := func() error {
-		l, err := api.Listen(*socket)
-		if err != nil {
-			return err
-		}
-		return bfd.Serve(ctx, l, cfg)
-	}
+	})
+	defer served.Wait()
+	defer rest()
 	if *takeover {
-		serve = func() error { return bfd.Takeover(ctx, *socket, cfg) }
+		// The sockets are taken over after the sessions: a takeover that fails changes
+		// nothing.
+		cfg.Ready = func() {
+			if err := place(); err != nil {
+				log.Error("keeping sockets", "event", "keep", "err", err)
+			}
+		}
+		err = bfd.Takeover(ctx, *socket, cfg)
+	} else if l, e := api.Listen(*socket, place); e != nil { // who finds this, finds both
+		err = e
+	} else {
+		err = bfd.Serve(ctx, l, cfg)
 	}
-	if err := serve(); err != nil && !errors.Is(err, context.Canceled) {
+	if err != nil && !errors.Is(err, context.Canceled) {
 		return in.fail(exitFailed, err)
 	}
 	return exitOK
 }
+
+// nameProcess has ps and top call the process so. The kernel takes 15 octets.
+func nameProcess(name string) { _ = os.WriteFile("/proc/self/comm", []byte(name), 0) }
 
 // startBFD starts the BFD process in a session of its own, so that it outlives us,
 // and waits until it answers.
@@ -82,15 +89,17 @@ func startBFD(ctx context.Context, in invocation, b config.BFD, restart time.Dur
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }() // lives as long as the process: somebody must reap it
 	for deadline := time.Now().Add(startTime); ; {
-		c, err := net.Dial("unix", b.Socket)
-		if err == nil {
-			return c.Close()
+		if api.Answers(b.Socket) {
+			return nil
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("does not answer on %s: %w", b.Socket, err)
+			return fmt.Errorf("does not answer on %s", b.Socket)
 		}
 		select {
 		case err := <-ended:
+			if api.Answers(b.Socket) {
+				return nil // another one was faster
+			}
 			return fmt.Errorf("ended at once: %v", err)
 		case <-ctx.Done():
 			return ctx.Err()

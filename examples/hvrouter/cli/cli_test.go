@@ -103,14 +103,14 @@ func value[T any](p *T) any {
 func TestCommands(t *testing.T) {
 	f := &fake{}
 	socket := filepath.Join(t.TempDir(), "api.sock")
-	l, err := api.Listen(socket)
+	l, err := api.Listen(socket, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
 	go func() { ended <- api.ServeOn(ctx, l, f) }()
-	if _, err := api.Listen(socket); err == nil {
+	if _, err := api.Listen(socket, nil); err == nil {
 		t.Error("a second daemon took the socket of a live one")
 	}
 	sample := filepath.Join("..", "hv1.yaml")

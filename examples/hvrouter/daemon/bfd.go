@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"time"
 
 	"github.com/hyperfib/hyperfib/bfd"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 )
 
@@ -18,7 +18,7 @@ const clientName = "hvrouter"
 // startBFD starts the process that outlives us, if there is to be one and none is there.
 // It comes first: it keeps our sockets, too.
 func (d *Daemon) startBFD(c config.BFD) error {
-	if c.Process != "separate" || d.opt.StartBFD == nil || Answers(c.Socket) {
+	if c.Process != "separate" || d.opt.StartBFD == nil || api.Answers(c.Socket) {
 		return nil
 	}
 	if err := d.opt.StartBFD(c); err != nil {
@@ -104,22 +104,13 @@ func (d *Daemon) keepBFD(ctx context.Context, c config.BFD) {
 		case <-ctx.Done():
 			return
 		}
-		for pause(ctx, absence) == nil && !Answers(c.Socket) {
+		for pause(ctx, absence) == nil && !api.Answers(c.Socket) {
 			d.log.Error("the BFD process is gone, starting another", "event", "bfd-start")
 			if err := d.opt.StartBFD(c); err != nil {
 				d.log.Error("BFD process", "event", "bfd-start", "err", err)
 			}
 		}
 	}
-}
-
-// Answers tells whether a process takes connections on a unix socket.
-func Answers(socket string) bool {
-	c, err := net.Dial("unix", socket)
-	if err == nil {
-		c.Close()
-	}
-	return err == nil
 }
 
 func (d *Daemon) pumpBFD(ctx context.Context) error {

@@ -311,7 +311,7 @@ func TestRestart(t *testing.T) {
 	if strings.Contains(seen.String(), "203.0.113.1 ") {
 		t.Errorf("the guest's route was touched:\n%s", seen.String())
 	}
-	if _, err := api.Listen(filepath.Join(r.dir, "api.sock")); err == nil {
+	if _, err := api.Listen(filepath.Join(r.dir, "api.sock"), nil); err == nil {
 		t.Error("a second daemon could take the socket")
 	}
 }

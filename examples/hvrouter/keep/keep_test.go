@@ -14,8 +14,11 @@ import (
 // keeper runs a keeper until stop.
 func keeper(t *testing.T, path string, cfg Config) (stop func()) {
 	t.Helper()
-	l, err := Listen(path)
+	l, place, err := Listen(path)
 	if err != nil {
+		t.Fatal(err)
+	}
+	if err := place(); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())

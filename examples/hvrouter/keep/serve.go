@@ -3,6 +3,7 @@ package keep
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"net"
 	"os"
@@ -22,21 +23,27 @@ type Config struct {
 
 const defaultPatience = 10 * time.Second
 
-// Listen makes the socket at path, in place of one that is there: a keeper's successor
-// takes its place while the old one still runs.
-func Listen(path string) (*net.UnixListener, error) {
+// Listen makes a socket that path leads to once place has been called, in place of one that
+// is there: a keeper's successor listens while the old one still runs, and takes its place
+// when it is certain to be the successor. Until then nothing at path has changed.
+func Listen(path string) (l *net.UnixListener, place func() error, err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, err
+	own := fmt.Sprintf("%s.%d", path, os.Getpid())
+	if err := os.Remove(own); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, nil, err
 	}
-	l, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: path, Net: "unixpacket"})
+	l, err = net.ListenUnix("unixpacket", &net.UnixAddr{Name: own, Net: "unixpacket"})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	l.SetUnlinkOnClose(false) // it may be the successor's by then
-	return l, os.Chmod(path, 0o600)
+	if err := os.Chmod(own, 0o600); err != nil {
+		l.Close()
+		return nil, nil, err
+	}
+	// Close removes the file of the first name only: at path may be a successor's by then.
+	return l, func() error { return os.Rename(own, path) }, nil
 }
 
 // Serve keeps sockets for whoever connects to l, one at a time, until ctx ends. It
@@ -53,13 +60,23 @@ func Serve(ctx context.Context, l *net.UnixListener, cfg Config) error {
 	var last *net.UnixConn
 	var ended chan struct{} // of last
 	defer func() { s.end(last, ended, 0) }()
+	wait := acceptFirst
 	for {
 		c, err := l.AcceptUnix()
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
 			return nil
-		} else if err != nil {
+		case errors.Is(err, net.ErrClosed):
 			return err
+		case err != nil: // descriptors or memory have run out, or the daemon was gone already
+			select {
+			case <-ctx.Done():
+			case <-time.After(wait):
+			}
+			wait = min(2*wait, acceptLast)
+			continue
 		}
+		wait = acceptFirst
 		s.end(last, ended, drainTime)
 		last, ended = c, make(chan struct{})
 		s.adopt()
@@ -69,6 +86,12 @@ func Serve(ctx context.Context, l *net.UnixListener, cfg Config) error {
 		}()
 	}
 }
+
+// How long after an accept that failed the next one is tried, at first and at last.
+const (
+	acceptFirst = 5 * time.Millisecond
+	acceptLast  = time.Second
+)
 
 // drainTime bounds how long the last words of a daemon are listened to when another one
 // is there: they are in the socket already, unless it hangs.

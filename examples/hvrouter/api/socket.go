@@ -1,0 +1,97 @@
+package api
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// Listen makes the unix socket at path, with mode 0600. Of two processes that do so at once
+// one gets it, and the other one an error, also if the socket of a dead process is in the
+// way: a lock file beside the socket, which stays, has them take turns. Nothing but a socket
+// is ever removed.
+//
+// If it is not nil, first is called as soon as it is certain that no other process answers
+// at path, and before anybody can connect.
+func Listen(path string, first func() error) (*net.UnixListener, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, err
+	}
+	lock, err := lockFile(path + ".lock")
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Close()
+	return listen(path, first)
+}
+
+// listen is Listen for who has the lock.
+func listen(path string, first func() error) (*net.UnixListener, error) {
+	if err := removeDead(path); err != nil {
+		return nil, err
+	}
+	if first != nil {
+		if err := first(); err != nil {
+			return nil, err
+		}
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path})
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		l.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// lockFile waits for the lock on a file, which closing it releases.
+func lockFile(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		switch err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err {
+		case nil:
+			return f, nil
+		case unix.EINTR:
+		default:
+			f.Close()
+			return nil, &os.PathError{Op: "flock", Path: path, Err: err}
+		}
+	}
+}
+
+// removeDead removes a socket at which no process listens any more.
+func removeDead(path string) error {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case info.Mode().Type() != fs.ModeSocket:
+		return fmt.Errorf("listen on %s: a file that is no socket is in the way", path)
+	case Answers(path):
+		return fmt.Errorf("listen on %s: another process answers there", path)
+	}
+	return os.Remove(path)
+}
+
+// Answers reports whether a process listens at a unix socket. A process that has more
+// connections waiting than the kernel lets it have does.
+func Answers(path string) bool {
+	c, err := net.Dial("unix", path)
+	if err != nil {
+		return errors.Is(err, unix.EAGAIN)
+	}
+	c.Close()
+	return true
+}
