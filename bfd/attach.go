@@ -2,7 +2,6 @@ package bfd
 
 import (
 	"fmt"
-	"sync"
 	"time"
 )
 
@@ -16,7 +15,7 @@ type attacher struct {
 	server *Server
 	wake   chan struct{} // there are sessions to look at
 
-	mu     sync.Mutex        // held while sockets come and go, and by who hands them over
+	mu     lock              // held while sockets come and go, and by who hands them over
 	spaces map[string]*space // the latest at each path
 }
 
@@ -29,7 +28,7 @@ const (
 )
 
 func newAttacher(s *Server) *attacher {
-	return &attacher{server: s, wake: make(chan struct{}, 1), spaces: map[string]*space{}}
+	return &attacher{mu: newLock(), server: s, wake: make(chan struct{}, 1), spaces: map[string]*space{}}
 }
 
 func (a *attacher) kick() {

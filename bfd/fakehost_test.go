@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/hyperfib/hyperfib/internal/testing/scenario"
 )
 
 // fakeProc is a process on a fakeNet: the host of a Server or a Client.
@@ -22,6 +24,10 @@ type fakeProc struct {
 	ends  []*fakeStream
 	ports []*fakePoller
 	most  int // descriptors that it may have
+
+	// What becomes of its next connection after so many octets, read or written; 0: nothing.
+	after int
+	stall time.Duration // it says and hears nothing for so long; 0: the process is killed
 }
 
 func (n *fakeNet) process(name string, seed uint32) *fakeProc {
@@ -74,7 +80,9 @@ func (p *fakeProc) kill() {
 	}
 }
 
-func (p *fakeProc) monotonic() (time.Duration, error) { return time.Hour, nil }
+func (p *fakeProc) monotonic() (time.Duration, error) {
+	return p.net.mono + time.Since(scenario.Epoch), nil
+}
 
 func (p *fakeProc) random() uint32 {
 	p.net.mu.Lock()
@@ -155,11 +163,16 @@ func (p *fakeProc) dial(_ context.Context, path string) (stream, error) {
 		return nil, unix.ECONNREFUSED
 	}
 	a, b := newFakeStreams()
-	a.proc = p
-	p.ends = append(p.ends, a)
+	p.has(a)
 	l.queue = append(l.queue, b)
 	l.ring()
 	return a, nil
+}
+
+// has gives the process one end of a connection; the lock is held.
+func (p *fakeProc) has(s *fakeStream) {
+	s.proc, s.after, s.stall = p, p.after, p.stall
+	p.ends, p.after, p.stall = append(p.ends, s), 0, 0
 }
 
 // fakeListener is a listening unix socket, which several processes may have.
@@ -212,8 +225,7 @@ func (a *fakeAcceptor) try() (stream, error, bool) {
 	}
 	s := a.l.queue[0]
 	a.l.queue = a.l.queue[1:]
-	s.proc = a.proc
-	a.proc.ends = append(a.proc.ends, s)
+	a.proc.has(s)
 	return s, nil, true
 }
 
@@ -240,8 +252,34 @@ type fakeStream struct {
 	out  *fakePipe
 	keep bool
 	have []int // descriptors that have come
-	cap  int   // writing ends after so many octets, as if the process were killed; 0: never
-	done int
+
+	mu    sync.Mutex
+	done  int // octets read and written
+	after int // see fakeProc
+	stall time.Duration
+}
+
+// count counts octets that are about to be written, or were read, and has happen what is to
+// happen. It returns how many of them go through.
+func (s *fakeStream) count(n int) int {
+	s.mu.Lock()
+	before := s.done
+	s.done += n
+	happens := s.after > 0 && s.done >= s.after
+	if happens && s.stall == 0 {
+		n = max(0, s.after-before)
+	}
+	if happens {
+		s.after = 0
+	}
+	s.mu.Unlock()
+	switch {
+	case happens && s.stall > 0:
+		time.Sleep(s.stall)
+	case happens:
+		s.proc.kill()
+	}
+	return n
 }
 
 // fakePipe is one direction.
@@ -296,6 +334,9 @@ func (s *fakeStream) Read(b []byte) (int, error) {
 	for {
 		if n, fds, err, ready := s.in.take(b); ready {
 			s.arrived(fds)
+			if err == nil && s.count(n) < n {
+				return 0, errDead
+			}
 			return n, err
 		}
 		var timer <-chan time.Time
@@ -355,13 +396,10 @@ func (s *fakeStream) takeFDs() []int {
 func (s *fakeStream) Write(b []byte) (int, error) { return s.write(b, nil) }
 
 func (s *fakeStream) write(b []byte, objects []any) (int, error) {
-	if s.cap > 0 && s.done+len(b) >= s.cap {
-		b = b[:s.cap-s.done]
-		s.out.do(func() { s.out.data = append(s.out.data, b...) })
-		s.proc.kill()
+	if n := s.count(len(b)); n < len(b) {
+		s.out.do(func() { s.out.data = append(s.out.data, b[:n]...) })
 		return 0, unix.EPIPE
 	}
-	s.done += len(b)
 	closed := false
 	s.out.do(func() {
 		if closed = s.out.closed; !closed {

@@ -25,6 +25,7 @@ type fakeNet struct {
 	sent  []sighting // which process sent for which session, last
 	wrong []error    // what may never happen
 	lag   time.Duration
+	mono  time.Duration // CLOCK_MONOTONIC at scenario.Epoch
 }
 
 // fault is an error that the kernel returns from some call.
@@ -80,7 +81,7 @@ type fakePacket struct {
 }
 
 func newFakeNet() *fakeNet {
-	n := &fakeNet{paths: map[string]*fakeNS{}, files: map[string]*fakeListener{}, fail: map[string]*fault{}, lag: time.Millisecond}
+	n := &fakeNet{paths: map[string]*fakeNS{}, files: map[string]*fakeListener{}, fail: map[string]*fault{}, lag: time.Millisecond, mono: time.Hour}
 	n.paths[""] = n.namespace("home")
 	return n
 }

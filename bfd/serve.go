@@ -50,7 +50,7 @@ type process struct {
 	ending   <-chan struct{} // closed by cancel
 	notices  repeats
 
-	shareMu sync.Mutex
+	shareMu lock
 	sharing *bfdcore.Sharing[Key, SessionConfig]
 
 	mu      sync.Mutex
@@ -94,7 +94,7 @@ func newProcess(cfg ServeConfig, h host) (*process, error) {
 	s.independent = true
 	cfg.Config = s.cfg // with its defaults
 	cfg.RestartTime = cmp.Or(cfg.RestartTime, DefaultRestartTime)
-	p := &process{cfg: cfg, server: s, conns: map[*conn]bool{}}
+	p := &process{shareMu: newLock(), cfg: cfg, server: s, conns: map[*conn]bool{}}
 	p.sharing = bfdcore.NewSharing(bfdcore.Rules[Key, SessionConfig]{
 		Merge: merge, Equal: sameConfig,
 		Apply:  func(_ Key, c SessionConfig) error { return s.Add(c) },

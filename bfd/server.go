@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/hyperfib/hyperfib/internal/bfdcore"
@@ -67,7 +66,7 @@ type Server struct {
 	failover    failover
 	began       chan struct{} // closed when the owner's thread is there
 
-	mu      sync.Mutex // guards everything below
+	mu      lock // guards everything below
 	state   runState
 	entries map[Key]*entry
 	slots   []*entry // by slot; nil: free
@@ -94,7 +93,7 @@ func newServerOn(cfg Config, h host) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, host: h, owner: newOwner(newClock(mono), h.random()), began: make(chan struct{}), changed: newMarks(), entries: map[Key]*entry{}, ports: h.random()}
+	s := &Server{mu: newLock(), cfg: cfg, host: h, owner: newOwner(newClock(mono), h.random()), began: make(chan struct{}), changed: newMarks(), entries: map[Key]*entry{}, ports: h.random()}
 	s.attacher = newAttacher(s)
 	s.failover = failover{server: s, dead: newMarks()}
 	s.owner.readers = append(s.owner.readers, s.failover.dead, s.changed)

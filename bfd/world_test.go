@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -26,6 +25,7 @@ type world struct {
 	procs   map[string]*program // BFD processes
 	clients map[string]*program
 	remotes map[string]*program
+	all     []*program // that ever were
 	seed    uint32
 
 	mu  sync.Mutex
@@ -101,6 +101,10 @@ func (w *world) do(verb string, args []string) error {
 		return w.remote(name)
 	case "kill", "stop", "die":
 		return w.end(verb, name)
+	case "mortal":
+		if p := w.procs[name]; p != nil {
+			w.mortal(p.proc, args[1])
+		}
 	case "add", "remove", "synced", "sessions":
 		return w.ask(verb, name, args[1:])
 	default:
@@ -175,7 +179,11 @@ var errnos = map[string]unix.Errno{"EMFILE": unix.EMFILE, "EADDRINUSE": unix.EAD
 func (w *world) program(name string, all map[string]*program) *program {
 	w.seed = xorshift(w.seed + 77)
 	p := &program{name: name, proc: w.net.process(name, w.seed), done: make(chan error, 1), states: map[Key]Event{}, wanted: map[Key]SessionConfig{}}
+	if before := all[name]; before != nil {
+		before.cancel()
+	}
 	all[name] = p
+	w.all = append(w.all, p)
 	return p
 }
 
@@ -188,6 +196,9 @@ func (p *program) launch(f func(ctx context.Context) error) {
 
 func (w *world) start(name string, takes bool, args []string) {
 	p := w.program(name, w.procs)
+	for _, a := range args { // "dies=OCTETS" or "stalls=OCTETS/DURATION"
+		w.mortal(p.proc, a)
+	}
 	p.launch(func(ctx context.Context) error {
 		cfg := ServeConfig{RestartTime: time.Minute, Ready: func() { w.say("%s is ready", name) }}
 		cfg.Notice = func(err error) { w.say("%s notices: %v", name, err) }
@@ -200,6 +211,22 @@ func (w *world) start(name string, takes bool, args []string) {
 		}
 		return err
 	})
+}
+
+// mortal says what becomes of a process's next connection: of a successor, that to its
+// predecessor.
+func (w *world) mortal(p *fakeProc, how string) {
+	verb, value, _ := strings.Cut(how, "=")
+	octets, stall, _ := strings.Cut(value, "/")
+	w.net.mu.Lock()
+	defer w.net.mu.Unlock()
+	switch verb {
+	case "dies":
+		p.after, _ = strconv.Atoi(octets)
+	case "stalls":
+		p.after, _ = strconv.Atoi(octets)
+		p.stall, _ = time.ParseDuration(stall)
+	}
 }
 
 func (w *world) serve(ctx context.Context, p *fakeProc, takes bool, cfg ServeConfig) error {
@@ -377,11 +404,8 @@ func parseSession(args []string) (c SessionConfig, err error) {
 
 // over ends everything that runs.
 func (w *world) over() {
-	for _, all := range []map[string]*program{w.clients, w.procs, w.remotes} {
-		for _, name := range slices.Sorted(maps.Keys(all)) {
-			all[name].cancel()
-		}
-		synctest.Wait()
+	for _, p := range slices.Backward(w.all) { // clients come after their processes, most often
+		p.cancel()
 	}
 	time.Sleep(10 * time.Second)
 	synctest.Wait()
