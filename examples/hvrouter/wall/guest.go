@@ -18,6 +18,7 @@ const (
 	icmp6Solicit, icmp6Advert = 135, 136
 	icmp6RouterSolicit        = 133
 	icmp6Redirect             = 137
+	icmp6Parameter            = 4
 	icmp6Listeners, icmp6Gone = 131, 132
 	icmp6Listeners2           = 143
 )
@@ -34,6 +35,8 @@ const (
 	newFlows, flowBurst = 500, 5000 // that are tracked, for one transparent address
 	guestErrors         = 1         // ICMP errors taken in, each of which may make a route exception of 600 s
 	errorBurst          = 8
+	parameterProblems   = 8 // ICMPv6 errors that we send, to all: see [builder.errorsSent]
+	parameterBurst      = 16
 	guestDHCP           = 20 // requests: all guests share the server's socket
 	dhcpBurst           = 40
 
@@ -127,12 +130,30 @@ func (b *builder) fromGuest6() chain {
 	// listener reports come from nowhere.
 	c.add(source(ip6.unspecified), b.icmp6(icmp6RouterSolicit, icmp6Solicit, icmp6Listeners2), accept())
 	c.drop("spoofed-source", linkLocal(false), noWayBack(len(b.spec.Marks) > 0))
+	b.offLink(&c)
 	// nftables reads what is in a later fragment of IPv6 as if it were a transport header
 	// (seen on Linux 6.18; not in IPv4). Without the first one, which is looked at, it comes
 	// to nothing.
 	c.add(later6(), accept())
 	c.add(ip6.errors(b), hop("errors6"))
 	return c
+}
+
+// offLink: "Routers must not forward any packets with Link-Local source or destination
+// addresses to other links" (RFC 4291, Section 2.5.6). Linux does not, but it tells the
+// source so, or looks for the destination where it came from, before a rule of chain
+// forward is asked (ip6_forward): a neighbour entry for each that is made up.
+func (b *builder) offLink(c *chain) {
+	c.drop("link-local-forwarded", toLinkLocal(), destinationType(isNot(rtnLocal)))
+	c.drop("link-local-forwarded", linkLocal(true), unicast6(), destinationType(isNot(rtnLocal)))
+}
+
+// errorsSent bounds the errors by which the kernel answers before a rule of ours is asked:
+// it reads hop-by-hop options on the way in (ip6_rcv_core, ipv6_parse_hopopts), from
+// whatever source on whatever interface. Each may have it ask for a neighbour.
+func (b *builder) errorsSent(c *chain) {
+	c.drop("icmp-error-sent", notOIF(b.uplinks), notOIF(b.host), icmp6Error(), toLinkLocal())
+	c.drop("icmp-error-sent", b.icmp6(icmp6Parameter), beyond(parameterProblems, parameterBurst))
 }
 
 // toBePutTogether bounds the fragments that the hypervisor keeps of one guest.

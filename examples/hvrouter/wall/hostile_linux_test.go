@@ -167,13 +167,19 @@ func TestNothingIsLearned(t *testing.T) {
 	s := l.scene(t)
 	own := netip.MustParseAddr("fe80::5254:33ff:fe00:7")
 	for name, frame := range map[string]func(uint32) []byte{
-		"NS from link-local":   func(n uint32) []byte { return s.Solicit(s.MAC, hostile.LinkLocal(n)) },
-		"NS from its /64":      func(n uint32) []byte { return s.Solicit(s.MAC, hostile.Inside(s.Own6, n)) },
-		"NS of another MAC":    func(n uint32) []byte { return s.Solicit(hostile.Station(n), own) },
-		"RS":                   func(n uint32) []byte { return s.RouterSolicit(s.MAC, own) },
-		"RA":                   func(n uint32) []byte { return s.RouterAdvert(s.MAC, hostile.LinkLocal(n)) },
-		"NA":                   func(n uint32) []byte { return s.NeighborAdvert(s.MAC, own, hostile.Inside(s.Own6, n)) },
-		"ping from link-local": func(n uint32) []byte { return s.Ping6(hostile.LinkLocal(n), s.Gateway6, n) },
+		"NS from link-local":            func(n uint32) []byte { return s.Solicit(s.MAC, hostile.LinkLocal(n)) },
+		"NS from its /64":               func(n uint32) []byte { return s.Solicit(s.MAC, hostile.Inside(s.Own6, n)) },
+		"NS of another MAC":             func(n uint32) []byte { return s.Solicit(hostile.Station(n), own) },
+		"RS":                            func(n uint32) []byte { return s.RouterSolicit(s.MAC, own) },
+		"RA":                            func(n uint32) []byte { return s.RouterAdvert(s.MAC, hostile.LinkLocal(n)) },
+		"NA":                            func(n uint32) []byte { return s.NeighborAdvert(s.MAC, own, hostile.Inside(s.Own6, n)) },
+		"ping from link-local":          func(n uint32) []byte { return s.Ping6(hostile.LinkLocal(n), s.Gateway6, n) },
+		"an option from link-local":     func(n uint32) []byte { return s.Option6(hostile.LinkLocal(n), s.Gateway6) },
+		"a packet from link-local":      func(n uint32) []byte { return s.Ping6(hostile.LinkLocal(n), s.Outside6, n) },
+		"a last hop from link-local":    func(n uint32) []byte { return s.Expiring(hostile.LinkLocal(n), s.Outside6, n) },
+		"a packet to link-local":        func(n uint32) []byte { return s.Ping6(hostile.Inside(s.Own6, 1), hostile.LinkLocal(n), n) },
+		"link-local to link-local":      func(n uint32) []byte { return s.Ping6(own, hostile.LinkLocal(n), n) },
+		"a packet to the tap's address": func(n uint32) []byte { return s.Ping6(hostile.LinkLocal(n), hostile.LinkLocalOf(s.Router), n) },
 		"ARP from its subnet": func(n uint32) []byte {
 			return s.ARP(s.MAC, layers.ARPRequest, hostile.Inside(s.Routed4, n), s.Gateway4)
 		},
@@ -200,6 +206,25 @@ func TestNothingIsLearned(t *testing.T) {
 		if n != 1 || l.neighbours("vm1") > 0 {
 			t.Errorf("its own %s: %d answers, and learned:\n%s", name, n, l.hv.IP("neigh show dev vm1"))
 		}
+	}
+}
+
+// The kernel reads hop-by-hop options before the first rule, and says to the source that it
+// does not know one, wherever that source is: an entry each time, unless few are said.
+func TestOptionsThatNobodyKnows(t *testing.T) {
+	l := newLab(t)
+	loose := nstest.New(t, "loose")
+	nstest.Veth(l.hv, "loose", "", loose, "eth0", "")
+	l.apply(t, spec())
+	s := l.scene(t)
+	tap := s.For(hardware(t, loose, "eth0"), hardware(t, l.hv, "loose"))
+	sends(t, l.guest, "eth0", seq(2000, func(n uint32) []byte { return s.Option6(hostile.LinkLocal(n), s.Gateway6) })...)
+	sends(t, l.guest, "eth0", seq(2000, func(n uint32) []byte { return s.Option6(hostile.Inside(s.Fabric6, n), s.Outside6) })...)
+	sends(t, loose, "eth0", seq(2000, func(n uint32) []byte { return tap.Option6(hostile.LinkLocal(n), hostile.LinkLocalOf(tap.Router)) })...)
+	vm1, loosely, public := l.neighbours("vm1"), l.neighbours("loose"), l.neighbours("a.public")
+	t.Logf("neighbours: %d, %d, %d", vm1, loosely, public)
+	if vm1 > 0 || loosely > 0 || public > 2*parameterBurst {
+		t.Errorf("%d neighbours on the guest's interface, %d on that of a tap, %d on the uplink", vm1, loosely, public)
 	}
 }
 

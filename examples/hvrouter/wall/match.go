@@ -120,13 +120,19 @@ func source(a netip.Addr) match {
 }
 
 // linkLocal matches IPv6 sources in fe80::/10, or all others.
-func linkLocal(yes bool) match {
+func linkLocal(yes bool) match { return inLinkLocal(saddr6, yes) }
+
+// toLinkLocal and unicast6 match IPv6 destinations: in fe80::/10, and outside of ff00::/8.
+func toLinkLocal() match { return inLinkLocal(daddr6, true) }
+func unicast6() match    { return join(ipv6, network(daddr6, 1, isNot([]byte{0xff}))) }
+
+func inLinkLocal(offset uint32, yes bool) match {
 	compare := is
 	if !yes {
 		compare = isNot
 	}
 	mask, want := [16]byte{0xff, 0xc0}, [16]byte{0xfe, 0x80}
-	return join(ipv6, network(saddr6, 16, masked(mask[:]...), compare(want[:])))
+	return join(ipv6, network(offset, 16, masked(mask[:]...), compare(want[:])))
 }
 
 // options matches IPv4 headers of more than 5 words (RFC 791, Section 3.1).
@@ -171,6 +177,11 @@ func noWayBack(marked bool) match {
 func newFlow() match {
 	const confirmed = 1 << 3
 	return match{&expr.Ct{Key: expr.CtKeySTATUS, Register: reg}, masked(binaryutil.NativeEndian.PutUint32(confirmed)...), is([]byte{0, 0, 0, 0})}
+}
+
+// beyond matches packets beyond so many a second, and a burst, of all that come here.
+func beyond(perSecond uint64, burst uint32) match {
+	return match{&expr.Limit{Type: expr.LimitTypePkts, Rate: perSecond, Unit: expr.LimitTimeSecond, Burst: burst, Over: true}}
 }
 
 func accept() match  { return match{&expr.Verdict{Kind: expr.VerdictAccept}} }

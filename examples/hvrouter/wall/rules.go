@@ -253,6 +253,7 @@ func (b *builder) output() chain {
 	// The kernel has no send_redirects for IPv6, and a guest that follows a
 	// redirect looks for its neighbour on a link where it is not.
 	c.drop("icmpv6-redirect", b.icmp6(icmp6Redirect))
+	b.errorsSent(&c)
 	c.drop("hypervisor-to-overlay", oif(b.isolated))
 	return c
 }

@@ -65,6 +65,16 @@ var Floods = []Flood{
 		return s.Ping6(s.Outside6, Inside(s.Routed6, n), n)
 	}},
 
+	// Neighbour tables, by errors that the kernel sends before a rule sees the packet, or
+	// because it cannot forward it.
+	{"options from link-local", Guest, func(s *Scene, n uint32) []byte { return s.Option6(LinkLocal(n), s.Gateway6) }},
+	{"options from own /64", Guest, func(s *Scene, n uint32) []byte { return s.Option6(Inside(s.Own6, n), s.Outside6) }},
+	{"options from the fabric", Guest, func(s *Scene, n uint32) []byte { return s.Option6(Inside(s.Fabric6, n), s.Outside6) }},
+	{"options from a loose tap", Loose, func(s *Scene, n uint32) []byte { return s.Option6(LinkLocal(n), LinkLocalOf(s.Router)) }},
+	{"link-local to outside", Guest, func(s *Scene, n uint32) []byte { return s.Ping6(LinkLocal(n), s.Outside6, n) }},
+	{"link-local, hop limit 1", Guest, func(s *Scene, n uint32) []byte { return s.Expiring(LinkLocal(n), s.Outside6, n) }},
+	{"to link-local of nobody", Guest, func(s *Scene, n uint32) []byte { return s.Ping6(Inside(s.Own6, 1), LinkLocal(n), n) }},
+
 	// Connection tracking.
 	{"new flows", Guest, func(s *Scene, n uint32) []byte { return s.SYN(s.Own4, Inside(s.Sink4, n), n) }},
 	{"new flows, IPv6", Guest, func(s *Scene, n uint32) []byte { return s.SYN(Inside(s.Own6, n), Inside(s.Sink6, n), n) }},

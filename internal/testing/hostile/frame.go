@@ -146,6 +146,20 @@ func (s *Scene) Ping6(src, dst netip.Addr, n uint32) []byte {
 	return s.Send6(ip, icmp6(ip, 128), &layers.ICMPv6Echo{Identifier: uint16(n), SeqNumber: uint16(n >> 16)}, gopacket.Payload("flood"))
 }
 
+// Option6 has a hop-by-hop option that nobody knows, of a kind (10 in the upper bits) that
+// asks for an ICMPv6 error: RFC 8200, Section 4.2.
+func (s *Scene) Option6(src, dst netip.Addr) []byte {
+	const noNextHeader = 59
+	return s.Send6(IPv6(src, dst, layers.IPProtocolIPv6HopByHop), gopacket.Payload{noNextHeader, 0, 0x9e, 4, 0, 0, 0, 0})
+}
+
+// Expiring is a ping whose hop limit ends at the hypervisor.
+func (s *Scene) Expiring(src, dst netip.Addr, n uint32) []byte {
+	ip := IPv6(src, dst, layers.IPProtocolICMPv6)
+	ip.HopLimit = 1
+	return s.Send6(ip, icmp6(ip, 128), &layers.ICMPv6Echo{Identifier: uint16(n), SeqNumber: uint16(n >> 16)})
+}
+
 // SYN opens a connection, from a port and to a port of its own each time.
 func (s *Scene) SYN(src, dst netip.Addr, n uint32) []byte {
 	tcp := &layers.TCP{SrcPort: layers.TCPPort(1024 + spread(n)%60000), DstPort: layers.TCPPort(1 + n%65535), Seq: n, SYN: true, Window: 1000}
