@@ -232,6 +232,8 @@ guests: [{name: vm1, mac: "50:54:33:00:00:07", ipv4: [203.0.113.1]}]
 	}
 	if out := e.hv.IP("-d link show br7"); !strings.Contains(out, "NOARP") || !strings.Contains(out, "UP") {
 		t.Errorf("the bridge is not deaf: %s", out)
+	} else if !strings.Contains(out, "mcast_snooping 0") {
+		t.Errorf("the bridge snoops: %s", out)
 	}
 	e.floodMACs(3 * mostLearned / 2)
 	for _, dev := range []string{"br br7", "dev vx7"} {

@@ -78,21 +78,25 @@ const mostLearned = 4096
 
 // overlayBridge makes an interface the bridge of an overlay: up, with a bound on what it
 // learns (Linux 6.7; older ones ignore it), and deaf to ARP whatever becomes of the
-// firewall: arp_rcv drops what comes in on an interface with IFF_NOARP.
+// firewall: arp_rcv drops what comes in on an interface with IFF_NOARP. It does not snoop:
+// a member that claims to be the querier of IGMP or MLD (RFC 4541) would decide which
+// multicast the others get, neighbour discovery included, and made-up groups fill a table.
 func (s *linkSetter) overlayBridge(index int) error {
 	const flags = unix.IFF_UP | unix.IFF_NOARP
 	return s.conn.Link.Set(&rtnetlink.LinkMessage{Index: uint32(index), Flags: flags, Change: flags,
-		Attributes: &rtnetlink.LinkAttributes{Info: &rtnetlink.LinkInfo{Kind: "bridge", Data: bridgeLimit(mostLearned)}}})
+		Attributes: &rtnetlink.LinkAttributes{Info: &rtnetlink.LinkInfo{Kind: "bridge", Data: overlayBridge(mostLearned)}}})
 }
 
-// bridgeLimit is IFLA_BR_FDB_MAX_LEARNED.
-type bridgeLimit uint32
+// overlayBridge is what a bridge of an overlay has set: it learns so many MACs, and does
+// not snoop.
+type overlayBridge uint32
 
-func (l bridgeLimit) New() rtnetlink.LinkDriver              { return l }
-func (l bridgeLimit) Decode(*netlink.AttributeDecoder) error { return nil }
-func (l bridgeLimit) Kind() string                           { return "bridge" }
-func (l bridgeLimit) Encode(e *netlink.AttributeEncoder) error {
+func (l overlayBridge) New() rtnetlink.LinkDriver              { return l }
+func (l overlayBridge) Decode(*netlink.AttributeDecoder) error { return nil }
+func (l overlayBridge) Kind() string                           { return "bridge" }
+func (l overlayBridge) Encode(e *netlink.AttributeEncoder) error {
 	e.Uint32(unix.IFLA_BR_FDB_MAX_LEARNED, uint32(l))
+	e.Uint8(unix.IFLA_BR_MCAST_SNOOPING, 0)
 	return nil
 }
 
