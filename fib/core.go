@@ -20,10 +20,10 @@ type core struct {
 	failures map[uint32]*failure // by entry
 	queue    []uint32            // dirty entries, first in first out
 	head     int
-	queued   uint64              // entries ever queued
-	handled  uint64              // entries ever taken and committed
-	by       map[uint32]origin   // who has changed entries with markRepair
-	brakes   brake.Table[uint32] // of their repairs
+	queued   uint64            // entries ever queued
+	handled  uint64            // entries ever taken and committed
+	by       map[uint32]origin // who has changed entries with markRepair
+	brakes   brake.Table[rkey] // of repairs; they outlive the entry
 	links    map[int32]Link
 	bygone   map[string]int32 // by name: interfaces that are gone
 	aliases  map[int32]int32  // what the caller knows by an old index
@@ -138,7 +138,7 @@ func newCore(c Config) *core {
 	k.intern = intern{wants: map[string]*want{}, forms: map[string]*form{}, groupOf: k.groupRecord}
 	k.tables.index = map[tableFamily]uint16{}
 	k.store = newStore()
-	k.failures, k.by, k.brakes = map[uint32]*failure{}, map[uint32]origin{}, brake.Table[uint32]{}
+	k.failures, k.by, k.brakes = map[uint32]*failure{}, map[uint32]origin{}, brake.Table[rkey]{}
 	k.probes = map[neighborKey]Neighbor{}
 	k.links, k.bygone, k.aliases = map[int32]Link{}, map[string]int32{}, map[int32]int32{}
 	k.buried, k.formLimit = true, 1024
@@ -329,7 +329,6 @@ func (c *core) clean(i uint32, e *entry) {
 	if e.want == nil && e.have == nil && e.mark&(markDirty|markBusy) == 0 {
 		c.forgive(i, e)
 		delete(c.by, i)
-		delete(c.brakes, i)
 		c.forget(e)
 		c.store.release(i)
 	}

@@ -84,7 +84,8 @@
 // to 30 s. The brake is released when nothing had to be repaired for twice the last wait, and 10 s
 // at least. So an owner writes at most 14 messages in a second about a key that somebody
 // fights for, and soon one in 30 s, and [EventContended] names the key and the
-// other's protocol.
+// other's protocol. The deletion of what somebody makes with our protocol number, and nobody
+// wants, has the same brake; what the user deletes goes at once.
 //
 // One FIB owns a protocol number in a network namespace: Run holds an abstract UNIX socket with
 // the number in its name, and a second Run gets [ErrInUse], which names the first's process.

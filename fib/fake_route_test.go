@@ -322,15 +322,22 @@ func (m *fake) unregister(link int32) {
 }
 
 // nextHop is rtm_new_nexthop and rtm_del_nexthop.
-func (m *fake) nextHop(msg message) unix.Errno {
-	h := &fakeHop{}
-	if h.parse(msg.body) != nil {
-		return unix.EINVAL
+func (h *fakeHop) read(body []byte) error {
+	if err := h.parse(body); err != nil {
+		return err
 	}
-	for typ, _, rest, ok := next(msg.body[sizeNextHop:]); ok; typ, _, rest, ok = next(rest) {
+	for typ, _, rest, ok := next(body[sizeNextHop:]); ok; typ, _, rest, ok = next(rest) {
 		if typ == unix.NHA_BLACKHOLE || typ == attrFDB {
 			h.flag = typ
 		}
+	}
+	return nil
+}
+
+func (m *fake) nextHop(msg message) unix.Errno {
+	h := &fakeHop{}
+	if h.read(msg.body) != nil {
+		return unix.EINVAL
 	}
 	if msg.typ == unix.RTM_DELNEXTHOP {
 		if m.hops[h.id] == nil {

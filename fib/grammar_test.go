@@ -219,9 +219,12 @@ func somebody(line []string, k kernelOf) ([]byte, error) {
 		b = w.foreignGroup(verb, k)
 	case "rule":
 		r, proto := w.rule()
-		if verb == "del" {
+		switch verb {
+		case "del":
 			b = appendRule(nil, unix.RTM_DELRULE, unix.NLM_F_REQUEST, 1, r, proto)
-		} else {
+		case "create": // as iproute2: not if there is one
+			b = appendRule(nil, unix.RTM_NEWRULE, unix.NLM_F_REQUEST|unix.NLM_F_CREATE|unix.NLM_F_EXCL, 1, r, proto)
+		default:
 			b = appendRule(nil, unix.RTM_NEWRULE, unix.NLM_F_REQUEST|unix.NLM_F_CREATE, 1, r, proto)
 		}
 	case "address":
@@ -343,6 +346,7 @@ func (w *words) foreignGroup(verb string, k kernelOf) []byte {
 func (w *words) foreignAddress(verb string, k kernelOf) []byte {
 	a := Address{Prefix: w.prefix(), Scope: ScopeUniverse}
 	a.NoDAD = a.Prefix.Addr().Is6()
+	proto := w.proto()
 	for w.more() {
 		switch s := w.word(); s {
 		case "dev":
@@ -356,15 +360,27 @@ func (w *words) foreignAddress(verb string, k kernelOf) []byte {
 	if verb == "del" {
 		return appendAddress(nil, unix.RTM_DELADDR, unix.NLM_F_REQUEST, 1, a, 0)
 	}
-	return appendAddress(nil, unix.RTM_NEWADDR, flagsOf(verb), 1, a, 0)
+	return appendAddress(nil, unix.RTM_NEWADDR, flagsOf(verb), 1, a, proto)
 }
 
 func (w *words) foreignNeighbor(verb string, k kernelOf) []byte {
+	proto := w.proto()
 	n := w.neighbor(k)
 	if verb == "del" {
 		return appendNeighbor(nil, unix.RTM_DELNEIGH, unix.NLM_F_REQUEST, 1, n, 0)
 	}
-	return appendNeighbor(nil, unix.RTM_NEWNEIGH, flagsOf(verb), 1, n, 0)
+	return appendNeighbor(nil, unix.RTM_NEWNEIGH, flagsOf(verb), 1, n, proto)
+}
+
+// proto takes "proto N" off the end of the line, and returns 0 if it does not end so.
+func (w *words) proto() uint8 {
+	n := len(w.list) - 2
+	if n < 0 || w.list[n] != "proto" {
+		return 0
+	}
+	last := &words{list: w.list[n+1:]}
+	w.list = w.list[:n]
+	return uint8(last.number())
 }
 
 func (w *words) neighbor(k kernelOf) (n Neighbor) {

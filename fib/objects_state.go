@@ -109,7 +109,8 @@ type objects struct {
 	kernel map[uint32]*kernelGroup
 	dirty  []*group
 	down   map[gatewayKey]bool
-	dying  []*object // to delete at once
+	dying  []*object           // to delete at once
+	strays brake.Table[uint32] // of the deletion of what others make in our range, with our protocol number
 	// tick is the next time at which something held back may be tried.
 	tick time.Time
 	// garbage says that collect may find something.
@@ -123,6 +124,7 @@ type objects struct {
 func (o *objects) init(c Config) {
 	o.base, o.count, o.proto = c.NextHopBase, c.NextHopCount, c.Protocol
 	o.byKey, o.byID, o.hops = map[objectKey]*object{}, map[uint32]*object{}, map[uint32]hop{}
+	o.strays = brake.Table[uint32]{}
 	o.groups, o.kernel, o.down = map[string]*group{}, map[uint32]*kernelGroup{}, map[gatewayKey]bool{}
 }
 

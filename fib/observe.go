@@ -40,18 +40,6 @@ func (c *core) observe(m message, dump bool) {
 	}
 }
 
-// linkLost does to the model what the kernel does, without a word, when a link
-// loses its carrier, and with down when it goes down or disappears.
-// linkChanged resolves anew what uses the link, and tries again what failed.
-// retrySoon makes the shell call retry(all) in this turn.
-// comparable makes of an address in the kernel the value that is desired if
-// nothing that matters differs.
-// addressLost does what the kernel does without a word: with the last IPv4
-// address of a link its IPv4 routes go; with any address, the routes that prefer
-// it as source (IPv6: they lose the preference).
-// doubtForeign is called when the kernel may have removed others' routes
-// without a word. Whether one is still under a key of ours is found out by
-// trying; learners read anew.
 func (c *core) observeRule(m message, by origin) {
 	var r kernelRule
 	if r.parse(m.body) != nil || r.Family != IPv4 && r.Family != IPv6 {
@@ -60,7 +48,7 @@ func (c *core) observeRule(m message, by origin) {
 	if m.typ == unix.RTM_NEWRULE {
 		by.proto = r.proto
 	}
-	c.rules.heard(r.Rule, by, c.now())
+	c.rules.heard(r.Rule, r.proto == c.config.Protocol, by, c.now())
 	c.doubts.rules.raise()
 }
 

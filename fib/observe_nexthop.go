@@ -78,6 +78,7 @@ func (c *core) sawHop(m *nextHopMessage, by origin) {
 		return
 	}
 	c.hops[m.id] = h
+	c.stray(m.id, by)
 	c.garbage, c.changed = true, true
 	for _, k := range c.objects.kernel {
 		if k.has(m.id) {
@@ -141,8 +142,17 @@ func (c *core) sawGroup(m *nextHopMessage, by origin) {
 	k.exists, k.shape, k.proto, k.alien = true, now, m.proto, m.alien
 	k.news, c.news = true, true
 	c.garbage, c.changed = true, true
+	c.stray(m.id, by)
 	if g := k.owner; g != nil {
 		g.foreign, g.by = true, by
 		c.touch(g)
+	}
+}
+
+// stray delays the deletion of an object or group that somebody else makes in our range
+// again and again, with our protocol number, and nothing needs. Those with another stay.
+func (c *core) stray(id uint32, by origin) {
+	if by.port != 0 && by.proto == c.config.Protocol && c.strays.Of(id).Repaired(c.now()) {
+		c.event(Event{Kind: EventContended, Op: "delete", Key: NextHopID(id), Protocol: by.proto, Port: by.port})
 	}
 }

@@ -1,6 +1,10 @@
 package fib
 
-import "golang.org/x/sys/unix"
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+)
 
 // Routes as the kernel tells of them. Others can put more than one route under a key:
 // in IPv4 before or behind the one that is there (the first is used), in IPv6 as one more
@@ -72,9 +76,10 @@ func (c *core) formSeen(m *routeMessage) *form {
 	return c.intern.form(&m.facts, m.nhid, legs, m.alien)
 }
 
-// interfered notes that somebody else has changed our route: the next write is a repair.
+// interfered notes that somebody else has changed our route, or made one that carries our
+// protocol number and nobody wants: the next write is a repair.
 func (c *core) interfered(i uint32, e *entry, by origin) {
-	if e.want != nil {
+	if _, keep := c.target(e); e.want != nil || !keep {
 		e.mark |= markRepair
 		c.by[i] = by
 	}
@@ -113,8 +118,8 @@ func (c *core) sawRoute(i uint32, e *entry, f *form, dump bool, by origin) {
 	case dump && e.mark&markForeign != 0:
 		e.mark |= markBehind
 		c.note(i, e)
-	case dump || e.have == f || e.want == nil:
-	case e.want.form != f:
+	case dump || e.have == f:
+	case e.want == nil || e.want.form != f:
 		c.interfered(i, e, by)
 	default:
 		// Just what is desired. But we may have deleted it since, and nothing would be
@@ -151,6 +156,7 @@ func (c *core) sawForeign(i uint32, e *entry, m *routeMessage, flags uint16, dum
 		c.interfered(i, e, by)
 		e.mark |= markStolen
 	case e.have == nil:
+		c.clear(i, e, markLost) // ours is no more what the next one might replace
 		e.mark |= markForeign
 	default:
 		c.unclear(i, e, by)
@@ -166,7 +172,7 @@ type extra struct {
 
 // planExtras makes deletions of extras. A foreign one is deleted only if it stands before
 // ours; one alone is replaced.
-func (c *core) planExtras(ops []routeOp, limit int) []routeOp {
+func (c *core) planExtras(ops []routeOp, limit int, now time.Time) []routeOp {
 	for len(c.extras) > 0 && len(ops) < limit {
 		x := c.extras[0]
 		c.extras = c.extras[1:]
@@ -181,6 +187,11 @@ func (c *core) planExtras(ops []routeOp, limit int) []routeOp {
 			continue
 		case e.want == nil && keep:
 			c.extrasLeft = true
+			continue
+		}
+		if b := c.brakes[e.key]; !b.Ready(now) {
+			e.mark |= markBeside
+			c.wake(b.Next)
 			continue
 		}
 		e.mark |= markBusy

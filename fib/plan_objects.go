@@ -417,6 +417,17 @@ func (c *core) collect(now time.Time) (ops []objectOp, again time.Time) {
 	if len(ops) == 0 {
 		ops = c.collectObjects()
 	}
+	ops = slices.DeleteFunc(ops, func(op objectOp) bool {
+		b := c.strays[uint32(op.key())]
+		if b.Ready(now) {
+			return false
+		}
+		c.garbage = true
+		if again.IsZero() || b.Next.Before(again) {
+			again = b.Next
+		}
+		return true
+	})
 	c.garbage = c.garbage || len(ops) > 0
 	slices.SortFunc(ops, func(a, b objectOp) int { return cmp.Compare(a.key(), b.key()) })
 	return ops, again

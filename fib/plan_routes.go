@@ -18,7 +18,7 @@ type routeOp struct {
 // planRoutes takes up to limit operations from the queue.
 func (c *core) planRoutes(ops []routeOp, limit int, now time.Time) []routeOp {
 	c.bury()
-	ops = c.planExtras(ops, limit)
+	ops = c.planExtras(ops, limit, now)
 	for c.head < len(c.queue) && len(ops) < limit {
 		i := c.queue[c.head]
 		c.head++
@@ -63,14 +63,14 @@ func (c *core) planRoute(i uint32, now time.Time) (routeOp, bool) {
 	case verbYield:
 		c.yield(i, e)
 		return routeOp{}, false
-	case verbAdd, verbReplace:
-		// Also the replacement of a foreign route, and one that is late: who is in
-		// contention for the key does not get it a moment earlier by a new wish.
-		if b := c.brakes[i]; !b.Ready(now) {
-			c.note(i, e)
-			c.wake(b.Next)
-			return routeOp{}, false
-		}
+	}
+	// Also the replacement of a foreign route, and one that is late: who is in contention
+	// for the key does not get it a moment earlier by a new wish. What the user deletes is
+	// deleted at once.
+	if b := c.brakes[e.key]; !b.Ready(now) && (v != verbDelete || e.mark&markRepair != 0) {
+		c.note(i, e)
+		c.wake(b.Next)
+		return routeOp{}, false
 	}
 	if f := c.failures[i]; f != nil && now.Before(f.next) {
 		c.wake(f.next)
@@ -168,7 +168,7 @@ func (c *core) commitExtra(op *routeOp, e *entry, now time.Time) {
 	e.mark &^= markBusy
 	c.stats.Deletes++
 	by := c.by[op.entry]
-	c.repaired(c.unpack(&e.key), "delete", "repair", by, by.port != 0 && c.brakes.Of(op.entry).Repaired(now))
+	c.repaired(c.unpack(&e.key), "delete", "repair", by, by.port != 0 && c.brakes.Of(e.key).Repaired(now))
 	delete(c.by, op.entry)
 	e.mark &^= markRepair
 	e.mark |= markContested
@@ -188,7 +188,7 @@ func (c *core) written(op *routeOp, e *entry, now time.Time) {
 	}
 	if reason == "repair" || reason == "take" {
 		by := c.by[i]
-		c.repaired(c.unpack(&e.key), op.verb.String(), reason, by, by.port != 0 && c.brakes.Of(i).Repaired(now))
+		c.repaired(c.unpack(&e.key), op.verb.String(), reason, by, by.port != 0 && c.brakes.Of(e.key).Repaired(now))
 	}
 	delete(c.by, i)
 	if c.writes {
@@ -249,12 +249,16 @@ func (c *core) retry(now time.Time, all bool) {
 			c.wake(f.next)
 		}
 	}
-	for i, b := range c.brakes {
-		e := c.store.at(i)
+	for key, b := range c.brakes {
+		i, e := c.store.find(&key)
 		switch {
 		case now.Before(b.Next):
 			c.wake(b.Next)
-		case !b.Next.IsZero() && e.want != nil && e.have != e.want.form:
+		case e == nil || b.Next.IsZero():
+		case e.mark&markBeside != 0:
+			e.mark &^= markBeside
+			c.doubts.table(c.tables.list[key.table])
+		default:
 			c.touchRoute(i, e)
 		}
 	}
@@ -280,6 +284,7 @@ func (c *core) retryObjects(now time.Time, all bool) {
 			c.touchGateway(b)
 		}
 	}
+	c.strays.Trim(now)
 	for _, g := range c.groups {
 		switch {
 		case g.err != nil && (all || !now.Before(g.next)):

@@ -61,9 +61,9 @@ func (t *rules) remove(r Rule) {
 }
 
 // heard takes a notification in: it says who changed what, not what there is now.
-func (t *rules) heard(r Rule, by origin, now time.Time) {
+func (t *rules) heard(r Rule, ours bool, by origin, now time.Time) {
 	t.changed = now
-	if t.want[r] || t.ban[r] {
+	if t.want[r] || t.ban[r] || ours {
 		t.by[r] = by
 	}
 }
@@ -71,11 +71,14 @@ func (t *rules) heard(r Rule, by origin, now time.Time) {
 // dumped takes a dump in.
 func (t *rules) dumped(found []kernelRule) {
 	t.kernel, t.dirty = found, true
+	there := map[Rule]bool{}
 	for _, k := range found {
 		if !k.alien {
+			there[k.Rule] = true
 			delete(t.failed, k.Rule)
 		}
 	}
+	maps.DeleteFunc(t.by, func(r Rule, _ origin) bool { return !t.want[r] && !t.ban[r] && !there[r] })
 }
 
 // plan is the difference that can be written now. Without clean the last dump may have
@@ -191,7 +194,6 @@ func (t *rules) retry(now time.Time, all bool, wake func(time.Time)) {
 		t.dirty, t.dirtyAt = true, time.Time{}
 	}
 	t.brakes.Trim(now)
-	maps.DeleteFunc(t.by, func(r Rule, _ origin) bool { return !t.want[r] && !t.ban[r] })
 }
 
 func sortRules(rs []Rule) {

@@ -229,7 +229,10 @@ func (g *gen) foreign() string {
 	case 11:
 		return fmt.Sprintf("rule %s %s%s", pick(g, "add", "del"), g.rule(), pick(g, proto, ""))
 	case 12:
-		return fmt.Sprintf("address %s %s", pick(g, "add", "del", "replace"), pick(g, g.address(), fmt.Sprintf("10.0.%d.1/24 dev v%[1]d", g.IntN(3))))
+		return fmt.Sprintf("address %s %s%s", pick(g, "add", "del", "replace"), pick(g, g.address(), fmt.Sprintf("10.0.%d.1/24 dev v%[1]d", g.IntN(3))), pick(g, "", "", " proto 201"))
+	}
+	if g.IntN(3) == 0 { // not with replace: the kernel does not notify another protocol number alone
+		return fmt.Sprintf("neighbour add %s proto 201", g.neighbor())
 	}
 	return fmt.Sprintf("neighbour %s %s", pick(g, "add", "del", "replace"), g.neighbor())
 }
@@ -626,7 +629,7 @@ func (p *player) checkSmall() error {
 		}
 	}
 	for key, n := range p.m.neigh {
-		if !neighbors[key] && n.proto == DefaultProtocol {
+		if !neighbors[key] && n.proto == DefaultProtocol && !key.proxy { // of those the kernel tells nobody
 			return fmt.Errorf("neighbour %v is not desired", key.addr)
 		}
 	}

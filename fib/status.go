@@ -77,7 +77,7 @@ func (c *core) stateOf(i uint32, e *entry) (RouteState, error) {
 			return RouteFailed, &Error{Op: "add", Key: c.unpack(&e.key), Err: err, Text: text}
 		}
 	}
-	if b := c.brakes[i]; !b.Ready(c.now()) {
+	if b := c.brakes[e.key]; !b.Ready(c.now()) {
 		return RouteFailed, &Error{Op: "replace", Key: c.unpack(&e.key), Err: ErrContended}
 	}
 	if e.mark&markLost != 0 {

@@ -33,6 +33,7 @@ const (
 	markStolen                     // the foreign route under the key has taken the place of ours
 	markLost                       // was as desired, until the kernel or somebody else took it away
 	markNoted                      // in core.noted
+	markBeside                     // what stands beside have is deleted when the brake allows it
 )
 
 const chunkSize = 1024

@@ -67,7 +67,7 @@ func (t *wishes[K, V]) remove(k K) {
 // saw takes a notification or dump record in.
 func (t *wishes[K, V]) saw(k K, v V, ours bool, by origin) {
 	t.have[k] = had[V]{v, ours}
-	if want, ok := t.want[k]; ok && want != v {
+	if want, ok := t.want[k]; ok && want != v || !ok && ours {
 		t.dirty[k], t.by[k] = true, by
 	}
 }
