@@ -97,6 +97,7 @@ type real struct {
 	links             map[string]int
 	buf               []byte
 	noted             []string // notifications of one deed
+	ids               []uint32 // of next-hop objects, where somebody has read them
 }
 
 func newReal(t *testing.T) *real {
@@ -151,7 +152,7 @@ func (k *real) carrier(name string, want bool) {
 
 func (k *real) index(name string) int { return k.links[name] }
 
-func (k *real) objects() []uint32 { return nil }
+func (k *real) objects() []uint32 { return k.ids }
 
 // by does one deed, and returns the kernel's answer.
 func (k *real) by(w *words) unix.Errno {
@@ -196,26 +197,31 @@ func (k *real) link(name, verb string) {
 	}
 }
 
-// dump reads everything that the fake kernel knows of, in words.
-func (k *real) dump(m *fake) (lines []string) {
+// each reads everything that the fake kernel knows of.
+func (k *real) each(f func(message)) {
 	rule4, rule6, proxies := make([]byte, sizeRule), make([]byte, sizeRule), make([]byte, sizeNeigh)
 	rule4[0], rule6[0], proxies[10] = byte(IPv4), byte(IPv6), unix.NTF_PROXY
-	for _, request := range [][]byte{
+	for _, request := range [][]byte{dumpRequest(unix.RTM_GETLINK, make([]byte, sizeLink)...),
 		dumpRequest(unix.RTM_GETADDR, make([]byte, sizeAddr)...), dumpRequest(unix.RTM_GETNEXTHOP, make([]byte, sizeNextHop)...),
 		dumpRequest(unix.RTM_GETRULE, rule4...), dumpRequest(unix.RTM_GETRULE, rule6...), dumpRequest(unix.RTM_GETNEIGH, make([]byte, sizeNeigh)...),
 		dumpRequest(unix.RTM_GETNEIGH, proxies...), routeDump(IPv4, 90, 0), routeDump(IPv6, 90, 0)} {
 		err := k.dumps.dump(request, k.buf, func(b []byte) (bool, error) {
-			done, _, err := walk(b, func(msg message) {
-				if s := m.entryWords(msg); s != "" {
-					lines = append(lines, s)
-				}
-			})
+			done, _, err := walk(b, f)
 			return done, err
 		})
 		if err != nil && !errors.Is(err, unix.ENOENT) {
 			k.Fatal(err)
 		}
 	}
+}
+
+// dump is that in words.
+func (k *real) dump(m *fake) (lines []string) {
+	k.each(func(msg message) {
+		if s := m.entryWords(msg); s != "" {
+			lines = append(lines, s)
+		}
+	})
 	return lines
 }
 

@@ -1,0 +1,266 @@
+package fib
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/hyperfib/hyperfib/internal/testing/nstest"
+	"github.com/hyperfib/hyperfib/internal/testing/scenario"
+)
+
+// TestSearchKernel is TestSearch with the kernel itself: a user changes what is desired,
+// others change the kernel, interfaces go and come back. When all is quiet the kernel is
+// as desired, nothing is written any more, and nothing of others was deleted.
+func TestSearchKernel(t *testing.T) {
+	if testing.Short() {
+		t.Skip("namespaces take time; not with -short")
+	}
+	scenario.Search{Seeds: 10, Inputs: func(r *rand.Rand) []string {
+		g := &gen{Rand: r}
+		g.say("config %s", pick(g, "wait", "wait", "refuse", "take"))
+		for range g.IntN(6) {
+			g.say("foreign %s", g.foreign())
+		}
+		for range 10 + g.IntN(60) {
+			g.kernelInput()
+		}
+		return g.lines
+	}, Play: playOnKernel}.Run(t)
+}
+
+// kernelInput is one of those that need no fake kernel.
+func (g *gen) kernelInput() {
+	if g.IntN(20) == 0 {
+		g.say("pause %d", g.IntN(40))
+		return
+	}
+	for before := len(g.lines); ; g.lines = g.lines[:before] {
+		g.input()
+		switch verb, _, _ := strings.Cut(g.lines[before], " "); verb {
+		case "during", "notifications", "lose-replies", "interrupt", "errno", "dump-error", "refuse", "accept":
+		default:
+			return
+		}
+	}
+}
+
+// kernelPlayer is a player whose FIB works on a namespace. The fake kernel is only a
+// picture of what the kernel has, made to be checked.
+type kernelPlayer struct {
+	*player
+	k       *real
+	foreign []string // deletions of what is somebody else's, by the FIB
+}
+
+func playOnKernel(t *testing.T, inputs []string) (err error) {
+	p := &kernelPlayer{player: newPlayer(t), k: newReal(t)}
+	p.quiet, p.config.Tables, p.config.NetNS = true, []uint32{90}, p.k.ns.Path
+	p.picture()
+	defer p.stop()
+	for _, line := range inputs {
+		if err := p.step(&words{list: strings.Fields(line)}); err != nil {
+			return fmt.Errorf("%s: %w", line, err)
+		}
+	}
+	if p.f == nil {
+		p.begin()
+	}
+	p.f.Sweep()
+	var before int
+	if !nstest.Promptly(5*time.Second, func() bool {
+		p.picture()
+		err = p.check()
+		return err == nil
+	}) {
+		return fmt.Errorf("%w\nkernel:\n  %s\nnext hops:\n  %s\ndiff: %v", err, strings.Join(p.m.state(), "\n  "), strings.Join(p.m.hopList(), "\n  "), p.f.Diff())
+	}
+	if !nstest.Promptly(5*time.Second, func() bool { // duplicates of rules and objects that nobody needs go after a time
+		n := p.writes()
+		calm := n == before && len(p.f.failing(1)) == 0
+		before = n
+		if !calm {
+			time.Sleep(300 * time.Millisecond)
+		}
+		return calm
+	}) && len(p.f.failing(1)) == 0 {
+		return fmt.Errorf("still writes: %+v", p.f.Stats())
+	}
+	p.picture()
+	p.watch()
+	if len(p.foreign) > 0 {
+		return fmt.Errorf("deleted what is not ours: %q", p.foreign)
+	}
+	return p.check()
+}
+
+func (p *kernelPlayer) writes() int {
+	s := p.f.Stats()
+	return int(s.Adds + s.Replaces + s.Deletes + s.ObjectWrites + s.RuleWrites + s.OtherWrites)
+}
+
+func (p *kernelPlayer) step(w *words) error {
+	switch verb := w.word(); verb {
+	case "config":
+		p.configure(w)
+	case "pause":
+		time.Sleep(time.Duration(w.number()) * time.Millisecond)
+	case "foreign":
+		p.picture() // for the ids of objects
+		p.k.by(&words{list: w.list})
+	case "link":
+		p.link(w.word(), w.word())
+	case "sweep", "restore":
+		if verb == "restore" {
+			p.stop()
+		}
+		if p.f == nil {
+			p.begin()
+		}
+		if verb == "restore" {
+			p.forget()
+			p.again()
+		}
+		p.f.Sweep()
+	default:
+		if p.f == nil {
+			p.begin()
+		}
+		p.desire(verb, w)
+	}
+	p.watch()
+	return w.err
+}
+
+// link changes an interface, or makes or deletes it.
+func (p *kernelPlayer) link(name, verb string) {
+	switch there := p.k.links[name] != 0; {
+	case there == (verb == "create"):
+	case there:
+		p.k.link(name, verb)
+	default:
+		p.next++
+		p.k.create(int(p.next), name)
+		p.last[name] = int(p.next)
+		for _, a := range uplinkAddresses(name) {
+			p.k.by(&words{list: []string{"address", "add", a.String(), "dev", name}})
+		}
+	}
+}
+
+// begin lets a FIB run.
+func (p *kernelPlayer) begin() {
+	f, err := Open(p.config)
+	if err != nil {
+		p.Fatal(err)
+	}
+	p.f = f
+	p.w = f.Watch(WatchOptions{})
+	ctx, cancel := context.WithCancel(context.Background())
+	p.cancel, p.done = cancel, make(chan error, 1)
+	go func(done chan error) { done <- f.Run(ctx) }(p.done)
+	for synced := false; !synced; {
+		events, err := p.w.Next(ctx)
+		if err != nil {
+			p.Fatal(err)
+		}
+		synced = slices.ContainsFunc(events, func(e Event) bool { return e.Kind == EventSynced })
+	}
+}
+
+// watch reads the notifications of what the FIB did: what it deletes is its own, is under a
+// desired key, or is a banned rule.
+func (p *kernelPlayer) watch() {
+	if p.f == nil {
+		return
+	}
+	p.m.mu.Lock()
+	defer p.m.mu.Unlock()
+	for {
+		n, err := p.k.monitor.receive(p.k.buf)
+		if err != nil {
+			return // empty
+		}
+		for msg := range messages(p.k.buf[:n]) {
+			if msg.pid != p.f.commands.(*socket).pid {
+				continue
+			}
+			switch msg.typ {
+			case unix.RTM_DELROUTE:
+				r := fakeRoute{}
+				if r.parse(msg.body) == nil && r.proto == 4 {
+					if _, ok := p.desired.routes[r.routeKey()]; !ok {
+						p.foreign = append(p.foreign, p.m.routeWords(&r.routeMessage))
+					}
+				}
+			case unix.RTM_DELRULE:
+				var k kernelRule
+				if k.parse(msg.body) == nil && k.proto != DefaultProtocol {
+					if _, ok := p.desired.rules[k.Rule]; !ok {
+						p.foreign = append(p.foreign, k.Rule.String())
+					}
+				}
+			case unix.RTM_DELNEXTHOP:
+				var h nextHopMessage
+				if h.parse(msg.body) == nil && h.proto != DefaultProtocol {
+					p.foreign = append(p.foreign, p.m.hopWords(&h))
+				}
+			}
+		}
+	}
+}
+
+// picture makes the fake kernel one of the kernel.
+func (p *kernelPlayer) picture() {
+	m := p.m
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	clear(m.links)
+	clear(m.hops)
+	clear(m.neigh)
+	m.addrs, m.rules, m.routes = nil, nil, nil
+	p.k.each(func(msg message) {
+		switch msg.typ {
+		case unix.RTM_NEWLINK:
+			if l, err := parseLink(msg.body); err == nil {
+				m.links[int32(l.Index)] = &l
+			}
+		case unix.RTM_NEWADDR:
+			var a kernelAddress
+			if a.parse(msg.body) == nil {
+				m.addrs = append(m.addrs, a)
+			}
+		case unix.RTM_NEWRULE:
+			var r kernelRule
+			if r.parse(msg.body) == nil {
+				m.rules = append(m.rules, r)
+			}
+		case unix.RTM_NEWNEIGH:
+			var n kernelNeighbor
+			if n.parse(msg.body) == nil && (n.permanent || n.Proxy) {
+				m.neigh[neighborKey{n.Link, n.Addr, n.Proxy}] = n
+			}
+		case unix.RTM_NEWNEXTHOP:
+			h := &fakeHop{}
+			if h.read(msg.body) == nil {
+				h.members = slices.Clone(h.members)
+				m.hops[h.id] = h
+			}
+		case unix.RTM_NEWROUTE:
+			r := &fakeRoute{body: slices.Clone(msg.body)}
+			if r.parse(msg.body) == nil && r.table == 90 {
+				if r.legs = slices.Clone(r.legs); r.nhid != 0 {
+					r.legs = nil
+				}
+				m.routes = append(m.routes, r)
+			}
+		}
+	})
+	p.k.ids = m.objects()
+}
