@@ -145,13 +145,21 @@ func (g *group) sendable(id destID, in *In, root, attr attrID) attrID {
 	switch {
 	case !ok:
 		g.unsendable.found |= lackNextHop
-	case int(s.nh)+g.overhead(s) > g.maxLen():
+	case int(s.nh)+g.overhead(s) > g.maxLen() && !g.fits(id, s):
 		g.unsendable.found |= lackRoom
 	default:
 		return attr
 	}
 	t.attrs.release(attr)
 	return 0
+}
+
+// fits reports whether there is an UPDATE that announces a destination with a set. It is for
+// sets about as long as a message: others need not be tried.
+func (g *group) fits(id destID, s *attrSet) bool {
+	b := wire.Builder{Max: g.maxLen(), AS4: g.key.as4, AddPath: g.key.addPath}
+	b.Reach(nil, families[id/v6&1], s.view().Attrs, s.view().NextHop())
+	return b.Add(wire.NLRI{Prefix: g.t.prefix(id)})
 }
 
 // overhead bounds the octets of an UPDATE beside its attributes: header and lengths,

@@ -378,8 +378,27 @@ func (m *model) sendable(prefix netip.Prefix, a wire.PathAttrs, nh wire.NextHop,
 	if to.outCfg.ExtendedMessages {
 		room = 65535
 	}
-	fits := len(a.Append(nil))+100 <= room
-	return a, nh, fits && nh.Addr.IsValid() && (nh.Addr.Is4() == prefix.Addr().Is4() || nh.Addr.Is6() && to.outCfg.ExtendedNextHop)
+	return a, nh, messageLen(prefix, a, nh, to) <= room && nh.Addr.IsValid() && (nh.Addr.Is4() == prefix.Addr().Is4() || nh.Addr.Is6() && to.outCfg.ExtendedNextHop)
+}
+
+// messageLen is the length of an UPDATE that announces one prefix.
+func messageLen(prefix netip.Prefix, a wire.PathAttrs, nh wire.NextHop, to *modelPeer) int {
+	n := 19 + 2 + 2 + len(a.Append(nil)) + 1 + (prefix.Bits()+7)/8
+	if !to.outCfg.AS4 {
+		n -= 2 * len(a.ASPath) // none is longer than two octets in a search
+	}
+	if to.outCfg.AddPath.Has(familyNo(prefix)) {
+		n += 4
+	}
+	switch {
+	case nh.Addr.Is4() && prefix.Addr().Is4():
+		return n + 3 + 4
+	case nh.Addr.Is4():
+		return n + 4 + 5 + 4
+	case nh.LinkLocal.IsValid():
+		return n + 4 + 5 + 32
+	}
+	return n + 4 + 5 + 16
 }
 
 func ptr(v uint32) *uint32 { return &v }

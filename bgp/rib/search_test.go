@@ -269,7 +269,7 @@ func (a *narrator) attrs(ibgp bool) string {
 		add(64, "originator 10.0.0.1")
 		add(64, "clusters 10.0.0.99")
 	}
-	add(100, "long 340")
+	add(200, "long %d", 325+a.r.IntN(16)) // about a message
 	return strings.Join(f, " ")
 }
 
