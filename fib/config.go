@@ -58,7 +58,7 @@ type Config struct {
 
 	// Audit is how often sysctls and the proxy entries of the neighbour tables are compared,
 	// for changes that the kernel does not tell about: those of all and default each time,
-	// those of interfaces in turn, 64 of them at a time. 0 is 5 s, negative is never.
+	// those of interfaces in turn, 32 of them at a time. 0 is 5 s, negative is never.
 	Audit time.Duration
 
 	// BatchMessages bounds the netlink messages in one sendmsg(2). 0 is 500: if

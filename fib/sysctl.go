@@ -172,7 +172,7 @@ func (t *sysctls) touchFamily(family string) {
 
 // auditLinks bounds the interfaces that one audit compares, so that what it costs does not
 // depend on how many there are: a value takes 5 us, an interface has some ten.
-const auditLinks = 64
+const auditLinks = 32
 
 // audit makes general values be compared, and those of the interfaces whose turn it is.
 func (t *sysctls) audit() {

@@ -143,8 +143,8 @@ func TestSysctlAudit(t *testing.T) {
 		for _, s := range todo {
 			compared[s.Path]++
 		}
-		c.sysctls.forget("net/ipv4/conf/vm99/forwarding") // sorts last: its turn has not come
-		c.sysctls.forget("net/ipv4/conf/vm99/proxy_arp")
+		c.sysctls.forget("net/ipv4/conf/vm9/forwarding") // sorts last: its turn has not come
+		c.sysctls.forget("net/ipv4/conf/vm9/proxy_arp")
 	}
 	if n := compared["net/ipv4/ip_forward"]; n != 3 {
 		t.Errorf("ip_forward is compared %d times in 3 audits", n)
