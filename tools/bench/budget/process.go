@@ -34,6 +34,9 @@ func look(pids ...int) sample {
 	return s
 }
 
+// ownCPU is what this process has used so far.
+func ownCPU() time.Duration { return look(os.Getpid()).cpu }
+
 // since returns CPU in percent of a core, and wakeups a second, since an earlier sample.
 func (s sample) since(old sample) (cpu, wakeups float64) {
 	d := s.at.Sub(old.at)
