@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -38,7 +39,7 @@ func TestSearchKernel(t *testing.T) {
 // kernelInput is one of those that need no fake kernel.
 func (g *gen) kernelInput() {
 	if g.IntN(20) == 0 {
-		g.say("pause %d", g.IntN(40))
+		g.say("%s", pick(g, fmt.Sprintf("pause %d", g.IntN(40)), "lossy", "lossless"))
 		return
 	}
 	for before := len(g.lines); ; g.lines = g.lines[:before] {
@@ -56,7 +57,8 @@ func (g *gen) kernelInput() {
 type kernelPlayer struct {
 	*player
 	k       *real
-	foreign []string // deletions of what is somebody else's, by the FIB
+	foreign []string    // deletions of what is somebody else's, by the FIB
+	losing  atomic.Bool // its sockets lose every third datagram
 }
 
 func playOnKernel(t *testing.T, inputs []string) (err error) {
@@ -69,6 +71,7 @@ func playOnKernel(t *testing.T, inputs []string) (err error) {
 			return fmt.Errorf("%s: %w", line, err)
 		}
 	}
+	p.losing.Store(false)
 	if p.f == nil {
 		p.begin()
 	}
@@ -111,6 +114,8 @@ func (p *kernelPlayer) step(w *words) error {
 		p.configure(w)
 	case "pause":
 		time.Sleep(time.Duration(w.number()) * time.Millisecond)
+	case "lossy", "lossless":
+		p.losing.Store(verb == "lossy")
 	case "foreign":
 		p.picture() // for the ids of objects
 		p.k.by(&words{list: w.list})
@@ -161,6 +166,12 @@ func (p *kernelPlayer) begin() {
 		p.Fatal(err)
 	}
 	p.f = f
+	f.fault = func() error {
+		if p.losing.Load() && rand.IntN(3) == 0 {
+			return unix.ENOBUFS
+		}
+		return nil
+	}
 	p.w = f.Watch(WatchOptions{})
 	ctx, cancel := context.WithCancel(context.Background())
 	p.cancel, p.done = cancel, make(chan error, 1)
