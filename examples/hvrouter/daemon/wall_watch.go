@@ -4,11 +4,24 @@ import (
 	"context"
 	"net/netip"
 	"time"
+
+	"github.com/hyperfib/hyperfib/internal/brake"
 )
 
-// fightTime is the least between two repairs, lest two programs that want different
-// things occupy the machine.
-const fightTime = 20 * time.Millisecond
+// The least and the longest time between two repairs, lest two programs that want different
+// things occupy the machine. The longest is shorter than for a route: meanwhile guests may
+// be without a firewall.
+const (
+	leastFight = 20 * time.Millisecond
+	mostFight  = time.Second
+)
+
+// wallPause notes a repair. It returns how long the next one waits, and whether this is
+// the first of a row that waits longer than usual.
+func wallPause(b *brake.Brake, now time.Time) (wait time.Duration, contended bool) {
+	contended = b.Repaired(now)
+	return min(max(b.Next.Sub(now), leastFight), mostFight), contended
+}
 
 // watchWall puts a place's wall up again as soon as somebody else has changed it:
 // reloading the distribution's nftables service flushes the whole ruleset, and where
@@ -18,12 +31,17 @@ func (d *Daemon) watchWall(ctx context.Context, p *place) {
 	if p.wall == nil {
 		return
 	}
+	var row brake.Brake
 	err := p.wall.Watch(ctx, func() {
 		d.loop.do(ctx, func() {
 			p.log.Warn("repaired a foreign change", "event", "repair", "op", "replace", "key", "nftables table "+p.cfg.Wall.Table)
 			d.router.mendWall(p)
 		})
-		_ = pause(ctx, fightTime)
+		wait, contended := wallPause(&row, time.Now())
+		if contended {
+			p.log.Warn("somebody undoes each repair: repairs are delayed", "event", "contended", "key", "nftables table "+p.cfg.Wall.Table)
+		}
+		_ = pause(ctx, wait)
 	})
 	if err != nil {
 		p.log.Warn("wall", "event", "wall-error", "err", err)
