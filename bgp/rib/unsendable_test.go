@@ -8,6 +8,33 @@ import (
 	"github.com/hyperfib/hyperfib/bgp/wire"
 )
 
+// TestOwnLinkLocal: a session between link-local addresses may have such a next hop alone, and
+// sends it where it is the next hop itself.
+func TestOwnLinkLocal(t *testing.T) {
+	_, ins := benchTable(t, 2)
+	c := OutConfig{Families: wire.Families(wire.IPv6Unicast), AS4: true, NextHopSelf: true, NextHop6: wire.NextHop{Addr: ip("fe80::1")}}
+	out, err := ins[0].NewOut(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := wire.Builder{AS4: true}
+	attrs := wire.PathAttrs{LocalPref: ptr(100)}
+	b.Reach(nil, wire.IPv6Unicast, attrs.Append(nil), wire.NextHop{Addr: ip("2001:db8::9")})
+	b.Add(wire.NLRI{Prefix: pfx("2001:db8:1::/48")})
+	u, err := wire.ParseUpdate(b.Finish()[wire.HeaderLen:], wire.Options{AS4: true, IBGP: true})
+	if err == nil {
+		err = ins[1].Update(&u)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for buf := make([]byte, 4096); out.Fill(buf) > 0; {
+	}
+	if c := out.Counters(); c.Announced != 1 || c.NoNextHop != [2]int{} {
+		t.Errorf("%d announced, without a next hop %v", c.Announced, c.NoNextHop)
+	}
+}
+
 // TestUnsendable counts what cannot be sent: a prefix as long as that is so.
 func TestUnsendable(t *testing.T) {
 	tab, ins := benchTable(t, 2)

@@ -73,7 +73,7 @@ func TestNotUnicast(t *testing.T) {
 	for s, want := range map[string]bool{
 		"224.0.0.0/4": true, "239.1.2.3/32": true, "127.0.0.1/32": true, "127.0.0.0/8": true, "0.0.0.0/0": false, "128.0.0.0/1": false,
 		"240.0.0.0/4": false, "126.0.0.0/8": false, "10.0.0.0/8": false,
-		"ff02::/16": true, "fe80::/64": true, "::1/128": true, "::/0": false,
+		"ff02::/16": true, "ff00::/8": true, "fe80::/10": true, "fe80::/9": false, "fe80::/64": true, "::1/128": true, "::/0": false,
 		"::ffff:0:0/96": true, "::ffff:192.0.2.0/120": true, "::ffff:192.0.2.1/128": true, "::fffe:0:0/95": false, "::/96": false, "::/128": false, "0:0:1::/48": false, "fc00::/7": false, "fe00::/7": false, "2001:db8::/32": false,
 	} {
 		p := netip.MustParsePrefix(s)
