@@ -102,6 +102,23 @@ func (s *Speaker) UpdatePeer(c PeerConfig) error {
 	return nil
 }
 
+// Resets reports whether [Speaker.UpdatePeer] with c would end the session that the peer
+// has now. It is false for a peer that has none, or that is not configured.
+func (s *Speaker) Resets(c PeerConfig) (resets bool, err error) {
+	c, err = c.withDefaults(false)
+	if err != nil {
+		return false, fmt.Errorf("bgp: peer %v: %w", c.Addr, err)
+	}
+	s.mu.Lock()
+	p, running := s.peers.byKey[c.Key()], s.env.ctx != nil
+	s.mu.Unlock()
+	if p == nil || !running {
+		return false, nil
+	}
+	err = p.do(func(time.Time) { resets = p.resets(p.info.config(), &c) })
+	return resets, err
+}
+
 // updatable returns the peer that is to be given c, and whether the speaker runs. If not,
 // the peer has c already.
 func (s *Speaker) updatable(c *PeerConfig) (p *peer, running bool, err error) {

@@ -39,6 +39,9 @@ func TestSoftUpdate(t *testing.T) {
 		c := PeerConfig{Addr: addr2, Families: bothFamilies, Description: "changed"}
 		c.Import = rib.If(exact("203.0.113.128/25"), rib.RejectAll)
 		c.Export = rib.If(exact("198.51.100.0/24"), rib.RejectAll)
+		if resets, err := a.Resets(c); resets || err != nil {
+			t.Errorf("it would be reset, %v", err)
+		}
 		if err := a.UpdatePeer(c); err != nil {
 			t.Fatal(err)
 		}
@@ -66,7 +69,11 @@ func TestHardUpdate(t *testing.T) {
 		_, a, b := pair(t, GracefulRestart{Enabled: true})
 		b.originate("203.0.113.0/24")
 		settle(time.Second)
-		if err := a.UpdatePeer(PeerConfig{Addr: addr2, Families: bothFamilies, HoldTime: 9 * time.Second}); err != nil {
+		c := PeerConfig{Addr: addr2, Families: bothFamilies, HoldTime: 9 * time.Second}
+		if resets, err := a.Resets(c); !resets || err != nil {
+			t.Errorf("it would not be reset, %v", err)
+		}
+		if err := a.UpdatePeer(c); err != nil {
 			t.Fatal(err)
 		}
 		settle(time.Millisecond)
@@ -83,6 +90,9 @@ func TestHardUpdate(t *testing.T) {
 		// A peer without a session just begins again.
 		b.kill()
 		settle(time.Second)
+		if resets, err := a.Resets(PeerConfig{Addr: addr2, HoldTime: 30 * time.Second}); resets || err != nil {
+			t.Errorf("there is no session: %v, %v", resets, err)
+		}
 		if err := a.UpdatePeer(PeerConfig{Addr: addr2, HoldTime: 30 * time.Second}); err != nil {
 			t.Fatal(err)
 		}

@@ -23,7 +23,7 @@ func (p *peer) reconfigure(now time.Time, c PeerConfig) {
 	if p.dyn == nil && (c.MD5Key != old.MD5Key || c.TTLSecurity != old.TTLSecurity) {
 		p.host.resecure()
 	}
-	soft := p.env.cfg.softEqual(old, c)
+	soft, resets := p.env.cfg.softEqual(old, c), p.resets(&old, &c)
 	limits := !maps.Equal(old.PrefixLimits, c.PrefixLimits)
 	switch {
 	case p.overLimit(now) && (limits || old.MaxPrefixesHold != c.MaxPrefixesHold):
@@ -32,13 +32,18 @@ func (p *peer) reconfigure(now time.Time, c PeerConfig) {
 		if !soft || old.Passive != c.Passive {
 			p.restart(now)
 		}
-	case !soft || !p.sess.reconfigure(&old, &c, p.wake):
+	case resets || !p.sess.reconfigure(&old, &c, p.wake):
 		p.restart(now)
 	case limits:
 		if e := p.sess.changeLimits(&old, &c); e != nil {
 			p.limitReached(now, p.sess, e)
 		}
 	}
+}
+
+// resets reports whether a change ends the session that there is.
+func (p *peer) resets(old, c *PeerConfig) bool {
+	return p.sess != nil && (!p.env.cfg.softEqual(*old, *c) || importsDiffer(old, c) && !p.sess.neg.RouteRefresh)
 }
 
 // restart ends what there is because of a new configuration, and begins again with it. A

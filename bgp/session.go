@@ -264,11 +264,7 @@ func (s *session) reconfigure(old, c *PeerConfig, notify func()) bool {
 	if s.in.Configure(s.inConfig(c)) != nil {
 		return false
 	}
-	if !same(c.Import, old.Import) || c.AllowOwnAS != old.AllowOwnAS {
-		// Routes that the old policy refused are not stored: the peer has to send all again.
-		if !s.neg.RouteRefresh {
-			return false
-		}
+	if importsDiffer(old, c) {
 		s.askRefresh(s.neg.Families.Slice()...)
 	}
 	if !same(c.Export, old.Export) || c.NextHopSelf != old.NextHopSelf || c.AddPathLimit != old.AddPathLimit ||

@@ -14,6 +14,12 @@ func same(a, b rib.Policy) bool {
 	return *(*unsafe.Pointer)(unsafe.Pointer(&a)) == *(*unsafe.Pointer)(unsafe.Pointer(&b))
 }
 
+// importsDiffer reports whether the peer has to send its routes again after a change: those
+// that the old policy refused are not stored.
+func importsDiffer(a, b *PeerConfig) bool {
+	return !same(a.Import, b.Import) || a.AllowOwnAS != b.AllowOwnAS
+}
+
 var noAddr netip.Addr
 
 // softEqual reports whether a and b differ in soft fields only. Of graceful restart, an
