@@ -99,6 +99,30 @@ func TestHardUpdate(t *testing.T) {
 	})
 }
 
+// TestEndOfRIBOfSession: the status says of the session that there is whether its End-of-RIB
+// came, not of the one before.
+func TestEndOfRIBOfSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, a, b := pair(t, GracefulRestart{Enabled: true})
+		if st := mustPeer(t, a, addr2); st.Families[0].EndOfRIB.IsZero() {
+			t.Fatalf("%+v", st)
+		}
+		b.kill()
+		settle(time.Second)
+		b = run(t, n, addr2, Config{GracefulRestart: GracefulRestart{Enabled: true, Restarting: true}})
+		b.peer(PeerConfig{Addr: addr1, Families: bothFamilies})
+		settle(time.Second)
+		if st := mustPeer(t, a, addr2); st.State != Established || !st.Families[0].EndOfRIB.IsZero() {
+			t.Errorf("%v, End-of-RIB at %v", st.State, st.Families[0].EndOfRIB)
+		}
+		b.InventoryComplete()
+		settle(time.Second)
+		if st := mustPeer(t, a, addr2); st.Families[0].EndOfRIB.IsZero() {
+			t.Errorf("%+v", st)
+		}
+	})
+}
+
 // TestRefreshAndReset covers what an operator does to a session.
 func TestRefreshAndReset(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
