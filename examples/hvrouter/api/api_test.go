@@ -38,9 +38,11 @@ func (b *backend) Diff() []Difference                    { return []Difference{}
 func (b *backend) Put(g []config.Entry) error            { b.put = append(b.put, g...); return b.fail }
 func (b *backend) Remove(string) error                   { return b.fail }
 func (b *backend) Move(string, Move) error               { return b.fail }
-func (b *backend) Reload() error                         { return b.fail }
-func (b *backend) Drain(context.Context) error           { return b.fail }
-func (b *backend) Drops() []Drop                         { return []Drop{{Kind: "spoofed", Packets: 3}} }
+func (b *backend) Reload(o ReloadOptions) (Reload, error) {
+	return Reload{Changes: []Change{{Text: fmt.Sprint(o)}}}, b.fail
+}
+func (b *backend) Drain(context.Context) error { return b.fail }
+func (b *backend) Drops() []Drop               { return []Drop{{Kind: "spoofed", Packets: 3}} }
 
 // Every request has its status, and an error its text.
 func TestStatuses(t *testing.T) {
@@ -78,6 +80,9 @@ func TestStatuses(t *testing.T) {
 		{"POST", "/v1/guests/x", `{"local-pref": 7}`, nil, 200, ""},
 		{"POST", "/v1/guests/x", `{"local-perf": 7}`, nil, 400, "unknown field"},
 		{"POST", "/v1/reload", "", taken, 409, "taken"},
+		{"POST", "/v1/reload?force=true", "", nil, 200, "{true false}"},
+		{"POST", "/v1/reload?dry-run=1", "", nil, 200, "{false true}"},
+		{"POST", "/v1/reload?force=perhaps", "", nil, 400, "force: "},
 		{"POST", "/v1/drain", "", nil, 200, ""},
 	} {
 		w := httptest.NewRecorder()

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 )
 
 // Client speaks to a daemon. It is safe for concurrent use.
@@ -44,6 +45,13 @@ func (c *Client) Text(ctx context.Context, path string) (string, error) {
 // Send posts or deletes; body is JSON (or YAML, for guests), nil for none.
 func (c *Client) Send(ctx context.Context, method, path string, body []byte) error {
 	return c.do(ctx, method, path, body, nil)
+}
+
+// Reload has the daemon read its configuration again, and returns what that does.
+func (c *Client) Reload(ctx context.Context, opt ReloadOptions) (done Reload, err error) {
+	q := url.Values{"force": {strconv.FormatBool(opt.Force)}, "dry-run": {strconv.FormatBool(opt.DryRun)}}
+	err = c.do(ctx, "POST", "/v1/reload?"+q.Encode(), nil, &done)
+	return done, err
 }
 
 func (c *Client) do(ctx context.Context, method, path string, body []byte, v any) error {

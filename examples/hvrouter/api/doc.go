@@ -16,7 +16,7 @@
 //	PUT    /v1/guests/NAME     one of them
 //	DELETE /v1/guests/NAME
 //	POST   /v1/guests/NAME     Move: change a guest's local preference or down
-//	POST   /v1/reload
+//	POST   /v1/reload          Reload        ?force=true, ?dry-run=true
 //	POST   /v1/drain
 //	GET    /metrics            metrics, in the format of Prometheus
 //

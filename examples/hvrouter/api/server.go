@@ -38,7 +38,8 @@ type Backend interface {
 	Put([]config.Entry) error
 	Remove(name string) error
 	Move(name string, m Move) error
-	Reload() error
+	// Reload reads the configuration again. An error means that nothing was changed.
+	Reload(ReloadOptions) (Reload, error)
 	Drain(context.Context) error
 	// Drops counts the packets of guests that the firewall dropped.
 	Drops() []Drop
@@ -101,7 +102,9 @@ func Handler(b Backend) http.Handler {
 	post("PUT /v1/guests/{name}", func(r *http.Request) error { return replace(b, r) })
 	post("DELETE /v1/guests/{name}", func(r *http.Request) error { return conflict(b.Remove(r.PathValue("name"))) })
 	post("POST /v1/guests/{name}", func(r *http.Request) error { return move(b, r) })
-	post("POST /v1/reload", func(*http.Request) error { return conflict(b.Reload()) })
+	mux.HandleFunc("POST /v1/reload", func(w http.ResponseWriter, r *http.Request) {
+		answer(w, r, func(r *http.Request) (any, error) { return reload(b, r) })
+	})
 	post("POST /v1/drain", func(r *http.Request) error { return conflict(b.Drain(r.Context())) })
 	return mux
 }
@@ -175,6 +178,21 @@ func ParsePrefix(s string) (netip.Prefix, error) {
 	}
 	p, err := netip.ParsePrefix(s)
 	return p.Masked(), err
+}
+
+func reload(b Backend, r *http.Request) (any, error) {
+	var opt ReloadOptions
+	for name, set := range map[string]*bool{"force": &opt.Force, "dry-run": &opt.DryRun} {
+		if text := r.URL.Query().Get(name); text != "" {
+			v, err := strconv.ParseBool(text)
+			if err != nil {
+				return nil, bad(fmt.Errorf("%s: %w", name, err))
+			}
+			*set = v
+		}
+	}
+	done, err := b.Reload(opt)
+	return done, conflict(err)
 }
 
 func parseGuests(r *http.Request) ([]config.Entry, error) {

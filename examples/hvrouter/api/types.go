@@ -158,7 +158,11 @@ type Status struct {
 	PID       int       `json:"pid"`
 	Started   time.Time `json:"started"`
 	Restarted bool      `json:"restarted"` // it found routes of an earlier run
-	Converged bool      `json:"converged"` // every domain has its routes, and what was left over is swept
+	// Converged: every domain has its routes, from every session or after the deferral
+	// time, and what was left over is swept.
+	Converged bool `json:"converged"`
+	// Missing are the peers that have not said everything, or are not up.
+	Missing   []string  `json:"sessions-missing,omitempty"`
 	Config    string    `json:"config"`
 	Reloaded  time.Time `json:"reloaded,omitzero"`
 	Writes    uint64    `json:"kernel-writes"` // since start: routes, next hops and rules
@@ -195,6 +199,31 @@ type Difference struct {
 	Want  string `json:"want,omitempty"`
 	Have  string `json:"have,omitempty"`
 }
+
+// ReloadOptions is how the configuration is read again.
+type ReloadOptions struct {
+	// Force does it although something is lost by it.
+	Force bool
+	// DryRun only says what would be done.
+	DryRun bool
+}
+
+// Reload is what a reload does, or would do.
+type Reload struct {
+	Changes []Change `json:"changes,omitempty"`
+	Done    bool     `json:"done"`
+}
+
+// Change is one thing that a reload does.
+type Change struct {
+	Place string `json:"place,omitempty"` // "file:line:column: ", "" if it is about none
+	Text  string `json:"text"`
+	// Loses: sessions, an uplink, or the way by which the hypervisor is reached are lost.
+	Loses bool `json:"loses,omitempty"`
+}
+
+// String returns the place and the text.
+func (c Change) String() string { return c.Place + c.Text }
 
 // Move changes a guest. Fields that are nil stay as they are.
 type Move struct {

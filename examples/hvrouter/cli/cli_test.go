@@ -89,7 +89,13 @@ func (f *fake) Move(name string, m api.Move) error {
 	f.note("move %s pref %v down %v", name, value(m.LocalPref), value(m.Down))
 	return nil
 }
-func (f *fake) Reload() error               { return errors.New("f:1:1: the file is empty") }
+func (f *fake) Reload(o api.ReloadOptions) (api.Reload, error) {
+	if !o.Force && !o.DryRun {
+		return api.Reload{}, errors.New("f:1:1: the file is empty")
+	}
+	return api.Reload{Changes: []api.Change{{Place: "f:1:1: ", Text: "guest vm1 leaves"}}}, nil
+}
+
 func (f *fake) Drain(context.Context) error { f.note("drain"); return nil }
 func (f *fake) Drops() []api.Drop           { return nil }
 
@@ -164,6 +170,8 @@ func TestCommands(t *testing.T) {
 		{line: "watch -n 1 -event b[ -j", code: 1, want: "a pattern such as bgp-*"},
 		{line: "watch -recent 2000", code: 1, want: "too many readers", asked: "events 2000"},
 		{line: "reload", code: 1, want: "f:1:1: the file is empty"},
+		{line: "reload -force", want: "f:1:1: guest vm1 leaves"},
+		{line: "reload -dry-run", want: "f:1:1: guest vm1 leaves"},
 		{line: "drain", asked: "drain"},
 		{line: "metrics", want: "hvrouter_converged 1"},
 		{line: "check -syntax -config " + sample, want: "fine"},

@@ -32,7 +32,7 @@ func run(in invocation) int {
 	signal.Notify(hup, unix.SIGHUP)
 	defer signal.Stop(hup)
 	log := logger(in.stderr, c.Log)
-	err = daemon.Run(ctx, c, daemon.Options{ConfigFile: *file, Log: log, Reload: hup, Ready: func() { notify(log, "READY=1") }, Reloading: func() { notify(log, reloading()) },
+	err = daemon.Run(ctx, c, daemon.Options{ConfigFile: *file, Log: log, Reload: hup, Ready: func(why string) { notify(log, "READY=1\nSTATUS="+why) }, Reloading: func() { notify(log, reloading()) },
 		Alive: func() { notify(log, "WATCHDOG=1") }, AliveEvery: watchdog(),
 		StartBFD: func(b config.BFD) error { return startBFD(ctx, in, b, c.BGP.GracefulRestart.Time.Duration) }})
 	if err != nil && !errors.Is(err, context.Canceled) {

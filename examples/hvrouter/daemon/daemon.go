@@ -31,8 +31,10 @@ type Options struct {
 	// StartBFD starts the separate BFD process on the socket; it is called only if
 	// no process answers there.
 	StartBFD func(c config.BFD) error
-	// Ready is called once everything runs, and after each reload. May be nil.
-	Ready func()
+	// Ready is called once everything runs and every session is up and has said
+	// everything, or has had the deferral time to; why says which. It is called after each
+	// reload as well, if it was before. May be nil.
+	Ready func(why string)
 	// Reloading is called when a reload begins. May be nil.
 	Reloading func()
 	// Alive is called by the loop every AliveEvery: a loop that hangs is silent. 0
@@ -59,6 +61,8 @@ type Daemon struct {
 	// Who reads what guests there are; of followInventory once the loop runs.
 	inventory *inventory
 	changing  sync.Mutex // guests over the API
+	reloading sync.Mutex // the configuration
+	isReady   bool       // guarded by reloading
 	started   time.Time
 	again     bool               // routes of an earlier run were found
 	ctx       context.Context    // of the run
@@ -133,7 +137,7 @@ func (d *Daemon) run(ctx context.Context, c *config.Config) error {
 	t.start("watchdog", d.alive)
 	t.start("namespaces", d.vigil)
 	t.start("inventory", d.followInventory)
-	call(d.opt.Ready)
+	t.start("", d.becomeReady)
 	d.log.Info("running", "event", "running", "restarted", d.again)
 	d.loop.run(t.ctx, d.router)
 	if err := context.Cause(t.ctx); !errors.Is(err, context.Canceled) {

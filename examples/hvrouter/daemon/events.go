@@ -142,7 +142,11 @@ func (r *router) onPaths(g *routing, changes []pathSet, converged bool) {
 	r.apply(g, &r.fx)
 	if converged && !g.converged {
 		g.converged = true
-		r.log.Info("domain converged", "event", "converged", "domain", g.name, "prefixes", g.rib.Len())
+		attrs := []any{"event", "converged", "domain", g.name, "prefixes", g.rib.Len()}
+		if len(g.without) > 0 {
+			attrs = append(attrs, "without", g.without)
+		}
+		r.log.Info("domain converged", attrs...)
 		r.sweep()
 	}
 	if r.floods {

@@ -5,10 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
+	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/change"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/host"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
 )
 
@@ -19,29 +23,110 @@ func (d *Daemon) reloads(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-d.opt.Reload:
-			if err := d.reload(ctx); err != nil {
+			if _, err := d.reload(ctx, api.ReloadOptions{}); err != nil {
 				d.log.Error("configuration refused, the old one stays", "event", "reload-refused", "err", err)
 			}
 		}
 	}
 }
 
-// reload reads the configuration again and changes what changed. One that is bad,
-// or that changes what only a restart can, is refused whole.
-func (d *Daemon) reload(ctx context.Context) error {
-	call(d.opt.Reloading)
-	defer call(d.opt.Ready)
+// reload reads the configuration again and changes what changed. One that is bad, that
+// changes what only a restart can, or that loses what people would miss is refused whole,
+// before anything is touched; the last only unless it is forced. Reloads wait for each
+// other.
+func (d *Daemon) reload(ctx context.Context, opt api.ReloadOptions) (out api.Reload, err error) {
+	d.reloading.Lock()
+	defer d.reloading.Unlock()
+	if !opt.DryRun && d.isReady {
+		call(d.opt.Reloading)
+		defer func() {
+			if d.opt.Ready != nil {
+				d.opt.Ready(d.readiness())
+			}
+		}()
+	}
 	c, err := config.Load(d.opt.ConfigFile)
 	if err != nil {
-		return err
+		return out, err
 	}
+	h := d.facts(c)
+	if out.Changes, err = d.foresee(ctx, c, h); err != nil {
+		return out, err
+	}
+	if lost := losses(out.Changes); len(lost) > 0 && !opt.Force {
+		return out, lost
+	}
+	if opt.DryRun {
+		return out, nil
+	}
+	for _, change := range out.Changes {
+		d.log.Info("reload changes", "event", "reload-change", "change", change.Text)
+	}
+	if !d.loop.do(ctx, func() { d.router.reload(c, h, d.guard) }) {
+		return out, context.Canceled
+	}
+	out.Done = true
+	return out, nil
+}
+
+// foresee returns what a reload would do, without doing any of it. An error is what it
+// cannot do.
+func (d *Daemon) foresee(ctx context.Context, c *config.Config, h config.Host) (list []api.Change, err error) {
+	var old *config.Config
+	var refused []error
 	err = context.Canceled
 	d.loop.do(ctx, func() {
-		if err = fixed(d.router.cfg, c); err == nil {
-			d.router.reload(c, d.guard)
+		old = d.router.cfg
+		if err = fixed(old, c); err == nil {
+			refused = admit(d.router.guests.Clone(), c, h)
 		}
 	})
-	return err
+	if err != nil {
+		return nil, err
+	}
+	if err := host.Rights(c); err != nil {
+		return nil, err
+	}
+	for _, f := range host.Worse(host.Check(old, host.System), host.Check(c, host.System)) {
+		list = append(list, api.Change{Text: f.String(), Place: c.Where(f.Path), Loses: true})
+	}
+	for _, err := range refused {
+		list = append(list, api.Change{Text: "guest refused: " + err.Error(), Loses: true})
+	}
+	for _, change := range change.Between(old, c) {
+		list = append(list, api.Change{Text: change.Text, Place: c.Where(change.Path), Loses: change.Loses})
+	}
+	return list, nil
+}
+
+// losses is the error about what a reload would lose.
+func losses(list []api.Change) lossError {
+	var lost lossError
+	for _, c := range list {
+		if c.Loses {
+			lost = append(lost, c)
+		}
+	}
+	return lost
+}
+
+type lossError []api.Change
+
+func (e lossError) Error() string {
+	lines := []string{"nothing was changed, since this would be lost (-force does it all the same):"}
+	for _, c := range e {
+		lines = append(lines, "  "+c.String())
+	}
+	return strings.Join(lines, "\n")
+}
+
+// admit has the inventory admit by another configuration, and returns who is refused
+// that was not before.
+func admit(in *guest.Inventory, c *config.Config, h config.Host) []error {
+	a := c.Admission(h)
+	in.Use(a)
+	errs := in.Replace(guest.FromConfig, c.Entries())
+	return append(errs, in.Admit(a)...)
 }
 
 // fixed refuses what cannot change while running.
@@ -83,10 +168,10 @@ func (r *router) giveWay(next config.Edge) {
 	}
 }
 
-func (r *router) reload(c *config.Config, g *guard) {
+func (r *router) reload(c *config.Config, h config.Host, g *guard) {
 	r.giveWay(c.Edge)
 	r.adopt(c)
-	r.refuse(r.guests.Replace(guest.FromConfig, c.Entries()))
+	r.refuse(admit(&r.guests, c, h))
 	for _, d := range c.Domains {
 		rt := r.domains[d.Name]
 		rt.configure(d)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/hyperfib/hyperfib/bgp"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
@@ -68,6 +69,7 @@ type routing struct {
 	learned   bool                 // the foreign routes that were there are known
 	complete  bool                 // BGP knows that everything of ours is announced
 	converged bool                 // BGP has told everything once
+	without   []bgp.PeerKey        // but for these peers
 	deaths    deaths               // ways that are not to be used
 }
 

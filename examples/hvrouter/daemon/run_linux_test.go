@@ -117,7 +117,7 @@ func (r *running) run() {
 	ready := make(chan struct{}, 16)
 	r.stop, r.ended, r.client = stop, make(chan error, 1), api.NewClient(c.API)
 	go func() {
-		r.ended <- Run(ctx, c, Options{ConfigFile: filepath.Join(r.dir, "hv.yaml"), Reload: r.reload, Ready: func() { ready <- struct{}{} },
+		r.ended <- Run(ctx, c, Options{ConfigFile: filepath.Join(r.dir, "hv.yaml"), Reload: r.reload, Ready: func(string) { ready <- struct{}{} },
 			Alive: func() {}, AliveEvery: 10 * time.Millisecond})
 	}()
 	select {

@@ -141,7 +141,7 @@ func (m *machine) do(now time.Time, words []string) error {
 		if err != nil {
 			return m.says(err)
 		}
-		m.router.reload(c, m.router.guard)
+		m.router.reload(c, config.Host{}, m.router.guard)
 	case "explain":
 		m.lines = append(m.lines, m.router.explain(netip.MustParsePrefix(words[1]), noTables)...)
 	case "bfd":

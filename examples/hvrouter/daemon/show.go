@@ -220,6 +220,7 @@ func (d *Daemon) Status() (s api.Status) {
 			Config: d.opt.ConfigFile, Reloaded: r.reloaded, NotOnLink: r.notOnLink}
 		s.NotAnnounced, s.Withdrawn = r.held()
 	})
+	s.Missing, _ = d.missing()
 	s.Namespaces = map[string]string{}
 	for _, space := range d.spaces {
 		n := space.fib.Stats()
@@ -279,7 +280,7 @@ func (d *Daemon) Move(name string, m api.Move) error {
 }
 
 // Reload implements [api.Backend].
-func (d *Daemon) Reload() error { return d.reload(d.ctx) }
+func (d *Daemon) Reload(opt api.ReloadOptions) (api.Reload, error) { return d.reload(d.ctx, opt) }
 
 // Drops implements [api.Backend].
 func (d *Daemon) Drops() (out []api.Drop) {

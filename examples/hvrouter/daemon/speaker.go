@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"errors"
 	"log/slog"
 	"net/netip"
@@ -31,11 +32,15 @@ type speaker struct {
 	// patience is how long routes of an earlier run stay while no peer is there to say
 	// what they should be.
 	patience time.Duration
+	// deferral is how long the sessions have to come up after the start.
+	deferral time.Time
 	told     told
 
 	mu       sync.Mutex
-	peers    map[bgp.PeerKey]configured
-	complete []bool // the inventory of each member is
+	peers    map[bgp.PeerKey]configured // as they are
+	rollout  rollout                    // of what they should be
+	again    *time.Timer                // review
+	complete []bool                     // the inventory of each member is
 	cfg      *config.Config
 	domain   config.Domain
 }
@@ -45,13 +50,14 @@ type speaker struct {
 type configured struct {
 	bgp.PeerConfig
 	imports, exports config.Policy
+	fabric           string
 	ways             []peering.Announced // nil: the session's own
 }
 
 // peer makes the configuration of a peer. Policies that have not changed are
 // taken from old: a new one would make the session exchange its routes again.
 func (s *speaker) peer(c *config.Config, r config.Reflector, dead deaths, old configured) configured {
-	p := configured{PeerConfig: peering.Peer(c, r, s.linkLocal(r.Interface)), imports: r.Import, exports: r.Export}
+	p := configured{PeerConfig: peering.Peer(c, r, s.linkLocal(r.Interface)), imports: r.Import, exports: r.Export, fabric: r.Fabric}
 	if len(r.Ways) > 0 {
 		p.ways = dead.announced(peering.Announce(r, s.members))
 	}
@@ -97,8 +103,10 @@ func newSpeaker(log *slog.Logger, c *config.Config, d config.Domain, p *place) (
 	}
 	s := &speaker{Speaker: b, log: log, name: d.Name, netns: d.NetNS, peers: map[bgp.PeerKey]configured{},
 		cBit: c.BFD.Process == "separate", linkLocal: p.links.linkLocal, members: members,
-		ways: newWays(), told: newTold(), patience: c.BGP.GracefulRestart.Time.Duration + c.BGP.GracefulRestart.LongLived.Duration}
+		deferral: time.Now().Add(c.BGP.GracefulRestart.Deferral.Duration), ways: newWays(), told: newTold(), patience: c.BGP.GracefulRestart.Time.Duration + c.BGP.GracefulRestart.LongLived.Duration}
 	s.complete = make([]bool, len(s.members))
+	s.again = time.AfterFunc(time.Hour, s.proceed)
+	s.again.Stop()
 	sessions, shared := c.SessionsOf(d)
 	s.wide = slices.ContainsFunc(sessions, config.Reflector.Wide)
 	if shared {
@@ -130,30 +138,143 @@ func (s *speaker) review() {
 	s.ways.ring()
 }
 
-// bring adds, changes and removes peers; the lock is held.
+// proceed goes on with what waits for sessions: a rollout, and who wants to know when all
+// have said everything.
+func (s *speaker) proceed() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cfg == nil {
+		return
+	}
+	if !s.rollout.began.IsZero() {
+		s.bring()
+		return
+	}
+	now, status := time.Now(), s.standings()
+	s.wake(now, status)
+}
+
+// missing returns the peers that have not said everything.
+func (s *speaker) missing() (list []bgp.PeerKey) {
+	now := time.Now()
+	for k, p := range s.standings() {
+		if !settled(p, now) {
+			list = append(list, k)
+		}
+	}
+	slices.SortFunc(list, func(a, b bgp.PeerKey) int { return cmp.Or(a.Addr.Compare(b.Addr), a.Local.Compare(b.Local)) })
+	return list
+}
+
+// bring adds, changes and removes peers, each when the rollout says; the lock is held.
 func (s *speaker) bring() {
-	next := map[bgp.PeerKey]configured{}
 	sessions, _ := s.cfg.SessionsOf(s.domain)
 	dead := s.ways.snapshot()
+	next := map[bgp.PeerKey]configured{}
+	var all []rolloutSession
+	now, status := time.Now(), s.standings()
 	for _, r := range sessions {
 		k := peering.SessionKey(r)
-		next[k] = s.peer(s.cfg, r, dead, s.peers[k])
+		p := s.peer(s.cfg, r, dead, s.peers[k])
+		next[k] = p
+		one := rolloutSession{key: k, fabric: p.fabric, up: status[k].State == bgp.Established, settled: settled(status[k], now)}
+		if old, ok := s.peers[k]; !ok {
+			one.changed = true
+		} else if one.changed = !old.same(p); one.changed {
+			one.ends = one.up && s.resets(p.PeerConfig)
+		}
+		all = append(all, one)
 	}
-	for k := range s.peers {
+	for k, old := range s.peers {
 		if _, ok := next[k]; !ok {
-			s.report(k, s.RemovePeer(k))
+			up := status[k].State == bgp.Established
+			all = append(all, rolloutSession{key: k, fabric: old.fabric, changed: true, gone: true, up: up, ends: up})
 		}
 	}
-	for k, p := range next {
-		old, ok := s.peers[k]
-		switch {
-		case !ok:
-			s.report(k, s.AddPeer(p.PeerConfig))
-		case !old.same(p):
-			s.report(k, s.UpdatePeer(p.PeerConfig))
+	list, stuck := s.rollout.step(now, all)
+	for _, k := range list {
+		s.change(k, next)
+	}
+	if stuck {
+		s.log.Error("sessions did not come back with their new configuration: the others stay as they are", "event", "rollout-stuck", "domain", s.name, "waiting", waiting(all, list))
+	}
+	s.wake(now, s.standings())
+}
+
+// wake notes who has said everything, and comes again when time makes a difference.
+func (s *speaker) wake(now time.Time, status map[bgp.PeerKey]bgp.PeerStatus) {
+	next, done := s.rollout.deadline(), 0
+	for _, p := range status {
+		if settled(p, now) {
+			done++
+		} else if t := p.Since.Add(settleTime); p.State == bgp.Established && now.Before(t) && (next.IsZero() || t.Before(next)) {
+			next = t
 		}
 	}
-	s.peers = next
+	s.told.note(done, len(status))
+	if !next.IsZero() {
+		s.again.Reset(max(next.Sub(now), time.Millisecond))
+	}
+}
+
+// change brings one peer in line with what is to be.
+func (s *speaker) change(k bgp.PeerKey, next map[bgp.PeerKey]configured) {
+	p, stays := next[k]
+	_, known := s.peers[k]
+	switch {
+	case !stays:
+		s.report(k, s.RemovePeer(k))
+		delete(s.peers, k)
+		return
+	case known:
+		s.report(k, s.UpdatePeer(p.PeerConfig))
+	default:
+		s.report(k, s.AddPeer(p.PeerConfig))
+	}
+	s.peers[k] = p
+}
+
+// standings returns the status of the peers.
+func (s *speaker) standings() map[bgp.PeerKey]bgp.PeerStatus {
+	out := map[bgp.PeerKey]bgp.PeerStatus{}
+	if s.Speaker == nil {
+		return out
+	}
+	for _, p := range s.Peers() {
+		out[p.Key] = p
+	}
+	return out
+}
+
+func (s *speaker) resets(c bgp.PeerConfig) bool {
+	resets, err := s.Resets(c)
+	return resets || err != nil
+}
+
+// settled reports whether a peer is up and has said everything that it has to say.
+func settled(p bgp.PeerStatus, now time.Time) bool {
+	if p.State != bgp.Established {
+		return false
+	}
+	if n := p.Negotiated; n != nil && !n.GracefulRestart && !now.Before(p.Since.Add(settleTime)) {
+		return true // it promises no End-of-RIB
+	}
+	for _, f := range p.Families {
+		if f.EndOfRIB.IsZero() && (p.Negotiated == nil || p.Negotiated.Families.Has(f.Family)) {
+			return false
+		}
+	}
+	return true
+}
+
+// waiting names what still waits.
+func waiting(all []rolloutSession, done []bgp.PeerKey) (list []bgp.PeerKey) {
+	for _, s := range all {
+		if s.changed && !slices.Contains(done, s.key) {
+			list = append(list, s.key)
+		}
+	}
+	return list
 }
 
 func (s *speaker) report(k bgp.PeerKey, err error) {

@@ -24,8 +24,9 @@ func (s *speaker) tell(ctx context.Context) {
 			again = true
 			s.log.Warn("BGP events lost", "event", "bgp-lost", "domain", s.name, "count", e.Lost)
 		}
-		if e.Kind == bgp.EventEndOfRIB && !closed(s.told.all) {
-			s.told.note(s.Peers())
+		switch e.Kind {
+		case bgp.EventUp, bgp.EventDown, bgp.EventEndOfRIB, bgp.EventStable:
+			s.proceed()
 		}
 		if !again || !e.Snapshot {
 			level, message, attrs := line(e)

@@ -1,31 +1,21 @@
 package daemon
 
-import (
-	"time"
+import "time"
 
-	"github.com/hyperfib/hyperfib/bgp"
-)
-
-// told says whether peers have told all of their routes since the start. One goroutine
-// notes it, any may ask.
+// told says whether peers have told all of their routes since the start. The speaker's
+// lock is held while it is noted; any may ask.
 type told struct{ some, all chan struct{} }
 
 func newTold() told { return told{make(chan struct{}), make(chan struct{})} }
 
-// note takes in that an End-of-RIB came; peers are all that are configured.
-func (t told) note(peers []bgp.PeerStatus) {
-	shut(t.some)
-	for _, p := range peers {
-		if p.State != bgp.Established {
-			return
-		}
-		for _, f := range p.Families {
-			if f.EndOfRIB.IsZero() {
-				return
-			}
-		}
+// note takes in how many of the peers that are configured have told everything.
+func (t told) note(settled, peers int) {
+	if settled > 0 {
+		shut(t.some)
 	}
-	shut(t.all)
+	if settled == peers {
+		shut(t.all)
+	}
 }
 
 // first tells whether any peer has.
@@ -46,15 +36,23 @@ func shut(c chan struct{}) {
 	}
 }
 
-// hold is what is waited for before routes of an earlier run go for which no peer was
-// there to say whether they are right: that all peers told theirs, that those which come
-// after the first had time to, or the end of patience. The zero value waits for nothing.
+// hold is what is waited for before a domain counts as converged: that all peers have
+// told everything, or the end of patience. The zero value waits for nothing.
 type hold struct {
 	some, all <-chan struct{}
 	time      <-chan time.Time
 }
 
-func (t told) hold(patience time.Duration) hold { return hold{t.some, t.all, time.After(patience)} }
+// hold waits for the peers as long as the deferral after the start lasts. Where routes of
+// an earlier run may go over the links of others, and no peer is there to say whether they
+// are right, it waits until they would be given up, or until those that come after the
+// first had time to.
+func (s *speaker) hold() hold {
+	if s.wide && !s.told.first() {
+		return hold{s.told.some, s.told.all, time.After(s.patience)}
+	}
+	return hold{nil, s.told.all, time.After(time.Until(s.deferral))}
+}
 
 // establishTime is how long peers have to follow the first that is back.
 const establishTime = 5 * time.Second

@@ -54,9 +54,9 @@ func (s *speaker) watch(ctx context.Context, l loop, r *router, of []*routing) {
 		default:
 		}
 		n, converged := w.Next(buf)
-		if converged && s.wide && !s.told.first() {
-			// Nobody was there to say what the routes of the run before should be.
-			converged, h = false, s.told.hold(s.patience)
+		if converged && !closed(s.told.all) {
+			// The table has nothing to wait for, but not everybody has said everything.
+			converged, h = false, s.hold()
 		}
 		f.bring(ctx, buf[:n], converged)
 		if n > 0 {
@@ -86,7 +86,12 @@ func (f *follower) bring(ctx context.Context, changes []rib.Change, converged bo
 	}
 	for no, g := range f.of {
 		sets := f.concern(no, changes)
-		f.loop.do(ctx, func() { f.router.onPaths(g, sets, converged) })
+		f.loop.do(ctx, func() {
+			if converged {
+				g.without = f.missing()
+			}
+			f.router.onPaths(g, sets, converged)
+		})
 	}
 }
 

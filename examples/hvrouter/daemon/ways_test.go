@@ -82,12 +82,15 @@ func TestTold(t *testing.T) {
 	if tt.first() || closed(tt.all) {
 		t.Error("nobody has said anything")
 	}
-	done := bgp.PeerStatus{State: bgp.Established}
-	tt.note([]bgp.PeerStatus{done, {}})
+	tt.note(0, 2)
+	if tt.first() || closed(tt.all) {
+		t.Error("nobody of two")
+	}
+	tt.note(1, 2)
 	if !tt.first() || closed(tt.all) {
 		t.Error("one peer of two")
 	}
-	tt.note([]bgp.PeerStatus{done, done})
+	tt.note(2, 2)
 	if !closed(tt.all) {
 		t.Error("both")
 	}

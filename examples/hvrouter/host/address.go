@@ -109,14 +109,20 @@ func (k *checker) ports(c *config.Config) {
 	said := map[string]bool{}
 	taken := func(path, proto string, port uint16, at netip.Addr, what string) {
 		for _, l := range k.Listening(proto, port) {
-			text := fmt.Sprintf("%s port %d is taken on %v by %s: %s", proto, port, l.Addr, l.Process, what)
+			who := l.Process
+			if who == "" {
+				who = "a process that cannot be seen"
+			}
+			text := fmt.Sprintf("%s port %d is taken on %v by %s: %s", proto, port, l.Addr, who, what)
 			if !l.Addr.IsUnspecified() && l.Addr != at || said[text] {
 				continue
 			}
 			said[text] = true
 			level := Lack
-			if proto == "udp" && l.Addr.IsUnspecified() {
-				level = Warn // ours are bound to an address and an interface, and are asked first
+			if l.Process == "" || proto == "udp" && l.Addr.IsUnspecified() {
+				// It may be ours, or ours are asked first: they are bound to an address and an
+				// interface.
+				level = Warn
 			}
 			k.at(path).add(level, "%s", text)
 		}

@@ -41,7 +41,7 @@ type View struct {
 // Listener is a socket that somebody listens on.
 type Listener struct {
 	Addr    netip.Addr // unspecified: every address
-	Process string     // its name and number, or "somebody"
+	Process string     // its name and number, "" if that could not be seen
 }
 
 // Level says how bad a finding is.
@@ -72,6 +72,18 @@ func (f Finding) String() string {
 // Bad tells whether the findings make the check fail.
 func Bad(findings []Finding) bool {
 	return slices.ContainsFunc(findings, func(f Finding) bool { return f.Level >= Drift })
+}
+
+// Worse returns what the host lacks for a configuration, after, and does not lack for the
+// one before it.
+func Worse(before, after []Finding) (list []Finding) {
+	for _, f := range after {
+		same := func(old Finding) bool { return old.Level == f.Level && old.Text == f.Text }
+		if f.Level == Lack && !slices.ContainsFunc(before, same) {
+			list = append(list, f)
+		}
+	}
+	return list
 }
 
 // Check gives everything in which the machine differs from what the configuration

@@ -17,20 +17,37 @@ import (
 // /proc/net/tcp and the like (proc_net_tcp(5)). Processes of our own program are left
 // out: a daemon that runs has its ports.
 func listening(proto string, port uint16) (list []Listener) {
-	self, _ := os.Readlink("/proc/self/exe")
+	type socket struct {
+		addr  netip.Addr
+		inode string
+	}
+	var sockets []socket
 	for _, file := range []string{proto, proto + "6"} {
 		data, err := os.ReadFile("/proc/thread-self/net/" + file)
 		if err != nil {
 			continue
 		}
 		for lines := bufio.NewScanner(bytes.NewReader(data)); lines.Scan(); {
-			addr, at, inode, ok := socketLine(lines.Text(), proto == "tcp")
-			if !ok || at != port {
-				continue
+			if addr, at, inode, ok := socketLine(lines.Text(), proto == "tcp"); ok && at == port {
+				sockets = append(sockets, socket{addr, inode})
 			}
-			if who, ours := owner(inode, self); !ours {
-				list = append(list, Listener{addr, who})
-			}
+		}
+	}
+	if len(sockets) == 0 {
+		return nil
+	}
+	owners := map[string]string{} // by what the links of their descriptors say
+	for _, s := range sockets {
+		owners["socket:["+s.inode+"]"] = ""
+	}
+	own(owners)
+	self, _ := os.Readlink("/proc/self/exe")
+	for _, s := range sockets {
+		dir := owners["socket:["+s.inode+"]"]
+		if dir == "" {
+			list = append(list, Listener{Addr: s.addr})
+		} else if who, ours := process(dir, self); !ours {
+			list = append(list, Listener{s.addr, who})
 		}
 	}
 	return list
@@ -59,20 +76,22 @@ func socketLine(line string, tcp bool) (addr netip.Addr, port uint16, inode stri
 	return addr.Unmap(), uint16(n), f[9], ok
 }
 
-// owner finds the process that has a socket: its name and number, and whether it is one of
-// ours.
-func owner(inode, self string) (who string, ours bool) {
-	want := "socket:[" + inode + "]"
+// own finds the directory below /proc of a process that has each of these sockets.
+func own(owners map[string]string) {
 	descriptors, _ := filepath.Glob("/proc/[0-9]*/fd/*")
 	for _, fd := range descriptors {
-		if to, err := os.Readlink(fd); err != nil || to != want {
-			continue
+		to, err := os.Readlink(fd)
+		if _, wanted := owners[to]; err == nil && wanted {
+			owners[to] = filepath.Dir(filepath.Dir(fd))
 		}
-		dir := filepath.Dir(filepath.Dir(fd))
-		name, _ := os.ReadFile(dir + "/comm")
-		exe, _ := os.Readlink(dir + "/exe")
-		ours = strings.TrimSuffix(exe, " (deleted)") == strings.TrimSuffix(self, " (deleted)") || strings.HasPrefix(string(name), "hvrouter")
-		return fmt.Sprintf("%s (process %s)", strings.TrimSpace(string(name)), filepath.Base(dir)), ours
 	}
-	return "somebody", false
+}
+
+// process returns the name and number of a process, and whether it is one of ours.
+func process(dir, self string) (who string, ours bool) {
+	name, _ := os.ReadFile(dir + "/comm")
+	exe, _ := os.Readlink(dir + "/exe")
+	const deleted = " (deleted)" // as after an upgrade
+	ours = strings.TrimSuffix(exe, deleted) == strings.TrimSuffix(self, deleted) || strings.HasPrefix(string(name), "hvrouter")
+	return fmt.Sprintf("%s (process %s)", strings.TrimSpace(string(name)), filepath.Base(dir)), ours
 }

@@ -2,6 +2,7 @@ package host
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"strings"
@@ -39,9 +40,14 @@ func System(n config.NetNS) (v View, err error) {
 		_ = netns.Do(path, func() error { h, _ = facts(); return nil })
 		return h
 	})
-	v.Listening = func(proto string, port uint16) (list []Listener) {
-		_ = netns.Do(path, func() error { list = listening(proto, port); return nil })
-		return list
+	seen := map[string][]Listener{}
+	v.Listening = func(proto string, port uint16) []Listener {
+		key := fmt.Sprint(proto, port)
+		if list, ok := seen[key]; ok {
+			return list
+		}
+		_ = netns.Do(path, func() error { seen[key] = listening(proto, port); return nil })
+		return seen[key]
 	}
 	v.Addresses = func(link string) (list []Address) {
 		all, _ := Addresses(path)

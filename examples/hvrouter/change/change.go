@@ -1,0 +1,262 @@
+package change
+
+import (
+	"fmt"
+	"net/netip"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/hyperfib/hyperfib/bgp"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
+)
+
+// Change is one thing that a new configuration does.
+type Change struct {
+	Text string
+	// Path is the YAML path of the new configuration that it is about: [config.Config.Where]
+	// says where that is.
+	Path string
+	// Loses: sessions, an uplink, or the way by which the hypervisor itself is reached are
+	// lost. It is done only if somebody insists.
+	Loses bool
+}
+
+// Between returns what the new configuration does that the old one does not, losses first.
+// Both are of one daemon: they have the same domains and tables.
+func Between(old, new *config.Config) []Change {
+	d := &differ{old: old, new: new}
+	for _, was := range old.Domains {
+		if now := new.Domain(was.Name); now != nil {
+			d.uplinks(was, *now)
+			d.families(was, *now)
+		}
+	}
+	d.sessions()
+	d.own()
+	d.rules()
+	d.guests()
+	slices.SortStableFunc(d.list, func(a, b Change) int {
+		if a.Loses == b.Loses {
+			return 0
+		} else if a.Loses {
+			return -1
+		}
+		return 1
+	})
+	return d.list
+}
+
+type differ struct {
+	old, new *config.Config
+	list     []Change
+}
+
+func (d *differ) add(path, format string, args ...any) {
+	d.list = append(d.list, Change{Text: fmt.Sprintf(format, args...), Path: path})
+}
+
+func (d *differ) loses(path, format string, args ...any) {
+	d.list = append(d.list, Change{Text: fmt.Sprintf(format, args...), Path: path, Loses: true})
+}
+
+// uplinks says which interfaces a domain has no more, and which are new.
+func (d *differ) uplinks(was, now config.Domain) {
+	path := d.new.DomainPath(now.Name)
+	before, after := domain.Interfaces(was), domain.Interfaces(now)
+	for _, name := range before {
+		if !slices.Contains(after, name) {
+			d.loses(path, "domain %s loses its uplink %s", now.Name, name)
+		}
+	}
+	for _, name := range after {
+		if !slices.Contains(before, name) {
+			d.add(path, "domain %s has a new uplink %s", now.Name, name)
+		}
+	}
+}
+
+// families says on which uplink of a domain no session is left for a family.
+func (d *differ) families(was, now config.Domain) {
+	type carried struct {
+		uplink string
+		family config.Family
+	}
+	of := func(c *config.Config, dom config.Domain) (list []carried) {
+		sessions, _ := c.SessionsOf(dom)
+		for _, r := range sessions {
+			for _, f := range r.Families {
+				if one := (carried{r.Interface, f}); !slices.Contains(list, one) {
+					list = append(list, one)
+				}
+			}
+		}
+		return list
+	}
+	after, uplinks := of(d.new, now), domain.Interfaces(now)
+	for _, c := range of(d.old, was) {
+		if !slices.Contains(after, c) && slices.Contains(uplinks, c.uplink) {
+			d.loses(d.new.DomainPath(now.Name), "domain %s loses its last session for %s on %s", now.Name, c.family, c.uplink)
+		}
+	}
+}
+
+// session is one session of a configuration.
+type session struct {
+	config.Reflector
+	netns config.NetNS
+	path  string
+}
+
+func (s session) String() string {
+	where := ""
+	if s.netns != "" {
+		where = " in netns " + string(s.netns)
+	}
+	return fmt.Sprintf("session with %v from %v on %s%s", s.Peer, s.Local, s.Interface, where)
+}
+
+// key is what makes it the same session in another configuration.
+func (s session) key() string { return s.String() }
+
+func sessions(c *config.Config) (list []session) {
+	for i, dom := range c.Domains {
+		for j, r := range dom.Reflectors {
+			list = append(list, session{r, dom.NetNS, fmt.Sprintf("$.domains[%d].reflectors[%d]", i, j)})
+		}
+	}
+	for i, r := range c.Sessions {
+		list = append(list, session{r, c.NetNSOf(r, ""), fmt.Sprintf("$.sessions[%d]", i)})
+	}
+	return list
+}
+
+// sessions says which sessions end, begin, and are reset.
+func (d *differ) sessions() {
+	before, after := sessions(d.old), sessions(d.new)
+	for _, s := range before {
+		if !slices.ContainsFunc(after, func(o session) bool { return o.key() == s.key() }) {
+			d.add("", "the %v ends", s)
+		}
+	}
+	for _, s := range after {
+		i := slices.IndexFunc(before, func(o session) bool { return o.key() == s.key() })
+		if i < 0 {
+			d.add(s.path, "a %v begins", s)
+			continue
+		}
+		old, new := peering.Peer(d.old, before[i].Reflector, netip.Addr{}), peering.Peer(d.new, s.Reflector, netip.Addr{})
+		if why := hard(old, new); len(why) > 0 {
+			d.add(s.path, "the %v is reset: other %s", s, strings.Join(why, ", "))
+		}
+		_, was := peering.BFD(d.old, before[i].netns, before[i].Reflector)
+		if _, is := peering.BFD(d.new, s.netns, s.Reflector); was && !is {
+			d.add(s.path, "the %v has no BFD any more", s)
+		}
+	}
+}
+
+// hard names what differs between two configurations of a peer and cannot be changed
+// while its session is up.
+func hard(old, new bgp.PeerConfig) (names []string) {
+	for _, f := range []struct {
+		name     string
+		old, new any
+	}{
+		{"AS", old.AS, new.AS}, {"port", old.Port, new.Port}, {"families", old.Families, new.Families},
+		{"hold time", old.HoldTime, new.HoldTime}, {"MD5 key", old.MD5Key, new.MD5Key}, {"TTL security", old.TTLSecurity, new.TTLSecurity},
+		{"ADD-PATH", [2]any{old.AddPathReceive, old.AddPathSend}, [2]any{new.AddPathReceive, new.AddPathSend}},
+	} {
+		if !reflect.DeepEqual(f.old, f.new) {
+			names = append(names, f.name)
+		}
+	}
+	return names
+}
+
+// own says what becomes of the hypervisor's own address and of the table for what it sends.
+func (d *differ) own() {
+	if was, now := d.old.Loopback, d.new.Loopback; was.Address.IsValid() && was != now {
+		d.loses("$.loopback", "the hypervisor loses its loopback address %v on %s", was.Address, was.Interface)
+	}
+	if d.old.LocalOut == nil {
+		return
+	}
+	if d.new.LocalOut == nil {
+		d.loses("", "what the hypervisor itself sends is not looked up in table %v any more", d.old.LocalOut.Table)
+		return
+	}
+	for _, name := range d.old.LocalOut.Domains {
+		if !slices.Contains(d.new.LocalOut.Domains, name) {
+			d.loses("$.local-out.domains", "what the hypervisor itself sends does not find the routes of domain %s any more", name)
+		}
+	}
+}
+
+// rules says which tables no rule leads to any more.
+func (d *differ) rules() {
+	for i, was := range d.old.Places() {
+		now := d.new.Places()[i]
+		for _, six := range []bool{false, true} {
+			before, after := looked(was.Config, six), looked(now.Config, six)
+			for _, table := range before {
+				if !slices.Contains(after, table) {
+					d.loses("$.rules", "no %s rule leads to table %s any more", map[bool]config.Family{false: config.IPv4, true: config.IPv6}[six], d.table(table))
+				}
+			}
+		}
+	}
+}
+
+// looked returns the tables that rules of a family lead to.
+func looked(c *config.Config, six bool) (tables []uint32) {
+	for _, r := range domain.Rules(c) {
+		if r.IPv6 == six && r.Action == domain.Unicast && !slices.Contains(tables, r.Table) {
+			tables = append(tables, r.Table)
+		}
+	}
+	return tables
+}
+
+// table names a table as the file does.
+func (d *differ) table(id uint32) string {
+	for _, dom := range d.old.Domains {
+		if dom.Table.ID == id {
+			return fmt.Sprintf("%v of domain %s", dom.Table, dom.Name)
+		}
+	}
+	switch id {
+	case 254:
+		return "main"
+	case 255:
+		return "local"
+	}
+	return fmt.Sprint(id)
+}
+
+// guests says which guests of the file leave, and how many others are no longer found.
+func (d *differ) guests() {
+	for _, was := range d.old.Guests {
+		if !slices.ContainsFunc(d.new.Guests, func(g config.Guest) bool { return g.Name == was.Name }) {
+			d.add("", "guest %s leaves, unless it is known from elsewhere", was.Name)
+		}
+	}
+	for _, was := range d.old.GuestsFrom {
+		if !slices.ContainsFunc(d.new.GuestsFrom, func(t config.Template) bool { return t.Interfaces == was.Interfaces }) {
+			d.add("", "interfaces like %s make no guests any more", was.Interfaces)
+		}
+	}
+	if was, now := d.old.GuestDomain(), d.new.GuestDomain(); was != nil && (now == nil || was.Name != now.Name) {
+		d.loses("", "the guests leave domain %s", was.Name)
+	}
+	for _, was := range d.old.Overlays {
+		if !slices.ContainsFunc(d.new.Overlays, func(o config.Overlay) bool { return o.Name == was.Name }) {
+			d.add("", "overlay %s goes", was.Name)
+		}
+	}
+	if !d.old.Wall.Off && d.new.Wall.Off {
+		d.add("$.wall", "the firewall goes")
+	}
+}

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
+)
+
+// TestReloadRefused: what would cut the host off is named by check, and refused by the
+// command, by SIGHUP and by the API, before anything is touched; -force does it.
+func TestReloadRefused(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs namespaces and seconds")
+	}
+	h := newHost(t)
+	h.hv.IP("link add name spare type bridge")
+	h.hv.IP("link set dev spare up")
+	h.hv.IP("addr add 10.9.9.9/24 dev spare")
+	h.hv.IP("route add default via 10.9.9.1 dev spare")
+	h.up()
+	h.guest()
+	h.wait("the guest's route at BIRD, twice", func() bool { return h.reflected("203.0.113.1") == 2 })
+	before := h.routes("rule show") + h.routes("route show table 90") + h.routes("route show table 100")
+	var sessions int
+	for _, c := range []struct {
+		name     string
+		old, new string
+		want     string
+		checked  string // what `check` says; "" if it cannot know what ran before
+	}{
+		{"an address that the host lacks", "local: 198.51.100.201", "local: 198.51.100.202", "hv.yaml:14:49: missing: session with 198.51.100.226: 198.51.100.202 is on no interface", "198.51.100.202 is on no interface"},
+		{"an address of the other uplink", "local: 198.51.100.201", "local: 198.51.100.101", "198.51.100.101 is our address on a.public", "198.51.100.101 is our address on a.public"},
+		{"an interface that is not there", "interface: b.public", "interface: c.public", "missing: interface c.public of domain public does not exist", "interface c.public of domain public does not exist"},
+		{"an uplink that goes", "      - {fabric: B", "#", "domain public loses its uplink b.public", ""},
+		{"a guest on an uplink", "guests:\n", "guests:\n  - {name: up, interface: b.public}\n", "b.public is an uplink of domain public", "b.public is an uplink of domain public"},
+		{"a guest that has a reflector's address", "ipv4: [203.0.113.1]", "ipv4: [198.51.100.126]", "198.51.100.126 is the reflector 198.51.100.126", "198.51.100.126 is the reflector"},
+		{"a template for the way to the default gateway", "guests:\n", "guests-from: [{interfaces: \"sp*\"}]\nguests:\n", "spare is like sp*, and the host's default route leads over it", "spare is like sp*"},
+		{"no way out for the hypervisor", "guests:\n", "rules: {ipv4: [{priority: 0, table: 255}, {priority: 9, table: 90}], ipv6: [{priority: 0, table: 255}, {priority: 9, table: 254}, {priority: 10, table: 90}]}\nguests:\n",
+			"no rule has what the hypervisor itself sends looked up in table main", "no rule has what the hypervisor itself sends looked up in table main"},
+		{"another loopback address", "172.22.2.1/32", "172.22.2.9/32", "the hypervisor loses its loopback address 172.22.2.1/32", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			changed := strings.Replace(hvConfig, c.old, c.new, 1)
+			h.write("hv.yaml", changed)
+			h.refused(c.want, "reload")
+			h.refused(c.want, "reload", "-dry-run")
+			h.wait("the refusal in the log", func() bool {
+				h.cmd.Process.Signal(syscall.SIGHUP)
+				log, _ := os.ReadFile(h.path("hv.log"))
+				return strings.Contains(string(log), "reload-refused") && strings.Contains(string(log), strings.TrimSuffix(c.want, ": "))
+			})
+			if c.checked != "" {
+				out, err := h.command("check", "-config", h.path("hv.yaml")).CombinedOutput()
+				if err == nil || !strings.Contains(string(out), c.checked) {
+					t.Errorf("check: %v: %s, want %s", err, out, c.checked)
+				}
+			}
+			if now := h.routes("rule show") + h.routes("route show table 90") + h.routes("route show table 100"); now != before {
+				t.Errorf("touched: %s\nbefore: %s", now, before)
+			}
+		})
+	}
+	h.write("hv.yaml", hvConfig)
+	h.cli("reload")
+	sessions = h.ups(t, 1)
+	if sessions != 2 {
+		t.Errorf("%d sessions", sessions)
+	}
+	h.write("hv.yaml", strings.Replace(hvConfig, "      - {fabric: B", "#", 1))
+	if out := h.cli("reload", "-force"); !strings.Contains(out, "domain public loses its uplink b.public") {
+		t.Errorf("forced: %s", out)
+	}
+	h.wait("one session", func() bool { var all []api.Session; return h.ask("/v1/sessions", &all) == nil && len(all) == 1 })
+}
+
+// ups checks how often each session came up, and returns how many there are.
+func (h *host) ups(t *testing.T, want int) int {
+	t.Helper()
+	var all []api.Session
+	if err := h.ask("/v1/sessions", &all); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range all {
+		if s.Ups != want || s.State != "Established" {
+			t.Errorf("session with %v is %s and came up %d times, want %d", s.Peer, s.State, s.Ups, want)
+		}
+	}
+	return len(all)
+}
+
+// TestReady: systemd hears READY when the sessions are up and have told everything, or when
+// the deferral time has passed, with the reason; until then nothing is called converged.
+func TestReady(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs namespaces and seconds")
+	}
+	h := newHost(t)
+	h.up()
+	h.kill(syscall.SIGKILL)
+	h.hv.IP("link set b.public down")
+	h.write("hv.yaml", strings.Replace(hvConfig, "domains:\n", "bgp: {graceful-restart: {time: 10s, deferral: 4s}}\ndomains:\n", 1))
+	said := h.systemd()
+	started := time.Now()
+	h.run()
+	h.wait("one session up, and not converged", func() bool {
+		var all []api.Session
+		var s api.Status
+		return h.ask("/v1/sessions", &all) == nil && h.ask("/v1/status", &s) == nil && len(all) == 2 && all[0].State == "Established" &&
+			!s.Converged && slices.Equal(s.Missing, []string{"198.51.100.226"})
+	})
+	said.expect("READY=1\nSTATUS=1 of 2 sessions are up, without 198.51.100.226")
+	if took := time.Since(started); took < 4*time.Second {
+		t.Errorf("ready after %v", took)
+	}
+	h.wait("converged without it", func() bool { var s api.Status; return h.ask("/v1/status", &s) == nil && s.Converged })
+
+	h.kill(syscall.SIGKILL)
+	h.hv.IP("link set b.public up")
+	h.run()
+	said.expect("READY=1\nSTATUS=all 2 sessions are up")
+	var all []api.Session
+	if err := h.ask("/v1/sessions", &all); err != nil || len(all) != 2 || all[0].State != "Established" || all[1].State != "Established" {
+		t.Errorf("ready with %+v, %v", all, err)
+	}
+}
