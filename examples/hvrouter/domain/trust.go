@@ -122,7 +122,7 @@ func newTruster(c *config.Config, guests []config.Guest) truster {
 func (r *truster) address(i Interface) (because netip.Prefix, certain bool) {
 	for _, a := range i.Addresses() {
 		addr := a.Prefix.Addr()
-		if !a.Global || r.gateways[addr] || addr.IsLinkLocalUnicast() || addr.IsLoopback() {
+		if !a.Global || r.gateways[addr] || addr.IsLinkLocalUnicast() {
 			continue
 		}
 		sure := addr.Is4() || a.Permanent
