@@ -16,11 +16,19 @@
 //	session.go transmit.go  Session, the pure state machine: packets and time
 //	receive.go echo.go        in, Effects out; no clock, socket or lock
 //	owner.go demux.go       one thread that holds every session of a Server
-//	server.go hub.go        the API in front of it
+//	server.go run.go hub.go the API in front of it, and the goroutines around it
+//	attach.go               each session's namespace, interface, address and sockets
 //	serve.go conn.go        a Server behind a unix socket, shared by clients
 //	client.go               the same API at the other end of that socket
 //	failover.go             dead next hops leave the kernel without the client
-//	handover.go             a successor takes the sessions over
+//	give.go take.go         a successor takes the sessions over
+//	machine.go              what all of them ask of the kernel: poller and host
+//	*_linux.go              Linux as these
+//
+// Decisions that need no kernel are in internal/bfdcore: which session a packet is for, what
+// clients share, what a client has yet to ask for, who has the sessions in a handover, which
+// next hops go. Tests run whole processes, clients and networks on a poller and a host in
+// memory, under virtual time.
 //
 // [Service] is what a daemon codes against, so that it need not know whether the
 // sessions live in its own process ([Server]) or in another one ([Client] and
@@ -46,8 +54,22 @@
 //
 // With permission (CAP_SYS_NICE) the thread runs under SCHED_FIFO. On a machine
 // whose processors are all busy this decides: every false alarm we have seen came
-// from a thread that was not given the processor. See [Config.RealTime] and
-// [Config.WholeProcess].
+// from a thread that was not given the processor. See [Config.RealTime]. The other threads
+// stay ordinary ones.
+//
+// # What a session needs
+//
+// A session follows its namespace by path, its interface by name and, without a local
+// address, the kernel's choice of one. What is not there yet, or not any more, is looked for
+// again, at first after a quarter of a second, in the end every 2 seconds; why is in
+// [Status].Err and in an event. A session that is Up is left alone, unless the kernel
+// refuses its packets or it is added again. If the path of its namespace leads to another
+// one, it moves there when it is Down, under another discriminator.
+//
+// A session bound to an interface takes packets that came in by that interface. Packets that
+// never left the host are for those only whose peer is the host itself: a filter at the
+// socket drops them otherwise, since the kernel reports their interface as their sender
+// likes.
 //
 // State changes reach the rest of the program through a cell of atomic words and
 // a dirty bit for each session, never through a queue: a reader that sleeps finds
@@ -88,9 +110,9 @@
 // # Limits
 //
 // Linux only. 16384 sessions a Server, one for each source port. Intervals from 1 ms;
-// below 10 ms the kernel's scheduling sets the limit. The seconds in which an
-// interface that was deleted comes back under another index are noticed by failing
-// sends, once a second.
+// below 10 ms the kernel's scheduling sets the limit. A successor that is stopped
+// between "go" and "I run" (see internal/bfdcore) has the sessions, and nobody serves them
+// until it goes on.
 //
 // RFCs: 5880, 5881, 5882 (what events tell), 5883, 9747, and of 9764 that octets
 // beyond Length are ignored.

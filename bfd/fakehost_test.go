@@ -259,27 +259,25 @@ type fakeStream struct {
 	stall time.Duration
 }
 
-// count counts octets that are about to be written, or were read, and has happen what is to
-// happen. It returns how many of them go through.
-func (s *fakeStream) count(n int) int {
+// count counts octets that are about to be written, or were read. It returns how many of
+// them go through, and whether the process dies then.
+func (s *fakeStream) count(n int) (through int, dies bool) {
 	s.mu.Lock()
 	before := s.done
 	s.done += n
 	happens := s.after > 0 && s.done >= s.after
-	if happens && s.stall == 0 {
-		n = max(0, s.after-before)
+	stall := s.stall
+	if happens && stall == 0 {
+		n, dies = max(0, s.after-before), true
 	}
 	if happens {
 		s.after = 0
 	}
 	s.mu.Unlock()
-	switch {
-	case happens && s.stall > 0:
-		time.Sleep(s.stall)
-	case happens:
-		s.proc.kill()
+	if happens {
+		time.Sleep(stall)
 	}
-	return n
+	return n, dies
 }
 
 // fakePipe is one direction.
@@ -334,7 +332,8 @@ func (s *fakeStream) Read(b []byte) (int, error) {
 	for {
 		if n, fds, err, ready := s.in.take(b); ready {
 			s.arrived(fds)
-			if err == nil && s.count(n) < n {
+			if _, dies := s.count(n); dies {
+				s.proc.kill()
 				return 0, errDead
 			}
 			return n, err
@@ -396,9 +395,9 @@ func (s *fakeStream) takeFDs() []int {
 func (s *fakeStream) Write(b []byte) (int, error) { return s.write(b, nil) }
 
 func (s *fakeStream) write(b []byte, objects []any) (int, error) {
-	if n := s.count(len(b)); n < len(b) {
-		s.out.do(func() { s.out.data = append(s.out.data, b[:n]...) })
-		return 0, unix.EPIPE
+	n, dies := s.count(len(b))
+	if b = b[:n]; dies {
+		defer s.proc.kill()
 	}
 	closed := false
 	s.out.do(func() {

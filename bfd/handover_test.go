@@ -44,17 +44,18 @@ func handoverInputs(r *rand.Rand) (list []string) {
 			list = append(list, fmt.Sprintf("+%dms %s", at, []string{"die c", "client c", "kill c"}[r.IntN(3)]))
 			continue
 		}
-		how := ""
-		// A successor that says hand-over reads some 1,500 octets and writes 30.
-		octets := 1 + r.IntN(3200)
+		// A successor reads some 900 octets and writes 40 until it runs. One that is stuck
+		// after it was told to go has the sessions: then they live as long as the
+		// remote system waits, 500 ms after the last packet.
+		how, octets, stall := "", 1+r.IntN(1000), r.IntN(350)
 		if r.IntN(2) == 0 {
-			octets = 1 + r.IntN(60)
+			octets, stall = 1+r.IntN(60), r.IntN(900)
 		}
 		switch r.IntN(3) {
 		case 0:
 			how = fmt.Sprintf("dies=%d", octets)
 		case 1:
-			how = fmt.Sprintf("stalls=%d/%dms", octets, r.IntN(900))
+			how = fmt.Sprintf("stalls=%d/%dms", octets, stall)
 		}
 		list = append(list, fmt.Sprintf("+%dms takeover p%d %s", at, n+1, how))
 		if r.IntN(3) == 0 {

@@ -188,6 +188,9 @@ func (p *process) accept() error {
 		}
 		// Descriptors or memory have run out, or a client was gone already.
 		p.notice(err)
+		p.mu.Lock()
+		p.crowdOut(1)
+		p.mu.Unlock()
 		select {
 		case <-p.ending:
 		case <-time.After(wait.Next()):
@@ -220,6 +223,15 @@ func (p *process) admit(s stream) *conn {
 		s.Close()
 		return nil
 	}
+	p.crowdOut(maxStrangers)
+	c := &conn{stream: s, process: p, since: time.Now()}
+	p.conns[c] = false
+	return c
+}
+
+// crowdOut ends the connection that has not said hello for longest, if there are so many of
+// them; the lock is held.
+func (p *process) crowdOut(limit int) {
 	strangers, oldest := 0, (*conn)(nil)
 	for c, greeted := range p.conns {
 		if greeted {
@@ -229,13 +241,10 @@ func (p *process) admit(s stream) *conn {
 			oldest = c
 		}
 	}
-	if strangers >= maxStrangers {
+	if strangers >= limit {
 		oldest.Close()
 		delete(p.conns, oldest)
 	}
-	c := &conn{stream: s, process: p, since: time.Now()}
-	p.conns[c] = false
-	return c
 }
 
 // greet notes that a connection has said hello.

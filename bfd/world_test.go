@@ -92,7 +92,9 @@ func (w *world) do(verb string, args []string) error {
 	name := args[0]
 	switch verb {
 	case "cable":
-		w.net.cable(w.net.paths[path(args[0])], w.net.paths[path(args[1])], args[2])
+		if a, b := w.net.paths[path(args[0])], w.net.paths[path(args[1])]; a != nil && b != nil {
+			w.net.cable(a, b, args[2])
+		}
 	case "process", "takeover":
 		w.start(name, verb == "takeover", args[1:])
 	case "client":
@@ -151,7 +153,9 @@ func (w *world) networkVerb(verb string, args []string) func() error {
 	case "port":
 		return func() error {
 			port, err := strconv.Atoi(args[1])
-			ns().taken[uint16(port)] = args[2] == "taken"
+			if ns() != nil {
+				ns().taken[uint16(port)] = args[2] == "taken"
+			}
 			return err
 		}
 	case "fail":

@@ -14,6 +14,10 @@ package bfdcore
 // runs. So a connection that ends says that the other process is dead, and the sessions
 // are one's own.
 //
+// A taker that is alive and stuck between go and runs has the sessions, and nobody serves
+// them until it goes on: the giver cannot know whether it will. So a taker has done
+// everything that takes time before it is ready.
+//
 // In version 1 there is no runs: the giver ends after go. And it closes the connection in
 // place of no, since a taker of version 1 takes whatever it is told for go; so there the end
 // of the connection does not say that the giver is dead.
