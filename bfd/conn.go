@@ -19,18 +19,18 @@ type conn struct {
 	since   time.Time
 	version uint16
 	name    string
+	known   bool // the client of that name is connected, by this connection
 	sending sync.Mutex
 	watcher *Watcher
 }
 
 // serve reads requests until the client is gone.
 func (c *conn) serve() {
+	defer c.goodbye()
 	defer c.Close()
 	if !c.welcome() {
 		return
 	}
-	share := c.process.shared
-	defer share(func(s *sharing) { s.Disconnect(c.name, time.Now()) })
 	c.watcher = c.process.server.Watch()
 	var wg sync.WaitGroup
 	wg.Go(c.tell)
@@ -43,6 +43,14 @@ func (c *conn) serve() {
 	c.watcher.Close()
 	c.Close() // releases tell from a blocked write
 	wg.Wait()
+}
+
+// goodbye notes that the client is gone: also one that was so before it had heard that it
+// is welcome.
+func (c *conn) goodbye() {
+	if c.known {
+		c.process.shared(func(s *sharing) { s.Disconnect(c.name, time.Now()) })
+	}
 }
 
 // sharing is what clients want.
@@ -99,6 +107,7 @@ func (c *conn) hello(m message) error {
 	c.version, c.name = version, name
 	var err error
 	c.process.shared(func(s *sharing) { err = s.Connect(name, time.Now()) })
+	c.known = err == nil
 	return err
 }
 

@@ -60,6 +60,12 @@ func (p *fakeProc) drop(fd int) {
 	delete(p.fds, fd)
 }
 
+func (n *fakeNet) isDead(p *fakeProc) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return p.dead
+}
+
 // kill is kill -9.
 func (p *fakeProc) kill() {
 	p.net.mu.Lock()

@@ -25,9 +25,10 @@ func (s *Server) collect() bool {
 		case e.done.Load():
 			s.release(e)
 		case !e.removed:
+			downs := e.last.downs
 			s.post(e)
-			if e.last.state == Down {
-				s.look(e)
+			if e.last.downs > downs && e.last.state != Up {
+				s.look(e) // perhaps it lacks something now
 			}
 		}
 	})

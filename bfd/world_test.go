@@ -69,7 +69,7 @@ func (w *world) Do(now time.Time, words []string) ([]string, error) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	out := w.out
+	out := latest(w.out)
 	w.out = nil
 	slices.SortStableFunc(out, func(a, b string) int { // at the same moment in any order
 		ta, a, _ := strings.Cut(a, " ")
@@ -80,6 +80,30 @@ func (w *world) Do(now time.Time, words []string) ([]string, error) {
 		return strings.Compare(a, b)
 	})
 	return out, errors.Join(append(w.net.wrong, err)...)
+}
+
+// latest leaves out events that another one of the same session follows in the same
+// millisecond: a watcher may have folded them.
+func latest(out []string) []string {
+	last := map[string]int{}
+	subject := func(line string) string {
+		before, _, event := strings.Cut(line, " -> ")
+		after := strings.Fields(line[len(before):])
+		if !event || !strings.HasSuffix(strings.Fields(before)[1], ":") {
+			return ""
+		}
+		return before + after[1]
+	}
+	for i, line := range out {
+		last[subject(line)] = i
+	}
+	kept := out[:0]
+	for i, line := range out {
+		if s := subject(line); s == "" || last[s] == i {
+			kept = append(kept, line)
+		}
+	}
+	return kept
 }
 
 func (w *world) do(verb string, args []string) error {
@@ -208,7 +232,9 @@ func (w *world) start(name string, takes bool, args []string) {
 		cfg.Notice = func(err error) { w.say("%s notices: %v", name, err) }
 		cfg.Coexist = slices.Contains(args, "coexist")
 		err := w.serve(ctx, p.proc, takes, cfg)
-		if err != nil {
+		if w.net.isDead(p.proc) {
+			w.say("%s is dead", name)
+		} else if err != nil {
 			w.say("%s ends: %v", name, err)
 		} else {
 			w.say("%s ends", name)
