@@ -60,6 +60,7 @@ type fakeLink struct {
 	far    *fakeLink
 	cut    bool // what goes out by it is lost
 	jitter uint32
+	last   time.Time // arrival of what left by it last: nothing overtakes
 }
 
 // fakeSocket is what a descriptor of a socket is for.
@@ -183,8 +184,12 @@ func (n *fakeNet) transmit(l *fakeLink, ip []byte) {
 		return
 	}
 	l.jitter = xorshift(l.jitter + uint32(l.index))
-	at := n.lag + time.Duration(l.jitter%97)*time.Microsecond
-	time.AfterFunc(at, func() {
+	at := time.Now().Add(n.lag + time.Duration(l.jitter%97)*time.Microsecond)
+	if !at.After(l.last) {
+		at = l.last.Add(time.Microsecond)
+	}
+	l.last = at
+	time.AfterFunc(time.Until(at), func() {
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		l.far.ns.input(l.far, ip)

@@ -111,7 +111,8 @@ func (g *giving) run() error {
 	defer s.mu.Unlock()
 	verdict := make(chan bool, 1)
 	st := state{process: p, version: g.version, out: encoder{version: protocolVersion}, spaces: map[*space]uint32{}}
-	if err := s.do(func(o *owner) { o.flush(); st.encode(); o.pause = verdict }); err != nil {
+	// What is due is sent first: one handover after the other may fail, each in its time.
+	if err := s.do(func(o *owner) { o.expire(); o.flush(); st.encode(); o.pause = verdict }); err != nil {
 		return err
 	}
 	err := g.persuade(&st)

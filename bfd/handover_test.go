@@ -71,13 +71,13 @@ func playHandovers(t *testing.T, inputs []string) error {
 		text += line + "\n"
 	}
 	text += "+30s die c\nclient c\nadd c 10.0.0.2 local=10.0.0.1 dev=v0 mult=5\nadd c fd00::2 local=fd00::1 dev=v0 mult=5\nsynced c\n+40s takeover last\n+50s\n"
-	_, err := inBubble(t, text, func(w *world) error {
+	out, err := inBubble(t, text, func(w *world) error {
 		r, c := w.remotes["r"], w.clients["c"]
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		for _, e := range r.states {
 			if e.State != Up || e.Downs > 0 {
-				return fmt.Errorf("the remote system has %s, %d downs", brief(e), e.Downs)
+				return fmt.Errorf("the remote system has %s, %d downs, since %v", brief(e), e.Downs, e.Time.Sub(scenario.Epoch))
 			}
 		}
 		for k := range c.wanted {
@@ -97,5 +97,8 @@ func playHandovers(t *testing.T, inputs []string) error {
 		}
 		return err
 	})
+	if err != nil {
+		err = fmt.Errorf("%w, in\n%s", err, out)
+	}
 	return err
 }

@@ -150,6 +150,10 @@ func (o *owner) command() {
 		select {
 		case f := <-o.commands:
 			f(o)
+			if o.pause != nil { // the rest is for later, if the sessions are ours then
+				o.asked = true
+				return
+			}
 		default:
 			return
 		}

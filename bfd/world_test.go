@@ -54,7 +54,7 @@ func newWorld() *world {
 func (w *world) say(format string, args ...any) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	at := time.Since(scenario.Epoch).Round(time.Millisecond)
+	at := time.Since(scenario.Epoch).Truncate(10 * time.Millisecond)
 	w.out = append(w.out, fmt.Sprintf("+%v ", at)+fmt.Sprintf(format, args...))
 }
 
@@ -82,8 +82,15 @@ func (w *world) Do(now time.Time, words []string) ([]string, error) {
 	return out, errors.Join(append(w.net.wrong, err)...)
 }
 
-// latest leaves out events that another one of the same session follows in the same
-// millisecond: a watcher may have folded them.
+// notice says what a program that is not dead notices.
+func (w *world) notice(p *program, err error) {
+	if !w.net.isDead(p.proc) {
+		w.say("%s notices: %v", p.name, err)
+	}
+}
+
+// latest leaves out events that another one of the same session follows in the same 10
+// milliseconds: a watcher may have folded them.
 func latest(out []string) []string {
 	last := map[string]int{}
 	subject := func(line string) string {
@@ -229,7 +236,7 @@ func (w *world) start(name string, takes bool, args []string) {
 	}
 	p.launch(func(ctx context.Context) error {
 		cfg := ServeConfig{RestartTime: time.Minute, Ready: func() { w.say("%s is ready", name) }}
-		cfg.Notice = func(err error) { w.say("%s notices: %v", name, err) }
+		cfg.Notice = func(err error) { w.notice(p, err) }
 		cfg.Coexist = slices.Contains(args, "coexist")
 		err := w.serve(ctx, p.proc, takes, cfg)
 		if w.net.isDead(p.proc) {
@@ -277,7 +284,7 @@ func (w *world) serve(ctx context.Context, p *fakeProc, takes bool, cfg ServeCon
 
 func (w *world) client(name string) error {
 	p := w.program(name, w.clients)
-	c, err := newClientOn(ClientConfig{Socket: socketPath, Name: name, Notice: func(err error) { w.say("%s notices: %v", name, err) }}, p.proc)
+	c, err := newClientOn(ClientConfig{Socket: socketPath, Name: name, Notice: func(err error) { w.notice(p, err) }}, p.proc)
 	if err != nil {
 		return err
 	}
@@ -315,7 +322,7 @@ func (w *world) watch(p *program, aloud bool) {
 			}
 			p.heard = time.Now()
 			w.mu.Unlock()
-			if aloud {
+			if aloud || e.State == Down && e.Downs > 0 {
 				w.say("%s: %s", p.name, brief(e))
 			}
 		}
