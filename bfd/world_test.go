@@ -322,7 +322,7 @@ func (w *world) watch(p *program, aloud bool) {
 			}
 			p.heard = time.Now()
 			w.mu.Unlock()
-			if aloud || e.State == Down && e.Downs > 0 {
+			if aloud {
 				w.say("%s: %s", p.name, brief(e))
 			}
 		}
