@@ -338,10 +338,14 @@ func (k *checker) guestName(path, name string) {
 func unprintable(r rune) bool { return !unicode.IsPrint(r) }
 
 // link checks the name of an interface: what Linux takes (dev_valid_name), and can be the
-// name of a directory below /proc/sys.
+// name of a directory below /proc/sys that is the interface's alone
+// (sysctl_dev_name_is_allowed).
 func (k *checker) link(path, name string) {
 	bad := func(r rune) bool { return r == '/' || r == ':' || unicode.IsSpace(r) || !unicode.IsPrint(r) }
 	if len(name) > 15 || name == "." || name == ".." || !utf8.ValidString(name) || strings.ContainsFunc(name, bad) {
 		k.bad(path, "%q is not an interface name (15 characters at most)", name)
+	}
+	if name == "all" || name == "default" {
+		k.bad(path, "%s is what the kernel calls the settings of many interfaces (net.ipv4.conf.%s)", name, name)
 	}
 }

@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"strings"
 )
 
 // vrfs checks what VRFs need.
@@ -14,9 +13,8 @@ func (k *checker) vrfs(c *Config) {
 		case c.DomainBy != ByVRF && d.VRF != "":
 			k.bad(path, "there are VRFs with domain-by: vrf only")
 		case c.DomainBy != ByVRF:
-		case len(d.VRF) > 15 || strings.ContainsAny(d.VRF, "/ "):
-			k.bad(path, "%q is not an interface name (15 characters at most)", d.VRF)
 		default:
+			k.link(path, d.VRF)
 			names.add(k, path, "VRF", d.VRF)
 		}
 		if c.DomainBy == ByVRF && d.NetNS != "" {
