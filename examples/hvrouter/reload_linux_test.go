@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
+	"github.com/hyperfib/hyperfib/internal/testing/nstest"
 )
 
 // TestReloadRefused: what would cut the host off is named by check, and refused by the
@@ -91,6 +93,83 @@ func (h *host) ups(t *testing.T, want int) int {
 		}
 	}
 	return len(all)
+}
+
+// TestReloadFabrics: what resets sessions resets those of one fabric after those of the
+// other; a key that the reflector does not have takes one session, not both.
+func TestReloadFabrics(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs namespaces and seconds")
+	}
+	h := newHost(t)
+	h.up()
+	h.kill(syscall.SIGTERM)
+	debug := "log: debug\n" + hvConfig
+	h.write("hv.yaml", debug)
+	h.run()
+	h.up()
+	h.guest()
+	h.wait("the guest's route at BIRD, twice", func() bool { return h.reflected("203.0.113.1") == 2 })
+	log := h.sessionLog()
+	h.write("hv.yaml", strings.Replace(debug, "domains:\n", "bgp: {hold-time: 30s}\ndomains:\n", 1))
+	if out := h.cli("reload"); strings.Count(out, "is reset: other hold time") != 2 {
+		t.Errorf("reload: %s", out)
+	}
+	nstest.Wait(t, 30*time.Second, "both sessions reset", func() bool {
+		var all []api.Session
+		if h.ask("/v1/sessions", &all) != nil {
+			return false
+		}
+		return len(all) == 2 && all[0].Ups >= 2 && all[1].Ups >= 2
+	})
+	h.up()
+	// BIRD forgets the BFD session with the BGP session, so that it may end once more.
+	_, order, _ := strings.Cut(log(), "bgp-down=198.51.100.126 ") // after its first End-of-RIB
+	first, second := strings.Index(order, "bgp-end-of-rib=198.51.100.126"), strings.Index(order, "bgp-down=198.51.100.226")
+	if first < 0 || second < first {
+		t.Errorf("after the first session was reset: %s", order)
+	}
+
+	h.write("hv.yaml", strings.Replace(debug, "domains:\n", "bgp: {hold-time: 30s, md5: wrong}\ndomains:\n", 1))
+	h.cli("reload")
+	sessions := func() (all []api.Session) {
+		if err := h.ask("/v1/sessions", &all); err != nil || len(all) != 2 {
+			t.Fatalf("%v, %v", all, err)
+		}
+		return all
+	}
+	ups := sessions()[1].Ups
+	h.wait("the first session gone", func() bool { return sessions()[0].State != "Established" })
+	for range 20 { // two seconds, in which the old code ended the other one, too
+		if s := sessions()[1]; s.State != "Established" || s.Ups != ups {
+			t.Fatalf("the other session is %s", s.State)
+		}
+		if h.reflected("203.0.113.1") == 0 {
+			t.Fatal("the guest is gone")
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	h.write("hv.yaml", strings.Replace(debug, "domains:\n", "bgp: {hold-time: 30s}\ndomains:\n", 1))
+	h.cli("reload")
+	nstest.Wait(t, 30*time.Second, "the first session back", func() bool { return sessions()[0].State == "Established" })
+	if s := sessions()[1]; s.Ups != ups {
+		t.Errorf("the other session came up %d times", s.Ups)
+	}
+}
+
+// sessionLog returns a function that returns which sessions ended, came up and told
+// everything since, by name and peer.
+func (h *host) sessionLog() func() string {
+	before, _ := os.ReadFile(h.path("hv.log"))
+	line := regexp.MustCompile(`event=(bgp-down|bgp-up|bgp-end-of-rib) .*peer=\S*?(198\.51\.100\.\d+)`)
+	return func() string {
+		after, _ := os.ReadFile(h.path("hv.log"))
+		var list []string
+		for _, m := range line.FindAllStringSubmatch(string(after[len(before):]), -1) {
+			list = append(list, m[1]+"="+m[2])
+		}
+		return strings.Join(list, " ")
+	}
 }
 
 // TestReady: systemd hears READY when the sessions are up and have told everything, or when
