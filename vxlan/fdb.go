@@ -6,6 +6,7 @@ import (
 
 	"github.com/mdlayher/netlink"
 
+	"github.com/hyperfib/hyperfib/internal/brake"
 	"github.com/hyperfib/hyperfib/internal/netns"
 )
 
@@ -28,8 +29,24 @@ type FDB struct {
 	io       sync.Mutex // one conversation with the kernel at a time
 	w        writer
 
-	mu      sync.Mutex // guards devices
+	mu      sync.Mutex // guards what follows
 	devices map[int]*device
+	brakes  brake.Table[entryKey] // of the repairs that Run makes
+}
+
+// entryKey is what one entry of a device is about: a MAC, or a destination of the flood
+// list.
+type entryKey struct {
+	link int
+	mac  MAC
+	vtep netip.Addr // of the flood list only
+}
+
+func keyOf(e Entry) entryKey {
+	if e.MAC.IsZero() {
+		return entryKey{e.Link, e.MAC, e.VTEP}
+	}
+	return entryKey{link: e.Link, mac: e.MAC}
 }
 
 // device is the state of one VXLAN interface.
@@ -43,7 +60,7 @@ type device struct {
 
 // Open connects to the kernel. It needs CAP_NET_ADMIN to write.
 func Open(cfg Config) (*FDB, error) {
-	f := &FDB{netns: cfg.NetNS, underlay: cfg.Underlay, devices: make(map[int]*device)}
+	f := &FDB{netns: cfg.NetNS, underlay: cfg.Underlay, devices: make(map[int]*device), brakes: brake.Table[entryKey]{}}
 	err := netns.Do(cfg.NetNS, func() (err error) {
 		f.conn, err = netlink.Dial(0, &netlink.Config{Strict: true})
 		return err

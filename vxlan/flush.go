@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/netip"
 	"slices"
+	"time"
 )
 
 // Flush writes what has changed since the last Flush, in batches. A device that was
@@ -26,13 +27,17 @@ func (f *FDB) Flush() (Result, error) {
 // Reconcile reads every device's table and makes it what is wanted: missing entries
 // are written, those of ours that are not wanted are deleted, foreign ones are left
 // alone. Without a difference nothing is written. Errors are as with Flush.
-func (f *FDB) Reconcile() (Result, error) {
+func (f *FDB) Reconcile() (Result, error) { return f.reconcile(false) }
+
+// reconcile with repair leaves entries alone whose repairs are delayed, and delays those
+// that are made again and again.
+func (f *FDB) reconcile(repair bool) (Result, error) {
 	f.io.Lock()
 	defer f.io.Unlock()
 	var total Result
 	var errs []error
 	for _, link := range f.links() {
-		r, err := f.reconcileLink(link)
+		r, err := f.reconcileLink(link, repair)
 		total.add(r)
 		errs = append(errs, err)
 	}
@@ -60,7 +65,7 @@ func (f *FDB) flushLink(link int) (Result, error) {
 	}
 	if !d.read {
 		f.mu.Unlock()
-		return f.reconcileLink(link)
+		return f.reconcileLink(link, false)
 	}
 	writes := make([]write, 0, len(d.floods)+len(d.macs))
 	for v := range d.floods {
@@ -74,11 +79,11 @@ func (f *FDB) flushLink(link int) (Result, error) {
 	clear(d.macs)
 	f.mu.Unlock()
 	writes = slices.DeleteFunc(writes, func(w write) bool { return w.op == opNone || w.op == opKeep })
-	return f.carryOut(d, writes)
+	return f.carryOut(d, writes, false)
 }
 
 // reconcileLink compares one device with the kernel. The caller holds io.
-func (f *FDB) reconcileLink(link int) (Result, error) {
+func (f *FDB) reconcileLink(link int, repair bool) (Result, error) {
 	dump, err := f.dump(link)
 	if err != nil {
 		return Result{}, &Error{Op: "dump", Entry: Entry{Link: link}, Err: err}
@@ -94,8 +99,11 @@ func (f *FDB) reconcileLink(link int) (Result, error) {
 	clear(d.floods)
 	clear(d.macs)
 	writes, r := diff(link, &d.want, &d.have)
+	if now := time.Now(); repair {
+		writes = slices.DeleteFunc(writes, func(w write) bool { return !f.brakes[keyOf(w.Entry)].Ready(now) })
+	}
 	f.mu.Unlock()
-	done, err := f.carryOut(d, writes)
+	done, err := f.carryOut(d, writes, repair)
 	r.add(done)
 	return r, err
 }
@@ -121,24 +129,37 @@ func merge(dump []dumped, before *table) table {
 	return t
 }
 
-// carryOut writes and notes what succeeded.
-func (f *FDB) carryOut(d *device, writes []write) (r Result, err error) {
+// carryOut writes and notes what succeeded, and with repair, that it had to be.
+func (f *FDB) carryOut(d *device, writes []write, repair bool) (r Result, err error) {
 	var errs []error
-	send := writes[:0:0]
+	var blocked, send []write
 	for _, w := range writes {
 		if w.op == opBlocked {
-			errs = append(errs, &Error{Op: "add", Entry: w.Entry, Err: ErrForeign})
-			continue
+			blocked = append(blocked, w)
+		} else {
+			send = append(send, w)
 		}
-		send = append(send, w)
 	}
 	failed, err := f.w.write(send)
+	now := time.Now()
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	refuse := func(e *Error) {
+		errs = append(errs, e)
+		if repair {
+			f.brakes.Of(keyOf(e.Entry)).Refused(now)
+		}
+	}
+	for _, w := range blocked {
+		refuse(&Error{Op: "add", Entry: w.Entry, Err: ErrForeign})
+	}
 	for i, w := range send {
 		if e := failed[i]; e != nil {
-			errs = append(errs, e)
+			refuse(e)
 			continue
+		}
+		if repair && f.brakes.Of(keyOf(w.Entry)).Repaired(now) {
+			errs = append(errs, &Error{Op: w.op.String(), Entry: w.Entry, Err: ErrContended})
 		}
 		d.have.apply(w)
 		switch w.op {

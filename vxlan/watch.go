@@ -19,8 +19,12 @@ const settle = 20 * time.Millisecond
 // kernel reports a change of a device's table that this FDB did not make, or says that it
 // lost reports, everything is compared again (Reconcile), and report gets the
 // outcome if something was written or went wrong. report is called from Run's own
-// goroutine. A look costs about 5 us an entry, so with tens of thousands of entries
-// somebody who changes them all the time keeps a processor busy.
+// goroutine.
+//
+// Ten repairs of one entry in a row come at once; then they wait 100 ms, 200 ms and so on
+// up to 30 s, and report gets an [Error] with [ErrContended], once. The same delays lie
+// between attempts to write what the kernel refuses, or what an entry of somebody else
+// is in the way of. A row ends when there was nothing to repair for 10 s at least.
 func (f *FDB) Run(ctx context.Context, report func(Result, error)) error {
 	var conn *netlink.Conn
 	err := netns.Do(f.netns, func() (err error) {
@@ -30,26 +34,66 @@ func (f *FDB) Run(ctx context.Context, report func(Result, error)) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })
-	defer stop()
+	look, ended := make(chan struct{}, 1), make(chan error, 1)
+	go func() { ended <- f.listen(conn, look) }()
 	for {
-		news, err := f.news(conn)
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case err != nil:
-			return err
-		case !news:
-			continue
-		}
+		timer, stop := f.nextRepair()
 		select {
 		case <-ctx.Done():
-			return nil
-		case <-time.After(settle):
+		case err := <-ended:
+			stop()
+			conn.Close()
+			return err
+		case <-look:
+			select {
+			case <-ctx.Done():
+			case <-time.After(settle):
+			}
+		case <-timer:
 		}
-		if r, err := f.Reconcile(); r.Writes() > 0 || err != nil {
+		stop()
+		if ctx.Err() != nil {
+			conn.Close()
+			<-ended
+			return nil
+		}
+		if r, err := f.reconcile(true); r.Writes() > 0 || err != nil {
 			report(r, err)
+		}
+	}
+}
+
+// nextRepair fires when a delayed repair may be made; never if there is none.
+func (f *FDB) nextRepair() (fire <-chan time.Time, stop func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now := time.Now()
+	f.brakes.Trim(now)
+	var next time.Time
+	for _, b := range f.brakes {
+		if b.Next.After(now) && (next.IsZero() || b.Next.Before(next)) {
+			next = b.Next
+		}
+	}
+	if next.IsZero() {
+		return nil, func() {}
+	}
+	t := time.NewTimer(next.Sub(now))
+	return t.C, func() { t.Stop() }
+}
+
+// listen asks for a look when there is news, until the socket is closed.
+func (f *FDB) listen(conn *netlink.Conn, look chan<- struct{}) error {
+	for {
+		news, err := f.news(conn)
+		if err != nil {
+			return err
+		}
+		if news {
+			select {
+			case look <- struct{}{}:
+			default: // it is to come already
+			}
 		}
 	}
 }
@@ -72,12 +116,13 @@ func (f *FDB) news(conn *netlink.Conn) (bool, error) {
 	return false, nil
 }
 
-// surprising reports whether a change of d contradicts what we want.
+// surprising reports whether a change of d contradicts what we want, and may be repaired
+// now.
 func (f *FDB) surprising(d dumped, gone bool) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	dev := f.devices[d.Link]
-	if dev == nil || !dev.read {
+	if dev == nil || !dev.read || !f.brakes[keyOf(d.Entry)].Ready(time.Now()) {
 		return false
 	}
 	if d.MAC.IsZero() {
