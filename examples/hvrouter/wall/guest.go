@@ -115,12 +115,22 @@ func (b *builder) fromGuest() {
 	// address of ours.
 	c.drop("ip-options", options())
 	b.toBePutTogether(&c, ip4)
-	if b.spec.VRF {
-		b.sources4(&c)
-	}
+	b.sources4(&c)
 	c.add(ip4.errors(b), hop("errors4"))
 	b.put(c)
 	b.put(b.fromGuest6())
+}
+
+// sources4 is not left to rp_filter: the kernel looks at sources only after it has found
+// a route to the destination (ip_route_input_slow), so that a packet to an unreachable
+// prefix is answered with an ICMP error to whomever it names as its sender, in the private
+// network, too. And strict rp_filter takes any interface of a VRF for the right one. A
+// guest's own prefixes come first, since nftables looks routes up as lo does, for which
+// there is not always a rule that leads to the guests' table. A client without an address
+// speaks from 0.0.0.0 to a DHCP server (RFC 2131, Section 4.1).
+func (b *builder) sources4(c *chain) {
+	c.add(source(ip4.unspecified), dport(unix.IPPROTO_UDP, 67), sport(68), accept())
+	c.drop("spoofed-source", ipv4, notAmong(b.prefixes4, iifField, source4), noWayBack(len(b.spec.Marks) > 0))
 }
 
 func (b *builder) fromGuest6() chain {
@@ -129,6 +139,8 @@ func (b *builder) fromGuest6() chain {
 	// Duplicate address detection (RFC 4862, Section 5.4.2), router solicitations and
 	// listener reports come from nowhere.
 	c.add(source(ip6.unspecified), b.icmp6(icmp6RouterSolicit, icmp6Solicit, icmp6Listeners2), accept())
+	// What has our own link-local address as its source would be answered to ourselves.
+	c.drop("spoofed-source", linkLocal(true), ours())
 	c.drop("spoofed-source", linkLocal(false), noWayBack(len(b.spec.Marks) > 0))
 	b.offLink(&c)
 	// nftables reads what is in a later fragment of IPv6 as if it were a transport header
@@ -185,7 +197,7 @@ func (b *builder) toHypervisor(c *chain) {
 	c.add(b.icmp(append([]byte{icmpEchoReply}, icmpErrors...)...), accept())
 	c.add(b.icmp(icmpEcho), among(b.gateways4, in, dest4), accept())
 	// DHCP clients send from port 68 to port 67: RFC 2131, Section 4.1.
-	dhcp := join(dport(unix.IPPROTO_UDP, 67), sport(68))
+	dhcp := join(ipv4, dport(unix.IPPROTO_UDP, 67), sport(68))
 	c.drop("dhcp-flood", dhcp, overRate(b.rates("dhcp_rate", "DHCP requests", in), guestDHCP, dhcpBurst, in))
 	c.add(dhcp, accept())
 	for _, p := range b.spec.Open {

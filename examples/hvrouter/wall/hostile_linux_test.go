@@ -209,6 +209,62 @@ func TestNothingIsLearned(t *testing.T) {
 	}
 }
 
+// Whom a guest names as the sender of a packet that cannot be delivered gets no ICMP error
+// from us: neither the private network, nor another guest, nor we ourselves. rp_filter does
+// not look at packets without a route.
+func TestErrorsToOthers(t *testing.T) {
+	for name, change := range map[string]func(*Spec){
+		"rules": func(*Spec) {},
+		"marks": func(s *Spec) {
+			s.MarkMask, s.Marks = 0xff, []Mark{{Value: 90, Interfaces: []string{"vm1", "a.public"}}}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLab(t)
+			l.hv.Sysctl("net/ipv4/conf/all/rp_filter", "1")
+			l.hv.Sysctl("net/ipv4/icmp_ratelimit", "0")
+			l.hv.IP("route add unreachable 203.0.113.0/24")
+			l.hv.IP("route add 203.0.113.16/28 dev vm1")
+			spec := spec()
+			change(&spec)
+			l.apply(t, spec)
+			s, a := l.scene(t), netip.MustParseAddr
+			nowhere := a("203.0.113.77")
+			errors := func(ns *nstest.NS, link string, frame []byte) int {
+				return hears(t, ns, link, func(p gopacket.Packet) bool {
+					i, ok := p.Layer(layers.LayerTypeICMPv4).(*layers.ICMPv4)
+					return ok && i.TypeCode.Type() == layers.ICMPv4TypeDestinationUnreachable
+				}, func() { sends(t, l.guest, "eth0", frame) })
+			}
+			before := l.drops(t, "spoofed-source")
+			if n := errors(l.private, "eth0", s.Ping4(a("172.22.15.1"), nowhere, 1)); n > 0 {
+				t.Errorf("%d errors to the private network", n)
+			}
+			if n := errors(l.public, "eth0", s.Ping4(a("198.51.100.1"), nowhere, 1)); n > 0 {
+				t.Errorf("%d errors to the uplink", n)
+			}
+			if n := errors(l.hv, "lo", s.Ping4(a("172.22.2.1"), nowhere, 1)); n > 0 {
+				t.Errorf("%d errors to ourselves", n)
+			}
+			if n := errors(l.guest, "eth0", s.Ping4(s.Own4, nowhere, 1)); n != 1 {
+				t.Errorf("%d errors to the guest itself, want 1", n)
+			}
+			sends(t, l.guest, "eth0", s.Ping6(s.Gateway6, s.Outside6, 1))
+			if n := l.drops(t, "spoofed-source") - before; n != 4 {
+				t.Errorf("%d dropped as spoofed, want 4", n)
+			}
+			// DHCP is IPv4: a server of another family on port 67 is nobody's business.
+			before = l.drops(t, "guest-to-hypervisor")
+			ip, udp := hostile.IPv6(hostile.Inside(s.Own6, 1), a("2001:db8:64::1"), layers.IPProtocolUDP), &layers.UDP{SrcPort: 68, DstPort: 67}
+			if err := udp.SetNetworkLayerForChecksum(ip); err != nil {
+				t.Fatal(err)
+			}
+			sends(t, l.guest, "eth0", s.Send6(ip, udp))
+			nstest.Wait(t, 5*time.Second, "a datagram to port 67 over IPv6 to be dropped", func() bool { return l.drops(t, "guest-to-hypervisor") == before+1 })
+		})
+	}
+}
+
 // The kernel reads hop-by-hop options before the first rule, and says to the source that it
 // does not know one, wherever that source is: an entry each time, unless few are said.
 func TestOptionsThatNobodyKnows(t *testing.T) {

@@ -162,6 +162,11 @@ func destinationType(then expr.Any) match {
 	return match{&expr.Fib{Register: reg, FlagDADDR: true, ResultADDRTYPE: true}, then}
 }
 
+// ours matches packets whose source is an address of the interface that they came from.
+func ours() match {
+	return match{&expr.Fib{Register: reg, FlagSADDR: true, FlagIIF: true, ResultADDRTYPE: true}, is(rtnLocal)}
+}
+
 // noWayBack matches packets whose source is not routed to the interface that they
 // came from, by their mark if there are marks.
 func noWayBack(marked bool) match {
