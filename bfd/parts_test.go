@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net/netip"
+	"os"
 	"sync"
 	"syscall"
 	"testing"
@@ -129,6 +130,9 @@ func TestConfigCheck(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	if err := (&SessionConfig{}).check(); err.Error() != "bfd: Peer: is missing" {
+		t.Error(err)
+	}
 	c := SessionConfig{Key: Key{Peer: addr("fe80::1%eth0"), Local: addr("fe80::2%eth0")}}
 	if err := c.check(); err != nil || c.Interface != "eth0" || c.Peer.Zone() != "" || c.Multiplier != DefaultMultiplier || c.DesiredMinTx != DefaultInterval {
 		t.Errorf("%+v %v", c, err)
@@ -173,5 +177,29 @@ func TestClientAlone(t *testing.T) {
 	}
 	if c.Synced() != nil || c.Connected() {
 		t.Error("connected to nobody")
+	}
+}
+
+// A Server that is never run opens nothing.
+func TestNewServerOpensNothing(t *testing.T) {
+	open := func() int {
+		list, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(list)
+	}
+	before := open()
+	for range 10 {
+		s, err := NewServer(Config{})
+		if err == nil {
+			err = s.Add(SessionConfig{Key: Key{Peer: netip.MustParseAddr("192.0.2.1")}})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if after := open(); after > before {
+		t.Errorf("%d descriptors, %d before", after, before)
 	}
 }

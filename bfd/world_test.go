@@ -236,7 +236,9 @@ func (w *world) start(name string, takes bool, args []string) {
 	}
 	p.launch(func(ctx context.Context) error {
 		cfg := ServeConfig{RestartTime: time.Minute, Ready: func() { w.say("%s is ready", name) }}
-		cfg.Notice = func(err error) { w.notice(p, err) }
+		if !slices.Contains(args, "quiet") { // else there is no Notice
+			cfg.Notice = func(err error) { w.notice(p, err) }
+		}
 		cfg.Coexist = slices.Contains(args, "coexist")
 		err := w.serve(ctx, p.proc, takes, cfg)
 		if w.net.isDead(p.proc) {
