@@ -12,6 +12,10 @@
 //
 // What comes from interfaces that nobody asked for is dropped in the kernel, too.
 //
+// A flood is noticed when the reader comes to it. One that begins while frames of another
+// one wait is noticed after those; several that begin within that time can fill the
+// receive buffer.
+//
 // The package is pure: it has no clock and no socket.
 package police
 
