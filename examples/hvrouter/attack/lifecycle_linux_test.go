@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -353,4 +354,39 @@ func TestHeardFromElsewhere(t *testing.T) {
 		}
 	}
 	w.vm1.Exec("ping", "-c1", "-W5", "203.0.113.254")
+}
+
+// TestUnknownOptions: what nobody knows of IPv6's hop-by-hop options is not answered, on
+// any interface, so that nobody uses up the ICMPv6 errors that others need.
+func TestUnknownOptions(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs namespaces and seconds")
+	}
+	w := newWorld(t, "kernel")
+	for _, from := range []hostile.Port{hostile.Guest, hostile.Loose, hostile.Outside} {
+		ns, link := w.where(from)
+		out, err := hostile.Open(ns.Path, link)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer out.Close()
+		before := w.snmp6("Icmp6OutParmProblems")
+		for i := range uint32(20) {
+			_ = out.Send(w.scenes[from].Option6(hostile.Inside(w.scenes[from].Own6, i), w.scenes[from].Local6))
+		}
+		nstest.Wait(t, 5*time.Second, "a ping after that", func() bool { return w.vm2.Command("ping", "-c1", "-W1", far6(0).String()).Run() == nil })
+		if n := w.snmp6("Icmp6OutParmProblems") - before; n > 0 {
+			t.Errorf("from port %d: %d errors sent", from, n)
+		}
+	}
+}
+
+// snmp6 is a counter of the hypervisor's.
+func (w *world) snmp6(name string) (n int) {
+	for line := range strings.Lines(w.hv.Exec("cat", "/proc/net/snmp6")) {
+		if f := strings.Fields(line); f[0] == name {
+			n, _ = strconv.Atoi(f[1])
+		}
+	}
+	return n
 }

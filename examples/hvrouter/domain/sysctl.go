@@ -68,6 +68,12 @@ func (s sysctls) global(wallOff bool) {
 	// some of each guest's. 4 MB, the default, are some 1,700.
 	s["net/ipv4/ipfrag_high_thresh"] = "67108864"
 	s["net/ipv6/ip6frag_high_thresh"] = "67108864"
+	// A packet whose hop-by-hop options include one that nobody knows is dropped in silence,
+	// as the minus says, and of known ones there may be 8, the default. Otherwise an error
+	// goes to whoever is named as the source, before the firewall sees anything, and uses up
+	// the errors that all guests may get in a second (icmp_msgs_per_sec), "packet too big"
+	// included.
+	s["net/ipv6/max_hbh_opts_number"] = "-8"
 	if !wallOff {
 		// The kernel takes the greater of "all" and the interface: "loose" (2) for
 		// all would soften "strict" (1) on guests' interfaces.
