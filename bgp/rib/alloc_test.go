@@ -129,3 +129,29 @@ func TestMemoryComesBack(t *testing.T) {
 	}
 	runtime.KeepAlive(tab)
 }
+
+// TestLimitAllocs: a new path within its limits allocates nothing.
+func TestLimitAllocs(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	u, v := parsed(t, bodies(500, 500, 1)[0]), parsed(t, bodies(500, 500, 1)[0])
+	v.Withdrawn, v.NLRI = u.NLRI, wire.List{Family: u.NLRI.Family}
+	tab, err := New(Config{AS: 65000, RouterID: ip("10.0.0.1")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := tab.NewIn(PeerConfig{Addr: ip("10.0.0.2"), RouterID: ip("10.0.0.2"), AS: 65000,
+		Limits: map[wire.Family]PrefixLimit{wire.IPv4Unicast: {Maximum: 1000, PathsPerPrefix: 10}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := func() {
+		_ = in.Update(u)
+		_ = in.Update(v)
+	}
+	again()
+	if n := testing.AllocsPerRun(20, again); n > 10 { // the attribute set comes and goes
+		t.Errorf("500 new paths: %v allocations", n)
+	}
+}

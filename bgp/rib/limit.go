@@ -238,15 +238,20 @@ func (l *pathList) counted() int { return l.n - l.stale + len(l.limit.refused) }
 // there is something to report, it is in notice then.
 func (in *In) mayAdd(l *pathList, d destID, prefix netip.Prefix) bool {
 	m := &l.limit
-	e := LimitError{Peer: in.addr, Family: familyNo(prefix), Limit: m.Maximum, Count: l.counted(), State: LimitExceeded, Action: m.Action}
-	over := m.Maximum > 0 && e.Count >= m.Maximum
-	if !over && m.PathsPerPrefix > 0 {
-		e.Limit, e.Count, e.Prefix = m.PathsPerPrefix, in.countsOf(l, d, prefix), prefix
-		over = e.Count >= m.PathsPerPrefix
+	if n := l.counted(); m.Maximum > 0 && n >= m.Maximum {
+		return in.beyond(m, LimitError{Family: familyNo(prefix), Limit: m.Maximum, Count: n})
 	}
-	if !over {
-		return true
+	if m.PathsPerPrefix > 0 {
+		if n := in.countsOf(l, d, prefix); n >= m.PathsPerPrefix {
+			return in.beyond(m, LimitError{Family: familyNo(prefix), Limit: m.PathsPerPrefix, Count: n, Prefix: prefix})
+		}
 	}
+	return true
+}
+
+// beyond is mayAdd for an announcement beyond a limit.
+func (in *In) beyond(m *limiter, e LimitError) bool {
+	e.Peer, e.State, e.Action = in.addr, LimitExceeded, m.Action
 	if e.Prefix.IsValid() || m.state != LimitExceeded || m.Action == LimitRestart {
 		m.notice = &e
 	}

@@ -273,6 +273,9 @@ func (s *script) message(h wire.Header, b []byte) {
 		err = u.Parse(body, s.opt)
 		s.updates++
 		text = describe(&u)
+		if u.MPNextHop.Addr == netip.IPv6Loopback() {
+			err = nil // OpenBGPD without an IPv6 address sends it: the routes are withdrawn
+		}
 	case wire.TypeNotification:
 		var n wire.Notification
 		n, err = wire.ParseNotification(body)
