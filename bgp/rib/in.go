@@ -196,7 +196,9 @@ func (in *In) refuseNew(l *pathList, d destID, e *dest, n wire.NLRI, stale uint3
 	case l.limit.active() && !l.limit.has(n) && !in.mayAdd(l, d, n.Prefix):
 		why = OverLimit
 	default:
-		l.limit.drop(n)
+		if len(l.limit.refused) > 0 {
+			l.limit.drop(n)
+		}
 		return 0
 	}
 	if stale != 0 {

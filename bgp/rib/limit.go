@@ -172,10 +172,9 @@ func (m *limiter) keep(n wire.NLRI) {
 }
 
 // has reports whether an announcement counts that was refused.
-func (m *limiter) has(n wire.NLRI) bool {
-	if len(m.refused) == 0 {
-		return false
-	}
+func (m *limiter) has(n wire.NLRI) bool { return len(m.refused) > 0 && m.hasAmong(n) }
+
+func (m *limiter) hasAmong(n wire.NLRI) bool {
 	_, known := m.refused[keyOfNLRI(n)]
 	return known
 }
@@ -306,9 +305,11 @@ func (in *In) report(l *pathList, fam wire.Family) *LimitError {
 
 // countsOf returns how many announcements of a peer count for one prefix, whose destination is d, or 0.
 func (in *In) countsOf(l *pathList, d destID, prefix netip.Prefix) (n int) {
-	n = l.limit.ofPrefix[prefix]
-	if l.limit.has(wire.NLRI{Prefix: prefix}) {
-		n++
+	if m := &l.limit; len(m.refused) > 0 {
+		n = m.ofPrefix[prefix]
+		if m.hasAmong(wire.NLRI{Prefix: prefix}) {
+			n++
+		}
 	}
 	if d == 0 {
 		return n
