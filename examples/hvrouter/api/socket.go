@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -22,7 +23,7 @@ func Listen(path string, first func() error) (*net.UnixListener, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, err
 	}
-	lock, err := lockFile(path + ".lock")
+	lock, err := lockFile(path)
 	if err != nil {
 		return nil, err
 	}
@@ -51,22 +52,37 @@ func listen(path string, first func() error) (*net.UnixListener, error) {
 	return l, nil
 }
 
-// lockFile waits for the lock on a file, which closing it releases.
+// lockFile waits for the lock of a socket, which closing the file releases: until another
+// process answers at the socket, since a daemon holds the lock as long as it runs, and no
+// longer than endTime.
 func lockFile(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(path+".lock", os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	for {
-		switch err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err {
-		case nil:
+	for patience := time.Now().Add(endTime); ; time.Sleep(2 * time.Millisecond) {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		switch {
+		case err == nil:
 			return f, nil
-		case unix.EINTR:
+		case err == unix.EINTR:
+			continue
+		case err != unix.EWOULDBLOCK:
+			err = &os.PathError{Op: "flock", Path: path + ".lock", Err: err}
+		case Answers(path):
+			err = errAnswers(path)
+		case time.Now().After(patience):
+			err = fmt.Errorf("listen on %s: another process has had it for %v, and does not answer", path, endTime)
 		default:
-			f.Close()
-			return nil, &os.PathError{Op: "flock", Path: path, Err: err}
+			continue
 		}
+		f.Close()
+		return nil, err
 	}
+}
+
+func errAnswers(path string) error {
+	return fmt.Errorf("listen on %s: another process answers there", path)
 }
 
 // removeDead removes a socket at which no process listens any more.
@@ -80,7 +96,7 @@ func removeDead(path string) error {
 	case info.Mode().Type() != fs.ModeSocket:
 		return fmt.Errorf("listen on %s: a file that is no socket is in the way", path)
 	case Answers(path):
-		return fmt.Errorf("listen on %s: another process answers there", path)
+		return errAnswers(path)
 	}
 	return os.Remove(path)
 }
