@@ -62,7 +62,7 @@ func TestParseRefuses(t *testing.T) {
 func TestShowTable(t *testing.T) {
 	var out bytes.Buffer
 	in := `[{"Key":{"Addr":"10.77.0.2"},"State":"Established","Restart":"none","Families":[{"Paths":3,"Stale":1,"Limit":"within"},
-		{"Family":"ipv6","Paths":4,"Counted":8,"Limit":"near","PrefixLimit":{"Maximum":10}}],"LastError":{"Text":"oops"},
+		{"Family":{"AFI":2,"SAFI":1},"Paths":4,"Counted":8,"Limit":"near","PrefixLimit":{"Maximum":10}}],"LastError":{"Text":"oops"},
 		"LastLimit":{"Text":"too many","Time":"2020-01-01T00:00:00Z"},"RefusedUntil":"2020-01-01T00:01:00Z"}]`
 	if err := table(strings.NewReader(in), &out); err != nil {
 		t.Fatal(err)

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/hyperfib/hyperfib/bgp"
+	"github.com/hyperfib/hyperfib/bgp/wire"
 )
 
 // serve answers each connection to the socket with the sessions as JSON.
@@ -74,7 +75,7 @@ type shown struct {
 	Since    time.Time
 	Restart  string
 	Families []struct {
-		Family                string
+		Family                wire.Family
 		Paths, Stale, Counted int
 		Limit                 string
 		PrefixLimit           struct{ Maximum int }
