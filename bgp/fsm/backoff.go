@@ -29,10 +29,14 @@ type backoff struct {
 	failures int // all of them, since then
 }
 
-// ended takes in for how long a session was up.
-func (b *backoff) ended(d time.Duration) {
-	if d >= StableTime {
+// ended takes in for how long a session was up, and the NOTIFICATION that ended it. One that
+// ended because the path failed shows that the peer refuses no more, however short it was.
+func (b *backoff) ended(d time.Duration, n wire.Notification) {
+	switch {
+	case d >= StableTime:
 		*b = backoff{}
+	case isBFDDown(n):
+		b.errors, b.attempts = 0, 0
 	}
 }
 

@@ -135,7 +135,7 @@ func (c *connection) end(now time.Time, cause EventKind, n wire.Notification, se
 	}
 	if c.state == Established {
 		c.emit(Effect{Kind: EffectDown, Cause: cause, Notification: n})
-		c.back.ended(now.Sub(c.upAt))
+		c.back.ended(now.Sub(c.upAt), n)
 		c.plainUntil = time.Time{}
 	}
 	c.drop()
