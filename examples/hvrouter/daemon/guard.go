@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/netip"
+	"slices"
 	"sync"
 
 	"github.com/hyperfib/hyperfib/bfd"
@@ -42,6 +43,7 @@ type guard struct {
 	configs map[bfd.Key]bfd.SessionConfig
 	up      map[bfd.Key]bool
 	heard   map[bfd.Key]bool        // an event came in this run
+	dead    map[bfd.Key]bool        // sessions that have failed, and are not back
 	down    map[bfd.Key][]gatewayOn // what GatewayDown was called for
 	news    map[bfd.Key]news        // for BGP
 	wake    chan struct{}           // there are news
@@ -62,7 +64,7 @@ type ground struct {
 // newGuard makes a guard over kernels, by the paths of their namespaces.
 func newGuard(log *slog.Logger, kernels map[string]gateways, p paths, s bfd.Service) *guard {
 	g := &guard{log: log, paths: p, service: s, grounds: map[string]*ground{},
-		configs: map[bfd.Key]bfd.SessionConfig{}, up: map[bfd.Key]bool{}, heard: map[bfd.Key]bool{}, down: map[bfd.Key][]gatewayOn{},
+		configs: map[bfd.Key]bfd.SessionConfig{}, up: map[bfd.Key]bool{}, heard: map[bfd.Key]bool{}, dead: map[bfd.Key]bool{}, down: map[bfd.Key][]gatewayOn{},
 		news: map[bfd.Key]news{}, wake: make(chan struct{}, 1)}
 	for path, k := range kernels {
 		g.grounds[path] = &ground{kernel: k, names: map[int]string{}}
@@ -141,6 +143,11 @@ func (g *guard) refresh() {
 	g.mu.Lock()
 	old := maps.Clone(g.configs)
 	g.lists(objects)
+	for _, w := range g.watches {
+		if g.dead[w.Key] {
+			g.kill(w) // another session may have told of gateways behind it since
+		}
+	}
 	next := maps.Clone(g.configs)
 	g.mu.Unlock()
 	g.push(next, old)
@@ -169,8 +176,9 @@ func (g *guard) event(e bfd.Event) {
 	g.heard[e.Key] = true
 	switch {
 	case first && e.State == bfd.Down && e.Downs > 0 && e.Reason != bfd.ReasonRemoteAdminDown:
-		// It died while we were away, and the BFD process did what had to be done.
-		// BGP need not wait for that peer.
+		// It died while we were away, and the BFD process did what had to be done. BGP need
+		// not wait for that peer, and gateways that other sessions tell of stay out.
+		g.kill(w)
 		g.note(w, false, e.RemoteC || w.Config.Echo)
 	case e.State == bfd.Up && !was:
 		g.up[e.Key] = true
@@ -214,12 +222,14 @@ func (g *guard) find(k bfd.Key) (peering.Watch, bool) {
 func (g *guard) kill(w peering.Watch) int {
 	ways := w.Alone(g.watches, func(k bfd.Key) bool { return g.up[k] })
 	n, here := 0, g.grounds[w.Key.NetNS]
+	g.dead[w.Key] = true
 	// Not NextHops: the BFD process may have taken the object out already, and
 	// then fib must hear that it is to stay out.
 	for _, o := range here.kernel.Gateways() {
-		if name, ok := here.names[o.Link]; ok && ways.Cover(name, o.Gateway) {
+		on := gatewayOn{o.Link, o.Gateway}
+		if name, ok := here.names[o.Link]; ok && ways.Cover(name, o.Gateway) && !slices.Contains(g.down[w.Key], on) {
 			here.kernel.GatewayDown(o.Link, o.Gateway)
-			g.down[w.Key] = append(g.down[w.Key], gatewayOn{o.Link, o.Gateway})
+			g.down[w.Key] = append(g.down[w.Key], on)
 			n++
 		}
 	}
@@ -231,6 +241,7 @@ func (g *guard) revive(k bfd.Key) {
 		g.grounds[k.NetNS].kernel.GatewayUp(d.link, d.gateway)
 	}
 	delete(g.down, k)
+	delete(g.dead, k)
 }
 
 // link notes the name of an interface in the namespace at path.

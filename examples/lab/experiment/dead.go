@@ -13,7 +13,7 @@ import (
 
 // deadcut cuts fabric A while HV1's daemon is dead.
 func deadcut(run *Run) error {
-	if run.unnoticed(plan.A) {
+	if run.unnoticed(plan.A) || run.withdrawn() {
 		return nil
 	}
 	results, err := run.whileDead(func(cut bool) error { return run.Topology.CutFabric(plan.A, cut) }, nil)
@@ -24,10 +24,20 @@ func deadcut(run *Run) error {
 	return nil
 }
 
+// withdrawn records that a restart costs what it costs, whatever else happens: without
+// graceful restart a daemon's routes are withdrawn when it dies.
+func (run *Run) withdrawn() bool {
+	if run.Topology.Timing.Graceful() {
+		return false
+	}
+	run.degraded("not run", "without graceful restart everything is withdrawn when the daemon dies")
+	return true
+}
+
 // deadport cuts HV1's own way to fabric A: its BFD process sees that, and the
 // reflector tells the others.
 func deadport(run *Run) error {
-	if run.unnoticed(plan.A) {
+	if run.unnoticed(plan.A) || run.withdrawn() {
 		return nil
 	}
 	heard := run.heardWithin(plan.A, true)
@@ -46,7 +56,7 @@ func deadport(run *Run) error {
 // farport cuts HV2's way to fabric A. HV1 can only learn of it by a withdrawal,
 // which nobody reads before its daemon is back.
 func farport(run *Run) error {
-	if run.unnoticed(plan.A) {
+	if run.unnoticed(plan.A) || run.withdrawn() {
 		return nil
 	}
 	heard := run.heardWithin(plan.A, false)
