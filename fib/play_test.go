@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -36,6 +37,7 @@ type player struct {
 	config  Config
 	f       *FIB // nil: not running
 	o       *owner
+	moment  sync.Mutex // an input is one moment: the owner takes no turn within it
 	cancel  context.CancelFunc
 	done    chan error
 	w       *Watcher
@@ -163,6 +165,11 @@ func (p *player) start() {
 		p.follow = follow(p.f, RouteFilter{})
 	}
 	p.o = p.f.newOwner()
+	p.o.steps = slices.Insert(p.o.steps, 0, func() error {
+		p.moment.Lock()
+		defer p.moment.Unlock()
+		return nil
+	})
 	ctx, cancel := context.WithCancel(context.Background())
 	p.cancel, p.done = cancel, make(chan error, 1)
 	o, done := p.o, p.done
@@ -211,6 +218,8 @@ func (p *player) again() {
 func (p *player) input(w *words) {
 	verb := w.word()
 	if f := p.before(verb); f != nil {
+		p.moment.Lock()
+		defer p.moment.Unlock()
 		f(w)
 		return
 	}
@@ -227,6 +236,8 @@ func (p *player) input(w *words) {
 		p.stop()
 		p.start()
 		synctest.Wait()
+		p.moment.Lock()
+		defer p.moment.Unlock()
 		p.forget()
 		p.again()
 	case "sweep":
@@ -465,6 +476,8 @@ func (p *player) desire(verb string, w *words) {
 	if ask == nil || w.err != nil {
 		return
 	}
+	p.moment.Lock()
+	defer p.moment.Unlock()
 	if err := ask(p.f); err != nil {
 		p.said = append(p.said, "!! "+err.Error())
 	}
