@@ -51,9 +51,7 @@ func (b *builder) guestSets() {
 	b.gateways6 = b.set("gateways6", "", kinds(iifField, dest6)...)
 	b.neighbors6 = b.set("neighbors6", "whose solicitations the kernel hears: it has a permanent entry", kinds(iifField, etherSource, source6)...)
 	b.resolved6 = b.set("resolved6", "the same, for guests whom the kernel must ask", kinds(iifField, source6)...)
-	b.prefixes4 = b.set("prefixes4", "guests' own", kinds(iifField, source4)...)
-	b.prefixes6 = b.set("prefixes6", "", kinds(iifField, source6)...)
-	b.prefixes4.Interval, b.prefixes6.Interval = true, true
+	b.own4, b.own6 = b.own("prefixes4", source4, 32), b.own("prefixes6", source6, 64, 128)
 	b.translated, b.translatedBy = map[byte]*set{}, map[byte]*set{}
 	for _, g := range b.spec.Guests {
 		name := ifname(g.Interface)
@@ -75,10 +73,10 @@ func (b *builder) guestSets() {
 			}
 		}
 		for _, p := range g.Prefixes {
-			if p.Addr().Is4() {
-				b.prefixes4.prefix(p, name)
+			if b.own4.has(p) {
+				b.own4.add(name, p)
 			} else {
-				b.prefixes6.prefix(p, name)
+				b.own6.add(name, p)
 			}
 		}
 		b.translations(g)
@@ -130,7 +128,7 @@ func (b *builder) fromGuest() {
 // speaks from 0.0.0.0 to a DHCP server (RFC 2131, Section 4.1).
 func (b *builder) sources4(c *chain) {
 	c.add(source(ip4.unspecified), dport(unix.IPPROTO_UDP, 67), sport(68), accept())
-	c.drop("spoofed-source", ipv4, notAmong(b.prefixes4, iifField, source4), noWayBack(len(b.spec.Marks) > 0))
+	c.drop("spoofed-source", ipv4, b.own4.without(source4), noWayBack(len(b.spec.Marks) > 0))
 }
 
 func (b *builder) fromGuest6() chain {
@@ -180,9 +178,13 @@ func (b *builder) toBePutTogether(c *chain, f ip) {
 // dropped as well.
 func (b *builder) errors() {
 	c4, c6 := chain{name: "errors4"}, chain{name: "errors6"}
-	c4.add(b.icmp(3, 11, 12), among(b.prefixes4, iifField, quotedDest4), accept())
+	for m := range b.own4.with(quotedDest4) {
+		c4.add(b.icmp(3, 11, 12), m, accept())
+	}
 	c4.drop("icmp-error")
-	c6.add(among(b.prefixes6, iifField, quotedDest6), accept())
+	for m := range b.own6.with(quotedDest6) {
+		c6.add(m, accept())
+	}
 	c6.drop("icmp-error")
 	b.put(c4)
 	b.put(c6)

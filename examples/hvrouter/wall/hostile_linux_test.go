@@ -587,10 +587,10 @@ func TestGuestsComeAndGo(t *testing.T) {
 	before := list()
 	s.Guests = spec().Guests
 	s.Guests[0].Neighbors = addrs("203.0.113.1", "203.0.113.17", "fe80::5254:33ff:fe00:7", "fe80::99")
-	s.Guests[0].Prefixes = prefixes("203.0.113.1/32", "203.0.113.16/27", "2001:db8:7100::/56") // wider than before
+	s.Guests[0].Prefixes = prefixes("203.0.113.1/32", "203.0.113.32/28", "2001:db8:7101::/64")
 	l.apply(t, s)
 	l.dropped(t, "guest-to-hypervisor", 1)
-	if got := list(); !strings.Contains(got, `"vm1" . 203.0.113.0/27`) || !strings.Contains(got, "fe80::99") || !strings.Contains(got, `"vm2" . 2001:db8:7102::2`) {
+	if got := list(); !strings.Contains(got, `"vm1" . 203.0.113.32`) || !strings.Contains(got, "fe80::99") || !strings.Contains(got, `"vm2" . 2001:db8:7102::2`) {
 		t.Errorf("the tables are\n%s", got)
 	}
 	s.Guests = spec().Guests[:1]

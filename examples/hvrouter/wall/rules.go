@@ -27,7 +27,7 @@ type builder struct {
 
 	host, uplinks, guests, isolated *set
 	neighbors6, resolved6           *set // see guestSets
-	prefixes4, prefixes6            *set
+	own4, own6                      own
 	gateways4, gateways6            *set
 	translated                      map[byte]*set // by family: map of addresses
 	translatedBy                    map[byte]*set // by family: guests' own addresses behind them

@@ -14,7 +14,7 @@ import (
 )
 
 // set is a set of the table and what is in it. The kernel finds a key in constant time
-// (with intervals, in logarithmic), so that the number of rules does not grow with the
+// (one of addresses with intervals in logarithmic time), so that the number of rules does not grow with the
 // guests.
 type set struct {
 	*nftables.Set
@@ -69,16 +69,11 @@ func (s *set) add(key ...[]byte) {
 	s.elements = append(s.elements, nftables.SetElement{Key: slices.Concat(key...)})
 }
 
-// prefix adds all keys that begin with before and end in an address of p.
-func (s *set) prefix(p netip.Prefix, before ...[]byte) {
+// prefix adds the addresses of p to a set of addresses: an interval is its first key and
+// the first behind it.
+func (s *set) prefix(p netip.Prefix) {
 	s.Interval = true
 	first, last := p.Masked().Addr().AsSlice(), lastOf(p)
-	if s.Concatenation {
-		s.elements = append(s.elements, nftables.SetElement{
-			Key: slices.Concat(append(before, first)...), KeyEnd: slices.Concat(append(before, last)...)})
-		return
-	}
-	// Without a concatenation an interval is its first key and the first behind it.
 	s.elements = append(s.elements, nftables.SetElement{Key: first})
 	if behind, _ := netip.AddrFromSlice(last); behind.Next().IsValid() {
 		s.elements = append(s.elements, nftables.SetElement{Key: behind.Next().AsSlice(), IntervalEnd: true})

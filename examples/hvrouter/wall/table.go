@@ -146,7 +146,7 @@ func (t *table) update(conn *nftables.Conn, next *table) (ok bool, err error) {
 		if !reflect.DeepEqual(s.Set, next.sets[i].Set) || s.Anonymous && !reflect.DeepEqual(s.elements, next.sets[i].elements) {
 			return false, nil
 		}
-		if s.Interval && !s.Concatenation && !reflect.DeepEqual(s.elements, next.sets[i].elements) {
+		if s.Interval && !reflect.DeepEqual(s.elements, next.sets[i].elements) {
 			return false, nil // both ends of an interval are elements: rare enough
 		}
 	}
@@ -184,7 +184,7 @@ func (s *set) update(conn *nftables.Conn, want []nftables.SetElement) error {
 }
 
 func identity(e nftables.SetElement) string {
-	return string(bytes.Join([][]byte{e.Key, e.KeyEnd, e.Val}, []byte{'|'}))
+	return string(bytes.Join([][]byte{e.Key, e.Val}, []byte{'|'}))
 }
 
 // elementsPerMessage keeps a message with the elements of a set below the 64 KiB
