@@ -21,9 +21,9 @@ edge: {gateway4: 203.0.113.254}
 guests:
   - {name: vm1, mac: "50:54:33:00:00:07", ipv4: [203.0.113.1]}
   - {name: vm5, interface: "vnet*", mac: "52:54:00:00:00:05", ipv4: [203.0.113.5]}
-guests-from:
+guest-templates:
   - interfaces: "tap*"
-    find: {learn: true, discover: true, within: [203.0.113.0/24, "2001:db8:cb00:7200::/64"], most: 3}
+    discovery: {routes: true, neighbors: true, within: [203.0.113.0/24, "2001:db8:cb00:7200::/64"], maximum: 3}
     ra: {mtu: 1400}
 `
 
@@ -96,7 +96,7 @@ func TestTemplate(t *testing.T) {
 		t.Errorf("proxy_arp and rp_filter of tap0: %q", got)
 	}
 	if out := h.hv.Exec("nft", "list", "set", "inet", "hvrouter", "guests"); !strings.Contains(out, `"tap0"`) {
-		t.Errorf("the wall does not know the tap: %s", out)
+		t.Errorf("the firewall does not know the tap: %s", out)
 	}
 
 	vm.IP("addr add 203.0.113.7/24 dev eth0")

@@ -24,7 +24,7 @@ func TestFirewallMarks(t *testing.T) {
 	h.hv.IP("link set dev loopback up")
 	h.rr.IP("addr add 203.0.113.3/32 dev lo") // the remote guest
 	h.rr.IP("route add 203.0.113.1 via 198.51.100.101")
-	h.write("hv.yaml", strings.Replace(hvConfig, "domains:", "domain-by: mark\ndomains:", 1))
+	h.write("hv.yaml", strings.Replace(hvConfig, "domains:", "isolation: fwmark\ndomains:", 1))
 	h.reflector(birdConfig)
 	t.Cleanup(h.end)
 	h.run()
@@ -68,17 +68,17 @@ func TestFirewallMarks(t *testing.T) {
 	h.up()
 	h.wait("an answer after the restart", func() bool { return arp("203.0.113.3") })
 
-	// Without the wall the marks stay.
-	h.write("hv.yaml", strings.Replace(hvConfig, "domains:", "wall: {off: true}\ndomain-by: mark\ndomains:", 1))
+	// Without the firewall the marks stay.
+	h.write("hv.yaml", strings.Replace(hvConfig, "domains:", "firewall: {off: true}\nisolation: fwmark\ndomains:", 1))
 	h.cmd.Process.Signal(syscall.SIGHUP)
 	nstest.Wait(t, 10*time.Second, "a table with marks alone", func() bool {
 		out, _ := h.hv.Command("nft", "list", "table", "inet", "hvrouter").Output()
 		return strings.Contains(string(out), "chain domains") && !strings.Contains(string(out), "chain input")
 	})
-	h.wait("the remote guest without the wall", ping)
+	h.wait("the remote guest without the firewall", ping)
 	h.write("hv.yaml", hvConfig)
 	h.cmd.Process.Signal(syscall.SIGHUP)
 	h.wait("a refusal to change what tells domains", func() bool {
-		return strings.Contains(h.hv.Exec("cat", h.path("hv.log")), "domain-by has changed: that needs a restart")
+		return strings.Contains(h.hv.Exec("cat", h.path("hv.log")), "isolation has changed: that needs a restart")
 	})
 }

@@ -111,7 +111,7 @@ func TestOperator(t *testing.T) {
 	h.retap("eth9", h.vm)
 	events.next("guest-attached", "guest", "vm9")
 	h.route("203.0.113.9", "eth9")
-	h.write("vm9.yaml", "{name: vm9, interface: eth9, ipv4: [203.0.113.9, 203.0.113.10], find: {discover: true, within: [203.0.113.16/28]}}")
+	h.write("vm9.yaml", "{name: vm9, interface: eth9, ipv4: [203.0.113.9, 203.0.113.10], discovery: {neighbors: true, within: [203.0.113.16/28]}}")
 	h.cli("guest", "update", h.path("vm9.yaml"))
 	events.next("guest-changed", "guest", "vm9")
 	h.route("203.0.113.10", "eth9")

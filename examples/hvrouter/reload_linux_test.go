@@ -41,7 +41,7 @@ func TestReloadRefused(t *testing.T) {
 		{"an uplink that goes", "      - {fabric: B", "#", "domain public loses its uplink b.public", ""},
 		{"a guest on an uplink", "guests:\n", "guests:\n  - {name: up, interface: b.public}\n", "b.public is an uplink of domain public", "b.public is an uplink of domain public"},
 		{"a guest that has a reflector's address", "ipv4: [203.0.113.1]", "ipv4: [198.51.100.126]", "198.51.100.126 is the reflector 198.51.100.126", "198.51.100.126 is the reflector"},
-		{"a template for the way to the default gateway", "guests:\n", "guests-from: [{interfaces: \"sp*\"}]\nguests:\n", "spare is like sp*, and the host's default route leads over it", "spare is like sp*"},
+		{"a template for the way to the default gateway", "guests:\n", "guest-templates: [{interfaces: \"sp*\"}]\nguests:\n", "spare is like sp*, and the host's default route leads over it", "spare is like sp*"},
 		{"no way out for the hypervisor", "guests:\n", "rules: {ipv4: [{priority: 0, table: 255}, {priority: 9, table: 90}], ipv6: [{priority: 0, table: 255}, {priority: 9, table: 254}, {priority: 10, table: 90}]}\nguests:\n",
 			"no rule has what the hypervisor itself sends looked up in table main", "no rule has what the hypervisor itself sends looked up in table main"},
 		{"another loopback address", "172.22.2.1/32", "172.22.2.9/32", "the hypervisor loses its loopback address 172.22.2.1/32", ""},

@@ -19,7 +19,7 @@ func TestNoVRF(t *testing.T) {
 		t.Skip("this kernel has VRF: see .ci/vrf")
 	}
 	h := &host{t: t, dir: t.TempDir(), hv: nstest.New(t, "hv")}
-	h.write("hv.yaml", strings.NewReplacer("domains:", "domain-by: vrf\ndomains:", "ARP", "kernel").Replace(edgeConfig))
+	h.write("hv.yaml", strings.NewReplacer("domains:", "isolation: vrf\ndomains:", "ARP", "kernel").Replace(edgeConfig))
 	rules := h.routes("rule show")
 	h.run()
 	if err := h.cmd.Wait(); err == nil {

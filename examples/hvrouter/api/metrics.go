@@ -28,7 +28,7 @@ var (
 	converged     = describe("converged", "Whether every domain has its routes, and what an earlier run left is swept.")
 	present       = describe("namespace_present", "Whether the name of the namespace still leads to it.", "netns")
 	guestsPresent = describe("guests_present", "Guests whose interface is there.")
-	dropped       = describe("wall_dropped_packets_total", "Packets of guests that the firewall dropped, by reason.", "kind", "netns")
+	dropped       = describe("firewall_dropped_packets_total", "Packets of guests that the firewall dropped, by reason.", "kind", "netns")
 )
 
 func describe(name, help string, labels ...string) *prometheus.Desc {

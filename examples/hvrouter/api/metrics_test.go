@@ -101,17 +101,17 @@ hvrouter_prefixes_not_announced{domain="public"} 2
 # HELP hvrouter_prefixes_withdrawn_total How often a prefix was withdrawn, since the kernel had lost the route.
 # TYPE hvrouter_prefixes_withdrawn_total counter
 hvrouter_prefixes_withdrawn_total{domain="public"} 3
-# HELP hvrouter_wall_dropped_packets_total Packets of guests that the firewall dropped, by reason.
-# TYPE hvrouter_wall_dropped_packets_total counter
-hvrouter_wall_dropped_packets_total{kind="spoofed",netns=""} 4
-hvrouter_wall_dropped_packets_total{kind="spoofed",netns="red"} 5
+# HELP hvrouter_firewall_dropped_packets_total Packets of guests that the firewall dropped, by reason.
+# TYPE hvrouter_firewall_dropped_packets_total counter
+hvrouter_firewall_dropped_packets_total{kind="spoofed",netns=""} 4
+hvrouter_firewall_dropped_packets_total{kind="spoofed",netns="red"} 5
 `
 
 func TestMetrics(t *testing.T) {
 	err := testutil.CollectAndCompare(collector{&busy{}}, strings.NewReader(measured), "hvrouter_bfd_downs_total", "hvrouter_bfd_session_up",
 		"hvrouter_bgp_prefix_limit", "hvrouter_bgp_prefix_limit_exceeded", "hvrouter_bgp_prefixes_counted",
 		"hvrouter_bgp_routes_refused_total", "hvrouter_bgp_session_up", "hvrouter_converged", "hvrouter_guests_present", "hvrouter_kernel_writes_total",
-		"hvrouter_namespace_present", "hvrouter_prefixes_not_announced", "hvrouter_prefixes_withdrawn_total", "hvrouter_wall_dropped_packets_total")
+		"hvrouter_namespace_present", "hvrouter_prefixes_not_announced", "hvrouter_prefixes_withdrawn_total", "hvrouter_firewall_dropped_packets_total")
 	if err != nil {
 		t.Error(err)
 	}

@@ -204,7 +204,7 @@ func TestManagement(t *testing.T) {
 		}
 	}
 	open("nobody has named it", true)
-	check("interface mgmt0 (192.0.2.5/24) is no uplink: it is taken for the host's own because it has an address; say so: wall: {trusted: [mgmt0]}")
+	check("interface mgmt0 (192.0.2.5/24) is no uplink: it is taken for the host's own because it has an address; say so: firewall: {trusted: [mgmt0]}")
 	admin.Exec("ping", "-c1", "-W5", "192.0.2.5")
 	reload := func(trusted string) {
 		t.Helper()
@@ -214,7 +214,7 @@ func TestManagement(t *testing.T) {
 		w.cmd.Process.Signal(syscall.SIGHUP)
 	}
 	w.write("hv.yaml", string(func() []byte { b, _ := os.ReadFile(w.path("hv.yaml")); return b }())+"\nwall: {trusted: []}\n")
-	check("interface mgmt0 (192.0.2.5/24) is neither an uplink nor a guest's nor in wall.trusted: what arrives there is dropped")
+	check("interface mgmt0 (192.0.2.5/24) is neither an uplink nor a guest's nor in firewall.trusted: what arrives there is dropped")
 	w.daemonHeard(reload, "[\"mgmt*\"]")
 	open("named", true)
 	w.daemonHeard(reload, "[]")

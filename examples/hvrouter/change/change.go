@@ -243,8 +243,8 @@ func (d *differ) guests() {
 			d.add("", "guest %s leaves, unless it is known from elsewhere", was.Name)
 		}
 	}
-	for _, was := range d.old.GuestsFrom {
-		if !slices.ContainsFunc(d.new.GuestsFrom, func(t config.Template) bool { return t.Interfaces == was.Interfaces }) {
+	for _, was := range d.old.GuestTemplates {
+		if !slices.ContainsFunc(d.new.GuestTemplates, func(t config.Template) bool { return t.Interfaces == was.Interfaces }) {
 			d.add("", "interfaces like %s make no guests any more", was.Interfaces)
 		}
 	}
@@ -256,7 +256,7 @@ func (d *differ) guests() {
 			d.add("", "overlay %s goes", was.Name)
 		}
 	}
-	if !d.old.Wall.Off && d.new.Wall.Off {
-		d.add("$.wall", "the firewall goes")
+	if !d.old.Firewall.Off && d.new.Firewall.Off {
+		d.add("$.firewall", "the firewall goes")
 	}
 }

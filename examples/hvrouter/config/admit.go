@@ -91,7 +91,7 @@ func (c *Config) Admission(h Host) *Admission {
 // ours reserves the addresses of the hypervisor itself.
 func (a *Admission) ours(c *Config) {
 	a.single(c.Edge.Gateway4.Addr, "the guests' gateway")
-	for _, t := range c.GuestsFrom {
+	for _, t := range c.GuestTemplates {
 		a.single(t.Gateway4.Addr, "the gateway of guests on "+t.Interfaces)
 	}
 	a.single(c.Loopback.Address.Addr(), "the loopback address")
@@ -111,7 +111,7 @@ func (a *Admission) ours(c *Config) {
 func (a *Admission) session(r Reflector, domain string) {
 	a.single(r.Peer.Addr, "the reflector "+r.Name)
 	a.single(r.Local.Addr, "our address on "+r.Interface)
-	for _, w := range r.WaysOf(domain) {
+	for _, w := range r.NextHopsOf(domain) {
 		a.single(w.NextHop4.Addr, "our address on "+w.Interface)
 		a.single(w.NextHop6.Addr, "our address on "+w.Interface)
 		a.single(w.Probe.Addr, "what is probed over "+w.Interface)
@@ -208,7 +208,7 @@ func (a *Admission) gateway(k *checker, g Guest) {
 		gw = a.config.Edge.Gateway4
 	}
 	switch {
-	case !gw.IsValid() && (len(g.IPv4) > 0 || g.Find.Has(IPv4)):
+	case !gw.IsValid() && (len(g.IPv4) > 0 || g.Discovery.Has(IPv4)):
 		k.bad(".ipv4", "neither the guest nor edge has a gateway4")
 	case g.Gateway4.IsValid() && g.Gateway4.Is4():
 		k.unicast(".gateway4", g.Gateway4.Addr)
@@ -219,7 +219,7 @@ func (a *Admission) gateway(k *checker, g Guest) {
 	if len(g.IPv4) == 0 || !gw.Is4() {
 		return
 	}
-	subnet := netip.PrefixFrom(gw.Addr, int(a.config.Edge.Length4)).Masked()
+	subnet := netip.PrefixFrom(gw.Addr, int(a.config.Edge.PrefixLength4)).Masked()
 	for i, addr := range g.IPv4 {
 		if first, last := ends(subnet); subnet.Bits() < 31 && (addr.Addr == first || addr.Addr == last) {
 			a.odd(k, fmt.Sprintf(".ipv4[%d]", i), netip.PrefixFrom(addr.Addr, 32), "%v is the %s address of %v", addr,
@@ -234,8 +234,8 @@ func (a *Admission) domain(k *checker, g Guest) {
 	switch {
 	case d == nil:
 		k.bad("", "no domain says guests: true")
-	case g.Find.Learn && !d.Learns():
-		k.bad(".find.learn", "domain %s does not learn routes", d.Name)
+	case g.Discovery.Routes && !d.Redistributes():
+		k.bad(".discovery.routes", "domain %s does not redistribute routes", d.Name)
 	}
 	k.raTogether(".ra", g.RA, a.config.Edge.RA)
 	if e := a.config.Edge; e.DHCP.On && len(e.DHCP.Relay) > 0 && len(g.IPv4) > 0 && g.MAC.IsZero() {

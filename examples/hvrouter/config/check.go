@@ -111,7 +111,7 @@ func (k *checker) config(c *Config) {
 	k.bfd(c.BFD)
 	k.bgp(c.BGP)
 	k.domains(c)
-	k.domainBy(c)
+	k.isolation(c)
 	k.rules(c)
 	k.edge(c.Edge)
 	if len(c.Edge.DHCP.Relay) > 0 && !c.Loopback.Address.Addr().Is4() {
@@ -124,7 +124,7 @@ func (k *checker) config(c *Config) {
 	k.guests(c)
 	k.templates(c)
 	k.overlays(c)
-	k.wall(c)
+	k.firewall(c)
 }
 
 func (k *checker) loopback(c *Config) {
@@ -192,7 +192,7 @@ func (k *checker) domains(c *Config) {
 		for j, r := range d.Reflectors {
 			at := fmt.Sprintf("%s.reflectors[%d]", path, j)
 			k.reflector(at, d.NetNS, r, sessions)
-			k.ways(at, c, r, d.Name)
+			k.nextHops(at, c, r, d.Name)
 		}
 	}
 	k.shared(c, sessions)

@@ -11,8 +11,8 @@ func (k *checker) edge(e Edge) {
 	if e.Gateway4.IsValid() && !e.Gateway4.Is4() {
 		k.bad("$.edge.gateway4", "%v is not an IPv4 address", e.Gateway4)
 	}
-	if e.Length4 > 32 {
-		k.bad("$.edge.length4", "%d: want 1 to 32", e.Length4)
+	if e.PrefixLength4 > 32 {
+		k.bad("$.edge.prefix-length4", "%d: want 1 to 32", e.PrefixLength4)
 	}
 	k.oneOf("$.edge.arp", e.ARP, "kernel", "responder")
 	for i, a := range e.DHCP.DNS {
@@ -63,7 +63,7 @@ func (k *checker) guest(path string, g Guest) {
 		}
 	}
 	k.ra(path+".ra", g.RA)
-	k.finds(path+".find", g.Find)
+	k.finds(path+".discovery", g.Discovery)
 	k.rate(path+".rate", g.Rate)
 	if IsPattern(g.Interface) && g.MAC.IsZero() {
 		k.bad(path+".interface", "%s stands for many: mac is missing, which tells the guest's", g.Interface)
@@ -157,11 +157,11 @@ func (k *checker) overlays(c *Config) {
 	}
 }
 
-func (k *checker) wall(c *Config) {
-	w := c.Wall
-	k.wallWords(w)
+func (k *checker) firewall(c *Config) {
+	w := c.Firewall
+	k.firewallWords(w)
 	for i, name := range w.Trusted {
-		at := fmt.Sprintf("$.wall.trusted[%d]", i)
+		at := fmt.Sprintf("$.firewall.trusted[%d]", i)
 		if _, err := path.Match(name, ""); err != nil || name == "" || strings.ContainsAny(name, "/ ") || !IsPattern(name) && len(name) > 15 {
 			k.bad(at, "%q is neither an interface name (15 characters at most) nor a pattern such as wg*", name)
 		}
@@ -170,7 +170,7 @@ func (k *checker) wall(c *Config) {
 				k.bad(at, "%s is the interface of guest %s, which is never trusted", name, g.Name)
 			}
 		}
-		for _, t := range c.GuestsFrom {
+		for _, t := range c.GuestTemplates {
 			if literal := Literal(t.Interfaces); strings.HasPrefix(name, literal) || strings.HasPrefix(literal, Literal(name)) && IsPattern(name) {
 				k.bad(at, "%s and %s, whose interfaces are guests', have names in common", name, t.Interfaces)
 			}
@@ -178,7 +178,7 @@ func (k *checker) wall(c *Config) {
 	}
 	for i, open := range w.Open {
 		if _, _, err := ParsePort(open); err != nil {
-			k.bad(fmt.Sprintf("$.wall.open[%d]", i), "%v", err)
+			k.bad(fmt.Sprintf("$.firewall.open[%d]", i), "%v", err)
 		}
 	}
 }

@@ -58,7 +58,7 @@ func (k *checker) links(c *Config) {
 		for j, name := range d.Interfaces {
 			claim(fmt.Sprintf("%s.interfaces[%d]", path, j), d.NetNS, name, what)
 		}
-		if c.DomainBy == ByVRF {
+		if c.Isolation == IsolationVRF {
 			claim(path+".vrf", d.NetNS, d.VRF, "the VRF of domain "+d.Name)
 		}
 	}
@@ -98,7 +98,7 @@ func (k *checker) addresses(c *Config) {
 		}
 		here(path+".local", r.Local, r.Interface)
 		here(path+".next-hop6", r.NextHop6, r.Interface)
-		for i, w := range r.Ways {
+		for i, w := range r.AdvertiseNextHops {
 			at := fmt.Sprintf("%s.ways[%d]", path, i)
 			link := w.Interface
 			if link == "" {
@@ -148,8 +148,8 @@ func (k *checker) own(c *Config, on map[string]linkIn, peers map[netip.Addr]stri
 	if c.Edge.Gateway4.IsValid() && c.Edge.Gateway4.Addr == c.Loopback.Address.Addr() {
 		k.bad("$.edge.gateway4", "%v is the loopback address, and cannot be the guests' gateway", c.Edge.Gateway4)
 	}
-	for i, t := range c.GuestsFrom {
-		ours(fmt.Sprintf("$.guests-from[%d].gateway4", i), t.Gateway4.Addr, c.GuestNetNS(), "a gateway of guests")
+	for i, t := range c.GuestTemplates {
+		ours(fmt.Sprintf("$.guest-templates[%d].gateway4", i), t.Gateway4.Addr, c.GuestNetNS(), "a gateway of guests")
 	}
 	for key, l := range on {
 		if a, err := netip.ParseAddr(key[strings.LastIndexByte(key, ' ')+1:]); err == nil {
@@ -310,22 +310,22 @@ func (k *checker) edgeAddresses(e Edge) {
 	for i, a := range e.RA.DNS {
 		k.host(fmt.Sprintf("$.edge.ra.dns[%d]", i), a.Addr, false)
 	}
-	if e.Gateway4.Is4() && e.Length4 < 31 && e.Length4 > 0 {
-		if first, last := ends(netip.PrefixFrom(e.Gateway4.Addr, int(e.Length4))); e.Gateway4.Addr == first || e.Gateway4.Addr == last {
-			k.bad("$.edge.gateway4", "%v is the first or the last address of its /%d, which hosts take for the network or for broadcast", e.Gateway4, e.Length4)
+	if e.Gateway4.Is4() && e.PrefixLength4 < 31 && e.PrefixLength4 > 0 {
+		if first, last := ends(netip.PrefixFrom(e.Gateway4.Addr, int(e.PrefixLength4))); e.Gateway4.Addr == first || e.Gateway4.Addr == last {
+			k.bad("$.edge.gateway4", "%v is the first or the last address of its /%d, which hosts take for the network or for broadcast", e.Gateway4, e.PrefixLength4)
 		}
 	}
 }
 
-// wallWords checks the firewall's words.
-func (k *checker) wallWords(w Wall) {
+// firewallWords checks the firewall's words.
+func (k *checker) firewallWords(w Firewall) {
 	if w.Table == "" || len(w.Table) > 128 || strings.Trim(w.Table, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.") != "" {
-		k.bad("$.wall.table", "%q is not the name of a table", w.Table)
+		k.bad("$.firewall.table", "%q is not the name of a table", w.Table)
 	}
 	seen := unique[string]{}
 	for i, open := range w.Open {
 		if proto, port, err := ParsePort(open); err == nil {
-			seen.add(k, fmt.Sprintf("$.wall.open[%d]", i), "port", fmt.Sprintf("%s %d", proto, port))
+			seen.add(k, fmt.Sprintf("$.firewall.open[%d]", i), "port", fmt.Sprintf("%s %d", proto, port))
 		}
 	}
 }
@@ -335,8 +335,8 @@ func (k *checker) ruleMatches(path string, c *Config, r Rule) {
 	if r.IIF != "" {
 		k.link(path+".iif", r.IIF)
 	}
-	if r.Mask != 0 && r.Mark&^r.Mask != 0 {
-		k.bad(path+".mark", "%#x has bits outside of the mask %#x: nothing matches", r.Mark, r.Mask)
+	if r.Fwmask != 0 && r.Fwmark&^r.Fwmask != 0 {
+		k.bad(path+".fwmark", "%#x has bits outside of the mask %#x: nothing matches", r.Fwmark, r.Fwmask)
 	}
 	if r.Table.ID == 0 {
 		return

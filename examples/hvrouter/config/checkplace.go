@@ -62,8 +62,8 @@ func (k *checker) main(path string, c *Config, d Domain) {
 		k.bad(path+".table", "table main leaves no place for local-out: what the hypervisor sends is looked up in main")
 	case d.NetNS == "" && c.Rules != nil:
 		k.bad(path+".table", "table main is for a namespace without rules")
-	case c.DomainBy != ByInterface:
-		k.bad(path+".table", "table main is for a namespace without rules: domain-by: %s makes some", c.DomainBy)
+	case c.Isolation != IsolationRules && c.Isolation != IsolationNetNS:
+		k.bad(path+".table", "table main is for a namespace without rules: isolation: %s makes some", c.Isolation)
 	case c.LastResortBy == "rules" && d.LastResort != "none":
 		k.bad(path+".last-resort", "table main is looked up by the kernel's own rule: its last resort cannot be a rule")
 	}

@@ -21,15 +21,16 @@ type Config struct {
 	// Sessions carry several domains each, told apart by the domains' communities. A
 	// domain that one of them carries has no reflectors of its own.
 	Sessions []Reflector `yaml:"sessions,omitempty" json:"sessions,omitempty"`
-	// DomainBy says what tells the domain of a packet that arrives: interface
-	// (default: a rule for each uplink), vrf (each domain is a VRF device that its
-	// uplinks, its guests and its loopback belong to) or mark (nftables marks packets by the
-	// interface they come in on, rules select by mark; it holds for IPv6 too, and what
-	// comes in elsewhere goes nowhere). What the hypervisor itself sends has no mark.
-	DomainBy string `yaml:"domain-by,omitempty" json:"domain-by"`
-	// MarkMask is the bits of the mark that are ours; all others are left as they are.
+	// Isolation says what keeps domains apart: rules (a policy rule for each uplink), netns
+	// (domains in network namespaces, with rules where several share one), vrf (each domain
+	// is a VRF device that its uplinks, its guests and its loopback belong to) or fwmark
+	// (nftables marks packets by the interface they come in on, rules select by mark; it
+	// holds for IPv6 too, and what comes in elsewhere goes nowhere). What the hypervisor
+	// itself sends has no mark. Default: netns if a domain names one, rules otherwise.
+	Isolation string `yaml:"isolation,omitempty" json:"isolation"`
+	// FwmarkMask is the bits of the mark that are ours; all others are left as they are.
 	// Default 0xff.
-	MarkMask uint32 `yaml:"mark-mask,omitempty" json:"mark-mask,omitempty"`
+	FwmarkMask uint32 `yaml:"fwmark-mask,omitempty" json:"fwmark-mask,omitempty"`
 	// LastResortBy says what ends a lookup that found nothing: routes (default) of
 	// the greatest metric in each table, or rules behind each lookup, which leave
 	// the tables to others.
@@ -38,11 +39,11 @@ type Config struct {
 	Rules        *Rules    `yaml:"rules,omitempty" json:"rules,omitempty"`
 	Edge         Edge      `yaml:"edge,omitempty" json:"edge"`
 	Guests       []Guest   `yaml:"guests,omitempty" json:"guests,omitempty"`
-	// GuestsFrom makes guests of interfaces that appear.
-	GuestsFrom []Template `yaml:"guests-from,omitempty" json:"guests-from,omitempty"`
-	Inventory  Inventory  `yaml:"inventory,omitempty" json:"inventory,omitzero"`
-	Overlays   []Overlay  `yaml:"overlays,omitempty" json:"overlays,omitempty"`
-	Wall       Wall       `yaml:"wall,omitempty" json:"wall"`
+	// GuestTemplates makes guests of interfaces that appear.
+	GuestTemplates []Template `yaml:"guest-templates,omitempty" json:"guest-templates,omitempty"`
+	Inventory      Inventory  `yaml:"inventory,omitempty" json:"inventory,omitzero"`
+	Overlays       []Overlay  `yaml:"overlays,omitempty" json:"overlays,omitempty"`
+	Firewall       Firewall   `yaml:"firewall,omitempty" json:"firewall"`
 
 	from source // the file
 }
@@ -129,10 +130,10 @@ type Domain struct {
 	// with netns its default is main (254). Main is for a domain that is alone in
 	// its namespace: there are no policy rules then.
 	Table Table `yaml:"table" json:"table"`
-	// Mark of packets of this domain, inside mark-mask, with domain-by: mark only.
+	// Fwmark of packets of this domain, inside fwmark-mask, with isolation: fwmark only.
 	// Default: the number of the table, if it fits.
-	Mark uint32 `yaml:"mark,omitempty" json:"mark,omitempty"`
-	// VRF is the name of the domain's VRF device, with domain-by: vrf only; it is made
+	Fwmark uint32 `yaml:"fwmark,omitempty" json:"fwmark,omitempty"`
+	// VRF is the name of the domain's VRF device, with isolation: vrf only; it is made
 	// if it is missing. Default: the domain's name.
 	VRF string `yaml:"vrf,omitempty" json:"vrf,omitempty"`
 	// Guests tells that guests' routes belong to this domain. Exactly one domain
@@ -152,13 +153,13 @@ type Domain struct {
 	// is known, so that no packet and no ARP reply for an address that nobody has
 	// follows the default route.
 	Unreachable []Prefix `yaml:"unreachable,omitempty" json:"unreachable,omitempty"`
-	// Learn tells that routes which others put into the table are announced.
-	// Default true; "off" is written learn: false. In table main of the daemon's own
+	// Redistribute tells that routes which others put into the table are announced.
+	// Default true; "off" is written redistribute: false. In table main of the daemon's own
 	// namespace, which has routes of many, the default is false.
-	Learn *bool `yaml:"learn,omitempty" json:"learn,omitempty"`
-	// Spread makes a prefix that is both local and remote one ECMP route of both
+	Redistribute *bool `yaml:"redistribute,omitempty" json:"redistribute,omitempty"`
+	// AnycastECMP makes a prefix that is both local and remote one ECMP route of both
 	// (anycast); by default local wins.
-	Spread bool `yaml:"spread,omitempty" json:"spread,omitempty"`
+	AnycastECMP bool `yaml:"anycast-ecmp,omitempty" json:"anycast-ecmp,omitempty"`
 	// Interfaces of the domain besides those of its sessions; rules are made for
 	// them too.
 	Interfaces []string `yaml:"interfaces,omitempty" json:"interfaces,omitempty"`
@@ -169,8 +170,8 @@ type Domain struct {
 	Reflectors []Reflector `yaml:"reflectors,omitempty" json:"reflectors"`
 }
 
-// Learns tells whether foreign routes in the table are announced.
-func (d Domain) Learns() bool { return d.Learn == nil || *d.Learn }
+// Redistributes tells whether foreign routes in the table are announced.
+func (d Domain) Redistributes() bool { return d.Redistribute == nil || *d.Redistribute }
 
 // Reflector is one BGP session, bound to one interface of one fabric.
 type Reflector struct {
@@ -207,8 +208,8 @@ type Reflector struct {
 	// accepted as they are.
 	Import Policy `yaml:"import,omitempty" json:"import,omitempty"`
 	Export Policy `yaml:"export,omitempty" json:"export,omitempty"`
-	// Ways are the next hops that the session announces. Default: one, its own.
-	Ways []Way `yaml:"ways,omitempty" json:"ways,omitempty"`
+	// AdvertiseNextHops are the next hops that the session announces. Default: one, its own.
+	AdvertiseNextHops []NextHop `yaml:"advertise-next-hops,omitempty" json:"advertise-next-hops,omitempty"`
 }
 
 // LocalOut is the table for packets that the hypervisor itself sends: everything
@@ -235,16 +236,16 @@ type Rule struct {
 	IIF      string `yaml:"iif,omitempty" json:"iif,omitempty"`
 	From     Prefix `yaml:"from,omitempty" json:"from,omitzero"`
 	To       Prefix `yaml:"to,omitempty" json:"to,omitzero"`
-	Mark     uint32 `yaml:"mark,omitempty" json:"mark,omitempty"`
-	Mask     uint32 `yaml:"mask,omitempty" json:"mask,omitempty"`
+	Fwmark   uint32 `yaml:"fwmark,omitempty" json:"fwmark,omitempty"`
+	Fwmask   uint32 `yaml:"fwmask,omitempty" json:"fwmask,omitempty"`
 	// Table to look up; for action blackhole, unreachable and prohibit it stays
 	// empty.
 	Table  Table  `yaml:"table,omitempty" json:"table,omitzero"`
 	Action string `yaml:"action,omitempty" json:"action,omitempty"`
 }
 
-// Wall is what stands between guests and us.
-type Wall struct {
+// Firewall is what stands between guests and us.
+type Firewall struct {
 	// Off leaves nftables and rp_filter alone.
 	Off bool `yaml:"off,omitempty" json:"off,omitempty"`
 	// Table is the name of our nftables table (family inet). Default hvrouter.

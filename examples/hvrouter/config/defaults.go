@@ -23,23 +23,23 @@ func (c *Config) fill() {
 		c.Sessions[i].fill(c.AS)
 		c.Sessions[i].PrefixLimit.fill(c.BGP.PrefixLimit)
 	}
-	c.fillWays()
+	c.fillNextHops()
 	if c.LocalOut != nil {
 		def(&c.LocalOut.LastResort, "unreachable")
 	}
-	c.fillDomainBy()
+	c.fillIsolation()
 	c.Edge.fill()
 	for i := range c.Guests {
 		c.Guests[i].fill()
 	}
-	for i := range c.GuestsFrom {
-		c.GuestsFrom[i].fill()
+	for i := range c.GuestTemplates {
+		c.GuestTemplates[i].fill()
 	}
 	def(&c.Inventory.State, c.API+".guests")
 	for i := range c.Overlays {
 		c.Overlays[i].fill(c.Loopback)
 	}
-	def(&c.Wall.Table, "hvrouter")
+	def(&c.Firewall.Table, "hvrouter")
 }
 
 func (b *BFD) fill(api string) {
@@ -83,7 +83,7 @@ func (r *Reflector) fill(as uint32) {
 }
 
 func (e *Edge) fill() {
-	def(&e.Length4, 24)
+	def(&e.PrefixLength4, 24)
 	def(&e.Metric, 10)
 	def(&e.ARP, "kernel")
 	e.RA.fill()
@@ -93,7 +93,7 @@ func (e *Edge) fill() {
 func (g *Guest) fill() {
 	def(&g.Interface, g.Name)
 	def(&g.LocalPref, 100)
-	g.Find.fill()
+	g.Discovery.fill()
 }
 
 func (o *Overlay) fill(loopback Loopback) {

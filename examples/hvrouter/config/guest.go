@@ -10,15 +10,15 @@ type Edge struct {
 	// Gateway4 is the address that guests use as their gateway, /32 scope link on
 	// each guest interface.
 	Gateway4 Addr `yaml:"gateway4,omitempty" json:"gateway4,omitzero"`
-	// Length4 is the prefix length that guests believe in, for DHCP. Default 24.
-	Length4 uint8 `yaml:"length4,omitempty" json:"length4"`
+	// PrefixLength4 is the prefix length that guests believe in, for DHCP. Default 24.
+	PrefixLength4 uint8 `yaml:"prefix-length4,omitempty" json:"prefix-length4"`
 	// MAC of the gateway, the same on every hypervisor. Empty leaves each
 	// interface's own.
 	MAC MAC `yaml:"mac,omitempty" json:"mac,omitzero"`
 	// Metric of guests' routes. Default 10.
 	Metric uint32 `yaml:"metric,omitempty" json:"metric"`
 	// ARP says who answers for remote guests: kernel (default: proxy_arp) or
-	// responder (default, and all that works, with domain-by: mark).
+	// responder (default, and all that works, with isolation: fwmark).
 	ARP  string `yaml:"arp,omitempty" json:"arp"`
 	RA   RA     `yaml:"ra,omitempty" json:"ra"`
 	DHCP DHCP   `yaml:"dhcp,omitempty" json:"dhcp,omitzero"`
@@ -68,8 +68,8 @@ type Guest struct {
 	// RA overrides the edge's: what is given here replaces what is given there, list by
 	// list; [] is none.
 	RA RA `yaml:"ra,omitempty" json:"ra,omitzero"`
-	// Find says which more addresses the guest may have.
-	Find Find `yaml:"find,omitempty" json:"find,omitzero"`
+	// Discovery says which more addresses the guest may have.
+	Discovery Discovery `yaml:"discovery,omitempty" json:"discovery,omitzero"`
 	// Rate is the most answers a second that the guest gets from the ARP responder and
 	// the NDP proxy, each. Default 1000.
 	Rate uint32 `yaml:"rate,omitempty" json:"rate,omitempty"`

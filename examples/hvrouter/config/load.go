@@ -27,6 +27,9 @@ func Parse(name string, data []byte, tables TableNames) (*Config, error) {
 	case err == nil && empty(doc):
 		err = &Error{Line: 1, Column: 1, Msg: "the file is empty"}
 	case err == nil:
+		if old := oldNames(doc, ""); old != nil {
+			return nil, old.sorted(name)
+		}
 		err = decode(doc, c)
 	}
 	if err != nil {
@@ -66,6 +69,9 @@ func parseGuests(name string, data []byte) ([]Entry, *checker, error) {
 	if empty(doc) {
 		return nil, nil, &Error{Msg: "no guest"}
 	}
+	if old := oldNames(doc, "guests"); old != nil {
+		return nil, &checker{doc: doc, errs: old}, nil
+	}
 	guests, path := []Guest(nil), "$[%d]"
 	switch doc.Docs[0].Body.Type() {
 	case ast.MappingType, ast.MappingValueType:
@@ -101,9 +107,9 @@ func (c *Config) unprefer(list map[string]bool) {
 			c.Guests[i].LocalPref = 0
 		}
 	}
-	for i := range c.GuestsFrom {
-		if list[fmt.Sprintf("guests-from[%d]", i)] {
-			c.GuestsFrom[i].LocalPref = 0
+	for i := range c.GuestTemplates {
+		if list[fmt.Sprintf("guest-templates[%d]", i)] {
+			c.GuestTemplates[i].LocalPref = 0
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -162,7 +163,7 @@ func TestParseGuests(t *testing.T) {
 	for text, want := range map[string]string{
 		"- {name: a}\n- {nam: b}\n":           "f:2:4: unknown field \"nam\"",
 		"- {name: a}\n- {name: b, rate: 0}":   "f:2:19: 0 is not a value of guests[].rate; leave the key out for its default",
-		"name: a\nfind: {most: 0}":            "f:2:14: 0 is not a value of guests[].find.most; leave the key out for its default",
+		"name: a\ndiscovery: {maximum: 0}":    "f:2:22: 0 is not a value of guests[].discovery.maximum; leave the key out for its default",
 		"name: a\nmac: \"00:00:00:00:00:00\"": "f:2:6: \"00:00:00:00:00:00\" is not a MAC address, such as 50:54:33:00:00:07",
 		"":                                    "f: no guest",
 	} {
@@ -195,12 +196,12 @@ func TestLocalPref(t *testing.T) {
 		}
 	}
 	c, err := Parse("f", []byte(expand("...\ndomains: [{name: public, table: 90, guests: true}]\n"+
-		"guests: [{name: a}, {name: b, local-pref: 0}]\nguests-from: [{interfaces: tap*, local-pref: 0}, {interfaces: vnet*}]\n")), nil)
+		"guests: [{name: a}, {name: b, local-pref: 0}]\nguest-templates: [{interfaces: tap*, local-pref: 0}, {interfaces: vnet*}]\n")), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Guests[0].LocalPref != 100 || c.Guests[1].LocalPref != 0 || c.GuestsFrom[0].LocalPref != 0 || c.GuestsFrom[1].LocalPref != 100 {
-		t.Errorf("%+v %+v", c.Guests, c.GuestsFrom)
+	if c.Guests[0].LocalPref != 100 || c.Guests[1].LocalPref != 0 || c.GuestTemplates[0].LocalPref != 0 || c.GuestTemplates[1].LocalPref != 100 {
+		t.Errorf("%+v %+v", c.Guests, c.GuestTemplates)
 	}
 }
 
@@ -274,5 +275,40 @@ func TestBracketsInText(t *testing.T) {
 	}
 	if err := brackets([]byte("it's " + many)); err == nil {
 		t.Error("an apostrophe hides brackets")
+	}
+}
+
+// The changelog has each name that is refused, and no other.
+func TestRenamed(t *testing.T) {
+	data, err := os.ReadFile("../../../CHANGELOG.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want, got []string
+	for key, now := range renamed {
+		in, old, _ := strings.Cut(key, ".")
+		if in == "" {
+			in = "(file)"
+		}
+		want = append(want, fmt.Sprintf("| %s | `%s` | `%s` |", in, old, now))
+	}
+	for key, values := range renamedValues {
+		for old, now := range values {
+			want = append(want, fmt.Sprintf("| %s (value) | `%s` | `%s` |", key, old, now))
+		}
+	}
+	_, table, _ := strings.Cut(string(data), "| where | old | new |\n|---|---|---|\n")
+	for line := range strings.Lines(table) {
+		if !strings.HasPrefix(line, "|") {
+			break
+		}
+		if !strings.HasPrefix(line, "| metric |") && !strings.HasPrefix(line, "| event |") {
+			got = append(got, strings.TrimSpace(line))
+		}
+	}
+	slices.Sort(want)
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Errorf("the table of CHANGELOG.md has\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }

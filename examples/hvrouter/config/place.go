@@ -47,8 +47,8 @@ func (d *Domain) home() {
 		return
 	}
 	def(&d.LastResort, "none")
-	if d.NetNS == "" && d.Learn == nil {
-		d.Learn = new(bool)
+	if d.NetNS == "" && d.Redistribute == nil {
+		d.Redistribute = new(bool)
 	}
 }
 
@@ -91,6 +91,11 @@ func (c *Config) netns() (names []NetNS) {
 	return names
 }
 
+// namespaces reports whether a domain is in a namespace other than the daemon's own.
+func (c *Config) namespaces() bool {
+	return slices.ContainsFunc(c.Domains, func(d Domain) bool { return d.NetNS != "" })
+}
+
 // uses tells whether anything lives in a namespace.
 func (c *Config) uses(n NetNS) bool {
 	return slices.Contains(c.netns(), n) || c.Loopback.Interface != "" && c.LoopbackNetNS() == n || n == "" && (c.LocalOut != nil || c.Rules != nil)
@@ -129,7 +134,7 @@ func (c *Config) at(n NetNS) *Config {
 		part.Loopback = Loopback{}
 	}
 	if c.GuestNetNS() != n {
-		part.Guests, part.GuestsFrom, part.Overlays = nil, nil, nil
+		part.Guests, part.GuestTemplates, part.Overlays = nil, nil, nil
 	}
 	if n != "" {
 		part.LocalOut, part.Rules = nil, nil // of what the daemon's own namespace sends
@@ -140,8 +145,8 @@ func (c *Config) at(n NetNS) *Config {
 // NetNSOf gives the namespace that a session is in: its domain's, or that of the first
 // domain that shares it.
 func (c *Config) NetNSOf(r Reflector, domain string) NetNS {
-	if domain == "" && len(r.Ways) > 0 {
-		domain = r.Ways[0].Domain
+	if domain == "" && len(r.AdvertiseNextHops) > 0 {
+		domain = r.AdvertiseNextHops[0].Domain
 	}
 	if d := c.Domain(domain); d != nil {
 		return d.NetNS

@@ -66,8 +66,8 @@ func TestMain254(t *testing.T) {
 	if own.LastResort != "none" || red.LastResort != "none" {
 		t.Errorf("last resort %s and %s, want none", own.LastResort, red.LastResort)
 	}
-	if own.Learns() || !red.Learns() {
-		t.Errorf("routes of others announced: %v in the daemon's own namespace, %v in another", own.Learns(), red.Learns())
+	if own.Redistributes() || !red.Redistributes() {
+		t.Errorf("routes of others announced: %v in the daemon's own namespace, %v in another", own.Redistributes(), red.Redistributes())
 	}
 }
 

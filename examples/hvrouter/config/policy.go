@@ -17,11 +17,11 @@ type Policy []Term
 
 // Term is one step of a policy. Conditions that are not given hold.
 type Term struct {
-	// Prefix matches routes inside it whose length is Least to Most. Both default
+	// Prefix matches routes inside it whose length is GE to LE. Both default
 	// to the prefix's own length: without them it is matched exactly.
 	Prefix Prefix `yaml:"prefix,omitempty" json:"prefix,omitzero"`
-	Least  uint8  `yaml:"least,omitempty" json:"least,omitempty"`
-	Most   uint8  `yaml:"most,omitempty" json:"most,omitempty"`
+	GE     uint8  `yaml:"ge,omitempty" json:"ge,omitempty"`
+	LE     uint8  `yaml:"le,omitempty" json:"le,omitempty"`
 	// Community is one that the route must have.
 	Community Community `yaml:"community,omitempty" json:"community,omitzero"`
 
@@ -75,8 +75,8 @@ func (p Policy) fill() {
 	for i := range p {
 		t := &p[i]
 		if t.Prefix.IsValid() {
-			def(&t.Least, uint8(t.Prefix.Bits()))
-			def(&t.Most, max(t.Least, uint8(t.Prefix.Bits())))
+			def(&t.GE, uint8(t.Prefix.Bits()))
+			def(&t.LE, max(t.GE, uint8(t.Prefix.Bits())))
 		}
 	}
 }
@@ -88,13 +88,13 @@ func (k *checker) policy(path string, p Policy) {
 			k.oneOf(at+".action", t.Action, "accept", "reject")
 		}
 		if !t.Prefix.IsValid() {
-			if t.Least != 0 || t.Most != 0 {
-				k.bad(at, "least and most need a prefix")
+			if t.GE != 0 || t.LE != 0 {
+				k.bad(at, "ge and le need a prefix")
 			}
 			continue
 		}
-		if bits := uint8(t.Prefix.Bits()); t.Least < bits || t.Most < t.Least || int(t.Most) > t.Prefix.Addr().BitLen() {
-			k.bad(at+".prefix", "%v with lengths %d to %d matches nothing", t.Prefix, t.Least, t.Most)
+		if bits := uint8(t.Prefix.Bits()); t.GE < bits || t.LE < t.GE || int(t.LE) > t.Prefix.Addr().BitLen() {
+			k.bad(at+".prefix", "%v with lengths %d to %d matches nothing", t.Prefix, t.GE, t.LE)
 		}
 	}
 }
@@ -104,7 +104,7 @@ func (p Policy) Equal(o Policy) bool { return slices.EqualFunc(p, o, Term.equal)
 
 func (t Term) equal(o Term) bool {
 	same := func(a, b *uint32) bool { return a == b || a != nil && b != nil && *a == *b }
-	return t.Prefix == o.Prefix && t.Least == o.Least && t.Most == o.Most && t.Community == o.Community &&
+	return t.Prefix == o.Prefix && t.GE == o.GE && t.LE == o.LE && t.Community == o.Community &&
 		same(t.LocalPref, o.LocalPref) && same(t.MED, o.MED) && t.Action == o.Action &&
 		slices.Equal(t.Add, o.Add) && slices.Equal(t.Remove, o.Remove)
 }

@@ -16,8 +16,8 @@ type Template struct {
 	// Interfaces is a shell pattern (*, ?, [a-z]) that begins with a letter or more:
 	// tap*, vnet[0-9]*.
 	Interfaces string `yaml:"interfaces" json:"interfaces"`
-	// Find says where the addresses of such a guest come from.
-	Find Find `yaml:"find,omitempty" json:"find,omitzero"`
+	// Discovery says where the addresses of such a guest come from.
+	Discovery Discovery `yaml:"discovery,omitempty" json:"discovery,omitzero"`
 	// Gateway4, RA, LocalPref and Rate as in [Guest].
 	Gateway4  Addr   `yaml:"gateway4,omitempty" json:"gateway4,omitzero"`
 	RA        RA     `yaml:"ra,omitempty" json:"ra,omitzero"`
@@ -25,30 +25,30 @@ type Template struct {
 	Rate      uint32 `yaml:"rate,omitempty" json:"rate,omitempty"`
 }
 
-// Find says which addresses a guest has besides those that are written down. The zero
+// Discovery says which addresses a guest has besides those that are written down. The zero
 // value is none.
-type Find struct {
+type Discovery struct {
 	// Within are the only prefixes in which addresses are found. An IPv6 /64 is
 	// advertised to the guest, which may form addresses in it. Required.
 	Within []Prefix `yaml:"within,omitempty" json:"within,omitempty"`
-	// Learn takes the prefixes of routes that others put into the guests' table over
+	// Routes takes the prefixes of routes that others put into the guests' table over
 	// the interface.
-	Learn bool `yaml:"learn,omitempty" json:"learn,omitempty"`
-	// Discover takes the addresses that the guest speaks from, by ARP and neighbour
+	Routes bool `yaml:"routes,omitempty" json:"routes,omitempty"`
+	// Neighbors takes the addresses that the guest speaks from, by ARP and neighbour
 	// discovery, until it no longer answers.
-	Discover bool `yaml:"discover,omitempty" json:"discover,omitempty"`
-	// Most addresses that are taken from one interface. Default 16, at most 64.
-	Most int `yaml:"most,omitempty" json:"most,omitempty"`
+	Neighbors bool `yaml:"neighbors,omitempty" json:"neighbors,omitempty"`
+	// Maximum addresses that are taken from one interface. Default 16, at most 64.
+	Maximum int `yaml:"maximum,omitempty" json:"maximum,omitempty"`
 }
 
 // On tells whether anything is found at all.
-func (f Find) On() bool { return f.Learn || f.Discover }
+func (f Discovery) On() bool { return f.Routes || f.Neighbors }
 
 // IsZero tells whether nothing was given.
-func (f Find) IsZero() bool { return !f.On() && len(f.Within) == 0 && f.Most == 0 }
+func (f Discovery) IsZero() bool { return !f.On() && len(f.Within) == 0 && f.Maximum == 0 }
 
 // Has tells whether addresses of a family may be found.
-func (f Find) Has(family Family) bool {
+func (f Discovery) Has(family Family) bool {
 	for _, p := range f.Within {
 		if f.On() && FamilyOf(p.Addr()) == family {
 			return true
@@ -57,22 +57,22 @@ func (f Find) Has(family Family) bool {
 	return false
 }
 
-func (f *Find) fill() {
+func (f *Discovery) fill() {
 	if f.On() {
-		f.Most = cmp.Or(f.Most, 16)
+		f.Maximum = cmp.Or(f.Maximum, 16)
 	}
 }
 
 func (t *Template) fill() {
-	t.Find.fill()
+	t.Discovery.fill()
 	def(&t.LocalPref, 100)
 }
 
 // Template gives the first template that an interface matches, nil if there is none.
 func (c *Config) Template(name string) *Template {
-	for i := range c.GuestsFrom {
-		if Match(c.GuestsFrom[i].Interfaces, name) {
-			return &c.GuestsFrom[i]
+	for i := range c.GuestTemplates {
+		if Match(c.GuestTemplates[i].Interfaces, name) {
+			return &c.GuestTemplates[i]
 		}
 	}
 	return nil
@@ -110,35 +110,35 @@ func Literal(pattern string) string {
 	return pattern
 }
 
-// templates checks the section guests-from.
+// templates checks the section guest-templates.
 func (k *checker) templates(c *Config) {
 	seen := unique[string]{}
-	for i, t := range c.GuestsFrom {
-		at := fmt.Sprintf("$.guests-from[%d]", i)
+	for i, t := range c.GuestTemplates {
+		at := fmt.Sprintf("$.guest-templates[%d]", i)
 		if k.need(at+".interfaces", t.Interfaces != "") {
 			k.pattern(at+".interfaces", t.Interfaces, c)
 			seen.add(k, at+".interfaces", "pattern", t.Interfaces)
 		}
-		k.finds(at+".find", t.Find)
+		k.finds(at+".discovery", t.Discovery)
 		k.ra(at+".ra", t.RA)
 		k.raTogether(at+".ra", t.RA, c.Edge.RA)
 		k.rate(at+".rate", t.Rate)
 		if t.Gateway4.IsValid() && !t.Gateway4.Is4() {
 			k.bad(at+".gateway4", "%v is not an IPv4 address", t.Gateway4)
 		}
-		if t.Find.Has(IPv4) && !t.Gateway4.IsValid() && !c.Edge.Gateway4.IsValid() {
-			k.bad(at+".find", "IPv4 addresses are found, and neither the template nor edge has a gateway4")
+		if t.Discovery.Has(IPv4) && !t.Gateway4.IsValid() && !c.Edge.Gateway4.IsValid() {
+			k.bad(at+".discovery", "IPv4 addresses are found, and neither the template nor edge has a gateway4")
 		}
-		if d := c.GuestDomain(); t.Find.Learn && d != nil && !d.Learns() {
-			k.bad(at+".find.learn", "domain %s does not learn routes", d.Name)
+		if d := c.GuestDomain(); t.Discovery.Routes && d != nil && !d.Redistributes() {
+			k.bad(at+".discovery.routes", "domain %s does not redistribute routes", d.Name)
 		}
 	}
-	if len(c.GuestsFrom) > 0 && c.GuestDomain() == nil {
-		k.bad("$.guests-from", "no domain says guests: true")
+	if len(c.GuestTemplates) > 0 && c.GuestDomain() == nil {
+		k.bad("$.guest-templates", "no domain says guests: true")
 	}
 }
 
-// pattern checks that the names of a pattern can be guests' alone: the wall takes
+// pattern checks that the names of a pattern can be guests' alone: the firewall takes
 // everything that begins like it for a guest.
 func (k *checker) pattern(at, pattern string, c *Config) {
 	if _, err := path.Match(pattern, ""); err != nil {
@@ -207,14 +207,14 @@ func (k *checker) rate(at string, r uint32) {
 	}
 }
 
-func (k *checker) finds(at string, f Find) {
+func (k *checker) finds(at string, f Discovery) {
 	if f.On() && len(f.Within) == 0 {
 		k.bad(at, "within is missing: no address would be a guest's")
 	}
 	if !f.On() && len(f.Within) > 0 {
 		k.bad(at+".within", "neither learn nor discover is on")
 	}
-	if f.Most < 0 || f.Most > 64 {
-		k.bad(at+".most", "%d: want 1 to 64", f.Most)
+	if f.Maximum < 0 || f.Maximum > 64 {
+		k.bad(at+".maximum", "%d: want 1 to 64", f.Maximum)
 	}
 }

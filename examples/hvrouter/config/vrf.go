@@ -10,18 +10,18 @@ func (k *checker) vrfs(c *Config) {
 	for i, d := range c.Domains {
 		path := fmt.Sprintf("$.domains[%d].vrf", i)
 		switch {
-		case c.DomainBy != ByVRF && d.VRF != "":
-			k.bad(path, "there are VRFs with domain-by: vrf only")
-		case c.DomainBy != ByVRF:
+		case c.Isolation != IsolationVRF && d.VRF != "":
+			k.bad(path, "there are VRFs with isolation: vrf only")
+		case c.Isolation != IsolationVRF:
 		default:
 			k.link(path, d.VRF)
 			names.add(k, path, "VRF", d.VRF)
 		}
-		if c.DomainBy == ByVRF && d.NetNS != "" {
-			k.bad(fmt.Sprintf("$.domains[%d].netns", i), "domain-by: vrf keeps domains apart in one namespace")
+		if c.Isolation == IsolationVRF && d.NetNS != "" {
+			k.bad(fmt.Sprintf("$.domains[%d].netns", i), "isolation: vrf keeps domains apart in one namespace")
 		}
 	}
-	if c.DomainBy != ByVRF {
+	if c.Isolation != IsolationVRF {
 		return
 	}
 	if c.LocalOut != nil {
@@ -34,7 +34,7 @@ func (k *checker) vrfs(c *Config) {
 
 // vrfOf gives the VRF that a domain with this property is in; "" is none.
 func (c *Config) vrfOf(is func(Domain) bool) string {
-	if c.DomainBy != ByVRF {
+	if c.Isolation != IsolationVRF {
 		return ""
 	}
 	for _, d := range c.Domains {

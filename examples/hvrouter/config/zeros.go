@@ -13,21 +13,21 @@ import (
 // that is not given, and 0 is none of the values that they may have. In a list of guests
 // the path begins with [].
 var notZero = map[string]bool{
-	"mark-mask":    true,
+	"fwmark-mask":  true,
 	"bfd.interval": true, "bfd.multiplier": true,
 	"bgp.port": true, "bgp.connect-retry": true, "bgp.multipath": true,
 	"bgp.graceful-restart.time": true, "bgp.graceful-restart.deferral": true,
 	"bgp.prefix-limit.threshold": true, "bgp.prefix-limit.restart-after": true,
 	"domains[].reflectors[].prefix-limit.threshold": true, "domains[].reflectors[].prefix-limit.restart-after": true,
 	"sessions[].prefix-limit.threshold": true, "sessions[].prefix-limit.restart-after": true,
-	"domains[].mark": true, "domains[].metric": true,
+	"domains[].fwmark": true, "domains[].metric": true,
 	"domains[].reflectors[].as": true, "domains[].reflectors[].restart-time": true, "sessions[].as": true, "sessions[].restart-time": true,
-	"edge.length4": true, "edge.metric": true, "edge.dhcp.lease": true,
+	"edge.prefix-length4": true, "edge.metric": true, "edge.dhcp.lease": true,
 	"edge.ra.interval": true, "edge.ra.hop-limit": true, "edge.ra.valid": true,
 	"guests[].ra.interval": true, "guests[].ra.hop-limit": true, "guests[].ra.valid": true,
-	"guests-from[].ra.interval": true, "guests-from[].ra.hop-limit": true, "guests-from[].ra.valid": true,
-	"guests[].rate": true, "guests[].find.most": true,
-	"guests-from[].rate": true, "guests-from[].find.most": true,
+	"guest-templates[].ra.interval": true, "guest-templates[].ra.hop-limit": true, "guest-templates[].ra.valid": true,
+	"guests[].rate": true, "guests[].discovery.maximum": true,
+	"guest-templates[].rate": true, "guest-templates[].discovery.maximum": true,
 	"overlays[].port": true, "overlays[].mtu": true,
 }
 

@@ -59,14 +59,14 @@ func (r *router) tellTrust(p *place) {
 	slices.SortFunc(all, func(a, b domain.Interface) int { return strings.Compare(a.Name, b.Name) })
 	was := p.trust
 	p.trust = domain.NewTrust(p.cfg, r.guests.All(), all)
-	if p.cfg.Wall.Off {
+	if p.cfg.Firewall.Off {
 		return
 	}
 	for _, i := range since(was.Guessed, p.trust.Guessed) {
-		p.log.Warn("interface taken for the host's own, because it has an address; wall.trusted says which are", "event", "interface-guessed", "interface", i.Name, "address", i.Because)
+		p.log.Warn("interface taken for the host's own, because it has an address; firewall.trusted says which are", "event", "interface-guessed", "interface", i.Name, "address", i.Because)
 	}
 	for _, i := range since(was.Denied, p.trust.Denied) {
-		p.log.Warn("interface is neither uplink nor guest's nor in wall.trusted: what arrives there is dropped", "event", "interface-denied", "interface", i.Name, "address", i.Because)
+		p.log.Warn("interface is neither uplink nor guest's nor in firewall.trusted: what arrives there is dropped", "event", "interface-denied", "interface", i.Name, "address", i.Because)
 	}
 }
 

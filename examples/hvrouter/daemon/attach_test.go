@@ -12,9 +12,9 @@ import (
 	"github.com/hyperfib/hyperfib/ndp"
 )
 
-// attached lists the guests that the wall of a place knows.
+// attached lists the guests that the firewall of a place knows.
 func attached(p *place) (names []string) {
-	for _, g := range p.wall.(*fakeWall).last.Guests {
+	for _, g := range p.firewall.(*fakeFirewall).last.Guests {
 		names = append(names, g.Interface)
 	}
 	return names
@@ -78,7 +78,7 @@ func TestTrust(t *testing.T) {
 	host := func(when string, want ...string) {
 		t.Helper()
 		b.refresh()
-		got := b.home().wall.(*fakeWall).last.Host
+		got := b.home().firewall.(*fakeFirewall).last.Host
 		if want = append([]string{"lo", "loopback"}, want...); !slices.Equal(got, want) {
 			t.Errorf("%s: the host's own are %v, want %v", when, got, want)
 		}
@@ -101,13 +101,13 @@ func TestTrust(t *testing.T) {
 	host("without it")
 	say(30, "192.0.2.5/24", fib.ScopeUniverse, false, false)
 	c := *b.cfg
-	c.Wall.Trusted = []string{"eth[12]", "later"}
+	c.Firewall.Trusted = []string{"eth[12]", "later"}
 	b.adopt(&c)
 	host("named", "later", "eth1", "eth2")
 	if denied := b.home().trust.Denied; len(denied) != 1 || denied[0].Name != "mgmt0" {
 		t.Errorf("denied: %v", denied)
 	}
-	c.Wall.Trusted = []string{}
+	c.Firewall.Trusted = []string{}
 	host("nobody is")
 }
 
@@ -132,8 +132,8 @@ func TestHeard(t *testing.T) {
 		return list
 	}
 	b.onHeard([]ndp.Sender{sender(20, 1), sender(99, 1)}, now)
-	if got := b.home().wall.(*fakeWall).last.Guests[0].Neighbors; !slices.Contains(got, sender(20, 1).Addr) {
-		t.Errorf("the wall lets %v in", got)
+	if got := b.home().firewall.(*fakeFirewall).last.Guests[0].Neighbors; !slices.Contains(got, sender(20, 1).Addr) {
+		t.Errorf("the firewall lets %v in", got)
 	}
 	heard := func() (n int) {
 		for _, a := range b.home().static.Neighbors {

@@ -128,9 +128,9 @@ func (d *Daemon) run(ctx context.Context, c *config.Config) error {
 	d.startLearning(t, c)
 	t.start("API", func(ctx context.Context) error { return api.ServeOn(ctx, socket, d) })
 	t.start("reload", d.reloads)
-	t.start("wall", d.mendWalls)
+	t.start("firewall", d.mendFirewalls)
 	for _, p := range d.router.places {
-		t.start("wall", func(ctx context.Context) error { d.watchWall(ctx, p); return nil })
+		t.start("firewall", func(ctx context.Context) error { d.watchFirewall(ctx, p); return nil })
 		t.start("connections", func(ctx context.Context) error { d.balanceFlows(ctx, p); return nil })
 	}
 	t.start("memory", d.trimMemory)
@@ -199,7 +199,7 @@ func (d *Daemon) openPeers(t *tasks, c *config.Config) error {
 func (d *Daemon) startLearning(t *tasks, c *config.Config) {
 	for _, dom := range c.Domains {
 		g := d.router.domains[dom.Name]
-		if !dom.Learns() {
+		if !dom.Redistributes() {
 			d.router.completeInventory(g)
 			continue
 		}

@@ -4,7 +4,7 @@
 //	fib.Watcher  (links, repairs) --\                     /--> fib.FIB   (routes, rules, addresses, sysctls)
 //	fib.Learner  (foreign routes) ---\                   /---> bgp.Speaker (announce, withdraw), one a domain
 //	bgp.Watcher  (paths, a domain) ---+--> loop (router) ----> edge      (interfaces, RA, ARP announcements)
-//	API, SIGHUP, inventory files  ---/                   \---> wall      (nftables)
+//	API, SIGHUP, inventory files  ---/                   \---> firewall      (nftables)
 //	bfd.Watcher  (paths up, down)  -----> guard ----------\--> fib.GatewayDown, bgp PathDown
 //
 // Every source is a watcher that coalesces by key, read by a small goroutine (a
@@ -17,7 +17,7 @@
 // can delay it.
 //
 // Most hypervisors have one network namespace; each that the configuration names is a
-// place with its own FIB, links, rules, sysctls and wall, and a domain belongs to one.
+// place with its own FIB, links, rules, sysctls and firewall, and a domain belongs to one.
 // The loop, the API, the inventory and the BFD process serve all of them.
 //
 // A restart is: find our routes in the kernel, tell the peers that forwarding was

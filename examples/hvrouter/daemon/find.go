@@ -187,10 +187,10 @@ func (r *router) recall(routes iter.Seq[fib.RouteStatus]) {
 	if d == nil {
 		return
 	}
-	discovers := map[int]config.Find{}
+	discovers := map[int]config.Discovery{}
 	for _, g := range r.present() {
-		if l, ok := r.home().links.byName(g.Interface); ok && g.Find.Discover {
-			discovers[l.Index] = g.Find
+		if l, ok := r.home().links.byName(g.Interface); ok && g.Discovery.Neighbors {
+			discovers[l.Index] = g.Discovery
 		}
 	}
 	if len(discovers) == 0 {

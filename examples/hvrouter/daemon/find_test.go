@@ -15,9 +15,9 @@ import (
 func tapBench(t testing.TB) *bench {
 	b := newBench(t)
 	c := *b.cfg
-	find := config.Find{Learn: true, Discover: true, Most: 2, Within: []config.Prefix{
+	find := config.Discovery{Routes: true, Neighbors: true, Maximum: 2, Within: []config.Prefix{
 		{Prefix: netip.MustParsePrefix("203.0.113.0/24")}, {Prefix: netip.MustParsePrefix("2001:db8:cb00:7200::/64")}}}
-	c.GuestsFrom = []config.Template{{Interfaces: "tap*", Find: find, LocalPref: 100}}
+	c.GuestTemplates = []config.Template{{Interfaces: "tap*", Discovery: find, LocalPref: 100}}
 	b.router.adopt(&c)
 	b.uplinks()
 	b.trace.take()

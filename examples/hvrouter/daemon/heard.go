@@ -58,7 +58,7 @@ func (r *router) onHeard(list []ndp.Sender, now time.Time) {
 	changed := map[int]bool{}
 	for _, s := range list {
 		p, ok := byLink[s.Link]
-		if !ok || !domain.Permanent(p.Guest) || r.cfg.Wall.Off {
+		if !ok || !domain.Permanent(p.Guest) || r.cfg.Firewall.Off {
 			continue
 		}
 		if r.heard[s.Link] == nil {

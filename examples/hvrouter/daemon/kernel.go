@@ -11,22 +11,22 @@ import (
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	eg "github.com/hyperfib/hyperfib/examples/hvrouter/edge"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/firewall"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/host"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/keep"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/vrf"
-	"github.com/hyperfib/hyperfib/examples/hvrouter/wall"
 	"github.com/hyperfib/hyperfib/fib"
 )
 
 // space is a place as it was opened: its kernel and what it says.
 type space struct {
 	*place
-	fib    *fib.FIB
-	wall   *wall.Wall
-	events *fib.Watcher
-	file   *os.File        // of the namespace, nil for the daemon's own
-	vrfs   *vrf.Conn       // nil without VRFs
-	up     map[string]bool // interfaces with a carrier; of pumpKernel
+	fib      *fib.FIB
+	firewall *firewall.Firewall
+	events   *fib.Watcher
+	file     *os.File        // of the namespace, nil for the daemon's own
+	vrfs     *vrf.Conn       // nil without VRFs
+	up       map[string]bool // interfaces with a carrier; of pumpKernel
 }
 
 // openSpaces opens the namespaces, all of them before the first kernel is read: a name that
@@ -53,7 +53,7 @@ func (d *Daemon) openSpaces(t *tasks, c *config.Config) (places []*place, err er
 
 // openSpace begins to read the kernel of one namespace.
 func (d *Daemon) openSpace(t *tasks, s *space, p config.Place, path string) (err error) {
-	if p.Config.DomainBy == config.ByVRF {
+	if p.Config.Isolation == config.IsolationVRF {
 		if s.vrfs, err = openVRFs(p); err != nil {
 			return err
 		}
@@ -63,8 +63,8 @@ func (d *Daemon) openSpace(t *tasks, s *space, p config.Place, path string) (err
 	if err != nil {
 		return fmt.Errorf("%s: %w", cmp.Or(p.NetNS.Path(), "kernel"), err)
 	}
-	s.fib, s.wall, s.events = k, wall.New(path), k.Watch(fib.WatchOptions{Buffer: eventBuffer})
-	s.place = newPlace(d.log, p.NetNS, k, s.wall)
+	s.fib, s.firewall, s.events = k, firewall.New(path), k.Watch(fib.WatchOptions{Buffer: eventBuffer})
+	s.place = newPlace(d.log, p.NetNS, k, s.firewall)
 	s.path = path
 	if s.vrfs != nil {
 		s.vrf = s.vrfs

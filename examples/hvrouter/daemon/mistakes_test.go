@@ -170,7 +170,7 @@ func pieces(lines []string) (string, claims) {
 	text := "router-id: 0.0.1.1\nas: 65000\ndomains:\n" +
 		"  - {name: public, table: 90, guests: true, reflectors: " + list("public") + "}\n" +
 		"  - {name: private, table: 20, reflectors: " + list("private") + "}\n" +
-		"overlays: " + list("overlays") + "\nguests-from: " + list("templates") + "\nguests: " + list("guests") + "\n"
+		"overlays: " + list("overlays") + "\nguest-templates: " + list("templates") + "\nguests: " + list("guests") + "\n"
 	if one := sections["loopback"]; len(one) > 0 {
 		text += "loopback: " + one[0] + "\n"
 	}

@@ -6,20 +6,20 @@ import (
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/firewall"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
-	"github.com/hyperfib/hyperfib/examples/hvrouter/wall"
 	"github.com/hyperfib/hyperfib/fib"
 )
 
 // place is one network namespace at work: what is known of it, what stands in it,
 // and the hands that change it. Most hypervisors have one. The loop owns it.
 type place struct {
-	netns  config.NetNS
-	path   string // that leads to it as long as this process lives; "": the daemon's own
-	log    *slog.Logger
-	kernel kernel
-	wall   shield // nil: none
-	vrf    vrfs   // nil: none
+	netns    config.NetNS
+	path     string // that leads to it as long as this process lives; "": the daemon's own
+	log      *slog.Logger
+	kernel   kernel
+	firewall shield // nil: none
+	vrf      vrfs   // nil: none
 
 	cfg     *config.Config // the part that lives here
 	links   links
@@ -31,9 +31,9 @@ type place struct {
 	neighbors map[domain.Neighbor]fib.Neighbor
 	scaffold  map[domain.Key]domain.Route
 	rules     map[fib.Rule]bool
-	wanted    *wall.Spec   // what the wall was last made from; nil: it was not
-	trust     domain.Trust // which interfaces are the host's own
-	detached  map[int]bool // interfaces that were guests', by index, as long as they are there
+	wanted    *firewall.Spec // what the firewall was last made from; nil: it was not
+	trust     domain.Trust   // which interfaces are the host's own
+	detached  map[int]bool   // interfaces that were guests', by index, as long as they are there
 
 	kept      kept // of an earlier run
 	converged bool // what was left over is swept
@@ -43,7 +43,7 @@ func newPlace(log *slog.Logger, n config.NetNS, k kernel, w shield) *place {
 	if n != "" {
 		log = log.With("netns", string(n))
 	}
-	return &place{netns: n, log: log, kernel: k, wall: w, links: newLinks(), addresses: map[domain.Address]fib.Address{},
+	return &place{netns: n, log: log, kernel: k, firewall: w, links: newLinks(), addresses: map[domain.Address]fib.Address{},
 		scaffold: map[domain.Key]domain.Route{}, rules: map[fib.Rule]bool{}, detached: map[int]bool{}}
 }
 

@@ -17,14 +17,14 @@ func (b *bench) in(n config.NetNS, events ...fib.Event) {
 	}
 }
 
-// Each namespace has a wall: guests, domain and bridge in one, the guard of the
+// Each namespace has a firewall: guests, domain and bridge in one, the guard of the
 // overlay's port where its packets come in.
-func TestWalls(t *testing.T) {
+func TestFirewalls(t *testing.T) {
 	b := newBenchOf(t, "netns.yaml")
 	for _, n := range []config.NetNS{"public", ""} { // in one of which guests are
 		b.in(n, fib.Event{Kind: fib.EventLink, Link: fib.Link{Index: 20, Name: "vm1", AdminUp: true, Carrier: true}})
 	}
-	own, public := b.at("").wall.(*fakeWall).last, b.at("public").wall.(*fakeWall).last
+	own, public := b.at("").firewall.(*fakeFirewall).last, b.at("public").firewall.(*fakeFirewall).last
 	if len(own.Guests)+len(own.Isolated) > 0 || !slices.Equal(own.Underlay, []string{"a.private", "b.private"}) || !slices.Equal(own.VXLANPorts, []uint16{4789}) {
 		t.Errorf("the daemon's own: %+v", own)
 	}

@@ -7,9 +7,9 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
 	eg "github.com/hyperfib/hyperfib/examples/hvrouter/edge"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/firewall"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/vrf"
-	"github.com/hyperfib/hyperfib/examples/hvrouter/wall"
 	"github.com/hyperfib/hyperfib/fib"
 )
 
@@ -82,15 +82,15 @@ type vrfs interface {
 
 var _ vrfs = (*vrf.Conn)(nil)
 
-// shield is what the loop uses of *wall.Wall.
+// shield is what the loop uses of *firewall.Firewall.
 type shield interface {
-	Apply(wall.Spec) error
+	Apply(firewall.Spec) error
 	// End takes away what Apply made in this run, if it did.
-	End(wall.Spec) error
+	End(firewall.Spec) error
 	// Balance keeps the flows of one transparent address from filling the kernel's table.
 	Balance(ctx context.Context, crowded func(address netip.Addr, flows int)) error
 	// Watch calls changed when somebody else has changed what was applied.
 	Watch(ctx context.Context, changed func()) error
 }
 
-var _ shield = (*wall.Wall)(nil)
+var _ shield = (*firewall.Firewall)(nil)

@@ -32,7 +32,7 @@ func (r *router) refresh() {
 		r.tellTrust(p)
 		drop[p] = p.stand(domain.NewStatic(p.cfg, r.guestsIn(p, here), r.linksOf(p, here)))
 	}
-	r.applyWalls(here) // first: what comes from a guest has its mark before there are routes
+	r.applyFirewalls(here) // first: what comes from a guest has its mark before there are routes
 	r.answerFor(here)
 	for _, name := range r.order {
 		g := r.domains[name]

@@ -143,15 +143,15 @@ func fixed(old, new *config.Config) error {
 	keep("bfd.process", old.BFD.Process == new.BFD.Process && old.BFD.Socket == new.BFD.Socket)
 	keep("bgp.port", old.BGP.Port == new.BGP.Port)
 	keep("bgp.graceful-restart", old.BGP.GracefulRestart == new.BGP.GracefulRestart)
-	keep("domain-by", old.DomainBy == new.DomainBy)
+	keep("isolation", old.Isolation == new.Isolation)
 	keep("the VRFs", old.GuestVRF() == new.GuestVRF() && old.LoopbackVRF() == new.LoopbackVRF())
 	keep("inventory.directory", old.Inventory.Directory == new.Inventory.Directory)
 	keep("the set of tables", slices.Equal(tables(old), tables(new)))
-	keep("what sessions share (communities, ways)", slices.EqualFunc(old.Domains, new.Domains, func(a, b config.Domain) bool {
+	keep("what sessions share (communities, next hops)", slices.EqualFunc(old.Domains, new.Domains, func(a, b config.Domain) bool {
 		return slices.Equal(peering.Members(old, a), peering.Members(new, b))
 	}))
 	keep("the list of domains", slices.EqualFunc(old.Domains, new.Domains, func(a, b config.Domain) bool {
-		return a.Name == b.Name && a.NetNS == b.NetNS && a.Learns() == b.Learns()
+		return a.Name == b.Name && a.NetNS == b.NetNS && a.Redistributes() == b.Redistributes()
 	}))
 	keep("what lives in which network namespace", slices.EqualFunc(old.Places(), new.Places(), func(a, b config.Place) bool { return a.NetNS == b.NetNS }) &&
 		old.GuestNetNS() == new.GuestNetNS() && old.LoopbackNetNS() == new.LoopbackNetNS())

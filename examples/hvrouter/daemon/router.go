@@ -107,7 +107,7 @@ func (r *router) home() *place { return r.at(r.cfg.GuestNetNS()) }
 // addDomain makes a domain of the configuration known.
 func (r *router) addDomain(index int, a announcer) *routing {
 	d := r.cfg.Domains[index]
-	g := &routing{name: d.Name, place: r.at(d.NetNS), table: d.Table.ID, bgp: a, exports: domain.NewExports(), refused: map[netip.Prefix]int{}, unplaced: unplaced{}, learned: !d.Learns()}
+	g := &routing{name: d.Name, place: r.at(d.NetNS), table: d.Table.ID, bgp: a, exports: domain.NewExports(), refused: map[netip.Prefix]int{}, unplaced: unplaced{}, learned: !d.Redistributes()}
 	g.rib = domain.NewRIB(g.view())
 	g.configure(d)
 	r.domains[d.Name] = g

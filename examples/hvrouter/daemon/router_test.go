@@ -11,9 +11,9 @@ import (
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/firewall"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
-	"github.com/hyperfib/hyperfib/examples/hvrouter/wall"
 	"github.com/hyperfib/hyperfib/fib"
 )
 
@@ -126,15 +126,15 @@ func (e fakeEdge) Overlays(_ *config.Config, _ func(string) (int, bool), vteps [
 	e.add("overlays %v", vteps)
 }
 
-type fakeWall struct{ last wall.Spec }
+type fakeFirewall struct{ last firewall.Spec }
 
-func (w *fakeWall) Apply(s wall.Spec) error { w.last = s; return nil }
+func (w *fakeFirewall) Apply(s firewall.Spec) error { w.last = s; return nil }
 
-func (w *fakeWall) End(wall.Spec) error { return nil }
+func (w *fakeFirewall) End(firewall.Spec) error { return nil }
 
-func (w *fakeWall) Balance(context.Context, func(netip.Addr, int)) error { return nil }
+func (w *fakeFirewall) Balance(context.Context, func(netip.Addr, int)) error { return nil }
 
-func (w *fakeWall) Watch(context.Context, func()) error { return nil }
+func (w *fakeFirewall) Watch(context.Context, func()) error { return nil }
 
 type bench struct {
 	*router
@@ -160,7 +160,7 @@ func newBenchOf(t testing.TB, sample string) *bench {
 func newBenchWith(t testing.TB, c *config.Config, log *slog.Logger, kernelOf func(netns string) kernel, tr *trace) *bench {
 	var places []*place
 	for _, p := range c.Places() {
-		places = append(places, newPlace(log, p.NetNS, kernelOf(string(p.NetNS)), &fakeWall{}))
+		places = append(places, newPlace(log, p.NetNS, kernelOf(string(p.NetNS)), &fakeFirewall{}))
 	}
 	r := newRouter(log, c, fakeEdge{tr}, places...)
 	r.guard = newGuard(r.log, nil, nil, nil)

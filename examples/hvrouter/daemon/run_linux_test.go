@@ -33,7 +33,7 @@ domains:
     reflectors: [{fabric: A, interface: up.a, local: 198.51.100.101, peer: 198.51.100.126, families: [ipv4, ipv6], next-hop6: "2001:db8:c633:6400::1"}]
 edge: {gateway4: 203.0.113.254, dhcp: {on: true}}
 guests: [{name: vm1, mac: "50:54:33:00:00:07", ipv4: [203.0.113.1], ipv6: ["2001:db8:cb00:7100::/64"]}]
-guests-from: [{interfaces: "tap*", find: {discover: true, within: [203.0.113.0/24]}}]
+guest-templates: [{interfaces: "tap*", discovery: {neighbors: true, within: [203.0.113.0/24]}}]
 inventory: {directory: DIR/guests, state: DIR/state}
 overlays: [{name: vx1, vni: 100, bridge: br100, local: 198.51.100.101, peers: [198.51.100.102]}]
 `

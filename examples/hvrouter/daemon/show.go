@@ -285,7 +285,7 @@ func (d *Daemon) Reload(opt api.ReloadOptions) (api.Reload, error) { return d.re
 // Drops implements [api.Backend].
 func (d *Daemon) Drops() (out []api.Drop) {
 	for _, s := range d.spaces {
-		drops, err := s.wall.Drops()
+		drops, err := s.firewall.Drops()
 		if err != nil {
 			continue
 		}

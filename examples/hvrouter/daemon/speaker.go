@@ -58,7 +58,7 @@ type configured struct {
 // taken from old: a new one would make the session exchange its routes again.
 func (s *speaker) peer(c *config.Config, r config.Reflector, dead deaths, old configured) configured {
 	p := configured{PeerConfig: peering.Peer(c, r, s.linkLocal(r.Interface)), imports: r.Import, exports: r.Export, fabric: r.Fabric}
-	if len(r.Ways) > 0 {
+	if len(r.AdvertiseNextHops) > 0 {
 		p.ways = dead.announced(peering.Announce(r, s.members))
 	}
 	p.Import, p.Export = old.Import, old.Export
@@ -71,7 +71,7 @@ func (s *speaker) peer(c *config.Config, r config.Reflector, dead deaths, old co
 	}
 	if !r.Export.Equal(old.exports) || !slices.Equal(p.ways, old.ways) {
 		p.Export = peering.Policy(r.Export)
-		if len(r.Ways) > 0 {
+		if len(r.AdvertiseNextHops) > 0 {
 			p.Export = peering.Only(p.ways, p.Export)
 		}
 	}

@@ -108,7 +108,7 @@ func (s *speaker) serves() string {
 
 // waysOf tells how the ways of a session are that has several.
 func (s *speaker) waysOf(c *config.Config, r config.Reflector, bfds map[bfd.Key]bfd.Status) (list []api.Way) {
-	if len(r.Ways) == 0 {
+	if len(r.AdvertiseNextHops) == 0 {
 		return nil
 	}
 	dead := s.ways.snapshot()
@@ -116,7 +116,7 @@ func (s *speaker) waysOf(c *config.Config, r config.Reflector, bfds map[bfd.Key]
 	if len(s.members) == 1 {
 		own = s.members[0].Domain
 	}
-	for _, w := range r.WaysOf(own) {
+	for _, w := range r.NextHopsOf(own) {
 		v4, v6 := w.Families()
 		has := func(six bool) bool { return dead.has(peering.Way{Domain: w.Domain, Link: w.Interface, IPv6: six}) }
 		out := api.Way{Domain: w.Domain, Fabric: w.Fabric, Interface: w.Interface, NextHop4: w.NextHop4.Addr, NextHop6: w.NextHop6.Addr,

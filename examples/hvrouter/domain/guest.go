@@ -117,10 +117,10 @@ func host(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
 // RFC 4291, Appendix A).
 func LinkLocal(m config.MAC) netip.Addr { return netip.AddrFrom16(ether.MAC(m).LinkLocal()) }
 
-func hasIPv4(g config.Guest) bool { return len(g.IPv4) > 0 || g.Find.Has(config.IPv4) }
+func hasIPv4(g config.Guest) bool { return len(g.IPv4) > 0 || g.Discovery.Has(config.IPv4) }
 
 func hasIPv6(g config.Guest) bool {
-	if len(g.IPv6) > 0 || g.Find.Has(config.IPv6) {
+	if len(g.IPv6) > 0 || g.Discovery.Has(config.IPv6) {
 		return true
 	}
 	for _, p := range g.Routed {

@@ -20,7 +20,7 @@ type Neighbor struct {
 
 // Permanent tells whether a guest's addresses are permanent neighbours. What it may find
 // besides them may be behind another MAC.
-func Permanent(g config.Guest) bool { return !g.MAC.IsZero() && !g.Find.On() }
+func Permanent(g config.Guest) bool { return !g.MAC.IsZero() && !g.Discovery.On() }
 
 // neighbors lists them; heard are addresses that the guest was heard from besides its own.
 func neighbors(g config.Guest, heard []netip.Addr) (list []Neighbor) {

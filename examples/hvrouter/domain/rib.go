@@ -57,7 +57,7 @@ type LocalOutView struct {
 // NewView reads the configuration for the domain with this index.
 func NewView(c *config.Config, index int) View {
 	d := c.Domains[index]
-	v := View{Table: d.Table.ID, Metric: d.Metric, Spread: d.Spread}
+	v := View{Table: d.Table.ID, Metric: d.Metric, Spread: d.AnycastECMP}
 	src4, src6 := split(c.Loopback.Address.Addr())
 	if d.Loopback {
 		v.PrefSrc4, v.PrefSrc6 = src4, src6

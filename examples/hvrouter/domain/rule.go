@@ -76,10 +76,10 @@ func Rules(c *config.Config) []Rule {
 	if Plain(c) {
 		return plain()
 	}
-	if c.DomainBy == config.ByVRF {
+	if c.Isolation == config.IsolationVRF {
 		return byVRF()
 	}
-	if c.DomainBy == config.ByMark {
+	if c.Isolation == config.IsolationFwmark {
 		return append(marked4(c), marked6(c)...)
 	}
 	return append(usual4(c), usual6(c)...)
@@ -89,7 +89,7 @@ func listed(rules []config.Rule, v6 bool) []Rule {
 	out := make([]Rule, len(rules))
 	for i, r := range rules {
 		out[i] = Rule{IPv6: v6, Priority: r.Priority, IIF: r.IIF, From: r.From.Prefix, To: r.To.Prefix,
-			Mark: r.Mark, Mask: r.Mask, Table: r.Table.ID, Action: typeOf(r.Action)}
+			Mark: r.Fwmark, Mask: r.Fwmask, Table: r.Table.ID, Action: typeOf(r.Action)}
 	}
 	return out
 }
@@ -148,7 +148,7 @@ func gateways4(c *config.Config) (rules []Rule) {
 		}
 	}
 	add(c.Edge.Gateway4)
-	for _, t := range c.GuestsFrom {
+	for _, t := range c.GuestTemplates {
 		add(t.Gateway4)
 	}
 	for _, g := range c.Guests {

@@ -36,7 +36,7 @@ func marked6(c *config.Config) []Rule {
 }
 
 func markRule(c *config.Config, d config.Domain, v6 bool, priority uint32) Rule {
-	return Rule{IPv6: v6, Priority: priority, Mark: d.Mark, Mask: c.MarkMask, Table: d.Table.ID}
+	return Rule{IPv6: v6, Priority: priority, Mark: d.Fwmark, Mask: c.FwmarkMask, Table: d.Table.ID}
 }
 
 func carries6(c *config.Config, d config.Domain) bool {

@@ -54,7 +54,7 @@ func NewStatic(c *config.Config, guests []config.Guest, l Links) Static {
 			p := c.Loopback.Address.Masked()
 			l := Local{NextHops: []NextHop{{Link: c.Loopback.Interface}}, LinkScope: p.Addr().Is4(), LocalPref: 100, Address: p.Addr()}
 			switch {
-			case c.DomainBy == config.ByVRF:
+			case c.Isolation == config.IsolationVRF:
 				l.Metric = c.Edge.Metric // the kernel's own local route in this table has 0
 			case p.Addr().Is6():
 				l.Metric = Metric6

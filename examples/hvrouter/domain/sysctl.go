@@ -7,25 +7,25 @@ import "github.com/hyperfib/hyperfib/examples/hvrouter/config"
 // that were guests' and still exist: nothing of what they were given stays on.
 func Sysctls(c *config.Config, guests []config.Guest, detached []string) map[string]string {
 	s := sysctls{}
-	s.global(c.Wall.Off)
-	switch c.DomainBy {
-	case config.ByMark:
+	s.global(c.Firewall.Off)
+	switch c.Isolation {
+	case config.IsolationFwmark:
 		s.marked(c, guests)
-	case config.ByVRF:
+	case config.IsolationVRF:
 		s.vrfs(c)
 	}
 	for _, d := range c.Domains {
 		for _, name := range Interfaces(d) {
 			// Packets that arrive on a domain without guests are for us or for
 			// nobody.
-			s.uplink(name, d.Guests, c.Wall.Off)
+			s.uplink(name, d.Guests, c.Firewall.Off)
 		}
 	}
 	for _, g := range guests {
-		s.guest(g.Interface, c.Edge.ARP == "kernel", c.Wall.Off)
+		s.guest(g.Interface, c.Edge.ARP == "kernel", c.Firewall.Off)
 	}
 	for _, name := range detached {
-		s.detached(name, c.Wall.Off)
+		s.detached(name, c.Firewall.Off)
 	}
 	if len(c.Overlays) > 0 {
 		// With br_netfilter loaded, frames between the ports of a bridge would pass
@@ -49,7 +49,7 @@ func Sysctls(c *config.Config, guests []config.Guest, detached []string) map[str
 
 type sysctls map[string]string
 
-func (s sysctls) global(wallOff bool) {
+func (s sysctls) global(firewallOff bool) {
 	// Layer-4 hash, so that the flows of one pair of guests use both fabrics.
 	s["net/ipv4/fib_multipath_hash_policy"] = "1"
 	s["net/ipv6/fib_multipath_hash_policy"] = "1"
@@ -74,31 +74,31 @@ func (s sysctls) global(wallOff bool) {
 	// the errors that all guests may get in a second (icmp_msgs_per_sec), "packet too big"
 	// included.
 	s["net/ipv6/max_hbh_opts_number"] = "-8"
-	if !wallOff {
+	if !firewallOff {
 		// The kernel takes the greater of "all" and the interface: "loose" (2) for
 		// all would soften "strict" (1) on guests' interfaces.
 		s["net/ipv4/conf/all/rp_filter"] = "0"
 	}
 }
 
-func (s sysctls) uplink(name string, forward, wallOff bool) {
+func (s sysctls) uplink(name string, forward, firewallOff bool) {
 	conf := "net/ipv4/conf/" + name + "/"
 	s[conf+"forwarding"] = bit(forward)
 	s[conf+"proxy_arp"] = "0"
 	s.neighbours(name)
-	if !wallOff {
+	if !firewallOff {
 		// Two fabrics: the way back may be the other one.
 		s[conf+"rp_filter"] = "0"
 	}
 }
 
-func (s sysctls) guest(name string, proxyARP, wallOff bool) {
+func (s sysctls) guest(name string, proxyARP, firewallOff bool) {
 	conf := "net/ipv4/conf/" + name + "/"
 	s[conf+"forwarding"] = "1"
 	s[conf+"proxy_arp"] = bit(proxyARP)
 	s["net/ipv4/neigh/"+name+"/proxy_delay"] = "0"
 	s.neighbours(name)
-	if !wallOff {
+	if !firewallOff {
 		s[conf+"rp_filter"] = "1"
 	}
 	// fe80::1 is ours on every guest interface, nobody is asked.
@@ -107,12 +107,12 @@ func (s sysctls) guest(name string, proxyARP, wallOff bool) {
 }
 
 // detached takes back what guest gives, as far as it gives rights.
-func (s sysctls) detached(name string, wallOff bool) {
+func (s sysctls) detached(name string, firewallOff bool) {
 	conf := "net/ipv4/conf/" + name + "/"
 	s[conf+"forwarding"] = "0"
 	s[conf+"proxy_arp"] = "0"
 	s.neighbours(name)
-	if !wallOff {
+	if !firewallOff {
 		s[conf+"rp_filter"] = "1"
 	}
 	s.quiet(name)

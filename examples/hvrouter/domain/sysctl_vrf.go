@@ -12,7 +12,7 @@ func (s sysctls) vrfs(c *config.Config) {
 		s[conf+"forwarding"] = bit(d.Guests)
 		s[conf+"accept_redirects"] = "0"
 		s[conf+"send_redirects"] = "0"
-		if !c.Wall.Off {
+		if !c.Firewall.Off {
 			s[conf+"rp_filter"] = "0"
 		}
 		for _, name := range Interfaces(d) {

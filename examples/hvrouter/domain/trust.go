@@ -63,7 +63,7 @@ func NewTrust(c *config.Config, guests []config.Guest, all []Interface) (t Trust
 	for _, d := range c.Domains {
 		own(d.VRF)
 	}
-	for _, name := range c.Wall.Trusted {
+	for _, name := range c.Firewall.Trusted {
 		if !config.IsPattern(name) {
 			own(name) // also before it is there
 		}
@@ -92,7 +92,7 @@ func NewTrust(c *config.Config, guests []config.Guest, all []Interface) (t Trust
 }
 
 func newTruster(c *config.Config, guests []config.Guest) truster {
-	r := truster{trusted: c.Wall.Trusted, known: map[string]bool{}, gateways: map[netip.Addr]bool{c.Edge.Gateway4.Addr: true}}
+	r := truster{trusted: c.Firewall.Trusted, known: map[string]bool{}, gateways: map[netip.Addr]bool{c.Edge.Gateway4.Addr: true}}
 	for _, d := range c.Domains {
 		for _, name := range Interfaces(d) {
 			r.known[name] = true
@@ -101,7 +101,7 @@ func newTruster(c *config.Config, guests []config.Guest) truster {
 	for _, o := range c.Overlays {
 		r.known[o.Bridge], r.known[o.Name] = true, true
 	}
-	for _, t := range c.GuestsFrom {
+	for _, t := range c.GuestTemplates {
 		r.patterns = append(r.patterns, t.Interfaces)
 		r.gateways[t.Gateway4.Addr] = true
 	}

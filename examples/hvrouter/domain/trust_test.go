@@ -20,7 +20,7 @@ func TestTrust(t *testing.T) {
 		Loopback:   config.Loopback{Interface: "loopback"},
 		Domains:    []config.Domain{{Name: "public", VRF: "red", Reflectors: []config.Reflector{{Interface: "a.public"}}}},
 		Overlays:   []config.Overlay{{Name: "vx1", Bridge: "br1"}},
-		GuestsFrom: []config.Template{{Interfaces: "tap*", Gateway4: config.Addr{Addr: elsewhere}}},
+		GuestTemplates: []config.Template{{Interfaces: "tap*", Gateway4: config.Addr{Addr: elsewhere}}},
 	}
 	c.Edge.Gateway4.Addr = gateway
 	guests := []config.Guest{{Name: "vm1", Interface: "vm1"}, {Name: "vm2", Interface: "vnet*"}}
@@ -55,7 +55,7 @@ func TestTrust(t *testing.T) {
 		{"nobody is", "eth9", []InterfaceAddress{a("192.0.2.1/24", true, true)}, []string{}, "denied"},
 		{"a guest's, trusted by mistake", "tap7", nil, []string{"t*"}, ""},
 	} {
-		c.Wall.Trusted = try.trusted
+		c.Firewall.Trusted = try.trusted
 		trust := NewTrust(c, guests, []Interface{{Name: try.link, Addresses: func() []InterfaceAddress { return try.addrs }}})
 		suspect := func(s Suspect) bool { return s.Name == try.link }
 		var got []string

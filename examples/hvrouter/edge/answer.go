@@ -21,7 +21,7 @@ import (
 // Proxied tells whether a guest's neighbours are answered for over IPv6: it has an
 // address that is not a whole /64 of its own, or may find one.
 func Proxied(g config.Guest) bool {
-	if g.Find.Has(config.IPv6) {
+	if g.Discovery.Has(config.IPv6) {
 		return true
 	}
 	for _, p := range g.IPv6 {
@@ -52,12 +52,12 @@ func (e *Edge) NoTarget(p netip.Prefix) {
 }
 
 // answer begins or ends answering the guest's questions: all those that the kernel does
-// not answer. It hears the guest's own addresses alone (see package wall), and knows no
+// not answer. It hears the guest's own addresses alone (see package firewall), and knows no
 // answer to a probe for another guest's; with proxy_arp it answers the rest of what they
 // ask. That and the responder never answer the same question: see domain.Sysctls.
 func (e *Edge) answer(c *config.Config, p guest.Port, mac [6]byte) error {
 	rate, known := float64(p.Rate), append(domain.GuestNeighbours(p.Guest), p.Heard...)
-	if len(p.IPv4) > 0 || p.Find.Has(config.IPv4) {
+	if len(p.IPv4) > 0 || p.Discovery.Has(config.IPv4) {
 		if c.Edge.ARP == "responder" {
 			if err := netns.Do(e.config.NetNS, func() error { return endProxyARP(p.Interface) }); err != nil {
 				return err
@@ -67,7 +67,7 @@ func (e *Edge) answer(c *config.Config, p guest.Port, mac [6]byte) error {
 			}
 		}
 		if err := e.responder.SetGuest(p.Link.Index, arp.Guest{MAC: arp.MAC(p.MAC), Router: arp.MAC(mac), Addresses: own(c, p.Guest),
-			Gateway: domain.Gateway4(c, p.Guest), Known: known, KernelProxy: c.Edge.ARP == "kernel", KernelUntil: e.proxied[p.Interface], KernelHears: c.Wall.Off, Rate: rate, Burst: rate}); err != nil {
+			Gateway: domain.Gateway4(c, p.Guest), Known: known, KernelProxy: c.Edge.ARP == "kernel", KernelUntil: e.proxied[p.Interface], KernelHears: c.Firewall.Off, Rate: rate, Burst: rate}); err != nil {
 			return err
 		}
 	} else {
@@ -78,7 +78,7 @@ func (e *Edge) answer(c *config.Config, p guest.Port, mac [6]byte) error {
 		return nil
 	}
 	return e.proxy.SetGuest(p.Link.Index, ndp.Guest{MAC: ndp.MAC(p.MAC), Router: ndp.MAC(mac), Source: gateway6, Addresses: domain.GuestOwn(p.Guest),
-		AnswerSource: !c.Wall.Off, Known: known, Rate: rate, Burst: rate})
+		AnswerSource: !c.Firewall.Off, Known: known, Rate: rate, Burst: rate})
 }
 
 // own is what a guest may speak as. Where the responder answers, one whose addresses are

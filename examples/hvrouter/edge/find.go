@@ -58,8 +58,8 @@ func (f *finder) close() {
 // set watches the link of a guest that discovers, and asks for what it was known to
 // have; of any other guest it forgets what there was.
 func (f *finder) set(c *config.Config, p guest.Port, mac [6]byte) error {
-	find := p.Find
-	if !find.Discover {
+	find := p.Discovery
+	if !find.Neighbors {
 		f.remove(p.Link.Index)
 		return nil
 	}

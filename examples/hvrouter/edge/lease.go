@@ -72,7 +72,7 @@ func Lease(c *config.Config, g config.Guest) (l dhcp.Lease, ok bool) {
 	if !d.On || len(g.IPv4) == 0 {
 		return l, false
 	}
-	l = dhcp.Lease{Address: g.IPv4[0].Addr, Gateway: domain.Gateway4(c, g), Length: int(c.Edge.Length4),
+	l = dhcp.Lease{Address: g.IPv4[0].Addr, Gateway: domain.Gateway4(c, g), Length: int(c.Edge.PrefixLength4),
 		Time: d.Lease.Duration, HostName: g.Name, MTU: uint16(min(c.Edge.RAFor(g).MTU, 65535))}
 	if d.Host {
 		l.Length = 32

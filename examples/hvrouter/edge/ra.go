@@ -13,7 +13,7 @@ import (
 
 func (e *Edge) advertise(c *config.Config, p guest.Port, mac [6]byte) error {
 	ra := c.Edge.RAFor(p.Guest)
-	if ra.Silent() || len(p.IPv6) == 0 && !p.Find.Has(config.IPv6) {
+	if ra.Silent() || len(p.IPv6) == 0 && !p.Discovery.Has(config.IPv6) {
 		e.ra.Remove(p.Link.Index)
 		return nil
 	}
@@ -31,9 +31,9 @@ var preferences = map[string]ndp.Preference{"low": ndp.Low, "medium": ndp.Medium
 func Advertisement(ra config.RA, g config.Guest) ndp.RouterAdvertisement {
 	lifetime := ra.DefaultLifetime()
 	var prefixes prefixes
-	for _, p := range g.Find.Within {
+	for _, p := range g.Discovery.Within {
 		if p.Addr().Is6() && p.Bits() == 64 {
-			prefixes.add(ra, p.Prefix, g.Find.Discover) // what the guest forms there is found
+			prefixes.add(ra, p.Prefix, g.Discovery.Neighbors) // what the guest forms there is found
 		}
 	}
 	out := ndp.RouterAdvertisement{HopLimit: ra.HopLimit, Preference: preferences[ra.Preference], Lifetime: within(ra.Lifetime, lifetime), MTU: ra.MTU}

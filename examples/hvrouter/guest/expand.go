@@ -56,7 +56,7 @@ func Expand(c *config.Config, all []config.Guest, w World) []config.Guest {
 		}
 	}
 	for l := range w.Links {
-		if len(c.GuestsFrom) == 0 {
+		if len(c.GuestTemplates) == 0 {
 			break
 		}
 		if t := c.Template(l.Name); t != nil && !taken[l.Name] {
@@ -65,7 +65,7 @@ func Expand(c *config.Config, all []config.Guest, w World) []config.Guest {
 	}
 	var own owned
 	for i := range here {
-		if here[i].Find.On() {
+		if here[i].Discovery.On() {
 			if own == nil {
 				own = owners(all)
 			}
@@ -83,7 +83,7 @@ func made(t *config.Template, link string, taken bool) config.Guest {
 	if taken {
 		name = "@" + link
 	}
-	return config.Guest{Name: name, Interface: link, Find: t.Find, Gateway4: t.Gateway4, RA: t.RA, Rate: t.Rate, LocalPref: t.LocalPref}
+	return config.Guest{Name: name, Interface: link, Discovery: t.Discovery, Gateway4: t.Gateway4, RA: t.RA, Rate: t.Rate, LocalPref: t.LocalPref}
 }
 
 // link gives the interface of a guest of the inventory, by name or by pattern and MAC.
@@ -119,9 +119,9 @@ func find(g *config.Guest, found []Finding, own owned, free func(netip.Prefix) b
 	n := 0
 	for _, f := range found {
 		switch {
-		case f.Learned && !g.Find.Learn, !f.Learned && !g.Find.Discover, !allowed(g.Find, f.Prefix), has(*g, f.Prefix), own.taken(f.Prefix), free != nil && !free(f.Prefix):
+		case f.Learned && !g.Discovery.Routes, !f.Learned && !g.Discovery.Neighbors, !allowed(g.Discovery, f.Prefix), has(*g, f.Prefix), own.taken(f.Prefix), free != nil && !free(f.Prefix):
 			continue
-		case n == g.Find.Most:
+		case n == g.Discovery.Maximum:
 			return
 		}
 		n++
@@ -144,7 +144,7 @@ func add(g *config.Guest, f Finding) {
 }
 
 // allowed tells whether p is inside one of the prefixes where addresses may be found.
-func allowed(f config.Find, p netip.Prefix) bool {
+func allowed(f config.Discovery, p netip.Prefix) bool {
 	return slices.ContainsFunc(f.Within, func(w config.Prefix) bool { return w.Bits() <= p.Bits() && w.Contains(p.Addr()) })
 }
 

@@ -40,8 +40,8 @@ router-id: 0.0.1.1
 as: 65000
 domains: [{name: public, table: 90, guests: true}]
 edge: {gateway4: 203.0.113.254}
-guests-from:
-  - {interfaces: "tap[0-9]*", find: {learn: true, discover: true, within: [203.0.113.0/24, "2001:db8::/64"], most: 2}, rate: 5}
+guest-templates:
+  - {interfaces: "tap[0-9]*", discovery: {routes: true, neighbors: true, within: [203.0.113.0/24, "2001:db8::/64"], maximum: 2}, rate: 5}
   - {interfaces: "vnet*", gateway4: 203.0.113.253, local-pref: 50}
 `), nil)
 	if err != nil {
@@ -53,7 +53,7 @@ guests-from:
 - {name: vm2, interface: "vnet*", mac: "52:54:00:00:00:02", ipv4: [203.0.113.2]}
 - {name: vm3, interface: tap3, down: true}
 - {name: tap4, ipv4: [203.0.113.4], interface: eth4}
-- {name: vm5, ipv4: [203.0.113.5], routed: [203.0.113.128/28], find: {discover: true, within: [203.0.113.0/24]}}
+- {name: vm5, ipv4: [203.0.113.5], routed: [203.0.113.128/28], discovery: {neighbors: true, within: [203.0.113.0/24]}}
 `) {
 		inventory = append(inventory, e.Guest)
 	}

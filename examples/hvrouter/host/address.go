@@ -41,7 +41,7 @@ func (k *checker) addresses(c *config.Config) {
 		what := "session with " + r.Peer.String()
 		ours(path+".local", what, r.Local.Addr, r.Interface)
 		ours(path+".next-hop6", what, r.NextHop6.Addr, r.Interface)
-		for i, w := range r.WaysOf(own) {
+		for i, w := range r.NextHopsOf(own) {
 			at := fmt.Sprintf("%s.ways[%d]", path, i)
 			ours(at+".next-hop4", what, w.NextHop4.Addr, w.Interface)
 			ours(at+".next-hop6", what, w.NextHop6.Addr, w.Interface)
@@ -98,7 +98,7 @@ func (k *checker) eachSession(c *config.Config, f func(path, own string, r confi
 		}
 	}
 	for i, r := range c.Sessions {
-		if len(r.Ways) > 0 && c.Domain(r.Ways[0].Domain) != nil {
+		if len(r.AdvertiseNextHops) > 0 && c.Domain(r.AdvertiseNextHops[0].Domain) != nil {
 			f(fmt.Sprintf("$.sessions[%d]", i), "", r)
 		}
 	}
@@ -160,17 +160,17 @@ func (k *checker) fabrics(c *config.Config) {
 func (k *checker) templates(c *config.Config) {
 	h := k.Host()
 	for _, l := range k.Links() {
-		t := slices.IndexFunc(c.GuestsFrom, func(t config.Template) bool { return config.Match(t.Interfaces, l.Name) })
+		t := slices.IndexFunc(c.GuestTemplates, func(t config.Template) bool { return config.Match(t.Interfaces, l.Name) })
 		if t < 0 {
 			continue
 		}
-		at := fmt.Sprintf("$.guests-from[%d].interfaces", t)
+		at := fmt.Sprintf("$.guest-templates[%d].interfaces", t)
 		if slices.Contains(h.Default, l.Name) {
-			k.at(at).add(Lack, "%s is like %s, and the host's default route leads over it: it would be a guest's", l.Name, c.GuestsFrom[t].Interfaces)
+			k.at(at).add(Lack, "%s is like %s, and the host's default route leads over it: it would be a guest's", l.Name, c.GuestTemplates[t].Interfaces)
 		}
 		for _, a := range h.Addresses {
 			if a.Interface == l.Name {
-				k.at(at).add(Lack, "%s is like %s, and has the host's address %v: it would be a guest's", l.Name, c.GuestsFrom[t].Interfaces, a.Prefix)
+				k.at(at).add(Lack, "%s is like %s, and has the host's address %v: it would be a guest's", l.Name, c.GuestTemplates[t].Interfaces, a.Prefix)
 				break
 			}
 		}

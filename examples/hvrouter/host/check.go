@@ -231,13 +231,13 @@ func (k *checker) filters(want map[string]string) {
 }
 
 func (k *checker) features(c *config.Config) {
-	if c.DomainBy == config.ByVRF && !k.Feature("vrf") {
+	if c.Isolation == config.IsolationVRF && !k.Feature("vrf") {
 		k.add(Lack, "%v", vrf.ErrUnsupported)
 	}
-	if c.DomainBy == config.ByMark && !k.Feature("nftables") {
-		k.add(Lack, "the kernel has no nftables, which marks packets; domain-by: interface does without")
-	} else if !c.Wall.Off && !k.Feature("nftables") {
-		k.add(Lack, "the kernel has no nftables; wall: {off: true} does without")
+	if c.Isolation == config.IsolationFwmark && !k.Feature("nftables") {
+		k.add(Lack, "the kernel has no nftables, which marks packets; isolation: rules does without")
+	} else if !c.Firewall.Off && !k.Feature("nftables") {
+		k.add(Lack, "the kernel has no nftables; firewall: {off: true} does without")
 	}
 	if len(c.Overlays) > 0 {
 		for _, name := range []string{"bridge", "vxlan"} {
@@ -246,10 +246,10 @@ func (k *checker) features(c *config.Config) {
 			}
 		}
 	}
-	if c.Wall.Off || !k.Feature("nftables") {
+	if c.Firewall.Off || !k.Feature("nftables") {
 		return
 	}
-	for _, m := range wallModules(c) {
+	for _, m := range firewallModules(c) {
 		if !k.Feature(m.name) {
 			k.add(Lack, "the kernel has no module %s, which %s", m.name, m.why)
 		}
@@ -258,15 +258,15 @@ func (k *checker) features(c *config.Config) {
 
 type module struct{ name, why string }
 
-// wallModules gives what of nftables a wall is made of.
-func wallModules(c *config.Config) []module {
+// firewallModules gives what of nftables a firewall is made of.
+func firewallModules(c *config.Config) []module {
 	list := []module{
 		{"nft_fib_inet", "finds spoofed IPv6 sources"},
 		{"nft_ct", "exempts what is forwarded from connection tracking"},
 	}
 	list = append(list, module{"nft_limit", "limits what one guest may have the kernel do"})
-	if c.Wall.LogRate > 0 {
-		list = append(list, module{"nft_log", "logs what the wall drops"})
+	if c.Firewall.LogRate > 0 {
+		list = append(list, module{"nft_log", "logs what the firewall drops"})
 	}
 	if slices.ContainsFunc(c.Guests, func(g config.Guest) bool { return len(g.Transparent) > 0 }) {
 		list = append(list, module{"nft_chain_nat", "translates transparent addresses"}, module{"nft_nat", "translates transparent addresses"})

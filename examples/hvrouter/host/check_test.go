@@ -120,13 +120,13 @@ func TestCheck(t *testing.T) {
 		m.sysctls["net/ipv4/conf/all/rp_filter"] = "1"
 	})
 	play("a tap that a template serves, and a guest that nobody has seen", func(c *config.Config, m *machine) {
-		c.GuestsFrom = []config.Template{{Interfaces: "tap*"}}
+		c.GuestTemplates = []config.Template{{Interfaces: "tap*"}}
 		c.Guests = append(slices.Clone(c.Guests), config.Guest{Name: "vm5", Interface: "vnet*", MAC: config.MAC{0x52, 0x54, 0, 0, 0, 5}})
 		m.mtu["tap0"], m.mtu["vnet0"] = 1500, 1500
 		m.sysctls["net/ipv4/conf/tap0/proxy_arp"] = "0"
 	})
-	play("a wall that logs and translates, on a kernel with half of nftables", func(c *config.Config, m *machine) {
-		c.Wall.LogRate, m.lacks = 5, "nft_log"
+	play("a firewall that logs and translates, on a kernel with half of nftables", func(c *config.Config, m *machine) {
+		c.Firewall.LogRate, m.lacks = 5, "nft_log"
 	})
 	play("an uplink is strict, and does not forward", func(_ *config.Config, m *machine) {
 		m.sysctls["net/ipv4/conf/a.public/rp_filter"] = "1"
@@ -145,15 +145,15 @@ func TestCheck(t *testing.T) {
 	play("management interfaces that nobody has named", management)
 	play("management interfaces, of which one is named", func(c *config.Config, m *machine) {
 		management(c, m)
-		c.Wall.Trusted = []string{"eth1*"}
+		c.Firewall.Trusted = []string{"eth1*"}
 	})
 	play("no nftables", func(_ *config.Config, m *machine) { m.lacks = "nftables" })
-	play("no nftables, and no wall", func(c *config.Config, m *machine) { m.lacks, c.Wall.Off = "nftables", true })
-	play("no nftables, no wall, and domains by marks", func(c *config.Config, m *machine) {
-		m.lacks, c.Wall.Off, c.DomainBy = "nftables", true, config.ByMark
+	play("no nftables, and no firewall", func(c *config.Config, m *machine) { m.lacks, c.Firewall.Off = "nftables", true })
+	play("no nftables, no firewall, and domains by marks", func(c *config.Config, m *machine) {
+		m.lacks, c.Firewall.Off, c.Isolation = "nftables", true, config.IsolationFwmark
 	})
 	play("no VRF, and domains by VRF", func(c *config.Config, m *machine) {
-		m.lacks, c.DomainBy, c.LocalOut = "vrf", config.ByVRF, nil
+		m.lacks, c.Isolation, c.LocalOut = "vrf", config.IsolationVRF, nil
 		c.Domains = append([]config.Domain(nil), c.Domains...)
 		for i := range c.Domains {
 			c.Domains[i].VRF = c.Domains[i].Name
@@ -207,7 +207,7 @@ func TestCheck(t *testing.T) {
 		c.Overlays[0].Local.Addr = netip.MustParseAddr("192.0.2.7")
 	})
 	play("a template that takes the host's interfaces", func(c *config.Config, m *machine) {
-		c.GuestsFrom = []config.Template{{Interfaces: "eth*"}, {Interfaces: "tap*"}}
+		c.GuestTemplates = []config.Template{{Interfaces: "eth*"}, {Interfaces: "tap*"}}
 		m.mtu["eth0"], m.mtu["eth1"], m.mtu["eth2"], m.mtu["tap0"] = 1500, 1500, 1500, 1500
 		m.has("eth0", "10.0.0.5/24")
 		m.host.Default = []string{"eth1"}
@@ -224,7 +224,7 @@ func TestCheck(t *testing.T) {
 	main := config.Table{ID: 254}
 	play("rules of the file that find it", rules(config.Rule{Priority: 9, Action: "blackhole"}, config.Rule{Priority: 5, IIF: "lo", Table: main}))
 	play("that end before", rules(config.Rule{Priority: 5, Action: "blackhole"}, config.Rule{Priority: 9, Table: main}))
-	play("that are for others", rules(config.Rule{Priority: 5, IIF: "vm1", Table: main}, config.Rule{Priority: 6, Mark: 1, Table: main},
+	play("that are for others", rules(config.Rule{Priority: 5, IIF: "vm1", Table: main}, config.Rule{Priority: 6, Fwmark: 1, Table: main},
 		config.Rule{Priority: 7, From: config.Prefix{Prefix: netip.MustParsePrefix("10.0.0.0/8")}, Table: main}, config.Rule{Priority: 8, To: config.Prefix{Prefix: netip.MustParsePrefix("10.0.0.0/8")}, Table: main}))
 	scenario.Golden(t, "testdata/check.txt", out.String())
 }

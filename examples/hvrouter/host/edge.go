@@ -28,7 +28,7 @@ func (k *checker) toldMTU(c *config.Config, g config.Guest) {
 	if c.Edge.DHCP.On && len(c.Edge.DHCP.Relay) == 0 && len(g.IPv4) > 0 {
 		by = "DHCP"
 	}
-	if !ra.Silent() && (len(g.IPv6) > 0 || g.Find.Has(config.IPv6)) {
+	if !ra.Silent() && (len(g.IPv6) > 0 || g.Discovery.Has(config.IPv6)) {
 		if by != "" {
 			by += " and "
 		}

@@ -52,7 +52,7 @@ func Addresses(path string) (list []Address, err error) {
 
 // trust says what becomes of interfaces that have an address of the host's.
 func (k *checker) trust(c *config.Config) {
-	if c.Wall.Off {
+	if c.Firewall.Off {
 		return
 	}
 	var all []domain.Interface
@@ -66,9 +66,9 @@ func (k *checker) trust(c *config.Config) {
 	}
 	t := domain.NewTrust(c, c.Guests, all)
 	for _, i := range t.Guessed {
-		k.add(Warn, "interface %s (%v) is no uplink: it is taken for the host's own because it has an address; say so: wall: {trusted: [%s]}", i.Name, i.Because, i.Name)
+		k.add(Warn, "interface %s (%v) is no uplink: it is taken for the host's own because it has an address; say so: firewall: {trusted: [%s]}", i.Name, i.Because, i.Name)
 	}
 	for _, i := range t.Denied {
-		k.add(Warn, "interface %s (%v) is neither an uplink nor a guest's nor in wall.trusted: what arrives there is dropped", i.Name, i.Because)
+		k.add(Warn, "interface %s (%v) is neither an uplink nor a guest's nor in firewall.trusted: what arrives there is dropped", i.Name, i.Because)
 	}
 }

@@ -46,7 +46,7 @@ func matches(t *config.Term, r *rib.Route) bool {
 }
 
 func within(t *config.Term, p netip.Prefix) bool {
-	return t.Prefix.Contains(p.Addr()) && p.Bits() >= int(t.Least) && p.Bits() <= int(t.Most)
+	return t.Prefix.Contains(p.Addr()) && p.Bits() >= int(t.GE) && p.Bits() <= int(t.LE)
 }
 
 func change(t *config.Term, r *rib.Route) {

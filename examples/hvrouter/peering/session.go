@@ -12,7 +12,7 @@ func SessionKey(r config.Reflector) bgp.PeerKey {
 }
 
 // Probe gives the session that watches a way; ok is false if none shall.
-func Probe(c *config.Config, n config.NetNS, w config.Way) (s bfd.SessionConfig, ok bool) {
+func Probe(c *config.Config, n config.NetNS, w config.NextHop) (s bfd.SessionConfig, ok bool) {
 	r := config.Reflector{Interface: w.Interface, Peer: w.Probe, BFD: w.BFD}
 	r.Local.Addr = w.Local()
 	if !w.Probe.IsValid() {

@@ -50,7 +50,7 @@ func Peer(c *config.Config, r config.Reflector, linkLocal netip.Addr) bgp.PeerCo
 	}
 	if c.BGP.AddPath {
 		p.AddPathReceive = p.Families
-		if len(r.Ways) > 1 {
+		if len(r.AdvertiseNextHops) > 1 {
 			p.AddPathSend = p.Families
 		}
 	}

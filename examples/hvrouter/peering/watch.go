@@ -85,7 +85,7 @@ func Watches(c *config.Config) []Watch {
 // watchesOf gives the watch of one session, unless it has no BFD, and those of its
 // probes.
 func watchesOf(c *config.Config, r config.Reflector, domain string) (w Watch, ok bool, probes []Watch) {
-	ways, n := r.WaysOf(domain), c.NetNSOf(r, domain)
+	ways, n := r.NextHopsOf(domain), c.NetNSOf(r, domain)
 	w = Watch{Domain: ways[0].Domain, Peer: SessionKey(r)}
 	for _, way := range ways {
 		mine := waysOf(way)
@@ -102,7 +102,7 @@ func watchesOf(c *config.Config, r config.Reflector, domain string) (w Watch, ok
 	return w, ok, probes
 }
 
-func waysOf(w config.Way) (ways []Way) {
+func waysOf(w config.NextHop) (ways []Way) {
 	v4, v6 := w.Families()
 	if v4 {
 		ways = append(ways, Way{Domain: w.Domain, Link: w.Interface})

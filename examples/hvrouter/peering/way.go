@@ -36,7 +36,7 @@ func mostWays(sessions []config.Reflector, own, domain string) int {
 	most := 1
 	for _, r := range sessions {
 		n := 0
-		for _, w := range r.WaysOf(own) {
+		for _, w := range r.NextHopsOf(own) {
 			if w.Domain == domain {
 				n++
 			}
@@ -68,7 +68,7 @@ func Announce(r config.Reflector, members []Member) (list []Announced) {
 		own = members[0].Domain
 	}
 	count := map[int]int{}
-	for _, w := range r.WaysOf(own) {
+	for _, w := range r.NextHopsOf(own) {
 		m := slices.IndexFunc(members, func(m Member) bool { return m.Domain == w.Domain })
 		if m < 0 {
 			continue

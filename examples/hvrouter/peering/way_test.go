@@ -21,9 +21,9 @@ domains:
   - {name: private, table: 20, community: "65000:20"}
 sessions:
   - {fabric: A, interface: a.public, local: 198.51.100.101, peer: 198.51.100.126, families: [ipv4, ipv6], next-hop6: "2001:db8:c633:6400::1",
-     ways: [{domain: public}, {domain: private, interface: a.private, next-hop4: 172.22.15.101, probe: 172.22.15.126}]}
+     advertise-next-hops: [{domain: public}, {domain: private, interface: a.private, next-hop4: 172.22.15.101, probe: 172.22.15.126}]}
   - {fabric: B, interface: b.public, local: 198.51.100.201, peer: 198.51.100.226, families: [ipv4, ipv6], next-hop6: "2001:db8:c633:6401::1",
-     ways: [{domain: public}, {domain: private, interface: b.private, next-hop4: 172.22.15.201, probe: 172.22.15.226}]}
+     advertise-next-hops: [{domain: public}, {domain: private, interface: b.private, next-hop4: 172.22.15.201, probe: 172.22.15.226}]}
 `
 
 // one is a hypervisor with one session for both fabrics.
@@ -34,7 +34,7 @@ domains:
     table: 90
     reflectors:
       - {fabric: A, interface: a.public, local: 198.51.100.101, peer: 198.51.100.126,
-         ways: [{fabric: A}, {fabric: B, interface: b.public, next-hop4: 198.51.100.201, probe: 198.51.100.226}]}
+         advertise-next-hops: [{fabric: A}, {fabric: B, interface: b.public, next-hop4: 198.51.100.201, probe: 198.51.100.226}]}
 `
 
 func parse(t *testing.T, file string) *config.Config {

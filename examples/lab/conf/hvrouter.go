@@ -20,10 +20,10 @@ func Hypervisor(n int, api string, t Timing) string {
 		w.line("last-resort-by: rules")
 	}
 	if t.Is("mode", plan.ModeFwmark) {
-		w.line("domain-by: mark")
+		w.line("isolation: fwmark")
 	}
 	if t.Is("mode", plan.ModeVRF) {
-		w.line("domain-by: vrf")
+		w.line("isolation: vrf")
 	}
 	w.line("domains:")
 	w.line("  - name: public\n    %s\n    guests: true\n    unreachable: %s", publicNetNS(t), list(t.Unreachable()))
@@ -34,7 +34,7 @@ func Hypervisor(n int, api string, t Timing) string {
 	if t.LocalOut() {
 		w.line("local-out: {table: %d, domains: [private], last-resort: unreachable}", plan.TableLocal)
 	}
-	w.line("edge:\n  gateway4: %s\n  length4: %d\n  mac: %s", plan.Gateway4, plan.Subnet4.Bits(), plan.GatewayMAC)
+	w.line("edge:\n  gateway4: %s\n  prefix-length4: %d\n  mac: %s", plan.Gateway4, plan.Subnet4.Bits(), plan.GatewayMAC)
 	switch {
 	case t.Is("dhcp", plan.DHCPLocal):
 		w.line("  dhcp: {on: true}")
@@ -78,7 +78,7 @@ func (s hvSession) write(w *writer, t Timing) {
 		more += fmt.Sprintf(`, families: [ipv4, ipv6], next-hop6: "%s"`, s.nextHop6)
 	}
 	if len(s.ways) > 0 {
-		more += ",\n         ways: [" + strings.Join(s.ways, ",\n           ") + "]"
+		more += ",\n         advertise-next-hops: [" + strings.Join(s.ways, ",\n           ") + "]"
 	}
 	w.line(`      - {fabric: %s, interface: %s, local: "%s", peer: "%s", bfd: "%s"%s}`,
 		s.f, s.device, s.local, s.peer, t.watch(s.f), more)

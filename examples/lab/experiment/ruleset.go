@@ -19,7 +19,7 @@ const mended = 100
 // no packet may be lost. Spoofed packets are dropped again afterwards.
 func ruleset(run *Run) error {
 	if run.Topology.HVKind(1) != topology.Self {
-		run.degraded("not run", "nobody would put HV1's wall up again")
+		run.degraded("not run", "nobody would put HV1's firewall up again")
 		return nil
 	}
 	run.involved = []string{"hv1"}

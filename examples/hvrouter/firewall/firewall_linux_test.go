@@ -1,4 +1,4 @@
-package wall
+package firewall
 
 import (
 	"flag"
@@ -19,7 +19,7 @@ var update = flag.Bool("update", false, "rewrite golden files")
 // private.
 type lab struct {
 	hv, guest, public, private *nstest.NS
-	wall                       *Wall
+	firewall                   *Firewall
 }
 
 func newLab(t testing.TB) lab {
@@ -53,7 +53,7 @@ func newLab(t testing.TB) lab {
 	l.guest.IP("-6 neigh replace fe80::1 lladdr " + strings.TrimSpace(l.hv.Exec("cat", "/sys/class/net/vm1/address")) + " dev eth0 nud permanent") // as the daemon would answer
 	l.hv.IP("neigh replace 203.0.113.1 lladdr 50:54:33:00:00:07 dev vm1 nud permanent")
 	l.hv.IP("neigh replace fe80::5254:33ff:fe00:7 lladdr 50:54:33:00:00:07 dev vm1 nud permanent")
-	l.wall = New(l.hv.Path)
+	l.firewall = New(l.hv.Path)
 	return l
 }
 
@@ -100,7 +100,7 @@ func spec() Spec {
 
 func (l lab) apply(t testing.TB, s Spec) {
 	t.Helper()
-	if err := l.wall.Apply(s); err != nil {
+	if err := l.firewall.Apply(s); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -147,7 +147,7 @@ func listen(t *testing.T, ns *nstest.NS, addr string) chan string {
 func (l lab) dropped(t *testing.T, what string, n uint64) {
 	t.Helper()
 	nstest.Wait(t, 5*time.Second, fmt.Sprintf("%d x %s", n, what), func() bool {
-		drops, err := l.wall.Drops()
+		drops, err := l.firewall.Drops()
 		return err == nil && drops[what] == n
 	})
 }
@@ -177,7 +177,7 @@ func TestGuestInjectsIntoOverlay(t *testing.T) {
 	vtep := listen(t, l.hv, "172.22.2.1:4789")
 	send(t, l.guest, "172.22.2.1:4789")
 	if from := arrived(t, vtep); from[:11] != "203.0.113.1" {
-		t.Fatalf("without the wall the frame comes from %s", from)
+		t.Fatalf("without the firewall the frame comes from %s", from)
 	}
 	l.apply(t, spec())
 	send(t, l.guest, "172.22.2.1:4789")
@@ -214,7 +214,7 @@ func TestSpoofedIPv6Source(t *testing.T) {
 	l.apply(t, spec())
 	_ = l.guest.Command("ping", "-c1", "-W1", "-I", "2001:db8:bad::1", "2001:db8:64::ff").Run()
 	nstest.Wait(t, 5*time.Second, "spoofed packets to be dropped", func() bool {
-		drops, err := l.wall.Drops() // the ping and the neighbour solicitation before it
+		drops, err := l.firewall.Drops() // the ping and the neighbour solicitation before it
 		return err == nil && drops["spoofed-source"] > 0
 	})
 	send(t, l.guest, "[2001:db8:64::ff]:7")
@@ -260,10 +260,10 @@ func TestApplyIsIdempotentAndRepairs(t *testing.T) {
 	l.hv.Exec("nft", "delete", "table", "inet", "hvrouter")
 	l.apply(t, spec())
 	l.dropped(t, "guest-to-hypervisor", 0)
-	if err := l.wall.Remove("hvrouter"); err != nil {
+	if err := l.firewall.Remove("hvrouter"); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.wall.Remove("hvrouter"); err != nil {
+	if err := l.firewall.Remove("hvrouter"); err != nil {
 		t.Fatal("removing what is not there: ", err)
 	}
 }

@@ -1,4 +1,4 @@
-package wall
+package firewall
 
 import (
 	"fmt"
@@ -10,7 +10,7 @@ import (
 )
 
 // A guest that sends, by way of its gateway, to an address behind its own link would be
-// told to go there directly. Linux has no switch for that in IPv6; the wall has.
+// told to go there directly. Linux has no switch for that in IPv6; the firewall has.
 func TestNoRedirect(t *testing.T) {
 	l := newLab(t)
 	l.hv.IP("-6 route add 2001:db8:7101::/64 dev vm1")
@@ -28,16 +28,16 @@ func TestNoRedirect(t *testing.T) {
 	send := func() { // a rate limit of the kernel's own keeps some redirects back
 		_ = l.guest.Command("ping", "-c1", "-W0.2", "2001:db8:7101::5").Run()
 	}
-	nstest.Wait(t, 5*time.Second, "a redirect without the wall", func() bool { send(); return heard() > 0 })
+	nstest.Wait(t, 5*time.Second, "a redirect without the firewall", func() bool { send(); return heard() > 0 })
 	l.apply(t, spec())
 	time.Sleep(50 * time.Millisecond) // what was on its way
 	before := heard()
 	nstest.Wait(t, 10*time.Second, "a redirect to be dropped", func() bool {
 		send()
-		drops, err := l.wall.Drops()
+		drops, err := l.firewall.Drops()
 		return err == nil && drops["icmpv6-redirect"] > 0
 	})
 	if n := heard() - before; n > 0 {
-		t.Errorf("%d redirects passed the wall", n)
+		t.Errorf("%d redirects passed the firewall", n)
 	}
 }

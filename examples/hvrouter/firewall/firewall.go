@@ -1,4 +1,4 @@
-package wall
+package firewall
 
 import (
 	"errors"
@@ -11,9 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Wall is the nftables tables of one network namespace. It is safe for concurrent
+// Firewall is the nftables tables of one network namespace. It is safe for concurrent
 // use.
-type Wall struct {
+type Firewall struct {
 	netns string
 
 	mu           sync.Mutex
@@ -24,16 +24,16 @@ type Wall struct {
 	own          []uint32      // netlink ports that changes of ours come from
 }
 
-// New makes a wall for the namespace at path; "" is the process's own. It writes
+// New makes a firewall for the namespace at path; "" is the process's own. It writes
 // nothing.
-func New(path string) *Wall { return &Wall{netns: path} }
+func New(path string) *Firewall { return &Firewall{netns: path} }
 
 // Apply makes the kernel's tables equal to spec, each in one transaction: packets see
 // the old table or the new one. Where only elements of sets differ, as they do when a
 // guest comes or goes, it writes those, and counters go on. It does nothing if the last
-// Apply had an equal spec, the tables are still there, and [Wall.Watch] has seen nobody
+// Apply had an equal spec, the tables are still there, and [Firewall.Watch] has seen nobody
 // else change them. After an error the old table stands.
-func (w *Wall) Apply(spec Spec) error {
+func (w *Firewall) Apply(spec Spec) error {
 	spec = spec.normal()
 	tables := build(spec)
 	w.mu.Lock()
@@ -52,7 +52,7 @@ func (w *Wall) Apply(spec Spec) error {
 				w.applied = append(w.applied, stands)
 			}
 			if failed != nil {
-				err = errors.Join(err, fmt.Errorf("wall: table %s %s: %w", familyName(t.Family), t.Name, failed))
+				err = errors.Join(err, fmt.Errorf("firewall: table %s %s: %w", familyName(t.Family), t.Name, failed))
 			}
 		}
 		for _, t := range old {
@@ -76,7 +76,7 @@ func named(list []*table, t *table) *table {
 
 // write makes a table of the kernel, as we last wrote it (nil: not known), what it shall
 // be, and returns as what it stands now.
-func (w *Wall) write(have, want *table) (stands *table, err error) {
+func (w *Firewall) write(have, want *table) (stands *table, err error) {
 	conn, err := w.dial()
 	if err != nil {
 		return have, err
@@ -107,7 +107,7 @@ func (w *Wall) write(have, want *table) (stands *table, err error) {
 	return want, nil
 }
 
-func (w *Wall) dial() (*nftables.Conn, error) {
+func (w *Firewall) dial() (*nftables.Conn, error) {
 	return nftables.New(nftables.WithSockOptions(w.remember))
 }
 
@@ -116,7 +116,7 @@ func familyName(f nftables.TableFamily) string {
 }
 
 // Remove takes the tables of a name away; one that is not there is no error.
-func (w *Wall) Remove(table string) error {
+func (w *Firewall) Remove(table string) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.applied, w.translations = nil, nil
@@ -126,8 +126,8 @@ func (w *Wall) Remove(table string) error {
 	})
 }
 
-// End takes away what [Wall.Apply] made, if it did.
-func (w *Wall) End(Spec) error {
+// End takes away what [Firewall.Apply] made, if it did.
+func (w *Firewall) End(Spec) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	old := w.applied
@@ -142,7 +142,7 @@ func (w *Wall) End(Spec) error {
 
 // Drops returns how many packets each kind of drop has counted since the table
 // was last replaced, for example "guest-to-hypervisor".
-func (w *Wall) Drops() (map[string]uint64, error) {
+func (w *Firewall) Drops() (map[string]uint64, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	drops := map[string]uint64{}
@@ -162,19 +162,19 @@ func (w *Wall) Drops() (map[string]uint64, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("wall: %w", err)
+		return nil, fmt.Errorf("firewall: %w", err)
 	}
 	return drops, nil
 }
 
-func (w *Wall) remove(t *nftables.Table) error {
+func (w *Firewall) remove(t *nftables.Table) error {
 	conn, err := w.dial()
 	if err != nil {
-		return fmt.Errorf("wall: %w", err)
+		return fmt.Errorf("firewall: %w", err)
 	}
 	conn.DelTable(t)
 	if err := conn.Flush(); err != nil && !errors.Is(err, unix.ENOENT) {
-		return fmt.Errorf("wall: table %s %s: %w", familyName(t.Family), t.Name, err)
+		return fmt.Errorf("firewall: table %s %s: %w", familyName(t.Family), t.Name, err)
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package wall
+package firewall
 
 import (
 	"bytes"
@@ -27,22 +27,22 @@ const watchBuffer = 4 << 20
 const transactionBuffer = 16 << 20
 
 // Watch calls changed after each transaction in which somebody else has changed or
-// deleted the wall's table, `nft flush ruleset` for example; the next Apply then
+// deleted the firewall's table, `nft flush ruleset` for example; the next Apply then
 // replaces it whatever its spec. It returns when ctx ends, with nil, or when the
 // kernel can't be listened to.
-func (w *Wall) Watch(ctx context.Context, changed func()) error {
+func (w *Firewall) Watch(ctx context.Context, changed func()) error {
 	var conn *netlink.Conn
 	err := netns.Do(w.netns, func() (err error) {
 		conn, err = netlink.Dial(unix.NETLINK_NETFILTER, nil)
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("wall: %w", err)
+		return fmt.Errorf("firewall: %w", err)
 	}
 	defer conn.Close()
 	_ = conn.SetReadBuffer(watchBuffer)
 	if err := conn.JoinGroup(unix.NFNLGRP_NFTABLES); err != nil {
-		return fmt.Errorf("wall: %w", err)
+		return fmt.Errorf("firewall: %w", err)
 	}
 	defer context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })()
 	touched := false
@@ -56,7 +56,7 @@ func (w *Wall) Watch(ctx context.Context, changed func()) error {
 			changed()
 			continue
 		case err != nil:
-			return fmt.Errorf("wall: %w", err)
+			return fmt.Errorf("firewall: %w", err)
 		}
 		for _, m := range msgs {
 			if m.Header.Type != newGeneration {
@@ -74,7 +74,7 @@ const newGeneration = unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_NEWGEN
 
 // foreign notes a message about our table that somebody else caused. It waits for an
 // Apply that is under way to say which socket it uses.
-func (w *Wall) foreign(m netlink.Message) bool {
+func (w *Firewall) foreign(m netlink.Message) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !slices.ContainsFunc(w.applied, func(t *table) bool { return about(m, t) }) || slices.Contains(w.own, m.Header.PID) {
@@ -84,7 +84,7 @@ func (w *Wall) foreign(m netlink.Message) bool {
 	return true
 }
 
-func (w *Wall) spoil() {
+func (w *Firewall) spoil() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.spoiled = true
@@ -104,7 +104,7 @@ func about(m netlink.Message, t *table) bool {
 // remember notes the port of a socket of ours; the lock is held. The socket has room for
 // an answer to each message of a transaction, and for a transaction as a whole, which is
 // one datagram.
-func (w *Wall) remember(conn *netlink.Conn) error {
+func (w *Firewall) remember(conn *netlink.Conn) error {
 	_ = conn.SetReadBuffer(watchBuffer)
 	_ = conn.SetWriteBuffer(transactionBuffer)
 	if len(w.own) == ownSockets {

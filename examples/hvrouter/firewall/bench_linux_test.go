@@ -1,4 +1,4 @@
-package wall
+package firewall
 
 import (
 	"net/netip"
@@ -20,7 +20,7 @@ import (
 // forwards the packet; the three take turns, and the least of each is reported, since the
 // machine may be shared. Compare within one run:
 //
-//	go test ./examples/hvrouter/wall -run - -bench Forwarding -benchtime 20x
+//	go test ./examples/hvrouter/firewall -run - -bench Forwarding -benchtime 20x
 func BenchmarkForwarding(b *testing.B) {
 	for _, c := range []struct {
 		name  string

@@ -6,51 +6,51 @@ import (
 	"slices"
 )
 
-// Way is one way over which peers may reach us: a next hop of ours that a session
-// announces, on a link of a domain. A session has one, its own, unless it lists
-// them. Several ways of one domain are announced as several paths (ADD-PATH, RFC
+// NextHop is an address of ours that a session announces as the next hop of a domain's
+// routes, on one of the domain's links. A session has one, its own address, unless it lists
+// them. Several next hops of one domain are announced as several paths (ADD-PATH, RFC
 // 7911), each as long as it is alive.
-type Way struct {
+type NextHop struct {
 	// Domain is the domain whose routes are announced with this next hop. Required in
 	// a session of [Config.Sessions]; elsewhere it is the session's own.
 	Domain string `yaml:"domain,omitempty" json:"domain,omitempty"`
 	// Fabric is a label. Default: the interface.
 	Fabric string `yaml:"fabric,omitempty" json:"fabric,omitempty"`
-	// Interface of the way. Default: the session's.
+	// Interface that has the addresses. Default: the session's.
 	Interface string `yaml:"interface,omitempty" json:"interface"`
 	// NextHop4 and NextHop6 are our addresses there; a family without one is not
-	// announced over this way. Default, on the session's interface: the session's.
+	// announced with this next hop. Default, on the session's interface: the session's.
 	NextHop4 Addr `yaml:"next-hop4,omitempty" json:"next-hop4,omitzero"`
 	NextHop6 Addr `yaml:"next-hop6,omitempty" json:"next-hop6,omitzero"`
-	// Probe is an address on the way's link that a BFD session watches. While the
-	// session is not up, the way is not announced, and not used where there is another.
-	// Without a probe the way shares the fate of the BGP session.
+	// Probe is an address on the interface's link that a BFD session watches. While the
+	// session is not up, the next hop is not announced, and not used where there is another.
+	// Without a probe the next hop shares the fate of the BGP session.
 	Probe Addr `yaml:"probe,omitempty" json:"probe,omitzero"`
 	// BFD echo watches a probe that speaks no BFD but forwards what we send it back to us
 	// (RFC 9747).
 	BFD string `yaml:"bfd,omitempty" json:"bfd,omitempty"`
 }
 
-// Families gives the families of the way.
-func (w Way) Families() (v4, v6 bool) { return w.NextHop4.IsValid(), w.NextHop6.IsValid() }
+// Families returns the families of the next hop.
+func (w NextHop) Families() (v4, v6 bool) { return w.NextHop4.IsValid(), w.NextHop6.IsValid() }
 
-// Local gives our address towards the probe.
-func (w Way) Local() netip.Addr {
+// Local returns our address towards the probe.
+func (w NextHop) Local() netip.Addr {
 	if w.Probe.Is4() {
 		return w.NextHop4.Addr
 	}
 	return w.NextHop6.Addr
 }
 
-// WaysOf gives the ways of a session with everything filled in; domain is the one that
+// NextHopsOf returns the next hops of a session with everything filled in; domain is the one that
 // the session belongs to, empty for one of [Config.Sessions].
-func (r Reflector) WaysOf(domain string) []Way {
-	ways := slices.Clone(r.Ways)
-	if len(ways) == 0 {
-		ways = []Way{{}}
+func (r Reflector) NextHopsOf(domain string) []NextHop {
+	hops := slices.Clone(r.AdvertiseNextHops)
+	if len(hops) == 0 {
+		hops = []NextHop{{}}
 	}
-	for i := range ways {
-		w := &ways[i]
+	for i := range hops {
+		w := &hops[i]
 		def(&w.Domain, domain)
 		def(&w.Interface, r.Interface)
 		if w.Interface == r.Interface {
@@ -65,11 +65,11 @@ func (r Reflector) WaysOf(domain string) []Way {
 			w.NextHop6 = Addr{}
 		}
 	}
-	return ways
+	return hops
 }
 
-// own fills in the next hops of a way on the session's own link.
-func (r Reflector) own(w *Way) {
+// own fills in the addresses of a next hop on the session's own link.
+func (r Reflector) own(w *NextHop) {
 	if w.NextHop4.IsValid() || w.NextHop6.IsValid() {
 		return
 	}
@@ -80,12 +80,12 @@ func (r Reflector) own(w *Way) {
 	}
 }
 
-// Wide tells whether a session announces next hops on links other than its own.
+// Wide reports whether a session announces next hops on links other than its own.
 func (r Reflector) Wide() bool {
-	return slices.ContainsFunc(r.Ways, func(w Way) bool { return w.Interface != "" && w.Interface != r.Interface })
+	return slices.ContainsFunc(r.AdvertiseNextHops, func(w NextHop) bool { return w.Interface != "" && w.Interface != r.Interface })
 }
 
-// SessionsOf gives the sessions of a domain; shared tells that they carry others,
+// SessionsOf returns the sessions of a domain; shared reports whether they carry others,
 // too.
 func (c *Config) SessionsOf(d Domain) (sessions []Reflector, shared bool) {
 	if c.Shares(d.Name) {
@@ -94,10 +94,10 @@ func (c *Config) SessionsOf(d Domain) (sessions []Reflector, shared bool) {
 	return d.Reflectors, false
 }
 
-// Shares tells whether a domain is carried by the sessions of [Config.Sessions].
+// Shares reports whether a domain is carried by the sessions of [Config.Sessions].
 func (c *Config) Shares(domain string) bool {
 	for _, r := range c.Sessions {
-		for _, w := range r.Ways {
+		for _, w := range r.AdvertiseNextHops {
 			if w.Domain == domain {
 				return true
 			}
@@ -106,7 +106,7 @@ func (c *Config) Shares(domain string) bool {
 	return false
 }
 
-// Families gives the families that the domain's sessions carry.
+// Families returns the families that the domain's sessions carry.
 func (c *Config) Families(d Domain) (v4, v6 bool) {
 	sessions, shared := c.SessionsOf(d)
 	own := d.Name
@@ -114,7 +114,7 @@ func (c *Config) Families(d Domain) (v4, v6 bool) {
 		own = ""
 	}
 	for _, r := range sessions {
-		for _, w := range r.WaysOf(own) {
+		for _, w := range r.NextHopsOf(own) {
 			if four, six := w.Families(); w.Domain == d.Name {
 				v4, v6 = v4 || four, v6 || six
 			}
@@ -123,10 +123,10 @@ func (c *Config) Families(d Domain) (v4, v6 bool) {
 	return v4, v6
 }
 
-// fillWays makes the links of ways known to their domains.
-func (c *Config) fillWays() {
+// fillNextHops makes the interfaces of next hops known to their domains.
+func (c *Config) fillNextHops() {
 	note := func(r Reflector, domain string) {
-		for _, w := range r.WaysOf(domain) {
+		for _, w := range r.NextHopsOf(domain) {
 			d := c.Domain(w.Domain)
 			if d == nil || w.Interface == "" || slices.Contains(d.Interfaces, w.Interface) {
 				continue
@@ -176,20 +176,20 @@ func (k *checker) shared(c *Config, sessions unique[string]) {
 	for i, r := range c.Sessions {
 		path := fmt.Sprintf("$.sessions[%d]", i)
 		k.reflector(path, c.NetNSOf(r, ""), r, sessions)
-		k.need(path+".ways", len(r.Ways) > 0)
-		k.ways(path, c, r, "")
+		k.need(path+".advertise-next-hops", len(r.AdvertiseNextHops) > 0)
+		k.nextHops(path, c, r, "")
 	}
 }
 
-// ways checks the ways of one session.
-func (k *checker) ways(path string, c *Config, r Reflector, domain string) {
+// nextHops checks the nextHops of one session.
+func (k *checker) nextHops(path string, c *Config, r Reflector, domain string) {
 	seen := unique[string]{}
-	for i, w := range r.WaysOf(domain) {
-		if len(r.Ways) == 0 {
+	for i, w := range r.NextHopsOf(domain) {
+		if len(r.AdvertiseNextHops) == 0 {
 			return
 		}
-		at := fmt.Sprintf("%s.ways[%d]", path, i)
-		switch given := r.Ways[i].Domain; {
+		at := fmt.Sprintf("%s.advertise-next-hops[%d]", path, i)
+		switch given := r.AdvertiseNextHops[i].Domain; {
 		case domain == "" && !k.need(at+".domain", given != ""):
 			continue
 		case domain != "" && given != "" && given != domain:
@@ -197,15 +197,15 @@ func (k *checker) ways(path string, c *Config, r Reflector, domain string) {
 		case c.Domain(w.Domain) == nil:
 			k.bad(at+".domain", "no domain is called %q", w.Domain)
 		}
-		seen.add(k, at, "way:", w.Domain+" over "+w.Interface)
-		k.way(at, r, w)
+		seen.add(k, at, "next hop:", w.Domain+" over "+w.Interface)
+		k.nextHop(at, r, w)
 	}
-	if len(r.Ways) > 1 && !c.BGP.AddPath {
-		k.bad(path+".ways", "several ways need bgp.add-path: one path would hide the others")
+	if len(r.AdvertiseNextHops) > 1 && !c.BGP.AddPath {
+		k.bad(path+".advertise-next-hops", "several next hops need bgp.add-path: one path would hide the others")
 	}
 }
 
-func (k *checker) way(at string, r Reflector, w Way) {
+func (k *checker) nextHop(at string, r Reflector, w NextHop) {
 	for _, a := range []struct {
 		key  string
 		addr Addr

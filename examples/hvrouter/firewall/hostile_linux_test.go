@@ -1,4 +1,4 @@
-package wall
+package firewall
 
 import (
 	"fmt"
@@ -96,7 +96,7 @@ func (l lab) neighbours(link string) (n int) {
 
 func (l lab) drops(t *testing.T, what string) uint64 {
 	t.Helper()
-	drops, err := l.wall.Drops()
+	drops, err := l.firewall.Drops()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -617,7 +617,7 @@ func TestOverlayIsDeaf(t *testing.T) {
 		}
 		return hears(t, member, "eth0", arpReply, func() { sends(t, member, "eth0", frames...) })
 	}
-	nstest.Wait(t, 5*time.Second, "an answer without the wall", func() bool { return ask() > 0 })
+	nstest.Wait(t, 5*time.Second, "an answer without the firewall", func() bool { return ask() > 0 })
 	l.hv.IP("neigh flush dev br100")
 	l.apply(t, spec())
 	if n := ask(); n+l.neighbours("br100") > 0 {
@@ -638,13 +638,13 @@ func TestBalance(t *testing.T) {
 	s := spec()
 	s.Guests[1].Translations = []Translation{{netip.MustParseAddr("203.0.113.12"), netip.MustParseAddr("203.0.113.2")}}
 	l.apply(t, s)
-	l.wall.room = 200
+	l.firewall.room = 200
 	crowd, calm := listen(t, l.guest, "203.0.113.1:7"), listen(t, other, "203.0.113.2:7")
 	for range 90 {
 		send(t, l.public, "203.0.113.11:7")
 		<-crowd
 	}
-	if over, err := l.wall.balance(); len(over) > 0 || err != nil {
+	if over, err := l.firewall.balance(); len(over) > 0 || err != nil {
 		t.Fatalf("held back before the table is half full: %v %v", over, err)
 	}
 	var old net.Conn
@@ -664,7 +664,7 @@ func TestBalance(t *testing.T) {
 		send(t, l.public, "203.0.113.11:7")
 		<-crowd
 	}
-	over, err := l.wall.balance()
+	over, err := l.firewall.balance()
 	if err != nil || len(over) != 1 || over[netip.MustParseAddr("203.0.113.11")] < 100 {
 		t.Fatalf("held back: %v %v", over, err)
 	}

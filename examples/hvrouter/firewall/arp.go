@@ -1,4 +1,4 @@
-package wall
+package firewall
 
 import (
 	"net/netip"

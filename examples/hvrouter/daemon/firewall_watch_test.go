@@ -9,13 +9,13 @@ import (
 
 // A program that flushes the ruleset at once after each repair, for a minute: ten repairs
 // at once, then ever later, and one in a second in the end. A minute of quiet ends the row.
-func TestWallPause(t *testing.T) {
+func TestFirewallPause(t *testing.T) {
 	var row brake.Brake
 	start := time.Now()
 	repairs, contended := 0, 0
 	now := start
 	for now.Before(start.Add(time.Minute)) {
-		wait, c := wallPause(&row, now)
+		wait, c := firewallPause(&row, now)
 		if repairs++; repairs <= 10 && wait != leastFight || wait > mostFight {
 			t.Errorf("repair %d waits %v", repairs, wait)
 		}
@@ -27,7 +27,7 @@ func TestWallPause(t *testing.T) {
 	if repairs < 60 || repairs > 75 || contended != 1 {
 		t.Errorf("%d repairs in a minute, contended %d times", repairs, contended)
 	}
-	if wait, _ := wallPause(&row, now.Add(2*time.Minute)); wait != leastFight {
+	if wait, _ := firewallPause(&row, now.Add(2*time.Minute)); wait != leastFight {
 		t.Errorf("after two minutes of quiet: %v", wait)
 	}
 }

@@ -1,4 +1,4 @@
-package wall
+package firewall
 
 import (
 	"cmp"
@@ -32,7 +32,7 @@ const (
 
 // Balance looks after the table of connections until ctx ends, and calls crowded for the
 // addresses that have more than their part of it.
-func (w *Wall) Balance(ctx context.Context, crowded func(address netip.Addr, flows int)) error {
+func (w *Firewall) Balance(ctx context.Context, crowded func(address netip.Addr, flows int)) error {
 	tick := time.NewTicker(crowdTime)
 	defer tick.Stop()
 	for {
@@ -43,7 +43,7 @@ func (w *Wall) Balance(ctx context.Context, crowded func(address netip.Addr, flo
 		}
 		over, err := w.balance()
 		if err != nil {
-			return fmt.Errorf("wall: connections: %w", err)
+			return fmt.Errorf("firewall: connections: %w", err)
 		}
 		for a, n := range over {
 			crowded(a, n)
@@ -60,7 +60,7 @@ func (w *Wall) Balance(ctx context.Context, crowded func(address netip.Addr, flo
 
 // balance holds back the addresses that have more than their part, and returns them with
 // how many flows they have.
-func (w *Wall) balance() (over map[netip.Addr]int, err error) {
+func (w *Firewall) balance() (over map[netip.Addr]int, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if len(w.translations) == 0 {
@@ -92,7 +92,7 @@ func (w *Wall) balance() (over map[netip.Addr]int, err error) {
 
 // holdBack adds addresses, and guests' own behind them, to the sets of those that get no
 // new flows.
-func (w *Wall) holdBack(over map[netip.Addr]int) error {
+func (w *Firewall) holdBack(over map[netip.Addr]int) error {
 	if len(over) == 0 {
 		return nil
 	}

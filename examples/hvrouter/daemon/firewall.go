@@ -10,60 +10,60 @@ import (
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
-	"github.com/hyperfib/hyperfib/examples/hvrouter/wall"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/firewall"
 	"github.com/hyperfib/hyperfib/internal/ether"
 )
 
-// applyWalls brings the walls in line with the guests that are here. A guest that moves
-// changes nothing, and does not wait for a wall of hundreds to be looked at.
-func (r *router) applyWalls(here []config.Guest) {
+// applyFirewalls brings the firewalls in line with the guests that are here. A guest that moves
+// changes nothing, and does not wait for a firewall of hundreds to be looked at.
+func (r *router) applyFirewalls(here []config.Guest) {
 	for _, p := range r.places {
-		if spec := r.wallOf(p, r.guestsIn(p, here)); p.wanted == nil || !reflect.DeepEqual(*p.wanted, spec) {
-			r.applyWall(p, spec)
+		if spec := r.firewallOf(p, r.guestsIn(p, here)); p.wanted == nil || !reflect.DeepEqual(*p.wanted, spec) {
+			r.applyFirewall(p, spec)
 		}
 	}
 }
 
-// mendTime is how often a wall that somebody tore down is put up again.
+// mendTime is how often a firewall that somebody tore down is put up again.
 const mendTime = 5 * time.Second
 
-// mendWalls puts the walls up again, should one be gone and nobody have said so.
-func (d *Daemon) mendWalls(ctx context.Context) error {
+// mendFirewalls puts the firewalls up again, should one be gone and nobody have said so.
+func (d *Daemon) mendFirewalls(ctx context.Context) error {
 	for pause(ctx, mendTime) == nil {
 		d.loop.do(ctx, func() {
 			for _, p := range d.router.places {
-				d.router.mendWall(p)
+				d.router.mendFirewall(p)
 			}
 		})
 	}
 	return nil
 }
 
-// mendWall applies a place's wall as it was wanted last; one that stands as it should is
+// mendFirewall applies a place's firewall as it was wanted last; one that stands as it should is
 // not touched.
-func (r *router) mendWall(p *place) {
+func (r *router) mendFirewall(p *place) {
 	if p.wanted != nil {
-		r.applyWall(p, *p.wanted)
+		r.applyFirewall(p, *p.wanted)
 	}
 }
 
-func (r *router) applyWall(p *place, spec wall.Spec) {
+func (r *router) applyFirewall(p *place, spec firewall.Spec) {
 	p.wanted = &spec
-	if p.wall == nil {
+	if p.firewall == nil {
 		return
 	}
-	do := p.wall.Apply
-	if r.cfg.Wall.Off && r.cfg.DomainBy != config.ByMark {
-		do = p.wall.End // one that stood before a reload
+	do := p.firewall.Apply
+	if r.cfg.Firewall.Off && r.cfg.Isolation != config.IsolationFwmark {
+		do = p.firewall.End // one that stood before a reload
 	}
 	if err := do(spec); err != nil {
-		p.log.Error("wall", "event", "wall-error", "err", err)
+		p.log.Error("firewall", "event", "firewall-error", "err", err)
 	}
 }
 
-// wallOf says what the wall of a place must do for its guests.
-func (r *router) wallOf(p *place, guests []config.Guest) wall.Spec {
-	s := wallSpec(p.cfg, guests)
+// firewallOf says what the firewall of a place must do for its guests.
+func (r *router) firewallOf(p *place, guests []config.Guest) firewall.Spec {
+	s := firewallSpec(p.cfg, guests)
 	s.VXLANPorts = ports(r.cfg.Overlays) // wherever their bridges are
 	if r.cfg.Loopback.Address.IsValid() && len(r.cfg.Overlays) > 0 {
 		s.VTEPs = append(s.VTEPs, r.cfg.Loopback.Address.Addr())
@@ -114,14 +114,14 @@ func ports(overlays []config.Overlay) (list []uint16) {
 	return list
 }
 
-// wallSpec says what the wall of one namespace must do for a configuration and its
+// firewallSpec says what the firewall of one namespace must do for a configuration and its
 // guests, of which there are as many in it.
-func wallSpec(c *config.Config, guests []config.Guest) wall.Spec {
-	s := wall.Spec{Table: c.Wall.Table, LogRate: c.Wall.LogRate, MarkMask: c.MarkMask, MarksOnly: c.Wall.Off, VRF: c.DomainBy == config.ByVRF}
+func firewallSpec(c *config.Config, guests []config.Guest) firewall.Spec {
+	s := firewall.Spec{Table: c.Firewall.Table, LogRate: c.Firewall.LogRate, MarkMask: c.FwmarkMask, MarksOnly: c.Firewall.Off, VRF: c.Isolation == config.IsolationVRF}
 	var names []string
 	for _, g := range guests {
 		names = append(names, g.Interface)
-		s.Guests = append(s.Guests, wallGuest(c, g))
+		s.Guests = append(s.Guests, firewallGuest(c, g))
 	}
 	for _, d := range c.Domains {
 		group := domain.Interfaces(d)
@@ -137,24 +137,24 @@ func wallSpec(c *config.Config, guests []config.Guest) wall.Spec {
 			group = append(slices.Clone(group), d.VRF)
 		}
 		s.Domains = append(s.Domains, group)
-		if c.DomainBy == config.ByMark && !domain.Plain(c) {
-			s.Marks = append(s.Marks, wall.Mark{Value: d.Mark, Interfaces: group})
+		if c.Isolation == config.IsolationFwmark && !domain.Plain(c) {
+			s.Marks = append(s.Marks, firewall.Mark{Value: d.Fwmark, Interfaces: group})
 		}
 	}
 	for _, o := range c.Overlays {
 		s.Isolated = append(s.Isolated, o.Bridge)
 	}
-	for _, open := range c.Wall.Open {
+	for _, open := range c.Firewall.Open {
 		proto, port, _ := config.ParsePort(open) // checked when the file was read
 		number := map[string]uint8{"tcp": 6, "udp": 17}[proto]
-		s.Open = append(s.Open, wall.Port{Protocol: number, Port: port})
+		s.Open = append(s.Open, firewall.Port{Protocol: number, Port: port})
 	}
 	return s
 }
 
-// wallGuest says what a guest may say.
-func wallGuest(c *config.Config, g config.Guest) wall.Guest {
-	w := wall.Guest{
+// firewallGuest says what a guest may say.
+func firewallGuest(c *config.Config, g config.Guest) firewall.Guest {
+	w := firewall.Guest{
 		Interface: g.Interface, MAC: ether.MAC(g.MAC), Resolved: !domain.Permanent(g),
 		Neighbors: domain.GuestNeighbours(g), Prefixes: domain.GuestOwn(g),
 	}
@@ -162,7 +162,7 @@ func wallGuest(c *config.Config, g config.Guest) wall.Guest {
 		w.Gateways = append(w.Gateways, a.Prefix.Addr())
 	}
 	for _, t := range g.Transparent {
-		w.Translations = append(w.Translations, wall.Translation{Address: t.Address.Addr, To: t.To.Addr})
+		w.Translations = append(w.Translations, firewall.Translation{Address: t.Address.Addr, To: t.To.Addr})
 	}
 	return w
 }

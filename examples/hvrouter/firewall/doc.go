@@ -1,4 +1,4 @@
-// Package wall is what stands between guests and the hypervisor: one nftables
+// Package firewall is what stands between guests and the hypervisor: one nftables
 // table (family inet), described by a [Spec] and replaced atomically, so that
 // there is never a moment without it.
 //
@@ -24,6 +24,6 @@
 // IPv4 reverse path filtering is a sysctl and not part of this table.
 //
 // Data flow: Spec -> chains of rules (pure, rules.go) -> one netlink batch that
-// deletes and makes the table (wall.go). Every drop has a counter and a name, for
+// deletes and makes the table (firewall.go). Every drop has a counter and a name, for
 // metrics; logging is limited in rate, so that a guest can't fill a disk.
-package wall
+package firewall

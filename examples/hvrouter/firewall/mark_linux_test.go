@@ -1,4 +1,4 @@
-package wall
+package firewall
 
 import (
 	"context"
@@ -104,7 +104,7 @@ func TestRoutedByMark(t *testing.T) {
 	l.guest.IP("addr add 2001:db8:bad::1/128 dev eth0 nodad preferred_lft 0")
 	_ = l.guest.Command("ping", "-c1", "-W1", "-I", "2001:db8:bad::1", "2001:db8:64::ff").Run()
 	nstest.Wait(t, 5*time.Second, "spoofed packets to be dropped", func() bool {
-		drops, err := l.wall.Drops()
+		drops, err := l.firewall.Drops()
 		return err == nil && drops["spoofed-source"] > 0
 	})
 }
@@ -114,7 +114,7 @@ func TestWatch(t *testing.T) {
 	l := newLab(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	changed, ended := make(chan struct{}, 64), make(chan error, 1)
-	go func() { ended <- l.wall.Watch(ctx, func() { changed <- struct{}{} }) }()
+	go func() { ended <- l.firewall.Watch(ctx, func() { changed <- struct{}{} }) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil {
