@@ -235,8 +235,8 @@ func (m tracked) Do(now time.Time, words []string) ([]string, error) {
 		return nil, nil
 	case "unlink":
 		return lines(m.RemoveLink(link)), nil
-	case "presume":
-		m.Presume(now, link, netip.MustParseAddr(words[2]))
+	case "seed":
+		m.Seed(now, link, netip.MustParseAddr(words[2]))
 		return nil, nil
 	}
 	f := NewRequest(MAC{2, 0, 0, 0, 0, words[2][0]}, netip.MustParseAddr(words[3]), vm3).On(link)

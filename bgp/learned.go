@@ -133,6 +133,6 @@ func (e *ending) drop(in *rib.In, f wire.Family) {
 	if e.retainLast {
 		in.DropRedundant(f, e.elsewhere...)
 	} else {
-		in.DropNear(f, e.elsewhere...)
+		in.DropOnLink(f, e.elsewhere...)
 	}
 }

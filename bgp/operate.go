@@ -84,7 +84,7 @@ func (s *Speaker) Shutdown(text string) {
 //   - BFDDownIndependent, CarrierLost: it goes, too;
 //   - BFDRemoteAdminDown: nothing happens at all.
 //
-// With [PeerConfig].Elsewhere, paths over other links are retained as stale in any case if
+// With [PeerConfig.OffLinkPrefixes], paths over other links are retained as stale in any case if
 // graceful restart was negotiated, and there is no Hard Reset.
 //
 // It applies to stale paths of a peer that is restarting, too. PathDown does not

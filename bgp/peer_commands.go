@@ -118,7 +118,7 @@ func (p *peer) setPathDown(down bool) {
 // failPath ends the session, and drops paths: see [Speaker.PathDown].
 func (p *peer) failPath(now time.Time, why PathFailure) {
 	p.setPathDown(true)
-	end := &ending{retainLast: why == BFDDown, elsewhere: p.info.config().Elsewhere}
+	end := &ending{retainLast: why == BFDDown, elsewhere: p.info.config().OffLinkPrefixes}
 	if p.sess == nil {
 		p.paths.pathDown(end)
 		return

@@ -117,10 +117,10 @@ type PeerConfig struct {
 	// hop that comes without one). Zero means none, unless the session itself has a
 	// link-local address. Soft.
 	LinkLocal netip.Addr
-	// Elsewhere holds next hops that are reached over other links than the session,
+	// OffLinkPrefixes holds next hops that are reached over other links than the session,
 	// as when a hypervisor announces an address of each fabric on one session: paths
 	// with such a next hop outlive the way to the peer, see [Speaker.PathDown]. Soft.
-	Elsewhere []netip.Prefix
+	OffLinkPrefixes []netip.Prefix
 	// Import and Export are called for each path received or to be sent; nil
 	// accepts. Soft.
 	Import, Export rib.Policy

@@ -216,7 +216,7 @@ func TestPathDownElsewhere(t *testing.T) {
 				settle(time.Second)
 				err := rr.UpdateRange(RangeConfig{Prefix: netip.MustParsePrefix("10.0.0.0/24"), Template: PeerConfig{
 					Families: bothFamilies, RouteReflectorClient: true, AddPathSend: bothFamilies,
-					Elsewhere: []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")},
+					OffLinkPrefixes: []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")},
 				}})
 				if err != nil {
 					t.Fatal(err)

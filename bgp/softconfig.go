@@ -34,7 +34,7 @@ func (s *Config) softEqual(a, b PeerConfig) bool {
 		c.ConnectRetry, c.IdleHold, c.SendHold = 0, 0, 0
 		c.NextHopSelf, c.Import, c.Export = false, nil, nil
 		c.AddPathLimit, c.NextHop4, c.NextHop6, c.LinkLocal = 0, noAddr, noAddr, noAddr
-		c.PrefixLimits, c.MaxPrefixes, c.MaxPrefixesHold, c.AllowOwnAS, c.Elsewhere = nil, 0, 0, 0, nil
+		c.PrefixLimits, c.MaxPrefixes, c.MaxPrefixesHold, c.AllowOwnAS, c.OffLinkPrefixes = nil, 0, 0, 0, nil
 		c.RestartTime, c.GracefulRestart = 0, nil
 	}
 	return reflect.DeepEqual(a, b)

@@ -130,7 +130,7 @@ func TestSpeed(t *testing.T) {
 				return both[0]
 			}
 			route := func(i int, second bool) Route {
-				return Route{RouteKey: RouteKey{Table: 90, Prefix: benchPrefix(kind.v6, i)}, NextHops: hops(second), Classic: kind.classic}
+				return Route{RouteKey: RouteKey{Table: 90, Prefix: benchPrefix(kind.v6, i)}, NextHops: hops(second), RTAMultipath: kind.classic}
 			}
 			// The forms, learned from one route of each.
 			forms := [2]*form{}

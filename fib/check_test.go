@@ -11,7 +11,7 @@ func TestConfig(t *testing.T) {
 	for what, c := range map[string]Config{
 		"same protocols":    {Protocol: 202},
 		"protocol static":   {Protocol: 4},
-		"scaffold kernel":   {ScaffoldProtocol: 2},
+		"persistent kernel": {PersistentProtocol: 2},
 		"ids overflow":      {NextHopBase: 1<<32 - 1, NextHopCount: 2},
 		"negative batch":    {BatchMessages: -1},
 		"unknown policy":    {OnForeign: 3},

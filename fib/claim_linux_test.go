@@ -26,7 +26,7 @@ func TestSecondOwner(t *testing.T) {
 		return f
 	}
 	first := open(Config{NetNS: a.Path})
-	for _, c := range []Config{{NetNS: a.Path}, {NetNS: a.Path, Protocol: 210}, {NetNS: a.Path, ScaffoldProtocol: 210, Protocol: 202}, {NetNS: a.Path, Tables: []uint32{7}}} {
+	for _, c := range []Config{{NetNS: a.Path}, {NetNS: a.Path, Protocol: 210}, {NetNS: a.Path, PersistentProtocol: 210, Protocol: 202}, {NetNS: a.Path, Tables: []uint32{7}}} {
 		if f, err := Open(c); !errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), fmt.Sprintf("process %d", os.Getpid())) {
 			t.Errorf("%+v: %v", c, err)
 			if err == nil {
@@ -35,7 +35,7 @@ func TestSecondOwner(t *testing.T) {
 		}
 	}
 	open(Config{NetNS: a.Path, DryRun: true}).Close()
-	open(Config{NetNS: a.Path, Protocol: 210, ScaffoldProtocol: 211}).Close()
+	open(Config{NetNS: a.Path, Protocol: 210, PersistentProtocol: 211}).Close()
 	open(Config{NetNS: b.Path}).Close()
 	first.Close()
 	open(Config{NetNS: a.Path}).Close()

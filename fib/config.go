@@ -11,8 +11,8 @@ const (
 	// next-hop objects that this package owns. 201 is not taken in
 	// iproute2's rt_protos.
 	DefaultProtocol = 201
-	// DefaultScaffoldProtocol is the rtm_protocol of routes with Scaffold set.
-	DefaultScaffoldProtocol = 202
+	// DefaultPersistentProtocol is the rtm_protocol of routes with Persistent set.
+	DefaultPersistentProtocol = 202
 	// DefaultNextHopBase is the first next-hop object id of the owned range:
 	// "HF" in the upper half.
 	DefaultNextHopBase = 0x48460000
@@ -31,9 +31,9 @@ type Config struct {
 	// FIB owns. 0 is DefaultProtocol. Everything in the kernel that carries it
 	// counts as ours.
 	Protocol uint8
-	// ScaffoldProtocol is the rtm_protocol of scaffold routes (see
-	// [Route.Scaffold]). 0 is DefaultScaffoldProtocol.
-	ScaffoldProtocol uint8
+	// PersistentProtocol is the rtm_protocol of persistent routes (see
+	// [Route.Persistent]). 0 is DefaultPersistentProtocol.
+	PersistentProtocol uint8
 
 	// Tables limits ownership of routes to these tables. nil is every table.
 	// Routes of our protocol in other tables are left alone, and SetRoute into
@@ -43,10 +43,10 @@ type Config struct {
 	// NextHopBase and NextHopCount are the owned range of next-hop object
 	// ids. 0 is DefaultNextHopBase and DefaultNextHopCount.
 	NextHopBase, NextHopCount uint32
-	// Classic keeps ECMP routes as RTA_MULTIPATH in every route instead of by
+	// RTAMultipath keeps ECMP routes as RTA_MULTIPATH in every route instead of by
 	// next-hop group. It is implied when the kernel has no next-hop objects
 	// (before Linux 5.3).
-	Classic bool
+	RTAMultipath bool
 
 	// OnForeign says what happens when somebody else's route sits under the
 	// key of a desired one. The zero value is ForeignRefuse.
@@ -89,15 +89,15 @@ const (
 
 func (c Config) withDefaults() (Config, error) {
 	c.Protocol = or(c.Protocol, DefaultProtocol)
-	c.ScaffoldProtocol = or(c.ScaffoldProtocol, DefaultScaffoldProtocol)
+	c.PersistentProtocol = or(c.PersistentProtocol, DefaultPersistentProtocol)
 	c.NextHopBase = or(c.NextHopBase, DefaultNextHopBase)
 	c.NextHopCount = or(c.NextHopCount, DefaultNextHopCount)
 	c.Audit = or(c.Audit, 5*time.Second)
 	c.BatchMessages = or(c.BatchMessages, 500)
 	switch {
-	case c.Protocol == c.ScaffoldProtocol:
-		return c, fmt.Errorf("fib: Protocol and ScaffoldProtocol are both %d", c.Protocol)
-	case c.Protocol <= protoStatic || c.ScaffoldProtocol <= protoStatic:
+	case c.Protocol == c.PersistentProtocol:
+		return c, fmt.Errorf("fib: Protocol and PersistentProtocol are both %d", c.Protocol)
+	case c.Protocol <= protoStatic || c.PersistentProtocol <= protoStatic:
 		return c, fmt.Errorf("fib: protocols up to %d belong to the kernel and the administrator", protoStatic)
 	case c.NextHopBase+c.NextHopCount < c.NextHopBase:
 		return c, fmt.Errorf("fib: next-hop ids from %#x overflow", c.NextHopBase)

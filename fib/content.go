@@ -44,8 +44,8 @@ func (c *core) wantOf(r *Route, family Family) (*want, error) {
 		return last.w, nil
 	}
 	f := facts{family: family, typ: or(r.Type, Unicast), proto: c.config.Protocol, prefSrc: r.PrefSrc, mtu: r.MTU, advMSS: r.AdvMSS}
-	if r.Scaffold {
-		f.proto = c.config.ScaffoldProtocol
+	if r.Persistent {
+		f.proto = c.config.PersistentProtocol
 	}
 	if err := c.legsOf(r, &f); err != nil {
 		return nil, err
@@ -55,7 +55,7 @@ func (c *core) wantOf(r *Route, family Family) (*want, error) {
 	if len(c.legs) < 2 {
 		buckets = 0
 	}
-	w := c.intern.want(&f, c.legs, buckets, r.Classic || c.config.Classic)
+	w := c.intern.want(&f, c.legs, buckets, r.RTAMultipath || c.config.RTAMultipath)
 	if w.refs == 0 {
 		c.resolve(w)
 		w.changed = false // nobody to tell
@@ -68,7 +68,7 @@ func (c *core) wantOf(r *Route, family Family) (*want, error) {
 
 func sameContent(a, b *Route) bool {
 	return a.Type == b.Type && a.PrefSrc == b.PrefSrc && a.Scope == b.Scope && a.MTU == b.MTU &&
-		a.AdvMSS == b.AdvMSS && a.Buckets == b.Buckets && a.Scaffold == b.Scaffold && a.Classic == b.Classic
+		a.AdvMSS == b.AdvMSS && a.Buckets == b.Buckets && a.Persistent == b.Persistent && a.RTAMultipath == b.RTAMultipath
 }
 
 func (c *core) legsOf(r *Route, f *facts) error {

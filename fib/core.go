@@ -157,7 +157,7 @@ func (c *core) event(e Event) {
 }
 
 func (c *core) ours(proto uint8) bool {
-	return proto == c.config.Protocol || proto == c.config.ScaffoldProtocol
+	return proto == c.config.Protocol || proto == c.config.PersistentProtocol
 }
 
 func (c *core) owns(table uint32) bool { return c.owned == nil || c.owned[table] }

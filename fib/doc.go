@@ -102,7 +102,7 @@
 // with the kernel filtering, and adopts it, next-hop ids and groups by their content.
 // Until [FIB.Sweep] nothing is deleted but what DeleteRoute names, so that a control
 // plane can learn again in peace; routes that are desired again in between cost no
-// message at all. Routes with Scaffold set carry a second protocol number: they are for
+// message at all. Routes with Persistent set carry a second protocol number: they are for
 // what must be there when nobody is, such as a last-resort blackhole.
 //
 // # Limits

@@ -243,7 +243,7 @@ func (o *owner) dumpNextHops() (bool, error) {
 	case errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EINVAL):
 		o.lock()
 		defer o.unlock()
-		o.config.Classic = true // no such thing in this kernel
+		o.config.RTAMultipath = true // no such thing in this kernel
 		return true, nil
 	case err != nil || end == brokenOff:
 		return false, err
@@ -296,7 +296,7 @@ func (o *owner) dumpByProtocol() (bool, error) {
 	o.first = o.pass + 1
 	clean := true
 	for _, f := range []Family{IPv4, IPv6} {
-		for _, proto := range []uint8{o.config.Protocol, o.config.ScaffoldProtocol} {
+		for _, proto := range []uint8{o.config.Protocol, o.config.PersistentProtocol} {
 			end, err := o.read(routeDump(f, 0, proto), o.routePass(), func(m message) { o.observe(m, true) })
 			if err != nil {
 				return false, err

@@ -26,7 +26,7 @@ func Example() {
 	}()
 	_ = f.SetRoute(fib.Route{
 		RouteKey: fib.RouteKey{Table: 90, Prefix: netip.MustParsePrefix("0.0.0.0/0"), Metric: 4294967294},
-		Type:     fib.Blackhole, Scaffold: true,
+		Type:     fib.Blackhole, Persistent: true,
 	})
 	_ = f.SetRoute(fib.Route{
 		RouteKey: fib.RouteKey{Table: 90, Prefix: netip.MustParsePrefix("203.0.113.3/32")},

@@ -173,7 +173,7 @@ func (m *fake) newRoute6(r *fakeRoute, flags uint16) unix.Errno {
 // replaced notes whose route takes the place of whose.
 func (m *fake) replaced(old, r *fakeRoute) {
 	if m.port != fakePort {
-		r.stolen = m.running && m.guard.desires(r) && (old.proto == DefaultProtocol || old.proto == DefaultScaffoldProtocol || old.stolen)
+		r.stolen = m.running && m.guard.desires(r) && (old.proto == DefaultProtocol || old.proto == DefaultPersistentProtocol || old.stolen)
 	} else if m.guard != nil {
 		m.guard.route(old)
 	}

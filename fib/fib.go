@@ -77,7 +77,7 @@ const (
 func (f *FIB) open() (err error) {
 	path := f.config.NetNS
 	if !f.config.DryRun {
-		if f.claims, err = claim(path, f.config.Protocol, f.config.ScaffoldProtocol); err != nil {
+		if f.claims, err = claim(path, f.config.Protocol, f.config.PersistentProtocol); err != nil {
 			return err
 		}
 	}
@@ -109,7 +109,7 @@ func (f *FIB) open() (err error) {
 		return err
 	}
 	if monitor.join(unix.RTNLGRP_NEXTHOP) != nil {
-		f.config.Classic = true // before Linux 5.3
+		f.config.RTAMultipath = true // before Linux 5.3
 	}
 	return nil
 }
@@ -230,14 +230,14 @@ func (f *FIB) DeleteRoute(k RouteKey) {
 // but protocol is there already, it counts.
 func (f *FIB) SetRule(r Rule) error { return f.rule(r, f.rules.set) }
 
-// BanRule makes the absence of a rule desired, whoever made it, for example of
+// SetRuleAbsent makes the absence of a rule desired, whoever made it, for example of
 // the kernel's default rules. Bans are enforced only when rules of the same
 // family are desired and all of them are in the kernel, so that there is no
 // moment without rules. Set the rules first.
-func (f *FIB) BanRule(r Rule) error { return f.rule(r, f.rules.forbid) }
+func (f *FIB) SetRuleAbsent(r Rule) error { return f.rule(r, f.rules.forbid) }
 
-// DeleteRule takes back SetRule or BanRule. After SetRule the rule is removed if
-// it is ours; after BanRule nothing is put back.
+// DeleteRule takes back SetRule or SetRuleAbsent. After SetRule the rule is removed if
+// it is ours; after SetRuleAbsent nothing is put back.
 func (f *FIB) DeleteRule(r Rule) { _ = f.rule(r, f.rules.remove) }
 
 func (f *FIB) rule(r Rule, do func(Rule)) error {

@@ -141,10 +141,10 @@ func (w *words) route(k kernelOf) (r Route, proto uint8, attrs []byte) {
 		case "nhid":
 			attrs = attr32(attrs, attrNHID, DefaultNextHopBase+w.number())
 			r.Type = Unicast
-		case "scaffold":
-			r.Scaffold = true
+		case "persistent":
+			r.Persistent = true
 		case "classic":
-			r.Classic = true
+			r.RTAMultipath = true
 		case "proto":
 			proto = uint8(w.number())
 		case "pref": // of IPv6: 3 low, 1 high
@@ -255,7 +255,7 @@ func (w *words) foreignRoute(verb string, k kernelOf) []byte {
 		w.fail("%v", err)
 		return nil
 	}
-	r.Classic = true
+	r.RTAMultipath = true
 	object := len(r.NextHops) == 0 && r.Type == Unicast // by nhid
 	if len(r.NextHops) == 0 && r.Type == 0 || object {
 		r.Type = Prohibit

@@ -30,7 +30,7 @@ func TestSelfHeal(t *testing.T) {
 		"2001:db8:2::/64 nhid N proto 201 metric 1024 pref medium | nexthop via fd00::2 dev v0 weight 1 | nexthop via fd01::2 dev v1 weight 1",
 	}
 	routes := []Route{
-		{RouteKey: key(90, "0.0.0.0/0", 4294967294), Type: Blackhole, Scaffold: true},
+		{RouteKey: key(90, "0.0.0.0/0", 4294967294), Type: Blackhole, Persistent: true},
 		{RouteKey: key(90, "10.5.0.0/16", 0), NextHops: r.via("10.0.0.2", "10.0.1.2")},
 		{RouteKey: key(90, "10.6.0.0/16", 0), NextHops: r.via("10.0.0.2")},
 		{RouteKey: key(90, "203.0.113.1/32", 10), NextHops: []NextHop{{Link: r.link[0]}}},
@@ -201,7 +201,7 @@ func TestGatewayDown(t *testing.T) {
 	routes := []Route{
 		{RouteKey: key(90, "10.1.0.0/16", 0), NextHops: r.via("10.0.0.2", "10.0.1.2")},
 		{RouteKey: key(90, "10.2.0.0/16", 0), NextHops: r.via("10.0.0.2", "10.0.0.3", "10.0.1.2")},
-		{RouteKey: key(90, "10.3.0.0/16", 0), NextHops: r.via("10.0.0.2", "10.0.1.2"), Classic: true},
+		{RouteKey: key(90, "10.3.0.0/16", 0), NextHops: r.via("10.0.0.2", "10.0.1.2"), RTAMultipath: true},
 		{RouteKey: key(90, "10.4.0.0/16", 0), NextHops: r.via("10.0.0.2")},
 	}
 	r.set(routes...)
@@ -294,7 +294,7 @@ func TestSmallObjects(t *testing.T) {
 			}
 		}
 		for _, ban := range []Rule{{Family: IPv4, Priority: 32766, Table: 254}, {Family: IPv4, Priority: 32767, Table: 253}, {Family: IPv6, Priority: 32766, Table: 254}} {
-			if err := r.BanRule(ban); err != nil {
+			if err := r.SetRuleAbsent(ban); err != nil {
 				t.Fatal(err)
 			}
 		}

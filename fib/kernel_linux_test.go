@@ -112,7 +112,7 @@ func TestKernelChaos(t *testing.T) {
 		v6 := strings.Contains(p, ":")
 		switch rnd.IntN(12) {
 		case 0, 1, 2, 3:
-			route := Route{RouteKey: k, NextHops: r.benchHops(v6, 1+rnd.IntN(4), false), Classic: rnd.IntN(3) == 0}
+			route := Route{RouteKey: k, NextHops: r.benchHops(v6, 1+rnd.IntN(4), false), RTAMultipath: rnd.IntN(3) == 0}
 			desired[k] = route
 			r.set(route)
 		case 4:
@@ -246,9 +246,9 @@ func TestNeverWithout(t *testing.T) {
 				case 0, 2, 7:
 					next.NextHops = route.NextHops[1:]
 				case 4:
-					next.Classic = true
+					next.RTAMultipath = true
 				case 5:
-					next.Classic, next.NextHops = true, route.NextHops[:1]
+					next.RTAMultipath, next.NextHops = true, route.NextHops[:1]
 				case 6:
 					next.NextHops = r.benchHops(v6, 2, true)
 				case 8:

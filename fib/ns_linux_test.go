@@ -181,7 +181,7 @@ func (r *rig) via(gateways ...string) (hops []NextHop) {
 func TestRouteTypes(t *testing.T) {
 	r := newRig(t, Config{})
 	routes := []Route{
-		Route{RouteKey: key(90, "0.0.0.0/0", 4294967294), Type: Blackhole, Scaffold: true},
+		Route{RouteKey: key(90, "0.0.0.0/0", 4294967294), Type: Blackhole, Persistent: true},
 		Route{RouteKey: key(90, "203.0.113.0/24", 0), Type: Unreachable},
 		Route{RouteKey: key(90, "203.0.114.0/24", 5), Type: Prohibit},
 		Route{RouteKey: key(90, "203.0.115.0/24", 5), Type: Throw},
@@ -190,12 +190,12 @@ func TestRouteTypes(t *testing.T) {
 		Route{RouteKey: key(90, "203.0.113.3/32", 0), NextHops: r.via("10.0.0.2", "10.0.1.2"), PrefSrc: netip.MustParseAddr("10.0.0.1"), MTU: 1400, AdvMSS: 1360},
 		Route{RouteKey: key(90, "203.0.113.4/32", 0), NextHops: r.via("fd00::2", "10.0.1.2")},
 		Route{RouteKey: key(90, "203.0.113.5/32", 0), NextHops: r.via("fd00::2")},
-		Route{RouteKey: key(90, "203.0.113.6/32", 0), NextHops: []NextHop{{r.via("10.0.0.2")[0].Gateway, r.link[0], 3, false}, {r.via("10.0.1.2")[0].Gateway, r.link[1], 1, false}}, Classic: true},
+		Route{RouteKey: key(90, "203.0.113.6/32", 0), NextHops: []NextHop{{r.via("10.0.0.2")[0].Gateway, r.link[0], 3, false}, {r.via("10.0.1.2")[0].Gateway, r.link[1], 1, false}}, RTAMultipath: true},
 		Route{RouteKey: RouteKey{Table: 90, Prefix: netip.MustParsePrefix("203.0.113.7/32"), TOS: 8}, NextHops: r.via("10.0.0.3")},
-		Route{RouteKey: key(90, "::/0", 4294967294), Type: Blackhole, Scaffold: true},
+		Route{RouteKey: key(90, "::/0", 4294967294), Type: Blackhole, Persistent: true},
 		Route{RouteKey: key(90, "2001:db8:1::/64", 10), NextHops: r.via("fd00::2")},
 		Route{RouteKey: key(90, "2001:db8:2::/64", 0), NextHops: r.via("fd00::2", "fd01::2")},
-		Route{RouteKey: key(90, "2001:db8:3::/64", 0), NextHops: r.via("fd00::2", "fd01::2"), Classic: true},
+		Route{RouteKey: key(90, "2001:db8:3::/64", 0), NextHops: r.via("fd00::2", "fd01::2"), RTAMultipath: true},
 		Route{RouteKey: key(90, "2001:db8:4::/64", 0), NextHops: []NextHop{{Link: r.link[1]}}},
 		Route{RouteKey: key(90, "2001:db8:5::/64", 0), Type: Unreachable},
 		Route{RouteKey: key(100000, "10.9.0.0/16", 0), NextHops: r.via("10.0.0.2")},

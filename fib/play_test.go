@@ -199,7 +199,7 @@ func (p *player) again() {
 		if wanted {
 			_ = p.f.SetRule(r)
 		} else {
-			_ = p.f.BanRule(r)
+			_ = p.f.SetRuleAbsent(r)
 		}
 	}
 	for _, a := range d.addresses {
@@ -286,7 +286,7 @@ func (p *player) configure(w *words) {
 		case "refuse", "wait", "take":
 			p.config.OnForeign = ForeignPolicy(slices.Index([]string{"refuse", "wait", "take"}, s))
 		case "classic":
-			p.config.Classic = true
+			p.config.RTAMultipath = true
 		case "table":
 			p.config.Tables = append(p.config.Tables, w.number())
 		case "batch":
@@ -508,7 +508,7 @@ func (p *player) wish(verb string, w *words) func(*FIB) error {
 			return func(f *FIB) error { return f.SetRule(r) }
 		case "ban":
 			d.rules[r] = false
-			return func(f *FIB) error { return f.BanRule(r) }
+			return func(f *FIB) error { return f.SetRuleAbsent(r) }
 		}
 		delete(d.rules, r)
 		return func(f *FIB) error { f.DeleteRule(r); return nil }

@@ -77,7 +77,7 @@ type Route struct {
 	Type RouteType
 	// NextHops are the legs, in any order; duplicates are merged. One leg is
 	// written as a plain route, several as a next-hop group (or as
-	// RTA_MULTIPATH, see Classic). SetRoute does not keep the slice.
+	// RTA_MULTIPATH, see RTAMultipath). SetRoute does not keep the slice.
 	NextHops []NextHop
 	// PrefSrc is the preferred source address. The zero Addr is none.
 	PrefSrc netip.Addr
@@ -85,16 +85,16 @@ type Route struct {
 	Scope Scope
 	// MTU and AdvMSS are route metrics in octets. 0 is none.
 	MTU, AdvMSS uint32
-	// Scaffold marks a route that must outlive everything: it is written with
-	// the scaffold protocol number, so that whoever removes all routes of
+	// Persistent marks a route that must outlive everything: it is written with
+	// the persistent protocol number, so that whoever removes all routes of
 	// Protocol leaves it.
-	Scaffold bool
+	Persistent bool
 	// Buckets makes the group of several legs a resilient one (Linux 5.12) with
 	// so many hash buckets: when a leg goes, only flows of that leg move. It
 	// must be at least the number of legs. 0 is an ordinary group.
 	Buckets uint16
-	// Classic asks for RTA_MULTIPATH instead of a next-hop group.
-	Classic bool
+	// RTAMultipath asks for RTA_MULTIPATH instead of a next-hop group.
+	RTAMultipath bool
 }
 
 // RouteState says how far a desired route has come. Packets are forwarded as desired in

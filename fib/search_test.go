@@ -385,7 +385,7 @@ func (m *fake) informed() bool {
 // route: a route of somebody else that was not put in the place of ours is replaced or deleted only
 // if the policy says so.
 func (g *guard) route(q *fakeRoute) {
-	own := q.proto == DefaultProtocol || q.proto == DefaultScaffoldProtocol
+	own := q.proto == DefaultProtocol || q.proto == DefaultPersistentProtocol
 	_, desired := g.player.desired.routes[q.routeKey()]
 	if own || q.stolen || !g.player.m.informed() || desired && g.player.config.OnForeign == ForeignTake {
 		return
@@ -454,7 +454,7 @@ func (p *player) checkRoutes() error {
 		have[r.routeKey()] = append(have[r.routeKey()], r)
 	}
 	for k, rs := range have {
-		own := slices.ContainsFunc(rs, func(r *fakeRoute) bool { return r.proto == DefaultProtocol || r.proto == DefaultScaffoldProtocol })
+		own := slices.ContainsFunc(rs, func(r *fakeRoute) bool { return r.proto == DefaultProtocol || r.proto == DefaultPersistentProtocol })
 		if _, ok := p.desired.routes[k]; !ok && own {
 			return fmt.Errorf("%v is not desired: %s", k, p.m.routeWords(&rs[0].routeMessage))
 		}
@@ -550,7 +550,7 @@ func (p *player) oracle(r Route) (must, may []leg) {
 		}
 	}
 	switch {
-	case r.Classic && !complete, r.Classic && len(alive) == 0:
+	case r.RTAMultipath && !complete, r.RTAMultipath && len(alive) == 0:
 		return nil, usable // all or nothing
 	case len(alive) > 0:
 		return alive, may

@@ -125,7 +125,7 @@ func (c *core) groupError(g *group) (text string, err error) {
 }
 
 func (c *core) routeOf(f *facts, legs []leg, classic bool) Route {
-	r := Route{Type: f.typ, PrefSrc: f.prefSrc, MTU: f.mtu, AdvMSS: f.advMSS, Scaffold: f.proto == c.config.ScaffoldProtocol, Classic: classic}
+	r := Route{Type: f.typ, PrefSrc: f.prefSrc, MTU: f.mtu, AdvMSS: f.advMSS, Persistent: f.proto == c.config.PersistentProtocol, RTAMultipath: classic}
 	if f.family == IPv4 {
 		r.Scope = scopeFromKernel(f.scope)
 	}

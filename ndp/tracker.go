@@ -74,11 +74,11 @@ func (w *Tracker) RemoveLink(link int) []WatchEvent {
 	return w.stations.RemoveLink(link)
 }
 
-// Presume says that somebody on link had ip when it was last heard of, for example
+// Seed says that somebody on link had ip when it was last heard of, for example
 // before a restart. It is asked for at once, and is Seen or Gone.
-func (w *Tracker) Presume(now time.Time, link int, ip netip.Addr) {
+func (w *Tracker) Seed(now time.Time, link int, ip netip.Addr) {
 	if hostAddr(ip) {
-		w.stations.Presume(now, link, ip)
+		w.stations.Seed(now, link, ip)
 	}
 }
 

@@ -53,8 +53,8 @@ func (m tracked) Do(now time.Time, words []string) ([]string, error) {
 		return nil, nil
 	case "unlink":
 		return watched(m.RemoveLink(link)), nil
-	case "presume":
-		m.Presume(now, link, netip.MustParseAddr(words[2]))
+	case "seed":
+		m.Seed(now, link, netip.MustParseAddr(words[2]))
 		return nil, nil
 	}
 	p, ok := speech(words[0], MAC{2, 0, 0, 0, 0, words[2][0]}, netip.MustParseAddr(words[3]))
@@ -120,7 +120,7 @@ func TestWatcherLoop(t *testing.T) {
 		}
 		say("advertises", 2, vm3)
 		time.Sleep(20 * time.Second)
-		w.Presume(1, vm1)
+		w.Seed(1, vm1)
 		synctest.Wait()
 		if sent := conn.Take(); len(sent) == 0 || sent[len(sent)-1].Dst != SolicitedNode(vm1) {
 			t.Errorf("asked %+v", sent)

@@ -41,12 +41,12 @@ func (w *Watcher) RemoveLink(link int) {
 	_ = w.conn.SetReadDeadline(time.Unix(1, 0))
 }
 
-// Presume says that somebody on link had ip when it was last heard of; see
-// [Tracker.Presume].
-func (w *Watcher) Presume(link int, ip netip.Addr) {
+// Seed says that somebody on link had ip when it was last heard of; see
+// [Tracker.Seed].
+func (w *Watcher) Seed(link int, ip netip.Addr) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.tracker.Presume(time.Now(), link, ip)
+	w.tracker.Seed(time.Now(), link, ip)
 	_ = w.conn.SetReadDeadline(time.Unix(1, 0)) // has Run look at the tracker again
 }
 

@@ -68,10 +68,10 @@ func (d *Device) Check() error {
 	return nil
 }
 
-// Room returns the largest MTU, in octets, that guests may use when the network
+// GuestMTU returns the largest MTU, in octets, that guests may use when the network
 // below carries packets of underlay octets to and from the VTEP local. 1550
 // below gives 1500 to guests over IPv4, 1570 over IPv6.
-func Room(underlay int, local netip.Addr) int {
+func GuestMTU(underlay int, local netip.Addr) int {
 	if local.Is6() && !local.Is4In6() {
 		return underlay - Overhead - 20
 	}

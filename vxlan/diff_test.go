@@ -170,7 +170,7 @@ func TestDeviceCheck(t *testing.T) {
 			t.Errorf("%s: no error", name)
 		}
 	}
-	if Room(1550, good.Local) != 1500 || Room(1570, netip.MustParseAddr("2001:db8::1")) != 1500 {
+	if GuestMTU(1550, good.Local) != 1500 || GuestMTU(1570, netip.MustParseAddr("2001:db8::1")) != 1500 {
 		t.Error("room")
 	}
 }

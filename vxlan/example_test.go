@@ -26,8 +26,8 @@ func Example() {
 	}
 }
 
-func ExampleRoom() {
-	fmt.Println(vxlan.Room(1550, netip.MustParseAddr("172.22.2.1")))
+func ExampleGuestMTU() {
+	fmt.Println(vxlan.GuestMTU(1550, netip.MustParseAddr("172.22.2.1")))
 	// Output: 1500
 }
 

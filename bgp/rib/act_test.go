@@ -54,7 +54,7 @@ func (m *machine) act(p *modelPeer, w *words) error {
 		if verb == "fails" {
 			p.in.DropRedundant(fam, except...)
 		} else {
-			p.in.DropNear(fam, except...)
+			p.in.DropOnLink(fam, except...)
 		}
 		m.fails(p, fam, verb == "fails-near", except)
 	case "leaves":

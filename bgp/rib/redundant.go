@@ -35,9 +35,9 @@ func (t *Table) freshPath(d *dest, but uint16) bool {
 	return false
 }
 
-// DropNear drops the paths of a family whose next hop is not in except: the way to this
+// DropOnLink drops the paths of a family whose next hop is not in except: the way to this
 // peer is dead, and with it what is on the same link, but except is reached by others.
-func (in *In) DropNear(fam wire.Family, except ...netip.Prefix) {
+func (in *In) DropOnLink(fam wire.Family, except ...netip.Prefix) {
 	in.each(fam, func(id uint32, p *path, _ *pathList) {
 		if !in.t.leadsTo(p, except) {
 			in.dropPath(id, PathFailed)

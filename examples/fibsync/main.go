@@ -58,7 +58,7 @@ func configure(netns string, table, protocol uint, dry bool) (c fib.Config, err 
 		return c, fmt.Errorf("-table %d: want 1 to 4294967295", table)
 	}
 	return fib.Config{NetNS: netns, Tables: []uint32{uint32(table)}, DryRun: dry,
-		Protocol: uint8(protocol), ScaffoldProtocol: uint8(protocol) + 1,
+		Protocol: uint8(protocol), PersistentProtocol: uint8(protocol) + 1,
 		NextHopBase: 0x47000000 + uint32(protocol)<<16, NextHopCount: 1 << 16}, nil
 }
 

@@ -153,9 +153,9 @@ func (t *Tracker) Wants(now time.Time, link int, mac ether.MAC, ip netip.Addr, e
 	return events
 }
 
-// Presume says that somebody on link was known to have ip. It is asked for at once,
+// Seed says that somebody on link was known to have ip. It is asked for at once,
 // and reported as Seen only if it answers, as Gone if it does not.
-func (t *Tracker) Presume(now time.Time, link int, ip netip.Addr) {
+func (t *Tracker) Seed(now time.Time, link int, ip netip.Addr) {
 	if t.links[link] == nil || t.entries[ip] != nil {
 		return
 	}

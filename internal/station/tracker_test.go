@@ -37,7 +37,7 @@ func FuzzTracker(f *testing.F) {
 				if m.links[link] != nil && m.entries[ip] == nil && m.links[link].count < 2 {
 					m.presumed[ip] = true
 				}
-				m.Presume(now, link, ip)
+				m.Seed(now, link, ip)
 			case 6:
 				m.took(m.RemoveLink(link))
 			}

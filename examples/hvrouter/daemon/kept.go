@@ -29,7 +29,7 @@ func keptOf(routes iter.Seq[fib.RouteStatus]) kept {
 		if r.Prefix.Addr().Is6() {
 			f = wire.IPv6Unicast
 		}
-		if forwards := r.Type == fib.Unicast || r.Type == 0; forwards && !r.Scaffold {
+		if forwards := r.Type == fib.Unicast || r.Type == 0; forwards && !r.Persistent {
 			t.routes = t.routes.With(f)
 		} else {
 			t.lastResort = t.lastResort.With(f)

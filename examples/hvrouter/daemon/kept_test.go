@@ -22,7 +22,7 @@ func keptRoutes(lines string) (list []fib.RouteStatus) {
 		s.Table, s.Prefix, s.Type = uint32(number(words[0])), netip.MustParsePrefix(words[1]), fib.Unicast
 		switch words = words[2:]; {
 		case slices.Contains(words, "last"):
-			s.Type, s.Scaffold = fib.Blackhole, true
+			s.Type, s.Persistent = fib.Blackhole, true
 		case slices.Contains(words, "blackhole"):
 			s.Type = fib.Blackhole
 		case slices.Contains(words, "new"):

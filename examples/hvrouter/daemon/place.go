@@ -26,14 +26,14 @@ type place struct {
 	metrics localMetrics
 
 	// What stands because of static, with interfaces resolved to indexes.
-	static    domain.Static
-	addresses map[domain.Address]fib.Address
-	neighbors map[domain.Neighbor]fib.Neighbor
-	scaffold  map[domain.Key]domain.Route
-	rules     map[fib.Rule]bool
-	wanted    *firewall.Spec // what the firewall was last made from; nil: it was not
-	trust     domain.Trust   // which interfaces are the host's own
-	detached  map[int]bool   // interfaces that were guests', by index, as long as they are there
+	static     domain.Static
+	addresses  map[domain.Address]fib.Address
+	neighbors  map[domain.Neighbor]fib.Neighbor
+	persistent map[domain.Key]domain.Route
+	rules      map[fib.Rule]bool
+	wanted     *firewall.Spec // what the firewall was last made from; nil: it was not
+	trust      domain.Trust   // which interfaces are the host's own
+	detached   map[int]bool   // interfaces that were guests', by index, as long as they are there
 
 	kept      kept // of an earlier run
 	converged bool // what was left over is swept
@@ -44,7 +44,7 @@ func newPlace(log *slog.Logger, n config.NetNS, k kernel, w shield) *place {
 		log = log.With("netns", string(n))
 	}
 	return &place{netns: n, log: log, kernel: k, firewall: w, links: newLinks(), addresses: map[domain.Address]fib.Address{},
-		scaffold: map[domain.Key]domain.Route{}, rules: map[fib.Rule]bool{}, detached: map[int]bool{}}
+		persistent: map[domain.Key]domain.Route{}, rules: map[fib.Rule]bool{}, detached: map[int]bool{}}
 }
 
 // where gives the namespace's name between words, nothing for the daemon's own.
@@ -61,7 +61,7 @@ func (p *place) stand(next domain.Static) (drop []fib.Address) {
 	p.setSysctls(next.Sysctls)
 	drop = p.setAddresses(next.Addresses)
 	p.setNeighbors(next.Neighbors)
-	p.setScaffold(next.Scaffold)
+	p.setPersistent(next.Persistent)
 	p.setRules(next.Rules)
 	p.static = next
 	return drop
@@ -143,20 +143,20 @@ func (p *place) setNeighbors(want []domain.Neighbor) {
 	p.neighbors = next
 }
 
-func (p *place) setScaffold(want []domain.Route) {
+func (p *place) setPersistent(want []domain.Route) {
 	next := make(map[domain.Key]domain.Route, len(want))
 	for _, route := range want {
 		next[route.Key] = route
-		if old, ok := p.scaffold[route.Key]; !ok || !old.Equal(route) {
+		if old, ok := p.persistent[route.Key]; !ok || !old.Equal(route) {
 			p.setRoute(route)
 		}
 	}
-	for k := range p.scaffold {
+	for k := range p.persistent {
 		if _, ok := next[k]; !ok {
 			p.kernel.DeleteRoute(peering.Key(k))
 		}
 	}
-	p.scaffold = next
+	p.persistent = next
 }
 
 func (p *place) setRules(want []domain.Rule) {
@@ -176,7 +176,7 @@ func (p *place) setRules(want []domain.Rule) {
 	if len(p.rules) == 0 {
 		for _, rule := range peering.KernelRules() {
 			if !next[rule] {
-				p.report("rule", p.kernel.BanRule(rule))
+				p.report("rule", p.kernel.SetRuleAbsent(rule))
 			}
 		}
 	}

@@ -18,7 +18,7 @@ type kernel interface {
 	SetRoute(fib.Route) error
 	DeleteRoute(fib.RouteKey)
 	SetRule(fib.Rule) error
-	BanRule(fib.Rule) error
+	SetRuleAbsent(fib.Rule) error
 	DeleteRule(fib.Rule)
 	SetAddress(fib.Address) error
 	DeleteAddress(fib.Address)

@@ -62,10 +62,10 @@ func (k fakeKernel) SetRoute(r fib.Route) error {
 	k.add("route %v %s", r.RouteKey, strings.Join(hops, " "))
 	return nil
 }
-func (k fakeKernel) DeleteRoute(key fib.RouteKey) { k.add("unroute %v", key) }
-func (k fakeKernel) SetRule(r fib.Rule) error     { k.add("rule %v", r); return nil }
-func (k fakeKernel) BanRule(r fib.Rule) error     { k.add("ban %v", r); return nil }
-func (k fakeKernel) DeleteRule(r fib.Rule)        { k.add("unrule %v", r) }
+func (k fakeKernel) DeleteRoute(key fib.RouteKey)   { k.add("unroute %v", key) }
+func (k fakeKernel) SetRule(r fib.Rule) error       { k.add("rule %v", r); return nil }
+func (k fakeKernel) SetRuleAbsent(r fib.Rule) error { k.add("ban %v", r); return nil }
+func (k fakeKernel) DeleteRule(r fib.Rule)          { k.add("unrule %v", r) }
 func (k fakeKernel) SetAddress(a fib.Address) error {
 	k.add("address %v link %d", a.Prefix, a.Link)
 	return nil

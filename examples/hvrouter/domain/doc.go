@@ -7,7 +7,7 @@
 // There are two halves.
 //
 // [Static] computes everything that follows from the configuration and the
-// guests alone, whole, each time: scaffold (the routes of last resort), rules,
+// guests alone, whole, each time: persistent (the routes of last resort), rules,
 // sysctls, addresses, and what is local to each domain. It is small (a few entries
 // a guest) and it is compared with what stood before, so a reload and a guest's
 // arrival are the same code.

@@ -61,14 +61,14 @@ type Route struct {
 	PrefSrc  netip.Addr
 	// LinkScope is IPv4's scope link: the destination is on the link itself.
 	LinkScope bool
-	// Scaffold routes outlive the daemon whatever happens.
-	Scaffold bool
+	// Persistent routes outlive the daemon whatever happens.
+	Persistent bool
 }
 
 // Equal tells whether two routes are the same in every respect.
 func (r Route) Equal(o Route) bool {
 	return r.Key == o.Key && r.Type == o.Type && r.PrefSrc == o.PrefSrc &&
-		r.LinkScope == o.LinkScope && r.Scaffold == o.Scaffold && slices.Equal(r.NextHops, o.NextHops)
+		r.LinkScope == o.LinkScope && r.Persistent == o.Persistent && slices.Equal(r.NextHops, o.NextHops)
 }
 
 // String gives the route in the words of `ip route`.

@@ -180,7 +180,7 @@ func (s *stage) show(what []string) {
 }
 
 func (s *stage) table(id uint32) {
-	routes := slices.Clone(s.static.Scaffold)
+	routes := slices.Clone(s.static.Persistent)
 	for _, name := range slices.Sorted(maps.Keys(s.ribs)) {
 		routes = slices.AppendSeq(routes, s.ribs[name].Routes)
 	}

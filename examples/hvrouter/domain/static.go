@@ -26,12 +26,12 @@ type Local struct {
 
 // Static is what follows from the configuration and the guests that are here.
 type Static struct {
-	Rules     []Rule
-	Scaffold  []Route // of last resort, and the unreachable prefixes
-	Sysctls   map[string]string
-	Addresses []Address
-	Neighbors []Neighbor
-	Locals    map[string]map[netip.Prefix]Local // by domain's name
+	Rules      []Rule
+	Persistent []Route // of last resort, and the unreachable prefixes
+	Sysctls    map[string]string
+	Addresses  []Address
+	Neighbors  []Neighbor
+	Locals     map[string]map[netip.Prefix]Local // by domain's name
 }
 
 // Metric6 is what Linux makes of metric 0 in IPv6 (IP6_RT_PRIO_USER).
@@ -47,7 +47,7 @@ type Links struct {
 
 // NewStatic computes it. Guests that are down are the caller's to leave out.
 func NewStatic(c *config.Config, guests []config.Guest, l Links) Static {
-	s := Static{Rules: Rules(c), Scaffold: Scaffold(c), Sysctls: Sysctls(c, guests, l.Detached), Locals: map[string]map[netip.Prefix]Local{}}
+	s := Static{Rules: Rules(c), Persistent: Persistent(c), Sysctls: Sysctls(c, guests, l.Detached), Locals: map[string]map[netip.Prefix]Local{}}
 	for _, d := range c.Domains {
 		s.Locals[d.Name] = map[netip.Prefix]Local{}
 		if d.Loopback {
@@ -89,9 +89,9 @@ func merge(into, from map[netip.Prefix]Local) {
 	}
 }
 
-// Scaffold gives the routes that no event changes: what ends a lookup in each
+// Persistent gives the routes that no event changes: what ends a lookup in each
 // table, and the prefixes that are unreachable where nothing better is known.
-func Scaffold(c *config.Config) []Route {
+func Persistent(c *config.Config) []Route {
 	var routes []Route
 	byRoute := func(word string) string {
 		if c.LastResortBy == "rules" {
@@ -104,7 +104,7 @@ func Scaffold(c *config.Config) []Route {
 			routes = lastResort(routes, d.Table.ID, all, byRoute(d.LastResort))
 		}
 		for _, p := range d.Unreachable {
-			routes = append(routes, Route{Key: Key{d.Table.ID, p.Prefix, holeMetric}, Type: Unreachable, Scaffold: true})
+			routes = append(routes, Route{Key: Key{d.Table.ID, p.Prefix, holeMetric}, Type: Unreachable, Persistent: true})
 		}
 	}
 	for _, all := range LocalOutFamilies(c) {
@@ -118,7 +118,7 @@ func lastResort(routes []Route, table uint32, all netip.Prefix, word string) []R
 	if word == "none" {
 		return routes
 	}
-	return append(routes, Route{Key: Key{table, all, LastMetric}, Type: typeOf(word), Scaffold: true})
+	return append(routes, Route{Key: Key{table, all, LastMetric}, Type: typeOf(word), Persistent: true})
 }
 
 var (

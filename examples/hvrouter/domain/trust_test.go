@@ -17,9 +17,9 @@ func TestTrust(t *testing.T) {
 	}
 	gateway, elsewhere := netip.MustParseAddr("203.0.113.254"), netip.MustParseAddr("192.0.2.254")
 	c := &config.Config{
-		Loopback:   config.Loopback{Interface: "loopback"},
-		Domains:    []config.Domain{{Name: "public", VRF: "red", Reflectors: []config.Reflector{{Interface: "a.public"}}}},
-		Overlays:   []config.Overlay{{Name: "vx1", Bridge: "br1"}},
+		Loopback:       config.Loopback{Interface: "loopback"},
+		Domains:        []config.Domain{{Name: "public", VRF: "red", Reflectors: []config.Reflector{{Interface: "a.public"}}}},
+		Overlays:       []config.Overlay{{Name: "vx1", Bridge: "br1"}},
 		GuestTemplates: []config.Template{{Interfaces: "tap*", Gateway4: config.Addr{Addr: elsewhere}}},
 	}
 	c.Edge.Gateway4.Addr = gateway

@@ -82,9 +82,9 @@ func (f *finder) set(c *config.Config, p guest.Port, mac [6]byte) error {
 	}
 	for _, a := range p.Presumed {
 		if a.Is4() {
-			f.arp.Presume(p.Link.Index, a)
+			f.arp.Seed(p.Link.Index, a)
 		} else {
-			f.ndp.Presume(p.Link.Index, a)
+			f.ndp.Seed(p.Link.Index, a)
 		}
 	}
 	return nil

@@ -282,9 +282,9 @@ func (k *checker) overlays(c *config.Config) {
 				continue
 			}
 			for _, name := range domain.Interfaces(d) {
-				if mtu, ok := k.MTU(name); ok && vxlan.Room(mtu, o.Local.Addr) < int(o.MTU) {
+				if mtu, ok := k.MTU(name); ok && vxlan.GuestMTU(mtu, o.Local.Addr) < int(o.MTU) {
 					k.add(Warn, "interface %s has MTU %d: overlay %s needs %d for its %d", name, mtu, o.Name,
-						int(o.MTU)+mtu-vxlan.Room(mtu, o.Local.Addr), o.MTU)
+						int(o.MTU)+mtu-vxlan.GuestMTU(mtu, o.Local.Addr), o.MTU)
 				}
 			}
 		}

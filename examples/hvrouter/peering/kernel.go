@@ -11,7 +11,7 @@ type Links map[string]int
 // Route gives the route in fib's terms. Next hops on interfaces that do not exist
 // are left out; ok is false if that leaves none.
 func (l Links) Route(r domain.Route) (out fib.Route, ok bool) {
-	out = fib.Route{RouteKey: Key(r.Key), Type: routeTypes[r.Type], PrefSrc: r.PrefSrc, Scaffold: r.Scaffold}
+	out = fib.Route{RouteKey: Key(r.Key), Type: routeTypes[r.Type], PrefSrc: r.PrefSrc, Persistent: r.Persistent}
 	if r.LinkScope {
 		out.Scope = fib.ScopeLink
 	}

@@ -52,8 +52,8 @@ func TestRoute(t *testing.T) {
 	if _, ok := links.Route(two); ok {
 		t.Error("a unicast route with no interface left")
 	}
-	hole := domain.Route{Key: domain.Key{Table: 90, Prefix: prefix("::/0"), Metric: domain.LastMetric}, Type: domain.Blackhole, Scaffold: true}
-	if got, ok := links.Route(hole); !ok || got.Type != fib.Blackhole || !got.Scaffold {
+	hole := domain.Route{Key: domain.Key{Table: 90, Prefix: prefix("::/0"), Metric: domain.LastMetric}, Type: domain.Blackhole, Persistent: true}
+	if got, ok := links.Route(hole); !ok || got.Type != fib.Blackhole || !got.Persistent {
 		t.Errorf("a blackhole: %+v, %v", got, ok)
 	}
 }

@@ -17,8 +17,8 @@ func TestPolicy(t *testing.T) {
 	for policy, want := range map[string]string{
 		`[]`:                                     "10.1.2.0/24 pref 100 [65000:90]; 192.0.2.0/24 pref 100 [65000:90]",
 		`[{prefix: 10.0.0.0/8, action: reject}]`: "10.1.2.0/24 pref 100 [65000:90]; 192.0.2.0/24 pref 100 [65000:90]",
-		`[{prefix: 10.0.0.0/8, le: 24, action: reject}]`:                                                            "192.0.2.0/24 pref 100 [65000:90]",
-		`[{prefix: 10.0.0.0/8, ge: 25, le: 32, action: reject}]`:                                                 "10.1.2.0/24 pref 100 [65000:90]; 192.0.2.0/24 pref 100 [65000:90]",
+		`[{prefix: 10.0.0.0/8, le: 24, action: reject}]`:                                                              "192.0.2.0/24 pref 100 [65000:90]",
+		`[{prefix: 10.0.0.0/8, ge: 25, le: 32, action: reject}]`:                                                      "10.1.2.0/24 pref 100 [65000:90]; 192.0.2.0/24 pref 100 [65000:90]",
 		`[{community: "65000:90", local-pref: 200}]`:                                                                  "10.1.2.0/24 pref 200 [65000:90]; 192.0.2.0/24 pref 200 [65000:90]",
 		`[{community: "65000:91", action: reject}]`:                                                                   "10.1.2.0/24 pref 100 [65000:90]; 192.0.2.0/24 pref 100 [65000:90]",
 		`[{prefix: 192.0.2.0/24, action: accept}, {action: reject}]`:                                                  "192.0.2.0/24 pref 100 [65000:90]",

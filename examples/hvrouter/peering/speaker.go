@@ -57,7 +57,7 @@ func Peer(c *config.Config, r config.Reflector, linkLocal netip.Addr) bgp.PeerCo
 	if r.Wide() {
 		// Paths over our other links outlive the way to the peer: what is on its own link
 		// is taken care of by BFD.
-		p.Elsewhere = everywhere
+		p.OffLinkPrefixes = everywhere
 	}
 	return p
 }

@@ -182,7 +182,7 @@ func TestSecondNextHop(t *testing.T) {
 	if len(members) != 1 || members[0].Ways != 2 || members[0].Community != 0 {
 		t.Fatalf("%+v", members)
 	}
-	if p := Peer(c, c.Domains[0].Reflectors[0], netip.Addr{}); len(p.AddPathSend) != 1 || len(p.Elsewhere) == 0 {
+	if p := Peer(c, c.Domains[0].Reflectors[0], netip.Addr{}); len(p.AddPathSend) != 1 || len(p.OffLinkPrefixes) == 0 {
 		t.Errorf("%+v", p)
 	}
 	table, in := newTable(t, nil)

@@ -98,7 +98,7 @@ func reflectorWays(f plan.Fabric, private bool, t Timing) (args []string) {
 	switch {
 	case t.OneSided() && f == plan.A:
 		b := plan.B
-		args = append(args, "-elsewhere", fmt.Sprintf("%s,%s,%s", plan.Public4(b), plan.Public6(b), plan.Private4(b)))
+		args = append(args, "-off-link-prefixes", fmt.Sprintf("%s,%s,%s", plan.Public4(b), plan.Public6(b), plan.Private4(b)))
 	case t.OneSided() && private:
 		probes = append(probes, plan.Private4(f))
 	case t.OneSided():

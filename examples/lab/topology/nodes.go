@@ -206,7 +206,7 @@ func (top *Topology) publishedSetup(i int) error {
 	if err := n.NL.AddAddress("loopback", netip.PrefixFrom(plan.Loopback(i), 32), false, false); err != nil {
 		return err
 	}
-	steps := []func(*Node, int) error{setupRules, setupScaffold, top.setupTaps, top.setupFirewall, top.setupOverlay}
+	steps := []func(*Node, int) error{setupRules, setupPersistent, top.setupTaps, top.setupFirewall, top.setupOverlay}
 	for _, step := range steps {
 		if err := step(n, i); err != nil {
 			return err
@@ -243,8 +243,8 @@ func setupRules(n *Node, _ int) error {
 	return nil
 }
 
-// setupScaffold writes the routes that must be there whatever BIRD does.
-func setupScaffold(n *Node, i int) error {
+// setupPersistent writes the routes that must be there whatever BIRD does.
+func setupPersistent(n *Node, i int) error {
 	default4 := netip.PrefixFrom(netip.IPv4Unspecified(), 0)
 	default6 := netip.PrefixFrom(netip.IPv6Unspecified(), 0)
 	routes := []nl.Route{

@@ -19,7 +19,7 @@ type options struct {
 	routerID, clusterID netip.Addr
 	listen              []netip.AddrPort
 	clients             []netip.Prefix
-	elsewhere           []netip.Prefix
+	offLink             []netip.Prefix
 	probes              []netip.Prefix
 	addPath             bool
 	ttlSecurity         bool
@@ -59,10 +59,11 @@ func parse(args []string, out io.Writer) (o options, err error) {
 		o.clients, err = list(s, netip.ParsePrefix)
 		return err
 	})
-	fs.Func("elsewhere", "`prefixes` of next hops on other links than the sessions: such paths outlive a client's link", func(s string) (err error) {
-		o.elsewhere, err = list(s, netip.ParsePrefix)
+	fs.Func("off-link-prefixes", "`prefixes` of next hops on other links than the sessions: such paths outlive a client's link", func(s string) (err error) {
+		o.offLink, err = list(s, netip.ParsePrefix)
 		return err
 	})
+	fs.Func("elsewhere", "its name is -off-link-prefixes now", func(string) error { return errors.New("its name is -off-link-prefixes now") })
 	fs.Func("probes", "answer BFD from these `prefixes`, with or without BGP (at most 1024 addresses)", func(s string) (err error) {
 		o.probes, err = list(s, netip.ParsePrefix)
 		return err

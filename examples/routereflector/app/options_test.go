@@ -16,7 +16,7 @@ import (
 const good = "-as 65000 -router-id 10.77.0.1 -listen 10.77.0.1:179,[fd77::1]:179 -clients 10.77.0.0/24,fd77::/64"
 
 func TestParse(t *testing.T) {
-	o, err := parse(strings.Fields(good+" -cluster-id 10.77.0.9 -add-path -ttl-security -bfd 100ms,5 -md5-key k -hold 30s -elsewhere 10.78.0.0/24 -probes 10.78.0.0/25,fd78::/120 -prefix-limit 100 -prefix-limit-action block -prefix-limit-restart-after 2m"), t.Output())
+	o, err := parse(strings.Fields(good+" -cluster-id 10.77.0.9 -add-path -ttl-security -bfd 100ms,5 -md5-key k -hold 30s -off-link-prefixes 10.78.0.0/24 -probes 10.78.0.0/25,fd78::/120 -prefix-limit 100 -prefix-limit-action block -prefix-limit-restart-after 2m"), t.Output())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,7 +35,7 @@ func TestParse(t *testing.T) {
 	if l := c.PrefixLimits[wire.IPv6Unicast]; l != (rib.PrefixLimit{Maximum: 100, PathsPerPrefix: 1024, Threshold: 75, Action: rib.LimitBlock}) || c.MaxPrefixesHold != 2*time.Minute {
 		t.Errorf("%+v, %v", l, c.MaxPrefixesHold)
 	}
-	if !c.RouteReflectorClient || len(c.AddPathSend) != 2 || len(c.Elsewhere) != 1 || hosts(o.probes) != 128+256 || !c.TTLSecurity || c.MD5Key != "k" {
+	if !c.RouteReflectorClient || len(c.AddPathSend) != 2 || len(c.OffLinkPrefixes) != 1 || hosts(o.probes) != 128+256 || !c.TTLSecurity || c.MD5Key != "k" {
 		t.Errorf("%+v", c)
 	}
 }
@@ -44,7 +44,7 @@ func TestParseRefuses(t *testing.T) {
 	for _, line := range []string{
 		"", "-as x", "-as 1", "-as 1 -router-id fd00::1", "-as 1 -router-id 1.1.1.1", good + " extra", good + " -bfd 100ms", good + " -bfd 0s,3",
 		good + " -prefix-limit -1", good + " -prefix-limit-threshold 101", good + " -prefix-limit-action drop", good + " -prefix-limit-restart-after 0s",
-		good + " -probes 10.77.0.0/24", good + " -bfd 1s,3 -probes 10.77.0.0/20", good + " -bfd 1s,3 -probes x", good + " -elsewhere 10.77.0.1",
+		good + " -probes 10.77.0.0/24", good + " -bfd 1s,3 -probes 10.77.0.0/20", good + " -bfd 1s,3 -probes x", good + " -off-link-prefixes 10.77.0.1",
 		good + " -bfd 1s,0", good + " -bfd x,3", good + " -cluster-id fd00::1", "-as 1 -router-id 1.1.1.1 -listen 1.1.1.1:179", good + " -clients 10.0.0.1",
 	} {
 		var out bytes.Buffer

@@ -51,7 +51,7 @@ func ours(l *lab, k kind, n, op int) time.Duration {
 	f := running(l)
 	start := usage(unix.RUSAGE_SELF)
 	for i := range n {
-		r := fib.Route{RouteKey: fib.RouteKey{Table: 90, Prefix: prefix(k.v6, i)}, NextHops: hops, Classic: k.classic}
+		r := fib.Route{RouteKey: fib.RouteKey{Table: 90, Prefix: prefix(k.v6, i)}, NextHops: hops, RTAMultipath: k.classic}
 		if op == opDelete {
 			f.DeleteRoute(r.RouteKey)
 		} else {
