@@ -110,7 +110,7 @@ func (a *authState) accept(p *Packet) bool {
 	return true
 }
 
-// inWindow says whether a sequence number is new enough and not too new: the
+// inWindow reports whether a sequence number is new enough and not too new: the
 // circular window of RFC 5880, Sections 6.7.3 and 6.7.4.
 func (a *authState) inWindow(seq uint32, mult uint8) bool {
 	if !a.rxKnown {

@@ -42,7 +42,7 @@ type Auth struct {
 // secretMax is the longest secret of each type (RFC 5880, Sections 4.2-4.4).
 var secretMax = [...]int{0, 16, 16, 16, 20, 20}
 
-// check says whether the type is known and every secret has a length it allows.
+// check reports whether the type is known and every secret has a length it allows.
 func (a Auth) check() error {
 	if int(a.Type) >= len(secretMax) {
 		return &ConfigError{"Auth", fmt.Sprintf("type %d is unknown", a.Type)}

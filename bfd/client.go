@@ -142,7 +142,7 @@ func (c *Client) Sessions() ([]Status, error) {
 // Watch implements [Service].
 func (c *Client) Watch() *Watcher { return c.board.watch() }
 
-// Connected says whether there is a connection to the BFD process.
+// Connected reports whether there is a connection to the BFD process.
 func (c *Client) Connected() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

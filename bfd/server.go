@@ -9,7 +9,7 @@ import (
 	"github.com/hyperfib/hyperfib/internal/bfdcore"
 )
 
-// RealTime says whether the thread that owns the sessions runs under SCHED_FIFO.
+// RealTime reports whether the thread that owns the sessions runs under SCHED_FIFO.
 type RealTime uint8
 
 // The choices of Config.RealTime.

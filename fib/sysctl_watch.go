@@ -70,7 +70,7 @@ func (w *sysctlWatch) remove(dir string) {
 	_ = w.raw(func(fd uintptr) { _, _ = unix.InotifyRmWatch(int(fd), uint32(wd)) })
 }
 
-// path gives the path that was written, or "".
+// path returns the path that was written, or "".
 func (w *sysctlWatch) path(e sysctlWrite) string {
 	if dir, ok := w.dir[e.wd]; ok {
 		return dir + "/" + e.name

@@ -55,7 +55,7 @@ func (f *FDB) home() (file *os.File, err error) {
 	return os.Open("/proc/thread-self/ns/net")
 }
 
-// nsid gives the id that the underlay's namespace has in ours, noNSID if there is no
+// nsid returns the id that the underlay's namespace has in ours, noNSID if there is no
 // separate underlay, or no device in ours knows it yet.
 func (f *FDB) nsid() (int32, error) {
 	if f.underlay == "" {
@@ -96,7 +96,7 @@ func parseNSID(b []byte) (int32, error) {
 	return id, ad.Err()
 }
 
-// placed tells whether the device's packets travel where they should.
+// placed reports whether the device's packets travel where they should.
 func (f *FDB) placed(have *found) (bool, error) {
 	want, err := f.nsid()
 	if err != nil {

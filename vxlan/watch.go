@@ -98,7 +98,7 @@ func (f *FDB) listen(conn *netlink.Conn, look chan<- struct{}) error {
 	}
 }
 
-// news waits for reports and says whether one of them is about an entry that is not as
+// news waits for reports and reports whether one of them is about an entry that is not as
 // we want it, or some were lost.
 func (f *FDB) news(conn *netlink.Conn) (bool, error) {
 	msgs, err := conn.Receive()

@@ -120,7 +120,7 @@ func (h *Helper) Effects() []HelperEffect {
 
 func (h *Helper) do(a HelperAction, f wire.Family) { h.out = append(h.out, HelperEffect{a, f}) }
 
-// Lost reports the end of an Established session. The flag retain says whether graceful
+// Lost reports the end of an Established session. The flag retain reports whether graceful
 // restart covers it: see [Negotiated.Retains].
 func (h *Helper) Lost(now time.Time, n *Negotiated, retain bool) {
 	before := h.stale

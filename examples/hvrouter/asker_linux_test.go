@@ -121,7 +121,7 @@ func (a *asker) start() {
 	})
 }
 
-// due gives what is to be asked now.
+// due returns what is to be asked now.
 func (q *questions) due() (list []netip.Addr) {
 	now := time.Now()
 	for addr, open := range q.open {
@@ -209,7 +209,7 @@ func (a *asker) hear6() {
 	}
 }
 
-// quiet tells whether nothing older than 200 ms waits for its answer.
+// quiet reports whether nothing older than 200 ms waits for its answer.
 func (a *asker) quiet() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -224,7 +224,7 @@ func (a *asker) quiet() bool {
 	return true
 }
 
-// later tells whether so many questions have been asked since reset, and the latest were
+// later reports whether so many questions have been asked since reset, and the latest were
 // answered.
 func (a *asker) later(n int) bool {
 	a.mu.Lock()

@@ -238,7 +238,7 @@ func (h *host) check(t *testing.T) {
 	})
 }
 
-// stopped tells whether all threads of the daemon are: a signal takes its time.
+// stopped reports whether all threads of the daemon are: a signal takes its time.
 func (h *host) stopped() bool {
 	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", h.cmd.Process.Pid))
 	for _, path := range threads {

@@ -61,7 +61,7 @@ func (h *host) asks(vm *nstest.NS, from string) {
 	})
 }
 
-// guestOn gives the guest on an interface as the API shows it.
+// guestOn returns the guest on an interface as the API shows it.
 func (h *host) guestOn(name string) (g api.Guest, ok bool) {
 	var all []api.Guest
 	_ = h.ask("/v1/guests", &all)

@@ -122,7 +122,7 @@ func sendPackets(c *ndp.Conn, p ndp.Packet) func() int {
 
 func (f *flooder) rate() int { return int(float64(f.sent.Load()) / time.Since(f.begin).Seconds()) }
 
-// cpu gives the daemon's processor time in a second of the flood.
+// cpu returns the daemon's processor time in a second of the flood.
 func (f *flooder) cpu() time.Duration {
 	return time.Duration(float64(f.h.cpuTime()-f.ticks) / time.Since(f.begin).Seconds()).Round(time.Millisecond)
 }
@@ -132,7 +132,7 @@ func (f *flooder) stop() {
 	<-f.ended
 }
 
-// cpuTime gives the processor time that the daemon has used.
+// cpuTime returns the processor time that the daemon has used.
 func (h *host) cpuTime() time.Duration {
 	stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", h.cmd.Process.Pid))
 	_, rest, _ := strings.Cut(string(stat), ") ")

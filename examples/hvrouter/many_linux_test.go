@@ -35,7 +35,7 @@ edge: {gateway4: 10.0.255.254, arp: ARP}
 guests:
 `
 
-// manyGuest gives the i-th guest's line of the configuration.
+// manyGuest returns the i-th guest's line of the configuration.
 func manyGuest(i int) string {
 	return fmt.Sprintf("  - {name: g%d, mac: \"50:54:33:00:%02x:%02x\", ipv4: [%v], ipv6: [\"2001:db8:%x::/64\"]}\n", i, i>>8, i&255, manyAddr(i), i+1)
 }
@@ -246,7 +246,7 @@ func (e *ears) ask(from, to int) {
 	}
 }
 
-// latest gives the last of the times of guests from to to, or ok false if one is
+// latest returns the last of the times of guests from to to, or ok false if one is
 // missing.
 func (e *ears) latest(all map[int]time.Time, from, to int) (last time.Time, ok bool) {
 	e.mu.Lock()

@@ -163,7 +163,7 @@ func (h *host) migrate(to *host, port int, pref uint32) (gaps [2]time.Duration) 
 	return gaps
 }
 
-// longestGap gives the longest time between two answers that ping -D printed, and
+// longestGap returns the longest time between two answers that ping -D printed, and
 // counts them.
 func longestGap(text string) (gap time.Duration, answers int) {
 	last := 0.0

@@ -87,7 +87,7 @@ func (h *host) post(body []byte) {
 	}
 }
 
-// manyJSON gives guests as the API takes them.
+// manyJSON returns guests as the API takes them.
 func manyJSON(from, to int) []byte {
 	var b bytes.Buffer
 	b.WriteByte('[')

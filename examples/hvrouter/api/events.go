@@ -49,7 +49,7 @@ func events(b Backend, w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// wanted tells whether an event passes a filter; what was lost is always told.
+// wanted reports whether an event passes a filter; what was lost is always told.
 func wanted(pattern, name string) bool {
 	ok, _ := path.Match(pattern, name)
 	return ok || pattern == "" || name == journal.Lost

@@ -21,10 +21,10 @@ import (
 type Backend interface {
 	Sessions() []Session
 	BFD() ([]BFD, error)
-	// RIB gives the prefixes of one domain, or of all if it is "", and only the
+	// RIB returns the prefixes of one domain, or of all if it is "", and only the
 	// one prefix if it is valid.
 	RIB(domain string, prefix netip.Prefix) []RIBEntry
-	// FIB gives the routes of one table, or of all if it is 0.
+	// FIB returns the routes of one table, or of all if it is 0.
 	FIB(table uint32) []FIBRoute
 	Guests() []Guest
 	Neighbours() ([]Neighbour, error)

@@ -236,5 +236,5 @@ type Error struct {
 	Message string `json:"error"`
 }
 
-// Error gives the message.
+// Error returns the message.
 func (e *Error) Error() string { return e.Message }

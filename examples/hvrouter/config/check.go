@@ -68,7 +68,7 @@ func first(node ast.Node) ast.Node {
 	return node
 }
 
-// need reports a missing key and tells whether it is there.
+// need reports a missing key and reports whether it is there.
 func (k *checker) need(path string, there bool) bool {
 	if !there {
 		key := path[strings.LastIndexByte(path, '.')+1:]

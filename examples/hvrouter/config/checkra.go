@@ -41,7 +41,7 @@ func (k *checker) ra(path string, r RA) {
 	k.portal(path+".captive-portal", r.CaptivePortal)
 }
 
-// lasts tells whether a default router is believed from one advertisement to the next.
+// lasts reports whether a default router is believed from one advertisement to the next.
 func (r RA) lasts() bool {
 	return r.Lifetime == nil || r.Lifetime.Duration == 0 || r.Lifetime.Duration >= r.Interval.Duration
 }
@@ -105,7 +105,7 @@ func (k *checker) portal(path, uri string) {
 	}
 }
 
-// domainName tells whether s can be encoded as a domain name and is no IPv4 address.
+// domainName reports whether s can be encoded as a domain name and is no IPv4 address.
 func domainName(s string) bool {
 	if s == "" || len(s) > 253 || strings.Trim(s, "0123456789.") == "" {
 		return false

@@ -170,7 +170,7 @@ type Domain struct {
 	Reflectors []Reflector `yaml:"reflectors,omitempty" json:"reflectors"`
 }
 
-// Redistributes tells whether foreign routes in the table are announced.
+// Redistributes reports whether foreign routes in the table are announced.
 func (d Domain) Redistributes() bool { return d.Redistribute == nil || *d.Redistribute }
 
 // Reflector is one BGP session, bound to one interface of one fabric.

@@ -36,7 +36,7 @@ func (e *Error) Error() string {
 // never empty when it is returned as an error.
 type Errors []*Error
 
-// Error gives one mistake a line.
+// Error returns one mistake a line.
 func (es Errors) Error() string {
 	lines := make([]string, len(es))
 	for i, e := range es {

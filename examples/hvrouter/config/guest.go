@@ -87,7 +87,7 @@ type Guest struct {
 	Force bool `yaml:"force,omitempty" json:"force,omitempty"`
 }
 
-// Owes tells whether the route to one of the guest's prefixes is somebody else's.
+// Owes reports whether the route to one of the guest's prefixes is somebody else's.
 func (g Guest) Owes(p netip.Prefix) bool { return slices.Contains(g.Learned, Prefix{p}) }
 
 // Translation is a transparent address: packets to Address reach the guest as To.

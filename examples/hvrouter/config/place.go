@@ -16,7 +16,7 @@ const tableMain = 254
 // netnsDir is where iproute2 keeps namespaces that have names.
 const netnsDir = "/run/netns/"
 
-// Path gives the file of the namespace, "" for the daemon's own.
+// Path returns the file of the namespace, "" for the daemon's own.
 func (n NetNS) Path() string {
 	if n == "" || strings.Contains(string(n), "/") {
 		return string(n)
@@ -96,7 +96,7 @@ func (c *Config) namespaces() bool {
 	return slices.ContainsFunc(c.Domains, func(d Domain) bool { return d.NetNS != "" })
 }
 
-// uses tells whether anything lives in a namespace.
+// uses reports whether anything lives in a namespace.
 func (c *Config) uses(n NetNS) bool {
 	return slices.Contains(c.netns(), n) || c.Loopback.Interface != "" && c.LoopbackNetNS() == n || n == "" && (c.LocalOut != nil || c.Rules != nil)
 }
@@ -121,7 +121,7 @@ func (c *Config) GuestNetNS() NetNS {
 	return c.LoopbackNetNS()
 }
 
-// at gives the part of the configuration that lives in one of several namespaces.
+// at returns the part of the configuration that lives in one of several namespaces.
 func (c *Config) at(n NetNS) *Config {
 	part := *c
 	part.Domains = nil
@@ -142,7 +142,7 @@ func (c *Config) at(n NetNS) *Config {
 	return &part
 }
 
-// NetNSOf gives the namespace that a session is in: its domain's, or that of the first
+// NetNSOf returns the namespace that a session is in: its domain's, or that of the first
 // domain that shares it.
 func (c *Config) NetNSOf(r Reflector, domain string) NetNS {
 	if domain == "" && len(r.AdvertiseNextHops) > 0 {

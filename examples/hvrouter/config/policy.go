@@ -44,10 +44,10 @@ type Community struct {
 	Triple   wire.LargeCommunity
 }
 
-// IsZero tells whether no community was given.
+// IsZero reports whether no community was given.
 func (c Community) IsZero() bool { return c == Community{} }
 
-// String gives the form of the file.
+// String returns the form of the file.
 func (c Community) String() string {
 	if c.Large {
 		return c.Triple.String()
@@ -55,7 +55,7 @@ func (c Community) String() string {
 	return c.Standard.String()
 }
 
-// MarshalText gives the form of the file.
+// MarshalText returns the form of the file.
 func (c Community) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
 
 // UnmarshalYAML reads two or three numbers with colons between them.
@@ -99,7 +99,7 @@ func (k *checker) policy(path string, p Policy) {
 	}
 }
 
-// Equal tells whether two policies do the same, term by term.
+// Equal reports whether two policies do the same, term by term.
 func (p Policy) Equal(o Policy) bool { return slices.EqualFunc(p, o, Term.equal) }
 
 func (t Term) equal(o Term) bool {

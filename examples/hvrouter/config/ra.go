@@ -58,7 +58,7 @@ func (r *RA) fill() {
 	defDuration(&r.Preferred, 7*24*time.Hour)
 }
 
-// Over gives r with what it leaves open taken from base.
+// Over returns r with what it leaves open taken from base.
 func (r RA) Over(base RA) RA {
 	list := func(given bool, set func()) {
 		if !given {
@@ -81,10 +81,10 @@ func (r RA) Over(base RA) RA {
 	return r
 }
 
-// RAFor gives what one guest is told, defaults and overrides applied.
+// RAFor returns what one guest is told, defaults and overrides applied.
 func (e Edge) RAFor(g Guest) RA { return g.RA.Over(e.RA) }
 
-// Silent tells whether nothing is advertised.
+// Silent reports whether nothing is advertised.
 func (r RA) Silent() bool { return r.Off != nil && *r.Off }
 
 // DefaultLifetime is three intervals: so many advertisements may be lost before a guest

@@ -44,7 +44,7 @@ func ParsePort(s string) (proto string, port uint16, err error) {
 	return proto, uint16(n), nil
 }
 
-// Domain gives the domain with this name, nil if there is none.
+// Domain returns the domain with this name, nil if there is none.
 func (c *Config) Domain(name string) *Domain {
 	for i := range c.Domains {
 		if c.Domains[i].Name == name {
@@ -54,7 +54,7 @@ func (c *Config) Domain(name string) *Domain {
 	return nil
 }
 
-// GuestDomain gives the domain that guests belong to, nil if there is none.
+// GuestDomain returns the domain that guests belong to, nil if there is none.
 func (c *Config) GuestDomain() *Domain {
 	for i := range c.Domains {
 		if c.Domains[i].Guests {

@@ -43,7 +43,7 @@ const (
 	IPv6 Family = "ipv6"
 )
 
-// FamilyOf gives the family of an address.
+// FamilyOf returns the family of an address.
 func FamilyOf(a netip.Addr) Family {
 	if a.Is4() {
 		return IPv4
@@ -51,22 +51,22 @@ func FamilyOf(a netip.Addr) Family {
 	return IPv6
 }
 
-// IsZero tells whether no address was given.
+// IsZero reports whether no address was given.
 func (a Addr) IsZero() bool { return !a.IsValid() }
 
-// IsZero tells whether no prefix was given.
+// IsZero reports whether no prefix was given.
 func (p Prefix) IsZero() bool { return !p.IsValid() }
 
-// IsZero tells whether no address was given.
+// IsZero reports whether no address was given.
 func (p InterfacePrefix) IsZero() bool { return !p.IsValid() }
 
-// IsZero tells whether the time is 0.
+// IsZero reports whether the time is 0.
 func (d Duration) IsZero() bool { return d.Duration == 0 }
 
-// IsZero tells whether no table was given.
+// IsZero reports whether no table was given.
 func (t Table) IsZero() bool { return t == Table{} }
 
-// scalar gives the text of a scalar node; ok is false for lists and mappings.
+// scalar returns the text of a scalar node; ok is false for lists and mappings.
 func scalar(node ast.Node) (string, bool) {
 	if s, ok := node.(ast.ScalarNode); ok {
 		if s.Type() == ast.StringType {
@@ -140,10 +140,10 @@ func (m *MAC) set(s string) error {
 	return err
 }
 
-// IsZero tells whether no MAC was given.
+// IsZero reports whether no MAC was given.
 func (m MAC) IsZero() bool { return m == MAC{} }
 
-// String gives the usual colon form, "" for the zero value.
+// String returns the usual colon form, "" for the zero value.
 func (m MAC) String() string {
 	if m.IsZero() {
 		return ""
@@ -151,7 +151,7 @@ func (m MAC) String() string {
 	return net.HardwareAddr(m[:]).String()
 }
 
-// MarshalText gives the usual colon form.
+// MarshalText returns the usual colon form.
 func (m MAC) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
 
 // UnmarshalText reads what MarshalText gives.
@@ -178,10 +178,10 @@ func (t *Table) UnmarshalYAML(node ast.Node) error {
 	})
 }
 
-// MarshalText gives the name if there is one, else the number.
+// MarshalText returns the name if there is one, else the number.
 func (t Table) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
 
-// String gives the name if there is one, else the number.
+// String returns the name if there is one, else the number.
 func (t Table) String() string {
 	if t.Name != "" {
 		return t.Name
@@ -200,7 +200,7 @@ func (d *Duration) UnmarshalYAML(node ast.Node) error {
 	})
 }
 
-// MarshalText gives Go's notation.
+// MarshalText returns Go's notation.
 func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 
 // UnmarshalYAML reads ipv4 or ipv6.

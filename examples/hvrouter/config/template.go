@@ -41,13 +41,13 @@ type Discovery struct {
 	Maximum int `yaml:"maximum,omitempty" json:"maximum,omitempty"`
 }
 
-// On tells whether anything is found at all.
+// On reports whether anything is found at all.
 func (f Discovery) On() bool { return f.Routes || f.Neighbors }
 
-// IsZero tells whether nothing was given.
+// IsZero reports whether nothing was given.
 func (f Discovery) IsZero() bool { return !f.On() && len(f.Within) == 0 && f.Maximum == 0 }
 
-// Has tells whether addresses of a family may be found.
+// Has reports whether addresses of a family may be found.
 func (f Discovery) Has(family Family) bool {
 	for _, p := range f.Within {
 		if f.On() && FamilyOf(p.Addr()) == family {
@@ -68,7 +68,7 @@ func (t *Template) fill() {
 	def(&t.LocalPref, 100)
 }
 
-// Template gives the first template that an interface matches, nil if there is none.
+// Template returns the first template that an interface matches, nil if there is none.
 func (c *Config) Template(name string) *Template {
 	for i := range c.GuestTemplates {
 		if Match(c.GuestTemplates[i].Interfaces, name) {
@@ -93,16 +93,16 @@ func (c *Config) Inherit(g Guest) Guest {
 	return g
 }
 
-// IsPattern tells whether a name stands for several interfaces.
+// IsPattern reports whether a name stands for several interfaces.
 func IsPattern(name string) bool { return strings.ContainsAny(name, `*?[\`) }
 
-// Match tells whether an interface has a name, or one of a pattern.
+// Match reports whether an interface has a name, or one of a pattern.
 func Match(pattern, name string) bool {
 	ok, err := path.Match(pattern, name)
 	return err == nil && ok
 }
 
-// Literal gives what every name of a pattern begins with.
+// Literal returns what every name of a pattern begins with.
 func Literal(pattern string) string {
 	if i := strings.IndexAny(pattern, `*?[\`); i >= 0 {
 		return pattern[:i]

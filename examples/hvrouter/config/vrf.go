@@ -32,7 +32,7 @@ func (k *checker) vrfs(c *Config) {
 	}
 }
 
-// vrfOf gives the VRF that a domain with this property is in; "" is none.
+// vrfOf returns the VRF that a domain with this property is in; "" is none.
 func (c *Config) vrfOf(is func(Domain) bool) string {
 	if c.Isolation != IsolationVRF {
 		return ""
@@ -45,9 +45,9 @@ func (c *Config) vrfOf(is func(Domain) bool) string {
 	return ""
 }
 
-// GuestVRF gives the VRF of guests' interfaces; "" is none.
+// GuestVRF returns the VRF of guests' interfaces; "" is none.
 func (c *Config) GuestVRF() string { return c.vrfOf(func(d Domain) bool { return d.Guests }) }
 
-// LoopbackVRF gives the VRF of the loopback, and with it of VTEPs and of what a DHCP
+// LoopbackVRF returns the VRF of the loopback, and with it of VTEPs and of what a DHCP
 // relay says; "" is none.
 func (c *Config) LoopbackVRF() string { return c.vrfOf(func(d Domain) bool { return d.Loopback }) }

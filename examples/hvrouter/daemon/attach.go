@@ -12,13 +12,13 @@ import (
 // gateway6 is our address on every guest's interface.
 var gateway6 = netip.MustParsePrefix("fe80::1/64")
 
-// linksOf gives what is to be known of a place's interfaces besides its guests.
+// linksOf returns what is to be known of a place's interfaces besides its guests.
 func (r *router) linksOf(p *place, here []config.Guest) domain.Links {
 	guests := r.guestsIn(p, here)
 	return domain.Links{Heard: r.heardBy(p, guests), Detached: p.findDetached(guests)}
 }
 
-// findDetached gives the interfaces that were guests' and are nobody's now. One that an
+// findDetached returns the interfaces that were guests' and are nobody's now. One that an
 // earlier run attached, and whose guest is gone since, still has our address.
 func (p *place) findDetached(guests []config.Guest) (names []string) {
 	attached := map[string]bool{}
@@ -70,7 +70,7 @@ func (r *router) tellTrust(p *place) {
 	}
 }
 
-// since gives the interfaces that are in now and were not before.
+// since returns the interfaces that are in now and were not before.
 func since(before, now []domain.Suspect) (list []domain.Suspect) {
 	for _, i := range now {
 		if !slices.ContainsFunc(before, func(b domain.Suspect) bool { return b.Name == i.Name }) {

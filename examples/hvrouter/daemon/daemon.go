@@ -220,7 +220,7 @@ func (d *Daemon) startLearning(t *tasks, c *config.Config) {
 	}
 }
 
-// spaceOf gives the space of a namespace, as [router.at] gives its place.
+// spaceOf returns the space of a namespace, as [router.at] gives its place.
 func (d *Daemon) spaceOf(n config.NetNS) *space {
 	return d.spaces[max(0, slices.IndexFunc(d.spaces, func(s *space) bool { return s.netns == n }))]
 }

@@ -203,7 +203,7 @@ func (r *router) sweep() {
 	r.converged = all
 }
 
-// complete tells whether everything is known that the domains of a place will have
+// complete reports whether everything is known that the domains of a place will have
 // to begin with.
 func (r *router) complete(p *place) bool {
 	if r.unread != (unread{}) {

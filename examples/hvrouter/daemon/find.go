@@ -51,7 +51,7 @@ func newFindings() findings {
 	return findings{routes: map[routeKey]via{}, spoken: map[netip.Addr]*spoken{}}
 }
 
-// routesByLink gives the foreign routes over each interface, and whether they go through a
+// routesByLink returns the foreign routes over each interface, and whether they go through a
 // gateway.
 func (f *findings) routesByLink() map[int]map[routeKey]bool {
 	out := map[int]map[routeKey]bool{}
@@ -90,7 +90,7 @@ func (f *findings) byLink() func(link int) []guest.Finding {
 	}
 }
 
-// presumed gives the addresses that were not heard in this run, by interface.
+// presumed returns the addresses that were not heard in this run, by interface.
 func (f *findings) presumed() map[int][]netip.Addr {
 	out := map[int][]netip.Addr{}
 	for a, s := range f.spoken {
@@ -101,7 +101,7 @@ func (f *findings) presumed() map[int][]netip.Addr {
 	return out
 }
 
-// present gives the guests that are here, with everything that was found for them.
+// present returns the guests that are here, with everything that was found for them.
 func (r *router) present() []config.Guest {
 	l := &r.home().links
 	return guest.Expand(r.cfg, r.guests.All(), guest.World{Links: maps.Values(l.byIndex), Link: l.byName, Findings: r.findings.byLink(), Free: r.guests.Free})

@@ -89,7 +89,7 @@ func (r *router) firewallOf(p *place, guests []config.Guest) firewall.Spec {
 	return s
 }
 
-// onLink gives the prefixes of the uplinks' addresses.
+// onLink returns the prefixes of the uplinks' addresses.
 func (p *place) onLink() (list []netip.Prefix) {
 	for _, name := range slices.Sorted(maps.Keys(p.links.index)) {
 		if !p.isUplink(name) {

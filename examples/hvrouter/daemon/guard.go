@@ -201,7 +201,7 @@ func (g *guard) event(e bfd.Event) {
 	}
 }
 
-// echoes tells whether a session watches a peer that speaks no BFD.
+// echoes reports whether a session watches a peer that speaks no BFD.
 func (g *guard) echoes(k bfd.Key) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -14,7 +14,7 @@ func (d *Daemon) Guests() (out []api.Guest) {
 	return out
 }
 
-// list gives every guest, sorted by name: the inventory's, and those that templates made.
+// list returns every guest, sorted by name: the inventory's, and those that templates made.
 func (r *router) list() []api.Guest {
 	out := []api.Guest{}
 	for _, g := range r.guests.All() {

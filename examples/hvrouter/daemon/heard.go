@@ -79,7 +79,7 @@ func (r *router) onHeard(list []ndp.Sender, now time.Time) {
 	}
 }
 
-// heardBy gives what the guests of a place were heard from, by interface.
+// heardBy returns what the guests of a place were heard from, by interface.
 func (r *router) heardBy(p *place, guests []config.Guest) map[string][]netip.Addr {
 	out := map[string][]netip.Addr{}
 	for _, g := range guests {

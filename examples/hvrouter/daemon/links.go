@@ -23,7 +23,7 @@ func newLinks() links {
 	return links{byIndex: map[int]fib.Link{}, index: peering.Links{}, addrs: map[int]map[netip.Prefix]address{}}
 }
 
-// set notes a link and tells whether its name stands for another interface than
+// set notes a link and reports whether its name stands for another interface than
 // before, or for its first.
 func (l *links) set(link fib.Link) (appeared bool) {
 	if old, ok := l.byIndex[link.Index]; ok && old.Name != link.Name {
@@ -70,7 +70,7 @@ func (l *links) byName(name string) (fib.Link, bool) {
 	return link, ok
 }
 
-// linkLocal gives our IPv6 link-local address on an interface, the least if there are
+// linkLocal returns our IPv6 link-local address on an interface, the least if there are
 // several.
 func (l *links) linkLocal(name string) (least netip.Addr) {
 	for p := range l.addrs[l.index[name]] {
@@ -81,7 +81,7 @@ func (l *links) linkLocal(name string) (least netip.Addr) {
 	return least
 }
 
-// onLink tells whether an address of the interface says that gateway is on it
+// onLink reports whether an address of the interface says that gateway is on it
 // (R22). A link-local gateway always is.
 func (l *links) onLink(name string, gateway netip.Addr) bool {
 	if gateway.IsLinkLocalUnicast() {
@@ -95,7 +95,7 @@ func (l *links) onLink(name string, gateway netip.Addr) bool {
 	return false
 }
 
-// reach gives the link of a gateway: the one of the session that told of it if an
+// reach returns the link of a gateway: the one of the session that told of it if an
 // address there says so, else another uplink of the domain. One reflector may speak
 // for both fabrics (R46).
 func (l *links) reach(uplinks []string, session string, gateway netip.Addr) (string, bool) {
@@ -113,7 +113,7 @@ func (l *links) reach(uplinks []string, session string, gateway netip.Addr) (str
 	return "", false
 }
 
-// hasAddress tells whether an address of ours exists.
+// hasAddress reports whether an address of ours exists.
 func (l *links) hasAddress(a netip.Addr) bool {
 	for _, addrs := range l.addrs {
 		for p := range addrs {

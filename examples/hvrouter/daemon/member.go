@@ -105,7 +105,7 @@ func (d *Daemon) member(c *config.Config, dom config.Domain) (member, error) {
 	return member{}, fmt.Errorf("domain %s has no speaker", dom.Name)
 }
 
-// follows gives the domains that a speaker serves.
+// follows returns the domains that a speaker serves.
 func (r *router) follows(s *speaker) (list []*routing) {
 	for _, m := range s.members {
 		list = append(list, r.domains[m.Domain])

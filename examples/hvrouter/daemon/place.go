@@ -47,7 +47,7 @@ func newPlace(log *slog.Logger, n config.NetNS, k kernel, w shield) *place {
 		persistent: map[domain.Key]domain.Route{}, rules: map[fib.Rule]bool{}, detached: map[int]bool{}}
 }
 
-// where gives the namespace's name between words, nothing for the daemon's own.
+// where returns the namespace's name between words, nothing for the daemon's own.
 func (p *place) where(before string, after ...string) string {
 	if p.netns == "" {
 		return ""
@@ -56,7 +56,7 @@ func (p *place) where(before string, after ...string) string {
 }
 
 // stand makes everything stand that follows from the configuration and the guests,
-// and gives the addresses that are to go once the routes have.
+// and returns the addresses that are to go once the routes have.
 func (p *place) stand(next domain.Static) (drop []fib.Address) {
 	p.setSysctls(next.Sysctls)
 	drop = p.setAddresses(next.Addresses)
@@ -189,7 +189,7 @@ func (p *place) report(what string, err error) {
 	}
 }
 
-// isUplink tells whether routes other than a guest's may lead over the link.
+// isUplink reports whether routes other than a guest's may lead over the link.
 func (p *place) isUplink(name string) bool {
 	for _, d := range p.cfg.Domains {
 		for _, uplink := range domain.Interfaces(d) {

@@ -61,7 +61,7 @@ func (r *router) refresh() {
 	r.overlays()
 }
 
-// guestsIn gives the guests that live in a place: all of them at home, none
+// guestsIn returns the guests that live in a place: all of them at home, none
 // elsewhere.
 func (r *router) guestsIn(p *place, guests []config.Guest) []config.Guest {
 	if p == r.home() {
@@ -80,7 +80,7 @@ func (r *router) ports(here []config.Guest) map[string]guest.Port {
 	return ports
 }
 
-// left gives the guests that are not there any more, or whose name stands on
+// left returns the guests that are not there any more, or whose name stands on
 // another interface now.
 func (r *router) left(now map[string]guest.Port) (left []guest.Port) {
 	for _, name := range slices.Sorted(maps.Keys(r.served)) {

@@ -91,7 +91,7 @@ func (r *router) adopt(c *config.Config) {
 	}
 }
 
-// at gives the place of a namespace.
+// at returns the place of a namespace.
 func (r *router) at(n config.NetNS) *place {
 	for _, p := range r.places {
 		if p.netns == n {

@@ -24,7 +24,7 @@ func (t *trace) add(format string, args ...any) {
 	t.lines = append(t.lines, fmt.Sprintf(format, args...))
 }
 
-// take gives the lines since the last call. Runs of equal kind come from maps in any
+// take returns the lines since the last call. Runs of equal kind come from maps in any
 // order and are sorted.
 func (t *trace) take() []string {
 	lines := t.lines

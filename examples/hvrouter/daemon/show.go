@@ -189,7 +189,7 @@ func (d *Daemon) routesOf(space *space, table uint32) (out []api.FIBRoute) {
 	return out
 }
 
-// linkNames gives the names of a space's interfaces, nil once the daemon ends.
+// linkNames returns the names of a space's interfaces, nil once the daemon ends.
 func (d *Daemon) linkNames(s *space) (name func(int) string) {
 	d.ask(func(*router) {
 		names := make(map[int]string, len(s.links.byIndex))
@@ -296,7 +296,7 @@ func (d *Daemon) Drops() (out []api.Drop) {
 	return out
 }
 
-// netnsName gives the name of the namespace at a path, or the path if it is none of
+// netnsName returns the name of the namespace at a path, or the path if it is none of
 // ours.
 func (d *Daemon) netnsName(path string) string {
 	for _, s := range d.spaces {

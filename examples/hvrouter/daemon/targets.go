@@ -63,7 +63,7 @@ func (r *router) disinherit(g *routing) {
 	r.leftover, r.inherited = nil, nil
 }
 
-// answers tells whether a domain is the guests' and somebody is told about it.
+// answers reports whether a domain is the guests' and somebody is told about it.
 func (r *router) answers(g *routing) bool {
 	d := r.cfg.GuestDomain()
 	return d != nil && d.Name == g.name && r.answering != (answering{})

@@ -2,7 +2,7 @@ package daemon
 
 import "time"
 
-// told says whether peers have told all of their routes since the start. The speaker's
+// told reports whether peers have told all of their routes since the start. The speaker's
 // lock is held while it is noted; any may ask.
 type told struct{ some, all chan struct{} }
 
@@ -18,7 +18,7 @@ func (t told) note(settled, peers int) {
 	}
 }
 
-// first tells whether any peer has.
+// first reports whether any peer has.
 func (t told) first() bool { return closed(t.some) }
 
 func closed(c chan struct{}) bool {

@@ -20,7 +20,7 @@ type follower struct {
 	room   []rib.Path
 }
 
-// concern gives what concerns a member of changes, valid until the next call.
+// concern returns what concerns a member of changes, valid until the next call.
 func (f *follower) concern(no int, changes []rib.Change) []pathSet {
 	f.sets = f.sets[:0]
 	for _, c := range changes {

@@ -29,7 +29,7 @@ func newWays() *ways {
 	return &ways{dead: map[peering.Way]bool{}, down: map[string]bool{}, again: make(chan struct{}, 1)}
 }
 
-// set notes that ways died or live again, and tells whether that is new.
+// set notes that ways died or live again, and reports whether that is new.
 func (w *ways) set(list []peering.Way, dead bool) (news bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -44,7 +44,7 @@ func (w *ways) set(list []peering.Way, dead bool) (news bool) {
 	return news
 }
 
-// carrier notes that a link has lost its carrier or has it again, and tells whether
+// carrier notes that a link has lost its carrier or has it again, and reports whether
 // that is new.
 func (w *ways) carrier(link string, down bool) (news bool) {
 	w.mu.Lock()
@@ -66,7 +66,7 @@ func (w *ways) ring() {
 	}
 }
 
-// snapshot gives what is dead now: ways, and links.
+// snapshot returns what is dead now: ways, and links.
 func (w *ways) snapshot() deaths {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -83,7 +83,7 @@ func (d deaths) none() bool { return len(d.ways) == 0 && len(d.links) == 0 }
 
 func (d deaths) has(w peering.Way) bool { return d.links[w.Link] || d.ways[w] }
 
-// announced tells whether a way is to be announced: in both families, or in that which
+// announced reports whether a way is to be announced: in both families, or in that which
 // lives.
 func (d deaths) announced(list []peering.Announced) (alive []peering.Announced) {
 	for _, a := range list {

@@ -142,7 +142,7 @@ func (x *Exports) Route(k Key, s Standing, now time.Time, fx *ExportEffects) {
 	}
 }
 
-// Address says whether the kernel has an address of ours.
+// Address reports whether the kernel has an address of ours.
 func (x *Exports) Address(a netip.Addr, present bool, now time.Time, fx *ExportEffects) {
 	for _, e := range x.addressed {
 		if e.Announcement.Address == a {

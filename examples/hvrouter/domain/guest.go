@@ -12,7 +12,7 @@ import (
 // so that a guest that moves keeps its default router.
 var gateway6 = netip.MustParsePrefix("fe80::1/64")
 
-// GuestAddresses gives our addresses on the guest's interface.
+// GuestAddresses returns our addresses on the guest's interface.
 func GuestAddresses(c *config.Config, g config.Guest) []Address {
 	var addrs []Address
 	if gw := Gateway4(c, g); gw.IsValid() && hasIPv4(g) {
@@ -24,7 +24,7 @@ func GuestAddresses(c *config.Config, g config.Guest) []Address {
 	return addrs
 }
 
-// Gateway4 gives the guest's IPv4 gateway, the zero Addr if there is none.
+// Gateway4 returns the guest's IPv4 gateway, the zero Addr if there is none.
 func Gateway4(c *config.Config, g config.Guest) netip.Addr {
 	if g.Gateway4.IsValid() {
 		return g.Gateway4.Addr
@@ -32,7 +32,7 @@ func Gateway4(c *config.Config, g config.Guest) netip.Addr {
 	return c.Edge.Gateway4.Addr
 }
 
-// GuestNeighbours gives the addresses at which the kernel finds the guest on its link, or
+// GuestNeighbours returns the addresses at which the kernel finds the guest on its link, or
 // from which the guest may ask for its gateway: its own, and those that are routed to it
 // one by one, which it may have on any interface.
 func GuestNeighbours(g config.Guest) (addrs []netip.Addr) {
@@ -50,7 +50,7 @@ func GuestNeighbours(g config.Guest) (addrs []netip.Addr) {
 	return addrs
 }
 
-// GuestOwn gives everything that a guest may speak as, link-local addresses aside.
+// GuestOwn returns everything that a guest may speak as, link-local addresses aside.
 func GuestOwn(g config.Guest) (out []netip.Prefix) {
 	for _, a := range g.IPv4 {
 		out = append(out, host(a.Addr))
@@ -64,7 +64,7 @@ func GuestOwn(g config.Guest) (out []netip.Prefix) {
 // HasIPv6 reports whether a guest speaks IPv6 at all.
 func HasIPv6(g config.Guest) bool { return hasIPv6(g) }
 
-// GuestPrefixes gives the prefixes that reach the guest, and how.
+// GuestPrefixes returns the prefixes that reach the guest, and how.
 func GuestPrefixes(c *config.Config, g config.Guest) map[netip.Prefix]Local {
 	out := map[netip.Prefix]Local{}
 	add := func(p netip.Prefix, hop NextHop, link bool) {
@@ -103,7 +103,7 @@ func via6(g config.Guest, p netip.Prefix) netip.Addr {
 	return LinkLocal(g.MAC)
 }
 
-// through gives the guest's own address of the family as a gateway.
+// through returns the guest's own address of the family as a gateway.
 func through(g config.Guest, a netip.Addr) NextHop {
 	if a.Is4() {
 		return NextHop{Gateway: g.IPv4[0].Addr, OnLink: true}
@@ -113,7 +113,7 @@ func through(g config.Guest, a netip.Addr) NextHop {
 
 func host(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
 
-// LinkLocal gives the address that a guest derives from its MAC (modified EUI-64,
+// LinkLocal returns the address that a guest derives from its MAC (modified EUI-64,
 // RFC 4291, Appendix A).
 func LinkLocal(m config.MAC) netip.Addr { return netip.AddrFrom16(ether.MAC(m).LinkLocal()) }
 

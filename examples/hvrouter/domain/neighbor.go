@@ -18,7 +18,7 @@ type Neighbor struct {
 	MAC  config.MAC
 }
 
-// Permanent tells whether a guest's addresses are permanent neighbours. What it may find
+// Permanent reports whether a guest's addresses are permanent neighbours. What it may find
 // besides them may be behind another MAC.
 func Permanent(g config.Guest) bool { return !g.MAC.IsZero() && !g.Discovery.On() }
 

@@ -2,7 +2,7 @@ package domain
 
 import "github.com/hyperfib/hyperfib/examples/hvrouter/config"
 
-// Plain tells whether a namespace needs no policy rules: there is one domain in it,
+// Plain reports whether a namespace needs no policy rules: there is one domain in it,
 // in table main, or none.
 func Plain(c *config.Config) bool {
 	return len(c.Domains) == 0 || len(c.Domains) == 1 && c.Domains[0].Table.ID == tableMain

@@ -104,7 +104,7 @@ type Learned struct {
 // NewRIB makes an empty RIB.
 func NewRIB(v View) *RIB { return &RIB{view: v, entries: map[netip.Prefix]*entry{}} }
 
-// Len gives the number of prefixes.
+// Len returns the number of prefixes.
 func (r *RIB) Len() int { return len(r.entries) }
 
 // SetLocals replaces everything that is local.
@@ -163,7 +163,7 @@ func (r *RIB) Prefixes(yield func(netip.Prefix) bool) {
 	}
 }
 
-// Longest gives the longest prefix that covers p.
+// Longest returns the longest prefix that covers p.
 func (r *RIB) Longest(p netip.Prefix) (netip.Prefix, bool) {
 	for bits := p.Bits(); bits >= 0; bits-- {
 		if q, err := p.Addr().Prefix(bits); err == nil && r.entries[q] != nil {
@@ -173,7 +173,7 @@ func (r *RIB) Longest(p netip.Prefix) (netip.Prefix, bool) {
 	return netip.Prefix{}, false
 }
 
-// Explain gives the sources of one prefix and what the kernel is to have.
+// Explain returns the sources of one prefix and what the kernel is to have.
 func (r *RIB) Explain(p netip.Prefix) (sources Sources, routes []Route) {
 	e := r.entries[p]
 	if e == nil {

@@ -23,7 +23,7 @@ const (
 
 var typeNames = [...]string{"unicast", "blackhole", "unreachable", "prohibit"}
 
-// String gives iproute2's word.
+// String returns iproute2's word.
 func (t Type) String() string { return enum.String("Type", typeNames[:], t) }
 
 // LastMetric is the metric of the routes of last resort: the greatest that IPv4
@@ -65,13 +65,13 @@ type Route struct {
 	Persistent bool
 }
 
-// Equal tells whether two routes are the same in every respect.
+// Equal reports whether two routes are the same in every respect.
 func (r Route) Equal(o Route) bool {
 	return r.Key == o.Key && r.Type == o.Type && r.PrefSrc == o.PrefSrc &&
 		r.LinkScope == o.LinkScope && r.Persistent == o.Persistent && slices.Equal(r.NextHops, o.NextHops)
 }
 
-// String gives the route in the words of `ip route`.
+// String returns the route in the words of `ip route`.
 func (r Route) String() string {
 	var b strings.Builder
 	if r.Type != Unicast {

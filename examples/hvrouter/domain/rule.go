@@ -22,7 +22,7 @@ type Rule struct {
 	L3MDev   bool // look up the table of the packet's VRF instead of Table
 }
 
-// String gives the rule in few words.
+// String returns the rule in few words.
 func (r Rule) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d:", r.Priority)
@@ -67,7 +67,7 @@ const (
 	prioLast6     = 53
 )
 
-// Rules gives the rules of both families, in order: those of the file, or the
+// Rules returns the rules of both families, in order: those of the file, or the
 // usual set. Their number depends on domains and uplinks, never on guests (R10).
 func Rules(c *config.Config) []Rule {
 	if c.Rules != nil {
@@ -201,7 +201,7 @@ func last(c *config.Config) *config.Domain {
 	return nil
 }
 
-// Interfaces gives the uplinks of a domain in the order of the file, none twice.
+// Interfaces returns the uplinks of a domain in the order of the file, none twice.
 func Interfaces(d config.Domain) []string {
 	var names []string
 	seen := map[string]bool{}

@@ -89,7 +89,7 @@ func merge(into, from map[netip.Prefix]Local) {
 	}
 }
 
-// Persistent gives the routes that no event changes: what ends a lookup in each
+// Persistent returns the routes that no event changes: what ends a lookup in each
 // table, and the prefixes that are unreachable where nothing better is known.
 func Persistent(c *config.Config) []Route {
 	var routes []Route
@@ -126,7 +126,7 @@ var (
 	all6 = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
 )
 
-// families gives the default prefix of each family that the domain carries.
+// families returns the default prefix of each family that the domain carries.
 func families(c *config.Config, d config.Domain) []netip.Prefix {
 	v4, v6 := c.Families(d)
 	if !v4 && !v6 || d.Guests {
@@ -145,7 +145,7 @@ func both(v4, v6 bool) (all []netip.Prefix) {
 	return all
 }
 
-// LocalOutFamilies gives the default prefix of each family in which a rule looks
+// LocalOutFamilies returns the default prefix of each family in which a rule looks
 // into local-out; without such a rule its routes would be dead weight.
 func LocalOutFamilies(c *config.Config) []netip.Prefix {
 	if c.LocalOut == nil {

@@ -2,7 +2,7 @@ package domain
 
 import "github.com/hyperfib/hyperfib/examples/hvrouter/config"
 
-// Sysctls gives the values below /proc/sys that the configuration and the guests
+// Sysctls returns the values below /proc/sys that the configuration and the guests
 // that are here call for, by path: "net/ipv4/conf/vm1/proxy_arp". Detached are interfaces
 // that were guests' and still exist: nothing of what they were given stays on.
 func Sysctls(c *config.Config, guests []config.Guest, detached []string) map[string]string {

@@ -18,7 +18,7 @@ import (
 	"github.com/hyperfib/hyperfib/ndp"
 )
 
-// Proxied tells whether a guest's neighbours are answered for over IPv6: it has an
+// Proxied reports whether a guest's neighbours are answered for over IPv6: it has an
 // address that is not a whole /64 of its own, or may find one.
 func Proxied(g config.Guest) bool {
 	if g.Discovery.Has(config.IPv6) {

@@ -106,7 +106,7 @@ func (f *finder) limit(link int, perSecond float64) {
 	f.conn6.Limit(link, perSecond)
 }
 
-// allows tells whether an address may be found behind a link.
+// allows reports whether an address may be found behind a link.
 func (f *finder) allows(link int, a netip.Addr) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -90,7 +90,7 @@ func present(names []string, index func(string) (int, bool)) []int {
 	return out
 }
 
-// Flood gives the flood list of an overlay, sorted: the fixed peers, and the VTEPs
+// Flood returns the flood list of an overlay, sorted: the fixed peers, and the VTEPs
 // that BGP knows inside the overlay's prefix, without ourselves.
 func Flood(o config.Overlay, vteps []netip.Addr) []netip.Addr {
 	var out []netip.Addr

@@ -16,7 +16,7 @@ import (
 	"github.com/hyperfib/hyperfib/internal/testing/nstest"
 )
 
-// hardware gives the MAC of an interface.
+// hardware returns the MAC of an interface.
 func hardware(t testing.TB, ns *nstest.NS, link string) net.HardwareAddr {
 	t.Helper()
 	m, err := net.ParseMAC(strings.TrimSpace(ns.Exec("cat", "/sys/class/net/"+link+"/address")))

@@ -32,7 +32,7 @@ type World struct {
 	Free func(netip.Prefix) bool
 }
 
-// Expand gives the guests that are present: those of the inventory whose interface is there
+// Expand returns the guests that are present: those of the inventory whose interface is there
 // and that are not down, and one for each other interface that a template matches.
 // Each has the addresses that were found for it, within its bounds: inside Within, Most
 // at the most, and nothing that the inventory gives to somebody. It is sorted by name.
@@ -77,7 +77,7 @@ func Expand(c *config.Config, all []config.Guest, w World) []config.Guest {
 	return here
 }
 
-// made gives the guest of a template on one interface.
+// made returns the guest of a template on one interface.
 func made(t *config.Template, link string, taken bool) config.Guest {
 	name := link
 	if taken {
@@ -86,7 +86,7 @@ func made(t *config.Template, link string, taken bool) config.Guest {
 	return config.Guest{Name: name, Interface: link, Discovery: t.Discovery, Gateway4: t.Gateway4, RA: t.RA, Rate: t.Rate, LocalPref: t.LocalPref}
 }
 
-// link gives the interface of a guest of the inventory, by name or by pattern and MAC.
+// link returns the interface of a guest of the inventory, by name or by pattern and MAC.
 func (w World) link(pattern string, mac config.MAC) (fib.Link, bool) {
 	if !config.IsPattern(pattern) {
 		return w.Link(pattern)
@@ -99,7 +99,7 @@ func (w World) link(pattern string, mac config.MAC) (fib.Link, bool) {
 	return fib.Link{}, false
 }
 
-// Behind tells whether an interface's MAC says which guest is behind it: it is the guest's,
+// Behind reports whether an interface's MAC says which guest is behind it: it is the guest's,
 // or has fe in its first octet and is the guest's otherwise (libvirt's taps).
 func Behind(link [6]byte, mac config.MAC) bool {
 	return link == mac || link[0] == 0xfe && [5]byte(link[1:]) == [5]byte(mac[1:])
@@ -143,12 +143,12 @@ func add(g *config.Guest, f Finding) {
 	}
 }
 
-// allowed tells whether p is inside one of the prefixes where addresses may be found.
+// allowed reports whether p is inside one of the prefixes where addresses may be found.
 func allowed(f config.Discovery, p netip.Prefix) bool {
 	return slices.ContainsFunc(f.Within, func(w config.Prefix) bool { return w.Bits() <= p.Bits() && w.Contains(p.Addr()) })
 }
 
-// has tells whether a guest has p anyway.
+// has reports whether a guest has p anyway.
 func has(g config.Guest, p netip.Prefix) bool {
 	return slices.ContainsFunc(append(alone(g), routed(g)...), func(q netip.Prefix) bool { return q.Bits() <= p.Bits() && q.Contains(p.Addr()) })
 }
@@ -194,7 +194,7 @@ func owners(all []config.Guest) owned {
 	return out
 }
 
-// taken tells whether somebody has p, or a prefix that contains it.
+// taken reports whether somebody has p, or a prefix that contains it.
 func (o owned) taken(p netip.Prefix) bool {
 	for bits, prefixes := range o {
 		if q, err := p.Addr().Prefix(bits); err == nil && bits <= p.Bits() && prefixes[q] {

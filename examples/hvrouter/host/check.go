@@ -33,7 +33,7 @@ type View struct {
 	Listening func(proto string, port uint16) []Listener
 	// Addresses gives the addresses of an interface.
 	Addresses func(link string) []Address
-	// Feature tells whether the kernel has a link type (bridge, vxlan), the
+	// Feature reports whether the kernel has a link type (bridge, vxlan), the
 	// subsystem nftables, or another module.
 	Feature func(name string) bool
 }
@@ -64,12 +64,12 @@ type Finding struct {
 	Path string
 }
 
-// String gives "drift: TEXT".
+// String returns "drift: TEXT".
 func (f Finding) String() string {
 	return [...]string{"note", "warning", "drift", "missing"}[f.Level] + ": " + f.Text
 }
 
-// Bad tells whether the findings make the check fail.
+// Bad reports whether the findings make the check fail.
 func Bad(findings []Finding) bool {
 	return slices.ContainsFunc(findings, func(f Finding) bool { return f.Level >= Drift })
 }
@@ -86,7 +86,7 @@ func Worse(before, after []Finding) (list []Finding) {
 	return list
 }
 
-// Check gives everything in which the machine differs from what the configuration
+// Check returns everything in which the machine differs from what the configuration
 // needs, worst first. view gives the machine as seen from a network namespace, or
 // says why it cannot be seen.
 func Check(c *config.Config, view func(config.NetNS) (View, error)) []Finding {
@@ -181,7 +181,7 @@ func (k *checker) interfacePath(d config.Domain, name string) string {
 	return path
 }
 
-// guests gives those that are here, also those that templates make.
+// guests returns those that are here, also those that templates make.
 func (k *checker) guests(c *config.Config) []config.Guest {
 	w := guest.Of(k.Links())
 	w.Findings = func(int) []guest.Finding { return nil }
@@ -258,7 +258,7 @@ func (k *checker) features(c *config.Config) {
 
 type module struct{ name, why string }
 
-// firewallModules gives what of nftables a firewall is made of.
+// firewallModules returns what of nftables a firewall is made of.
 func firewallModules(c *config.Config) []module {
 	list := []module{
 		{"nft_fib_inet", "finds spoofed IPv6 sources"},

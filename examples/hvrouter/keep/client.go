@@ -173,7 +173,7 @@ func (c *Client) tell(m message) {
 	}
 }
 
-// Of gives the part of the client that keeps one socket, such as "arp". It is what the
+// Of returns the part of the client that keeps one socket, such as "arp". It is what the
 // libraries call a Keeper.
 func (c *Client) Of(name string) *Socket { return &Socket{c, name} }
 

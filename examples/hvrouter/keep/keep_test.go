@@ -86,7 +86,7 @@ func inherit(t *testing.T, path, name string) int {
 	return fd
 }
 
-// open tells whether the other end of a guest's wire is open anywhere.
+// open reports whether the other end of a guest's wire is open anywhere.
 func open(guest int) bool {
 	_, err := unix.Write(guest, []byte("?"))
 	return err == nil || err == unix.EAGAIN

@@ -28,7 +28,7 @@ func Failover(w Watch, all []Watch, objects []fib.NextHopObject, name func(index
 	return slices.CompactFunc(out, func(a, b bfd.NextHop) bool { return a.ID == b.ID }) // domains may share a link
 }
 
-// guards gives the sessions that watch the alternatives to a way of w; alone is false
+// guards returns the sessions that watch the alternatives to a way of w; alone is false
 // if another session watches the way, too.
 func guards(w Watch, way Way, all []Watch) (keys []bfd.Key, alone bool) {
 	for _, o := range all {
@@ -45,7 +45,7 @@ func guards(w Watch, way Way, all []Watch) (keys []bfd.Key, alone bool) {
 	return keys, true
 }
 
-// SameFailover tells whether two lists are equal.
+// SameFailover reports whether two lists are equal.
 func SameFailover(a, b []bfd.NextHop) bool {
 	return slices.EqualFunc(a, b, func(x, y bfd.NextHop) bool {
 		return x.ID == y.ID && x.Link == y.Link && x.Gateway == y.Gateway && slices.Equal(x.Guards, y.Guards)

@@ -8,7 +8,7 @@ import (
 // Links maps the names of the interfaces that exist to their indexes.
 type Links map[string]int
 
-// Route gives the route in fib's terms. Next hops on interfaces that do not exist
+// Route returns the route in fib's terms. Next hops on interfaces that do not exist
 // are left out; ok is false if that leaves none.
 func (l Links) Route(r domain.Route) (out fib.Route, ok bool) {
 	out = fib.Route{RouteKey: Key(r.Key), Type: routeTypes[r.Type], PrefSrc: r.PrefSrc, Persistent: r.Persistent}
@@ -34,12 +34,12 @@ var routeTypes = map[domain.Type]fib.RouteType{
 	domain.Prohibit:    fib.Prohibit,
 }
 
-// Key gives the key in fib's terms.
+// Key returns the key in fib's terms.
 func Key(k domain.Key) fib.RouteKey {
 	return fib.RouteKey{Table: k.Table, Prefix: k.Prefix, Metric: k.Metric}
 }
 
-// Rule gives the rule in fib's terms.
+// Rule returns the rule in fib's terms.
 func Rule(r domain.Rule) fib.Rule {
 	out := fib.Rule{Family: fib.IPv4, Priority: r.Priority, IIF: r.IIF, From: r.From, To: r.To,
 		Mark: r.Mark, Mask: r.Mask, Table: r.Table, Action: ruleActions[r.Action], L3MDev: r.L3MDev}
@@ -69,7 +69,7 @@ func KernelRules() []fib.Rule {
 	}
 }
 
-// Address gives the address in fib's terms; ok is false while the interface does
+// Address returns the address in fib's terms; ok is false while the interface does
 // not exist.
 func (l Links) Address(a domain.Address) (out fib.Address, ok bool) {
 	index, ok := l[a.Link]
@@ -82,7 +82,7 @@ func (l Links) Address(a domain.Address) (out fib.Address, ok bool) {
 	return out, ok
 }
 
-// Neighbor gives the neighbour in fib's terms; ok is false while the interface does not
+// Neighbor returns the neighbour in fib's terms; ok is false while the interface does not
 // exist.
 func (l Links) Neighbor(n domain.Neighbor) (out fib.Neighbor, ok bool) {
 	index, ok := l[n.Link]

@@ -6,12 +6,12 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 )
 
-// SessionKey gives the key of a BGP session.
+// SessionKey returns the key of a BGP session.
 func SessionKey(r config.Reflector) bgp.PeerKey {
 	return bgp.PeerKey{Addr: r.Peer.Addr, Local: r.Local.Addr}
 }
 
-// Probe gives the session that watches a way; ok is false if none shall.
+// Probe returns the session that watches a way; ok is false if none shall.
 func Probe(c *config.Config, n config.NetNS, w config.NextHop) (s bfd.SessionConfig, ok bool) {
 	r := config.Reflector{Interface: w.Interface, Peer: w.Probe, BFD: w.BFD}
 	r.Local.Addr = w.Local()
@@ -26,7 +26,7 @@ func BFDKey(n config.NetNS, r config.Reflector) bfd.Key {
 	return bfd.Key{Peer: r.Peer.Addr, Local: r.Local.Addr, Interface: r.Interface, NetNS: n.Path()}.Normal()
 }
 
-// BFD gives the session that watches a reflector from a namespace; ok is false if none
+// BFD returns the session that watches a reflector from a namespace; ok is false if none
 // shall.
 func BFD(c *config.Config, n config.NetNS, r config.Reflector) (s bfd.SessionConfig, ok bool) {
 	if r.BFD == "off" || c.BFD.Process == "off" {

@@ -31,7 +31,7 @@ func Speaker(c *config.Config, d config.Domain, preserved []wire.Family, here fu
 	return out
 }
 
-// Peer gives the configuration of one session. linkLocal is our link-local address
+// Peer returns the configuration of one session. linkLocal is our link-local address
 // on its interface, the zero Addr if there is none yet.
 func Peer(c *config.Config, r config.Reflector, linkLocal netip.Addr) bgp.PeerConfig {
 	p := bgp.PeerConfig{
@@ -62,7 +62,7 @@ func Peer(c *config.Config, r config.Reflector, linkLocal netip.Addr) bgp.PeerCo
 	return p
 }
 
-// limits gives the prefix limit of each family of a session.
+// limits returns the prefix limit of each family of a session.
 func limits(r config.Reflector) map[wire.Family]rib.PrefixLimit {
 	l := r.PrefixLimit
 	limit := rib.PrefixLimit{Maximum: *l.Maximum, PathsPerPrefix: *l.PathsPerPrefix, Threshold: l.Threshold}
@@ -107,7 +107,7 @@ type Path struct {
 	Peer    netip.Addr
 }
 
-// Remote gives the best paths that did not originate here: if our own is the best
+// Remote returns the best paths that did not originate here: if our own is the best
 // one, those that would be best without it. It allocates; paths alias nothing.
 func Remote(paths []rib.Path) []Path {
 	var out []Path

@@ -17,12 +17,12 @@ type Way struct {
 	Link   string
 }
 
-// covers tells whether a gateway on a link is one of the way.
+// covers reports whether a gateway on a link is one of the way.
 func (w Way) covers(link string, gateway netip.Addr) bool {
 	return link == w.Link && gateway.Is6() == w.IPv6
 }
 
-// alternative tells whether o leads to the same destinations over another link.
+// alternative reports whether o leads to the same destinations over another link.
 func (w Way) alternative(o Way) bool {
 	return w.Link != o.Link && w.IPv6 == o.IPv6 && w.Domain == o.Domain
 }
@@ -43,7 +43,7 @@ type Watch struct {
 	Config bfd.SessionConfig
 }
 
-// Probe tells whether the session watches a way rather than a BGP session.
+// Probe reports whether the session watches a way rather than a BGP session.
 func (w Watch) Probe() bool { return w.Peer == bgp.PeerKey{} }
 
 // Watches lists the watched sessions of a configuration, none twice. A session speaks
@@ -82,7 +82,7 @@ func Watches(c *config.Config) []Watch {
 	return out
 }
 
-// watchesOf gives the watch of one session, unless it has no BFD, and those of its
+// watchesOf returns the watch of one session, unless it has no BFD, and those of its
 // probes.
 func watchesOf(c *config.Config, r config.Reflector, domain string) (w Watch, ok bool, probes []Watch) {
 	ways, n := r.NextHopsOf(domain), c.NetNSOf(r, domain)
@@ -113,10 +113,10 @@ func waysOf(w config.NextHop) (ways []Way) {
 	return ways
 }
 
-// watches tells whether the session speaks for a way.
+// watches reports whether the session speaks for a way.
 func (w Watch) watches(way Way) bool { return slices.Contains(w.Ways, way) }
 
-// Alone gives the ways for which no other session in the list speaks that is up.
+// Alone returns the ways for which no other session in the list speaks that is up.
 func (w Watch) Alone(all []Watch, up func(bfd.Key) bool) Ways {
 	return slices.DeleteFunc(slices.Clone(w.Ways), func(way Way) bool {
 		return slices.ContainsFunc(all, func(o Watch) bool { return o.Key != w.Key && o.watches(way) && up(o.Key) })
@@ -126,7 +126,7 @@ func (w Watch) Alone(all []Watch, up func(bfd.Key) bool) Ways {
 // Ways are several.
 type Ways []Way
 
-// Cover tells whether a gateway on a link is one of them.
+// Cover reports whether a gateway on a link is one of them.
 func (ws Ways) Cover(link string, gateway netip.Addr) bool {
 	return slices.ContainsFunc(ws, func(w Way) bool { return w.covers(link, gateway) })
 }

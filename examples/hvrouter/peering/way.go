@@ -31,7 +31,7 @@ func Members(c *config.Config, d config.Domain) []Member {
 	return out
 }
 
-// mostWays gives the most ways of a domain that a session has, at least one.
+// mostWays returns the most ways of a domain that a session has, at least one.
 func mostWays(sessions []config.Reflector, own, domain string) int {
 	most := 1
 	for _, r := range sessions {
@@ -49,7 +49,7 @@ func mostWays(sessions []config.Reflector, own, domain string) int {
 // waysBits is the room for a way's number in a path identifier.
 const waysBits = 8
 
-// PathID gives the identifier of the path that announces a member's prefix with the next
+// PathID returns the identifier of the path that announces a member's prefix with the next
 // hop of the n-th way that a session has for the member, both counted from 0.
 func PathID(member, n int) uint32 { return uint32(member)<<waysBits | uint32(n) }
 
@@ -123,7 +123,7 @@ func Known(members []Member, first rib.Policy) rib.Policy {
 	}
 }
 
-// Of gives the paths that are the member's: all, unless the speaker serves several
+// Of returns the paths that are the member's: all, unless the speaker serves several
 // domains. They stay in order, in the room of room if that is enough.
 func (m Member) Of(paths, room []rib.Path) []rib.Path {
 	if m.Community == 0 {

@@ -130,7 +130,7 @@ func (c *Conn) Enslave(link, vrf int) error {
 	return c.conn.Link.Set(&rtnetlink.LinkMessage{Index: uint32(link), Attributes: &rtnetlink.LinkAttributes{Master: &master}})
 }
 
-// Master gives the index of the VRF, or bridge, that an interface belongs to; 0 is
+// Master returns the index of the VRF, or bridge, that an interface belongs to; 0 is
 // none.
 func (c *Conn) Master(link int) (int, error) {
 	m, err := c.conn.Link.Get(uint32(link))

@@ -123,7 +123,7 @@ func (r *router) probed(e bfd.Event) (found bool) {
 	return found
 }
 
-// deviceOf gives the interface of a gateway. The networks here do not change.
+// deviceOf returns the interface of a gateway. The networks here do not change.
 func (r *router) deviceOf(gateway netip.Addr) string {
 	name, ok := r.devices[gateway]
 	if !ok {

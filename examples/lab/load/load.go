@@ -106,7 +106,7 @@ func (c *Guests) run() {
 	}
 }
 
-// answer gives what the guest on a link says to a frame, nil for nothing.
+// answer returns what the guest on a link says to a frame, nil for nothing.
 func (c *Guests) answer(link int, frame, out []byte) []byte {
 	g, ok := c.byLink[link]
 	if !ok {

@@ -13,7 +13,7 @@ func PublicName(n int) string { return HVName(n) + "-public" }
 // Apart reports whether the public side of a hypervisor is a node of its own.
 func (v Variant) Apart() bool { return v.Is("mode", ModeNetNS) }
 
-// Table gives the number that one of the plan's tables has in the kernel.
+// Table returns the number that one of the plan's tables has in the kernel.
 func (v Variant) Table(id uint32) uint32 {
 	if v.Apart() {
 		return tableMain

@@ -36,7 +36,7 @@ func spread(n uint32) uint64 {
 	return x ^ x>>32
 }
 
-// Inside gives the n-th made-up address of a prefix.
+// Inside returns the n-th made-up address of a prefix.
 func Inside(p netip.Prefix, n uint32) netip.Addr {
 	b := p.Masked().Addr().AsSlice()
 	r := binary.BigEndian.AppendUint64(nil, spread(n))
@@ -48,7 +48,7 @@ func Inside(p netip.Prefix, n uint32) netip.Addr {
 	return a
 }
 
-// Station gives the n-th made-up Ethernet address.
+// Station returns the n-th made-up Ethernet address.
 func Station(n uint32) net.HardwareAddr {
 	b := binary.BigEndian.AppendUint64(nil, spread(n))
 	return net.HardwareAddr{0x02, b[1], b[2], b[3], b[4], b[5]}

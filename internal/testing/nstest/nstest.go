@@ -85,7 +85,7 @@ func Veth(a *NS, aName, aAddrs string, b *NS, bName, bAddrs string) {
 	Wait(a.tb, time.Second, "the carrier of "+aName+" and "+bName, func() bool { return a.running(aName) && b.running(bName) })
 }
 
-// running tells whether an interface has its carrier, and the kernel has acted on it.
+// running reports whether an interface has its carrier, and the kernel has acted on it.
 func (ns *NS) running(name string) (yes bool) {
 	ns.tb.Helper()
 	ns.Do(func() error {

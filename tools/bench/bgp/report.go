@@ -72,7 +72,7 @@ func (r result) String() string {
 	return s
 }
 
-// report prints the table and says whether ours missed a limit.
+// report prints the table and reports whether ours missed a limit.
 func (b *bench) report(w io.Writer) (failed bool) {
 	fmt.Fprintf(w, "\nwall s / CPU s / resident MiB; in brackets CPU compared with BIRD's\n")
 	for _, r := range rows {
