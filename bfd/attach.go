@@ -15,8 +15,8 @@ type attacher struct {
 	server *Server
 	wake   chan struct{} // there are sessions to look at
 
-	mu     lock              // held while sockets come and go, and by who hands them over
-	spaces map[string]*space // the latest at each path
+	mu     lock                     // held while sockets come and go, and by who hands them over
+	spaces map[string]*netnsSockets // the latest at each path
 }
 
 // How soon a session that is not Up is looked at again: at first, and at last. An echo
@@ -28,7 +28,7 @@ const (
 )
 
 func newAttacher(s *Server) *attacher {
-	return &attacher{mu: newLock(), server: s, wake: make(chan struct{}, 1), spaces: map[string]*space{}}
+	return &attacher{mu: newLock(), server: s, wake: make(chan struct{}, 1), spaces: map[string]*netnsSockets{}}
 }
 
 func (a *attacher) kick() {
@@ -131,7 +131,7 @@ func (a *attacher) find(l *toLook) (*attachment, error) {
 
 // space returns the namespace of a session: the one that its path leads to, or the one
 // that it is in if the path leads nowhere.
-func (a *attacher) space(l *toLook) (*space, error) {
+func (a *attacher) space(l *toLook) (*netnsSockets, error) {
 	path := l.config.NetNS
 	if l.attached != nil && !a.elsewhere(l) {
 		return l.attached.space, nil
@@ -145,7 +145,7 @@ func (a *attacher) space(l *toLook) (*space, error) {
 	if err != nil {
 		return nil, err
 	}
-	sp := newSpace(path, ns)
+	sp := newNetNSSockets(path, ns)
 	a.spaces[path] = sp
 	return sp, nil
 }
@@ -287,7 +287,7 @@ func (a *attacher) closeFD(fd int) {
 }
 
 // leave is the end of one use of a namespace.
-func (a *attacher) leave(sp *space) {
+func (a *attacher) leave(sp *netnsSockets) {
 	if sp.users--; sp.users > 0 {
 		return
 	}
@@ -365,7 +365,7 @@ func (a *attacher) resolve(e *entry) {
 func (a *attacher) finish(entries []*entry) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	spaces := map[*space]bool{}
+	spaces := map[*netnsSockets]bool{}
 	for _, sp := range a.spaces {
 		spaces[sp] = true
 	}

@@ -124,7 +124,7 @@ func (o *owner) packet(s *rxSocket, i int) {
 	}
 	m := o.ring.meta(i)
 	e := o.find(s, &p, &m, i)
-	a := bfdcore.Arrival[*space]{Space: s.space, Link: m.link, TTL: m.ttl, IPv6: s.ipv6, Multihop: s.port == MultihopPort}
+	a := bfdcore.Arrival[*netnsSockets]{Space: s.space, Link: m.link, TTL: m.ttl, IPv6: s.ipv6, Multihop: s.port == MultihopPort}
 	if e == nil || e.tx == nil || e.echo || !e.binding.Takes(&a) {
 		o.discarded++
 		return
@@ -145,7 +145,7 @@ func (o *owner) find(s *rxSocket, p *Packet, m *meta, i int) *entry {
 	if p.YourDiscr != 0 {
 		return o.demux.ByDiscr(p.YourDiscr)
 	}
-	f := bfdcore.Source[*space]{Space: s.space, Multihop: s.port == MultihopPort, Link: m.link}
+	f := bfdcore.Source[*netnsSockets]{Space: s.space, Multihop: s.port == MultihopPort, Link: m.link}
 	if s.ipv6 {
 		f.Peer, f.Local = netip.AddrFrom16(o.ring.from[i].Addr), netip.AddrFrom16(m.local)
 	} else {

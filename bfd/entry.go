@@ -28,7 +28,7 @@ type entry struct {
 	failed      uint64        // downs that the failover has dealt with
 	kept        SessionConfig // as last added
 	trouble     string        // what it lacks
-	space       *space        // where it runs; nil: nowhere
+	space       *netnsSockets // where it runs; nil: nowhere
 	check       bool          // the attacher shall look at it
 	again       bool          // since it was added again
 	lookAt      time.Time     // when the attacher looks at it by itself; zero: never
@@ -45,8 +45,8 @@ type entry struct {
 	place   int           // in the timer heap, -1: nowhere
 	until   time.Duration // if not 0, the entry ends then
 	tx      *txSocket     // nil: not attached
-	source  bfdcore.Source[*space]
-	binding bfdcore.Binding[*space]
+	source  bfdcore.Source[*netnsSockets]
+	binding bfdcore.Binding[*netnsSockets]
 	queued  bool // in tx's batch
 	frame   frame
 	msg     unix.Msghdr // prepared; points into the fields below and frame
@@ -59,7 +59,7 @@ type entry struct {
 
 // attachment is what a session needs of the host, in order to send and to receive.
 type attachment struct {
-	space *space
+	space *netnsSockets
 	tx    *txSocket
 	rx    *rxSocket
 	local netip.Addr

@@ -19,7 +19,7 @@ type failover struct {
 // dying is a session that went Down and what it asked to be done then.
 type dying struct {
 	key   Key
-	space *space // where it ran
+	space *netnsSockets // where it ran
 	list  []NextHop
 	event Event
 	at    time.Duration

@@ -110,7 +110,7 @@ func (g *giving) run() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	verdict := make(chan bool, 1)
-	st := state{process: p, version: g.version, out: encoder{version: protocolVersion}, spaces: map[*space]uint32{}}
+	st := state{process: p, version: g.version, out: encoder{version: protocolVersion}, spaces: map[*netnsSockets]uint32{}}
 	// What is due is sent first: one handover after the other may fail, each in its time.
 	if err := s.do(func(o *owner) { o.expire(); o.flush(); st.encode(); o.pause = verdict }); err != nil {
 		return err
@@ -184,7 +184,7 @@ type state struct {
 	process  *process
 	version  uint16
 	out      encoder
-	spaces   map[*space]uint32 // numbered, from 1
+	spaces   map[*netnsSockets]uint32 // numbered, from 1
 	sessions []byte
 	fds      []int // of sockets, in the order of their parts
 }
@@ -198,7 +198,7 @@ func (st *state) part(kind uint8, f func(t transfer)) {
 
 // number returns the number of a namespace. In version 1 a path stands for the namespace
 // that it led to last, and there is no other: then ok is false.
-func (st *state) number(sp *space) (n uint32, ok bool) {
+func (st *state) number(sp *netnsSockets) (n uint32, ok bool) {
 	if st.version == 1 && st.process.server.attacher.spaces[sp.path] != sp {
 		return 0, false
 	}

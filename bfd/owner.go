@@ -19,7 +19,7 @@ type owner struct {
 	drained time.Duration // when every socket was last read empty
 
 	timers  timers
-	demux   bfdcore.Demux[*space, *entry]
+	demux   bfdcore.Demux[*netnsSockets, *entry]
 	sockets map[int]*rxSocket // by descriptor
 	senders []*txSocket
 	ring    *ring
@@ -58,7 +58,7 @@ const (
 // newOwner returns an owner without a poller.
 func newOwner(c clock, seed uint32) *owner {
 	o := &owner{
-		clock: c, demux: bfdcore.NewDemux[*space, *entry](), sockets: map[int]*rxSocket{}, seed: seed, turn: 1,
+		clock: c, demux: bfdcore.NewDemux[*netnsSockets, *entry](), sockets: map[int]*rxSocket{}, seed: seed, turn: 1,
 		ring: newRing(), commands: make(chan func(*owner), 16), failing: newMarks(), ended: make(chan struct{}),
 	}
 	o.tick()
@@ -298,14 +298,14 @@ func (o *owner) insert(e *entry) {
 func (o *owner) attach(e *entry, a *attachment, f frame) {
 	o.detach(e)
 	e.tx, e.local = a.tx, a.local
-	e.binding = bfdcore.Binding[*space]{Space: a.space, Link: a.from, MinTTL: int32(e.minTTL), IPv6: e.key.Peer.Is6(), Multihop: e.key.Multihop}
+	e.binding = bfdcore.Binding[*netnsSockets]{Space: a.space, Link: a.from, MinTTL: int32(e.minTTL), IPv6: e.key.Peer.Is6(), Multihop: e.key.Multihop}
 	e.build(a, f)
 	o.sockets[a.rx.fd] = a.rx
 	if !slices.Contains(o.senders, a.tx) {
 		o.senders = append(o.senders, a.tx)
 	}
 	if !e.echo {
-		e.source = bfdcore.Source[*space]{Space: a.space, Peer: e.key.Peer, Local: a.local, Link: a.from, Multihop: e.key.Multihop}
+		e.source = bfdcore.Source[*netnsSockets]{Space: a.space, Peer: e.key.Peer, Local: a.local, Link: a.from, Multihop: e.key.Multihop}
 		o.demux.Route(e.source, e)
 	}
 }
@@ -318,7 +318,7 @@ func (o *owner) detach(e *entry) {
 		o.flushSender(e.tx)
 	}
 	o.demux.Unroute(e.source, e)
-	e.tx, e.binding = nil, bfdcore.Binding[*space]{}
+	e.tx, e.binding = nil, bfdcore.Binding[*netnsSockets]{}
 }
 
 // drop forgets a socket that is about to be closed.

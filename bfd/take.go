@@ -23,7 +23,7 @@ func takeover(ctx context.Context, path string, cfg ServeConfig, h host) error {
 		if err != nil {
 			return err
 		}
-		t := taking{process: p, version: version, spaces: map[uint32]*space{}, taker: bfdcore.Taker{Confirms: version > 1}}
+		t := taking{process: p, version: version, spaces: map[uint32]*netnsSockets{}, taker: bfdcore.Taker{Confirms: version > 1}}
 		run := p.context(ctx)
 		ended, err := t.take(run, path)
 		if err == nil {
@@ -42,8 +42,8 @@ type taking struct {
 	stream  stream
 	version uint16
 	taker   bfdcore.Taker
-	spaces  map[uint32]*space // by number; in version 1 all are number 0, and told apart by path
-	fds     []int             // that have come, and are of no use yet
+	spaces  map[uint32]*netnsSockets // by number; in version 1 all are number 0, and told apart by path
+	fds     []int                    // that have come, and are of no use yet
 }
 
 // take takes everything over. The sessions run when it returns.
@@ -189,7 +189,7 @@ func (t *taking) socket(id socketID, fd int) (err error) {
 			s.host.closeFD(fd)
 			return err
 		}
-		sp = newSpace(id.netns, ns)
+		sp = newNetNSSockets(id.netns, ns)
 		t.spaces[cmp.Or(id.space, uint32(len(t.spaces)+1))] = sp
 		if last := s.attacher.spaces[sp.path]; last == nil {
 			s.attacher.spaces[sp.path] = sp
@@ -206,7 +206,7 @@ func (t *taking) socket(id socketID, fd int) (err error) {
 }
 
 // space returns a namespace that a socket has come from.
-func (t *taking) space(number uint32, path string) *space {
+func (t *taking) space(number uint32, path string) *netnsSockets {
 	if number != 0 {
 		return t.spaces[number]
 	}

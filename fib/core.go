@@ -29,8 +29,8 @@ type core struct {
 	aliases  map[int32]int32  // what the caller knows by an old index
 
 	rules     rules
-	addresses wishes[addressKey, Address]
-	neighbors wishes[neighborKey, Neighbor]
+	addresses desired[addressKey, Address]
+	neighbors desired[neighborKey, Neighbor]
 	sysctls   sysctls
 	probes    map[neighborKey]Neighbor // to be looked for again, see Probe
 
@@ -175,7 +175,7 @@ func (c *core) setRoute(r *Route) error {
 	i, e := c.store.get(&key)
 	c.clear(i, e, markStale|markDoomed|markYielding)
 	if e.mark&markFailed != 0 && e.want != w {
-		c.forgive(i, e)
+		c.clearFailure(i, e)
 	}
 	c.setWant(i, e, w)
 	if !c.synced || w.form != e.have || e.mark&markFailed != 0 {
@@ -199,7 +199,7 @@ func (c *core) deleteRoute(k RouteKey) {
 	}
 	c.clear(i, e, markStale|markYielding)
 	e.mark |= markDoomed
-	c.forgive(i, e)
+	c.clearFailure(i, e)
 	c.setWant(i, e, nil)
 	c.touchRoute(i, e)
 }
@@ -246,13 +246,13 @@ func (c *core) setHave(i uint32, e *entry, f *form) {
 	if e.want != nil && e.have != nil && e.have == e.want.form {
 		e.mark |= markLost // until it is written again
 	}
-	if f != nil && f != unsure {
+	if f != nil && f != needsDump {
 		f.refs++
 		if f.group != nil {
 			f.group.uses++
 		}
 	}
-	if old := e.have; old != nil && old != unsure {
+	if old := e.have; old != nil && old != needsDump {
 		old.refs--
 		if old.group != nil {
 			c.unuse(old.group)
@@ -327,15 +327,15 @@ func (c *core) target(e *entry) (f *form, keep bool) {
 // clean lets go of an entry that says nothing any more.
 func (c *core) clean(i uint32, e *entry) {
 	if e.want == nil && e.have == nil && e.mark&(markDirty|markBusy) == 0 {
-		c.forgive(i, e)
+		c.clearFailure(i, e)
 		delete(c.by, i)
 		c.forget(e)
 		c.store.release(i)
 	}
 }
 
-// forgive forgets that the route failed.
-func (c *core) forgive(i uint32, e *entry) {
+// clearFailure forgets that the route failed.
+func (c *core) clearFailure(i uint32, e *entry) {
 	if e.mark&markFailed != 0 {
 		e.mark &^= markFailed
 		delete(c.failures, i)

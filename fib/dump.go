@@ -368,7 +368,7 @@ func (c *core) uncontest(i uint32, e *entry) {
 		c.touchRoute(i, e)
 		return
 	}
-	op := routeOp{entry: i, verb: verbAdd, form: unsure}
+	op := routeOp{entry: i, verb: verbAdd, form: needsDump}
 	if e.want != nil && e.want.form != nil {
 		op.form = e.want.form
 	}

@@ -62,7 +62,7 @@ func Open(config Config) (*FIB, error) {
 func newFIB(config Config) *FIB {
 	f := &FIB{core: newCore(config), wake: make(chan struct{}, 1), closed: make(chan struct{})}
 	f.emit = f.broadcast
-	f.core.learn = f.teach
+	f.core.learn = f.notifyLearners
 	return f
 }
 

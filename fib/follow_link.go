@@ -138,7 +138,7 @@ func (c *core) moveRoutes(old, to int32) {
 	c.lastWnt.w = nil
 	c.store.all(func(i uint32, e *entry) {
 		if n := moved[e.want]; e.want != nil && n != nil {
-			c.forgive(i, e)
+			c.clearFailure(i, e)
 			c.setWant(i, e, n)
 			c.touchRoute(i, e)
 		}
@@ -146,7 +146,7 @@ func (c *core) moveRoutes(old, to int32) {
 }
 
 // rekey changes the keys of what is desired.
-func rekey[K, V comparable](t *wishes[K, V], f func(K, V) (K, V, bool)) {
+func rekey[K, V comparable](t *desired[K, V], f func(K, V) (K, V, bool)) {
 	type pair struct {
 		k K
 		v V
@@ -155,7 +155,7 @@ func rekey[K, V comparable](t *wishes[K, V], f func(K, V) (K, V, bool)) {
 	for k, v := range t.want {
 		if k2, v2, moved := f(k, v); moved {
 			t.remove(k)
-			delete(t.doomed, k) // it went with the interface
+			delete(t.deleted, k) // it went with the interface
 			add = append(add, pair{k2, v2})
 		}
 	}

@@ -148,6 +148,6 @@ func (in *intern) want(f *facts, legs []leg, buckets uint16, classic bool) *want
 	return w
 }
 
-// unsure is the form of a route that was ours a moment ago and may now be gone,
+// needsDump is the form of a route that was ours a moment ago and may now be gone,
 // or not as it was.
-var unsure = &form{}
+var needsDump = &form{}

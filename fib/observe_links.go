@@ -92,7 +92,7 @@ func (c *core) linkLost(link int32, down bool) {
 				if e.have.allOn(link) {
 					c.setHave(i, e, nil)
 				} else {
-					c.setHave(i, e, unsure)
+					c.setHave(i, e, needsDump)
 				}
 				c.touchRoute(i, e)
 			}
@@ -191,11 +191,11 @@ func (c *core) addressLost(link int32, addr netip.Addr, last bool) {
 		case f == nil:
 			return
 		case f.prefSrc == addr && f.family == IPv6:
-			c.setHave(i, e, unsure)
+			c.setHave(i, e, needsDump)
 		case f.prefSrc == addr, last && f.family == IPv4 && f.allOn(link):
 			c.setHave(i, e, nil)
 		case last && f.family == IPv4 && f.uses(link):
-			c.setHave(i, e, unsure)
+			c.setHave(i, e, needsDump)
 		default:
 			return
 		}

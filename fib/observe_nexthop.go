@@ -131,7 +131,7 @@ func (c *core) sawGroup(m *nextHopMessage, by origin) {
 	k := c.objects.kernel[m.id]
 	existed := k != nil && k.exists
 	if k != nil && !existed {
-		c.bury() // the id is used again: not for the routes that had it
+		c.dropVanished() // the id is used again: not for the routes that had it
 	}
 	k = c.groupRecord(m.id)
 	sortMembers(m.members)

@@ -96,7 +96,7 @@ func (c *core) unclear(i uint32, e *entry, by origin) {
 // kernel one leg of an IPv6 route, with a notification of its own for each.
 func (c *core) lostOneRoute(i uint32, e *entry, f *form, by origin) {
 	leg := f.family == IPv6 && f.nhid == 0
-	if f != e.have && (e.have != unsure || leg) {
+	if f != e.have && (e.have != needsDump || leg) {
 		c.unclear(i, e, by)
 		return
 	}
@@ -152,7 +152,7 @@ func (c *core) sawForeign(i uint32, e *entry, m *routeMessage, flags uint16, dum
 	case flags&unix.NLM_F_REPLACE != 0 && e.mark&markForeign == 0 && (e.have != nil || e.mark&markLost != 0):
 		// It took our route away. Ours comes back, whatever the policy is: we were here
 		// first.
-		c.setHave(i, e, unsure)
+		c.setHave(i, e, needsDump)
 		c.interfered(i, e, by)
 		e.mark |= markStolen
 	case e.have == nil:

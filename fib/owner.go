@@ -104,14 +104,14 @@ func (o *owner) turn() (more bool, err error) {
 // objects in the order of their dependence.
 func (o *owner) order() []func() error {
 	if o.config.DryRun {
-		return []func() error{o.listenNow, o.again, o.pretend}
+		return []func() error{o.listenNow, o.again, o.dryRun}
 	}
-	return []func() error{o.failover, o.listenNow, o.again, o.hopes, o.writeSysctls, o.writeAddresses,
+	return []func() error{o.failover, o.listenNow, o.again, o.retryFailed, o.writeSysctls, o.writeAddresses,
 		o.writeNeighbors, o.writeRules, o.writeObjects, o.writeProbes, o.writeRoutes}
 }
 
-// pretend adopts groups, so that Diff knows them, and writes nothing.
-func (o *owner) pretend() error {
+// dryRun adopts groups, so that Diff knows them, and writes nothing.
+func (o *owner) dryRun() error {
 	o.lock()
 	defer o.unlock()
 	o.hope, o.dying = false, nil
@@ -189,9 +189,9 @@ func (o *owner) delay(now time.Time) time.Duration {
 	return max(until.Sub(now), 0)
 }
 
-// hopes tries again what failed, if time has come or something has changed that
+// retryFailed tries again what failed, if time has come or something has changed that
 // may help, and collects garbage.
-func (o *owner) hopes() error {
+func (o *owner) retryFailed() error {
 	now := time.Now()
 	o.lock()
 	all := o.hope
@@ -275,7 +275,7 @@ func (o *owner) again() error {
 			return err
 		}
 	}
-	return o.teachNew()
+	return o.readForNewLearners()
 }
 
 // part is a part of the kernel's state that can be read alone.
@@ -288,7 +288,7 @@ type part struct {
 func (o *owner) parts() []part {
 	d := &o.doubts
 	return []part{{&d.links, o.dumpLinks}, {&d.addresses, o.dumpAddresses}, {&d.rules, o.dumpRules}, {&d.neighbors, o.dumpNeighbors}, {&d.proxies, o.dumpProxies},
-		{&d.nextHops, o.dumpNextHops}, {&d.routes, o.dumpOwnRoutes}, {&d.learners, o.teachAll}}
+		{&d.nextHops, o.dumpNextHops}, {&d.routes, o.dumpOwnRoutes}, {&d.learners, o.readForAllLearners}}
 }
 
 // sync reads everything. Notifications from before the first reading say nothing that
@@ -326,7 +326,7 @@ func (o *owner) sync(first bool) error {
 	o.doubts.everything.done(start, time.Now(), true)
 	o.unlock()
 	if first {
-		return o.teachNew()
+		return o.readForNewLearners()
 	}
 	return nil
 }

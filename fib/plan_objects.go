@@ -383,8 +383,8 @@ func (c *core) emptied(k *kernelGroup) {
 	g.moved, c.moved = true, true
 }
 
-// bury takes the routes of all vanished groups out of the model, at once.
-func (c *core) bury() {
+// dropVanished takes the routes of all vanished groups out of the model, at once.
+func (c *core) dropVanished() {
 	if c.buried {
 		return
 	}

@@ -17,7 +17,7 @@ type routeOp struct {
 
 // planRoutes takes up to limit operations from the queue.
 func (c *core) planRoutes(ops []routeOp, limit int, now time.Time) []routeOp {
-	c.bury()
+	c.dropVanished()
 	ops = c.planExtras(ops, limit, now)
 	for c.head < len(c.queue) && len(ops) < limit {
 		i := c.queue[c.head]
@@ -76,7 +76,7 @@ func (c *core) planRoute(i uint32, now time.Time) (routeOp, bool) {
 		c.wake(f.next)
 		return routeOp{}, false
 	}
-	if e.have == unsure && (v == verbDelete || e.mark&markAround != 0) { // what is there to delete, or to replace?
+	if e.have == needsDump && (v == verbDelete || e.mark&markAround != 0) { // what is there to delete, or to replace?
 		e.mark |= markContested
 		c.doubts.table(c.tables.list[e.key.table])
 		return routeOp{}, false
@@ -92,7 +92,7 @@ func (c *core) planRoute(i uint32, now time.Time) (routeOp, bool) {
 // settled is called when the kernel has what is desired.
 func (c *core) settled(i uint32, e *entry) {
 	c.clear(i, e, markRepair|markYielding|markDoomed|markLost)
-	c.forgive(i, e)
+	c.clearFailure(i, e)
 	c.clean(i, e)
 }
 
@@ -201,7 +201,7 @@ func (c *core) written(op *routeOp, e *entry, now time.Time) {
 	} else {
 		c.setHave(op.entry, e, op.form)
 	}
-	c.forgive(op.entry, e)
+	c.clearFailure(op.entry, e)
 }
 
 func (c *core) routeFailed(op *routeOp, e *entry, r reply, now time.Time) {
@@ -210,9 +210,9 @@ func (c *core) routeFailed(op *routeOp, e *entry, r reply, now time.Time) {
 	} else {
 		c.stats.Errors++
 	}
-	if op.verb == verbReplace && e.have != unsure && len(op.form.legs) > 1 && c.tables.list[e.key.table].family == IPv6 {
+	if op.verb == verbReplace && e.have != needsDump && len(op.form.legs) > 1 && c.tables.list[e.key.table].family == IPv6 {
 		// IPv6 multipath is replaced leg by leg: what is there now?
-		c.setHave(op.entry, e, unsure)
+		c.setHave(op.entry, e, needsDump)
 	}
 	if op.form.nhid != 0 && (errors.Is(r.err, unix.EINVAL) || errors.Is(r.err, unix.ENOENT)) {
 		c.doubts.nextHops.raise() // the group may have gone

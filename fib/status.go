@@ -49,7 +49,7 @@ func (c *core) statusOf(i uint32, e *entry) RouteStatus {
 	if e.have != nil {
 		s.NextHopID = e.have.nhid
 	}
-	s.Present, s.Active = e.have != nil && e.have != unsure, c.active(e)
+	s.Present, s.Active = e.have != nil && e.have != needsDump, c.active(e)
 	s.State, s.Err = c.stateOf(i, e)
 	return s
 }
@@ -89,7 +89,7 @@ func (c *core) stateOf(i uint32, e *entry) (RouteState, error) {
 // active counts the desired next hops that our route in the kernel has.
 func (c *core) active(e *entry) (n int) {
 	switch {
-	case e.want == nil || e.have == nil || e.have == unsure:
+	case e.want == nil || e.have == nil || e.have == needsDump:
 		return 0
 	case e.have.nhid == 0:
 		for i := range e.want.legs {
@@ -256,7 +256,7 @@ func (c *core) describeForm(f *form) string {
 	switch {
 	case f == nil:
 		return ""
-	case f == unsure:
+	case f == needsDump:
 		return "unknown"
 	case f.nhid == 0:
 		return c.describe(&f.facts, f.legs)

@@ -35,11 +35,11 @@ type Session struct {
 	LimitError   string    `json:"limit-error,omitempty"`
 	LimitErrorAt time.Time `json:"limit-error-at,omitzero"`
 	RefusedUntil time.Time `json:"refused-until,omitzero"`
-	Ways         []Way     `json:"ways,omitempty"` // of a session with more than its own
+	NextHops     []NextHop `json:"next-hops,omitempty"` // of a session with more than its own
 }
 
-// Way is one way of a session with several.
-type Way struct {
+// NextHop is one of the next hops that a session announces, of several.
+type NextHop struct {
 	Domain    string     `json:"domain"`
 	Fabric    string     `json:"fabric"`
 	Interface string     `json:"interface"`

@@ -197,8 +197,8 @@ func (d *differ) own() {
 
 // rules says which tables no rule leads to any more.
 func (d *differ) rules() {
-	for i, was := range d.old.Places() {
-		now := d.new.Places()[i]
+	for i, was := range d.old.Namespaces() {
+		now := d.new.Namespaces()[i]
 		for _, six := range []bool{false, true} {
 			before, after := looked(was.Config, six), looked(now.Config, six)
 			for _, table := range before {

@@ -37,7 +37,7 @@ func bfdProcess(in invocation) int {
 	cfg := bfd.ServeConfig{RestartTime: *restart, Config: bfd.Config{RealTime: daemon.RealTime(config.BFD{Realtime: *realtime}),
 		LockMemory: true, Notice: func(err error) { log.Warn("BFD", "event", "bfd-notice", "err", err) }}}
 	nameProcess("hvrouter-bfd")
-	kept, place, err := keep.Listen(*socket + config.KeeperSuffix)
+	kept, place, err := keep.Listen(*socket + config.HandoverSuffix)
 	if err != nil {
 		return in.fail(exitFailed, err)
 	}

@@ -118,7 +118,7 @@ func sessionRows(s *api.Session) (heading, cells []string) {
 		routes = append(routes, word)
 	}
 	return []string{"DOMAIN", "NETNS", "FABRIC", "INTERFACE", "PEER", "STATE", "SINCE", "BFD", "ROUTES", "WAYS", "LAST ERROR"},
-		[]string{s.Domain, s.NetNS, s.Fabric, s.Interface, s.Peer.String(), s.State, ago(s.Since), s.BFD, strings.Join(routes, ", "), ways(s.Ways), lastError(s)}
+		[]string{s.Domain, s.NetNS, s.Fabric, s.Interface, s.Peer.String(), s.State, ago(s.Since), s.BFD, strings.Join(routes, ", "), hops(s.NextHops), lastError(s)}
 }
 
 // lastError is the newest error of a session, after the prefix limit that keeps the peer out.
@@ -133,8 +133,8 @@ func lastError(s *api.Session) string {
 	return strings.Join(words, "; ")
 }
 
-// ways names the links of a session that has more than its own, and which are dead.
-func ways(list []api.Way) string {
+// hops names the links of a session that has more than its own, and which are dead.
+func hops(list []api.NextHop) string {
 	var words []string
 	for _, w := range list {
 		word := w.Interface

@@ -202,7 +202,7 @@ func (k *checker) domains(c *Config) {
 	if c.LocalOut != nil {
 		k.localOut(c, names, tables)
 	}
-	k.places(c)
+	k.namespaces(c)
 }
 
 func (k *checker) table(path string, n NetNS, t Table, seen unique[scope]) {

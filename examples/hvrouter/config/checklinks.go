@@ -99,7 +99,7 @@ func (k *checker) addresses(c *Config) {
 		here(path+".local", r.Local, r.Interface)
 		here(path+".next-hop6", r.NextHop6, r.Interface)
 		for i, w := range r.AdvertiseNextHops {
-			at := fmt.Sprintf("%s.ways[%d]", path, i)
+			at := fmt.Sprintf("%s.advertise-next-hops[%d]", path, i)
 			link := w.Interface
 			if link == "" {
 				link = r.Interface
@@ -176,7 +176,7 @@ func (k *checker) paths(c *Config) {
 		longest   int
 	}{
 		// sun_path has 108 octets, with the 0 at its end.
-		{"$.api", c.API, 107}, {"$.bfd.socket", c.BFD.Socket, 107 - len(KeeperSuffix)},
+		{"$.api", c.API, 107}, {"$.bfd.socket", c.BFD.Socket, 107 - len(HandoverSuffix)},
 		{"$.inventory.state", c.Inventory.State, 4096}, {"$.inventory.directory", c.Inventory.Directory, 4096},
 	} {
 		switch {

@@ -17,7 +17,7 @@ const defaultMask = 0xff
 // fillIsolation gives marks to domains that have none, and guests the responder:
 // what follows from Isolation.
 func (c *Config) fillIsolation() {
-	if c.namespaces() {
+	if c.inNamespaces() {
 		def(&c.Isolation, IsolationNetNS)
 	}
 	def(&c.Isolation, IsolationRules)
@@ -42,9 +42,9 @@ func (c *Config) fillIsolation() {
 func (k *checker) isolation(c *Config) {
 	k.oneOf("$.isolation", c.Isolation, IsolationRules, IsolationFwmark, IsolationVRF, IsolationNetNS)
 	switch {
-	case c.Isolation == IsolationNetNS && !c.namespaces():
+	case c.Isolation == IsolationNetNS && !c.inNamespaces():
 		k.bad("$.isolation", "netns: no domain names a netns")
-	case c.Isolation == IsolationRules && c.namespaces():
+	case c.Isolation == IsolationRules && c.inNamespaces():
 		k.bad("$.isolation", "rules: a domain names a netns: want netns")
 	}
 	k.vrfs(c)

@@ -22,7 +22,7 @@ func (r *router) want(g *routing, fx *domain.Effects) {
 	}
 	now := r.now()
 	for _, a := range fx.Announce {
-		g.exports.Want(a, g.place.links.hasAddress(a.Address), now, &r.out)
+		g.exports.Want(a, g.namespace.links.hasAddress(a.Address), now, &r.out)
 	}
 	if len(r.out.Withdraw) > 0 {
 		g.bgp.Withdraw(r.out.Withdraw)
@@ -51,10 +51,10 @@ func (r *router) notify(g *routing, n domain.Notice) {
 		return
 	}
 	if n.Why == "" {
-		g.place.log.Info("the kernel has the route: announced", "event", "announced", "domain", g.name, "prefix", n.Prefix)
+		g.namespace.log.Info("the kernel has the route: announced", "event", "announced", "domain", g.name, "prefix", n.Prefix)
 		return
 	}
-	g.place.log.Warn("not announced: the kernel does not have it", "event", "not-announced", "domain", g.name, "prefix", n.Prefix, "withdrawn", n.Withdrawn, "why", n.Why)
+	g.namespace.log.Warn("not announced: the kernel does not have it", "event", "not-announced", "domain", g.name, "prefix", n.Prefix, "withdrawn", n.Withdrawn, "why", n.Why)
 }
 
 // completeInventory tells BGP, once, that everything of ours is announced that will be to
@@ -69,9 +69,9 @@ func (r *router) completeInventory(g *routing) {
 }
 
 // onRoutes takes how routes of a namespace stand in the kernel.
-func (r *router) onRoutes(p *place, changes []fib.RouteChange) {
+func (r *router) onRoutes(p *namespace, changes []fib.RouteChange) {
 	for _, g := range r.domains {
-		if g.place != p {
+		if g.namespace != p {
 			continue
 		}
 		now := r.now()
@@ -114,7 +114,7 @@ func (r *router) reaches(g *routing, p netip.Prefix) bool {
 		return true
 	}
 	for _, h := range s.Local.NextHops {
-		if l, ok := g.place.links.byName(h.Link); ok && l.Up() {
+		if l, ok := g.namespace.links.byName(h.Link); ok && l.Up() {
 			return true
 		}
 	}
@@ -174,7 +174,7 @@ func (m *localMetrics) accept(k fib.RouteKey) bool { return (*m.Load())[k.Metric
 const routesAtOnce = 256
 
 // pumpRoutes brings to the loop how the routes stand that announcements need.
-func (d *Daemon) pumpRoutes(ctx context.Context, s *space) error {
+func (d *Daemon) pumpRoutes(ctx context.Context, s *openNamespace) error {
 	w := s.fib.WatchRoutes(fib.RouteFilter{Tables: domainTables(s.cfg), Accept: s.metrics.accept})
 	defer w.Close()
 	buf := make([]fib.RouteChange, routesAtOnce)
@@ -183,7 +183,7 @@ func (d *Daemon) pumpRoutes(ctx context.Context, s *space) error {
 		if err != nil {
 			return err
 		}
-		if !d.loop.do(ctx, func() { d.router.onRoutes(s.place, buf[:n]) }) {
+		if !d.loop.do(ctx, func() { d.router.onRoutes(s.namespace, buf[:n]) }) {
 			return nil
 		}
 	}

@@ -12,15 +12,15 @@ import (
 // gateway6 is our address on every guest's interface.
 var gateway6 = netip.MustParsePrefix("fe80::1/64")
 
-// linksOf returns what is to be known of a place's interfaces besides its guests.
-func (r *router) linksOf(p *place, here []config.Guest) domain.Links {
+// linksOf returns what is to be known of a namespace's interfaces besides its guests.
+func (r *router) linksOf(p *namespace, here []config.Guest) domain.Links {
 	guests := r.guestsIn(p, here)
 	return domain.Links{Heard: r.heardBy(p, guests), Detached: p.findDetached(guests)}
 }
 
 // findDetached returns the interfaces that were guests' and are nobody's now. One that an
 // earlier run attached, and whose guest is gone since, still has our address.
-func (p *place) findDetached(guests []config.Guest) (names []string) {
+func (p *namespace) findDetached(guests []config.Guest) (names []string) {
 	attached := map[string]bool{}
 	for _, g := range guests {
 		attached[g.Interface] = true
@@ -46,7 +46,7 @@ func (p *place) findDetached(guests []config.Guest) (names []string) {
 
 // tellTrust decides anew which interfaces are the host's own, and says what an operator
 // should know of it, once.
-func (r *router) tellTrust(p *place) {
+func (r *router) tellTrust(p *namespace) {
 	all := make([]domain.Interface, 0, len(p.links.index))
 	for name, index := range p.links.index {
 		all = append(all, domain.Interface{Name: name, Addresses: func() (list []domain.InterfaceAddress) {

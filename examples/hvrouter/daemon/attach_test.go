@@ -12,8 +12,8 @@ import (
 	"github.com/hyperfib/hyperfib/ndp"
 )
 
-// attached lists the guests that the firewall of a place knows.
-func attached(p *place) (names []string) {
+// attached lists the guests that the firewall of a namespace knows.
+func attached(p *namespace) (names []string) {
 	for _, g := range p.firewall.(*fakeFirewall).last.Guests {
 		names = append(names, g.Interface)
 	}

@@ -36,7 +36,7 @@ func (d *Daemon) openBFD(t *tasks, c *config.Config) (err error) {
 		d.bfd, err = bfd.NewClient(bfd.ClientConfig{Socket: c.BFD.Socket, Name: clientName, Notice: d.bfdNotice})
 	}
 	kernels := map[string]gateways{}
-	for _, s := range d.spaces {
+	for _, s := range d.namespaces {
 		kernels[s.netns.Path()] = s.fib
 	}
 	d.guard = newGuard(d.log, kernels, d.speaker, d.bfd)
@@ -62,7 +62,7 @@ func (d *Daemon) watchBFD(t *tasks, c *config.Config) error {
 	t.start("BFD events", d.pumpBFD)
 	t.start("", func(ctx context.Context) error {
 		if pause(ctx, trustTime) == nil {
-			d.guard.doubt()
+			d.guard.endGrace()
 		}
 		return nil
 	})
@@ -72,7 +72,7 @@ func (d *Daemon) watchBFD(t *tasks, c *config.Config) error {
 	return nil
 }
 
-// trustTime is how long after a start ways are believed in whose probe has not come up:
+// trustTime is how long after a start next hops are believed in whose probe has not come up:
 // more than BFD needs for a session that is new on both sides.
 const trustTime = 5 * time.Second
 

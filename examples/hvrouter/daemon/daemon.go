@@ -45,19 +45,19 @@ type Options struct {
 
 // Daemon is a running hvrouter.
 type Daemon struct {
-	opt     Options
-	log     *slog.Logger
-	journal *journal.Journal // of what is logged
-	loop    loop
-	router  *router
-	edge    *eg.Edge
-	spaces  []*space      // the daemon's own first
-	held    []*os.File    // their files
-	bfd     bfd.Service   // nil: off
-	bfdLost chan struct{} // the BFD process may be gone
-	guard   *guard
-	speaker speakers
-	files   files.Reader
+	opt        Options
+	log        *slog.Logger
+	journal    *journal.Journal // of what is logged
+	loop       loop
+	router     *router
+	edge       *eg.Edge
+	namespaces []*openNamespace // the daemon's own first
+	netnsFiles []*os.File       // their files
+	bfd        bfd.Service      // nil: off
+	bfdLost    chan struct{}    // the BFD process may be gone
+	guard      *guard
+	speaker    speakers
+	files      files.Reader
 	// Who reads what guests there are; of followInventory once the loop runs.
 	inventory *inventory
 	changing  sync.Mutex // guests over the API
@@ -121,7 +121,7 @@ func (d *Daemon) run(ctx context.Context, c *config.Config) error {
 	if err := d.openPeers(t, c); err != nil {
 		return err
 	}
-	for _, s := range d.spaces {
+	for _, s := range d.namespaces {
 		t.start("kernel events", func(ctx context.Context) error { return d.pumpKernel(ctx, s) })
 		t.start("kernel routes", func(ctx context.Context) error { return d.pumpRoutes(ctx, s) })
 	}
@@ -129,13 +129,13 @@ func (d *Daemon) run(ctx context.Context, c *config.Config) error {
 	t.start("API", func(ctx context.Context) error { return api.ServeOn(ctx, socket, d) })
 	t.start("reload", d.reloads)
 	t.start("firewall", d.mendFirewalls)
-	for _, p := range d.router.places {
+	for _, p := range d.router.namespaces {
 		t.start("firewall", func(ctx context.Context) error { d.watchFirewall(ctx, p); return nil })
 		t.start("connections", func(ctx context.Context) error { d.balanceFlows(ctx, p); return nil })
 	}
 	t.start("memory", d.trimMemory)
 	t.start("watchdog", d.alive)
-	t.start("namespaces", d.vigil)
+	t.start("namespaces", d.watchNames)
 	t.start("inventory", d.followInventory)
 	t.start("", d.becomeReady)
 	d.log.Info("running", "event", "running", "restarted", d.again)
@@ -172,13 +172,13 @@ func (d *Daemon) openPeers(t *tasks, c *config.Config) error {
 		d.speaker[dom.Name] = m
 		r.addDomain(i, m)
 	}
-	for _, s := range d.spaces {
-		if s.place == r.home() && s.kept.any() {
+	for _, s := range d.namespaces {
+		if s.namespace == r.home() && s.preserved.any() {
 			r.leftover = s.fib.Routes()
 		}
 	}
 	d.loadInventory(t.ctx, c)
-	r.recall(d.spaceOf(c.GuestNetNS()).fib.Routes())
+	r.adoptFound(d.namespaceOf(c.GuestNetNS()).fib.Routes())
 	r.neighbours = false // the sessions are configured below, for the first time
 	r.refresh()
 	t.start("edge", d.edge.Run) // now that it serves everybody who is here
@@ -203,7 +203,7 @@ func (d *Daemon) startLearning(t *tasks, c *config.Config) {
 			d.router.completeInventory(g)
 			continue
 		}
-		l := d.spaceOf(dom.NetNS).fib.Learn(fib.Filter{Tables: []uint32{dom.Table.ID}})
+		l := d.namespaceOf(dom.NetNS).fib.Learn(fib.Filter{Tables: []uint32{dom.Table.ID}})
 		t.start("learning "+dom.Name, func(ctx context.Context) error {
 			defer l.Close()
 			buf := make([]fib.LearnChange, changesAtOnce)
@@ -220,7 +220,7 @@ func (d *Daemon) startLearning(t *tasks, c *config.Config) {
 	}
 }
 
-// spaceOf returns the space of a namespace, as [router.at] gives its place.
-func (d *Daemon) spaceOf(n config.NetNS) *space {
-	return d.spaces[max(0, slices.IndexFunc(d.spaces, func(s *space) bool { return s.netns == n }))]
+// namespaceOf returns a namespace as it was opened; [router.at] returns what is known of it.
+func (d *Daemon) namespaceOf(n config.NetNS) *openNamespace {
+	return d.namespaces[max(0, slices.IndexFunc(d.namespaces, func(s *openNamespace) bool { return s.netns == n }))]
 }

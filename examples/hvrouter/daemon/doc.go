@@ -17,7 +17,7 @@
 // can delay it.
 //
 // Most hypervisors have one network namespace; each that the configuration names is a
-// place with its own FIB, links, rules, sysctls and firewall, and a domain belongs to one.
+// namespace with its own FIB, links, rules, sysctls and firewall, and a domain belongs to one.
 // The loop, the API, the inventory and the BFD process serve all of them.
 //
 // A restart is: find our routes in the kernel, tell the peers that forwarding was

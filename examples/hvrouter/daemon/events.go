@@ -9,9 +9,9 @@ import (
 	"github.com/hyperfib/hyperfib/fib"
 )
 
-// take takes what the kernel's monitor says of one place; the caller refreshes if
+// take takes what the kernel's monitor says of one namespace; the caller refreshes if
 // dirty is set afterwards.
-func (r *router) take(p *place, events []fib.Event) {
+func (r *router) take(p *namespace, events []fib.Event) {
 	addresses := false
 	for _, e := range events {
 		addresses = addresses || e.Kind == fib.EventAddress || e.Kind == fib.EventLinkGone
@@ -40,13 +40,13 @@ func (r *router) take(p *place, events []fib.Event) {
 }
 
 // checkAddresses looks again whether the addresses are there that announcements need.
-func (r *router) checkAddresses(p *place) {
+func (r *router) checkAddresses(p *namespace) {
 	a := p.cfg.Loopback.Address.Addr()
 	if !a.IsValid() {
 		return
 	}
 	for _, g := range r.domains {
-		if g.place == p {
+		if g.namespace == p {
 			g.exports.Address(a, p.links.hasAddress(a), r.now(), &r.out)
 			r.export(g)
 		}
@@ -55,7 +55,7 @@ func (r *router) checkAddresses(p *place) {
 
 // onAddress notes what depends on an address that came or went: what an uplink's sessions
 // tell their peers, which prefixes are on-link, which interfaces are the host's own.
-func (r *router) onAddress(p *place, e fib.Event) {
+func (r *router) onAddress(p *namespace, e fib.Event) {
 	name, ok := p.links.name(e.Link.Index)
 	uplink := ok && p.isUplink(name)
 	if uplink && e.Addr.Addr().IsLinkLocalUnicast() {
@@ -65,14 +65,14 @@ func (r *router) onAddress(p *place, e fib.Event) {
 	r.dirty = r.dirty || uplink || e.Scope <= fib.ScopeUniverse
 }
 
-func (r *router) onLink(p *place, link fib.Link) {
+func (r *router) onLink(p *namespace, link fib.Link) {
 	old, known := p.links.byIndex[link.Index]
 	if p.links.set(link) {
 		r.dirty = true
 		if p.isUplink(link.Name) {
 			r.reset(p, link.Name)
 		}
-		r.placeRoutes(p, link.Index)
+		r.learnWaiting(p, link.Index)
 		return
 	}
 	if known && (old.MAC != link.MAC || old.AdminUp && !link.AdminUp || p.vrf != nil && old.Master != link.Master) {
@@ -88,7 +88,7 @@ func (r *router) onLink(p *place, link fib.Link) {
 func (r *router) greet(index int) {
 	for _, p := range r.served {
 		if p.Link.Index == index {
-			r.introduce(p)
+			r.probe(p)
 			r.edge.Greet(r.cfg, p)
 		}
 	}
@@ -104,7 +104,7 @@ func (r *router) learn(g *routing, changes []fib.LearnChange) {
 			g.rib.DropLearned(c.Prefix, c.Metric, &r.fx)
 			continue
 		}
-		if l, ok := peering.Learned(c.Learned, g.place.links.name); ok {
+		if l, ok := peering.Learned(c.Learned, g.namespace.links.name); ok {
 			g.unplaced.drop(c)
 			g.rib.SetLearned(c.Prefix, l, &r.fx)
 		} else {
@@ -166,14 +166,14 @@ func (r *router) gateways(g *routing, c pathSet) []domain.NextHop {
 	scratch := g.hops.scratch[:0]
 	refused := 0
 	for _, p := range c.Paths {
-		link, ok := g.place.links.reach(g.uplinks, g.peers[p.Peer], p.NextHop)
+		link, ok := g.namespace.links.reach(g.uplinks, g.peers[p.Peer], p.NextHop)
 		if !ok {
 			refused++
 			continue
 		}
 		scratch = append(scratch, domain.NextHop{Gateway: p.NextHop, Link: link})
 	}
-	scratch = g.living(scratch)
+	scratch = g.withoutDead(scratch)
 	g.hops.scratch = scratch
 	if refused > 0 {
 		g.refused[c.Prefix] = refused
@@ -185,11 +185,11 @@ func (r *router) gateways(g *routing, c pathSet) []domain.NextHop {
 	return g.hops.share(scratch)
 }
 
-// sweep removes what an earlier run left over in a place, once, when every domain
+// sweep removes what an earlier run left over in a namespace, once, when every domain
 // of it is there.
 func (r *router) sweep() {
 	all := true
-	for _, p := range r.places {
+	for _, p := range r.namespaces {
 		if !p.converged && r.complete(p) {
 			p.converged = true
 			p.kernel.Sweep()
@@ -203,14 +203,14 @@ func (r *router) sweep() {
 	r.converged = all
 }
 
-// complete reports whether everything is known that the domains of a place will have
+// complete reports whether everything is known that the domains of a namespace will have
 // to begin with.
-func (r *router) complete(p *place) bool {
+func (r *router) complete(p *namespace) bool {
 	if r.unread != (unread{}) {
 		return false
 	}
 	for _, g := range r.domains {
-		if g.place == p && (!g.converged || !g.learned) {
+		if g.namespace == p && (!g.converged || !g.learned) {
 			return false
 		}
 	}

@@ -23,7 +23,7 @@ func (r *router) explain(p netip.Prefix, paths lookup) (lines []string) {
 			say("%s: nothing is known that covers %v", name, p)
 			continue
 		}
-		say("%s: %v%s", name, found, g.place.where(" in netns "))
+		say("%s: %v%s", name, found, g.namespace.where(" in netns "))
 		s, routes := g.rib.Explain(found)
 		if s.Local != nil {
 			say("  local: %s; local beats everything else", announcedAs(g, found, s.Local.LocalPref))
@@ -41,10 +41,10 @@ func (r *router) explain(p netip.Prefix, paths lookup) (lines []string) {
 			say("  kernel, table %d: %v", route.Table, route)
 		}
 	}
-	for _, place := range r.places {
-		for _, rule := range place.static.Rules {
+	for _, n := range r.namespaces {
+		for _, rule := range n.static.Rules {
 			if rule.IPv6 == p.Addr().Is6() {
-				say("%srule %v", place.where("netns ", ": "), rule)
+				say("%srule %v", n.where("netns ", ": "), rule)
 			}
 		}
 	}

@@ -147,14 +147,14 @@ func (r *router) notice(event string, s eg.Sighting) {
 // routeOverGuest notes a foreign route of the guests' table that leads over one interface,
 // other than an uplink. It may be known before the interface is.
 func (r *router) routeOverGuest(g *routing, c fib.LearnChange) {
-	if d := r.cfg.GuestDomain(); d == nil || d.Name != g.name || g.place != r.home() {
+	if d := r.cfg.GuestDomain(); d == nil || d.Name != g.name || g.namespace != r.home() {
 		return
 	}
 	k := routeKey{c.Prefix, c.Metric}
 	old, had := r.findings.routes[k]
 	delete(r.findings.routes, k)
 	if !c.Gone && len(c.NextHops) == 1 {
-		if name, known := g.place.links.name(c.NextHops[0].Link); !known || !g.place.isUplink(name) {
+		if name, known := g.namespace.links.name(c.NextHops[0].Link); !known || !g.namespace.isUplink(name) {
 			r.findings.routes[k] = via{c.NextHops[0].Link, c.NextHops[0].Gateway.IsValid()}
 		}
 	}
@@ -179,10 +179,10 @@ func (r *router) serves(link int) bool {
 	return false
 }
 
-// recall takes over addresses that guests were found to have by an earlier run: their host
+// adoptFound takes over addresses that guests were found to have by an earlier run: their host
 // routes are in the kernel still, over an interface whose guest finds addresses. They
 // stay, and are asked for.
-func (r *router) recall(routes iter.Seq[fib.RouteStatus]) {
+func (r *router) adoptFound(routes iter.Seq[fib.RouteStatus]) {
 	d := r.cfg.GuestDomain()
 	if d == nil {
 		return
@@ -253,11 +253,11 @@ func (u unplaced) drop(c fib.LearnChange) {
 	}
 }
 
-// placeRoutes takes the routes that waited for an interface of a place.
-func (r *router) placeRoutes(p *place, link int) {
+// learnWaiting takes the routes that waited for an interface of a namespace.
+func (r *router) learnWaiting(p *namespace, link int) {
 	for _, g := range r.domains {
 		waiting := g.unplaced[link]
-		if g.place != p || len(waiting) == 0 {
+		if g.namespace != p || len(waiting) == 0 {
 			continue
 		}
 		delete(g.unplaced, link)

@@ -43,7 +43,7 @@ func TestRecall(t *testing.T) {
 	}
 	wanted := stale("203.0.113.77/32", 20, "")
 	wanted.State = fib.RouteInstalled
-	b.recall(slices.Values([]fib.RouteStatus{stale("203.0.113.50/32", 20, ""), stale("203.0.113.51/32", 21, ""),
+	b.adoptFound(slices.Values([]fib.RouteStatus{stale("203.0.113.50/32", 20, ""), stale("203.0.113.51/32", 21, ""),
 		stale("203.0.113.64/28", 20, ""), stale("203.0.113.52/32", 20, "203.0.113.50"), wanted}))
 	b.trace.take()
 	b.refresh()

@@ -17,7 +17,7 @@ import (
 // applyFirewalls brings the firewalls in line with the guests that are here. A guest that moves
 // changes nothing, and does not wait for a firewall of hundreds to be looked at.
 func (r *router) applyFirewalls(here []config.Guest) {
-	for _, p := range r.places {
+	for _, p := range r.namespaces {
 		if spec := r.firewallOf(p, r.guestsIn(p, here)); p.wanted == nil || !reflect.DeepEqual(*p.wanted, spec) {
 			r.applyFirewall(p, spec)
 		}
@@ -31,7 +31,7 @@ const mendTime = 5 * time.Second
 func (d *Daemon) mendFirewalls(ctx context.Context) error {
 	for pause(ctx, mendTime) == nil {
 		d.loop.do(ctx, func() {
-			for _, p := range d.router.places {
+			for _, p := range d.router.namespaces {
 				d.router.mendFirewall(p)
 			}
 		})
@@ -39,15 +39,15 @@ func (d *Daemon) mendFirewalls(ctx context.Context) error {
 	return nil
 }
 
-// mendFirewall applies a place's firewall as it was wanted last; one that stands as it should is
+// mendFirewall applies a namespace's firewall as it was wanted last; one that stands as it should is
 // not touched.
-func (r *router) mendFirewall(p *place) {
+func (r *router) mendFirewall(p *namespace) {
 	if p.wanted != nil {
 		r.applyFirewall(p, *p.wanted)
 	}
 }
 
-func (r *router) applyFirewall(p *place, spec firewall.Spec) {
+func (r *router) applyFirewall(p *namespace, spec firewall.Spec) {
 	p.wanted = &spec
 	if p.firewall == nil {
 		return
@@ -61,8 +61,8 @@ func (r *router) applyFirewall(p *place, spec firewall.Spec) {
 	}
 }
 
-// firewallOf says what the firewall of a place must do for its guests.
-func (r *router) firewallOf(p *place, guests []config.Guest) firewall.Spec {
+// firewallOf says what the firewall of a namespace must do for its guests.
+func (r *router) firewallOf(p *namespace, guests []config.Guest) firewall.Spec {
 	s := firewallSpec(p.cfg, guests)
 	s.VXLANPorts = ports(r.cfg.Overlays) // wherever their bridges are
 	if r.cfg.Loopback.Address.IsValid() && len(r.cfg.Overlays) > 0 {
@@ -90,7 +90,7 @@ func (r *router) firewallOf(p *place, guests []config.Guest) firewall.Spec {
 }
 
 // onLink returns the prefixes of the uplinks' addresses.
-func (p *place) onLink() (list []netip.Prefix) {
+func (p *namespace) onLink() (list []netip.Prefix) {
 	for _, name := range slices.Sorted(maps.Keys(p.links.index)) {
 		if !p.isUplink(name) {
 			continue

@@ -23,11 +23,11 @@ func firewallPause(b *brake.Brake, now time.Time) (wait time.Duration, contended
 	return min(max(b.Next.Sub(now), leastFight), mostFight), contended
 }
 
-// watchFirewall puts a place's firewall up again as soon as somebody else has changed it:
+// watchFirewall puts a namespace's firewall up again as soon as somebody else has changed it:
 // reloading the distribution's nftables service flushes the whole ruleset, and where
 // domains are told by marks nothing is routed without. A kernel that can't be listened
 // to leaves it to mendFirewalls.
-func (d *Daemon) watchFirewall(ctx context.Context, p *place) {
+func (d *Daemon) watchFirewall(ctx context.Context, p *namespace) {
 	if p.firewall == nil {
 		return
 	}
@@ -50,7 +50,7 @@ func (d *Daemon) watchFirewall(ctx context.Context, p *place) {
 
 // balanceFlows keeps the flows of one transparent address from taking the room of others,
 // and says when it must.
-func (d *Daemon) balanceFlows(ctx context.Context, p *place) {
+func (d *Daemon) balanceFlows(ctx context.Context, p *namespace) {
 	if p.firewall == nil {
 		return
 	}

@@ -33,10 +33,10 @@ type paths interface {
 // the list of next-hop objects that the BFD process may remove by itself. It is
 // safe for concurrent use and never waits for the loop.
 type guard struct {
-	log     *slog.Logger
-	paths   paths
-	service bfd.Service // nil: no BFD
-	grounds map[string]*ground
+	log        *slog.Logger
+	paths      paths
+	service    bfd.Service // nil: no BFD
+	namespaces map[string]*guardedNetNS
 
 	mu      sync.Mutex
 	watches []peering.Watch
@@ -45,7 +45,7 @@ type guard struct {
 	heard   map[bfd.Key]bool        // an event came in this run
 	dead    map[bfd.Key]bool        // sessions that have failed, and are not back
 	down    map[bfd.Key][]gatewayOn // what GatewayDown was called for
-	news    map[bfd.Key]news        // for BGP
+	pending map[bfd.Key]pathNotice  // for BGP
 	wake    chan struct{}           // there are news
 }
 
@@ -54,28 +54,28 @@ type gatewayOn struct {
 	gateway netip.Addr
 }
 
-// ground is what the guard knows of one network namespace: a session's gateways and
+// guardedNetNS is what the guard knows of one network namespace: a session's gateways and
 // next-hop objects are those of the session's namespace.
-type ground struct {
+type guardedNetNS struct {
 	kernel gateways
 	names  map[int]string // of interfaces; guarded by the guard's lock
 }
 
 // newGuard makes a guard over kernels, by the paths of their namespaces.
 func newGuard(log *slog.Logger, kernels map[string]gateways, p paths, s bfd.Service) *guard {
-	g := &guard{log: log, paths: p, service: s, grounds: map[string]*ground{},
+	g := &guard{log: log, paths: p, service: s, namespaces: map[string]*guardedNetNS{},
 		configs: map[bfd.Key]bfd.SessionConfig{}, up: map[bfd.Key]bool{}, heard: map[bfd.Key]bool{}, dead: map[bfd.Key]bool{}, down: map[bfd.Key][]gatewayOn{},
-		news: map[bfd.Key]news{}, wake: make(chan struct{}, 1)}
+		pending: map[bfd.Key]pathNotice{}, wake: make(chan struct{}, 1)}
 	for path, k := range kernels {
-		g.grounds[path] = &ground{kernel: k, names: map[int]string{}}
+		g.namespaces[path] = &guardedNetNS{kernel: k, names: map[int]string{}}
 	}
 	return g
 }
 
 // objects reads the next-hop objects of every namespace.
 func (g *guard) objects() map[string][]fib.NextHopObject {
-	all := make(map[string][]fib.NextHopObject, len(g.grounds))
-	for path, n := range g.grounds {
+	all := make(map[string][]fib.NextHopObject, len(g.namespaces))
+	for path, n := range g.namespaces {
 		all[path] = n.kernel.NextHops()
 	}
 	return all
@@ -156,7 +156,7 @@ func (g *guard) refresh() {
 // lists computes the failover lists; the lock is held.
 func (g *guard) lists(objects map[string][]fib.NextHopObject) {
 	for _, w := range g.watches {
-		names := g.grounds[w.Key.NetNS].names
+		names := g.namespaces[w.Key.NetNS].names
 		s := g.configs[w.Key]
 		s.Failover = peering.Failover(w, g.watches, objects[w.Key.NetNS], func(i int) (string, bool) { n, ok := names[i]; return n, ok })
 		g.configs[w.Key] = s
@@ -220,14 +220,14 @@ func (g *guard) find(k bfd.Key) (peering.Watch, bool) {
 // kill takes the gateways that w speaks for out of the kernel's groups, unless
 // another session still vouches for them. It gives their number.
 func (g *guard) kill(w peering.Watch) int {
-	ways := w.Alone(g.watches, func(k bfd.Key) bool { return g.up[k] })
-	n, here := 0, g.grounds[w.Key.NetNS]
+	hops := w.Alone(g.watches, func(k bfd.Key) bool { return g.up[k] })
+	n, here := 0, g.namespaces[w.Key.NetNS]
 	g.dead[w.Key] = true
 	// Not NextHops: the BFD process may have taken the object out already, and
 	// then fib must hear that it is to stay out.
 	for _, o := range here.kernel.Gateways() {
 		on := gatewayOn{o.Link, o.Gateway}
-		if name, ok := here.names[o.Link]; ok && ways.Cover(name, o.Gateway) && !slices.Contains(g.down[w.Key], on) {
+		if name, ok := here.names[o.Link]; ok && hops.Cover(name, o.Gateway) && !slices.Contains(g.down[w.Key], on) {
 			here.kernel.GatewayDown(o.Link, o.Gateway)
 			g.down[w.Key] = append(g.down[w.Key], on)
 			n++
@@ -238,7 +238,7 @@ func (g *guard) kill(w peering.Watch) int {
 
 func (g *guard) revive(k bfd.Key) {
 	for _, d := range g.down[k] {
-		g.grounds[k.NetNS].kernel.GatewayUp(d.link, d.gateway)
+		g.namespaces[k.NetNS].kernel.GatewayUp(d.link, d.gateway)
 	}
 	delete(g.down, k)
 	delete(g.dead, k)
@@ -248,7 +248,7 @@ func (g *guard) revive(k bfd.Key) {
 func (g *guard) link(path string, l fib.Link, gone bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	names := g.grounds[path].names
+	names := g.namespaces[path].names
 	names[l.Index] = l.Name
 	if gone {
 		delete(names, l.Index)

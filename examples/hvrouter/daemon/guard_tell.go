@@ -7,9 +7,9 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
 )
 
-// news is what BGP has not been told about one session yet. A Down is never
+// pathNotice is what BGP has not been told about one session yet. A Down is never
 // hidden by the Up that follows it.
-type news struct {
+type pathNotice struct {
 	watch    peering.Watch
 	down, up bool
 	remoteC  bool
@@ -17,14 +17,14 @@ type news struct {
 
 // note keeps news for tell; the guard's lock is held.
 func (g *guard) note(w peering.Watch, up, remoteC bool) {
-	n := g.news[w.Key]
+	n := g.pending[w.Key]
 	n.watch = w
 	if up {
 		n.up = true
 	} else {
 		n.down, n.up, n.remoteC = true, false, remoteC
 	}
-	g.news[w.Key] = n
+	g.pending[w.Key] = n
 	select {
 	case g.wake <- struct{}{}:
 	default:
@@ -48,8 +48,8 @@ func (g *guard) tell(ctx context.Context) {
 // deliver brings BGP the news that there are.
 func (g *guard) deliver() {
 	g.mu.Lock()
-	all := g.news
-	g.news = map[bfd.Key]news{}
+	all := g.pending
+	g.pending = map[bfd.Key]pathNotice{}
 	g.mu.Unlock()
 	for _, n := range all {
 		if n.down {
@@ -61,9 +61,9 @@ func (g *guard) deliver() {
 	}
 }
 
-// doubt ends the trust in ways that an earlier run announced: those whose probe is not up
+// endGrace ends the trust in next hops that an earlier run announced: those whose probe is not up
 // by now are dead.
-func (g *guard) doubt() {
+func (g *guard) endGrace() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, w := range g.watches {

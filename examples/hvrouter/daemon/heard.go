@@ -79,8 +79,8 @@ func (r *router) onHeard(list []ndp.Sender, now time.Time) {
 	}
 }
 
-// heardBy returns what the guests of a place were heard from, by interface.
-func (r *router) heardBy(p *place, guests []config.Guest) map[string][]netip.Addr {
+// heardBy returns what the guests of a namespace were heard from, by interface.
+func (r *router) heardBy(p *namespace, guests []config.Guest) map[string][]netip.Addr {
 	out := map[string][]netip.Addr{}
 	for _, g := range guests {
 		if link, ok := p.links.byName(g.Interface); ok && len(r.heard[link.Index].list()) > 0 {

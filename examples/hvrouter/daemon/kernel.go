@@ -18,9 +18,9 @@ import (
 	"github.com/hyperfib/hyperfib/fib"
 )
 
-// space is a place as it was opened: its kernel and what it says.
-type space struct {
-	*place
+// openNamespace is a namespace as it was opened: its state, its kernel and what that says.
+type openNamespace struct {
+	*namespace
 	fib      *fib.FIB
 	firewall *firewall.Firewall
 	events   *fib.Watcher
@@ -29,30 +29,30 @@ type space struct {
 	up       map[string]bool // interfaces with a carrier; of pumpKernel
 }
 
-// openSpaces opens the namespaces, all of them before the first kernel is read: a name that
+// openNamespaces opens the namespaces, all of them before the first kernel is read: a name that
 // leads nowhere is an error whatever else runs here.
-func (d *Daemon) openSpaces(t *tasks, c *config.Config) (places []*place, err error) {
-	spaces := make([]*space, len(c.Places()))
-	paths := make([]string, len(spaces))
-	for i, p := range c.Places() {
-		spaces[i] = &space{up: map[string]bool{}}
+func (d *Daemon) openNamespaces(t *tasks, c *config.Config) (states []*namespace, err error) {
+	opened := make([]*openNamespace, len(c.Namespaces()))
+	paths := make([]string, len(opened))
+	for i, p := range c.Namespaces() {
+		opened[i] = &openNamespace{up: map[string]bool{}}
 		if p.NetNS != "" {
-			if spaces[i].file, paths[i], err = d.hold(p.NetNS); err != nil {
+			if opened[i].file, paths[i], err = d.openNetNS(p.NetNS); err != nil {
 				return nil, err
 			}
 		}
 	}
-	for i, p := range c.Places() {
-		if err := d.openSpace(t, spaces[i], p, paths[i]); err != nil {
+	for i, p := range c.Namespaces() {
+		if err := d.openKernelOf(t, opened[i], p, paths[i]); err != nil {
 			return nil, err
 		}
-		d.spaces, places = append(d.spaces, spaces[i]), append(places, spaces[i].place)
+		d.namespaces, states = append(d.namespaces, opened[i]), append(states, opened[i].namespace)
 	}
-	return places, nil
+	return states, nil
 }
 
-// openSpace begins to read the kernel of one namespace.
-func (d *Daemon) openSpace(t *tasks, s *space, p config.Place, path string) (err error) {
+// openKernelOf begins to read the kernel of one namespace.
+func (d *Daemon) openKernelOf(t *tasks, s *openNamespace, p config.Namespace, path string) (err error) {
 	if p.Config.Isolation == config.IsolationVRF {
 		if s.vrfs, err = openVRFs(p); err != nil {
 			return err
@@ -64,7 +64,7 @@ func (d *Daemon) openSpace(t *tasks, s *space, p config.Place, path string) (err
 		return fmt.Errorf("%s: %w", cmp.Or(p.NetNS.Path(), "kernel"), err)
 	}
 	s.fib, s.firewall, s.events = k, firewall.New(path), k.Watch(fib.WatchOptions{Buffer: eventBuffer})
-	s.place = newPlace(d.log, p.NetNS, k, s.firewall)
+	s.namespace = newNamespace(d.log, p.NetNS, k, s.firewall)
 	s.path = path
 	if s.vrfs != nil {
 		s.vrf = s.vrfs
@@ -76,7 +76,7 @@ func (d *Daemon) openSpace(t *tasks, s *space, p config.Place, path string) (err
 // openKernel reads the kernel, adopts what an earlier run left, and makes the
 // router with everything that needs no peer.
 func (d *Daemon) openKernel(t *tasks, c *config.Config) error {
-	places, err := d.openSpaces(t, c)
+	states, err := d.openNamespaces(t, c)
 	if err != nil {
 		return err
 	}
@@ -92,14 +92,14 @@ func (d *Daemon) openKernel(t *tasks, c *config.Config) error {
 		return err
 	}
 	d.edge = edge
-	d.router = newRouter(d.log, c, edge, places...)
+	d.router = newRouter(d.log, c, edge, states...)
 	t.start("sightings", func(ctx context.Context) error { return d.pumpSightings(ctx, edge) })
 	t.start("heard", func(ctx context.Context) error { return d.pumpHeard(ctx, edge) })
 	if err := d.openBFD(t, c); err != nil {
 		return err
 	}
 	d.router.guard = d.guard
-	for _, s := range d.spaces {
+	for _, s := range d.namespaces {
 		if err := d.firstReading(t, s); err != nil {
 			return err
 		}
@@ -110,19 +110,19 @@ func (d *Daemon) openKernel(t *tasks, c *config.Config) error {
 // edgeConfig says where the guests are, and where the loopback is if elsewhere.
 func (d *Daemon) edgeConfig(c *config.Config) (ec eg.Config, err error) {
 	home, under := c.GuestNetNS(), c.LoopbackNetNS()
-	ec = eg.Config{Log: d.log, NetNS: d.spaceOf(home).path, VRF: c.GuestVRF(), UnderlayVRF: c.LoopbackVRF(), Keeper: keep.Open(c.BFD.Keeper())}
+	ec = eg.Config{Log: d.log, NetNS: d.namespaceOf(home).path, VRF: c.GuestVRF(), UnderlayVRF: c.LoopbackVRF(), Keeper: keep.Open(c.BFD.HandoverSocket())}
 	switch {
 	case home == under:
 	case under == "": // the daemon's own has no path that all threads understand
-		_, ec.Underlay, err = d.hold("")
+		_, ec.Underlay, err = d.openNetNS("")
 	default:
-		ec.Underlay = d.spaceOf(under).path
+		ec.Underlay = d.namespaceOf(under).path
 	}
 	return ec, err
 }
 
 // firstReading waits until everything is known that the kernel has.
-func (d *Daemon) firstReading(t *tasks, s *space) error {
+func (d *Daemon) firstReading(t *tasks, s *openNamespace) error {
 	for synced := false; !synced; {
 		events, err := s.events.Next(t.ctx)
 		if err != nil {
@@ -132,8 +132,8 @@ func (d *Daemon) firstReading(t *tasks, s *space) error {
 		synced = slices.ContainsFunc(events, func(e fib.Event) bool { return e.Kind == fib.EventSynced })
 	}
 	d.observe(s, s.recount()) // events of the first reading may be on their way, or lost
-	s.kept = keptOf(s.fib.Routes())
-	d.again = d.again || s.kept.any()
+	s.preserved = preservedBy(s.fib.Routes())
+	d.again = d.again || s.preserved.any()
 	return nil
 }
 
@@ -153,7 +153,7 @@ func tables(c *config.Config) (ids []uint32) {
 const eventBuffer = 1 << 18
 
 // recount makes up for lost events with what the kernel has now.
-func (s *space) recount() (events []fib.Event) {
+func (s *openNamespace) recount() (events []fib.Event) {
 	there := map[int]bool{}
 	for _, l := range s.fib.Links() {
 		there[l.Index] = true
@@ -170,7 +170,7 @@ func (s *space) recount() (events []fib.Event) {
 
 // readdress makes events of every difference between the addresses that are known and
 // those that the kernel has on links that are there.
-func (s *space) readdress(there map[int]bool) (events []fib.Event) {
+func (s *openNamespace) readdress(there map[int]bool) (events []fib.Event) {
 	now, err := host.Addresses(s.path)
 	if err != nil {
 		s.log.Warn("addresses cannot be read", "event", "kernel-error", "err", err)
@@ -199,7 +199,7 @@ func (s *space) readdress(there map[int]bool) (events []fib.Event) {
 }
 
 // observe takes kernel events before the loop runs, or on it.
-func (d *Daemon) observe(s *space, events []fib.Event) {
+func (d *Daemon) observe(s *openNamespace, events []fib.Event) {
 	if slices.ContainsFunc(events, func(e fib.Event) bool { return e.Kind == fib.EventLost }) {
 		events = append(events, s.recount()...)
 	}
@@ -211,12 +211,12 @@ func (d *Daemon) observe(s *space, events []fib.Event) {
 			d.guard.link(s.netns.Path(), e.Link, true)
 		}
 	}
-	d.router.take(s.place, events)
+	d.router.take(s.namespace, events)
 }
 
 // pumpKernel brings the kernel's events to the loop. Loss of carrier goes to BGP
 // first: it ends sessions whatever the loop is busy with (R45).
-func (d *Daemon) pumpKernel(ctx context.Context, s *space) error {
+func (d *Daemon) pumpKernel(ctx context.Context, s *openNamespace) error {
 	for {
 		events, err := s.events.Next(ctx)
 		if err != nil {

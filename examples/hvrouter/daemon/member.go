@@ -24,14 +24,14 @@ var _ announcer = member{}
 
 // ids yields the path identifiers of the member.
 func (m member) ids(yield func(uint32) bool) {
-	for n := range m.members[m.no].Ways {
+	for n := range m.members[m.no].NextHops {
 		if !yield(peering.PathID(m.no, n)) {
 			return
 		}
 	}
 }
 
-// originate announces a prefix over every way.
+// originate announces a prefix over every next hop.
 func (m member) originate(p netip.Prefix, pref uint32, more ...wire.Community) error {
 	list := more
 	if c := m.members[m.no].Community; c != 0 {

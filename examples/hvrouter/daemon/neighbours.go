@@ -24,12 +24,12 @@ func (d *Daemon) Events(recent int) (*journal.Reader, error) { return d.journal.
 // with the addresses that guests were found to have.
 func (d *Daemon) Neighbours() ([]api.Neighbour, error) {
 	all := []api.Neighbour{}
-	for _, s := range d.spaces {
+	for _, s := range d.namespaces {
 		list, err := kernelNeighbours(s.netns.Path())
 		if err != nil {
 			return nil, err
 		}
-		d.ask(func(r *router) { all = append(all, r.neighboursAt(s.place, list)...) })
+		d.ask(func(r *router) { all = append(all, r.neighboursAt(s.namespace, list)...) })
 	}
 	slices.SortFunc(all, func(a, b api.Neighbour) int {
 		return cmp.Or(strings.Compare(a.Interface, b.Interface), a.Address.Compare(b.Address))
@@ -83,9 +83,9 @@ type where struct {
 	addr netip.Addr
 }
 
-// neighboursAt joins what the kernel of a place has with what was found, which is only
+// neighboursAt joins what the kernel of a namespace has with what was found, which is only
 // about guests.
-func (r *router) neighboursAt(p *place, kernel []neighbour) (out []api.Neighbour) {
+func (r *router) neighboursAt(p *namespace, kernel []neighbour) (out []api.Neighbour) {
 	byPlace := map[where]*api.Neighbour{}
 	at := func(w where) *api.Neighbour {
 		if byPlace[w] == nil {

@@ -21,7 +21,7 @@ func (d *Daemon) becomeReady(ctx context.Context) error {
 	defer cancel()
 	for s := range d.speaker.each {
 		select {
-		case <-s.told.all:
+		case <-s.initialSync.all:
 		case <-late.Done():
 		}
 	}

@@ -22,25 +22,25 @@ func (r *router) refresh() {
 	here := r.present()
 	ports, old := r.ports(here), maps.Clone(r.served)
 	left := r.left(ports)
-	for _, p := range r.places {
+	for _, p := range r.namespaces {
 		p.enslave(r.guestsIn(p, here))
 	}
 	changed := r.arrive(ports)
 	r.started = true
-	drop := map[*place][]fib.Address{}
-	for _, p := range r.places {
+	drop := map[*namespace][]fib.Address{}
+	for _, p := range r.namespaces {
 		r.tellTrust(p)
-		drop[p] = p.stand(domain.NewStatic(p.cfg, r.guestsIn(p, here), r.linksOf(p, here)))
+		drop[p] = p.apply(domain.NewStatic(p.cfg, r.guestsIn(p, here), r.linksOf(p, here)))
 	}
 	r.applyFirewalls(here) // first: what comes from a guest has its mark before there are routes
 	r.answerFor(here)
 	for _, name := range r.order {
 		g := r.domains[name]
-		g.rib.SetLocals(g.place.static.Locals[name], &r.fx)
+		g.rib.SetLocals(g.namespace.static.Locals[name], &r.fx)
 		r.apply(g, &r.fx)
 	}
 	r.leave(left, ports)
-	for _, p := range r.places {
+	for _, p := range r.namespaces {
 		for _, a := range drop[p] {
 			p.kernel.DeleteAddress(a)
 		}
@@ -61,9 +61,9 @@ func (r *router) refresh() {
 	r.overlays()
 }
 
-// guestsIn returns the guests that live in a place: all of them at home, none
+// guestsIn returns the guests that live in a namespace: all of them at home, none
 // elsewhere.
-func (r *router) guestsIn(p *place, guests []config.Guest) []config.Guest {
+func (r *router) guestsIn(p *namespace, guests []config.Guest) []config.Guest {
 	if p == r.home() {
 		return guests
 	}
@@ -127,7 +127,7 @@ func (r *router) arrive(now map[string]guest.Port) (changed []guest.Port) {
 		}
 		r.edge.Arrive(r.cfg, p)
 		if _, known := r.served[name]; !known && r.started { // others, the kernel knows
-			r.introduce(p)
+			r.probe(p)
 		}
 		p.Link.AdminUp = true
 		r.served[name] = p

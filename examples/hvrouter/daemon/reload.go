@@ -153,7 +153,7 @@ func fixed(old, new *config.Config) error {
 	keep("the list of domains", slices.EqualFunc(old.Domains, new.Domains, func(a, b config.Domain) bool {
 		return a.Name == b.Name && a.NetNS == b.NetNS && a.Redistributes() == b.Redistributes()
 	}))
-	keep("what lives in which network namespace", slices.EqualFunc(old.Places(), new.Places(), func(a, b config.Place) bool { return a.NetNS == b.NetNS }) &&
+	keep("what lives in which network namespace", slices.EqualFunc(old.Namespaces(), new.Namespaces(), func(a, b config.Namespace) bool { return a.NetNS == b.NetNS }) &&
 		old.GuestNetNS() == new.GuestNetNS() && old.LoopbackNetNS() == new.LoopbackNetNS())
 	return errors.Join(errs...)
 }

@@ -22,17 +22,17 @@ type router struct {
 	edge  edge
 	guard *guard
 
-	cfg      *config.Config
-	places   []*place // the daemon's own first
-	guests   guest.Inventory
-	store    *guest.Store
-	unread   unread // no conclusions are drawn from it
-	domains  map[string]*routing
-	order    []string              // of the domains, as in the file
-	served   map[string]guest.Port // guests by name
-	findings findings
-	heard    map[int]*heard // addresses that guests asked from, by link
-	servedAs config.Edge    // what they have in common
+	cfg        *config.Config
+	namespaces []*namespace // the daemon's own first
+	guests     guest.Inventory
+	store      *guest.Store
+	unread     unread // no conclusions are drawn from it
+	domains    map[string]*routing
+	order      []string              // of the domains, as in the file
+	served     map[string]guest.Port // guests by name
+	findings   findings
+	heard      map[int]*heard // addresses that guests asked from, by link
+	servedAs   config.Edge    // what they have in common
 
 	fx        domain.Effects       // scratch
 	out       domain.ExportEffects // scratch
@@ -56,7 +56,7 @@ type router struct {
 // routing is one domain at work.
 type routing struct {
 	name      string
-	place     *place
+	namespace *namespace
 	table     uint32
 	rib       *domain.RIB
 	exports   *domain.Exports
@@ -70,13 +70,13 @@ type routing struct {
 	complete  bool                 // BGP knows that everything of ours is announced
 	converged bool                 // BGP has told everything once
 	without   []bgp.PeerKey        // but for these peers
-	deaths    deaths               // ways that are not to be used
+	dead      deadNextHops         // next hops that are not to be used
 }
 
-// newRouter makes a router for a configuration over places, one for each of
-// [config.Config.Places].
-func newRouter(log *slog.Logger, c *config.Config, e edge, places ...*place) *router {
-	r := &router{log: log, edge: e, places: places, now: time.Now, domains: map[string]*routing{}, served: map[string]guest.Port{}, findings: newFindings(), heard: map[int]*heard{}, vteps: map[netip.Addr]int{}}
+// newRouter makes a router for a configuration over namespaces, one for each of
+// [config.Config.Namespaces].
+func newRouter(log *slog.Logger, c *config.Config, e edge, namespaces ...*namespace) *router {
+	r := &router{log: log, edge: e, namespaces: namespaces, now: time.Now, domains: map[string]*routing{}, served: map[string]guest.Port{}, findings: newFindings(), heard: map[int]*heard{}, vteps: map[netip.Addr]int{}}
 	r.adopt(c)
 	return r
 }
@@ -85,29 +85,29 @@ func newRouter(log *slog.Logger, c *config.Config, e edge, places ...*place) *ro
 // one before.
 func (r *router) adopt(c *config.Config) {
 	r.cfg = c
-	for i, p := range c.Places() {
-		r.places[i].cfg = p.Config
-		r.places[i].metrics.set(p.Config)
+	for i, p := range c.Namespaces() {
+		r.namespaces[i].cfg = p.Config
+		r.namespaces[i].metrics.set(p.Config)
 	}
 }
 
-// at returns the place of a namespace.
-func (r *router) at(n config.NetNS) *place {
-	for _, p := range r.places {
+// at returns what is known of a namespace.
+func (r *router) at(n config.NetNS) *namespace {
+	for _, p := range r.namespaces {
 		if p.netns == n {
 			return p
 		}
 	}
-	return r.places[0]
+	return r.namespaces[0]
 }
 
 // home is where the guests' interfaces are.
-func (r *router) home() *place { return r.at(r.cfg.GuestNetNS()) }
+func (r *router) home() *namespace { return r.at(r.cfg.GuestNetNS()) }
 
 // addDomain makes a domain of the configuration known.
 func (r *router) addDomain(index int, a announcer) *routing {
 	d := r.cfg.Domains[index]
-	g := &routing{name: d.Name, place: r.at(d.NetNS), table: d.Table.ID, bgp: a, exports: domain.NewExports(), refused: map[netip.Prefix]int{}, unplaced: unplaced{}, learned: !d.Redistributes()}
+	g := &routing{name: d.Name, namespace: r.at(d.NetNS), table: d.Table.ID, bgp: a, exports: domain.NewExports(), refused: map[netip.Prefix]int{}, unplaced: unplaced{}, learned: !d.Redistributes()}
 	g.rib = domain.NewRIB(g.view())
 	g.configure(d)
 	r.domains[d.Name] = g
@@ -115,10 +115,10 @@ func (r *router) addDomain(index int, a announcer) *routing {
 	return g
 }
 
-// view reads the configuration of the domain's place.
+// view reads the configuration of the domain's namespace.
 func (g *routing) view() domain.View {
-	domains := g.place.cfg.Domains
-	return domain.NewView(g.place.cfg, slices.IndexFunc(domains, func(d config.Domain) bool { return d.Name == g.name }))
+	domains := g.namespace.cfg.Domains
+	return domain.NewView(g.namespace.cfg, slices.IndexFunc(domains, func(d config.Domain) bool { return d.Name == g.name }))
 }
 
 // configure notes where the domain's sessions are.
@@ -137,7 +137,7 @@ func (r *router) apply(g *routing, fx *domain.Effects) {
 		r.setRoute(g, route)
 	}
 	for _, k := range fx.Delete {
-		g.place.kernel.DeleteRoute(peering.Key(k))
+		g.namespace.kernel.DeleteRoute(peering.Key(k))
 	}
 	r.targets(g, fx)
 	r.export(g)
@@ -146,16 +146,16 @@ func (r *router) apply(g *routing, fx *domain.Effects) {
 
 // setRoute has the kernel route as a domain wants it.
 func (r *router) setRoute(g *routing, route domain.Route) {
-	if why := g.place.setRoute(route); why != "" {
+	if why := g.namespace.setRoute(route); why != "" {
 		g.exports.Route(route.Key, domain.Standing{State: domain.Refused, Why: why}, r.now(), &r.out)
 	}
 }
 
 // reset sets every route over a link again: its name now stands for another
 // interface index.
-func (r *router) reset(p *place, link string) {
+func (r *router) reset(p *namespace, link string) {
 	for _, g := range r.domains {
-		if g.place != p {
+		if g.namespace != p {
 			continue
 		}
 		var moved []netip.Prefix

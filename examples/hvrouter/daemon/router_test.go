@@ -158,9 +158,9 @@ func newBenchOf(t testing.TB, sample string) *bench {
 
 // newBenchWith makes one with a kernel for each namespace.
 func newBenchWith(t testing.TB, c *config.Config, log *slog.Logger, kernelOf func(netns string) kernel, tr *trace) *bench {
-	var places []*place
-	for _, p := range c.Places() {
-		places = append(places, newPlace(log, p.NetNS, kernelOf(string(p.NetNS)), &fakeFirewall{}))
+	var places []*namespace
+	for _, p := range c.Namespaces() {
+		places = append(places, newNamespace(log, p.NetNS, kernelOf(string(p.NetNS)), &fakeFirewall{}))
 	}
 	r := newRouter(log, c, fakeEdge{tr}, places...)
 	r.guard = newGuard(r.log, nil, nil, nil)
@@ -184,7 +184,7 @@ func (b *bench) link(index int, name string) {
 }
 
 func (b *bench) kernelSays(events ...fib.Event) {
-	b.router.take(b.places[0], events)
+	b.router.take(b.namespaces[0], events)
 	if b.dirty {
 		b.refresh()
 	}

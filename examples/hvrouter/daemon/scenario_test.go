@@ -91,7 +91,7 @@ func (m *machine) outputs() []string {
 	for len(m.changes) > 0 {
 		all := m.changes
 		m.changes = map[string][]fib.RouteChange{}
-		for _, p := range m.places {
+		for _, p := range m.namespaces {
 			m.onRoutes(p, all[string(p.netns)])
 		}
 	}
@@ -189,7 +189,7 @@ func (m *machine) start(now time.Time, file string, edits []string) error {
 	m.router.now = func() time.Time { return now }
 	m.objects = map[string]*fakeGateways{}
 	kernels := map[string]gateways{}
-	for _, p := range m.places {
+	for _, p := range m.namespaces {
 		m.objects[p.netns.Path()] = &fakeGateways{trace: tr}
 		kernels[p.netns.Path()] = m.objects[p.netns.Path()]
 	}
@@ -264,7 +264,7 @@ func (m *machine) stands(words []string) error {
 	}
 	for k := range m.wanted {
 		if k.Prefix == p {
-			for _, place := range m.places {
+			for _, place := range m.namespaces {
 				m.status(string(place.netns), k, state, err)
 			}
 		}
@@ -273,7 +273,7 @@ func (m *machine) stands(words []string) error {
 }
 
 // where takes the namespace off the end of words.
-func (m *machine) where(words []string) (*place, []string) {
+func (m *machine) where(words []string) (*namespace, []string) {
 	if n, ok := strings.CutPrefix(words[len(words)-1], "@"); ok {
 		return m.at(config.NetNS(n)), words[:len(words)-1]
 	}
@@ -282,7 +282,7 @@ func (m *machine) where(words []string) (*place, []string) {
 
 func (m *machine) kernelEvents(words []string) error {
 	var events []fib.Event
-	var p *place
+	var p *namespace
 	for len(words) > 0 {
 		end := slices.Index(words, ";")
 		one := words
@@ -423,7 +423,7 @@ func (m *machine) bfd(words []string) error {
 	case "refresh":
 		g.refresh()
 	case "doubt":
-		g.doubt()
+		g.endGrace()
 	case "up", "down", "admin", "echo", "away":
 		p, words := m.where(words)
 		e := bfd.Event{Key: bfd.Key{Local: netip.MustParseAddr(words[1]), Peer: netip.MustParseAddr(words[2]), Interface: words[3], NetNS: p.netns.Path()}, State: bfd.Down}

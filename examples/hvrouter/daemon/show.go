@@ -46,7 +46,7 @@ func (d *Daemon) Sessions() (out []api.Session) {
 		sessions, _ := c.SessionsOf(dom)
 		for _, ref := range sessions {
 			s := session(m.serves(), c.NetNSOf(ref, dom.Name), ref, peers[peering.SessionKey(ref)], bfds)
-			s.Ways = m.waysOf(c, ref, bfds)
+			s.NextHops = m.nextHopsOf(c, ref, bfds)
 			out = append(out, s)
 		}
 	}
@@ -164,21 +164,21 @@ func gatewaysOf(hops []domain.NextHop) (out []api.Gateway) {
 // FIB implements [api.Backend].
 func (d *Daemon) FIB(table uint32) []api.FIBRoute {
 	out := []api.FIBRoute{}
-	for _, space := range d.spaces {
-		out = append(out, d.routesOf(space, table)...)
+	for _, n := range d.namespaces {
+		out = append(out, d.routesOf(n, table)...)
 	}
 	return out
 }
 
-func (d *Daemon) routesOf(space *space, table uint32) (out []api.FIBRoute) {
-	name := d.linkNames(space)
+func (d *Daemon) routesOf(n *openNamespace, table uint32) (out []api.FIBRoute) {
+	name := d.linkNames(n)
 	if name == nil {
 		return nil
 	}
-	for s := range space.fib.Routes() {
+	for s := range n.fib.Routes() {
 		if table == 0 || s.Table == table {
 			r := fibRoute(s, name)
-			r.NetNS = string(space.netns)
+			r.NetNS = string(n.netns)
 			out = append(out, r)
 		}
 	}
@@ -189,8 +189,8 @@ func (d *Daemon) routesOf(space *space, table uint32) (out []api.FIBRoute) {
 	return out
 }
 
-// linkNames returns the names of a space's interfaces, nil once the daemon ends.
-func (d *Daemon) linkNames(s *space) (name func(int) string) {
+// linkNames returns the names of a namespace's interfaces, nil once the daemon ends.
+func (d *Daemon) linkNames(s *openNamespace) (name func(int) string) {
 	d.ask(func(*router) {
 		names := make(map[int]string, len(s.links.byIndex))
 		for i, l := range s.links.byIndex {
@@ -222,11 +222,11 @@ func (d *Daemon) Status() (s api.Status) {
 	})
 	s.Missing, _ = d.missing()
 	s.Namespaces = map[string]string{}
-	for _, space := range d.spaces {
-		n := space.fib.Stats()
+	for _, opened := range d.namespaces {
+		n := opened.fib.Stats()
 		s.Writes += n.Adds + n.Replaces + n.Deletes + n.ObjectWrites + n.RuleWrites
-		if space.netns != "" {
-			s.Namespaces[string(space.netns)] = space.name()
+		if opened.netns != "" {
+			s.Namespaces[string(opened.netns)] = opened.name()
 		}
 	}
 	return s
@@ -242,7 +242,7 @@ func (d *Daemon) Explain(p netip.Prefix) api.Explanation {
 // Diff implements [api.Backend].
 func (d *Daemon) Diff() []api.Difference {
 	out := []api.Difference{}
-	for _, s := range d.spaces {
+	for _, s := range d.namespaces {
 		for _, diff := range s.fib.Diff() {
 			out = append(out, api.Difference{NetNS: string(s.netns), Op: diff.Op, What: fmt.Sprint(diff.Key), Want: diff.Want, Have: diff.Have})
 		}
@@ -284,7 +284,7 @@ func (d *Daemon) Reload(opt api.ReloadOptions) (api.Reload, error) { return d.re
 
 // Drops implements [api.Backend].
 func (d *Daemon) Drops() (out []api.Drop) {
-	for _, s := range d.spaces {
+	for _, s := range d.namespaces {
 		drops, err := s.firewall.Drops()
 		if err != nil {
 			continue
@@ -299,7 +299,7 @@ func (d *Daemon) Drops() (out []api.Drop) {
 // netnsName returns the name of the namespace at a path, or the path if it is none of
 // ours.
 func (d *Daemon) netnsName(path string) string {
-	for _, s := range d.spaces {
+	for _, s := range d.namespaces {
 		if s.netns.Path() == path {
 			return string(s.netns)
 		}

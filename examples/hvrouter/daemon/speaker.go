@@ -26,15 +26,15 @@ type speaker struct {
 	// linkLocal gives our link-local address on an interface.
 	linkLocal func(name string) netip.Addr
 	members   []peering.Member
-	// wide tells that some session has more ways than its own.
-	wide bool
-	ways *ways
+	// wide tells that some session has more next hops than its own.
+	wide     bool
+	nextHops *nextHopStates
 	// patience is how long routes of an earlier run stay while no peer is there to say
 	// what they should be.
 	patience time.Duration
 	// deferral is how long the sessions have to come up after the start.
-	deferral time.Time
-	told     told
+	deferral    time.Time
+	initialSync initialSync
 
 	mu       sync.Mutex
 	peers    map[bgp.PeerKey]configured // as they are
@@ -51,15 +51,15 @@ type configured struct {
 	bgp.PeerConfig
 	imports, exports config.Policy
 	fabric           string
-	ways             []peering.Announced // nil: the session's own
+	nextHops         []peering.Announced // nil: the session's own
 }
 
 // peer makes the configuration of a peer. Policies that have not changed are
 // taken from old: a new one would make the session exchange its routes again.
-func (s *speaker) peer(c *config.Config, r config.Reflector, dead deaths, old configured) configured {
+func (s *speaker) peer(c *config.Config, r config.Reflector, dead deadNextHops, old configured) configured {
 	p := configured{PeerConfig: peering.Peer(c, r, s.linkLocal(r.Interface)), imports: r.Import, exports: r.Export, fabric: r.Fabric}
 	if len(r.AdvertiseNextHops) > 0 {
-		p.ways = dead.announced(peering.Announce(r, s.members))
+		p.nextHops = dead.announced(peering.Announce(r, s.members))
 	}
 	p.Import, p.Export = old.Import, old.Export
 	first := old.Addr != p.Addr
@@ -69,17 +69,17 @@ func (s *speaker) peer(c *config.Config, r config.Reflector, dead deaths, old co
 			p.Import = peering.Known(s.members, p.Import)
 		}
 	}
-	if !r.Export.Equal(old.exports) || !slices.Equal(p.ways, old.ways) {
+	if !r.Export.Equal(old.exports) || !slices.Equal(p.nextHops, old.nextHops) {
 		p.Export = peering.Policy(r.Export)
 		if len(r.AdvertiseNextHops) > 0 {
-			p.Export = peering.Only(p.ways, p.Export)
+			p.Export = peering.Only(p.nextHops, p.Export)
 		}
 	}
 	return p
 }
 
 func (p configured) same(o configured) bool {
-	policies := p.imports.Equal(o.imports) && p.exports.Equal(o.exports) && slices.Equal(p.ways, o.ways)
+	policies := p.imports.Equal(o.imports) && p.exports.Equal(o.exports) && slices.Equal(p.nextHops, o.nextHops)
 	for _, c := range []*configured{&p, &o} {
 		c.Import, c.Export = nil, nil
 	}
@@ -88,13 +88,13 @@ func (p configured) same(o configured) bool {
 
 // newSpeaker makes the speaker of a domain, and of those that share its sessions.
 // Addresses of ours that do not exist cannot be listened on, their sessions only dial.
-func newSpeaker(log *slog.Logger, c *config.Config, d config.Domain, p *place) (*speaker, error) {
+func newSpeaker(log *slog.Logger, c *config.Config, d config.Domain, p *namespace) (*speaker, error) {
 	members := peering.Members(c, d)
 	var domains []config.Domain
 	for _, m := range members {
 		domains = append(domains, *c.Domain(m.Domain))
 	}
-	preserved := p.kept.families(domains)
+	preserved := p.preserved.families(domains)
 	cfg := peering.Speaker(c, d, preserved, p.links.hasAddress)
 	cfg.NetNS = p.path
 	b, err := bgp.New(cfg)
@@ -103,7 +103,7 @@ func newSpeaker(log *slog.Logger, c *config.Config, d config.Domain, p *place) (
 	}
 	s := &speaker{Speaker: b, log: log, name: d.Name, netns: d.NetNS, peers: map[bgp.PeerKey]configured{},
 		cBit: c.BFD.Process == "separate", linkLocal: p.links.linkLocal, members: members,
-		deferral: time.Now().Add(c.BGP.GracefulRestart.Deferral.Duration), ways: newWays(), told: newTold(), patience: c.BGP.GracefulRestart.Time.Duration + c.BGP.GracefulRestart.LongLived.Duration}
+		deferral: time.Now().Add(c.BGP.GracefulRestart.Deferral.Duration), nextHops: newNextHopStates(), initialSync: newInitialSync(), patience: c.BGP.GracefulRestart.Time.Duration + c.BGP.GracefulRestart.LongLived.Duration}
 	s.complete = make([]bool, len(s.members))
 	s.again = time.AfterFunc(time.Hour, s.proceed)
 	s.again.Stop()
@@ -113,8 +113,8 @@ func newSpeaker(log *slog.Logger, c *config.Config, d config.Domain, p *place) (
 		s.name = "shared"
 	}
 	if len(preserved) == 0 {
-		s.ways.set(probed(c, s.members), true)
-		s.ways.ring()
+		s.nextHops.set(probed(c, s.members), true)
+		s.nextHops.ring()
 	}
 	return s, nil
 }
@@ -128,14 +128,14 @@ func (s *speaker) configure(c *config.Config, d config.Domain) {
 	s.bring()
 }
 
-// review looks again at what is announced and used, because ways died or live again.
-func (s *speaker) review() {
+// updateNextHops looks again at what is announced and used, because next hops died or live again.
+func (s *speaker) updateNextHops() {
 	s.mu.Lock()
 	if s.cfg != nil {
 		s.bring()
 	}
 	s.mu.Unlock()
-	s.ways.ring()
+	s.nextHops.ring()
 }
 
 // proceed goes on with what waits for sessions: a rollout, and who wants to know when all
@@ -169,7 +169,7 @@ func (s *speaker) missing() (list []bgp.PeerKey) {
 // bring adds, changes and removes peers, each when the rollout says; the lock is held.
 func (s *speaker) bring() {
 	sessions, _ := s.cfg.SessionsOf(s.domain)
-	dead := s.ways.snapshot()
+	dead := s.nextHops.snapshot()
 	next := map[bgp.PeerKey]configured{}
 	var all []rolloutSession
 	now, status := time.Now(), s.standings()
@@ -211,7 +211,7 @@ func (s *speaker) wake(now time.Time, status map[bgp.PeerKey]bgp.PeerStatus) {
 			next = t
 		}
 	}
-	s.told.note(done, len(status))
+	s.initialSync.note(done, len(status))
 	if !next.IsZero() {
 		s.again.Reset(max(next.Sub(now), time.Millisecond))
 	}

@@ -19,7 +19,7 @@ func TestConfigureKeepsPolicies(t *testing.T) {
 	r := b.cfg.Domains[0].Reflectors[0]
 	s := &speaker{linkLocal: func(string) (none netip.Addr) { return none }, members: peering.Members(b.cfg, b.cfg.Domains[0])}
 	configure := func(c *config.Config, r config.Reflector, old configured) configured {
-		return s.peer(c, r, deaths{}, old)
+		return s.peer(c, r, deadNextHops{}, old)
 	}
 	term := func(pref uint32) config.Policy { return config.Policy{{LocalPref: &pref, Action: "accept"}} }
 	r.Import, r.Export = term(100), term(200)

@@ -50,17 +50,17 @@ func (s speakers) PathUp(w peering.Watch) {
 	}
 }
 
-// mark notes what a watch says about the ways of speakers that have several.
+// mark notes what a watch says about the next hops of speakers that have several.
 func (s speakers) mark(w peering.Watch, dead bool) {
 	for d := range s.each {
-		var mine []peering.Way
-		for _, way := range w.Ways {
-			if serves(d.members, way.Domain) {
-				mine = append(mine, way)
+		var mine []peering.NextHop
+		for _, hop := range w.NextHops {
+			if serves(d.members, hop.Domain) {
+				mine = append(mine, hop)
 			}
 		}
-		if d.wide && d.ways.set(mine, dead) {
-			d.review()
+		if d.wide && d.nextHops.set(mine, dead) {
+			d.updateNextHops()
 		}
 	}
 }
@@ -74,8 +74,8 @@ func (s speakers) LinkDown(n config.NetNS, name string) {
 		if n := d.Speaker.LinkDown(name); n > 0 {
 			d.log.Warn("carrier lost", "event", "carrier-lost", "domain", d.name, "interface", name, "sessions", n)
 		}
-		if d.wide && d.ways.carrier(name, true) {
-			d.review()
+		if d.wide && d.nextHops.carrier(name, true) {
+			d.updateNextHops()
 		}
 	}
 }
@@ -83,8 +83,8 @@ func (s speakers) LinkDown(n config.NetNS, name string) {
 // LinkUp tells them that it has its carrier again.
 func (s speakers) LinkUp(n config.NetNS, name string) {
 	for d := range s.each {
-		if d.netns == n && d.wide && d.ways.carrier(name, false) {
-			d.review()
+		if d.netns == n && d.wide && d.nextHops.carrier(name, false) {
+			d.updateNextHops()
 		}
 	}
 }

@@ -13,7 +13,7 @@ import (
 // openVRFs makes the VRFs and puts the uplinks that are there into them, before
 // anything is read: an interface that enters a VRF loses its routes for a moment. What
 // belongs to its VRF already is not touched.
-func openVRFs(p config.Place) (*vrf.Conn, error) {
+func openVRFs(p config.Namespace) (*vrf.Conn, error) {
 	conn, err := vrf.Open(p.NetNS.Path())
 	if err != nil {
 		return nil, err
@@ -68,7 +68,7 @@ func keepAddresses(name string) {
 }
 
 // enslave puts everything into its VRF that came, came back, or was taken out of it.
-func (p *place) enslave(guests []config.Guest) {
+func (p *namespace) enslave(guests []config.Guest) {
 	if p.vrf == nil {
 		return
 	}

@@ -46,17 +46,17 @@ func (s *speaker) watch(ctx context.Context, l loop, r *router, of []*routing) {
 	defer w.Close()
 	f := follower{speaker: s, loop: l, router: r, of: of}
 	buf := make([]rib.Change, changesAtOnce)
-	var h hold
+	var h convergence
 	for ctx.Err() == nil {
 		select {
-		case <-s.ways.again:
-			f.relook(ctx)
+		case <-s.nextHops.again:
+			f.takeAll(ctx)
 		default:
 		}
 		n, converged := w.Next(buf)
-		if converged && !closed(s.told.all) {
+		if converged && !closed(s.initialSync.all) {
 			// The table has nothing to wait for, but not everybody has said everything.
-			converged, h = false, s.hold()
+			converged, h = false, s.convergence()
 		}
 		f.bring(ctx, buf[:n], converged)
 		if n > 0 {
@@ -64,16 +64,16 @@ func (s *speaker) watch(ctx context.Context, l loop, r *router, of []*routing) {
 		}
 		select {
 		case <-ready:
-		case <-s.ways.again:
-			s.ways.ring()
+		case <-s.nextHops.again:
+			s.nextHops.ring()
 		case <-h.some:
 			h.some, h.time = nil, time.After(establishTime)
 		case <-h.all:
 			f.bring(ctx, nil, true)
-			h = hold{}
+			h = convergence{}
 		case <-h.time:
 			f.bring(ctx, nil, true)
-			h = hold{}
+			h = convergence{}
 		case <-ctx.Done():
 		}
 	}
@@ -95,13 +95,13 @@ func (f *follower) bring(ctx context.Context, changes []rib.Change, converged bo
 	}
 }
 
-// relook takes all paths once more: ways have died, or live again.
-func (f *follower) relook(ctx context.Context) {
-	dead := f.ways.snapshot()
+// takeAll takes all paths once more: next hops have died, or live again.
+func (f *follower) takeAll(ctx context.Context) {
+	dead := f.nextHops.snapshot()
 	for no, g := range f.of {
 		var all []netip.Prefix
 		f.loop.do(ctx, func() {
-			g.deaths = dead
+			g.dead = dead
 			all = slices.Collect(g.rib.Prefixes)
 		})
 		if !f.Table().Converged() {

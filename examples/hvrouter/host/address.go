@@ -42,7 +42,7 @@ func (k *checker) addresses(c *config.Config) {
 		ours(path+".local", what, r.Local.Addr, r.Interface)
 		ours(path+".next-hop6", what, r.NextHop6.Addr, r.Interface)
 		for i, w := range r.NextHopsOf(own) {
-			at := fmt.Sprintf("%s.ways[%d]", path, i)
+			at := fmt.Sprintf("%s.advertise-next-hops[%d]", path, i)
 			ours(at+".next-hop4", what, w.NextHop4.Addr, w.Interface)
 			ours(at+".next-hop6", what, w.NextHop6.Addr, w.Interface)
 		}

@@ -91,7 +91,7 @@ func Worse(before, after []Finding) (list []Finding) {
 // says why it cannot be seen.
 func Check(c *config.Config, view func(config.NetNS) (View, error)) []Finding {
 	k := &checker{whole: c}
-	for _, p := range c.Places() {
+	for _, p := range c.Namespaces() {
 		if err := k.enter(p.NetNS, view); err != nil {
 			k.add(Lack, "%v", err)
 			continue

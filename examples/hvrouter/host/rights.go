@@ -58,7 +58,7 @@ func lowPorts(c *config.Config) (ports []uint16) {
 func Rights(c *config.Config) error {
 	var lacks []string
 	seen := map[string]bool{}
-	for _, p := range c.Places() {
+	for _, p := range c.Namespaces() {
 		where := ""
 		if p.NetNS != "" {
 			where = " in netns " + string(p.NetNS)

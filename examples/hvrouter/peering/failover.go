@@ -13,13 +13,13 @@ import (
 // gateways neither is trusted alone: the daemon decides then.
 func Failover(w Watch, all []Watch, objects []fib.NextHopObject, name func(index int) (string, bool)) []bfd.NextHop {
 	var out []bfd.NextHop
-	for _, way := range w.Ways {
-		guards, alone := guards(w, way, all)
+	for _, hop := range w.NextHops {
+		guards, alone := guards(w, hop, all)
 		if !alone {
 			continue
 		}
 		for _, o := range objects {
-			if link, ok := name(o.Link); ok && way.covers(link, o.Gateway) {
+			if link, ok := name(o.Link); ok && hop.covers(link, o.Gateway) {
 				out = append(out, bfd.NextHop{ID: o.ID, Link: o.Link, Gateway: o.Gateway, Guards: guards})
 			}
 		}
@@ -28,17 +28,17 @@ func Failover(w Watch, all []Watch, objects []fib.NextHopObject, name func(index
 	return slices.CompactFunc(out, func(a, b bfd.NextHop) bool { return a.ID == b.ID }) // domains may share a link
 }
 
-// guards returns the sessions that watch the alternatives to a way of w; alone is false
-// if another session watches the way, too.
-func guards(w Watch, way Way, all []Watch) (keys []bfd.Key, alone bool) {
+// guards returns the sessions that watch the alternatives to a next hop of w; alone is false
+// if another session watches the next hop, too.
+func guards(w Watch, hop NextHop, all []Watch) (keys []bfd.Key, alone bool) {
 	for _, o := range all {
 		if o.Key == w.Key {
 			continue
 		}
-		if o.watches(way) {
+		if o.watches(hop) {
 			return nil, false
 		}
-		if slices.ContainsFunc(o.Ways, way.alternative) {
+		if slices.ContainsFunc(o.NextHops, hop.alternative) {
 			keys = append(keys, o.Key)
 		}
 	}

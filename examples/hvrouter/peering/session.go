@@ -11,7 +11,7 @@ func SessionKey(r config.Reflector) bgp.PeerKey {
 	return bgp.PeerKey{Addr: r.Peer.Addr, Local: r.Local.Addr}
 }
 
-// Probe returns the session that watches a way; ok is false if none shall.
+// Probe returns the session that watches a next hop; ok is false if none shall.
 func Probe(c *config.Config, n config.NetNS, w config.NextHop) (s bfd.SessionConfig, ok bool) {
 	r := config.Reflector{Interface: w.Interface, Peer: w.Probe, BFD: w.BFD}
 	r.Local.Addr = w.Local()

@@ -9,46 +9,46 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 )
 
-// Way is what fails together: the gateways of one family that a domain has on one
+// NextHop is what fails together: the gateways of one family that a domain has on one
 // link.
-type Way struct {
+type NextHop struct {
 	Domain string
 	IPv6   bool
 	Link   string
 }
 
-// covers reports whether a gateway on a link is one of the way.
-func (w Way) covers(link string, gateway netip.Addr) bool {
+// covers reports whether a gateway on a link is one of the next hop.
+func (w NextHop) covers(link string, gateway netip.Addr) bool {
 	return link == w.Link && gateway.Is6() == w.IPv6
 }
 
 // alternative reports whether o leads to the same destinations over another link.
-func (w Way) alternative(o Way) bool {
+func (w NextHop) alternative(o NextHop) bool {
 	return w.Link != o.Link && w.IPv6 == o.IPv6 && w.Domain == o.Domain
 }
 
-// Watch says what dies with a BFD session: its ways, unless another session that
+// Watch says what dies with a BFD session: its next hops, unless another session that
 // watches them is up.
 type Watch struct {
-	Key    bfd.Key
-	Domain string // one of those that the BGP session's speaker serves
-	Ways   []Way
-	// Peer is the BGP session that ends. It is zero for the probe of a way: there the
-	// sessions stay, and the way is not announced any more.
+	Key      bfd.Key
+	Domain   string // one of those that the BGP session's speaker serves
+	NextHops []NextHop
+	// Peer is the BGP session that ends. It is zero for the probe of a next hop: there the
+	// sessions stay, and the next hop is not announced any more.
 	Peer bgp.PeerKey
-	// Wide tells that the BGP session also has ways that the BFD session says nothing
+	// Wide tells that the BGP session also has next hops that the BFD session says nothing
 	// about.
 	Wide bool
 	// Config is what BFD is to do.
 	Config bfd.SessionConfig
 }
 
-// Probe reports whether the session watches a way rather than a BGP session.
+// Probe reports whether the session watches a next hop rather than a BGP session.
 func (w Watch) Probe() bool { return w.Peer == bgp.PeerKey{} }
 
 // Watches lists the watched sessions of a configuration, none twice. A session speaks
 // for the gateways of all families and domains whose next hops run over its link, and
-// for those of its other ways that have no probe; a probe speaks for its way.
+// for those of its other next hops that have no probe; a probe speaks for its next hop.
 func Watches(c *config.Config) []Watch {
 	var out, probes []Watch
 	add := func(r config.Reflector, domain string) {
@@ -72,10 +72,10 @@ func Watches(c *config.Config) []Watch {
 			out = append(out, p)
 			continue
 		}
-		// Two sessions have the way, or what one of them probes is the peer of the other.
-		for _, way := range p.Ways {
-			if !out[i].watches(way) {
-				out[i].Ways = append(slices.Clip(out[i].Ways), way)
+		// Two sessions have the next hop, or what one of them probes is the peer of the other.
+		for _, hop := range p.NextHops {
+			if !out[i].watches(hop) {
+				out[i].NextHops = append(slices.Clip(out[i].NextHops), hop)
 			}
 		}
 	}
@@ -85,48 +85,48 @@ func Watches(c *config.Config) []Watch {
 // watchesOf returns the watch of one session, unless it has no BFD, and those of its
 // probes.
 func watchesOf(c *config.Config, r config.Reflector, domain string) (w Watch, ok bool, probes []Watch) {
-	ways, n := r.NextHopsOf(domain), c.NetNSOf(r, domain)
-	w = Watch{Domain: ways[0].Domain, Peer: SessionKey(r)}
-	for _, way := range ways {
-		mine := waysOf(way)
-		s, ok := Probe(c, n, way)
+	hops, n := r.NextHopsOf(domain), c.NetNSOf(r, domain)
+	w = Watch{Domain: hops[0].Domain, Peer: SessionKey(r)}
+	for _, hop := range hops {
+		mine := nextHopsOf(hop)
+		s, ok := Probe(c, n, hop)
 		if !ok {
-			w.Ways = append(w.Ways, mine...)
+			w.NextHops = append(w.NextHops, mine...)
 			continue
 		}
 		w.Wide = true
-		probes = append(probes, Watch{Key: s.Key, Domain: way.Domain, Ways: mine, Config: s})
+		probes = append(probes, Watch{Key: s.Key, Domain: hop.Domain, NextHops: mine, Config: s})
 	}
 	s, ok := BFD(c, n, r)
 	w.Key, w.Config = s.Key, s
 	return w, ok, probes
 }
 
-func waysOf(w config.NextHop) (ways []Way) {
+func nextHopsOf(w config.NextHop) (hops []NextHop) {
 	v4, v6 := w.Families()
 	if v4 {
-		ways = append(ways, Way{Domain: w.Domain, Link: w.Interface})
+		hops = append(hops, NextHop{Domain: w.Domain, Link: w.Interface})
 	}
 	if v6 {
-		ways = append(ways, Way{Domain: w.Domain, IPv6: true, Link: w.Interface})
+		hops = append(hops, NextHop{Domain: w.Domain, IPv6: true, Link: w.Interface})
 	}
-	return ways
+	return hops
 }
 
-// watches reports whether the session speaks for a way.
-func (w Watch) watches(way Way) bool { return slices.Contains(w.Ways, way) }
+// watches reports whether the session speaks for a next hop.
+func (w Watch) watches(hop NextHop) bool { return slices.Contains(w.NextHops, hop) }
 
-// Alone returns the ways for which no other session in the list speaks that is up.
-func (w Watch) Alone(all []Watch, up func(bfd.Key) bool) Ways {
-	return slices.DeleteFunc(slices.Clone(w.Ways), func(way Way) bool {
-		return slices.ContainsFunc(all, func(o Watch) bool { return o.Key != w.Key && o.watches(way) && up(o.Key) })
+// Alone returns the next hops for which no other session in the list speaks that is up.
+func (w Watch) Alone(all []Watch, up func(bfd.Key) bool) NextHops {
+	return slices.DeleteFunc(slices.Clone(w.NextHops), func(hop NextHop) bool {
+		return slices.ContainsFunc(all, func(o Watch) bool { return o.Key != w.Key && o.watches(hop) && up(o.Key) })
 	})
 }
 
-// Ways are several.
-type Ways []Way
+// NextHops are several.
+type NextHops []NextHop
 
 // Cover reports whether a gateway on a link is one of them.
-func (ws Ways) Cover(link string, gateway netip.Addr) bool {
-	return slices.ContainsFunc(ws, func(w Way) bool { return w.covers(link, gateway) })
+func (ws NextHops) Cover(link string, gateway netip.Addr) bool {
+	return slices.ContainsFunc(ws, func(w NextHop) bool { return w.covers(link, gateway) })
 }

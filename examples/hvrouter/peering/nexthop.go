@@ -12,7 +12,7 @@ import (
 type Member struct {
 	Domain    string
 	Community wire.Community // of the domain's routes; 0 if the speaker serves no other
-	Ways      int            // the most ways of the domain that one session has
+	NextHops  int            // the most next hops of the domain that one session has
 }
 
 // Members lists the domains of the speaker that serves d. Their places in the list are
@@ -20,19 +20,19 @@ type Member struct {
 func Members(c *config.Config, d config.Domain) []Member {
 	sessions, shared := c.SessionsOf(d)
 	if !shared {
-		return []Member{{Domain: d.Name, Ways: mostWays(sessions, d.Name, d.Name)}}
+		return []Member{{Domain: d.Name, NextHops: mostNextHops(sessions, d.Name, d.Name)}}
 	}
 	var out []Member
 	for _, d := range c.Domains {
 		if c.Shares(d.Name) {
-			out = append(out, Member{d.Name, d.Community.Standard, mostWays(sessions, "", d.Name)})
+			out = append(out, Member{d.Name, d.Community.Standard, mostNextHops(sessions, "", d.Name)})
 		}
 	}
 	return out
 }
 
-// mostWays returns the most ways of a domain that a session has, at least one.
-func mostWays(sessions []config.Reflector, own, domain string) int {
+// mostNextHops returns the most next hops of a domain that a session has, at least one.
+func mostNextHops(sessions []config.Reflector, own, domain string) int {
 	most := 1
 	for _, r := range sessions {
 		n := 0
@@ -46,22 +46,22 @@ func mostWays(sessions []config.Reflector, own, domain string) int {
 	return most
 }
 
-// waysBits is the room for a way's number in a path identifier.
-const waysBits = 8
+// nextHopBits is the room for a next hop's number in a path identifier.
+const nextHopBits = 8
 
 // PathID returns the identifier of the path that announces a member's prefix with the next
-// hop of the n-th way that a session has for the member, both counted from 0.
-func PathID(member, n int) uint32 { return uint32(member)<<waysBits | uint32(n) }
+// hop of the n-th next hop that a session has for the member, both counted from 0.
+func PathID(member, n int) uint32 { return uint32(member)<<nextHopBits | uint32(n) }
 
-// Announced is a way as a session announces it.
+// Announced is a next hop as a session announces it.
 type Announced struct {
-	Way
+	NextHop
 	ID       uint32
 	Own      bool            // the session's own: its next hops are the session's
 	NextHops [2]wire.NextHop // IPv4 and IPv6
 }
 
-// Announce lists the ways of one session of the speaker with these members.
+// Announce lists the next hops of one session of the speaker with these members.
 func Announce(r config.Reflector, members []Member) (list []Announced) {
 	own := ""
 	if len(members) == 1 && members[0].Community == 0 {
@@ -73,7 +73,7 @@ func Announce(r config.Reflector, members []Member) (list []Announced) {
 		if m < 0 {
 			continue
 		}
-		list = append(list, Announced{Way: Way{Domain: w.Domain, Link: w.Interface}, ID: PathID(m, count[m]),
+		list = append(list, Announced{NextHop: NextHop{Domain: w.Domain, Link: w.Interface}, ID: PathID(m, count[m]),
 			Own:      w.Interface == r.Interface && (w.NextHop4 == r.Local || w.NextHop6 == r.Local),
 			NextHops: [2]wire.NextHop{{Addr: w.NextHop4.Addr}, {Addr: w.NextHop6.Addr}}})
 		count[m]++
@@ -81,23 +81,23 @@ func Announce(r config.Reflector, members []Member) (list []Announced) {
 	return list
 }
 
-// Only makes an export policy that announces each path with the next hop of its way, in
-// the families that the way has, and then asks the session's own policy. Paths whose way
+// Only makes an export policy that announces each path with the next hop of its next hop, in
+// the families that the next hop has, and then asks the session's own policy. Paths whose next hop
 // is not in the list are not announced.
-func Only(ways []Announced, then rib.Policy) rib.Policy {
+func Only(announced []Announced, then rib.Policy) rib.Policy {
 	return func(r *rib.Route) rib.Verdict {
-		i := slices.IndexFunc(ways, func(w Announced) bool { return w.ID == r.PathID })
+		i := slices.IndexFunc(announced, func(w Announced) bool { return w.ID == r.PathID })
 		if i < 0 || !r.Local() {
 			return rib.Reject
 		}
-		hop := ways[i].NextHops[0]
+		hop := announced[i].NextHops[0]
 		if r.Prefix.Addr().Is6() {
-			hop = ways[i].NextHops[1]
+			hop = announced[i].NextHops[1]
 		}
 		if !hop.Addr.IsValid() {
 			return rib.Reject
 		}
-		if !ways[i].Own { // else the session adds its link-local address
+		if !announced[i].Own { // else the session adds its link-local address
 			r.SetNextHop(hop)
 		}
 		if then == nil {

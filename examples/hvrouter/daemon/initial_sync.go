@@ -2,14 +2,14 @@ package daemon
 
 import "time"
 
-// told reports whether peers have told all of their routes since the start. The speaker's
+// initialSync reports whether peers have initialSync all of their routes since the start. The speaker's
 // lock is held while it is noted; any may ask.
-type told struct{ some, all chan struct{} }
+type initialSync struct{ some, all chan struct{} }
 
-func newTold() told { return told{make(chan struct{}), make(chan struct{})} }
+func newInitialSync() initialSync { return initialSync{make(chan struct{}), make(chan struct{})} }
 
 // note takes in how many of the peers that are configured have told everything.
-func (t told) note(settled, peers int) {
+func (t initialSync) note(settled, peers int) {
 	if settled > 0 {
 		shut(t.some)
 	}
@@ -19,7 +19,7 @@ func (t told) note(settled, peers int) {
 }
 
 // first reports whether any peer has.
-func (t told) first() bool { return closed(t.some) }
+func (t initialSync) first() bool { return closed(t.some) }
 
 func closed(c chan struct{}) bool {
 	select {
@@ -36,22 +36,22 @@ func shut(c chan struct{}) {
 	}
 }
 
-// hold is what is waited for before a domain counts as converged: that all peers have
+// convergence is what is waited for before a domain counts as converged: that all peers have
 // told everything, or the end of patience. The zero value waits for nothing.
-type hold struct {
+type convergence struct {
 	some, all <-chan struct{}
 	time      <-chan time.Time
 }
 
-// hold waits for the peers as long as the deferral after the start lasts. Where routes of
+// convergence waits for the peers as long as the deferral after the start lasts. Where routes of
 // an earlier run may go over the links of others, and no peer is there to say whether they
 // are right, it waits until they would be given up, or until those that come after the
 // first had time to.
-func (s *speaker) hold() hold {
-	if s.wide && !s.told.first() {
-		return hold{s.told.some, s.told.all, time.After(s.patience)}
+func (s *speaker) convergence() convergence {
+	if s.wide && !s.initialSync.first() {
+		return convergence{s.initialSync.some, s.initialSync.all, time.After(s.patience)}
 	}
-	return hold{nil, s.told.all, time.After(time.Until(s.deferral))}
+	return convergence{nil, s.initialSync.all, time.After(time.Until(s.deferral))}
 }
 
 // establishTime is how long peers have to follow the first that is back.

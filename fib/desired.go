@@ -23,16 +23,16 @@ type neighborKey struct {
 	proxy bool
 }
 
-// wishes is a small table of desired values and what the kernel has for them.
-type wishes[K, V comparable] struct {
-	want   map[K]V
-	have   map[K]had[V]
-	dirty  map[K]bool
-	doomed map[K]bool   // Delete was called
-	by     map[K]origin // somebody else has changed it
-	failed map[K]*failure
-	brakes brake.Table[K]
-	remake func(have, want V) bool // reports whether only deletion and addition make one of the other; may be nil
+// desired is a small table of desired values and what the kernel has for them.
+type desired[K, V comparable] struct {
+	want    map[K]V
+	have    map[K]had[V]
+	dirty   map[K]bool
+	deleted map[K]bool   // Delete was called
+	by      map[K]origin // somebody else has changed it
+	failed  map[K]*failure
+	brakes  brake.Table[K]
+	remake  func(have, want V) bool // reports whether only deletion and addition make one of the other; may be nil
 }
 
 // had is a value in the kernel, and whether it carries our protocol number.
@@ -41,31 +41,31 @@ type had[V comparable] struct {
 	ours  bool
 }
 
-func (t *wishes[K, V]) init() {
+func (t *desired[K, V]) init() {
 	t.want, t.have = map[K]V{}, map[K]had[V]{}
-	t.dirty, t.doomed, t.by = map[K]bool{}, map[K]bool{}, map[K]origin{}
+	t.dirty, t.deleted, t.by = map[K]bool{}, map[K]bool{}, map[K]origin{}
 	t.failed, t.brakes = map[K]*failure{}, brake.Table[K]{}
 }
 
-func (t *wishes[K, V]) set(k K, v V) {
-	if old, ok := t.want[k]; ok && old == v && t.failed[k] == nil && !t.doomed[k] {
+func (t *desired[K, V]) set(k K, v V) {
+	if old, ok := t.want[k]; ok && old == v && t.failed[k] == nil && !t.deleted[k] {
 		return
 	}
 	t.want[k] = v
-	delete(t.doomed, k)
+	delete(t.deleted, k)
 	delete(t.failed, k)
 	t.dirty[k] = true
 }
 
-func (t *wishes[K, V]) remove(k K) {
+func (t *desired[K, V]) remove(k K) {
 	delete(t.want, k)
 	delete(t.failed, k)
-	t.doomed[k] = true
+	t.deleted[k] = true
 	t.dirty[k] = true
 }
 
 // saw takes a notification or dump record in.
-func (t *wishes[K, V]) saw(k K, v V, ours bool, by origin) {
+func (t *desired[K, V]) saw(k K, v V, ours bool, by origin) {
 	t.have[k] = had[V]{v, ours}
 	if want, ok := t.want[k]; ok && want != v || !ok && ours {
 		t.dirty[k], t.by[k] = true, by
@@ -73,7 +73,7 @@ func (t *wishes[K, V]) saw(k K, v V, ours bool, by origin) {
 }
 
 // lost takes a deletion in.
-func (t *wishes[K, V]) lost(k K, by origin) {
+func (t *desired[K, V]) lost(k K, by origin) {
 	_, had := t.have[k]
 	delete(t.have, k)
 	if _, ok := t.want[k]; ok {
@@ -85,14 +85,14 @@ func (t *wishes[K, V]) lost(k K, by origin) {
 }
 
 // lookAgain compares everything that is desired.
-func (t *wishes[K, V]) lookAgain() {
+func (t *desired[K, V]) lookAgain() {
 	for k := range t.want {
 		t.dirty[k] = true
 	}
 }
 
 // decide is the difference for one key.
-func (t *wishes[K, V]) decide(k K, swept bool) verb {
+func (t *desired[K, V]) decide(k K, swept bool) verb {
 	want, wanted := t.want[k]
 	have, there := t.have[k]
 	switch {
@@ -104,7 +104,7 @@ func (t *wishes[K, V]) decide(k K, swept bool) verb {
 		return verbReplace
 	case wanted || !there:
 		return verbNone
-	case t.doomed[k] || swept && have.ours:
+	case t.deleted[k] || swept && have.ours:
 		return verbDelete
 	}
 	return verbNone
@@ -117,7 +117,7 @@ type smallOp[K comparable] struct {
 }
 
 // plan empties the dirty set into operations, but for what has to wait.
-func (t *wishes[K, V]) plan(swept bool, now time.Time) (ops []smallOp[K]) {
+func (t *desired[K, V]) plan(swept bool, now time.Time) (ops []smallOp[K]) {
 	for k := range t.dirty {
 		if t.waits(k, now) {
 			continue
@@ -126,7 +126,7 @@ func (t *wishes[K, V]) plan(swept bool, now time.Time) (ops []smallOp[K]) {
 		if v := t.decide(k, swept); v != verbNone {
 			ops = append(ops, smallOp[K]{k, v})
 		} else {
-			delete(t.doomed, k)
+			delete(t.deleted, k)
 			delete(t.by, k)
 			delete(t.failed, k)
 		}
@@ -135,14 +135,14 @@ func (t *wishes[K, V]) plan(swept bool, now time.Time) (ops []smallOp[K]) {
 }
 
 // waits reports whether k may not be written yet.
-func (t *wishes[K, V]) waits(k K, now time.Time) bool {
+func (t *desired[K, V]) waits(k K, now time.Time) bool {
 	f := t.failed[k]
 	return f != nil && !f.next.IsZero() || !t.brakes[k].Ready(now)
 }
 
 // commit takes the kernel's answer in. It returns the error to report, nil if
 // it is an old one or none.
-func (t *wishes[K, V]) commit(op smallOp[K], r reply, v V, key any, now time.Time, wake func(time.Time)) (err *Error) {
+func (t *desired[K, V]) commit(op smallOp[K], r reply, v V, key any, now time.Time, wake func(time.Time)) (err *Error) {
 	if r.err != nil && !(op.verb == verbDelete && absent(r.err)) {
 		f := t.failed[op.key]
 		if f == nil {
@@ -164,7 +164,7 @@ func (t *wishes[K, V]) commit(op smallOp[K], r reply, v V, key any, now time.Tim
 	delete(t.failed, op.key)
 	if op.verb == verbDelete {
 		delete(t.have, op.key)
-		delete(t.doomed, op.key)
+		delete(t.deleted, op.key)
 		if _, ok := t.want[op.key]; ok {
 			t.dirty[op.key] = true
 		}
@@ -176,7 +176,7 @@ func (t *wishes[K, V]) commit(op smallOp[K], r reply, v V, key any, now time.Tim
 
 // repaired notes that what was written for k was somebody else's doing, if it was. It
 // returns who that was, and whether repairs are delayed from now on.
-func (t *wishes[K, V]) repaired(k K, now time.Time) (by origin, repair, contended bool) {
+func (t *desired[K, V]) repaired(k K, now time.Time) (by origin, repair, contended bool) {
 	by, repair = t.by[k]
 	if !repair {
 		return by, false, false
@@ -185,7 +185,7 @@ func (t *wishes[K, V]) repaired(k K, now time.Time) (by origin, repair, contende
 	return by, true, by.port != 0 && t.brakes.Of(k).Repaired(now)
 }
 
-func (t *wishes[K, V]) retry(now time.Time, all bool, wake func(time.Time)) {
+func (t *desired[K, V]) retry(now time.Time, all bool, wake func(time.Time)) {
 	for _, f := range t.failed {
 		switch {
 		case all || !now.Before(f.next):
@@ -203,14 +203,14 @@ func (t *wishes[K, V]) retry(now time.Time, all bool, wake func(time.Time)) {
 }
 
 // sweep looks at everything again.
-func (t *wishes[K, V]) sweep() {
+func (t *desired[K, V]) sweep() {
 	for k := range t.have {
 		t.dirty[k] = true
 	}
 }
 
 // pending reports whether something could be written now.
-func (t *wishes[K, V]) pending(now time.Time) bool {
+func (t *desired[K, V]) pending(now time.Time) bool {
 	for k := range t.dirty {
 		if !t.waits(k, now) {
 			return true

@@ -27,8 +27,8 @@ func (k *checker) netns(path string, n NetNS) {
 	}
 }
 
-// places checks what the namespaces of domains have to do with each other.
-func (k *checker) places(c *Config) {
+// namespaces checks what the namespaces of domains have to do with each other.
+func (k *checker) namespaces(c *Config) {
 	for i, d := range c.Domains {
 		path := fmt.Sprintf("$.domains[%d]", i)
 		k.netns(path+".netns", d.NetNS)

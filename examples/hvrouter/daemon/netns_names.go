@@ -14,8 +14,8 @@ import (
 // open file, so that it stays in one namespace until it ends; the vigil says when the
 // name leads elsewhere. Only the BFD process, which outlives us, goes by the name.
 
-// hold opens a namespace for the run and gives a path that keeps leading to it.
-func (d *Daemon) hold(n config.NetNS) (*os.File, string, error) {
+// openNetNS opens a namespace for the run and gives a path that keeps leading to it.
+func (d *Daemon) openNetNS(n config.NetNS) (*os.File, string, error) {
 	name := n.Path()
 	if n == "" {
 		name = "/proc/thread-self/ns/net" // of a thread outside of netns.Do
@@ -24,7 +24,7 @@ func (d *Daemon) hold(n config.NetNS) (*os.File, string, error) {
 	if err != nil {
 		return nil, "", fmt.Errorf("network namespace: %w", err)
 	}
-	d.held = append(d.held, f)
+	d.netnsFiles = append(d.netnsFiles, f)
 	return f, fmt.Sprintf("/proc/self/fd/%d", f.Fd()), nil
 }
 
@@ -33,7 +33,7 @@ func (d *Daemon) release() {
 	if d.edge != nil {
 		d.edge.Close() // it may not have run
 	}
-	for _, f := range d.held {
+	for _, f := range d.netnsFiles {
 		f.Close()
 	}
 }
@@ -45,8 +45,8 @@ const (
 	namespaceReplaced = "replaced" // it is the name of another namespace
 )
 
-// name tells what became of the space's name.
-func (s *space) name() string {
+// name tells what became of the namespace's name.
+func (s *openNamespace) name() string {
 	if s.file == nil {
 		return namespaceFine
 	}
@@ -60,12 +60,12 @@ func (s *space) name() string {
 	return namespaceFine
 }
 
-// vigil says when the name of a namespace does not lead to it any more, or does
+// watchNames says when the name of a namespace does not lead to it any more, or does
 // again.
-func (d *Daemon) vigil(ctx context.Context) error {
-	last := map[*space]string{}
+func (d *Daemon) watchNames(ctx context.Context) error {
+	last := map[*openNamespace]string{}
 	for pause(ctx, mendTime) == nil {
-		for _, s := range d.spaces {
+		for _, s := range d.namespaces {
 			now := s.name()
 			switch was := last[s]; {
 			case now == was || was == "" && now == namespaceFine:

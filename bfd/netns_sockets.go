@@ -5,9 +5,9 @@ import (
 	"sync"
 )
 
-// space is a network namespace with the sockets of its sessions. The attacher owns it; the
+// netnsSockets is a network namespace with the sockets of its sessions. The attacher owns it; the
 // owner knows the sockets' descriptors and what they are bound to.
-type space struct {
+type netnsSockets struct {
 	path  string
 	ns    namespace
 	tx    [2]*txSocket        // raw, IPv4 and IPv6
@@ -23,7 +23,7 @@ type space struct {
 // rxSocket receives packets.
 type rxSocket struct {
 	fd    int
-	space *space
+	space *netnsSockets
 	rxKey
 	users int
 	self  int  // users that take packets of this host
@@ -42,8 +42,8 @@ type txSocket struct {
 // many takes about 100 us, which is what a Poll may have to wait.
 const txBatch = 64
 
-func newSpace(path string, ns namespace) *space {
-	return &space{path: path, ns: ns, rx: map[rxKey]*rxSocket{}, echo: map[rxKey]*txSocket{}}
+func newNetNSSockets(path string, ns namespace) *netnsSockets {
+	return &netnsSockets{path: path, ns: ns, rx: map[rxKey]*rxSocket{}, echo: map[rxKey]*txSocket{}}
 }
 
 func newSender(fd int, ipv6 bool) *txSocket {
@@ -58,10 +58,10 @@ func index(ipv6 bool) int {
 }
 
 // addSender takes a socket into use that sends for a family.
-func (sp *space) addSender(ipv6 bool, fd int) { sp.tx[index(ipv6)] = newSender(fd, ipv6) }
+func (sp *netnsSockets) addSender(ipv6 bool, fd int) { sp.tx[index(ipv6)] = newSender(fd, ipv6) }
 
 // addReceiver takes a socket into use.
-func (sp *space) addReceiver(key rxKey, fd int) *rxSocket {
+func (sp *netnsSockets) addReceiver(key rxKey, fd int) *rxSocket {
 	sp.rx[key] = &rxSocket{fd: fd, space: sp, rxKey: key, open: true}
 	if key.port == EchoPort { // a packet socket, for both directions
 		sp.echo[key] = newSender(fd, key.ipv6)
@@ -70,7 +70,7 @@ func (sp *space) addReceiver(key rxKey, fd int) *rxSocket {
 }
 
 // descriptors calls f for every socket.
-func (sp *space) descriptors(f func(fd int)) {
+func (sp *netnsSockets) descriptors(f func(fd int)) {
 	for _, t := range sp.tx {
 		if t != nil {
 			f(t.fd)
@@ -82,7 +82,7 @@ func (sp *space) descriptors(f func(fd int)) {
 }
 
 // withNextHops calls f with the next-hop objects of the namespace, one caller at a time.
-func (sp *space) withNextHops(f func(nextHops) error) error {
+func (sp *netnsSockets) withNextHops(f func(nextHops) error) error {
 	sp.hopMu.Lock()
 	defer sp.hopMu.Unlock()
 	switch {
@@ -99,7 +99,7 @@ func (sp *space) withNextHops(f func(nextHops) error) error {
 }
 
 // close lets go of the namespace, whose sockets are closed.
-func (sp *space) close() {
+func (sp *netnsSockets) close() {
 	sp.hopMu.Lock()
 	defer sp.hopMu.Unlock()
 	sp.closed = true

@@ -9,13 +9,13 @@ import (
 	"testing"
 )
 
-func parts(t *testing.T, text string) []Place {
+func parts(t *testing.T, text string) []Namespace {
 	t.Helper()
 	c, err := Parse("f", []byte(expand("...\n"+text)), TableNames{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return c.Places()
+	return c.Namespaces()
 }
 
 // What lives where.
@@ -45,7 +45,7 @@ func TestPlaces(t *testing.T) {
 	}
 }
 
-func describe(p Place) string {
+func describe(p Namespace) string {
 	words := []string{fmt.Sprintf("[%s]:", p.NetNS)}
 	for _, d := range p.Config.Domains {
 		words = append(words, fmt.Sprintf("%s/%d", d.Name, d.Table.ID))
@@ -88,7 +88,7 @@ func TestSampleOfNamespaces(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p := c.Places(); len(p) != 2 || len(p[1].Config.Guests) != 1 || len(p[0].Config.Guests) != 0 {
+	if p := c.Namespaces(); len(p) != 2 || len(p[1].Config.Guests) != 1 || len(p[0].Config.Guests) != 0 {
 		t.Errorf("%d places: %+v", len(p), p)
 	}
 }

@@ -11,9 +11,9 @@ import (
 	"github.com/hyperfib/hyperfib/fib"
 )
 
-// place is one network namespace at work: what is known of it, what stands in it,
-// and the hands that change it. Most hypervisors have one. The loop owns it.
-type place struct {
+// namespace is the state of one network namespace: what is known of it, what stands in it,
+// and what changes it. Most hypervisors have one. The loop owns it.
+type namespace struct {
 	netns    config.NetNS
 	path     string // that leads to it as long as this process lives; "": the daemon's own
 	log      *slog.Logger
@@ -35,29 +35,29 @@ type place struct {
 	trust      domain.Trust   // which interfaces are the host's own
 	detached   map[int]bool   // interfaces that were guests', by index, as long as they are there
 
-	kept      kept // of an earlier run
-	converged bool // what was left over is swept
+	preserved preservedState // of an earlier run
+	converged bool           // what was left over is swept
 }
 
-func newPlace(log *slog.Logger, n config.NetNS, k kernel, w shield) *place {
+func newNamespace(log *slog.Logger, n config.NetNS, k kernel, w shield) *namespace {
 	if n != "" {
 		log = log.With("netns", string(n))
 	}
-	return &place{netns: n, log: log, kernel: k, firewall: w, links: newLinks(), addresses: map[domain.Address]fib.Address{},
+	return &namespace{netns: n, log: log, kernel: k, firewall: w, links: newLinks(), addresses: map[domain.Address]fib.Address{},
 		persistent: map[domain.Key]domain.Route{}, rules: map[fib.Rule]bool{}, detached: map[int]bool{}}
 }
 
 // where returns the namespace's name between words, nothing for the daemon's own.
-func (p *place) where(before string, after ...string) string {
+func (p *namespace) where(before string, after ...string) string {
 	if p.netns == "" {
 		return ""
 	}
 	return before + string(p.netns) + strings.Join(after, "")
 }
 
-// stand makes everything stand that follows from the configuration and the guests,
+// apply makes everything apply that follows from the configuration and the guests,
 // and returns the addresses that are to go once the routes have.
-func (p *place) stand(next domain.Static) (drop []fib.Address) {
+func (p *namespace) apply(next domain.Static) (drop []fib.Address) {
 	p.setSysctls(next.Sysctls)
 	drop = p.setAddresses(next.Addresses)
 	p.setNeighbors(next.Neighbors)
@@ -68,7 +68,7 @@ func (p *place) stand(next domain.Static) (drop []fib.Address) {
 }
 
 // setRoute has the kernel route as wanted, and says why it cannot, "" if it can.
-func (p *place) setRoute(route domain.Route) (why string) {
+func (p *namespace) setRoute(route domain.Route) (why string) {
 	out, ok := p.links.index.Route(route)
 	if !ok {
 		p.kernel.DeleteRoute(out.RouteKey)
@@ -81,7 +81,7 @@ func (p *place) setRoute(route domain.Route) (why string) {
 	return ""
 }
 
-func (p *place) setSysctls(want map[string]string) {
+func (p *namespace) setSysctls(want map[string]string) {
 	for path, value := range want {
 		if p.static.Sysctls[path] != value {
 			p.report("sysctl", p.kernel.SetSysctl(fib.Sysctl{Path: path, Value: value}))
@@ -95,7 +95,7 @@ func (p *place) setSysctls(want map[string]string) {
 }
 
 // setAddresses sets what is wanted and gives what is to be deleted afterwards.
-func (p *place) setAddresses(want []domain.Address) (drop []fib.Address) {
+func (p *namespace) setAddresses(want []domain.Address) (drop []fib.Address) {
 	next := make(map[domain.Address]fib.Address, len(want))
 	for _, a := range want {
 		if out, ok := p.links.index.Address(a); ok {
@@ -122,7 +122,7 @@ func (p *place) setAddresses(want []domain.Address) (drop []fib.Address) {
 
 // setNeighbors sets where guests are. One whose address has another MAC now is
 // overwritten by it.
-func (p *place) setNeighbors(want []domain.Neighbor) {
+func (p *namespace) setNeighbors(want []domain.Neighbor) {
 	next, addrs := make(map[domain.Neighbor]fib.Neighbor, len(want)), make(map[fib.Neighbor]bool, len(want))
 	for _, n := range want {
 		if out, ok := p.links.index.Neighbor(n); ok {
@@ -143,7 +143,7 @@ func (p *place) setNeighbors(want []domain.Neighbor) {
 	p.neighbors = next
 }
 
-func (p *place) setPersistent(want []domain.Route) {
+func (p *namespace) setPersistent(want []domain.Route) {
 	next := make(map[domain.Key]domain.Route, len(want))
 	for _, route := range want {
 		next[route.Key] = route
@@ -159,7 +159,7 @@ func (p *place) setPersistent(want []domain.Route) {
 	p.persistent = next
 }
 
-func (p *place) setRules(want []domain.Rule) {
+func (p *namespace) setRules(want []domain.Rule) {
 	next := make(map[fib.Rule]bool, len(want))
 	for _, rule := range want {
 		out := peering.Rule(rule)
@@ -183,14 +183,14 @@ func (p *place) setRules(want []domain.Rule) {
 	p.rules = next
 }
 
-func (p *place) report(what string, err error) {
+func (p *namespace) report(what string, err error) {
 	if err != nil {
 		p.log.Error(what+" refused", "event", what+"-refused", "err", err)
 	}
 }
 
 // isUplink reports whether routes other than a guest's may lead over the link.
-func (p *place) isUplink(name string) bool {
+func (p *namespace) isUplink(name string) bool {
 	for _, d := range p.cfg.Domains {
 		for _, uplink := range domain.Interfaces(d) {
 			if uplink == name {

@@ -30,8 +30,8 @@ func (f *FIB) Learn(filter Filter) *Learner {
 	return l
 }
 
-// teach passes a notification to the learners.
-func (f *FIB) teach(m *routeMessage, gone bool, flags uint16) {
+// notifyLearners passes a notification to the learners.
+func (f *FIB) notifyLearners(m *routeMessage, gone bool, flags uint16) {
 	if len(f.learners) == 0 {
 		return
 	}
@@ -64,15 +64,15 @@ func (c *core) learnedOf(m *routeMessage) Learned {
 	return l
 }
 
-// teachNew lets learners read their tables that have not yet.
-func (o *owner) teachNew() error {
+// readForNewLearners lets learners read their tables that have not yet.
+func (o *owner) readForNewLearners() error {
 	o.lock()
 	fresh := o.fresh
 	o.unlock()
 	if !fresh {
 		return nil
 	}
-	clean, err := o.lecture(func(l *Learner) bool { return l.fresh })
+	clean, err := o.readForLearners(func(l *Learner) bool { return l.fresh })
 	if err != nil {
 		if passing(err) || !broken(err) {
 			err = nil
@@ -87,12 +87,12 @@ func (o *owner) teachNew() error {
 	return err
 }
 
-// teachAll lets all learners read their tables.
-func (o *owner) teachAll() (clean bool, err error) {
-	return o.lecture(func(*Learner) bool { return true })
+// readForAllLearners lets all learners read their tables.
+func (o *owner) readForAllLearners() (clean bool, err error) {
+	return o.readForLearners(func(*Learner) bool { return true })
 }
 
-func (o *owner) lecture(to func(*Learner) bool) (clean bool, err error) {
+func (o *owner) readForLearners(to func(*Learner) bool) (clean bool, err error) {
 	o.lock()
 	o.fresh = false
 	learners := slices.DeleteFunc(slices.Clone(o.learners), func(l *Learner) bool { return !to(l) })
@@ -102,7 +102,7 @@ func (o *owner) lecture(to func(*Learner) bool) (clean bool, err error) {
 	o.unlock()
 	clean = true
 	for _, l := range learners {
-		one, err := o.lectureOne(l)
+		one, err := o.readForLearner(l)
 		if err != nil {
 			return false, err
 		}
@@ -111,8 +111,8 @@ func (o *owner) lecture(to func(*Learner) bool) (clean bool, err error) {
 	return clean, nil
 }
 
-// lectureOne lets l read its tables. Unless they could be read completely, nothing is gone.
-func (o *owner) lectureOne(l *Learner) (clean bool, err error) {
+// readForLearner lets l read its tables. Unless they could be read completely, nothing is gone.
+func (o *owner) readForLearner(l *Learner) (clean bool, err error) {
 	l.mu.Lock()
 	l.round++
 	l.mu.Unlock()

@@ -29,9 +29,9 @@ func TestWays(t *testing.T) {
 	c := single(t)
 	log := slog.New(slog.DiscardHandler)
 	for _, again := range []bool{false, true} {
-		p := newPlace(log, "", nil, nil)
+		p := newNamespace(log, "", nil, nil)
 		if again {
-			p.kept = kept{90: {routes: wire.Families(wire.IPv4Unicast)}}
+			p.preserved = preservedState{90: {routes: wire.Families(wire.IPv4Unicast)}}
 		}
 		s, err := newSpeaker(log, c, c.Domains[0], p)
 		if err != nil {
@@ -41,7 +41,7 @@ func TestWays(t *testing.T) {
 		all["public"].Configure(c, c.Domains[0])
 		key := bgp.PeerKey{Addr: netip.MustParseAddr("198.51.100.126"), Local: netip.MustParseAddr("198.51.100.101")}
 		announced := func() (list []bool) {
-			for _, w := range s.peers[key].ways {
+			for _, w := range s.peers[key].nextHops {
 				list = append(list, w.NextHops[0].Addr.IsValid())
 			}
 			return list
@@ -58,15 +58,15 @@ func TestWays(t *testing.T) {
 		check("probe up", true, true)
 		all.PathDown(watches[1], false)
 		check("probe down", true, false)
-		g := &routing{name: "public", deaths: s.ways.snapshot()}
+		g := &routing{name: "public", dead: s.nextHops.snapshot()}
 		hop := func(gw, link string) domain.NextHop {
 			return domain.NextHop{Gateway: netip.MustParseAddr(gw), Link: link}
 		}
 		a, b := hop("198.51.100.102", "a.public"), hop("198.51.100.202", "b.public")
-		if got := g.living([]domain.NextHop{a, b}); len(got) != 1 || got[0] != a {
+		if got := g.withoutDead([]domain.NextHop{a, b}); len(got) != 1 || got[0] != a {
 			t.Errorf("used: %v", got)
 		}
-		if got := g.living([]domain.NextHop{b}); len(got) != 1 {
+		if got := g.withoutDead([]domain.NextHop{b}); len(got) != 1 {
 			t.Error("the last one stays: nothing better is known")
 		}
 		all.PathUp(watches[1])
@@ -78,7 +78,7 @@ func TestWays(t *testing.T) {
 }
 
 func TestTold(t *testing.T) {
-	tt := newTold()
+	tt := newInitialSync()
 	if tt.first() || closed(tt.all) {
 		t.Error("nobody has said anything")
 	}

@@ -8,19 +8,19 @@ import (
 	"github.com/hyperfib/hyperfib/fib"
 )
 
-// kept is what the kernel has of an earlier run, by table and family. The F bits that
+// preservedState is what the kernel has of an earlier run, by table and family. The F bits that
 // our OPENs carry after a restart say what it says: forwarding state is preserved if there
 // is any (RFC 4724, Section 3).
-type kept map[uint32]keptTable
+type preservedState map[uint32]preservedTable
 
-type keptTable struct {
+type preservedTable struct {
 	routes     wire.FamilySet // that forward
 	lastResort wire.FamilySet // that end a lookup: an earlier run was here
 }
 
-// keptOf reads it from the routes before anything is desired.
-func keptOf(routes iter.Seq[fib.RouteStatus]) kept {
-	k := kept{}
+// preservedBy reads it from the routes before anything is desired.
+func preservedBy(routes iter.Seq[fib.RouteStatus]) preservedState {
+	k := preservedState{}
 	for r := range routes {
 		if r.State != fib.RouteStale {
 			continue
@@ -40,7 +40,7 @@ func keptOf(routes iter.Seq[fib.RouteStatus]) kept {
 }
 
 // any reports whether any route is left that forwards.
-func (k kept) any() bool {
+func (k preservedState) any() bool {
 	for _, t := range k {
 		if t.routes != 0 {
 			return true
@@ -52,7 +52,7 @@ func (k kept) any() bool {
 // families returns the families whose state is preserved in the tables of all of these
 // domains, which share sessions. A table that has nothing but its routes of last resort
 // had nothing to lose.
-func (k kept) families(domains []config.Domain) (list []wire.Family) {
+func (k preservedState) families(domains []config.Domain) (list []wire.Family) {
 	for _, f := range []wire.Family{wire.IPv4Unicast, wire.IPv6Unicast} {
 		some, all := false, true
 		for _, d := range domains {

@@ -54,7 +54,7 @@ func TestKept(t *testing.T) {
 		{"two domains, one of which lost all", "90 203.0.113.1/32", []uint32{90, 20}, nil, true},
 		{"two domains with a family each", "90 203.0.113.1/32, 20 2001:db8::/64", []uint32{90, 20}, nil, true},
 	} {
-		k := keptOf(slices.Values(keptRoutes(c.routes)))
+		k := preservedBy(slices.Values(keptRoutes(c.routes)))
 		var domains []config.Domain
 		for _, id := range c.tables {
 			domains = append(domains, config.Domain{Table: config.Table{ID: id}})

@@ -52,8 +52,8 @@ func (d *Domain) home() {
 	}
 }
 
-// Place is what a configuration wants of one network namespace.
-type Place struct {
+// Namespace is what a configuration wants of one network namespace.
+type Namespace struct {
 	NetNS NetNS
 	// Config has the domains that live here, and of the rest what belongs to
 	// them: the loopback, local-out, guests, overlays. With one namespace it is the
@@ -61,9 +61,9 @@ type Place struct {
 	Config *Config
 }
 
-// Places splits the configuration by network namespace: the daemon's own first if
+// Namespaces splits the configuration by network namespace: the daemon's own first if
 // anything lives there, the others in the order of the file. There is always one.
-func (c *Config) Places() []Place {
+func (c *Config) Namespaces() []Namespace {
 	var names []NetNS
 	for _, n := range append([]NetNS{""}, c.netns()...) {
 		if c.uses(n) && !slices.Contains(names, n) {
@@ -75,13 +75,13 @@ func (c *Config) Places() []Place {
 		if len(names) == 1 {
 			only = names[0]
 		}
-		return []Place{{only, c}}
+		return []Namespace{{only, c}}
 	}
-	places := make([]Place, len(names))
+	namespaces := make([]Namespace, len(names))
 	for i, n := range names {
-		places[i] = Place{n, c.at(n)}
+		namespaces[i] = Namespace{n, c.at(n)}
 	}
-	return places
+	return namespaces
 }
 
 func (c *Config) netns() (names []NetNS) {
@@ -91,8 +91,8 @@ func (c *Config) netns() (names []NetNS) {
 	return names
 }
 
-// namespaces reports whether a domain is in a namespace other than the daemon's own.
-func (c *Config) namespaces() bool {
+// inNamespaces reports whether a domain is in a namespace other than the daemon's own.
+func (c *Config) inNamespaces() bool {
 	return slices.ContainsFunc(c.Domains, func(d Domain) bool { return d.NetNS != "" })
 }
 

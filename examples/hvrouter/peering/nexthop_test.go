@@ -64,7 +64,7 @@ func TestWatchesOfWays(t *testing.T) {
 		all := Watches(parse(t, c.file))
 		for _, w := range all {
 			var ways []string
-			for _, way := range w.Ways {
+			for _, way := range w.NextHops {
 				ways = append(ways, fmt.Sprintf("%s %d %s", way.Domain, map[bool]int{false: 4, true: 6}[way.IPv6], way.Link))
 			}
 			fmt.Fprintf(&b, "\n%v: %s", w.Key, strings.Join(ways, ", "))
@@ -80,7 +80,7 @@ func TestWatchesOfWays(t *testing.T) {
 		}
 		// Each way has an alternative on the other fabric, watched by another session.
 		for _, w := range all {
-			for _, way := range w.Ways {
+			for _, way := range w.NextHops {
 				if keys, alone := guards(w, way, all); !alone || len(keys) != 1 || keys[0] == w.Key {
 					t.Errorf("%s: %+v of %v is guarded by %v", name, way, w.Key, keys)
 				}
@@ -93,7 +93,7 @@ func TestWatchesOfWays(t *testing.T) {
 func TestProbeIsPeer(t *testing.T) {
 	c := parse(t, one+`      - {fabric: B, interface: b.public, local: 198.51.100.201, peer: 198.51.100.226}`+"\n")
 	all := Watches(c)
-	if len(all) != 2 || all[1].Probe() || all[1].Peer.Addr != addr("198.51.100.226") || len(all[1].Ways) != 1 {
+	if len(all) != 2 || all[1].Probe() || all[1].Peer.Addr != addr("198.51.100.226") || len(all[1].NextHops) != 1 {
 		t.Errorf("%+v", all)
 	}
 	key := bfd.Key{Local: addr("198.51.100.201"), Peer: addr("198.51.100.226"), Interface: "b.public"}
@@ -129,7 +129,7 @@ func advertised(t *testing.T, out *rib.Out, p netip.Prefix) string {
 func TestOnly(t *testing.T) {
 	c := parse(t, two)
 	members := Members(c, c.Domains[1])
-	if len(members) != 2 || members[0].Ways != 1 || members[1].Community != wire.NewCommunity(65000, 20) {
+	if len(members) != 2 || members[0].NextHops != 1 || members[1].Community != wire.NewCommunity(65000, 20) {
 		t.Fatalf("%+v", members)
 	}
 	table, in := newTable(t, nil)
@@ -179,7 +179,7 @@ func TestOnly(t *testing.T) {
 func TestSecondNextHop(t *testing.T) {
 	c := parse(t, one)
 	members := Members(c, c.Domains[0])
-	if len(members) != 1 || members[0].Ways != 2 || members[0].Community != 0 {
+	if len(members) != 1 || members[0].NextHops != 2 || members[0].Community != 0 {
 		t.Fatalf("%+v", members)
 	}
 	if p := Peer(c, c.Domains[0].Reflectors[0], netip.Addr{}); len(p.AddPathSend) != 1 || len(p.OffLinkPrefixes) == 0 {
@@ -187,7 +187,7 @@ func TestSecondNextHop(t *testing.T) {
 	}
 	table, in := newTable(t, nil)
 	vm := prefix("203.0.113.1/32")
-	for n := range members[0].Ways {
+	for n := range members[0].NextHops {
 		_ = table.Originate(rib.LocalPath{Prefix: vm, PathID: PathID(0, n)})
 	}
 	four := wire.Families(wire.IPv4Unicast)

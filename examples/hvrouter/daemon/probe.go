@@ -5,11 +5,11 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
 )
 
-// introduce tells the kernel at which MAC a guest is that has just come, or whose
+// probe tells the kernel at which MAC a guest is that has just come, or whose
 // carrier has. It would find out by itself; but if its first question is lost, as it
 // is while a virtual machine is on its way here, the second follows a second later.
 // Permanent neighbours need no introduction.
-func (r *router) introduce(p guest.Port) {
+func (r *router) probe(p guest.Port) {
 	if domain.Permanent(p.Guest) || p.MAC.IsZero() {
 		return
 	}

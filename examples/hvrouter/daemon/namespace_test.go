@@ -9,7 +9,7 @@ import (
 	"github.com/hyperfib/hyperfib/fib"
 )
 
-// in gives the bench events of one place.
+// in gives the bench events of one namespace.
 func (b *bench) in(n config.NetNS, events ...fib.Event) {
 	b.router.take(b.router.at(n), events)
 	if b.dirty {
