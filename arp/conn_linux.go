@@ -14,15 +14,15 @@ const Batch = afpacket.Batch
 
 // Config says where a Conn works.
 type Config struct {
-	NetNS         string // network namespace by path, for example "/run/netns/red"; empty: the process's own
-	ReceiveBuffer int    // octets of kernel memory, taken while packets wait; 0: 8 MiB, some 16,000 packets
-	Keeper        Keeper // keeps the socket while nobody reads it; nil: it ends with the program
+	NetNS         string      // network namespace by path, for example "/run/netns/red"; empty: the process's own
+	ReceiveBuffer int         // octets of kernel memory, taken while packets wait; 0: 8 MiB, some 16,000 packets
+	SocketStore   SocketStore // keeps the socket while nobody reads it; nil: it ends with the program
 }
 
-// Keeper outlives the program and keeps the socket of a Conn: packets that arrive while
+// SocketStore outlives the program and keeps the socket of a Conn: packets that arrive while
 // nobody reads wait in it for the program's successor, which does not see those that have
 // waited for more than a second.
-type Keeper interface {
+type SocketStore interface {
 	// Keep keeps fd, which stays open until Close of the Conn.
 	Keep(fd int)
 	// Inherit gives a descriptor of the socket that an earlier program left, and goes on
@@ -55,7 +55,7 @@ func Listen(cfg Config) (*Conn, error) {
 		EtherType:     EtherType,
 		FrameSize:     64,
 		ReceiveBuffer: cfg.ReceiveBuffer,
-		Keeper:        cfg.Keeper,
+		SocketStore:   cfg.SocketStore,
 		Accept: []afpacket.Cond{
 			afpacket.OneOf(12, 2, EtherType),
 			afpacket.OneOf(14, 4, 0x0001_0800), // Ethernet, IPv4

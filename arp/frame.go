@@ -25,7 +25,7 @@ type Frame struct {
 	Dst, Src MAC // of the Ethernet header
 	Packet
 	// Received is when the kernel received the frame, if that was before the program
-	// listened: see [Config.Keeper]. Zero: since.
+	// listened: see [Config.SocketStore]. Zero: since.
 	Received time.Time
 }
 

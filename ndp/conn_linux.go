@@ -17,16 +17,16 @@ const frameSize = 1514
 
 // Config says where a Conn works and what it receives.
 type Config struct {
-	NetNS         string // network namespace by path, for example "/run/netns/red"; empty: the process's own
-	Types         []Type // messages to receive; nil: all five
-	ReceiveBuffer int    // octets of kernel memory, taken while packets wait; 0: 8 MiB, some 16,000 packets
-	Keeper        Keeper // keeps the socket while nobody reads it; nil: it ends with the program
+	NetNS         string      // network namespace by path, for example "/run/netns/red"; empty: the process's own
+	Types         []Type      // messages to receive; nil: all five
+	ReceiveBuffer int         // octets of kernel memory, taken while packets wait; 0: 8 MiB, some 16,000 packets
+	SocketStore   SocketStore // keeps the socket while nobody reads it; nil: it ends with the program
 }
 
-// Keeper outlives the program and keeps the socket of a Conn: packets that arrive while
+// SocketStore outlives the program and keeps the socket of a Conn: packets that arrive while
 // nobody reads wait in it for the program's successor, which does not see those that have
 // waited for more than a second.
-type Keeper interface {
+type SocketStore interface {
 	// Keep keeps fd, which stays open until Close of the Conn.
 	Keep(fd int)
 	// Inherit gives a descriptor of the socket that an earlier program left, and goes on
@@ -75,7 +75,7 @@ func Listen(cfg Config) (*Conn, error) {
 		EtherType:     EtherType,
 		FrameSize:     frameSize,
 		ReceiveBuffer: cfg.ReceiveBuffer,
-		Keeper:        cfg.Keeper,
+		SocketStore:   cfg.SocketStore,
 		AllMulticast:  true,
 		// The condition that most of the traffic fails goes first.
 		Accept: []afpacket.Cond{

@@ -26,13 +26,13 @@ const DefaultReceiveBuffer = 8 << 20
 
 // Config says what a Conn receives.
 type Config struct {
-	NetNS         string // network namespace by path; empty: the process's own
-	EtherType     uint16 // which frames, for example 0x0806
-	Accept        []Cond // what they must be besides
-	FrameSize     int    // octets kept of a frame; the rest is cut off
-	ReceiveBuffer int    // SO_RCVBUF in octets; 0: DefaultReceiveBuffer
-	AllMulticast  bool   // have the interfaces deliver every multicast group
-	Keeper        Keeper // keeps the socket while nobody reads it; nil: nobody
+	NetNS         string      // network namespace by path; empty: the process's own
+	EtherType     uint16      // which frames, for example 0x0806
+	Accept        []Cond      // what they must be besides
+	FrameSize     int         // octets kept of a frame; the rest is cut off
+	ReceiveBuffer int         // SO_RCVBUF in octets; 0: DefaultReceiveBuffer
+	AllMulticast  bool        // have the interfaces deliver every multicast group
+	SocketStore   SocketStore // keeps the socket while nobody reads it; nil: nobody
 }
 
 // Frame is one Ethernet frame, from the destination address on.
@@ -74,7 +74,7 @@ type Conn struct {
 }
 
 // Open makes a Conn without interfaces, or takes over the socket that an earlier program
-// left with the Keeper. It needs CAP_NET_RAW.
+// left with the SocketStore. It needs CAP_NET_RAW.
 func Open(cfg Config) (c *Conn, err error) {
 	c = &Conn{cfg: cfg, rx: newRing(Batch, cfg.FrameSize), tx: newRing(Batch, 0), joined: map[int]bool{}}
 	c.poll = c.collect
@@ -140,7 +140,7 @@ func (c *Conn) Remove(link int) {
 	c.list()
 }
 
-// Close ends the Conn; a Read under way returns os.ErrClosed. What the Keeper keeps it
+// Close ends the Conn; a Read under way returns os.ErrClosed. What the SocketStore keeps it
 // goes on keeping.
 func (c *Conn) Close() error {
 	err := c.gate.close()

@@ -9,10 +9,10 @@ import (
 	"github.com/hyperfib/hyperfib/internal/police"
 )
 
-// Keeper is somebody who outlives this program and keeps its socket open: frames that
+// SocketStore is somebody who outlives this program and keeps its socket open: frames that
 // arrive while nobody reads wait in it for the program's successor. It is called by one
 // goroutine at a time.
-type Keeper interface {
+type SocketStore interface {
 	// Keep keeps fd, which stays the Conn's to close.
 	Keep(fd int)
 	// Inherit gives the socket that an earlier program left, to be closed by the Conn,
@@ -29,10 +29,10 @@ const patience = time.Second
 // make. It hears every interface until the first Read: those that were heard are added
 // one by one.
 func (c *Conn) inherit() (fd int, ok bool) {
-	if c.cfg.Keeper == nil {
+	if c.cfg.SocketStore == nil {
 		return -1, false
 	}
-	if fd, ok = c.cfg.Keeper.Inherit(); !ok {
+	if fd, ok = c.cfg.SocketStore.Inherit(); !ok {
 		return -1, false
 	}
 	name, err := unix.Getsockname(fd)

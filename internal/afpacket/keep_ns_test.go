@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// shelf is a Keeper in this process.
+// shelf is a SocketStore in this process.
 type shelf struct {
 	kept      int // -1: nothing
 	inherited int
@@ -44,7 +44,7 @@ func TestInherit(t *testing.T) {
 	keeper := &shelf{kept: -1}
 	t.Cleanup(keeper.drop)
 	program := func(links ...int) *Conn {
-		c, err := Open(Config{NetNS: b.Path, EtherType: etherType, FrameSize: 64, Keeper: keeper, AllMulticast: true,
+		c, err := Open(Config{NetNS: b.Path, EtherType: etherType, FrameSize: 64, SocketStore: keeper, AllMulticast: true,
 			Accept: []Cond{OneOf(12, 2, etherType)}})
 		if err != nil {
 			t.Fatal(err)

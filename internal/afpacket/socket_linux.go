@@ -49,8 +49,8 @@ func (c *Conn) bind() error {
 		return os.NewSyscallError("bind", err)
 	}
 	c.bound = true
-	if c.cfg.Keeper != nil {
-		c.cfg.Keeper.Keep(c.fd)
+	if c.cfg.SocketStore != nil {
+		c.cfg.SocketStore.Keep(c.fd)
 	}
 	return nil
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/daemon"
-	"github.com/hyperfib/hyperfib/examples/hvrouter/keep"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/handover"
 )
 
 // bfdProcess is the process that BFD sessions live in. It ends by itself when no
@@ -37,14 +37,14 @@ func bfdProcess(in invocation) int {
 	cfg := bfd.ServeConfig{RestartTime: *restart, Config: bfd.Config{RealTime: daemon.RealTime(config.BFD{Realtime: *realtime}),
 		LockMemory: true, Notice: func(err error) { log.Warn("BFD", "event", "bfd-notice", "err", err) }}}
 	nameProcess("hvrouter-bfd")
-	kept, place, err := keep.Listen(*socket + config.HandoverSuffix)
+	kept, place, err := handover.Listen(*socket + config.HandoverSuffix)
 	if err != nil {
 		return in.fail(exitFailed, err)
 	}
 	keeping, rest := context.WithCancel(ctx)
 	var served sync.WaitGroup
 	served.Go(func() {
-		if err := keep.Serve(keeping, kept, keep.Config{}); err != nil {
+		if err := handover.Serve(keeping, kept, handover.Config{}); err != nil {
 			log.Error("keeping sockets", "event", "keep", "err", err)
 		}
 	})

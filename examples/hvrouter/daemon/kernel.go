@@ -12,8 +12,8 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	eg "github.com/hyperfib/hyperfib/examples/hvrouter/edge"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/firewall"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/handover"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/host"
-	"github.com/hyperfib/hyperfib/examples/hvrouter/keep"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/vrf"
 	"github.com/hyperfib/hyperfib/fib"
 )
@@ -110,7 +110,7 @@ func (d *Daemon) openKernel(t *tasks, c *config.Config) error {
 // edgeConfig says where the guests are, and where the loopback is if elsewhere.
 func (d *Daemon) edgeConfig(c *config.Config) (ec eg.Config, err error) {
 	home, under := c.GuestNetNS(), c.LoopbackNetNS()
-	ec = eg.Config{Log: d.log, NetNS: d.namespaceOf(home).path, VRF: c.GuestVRF(), UnderlayVRF: c.LoopbackVRF(), Keeper: keep.Open(c.BFD.HandoverSocket())}
+	ec = eg.Config{Log: d.log, NetNS: d.namespaceOf(home).path, VRF: c.GuestVRF(), UnderlayVRF: c.LoopbackVRF(), SocketStore: handover.Open(c.BFD.HandoverSocket())}
 	switch {
 	case home == under:
 	case under == "": // the daemon's own has no path that all threads understand

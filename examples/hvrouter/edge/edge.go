@@ -21,7 +21,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/dhcp"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
-	"github.com/hyperfib/hyperfib/examples/hvrouter/keep"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/handover"
 	"github.com/hyperfib/hyperfib/internal/netns"
 	"github.com/hyperfib/hyperfib/ndp"
 	"github.com/hyperfib/hyperfib/vxlan"
@@ -65,10 +65,10 @@ type Config struct {
 	// Underlay is the path of the namespace of the loopback address, where VXLAN
 	// packets and what a DHCP relay says travel; "" is NetNS.
 	Underlay string
-	// Keeper keeps the sockets that guests' questions come in by while the daemon
-	// restarts. It belongs to the Edge from Open on. Required; see [keep.Open] for one
+	// SocketStore keeps the sockets that guests' questions come in by while the daemon
+	// restarts. It belongs to the Edge from Open on. Required; see [handover.Open] for one
 	// that is nobody.
-	Keeper *keep.Client
+	SocketStore *handover.Client
 	// VRF is the device that guests' interfaces belong to, UnderlayVRF that of the
 	// loopback address; "" is none.
 	VRF, UnderlayVRF string
@@ -90,11 +90,11 @@ func Open(c Config) (*Edge, error) {
 }
 
 func (e *Edge) open() (err error) {
-	if e.arp, err = arp.Listen(arp.Config{NetNS: e.config.NetNS, Keeper: e.config.Keeper.Of(kind("arp", e.config.NetNS))}); err != nil {
+	if e.arp, err = arp.Listen(arp.Config{NetNS: e.config.NetNS, SocketStore: e.config.SocketStore.Of(kind("arp", e.config.NetNS))}); err != nil {
 		return err
 	}
 	types := []ndp.Type{ndp.TypeRouterSolicitation, ndp.TypeNeighborSolicitation}
-	if e.nd, err = ndp.Listen(ndp.Config{NetNS: e.config.NetNS, Types: types, Keeper: e.config.Keeper.Of(kind("ndp", e.config.NetNS))}); err != nil {
+	if e.nd, err = ndp.Listen(ndp.Config{NetNS: e.config.NetNS, Types: types, SocketStore: e.config.SocketStore.Of(kind("ndp", e.config.NetNS))}); err != nil {
 		return err
 	}
 	if e.finder, err = openFinder(e.config.NetNS); err != nil {
@@ -116,7 +116,7 @@ func (e *Edge) Close() { e.once.Do(e.close) }
 func (e *Edge) close() {
 	e.stop()
 	e.bursts.Wait()
-	e.config.Keeper.Close() // first: it uses the descriptors of those below
+	e.config.SocketStore.Close() // first: it uses the descriptors of those below
 	if e.arp != nil {
 		e.arp.Close()
 	}
@@ -147,7 +147,7 @@ func (e *Edge) Run(ctx context.Context) error {
 	nd := func(ctx context.Context) error { return ndp.Serve(ctx, e.nd, e.ra, e.proxy) }
 	watch4 := func(ctx context.Context) error { return e.finder.arp.Run(ctx, e.finder.tell) }
 	watch6 := func(ctx context.Context) error { return e.finder.ndp.Run(ctx, e.finder.tell) }
-	for _, run := range []func(context.Context) error{nd, e.heal, e.config.Keeper.Run, watch4, watch6} {
+	for _, run := range []func(context.Context) error{nd, e.heal, e.config.SocketStore.Run, watch4, watch6} {
 		others.Go(func() {
 			failed <- run(ctx)
 			cancel()

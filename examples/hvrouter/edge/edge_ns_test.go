@@ -13,7 +13,7 @@ import (
 	"github.com/hyperfib/hyperfib/arp"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
-	"github.com/hyperfib/hyperfib/examples/hvrouter/keep"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/handover"
 	"github.com/hyperfib/hyperfib/fib"
 	"github.com/hyperfib/hyperfib/internal/testing/hostile"
 	"github.com/hyperfib/hyperfib/internal/testing/nstest"
@@ -57,7 +57,7 @@ func newEdgeTest(t *testing.T, c *config.Config) *edgeTest {
 	if err := e.nd.Add(e.link); err != nil {
 		t.Fatal(err)
 	}
-	if e.Edge, err = Open(Config{NetNS: e.hv.Path, Keeper: keep.Open(""), Log: slog.New(slog.DiscardHandler)}); err != nil {
+	if e.Edge, err = Open(Config{NetNS: e.hv.Path, SocketStore: handover.Open(""), Log: slog.New(slog.DiscardHandler)}); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())

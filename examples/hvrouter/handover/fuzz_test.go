@@ -1,4 +1,4 @@
-package keep
+package handover
 
 import (
 	"net"
@@ -30,7 +30,7 @@ func pair(t testing.TB) (a, b *net.UnixConn) {
 	return ends[0], ends[1]
 }
 
-// FuzzMessage: whatever a daemon says, the keeper goes on, and keeps no more than it was
+// FuzzMessage: whatever a daemon says, the store goes on, and keeps no more than it was
 // given.
 func FuzzMessage(f *testing.F) {
 	for _, seed := range []string{"t", "n", "karp/12", "kndp@4026532281/7", "farp/12", "e", "k", "", "?", "k" + string(make([]byte, longestName+1))} {
@@ -38,8 +38,8 @@ func FuzzMessage(f *testing.F) {
 		f.Add([]byte(seed), true)
 	}
 	f.Fuzz(func(t *testing.T, data []byte, withSocket bool) {
-		daemon, keeper := pair(t)
-		s := &shelf{patience: time.Hour, kept: map[string]int{}}
+		daemon, peer := pair(t)
+		s := &store{patience: time.Hour, kept: map[string]int{}}
 		defer s.clear()
 		var rights []byte
 		if withSocket {
@@ -49,14 +49,14 @@ func FuzzMessage(f *testing.F) {
 		if _, _, err := daemon.WriteMsgUnix(data, rights, nil); err != nil {
 			return // longer than a message can be
 		}
-		m, err := receive(keeper)
+		m, err := receive(peer)
 		if (len(data) == 0 || len(data) > 1+longestName) != (err != nil) {
 			t.Fatalf("%q: %v", data, err)
 		}
 		if err != nil {
 			return
 		}
-		refused := s.do(keeper, m) != nil
+		refused := s.do(peer, m) != nil
 		if kept := len(s.kept); kept > 1 || kept == 1 && (m.do != keep || !withSocket) {
 			t.Errorf("%q: keeps %v", data, s.kept)
 		}

@@ -1,4 +1,4 @@
-package keep
+package handover
 
 import (
 	"context"
@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Config is the configuration of a keeper.
+// Config is the configuration of a store.
 type Config struct {
 	// Patience is how long sockets are kept while no daemon is there. Zero: 10 seconds,
 	// far more than a restart takes and than anybody waits for an answer.
@@ -24,7 +24,7 @@ type Config struct {
 const defaultPatience = 10 * time.Second
 
 // Listen makes a socket that path leads to once place has been called, in place of one that
-// is there: a keeper's successor listens while the old one still runs, and takes its place
+// is there: a store's successor listens while the old one still runs, and takes its place
 // when it is certain to be the successor. Until then nothing at path has changed.
 func Listen(path string) (l *net.UnixListener, place func() error, err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -52,7 +52,7 @@ func Serve(ctx context.Context, l *net.UnixListener, cfg Config) error {
 	if cfg.Patience == 0 {
 		cfg.Patience = defaultPatience
 	}
-	s := &shelf{patience: cfg.Patience, kept: map[string]int{}}
+	s := &store{patience: cfg.Patience, kept: map[string]int{}}
 	stop := context.AfterFunc(ctx, func() { l.Close() })
 	defer stop()
 	defer l.Close()
@@ -98,15 +98,15 @@ const (
 const drainTime = 50 * time.Millisecond
 
 // end ends the connection of a daemon in whose place another one is.
-func (s *shelf) end(c *net.UnixConn, ended chan struct{}, within time.Duration) {
+func (s *store) end(c *net.UnixConn, ended chan struct{}, within time.Duration) {
 	if c != nil {
 		_ = c.SetDeadline(time.Now().Add(within))
 		<-ended
 	}
 }
 
-// shelf is what is kept.
-type shelf struct {
+// store is what is kept.
+type store struct {
 	patience time.Duration
 
 	mu    sync.Mutex
@@ -115,7 +115,7 @@ type shelf struct {
 }
 
 // adopt notes that a daemon is there.
-func (s *shelf) adopt() {
+func (s *store) adopt() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.timer != nil {
@@ -125,7 +125,7 @@ func (s *shelf) adopt() {
 }
 
 // serve does what the daemon says until it is gone.
-func (s *shelf) serve(c *net.UnixConn) {
+func (s *store) serve(c *net.UnixConn) {
 	defer s.orphan()
 	defer c.Close()
 	for {
@@ -136,7 +136,7 @@ func (s *shelf) serve(c *net.UnixConn) {
 	}
 }
 
-func (s *shelf) do(c *net.UnixConn, m message) error {
+func (s *store) do(c *net.UnixConn, m message) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch m.do {
@@ -156,7 +156,7 @@ func (s *shelf) do(c *net.UnixConn, m message) error {
 }
 
 // give sends everything.
-func (s *shelf) give(c *net.UnixConn) error {
+func (s *store) give(c *net.UnixConn) error {
 	_ = c.SetWriteDeadline(time.Now().Add(writeTime))
 	for name, fd := range s.kept {
 		if err := send(c, message{do: keep, name: name, fd: fd}); err != nil {
@@ -167,7 +167,7 @@ func (s *shelf) give(c *net.UnixConn) error {
 }
 
 // put keeps fd (-1: nothing) under a name, and lets go of what had it before.
-func (s *shelf) put(name string, fd int) {
+func (s *store) put(name string, fd int) {
 	if old, ok := s.kept[name]; ok {
 		delete(s.kept, name)
 		go drop(old) // the last one to close a packet socket waits for every processor
@@ -182,7 +182,7 @@ func (s *shelf) put(name string, fd int) {
 }
 
 // empty lets go of everything; the lock is held.
-func (s *shelf) empty() {
+func (s *store) empty() {
 	old := maps.Clone(s.kept)
 	clear(s.kept)
 	go func() {
@@ -193,7 +193,7 @@ func (s *shelf) empty() {
 }
 
 // orphan notes that the daemon is gone: nobody reads the sockets now.
-func (s *shelf) orphan() {
+func (s *store) orphan() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, fd := range s.kept {
@@ -211,7 +211,7 @@ func (s *shelf) orphan() {
 }
 
 // clear ends everything.
-func (s *shelf) clear() {
+func (s *store) clear() {
 	s.adopt()
 	s.mu.Lock()
 	defer s.mu.Unlock()

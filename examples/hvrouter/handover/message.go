@@ -1,4 +1,4 @@
-package keep
+package handover
 
 import (
 	"errors"
@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-var errProtocol = errors.New("keep: malformed message")
+var errProtocol = errors.New("handover: malformed message")
 
 // message is one message; fd is -1 if none came with it.
 type message struct {

@@ -1,4 +1,4 @@
-package keep
+package handover
 
 import (
 	"context"
@@ -8,12 +8,12 @@ import (
 )
 
 const (
-	// writeTime bounds how long a message may wait for a keeper that does not read; it
+	// writeTime bounds how long a message may wait for a store that does not read; it
 	// is then given up, as if it were not there.
 	writeTime = 200 * time.Millisecond
-	// takeTime bounds how long a keeper may take to hand over everything.
+	// takeTime bounds how long a store may take to hand over everything.
 	takeTime = 2 * time.Second
-	// A keeper that is not there is looked for soon, since it may be about to start, and
+	// A store that is not there is looked for soon, since it may be about to start, and
 	// ever less often.
 	firstRetry = 10 * time.Millisecond
 	lastRetry  = time.Second
@@ -21,19 +21,19 @@ const (
 	claimTime = 5 * time.Second
 )
 
-// Client is the daemon's side. Without a keeper it does nothing: keeping is a courtesy,
+// Client is the daemon's side. Without a store it does nothing: keeping is a courtesy,
 // nothing depends on it. Its methods are safe for concurrent use.
 type Client struct {
 	path string
 
 	mu     sync.Mutex
-	conn   *net.UnixConn  // nil: there is no keeper at the moment
+	conn   *net.UnixConn  // nil: there is no store at the moment
 	mine   map[string]int // what is to be kept, by name; the descriptors are others'
 	left   map[string]int // what an earlier daemon left and nobody has claimed
 	closed bool
 }
 
-// Open connects to the keeper at path and takes what an earlier daemon left. It does not
+// Open connects to the store at path and takes what an earlier daemon left. It does not
 // fail. An empty path is that of nobody.
 func Open(path string) *Client {
 	c := &Client{path: path, mine: map[string]int{}, left: map[string]int{}}
@@ -74,7 +74,7 @@ func (c *Client) take(conn *net.UnixConn) error {
 	}
 }
 
-// Run follows the keeper until ctx ends: one that comes, or comes back, is told
+// Run follows the store until ctx ends: one that comes, or comes back, is told
 // everything. What nobody claims is let go of.
 func (c *Client) Run(ctx context.Context) error {
 	if c.path == "" {
@@ -87,7 +87,7 @@ func (c *Client) Run(ctx context.Context) error {
 	defer claim.Stop()
 	for retry := firstRetry; ctx.Err() == nil; {
 		if conn := c.connection(); conn != nil {
-			_, _ = receive(conn) // nothing: it returns when the keeper is gone
+			_, _ = receive(conn) // nothing: it returns when the store is gone
 			c.lost(conn)
 			retry = firstRetry
 		} else if !c.redial() {
@@ -101,7 +101,7 @@ func (c *Client) Run(ctx context.Context) error {
 	return nil
 }
 
-// redial tells a keeper everything.
+// redial tells a store everything.
 func (c *Client) redial() bool {
 	conn, err := net.DialUnix("unixpacket", nil, &net.UnixAddr{Name: c.path, Net: "unixpacket"})
 	if err != nil {
@@ -132,7 +132,7 @@ func (c *Client) release() {
 	clear(c.left)
 }
 
-// Close ends the connection, after which the keeper alone has the sockets.
+// Close ends the connection, after which the store alone has the sockets.
 func (c *Client) Close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -161,7 +161,7 @@ func (c *Client) lost(conn *net.UnixConn) {
 	}
 }
 
-// tell sends a message if there is a keeper that takes it; the lock is held.
+// tell sends a message if there is a store that takes it; the lock is held.
 func (c *Client) tell(m message) {
 	if c.conn == nil {
 		return
@@ -174,7 +174,7 @@ func (c *Client) tell(m message) {
 }
 
 // Of returns the part of the client that keeps one socket, such as "arp". It is what the
-// libraries call a Keeper.
+// libraries call a SocketStore.
 func (c *Client) Of(name string) *Socket { return &Socket{c, name} }
 
 // Socket is one socket.

@@ -1,4 +1,4 @@
-package keep
+package handover
 
 import (
 	"context"
@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// keeper runs a keeper until stop.
-func keeper(t *testing.T, path string, cfg Config) (stop func()) {
+// process runs a store until stop.
+func process(t *testing.T, path string, cfg Config) (stop func()) {
 	t.Helper()
 	l, place, err := Listen(path)
 	if err != nil {
@@ -38,7 +38,7 @@ func keeper(t *testing.T, path string, cfg Config) (stop func()) {
 	return stop
 }
 
-// daemon is a client that follows the keeper.
+// daemon is a client that follows the store.
 func daemon(t *testing.T, path string) (c *Client, die func()) {
 	t.Helper()
 	c = Open(path)
@@ -96,7 +96,7 @@ func open(guest int) bool {
 // the same socket; what was forgotten does not come back.
 func TestQuestionsWait(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keep")
-	keeper(t, path, Config{})
+	process(t, path, Config{})
 	c, die := daemon(t, path)
 	kept, guest := wire(t)
 	other, _ := wire(t)
@@ -133,7 +133,7 @@ func TestQuestionsWait(t *testing.T) {
 // What nobody claims is let go of; what is claimed stays, and only once.
 func TestUnclaimed(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keep")
-	keeper(t, path, Config{})
+	process(t, path, Config{})
 	first := Open(path)
 	one, guestOne := wire(t)
 	two, guestTwo := wire(t)
@@ -162,7 +162,7 @@ func (c *Client) closeAnd(v bool) bool { c.Close(); return v }
 // A daemon that does not come back is not waited for.
 func TestPatience(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keep")
-	keeper(t, path, Config{Patience: time.Millisecond})
+	process(t, path, Config{Patience: time.Millisecond})
 	c := Open(path)
 	kept, guest := wire(t)
 	c.Of("arp").Keep(kept)
@@ -171,11 +171,11 @@ func TestPatience(t *testing.T) {
 	eventually(t, "the socket is closed", func() bool { return !open(guest) })
 }
 
-// A keeper that is started anew, or takes the place of one that runs, is told everything.
-func TestKeeperRestarts(t *testing.T) {
+// A store that is started anew, or takes the place of one that runs, is told everything.
+func TestStoreRestarts(t *testing.T) {
 	for _, takeover := range []bool{false, true} {
 		path := filepath.Join(t.TempDir(), "keep")
-		stop := keeper(t, path, Config{})
+		stop := process(t, path, Config{})
 		c, die := daemon(t, path)
 		kept, guest := wire(t)
 		c.Of("arp").Keep(kept)
@@ -183,7 +183,7 @@ func TestKeeperRestarts(t *testing.T) {
 		if !takeover {
 			stop()
 		}
-		keeper(t, path, Config{})
+		process(t, path, Config{})
 		stop()
 		eventually(t, "told", func() bool { now := c.connection(); return now != nil && now != before })
 		die()
@@ -195,13 +195,13 @@ func TestKeeperRestarts(t *testing.T) {
 	}
 }
 
-// A daemon that starts before its keeper tells it everything later.
-func TestKeeperIsLate(t *testing.T) {
+// A daemon that starts before its store tells it everything later.
+func TestStoreIsLate(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keep")
 	c, die := daemon(t, path)
 	kept, _ := wire(t)
 	c.Of("arp").Keep(kept)
-	keeper(t, path, Config{})
+	process(t, path, Config{})
 	eventually(t, "told", func() bool { return c.connection() != nil })
 	die()
 	inherit(t, path, "arp")
@@ -210,7 +210,7 @@ func TestKeeperIsLate(t *testing.T) {
 // The latest daemon counts: one that hangs cannot take the sockets along.
 func TestTwoDaemons(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keep")
-	keeper(t, path, Config{})
+	process(t, path, Config{})
 	old := Open(path)
 	defer old.Close()
 	kept, _ := wire(t)
@@ -221,10 +221,10 @@ func TestTwoDaemons(t *testing.T) {
 	}
 }
 
-// Nobody's messages end the keeper, and no descriptor is lost with them.
+// Nobody's messages end the store, and no descriptor is lost with them.
 func TestMalformed(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keep")
-	keeper(t, path, Config{})
+	process(t, path, Config{})
 	for _, m := range []message{{do: 'x', fd: -1}, {do: keep, name: string(make([]byte, 200)), fd: -1}, {do: 'x', fd: 0}} {
 		c, err := net.DialUnix("unixpacket", nil, &net.UnixAddr{Name: path, Net: "unixpacket"})
 		if err != nil {
@@ -249,11 +249,11 @@ func TestMalformed(t *testing.T) {
 	c := Open(path)
 	defer c.Close()
 	if c.conn == nil {
-		t.Error("the keeper is gone")
+		t.Error("the process is gone")
 	}
 }
 
-// Without a keeper there is nothing to inherit, and nothing fails.
+// Without a store there is nothing to inherit, and nothing fails.
 func TestNobody(t *testing.T) {
 	for _, path := range []string{"", filepath.Join(t.TempDir(), "nobody")} {
 		c := Open(path)
