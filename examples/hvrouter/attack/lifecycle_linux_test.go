@@ -209,11 +209,11 @@ func TestManagement(t *testing.T) {
 	reload := func(trusted string) {
 		t.Helper()
 		text, _ := os.ReadFile(w.path("hv.yaml"))
-		before, _, _ := strings.Cut(string(text), "\nwall:")
-		w.write("hv.yaml", before+"\nwall: {trusted: "+trusted+"}\n")
+		before, _, _ := strings.Cut(string(text), "\nfirewall:")
+		w.write("hv.yaml", before+"\nfirewall: {trusted: "+trusted+"}\n")
 		w.cmd.Process.Signal(syscall.SIGHUP)
 	}
-	w.write("hv.yaml", string(func() []byte { b, _ := os.ReadFile(w.path("hv.yaml")); return b }())+"\nwall: {trusted: []}\n")
+	w.write("hv.yaml", string(func() []byte { b, _ := os.ReadFile(w.path("hv.yaml")); return b }())+"\nfirewall: {trusted: []}\n")
 	check("interface mgmt0 (192.0.2.5/24) is neither an uplink nor a guest's nor in firewall.trusted: what arrives there is dropped")
 	w.daemonHeard(reload, "[\"mgmt*\"]")
 	open("named", true)
