@@ -66,7 +66,7 @@ type hvSession struct {
 	device      string
 	local, peer netip.Addr
 	nextHop6    netip.Addr // of IPv6 on this session; the zero Addr leaves it out
-	ways        []string   // none: the session's own
+	nextHops    []string   // none: the session's own
 }
 
 func (s hvSession) write(w *writer, t Timing) {
@@ -77,8 +77,8 @@ func (s hvSession) write(w *writer, t Timing) {
 	if s.nextHop6.IsValid() {
 		more += fmt.Sprintf(`, families: [ipv4, ipv6], next-hop6: "%s"`, s.nextHop6)
 	}
-	if len(s.ways) > 0 {
-		more += ",\n         advertise-next-hops: [" + strings.Join(s.ways, ",\n           ") + "]"
+	if len(s.nextHops) > 0 {
+		more += ",\n         advertise-next-hops: [" + strings.Join(s.nextHops, ",\n           ") + "]"
 	}
 	w.line(`      - {fabric: %s, interface: %s, local: "%s", peer: "%s", bfd: "%s"%s}`,
 		s.f, s.device, s.local, s.peer, t.watch(s.f), more)

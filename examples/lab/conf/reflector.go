@@ -27,5 +27,5 @@ func ReflectorArgs(f plan.Fabric, private bool, t Timing) []string {
 	if t.Is("security", plan.SecurityMD5) {
 		args = append(args, "-md5-key", plan.Key)
 	}
-	return append(args, reflectorWays(f, private, t)...)
+	return append(args, reflectorNextHops(f, private, t)...)
 }

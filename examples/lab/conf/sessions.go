@@ -31,8 +31,8 @@ func publicSessions(w *writer, n int, t Timing) {
 			s.write(w, t)
 			continue
 		case t.OneSided():
-			s.ways = []string{"{fabric: A}", way(plan.B, "", plan.B.Public(), plan.HVPublic4(n, plan.B), netip.Addr{}, plan.RRPublic4(plan.B))}
-			six.ways = []string{"{fabric: A}", way(plan.B, "", plan.B.Public(), netip.Addr{}, plan.HVPublic6(n, plan.B), plan.RRPublic6(plan.B))}
+			s.nextHops = []string{"{fabric: A}", nextHop(plan.B, "", plan.B.Public(), plan.HVPublic4(n, plan.B), netip.Addr{}, plan.RRPublic4(plan.B))}
+			six.nextHops = []string{"{fabric: A}", nextHop(plan.B, "", plan.B.Public(), netip.Addr{}, plan.HVPublic6(n, plan.B), plan.RRPublic6(plan.B))}
 		}
 		s.write(w, t)
 		if len(t.families(f)) > 1 {
@@ -51,7 +51,7 @@ func privateSessions(w *writer, n int, t Timing) {
 	for _, f := range t.Sides() {
 		s := hvSession{f: f, device: f.Private(), local: plan.HVPrivate4(n, f), peer: plan.RRPrivate4(f)}
 		if t.OneSided() {
-			s.ways = []string{"{fabric: A}", way(plan.B, "", plan.B.Private(), plan.HVPrivate4(n, plan.B), netip.Addr{}, plan.RRPrivate4(plan.B))}
+			s.nextHops = []string{"{fabric: A}", nextHop(plan.B, "", plan.B.Private(), plan.HVPrivate4(n, plan.B), netip.Addr{}, plan.RRPrivate4(plan.B))}
 		}
 		s.write(w, t)
 	}
@@ -65,17 +65,17 @@ func sharedSessions(w *writer, n int, t Timing) {
 	w.line("sessions:")
 	for _, f := range t.Sides() {
 		s := hvSession{f: f, device: f.Public(), local: plan.HVPublic4(n, f), peer: plan.RRPublic4(f), nextHop6: plan.HVPublic6(n, f)}
-		s.ways = []string{"{domain: public}", way(f, "private", f.Private(), plan.HVPrivate4(n, f), netip.Addr{}, plan.RRPrivate4(f))}
+		s.nextHops = []string{"{domain: public}", nextHop(f, "private", f.Private(), plan.HVPrivate4(n, f), netip.Addr{}, plan.RRPrivate4(f))}
 		if b := plan.B; t.OneSided() {
-			s.ways = append(s.ways, way(b, "public", b.Public(), plan.HVPublic4(n, b), plan.HVPublic6(n, b), plan.RRPublic4(b)),
-				way(b, "private", b.Private(), plan.HVPrivate4(n, b), netip.Addr{}, plan.RRPrivate4(b)))
+			s.nextHops = append(s.nextHops, nextHop(b, "public", b.Public(), plan.HVPublic4(n, b), plan.HVPublic6(n, b), plan.RRPublic4(b)),
+				nextHop(b, "private", b.Private(), plan.HVPrivate4(n, b), netip.Addr{}, plan.RRPrivate4(b)))
 		}
 		s.write(w, t)
 	}
 }
 
-// way is one more way of a session; probe watches it.
-func way(f plan.Fabric, domain, device string, hop4, hop6, probe netip.Addr) string {
+// nextHop is one more next hop that a session announces; probe watches it.
+func nextHop(f plan.Fabric, domain, device string, hop4, hop6, probe netip.Addr) string {
 	var b strings.Builder
 	if domain != "" {
 		fmt.Fprintf(&b, "domain: %s, ", domain)
@@ -91,9 +91,9 @@ func way(f plan.Fabric, domain, device string, hop4, hop6, probe netip.Addr) str
 	return "{" + b.String() + "}"
 }
 
-// reflectorWays are a reflector's arguments for sessions with more ways than their own:
+// reflectorNextHops are a reflector's arguments for sessions that announce more next hops than their own:
 // which next hops do not share the sessions' fate, and whose probes it answers.
-func reflectorWays(f plan.Fabric, private bool, t Timing) (args []string) {
+func reflectorNextHops(f plan.Fabric, private bool, t Timing) (args []string) {
 	var probes []netip.Prefix
 	switch {
 	case t.OneSided() && f == plan.A:
