@@ -1,13 +1,8 @@
 package bgp
 
 import (
-	"fmt"
 	"net/netip"
-	"os"
 	"syscall"
-	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/hyperfib/hyperfib/internal/sock"
 )
@@ -20,40 +15,6 @@ const maxMD5Key = 80
 type md5Key struct {
 	prefix netip.Prefix
 	key    string
-}
-
-// setMD5 installs (or deletes) a key on a socket.
-func setMD5(fd int, k md5Key) error {
-	sig := &unix.TCPMD5Sig{Flags: unix.TCP_MD5SIG_FLAG_PREFIX, Prefixlen: uint8(k.prefix.Bits()), Keylen: uint16(len(k.key))}
-	sig.Addr = sockaddrStorage(k.prefix.Addr())
-	copy(sig.Key[:], k.key)
-	err := unix.SetsockoptTCPMD5Sig(fd, unix.IPPROTO_TCP, unix.TCP_MD5SIG_EXT, sig)
-	if err == unix.ENOENT && k.key == "" {
-		return nil // it was not there
-	}
-	if err != nil {
-		return fmt.Errorf("TCP MD5 key for %v: %w", k.prefix, os.NewSyscallError("setsockopt TCP_MD5SIG_EXT", err))
-	}
-	return nil
-}
-
-// sockaddrStorage is addr as a struct sockaddr_storage without a port.
-func sockaddrStorage(addr netip.Addr) unix.SockaddrStorage {
-	var s unix.SockaddrStorage
-	if addr.Is4() {
-		s.Family = unix.AF_INET
-		a := addr.As4()
-		for i, b := range a { // struct sockaddr_in: port, address
-			s.Data[2+i] = b
-		}
-		return s
-	}
-	s.Family = unix.AF_INET6
-	a := addr.As16()
-	for i, b := range a { // struct sockaddr_in6: port, flow label, address
-		s.Data[6+i] = b
-	}
-	return s
 }
 
 // rawControl runs f on the descriptor of c, as net.Dialer's Control hands it
@@ -70,12 +31,8 @@ func rawControl(c syscall.RawConn, f func(fd int) error) error {
 // exists, and answers with TTL 255, which a peer with GTSM insists on and any
 // other does not mind.
 func listenOptions(fd int, ipv6 bool) error {
-	if ipv6 {
-		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_FREEBIND, 1); err != nil {
-			return os.NewSyscallError("setsockopt IPV6_FREEBIND", err)
-		}
-	} else if err := unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_FREEBIND, 1); err != nil {
-		return os.NewSyscallError("setsockopt IP_FREEBIND", err)
+	if err := setFreebind(fd, ipv6); err != nil {
+		return err
 	}
 	prioritize(fd, ipv6)
 	return sock.SetTTL(fd, ipv6, 255)
@@ -111,13 +68,6 @@ func setGTSM(fd int, ipv6 bool) error {
 	return sock.SetMinTTL(fd, ipv6, 255)
 }
 
-// setUserTimeout bounds how long TCP retransmits what nobody acknowledges: twice
-// the hold time, so that the hold timer, which can say why, decides first.
-func setUserTimeout(fd int, hold time.Duration) error {
-	ms := int(2 * hold / time.Millisecond)
-	return os.NewSyscallError("setsockopt TCP_USER_TIMEOUT", unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, ms))
-}
-
 // unread returns the number of octets the kernel has received and nobody has
 // read, 0 if that is not known.
 func unread(c any) int {
@@ -131,7 +81,7 @@ func unread(c any) int {
 	}
 	n := 0
 	_ = rawControl(raw, func(fd int) error {
-		n, err = unix.IoctlGetInt(fd, unix.SIOCINQ)
+		n, err = received(fd)
 		return err
 	})
 	return n

@@ -14,36 +14,6 @@ import (
 	"github.com/hyperfib/hyperfib/internal/police"
 )
 
-// Batch is the largest number of frames one Read or one system call of Write
-// moves.
-const Batch = 64
-
-// DefaultReceiveBuffer holds some 16,000 small frames, since the kernel doubles it and
-// counts a kilobyte for each: 20 from each of 800 guests that move at once, or 16 ms of a
-// million a second, before the flood is silenced. The memory is taken only while frames
-// wait.
-const DefaultReceiveBuffer = 8 << 20
-
-// Config says what a Conn receives.
-type Config struct {
-	NetNS         string      // network namespace by path; empty: the process's own
-	EtherType     uint16      // which frames, for example 0x0806
-	Accept        []Cond      // what they must be besides
-	FrameSize     int         // octets kept of a frame; the rest is cut off
-	ReceiveBuffer int         // SO_RCVBUF in octets; 0: DefaultReceiveBuffer
-	AllMulticast  bool        // have the interfaces deliver every multicast group
-	SocketStore   SocketStore // keeps the socket while nobody reads it; nil: nobody
-}
-
-// Frame is one Ethernet frame, from the destination address on.
-type Frame struct {
-	Link int    // interface index
-	Data []byte // received frames alias the Conn's buffers until the next Read
-	// Received is when the kernel received the frame, if it waited for this program in a
-	// socket that an earlier one left; zero: there is no time stamp.
-	Received time.Time
-}
-
 // Conn reads and writes frames on a set of interfaces. One goroutine may Read
 // while others use the other methods.
 type Conn struct {

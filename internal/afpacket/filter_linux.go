@@ -6,20 +6,6 @@ import (
 	"github.com/hyperfib/hyperfib/internal/police"
 )
 
-// Cond is one condition of a socket filter: the frame has Width octets (1, 2 or 4) at
-// Offset from the Ethernet header, and they have one of the values.
-type Cond struct {
-	Offset uint32
-	Width  uint16
-	Mask   uint32   // of them, these bits count; 0: all
-	Values []uint32 // nil: any
-}
-
-// OneOf is the condition that the width octets at offset have one of the values.
-func OneOf(offset uint32, width uint16, values ...uint32) Cond {
-	return Cond{Offset: offset, Width: width, Values: values}
-}
-
 // The instructions of classic BPF that are used here, and what it knows of a frame beside
 // its octets (Linux, Documentation/networking/filter.rst, "BPF extensions").
 const (

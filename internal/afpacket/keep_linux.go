@@ -9,17 +9,6 @@ import (
 	"github.com/hyperfib/hyperfib/internal/police"
 )
 
-// SocketStore is somebody who outlives this program and keeps its socket open: frames that
-// arrive while nobody reads wait in it for the program's successor. It is called by one
-// goroutine at a time.
-type SocketStore interface {
-	// Keep keeps fd, which stays the Conn's to close.
-	Keep(fd int)
-	// Inherit gives the socket that an earlier program left, to be closed by the Conn,
-	// and goes on keeping it; ok is false if there is none.
-	Inherit() (fd int, ok bool)
-}
-
 // patience is how old a frame may be that waited for a successor. Both ARP and Neighbor
 // Discovery ask again after a second (RFC 4861, Section 10, RETRANS_TIMER): who has
 // waited longer has asked again.

@@ -57,7 +57,8 @@ type Conn struct {
 }
 
 // Listen opens a Conn without interfaces; [Conn.Add] gives it some. It needs
-// CAP_NET_RAW, and CAP_SYS_ADMIN to enter another namespace.
+// CAP_NET_RAW, and CAP_SYS_ADMIN to enter another namespace. Elsewhere than on Linux it
+// returns [errors.ErrUnsupported].
 func Listen(cfg Config) (*Conn, error) {
 	types := cfg.Types
 	if types == nil {

@@ -1,0 +1,62 @@
+package bgp
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// setMD5 installs (or deletes) a key on a socket.
+func setMD5(fd int, k md5Key) error {
+	sig := &unix.TCPMD5Sig{Flags: unix.TCP_MD5SIG_FLAG_PREFIX, Prefixlen: uint8(k.prefix.Bits()), Keylen: uint16(len(k.key))}
+	sig.Addr = sockaddrStorage(k.prefix.Addr())
+	copy(sig.Key[:], k.key)
+	err := unix.SetsockoptTCPMD5Sig(fd, unix.IPPROTO_TCP, unix.TCP_MD5SIG_EXT, sig)
+	if err == unix.ENOENT && k.key == "" {
+		return nil // it was not there
+	}
+	if err != nil {
+		return fmt.Errorf("TCP MD5 key for %v: %w", k.prefix, os.NewSyscallError("setsockopt TCP_MD5SIG_EXT", err))
+	}
+	return nil
+}
+
+// sockaddrStorage is addr as a struct sockaddr_storage without a port.
+func sockaddrStorage(addr netip.Addr) unix.SockaddrStorage {
+	var s unix.SockaddrStorage
+	if addr.Is4() {
+		s.Family = unix.AF_INET
+		a := addr.As4()
+		for i, b := range a { // struct sockaddr_in: port, address
+			s.Data[2+i] = b
+		}
+		return s
+	}
+	s.Family = unix.AF_INET6
+	a := addr.As16()
+	for i, b := range a { // struct sockaddr_in6: port, flow label, address
+		s.Data[6+i] = b
+	}
+	return s
+}
+
+// setFreebind lets a socket be bound to an address that does not exist yet.
+func setFreebind(fd int, ipv6 bool) error {
+	if ipv6 {
+		return os.NewSyscallError("setsockopt IPV6_FREEBIND", unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_FREEBIND, 1))
+	}
+	return os.NewSyscallError("setsockopt IP_FREEBIND", unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_FREEBIND, 1))
+}
+
+// setUserTimeout bounds how long TCP retransmits what nobody acknowledges: twice
+// the hold time, so that the hold timer, which can say why, decides first.
+func setUserTimeout(fd int, hold time.Duration) error {
+	ms := int(2 * hold / time.Millisecond)
+	return os.NewSyscallError("setsockopt TCP_USER_TIMEOUT", unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, ms))
+}
+
+// received returns the number of octets that wait in a socket.
+func received(fd int) (int, error) { return unix.IoctlGetInt(fd, unix.SIOCINQ) }
