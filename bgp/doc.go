@@ -7,7 +7,7 @@
 // Make a [Speaker] with [New], give it peers with [Speaker.AddPeer] and ranges of
 // peers with [Speaker.AddRange], and let [Speaker.Run] run. Routes go in and out
 // through [Speaker.Table]: Originate, Withdraw and Watch are methods of
-// [rib.Table]. [Speaker.Subscribe] and [Speaker.Peers] show what happens
+// [rib.Table]. [Speaker.Watch] and [Speaker.Peers] show what happens
 // to peers. Everything but these two needs a speaker that has not ended, and
 // returns [ErrClosed] afterwards; what concerns a session returns [ErrStopped] before
 // Run.

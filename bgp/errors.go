@@ -65,7 +65,7 @@ var (
 	ErrNotEstablished = errors.New("session is not established")
 	// ErrStopped: the speaker does not run yet.
 	ErrStopped = errors.New("speaker does not run yet")
-	// ErrClosed: the speaker's Run has ended, or the [Subscription] was closed.
+	// ErrClosed: the speaker's Run has ended, or the [Watcher] was closed.
 	ErrClosed = errors.New("closed")
 	// ErrNotSupported: the peer did not negotiate what this needs.
 	ErrNotSupported = errors.New("not supported by the peer")

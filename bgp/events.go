@@ -94,7 +94,7 @@ type Event struct {
 	// Repeats, with EventError, EventUpdateError and EventPrefixLimit, is how many like this one have
 	// happened since the last one that was published, and were left out.
 	Repeats int
-	// Snapshot says that this has been so for a while: see [Speaker.Subscribe].
+	// Snapshot says that this has been so for a while: see [Speaker.Watch].
 	Snapshot bool
 	// Lost is the number of events that the subscriber was too slow for. A snapshot
 	// follows, which this event is the first of: what the subscriber knew of peers that
@@ -105,8 +105,8 @@ type Event struct {
 // eventBacklog is the number of events a slow subscriber may be behind.
 const eventBacklog = 1024
 
-// Subscription is a reader of a speaker's events. It is safe for concurrent use.
-type Subscription struct {
+// Watcher is a reader of a speaker's events. It is safe for concurrent use.
+type Watcher struct {
 	hub  *eventHub
 	wake chan struct{} // queue or closed may have changed
 
@@ -121,7 +121,7 @@ type Subscription struct {
 // Next waits for the next event. It returns the error of ctx when that ends, and
 // [ErrClosed] after Close, or once the speaker's Run has ended and all events before that
 // were returned.
-func (s *Subscription) Next(ctx context.Context) (Event, error) {
+func (s *Watcher) Next(ctx context.Context) (Event, error) {
 	for {
 		e, ok, err := s.next()
 		if ok || err != nil {
@@ -136,7 +136,7 @@ func (s *Subscription) Next(ctx context.Context) (Event, error) {
 }
 
 // next returns the first event of the queue, if there is one.
-func (s *Subscription) next() (e Event, ok bool, err error) {
+func (s *Watcher) next() (e Event, ok bool, err error) {
 	s.hub.mu.Lock()
 	defer s.hub.mu.Unlock()
 	if s.behind {
@@ -160,7 +160,7 @@ func (s *Subscription) next() (e Event, ok bool, err error) {
 }
 
 // put adds an event; hub.mu is held.
-func (s *Subscription) put(e Event) {
+func (s *Watcher) put(e Event) {
 	switch {
 	case s.behind:
 		s.lost++
@@ -174,7 +174,7 @@ func (s *Subscription) put(e Event) {
 	s.signal()
 }
 
-func (s *Subscription) signal() {
+func (s *Watcher) signal() {
 	select {
 	case s.wake <- struct{}{}:
 	default:
@@ -182,7 +182,7 @@ func (s *Subscription) signal() {
 }
 
 // Close ends the subscription.
-func (s *Subscription) Close() {
+func (s *Watcher) Close() {
 	s.hub.mu.Lock()
 	defer s.hub.mu.Unlock()
 	delete(s.hub.subs, s)
@@ -194,7 +194,7 @@ func (s *Subscription) Close() {
 // remembers what a new one must know.
 type eventHub struct {
 	mu     sync.Mutex
-	subs   map[*Subscription]struct{}
+	subs   map[*Watcher]struct{}
 	closed bool
 	peers  map[PeerKey]*standing
 	// The speaker's own, nil if there was none.
@@ -207,8 +207,8 @@ type standing struct {
 	endOfRIB, unsendable             [2]*Event
 }
 
-func (h *eventHub) subscribe() *Subscription {
-	s := &Subscription{hub: h, wake: make(chan struct{}, 1)}
+func (h *eventHub) subscribe() *Watcher {
+	s := &Watcher{hub: h, wake: make(chan struct{}, 1)}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
@@ -216,7 +216,7 @@ func (h *eventHub) subscribe() *Subscription {
 	}
 	s.queue = h.snapshot()
 	if h.subs == nil {
-		h.subs = map[*Subscription]struct{}{}
+		h.subs = map[*Watcher]struct{}{}
 	}
 	h.subs[s] = struct{}{}
 	return s

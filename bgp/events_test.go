@@ -15,7 +15,7 @@ import (
 )
 
 // drain reads the events that are there.
-func drain(t *testing.T, s *Subscription) (out []Event) {
+func drain(t *testing.T, s *Watcher) (out []Event) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
@@ -65,7 +65,7 @@ func TestEvents(t *testing.T) {
 			}
 		}
 		// Who comes later gets what holds, then what happens.
-		late := a.Subscribe()
+		late := a.Watch()
 		defer late.Close()
 		_ = a.RemovePeer(key2)
 		events := drain(t, late)
@@ -104,7 +104,7 @@ func TestEventsLost(t *testing.T) {
 			t.Errorf("afterwards: %+v", got)
 		}
 		// The same for one who has not got through its first snapshot.
-		s := a.Subscribe()
+		s := a.Watch()
 		defer s.Close()
 		for range 2 * eventBacklog {
 			a.env.hub.publish(Event{Kind: EventError, Peer: key2})
@@ -120,11 +120,11 @@ func TestEventsClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newPipeNet()
 		a := run(t, n, addr1, Config{})
-		s := a.Subscribe()
+		s := a.Watch()
 		drain(t, s)
 		drain(t, a.events)
 		ended := make(chan error, 4)
-		wait := func(s *Subscription) {
+		wait := func(s *Watcher) {
 			_, err := s.Next(context.Background())
 			ended <- err
 		}
@@ -153,7 +153,7 @@ func TestEventsClosed(t *testing.T) {
 		if got := names(drain(t, b.events)); !strings.HasPrefix(got, "snapshot added") {
 			t.Error(got)
 		}
-		for _, s := range []*Subscription{b.events, b.Subscribe()} {
+		for _, s := range []*Watcher{b.events, b.Watch()} {
 			if _, err := s.Next(context.Background()); !errors.Is(err, ErrClosed) {
 				t.Error(err)
 			}
@@ -173,11 +173,11 @@ func TestEventsFollow(t *testing.T) {
 				t.Fatal(err)
 			}
 			nodes := map[netip.Addr]*node{}
-			var subs []*Subscription
+			var subs []*Watcher
 			for range 40 {
 				switch r.IntN(5) {
 				case 0:
-					subs = append(subs, a.Subscribe())
+					subs = append(subs, a.Watch())
 				case 1:
 					n.cut()
 				case 2, 3:
@@ -256,7 +256,7 @@ func TestUnsendable(t *testing.T) {
 		if st := mustPeer(t, a, addr2); st.Families[0].NoNextHop != 0 || st.Families[1].NoNextHop != 2 {
 			t.Errorf("%+v", st.Families)
 		}
-		late := a.Subscribe()
+		late := a.Watch()
 		if s := names(drain(t, late)); !strings.HasSuffix(s, "end-of-rib unsendable snapshot") {
 			t.Errorf("late: %s", s)
 		}

@@ -86,8 +86,8 @@ func TestConcurrentCalls(t *testing.T) {
 			all["RemovePeer 3"] = func() error { return s.RemovePeer(PeerKey{Addr: addr3}) }
 			all["Peers"] = func() error { s.Peers(); return nil }
 			all["LinkDown"] = func() error { s.LinkDown("eth0"); return nil }
-			all["Subscribe"] = func() error {
-				sub := s.Subscribe()
+			all["Watch"] = func() error {
+				sub := s.Watch()
 				defer sub.Close()
 				_, err := sub.Next(ctx)
 				return err

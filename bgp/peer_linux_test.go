@@ -147,7 +147,7 @@ func startReal(tb testing.TB, ns *nstest.NS, c Config) *real {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	log := s.Subscribe()
+	log := s.Watch()
 	go func() {
 		for {
 			e, err := log.Next(ctx)

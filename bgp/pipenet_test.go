@@ -153,7 +153,7 @@ type node struct {
 	t      *testing.T
 	stop   context.CancelFunc
 	done   chan struct{}
-	events *Subscription
+	events *Watcher
 }
 
 // run starts a speaker at addr in n.
@@ -169,7 +169,7 @@ func run(t *testing.T, n *pipeNet, addr netip.Addr, c Config) *node {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	nd := &node{Speaker: s, t: t, stop: cancel, done: make(chan struct{}), events: s.Subscribe()}
+	nd := &node{Speaker: s, t: t, stop: cancel, done: make(chan struct{}), events: s.Watch()}
 	go func() {
 		defer close(nd.done)
 		if err := s.Run(ctx); err != nil {

@@ -300,7 +300,7 @@ func TestPlainSession(t *testing.T) {
 		if i < 0 || events[i-1].Kind != EventUp || !errors.As(events[i].Err, &p) || p.Received == nil {
 			t.Errorf("%s", names(events))
 		}
-		late := a.Subscribe()
+		late := a.Watch()
 		if s := names(drain(t, late)); s != "added Established up plain snapshot" {
 			t.Errorf("late: %s", s)
 		}

@@ -208,7 +208,7 @@ func (s *Speaker) Peer(key PeerKey) (PeerStatus, error) {
 	return p.info.status(), nil
 }
 
-// Subscribe returns a new reader of events. It begins with a snapshot, and goes on with
+// Watch returns a new reader of events. It begins with a snapshot, and goes on with
 // every event that comes after that, so that none is missed whenever it is called. The
 // snapshot holds, for each peer, its EventAdded, the last EventState, and, as far as they
 // hold, EventUp, EventPlain, EventEndOfRIB and EventUnsendable of each family, and EventRestart; then the
@@ -216,8 +216,8 @@ func (s *Speaker) Peer(key PeerKey) (PeerStatus, error) {
 // Time at which they happened. What went wrong before is not in it: see
 // [PeerStatus].LastError. Before Run it is EventSnapshot alone.
 //
-// A subscriber that is too slow gets another snapshot instead of what it missed.
-func (s *Speaker) Subscribe() *Subscription { return s.env.hub.subscribe() }
+// A watcher that is too slow gets another snapshot instead of what it missed.
+func (s *Speaker) Watch() *Watcher { return s.env.hub.subscribe() }
 
 // InventoryComplete declares that all local paths of the start have been
 // originated. A speaker with GracefulRestart.Restarting holds its End-of-RIB back

@@ -36,7 +36,7 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	go logEvents(ctx, speaker.Subscribe())
+	go logEvents(ctx, speaker.Watch())
 	go printPaths(ctx, speaker.Table())
 	check(speaker.Run(ctx))
 }
@@ -76,7 +76,7 @@ func printPaths(ctx context.Context, table *rib.Table) {
 	}
 }
 
-func logEvents(ctx context.Context, events *bgp.Subscription) {
+func logEvents(ctx context.Context, events *bgp.Watcher) {
 	for {
 		e, err := events.Next(ctx)
 		if err != nil {

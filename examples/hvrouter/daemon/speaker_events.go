@@ -12,7 +12,7 @@ import (
 // makes a line when that begins, one with a count now and then, and one when it is over:
 // package bgp sees to that.
 func (s *speaker) tell(ctx context.Context) {
-	sub := s.Subscribe()
+	sub := s.Watch()
 	defer sub.Close()
 	again := false // what comes now was told before
 	for {

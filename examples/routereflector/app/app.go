@@ -69,7 +69,7 @@ func run(ctx context.Context, o options, logTo io.Writer) error {
 	if err != nil {
 		return err
 	}
-	events := speaker.Subscribe()
+	events := speaker.Watch()
 	part("bgp", speaker.Run)
 	part("events", func(ctx context.Context) error { return w.follow(ctx, events) })
 	part("memory", func(ctx context.Context) error {

@@ -49,7 +49,7 @@ func newWatch(o options, s *bgp.Speaker, log *slog.Logger) (*watch, error) {
 }
 
 // follow handles the speaker's events.
-func (w *watch) follow(ctx context.Context, events *bgp.Subscription) error {
+func (w *watch) follow(ctx context.Context, events *bgp.Watcher) error {
 	defer events.Close()
 	again := false // what comes now was printed before
 	for {
