@@ -28,7 +28,7 @@ func (p pair) mirror(c SessionConfig) SessionConfig {
 	return c
 }
 
-// run starts a client and returns what stops it without a word, as kill -9 would.
+// runClient starts a client and returns what stops it without a word, as kill -9 would.
 func runClient(tb testing.TB, c *Client) (stop func()) {
 	tb.Helper()
 	ctx, cancel := context.WithCancel(context.Background())

@@ -50,7 +50,7 @@ func TestReaderLimitRises(t *testing.T) {
 	}
 }
 
-// fill makes a message of n octets.
+// message makes one of n octets.
 func message(n int) []byte {
 	b := append(wire.AppendKeepalive(nil), make([]byte, n-wire.HeaderLen)...)
 	b[16], b[17], b[18] = byte(n>>8), byte(n), byte(wire.TypeUpdate)

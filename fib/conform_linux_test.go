@@ -299,7 +299,7 @@ func (m *fake) noteWords(msg message) string {
 	return s
 }
 
-// dump is the same of the fake kernel.
+// dumpWords is the same of the fake kernel.
 func (m *fake) dumpWords() (lines []string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -7,6 +7,8 @@ import (
 
 // Checking what the user says, and making canonical keys and contents of it.
 
+// pack checks a key and returns its compact form, and what all routes of its table and
+// family share.
 func (c *core) pack(k RouteKey) (rkey, tableFamily, error) {
 	k.Table = or(k.Table, tableMain)
 	addr := k.Prefix.Addr()
@@ -33,11 +35,13 @@ func (c *core) pack(k RouteKey) (rkey, tableFamily, error) {
 	return key, tf, nil
 }
 
+// unpack is the reverse of pack.
 func (c *core) unpack(k *rkey) RouteKey {
 	tf := c.tables.list[k.table]
 	return RouteKey{Table: tf.table, Prefix: netip.PrefixFrom(unpackAddr(k.hi, k.lo, tf.family), int(k.bits)), TOS: k.tos, Metric: k.metric}
 }
 
+// wantOf checks r and interns its content.
 func (c *core) wantOf(r *Route, family Family) (*want, error) {
 	last := &c.lastWnt
 	if last.w != nil && last.w.refs > 0 && last.w.family == family && sameContent(r, &last.r) && slices.Equal(r.NextHops, last.hops) {
@@ -71,6 +75,7 @@ func sameContent(a, b *Route) bool {
 		a.AdvMSS == b.AdvMSS && a.Buckets == b.Buckets && a.Persistent == b.Persistent && a.RTAMultipath == b.RTAMultipath
 }
 
+// legsOf checks the next hops of r and leaves their canonical form in c.legs.
 func (c *core) legsOf(r *Route, f *facts) error {
 	c.legs = c.legs[:0]
 	switch {

@@ -204,8 +204,7 @@ func (c *core) deleteRoute(k RouteKey) {
 	c.touchRoute(i, e)
 }
 
-// wantOf interns the content of r.
-// legsOf checks r and leaves its canonical legs in c.legs.
+// setWant makes w the desired content of an entry; nil: nothing is desired.
 func (c *core) setWant(i uint32, e *entry, w *want) {
 	if e.want == w {
 		return

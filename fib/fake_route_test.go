@@ -321,7 +321,7 @@ func (m *fake) unregister(link int32) {
 	})
 }
 
-// nextHop is rtm_new_nexthop and rtm_del_nexthop.
+// read takes a message apart.
 func (h *fakeHop) read(body []byte) error {
 	if err := h.parse(body); err != nil {
 		return err
@@ -334,6 +334,7 @@ func (h *fakeHop) read(body []byte) error {
 	return nil
 }
 
+// nextHop is rtm_new_nexthop and rtm_del_nexthop.
 func (m *fake) nextHop(msg message) unix.Errno {
 	h := &fakeHop{}
 	if h.read(msg.body) != nil {

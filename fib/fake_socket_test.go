@@ -173,7 +173,7 @@ func (c fakeDumps) dump(request, _ []byte, f func(b []byte) (bool, error)) error
 	return err
 }
 
-// entry is one entry of a dump.
+// dumped is one entry of a dump.
 type dumped struct {
 	typ  uint16
 	body []byte

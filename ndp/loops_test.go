@@ -37,7 +37,7 @@ func solicit(link int, src netip.Addr) Packet {
 	return p
 }
 
-// lifetime of the one advertisement in sent, which goes to dst and mac.
+// only returns the one advertisement in sent, which goes to dst and mac.
 func only(t *testing.T, sent []Packet, dst netip.Addr, mac MAC) RouterAdvertisement {
 	t.Helper()
 	if len(sent) != 1 {

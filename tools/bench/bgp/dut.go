@@ -216,7 +216,7 @@ type usage struct {
 	rss, peak float64 // MiB
 }
 
-// usage adds up the processes pids.
+// measure adds up what the processes use.
 func measure(pids []int) (u usage) {
 	for _, pid := range pids {
 		if b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)); err == nil {
