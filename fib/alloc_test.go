@@ -23,7 +23,7 @@ func TestAllocations(t *testing.T) {
 	})
 	b := make([]byte, 0, 4096)
 	k := rkey{lo: 0x0a010000, bits: 16}
-	f := &form{facts: r.facts, legs: r.legs}
+	f := &form{facts: r.facts, nextHops: r.nextHops}
 	check("encode a route", 0, func() {
 		b = appendRoute(b[:0], unix.RTM_NEWROUTE, 0, 1, &k, tableFamily{90, IPv4}, f, true)
 	})

@@ -74,12 +74,12 @@ func TestInvalid(t *testing.T) {
 }
 
 func TestScopes(t *testing.T) {
-	gw, dev := []leg{{gateway: netip.MustParseAddr("10.0.0.1"), link: 2}}, []leg{{link: 2}}
+	gw, dev := []nextHop{{gateway: netip.MustParseAddr("10.0.0.1"), link: 2}}, []nextHop{{link: 2}}
 	for _, c := range []struct {
-		r     Route
-		f     facts
-		legs  []leg
-		scope uint8
+		r        Route
+		f        facts
+		nextHops []nextHop
+		scope    uint8
 	}{
 		{Route{}, facts{family: IPv4, typ: Unicast}, gw, 0},
 		{Route{}, facts{family: IPv4, typ: Unicast}, dev, 253},
@@ -90,14 +90,14 @@ func TestScopes(t *testing.T) {
 		{Route{Scope: ScopeHost}, facts{family: IPv4, typ: Unicast}, dev, 254},
 		{Route{Scope: ScopeLink}, facts{family: IPv6, typ: Unicast}, dev, 0},
 	} {
-		if got := scopeOf(&c.r, &c.f, c.legs); got != c.scope {
+		if got := scopeOf(&c.r, &c.f, c.nextHops); got != c.scope {
 			t.Errorf("%+v: scope %d, want %d", c, got, c.scope)
 		}
 	}
 }
 
 func TestFilter(t *testing.T) {
-	m := routeMessage{facts: facts{family: IPv4, typ: Unicast, proto: 3}, table: 90, legs: []leg{{link: 2}}}
+	m := routeMessage{facts: facts{family: IPv4, typ: Unicast, proto: 3}, table: 90, nextHops: []nextHop{{link: 2}}}
 	last := m
 	last.metric = metricLastResort
 	hole := m

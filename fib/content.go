@@ -51,15 +51,15 @@ func (c *core) wantOf(r *Route, family Family) (*want, error) {
 	if r.Persistent {
 		f.proto = c.config.PersistentProtocol
 	}
-	if err := c.legsOf(r, &f); err != nil {
+	if err := c.nextHopsOf(r, &f); err != nil {
 		return nil, err
 	}
-	f.scope = scopeOf(r, &f, c.legs)
+	f.scope = scopeOf(r, &f, c.hopScratch)
 	buckets := r.Buckets
-	if len(c.legs) < 2 {
+	if len(c.hopScratch) < 2 {
 		buckets = 0
 	}
-	w := c.intern.want(&f, c.legs, buckets, r.RTAMultipath || c.config.RTAMultipath)
+	w := c.intern.want(&f, c.hopScratch, buckets, r.RTAMultipath || c.config.RTAMultipath)
 	if w.refs == 0 {
 		c.resolve(w)
 		w.changed = false // nobody to tell
@@ -75,9 +75,9 @@ func sameContent(a, b *Route) bool {
 		a.AdvMSS == b.AdvMSS && a.Buckets == b.Buckets && a.Persistent == b.Persistent && a.RTAMultipath == b.RTAMultipath
 }
 
-// legsOf checks the next hops of r and leaves their canonical form in c.legs.
-func (c *core) legsOf(r *Route, f *facts) error {
-	c.legs = c.legs[:0]
+// nextHopsOf checks the next hops of r and leaves their canonical form in c.hopScratch.
+func (c *core) nextHopsOf(r *Route, f *facts) error {
+	c.hopScratch = c.hopScratch[:0]
 	switch {
 	case f.typ > Throw:
 		return invalid("route type")
@@ -99,17 +99,17 @@ func (c *core) legsOf(r *Route, f *facts) error {
 		case h.Gateway.Is4In6():
 			return invalid("IPv4-mapped gateway")
 		}
-		c.legs = append(c.legs, leg{h.Gateway.WithZone(""), int32(c.linkIndex(h.Link)), or(h.Weight, 1), h.OnLink})
+		c.hopScratch = append(c.hopScratch, nextHop{h.Gateway.WithZone(""), int32(c.linkIndex(h.Link)), or(h.Weight, 1), h.OnLink})
 	}
-	slices.SortFunc(c.legs, compareLegs)
-	c.legs = slices.Compact(c.legs)
-	if r.Buckets != 0 && int(r.Buckets) < len(c.legs) {
-		return invalid("fewer buckets than legs")
+	slices.SortFunc(c.hopScratch, compareNextHops)
+	c.hopScratch = slices.Compact(c.hopScratch)
+	if r.Buckets != 0 && int(r.Buckets) < len(c.hopScratch) {
+		return invalid("fewer buckets than nextHops")
 	}
 	return nil
 }
 
-func scopeOf(r *Route, f *facts, legs []leg) uint8 {
+func scopeOf(r *Route, f *facts, nextHops []nextHop) uint8 {
 	switch {
 	case f.family == IPv6:
 		return 0
@@ -122,7 +122,7 @@ func scopeOf(r *Route, f *facts, legs []leg) uint8 {
 	case f.typ != Unicast:
 		return 0
 	}
-	for _, l := range legs {
+	for _, l := range nextHops {
 		if l.gateway.IsValid() {
 			return 0
 		}

@@ -54,9 +54,9 @@ type core struct {
 	learn      func(m *routeMessage, gone bool, flags uint16)
 	now        func() time.Time // for event times only
 
-	rm      routeMessage // scratch
-	legs    []leg        // scratch
-	lastWnt struct {     // one-entry cache of SetRoute
+	rm         routeMessage // scratch
+	hopScratch []nextHop    // scratch
+	lastWnt    struct {     // one-entry cache of SetRoute
 		hops []NextHop
 		r    Route
 		w    *want

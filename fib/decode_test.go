@@ -53,19 +53,19 @@ func TestDecode(t *testing.T) {
 	var r routeMessage
 	for name, want := range map[string]routeMessage{
 		"v4 group route": {facts: facts{family: IPv4, typ: Unicast, proto: 201}, table: 90, lo: 0x0a010000, bits: 16, nhid: 100,
-			legs: []leg{{addr("10.0.0.2"), 2, 1, false}, {addr("10.0.1.2"), 3, 3, false}}},
+			nextHops: []nextHop{{addr("10.0.0.2"), 2, 1, false}, {addr("10.0.1.2"), 3, 3, false}}},
 		"v4 onlink": {facts: facts{family: IPv4, typ: Unicast, proto: 201}, table: 90, lo: 0xcb00710a, bits: 32, metric: 10, flags: 4,
-			legs: []leg{{addr("203.0.113.1"), 2, 1, true}}},
-		"v4 over v6": {facts: facts{family: IPv4, typ: Unicast, proto: 201}, table: 90, lo: 0xcb007104, bits: 32, legs: []leg{{addr("fd00::2"), 2, 1, false}}},
+			nextHops: []nextHop{{addr("203.0.113.1"), 2, 1, true}}},
+		"v4 over v6": {facts: facts{family: IPv4, typ: Unicast, proto: 201}, table: 90, lo: 0xcb007104, bits: 32, nextHops: []nextHop{{addr("fd00::2"), 2, 1, false}}},
 		"v6 unreachable": {facts: facts{family: IPv6, typ: Unreachable, proto: 201, mtu: 1400}, table: 90, hi: 0x20010db800050000, bits: 64, metric: 1024,
-			legs: nil},
+			nextHops: nil},
 	} {
 		r = routeMessage{}
 		if err := r.parse(capture(t, name).body); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		if len(r.legs) == 0 {
-			r.legs = nil
+		if len(r.nextHops) == 0 {
+			r.nextHops = nil
 		}
 		if !reflect.DeepEqual(r, want) {
 			t.Errorf("%s:\n%+v\nwant\n%+v", name, r, want)
@@ -129,8 +129,8 @@ func must[T any](v T, err error) T {
 
 func roundTrip(t *testing.T, r *routeMessage) {
 	expressible := int(r.bits) <= 8*r.family.size() && !r.alien && r.tos == 0 && r.table != 0
-	for _, l := range r.legs {
-		expressible = expressible && (!l.gateway.IsValid() || r.nhid == 0) && l.weight <= 256 && (len(r.legs) > 1 || l.weight == 1)
+	for _, l := range r.nextHops {
+		expressible = expressible && (!l.gateway.IsValid() || r.nhid == 0) && l.weight <= 256 && (len(r.nextHops) > 1 || l.weight == 1)
 	}
 	if !expressible || r.nhid != 0 {
 		return
@@ -139,7 +139,7 @@ func roundTrip(t *testing.T, r *routeMessage) {
 	if r.bits == 0 {
 		k.hi, k.lo, r.hi, r.lo = 0, 0, 0, 0
 	}
-	form := &form{facts: r.facts, legs: r.legs}
+	form := &form{facts: r.facts, nextHops: r.nextHops}
 	b := appendRoute(nil, unix.RTM_NEWROUTE, 0, 1, &k, tableFamily{r.table, r.family}, form, true)
 	var again routeMessage
 	if err := again.parse(b[sizeHeader:]); err != nil {
@@ -147,7 +147,7 @@ func roundTrip(t *testing.T, r *routeMessage) {
 	}
 	again.flags = r.flags
 	second := *form
-	second.facts, second.legs = again.facts, again.legs
+	second.facts, second.nextHops = again.facts, again.nextHops
 	if c := appendRoute(nil, unix.RTM_NEWROUTE, 0, 1, &k, tableFamily{again.table, again.family}, &second, true); !bytes.Equal(b, c) {
 		t.Fatalf("%+v became %+v", r, again)
 	}

@@ -31,12 +31,12 @@
 //
 // # Next-hop groups, and failover
 //
-// A route with several legs refers to a next-hop group that all routes with the same
-// legs share. [FIB.GatewayDown] deletes the objects of a dead gateway, one message
+// A route with several next hops refers to a next-hop group that all routes with the same
+// next hops share. [FIB.GatewayDown] deletes the objects of a dead gateway, one message
 // each; the kernel shrinks every group that has them, whatever the number of routes.
 // Since the kernel removes an emptied group with all its routes, that never happens:
 // a group that has nothing else first gets a second object of the same gateway.
-// A route with one leg refers to no object, so that no deletion can take it along.
+// A route with one next hop refers to no object, so that no deletion can take it along.
 // Members come back in place in small groups; a group with thousands of routes is
 // rebuilt under a new id and its routes are moved, in the background, since the
 // kernel answers the replacement of a group with a notification for each of its
@@ -108,8 +108,8 @@
 // # Limits
 //
 // 65,535 pairs of table and family, 2^32-2 routes, ids of next hops as configured. A
-// route costs about 65 octets of heap. IPv6 multipath without groups is replaced leg by
-// leg by the kernel: never empty, but not atomic; with groups it is atomic.
+// route costs about 65 octets of heap. IPv6 multipath without groups is replaced next hop by
+// next hop by the kernel: never empty, but not atomic; with groups it is atomic.
 // Encapsulations and FDB next hops are read as foreign and not made.
 // Several FIBs in one namespace need protocol numbers and id ranges of their own. With
 // [Config].Tables nil, a start reads the routes of our protocol only: a foreign route that

@@ -30,12 +30,12 @@ func (r *fakeRoute) same(q *routeMessage) bool {
 
 // equal reports whether the kernel has one fib_info for both.
 func (r *fakeRoute) equal(q *fakeRoute) bool {
-	return r.facts == q.facts && r.nhid == q.nhid && slices.Equal(r.legs, q.legs) && r.alien == q.alien
+	return r.facts == q.facts && r.nhid == q.nhid && slices.Equal(r.nextHops, q.nextHops) && r.alien == q.alien
 }
 
-// via reports whether a leg of r leaves through the link.
+// via reports whether a next hop of r leaves through the link.
 func (r *fakeRoute) via(link int32) bool {
-	return slices.ContainsFunc(r.legs, func(l leg) bool { return l.link == link })
+	return slices.ContainsFunc(r.nextHops, func(l nextHop) bool { return l.link == link })
 }
 
 func (m *fake) route(msg message) unix.Errno {
@@ -43,9 +43,9 @@ func (m *fake) route(msg message) unix.Errno {
 	if r.parse(msg.body) != nil {
 		return unix.EINVAL
 	}
-	r.legs = slices.Clone(r.legs)
+	r.nextHops = slices.Clone(r.nextHops)
 	if r.nhid != 0 {
-		r.legs = nil
+		r.nextHops = nil
 	}
 	if msg.typ == unix.RTM_DELROUTE {
 		return m.delRoute(r)
@@ -67,7 +67,7 @@ func (m *fake) valid(r *fakeRoute) unix.Errno {
 			return unix.EINVAL
 		}
 	}
-	for _, l := range r.legs {
+	for _, l := range r.nextHops {
 		switch link := m.links[l.link]; {
 		case link == nil:
 			return unix.ENODEV
@@ -137,7 +137,7 @@ func (m *fake) newRoute4(r *fakeRoute, flags uint16) unix.Errno {
 	return 0
 }
 
-// newRoute6 is fib6_add, and ip6_route_multipath_add for several legs, without what
+// newRoute6 is fib6_add, and ip6_route_multipath_add for several next hops, without what
 // others append to a route that is no ECMP one.
 func (m *fake) newRoute6(r *fakeRoute, flags uint16) unix.Errno {
 	i := slices.IndexFunc(m.routes, func(q *fakeRoute) bool { return q.same(&r.routeMessage) })
@@ -155,11 +155,11 @@ func (m *fake) newRoute6(r *fakeRoute, flags uint16) unix.Errno {
 		return 0
 	case flags&unix.NLM_F_APPEND != 0 && r.ecmp() && m.routes[i].ecmp():
 		q := m.routes[i]
-		if slices.Contains(q.legs, r.legs[0]) {
+		if slices.Contains(q.nextHops, r.nextHops[0]) {
 			return unix.EEXIST
 		}
-		q.legs = append(slices.Clone(q.legs), r.legs...)
-		slices.SortFunc(q.legs, compareLegs)
+		q.nextHops = append(slices.Clone(q.nextHops), r.nextHops...)
+		slices.SortFunc(q.nextHops, compareNextHops)
 		m.encode(q)
 		m.notify(unix.RTM_NEWROUTE, unix.NLM_F_APPEND|unix.NLM_F_CREATE, m.shown(q))
 		return 0
@@ -181,13 +181,13 @@ func (m *fake) replaced(old, r *fakeRoute) {
 
 // ecmp is rt6_qualify_for_ecmp.
 func (r *fakeRoute) ecmp() bool {
-	return r.nhid == 0 && len(r.legs) > 0 && r.legs[0].gateway.IsValid() && r.typ == Unicast
+	return r.nhid == 0 && len(r.nextHops) > 0 && r.nextHops[0].gateway.IsValid() && r.typ == Unicast
 }
 
-// encode makes the body of a route whose legs have changed.
+// encode makes the body of a route whose next hops have changed.
 func (m *fake) encode(r *fakeRoute) {
 	key := rkey{hi: r.hi, lo: r.lo, metric: r.metric, bits: r.bits, tos: r.tos}
-	f := form{facts: r.facts, nhid: r.nhid, legs: r.legs}
+	f := form{facts: r.facts, nhid: r.nhid, nextHops: r.nextHops}
 	r.body = appendRoute(nil, unix.RTM_NEWROUTE, 0, 0, &key, tableFamily{r.table, r.family}, &f, true)[sizeHeader:]
 }
 
@@ -221,7 +221,7 @@ func (m *fake) delRoute(r *fakeRoute) unix.Errno {
 		case r.typ != 0 && r.typ != q.typ && r.family == IPv4:
 		case r.family == IPv4 && r.scope != uint8(ScopeNowhere) && r.scope != q.scope:
 		case r.nhid != 0 && r.nhid != q.nhid:
-		case r.named() && (q.nhid != 0 || !slices.Equal(r.legs, q.legs)):
+		case r.named() && (q.nhid != 0 || !slices.Equal(r.nextHops, q.nextHops)):
 		case best < 0 || q.metric < m.routes[best].metric:
 			best = i
 		}
@@ -240,7 +240,7 @@ func (m *fake) delRoute(r *fakeRoute) unix.Errno {
 
 // named reports whether a deletion names next hops.
 func (r *fakeRoute) named() bool {
-	return len(r.legs) > 0 && (r.legs[0].link != 0 || r.legs[0].gateway.IsValid())
+	return len(r.nextHops) > 0 && (r.nextHops[0].link != 0 || r.nextHops[0].gateway.IsValid())
 }
 
 // sourceGone: routes of the main table that prefer the address go (fib_sync_down_addr),
@@ -263,12 +263,12 @@ func (m *fake) sourceGone(addr netip.Addr) {
 }
 
 // disable takes away the routes of an interface that goes down or loses its last
-// address: in IPv4 those that have no other, without a word. One with other legs stays,
-// with a dead leg.
+// address: in IPv4 those that have no other, without a word. One with other next hops stays,
+// with a dead next hop.
 func (m *fake) disable(link int32, f Family) {
 	m.routes = slices.DeleteFunc(m.routes, func(r *fakeRoute) bool {
-		dead := r.family == f && len(r.legs) > 0
-		for _, l := range r.legs {
+		dead := r.family == f && len(r.nextHops) > 0
+		for _, l := range r.nextHops {
 			up := m.links[l.link] != nil && m.links[l.link].AdminUp
 			if f == IPv4 && l.link == link {
 				up = false
@@ -279,25 +279,25 @@ func (m *fake) disable(link int32, f Family) {
 			return false
 		}
 		if f == IPv6 {
-			m.notifyLegs(r, r.legs)
+			m.notifyNextHops(r, r.nextHops)
 		}
 		return true
 	})
 }
 
-// notifyLegs notifies the deletion of legs of an IPv6 route that the kernel has deleted by
+// notifyNextHops notifies the deletion of next hops of an IPv6 route that the kernel has deleted by
 // itself: one by one (fib6_del_route).
-func (m *fake) notifyLegs(r *fakeRoute, legs []leg) {
-	for _, l := range legs {
+func (m *fake) notifyNextHops(r *fakeRoute, nextHops []nextHop) {
+	for _, l := range nextHops {
 		one := &fakeRoute{routeMessage: r.routeMessage}
-		one.legs = []leg{l}
+		one.nextHops = []nextHop{l}
 		m.encode(one)
 		m.notify(unix.RTM_DELROUTE, 0, one.body)
 	}
 }
 
-// unregister takes away the routes with a leg on an interface that is deleted: in IPv4
-// the whole route, in IPv6 the leg.
+// unregister takes away the routes with a next hop on an interface that is deleted: in IPv4
+// the whole route, in IPv6 the next hop.
 func (m *fake) unregister(link int32) {
 	m.routes = slices.DeleteFunc(m.routes, func(r *fakeRoute) bool {
 		switch {
@@ -306,18 +306,18 @@ func (m *fake) unregister(link int32) {
 		case r.family == IPv4:
 			return true
 		}
-		var lost []leg
-		r.legs = slices.DeleteFunc(slices.Clone(r.legs), func(l leg) bool {
+		var lost []nextHop
+		r.nextHops = slices.DeleteFunc(slices.Clone(r.nextHops), func(l nextHop) bool {
 			if l.link == link {
 				lost = append(lost, l)
 			}
 			return l.link == link
 		})
-		m.notifyLegs(r, lost)
-		if len(r.legs) > 0 {
+		m.notifyNextHops(r, lost)
+		if len(r.nextHops) > 0 {
 			m.encode(r)
 		}
-		return len(r.legs) == 0
+		return len(r.nextHops) == 0
 	})
 }
 

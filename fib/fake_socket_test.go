@@ -241,7 +241,7 @@ func (m *fake) words(msg message) string {
 		var r routeMessage
 		_ = r.parse(msg.body)
 		if msg.typ == unix.RTM_DELROUTE {
-			r.legs = nil
+			r.nextHops = nil
 		}
 		return verb + " " + m.routeWords(&r)
 	case unix.RTM_NEWNEXTHOP, unix.RTM_DELNEXTHOP:
@@ -302,7 +302,7 @@ func (m *fake) routeWords(r *routeMessage) string {
 	if r.nhid != 0 {
 		fmt.Fprintf(&b, " nhid %d", r.nhid&0xffff)
 	}
-	for _, l := range r.legs {
+	for _, l := range r.nextHops {
 		if r.nhid != 0 {
 			break
 		}
@@ -333,12 +333,12 @@ func (m *fake) routeWords(r *routeMessage) string {
 func (m *fake) resolved(r *fakeRoute) routeMessage {
 	q := r.routeMessage
 	if g := m.hops[q.nhid]; g != nil {
-		q.nhid, q.legs = 0, nil
+		q.nhid, q.nextHops = 0, nil
 		for _, x := range g.members {
 			n := m.hops[x.id]
-			q.legs = append(q.legs, leg{n.gateway, n.link, x.weight, n.onlink})
+			q.nextHops = append(q.nextHops, nextHop{n.gateway, n.link, x.weight, n.onlink})
 		}
-		slices.SortFunc(q.legs, compareLegs)
+		slices.SortFunc(q.nextHops, compareNextHops)
 	}
 	return q
 }

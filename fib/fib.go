@@ -383,7 +383,7 @@ func (f *FIB) NextHops() []NextHopObject {
 	return f.nextHops()
 }
 
-// Gateways lists the gateways of all desired routes with several legs, sorted:
+// Gateways lists the gateways of all desired routes with several next hops, sorted:
 // those for which GatewayDown makes a difference. Unlike NextHops it does not
 // depend on what is in the kernel at the moment: somebody else may have removed a
 // dead next hop before word of it came.

@@ -118,14 +118,14 @@ func (c *core) moveRoutes(old, to int32) {
 		}
 	}
 	for w := range moved {
-		legs := slices.Clone(w.legs)
-		for i := range legs {
-			if legs[i].link == old {
-				legs[i].link = to
+		nextHops := slices.Clone(w.nextHops)
+		for i := range nextHops {
+			if nextHops[i].link == old {
+				nextHops[i].link = to
 			}
 		}
-		slices.SortFunc(legs, compareLegs)
-		n := c.intern.want(&w.facts, slices.Compact(legs), w.buckets, w.classic)
+		slices.SortFunc(nextHops, compareNextHops)
+		n := c.intern.want(&w.facts, slices.Compact(nextHops), w.buckets, w.classic)
 		if n.refs == 0 {
 			c.resolve(n)
 			n.changed = false

@@ -5,15 +5,15 @@ import (
 	"slices"
 )
 
-// leg is a next hop in canonical form: weight at least 1.
-type leg struct {
+// nextHop is a NextHop in canonical form: weight at least 1.
+type nextHop struct {
 	gateway netip.Addr
 	link    int32
 	weight  uint16
 	onlink  bool
 }
 
-func compareLegs(a, b leg) int {
+func compareNextHops(a, b nextHop) int {
 	if c := a.gateway.Compare(b.gateway); c != 0 {
 		return c
 	}
@@ -41,27 +41,27 @@ type facts struct {
 }
 
 // form is the content of a route in the kernel's terms: facts, and either the
-// id of a next-hop object or legs. Forms are interned and never change, so that
+// id of a next-hop object or next hops. Forms are interned and never change, so that
 // two routes are equal when their form pointers are.
 type form struct {
 	facts
-	nhid  uint32
-	legs  []leg // sorted; nil with nhid
-	alien bool  // has attributes that this package never writes: equal to nothing desired
-	key   string
-	refs  int          // entries that have it
-	group *kernelGroup // of nhid, if that is in our range
+	nhid     uint32
+	nextHops []nextHop // sorted; nil with nhid
+	alien    bool      // has attributes that this package never writes: equal to nothing desired
+	key      string
+	refs     int          // entries that have it
+	group    *kernelGroup // of nhid, if that is in our range
 }
 
-// want is the desired content of a route: facts and legs as the caller gave
+// want is the desired content of a route: facts and next hops as the caller gave
 // them. Wants are interned like forms.
 type want struct {
 	facts
-	legs    []leg // sorted, without duplicates
-	buckets uint16
-	classic bool
-	key     string
-	refs    int // entries that want it
+	nextHops []nextHop // sorted, without duplicates
+	buckets  uint16
+	classic  bool
+	key      string
+	refs     int // entries that want it
 
 	form    *form  // what to write now; nil: held back
 	group   *group // that form uses, if any
@@ -70,17 +70,17 @@ type want struct {
 }
 
 // appendKey makes the interning key.
-func appendKey(b []byte, f *facts, nhid uint32, legs []leg, flags byte) []byte {
+func appendKey(b []byte, f *facts, nhid uint32, nextHops []nextHop, flags byte) []byte {
 	b = append(b, byte(f.family), byte(f.typ), f.proto, f.scope, flags)
 	b = native.AppendUint32(b, f.mtu)
 	b = native.AppendUint32(b, f.advMSS)
 	b = native.AppendUint32(b, nhid)
 	b = appendAddr(b, f.prefSrc)
-	return appendLegs(b, legs)
+	return appendNextHops(b, nextHops)
 }
 
-func appendLegs(b []byte, legs []leg) []byte {
-	for _, l := range legs {
+func appendNextHops(b []byte, nextHops []nextHop) []byte {
+	for _, l := range nextHops {
 		b = appendAddr(b, l.gateway)
 		b = native.AppendUint32(b, uint32(l.link))
 		b = native.AppendUint16(b, l.weight)
@@ -113,18 +113,18 @@ type intern struct {
 	groupOf func(id uint32) *kernelGroup // nil for ids out of our range
 }
 
-// form returns the one form of that content. legs must be sorted; they are
+// form returns the one form of that content. The next hops must be sorted; they are
 // copied when kept.
-func (in *intern) form(f *facts, nhid uint32, legs []leg, alien bool) *form {
+func (in *intern) form(f *facts, nhid uint32, nextHops []nextHop, alien bool) *form {
 	flags := byte(0)
 	if alien {
 		flags = 1
 	}
-	in.scratch = appendKey(in.scratch[:0], f, nhid, legs, flags)
+	in.scratch = appendKey(in.scratch[:0], f, nhid, nextHops, flags)
 	if g := in.forms[string(in.scratch)]; g != nil {
 		return g
 	}
-	g := &form{facts: *f, nhid: nhid, legs: slices.Clone(legs), alien: alien, key: string(in.scratch)}
+	g := &form{facts: *f, nhid: nhid, nextHops: slices.Clone(nextHops), alien: alien, key: string(in.scratch)}
 	if nhid != 0 && in.groupOf != nil {
 		g.group = in.groupOf(nhid)
 	}
@@ -134,16 +134,16 @@ func (in *intern) form(f *facts, nhid uint32, legs []leg, alien bool) *form {
 
 // want returns the one want of that content, which may be new (form nil and
 // refs 0).
-func (in *intern) want(f *facts, legs []leg, buckets uint16, classic bool) *want {
+func (in *intern) want(f *facts, nextHops []nextHop, buckets uint16, classic bool) *want {
 	flags := byte(0)
 	if classic {
 		flags = 1
 	}
-	in.scratch = appendKey(in.scratch[:0], f, uint32(buckets), legs, flags)
+	in.scratch = appendKey(in.scratch[:0], f, uint32(buckets), nextHops, flags)
 	if w := in.wants[string(in.scratch)]; w != nil {
 		return w
 	}
-	w := &want{facts: *f, legs: slices.Clone(legs), buckets: buckets, classic: classic, key: string(in.scratch)}
+	w := &want{facts: *f, nextHops: slices.Clone(nextHops), buckets: buckets, classic: classic, key: string(in.scratch)}
 	in.wants[w.key] = w
 	return w
 }

@@ -11,7 +11,7 @@ func (c *core) setGateway(k gatewayKey, down bool) {
 	if c.down[k] == down {
 		return
 	}
-	same := func(l *leg) bool { return l.link == k.link && l.gateway == k.gateway }
+	same := func(l *nextHop) bool { return l.link == k.link && l.gateway == k.gateway }
 	if !down {
 		delete(c.down, k)
 	} else {
@@ -31,9 +31,9 @@ func (c *core) setGateway(k gatewayKey, down bool) {
 		b.next, b.step = time.Time{}, 0
 	}
 	slices.SortFunc(c.dying, func(a, b *object) int { return cmp.Compare(a.id, b.id) })
-	c.touchLegs(same)
+	c.touchNextHops(same)
 	c.resolveAll(func(w *want) bool {
-		return w.classic && slices.ContainsFunc(w.legs, func(l leg) bool { return same(&l) })
+		return w.classic && slices.ContainsFunc(w.nextHops, func(l nextHop) bool { return same(&l) })
 	})
 }
 
@@ -64,17 +64,17 @@ func (c *core) nextHops() []NextHopObject {
 func (c *core) gateways() []Gateway {
 	seen := map[gatewayKey]bool{}
 	var list []Gateway
-	add := func(legs []leg) {
-		for _, l := range legs {
+	add := func(nextHops []nextHop) {
+		for _, l := range nextHops {
 			k := gatewayKey{l.link, l.gateway}
-			if len(legs) > 1 && l.gateway.IsValid() && !seen[k] {
+			if len(nextHops) > 1 && l.gateway.IsValid() && !seen[k] {
 				seen[k] = true
 				list = append(list, Gateway{int(l.link), l.gateway, c.down[k]})
 			}
 		}
 	}
 	for _, w := range c.intern.wants {
-		add(w.legs)
+		add(w.nextHops)
 	}
 	slices.SortFunc(list, func(a, b Gateway) int {
 		return cmp.Or(cmp.Compare(a.Link, b.Link), a.Gateway.Compare(b.Gateway))

@@ -172,7 +172,7 @@ func (fl *Filter) accepts(m *routeMessage) bool {
 	case fl.Links == nil:
 		return true
 	}
-	return slices.ContainsFunc(m.legs, func(l leg) bool { return slices.Contains(fl.Links, int(l.link)) })
+	return slices.ContainsFunc(m.nextHops, func(l nextHop) bool { return slices.Contains(fl.Links, int(l.link)) })
 }
 
 // see takes a route in, from a notification or a dump.
@@ -195,14 +195,14 @@ func (l *Learner) see(key RouteKey, route Learned, many bool) {
 
 // lose takes the end of a route in. It reports whether a dump must tell what is
 // left under the key.
-func (l *Learner) lose(key RouteKey, legs int) (unclear bool) {
+func (l *Learner) lose(key RouteKey, nextHops int) (unclear bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	r := l.known[key]
 	if r == nil || r.gone {
 		return false
 	}
-	if r.many || legs < len(r.route.NextHops) {
+	if r.many || nextHops < len(r.route.NextHops) {
 		return true
 	}
 	r.gone = true

@@ -43,7 +43,7 @@ func (f *FIB) notifyLearners(m *routeMessage, gone bool, flags uint16) {
 		switch {
 		case gone && own:
 		case gone:
-			if l.lose(m.routeKey(), len(m.legs)) {
+			if l.lose(m.routeKey(), len(m.nextHops)) {
 				f.doubts.learners.raise()
 			}
 		case !own && l.filter.accepts(m) && f.convinced(l, m):
@@ -59,7 +59,7 @@ func (f *FIB) convinced(l *Learner, m *routeMessage) bool {
 }
 
 func (c *core) learnedOf(m *routeMessage) Learned {
-	l := Learned{Route: c.routeOf(&m.facts, m.legs, false), Protocol: m.proto}
+	l := Learned{Route: c.routeOf(&m.facts, m.nextHops, false), Protocol: m.proto}
 	l.RouteKey = m.routeKey()
 	return l
 }

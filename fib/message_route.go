@@ -77,15 +77,15 @@ func (t *tables) of(tf tableFamily) (uint16, bool) {
 // routeMessage is a decoded RTM_NEWROUTE or RTM_DELROUTE.
 type routeMessage struct {
 	facts
-	table  uint32
-	hi, lo uint64
-	bits   uint8
-	tos    uint8
-	metric uint32
-	flags  uint32 // rtm_flags
-	nhid   uint32
-	legs   []leg
-	alien  bool
+	table    uint32
+	hi, lo   uint64
+	bits     uint8
+	tos      uint8
+	metric   uint32
+	flags    uint32 // rtm_flags
+	nhid     uint32
+	nextHops []nextHop
+	alien    bool
 }
 
 func (m *routeMessage) prefix() netip.Prefix {
@@ -96,12 +96,12 @@ func (m *routeMessage) routeKey() RouteKey {
 	return RouteKey{Table: m.table, Prefix: m.prefix(), TOS: m.tos, Metric: m.metric}
 }
 
-// parse decodes body into m, reusing m.legs.
+// parse decodes body into m, reusing m.nextHops.
 func (m *routeMessage) parse(body []byte) error {
 	if len(body) < sizeRoute {
 		return errShort
 	}
-	legs := m.legs[:0]
+	nextHops := m.nextHops[:0]
 	*m = routeMessage{bits: body[1], tos: body[3], table: uint32(body[4]), flags: native.Uint32(body[8:]), alien: body[2] != 0}
 	m.family, m.proto, m.scope, m.typ = Family(body[0]), body[5], body[6], RouteType(body[7])
 	if m.family != IPv4 && m.family != IPv6 {
@@ -110,7 +110,7 @@ func (m *routeMessage) parse(body []byte) error {
 	if m.family == IPv6 {
 		m.scope = 0
 	}
-	single := leg{weight: 1, onlink: m.flags&hopOnLink != 0}
+	single := nextHop{weight: 1, onlink: m.flags&hopOnLink != 0}
 	var multi []byte
 	typ, v, rest, ok := next(body[sizeRoute:])
 	for ; ok; typ, v, rest, ok = next(rest) {
@@ -147,15 +147,15 @@ func (m *routeMessage) parse(body []byte) error {
 	}
 	if m.typ < Blackhole {
 		if multi == nil {
-			legs = append(legs, single)
-		} else if legs, ok = m.parseHops(legs, multi); !ok {
+			nextHops = append(nextHops, single)
+		} else if nextHops, ok = m.parseHops(nextHops, multi); !ok {
 			return errShort
 		}
-		if len(legs) > 1 {
-			slices.SortFunc(legs, compareLegs)
+		if len(nextHops) > 1 {
+			slices.SortFunc(nextHops, compareNextHops)
 		}
 	}
-	m.legs = legs
+	m.nextHops = nextHops
 	return nil
 }
 
@@ -190,13 +190,13 @@ func differs(typ uint16, v []byte) bool {
 	return false
 }
 
-func (m *routeMessage) parseHops(legs []leg, v []byte) ([]leg, bool) {
+func (m *routeMessage) parseHops(nextHops []nextHop, v []byte) ([]nextHop, bool) {
 	for len(v) >= sizeHop {
 		n := int(native.Uint16(v))
 		if n < sizeHop || n > len(v) {
-			return legs, false
+			return nextHops, false
 		}
-		l := leg{weight: uint16(v[3]) + 1, onlink: v[2]&hopOnLink != 0, link: int32(native.Uint32(v[4:]))}
+		l := nextHop{weight: uint16(v[3]) + 1, onlink: v[2]&hopOnLink != 0, link: int32(native.Uint32(v[4:]))}
 		for typ, a, rest, ok := next(v[sizeHop:n]); ok; typ, a, rest, ok = next(rest) {
 			switch typ {
 			case unix.RTA_GATEWAY:
@@ -207,10 +207,10 @@ func (m *routeMessage) parseHops(legs []leg, v []byte) ([]leg, bool) {
 				m.alien = m.alien || differs(typ, a)
 			}
 		}
-		legs = append(legs, l)
+		nextHops = append(nextHops, l)
 		v = v[min(align(n), len(v)):]
 	}
-	return legs, len(v) == 0
+	return nextHops, len(v) == 0
 }
 
 func via(v []byte) netip.Addr {
@@ -240,7 +240,7 @@ func appendRoute(b []byte, typ, flags uint16, seq uint32, k *rkey, tf tableFamil
 	if typ == unix.RTM_DELROUTE {
 		scope = uint8(ScopeNowhere) // any
 	}
-	if len(f.legs) == 1 && f.legs[0].onlink {
+	if len(f.nextHops) == 1 && f.nextHops[0].onlink {
 		hop = hopOnLink
 	}
 	b = append(b, byte(tf.family), k.bits, 0, k.tos, table, f.proto, scope, byte(f.typ))
@@ -291,16 +291,16 @@ func appendContent(b []byte, f *form) []byte {
 		}
 		b = unnest(b, at)
 	}
-	switch len(f.legs) {
+	switch len(f.nextHops) {
 	case 0:
 		return b
 	case 1:
-		b = appendGateway(b, f.family, f.legs[0].gateway)
-		return attr32(b, unix.RTA_OIF, uint32(f.legs[0].link))
+		b = appendGateway(b, f.family, f.nextHops[0].gateway)
+		return attr32(b, unix.RTA_OIF, uint32(f.nextHops[0].link))
 	}
 	at := len(b)
 	b = nest(b, unix.RTA_MULTIPATH)
-	for _, l := range f.legs {
+	for _, l := range f.nextHops {
 		hop := len(b)
 		flags := byte(0)
 		if l.onlink {

@@ -82,7 +82,7 @@ type NextHopObject struct {
 	Groups map[uint32][]uint32
 }
 
-// Gateway is a gateway that several-legged routes desire; see [FIB.Gateways].
+// Gateway is a gateway of desired routes with several next hops; see [FIB.Gateways].
 type Gateway struct {
 	Link    int
 	Gateway netip.Addr

@@ -10,7 +10,7 @@ import (
 )
 
 // objectKey is the content of a single next-hop object. Objects exist as
-// members of groups only: a route with one leg carries it itself, so that the
+// members of groups only: a route with one next hop carries it itself, so that the
 // deletion of a dead member never takes a route along.
 type objectKey struct {
 	family  Family // of the gateway, or of the route if there is none
@@ -69,25 +69,25 @@ func (s *shape) equal(t *shape) bool {
 	return s.buckets == t.buckets && s.idle == t.idle && s.unbalanced == t.unbalanced && slices.Equal(s.members, t.members)
 }
 
-// group is a desired set of legs that wants share.
+// group is a desired set of next hops that wants share.
 type group struct {
-	serial  uint64 // order of creation
-	key     string
-	family  Family
-	legs    []leg
-	buckets uint16
-	wants   int
-	now     *kernelGroup // nil: none yet
-	dirty   bool
-	moved   bool // now is another: the wants must be resolved
-	news    bool // why it is not complete has changed, and the followers of its routes have not been told
-	err     error
-	text    string // the kernel's words
-	next    time.Time
-	step    time.Duration
-	foreign bool // somebody else deleted or changed it: to make it is a repair
-	by      origin
-	brake   brake.Brake // of repairs
+	serial   uint64 // order of creation
+	key      string
+	family   Family
+	nextHops []nextHop
+	buckets  uint16
+	wants    int
+	now      *kernelGroup // nil: none yet
+	dirty    bool
+	moved    bool // now is another: the wants must be resolved
+	news     bool // why it is not complete has changed, and the followers of its routes have not been told
+	err      error
+	text     string // the kernel's words
+	next     time.Time
+	step     time.Duration
+	foreign  bool // somebody else deleted or changed it: to make it is a repair
+	by       origin
+	brake    brake.Brake // of repairs
 }
 
 // gatewayKey names a gateway for GatewayDown.
@@ -144,7 +144,7 @@ func (o *objects) allocate() uint32 {
 	return 0
 }
 
-func keyOf(l *leg, family Family) objectKey {
+func keyOf(l *nextHop, family Family) objectKey {
 	if l.gateway.IsValid() {
 		family = familyOf(l.gateway)
 	}
@@ -201,13 +201,13 @@ func (o *objects) groupRecord(id uint32) *kernelGroup {
 	return g
 }
 
-// group finds or makes the desired group of legs.
-func (o *objects) group(family Family, legs []leg, buckets uint16) *group {
-	key := string(appendLegs([]byte{byte(family), byte(buckets), byte(buckets >> 8)}, legs))
+// group finds or makes the desired group of next hops.
+func (o *objects) group(family Family, nextHops []nextHop, buckets uint16) *group {
+	key := string(appendNextHops([]byte{byte(family), byte(buckets), byte(buckets >> 8)}, nextHops))
 	g := o.groups[key]
 	if g == nil {
 		o.serial++
-		g = &group{serial: o.serial, key: key, family: family, legs: legs, buckets: buckets}
+		g = &group{serial: o.serial, key: key, family: family, nextHops: nextHops, buckets: buckets}
 		o.groups[key] = g
 		o.touch(g)
 	}
@@ -221,10 +221,10 @@ func (o *objects) touch(g *group) {
 	}
 }
 
-// touchLegs marks all groups that have a leg for which f is true.
-func (o *objects) touchLegs(f func(l *leg) bool) {
+// touchNextHops marks all groups that have a next hop for which f is true.
+func (o *objects) touchNextHops(f func(l *nextHop) bool) {
 	for _, g := range o.groups {
-		if slices.ContainsFunc(g.legs, func(l leg) bool { return f(&l) }) {
+		if slices.ContainsFunc(g.nextHops, func(l nextHop) bool { return f(&l) }) {
 			o.touch(g)
 		}
 	}
@@ -233,7 +233,7 @@ func (o *objects) touchLegs(f func(l *leg) bool) {
 // touchGateway marks all groups that want b.
 func (o *objects) touchGateway(b *object) {
 	link, gateway := b.key.link, b.key.gateway
-	o.touchLegs(func(l *leg) bool { return l.link == link && l.gateway == gateway })
+	o.touchNextHops(func(l *nextHop) bool { return l.link == link && l.gateway == gateway })
 }
 
 // drop forgets a group that no want uses any more; its kernel group is left
@@ -257,8 +257,8 @@ const idleTimer = 12000
 // repaired again, if there is another.
 func (o *objects) members(g *group, up func(link int32) bool, now time.Time) (want shape, make []*object, keep bool) {
 	pick := func(dead bool) {
-		for i := range g.legs {
-			l := &g.legs[i]
+		for i := range g.nextHops {
+			l := &g.nextHops[i]
 			if !up(l.link) || !dead && o.down[gatewayKey{l.link, l.gateway}] {
 				continue
 			}

@@ -124,7 +124,7 @@ func (c *core) suspectProxies() {
 }
 
 func (c *core) linkChanged(link int32) {
-	c.touchLegs(func(l *leg) bool { return l.link == link })
+	c.touchNextHops(func(l *nextHop) bool { return l.link == link })
 	c.resolveAll(func(w *want) bool { return w.uses(link) })
 	c.retrySoon()
 }

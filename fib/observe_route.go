@@ -8,7 +8,7 @@ import (
 
 // Routes as the kernel tells of them. Others can put more than one route under a key:
 // in IPv4 before or behind the one that is there (the first is used), in IPv6 as one more
-// leg, or beside it. What is there then is read, not computed.
+// next hop, or beside it. What is there then is read, not computed.
 
 func (c *core) observeRoute(m *routeMessage, gone bool, flags uint16, dump bool, by origin) {
 	if !gone {
@@ -69,11 +69,11 @@ func (c *core) observeRoute(m *routeMessage, gone bool, flags uint16, dump bool,
 func beside(flags uint16) bool { return flags&(unix.NLM_F_REPLACE|unix.NLM_F_EXCL) == 0 }
 
 func (c *core) formSeen(m *routeMessage) *form {
-	legs := m.legs
+	nextHops := m.nextHops
 	if m.nhid != 0 {
-		legs = nil
+		nextHops = nil
 	}
-	return c.intern.form(&m.facts, m.nhid, legs, m.alien)
+	return c.intern.form(&m.facts, m.nhid, nextHops, m.alien)
 }
 
 // interfered notes that somebody else has changed our route, or made one that carries our
@@ -93,10 +93,10 @@ func (c *core) unclear(i uint32, e *entry, by origin) {
 }
 
 // lostOneRoute: somebody else removed a route of ours, or one that stood beside it; or the
-// kernel one leg of an IPv6 route, with a notification of its own for each.
+// kernel one next hop of an IPv6 route, with a notification of its own for each.
 func (c *core) lostOneRoute(i uint32, e *entry, f *form, by origin) {
-	leg := f.family == IPv6 && f.nhid == 0
-	if f != e.have && (e.have != needsDump || leg) {
+	nextHop := f.family == IPv6 && f.nhid == 0
+	if f != e.have && (e.have != needsDump || nextHop) {
 		c.unclear(i, e, by)
 		return
 	}

@@ -169,8 +169,8 @@ func (c *core) waiting(g *group, now time.Time) bool {
 	if now.Before(g.next) || g.foreign && !g.brake.Ready(now) {
 		return true
 	}
-	for i := range g.legs {
-		b := c.byKey[keyOf(&g.legs[i], g.family)]
+	for i := range g.nextHops {
+		b := c.byKey[keyOf(&g.nextHops[i], g.family)]
 		if b != nil && !c.live(b) && (now.Before(b.next) || b.foreign && !b.brake.Ready(now)) {
 			return true
 		}

@@ -285,7 +285,7 @@ func (c *core) objectFailed(op *objectOp, r reply, now time.Time) {
 	}
 	b.err, b.text = r.err, r.text
 	for _, g := range c.groups {
-		if slices.ContainsFunc(g.legs, func(l leg) bool { return keyOf(&l, g.family) == b.key }) {
+		if slices.ContainsFunc(g.nextHops, func(l nextHop) bool { return keyOf(&l, g.family) == b.key }) {
 			g.news, c.news = true, true
 		}
 	}
@@ -374,8 +374,8 @@ func (c *core) emptied(k *kernelGroup) {
 	}
 	// A failover leaves something in every group. This is not one, so nothing
 	// has to be waited for.
-	for i := range g.legs {
-		if b := c.byKey[keyOf(&g.legs[i], g.family)]; b != nil && !c.live(b) && b.err == nil {
+	for i := range g.nextHops {
+		if b := c.byKey[keyOf(&g.nextHops[i], g.family)]; b != nil && !c.live(b) && b.err == nil {
 			b.next = time.Time{}
 			c.touchGateway(b)
 		}
@@ -443,8 +443,8 @@ func (c *core) collectObjects() (ops []objectOp) {
 	}
 	needed := map[objectKey]bool{}
 	for _, g := range c.groups {
-		for i := range g.legs {
-			needed[keyOf(&g.legs[i], g.family)] = true
+		for i := range g.nextHops {
+			needed[keyOf(&g.nextHops[i], g.family)] = true
 		}
 	}
 	for _, b := range c.byID {

@@ -210,8 +210,8 @@ func (c *core) routeFailed(op *routeOp, e *entry, r reply, now time.Time) {
 	} else {
 		c.stats.Errors++
 	}
-	if op.verb == verbReplace && e.have != needsDump && len(op.form.legs) > 1 && c.tables.list[e.key.table].family == IPv6 {
-		// IPv6 multipath is replaced leg by leg: what is there now?
+	if op.verb == verbReplace && e.have != needsDump && len(op.form.nextHops) > 1 && c.tables.list[e.key.table].family == IPv6 {
+		// IPv6 multipath is replaced next hop by next hop: what is there now?
 		c.setHave(op.entry, e, needsDump)
 	}
 	if op.form.nhid != 0 && (errors.Is(r.err, unix.EINVAL) || errors.Is(r.err, unix.ENOENT)) {

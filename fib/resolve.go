@@ -28,18 +28,18 @@ func (c *core) formOf(w *want) *form {
 		return nil
 	case w.typ >= Blackhole:
 		return c.intern.form(&w.facts, 0, nil, false)
-	case len(w.legs) == 1:
+	case len(w.nextHops) == 1:
 		// Not held back for carrier: the kernel isn't either, and a tap whose
 		// guest is not there yet has none.
-		if !c.linkAdminUp(w.legs[0].link) {
+		if !c.linkAdminUp(w.nextHops[0].link) {
 			return nil
 		}
-		return c.intern.form(&w.facts, 0, w.legs, false)
+		return c.intern.form(&w.facts, 0, w.nextHops, false)
 	case w.classic:
 		return c.classicForm(w)
 	}
 	if w.group == nil {
-		w.group = c.group(w.family, w.legs, w.buckets)
+		w.group = c.group(w.family, w.nextHops, w.buckets)
 		if w.refs > 0 {
 			w.group.wants++
 		}
@@ -52,34 +52,34 @@ func (c *core) formOf(w *want) *form {
 
 // cut reports whether every link that w could use is down.
 func (c *core) cut(w *want) bool {
-	for _, l := range w.legs {
-		if c.linkUp(l.link) || (w.classic || len(w.legs) == 1) && c.linkAdminUp(l.link) {
+	for _, l := range w.nextHops {
+		if c.linkUp(l.link) || (w.classic || len(w.nextHops) == 1) && c.linkAdminUp(l.link) {
 			return false
 		}
 	}
 	return c.synced
 }
 
-// classicForm is RTA_MULTIPATH of the legs that are alive, or of all on links
+// classicForm is RTA_MULTIPATH of the next hops that are alive, or of all on links
 // that are up if none is.
 func (c *core) classicForm(w *want) *form {
-	legs := make([]leg, 0, len(w.legs))
-	for _, l := range w.legs {
+	nextHops := make([]nextHop, 0, len(w.nextHops))
+	for _, l := range w.nextHops {
 		if c.linkUp(l.link) && !c.down[gatewayKey{l.link, l.gateway}] {
-			legs = append(legs, l)
+			nextHops = append(nextHops, l)
 		}
 	}
-	if len(legs) == 0 {
-		for _, l := range w.legs {
+	if len(nextHops) == 0 {
+		for _, l := range w.nextHops {
 			if c.linkAdminUp(l.link) {
-				legs = append(legs, l)
+				nextHops = append(nextHops, l)
 			}
 		}
 	}
-	if len(legs) == 0 {
+	if len(nextHops) == 0 {
 		return nil
 	}
-	return c.intern.form(&w.facts, 0, legs, false)
+	return c.intern.form(&w.facts, 0, nextHops, false)
 }
 
 // resolveAll resolves the wants for which f is true, and queues the entries
@@ -114,14 +114,14 @@ func (c *core) spread() {
 }
 
 func (w *want) uses(link int32) bool {
-	return slices.ContainsFunc(w.legs, func(l leg) bool { return l.link == link })
+	return slices.ContainsFunc(w.nextHops, func(l nextHop) bool { return l.link == link })
 }
 
-// allOn reports whether every leg of f leaves through the link.
+// allOn reports whether every next hop of f leaves through the link.
 func (f *form) allOn(link int32) bool {
-	return len(f.legs) > 0 && !slices.ContainsFunc(f.legs, func(l leg) bool { return l.link != link })
+	return len(f.nextHops) > 0 && !slices.ContainsFunc(f.nextHops, func(l nextHop) bool { return l.link != link })
 }
 
 func (f *form) uses(link int32) bool {
-	return slices.ContainsFunc(f.legs, func(l leg) bool { return l.link == link })
+	return slices.ContainsFunc(f.nextHops, func(l nextHop) bool { return l.link == link })
 }

@@ -51,17 +51,17 @@ const (
 	ScopeNowhere  Scope = 255
 )
 
-// NextHop is one leg of a unicast route. It is comparable.
+// NextHop is one next hop of a unicast route. It is comparable.
 type NextHop struct {
 	// Gateway is where packets go next. The zero Addr is "directly connected
 	// to Link". A gateway of the other family than the route is sent as
 	// RTA_VIA (RFC 5549 style, IPv4 over IPv6 only).
 	Gateway netip.Addr
-	// Link is the interface index; required. A leg on a link that is down
+	// Link is the interface index; required. A next hop on a link that is down
 	// waits until it is up; one of several, until it has carrier. If the interface is
-	// deleted and one of the same name is made, the leg follows the name.
+	// deleted and one of the same name is made, the next hop follows the name.
 	Link int
-	// Weight is the share of this leg among the route's legs, 1 to 256. 0 is 1.
+	// Weight is the share of this next hop in the traffic of the route, 1 to 256. 0 is 1.
 	Weight uint16
 	// OnLink says that Gateway is reached over Link although no connected
 	// prefix says so (RTNH_F_ONLINK).
@@ -75,7 +75,7 @@ type Route struct {
 	// Type is Unicast if zero. Types other than Unicast, Local, Broadcast,
 	// Anycast and Multicast have no next hops.
 	Type RouteType
-	// NextHops are the legs, in any order; duplicates are merged. One leg is
+	// NextHops are the next hops, in any order; duplicates are merged. One next hop is
 	// written as a plain route, several as a next-hop group (or as
 	// RTA_MULTIPATH, see RTAMultipath). SetRoute does not keep the slice.
 	NextHops []NextHop
@@ -89,9 +89,9 @@ type Route struct {
 	// the persistent protocol number, so that whoever removes all routes of
 	// Protocol leaves it.
 	Persistent bool
-	// Buckets makes the group of several legs a resilient one (Linux 5.12) with
-	// so many hash buckets: when a leg goes, only flows of that leg move. It
-	// must be at least the number of legs. 0 is an ordinary group.
+	// Buckets makes the group of several next hops a resilient one (Linux 5.12) with
+	// so many hash buckets: when a next hop goes, only flows of that next hop move. It
+	// must be at least the number of next hops. 0 is an ordinary group.
 	Buckets uint16
 	// RTAMultipath asks for RTA_MULTIPATH instead of a next-hop group.
 	RTAMultipath bool

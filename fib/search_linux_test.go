@@ -266,8 +266,8 @@ func (p *kernelPlayer) picture() {
 		case unix.RTM_NEWROUTE:
 			r := &fakeRoute{body: slices.Clone(msg.body)}
 			if r.parse(msg.body) == nil && r.table == 90 {
-				if r.legs = slices.Clone(r.legs); r.nhid != 0 {
-					r.legs = nil
+				if r.nextHops = slices.Clone(r.nextHops); r.nhid != 0 {
+					r.nextHops = nil
 				}
 				m.routes = append(m.routes, r)
 			}

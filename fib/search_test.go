@@ -502,29 +502,29 @@ func (p *player) checkRoute(k RouteKey, want Route, rs []*fakeRoute) error {
 		return fmt.Errorf("%v: %s", k, p.m.routeWords(&q))
 	}
 	for _, l := range must {
-		if !slices.Contains(q.legs, l) {
-			return fmt.Errorf("%v has %v, should have %v", k, q.legs, must)
+		if !slices.Contains(q.nextHops, l) {
+			return fmt.Errorf("%v has %v, should have %v", k, q.nextHops, must)
 		}
 	}
-	for _, l := range q.legs {
+	for _, l := range q.nextHops {
 		if !slices.Contains(may, l) && len(must) > 0 {
-			return fmt.Errorf("%v has leg %v, may have %v", k, l, may)
+			return fmt.Errorf("%v has nextHop %v, may have %v", k, l, may)
 		}
 	}
 	return nil
 }
 
-// oracle is the slow and obvious answer to: which legs must r have, and which may it
+// oracle is the slow and obvious answer to: which next hops must r have, and which may it
 // have? If must is empty it need not be there.
-func (p *player) oracle(r Route) (must, may []leg) {
+func (p *player) oracle(r Route) (must, may []nextHop) {
 	distinct := map[NextHop]bool{}
 	for _, h := range r.NextHops {
 		distinct[h] = true
 	}
-	var usable, alive []leg
+	var usable, alive []nextHop
 	complete := true
 	for h := range distinct {
-		l := leg{h.Gateway, int32(h.Link), or(h.Weight, 1), h.OnLink}
+		l := nextHop{h.Gateway, int32(h.Link), or(h.Weight, 1), h.OnLink}
 		link := p.m.links[l.link]
 		if link == nil || !link.AdminUp {
 			continue
@@ -532,9 +532,9 @@ func (p *player) oracle(r Route) (must, may []leg) {
 		reached := !l.gateway.IsValid() || l.onlink || p.m.reaches(l.gateway, l.link)
 		if len(distinct) == 1 {
 			if reached {
-				return []leg{l}, []leg{l}
+				return []nextHop{l}, []nextHop{l}
 			}
-			return nil, []leg{l}
+			return nil, []nextHop{l}
 		}
 		if !link.Carrier {
 			continue
@@ -558,7 +558,7 @@ func (p *player) oracle(r Route) (must, may []leg) {
 	return nil, usable
 }
 
-func (p *player) isDown(l leg) bool {
+func (p *player) isDown(l nextHop) bool {
 	for k := range p.desired.down {
 		if k.gateway == l.gateway && int32(p.current(int(k.link))) == l.link {
 			return true
@@ -648,8 +648,8 @@ func (p *player) checkLeftovers() error {
 		}
 		for _, g := range p.f.groups {
 			used = used || g.now != nil && g.now.id == id
-			for i := range g.legs {
-				used = used || h.members == nil && h.gateway == g.legs[i].gateway && h.link == g.legs[i].link
+			for i := range g.nextHops {
+				used = used || h.members == nil && h.gateway == g.nextHops[i].gateway && h.link == g.nextHops[i].link
 			}
 		}
 		if !used {

@@ -40,10 +40,10 @@ func (f *FIB) Routes() iter.Seq[RouteStatus] {
 func (c *core) statusOf(i uint32, e *entry) RouteStatus {
 	s := RouteStatus{}
 	if e.want != nil {
-		s.Route = c.routeOf(&e.want.facts, e.want.legs, e.want.classic)
+		s.Route = c.routeOf(&e.want.facts, e.want.nextHops, e.want.classic)
 		s.Buckets = e.want.buckets
 	} else {
-		s.Route = c.routeOf(&e.have.facts, e.have.legs, false)
+		s.Route = c.routeOf(&e.have.facts, e.have.nextHops, false)
 	}
 	s.RouteKey = c.unpack(&e.key)
 	if e.have != nil {
@@ -68,7 +68,7 @@ func (c *core) stateOf(i uint32, e *entry) (RouteState, error) {
 	case e.want.isCut:
 		return RouteHeld, nil
 	case e.want.form != nil && e.want.form == e.have:
-		if c.active(e) < len(e.want.legs) {
+		if c.active(e) < len(e.want.nextHops) {
 			return RoutePartial, nil
 		}
 		return RouteInstalled, nil
@@ -92,8 +92,8 @@ func (c *core) active(e *entry) (n int) {
 	case e.want == nil || e.have == nil || e.have == needsDump:
 		return 0
 	case e.have.nhid == 0:
-		for i := range e.want.legs {
-			if slices.Contains(e.have.legs, e.want.legs[i]) {
+		for i := range e.want.nextHops {
+			if slices.Contains(e.have.nextHops, e.want.nextHops[i]) {
 				n++
 			}
 		}
@@ -103,7 +103,7 @@ func (c *core) active(e *entry) (n int) {
 	}
 	for _, m := range e.have.group.members {
 		b := c.byID[m.id]
-		if b != nil && slices.ContainsFunc(e.want.legs, func(l leg) bool { return l.link == b.key.link && l.gateway == b.key.gateway }) {
+		if b != nil && slices.ContainsFunc(e.want.nextHops, func(l nextHop) bool { return l.link == b.key.link && l.gateway == b.key.gateway }) {
 			n++
 		}
 	}
@@ -116,20 +116,20 @@ func (c *core) groupError(g *group) (text string, err error) {
 	if g.err != nil {
 		return g.text, g.err
 	}
-	for i := range g.legs {
-		if b := c.byKey[keyOf(&g.legs[i], g.family)]; b != nil && !c.live(b) && b.err != nil {
+	for i := range g.nextHops {
+		if b := c.byKey[keyOf(&g.nextHops[i], g.family)]; b != nil && !c.live(b) && b.err != nil {
 			text, err = b.text, b.err
 		}
 	}
 	return text, err
 }
 
-func (c *core) routeOf(f *facts, legs []leg, classic bool) Route {
+func (c *core) routeOf(f *facts, nextHops []nextHop, classic bool) Route {
 	r := Route{Type: f.typ, PrefSrc: f.prefSrc, MTU: f.mtu, AdvMSS: f.advMSS, Persistent: f.proto == c.config.PersistentProtocol, RTAMultipath: classic}
 	if f.family == IPv4 {
 		r.Scope = scopeFromKernel(f.scope)
 	}
-	for _, l := range legs {
+	for _, l := range nextHops {
 		r.NextHops = append(r.NextHops, NextHop{l.gateway, int(l.link), l.weight, l.onlink})
 	}
 	return r
@@ -182,14 +182,14 @@ func (c *core) diffRoutes() (d []Difference) {
 				if e.have == nil && !e.want.isCut {
 					op = "add"
 				}
-				d = append(d, Difference{op, c.unpack(&e.key), c.describe(&e.want.facts, e.want.legs), c.describeForm(e.have)})
+				d = append(d, Difference{op, c.unpack(&e.key), c.describe(&e.want.facts, e.want.nextHops), c.describeForm(e.have)})
 			}
 			return
 		}
 		switch {
 		case !keep && target == e.have && e.want != nil:
 			if have := c.shortOf(e); have != "" {
-				d = append(d, Difference{"held", c.unpack(&e.key), c.describe(&e.want.facts, e.want.legs), have})
+				d = append(d, Difference{"held", c.unpack(&e.key), c.describe(&e.want.facts, e.want.nextHops), have})
 			}
 			return
 		case keep || target == e.have:
@@ -197,7 +197,7 @@ func (c *core) diffRoutes() (d []Difference) {
 		}
 		x := Difference{Key: c.unpack(&e.key), Op: decide(target, e.have, false, c.config.OnForeign).String(), Have: c.describeForm(e.have)}
 		if e.want != nil {
-			x.Want = c.describe(&e.want.facts, e.want.legs)
+			x.Want = c.describe(&e.want.facts, e.want.nextHops)
 		}
 		d = append(d, x)
 	})
@@ -212,12 +212,12 @@ func (c *core) shortOf(e *entry) string {
 		return c.describeForm(e.have) + ", behind somebody else's route"
 	}
 	dead := 0
-	for i := range e.want.legs {
-		if l := &e.want.legs[i]; c.down[gatewayKey{l.link, l.gateway}] {
+	for i := range e.want.nextHops {
+		if l := &e.want.nextHops[i]; c.down[gatewayKey{l.link, l.gateway}] {
 			dead++
 		}
 	}
-	n, all := c.active(e), len(e.want.legs)
+	n, all := c.active(e), len(e.want.nextHops)
 	if n+dead >= all {
 		return ""
 	}
@@ -259,7 +259,7 @@ func (c *core) describeForm(f *form) string {
 	case f == needsDump:
 		return "unknown"
 	case f.nhid == 0:
-		return c.describe(&f.facts, f.legs)
+		return c.describe(&f.facts, f.nextHops)
 	}
 	s := c.describe(&f.facts, nil) + fmt.Sprintf(" nhid %#x", f.nhid)
 	if f.group != nil {
@@ -272,10 +272,10 @@ func (c *core) describeForm(f *form) string {
 	return s
 }
 
-func (c *core) describe(f *facts, legs []leg) string {
+func (c *core) describe(f *facts, nextHops []nextHop) string {
 	var b strings.Builder
 	b.WriteString(f.typ.String())
-	for _, l := range legs {
+	for _, l := range nextHops {
 		if l.gateway.IsValid() {
 			fmt.Fprintf(&b, " via %v", l.gateway)
 		}
