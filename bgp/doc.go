@@ -6,11 +6,10 @@
 //
 // Make a [Speaker] with [New], give it peers with [Speaker.AddPeer] and ranges of
 // peers with [Speaker.AddRange], and let [Speaker.Run] run. Routes go in and out
-// through [Speaker.Table]: Originate, Withdraw and Watch are methods of
-// [rib.Table]. [Speaker.Watch] and [Speaker.Peers] show what happens
-// to peers. Everything but these two needs a speaker that has not ended, and
-// returns [ErrClosed] afterwards; what concerns a session returns [ErrStopped] before
-// Run.
+// through [Speaker.Originate], [Speaker.Withdraw] and [Speaker.WatchRoutes], or the
+// [rib.Table] itself. [Speaker.Watch] and [Speaker.Peers] show what happens to peers.
+// Everything but these two needs a speaker that has not ended, and returns [ErrClosed]
+// afterwards; what concerns a session returns [ErrStopped] before Run.
 //
 // # How it works
 //

@@ -196,6 +196,7 @@ type eventHub struct {
 	mu     sync.Mutex
 	subs   map[*Watcher]struct{}
 	closed bool
+	ended  chan struct{} // closed with it
 	peers  map[PeerKey]*standing
 	// The speaker's own, nil if there was none.
 	converged, listen *Event
@@ -236,6 +237,7 @@ func (h *eventHub) close() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.closed = true
+	close(h.ended)
 	for s := range h.subs {
 		s.signal()
 	}

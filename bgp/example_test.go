@@ -39,32 +39,21 @@ func Example() {
 			return
 		}
 	}
-	_ = speaker.Table().Originate(rib.LocalPath{Prefix: netip.MustParsePrefix("203.0.113.1/32")})
+	_ = speaker.Originate(rib.LocalPath{Prefix: netip.MustParsePrefix("203.0.113.1/32")})
 	speaker.InventoryComplete()
 
-	wake := make(chan struct{}, 1)
-	watcher := speaker.Table().Watch(rib.WatchConfig{Notify: func() {
-		select {
-		case wake <- struct{}{}:
-		default:
-		}
-	}})
-	defer watcher.Close()
+	routes := speaker.WatchRoutes(rib.WatchConfig{})
+	defer routes.Close()
 
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()
 	go speaker.Run(ctx)
 
-	changes := make([]rib.Change, 64)
-	for ctx.Err() == nil {
-		n, _ := watcher.Next(changes)
-		for _, c := range changes[:n] {
-			fmt.Println(c.Prefix, "local:", c.Paths[0].Local)
+	for c, err := range routes.All(ctx) {
+		if err != nil {
+			break // ctx has ended
 		}
-		select {
-		case <-wake:
-		case <-ctx.Done():
-		}
+		fmt.Println(c.Prefix, "local:", c.Paths[0].Local)
 	}
 	// Output: 203.0.113.1/32 local: true
 }

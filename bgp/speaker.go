@@ -45,7 +45,7 @@ func New(c Config) (*Speaker, error) {
 		return nil, fmt.Errorf("bgp: config: %w", err)
 	}
 	s := &Speaker{}
-	s.env.cfg, s.env.table = c, table
+	s.env.cfg, s.env.table, s.env.hub.ended = c, table, make(chan struct{})
 	s.env.restart.init(&s.env.cfg, table, &s.env.hub)
 	s.peers = peerTable{cfg: &s.env.cfg, byKey: map[PeerKey]*peer{}}
 	s.listeners.hub = &s.env.hub

@@ -32,47 +32,35 @@ func main() {
 	if *announce != "" {
 		prefix, err := netip.ParsePrefix(*announce)
 		check(err)
-		check(speaker.Table().Originate(rib.LocalPath{Prefix: prefix}))
+		check(speaker.Originate(rib.LocalPath{Prefix: prefix}))
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	go logEvents(ctx, speaker.Watch())
-	go printPaths(ctx, speaker.Table())
+	go printPaths(ctx, speaker)
 	check(speaker.Run(ctx))
 }
 
 // printPaths prints the best paths of each prefix that changes.
-func printPaths(ctx context.Context, table *rib.Table) {
-	wake := make(chan struct{}, 1)
-	w := table.Watch(rib.WatchConfig{Notify: func() {
-		select {
-		case wake <- struct{}{}:
-		default: // it will look anyway
+func printPaths(ctx context.Context, speaker *bgp.Speaker) {
+	routes := speaker.WatchRoutes(rib.WatchConfig{})
+	defer routes.Close()
+	for c, err := range routes.All(ctx) {
+		if err != nil {
+			return
 		}
-	}})
-	defer w.Close()
-	for changes := make([]rib.Change, 64); ctx.Err() == nil; {
-		n, _ := w.Next(changes)
-		for _, c := range changes[:n] {
-			line := c.Prefix.String()
-			if len(c.Paths) == 0 {
-				line += " gone"
-			}
-			for _, p := range c.Paths {
-				if p.Local {
-					line += " ours"
-					continue
-				}
-				line += fmt.Sprintf(" via %v", p.NextHop.Addr)
-			}
-			fmt.Println(line)
+		line := c.Prefix.String()
+		if len(c.Paths) == 0 {
+			line += " gone"
 		}
-		if n == 0 {
-			select {
-			case <-wake:
-			case <-ctx.Done():
+		for _, p := range c.Paths {
+			if p.Local {
+				line += " ours"
+				continue
 			}
+			line += fmt.Sprintf(" via %v", p.NextHop.Addr)
 		}
+		fmt.Println(line)
 	}
 }
 

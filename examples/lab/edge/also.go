@@ -51,7 +51,7 @@ func (r *router) announce() error {
 		list = append(list, r.community)
 	}
 	for _, p := range r.prefixes {
-		if err := r.speaker.Table().Originate(rib.LocalPath{Prefix: p, Attrs: wire.PathAttrs{Communities: list}}); err != nil {
+		if err := r.speaker.Originate(rib.LocalPath{Prefix: p, Attrs: wire.PathAttrs{Communities: list}}); err != nil {
 			return err
 		}
 	}
@@ -83,7 +83,7 @@ func (r *router) announceAlso(i int, up bool) {
 			r.speaker.Table().Withdraw(p, uint32(i+1))
 			continue
 		}
-		err := r.speaker.Table().Originate(rib.LocalPath{Prefix: p, PathID: uint32(i + 1), NextHop: wire.NextHop{Addr: a.hop},
+		err := r.speaker.Originate(rib.LocalPath{Prefix: p, PathID: uint32(i + 1), NextHop: wire.NextHop{Addr: a.hop},
 			Attrs: wire.PathAttrs{Communities: list}})
 		if err != nil {
 			r.log.Error("announcement", "prefix", p, "err", err)
