@@ -3,8 +3,11 @@ package afpacket
 import (
 	"testing"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/hyperfib/hyperfib/internal/testing/nstest"
 )
 
 // shelf is a SocketStore in this process.
@@ -79,6 +82,7 @@ func TestInherit(t *testing.T) {
 	if err := unix.SetsockoptInt(keeper.kept, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1); err != nil {
 		t.Fatal(err)
 	}
+	stamping(t, b, tx, al[0], bl[0])
 	say(0, 1)
 	time.Sleep(patience + 100*time.Millisecond)
 	last := say(0, 2)
@@ -121,4 +125,43 @@ func TestInherit(t *testing.T) {
 		t.Errorf("heard %q after a socket of one interface was left", got)
 	}
 	c.Close()
+}
+
+// stamping waits until the kernel notes when frames arrive that tx sends on al: it begins
+// to some time after it was told to, from a work queue (net_enable_timestamp).
+func stamping(t *testing.T, b *nstest.NS, tx *Conn, al, bl int) {
+	t.Helper()
+	const probe = etherType + 1 // nobody else hears it
+	fd := -1
+	b.Do(func() (err error) {
+		if fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_NONBLOCK, int(htons(probe))); err == nil {
+			err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1)
+		}
+		return err
+	})
+	defer unix.Close(fd)
+	f := frame(al, 0)
+	f.Data[12], f.Data[13] = probe>>8, probe&0xff
+	data, oob := make([]byte, 64), make([]byte, 64)
+	for end := time.Now().Add(nstest.Patience); time.Now().Before(end); {
+		if _, err := tx.Write([]Frame{f}); err != nil {
+			t.Fatal(err)
+		}
+		const wait = 5 * time.Millisecond
+		time.Sleep(2 * wait)
+		_, n, _, _, err := unix.Recvmsg(fd, data, oob, 0)
+		if err != nil {
+			continue
+		}
+		list, _ := unix.ParseSocketControlMessage(oob[:n])
+		for _, m := range list {
+			if m.Header.Type == unix.SCM_TIMESTAMPNS {
+				ts := (*unix.Timespec)(unsafe.Pointer(&m.Data[0]))
+				if time.Since(time.Unix(ts.Unix())) > wait {
+					return // not the time of reading it
+				}
+			}
+		}
+	}
+	t.Fatal("the kernel does not stamp frames")
 }
