@@ -153,7 +153,7 @@ type Domain struct {
 	// is known, so that no packet and no ARP reply for an address that nobody has
 	// follows the default route.
 	Unreachable []Prefix `yaml:"unreachable,omitempty" json:"unreachable,omitempty"`
-	// Redistribute tells that routes which others put into the table are announced.
+	// Redistribute announces the routes that others put into the table.
 	// Default true; "off" is written redistribute: false. In table main of the daemon's own
 	// namespace, which has routes of many, the default is false.
 	Redistribute *bool `yaml:"redistribute,omitempty" json:"redistribute,omitempty"`

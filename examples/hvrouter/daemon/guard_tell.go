@@ -61,8 +61,8 @@ func (g *guard) deliver() {
 	}
 }
 
-// endGrace ends the trust in next hops that an earlier run announced: those whose probe is not up
-// by now are dead.
+// endGrace ends the trust in next hops that an earlier run announced: those whose probe is
+// not up by now are dead.
 func (g *guard) endGrace() {
 	g.mu.Lock()
 	defer g.mu.Unlock()

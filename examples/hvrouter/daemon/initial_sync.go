@@ -2,13 +2,13 @@ package daemon
 
 import "time"
 
-// initialSync reports whether peers have initialSync all of their routes since the start. The speaker's
-// lock is held while it is noted; any may ask.
+// initialSync says whether peers have sent all of their routes since the start. The
+// speaker's lock is held while it is noted; any may ask.
 type initialSync struct{ some, all chan struct{} }
 
 func newInitialSync() initialSync { return initialSync{make(chan struct{}), make(chan struct{})} }
 
-// note takes in how many of the peers that are configured have told everything.
+// note takes in how many of the peers that are configured have sent everything.
 func (t initialSync) note(settled, peers int) {
 	if settled > 0 {
 		shut(t.some)
@@ -37,16 +37,16 @@ func shut(c chan struct{}) {
 }
 
 // convergence is what is waited for before a domain counts as converged: that all peers have
-// told everything, or the end of patience. The zero value waits for nothing.
+// sent everything, or the end of patience. The zero value waits for nothing.
 type convergence struct {
 	some, all <-chan struct{}
 	time      <-chan time.Time
 }
 
-// convergence waits for the peers as long as the deferral after the start lasts. Where routes of
-// an earlier run may go over the links of others, and no peer is there to say whether they
-// are right, it waits until they would be given up, or until those that come after the
-// first had time to.
+// convergence waits for the peers as long as the deferral after the start lasts. Where
+// routes of an earlier run may go over the links of others, and no peer is there to say
+// whether they are right, it waits until they would be given up, or until those that come
+// after the first had time to.
 func (s *speaker) convergence() convergence {
 	if s.wide && !s.initialSync.first() {
 		return convergence{s.initialSync.some, s.initialSync.all, time.After(s.patience)}

@@ -55,7 +55,7 @@ func (p *namespace) where(before string, after ...string) string {
 	return before + string(p.netns) + strings.Join(after, "")
 }
 
-// apply makes everything apply that follows from the configuration and the guests,
+// apply brings about everything that follows from the configuration and the guests,
 // and returns the addresses that are to go once the routes have.
 func (p *namespace) apply(next domain.Static) (drop []fib.Address) {
 	p.setSysctls(next.Sysctls)

@@ -11,7 +11,7 @@ import (
 // A network namespace has a name only as long as somebody keeps it: `ip netns del`
 // takes the name from a namespace that goes on working, since our sockets are in it,
 // and `ip netns add` gives it to another one. Whatever this process does goes by an
-// open file, so that it stays in one namespace until it ends; the vigil says when the
+// open file, so that it stays in one namespace until it ends; watchNames says when the
 // name leads elsewhere. Only the BFD process, which outlives us, goes by the name.
 
 // openNetNS opens a namespace for the run and gives a path that keeps leading to it.
@@ -28,7 +28,7 @@ func (d *Daemon) openNetNS(n config.NetNS) (*os.File, string, error) {
 	return f, fmt.Sprintf("/proc/self/fd/%d", f.Fd()), nil
 }
 
-// release closes what hold opened, once nobody uses it any more.
+// release closes what openNetNS opened, once nobody uses it any more.
 func (d *Daemon) release() {
 	if d.edge != nil {
 		d.edge.Close() // it may not have run

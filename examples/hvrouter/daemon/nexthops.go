@@ -12,8 +12,8 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
 )
 
-// nextHopStates is what is known of the liveness of a speaker's next hops. It is safe for concurrent
-// use.
+// nextHopStates is what is known of the liveness of a speaker's next hops. It is safe for
+// concurrent use.
 //
 // A next hop that its probe says is dead is not announced, and not used where a prefix has
 // another. One whose probe was never up is dead, too, unless we continue where an
@@ -131,8 +131,8 @@ func (s *speaker) nextHopsOf(c *config.Config, r config.Reflector, bfds map[bfd.
 	return list
 }
 
-// withoutDead leaves out dead next hops, unless that leaves none: then nothing
-// better is known. It works in place.
+// withoutDead leaves out dead next hops, unless that leaves none: then nothing better is
+// known. It works in place.
 func (g *routing) withoutDead(hops []domain.NextHop) []domain.NextHop {
 	if g.dead.none() {
 		return hops

@@ -23,7 +23,7 @@ func single(t *testing.T) *config.Config {
 	return c
 }
 
-// What a way's death does to the announcements of its session, and to the next hops that
+// What a next hop's death does to the announcements of its session, and to the next hops that
 // are used.
 func TestWays(t *testing.T) {
 	c := single(t)

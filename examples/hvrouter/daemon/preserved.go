@@ -18,7 +18,7 @@ type preservedTable struct {
 	lastResort wire.FamilySet // that end a lookup: an earlier run was here
 }
 
-// preservedBy reads it from the routes before anything is desired.
+// preservedBy returns what the routes say, before anything is desired.
 func preservedBy(routes iter.Seq[fib.RouteStatus]) preservedState {
 	k := preservedState{}
 	for r := range routes {
