@@ -179,6 +179,9 @@ func (d *Daemon) openPeers(t *tasks, c *config.Config) error {
 	}
 	d.loadInventory(t.ctx, c)
 	r.adoptFound(d.namespaceOf(c.GuestNetNS()).fib.Routes())
+	for _, s := range d.namespaces {
+		r.adoptVTEPs(s.fib.Routes())
+	}
 	r.neighbours = false // the sessions are configured below, for the first time
 	r.refresh()
 	t.start("edge", d.edge.Run) // now that it serves everybody who is here

@@ -1,9 +1,12 @@
 package daemon
 
 import (
+	"iter"
+	"maps"
 	"net/netip"
 	"slices"
 
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
 	"github.com/hyperfib/hyperfib/fib"
@@ -137,7 +140,7 @@ func (r *router) onLearned(g *routing, changes []fib.LearnChange, synced bool) {
 func (r *router) onPaths(g *routing, changes []pathSet, converged bool) {
 	for _, c := range changes {
 		g.rib.SetBGP(c.Prefix, r.gateways(g, c), &r.fx)
-		r.vtep(c)
+		r.noteVTEP(g, c)
 	}
 	r.apply(g, &r.fx)
 	if converged && !g.converged {
@@ -200,6 +203,9 @@ func (r *router) sweep() {
 		}
 		all = all && p.converged
 	}
+	if all && !r.converged {
+		r.disownVTEPs()
+	}
 	r.converged = all
 }
 
@@ -217,23 +223,49 @@ func (r *router) complete(p *namespace) bool {
 	return true
 }
 
-// vtep keeps count of the host routes that overlays may flood to.
-func (r *router) vtep(c pathSet) {
-	if len(r.cfg.Overlays) == 0 || !c.Prefix.IsSingleIP() {
+// vtep is a VTEP to which a domain has a host route.
+type vtep struct {
+	addr   netip.Addr
+	domain *routing // nil: an earlier run had it, and has left its route in the kernel
+}
+
+// noteVTEP notes a host route that overlays may flood to. Of the prefixes that domains on
+// one session announce each domain hears; those of others have no paths for it.
+func (r *router) noteVTEP(g *routing, c pathSet) {
+	v := vtep{c.Prefix.Addr(), g}
+	has, had := len(c.Paths) > 0, r.vteps[v]
+	switch {
+	case has == had || !c.Prefix.IsSingleIP() || !r.floodsTo(v.addr):
 		return
+	case has:
+		r.vteps[v] = true
+	default:
+		delete(r.vteps, v)
 	}
-	for _, o := range r.cfg.Overlays {
-		if o.VTEPs.IsValid() && o.VTEPs.Contains(c.Prefix.Addr()) {
-			_, had := r.vteps[c.Prefix.Addr()]
-			if has := len(c.Paths) > 0; has && !had {
-				r.vteps[c.Prefix.Addr()] = 1
-				r.floods = true
-			} else if !has && had {
-				delete(r.vteps, c.Prefix.Addr())
-				r.floods = true
-			}
-			return
+	r.floods = true
+}
+
+// floodsTo reports whether an overlay takes an address for a VTEP if there is a route to it.
+func (r *router) floodsTo(a netip.Addr) bool {
+	return slices.ContainsFunc(r.cfg.Overlays, func(o config.Overlay) bool { return o.VTEPs.IsValid() && o.VTEPs.Contains(a) })
+}
+
+// adoptVTEPs takes over VTEPs to which an earlier run left routes in the kernel: the flood
+// lists have them, as the kernel has the routes, until the sweep.
+func (r *router) adoptVTEPs(routes iter.Seq[fib.RouteStatus]) {
+	for s := range routes {
+		if a := s.Prefix.Addr(); s.State == fib.RouteStale && s.Prefix.IsSingleIP() && !s.Persistent && r.floodsTo(a) {
+			r.vteps[vtep{a, nil}] = true
 		}
+	}
+}
+
+// disownVTEPs drops what adoptVTEPs took over: what stays BGP has announced again.
+func (r *router) disownVTEPs() {
+	before := len(r.vteps)
+	maps.DeleteFunc(r.vteps, func(v vtep, _ bool) bool { return v.domain == nil })
+	if len(r.vteps) != before {
+		r.overlays()
 	}
 }
 
@@ -243,10 +275,11 @@ func (r *router) overlays() {
 		return
 	}
 	vteps := make([]netip.Addr, 0, len(r.vteps))
-	for a := range r.vteps {
-		vteps = append(vteps, a)
+	for v := range r.vteps {
+		vteps = append(vteps, v.addr)
 	}
 	slices.SortFunc(vteps, netip.Addr.Compare)
+	vteps = slices.Compact(vteps)
 	index := r.home().links.index
 	r.edge.Overlays(r.cfg, func(name string) (int, bool) { i, ok := index[name]; return i, ok }, vteps)
 }

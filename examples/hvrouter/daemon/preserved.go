@@ -50,12 +50,15 @@ func (k preservedState) any() bool {
 }
 
 // families returns the families whose state is preserved in the tables of all of these
-// domains, which share sessions. A table that has nothing but its routes of last resort
-// had nothing to lose.
-func (k preservedState) families(domains []config.Domain) (list []wire.Family) {
-	for _, f := range []wire.Family{wire.IPv4Unicast, wire.IPv6Unicast} {
+// domains, which share sessions, as far as they carry the family. A table that has nothing
+// but its routes of last resort had nothing to lose.
+func (k preservedState) families(domains []config.Domain, carries func(config.Domain) (v4, v6 bool)) (list []wire.Family) {
+	for i, f := range []wire.Family{wire.IPv4Unicast, wire.IPv6Unicast} {
 		some, all := false, true
 		for _, d := range domains {
+			if v4, v6 := carries(d); i == 0 && !v4 || i == 1 && !v6 {
+				continue
+			}
 			t := k[d.Table.ID]
 			some = some || t.routes.Has(f)
 			all = all && (t.routes.Has(f) || t.lastResort.Has(f))

@@ -53,13 +53,15 @@ func TestKept(t *testing.T) {
 		{"two domains, one of which had nothing to lose", "90 203.0.113.1/32, 20 0.0.0.0/0 last", []uint32{90, 20}, []wire.Family{v4}, true},
 		{"two domains, one of which lost all", "90 203.0.113.1/32", []uint32{90, 20}, nil, true},
 		{"two domains with a family each", "90 203.0.113.1/32, 20 2001:db8::/64", []uint32{90, 20}, nil, true},
+		{"two domains, one of which carries no IPv6", "90 203.0.113.1/32, 90 2001:db8::/64, 21 172.22.2.1/32", []uint32{90, 21}, []wire.Family{v4, v6}, true},
 	} {
 		k := preservedBy(slices.Values(keptRoutes(c.routes)))
 		var domains []config.Domain
 		for _, id := range c.tables {
 			domains = append(domains, config.Domain{Table: config.Table{ID: id}})
 		}
-		if got := k.families(domains); !slices.Equal(got, c.want) || k.any() != c.any {
+		carries := func(d config.Domain) (v4, v6 bool) { return true, d.Table.ID != 21 }
+		if got := k.families(domains, carries); !slices.Equal(got, c.want) || k.any() != c.any {
 			t.Errorf("%s: %v, any %v", c.what, got, k.any())
 		}
 	}

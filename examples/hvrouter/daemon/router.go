@@ -46,7 +46,7 @@ type router struct {
 	// neighbours: a link-local address of an uplink has changed, and sessions tell
 	// it to their peers.
 	neighbours bool
-	vteps      map[netip.Addr]int
+	vteps      map[vtep]bool
 	floods     bool // the set of VTEPs has changed
 	answering  answering
 	leftover   iter.Seq[fib.RouteStatus] // the routes at home, until what is left over is swept; nil: none
@@ -76,7 +76,7 @@ type routing struct {
 // newRouter makes a router for a configuration over namespaces, one for each of
 // [config.Config.Namespaces].
 func newRouter(log *slog.Logger, c *config.Config, e edge, namespaces ...*namespace) *router {
-	r := &router{log: log, edge: e, namespaces: namespaces, now: time.Now, domains: map[string]*routing{}, served: map[string]guest.Port{}, findings: newFindings(), heard: map[int]*heard{}, vteps: map[netip.Addr]int{}}
+	r := &router{log: log, edge: e, namespaces: namespaces, now: time.Now, domains: map[string]*routing{}, served: map[string]guest.Port{}, findings: newFindings(), heard: map[int]*heard{}, vteps: map[vtep]bool{}}
 	r.adopt(c)
 	return r
 }

@@ -248,6 +248,7 @@ func (m *machine) stands(words []string) error {
 			}
 			yield(s)
 		}
+		m.adoptVTEPs(slices.Values([]fib.RouteStatus{s}))
 		return nil
 	}
 	delete(m.refused, p)

@@ -94,7 +94,7 @@ func newSpeaker(log *slog.Logger, c *config.Config, d config.Domain, p *namespac
 	for _, m := range members {
 		domains = append(domains, *c.Domain(m.Domain))
 	}
-	preserved := p.preserved.families(domains)
+	preserved := p.preserved.families(domains, c.Families)
 	cfg := peering.Speaker(c, d, preserved, p.links.hasAddress)
 	cfg.NetNS = p.path
 	b, err := bgp.New(cfg)
