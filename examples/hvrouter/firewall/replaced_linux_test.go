@@ -1,6 +1,7 @@
 package firewall
 
 import (
+	"errors"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/hyperfib/hyperfib/internal/testing/nstest"
+	"golang.org/x/sys/unix"
 )
 
 // A daemon that starts puts its tables in the place of those that its predecessor left. No
@@ -65,11 +67,11 @@ func newStream(t *testing.T, name string, from, to *nstest.NS, addr string) *str
 				return err
 			}
 			c, err := net.ListenUDP("udp", a)
-			if err == nil {
-				err = c.SetReadBuffer(4 << 20)
+			if err != nil {
+				return err
 			}
 			s.to = c
-			return err
+			return roomy(c)
 		}
 		s.from, err = net.Dial("udp", addr)
 		return err
@@ -85,6 +87,18 @@ func newStream(t *testing.T, name string, from, to *nstest.NS, addr string) *str
 		}
 	}()
 	return s
+}
+
+// roomy gives a socket room for what a busy machine leaves unread, whatever rmem_max says.
+func roomy(c *net.UDPConn) (err error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	failed := raw.Control(func(fd uintptr) {
+		err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 8<<20)
+	})
+	return errors.Join(err, failed)
 }
 
 // send sends some thousand datagrams a second.
