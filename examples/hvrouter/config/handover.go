@@ -4,8 +4,8 @@ package config
 // that process keeps the daemon's sockets over a restart.
 const HandoverSuffix = ".fds"
 
-// HandoverSocket is the path of the socket of whoever keeps the daemon's sockets over a restart:
-// the BFD process, if it is one that outlives the daemon, else nobody.
+// HandoverSocket returns the path of the socket by which the BFD process keeps the daemon's
+// sockets over a restart; "" if there is no BFD process that outlives the daemon.
 func (b BFD) HandoverSocket() string {
 	if b.Process != "separate" {
 		return ""

@@ -2,7 +2,7 @@ package domain
 
 import "github.com/hyperfib/hyperfib/examples/hvrouter/config"
 
-// vrfs: to IPv4 a packet comes in on the VRF device, which therefore tells whether it
+// vrfs: to IPv4 a packet comes in on the VRF device, which therefore says whether it
 // is forwarded. Strict reverse path filtering would take any interface of the VRF for
 // the right one; nftables checks sources instead. An interface goes down for a moment
 // when it enters a VRF, which must not cost it its IPv6 addresses.
