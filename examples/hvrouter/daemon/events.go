@@ -140,7 +140,7 @@ func (r *router) onLearned(g *routing, changes []fib.LearnChange, synced bool) {
 func (r *router) onPaths(g *routing, changes []pathSet, converged bool) {
 	for _, c := range changes {
 		g.rib.SetBGP(c.Prefix, r.gateways(g, c), &r.fx)
-		r.noteVTEP(g, c)
+		r.noteVTEP(g, c.Prefix)
 	}
 	r.apply(g, &r.fx)
 	if converged && !g.converged {
@@ -231,11 +231,11 @@ type vtep struct {
 
 // noteVTEP notes a host route that overlays may flood to. Of the prefixes that domains on
 // one session announce each domain hears; those of others have no paths for it.
-func (r *router) noteVTEP(g *routing, c pathSet) {
-	v := vtep{c.Prefix.Addr(), g}
-	has, had := len(c.Paths) > 0, r.vteps[v]
+func (r *router) noteVTEP(g *routing, p netip.Prefix) {
+	v := vtep{p.Addr(), g}
+	has, had := g.rib.HasBGP(p), r.vteps[v]
 	switch {
-	case has == had || !c.Prefix.IsSingleIP() || !r.floodsTo(v.addr):
+	case has == had || !p.IsSingleIP() || !r.floodsTo(v.addr):
 		return
 	case has:
 		r.vteps[v] = true
@@ -248,6 +248,19 @@ func (r *router) noteVTEP(g *routing, c pathSet) {
 // floodsTo reports whether an overlay takes an address for a VTEP if there is a route to it.
 func (r *router) floodsTo(a netip.Addr) bool {
 	return slices.ContainsFunc(r.cfg.Overlays, func(o config.Overlay) bool { return o.VTEPs.IsValid() && o.VTEPs.Contains(a) })
+}
+
+// recountVTEPs notes the VTEPs that the overlays of another configuration flood to.
+func (r *router) recountVTEPs() {
+	maps.DeleteFunc(r.vteps, func(v vtep, _ bool) bool { return v.domain != nil || !r.floodsTo(v.addr) })
+	if len(r.cfg.Overlays) == 0 {
+		return
+	}
+	for _, g := range r.domains {
+		for p := range g.rib.Prefixes {
+			r.noteVTEP(g, p)
+		}
+	}
 }
 
 // adoptVTEPs takes over VTEPs to which an earlier run left routes in the kernel: the flood

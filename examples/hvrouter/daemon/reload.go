@@ -171,6 +171,7 @@ func (r *router) giveWay(next config.Edge) {
 func (r *router) reload(c *config.Config, h config.Host, g *guard) {
 	r.giveWay(c.Edge)
 	r.adopt(c)
+	r.recountVTEPs()
 	r.refuse(admit(&r.guests, c, h))
 	for _, d := range c.Domains {
 		rt := r.domains[d.Name]

@@ -154,6 +154,12 @@ func (r *RIB) SetView(v View, fx *Effects) {
 // Spread reports whether a prefix that is local and remote is one multipath route of both.
 func (r *RIB) Spread() bool { return r.view.Spread }
 
+// HasBGP reports whether BGP has next hops for a prefix.
+func (r *RIB) HasBGP(p netip.Prefix) bool {
+	e := r.entries[p]
+	return e != nil && len(e.bgp) > 0
+}
+
 // Prefixes yields every prefix, in no order.
 func (r *RIB) Prefixes(yield func(netip.Prefix) bool) {
 	for p := range r.entries {
