@@ -23,10 +23,10 @@ type Writer interface {
 // Announce waits, AnnounceCount rounds in all, AnnounceInterval apart. It returns
 // the first error of writing, or ctx's; a lost round does not end the burst. Run it
 // in a goroutine where waiting 200 ms matters.
-func Announce(ctx context.Context, w Writer, link int, mac MAC, ips ...netip.Addr) error {
+func Announce(ctx context.Context, w Writer, ifindex int, mac MAC, ips ...netip.Addr) error {
 	frames := make([]Frame, len(ips))
 	for i, ip := range ips {
-		frames[i] = NewAnnouncement(mac, ip).On(link)
+		frames[i] = NewAnnouncement(mac, ip).On(ifindex)
 	}
 	return AnnounceAll(ctx, w, frames)
 }

@@ -3,21 +3,21 @@ package arp
 import "testing"
 
 func BenchmarkParse(b *testing.B) {
-	buf := NewRequest(guestMAC, vm1, vm3).Append(nil)
+	buf := NewRequest(guestMAC, vm1, vm3).append(nil)
 	b.ReportAllocs()
 	for b.Loop() {
-		if p, err := Parse(buf); err != nil || p.Op != Request {
+		if p, err := ParsePacket(buf); err != nil || p.Op != OpRequest {
 			b.Fatal(p, err)
 		}
 	}
 }
 
 func BenchmarkDecode(b *testing.B) {
-	buf := NewRequest(guestMAC, vm1, vm3).Append(nil)
+	buf := NewRequest(guestMAC, vm1, vm3).append(nil)
 	var p Packet
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := p.Decode(buf); err != nil {
+		if err := p.decode(buf); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -28,7 +28,7 @@ func BenchmarkAppend(b *testing.B) {
 	buf := make([]byte, 0, 64)
 	b.ReportAllocs()
 	for b.Loop() {
-		buf = p.Append(buf[:0])
+		buf = p.append(buf[:0])
 	}
 }
 
@@ -37,7 +37,7 @@ func BenchmarkEncode(b *testing.B) {
 	buf := make([]byte, Len)
 	b.ReportAllocs()
 	for b.Loop() {
-		p.Encode(buf)
+		p.encode(buf)
 	}
 }
 

@@ -46,10 +46,10 @@ type conformance struct {
 // cases lists the matrix; router is the hypervisor's MAC on the interface.
 func cases(router MAC) []conformance {
 	ask := func(ip, target netip.Addr) Frame { return NewRequest(guestMAC, ip, target).On(0) }
-	with := func(f Frame, change func(*Frame)) []byte { change(&f); return f.Append(nil) }
-	raw := func(f Frame, change func([]byte)) []byte { b := f.Append(nil); change(b); return b }
+	with := func(f Frame, change func(*Frame)) []byte { change(&f); return f.append(nil) }
+	raw := func(f Frame, change func([]byte)) []byte { b := f.append(nil); change(b); return b }
 	tagged := func(f Frame, tci ...byte) []byte {
-		b := f.Append(nil)
+		b := f.append(nil)
 		return append(append(bytes.Clone(b[:12]), 0x81, 0, tci[0], tci[1]), b[12:]...)
 	}
 	yes := func(name, why string, ip, target netip.Addr, frame []byte) conformance {
@@ -60,42 +60,42 @@ func cases(router MAC) []conformance {
 	}
 	std := ask(vm1, vm3)
 	return []conformance{
-		yes("request for a remote guest", "RFC 1027 2", vm1, vm3, std.Append(nil)),
-		yes("request for a guest next door", "RFC 1027 2", vm1, vm2, ask(vm1, vm2).Append(nil)),
-		yes("request for the gateway", "RFC 826", vm1, gateway, ask(vm1, gateway).Append(nil)),
-		yes("request from the guest's routed address", "RFC 826", routed, vm3, ask(routed, vm3).Append(nil)),
+		yes("request for a remote guest", "RFC 1027 2", vm1, vm3, std.append(nil)),
+		yes("request for a guest next door", "RFC 1027 2", vm1, vm2, ask(vm1, vm2).append(nil)),
+		yes("request for the gateway", "RFC 826", vm1, gateway, ask(vm1, gateway).append(nil)),
+		yes("request from the guest's routed address", "RFC 826", routed, vm3, ask(routed, vm3).append(nil)),
 		yes("unicast request", "RFC 1122 2.3.2.1", vm1, vm3, with(std, func(f *Frame) { f.Dst = router })),
 		yes("target MAC all ones", "RFC 826: ar$tha is not looked at", vm1, vm3, with(std, func(f *Frame) { f.TargetMAC = Broadcast })),
 		yes("target MAC of somebody else", "RFC 826: ar$tha is not looked at", vm1, vm3, with(std, func(f *Frame) { f.TargetMAC = otherMAC })),
-		yes("padded to 60 octets", "RFC 894", vm1, vm3, append(std.Append(nil), make([]byte, 18)...)),
-		yes("followed by 1400 octets", "RFC 826: lengths are in the header", vm1, vm3, append(std.Append(nil), make([]byte, 1400)...)),
-		yes("probe of a remote guest's address", "RFC 5227 2.1.1", zero, vm3, NewProbe(guestMAC, vm3).On(0).Append(nil)),
-		yes("probe of the address next door", "RFC 5227 2.1.1", zero, vm2, NewProbe(guestMAC, vm2).On(0).Append(nil)),
-		yes("probe of the gateway's address", "RFC 5227 2.1.1", zero, gateway, NewProbe(guestMAC, gateway).On(0).Append(nil)),
+		yes("padded to 60 octets", "RFC 894", vm1, vm3, append(std.append(nil), make([]byte, 18)...)),
+		yes("followed by 1400 octets", "RFC 826: lengths are in the header", vm1, vm3, append(std.append(nil), make([]byte, 1400)...)),
+		yes("probe of a remote guest's address", "RFC 5227 2.1.1", zero, vm3, NewProbe(guestMAC, vm3).On(0).append(nil)),
+		yes("probe of the address next door", "RFC 5227 2.1.1", zero, vm2, NewProbe(guestMAC, vm2).On(0).append(nil)),
+		yes("probe of the gateway's address", "RFC 5227 2.1.1", zero, gateway, NewProbe(guestMAC, gateway).On(0).append(nil)),
 		yes("priority tag (VLAN 0)", "IEEE 802.1Q 6.9: untagged", vm1, vm3, tagged(std, 0xe0, 0)),
 
-		no("probe of the own address", "RFC 5227 2.1.1", NewProbe(guestMAC, vm1).On(0).Append(nil)),
-		no("probe of the own routed address", "RFC 5227 2.1.1", NewProbe(guestMAC, routed).On(0).Append(nil)),
-		no("announcement of the own address", "RFC 5227 2.3", NewAnnouncement(guestMAC, vm1).On(0).Append(nil)),
-		no("announcement in reply form", "RFC 5227 3", with(NewAnnouncement(guestMAC, vm1).On(0), func(f *Frame) { f.Op = Reply })),
-		no("request for the own routed address", "behind the same link", ask(vm1, routed).Append(nil)),
-		no("request for what nobody has", "no ghosts", ask(vm1, ghost).Append(nil)),
-		no("probe of what nobody has", "no ghosts", NewProbe(guestMAC, ghost).On(0).Append(nil)),
-		no("request for the uplink's address", "not on this link", ask(vm1, uplink).Append(nil)),
-		no("request for an address of the internet", "not on this subnet", ask(vm1, netip.MustParseAddr("8.8.8.8")).Append(nil)),
-		no("request for 127.0.0.1", "RFC 1122 3.2.1.3", ask(vm1, netip.MustParseAddr("127.0.0.1")).Append(nil)),
-		no("request for a group", "RFC 1112 6.4", ask(vm1, netip.MustParseAddr("224.0.0.1")).Append(nil)),
-		no("request for 255.255.255.255", "RFC 1122 3.2.1.3", ask(vm1, netip.MustParseAddr("255.255.255.255")).Append(nil)),
-		no("request for 0.0.0.0", "RFC 1122 3.2.1.3", ask(vm1, zero).Append(nil)),
-		no("sender address of a remote guest", "spoofed", ask(vm3, vm4).Append(nil)),
-		no("sender address of the gateway", "spoofed", ask(gateway, vm3).Append(nil)),
-		no("sender address that nobody has", "spoofed", ask(ghost, vm3).Append(nil)),
+		no("probe of the own address", "RFC 5227 2.1.1", NewProbe(guestMAC, vm1).On(0).append(nil)),
+		no("probe of the own routed address", "RFC 5227 2.1.1", NewProbe(guestMAC, routed).On(0).append(nil)),
+		no("announcement of the own address", "RFC 5227 2.3", NewAnnouncement(guestMAC, vm1).On(0).append(nil)),
+		no("announcement in reply form", "RFC 5227 3", with(NewAnnouncement(guestMAC, vm1).On(0), func(f *Frame) { f.Op = OpReply })),
+		no("request for the own routed address", "behind the same link", ask(vm1, routed).append(nil)),
+		no("request for what nobody has", "no ghosts", ask(vm1, ghost).append(nil)),
+		no("probe of what nobody has", "no ghosts", NewProbe(guestMAC, ghost).On(0).append(nil)),
+		no("request for the uplink's address", "not on this link", ask(vm1, uplink).append(nil)),
+		no("request for an address of the internet", "not on this subnet", ask(vm1, netip.MustParseAddr("8.8.8.8")).append(nil)),
+		no("request for 127.0.0.1", "RFC 1122 3.2.1.3", ask(vm1, netip.MustParseAddr("127.0.0.1")).append(nil)),
+		no("request for a group", "RFC 1112 6.4", ask(vm1, netip.MustParseAddr("224.0.0.1")).append(nil)),
+		no("request for 255.255.255.255", "RFC 1122 3.2.1.3", ask(vm1, netip.MustParseAddr("255.255.255.255")).append(nil)),
+		no("request for 0.0.0.0", "RFC 1122 3.2.1.3", ask(vm1, zero).append(nil)),
+		no("sender address of a remote guest", "spoofed", ask(vm3, vm4).append(nil)),
+		no("sender address of the gateway", "spoofed", ask(gateway, vm3).append(nil)),
+		no("sender address that nobody has", "spoofed", ask(ghost, vm3).append(nil)),
 		no("sender MAC is not the frame's", "spoofed", with(std, func(f *Frame) { f.SenderMAC = otherMAC })),
-		no("another MAC throughout", "spoofed", NewRequest(otherMAC, vm1, vm3).On(0).Append(nil)),
-		no("sender MAC is a group", "RFC 826: a station's address", NewRequest(MAC{1, 0, 0x5e, 0, 0, 1}, vm1, vm3).On(0).Append(nil)),
-		no("probe of a remote address by another MAC", "spoofed", NewProbe(otherMAC, vm3).On(0).Append(nil)),
-		no("announcement of a remote guest's address", "RFC 5227 2.4: not a question", NewAnnouncement(guestMAC, vm3).On(0).Append(nil)),
-		no("reply", "RFC 826: not a request", with(std, func(f *Frame) { f.Op = Reply })),
+		no("another MAC throughout", "spoofed", NewRequest(otherMAC, vm1, vm3).On(0).append(nil)),
+		no("sender MAC is a group", "RFC 826: a station's address", NewRequest(MAC{1, 0, 0x5e, 0, 0, 1}, vm1, vm3).On(0).append(nil)),
+		no("probe of a remote address by another MAC", "spoofed", NewProbe(otherMAC, vm3).On(0).append(nil)),
+		no("announcement of a remote guest's address", "RFC 5227 2.4: not a question", NewAnnouncement(guestMAC, vm3).On(0).append(nil)),
+		no("reply", "RFC 826: not a request", with(std, func(f *Frame) { f.Op = OpReply })),
 		no("operation 3 (RARP)", "RFC 903", with(std, func(f *Frame) { f.Op = 3 })),
 		no("unicast to another station", "not for us", with(std, func(f *Frame) { f.Dst = otherMAC })),
 		no("VLAN 90", "IEEE 802.1Q: another network", tagged(std, 0, 90)),
@@ -103,7 +103,7 @@ func cases(router MAC) []conformance {
 		no("protocol type IPv6", "RFC 826 ar$pro", raw(std, func(b []byte) { b[16], b[17] = 0x86, 0xdd })),
 		no("hardware length 8", "RFC 826 ar$hln", raw(std, func(b []byte) { b[18] = 8 })),
 		no("protocol length 16", "RFC 826 ar$pln", raw(std, func(b []byte) { b[19] = 16 })),
-		no("truncated after 27 octets", "RFC 826", std.Append(nil)[:FrameLen-1]),
+		no("truncated after 27 octets", "RFC 826", std.append(nil)[:FrameLen-1]),
 	}
 }
 
@@ -120,7 +120,7 @@ func conformancePolicy(link int, router MAC) *Policy {
 
 // rightAnswer reports what is wrong with f as the only answer to c.
 func (c *conformance) rightAnswer(f Frame, router MAC) string {
-	want := Packet{Op: Reply, SenderMAC: router, SenderIP: IPFrom(c.target), TargetMAC: guestMAC, TargetIP: IPFrom(c.asker)}
+	want := Packet{Op: OpReply, SenderMAC: router, SenderIP: IPFrom(c.target), TargetMAC: guestMAC, TargetIP: IPFrom(c.asker)}
 	if f.Packet != want || f.Dst != guestMAC || f.Src != router {
 		return fmt.Sprintf("answers %v", f)
 	}
@@ -139,15 +139,15 @@ func TestPolicy(t *testing.T) {
 		if c.name == "priority tag (VLAN 0)" { // the kernel takes it off before we see the frame
 			f, err = ParseFrame(append(bytes.Clone(c.frame[:12]), c.frame[16:]...))
 		}
-		v := NotRequest
+		v := VerdictNotRequest
 		if err == nil {
-			f.Link = 7
+			f.IfIndex = 7
 			reply, v = p.Decide(time.Unix(0, 0), &f)
 		}
 		switch {
-		case (v == Answered) != c.answer:
+		case (v == VerdictAnswered) != c.answer:
 			t.Errorf("%s: %v", c.name, v)
-		case v == Answered && c.rightAnswer(reply, hostMAC) != "":
+		case v == VerdictAnswered && c.rightAnswer(reply, hostMAC) != "":
 			t.Errorf("%s: %s", c.name, c.rightAnswer(reply, hostMAC))
 		}
 	}
@@ -183,7 +183,7 @@ func newBench(t *testing.T, w *wire) *bench {
 // sentinel gets none, the kernel may have dropped it: both are sent again.
 func (b *bench) ask(t *testing.T, frame []byte) (answers []Frame) {
 	t.Helper()
-	sentinel := NewRequest(guestMAC, vm1, vm4).On(0).Append(nil)
+	sentinel := NewRequest(guestMAC, vm1, vm4).On(0).append(nil)
 	in := make([]Frame, Batch)
 	for range 3 {
 		_, err := b.send.Write([]afpacket.Frame{{Link: b.link, Data: frame}, {Link: b.link, Data: sentinel}})
@@ -198,7 +198,7 @@ func (b *bench) ask(t *testing.T, frame []byte) (answers []Frame) {
 				break
 			}
 			for _, f := range in[:n] {
-				if f.Op != Reply {
+				if f.Op != OpReply {
 					continue
 				}
 				if f.SenderIP == IPFrom(vm4) {
@@ -217,13 +217,13 @@ func (b *bench) ask(t *testing.T, frame []byte) (answers []Frame) {
 // waits for the end of late answers.
 func (b *bench) settle(t *testing.T, what string) {
 	t.Helper()
-	sentinel := NewRequest(guestMAC, vm1, vm4).On(0).Append(nil)
+	sentinel := NewRequest(guestMAC, vm1, vm4).On(0).append(nil)
 	in := make([]Frame, Batch)
 	nstest.Wait(t, 30*time.Second, what, func() bool {
 		_, _ = b.send.Write([]afpacket.Frame{{Link: b.link, Data: sentinel}})
 		_ = b.recv.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
 		n, _ := b.recv.Read(in)
-		return slices.ContainsFunc(in[:n], func(f Frame) bool { return f.Op == Reply && f.SenderIP == IPFrom(vm4) })
+		return slices.ContainsFunc(in[:n], func(f Frame) bool { return f.Op == OpReply && f.SenderIP == IPFrom(vm4) })
 	})
 	for { // late answers
 		_ = b.recv.SetReadDeadline(time.Now().Add(50 * time.Millisecond))

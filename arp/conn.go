@@ -72,14 +72,14 @@ func Listen(cfg Config) (*Conn, error) {
 
 // Add starts to receive on the interface with index link, or with 0 on all. It does
 // nothing if that is so already. Sending needs no Add.
-func (c *Conn) Add(link int) error { return c.pc.Add(link) }
+func (c *Conn) Add(ifindex int) error { return c.pc.Add(ifindex) }
 
 // Limit sets how many packets a second are received from link, which was added, and as many
 // at once; 0 is no limit. Beyond, nothing is received from it for half a second.
-func (c *Conn) Limit(link int, perSecond float64) { c.pc.Limit(link, perSecond) }
+func (c *Conn) Limit(ifindex int, perSecond float64) { c.pc.Limit(ifindex, perSecond) }
 
 // Remove stops receiving on link. It does nothing if link was not added.
-func (c *Conn) Remove(link int) { c.pc.Remove(link) }
+func (c *Conn) Remove(ifindex int) { c.pc.Remove(ifindex) }
 
 // Read waits for packets and fills at most min(len(frames), Batch). Frames that
 // are malformed, tagged, or addressed to another station are dropped before. It returns os.ErrDeadlineExceeded at the read deadline and os.ErrClosed after
@@ -92,11 +92,11 @@ func (c *Conn) Read(frames []Frame) (int, error) {
 		}
 		good := 0
 		for _, r := range c.raw[:n] {
-			if frames[good].Decode(r.Data) != nil {
+			if frames[good].decode(r.Data) != nil {
 				c.malformed.Add(1)
 				continue
 			}
-			frames[good].Link, frames[good].Received = r.Link, r.Received
+			frames[good].IfIndex, frames[good].Received = r.Link, r.Received
 			good++
 		}
 		if good > 0 || len(frames) == 0 {
@@ -105,7 +105,7 @@ func (c *Conn) Read(frames []Frame) (int, error) {
 	}
 }
 
-// Write sends frames, each on its Link, and returns how many the kernel took. One
+// Write sends frames, each on its interface, and returns how many the kernel took. One
 // that it refuses (interface down or gone, queue full) is skipped; the first such
 // error is returned when the rest is sent. Write does not block.
 func (c *Conn) Write(frames []Frame) (sent int, err error) {
@@ -114,8 +114,8 @@ func (c *Conn) Write(frames []Frame) (sent int, err error) {
 	for len(frames) > 0 {
 		n := min(len(frames), Batch)
 		for i := range frames[:n] {
-			frames[i].Encode(c.buf[i][:])
-			c.out[i] = afpacket.Frame{Link: frames[i].Link, Data: c.buf[i][:]}
+			frames[i].encode(c.buf[i][:])
+			c.out[i] = afpacket.Frame{Link: frames[i].IfIndex, Data: c.buf[i][:]}
 		}
 		ok, first := c.pc.Write(c.out[:n])
 		sent += ok

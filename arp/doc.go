@@ -5,7 +5,7 @@
 //
 // # Layers
 //
-//   - Codec: [Packet] is a value; [Parse] and [Packet.Append] neither allocate
+//   - Codec: [Packet] is a value; [ParsePacket] and [Packet.AppendBinary] neither allocate
 //     nor judge.
 //   - Pure logic: [Policy] decides which request is answered, [Tracker] learns who
 //     is where, [Prober] is RFC 5227's probe. They hold no socket and no clock.

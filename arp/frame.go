@@ -21,7 +21,7 @@ var ErrEtherType = errors.New("arp: not an ARP frame")
 // Frame is a packet in its Ethernet frame, and the interface it came in or goes
 // out by. It is a value.
 type Frame struct {
-	Link     int // interface index
+	IfIndex  int // interface index
 	Dst, Src MAC // of the Ethernet header
 	Packet
 	// Received is when the kernel received the frame, if that was before the program
@@ -29,51 +29,54 @@ type Frame struct {
 	Received time.Time
 }
 
-// ParseFrame reads a frame from its destination address on. Link stays 0. It
+// ParseFrame reads a frame from its destination address on. IfIndex stays 0. It
 // returns ErrShort, ErrEtherType or ErrFormat.
 func ParseFrame(b []byte) (f Frame, err error) {
-	err = f.Decode(b)
+	err = f.decode(b)
 	return f, err
 }
 
-// Decode is ParseFrame into f; an error leaves f as it was, and Link is never changed.
-func (f *Frame) Decode(b []byte) error {
+// decode is ParseFrame into f; an error leaves f as it was, and IfIndex is never changed.
+func (f *Frame) decode(b []byte) error {
 	if len(b) < 14 {
 		return ErrShort
 	}
 	if binary.BigEndian.Uint16(b[12:]) != EtherType {
 		return ErrEtherType
 	}
-	if err := f.Packet.Decode(b[14:]); err != nil {
+	if err := f.Packet.decode(b[14:]); err != nil {
 		return err
 	}
 	f.Dst, f.Src = MAC(b[:6]), MAC(b[6:12])
 	return nil
 }
 
-// Append appends the frame's 42 octets to b.
-func (f Frame) Append(b []byte) []byte {
+// AppendBinary appends the frame's 42 octets to b. It implements
+// [encoding.BinaryAppender]; the error is always nil.
+func (f Frame) AppendBinary(b []byte) ([]byte, error) { return f.append(b), nil }
+
+func (f Frame) append(b []byte) []byte {
 	n := len(b)
 	b = slices.Grow(b, FrameLen)[:n+FrameLen]
-	f.Encode(b[n:])
+	f.encode(b[n:])
 	return b
 }
 
-// Encode writes the frame's 42 octets to the start of b, which must have room for
+// encode writes the frame's 42 octets to the start of b, which must have room for
 // them.
-func (f *Frame) Encode(b []byte) {
+func (f *Frame) encode(b []byte) {
 	b = b[:FrameLen]
 	*(*MAC)(b) = f.Dst
 	*(*MAC)(b[6:]) = f.Src
 	binary.BigEndian.PutUint16(b[12:], EtherType)
-	f.Packet.Encode(b[14:])
+	f.Packet.encode(b[14:])
 }
 
 // On returns p in a frame from its sender's address: to everybody if it is a
 // request, to its target if it is a reply.
-func (p Packet) On(link int) Frame {
-	f := Frame{Link: link, Dst: Broadcast, Src: p.SenderMAC, Packet: p}
-	if p.Op == Reply && p.TargetMAC.IsUnicast() {
+func (p Packet) On(ifindex int) Frame {
+	f := Frame{IfIndex: ifindex, Dst: Broadcast, Src: p.SenderMAC, Packet: p}
+	if p.Op == OpReply && p.TargetMAC.IsUnicast() {
 		f.Dst = p.TargetMAC
 	}
 	return f

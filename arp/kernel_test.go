@@ -18,17 +18,17 @@ func TestSharedWithKernel(t *testing.T) {
 		proxy          Verdict // and for others
 		deaf           Verdict // and hears everybody
 	}{
-		{"known, for the gateway", vm1, gateway, Kernel, Kernel, Kernel},
-		{"known, for a remote guest", vm1, vm3, Answered, Kernel, Kernel},
-		{"of its subnet, for the gateway", subnet, gateway, Answered, Answered, Kernel},
-		{"of its subnet, for a remote guest", subnet, vm3, Answered, Answered, Kernel},
-		{"a probe of the gateway", zero, gateway, Kernel, Kernel, Kernel},
-		{"a probe of a remote guest", zero, vm3, Answered, Answered, Answered},
-		{"a probe of its own", zero, vm1, Own, Own, Own},
-		{"a probe of nobody's", zero, ghost, Unallocated, Unallocated, Unallocated},
-		{"nobody's, for the gateway", ghost, gateway, Spoofed, Spoofed, Spoofed},
-		{"another guest's, for the gateway", vm2, gateway, Spoofed, Spoofed, Spoofed},
-		{"known, for nobody's", vm1, ghost, Unallocated, Kernel, Kernel}, // proxy_arp has a route to it, or has not
+		{"known, for the gateway", vm1, gateway, VerdictKernel, VerdictKernel, VerdictKernel},
+		{"known, for a remote guest", vm1, vm3, VerdictAnswered, VerdictKernel, VerdictKernel},
+		{"of its subnet, for the gateway", subnet, gateway, VerdictAnswered, VerdictAnswered, VerdictKernel},
+		{"of its subnet, for a remote guest", subnet, vm3, VerdictAnswered, VerdictAnswered, VerdictKernel},
+		{"a probe of the gateway", zero, gateway, VerdictKernel, VerdictKernel, VerdictKernel},
+		{"a probe of a remote guest", zero, vm3, VerdictAnswered, VerdictAnswered, VerdictAnswered},
+		{"a probe of its own", zero, vm1, VerdictOwn, VerdictOwn, VerdictOwn},
+		{"a probe of nobody's", zero, ghost, VerdictUnallocated, VerdictUnallocated, VerdictUnallocated},
+		{"nobody's, for the gateway", ghost, gateway, VerdictSpoofed, VerdictSpoofed, VerdictSpoofed},
+		{"another guest's, for the gateway", vm2, gateway, VerdictSpoofed, VerdictSpoofed, VerdictSpoofed},
+		{"known, for nobody's", vm1, ghost, VerdictUnallocated, VerdictKernel, VerdictKernel}, // proxy_arp has a route to it, or has not
 	} {
 		g := Guest{MAC: guestMAC, Router: MAC{2, 0, 0, 0, 0, 0xfe}, Gateway: gateway, Known: []netip.Addr{vm1},
 			Addresses: []netip.Prefix{netip.PrefixFrom(vm1, 32), netip.MustParsePrefix("203.0.113.128/28")}}
@@ -45,7 +45,7 @@ func TestSharedWithKernel(t *testing.T) {
 			p.SetGuest(5, try.g)
 			f := NewRequest(guestMAC, c.sender, c.target).On(5)
 			reply, got := p.Decide(testTime, &f)
-			if got != try.want || got == Answered && (reply.SenderIP.Addr() != c.target || reply.SenderMAC != g.Router) {
+			if got != try.want || got == VerdictAnswered && (reply.SenderIP.Addr() != c.target || reply.SenderMAC != g.Router) {
 				t.Errorf("%s, %s: %v %v, want %v", try.what, c.name, got, reply, try.want)
 			}
 		}
@@ -63,10 +63,10 @@ func TestKernelUntil(t *testing.T) {
 		received time.Time
 		want     Verdict
 	}{
-		{vm1, time.Time{}, Answered},
-		{vm1, testTime, Answered},
-		{vm1, testTime.Add(-1), Kernel},
-		{zero, testTime.Add(-1), Answered}, // no proxy answers a probe
+		{vm1, time.Time{}, VerdictAnswered},
+		{vm1, testTime, VerdictAnswered},
+		{vm1, testTime.Add(-1), VerdictKernel},
+		{zero, testTime.Add(-1), VerdictAnswered}, // no proxy answers a probe
 	} {
 		f := NewRequest(guestMAC, c.sender, vm3).On(5)
 		f.Received = c.received

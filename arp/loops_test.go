@@ -49,7 +49,7 @@ func TestResponderLoop(t *testing.T) {
 		conn.Deliver(ask)
 		synctest.Wait()
 		s := r.Stats()
-		if s[Answered] != 2 || s[Unallocated] != 2 || s[UnknownLink] != 1 || conn.Has(7) || len(conn.Take()) != 0 {
+		if s[VerdictAnswered] != 2 || s[VerdictUnallocated] != 2 || s[VerdictUnknownLink] != 1 || conn.Has(7) || len(conn.Take()) != 0 {
 			t.Errorf("%v", s)
 		}
 		if err := stop(); err != nil {
@@ -76,7 +76,7 @@ func TestRate(t *testing.T) {
 	ask := func(link, times int) (n int) {
 		f := NewRequest(guestMAC, ghost, vm3).On(link)
 		for range times {
-			if _, v := p.Decide(now, &f); v == Answered {
+			if _, v := p.Decide(now, &f); v == VerdictAnswered {
 				n++
 			}
 		}
@@ -91,7 +91,7 @@ func TestRate(t *testing.T) {
 		t.Errorf("%d answers after 200 ms at 10 a second", n)
 	}
 	f := NewRequest(guestMAC, vm4, vm3).On(9) // no addresses configured, but this one is somebody's
-	if _, v := p.Decide(now, &f); v != Spoofed {
+	if _, v := p.Decide(now, &f); v != VerdictSpoofed {
 		t.Error(v)
 	}
 }
@@ -211,7 +211,7 @@ type tracked struct{ *Tracker }
 func (m tracked) Advance(now time.Time) (out []string) {
 	send, events := m.Tracker.Advance(now, nil, nil)
 	for _, f := range send {
-		out = append(out, "ask "+f.TargetIP.String()+" at "+f.Dst.String()+" on link "+strconv.Itoa(f.Link))
+		out = append(out, "ask "+f.TargetIP.String()+" at "+f.Dst.String()+" on link "+strconv.Itoa(f.IfIndex))
 	}
 	return append(out, lines(events)...)
 }
@@ -259,7 +259,7 @@ func TestTracker(t *testing.T) {
 }
 
 func TestEventText(t *testing.T) {
-	e := Event{Kind: Conflict, IP: vm1, Link: 2, MAC: otherMAC, OldLink: 1, OldMAC: guestMAC}
+	e := Event{Kind: EventConflict, IP: vm1, IfIndex: 2, MAC: otherMAC, OldIfIndex: 1, OldMAC: guestMAC}
 	if got := e.String(); got != "conflict 203.0.113.1 of 50:54:33:00:00:07 on link 1, claimed by 02:00:00:00:00:99 on link 2" {
 		t.Error(got)
 	}
@@ -268,7 +268,7 @@ func TestEventText(t *testing.T) {
 			t.Errorf("verdict %d has no name", v)
 		}
 	}
-	if Verdict(99).String() != "Verdict(99)" || Operation(7).String() != "Operation(7)" || Request.String() != "request" || Reply.String() != "reply" {
+	if Verdict(99).String() != "Verdict(99)" || Operation(7).String() != "Operation(7)" || OpRequest.String() != "request" || OpReply.String() != "reply" {
 		t.Error("names")
 	}
 }

@@ -92,12 +92,12 @@ func TestArping(t *testing.T) {
 	if out, err := w.guest.Command("arping", "-c", "1", "-w", "100000", "-I", "eth0", "203.0.113.77").CombinedOutput(); err == nil {
 		t.Errorf("a ghost answered:\n%s", out)
 	}
-	nstest.Wait(t, time.Second, "the ghost's verdict", func() bool { return r.Stats()[Unallocated] == 1 })
+	nstest.Wait(t, time.Second, "the ghost's verdict", func() bool { return r.Stats()[VerdictUnallocated] == 1 })
 	s := r.Stats()
-	if s[Answered] == 0 {
+	if s[VerdictAnswered] == 0 {
 		t.Errorf("verdicts: %v", s)
 	}
-	s[Answered], s[Unallocated] = 0, 0
+	s[VerdictAnswered], s[VerdictUnallocated] = 0, 0
 	if s != (Stats{}) {
 		t.Errorf("other verdicts: %v", s)
 	}

@@ -46,13 +46,13 @@ type Operation uint16
 // The two operations of ARP proper. Others (RARP, InARP) are parsed and carried
 // as numbers.
 const (
-	Request Operation = 1
-	Reply   Operation = 2
+	OpRequest Operation = 1
+	OpReply   Operation = 2
 )
 
 // String returns "request", "reply" or "operation N".
 func (o Operation) String() string {
-	return enum.String("Operation", []string{Request: "request", Reply: "reply"}, o)
+	return enum.String("Operation", []string{OpRequest: "request", OpReply: "reply"}, o)
 }
 
 // Len is the length in octets of an ARP packet for IPv4 over Ethernet, without
@@ -70,7 +70,7 @@ type Packet struct {
 	TargetIP  IP  // ar$tpa
 }
 
-// Errors of Parse. They are plain values, so that a flood of bad packets costs
+// Errors of ParsePacket. They are plain values, so that a flood of bad packets costs
 // no allocation.
 var (
 	ErrShort  = errors.New("arp: packet shorter than 28 octets")
@@ -81,17 +81,17 @@ var (
 // Ethernet: hardware type 1, protocol type 0x0800, lengths 6 and 4.
 const fixed = 0x0001_0800_0604
 
-// Parse reads a packet from b, which starts after the Ethernet header and may be
+// ParsePacket reads a packet from b, which starts after the Ethernet header and may be
 // followed by padding. It returns ErrShort or ErrFormat, and does not judge the
 // addresses or the operation: that is the policy's business.
-func Parse(b []byte) (p Packet, err error) {
-	err = p.Decode(b)
+func ParsePacket(b []byte) (p Packet, err error) {
+	err = p.decode(b)
 	return p, err
 }
 
-// Decode is Parse into p, which an error leaves as it was: for loops that fill a slice
+// decode is ParsePacket into p, which an error leaves as it was: for loops that fill a slice
 // of packets, where the copy of the result would cost as much as the parsing.
-func (p *Packet) Decode(b []byte) error {
+func (p *Packet) decode(b []byte) error {
 	if len(b) < Len {
 		return ErrShort
 	}
@@ -108,16 +108,19 @@ func (p *Packet) Decode(b []byte) error {
 	return nil
 }
 
-// Append appends the 28 octets of p to b.
-func (p Packet) Append(b []byte) []byte {
+// AppendBinary appends the 28 octets of p to b. It implements
+// [encoding.BinaryAppender]; the error is always nil.
+func (p Packet) AppendBinary(b []byte) ([]byte, error) { return p.append(b), nil }
+
+func (p Packet) append(b []byte) []byte {
 	n := len(b)
 	b = slices.Grow(b, Len)[:n+Len]
-	p.Encode(b[n:])
+	p.encode(b[n:])
 	return b
 }
 
-// Encode writes the 28 octets of p to the start of b, which must have room for them.
-func (p *Packet) Encode(b []byte) {
+// encode writes the 28 octets of p to the start of b, which must have room for them.
+func (p *Packet) encode(b []byte) {
 	b = b[:Len]
 	binary.BigEndian.PutUint64(b, fixed<<16|uint64(p.Op))
 	*(*MAC)(b[8:]) = p.SenderMAC
@@ -129,7 +132,7 @@ func (p *Packet) Encode(b []byte) {
 // IsProbe reports whether p asks for an address without claiming it: a request
 // whose sender address is 0.0.0.0 (RFC 5227, Section 1.1).
 func (p Packet) IsProbe() bool {
-	return p.Op == Request && p.SenderIP.IsUnspecified()
+	return p.Op == OpRequest && p.SenderIP.IsUnspecified()
 }
 
 // IsAnnouncement reports whether p claims an address: sender and target address
@@ -141,23 +144,23 @@ func (p Packet) IsAnnouncement() bool {
 
 // NewRequest asks who has target, on behalf of (mac, ip).
 func NewRequest(mac MAC, ip, target netip.Addr) Packet {
-	return Packet{Op: Request, SenderMAC: mac, SenderIP: IPFrom(ip), TargetIP: IPFrom(target)}
+	return Packet{Op: OpRequest, SenderMAC: mac, SenderIP: IPFrom(ip), TargetIP: IPFrom(target)}
 }
 
 // NewProbe asks whether anyone has ip already (RFC 5227, Section 2.1.1).
 func NewProbe(mac MAC, ip netip.Addr) Packet {
-	return Packet{Op: Request, SenderMAC: mac, TargetIP: IPFrom(ip)}
+	return Packet{Op: OpRequest, SenderMAC: mac, TargetIP: IPFrom(ip)}
 }
 
 // NewAnnouncement claims ip for mac (RFC 5227, Section 2.3). Everybody who has ip
 // in the cache replaces the address by mac.
 func NewAnnouncement(mac MAC, ip netip.Addr) Packet {
-	return Packet{Op: Request, SenderMAC: mac, SenderIP: IPFrom(ip), TargetIP: IPFrom(ip)}
+	return Packet{Op: OpRequest, SenderMAC: mac, SenderIP: IPFrom(ip), TargetIP: IPFrom(ip)}
 }
 
 // Answer is the reply to the request p which says that mac has p.TargetIP.
 func (p Packet) Answer(mac MAC) Packet {
-	return Packet{Op: Reply, SenderMAC: mac, SenderIP: p.TargetIP, TargetMAC: p.SenderMAC, TargetIP: p.SenderIP}
+	return Packet{Op: OpReply, SenderMAC: mac, SenderIP: p.TargetIP, TargetMAC: p.SenderMAC, TargetIP: p.SenderIP}
 }
 
 // String returns p in the words of tcpdump.
@@ -167,9 +170,9 @@ func (p Packet) String() string {
 		return fmt.Sprintf("probe %v by %v", p.TargetIP, p.SenderMAC)
 	case p.IsAnnouncement():
 		return fmt.Sprintf("announcement %v is-at %v", p.SenderIP, p.SenderMAC)
-	case p.Op == Request:
+	case p.Op == OpRequest:
 		return fmt.Sprintf("who-has %v tell %v (%v)", p.TargetIP, p.SenderIP, p.SenderMAC)
-	case p.Op == Reply:
+	case p.Op == OpReply:
 		return fmt.Sprintf("%v is-at %v, to %v (%v)", p.SenderIP, p.SenderMAC, p.TargetIP, p.TargetMAC)
 	}
 	return fmt.Sprintf("%v from %v (%v)", p.Op, p.SenderIP, p.SenderMAC)

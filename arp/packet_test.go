@@ -19,18 +19,18 @@ var (
 )
 
 func TestParseErrors(t *testing.T) {
-	good := NewRequest(guestMAC, vm1, vm3).Append(nil)
-	if _, err := Parse(good[:Len-1]); !errors.Is(err, ErrShort) {
+	good := NewRequest(guestMAC, vm1, vm3).append(nil)
+	if _, err := ParsePacket(good[:Len-1]); !errors.Is(err, ErrShort) {
 		t.Error(err)
 	}
 	for i := range 6 { // every octet of the fixed part
 		bad := bytes.Clone(good)
 		bad[i] ^= 1
-		if _, err := Parse(bad); !errors.Is(err, ErrFormat) {
+		if _, err := ParsePacket(bad); !errors.Is(err, ErrFormat) {
 			t.Errorf("octet %d: %v", i, err)
 		}
 	}
-	frame := NewRequest(guestMAC, vm1, vm3).On(1).Append(nil)
+	frame := NewRequest(guestMAC, vm1, vm3).On(1).append(nil)
 	for _, tc := range []struct {
 		name string
 		data []byte
@@ -49,13 +49,13 @@ func TestParseErrors(t *testing.T) {
 }
 
 func TestAppend(t *testing.T) {
-	got := hex.EncodeToString(NewRequest(guestMAC, vm1, vm3).On(1).Append(nil))
+	got := hex.EncodeToString(NewRequest(guestMAC, vm1, vm3).On(1).append(nil))
 	if want := "ffffffffffff50543300000708060001080006040001505433000007cb007101000000000000cb007103"; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	// What is not IPv4 becomes 0.0.0.0 instead of a panic.
 	p := NewRequest(guestMAC, netip.MustParseAddr("::1"), netip.Addr{})
-	if q, err := Parse(p.Append(nil)); err != nil || !q.SenderIP.IsUnspecified() || !q.TargetIP.IsUnspecified() {
+	if q, err := ParsePacket(p.append(nil)); err != nil || !q.SenderIP.IsUnspecified() || !q.TargetIP.IsUnspecified() {
 		t.Error(q, err)
 	}
 }
@@ -69,9 +69,9 @@ func TestKinds(t *testing.T) {
 		{NewRequest(guestMAC, vm1, vm3), false, false, "who-has 203.0.113.3 tell 203.0.113.1 (50:54:33:00:00:07)"},
 		{NewProbe(guestMAC, vm1), true, false, "probe 203.0.113.1 by 50:54:33:00:00:07"},
 		{NewAnnouncement(guestMAC, vm1), false, true, "announcement 203.0.113.1 is-at 50:54:33:00:00:07"},
-		{Packet{Op: Reply, SenderMAC: guestMAC, SenderIP: IPFrom(vm1), TargetIP: IPFrom(vm1)}, false, true, "announcement 203.0.113.1 is-at 50:54:33:00:00:07"},
+		{Packet{Op: OpReply, SenderMAC: guestMAC, SenderIP: IPFrom(vm1), TargetIP: IPFrom(vm1)}, false, true, "announcement 203.0.113.1 is-at 50:54:33:00:00:07"},
 		{NewRequest(guestMAC, vm1, vm3).Answer(hostMAC), false, false, "203.0.113.3 is-at 02:00:00:00:00:fe, to 203.0.113.1 (50:54:33:00:00:07)"},
-		{Packet{Op: Request, SenderMAC: guestMAC}, true, false, "probe 0.0.0.0 by 50:54:33:00:00:07"},
+		{Packet{Op: OpRequest, SenderMAC: guestMAC}, true, false, "probe 0.0.0.0 by 50:54:33:00:00:07"},
 		{Packet{Op: 9, SenderMAC: guestMAC, SenderIP: IPFrom(vm1)}, false, false, "Operation(9) from 203.0.113.1 (50:54:33:00:00:07)"},
 	} {
 		if tc.p.IsProbe() != tc.probe || tc.p.IsAnnouncement() != tc.announcement || tc.p.String() != tc.text {
@@ -82,7 +82,7 @@ func TestKinds(t *testing.T) {
 
 func TestOn(t *testing.T) {
 	p := NewRequest(guestMAC, vm1, vm3)
-	if f := p.On(3); f.Dst != Broadcast || f.Src != guestMAC || f.Link != 3 {
+	if f := p.On(3); f.Dst != Broadcast || f.Src != guestMAC || f.IfIndex != 3 {
 		t.Error(f)
 	}
 	if f := p.Answer(hostMAC).On(3); f.Dst != guestMAC || f.Src != hostMAC {
@@ -91,11 +91,11 @@ func TestOn(t *testing.T) {
 }
 
 func TestNoAllocation(t *testing.T) {
-	frame := NewRequest(guestMAC, vm1, vm3).On(1).Append(nil)
+	frame := NewRequest(guestMAC, vm1, vm3).On(1).append(nil)
 	buf := make([]byte, 0, 64)
 	if n := testing.AllocsPerRun(1000, func() {
 		f, _ := ParseFrame(frame)
-		buf = f.Append(buf[:0])
+		buf = f.append(buf[:0])
 		_, _ = ParseFrame(frame[:20])
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
@@ -114,7 +114,7 @@ func FuzzFrame(f *testing.F) {
 			return
 		}
 		_ = fr.String()
-		again, err := ParseFrame(fr.Append(nil))
+		again, err := ParseFrame(fr.append(nil))
 		if err != nil || again != fr {
 			t.Fatalf("%+v, then %+v, %v", fr, again, err)
 		}
@@ -136,7 +136,7 @@ func TestCaptures(t *testing.T) {
 		if err != nil {
 			t.Errorf("%s: %v", c.Name, err)
 		}
-		if got := f.Append(nil); !bytes.HasPrefix(c.Data, got) {
+		if got := f.append(nil); !bytes.HasPrefix(c.Data, got) {
 			t.Errorf("%s: encoded as %x", c.Name, got)
 		}
 	}

@@ -49,19 +49,19 @@ type Guest struct {
 // Verdict is what the policy made of a packet.
 type Verdict uint8
 
-// The verdicts. All but Answered are silence.
+// The verdicts. All but VerdictAnswered are silence.
 const (
-	Answered    Verdict = iota // the reply is to be sent
-	NotRequest                 // a reply, or an operation that is not ARP's
-	NotForUs                   // unicast to another station, or to a group that is not broadcast
-	UnknownLink                // no guest on that interface
-	Spoofed                    // sender is not the guest: address or MAC are not its own
-	Announced                  // the guest claims an address of its own
-	Own                        // the guest asks for (or probes) an address of its own
-	SameLink                   // the target is reached through the very interface that asks
-	Unallocated                // nobody has the target
-	Limited                    // over the guest's rate
-	Kernel                     // left to the kernel, which answers
+	VerdictAnswered    Verdict = iota // the reply is to be sent
+	VerdictNotRequest                 // a reply, or an operation that is not ARP's
+	VerdictNotForUs                   // unicast to another station, or to a group that is not broadcast
+	VerdictUnknownLink                // no guest on that interface
+	VerdictSpoofed                    // sender is not the guest: address or MAC are not its own
+	VerdictAnnounced                  // the guest claims an address of its own
+	VerdictOwn                        // the guest asks for (or probes) an address of its own
+	VerdictSameLink                   // the target is reached through the very interface that asks
+	VerdictUnallocated                // nobody has the target
+	VerdictLimited                    // over the guest's rate
+	VerdictKernel                     // left to the kernel, which answers
 	verdictCount
 )
 
@@ -90,7 +90,7 @@ func (g *guest) has(ip netip.Addr) bool {
 
 // SetGuest puts g behind link, in place of who was there. The rate limit of a
 // guest that stays starts anew only if it changed.
-func (p *Policy) SetGuest(link int, g Guest) {
+func (p *Policy) SetGuest(ifindex int, g Guest) {
 	if p.guests == nil {
 		p.guests = make(map[int]*guest)
 	}
@@ -102,42 +102,42 @@ func (p *Policy) SetGuest(link int, g Guest) {
 	}
 	g.Addresses, g.Known = slices.Clone(g.Addresses), slices.Clone(g.Known)
 	next := &guest{Guest: g, bucket: rate.Bucket{Rate: g.Rate, Size: g.Burst}}
-	if old := p.guests[link]; old != nil && old.Rate == g.Rate && old.Burst == g.Burst {
+	if old := p.guests[ifindex]; old != nil && old.Rate == g.Rate && old.Burst == g.Burst {
 		next.bucket = old.bucket
 	}
-	p.guests[link] = next
+	p.guests[ifindex] = next
 }
 
 // RemoveGuest forgets the guest behind link.
-func (p *Policy) RemoveGuest(link int) { delete(p.guests, link) }
+func (p *Policy) RemoveGuest(ifindex int) { delete(p.guests, ifindex) }
 
 // SetTarget declares prefix allocated: requests for its addresses are answered,
 // except on link, the interface it is reached through (0: it is remote, or that does
 // not matter). The longest prefix counts.
-func (p *Policy) SetTarget(prefix netip.Prefix, link int) { p.targets.Set(prefix, link) }
+func (p *Policy) SetTarget(prefix netip.Prefix, ifindex int) { p.targets.Set(prefix, ifindex) }
 
 // DeleteTarget takes prefix back.
 func (p *Policy) DeleteTarget(prefix netip.Prefix) { p.targets.Delete(prefix) }
 
-// Decide judges one received frame at time now. Only with Answered is the frame
+// Decide judges one received frame at time now. Only with VerdictAnswered is the frame
 // returned one to send.
 func (p *Policy) Decide(now time.Time, f *Frame) (Frame, Verdict) {
-	g := p.guests[f.Link]
+	g := p.guests[f.IfIndex]
 	switch {
 	case g == nil:
-		return Frame{}, UnknownLink
-	case f.Op != Request:
-		return Frame{}, NotRequest
+		return Frame{}, VerdictUnknownLink
+	case f.Op != OpRequest:
+		return Frame{}, VerdictNotRequest
 	case f.Dst != Broadcast && f.Dst != g.Router:
-		return Frame{}, NotForUs
+		return Frame{}, VerdictNotForUs
 	case !p.believes(g, f):
-		return Frame{}, Spoofed
+		return Frame{}, VerdictSpoofed
 	case f.IsAnnouncement():
-		return Frame{}, Announced
+		return Frame{}, VerdictAnnounced
 	case g.has(f.TargetIP.Addr()):
-		return Frame{}, Own
+		return Frame{}, VerdictOwn
 	case g.left(f):
-		return Frame{}, Kernel
+		return Frame{}, VerdictKernel
 	}
 	link, ok := p.targets.Lookup(f.TargetIP.Addr())
 	if f.TargetIP.Addr() == g.Gateway {
@@ -145,13 +145,13 @@ func (p *Policy) Decide(now time.Time, f *Frame) (Frame, Verdict) {
 	}
 	switch {
 	case !ok:
-		return Frame{}, Unallocated
-	case link != 0 && link == f.Link:
-		return Frame{}, SameLink
+		return Frame{}, VerdictUnallocated
+	case link != 0 && link == f.IfIndex:
+		return Frame{}, VerdictSameLink
 	case g.Rate > 0 && !g.bucket.Take(now):
-		return Frame{}, Limited
+		return Frame{}, VerdictLimited
 	}
-	return f.Answer(g.Router).On(f.Link), Answered
+	return f.Answer(g.Router).On(f.IfIndex), VerdictAnswered
 }
 
 // left reports whether the kernel answers f.
@@ -180,5 +180,5 @@ func (p *Policy) believes(g *guest, f *Frame) bool {
 		return false
 	}
 	link, ok := p.targets.Lookup(f.SenderIP.Addr())
-	return !ok || link == f.Link // link 0 is never a frame's
+	return !ok || link == f.IfIndex // link 0 is never a frame's
 }

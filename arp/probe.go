@@ -102,7 +102,7 @@ func (e *ConflictError) Error() string {
 // listens, for 4 to 7 s with RFC 5227's timing. It returns nil if the address is free, a
 // *ConflictError if not, or ctx's error. It reads conn, on which link must have
 // been added, so nobody else may do so meanwhile.
-func Probe(ctx context.Context, conn PacketConn, link int, mac MAC, ip netip.Addr, t ProbeTiming) error {
+func Probe(ctx context.Context, conn PacketConn, ifindex int, mac MAC, ip netip.Addr, t ProbeTiming) error {
 	p := NewProber(time.Now(), mac, ip, t)
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
@@ -113,7 +113,7 @@ func Probe(ctx context.Context, conn PacketConn, link int, mac MAC, ip netip.Add
 			return nil
 		}
 		if send {
-			if _, err := conn.Write([]Frame{NewProbe(mac, ip).On(link)}); err != nil {
+			if _, err := conn.Write([]Frame{NewProbe(mac, ip).On(ifindex)}); err != nil {
 				return err
 			}
 		}
@@ -126,7 +126,7 @@ func Probe(ctx context.Context, conn PacketConn, link int, mac MAC, ip netip.Add
 			return err
 		}
 		for _, f := range in[:n] {
-			if f.Link == link && p.Conflicts(f.Packet) {
+			if f.IfIndex == ifindex && p.Conflicts(f.Packet) {
 				return &ConflictError{IP: ip, MAC: f.SenderMAC}
 			}
 		}

@@ -36,26 +36,26 @@ type Responder struct {
 func NewResponder(conn PacketConn) *Responder { return &Responder{conn: conn} }
 
 // SetGuest puts g behind link and starts to listen there; see [Policy.SetGuest].
-func (r *Responder) SetGuest(link int, g Guest) error {
+func (r *Responder) SetGuest(ifindex int, g Guest) error {
 	r.mu.Lock()
-	r.policy.SetGuest(link, g)
+	r.policy.SetGuest(ifindex, g)
 	r.mu.Unlock()
-	return r.conn.Add(link)
+	return r.conn.Add(ifindex)
 }
 
 // RemoveGuest forgets the guest behind link and stops listening there.
-func (r *Responder) RemoveGuest(link int) {
-	r.conn.Remove(link)
+func (r *Responder) RemoveGuest(ifindex int) {
+	r.conn.Remove(ifindex)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.policy.RemoveGuest(link)
+	r.policy.RemoveGuest(ifindex)
 }
 
 // SetTarget declares prefix allocated; see [Policy.SetTarget].
-func (r *Responder) SetTarget(prefix netip.Prefix, link int) {
+func (r *Responder) SetTarget(prefix netip.Prefix, ifindex int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.policy.SetTarget(prefix, link)
+	r.policy.SetTarget(prefix, ifindex)
 }
 
 // DeleteTarget takes prefix back.
@@ -94,7 +94,7 @@ func (r *Responder) decide(now time.Time, in, out []Frame) []Frame {
 	for i := range in {
 		reply, v := r.policy.Decide(now, &in[i])
 		r.stats[v]++
-		if v == Answered {
+		if v == VerdictAnswered {
 			out = append(out, reply)
 		}
 	}

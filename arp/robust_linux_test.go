@@ -97,7 +97,7 @@ func TestFloodOfOneGuest(t *testing.T) {
 		_, err := recv.Read(in)
 		return err == nil
 	})
-	flood := afpacket.Frame{Link: b.link, Data: NewRequest(guestMAC, vm1, vm3).On(0).Append(nil)}
+	flood := afpacket.Frame{Link: b.link, Data: NewRequest(guestMAC, vm1, vm3).On(0).append(nil)}
 	burst := slices.Repeat([]afpacket.Frame{flood}, afpacket.Batch)
 	go func() {
 		for sent := 0; ; sent += len(burst) {
@@ -110,7 +110,7 @@ func TestFloodOfOneGuest(t *testing.T) {
 			}
 		}
 	}()
-	nstest.Wait(t, 5*time.Second, "the flood to reach its limit", func() bool { return r.Stats()[Limited] > 10000 })
+	nstest.Wait(t, 5*time.Second, "the flood to reach its limit", func() bool { return r.Stats()[VerdictLimited] > 10000 })
 	var times []time.Duration
 	stall := nstest.WatchStall()
 	for range 200 {
@@ -121,7 +121,7 @@ func TestFloodOfOneGuest(t *testing.T) {
 	slices.Sort(times)
 	t.Logf("%d frames of flood; the other guest waits %v, at most %v", sent, times[100], times[199])
 	// A queue in common would hold 10 ms of flood before each question, or more.
-	if s := r.Stats(); s[Limited] == 0 || times[100] > 5*time.Millisecond+stall.Stop() {
+	if s := r.Stats(); s[VerdictLimited] == 0 || times[100] > 5*time.Millisecond+stall.Stop() {
 		t.Errorf("verdicts %v, median %v", s, times[100])
 	}
 }
@@ -134,7 +134,7 @@ func TestConnNoAllocation(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := newBench(t, w)
-	question := []afpacket.Frame{{Link: b.link, Data: NewRequest(guestMAC, vm1, vm3).On(0).Append(nil)}}
+	question := []afpacket.Frame{{Link: b.link, Data: NewRequest(guestMAC, vm1, vm3).On(0).append(nil)}}
 	in, out := make([]Frame, 1), make([]Frame, 1)
 	if n := testing.AllocsPerRun(500, func() {
 		_, _ = b.send.Write(question)

@@ -14,7 +14,7 @@ import (
 // default.
 type WatchConfig = station.Config
 
-// Event is one observation: Kind, IP, Link and MAC; OldLink and OldMAC say where a
+// Event is one observation: Kind, IP, IfIndex and MAC; OldIfIndex and OldMAC say where a
 // station that Moved was, or whose address a Conflict is about.
 type Event = station.Event
 
@@ -23,10 +23,10 @@ type EventKind = station.EventKind
 
 // The kinds of events.
 const (
-	Seen     = station.Seen     // a station speaks for the first time
-	Moved    = station.Moved    // the same station speaks on another link, and no longer where it was
-	Conflict = station.Conflict // another station, or the same on another link, claims an address that is taken
-	Gone     = station.Gone     // a station no longer answers, or its link was removed
+	EventSeen     = station.Seen     // a station speaks for the first time
+	EventMoved    = station.Moved    // the same station speaks on another link, and no longer where it was
+	EventConflict = station.Conflict // another station, or the same on another link, claims an address that is taken
+	EventGone     = station.Gone     // a station no longer answers, or its link was removed
 )
 
 // Tracker learns from ARP traffic who is where. It is pure: time and frames come in,
@@ -57,22 +57,22 @@ func NewTracker(cfg WatchConfig) *Tracker {
 
 // AddLink watches link. Questions are asked from mac and ip, the host's own addresses
 // there; without a valid ip nobody is asked, and nobody is ever Gone for being silent.
-func (w *Tracker) AddLink(link int, mac MAC, ip netip.Addr) {
-	w.from[link] = source{mac, ip}
-	w.stations.AddLink(link, mac, ip.IsValid())
+func (w *Tracker) AddLink(ifindex int, mac MAC, ip netip.Addr) {
+	w.from[ifindex] = source{mac, ip}
+	w.stations.AddLink(ifindex, mac, ip.IsValid())
 }
 
 // RemoveLink forgets link. Its stations are Gone.
-func (w *Tracker) RemoveLink(link int) []Event {
-	delete(w.from, link)
-	return w.stations.RemoveLink(link)
+func (w *Tracker) RemoveLink(ifindex int) []Event {
+	delete(w.from, ifindex)
+	return w.stations.RemoveLink(ifindex)
 }
 
 // Seed says that somebody on link had ip when it was last heard of, for example
 // before a restart. It is asked for at once, and is Seen or Gone.
-func (w *Tracker) Seed(now time.Time, link int, ip netip.Addr) {
+func (w *Tracker) Seed(now time.Time, ifindex int, ip netip.Addr) {
 	if hostAddr(ip) {
-		w.stations.Seed(now, link, ip)
+		w.stations.Seed(now, ifindex, ip)
 	}
 }
 
@@ -85,9 +85,9 @@ func (w *Tracker) Observe(now time.Time, f *Frame, events []Event) []Event {
 	switch {
 	case f.Src != f.SenderMAC:
 	case hostAddr(f.SenderIP.Addr()):
-		return w.stations.Speaks(now, f.Link, f.Src, f.SenderIP.Addr(), events)
+		return w.stations.Speaks(now, f.IfIndex, f.Src, f.SenderIP.Addr(), events)
 	case f.IsProbe() && hostAddr(f.TargetIP.Addr()):
-		return w.stations.Wants(now, f.Link, f.Src, f.TargetIP.Addr(), events)
+		return w.stations.Wants(now, f.IfIndex, f.Src, f.TargetIP.Addr(), events)
 	}
 	return events
 }

@@ -107,7 +107,7 @@ func (a *attacher) look(l toLook) {
 // elsewhere reports whether the path of a session's namespace leads to another one by
 // now, and the session is to follow it: one that is Up stays unless it was added again.
 func (a *attacher) elsewhere(l *toLook) bool {
-	if l.attached == nil || l.state == Up && !l.again {
+	if l.attached == nil || l.state == StateUp && !l.again {
 		return false
 	}
 	same, exists := l.attached.space.ns.at(l.config.NetNS)
@@ -345,7 +345,7 @@ func (a *attacher) release(e *entry) {
 func (a *attacher) resolve(e *entry) {
 	at, key := e.attached, e.key
 	mac := at.space.ns.neighbor(at.link, key.Peer)
-	if len(mac) == 0 || e.cell.read().state != Up {
+	if len(mac) == 0 || e.cell.read().state != StateUp {
 		at.space.ns.poke(key)
 	}
 	if len(mac) == 0 {

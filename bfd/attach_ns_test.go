@@ -16,7 +16,7 @@ import (
 	"github.com/hyperfib/hyperfib/internal/testing/nstest"
 )
 
-func isUp(s Status) bool { return s.State == Up }
+func isUp(s Status) bool { return s.State == StateUp }
 
 // TestEchoInterfaceReturns: the interface of an echo session is deleted and made again,
 // under another index (finding D1).
@@ -45,7 +45,7 @@ func testEchoInterfaceReturns(t testing.TB) {
 	}
 	all("Up", isUp)
 	p.a.IP("link del v0")
-	all("Down", func(st Status) bool { return st.State == Down })
+	all("Down", func(st Status) bool { return st.State == StateDown })
 	p.a.IP("link add other type bridge") // takes the index
 	nstest.Veth(p.a, "v0", "10.9.0.1/24 fd09::1/64 fe80::1/64", p.b, "v0", "10.9.0.2/24 fd09::2/64 fe80::2/64")
 	forward()
@@ -56,7 +56,7 @@ func testEchoInterfaceReturns(t testing.TB) {
 func (r *trial) unavailable(k Key) {
 	r.tb.Helper()
 	for {
-		if e := r.until(k, Down); e.Reason == ReasonUnavailable && e.Err != "" {
+		if e := r.until(k, StateDown); e.Reason == ReasonUnavailable && e.Err != "" {
 			return
 		}
 	}
@@ -79,8 +79,8 @@ func testLater(t testing.TB) {
 	s.add(cfg)
 	s.unavailable(cfg.Key)
 	taken.Close()
-	s.until(cfg.Key, Up)
-	remote.until(p.mirror(cfg).Key, Up)
+	s.until(cfg.Key, StateUp)
+	remote.until(p.mirror(cfg).Key, StateUp)
 
 	t.Log("the interface is missing")
 	late := fast(p.key("10.9.0.2"))
@@ -142,7 +142,7 @@ func testRestoredLater(t testing.TB) {
 	p.remote(t, p.mirror(cfg))
 	s := start(t, client)
 	s.add(cfg)
-	s.until(cfg.Key, Up)
+	s.until(cfg.Key, StateUp)
 	if err := proc.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
@@ -156,7 +156,7 @@ func testRestoredLater(t testing.TB) {
 	s.unavailable(cfg.Key)
 	t.Logf("Down %v after the start of the process", time.Since(begin))
 	taken.Close()
-	s.until(cfg.Key, Up)
+	s.until(cfg.Key, StateUp)
 }
 
 // TestForged: packets of a program on this host that say Down, with the TTL and the
@@ -181,12 +181,12 @@ func testForged(t testing.TB) {
 	for _, peer := range []string{"10.9.0.2", "fd09::2", "fe80::2", "10.99.0.2"} {
 		k := p.key(peer)
 		st := s.status(k)
-		forged := Packet{State: Down, Multiplier: 3, MyDiscr: st.RemoteDiscr, YourDiscr: st.Discr, DesiredMinTx: time.Second, RequiredMinRx: time.Second}
+		forged := Packet{State: StateDown, Multiplier: 3, MyDiscr: st.RemoteDiscr, YourDiscr: st.Discr, DesiredMinTx: time.Second, RequiredMinRx: time.Second}
 		for _, dev := range []string{"", "v0", "lo", "other"} {
-			forge(t, p, k, dev, forged.Append(nil))
+			forge(t, p, k, dev, forged.append(nil))
 		}
 		time.Sleep(ms(200))
-		if now := s.status(k); now.State != Up || now.Downs != 0 {
+		if now := s.status(k); now.State != StateUp || now.Downs != 0 {
 			t.Errorf("%v: a program on this host ended it: %+v", k, now)
 		}
 	}

@@ -281,7 +281,7 @@ func (c *Client) answered(r bfdcore.Request[Key, SessionConfig], err error) {
 	}
 	c.cfg.Notice(fmt.Errorf("bfd: %v: %w", r.Key, err))
 	if r.Kind == bfdcore.RequestAdd && !c.there[r.Key] && c.desired.Wanted(r.Key) {
-		c.board.post(Event{Key: r.Key, State: Down, Reason: ReasonUnavailable, Err: err.Error(), Time: time.Now()}, nil)
+		c.board.post(Event{Key: r.Key, State: StateDown, Reason: ReasonUnavailable, Err: err.Error(), Time: time.Now()}, nil)
 	}
 }
 
@@ -289,7 +289,7 @@ func (c *Client) answered(r bfdcore.Request[Key, SessionConfig], err error) {
 // others the process tells.
 func (c *Client) gone(k Key) {
 	if e, ok := c.board.event(k); ok && !c.there[k] {
-		e.State, e.Reason, e.Err, e.Removed, e.Time = AdminDown, ReasonLocalAdminDown, "", true, time.Now()
+		e.State, e.Reason, e.Err, e.Removed, e.Time = StateAdminDown, ReasonLocalAdminDown, "", true, time.Now()
 		c.board.post(e, nil)
 	}
 }
@@ -353,7 +353,7 @@ func (c *Client) vanished(seen map[Key]bool) {
 	}
 	for _, e := range c.board.events() {
 		if !seen[e.Key] && !c.desired.Wanted(e.Key) {
-			e.State, e.Reason, e.Err, e.Removed, e.Time = AdminDown, ReasonLocalAdminDown, "", true, time.Now()
+			e.State, e.Reason, e.Err, e.Removed, e.Time = StateAdminDown, ReasonLocalAdminDown, "", true, time.Now()
 			c.board.post(e, nil)
 		}
 	}

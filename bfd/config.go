@@ -111,7 +111,7 @@ type SessionConfig struct {
 // groups it is a member of shrink to what still works.
 type NextHop struct {
 	ID      uint32     // NHA_ID
-	Link    int        // interface index the object must still have (NHA_OIF)
+	IfIndex int        // interface index the object must still have (NHA_OIF)
 	Gateway netip.Addr // gateway the object must still have (NHA_GATEWAY)
 	// Guards are the sessions that watch the alternatives. The object is deleted
 	// only while one of them is Up, and never if a group would lose its last

@@ -106,7 +106,7 @@ func (u *puppet) packet(s State) Packet {
 	return Packet{State: s, Multiplier: 100, MyDiscr: 9, YourDiscr: u.seen.MyDiscr, DesiredMinTx: time.Second, RequiredMinRx: ms(100)}
 }
 
-func (u *puppet) sendPacket(p Packet) { u.t.Helper(); u.send(p.Append(nil)) }
+func (u *puppet) sendPacket(p Packet) { u.t.Helper(); u.send(p.append(nil)) }
 
 // next receives the next packet of ours.
 func (u *puppet) next(limit time.Duration) (heard, error) {
@@ -116,7 +116,7 @@ func (u *puppet) next(limit time.Duration) (heard, error) {
 	if err != nil {
 		return heard{}, err
 	}
-	p, err := Parse(b[:n])
+	p, err := ParsePacket(b[:n])
 	if err != nil {
 		u.t.Fatalf("sent %x: %v", b[:n], err)
 	}
@@ -178,9 +178,9 @@ func (u *puppet) drain() {
 func (u *puppet) up() {
 	u.t.Helper()
 	u.until("anything", func(heard) bool { return true })
-	u.sendPacket(u.packet(Init))
-	u.until("Up", func(h heard) bool { return h.State == Up && h.Poll })
-	f := u.packet(Up)
+	u.sendPacket(u.packet(StateInit))
+	u.until("Up", func(h heard) bool { return h.State == StateUp && h.Poll })
+	f := u.packet(StateUp)
 	f.Final = true
 	u.sendPacket(f)
 	u.until("the end of the Poll Sequence", func(h heard) bool { return !h.Poll })
@@ -194,10 +194,10 @@ func testDiscards(t testing.TB) {
 	u := newPuppet(t, newPair(t), nil)
 	u.up()
 	edit := func(f func(b []byte) []byte) func() {
-		return func() { p := u.packet(Down); u.send(f(p.Append(nil))) }
+		return func() { p := u.packet(StateDown); u.send(f(p.append(nil))) }
 	}
 	from := func(addr string, ttl int, f func(*Packet)) func() {
-		return func() { p := u.packet(Down); f(&p); u.sendFrom(addr, ttl, p.Append(nil)) }
+		return func() { p := u.packet(StateDown); f(&p); u.sendFrom(addr, ttl, p.append(nil)) }
 	}
 	as := func(*Packet) {}
 	u.p.b.IP("addr add 10.9.0.3/24 dev v0")
@@ -216,8 +216,8 @@ func testDiscards(t testing.TB) {
 		{"M bit", edit(func(b []byte) []byte { b[1] |= 1; return b })},
 		{"my discriminator 0", edit(func(b []byte) []byte { clear(b[4:8]); return b })},
 		{"your discriminator of nobody", edit(func(b []byte) []byte { b[8] ^= 1; return b })},
-		{"your discriminator 0 and state Init", edit(func(b []byte) []byte { clear(b[8:12]); b[1] = byte(Init) << 6; return b })},
-		{"your discriminator 0 and state Up", edit(func(b []byte) []byte { clear(b[8:12]); b[1] = byte(Up) << 6; return b })},
+		{"your discriminator 0 and state Init", edit(func(b []byte) []byte { clear(b[8:12]); b[1] = byte(StateInit) << 6; return b })},
+		{"your discriminator 0 and state Up", edit(func(b []byte) []byte { clear(b[8:12]); b[1] = byte(StateUp) << 6; return b })},
 		{"your discriminator 0 from an address without session", from("10.9.0.3:50001", 255, func(p *Packet) { p.YourDiscr = 0 })},
 		{"A bit without authentication in use", edit(func(b []byte) []byte {
 			a := authState{Auth: Auth{Type: AuthMD5, Keys: []AuthKey{{1, "x"}}}}
@@ -228,10 +228,10 @@ func testDiscards(t testing.TB) {
 		{"TTL 254, your discriminator 0", from("10.9.0.2:50001", 254, func(p *Packet) { p.YourDiscr = 0 })},
 	} {
 		c.send()
-		ping := u.packet(Up) // a Poll shows that what came before it has been dealt with
+		ping := u.packet(StateUp) // a Poll shows that what came before it has been dealt with
 		ping.Poll = true
 		u.sendPacket(ping)
-		if h := u.until("F", func(h heard) bool { return h.Final }); h.State != Up {
+		if h := u.until("F", func(h heard) bool { return h.Final }); h.State != StateUp {
 			t.Errorf("%s: not discarded, now %v", c.name, h.State)
 			return
 		}
@@ -245,12 +245,12 @@ func testDiscards(t testing.TB) {
 		name string
 		send func()
 	}{
-		{"octets beyond Length (RFC 9764)", func() { p := u.packet(Up); p.Poll = true; u.send(append(p.Append(nil), make([]byte, 400)...)) }},
-		{"another source port", func() { p := u.packet(Up); p.Poll = true; u.sendFrom("10.9.0.2:60000", 255, p.Append(nil)) }},
-		{"another source address with our discriminator (RFC 5880, 6.3)", func() { p := u.packet(Up); p.Poll = true; u.sendFrom("10.9.0.3:50001", 255, p.Append(nil)) }},
+		{"octets beyond Length (RFC 9764)", func() { p := u.packet(StateUp); p.Poll = true; u.send(append(p.append(nil), make([]byte, 400)...)) }},
+		{"another source port", func() { p := u.packet(StateUp); p.Poll = true; u.sendFrom("10.9.0.2:60000", 255, p.append(nil)) }},
+		{"another source address with our discriminator (RFC 5880, 6.3)", func() { p := u.packet(StateUp); p.Poll = true; u.sendFrom("10.9.0.3:50001", 255, p.append(nil)) }},
 	} {
 		c.send()
-		if h := u.until("F after "+c.name, func(h heard) bool { return h.Final }); h.State != Up || h.Poll {
+		if h := u.until("F after "+c.name, func(h heard) bool { return h.Final }); h.State != StateUp || h.Poll {
 			t.Errorf("%s: %+v", c.name, h)
 		}
 	}
@@ -270,15 +270,15 @@ func TestSent(t *testing.T) {
 				if gap := second.at.Sub(first.at); gap < ms(740) || gap > ms(1100) {
 					t.Errorf("%v apart while Down", gap)
 				}
-				if first.State != Down || first.YourDiscr != 0 || first.MyDiscr == 0 || first.DesiredMinTx < time.Second || first.Multiplier != 3 || first.Demand || first.ControlIndependent || first.RequiredMinEchoRx != 0 {
+				if first.State != StateDown || first.YourDiscr != 0 || first.MyDiscr == 0 || first.DesiredMinTx < time.Second || first.Multiplier != 3 || first.Demand || first.ControlIndependent || first.RequiredMinEchoRx != 0 {
 					t.Errorf("first packet %+v", first)
 				}
-				u.sendPacket(u.packet(Init))
-				up := u.until("Up", func(h heard) bool { return h.State == Up })
+				u.sendPacket(u.packet(StateInit))
+				up := u.until("Up", func(h heard) bool { return h.State == StateUp })
 				if !up.Poll || up.DesiredMinTx != ms(100) || up.YourDiscr != 9 {
 					t.Errorf("no Poll Sequence on the way up: %+v", up)
 				}
-				f := u.packet(Up)
+				f := u.packet(StateUp)
 				f.Final = true
 				u.sendPacket(f)
 				last := u.until("the end of the Poll Sequence", func(h heard) bool { return !h.Poll })
@@ -293,7 +293,7 @@ func TestSent(t *testing.T) {
 					last = h
 				}
 				t.Log("a Poll is answered at once")
-				q := u.packet(Up)
+				q := u.packet(StateUp)
 				q.Poll = true
 				begin := time.Now()
 				u.sendPacket(q)
@@ -301,7 +301,7 @@ func TestSent(t *testing.T) {
 					t.Errorf("after %v: %+v", h.at.Sub(begin), h)
 				}
 				t.Log("remote Required Min RX: slower, then silence, and F all the same")
-				q = u.packet(Up)
+				q = u.packet(StateUp)
 				q.RequiredMinRx = ms(400)
 				u.sendPacket(q)
 				time.Sleep(ms(10))
@@ -316,7 +316,7 @@ func TestSent(t *testing.T) {
 				u.sendPacket(q)
 				u.until("F", func(h heard) bool { return h.Final })
 				t.Log("smaller again: re-armed at once")
-				q = u.packet(Up)
+				q = u.packet(StateUp)
 				begin = time.Now()
 				u.sendPacket(q)
 				if h := u.until("a packet", func(heard) bool { return true }); h.at.Sub(begin) > ms(120) {
@@ -329,11 +329,11 @@ func TestSent(t *testing.T) {
 				u.drain()
 				u.none(ms(400))
 				t.Log("neighbour down is answered at once")
-				d := u.packet(Down)
+				d := u.packet(StateDown)
 				d.Diag = DiagExpired
 				begin = time.Now()
 				u.sendPacket(d)
-				if h := u.until("Down", func(h heard) bool { return h.State == Down }); h.Diag != DiagNeighborDown || h.at.Sub(begin) > ms(20) || h.DesiredMinTx < time.Second {
+				if h := u.until("Down", func(h heard) bool { return h.State == StateDown }); h.Diag != DiagNeighborDown || h.at.Sub(begin) > ms(20) || h.DesiredMinTx < time.Second {
 					t.Errorf("after %v: %+v", h.at.Sub(begin), h)
 				}
 			})
@@ -352,15 +352,15 @@ func testAdminDownWire(t testing.TB) {
 	c.AdminDown = true
 	u.server.add(c)
 	for range 3 {
-		if h := u.until("AdminDown", func(h heard) bool { return h.State == AdminDown }); h.Diag != DiagAdminDown {
+		if h := u.until("AdminDown", func(h heard) bool { return h.State == StateAdminDown }); h.Diag != DiagAdminDown {
 			t.Errorf("%+v", h)
 		}
 	}
-	q := u.packet(Up)
+	q := u.packet(StateUp)
 	q.Poll = true
 	u.sendPacket(q)
 	for end := time.Now().Add(ms(500)); time.Now().Before(end); {
-		if h, err := u.next(ms(100)); err == nil && (h.Final || h.State != AdminDown) {
+		if h, err := u.next(ms(100)); err == nil && (h.Final || h.State != StateAdminDown) {
 			t.Errorf("%+v", h)
 		}
 	}
@@ -373,12 +373,12 @@ func testMultihopTTL(t testing.TB) {
 	p := newPair(t)
 	u := newPuppet(t, p, func(c *SessionConfig) { c.Key = p.key("10.99.0.2"); c.MinTTL = 200 })
 	u.up()
-	q := u.packet(Down)
-	u.sendFrom("10.99.0.2:50001", 199, q.Append(nil))
-	q = u.packet(Up)
+	q := u.packet(StateDown)
+	u.sendFrom("10.99.0.2:50001", 199, q.append(nil))
+	q = u.packet(StateUp)
 	q.Poll = true
-	u.sendFrom("10.99.0.2:50001", 200, q.Append(nil))
-	if h := u.until("F", func(h heard) bool { return h.Final }); h.State != Up {
+	u.sendFrom("10.99.0.2:50001", 200, q.append(nil))
+	if h := u.until("F", func(h heard) bool { return h.Final }); h.State != StateUp {
 		t.Errorf("%+v", h)
 	}
 }

@@ -117,7 +117,7 @@ func (o *owner) drain(s *rxSocket) (empty bool) {
 
 // packet takes message i of the ring.
 func (o *owner) packet(s *rxSocket, i int) {
-	p, err := Parse(o.ring.payload[i][:min(o.ring.msgs[i].n, rxPayload)])
+	p, err := ParsePacket(o.ring.payload[i][:min(o.ring.msgs[i].n, rxPayload)])
 	if err != nil {
 		o.discarded++
 		return
@@ -180,7 +180,7 @@ func (o *owner) findEcho(s *rxSocket, ip []byte) (*entry, Packet) {
 	if len(ip) < header+8 || ip[ttl] != echoTTL {
 		return nil, Packet{}
 	}
-	p, err := Parse(ip[header+8:])
+	p, err := ParsePacket(ip[header+8:])
 	if err != nil || p.MyDiscr != p.YourDiscr {
 		return nil, Packet{}
 	}

@@ -49,7 +49,7 @@ func ExampleSession() {
 
 	var deliver func(from, to *bfd.Session, now time.Duration)
 	deliver = func(from, to *bfd.Session, now time.Duration) {
-		packet, err := bfd.Parse(from.AppendPacket(nil, now))
+		packet, err := bfd.ParsePacket(from.AppendPacket(nil, now))
 		if err != nil {
 			fmt.Println(err)
 			return
@@ -77,11 +77,12 @@ func ExampleSession() {
 	// b Down: expired
 }
 
-func ExampleParse() {
-	_, err := bfd.Parse([]byte("no control packet, but 24 octets long"))
+func ExampleParsePacket() {
+	_, err := bfd.ParsePacket([]byte("no control packet, but 24 octets long"))
 	fmt.Println(err)
-	p := bfd.Packet{State: bfd.Up, Multiplier: 3, MyDiscr: 7, YourDiscr: 9, DesiredMinTx: 50 * time.Millisecond}
-	q, err := bfd.Parse(p.Append(nil))
+	p := bfd.Packet{State: bfd.StateUp, Multiplier: 3, MyDiscr: 7, YourDiscr: 9, DesiredMinTx: 50 * time.Millisecond}
+	b, _ := p.AppendBinary(nil)
+	q, err := bfd.ParsePacket(b)
 	fmt.Println(q.State, q.MyDiscr, q.DesiredMinTx, err)
 	// Output:
 	// bfd: packet: version is not 1

@@ -53,7 +53,7 @@ func (f *failover) collect() (list []dying, closedNow bool) {
 		e := s.slots[slot]
 		fact := e.cell.read()
 		lost := fact.reason == ReasonExpired || fact.reason == ReasonNeighborDown || fact.reason == ReasonEchoFailed
-		if fact.state == Up || !lost || fact.downs == e.failed || len(e.kept.Failover) == 0 || e.space == nil {
+		if fact.state == StateUp || !lost || fact.downs == e.failed || len(e.kept.Failover) == 0 || e.space == nil {
 			return
 		}
 		e.failed = fact.downs
@@ -79,7 +79,7 @@ func (f *failover) execute(d dying) []FailoverResult {
 		for i, n := range d.list {
 			var guarded bool
 			work.Up, guarded = f.watched(d.key.NetNS, n.Guards)
-			done(i, work.Delete(bfdcore.Doomed{ID: n.ID, Link: n.Link, Gateway: n.Gateway.Unmap().WithZone(""), Strict: len(n.Guards) > 0, Guarded: guarded}))
+			done(i, work.Delete(bfdcore.Doomed{ID: n.ID, Link: n.IfIndex, Gateway: n.Gateway.Unmap().WithZone(""), Strict: len(n.Guards) > 0, Guarded: guarded}))
 		}
 		return nil
 	})
@@ -99,7 +99,7 @@ func (f *failover) watched(netns string, guards []Key) (up map[uint32]bool, guar
 	defer s.mu.Unlock()
 	up, guarded = map[uint32]bool{}, len(guards) == 0
 	for k, e := range s.entries {
-		alive := !e.removed && e.cell.read().state == Up
+		alive := !e.removed && e.cell.read().state == StateUp
 		if alive && slices.ContainsFunc(guards, func(g Key) bool { return g.Normal() == k }) {
 			guarded = true
 		}

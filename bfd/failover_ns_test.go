@@ -32,19 +32,19 @@ func testFailover(t testing.TB) {
 	two.Peer, two.Local = netip.MustParseAddr("10.9.1.2"), netip.MustParseAddr("10.9.1.1")
 	via := netip.MustParseAddr
 	one.Failover = []NextHop{
-		{ID: 101, Link: link, Gateway: via("10.9.0.2"), Guards: []Key{two.Key}},
-		{ID: 103, Link: link, Gateway: via("10.9.0.2")}, // has another gateway now
-		{ID: 104, Link: link, Gateway: via("10.9.0.2")}, // in no group
-		{ID: 999, Link: link, Gateway: via("10.9.0.2")}, // gone
+		{ID: 101, IfIndex: link, Gateway: via("10.9.0.2"), Guards: []Key{two.Key}},
+		{ID: 103, IfIndex: link, Gateway: via("10.9.0.2")}, // has another gateway now
+		{ID: 104, IfIndex: link, Gateway: via("10.9.0.2")}, // in no group
+		{ID: 999, IfIndex: link, Gateway: via("10.9.0.2")}, // gone
 	}
-	two.Failover = []NextHop{{ID: 102, Link: link, Gateway: via("10.9.1.2"), Guards: []Key{one.Key}}}
+	two.Failover = []NextHop{{ID: 102, IfIndex: link, Gateway: via("10.9.1.2"), Guards: []Key{one.Key}}}
 
 	remote := p.remote(t, p.mirror(one), p.mirror(two))
 	s := newServer(t)
 	s.add(one)
 	s.add(two)
 	for _, k := range []Key{one.Key, two.Key} {
-		s.statusIs(k, "Up", func(st Status) bool { return st.State == Up })
+		s.statusIs(k, "Up", func(st Status) bool { return st.State == StateUp })
 	}
 	cut := func(addr string) { p.b.Exec("nft", "add rule ip t out ip saddr "+addr+" drop") }
 	p.b.Exec("nft", "add table ip t")
@@ -78,15 +78,15 @@ func testFailover(t testing.TB) {
 	t.Log("an object that one group cannot spare is taken out of the others")
 	p.b.Exec("nft", "flush chain ip t out")
 	for _, k := range []Key{one.Key, two.Key} {
-		s.statusIs(k, "Up", func(st Status) bool { return st.State == Up })
+		s.statusIs(k, "Up", func(st Status) bool { return st.State == StateUp })
 	}
 	p.a.IP("nexthop add id 101 via 10.9.0.2 dev v0")
 	p.a.IP("nexthop add id 105 via 10.9.0.9 dev v0")
 	p.a.IP("nexthop replace id 201 group 101/102")
 	p.a.IP("nexthop add id 202 group 101/105")
 	one.Failover = []NextHop{
-		{ID: 101, Link: link, Gateway: via("10.9.0.2"), Guards: []Key{two.Key}},
-		{ID: 105, Link: link, Gateway: via("10.9.0.9"), Guards: []Key{two.Key}},
+		{ID: 101, IfIndex: link, Gateway: via("10.9.0.2"), Guards: []Key{two.Key}},
+		{ID: 105, IfIndex: link, Gateway: via("10.9.0.9"), Guards: []Key{two.Key}},
 	}
 	s.add(one)
 	s.clear()
@@ -107,7 +107,7 @@ func testFailover(t testing.TB) {
 func (r *trial) failover(k Key) []FailoverResult {
 	r.tb.Helper()
 	for {
-		if e := r.until(k, Down); e.Failover != nil {
+		if e := r.until(k, StateDown); e.Failover != nil {
 			return e.Failover
 		}
 	}

@@ -76,12 +76,12 @@ func playHandovers(t *testing.T, inputs []string) error {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		for _, e := range r.states {
-			if e.State != Up || e.Downs > 0 {
+			if e.State != StateUp || e.Downs > 0 {
 				return fmt.Errorf("the remote system has %s, %d downs, since %v", brief(e), e.Downs, e.Time.Sub(scenario.Epoch))
 			}
 		}
 		for k := range c.wanted {
-			if e := c.states[k]; e.State != Up {
+			if e := c.states[k]; e.State != StateUp {
 				return fmt.Errorf("the client has %s", brief(e))
 			}
 		}
@@ -91,7 +91,7 @@ func playHandovers(t *testing.T, inputs []string) error {
 		time.Sleep(510 * time.Millisecond)
 		w.mu.Lock()
 		for k := range c.wanted {
-			if e := c.states[k]; e.State != Down {
+			if e := c.states[k]; e.State != StateDown {
 				return fmt.Errorf("%v after a cut the client has %s", time.Since(cut), brief(e))
 			}
 		}

@@ -27,7 +27,7 @@ func (s *Server) collect() bool {
 		case !e.removed:
 			downs := e.last.downs
 			s.post(e)
-			if e.last.downs > downs && e.last.state != Up {
+			if e.last.downs > downs && e.last.state != StateUp {
 				s.look(e) // perhaps it lacks something now
 			}
 		}
@@ -44,7 +44,7 @@ func (s *Server) post(e *entry) {
 	e.last, e.lastTrouble = f, e.trouble
 	var down *Event
 	if f.downs > 0 {
-		down = &Event{Key: e.key, State: Down, Diag: f.downDiag, RemoteDiag: f.downRemote, Reason: f.downReason, RemoteC: f.remoteC, Time: s.owner.clock.wall(f.downAt), Downs: f.downs}
+		down = &Event{Key: e.key, State: StateDown, Diag: f.downDiag, RemoteDiag: f.downRemote, Reason: f.downReason, RemoteC: f.remoteC, Time: s.owner.clock.wall(f.downAt), Downs: f.downs}
 	}
 	s.board.post(s.event(e, f), down)
 }
@@ -60,7 +60,7 @@ func (s *Server) event(e *entry, f fact) Event {
 // for no other reason is unavailable.
 func (e *entry) reasonNow(state State, r Reason) (Reason, string) {
 	switch {
-	case state == Up || e.trouble == "":
+	case state == StateUp || e.trouble == "":
 		return r, ""
 	case r == ReasonNone:
 		return ReasonUnavailable, e.trouble

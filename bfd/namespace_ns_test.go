@@ -26,13 +26,13 @@ func testNamespaceName(t testing.TB) {
 	p.a.IP("route add 198.51.100.0/24 nhid 201")
 	one, two := fast(p.key("10.9.0.2")), fast(p.key("10.9.0.2"))
 	two.Peer, two.Local = netip.MustParseAddr("10.9.1.2"), netip.MustParseAddr("10.9.1.1")
-	one.Failover = []NextHop{{ID: 101, Link: link, Gateway: netip.MustParseAddr("10.9.0.2"), Guards: []Key{two.Key}}}
-	two.Failover = []NextHop{{ID: 102, Link: link, Gateway: netip.MustParseAddr("10.9.1.2"), Guards: []Key{one.Key}}}
+	one.Failover = []NextHop{{ID: 101, IfIndex: link, Gateway: netip.MustParseAddr("10.9.0.2"), Guards: []Key{two.Key}}}
+	two.Failover = []NextHop{{ID: 102, IfIndex: link, Gateway: netip.MustParseAddr("10.9.1.2"), Guards: []Key{one.Key}}}
 	p.remote(t, p.mirror(one), p.mirror(two))
 	s := newServer(t)
 	s.add(one)
 	s.add(two)
-	up := func(st Status) bool { return st.State == Up }
+	up := func(st Status) bool { return st.State == StateUp }
 	s.statusIs(one.Key, "Up", up)
 	s.statusIs(two.Key, "Up", up)
 
@@ -50,12 +50,12 @@ func testNamespaceName(t testing.TB) {
 		t.Errorf("in a namespace without a name: %+v", r)
 	}
 	s.add(two)
-	if st := s.status(two.Key); st.Discr != discr || st.State != Up {
+	if st := s.status(two.Key); st.Discr != discr || st.State != StateUp {
 		t.Errorf("added again without a name: %v, discriminator %d, was %d", st.State, st.Discr, discr)
 	}
 	name("add")
 	s.add(two)
-	s.statusIs(two.Key, "made anew in another namespace", func(st Status) bool { return st.Discr != discr && st.State == Down && st.Err != "" })
+	s.statusIs(two.Key, "made anew in another namespace", func(st Status) bool { return st.Discr != discr && st.State == StateDown && st.Err != "" })
 	s.add(one)
 	if err := s.Remove(one.Key); err != nil {
 		t.Error(err)

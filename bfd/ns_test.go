@@ -31,7 +31,7 @@ func testBIRD(t testing.TB) {
 		s.add(fast(k))
 	}
 	for _, k := range keys {
-		s.statusIs(k, "Up", func(st Status) bool { return st.State == Up && st.RemoteState == Up })
+		s.statusIs(k, "Up", func(st Status) bool { return st.State == StateUp && st.RemoteState == StateUp })
 	}
 	for _, who := range []string{"10.9.0.1", "fd09::1", "fe80::1", "10.99.0.1"} {
 		bird.birdSays(who+" ", "Up", "0.100", "0.300")
@@ -61,7 +61,7 @@ func testBIRD(t testing.TB) {
 	s.add(c)
 	s.statusIs(k, "fast again", func(st Status) bool { return st.DetectTime == ms(250) })
 	for _, k := range keys {
-		s.statusIs(k, "Up", func(st Status) bool { return st.State == Up })
+		s.statusIs(k, "Up", func(st Status) bool { return st.State == StateUp })
 		if st := s.status(k); k != keys[0] && st.Downs != 0 {
 			t.Errorf("%v flapped: %+v", k, st)
 		}
@@ -74,7 +74,7 @@ func testBIRD(t testing.TB) {
 		t.Errorf("BIRD killed: %+v", e)
 	}
 	bird.birdRun()
-	s.until(k, Up)
+	s.until(k, StateUp)
 
 	t.Log("removed here")
 	if err := s.Remove(k); err != nil {
@@ -87,7 +87,7 @@ func testBIRD(t testing.TB) {
 func (r *trial) down(k Key) Event {
 	r.tb.Helper()
 	for {
-		if e := r.until(k, Down); e.Reason != ReasonNone {
+		if e := r.until(k, StateDown); e.Reason != ReasonNone {
 			return e
 		}
 	}
@@ -113,10 +113,10 @@ func TestBIRDAuth(t *testing.T) {
 				c := fast(k)
 				c.Auth = Auth{Type: typ, Keys: []AuthKey{{3, "wrong"}}}
 				s.add(c)
-				s.statusIs(k, "packets refused", func(st Status) bool { return st.Refused > 0 && st.State == Down })
+				s.statusIs(k, "packets refused", func(st Status) bool { return st.Refused > 0 && st.State == StateDown })
 				c.Auth.Keys = []AuthKey{{3, "good"}}
 				s.add(c)
-				s.until(k, Up)
+				s.until(k, StateUp)
 				bird.birdSays("10.9.0.1 ", "Up")
 				c.Auth.Keys = []AuthKey{{3, "good"}, {4, "next"}}
 				s.add(c)
@@ -163,7 +163,7 @@ func testFRR(t testing.TB) {
 		s.add(fast(k))
 	}
 	for _, k := range keys {
-		s.statusIs(k, "Up", func(st Status) bool { return st.State == Up && st.RemoteState == Up })
+		s.statusIs(k, "Up", func(st Status) bool { return st.State == StateUp && st.RemoteState == StateUp })
 	}
 	for _, who := range []string{"10.9.0.1", "fd09::1", "fe80::1", "10.99.0.1"} {
 		frr.frrSays(who+" ", "up")
@@ -192,21 +192,21 @@ func testFRR(t testing.TB) {
 	frr.frrSays("10.9.0.1 ", "up")
 
 	t.Log("AdminDown there")
-	s.statusIs(k, "Up", func(st Status) bool { return st.State == Up })
+	s.statusIs(k, "Up", func(st Status) bool { return st.State == StateUp })
 	frr.vtysh("configure", "bfd", "profile fast", "shutdown")
-	s.statusIs(k, "remote AdminDown", func(st Status) bool { return st.State == Down && st.Reason == ReasonRemoteAdminDown })
+	s.statusIs(k, "remote AdminDown", func(st Status) bool { return st.State == StateDown && st.Reason == ReasonRemoteAdminDown })
 	frr.vtysh("configure", "bfd", "profile fast", "no shutdown")
-	s.statusIs(k, "Up", func(st Status) bool { return st.State == Up })
+	s.statusIs(k, "Up", func(st Status) bool { return st.State == StateUp })
 
 	t.Log("FRR dies and comes back")
 	frr.kill()
-	s.statusIs(k, "expired", func(st Status) bool { return st.State == Down && st.Reason == ReasonExpired })
+	s.statusIs(k, "expired", func(st Status) bool { return st.State == StateDown && st.Reason == ReasonExpired })
 	for _, name := range []string{"zebra.vty", "bfdd.vty"} {
 		frr.remove(name)
 	}
 	frr.frrRun()
 	for _, k := range keys {
-		s.statusIs(k, "Up", func(st Status) bool { return st.State == Up })
+		s.statusIs(k, "Up", func(st Status) bool { return st.State == StateUp })
 	}
 	if !strings.Contains(frr.vtysh("show bfd peer 10.9.0.1 local-address 10.9.0.2 interface v0"), "up") {
 		t.Error("FRR does not see the session up")
@@ -230,7 +230,7 @@ func TestCoexist(t *testing.T) {
 				bird.birdConfig(`strict bind yes; interface "*" { interval 100 ms; multiplier 3; }; neighbor 10.9.0.2 dev "v0" local 10.9.0.101;`)
 				if first == "bird" {
 					bird.birdRun()
-					remote.statusIs(p.mirror(birds).Key, "Up", func(s Status) bool { return s.State == Up })
+					remote.statusIs(p.mirror(birds).Key, "Up", func(s Status) bool { return s.State == StateUp })
 				}
 				server, err := NewServer(Config{Coexist: true})
 				if err != nil {
@@ -238,16 +238,16 @@ func TestCoexist(t *testing.T) {
 				}
 				s := start(t, server)
 				s.add(ours)
-				s.statusIs(ours.Key, "Up", func(s Status) bool { return s.State == Up })
+				s.statusIs(ours.Key, "Up", func(s Status) bool { return s.State == StateUp })
 				if first == "us" {
 					bird.birdRun()
 				}
 				for _, k := range []Key{p.mirror(ours).Key, p.mirror(birds).Key} {
-					remote.statusIs(k, "Up", func(s Status) bool { return s.State == Up && s.TxInterval == ms(100) })
+					remote.statusIs(k, "Up", func(s Status) bool { return s.State == StateUp && s.TxInterval == ms(100) })
 				}
 				time.Sleep(time.Second)
 				for _, k := range []Key{p.mirror(ours).Key, p.mirror(birds).Key} {
-					if s := remote.status(k); s.State != Up || s.Downs != 0 {
+					if s := remote.status(k); s.State != StateUp || s.Downs != 0 {
 						t.Errorf("%+v", s)
 					}
 				}
@@ -269,16 +269,16 @@ func testInterfaceReturns(t testing.TB) {
 	s.add(cfg)
 	s.add(v6)
 	for _, k := range []Key{cfg.Key, v6.Key} {
-		s.statusIs(k, "Up", func(st Status) bool { return st.State == Up })
+		s.statusIs(k, "Up", func(st Status) bool { return st.State == StateUp })
 	}
 	p.a.IP("link del v0")
 	for _, k := range []Key{cfg.Key, v6.Key} {
-		s.statusIs(k, "Down", func(st Status) bool { return st.State == Down && st.Reason == ReasonExpired })
+		s.statusIs(k, "Down", func(st Status) bool { return st.State == StateDown && st.Reason == ReasonExpired })
 	}
 	p.a.IP("link add other type bridge") // takes the index
 	nstest.Veth(p.a, "v0", "10.9.0.1/24 fd09::1/64 fe80::1/64", p.b, "v0", "10.9.0.2/24 fd09::2/64 fe80::2/64")
 	for _, k := range []Key{cfg.Key, v6.Key} {
-		s.statusIs(k, "Up", func(st Status) bool { return st.State == Up })
-		remote.statusIs(p.mirror(SessionConfig{Key: k}).Key, "Up", func(st Status) bool { return st.State == Up })
+		s.statusIs(k, "Up", func(st Status) bool { return st.State == StateUp })
+		remote.statusIs(p.mirror(SessionConfig{Key: k}).Key, "Up", func(st Status) bool { return st.State == StateUp })
 	}
 }

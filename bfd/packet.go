@@ -35,7 +35,7 @@ type Packet struct {
 	RequiredMinEchoRx time.Duration
 
 	auth []byte // authentication section, nil without A bit; aliases raw
-	raw  []byte // the packet as received, Length octets; aliases Parse's argument
+	raw  []byte // the packet as received, Length octets; aliases ParsePacket's argument
 }
 
 // headerLen is the length of the mandatory section.
@@ -51,7 +51,7 @@ type PacketError string
 // Error implements error.
 func (e PacketError) Error() string { return "bfd: packet: " + string(e) }
 
-// What [Parse] finds, in the order of RFC 5880, Section 6.8.6.
+// What [ParsePacket] finds, in the order of RFC 5880, Section 6.8.6.
 const (
 	ErrShort      PacketError = "shorter than 24 octets"
 	ErrVersion    PacketError = "version is not 1"
@@ -63,11 +63,11 @@ const (
 	ErrAuth       PacketError = "malformed authentication section"
 )
 
-// Parse decodes a control packet and makes every check of RFC 5880, Section
+// ParsePacket decodes a control packet and makes every check of RFC 5880, Section
 // 6.8.6, that needs no session. Octets beyond the Length field are ignored (RFC
-// 9764). The packet aliases b and is valid until b is reused. Parse does not
+// 9764). The packet aliases b and is valid until b is reused. ParsePacket does not
 // allocate; its errors are of type [PacketError].
-func Parse(b []byte) (Packet, error) {
+func ParsePacket(b []byte) (Packet, error) {
 	if len(b) < headerLen {
 		return Packet{}, ErrShort
 	}
@@ -98,7 +98,7 @@ func Parse(b []byte) (Packet, error) {
 		return Packet{}, ErrMultipoint
 	case p.MyDiscr == 0:
 		return Packet{}, ErrMyDiscr
-	case p.YourDiscr == 0 && p.State > Down:
+	case p.YourDiscr == 0 && p.State > StateDown:
 		return Packet{}, ErrYourDiscr
 	}
 	p.raw = b[:length:length]
@@ -111,9 +111,12 @@ func Parse(b []byte) (Packet, error) {
 	return p, nil
 }
 
-// Append appends the packet without authentication section and returns the
-// extended buffer.
-func (p *Packet) Append(b []byte) []byte {
+// AppendBinary appends the packet, without an authentication section, to b. It
+// implements [encoding.BinaryAppender]. It does not judge the values: intervals are
+// sent as whole microseconds from 0 to 2^32-1, and the error is always nil.
+func (p *Packet) AppendBinary(b []byte) ([]byte, error) { return p.append(b), nil }
+
+func (p *Packet) append(b []byte) []byte {
 	flags := byte(p.State) << 6
 	flags |= bit(p.Poll, 0x20) | bit(p.Final, 0x10) | bit(p.ControlIndependent, 0x08) | bit(p.Demand, 0x02)
 	b = append(b, 1<<5|byte(p.Diag)&0x1f, flags, p.Multiplier, headerLen)

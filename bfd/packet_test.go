@@ -18,7 +18,7 @@ var seeds = map[string]string{
 }
 
 func TestParseErrors(t *testing.T) {
-	good := Packet{State: Up, Multiplier: 3, MyDiscr: 1, YourDiscr: 2}
+	good := Packet{State: StateUp, Multiplier: 3, MyDiscr: 1, YourDiscr: 2}
 	cases := []struct {
 		name   string
 		break_ func(b []byte) []byte
@@ -43,7 +43,7 @@ func TestParseErrors(t *testing.T) {
 		{"your discriminator 0 in AdminDown", func(b []byte) []byte { clear(b[8:12]); b[1] = 0; return b }, nil},
 	}
 	for _, c := range cases {
-		if _, err := Parse(c.break_(good.Append(nil))); err != c.want {
+		if _, err := ParsePacket(c.break_(good.append(nil))); err != c.want {
 			t.Errorf("%s: %v, want %v", c.name, err, c.want)
 		}
 	}
@@ -51,7 +51,7 @@ func TestParseErrors(t *testing.T) {
 
 func TestStrings(t *testing.T) {
 	for _, s := range []string{State(9).String(), Diag(31).String(), Reason(9).String(), AuthType(9).String(),
-		Up.String(), DiagExpired.String(), ReasonExpired.String(), AuthSHA1.String(), ErrShort.Error(), (&ConfigError{"a", "b"}).Error()} {
+		StateUp.String(), DiagExpired.String(), ReasonExpired.String(), AuthSHA1.String(), ErrShort.Error(), (&ConfigError{"a", "b"}).Error()} {
 		if s == "" {
 			t.Error("empty string")
 		}
@@ -69,11 +69,11 @@ func FuzzParse(f *testing.F) {
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		p, err := Parse(b)
+		p, err := ParsePacket(b)
 		if err != nil {
 			return
 		}
-		again := p.Append(nil)
+		again := p.append(nil)
 		want := bytes.Clone(b[:headerLen])
 		want[1] &^= 0x04
 		want[3] = headerLen
@@ -103,8 +103,8 @@ func compare(t *testing.T, p *Packet, b []byte) {
 func TestGopacketReadsAuth(t *testing.T) {
 	for typ := AuthSimple; typ <= AuthMeticulousSHA1; typ++ {
 		a := authState{Auth: Auth{Type: typ, Keys: []AuthKey{{ID: 3, Secret: "secret"}}}, txSeq: 41}
-		p := Packet{State: Up, Multiplier: 3, MyDiscr: 1, YourDiscr: 2}
-		b := a.sign(p.Append(nil), 0)
+		p := Packet{State: StateUp, Multiplier: 3, MyDiscr: 1, YourDiscr: 2}
+		b := a.sign(p.append(nil), 0)
 		var l layers.BFD
 		if err := l.DecodeFromBytes(b, gopacket.NilDecodeFeedback); err != nil {
 			t.Fatal(typ, err)
@@ -145,16 +145,16 @@ func TestAllocations(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		in := Packet{State: Init, Multiplier: 3, MyDiscr: 9, YourDiscr: 1, DesiredMinTx: time.Second, RequiredMinRx: time.Second, Poll: true}
+		in := Packet{State: StateInit, Multiplier: 3, MyDiscr: 9, YourDiscr: 1, DesiredMinTx: time.Second, RequiredMinRx: time.Second, Poll: true}
 		var rx, tx [maxPacketLen]byte
 		now := time.Duration(0)
 		if n := testing.AllocsPerRun(100, func() {
 			now += time.Millisecond
-			b := in.Append(rx[:0])
+			b := in.append(rx[:0])
 			if typ != AuthNone {
 				b = peer.sign(b, 0)
 			}
-			p, err := Parse(b)
+			p, err := ParsePacket(b)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -172,11 +172,11 @@ func TestAllocations(t *testing.T) {
 
 func BenchmarkReceive(b *testing.B) {
 	s, _ := NewSession(SessionConfig{}, 1, 1, 0)
-	in := Packet{State: Init, Multiplier: 3, MyDiscr: 9, YourDiscr: 1, DesiredMinTx: time.Second, RequiredMinRx: time.Second}
-	raw := in.Append(nil)
+	in := Packet{State: StateInit, Multiplier: 3, MyDiscr: 9, YourDiscr: 1, DesiredMinTx: time.Second, RequiredMinRx: time.Second}
+	raw := in.append(nil)
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
-		p, _ := Parse(raw)
+		p, _ := ParsePacket(raw)
 		s.Receive(time.Duration(i), &p)
 	}
 }

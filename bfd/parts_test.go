@@ -58,8 +58,8 @@ func TestFrame(t *testing.T) {
 		f := newFrame(local, peer, 50000, Port)
 		f.whole = true
 		for n := range 4 {
-			p := Packet{State: Up, Multiplier: 3, MyDiscr: uint32(n + 1), YourDiscr: 0xffff0000, DesiredMinTx: time.Second}
-			got := f.finish(p.Append(f.body()))
+			p := Packet{State: StateUp, Multiplier: 3, MyDiscr: uint32(n + 1), YourDiscr: 0xffff0000, DesiredMinTx: time.Second}
+			got := f.finish(p.append(f.body()))
 			udp := &layers.UDP{SrcPort: 50000, DstPort: Port}
 			var ip gopacket.SerializableLayer
 			if local.Is4() {
@@ -72,7 +72,7 @@ func TestFrame(t *testing.T) {
 				ip = v6
 			}
 			b := gopacket.NewSerializeBuffer()
-			if err := gopacket.SerializeLayers(b, gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true}, ip, udp, gopacket.Payload(p.Append(nil))); err != nil {
+			if err := gopacket.SerializeLayers(b, gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true}, ip, udp, gopacket.Payload(p.append(nil))); err != nil {
 				t.Fatal(err)
 			}
 			if !bytes.Equal(got, b.Bytes()) {
@@ -89,7 +89,7 @@ func TestCell(t *testing.T) {
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for i := range 5000 {
-			c.write(fact{state: Up, remoteC: true, since: time.Duration(i), downAt: time.Duration(i), downs: uint64(i)})
+			c.write(fact{state: StateUp, remoteC: true, since: time.Duration(i), downAt: time.Duration(i), downs: uint64(i)})
 			m.mark(i % 100)
 		}
 	})
@@ -99,7 +99,7 @@ func TestCell(t *testing.T) {
 		}
 	}
 	wg.Wait()
-	want := fact{state: Init, diag: 1, downDiag: 2, remoteDiag: 3, downRemote: 4, reason: 5, downReason: 6, since: 7, downAt: 8, downs: 9}
+	want := fact{state: StateInit, diag: 1, downDiag: 2, remoteDiag: 3, downRemote: 4, reason: 5, downReason: 6, since: 7, downAt: 8, downs: 9}
 	c.write(want)
 	if got := c.read(); got != want {
 		t.Errorf("%+v", got)

@@ -162,7 +162,7 @@ func (e *encoder) config(c *SessionConfig) {
 	e.u16(uint16(len(c.Failover)))
 	for _, n := range c.Failover {
 		e.u32(n.ID)
-		e.u32(uint32(n.Link))
+		e.u32(uint32(n.IfIndex))
 		e.addr(n.Gateway)
 		e.u16(uint16(len(n.Guards)))
 		for _, k := range n.Guards {
@@ -271,7 +271,7 @@ func (d *decoder) config() (c SessionConfig) {
 	c.Auth.Type = AuthType(d.Uint8())
 	d.list(func() { c.Auth.Keys = append(c.Auth.Keys, AuthKey{d.Uint8(), d.string()}) })
 	d.list(func() {
-		n := NextHop{ID: d.Uint32(), Link: int(int32(d.Uint32())), Gateway: d.addr()}
+		n := NextHop{ID: d.Uint32(), IfIndex: int(int32(d.Uint32())), Gateway: d.addr()}
 		d.list(func() { n.Guards = append(n.Guards, d.key()) })
 		c.Failover = append(c.Failover, n)
 	})

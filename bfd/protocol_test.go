@@ -15,20 +15,20 @@ func sampleConfig() SessionConfig {
 	return SessionConfig{
 		Key: k, DesiredMinTx: ms(50), RequiredMinRx: -1, Multiplier: 3, Passive: true, AdminDown: true, MinTTL: 250, Echo: true,
 		Auth:     Auth{Type: AuthSHA1, Keys: []AuthKey{{1, "a"}, {2, "bc"}}},
-		Failover: []NextHop{{ID: 0x48460001, Link: 7, Gateway: netip.MustParseAddr("192.0.2.9"), Guards: []Key{other, k}}, {ID: 2, Link: 8}},
+		Failover: []NextHop{{ID: 0x48460001, IfIndex: 7, Gateway: netip.MustParseAddr("192.0.2.9"), Guards: []Key{other, k}}, {ID: 2, IfIndex: 8}},
 	}
 }
 
 func sampleEvent() Event {
 	return Event{
-		Key: sampleConfig().Key, State: Up, Diag: 1, RemoteDiag: 2, Reason: ReasonExpired, RemoteC: true, Time: time.Unix(1, 2), Downs: 3, Removed: true, Err: "why",
+		Key: sampleConfig().Key, State: StateUp, Diag: 1, RemoteDiag: 2, Reason: ReasonExpired, RemoteC: true, Time: time.Unix(1, 2), Downs: 3, Removed: true, Err: "why",
 		Failover: []FailoverResult{{ID: 5, Deleted: true, Took: 4}, {ID: 6, Err: "no"}},
 	}
 }
 
 func sampleStatus() Status {
 	return Status{
-		Key: sampleConfig().Key, State: Up, RemoteState: Init, Diag: 1, RemoteDiag: 2, Reason: 3, RemoteC: true, Discr: 4, RemoteDiscr: 5,
+		Key: sampleConfig().Key, State: StateUp, RemoteState: StateInit, Diag: 1, RemoteDiag: 2, Reason: 3, RemoteC: true, Discr: 4, RemoteDiscr: 5,
 		DesiredMinTx: 6, RequiredMinRx: 7, Multiplier: 8, RemoteMinTx: 9, RemoteMinRx: 10, RemoteMultiplier: 11, TxInterval: 12, DetectTime: 13,
 		Since: time.Unix(14, 15), Downs: 16, Sent: 17, Received: 18, Refused: 19, Err: "why",
 	}
@@ -124,7 +124,7 @@ func TestMerge(t *testing.T) {
 func TestWatcher(t *testing.T) {
 	var b board
 	k := Key{Peer: netip.MustParseAddr("192.0.2.1")}
-	b.post(Event{Key: k, State: Down}, nil)
+	b.post(Event{Key: k, State: StateDown}, nil)
 	w := b.watch()
 	next := func() Event {
 		t.Helper()
@@ -134,26 +134,26 @@ func TestWatcher(t *testing.T) {
 		}
 		return e
 	}
-	if e := next(); e.State != Down || e.Downs != 0 {
+	if e := next(); e.State != StateDown || e.Downs != 0 {
 		t.Errorf("%+v", e)
 	}
-	b.post(Event{Key: k, State: Init}, nil)
-	b.post(Event{Key: k, State: Up}, nil)
-	b.post(Event{Key: k, State: Down, Downs: 1, Reason: ReasonExpired}, nil)
-	b.post(Event{Key: k, State: Up, Downs: 1}, nil)
-	if e := next(); e.State != Down || e.Reason != ReasonExpired {
+	b.post(Event{Key: k, State: StateInit}, nil)
+	b.post(Event{Key: k, State: StateUp}, nil)
+	b.post(Event{Key: k, State: StateDown, Downs: 1, Reason: ReasonExpired}, nil)
+	b.post(Event{Key: k, State: StateUp, Downs: 1}, nil)
+	if e := next(); e.State != StateDown || e.Reason != ReasonExpired {
 		t.Errorf("the Down was hidden: %+v", e)
 	}
-	if e := next(); e.State != Up {
+	if e := next(); e.State != StateUp {
 		t.Errorf("%+v", e)
 	}
-	b.post(Event{Key: k, State: Up, Downs: 2}, &Event{Key: k, State: Down, Downs: 2, Reason: ReasonNeighborDown})
+	b.post(Event{Key: k, State: StateUp, Downs: 2}, &Event{Key: k, State: StateDown, Downs: 2, Reason: ReasonNeighborDown})
 	if e := next(); e.Reason != ReasonNeighborDown {
 		t.Errorf("the Down was hidden: %+v", e)
 	}
 	next()
-	b.post(Event{Key: k, State: Up, Downs: 2, Failover: []FailoverResult{{ID: 1}}}, &Event{Key: k, State: Down, Downs: 2})
-	if e := next(); e.State != Up || len(e.Failover) != 1 {
+	b.post(Event{Key: k, State: StateUp, Downs: 2, Failover: []FailoverResult{{ID: 1}}}, &Event{Key: k, State: StateDown, Downs: 2})
+	if e := next(); e.State != StateUp || len(e.Failover) != 1 {
 		t.Errorf("%+v", e)
 	}
 	b.post(Event{Key: k, Removed: true, Downs: 2}, nil)

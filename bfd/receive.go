@@ -2,7 +2,7 @@ package bfd
 
 import "time"
 
-// Receive takes a packet that [Parse] accepted and that was demultiplexed to
+// Receive takes a packet that [ParsePacket] accepted and that was demultiplexed to
 // this session: the rest of RFC 5880, Section 6.8.6, in its order. Nothing is
 // stored before the authentication was checked. It does not keep p.
 func (s *Session) Receive(now time.Duration, p *Packet) Effects {
@@ -19,7 +19,7 @@ func (s *Session) Receive(now time.Duration, p *Packet) Effects {
 	if p.Final && s.poll {
 		s.endPoll(now)
 	}
-	if s.state == AdminDown {
+	if s.state == StateAdminDown {
 		s.rearm(now)
 		return 0
 	}
@@ -45,16 +45,16 @@ func (s *Session) authentic(p *Packet) bool {
 // it out.
 func (s *Session) react(now time.Duration, p *Packet) Effects {
 	switch {
-	case p.State == AdminDown:
-		if s.state != Down {
-			return s.enter(now, Down, DiagNeighborDown, ReasonRemoteAdminDown)
+	case p.State == StateAdminDown:
+		if s.state != StateDown {
+			return s.enter(now, StateDown, DiagNeighborDown, ReasonRemoteAdminDown)
 		}
-	case s.state == Down && p.State == Down:
-		return s.enter(now, Init, DiagNone, ReasonNone)
-	case s.state == Down && p.State == Init, s.state == Init && p.State >= Init:
-		return s.enter(now, Up, DiagNone, ReasonNone)
-	case s.state == Up && p.State == Down:
-		return s.enter(now, Down, DiagNeighborDown, ReasonNeighborDown)
+	case s.state == StateDown && p.State == StateDown:
+		return s.enter(now, StateInit, DiagNone, ReasonNone)
+	case s.state == StateDown && p.State == StateInit, s.state == StateInit && p.State >= StateInit:
+		return s.enter(now, StateUp, DiagNone, ReasonNone)
+	case s.state == StateUp && p.State == StateDown:
+		return s.enter(now, StateDown, DiagNeighborDown, ReasonNeighborDown)
 	}
 	return 0
 }
@@ -91,11 +91,11 @@ func (s *Session) forgetAt() time.Duration {
 // 6.8.4).
 func (s *Session) expire(now time.Duration) Effects {
 	s.forgetRemote()
-	if s.state == Init || s.state == Up {
+	if s.state == StateInit || s.state == StateUp {
 		if s.echo {
-			return s.enter(now, Down, DiagEchoFailed, ReasonEchoFailed)
+			return s.enter(now, StateDown, DiagEchoFailed, ReasonEchoFailed)
 		}
-		return s.enter(now, Down, DiagExpired, ReasonExpired)
+		return s.enter(now, StateDown, DiagExpired, ReasonExpired)
 	}
 	s.rearm(now)
 	return 0
@@ -103,24 +103,24 @@ func (s *Session) expire(now time.Duration) Effects {
 
 // forgetRemote forgets what is known about the remote system.
 func (s *Session) forgetRemote() {
-	s.remoteDiscr, s.remoteState = 0, Down
+	s.remoteDiscr, s.remoteState = 0, StateDown
 	s.remoteTx, s.remoteRx, s.remoteMult = 0, time.Microsecond, 0
 	s.demand = false
 }
 
 // receiveEcho takes one of our own packets that came back, see echo.go.
 func (s *Session) receiveEcho(now time.Duration, p *Packet) Effects {
-	if s.state == AdminDown {
+	if s.state == StateAdminDown {
 		return 0
 	}
 	s.recv++
 	s.lastRx = now
 	s.remoteDiscr, s.remoteState, s.remoteMult, s.remoteTx = p.MyDiscr, p.State, s.mult, s.advertisedTx()
 	switch {
-	case s.state == Down && p.State == Down:
-		return s.enter(now, Init, DiagNone, ReasonNone)
-	case s.state == Down && p.State == Init, s.state == Init && p.State >= Init:
-		e := s.enter(now, Up, DiagNone, ReasonNone)
+	case s.state == StateDown && p.State == StateDown:
+		return s.enter(now, StateInit, DiagNone, ReasonNone)
+	case s.state == StateDown && p.State == StateInit, s.state == StateInit && p.State >= StateInit:
+		e := s.enter(now, StateUp, DiagNone, ReasonNone)
 		s.remoteTx = s.cfgTx
 		return e
 	}

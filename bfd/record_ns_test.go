@@ -54,13 +54,13 @@ func TestRecord(t *testing.T) {
 		if c.Passive || c.AdminDown || c.RequiredMinRx < 0 || c.Peer == netip.MustParseAddr("10.9.0.77") {
 			continue
 		}
-		waitStatus(t, other, c.Key, "Up", func(s Status) bool { return s.State == Up })
+		waitStatus(t, other, c.Key, "Up", func(s Status) bool { return s.State == StateUp })
 	}
 	dying := configs[len(configs)-1]
 	p.b.Exec("nft", "add table ip t")
 	p.b.Exec("nft", "add chain ip t out { type filter hook output priority 0; }")
 	p.b.Exec("nft", "add rule ip t out ip daddr "+dying.Local.String()+" drop")
-	waitStatus(t, other, dying.Key, "Down", func(s Status) bool { return s.State == Down })
+	waitStatus(t, other, dying.Key, "Down", func(s Status) bool { return s.State == StateDown })
 	if err := client.Synced(); err != nil {
 		t.Fatal(err)
 	}
@@ -149,7 +149,7 @@ func recordConfigs(p pair) []SessionConfig {
 	add("10.9.0.2", "", func(*SessionConfig) {})
 	guard := list[0].Key
 	add("fd09::2", "", func(c *SessionConfig) {
-		c.Failover = []NextHop{{ID: 0x48460001, Link: 7, Gateway: netip.MustParseAddr("10.9.0.2"), Guards: []Key{guard}}, {ID: 5, Link: 8, Gateway: netip.MustParseAddr("fd09::2")}}
+		c.Failover = []NextHop{{ID: 0x48460001, IfIndex: 7, Gateway: netip.MustParseAddr("10.9.0.2"), Guards: []Key{guard}}, {ID: 5, IfIndex: 8, Gateway: netip.MustParseAddr("fd09::2")}}
 	})
 	add("fe80::2", "", func(*SessionConfig) {})
 	add("10.99.0.2", "", func(c *SessionConfig) { c.MinTTL = 250 })
@@ -163,7 +163,7 @@ func recordConfigs(p pair) []SessionConfig {
 	add("10.9.0.77", "", func(c *SessionConfig) { c.Passive = true })
 	add("10.9.0.2", "10.9.0.112", func(c *SessionConfig) { c.Echo = true })
 	add("10.9.0.2", "10.9.0.113", func(c *SessionConfig) {
-		c.Failover = []NextHop{{ID: 999, Link: 7, Gateway: netip.MustParseAddr("10.9.0.2"), Guards: []Key{guard}}}
+		c.Failover = []NextHop{{ID: 999, IfIndex: 7, Gateway: netip.MustParseAddr("10.9.0.2"), Guards: []Key{guard}}}
 	})
 	return list
 }

@@ -143,7 +143,7 @@ func (s *Server) nextLook() (at time.Time) {
 func (s *Server) looked(e *entry, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	up, text := e.cell.read().state == Up, ""
+	up, text := e.cell.read().state == StateUp, ""
 	if err != nil && !up {
 		text = err.Error()
 	}

@@ -121,7 +121,7 @@ func (g *stage) configure(args []string) error {
 	return nil
 }
 
-var states = map[string]State{"AdminDown": AdminDown, "Down": Down, "Init": Init, "Up": Up}
+var states = map[string]State{"AdminDown": StateAdminDown, "Down": StateDown, "Init": StateInit, "Up": StateUp}
 
 // receive builds a packet as a peer would and parses it. Defaults: a peer with
 // discriminator 9 that knows ours, 50 ms, multiplier 3.
@@ -167,7 +167,7 @@ func (g *stage) receive(args []string) (Effects, error) {
 			return 0, fmt.Errorf("unknown field %q", a)
 		}
 	}
-	b := p.Append(nil)
+	b := p.append(nil)
 	if peer.Type != AuthNone {
 		peer.last = [headerLen]byte{} // counts up whatever the type
 		b = peer.sign(b, 0)
@@ -175,7 +175,7 @@ func (g *stage) receive(args []string) (Effects, error) {
 	if break_ >= 0 {
 		b[min(break_, len(b)-1)] ^= 1
 	}
-	q, err := Parse(b)
+	q, err := ParsePacket(b)
 	if err != nil {
 		g.say("error: %v", err)
 		return 0, nil
@@ -204,7 +204,7 @@ func (g *stage) effects(e Effects) {
 func (g *stage) say(format string, args ...any) { g.out = append(g.out, fmt.Sprintf(format, args...)) }
 
 func (g *stage) sent(b []byte) {
-	p, err := Parse(b)
+	p, err := ParsePacket(b)
 	if err != nil {
 		g.say("sent what it would not accept: %v", err)
 		return

@@ -130,7 +130,7 @@ func (l *link) step(limit time.Duration) bool {
 	if l.dead[who] {
 		return true
 	}
-	p, err := Parse(raw)
+	p, err := ParsePacket(raw)
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -170,7 +170,7 @@ func (l *link) converge(a Auth) {
 	}
 	l.run(l.now + 20*time.Second) // sequence numbers may first have to be forgotten
 	for i, s := range l.ends {
-		if state, reason, _ := s.State(); state != Up {
+		if state, reason, _ := s.State(); state != StateUp {
 			l.t.Errorf("end %d is %v (%v) on a good link", i, state, reason)
 		}
 		if s.poll || s.activeTx != s.cfgTx || s.activeRx != s.cfgRx {
@@ -191,7 +191,7 @@ func (l *link) stop(i int) {
 	l.dead[i] = true
 	stopped := l.now
 	other := l.ends[1-i]
-	for other.state == Up {
+	for other.state == StateUp {
 		bound := max(l.got[1-i], stopped) + l.lag + other.detectTime()
 		if !l.step(bound) {
 			break
@@ -201,11 +201,11 @@ func (l *link) stop(i int) {
 			return
 		}
 	}
-	if limit := max(l.got[1-i], stopped) + l.lag + other.detectTime(); other.state == Up && l.now >= limit {
+	if limit := max(l.got[1-i], stopped) + l.lag + other.detectTime(); other.state == StateUp && l.now >= limit {
 		l.t.Error("Up beyond the detection time")
 	}
 	l.run(l.now + 30*time.Second)
-	if other.state == Up {
+	if other.state == StateUp {
 		l.t.Error("Up for ever with a dead neighbour")
 	}
 }

@@ -120,13 +120,13 @@ func quiet(w *world) error {
 	}
 	w.mu.Lock()
 	for _, s := range list {
-		if e := c.states[s.Key]; s.State != Up || e.State != Up || e.Downs != s.Downs || s.Err != "" {
+		if e := c.states[s.Key]; s.State != StateUp || e.State != StateUp || e.Downs != s.Downs || s.Err != "" {
 			w.mu.Unlock()
 			return fmt.Errorf("the process has %v %v, %d downs %s; the client %s, %d downs", s.Key, s.State, s.Downs, s.Err, brief(e), e.Downs)
 		}
 	}
 	for _, e := range r.states {
-		if e.State != Up {
+		if e.State != StateUp {
 			w.mu.Unlock()
 			return fmt.Errorf("the remote system has %s", brief(e))
 		}
@@ -145,7 +145,7 @@ func quiet(w *world) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for k := range c.wanted {
-		if e := c.states[k]; e.State != Down {
+		if e := c.states[k]; e.State != StateDown {
 			return fmt.Errorf("%v after a cut the client has %s", time.Since(cut), brief(e))
 		}
 	}

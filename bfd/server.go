@@ -252,7 +252,7 @@ func (s *Server) Remove(k Key) error {
 	}
 	e.removed, e.check, e.lookAt = true, false, time.Time{}
 	f := e.cell.read()
-	s.board.post(Event{Key: k, State: AdminDown, Diag: DiagAdminDown, Reason: ReasonLocalAdminDown, Time: time.Now(), Downs: f.downs, Removed: true}, nil)
+	s.board.post(Event{Key: k, State: StateAdminDown, Diag: DiagAdminDown, Reason: ReasonLocalAdminDown, Time: time.Now(), Downs: f.downs, Removed: true}, nil)
 	if s.state == idle {
 		s.release(e)
 		return nil

@@ -95,13 +95,13 @@ func NewSession(c SessionConfig, discr, seed uint32, now time.Duration) (*Sessio
 		return nil, err
 	}
 	s := &Session{
-		discr: discr, state: Down, rng: cmp.Or(seed, 1), since: now,
-		remoteRx: time.Microsecond, remoteState: Down,
+		discr: discr, state: StateDown, rng: cmp.Or(seed, 1), since: now,
+		remoteRx: time.Microsecond, remoteState: StateDown,
 		lastTx: now - slowInterval, lastRx: now, echo: c.Echo,
 	}
 	s.take(c)
 	if c.AdminDown {
-		s.state, s.diag, s.reason = AdminDown, DiagAdminDown, ReasonLocalAdminDown
+		s.state, s.diag, s.reason = StateAdminDown, DiagAdminDown, ReasonLocalAdminDown
 	}
 	s.activeTx, s.activeRx = s.advertisedTx(), s.cfgRx
 	s.rearm(now)
@@ -151,11 +151,11 @@ func (s *Session) Configure(now time.Duration, c SessionConfig) (Effects, error)
 // Section 6.8.16).
 func (s *Session) SetAdminDown(now time.Duration, on bool) Effects {
 	switch {
-	case on && s.state != AdminDown:
+	case on && s.state != StateAdminDown:
 		s.fastTo = now + time.Duration(s.mult)*s.interval
-		return s.enter(now, AdminDown, DiagAdminDown, ReasonLocalAdminDown)
-	case !on && s.state == AdminDown:
-		return s.enter(now, Down, DiagNone, ReasonNone)
+		return s.enter(now, StateAdminDown, DiagAdminDown, ReasonLocalAdminDown)
+	case !on && s.state == StateAdminDown:
+		return s.enter(now, StateDown, DiagNone, ReasonNone)
 	}
 	return 0
 }
@@ -200,11 +200,11 @@ func (s *Session) Advance(now time.Duration) Effects {
 // enter changes the state, starts what follows from that, and asks for a packet,
 // whose content now differs from the last one's.
 func (s *Session) enter(now time.Duration, to State, d Diag, r Reason) Effects {
-	if s.state == Up {
+	if s.state == StateUp {
 		s.downs++
 		s.downSince, s.downDiag, s.downReason, s.downRemote = now, d, r, s.remoteDiag
 	}
-	was, heard := s.advertisedTx(), s.state > Down
+	was, heard := s.advertisedTx(), s.state > StateDown
 	s.state, s.diag, s.reason, s.since = to, d, r, now
 	if was != s.advertisedTx() {
 		s.renegotiate(now)
@@ -224,8 +224,8 @@ func (s *Session) restart(now time.Duration, discr uint32) Effects {
 	if s.auth != nil {
 		s.auth.rxKnown = false
 	}
-	if s.state > Down {
-		return s.enter(now, Down, DiagPathDown, ReasonUnavailable)
+	if s.state > StateDown {
+		return s.enter(now, StateDown, DiagPathDown, ReasonUnavailable)
 	}
 	s.rearm(now)
 	return EffectState

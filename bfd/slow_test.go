@@ -64,7 +64,7 @@ func TestSlowClient(t *testing.T) {
 	const keys, flaps = 10, 20000
 	for i := range flaps {
 		k := Key{Peer: netip.AddrFrom4([4]byte{192, 0, 2, byte(i % keys)})}
-		p.server.board.post(Event{Key: k, State: Up, Downs: uint64(i), Time: time.Unix(0, 1)}, nil)
+		p.server.board.post(Event{Key: k, State: StateUp, Downs: uint64(i), Time: time.Unix(0, 1)}, nil)
 	}
 	p.server.board.mu.Lock()
 	for w := range p.server.board.watchers {

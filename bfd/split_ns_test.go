@@ -65,8 +65,8 @@ func testSplit(t testing.TB) {
 		t.Fatal(err)
 	}
 	stop := runClient(t, first)
-	waitStatus(t, first, cfg.Key, "Up", func(s Status) bool { return s.State == Up })
-	if e := remote.until(rk, Up); !e.RemoteC {
+	waitStatus(t, first, cfg.Key, "Up", func(s Status) bool { return s.State == StateUp })
+	if e := remote.until(rk, StateUp); !e.RemoteC {
 		t.Error("the C bit is not set by the separate process")
 	}
 	discr := statusOf(t, first, cfg.Key).Discr
@@ -96,7 +96,7 @@ func testSplit(t testing.TB) {
 		t.Fatal(err)
 	}
 	stop = runClient(t, second)
-	if e, err := w.Next(context.Background()); err != nil || e.State != Up {
+	if e, err := w.Next(context.Background()); err != nil || e.State != StateUp {
 		t.Errorf("first news of an adopted session: %+v %v", e, err)
 	}
 	if err := second.Synced(); err != nil {
@@ -105,7 +105,7 @@ func testSplit(t testing.TB) {
 	if s := statusOf(t, second, cfg.Key); s.Discr != discr || s.Downs != 0 {
 		t.Errorf("adopted with a flap: %+v", s)
 	}
-	if s := remote.status(rk); s.Downs != 0 || s.State != Up {
+	if s := remote.status(rk); s.Downs != 0 || s.State != StateUp {
 		t.Errorf("the remote end saw it: %+v", s)
 	}
 
@@ -122,7 +122,7 @@ func testSplit(t testing.TB) {
 	if err := third.Add(cfg); err != nil { // comes back to life while it lingers
 		t.Fatal(err)
 	}
-	remote.until(rk, Up)
+	remote.until(rk, StateUp)
 
 	t.Log("without clients, AdminDown and the end")
 	stop()
@@ -195,7 +195,7 @@ func testHandover(t testing.TB) {
 	}
 	before := map[Key]Status{}
 	for _, k := range keys {
-		waitStatus(t, client, k, "Up", func(s Status) bool { return s.State == Up && s.TxInterval == ms(100) })
+		waitStatus(t, client, k, "Up", func(s Status) bool { return s.State == StateUp && s.TxInterval == ms(100) })
 		before[k] = statusOf(t, client, k)
 	}
 	for range 3 {
@@ -216,7 +216,7 @@ func testHandover(t testing.TB) {
 	}
 	for _, k := range keys {
 		now := statusOf(t, client, k)
-		if now.State != Up || now.Downs != 0 || now.Discr != before[k].Discr || now.Sent <= before[k].Sent || now.Since.Sub(before[k].Since).Abs() > ms(5) {
+		if now.State != StateUp || now.Downs != 0 || now.Discr != before[k].Discr || now.Sent <= before[k].Sent || now.Since.Sub(before[k].Since).Abs() > ms(5) {
 			t.Errorf("before %+v\nafter %+v", before[k], now)
 		}
 	}
@@ -225,7 +225,7 @@ func testHandover(t testing.TB) {
 		t.Fatal(len(list), err)
 	}
 	for _, s := range list {
-		if s.State != Up || s.Downs != 0 {
+		if s.State != StateUp || s.Downs != 0 {
 			t.Errorf("remote end: %+v", s)
 		}
 	}
@@ -258,22 +258,22 @@ func testEcho(t testing.TB) {
 			waitStatus(t, client, k, what, ok)
 		}
 	}
-	all("Up", func(s Status) bool { return s.State == Up && s.TxInterval == ms(100) && s.DetectTime == ms(300) })
+	all("Up", func(s Status) bool { return s.State == StateUp && s.TxInterval == ms(100) && s.DetectTime == ms(300) })
 	next := newChild(t, path, time.Minute, "HYPERFIB_BFD_TAKEOVER=1")
 	if err := <-proc.done; err != nil {
 		t.Fatal(err)
 	}
 	nstest.Wait(t, 3*time.Second, "client connected again", client.Connected)
 	time.Sleep(time.Second)
-	all("Up after a handover", func(s Status) bool { return s.State == Up && s.Downs == 0 })
+	all("Up after a handover", func(s Status) bool { return s.State == StateUp && s.Downs == 0 })
 	p.b.Sysctl("net/ipv4/ip_forward", "0")
 	p.b.Sysctl("net/ipv6/conf/all/forwarding", "0")
 	all("Down", func(s Status) bool {
-		return s.State == Down && s.Reason == ReasonEchoFailed && s.Diag == DiagEchoFailed
+		return s.State == StateDown && s.Reason == ReasonEchoFailed && s.Diag == DiagEchoFailed
 	})
 	p.b.Sysctl("net/ipv4/ip_forward", "1")
 	p.b.Sysctl("net/ipv6/conf/all/forwarding", "1")
-	all("Up again", func(s Status) bool { return s.State == Up })
+	all("Up again", func(s Status) bool { return s.State == StateUp })
 	_ = next
 }
 
@@ -296,15 +296,15 @@ func testStopped(t testing.TB) {
 	if err := client.Add(cfg); err != nil {
 		t.Fatal(err)
 	}
-	waitStatus(t, client, cfg.Key, "Up", func(s Status) bool { return s.State == Up && s.DetectTime == ms(500) })
+	waitStatus(t, client, cfg.Key, "Up", func(s Status) bool { return s.State == StateUp && s.DetectTime == ms(500) })
 	for range 3 {
 		_ = proc.cmd.Process.Signal(syscall.SIGSTOP)
 		time.Sleep(ms(450))
 		_ = proc.cmd.Process.Signal(syscall.SIGCONT)
 		time.Sleep(ms(300))
 	}
-	if s := statusOf(t, client, cfg.Key); s.State != Up || s.Downs != 0 {
+	if s := statusOf(t, client, cfg.Key); s.State != StateUp || s.Downs != 0 {
 		t.Errorf("%+v", s)
 	}
-	remote.statusIs(there.Key, "Up", func(s Status) bool { return s.State == Up && s.Downs == 0 })
+	remote.statusIs(there.Key, "Up", func(s Status) bool { return s.State == StateUp && s.Downs == 0 })
 }

@@ -10,10 +10,10 @@ type State uint8
 
 // The states of RFC 5880, Section 6.2. The zero State is AdminDown.
 const (
-	AdminDown State = iota // held down by an operator; says nothing about the path
-	Down                   // no communication yet, or lost
-	Init                   // the remote end is heard, but does not hear us yet
-	Up                     // both ends hear each other
+	StateAdminDown State = iota // held down by an operator; says nothing about the path
+	StateDown                   // no communication yet, or lost
+	StateInit                   // the remote end is heard, but does not hear us yet
+	StateUp                     // both ends hear each other
 )
 
 var stateNames = [...]string{"AdminDown", "Down", "Init", "Up"}

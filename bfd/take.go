@@ -251,7 +251,7 @@ func (t *taking) entry(st *entryState) error {
 		}
 	}
 	s.post(e)
-	e.check = e.state != Up || e.echo || e.attached == nil
+	e.check = e.state != StateUp || e.echo || e.attached == nil
 	s.attacher.kick()
 	t.process.sharing.RestoreSession(e.key, e.kept)
 	return nil

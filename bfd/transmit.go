@@ -14,7 +14,7 @@ const maxSlack = time.Millisecond
 // advertisedTx is bfd.DesiredMinTxInterval: what the user wants while Up, and at
 // least a second otherwise (RFC 5880, Section 6.8.3).
 func (s *Session) advertisedTx() time.Duration {
-	if s.state == Up {
+	if s.state == StateUp {
 		return s.cfgTx
 	}
 	return max(s.cfgTx, slowInterval)
@@ -24,10 +24,10 @@ func (s *Session) advertisedTx() time.Duration {
 // force at once what need not wait for its end: everything while not Up, faster
 // sending, slower receiving (RFC 5880, Section 6.8.3).
 func (s *Session) renegotiate(now time.Duration) {
-	if tx := s.advertisedTx(); s.state != Up || tx < s.activeTx {
+	if tx := s.advertisedTx(); s.state != StateUp || tx < s.activeTx {
 		s.activeTx = tx
 	}
-	if s.state != Up || s.cfgRx > s.activeRx && s.activeRx != 0 {
+	if s.state != StateUp || s.cfgRx > s.activeRx && s.activeRx != 0 {
 		s.activeRx = s.cfgRx
 	}
 	if s.echo {
@@ -55,11 +55,11 @@ func (s *Session) endPoll(now time.Duration) {
 // 5880, Section 6.8.7, forbids them.
 func (s *Session) periodic(now time.Duration) time.Duration {
 	switch {
-	case s.passive && s.remoteDiscr == 0, s.remoteRx == 0, s.echo && s.state == AdminDown:
+	case s.passive && s.remoteDiscr == 0, s.remoteRx == 0, s.echo && s.state == StateAdminDown:
 		return 0
-	case s.demand && s.state == Up && s.remoteState == Up && !s.poll:
+	case s.demand && s.state == StateUp && s.remoteState == StateUp && !s.poll:
 		return 0
-	case s.state == AdminDown && now < s.fastTo:
+	case s.state == StateAdminDown && now < s.fastTo:
 		return max(s.cfgTx, s.remoteRx)
 	}
 	return max(s.activeTx, s.remoteRx)
@@ -122,7 +122,7 @@ func (s *Session) AppendPacket(b []byte, now time.Duration) []byte {
 		p.YourDiscr = s.discr
 	}
 	start := len(b)
-	b = p.Append(b)
+	b = p.append(b)
 	if s.auth != nil {
 		b = s.auth.sign(b, start)
 	}

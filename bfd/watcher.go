@@ -88,7 +88,7 @@ func (w *Watcher) push(e Event, down *Event) {
 		w.todo[e.Key] = p
 		w.order = append(w.order, e.Key)
 	}
-	if e.State == Up {
+	if e.State == StateUp {
 		p.hide(down, w.seen[e.Key])
 	}
 	if e.Failover == nil {
@@ -103,7 +103,7 @@ func (w *Watcher) push(e Event, down *Event) {
 
 // hide keeps the Down that an Up is about to replace, unless the reader knows it.
 func (p *pending) hide(down *Event, seen uint64) {
-	if last := p.last; down == nil && last.State != Up {
+	if last := p.last; down == nil && last.State != StateUp {
 		down = &last
 	}
 	if down != nil && down.Downs > seen {

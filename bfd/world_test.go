@@ -430,7 +430,7 @@ func parseSession(args []string) (c SessionConfig, err error) {
 		case name == "auth":
 			c.Auth = Auth{Type: AuthType(n), Keys: []AuthKey{{1, "secret"}}}
 		case name == "hop":
-			c.Failover = append(c.Failover, NextHop{ID: uint32(n), Link: 7, Gateway: c.Peer})
+			c.Failover = append(c.Failover, NextHop{ID: uint32(n), IfIndex: 7, Gateway: c.Peer})
 		default:
 			err = fmt.Errorf("unknown word %q", a)
 		}

@@ -29,7 +29,7 @@ type Config struct {
 	// Device binds the sockets of Listen to a device (SO_BINDTODEVICE), which may be a
 	// VRF: nobody else hears what arrives in one. "" binds to none. A Listener of the
 	// caller's own ignores it.
-	Device string
+	Interface string
 	// Listener, if not nil, opens the listening sockets instead of the kernel's
 	// TCP; see [ListenFunc].
 	Listener ListenFunc

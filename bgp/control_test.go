@@ -143,7 +143,7 @@ func TestRefreshAndReset(t *testing.T) {
 		}
 		settle(2 * time.Second)
 		a.mustBe(addr2, Established)
-		if c, _ := a.Peer(key2); c.Families[0].Dropped[rib.SessionEnded] != 1 {
+		if c, _ := a.Peer(key2); c.Families[0].Dropped[rib.ReasonSessionEnded] != 1 {
 			t.Errorf("a hard reset drops paths: %+v", c.Families[0])
 		}
 		st, _ := b.Peer(PeerKey{Addr: addr1})
@@ -172,7 +172,7 @@ func TestPeersComeAndGo(t *testing.T) {
 			t.Error(err)
 		}
 		for _, err := range []error{
-			a.RemovePeer(PeerKey{Addr: addr3}), a.UpdatePeer(PeerConfig{Addr: addr3}), a.PathDown(PeerKey{Addr: addr3}, BFDDown),
+			a.RemovePeer(PeerKey{Addr: addr3}), a.UpdatePeer(PeerConfig{Addr: addr3}), a.PathDown(PeerKey{Addr: addr3}, PathFailureBFDDown),
 			a.PathUp(PeerKey{Addr: addr3}), a.RemoveRange(netip.MustParsePrefix("10.0.0.0/8")),
 			a.UpdateRange(RangeConfig{Prefix: netip.MustParsePrefix("10.0.0.0/8")}),
 		} {
@@ -246,7 +246,7 @@ func TestBeforeRun(t *testing.T) {
 	if st, err := s.Peer(key2); err != nil || st.Description != "x" || st.State != Idle {
 		t.Errorf("%+v %v", st, err)
 	}
-	for _, err := range []error{s.PathDown(key2, BFDDown), s.PathUp(key2), s.Refresh(key2), s.Reset(key2, "", false)} {
+	for _, err := range []error{s.PathDown(key2, PathFailureBFDDown), s.PathUp(key2), s.Refresh(key2), s.Reset(key2, "", false)} {
 		if !errors.Is(err, ErrStopped) {
 			t.Error(err)
 		}

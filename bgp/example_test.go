@@ -84,12 +84,12 @@ func ExamplePeerConfig() {
 		Addr: netip.MustParseAddr("198.51.100.126"),
 		Import: func(r *rib.Route) rib.Verdict {
 			if r.Prefix.Bits() == 0 {
-				return rib.Reject
+				return rib.VerdictReject
 			}
 			if r.HasCommunity(preferred) {
 				r.SetLocalPref(200)
 			}
-			return rib.Accept
+			return rib.VerdictAccept
 		},
 	}
 	fmt.Println(peer.Key())

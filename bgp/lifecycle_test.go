@@ -32,7 +32,7 @@ func calls(s *Speaker) map[string]func() error {
 			return s.UpdateRange(r)
 		},
 		"RemoveRange": func() error { return s.RemoveRange(r.Prefix) },
-		"PathDown":    func() error { return s.PathDown(key2, BFDDown) },
+		"PathDown":    func() error { return s.PathDown(key2, PathFailureBFDDown) },
 		"PathUp":      func() error { return s.PathUp(key2) },
 		"Refresh":     func() error { return s.Refresh(key2) },
 		"Resend":      func() error { return s.Resend(key2) },

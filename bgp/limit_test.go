@@ -213,7 +213,7 @@ func TestLimitBlocks(t *testing.T) {
 		b.originate(ten(2)...)
 		settle(time.Minute)
 		a.mustBe(addr2, Established)
-		if f := a.family(addr2); f.Paths != 10 || f.Refused[rib.OverLimit] != 10 || f.Limit != rib.LimitExceeded || f.PrefixLimit.Maximum != 10 {
+		if f := a.family(addr2); f.Paths != 10 || f.Refused[rib.ReasonOverLimit] != 10 || f.Limit != rib.LimitExceeded || f.PrefixLimit.Maximum != 10 {
 			t.Fatalf("%+v", f)
 		}
 		for _, p := range ten(1)[:3] {

@@ -33,7 +33,7 @@ func listen(ctx context.Context, c *Config, addr netip.AddrPort) (*listener, err
 	open := c.Listener
 	if open == nil {
 		open = func(ctx context.Context, addr netip.AddrPort) (net.Listener, error) {
-			return listenTCP(ctx, c.NetNS, c.Device, addr)
+			return listenTCP(ctx, c.NetNS, c.Interface, addr)
 		}
 	}
 	var err error

@@ -79,10 +79,10 @@ func (s *Speaker) Shutdown(text string) {
 // peer's paths go at once wherever another path remains. What becomes of a
 // prefix's last path depends on why:
 //
-//   - BFDDown: if graceful restart was negotiated, it is retained as stale, since it
+//   - PathFailureBFDDown: if graceful restart was negotiated, it is retained as stale, since it
 //     may have been the control plane alone that failed (RFC 5882, Section 4.3.2);
-//   - BFDDownIndependent, CarrierLost: it goes, too;
-//   - BFDRemoteAdminDown: nothing happens at all.
+//   - PathFailureBFDDownIndependent, PathFailureCarrierLost: it goes, too;
+//   - PathFailureBFDRemoteAdminDown: nothing happens at all.
 //
 // With [PeerConfig.OffLinkPrefixes], paths over other links are retained as stale in any case if
 // graceful restart was negotiated, and there is no Hard Reset.
@@ -90,7 +90,7 @@ func (s *Speaker) Shutdown(text string) {
 // It applies to stale paths of a peer that is restarting, too. PathDown does not
 // keep the peer from connecting again.
 func (s *Speaker) PathDown(key PeerKey, why PathFailure) error {
-	if why == BFDRemoteAdminDown {
+	if why == PathFailureBFDRemoteAdminDown {
 		return nil
 	}
 	p, err := s.find(key)
@@ -116,7 +116,7 @@ func (s *Speaker) PathUp(key PeerKey) error {
 	return nil
 }
 
-// LinkDown is PathDown with CarrierLost for every peer behind an interface:
+// LinkDown is PathDown with PathFailureCarrierLost for every peer behind an interface:
 // those bound to it, and those with a link-local address on it. It returns their
 // number.
 func (s *Speaker) LinkDown(name string) int {
@@ -129,7 +129,7 @@ func (s *Speaker) LinkDown(name string) int {
 	}
 	s.mu.Unlock()
 	for _, p := range behind {
-		_ = p.do(func(now time.Time) { p.failPath(now, CarrierLost) })
+		_ = p.do(func(now time.Time) { p.failPath(now, PathFailureCarrierLost) })
 	}
 	return len(behind)
 }

@@ -118,15 +118,15 @@ func (p *peer) setPathDown(down bool) {
 // failPath ends the session, and drops paths: see [Speaker.PathDown].
 func (p *peer) failPath(now time.Time, why PathFailure) {
 	p.setPathDown(true)
-	end := &ending{retainLast: why == BFDDown, elsewhere: p.info.config().OffLinkPrefixes}
+	end := &ending{retainLast: why == PathFailureBFDDown, elsewhere: p.info.config().OffLinkPrefixes}
 	if p.sess == nil {
 		p.paths.pathDown(end)
 		return
 	}
 	p.ending = end
-	ev := fsm.Event{Kind: fsm.EventAutomaticStop, Silent: why == CarrierLost}
+	ev := fsm.Event{Kind: fsm.EventAutomaticStop, Silent: why == PathFailureCarrierLost}
 	reason := errLinkDown
-	if why != CarrierLost {
+	if why != PathFailureCarrierLost {
 		ev.Notification = cease(&p.sess.neg, wire.SubBFDDown, nil, len(end.elsewhere) > 0)
 		reason = errBFDDown
 	}

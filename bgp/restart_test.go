@@ -140,10 +140,10 @@ func TestPathDown(t *testing.T) {
 		both, last       int // paths afterwards to what both have, to what only a has
 		session, restart bool
 	}{
-		{why: BFDDown, both: 1, last: 1},
-		{why: BFDDownIndependent, both: 1, last: 0},
-		{why: CarrierLost, both: 1, last: 0},
-		{why: BFDRemoteAdminDown, both: 2, last: 1, session: true},
+		{why: PathFailureBFDDown, both: 1, last: 1},
+		{why: PathFailureBFDDownIndependent, both: 1, last: 0},
+		{why: PathFailureCarrierLost, both: 1, last: 0},
+		{why: PathFailureBFDRemoteAdminDown, both: 2, last: 1, session: true},
 	} {
 		t.Run(c.why.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -163,7 +163,7 @@ func TestPathDown(t *testing.T) {
 				if got := a.state(addr1) == Established; got != c.session {
 					t.Errorf("session: %v", got)
 				}
-				if !c.session && c.why != CarrierLost {
+				if !c.session && c.why != PathFailureCarrierLost {
 					// Our Cease is a Hard Reset, so the client drops our paths, too.
 					a.has("203.0.113.0/24", 1)
 					if st, _ := a.Peer(PeerKey{Addr: addr1}); st.LastReceived == nil || !st.LastReceived.Received.IsHardReset() {
@@ -189,10 +189,10 @@ func TestPathDownWhileAway(t *testing.T) {
 		settle(time.Second)
 		a.kill()
 		settle(time.Second)
-		_ = rr.PathDown(PeerKey{Addr: addr2}, BFDDown)
+		_ = rr.PathDown(PeerKey{Addr: addr2}, PathFailureBFDDown)
 		rr.has("203.0.113.0/24", 1)
 		rr.has("192.0.2.0/24", 1)
-		_ = rr.PathDown(PeerKey{Addr: addr2}, BFDDownIndependent)
+		_ = rr.PathDown(PeerKey{Addr: addr2}, PathFailureBFDDownIndependent)
 		rr.has("192.0.2.0/24", 0)
 	})
 }
@@ -200,7 +200,7 @@ func TestPathDownWhileAway(t *testing.T) {
 // TestPathDownElsewhere: a client announces next hops on two links, and the way to it on
 // one of them dies.
 func TestPathDownElsewhere(t *testing.T) {
-	for _, why := range []PathFailure{BFDDownIndependent, CarrierLost, BFDDown} {
+	for _, why := range []PathFailure{PathFailureBFDDownIndependent, PathFailureCarrierLost, PathFailureBFDDown} {
 		t.Run(why.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n := newPipeNet()
@@ -232,7 +232,7 @@ func TestPathDownElsewhere(t *testing.T) {
 				if st := mustPeer(t, rr, addr2); st.State == Established || st.Families[0].Stale != 2 {
 					t.Errorf("%v, stale %d", st.State, st.Families[0].Stale)
 				}
-				if why != CarrierLost {
+				if why != PathFailureCarrierLost {
 					if st := mustPeer(t, a, addr1); st.LastReceived == nil || st.LastReceived.Received.IsHardReset() {
 						t.Errorf("last received: %v", st.LastReceived)
 					}

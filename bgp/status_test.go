@@ -16,7 +16,7 @@ func TestStatusJSON(t *testing.T) {
 	n := wire.Shutdown(wire.SubShutdown, "back at noon")
 	st := PeerStatus{Key: key2, State: Established, Restart: RestartSyncing, LastError: &PeerError{Peer: key2, State: Established, Received: &n}}
 	st.Families = []FamilyStatus{{Family: wire.IPv4Unicast}}
-	st.Families[0].Refused[rib.ASLoop] = 3
+	st.Families[0].Refused[rib.ReasonASLoop] = 3
 	b, err := json.Marshal(st)
 	if err != nil {
 		t.Fatal(err)

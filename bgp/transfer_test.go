@@ -152,7 +152,7 @@ func (tr *transfer) disturb(t *testing.T, what string, who int) {
 		c.Import = nil
 		_ = node.UpdatePeer(*c)
 	case "down":
-		_ = node.PathDown(c.Key(), []PathFailure{BFDDown, BFDDownIndependent, CarrierLost}[who])
+		_ = node.PathDown(c.Key(), []PathFailure{PathFailureBFDDown, PathFailureBFDDownIndependent, PathFailureCarrierLost}[who])
 	case "up":
 		_ = node.PathUp(c.Key())
 	case "refresh":

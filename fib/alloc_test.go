@@ -25,16 +25,16 @@ func TestAllocations(t *testing.T) {
 	k := rkey{lo: 0x0a010000, bits: 16}
 	f := &form{facts: r.facts, nextHops: r.nextHops}
 	check("encode a route", 0, func() {
-		b = appendRoute(b[:0], unix.RTM_NEWROUTE, 0, 1, &k, tableFamily{90, IPv4}, f, true)
+		b = appendRoute(b[:0], unix.RTM_NEWROUTE, 0, 1, &k, tableFamily{90, FamilyIPv4}, f, true)
 	})
 
 	fib, o := stillFIB(Config{}, newFake())
 	if err := o.sync(true); err != nil {
 		t.Fatal(err)
 	}
-	one := Route{RouteKey: key(90, "10.1.0.0/16", 0), NextHops: []NextHop{{Link: 2}}}
+	one := Route{RouteKey: key(90, "10.1.0.0/16", 0), NextHops: []NextHop{{IfIndex: 2}}}
 	two := one
-	two.NextHops = []NextHop{{Link: 3}}
+	two.NextHops = []NextHop{{IfIndex: 3}}
 	_ = fib.SetRoute(one)
 	_ = fib.SetRoute(two)
 	check("SetRoute of a known key", 0, func() { _ = fib.SetRoute(one); fib.queue, fib.head = fib.queue[:0], 0 })

@@ -59,9 +59,9 @@ func (r *rig) benchHops(v6 bool, n int, second bool) []NextHop {
 type encoded [][]byte
 
 func (r *rig) encode(table uint32, v6 bool, n int, verb verb, want *form) (out encoded) {
-	family := IPv4
+	family := FamilyIPv4
 	if v6 {
-		family = IPv6
+		family = FamilyIPv6
 	}
 	tf := tableFamily{table, family}
 	typ, flags := uint16(unix.RTM_NEWROUTE), uint16(unix.NLM_F_REQUEST|unix.NLM_F_CREATE|unix.NLM_F_EXCL)
@@ -219,9 +219,9 @@ func TestSpeed(t *testing.T) {
 // writerAlone measures the writer without the map: operations are encoded, sent in
 // batches of the configured size, and drained.
 func (r *rig) writerAlone(t *testing.T, s *socket, v6 bool, n int, forms [2]*form) (took [3]time.Duration) {
-	family := IPv4
+	family := FamilyIPv4
 	if v6 {
-		family = IPv6
+		family = FamilyIPv6
 	}
 	w := newWriter(s)
 	keys := make([]rkey, n)
@@ -292,13 +292,13 @@ func TestSpeedReconcile(t *testing.T) {
 			_ = size
 		}
 		start := time.Now()
-		r.GatewayDown(int(hops[0].Link), hops[0].Gateway)
+		r.GatewayDown(int(hops[0].IfIndex), hops[0].Gateway)
 		for len(r.NextHops()) != 1 {
 			time.Sleep(50 * time.Microsecond)
 		}
 		t.Logf("v6 %v: failover of %d routes: %v", v6, n, time.Since(start))
 		start = time.Now()
-		r.GatewayUp(int(hops[0].Link), hops[0].Gateway)
+		r.GatewayUp(int(hops[0].IfIndex), hops[0].Gateway)
 		r.flush()
 		t.Logf("v6 %v: repair of %d routes: %v", v6, n, time.Since(start))
 		r.stop()
@@ -306,9 +306,9 @@ func TestSpeedReconcile(t *testing.T) {
 		// dump alone
 		s, _ := openSocket(r.ns.Path, 1<<20)
 		c0 := cpu()
-		family := IPv4
+		family := FamilyIPv4
 		if v6 {
-			family = IPv6
+			family = FamilyIPv6
 		}
 		buf := make([]byte, 1<<16)
 		_ = netns.Do

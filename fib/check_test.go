@@ -29,17 +29,19 @@ func TestInvalid(t *testing.T) {
 	if err := o.sync(true); err != nil {
 		t.Fatal(err)
 	}
-	hop := func(gw string, link int) []NextHop { return []NextHop{{Gateway: netip.MustParseAddr(gw), Link: link}} }
+	hop := func(gw string, link int) []NextHop {
+		return []NextHop{{Gateway: netip.MustParseAddr(gw), IfIndex: link}}
+	}
 	for want, r := range map[string]Route{
 		"prefix":                   {RouteKey: RouteKey{Table: 90}},
 		"host bits":                {RouteKey: key(90, "10.0.0.1/8", 0)},
 		"not owned":                {RouteKey: key(91, "10.0.0.0/8", 0)},
 		"no TOS":                   {RouteKey: RouteKey{Table: 90, Prefix: netip.MustParsePrefix("::/0"), TOS: 4}},
 		"no next hops":             {RouteKey: key(90, "10.0.0.0/8", 0)},
-		"has no next hops":         {RouteKey: key(90, "10.0.0.0/8", 0), Type: Blackhole, NextHops: hop("10.0.0.1", 2)},
+		"has no next hops":         {RouteKey: key(90, "10.0.0.0/8", 0), Type: RouteBlackhole, NextHops: hop("10.0.0.1", 2)},
 		"route type":               {RouteKey: key(90, "10.0.0.0/8", 0), Type: 77},
 		"without link":             {RouteKey: key(90, "10.0.0.0/8", 0), NextHops: hop("10.0.0.1", 0)},
-		"weight":                   {RouteKey: key(90, "10.0.0.0/8", 0), NextHops: []NextHop{{Link: 2, Weight: 300}}},
+		"weight":                   {RouteKey: key(90, "10.0.0.0/8", 0), NextHops: []NextHop{{IfIndex: 2, Weight: 300}}},
 		"over an IPv4 gateway":     {RouteKey: key(90, "::/0", 0), NextHops: hop("10.0.0.1", 2)},
 		"IPv4-mapped":              {RouteKey: key(90, "::/0", 0), NextHops: hop("::ffff:10.0.0.1", 2)},
 		"source of another family": {RouteKey: key(90, "::/0", 0), NextHops: hop("fd00::1", 2), PrefSrc: netip.MustParseAddr("10.0.0.1")},
@@ -51,17 +53,17 @@ func TestInvalid(t *testing.T) {
 	}
 	for want, r := range map[string]Rule{
 		"family 0":       {},
-		"another family": {Family: IPv4, From: netip.MustParsePrefix("fd00::/8")},
-		"l3mdev":         {Family: IPv4, L3MDev: true, Table: 7},
-		"backwards":      {Family: IPv4, Priority: 9, Action: Goto, Target: 9},
-		"too long":       {Family: IPv4, IIF: "abcdefghijklmnop"},
+		"another family": {Family: FamilyIPv4, From: netip.MustParsePrefix("fd00::/8")},
+		"l3mdev":         {Family: FamilyIPv4, L3MDev: true, Table: 7},
+		"backwards":      {Family: FamilyIPv4, Priority: 9, Action: RuleGoto, Target: 9},
+		"too long":       {Family: FamilyIPv4, IIF: "abcdefghijklmnop"},
 	} {
 		if err := f.SetRule(r); err == nil || !strings.Contains(err.Error(), want) || !errors.Is(err, ErrInvalid) {
 			t.Errorf("want %q: %v", want, err)
 		}
 	}
 	for _, err := range []error{
-		f.SetAddress(Address{}), f.SetNeighbor(Neighbor{}), f.SetNeighbor(Neighbor{Link: 1}),
+		f.SetAddress(Address{}), f.SetNeighbor(Neighbor{}), f.SetNeighbor(Neighbor{IfIndex: 1}),
 		f.SetSysctl(Sysctl{"kernel/hostname", "x"}), f.SetSysctl(Sysctl{"net/../kernel/hostname", "x"}), f.SetSysctl(Sysctl{"net/ipv4/ip_forward", ""}),
 	} {
 		if !errors.Is(err, ErrInvalid) {
@@ -81,14 +83,14 @@ func TestScopes(t *testing.T) {
 		nextHops []nextHop
 		scope    uint8
 	}{
-		{Route{}, facts{family: IPv4, typ: Unicast}, gw, 0},
-		{Route{}, facts{family: IPv4, typ: Unicast}, dev, 253},
-		{Route{}, facts{family: IPv4, typ: Local}, dev, 254},
-		{Route{}, facts{family: IPv4, typ: Broadcast}, dev, 253},
-		{Route{}, facts{family: IPv4, typ: Blackhole}, nil, 0},
-		{Route{Scope: ScopeUniverse}, facts{family: IPv4, typ: Unicast}, dev, 0},
-		{Route{Scope: ScopeHost}, facts{family: IPv4, typ: Unicast}, dev, 254},
-		{Route{Scope: ScopeLink}, facts{family: IPv6, typ: Unicast}, dev, 0},
+		{Route{}, facts{family: FamilyIPv4, typ: RouteUnicast}, gw, 0},
+		{Route{}, facts{family: FamilyIPv4, typ: RouteUnicast}, dev, 253},
+		{Route{}, facts{family: FamilyIPv4, typ: RouteLocal}, dev, 254},
+		{Route{}, facts{family: FamilyIPv4, typ: RouteBroadcast}, dev, 253},
+		{Route{}, facts{family: FamilyIPv4, typ: RouteBlackhole}, nil, 0},
+		{Route{Scope: ScopeUniverse}, facts{family: FamilyIPv4, typ: RouteUnicast}, dev, 0},
+		{Route{Scope: ScopeHost}, facts{family: FamilyIPv4, typ: RouteUnicast}, dev, 254},
+		{Route{Scope: ScopeLink}, facts{family: FamilyIPv6, typ: RouteUnicast}, dev, 0},
 	} {
 		if got := scopeOf(&c.r, &c.f, c.nextHops); got != c.scope {
 			t.Errorf("%+v: scope %d, want %d", c, got, c.scope)
@@ -97,11 +99,11 @@ func TestScopes(t *testing.T) {
 }
 
 func TestFilter(t *testing.T) {
-	m := routeMessage{facts: facts{family: IPv4, typ: Unicast, proto: 3}, table: 90, nextHops: []nextHop{{link: 2}}}
+	m := routeMessage{facts: facts{family: FamilyIPv4, typ: RouteUnicast, proto: 3}, table: 90, nextHops: []nextHop{{link: 2}}}
 	last := m
 	last.metric = metricLastResort
 	hole := m
-	hole.typ = Blackhole
+	hole.typ = RouteBlackhole
 	redirect := m
 	redirect.proto = protoRedirect
 	for what, c := range map[string]struct {
@@ -111,15 +113,15 @@ func TestFilter(t *testing.T) {
 	}{
 		"plain":           {Filter{Tables: []uint32{90}}, m, true},
 		"another table":   {Filter{Tables: []uint32{91}}, m, false},
-		"another family":  {Filter{Tables: []uint32{90}, Family: IPv6}, m, false},
+		"another family":  {Filter{Tables: []uint32{90}, Family: FamilyIPv6}, m, false},
 		"last resort":     {Filter{Tables: []uint32{90}}, last, false},
 		"blackhole":       {Filter{Tables: []uint32{90}}, hole, false},
-		"blackhole asked": {Filter{Tables: []uint32{90}, Types: []RouteType{Blackhole}}, hole, true},
-		"unicast not":     {Filter{Tables: []uint32{90}, Types: []RouteType{Blackhole}}, m, false},
+		"blackhole asked": {Filter{Tables: []uint32{90}, Types: []RouteType{RouteBlackhole}}, hole, true},
+		"unicast not":     {Filter{Tables: []uint32{90}, Types: []RouteType{RouteBlackhole}}, m, false},
 		"redirect":        {Filter{Tables: []uint32{90}}, redirect, false},
 		"redirect asked":  {Filter{Tables: []uint32{90}, Protocols: []uint8{1}}, redirect, true},
-		"link":            {Filter{Tables: []uint32{90}, Links: []int{2}}, m, true},
-		"another link":    {Filter{Tables: []uint32{90}, Links: []int{3}}, m, false},
+		"link":            {Filter{Tables: []uint32{90}, IfIndexes: []int{2}}, m, true},
+		"another link":    {Filter{Tables: []uint32{90}, IfIndexes: []int{3}}, m, false},
 	} {
 		if got := c.f.accepts(&c.m); got != c.want {
 			t.Errorf("%s: %v", what, got)
@@ -130,18 +132,18 @@ func TestFilter(t *testing.T) {
 func TestStrings(t *testing.T) {
 	for _, c := range []struct{ got, want string }{
 		{RouteType(77).String(), "RouteType(77)"},
-		{Blackhole.String(), "blackhole"},
-		{RouteHeld.String(), "held"},
+		{RouteBlackhole.String(), "blackhole"},
+		{StateHeld.String(), "held"},
 		{EventNextHops.String(), "next-hops"},
 		{RouteKey{Table: 9, Prefix: netip.MustParsePrefix("10.0.0.0/8"), TOS: 8}.String(), "10.0.0.0/8 table 9 tos 0x8"},
 		{NextHopID(0x48460000).String(), "next-hop object 0x48460000"},
 		{RuleAction(9).String(), "RuleAction(9)"},
 		{(&Error{Op: "add", Key: key(9, "10.0.0.0/8", 1), Err: ErrForeign, Text: "words"}).Error(), "fib: add 10.0.0.0/8 table 9 metric 1: foreign route under the same key (words)"},
-		{Rule{Family: IPv4, Priority: 1, Not: true, From: netip.MustParsePrefix("10.0.0.0/8"), To: netip.MustParsePrefix("0.0.0.0/0"), TOS: 8, Mark: 1, OIF: "v1",
+		{Rule{Family: FamilyIPv4, Priority: 1, Not: true, From: netip.MustParsePrefix("10.0.0.0/8"), To: netip.MustParsePrefix("0.0.0.0/0"), TOS: 8, Mark: 1, OIF: "v1",
 			UIDs: UIDRange{true, 0, 0}, IPProto: 6, SourcePorts: Range{1, 2}, DestPorts: Range{3, 4}, L3MDev: true}.String(),
 			"1: not from 10.0.0.0/8 tos 0x8 fwmark 0x1 oif v1 uidrange 0-0 ipproto 6 sport 1-2 dport 3-4 lookup [l3mdev-table]"},
-		{Rule{Family: IPv4, Priority: 1, Action: Goto, Target: 9}.String(), "1: from all goto 9"},
-		{Rule{Family: IPv4, Priority: 1, Action: RuleUnreachable}.String(), "1: from all unreachable"},
+		{Rule{Family: FamilyIPv4, Priority: 1, Action: RuleGoto, Target: 9}.String(), "1: from all goto 9"},
+		{Rule{Family: FamilyIPv4, Priority: 1, Action: RuleUnreachable}.String(), "1: from all unreachable"},
 		{Difference{Op: "add", Key: key(9, "10.0.0.0/8", 1), Want: "blackhole"}.String(), "add 10.0.0.0/8 table 9 metric 1: want blackhole, have nothing"},
 	} {
 		if c.got != c.want {
@@ -175,12 +177,12 @@ func TestDryRun(t *testing.T) {
 	if err := o.sync(true); err != nil {
 		t.Fatal(err)
 	}
-	hops := []NextHop{{Gateway: netip.MustParseAddr("10.0.0.2"), Link: 2}, {Gateway: netip.MustParseAddr("10.0.1.2"), Link: 3}}
+	hops := []NextHop{{Gateway: netip.MustParseAddr("10.0.0.2"), IfIndex: 2}, {Gateway: netip.MustParseAddr("10.0.1.2"), IfIndex: 3}}
 	_ = f.SetRoute(Route{RouteKey: key(90, "10.1.0.0/16", 0), NextHops: hops})
 	_ = f.SetRoute(Route{RouteKey: key(90, "10.2.0.0/16", 0), NextHops: hops[:1]})
-	_ = f.SetRule(Rule{Family: IPv4, Priority: 5, Table: 90})
-	_ = f.SetAddress(Address{Link: 2, Prefix: netip.MustParsePrefix("10.9.0.1/24")})
-	_ = f.SetNeighbor(Neighbor{Link: 2, Addr: netip.MustParseAddr("10.0.0.2")})
+	_ = f.SetRule(Rule{Family: FamilyIPv4, Priority: 5, Table: 90})
+	_ = f.SetAddress(Address{IfIndex: 2, Prefix: netip.MustParsePrefix("10.9.0.1/24")})
+	_ = f.SetNeighbor(Neighbor{IfIndex: 2, Addr: netip.MustParseAddr("10.0.0.2")})
 	f.Sweep()
 	for range 3 {
 		if _, err := o.turn(); err != nil {
@@ -193,7 +195,7 @@ func TestDryRun(t *testing.T) {
 	if len(m.writes) > 0 {
 		t.Errorf("wrote %v", m.writes)
 	}
-	if gs := f.Gateways(); len(gs) != 2 || gs[0].Gateway != hops[0].Gateway || gs[1].Link != 3 {
+	if gs := f.Gateways(); len(gs) != 2 || gs[0].Gateway != hops[0].Gateway || gs[1].IfIndex != 3 {
 		t.Errorf("gateways: %v", gs)
 	}
 }

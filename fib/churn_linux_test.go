@@ -18,7 +18,7 @@ func (r *rig) churn(workers int) (stop func()) {
 		if err != nil {
 			r.Fatal(err)
 		}
-		key := objectKey{family: IPv4, gateway: r.via("10.0.0.9")[0].Gateway, link: int32(r.link[0])}
+		key := objectKey{family: FamilyIPv4, gateway: r.via("10.0.0.9")[0].Gateway, link: int32(r.link[0])}
 		busy.Go(func() {
 			defer s.close()
 			for w := newWriter(s); !done.Load(); {

@@ -200,11 +200,11 @@ func (k *real) link(name, verb string) {
 // each reads everything that the fake kernel knows of.
 func (k *real) each(f func(message)) {
 	rule4, rule6, proxies := make([]byte, sizeRule), make([]byte, sizeRule), make([]byte, sizeNeigh)
-	rule4[0], rule6[0], proxies[10] = byte(IPv4), byte(IPv6), unix.NTF_PROXY
+	rule4[0], rule6[0], proxies[10] = byte(FamilyIPv4), byte(FamilyIPv6), unix.NTF_PROXY
 	for _, request := range [][]byte{dumpRequest(unix.RTM_GETLINK, make([]byte, sizeLink)...),
 		dumpRequest(unix.RTM_GETADDR, make([]byte, sizeAddr)...), dumpRequest(unix.RTM_GETNEXTHOP, make([]byte, sizeNextHop)...),
 		dumpRequest(unix.RTM_GETRULE, rule4...), dumpRequest(unix.RTM_GETRULE, rule6...), dumpRequest(unix.RTM_GETNEIGH, make([]byte, sizeNeigh)...),
-		dumpRequest(unix.RTM_GETNEIGH, proxies...), routeDump(IPv4, 90, 0), routeDump(IPv6, 90, 0)} {
+		dumpRequest(unix.RTM_GETNEIGH, proxies...), routeDump(FamilyIPv4, 90, 0), routeDump(FamilyIPv6, 90, 0)} {
 		err := k.dumps.dump(request, k.buf, func(b []byte) (bool, error) {
 			done, _, err := walk(b, f)
 			return done, err
@@ -248,20 +248,20 @@ func (m *fake) entryWords(msg message) string {
 	switch msg.typ {
 	case unix.RTM_NEWADDR, unix.RTM_DELADDR:
 		var a kernelAddress
-		if a.parse(msg.body) != nil || a.Link < 2 || a.Prefix.Addr().IsLinkLocalUnicast() {
+		if a.parse(msg.body) != nil || a.IfIndex < 2 || a.Prefix.Addr().IsLinkLocalUnicast() {
 			return ""
 		}
-		return fmt.Sprintf("address %v dev %s noprefixroute %v", a.Prefix, m.nameOf(int32(a.Link)), a.NoPrefixRoute)
+		return fmt.Sprintf("address %v dev %s noprefixroute %v", a.Prefix, m.nameOf(int32(a.IfIndex)), a.NoPrefixRoute)
 	case unix.RTM_NEWNEIGH, unix.RTM_DELNEIGH:
 		var n kernelNeighbor
 		state := native.Uint16(msg.body[8:])
-		if n.parse(msg.body) != nil || n.Link < 2 || state&(unix.NUD_PERMANENT|unix.NUD_FAILED) == 0 && !n.Proxy {
+		if n.parse(msg.body) != nil || n.IfIndex < 2 || state&(unix.NUD_PERMANENT|unix.NUD_FAILED) == 0 && !n.Proxy {
 			return ""
 		}
 		if n.Proxy {
 			state = unix.NUD_NONE // as pneigh_fill_info has it
 		}
-		return fmt.Sprintf("neighbour %v dev %s mac %x proxy %v state %x", n.Addr, m.nameOf(int32(n.Link)), n.MAC, n.Proxy, state)
+		return fmt.Sprintf("neighbour %v dev %s mac %x proxy %v state %x", n.Addr, m.nameOf(int32(n.IfIndex)), n.MAC, n.Proxy, state)
 	case unix.RTM_NEWRULE, unix.RTM_DELRULE:
 		var k kernelRule
 		if k.parse(msg.body) != nil || k.Priority >= 1000 || k.Priority == 0 {
@@ -314,11 +314,11 @@ func (m *fake) dumpWords() (lines []string) {
 	proxies[10] = unix.NTF_PROXY
 	list(unix.RTM_GETADDR)
 	list(unix.RTM_GETNEXTHOP)
-	list(unix.RTM_GETRULE, byte(IPv4))
-	list(unix.RTM_GETRULE, byte(IPv6))
+	list(unix.RTM_GETRULE, byte(FamilyIPv4))
+	list(unix.RTM_GETRULE, byte(FamilyIPv6))
 	list(unix.RTM_GETNEIGH, make([]byte, sizeNeigh)...)
 	list(unix.RTM_GETNEIGH, proxies...)
-	for _, f := range []Family{IPv4, IPv6} {
+	for _, f := range []Family{FamilyIPv4, FamilyIPv6} {
 		b := routeDump(f, 90, 0)
 		list(unix.RTM_GETROUTE, b[sizeHeader:]...)
 	}

@@ -23,7 +23,7 @@ func (c *core) pack(k RouteKey) (rkey, tableFamily, error) {
 		return rkey{}, tableFamily{}, &Error{Op: "set", Key: k, Err: ErrInvalid, Text: "IPv6 has no TOS"}
 	}
 	tf := tableFamily{k.Table, familyOf(addr)}
-	if tf.family == IPv6 {
+	if tf.family == FamilyIPv6 {
 		k.Metric = or(k.Metric, metricIPv6)
 	}
 	t, ok := c.tables.of(tf)
@@ -47,7 +47,7 @@ func (c *core) wantOf(r *Route, family Family) (*want, error) {
 	if last.w != nil && last.w.refs > 0 && last.w.family == family && sameContent(r, &last.r) && slices.Equal(r.NextHops, last.hops) {
 		return last.w, nil
 	}
-	f := facts{family: family, typ: or(r.Type, Unicast), proto: c.config.Protocol, prefSrc: r.PrefSrc, mtu: r.MTU, advMSS: r.AdvMSS}
+	f := facts{family: family, typ: or(r.Type, RouteUnicast), proto: c.config.Protocol, prefSrc: r.PrefSrc, mtu: r.MTU, advMSS: r.AdvMSS}
 	if r.Persistent {
 		f.proto = c.config.PersistentProtocol
 	}
@@ -79,27 +79,27 @@ func sameContent(a, b *Route) bool {
 func (c *core) nextHopsOf(r *Route, f *facts) error {
 	c.hopScratch = c.hopScratch[:0]
 	switch {
-	case f.typ > Throw:
+	case f.typ > RouteThrow:
 		return invalid("route type")
-	case f.typ >= Blackhole && len(r.NextHops) > 0:
+	case f.typ >= RouteBlackhole && len(r.NextHops) > 0:
 		return invalid("a route of this type has no next hops")
-	case f.typ < Blackhole && len(r.NextHops) == 0:
+	case f.typ < RouteBlackhole && len(r.NextHops) == 0:
 		return invalid("no next hops")
 	case r.PrefSrc.IsValid() && familyOf(r.PrefSrc) != f.family:
 		return invalid("preferred source of another family")
 	}
 	for _, h := range r.NextHops {
 		switch {
-		case h.Link <= 0 || h.Link > 1<<31-1:
+		case h.IfIndex <= 0 || h.IfIndex > 1<<31-1:
 			return invalid("next hop without link")
 		case h.Weight > 256:
 			return invalid("weight over 256")
-		case h.Gateway.IsValid() && f.family == IPv6 && h.Gateway.Is4():
+		case h.Gateway.IsValid() && f.family == FamilyIPv6 && h.Gateway.Is4():
 			return invalid("IPv6 over an IPv4 gateway")
 		case h.Gateway.Is4In6():
 			return invalid("IPv4-mapped gateway")
 		}
-		c.hopScratch = append(c.hopScratch, nextHop{h.Gateway.WithZone(""), int32(c.linkIndex(h.Link)), or(h.Weight, 1), h.OnLink})
+		c.hopScratch = append(c.hopScratch, nextHop{h.Gateway.WithZone(""), int32(c.linkIndex(h.IfIndex)), or(h.Weight, 1), h.OnLink})
 	}
 	slices.SortFunc(c.hopScratch, compareNextHops)
 	c.hopScratch = slices.Compact(c.hopScratch)
@@ -111,15 +111,15 @@ func (c *core) nextHopsOf(r *Route, f *facts) error {
 
 func scopeOf(r *Route, f *facts, nextHops []nextHop) uint8 {
 	switch {
-	case f.family == IPv6:
+	case f.family == FamilyIPv6:
 		return 0
 	case r.Scope != ScopeAuto:
 		return r.Scope.kernel()
-	case f.typ == Local:
+	case f.typ == RouteLocal:
 		return uint8(ScopeHost)
-	case f.typ == Broadcast || f.typ == Multicast || f.typ == Anycast:
+	case f.typ == RouteBroadcast || f.typ == RouteMulticast || f.typ == RouteAnycast:
 		return uint8(ScopeLink)
-	case f.typ != Unicast:
+	case f.typ != RouteUnicast:
 		return 0
 	}
 	for _, l := range nextHops {

@@ -52,12 +52,12 @@ func TestDecode(t *testing.T) {
 	addr := netip.MustParseAddr
 	var r routeMessage
 	for name, want := range map[string]routeMessage{
-		"v4 group route": {facts: facts{family: IPv4, typ: Unicast, proto: 201}, table: 90, lo: 0x0a010000, bits: 16, nhid: 100,
+		"v4 group route": {facts: facts{family: FamilyIPv4, typ: RouteUnicast, proto: 201}, table: 90, lo: 0x0a010000, bits: 16, nhid: 100,
 			nextHops: []nextHop{{addr("10.0.0.2"), 2, 1, false}, {addr("10.0.1.2"), 3, 3, false}}},
-		"v4 onlink": {facts: facts{family: IPv4, typ: Unicast, proto: 201}, table: 90, lo: 0xcb00710a, bits: 32, metric: 10, flags: 4,
+		"v4 onlink": {facts: facts{family: FamilyIPv4, typ: RouteUnicast, proto: 201}, table: 90, lo: 0xcb00710a, bits: 32, metric: 10, flags: 4,
 			nextHops: []nextHop{{addr("203.0.113.1"), 2, 1, true}}},
-		"v4 over v6": {facts: facts{family: IPv4, typ: Unicast, proto: 201}, table: 90, lo: 0xcb007104, bits: 32, nextHops: []nextHop{{addr("fd00::2"), 2, 1, false}}},
-		"v6 unreachable": {facts: facts{family: IPv6, typ: Unreachable, proto: 201, mtu: 1400}, table: 90, hi: 0x20010db800050000, bits: 64, metric: 1024,
+		"v4 over v6": {facts: facts{family: FamilyIPv4, typ: RouteUnicast, proto: 201}, table: 90, lo: 0xcb007104, bits: 32, nextHops: []nextHop{{addr("fd00::2"), 2, 1, false}}},
+		"v6 unreachable": {facts: facts{family: FamilyIPv6, typ: RouteUnreachable, proto: 201, mtu: 1400}, table: 90, hi: 0x20010db800050000, bits: 64, metric: 1024,
 			nextHops: nil},
 	} {
 		r = routeMessage{}
@@ -82,11 +82,11 @@ func TestDecode(t *testing.T) {
 	if err := n.parse(capture(t, "group").body); err != nil || n.id != 100 || !slices.Equal(n.members, []member{{10, 1}, {11, 3}}) {
 		t.Errorf("group: %v %+v", err, n)
 	}
-	if l, err := parseLink(capture(t, "link").body); err != nil || l.Name != "v0" || !l.Up() || l.MTU != 1500 {
+	if l, err := parseLink(capture(t, "link").body); err != nil || l.Interface != "v0" || !l.Up() || l.MTU != 1500 {
 		t.Errorf("link: %v %+v", err, l)
 	}
 	var a kernelAddress
-	if err := a.parse(capture(t, "address").body); err != nil || a.Prefix.String() != "203.0.113.254/32" || a.Scope != ScopeLink || a.Link != 2 {
+	if err := a.parse(capture(t, "address").body); err != nil || a.Prefix.String() != "203.0.113.254/32" || a.Scope != ScopeLink || a.IfIndex != 2 {
 		t.Errorf("address: %v %+v", err, a)
 	}
 	var b kernelNeighbor

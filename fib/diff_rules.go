@@ -33,7 +33,7 @@ func planRules(want, ban, gone, waiting map[Rule]bool, kernel []kernelRule, own 
 			theirs[k.Rule]++
 		}
 	}
-	incomplete := map[Family]bool{IPv4: true, IPv6: true}
+	incomplete := map[Family]bool{FamilyIPv4: true, FamilyIPv6: true}
 	for r := range want {
 		delete(incomplete, r.Family)
 	}

@@ -44,7 +44,7 @@ func FuzzRules(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, seed uint64) {
 		rnd := rand.New(rand.NewPCG(seed, 3))
-		pick := func() Rule { return Rule{Family: IPv4, Priority: uint32(rnd.IntN(5)), Table: 90}.normal() }
+		pick := func() Rule { return Rule{Family: FamilyIPv4, Priority: uint32(rnd.IntN(5)), Table: 90}.normal() }
 		want, ban, gone := map[Rule]bool{}, map[Rule]bool{}, map[Rule]bool{}
 		for range rnd.IntN(4) {
 			want[pick()] = true
@@ -103,7 +103,7 @@ func ruleOracle(want, ban, gone map[Rule]bool, start []kernelRule, swept bool) m
 	n := count(start)
 	out := map[string]int{}
 	for p := range uint32(5) {
-		r := Rule{Family: IPv4, Priority: p, Table: 90}.normal()
+		r := Rule{Family: FamilyIPv4, Priority: p, Table: 90}.normal()
 		theirs, ours := fmt.Sprint(r, " proto ", 2), fmt.Sprint(r, " proto ", 201)
 		t, o := n[theirs], n[ours]
 		switch {

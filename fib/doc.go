@@ -94,7 +94,7 @@
 //
 // Wishes name interfaces by index, as the kernel does. An interface that is deleted and made again
 // has another index: the FIB remembers the name and follows it. Until it is back, a route
-// with other next hops keeps these, is [RoutePartial], and [FIB.Diff] says "1 of 2 next hops".
+// with other next hops keeps these, is [StatePartial], and [FIB.Diff] says "1 of 2 next hops".
 //
 // # Restart
 //

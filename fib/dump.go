@@ -124,7 +124,7 @@ func (o *owner) dumpLinks() (bool, error) {
 	seen := map[int32]bool{}
 	end, err := o.read(dumpRequest(unix.RTM_GETLINK, make([]byte, sizeLink)...), nil, func(m message) {
 		if l, err := parseLink(m.body); err == nil {
-			seen[int32(l.Index)] = true
+			seen[int32(l.IfIndex)] = true
 		}
 		o.observe(m, true)
 	})
@@ -180,7 +180,7 @@ func (o *owner) dumpNeighborsOf(proxies bool) (bool, error) {
 	end, err := o.read(dumpRequest(unix.RTM_GETNEIGH, body...), nil, func(m message) {
 		var n kernelNeighbor
 		if n.parse(m.body) == nil && (n.permanent || n.Proxy) {
-			seen[neighborKey{n.Link, n.Addr, n.Proxy}] = true
+			seen[neighborKey{n.IfIndex, n.Addr, n.Proxy}] = true
 			o.observe(m, true)
 		}
 	})
@@ -203,7 +203,7 @@ func (o *owner) dumpNeighborsOf(proxies bool) (bool, error) {
 func (o *owner) dumpRules() (clean bool, err error) {
 	var all []kernelRule
 	clean = true
-	for _, f := range []Family{IPv4, IPv6} {
+	for _, f := range []Family{FamilyIPv4, FamilyIPv6} {
 		var found []kernelRule
 		var body [sizeRule]byte
 		body[0] = byte(f)
@@ -277,7 +277,7 @@ func (o *owner) dumpOwnRoutes() (clean bool, err error) {
 	}
 	clean = true
 	for _, table := range slices.Sorted(maps.Keys(o.owned)) {
-		for _, f := range []Family{IPv4, IPv6} {
+		for _, f := range []Family{FamilyIPv4, FamilyIPv6} {
 			o.lock()
 			tf := tableFamily{table, f}
 			o.tables.of(tf)
@@ -295,7 +295,7 @@ func (o *owner) dumpOwnRoutes() (clean bool, err error) {
 func (o *owner) dumpByProtocol() (bool, error) {
 	o.first = o.pass + 1
 	clean := true
-	for _, f := range []Family{IPv4, IPv6} {
+	for _, f := range []Family{FamilyIPv4, FamilyIPv6} {
 		for _, proto := range []uint8{o.config.Protocol, o.config.PersistentProtocol} {
 			end, err := o.read(routeDump(f, 0, proto), o.routePass(), func(m message) { o.observe(m, true) })
 			if err != nil {

@@ -29,10 +29,10 @@ const (
 	// EventLinkGone: a link was deleted. Link is set.
 	EventLinkGone
 	// EventAddress: an address appeared on, or with Gone disappeared from, a
-	// link. Link.Index, Addr, Scope and Permanent are set. Ours and foreign ones alike.
+	// link. Link.IfIndex, Addr, Scope and Permanent are set. Ours and foreign ones alike.
 	EventAddress
 	// EventGatewayDown: next-hop objects of a dead gateway left the kernel;
-	// by us, by the loss of a link, or by somebody else's hand. Link.Index and
+	// by us, by the loss of a link, or by somebody else's hand. Link.IfIndex and
 	// Gateway are set.
 	EventGatewayDown
 	// EventNextHops: what [FIB.NextHops] returns has changed.

@@ -26,13 +26,13 @@ func Example() {
 	}()
 	_ = f.SetRoute(fib.Route{
 		RouteKey: fib.RouteKey{Table: 90, Prefix: netip.MustParsePrefix("0.0.0.0/0"), Metric: 4294967294},
-		Type:     fib.Blackhole, Persistent: true,
+		Type:     fib.RouteBlackhole, Persistent: true,
 	})
 	_ = f.SetRoute(fib.Route{
 		RouteKey: fib.RouteKey{Table: 90, Prefix: netip.MustParsePrefix("203.0.113.3/32")},
 		NextHops: []fib.NextHop{
-			{Gateway: netip.MustParseAddr("198.51.100.102"), Link: 2},
-			{Gateway: netip.MustParseAddr("198.51.100.202"), Link: 3},
+			{Gateway: netip.MustParseAddr("198.51.100.102"), IfIndex: 2},
+			{Gateway: netip.MustParseAddr("198.51.100.202"), IfIndex: 3},
 		},
 	})
 	f.Sweep() // everything is desired that ever will be: what else is ours may go
@@ -72,8 +72,8 @@ func ExampleFIB_Learn() {
 }
 
 func ExampleRule_String() {
-	fmt.Println(fib.Rule{Family: fib.IPv4, Priority: 22, IIF: "lo", Table: 100})
-	fmt.Println(fib.Rule{Family: fib.IPv6, Priority: 53, Table: 90, Suppress: true})
+	fmt.Println(fib.Rule{Family: fib.FamilyIPv4, Priority: 22, IIF: "lo", Table: 100})
+	fmt.Println(fib.Rule{Family: fib.FamilyIPv6, Priority: 53, Table: 90, Suppress: true})
 	// Output:
 	// 22: from all iif lo lookup 100
 	// 53: from all lookup 90 suppress_prefixlength 0
@@ -100,9 +100,9 @@ func ExampleFIB_WatchRoutes() {
 			return
 		case c.Gone:
 			fmt.Println("withdraw", c.Prefix)
-		case c.State == fib.RouteInstalled || c.State == fib.RoutePartial:
+		case c.State == fib.StateInstalled || c.State == fib.StatePartial:
 			fmt.Println("announce", c.Prefix)
-		case c.State == fib.RouteFailed || c.State == fib.RouteForeign || c.State == fib.RouteHeld:
+		case c.State == fib.StateFailed || c.State == fib.StateForeign || c.State == fib.StateHeld:
 			fmt.Println("withdraw", c.Prefix, c.State, c.Err)
 		}
 	}

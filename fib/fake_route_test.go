@@ -53,7 +53,7 @@ func (m *fake) route(msg message) unix.Errno {
 	if err := m.valid(r); err != 0 {
 		return err
 	}
-	if r.family == IPv6 {
+	if r.family == FamilyIPv6 {
 		return m.newRoute6(r, msg.flags)
 	}
 	return m.newRoute4(r, msg.flags)
@@ -63,7 +63,7 @@ func (m *fake) route(msg message) unix.Errno {
 func (m *fake) valid(r *fakeRoute) unix.Errno {
 	if r.nhid != 0 {
 		h := m.hops[r.nhid]
-		if h == nil || h.flag == attrFDB || r.family == IPv6 && m.isIPv4(h) {
+		if h == nil || h.flag == attrFDB || r.family == FamilyIPv6 && m.isIPv4(h) {
 			return unix.EINVAL
 		}
 	}
@@ -88,7 +88,7 @@ func (m *fake) valid(r *fakeRoute) unix.Errno {
 // IPv6 object of an IPv4 prefix is as good as one by an IPv4 object.
 func (m *fake) isIPv4(h *fakeHop) bool {
 	if h.members == nil {
-		return h.family == IPv4
+		return h.family == FamilyIPv4
 	}
 	return slices.ContainsFunc(h.members, func(x member) bool { return m.isIPv4(m.hops[x.id]) })
 }
@@ -181,7 +181,7 @@ func (m *fake) replaced(old, r *fakeRoute) {
 
 // ecmp is rt6_qualify_for_ecmp.
 func (r *fakeRoute) ecmp() bool {
-	return r.nhid == 0 && len(r.nextHops) > 0 && r.nextHops[0].gateway.IsValid() && r.typ == Unicast
+	return r.nhid == 0 && len(r.nextHops) > 0 && r.nextHops[0].gateway.IsValid() && r.typ == RouteUnicast
 }
 
 // encode makes the body of a route whose next hops have changed.
@@ -218,8 +218,8 @@ func (m *fake) delRoute(r *fakeRoute) unix.Errno {
 		}
 		switch {
 		case r.metric != 0 && r.metric != q.metric, r.proto != 0 && r.proto != q.proto:
-		case r.typ != 0 && r.typ != q.typ && r.family == IPv4:
-		case r.family == IPv4 && r.scope != uint8(ScopeNowhere) && r.scope != q.scope:
+		case r.typ != 0 && r.typ != q.typ && r.family == FamilyIPv4:
+		case r.family == FamilyIPv4 && r.scope != uint8(ScopeNowhere) && r.scope != q.scope:
 		case r.nhid != 0 && r.nhid != q.nhid:
 		case r.named() && (q.nhid != 0 || !slices.Equal(r.nextHops, q.nextHops)):
 		case best < 0 || q.metric < m.routes[best].metric:
@@ -250,7 +250,7 @@ func (m *fake) sourceGone(addr netip.Addr) {
 		if r.prefSrc != addr {
 			return false
 		}
-		if r.family == IPv6 {
+		if r.family == FamilyIPv6 {
 			r.prefSrc = netip.Addr{}
 			m.encode(r)
 			return false
@@ -270,7 +270,7 @@ func (m *fake) disable(link int32, f Family) {
 		dead := r.family == f && len(r.nextHops) > 0
 		for _, l := range r.nextHops {
 			up := m.links[l.link] != nil && m.links[l.link].AdminUp
-			if f == IPv4 && l.link == link {
+			if f == FamilyIPv4 && l.link == link {
 				up = false
 			}
 			dead = dead && !up
@@ -278,7 +278,7 @@ func (m *fake) disable(link int32, f Family) {
 		if !dead || !r.via(link) {
 			return false
 		}
-		if f == IPv6 {
+		if f == FamilyIPv6 {
 			m.notifyNextHops(r, r.nextHops)
 		}
 		return true
@@ -303,7 +303,7 @@ func (m *fake) unregister(link int32) {
 		switch {
 		case !r.via(link):
 			return false
-		case r.family == IPv4:
+		case r.family == FamilyIPv4:
 			return true
 		}
 		var lost []nextHop
@@ -418,7 +418,7 @@ func (m *fake) replaceable(old, h *fakeHop) bool {
 		}
 	}
 	return !slices.ContainsFunc(m.routes, func(r *fakeRoute) bool {
-		return users[r.nhid] && (h.flag == attrFDB || r.family == IPv6 && m.isIPv4(h))
+		return users[r.nhid] && (h.flag == attrFDB || r.family == FamilyIPv6 && m.isIPv4(h))
 	})
 }
 
@@ -450,7 +450,7 @@ func (m *fake) delHop(id uint32, told bool, flags uint16) {
 	}
 	before := len(m.routes)
 	m.routes = slices.DeleteFunc(m.routes, func(r *fakeRoute) bool {
-		if r.nhid == id && r.family == IPv6 {
+		if r.nhid == id && r.family == FamilyIPv6 {
 			m.notify(unix.RTM_DELROUTE, 0, m.shown(r))
 		}
 		return r.nhid == id

@@ -258,17 +258,17 @@ func (m *fake) words(msg message) string {
 	case unix.RTM_NEWADDR, unix.RTM_DELADDR:
 		var a kernelAddress
 		_ = a.parse(msg.body)
-		return fmt.Sprintf("%s address %v dev %s", verb, a.Prefix, m.nameOf(int32(a.Link)))
+		return fmt.Sprintf("%s address %v dev %s", verb, a.Prefix, m.nameOf(int32(a.IfIndex)))
 	case unix.RTM_NEWNEIGH, unix.RTM_DELNEIGH:
 		var n kernelNeighbor
 		_ = n.parse(msg.body)
 		switch {
 		case n.Proxy:
-			return fmt.Sprintf("%s neighbour proxy %v dev %s", verb, n.Addr, m.nameOf(int32(n.Link)))
+			return fmt.Sprintf("%s neighbour proxy %v dev %s", verb, n.Addr, m.nameOf(int32(n.IfIndex)))
 		case n.permanent || msg.typ == unix.RTM_DELNEIGH:
-			return fmt.Sprintf("%s neighbour %v dev %s", verb, n.Addr, m.nameOf(int32(n.Link)))
+			return fmt.Sprintf("%s neighbour %v dev %s", verb, n.Addr, m.nameOf(int32(n.IfIndex)))
 		}
-		return fmt.Sprintf("probe %v dev %s", n.Addr, m.nameOf(int32(n.Link)))
+		return fmt.Sprintf("probe %v dev %s", n.Addr, m.nameOf(int32(n.IfIndex)))
 	}
 	return fmt.Sprintf("message %d", msg.typ)
 }
@@ -292,7 +292,7 @@ func (m *fake) hopWords(n *nextHopMessage) string {
 
 func (m *fake) routeWords(r *routeMessage) string {
 	var b strings.Builder
-	if r.typ != Unicast {
+	if r.typ != RouteUnicast {
 		fmt.Fprintf(&b, "%v ", r.typ)
 	}
 	fmt.Fprintf(&b, "%v table %d proto %d", r.prefix(), r.table, r.proto)

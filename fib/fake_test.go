@@ -80,13 +80,13 @@ func newFake() *fake {
 }
 
 func (m *fake) link(index int32, name string) {
-	m.links[index] = &Link{Index: int(index), Name: name, AdminUp: true, Carrier: true, MTU: 1500}
+	m.links[index] = &Link{IfIndex: int(index), Interface: name, AdminUp: true, Carrier: true, MTU: 1500}
 }
 
 // defaultAddresses gives an interface the addresses that make its gateways on-link.
 func (m *fake) defaultAddresses(name string) {
 	for _, p := range uplinkAddresses(name) {
-		m.addrs = append(m.addrs, kernelAddress{Address: Address{Link: m.index(name), Prefix: p, Scope: ScopeUniverse, NoDAD: p.Addr().Is6()}})
+		m.addrs = append(m.addrs, kernelAddress{Address: Address{IfIndex: m.index(name), Prefix: p, Scope: ScopeUniverse, NoDAD: p.Addr().Is6()}})
 	}
 }
 
@@ -99,7 +99,7 @@ func uplinkAddresses(name string) []netip.Prefix {
 
 func (m *fake) index(name string) int {
 	for i, l := range m.links {
-		if l.Name == name {
+		if l.Interface == name {
 			return int(i)
 		}
 	}
@@ -231,7 +231,7 @@ func (m *fake) address(msg message) unix.Errno {
 	if a.parse(msg.body) != nil {
 		return unix.EINVAL
 	}
-	if m.links[int32(a.Link)] == nil {
+	if m.links[int32(a.IfIndex)] == nil {
 		return unix.ENODEV
 	}
 	i := slices.IndexFunc(m.addrs, func(b kernelAddress) bool { return b.key() == a.key() })
@@ -250,7 +250,7 @@ func (m *fake) address(msg message) unix.Errno {
 		}
 		m.notify(msg.typ, 0, m.addressBody(m.addrs[i]))
 	default:
-		if a.Prefix.Addr().Is6() && !m.links[int32(a.Link)].AdminUp && a.NoDAD {
+		if a.Prefix.Addr().Is6() && !m.links[int32(a.IfIndex)].AdminUp && a.NoDAD {
 			a.NoDAD = true
 		}
 		m.addrs = append(m.addrs, a)
@@ -269,14 +269,14 @@ func (m *fake) deleteAddress(i int) {
 	a := m.addrs[i]
 	m.addrs = slices.Delete(m.addrs, i, i+1)
 	m.notify(unix.RTM_DELADDR, 0, m.addressBody(a))
-	link, addr := int32(a.Link), a.Prefix.Addr()
+	link, addr := int32(a.IfIndex), a.Prefix.Addr()
 	gone := !slices.ContainsFunc(m.addrs, func(b kernelAddress) bool { return b.Prefix.Addr() == addr })
 	if gone {
 		m.sourceGone(addr)
 	}
-	last := !slices.ContainsFunc(m.addrs, func(b kernelAddress) bool { return b.Link == a.Link && b.Prefix.Addr().Is4() })
+	last := !slices.ContainsFunc(m.addrs, func(b kernelAddress) bool { return b.IfIndex == a.IfIndex && b.Prefix.Addr().Is4() })
 	if addr.Is4() && last {
-		m.disable(link, IPv4)
+		m.disable(link, FamilyIPv4)
 	}
 }
 
@@ -286,10 +286,10 @@ func (m *fake) neighbor(msg message) unix.Errno {
 	if n.parse(msg.body) != nil || !n.Addr.IsValid() {
 		return unix.EINVAL
 	}
-	if m.links[int32(n.Link)] == nil {
+	if m.links[int32(n.IfIndex)] == nil {
 		return unix.ENODEV
 	}
-	key := neighborKey{n.Link, n.Addr, n.Proxy}
+	key := neighborKey{n.IfIndex, n.Addr, n.Proxy}
 	had, there := m.neigh[key]
 	body := appendNeighbor(nil, unix.RTM_NEWNEIGH, 0, 0, n.Neighbor, n.proto)[sizeHeader:]
 	switch {
@@ -328,7 +328,7 @@ func (m *fake) setLink(name string, admin, carrier bool) {
 	if l == nil {
 		return
 	}
-	index, was := int32(l.Index), *l
+	index, was := int32(l.IfIndex), *l
 	l.AdminUp, l.Carrier = admin, carrier && admin
 	m.as(0, func() {
 		if was.Up() && !l.Up() {
@@ -336,8 +336,8 @@ func (m *fake) setLink(name string, admin, carrier bool) {
 		}
 		if was.AdminUp && !admin {
 			m.downAddresses(index)
-			m.disable(index, IPv4)
-			m.disable(index, IPv6)
+			m.disable(index, FamilyIPv4)
+			m.disable(index, FamilyIPv6)
 			m.neighborsGone(index)
 		}
 		m.notify(unix.RTM_NEWLINK, 0, m.linkBody(l))
@@ -348,7 +348,7 @@ func (m *fake) setLink(name string, admin, carrier bool) {
 // (addrconf_ifdown without keep_addr_on_down).
 func (m *fake) downAddresses(index int32) {
 	for i := 0; i < len(m.addrs); {
-		if a := m.addrs[i]; int32(a.Link) == index && a.Prefix.Addr().Is6() {
+		if a := m.addrs[i]; int32(a.IfIndex) == index && a.Prefix.Addr().Is6() {
 			m.deleteAddress(i)
 		} else {
 			i++
@@ -393,15 +393,15 @@ func (m *fake) deleteLink(name string) {
 	}
 	m.as(0, func() {
 		for i := 0; i < len(m.addrs); {
-			if m.addrs[i].Link == l.Index {
+			if m.addrs[i].IfIndex == l.IfIndex {
 				m.deleteAddress(i)
 			} else {
 				i++
 			}
 		}
-		m.neighborsGone(int32(l.Index))
-		m.unregister(int32(l.Index))
-		delete(m.links, int32(l.Index))
+		m.neighborsGone(int32(l.IfIndex))
+		m.unregister(int32(l.IfIndex))
+		delete(m.links, int32(l.IfIndex))
 		m.notify(unix.RTM_DELLINK, 0, m.linkBody(l))
 	})
 }
@@ -421,7 +421,7 @@ func (m *fake) createLink(index int32, name string) bool {
 
 func (m *fake) linkBody(l *Link) []byte {
 	b := make([]byte, sizeLink)
-	native.PutUint32(b[4:], uint32(l.Index))
+	native.PutUint32(b[4:], uint32(l.IfIndex))
 	flags := uint32(0)
 	if l.AdminUp {
 		flags |= unix.IFF_UP
@@ -430,7 +430,7 @@ func (m *fake) linkBody(l *Link) []byte {
 		flags |= unix.IFF_LOWER_UP | unix.IFF_RUNNING
 	}
 	native.PutUint32(b[8:], flags)
-	return attrString(b, unix.IFLA_IFNAME, l.Name)
+	return attrString(b, unix.IFLA_IFNAME, l.Interface)
 }
 
 // reaches reports whether a gateway is on-link there.
@@ -439,13 +439,13 @@ func (m *fake) reaches(gateway netip.Addr, link int32) bool {
 		return true
 	}
 	return slices.ContainsFunc(m.addrs, func(a kernelAddress) bool {
-		return int32(a.Link) == link && !a.NoPrefixRoute && a.Prefix.Contains(gateway)
+		return int32(a.IfIndex) == link && !a.NoPrefixRoute && a.Prefix.Contains(gateway)
 	})
 }
 
 func (m *fake) nameOf(link int32) string {
 	if l := m.links[link]; l != nil {
-		return l.Name
+		return l.Interface
 	}
 	return "?"
 }

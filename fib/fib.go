@@ -264,13 +264,13 @@ func (f *FIB) desire(change func()) error {
 
 // SetAddress makes an address desired.
 func (f *FIB) SetAddress(a Address) error {
-	if a.Link <= 0 || !a.Prefix.IsValid() || a.Prefix.Addr().Zone() != "" || a.Prefix.Addr().Is4In6() {
+	if a.IfIndex <= 0 || !a.Prefix.IsValid() || a.Prefix.Addr().Zone() != "" || a.Prefix.Addr().Is4In6() {
 		return &Error{Op: "set", Key: a, Err: ErrInvalid, Text: "link and prefix"}
 	}
 	a.Scope = or(a.Scope, ScopeUniverse)
 	return f.desire(func() {
-		a.Link = f.linkIndex(a.Link)
-		key := addressKey{link: a.Link, prefix: a.Prefix}
+		a.IfIndex = f.linkIndex(a.IfIndex)
+		key := addressKey{link: a.IfIndex, prefix: a.Prefix}
 		f.addresses.set(key, a)
 		if had, ok := f.addresses.have[key]; ok {
 			had.value = f.comparable(had.value)
@@ -279,33 +279,33 @@ func (f *FIB) SetAddress(a Address) error {
 	})
 }
 
-// DeleteAddress takes back SetAddress and removes the address. Only Link and
+// DeleteAddress takes back SetAddress and removes the address. Only IfIndex and
 // Prefix count.
 func (f *FIB) DeleteAddress(a Address) {
 	f.lock()
-	f.addresses.remove(addressKey{link: f.linkIndex(a.Link), prefix: a.Prefix})
+	f.addresses.remove(addressKey{link: f.linkIndex(a.IfIndex), prefix: a.Prefix})
 	f.unlock()
 	f.poke()
 }
 
 // SetNeighbor makes a permanent or proxy neighbour desired.
 func (f *FIB) SetNeighbor(n Neighbor) error {
-	if n.Link <= 0 || !n.Addr.IsValid() || n.Addr.Zone() != "" {
+	if n.IfIndex <= 0 || !n.Addr.IsValid() || n.Addr.Zone() != "" {
 		return &Error{Op: "set", Key: n, Err: ErrInvalid, Text: "link and address"}
 	}
 	if n.Proxy {
 		n.MAC = [6]byte{}
 	}
 	return f.desire(func() {
-		n.Link = f.linkIndex(n.Link)
-		f.neighbors.set(neighborKey{n.Link, n.Addr, n.Proxy}, n)
+		n.IfIndex = f.linkIndex(n.IfIndex)
+		f.neighbors.set(neighborKey{n.IfIndex, n.Addr, n.Proxy}, n)
 	})
 }
 
 // DeleteNeighbor takes back SetNeighbor and removes the entry. MAC does not count.
 func (f *FIB) DeleteNeighbor(n Neighbor) {
 	f.lock()
-	f.neighbors.remove(neighborKey{f.linkIndex(n.Link), n.Addr, n.Proxy})
+	f.neighbors.remove(neighborKey{f.linkIndex(n.IfIndex), n.Addr, n.Proxy})
 	f.unlock()
 	f.poke()
 }
@@ -359,17 +359,17 @@ func (f *FIB) Sweep() {
 // keeps its last. Routes without groups are rewritten in the background. It
 // returns at once; the messages are on their way to the kernel ahead of
 // everything else.
-func (f *FIB) GatewayDown(link int, gateway netip.Addr) {
+func (f *FIB) GatewayDown(ifindex int, gateway netip.Addr) {
 	f.lock()
-	f.setGateway(gatewayKey{int32(f.linkIndex(link)), gateway.WithZone("")}, true)
+	f.setGateway(gatewayKey{int32(f.linkIndex(ifindex)), gateway.WithZone("")}, true)
 	f.unlock()
 	f.poke()
 }
 
 // GatewayUp takes back GatewayDown: members are put back in the background.
-func (f *FIB) GatewayUp(link int, gateway netip.Addr) {
+func (f *FIB) GatewayUp(ifindex int, gateway netip.Addr) {
 	f.lock()
-	f.setGateway(gatewayKey{int32(f.linkIndex(link)), gateway.WithZone("")}, false)
+	f.setGateway(gatewayKey{int32(f.linkIndex(ifindex)), gateway.WithZone("")}, false)
 	f.unlock()
 	f.poke()
 }
@@ -401,7 +401,7 @@ func (f *FIB) Links() []Link {
 	for _, l := range f.links {
 		links = append(links, l)
 	}
-	slices.SortFunc(links, func(a, b Link) int { return a.Index - b.Index })
+	slices.SortFunc(links, func(a, b Link) int { return a.IfIndex - b.IfIndex })
 	return links
 }
 

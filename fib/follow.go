@@ -27,8 +27,8 @@ type RouteChange struct {
 
 // RouteWatcher reports how far routes have come: whether the kernel has them, refuses
 // them, or has lost them. A program that announces what it routes announces a route when
-// it is RouteInstalled or RoutePartial, and withdraws it when it is RouteFailed,
-// RouteForeign, RouteHeld or Gone, or stays RouteLost or RoutePending with Present false
+// it is StateInstalled or StatePartial, and withdraws it when it is StateFailed,
+// StateForeign, StateHeld or Gone, or stays StateLost or StatePending with Present false
 // for longer than a repair may take.
 //
 // The first changes are the rows of [FIB.Routes] at the time of [FIB.WatchRoutes]; every

@@ -39,7 +39,7 @@ func (c *core) remember(l Link) {
 			}
 		}
 	}
-	c.bygone[l.Name] = int32(l.Index)
+	c.bygone[l.Interface] = int32(l.IfIndex)
 }
 
 func (c *core) desiredOn(link int) bool {
@@ -68,12 +68,12 @@ func (c *core) desiredOn(link int) bool {
 
 // recall has what was desired on an interface follow it to its new index.
 func (c *core) recall(l Link) {
-	old, ok := c.bygone[l.Name]
+	old, ok := c.bygone[l.Interface]
 	if !ok {
 		return
 	}
-	delete(c.bygone, l.Name)
-	to := int32(l.Index)
+	delete(c.bygone, l.Interface)
+	to := int32(l.IfIndex)
 	if old == to {
 		return
 	}
@@ -96,14 +96,14 @@ func (c *core) recall(l Link) {
 	rekey(&c.addresses, func(k addressKey, a Address) (addressKey, Address, bool) {
 		moved := k.link == int(old)
 		if moved {
-			k.link, a.Link = int(to), int(to)
+			k.link, a.IfIndex = int(to), int(to)
 		}
 		return k, a, moved
 	})
 	rekey(&c.neighbors, func(k neighborKey, n Neighbor) (neighborKey, Neighbor, bool) {
 		moved := k.link == int(old)
 		if moved {
-			k.link, n.Link = int(to), int(to)
+			k.link, n.IfIndex = int(to), int(to)
 		}
 		return k, n, moved
 	})

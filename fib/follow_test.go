@@ -76,7 +76,7 @@ func TestContentsForgotten(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range 20000 {
-		r := Route{RouteKey: key(90, "10.1.0.0/16", 0), NextHops: []NextHop{{Link: 2}}, MTU: uint32(1000 + i)}
+		r := Route{RouteKey: key(90, "10.1.0.0/16", 0), NextHops: []NextHop{{IfIndex: 2}}, MTU: uint32(1000 + i)}
 		if err := f.SetRoute(r); err != nil {
 			t.Fatal(err)
 		}
@@ -108,11 +108,11 @@ func TestWatchRoutesEnds(t *testing.T) {
 	if len(f.followers) != 0 {
 		t.Error("still followed")
 	}
-	_ = f.SetRoute(Route{RouteKey: key(90, "10.1.0.0/16", 0), Type: Blackhole})
-	_ = f.SetRoute(Route{RouteKey: key(90, "10.2.0.0/16", 0), Type: Blackhole})
+	_ = f.SetRoute(Route{RouteKey: key(90, "10.1.0.0/16", 0), Type: RouteBlackhole})
+	_ = f.SetRoute(Route{RouteKey: key(90, "10.2.0.0/16", 0), Type: RouteBlackhole})
 	w = f.WatchRoutes(RouteFilter{Accept: func(k RouteKey) bool { return k.Prefix.Addr().As4()[1] == 2 }})
 	for c, err := range w.All(t.Context()) {
-		if err != nil || c.State != RoutePending || c.Prefix.String() != "10.2.0.0/16" {
+		if err != nil || c.State != StatePending || c.Prefix.String() != "10.2.0.0/16" {
 			t.Errorf("%v, %v", c, err)
 		}
 		break

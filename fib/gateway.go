@@ -43,7 +43,7 @@ func (c *core) nextHops() []NextHopObject {
 		if !c.live(b) {
 			continue
 		}
-		o := NextHopObject{ID: b.id, Gateway: b.key.gateway, Link: int(b.key.link), Groups: map[uint32][]uint32{}}
+		o := NextHopObject{ID: b.id, Gateway: b.key.gateway, IfIndex: int(b.key.link), Groups: map[uint32][]uint32{}}
 		for _, k := range c.objects.kernel {
 			if k.exists && k.has(b.id) {
 				others := []uint32{}
@@ -77,7 +77,7 @@ func (c *core) gateways() []Gateway {
 		add(w.nextHops)
 	}
 	slices.SortFunc(list, func(a, b Gateway) int {
-		return cmp.Or(cmp.Compare(a.Link, b.Link), a.Gateway.Compare(b.Gateway))
+		return cmp.Or(cmp.Compare(a.IfIndex, b.IfIndex), a.Gateway.Compare(b.Gateway))
 	})
 	return list
 }

@@ -119,11 +119,11 @@ func (w *words) route(k kernelOf) (r Route, proto uint8, attrs []byte) {
 			r.NextHops = append(r.NextHops, NextHop{Gateway: w.addr()})
 			hop = &r.NextHops[len(r.NextHops)-1]
 		case "dev":
-			if hop == nil || hop.Link != 0 {
+			if hop == nil || hop.IfIndex != 0 {
 				r.NextHops = append(r.NextHops, NextHop{})
 				hop = &r.NextHops[len(r.NextHops)-1]
 			}
-			hop.Link = w.dev(k)
+			hop.IfIndex = w.dev(k)
 		case "weight":
 			hop.Weight = uint16(w.number())
 		case "onlink":
@@ -140,7 +140,7 @@ func (w *words) route(k kernelOf) (r Route, proto uint8, attrs []byte) {
 			r.Type = RouteType(slices.Index(typeNames[:], s))
 		case "nhid":
 			attrs = attr32(attrs, attrNHID, DefaultNextHopBase+w.number())
-			r.Type = Unicast
+			r.Type = RouteUnicast
 		case "persistent":
 			r.Persistent = true
 		case "classic":
@@ -165,7 +165,7 @@ func (w *words) route(k kernelOf) (r Route, proto uint8, attrs []byte) {
 }
 
 func (w *words) rule() (r Rule, proto uint8) {
-	r, proto = Rule{Family: IPv4, Priority: w.number()}, DefaultProtocol
+	r, proto = Rule{Family: FamilyIPv4, Priority: w.number()}, DefaultProtocol
 	for w.more() {
 		switch s := w.word(); s {
 		case "lookup":
@@ -177,7 +177,7 @@ func (w *words) rule() (r Rule, proto uint8) {
 		case "blackhole":
 			r.Action = RuleBlackhole
 		case "ipv6":
-			r.Family = IPv6
+			r.Family = FamilyIPv6
 		case "proto":
 			proto = uint8(w.number())
 		default:
@@ -248,7 +248,7 @@ func (w *words) foreignRoute(verb string, k kernelOf) []byte {
 	c := newCore(Config{Protocol: or(proto, 4)})
 	c.synced = true
 	for _, h := range r.NextHops {
-		c.links[int32(h.Link)] = Link{AdminUp: true, Carrier: true}
+		c.links[int32(h.IfIndex)] = Link{AdminUp: true, Carrier: true}
 	}
 	key, tf, err := c.pack(r.RouteKey)
 	if err != nil {
@@ -256,9 +256,9 @@ func (w *words) foreignRoute(verb string, k kernelOf) []byte {
 		return nil
 	}
 	r.RTAMultipath = true
-	object := len(r.NextHops) == 0 && r.Type == Unicast // by nhid
+	object := len(r.NextHops) == 0 && r.Type == RouteUnicast // by nhid
 	if len(r.NextHops) == 0 && r.Type == 0 || object {
-		r.Type = Prohibit
+		r.Type = RouteProhibit
 	}
 	want, err := c.wantOf(&r, tf.family)
 	if err != nil {
@@ -267,10 +267,10 @@ func (w *words) foreignRoute(verb string, k kernelOf) []byte {
 	}
 	f := *want.form
 	if object {
-		f.typ = Unicast
+		f.typ = RouteUnicast
 	}
 	if verb == "del" {
-		if f.proto = proto; f.typ == Prohibit || f.typ == Unicast && len(r.NextHops) == 0 {
+		if f.proto = proto; f.typ == RouteProhibit || f.typ == RouteUnicast && len(r.NextHops) == 0 {
 			f.typ = 0
 		}
 		f.scope = uint8(ScopeNowhere)
@@ -285,7 +285,7 @@ func (w *words) foreignHop(verb string, k kernelOf) []byte {
 	if verb == "del" {
 		return appendDelNextHop(nil, 1, id)
 	}
-	key, proto, flag := objectKey{family: IPv4}, uint8(0), uint16(0)
+	key, proto, flag := objectKey{family: FamilyIPv4}, uint8(0), uint16(0)
 	for w.more() {
 		switch s := w.word(); s {
 		case "via":
@@ -350,7 +350,7 @@ func (w *words) foreignAddress(verb string, k kernelOf) []byte {
 	for w.more() {
 		switch s := w.word(); s {
 		case "dev":
-			a.Link = w.dev(k)
+			a.IfIndex = w.dev(k)
 		case "noprefixroute":
 			a.NoPrefixRoute = true
 		default:
@@ -388,7 +388,7 @@ func (w *words) neighbor(k kernelOf) (n Neighbor) {
 	for w.more() {
 		switch s := w.word(); s {
 		case "dev":
-			n.Link = w.dev(k)
+			n.IfIndex = w.dev(k)
 		case "mac":
 			n.MAC = w.mac()
 		case "proxy":

@@ -30,10 +30,10 @@ func TestSelfHeal(t *testing.T) {
 		"2001:db8:2::/64 nhid N proto 201 metric 1024 pref medium | nexthop via fd00::2 dev v0 weight 1 | nexthop via fd01::2 dev v1 weight 1",
 	}
 	routes := []Route{
-		{RouteKey: key(90, "0.0.0.0/0", 4294967294), Type: Blackhole, Persistent: true},
+		{RouteKey: key(90, "0.0.0.0/0", 4294967294), Type: RouteBlackhole, Persistent: true},
 		{RouteKey: key(90, "10.5.0.0/16", 0), NextHops: r.via("10.0.0.2", "10.0.1.2")},
 		{RouteKey: key(90, "10.6.0.0/16", 0), NextHops: r.via("10.0.0.2")},
-		{RouteKey: key(90, "203.0.113.1/32", 10), NextHops: []NextHop{{Link: r.link[0]}}},
+		{RouteKey: key(90, "203.0.113.1/32", 10), NextHops: []NextHop{{IfIndex: r.link[0]}}},
 		{RouteKey: key(90, "2001:db8:1::/64", 0), NextHops: r.via("fd00::2")},
 		{RouteKey: key(90, "2001:db8:2::/64", 0), NextHops: r.via("fd00::2", "fd01::2")},
 	}
@@ -174,7 +174,7 @@ func TestForeign(t *testing.T) {
 			r.expect("", "90", "10.5.0.0/16 via 10.0.0.3 dev v0 proto static")
 			r.expect("-6", "90", "2001:db8:5::/64 via fd00::3 dev v0 proto static metric 1024 pref medium")
 			for s := range r.Routes() {
-				if s.State != RouteForeign {
+				if s.State != StateForeign {
 					t.Errorf("%v is %v", s.RouteKey, s.State)
 				}
 			}
@@ -275,17 +275,17 @@ func TestSmallObjects(t *testing.T) {
 	r := newRig(t, Config{})
 	link := r.link[0]
 	rules := []Rule{
-		{Family: IPv4, Priority: 0, Table: 255},
-		{Family: IPv4, Priority: 21, IIF: "lo", Table: 254},
-		{Family: IPv4, Priority: 26, IIF: "v0", Table: 20},
-		{Family: IPv4, Priority: 99, Table: 90},
-		{Family: IPv6, Priority: 0, Table: 255},
-		{Family: IPv6, Priority: 53, Table: 90},
-		{Family: IPv4, Priority: 40, From: netip.MustParsePrefix("10.0.0.0/8"), To: netip.MustParsePrefix("10.1.0.0/16"), OIF: "v1", Mark: 7, Mask: 0xff,
+		{Family: FamilyIPv4, Priority: 0, Table: 255},
+		{Family: FamilyIPv4, Priority: 21, IIF: "lo", Table: 254},
+		{Family: FamilyIPv4, Priority: 26, IIF: "v0", Table: 20},
+		{Family: FamilyIPv4, Priority: 99, Table: 90},
+		{Family: FamilyIPv6, Priority: 0, Table: 255},
+		{Family: FamilyIPv6, Priority: 53, Table: 90},
+		{Family: FamilyIPv4, Priority: 40, From: netip.MustParsePrefix("10.0.0.0/8"), To: netip.MustParsePrefix("10.1.0.0/16"), OIF: "v1", Mark: 7, Mask: 0xff,
 			UIDs: UIDRange{true, 0, 10}, IPProto: 6, SourcePorts: Range{1, 2}, DestPorts: Range{80, 80}, Table: 100000, Suppress: true},
-		{Family: IPv4, Priority: 41, Action: Goto, Target: 99},
-		{Family: IPv4, Priority: 42, Mark: 9, Action: RuleBlackhole},
-		{Family: IPv4, Priority: 43, Mark: 10, Not: true, Action: RuleProhibit, TOS: 8},
+		{Family: FamilyIPv4, Priority: 41, Action: RuleGoto, Target: 99},
+		{Family: FamilyIPv4, Priority: 42, Mark: 9, Action: RuleBlackhole},
+		{Family: FamilyIPv4, Priority: 43, Mark: 10, Not: true, Action: RuleProhibit, TOS: 8},
 	}
 	setup := func() {
 		for _, rule := range rules {
@@ -293,16 +293,16 @@ func TestSmallObjects(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		for _, ban := range []Rule{{Family: IPv4, Priority: 32766, Table: 254}, {Family: IPv4, Priority: 32767, Table: 253}, {Family: IPv6, Priority: 32766, Table: 254}} {
+		for _, ban := range []Rule{{Family: FamilyIPv4, Priority: 32766, Table: 254}, {Family: FamilyIPv4, Priority: 32767, Table: 253}, {Family: FamilyIPv6, Priority: 32766, Table: 254}} {
 			if err := r.SetRuleAbsent(ban); err != nil {
 				t.Fatal(err)
 			}
 		}
 		for _, err := range []error{
-			r.SetAddress(Address{Link: link, Prefix: netip.MustParsePrefix("203.0.113.254/32"), Scope: ScopeLink}),
-			r.SetAddress(Address{Link: link, Prefix: netip.MustParsePrefix("fe80::1/64"), NoDAD: true}),
-			r.SetNeighbor(Neighbor{Link: link, Addr: netip.MustParseAddr("203.0.113.1"), MAC: [6]byte{0x50, 0x54, 0x33, 0, 0, 7}}),
-			r.SetNeighbor(Neighbor{Link: link, Addr: netip.MustParseAddr("203.0.113.3"), Proxy: true}),
+			r.SetAddress(Address{IfIndex: link, Prefix: netip.MustParsePrefix("203.0.113.254/32"), Scope: ScopeLink}),
+			r.SetAddress(Address{IfIndex: link, Prefix: netip.MustParsePrefix("fe80::1/64"), NoDAD: true}),
+			r.SetNeighbor(Neighbor{IfIndex: link, Addr: netip.MustParseAddr("203.0.113.1"), MAC: [6]byte{0x50, 0x54, 0x33, 0, 0, 7}}),
+			r.SetNeighbor(Neighbor{IfIndex: link, Addr: netip.MustParseAddr("203.0.113.3"), Proxy: true}),
 			r.SetSysctl(Sysctl{"net/ipv4/conf/v0/proxy_arp", "1"}),
 			r.SetSysctl(Sysctl{"net/ipv4/conf/later/proxy_arp", "1"}),
 			r.SetSysctl(Sysctl{"net/ipv6/conf/all/forwarding", "1"}),
@@ -377,11 +377,11 @@ func TestSmallObjects(t *testing.T) {
 	r.Sysctl("net/ipv4/conf/later/proxy_arp", "0")
 	until("and back", heal, sysctl("net/ipv4/conf/later/proxy_arp", "1"))
 	defer func() {
-		r.DeleteAddress(Address{Link: link, Prefix: netip.MustParsePrefix("203.0.113.254/32")})
-		r.DeleteNeighbor(Neighbor{Link: link, Addr: netip.MustParseAddr("203.0.113.1")})
+		r.DeleteAddress(Address{IfIndex: link, Prefix: netip.MustParsePrefix("203.0.113.254/32")})
+		r.DeleteNeighbor(Neighbor{IfIndex: link, Addr: netip.MustParseAddr("203.0.113.1")})
 		r.DeleteSysctl("net/ipv4/conf/v0/proxy_arp")
 		r.DeleteSysctl("net/ipv4/conf/later/proxy_arp")
-		r.DeleteRule(Rule{Family: IPv4, Priority: 42, Mark: 9, Action: RuleBlackhole})
+		r.DeleteRule(Rule{Family: FamilyIPv4, Priority: 42, Mark: 9, Action: RuleBlackhole})
 		r.flush()
 		r.Sysctl("net/ipv4/conf/v0/proxy_arp", "0")
 		until("address gone", 0, func() bool { return !addr() })
@@ -482,9 +482,9 @@ func TestResilient(t *testing.T) {
 		t.Fatal(g)
 	}
 	hop := route.NextHops[0]
-	r.GatewayDown(hop.Link, hop.Gateway)
+	r.GatewayDown(hop.IfIndex, hop.Gateway)
 	r.wait(heal, "", "90", "10.1.0.0/16 nhid N via 10.0.1.2 dev v1 proto 201", "10.2.0.0/16 nhid N via 10.0.1.2 dev v1 proto 201")
-	r.GatewayUp(hop.Link, hop.Gateway)
+	r.GatewayUp(hop.IfIndex, hop.Gateway)
 	r.flush()
 	both := " nhid N proto 201 | nexthop via 10.0.0.2 dev v0 weight 1 | nexthop via 10.0.1.2 dev v1 weight 1"
 	r.expect("", "90", "10.1.0.0/16"+both, "10.2.0.0/16"+both)
@@ -543,12 +543,12 @@ func TestBigGroup(t *testing.T) {
 	r.flush()
 	before := r.Stats()
 	hop := r.benchHops(false, 1, false)[0]
-	r.GatewayDown(hop.Link, hop.Gateway)
+	r.GatewayDown(hop.IfIndex, hop.Gateway)
 	r.flush()
 	if s := r.Stats(); s.ObjectWrites != before.ObjectWrites+1 || s.Replaces != before.Replaces {
 		t.Errorf("failover of %d routes: %d object messages and %d of routes", n, s.ObjectWrites-before.ObjectWrites, s.Replaces-before.Replaces)
 	}
-	r.GatewayUp(hop.Link, hop.Gateway)
+	r.GatewayUp(hop.IfIndex, hop.Gateway)
 	r.flush()
 	if s := r.Stats(); s.Replaces != before.Replaces+n || s.Installed != 2*n {
 		t.Errorf("repair replaced %d routes, want %d; %d installed", s.Replaces-before.Replaces, n, s.Installed)

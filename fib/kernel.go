@@ -44,9 +44,9 @@ var native = binary.NativeEndian
 
 func familyOf(a netip.Addr) Family {
 	if a.Is4() {
-		return IPv4
+		return FamilyIPv4
 	}
-	return IPv6
+	return FamilyIPv6
 }
 
 func align(n int) int { return (n + 3) &^ 3 }

@@ -35,7 +35,7 @@ func TestEveryError(t *testing.T) {
 		if i%2 == 1 {
 			gateway, route.Metric = "2001:db8:ffff::1", metricIPv6
 		}
-		route.NextHops = []NextHop{{Gateway: netip.MustParseAddr(gateway), Link: r.link[0]}}
+		route.NextHops = []NextHop{{Gateway: netip.MustParseAddr(gateway), IfIndex: r.link[0]}}
 		r.set(route)
 		want[route.RouteKey] = true
 	}
@@ -119,7 +119,7 @@ func TestKernelChaos(t *testing.T) {
 			delete(desired, k)
 			r.DeleteRoute(k)
 		case 5:
-			rule := Rule{Family: IPv4, Priority: uint32(600 + rnd.IntN(4)), Table: 90}.normal()
+			rule := Rule{Family: FamilyIPv4, Priority: uint32(600 + rnd.IntN(4)), Table: 90}.normal()
 			if rules[rule] = !rules[rule]; rules[rule] {
 				_ = r.SetRule(rule)
 			} else {
@@ -252,9 +252,9 @@ func TestNeverWithout(t *testing.T) {
 				case 6:
 					next.NextHops = r.benchHops(v6, 2, true)
 				case 8:
-					r.GatewayDown(hop.Link, hop.Gateway)
+					r.GatewayDown(hop.IfIndex, hop.Gateway)
 				case 9:
-					r.GatewayUp(hop.Link, hop.Gateway)
+					r.GatewayUp(hop.IfIndex, hop.Gateway)
 				}
 				r.set(next)
 				r.flush()
@@ -411,7 +411,7 @@ func (r *rig) countRoutes(table uint32) (n int) {
 		r.Fatal(err)
 	}
 	defer s.close()
-	for _, f := range []Family{IPv4, IPv6} {
+	for _, f := range []Family{FamilyIPv4, FamilyIPv6} {
 		err := s.dump(routeDump(f, table, 0), make([]byte, 1<<16), func(b []byte) (bool, error) {
 			done, _, err := walk(b, func(message) { n++ })
 			return done, err

@@ -13,15 +13,15 @@ import (
 type Filter struct {
 	// Tables lists the tables to learn from. Required.
 	Tables []uint32
-	// Family is IPv4 or IPv6; 0 is both.
+	// Family is FamilyIPv4 or FamilyIPv6; 0 is both.
 	Family Family
 	// Protocols lists rtm_protocol numbers. nil is every foreign one but
 	// RTPROT_REDIRECT (1), RTPROT_KERNEL (2) and RTPROT_RA (9).
 	Protocols []uint8
-	// Types lists route types. nil is Unicast.
+	// Types lists route types. nil is RouteUnicast.
 	Types []RouteType
 	// Links lists interface indexes of which a route must have one. nil is any.
-	Links []int
+	IfIndexes []int
 	// Accept has the last word if not nil. It is called from the owner
 	// goroutine and must not block or call the FIB.
 	Accept func(Learned) bool
@@ -163,16 +163,16 @@ func (fl *Filter) accepts(m *routeMessage) bool {
 		return false
 	case m.metric == metricLastResort:
 		return false
-	case fl.Types == nil && m.typ != Unicast, fl.Types != nil && !slices.Contains(fl.Types, m.typ):
+	case fl.Types == nil && m.typ != RouteUnicast, fl.Types != nil && !slices.Contains(fl.Types, m.typ):
 		return false
 	case fl.Protocols == nil && (m.proto == protoRedirect || m.proto == protoKernel || m.proto == protoRA):
 		return false
 	case fl.Protocols != nil && !slices.Contains(fl.Protocols, m.proto):
 		return false
-	case fl.Links == nil:
+	case fl.IfIndexes == nil:
 		return true
 	}
-	return slices.ContainsFunc(m.nextHops, func(l nextHop) bool { return slices.Contains(fl.Links, int(l.link)) })
+	return slices.ContainsFunc(m.nextHops, func(l nextHop) bool { return slices.Contains(fl.IfIndexes, int(l.link)) })
 }
 
 // see takes a route in, from a notification or a dump.

@@ -117,7 +117,7 @@ func (o *owner) readForLearner(l *Learner) (clean bool, err error) {
 	l.round++
 	l.mu.Unlock()
 	clean = true
-	for _, family := range []Family{IPv4, IPv6} {
+	for _, family := range []Family{FamilyIPv4, FamilyIPv6} {
 		if l.filter.Family != 0 && l.filter.Family != family {
 			continue
 		}

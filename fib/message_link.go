@@ -11,11 +11,11 @@ func parseLink(body []byte) (Link, error) {
 		return Link{}, errShort
 	}
 	flags := native.Uint32(body[8:])
-	l := Link{Index: int(int32(native.Uint32(body[4:]))), AdminUp: flags&unix.IFF_UP != 0, Carrier: flags&unix.IFF_LOWER_UP != 0}
+	l := Link{IfIndex: int(int32(native.Uint32(body[4:]))), AdminUp: flags&unix.IFF_UP != 0, Carrier: flags&unix.IFF_LOWER_UP != 0}
 	for typ, v, rest, ok := next(body[sizeLink:]); ok; typ, v, rest, ok = next(rest) {
 		switch typ {
 		case unix.IFLA_IFNAME:
-			l.Name = text(v)
+			l.Interface = text(v)
 		case unix.IFLA_ADDRESS:
 			if len(v) == 6 {
 				l.MAC = [6]byte(v)
@@ -39,7 +39,7 @@ type kernelAddress struct {
 
 // key is what makes the address one of its own in the kernel.
 func (m *kernelAddress) key() addressKey {
-	return addressKey{link: m.Link, prefix: m.Prefix, peer: m.peer}
+	return addressKey{link: m.IfIndex, prefix: m.Prefix, peer: m.peer}
 }
 
 func (m *kernelAddress) parse(body []byte) error {
@@ -47,7 +47,7 @@ func (m *kernelAddress) parse(body []byte) error {
 		return errShort
 	}
 	*m = kernelAddress{}
-	m.Link = int(int32(native.Uint32(body[4:])))
+	m.IfIndex = int(int32(native.Uint32(body[4:])))
 	bits, flags := int(body[1]), uint32(body[2])
 	m.Scope = scopeFromKernel(body[3])
 	var local, addr netip.Addr
@@ -97,7 +97,7 @@ func appendAddress(b []byte, typ, flags uint16, seq uint32, a Address, proto uin
 	start := len(b)
 	b = begin(b, typ, flags, seq)
 	b = append(b, byte(familyOf(a.Prefix.Addr())), byte(a.Prefix.Bits()), 0, a.Scope.kernel())
-	b = native.AppendUint32(b, uint32(a.Link))
+	b = native.AppendUint32(b, uint32(a.IfIndex))
 	b = attrAddr(b, unix.IFA_LOCAL, a.Prefix.Addr())
 	b = attrAddr(b, unix.IFA_ADDRESS, a.Prefix.Addr())
 	if typ == unix.RTM_NEWADDR {
@@ -128,7 +128,7 @@ func (m *kernelNeighbor) parse(body []byte) error {
 		return errShort
 	}
 	*m = kernelNeighbor{}
-	m.Link = int(int32(native.Uint32(body[4:])))
+	m.IfIndex = int(int32(native.Uint32(body[4:])))
 	m.permanent = native.Uint16(body[8:])&unix.NUD_PERMANENT != 0
 	m.Proxy = body[10]&unix.NTF_PROXY != 0
 	for typ, v, rest, ok := next(body[sizeNeigh:]); ok; typ, v, rest, ok = next(rest) {
@@ -154,7 +154,7 @@ func appendNeighbor(b []byte, typ, flags uint16, seq uint32, n Neighbor, proto u
 		ntf = unix.NTF_PROXY
 	}
 	b = append(b, byte(familyOf(n.Addr)), 0, 0, 0)
-	b = native.AppendUint32(b, uint32(n.Link))
+	b = native.AppendUint32(b, uint32(n.IfIndex))
 	b = native.AppendUint16(b, unix.NUD_PERMANENT) // proxies, too, outlive the loss of the carrier
 	b = append(b, ntf, 0)
 	b = attrAddr(b, unix.NDA_DST, n.Addr)

@@ -31,7 +31,7 @@ func be32(v []byte) uint32 {
 }
 
 func unpackAddr(hi, lo uint64, f Family) netip.Addr {
-	if f == IPv4 {
+	if f == FamilyIPv4 {
 		return netip.AddrFrom4([4]byte{byte(lo >> 24), byte(lo >> 16), byte(lo >> 8), byte(lo)})
 	}
 	var v [16]byte
@@ -104,10 +104,10 @@ func (m *routeMessage) parse(body []byte) error {
 	nextHops := m.nextHops[:0]
 	*m = routeMessage{bits: body[1], tos: body[3], table: uint32(body[4]), flags: native.Uint32(body[8:]), alien: body[2] != 0}
 	m.family, m.proto, m.scope, m.typ = Family(body[0]), body[5], body[6], RouteType(body[7])
-	if m.family != IPv4 && m.family != IPv6 {
+	if m.family != FamilyIPv4 && m.family != FamilyIPv6 {
 		return unix.EAFNOSUPPORT
 	}
-	if m.family == IPv6 {
+	if m.family == FamilyIPv6 {
 		m.scope = 0
 	}
 	single := nextHop{weight: 1, onlink: m.flags&hopOnLink != 0}
@@ -145,7 +145,7 @@ func (m *routeMessage) parse(body []byte) error {
 	if len(rest) > 0 {
 		return errShort
 	}
-	if m.typ < Blackhole {
+	if m.typ < RouteBlackhole {
 		if multi == nil {
 			nextHops = append(nextHops, single)
 		} else if nextHops, ok = m.parseHops(nextHops, multi); !ok {
@@ -221,7 +221,7 @@ func via(v []byte) netip.Addr {
 }
 
 func (f Family) size() int {
-	if f == IPv4 {
+	if f == FamilyIPv4 {
 		return 4
 	}
 	return 16
@@ -267,7 +267,7 @@ func appendDst(b []byte, k *rkey, f Family) []byte {
 	n := f.size()
 	b = native.AppendUint16(b, uint16(4+n))
 	b = native.AppendUint16(b, unix.RTA_DST)
-	if f == IPv4 {
+	if f == FamilyIPv4 {
 		return append(b, byte(k.lo>>24), byte(k.lo>>16), byte(k.lo>>8), byte(k.lo))
 	}
 	for _, v := range [2]uint64{k.hi, k.lo} {

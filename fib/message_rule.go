@@ -35,7 +35,7 @@ func (m *kernelRule) parse(body []byte) error {
 	if len(rest) > 0 {
 		return errShort
 	}
-	if m.Action != ToTable || m.L3MDev {
+	if m.Action != RuleToTable || m.L3MDev {
 		m.Table = 0
 	}
 	m.Rule = m.Rule.normal()
@@ -117,7 +117,7 @@ func appendRule(b []byte, typ, flags uint16, seq uint32, r Rule, proto uint8) []
 	}
 	b = attr8(b, unix.FRA_PROTOCOL, proto)
 	b = appendSelectors(b, &r)
-	if r.Action == Goto {
+	if r.Action == RuleGoto {
 		b = attr32(b, unix.FRA_GOTO, r.Target)
 	}
 	if r.Suppress {

@@ -90,8 +90,8 @@ func (r *rig) run(f *FIB) {
 func (r *rig) readLinks() {
 	for _, l := range r.Links() {
 		for i := range r.link {
-			if l.Name == fmt.Sprintf("v%d", i) {
-				r.link[i] = l.Index
+			if l.Interface == fmt.Sprintf("v%d", i) {
+				r.link[i] = l.IfIndex
 			}
 		}
 	}
@@ -173,7 +173,7 @@ func (r *rig) via(gateways ...string) (hops []NextHop) {
 		if strings.HasPrefix(g, "10.0.1.") || strings.HasPrefix(g, "fd01:") {
 			link = 1
 		}
-		hops = append(hops, NextHop{Gateway: a, Link: r.link[link]})
+		hops = append(hops, NextHop{Gateway: a, IfIndex: r.link[link]})
 	}
 	return hops
 }
@@ -181,23 +181,23 @@ func (r *rig) via(gateways ...string) (hops []NextHop) {
 func TestRouteTypes(t *testing.T) {
 	r := newRig(t, Config{})
 	routes := []Route{
-		Route{RouteKey: key(90, "0.0.0.0/0", 4294967294), Type: Blackhole, Persistent: true},
-		Route{RouteKey: key(90, "203.0.113.0/24", 0), Type: Unreachable},
-		Route{RouteKey: key(90, "203.0.114.0/24", 5), Type: Prohibit},
-		Route{RouteKey: key(90, "203.0.115.0/24", 5), Type: Throw},
-		Route{RouteKey: key(90, "203.0.113.1/32", 10), NextHops: []NextHop{{Link: r.link[0]}}},
-		Route{RouteKey: key(90, "203.0.113.10/32", 10), NextHops: []NextHop{{Link: r.link[0], Gateway: netip.MustParseAddr("203.0.113.1"), OnLink: true}}},
+		Route{RouteKey: key(90, "0.0.0.0/0", 4294967294), Type: RouteBlackhole, Persistent: true},
+		Route{RouteKey: key(90, "203.0.113.0/24", 0), Type: RouteUnreachable},
+		Route{RouteKey: key(90, "203.0.114.0/24", 5), Type: RouteProhibit},
+		Route{RouteKey: key(90, "203.0.115.0/24", 5), Type: RouteThrow},
+		Route{RouteKey: key(90, "203.0.113.1/32", 10), NextHops: []NextHop{{IfIndex: r.link[0]}}},
+		Route{RouteKey: key(90, "203.0.113.10/32", 10), NextHops: []NextHop{{IfIndex: r.link[0], Gateway: netip.MustParseAddr("203.0.113.1"), OnLink: true}}},
 		Route{RouteKey: key(90, "203.0.113.3/32", 0), NextHops: r.via("10.0.0.2", "10.0.1.2"), PrefSrc: netip.MustParseAddr("10.0.0.1"), MTU: 1400, AdvMSS: 1360},
 		Route{RouteKey: key(90, "203.0.113.4/32", 0), NextHops: r.via("fd00::2", "10.0.1.2")},
 		Route{RouteKey: key(90, "203.0.113.5/32", 0), NextHops: r.via("fd00::2")},
 		Route{RouteKey: key(90, "203.0.113.6/32", 0), NextHops: []NextHop{{r.via("10.0.0.2")[0].Gateway, r.link[0], 3, false}, {r.via("10.0.1.2")[0].Gateway, r.link[1], 1, false}}, RTAMultipath: true},
 		Route{RouteKey: RouteKey{Table: 90, Prefix: netip.MustParsePrefix("203.0.113.7/32"), TOS: 8}, NextHops: r.via("10.0.0.3")},
-		Route{RouteKey: key(90, "::/0", 4294967294), Type: Blackhole, Persistent: true},
+		Route{RouteKey: key(90, "::/0", 4294967294), Type: RouteBlackhole, Persistent: true},
 		Route{RouteKey: key(90, "2001:db8:1::/64", 10), NextHops: r.via("fd00::2")},
 		Route{RouteKey: key(90, "2001:db8:2::/64", 0), NextHops: r.via("fd00::2", "fd01::2")},
 		Route{RouteKey: key(90, "2001:db8:3::/64", 0), NextHops: r.via("fd00::2", "fd01::2"), RTAMultipath: true},
-		Route{RouteKey: key(90, "2001:db8:4::/64", 0), NextHops: []NextHop{{Link: r.link[1]}}},
-		Route{RouteKey: key(90, "2001:db8:5::/64", 0), Type: Unreachable},
+		Route{RouteKey: key(90, "2001:db8:4::/64", 0), NextHops: []NextHop{{IfIndex: r.link[1]}}},
+		Route{RouteKey: key(90, "2001:db8:5::/64", 0), Type: RouteUnreachable},
 		Route{RouteKey: key(100000, "10.9.0.0/16", 0), NextHops: r.via("10.0.0.2")},
 	}
 	r.set(routes...)
@@ -226,7 +226,7 @@ func TestRouteTypes(t *testing.T) {
 		t.Errorf("differences: %v", d)
 	}
 	for s := range r.Routes() {
-		if s.State != RouteInstalled {
+		if s.State != StateInstalled {
 			t.Errorf("%v is %v: %v", s.RouteKey, s.State, s.Err)
 		}
 	}

@@ -6,12 +6,12 @@ import (
 	"net/netip"
 )
 
-// Address is a desired address of an interface. It is comparable; Link and
+// Address is a desired address of an interface. It is comparable; IfIndex and
 // Prefix are the key.
 type Address struct {
-	// Link is the interface index. If the interface is deleted and one of the same name
+	// IfIndex is the interface index. If the interface is deleted and one of the same name
 	// is made, the address follows the name.
-	Link int
+	IfIndex int
 	// Prefix is the address with its prefix length, host bits kept.
 	Prefix netip.Prefix
 	// Scope is universe if zero (IPv4: link for fe80::/10 and host for
@@ -24,15 +24,15 @@ type Address struct {
 }
 
 // Neighbor is a desired permanent entry of the neighbour table, or a proxy
-// entry. It is comparable; Link, Addr and Proxy are the key.
+// entry. It is comparable; IfIndex, Addr and Proxy are the key.
 type Neighbor struct {
-	// Link is the interface index. If the interface is deleted and one of the same name
+	// IfIndex is the interface index. If the interface is deleted and one of the same name
 	// is made, the entry follows the name.
-	Link int
-	Addr netip.Addr
+	IfIndex int
+	Addr    netip.Addr
 	// MAC is the link-layer address; not used by a proxy entry.
 	MAC [6]byte
-	// Proxy answers for Addr on Link (NTF_PROXY).
+	// Proxy answers for Addr on the interface (NTF_PROXY).
 	Proxy bool
 }
 
@@ -47,11 +47,11 @@ type Sysctl struct {
 
 // Link is the state of an interface as the kernel last told it.
 type Link struct {
-	Index  int
-	Name   string
-	MAC    [6]byte
-	MTU    int
-	Master int // index of the bridge or VRF it belongs to; 0 none
+	IfIndex   int
+	Interface string
+	MAC       [6]byte
+	MTU       int
+	Master    int // index of the bridge or VRF it belongs to; 0 none
 	// AdminUp is IFF_UP; Carrier is IFF_LOWER_UP.
 	AdminUp, Carrier bool
 }
@@ -74,7 +74,7 @@ func (id NextHopID) String() string { return fmt.Sprintf("next-hop object %#x", 
 type NextHopObject struct {
 	ID      uint32
 	Gateway netip.Addr
-	Link    int
+	IfIndex int
 	// Groups are the ids of the groups that have the object as a member, and
 	// for each the ids of the other members. An object may be deleted only if
 	// every group keeps at least one member that is alive: the kernel removes
@@ -84,7 +84,7 @@ type NextHopObject struct {
 
 // Gateway is a gateway of desired routes with several next hops; see [FIB.Gateways].
 type Gateway struct {
-	Link    int
+	IfIndex int
 	Gateway netip.Addr
 	// Down is what GatewayDown said last.
 	Down bool

@@ -42,7 +42,7 @@ func (c *core) observe(m message, dump bool) {
 
 func (c *core) observeRule(m message, by origin) {
 	var r kernelRule
-	if r.parse(m.body) != nil || r.Family != IPv4 && r.Family != IPv6 {
+	if r.parse(m.body) != nil || r.Family != FamilyIPv4 && r.Family != FamilyIPv6 {
 		return
 	}
 	if m.typ == unix.RTM_NEWRULE {
@@ -56,7 +56,7 @@ func (c *core) observeNeighbor(n *kernelNeighbor, gone bool, by origin) {
 	if !n.Addr.IsValid() {
 		return
 	}
-	key := neighborKey{n.Link, n.Addr, n.Proxy}
+	key := neighborKey{n.IfIndex, n.Addr, n.Proxy}
 	if gone || !n.permanent && !n.Proxy {
 		if _, ok := c.neighbors.have[key]; ok || c.neighbors.want[key] != (Neighbor{}) {
 			c.neighbors.lost(key, by)

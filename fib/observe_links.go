@@ -19,7 +19,7 @@ func (c *core) observeLink(m message) {
 	if err != nil {
 		return
 	}
-	index := int32(l.Index)
+	index := int32(l.IfIndex)
 	old, known := c.links[index]
 	if m.typ == unix.RTM_DELLINK {
 		if known {
@@ -38,8 +38,8 @@ func (c *core) observeLink(m message) {
 	}
 	c.links[index] = l
 	c.event(Event{Kind: EventLink, Link: l})
-	if !known || old.Name != l.Name {
-		c.sysctls.touchLink(l.Name)
+	if !known || old.Interface != l.Interface {
+		c.sysctls.touchLink(l.Interface)
 	}
 	flushed := native.Uint32(m.body[8:])&(unix.IFF_RUNNING|unix.IFF_LOWER_UP) == 0
 	if known && (old.AdminUp && !l.AdminUp || old.Carrier && !l.Carrier && flushed) {
@@ -57,7 +57,7 @@ func (c *core) observeLink(m message) {
 // its end was lost, or is still to come.
 func (c *core) replaceLink(l Link) {
 	for index, old := range c.links {
-		if old.Name == l.Name {
+		if old.Interface == l.Interface {
 			c.linkGone(index, old)
 			return
 		}
@@ -167,7 +167,7 @@ func (c *core) hasIPv4(link int32) bool {
 }
 
 func (c *core) comparable(a Address) Address {
-	want, ok := c.addresses.want[addressKey{link: a.Link, prefix: a.Prefix}]
+	want, ok := c.addresses.want[addressKey{link: a.IfIndex, prefix: a.Prefix}]
 	if !ok {
 		return a
 	}
@@ -190,11 +190,11 @@ func (c *core) addressLost(link int32, addr netip.Addr, last bool) {
 		switch {
 		case f == nil:
 			return
-		case f.prefSrc == addr && f.family == IPv6:
+		case f.prefSrc == addr && f.family == FamilyIPv6:
 			c.setHave(i, e, needsDump)
-		case f.prefSrc == addr, last && f.family == IPv4 && f.allOn(link):
+		case f.prefSrc == addr, last && f.family == FamilyIPv4 && f.allOn(link):
 			c.setHave(i, e, nil)
-		case last && f.family == IPv4 && f.uses(link):
+		case last && f.family == FamilyIPv4 && f.uses(link):
 			c.setHave(i, e, needsDump)
 		default:
 			return

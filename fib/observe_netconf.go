@@ -13,9 +13,9 @@ const (
 
 // netconfNames are the files of the values that RTM_NEWNETCONF carries, by attribute.
 var netconfNames = map[Family]map[uint16]string{
-	IPv4: {netconfForwarding: "forwarding", netconfRPFilter: "rp_filter", netconfProxyNeighbors: "proxy_arp",
+	FamilyIPv4: {netconfForwarding: "forwarding", netconfRPFilter: "rp_filter", netconfProxyNeighbors: "proxy_arp",
 		netconfIgnoreLinkDown: "ignore_routes_with_linkdown"},
-	IPv6: {netconfForwarding: "forwarding", netconfProxyNeighbors: "proxy_ndp",
+	FamilyIPv6: {netconfForwarding: "forwarding", netconfProxyNeighbors: "proxy_ndp",
 		netconfIgnoreLinkDown: "ignore_routes_with_linkdown"},
 }
 
@@ -28,7 +28,7 @@ func (c *core) observeNetconf(body []byte) {
 		return
 	}
 	family, dir := Family(body[0]), "ipv6"
-	if family == IPv4 {
+	if family == FamilyIPv4 {
 		dir = "ipv4"
 	}
 	index := int32(0)
@@ -46,7 +46,7 @@ func (c *core) observeNetconf(body []byte) {
 	}
 	for typ, v, rest, ok := next(body[4:]); ok; typ, v, rest, ok = next(rest) {
 		if name := netconfNames[family][typ]; name != "" {
-			c.sysctls.saw("net/"+dir+"/conf/"+link.Name+"/"+name, strconv.Itoa(int(int32(u32(v)))))
+			c.sysctls.saw("net/"+dir+"/conf/"+link.Interface+"/"+name, strconv.Itoa(int(int32(u32(v)))))
 		}
 	}
 }

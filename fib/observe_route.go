@@ -95,7 +95,7 @@ func (c *core) unclear(i uint32, e *entry, by origin) {
 // lostOneRoute: somebody else removed a route of ours, or one that stood beside it; or the
 // kernel one next hop of an IPv6 route, with a notification of its own for each.
 func (c *core) lostOneRoute(i uint32, e *entry, f *form, by origin) {
-	nextHop := f.family == IPv6 && f.nhid == 0
+	nextHop := f.family == FamilyIPv6 && f.nhid == 0
 	if f != e.have && (e.have != needsDump || nextHop) {
 		c.unclear(i, e, by)
 		return
@@ -138,7 +138,7 @@ func (c *core) sawRoute(i uint32, e *entry, f *form, dump bool, by origin) {
 // sawForeign: somebody else's route stands under a key of ours.
 func (c *core) sawForeign(i uint32, e *entry, m *routeMessage, flags uint16, dump bool, by origin) {
 	switch {
-	case dump && e.have != nil && e.seen == c.pass && m.family == IPv4:
+	case dump && e.have != nil && e.seen == c.pass && m.family == FamilyIPv4:
 		e.mark |= markAround // of no effect
 		return
 	case dump:

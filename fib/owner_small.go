@@ -21,7 +21,7 @@ func (o *owner) writeAddresses() error {
 	w.reset()
 	for i, op := range ops {
 		a := o.addresses.want[op.key]
-		a.Link, a.Prefix = op.key.link, op.key.prefix
+		a.IfIndex, a.Prefix = op.key.link, op.key.prefix
 		values[i] = a
 		typ, flags := uint16(unix.RTM_NEWADDR), uint16(unix.NLM_F_REQUEST|unix.NLM_F_CREATE|unix.NLM_F_REPLACE)
 		if op.verb == verbDelete {
@@ -75,7 +75,7 @@ func (o *owner) writeNeighbors() error {
 	w.reset()
 	for i, op := range ops {
 		n := o.neighbors.want[op.key]
-		n.Link, n.Addr, n.Proxy = op.key.link, op.key.addr, op.key.proxy
+		n.IfIndex, n.Addr, n.Proxy = op.key.link, op.key.addr, op.key.proxy
 		values[i] = n
 		typ, flags := uint16(unix.RTM_NEWNEIGH), uint16(unix.NLM_F_REQUEST|unix.NLM_F_CREATE|unix.NLM_F_REPLACE)
 		if op.verb == verbDelete {

@@ -240,7 +240,7 @@ func (c *core) commitObject(op *objectOp, r reply, now time.Time) (ok bool) {
 	c.changed = true
 	c.fought(&b.foreign, &b.brake, b.by, op, now)
 	if b.key.gateway.IsValid() {
-		c.probe(Neighbor{Link: int(b.key.link), Addr: b.key.gateway})
+		c.probe(Neighbor{IfIndex: int(b.key.link), Addr: b.key.gateway})
 	}
 	return true
 }

@@ -141,7 +141,7 @@ func (c *core) commitRoute(op *routeOp, r reply, now time.Time) {
 	switch {
 	case r.err == nil || op.verb == verbDelete && absent(r.err):
 		tf := c.tables.list[e.key.table]
-		if op.verb == verbDelete && r.err == nil && e.key.metric == 0 && tf.family == IPv4 && c.store.others(e.key) {
+		if op.verb == verbDelete && r.err == nil && e.key.metric == 0 && tf.family == FamilyIPv4 && c.store.others(e.key) {
 			// To IPv4's RTM_DELROUTE, metric 0 is any (net/ipv4/fib_semantics.c,
 			// fib_nh_match): if ours had gone already, another went in its place.
 			c.doubts.table(tf)
@@ -210,7 +210,7 @@ func (c *core) routeFailed(op *routeOp, e *entry, r reply, now time.Time) {
 	} else {
 		c.stats.Errors++
 	}
-	if op.verb == verbReplace && e.have != needsDump && len(op.form.nextHops) > 1 && c.tables.list[e.key.table].family == IPv6 {
+	if op.verb == verbReplace && e.have != needsDump && len(op.form.nextHops) > 1 && c.tables.list[e.key.table].family == FamilyIPv6 {
 		// IPv6 multipath is replaced next hop by next hop: what is there now?
 		c.setHave(op.entry, e, needsDump)
 	}

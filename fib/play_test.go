@@ -131,9 +131,9 @@ func describe(e Event) string {
 	case EventError:
 		return e.Err.Error()
 	case EventGatewayDown:
-		return fmt.Sprintf("gateway-down %v dev %s (%s)%s", e.Gateway, e.Link.Name, e.Reason, by)
+		return fmt.Sprintf("gateway-down %v dev %s (%s)%s", e.Gateway, e.Link.Interface, e.Reason, by)
 	case EventLinkGone:
-		return "link-gone " + e.Link.Name
+		return "link-gone " + e.Link.Interface
 	}
 	s := fmt.Sprintf("%v %s", e.Kind, e.Op)
 	switch k := e.Key.(type) {
@@ -203,11 +203,11 @@ func (p *player) again() {
 		}
 	}
 	for _, a := range d.addresses {
-		a.Link = p.known(a.Link)
+		a.IfIndex = p.known(a.IfIndex)
 		_ = p.f.SetAddress(a)
 	}
 	for _, n := range d.neighbors {
-		n.Link = p.known(n.Link)
+		n.IfIndex = p.known(n.IfIndex)
 		_ = p.f.SetNeighbor(n)
 	}
 	for k := range d.down {
@@ -273,7 +273,7 @@ func (p *player) before(verb string) func(*words) {
 			}
 		},
 		"default-rules": func(*words) {
-			for _, r := range []Rule{{Family: IPv4, Priority: 0, Table: 255}, {Family: IPv4, Priority: 32766, Table: 254}, {Family: IPv4, Priority: 32767, Table: 253}} {
+			for _, r := range []Rule{{Family: FamilyIPv4, Priority: 0, Table: 255}, {Family: FamilyIPv4, Priority: 32766, Table: 254}, {Family: FamilyIPv4, Priority: 32767, Table: 253}} {
 				p.m.rules = append(p.m.rules, kernelRule{Rule: r.normal(), proto: protoKernel})
 			}
 		},
@@ -361,7 +361,7 @@ func (p *player) forget() {
 	there := func(link int) bool { return !p.strange(link) }
 	d := &p.desired
 	maps.DeleteFunc(d.routes, func(_ RouteKey, r Route) bool {
-		return slices.ContainsFunc(r.NextHops, func(h NextHop) bool { return !there(h.Link) })
+		return slices.ContainsFunc(r.NextHops, func(h NextHop) bool { return !there(h.IfIndex) })
 	})
 	maps.DeleteFunc(d.addresses, func(k addressKey, _ Address) bool { return !there(k.link) })
 	maps.DeleteFunc(d.neighbors, func(k neighborKey, _ Neighbor) bool { return !there(k.link) })
@@ -400,8 +400,8 @@ func (p *player) known(link int) int {
 	defer p.f.unlock()
 	name := canonName(link)
 	for _, l := range p.f.links {
-		if l.Name == name {
-			return l.Index
+		if l.Interface == name {
+			return l.IfIndex
 		}
 	}
 	return int(p.f.bygone[name])
@@ -417,7 +417,7 @@ func (p *player) strange(links ...int) bool {
 func (p *player) now(r Route, index func(int) int) Route {
 	r.NextHops = slices.Clone(r.NextHops)
 	for i := range r.NextHops {
-		r.NextHops[i].Link = index(r.NextHops[i].Link)
+		r.NextHops[i].IfIndex = index(r.NextHops[i].IfIndex)
 	}
 	return r
 }
@@ -490,7 +490,7 @@ func (p *player) wish(verb string, w *words) func(*FIB) error {
 	case "set", "delete":
 		r, _, _ := w.route(canon{p.m})
 		for _, h := range r.NextHops {
-			if h.Link != 0 && p.strange(h.Link) {
+			if h.IfIndex != 0 && p.strange(h.IfIndex) {
 				return nil
 			}
 		}
@@ -517,28 +517,28 @@ func (p *player) wish(verb string, w *words) func(*FIB) error {
 		if dev := w.word(); dev != "dev" {
 			w.fail("address: %q", dev)
 		}
-		if a.Link = (canon{}).index(w.word()); p.strange(a.Link) {
+		if a.IfIndex = (canon{}).index(w.word()); p.strange(a.IfIndex) {
 			return nil
 		}
-		key := addressKey{link: a.Link, prefix: a.Prefix}
+		key := addressKey{link: a.IfIndex, prefix: a.Prefix}
 		if verb == "address" {
 			d.addresses[key] = a
-			return func(f *FIB) error { a.Link = p.known(a.Link); return f.SetAddress(a) }
+			return func(f *FIB) error { a.IfIndex = p.known(a.IfIndex); return f.SetAddress(a) }
 		}
 		delete(d.addresses, key)
-		return func(f *FIB) error { a.Link = p.known(a.Link); f.DeleteAddress(a); return nil }
+		return func(f *FIB) error { a.IfIndex = p.known(a.IfIndex); f.DeleteAddress(a); return nil }
 	case "neighbour", "unneighbour":
 		n := w.neighbor(canon{p.m})
-		if p.strange(n.Link) {
+		if p.strange(n.IfIndex) {
 			return nil
 		}
-		key := neighborKey{n.Link, n.Addr, n.Proxy}
+		key := neighborKey{n.IfIndex, n.Addr, n.Proxy}
 		if verb == "neighbour" {
 			d.neighbors[key] = n
-			return func(f *FIB) error { n.Link = p.known(n.Link); return f.SetNeighbor(n) }
+			return func(f *FIB) error { n.IfIndex = p.known(n.IfIndex); return f.SetNeighbor(n) }
 		}
 		delete(d.neighbors, key)
-		return func(f *FIB) error { n.Link = p.known(n.Link); f.DeleteNeighbor(n); return nil }
+		return func(f *FIB) error { n.IfIndex = p.known(n.IfIndex); f.DeleteNeighbor(n); return nil }
 	case "gateway-down", "gateway-up":
 		return p.gateways(verb == "gateway-down", w)
 	}

@@ -22,19 +22,19 @@ import (
 // With a MAC, the entry is made or changed to be at it until the kernel has
 // confirmed that (NUD_STALE): packets flow before the first answer. This is for who
 // knows a neighbour that has just come, for example a guest.
-func (f *FIB) Probe(link int, addr netip.Addr, mac [6]byte) {
-	if link <= 0 || !addr.IsValid() {
+func (f *FIB) Probe(ifindex int, addr netip.Addr, mac [6]byte) {
+	if ifindex <= 0 || !addr.IsValid() {
 		return
 	}
 	f.lock()
-	f.probe(Neighbor{Link: link, Addr: addr.WithZone(""), MAC: mac})
+	f.probe(Neighbor{IfIndex: ifindex, Addr: addr.WithZone(""), MAC: mac})
 	f.unlock()
 	f.poke()
 }
 
 // probe notes a neighbour for the owner. There are as many as gateways and guests
 // at most.
-func (c *core) probe(n Neighbor) { c.probes[neighborKey{n.Link, n.Addr, false}] = n }
+func (c *core) probe(n Neighbor) { c.probes[neighborKey{n.IfIndex, n.Addr, false}] = n }
 
 // writeProbes sends what was noted. The kernel knows no entry for most.
 func (o *owner) writeProbes() error {
@@ -67,7 +67,7 @@ func appendProbe(b []byte, seq uint32, n Neighbor) []byte {
 	}
 	b = begin(b, unix.RTM_NEWNEIGH, flags, seq)
 	b = append(b, byte(familyOf(n.Addr)), 0, 0, 0)
-	b = native.AppendUint32(b, uint32(n.Link))
+	b = native.AppendUint32(b, uint32(n.IfIndex))
 	b = native.AppendUint16(b, state)
 	b = append(b, ntf, 0)
 	b = attrAddr(b, unix.NDA_DST, n.Addr)

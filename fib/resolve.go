@@ -26,7 +26,7 @@ func (c *core) formOf(w *want) *form {
 	switch {
 	case !c.synced:
 		return nil
-	case w.typ >= Blackhole:
+	case w.typ >= RouteBlackhole:
 		return c.intern.form(&w.facts, 0, nil, false)
 	case len(w.nextHops) == 1:
 		// Not held back for carrier: the kernel isn't either, and a tap whose

@@ -24,17 +24,17 @@ type RouteKey struct {
 // RouteType is rtm_type.
 type RouteType uint8
 
-// Route types (linux/rtnetlink.h). The zero value of [Route.Type] is Unicast.
+// Route types (linux/rtnetlink.h). The zero value of [Route.Type] is RouteUnicast.
 const (
-	Unicast     RouteType = 1
-	Local       RouteType = 2
-	Broadcast   RouteType = 3
-	Anycast     RouteType = 4
-	Multicast   RouteType = 5
-	Blackhole   RouteType = 6
-	Unreachable RouteType = 7
-	Prohibit    RouteType = 8
-	Throw       RouteType = 9
+	RouteUnicast     RouteType = 1
+	RouteLocal       RouteType = 2
+	RouteBroadcast   RouteType = 3
+	RouteAnycast     RouteType = 4
+	RouteMulticast   RouteType = 5
+	RouteBlackhole   RouteType = 6
+	RouteUnreachable RouteType = 7
+	RouteProhibit    RouteType = 8
+	RouteThrow       RouteType = 9
 )
 
 // Scope is rtm_scope, IPv4 only.
@@ -54,16 +54,16 @@ const (
 // NextHop is one next hop of a unicast route. It is comparable.
 type NextHop struct {
 	// Gateway is where packets go next. The zero Addr is "directly connected
-	// to Link". A gateway of the other family than the route is sent as
+	// to the interface". A gateway of the other family than the route is sent as
 	// RTA_VIA (RFC 5549 style, IPv4 over IPv6 only).
 	Gateway netip.Addr
-	// Link is the interface index; required. A next hop on a link that is down
+	// IfIndex is the interface index; required. A next hop on a link that is down
 	// waits until it is up; one of several, until it has carrier. If the interface is
 	// deleted and one of the same name is made, the next hop follows the name.
-	Link int
+	IfIndex int
 	// Weight is the share of this next hop in the traffic of the route, 1 to 256. 0 is 1.
 	Weight uint16
-	// OnLink says that Gateway is reached over Link although no connected
+	// OnLink says that Gateway is reached over the interface although no connected
 	// prefix says so (RTNH_F_ONLINK).
 	OnLink bool
 }
@@ -72,8 +72,8 @@ type NextHop struct {
 // other; the writer coalesces.
 type Route struct {
 	RouteKey
-	// Type is Unicast if zero. Types other than Unicast, Local, Broadcast,
-	// Anycast and Multicast have no next hops.
+	// Type is RouteUnicast if zero. Types other than RouteUnicast, RouteLocal, RouteBroadcast,
+	// RouteAnycast and RouteMulticast have no next hops.
 	Type RouteType
 	// NextHops are the next hops, in any order; duplicates are merged. One next hop is
 	// written as a plain route, several as a next-hop group (or as
@@ -98,29 +98,29 @@ type Route struct {
 }
 
 // RouteState says how far a desired route has come. Packets are forwarded as desired in
-// RouteInstalled and RoutePartial. RoutePending and RouteLost pass by themselves, within
-// milliseconds; RouteHeld, RouteFailed and RouteForeign last until something changes.
+// StateInstalled and StatePartial. StatePending and StateLost pass by themselves, within
+// milliseconds; StateHeld, StateFailed and StateForeign last until something changes.
 type RouteState uint8
 
 const (
-	// RoutePending is not written yet, or not as it is desired now.
-	RoutePending RouteState = iota
-	// RouteInstalled is in the kernel as desired.
-	RouteInstalled
-	// RouteHeld waits for a link that is down, absent or without carrier.
-	RouteHeld
-	// RouteFailed was refused by the kernel; it is tried again with back-off.
-	RouteFailed
-	// RouteForeign yields to somebody else's route under the same key.
-	RouteForeign
-	// RouteStale is ours in the kernel, not desired, and waits for Sweep.
-	RouteStale
-	// RoutePartial is in the kernel as desired, but without some of its next hops: their
+	// StatePending is not written yet, or not as it is desired now.
+	StatePending RouteState = iota
+	// StateInstalled is in the kernel as desired.
+	StateInstalled
+	// StateHeld waits for a link that is down, absent or without carrier.
+	StateHeld
+	// StateFailed was refused by the kernel; it is tried again with back-off.
+	StateFailed
+	// StateForeign yields to somebody else's route under the same key.
+	StateForeign
+	// StateStale is ours in the kernel, not desired, and waits for Sweep.
+	StateStale
+	// StatePartial is in the kernel as desired, but without some of its next hops: their
 	// link is down or gone, GatewayDown was called, or the kernel refused them.
-	RoutePartial
-	// RouteLost was in the kernel as desired until somebody else removed or replaced it,
+	StatePartial
+	// StateLost was in the kernel as desired until somebody else removed or replaced it,
 	// or the kernel did with a link or an address. It is about to be written again.
-	RouteLost
+	StateLost
 )
 
 var stateNames = [...]string{"pending", "installed", "held", "failed", "foreign", "stale", "partial", "lost"}
@@ -129,7 +129,7 @@ func (s RouteState) String() string { return enum.String("RouteState", stateName
 
 // RouteStatus is one row of [FIB.Routes].
 type RouteStatus struct {
-	Route // as desired; for RouteStale as it is in the kernel
+	Route // as desired; for StateStale as it is in the kernel
 	State RouteState
 	// Present reports whether the kernel has a route of ours under the key, with this
 	// content or with an earlier one.
@@ -139,13 +139,13 @@ type RouteStatus struct {
 	// NextHopID is the next-hop object or group that the kernel's route uses,
 	// 0 if none.
 	NextHopID uint32
-	// Err is why State is RouteFailed or RouteForeign: an *[Error] with the kernel's errno
+	// Err is why State is StateFailed or StateForeign: an *[Error] with the kernel's errno
 	// and extended-ACK text, or with ErrForeign.
 	Err error
 }
 
-var typeNames = [...]string{Unicast: "unicast", Local: "local", Broadcast: "broadcast", Anycast: "anycast", Multicast: "multicast",
-	Blackhole: "blackhole", Unreachable: "unreachable", Prohibit: "prohibit", Throw: "throw"}
+var typeNames = [...]string{RouteUnicast: "unicast", RouteLocal: "local", RouteBroadcast: "broadcast", RouteAnycast: "anycast", RouteMulticast: "multicast",
+	RouteBlackhole: "blackhole", RouteUnreachable: "unreachable", RouteProhibit: "prohibit", RouteThrow: "throw"}
 
 func (t RouteType) String() string { return enum.String("RouteType", typeNames[:], t) }
 

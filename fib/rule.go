@@ -13,18 +13,18 @@ type Family uint8
 
 // Address families, with the kernel's numbers.
 const (
-	IPv4 Family = 2
-	IPv6 Family = 10
+	FamilyIPv4 Family = 2
+	FamilyIPv6 Family = 10
 )
 
 // RuleAction is what a matching rule does.
 type RuleAction uint8
 
-// Actions of rules (FR_ACT_*). The zero value of [Rule.Action] is ToTable.
+// Actions of rules (FR_ACT_*). The zero value of [Rule.Action] is RuleToTable.
 const (
-	ToTable         RuleAction = 1
-	Goto            RuleAction = 2
-	Nop             RuleAction = 3
+	RuleToTable     RuleAction = 1
+	RuleGoto        RuleAction = 2
+	RuleNop         RuleAction = 3
 	RuleBlackhole   RuleAction = 6
 	RuleUnreachable RuleAction = 7
 	RuleProhibit    RuleAction = 8
@@ -70,12 +70,12 @@ type Rule struct {
 	// Not inverts the match.
 	Not bool
 
-	// Action is ToTable if zero.
+	// Action is RuleToTable if zero.
 	Action RuleAction
-	// Table is looked up by ToTable. 0 is the main table (254), except with
+	// Table is looked up by RuleToTable. 0 is the main table (254), except with
 	// L3MDev, where it must be 0.
 	Table uint32
-	// Target is the priority that Goto goes to.
+	// Target is the priority that RuleGoto goes to.
 	Target uint32
 	// Suppress ignores a found route whose prefix has SuppressLength bits or
 	// fewer: 0 ignores default routes.
@@ -129,9 +129,9 @@ func (r Rule) String() string {
 	switch {
 	case r.L3MDev:
 		b.WriteString(" lookup [l3mdev-table]")
-	case r.Action == ToTable:
+	case r.Action == RuleToTable:
 		fmt.Fprintf(&b, " lookup %d", r.Table)
-	case r.Action == Goto:
+	case r.Action == RuleGoto:
 		fmt.Fprintf(&b, " goto %d", r.Target)
 	default:
 		fmt.Fprintf(&b, " %v", r.Action)
@@ -142,15 +142,15 @@ func (r Rule) String() string {
 	return b.String()
 }
 
-var actionNames = [...]string{ToTable: "lookup", Goto: "goto", Nop: "nop",
+var actionNames = [...]string{RuleToTable: "lookup", RuleGoto: "goto", RuleNop: "nop",
 	RuleBlackhole: "blackhole", RuleUnreachable: "unreachable", RuleProhibit: "prohibit"}
 
 func (a RuleAction) String() string { return enum.String("RuleAction", actionNames[:], a) }
 
 // normal gives equal rules equal values.
 func (r Rule) normal() Rule {
-	r.Action = or(r.Action, ToTable)
-	if r.Action == ToTable && !r.L3MDev {
+	r.Action = or(r.Action, RuleToTable)
+	if r.Action == RuleToTable && !r.L3MDev {
 		r.Table = or(r.Table, tableMain)
 	}
 	if r.From.IsValid() {
@@ -177,13 +177,13 @@ func (r Rule) normal() Rule {
 func (r Rule) check() error {
 	family := func(p netip.Prefix) bool { return !p.IsValid() || familyOf(p.Addr()) == r.Family }
 	switch {
-	case r.Family != IPv4 && r.Family != IPv6:
+	case r.Family != FamilyIPv4 && r.Family != FamilyIPv6:
 		return fmt.Errorf("family %d", r.Family)
 	case !family(r.From) || !family(r.To):
 		return fmt.Errorf("selector of another family")
 	case r.L3MDev && r.Table != 0:
 		return fmt.Errorf("l3mdev with a table")
-	case r.Action == Goto && r.Target <= r.Priority:
+	case r.Action == RuleGoto && r.Target <= r.Priority:
 		return fmt.Errorf("goto backwards")
 	case len(r.IIF) > 15 || len(r.OIF) > 15:
 		return fmt.Errorf("interface name too long")

@@ -54,7 +54,7 @@ func TestRulesWhileOthersChangeThem(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer other.close()
-	wanted := []Rule{{Family: IPv4, Priority: 99, Table: 90}, {Family: IPv4, Priority: 100, Table: 91}, {Family: IPv6, Priority: 99, Table: 90}}
+	wanted := []Rule{{Family: FamilyIPv4, Priority: 99, Table: 90}, {Family: FamilyIPv4, Priority: 100, Table: 91}, {Family: FamilyIPv6, Priority: 99, Table: 90}}
 	for round := range 1000 {
 		r := rand.New(rand.NewPCG(uint64(round), 0))
 		w := newWriter(other)

@@ -240,7 +240,7 @@ func (p *kernelPlayer) picture() {
 		switch msg.typ {
 		case unix.RTM_NEWLINK:
 			if l, err := parseLink(msg.body); err == nil {
-				m.links[int32(l.Index)] = &l
+				m.links[int32(l.IfIndex)] = &l
 			}
 		case unix.RTM_NEWADDR:
 			var a kernelAddress
@@ -255,7 +255,7 @@ func (p *kernelPlayer) picture() {
 		case unix.RTM_NEWNEIGH:
 			var n kernelNeighbor
 			if n.parse(msg.body) == nil && (n.permanent || n.Proxy) {
-				m.neigh[neighborKey{n.Link, n.Addr, n.Proxy}] = n
+				m.neigh[neighborKey{n.IfIndex, n.Addr, n.Proxy}] = n
 			}
 		case unix.RTM_NEWNEXTHOP:
 			h := &fakeHop{}

@@ -489,13 +489,13 @@ func (p *player) checkRoute(k RouteKey, want Route, rs []*fakeRoute) error {
 		return nil // what took our place stays while ours cannot be had, or it was not seen that it did
 	}
 	q := p.m.resolved(rs[0])
-	if want.Type == Unreachable {
-		if q.typ != Unreachable {
+	if want.Type == RouteUnreachable {
+		if q.typ != RouteUnreachable {
 			return fmt.Errorf("%v is of type %v", k, q.typ)
 		}
 		return nil
 	}
-	if q.alien || q.mtu != want.MTU || q.typ != Unicast {
+	if q.alien || q.mtu != want.MTU || q.typ != RouteUnicast {
 		if len(must) == 0 {
 			return nil
 		}
@@ -524,7 +524,7 @@ func (p *player) oracle(r Route) (must, may []nextHop) {
 	var usable, alive []nextHop
 	complete := true
 	for h := range distinct {
-		l := nextHop{h.Gateway, int32(h.Link), or(h.Weight, 1), h.OnLink}
+		l := nextHop{h.Gateway, int32(h.IfIndex), or(h.Weight, 1), h.OnLink}
 		link := p.m.links[l.link]
 		if link == nil || !link.AdminUp {
 			continue
@@ -621,7 +621,7 @@ func (p *player) checkSmall() error {
 		}
 	}
 	for key, n := range p.desired.neighbors {
-		key.link, n.Link = p.current(key.link), p.current(n.Link)
+		key.link, n.IfIndex = p.current(key.link), p.current(n.IfIndex)
 		neighbors[key] = true
 		l := p.m.links[int32(key.link)]
 		if l != nil && (l.AdminUp || key.proxy) && p.m.neigh[key].Neighbor != n {

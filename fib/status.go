@@ -58,32 +58,32 @@ func (c *core) statusOf(i uint32, e *entry) RouteStatus {
 func (c *core) stateOf(i uint32, e *entry) (RouteState, error) {
 	switch {
 	case e.want == nil:
-		return RouteStale, nil
+		return StateStale, nil
 	case e.mark&markFailed != 0:
-		return RouteFailed, c.failures[i].err
+		return StateFailed, c.failures[i].err
 	case e.mark&markYielding != 0:
-		return RouteForeign, &Error{Op: "add", Key: c.unpack(&e.key), Err: ErrForeign}
+		return StateForeign, &Error{Op: "add", Key: c.unpack(&e.key), Err: ErrForeign}
 	case e.mark&markBehind != 0:
-		return RouteForeign, &Error{Op: "replace", Key: c.unpack(&e.key), Err: ErrForeign, Text: "it stands before ours"}
+		return StateForeign, &Error{Op: "replace", Key: c.unpack(&e.key), Err: ErrForeign, Text: "it stands before ours"}
 	case e.want.isCut:
-		return RouteHeld, nil
+		return StateHeld, nil
 	case e.want.form != nil && e.want.form == e.have:
 		if c.active(e) < len(e.want.nextHops) {
-			return RoutePartial, nil
+			return StatePartial, nil
 		}
-		return RouteInstalled, nil
+		return StateInstalled, nil
 	case e.want.form == nil && e.want.group != nil:
 		if text, err := c.groupError(e.want.group); err != nil {
-			return RouteFailed, &Error{Op: "add", Key: c.unpack(&e.key), Err: err, Text: text}
+			return StateFailed, &Error{Op: "add", Key: c.unpack(&e.key), Err: err, Text: text}
 		}
 	}
 	if b := c.brakes[e.key]; !b.Ready(c.now()) {
-		return RouteFailed, &Error{Op: "replace", Key: c.unpack(&e.key), Err: ErrContended}
+		return StateFailed, &Error{Op: "replace", Key: c.unpack(&e.key), Err: ErrContended}
 	}
 	if e.mark&markLost != 0 {
-		return RouteLost, nil
+		return StateLost, nil
 	}
-	return RoutePending, nil
+	return StatePending, nil
 }
 
 // active counts the desired next hops that our route in the kernel has.
@@ -126,7 +126,7 @@ func (c *core) groupError(g *group) (text string, err error) {
 
 func (c *core) routeOf(f *facts, nextHops []nextHop, classic bool) Route {
 	r := Route{Type: f.typ, PrefSrc: f.prefSrc, MTU: f.mtu, AdvMSS: f.advMSS, Persistent: f.proto == c.config.PersistentProtocol, RTAMultipath: classic}
-	if f.family == IPv4 {
+	if f.family == FamilyIPv4 {
 		r.Scope = scopeFromKernel(f.scope)
 	}
 	for _, l := range nextHops {
@@ -138,7 +138,7 @@ func (c *core) routeOf(f *facts, nextHops []nextHop, classic bool) Route {
 // String formats the status as `10.1.0.0/16 table 90: partial, 1 of 2 next hops`.
 func (s RouteStatus) String() string {
 	text := fmt.Sprintf("%v: %v", s.RouteKey, s.State)
-	if len(s.NextHops) > 1 && s.State != RouteInstalled {
+	if len(s.NextHops) > 1 && s.State != StateInstalled {
 		text += fmt.Sprintf(", %d of %d next hops", s.Active, len(s.NextHops))
 	}
 	if s.Err != nil {
@@ -301,7 +301,7 @@ func (c *core) describe(f *facts, nextHops []nextHop) string {
 
 func (c *core) linkName(link int32) string {
 	if l, ok := c.links[link]; ok {
-		return l.Name
+		return l.Interface
 	}
 	return fmt.Sprintf("if%d", link)
 }
@@ -333,15 +333,15 @@ func (f *FIB) Stats() Stats {
 			return
 		}
 		switch state, _ := f.stateOf(i, e); state {
-		case RouteStale:
+		case StateStale:
 			s.Stale++
-		case RouteFailed:
+		case StateFailed:
 			s.Failed++
-		case RouteForeign:
+		case StateForeign:
 			s.Foreign++
-		case RouteHeld:
+		case StateHeld:
 			s.Held++
-		case RouteInstalled, RoutePartial:
+		case StateInstalled, StatePartial:
 			s.Installed++
 		}
 	})

@@ -40,7 +40,7 @@ func TestSysctlOrder(t *testing.T) {
 // compared again, or the guests' number would count squared. What others write must.
 func TestSysctlEchoes(t *testing.T) {
 	c := newCore(Config{})
-	c.links[7] = Link{Index: 7, Name: "vm1"}
+	c.links[7] = Link{IfIndex: 7, Interface: "vm1"}
 	for _, p := range []string{"forwarding", "proxy_arp", "arp_ignore"} {
 		c.sysctls.wish(Sysctl{"net/ipv4/conf/vm1/" + p, "1"})
 	}
@@ -55,12 +55,12 @@ func TestSysctlEchoes(t *testing.T) {
 		body []byte
 		want string
 	}{
-		{"our own", netconf(IPv4, 7, netconfForwarding, 1), ""},
-		{"another's", netconf(IPv4, 7, netconfProxyNeighbors, 0), "ipv4/conf/vm1/proxy_arp=1"},
-		{"nobody's wish", netconf(IPv4, 7, netconfRPFilter, 2), ""},
-		{"another family", netconf(IPv6, 7, netconfForwarding, 0), ""},
-		{"an unknown link", netconf(IPv4, 8, netconfForwarding, 0), ""},
-		{"all", netconf(IPv4, -1, netconfForwarding, 0), "ipv4/conf/vm1/arp_ignore=1 ipv4/conf/vm1/forwarding=1 ipv4/conf/vm1/proxy_arp=1"},
+		{"our own", netconf(FamilyIPv4, 7, netconfForwarding, 1), ""},
+		{"another's", netconf(FamilyIPv4, 7, netconfProxyNeighbors, 0), "ipv4/conf/vm1/proxy_arp=1"},
+		{"nobody's wish", netconf(FamilyIPv4, 7, netconfRPFilter, 2), ""},
+		{"another family", netconf(FamilyIPv6, 7, netconfForwarding, 0), ""},
+		{"an unknown link", netconf(FamilyIPv4, 8, netconfForwarding, 0), ""},
+		{"all", netconf(FamilyIPv4, -1, netconfForwarding, 0), "ipv4/conf/vm1/arp_ignore=1 ipv4/conf/vm1/forwarding=1 ipv4/conf/vm1/proxy_arp=1"},
 		{"short", []byte{2}, ""},
 	} {
 		c.observeNetconf(tc.body)

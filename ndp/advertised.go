@@ -24,9 +24,9 @@ func newAdvertised(link int, r Router) *advertised {
 	if !r.Source.IsValid() {
 		r.Source = netip.AddrFrom16(r.MAC.LinkLocal())
 	}
-	l := &advertised{link: link, mac: r.MAC, source: r.Source, body: ra.Append(nil), schedule: NewSchedule(r.Timing)}
+	l := &advertised{link: link, mac: r.MAC, source: r.Source, body: ra.append(nil), schedule: NewSchedule(r.Timing)}
 	ra.Lifetime = 0
-	l.final = ra.Append(nil)
+	l.final = ra.append(nil)
 	return l
 }
 
@@ -39,7 +39,7 @@ func (l *advertised) equal(o *advertised) bool {
 func (l *advertised) deadline() time.Time { return l.schedule.Deadline() }
 
 func (l *advertised) multicast(body []byte) Packet {
-	return Packet{Link: l.link, SrcMAC: l.mac, DstMAC: GroupMAC(AllNodes), Src: l.source, Dst: AllNodes, HopLimit: 255, Body: body}
+	return Packet{IfIndex: l.link, SrcMAC: l.mac, DstMAC: GroupMAC(AllNodes), Src: l.source, Dst: AllNodes, HopLimit: 255, Body: body}
 }
 
 // deadlines is a heap of links, the earliest first; those without deadline last.

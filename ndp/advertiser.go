@@ -53,23 +53,23 @@ func NewAdvertiser(conn PacketConn) *Advertiser {
 // Set starts to advertise r on link, at once, or changes what is advertised there;
 // the same again changes nothing. It returns an error, and changes nothing, if r
 // cannot be sent as it is or the interface is not there.
-func (a *Advertiser) Set(link int, r Router) error {
+func (a *Advertiser) Set(ifindex int, r Router) error {
 	if err := r.Advertisement.Check(); err != nil {
 		return err
 	}
 	if !r.MAC.IsUnicast() {
 		return fmt.Errorf("ndp: a router cannot have the Ethernet address %v", r.MAC)
 	}
-	next := newAdvertised(link, r)
+	next := newAdvertised(ifindex, r)
 	if !next.source.IsLinkLocalUnicast() {
 		return fmt.Errorf("ndp: hosts believe a router only at a link-local address, not at %v", next.source)
 	}
-	if err := a.conn.Add(link); err != nil {
+	if err := a.conn.Add(ifindex); err != nil {
 		return err
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if old := a.links[link]; old != nil {
+	if old := a.links[ifindex]; old != nil {
 		if old.equal(next) && !old.schedule.ending {
 			return nil
 		}
@@ -77,7 +77,7 @@ func (a *Advertiser) Set(link int, r Router) error {
 		heap.Remove(&a.queue, old.index)
 	}
 	next.schedule.Start(time.Now())
-	a.links[link] = next
+	a.links[ifindex] = next
 	heap.Push(&a.queue, next)
 	a.wake()
 	return nil
@@ -92,10 +92,10 @@ func (a *Advertiser) wake() {
 // Restart begins the initial burst again, at once: the interface has just got its
 // carrier, or the host behind it has changed. It does nothing on a link that is not
 // advertised on.
-func (a *Advertiser) Restart(link int) {
+func (a *Advertiser) Restart(ifindex int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if l := a.links[link]; l != nil && !l.schedule.ending {
+	if l := a.links[ifindex]; l != nil && !l.schedule.ending {
 		l.schedule.last = time.Time{}
 		l.schedule.Start(time.Now())
 		heap.Fix(&a.queue, l.index)
@@ -105,10 +105,10 @@ func (a *Advertiser) Restart(link int) {
 
 // Remove stops advertising on link with final advertisements, for hosts that stay
 // while their router goes. It returns at once; Run sends them.
-func (a *Advertiser) Remove(link int) {
+func (a *Advertiser) Remove(ifindex int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if l := a.links[link]; l != nil {
+	if l := a.links[ifindex]; l != nil {
 		l.schedule.Stop(time.Now())
 		heap.Fix(&a.queue, l.index)
 		a.wake()
@@ -117,10 +117,10 @@ func (a *Advertiser) Remove(link int) {
 
 // Drop forgets link without a word: its interface is gone, or somebody else goes on in
 // our place.
-func (a *Advertiser) Drop(link int) {
+func (a *Advertiser) Drop(ifindex int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.drop(link)
+	a.drop(ifindex)
 }
 
 func (a *Advertiser) drop(link int) {
@@ -168,13 +168,13 @@ func (a *Advertiser) stale() bool {
 // send does what is due on one link.
 func (a *Advertiser) send(now time.Time, l *advertised) {
 	switch l.schedule.Advance(now) {
-	case Advertise:
+	case EventAdvertise:
 		a.stats.Multicast++
 		a.out = append(a.out, l.multicast(l.body))
-	case Withdraw:
+	case EventWithdraw:
 		a.stats.Final++
 		a.out = append(a.out, l.multicast(l.final))
-	case Finished:
+	case EventFinished:
 		a.drop(l.link)
 		return
 	}
@@ -188,7 +188,7 @@ func (a *Advertiser) handle(now time.Time, in []Packet) {
 	a.out = a.out[:0]
 	for i := range in {
 		p := &in[i]
-		l := a.links[p.Link]
+		l := a.links[p.IfIndex]
 		if l == nil || Type(p.Body[0]) != TypeRouterSolicitation || !p.SrcMAC.IsUnicast() {
 			continue
 		}

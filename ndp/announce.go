@@ -23,11 +23,11 @@ type Writer interface {
 // Unsolicited returns the advertisement that tells all nodes of link that target is
 // at mac. Its source is target, which whoever announces has; Override is set, so
 // that caches change at once.
-func Unsolicited(link int, mac MAC, target netip.Addr, router bool) Packet {
+func Unsolicited(ifindex int, mac MAC, target netip.Addr, router bool) Packet {
 	na := NeighborAdvertisement{Router: router, Override: true, Target: target, TargetLinkAddr: mac}
 	return Packet{
-		Link: link, SrcMAC: mac, DstMAC: GroupMAC(AllNodes), Src: target, Dst: AllNodes, HopLimit: 255,
-		Body: na.Append(make([]byte, 0, 32)),
+		IfIndex: ifindex, SrcMAC: mac, DstMAC: GroupMAC(AllNodes), Src: target, Dst: AllNodes, HopLimit: 255,
+		Body: na.append(make([]byte, 0, 32)),
 	}
 }
 
@@ -35,10 +35,10 @@ func Unsolicited(link int, mac MAC, target netip.Addr, router bool) Packet {
 // Section 7.2.6): the first round is sent before Announce waits, AnnounceCount
 // rounds in all, AnnounceInterval apart. router is whether the owner forwards. It
 // returns the first error of writing, or ctx's; a lost round does not end the burst.
-func Announce(ctx context.Context, w Writer, link int, mac MAC, router bool, targets ...netip.Addr) error {
+func Announce(ctx context.Context, w Writer, ifindex int, mac MAC, router bool, targets ...netip.Addr) error {
 	packets := make([]Packet, len(targets))
 	for i, a := range targets {
-		packets[i] = Unsolicited(link, mac, a, router)
+		packets[i] = Unsolicited(ifindex, mac, a, router)
 	}
 	return AnnounceAll(ctx, w, packets)
 }

@@ -19,7 +19,7 @@ func BenchmarkSolicitation(b *testing.B) {
 				a = a.Next()
 			}
 			s := solicitation(vm1, vm3)
-			frame, body, out := s.AppendFrame(nil), make([]byte, 0, answerLen), make([]byte, 0, 128)
+			frame, body, out := s.appendFrame(nil), make([]byte, 0, answerLen), make([]byte, 0, 128)
 			b.ReportAllocs()
 			for b.Loop() {
 				in, err := ParseFrame(frame)
@@ -29,12 +29,12 @@ func BenchmarkSolicitation(b *testing.B) {
 				if _, err := in.Check(); err != nil {
 					b.Fatal(err)
 				}
-				in.Link = 7
+				in.IfIndex = 7
 				reply, v := p.Decide(testTime, &in, body)
-				if v != Answered {
+				if v != VerdictAnswered {
 					b.Fatal(v)
 				}
-				out = reply.AppendFrame(out[:0])
+				out = reply.appendFrame(out[:0])
 			}
 		})
 	}
@@ -42,12 +42,12 @@ func BenchmarkSolicitation(b *testing.B) {
 
 func BenchmarkRouterAdvertisement(b *testing.B) {
 	ra := guestRA()
-	p := packet(gateway, AllNodes, ra.Append(nil))
+	p := packet(gateway, AllNodes, ra.append(nil))
 	buf := make([]byte, 0, 512)
 	b.Run("build", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			buf = ra.Append(buf[:0])
+			buf = ra.append(buf[:0])
 		}
 	})
 	b.Run("parse", func(b *testing.B) {

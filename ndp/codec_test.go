@@ -19,7 +19,7 @@ import (
 // packet wraps a message in what makes it valid.
 func packet(src, dst netip.Addr, body []byte) Packet {
 	p := Packet{SrcMAC: guestMAC, DstMAC: hostMAC, Src: src, Dst: dst, Body: body}
-	q, err := ParseFrame(p.AppendFrame(nil))
+	q, err := ParseFrame(p.appendFrame(nil))
 	if err != nil {
 		panic(err)
 	}
@@ -28,11 +28,11 @@ func packet(src, dst netip.Addr, body []byte) Packet {
 
 func fullRA() RouterAdvertisement {
 	ra := guestRA()
-	ra.Managed, ra.Other, ra.Preference = true, true, Low
+	ra.Managed, ra.Other, ra.Preference = true, true, PreferenceLow
 	ra.ReachableTime, ra.RetransTimer = 30*time.Second, time.Second
 	ra.SourceLinkAddr = hostMAC
 	ra.Prefixes = append(ra.Prefixes, Prefix{Prefix: netip.MustParsePrefix("2001:db8::/32"), Valid: Infinity, Preferred: Infinity})
-	ra.Routes = append(ra.Routes, Route{Prefix: netip.MustParsePrefix("::/0"), Lifetime: Infinity}, Route{Prefix: netip.MustParsePrefix("2001:db8::1/128"), Preference: Low})
+	ra.Routes = append(ra.Routes, Route{Prefix: netip.MustParsePrefix("::/0"), Lifetime: Infinity}, Route{Prefix: netip.MustParsePrefix("2001:db8::1/128"), Preference: PreferenceLow})
 	ra.PREF64 = append(ra.PREF64, PREF64{Prefix: netip.MustParsePrefix("2001:db8:64::/48"), Lifetime: 65528 * time.Second})
 	ra.CaptivePortal = "https://portal.example.net/api"
 	ra.Options = []Raw{{Type: 200, Data: []byte("opaque")}}
@@ -44,7 +44,7 @@ func TestRouterAdvertisement(t *testing.T) {
 	if err := ra.Check(); err != nil {
 		t.Fatal(err)
 	}
-	p := packet(gateway, AllNodes, ra.Append(nil))
+	p := packet(gateway, AllNodes, ra.append(nil))
 	if typ, err := p.Check(); typ != TypeRouterAdvertisement || err != nil {
 		t.Fatal(typ, err)
 	}
@@ -69,10 +69,10 @@ func TestRadvd(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := RouterAdvertisement{
-			HopLimit: 64, Other: true, Preference: High, Lifetime: 12 * time.Second, ReachableTime: 30 * time.Second, RetransTimer: time.Second,
+			HopLimit: 64, Other: true, Preference: PreferenceHigh, Lifetime: 12 * time.Second, ReachableTime: 30 * time.Second, RetransTimer: time.Second,
 			SourceLinkAddr: hostMAC, MTU: 1450,
 			Prefixes: []Prefix{{Prefix: vm1Net, OnLink: true, Autonomous: true, Valid: 24 * time.Hour, Preferred: 4 * time.Hour}},
-			Routes:   []Route{{Prefix: netip.MustParsePrefix("2001:db8:ffff::/48"), Preference: Low, Lifetime: time.Hour}},
+			Routes:   []Route{{Prefix: netip.MustParsePrefix("2001:db8:ffff::/48"), Preference: PreferenceLow, Lifetime: time.Hour}},
 			RDNSS:    []RDNSS{{Lifetime: 20 * time.Minute, Servers: []netip.Addr{netip.MustParseAddr("2001:4860:4860::8888"), netip.MustParseAddr("2001:4860:4860::8844")}}},
 			DNSSL:    []DNSSL{{Lifetime: 20 * time.Minute, Domains: []string{"example.net", "lab.example.net"}}},
 		}
@@ -80,7 +80,7 @@ func TestRadvd(t *testing.T) {
 			t.Errorf("%s:\ngot  %+v\nwant %+v", c.Name, ra, want)
 		}
 		// radvd sends the route's /48 in 16 octets, we in the 8 that are enough.
-		if ours := ra.Append(nil); len(ours) != len(p.Body)-8 {
+		if ours := ra.append(nil); len(ours) != len(p.Body)-8 {
 			t.Errorf("%s: %d octets, ours %d", c.Name, len(p.Body), len(ours))
 		}
 	}
@@ -104,7 +104,7 @@ func TestCheckRouterAdvertisement(t *testing.T) {
 	if err == nil || strings.Count(err.Error(), "\n") != 11 {
 		t.Errorf("not 12 findings:\n%v", err)
 	}
-	p := packet(gateway, AllNodes, bad.Append(nil)) // what has no form on the wire is left out
+	p := packet(gateway, AllNodes, bad.append(nil)) // what has no form on the wire is left out
 	got, err := ParseRouterAdvertisement(&p)
 	if err != nil || got.DNSSL != nil || got.PREF64 != nil || got.CaptivePortal != "" || len(got.RDNSS) != 1 {
 		t.Errorf("%+v, %v", got, err)
@@ -113,7 +113,7 @@ func TestCheckRouterAdvertisement(t *testing.T) {
 
 func TestNeighborMessages(t *testing.T) {
 	ns := NeighborSolicitation{Target: vm3, SourceLinkAddr: guestMAC, Nonce: []byte("noncey")}
-	p := packet(vm1, SolicitedNode(vm3), ns.Append(nil))
+	p := packet(vm1, SolicitedNode(vm3), ns.append(nil))
 	if got, err := ParseNeighborSolicitation(&p); err != nil || !reflect.DeepEqual(got, ns) {
 		t.Errorf("%+v, %v", got, err)
 	}
@@ -122,18 +122,18 @@ func TestNeighborMessages(t *testing.T) {
 		{Solicited: true, Target: vm3},
 		{Override: true, Target: vm3},
 	} {
-		p := packet(vm3, vm1, na.Append(nil))
+		p := packet(vm3, vm1, na.append(nil))
 		if got, err := ParseNeighborAdvertisement(&p); err != nil || got != na {
 			t.Errorf("%+v, %v", got, err)
 		}
 	}
 	rs := RouterSolicitation{SourceLinkAddr: guestMAC, Nonce: []byte("noncey")}
-	p = packet(own, AllRouters, rs.Append(nil))
+	p = packet(own, AllRouters, rs.append(nil))
 	if got, err := ParseRouterSolicitation(&p); err != nil || !reflect.DeepEqual(got, rs) {
 		t.Errorf("%+v, %v", got, err)
 	}
 	rd := Redirect{Target: gateway, Destination: vm3, TargetLinkAddr: hostMAC, Redirected: []byte("sixteen octets..")}
-	p = packet(gateway, vm1, rd.Append(nil))
+	p = packet(gateway, vm1, rd.append(nil))
 	if typ, err := p.Check(); typ != TypeRedirect || err != nil {
 		t.Error(typ, err)
 	}
@@ -143,12 +143,12 @@ func TestNeighborMessages(t *testing.T) {
 }
 
 func TestMalformed(t *testing.T) {
-	ns := NeighborSolicitation{Target: vm3}.Append(nil)
-	group := NeighborSolicitation{Target: AllNodes}.Append(nil)
-	na := NeighborAdvertisement{Target: vm3}.Append(nil)
-	ra := RouterAdvertisement{}.Append(nil)
-	rd := Redirect{Target: gateway, Destination: vm3}.Append(nil)
-	rs := RouterSolicitation{}.Append(nil)
+	ns := NeighborSolicitation{Target: vm3}.append(nil)
+	group := NeighborSolicitation{Target: AllNodes}.append(nil)
+	na := NeighborAdvertisement{Target: vm3}.append(nil)
+	ra := RouterAdvertisement{}.append(nil)
+	rd := Redirect{Target: gateway, Destination: vm3}.append(nil)
+	rs := RouterSolicitation{}.append(nil)
 	zero := []byte{1, 0, 0, 0, 0, 0, 0, 0}
 	parse := map[Type]func(*Packet) error{
 		TypeRouterSolicitation:    func(p *Packet) error { _, err := ParseRouterSolicitation(p); return err },
@@ -175,10 +175,10 @@ func TestMalformed(t *testing.T) {
 		{"Redirect with option zero", gateway, append(bytes.Clone(rd), zero...), errOptionZero},
 		{"NS with half an option", vm1, append(bytes.Clone(ns), 1), errOptionLong},
 		{"NS with a multicast target", vm1, group, errTarget},
-		{"NA with a multicast target", vm1, NeighborAdvertisement{Target: AllNodes}.Append(nil), errTarget},
-		{"RS from :: with a link-layer address", netip.IPv6Unspecified(), RouterSolicitation{SourceLinkAddr: guestMAC}.Append(nil), errLinkAddr},
-		{"Redirect for a group", gateway, Redirect{Target: gateway, Destination: AllNodes}.Append(nil), errTarget},
-		{"Redirect to a global router", gateway, Redirect{Target: vm1, Destination: vm3}.Append(nil), errOverride},
+		{"NA with a multicast target", vm1, NeighborAdvertisement{Target: AllNodes}.append(nil), errTarget},
+		{"RS from :: with a link-layer address", netip.IPv6Unspecified(), RouterSolicitation{SourceLinkAddr: guestMAC}.append(nil), errLinkAddr},
+		{"Redirect for a group", gateway, Redirect{Target: gateway, Destination: AllNodes}.append(nil), errTarget},
+		{"Redirect to a global router", gateway, Redirect{Target: vm1, Destination: vm3}.append(nil), errOverride},
 	} {
 		p := Packet{Src: tc.src, Body: tc.body}
 		if err := parse[Type(tc.body[0])](&p); !errors.Is(err, tc.want) || !errors.Is(err, ErrMessage) {
@@ -189,7 +189,7 @@ func TestMalformed(t *testing.T) {
 
 // An option of a known type that does not fit is kept as it is.
 func TestOddOptions(t *testing.T) {
-	body := RouterAdvertisement{}.Append(nil)
+	body := RouterAdvertisement{}.append(nil)
 	odd := []Raw{
 		{OptSourceLinkAddr, make([]byte, 14)},
 		{OptMTU, make([]byte, 14)},
@@ -224,13 +224,13 @@ func TestAddresses(t *testing.T) {
 	for _, typ := range []Type{133, 134, 135, 136, 137, 1} {
 		_ = typ.String()
 	}
-	if Low.String() != "low" || Medium.String() != "medium" || High.String() != "high" || Preference(7).String() != "Preference(7)" {
+	if PreferenceLow.String() != "low" || PreferenceMedium.String() != "medium" || PreferenceHigh.String() != "high" || Preference(7).String() != "Preference(7)" {
 		t.Error("preferences")
 	}
 }
 
 func TestCheck(t *testing.T) {
-	ok := packet(vm1, SolicitedNode(vm3), NeighborSolicitation{Target: vm3}.Append(nil))
+	ok := packet(vm1, SolicitedNode(vm3), NeighborSolicitation{Target: vm3}.append(nil))
 	for _, tc := range []struct {
 		name   string
 		change func(*Packet)
@@ -242,12 +242,12 @@ func TestCheck(t *testing.T) {
 		{"checksum", func(p *Packet) { p.Body = append([]byte{0}, p.Body[1:]...) }, ErrChecksum},
 		{"code", func(p *Packet) { *p = packet(p.Src, p.Dst, append([]byte{135, 1}, p.Body[2:]...)) }, ErrCode},
 		{"echo request", func(p *Packet) { *p = packet(p.Src, p.Dst, append([]byte{128, 0}, p.Body[2:]...)) }, ErrAddress},
-		{"RA from a global address", func(p *Packet) { *p = packet(vm1, AllNodes, RouterAdvertisement{}.Append(nil)) }, ErrAddress},
+		{"RA from a global address", func(p *Packet) { *p = packet(vm1, AllNodes, RouterAdvertisement{}.append(nil)) }, ErrAddress},
 		{"NA from ::", func(p *Packet) {
-			*p = packet(netip.IPv6Unspecified(), AllNodes, NeighborAdvertisement{Target: vm3}.Append(nil))
+			*p = packet(netip.IPv6Unspecified(), AllNodes, NeighborAdvertisement{Target: vm3}.append(nil))
 		}, ErrAddress},
 		{"solicited NA to a group", func(p *Packet) {
-			*p = packet(vm3, AllNodes, NeighborAdvertisement{Solicited: true, Target: vm3}.Append(nil))
+			*p = packet(vm3, AllNodes, NeighborAdvertisement{Solicited: true, Target: vm3}.append(nil))
 		}, ErrAddress},
 	} {
 		p := ok
@@ -261,7 +261,7 @@ func TestCheck(t *testing.T) {
 
 func TestParseFrameErrors(t *testing.T) {
 	p := solicitation(vm1, vm3)
-	good := p.AppendFrame(nil)
+	good := p.appendFrame(nil)
 	for _, tc := range []struct {
 		name string
 		at   int
@@ -284,7 +284,7 @@ func TestChecksum(t *testing.T) {
 	for n := 8; n < 24; n++ {
 		body := append([]byte{135, 0, 0, 0}, bytes.Repeat([]byte{0xa5}, n-4)...)
 		p := Packet{SrcMAC: guestMAC, DstMAC: hostMAC, Src: vm1, Dst: vm3, Body: body}
-		frame := p.AppendFrame(nil)
+		frame := p.appendFrame(nil)
 		ip := &layers.IPv6{SrcIP: vm1.AsSlice(), DstIP: vm3.AsSlice()}
 		icmp := &layers.ICMPv6{TypeCode: layers.CreateICMPv6TypeCode(135, 0)}
 		_ = icmp.SetNetworkLayerForChecksum(ip)
@@ -301,14 +301,14 @@ func TestChecksum(t *testing.T) {
 func TestNoAllocation(t *testing.T) {
 	p := conformancePolicy(7, hostMAC)
 	s := solicitation(vm1, vm3)
-	frame := s.AppendFrame(nil)
+	frame := s.appendFrame(nil)
 	body, out := make([]byte, 0, answerLen), make([]byte, 0, 128)
 	if n := testing.AllocsPerRun(1000, func() {
 		in, _ := ParseFrame(frame)
 		_, _ = in.Check()
-		in.Link = 7
+		in.IfIndex = 7
 		reply, _ := p.Decide(time.Unix(0, 0), &in, body)
-		out = reply.AppendFrame(out[:0])
+		out = reply.appendFrame(out[:0])
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
 	}

@@ -53,28 +53,28 @@ func solicitation(src, target netip.Addr) Packet {
 		ns.SourceLinkAddr = MAC{}
 	}
 	dst := SolicitedNode(target)
-	return Packet{SrcMAC: guestMAC, DstMAC: GroupMAC(dst), Src: src, Dst: dst, HopLimit: 255, Body: ns.Append(nil)}
+	return Packet{SrcMAC: guestMAC, DstMAC: GroupMAC(dst), Src: src, Dst: dst, HopLimit: 255, Body: ns.append(nil)}
 }
 
 // cases lists the matrix; router is the hypervisor's MAC on the interface.
 func cases(router MAC) []conformance {
 	none := netip.IPv6Unspecified()
-	with := func(p Packet, change func(*Packet)) []byte { change(&p); return p.AppendFrame(nil) }
+	with := func(p Packet, change func(*Packet)) []byte { change(&p); return p.appendFrame(nil) }
 	body := func(p Packet, change func([]byte) []byte) []byte {
 		p.Body = change(bytes.Clone(p.Body))
-		return p.AppendFrame(nil)
+		return p.appendFrame(nil)
 	}
-	raw := func(p Packet, change func([]byte) []byte) []byte { return change(p.AppendFrame(nil)) }
+	raw := func(p Packet, change func([]byte) []byte) []byte { return change(p.appendFrame(nil)) }
 	yes := func(name, why string, src, target netip.Addr, frame []byte) conformance {
 		return conformance{name: name, why: why, answer: true, frame: frame, target: target, asker: src, local: target == gateway}
 	}
 	no := func(name, why string, frame []byte) conformance {
 		return conformance{name: name, why: why, frame: frame}
 	}
-	ask := func(src, target netip.Addr) []byte { p := solicitation(src, target); return p.AppendFrame(nil) }
+	ask := func(src, target netip.Addr) []byte { p := solicitation(src, target); return p.appendFrame(nil) }
 	std, dad := solicitation(vm1, vm3), solicitation(none, vm3)
 	unicast := func(p *Packet) { p.Dst, p.DstMAC = vm3, router }
-	bare := func(p *Packet) { p.Body = NeighborSolicitation{Target: vm3}.Append(nil) }
+	bare := func(p *Packet) { p.Body = NeighborSolicitation{Target: vm3}.append(nil) }
 	return []conformance{
 		yes("solicitation for a remote guest", "RFC 4861 7.2.8", vm1, vm3, ask(vm1, vm3)),
 		yes("the same from the link-local address", "RFC 4861 7.2.8", own, vm3, ask(own, vm3)),
@@ -103,7 +103,7 @@ func cases(router MAC) []conformance {
 		no("source of the gateway", "spoofed", ask(gateway, vm3)),
 		no("link-layer address is not the frame's", "spoofed", body(std, func(b []byte) []byte { b[31] ^= 1; return b })),
 		no("another MAC throughout", "spoofed", with(std, func(p *Packet) {
-			p.SrcMAC, p.Body = otherMAC, NeighborSolicitation{Target: vm3, SourceLinkAddr: otherMAC}.Append(nil)
+			p.SrcMAC, p.Body = otherMAC, NeighborSolicitation{Target: vm3, SourceLinkAddr: otherMAC}.append(nil)
 		})),
 		no("hop limit 254", "RFC 4861 7.1.1", with(std, func(p *Packet) { p.HopLimit = 254 })),
 		no("wrong checksum", "RFC 4861 7.1.1", raw(std, func(b []byte) []byte { b[56] ^= 1; return b })),
@@ -118,7 +118,7 @@ func cases(router MAC) []conformance {
 		no("fragment", "RFC 6980", raw(std, fragment)),
 		no("truncated frame", "RFC 8200 3", raw(std, func(b []byte) []byte { return b[:len(b)-8] })),
 		no("neighbor advertisement", "not a solicitation", with(std, func(p *Packet) {
-			p.Body = NeighborAdvertisement{Solicited: false, Target: vm3, TargetLinkAddr: guestMAC}.Append(nil)
+			p.Body = NeighborAdvertisement{Solicited: false, Target: vm3, TargetLinkAddr: guestMAC}.append(nil)
 		})),
 		no("unicast frame to another station", "not for us", with(std, func(p *Packet) { p.DstMAC = otherMAC })),
 		no("VLAN 90", "IEEE 802.1Q: another network", raw(std, func(b []byte) []byte {
@@ -182,12 +182,12 @@ func TestPolicy(t *testing.T) {
 			continue
 		}
 		reply, v, err := decideFrame(p, c.frame)
-		switch answered := v == Answered || v == Defended; {
+		switch answered := v == VerdictAnswered || v == VerdictDefended; {
 		case answered != c.answer:
 			t.Errorf("%s: %v, %v", c.name, v, err)
 		case answered && c.rightAnswer(&reply, hostMAC) != "":
 			t.Errorf("%s: %s", c.name, c.rightAnswer(&reply, hostMAC))
-		case answered && (v == Defended) != c.asker.IsUnspecified():
+		case answered && (v == VerdictDefended) != c.asker.IsUnspecified():
 			t.Errorf("%s: %v", c.name, v)
 		}
 	}
@@ -199,9 +199,9 @@ func decideFrame(p *Policy, frame []byte) (Packet, Verdict, error) {
 		_, err = in.Check()
 	}
 	if err != nil {
-		return Packet{}, Malformed, err
+		return Packet{}, VerdictMalformed, err
 	}
-	in.Link = 7
+	in.IfIndex = 7
 	out, v := p.Decide(time.Unix(0, 0), &in, nil)
 	return out, v, nil
 }
@@ -239,7 +239,7 @@ func (b *bench) ask(t *testing.T, frame []byte) (answers []Packet) {
 	s := solicitation(vm1, vm4)
 	in := make([]Packet, Batch)
 	for range 3 {
-		_, err := b.send.Write([]afpacket.Frame{{Link: b.link, Data: frame}, {Link: b.link, Data: s.AppendFrame(nil)}})
+		_, err := b.send.Write([]afpacket.Frame{{Link: b.link, Data: frame}, {Link: b.link, Data: s.appendFrame(nil)}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -406,7 +406,7 @@ func (b *bench) settle(t *testing.T, who string) {
 	in := make([]Packet, Batch)
 	s := solicitation(vm1, vm4)
 	nstest.Wait(t, 30*time.Second, who+" to answer", func() bool {
-		_, _ = b.send.Write([]afpacket.Frame{{Link: b.link, Data: s.AppendFrame(nil)}})
+		_, _ = b.send.Write([]afpacket.Frame{{Link: b.link, Data: s.appendFrame(nil)}})
 		_ = b.recv.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
 		_, err := b.recv.Read(in)
 		return err == nil

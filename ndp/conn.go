@@ -98,14 +98,14 @@ func Listen(cfg Config) (*Conn, error) {
 
 // Add starts to receive on the interface with index link, or with 0 on all. It does
 // nothing if that is so already. Sending needs no Add.
-func (c *Conn) Add(link int) error { return c.pc.Add(link) }
+func (c *Conn) Add(ifindex int) error { return c.pc.Add(ifindex) }
 
 // Limit sets how many packets a second are received from link, which was added, and as many
 // at once; 0 is no limit. Beyond, nothing is received from it for half a second.
-func (c *Conn) Limit(link int, perSecond float64) { c.pc.Limit(link, perSecond) }
+func (c *Conn) Limit(ifindex int, perSecond float64) { c.pc.Limit(ifindex, perSecond) }
 
 // Remove stops receiving on link. It does nothing if link was not added.
-func (c *Conn) Remove(link int) { c.pc.Remove(link) }
+func (c *Conn) Remove(ifindex int) { c.pc.Remove(ifindex) }
 
 // Read waits for packets and fills at most min(len(packets), Batch). They have
 // passed [Packet.Check]; what has not is dropped and counted. Their Body is valid until the
@@ -131,7 +131,7 @@ func (c *Conn) Read(packets []Packet) (int, error) {
 				c.invalid.Add(1)
 				continue
 			}
-			p.Link = r.Link
+			p.IfIndex = r.Link
 			packets[good] = p
 			good++
 		}
@@ -141,7 +141,7 @@ func (c *Conn) Read(packets []Packet) (int, error) {
 	}
 }
 
-// Write sends packets, each on its Link, and returns how many the kernel took. One
+// Write sends packets, each on its interface, and returns how many the kernel took. One
 // that it refuses (interface down or gone, queue full, too long) is skipped; the
 // first such error is returned when the rest is sent. Write does not block.
 func (c *Conn) Write(packets []Packet) (sent int, err error) {
@@ -150,8 +150,8 @@ func (c *Conn) Write(packets []Packet) (sent int, err error) {
 	for len(packets) > 0 {
 		n := min(len(packets), Batch)
 		for i := range packets[:n] {
-			c.buf[i] = packets[i].AppendFrame(c.buf[i][:0])
-			c.out[i] = afpacket.Frame{Link: packets[i].Link, Data: c.buf[i]}
+			c.buf[i] = packets[i].appendFrame(c.buf[i][:0])
+			c.out[i] = afpacket.Frame{Link: packets[i].IfIndex, Data: c.buf[i]}
 		}
 		ok, first := c.pc.Write(c.out[:n])
 		sent += ok

@@ -12,10 +12,10 @@ import (
 )
 
 // again encodes m and parses the result, which must be m.
-func again[M interface{ Append([]byte) []byte }](t *testing.T, p *Packet, m M, parse func(*Packet) (M, error)) {
+func again[M interface{ append([]byte) []byte }](t *testing.T, p *Packet, m M, parse func(*Packet) (M, error)) {
 	t.Helper()
 	q := *p
-	q.Body = m.Append(nil)
+	q.Body = m.append(nil)
 	got, err := parse(&q)
 	if err != nil || !reflect.DeepEqual(got, m) {
 		t.Fatalf("%+v\nthen %+v, %v", m, got, err)
@@ -29,17 +29,17 @@ func FuzzFrame(f *testing.F) {
 		f.Add(c.Data)
 	}
 	ra := fullRA()
-	full := packet(gateway, AllNodes, ra.Append(nil))
-	f.Add(full.AppendFrame(nil))
-	rd := packet(gateway, vm1, Redirect{Target: gateway, Destination: vm3, TargetLinkAddr: hostMAC, Redirected: []byte("abcdefgh")}.Append(nil))
-	f.Add(rd.AppendFrame(nil))
+	full := packet(gateway, AllNodes, ra.append(nil))
+	f.Add(full.appendFrame(nil))
+	rd := packet(gateway, vm1, Redirect{Target: gateway, Destination: vm3, TargetLinkAddr: hostMAC, Redirected: []byte("abcdefgh")}.append(nil))
+	f.Add(rd.appendFrame(nil))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		p, err := ParseFrame(data)
 		if err != nil {
 			return
 		}
 		_, _ = p.Check()
-		mended := p.AppendFrame(nil)
+		mended := p.appendFrame(nil)
 		if p, err = ParseFrame(mended); err != nil {
 			t.Fatalf("own frame: %v", err)
 		}

@@ -18,18 +18,18 @@ func TestSharedWithKernel(t *testing.T) {
 	p.SetGuest(5, g)
 	ask := func(src netip.Addr) (Packet, Verdict) {
 		in := solicitation(src, gateway)
-		in.Link = 5
+		in.IfIndex = 5
 		return p.Decide(testTime, &in, make([]byte, 0, answerLen))
 	}
 	for _, c := range []struct {
 		src  netip.Addr
 		want Verdict
-	}{{own, Kernel}, {netip.IPv6Unspecified(), Kernel}, {private, Answered}, {vm3, Answered}, {routed, Spoofed}, {gateway, Spoofed}} {
+	}{{own, VerdictKernel}, {netip.IPv6Unspecified(), VerdictKernel}, {private, VerdictAnswered}, {vm3, VerdictAnswered}, {routed, VerdictSpoofed}, {gateway, VerdictSpoofed}} {
 		out, got := ask(c.src)
 		if got != c.want {
 			t.Errorf("from %v: %v, want %v", c.src, got, c.want)
 		}
-		if got != Answered {
+		if got != VerdictAnswered {
 			continue
 		}
 		na, err := ParseNeighborAdvertisement(&out)
@@ -44,7 +44,7 @@ func TestSharedWithKernel(t *testing.T) {
 		t.Errorf("heard %v, want %v", heard, want)
 	}
 	p.SetKnown(5, []netip.Addr{own, private})
-	if _, got := ask(private); got != Kernel || len(p.Heard()) > 0 {
+	if _, got := ask(private); got != VerdictKernel || len(p.Heard()) > 0 {
 		t.Errorf("known now: %v", got)
 	}
 	for i := range 100 {
@@ -55,14 +55,14 @@ func TestSharedWithKernel(t *testing.T) {
 	}
 	g.AnswerSource = false
 	p.SetGuest(5, g)
-	if _, got := ask(private); got != Kernel {
+	if _, got := ask(private); got != VerdictKernel {
 		t.Errorf("where the kernel hears everybody: %v", got)
 	}
 	g.AnswerSource, g.Rate, g.Burst = true, 1, 2
 	p.SetGuest(5, g)
-	for i, want := range []Verdict{Answered, Answered, Limited} {
+	for i, want := range []Verdict{VerdictAnswered, VerdictAnswered, VerdictLimited} {
 		in := solicitation(private, gateway)
-		in.Link = 5
+		in.IfIndex = 5
 		if _, got := p.Decide(testTime.Add(time.Hour), &in, nil); got != want {
 			t.Errorf("question %d of a flood: %v, want %v", i, got, want)
 		}

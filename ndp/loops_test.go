@@ -32,8 +32,8 @@ func solicit(link int, src netip.Addr) Packet {
 	if src.IsUnspecified() {
 		rs.SourceLinkAddr = MAC{}
 	}
-	p := packet(src, AllRouters, rs.Append(nil))
-	p.Link = link
+	p := packet(src, AllRouters, rs.append(nil))
+	p.IfIndex = link
 	return p
 }
 
@@ -243,9 +243,9 @@ func TestProxyLoop(t *testing.T) {
 		}
 		r.SetTarget(netip.PrefixFrom(vm3, 128), 0)
 		ask := solicitation(vm1, vm3)
-		ask.Link = 7
+		ask.IfIndex = 7
 		other := solicitation(vm1, vm4)
-		other.Link = 7
+		other.IfIndex = 7
 		conn.Deliver(ask, other, ask)
 		synctest.Wait()
 		if sent := conn.Take(); len(sent) != 2 || sent[0].Dst != vm1 || sent[1].DstMAC != guestMAC {
@@ -258,7 +258,7 @@ func TestProxyLoop(t *testing.T) {
 		conn.Deliver(ask)
 		synctest.Wait()
 		s := r.Stats()
-		if s[Answered] != 2 || s[Unallocated] != 2 || s[UnknownLink] != 1 || conn.Has(7) || len(conn.Take()) != 0 {
+		if s[VerdictAnswered] != 2 || s[VerdictUnallocated] != 2 || s[VerdictUnknownLink] != 1 || conn.Has(7) || len(conn.Take()) != 0 {
 			t.Errorf("%v", s)
 		}
 		_ = conn.SetReadDeadline(time.Now()) // somebody else's does no harm
@@ -284,12 +284,12 @@ func TestProxyRate(t *testing.T) {
 	p.SetGuest(8, Guest{Router: hostMAC, Rate: -1})
 	now := time.Unix(1000, 0)
 	ask := func(link int) (n int) {
-		in := packet(vm1, SolicitedNode(vm3), NeighborSolicitation{Target: vm3}.Append(nil))
-		in.DstMAC, in.Link = GroupMAC(in.Dst), link
+		in := packet(vm1, SolicitedNode(vm3), NeighborSolicitation{Target: vm3}.append(nil))
+		in.DstMAC, in.IfIndex = GroupMAC(in.Dst), link
 		for range 100 {
-			if _, v := p.Decide(now, &in, nil); v == Answered {
+			if _, v := p.Decide(now, &in, nil); v == VerdictAnswered {
 				n++
-			} else if v != Limited {
+			} else if v != VerdictLimited {
 				t.Fatal(v)
 			}
 		}

@@ -1,10 +1,18 @@
 package ndp
 
-// header appends type, code 0 and a checksum to be filled in by AppendFrame.
+// header appends type, code 0 and a checksum to be filled in by Packet.AppendBinary.
 func header(b []byte, t Type) []byte { return append(b, uint8(t), 0, 0, 0) }
 
-// Append appends the ICMPv6 message to b, checksum zero.
-func (m NeighborSolicitation) Append(b []byte) []byte {
+// AppendBinary appends the ICMPv6 message to b, checksum zero. A nonce of more than
+// 2,038 octets does not fit into an option and is an error.
+func (m NeighborSolicitation) AppendBinary(b []byte) ([]byte, error) {
+	if err := checkOption("nonce", m.Nonce); err != nil {
+		return b, err
+	}
+	return m.append(b), nil
+}
+
+func (m NeighborSolicitation) append(b []byte) []byte {
 	b = pad(header(b, TypeNeighborSolicitation), 4)
 	b = appendAddr(b, m.Target)
 	b = appendLinkAddr(b, OptSourceLinkAddr, m.SourceLinkAddr)
@@ -57,8 +65,11 @@ func solicitationOptions(p *Packet, b []byte) (source MAC, nonce []byte, err err
 	return source, nonce, nil
 }
 
-// Append appends the ICMPv6 message to b, checksum zero.
-func (m NeighborAdvertisement) Append(b []byte) []byte {
+// AppendBinary appends the ICMPv6 message to b, checksum zero. It implements
+// [encoding.BinaryAppender]; the error is always nil.
+func (m NeighborAdvertisement) AppendBinary(b []byte) ([]byte, error) { return m.append(b), nil }
+
+func (m NeighborAdvertisement) append(b []byte) []byte {
 	flags := uint8(0)
 	if m.Router {
 		flags |= flagRouter
@@ -105,9 +116,17 @@ func findLinkAddr(b []byte, t OptionType) (m MAC, err error) {
 	return m, nil
 }
 
-// Append appends the ICMPv6 message to b, checksum zero. Redirected is sent as it
-// is; RFC 4861, Section 4.5 wants the whole packet to stay under 1280 octets.
-func (m Redirect) Append(b []byte) []byte {
+// AppendBinary appends the ICMPv6 message to b, checksum zero. Redirected is sent as it
+// is; RFC 4861, Section 4.5, wants the whole packet to stay under 1280 octets. More than
+// 2,032 octets of it do not fit into an option and are an error.
+func (m Redirect) AppendBinary(b []byte) ([]byte, error) {
+	if err := checkOption("redirected header", m.Redirected, 6); err != nil {
+		return b, err
+	}
+	return m.append(b), nil
+}
+
+func (m Redirect) append(b []byte) []byte {
 	b = pad(header(b, TypeRedirect), 4)
 	b = appendAddr(b, m.Target)
 	b = appendAddr(b, m.Destination)

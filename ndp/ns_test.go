@@ -101,7 +101,7 @@ func guestRA() RouterAdvertisement {
 	return RouterAdvertisement{
 		HopLimit: 64, Lifetime: 30 * time.Minute, MTU: 1450,
 		Prefixes: []Prefix{{Prefix: vm1Net, OnLink: true, Autonomous: true, Valid: 24 * time.Hour, Preferred: 4 * time.Hour}},
-		Routes:   []Route{{Prefix: netip.MustParsePrefix("2001:db8:ffff::/48"), Preference: High, Lifetime: time.Hour}},
+		Routes:   []Route{{Prefix: netip.MustParsePrefix("2001:db8:ffff::/48"), Preference: PreferenceHigh, Lifetime: time.Hour}},
 		RDNSS:    []RDNSS{{Lifetime: time.Hour, Servers: []netip.Addr{netip.MustParseAddr("2001:4860:4860::8888")}}},
 		DNSSL:    []DNSSL{{Lifetime: time.Hour, Domains: []string{"example.net", "lab.example.net"}}},
 		PREF64:   []PREF64{{Prefix: netip.MustParsePrefix("64:ff9b::/96"), Lifetime: time.Hour}},
@@ -175,8 +175,8 @@ func TestLinuxResolves(t *testing.T) {
 		return strings.Contains(entry(), w.router.String()) && strings.Contains(entry(), "router")
 	})
 	nstest.Wait(t, 2*time.Second, "the entry to go stale", func() bool { return strings.Contains(entry(), "STALE") })
-	before := r.Stats()[Answered]
-	nstest.Wait(t, 2*time.Second, "a unicast probe to be answered", func() bool { ping(); return r.Stats()[Answered] > before })
+	before := r.Stats()[VerdictAnswered]
+	nstest.Wait(t, 2*time.Second, "a unicast probe to be answered", func() bool { ping(); return r.Stats()[VerdictAnswered] > before })
 	_ = w.guest.Command("ping", "-6", "-c", "1", "-W", "0.1", "2001:db8:cb00:7105::3").Run()
 	if out := w.guest.IP("neigh show 2001:db8:cb00:7105::3"); strings.Contains(out, "lladdr") {
 		t.Errorf("a ghost answered: %s", out)

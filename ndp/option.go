@@ -51,19 +51,19 @@ type Preference int8
 
 // The three preferences; the zero value is medium.
 const (
-	Low    Preference = -1
-	Medium Preference = 0
-	High   Preference = 1
+	PreferenceLow    Preference = -1
+	PreferenceMedium Preference = 0
+	PreferenceHigh   Preference = 1
 )
 
 // String returns "low", "medium" or "high".
 func (p Preference) String() string {
 	switch p {
-	case Low:
+	case PreferenceLow:
 		return "low"
-	case Medium:
+	case PreferenceMedium:
 		return "medium"
-	case High:
+	case PreferenceHigh:
 		return "high"
 	}
 	return enum.String("Preference", nil, p)
@@ -77,11 +77,11 @@ func (p Preference) bits() uint8 { return uint8(p) & 3 << 3 }
 func preference(b uint8) Preference {
 	switch b >> 3 & 3 {
 	case 1:
-		return High
+		return PreferenceHigh
 	case 3:
-		return Low
+		return PreferenceLow
 	}
-	return Medium
+	return PreferenceMedium
 }
 
 // Route is a Route Information option: prefix by way of this router.

@@ -3,6 +3,7 @@ package ndp
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"net/netip"
 
 	"github.com/hyperfib/hyperfib/internal/enum"
@@ -45,7 +46,7 @@ const headerLen = 14 + 40
 
 // Packet is one Neighbor Discovery message with what its validity depends on.
 type Packet struct {
-	Link           int // interface index
+	IfIndex        int // interface index
 	DstMAC, SrcMAC MAC // of the Ethernet header
 	Dst, Src       netip.Addr
 	HopLimit       uint8  // 255, or nobody may believe it; 0 is sent as 255
@@ -88,9 +89,17 @@ func ParseFrame(b []byte) (Packet, error) {
 	}, nil
 }
 
-// AppendFrame appends the Ethernet frame of p to b, with the checksum of Body filled
-// in there (Body itself is left alone). Addresses that are not IPv6 are sent as ::.
-func (p *Packet) AppendFrame(b []byte) []byte {
+// AppendBinary appends the Ethernet frame of p to b, with the checksum of Body filled
+// in there (Body itself is left alone). Addresses that are not IPv6 are sent as ::. A Body
+// of more than 65,535 octets, the limit of IPv6's payload length, is an error.
+func (p *Packet) AppendBinary(b []byte) ([]byte, error) {
+	if len(p.Body) > 1<<16-1 {
+		return b, fmt.Errorf("ndp: body of %d octets; 65535 fit", len(p.Body))
+	}
+	return p.appendFrame(b), nil
+}
+
+func (p *Packet) appendFrame(b []byte) []byte {
 	hop := p.HopLimit
 	if hop == 0 {
 		hop = 255

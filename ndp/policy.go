@@ -44,20 +44,20 @@ type Guest struct {
 // Verdict is what the policy made of a packet.
 type Verdict uint8
 
-// The verdicts. Only with Answered and Defended there is something to send.
+// The verdicts. Only with VerdictAnswered and VerdictDefended there is something to send.
 const (
-	Answered        Verdict = iota // address resolution or unicast probe, answered
-	Defended                       // duplicate address detection of somebody else's address, answered
-	NotSolicitation                // another message
-	NotForUs                       // unicast frame to another station
-	Malformed                      // a message check failed
-	UnknownLink                    // no guest on that interface
-	Spoofed                        // sender is not the guest: address or MAC are not its own
-	Own                            // the guest asks for, or detects duplicates of, an address of its own
-	SameLink                       // the target is reached through the very interface that asks
-	Unallocated                    // nobody has the target
-	Limited                        // over the guest's rate
-	Kernel                         // left to the kernel, which answers
+	VerdictAnswered        Verdict = iota // address resolution or unicast probe, answered
+	VerdictDefended                       // duplicate address detection of somebody else's address, answered
+	VerdictNotSolicitation                // another message
+	VerdictNotForUs                       // unicast frame to another station
+	VerdictMalformed                      // a message check failed
+	VerdictUnknownLink                    // no guest on that interface
+	VerdictSpoofed                        // sender is not the guest: address or MAC are not its own
+	VerdictOwn                            // the guest asks for, or detects duplicates of, an address of its own
+	VerdictSameLink                       // the target is reached through the very interface that asks
+	VerdictUnallocated                    // nobody has the target
+	VerdictLimited                        // over the guest's rate
+	VerdictKernel                         // left to the kernel, which answers
 	verdictCount
 )
 
@@ -89,8 +89,8 @@ const mostHeard = 8
 
 // Sender is an address on a link from which somebody asked for the hypervisor's own.
 type Sender struct {
-	Link int // interface index
-	Addr netip.Addr
+	IfIndex int // interface index
+	Addr    netip.Addr
 }
 
 // Heard returns the senders that were answered for Source, because they are not Known,
@@ -107,8 +107,8 @@ func (p *Policy) Heard() (list []Sender) {
 }
 
 // SetKnown says whom the kernel hears on a link from now on.
-func (p *Policy) SetKnown(link int, known []netip.Addr) {
-	if g := p.guests[link]; g != nil {
+func (p *Policy) SetKnown(ifindex int, known []netip.Addr) {
+	if g := p.guests[ifindex]; g != nil {
 		g.Known = slices.Clone(known)
 	}
 }
@@ -119,7 +119,7 @@ func (g *guest) has(a netip.Addr) bool {
 
 // SetGuest puts g behind link, in place of who was there. The rate limit of a
 // guest that stays starts anew only if it changed.
-func (p *Policy) SetGuest(link int, g Guest) {
+func (p *Policy) SetGuest(ifindex int, g Guest) {
 	if p.guests == nil {
 		p.guests = make(map[int]*guest)
 	}
@@ -134,49 +134,49 @@ func (p *Policy) SetGuest(link int, g Guest) {
 	}
 	g.Addresses, g.Known = slices.Clone(g.Addresses), slices.Clone(g.Known)
 	next := &guest{Guest: g, bucket: rate.Bucket{Rate: g.Rate, Size: g.Burst}}
-	if old := p.guests[link]; old != nil && old.Rate == g.Rate && old.Burst == g.Burst {
+	if old := p.guests[ifindex]; old != nil && old.Rate == g.Rate && old.Burst == g.Burst {
 		next.bucket = old.bucket
 	}
-	p.guests[link] = next
+	p.guests[ifindex] = next
 }
 
 // RemoveGuest forgets the guest behind link.
-func (p *Policy) RemoveGuest(link int) { delete(p.guests, link) }
+func (p *Policy) RemoveGuest(ifindex int) { delete(p.guests, ifindex) }
 
 // SetTarget declares prefix allocated: solicitations for its addresses are
 // answered, except on link, the interface it is reached through (0: it is remote, or
 // that does not matter). The longest prefix counts. Link-local addresses are never
 // proxied, whatever the prefixes say.
-func (p *Policy) SetTarget(prefix netip.Prefix, link int) { p.targets.Set(prefix, link) }
+func (p *Policy) SetTarget(prefix netip.Prefix, ifindex int) { p.targets.Set(prefix, ifindex) }
 
 // DeleteTarget takes prefix back.
 func (p *Policy) DeleteTarget(prefix netip.Prefix) { p.targets.Delete(prefix) }
 
 // Decide judges one received packet, which has passed Check, at time now. With
-// Answered and Defended the packet returned is to be sent; its Body is appended to
+// VerdictAnswered and VerdictDefended the packet returned is to be sent; its Body is appended to
 // buf, which takes 32 octets.
 func (p *Policy) Decide(now time.Time, in *Packet, buf []byte) (Packet, Verdict) {
-	g := p.guests[in.Link]
+	g := p.guests[in.IfIndex]
 	switch {
 	case g == nil:
-		return Packet{}, UnknownLink
+		return Packet{}, VerdictUnknownLink
 	case len(in.Body) == 0 || Type(in.Body[0]) != TypeNeighborSolicitation:
-		return Packet{}, NotSolicitation
+		return Packet{}, VerdictNotSolicitation
 	case in.DstMAC[0]&1 == 0 && in.DstMAC != g.Router:
-		return Packet{}, NotForUs
+		return Packet{}, VerdictNotForUs
 	}
 	ns, err := ParseNeighborSolicitation(in)
 	switch {
 	case err != nil:
-		return Packet{}, Malformed
+		return Packet{}, VerdictMalformed
 	case !p.believes(g, in, &ns):
-		return Packet{}, Spoofed
+		return Packet{}, VerdictSpoofed
 	}
-	if v := p.judge(g, in.Link, in.Src, ns.Target); v != Answered {
+	if v := p.judge(g, in.IfIndex, in.Src, ns.Target); v != VerdictAnswered {
 		return Packet{}, v
 	}
 	if g.Rate > 0 && !g.bucket.Take(now) {
-		return Packet{}, Limited
+		return Packet{}, VerdictLimited
 	}
 	if ns.Target == g.Source && len(g.heard) < mostHeard && !slices.Contains(g.heard, in.Src) {
 		g.heard = append(g.heard, in.Src)
@@ -189,21 +189,21 @@ func (p *Policy) Decide(now time.Time, in *Packet, buf []byte) (Packet, Verdict)
 func (p *Policy) judge(g *guest, link int, from, target netip.Addr) Verdict {
 	if target == g.Source {
 		if !g.AnswerSource || from.IsUnspecified() || slices.Contains(g.Known, from) {
-			return Kernel
+			return VerdictKernel
 		}
-		return Answered
+		return VerdictAnswered
 	}
 	if g.has(target) {
-		return Own
+		return VerdictOwn
 	}
 	at, ok := p.targets.Lookup(target)
 	switch {
 	case !ok || target.IsLinkLocalUnicast():
-		return Unallocated
+		return VerdictUnallocated
 	case at != 0 && at == link:
-		return SameLink
+		return VerdictSameLink
 	}
-	return Answered
+	return VerdictAnswered
 }
 
 // believes reports whether in comes from the guest it seems to come from.
@@ -224,7 +224,7 @@ func (p *Policy) believes(g *guest, in *Packet, ns *NeighborSolicitation) bool {
 		return false
 	}
 	link, ok := p.targets.Lookup(in.Src)
-	return !ok || link == in.Link
+	return !ok || link == in.IfIndex
 }
 
 // answer builds the advertisement. R: the sender is a router. S: answers a node that
@@ -233,12 +233,12 @@ func (p *Policy) believes(g *guest, in *Packet, ns *NeighborSolicitation) bool {
 // node that detects duplicates has no address yet, so all nodes are told.
 func (g *guest) answer(in *Packet, target netip.Addr, buf []byte) (Packet, Verdict) {
 	na := NeighborAdvertisement{Router: true, Solicited: true, Override: target == g.Source, Target: target, TargetLinkAddr: g.Router}
-	out := Packet{Link: in.Link, SrcMAC: g.Router, DstMAC: in.SrcMAC, Src: g.Source, Dst: in.Src, HopLimit: 255}
-	verdict := Answered
+	out := Packet{IfIndex: in.IfIndex, SrcMAC: g.Router, DstMAC: in.SrcMAC, Src: g.Source, Dst: in.Src, HopLimit: 255}
+	verdict := VerdictAnswered
 	if in.Src.IsUnspecified() {
-		na.Solicited, verdict = false, Defended
+		na.Solicited, verdict = false, VerdictDefended
 		out.Dst, out.DstMAC = AllNodes, GroupMAC(AllNodes)
 	}
-	out.Body = na.Append(buf)
+	out.Body = na.append(buf)
 	return out, verdict
 }

@@ -38,26 +38,26 @@ type Proxy struct {
 func NewProxy(conn PacketConn) *Proxy { return &Proxy{conn: conn, heard: make(chan struct{}, 1)} }
 
 // SetGuest puts g behind link and starts to listen there; see [Policy.SetGuest].
-func (r *Proxy) SetGuest(link int, g Guest) error {
+func (r *Proxy) SetGuest(ifindex int, g Guest) error {
 	r.mu.Lock()
-	r.policy.SetGuest(link, g)
+	r.policy.SetGuest(ifindex, g)
 	r.mu.Unlock()
-	return r.conn.Add(link)
+	return r.conn.Add(ifindex)
 }
 
 // RemoveGuest forgets the guest behind link and stops listening there.
-func (r *Proxy) RemoveGuest(link int) {
-	r.conn.Remove(link)
+func (r *Proxy) RemoveGuest(ifindex int) {
+	r.conn.Remove(ifindex)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.policy.RemoveGuest(link)
+	r.policy.RemoveGuest(ifindex)
 }
 
 // SetTarget declares prefix allocated; see [Policy.SetTarget].
-func (r *Proxy) SetTarget(prefix netip.Prefix, link int) {
+func (r *Proxy) SetTarget(prefix netip.Prefix, ifindex int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.policy.SetTarget(prefix, link)
+	r.policy.SetTarget(prefix, ifindex)
 }
 
 // DeleteTarget takes prefix back.
@@ -68,10 +68,10 @@ func (r *Proxy) DeleteTarget(prefix netip.Prefix) {
 }
 
 // SetKnown says whom the kernel hears on a link; see [Guest.Known].
-func (r *Proxy) SetKnown(link int, known []netip.Addr) {
+func (r *Proxy) SetKnown(ifindex int, known []netip.Addr) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.policy.SetKnown(link, known)
+	r.policy.SetKnown(ifindex, known)
 }
 
 // Heard waits until somebody who is not [Guest.Known] has asked for a Source, and returns
@@ -122,7 +122,7 @@ func (r *Proxy) decide(now time.Time, in, out []Packet) []Packet {
 	for i := range in {
 		reply, v := r.policy.Decide(now, &in[i], r.buf[i*answerLen:i*answerLen:(i+1)*answerLen])
 		r.stats[v]++
-		if v == Answered || v == Defended {
+		if v == VerdictAnswered || v == VerdictDefended {
 			out = append(out, reply)
 		}
 	}

@@ -38,7 +38,7 @@ func TestBadFramesEndNothing(t *testing.T) {
 		if rnd.IntN(3) == 0 {
 			p.Body = p.Body[:4+rnd.IntN(len(p.Body)-4)]
 		}
-		f := p.AppendFrame(nil)
+		f := p.appendFrame(nil)
 		switch rnd.IntN(5) {
 		case 0:
 			f = f[:14+rnd.IntN(len(f)-14)]
@@ -60,7 +60,7 @@ func TestBadFramesEndNothing(t *testing.T) {
 	rs := routerSolicitation(own)
 	before := a.Stats()
 	waitFor(t, func() bool { // a host asks again, too
-		if _, err := b.send.Write([]afpacket.Frame{{Link: b.link, Data: rs.AppendFrame(nil)}}); err != nil {
+		if _, err := b.send.Write([]afpacket.Frame{{Link: b.link, Data: rs.appendFrame(nil)}}); err != nil {
 			t.Fatal(err)
 		}
 		s := a.Stats()
@@ -80,7 +80,7 @@ func TestConnNoAllocation(t *testing.T) {
 	p.SetGuest(w.link, Guest{Router: w.router, Rate: -1})
 	b := newBench(t, w)
 	s := solicitation(vm1, vm3)
-	question := []afpacket.Frame{{Link: b.link, Data: s.AppendFrame(nil)}}
+	question := []afpacket.Frame{{Link: b.link, Data: s.appendFrame(nil)}}
 	in, out, buf := make([]Packet, 1), make([]Packet, 1), make([]byte, 0, answerLen)
 	waitFor(t, func() bool { n, _ := b.send.Write(question); return n == 1 })
 	if n := testing.AllocsPerRun(500, func() {
@@ -89,7 +89,7 @@ func TestConnNoAllocation(t *testing.T) {
 			t.Fatal(n, err)
 		}
 		var v Verdict
-		if out[0], v = p.Decide(testTime, &in[0], buf); v != Answered {
+		if out[0], v = p.Decide(testTime, &in[0], buf); v != VerdictAnswered {
 			t.Fatal(v)
 		}
 		_, _ = c.Write(out)

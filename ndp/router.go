@@ -5,8 +5,16 @@ import (
 	"time"
 )
 
-// Append appends the ICMPv6 message to b, checksum zero.
-func (m RouterSolicitation) Append(b []byte) []byte {
+// AppendBinary appends the ICMPv6 message to b, checksum zero. A nonce of more than
+// 2,038 octets does not fit into an option and is an error.
+func (m RouterSolicitation) AppendBinary(b []byte) ([]byte, error) {
+	if err := checkOption("nonce", m.Nonce); err != nil {
+		return b, err
+	}
+	return m.append(b), nil
+}
+
+func (m RouterSolicitation) append(b []byte) []byte {
 	b = pad(header(b, TypeRouterSolicitation), 4)
 	b = appendLinkAddr(b, OptSourceLinkAddr, m.SourceLinkAddr)
 	return appendNonce(b, m.Nonce)
@@ -27,10 +35,18 @@ const (
 	flagOther   = 0x40
 )
 
-// Append appends the ICMPv6 message to b, checksum zero. What has no form on the
-// wire is left out: a domain with an empty label, a PREF64 of another length; Check
-// finds such.
-func (m RouterAdvertisement) Append(b []byte) []byte {
+// AppendBinary appends the ICMPv6 message to b, checksum zero. The error is that of
+// [RouterAdvertisement.Check], and b is then returned as it was.
+func (m RouterAdvertisement) AppendBinary(b []byte) ([]byte, error) {
+	if err := m.Check(); err != nil {
+		return b, err
+	}
+	return m.append(b), nil
+}
+
+// append leaves out what has no form on the wire: a domain with an empty label, a
+// PREF64 of another length; Check finds such.
+func (m RouterAdvertisement) append(b []byte) []byte {
 	flags := m.Preference.bits()
 	if m.Managed {
 		flags |= flagManaged

@@ -31,12 +31,12 @@ func routerSolicitation(src netip.Addr) Packet {
 // routerCases lists solicitations and whether they must be answered (RFC 4861, Section
 // 6.1.1). asker is :: where the answer goes to all nodes.
 func routerCases() []conformance {
-	with := func(p Packet, change func(*Packet)) []byte { change(&p); return p.AppendFrame(nil) }
+	with := func(p Packet, change func(*Packet)) []byte { change(&p); return p.appendFrame(nil) }
 	body := func(p Packet, change func([]byte) []byte) []byte {
 		p.Body = change(bytes.Clone(p.Body))
-		return p.AppendFrame(nil)
+		return p.appendFrame(nil)
 	}
-	raw := func(p Packet, change func([]byte) []byte) []byte { return change(p.AppendFrame(nil)) }
+	raw := func(p Packet, change func([]byte) []byte) []byte { return change(p.appendFrame(nil)) }
 	yes := func(name, why string, src netip.Addr, frame []byte) conformance {
 		return conformance{name: name, why: why, answer: true, asker: src, frame: frame}
 	}
@@ -46,9 +46,9 @@ func routerCases() []conformance {
 	none := netip.IPv6Unspecified()
 	std, from0 := routerSolicitation(own), routerSolicitation(none)
 	return []conformance{
-		yes("from the link-local address", "6.2.6", own, std.AppendFrame(nil)),
-		yes("from ::, answered within 50 ms", "6.2.6", none, from0.AppendFrame(nil)),
-		yes("without link-layer address", "4.1: SHOULD", own, with(std, func(p *Packet) { p.Body = RouterSolicitation{}.Append(nil) })),
+		yes("from the link-local address", "6.2.6", own, std.appendFrame(nil)),
+		yes("from ::, answered within 50 ms", "6.2.6", none, from0.appendFrame(nil)),
+		yes("without link-layer address", "4.1: SHOULD", own, with(std, func(p *Packet) { p.Body = RouterSolicitation{}.append(nil) })),
 		yes("unknown option", "6.1.1: ignored", own, body(std, func(b []byte) []byte { return appendOption(b, 200, []byte("whatever")) })),
 		yes("with a nonce", "RFC 3971 5.3", own, body(std, func(b []byte) []byte { return appendNonce(b, []byte("noncey")) })),
 		yes("reserved field not zero", "4.1: ignored", own, body(std, func(b []byte) []byte { b[4] = 0xff; return b })),
@@ -62,7 +62,7 @@ func routerCases() []conformance {
 		no("option longer than the packet", "4.6", body(std, func(b []byte) []byte { return append(b, 200, 2, 0, 0, 0, 0, 0, 0) })),
 		no("link-layer address from ::", "6.1.1", body(from0, func(b []byte) []byte { return appendLinkAddr(b, OptSourceLinkAddr, guestMAC) })),
 		no("multicast source", "RFC 4291 2.7", with(std, func(p *Packet) { p.Src = AllNodes })),
-		no("router advertisement", "not a solicitation", with(std, func(p *Packet) { p.Body = RouterAdvertisement{}.Append(nil) })),
+		no("router advertisement", "not a solicitation", with(std, func(p *Packet) { p.Body = RouterAdvertisement{}.append(nil) })),
 		no("unicast frame to another station", "not for us", with(std, func(p *Packet) { p.DstMAC = otherMAC })),
 		no("truncated frame", "RFC 8200 3", raw(std, func(b []byte) []byte { return b[:len(b)-4] })),
 		no("VLAN 90", "IEEE 802.1Q: another network", raw(std, func(b []byte) []byte {
@@ -96,7 +96,7 @@ func (b *routerBench) look(t *testing.T, c *conformance) (cell string, ok bool) 
 	t.Helper()
 	sentinel := routerSolicitation(other)
 	begin := time.Now()
-	if _, err := b.send.Write([]afpacket.Frame{{Link: b.link, Data: c.frame}, {Link: b.link, Data: sentinel.AppendFrame(nil)}}); err != nil {
+	if _, err := b.send.Write([]afpacket.Frame{{Link: b.link, Data: c.frame}, {Link: b.link, Data: sentinel.appendFrame(nil)}}); err != nil {
 		t.Fatal(err)
 	}
 	answers, wrong := 0, 0
@@ -198,7 +198,7 @@ func (b *routerBench) ready(t *testing.T, who string) {
 	t.Helper()
 	s := routerSolicitation(other)
 	nstest.Wait(t, 30*time.Second, who+" to answer", func() bool {
-		_, _ = b.send.Write([]afpacket.Frame{{Link: b.link, Data: s.AppendFrame(nil)}})
+		_, _ = b.send.Write([]afpacket.Frame{{Link: b.link, Data: s.appendFrame(nil)}})
 		_ = b.recv.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
 		n, _ := b.recv.Read(b.in)
 		return slices.ContainsFunc(b.in[:n], func(p Packet) bool { return p.Dst == other })

@@ -40,10 +40,10 @@ type Event uint8
 
 // The events.
 const (
-	Nothing   Event = iota // nothing is due
-	Advertise              // a multicast advertisement
-	Withdraw               // a final one, router lifetime 0
-	Finished               // the last final one has been sent: forget the link
+	EventNothing   Event = iota // nothing is due
+	EventAdvertise              // a multicast advertisement
+	EventWithdraw               // a final one, router lifetime 0
+	EventFinished               // the last final one has been sent: forget the link
 )
 
 // String returns the event in lower case.
@@ -129,21 +129,21 @@ func (s *Schedule) Deadline() time.Time { return s.next }
 func (s *Schedule) Advance(now time.Time) Event {
 	switch {
 	case s.next.IsZero() || now.Before(s.next):
-		return Nothing
+		return EventNothing
 	case s.ending && s.final == 0:
 		s.next = time.Time{}
-		return Finished
+		return EventFinished
 	case s.ending:
 		s.final--
 		s.next = now.Add(FinalInterval)
 		if s.final == 0 {
 			s.next = now
 		}
-		return Withdraw
+		return EventWithdraw
 	}
 	s.last = now
 	s.next = now.Add(s.interval())
-	return Advertise
+	return EventAdvertise
 }
 
 // interval is the time to the next unsolicited advertisement: uniform between the

@@ -89,31 +89,31 @@ type share struct {
 	mine map[int]bool
 }
 
-func (s *share) Add(link int) error {
+func (s *share) Add(ifindex int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.mine[link] {
+	if s.mine[ifindex] {
 		return nil
 	}
-	if s.users[link] == 0 {
-		if err := s.PacketConn.Add(link); err != nil {
+	if s.users[ifindex] == 0 {
+		if err := s.PacketConn.Add(ifindex); err != nil {
 			return err
 		}
 	}
-	s.users[link]++
-	s.mine[link] = true
+	s.users[ifindex]++
+	s.mine[ifindex] = true
 	return nil
 }
 
-func (s *share) Remove(link int) {
+func (s *share) Remove(ifindex int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.mine[link] {
+	if !s.mine[ifindex] {
 		return
 	}
-	delete(s.mine, link)
-	if s.users[link]--; s.users[link] == 0 {
-		delete(s.users, link)
-		s.PacketConn.Remove(link)
+	delete(s.mine, ifindex)
+	if s.users[ifindex]--; s.users[ifindex] == 0 {
+		delete(s.users, ifindex)
+		s.PacketConn.Remove(ifindex)
 	}
 }

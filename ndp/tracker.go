@@ -14,7 +14,7 @@ import (
 // default.
 type WatchConfig = station.Config
 
-// WatchEvent is one observation: Kind, IP, Link and MAC; OldLink and OldMAC say where a
+// WatchEvent is one observation: Kind, IP, IfIndex and MAC; OldIfIndex and OldMAC say where a
 // station that Moved was, or whose address a Conflict is about.
 type WatchEvent = station.Event
 
@@ -23,10 +23,10 @@ type WatchKind = station.EventKind
 
 // The kinds of events.
 const (
-	Seen     = station.Seen     // a station speaks for the first time
-	Moved    = station.Moved    // the same station speaks on another link, and no longer where it was
-	Conflict = station.Conflict // another station, or the same on another link, claims an address that is taken
-	Gone     = station.Gone     // a station no longer answers, or its link was removed
+	WatchSeen     = station.Seen     // a station speaks for the first time
+	WatchMoved    = station.Moved    // the same station speaks on another link, and no longer where it was
+	WatchConflict = station.Conflict // another station, or the same on another link, claims an address that is taken
+	WatchGone     = station.Gone     // a station no longer answers, or its link was removed
 )
 
 // Tracker learns from solicitations and advertisements who is where. It is pure: time and
@@ -63,22 +63,22 @@ func NewTracker(cfg WatchConfig) *Tracker {
 // AddLink watches link. Questions are asked from mac and ip, the host's own addresses
 // there (ip is link-local in general); without a valid ip nobody is asked: then nobody is
 // Gone for being silent, and who only detects duplicates is never Seen.
-func (w *Tracker) AddLink(link int, mac MAC, ip netip.Addr) {
-	w.from[link] = asker{mac, ip}
-	w.stations.AddLink(link, mac, ip.IsValid())
+func (w *Tracker) AddLink(ifindex int, mac MAC, ip netip.Addr) {
+	w.from[ifindex] = asker{mac, ip}
+	w.stations.AddLink(ifindex, mac, ip.IsValid())
 }
 
 // RemoveLink forgets link. Its stations are Gone.
-func (w *Tracker) RemoveLink(link int) []WatchEvent {
-	delete(w.from, link)
-	return w.stations.RemoveLink(link)
+func (w *Tracker) RemoveLink(ifindex int) []WatchEvent {
+	delete(w.from, ifindex)
+	return w.stations.RemoveLink(ifindex)
 }
 
 // Seed says that somebody on link had ip when it was last heard of, for example
 // before a restart. It is asked for at once, and is Seen or Gone.
-func (w *Tracker) Seed(now time.Time, link int, ip netip.Addr) {
+func (w *Tracker) Seed(now time.Time, ifindex int, ip netip.Addr) {
 	if hostAddr(ip) {
-		w.stations.Seed(now, link, ip)
+		w.stations.Seed(now, ifindex, ip)
 	}
 }
 
@@ -95,9 +95,9 @@ func (w *Tracker) Observe(now time.Time, p *Packet, events []WatchEvent) []Watch
 	case !hostAddr(ip):
 		return events
 	case tentative:
-		return w.stations.Wants(now, p.Link, p.SrcMAC, ip, events)
+		return w.stations.Wants(now, p.IfIndex, p.SrcMAC, ip, events)
 	}
-	return w.stations.Speaks(now, p.Link, p.SrcMAC, ip, events)
+	return w.stations.Speaks(now, p.IfIndex, p.SrcMAC, ip, events)
 }
 
 // Claim returns the address that a packet, which has passed Check, says its sender has;
@@ -150,7 +150,7 @@ func (w *Tracker) Advance(now time.Time, send []Packet, events []WatchEvent) ([]
 // listens.
 func (a asker) ask(q station.Question) Packet {
 	ns := NeighborSolicitation{Target: q.IP, SourceLinkAddr: a.mac}
-	p := Packet{Link: q.Link, SrcMAC: a.mac, DstMAC: q.To, Src: a.ip, Dst: q.IP, HopLimit: 255, Body: ns.Append(make([]byte, 0, 32))}
+	p := Packet{IfIndex: q.Link, SrcMAC: a.mac, DstMAC: q.To, Src: a.ip, Dst: q.IP, HopLimit: 255, Body: ns.append(make([]byte, 0, 32))}
 	if q.To.IsZero() {
 		p.Dst = SolicitedNode(q.IP)
 		p.DstMAC = GroupMAC(p.Dst)

@@ -25,7 +25,7 @@ func TestWatchLinux(t *testing.T) {
 		return watcher.Run(ctx, func(e WatchEvent) {
 			mu.Lock()
 			defer mu.Unlock()
-			if e.MAC != guestMAC || e.Link != w.link {
+			if e.MAC != guestMAC || e.IfIndex != w.link {
 				t.Errorf("%v", e)
 			}
 			last[e.IP] = e.Kind
@@ -44,14 +44,14 @@ func TestWatchLinux(t *testing.T) {
 		})
 	}
 	w.guest.IP("addr add 2001:db8:cb00:7100::7/64 dev eth0")
-	is("2001:db8:cb00:7100::7", Seen)
+	is("2001:db8:cb00:7100::7", WatchSeen)
 	w.guest.IP("addr add 2001:db8:cb00:7100::9/64 dev eth0 nodad")
 	_ = w.guest.Command("ping", "-c1", "-W1", "-I", "2001:db8:cb00:7100::9", "2001:db8:cb00:7100::ff").Run() // asks for its neighbour
-	is("2001:db8:cb00:7100::9", Seen)
+	is("2001:db8:cb00:7100::9", WatchSeen)
 	time.Sleep(3 * time.Second) // several rounds of questions, which Linux answers
-	is("2001:db8:cb00:7100::7", Seen)
+	is("2001:db8:cb00:7100::7", WatchSeen)
 	w.guest.IP("addr del 2001:db8:cb00:7100::7/64 dev eth0")
-	is("2001:db8:cb00:7100::7", Gone)
+	is("2001:db8:cb00:7100::7", WatchGone)
 	watcher.RemoveLink(w.link)
-	is("2001:db8:cb00:7100::9", Gone)
+	is("2001:db8:cb00:7100::9", WatchGone)
 }

@@ -29,7 +29,7 @@ func (m tracked) Advance(now time.Time) (out []string) {
 		if err != nil {
 			return []string{err.Error()}
 		}
-		out = append(out, "ask "+ns.Target.String()+" at "+p.DstMAC.String()+" on link "+strconv.Itoa(p.Link))
+		out = append(out, "ask "+ns.Target.String()+" at "+p.DstMAC.String()+" on link "+strconv.Itoa(p.IfIndex))
 	}
 	return append(out, watched(events)...)
 }
@@ -61,7 +61,7 @@ func (m tracked) Do(now time.Time, words []string) ([]string, error) {
 	if !ok {
 		return nil, fmt.Errorf("unknown input %q", words[0])
 	}
-	p.Link = link
+	p.IfIndex = link
 	return watched(m.Observe(now, &p, nil)), nil
 }
 
@@ -71,14 +71,14 @@ func speech(how string, mac MAC, ip netip.Addr) (p Packet, ok bool) {
 	na := NeighborAdvertisement{Target: ip, TargetLinkAddr: mac, Override: true}
 	switch how {
 	case "solicits":
-		p = packet(ip, SolicitedNode(gateway), ns.Append(nil))
+		p = packet(ip, SolicitedNode(gateway), ns.append(nil))
 	case "detects":
-		p = packet(netip.IPv6Unspecified(), SolicitedNode(ip), NeighborSolicitation{Target: ip}.Append(nil))
+		p = packet(netip.IPv6Unspecified(), SolicitedNode(ip), NeighborSolicitation{Target: ip}.append(nil))
 	case "advertises":
-		p = packet(ip, AllNodes, na.Append(nil))
+		p = packet(ip, AllNodes, na.append(nil))
 	case "forges": // somebody else's link-layer address in the option
 		na.TargetLinkAddr = MAC{2, 0, 0, 0, 0, 'x'}
-		p = packet(ip, AllNodes, na.Append(nil))
+		p = packet(ip, AllNodes, na.append(nil))
 	default:
 		return p, false
 	}
@@ -107,7 +107,7 @@ func TestWatcherLoop(t *testing.T) {
 		}
 		say := func(how string, link int, ip netip.Addr) {
 			p, _ := speech(how, guestMAC, ip)
-			p.Link = link
+			p.IfIndex = link
 			conn.Deliver(p)
 			synctest.Wait()
 		}
@@ -156,20 +156,20 @@ func FuzzTracker(f *testing.F) {
 	}
 	for _, how := range []string{"solicits", "detects", "advertises", "forges"} {
 		p, _ := speech(how, guestMAC, vm1)
-		f.Add(p.AppendFrame(nil))
+		f.Add(p.appendFrame(nil))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		p, err := ParseFrame(data)
 		if err != nil {
 			return
 		}
-		if p, err = ParseFrame(p.AppendFrame(nil)); err != nil {
+		if p, err = ParseFrame(p.appendFrame(nil)); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := p.Check(); err != nil {
 			return
 		}
-		p.Link = 1
+		p.IfIndex = 1
 		w := NewTracker(WatchConfig{})
 		w.AddLink(1, hostMAC, gateway)
 		now := time.Unix(0, 0)
@@ -187,7 +187,7 @@ func FuzzTracker(f *testing.F) {
 			}
 		}
 		for _, q := range send {
-			q, err := ParseFrame(q.AppendFrame(nil))
+			q, err := ParseFrame(q.appendFrame(nil))
 			if _, bad := q.Check(); err != nil || bad != nil {
 				t.Fatal(err, bad)
 			}
@@ -195,7 +195,7 @@ func FuzzTracker(f *testing.F) {
 				t.Fatal(err)
 			}
 		}
-		if len(events) == 2 && events[1].Kind != Gone || len(events) > 2 {
+		if len(events) == 2 && events[1].Kind != WatchGone || len(events) > 2 {
 			t.Fatal(events)
 		}
 	})

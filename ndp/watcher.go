@@ -22,17 +22,17 @@ func NewWatcher(conn PacketConn, cfg WatchConfig) *Watcher {
 }
 
 // AddLink watches link; see [Tracker.AddLink].
-func (w *Watcher) AddLink(link int, mac MAC, ip netip.Addr) error {
-	return w.loop.Add(link, func() { w.tracker.AddLink(link, mac, ip) })
+func (w *Watcher) AddLink(ifindex int, mac MAC, ip netip.Addr) error {
+	return w.loop.Add(ifindex, func() { w.tracker.AddLink(ifindex, mac, ip) })
 }
 
 // RemoveLink stops watching link; Run reports its stations as Gone.
-func (w *Watcher) RemoveLink(link int) { w.loop.Remove(link) }
+func (w *Watcher) RemoveLink(ifindex int) { w.loop.Remove(ifindex) }
 
 // Seed says that somebody on link had ip when it was last heard of; see
 // [Tracker.Seed].
-func (w *Watcher) Seed(link int, ip netip.Addr) {
-	w.loop.Change(func() { w.tracker.Seed(time.Now(), link, ip) })
+func (w *Watcher) Seed(ifindex int, ip netip.Addr) {
+	w.loop.Change(func() { w.tracker.Seed(time.Now(), ifindex, ip) })
 }
 
 // Run watches until ctx ends, and then returns nil: it reads packets, asks the

@@ -90,3 +90,16 @@ func lifetime(v uint32) time.Duration {
 	}
 	return time.Duration(v) * time.Second
 }
+
+// checkOption returns an error if data does not fit into an option, after so many octets
+// (more) of the option's own.
+func checkOption(what string, data []byte, more ...int) error {
+	fit := maxOption
+	for _, n := range more {
+		fit -= n
+	}
+	if len(data) > fit {
+		return fmt.Errorf("ndp: %s of %d octets; %d fit", what, len(data), fit)
+	}
+	return nil
+}

@@ -20,11 +20,11 @@ const Overhead = 50
 
 // Device is a VXLAN interface as it shall be.
 type Device struct {
-	Name  string     // interface name, at most 15 octets
-	VNI   uint32     // 24 bits
-	Local netip.Addr // the own VTEP; decides the family of the outer header
-	Port  uint16     // UDP destination port; 0: Port
-	TTL   uint8      // of the outer header; 0: 255, so that a receiver may apply GTSM
+	Interface string     // interface name, at most 15 octets
+	VNI       uint32     // 24 bits
+	Local     netip.Addr // the own VTEP; decides the family of the outer header
+	Port      uint16     // UDP destination port; 0: Port
+	TTL       uint8      // of the outer header; 0: 255, so that a receiver may apply GTSM
 	// Learning lets the kernel learn from what it receives: for overlays without
 	// per-MAC entries, where flooding teaches. False: only what is written counts
 	// ("nolearning").
@@ -36,9 +36,9 @@ type Device struct {
 	MTU    uint32 // octets; 0: left to the kernel
 	MAC    MAC    // zero: left to the kernel
 	Bridge int    // interface index of the bridge it is a port of; 0: none
-	// Link is the interface index of the device that its UDP packets leave by and come
+	// Underlay is the interface index of the device that its UDP packets leave by and come
 	// in on: of the VRF that Local belongs to, for example. 0: none, routes decide.
-	Link int
+	Underlay int
 }
 
 func (d *Device) port() uint16 {
@@ -58,12 +58,12 @@ func (d *Device) ttl() uint8 {
 // Check reports what of d the kernel would refuse.
 func (d *Device) Check() error {
 	switch {
-	case d.Name == "" || len(d.Name) > 15:
-		return fmt.Errorf("vxlan: device name %q has not 1 to 15 octets", d.Name)
+	case d.Interface == "" || len(d.Interface) > 15:
+		return fmt.Errorf("vxlan: device name %q has not 1 to 15 octets", d.Interface)
 	case d.VNI >= 1<<24:
-		return fmt.Errorf("vxlan: device %s: VNI %d does not fit 24 bits", d.Name, d.VNI)
+		return fmt.Errorf("vxlan: device %s: VNI %d does not fit 24 bits", d.Interface, d.VNI)
 	case !d.Local.IsValid() || d.Local.IsUnspecified() || d.Local.IsMulticast():
-		return fmt.Errorf("vxlan: device %s: local address %v is not one host's", d.Name, d.Local)
+		return fmt.Errorf("vxlan: device %s: local address %v is not one host's", d.Interface, d.Local)
 	}
 	return nil
 }

@@ -101,7 +101,7 @@ func diff(link int, want, have *table) (writes []write, r Result) {
 		case opKeep:
 			r.Kept++
 		default:
-			writes = append(writes, write{o, Entry{Link: link, MAC: mac, VTEP: vtep}})
+			writes = append(writes, write{o, Entry{IfIndex: link, MAC: mac, VTEP: vtep}})
 		}
 	}
 	for v := range have.flood {

@@ -116,7 +116,7 @@ func TestMessage(t *testing.T) {
 	if native != binary.NativeEndian || native.Uint16([]byte{1, 0}) != 1 {
 		t.Skip("the golden bytes are little-endian")
 	}
-	e := Entry{Link: 5, MAC: MAC{0x50, 0x54, 0x33, 0, 0, 7}, VTEP: netip.MustParseAddr("172.22.2.2")}
+	e := Entry{IfIndex: 5, MAC: MAC{0x50, 0x54, 0x33, 0, 0, 7}, VTEP: netip.MustParseAddr("172.22.2.2")}
 	got := hex.EncodeToString(appendWrite(nil, write{opAdd, e}, 9, true))
 	// length, RTM_NEWNEIGH, REQUEST|ACK|EXCL|CREATE, sequence, port; AF_BRIDGE, link, NOARP|REACHABLE,
 	// SELF|EXT_LEARNED; NDA_LLADDR; NDA_DST
@@ -125,7 +125,7 @@ func TestMessage(t *testing.T) {
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
-	for _, w := range []write{{opReplace, e}, {opDelete, e}, {opAdd, Entry{Link: 5, VTEP: netip.MustParseAddr("2001:db8::1")}}} {
+	for _, w := range []write{{opReplace, e}, {opDelete, e}, {opAdd, Entry{IfIndex: 5, VTEP: netip.MustParseAddr("2001:db8::1")}}} {
 		b := appendWrite(nil, w, 1, false)
 		d, ok := parseEntry(b[unix.SizeofNlMsghdr:])
 		if !ok || d.Entry != w.Entry || d.owner != ours || !d.plain {
@@ -153,13 +153,13 @@ func TestOwner(t *testing.T) {
 }
 
 func TestDeviceCheck(t *testing.T) {
-	good := Device{Name: "vx1", VNI: 1, Local: netip.MustParseAddr("10.0.0.1")}
+	good := Device{Interface: "vx1", VNI: 1, Local: netip.MustParseAddr("10.0.0.1")}
 	if err := good.Check(); err != nil {
 		t.Error(err)
 	}
 	for name, change := range map[string]func(*Device){
-		"no name":   func(d *Device) { d.Name = "" },
-		"long name": func(d *Device) { d.Name = "sixteen octets.." },
+		"no name":   func(d *Device) { d.Interface = "" },
+		"long name": func(d *Device) { d.Interface = "sixteen octets.." },
 		"VNI":       func(d *Device) { d.VNI = 1 << 24 },
 		"no local":  func(d *Device) { d.Local = netip.Addr{} },
 		"group":     func(d *Device) { d.Local = netip.MustParseAddr("239.0.0.1") },
@@ -176,11 +176,11 @@ func TestDeviceCheck(t *testing.T) {
 }
 
 func TestErrorText(t *testing.T) {
-	e := &Error{Op: "add", Entry: Entry{Link: 5, VTEP: netip.MustParseAddr("10.0.0.1")}, Text: "why", Err: unix.EINVAL}
+	e := &Error{Op: "add", Entry: Entry{IfIndex: 5, VTEP: netip.MustParseAddr("10.0.0.1")}, Text: "why", Err: unix.EINVAL}
 	if got := e.Error(); got != "vxlan: add 00:00:00:00:00:00 dev 5 dst 10.0.0.1: invalid argument: why" || !errors.Is(e, unix.EINVAL) {
 		t.Error(got)
 	}
-	e = &Error{Op: "create device", Name: "vx1", Err: ErrForeign}
+	e = &Error{Op: "create device", Interface: "vx1", Err: ErrForeign}
 	if got := e.Error(); !strings.HasPrefix(got, "vxlan: create device vx1: ") {
 		t.Error(got)
 	}
@@ -193,9 +193,9 @@ func TestErrorText(t *testing.T) {
 
 // FuzzMessages feeds the parsers of what the kernel says.
 func FuzzMessages(f *testing.F) {
-	e := Entry{Link: 5, MAC: MAC{0x50, 0x54, 0x33, 0, 0, 7}, VTEP: netip.MustParseAddr("172.22.2.2")}
+	e := Entry{IfIndex: 5, MAC: MAC{0x50, 0x54, 0x33, 0, 0, 7}, VTEP: netip.MustParseAddr("172.22.2.2")}
 	f.Add(appendWrite(nil, write{opAdd, e}, 9, true)[unix.SizeofNlMsghdr:])
-	d := Device{Name: "vx1", VNI: 1, Local: netip.MustParseAddr("10.0.0.1")}
+	d := Device{Interface: "vx1", VNI: 1, Local: netip.MustParseAddr("10.0.0.1")}
 	payload, err := encodeDevice(&d, 0)
 	if err != nil {
 		f.Fatal(err)

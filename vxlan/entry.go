@@ -9,13 +9,13 @@ import (
 // stands for broadcast, unknown and multicast frames: its destinations are the
 // flood list, and each gets a copy (head-end replication). Entry is comparable.
 type Entry struct {
-	Link int // interface index of the VXLAN device
-	MAC  MAC
-	VTEP netip.Addr
+	IfIndex int // interface index of the VXLAN device
+	MAC     MAC
+	VTEP    netip.Addr
 }
 
 // String returns the entry as `bridge fdb` does, with the interface's index.
-func (e Entry) String() string { return fmt.Sprintf("%v dev %d dst %v", e.MAC, e.Link, e.VTEP) }
+func (e Entry) String() string { return fmt.Sprintf("%v dev %d dst %v", e.MAC, e.IfIndex, e.VTEP) }
 
 // Result counts what Flush or Reconcile found and did, in destinations.
 type Result struct {

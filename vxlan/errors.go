@@ -7,16 +7,16 @@ import (
 
 // Error is the failure of one change of the kernel's state.
 type Error struct {
-	Op    string // "add", "replace", "delete", "create device", ...
-	Entry Entry  // zero for operations on devices
-	Name  string // of the device, empty for entries
-	Text  string // what the kernel said (extended acknowledgement), if anything
-	Err   error  // often a syscall.Errno
+	Op        string // "add", "replace", "delete", "create device", ...
+	Entry     Entry  // zero for operations on devices
+	Interface string // of the device, empty for entries
+	Text      string // what the kernel said (extended acknowledgement), if anything
+	Err       error  // often a syscall.Errno
 }
 
 // Error implements error.
 func (e *Error) Error() string {
-	what := e.Name
+	what := e.Interface
 	if what == "" {
 		what = e.Entry.String()
 	}

@@ -14,7 +14,7 @@ func Example() {
 		return
 	}
 	defer fdb.Close()
-	link, _, err := fdb.Ensure(vxlan.Device{Name: "vx100", VNI: 100, Local: netip.MustParseAddr("172.22.2.1")})
+	link, _, err := fdb.Ensure(vxlan.Device{Interface: "vx100", VNI: 100, Local: netip.MustParseAddr("172.22.2.1")})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -32,6 +32,6 @@ func ExampleGuestMTU() {
 }
 
 func ExampleEntry_String() {
-	fmt.Println(vxlan.Entry{Link: 7, VTEP: netip.MustParseAddr("172.22.2.2")})
+	fmt.Println(vxlan.Entry{IfIndex: 7, VTEP: netip.MustParseAddr("172.22.2.2")})
 	// Output: 00:00:00:00:00:00 dev 7 dst 172.22.2.2
 }

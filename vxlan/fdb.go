@@ -44,9 +44,9 @@ type entryKey struct {
 
 func keyOf(e Entry) entryKey {
 	if e.MAC.IsZero() {
-		return entryKey{e.Link, e.MAC, e.VTEP}
+		return entryKey{e.IfIndex, e.MAC, e.VTEP}
 	}
-	return entryKey{link: e.Link, mac: e.MAC}
+	return entryKey{link: e.IfIndex, mac: e.MAC}
 }
 
 // device is the state of one VXLAN interface.
@@ -90,10 +90,10 @@ func (f *FDB) on(link int) *device {
 
 // SetFlood makes vteps the flood list of link: each gets a copy of broadcast, unknown
 // and multicast frames. Invalid addresses are ignored.
-func (f *FDB) SetFlood(link int, vteps []netip.Addr) {
+func (f *FDB) SetFlood(ifindex int, vteps []netip.Addr) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	d := f.on(link)
+	d := f.on(ifindex)
 	next := make(map[netip.Addr]owner, len(vteps))
 	for _, v := range vteps {
 		if v = v.Unmap(); v.IsValid() {
@@ -113,13 +113,13 @@ func (f *FDB) SetFlood(link int, vteps []netip.Addr) {
 
 // SetMAC sends frames for mac, a unicast address, to vtep; other addresses are
 // ignored.
-func (f *FDB) SetMAC(link int, mac MAC, vtep netip.Addr) {
+func (f *FDB) SetMAC(ifindex int, mac MAC, vtep netip.Addr) {
 	if vtep = vtep.Unmap(); !mac.IsUnicast() || !vtep.IsValid() {
 		return
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	d := f.on(link)
+	d := f.on(ifindex)
 	if d.want.macs[mac].vtep != vtep {
 		d.want.macs[mac] = place{vtep, ours}
 		d.macs[mac] = struct{}{}
@@ -127,10 +127,10 @@ func (f *FDB) SetMAC(link int, mac MAC, vtep netip.Addr) {
 }
 
 // DeleteMAC takes SetMAC back.
-func (f *FDB) DeleteMAC(link int, mac MAC) {
+func (f *FDB) DeleteMAC(ifindex int, mac MAC) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	d := f.on(link)
+	d := f.on(ifindex)
 	if _, ok := d.want.macs[mac]; ok {
 		delete(d.want.macs, mac)
 		d.macs[mac] = struct{}{}
@@ -139,22 +139,22 @@ func (f *FDB) DeleteMAC(link int, mac MAC) {
 
 // Forget drops everything wanted on link without touching the kernel: the device is
 // gone, or somebody else's from now on.
-func (f *FDB) Forget(link int) {
+func (f *FDB) Forget(ifindex int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	delete(f.devices, link)
+	delete(f.devices, ifindex)
 }
 
 // Entries returns what is wanted on link, in order, the flood list first.
-func (f *FDB) Entries(link int) []Entry {
+func (f *FDB) Entries(ifindex int) []Entry {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	d := f.devices[link]
+	d := f.devices[ifindex]
 	if d == nil {
 		return nil
 	}
 	none := newTable()
-	writes, _ := diff(link, &d.want, &none)
+	writes, _ := diff(ifindex, &d.want, &none)
 	out := make([]Entry, len(writes))
 	for i, w := range writes {
 		out[i] = w.Entry

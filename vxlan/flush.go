@@ -86,7 +86,7 @@ func (f *FDB) flushLink(link int) (Result, error) {
 func (f *FDB) reconcileLink(link int, repair bool) (Result, error) {
 	dump, err := f.dump(link)
 	if err != nil {
-		return Result{}, &Error{Op: "dump", Entry: Entry{Link: link}, Err: err}
+		return Result{}, &Error{Op: "dump", Entry: Entry{IfIndex: link}, Err: err}
 	}
 	f.mu.Lock()
 	d := f.devices[link]

@@ -31,18 +31,18 @@ func TestKernelText(t *testing.T) {
 	f.SetFlood(link, []netip.Addr{vtep, addrOf("172.22.2.3")})
 	f.SetMAC(link, macOf(t, "50:54:33:00:00:0f"), vtep)
 	flush(t, f, Result{Added: 3})
-	flood := Entry{Link: link, VTEP: vtep}
-	failed, err := f.w.write([]write{{opReplace, flood}, {opDelete, Entry{Link: link, MAC: MAC{2}, VTEP: vtep}}})
+	flood := Entry{IfIndex: link, VTEP: vtep}
+	failed, err := f.w.write([]write{{opReplace, flood}, {opDelete, Entry{IfIndex: link, MAC: MAC{2}, VTEP: vtep}}})
 	if err != nil || len(failed) != 1 || !strings.Contains(failed[0].Error(), "Cannot replace non-unicast") {
 		t.Errorf("%v, %v", failed, err)
 	}
 	d := vx100
-	d.Name, d.VNI, d.Bridge = "vx101", 101, 9999
+	d.Interface, d.VNI, d.Bridge = "vx101", 101, 9999
 	if _, _, err := f.Ensure(d); err == nil || !strings.HasPrefix(err.Error(), "vxlan: create device vx101: ") {
 		t.Error(err)
 	}
 	d = vx100
-	d.Name = "vx102" // the same VNI and port again
+	d.Interface = "vx102" // the same VNI and port again
 	var e *Error
 	if _, _, err := f.Ensure(d); !errors.As(err, &e) || e.Text == "" {
 		t.Errorf("%v, in words %q", err, e.Text)

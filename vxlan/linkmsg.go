@@ -32,7 +32,7 @@ func ifinfo(index int, flags, change uint32) []byte {
 // can be changed of it.
 func encodeDevice(d *Device, index int) ([]byte, error) {
 	e := netlink.NewAttributeEncoder()
-	e.String(unix.IFLA_IFNAME, d.Name)
+	e.String(unix.IFLA_IFNAME, d.Interface)
 	if d.MTU != 0 {
 		e.Uint32(unix.IFLA_MTU, d.MTU)
 	}
@@ -58,8 +58,8 @@ func encodeDevice(d *Device, index int) ([]byte, error) {
 
 func encodeData(e *netlink.AttributeEncoder, d *Device) {
 	e.Uint32(unix.IFLA_VXLAN_ID, d.VNI)
-	if d.Link != 0 {
-		e.Uint32(unix.IFLA_VXLAN_LINK, uint32(d.Link))
+	if d.Underlay != 0 {
+		e.Uint32(unix.IFLA_VXLAN_LINK, uint32(d.Underlay))
 	}
 	e.Uint8(unix.IFLA_VXLAN_TTL, d.ttl())
 	e.Uint8(unix.IFLA_VXLAN_LEARNING, b2u(d.Learning))
@@ -92,7 +92,7 @@ func parseDevice(b []byte) (*found, error) {
 	for ad.Next() {
 		switch ad.Type() {
 		case unix.IFLA_IFNAME:
-			f.Name = ad.String()
+			f.Interface = ad.String()
 		case unix.IFLA_MTU:
 			f.MTU = ad.Uint32()
 		case unix.IFLA_MASTER:
@@ -130,7 +130,7 @@ func (f *found) parseData(ad *netlink.AttributeDecoder) error {
 		case unix.IFLA_VXLAN_ID:
 			f.VNI = ad.Uint32()
 		case unix.IFLA_VXLAN_LINK:
-			f.Link = int(ad.Uint32())
+			f.Underlay = int(ad.Uint32())
 		case unix.IFLA_VXLAN_TTL:
 			f.TTL = ad.Uint8()
 		case unix.IFLA_VXLAN_LEARNING:
@@ -150,7 +150,7 @@ func (f *found) parseData(ad *netlink.AttributeDecoder) error {
 
 // sameTunnel reports whether what can be set only at creation is as d wants it.
 func (f *found) sameTunnel(d *Device) bool {
-	return f.VNI == d.VNI && f.Port == d.port() && f.TTL == d.ttl() && f.Learning == d.Learning && f.Local == d.Local.Unmap() && f.Link == d.Link && f.Limit == d.Limit
+	return f.VNI == d.VNI && f.Port == d.port() && f.TTL == d.ttl() && f.Learning == d.Learning && f.Local == d.Local.Unmap() && f.Underlay == d.Underlay && f.Limit == d.Limit
 }
 
 // same reports whether the rest is, too.

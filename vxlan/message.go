@@ -44,7 +44,7 @@ func appendWrite(b []byte, w write, seq uint32, ack bool) []byte {
 	b = native.AppendUint32(b, seq)
 	b = native.AppendUint32(b, 0)
 	b = append(b, unix.AF_BRIDGE, 0, 0, 0)
-	b = native.AppendUint32(b, uint32(w.Link))
+	b = native.AppendUint32(b, uint32(w.IfIndex))
 	b = native.AppendUint16(b, nudNoARP|unix.NUD_REACHABLE) // "static": does not age
 	b = append(b, ntfSelf|ntfExtLearned, 0)
 	b = appendAttr(b, unix.NDA_LLADDR, w.MAC[:])
@@ -82,7 +82,7 @@ func parseEntry(b []byte) (d dumped, ok bool) {
 	if len(b) < unix.SizeofNdMsg || b[0] != unix.AF_BRIDGE {
 		return d, false
 	}
-	d.Link, d.plain = int(int32(native.Uint32(b[4:]))), true
+	d.IfIndex, d.plain = int(int32(native.Uint32(b[4:]))), true
 	state, flags := native.Uint16(b[8:]), b[10]
 	mac := false
 	for b = b[unix.SizeofNdMsg:]; len(b) >= 4; {

@@ -62,7 +62,7 @@ func reconcile(t testing.TB, f *FDB, want Result) {
 	}
 }
 
-var vx100 = Device{Name: "vx100", VNI: 100, Local: netip.MustParseAddr("172.22.2.1")}
+var vx100 = Device{Interface: "vx100", VNI: 100, Local: netip.MustParseAddr("172.22.2.1")}
 
 func TestEnsure(t *testing.T) {
 	ns, f := host(t)
@@ -98,7 +98,7 @@ func TestEnsure(t *testing.T) {
 	if again, changed, err := f.Ensure(d); again == link || !changed || err != nil {
 		t.Errorf("other learning mode: link %d, changed %v, %v", again, changed, err)
 	}
-	d.Name = "other"
+	d.Interface = "other"
 	if _, _, err := f.Ensure(d); !errors.Is(err, ErrForeign) {
 		t.Errorf("a bridge in the way: %v", err)
 	}
@@ -200,7 +200,7 @@ func TestRestart(t *testing.T) {
 
 func TestIPv6(t *testing.T) {
 	ns, f := host(t)
-	d := Device{Name: "vx6", VNI: 6, Local: addrOf("2001:db8::1"), TTL: 64}
+	d := Device{Interface: "vx6", VNI: 6, Local: addrOf("2001:db8::1"), TTL: 64}
 	ns.IP("addr add 2001:db8::1/128 dev lo nodad")
 	link := ensure(t, f, d)
 	f.SetFlood(link, []netip.Addr{addrOf("2001:db8::2")})
@@ -227,7 +227,7 @@ func TestErrors(t *testing.T) {
 		t.Fatalf("not 450 errors: %.300v", err)
 	}
 	var one *Error
-	if !errors.As(err, &one) || one.Entry.Link != link {
+	if !errors.As(err, &one) || one.Entry.IfIndex != link {
 		t.Fatalf("%.300v", err)
 	}
 	t.Log(one)

@@ -121,7 +121,7 @@ func (f *FDB) news(conn *netlink.Conn) (bool, error) {
 func (f *FDB) surprising(d dumped, gone bool) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	dev := f.devices[d.Link]
+	dev := f.devices[d.IfIndex]
 	if dev == nil || !dev.read || !f.brakes[keyOf(d.Entry)].Ready(time.Now()) {
 		return false
 	}

@@ -144,7 +144,7 @@ func (f *FDB) dump(link int) ([]dumped, error) {
 	}
 	entries := make([]dumped, 0, len(msgs))
 	for _, m := range msgs {
-		if e, ok := parseEntry(m.Data); ok && e.Link == link {
+		if e, ok := parseEntry(m.Data); ok && e.IfIndex == link {
 			entries = append(entries, e)
 		}
 	}

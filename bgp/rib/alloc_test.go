@@ -74,9 +74,9 @@ func TestPolicyAllocs(t *testing.T) {
 		"read": func(r *Route) Verdict {
 			if r.HasCommunity(1) || r.HasLargeCommunity(wire.LargeCommunity{}) || r.HasExtCommunity(1) ||
 				r.LocalPref() == 1 || r.MED() == 1 || r.ASPath().Contains(1) || !r.NextHop().Is4() || r.Peer() == r.NextHop() {
-				return Reject
+				return VerdictReject
 			}
-			return Next
+			return VerdictNext
 		},
 		"prefix list": If(PrefixIn(PrefixRange{pfx("10.0.0.0/8"), 8, 32}), RejectAll),
 		"on-link":     OnLink(pfx("192.0.2.0/24")),
@@ -85,7 +85,7 @@ func TestPolicyAllocs(t *testing.T) {
 	} {
 		n := testing.AllocsPerRun(100, func() {
 			r := tab.begin(ins[0], prefix4(0), 0, attr, attr)
-			if p(r) == Reject {
+			if p(r) == VerdictReject {
 				t.Fatal(name)
 			}
 			tab.attrs.release(r.attr)

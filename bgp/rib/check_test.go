@@ -103,7 +103,7 @@ func (m *machine) checkPeer(p *modelPeer, prefixes []netip.Prefix) error {
 		if c.Counted != all || c.Paths != len(m.of(p, fam)) {
 			return fmt.Errorf("has %d paths in %v, %d count; not %d and %d", c.Paths, fam, c.Counted, len(m.of(p, fam)), all)
 		}
-		blocked += int(c.Refused[OverLimit])
+		blocked += int(c.Refused[ReasonOverLimit])
 	}
 	if blocked != p.blocked {
 		return fmt.Errorf("was refused %d for the limit, not %d", blocked, p.blocked)

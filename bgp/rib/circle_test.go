@@ -11,7 +11,7 @@ import (
 var turns = func() (list [][2]Policy) {
 	c, large := wire.NewCommunity(65000, 1), wire.LargeCommunity{Global: 65000, Local1: 1}
 	ext := wire.ExtCommunity(0x0002_FDE8_0000_0001)
-	set := func(f func(*Route)) Policy { return func(r *Route) Verdict { f(r); return Next } }
+	set := func(f func(*Route)) Policy { return func(r *Route) Verdict { f(r); return VerdictNext } }
 	return [][2]Policy{
 		{AcceptAll, RejectAll},
 		{AddCommunity(c), DeleteCommunity(c)},
@@ -24,7 +24,7 @@ var turns = func() (list [][2]Policy) {
 		{SetMED(5), set((*Route).DeleteMED)},
 		{SetMED(5), SetMED(0)},
 		{NextHopSelf, set(func(r *Route) { r.SetNextHop(wire.NextHop{Addr: ip("192.0.2.1")}) })},
-		{set(func(r *Route) { r.Prepend(65001, 1) }), Next.always()},
+		{set(func(r *Route) { r.Prepend(65001, 1) }), VerdictNext.always()},
 		{Chain(SetCommunities(wire.CommunityGracefulShutdown), GracefulShutdown), Chain(SetCommunities(c), SetLocalPref(100))},
 		{OnLink(pfx("192.0.2.0/24")), OnLink(pfx("198.51.100.0/24"))},
 	}

@@ -92,7 +92,7 @@ func ExampleChain() {
 		fmt.Println(c.Prefix, "LOCAL_PREF", pref)
 	}
 	counters := in.Counters(wire.IPv4Unicast)
-	fmt.Println("refused by policy:", counters.Refused[rib.Rejected], "- not on-link:", counters.Refused[rib.NextHopNotOnLink])
+	fmt.Println("refused by policy:", counters.Refused[rib.ReasonRejected], "- not on-link:", counters.Refused[rib.ReasonNextHopNotOnLink])
 	// Output:
 	// 203.0.113.7/32 LOCAL_PREF 200
 	// refused by policy: 1 - not on-link: 1

@@ -31,7 +31,7 @@ func (g *group) exported(id destID, p *path) attrID {
 		verdict := g.export(r)
 		t.attrs.release(attr)
 		attr = r.attr
-		if verdict == Reject {
+		if verdict == VerdictReject {
 			t.attrs.release(attr)
 			return 0
 		}

@@ -144,7 +144,7 @@ func (in *In) Close() {
 	}
 	in.closed = true
 	for f := range in.lists {
-		in.dropAll(&in.lists[f], SessionEnded)
+		in.dropAll(&in.lists[f], ReasonSessionEnded)
 	}
 	in.t.attrs.trim(0)
 	in.t.peers[in.no] = in.t.peers[localPeer]
@@ -190,11 +190,11 @@ func (in *In) refuseNew(l *pathList, d destID, e *dest, n wire.NLRI, stale uint3
 	t := in.t
 	switch {
 	case stale == 0 && t.prefixes.full(familyNo(n.Prefix)) && t.best(e) == 0:
-		why = TableFull
+		why = ReasonTableFull
 	case stale == 0 && e.indexed && t.freeOut(e) == 0:
-		why = TooManyPaths
+		why = ReasonTooManyPaths
 	case l.limit.active() && !l.limit.has(n) && !in.mayAdd(l, d, n.Prefix):
-		why = OverLimit
+		why = ReasonOverLimit
 	default:
 		if len(l.limit.refused) > 0 {
 			l.limit.drop(n)

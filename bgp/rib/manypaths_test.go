@@ -96,7 +96,7 @@ func TestThousandsOfPaths(t *testing.T) {
 	tab, ins := benchTable(t, 4)
 	calls := 0
 	c := OutConfig{AS4: true, AddPath: wire.Families(wire.IPv4Unicast), NextHop4: wire.NextHop{Addr: ip("10.0.0.1")},
-		Export: func(*Route) Verdict { calls++; return Next }}
+		Export: func(*Route) Verdict { calls++; return VerdictNext }}
 	var sinks []*sink
 	for i, limit := range []int{0, 16, 0} {
 		c.AddPathLimit = limit

@@ -208,7 +208,7 @@ func (m *model) take(p *modelPeer, k modelKey, a wire.PathAttrs, nh wire.NextHop
 		return false
 	case nh.Addr.Is6() && nh.Addr.IsLinkLocalUnicast() && !p.cfg.Addr.IsLinkLocalUnicast():
 		return false
-	case p.imports != nil && p.imports.model(r) == Reject:
+	case p.imports != nil && p.imports.model(r) == VerdictReject:
 		return false
 	case beyond:
 		return true
@@ -354,7 +354,7 @@ func (m *model) exported(p *modelPath, to *modelPeer) (wire.PathAttrs, wire.Next
 	}
 	if to.exports != nil {
 		r := &modelRoute{prefix: p.prefix, attrs: a, nh: nh, local: p.peer.in == nil}
-		if to.exports.model(r) == Reject {
+		if to.exports.model(r) == VerdictReject {
 			return a, nh, false
 		}
 		a, nh = r.attrs, r.nh

@@ -34,8 +34,8 @@ func (r *modelRoute) pref() uint32 {
 // The ready-made policies and the setters of Route, by name. What follows = is the argument, and
 // a policy with a condition in front is CONDITION?POLICY. Policies joined by + are a Chain.
 var ruleMakers = map[string]func(w *words, arg string) rule{
-	"accept": func(*words, string) rule { return rule{AcceptAll, func(*modelRoute) Verdict { return Accept }} },
-	"reject": func(*words, string) rule { return rule{RejectAll, func(*modelRoute) Verdict { return Reject }} },
+	"accept": func(*words, string) rule { return rule{AcceptAll, func(*modelRoute) Verdict { return VerdictAccept }} },
+	"reject": func(*words, string) rule { return rule{RejectAll, func(*modelRoute) Verdict { return VerdictReject }} },
 	"local-pref": func(w *words, arg string) rule {
 		v := w.uint32(arg)
 		return rule{SetLocalPref(v), edit(func(r *modelRoute) { r.attrs.LocalPref = &v })}
@@ -102,9 +102,9 @@ var ruleMakers = map[string]func(w *words, arg string) rule{
 		}
 		return rule{OnLink(list...), func(r *modelRoute) Verdict {
 			if slices.ContainsFunc(list, func(p netip.Prefix) bool { return p.Contains(r.nh.Addr) }) {
-				return Next
+				return VerdictNext
 			}
-			return Reject
+			return VerdictReject
 		}}
 	},
 }
@@ -148,11 +148,11 @@ var conditionMakers = map[string]func(w *words, arg string) (Match, func(*modelR
 }
 
 // setter is a policy that only changes a route.
-func setter(f func(*Route)) Policy { return func(r *Route) Verdict { f(r); return Next } }
+func setter(f func(*Route)) Policy { return func(r *Route) Verdict { f(r); return VerdictNext } }
 
 // edit is setter for the model.
 func edit(f func(*modelRoute)) func(*modelRoute) Verdict {
-	return func(r *modelRoute) Verdict { f(r); return Next }
+	return func(r *modelRoute) Verdict { f(r); return VerdictNext }
 }
 
 func with[T comparable](list []T, x T) []T {
@@ -202,11 +202,11 @@ func (w *words) chain(text string) *rule {
 	}
 	return &rule{Chain(reals...), func(r *modelRoute) Verdict {
 		for _, one := range all {
-			if v := one.model(r); v != Next {
+			if v := one.model(r); v != VerdictNext {
 				return v
 			}
 		}
-		return Next
+		return VerdictNext
 	}}
 }
 
@@ -228,7 +228,7 @@ func (w *words) rule(s string) rule {
 			if model(x) != not {
 				return r.model(x)
 			}
-			return Next
+			return VerdictNext
 		}}
 	}
 	name, arg, _ := strings.Cut(s, "=")

@@ -161,8 +161,8 @@ func TestPathsMax(t *testing.T) {
 		}
 	}
 	c := ins[0].Counters(wire.IPv4Unicast)
-	if c.Paths != pathsMax || c.Refused[TooManyPaths] != 5 {
-		t.Errorf("%d paths, %d too many", c.Paths, c.Refused[TooManyPaths])
+	if c.Paths != pathsMax || c.Refused[ReasonTooManyPaths] != 5 {
+		t.Errorf("%d paths, %d too many", c.Paths, c.Refused[ReasonTooManyPaths])
 	}
 	if err := tab.Originate(LocalPath{Prefix: manyPrefix}); err == nil {
 		t.Error("originated one more")

@@ -8,20 +8,20 @@ import (
 )
 
 // AcceptAll accepts every path.
-func AcceptAll(*Route) Verdict { return Accept }
+func AcceptAll(*Route) Verdict { return VerdictAccept }
 
 // RejectAll rejects every path.
-func RejectAll(*Route) Verdict { return Reject }
+func RejectAll(*Route) Verdict { return VerdictReject }
 
 // Chain asks one policy after another; the first that accepts or rejects decides.
 func Chain(policies ...Policy) Policy {
 	return func(r *Route) Verdict {
 		for _, p := range policies {
-			if v := p(r); v != Next {
+			if v := p(r); v != VerdictNext {
 				return v
 			}
 		}
-		return Next
+		return VerdictNext
 	}
 }
 
@@ -35,7 +35,7 @@ func If(m Match, then Policy) Policy {
 		if m(r) {
 			return then(r)
 		}
-		return Next
+		return VerdictNext
 	}
 }
 
@@ -112,12 +112,12 @@ func HasLargeCommunity(c wire.LargeCommunity) Match {
 
 // AddCommunity adds a standard community.
 func AddCommunity(c wire.Community) Policy {
-	return func(r *Route) Verdict { r.AddCommunity(c); return Next }
+	return func(r *Route) Verdict { r.AddCommunity(c); return VerdictNext }
 }
 
 // DeleteCommunity removes a standard community.
 func DeleteCommunity(c wire.Community) Policy {
-	return func(r *Route) Verdict { r.DeleteCommunity(c); return Next }
+	return func(r *Route) Verdict { r.DeleteCommunity(c); return VerdictNext }
 }
 
 // SetCommunities replaces all standard communities.
@@ -127,42 +127,42 @@ func SetCommunities(cs ...wire.Community) Policy {
 		for _, c := range cs {
 			r.AddCommunity(c)
 		}
-		return Next
+		return VerdictNext
 	}
 }
 
 // AddLargeCommunity adds a large community.
 func AddLargeCommunity(c wire.LargeCommunity) Policy {
-	return func(r *Route) Verdict { r.AddLargeCommunity(c); return Next }
+	return func(r *Route) Verdict { r.AddLargeCommunity(c); return VerdictNext }
 }
 
 // DeleteLargeCommunity removes a large community.
 func DeleteLargeCommunity(c wire.LargeCommunity) Policy {
-	return func(r *Route) Verdict { r.DeleteLargeCommunity(c); return Next }
+	return func(r *Route) Verdict { r.DeleteLargeCommunity(c); return VerdictNext }
 }
 
 // AddExtCommunity adds an extended community.
 func AddExtCommunity(c wire.ExtCommunity) Policy {
-	return func(r *Route) Verdict { r.AddExtCommunity(c); return Next }
+	return func(r *Route) Verdict { r.AddExtCommunity(c); return VerdictNext }
 }
 
 // DeleteExtCommunity removes an extended community.
 func DeleteExtCommunity(c wire.ExtCommunity) Policy {
-	return func(r *Route) Verdict { r.DeleteExtCommunity(c); return Next }
+	return func(r *Route) Verdict { r.DeleteExtCommunity(c); return VerdictNext }
 }
 
 // SetLocalPref sets LOCAL_PREF.
 func SetLocalPref(v uint32) Policy {
-	return func(r *Route) Verdict { r.SetLocalPref(v); return Next }
+	return func(r *Route) Verdict { r.SetLocalPref(v); return VerdictNext }
 }
 
 // SetMED sets MULTI_EXIT_DISC.
-func SetMED(v uint32) Policy { return func(r *Route) Verdict { r.SetMED(v); return Next } }
+func SetMED(v uint32) Policy { return func(r *Route) Verdict { r.SetMED(v); return VerdictNext } }
 
 // NextHopSelf, as an export policy, replaces the next hop by the session's local address.
 func NextHopSelf(r *Route) Verdict {
 	r.SetNextHop(wire.NextHop{})
-	return Next
+	return VerdictNext
 }
 
 // OnLink, as an import policy, refuses paths whose next hop is on none of the connected
@@ -172,10 +172,10 @@ func OnLink(networks ...netip.Prefix) Policy {
 		nh := r.NextHop()
 		for _, n := range networks {
 			if n.Contains(nh) {
-				return Next
+				return VerdictNext
 			}
 		}
-		return r.Refuse(NextHopNotOnLink)
+		return r.Refuse(ReasonNextHopNotOnLink)
 	}
 }
 
@@ -204,5 +204,5 @@ func GracefulShutdown(r *Route) Verdict {
 	if r.HasCommunity(wire.CommunityGracefulShutdown) {
 		r.SetLocalPref(0)
 	}
-	return Next
+	return VerdictNext
 }

@@ -20,46 +20,46 @@ func TestPolicies(t *testing.T) {
 		want   Verdict
 		after  string // empty: base
 	}{
-		{"accept", AcceptAll, Accept, ""},
-		{"reject", RejectAll, Reject, ""},
-		{"empty chain", Chain(), Next, ""},
-		{"chain stops", Chain(SetMED(1), AcceptAll, RejectAll), Accept,
+		{"accept", AcceptAll, VerdictAccept, ""},
+		{"reject", RejectAll, VerdictReject, ""},
+		{"empty chain", Chain(), VerdictNext, ""},
+		{"chain stops", Chain(SetMED(1), AcceptAll, RejectAll), VerdictAccept,
 			"via 192.0.2.1, path 65010 65020, med 1, pref 100, community 65000:1, large 1:2:3, ext rt:65000:7"},
-		{"prefix list", If(PrefixIn(list...), AcceptAll), Accept, ""},
-		{"prefix list, other", If(PrefixIn(list[1]), AcceptAll), Next, ""},
-		{"prefix list, length", If(PrefixIn(PrefixRange{Prefix: pfx("10.0.0.0/8"), Min: 17}), AcceptAll), Next, ""},
-		{"not", If(Not(HasCommunity(c(1))), RejectAll), Next, ""},
-		{"all of", If(AllOf(HasCommunity(c(1)), HasLargeCommunity(large), HasExtCommunity(rt)), AcceptAll), Accept, ""},
-		{"all of, one missing", If(AllOf(HasCommunity(c(1)), HasCommunity(c(2))), AcceptAll), Next, ""},
-		{"any of", If(AnyOf(HasCommunity(c(2)), HasCommunity(c(1))), AcceptAll), Accept, ""},
-		{"any of none", If(AnyOf(), AcceptAll), Next, ""},
-		{"AS path", If(AllOf(ASPathHas(65020), Not(ASPathHas(65030))), AcceptAll), Accept, ""},
-		{"local", If(IsLocal, AcceptAll), Next, ""},
-		{"local pref", SetLocalPref(7), Next,
+		{"prefix list", If(PrefixIn(list...), AcceptAll), VerdictAccept, ""},
+		{"prefix list, other", If(PrefixIn(list[1]), AcceptAll), VerdictNext, ""},
+		{"prefix list, length", If(PrefixIn(PrefixRange{Prefix: pfx("10.0.0.0/8"), Min: 17}), AcceptAll), VerdictNext, ""},
+		{"not", If(Not(HasCommunity(c(1))), RejectAll), VerdictNext, ""},
+		{"all of", If(AllOf(HasCommunity(c(1)), HasLargeCommunity(large), HasExtCommunity(rt)), AcceptAll), VerdictAccept, ""},
+		{"all of, one missing", If(AllOf(HasCommunity(c(1)), HasCommunity(c(2))), AcceptAll), VerdictNext, ""},
+		{"any of", If(AnyOf(HasCommunity(c(2)), HasCommunity(c(1))), AcceptAll), VerdictAccept, ""},
+		{"any of none", If(AnyOf(), AcceptAll), VerdictNext, ""},
+		{"AS path", If(AllOf(ASPathHas(65020), Not(ASPathHas(65030))), AcceptAll), VerdictAccept, ""},
+		{"local", If(IsLocal, AcceptAll), VerdictNext, ""},
+		{"local pref", SetLocalPref(7), VerdictNext,
 			"via 192.0.2.1, path 65010 65020, med 5, pref 7, community 65000:1, large 1:2:3, ext rt:65000:7"},
-		{"delete MED", func(r *Route) Verdict { r.DeleteMED(); return Next }, Next,
+		{"delete MED", func(r *Route) Verdict { r.DeleteMED(); return VerdictNext }, VerdictNext,
 			"via 192.0.2.1, path 65010 65020, pref 100, community 65000:1, large 1:2:3, ext rt:65000:7"},
-		{"add community", Chain(AddCommunity(c(2)), AddCommunity(c(1))), Next,
+		{"add community", Chain(AddCommunity(c(2)), AddCommunity(c(1))), VerdictNext,
 			"via 192.0.2.1, path 65010 65020, med 5, pref 100, community 65000:1, community 65000:2, large 1:2:3, ext rt:65000:7"},
-		{"delete communities", Chain(DeleteCommunity(c(1)), DeleteLargeCommunity(large), DeleteExtCommunity(rt)), Next,
+		{"delete communities", Chain(DeleteCommunity(c(1)), DeleteLargeCommunity(large), DeleteExtCommunity(rt)), VerdictNext,
 			"via 192.0.2.1, path 65010 65020, med 5, pref 100"},
-		{"set communities", SetCommunities(c(8), c(9)), Next,
+		{"set communities", SetCommunities(c(8), c(9)), VerdictNext,
 			"via 192.0.2.1, path 65010 65020, med 5, pref 100, community 65000:8, community 65000:9, large 1:2:3, ext rt:65000:7"},
-		{"more communities", Chain(AddLargeCommunity(wire.LargeCommunity{Global: 9}), AddExtCommunity(rt+1)), Next,
+		{"more communities", Chain(AddLargeCommunity(wire.LargeCommunity{Global: 9}), AddExtCommunity(rt+1)), VerdictNext,
 			"via 192.0.2.1, path 65010 65020, med 5, pref 100, community 65000:1, large 1:2:3, large 9:0:0, ext rt:65000:7, ext rt:65000:8"},
-		{"next hop self", NextHopSelf, Next,
+		{"next hop self", NextHopSelf, VerdictNext,
 			"path 65010 65020, med 5, pref 100, community 65000:1, large 1:2:3, ext rt:65000:7"},
 		{"next hop with link-local", func(r *Route) Verdict {
 			r.SetNextHop(wire.NextHop{Addr: ip("2001:db8::1"), LinkLocal: ip("fe80::1")})
-			return Next
-		}, Next,
+			return VerdictNext
+		}, VerdictNext,
 			"via 2001:db8::1, link-local fe80::1, path 65010 65020, med 5, pref 100, community 65000:1, large 1:2:3, ext rt:65000:7"},
-		{"prepend", func(r *Route) Verdict { r.Prepend(r.PeerAS(), 2); return Next }, Next,
+		{"prepend", func(r *Route) Verdict { r.Prepend(r.PeerAS(), 2); return VerdictNext }, VerdictNext,
 			"via 192.0.2.1, path 65010 65010 65010 65020, med 5, pref 100, community 65000:1, large 1:2:3, ext rt:65000:7"},
-		{"on-link", OnLink(pfx("198.51.100.0/24"), pfx("192.0.2.0/25")), Next, ""},
-		{"not on-link", OnLink(pfx("198.51.100.0/24")), Reject, ""},
-		{"graceful shutdown, no", GracefulShutdown, Next, ""},
-		{"graceful shutdown", Chain(SetCommunities(wire.CommunityGracefulShutdown), GracefulShutdown), Next,
+		{"on-link", OnLink(pfx("198.51.100.0/24"), pfx("192.0.2.0/25")), VerdictNext, ""},
+		{"not on-link", OnLink(pfx("198.51.100.0/24")), VerdictReject, ""},
+		{"graceful shutdown, no", GracefulShutdown, VerdictNext, ""},
+		{"graceful shutdown", Chain(SetCommunities(wire.CommunityGracefulShutdown), GracefulShutdown), VerdictNext,
 			"via 192.0.2.1, path 65010 65020, med 5, pref 0, community 65535:0, large 1:2:3, ext rt:65000:7"},
 	} {
 		t.Run(x.name, func(t *testing.T) {
@@ -89,7 +89,7 @@ func TestPolicies(t *testing.T) {
 			if got != x.want {
 				t.Errorf("verdict %v, not %v", got, x.want)
 			}
-			if n := len(tab.Lookup(pfx("10.1.0.0/16"))); (n == 1) != (x.want != Reject) {
+			if n := len(tab.Lookup(pfx("10.1.0.0/16"))); (n == 1) != (x.want != VerdictReject) {
 				t.Errorf("%d paths", n)
 			}
 			in.Close()

@@ -20,13 +20,13 @@ type Policy func(*Route) Verdict
 type Verdict uint8
 
 const (
-	// Next is no opinion: the next policy of a [Chain] decides. At the end it means
-	// Accept.
-	Next Verdict = iota
-	// Accept takes the path, as changed so far.
-	Accept
-	// Reject refuses it.
-	Reject
+	// VerdictNext is no opinion: the next policy of a [Chain] decides. At the end it
+	// means VerdictAccept.
+	VerdictNext Verdict = iota
+	// VerdictAccept takes the path, as changed so far.
+	VerdictAccept
+	// VerdictReject refuses it.
+	VerdictReject
 )
 
 // String returns "next", "accept" or "reject".
@@ -53,7 +53,7 @@ type Route struct {
 // reference.
 func (t *Table) begin(from *In, prefix netip.Prefix, pathID uint32, root, attr attrID) *Route {
 	r := &t.route
-	r.t, r.from, r.Prefix, r.PathID, r.root, r.why = t, from, prefix, pathID, root, Rejected
+	r.t, r.from, r.Prefix, r.PathID, r.root, r.why = t, from, prefix, pathID, root, ReasonRejected
 	r.attr = t.attrs.retain(attr)
 	return r
 }
@@ -107,12 +107,12 @@ func (r *Route) HasLargeCommunity(c wire.LargeCommunity) bool {
 	return r.Attrs().LargeCommunities().Contains(c)
 }
 
-// Refuse sets the reason that is counted for the path and returns Reject.
+// Refuse sets the reason that is counted for the path and returns VerdictReject.
 func (r *Route) Refuse(why Reason) Verdict {
 	if why < reasons {
 		r.why = why
 	}
-	return Reject
+	return VerdictReject
 }
 
 // set replaces the attributes; it takes over the reference on attr.

@@ -12,52 +12,52 @@ type Reason uint8
 // Reasons. The zero value is none.
 const (
 	_ Reason = iota
-	// Malformed: an attribute was malformed, the paths count as withdrawn
+	// ReasonMalformed: an attribute was malformed, the paths count as withdrawn
 	// (RFC 7606, treat-as-withdraw).
-	Malformed
-	// NotUnicast: the prefix names no unicast destination.
-	NotUnicast
-	// ASLoop: our AS is in AS_PATH (RFC 4271, Section 9.1.2).
-	ASLoop
-	// OriginatorLoop: ORIGINATOR_ID is our router id (RFC 4456, Section 8).
-	OriginatorLoop
-	// ClusterLoop: our cluster id is in CLUSTER_LIST (RFC 4456, Section 8).
-	ClusterLoop
-	// NextHopNotOnLink: the next hop is not on a connected network; see [OnLink].
-	NextHopNotOnLink
-	// OwnNextHop: the next hop is our own address of the session (RFC 4271, Section 5.1.3).
-	OwnNextHop
-	// LinkLocalNextHop: the next hop is a link-local address alone, and the session is on no
+	ReasonMalformed
+	// ReasonNotUnicast: the prefix names no unicast destination.
+	ReasonNotUnicast
+	// ReasonASLoop: our AS is in AS_PATH (RFC 4271, Section 9.1.2).
+	ReasonASLoop
+	// ReasonOriginatorLoop: ORIGINATOR_ID is our router id (RFC 4456, Section 8).
+	ReasonOriginatorLoop
+	// ReasonClusterLoop: our cluster id is in CLUSTER_LIST (RFC 4456, Section 8).
+	ReasonClusterLoop
+	// ReasonNextHopNotOnLink: the next hop is not on a connected network; see [OnLink].
+	ReasonNextHopNotOnLink
+	// ReasonOwnNextHop: the next hop is our own address of the session (RFC 4271, Section 5.1.3).
+	ReasonOwnNextHop
+	// ReasonLinkLocalNextHop: the next hop is a link-local address alone, and the session is on no
 	// link: that address means nothing here (RFC 2545, Section 3).
-	LinkLocalNextHop
-	// Rejected: the import policy rejected it.
-	Rejected
-	// TableFull: there is no room for another prefix.
-	TableFull
-	// OverLimit: the peer has announced as much as it may; see [PrefixLimit].
-	OverLimit
-	// TooManyPaths: the prefix has 65535 paths already.
-	TooManyPaths
-	// SessionEnded: the peer's session ended, or its In was closed.
-	SessionEnded
-	// NotRenewed: the peer came back but did not announce the path again before its
+	ReasonLinkLocalNextHop
+	// ReasonRejected: the import policy rejected it.
+	ReasonRejected
+	// ReasonTableFull: there is no room for another prefix.
+	ReasonTableFull
+	// ReasonOverLimit: the peer has announced as much as it may; see [PrefixLimit].
+	ReasonOverLimit
+	// ReasonTooManyPaths: the prefix has 65535 paths already.
+	ReasonTooManyPaths
+	// ReasonSessionEnded: the peer's session ended, or its In was closed.
+	ReasonSessionEnded
+	// ReasonNotRenewed: the peer came back but did not announce the path again before its
 	// End-of-RIB, the end of its refresh, or the stale timer.
-	NotRenewed
-	// NoLongLived: the path may not become long-lived stale: it carries NO_LLGR
+	ReasonNotRenewed
+	// ReasonNoLongLived: the path may not become long-lived stale: it carries NO_LLGR
 	// (RFC 9494, Section 4.2).
-	NoLongLived
-	// PathFailed: BFD or the interface says that the way to the peer is dead, and
+	ReasonNoLongLived
+	// ReasonPathFailed: BFD or the interface says that the way to the peer is dead, and
 	// another peer offers a path.
-	PathFailed
+	ReasonPathFailed
 
 	reasons
 )
 
 var reasonText = [reasons]string{
-	Malformed: "malformed", NotUnicast: "not unicast", ASLoop: "AS loop", OriginatorLoop: "originator loop",
-	ClusterLoop: "cluster loop", NextHopNotOnLink: "next hop not on-link", OwnNextHop: "own next hop", LinkLocalNextHop: "link-local next hop", Rejected: "policy",
-	TableFull: "table full", OverLimit: "prefix limit", TooManyPaths: "too many paths", SessionEnded: "session ended", NotRenewed: "not renewed", NoLongLived: "NO_LLGR",
-	PathFailed: "path failed",
+	ReasonMalformed: "malformed", ReasonNotUnicast: "not unicast", ReasonASLoop: "AS loop", ReasonOriginatorLoop: "originator loop",
+	ReasonClusterLoop: "cluster loop", ReasonNextHopNotOnLink: "next hop not on-link", ReasonOwnNextHop: "own next hop", ReasonLinkLocalNextHop: "link-local next hop", ReasonRejected: "policy",
+	ReasonTableFull: "table full", ReasonOverLimit: "prefix limit", ReasonTooManyPaths: "too many paths", ReasonSessionEnded: "session ended", ReasonNotRenewed: "not renewed", ReasonNoLongLived: "NO_LLGR",
+	ReasonPathFailed: "path failed",
 }
 
 // String returns the reason in a few words, such as "AS loop".

@@ -17,7 +17,7 @@ func (in *In) DropRedundant(fam wire.Family, except ...netip.Prefix) {
 			return
 		}
 		if t.freshPath(t.at(p.dest), in.no) {
-			in.dropPath(id, PathFailed)
+			in.dropPath(id, ReasonPathFailed)
 		}
 	})
 }
@@ -40,7 +40,7 @@ func (t *Table) freshPath(d *dest, but uint16) bool {
 func (in *In) DropOnLink(fam wire.Family, except ...netip.Prefix) {
 	in.each(fam, func(id uint32, p *path, _ *pathList) {
 		if !in.t.leadsTo(p, except) {
-			in.dropPath(id, PathFailed)
+			in.dropPath(id, ReasonPathFailed)
 		}
 	})
 }

@@ -133,15 +133,15 @@ func TestStrings(t *testing.T) {
 		}
 	}
 	for _, x := range []struct{ got, want string }{
-		{reasons.String(), fmt.Sprintf("Reason(%d)", reasons)}, {ASLoop.String(), "AS loop"},
+		{reasons.String(), fmt.Sprintf("Reason(%d)", reasons)}, {ReasonASLoop.String(), "AS loop"},
 		{StepASPath.String(), "AS_PATH length"}, {StepPathID.String(), "path identifier"}, {(StepPathID + 1).String(), "Step(13)"},
-		{Next.String(), "next"}, {Accept.String(), "accept"}, {Reject.String(), "reject"},
+		{VerdictNext.String(), "next"}, {VerdictAccept.String(), "accept"}, {VerdictReject.String(), "reject"},
 	} {
 		if x.got != x.want {
 			t.Errorf("%q, not %q", x.got, x.want)
 		}
 	}
-	c := ReasonCounts{ASLoop: 2, Rejected: 3}
+	c := ReasonCounts{ReasonASLoop: 2, ReasonRejected: 3}
 	if c.Total() != 5 {
 		t.Errorf("total %d", c.Total())
 	}

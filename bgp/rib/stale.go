@@ -11,7 +11,7 @@ func (in *In) MarkStale(fam wire.Family) {
 	in.t.mu.Unlock()
 	in.each(fam, func(id uint32, p *path, l *pathList) {
 		if p.flags&pathStale != 0 {
-			in.dropPath(id, NotRenewed)
+			in.dropPath(id, ReasonNotRenewed)
 			return
 		}
 		in.reflag(id, pathStale, 0)
@@ -28,7 +28,7 @@ func (in *In) MarkLongLived(fam wire.Family) {
 		switch s := t.attrs.sum(p.attr); {
 		case p.flags&pathStale == 0:
 		case s.marks&markNoLLGR != 0:
-			in.dropPath(id, NoLongLived)
+			in.dropPath(id, ReasonNoLongLived)
 		case s.marks&markLLGRStale == 0:
 			attr := t.attrs.addCommunity(p.attr, p.attr, wire.CommunityLLGRStale)
 			t.replace(in, p.dest, t.at(p.dest), id, attr)
@@ -43,7 +43,7 @@ func (in *In) MarkLongLived(fam wire.Family) {
 func (in *In) Sweep(fam wire.Family) {
 	in.each(fam, func(id uint32, p *path, _ *pathList) {
 		if p.flags&pathStale != 0 {
-			in.dropPath(id, NotRenewed)
+			in.dropPath(id, ReasonNotRenewed)
 		}
 	})
 }
@@ -68,7 +68,7 @@ func (in *In) EndRefresh(fam wire.Family) {
 	in.endRefresh(fam)
 	in.each(fam, func(id uint32, p *path, _ *pathList) {
 		if p.flags&pathUnconfirmed != 0 {
-			in.dropPath(id, NotRenewed)
+			in.dropPath(id, ReasonNotRenewed)
 		}
 	})
 }
@@ -80,7 +80,7 @@ func (in *In) Drop(fam wire.Family) {
 	if !in.closed {
 		in.t.attrs.trim(0)
 		in.listOf(fam).limit.reset()
-		in.dropAll(in.listOf(fam), SessionEnded)
+		in.dropAll(in.listOf(fam), ReasonSessionEnded)
 	}
 }
 

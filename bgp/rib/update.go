@@ -47,7 +47,7 @@ func (in *In) TreatAsWithdraw(u *wire.Update) {
 	in.unreach(u)
 	for _, l := range [...]*wire.List{&u.MPReach, &u.NLRI} {
 		if !l.Empty() {
-			in.refuse(l, Malformed)
+			in.refuse(l, ReasonMalformed)
 		}
 	}
 	in.limitReport()
@@ -94,7 +94,7 @@ func (in *In) refuseOne(list *pathList, n wire.NLRI, why Reason) {
 	m := &list.limit
 	switch {
 	case !m.active():
-	case why == Malformed:
+	case why == ReasonMalformed:
 		m.drop(n)
 	case known || m.has(n) || in.mayAdd(list, in.t.find(n.Prefix), n.Prefix):
 		m.keep(n)
@@ -119,9 +119,9 @@ func (in *In) reach(u *wire.Update, l *wire.List, nh wire.NextHop) {
 	switch {
 	case why != 0:
 	case (nh.Addr == in.own[0] || nh.Addr == in.own[1]) && nh.Addr.IsValid():
-		why = OwnNextHop
+		why = ReasonOwnNextHop
 	case nh.Addr.IsLinkLocalUnicast() && nh.Addr.Is6() && !in.addr.IsLinkLocalUnicast():
-		why = LinkLocalNextHop
+		why = ReasonLinkLocalNextHop
 	}
 	if why != 0 {
 		in.refuse(l, why)
@@ -131,7 +131,7 @@ func (in *In) reach(u *wire.Update, l *wire.List, nh wire.NextHop) {
 	c := &list.counters
 	for n, err := range l.All() {
 		if err != nil {
-			c.Refused[NotUnicast]++
+			c.Refused[ReasonNotUnicast]++
 			continue
 		}
 		c.Announced++
@@ -153,7 +153,7 @@ func (in *In) announce(list *pathList, n wire.NLRI, attr attrID) {
 	} else {
 		r := t.begin(in, n.Prefix, n.PathID, attr, attr)
 		verdict := in.imports(r)
-		if attr = r.attr; verdict == Reject {
+		if attr = r.attr; verdict == VerdictReject {
 			t.attrs.release(attr)
 			in.refuseOne(list, n, r.why)
 			return
@@ -161,7 +161,7 @@ func (in *In) announce(list *pathList, n wire.NLRI, attr attrID) {
 	}
 	switch why := in.accept(n, attr); why {
 	case 0:
-	case OverLimit:
+	case ReasonOverLimit:
 		list.counters.Refused[why]++
 	default:
 		in.refuseOne(list, n, why)
@@ -174,13 +174,13 @@ func (in *In) refusal(a *attrSet) Reason {
 	case a.marks&(markLoopAS|markLoopOriginator|markLoopCluster) == 0:
 		return 0
 	case a.marks&markLoopOriginator != 0:
-		return OriginatorLoop
+		return ReasonOriginatorLoop
 	case a.marks&markLoopCluster != 0:
-		return ClusterLoop
+		return ReasonClusterLoop
 	case in.ownAS > 0 && a.view().ASPath().Count(in.t.as) <= in.ownAS:
 		return 0
 	}
-	return ASLoop
+	return ReasonASLoop
 }
 
 func familyNo(p netip.Prefix) wire.Family {

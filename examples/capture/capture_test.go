@@ -61,13 +61,14 @@ func TestBGP(t *testing.T) {
 }
 
 func TestOthers(t *testing.T) {
-	frame := arp.NewProbe(mac, netip.MustParseAddr("203.0.113.1")).On(0).Append(nil)
+	frame, _ := arp.NewProbe(mac, netip.MustParseAddr("203.0.113.1")).On(0).AppendBinary(nil)
 	p := gopacket.NewPacket(frame, layers.LayerTypeEthernet, gopacket.Default)
 	if lines := describe(p, newStreams()); len(lines) != 1 || lines[0] != "ARP probe 203.0.113.1 by 02:00:00:00:00:01" {
 		t.Errorf("%q", lines)
 	}
 	na := ndp.Unsolicited(0, mac, netip.MustParseAddr("2001:db8::1"), true)
-	p = gopacket.NewPacket(na.AppendFrame(nil), layers.LayerTypeEthernet, gopacket.Default)
+	frame, _ = na.AppendBinary(nil)
+	p = gopacket.NewPacket(frame, layers.LayerTypeEthernet, gopacket.Default)
 	if lines := describe(p, newStreams()); len(lines) != 1 || !strings.HasPrefix(lines[0], "NA 2001:db8::1 > ff02::1 2001:db8::1 is at 02:00:00:00:00:01") {
 		t.Errorf("%q", lines)
 	}

@@ -52,8 +52,8 @@ func apply(l *line, f *fib.FIB, table uint32, links *linkNames) error {
 		return nil
 	}
 	r := fib.Route{RouteKey: key, PrefSrc: l.Source}
-	types := map[string]fib.RouteType{"": 0, "unicast": fib.Unicast, "blackhole": fib.Blackhole,
-		"unreachable": fib.Unreachable, "prohibit": fib.Prohibit, "throw": fib.Throw}
+	types := map[string]fib.RouteType{"": 0, "unicast": fib.RouteUnicast, "blackhole": fib.RouteBlackhole,
+		"unreachable": fib.RouteUnreachable, "prohibit": fib.RouteProhibit, "throw": fib.RouteThrow}
 	var ok bool
 	if r.Type, ok = types[l.Type]; !ok {
 		return fmt.Errorf("unknown type %q", l.Type)
@@ -80,7 +80,7 @@ func hop(s string, links *linkNames) (h fib.NextHop, err error) {
 		}
 	}
 	name := words[len(words)-1]
-	if h.Link, err = links.index(name); err != nil {
+	if h.IfIndex, err = links.index(name); err != nil {
 		return h, err
 	}
 	return h, nil
@@ -96,7 +96,7 @@ func (l *linkNames) index(name string) (int, error) {
 	if l.indexes[name] == 0 {
 		l.indexes = map[string]int{}
 		for _, link := range l.f.Links() {
-			l.indexes[link.Name] = link.Index
+			l.indexes[link.Interface] = link.IfIndex
 		}
 	}
 	if l.indexes[name] == 0 {

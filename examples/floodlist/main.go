@@ -23,7 +23,7 @@ func main() {
 	check(err)
 	addr, err := netip.ParseAddr(*local)
 	check(err)
-	link, made, err := fdb.Ensure(vxlan.Device{Name: *dev, VNI: uint32(*vni), Local: addr, Learning: true})
+	link, made, err := fdb.Ensure(vxlan.Device{Interface: *dev, VNI: uint32(*vni), Local: addr, Learning: true})
 	check(err)
 	var vteps []netip.Addr
 	for _, arg := range flag.Args() {

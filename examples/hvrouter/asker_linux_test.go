@@ -149,8 +149,9 @@ func (a *asker) ask(n4, n6 []netip.Addr) {
 	for _, target := range n6 {
 		group := ndp.SolicitedNode(target)
 		ns := ndp.NeighborSolicitation{Target: target, SourceLinkAddr: ndp.MAC(askerMAC)}
-		_, _ = a.nd.Write([]ndp.Packet{{Link: a.link, SrcMAC: ndp.MAC(askerMAC), DstMAC: ndp.GroupMAC(group), Src: askerLL, Dst: group,
-			HopLimit: 255, Body: ns.Append(nil)}})
+		body, _ := ns.AppendBinary(nil)
+		_, _ = a.nd.Write([]ndp.Packet{{IfIndex: a.link, SrcMAC: ndp.MAC(askerMAC), DstMAC: ndp.GroupMAC(group), Src: askerLL, Dst: group,
+			HopLimit: 255, Body: body}})
 	}
 }
 
@@ -177,7 +178,7 @@ func (a *asker) hear4() {
 		}
 		a.mu.Lock()
 		for _, f := range in[:n] {
-			if f.Op == arp.Reply {
+			if f.Op == arp.OpReply {
 				a.v4.answered(f.SenderIP.Addr())
 			}
 		}

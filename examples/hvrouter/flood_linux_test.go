@@ -64,8 +64,9 @@ func newFlooder(t *testing.T, h *restarted, kind string) *flooder {
 	solicit := func(src, target string) func() int {
 		to := netip.MustParseAddr(target)
 		ns := ndp.NeighborSolicitation{Target: to, SourceLinkAddr: ndp.MAC(mac)}
-		p := ndp.Packet{Link: link, SrcMAC: ndp.MAC(mac), DstMAC: ndp.GroupMAC(ndp.SolicitedNode(to)), HopLimit: 255,
-			Src: netip.MustParseAddr(src), Dst: ndp.SolicitedNode(to), Body: ns.Append(nil)}
+		body, _ := ns.AppendBinary(nil)
+		p := ndp.Packet{IfIndex: link, SrcMAC: ndp.MAC(mac), DstMAC: ndp.GroupMAC(ndp.SolicitedNode(to)), HopLimit: 255,
+			Src: netip.MustParseAddr(src), Dst: ndp.SolicitedNode(to), Body: body}
 		return sendPackets(conn6, p)
 	}
 	const linkLocal = "fe80::5254:33ff:fe00:9"
@@ -80,8 +81,9 @@ func newFlooder(t *testing.T, h *restarted, kind string) *flooder {
 		send = solicit(linkLocal, "2001:db8:1::9")
 	case "RS":
 		rs := ndp.RouterSolicitation{SourceLinkAddr: ndp.MAC(mac)}
-		send = sendPackets(conn6, ndp.Packet{Link: link, SrcMAC: ndp.MAC(mac), DstMAC: ndp.GroupMAC(ndp.AllRouters), HopLimit: 255,
-			Src: netip.MustParseAddr(linkLocal), Dst: ndp.AllRouters, Body: rs.Append(nil)})
+		body, _ := rs.AppendBinary(nil)
+		send = sendPackets(conn6, ndp.Packet{IfIndex: link, SrcMAC: ndp.MAC(mac), DstMAC: ndp.GroupMAC(ndp.AllRouters), HopLimit: 255,
+			Src: netip.MustParseAddr(linkLocal), Dst: ndp.AllRouters, Body: body})
 	case "NA":
 		send = sendPackets(conn6, ndp.Unsolicited(link, ndp.MAC(mac), netip.MustParseAddr("2001:db8:1::9"), false))
 	}

@@ -185,7 +185,7 @@ func (e *ears) hearAnswers() {
 		e.mu.Lock()
 		for _, f := range in[:n] {
 			i := int(f.TargetIP[2])<<8 | int(f.TargetIP[3])
-			if _, ok := e.answered[i]; f.Op == arp.Reply && !ok {
+			if _, ok := e.answered[i]; f.Op == arp.OpReply && !ok {
 				e.answered[i] = time.Now()
 			}
 		}

@@ -26,21 +26,21 @@ func (k EventKind) String() string {
 
 // Event is one observation.
 type Event struct {
-	Kind    EventKind
-	IP      netip.Addr
-	Link    int // where it is; with Conflict, where the claim came from
-	MAC     ether.MAC
-	OldLink int // where it was; with Conflict, whose address it is
-	OldMAC  ether.MAC
+	Kind       EventKind
+	IP         netip.Addr
+	IfIndex    int // where it is; with Conflict, where the claim came from
+	MAC        ether.MAC
+	OldIfIndex int // where it was; with Conflict, whose address it is
+	OldMAC     ether.MAC
 }
 
 // String returns the event on one line.
 func (e Event) String() string {
 	switch e.Kind {
 	case Moved:
-		return fmt.Sprintf("moved %v %v from link %d to link %d", e.IP, e.MAC, e.OldLink, e.Link)
+		return fmt.Sprintf("moved %v %v from link %d to link %d", e.IP, e.MAC, e.OldIfIndex, e.IfIndex)
 	case Conflict:
-		return fmt.Sprintf("conflict %v of %v on link %d, claimed by %v on link %d", e.IP, e.OldMAC, e.OldLink, e.MAC, e.Link)
+		return fmt.Sprintf("conflict %v of %v on link %d, claimed by %v on link %d", e.IP, e.OldMAC, e.OldIfIndex, e.MAC, e.IfIndex)
 	}
-	return fmt.Sprintf("%v %v %v on link %d", e.Kind, e.IP, e.MAC, e.Link)
+	return fmt.Sprintf("%v %v %v on link %d", e.Kind, e.IP, e.MAC, e.IfIndex)
 }

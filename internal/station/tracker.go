@@ -125,12 +125,12 @@ func (t *Tracker) Speaks(now time.Time, link int, mac ether.MAC, ip netip.Addr, 
 	switch old := s.from; {
 	case old != 0:
 		s.from = 0
-		return append(events, Event{Kind: Moved, IP: ip, Link: link, MAC: mac, OldLink: old, OldMAC: mac})
+		return append(events, Event{Kind: Moved, IP: ip, IfIndex: link, MAC: mac, OldIfIndex: old, OldMAC: mac})
 	case s.told:
 		return events
 	}
 	s.told = true
-	return append(events, Event{Kind: Seen, IP: ip, Link: link, MAC: mac})
+	return append(events, Event{Kind: Seen, IP: ip, IfIndex: link, MAC: mac})
 }
 
 // Wants takes a question that announces a claim: mac on link is about to use ip
@@ -219,7 +219,7 @@ func (t *Tracker) rivals(now time.Time, s *station, r rival, events []Event) []E
 		s.next = now
 		heap.Fix(&t.queue, s.index)
 	}
-	return append(events, Event{Kind: Conflict, IP: s.ip, Link: r.link, MAC: r.mac, OldLink: s.link, OldMAC: s.mac})
+	return append(events, Event{Kind: Conflict, IP: s.ip, IfIndex: r.link, MAC: r.mac, OldIfIndex: s.link, OldMAC: s.mac})
 }
 
 // Deadline is when Advance has something to do; the zero time if never.
@@ -291,5 +291,5 @@ func (t *Tracker) drop(s *station, events []Event) []Event {
 	if !s.told && !s.presumed {
 		return events // it only wanted the address
 	}
-	return append(events, Event{Kind: Gone, IP: s.ip, Link: cmp.Or(s.from, s.link), MAC: s.mac})
+	return append(events, Event{Kind: Gone, IP: s.ip, IfIndex: cmp.Or(s.from, s.link), MAC: s.mac})
 }

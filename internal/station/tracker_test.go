@@ -63,18 +63,18 @@ func (m *model) took(events []Event) {
 			if known {
 				m.t.Fatalf("%v, which was known", e)
 			}
-			m.known[e.IP], m.at[e.IP] = true, e.Link
+			m.known[e.IP], m.at[e.IP] = true, e.IfIndex
 		case Moved:
-			if !known || m.at[e.IP] != e.OldLink || e.Link == e.OldLink {
+			if !known || m.at[e.IP] != e.OldIfIndex || e.IfIndex == e.OldIfIndex {
 				m.t.Fatalf("%v, and it was known %v on link %d", e, known, m.at[e.IP])
 			}
-			m.at[e.IP] = e.Link
+			m.at[e.IP] = e.IfIndex
 		case Conflict:
 			if !known {
 				m.t.Fatalf("%v about somebody unknown", e)
 			}
 		case Gone:
-			if !known && !m.presumed[e.IP] || known && m.at[e.IP] != e.Link {
+			if !known && !m.presumed[e.IP] || known && m.at[e.IP] != e.IfIndex {
 				m.t.Fatalf("%v, and it was known %v on link %d", e, known, m.at[e.IP])
 			}
 			delete(m.known, e.IP)

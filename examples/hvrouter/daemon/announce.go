@@ -77,7 +77,7 @@ func (r *router) onRoutes(p *namespace, changes []fib.RouteChange) {
 		now := r.now()
 		for i := range changes {
 			c := &changes[i]
-			if c.Table != g.table || !c.Gone && c.Present && (c.State == fib.RoutePending || c.State == fib.RouteLost) {
+			if c.Table != g.table || !c.Gone && c.Present && (c.State == fib.StatePending || c.State == fib.StateLost) {
 				continue // it has other next hops for a moment
 			}
 			g.exports.Route(domain.Key{Table: c.Table, Prefix: c.Prefix, Metric: c.Metric}, r.standing(g, c), now, &r.out)
@@ -91,16 +91,16 @@ func (r *router) standing(g *routing, c *fib.RouteChange) domain.Standing {
 	switch {
 	case c.Gone:
 		return domain.Standing{State: domain.Missing}
-	case c.State == fib.RouteInstalled:
+	case c.State == fib.StateInstalled:
 		return domain.Standing{State: domain.Present}
-	case c.State == fib.RoutePartial:
+	case c.State == fib.StatePartial:
 		if r.reaches(g, c.Prefix) {
 			return domain.Standing{State: domain.Present}
 		}
 		return domain.Standing{State: domain.Refused, Why: "of its next hops none that is here is up"}
-	case c.State == fib.RouteHeld:
+	case c.State == fib.StateHeld:
 		return domain.Standing{State: domain.Refused, Why: "its interface is down"}
-	case c.State == fib.RouteFailed, c.State == fib.RouteForeign:
+	case c.State == fib.StateFailed, c.State == fib.StateForeign:
 		return domain.Standing{State: domain.Refused, Why: fmt.Sprint(c.Err)}
 	}
 	return domain.Standing{State: domain.Missing}

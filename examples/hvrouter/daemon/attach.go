@@ -29,7 +29,7 @@ func (p *namespace) findDetached(guests []config.Guest) (names []string) {
 		if _, ours := p.links.addrs[index][gateway6]; ours {
 			p.detached[index] = true
 		}
-		if attached[link.Name] || p.isUplink(link.Name) || slices.Contains(p.trust.Host, link.Name) {
+		if attached[link.Interface] || p.isUplink(link.Interface) || slices.Contains(p.trust.Host, link.Interface) {
 			delete(p.detached, index)
 		}
 	}

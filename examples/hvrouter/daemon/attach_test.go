@@ -60,7 +60,7 @@ func TestDetached(t *testing.T) {
 	b.guests.Replace(guest.FromConfig, all)
 	b.refresh()
 	want("guest add", []string{"vm1"}, map[string]string{of(forwarding, "vm1"): "1", of(forwarding, "other"): ""})
-	b.kernelSays(fib.Event{Kind: fib.EventLinkGone, Link: fib.Link{Index: 20, Name: "vm1"}})
+	b.kernelSays(fib.Event{Kind: fib.EventLinkGone, Link: fib.Link{IfIndex: 20, Interface: "vm1"}})
 	want("gone", nil, map[string]string{of(forwarding, "vm1"): ""})
 }
 
@@ -73,7 +73,7 @@ func TestTrust(t *testing.T) {
 		b.link(30+i, name)
 	}
 	say := func(index int, prefix string, scope fib.Scope, permanent, gone bool) {
-		b.kernelSays(fib.Event{Kind: fib.EventAddress, Link: fib.Link{Index: index}, Addr: netip.MustParsePrefix(prefix), Scope: scope, Permanent: permanent, Gone: gone})
+		b.kernelSays(fib.Event{Kind: fib.EventAddress, Link: fib.Link{IfIndex: index}, Addr: netip.MustParsePrefix(prefix), Scope: scope, Permanent: permanent, Gone: gone})
 	}
 	host := func(when string, want ...string) {
 		t.Helper()
@@ -123,7 +123,7 @@ func TestHeard(t *testing.T) {
 	sender := func(link, n int) ndp.Sender {
 		a := netip.MustParseAddr("fe80::aa00").As16()
 		a[15] = byte(n)
-		return ndp.Sender{Link: link, Addr: netip.AddrFrom16(a)}
+		return ndp.Sender{IfIndex: link, Addr: netip.AddrFrom16(a)}
 	}
 	flood := func(n int) (list []ndp.Sender) {
 		for i := range n {
@@ -155,7 +155,7 @@ func TestHeard(t *testing.T) {
 	if got := b.heard[20].list(); len(got) != mostHeard || !slices.Contains(got, sender(20, 250).Addr) || slices.Contains(got, sender(20, 1).Addr) {
 		t.Errorf("the newest are not kept: %v", got)
 	}
-	b.kernelSays(fib.Event{Kind: fib.EventLinkGone, Link: fib.Link{Index: 20, Name: "vm1"}})
+	b.kernelSays(fib.Event{Kind: fib.EventLinkGone, Link: fib.Link{IfIndex: 20, Interface: "vm1"}})
 	if len(b.heard) > 0 {
 		t.Errorf("left over: %v", b.heard)
 	}

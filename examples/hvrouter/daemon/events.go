@@ -22,7 +22,7 @@ func (r *router) take(p *namespace, events []fib.Event) {
 		case fib.EventLink:
 			r.onLink(p, e.Link)
 		case fib.EventLinkGone:
-			p.links.gone(e.Link.Index)
+			p.links.gone(e.Link.IfIndex)
 			r.dirty = true
 		case fib.EventAddress:
 			p.links.address(e)
@@ -59,7 +59,7 @@ func (r *router) checkAddresses(p *namespace) {
 // onAddress notes what depends on an address that came or went: what an uplink's sessions
 // tell their peers, which prefixes are on-link, which interfaces are the host's own.
 func (r *router) onAddress(p *namespace, e fib.Event) {
-	name, ok := p.links.name(e.Link.Index)
+	name, ok := p.links.name(e.Link.IfIndex)
 	uplink := ok && p.isUplink(name)
 	if uplink && e.Addr.Addr().IsLinkLocalUnicast() {
 		r.neighbours = true
@@ -69,20 +69,20 @@ func (r *router) onAddress(p *namespace, e fib.Event) {
 }
 
 func (r *router) onLink(p *namespace, link fib.Link) {
-	old, known := p.links.byIndex[link.Index]
+	old, known := p.links.byIndex[link.IfIndex]
 	if p.links.set(link) {
 		r.dirty = true
-		if p.isUplink(link.Name) {
-			r.reset(p, link.Name)
+		if p.isUplink(link.Interface) {
+			r.reset(p, link.Interface)
 		}
-		r.learnWaiting(p, link.Index)
+		r.learnWaiting(p, link.IfIndex)
 		return
 	}
 	if known && (old.MAC != link.MAC || old.AdminUp && !link.AdminUp || p.vrf != nil && old.Master != link.Master) {
 		r.dirty = true
 	}
 	if p == r.home() && known && link.Up() && !old.Up() {
-		r.greet(link.Index)
+		r.greet(link.IfIndex)
 	}
 }
 
@@ -90,7 +90,7 @@ func (r *router) onLink(p *namespace, link fib.Link) {
 // missed.
 func (r *router) greet(index int) {
 	for _, p := range r.served {
-		if p.Link.Index == index {
+		if p.Link.IfIndex == index {
 			r.probe(p)
 			r.edge.Greet(r.cfg, p)
 		}
@@ -267,7 +267,7 @@ func (r *router) recountVTEPs() {
 // lists have them, as the kernel has the routes, until the sweep.
 func (r *router) adoptVTEPs(routes iter.Seq[fib.RouteStatus]) {
 	for s := range routes {
-		if a := s.Prefix.Addr(); s.State == fib.RouteStale && s.Prefix.IsSingleIP() && !s.Persistent && r.floodsTo(a) {
+		if a := s.Prefix.Addr(); s.State == fib.StateStale && s.Prefix.IsSingleIP() && !s.Persistent && r.floodsTo(a) {
 			r.vteps[vtep{a, nil}] = true
 		}
 	}

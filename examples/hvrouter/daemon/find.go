@@ -112,21 +112,21 @@ func (r *router) onSightings(list []eg.Sighting) {
 	for _, s := range list {
 		old := r.findings.spoken[s.IP]
 		switch s.Kind {
-		case arp.Conflict:
+		case arp.EventConflict:
 			if old != nil {
 				old.conflict, old.rivalled = &s, time.Now()
 				r.notice("neighbour-conflict", s)
 			}
 			continue
-		case arp.Gone:
-			if old == nil || old.link != s.Link {
+		case arp.EventGone:
+			if old == nil || old.link != s.IfIndex {
 				continue
 			}
 			delete(r.findings.spoken, s.IP)
 		default: // seen or moved
 			r.findings.news++
-			next := &spoken{link: s.Link, mac: s.MAC, order: r.findings.news, since: time.Now()}
-			if old != nil && old.link == s.Link {
+			next := &spoken{link: s.IfIndex, mac: s.MAC, order: r.findings.news, since: time.Now()}
+			if old != nil && old.link == s.IfIndex {
 				next.order, next.conflict, next.rivalled = old.order, old.conflict, old.rivalled
 			}
 			r.findings.spoken[s.IP] = next
@@ -140,7 +140,7 @@ func (r *router) onSightings(list []eg.Sighting) {
 }
 
 func (r *router) notice(event string, s eg.Sighting) {
-	name, _ := r.home().links.name(s.Link)
+	name, _ := r.home().links.name(s.IfIndex)
 	r.log.Info("neighbour "+s.Kind.String(), "event", event, "address", s.IP, "interface", name, "mac", s.MAC, "was", s.OldMAC)
 }
 
@@ -154,8 +154,8 @@ func (r *router) routeOverGuest(g *routing, c fib.LearnChange) {
 	old, had := r.findings.routes[k]
 	delete(r.findings.routes, k)
 	if !c.Gone && len(c.NextHops) == 1 {
-		if name, known := g.namespace.links.name(c.NextHops[0].Link); !known || !g.namespace.isUplink(name) {
-			r.findings.routes[k] = via{c.NextHops[0].Link, c.NextHops[0].Gateway.IsValid()}
+		if name, known := g.namespace.links.name(c.NextHops[0].IfIndex); !known || !g.namespace.isUplink(name) {
+			r.findings.routes[k] = via{c.NextHops[0].IfIndex, c.NextHops[0].Gateway.IsValid()}
 		}
 	}
 	now, has := r.findings.routes[k]
@@ -172,7 +172,7 @@ func (r *router) serves(link int) bool {
 		return true
 	}
 	for _, p := range r.served {
-		if p.Link.Index == link {
+		if p.Link.IfIndex == link {
 			return true
 		}
 	}
@@ -190,19 +190,19 @@ func (r *router) adoptFound(routes iter.Seq[fib.RouteStatus]) {
 	discovers := map[int]config.Discovery{}
 	for _, g := range r.present() {
 		if l, ok := r.home().links.byName(g.Interface); ok && g.Discovery.Neighbors {
-			discovers[l.Index] = g.Discovery
+			discovers[l.IfIndex] = g.Discovery
 		}
 	}
 	if len(discovers) == 0 {
 		return
 	}
 	for s := range routes {
-		if s.State != fib.RouteStale || s.Table != d.Table.ID || !s.Prefix.IsSingleIP() || len(s.NextHops) != 1 || s.NextHops[0].Gateway.IsValid() {
+		if s.State != fib.StateStale || s.Table != d.Table.ID || !s.Prefix.IsSingleIP() || len(s.NextHops) != 1 || s.NextHops[0].Gateway.IsValid() {
 			continue
 		}
-		if _, ok := discovers[s.NextHops[0].Link]; ok {
+		if _, ok := discovers[s.NextHops[0].IfIndex]; ok {
 			r.findings.news++
-			r.findings.spoken[s.Prefix.Addr()] = &spoken{link: s.NextHops[0].Link, order: r.findings.news, since: time.Now()}
+			r.findings.spoken[s.Prefix.Addr()] = &spoken{link: s.NextHops[0].IfIndex, order: r.findings.news, since: time.Now()}
 		}
 	}
 }
@@ -235,7 +235,7 @@ func (u unplaced) keep(c fib.LearnChange) {
 		if n >= mostUnplaced {
 			return
 		}
-		link := c.NextHops[0].Link
+		link := c.NextHops[0].IfIndex
 		if u[link] == nil {
 			u[link] = map[routeKey]fib.LearnChange{}
 		}

@@ -25,7 +25,7 @@ func tapBench(t testing.TB) *bench {
 }
 
 func sighting(kind arp.EventKind, link int, ip string, mac byte) eg.Sighting {
-	return eg.Sighting{Kind: kind, IP: netip.MustParseAddr(ip), Link: link, MAC: arp.MAC{2, 0, 0, 0, 0, mac}}
+	return eg.Sighting{Kind: kind, IP: netip.MustParseAddr(ip), IfIndex: link, MAC: arp.MAC{2, 0, 0, 0, 0, mac}}
 }
 
 // Routes of an earlier run over a guest's interface are addresses that it had; other
@@ -35,14 +35,14 @@ func TestRecall(t *testing.T) {
 	b.link(20, "tap0")
 	b.link(21, "vm1")
 	stale := func(prefix string, link int, gateway string) fib.RouteStatus {
-		s := fib.RouteStatus{State: fib.RouteStale}
+		s := fib.RouteStatus{State: fib.StateStale}
 		s.RouteKey = fib.RouteKey{Table: 90, Prefix: netip.MustParsePrefix(prefix), Metric: 10}
-		s.NextHops = []fib.NextHop{{Link: link}}
+		s.NextHops = []fib.NextHop{{IfIndex: link}}
 		s.NextHops[0].Gateway, _ = netip.ParseAddr(gateway)
 		return s
 	}
 	wanted := stale("203.0.113.77/32", 20, "")
-	wanted.State = fib.RouteInstalled
+	wanted.State = fib.StateInstalled
 	b.adoptFound(slices.Values([]fib.RouteStatus{stale("203.0.113.50/32", 20, ""), stale("203.0.113.51/32", 21, ""),
 		stale("203.0.113.64/28", 20, ""), stale("203.0.113.52/32", 20, "203.0.113.50"), wanted}))
 	b.trace.take()
@@ -59,7 +59,7 @@ func TestUnplaced(t *testing.T) {
 	change := func(i int) fib.LearnChange {
 		c := fib.LearnChange{}
 		c.Prefix = netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 32)
-		c.NextHops = []fib.NextHop{{Link: 1 + i%7}}
+		c.NextHops = []fib.NextHop{{IfIndex: 1 + i%7}}
 		return c
 	}
 	for i := range 2 * mostUnplaced {

@@ -75,7 +75,7 @@ func (r *router) firewallOf(p *namespace, guests []config.Guest) firewall.Spec {
 		w := &s.Guests[i]
 		w.Neighbors = append(w.Neighbors, heard[g.Interface]...)
 		link, _ := p.links.byName(g.Interface)
-		for k, routed := range routes[link.Index] {
+		for k, routed := range routes[link.IfIndex] {
 			w.Prefixes = append(w.Prefixes, k.prefix)
 			if !routed && !k.prefix.IsSingleIP() {
 				s.OnLink = append(s.OnLink, k.prefix) // somebody's route has the kernel resolve all of it

@@ -175,22 +175,22 @@ func (g *guard) event(e bfd.Event) {
 	first := !g.heard[e.Key]
 	g.heard[e.Key] = true
 	switch {
-	case first && e.State == bfd.Down && e.Downs > 0 && e.Reason != bfd.ReasonRemoteAdminDown:
+	case first && e.State == bfd.StateDown && e.Downs > 0 && e.Reason != bfd.ReasonRemoteAdminDown:
 		// It died while we were away, and the BFD process did what had to be done. BGP need
 		// not wait for that peer, and gateways that other sessions tell of stay out.
 		g.kill(w)
 		g.note(w, false, e.RemoteC || w.Config.Echo)
-	case e.State == bfd.Up && !was:
+	case e.State == bfd.StateUp && !was:
 		g.up[e.Key] = true
 		g.revive(e.Key)
 		g.note(w, true, e.RemoteC || w.Config.Echo)
 		g.log.Info("BFD up", "event", "bfd-up", "peer", e.Peer, "interface", e.Interface)
-	case e.State == bfd.Down && was && e.Reason == bfd.ReasonRemoteAdminDown:
+	case e.State == bfd.StateDown && was && e.Reason == bfd.ReasonRemoteAdminDown:
 		// RFC 5882, Section 4.2: the operator there stopped BFD, the path may be
 		// well.
 		delete(g.up, e.Key)
 		g.log.Info("BFD admin down at the peer", "event", "bfd-admin-down", "peer", e.Peer, "interface", e.Interface)
-	case e.State == bfd.Down && was:
+	case e.State == bfd.StateDown && was:
 		delete(g.up, e.Key)
 		n := g.kill(w)
 		g.note(w, false, e.RemoteC || w.Config.Echo)
@@ -226,9 +226,9 @@ func (g *guard) kill(w peering.Watch) int {
 	// Not NextHops: the BFD process may have taken the object out already, and
 	// then fib must hear that it is to stay out.
 	for _, o := range here.kernel.Gateways() {
-		on := gatewayOn{o.Link, o.Gateway}
-		if name, ok := here.names[o.Link]; ok && hops.Cover(name, o.Gateway) && !slices.Contains(g.down[w.Key], on) {
-			here.kernel.GatewayDown(o.Link, o.Gateway)
+		on := gatewayOn{o.IfIndex, o.Gateway}
+		if name, ok := here.names[o.IfIndex]; ok && hops.Cover(name, o.Gateway) && !slices.Contains(g.down[w.Key], on) {
+			here.kernel.GatewayDown(o.IfIndex, o.Gateway)
 			g.down[w.Key] = append(g.down[w.Key], on)
 			n++
 		}
@@ -249,8 +249,8 @@ func (g *guard) link(path string, l fib.Link, gone bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	names := g.namespaces[path].names
-	names[l.Index] = l.Name
+	names[l.IfIndex] = l.Interface
 	if gone {
-		delete(names, l.Index)
+		delete(names, l.IfIndex)
 	}
 }

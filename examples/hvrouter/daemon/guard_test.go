@@ -21,7 +21,7 @@ type fakeGateways struct {
 func (g *fakeGateways) NextHops() []fib.NextHopObject { return g.objects }
 func (g *fakeGateways) Gateways() (list []fib.Gateway) {
 	for _, o := range g.objects {
-		list = append(list, fib.Gateway{Link: o.Link, Gateway: o.Gateway})
+		list = append(list, fib.Gateway{IfIndex: o.IfIndex, Gateway: o.Gateway})
 	}
 	return list
 }

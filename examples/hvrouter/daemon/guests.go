@@ -23,11 +23,11 @@ func (r *router) list() []api.Guest {
 		if here {
 			g = p.Guest
 		}
-		out = append(out, api.Guest{Guest: g, Source: source.String(), Present: here, Link: p.Link.Index})
+		out = append(out, api.Guest{Guest: g, Source: source.String(), Present: here, Link: p.Link.IfIndex})
 	}
 	for name, p := range r.served {
 		if _, _, known := r.guests.Find(name); !known {
-			out = append(out, api.Guest{Guest: p.Guest, Source: "interfaces", Present: true, Link: p.Link.Index})
+			out = append(out, api.Guest{Guest: p.Guest, Source: "interfaces", Present: true, Link: p.Link.IfIndex})
 		}
 	}
 	for s, g := range r.guests.Refused {
@@ -47,7 +47,7 @@ func (r *router) tellGuests(left, changed []guest.Port, before map[string]guest.
 	}
 	for _, p := range changed {
 		what := "attached"
-		if old, ok := before[p.Name]; ok && old.Link.Index == p.Link.Index {
+		if old, ok := before[p.Name]; ok && old.Link.IfIndex == p.Link.IfIndex {
 			what = "changed"
 		}
 		r.log.Info("guest "+what, "event", "guest-"+what, "guest", p.Name, "interface", p.Interface)

@@ -53,19 +53,19 @@ func (h *heard) add(a netip.Addr, now time.Time) bool {
 func (r *router) onHeard(list []ndp.Sender, now time.Time) {
 	byLink := map[int]guest.Port{}
 	for _, p := range r.served {
-		byLink[p.Link.Index] = p
+		byLink[p.Link.IfIndex] = p
 	}
 	changed := map[int]bool{}
 	for _, s := range list {
-		p, ok := byLink[s.Link]
+		p, ok := byLink[s.IfIndex]
 		if !ok || !domain.Permanent(p.Guest) || r.cfg.Firewall.Off {
 			continue
 		}
-		if r.heard[s.Link] == nil {
-			r.heard[s.Link] = &heard{allow: rate.Bucket{Rate: heardRate, Size: mostHeard}}
+		if r.heard[s.IfIndex] == nil {
+			r.heard[s.IfIndex] = &heard{allow: rate.Bucket{Rate: heardRate, Size: mostHeard}}
 		}
-		if r.heard[s.Link].add(s.Addr, now) {
-			changed[s.Link] = true
+		if r.heard[s.IfIndex].add(s.Addr, now) {
+			changed[s.IfIndex] = true
 		}
 	}
 	if len(changed) == 0 {
@@ -83,8 +83,8 @@ func (r *router) onHeard(list []ndp.Sender, now time.Time) {
 func (r *router) heardBy(p *namespace, guests []config.Guest) map[string][]netip.Addr {
 	out := map[string][]netip.Addr{}
 	for _, g := range guests {
-		if link, ok := p.links.byName(g.Interface); ok && len(r.heard[link.Index].list()) > 0 {
-			out[g.Interface] = r.heard[link.Index].addrs
+		if link, ok := p.links.byName(g.Interface); ok && len(r.heard[link.IfIndex].list()) > 0 {
+			out[g.Interface] = r.heard[link.IfIndex].addrs
 		}
 	}
 	return out

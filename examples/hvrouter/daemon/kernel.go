@@ -156,7 +156,7 @@ const eventBuffer = 1 << 18
 func (s *openNamespace) recount() (events []fib.Event) {
 	there := map[int]bool{}
 	for _, l := range s.fib.Links() {
-		there[l.Index] = true
+		there[l.IfIndex] = true
 		events = append(events, fib.Event{Kind: fib.EventLink, Link: l})
 	}
 	events = append(events, s.readdress(there)...)
@@ -186,12 +186,12 @@ func (s *openNamespace) readdress(there map[int]bool) (events []fib.Event) {
 		if a.Global {
 			scope = fib.ScopeUniverse
 		}
-		events = append(events, fib.Event{Kind: fib.EventAddress, Link: fib.Link{Index: a.Link}, Addr: a.Prefix, Scope: scope, Permanent: a.Permanent})
+		events = append(events, fib.Event{Kind: fib.EventAddress, Link: fib.Link{IfIndex: a.Link}, Addr: a.Prefix, Scope: scope, Permanent: a.Permanent})
 	}
 	for index, addrs := range s.links.addrs {
 		for p := range addrs {
 			if there[index] && !seen[index][p] {
-				events = append(events, fib.Event{Kind: fib.EventAddress, Link: fib.Link{Index: index}, Addr: p, Gone: true})
+				events = append(events, fib.Event{Kind: fib.EventAddress, Link: fib.Link{IfIndex: index}, Addr: p, Gone: true})
 			}
 		}
 	}
@@ -225,12 +225,12 @@ func (d *Daemon) pumpKernel(ctx context.Context, s *openNamespace) error {
 		for _, e := range events {
 			if e.Kind == fib.EventLink || e.Kind == fib.EventLinkGone {
 				now := e.Kind == fib.EventLink && e.Link.Up()
-				if was, known := s.up[e.Link.Name]; !now && (was || !known) {
-					d.speaker.LinkDown(s.netns, e.Link.Name)
+				if was, known := s.up[e.Link.Interface]; !now && (was || !known) {
+					d.speaker.LinkDown(s.netns, e.Link.Interface)
 				} else if now && !was {
-					d.speaker.LinkUp(s.netns, e.Link.Name)
+					d.speaker.LinkUp(s.netns, e.Link.Interface)
 				}
-				s.up[e.Link.Name] = now
+				s.up[e.Link.Interface] = now
 			}
 		}
 		if !d.loop.do(ctx, func() {

@@ -26,13 +26,13 @@ func newLinks() links {
 // set notes a link and reports whether its name stands for another interface than
 // before, or for its first.
 func (l *links) set(link fib.Link) (appeared bool) {
-	if old, ok := l.byIndex[link.Index]; ok && old.Name != link.Name {
-		delete(l.index, old.Name)
+	if old, ok := l.byIndex[link.IfIndex]; ok && old.Interface != link.Interface {
+		delete(l.index, old.Interface)
 	}
-	index, ok := l.index[link.Name]
-	l.byIndex[link.Index] = link
-	l.index[link.Name] = link.Index
-	return !ok || index != link.Index
+	index, ok := l.index[link.Interface]
+	l.byIndex[link.IfIndex] = link
+	l.index[link.Interface] = link.IfIndex
+	return !ok || index != link.IfIndex
 }
 
 func (l *links) gone(index int) {
@@ -42,14 +42,14 @@ func (l *links) gone(index int) {
 	}
 	delete(l.byIndex, index)
 	delete(l.addrs, index)
-	if l.index[link.Name] == index {
-		delete(l.index, link.Name)
+	if l.index[link.Interface] == index {
+		delete(l.index, link.Interface)
 	}
 }
 
 // address takes an event of that kind.
 func (l *links) address(e fib.Event) {
-	index := e.Link.Index
+	index := e.Link.IfIndex
 	if e.Gone {
 		delete(l.addrs[index], e.Addr)
 		return
@@ -62,7 +62,7 @@ func (l *links) address(e fib.Event) {
 
 func (l *links) name(index int) (string, bool) {
 	link, ok := l.byIndex[index]
-	return link.Name, ok
+	return link.Interface, ok
 }
 
 func (l *links) byName(name string) (fib.Link, bool) {

@@ -127,11 +127,11 @@ func (p *namespace) setNeighbors(want []domain.Neighbor) {
 	for _, n := range want {
 		if out, ok := p.links.index.Neighbor(n); ok {
 			next[n] = out
-			addrs[fib.Neighbor{Link: out.Link, Addr: out.Addr}] = true
+			addrs[fib.Neighbor{IfIndex: out.IfIndex, Addr: out.Addr}] = true
 		}
 	}
 	for n, old := range p.neighbors {
-		if next[n] != old && !addrs[fib.Neighbor{Link: old.Link, Addr: old.Addr}] {
+		if next[n] != old && !addrs[fib.Neighbor{IfIndex: old.IfIndex, Addr: old.Addr}] {
 			p.kernel.DeleteNeighbor(old)
 		}
 	}

@@ -22,7 +22,7 @@ func (b *bench) in(n config.NetNS, events ...fib.Event) {
 func TestFirewalls(t *testing.T) {
 	b := newBenchOf(t, "netns.yaml")
 	for _, n := range []config.NetNS{"public", ""} { // in one of which guests are
-		b.in(n, fib.Event{Kind: fib.EventLink, Link: fib.Link{Index: 20, Name: "vm1", AdminUp: true, Carrier: true}})
+		b.in(n, fib.Event{Kind: fib.EventLink, Link: fib.Link{IfIndex: 20, Interface: "vm1", AdminUp: true, Carrier: true}})
 	}
 	own, public := b.at("").firewall.(*fakeFirewall).last, b.at("public").firewall.(*fakeFirewall).last
 	if len(own.Guests)+len(own.Isolated) > 0 || !slices.Equal(own.Underlay, []string{"a.private", "b.private"}) || !slices.Equal(own.VXLANPorts, []uint16{4789}) {

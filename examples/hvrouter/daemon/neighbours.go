@@ -122,7 +122,7 @@ func (r *router) foundNeighbours(at func(where) *api.Neighbour) {
 			e.Found, e.MAC = "speaks", net.HardwareAddr(s.mac[:]).String()
 		}
 		if c := s.conflict; c != nil {
-			name, _ := r.home().links.name(c.Link)
+			name, _ := r.home().links.name(c.IfIndex)
 			e.Conflict = &api.Conflict{Interface: name, MAC: c.MAC.String(), Time: s.rivalled}
 		}
 	}

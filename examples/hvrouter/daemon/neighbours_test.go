@@ -17,7 +17,7 @@ func TestNeighbours(t *testing.T) {
 	b := tapBench(t)
 	b.link(20, "tap0")
 	b.link(21, "tap1")
-	b.onSightings([]eg.Sighting{sighting(arp.Seen, 20, "203.0.113.50", 1), sighting(arp.Conflict, 21, "203.0.113.50", 9)})
+	b.onSightings([]eg.Sighting{sighting(arp.EventSeen, 20, "203.0.113.50", 1), sighting(arp.EventConflict, 21, "203.0.113.50", 9)})
 	b.findings.spoken[netip.MustParseAddr("203.0.113.51")] = &spoken{link: 21}
 	mac := net.HardwareAddr{2, 0, 0, 0, 0, 1}
 	all := b.neighboursAt(b.home(), []neighbour{

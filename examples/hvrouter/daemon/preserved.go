@@ -22,14 +22,14 @@ type preservedTable struct {
 func preservedBy(routes iter.Seq[fib.RouteStatus]) preservedState {
 	k := preservedState{}
 	for r := range routes {
-		if r.State != fib.RouteStale {
+		if r.State != fib.StateStale {
 			continue
 		}
 		t, f := k[r.Table], wire.IPv4Unicast
 		if r.Prefix.Addr().Is6() {
 			f = wire.IPv6Unicast
 		}
-		if forwards := r.Type == fib.Unicast || r.Type == 0; forwards && !r.Persistent {
+		if forwards := r.Type == fib.RouteUnicast || r.Type == 0; forwards && !r.Persistent {
 			t.routes = t.routes.With(f)
 		} else {
 			t.lastResort = t.lastResort.With(f)

@@ -18,15 +18,15 @@ func keptRoutes(lines string) (list []fib.RouteStatus) {
 		if len(words) == 0 {
 			continue
 		}
-		s := fib.RouteStatus{State: fib.RouteStale}
-		s.Table, s.Prefix, s.Type = uint32(number(words[0])), netip.MustParsePrefix(words[1]), fib.Unicast
+		s := fib.RouteStatus{State: fib.StateStale}
+		s.Table, s.Prefix, s.Type = uint32(number(words[0])), netip.MustParsePrefix(words[1]), fib.RouteUnicast
 		switch words = words[2:]; {
 		case slices.Contains(words, "last"):
-			s.Type, s.Persistent = fib.Blackhole, true
+			s.Type, s.Persistent = fib.RouteBlackhole, true
 		case slices.Contains(words, "blackhole"):
-			s.Type = fib.Blackhole
+			s.Type = fib.RouteBlackhole
 		case slices.Contains(words, "new"):
-			s.State = fib.RouteInstalled
+			s.State = fib.StateInstalled
 		}
 		list = append(list, s)
 	}

@@ -75,7 +75,7 @@ func (r *router) ports(here []config.Guest) map[string]guest.Port {
 	presumed := r.findings.presumed()
 	for _, g := range here {
 		link, _ := r.home().links.byName(g.Interface)
-		ports[g.Name] = guest.Port{Guest: g, Link: link, Presumed: presumed[link.Index], Heard: r.heard[link.Index].list()}
+		ports[g.Name] = guest.Port{Guest: g, Link: link, Presumed: presumed[link.IfIndex], Heard: r.heard[link.IfIndex].list()}
 	}
 	return ports
 }
@@ -84,11 +84,11 @@ func (r *router) ports(here []config.Guest) map[string]guest.Port {
 // another interface now.
 func (r *router) left(now map[string]guest.Port) (left []guest.Port) {
 	for _, name := range slices.Sorted(maps.Keys(r.served)) {
-		if p, ok := now[name]; !ok || p.Link.Index != r.served[name].Link.Index {
+		if p, ok := now[name]; !ok || p.Link.IfIndex != r.served[name].Link.IfIndex {
 			old := r.served[name]
 			left = append(left, old)
-			r.home().detached[old.Link.Index] = true // unless it is gone: see findDetached
-			delete(r.heard, old.Link.Index)
+			r.home().detached[old.Link.IfIndex] = true // unless it is gone: see findDetached
+			delete(r.heard, old.Link.IfIndex)
 			delete(r.served, name)
 		}
 	}
@@ -102,14 +102,14 @@ func (r *router) left(now map[string]guest.Port) (left []guest.Port) {
 func (r *router) leave(left []guest.Port, now map[string]guest.Port) {
 	served := make(map[int]bool, len(now))
 	for _, p := range now {
-		served[p.Link.Index] = true
+		served[p.Link.IfIndex] = true
 	}
 	for _, old := range left {
 		if _, ok := now[old.Name]; ok {
 			r.reset(r.home(), old.Interface)
 		}
-		if !served[old.Link.Index] {
-			_, there := r.home().links.byIndex[old.Link.Index]
+		if !served[old.Link.IfIndex] {
+			_, there := r.home().links.byIndex[old.Link.IfIndex]
 			r.edge.Leave(old, !there)
 		}
 	}

@@ -57,7 +57,7 @@ func (k fakeKernel) add(format string, args ...any) {
 func (k fakeKernel) SetRoute(r fib.Route) error {
 	var hops []string
 	for _, h := range r.NextHops {
-		hops = append(hops, fmt.Sprintf("%v%%%d", h.Gateway, h.Link))
+		hops = append(hops, fmt.Sprintf("%v%%%d", h.Gateway, h.IfIndex))
 	}
 	k.add("route %v %s", r.RouteKey, strings.Join(hops, " "))
 	return nil
@@ -67,18 +67,18 @@ func (k fakeKernel) SetRule(r fib.Rule) error       { k.add("rule %v", r); retur
 func (k fakeKernel) SetRuleAbsent(r fib.Rule) error { k.add("ban %v", r); return nil }
 func (k fakeKernel) DeleteRule(r fib.Rule)          { k.add("unrule %v", r) }
 func (k fakeKernel) SetAddress(a fib.Address) error {
-	k.add("address %v link %d", a.Prefix, a.Link)
+	k.add("address %v link %d", a.Prefix, a.IfIndex)
 	return nil
 }
 func (k fakeKernel) DeleteAddress(a fib.Address) {
-	k.add("unaddress %v link %d", a.Prefix, a.Link)
+	k.add("unaddress %v link %d", a.Prefix, a.IfIndex)
 }
 func (k fakeKernel) SetNeighbor(n fib.Neighbor) error {
-	k.add("neighbor %v %v link %d", n.Addr, config.MAC(n.MAC), n.Link)
+	k.add("neighbor %v %v link %d", n.Addr, config.MAC(n.MAC), n.IfIndex)
 	return nil
 }
 func (k fakeKernel) DeleteNeighbor(n fib.Neighbor) {
-	k.add("unneighbor %v link %d", n.Addr, n.Link)
+	k.add("unneighbor %v link %d", n.Addr, n.IfIndex)
 }
 func (k fakeKernel) SetSysctl(fib.Sysctl) error  { return nil }
 func (k fakeKernel) DeleteSysctl(string)         {}
@@ -109,7 +109,7 @@ func (b fakeBGP) Configure(*config.Config, config.Domain) {}
 type fakeEdge struct{ *trace }
 
 func (e fakeEdge) Arrive(_ *config.Config, p guest.Port) {
-	e.add("arrive %s link %d", p.Name, p.Link.Index)
+	e.add("arrive %s link %d", p.Name, p.Link.IfIndex)
 }
 func (e fakeEdge) Serve(_ *config.Config, ports ...guest.Port) {
 	for _, p := range ports {
@@ -180,7 +180,7 @@ func (b *bench) links(names ...string) {
 }
 
 func (b *bench) link(index int, name string) {
-	b.kernelSays(fib.Event{Kind: fib.EventLink, Link: fib.Link{Index: index, Name: name, AdminUp: true, Carrier: true}})
+	b.kernelSays(fib.Event{Kind: fib.EventLink, Link: fib.Link{IfIndex: index, Interface: name, AdminUp: true, Carrier: true}})
 }
 
 func (b *bench) kernelSays(events ...fib.Event) {
@@ -191,7 +191,7 @@ func (b *bench) kernelSays(events ...fib.Event) {
 }
 
 func (b *bench) address(index int, prefix string) {
-	b.kernelSays(fib.Event{Kind: fib.EventAddress, Link: fib.Link{Index: index}, Addr: netip.MustParsePrefix(prefix)})
+	b.kernelSays(fib.Event{Kind: fib.EventAddress, Link: fib.Link{IfIndex: index}, Addr: netip.MustParsePrefix(prefix)})
 }
 
 // uplinks gives the bench the lab's uplinks.

@@ -210,9 +210,9 @@ func (k standing) SetRoute(r fib.Route) error {
 	switch why, refused := k.m.refused[r.Prefix]; {
 	case k.m.slow[r.Prefix]:
 	case refused:
-		k.m.status(k.netns, r.RouteKey, fib.RouteFailed, errors.New(why))
+		k.m.status(k.netns, r.RouteKey, fib.StateFailed, errors.New(why))
 	default:
-		k.m.status(k.netns, r.RouteKey, fib.RouteInstalled, nil)
+		k.m.status(k.netns, r.RouteKey, fib.StateInstalled, nil)
 	}
 	return nil
 }
@@ -229,7 +229,7 @@ func (k standing) DeleteRoute(key fib.RouteKey) {
 
 // status has the kernel of a namespace report about a route.
 func (m *machine) status(netns string, k fib.RouteKey, s fib.RouteState, err error) {
-	c := fib.RouteChange{RouteStatus: fib.RouteStatus{State: s, Err: err, Present: s == fib.RouteInstalled || s == fib.RoutePartial}}
+	c := fib.RouteChange{RouteStatus: fib.RouteStatus{State: s, Err: err, Present: s == fib.StateInstalled || s == fib.StatePartial}}
 	c.RouteKey = k
 	m.changes[netns] = append(m.changes[netns], c)
 }
@@ -239,8 +239,8 @@ func (m *machine) stands(words []string) error {
 	p := netip.MustParsePrefix(words[1])
 	if words[0] == "stale" {
 		table, _ := strconv.ParseUint(words[2], 10, 32)
-		s := fib.RouteStatus{State: fib.RouteStale}
-		s.RouteKey, s.NextHops = fib.RouteKey{Table: uint32(table), Prefix: p, Metric: 10}, []fib.NextHop{{Link: number(words[3])}}
+		s := fib.RouteStatus{State: fib.StateStale}
+		s.RouteKey, s.NextHops = fib.RouteKey{Table: uint32(table), Prefix: p, Metric: 10}, []fib.NextHop{{IfIndex: number(words[3])}}
 		old := m.leftover
 		m.leftover = func(yield func(fib.RouteStatus) bool) {
 			if old != nil {
@@ -255,7 +255,7 @@ func (m *machine) stands(words []string) error {
 	if m.slow[p] = words[0] == "slow"; m.slow[p] {
 		return nil
 	}
-	state, err := map[string]fib.RouteState{"refuse": fib.RouteFailed, "lose": fib.RouteLost, "foreign": fib.RouteForeign, "hold": fib.RouteHeld, "allow": fib.RouteInstalled}[words[0]], error(nil)
+	state, err := map[string]fib.RouteState{"refuse": fib.StateFailed, "lose": fib.StateLost, "foreign": fib.StateForeign, "hold": fib.StateHeld, "allow": fib.StateInstalled}[words[0]], error(nil)
 	switch words[0] {
 	case "refuse":
 		m.refused[p] = strings.Join(append(words[2:], "refused"), " ")
@@ -292,11 +292,11 @@ func (m *machine) kernelEvents(words []string) error {
 		}
 		var e fib.Event
 		p, one = m.where(one)
-		e.Link.Index = number(one[1])
+		e.Link.IfIndex = number(one[1])
 		switch one[0] {
 		case "link", "unlink":
 			e.Kind = map[string]fib.EventKind{"link": fib.EventLink, "unlink": fib.EventLinkGone}[one[0]]
-			e.Link.Name, e.Link.AdminUp, e.Link.Carrier = one[2], !slices.Contains(one, "down"), !slices.Contains(one, "down") && !slices.Contains(one, "dark")
+			e.Link.Interface, e.Link.AdminUp, e.Link.Carrier = one[2], !slices.Contains(one, "down"), !slices.Contains(one, "down") && !slices.Contains(one, "dark")
 			if mac, ok := strings.CutPrefix(one[len(one)-1], "mac="); ok {
 				octets, _ := hex.DecodeString(strings.ReplaceAll(mac, ":", ""))
 				copy(e.Link.MAC[:], octets)
@@ -327,17 +327,17 @@ func (m *machine) routes(words []string) error {
 	default:
 		c := fib.LearnChange{Gone: words[0] == "unlearn"}
 		c.RouteKey = fib.RouteKey{Table: g.table, Prefix: netip.MustParsePrefix(words[2]), Metric: uint32(number(words[3]))}
-		c.NextHops = []fib.NextHop{{Link: number(words[4])}}
+		c.NextHops = []fib.NextHop{{IfIndex: number(words[4])}}
 		m.onLearned(g, []fib.LearnChange{c}, false)
 	}
 	return nil
 }
 
 func (m *machine) sight(words []string) error {
-	kind := map[string]arp.EventKind{"seen": arp.Seen, "gone": arp.Gone, "moved": arp.Moved, "conflict": arp.Conflict}[words[0]]
-	s := eg.Sighting{Kind: kind, Link: number(words[1]), IP: netip.MustParseAddr(words[2]), MAC: arp.MAC{2, 0, 0, 0, 0, byte(number(words[3]))}}
+	kind := map[string]arp.EventKind{"seen": arp.EventSeen, "gone": arp.EventGone, "moved": arp.EventMoved, "conflict": arp.EventConflict}[words[0]]
+	s := eg.Sighting{Kind: kind, IfIndex: number(words[1]), IP: netip.MustParseAddr(words[2]), MAC: arp.MAC{2, 0, 0, 0, 0, byte(number(words[3]))}}
 	if len(words) > 4 {
-		s.OldLink = number(words[4])
+		s.OldIfIndex = number(words[4])
 	}
 	m.onSightings([]eg.Sighting{s})
 	return nil
@@ -417,9 +417,9 @@ func (m *machine) bfd(words []string) error {
 		for i, w := range words[1:] {
 			gw, link, _ := strings.Cut(w, "%")
 			index := number(link)
-			objects.objects = append(objects.objects, fib.NextHopObject{ID: uint32(i + 1), Gateway: netip.MustParseAddr(gw), Link: index})
+			objects.objects = append(objects.objects, fib.NextHopObject{ID: uint32(i + 1), Gateway: netip.MustParseAddr(gw), IfIndex: index})
 			name, _ := p.links.name(index)
-			g.link(p.netns.Path(), fib.Link{Index: index, Name: name}, false)
+			g.link(p.netns.Path(), fib.Link{IfIndex: index, Interface: name}, false)
 		}
 	case "refresh":
 		g.refresh()
@@ -427,10 +427,10 @@ func (m *machine) bfd(words []string) error {
 		g.endGrace()
 	case "up", "down", "admin", "echo", "away":
 		p, words := m.where(words)
-		e := bfd.Event{Key: bfd.Key{Local: netip.MustParseAddr(words[1]), Peer: netip.MustParseAddr(words[2]), Interface: words[3], NetNS: p.netns.Path()}, State: bfd.Down}
+		e := bfd.Event{Key: bfd.Key{Local: netip.MustParseAddr(words[1]), Peer: netip.MustParseAddr(words[2]), Interface: words[3], NetNS: p.netns.Path()}, State: bfd.StateDown}
 		switch words[0] {
 		case "up":
-			e.State = bfd.Up
+			e.State = bfd.StateUp
 		case "admin":
 			e.Reason = bfd.ReasonRemoteAdminDown
 		case "echo":

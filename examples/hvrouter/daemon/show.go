@@ -71,7 +71,7 @@ func session(name string, n config.NetNS, ref config.Reflector, p bgp.PeerStatus
 	}
 	for _, f := range p.Families {
 		s.Families = append(s.Families, api.FamilyRoutes{Family: familyName(f.Family), Received: f.Paths, Stale: f.Stale, Refused: f.Refused.Total(),
-			Counted: f.Counted, Maximum: f.PrefixLimit.Maximum, Limit: f.Limit.String(), Blocked: f.Refused[rib.OverLimit], NoNextHop: f.NoNextHop})
+			Counted: f.Counted, Maximum: f.PrefixLimit.Maximum, Limit: f.Limit.String(), Blocked: f.Refused[rib.ReasonOverLimit], NoNextHop: f.NoNextHop})
 	}
 	if p.LastLimit != nil {
 		s.LimitError, s.LimitErrorAt, s.RefusedUntil = p.LastLimit.Error(), p.LastLimit.Time, p.RefusedUntil
@@ -194,7 +194,7 @@ func (d *Daemon) linkNames(s *openNamespace) (name func(int) string) {
 	d.ask(func(*router) {
 		names := make(map[int]string, len(s.links.byIndex))
 		for i, l := range s.links.byIndex {
-			names[i] = l.Name
+			names[i] = l.Interface
 		}
 		name = func(i int) string { return cmp.Or(names[i], fmt.Sprintf("if%d", i)) }
 	})
@@ -202,13 +202,13 @@ func (d *Daemon) linkNames(s *openNamespace) (name func(int) string) {
 }
 
 func fibRoute(s fib.RouteStatus, name func(int) string) api.FIBRoute {
-	f := api.FIBRoute{Table: s.Table, Prefix: s.Prefix.String(), Metric: s.Metric, Type: cmp.Or(s.Type, fib.Unicast).String(),
+	f := api.FIBRoute{Table: s.Table, Prefix: s.Prefix.String(), Metric: s.Metric, Type: cmp.Or(s.Type, fib.RouteUnicast).String(),
 		PrefSrc: s.PrefSrc, State: s.State.String(), NextHop: s.NextHopID}
 	if s.Err != nil {
 		f.Error = s.Err.Error()
 	}
 	for _, h := range s.NextHops {
-		f.Gateways = append(f.Gateways, api.Gateway{Address: h.Gateway, Link: name(h.Link), OnLink: h.OnLink})
+		f.Gateways = append(f.Gateways, api.Gateway{Address: h.Gateway, Link: name(h.IfIndex), OnLink: h.OnLink})
 	}
 	return f
 }

@@ -34,9 +34,9 @@ func (s speakers) PathDown(w peering.Watch, remoteC bool) {
 		return
 	}
 	d := s[w.Domain]
-	why := bgp.BFDDown
+	why := bgp.PathFailureBFDDown
 	if remoteC && d.cBit {
-		why = bgp.BFDDownIndependent
+		why = bgp.PathFailureBFDDownIndependent
 	}
 	d.report(w.Peer, d.Speaker.PathDown(w.Peer, why))
 }

@@ -48,8 +48,8 @@ func (r *router) inherit(g *routing, old answering) {
 		return
 	}
 	for s := range r.leftover {
-		if p := s.Prefix; s.Table == g.table && s.State == fib.RouteStale && len(s.NextHops) > 0 && r.answering.wants(p) && !old.wants(p) {
-			r.edge.Target(p, s.NextHops[0].Link)
+		if p := s.Prefix; s.Table == g.table && s.State == fib.StateStale && len(s.NextHops) > 0 && r.answering.wants(p) && !old.wants(p) {
+			r.edge.Target(p, s.NextHops[0].IfIndex)
 			r.inherited = append(r.inherited, p)
 		}
 	}

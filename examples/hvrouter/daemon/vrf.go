@@ -89,7 +89,7 @@ func (p *namespace) enslave(guests []config.Guest) {
 		}
 		for _, name := range names {
 			if l, ok := p.links.byName(name); ok && l.Master != index {
-				p.report("VRF", p.vrf.Enslave(l.Index, index))
+				p.report("VRF", p.vrf.Enslave(l.IfIndex, index))
 			}
 		}
 	}

@@ -66,18 +66,18 @@ func (e *Edge) answer(c *config.Config, p guest.Port, mac [6]byte) error {
 				e.proxied[p.Interface] = time.Now()
 			}
 		}
-		if err := e.responder.SetGuest(p.Link.Index, arp.Guest{MAC: arp.MAC(p.MAC), Router: arp.MAC(mac), Addresses: own(c, p.Guest),
+		if err := e.responder.SetGuest(p.Link.IfIndex, arp.Guest{MAC: arp.MAC(p.MAC), Router: arp.MAC(mac), Addresses: own(c, p.Guest),
 			Gateway: domain.Gateway4(c, p.Guest), Known: known, KernelProxy: c.Edge.ARP == "kernel", KernelUntil: e.proxied[p.Interface], KernelHears: c.Firewall.Off, Rate: rate, Burst: rate}); err != nil {
 			return err
 		}
 	} else {
-		e.responder.RemoveGuest(p.Link.Index)
+		e.responder.RemoveGuest(p.Link.IfIndex)
 	}
 	if !domain.HasIPv6(p.Guest) {
-		e.proxy.RemoveGuest(p.Link.Index)
+		e.proxy.RemoveGuest(p.Link.IfIndex)
 		return nil
 	}
-	return e.proxy.SetGuest(p.Link.Index, ndp.Guest{MAC: ndp.MAC(p.MAC), Router: ndp.MAC(mac), Source: gateway6, Addresses: domain.GuestOwn(p.Guest),
+	return e.proxy.SetGuest(p.Link.IfIndex, ndp.Guest{MAC: ndp.MAC(p.MAC), Router: ndp.MAC(mac), Source: gateway6, Addresses: domain.GuestOwn(p.Guest),
 		AnswerSource: !c.Firewall.Off, Known: known, Rate: rate, Burst: rate})
 }
 
@@ -92,11 +92,11 @@ func own(c *config.Config, g config.Guest) []netip.Prefix {
 
 // Silence ends answering the guest's ARP requests before it returns; the kernel may
 // begin.
-func (e *Edge) Silence(p guest.Port) { e.responder.RemoveGuest(p.Link.Index) }
+func (e *Edge) Silence(p guest.Port) { e.responder.RemoveGuest(p.Link.IfIndex) }
 
 // Known has a guest's questions from more addresses than its own left to the kernel.
 func (e *Edge) Known(p guest.Port) {
-	e.proxy.SetKnown(p.Link.Index, append(domain.GuestNeighbours(p.Guest), p.Heard...))
+	e.proxy.SetKnown(p.Link.IfIndex, append(domain.GuestNeighbours(p.Guest), p.Heard...))
 }
 
 // Heard waits for guests that ask for their gateway from other addresses than their own,

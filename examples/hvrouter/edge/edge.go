@@ -178,7 +178,7 @@ func gatewayMAC(c *config.Config, p guest.Port) [6]byte {
 // Greet says again what a guest is told when it arrives: its interface has just got its
 // carrier, and whatever was said before was lost.
 func (e *Edge) Greet(c *config.Config, p guest.Port) {
-	e.ra.Restart(p.Link.Index)
+	e.ra.Restart(p.Link.IfIndex)
 	e.announce(c, p)
 }
 
@@ -210,24 +210,24 @@ func (e *Edge) serve(c *config.Config, p guest.Port) {
 // questions have no answer. Beyond, it is not heard, which costs nothing.
 func (e *Edge) limit(p guest.Port) {
 	limit := 2 * float64(cmp.Or(p.Rate, arp.DefaultRate))
-	e.arp.Limit(p.Link.Index, limit)
-	e.nd.Limit(p.Link.Index, limit)
-	e.finder.limit(p.Link.Index, limit)
+	e.arp.Limit(p.Link.IfIndex, limit)
+	e.nd.Limit(p.Link.IfIndex, limit)
+	e.finder.limit(p.Link.IfIndex, limit)
 }
 
 // Leave ends what was served; gone tells that the interface does not exist any
 // more.
 func (e *Edge) Leave(p guest.Port, gone bool) {
 	if gone {
-		e.ra.Drop(p.Link.Index)
+		e.ra.Drop(p.Link.IfIndex)
 	} else {
-		e.ra.Remove(p.Link.Index)
+		e.ra.Remove(p.Link.IfIndex)
 	}
-	e.responder.RemoveGuest(p.Link.Index)
-	e.proxy.RemoveGuest(p.Link.Index)
-	e.finder.remove(p.Link.Index)
+	e.responder.RemoveGuest(p.Link.IfIndex)
+	e.proxy.RemoveGuest(p.Link.IfIndex)
+	e.finder.remove(p.Link.IfIndex)
 	if e.dhcp != nil {
-		e.dhcp.Delete(p.Link.Index)
+		e.dhcp.Delete(p.Link.IfIndex)
 	}
 }
 
@@ -240,9 +240,9 @@ func (e *Edge) announce(c *config.Config, ports ...guest.Port) {
 		mac := gatewayMAC(c, p)
 		for _, a := range domain.GuestAddresses(c, p.Guest) {
 			if addr := a.Prefix.Addr(); addr.Is4() {
-				v4 = append(v4, arp.NewAnnouncement(arp.MAC(mac), addr).On(p.Link.Index))
+				v4 = append(v4, arp.NewAnnouncement(arp.MAC(mac), addr).On(p.Link.IfIndex))
 			} else {
-				v6 = append(v6, ndp.Unsolicited(p.Link.Index, ndp.MAC(mac), addr, true))
+				v6 = append(v6, ndp.Unsolicited(p.Link.IfIndex, ndp.MAC(mac), addr, true))
 			}
 		}
 	}

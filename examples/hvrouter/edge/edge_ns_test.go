@@ -43,7 +43,7 @@ func newEdgeTest(t *testing.T, c *config.Config) *edgeTest {
 	e.hv.IP("link add name vm1 type veth peer name eth0 address 50:54:33:00:00:07 netns " + e.vm.Name)
 	e.vm.IP("link set eth0 up")
 	e.link = index(e.vm, "eth0").Index
-	e.port = guest.Port{Guest: c.Guests[0], Link: fib.Link{Index: index(e.hv, "vm1").Index, Name: "vm1"}}
+	e.port = guest.Port{Guest: c.Guests[0], Link: fib.Link{IfIndex: index(e.hv, "vm1").Index, Interface: "vm1"}}
 	var err error
 	if e.arp, err = arp.Listen(arp.Config{NetNS: e.vm.Path}); err != nil {
 		t.Fatal(err)
@@ -101,7 +101,7 @@ func (e *edgeTest) hear4() {
 			switch {
 			case f.IsAnnouncement():
 				e.note("announced " + f.SenderIP.Addr().String() + " at " + f.SenderMAC.String())
-			case f.Op == arp.Reply:
+			case f.Op == arp.OpReply:
 				e.note("ARP " + f.SenderIP.Addr().String() + " at " + f.SenderMAC.String())
 			}
 		}
@@ -155,9 +155,10 @@ func (e *edgeTest) ask6(target string) func() {
 	to := netip.MustParseAddr(target)
 	group := ndp.SolicitedNode(to)
 	ns := ndp.NeighborSolicitation{Target: to, SourceLinkAddr: ndp.MAC(e.port.MAC)}
+	body, _ := ns.AppendBinary(nil)
 	return func() {
-		_, _ = e.nd.Write([]ndp.Packet{{Link: e.link, SrcMAC: ndp.MAC(e.port.MAC), DstMAC: ndp.GroupMAC(group), HopLimit: 255,
-			Src: netip.MustParseAddr("fe80::5254:33ff:fe00:7"), Dst: group, Body: ns.Append(nil)}})
+		_, _ = e.nd.Write([]ndp.Packet{{IfIndex: e.link, SrcMAC: ndp.MAC(e.port.MAC), DstMAC: ndp.GroupMAC(group), HopLimit: 255,
+			Src: netip.MustParseAddr("fe80::5254:33ff:fe00:7"), Dst: group, Body: body}})
 	}
 }
 
@@ -175,7 +176,7 @@ guests:
 	proxyARP := func() string { return strings.TrimSpace(e.hv.Exec("cat", "/proc/sys/net/ipv4/conf/vm1/proxy_arp")) }
 	e.hv.Sysctl("net/ipv4/conf/vm1/proxy_arp", "1") // of an earlier configuration
 	e.Target(netip.MustParsePrefix("203.0.113.3/32"), 0)
-	e.Target(netip.MustParsePrefix("203.0.113.4/32"), e.port.Link.Index)
+	e.Target(netip.MustParsePrefix("203.0.113.4/32"), e.port.Link.IfIndex)
 	e.Target(netip.MustParsePrefix("2001:db8:1::9/128"), 0)
 	e.Arrive(c, e.port)
 	e.Serve(c, e.port)

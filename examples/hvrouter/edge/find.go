@@ -60,31 +60,31 @@ func (f *finder) close() {
 func (f *finder) set(c *config.Config, p guest.Port, mac [6]byte) error {
 	find := p.Discovery
 	if !find.Neighbors {
-		f.remove(p.Link.Index)
+		f.remove(p.Link.IfIndex)
 		return nil
 	}
 	f.mu.Lock()
-	f.within[p.Link.Index] = slices.Clone(find.Within)
+	f.within[p.Link.IfIndex] = slices.Clone(find.Within)
 	f.mu.Unlock()
 	if find.Has(config.IPv4) {
-		if err := f.arp.AddLink(p.Link.Index, arp.MAC(mac), domain.Gateway4(c, p.Guest)); err != nil {
+		if err := f.arp.AddLink(p.Link.IfIndex, arp.MAC(mac), domain.Gateway4(c, p.Guest)); err != nil {
 			return err
 		}
 	} else {
-		f.arp.RemoveLink(p.Link.Index)
+		f.arp.RemoveLink(p.Link.IfIndex)
 	}
 	if find.Has(config.IPv6) {
-		if err := f.ndp.AddLink(p.Link.Index, ndp.MAC(mac), gateway6); err != nil {
+		if err := f.ndp.AddLink(p.Link.IfIndex, ndp.MAC(mac), gateway6); err != nil {
 			return err
 		}
 	} else {
-		f.ndp.RemoveLink(p.Link.Index)
+		f.ndp.RemoveLink(p.Link.IfIndex)
 	}
 	for _, a := range p.Presumed {
 		if a.Is4() {
-			f.arp.Seed(p.Link.Index, a)
+			f.arp.Seed(p.Link.IfIndex, a)
 		} else {
-			f.ndp.Seed(p.Link.Index, a)
+			f.ndp.Seed(p.Link.IfIndex, a)
 		}
 	}
 	return nil
@@ -117,7 +117,7 @@ func (f *finder) allows(link int, a netip.Addr) bool {
 func (f *finder) tell(s Sighting) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if s.Kind == arp.Conflict {
+	if s.Kind == arp.EventConflict {
 		f.conflicts[s.IP] = s
 	} else {
 		f.news[s.IP] = s
@@ -162,7 +162,7 @@ func (s sifted4) Read(frames []arp.Frame) (int, error) {
 		if f.IsProbe() {
 			a = f.TargetIP.Addr()
 		}
-		if s.f.allows(f.Link, a) {
+		if s.f.allows(f.IfIndex, a) {
 			frames[good] = f
 			good++
 		}
@@ -181,7 +181,7 @@ func (s sifted6) Read(packets []ndp.Packet) (int, error) {
 	n, err := s.Conn.Read(packets)
 	good := 0
 	for i := range packets[:n] {
-		if a, _ := ndp.Claim(&packets[i]); a.IsValid() && s.f.allows(packets[i].Link, a) {
+		if a, _ := ndp.Claim(&packets[i]); a.IsValid() && s.f.allows(packets[i].IfIndex, a) {
 			packets[good] = packets[i]
 			good++
 		}

@@ -14,7 +14,7 @@ func (e *Edge) lease(c *config.Config, p guest.Port) {
 	l, ok := Lease(c, p.Guest)
 	if !ok {
 		if e.dhcp != nil {
-			e.dhcp.Delete(p.Link.Index)
+			e.dhcp.Delete(p.Link.IfIndex)
 		}
 		return
 	}
@@ -24,7 +24,7 @@ func (e *Edge) lease(c *config.Config, p guest.Port) {
 	if len(c.Edge.DHCP.Relay) > 0 && p.MAC.IsZero() {
 		e.log.Error("DHCP is not relayed for a guest without mac: a server would give it any number of addresses", "event", "dhcp-error", "guest", p.Name)
 	}
-	e.dhcp.Set(p.Link.Index, p.Interface, l)
+	e.dhcp.Set(p.Link.IfIndex, p.Interface, l)
 	if err := e.dhcp.SetRelay(relay(c)); err != nil {
 		e.log.Error("DHCP relay", "event", "dhcp-error", "err", err)
 	}

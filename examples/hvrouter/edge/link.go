@@ -39,17 +39,17 @@ func (s *linkSetter) close() { s.conn.Close() }
 // already is not written. The kernel makes no link-local address of its own on it, and one
 // that it has made is taken away: fe80::1 is all that the hypervisor has there.
 func (s *linkSetter) prepare(l fib.Link, mac config.MAC) error {
-	if err := netns.Do(s.netns, func() error { return write("/proc/sys/net/ipv6/conf/"+l.Name+"/addr_gen_mode", "1") }); err != nil {
+	if err := netns.Do(s.netns, func() error { return write("/proc/sys/net/ipv6/conf/"+l.Interface+"/addr_gen_mode", "1") }); err != nil {
 		return err
 	}
 	if own := ether.MAC(l.MAC).LinkLocal(); l.AdminUp {
-		err := s.conn.Address.Delete(&rtnetlink.AddressMessage{Family: unix.AF_INET6, PrefixLength: 64, Index: uint32(l.Index),
+		err := s.conn.Address.Delete(&rtnetlink.AddressMessage{Family: unix.AF_INET6, PrefixLength: 64, Index: uint32(l.IfIndex),
 			Attributes: &rtnetlink.AddressAttributes{Address: own[:]}})
 		if err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) && !errors.Is(err, unix.ENODEV) {
 			return fmt.Errorf("the kernel's link-local address: %w", err)
 		}
 	}
-	m := rtnetlink.LinkMessage{Index: uint32(l.Index)}
+	m := rtnetlink.LinkMessage{Index: uint32(l.IfIndex)}
 	if !mac.IsZero() && [6]byte(mac) != l.MAC {
 		m.Attributes = &rtnetlink.LinkAttributes{Address: net.HardwareAddr(mac[:])}
 	}

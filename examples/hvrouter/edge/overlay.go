@@ -54,8 +54,8 @@ func (e *Edge) overlay(o *overlay, index func(string) (int, bool)) error {
 			return fmt.Errorf("there is no VRF %s", e.config.UnderlayVRF)
 		}
 	}
-	device, _, err := e.fdb.Ensure(vxlan.Device{Name: o.config.Name, VNI: o.config.VNI, Local: o.config.Local.Addr,
-		Port: o.config.Port, Learning: true, Limit: mostLearned, MTU: o.config.MTU, Bridge: bridge, Link: underlay})
+	device, _, err := e.fdb.Ensure(vxlan.Device{Interface: o.config.Name, VNI: o.config.VNI, Local: o.config.Local.Addr,
+		Port: o.config.Port, Learning: true, Limit: mostLearned, MTU: o.config.MTU, Bridge: bridge, Underlay: underlay})
 	if err != nil {
 		return err
 	}

@@ -14,10 +14,10 @@ import (
 func (e *Edge) advertise(c *config.Config, p guest.Port, mac [6]byte) error {
 	ra := c.Edge.RAFor(p.Guest)
 	if ra.Silent() || len(p.IPv6) == 0 && !p.Discovery.Has(config.IPv6) {
-		e.ra.Remove(p.Link.Index)
+		e.ra.Remove(p.Link.IfIndex)
 		return nil
 	}
-	return e.ra.Set(p.Link.Index, ndp.Router{
+	return e.ra.Set(p.Link.IfIndex, ndp.Router{
 		MAC:           mac,
 		Source:        gateway6,
 		Advertisement: Advertisement(ra, p.Guest),
@@ -25,7 +25,7 @@ func (e *Edge) advertise(c *config.Config, p guest.Port, mac [6]byte) error {
 	})
 }
 
-var preferences = map[string]ndp.Preference{"low": ndp.Low, "medium": ndp.Medium, "high": ndp.High}
+var preferences = map[string]ndp.Preference{"low": ndp.PreferenceLow, "medium": ndp.PreferenceMedium, "high": ndp.PreferenceHigh}
 
 // Advertisement is what one guest is told; ra has the guest's overrides applied.
 func Advertisement(ra config.RA, g config.Guest) ndp.RouterAdvertisement {

@@ -33,11 +33,11 @@ guests:
 		return ra
 	}
 	want := ndp.RouterAdvertisement{
-		HopLimit: 255, Preference: ndp.High, Lifetime: 900 * time.Second, MTU: 1400,
+		HopLimit: 255, Preference: ndp.PreferenceHigh, Lifetime: 900 * time.Second, MTU: 1400,
 		Prefixes: []ndp.Prefix{{Prefix: netip.MustParsePrefix("2001:db8:1::/64"), OnLink: true, Autonomous: true, Valid: 2 * time.Hour, Preferred: time.Hour}},
 		Routes: []ndp.Route{
-			{Prefix: netip.MustParsePrefix("2001:db8:f000::/36"), Preference: ndp.High, Lifetime: time.Hour},
-			{Prefix: netip.MustParsePrefix("fd00::/8"), Preference: ndp.Low, Lifetime: 600 * time.Second},
+			{Prefix: netip.MustParsePrefix("2001:db8:f000::/36"), Preference: ndp.PreferenceHigh, Lifetime: time.Hour},
+			{Prefix: netip.MustParsePrefix("fd00::/8"), Preference: ndp.PreferenceLow, Lifetime: 600 * time.Second},
 		},
 		RDNSS:         []ndp.RDNSS{{Lifetime: 600 * time.Second, Servers: []netip.Addr{netip.MustParseAddr("2001:db8::53"), netip.MustParseAddr("2001:db8::54")}}},
 		DNSSL:         []ndp.DNSSL{{Lifetime: 600 * time.Second, Domains: []string{"example.org", "lab.example.org"}}},
@@ -47,8 +47,8 @@ guests:
 	if got := get(0); !reflect.DeepEqual(got, want) {
 		t.Errorf("vm1: got\n%+v\nwant\n%+v", got, want)
 	}
-	want.Lifetime, want.Preference, want.RDNSS, want.CaptivePortal = 0, ndp.Low, nil, ""
-	want.Routes[0].Preference = ndp.Low
+	want.Lifetime, want.Preference, want.RDNSS, want.CaptivePortal = 0, ndp.PreferenceLow, nil, ""
+	want.Routes[0].Preference = ndp.PreferenceLow
 	want.PREF64[0].Prefix = netip.MustParsePrefix("2001:db8:64::/64")
 	want.Prefixes[0].Prefix = netip.MustParsePrefix("2001:db8:2::/64")
 	if got := get(1); !reflect.DeepEqual(got, want) {

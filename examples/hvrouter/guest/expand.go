@@ -49,8 +49,8 @@ func Expand(c *config.Config, all []config.Guest, w World) []config.Guest {
 			taken[g.Interface] = true // it may come
 			continue
 		}
-		g.Interface = link.Name
-		taken[link.Name] = true
+		g.Interface = link.Interface
+		taken[link.Interface] = true
 		if !g.Down {
 			here = append(here, c.Inherit(g))
 		}
@@ -59,8 +59,8 @@ func Expand(c *config.Config, all []config.Guest, w World) []config.Guest {
 		if len(c.GuestTemplates) == 0 {
 			break
 		}
-		if t := c.Template(l.Name); t != nil && !taken[l.Name] {
-			here = append(here, made(t, l.Name, names[l.Name]))
+		if t := c.Template(l.Interface); t != nil && !taken[l.Interface] {
+			here = append(here, made(t, l.Interface, names[l.Interface]))
 		}
 	}
 	var own owned
@@ -70,7 +70,7 @@ func Expand(c *config.Config, all []config.Guest, w World) []config.Guest {
 				own = owners(all)
 			}
 			link, _ := w.Link(here[i].Interface)
-			find(&here[i], w.Findings(link.Index), own, w.Free)
+			find(&here[i], w.Findings(link.IfIndex), own, w.Free)
 		}
 	}
 	slices.SortFunc(here, func(a, b config.Guest) int { return strings.Compare(a.Name, b.Name) })
@@ -92,7 +92,7 @@ func (w World) link(pattern string, mac config.MAC) (fib.Link, bool) {
 		return w.Link(pattern)
 	}
 	for l := range w.Links {
-		if config.Match(pattern, l.Name) && Behind(l.MAC, mac) {
+		if config.Match(pattern, l.Interface) && Behind(l.MAC, mac) {
 			return l, true
 		}
 	}
@@ -109,7 +109,7 @@ func Behind(link [6]byte, mac config.MAC) bool {
 func Of(links []fib.Link) World {
 	byName := make(map[string]fib.Link, len(links))
 	for _, l := range links {
-		byName[l.Name] = l
+		byName[l.Interface] = l
 	}
 	return World{Links: slices.Values(links), Link: func(name string) (fib.Link, bool) { l, ok := byName[name]; return l, ok }}
 }

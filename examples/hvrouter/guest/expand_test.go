@@ -16,7 +16,7 @@ func world(links, found string) World {
 	var all []fib.Link
 	for i, word := range strings.Fields(links) {
 		name, mac, _ := strings.Cut(word, "=")
-		l := fib.Link{Index: 10 + i, Name: name}
+		l := fib.Link{IfIndex: 10 + i, Interface: name}
 		fmt.Sscanf(mac, "%x:%x:%x:%x:%x:%x", &l.MAC[0], &l.MAC[1], &l.MAC[2], &l.MAC[3], &l.MAC[4], &l.MAC[5])
 		all = append(all, l)
 	}
@@ -24,7 +24,7 @@ func world(links, found string) World {
 	w.Findings = func(link int) (out []Finding) {
 		for line := range strings.SplitSeq(found, ",") {
 			name, text, _ := strings.Cut(strings.TrimSpace(line), " ")
-			if l := all[link-10]; l.Name == name {
+			if l := all[link-10]; l.Interface == name {
 				p := netip.MustParsePrefix(strings.TrimLeft(text, "!>"))
 				out = append(out, Finding{Prefix: p, Learned: strings.HasPrefix(text, "!"), Routed: strings.Contains(text, ">")})
 			}

@@ -160,17 +160,17 @@ func (k *checker) fabrics(c *config.Config) {
 func (k *checker) templates(c *config.Config) {
 	h := k.Host()
 	for _, l := range k.Links() {
-		t := slices.IndexFunc(c.GuestTemplates, func(t config.Template) bool { return config.Match(t.Interfaces, l.Name) })
+		t := slices.IndexFunc(c.GuestTemplates, func(t config.Template) bool { return config.Match(t.Interfaces, l.Interface) })
 		if t < 0 {
 			continue
 		}
 		at := fmt.Sprintf("$.guest-templates[%d].interfaces", t)
-		if slices.Contains(h.Default, l.Name) {
-			k.at(at).add(Lack, "%s is like %s, and the host's default route leads over it: it would be a guest's", l.Name, c.GuestTemplates[t].Interfaces)
+		if slices.Contains(h.Default, l.Interface) {
+			k.at(at).add(Lack, "%s is like %s, and the host's default route leads over it: it would be a guest's", l.Interface, c.GuestTemplates[t].Interfaces)
 		}
 		for _, a := range h.Addresses {
-			if a.Interface == l.Name {
-				k.at(at).add(Lack, "%s is like %s, and has the host's address %v: it would be a guest's", l.Name, c.GuestTemplates[t].Interfaces, a.Prefix)
+			if a.Interface == l.Interface {
+				k.at(at).add(Lack, "%s is like %s, and has the host's address %v: it would be a guest's", l.Interface, c.GuestTemplates[t].Interfaces, a.Prefix)
 				break
 			}
 		}

@@ -39,7 +39,7 @@ func (m machine) view() View {
 		Addresses: func(link string) []Address { return m.addrs[link] },
 		Links: func() (all []fib.Link) {
 			for i, name := range slices.Sorted(maps.Keys(m.mtu)) {
-				all = append(all, fib.Link{Index: i + 1, Name: name})
+				all = append(all, fib.Link{IfIndex: i + 1, Interface: name})
 			}
 			return all
 		},

@@ -53,7 +53,7 @@ func System(n config.NetNS) (v View, err error) {
 		all, _ := Addresses(path)
 		for _, l := range v.Links() {
 			for _, a := range all {
-				if l.Name == link && a.Link == l.Index {
+				if l.Interface == link && a.Link == l.IfIndex {
 					list = append(list, a)
 				}
 			}
@@ -86,7 +86,7 @@ func links() (all []fib.Link) {
 		return nil
 	}
 	for _, i := range list {
-		l := fib.Link{Index: i.Index, Name: i.Name}
+		l := fib.Link{IfIndex: i.Index, Interface: i.Name}
 		copy(l.MAC[:], i.HardwareAddr)
 		all = append(all, l)
 	}

@@ -57,8 +57,8 @@ func (k *checker) trust(c *config.Config) {
 	}
 	var all []domain.Interface
 	for _, l := range k.Links() {
-		all = append(all, domain.Interface{Name: l.Name, Addresses: func() (list []domain.InterfaceAddress) {
-			for _, a := range k.Addresses(l.Name) {
+		all = append(all, domain.Interface{Name: l.Interface, Addresses: func() (list []domain.InterfaceAddress) {
+			for _, a := range k.Addresses(l.Interface) {
 				list = append(list, domain.InterfaceAddress{Prefix: a.Prefix, Global: a.Global, Permanent: a.Permanent})
 			}
 			return list

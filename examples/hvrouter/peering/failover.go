@@ -19,8 +19,8 @@ func Failover(w Watch, all []Watch, objects []fib.NextHopObject, name func(index
 			continue
 		}
 		for _, o := range objects {
-			if link, ok := name(o.Link); ok && hop.covers(link, o.Gateway) {
-				out = append(out, bfd.NextHop{ID: o.ID, Link: o.Link, Gateway: o.Gateway, Guards: guards})
+			if link, ok := name(o.IfIndex); ok && hop.covers(link, o.Gateway) {
+				out = append(out, bfd.NextHop{ID: o.ID, IfIndex: o.IfIndex, Gateway: o.Gateway, Guards: guards})
 			}
 		}
 	}
@@ -48,6 +48,6 @@ func guards(w Watch, hop NextHop, all []Watch) (keys []bfd.Key, alone bool) {
 // SameFailover reports whether two lists are equal.
 func SameFailover(a, b []bfd.NextHop) bool {
 	return slices.EqualFunc(a, b, func(x, y bfd.NextHop) bool {
-		return x.ID == y.ID && x.Link == y.Link && x.Gateway == y.Gateway && slices.Equal(x.Guards, y.Guards)
+		return x.ID == y.ID && x.IfIndex == y.IfIndex && x.Gateway == y.Gateway && slices.Equal(x.Guards, y.Guards)
 	})
 }

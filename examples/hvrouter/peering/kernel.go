@@ -21,17 +21,17 @@ func (l Links) Route(r domain.Route) (out fib.Route, ok bool) {
 	out.NextHops = make([]fib.NextHop, 0, len(r.NextHops))
 	for _, n := range r.NextHops {
 		if index, ok := l[n.Link]; ok {
-			out.NextHops = append(out.NextHops, fib.NextHop{Gateway: n.Gateway, Link: index, OnLink: n.OnLink})
+			out.NextHops = append(out.NextHops, fib.NextHop{Gateway: n.Gateway, IfIndex: index, OnLink: n.OnLink})
 		}
 	}
 	return out, len(out.NextHops) > 0
 }
 
 var routeTypes = map[domain.Type]fib.RouteType{
-	domain.Unicast:     fib.Unicast,
-	domain.Blackhole:   fib.Blackhole,
-	domain.Unreachable: fib.Unreachable,
-	domain.Prohibit:    fib.Prohibit,
+	domain.Unicast:     fib.RouteUnicast,
+	domain.Blackhole:   fib.RouteBlackhole,
+	domain.Unreachable: fib.RouteUnreachable,
+	domain.Prohibit:    fib.RouteProhibit,
 }
 
 // Key returns the key in fib's terms.
@@ -41,16 +41,16 @@ func Key(k domain.Key) fib.RouteKey {
 
 // Rule returns the rule in fib's terms.
 func Rule(r domain.Rule) fib.Rule {
-	out := fib.Rule{Family: fib.IPv4, Priority: r.Priority, IIF: r.IIF, From: r.From, To: r.To,
+	out := fib.Rule{Family: fib.FamilyIPv4, Priority: r.Priority, IIF: r.IIF, From: r.From, To: r.To,
 		Mark: r.Mark, Mask: r.Mask, Table: r.Table, Action: ruleActions[r.Action], L3MDev: r.L3MDev}
 	if r.IPv6 {
-		out.Family = fib.IPv6
+		out.Family = fib.FamilyIPv6
 	}
 	return out
 }
 
 var ruleActions = map[domain.Type]fib.RuleAction{
-	domain.Unicast:     fib.ToTable,
+	domain.Unicast:     fib.RuleToTable,
 	domain.Blackhole:   fib.RuleBlackhole,
 	domain.Unreachable: fib.RuleUnreachable,
 	domain.Prohibit:    fib.RuleProhibit,
@@ -61,11 +61,11 @@ var ruleActions = map[domain.Type]fib.RuleAction{
 // local.
 func KernelRules() []fib.Rule {
 	return []fib.Rule{
-		{Family: fib.IPv4, Priority: 0, Table: 255, Action: fib.ToTable},
-		{Family: fib.IPv6, Priority: 0, Table: 255, Action: fib.ToTable},
-		{Family: fib.IPv4, Priority: 32766, Table: 254, Action: fib.ToTable},
-		{Family: fib.IPv4, Priority: 32767, Table: 253, Action: fib.ToTable},
-		{Family: fib.IPv6, Priority: 32766, Table: 254, Action: fib.ToTable},
+		{Family: fib.FamilyIPv4, Priority: 0, Table: 255, Action: fib.RuleToTable},
+		{Family: fib.FamilyIPv6, Priority: 0, Table: 255, Action: fib.RuleToTable},
+		{Family: fib.FamilyIPv4, Priority: 32766, Table: 254, Action: fib.RuleToTable},
+		{Family: fib.FamilyIPv4, Priority: 32767, Table: 253, Action: fib.RuleToTable},
+		{Family: fib.FamilyIPv6, Priority: 32766, Table: 254, Action: fib.RuleToTable},
 	}
 }
 
@@ -75,7 +75,7 @@ func (l Links) Address(a domain.Address) (out fib.Address, ok bool) {
 	index, ok := l[a.Link]
 	// Nobody else has our addresses, and a router that waits for duplicate
 	// address detection is not there for a guest that boots.
-	out = fib.Address{Link: index, Prefix: a.Prefix, NoDAD: a.Prefix.Addr().Is6()}
+	out = fib.Address{IfIndex: index, Prefix: a.Prefix, NoDAD: a.Prefix.Addr().Is6()}
 	if a.LinkScope {
 		out.Scope = fib.ScopeLink
 	}
@@ -86,7 +86,7 @@ func (l Links) Address(a domain.Address) (out fib.Address, ok bool) {
 // exist.
 func (l Links) Neighbor(n domain.Neighbor) (out fib.Neighbor, ok bool) {
 	index, ok := l[n.Link]
-	return fib.Neighbor{Link: index, Addr: n.Addr, MAC: n.MAC}, ok
+	return fib.Neighbor{IfIndex: index, Addr: n.Addr, MAC: n.MAC}, ok
 }
 
 // Learned gives a foreign route in domain's terms; name gives an interface's name.
@@ -94,7 +94,7 @@ func (l Links) Neighbor(n domain.Neighbor) (out fib.Neighbor, ok bool) {
 func Learned(r fib.Learned, name func(index int) (string, bool)) (domain.Learned, bool) {
 	l := domain.Learned{Metric: r.Metric, LinkScope: r.Scope == fib.ScopeLink}
 	for _, n := range r.NextHops {
-		link, ok := name(n.Link)
+		link, ok := name(n.IfIndex)
 		if !ok {
 			return l, false
 		}

@@ -88,20 +88,20 @@ func Only(announced []Announced, then rib.Policy) rib.Policy {
 	return func(r *rib.Route) rib.Verdict {
 		i := slices.IndexFunc(announced, func(w Announced) bool { return w.ID == r.PathID })
 		if i < 0 || !r.Local() {
-			return rib.Reject
+			return rib.VerdictReject
 		}
 		hop := announced[i].NextHops[0]
 		if r.Prefix.Addr().Is6() {
 			hop = announced[i].NextHops[1]
 		}
 		if !hop.Addr.IsValid() {
-			return rib.Reject
+			return rib.VerdictReject
 		}
 		if !announced[i].Own { // else the session adds its link-local address
 			r.SetNextHop(hop)
 		}
 		if then == nil {
-			return rib.Accept
+			return rib.VerdictAccept
 		}
 		return then(r)
 	}
@@ -111,15 +111,15 @@ func Only(announced []Announced, then rib.Policy) rib.Policy {
 // refuses what has no member's community: such a route belongs to no table.
 func Known(members []Member, first rib.Policy) rib.Policy {
 	return func(r *rib.Route) rib.Verdict {
-		if first != nil && first(r) == rib.Reject {
-			return rib.Reject
+		if first != nil && first(r) == rib.VerdictReject {
+			return rib.VerdictReject
 		}
 		for _, m := range members {
 			if r.HasCommunity(m.Community) {
-				return rib.Accept
+				return rib.VerdictAccept
 			}
 		}
-		return rib.Reject
+		return rib.VerdictReject
 	}
 }
 

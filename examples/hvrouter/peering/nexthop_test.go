@@ -165,9 +165,9 @@ func TestOnly(t *testing.T) {
 	// The session's own policy has the last word.
 	config.Export = Only(Announce(c.Sessions[1], members), func(r *rib.Route) rib.Verdict {
 		if r.HasCommunity(wire.NewCommunity(65000, 90)) {
-			return rib.Reject
+			return rib.VerdictReject
 		}
-		return rib.Accept
+		return rib.VerdictAccept
 	})
 	_ = out.Reconfigure(config)
 	if got := advertised(t, out, all4); got != private {
@@ -232,7 +232,7 @@ func TestSplit(t *testing.T) {
 			t.Errorf("%s: %v, want %s", members[no].Domain, got, want)
 		}
 	}
-	if n := in.Counters(wire.IPv4Unicast).Refused[rib.Rejected]; n != 2 {
+	if n := in.Counters(wire.IPv4Unicast).Refused[rib.ReasonRejected]; n != 2 {
 		t.Errorf("%d refused for lack of a community, want 2", n)
 	}
 }

@@ -39,13 +39,13 @@ func TestRoute(t *testing.T) {
 	two := domain.Route{Key: domain.Key{Table: 90, Prefix: prefix("203.0.113.3/32"), Metric: 32}, PrefSrc: addr("172.22.2.1"),
 		NextHops: []domain.NextHop{{Gateway: addr("198.51.100.102"), Link: "a"}, {Gateway: addr("198.51.100.202"), Link: "b", OnLink: true}}}
 	got, ok := links.Route(two)
-	want := fib.Route{RouteKey: fib.RouteKey{Table: 90, Prefix: prefix("203.0.113.3/32"), Metric: 32}, Type: fib.Unicast, PrefSrc: addr("172.22.2.1"),
-		NextHops: []fib.NextHop{{Gateway: addr("198.51.100.102"), Link: 1}, {Gateway: addr("198.51.100.202"), Link: 2, OnLink: true}}}
+	want := fib.Route{RouteKey: fib.RouteKey{Table: 90, Prefix: prefix("203.0.113.3/32"), Metric: 32}, Type: fib.RouteUnicast, PrefSrc: addr("172.22.2.1"),
+		NextHops: []fib.NextHop{{Gateway: addr("198.51.100.102"), IfIndex: 1}, {Gateway: addr("198.51.100.202"), IfIndex: 2, OnLink: true}}}
 	if !ok || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, %v\nwant %+v", got, ok, want)
 	}
 	delete(links, "a")
-	if got, ok := links.Route(two); !ok || len(got.NextHops) != 1 || got.NextHops[0].Link != 2 {
+	if got, ok := links.Route(two); !ok || len(got.NextHops) != 1 || got.NextHops[0].IfIndex != 2 {
 		t.Errorf("with one interface gone: %+v, %v", got, ok)
 	}
 	delete(links, "b")
@@ -53,7 +53,7 @@ func TestRoute(t *testing.T) {
 		t.Error("a unicast route with no interface left")
 	}
 	hole := domain.Route{Key: domain.Key{Table: 90, Prefix: prefix("::/0"), Metric: domain.LastMetric}, Type: domain.Blackhole, Persistent: true}
-	if got, ok := links.Route(hole); !ok || got.Type != fib.Blackhole || !got.Persistent {
+	if got, ok := links.Route(hole); !ok || got.Type != fib.RouteBlackhole || !got.Persistent {
 		t.Errorf("a blackhole: %+v, %v", got, ok)
 	}
 }
@@ -62,11 +62,11 @@ func TestLearned(t *testing.T) {
 	name := func(i int) (string, bool) { return "vm1", i == 7 }
 	var r fib.Learned
 	r.Metric, r.Scope = 5, fib.ScopeLink
-	r.NextHops = []fib.NextHop{{Link: 7}}
+	r.NextHops = []fib.NextHop{{IfIndex: 7}}
 	if l, ok := Learned(r, name); !ok || l.Metric != 5 || !l.LinkScope || l.NextHops[0].Link != "vm1" {
 		t.Errorf("%+v, %v", l, ok)
 	}
-	r.NextHops[0].Link = 8
+	r.NextHops[0].IfIndex = 8
 	if _, ok := Learned(r, name); ok {
 		t.Error("over an interface that nobody knows")
 	}
@@ -147,9 +147,9 @@ func TestFailover(t *testing.T) {
 	names := map[int]string{1: "a.public", 2: "b.public", 3: "a.private"}
 	name := func(i int) (string, bool) { n, ok := names[i]; return n, ok }
 	objects := []fib.NextHopObject{
-		{ID: 9, Gateway: addr("198.51.100.103"), Link: 1}, {ID: 8, Gateway: addr("198.51.100.102"), Link: 1},
-		{ID: 7, Gateway: addr("198.51.100.202"), Link: 2}, {ID: 6, Gateway: addr("2001:db8:c633:6400::2"), Link: 1},
-		{ID: 5, Gateway: addr("172.22.15.102"), Link: 3}, {ID: 4, Gateway: addr("192.0.2.1"), Link: 99},
+		{ID: 9, Gateway: addr("198.51.100.103"), IfIndex: 1}, {ID: 8, Gateway: addr("198.51.100.102"), IfIndex: 1},
+		{ID: 7, Gateway: addr("198.51.100.202"), IfIndex: 2}, {ID: 6, Gateway: addr("2001:db8:c633:6400::2"), IfIndex: 1},
+		{ID: 5, Gateway: addr("172.22.15.102"), IfIndex: 3}, {ID: 4, Gateway: addr("192.0.2.1"), IfIndex: 99},
 	}
 	list := Failover(all[0], all, objects, name)
 	if len(list) != 2 || list[0].ID != 8 || list[1].ID != 9 {
@@ -182,8 +182,8 @@ func TestFailoverOfBothFamilies(t *testing.T) {
 	all := Watches(c)
 	name := func(i int) (string, bool) { return map[int]string{1: "a.public", 2: "b.public"}[i], i < 3 }
 	objects := []fib.NextHopObject{
-		{ID: 9, Gateway: addr("198.51.100.103"), Link: 1}, {ID: 6, Gateway: addr("2001:db8:c633:6400::2"), Link: 1},
-		{ID: 7, Gateway: addr("198.51.100.202"), Link: 2},
+		{ID: 9, Gateway: addr("198.51.100.103"), IfIndex: 1}, {ID: 6, Gateway: addr("2001:db8:c633:6400::2"), IfIndex: 1},
+		{ID: 7, Gateway: addr("198.51.100.202"), IfIndex: 2},
 	}
 	guard := []bfd.Key{{Local: addr("198.51.100.201"), Peer: addr("198.51.100.226"), Interface: "b.public"}}
 	list := Failover(all[0], all, objects, name)

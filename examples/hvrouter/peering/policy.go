@@ -22,12 +22,12 @@ func Policy(p config.Policy) rib.Policy {
 			change(&p[i], r)
 			switch p[i].Action {
 			case "accept":
-				return rib.Accept
+				return rib.VerdictAccept
 			case "reject":
-				return rib.Reject
+				return rib.VerdictReject
 			}
 		}
-		return rib.Accept
+		return rib.VerdictAccept
 	}
 }
 

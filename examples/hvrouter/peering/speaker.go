@@ -17,7 +17,7 @@ import (
 func Speaker(c *config.Config, d config.Domain, preserved []wire.Family, here func(netip.Addr) bool) bgp.Config {
 	g := c.BGP.GracefulRestart
 	restarting := len(preserved) > 0 && !g.Off
-	out := bgp.Config{NetNS: d.NetNS.Path(), Device: d.VRF, AS: c.AS, RouterID: c.RouterID.Addr, Multipath: c.BGP.Multipath * len(Members(c, d)),
+	out := bgp.Config{NetNS: d.NetNS.Path(), Interface: d.VRF, AS: c.AS, RouterID: c.RouterID.Addr, Multipath: c.BGP.Multipath * len(Members(c, d)),
 		GracefulRestart: bgp.GracefulRestart{
 			Enabled: !g.Off, Restarting: restarting, ForwardingPreserved: restarting, PreservedFamilies: preserved,
 			RestartTime: g.Time.Duration, DeferralTime: g.Deferral.Duration, LongLivedTime: g.LongLived.Duration,

@@ -30,7 +30,7 @@ func (r *router) readLinks(ctx context.Context, w *fib.Watcher) error {
 		}
 	}
 	for _, l := range r.fib.Links() {
-		r.links[l.Name] = l.Index
+		r.links[l.Interface] = l.IfIndex
 	}
 	go r.carrier(ctx, w)
 	return nil
@@ -45,7 +45,7 @@ func (r *router) carrier(ctx context.Context, w *fib.Watcher) {
 		for _, e := range events {
 			switch {
 			case e.Kind == fib.EventLink && !e.Link.Up():
-				r.speaker.LinkDown(e.Link.Name)
+				r.speaker.LinkDown(e.Link.Interface)
 			case e.Kind == fib.EventError:
 				r.log.Error("kernel", "err", e.Err)
 			}
@@ -89,7 +89,7 @@ const metric = 32
 func (r *router) route(c rib.Change) {
 	route := fib.Route{RouteKey: fib.RouteKey{Table: r.table, Prefix: c.Prefix, Metric: metric}}
 	for _, p := range c.Paths {
-		hop := fib.NextHop{Gateway: p.NextHop.Addr, Link: r.links[r.deviceOf(p.NextHop.Addr)]}
+		hop := fib.NextHop{Gateway: p.NextHop.Addr, IfIndex: r.links[r.deviceOf(p.NextHop.Addr)]}
 		if !p.Local && !slices.Contains(route.NextHops, hop) { // one reflector tells of it over both fabrics
 			route.NextHops = append(route.NextHops, hop)
 		}
@@ -117,10 +117,10 @@ func (r *router) paths(ctx context.Context) error {
 		}
 		key := bgp.PeerKey{Addr: e.Peer, Local: e.Local}
 		switch {
-		case e.State == bfd.Up:
+		case e.State == bfd.StateUp:
 			err = r.speaker.PathUp(key)
 		case e.Reason == bfd.ReasonExpired || e.Reason == bfd.ReasonNeighborDown || e.Reason == bfd.ReasonEchoFailed:
-			err = r.speaker.PathDown(key, bgp.BFDDown)
+			err = r.speaker.PathDown(key, bgp.PathFailureBFDDown)
 		}
 		if err != nil && !errors.Is(err, bgp.ErrNoPeer) {
 			r.log.Warn("BFD", "peer", e.Peer, "err", err)

@@ -98,9 +98,9 @@ func (r *router) export(s session) rib.Policy {
 	}
 	return func(route *rib.Route) rib.Verdict {
 		if id := int(route.PathID); id > 0 && (id > len(r.also) || r.also[id-1].device != s.device) {
-			return rib.Reject
+			return rib.VerdictReject
 		}
-		return rib.Accept
+		return rib.VerdictAccept
 	}
 }
 
@@ -116,7 +116,7 @@ func (r *router) mine() rib.Policy {
 func (r *router) probed(e bfd.Event) (found bool) {
 	for i, a := range r.also {
 		if a.probe.device != "" && a.key() == e.Key {
-			r.announceAlso(i, e.State == bfd.Up)
+			r.announceAlso(i, e.State == bfd.StateUp)
 			found = true
 		}
 	}

@@ -18,7 +18,7 @@ func (r *reflector) detected(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if e.State != bfd.Down || e.Reason != bfd.ReasonExpired && e.Reason != bfd.ReasonNeighborDown {
+		if e.State != bfd.StateDown || e.Reason != bfd.ReasonExpired && e.Reason != bfd.ReasonNeighborDown {
 			continue
 		}
 		r.mu.Lock()

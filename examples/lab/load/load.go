@@ -128,12 +128,13 @@ func (c *Guests) answer(link int, frame, out []byte) []byte {
 
 func arpAnswer(g plan.Guest, frame, out []byte) []byte {
 	f, err := arp.ParseFrame(frame)
-	if err != nil || f.Packet.Op != arp.Request || f.Packet.TargetIP != arp.IPFrom(g.IPv4) || f.Packet.IsAnnouncement() {
+	if err != nil || f.Packet.Op != arp.OpRequest || f.Packet.TargetIP != arp.IPFrom(g.IPv4) || f.Packet.IsAnnouncement() {
 		return nil
 	}
 	mac := arp.MAC(g.MAC)
 	f.Dst, f.Src, f.Packet = f.Src, mac, f.Packet.Answer(mac)
-	return f.Append(out)
+	out, _ = f.AppendBinary(out)
+	return out
 }
 
 func (c *Guests) ndpAnswer(link int, g plan.Guest, frame, out []byte) []byte {
@@ -152,8 +153,10 @@ func (c *Guests) ndpAnswer(link int, g plan.Guest, frame, out []byte) []byte {
 			return nil
 		}
 		na := ndp.NeighborAdvertisement{Solicited: true, Override: true, Target: m.Target, TargetLinkAddr: ndp.MAC(g.MAC)}
-		reply := ndp.Packet{SrcMAC: ndp.MAC(g.MAC), DstMAC: p.SrcMAC, Src: m.Target, Dst: p.Src, Body: na.Append(nil)}
-		return reply.AppendFrame(out)
+		body, _ := na.AppendBinary(nil)
+		reply := ndp.Packet{SrcMAC: ndp.MAC(g.MAC), DstMAC: p.SrcMAC, Src: m.Target, Dst: p.Src, Body: body}
+		out, _ = reply.AppendBinary(out)
+		return out
 	}
 	return nil
 }

@@ -15,7 +15,8 @@ var guest = plan.Lab{PerHV: 1}.Load(1)[0]
 func TestARP(t *testing.T) {
 	ask := func(who netip.Addr) []byte {
 		p := arp.NewRequest(arp.MAC{2}, plan.Gateway4, who)
-		return p.On(0).Append(nil)
+		frame, _ := p.On(0).AppendBinary(nil)
+		return frame
 	}
 	c := &Guests{byLink: map[int]plan.Guest{7: guest}}
 	f, err := arp.ParseFrame(c.answer(7, ask(guest.IPv4), nil))
@@ -30,9 +31,10 @@ func TestARP(t *testing.T) {
 func TestNeighbour(t *testing.T) {
 	c := &Guests{byLink: map[int]plan.Guest{7: guest}}
 	ask := func(who netip.Addr) []byte {
-		p := ndp.Packet{SrcMAC: ndp.MAC{2}, DstMAC: ndp.GroupMAC(ndp.SolicitedNode(who)), Src: plan.Gateway6, Dst: ndp.SolicitedNode(who),
-			Body: ndp.NeighborSolicitation{Target: who, SourceLinkAddr: ndp.MAC{2}}.Append(nil)}
-		return p.AppendFrame(nil)
+		body, _ := ndp.NeighborSolicitation{Target: who, SourceLinkAddr: ndp.MAC{2}}.AppendBinary(nil)
+		p := ndp.Packet{SrcMAC: ndp.MAC{2}, DstMAC: ndp.GroupMAC(ndp.SolicitedNode(who)), Src: plan.Gateway6, Dst: ndp.SolicitedNode(who), Body: body}
+		frame, _ := p.AppendBinary(nil)
+		return frame
 	}
 	for _, who := range []netip.Addr{guest.IPv6(), guest.LinkLocal()} {
 		p, err := ndp.ParseFrame(c.answer(7, ask(who), nil))

@@ -72,5 +72,6 @@ func solicitation(link int, mac ndp.MAC, from, target netip.Addr) ndp.Packet {
 		m.SourceLinkAddr = mac
 	}
 	group := ndp.SolicitedNode(target)
-	return ndp.Packet{Link: link, SrcMAC: mac, DstMAC: ndp.GroupMAC(group), Src: from, Dst: group, Body: m.Append(nil)}
+	body, _ := m.AppendBinary(nil)
+	return ndp.Packet{IfIndex: link, SrcMAC: mac, DstMAC: ndp.GroupMAC(group), Src: from, Dst: group, Body: body}
 }

@@ -204,22 +204,22 @@ func (w *watch) followBFD(ctx context.Context) error {
 		// begins with Down for no reason, or for one that was acted upon before.
 		fell := e.Downs > downs[e.Key] && e.Reason != bfd.ReasonNone && !e.Time.Before(since)
 		downs[e.Key] = e.Downs
-		if !known || !fell && e.State != bfd.Up {
+		if !known || !fell && e.State != bfd.StateUp {
 			continue
 		}
 		w.log.Info("bfd", "peer", peer.String(), "state", e.State, "reason", e.Reason.String(), "after", time.Since(e.Time))
 		switch {
-		case e.State == bfd.Up:
+		case e.State == bfd.StateUp:
 			err = w.speaker.PathUp(peer)
 		case e.Reason == bfd.ReasonRemoteAdminDown:
-			err = w.speaker.PathDown(peer, bgp.BFDRemoteAdminDown)
+			err = w.speaker.PathDown(peer, bgp.PathFailureBFDRemoteAdminDown)
 		case e.RemoteC:
 			// The client's BFD does not share the fate of its control plane, and ours,
 			// which does, is alive, since it reads this: the path has failed (RFC 5882,
 			// Section 4.3.1). Kept as stale, it would draw traffic into the hole.
-			err = w.speaker.PathDown(peer, bgp.BFDDownIndependent)
+			err = w.speaker.PathDown(peer, bgp.PathFailureBFDDownIndependent)
 		default:
-			err = w.speaker.PathDown(peer, bgp.BFDDown)
+			err = w.speaker.PathDown(peer, bgp.PathFailureBFDDown)
 		}
 		if err != nil && !errors.Is(err, bgp.ErrNoPeer) && !errors.Is(err, bgp.ErrClosed) {
 			w.log.Error("bfd", "peer", peer.String(), "err", err)

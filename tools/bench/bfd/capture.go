@@ -93,7 +93,7 @@ func (s *sniffer) listen(until time.Time, cut bool) {
 }
 
 func (s *sniffer) packet(ip []byte, stamp int64, cut bool) {
-	p, err := bfd.Parse(ip[28:])
+	p, err := bfd.ParsePacket(ip[28:])
 	if err != nil {
 		return
 	}
@@ -109,11 +109,11 @@ func (s *sniffer) packet(ip []byte, stamp int64, cut bool) {
 		s.flows[key] = f
 	}
 	switch {
-	case !ours && p.State == bfd.Up:
+	case !ours && p.State == bfd.StateUp:
 		f.heard = stamp
-	case ours && p.State == bfd.Down && cut && f.detect == 0 && f.heard != 0:
+	case ours && p.State == bfd.StateDown && cut && f.detect == 0 && f.heard != 0:
 		f.detect = stamp - f.heard
-	case ours && p.State == bfd.Up && !p.Final:
+	case ours && p.State == bfd.StateUp && !p.Final:
 		if f.last != 0 && !cut {
 			f.gaps = append(f.gaps, stamp-f.last)
 		}

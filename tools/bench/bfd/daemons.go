@@ -276,7 +276,7 @@ func rolePeer(args []string) error {
 		}
 		up, downs := 0, 0
 		for _, st := range list {
-			if st.State == bfd.Up && st.RemoteState == bfd.Up {
+			if st.State == bfd.StateUp && st.RemoteState == bfd.StateUp {
 				up++
 			}
 			downs += int(st.Downs)

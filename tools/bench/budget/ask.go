@@ -40,16 +40,20 @@ func address6(i int) netip.Addr {
 }
 
 var arpFamily = family{"ARP", "4.5 us", arp.EtherType,
-	func(i, j int) []byte { return arp.NewRequest(mac(i), address(i), address(j)).On(0).Append(nil) },
-	func(f []byte) bool { return len(f) >= 42 && binary.BigEndian.Uint16(f[20:]) == uint16(arp.Reply) },
+	func(i, j int) []byte {
+		frame, _ := arp.NewRequest(mac(i), address(i), address(j)).On(0).AppendBinary(nil)
+		return frame
+	},
+	func(f []byte) bool { return len(f) >= 42 && binary.BigEndian.Uint16(f[20:]) == uint16(arp.OpReply) },
 }
 
 var ndpFamily = family{"neighbour solicitations", "5.5 us", ndp.EtherType,
 	func(i, j int) []byte {
 		dst := ndp.SolicitedNode(address6(j))
-		p := ndp.Packet{SrcMAC: mac(i), DstMAC: ndp.GroupMAC(dst), Src: address6(i), Dst: dst,
-			Body: ndp.NeighborSolicitation{Target: address6(j), SourceLinkAddr: mac(i)}.Append(nil)}
-		return p.AppendFrame(nil)
+		body, _ := ndp.NeighborSolicitation{Target: address6(j), SourceLinkAddr: mac(i)}.AppendBinary(nil)
+		p := ndp.Packet{SrcMAC: mac(i), DstMAC: ndp.GroupMAC(dst), Src: address6(i), Dst: dst, Body: body}
+		frame, _ := p.AppendBinary(nil)
+		return frame
 	},
 	// 14 octets of Ethernet, 40 of IPv6: the type, and the flag Solicited.
 	func(f []byte) bool {

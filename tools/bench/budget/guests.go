@@ -260,7 +260,7 @@ func setRoutes(m *machine, n int) (time.Duration, error) {
 	go func() { ended <- f.Run(ctx) }()
 	before := ownCPU()
 	for i := range n {
-		r := fib.Route{RouteKey: fib.RouteKey{Table: 500, Prefix: netip.PrefixFrom(address(i), 32)}, Type: fib.Blackhole}
+		r := fib.Route{RouteKey: fib.RouteKey{Table: 500, Prefix: netip.PrefixFrom(address(i), 32)}, Type: fib.RouteBlackhole}
 		if err = f.SetRoute(r); err == nil {
 			err = f.Flush(ctx)
 		}

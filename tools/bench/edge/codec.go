@@ -14,12 +14,12 @@ import (
 // codec compares parsing and building ARP with gopacket's reusable layers.
 func codec(b *bench) error {
 	p := arp.NewRequest(arp.MAC(guestMAC), netip.MustParseAddr("203.0.113.1"), netip.MustParseAddr("203.0.113.3"))
-	data, buf := p.Append(nil), make([]byte, 64)
+	data, _ := p.AppendBinary(nil)
+	buf := make([]byte, 0, 64)
 	parse := testing.Benchmark(func(b *testing.B) {
 		b.ReportAllocs()
-		var q arp.Packet
 		for b.Loop() {
-			if err := q.Decode(data); err != nil || q.Op != arp.Request {
+			if q, err := arp.ParsePacket(data); err != nil || q.Op != arp.OpRequest {
 				b.Fatal(err)
 			}
 		}
@@ -27,7 +27,7 @@ func codec(b *bench) error {
 	build := testing.Benchmark(func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			p.Encode(buf)
+			buf, _ = p.AppendBinary(buf[:0])
 		}
 	})
 	var l layers.ARP

@@ -25,11 +25,11 @@ func forwarding(b *bench) error {
 	}
 	defer fdb.Close()
 	vtep := netip.MustParseAddr("172.22.2.2")
-	link, _, err := fdb.Ensure(vxlan.Device{Name: "vx100", VNI: 100, Local: netip.MustParseAddr("172.22.2.1")})
+	link, _, err := fdb.Ensure(vxlan.Device{Interface: "vx100", VNI: 100, Local: netip.MustParseAddr("172.22.2.1")})
 	if err != nil {
 		return err
 	}
-	if _, _, err := fdb.Ensure(vxlan.Device{Name: "vx101", VNI: 101, Local: netip.MustParseAddr("172.22.2.1")}); err != nil {
+	if _, _, err := fdb.Ensure(vxlan.Device{Interface: "vx101", VNI: 101, Local: netip.MustParseAddr("172.22.2.1")}); err != nil {
 		return err
 	}
 	mac := func(i int) (m vxlan.MAC) {

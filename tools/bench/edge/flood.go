@@ -33,7 +33,8 @@ func arpFlood(b *bench) error {
 	var frames [][]byte
 	for i := range 200 {
 		p := arp.NewRequest(guestMAC, netip.MustParseAddr("203.0.113.1"), netip.AddrFrom4([4]byte{203, 0, 113, byte(i + 2)}))
-		frames = append(frames, p.On(0).Append(nil))
+		frame, _ := p.On(0).AppendBinary(nil)
+		frames = append(frames, frame)
 	}
 	for _, s := range []string{"ipv4/ip_forward", "ipv4/conf/vm1/proxy_arp"} {
 		if err := sysctl(w.host, "net/"+s, "1"); err != nil {
@@ -86,8 +87,10 @@ func solicitations(base netip.Addr, n int) (frames [][]byte) {
 	for range n {
 		ns := ndp.NeighborSolicitation{Target: base, SourceLinkAddr: guestMAC}
 		dst := ndp.SolicitedNode(base)
-		p := ndp.Packet{SrcMAC: guestMAC, DstMAC: ndp.GroupMAC(dst), Src: netip.MustParseAddr("2001:db8:cb00:7200::1"), Dst: dst, Body: ns.Append(nil)}
-		frames = append(frames, p.AppendFrame(nil))
+		body, _ := ns.AppendBinary(nil)
+		p := ndp.Packet{SrcMAC: guestMAC, DstMAC: ndp.GroupMAC(dst), Src: netip.MustParseAddr("2001:db8:cb00:7200::1"), Dst: dst, Body: body}
+		frame, _ := p.AppendBinary(nil)
+		frames = append(frames, frame)
 		base = base.Next()
 	}
 	return frames

@@ -121,7 +121,8 @@ func (w *wire) solicit(src netip.Addr, n int, gap time.Duration) (times []time.D
 	if src.IsUnspecified() {
 		rs.SourceLinkAddr = ndp.MAC{}
 	}
-	q := ndp.Packet{Link: w.glink, SrcMAC: guestMAC, DstMAC: ndp.GroupMAC(ndp.AllRouters), Src: src, Dst: ndp.AllRouters, Body: rs.Append(nil)}
+	body, _ := rs.AppendBinary(nil)
+	q := ndp.Packet{IfIndex: w.glink, SrcMAC: guestMAC, DstMAC: ndp.GroupMAC(ndp.AllRouters), Src: src, Dst: ndp.AllRouters, Body: body}
 	in := make([]ndp.Packet, ndp.Batch)
 	for range n {
 		time.Sleep(gap)
