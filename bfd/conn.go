@@ -195,20 +195,20 @@ func (c *conn) send(b []byte) error {
 func (c *conn) tell() {
 	e := encoder{version: c.version}
 	snapshot := false
+	buf := make([]Event, 1)
 	for {
-		ev, ok, closed := c.watcher.pop()
-		var err error
-		if !ok && !closed && !snapshot {
+		n, closed := c.watcher.take(buf)
+		if n == 0 && !closed && !snapshot {
 			e.begin(frameSnapshot, 0)
 			snapshot = true
-		} else if ok {
-			e.begin(frameEvent, 0)
-			e.event(&ev)
-		} else if ev, err = c.watcher.Next(context.Background()); err == nil {
-			e.begin(frameEvent, 0)
-			e.event(&ev)
 		} else {
-			return
+			if n == 0 {
+				if _, err := c.watcher.Next(context.Background(), buf); err != nil {
+					return
+				}
+			}
+			e.begin(frameEvent, 0)
+			e.event(&buf[0])
 		}
 		if err := e.end(); err == nil && c.send(e.b) != nil {
 			c.Close() // ends the reader, too

@@ -28,8 +28,7 @@ func ExampleServer() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	go func() {
-		for {
-			event, err := watcher.Next(ctx)
+		for event, err := range watcher.All(ctx) {
 			if err != nil {
 				return
 			}

@@ -47,8 +47,7 @@ func start(tb testing.TB, s Service) *trial {
 	w, done := s.Watch(), make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
 	go func() {
-		for {
-			e, err := w.Next(context.Background())
+		for e, err := range w.All(context.Background()) {
 			if err != nil {
 				close(r.events)
 				return

@@ -128,11 +128,11 @@ func TestWatcher(t *testing.T) {
 	w := b.watch()
 	next := func() Event {
 		t.Helper()
-		e, err := w.Next(t.Context())
-		if err != nil {
-			t.Fatal(err)
+		e := make([]Event, 1)
+		if n, err := w.Next(t.Context(), e); n != 1 || err != nil {
+			t.Fatal(n, err)
 		}
-		return e
+		return e[0]
 	}
 	if e := next(); e.State != StateDown || e.Downs != 0 {
 		t.Errorf("%+v", e)
@@ -161,7 +161,7 @@ func TestWatcher(t *testing.T) {
 	if e := next(); !e.Removed {
 		t.Errorf("%+v", e)
 	}
-	if _, err := w.Next(t.Context()); err != ErrClosed {
+	if _, err := w.Next(t.Context(), make([]Event, 1)); err != ErrClosed {
 		t.Error(err)
 	}
 	w.Close()

@@ -96,8 +96,9 @@ func testSplit(t testing.TB) {
 		t.Fatal(err)
 	}
 	stop = runClient(t, second)
-	if e, err := w.Next(context.Background()); err != nil || e.State != StateUp {
-		t.Errorf("first news of an adopted session: %+v %v", e, err)
+	e := make([]Event, 1)
+	if _, err := w.Next(context.Background(), e); err != nil || e[0].State != StateUp {
+		t.Errorf("first event of an adopted session: %+v %v", e, err)
 	}
 	if err := second.Synced(); err != nil {
 		t.Error(err)

@@ -2,6 +2,7 @@ package bfd
 
 import (
 	"context"
+	"iter"
 	"sync"
 )
 
@@ -118,35 +119,61 @@ func (w *Watcher) wake() {
 	}
 }
 
-// Next waits for the next event. It returns the context's error, or ErrClosed
-// after the service ended and everything was told.
-func (w *Watcher) Next(ctx context.Context) (Event, error) {
-	for {
-		if e, ok, closed := w.pop(); ok {
-			return e, nil
+// Next waits for events and fills buf with as many as it has room for. Without room it does
+// not wait. It returns the error of ctx when that ends, and [ErrClosed] after Close, or once
+// the service has ended and all events before that were returned.
+func (w *Watcher) Next(ctx context.Context, buf []Event) (n int, err error) {
+	for len(buf) > 0 {
+		if n, closed := w.take(buf); n > 0 {
+			return n, nil
 		} else if closed {
-			return Event{}, ErrClosed
+			return 0, ErrClosed
 		}
 		select {
 		case <-w.ready:
 		case <-ctx.Done():
-			return Event{}, ctx.Err()
+			return 0, ctx.Err()
+		}
+	}
+	return 0, nil
+}
+
+// All iterates over the events until ctx ends, Close is called or the service ends; the last
+// pair has the error of [Watcher.Next].
+func (w *Watcher) All(ctx context.Context) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		buf := make([]Event, 1)
+		for {
+			if _, err := w.Next(ctx, buf); err != nil {
+				yield(Event{}, err)
+				return
+			}
+			if !yield(buf[0], nil) {
+				return
+			}
 		}
 	}
 }
 
-func (w *Watcher) pop() (e Event, ok, closed bool) {
+// take moves events to buf. closed reports whether there are no more and none will come.
+func (w *Watcher) take(buf []Event) (n int, closed bool) {
 	w.board.mu.Lock()
 	defer w.board.mu.Unlock()
-	if len(w.order) == 0 {
-		return Event{}, false, w.board.closed || w.done
+	for n < len(buf) && len(w.order) > 0 {
+		buf[n] = w.pop()
+		n++
 	}
+	return n, n == 0 && (w.board.closed || w.done)
+}
+
+// pop returns the next event; there is one, and the board's lock is held.
+func (w *Watcher) pop() (e Event) {
 	key := w.order[0]
 	p := w.todo[key]
 	if p.down != nil {
 		e, p.down = *p.down, nil
 		w.seen[key] = e.Downs
-		return e, true, false
+		return e
 	}
 	w.order = w.order[1:]
 	delete(w.todo, key)
@@ -154,7 +181,7 @@ func (w *Watcher) pop() (e Event, ok, closed bool) {
 	if p.last.Removed {
 		delete(w.seen, key)
 	}
-	return p.last, true, false
+	return p.last
 }
 
 // Close ends the watcher and frees what it holds. Next returns ErrClosed

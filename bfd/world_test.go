@@ -313,8 +313,7 @@ func (w *world) remote(name string) error {
 func (w *world) watch(p *program, aloud bool) {
 	watcher := p.Watch()
 	go func() {
-		for {
-			e, err := watcher.Next(context.Background())
+		for e, err := range watcher.All(context.Background()) {
 			if err != nil {
 				return
 			}

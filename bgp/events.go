@@ -2,6 +2,7 @@ package bgp
 
 import (
 	"context"
+	"iter"
 	"maps"
 	"slices"
 	"sync"
@@ -118,25 +119,42 @@ type Watcher struct {
 	closed bool
 }
 
-// Next waits for the next event. It returns the error of ctx when that ends, and
-// [ErrClosed] after Close, or once the speaker's Run has ended and all events before that
-// were returned.
-func (s *Watcher) Next(ctx context.Context) (Event, error) {
+// Next waits for events and fills buf with as many as it has room for. Without room it does
+// not wait. It returns the error of ctx when that ends, and [ErrClosed] after Close, or once
+// the speaker's Run has ended and all events before that were returned.
+func (s *Watcher) Next(ctx context.Context, buf []Event) (n int, err error) {
 	for {
-		e, ok, err := s.next()
-		if ok || err != nil {
-			return e, err
+		n, err := s.next(buf)
+		if n > 0 || err != nil || len(buf) == 0 {
+			return n, err
 		}
 		select {
 		case <-s.wake:
 		case <-ctx.Done():
-			return Event{}, ctx.Err()
+			return 0, ctx.Err()
 		}
 	}
 }
 
-// next returns the first event of the queue, if there is one.
-func (s *Watcher) next() (e Event, ok bool, err error) {
+// All iterates over the events until ctx ends, Close is called or Run ends; the last pair
+// has the error of [Watcher.Next].
+func (s *Watcher) All(ctx context.Context) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		buf := make([]Event, 1)
+		for {
+			if _, err := s.Next(ctx, buf); err != nil {
+				yield(Event{}, err)
+				return
+			}
+			if !yield(buf[0], nil) {
+				return
+			}
+		}
+	}
+}
+
+// next moves the first events of the queue to buf.
+func (s *Watcher) next(buf []Event) (n int, err error) {
 	s.hub.mu.Lock()
 	defer s.hub.mu.Unlock()
 	if s.behind {
@@ -144,19 +162,20 @@ func (s *Watcher) next() (e Event, ok bool, err error) {
 		s.queue[0].Lost = s.lost
 		s.behind, s.lost = false, 0
 	}
-	if ok = len(s.queue) > 0 && !s.closed; ok {
-		e, s.queue = s.queue[0], s.queue[1:]
+	n = copy(buf, s.queue)
+	for _, e := range buf[:n] {
 		if !e.Snapshot {
 			s.live--
 		}
 	}
-	if s.closed || s.hub.closed && !ok {
+	s.queue = s.queue[n:]
+	if s.closed || s.hub.closed && n == 0 {
 		err = ErrClosed
 	}
 	if len(s.queue) > 0 || err != nil {
 		s.signal() // others wait, too
 	}
-	return e, ok, err
+	return n, err
 }
 
 // put adds an event; hub.mu is held.

@@ -19,13 +19,13 @@ func drain(t *testing.T, s *Watcher) (out []Event) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
-	for {
-		e, err := s.Next(ctx)
+	for e, err := range s.All(ctx) {
 		if err != nil {
 			return out
 		}
 		out = append(out, e)
 	}
+	return out
 }
 
 func names(events []Event) string {
@@ -125,7 +125,7 @@ func TestEventsClosed(t *testing.T) {
 		drain(t, a.events)
 		ended := make(chan error, 4)
 		wait := func(s *Watcher) {
-			_, err := s.Next(context.Background())
+			_, err := s.Next(context.Background(), make([]Event, 1))
 			ended <- err
 		}
 		for range 2 {
@@ -154,7 +154,7 @@ func TestEventsClosed(t *testing.T) {
 			t.Error(got)
 		}
 		for _, s := range []*Watcher{b.events, b.Watch()} {
-			if _, err := s.Next(context.Background()); !errors.Is(err, ErrClosed) {
+			if _, err := s.Next(context.Background(), make([]Event, 1)); !errors.Is(err, ErrClosed) {
 				t.Error(err)
 			}
 		}

@@ -89,7 +89,7 @@ func TestConcurrentCalls(t *testing.T) {
 			all["Watch"] = func() error {
 				sub := s.Watch()
 				defer sub.Close()
-				_, err := sub.Next(ctx)
+				_, err := sub.Next(ctx, make([]Event, 1))
 				return err
 			}
 			for _, call := range all {

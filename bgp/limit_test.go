@@ -46,8 +46,7 @@ func (n *node) limitEvents() (list []*rib.LimitError) {
 	n.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
 	defer cancel()
-	for {
-		e, err := n.events.Next(ctx)
+	for e, err := range n.events.All(ctx) {
 		if err != nil {
 			return list
 		}
@@ -59,6 +58,7 @@ func (n *node) limitEvents() (list []*rib.LimitError) {
 			list = append(list, limit)
 		}
 	}
+	return list
 }
 
 func ipv4Limit(l rib.PrefixLimit) map[wire.Family]rib.PrefixLimit {
@@ -173,12 +173,12 @@ func TestLimitBackoff(t *testing.T) {
 		var ends []time.Duration
 		began := time.Now()
 		for len(ends) < 9 && time.Since(began) < 24*time.Hour {
-			e, err := a.events.Next(context.Background())
-			if err != nil {
+			e := make([]Event, 1)
+			if _, err := a.events.Next(context.Background(), e); err != nil {
 				t.Fatal(err)
 			}
 			var p *PeerError
-			if e.Kind == EventDown && errors.As(e.Err, &p) && p.Sent != nil && p.Sent.Subcode == wire.SubMaxPrefixes {
+			if e[0].Kind == EventDown && errors.As(e[0].Err, &p) && p.Sent != nil && p.Sent.Subcode == wire.SubMaxPrefixes {
 				ends = append(ends, time.Since(began).Round(30*time.Second))
 			}
 		}

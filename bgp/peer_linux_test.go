@@ -149,8 +149,7 @@ func startReal(tb testing.TB, ns *nstest.NS, c Config) *real {
 	done := make(chan error, 1)
 	log := s.Watch()
 	go func() {
-		for {
-			e, err := log.Next(ctx)
+		for e, err := range log.All(ctx) {
 			if err != nil {
 				return
 			}
@@ -199,7 +198,7 @@ func (r *real) watchPaths(prefix string) (paths []rib.Path) {
 	defer w.Close()
 	changes := make([]rib.Change, 256)
 	for {
-		n, _ := w.Next(changes)
+		n := w.Next(changes)
 		if n == 0 {
 			return nil
 		}

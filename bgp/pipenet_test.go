@@ -226,7 +226,7 @@ func (n *node) paths(prefix string) []rib.Path {
 	defer w.Close()
 	changes := make([]rib.Change, 64)
 	for {
-		k, _ := w.Next(changes)
+		k := w.Next(changes)
 		if k == 0 {
 			return nil
 		}

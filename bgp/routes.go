@@ -67,33 +67,30 @@ func (w *RouteWatcher) signal() {
 }
 
 // Next waits for changes and fills buf with as many as it has room for; it reuses the room
-// of their Paths. A Change of a prefix may say what the one before it said. Without room it
-// does not wait.
-//
-// converged is true once: when the table has converged (see [rib.Table.Converge]) and this
-// call and those before it returned all there was at that moment; n may be 0 then.
+// of their Paths. A Change of a prefix may say what the one before it said; one has Converged
+// set and no prefix. Without room it does not wait.
 //
 // Next returns the error of ctx when that ends, and [ErrClosed] after Close, or once the
 // speaker's Run has ended and all changes before that were returned.
-func (w *RouteWatcher) Next(ctx context.Context, buf []rib.Change) (n int, converged bool, err error) {
+func (w *RouteWatcher) Next(ctx context.Context, buf []rib.Change) (n int, err error) {
 	for {
 		over := done(w.ended) // asked first: what came before is still there to be read
 		if done(w.closed) {
-			return 0, false, ErrClosed
+			return 0, ErrClosed
 		}
-		if n, converged = w.paths.Next(buf); n > 0 || converged || len(buf) == 0 {
+		if n = w.paths.Next(buf); n > 0 || len(buf) == 0 {
 			w.signal() // others wait, too, and there may be more
-			return n, converged, nil
+			return n, nil
 		}
 		if over {
-			return 0, false, ErrClosed
+			return 0, ErrClosed
 		}
 		select {
 		case <-w.wake:
 		case <-w.ended:
 		case <-w.closed:
 		case <-ctx.Done():
-			return 0, false, ctx.Err()
+			return 0, ctx.Err()
 		}
 	}
 }
@@ -113,7 +110,7 @@ func (w *RouteWatcher) All(ctx context.Context) iter.Seq2[rib.Change, error] {
 	return func(yield func(rib.Change, error) bool) {
 		buf := make([]rib.Change, 64)
 		for {
-			n, _, err := w.Next(ctx, buf)
+			n, err := w.Next(ctx, buf)
 			for _, c := range buf[:n] {
 				if !yield(c, nil) {
 					return

@@ -217,7 +217,11 @@ func (m *machine) fill(cmd string, w *words) error {
 
 // see lets the watcher read once.
 func (m *machine) see(changes []Change) (n int, err error) {
-	n, m.sawConverged = m.watch.Next(changes)
+	n = m.watch.Next(changes)
+	m.sawConverged = n > 0 && changes[n-1].Converged
+	if m.sawConverged {
+		n--
+	}
 	for _, c := range changes[:n] {
 		if len(c.Paths) == 0 {
 			if _, ok := m.seen[c.Prefix]; !ok {

@@ -32,7 +32,7 @@ func TestAllocs(t *testing.T) {
 			}
 		}
 		for {
-			if n, _ := w.Next(changes); n == 0 {
+			if w.Next(changes) == 0 {
 				return
 			}
 		}
@@ -111,7 +111,7 @@ func TestMemoryComesBack(t *testing.T) {
 			for o.Fill(buf) > 0 {
 			}
 		}
-		for n := 1; n > 0; n, _ = w.Next(changes) {
+		for n := 1; n > 0; n = w.Next(changes) {
 		}
 	}
 	feed(ins[0], list)

@@ -31,18 +31,21 @@ func Example() {
 		_ = in.Update(announce("203.0.113.0/24", addr, wire.PathAttrs{LocalPref: &pref}))
 	}
 	changes := make([]rib.Change, 16)
-	n, converged := watcher.Next(changes)
+	n := watcher.Next(changes)
 	for _, c := range changes[:n] {
+		if c.Converged {
+			fmt.Println("converged")
+			break
+		}
 		fmt.Print(c.Prefix)
 		for _, p := range c.Paths {
 			fmt.Print(" via ", p.NextHop.Addr)
 		}
 		fmt.Println()
 	}
-	fmt.Println("converged:", converged)
 	// Output:
 	// 203.0.113.0/24 via 10.0.1.1 via 10.0.1.2
-	// converged: true
+	// converged
 }
 
 // A route reflector in miniature: what one client announces is what the other is sent.

@@ -74,7 +74,7 @@ func manyReader(tb testing.TB, tab *Table, in *In, kind string) func() {
 		w := tab.Watch(WatchConfig{AllPaths: kind != "watcher"})
 		changes := make([]Change, 4)
 		return func() {
-			for n := 1; n > 0; n, _ = w.Next(changes) {
+			for n := 1; n > 0; n = w.Next(changes) {
 			}
 		}
 	}

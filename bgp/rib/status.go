@@ -34,7 +34,7 @@ func (t *Table) Match(addr netip.Addr) (c Change, ok bool) {
 			break
 		}
 		if id := t.find(p); id != 0 && t.best(t.at(id)) != 0 {
-			return Change{p, t.everyPath(nil, t.at(id))}, true
+			return Change{Prefix: p, Paths: t.everyPath(nil, t.at(id))}, true
 		}
 	}
 	return Change{}, false

@@ -64,7 +64,7 @@ func TestAfterClose(t *testing.T) {
 	if n := outs[0].Fill(make([]byte, 4096)); n != 0 {
 		t.Errorf("a closed Out yields %d octets", n)
 	}
-	if n, _ := w.Next(make([]Change, 1)); n != 0 {
+	if n := w.Next(make([]Change, 1)); n != 0 {
 		t.Error("a closed watcher yields changes")
 	}
 	if _, err := ins[0].NewOut(OutConfig{}); err == nil {

@@ -44,8 +44,14 @@ const (
 	convergeTold
 )
 
-// Change is the state of one prefix.
+// Change is the state of one prefix, or the word that the table has converged.
 type Change struct {
+	// Converged is true in one Change of a watcher, which has no Prefix and no Paths: the table
+	// has converged (see [Table.Converge]), and the Changes before this one are all there was
+	// at that moment. What a program still holds from before its start, and has not been
+	// handed, is gone then.
+	Converged bool
+	// Prefix is the zero Prefix with Converged only.
 	Prefix netip.Prefix
 	// Paths are the paths, best first; none if the prefix is gone. The next hops of one
 	// Rank are distinct.
@@ -146,15 +152,15 @@ func (w *Watcher) Close() {
 
 // Next fills changes with what is new, and returns how many of them it filled; it reuses
 // the room of their Paths. 0 means that there is nothing new; Notify tells when that
-// changes. A Change of a prefix may say what the one before it said.
-//
-// converged is true once: when the table has converged (see [Table.Converge]) and this call
-// and those before it yielded all there was at that moment. What a program still holds
-// from before its start, and was not yielded, is gone then.
-func (w *Watcher) Next(changes []Change) (n int, converged bool) {
+// changes. A Change of a prefix may say what the one before it said. The Change with
+// Converged set is the last of its call.
+func (w *Watcher) Next(changes []Change) (n int) {
 	t := w.t
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if w.closed {
+		return 0
+	}
 	for n < len(changes) && !w.empty() {
 		id := w.pop()
 		if w.yield(id, &changes[n]) {
@@ -162,17 +168,20 @@ func (w *Watcher) Next(changes []Change) (n int, converged bool) {
 		}
 		t.unpin(id)
 	}
-	if w.converged == convergeMarked && w.popped >= w.mark {
-		w.converged, converged = convergeTold, true
+	if w.converged == convergeMarked && w.popped >= w.mark && n < len(changes) {
+		w.converged = convergeTold
+		changes[n] = Change{Converged: true, Paths: changes[n].Paths[:0]}
+		n++
 	}
-	w.armed = w.empty()
-	return n, converged
+	w.armed = w.empty() && w.converged != convergeMarked
+	return n
 }
 
 // yield describes a destination. It reports false if the watcher need not know.
 func (w *Watcher) yield(id destID, c *Change) bool {
 	t := w.t
 	d := t.at(id)
+	c.Converged = false
 	f, word, bit := bitOf(id)
 	if word >= len(w.told[f]) {
 		w.told[f] = append(w.told[f], make([]uint64, word+1-len(w.told[f])+word/4)...)

@@ -133,8 +133,7 @@ type line struct {
 // print writes events until the server ends.
 func print(w *bfd.Watcher) {
 	out := json.NewEncoder(os.Stdout)
-	for {
-		e, err := w.Next(context.Background())
+	for e, err := range w.All(context.Background()) {
 		if err != nil {
 			return
 		}

@@ -49,6 +49,10 @@ func printPaths(ctx context.Context, speaker *bgp.Speaker) {
 		if err != nil {
 			return
 		}
+		if c.Converged {
+			fmt.Println("converged")
+			continue
+		}
 		line := c.Prefix.String()
 		if len(c.Paths) == 0 {
 			line += " gone"
@@ -65,8 +69,7 @@ func printPaths(ctx context.Context, speaker *bgp.Speaker) {
 }
 
 func logEvents(ctx context.Context, events *bgp.Watcher) {
-	for {
-		e, err := events.Next(ctx)
+	for e, err := range events.All(ctx) {
 		if err != nil {
 			return
 		}

@@ -116,8 +116,7 @@ func (d *Daemon) keepBFD(ctx context.Context, c config.BFD) {
 func (d *Daemon) pumpBFD(ctx context.Context) error {
 	w := d.bfd.Watch()
 	defer w.Close()
-	for {
-		e, err := w.Next(ctx)
+	for e, err := range w.All(ctx) {
 		if err != nil {
 			if errors.Is(err, bfd.ErrClosed) && ctx.Err() != nil {
 				return nil
@@ -126,4 +125,5 @@ func (d *Daemon) pumpBFD(ctx context.Context) error {
 		}
 		d.guard.event(e)
 	}
+	return nil
 }

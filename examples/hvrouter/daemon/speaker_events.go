@@ -15,8 +15,7 @@ func (s *speaker) tell(ctx context.Context) {
 	sub := s.Watch()
 	defer sub.Close()
 	again := false // what comes now was told before
-	for {
-		e, err := sub.Next(ctx)
+	for e, err := range sub.All(ctx) {
 		if err != nil {
 			return
 		}

@@ -53,7 +53,11 @@ func (s *speaker) watch(ctx context.Context, l loop, r *router, of []*routing) {
 			f.takeAll(ctx)
 		default:
 		}
-		n, converged := w.Next(buf)
+		n := w.Next(buf)
+		converged := n > 0 && buf[n-1].Converged
+		if converged {
+			n--
+		}
 		if converged && !closed(s.initialSync.all) {
 			// The table has nothing to wait for, but not everybody has said everything.
 			converged, h = false, s.convergence()

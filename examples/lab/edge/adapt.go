@@ -65,12 +65,13 @@ func (r *router) install(ctx context.Context) error {
 	defer w.Close()
 	changes := make([]rib.Change, 64)
 	for {
-		n, converged := w.Next(changes)
+		n := w.Next(changes)
 		for _, c := range changes[:n] {
+			if c.Converged {
+				r.fib.Sweep()
+				continue
+			}
 			r.route(c)
-		}
-		if converged {
-			r.fib.Sweep()
 		}
 		if n > 0 {
 			continue
@@ -107,8 +108,7 @@ func (r *router) route(c rib.Change) {
 func (r *router) paths(ctx context.Context) error {
 	w := r.bfd.Watch()
 	defer w.Close()
-	for {
-		e, err := w.Next(ctx)
+	for e, err := range w.All(ctx) {
 		if err != nil {
 			return err
 		}
@@ -127,6 +127,7 @@ func (r *router) paths(ctx context.Context) error {
 		}
 		r.log.Info("BFD", "peer", e.Peer, "state", e.State.String(), "reason", e.Reason.String())
 	}
+	return nil
 }
 
 // Peer is what [Main] tells about a session over its status socket.

@@ -13,8 +13,7 @@ import (
 func (r *reflector) detected(ctx context.Context) error {
 	w := r.bfd.Watch()
 	defer w.Close()
-	for {
-		e, err := w.Next(ctx)
+	for e, err := range w.All(ctx) {
 		if err != nil {
 			return err
 		}
@@ -35,6 +34,7 @@ func (r *reflector) detected(ctx context.Context) error {
 		r.drop(e.Peer, false)
 		r.mu.Unlock()
 	}
+	return nil
 }
 
 func (c *client) cease() {

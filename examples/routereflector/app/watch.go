@@ -52,8 +52,7 @@ func newWatch(o options, s *bgp.Speaker, log *slog.Logger) (*watch, error) {
 func (w *watch) follow(ctx context.Context, events *bgp.Watcher) error {
 	defer events.Close()
 	again := false // what comes now was printed before
-	for {
-		e, err := events.Next(ctx)
+	for e, err := range events.All(ctx) {
 		if err != nil {
 			return err
 		}
@@ -74,6 +73,7 @@ func (w *watch) follow(ctx context.Context, events *bgp.Watcher) error {
 			again = false
 		}
 	}
+	return nil
 }
 
 // print logs an event. State changes on the way to Established are noise.
@@ -187,8 +187,7 @@ func (w *watch) followBFD(ctx context.Context) error {
 	events := w.bfd.Watch()
 	defer events.Close()
 	downs := map[bfd.Key]uint64{}
-	for {
-		e, err := events.Next(ctx)
+	for e, err := range events.All(ctx) {
 		if err != nil {
 			return err
 		}
@@ -225,4 +224,5 @@ func (w *watch) followBFD(ctx context.Context) error {
 			w.log.Error("bfd", "peer", peer.String(), "err", err)
 		}
 	}
+	return nil
 }
