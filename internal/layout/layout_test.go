@@ -119,6 +119,28 @@ func TestGopacketStaysOutside(t *testing.T) {
 	}
 }
 
+// rooms are the packages that hvrouter's daemon consists of, and what each may import of the
+// others. All of them may import the packages that know nothing of a running daemon (config,
+// domain, guest, peering, ...), which import none of them.
+var rooms = map[string][]string{
+	"failover": {},
+	"daemon":   {"failover"},
+}
+
+func TestRoomsImportOneWay(t *testing.T) {
+	const hvrouter = module + "/examples/hvrouter/"
+	for _, line := range list(t, "-f", `{{$p := .ImportPath}}{{range .Imports}}{{$p}}={{.}} {{end}}`, "./examples/hvrouter/...") {
+		p, imp, _ := strings.Cut(line, "=")
+		from, to := strings.TrimPrefix(p, hvrouter), strings.TrimPrefix(imp, hvrouter)
+		if _, room := rooms[to]; !room || from == "cli" {
+			continue
+		}
+		if !slices.Contains(rooms[from], to) {
+			t.Errorf("%s imports %s", from, to)
+		}
+	}
+}
+
 // pure are the packages without goroutines, clocks, random sources, locks, loggers and
 // sockets.
 var pure = []string{"bgp/fsm"}

@@ -16,7 +16,7 @@ import (
 	"github.com/hyperfib/hyperfib/bfd"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
-	"github.com/hyperfib/hyperfib/examples/hvrouter/daemon"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/failover"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/handover"
 )
 
@@ -34,7 +34,7 @@ func bfdProcess(in invocation) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
 	defer stop()
 	log := logger(in.stderr, "info")
-	cfg := bfd.ServeConfig{RestartTime: *restart, Config: bfd.Config{RealTime: daemon.RealTime(config.BFD{Realtime: *realtime}),
+	cfg := bfd.ServeConfig{RestartTime: *restart, Config: bfd.Config{RealTime: failover.RealTime(config.BFD{Realtime: *realtime}),
 		LockMemory: true, Notice: func(err error) { log.Warn("BFD", "event", "bfd-notice", "err", err) }}}
 	nameProcess("hvrouter-bfd")
 	kept, place, err := handover.Listen(*socket + config.HandoverSuffix)

@@ -10,10 +10,10 @@ import (
 	"sync"
 	"time"
 
-	"github.com/hyperfib/hyperfib/bfd"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	eg "github.com/hyperfib/hyperfib/examples/hvrouter/edge"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/failover"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/files"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/host"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/journal"
@@ -53,9 +53,8 @@ type Daemon struct {
 	edge       *eg.Edge
 	namespaces []*openNamespace // the daemon's own first
 	netnsFiles []*os.File       // their files
-	bfd        bfd.Service      // nil: off
-	bfdLost    chan struct{}    // the BFD process may be gone
-	guard      *guard
+	bfd        *failover.Process
+	failover   *failover.Monitor
 	speaker    speakers
 	files      files.Reader
 	// Who reads what guests there are; of followInventory once the loop runs.
@@ -80,7 +79,7 @@ func Run(ctx context.Context, c *config.Config, opt Options) error {
 	log := slog.New(events.Handler(opt.Log.Handler()))
 	ctx, leave := context.WithCancel(ctx)
 	defer leave()
-	d := &Daemon{opt: opt, log: log, journal: events, loop: make(loop), bfdLost: make(chan struct{}, 1), started: time.Now(), leave: leave, speaker: speakers{}}
+	d := &Daemon{opt: opt, log: log, journal: events, loop: make(loop), started: time.Now(), leave: leave, speaker: speakers{}}
 	return d.run(ctx, c)
 }
 
@@ -195,7 +194,9 @@ func (d *Daemon) openPeers(t *tasks, c *config.Config) error {
 		t.start("", func(ctx context.Context) error { s.tell(ctx); return nil })
 		t.start("", func(ctx context.Context) error { s.watch(ctx, d.loop, r, r.follows(s.speaker)); return nil })
 	}
-	return d.watchBFD(t, c)
+	d.failover.Configure(c)
+	t.start("BFD events", d.failover.Run)
+	return nil
 }
 
 // startLearning brings foreign routes to the loop.

@@ -53,20 +53,9 @@ func (d *Daemon) Drain(context.Context) error {
 	if err := pause(ctx, withdrawTime); err != nil {
 		return err
 	}
-	d.removeBFD()
+	d.failover.Shutdown()
 	d.leave()
 	return nil
-}
-
-// removeBFD takes our BFD sessions to AdminDown: nobody is to wait for us.
-func (d *Daemon) removeBFD() {
-	if d.bfd == nil {
-		return
-	}
-	all, _ := d.bfd.Sessions() // if it does not answer there is nothing to end
-	for _, s := range all {
-		_ = d.bfd.Remove(s.Key)
-	}
 }
 
 func pause(ctx context.Context, t time.Duration) error {

@@ -28,7 +28,7 @@ func (r *router) take(p *namespace, events []fib.Event) {
 			p.links.address(e)
 			r.onAddress(p, e)
 		case fib.EventNextHops:
-			r.guard.refresh()
+			r.failover.Refresh()
 		case fib.EventError:
 			p.log.Warn("kernel refused", "event", "kernel-error", "err", e.Err)
 		case fib.EventRepair:

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config/configtest"
 	"github.com/hyperfib/hyperfib/fib"
 )
 
@@ -24,7 +25,7 @@ func (quietKernel) DeleteNeighbor(fib.Neighbor)    {}
 // needs.
 func BenchmarkOneMore(b *testing.B) {
 	const many = 1000
-	c, err := edited("hv1.yaml", nil)
+	c, err := configtest.Sample("hv1.yaml")
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	eg "github.com/hyperfib/hyperfib/examples/hvrouter/edge"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/failover"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/firewall"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/handover"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/host"
@@ -80,7 +81,8 @@ func (d *Daemon) openKernel(t *tasks, c *config.Config) error {
 	if err != nil {
 		return err
 	}
-	if err := d.startBFD(c.BFD); err != nil {
+	d.bfd = failover.NewProcess(c.BFD, d.log, d.opt.StartBFD)
+	if err := d.bfd.Start(); err != nil { // first: it has our sockets, too
 		return err
 	}
 	ec, err := d.edgeConfig(c)
@@ -95,14 +97,32 @@ func (d *Daemon) openKernel(t *tasks, c *config.Config) error {
 	d.router = newRouter(d.log, c, edge, states...)
 	t.start("sightings", func(ctx context.Context) error { return d.pumpSightings(ctx, edge) })
 	t.start("heard", func(ctx context.Context) error { return d.pumpHeard(ctx, edge) })
-	if err := d.openBFD(t, c); err != nil {
+	if err := d.openBFD(t); err != nil {
 		return err
 	}
-	d.router.guard = d.guard
+	d.router.failover = d.failover
 	for _, s := range d.namespaces {
 		if err := d.firstReading(t, s); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// openBFD makes the BFD service, and what follows its sessions.
+func (d *Daemon) openBFD(t *tasks) error {
+	service, err := d.bfd.Service()
+	if err != nil {
+		return err
+	}
+	kernels := map[string]failover.Kernel{}
+	for _, s := range d.namespaces {
+		kernels[s.netns.Path()] = s.fib
+	}
+	d.failover = failover.New(failover.Config{Log: d.log, Kernels: kernels, Paths: d.speaker, Service: service})
+	if service != nil {
+		t.start("BFD", service.Run)
+		t.start("", func(ctx context.Context) error { d.bfd.Supervise(ctx); return nil })
 	}
 	return nil
 }
@@ -206,9 +226,9 @@ func (d *Daemon) observe(s *openNamespace, events []fib.Event) {
 	for _, e := range events {
 		switch e.Kind {
 		case fib.EventLink:
-			d.guard.link(s.netns.Path(), e.Link, false)
+			d.failover.Link(s.netns.Path(), e.Link, false)
 		case fib.EventLinkGone:
-			d.guard.link(s.netns.Path(), e.Link, true)
+			d.failover.Link(s.netns.Path(), e.Link, true)
 		}
 	}
 	d.router.take(s.namespace, events)

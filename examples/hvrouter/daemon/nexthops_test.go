@@ -9,6 +9,7 @@ import (
 	"github.com/hyperfib/hyperfib/bgp"
 	"github.com/hyperfib/hyperfib/bgp/wire"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config/configtest"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
 )
@@ -16,7 +17,7 @@ import (
 // single is a configuration with one session for both fabrics.
 func single(t *testing.T) *config.Config {
 	t.Helper()
-	c, err := edited("daemon/testdata/single.yaml", nil)
+	c, err := configtest.Sample("testdata/single.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +59,7 @@ func TestWays(t *testing.T) {
 		check("probe up", true, true)
 		all.PathDown(watches[1], false)
 		check("probe down", true, false)
-		g := &routing{name: "public", dead: s.nextHops.snapshot()}
+		g := &routing{name: "public", dead: s.nextHops.Dead()}
 		hop := func(gw, link string) domain.NextHop {
 			return domain.NextHop{Gateway: netip.MustParseAddr(gw), Link: link}
 		}

@@ -62,7 +62,7 @@ func (d *Daemon) reload(ctx context.Context, opt api.ReloadOptions) (out api.Rel
 	for _, change := range out.Changes {
 		d.log.Info("reload changes", "event", "reload-change", "change", change.Text)
 	}
-	if !d.loop.do(ctx, func() { d.router.reload(c, h, d.guard) }) {
+	if !d.loop.do(ctx, func() { d.router.reload(c, h) }) {
 		return out, context.Canceled
 	}
 	out.Done = true
@@ -168,7 +168,7 @@ func (r *router) giveWay(next config.Edge) {
 	}
 }
 
-func (r *router) reload(c *config.Config, h config.Host, g *guard) {
+func (r *router) reload(c *config.Config, h config.Host) {
 	r.giveWay(c.Edge)
 	r.adopt(c)
 	r.recountVTEPs()
@@ -180,7 +180,7 @@ func (r *router) reload(c *config.Config, h config.Host, g *guard) {
 		r.apply(rt, &r.fx)
 		rt.bgp.Configure(c, d)
 	}
-	g.configure(c)
+	r.failover.Configure(c)
 	r.refresh()
 	r.reloaded = time.Now()
 	r.log.Info("reloaded", "event", "reloaded")

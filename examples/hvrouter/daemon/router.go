@@ -10,6 +10,7 @@ import (
 	"github.com/hyperfib/hyperfib/bgp"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/failover"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
 	"github.com/hyperfib/hyperfib/fib"
@@ -18,9 +19,9 @@ import (
 // router is the state of the event loop. One goroutine owns it; every method is
 // called there.
 type router struct {
-	log   *slog.Logger
-	edge  edge
-	guard *guard
+	log      *slog.Logger
+	edge     edge
+	failover *failover.Monitor
 
 	cfg        *config.Config
 	namespaces []*namespace // the daemon's own first
@@ -70,7 +71,7 @@ type routing struct {
 	complete  bool                 // BGP knows that everything of ours is announced
 	converged bool                 // BGP has told everything once
 	without   []bgp.PeerKey        // but for these peers
-	dead      deadNextHops         // next hops that are not to be used
+	dead      failover.Dead        // next hops that are not to be used
 }
 
 // newRouter makes a router for a configuration over namespaces, one for each of

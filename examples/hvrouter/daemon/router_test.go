@@ -10,7 +10,9 @@ import (
 	"testing"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config/configtest"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/failover"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/firewall"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
@@ -148,7 +150,7 @@ func newBench(t testing.TB) *bench { return newBenchOf(t, "hv1.yaml") }
 // newBenchOf makes one with another sample.
 func newBenchOf(t testing.TB, sample string) *bench {
 	t.Helper()
-	c, err := edited(sample, nil)
+	c, err := configtest.Sample(sample)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,7 +165,7 @@ func newBenchWith(t testing.TB, c *config.Config, log *slog.Logger, kernelOf fun
 		places = append(places, newNamespace(log, p.NetNS, kernelOf(string(p.NetNS)), &fakeFirewall{}))
 	}
 	r := newRouter(log, c, fakeEdge{tr}, places...)
-	r.guard = newGuard(r.log, nil, nil, nil)
+	r.failover = failover.New(failover.Config{Log: r.log})
 	for i, d := range c.Domains {
 		r.addDomain(i, fakeBGP{tr, d.Name})
 	}

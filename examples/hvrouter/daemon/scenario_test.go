@@ -8,8 +8,6 @@ import (
 	"log/slog"
 	"maps"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,8 +15,8 @@ import (
 	"time"
 
 	"github.com/hyperfib/hyperfib/arp"
-	"github.com/hyperfib/hyperfib/bfd"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config/configtest"
 	eg "github.com/hyperfib/hyperfib/examples/hvrouter/edge"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
 	"github.com/hyperfib/hyperfib/fib"
@@ -47,8 +45,6 @@ import (
 //	allow PREFIX                                 it is in the kernel (again)
 //	stale PREFIX TABLE LINK                      a route of an earlier run
 //	explain PREFIX
-//	bfd configure|refresh|doubt, bfd objects GATEWAY%LINK ...
-//	bfd up|down|admin|echo LOCAL PEER INTERFACE [NS]
 //
 // Events of one batch are separated by ";".
 type machine struct {
@@ -58,8 +54,6 @@ type machine struct {
 	slow    map[netip.Prefix]bool
 	wanted  map[fib.RouteKey]bool
 	changes map[string][]fib.RouteChange // by namespace, for the loop
-	service *guard
-	objects map[string]*fakeGateways
 }
 
 func TestScenarios(t *testing.T) {
@@ -137,15 +131,13 @@ func (m *machine) do(now time.Time, words []string) error {
 	case "move":
 		return m.moveWords(words)
 	case "reload":
-		c, err := edited(words[1], words[2:])
+		c, err := configtest.Sample(words[1], words[2:]...)
 		if err != nil {
 			return m.says(err)
 		}
-		m.router.reload(c, config.Host{}, m.router.guard)
+		m.router.reload(c, config.Host{})
 	case "explain":
 		m.lines = append(m.lines, m.router.explain(netip.MustParsePrefix(words[1]), noTables)...)
-	case "bfd":
-		return m.bfd(words[1:])
 	default:
 		return fmt.Errorf("unknown word %q", words[0])
 	}
@@ -160,26 +152,8 @@ func (m *machine) says(err error) error {
 	return nil
 }
 
-// edited reads a sample, with changes.
-func edited(file string, edits []string) (*config.Config, error) {
-	data, err := os.ReadFile(filepath.Join("..", file))
-	if err != nil {
-		return nil, err
-	}
-	text := string(data)
-	plain := strings.NewReplacer("_", " ", `\n`, "\n")
-	for _, e := range edits {
-		old, new, _ := strings.Cut(e, "=>")
-		if !strings.Contains(text, plain.Replace(old)) {
-			return nil, fmt.Errorf("%s does not contain %q", file, plain.Replace(old))
-		}
-		text = strings.Replace(text, plain.Replace(old), plain.Replace(new), 1)
-	}
-	return config.Parse(file, []byte(text), nil)
-}
-
 func (m *machine) start(now time.Time, file string, edits []string) error {
-	c, err := edited(file, edits)
+	c, err := configtest.Sample(file, edits...)
 	if err != nil {
 		return err
 	}
@@ -187,13 +161,6 @@ func (m *machine) start(now time.Time, file string, edits []string) error {
 	m.changes = map[string][]fib.RouteChange{}
 	m.bench = newBenchWith(m.t, c, slog.New(events{tr}), func(netns string) kernel { return standing{fakeKernel{tr, netns}, m} }, tr)
 	m.router.now = func() time.Time { return now }
-	m.objects = map[string]*fakeGateways{}
-	kernels := map[string]gateways{}
-	for _, p := range m.namespaces {
-		m.objects[p.netns.Path()] = &fakeGateways{trace: tr}
-		kernels[p.netns.Path()] = m.objects[p.netns.Path()]
-	}
-	m.service = newGuard(slog.New(slog.DiscardHandler), kernels, fakePaths{tr}, fakeBFD{trace: tr})
 	m.refresh()
 	return nil
 }
@@ -399,54 +366,6 @@ func (m *machine) moveWords(words []string) error {
 		}
 	}
 	return m.says(m.change(func(in *guest.Inventory) error { return move(in, words[1], moveTo(pref, down)) }))
-}
-
-func (m *machine) bfd(words []string) error {
-	g := m.service
-	switch words[0] {
-	case "configure":
-		c, err := edited(words[1], words[2:])
-		if err != nil {
-			return err
-		}
-		g.configure(c)
-	case "objects":
-		p, words := m.where(words)
-		objects := m.objects[p.netns.Path()]
-		objects.objects = nil
-		for i, w := range words[1:] {
-			gw, link, _ := strings.Cut(w, "%")
-			index := number(link)
-			objects.objects = append(objects.objects, fib.NextHopObject{ID: uint32(i + 1), Gateway: netip.MustParseAddr(gw), IfIndex: index})
-			name, _ := p.links.name(index)
-			g.link(p.netns.Path(), fib.Link{IfIndex: index, Interface: name}, false)
-		}
-	case "refresh":
-		g.refresh()
-	case "doubt":
-		g.endGrace()
-	case "up", "down", "admin", "echo", "away":
-		p, words := m.where(words)
-		e := bfd.Event{Key: bfd.Key{Local: netip.MustParseAddr(words[1]), Peer: netip.MustParseAddr(words[2]), Interface: words[3], NetNS: p.netns.Path()}, State: bfd.StateDown}
-		switch words[0] {
-		case "up":
-			e.State = bfd.StateUp
-		case "admin":
-			e.Reason = bfd.ReasonRemoteAdminDown
-		case "echo":
-			e.Reason = bfd.ReasonEchoFailed
-		default:
-			e.Reason = bfd.ReasonExpired
-		}
-		if words[0] == "away" {
-			e.Downs = 1
-		}
-		g.event(e)
-	default:
-		return fmt.Errorf("unknown word %q", words[0])
-	}
-	g.deliver()
-	return nil
 }
 
 func number(word string) int {

@@ -79,6 +79,31 @@ func session(name string, n config.NetNS, ref config.Reflector, p bgp.PeerStatus
 	return s
 }
 
+// nextHopsOf returns how the next hops of a session are that has several.
+func (s *speaker) nextHopsOf(c *config.Config, r config.Reflector, bfds map[bfd.Key]bfd.Status) (list []api.NextHop) {
+	if len(r.AdvertiseNextHops) == 0 {
+		return nil
+	}
+	dead := s.nextHops.Dead()
+	own := ""
+	if len(s.members) == 1 {
+		own = s.members[0].Domain
+	}
+	for _, w := range r.NextHopsOf(own) {
+		v4, v6 := w.Families()
+		has := func(six bool) bool { return dead.Has(peering.NextHop{Domain: w.Domain, Link: w.Interface, IPv6: six}) }
+		out := api.NextHop{Domain: w.Domain, Fabric: w.Fabric, Interface: w.Interface, NextHop4: w.NextHop4.Addr, NextHop6: w.NextHop6.Addr,
+			Probe: w.Probe.Addr, BFD: "off", Alive: v4 && !has(false) || v6 && !has(true)}
+		if p, ok := peering.Probe(c, c.NetNSOf(r, own), w); ok {
+			if b, ok := bfds[p.Key]; ok {
+				out.BFD = b.State.String()
+			}
+		}
+		list = append(list, out)
+	}
+	return list
+}
+
 func familyName(f wire.Family) string {
 	if f == wire.IPv6Unicast {
 		return string(config.IPv6)
@@ -88,10 +113,7 @@ func familyName(f wire.Family) string {
 
 func (d *Daemon) bfdStates() map[bfd.Key]bfd.Status {
 	out := map[bfd.Key]bfd.Status{}
-	if d.bfd == nil {
-		return out
-	}
-	all, _ := d.bfd.Sessions() // no answer: shown as "off"
+	all, _ := d.failover.Sessions() // no answer: shown as "off"
 	for _, s := range all {
 		out[s.Key] = s
 	}
@@ -101,14 +123,11 @@ func (d *Daemon) bfdStates() map[bfd.Key]bfd.Status {
 // BFD implements [api.Backend].
 func (d *Daemon) BFD() ([]api.BFD, error) {
 	out := []api.BFD{}
-	if d.bfd == nil {
-		return out, nil
-	}
-	all, err := d.bfd.Sessions()
+	all, err := d.failover.Sessions()
 	for _, s := range all {
 		out = append(out, api.BFD{NetNS: d.netnsName(s.NetNS), Local: s.Local, Peer: s.Peer, Interface: s.Interface, State: s.State.String(),
 			RemoteState: s.RemoteState.String(), Reason: s.Reason.String(), Discr: s.Discr, RemoteDiscr: s.RemoteDiscr,
-			Interval: s.TxInterval.String(), Detect: s.DetectTime.String(), RemoteC: s.RemoteC, Echo: d.guard.echoes(s.Key), Downs: s.Downs, Since: s.Since})
+			Interval: s.TxInterval.String(), Detect: s.DetectTime.String(), RemoteC: s.RemoteC, Echo: d.failover.Echo(s.Key), Downs: s.Downs, Since: s.Since})
 	}
 	slices.SortFunc(out, func(a, b api.BFD) int {
 		return cmp.Or(strings.Compare(a.NetNS, b.NetNS), strings.Compare(a.Interface, b.Interface), a.Peer.Compare(b.Peer))

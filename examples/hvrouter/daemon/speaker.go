@@ -12,6 +12,7 @@ import (
 
 	"github.com/hyperfib/hyperfib/bgp"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/failover"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
 )
 
@@ -28,7 +29,8 @@ type speaker struct {
 	members   []peering.Member
 	// wide tells that some session has more next hops than its own.
 	wide     bool
-	nextHops *nextHopStates
+	nextHops *failover.NextHops
+	again    chan struct{} // the paths are to be taken once more: next hops died, or live again
 	// patience is how long routes of an earlier run stay while no peer is there to say
 	// what they should be.
 	patience time.Duration
@@ -39,7 +41,7 @@ type speaker struct {
 	mu       sync.Mutex
 	peers    map[bgp.PeerKey]configured // as they are
 	rollout  rollout                    // of what they should be
-	again    *time.Timer                // review
+	timer    *time.Timer                // proceed
 	complete []bool                     // the inventory of each member is
 	cfg      *config.Config
 	domain   config.Domain
@@ -56,10 +58,10 @@ type configured struct {
 
 // peer makes the configuration of a peer. Policies that have not changed are
 // taken from old: a new one would make the session exchange its routes again.
-func (s *speaker) peer(c *config.Config, r config.Reflector, dead deadNextHops, old configured) configured {
+func (s *speaker) peer(c *config.Config, r config.Reflector, dead failover.Dead, old configured) configured {
 	p := configured{PeerConfig: peering.Peer(c, r, s.linkLocal(r.Interface)), imports: r.Import, exports: r.Export, fabric: r.Fabric}
 	if len(r.AdvertiseNextHops) > 0 {
-		p.nextHops = dead.announced(peering.Announce(r, s.members))
+		p.nextHops = dead.Alive(peering.Announce(r, s.members))
 	}
 	p.Import, p.Export = old.Import, old.Export
 	first := old.Addr != p.Addr
@@ -103,18 +105,18 @@ func newSpeaker(log *slog.Logger, c *config.Config, d config.Domain, p *namespac
 	}
 	s := &speaker{Speaker: b, log: log, name: d.Name, netns: d.NetNS, peers: map[bgp.PeerKey]configured{},
 		cBit: c.BFD.Process == "separate", linkLocal: p.links.linkLocal, members: members,
-		deferral: time.Now().Add(c.BGP.GracefulRestart.Deferral.Duration), nextHops: newNextHopStates(), initialSync: newInitialSync(), patience: c.BGP.GracefulRestart.Time.Duration + c.BGP.GracefulRestart.LongLived.Duration}
+		deferral: time.Now().Add(c.BGP.GracefulRestart.Deferral.Duration), nextHops: &failover.NextHops{}, again: make(chan struct{}, 1), initialSync: newInitialSync(), patience: c.BGP.GracefulRestart.Time.Duration + c.BGP.GracefulRestart.LongLived.Duration}
 	s.complete = make([]bool, len(s.members))
-	s.again = time.AfterFunc(time.Hour, s.proceed)
-	s.again.Stop()
+	s.timer = time.AfterFunc(time.Hour, s.proceed)
+	s.timer.Stop()
 	sessions, shared := c.SessionsOf(d)
 	s.wide = slices.ContainsFunc(sessions, config.Reflector.Wide)
 	if shared {
 		s.name = "shared"
 	}
 	if len(preserved) == 0 {
-		s.nextHops.set(probed(c, s.members), true)
-		s.nextHops.ring()
+		s.nextHops.Set(probed(c, s.members), true)
+		s.ring()
 	}
 	return s, nil
 }
@@ -135,7 +137,15 @@ func (s *speaker) updateNextHops() {
 		s.bring()
 	}
 	s.mu.Unlock()
-	s.nextHops.ring()
+	s.ring()
+}
+
+// ring has [speaker.watch] take all paths once more.
+func (s *speaker) ring() {
+	select {
+	case s.again <- struct{}{}:
+	default:
+	}
 }
 
 // proceed goes on with what waits for sessions: a rollout, and who wants to know when all
@@ -169,7 +179,7 @@ func (s *speaker) missing() (list []bgp.PeerKey) {
 // bring adds, changes and removes peers, each when the rollout says; the lock is held.
 func (s *speaker) bring() {
 	sessions, _ := s.cfg.SessionsOf(s.domain)
-	dead := s.nextHops.snapshot()
+	dead := s.nextHops.Dead()
 	next := map[bgp.PeerKey]configured{}
 	var all []rolloutSession
 	now, status := time.Now(), s.standings()
@@ -213,7 +223,7 @@ func (s *speaker) wake(now time.Time, status map[bgp.PeerKey]bgp.PeerStatus) {
 	}
 	s.initialSync.note(done, len(status))
 	if !next.IsZero() {
-		s.again.Reset(max(next.Sub(now), time.Millisecond))
+		s.timer.Reset(max(next.Sub(now), time.Millisecond))
 	}
 }
 

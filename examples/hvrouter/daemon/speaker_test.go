@@ -9,6 +9,7 @@ import (
 
 	"github.com/hyperfib/hyperfib/bgp"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/failover"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
 )
 
@@ -19,7 +20,7 @@ func TestConfigureKeepsPolicies(t *testing.T) {
 	r := b.cfg.Domains[0].Reflectors[0]
 	s := &speaker{linkLocal: func(string) (none netip.Addr) { return none }, members: peering.Members(b.cfg, b.cfg.Domains[0])}
 	configure := func(c *config.Config, r config.Reflector, old configured) configured {
-		return s.peer(c, r, deadNextHops{}, old)
+		return s.peer(c, r, failover.Dead{}, old)
 	}
 	term := func(pref uint32) config.Policy { return config.Policy{{LocalPref: &pref, Action: "accept"}} }
 	r.Import, r.Export = term(100), term(200)

@@ -2,6 +2,8 @@ package daemon
 
 import (
 	"net/netip"
+	"slices"
+	"strings"
 
 	"github.com/hyperfib/hyperfib/bgp"
 	"github.com/hyperfib/hyperfib/bgp/rib"
@@ -27,7 +29,7 @@ func (s speakers) lookup(name string, p netip.Prefix) []rib.Path {
 	return m.members[m.no].Of(m.Table().Lookup(p), nil)
 }
 
-// PathDown implements paths.
+// PathDown implements [failover.Paths].
 func (s speakers) PathDown(w peering.Watch, remoteC bool) {
 	s.mark(w, true)
 	if w.Probe() {
@@ -41,7 +43,7 @@ func (s speakers) PathDown(w peering.Watch, remoteC bool) {
 	d.report(w.Peer, d.Speaker.PathDown(w.Peer, why))
 }
 
-// PathUp implements paths.
+// PathUp implements [failover.Paths].
 func (s speakers) PathUp(w peering.Watch) {
 	s.mark(w, false)
 	if !w.Probe() {
@@ -59,7 +61,7 @@ func (s speakers) mark(w peering.Watch, dead bool) {
 				mine = append(mine, hop)
 			}
 		}
-		if d.wide && d.nextHops.set(mine, dead) {
+		if d.wide && d.nextHops.Set(mine, dead) {
 			d.updateNextHops()
 		}
 	}
@@ -74,7 +76,7 @@ func (s speakers) LinkDown(n config.NetNS, name string) {
 		if n := d.Speaker.LinkDown(name); n > 0 {
 			d.log.Warn("carrier lost", "event", "carrier-lost", "domain", d.name, "interface", name, "sessions", n)
 		}
-		if d.wide && d.nextHops.carrier(name, true) {
+		if d.wide && d.nextHops.Carrier(name, true) {
 			d.updateNextHops()
 		}
 	}
@@ -83,8 +85,31 @@ func (s speakers) LinkDown(n config.NetNS, name string) {
 // LinkUp tells them that it has its carrier again.
 func (s speakers) LinkUp(n config.NetNS, name string) {
 	for d := range s.each {
-		if d.netns == n && d.wide && d.nextHops.carrier(name, false) {
+		if d.netns == n && d.wide && d.nextHops.Carrier(name, false) {
 			d.updateNextHops()
 		}
 	}
+}
+
+// probed lists the next hops of a speaker that probes watch.
+func probed(c *config.Config, members []peering.Member) (list []peering.NextHop) {
+	for _, w := range peering.Watches(c) {
+		if w.Probe() && serves(members, w.Domain) {
+			list = append(list, w.NextHops...)
+		}
+	}
+	return list
+}
+
+func serves(members []peering.Member, name string) bool {
+	return slices.ContainsFunc(members, func(m peering.Member) bool { return m.Domain == name })
+}
+
+// serves names the domains of a speaker.
+func (s *speaker) serves() string {
+	names := make([]string, len(s.members))
+	for i, m := range s.members {
+		names[i] = m.Domain
+	}
+	return strings.Join(names, ",")
 }

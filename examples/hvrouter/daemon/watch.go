@@ -49,7 +49,7 @@ func (s *speaker) watch(ctx context.Context, l loop, r *router, of []*routing) {
 	var h convergence
 	for ctx.Err() == nil {
 		select {
-		case <-s.nextHops.again:
+		case <-s.again:
 			f.takeAll(ctx)
 		default:
 		}
@@ -68,8 +68,8 @@ func (s *speaker) watch(ctx context.Context, l loop, r *router, of []*routing) {
 		}
 		select {
 		case <-ready:
-		case <-s.nextHops.again:
-			s.nextHops.ring()
+		case <-s.again:
+			s.ring()
 		case <-h.some:
 			h.some, h.time = nil, time.After(establishTime)
 		case <-h.all:
@@ -101,7 +101,7 @@ func (f *follower) bring(ctx context.Context, changes []rib.Change, converged bo
 
 // takeAll takes all paths once more: next hops have died, or live again.
 func (f *follower) takeAll(ctx context.Context) {
-	dead := f.nextHops.snapshot()
+	dead := f.nextHops.Dead()
 	for no, g := range f.of {
 		var all []netip.Prefix
 		f.loop.do(ctx, func() {

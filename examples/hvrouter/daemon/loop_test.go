@@ -2,58 +2,10 @@ package daemon
 
 import (
 	"context"
-	"net/netip"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/hyperfib/hyperfib/bfd"
-	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
-	"github.com/hyperfib/hyperfib/fib"
 )
-
-type fakeGateways struct {
-	*trace
-	objects []fib.NextHopObject
-}
-
-func (g *fakeGateways) NextHops() []fib.NextHopObject { return g.objects }
-func (g *fakeGateways) Gateways() (list []fib.Gateway) {
-	for _, o := range g.objects {
-		list = append(list, fib.Gateway{IfIndex: o.IfIndex, Gateway: o.Gateway})
-	}
-	return list
-}
-func (g *fakeGateways) GatewayDown(link int, gw netip.Addr) {
-	g.add("gateway-down %v%%%d", gw, link)
-}
-func (g *fakeGateways) GatewayUp(link int, gw netip.Addr) { g.add("gateway-up %v%%%d", gw, link) }
-
-type fakePaths struct{ *trace }
-
-func (p fakePaths) PathDown(w peering.Watch, c bool) {
-	p.add("path-down %v remote C %v%s", w.Key.Peer, c, mark(w.Probe(), ", a probe"))
-}
-func (p fakePaths) PathUp(w peering.Watch) {
-	p.add("path-up %v%s", w.Key.Peer, mark(w.Probe(), ", a probe"))
-}
-
-// fakeBFD notes what it is asked for; its other methods are not used by the guard.
-type fakeBFD struct {
-	bfd.Service
-	*trace
-}
-
-func (s fakeBFD) Add(c bfd.SessionConfig) error {
-	var ids []string
-	for _, n := range c.Failover {
-		ids = append(ids, n.Gateway.String())
-	}
-	s.add("add %v every %v, failover [%s]", c.Peer, c.DesiredMinTx, strings.Join(ids, " "))
-	return nil
-}
-func (s fakeBFD) Remove(k bfd.Key) error { s.add("remove %v", k.Peer); return nil }
 
 func TestLoop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

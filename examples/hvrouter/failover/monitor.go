@@ -1,0 +1,287 @@
+package failover
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/hyperfib/hyperfib/bfd"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
+	"github.com/hyperfib/hyperfib/fib"
+)
+
+// Kernel is what a Monitor uses of the [fib.FIB] of a namespace.
+type Kernel interface {
+	NextHops() []fib.NextHopObject
+	Gateways() []fib.Gateway
+	GatewayDown(link int, gateway netip.Addr)
+	GatewayUp(link int, gateway netip.Addr)
+}
+
+var _ Kernel = (*fib.FIB)(nil)
+
+// Paths takes the end and the return of the paths to peers. The calls come from one goroutine
+// and may wait for a peer.
+type Paths interface {
+	// PathDown ends what depends on a path; remoteC tells that the peer's BFD does not share
+	// the fate of its control plane.
+	PathDown(w peering.Watch, remoteC bool)
+	PathUp(w peering.Watch)
+}
+
+// Config is what a Monitor works with.
+type Config struct {
+	Log     *slog.Logger      // required
+	Kernels map[string]Kernel // by the paths of their namespaces
+	Paths   Paths             // required
+	Service bfd.Service       // nil: no BFD, and every method does nothing
+}
+
+// Monitor follows the BFD sessions of a configuration. It is safe for concurrent use, and none
+// of its methods waits for a peer.
+type Monitor struct {
+	log     *slog.Logger
+	kernels map[string]Kernel
+	paths   Paths
+	service bfd.Service
+
+	wake chan struct{} // there are notices
+
+	mu      sync.Mutex
+	state   state
+	notices notices // of which deliver has not told BGP
+}
+
+// New makes a Monitor without sessions.
+func New(c Config) *Monitor {
+	return &Monitor{log: c.Log, kernels: c.Kernels, paths: c.Paths, service: c.Service, wake: make(chan struct{}, 1), state: newState(), notices: notices{}}
+}
+
+// Configure adds, changes and removes BFD sessions; those that stay the same are left alone.
+func (m *Monitor) Configure(c *config.Config) {
+	if m.service == nil {
+		return
+	}
+	o := m.objects()
+	m.mu.Lock()
+	old := m.state.configs
+	remove, back := m.state.configure(peering.Watches(c), o)
+	m.gatewaysUp(back)
+	next := maps.Clone(m.state.configs)
+	m.mu.Unlock()
+	for _, k := range remove {
+		if err := m.service.Remove(k); err != nil {
+			m.log.Warn("BFD session not removed", "event", "bfd-error", "session", k, "err", err)
+		}
+	}
+	m.add(next, old)
+}
+
+// Refresh renews the failover lists of the sessions: the next-hop objects of a kernel have
+// changed.
+func (m *Monitor) Refresh() {
+	if m.service == nil {
+		return
+	}
+	o := m.objects()
+	m.mu.Lock()
+	old := maps.Clone(m.state.configs)
+	m.gatewaysDown(m.state.refresh(o, m.gateways))
+	next := maps.Clone(m.state.configs)
+	m.mu.Unlock()
+	m.add(next, old)
+}
+
+// Link notes the name of an interface of the namespace at a path.
+func (m *Monitor) Link(netns string, l fib.Link, gone bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.state.link(netns, l, gone)
+}
+
+// Sessions returns the BFD sessions as they are now, none if there is no BFD.
+func (m *Monitor) Sessions() ([]bfd.Status, error) {
+	if m.service == nil {
+		return nil, nil
+	}
+	return m.service.Sessions()
+}
+
+// Echo reports whether a session watches a peer that speaks no BFD.
+func (m *Monitor) Echo(k bfd.Key) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.state.configs[k].Echo
+}
+
+// Shutdown takes all sessions to AdminDown, so that no peer waits for them.
+func (m *Monitor) Shutdown() {
+	all, _ := m.Sessions() // without an answer there is nothing to end
+	for _, s := range all {
+		_ = m.service.Remove(s.Key)
+	}
+}
+
+// graceTime is how long after the start a next hop counts as alive although its probe has not
+// come up: more than BFD needs for a session that is new on both sides.
+const graceTime = 5 * time.Second
+
+// Run follows the sessions until ctx ends. It is to be called after the first Configure: a
+// session that is up already has one event, and sessions that an earlier run had and this one
+// has not are removed.
+func (m *Monitor) Run(ctx context.Context) error {
+	if m.service == nil {
+		return nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var deliver sync.WaitGroup
+	defer deliver.Wait()
+	defer cancel()
+	deliver.Go(func() { m.deliverAll(ctx) })
+	w := m.service.Watch()
+	defer w.Close()
+	if s, ok := m.service.(interface{ Synced() error }); ok {
+		if err := s.Synced(); err != nil {
+			return ended(ctx, err)
+		}
+	}
+	for e, err := range w.All(ctx) {
+		if err != nil {
+			return ended(ctx, err)
+		}
+		m.event(e)
+	}
+	return nil
+}
+
+// ended returns an error of the service, nil for the one that the end of ctx causes.
+func ended(ctx context.Context, err error) error {
+	if errors.Is(err, bfd.ErrClosed) && ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// deliverAll brings notices to BGP until ctx ends, and ends the time of grace for probes.
+func (m *Monitor) deliverAll(ctx context.Context) {
+	grace := time.NewTimer(graceTime)
+	defer grace.Stop()
+	for {
+		select {
+		case <-m.wake:
+		case <-grace.C:
+			m.endGrace()
+		case <-ctx.Done():
+			return
+		}
+		m.deliver()
+	}
+}
+
+// deliver brings BGP the notices that there are. The kernel is ahead of it: event has
+// changed that before.
+func (m *Monitor) deliver() {
+	m.mu.Lock()
+	all := m.notices
+	m.notices = notices{}
+	m.mu.Unlock()
+	for _, n := range all {
+		if n.down {
+			m.paths.PathDown(n.watch, n.remoteC)
+		}
+		if n.up {
+			m.paths.PathUp(n.watch)
+		}
+	}
+}
+
+// event takes what BFD says of a session.
+func (m *Monitor) event(e bfd.Event) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	o := m.state.event(e, m.gateways)
+	m.gatewaysUp(o.back)
+	m.gatewaysDown(o.down)
+	remoteC := e.RemoteC || o.watch.Config.Echo
+	switch o.verdict {
+	case sessionUp:
+		m.notices.up(o.watch)
+		m.log.Info("BFD up", "event", "bfd-up", "peer", e.Peer, "interface", e.Interface)
+	case sessionFailed:
+		m.notices.down(o.watch, remoteC)
+		m.log.Warn("BFD down", "event", "bfd-down", "peer", e.Peer, "interface", e.Interface, "reason", e.Reason, "gateways", len(o.down))
+	case failedEarlier:
+		m.notices.down(o.watch, remoteC)
+	case adminDown:
+		m.log.Info("BFD admin down at the peer", "event", "bfd-admin-down", "peer", e.Peer, "interface", e.Interface)
+	}
+	for _, f := range e.Failover {
+		m.log.Warn("BFD process removed a next hop", "event", "bfd-failover", "id", f.ID, "deleted", f.Deleted, "took", f.Took, "err", f.Err)
+	}
+	if len(m.notices) > 0 {
+		m.wakeDeliver()
+	}
+}
+
+// endGrace ends the time in which the next hops that an earlier run announced count as alive
+// without their probes.
+func (m *Monitor) endGrace() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, w := range m.state.silentProbes() {
+		m.notices.down(w, false)
+	}
+}
+
+func (m *Monitor) wakeDeliver() {
+	select {
+	case m.wake <- struct{}{}:
+	default:
+	}
+}
+
+// add adds the sessions whose configuration differs from old's, with their failover lists.
+func (m *Monitor) add(next, old map[bfd.Key]bfd.SessionConfig) {
+	for k, s := range next {
+		if o, ok := old[k]; ok && same(s, o) {
+			continue
+		}
+		if err := m.service.Add(s); err != nil {
+			m.log.Error("BFD session refused", "event", "bfd-error", "session", k, "err", err)
+		}
+	}
+}
+
+func same(a, b bfd.SessionConfig) bool {
+	return a.DesiredMinTx == b.DesiredMinTx && a.RequiredMinRx == b.RequiredMinRx && a.Multiplier == b.Multiplier && a.Echo == b.Echo &&
+		peering.SameFailover(a.Failover, b.Failover)
+}
+
+// objects reads the next-hop objects of every namespace.
+func (m *Monitor) objects() objects {
+	all := make(objects, len(m.kernels))
+	for netns, k := range m.kernels {
+		all[netns] = k.NextHops()
+	}
+	return all
+}
+
+// gateways reads those of the namespace at a path.
+func (m *Monitor) gateways(netns string) []fib.Gateway { return m.kernels[netns].Gateways() }
+
+func (m *Monitor) gatewaysDown(list []gateway) {
+	for _, g := range list {
+		m.kernels[g.netns].GatewayDown(g.link, g.addr)
+	}
+}
+
+func (m *Monitor) gatewaysUp(list []gateway) {
+	for _, g := range list {
+		m.kernels[g.netns].GatewayUp(g.link, g.addr)
+	}
+}

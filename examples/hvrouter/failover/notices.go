@@ -1,0 +1,31 @@
+package failover
+
+import (
+	"github.com/hyperfib/hyperfib/bfd"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
+)
+
+// notices are what BGP does not know yet about the sessions, one notice a session: BGP may be
+// busy with one peer, and what concerns another one does not wait for it.
+type notices map[bfd.Key]notice
+
+// notice is about one session. An end is never hidden by the session's return that follows.
+type notice struct {
+	watch    peering.Watch
+	down, up bool
+	// remoteC tells that the peer's BFD does not share the fate of its control plane
+	// (RFC 5882, Section 4.3), or that the session is one by echo.
+	remoteC bool
+}
+
+// up notes that a session is Up.
+func (n notices) up(w peering.Watch) {
+	one := n[w.Key]
+	one.watch, one.up = w, true
+	n[w.Key] = one
+}
+
+// down notes that a session has ended.
+func (n notices) down(w peering.Watch, remoteC bool) {
+	n[w.Key] = notice{watch: w, down: true, remoteC: remoteC}
+}

@@ -1,0 +1,176 @@
+package failover
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/hyperfib/hyperfib/bfd"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
+	"github.com/hyperfib/hyperfib/fib"
+)
+
+// state is what is known of the BFD sessions of a configuration and of the gateways behind
+// them. It has no lock, clock or kernel: its methods return what is to be done.
+type state struct {
+	watches []peering.Watch
+	configs map[bfd.Key]bfd.SessionConfig // what each session is to be, with its failover list
+	up      map[bfd.Key]bool              // sessions that are Up
+	known   map[bfd.Key]bool              // sessions of which an event has come in this run
+	failed  map[bfd.Key]bool              // sessions that have failed, and are not back
+	down    map[bfd.Key][]gateway         // gateways that are out of the kernel's groups, by the session that failed
+	names   map[string]map[int]string     // names of interfaces, by the path of their namespace
+}
+
+// gateway is a next hop of the kernel.
+type gateway struct {
+	netns string // path of its namespace
+	link  int    // interface index
+	addr  netip.Addr
+}
+
+// gatewaysOf returns the gateways that fib knows in the namespace at a path. Those include
+// next-hop objects which the BFD process has deleted already: fib must know that they are to
+// stay away.
+type gatewaysOf func(netns string) []fib.Gateway
+
+// objects are the next-hop objects of the kernel, by the path of their namespace.
+type objects map[string][]fib.NextHopObject
+
+func newState() state {
+	return state{configs: map[bfd.Key]bfd.SessionConfig{}, up: map[bfd.Key]bool{}, known: map[bfd.Key]bool{}, failed: map[bfd.Key]bool{},
+		down: map[bfd.Key][]gateway{}, names: map[string]map[int]string{}}
+}
+
+// link notes the name of an interface of the namespace at a path.
+func (s *state) link(netns string, l fib.Link, gone bool) {
+	if s.names[netns] == nil {
+		s.names[netns] = map[int]string{}
+	}
+	s.names[netns][l.IfIndex] = l.Interface
+	if gone {
+		delete(s.names[netns], l.IfIndex)
+	}
+}
+
+// configure replaces the watches. It returns the sessions to remove, because they are not
+// configured any more or must be made anew, and the gateways that may come back with that.
+func (s *state) configure(watches []peering.Watch, o objects) (remove []bfd.Key, back []gateway) {
+	next := map[bfd.Key]bfd.SessionConfig{}
+	for _, w := range watches {
+		next[w.Key] = w.Config
+	}
+	old := s.configs
+	s.watches, s.configs = watches, next
+	for k, c := range old {
+		if n, ok := next[k]; !ok || n.Echo != c.Echo {
+			remove = append(remove, k)
+			back = append(back, s.recover(k)...)
+			delete(s.up, k)
+			delete(s.known, k)
+		}
+	}
+	s.updateLists(o)
+	return remove, back
+}
+
+// refresh computes the failover lists from other next-hop objects. It returns the gateways
+// that have appeared behind sessions which have failed.
+func (s *state) refresh(o objects, kernel gatewaysOf) (down []gateway) {
+	s.updateLists(o)
+	for _, w := range s.watches {
+		if s.failed[w.Key] {
+			down = append(down, s.fail(w, kernel)...)
+		}
+	}
+	return down
+}
+
+// updateLists computes which next-hop objects the BFD process may delete for each session.
+func (s *state) updateLists(o objects) {
+	for _, w := range s.watches {
+		names := s.names[w.Key.NetNS]
+		c := s.configs[w.Key]
+		c.Failover = peering.Failover(w, s.watches, o[w.Key.NetNS], func(i int) (string, bool) { n, ok := names[i]; return n, ok })
+		s.configs[w.Key] = c
+	}
+}
+
+// verdict is what an event of a session means.
+type verdict uint8
+
+const (
+	unchanged     verdict = iota
+	sessionUp             // the session is Up
+	sessionFailed         // the path is dead
+	failedEarlier         // the path died while no daemon was there; the BFD process has deleted its next hops
+	adminDown             // the operator of the peer has stopped BFD
+)
+
+// outcome is what follows from an event.
+type outcome struct {
+	verdict verdict
+	watch   peering.Watch
+	down    []gateway // gateways to take out of the groups
+	back    []gateway // gateways that may come back
+}
+
+// event takes an event of a session.
+func (s *state) event(e bfd.Event, kernel gatewaysOf) outcome {
+	i := slices.IndexFunc(s.watches, func(w peering.Watch) bool { return w.Key == e.Key })
+	if i < 0 || e.Removed {
+		return outcome{}
+	}
+	o := outcome{watch: s.watches[i]}
+	was, first := s.up[e.Key], !s.known[e.Key]
+	s.known[e.Key] = true
+	switch {
+	case first && e.State == bfd.StateDown && e.Downs > 0 && e.Reason != bfd.ReasonRemoteAdminDown:
+		// BGP need not wait for that peer, and its gateways stay out also where other sessions
+		// announce them.
+		o.verdict, o.down = failedEarlier, s.fail(o.watch, kernel)
+	case e.State == bfd.StateUp && !was:
+		s.up[e.Key] = true
+		o.verdict, o.back = sessionUp, s.recover(e.Key)
+	case e.State == bfd.StateDown && was && e.Reason == bfd.ReasonRemoteAdminDown:
+		// RFC 5882, Section 4.2: the operator of the peer has stopped BFD, the path may be well.
+		delete(s.up, e.Key)
+		o.verdict = adminDown
+	case e.State == bfd.StateDown && was:
+		delete(s.up, e.Key)
+		o.verdict, o.down = sessionFailed, s.fail(o.watch, kernel)
+	}
+	return o
+}
+
+// fail returns the gateways that are dead with a session, but for those which are out already
+// or which another session that is Up watches.
+func (s *state) fail(w peering.Watch, kernel gatewaysOf) (dead []gateway) {
+	hops := w.Alone(s.watches, func(k bfd.Key) bool { return s.up[k] })
+	s.failed[w.Key] = true
+	for _, g := range kernel(w.Key.NetNS) {
+		one := gateway{w.Key.NetNS, g.IfIndex, g.Gateway}
+		if name, ok := s.names[w.Key.NetNS][g.IfIndex]; ok && hops.Cover(name, g.Gateway) && !slices.Contains(s.down[w.Key], one) {
+			dead = append(dead, one)
+		}
+	}
+	s.down[w.Key] = append(s.down[w.Key], dead...)
+	return dead
+}
+
+// recover ends the failure of a session and returns the gateways that were out because of it.
+func (s *state) recover(k bfd.Key) (back []gateway) {
+	back = s.down[k]
+	delete(s.down, k)
+	delete(s.failed, k)
+	return back
+}
+
+// silentProbes returns the watches of probes that are not Up.
+func (s *state) silentProbes() (list []peering.Watch) {
+	for _, w := range s.watches {
+		if w.Probe() && !s.up[w.Key] {
+			list = append(list, w)
+		}
+	}
+	return list
+}
