@@ -10,7 +10,7 @@
 //   - Pure logic: [Policy] decides which request is answered, [Tracker] learns who
 //     is where, [Prober] is RFC 5227's probe. They hold no socket and no clock.
 //   - Shell: [Conn] on AF_PACKET, [Responder], [Announce], [Probe],
-//     [Watcher].
+//     [Monitor].
 //
 // # Data flow
 //

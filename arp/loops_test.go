@@ -55,7 +55,10 @@ func TestResponderLoop(t *testing.T) {
 		if err := stop(); err != nil {
 			t.Error(err)
 		}
-		stop = start(r.Run)
+		if err := r.Run(t.Context()); err != ErrClosed {
+			t.Errorf("a second Run: %v", err)
+		}
+		stop = start(NewResponder(conn).Run)
 		synctest.Wait()
 		conn.Close()
 		synctest.Wait()
@@ -165,11 +168,17 @@ func TestProbeLoop(t *testing.T) {
 func TestWatcherLoop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		conn := pktest.New[Frame]()
-		w := NewWatcher(conn, WatchConfig{Idle: 10 * time.Second})
+		w := NewMonitor(conn, WatchConfig{Idle: 10 * time.Second})
 		var events []string
-		stop := start(func(ctx context.Context) error {
-			return w.Run(ctx, func(e Event) { events = append(events, e.String()) })
-		})
+		watcher := w.Watch()
+		go func() {
+			for e, err := range watcher.All(context.Background()) {
+				if err == nil {
+					events = append(events, e.String())
+				}
+			}
+		}()
+		stop := start(w.Run)
 		for link := 1; link <= 2; link++ {
 			if err := w.AddLink(link, hostMAC, gateway); err != nil || !conn.Has(link) {
 				t.Fatal(err)
@@ -196,10 +205,15 @@ func TestWatcherLoop(t *testing.T) {
 		if err := stop(); err != nil {
 			t.Error(err)
 		}
-		stop = start(func(ctx context.Context) error { return w.Run(ctx, nil) })
+		if err := w.Run(t.Context()); err != ErrClosed {
+			t.Errorf("a second Run: %v", err)
+		}
+		if n, err := watcher.Next(t.Context(), make([]Event, 1)); n != 0 || err != ErrClosed {
+			t.Errorf("after the end: %d, %v", n, err)
+		}
+		w = NewMonitor(conn, WatchConfig{})
 		conn.Close()
-		synctest.Wait()
-		if err := stop(); err != nil && !errors.Is(err, os.ErrClosed) {
+		if err := w.Run(t.Context()); !errors.Is(err, os.ErrClosed) {
 			t.Error(err)
 		}
 	})

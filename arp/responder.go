@@ -2,11 +2,12 @@ package arp
 
 import (
 	"context"
-	"errors"
 	"net/netip"
-	"os"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/hyperfib/hyperfib/internal/serve"
 )
 
 // PacketConn is what a Responder and the other loops need of a Conn.
@@ -24,7 +25,9 @@ type Stats [verdictCount]uint64
 // Responder answers requests as its Policy says. All methods are safe for
 // concurrent use.
 type Responder struct {
-	conn PacketConn
+	conn  PacketConn
+	began atomic.Bool
+	out   []Frame // of Run's goroutine
 
 	mu     sync.Mutex // guards policy and stats
 	policy Policy
@@ -73,19 +76,27 @@ func (r *Responder) Stats() Stats {
 }
 
 // Run answers until ctx ends, and then returns nil. It returns early only if the
-// Conn fails as a whole. One goroutine serves every interface.
+// Conn fails as a whole. A second Run returns [ErrClosed]. One goroutine serves every
+// interface.
 func (r *Responder) Run(ctx context.Context) error {
-	in, out := make([]Frame, Batch), make([]Frame, 0, Batch)
-	return serve(ctx, r.conn, func() error {
-		n, err := r.conn.Read(in)
-		if err != nil {
-			return err
-		}
-		out = r.decide(time.Now(), in[:n], out[:0])
-		_, _ = r.conn.Write(out) // a frame that cannot go is asked for again
-		return nil
-	})
+	if r.began.Swap(true) {
+		return ErrClosed
+	}
+	return serve.Run(ctx, r.conn, Batch, serve.Service[Frame](answers{r}))
 }
+
+// answers is a Responder as serve.Run serves it.
+type answers struct{ *Responder }
+
+func (a answers) Handle(now time.Time, in []Frame) {
+	a.out = a.decide(now, in, a.out[:0])
+	if len(a.out) > 0 {
+		_, _ = a.conn.Write(a.out) // a frame that cannot go is asked for again
+	}
+}
+
+func (answers) Advance(time.Time) time.Time { return time.Time{} }
+func (answers) Stale() bool                 { return false }
 
 // decide appends the answers to in to out.
 func (r *Responder) decide(now time.Time, in, out []Frame) []Frame {
@@ -99,25 +110,4 @@ func (r *Responder) decide(now time.Time, in, out []Frame) []Frame {
 		}
 	}
 	return out
-}
-
-// serve calls turn until ctx ends or turn fails. The end of ctx wakes turn by the
-// read deadline.
-func serve(ctx context.Context, conn PacketConn, turn func() error) error {
-	_ = conn.SetReadDeadline(time.Time{}) // of an earlier loop
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })
-	defer stop()
-	for {
-		err := turn()
-		if errors.Is(err, os.ErrDeadlineExceeded) { // ours, or somebody else's
-			_ = conn.SetReadDeadline(time.Time{})
-			err = nil
-		}
-		switch {
-		case ctx.Err() != nil: // asked after, lest the wake-up be overwritten
-			return nil
-		case err != nil:
-			return err
-		}
-	}
 }

@@ -7,16 +7,47 @@ import (
 	"github.com/hyperfib/hyperfib/internal/station"
 )
 
-// WatchConfig says how long a Tracker believes what it heard: fields Idle (silence after
-// which a station is asked whether it is still there; 60 s), ProbeInterval (between
-// such questions; 1 s), ProbeCount (unanswered questions after which it is gone; 3),
-// PerLink (addresses remembered on one link; 64). The zero value of each field is its
-// default.
-type WatchConfig = station.Config
+// WatchConfig says how long a Tracker believes what it heard. The zero value of each field
+// is its default.
+type WatchConfig struct {
+	// Idle is the silence after which a station is asked whether it is still there; 60 s.
+	Idle time.Duration
+	// ProbeInterval is the time between such questions; 1 s.
+	ProbeInterval time.Duration
+	// ProbeCount is how many questions stay unanswered before the station is gone; 3.
+	ProbeCount int
+	// PerLink bounds the addresses remembered on one interface; 64.
+	PerLink int
+}
 
-// Event is one observation: Kind, IP, IfIndex and MAC; OldIfIndex and OldMAC say where a
-// station that Moved was, or whose address a Conflict is about.
-type Event = station.Event
+// Event is one observation. It is comparable.
+type Event struct {
+	// Kind says which fields count: OldIfIndex and OldMAC with EventMoved and EventConflict
+	// only.
+	Kind EventKind
+	// IP is the address that it is about.
+	IP netip.Addr
+	// IfIndex is the index of the interface behind which the station is; with EventConflict,
+	// from which the claim came.
+	IfIndex int
+	// MAC is the station's; with EventConflict, of who claims the address. It is zero with
+	// EventGone after a Seed that nobody answered.
+	MAC MAC
+	// OldIfIndex and OldMAC say where the station was; with EventConflict, whose address it
+	// is.
+	OldIfIndex int
+	OldMAC     MAC
+}
+
+// String returns the event on one line.
+func (e Event) String() string { return station.Event(e).String() }
+
+func appendEvents(events []Event, more []station.Event) []Event {
+	for _, e := range more {
+		events = append(events, Event(e))
+	}
+	return events
+}
 
 // EventKind is what a Tracker has noticed.
 type EventKind = station.EventKind
@@ -30,7 +61,7 @@ const (
 )
 
 // Tracker learns from ARP traffic who is where. It is pure: time and frames come in,
-// events and frames to send go out; [Watcher] drives one. Not safe for concurrent use.
+// events and frames to send go out; [Monitor] drives one. Not safe for concurrent use.
 //
 // What a station says about itself is believed when nobody contradicts. The first who
 // comes keeps an address: a claim to a taken one is a Conflict, also if it has the
@@ -52,7 +83,7 @@ type source struct {
 
 // NewTracker returns a Tracker without links.
 func NewTracker(cfg WatchConfig) *Tracker {
-	return &Tracker{stations: station.New(cfg), from: make(map[int]source)}
+	return &Tracker{stations: station.New(station.Config(cfg)), from: make(map[int]source)}
 }
 
 // AddLink watches link. Questions are asked from mac and ip, the host's own addresses
@@ -63,7 +94,9 @@ func (w *Tracker) AddLink(ifindex int, mac MAC, ip netip.Addr) {
 }
 
 // RemoveLink forgets link. Its stations are Gone.
-func (w *Tracker) RemoveLink(ifindex int) []Event {
+func (w *Tracker) RemoveLink(ifindex int) []Event { return appendEvents(nil, w.removeLink(ifindex)) }
+
+func (w *Tracker) removeLink(ifindex int) []station.Event {
 	delete(w.from, ifindex)
 	return w.stations.RemoveLink(ifindex)
 }
@@ -82,6 +115,10 @@ func (w *Tracker) Full() uint64 { return w.stations.Full() }
 
 // Observe takes one received frame and appends what it means to events.
 func (w *Tracker) Observe(now time.Time, f *Frame, events []Event) []Event {
+	return appendEvents(events, w.observe(now, f, nil))
+}
+
+func (w *Tracker) observe(now time.Time, f *Frame, events []station.Event) []station.Event {
 	switch {
 	case f.Src != f.SenderMAC:
 	case hostAddr(f.SenderIP.Addr()):
@@ -103,6 +140,11 @@ func (w *Tracker) Deadline() time.Time { return w.stations.Deadline() }
 // Advance appends the questions due at now to send and what silence has shown to
 // events.
 func (w *Tracker) Advance(now time.Time, send []Frame, events []Event) ([]Frame, []Event) {
+	send, more := w.advance(now, send, nil)
+	return send, appendEvents(events, more)
+}
+
+func (w *Tracker) advance(now time.Time, send []Frame, events []station.Event) ([]Frame, []station.Event) {
 	ask, events := w.stations.Advance(now, nil, events)
 	for _, q := range ask {
 		from := w.from[q.Link]

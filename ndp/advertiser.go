@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/hyperfib/hyperfib/internal/serve"
 )
 
 // Router is what the hosts of one link are told, and how often.
@@ -27,10 +30,12 @@ type Router struct {
 type Advertiser struct {
 	conn PacketConn
 
+	began atomic.Bool
+
 	mu      sync.Mutex // guards what follows
 	links   map[int]*advertised
 	queue   deadlines
-	changed bool // the queue, since advance saw it
+	changed bool // the queue, since Advance saw it
 	stats   AdvertiserStats
 	out     []Packet
 }
@@ -86,7 +91,7 @@ func (a *Advertiser) Set(ifindex int, r Router) error {
 // wake has Run look at the queue again. The caller holds mu.
 func (a *Advertiser) wake() {
 	a.changed = true
-	_ = a.conn.SetReadDeadline(time.Unix(1, 0))
+	serve.Wake(a.conn)
 }
 
 // Restart begins the initial burst again, at once: the interface has just got its
@@ -140,11 +145,21 @@ func (a *Advertiser) Stats() AdvertiserStats {
 
 // Run advertises until ctx ends, and then returns nil without final advertisements:
 // a restart is not the end of a router. It returns early only if the Conn fails as a
-// whole.
-func (a *Advertiser) Run(ctx context.Context) error { return Serve(ctx, a.conn, a) }
+// whole. A second Run returns [ErrClosed].
+func (a *Advertiser) Run(ctx context.Context) error {
+	if a.began.Swap(true) {
+		return ErrClosed
+	}
+	return Serve(ctx, a.conn, a)
+}
 
-// advance sends what is due and returns when the next is.
-func (a *Advertiser) advance(now time.Time) (next time.Time) {
+func (a *Advertiser) service() serve.Service[Packet] { return advertising{a} }
+
+// advertising is an Advertiser as serve.Run serves it.
+type advertising struct{ *Advertiser }
+
+// Advance sends what is due and returns when the next is.
+func (a advertising) Advance(now time.Time) (next time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.changed = false
@@ -152,37 +167,43 @@ func (a *Advertiser) advance(now time.Time) (next time.Time) {
 	for len(a.queue) > 0 && !a.queue[0].deadline().IsZero() && !a.queue[0].deadline().After(now) {
 		a.send(now, a.queue[0])
 	}
-	_, _ = a.conn.Write(a.out) // an interface that is down hears the next one
+	a.write() // an interface that is down hears the next one
 	if len(a.queue) > 0 {
 		next = a.queue[0].deadline()
 	}
 	return next
 }
 
-func (a *Advertiser) stale() bool {
+func (a advertising) Stale() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.changed
 }
 
+func (a *Advertiser) write() {
+	if len(a.out) > 0 {
+		_, _ = a.conn.Write(a.out)
+	}
+}
+
 // send does what is due on one link.
 func (a *Advertiser) send(now time.Time, l *advertised) {
 	switch l.schedule.Advance(now) {
-	case EventAdvertise:
+	case ScheduleAdvertise:
 		a.stats.Multicast++
 		a.out = append(a.out, l.multicast(l.body))
-	case EventWithdraw:
+	case ScheduleWithdraw:
 		a.stats.Final++
 		a.out = append(a.out, l.multicast(l.final))
-	case EventFinished:
+	case ScheduleFinished:
 		a.drop(l.link)
 		return
 	}
 	heap.Fix(&a.queue, l.index)
 }
 
-// handle answers solicitations.
-func (a *Advertiser) handle(now time.Time, in []Packet) {
+// Handle answers solicitations.
+func (a advertising) Handle(now time.Time, in []Packet) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.out = a.out[:0]
@@ -209,5 +230,5 @@ func (a *Advertiser) handle(now time.Time, in []Packet) {
 		}
 		a.out = append(a.out, out)
 	}
-	_, _ = a.conn.Write(a.out) // a host that hears nothing asks again
+	a.write() // a host that hears nothing asks again
 }

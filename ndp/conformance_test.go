@@ -372,7 +372,7 @@ func TestConformance(t *testing.T) {
 	ndppd, ndppdWrong := run("ndppd", b.look)
 	stop()
 
-	r := NewProxy(listen(t, w.host, TypeNeighborSolicitation))
+	r := NewResponder(listen(t, w.host, TypeNeighborSolicitation))
 	if err := r.SetGuest(w.link, Guest{Router: w.router}); err != nil {
 		t.Fatal(err)
 	}

@@ -11,7 +11,7 @@
 //     the checks on what is around it: hop limit, checksum, code, addresses.
 //   - Pure logic: [Schedule] says when a router advertisement is due, [Policy] which
 //     solicitation is answered and how, [Tracker] who is where. No socket, no clock.
-//   - Shell: [Conn] on AF_PACKET, [Advertiser], [Proxy], [Watcher], [Announce].
+//   - Shell: [Conn] on AF_PACKET, [Advertiser], [Responder], [Monitor], [Announce].
 //
 // # Why AF_PACKET
 //
@@ -24,7 +24,7 @@
 // # Beside the kernel
 //
 // The kernel answers for the interface's own addresses, which should be no targets of
-// a Proxy; proxy_ndp should be 0 where there is one. An Advertiser and another router
+// a Responder; proxy_ndp should be 0 where there is one. An Advertiser and another router
 // daemon on the same interface would contradict each other. testdata/conformance.txt and
 // testdata/routerconformance.txt show where kernel, ndppd, radvd and we differ.
 //

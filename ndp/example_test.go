@@ -50,7 +50,7 @@ func ExampleSchedule() {
 	s.Start(now)
 	n := 0
 	for now = s.Deadline(); now.Before(end); now = s.Deadline() {
-		if s.Advance(now) == ndp.EventAdvertise {
+		if s.Advance(now) == ndp.ScheduleAdvertise {
 			n++
 		}
 	}

@@ -143,13 +143,13 @@ func TestRdisc6(t *testing.T) {
 	}
 }
 
-// proxy runs a Proxy that knows VM3's prefix, with the given source address.
+// proxy runs a Responder that knows VM3's prefix, with the given source address.
 //
 // (ndisc6 cannot be the client: it takes only answers whose source is the target, so no
 // proxy passes.)
-func (w *wire) proxy(t testing.TB, source netip.Addr) *Proxy {
+func (w *wire) proxy(t testing.TB, source netip.Addr) *Responder {
 	t.Helper()
-	r := NewProxy(listen(t, w.host, TypeNeighborSolicitation))
+	r := NewResponder(listen(t, w.host, TypeNeighborSolicitation))
 	if err := r.SetGuest(w.link, Guest{MAC: guestMAC, Router: w.router, Source: source, Addresses: []netip.Prefix{vm1Net}}); err != nil {
 		t.Fatal(err)
 	}

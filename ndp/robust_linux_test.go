@@ -14,7 +14,7 @@ import (
 // advertiser or keep them from the next question.
 func TestBadFramesEndNothing(t *testing.T) {
 	w := newWire(t)
-	r := NewProxy(listen(t, w.host, TypeNeighborSolicitation))
+	r := NewResponder(listen(t, w.host, TypeNeighborSolicitation))
 	if err := r.SetGuest(w.link, Guest{Router: w.router}); err != nil {
 		t.Fatal(err)
 	}

@@ -35,20 +35,20 @@ type Timing struct {
 	Rand        func() float64 // from [0,1); nil: math/rand/v2
 }
 
-// Event is what a Schedule wants sent.
-type Event uint8
+// ScheduleEvent is what a Schedule wants sent.
+type ScheduleEvent uint8
 
 // The events.
 const (
-	EventNothing   Event = iota // nothing is due
-	EventAdvertise              // a multicast advertisement
-	EventWithdraw               // a final one, router lifetime 0
-	EventFinished               // the last final one has been sent: forget the link
+	ScheduleNothing   ScheduleEvent = iota // nothing is due
+	ScheduleAdvertise                      // a multicast advertisement
+	ScheduleWithdraw                       // a final one, router lifetime 0
+	ScheduleFinished                       // the last final one has been sent: forget the link
 )
 
 // String returns the event in lower case.
-func (e Event) String() string {
-	return enum.String("Event", []string{"nothing", "advertise", "withdraw", "finished"}, e)
+func (e ScheduleEvent) String() string {
+	return enum.String("ScheduleEvent", []string{"nothing", "advertise", "withdraw", "finished"}, e)
 }
 
 // Schedule is the timing of one link's router advertisements: an initial burst,
@@ -126,24 +126,24 @@ func (s *Schedule) notBefore(now time.Time) time.Time {
 func (s *Schedule) Deadline() time.Time { return s.next }
 
 // Advance returns what is due at now, one event at a time, and plans the next.
-func (s *Schedule) Advance(now time.Time) Event {
+func (s *Schedule) Advance(now time.Time) ScheduleEvent {
 	switch {
 	case s.next.IsZero() || now.Before(s.next):
-		return EventNothing
+		return ScheduleNothing
 	case s.ending && s.final == 0:
 		s.next = time.Time{}
-		return EventFinished
+		return ScheduleFinished
 	case s.ending:
 		s.final--
 		s.next = now.Add(FinalInterval)
 		if s.final == 0 {
 			s.next = now
 		}
-		return EventWithdraw
+		return ScheduleWithdraw
 	}
 	s.last = now
 	s.next = now.Add(s.interval())
-	return EventAdvertise
+	return ScheduleAdvertise
 }
 
 // interval is the time to the next unsolicited advertisement: uniform between the

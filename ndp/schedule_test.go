@@ -14,7 +14,7 @@ import (
 type scheduled struct{ *Schedule }
 
 func (s scheduled) Advance(now time.Time) []string {
-	if e := s.Schedule.Advance(now); e != EventNothing {
+	if e := s.Schedule.Advance(now); e != ScheduleNothing {
 		return []string{e.String()}
 	}
 	return nil
@@ -60,7 +60,7 @@ func TestIntervals(t *testing.T) {
 		if d := now.Sub(last); last != time.Unix(0, 0) && (d < 10*time.Second/3 || d > 10*time.Second) {
 			t.Fatalf("interval %v", d)
 		}
-		if e := s.Advance(now); e != EventAdvertise {
+		if e := s.Advance(now); e != ScheduleAdvertise {
 			t.Fatal(e)
 		}
 	}

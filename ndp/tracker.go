@@ -7,30 +7,61 @@ import (
 	"github.com/hyperfib/hyperfib/internal/station"
 )
 
-// WatchConfig says how long a Tracker believes what it heard: fields Idle (silence after
-// which a station is asked whether it is still there; 60 s), ProbeInterval (between
-// such questions; 1 s), ProbeCount (unanswered questions after which it is gone; 3),
-// PerLink (addresses remembered on one link; 64). The zero value of each field is its
-// default.
-type WatchConfig = station.Config
+// WatchConfig says how long a Tracker believes what it heard. The zero value of each field
+// is its default.
+type WatchConfig struct {
+	// Idle is the silence after which a station is asked whether it is still there; 60 s.
+	Idle time.Duration
+	// ProbeInterval is the time between such questions; 1 s.
+	ProbeInterval time.Duration
+	// ProbeCount is how many questions stay unanswered before the station is gone; 3.
+	ProbeCount int
+	// PerLink bounds the addresses remembered on one interface; 64.
+	PerLink int
+}
 
-// WatchEvent is one observation: Kind, IP, IfIndex and MAC; OldIfIndex and OldMAC say where a
-// station that Moved was, or whose address a Conflict is about.
-type WatchEvent = station.Event
+// Event is one observation. It is comparable.
+type Event struct {
+	// Kind says which fields count: OldIfIndex and OldMAC with EventMoved and EventConflict
+	// only.
+	Kind EventKind
+	// IP is the address that it is about.
+	IP netip.Addr
+	// IfIndex is the index of the interface behind which the station is; with EventConflict,
+	// from which the claim came.
+	IfIndex int
+	// MAC is the station's; with EventConflict, of who claims the address. It is zero with
+	// EventGone after a Seed that nobody answered.
+	MAC MAC
+	// OldIfIndex and OldMAC say where the station was; with EventConflict, whose address it
+	// is.
+	OldIfIndex int
+	OldMAC     MAC
+}
 
-// WatchKind is what a Tracker has noticed.
-type WatchKind = station.EventKind
+// String returns the event on one line.
+func (e Event) String() string { return station.Event(e).String() }
+
+func appendEvents(events []Event, more []station.Event) []Event {
+	for _, e := range more {
+		events = append(events, Event(e))
+	}
+	return events
+}
+
+// EventKind is what a Tracker has noticed.
+type EventKind = station.EventKind
 
 // The kinds of events.
 const (
-	WatchSeen     = station.Seen     // a station speaks for the first time
-	WatchMoved    = station.Moved    // the same station speaks on another link, and no longer where it was
-	WatchConflict = station.Conflict // another station, or the same on another link, claims an address that is taken
-	WatchGone     = station.Gone     // a station no longer answers, or its link was removed
+	EventSeen     = station.Seen     // a station speaks for the first time
+	EventMoved    = station.Moved    // the same station speaks on another link, and no longer where it was
+	EventConflict = station.Conflict // another station, or the same on another link, claims an address that is taken
+	EventGone     = station.Gone     // a station no longer answers, or its link was removed
 )
 
 // Tracker learns from solicitations and advertisements who is where. It is pure: time and
-// packets come in, events and packets to send go out; [Watcher] drives one. Not safe for
+// packets come in, events and packets to send go out; [Monitor] drives one. Not safe for
 // concurrent use.
 //
 // A station has the address that it solicits or advertises from, if nobody
@@ -57,7 +88,7 @@ type asker struct {
 
 // NewTracker returns a Tracker without links.
 func NewTracker(cfg WatchConfig) *Tracker {
-	return &Tracker{stations: station.New(cfg), from: make(map[int]asker)}
+	return &Tracker{stations: station.New(station.Config(cfg)), from: make(map[int]asker)}
 }
 
 // AddLink watches link. Questions are asked from mac and ip, the host's own addresses
@@ -69,7 +100,9 @@ func (w *Tracker) AddLink(ifindex int, mac MAC, ip netip.Addr) {
 }
 
 // RemoveLink forgets link. Its stations are Gone.
-func (w *Tracker) RemoveLink(ifindex int) []WatchEvent {
+func (w *Tracker) RemoveLink(ifindex int) []Event { return appendEvents(nil, w.removeLink(ifindex)) }
+
+func (w *Tracker) removeLink(ifindex int) []station.Event {
 	delete(w.from, ifindex)
 	return w.stations.RemoveLink(ifindex)
 }
@@ -89,7 +122,11 @@ func (w *Tracker) Full() uint64 { return w.stations.Full() }
 // Observe takes one received packet, which has passed Check, and appends what it means
 // to events. A link-layer address in an option must be the frame's: who speaks for
 // others is not believed.
-func (w *Tracker) Observe(now time.Time, p *Packet, events []WatchEvent) []WatchEvent {
+func (w *Tracker) Observe(now time.Time, p *Packet, events []Event) []Event {
+	return appendEvents(events, w.observe(now, p, nil))
+}
+
+func (w *Tracker) observe(now time.Time, p *Packet, events []station.Event) []station.Event {
 	ip, tentative := Claim(p)
 	switch {
 	case !hostAddr(ip):
@@ -138,7 +175,12 @@ func (w *Tracker) Deadline() time.Time { return w.stations.Deadline() }
 
 // Advance appends the questions due at now to send and what silence has shown to
 // events.
-func (w *Tracker) Advance(now time.Time, send []Packet, events []WatchEvent) ([]Packet, []WatchEvent) {
+func (w *Tracker) Advance(now time.Time, send []Packet, events []Event) ([]Packet, []Event) {
+	send, more := w.advance(now, send, nil)
+	return send, appendEvents(events, more)
+}
+
+func (w *Tracker) advance(now time.Time, send []Packet, events []station.Event) ([]Packet, []station.Event) {
 	ask, events := w.stations.Advance(now, nil, events)
 	for _, q := range ask {
 		send = append(send, w.from[q.Link].ask(q))

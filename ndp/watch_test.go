@@ -34,7 +34,7 @@ func (m tracked) Advance(now time.Time) (out []string) {
 	return append(out, watched(events)...)
 }
 
-func watched(events []WatchEvent) (out []string) {
+func watched(events []Event) (out []string) {
 	for _, e := range events {
 		out = append(out, e.String())
 	}
@@ -95,11 +95,17 @@ func TestTracker(t *testing.T) {
 func TestWatcherLoop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		conn := pktest.New[Packet]()
-		w := NewWatcher(conn, WatchConfig{Idle: 10 * time.Second})
+		w := NewMonitor(conn, WatchConfig{Idle: 10 * time.Second})
 		var events []string
-		stop := start(func(ctx context.Context) error {
-			return w.Run(ctx, func(e WatchEvent) { events = append(events, e.String()) })
-		})
+		watcher := w.Watch()
+		go func() {
+			for e, err := range watcher.All(context.Background()) {
+				if err == nil {
+					events = append(events, e.String())
+				}
+			}
+		}()
+		stop := start(w.Run)
 		for link := 1; link <= 2; link++ {
 			if err := w.AddLink(link, hostMAC, gateway); err != nil || !conn.Has(link) {
 				t.Fatal(err)
@@ -139,10 +145,15 @@ func TestWatcherLoop(t *testing.T) {
 		if err := stop(); err != nil {
 			t.Error(err)
 		}
-		stop = start(func(ctx context.Context) error { return w.Run(ctx, nil) })
+		if err := w.Run(t.Context()); err != ErrClosed {
+			t.Errorf("a second Run: %v", err)
+		}
+		if n, err := watcher.Next(t.Context(), make([]Event, 1)); n != 0 || err != ErrClosed {
+			t.Errorf("after the end: %d, %v", n, err)
+		}
+		w = NewMonitor(conn, WatchConfig{})
 		conn.Close()
-		synctest.Wait()
-		if err := stop(); err != nil && !errors.Is(err, os.ErrClosed) {
+		if err := w.Run(t.Context()); !errors.Is(err, os.ErrClosed) {
 			t.Error(err)
 		}
 	})
@@ -195,7 +206,7 @@ func FuzzTracker(f *testing.F) {
 				t.Fatal(err)
 			}
 		}
-		if len(events) == 2 && events[1].Kind != WatchGone || len(events) > 2 {
+		if len(events) == 2 && events[1].Kind != EventGone || len(events) > 2 {
 			t.Fatal(events)
 		}
 	})

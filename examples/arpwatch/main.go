@@ -30,10 +30,20 @@ func main() {
 	conn, err := arp.Listen(arp.Config{})
 	check(err)
 	defer conn.Close()
-	w := arp.NewWatcher(conn, arp.WatchConfig{Idle: *idle})
+	m := arp.NewMonitor(conn, arp.WatchConfig{Idle: *idle})
 	ip, _ := netip.ParseAddr(*from)
-	check(w.AddLink(ifi.Index, arp.MAC(ifi.HardwareAddr), ip))
-	check(w.Run(ctx, func(e arp.Event) { fmt.Println(time.Now().Format(time.TimeOnly), e) }))
+	check(m.AddLink(ifi.Index, arp.MAC(ifi.HardwareAddr), ip))
+	go print(ctx, m.Watch())
+	check(m.Run(ctx))
+}
+
+func print(ctx context.Context, events *arp.Watcher) {
+	for e, err := range events.All(ctx) {
+		if err != nil {
+			return
+		}
+		fmt.Println(time.Now().Format(time.TimeOnly), e)
+	}
 }
 
 func check(err error) {

@@ -54,8 +54,8 @@ var enumString = map[string]func(v int64) string{
 	"github.com/hyperfib/hyperfib/fib.RouteType":                    func(v int64) string { return fib.RouteType(v).String() },
 	"github.com/hyperfib/hyperfib/fib.RuleAction":                   func(v int64) string { return fib.RuleAction(v).String() },
 	"github.com/hyperfib/hyperfib/internal/station.EventKind":       func(v int64) string { return internal_station.EventKind(v).String() },
-	"github.com/hyperfib/hyperfib/ndp.Event":                        func(v int64) string { return ndp.Event(v).String() },
 	"github.com/hyperfib/hyperfib/ndp.Preference":                   func(v int64) string { return ndp.Preference(v).String() },
+	"github.com/hyperfib/hyperfib/ndp.ScheduleEvent":                func(v int64) string { return ndp.ScheduleEvent(v).String() },
 	"github.com/hyperfib/hyperfib/ndp.Type":                         func(v int64) string { return ndp.Type(v).String() },
 	"github.com/hyperfib/hyperfib/ndp.Verdict":                      func(v int64) string { return ndp.Verdict(v).String() },
 }

@@ -24,7 +24,7 @@ func (k EventKind) String() string {
 	return enum.String("EventKind", []string{"seen", "moved", "conflict", "gone"}, k)
 }
 
-// Event is one observation.
+// Event is one observation. The packages arp and ndp have a type of the same fields.
 type Event struct {
 	Kind       EventKind
 	IP         netip.Addr

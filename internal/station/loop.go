@@ -2,122 +2,138 @@ package station
 
 import (
 	"context"
-	"errors"
-	"os"
+	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/hyperfib/hyperfib/internal/serve"
 )
 
-// Conn is what a [Loop] uses of the connection of a protocol, whose frames are of type F.
+// Conn is what a [Loop] uses of the connection of a protocol, whose packets are of type F.
 type Conn[F any] interface {
-	Add(link int) error
-	Remove(link int)
-	Read([]F) (int, error)
+	serve.Conn[F]
+	Add(ifindex int) error
+	Remove(ifindex int)
 	Write([]F) (int, error)
-	SetReadDeadline(time.Time) error
 }
 
-// Machine is the pure tracker of a protocol: a [Tracker] and what the frames mean.
+// Machine is the pure tracker of a protocol: a [Tracker] and what the packets mean.
 type Machine[F any] interface {
-	RemoveLink(link int) []Event
+	RemoveLink(ifindex int) []Event
+	Seed(now time.Time, ifindex int, ip netip.Addr)
 	Observe(now time.Time, f *F, events []Event) []Event
 	Advance(now time.Time, send []F, events []Event) ([]F, []Event)
 	Deadline() time.Time
+	Stations() []Event
+	Seeded() []netip.Addr
 }
 
-// Loop drives a Machine on a Conn. All methods are safe for concurrent use.
+// Loop drives a Machine on a Conn and hands its events to readers. All methods are safe for
+// concurrent use.
 type Loop[F any] struct {
 	conn  Conn[F]
-	batch int // frames of one Read
+	batch int // packets of one Read
 
-	mu      sync.Mutex // guards machine and the read deadline
+	mu      sync.Mutex // guards what follows, and the readers
 	machine Machine[F]
-	pending []Event // of removed links, for Run to report
+	changed bool // since Advance saw it
+	readers readers
+	began   bool
+	events  []Event // scratch
 }
 
-// NewLoop returns a Loop that reads batch frames at once.
+// NewLoop returns a Loop that reads batch packets at once.
 func NewLoop[F any](conn Conn[F], m Machine[F], batch int) *Loop[F] {
-	return &Loop[F]{conn: conn, machine: m, batch: batch}
+	l := &Loop[F]{conn: conn, machine: m, batch: batch}
+	l.readers.mu = &l.mu
+	return l
 }
 
-// Add calls add, which changes the machine, and receives on link.
-func (l *Loop[F]) Add(link int, add func()) error {
+// Add calls add, which changes the machine, and receives on the interface.
+func (l *Loop[F]) Add(ifindex int, add func()) error {
 	l.mu.Lock()
 	add()
 	l.mu.Unlock()
-	return l.conn.Add(link)
+	return l.conn.Add(ifindex)
 }
 
-// Remove stops receiving on link; Run reports its stations as Gone.
-func (l *Loop[F]) Remove(link int) {
-	l.conn.Remove(link)
-	l.Change(func() { l.pending = append(l.pending, l.machine.RemoveLink(link)...) })
-}
-
-// Change calls change, which changes the machine, and has Run look at it again.
-func (l *Loop[F]) Change(change func()) {
+// Remove stops receiving on the interface; its stations are Gone.
+func (l *Loop[F]) Remove(ifindex int) {
+	l.conn.Remove(ifindex)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	change()
+	l.readers.post(l.machine.RemoveLink(ifindex))
 	l.wake()
 }
 
-// wake ends a Read, also the next one; the lock is held.
-func (l *Loop[F]) wake() { _ = l.conn.SetReadDeadline(time.Unix(1, 0)) }
+// Seed is the Machine's.
+func (l *Loop[F]) Seed(ifindex int, ip netip.Addr) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.machine.Seed(time.Now(), ifindex, ip)
+	l.readers.seed(ip)
+	l.wake()
+}
 
-// Run reads frames until ctx ends, and then returns nil. It asks the machine's questions,
-// and calls report for every event, from its own goroutine, which report holds up. It
-// returns early only if the Conn fails as a whole.
-func (l *Loop[F]) Run(ctx context.Context, report func(Event)) error {
-	stop := context.AfterFunc(ctx, func() {
-		l.mu.Lock() // so that the loop cannot set its deadline after us
+// wake has Run look at the machine again; the lock is held.
+func (l *Loop[F]) wake() {
+	l.changed = true
+	serve.Wake(l.conn)
+}
+
+// Watch returns a reader: first each station that is known is Seen, then come the events.
+func (l *Loop[F]) Watch() *Reader {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.readers.add(l.machine.Stations(), l.machine.Seeded())
+}
+
+// Run reads packets and asks the machine's questions until ctx ends, and then returns nil.
+// It returns early only if the Conn fails as a whole. A second Run returns ErrClosed.
+func (l *Loop[F]) Run(ctx context.Context) error {
+	l.mu.Lock()
+	began := l.began
+	l.began = true
+	l.mu.Unlock()
+	if began {
+		return ErrClosed
+	}
+	defer func() {
+		l.mu.Lock()
 		defer l.mu.Unlock()
-		l.wake()
-	})
-	defer stop()
-	in := make([]F, l.batch)
-	var events []Event
-	for {
-		var alive bool
-		if events, alive = l.advance(ctx, events[:0]); !alive {
-			return nil
-		}
-		for _, e := range events {
-			report(e)
-		}
-		n, err := l.conn.Read(in)
-		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
-			return err
-		}
-		events = l.observe(in[:n], events[:0])
-		for _, e := range events {
-			report(e)
-		}
-	}
+		l.readers.close()
+	}()
+	return serve.Run(ctx, l.conn, l.batch, serve.Service[F](l))
 }
 
-// advance sends the questions that are due, sets the deadline of the next Read, and
-// returns false when ctx has ended.
-func (l *Loop[F]) advance(ctx context.Context, events []Event) ([]Event, bool) {
+// Advance implements serve.Service: it sends the questions that are due.
+func (l *Loop[F]) Advance(now time.Time) time.Time {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if ctx.Err() != nil {
-		return nil, false
+	l.changed = false
+	var send []F
+	send, l.events = l.machine.Advance(now, nil, l.events[:0])
+	l.readers.post(l.events)
+	if len(send) > 0 {
+		_, _ = l.conn.Write(send) // a question that cannot go counts as unanswered
 	}
-	events = append(events, l.pending...)
-	l.pending = l.pending[:0]
-	send, events := l.machine.Advance(time.Now(), nil, events)
-	_, _ = l.conn.Write(send) // a question that cannot go counts as unanswered
-	_ = l.conn.SetReadDeadline(l.machine.Deadline())
-	return events, true
+	return l.machine.Deadline()
 }
 
-func (l *Loop[F]) observe(in []F, events []Event) []Event {
+// Handle implements serve.Service.
+func (l *Loop[F]) Handle(now time.Time, in []F) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	now := time.Now()
+	l.events = l.events[:0]
 	for i := range in {
-		events = l.machine.Observe(now, &in[i], events)
+		l.events = l.machine.Observe(now, &in[i], l.events)
 	}
-	return events
+	l.readers.post(l.events)
+}
+
+// Stale implements serve.Service.
+func (l *Loop[F]) Stale() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.changed
 }

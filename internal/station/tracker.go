@@ -95,6 +95,28 @@ func (t *Tracker) RemoveLink(index int) (events []Event) {
 	return events
 }
 
+// Stations returns the stations that were reported, each as Seen, in the order of their
+// addresses.
+func (t *Tracker) Stations() (list []Event) {
+	for _, s := range t.entries {
+		if s.told {
+			list = append(list, Event{Kind: Seen, IP: s.ip, IfIndex: cmp.Or(s.from, s.link), MAC: s.mac})
+		}
+	}
+	slices.SortFunc(list, func(a, b Event) int { return a.IP.Compare(b.IP) })
+	return list
+}
+
+// Seeded returns the addresses that somebody is believed to have since Seed.
+func (t *Tracker) Seeded() (list []netip.Addr) {
+	for _, s := range t.entries {
+		if s.presumed {
+			list = append(list, s.ip)
+		}
+	}
+	return list
+}
+
 // Full returns how many stations were not remembered because their link had
 // PerLink already.
 func (t *Tracker) Full() uint64 { return t.full }

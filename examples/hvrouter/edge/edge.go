@@ -42,7 +42,7 @@ type Edge struct {
 	fdb    *vxlan.FDB
 
 	responder *arp.Responder
-	proxy     *ndp.Proxy
+	proxy     *ndp.Responder
 	finder    *finder
 	// proxied are the interfaces on which the kernel answered ARP for others when the Edge
 	// was opened, by name, and when that ended: what guests asked before waits in a socket
@@ -85,7 +85,7 @@ func Open(c Config) (*Edge, error) {
 		return nil, err
 	}
 	shares := ndp.Share(e.nd, 2)
-	e.ra, e.responder, e.proxy = ndp.NewAdvertiser(shares[0]), arp.NewResponder(e.arp), ndp.NewProxy(shares[1])
+	e.ra, e.responder, e.proxy = ndp.NewAdvertiser(shares[0]), arp.NewResponder(e.arp), ndp.NewResponder(shares[1])
 	return e, nil
 }
 
@@ -139,15 +139,14 @@ func (e *Edge) close() {
 // answers to what they asked while no daemon was there.
 func (e *Edge) Run(ctx context.Context) error {
 	defer e.Close()
-	failed := make(chan error, 5)
+	failed := make(chan error, 7)
 	ctx, cancel := context.WithCancel(ctx)
 	var others sync.WaitGroup
 	defer others.Wait()
 	defer cancel()
 	nd := func(ctx context.Context) error { return ndp.Serve(ctx, e.nd, e.ra, e.proxy) }
-	watch4 := func(ctx context.Context) error { return e.finder.arp.Run(ctx, e.finder.tell) }
-	watch6 := func(ctx context.Context) error { return e.finder.ndp.Run(ctx, e.finder.tell) }
-	for _, run := range []func(context.Context) error{nd, e.heal, e.config.SocketStore.Run, watch4, watch6} {
+	for _, run := range []func(context.Context) error{nd, e.heal, e.config.SocketStore.Run,
+		e.finder.arp.Run, e.finder.ndp.Run, e.finder.follow4, e.finder.follow6} {
 		others.Go(func() {
 			failed <- run(ctx)
 			cancel()

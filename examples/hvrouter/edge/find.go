@@ -16,15 +16,15 @@ import (
 
 // Sighting is what was noticed about one address that guests may find: IPv4's from
 // ARP, IPv6's from neighbour discovery.
-type Sighting = arp.Event
+type Sighting arp.Event
 
 // finder watches guests that find addresses. What lies outside the prefixes of the guest
 // behind a link is dropped before anybody remembers it. Of each address the latest news
 // are kept until they are fetched, so a guest that makes up addresses costs no more than
 // its watcher remembers.
 type finder struct {
-	arp   *arp.Watcher
-	ndp   *ndp.Watcher
+	arp   *arp.Monitor
+	ndp   *ndp.Monitor
 	conn4 *arp.Conn
 	conn6 *ndp.Conn
 
@@ -45,8 +45,8 @@ func openFinder(netns string) (*finder, error) {
 		f.conn4.Close()
 		return nil, err
 	}
-	f.arp = arp.NewWatcher(sifted4{f.conn4, f}, arp.WatchConfig{})
-	f.ndp = ndp.NewWatcher(sifted6{f.conn6, f}, ndp.WatchConfig{})
+	f.arp = arp.NewMonitor(sifted4{f.conn4, f}, arp.WatchConfig{})
+	f.ndp = ndp.NewMonitor(sifted6{f.conn6, f}, ndp.WatchConfig{})
 	return f, nil
 }
 
@@ -111,6 +111,32 @@ func (f *finder) allows(link int, a netip.Addr) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return slices.ContainsFunc(f.within[link], func(p config.Prefix) bool { return p.Contains(a) })
+}
+
+// follow4 keeps what the ARP monitor sees until ctx ends.
+func (f *finder) follow4(ctx context.Context) error {
+	w := f.arp.Watch()
+	defer w.Close()
+	for e, err := range w.All(ctx) {
+		if err != nil {
+			return nil // the monitor's Run says why
+		}
+		f.tell(Sighting(e))
+	}
+	return nil
+}
+
+// follow6 is the same for neighbour discovery.
+func (f *finder) follow6(ctx context.Context) error {
+	w := f.ndp.Watch()
+	defer w.Close()
+	for e, err := range w.All(ctx) {
+		if err != nil {
+			return nil
+		}
+		f.tell(Sighting(e))
+	}
+	return nil
 }
 
 // tell keeps a sighting for Sightings.

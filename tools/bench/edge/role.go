@@ -119,7 +119,7 @@ func prepare(name string, link int, targets []string) (func(context.Context) err
 	if err != nil {
 		return nil, err
 	}
-	r := ndp.NewProxy(conn)
+	r := ndp.NewResponder(conn)
 	for _, t := range targets {
 		if base, n, ok := strings.Cut(t, "*"); ok { // base*n: n host routes from base on
 			count, _ := strconv.Atoi(n)

@@ -21,7 +21,7 @@ type edge struct {
 	raConn, nConn *ndp.Conn
 	responder     *arp.Responder
 	advertiser    *ndp.Advertiser
-	proxy         *ndp.Proxy
+	proxy         *ndp.Responder
 	cancel        context.CancelFunc
 	done          chan error
 }
@@ -38,7 +38,7 @@ func newEdge(ns string) (*edge, error) {
 	if e.nConn, err = ndp.Listen(ndp.Config{NetNS: ns, Types: []ndp.Type{ndp.TypeNeighborSolicitation}}); err != nil {
 		return nil, err
 	}
-	e.responder, e.advertiser, e.proxy = arp.NewResponder(e.arpConn), ndp.NewAdvertiser(e.raConn), ndp.NewProxy(e.nConn)
+	e.responder, e.advertiser, e.proxy = arp.NewResponder(e.arpConn), ndp.NewAdvertiser(e.raConn), ndp.NewResponder(e.nConn)
 	ctx, cancel := context.WithCancel(context.Background())
 	e.cancel = cancel
 	for _, run := range []func(context.Context) error{e.responder.Run, e.advertiser.Run, e.proxy.Run} {

@@ -4,7 +4,10 @@ import (
 	"context"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/hyperfib/hyperfib/internal/serve"
 )
 
 // PacketConn is what the loops of this package need of a Conn.
@@ -16,15 +19,16 @@ type PacketConn interface {
 	SetReadDeadline(t time.Time) error
 }
 
-// Stats counts the verdicts of a Proxy since its start, indexed by Verdict.
+// Stats counts the verdicts of a Responder since its start, indexed by Verdict.
 type Stats [verdictCount]uint64
 
-// Proxy answers neighbor solicitations as its Policy says. All methods are safe
+// Responder answers neighbor solicitations as its Policy says. All methods are safe
 // for concurrent use.
-type Proxy struct {
-	conn PacketConn
-	out  []Packet // of Serve's goroutine, as is buf
-	buf  [Batch * answerLen]byte
+type Responder struct {
+	conn  PacketConn
+	began atomic.Bool
+	out   []Packet // of Serve's goroutine, as is buf
+	buf   [Batch * answerLen]byte
 
 	mu     sync.Mutex // guards policy and stats
 	policy Policy
@@ -33,12 +37,14 @@ type Proxy struct {
 	heard chan struct{} // capacity 1: Heard has something to return
 }
 
-// NewProxy makes a Proxy without guests and targets on conn, which must receive
+// NewResponder makes a Responder without guests and targets on conn, which must receive
 // neighbor solicitations, and stays the caller's to close.
-func NewProxy(conn PacketConn) *Proxy { return &Proxy{conn: conn, heard: make(chan struct{}, 1)} }
+func NewResponder(conn PacketConn) *Responder {
+	return &Responder{conn: conn, heard: make(chan struct{}, 1)}
+}
 
 // SetGuest puts g behind link and starts to listen there; see [Policy.SetGuest].
-func (r *Proxy) SetGuest(ifindex int, g Guest) error {
+func (r *Responder) SetGuest(ifindex int, g Guest) error {
 	r.mu.Lock()
 	r.policy.SetGuest(ifindex, g)
 	r.mu.Unlock()
@@ -46,7 +52,7 @@ func (r *Proxy) SetGuest(ifindex int, g Guest) error {
 }
 
 // RemoveGuest forgets the guest behind link and stops listening there.
-func (r *Proxy) RemoveGuest(ifindex int) {
+func (r *Responder) RemoveGuest(ifindex int) {
 	r.conn.Remove(ifindex)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -54,21 +60,21 @@ func (r *Proxy) RemoveGuest(ifindex int) {
 }
 
 // SetTarget declares prefix allocated; see [Policy.SetTarget].
-func (r *Proxy) SetTarget(prefix netip.Prefix, ifindex int) {
+func (r *Responder) SetTarget(prefix netip.Prefix, ifindex int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.policy.SetTarget(prefix, ifindex)
 }
 
 // DeleteTarget takes prefix back.
-func (r *Proxy) DeleteTarget(prefix netip.Prefix) {
+func (r *Responder) DeleteTarget(prefix netip.Prefix) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.policy.DeleteTarget(prefix)
 }
 
 // SetKnown says whom the kernel hears on a link; see [Guest.Known].
-func (r *Proxy) SetKnown(ifindex int, known []netip.Addr) {
+func (r *Responder) SetKnown(ifindex int, known []netip.Addr) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.policy.SetKnown(ifindex, known)
@@ -77,7 +83,7 @@ func (r *Proxy) SetKnown(ifindex int, known []netip.Addr) {
 // Heard waits until somebody who is not [Guest.Known] has asked for a Source, and returns
 // all who have since the last call; see [Policy.Heard]. It returns ctx's error when ctx
 // ends.
-func (r *Proxy) Heard(ctx context.Context) ([]Sender, error) {
+func (r *Responder) Heard(ctx context.Context) ([]Sender, error) {
 	for {
 		select {
 		case <-ctx.Done():
@@ -94,31 +100,44 @@ func (r *Proxy) Heard(ctx context.Context) ([]Sender, error) {
 }
 
 // Stats returns the counters.
-func (r *Proxy) Stats() Stats {
+func (r *Responder) Stats() Stats {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.stats
 }
 
 // Run answers until ctx ends, and then returns nil. It returns early only if the
-// Conn fails as a whole. One goroutine serves every interface.
-func (r *Proxy) Run(ctx context.Context) error { return Serve(ctx, r.conn, r) }
-
-func (r *Proxy) handle(now time.Time, in []Packet) {
-	r.mu.Lock()
-	r.out = r.decide(now, in, r.out[:0])
-	r.mu.Unlock()
-	_, _ = r.conn.Write(r.out) // a packet that cannot go is asked for again
+// Conn fails as a whole. A second Run returns [ErrClosed]. One goroutine serves every
+// interface.
+func (r *Responder) Run(ctx context.Context) error {
+	if r.began.Swap(true) {
+		return ErrClosed
+	}
+	return Serve(ctx, r.conn, r)
 }
 
-func (r *Proxy) advance(time.Time) time.Time { return time.Time{} }
-func (r *Proxy) stale() bool                 { return false }
+func (r *Responder) service() serve.Service[Packet] { return answers{r} }
+
+// answers is a Responder as serve.Run serves it.
+type answers struct{ *Responder }
+
+func (a answers) Handle(now time.Time, in []Packet) {
+	a.mu.Lock()
+	a.out = a.decide(now, in, a.out[:0])
+	a.mu.Unlock()
+	if len(a.out) > 0 {
+		_, _ = a.conn.Write(a.out) // a packet that cannot go is asked for again
+	}
+}
+
+func (answers) Advance(time.Time) time.Time { return time.Time{} }
+func (answers) Stale() bool                 { return false }
 
 // answerLen is the size of an advertisement with its link-layer address.
 const answerLen = 32
 
 // decide appends the answers to in to out; their bodies are in buf.
-func (r *Proxy) decide(now time.Time, in, out []Packet) []Packet {
+func (r *Responder) decide(now time.Time, in, out []Packet) []Packet {
 	for i := range in {
 		reply, v := r.policy.Decide(now, &in[i], r.buf[i*answerLen:i*answerLen:(i+1)*answerLen])
 		r.stats[v]++
