@@ -15,6 +15,7 @@
 //	packet.go auth.go       octets <-> Packet; digests
 //	session.go transmit.go  Session, the pure state machine: packets and time
 //	receive.go echo.go        in, Effects out; no clock, socket or lock
+//	detect.go               when the remote system has been silent for too long
 //	owner.go demux.go       one thread that holds every session of a Server
 //	server.go run.go hub.go the API in front of it, and the goroutines around it
 //	attach.go               each session's namespace, interface, address and sockets
@@ -22,7 +23,7 @@
 //	client.go               the same API at the other end of that socket
 //	failover.go             dead next hops leave the kernel without the client
 //	give.go take.go         a successor takes the sessions over
-//	machine.go              what all of them ask of the kernel: poller and host
+//	host.go                 what all of them ask of the kernel: poller and host
 //	*_linux.go              Linux as these
 //
 // Decisions that need no kernel are in internal/bfdcore: which session a packet is for, what

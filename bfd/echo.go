@@ -1,5 +1,7 @@
 package bfd
 
+import "time"
+
 // Unaffiliated echo (RFC 9747) watches a next hop that speaks no BFD. We send
 // packets that are addressed to ourselves to the next hop's link-layer address; it
 // forwards them back like any other traffic, with a TTL of 254. The same states
@@ -12,3 +14,22 @@ package bfd
 
 // echoTTL is the TTL of our packets when they come back: one hop.
 const echoTTL = 254
+
+// receiveEcho takes one of our own packets that came back.
+func (s *Session) receiveEcho(now time.Duration, p *Packet) Effects {
+	if s.state == StateAdminDown {
+		return 0
+	}
+	s.recv++
+	s.lastRx = now
+	s.remoteDiscr, s.remoteState, s.remoteMult, s.remoteTx = p.MyDiscr, p.State, s.mult, s.advertisedTx()
+	switch {
+	case s.state == StateDown && p.State == StateDown:
+		return s.enter(now, StateInit, DiagNone, ReasonNone)
+	case s.state == StateDown && p.State == StateInit, s.state == StateInit && p.State >= StateInit:
+		e := s.enter(now, StateUp, DiagNone, ReasonNone)
+		s.remoteTx = s.cfgTx
+		return e
+	}
+	return 0
+}

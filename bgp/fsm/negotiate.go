@@ -1,0 +1,84 @@
+package fsm
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/hyperfib/hyperfib/bgp/wire"
+)
+
+// Negotiate compares our OPEN, as it was sent, with the peer's (RFC 4271, Section 6.2). The
+// error is the one to send.
+func (c *OpenConfig) Negotiate(local, remote *wire.Open) (Negotiated, *wire.Error) {
+	if err := c.check(local, remote); err != nil {
+		return Negotiated{}, err
+	}
+	l, r := &local.Capabilities, &remote.Capabilities
+	n := Negotiated{
+		RemoteAS: remote.AS, RemoteID: remote.ID,
+		HoldTime:        min(local.HoldTime, remote.HoldTime),
+		IPv6NextHop:     extendedNextHop(l) && extendedNextHop(r),
+		AS4:             l.AS4 && r.AS4,
+		RouteRefresh:    l.RouteRefresh && r.RouteRefresh,
+		EnhancedRefresh: l.EnhancedRefresh && r.EnhancedRefresh,
+		ExtendedMessage: l.ExtendedMessage && r.ExtendedMessage,
+		GracefulRestart: l.GracefulRestart != nil && r.GracefulRestart != nil,
+		Local:           *l, Remote: *r,
+	}
+	n.Notification = n.GracefulRestart && l.GracefulRestart.Notification && r.GracefulRestart.Notification
+	for _, f := range c.Families {
+		if !l.HasFamily(f) || !r.HasFamily(f) {
+			continue
+		}
+		n.Families = n.Families.With(f)
+		ours, theirs := addPath(l, f), addPath(r, f)
+		if ours.Receive && theirs.Send {
+			n.AddPathReceive = n.AddPathReceive.With(f)
+		}
+		if ours.Send && theirs.Receive {
+			n.AddPathSend = n.AddPathSend.With(f)
+		}
+	}
+	if n.Families == 0 {
+		return n, missing(wire.Capabilities{Families: c.Families}, fmt.Sprintf("no common address family: peer has %v", r.Families))
+	}
+	return n, nil
+}
+
+// check checks AS number and BGP Identifier.
+func (c *OpenConfig) check(local, remote *wire.Open) *wire.Error {
+	if want := cmp.Or(c.PeerAS, local.AS); c.PeerAS != AnyAS && remote.AS != want {
+		return openError(wire.SubBadPeerAS, "RFC 4271, Section 6.2", fmt.Sprintf("AS %d, not %d", remote.AS, want))
+	}
+	if remote.AS == local.AS && remote.ID == local.ID {
+		return openError(wire.SubBadID, "RFC 6286, Section 2.1", fmt.Sprintf("BGP Identifier %v is our own", remote.ID))
+	}
+	return nil
+}
+
+// missing returns the error for capabilities that the peer does not have. RFC 5492, Section
+// 5: "The Data field in the NOTIFICATION message MUST list the set of capabilities that
+// causes the speaker to send the message."
+func missing(caps wire.Capabilities, text string) *wire.Error {
+	e := openError(wire.SubUnsupportedCapability, "RFC 5492, Section 3", text)
+	e.Data = caps.Append(nil, 0)
+	return e
+}
+
+func openError(subcode uint8, rfc, text string) *wire.Error {
+	return &wire.Error{Disposition: wire.SessionReset, Code: wire.CodeOpen, Subcode: subcode, Message: wire.TypeOpen, RFC: rfc, Text: text}
+}
+
+func extendedNextHop(caps *wire.Capabilities) bool {
+	return slices.Contains(caps.ExtendedNextHop, wire.ExtendedNextHop{Family: wire.IPv4Unicast, NextHopAFI: wire.IPv6Unicast.AFI})
+}
+
+func addPath(caps *wire.Capabilities, f wire.Family) wire.AddPath {
+	for _, a := range caps.AddPath {
+		if a.Family == f {
+			return a
+		}
+	}
+	return wire.AddPath{}
+}
