@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/hyperfib/hyperfib/internal/station"
+	"github.com/hyperfib/hyperfib/internal/watch"
 )
 
 // ErrClosed is returned by what has ended: a second Run, and Next after Close.
@@ -73,18 +74,7 @@ func (w *Watcher) Next(ctx context.Context, buf []Event) (n int, err error) {
 // All iterates over the events until ctx ends, Close is called or Run ends; the last pair
 // has the error of [Watcher.Next].
 func (w *Watcher) All(ctx context.Context) iter.Seq2[Event, error] {
-	return func(yield func(Event, error) bool) {
-		buf := make([]Event, 1)
-		for {
-			if _, err := w.Next(ctx, buf); err != nil {
-				yield(Event{}, err)
-				return
-			}
-			if !yield(buf[0], nil) {
-				return
-			}
-		}
-	}
+	return watch.All(ctx, make([]Event, 1), w.Next)
 }
 
 // Close ends the watcher; a waiting Next returns [ErrClosed].

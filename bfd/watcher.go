@@ -4,6 +4,8 @@ import (
 	"context"
 	"iter"
 	"sync"
+
+	"github.com/hyperfib/hyperfib/internal/watch"
 )
 
 // board keeps the latest event of every session and hands it to watchers. It is
@@ -141,18 +143,7 @@ func (w *Watcher) Next(ctx context.Context, buf []Event) (n int, err error) {
 // All iterates over the events until ctx ends, Close is called or the service ends; the last
 // pair has the error of [Watcher.Next].
 func (w *Watcher) All(ctx context.Context) iter.Seq2[Event, error] {
-	return func(yield func(Event, error) bool) {
-		buf := make([]Event, 1)
-		for {
-			if _, err := w.Next(ctx, buf); err != nil {
-				yield(Event{}, err)
-				return
-			}
-			if !yield(buf[0], nil) {
-				return
-			}
-		}
-	}
+	return watch.All(ctx, make([]Event, 1), w.Next)
 }
 
 // take moves events to buf. closed reports whether there are no more and none will come.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/hyperfib/hyperfib/bgp/wire"
 	"github.com/hyperfib/hyperfib/internal/enum"
+	"github.com/hyperfib/hyperfib/internal/watch"
 )
 
 // EventKind says what an [Event] reports.
@@ -139,18 +140,7 @@ func (s *Watcher) Next(ctx context.Context, buf []Event) (n int, err error) {
 // All iterates over the events until ctx ends, Close is called or Run ends; the last pair
 // has the error of [Watcher.Next].
 func (s *Watcher) All(ctx context.Context) iter.Seq2[Event, error] {
-	return func(yield func(Event, error) bool) {
-		buf := make([]Event, 1)
-		for {
-			if _, err := s.Next(ctx, buf); err != nil {
-				yield(Event{}, err)
-				return
-			}
-			if !yield(buf[0], nil) {
-				return
-			}
-		}
-	}
+	return watch.All(ctx, make([]Event, 1), s.Next)
 }
 
 // next moves the first events of the queue to buf.

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/hyperfib/hyperfib/bgp/rib"
+	"github.com/hyperfib/hyperfib/internal/watch"
 )
 
 // Originate adds a local path, or replaces the one with the same prefix and path
@@ -107,21 +108,7 @@ func done(c <-chan struct{}) bool {
 // All iterates over the changes until ctx ends, Close is called or Run ends; the last pair
 // has the error of [RouteWatcher.Next]. The Paths of a Change are valid until the next one.
 func (w *RouteWatcher) All(ctx context.Context) iter.Seq2[rib.Change, error] {
-	return func(yield func(rib.Change, error) bool) {
-		buf := make([]rib.Change, 64)
-		for {
-			n, err := w.Next(ctx, buf)
-			for _, c := range buf[:n] {
-				if !yield(c, nil) {
-					return
-				}
-			}
-			if err != nil {
-				yield(rib.Change{}, err)
-				return
-			}
-		}
-	}
+	return watch.All(ctx, make([]rib.Change, 64), w.Next)
 }
 
 // Close ends the watch; a waiting Next returns [ErrClosed].
