@@ -124,7 +124,8 @@ func TestGopacketStaysOutside(t *testing.T) {
 // domain, guest, peering, ...), which import none of them.
 var rooms = map[string][]string{
 	"failover": {},
-	"daemon":   {"failover"},
+	"sessions": {"failover"},
+	"daemon":   {"failover", "sessions"},
 }
 
 func TestRoomsImportOneWay(t *testing.T) {

@@ -17,6 +17,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/files"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/host"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/journal"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/sessions"
 	"github.com/hyperfib/hyperfib/fib"
 )
 
@@ -55,7 +56,7 @@ type Daemon struct {
 	netnsFiles []*os.File       // their files
 	bfd        *failover.Process
 	failover   *failover.Monitor
-	speaker    speakers
+	sessions   *sessions.Speakers
 	files      files.Reader
 	// Who reads what guests there are; of followInventory once the loop runs.
 	inventory *inventory
@@ -79,7 +80,7 @@ func Run(ctx context.Context, c *config.Config, opt Options) error {
 	log := slog.New(events.Handler(opt.Log.Handler()))
 	ctx, leave := context.WithCancel(ctx)
 	defer leave()
-	d := &Daemon{opt: opt, log: log, journal: events, loop: make(loop), started: time.Now(), leave: leave, speaker: speakers{}}
+	d := &Daemon{opt: opt, log: log, journal: events, loop: make(loop), started: time.Now(), leave: leave, sessions: sessions.New(log)}
 	return d.run(ctx, c)
 }
 
@@ -93,7 +94,10 @@ type tasks struct {
 func (t *tasks) start(what string, f func(context.Context) error) {
 	t.wg.Go(func() {
 		if err := f(t.ctx); err != nil && t.ctx.Err() == nil {
-			t.fail(fmt.Errorf("%s: %w", what, err))
+			if what != "" {
+				err = fmt.Errorf("%s: %w", what, err)
+			}
+			t.fail(err)
 		}
 	})
 }
@@ -164,11 +168,10 @@ func (d *Daemon) alive(ctx context.Context) error {
 func (d *Daemon) openPeers(t *tasks, c *config.Config) error {
 	r := d.router
 	for i, dom := range c.Domains {
-		m, err := d.member(c, dom)
+		m, err := d.sessions.Add(c, dom, r.at(dom.NetNS))
 		if err != nil {
 			return err
 		}
-		d.speaker[dom.Name] = m
 		r.addDomain(i, m)
 	}
 	for _, s := range d.namespaces {
@@ -185,15 +188,9 @@ func (d *Daemon) openPeers(t *tasks, c *config.Config) error {
 	r.refresh()
 	t.start("edge", d.edge.Run) // now that it serves everybody who is here
 	for _, dom := range c.Domains {
-		s := d.speaker[dom.Name]
-		s.Configure(c, dom)
-		if s.no > 0 {
-			continue // another domain has started it
-		}
-		t.start("BGP "+s.name, s.Run)
-		t.start("", func(ctx context.Context) error { s.tell(ctx); return nil })
-		t.start("", func(ctx context.Context) error { s.watch(ctx, d.loop, r, r.follows(s.speaker)); return nil })
+		r.domains[dom.Name].bgp.Configure(c, dom)
 	}
+	t.start("", func(ctx context.Context) error { return d.sessions.Run(ctx, d) })
 	d.failover.Configure(c)
 	t.start("BFD events", d.failover.Run)
 	return nil
@@ -210,7 +207,7 @@ func (d *Daemon) startLearning(t *tasks, c *config.Config) {
 		l := d.namespaceOf(dom.NetNS).fib.Learn(fib.Filter{Tables: []uint32{dom.Table.ID}})
 		t.start("learning "+dom.Name, func(ctx context.Context) error {
 			defer l.Close()
-			buf := make([]fib.LearnChange, changesAtOnce)
+			buf := make([]fib.LearnChange, routesAtOnce)
 			for {
 				n, synced, err := l.Next(ctx, buf)
 				if err != nil {

@@ -25,30 +25,28 @@ const withdrawTime = 200 * time.Millisecond
 // Once begun it goes on, whether or not who asked for it still waits.
 func (d *Daemon) Drain(context.Context) error {
 	ctx := d.ctx
-	lists := map[string][]domain.Announcement{}
+	lists := map[announcer][]domain.Announcement{}
 	d.ask(func(r *router) {
-		for name, g := range r.domains {
-			lists[name] = slices.Collect(g.exports.Announced)
+		for _, g := range r.domains {
+			lists[g.bgp] = slices.Collect(g.exports.Announced)
 		}
 	})
-	for name, list := range lists {
-		d.speaker[name].drain(list)
+	for m, list := range lists {
+		m.Drain(list)
 	}
 	d.log.Info("draining", "event", "drain")
 	if err := pause(ctx, drainTime); err != nil {
 		return err
 	}
-	for name, list := range lists {
+	for m, list := range lists {
 		for _, a := range list {
-			d.speaker[name].Withdraw([]netip.Prefix{a.Prefix})
+			m.Withdraw([]netip.Prefix{a.Prefix})
 		}
 	}
 	if err := pause(ctx, withdrawTime); err != nil {
 		return err
 	}
-	for s := range d.speaker.each {
-		s.Shutdown("drained")
-	}
+	d.sessions.Shutdown("drained")
 	// Or a peer hears of BFD's end before it has read why BGP ended.
 	if err := pause(ctx, withdrawTime); err != nil {
 		return err

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"iter"
 	"maps"
 	"net/netip"
@@ -8,7 +9,9 @@ import (
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/failover"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/sessions"
 	"github.com/hyperfib/hyperfib/fib"
 )
 
@@ -73,6 +76,7 @@ func (r *router) onLink(p *namespace, link fib.Link) {
 	if p.links.set(link) {
 		r.dirty = true
 		if p.isUplink(link.Interface) {
+			r.neighbours = true // its addresses may have come before its name
 			r.reset(p, link.Interface)
 		}
 		r.learnWaiting(p, link.IfIndex)
@@ -136,18 +140,33 @@ func (r *router) onLearned(g *routing, changes []fib.LearnChange, synced bool) {
 	}
 }
 
+// Paths implements [sessions.Sink].
+func (d *Daemon) Paths(ctx context.Context, domain string, u sessions.Update) {
+	d.loop.do(ctx, func() { d.router.onPaths(d.router.domains[domain], u) })
+}
+
+// Dead implements [sessions.Sink].
+func (d *Daemon) Dead(ctx context.Context, domain string, dead failover.Dead) (prefixes []netip.Prefix) {
+	d.loop.do(ctx, func() {
+		g := d.router.domains[domain]
+		g.dead = dead
+		prefixes = slices.Collect(g.rib.Prefixes)
+	})
+	return prefixes
+}
+
 // onPaths takes what BGP has for prefixes of one domain.
-func (r *router) onPaths(g *routing, changes []pathSet, converged bool) {
-	for _, c := range changes {
+func (r *router) onPaths(g *routing, u sessions.Update) {
+	for _, c := range u.Sets {
 		g.rib.SetBGP(c.Prefix, r.gateways(g, c), &r.fx)
 		r.noteVTEP(g, c.Prefix)
 	}
 	r.apply(g, &r.fx)
-	if converged && !g.converged {
+	if u.Converged && !g.converged {
 		g.converged = true
 		attrs := []any{"event", "converged", "domain", g.name, "prefixes", g.rib.Len()}
-		if len(g.without) > 0 {
-			attrs = append(attrs, "without", g.without)
+		if len(u.Without) > 0 {
+			attrs = append(attrs, "without", u.Without)
 		}
 		r.log.Info("domain converged", attrs...)
 		r.sweep()
@@ -157,15 +176,9 @@ func (r *router) onPaths(g *routing, changes []pathSet, converged bool) {
 	}
 }
 
-// pathSet is the best paths of one prefix; no paths means that it is gone.
-type pathSet struct {
-	Prefix netip.Prefix
-	Paths  []peering.Path
-}
-
 // gateways makes next hops of paths. One that is on no link of the domain is left
 // out and counted (R22): a packet to it would take a detour that nobody watches.
-func (r *router) gateways(g *routing, c pathSet) []domain.NextHop {
+func (r *router) gateways(g *routing, c sessions.PathSet) []domain.NextHop {
 	scratch := g.hops.scratch[:0]
 	refused := 0
 	for _, p := range c.Paths {

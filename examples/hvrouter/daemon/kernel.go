@@ -119,7 +119,7 @@ func (d *Daemon) openBFD(t *tasks) error {
 	for _, s := range d.namespaces {
 		kernels[s.netns.Path()] = s.fib
 	}
-	d.failover = failover.New(failover.Config{Log: d.log, Kernels: kernels, Paths: d.speaker, Service: service})
+	d.failover = failover.New(failover.Config{Log: d.log, Kernels: kernels, Paths: d.sessions, Service: service})
 	if service != nil {
 		t.start("BFD", service.Run)
 		t.start("", func(ctx context.Context) error { d.bfd.Supervise(ctx); return nil })
@@ -246,9 +246,9 @@ func (d *Daemon) pumpKernel(ctx context.Context, s *openNamespace) error {
 			if e.Kind == fib.EventLink || e.Kind == fib.EventLinkGone {
 				now := e.Kind == fib.EventLink && e.Link.Up()
 				if was, known := s.up[e.Link.Interface]; !now && (was || !known) {
-					d.speaker.LinkDown(s.netns, e.Link.Interface)
+					d.sessions.LinkDown(s.netns, e.Link.Interface)
 				} else if now && !was {
-					d.speaker.LinkUp(s.netns, e.Link.Interface)
+					d.sessions.LinkUp(s.netns, e.Link.Interface)
 				}
 				s.up[e.Link.Interface] = now
 			}

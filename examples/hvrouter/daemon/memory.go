@@ -9,9 +9,7 @@ import (
 // trimMemory gives memory back that guests and routes needed which have gone.
 func (d *Daemon) trimMemory(ctx context.Context) error {
 	return trim.Run(ctx, func() (held int) {
-		for s := range d.speaker.each {
-			held += s.Table().Stats().Paths
-		}
+		held = d.sessions.Paths()
 		d.loop.do(ctx, func() { held += len(d.router.served) })
 		return held
 	})

@@ -2,8 +2,10 @@ package daemon
 
 import (
 	"log/slog"
+	"net/netip"
 	"strings"
 
+	"github.com/hyperfib/hyperfib/bgp/wire"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/firewall"
@@ -45,6 +47,20 @@ func newNamespace(log *slog.Logger, n config.NetNS, k kernel, w shield) *namespa
 	}
 	return &namespace{netns: n, log: log, kernel: k, firewall: w, links: newLinks(), addresses: map[domain.Address]fib.Address{},
 		persistent: map[domain.Key]domain.Route{}, rules: map[fib.Rule]bool{}, detached: map[int]bool{}}
+}
+
+// Path implements [sessions.Namespace].
+func (p *namespace) Path() string { return p.path }
+
+// HasAddress implements [sessions.Namespace].
+func (p *namespace) HasAddress(a netip.Addr) bool { return p.links.hasAddress(a) }
+
+// LinkLocal implements [sessions.Namespace].
+func (p *namespace) LinkLocal(link string) netip.Addr { return p.links.linkLocal(link) }
+
+// Preserved implements [sessions.Namespace].
+func (p *namespace) Preserved(domains []config.Domain, carries func(config.Domain) (v4, v6 bool)) []wire.Family {
+	return p.preserved.families(domains, carries)
 }
 
 // where returns the namespace's name between words, nothing for the daemon's own.

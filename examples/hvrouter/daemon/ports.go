@@ -33,7 +33,7 @@ type kernel interface {
 
 var _ kernel = (*fib.FIB)(nil)
 
-// announcer is what the loop uses of a domain's BGP speaker.
+// announcer is what the loop uses of a [sessions.Member].
 type announcer interface {
 	Announce([]domain.Announcement)
 	Withdraw([]netip.Prefix)
@@ -42,6 +42,8 @@ type announcer interface {
 	// Configure brings the sessions in line with the domain's configuration;
 	// sessions that did not change are left alone.
 	Configure(*config.Config, config.Domain)
+	// Drain announces once more, to be used only if there is nothing else.
+	Drain([]domain.Announcement)
 }
 
 // edge is the side towards the guests.

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/hyperfib/hyperfib/bgp"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/failover"
@@ -69,8 +68,7 @@ type routing struct {
 	refused   map[netip.Prefix]int // prefixes with next hops that are not on-link
 	learned   bool                 // the foreign routes that were there are known
 	complete  bool                 // BGP knows that everything of ours is announced
-	converged bool                 // BGP has told everything once
-	without   []bgp.PeerKey        // but for these peers
+	converged bool                 // all of BGP's routes have come once
 	dead      failover.Dead        // next hops that are not to be used
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/firewall"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/sessions"
 	"github.com/hyperfib/hyperfib/fib"
 )
 
@@ -107,6 +108,11 @@ func (b fakeBGP) Withdraw(list []netip.Prefix) {
 }
 func (b fakeBGP) InventoryComplete()                      { b.add("inventory-complete %s", b.name) }
 func (b fakeBGP) Configure(*config.Config, config.Domain) {}
+func (b fakeBGP) Drain(list []domain.Announcement) {
+	for _, a := range list {
+		b.add("drain %s %v", b.name, a.Prefix)
+	}
+}
 
 type fakeEdge struct{ *trace }
 
@@ -207,8 +213,8 @@ func (b *bench) uplinks() {
 }
 
 // set makes a set of "next hop@peer" words.
-func set(prefix string, words ...string) pathSet {
-	out := pathSet{Prefix: netip.MustParsePrefix(prefix)}
+func set(prefix string, words ...string) sessions.PathSet {
+	out := sessions.PathSet{Prefix: netip.MustParsePrefix(prefix)}
 	for _, w := range words {
 		hop, peer, _ := strings.Cut(w, "@")
 		out.Paths = append(out.Paths, peering.Path{NextHop: netip.MustParseAddr(hop), Peer: netip.MustParseAddr(peer)})

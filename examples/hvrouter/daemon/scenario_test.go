@@ -19,6 +19,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config/configtest"
 	eg "github.com/hyperfib/hyperfib/examples/hvrouter/edge"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/sessions"
 	"github.com/hyperfib/hyperfib/fib"
 	"github.com/hyperfib/hyperfib/internal/testing/scenario"
 )
@@ -286,9 +287,9 @@ func (m *machine) routes(words []string) error {
 	}
 	switch words[0] {
 	case "paths":
-		m.onPaths(g, []pathSet{set(words[2], words[3:]...)}, false)
+		m.onPaths(g, sessions.Update{Sets: []sessions.PathSet{set(words[2], words[3:]...)}})
 	case "converged":
-		m.onPaths(g, nil, true)
+		m.onPaths(g, sessions.Update{Converged: true})
 	case "synced":
 		m.onLearned(g, nil, true)
 	default:

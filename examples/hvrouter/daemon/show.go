@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/hyperfib/hyperfib/bfd"
-	"github.com/hyperfib/hyperfib/bgp"
 	"github.com/hyperfib/hyperfib/bgp/rib"
 	"github.com/hyperfib/hyperfib/bgp/wire"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
@@ -18,6 +17,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/sessions"
 	"github.com/hyperfib/hyperfib/fib"
 )
 
@@ -34,30 +34,18 @@ func (d *Daemon) Sessions() (out []api.Session) {
 		return nil
 	}
 	bfds := d.bfdStates()
-	for _, dom := range c.Domains {
-		m := d.speaker[dom.Name]
-		if m.no > 0 {
-			continue // listed with the first domain that shares the sessions
-		}
-		peers := map[bgp.PeerKey]bgp.PeerStatus{}
-		for _, p := range m.Peers() {
-			peers[p.Key] = p
-		}
-		sessions, _ := c.SessionsOf(dom)
-		for _, ref := range sessions {
-			s := session(m.serves(), c.NetNSOf(ref, dom.Name), ref, peers[peering.SessionKey(ref)], bfds)
-			s.NextHops = m.nextHopsOf(c, ref, bfds)
-			out = append(out, s)
-		}
+	for _, one := range d.sessions.Status(c) {
+		out = append(out, session(c, one, bfds))
 	}
 	return out
 }
 
-func session(name string, n config.NetNS, ref config.Reflector, p bgp.PeerStatus, bfds map[bfd.Key]bfd.Status) api.Session {
-	s := api.Session{Domain: name, NetNS: string(n), Name: ref.Name, Fabric: ref.Fabric, Interface: ref.Interface,
+func session(c *config.Config, one sessions.Status, bfds map[bfd.Key]bfd.Status) api.Session {
+	ref, p := one.Reflector, one.Peer
+	s := api.Session{Domain: one.Domains, NetNS: string(one.NetNS), Name: ref.Name, Fabric: ref.Fabric, Interface: ref.Interface,
 		Local: ref.Local.Addr, Peer: ref.Peer.Addr, State: p.State.String(), Since: p.Since, BFD: "off",
 		Restart: p.Restart.String(), Ups: p.Established}
-	if b, ok := bfds[peering.BFDKey(n, ref)]; ok {
+	if b, ok := bfds[peering.BFDKey(one.NetNS, ref)]; ok {
 		s.BFD = b.State.String()
 	}
 	if n := p.Negotiated; n != nil && n.GracefulRestart {
@@ -76,32 +64,21 @@ func session(name string, n config.NetNS, ref config.Reflector, p bgp.PeerStatus
 	if p.LastLimit != nil {
 		s.LimitError, s.LimitErrorAt, s.RefusedUntil = p.LastLimit.Error(), p.LastLimit.Time, p.RefusedUntil
 	}
+	for _, hop := range one.NextHops {
+		s.NextHops = append(s.NextHops, nextHop(c, ref, hop, bfds))
+	}
 	return s
 }
 
-// nextHopsOf returns how the next hops of a session are that has several.
-func (s *speaker) nextHopsOf(c *config.Config, r config.Reflector, bfds map[bfd.Key]bfd.Status) (list []api.NextHop) {
-	if len(r.AdvertiseNextHops) == 0 {
-		return nil
-	}
-	dead := s.nextHops.Dead()
-	own := ""
-	if len(s.members) == 1 {
-		own = s.members[0].Domain
-	}
-	for _, w := range r.NextHopsOf(own) {
-		v4, v6 := w.Families()
-		has := func(six bool) bool { return dead.Has(peering.NextHop{Domain: w.Domain, Link: w.Interface, IPv6: six}) }
-		out := api.NextHop{Domain: w.Domain, Fabric: w.Fabric, Interface: w.Interface, NextHop4: w.NextHop4.Addr, NextHop6: w.NextHop6.Addr,
-			Probe: w.Probe.Addr, BFD: "off", Alive: v4 && !has(false) || v6 && !has(true)}
-		if p, ok := peering.Probe(c, c.NetNSOf(r, own), w); ok {
-			if b, ok := bfds[p.Key]; ok {
-				out.BFD = b.State.String()
-			}
+func nextHop(c *config.Config, r config.Reflector, w sessions.NextHop, bfds map[bfd.Key]bfd.Status) api.NextHop {
+	out := api.NextHop{Domain: w.Domain, Fabric: w.Fabric, Interface: w.Interface, NextHop4: w.NextHop4.Addr, NextHop6: w.NextHop6.Addr,
+		Probe: w.Probe.Addr, BFD: "off", Alive: w.Alive}
+	if p, ok := peering.Probe(c, c.NetNSOf(r, w.Own), w.NextHop); ok {
+		if b, ok := bfds[p.Key]; ok {
+			out.BFD = b.State.String()
 		}
-		list = append(list, out)
 	}
-	return list
+	return out
 }
 
 func familyName(f wire.Family) string {
@@ -239,7 +216,7 @@ func (d *Daemon) Status() (s api.Status) {
 			Config: d.opt.ConfigFile, Reloaded: r.reloaded, NotOnLink: r.notOnLink}
 		s.NotAnnounced, s.Withdrawn = r.held()
 	})
-	s.Missing, _ = d.missing()
+	s.Missing, _ = d.sessions.Missing()
 	s.Namespaces = map[string]string{}
 	for _, opened := range d.namespaces {
 		n := opened.fib.Stats()
@@ -254,7 +231,7 @@ func (d *Daemon) Status() (s api.Status) {
 // Explain implements [api.Backend].
 func (d *Daemon) Explain(p netip.Prefix) api.Explanation {
 	e := api.Explanation{Prefix: p.String()}
-	d.ask(func(r *router) { e.Lines = r.explain(p, d.speaker.lookup) })
+	d.ask(func(r *router) { e.Lines = r.explain(p, d.sessions.Lookup) })
 	return e
 }
 

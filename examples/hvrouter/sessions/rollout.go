@@ -1,4 +1,4 @@
-package daemon
+package sessions
 
 import (
 	"maps"
@@ -10,7 +10,7 @@ import (
 
 // rollout decides when changed sessions get their new configuration. A change that ends
 // no session is made at once. Those that do are made fabric by fabric, the next one when
-// the sessions of the one before are back and have said everything: a host that is on two
+// the sessions of the one before are back and have sent all of their routes: a host that is on two
 // fabrics is never off both, whatever the new configuration is worth.
 //
 // What does not come back is waited for no longer than rolloutTime. If a fabric has then
@@ -20,16 +20,12 @@ import (
 type rollout struct {
 	began  time.Time       // of the last step, or of the waiting for the first; zero: nothing waits
 	broken map[string]bool // fabrics of which sessions that were up have been ended
-	said   bool            // that it goes no further
+	stuck  bool            // it has been reported that it goes no further
 }
 
 // rolloutTime is how long sessions that were ended have to come back: BIRD refuses a
 // peer for a minute after an error, unless it is configured otherwise.
 const rolloutTime = 90 * time.Second
-
-// settleTime is how long a session is up until it counts as one that has said everything,
-// if no End-of-RIB is promised.
-const settleTime = 5 * time.Second
 
 // rolloutSession is a session as a rollout sees it.
 type rolloutSession struct {
@@ -39,23 +35,23 @@ type rolloutSession struct {
 	ends    bool // the change would end a session that is up
 	gone    bool // it is to be removed
 	up      bool
-	settled bool // it is up, and has said everything
+	settled bool // it is up, and the peer has sent all of its routes
 }
 
-// step returns which of the changed sessions get their configuration now, and whether it
+// step returns which of the changed sessions are due for their configuration now, and whether it
 // has just become clear that the others will not. Sessions are in the order of the file.
-func (o *rollout) step(now time.Time, all []rolloutSession) (bring []bgp.PeerKey, stuck bool) {
+func (o *rollout) step(now time.Time, all []rolloutSession) (due []bgp.PeerKey, stuck bool) {
 	var fabrics []string // in which something waits
 	for _, s := range all {
-		if s.changed && !s.ends && !o.waits(s, all) {
-			bring = append(bring, s.key)
+		if s.changed && !s.ends && !o.blocked(s, all) {
+			due = append(due, s.key)
 		} else if s.changed && !slices.Contains(fabrics, s.fabric) {
 			fabrics = append(fabrics, s.fabric)
 		}
 	}
 	if len(fabrics) == 0 {
 		*o = rollout{}
-		return bring, false
+		return due, false
 	}
 	if o.began.IsZero() {
 		o.began = now
@@ -65,26 +61,29 @@ func (o *rollout) step(now time.Time, all []rolloutSession) (bring []bgp.PeerKey
 		if !o.may(f, all, late) {
 			continue
 		}
-		o.began, o.said = now, false
+		o.began, o.stuck = now, false
 		if o.broken == nil {
 			o.broken = map[string]bool{}
 		}
 		for _, s := range all {
-			if s.changed && s.fabric == f && !slices.Contains(bring, s.key) {
+			if s.changed && s.fabric == f && !slices.Contains(due, s.key) {
 				o.broken[f] = o.broken[f] || s.ends
-				bring = append(bring, s.key)
+				due = append(due, s.key)
 			}
 		}
-		return bring, false
+		return due, false
 	}
-	stuck = late && !o.said
-	o.said = o.said || late
-	return bring, stuck
+	stuck = late && !o.stuck
+	o.stuck = o.stuck || late
+	return due, stuck
 }
 
-// waits reports whether a session that is not up must wait for another one with the same
+// waits reports whether some session waits for its new configuration.
+func (o *rollout) waits() bool { return !o.began.IsZero() }
+
+// blocked reports whether a session that is not up must wait for another one with the same
 // peer to change: the kernel has one MD5 key for an address.
-func (o *rollout) waits(s rolloutSession, all []rolloutSession) bool {
+func (o *rollout) blocked(s rolloutSession, all []rolloutSession) bool {
 	return slices.ContainsFunc(all, func(t rolloutSession) bool {
 		return t.key != s.key && t.key.Addr == s.key.Addr && t.gone && t.ends
 	})
@@ -116,7 +115,7 @@ func (o *rollout) may(fabric string, all []rolloutSession, late bool) bool {
 // deadline returns when there is something to do although nothing has happened, the zero
 // time if there is not.
 func (o *rollout) deadline() time.Time {
-	if o.began.IsZero() || o.said {
+	if o.began.IsZero() || o.stuck {
 		return time.Time{}
 	}
 	return o.began.Add(rolloutTime)

@@ -1,14 +1,14 @@
-package daemon
+package sessions
 
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"testing"
 	"time"
 
 	"github.com/hyperfib/hyperfib/bgp"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config/configtest"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/failover"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
 )
@@ -16,34 +16,37 @@ import (
 // A reload that changes nothing keeps the policies that the session has; a changed
 // one is made anew, and only that.
 func TestConfigureKeepsPolicies(t *testing.T) {
-	b := newBench(t)
-	r := b.cfg.Domains[0].Reflectors[0]
-	s := &speaker{linkLocal: func(string) (none netip.Addr) { return none }, members: peering.Members(b.cfg, b.cfg.Domains[0])}
-	configure := func(c *config.Config, r config.Reflector, old configured) configured {
-		return s.peer(c, r, failover.Dead{}, old)
+	cfg, err := configtest.Sample("hv1.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := cfg.Domains[0].Reflectors[0]
+	configure := func(c *config.Config, r config.Reflector, old peer) peer {
+		p := plan{members: peering.Members(cfg, cfg.Domains[0]), cfg: c}
+		return p.peer(r, failover.Dead{}, old)
 	}
 	term := func(pref uint32) config.Policy { return config.Policy{{LocalPref: &pref, Action: "accept"}} }
 	r.Import, r.Export = term(100), term(200)
-	first := configure(b.cfg, r, configured{})
+	first := configure(cfg, r, peer{})
 	if first.Import == nil || first.Export == nil {
 		t.Fatal("no policies")
 	}
 	r.Import, r.Export = term(100), term(200) // the same again, other pointers
-	second := configure(b.cfg, r, first)
+	second := configure(cfg, r, first)
 	if !second.same(first) {
 		t.Error("nothing has changed")
 	}
 	r.Export = term(300)
-	if third := configure(b.cfg, r, second); third.same(second) {
+	if third := configure(cfg, r, second); third.same(second) {
 		t.Error("the export policy has changed")
 	}
 	r.Export = nil
-	if fourth := configure(b.cfg, r, second); fourth.Export != nil || fourth.same(second) {
+	if fourth := configure(cfg, r, second); fourth.Export != nil || fourth.same(second) {
 		t.Error("the export policy is gone")
 	}
-	c := *b.cfg
+	c := *cfg
 	c.BGP.HoldTime.Duration *= 2
-	if fifth := configure(&c, r, second); fifth.same(configure(b.cfg, r, second)) {
+	if fifth := configure(&c, r, second); fifth.same(configure(cfg, r, second)) {
 		t.Error("the hold time has changed")
 	}
 }

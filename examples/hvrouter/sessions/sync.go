@@ -1,25 +1,28 @@
-package daemon
+package sessions
 
 import "time"
 
-// initialSync says whether peers have sent all of their routes since the start. The
-// speaker's lock is held while it is noted; any may ask.
-type initialSync struct{ some, all chan struct{} }
+// initialSync says whether peers have sent all of their routes since the start. note is called
+// with the speaker's lock held; the channels may be read by any goroutine.
+type initialSync struct {
+	some chan struct{} // closed once one peer has
+	all  chan struct{} // closed once all peers have
+}
 
 func newInitialSync() initialSync { return initialSync{make(chan struct{}), make(chan struct{})} }
 
-// note takes in how many of the peers that are configured have sent everything.
-func (t initialSync) note(settled, peers int) {
+// note takes how many of the peers that are configured have sent all of their routes.
+func (i initialSync) note(settled, peers int) {
 	if settled > 0 {
-		shut(t.some)
+		closeOnce(i.some)
 	}
 	if settled == peers {
-		shut(t.all)
+		closeOnce(i.all)
 	}
 }
 
 // first reports whether any peer has.
-func (t initialSync) first() bool { return closed(t.some) }
+func (i initialSync) first() bool { return closed(i.some) }
 
 func closed(c chan struct{}) bool {
 	select {
@@ -30,17 +33,18 @@ func closed(c chan struct{}) bool {
 	}
 }
 
-func shut(c chan struct{}) {
+func closeOnce(c chan struct{}) {
 	if !closed(c) {
 		close(c)
 	}
 }
 
-// convergence is what is waited for before a domain counts as converged: that all peers have
-// sent everything, or the end of patience. The zero value waits for nothing.
+// convergence is what a domain waits for before it counts as converged. The zero value waits for
+// nothing.
 type convergence struct {
-	some, all <-chan struct{}
-	time      <-chan time.Time
+	some <-chan struct{}  // one peer has sent all of its routes: the others follow soon, or not at all
+	all  <-chan struct{}  // all peers have
+	time <-chan time.Time // the end of the wait
 }
 
 // convergence waits for the peers as long as the deferral after the start lasts. Where
@@ -54,5 +58,5 @@ func (s *speaker) convergence() convergence {
 	return convergence{nil, s.initialSync.all, time.After(time.Until(s.deferral))}
 }
 
-// establishTime is how long peers have to follow the first that is back.
+// establishTime is how long peers have to follow the first one that is back.
 const establishTime = 5 * time.Second

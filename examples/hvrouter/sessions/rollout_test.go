@@ -1,4 +1,4 @@
-package daemon
+package sessions
 
 import (
 	"cmp"
@@ -98,7 +98,7 @@ func (r *rollouts) turn(now time.Time) (lines []string) {
 	for _, k := range list {
 		i := slices.IndexFunc(r.all, func(s rolloutSession) bool { return s.key == k })
 		s := &r.all[i]
-		lines = append(lines, "bring "+r.names[i])
+		lines = append(lines, "change "+r.names[i])
 		if s.gone {
 			r.all, r.names = slices.Delete(r.all, i, i+1), slices.Delete(r.names, i, i+1)
 			continue
@@ -161,7 +161,7 @@ func (r *rollouts) judge(now time.Time, list []bgp.PeerKey) error {
 	fabric := ""
 	for _, s := range r.all {
 		switch chosen := slices.Contains(list, s.key); {
-		case s.changed && !s.ends && !chosen && !r.waits(s, r.all):
+		case s.changed && !s.ends && !chosen && !r.blocked(s, r.all):
 			return fmt.Errorf("%v waits, and would end nothing", s.key)
 		case !chosen || !s.ends:
 		case fabric != "" && fabric != s.fabric:

@@ -1,4 +1,4 @@
-package daemon
+package sessions
 
 import (
 	"context"
@@ -8,13 +8,13 @@ import (
 	"github.com/hyperfib/hyperfib/bgp"
 )
 
-// tell logs what happens to the sessions until ctx ends. A peer that fails again and again
+// logEvents logs what happens to the sessions until ctx ends. A peer that fails again and again
 // makes a line when that begins, one with a count now and then, and one when it is over:
 // package bgp sees to that.
-func (s *speaker) tell(ctx context.Context) {
-	sub := s.Watch()
+func (s *speaker) logEvents(ctx context.Context) {
+	sub := s.bgp.Watch()
 	defer sub.Close()
-	again := false // what comes now was told before
+	again := false // the snapshot after a loss repeats what has been logged
 	for e, err := range sub.All(ctx) {
 		if err != nil {
 			return
@@ -35,7 +35,7 @@ func (s *speaker) tell(ctx context.Context) {
 	}
 }
 
-// line is what the log says of an event.
+// line returns what the log says of an event.
 func line(e bgp.Event) (level slog.Level, message string, attrs []any) {
 	if e.Err != nil {
 		attrs = append(attrs, "err", e.Err)
@@ -67,7 +67,7 @@ func line(e bgp.Event) (level slog.Level, message string, attrs []any) {
 	return slog.LevelDebug, "BGP", append(attrs, "state", e.State, "family", e.Family)
 }
 
-// failures are the counts of an event, as far as there is something to count.
+// failures returns the counts of an event, as far as there is something to count.
 func failures(e bgp.Event) (attrs []any) {
 	if e.Repeats > 0 {
 		attrs = append(attrs, "repeats", e.Repeats)

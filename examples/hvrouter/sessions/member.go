@@ -1,0 +1,88 @@
+package sessions
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/hyperfib/hyperfib/bgp/rib"
+	"github.com/hyperfib/hyperfib/bgp/wire"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
+)
+
+// Member is one domain's part of a speaker; most speakers have one. Where several domains
+// share the sessions, each announces its paths with identifiers and a community of its own.
+type Member struct {
+	*speaker
+	no int // of the domain among the speaker's
+}
+
+// ids yields the path identifiers of the member.
+func (m Member) ids(yield func(uint32) bool) {
+	for n := range m.members[m.no].NextHops {
+		if !yield(peering.PathID(m.no, n)) {
+			return
+		}
+	}
+}
+
+// originate announces a prefix over every next hop.
+func (m Member) originate(p netip.Prefix, pref uint32, more ...wire.Community) error {
+	list := more
+	if c := m.members[m.no].Community; c != 0 {
+		list = append(slices.Clip(more), c)
+	}
+	for id := range m.ids {
+		err := m.bgp.Table().Originate(rib.LocalPath{Prefix: p, PathID: id, Attrs: wire.PathAttrs{LocalPref: &pref, Communities: list}})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Announce announces prefixes to all peers.
+func (m Member) Announce(list []domain.Announcement) {
+	for _, a := range list {
+		if err := m.originate(a.Prefix, a.LocalPref); err != nil {
+			m.log.Error("announcement", "event", "bgp-error", "domain", m.members[m.no].Domain, "prefix", a.Prefix, "err", err)
+		}
+	}
+}
+
+// Withdraw withdraws prefixes from all peers.
+func (m Member) Withdraw(list []netip.Prefix) {
+	for _, p := range list {
+		for id := range m.ids {
+			m.bgp.Table().Withdraw(p, id)
+		}
+	}
+}
+
+// InventoryComplete says that everything of the domain has been announced once. The speaker
+// sends End-of-RIB when that is so of all of its members.
+func (m Member) InventoryComplete() {
+	m.mu.Lock()
+	m.complete[m.no] = true
+	all := !slices.Contains(m.complete, false)
+	m.mu.Unlock()
+	if all {
+		m.bgp.InventoryComplete()
+	}
+}
+
+// Configure brings the sessions in line with the domain's configuration; sessions that did not
+// change are left alone.
+func (m Member) Configure(c *config.Config, d config.Domain) { m.configure(c, d) }
+
+// gracefulShutdown is the well-known community GRACEFUL_SHUTDOWN (RFC 8326, Section 5).
+const gracefulShutdown = wire.Community(0xffff0000)
+
+// Drain announces prefixes once more, with the community GRACEFUL_SHUTDOWN and the local
+// preference 0: peers use them only if there is nothing else (RFC 8326, Section 4).
+func (m Member) Drain(list []domain.Announcement) {
+	for _, a := range list {
+		_ = m.originate(a.Prefix, 0, gracefulShutdown)
+	}
+}

@@ -1,0 +1,223 @@
+package sessions
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/hyperfib/hyperfib/bgp"
+	"github.com/hyperfib/hyperfib/bgp/wire"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/failover"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
+)
+
+// Namespace is what a speaker asks of the network namespace that its sockets are in, when it
+// is made and when it is configured.
+type Namespace interface {
+	// Path leads to the namespace as long as the process lives; "" is the process's own.
+	Path() string
+	// HasAddress reports whether an address exists in it.
+	HasAddress(netip.Addr) bool
+	// LinkLocal returns the IPv6 link-local address of an interface, the zero Addr if it has
+	// none.
+	LinkLocal(link string) netip.Addr
+	// Preserved returns the families whose forwarding state an earlier run has left in the
+	// tables of all of these domains.
+	Preserved(domains []config.Domain, carries func(config.Domain) (v4, v6 bool)) []wire.Family
+}
+
+// speaker is the BGP of one domain, or of those that share its sessions.
+type speaker struct {
+	bgp       *bgp.Speaker
+	log       *slog.Logger
+	name      string // of the domain; "shared" if it has several
+	netns     config.NetNS
+	namespace Namespace // of configure's caller only
+	members   []peering.Member
+	// cBit tells that BFD does not share the fate of this process.
+	cBit bool
+	// wide tells that some session has more next hops than its own.
+	wide     bool
+	nextHops failover.NextHops
+	again    chan struct{} // all paths are to be taken once more: next hops died, or live again
+	// patience is how long routes of an earlier run stay while no peer is there to say what
+	// they should be.
+	patience time.Duration
+	// deferral is until when the sessions have time to come up after the start.
+	deferral    time.Time
+	initialSync initialSync
+
+	mu       sync.Mutex
+	plan     plan
+	timer    *time.Timer // calls proceed
+	complete []bool      // the inventory of each member is
+}
+
+// newSpeaker makes the speaker of a domain, and of those that share its sessions.
+// Addresses of ours that do not exist cannot be listened on, their sessions only dial.
+func (all *Speakers) newSpeaker(c *config.Config, d config.Domain, n Namespace) (*speaker, error) {
+	members := peering.Members(c, d)
+	var domains []config.Domain
+	for _, m := range members {
+		domains = append(domains, *c.Domain(m.Domain))
+	}
+	preserved := n.Preserved(domains, c.Families)
+	cfg := peering.Speaker(c, d, preserved, n.HasAddress)
+	cfg.NetNS = n.Path()
+	if all.transport != nil {
+		all.transport(&cfg)
+	}
+	b, err := bgp.New(cfg)
+	if err != nil {
+		return nil, err
+	}
+	restart := c.BGP.GracefulRestart
+	s := &speaker{bgp: b, log: all.log, name: d.Name, netns: d.NetNS, namespace: n, members: members, cBit: c.BFD.Process == "separate",
+		again: make(chan struct{}, 1), patience: restart.Time.Duration + restart.LongLived.Duration, deferral: time.Now().Add(restart.Deferral.Duration),
+		initialSync: newInitialSync(), plan: plan{members: members, peers: map[bgp.PeerKey]peer{}}, complete: make([]bool, len(members))}
+	s.timer = time.AfterFunc(time.Hour, s.proceed)
+	s.timer.Stop()
+	sessions, shared := c.SessionsOf(d)
+	s.wide = slices.ContainsFunc(sessions, config.Reflector.Wide)
+	if shared {
+		s.name = "shared"
+	}
+	if len(preserved) == 0 {
+		s.nextHops.Set(probed(c, s.members), true)
+		s.ring()
+	}
+	return s, nil
+}
+
+// run is the speaker at work, until ctx ends.
+func (s *speaker) run(ctx context.Context, to Sink) error {
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	beside.Go(func() { s.logEvents(ctx) })
+	beside.Go(func() { s.follow(ctx, to) })
+	return s.bgp.Run(ctx)
+}
+
+// configure brings the sessions in line with the configuration; sessions that did not change
+// are left alone. It reads our link-local addresses anew.
+func (s *speaker) configure(c *config.Config, d config.Domain) {
+	ours := map[string]netip.Addr{}
+	sessions, _ := c.SessionsOf(d)
+	for _, r := range sessions {
+		ours[r.Interface] = s.namespace.LinkLocal(r.Interface)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.plan.cfg, s.plan.domain, s.plan.linkLocal = c, d, ours
+	s.reconcile()
+}
+
+// updateNextHops changes what is announced and what is used, because next hops died or live
+// again.
+func (s *speaker) updateNextHops() {
+	s.mu.Lock()
+	if s.plan.cfg != nil {
+		s.reconcile()
+	}
+	s.mu.Unlock()
+	s.ring()
+}
+
+// ring has follow take all paths once more.
+func (s *speaker) ring() {
+	select {
+	case s.again <- struct{}{}:
+	default:
+	}
+}
+
+// proceed goes on with what waits for sessions: a rollout, and the initial sync.
+func (s *speaker) proceed() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.plan.cfg == nil:
+	case s.plan.rollout.waits():
+		s.reconcile()
+	default:
+		s.noteSync(time.Now())
+	}
+}
+
+// reconcile adds, changes and removes peers, each when the rollout says; the lock is held.
+func (s *speaker) reconcile() {
+	now := time.Now()
+	changes, stuck := s.plan.step(now, s.nextHops.Dead(), s.status(), s.resets)
+	for _, c := range changes {
+		switch c.op {
+		case addPeer:
+			s.report(c.key, s.bgp.AddPeer(c.to))
+		case updatePeer:
+			s.report(c.key, s.bgp.UpdatePeer(c.to))
+		case removePeer:
+			s.report(c.key, s.bgp.RemovePeer(c.key))
+		}
+	}
+	if len(stuck) > 0 {
+		s.log.Error("sessions did not come back with their new configuration: the others stay as they are", "event", "rollout-stuck", "domain", s.name, "waiting", stuck)
+	}
+	s.noteSync(now)
+}
+
+// noteSync notes which peers have sent all of their routes, and has proceed called when time
+// makes a difference; the lock is held.
+func (s *speaker) noteSync(now time.Time) {
+	next, done := s.plan.rollout.deadline(), 0
+	status := s.status()
+	for _, p := range status {
+		if settled(p, now) {
+			done++
+		} else if t := p.Since.Add(settleTime); p.State == bgp.Established && now.Before(t) && (next.IsZero() || t.Before(next)) {
+			next = t
+		}
+	}
+	s.initialSync.note(done, len(status))
+	if !next.IsZero() {
+		s.timer.Reset(max(next.Sub(now), time.Millisecond))
+	}
+}
+
+// missing returns the peers that have not sent all of their routes.
+func (s *speaker) missing() (list []bgp.PeerKey) {
+	now := time.Now()
+	for k, p := range s.status() {
+		if !settled(p, now) {
+			list = append(list, k)
+		}
+	}
+	slices.SortFunc(list, func(a, b bgp.PeerKey) int { return cmp.Or(a.Addr.Compare(b.Addr), a.Local.Compare(b.Local)) })
+	return list
+}
+
+// status returns the status of the peers.
+func (s *speaker) status() map[bgp.PeerKey]bgp.PeerStatus {
+	out := map[bgp.PeerKey]bgp.PeerStatus{}
+	for _, p := range s.bgp.Peers() {
+		out[p.Key] = p
+	}
+	return out
+}
+
+func (s *speaker) resets(c bgp.PeerConfig) bool {
+	resets, err := s.bgp.Resets(c)
+	return resets || err != nil
+}
+
+func (s *speaker) report(k bgp.PeerKey, err error) {
+	if err != nil && !errors.Is(err, bgp.ErrClosed) {
+		s.log.Error("BGP session", "event", "bgp-error", "domain", s.name, "peer", k, "err", err)
+	}
+}
