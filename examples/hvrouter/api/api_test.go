@@ -23,6 +23,7 @@ type backend struct {
 	journal journal.Journal
 	put     []config.Entry
 	fail    error
+	drain   func() // what a drain does besides
 }
 
 func (b *backend) Sessions() []Session                   { return []Session{} }
@@ -41,8 +42,13 @@ func (b *backend) Move(string, Move) error               { return b.fail }
 func (b *backend) Reload(o ReloadOptions) (Reload, error) {
 	return Reload{Changes: []Change{{Text: fmt.Sprint(o)}}}, b.fail
 }
-func (b *backend) Drain(context.Context) error { return b.fail }
-func (b *backend) Drops() []Drop               { return []Drop{{Kind: "spoofed", Packets: 3}} }
+func (b *backend) Drain(context.Context) error {
+	if b.drain != nil {
+		b.drain()
+	}
+	return b.fail
+}
+func (b *backend) Drops() []Drop { return []Drop{{Kind: "spoofed", Packets: 3}} }
 
 // Every request has its status, and an error its text.
 func TestStatuses(t *testing.T) {
@@ -94,6 +100,32 @@ func TestStatuses(t *testing.T) {
 		if test.code >= 400 && test.want != "" && (json.Unmarshal(w.Body.Bytes(), &e) != nil || e.Message == "") {
 			t.Errorf("%s %s: no error in %s", test.method, test.path, w.Body)
 		}
+	}
+}
+
+// The request that ends the daemon is answered.
+func TestLastAnswer(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	socket := filepath.Join(t.TempDir(), "api.sock")
+	l, err := Listen(socket, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	drain := func() {
+		cancel()
+		for Answers(socket) { // until the server has begun to end
+		}
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- ServeOn(ctx, l, &backend{drain: drain}) }()
+	r, _ := http.NewRequestWithContext(t.Context(), "POST", "http://hvrouter/v1/drain", nil)
+	resp, err := NewClient(socket).http.Do(r)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatal(resp, err)
+	}
+	resp.Body.Close()
+	if err := <-ended; err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -66,13 +66,28 @@ func Serve(ctx context.Context, path string, b Backend) error {
 // ServeOn is Serve on a listener of the caller's.
 func ServeOn(ctx context.Context, l net.Listener, b Backend) error {
 	s := &http.Server{Handler: Handler(b), ReadHeaderTimeout: 10 * time.Second, BaseContext: func(net.Listener) context.Context { return ctx }}
-	stop := context.AfterFunc(ctx, func() { s.Close() })
-	defer stop()
-	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+	closed := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(closed)
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastAnswerTime)
+		defer cancel()
+		if s.Shutdown(last) != nil {
+			s.Close()
+		}
+	})
+	err := s.Serve(l)
+	if !stop() {
+		<-closed
+	}
+	if !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil
 }
+
+// lastAnswerTime is how long requests that are being answered when the server ends have for
+// their answers: the one that drains the daemon is among them.
+const lastAnswerTime = 500 * time.Millisecond
 
 // Handler is the HTTP side of b.
 func Handler(b Backend) http.Handler {
