@@ -22,6 +22,15 @@ type ClientConfig struct {
 	// Notice is told when the connection is lost or cannot be made, and why a
 	// session is refused. It must not block. Nil: nobody is told.
 	Notice func(error)
+	// Command, if not empty, is the BFD process's command line: a program, without a
+	// shell, that calls [ListenAndServe] at Socket. Run starts it at its beginning, so
+	// that a new build takes the sessions over, and again when the connection is lost or
+	// cannot be made, at most once a second and, while it is of no use, ever more rarely, up
+	// to once in 30 s. It gets a session of its own (setsid(2)), our working
+	// directory, environment and standard error, and is not ended with Run; a goroutine
+	// that waits for its end stays. "/proc/self/exe" is the calling program's own build,
+	// even if its file has been replaced. Under systemd use KillMode=process.
+	Command []string
 }
 
 // Client uses the sessions of a BFD process over its unix socket. It keeps what
@@ -34,6 +43,7 @@ type ClientConfig struct {
 type Client struct {
 	cfg     ClientConfig
 	host    host
+	command command
 	board   board
 	notices repeats
 
@@ -60,7 +70,7 @@ func newClientOn(cfg ClientConfig, h host) (*Client, error) {
 	if cfg.Notice == nil {
 		cfg.Notice = func(error) {}
 	}
-	c := &Client{cfg: cfg, host: h, news: make(chan struct{}, 1), there: map[Key]bool{}}
+	c := &Client{cfg: cfg, host: h, command: newCommand(cfg.Command), news: make(chan struct{}, 1), there: map[Key]bool{}}
 	c.desired.FirstRetry, c.desired.LastRetry = retryFirst, retryLast
 	return c, nil
 }
@@ -170,6 +180,9 @@ func (c *Client) Run(ctx context.Context) error {
 	wait := bfdcore.Backoff{Min: reconnectFirst, Max: reconnectMax}
 	version := uint16(protocolVersion)
 	for ctx.Err() == nil {
+		if err := c.command.run(time.Now()); err != nil && c.notices.is(err, time.Now()) {
+			c.cfg.Notice(err)
+		}
 		err := c.session(ctx, version)
 		switch {
 		case ctx.Err() != nil:
@@ -179,6 +192,7 @@ func (c *Client) Run(ctx context.Context) error {
 			continue
 		case err == nil:
 			wait.Reset()
+			c.command.lost(time.Now())
 			err = ErrNotConnected
 		}
 		version = protocolVersion // the next one may be another

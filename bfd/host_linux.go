@@ -59,10 +59,18 @@ func (linuxHost) dial(ctx context.Context, path string) (stream, error) {
 // listener makes a listener of a descriptor. Its open file description is shared with
 // another process, which must not find it in blocking mode: os.NewFile and
 // net.FileListener leave the mode of a descriptor alone that does not block already.
+//
+// listen(2) on a socket that listens already changes who SO_PEERCRED names to those who
+// connect (net/unix/af_unix.c, unix_listen): without it that would be the first process of
+// all. See sameExecutable.
 func (linuxHost) listener(fd int) (listener, error) {
 	if err := unix.SetNonblock(fd, true); err != nil {
 		unix.Close(fd)
 		return nil, os.NewSyscallError("fcntl", err)
+	}
+	if err := unix.Listen(fd, unix.SOMAXCONN); err != nil {
+		unix.Close(fd)
+		return nil, os.NewSyscallError("listen", err)
 	}
 	f := os.NewFile(uintptr(fd), "listener")
 	defer f.Close()
