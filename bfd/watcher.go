@@ -146,6 +146,35 @@ func (w *Watcher) All(ctx context.Context) iter.Seq2[Event, error] {
 	return watch.All(ctx, make([]Event, 1), w.Next)
 }
 
+// Failures is [Watcher.All] with nothing but the failures of paths: for each time that a
+// session left Up, the event that reports it, unless one side has taken the session down on
+// purpose (RFC 5882, Section 4.2: AdminDown says nothing about the path). A session that is
+// Down already because of a failure when the watcher begins is reported, once: a program
+// that was away hears of it.
+func (w *Watcher) Failures(ctx context.Context) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		downs := map[Key]uint64{}
+		for e, err := range w.All(ctx) {
+			failed := err == nil && e.failed(downs[e.Key])
+			if downs[e.Key] = e.Downs; e.Removed {
+				delete(downs, e.Key)
+			}
+			if (failed || err != nil) && !yield(e, err) {
+				return
+			}
+		}
+	}
+}
+
+// failed reports whether the path of a session has failed that the reader knew to have left
+// Up downs times.
+func (e *Event) failed(downs uint64) bool {
+	if e.Removed || e.State != StateDown || e.Downs <= downs {
+		return false
+	}
+	return e.Reason != ReasonNone && e.Reason != ReasonRemoteAdminDown && e.Reason != ReasonLocalAdminDown
+}
+
 // take moves events to buf. closed reports whether there are no more and none will come.
 func (w *Watcher) take(buf []Event) (n int, closed bool) {
 	w.board.mu.Lock()
