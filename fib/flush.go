@@ -39,6 +39,16 @@ func (f *FIB) settle(calm bool) {
 // kernel, or known to be impossible for now. It returns ctx's error, ErrClosed,
 // or the errors (joined, 16 at most) of objects that are failing.
 func (f *FIB) Flush(ctx context.Context) error {
+	if err := f.settled(ctx); err != nil {
+		return err
+	}
+	f.lock()
+	defer f.unlock()
+	return errors.Join(f.failing(16)...)
+}
+
+// settled waits as [FIB.Flush] does.
+func (f *FIB) settled(ctx context.Context) error {
 	w := &flusher{done: make(chan struct{})}
 	f.lock()
 	f.flushers = append(f.flushers, w)
@@ -50,10 +60,25 @@ func (f *FIB) Flush(ctx context.Context) error {
 	case <-f.closed:
 		return ErrClosed
 	case <-w.done:
+		return nil
 	}
-	f.lock()
-	defer f.unlock()
-	return errors.Join(f.failing(16)...)
+}
+
+// Adopted waits until Run has read the kernel, and reports whether it holds unicast routes
+// that an earlier run has left: routes of ours that are not desired, persistent ones not
+// counted. A BGP speaker tells its peers by this whether forwarding was preserved over its
+// restart (RFC 4724, Section 3, the F bit). It is to be asked before the first SetRoute and
+// before [FIB.Sweep]. It returns ctx's error, or ErrClosed.
+func (f *FIB) Adopted(ctx context.Context) (bool, error) {
+	if err := f.settled(ctx); err != nil {
+		return false, err
+	}
+	for s := range f.Routes() {
+		if s.State == StateStale && s.Type == RouteUnicast && !s.Persistent {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // failing lists up to limit current errors.

@@ -58,6 +58,17 @@ type Change struct {
 	Paths []Path
 }
 
+// NextHops returns the addresses that the best paths lead to: none if the prefix is gone,
+// or if it was originated here. It allocates; the result aliases nothing.
+func (c *Change) NextHops() (addrs []netip.Addr) {
+	for i := range c.Paths {
+		if p := &c.Paths[i]; p.Rank == 0 && !p.Local {
+			addrs = append(addrs, p.NextHop.Addr)
+		}
+	}
+	return addrs
+}
+
 // Path is one path as a watcher sees it.
 type Path struct {
 	// NextHop is where the path leads; its Addr is not valid for a local path
