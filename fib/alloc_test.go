@@ -3,7 +3,7 @@ package fib
 import (
 	"testing"
 
-	"golang.org/x/sys/unix"
+	"github.com/hyperfib/hyperfib/internal/rtnl"
 )
 
 // What is said about allocations in doc.go is checked here.
@@ -17,7 +17,7 @@ func TestAllocations(t *testing.T) {
 	m := capture(t, "v4 group route")
 	var r routeMessage
 	check("decode a route", 0, func() {
-		if r.parse(m.body) != nil {
+		if r.parse(m.Body) != nil {
 			t.Fatal("parse")
 		}
 	})
@@ -25,7 +25,7 @@ func TestAllocations(t *testing.T) {
 	k := rkey{lo: 0x0a010000, bits: 16}
 	f := &form{facts: r.facts, nextHops: r.nextHops}
 	check("encode a route", 0, func() {
-		b = appendRoute(b[:0], unix.RTM_NEWROUTE, 0, 1, &k, tableFamily{90, FamilyIPv4}, f, true)
+		b = appendRoute(b[:0], rtnl.RTM_NEWROUTE, 0, 1, &k, tableFamily{90, FamilyIPv4}, f, true)
 	})
 
 	fib, o := stillFIB(Config{}, newFake())
@@ -43,10 +43,10 @@ func TestAllocations(t *testing.T) {
 		_ = fib.SetRoute(Route{RouteKey: key2, NextHops: one.NextHops})
 		fib.queue, fib.head = fib.queue[:0], 0
 	})
-	note := wire(unix.RTM_NEWROUTE, 0, 1, 0, m.body)
+	note := wire(rtnl.RTM_NEWROUTE, 0, 1, 0, m.Body)
 	check("a notification about somebody else's route", 0, func() {
-		note[sizeHeader+5] = 4 // protocol static
-		for msg := range messages(note) {
+		note[rtnl.SizeHeader+5] = 4 // protocol static
+		for msg := range rtnl.Messages(note) {
 			fib.observe(msg, false)
 		}
 	})

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/hyperfib/hyperfib/internal/netns"
+	"github.com/hyperfib/hyperfib/internal/rtnl"
 )
 
 // cpu is the processor time of the process so far, kernel's included.
@@ -64,12 +65,12 @@ func (r *rig) encode(table uint32, v6 bool, n int, verb verb, want *form) (out e
 		family = FamilyIPv6
 	}
 	tf := tableFamily{table, family}
-	typ, flags := uint16(unix.RTM_NEWROUTE), uint16(unix.NLM_F_REQUEST|unix.NLM_F_CREATE|unix.NLM_F_EXCL)
+	typ, flags := uint16(rtnl.RTM_NEWROUTE), uint16(rtnl.NLM_F_REQUEST|rtnl.NLM_F_CREATE|rtnl.NLM_F_EXCL)
 	switch verb {
 	case verbReplace:
-		flags = unix.NLM_F_REQUEST | unix.NLM_F_CREATE | unix.NLM_F_REPLACE
+		flags = rtnl.NLM_F_REQUEST | rtnl.NLM_F_CREATE | rtnl.NLM_F_REPLACE
 	case verbDelete:
-		typ, flags = unix.RTM_DELROUTE, unix.NLM_F_REQUEST
+		typ, flags = rtnl.RTM_DELROUTE, rtnl.NLM_F_REQUEST
 	}
 	var b []byte
 	for i := range n {
@@ -88,15 +89,15 @@ func (r *rig) encode(table uint32, v6 bool, n int, verb verb, want *form) (out e
 }
 
 // blast sends pre-encoded buffers: the kernel's own cost.
-func blast(s *socket, e encoded) (time.Duration, int) {
+func blast(s *rtnl.Socket, e encoded) (time.Duration, int) {
 	start, failed := cpu(), 0
 	buf := make([]byte, 1<<16)
 	for _, b := range e {
-		if err := s.send(b); err != nil {
+		if err := s.Send(b); err != nil {
 			panic(err)
 		}
 		for {
-			if _, err := s.receive(buf); err != nil {
+			if _, err := s.Receive(buf); err != nil {
 				break
 			}
 			failed++
@@ -120,8 +121,8 @@ func TestSpeed(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer ceiling.close()
-			_ = r.monitor.(*socket).ignore(r.commands.(*socket).pid, ceiling.pid)
+			defer ceiling.Close()
+			_ = r.monitor.(*rtnl.Socket).Ignore(r.commands.(*rtnl.Socket).Port(), ceiling.Port())
 			both := [2][]NextHop{r.benchHops(kind.v6, kind.hops, false), r.benchHops(kind.v6, kind.hops, true)}
 			hops := func(second bool) []NextHop {
 				if second {
@@ -218,12 +219,12 @@ func TestSpeed(t *testing.T) {
 
 // writerAlone measures the writer without the map: operations are encoded, sent in
 // batches of the configured size, and drained.
-func (r *rig) writerAlone(t *testing.T, s *socket, v6 bool, n int, forms [2]*form) (took [3]time.Duration) {
+func (r *rig) writerAlone(t *testing.T, s *rtnl.Socket, v6 bool, n int, forms [2]*form) (took [3]time.Duration) {
 	family := FamilyIPv4
 	if v6 {
 		family = FamilyIPv6
 	}
-	w := newWriter(s)
+	w := rtnl.NewWriter(s)
 	keys := make([]rkey, n)
 	for i := range keys {
 		p := benchPrefix(v6, i)
@@ -235,27 +236,26 @@ func (r *rig) writerAlone(t *testing.T, s *socket, v6 bool, n int, forms [2]*for
 	}
 	tf := tableFamily{92, family}
 	for v, verb := range []verb{verbAdd, verbReplace, verbDelete} {
-		f, typ, flags := forms[0], uint16(unix.RTM_NEWROUTE), uint16(unix.NLM_F_REQUEST|unix.NLM_F_CREATE|unix.NLM_F_EXCL)
+		f, typ, flags := forms[0], uint16(rtnl.RTM_NEWROUTE), uint16(rtnl.NLM_F_REQUEST|rtnl.NLM_F_CREATE|rtnl.NLM_F_EXCL)
 		switch verb {
 		case verbReplace:
-			f, flags = forms[1], unix.NLM_F_REQUEST|unix.NLM_F_CREATE|unix.NLM_F_REPLACE
+			f, flags = forms[1], rtnl.NLM_F_REQUEST|rtnl.NLM_F_CREATE|rtnl.NLM_F_REPLACE
 		case verbDelete:
-			f, typ, flags = forms[1], unix.RTM_DELROUTE, unix.NLM_F_REQUEST
+			f, typ, flags = forms[1], rtnl.RTM_DELROUTE, rtnl.NLM_F_REQUEST
 		}
 		runtime.GC()
 		start := cpu()
 		for i := 0; i < n; {
-			w.reset()
-			for ; i < n && w.n < r.config.BatchMessages; i++ {
-				w.buf = appendRoute(w.buf, typ, flags, w.seq(), &keys[i], tf, f, true)
-				w.n++
+			w.Reset()
+			for ; i < n && w.Len() < r.config.BatchMessages; i++ {
+				w.Add(appendRoute(w.Buffer(), typ, flags, w.Seq(), &keys[i], tf, f, true))
 			}
-			if _, err := w.flush(); err != nil {
+			if _, err := w.Flush(); err != nil {
 				t.Fatal(err)
 			}
-			for j := range w.n {
-				if w.reply(j).err != nil {
-					t.Fatal(w.reply(j))
+			for j := range w.Len() {
+				if replyOf(w.Err(j)).err != nil {
+					t.Fatal(replyOf(w.Err(j)))
 				}
 			}
 		}
@@ -312,11 +312,14 @@ func TestSpeedReconcile(t *testing.T) {
 		}
 		buf := make([]byte, 1<<16)
 		_ = netns.Do
-		if err := s.dump(routeDump(family, 0, 201), buf, func(b []byte) (bool, error) { done, _, err := walk(b, func(message) {}); return done, err }); err != nil {
+		if err := s.Dump(routeDump(family, 0, 201), buf, func(b []byte) (bool, error) {
+			done, _, err := rtnl.WalkDump(b, func(rtnl.Message) {})
+			return done, err
+		}); err != nil {
 			t.Fatal(err)
 		}
 		dump := cpu() - c0
-		s.close()
+		s.Close()
 		runtime.ReadMemStats(&m0)
 		c0, start = cpu(), time.Now()
 		r.start(Config{NetNS: r.ns.Path})

@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+
+	"github.com/hyperfib/hyperfib/internal/rtnl"
 )
 
 func TestConfig(t *testing.T) {
@@ -105,7 +107,7 @@ func TestFilter(t *testing.T) {
 	hole := m
 	hole.typ = RouteBlackhole
 	redirect := m
-	redirect.proto = protoRedirect
+	redirect.proto = rtnl.RTPROT_REDIRECT
 	for what, c := range map[string]struct {
 		f    Filter
 		m    routeMessage

@@ -5,7 +5,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"golang.org/x/sys/unix"
+	"github.com/hyperfib/hyperfib/internal/rtnl"
 )
 
 // churn lets somebody else make and delete next-hop objects as fast as the kernel can,
@@ -20,16 +20,14 @@ func (r *rig) churn(workers int) (stop func()) {
 		}
 		key := objectKey{family: FamilyIPv4, gateway: r.via("10.0.0.9")[0].Gateway, link: int32(r.link[0])}
 		busy.Go(func() {
-			defer s.close()
-			for w := newWriter(s); !done.Load(); {
-				w.reset()
+			defer s.Close()
+			for w := rtnl.NewWriter(s); !done.Load(); {
+				w.Reset()
 				for range 50 {
-					w.buf = appendNextHop(w.buf, unix.NLM_F_CREATE, w.seq(), uint32(7+n), 4, key)
-					w.n++
-					w.buf = appendDelNextHop(w.buf, w.seq(), uint32(7+n))
-					w.n++
+					w.Add(appendNextHop(w.Buffer(), rtnl.NLM_F_CREATE, w.Seq(), uint32(7+n), 4, key))
+					w.Add(appendDelNextHop(w.Buffer(), w.Seq(), uint32(7+n)))
 				}
-				_, _ = w.flush()
+				_, _ = w.Flush()
 			}
 		})
 	}

@@ -3,6 +3,8 @@ package fib
 import (
 	"fmt"
 	"time"
+
+	"github.com/hyperfib/hyperfib/internal/rtnl"
 )
 
 // Numbers that hyperfib uses unless a [Config] says otherwise.
@@ -97,8 +99,8 @@ func (c Config) withDefaults() (Config, error) {
 	switch {
 	case c.Protocol == c.PersistentProtocol:
 		return c, fmt.Errorf("fib: Protocol and PersistentProtocol are both %d", c.Protocol)
-	case c.Protocol <= protoStatic || c.PersistentProtocol <= protoStatic:
-		return c, fmt.Errorf("fib: protocols up to %d belong to the kernel and the administrator", protoStatic)
+	case c.Protocol <= rtnl.RTPROT_STATIC || c.PersistentProtocol <= rtnl.RTPROT_STATIC:
+		return c, fmt.Errorf("fib: protocols up to %d belong to the kernel and the administrator", rtnl.RTPROT_STATIC)
 	case c.NextHopBase+c.NextHopCount < c.NextHopBase:
 		return c, fmt.Errorf("fib: next-hop ids from %#x overflow", c.NextHopBase)
 	case c.BatchMessages < 0:

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/hyperfib/hyperfib/internal/rtnl"
 	"github.com/hyperfib/hyperfib/internal/testing/nstest"
 	"github.com/hyperfib/hyperfib/internal/testing/scenario"
 )
@@ -92,8 +93,8 @@ func (g *gen) kernelRoute() string {
 type real struct {
 	*testing.T
 	ns, peer          *nstest.NS
-	requests, monitor *socket
-	dumps             *socket
+	requests, monitor *rtnl.Socket
+	dumps             *rtnl.Socket
 	links             map[string]int
 	buf               []byte
 	noted             []string // notifications of one deed
@@ -106,14 +107,14 @@ func newReal(t *testing.T) *real {
 		k.ns.Sysctl("net/ipv6/conf/default/"+s, "0")
 	}
 	k.ns.Sysctl("net/ipv6/conf/default/addr_gen_mode", "1")
-	for _, s := range []**socket{&k.requests, &k.monitor, &k.dumps} {
+	for _, s := range []**rtnl.Socket{&k.requests, &k.monitor, &k.dumps} {
 		var err error
 		if *s, err = openSocket(k.ns.Path, 4<<20); err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { (*s).close() })
+		t.Cleanup(func() { (*s).Close() })
 	}
-	if err := k.monitor.join(monitored...); err != nil {
+	if err := k.monitor.Join(monitored...); err != nil {
 		t.Fatal(err)
 	}
 	for i, name := range []string{"v0", "v1", "v2"} {
@@ -125,8 +126,8 @@ func newReal(t *testing.T) *real {
 	return k
 }
 
-var monitored = []uint32{unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE,
-	unix.RTNLGRP_IPV4_RULE, unix.RTNLGRP_IPV6_RULE, unix.RTNLGRP_NEIGH, unix.RTNLGRP_NEXTHOP}
+var monitored = []uint32{rtnl.RTNLGRP_IPV4_IFADDR, rtnl.RTNLGRP_IPV6_IFADDR, rtnl.RTNLGRP_IPV4_ROUTE, rtnl.RTNLGRP_IPV6_ROUTE,
+	rtnl.RTNLGRP_IPV4_RULE, rtnl.RTNLGRP_IPV6_RULE, rtnl.RTNLGRP_NEIGH, rtnl.RTNLGRP_NEXTHOP}
 
 func (k *real) create(index int, name string) {
 	// The kernel acts on the carrier of a pair whose ends have the same index up to a
@@ -164,13 +165,13 @@ func (k *real) by(w *words) unix.Errno {
 	if err != nil {
 		k.Fatal(err)
 	}
-	w2 := newWriter(k.requests)
-	w2.buf, w2.n = append(w2.buf, b...), 1
-	if _, err := w2.flush(); err != nil {
+	w2 := rtnl.NewWriter(k.requests)
+	w2.Add(append(w2.Buffer(), b...))
+	if _, err := w2.Flush(); err != nil {
 		k.Fatal(err)
 	}
 	var errno unix.Errno
-	errors.As(w2.reply(0).err, &errno)
+	errors.As(w2.Err(0), &errno)
 	return errno
 }
 
@@ -198,15 +199,15 @@ func (k *real) link(name, verb string) {
 }
 
 // each reads everything that the fake kernel knows of.
-func (k *real) each(f func(message)) {
-	rule4, rule6, proxies := make([]byte, sizeRule), make([]byte, sizeRule), make([]byte, sizeNeigh)
-	rule4[0], rule6[0], proxies[10] = byte(FamilyIPv4), byte(FamilyIPv6), unix.NTF_PROXY
-	for _, request := range [][]byte{dumpRequest(unix.RTM_GETLINK, make([]byte, sizeLink)...),
-		dumpRequest(unix.RTM_GETADDR, make([]byte, sizeAddr)...), dumpRequest(unix.RTM_GETNEXTHOP, make([]byte, sizeNextHop)...),
-		dumpRequest(unix.RTM_GETRULE, rule4...), dumpRequest(unix.RTM_GETRULE, rule6...), dumpRequest(unix.RTM_GETNEIGH, make([]byte, sizeNeigh)...),
-		dumpRequest(unix.RTM_GETNEIGH, proxies...), routeDump(FamilyIPv4, 90, 0), routeDump(FamilyIPv6, 90, 0)} {
-		err := k.dumps.dump(request, k.buf, func(b []byte) (bool, error) {
-			done, _, err := walk(b, f)
+func (k *real) each(f func(rtnl.Message)) {
+	rule4, rule6, proxies := make([]byte, rtnl.SizeRule), make([]byte, rtnl.SizeRule), make([]byte, rtnl.SizeNeighbor)
+	rule4[0], rule6[0], proxies[10] = byte(FamilyIPv4), byte(FamilyIPv6), rtnl.NTF_PROXY
+	for _, request := range [][]byte{rtnl.DumpRequest(rtnl.RTM_GETLINK, make([]byte, rtnl.SizeLink)...),
+		rtnl.DumpRequest(rtnl.RTM_GETADDR, make([]byte, rtnl.SizeAddress)...), rtnl.DumpRequest(rtnl.RTM_GETNEXTHOP, make([]byte, rtnl.SizeNextHop)...),
+		rtnl.DumpRequest(rtnl.RTM_GETRULE, rule4...), rtnl.DumpRequest(rtnl.RTM_GETRULE, rule6...), rtnl.DumpRequest(rtnl.RTM_GETNEIGH, make([]byte, rtnl.SizeNeighbor)...),
+		rtnl.DumpRequest(rtnl.RTM_GETNEIGH, proxies...), routeDump(FamilyIPv4, 90, 0), routeDump(FamilyIPv6, 90, 0)} {
+		err := k.dumps.Dump(request, k.buf, func(b []byte) (bool, error) {
+			done, _, err := rtnl.WalkDump(b, f)
 			return done, err
 		})
 		if err != nil && !errors.Is(err, unix.ENOENT) {
@@ -217,7 +218,7 @@ func (k *real) each(f func(message)) {
 
 // dump is that in words.
 func (k *real) dump(m *fake) (lines []string) {
-	k.each(func(msg message) {
+	k.each(func(msg rtnl.Message) {
 		if s := m.entryWords(msg); s != "" {
 			lines = append(lines, s)
 		}
@@ -228,13 +229,13 @@ func (k *real) dump(m *fake) (lines []string) {
 // notifications are those that have arrived since noted was cleared, in words.
 func (k *real) notifications(m *fake) []string {
 	for {
-		n, err := k.monitor.receive(k.buf)
-		if errors.Is(err, errAgain) {
+		n, err := k.monitor.Receive(k.buf)
+		if errors.Is(err, unix.EAGAIN) {
 			return k.noted
 		} else if err != nil {
 			k.Fatal(err)
 		}
-		for msg := range messages(k.buf[:n]) {
+		for msg := range rtnl.Messages(k.buf[:n]) {
 			if s := m.noteWords(msg); s != "" {
 				k.noted = append(k.noted, s)
 			}
@@ -244,38 +245,38 @@ func (k *real) notifications(m *fake) []string {
 
 // entryWords describes an entry of a dump with all that is compared; "" for what the fake
 // kernel does not have.
-func (m *fake) entryWords(msg message) string {
-	switch msg.typ {
-	case unix.RTM_NEWADDR, unix.RTM_DELADDR:
+func (m *fake) entryWords(msg rtnl.Message) string {
+	switch msg.Type {
+	case rtnl.RTM_NEWADDR, rtnl.RTM_DELADDR:
 		var a kernelAddress
-		if a.parse(msg.body) != nil || a.IfIndex < 2 || a.Prefix.Addr().IsLinkLocalUnicast() {
+		if a.parse(msg.Body) != nil || a.IfIndex < 2 || a.Prefix.Addr().IsLinkLocalUnicast() {
 			return ""
 		}
 		return fmt.Sprintf("address %v dev %s noprefixroute %v", a.Prefix, m.nameOf(int32(a.IfIndex)), a.NoPrefixRoute)
-	case unix.RTM_NEWNEIGH, unix.RTM_DELNEIGH:
+	case rtnl.RTM_NEWNEIGH, rtnl.RTM_DELNEIGH:
 		var n kernelNeighbor
-		state := native.Uint16(msg.body[8:])
-		if n.parse(msg.body) != nil || n.IfIndex < 2 || state&(unix.NUD_PERMANENT|unix.NUD_FAILED) == 0 && !n.Proxy {
+		state := native.Uint16(msg.Body[8:])
+		if n.parse(msg.Body) != nil || n.IfIndex < 2 || state&(rtnl.NUD_PERMANENT|rtnl.NUD_FAILED) == 0 && !n.Proxy {
 			return ""
 		}
 		if n.Proxy {
 			state = unix.NUD_NONE // as pneigh_fill_info has it
 		}
 		return fmt.Sprintf("neighbour %v dev %s mac %x proxy %v state %x", n.Addr, m.nameOf(int32(n.IfIndex)), n.MAC, n.Proxy, state)
-	case unix.RTM_NEWRULE, unix.RTM_DELRULE:
+	case rtnl.RTM_NEWRULE, rtnl.RTM_DELRULE:
 		var k kernelRule
-		if k.parse(msg.body) != nil || k.Priority >= 1000 || k.Priority == 0 {
+		if k.parse(msg.Body) != nil || k.Priority >= 1000 || k.Priority == 0 {
 			return ""
 		}
 		return fmt.Sprintf("rule %v proto %d", k.Rule, k.proto)
-	case unix.RTM_NEWNEXTHOP, unix.RTM_DELNEXTHOP:
+	case rtnl.RTM_NEWNEXTHOP, rtnl.RTM_DELNEXTHOP:
 		var n nextHopMessage
-		_ = n.parse(msg.body)
+		_ = n.parse(msg.Body)
 		sortMembers(n.members)
 		return fmt.Sprintf("%s onlink %v proto %d alien %v idle %d", m.hopWords(&n), n.onlink, n.proto, n.alien, n.idle)
-	case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
+	case rtnl.RTM_NEWROUTE, rtnl.RTM_DELROUTE:
 		var r routeMessage
-		if r.parse(msg.body) != nil || r.table != 90 {
+		if r.parse(msg.Body) != nil || r.table != 90 {
 			return ""
 		}
 		return fmt.Sprintf("route %s scope %d", m.routeWords(&r), r.scope)
@@ -285,16 +286,16 @@ func (m *fake) entryWords(msg message) string {
 
 // noteWords describes a notification; those about interfaces are not compared, nor what
 // the kernel tells of each route of a group that is replaced (nexthop_compat_mode).
-func (m *fake) noteWords(msg message) string {
+func (m *fake) noteWords(msg rtnl.Message) string {
 	s := m.entryWords(msg)
-	if s == "" || msg.typ == unix.RTM_NEWROUTE && msg.flags&unix.NLM_F_REPLACE != 0 && strings.Contains(s, "nhid") {
+	if s == "" || msg.Type == rtnl.RTM_NEWROUTE && msg.Flags&rtnl.NLM_F_REPLACE != 0 && strings.Contains(s, "nhid") {
 		return ""
 	}
-	if msg.typ&1 != 0 {
+	if msg.Type&1 != 0 {
 		s = "no " + s
 	}
-	if msg.typ == unix.RTM_NEWROUTE && !strings.Contains(s, "::") {
-		s += fmt.Sprintf(" beside %v replaced %v", beside(msg.flags), msg.flags&unix.NLM_F_REPLACE != 0)
+	if msg.Type == rtnl.RTM_NEWROUTE && !strings.Contains(s, "::") {
+		s += fmt.Sprintf(" beside %v replaced %v", beside(msg.Flags), msg.Flags&rtnl.NLM_F_REPLACE != 0)
 	}
 	return s
 }
@@ -304,23 +305,23 @@ func (m *fake) dumpWords() (lines []string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	list := func(typ uint16, body ...byte) {
-		for _, e := range m.entries(message{typ: typ, body: body}) {
-			if s := m.entryWords(message{typ: e.typ, body: e.body}); s != "" {
+		for _, e := range m.entries(rtnl.Message{Type: typ, Body: body}) {
+			if s := m.entryWords(rtnl.Message{Type: e.typ, Body: e.body}); s != "" {
 				lines = append(lines, s)
 			}
 		}
 	}
-	proxies := make([]byte, sizeNeigh)
-	proxies[10] = unix.NTF_PROXY
-	list(unix.RTM_GETADDR)
-	list(unix.RTM_GETNEXTHOP)
-	list(unix.RTM_GETRULE, byte(FamilyIPv4))
-	list(unix.RTM_GETRULE, byte(FamilyIPv6))
-	list(unix.RTM_GETNEIGH, make([]byte, sizeNeigh)...)
-	list(unix.RTM_GETNEIGH, proxies...)
+	proxies := make([]byte, rtnl.SizeNeighbor)
+	proxies[10] = rtnl.NTF_PROXY
+	list(rtnl.RTM_GETADDR)
+	list(rtnl.RTM_GETNEXTHOP)
+	list(rtnl.RTM_GETRULE, byte(FamilyIPv4))
+	list(rtnl.RTM_GETRULE, byte(FamilyIPv6))
+	list(rtnl.RTM_GETNEIGH, make([]byte, rtnl.SizeNeighbor)...)
+	list(rtnl.RTM_GETNEIGH, proxies...)
 	for _, f := range []Family{FamilyIPv4, FamilyIPv6} {
 		b := routeDump(f, 90, 0)
-		list(unix.RTM_GETROUTE, b[sizeHeader:]...)
+		list(rtnl.RTM_GETROUTE, b[rtnl.SizeHeader:]...)
 	}
 	return lines
 }
@@ -329,7 +330,7 @@ func (m *fake) noted() (lines []string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, b := range m.monitor.datagrams {
-		for msg := range messages(b) {
+		for msg := range rtnl.Messages(b) {
 			if s := m.noteWords(msg); s != "" {
 				lines = append(lines, s)
 			}
@@ -378,7 +379,7 @@ func playOnBoth(t *testing.T, inputs []string) (err error) {
 // startingNotes are those of the addresses that a namespace has from the start.
 func startingNotes(m *fake) (lines []string) {
 	for _, a := range m.addrs {
-		lines = append(lines, m.entryWords(message{typ: unix.RTM_NEWADDR, body: m.addressBody(a)}))
+		lines = append(lines, m.entryWords(rtnl.Message{Type: rtnl.RTM_NEWADDR, Body: m.addressBody(a)}))
 	}
 	return lines
 }

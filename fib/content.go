@@ -3,6 +3,8 @@ package fib
 import (
 	"net/netip"
 	"slices"
+
+	"github.com/hyperfib/hyperfib/internal/rtnl"
 )
 
 // Checking what the user says, and making canonical keys and contents of it.
@@ -10,7 +12,7 @@ import (
 // pack checks a key and returns its compact form, and what all routes of its table and
 // family share.
 func (c *core) pack(k RouteKey) (rkey, tableFamily, error) {
-	k.Table = or(k.Table, tableMain)
+	k.Table = or(k.Table, rtnl.RT_TABLE_MAIN)
 	addr := k.Prefix.Addr()
 	switch {
 	case !k.Prefix.IsValid() || addr.Is4In6() || addr.Zone() != "":

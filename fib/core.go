@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/hyperfib/hyperfib/internal/brake"
+	"github.com/hyperfib/hyperfib/internal/rtnl"
 )
 
 // core is the whole state, desired and kernel, and all decisions. It does no
@@ -131,7 +132,7 @@ func newCore(c Config) *core {
 	if c.Tables != nil {
 		k.owned = map[uint32]bool{}
 		for _, t := range c.Tables {
-			k.owned[or(t, tableMain)] = true
+			k.owned[or(t, rtnl.RT_TABLE_MAIN)] = true
 		}
 	}
 	k.objects.init(c)

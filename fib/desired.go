@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/hyperfib/hyperfib/internal/brake"
+	"github.com/hyperfib/hyperfib/internal/rtnl"
 )
 
 // addressKey and neighborKey are the keys of the low-rate tables.
@@ -149,7 +150,7 @@ func (t *desired[K, V]) commit(op smallOp[K], r reply, v V, key any, now time.Ti
 			f = &failure{}
 			t.failed[op.key] = f
 		}
-		if !errors.Is(r.err, errLost) && (f.err == nil || !errors.Is(f.err.Err, r.err)) {
+		if !errors.Is(r.err, rtnl.ErrLost) && (f.err == nil || !errors.Is(f.err.Err, r.err)) {
 			f.err = &Error{Op: op.verb.String(), Key: key, Err: r.err, Text: r.text}
 			if !errors.Is(r.err, unix.ENODEV) { // the interface has just gone, as word that is on its way will say
 				err = f.err

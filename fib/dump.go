@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/hyperfib/hyperfib/internal/rtnl"
 )
 
 // Dumps. A dump is no snapshot: notifications are subscribed to before it, those
@@ -17,20 +19,15 @@ import (
 // not marked it as interrupted (NLM_F_DUMP_INTR: it resumes some dumps by counting
 // entries, so that it leaves out some when others go): then it is read again.
 
-func dumpRequest(typ uint16, body ...byte) []byte {
-	b := begin(nil, typ, unix.NLM_F_REQUEST|unix.NLM_F_DUMP, 1)
-	return end(append(b, body...), 0)
-}
-
 // routeDump asks for the routes of a family; table and proto filter if not 0.
 // Strict checking makes the kernel do that, instead of ignoring it.
 func routeDump(f Family, table uint32, proto uint8) []byte {
-	b := begin(nil, unix.RTM_GETROUTE, unix.NLM_F_REQUEST|unix.NLM_F_DUMP, 1)
+	b := rtnl.Begin(nil, rtnl.RTM_GETROUTE, rtnl.NLM_F_REQUEST|rtnl.NLM_F_DUMP, 1)
 	b = append(b, byte(f), 0, 0, 0, 0, proto, 0, 0, 0, 0, 0, 0)
 	if table != 0 {
-		b = attr32(b, unix.RTA_TABLE, table)
+		b = rtnl.AppendUint32(b, rtnl.RTA_TABLE, table)
 	}
-	return end(b, 0)
+	return rtnl.End(b, 0)
 }
 
 // reading is how a dump ended.
@@ -49,18 +46,18 @@ const passes = 3
 // an interrupted dump anew, after begin if that is not nil. Urgent deletions go out
 // between datagrams: a big table must not delay a failover. It returns how the last
 // pass ended; an error that passes, such as ENOMEM, is not returned.
-func (o *owner) read(request []byte, begin func(), f func(m message)) (end reading, err error) {
+func (o *owner) read(request []byte, begin func(), f func(m rtnl.Message)) (end reading, err error) {
 	for range passes {
 		if begin != nil {
 			begin()
 		}
 		end = complete
-		err := o.dumps.dump(request, o.buffer, func(b []byte) (bool, error) {
+		err := o.dumps.Dump(request, o.buffer, func(b []byte) (bool, error) {
 			o.lock()
-			done, whole, err := walk(b, f)
+			done, changed, err := rtnl.WalkDump(b, f)
 			urgent := len(o.dying) > 0
 			o.unlock()
-			if !whole {
+			if changed {
 				end = interrupted
 			}
 			if err == nil && urgent {
@@ -109,7 +106,8 @@ func (o *owner) reread(d *doubt, always bool, dump func() (clean bool, err error
 	o.lock()
 	defer o.unlock()
 	if err != nil && d.tries == 0 {
-		o.report(&Error{Op: "dump", Err: err})
+		r := replyOf(err)
+		o.report(&Error{Op: "dump", Err: r.err, Text: r.text})
 	}
 	d.done(start, time.Now(), clean && err == nil)
 	return nil
@@ -122,8 +120,8 @@ func broken(err error) bool {
 
 func (o *owner) dumpLinks() (bool, error) {
 	seen := map[int32]bool{}
-	end, err := o.read(dumpRequest(unix.RTM_GETLINK, make([]byte, sizeLink)...), nil, func(m message) {
-		if l, err := parseLink(m.body); err == nil {
+	end, err := o.read(rtnl.DumpRequest(rtnl.RTM_GETLINK, make([]byte, rtnl.SizeLink)...), nil, func(m rtnl.Message) {
+		if l, err := parseLink(m.Body); err == nil {
 			seen[int32(l.IfIndex)] = true
 		}
 		o.observe(m, true)
@@ -143,9 +141,9 @@ func (o *owner) dumpLinks() (bool, error) {
 
 func (o *owner) dumpAddresses() (bool, error) {
 	seen := map[addressKey]bool{}
-	end, err := o.read(dumpRequest(unix.RTM_GETADDR, make([]byte, sizeAddr)...), nil, func(m message) {
+	end, err := o.read(rtnl.DumpRequest(rtnl.RTM_GETADDR, make([]byte, rtnl.SizeAddress)...), nil, func(m rtnl.Message) {
 		var a kernelAddress
-		if a.parse(m.body) == nil {
+		if a.parse(m.Body) == nil {
 			seen[a.key()] = true
 		}
 		o.observe(m, true)
@@ -173,13 +171,13 @@ func (o *owner) dumpProxies() (bool, error) { return o.dumpNeighborsOf(true) }
 
 func (o *owner) dumpNeighborsOf(proxies bool) (bool, error) {
 	seen := map[neighborKey]bool{}
-	body := make([]byte, sizeNeigh)
+	body := make([]byte, rtnl.SizeNeighbor)
 	if proxies {
-		body[10] = unix.NTF_PROXY
+		body[10] = rtnl.NTF_PROXY
 	}
-	end, err := o.read(dumpRequest(unix.RTM_GETNEIGH, body...), nil, func(m message) {
+	end, err := o.read(rtnl.DumpRequest(rtnl.RTM_GETNEIGH, body...), nil, func(m rtnl.Message) {
 		var n kernelNeighbor
-		if n.parse(m.body) == nil && (n.permanent || n.Proxy) {
+		if n.parse(m.Body) == nil && (n.permanent || n.Proxy) {
 			seen[neighborKey{n.IfIndex, n.Addr, n.Proxy}] = true
 			o.observe(m, true)
 		}
@@ -205,11 +203,11 @@ func (o *owner) dumpRules() (clean bool, err error) {
 	clean = true
 	for _, f := range []Family{FamilyIPv4, FamilyIPv6} {
 		var found []kernelRule
-		var body [sizeRule]byte
+		var body [rtnl.SizeRule]byte
 		body[0] = byte(f)
-		end, err := o.read(dumpRequest(unix.RTM_GETRULE, body[:]...), func() { found = nil }, func(m message) {
+		end, err := o.read(rtnl.DumpRequest(rtnl.RTM_GETRULE, body[:]...), func() { found = nil }, func(m rtnl.Message) {
 			var r kernelRule
-			if m.typ == unix.RTM_NEWRULE && r.parse(m.body) == nil {
+			if m.Type == rtnl.RTM_NEWRULE && r.parse(m.Body) == nil {
 				found = append(found, r)
 			}
 		})
@@ -232,9 +230,9 @@ func (o *owner) dumpRules() (clean bool, err error) {
 // was not there, and what came meanwhile is in the notifications.
 func (o *owner) dumpNextHops() (bool, error) {
 	seen := map[uint32]bool{}
-	end, err := o.read(dumpRequest(unix.RTM_GETNEXTHOP, make([]byte, sizeNextHop)...), nil, func(m message) {
+	end, err := o.read(rtnl.DumpRequest(rtnl.RTM_GETNEXTHOP, make([]byte, rtnl.SizeNextHop)...), nil, func(m rtnl.Message) {
 		var n nextHopMessage
-		if n.parse(m.body) == nil {
+		if n.parse(m.Body) == nil {
 			seen[n.id] = true
 			o.observe(m, true)
 		}
@@ -297,7 +295,7 @@ func (o *owner) dumpByProtocol() (bool, error) {
 	clean := true
 	for _, f := range []Family{FamilyIPv4, FamilyIPv6} {
 		for _, proto := range []uint8{o.config.Protocol, o.config.PersistentProtocol} {
-			end, err := o.read(routeDump(f, 0, proto), o.routePass(), func(m message) { o.observe(m, true) })
+			end, err := o.read(routeDump(f, 0, proto), o.routePass(), func(m rtnl.Message) { o.observe(m, true) })
 			if err != nil {
 				return false, err
 			}
@@ -335,7 +333,7 @@ func (o *owner) dumpTable(tf tableFamily) (bool, error) {
 			}
 		})
 	}
-	end, err := o.read(routeDump(tf.family, tf.table, 0), begin, func(m message) { o.observe(m, true) })
+	end, err := o.read(routeDump(tf.family, tf.table, 0), begin, func(m rtnl.Message) { o.observe(m, true) })
 	if err != nil && !errors.Is(err, unix.ENOENT) { // the table does not exist
 		return false, err
 	}

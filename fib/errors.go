@@ -19,9 +19,6 @@ var (
 	ErrRunning = errors.New("fib: already running")
 	// ErrTable: the table is not one of Config.Tables.
 	ErrTable = errors.New("table not owned")
-	// errLost: the kernel's answer to a message did not fit into the socket's buffer. What
-	// has come of the message is read from the kernel.
-	errLost = errors.New("the kernel's answer was lost")
 	// ErrInvalid: the value can not be expressed in the kernel's terms.
 	ErrInvalid = errors.New("invalid")
 )

@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/hyperfib/hyperfib/internal/rtnl"
 )
 
 // Routes and next-hop objects of the fake kernel.
@@ -38,32 +40,32 @@ func (r *fakeRoute) via(link int32) bool {
 	return slices.ContainsFunc(r.nextHops, func(l nextHop) bool { return l.link == link })
 }
 
-func (m *fake) route(msg message) unix.Errno {
-	r := &fakeRoute{body: slices.Clone(msg.body)}
-	if r.parse(msg.body) != nil {
+func (m *fake) route(msg rtnl.Message) unix.Errno {
+	r := &fakeRoute{body: slices.Clone(msg.Body)}
+	if r.parse(msg.Body) != nil {
 		return unix.EINVAL
 	}
 	r.nextHops = slices.Clone(r.nextHops)
 	if r.nhid != 0 {
 		r.nextHops = nil
 	}
-	if msg.typ == unix.RTM_DELROUTE {
+	if msg.Type == rtnl.RTM_DELROUTE {
 		return m.delRoute(r)
 	}
 	if err := m.valid(r); err != 0 {
 		return err
 	}
 	if r.family == FamilyIPv6 {
-		return m.newRoute6(r, msg.flags)
+		return m.newRoute6(r, msg.Flags)
 	}
-	return m.newRoute4(r, msg.flags)
+	return m.newRoute4(r, msg.Flags)
 }
 
 // valid checks what both families check.
 func (m *fake) valid(r *fakeRoute) unix.Errno {
 	if r.nhid != 0 {
 		h := m.hops[r.nhid]
-		if h == nil || h.flag == attrFDB || r.family == FamilyIPv6 && m.isIPv4(h) {
+		if h == nil || h.flag == rtnl.NHA_FDB || r.family == FamilyIPv6 && m.isIPv4(h) {
 			return unix.EINVAL
 		}
 	}
@@ -107,33 +109,33 @@ func (m *fake) newRoute4(r *fakeRoute, flags uint16) unix.Errno {
 			last = i
 		}
 	}
-	at, told := len(m.routes), uint16(unix.NLM_F_CREATE)
+	at, told := len(m.routes), uint16(rtnl.NLM_F_CREATE)
 	switch {
 	case first < 0:
-		told |= unix.NLM_F_EXCL
-	case flags&unix.NLM_F_EXCL != 0:
+		told |= rtnl.NLM_F_EXCL
+	case flags&rtnl.NLM_F_EXCL != 0:
 		return unix.EEXIST
-	case flags&unix.NLM_F_REPLACE != 0 && match == first:
+	case flags&rtnl.NLM_F_REPLACE != 0 && match == first:
 		return 0
-	case flags&unix.NLM_F_REPLACE != 0 && match >= 0:
+	case flags&rtnl.NLM_F_REPLACE != 0 && match >= 0:
 		return unix.EEXIST
-	case flags&unix.NLM_F_REPLACE != 0:
+	case flags&rtnl.NLM_F_REPLACE != 0:
 		m.replaced(m.routes[first], r)
 		m.routes[first] = r
-		m.notify(unix.RTM_NEWROUTE, unix.NLM_F_REPLACE, m.shown(r))
+		m.notify(rtnl.RTM_NEWROUTE, rtnl.NLM_F_REPLACE, m.shown(r))
 		return 0
 	case match >= 0:
 		return unix.EEXIST
-	case flags&unix.NLM_F_APPEND != 0:
-		at, told = last+1, told|unix.NLM_F_APPEND
+	case flags&rtnl.NLM_F_APPEND != 0:
+		at, told = last+1, told|rtnl.NLM_F_APPEND
 	default:
 		at = first
 	}
-	if flags&unix.NLM_F_CREATE == 0 {
+	if flags&rtnl.NLM_F_CREATE == 0 {
 		return unix.ENOENT
 	}
 	m.routes = slices.Insert(m.routes, at, r)
-	m.notify(unix.RTM_NEWROUTE, told, m.shown(r))
+	m.notify(rtnl.RTM_NEWROUTE, told, m.shown(r))
 	return 0
 }
 
@@ -142,18 +144,18 @@ func (m *fake) newRoute4(r *fakeRoute, flags uint16) unix.Errno {
 func (m *fake) newRoute6(r *fakeRoute, flags uint16) unix.Errno {
 	i := slices.IndexFunc(m.routes, func(q *fakeRoute) bool { return q.same(&r.routeMessage) })
 	switch {
-	case i < 0 && flags&unix.NLM_F_CREATE == 0:
+	case i < 0 && flags&rtnl.NLM_F_CREATE == 0:
 		return unix.ENOENT
 	case i < 0:
 		m.routes = append(m.routes, r)
-	case flags&unix.NLM_F_EXCL != 0:
+	case flags&rtnl.NLM_F_EXCL != 0:
 		return unix.EEXIST
-	case flags&unix.NLM_F_REPLACE != 0:
+	case flags&rtnl.NLM_F_REPLACE != 0:
 		m.replaced(m.routes[i], r)
 		m.routes[i] = r
-		m.notify(unix.RTM_NEWROUTE, unix.NLM_F_REPLACE, m.shown(r))
+		m.notify(rtnl.RTM_NEWROUTE, rtnl.NLM_F_REPLACE, m.shown(r))
 		return 0
-	case flags&unix.NLM_F_APPEND != 0 && r.ecmp() && m.routes[i].ecmp():
+	case flags&rtnl.NLM_F_APPEND != 0 && r.ecmp() && m.routes[i].ecmp():
 		q := m.routes[i]
 		if slices.Contains(q.nextHops, r.nextHops[0]) {
 			return unix.EEXIST
@@ -161,12 +163,12 @@ func (m *fake) newRoute6(r *fakeRoute, flags uint16) unix.Errno {
 		q.nextHops = append(slices.Clone(q.nextHops), r.nextHops...)
 		slices.SortFunc(q.nextHops, compareNextHops)
 		m.encode(q)
-		m.notify(unix.RTM_NEWROUTE, unix.NLM_F_APPEND|unix.NLM_F_CREATE, m.shown(q))
+		m.notify(rtnl.RTM_NEWROUTE, rtnl.NLM_F_APPEND|rtnl.NLM_F_CREATE, m.shown(q))
 		return 0
 	default:
 		return unix.EEXIST
 	}
-	m.notify(unix.RTM_NEWROUTE, unix.NLM_F_CREATE, m.shown(r))
+	m.notify(rtnl.RTM_NEWROUTE, rtnl.NLM_F_CREATE, m.shown(r))
 	return 0
 }
 
@@ -188,7 +190,7 @@ func (r *fakeRoute) ecmp() bool {
 func (m *fake) encode(r *fakeRoute) {
 	key := rkey{hi: r.hi, lo: r.lo, metric: r.metric, bits: r.bits, tos: r.tos}
 	f := form{facts: r.facts, nhid: r.nhid, nextHops: r.nextHops}
-	r.body = appendRoute(nil, unix.RTM_NEWROUTE, 0, 0, &key, tableFamily{r.table, r.family}, &f, true)[sizeHeader:]
+	r.body = appendRoute(nil, rtnl.RTM_NEWROUTE, 0, 0, &key, tableFamily{r.table, r.family}, &f, true)[rtnl.SizeHeader:]
 }
 
 // shown is the body of a route in a dump or a notification: one by an object that is a
@@ -198,7 +200,7 @@ func (m *fake) shown(r *fakeRoute) []byte {
 		return r.body
 	}
 	b := slices.Clone(r.body)
-	b[7] = unix.RTN_BLACKHOLE
+	b[7] = uint8(RouteBlackhole)
 	return b
 }
 
@@ -206,7 +208,7 @@ func (m *fake) isBlackhole(h *fakeHop) bool {
 	if len(h.members) == 1 {
 		h = m.hops[h.members[0].id]
 	}
-	return h.flag == unix.NHA_BLACKHOLE
+	return h.flag == rtnl.NHA_BLACKHOLE
 }
 
 // delRoute is fib_table_delete, and ip6_route_del: a metric of 0 is any in IPv4.
@@ -234,7 +236,7 @@ func (m *fake) delRoute(r *fakeRoute) unix.Errno {
 		m.guard.route(q)
 	}
 	m.routes = slices.Delete(m.routes, best, best+1)
-	m.notify(unix.RTM_DELROUTE, 0, m.shown(q))
+	m.notify(rtnl.RTM_DELROUTE, 0, m.shown(q))
 	return 0
 }
 
@@ -255,10 +257,10 @@ func (m *fake) sourceGone(addr netip.Addr) {
 			m.encode(r)
 			return false
 		}
-		if r.table == tableMain {
-			m.notify(unix.RTM_DELROUTE, 0, m.shown(r))
+		if r.table == rtnl.RT_TABLE_MAIN {
+			m.notify(rtnl.RTM_DELROUTE, 0, m.shown(r))
 		}
-		return r.table == tableMain
+		return r.table == rtnl.RT_TABLE_MAIN
 	})
 }
 
@@ -292,7 +294,7 @@ func (m *fake) notifyNextHops(r *fakeRoute, nextHops []nextHop) {
 		one := &fakeRoute{routeMessage: r.routeMessage}
 		one.nextHops = []nextHop{l}
 		m.encode(one)
-		m.notify(unix.RTM_DELROUTE, 0, one.body)
+		m.notify(rtnl.RTM_DELROUTE, 0, one.body)
 	}
 }
 
@@ -326,28 +328,28 @@ func (h *fakeHop) read(body []byte) error {
 	if err := h.parse(body); err != nil {
 		return err
 	}
-	for typ, _, rest, ok := next(body[sizeNextHop:]); ok; typ, _, rest, ok = next(rest) {
-		if typ == unix.NHA_BLACKHOLE || typ == attrFDB {
-			h.flag = typ
+	for a := rtnl.ParseAttributes(body[rtnl.SizeNextHop:]); a.Next(); {
+		if a.Type == rtnl.NHA_BLACKHOLE || a.Type == rtnl.NHA_FDB {
+			h.flag = a.Type
 		}
 	}
 	return nil
 }
 
 // nextHop is rtm_new_nexthop and rtm_del_nexthop.
-func (m *fake) nextHop(msg message) unix.Errno {
+func (m *fake) nextHop(msg rtnl.Message) unix.Errno {
 	h := &fakeHop{}
-	if h.read(msg.body) != nil {
+	if h.read(msg.Body) != nil {
 		return unix.EINVAL
 	}
-	if msg.typ == unix.RTM_DELNEXTHOP {
+	if msg.Type == rtnl.RTM_DELNEXTHOP {
 		if m.hops[h.id] == nil {
 			return unix.ENOENT
 		}
 		if m.guard != nil && m.port == fakePort {
 			m.guard.hop(m.hops[h.id])
 		}
-		m.delHop(h.id, true, msg.flags)
+		m.delHop(h.id, true, msg.Flags)
 		return 0
 	}
 	if err := m.validHop(h); err != 0 {
@@ -355,9 +357,9 @@ func (m *fake) nextHop(msg message) unix.Errno {
 	}
 	old := m.hops[h.id]
 	switch {
-	case old == nil && msg.flags&unix.NLM_F_REPLACE != 0 && msg.flags&unix.NLM_F_CREATE == 0:
+	case old == nil && msg.Flags&rtnl.NLM_F_REPLACE != 0 && msg.Flags&rtnl.NLM_F_CREATE == 0:
 		return unix.ENOENT
-	case old != nil && msg.flags&unix.NLM_F_REPLACE == 0:
+	case old != nil && msg.Flags&rtnl.NLM_F_REPLACE == 0:
 		return unix.EEXIST
 	case old != nil && !m.replaceable(old, h):
 		return unix.EINVAL
@@ -373,7 +375,7 @@ func (m *fake) nextHop(msg message) unix.Errno {
 		h.proto = old.proto // replace_nexthop_grp does not change it
 	}
 	m.hops[h.id] = h
-	m.notify(unix.RTM_NEWNEXTHOP, msg.flags, m.hopBody(h))
+	m.notify(rtnl.RTM_NEWNEXTHOP, msg.Flags, m.hopBody(h))
 	return 0
 }
 
@@ -381,7 +383,7 @@ func (m *fake) nextHop(msg message) unix.Errno {
 func (m *fake) validHop(h *fakeHop) unix.Errno {
 	for i, g := range h.members {
 		b := m.hops[g.id]
-		if b == nil || b.members != nil || b.flag == attrFDB || b.flag == unix.NHA_BLACKHOLE && len(h.members) > 1 {
+		if b == nil || b.members != nil || b.flag == rtnl.NHA_FDB || b.flag == rtnl.NHA_BLACKHOLE && len(h.members) > 1 {
 			return unix.EINVAL
 		}
 		if slices.ContainsFunc(h.members[:i], func(o member) bool { return o.id == g.id }) {
@@ -412,13 +414,13 @@ func (m *fake) replaceable(old, h *fakeHop) bool {
 	for _, g := range m.hops {
 		if g.has(h.id) {
 			users[g.id] = true
-			if h.flag == attrFDB || h.flag == unix.NHA_BLACKHOLE && len(g.members) > 1 {
+			if h.flag == rtnl.NHA_FDB || h.flag == rtnl.NHA_BLACKHOLE && len(g.members) > 1 {
 				return false
 			}
 		}
 	}
 	return !slices.ContainsFunc(m.routes, func(r *fakeRoute) bool {
-		return users[r.nhid] && (h.flag == attrFDB || r.family == FamilyIPv6 && m.isIPv4(h))
+		return users[r.nhid] && (h.flag == rtnl.NHA_FDB || r.family == FamilyIPv6 && m.isIPv4(h))
 	})
 }
 
@@ -428,17 +430,17 @@ func (h *fakeHop) has(id uint32) bool {
 
 func (m *fake) hopBody(h *fakeHop) []byte {
 	if h.members != nil {
-		return appendGroup(nil, 0, 0, h.id, h.proto, &shape{h.members, h.buckets, h.idle, h.unbal})[sizeHeader:]
+		return appendGroup(nil, 0, 0, h.id, h.proto, &shape{h.members, h.buckets, h.idle, h.unbal})[rtnl.SizeHeader:]
 	}
 	if h.flag == 0 {
-		return appendNextHop(nil, 0, 0, h.id, h.proto, objectKey{family: h.family, gateway: h.gateway, link: h.link, onlink: h.onlink})[sizeHeader:]
+		return appendNextHop(nil, 0, 0, h.id, h.proto, objectKey{family: h.family, gateway: h.gateway, link: h.link, onlink: h.onlink})[rtnl.SizeHeader:]
 	}
 	b := append([]byte{}, byte(h.family), 0, h.proto, 0, 0, 0, 0, 0)
-	b = attr32(b, unix.NHA_ID, h.id)
+	b = rtnl.AppendUint32(b, rtnl.NHA_ID, h.id)
 	if h.gateway.IsValid() {
-		b = attrAddr(b, unix.NHA_GATEWAY, h.gateway)
+		b = rtnl.AppendAddr(b, rtnl.NHA_GATEWAY, h.gateway)
 	}
-	return attr(b, h.flag, nil)
+	return rtnl.AppendBytes(b, h.flag, nil)
 }
 
 // delHop is remove_nexthop: the object, its memberships, emptied groups, and their
@@ -446,12 +448,12 @@ func (m *fake) hopBody(h *fakeHop) []byte {
 // without a word about objects and groups, either.
 func (m *fake) delHop(id uint32, told bool, flags uint16) {
 	if told {
-		m.notify(unix.RTM_DELNEXTHOP, flags, m.hopBody(m.hops[id]))
+		m.notify(rtnl.RTM_DELNEXTHOP, flags, m.hopBody(m.hops[id]))
 	}
 	before := len(m.routes)
 	m.routes = slices.DeleteFunc(m.routes, func(r *fakeRoute) bool {
 		if r.nhid == id && r.family == FamilyIPv6 {
-			m.notify(unix.RTM_DELROUTE, 0, m.shown(r))
+			m.notify(rtnl.RTM_DELROUTE, 0, m.shown(r))
 		}
 		return r.nhid == id
 	})
@@ -471,7 +473,7 @@ func (m *fake) delHop(id uint32, told bool, flags uint16) {
 		}
 		g.members = rest
 		if told {
-			m.notify(unix.RTM_NEWNEXTHOP, flags, m.hopBody(g))
+			m.notify(rtnl.RTM_NEWNEXTHOP, flags, m.hopBody(g))
 		}
 	}
 }

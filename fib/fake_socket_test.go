@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/hyperfib/hyperfib/internal/rtnl"
 )
 
 // The three sockets of a FIB, to the fake kernel.
@@ -63,7 +65,7 @@ func (m *fake) called() {
 	}
 }
 
-func (m *fake) close() error {
+func (m *fake) Close() error {
 	m.mu.Lock()
 	m.closed = true
 	m.mu.Unlock()
@@ -72,11 +74,11 @@ func (m *fake) close() error {
 	return nil
 }
 
-func (c fakeCommands) send(b []byte) error {
+func (c fakeCommands) Send(b []byte) error {
 	c.called()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for msg := range messages(b) {
+	for msg := range rtnl.Messages(b) {
 		c.count++
 		if c.guard != nil && c.guard.message() {
 			return unix.EBADF
@@ -92,23 +94,23 @@ func (c fakeCommands) send(b []byte) error {
 			c.command.lost = true
 			continue
 		}
-		body := append(native.AppendUint32(nil, uint32(-int32(err))), b[:sizeHeader]...)
-		c.command.add(wire(unix.NLMSG_ERROR, unix.NLM_F_CAPPED, msg.seq, fakePort, body))
+		body := append(native.AppendUint32(nil, uint32(-int32(err))), b[:rtnl.SizeHeader]...)
+		c.command.add(wire(rtnl.NLMSG_ERROR, rtnl.NLM_F_CAPPED, msg.Seq, fakePort, body))
 	}
 	return nil
 }
 
-func (c fakeCommands) receive(b []byte) (int, error) {
+func (c fakeCommands) Receive(b []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.command.pop(b)
 }
 
-func (c fakeCommands) readable() error { return c.wait(&c.command) }
+func (c fakeCommands) Wait() error { return c.wait(&c.command) }
 
-func (c fakeCommands) dump([]byte, []byte, func([]byte) (bool, error)) error { return unix.EINVAL }
+func (c fakeCommands) Dump([]byte, []byte, func([]byte) (bool, error)) error { return unix.EINVAL }
 
-func (c fakeMonitor) receive(b []byte) (int, error) {
+func (c fakeMonitor) Receive(b []byte) (int, error) {
 	c.called()
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -121,30 +123,30 @@ func (c fakeMonitor) receive(b []byte) (int, error) {
 	return c.monitor.pop(b)
 }
 
-func (c fakeMonitor) readable() error { return c.wait(&c.monitor) }
+func (c fakeMonitor) Wait() error { return c.wait(&c.monitor) }
 
-func (c fakeMonitor) send([]byte) error                                     { return unix.EINVAL }
-func (c fakeMonitor) dump([]byte, []byte, func([]byte) (bool, error)) error { return unix.EINVAL }
+func (c fakeMonitor) Send([]byte) error                                     { return unix.EINVAL }
+func (c fakeMonitor) Dump([]byte, []byte, func([]byte) (bool, error)) error { return unix.EINVAL }
 
-func (c fakeDumps) send([]byte) error           { return unix.EINVAL }
-func (c fakeDumps) receive([]byte) (int, error) { return 0, unix.EAGAIN }
-func (c fakeDumps) readable() error             { return unix.EINVAL }
+func (c fakeDumps) Send([]byte) error           { return unix.EINVAL }
+func (c fakeDumps) Receive([]byte) (int, error) { return 0, unix.EAGAIN }
+func (c fakeDumps) Wait() error                 { return unix.EINVAL }
 
 // chunk is how many entries a datagram of a dump has.
 const chunk = 3
 
-// dump answers one request. Between two datagrams others may act.
-func (c fakeDumps) dump(request, _ []byte, f func(b []byte) (bool, error)) error {
+// Dump answers one request. Between two datagrams others may act.
+func (c fakeDumps) Dump(request, _ []byte, f func(b []byte) (bool, error)) error {
 	c.called()
 	c.mu.Lock()
-	var msg message
-	for msg = range messages(request) {
+	var msg rtnl.Message
+	for msg = range rtnl.Messages(request) {
 	}
 	list := c.entries(msg)
-	flags := uint16(unix.NLM_F_MULTI)
-	if c.faults.interrupted[msg.typ] > 0 {
-		c.faults.interrupted[msg.typ]--
-		flags |= unix.NLM_F_DUMP_INTR
+	flags := uint16(rtnl.NLM_F_MULTI)
+	if c.faults.interrupted[msg.Type] > 0 {
+		c.faults.interrupted[msg.Type]--
+		flags |= rtnl.NLM_F_DUMP_INTR
 	}
 	fail := false
 	if c.faults.dumpErrors > 0 {
@@ -169,7 +171,7 @@ func (c fakeDumps) dump(request, _ []byte, f func(b []byte) (bool, error)) error
 	if fail {
 		return errno
 	}
-	_, err := f(wire(unix.NLMSG_DONE, flags, 1, 0, make([]byte, 4)))
+	_, err := f(wire(rtnl.NLMSG_DONE, flags, 1, 0, make([]byte, 4)))
 	return err
 }
 
@@ -179,40 +181,40 @@ type dumped struct {
 	body []byte
 }
 
-func (m *fake) entries(msg message) (list []dumped) {
+func (m *fake) entries(msg rtnl.Message) (list []dumped) {
 	add := func(typ uint16, body []byte) { list = append(list, dumped{typ, body}) }
-	switch msg.typ {
-	case unix.RTM_GETLINK:
+	switch msg.Type {
+	case rtnl.RTM_GETLINK:
 		for _, i := range sortedKeys(m.links) {
-			add(unix.RTM_NEWLINK, m.linkBody(m.links[i]))
+			add(rtnl.RTM_NEWLINK, m.linkBody(m.links[i]))
 		}
-	case unix.RTM_GETADDR:
+	case rtnl.RTM_GETADDR:
 		for _, a := range m.addrs {
-			add(unix.RTM_NEWADDR, m.addressBody(a))
+			add(rtnl.RTM_NEWADDR, m.addressBody(a))
 		}
-	case unix.RTM_GETNEIGH:
-		proxies := msg.body[10]&unix.NTF_PROXY != 0
+	case rtnl.RTM_GETNEIGH:
+		proxies := msg.Body[10]&rtnl.NTF_PROXY != 0
 		for _, key := range sortedNeighbors(m.neigh) {
 			if n := m.neigh[key]; key.proxy == proxies {
-				add(unix.RTM_NEWNEIGH, appendNeighbor(nil, unix.RTM_NEWNEIGH, 0, 0, n.Neighbor, n.proto)[sizeHeader:])
+				add(rtnl.RTM_NEWNEIGH, appendNeighbor(nil, rtnl.RTM_NEWNEIGH, 0, 0, n.Neighbor, n.proto)[rtnl.SizeHeader:])
 			}
 		}
-	case unix.RTM_GETNEXTHOP:
+	case rtnl.RTM_GETNEXTHOP:
 		for _, id := range sortedKeys(m.hops) {
-			add(unix.RTM_NEWNEXTHOP, m.hopBody(m.hops[id]))
+			add(rtnl.RTM_NEWNEXTHOP, m.hopBody(m.hops[id]))
 		}
-	case unix.RTM_GETRULE:
+	case rtnl.RTM_GETRULE:
 		for _, k := range m.rules {
-			if byte(k.Family) == msg.body[0] {
-				add(unix.RTM_NEWRULE, appendRule(nil, unix.RTM_NEWRULE, 0, 0, k.Rule, k.proto)[sizeHeader:])
+			if byte(k.Family) == msg.Body[0] {
+				add(rtnl.RTM_NEWRULE, appendRule(nil, rtnl.RTM_NEWRULE, 0, 0, k.Rule, k.proto)[rtnl.SizeHeader:])
 			}
 		}
-	case unix.RTM_GETROUTE:
+	case rtnl.RTM_GETROUTE:
 		var q routeMessage
-		_ = q.parse(msg.body)
+		_ = q.parse(msg.Body)
 		for _, r := range m.routes {
 			if r.family == q.family && (q.proto == 0 || q.proto == r.proto) && (q.table == 0 || q.table == r.table) {
-				add(unix.RTM_NEWROUTE, m.shown(r))
+				add(rtnl.RTM_NEWROUTE, m.shown(r))
 			}
 		}
 	}
@@ -220,7 +222,7 @@ func (m *fake) entries(msg message) (list []dumped) {
 }
 
 // describe puts a message into words.
-func (m *fake) describe(msg message, err unix.Errno) string {
+func (m *fake) describe(msg rtnl.Message, err unix.Errno) string {
 	s := m.words(msg)
 	if err != 0 {
 		s += ": " + err.Error()
@@ -228,49 +230,49 @@ func (m *fake) describe(msg message, err unix.Errno) string {
 	return s
 }
 
-func (m *fake) words(msg message) string {
+func (m *fake) words(msg rtnl.Message) string {
 	verb := "add"
 	switch {
-	case msg.typ&1 != 0: // RTM_DEL*: RTM_NEW* + 1
+	case msg.Type&1 != 0: // RTM_DEL*: RTM_NEW* + 1
 		verb = "delete"
-	case msg.flags&unix.NLM_F_REPLACE != 0:
+	case msg.Flags&rtnl.NLM_F_REPLACE != 0:
 		verb = "replace"
 	}
-	switch msg.typ {
-	case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
+	switch msg.Type {
+	case rtnl.RTM_NEWROUTE, rtnl.RTM_DELROUTE:
 		var r routeMessage
-		_ = r.parse(msg.body)
-		if msg.typ == unix.RTM_DELROUTE {
+		_ = r.parse(msg.Body)
+		if msg.Type == rtnl.RTM_DELROUTE {
 			r.nextHops = nil
 		}
 		return verb + " " + m.routeWords(&r)
-	case unix.RTM_NEWNEXTHOP, unix.RTM_DELNEXTHOP:
+	case rtnl.RTM_NEWNEXTHOP, rtnl.RTM_DELNEXTHOP:
 		var n nextHopMessage
-		_ = n.parse(msg.body)
-		if msg.typ == unix.RTM_DELNEXTHOP {
+		_ = n.parse(msg.Body)
+		if msg.Type == rtnl.RTM_DELNEXTHOP {
 			return fmt.Sprintf("delete nexthop %d", n.id&0xffff)
 		}
 		return verb + " " + m.hopWords(&n)
-	case unix.RTM_NEWRULE, unix.RTM_DELRULE:
+	case rtnl.RTM_NEWRULE, rtnl.RTM_DELRULE:
 		var k kernelRule
-		_ = k.parse(msg.body)
+		_ = k.parse(msg.Body)
 		return verb + " rule " + k.String()
-	case unix.RTM_NEWADDR, unix.RTM_DELADDR:
+	case rtnl.RTM_NEWADDR, rtnl.RTM_DELADDR:
 		var a kernelAddress
-		_ = a.parse(msg.body)
+		_ = a.parse(msg.Body)
 		return fmt.Sprintf("%s address %v dev %s", verb, a.Prefix, m.nameOf(int32(a.IfIndex)))
-	case unix.RTM_NEWNEIGH, unix.RTM_DELNEIGH:
+	case rtnl.RTM_NEWNEIGH, rtnl.RTM_DELNEIGH:
 		var n kernelNeighbor
-		_ = n.parse(msg.body)
+		_ = n.parse(msg.Body)
 		switch {
 		case n.Proxy:
 			return fmt.Sprintf("%s neighbour proxy %v dev %s", verb, n.Addr, m.nameOf(int32(n.IfIndex)))
-		case n.permanent || msg.typ == unix.RTM_DELNEIGH:
+		case n.permanent || msg.Type == rtnl.RTM_DELNEIGH:
 			return fmt.Sprintf("%s neighbour %v dev %s", verb, n.Addr, m.nameOf(int32(n.IfIndex)))
 		}
 		return fmt.Sprintf("probe %v dev %s", n.Addr, m.nameOf(int32(n.IfIndex)))
 	}
-	return fmt.Sprintf("message %d", msg.typ)
+	return fmt.Sprintf("message %d", msg.Type)
 }
 
 func (m *fake) hopWords(n *nextHopMessage) string {

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/hyperfib/hyperfib/internal/rtnl"
 )
 
 // fake is the kernel as this package sees it: slow, obvious, and written from the
@@ -136,27 +138,27 @@ func (m *fake) notify(typ, flags uint16, body []byte) {
 
 // wire makes a message.
 func wire(typ, flags uint16, seq, port uint32, body []byte) []byte {
-	b := end(append(begin(nil, typ, flags, seq), body...), 0)
+	b := rtnl.End(append(rtnl.Begin(nil, typ, flags, seq), body...), 0)
 	native.PutUint32(b[12:], port)
 	return b
 }
 
 // apply does what one message asks for.
-func (m *fake) apply(msg message) unix.Errno {
-	if e, ok := m.faults.errno[msg.typ]; ok && m.port == fakePort && m.faults.errnoLeft > 0 {
+func (m *fake) apply(msg rtnl.Message) unix.Errno {
+	if e, ok := m.faults.errno[msg.Type]; ok && m.port == fakePort && m.faults.errnoLeft > 0 {
 		m.faults.errnoLeft--
 		return e
 	}
-	switch msg.typ {
-	case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
+	switch msg.Type {
+	case rtnl.RTM_NEWROUTE, rtnl.RTM_DELROUTE:
 		return m.route(msg)
-	case unix.RTM_NEWNEXTHOP, unix.RTM_DELNEXTHOP:
+	case rtnl.RTM_NEWNEXTHOP, rtnl.RTM_DELNEXTHOP:
 		return m.nextHop(msg)
-	case unix.RTM_NEWRULE, unix.RTM_DELRULE:
+	case rtnl.RTM_NEWRULE, rtnl.RTM_DELRULE:
 		return m.rule(msg)
-	case unix.RTM_NEWADDR, unix.RTM_DELADDR:
+	case rtnl.RTM_NEWADDR, rtnl.RTM_DELADDR:
 		return m.address(msg)
-	case unix.RTM_NEWNEIGH, unix.RTM_DELNEIGH:
+	case rtnl.RTM_NEWNEIGH, rtnl.RTM_DELNEIGH:
 		return m.neighbor(msg)
 	}
 	return unix.EOPNOTSUPP
@@ -167,7 +169,7 @@ func (m *fake) by(port uint32, b []byte) (err unix.Errno) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.as(port, func() {
-		for msg := range messages(b) {
+		for msg := range rtnl.Messages(b) {
 			err = m.apply(msg)
 		}
 	})
@@ -175,14 +177,14 @@ func (m *fake) by(port uint32, b []byte) (err unix.Errno) {
 }
 
 // rule adds or deletes one as net/core/fib_rules.c does.
-func (m *fake) rule(msg message) unix.Errno {
+func (m *fake) rule(msg rtnl.Message) unix.Errno {
 	var k kernelRule
-	if k.parse(msg.body) != nil {
+	if k.parse(msg.Body) != nil {
 		return unix.EINVAL
 	}
-	if msg.typ == unix.RTM_NEWRULE {
+	if msg.Type == rtnl.RTM_NEWRULE {
 		// fib_rule_exists does not look at FIB_RULE_INVERT.
-		if msg.flags&unix.NLM_F_EXCL != 0 && slices.ContainsFunc(m.rules, func(r kernelRule) bool { r.Not = k.Not; return r == k }) {
+		if msg.Flags&rtnl.NLM_F_EXCL != 0 && slices.ContainsFunc(m.rules, func(r kernelRule) bool { r.Not = k.Not; return r == k }) {
 			return unix.EEXIST
 		}
 		at := slices.IndexFunc(m.rules, func(r kernelRule) bool { return r.Family == k.Family && r.Priority > k.Priority })
@@ -190,7 +192,7 @@ func (m *fake) rule(msg message) unix.Errno {
 			at = len(m.rules)
 		}
 		m.rules = slices.Insert(m.rules, at, k)
-		m.notify(msg.typ, 0, msg.body)
+		m.notify(msg.Type, 0, msg.Body)
 		return 0
 	}
 	for i, r := range m.rules {
@@ -199,8 +201,8 @@ func (m *fake) rule(msg message) unix.Errno {
 			if m.guard != nil && m.port == fakePort {
 				m.guard.rule(r)
 			}
-			b := appendRule(nil, unix.RTM_DELRULE, 0, 0, r.Rule, r.proto)
-			m.notify(unix.RTM_DELRULE, 0, b[sizeHeader:])
+			b := appendRule(nil, rtnl.RTM_DELRULE, 0, 0, r.Rule, r.proto)
+			m.notify(rtnl.RTM_DELRULE, 0, b[rtnl.SizeHeader:])
 			return 0
 		}
 	}
@@ -226,9 +228,9 @@ func (m *fake) deletes(k, r *kernelRule) bool {
 }
 
 // address adds, changes or deletes one.
-func (m *fake) address(msg message) unix.Errno {
+func (m *fake) address(msg rtnl.Message) unix.Errno {
 	var a kernelAddress
-	if a.parse(msg.body) != nil {
+	if a.parse(msg.Body) != nil {
 		return unix.EINVAL
 	}
 	if m.links[int32(a.IfIndex)] == nil {
@@ -236,11 +238,11 @@ func (m *fake) address(msg message) unix.Errno {
 	}
 	i := slices.IndexFunc(m.addrs, func(b kernelAddress) bool { return b.key() == a.key() })
 	switch {
-	case msg.typ == unix.RTM_DELADDR && i < 0:
+	case msg.Type == rtnl.RTM_DELADDR && i < 0:
 		return unix.EADDRNOTAVAIL
-	case msg.typ == unix.RTM_DELADDR:
+	case msg.Type == rtnl.RTM_DELADDR:
 		m.deleteAddress(i)
-	case i >= 0 && msg.flags&unix.NLM_F_REPLACE == 0:
+	case i >= 0 && msg.Flags&rtnl.NLM_F_REPLACE == 0:
 		return unix.EEXIST
 	case i >= 0:
 		old := m.addrs[i].Address
@@ -248,19 +250,19 @@ func (m *fake) address(msg message) unix.Errno {
 		if m.addrs[i].Scope = old.Scope; old.Prefix.Addr().Is4() {
 			m.addrs[i].NoPrefixRoute = old.NoPrefixRoute
 		}
-		m.notify(msg.typ, 0, m.addressBody(m.addrs[i]))
+		m.notify(msg.Type, 0, m.addressBody(m.addrs[i]))
 	default:
 		if a.Prefix.Addr().Is6() && !m.links[int32(a.IfIndex)].AdminUp && a.NoDAD {
 			a.NoDAD = true
 		}
 		m.addrs = append(m.addrs, a)
-		m.notify(msg.typ, 0, m.addressBody(a))
+		m.notify(msg.Type, 0, m.addressBody(a))
 	}
 	return 0
 }
 
 func (m *fake) addressBody(a kernelAddress) []byte {
-	return appendAddress(nil, unix.RTM_NEWADDR, 0, 0, a.Address, a.proto)[sizeHeader:]
+	return appendAddress(nil, rtnl.RTM_NEWADDR, 0, 0, a.Address, a.proto)[rtnl.SizeHeader:]
 }
 
 // deleteAddress takes an address away, and with the last IPv4 address of an interface
@@ -268,7 +270,7 @@ func (m *fake) addressBody(a kernelAddress) []byte {
 func (m *fake) deleteAddress(i int) {
 	a := m.addrs[i]
 	m.addrs = slices.Delete(m.addrs, i, i+1)
-	m.notify(unix.RTM_DELADDR, 0, m.addressBody(a))
+	m.notify(rtnl.RTM_DELADDR, 0, m.addressBody(a))
 	link, addr := int32(a.IfIndex), a.Prefix.Addr()
 	gone := !slices.ContainsFunc(m.addrs, func(b kernelAddress) bool { return b.Prefix.Addr() == addr })
 	if gone {
@@ -281,9 +283,9 @@ func (m *fake) deleteAddress(i int) {
 }
 
 // neighbor adds, changes or deletes an entry that stays, or probes.
-func (m *fake) neighbor(msg message) unix.Errno {
+func (m *fake) neighbor(msg rtnl.Message) unix.Errno {
 	var n kernelNeighbor
-	if n.parse(msg.body) != nil || !n.Addr.IsValid() {
+	if n.parse(msg.Body) != nil || !n.Addr.IsValid() {
 		return unix.EINVAL
 	}
 	if m.links[int32(n.IfIndex)] == nil {
@@ -291,23 +293,23 @@ func (m *fake) neighbor(msg message) unix.Errno {
 	}
 	key := neighborKey{n.IfIndex, n.Addr, n.Proxy}
 	had, there := m.neigh[key]
-	body := appendNeighbor(nil, unix.RTM_NEWNEIGH, 0, 0, n.Neighbor, n.proto)[sizeHeader:]
+	body := appendNeighbor(nil, rtnl.RTM_NEWNEIGH, 0, 0, n.Neighbor, n.proto)[rtnl.SizeHeader:]
 	switch {
-	case msg.typ == unix.RTM_DELNEIGH && !there:
+	case msg.Type == rtnl.RTM_DELNEIGH && !there:
 		return unix.ENOENT
-	case msg.typ == unix.RTM_DELNEIGH:
+	case msg.Type == rtnl.RTM_DELNEIGH:
 		delete(m.neigh, key)
 		if !n.Proxy { // the kernel tells nobody about those
-			m.notify(unix.RTM_NEWNEIGH, 0, failed(had))
-			m.as(0, func() { m.notify(unix.RTM_DELNEIGH, 0, failed(had)) })
+			m.notify(rtnl.RTM_NEWNEIGH, 0, failed(had))
+			m.as(0, func() { m.notify(rtnl.RTM_DELNEIGH, 0, failed(had)) })
 		}
 	case !n.permanent && !n.Proxy: // a probe
-	case there && msg.flags&unix.NLM_F_REPLACE == 0 && !n.Proxy: // neigh_add knows no flags for those
+	case there && msg.Flags&rtnl.NLM_F_REPLACE == 0 && !n.Proxy: // neigh_add knows no flags for those
 		return unix.EEXIST
 	default:
 		m.neigh[key] = n
 		if !n.Proxy && (!there || had.MAC != n.MAC) {
-			m.notify(msg.typ, 0, body)
+			m.notify(msg.Type, 0, body)
 		}
 	}
 	return 0
@@ -315,9 +317,9 @@ func (m *fake) neighbor(msg message) unix.Errno {
 
 // failed is how a permanent neighbour is notified that is going (neigh_delete).
 func failed(n kernelNeighbor) []byte {
-	b := appendNeighbor(nil, unix.RTM_DELNEIGH, 0, 0, n.Neighbor, n.proto)[sizeHeader:]
-	native.PutUint16(b[8:], unix.NUD_FAILED)
-	return attr8(b, attrNeighProto, n.proto)
+	b := appendNeighbor(nil, rtnl.RTM_DELNEIGH, 0, 0, n.Neighbor, n.proto)[rtnl.SizeHeader:]
+	native.PutUint16(b[8:], rtnl.NUD_FAILED)
+	return rtnl.AppendUint8(b, rtnl.NDA_PROTOCOL, n.proto)
 }
 
 // setLink changes the state of an interface as the administrator, or the cable, does.
@@ -340,7 +342,7 @@ func (m *fake) setLink(name string, admin, carrier bool) {
 			m.disable(index, FamilyIPv6)
 			m.neighborsGone(index)
 		}
-		m.notify(unix.RTM_NEWLINK, 0, m.linkBody(l))
+		m.notify(rtnl.RTM_NEWLINK, 0, m.linkBody(l))
 	})
 }
 
@@ -364,7 +366,7 @@ func (m *fake) neighborsGone(index int32) {
 			if key.proxy {
 				continue
 			}
-			m.notify(unix.RTM_DELNEIGH, 0, appendNeighbor(nil, unix.RTM_NEWNEIGH, 0, 0, n.Neighbor, n.proto)[sizeHeader:])
+			m.notify(rtnl.RTM_DELNEIGH, 0, appendNeighbor(nil, rtnl.RTM_NEWNEIGH, 0, 0, n.Neighbor, n.proto)[rtnl.SizeHeader:])
 		}
 	}
 }
@@ -402,7 +404,7 @@ func (m *fake) deleteLink(name string) {
 		m.neighborsGone(int32(l.IfIndex))
 		m.unregister(int32(l.IfIndex))
 		delete(m.links, int32(l.IfIndex))
-		m.notify(unix.RTM_DELLINK, 0, m.linkBody(l))
+		m.notify(rtnl.RTM_DELLINK, 0, m.linkBody(l))
 	})
 }
 
@@ -415,22 +417,22 @@ func (m *fake) createLink(index int32, name string) bool {
 		return false
 	}
 	m.link(index, name)
-	m.as(0, func() { m.notify(unix.RTM_NEWLINK, 0, m.linkBody(m.links[index])) })
+	m.as(0, func() { m.notify(rtnl.RTM_NEWLINK, 0, m.linkBody(m.links[index])) })
 	return true
 }
 
 func (m *fake) linkBody(l *Link) []byte {
-	b := make([]byte, sizeLink)
+	b := make([]byte, rtnl.SizeLink)
 	native.PutUint32(b[4:], uint32(l.IfIndex))
 	flags := uint32(0)
 	if l.AdminUp {
-		flags |= unix.IFF_UP
+		flags |= rtnl.IFF_UP
 	}
 	if l.Carrier {
-		flags |= unix.IFF_LOWER_UP | unix.IFF_RUNNING
+		flags |= rtnl.IFF_LOWER_UP | rtnl.IFF_RUNNING
 	}
 	native.PutUint32(b[8:], flags)
-	return attrString(b, unix.IFLA_IFNAME, l.Interface)
+	return rtnl.AppendString(b, rtnl.IFLA_IFNAME, l.Interface)
 }
 
 // reaches reports whether a gateway is on-link there.

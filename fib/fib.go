@@ -2,11 +2,12 @@ package fib
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"slices"
 	"sync"
 
-	"golang.org/x/sys/unix"
+	"github.com/hyperfib/hyperfib/internal/rtnl"
 )
 
 // FIB is the desired state of one network namespace, and what makes the kernel
@@ -30,16 +31,15 @@ type FIB struct {
 	commands, monitor, dumps transport
 	watch                    *sysctlWatch
 	claims                   claims
-	fault                    func() error // tests: errors of the sockets
 }
 
 // transport is a netlink socket, or in tests a model of the kernel.
 type transport interface {
-	send(b []byte) error
-	receive(b []byte) (int, error)
-	dump(request, buffer []byte, f func(b []byte) (done bool, err error)) error
-	readable() error
-	close() error
+	Send(b []byte) error
+	Receive(b []byte) (int, error)
+	Dump(request, buffer []byte, f func(b []byte) (done bool, err error)) error
+	Wait() error
+	Close() error
 }
 
 // Open checks the config and opens the sockets. It writes nothing. Without Run
@@ -74,6 +74,14 @@ const (
 	dumpBuffer    = 1 << 20
 )
 
+func openSocket(netns string, receive int) (*rtnl.Socket, error) {
+	s, err := rtnl.Open(rtnl.Config{NetNS: netns, ReceiveBuffer: receive})
+	if err != nil {
+		return nil, fmt.Errorf("fib: %w", err)
+	}
+	return s, nil
+}
+
 func (f *FIB) open() (err error) {
 	path := f.config.NetNS
 	if !f.config.DryRun {
@@ -99,16 +107,16 @@ func (f *FIB) open() (err error) {
 	if f.watch, err = newSysctlWatch(); err != nil {
 		return err
 	}
-	if err := monitor.ignore(commands.pid); err != nil {
-		return err
+	if err := monitor.Ignore(commands.Port()); err != nil {
+		return fmt.Errorf("fib: %w", err)
 	}
-	err = monitor.join(unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR,
-		unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE, unix.RTNLGRP_IPV4_RULE, unix.RTNLGRP_IPV6_RULE, unix.RTNLGRP_NEIGH,
-		unix.RTNLGRP_IPV4_NETCONF, unix.RTNLGRP_IPV6_NETCONF)
+	err = monitor.Join(rtnl.RTNLGRP_LINK, rtnl.RTNLGRP_IPV4_IFADDR, rtnl.RTNLGRP_IPV6_IFADDR,
+		rtnl.RTNLGRP_IPV4_ROUTE, rtnl.RTNLGRP_IPV6_ROUTE, rtnl.RTNLGRP_IPV4_RULE, rtnl.RTNLGRP_IPV6_RULE, rtnl.RTNLGRP_NEIGH,
+		rtnl.RTNLGRP_IPV4_NETCONF, rtnl.RTNLGRP_IPV6_NETCONF)
 	if err != nil {
-		return err
+		return fmt.Errorf("fib: %w", err)
 	}
-	if monitor.join(unix.RTNLGRP_NEXTHOP) != nil {
+	if monitor.Join(rtnl.RTNLGRP_NEXTHOP) != nil {
 		f.config.RTAMultipath = true // before Linux 5.3
 	}
 	return nil
@@ -123,7 +131,7 @@ func (f *FIB) Close() error {
 		f.unlock()
 		for _, s := range []transport{f.commands, f.monitor, f.dumps} {
 			if s != nil {
-				_ = s.close()
+				_ = s.Close()
 			}
 		}
 		if f.watch != nil {
@@ -165,8 +173,7 @@ func (f *FIB) Run(parent context.Context) error {
 }
 
 func (f *FIB) newOwner() *owner {
-	o := &owner{FIB: f, writer: newWriter(f.commands), buffer: make([]byte, 1<<16)}
-	o.writer.fault = f.fault
+	o := &owner{FIB: f, writer: rtnl.NewWriter(f.commands), buffer: make([]byte, 1<<16)}
 	o.steps = o.order()
 	return o
 }

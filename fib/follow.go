@@ -5,6 +5,8 @@ import (
 	"iter"
 	"slices"
 	"sync"
+
+	"github.com/hyperfib/hyperfib/internal/rtnl"
 )
 
 // RouteFilter selects the routes that a [RouteWatcher] reports. The zero value is all of
@@ -53,7 +55,7 @@ type RouteWatcher struct {
 func (f *FIB) WatchRoutes(filter RouteFilter) *RouteWatcher {
 	filter.Tables = slices.Clone(filter.Tables)
 	for i, t := range filter.Tables {
-		filter.Tables[i] = or(t, tableMain)
+		filter.Tables[i] = or(t, rtnl.RT_TABLE_MAIN)
 	}
 	w := &RouteWatcher{fib: f, filter: filter, dirty: map[rkey]bool{}, ready: make(chan struct{}, 1)}
 	f.lock()

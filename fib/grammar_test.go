@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"strings"
 
-	"golang.org/x/sys/unix"
+	"github.com/hyperfib/hyperfib/internal/rtnl"
 )
 
 // What others do, in words that a scenario, the fake kernel and the kernel itself
@@ -139,7 +139,7 @@ func (w *words) route(k kernelOf) (r Route, proto uint8, attrs []byte) {
 		case "blackhole", "unreachable", "prohibit", "throw":
 			r.Type = RouteType(slices.Index(typeNames[:], s))
 		case "nhid":
-			attrs = attr32(attrs, attrNHID, DefaultNextHopBase+w.number())
+			attrs = rtnl.AppendUint32(attrs, rtnl.RTA_NH_ID, DefaultNextHopBase+w.number())
 			r.Type = RouteUnicast
 		case "persistent":
 			r.Persistent = true
@@ -148,15 +148,15 @@ func (w *words) route(k kernelOf) (r Route, proto uint8, attrs []byte) {
 		case "proto":
 			proto = uint8(w.number())
 		case "pref": // of IPv6: 3 low, 1 high
-			attrs = attr(attrs, unix.RTA_PREF, []byte{byte(w.number())})
+			attrs = rtnl.AppendBytes(attrs, rtnl.RTA_PREF, []byte{byte(w.number())})
 		case "expires": // of IPv6, in seconds
-			attrs = attr32(attrs, unix.RTA_EXPIRES, w.number())
+			attrs = rtnl.AppendUint32(attrs, rtnl.RTA_EXPIRES, w.number())
 		case "realm":
-			attrs = attr32(attrs, unix.RTA_FLOW, w.number())
+			attrs = rtnl.AppendUint32(attrs, rtnl.RTA_FLOW, w.number())
 		case "rtt":
 			at := len(attrs)
-			attrs = nest(attrs, unix.RTA_METRICS)
-			attrs = unnest(attr32(attrs, unix.RTAX_RTT, w.number()), at)
+			attrs = rtnl.Nest(attrs, rtnl.RTA_METRICS)
+			attrs = rtnl.Unnest(rtnl.AppendUint32(attrs, rtnl.RTAX_RTT, w.number()), at)
 		default:
 			w.fail("route: %q", s)
 		}
@@ -221,11 +221,11 @@ func somebody(line []string, k kernelOf) ([]byte, error) {
 		r, proto := w.rule()
 		switch verb {
 		case "del":
-			b = appendRule(nil, unix.RTM_DELRULE, unix.NLM_F_REQUEST, 1, r, proto)
+			b = appendRule(nil, rtnl.RTM_DELRULE, rtnl.NLM_F_REQUEST, 1, r, proto)
 		case "create": // as iproute2: not if there is one
-			b = appendRule(nil, unix.RTM_NEWRULE, unix.NLM_F_REQUEST|unix.NLM_F_CREATE|unix.NLM_F_EXCL, 1, r, proto)
+			b = appendRule(nil, rtnl.RTM_NEWRULE, rtnl.NLM_F_REQUEST|rtnl.NLM_F_CREATE|rtnl.NLM_F_EXCL, 1, r, proto)
 		default:
-			b = appendRule(nil, unix.RTM_NEWRULE, unix.NLM_F_REQUEST|unix.NLM_F_CREATE, 1, r, proto)
+			b = appendRule(nil, rtnl.RTM_NEWRULE, rtnl.NLM_F_REQUEST|rtnl.NLM_F_CREATE, 1, r, proto)
 		}
 	case "address":
 		b = w.foreignAddress(verb, k)
@@ -239,8 +239,8 @@ func somebody(line []string, k kernelOf) ([]byte, error) {
 
 // flagsOf are those of NEW messages.
 func flagsOf(verb string) uint16 {
-	return map[string]uint16{"add": unix.NLM_F_CREATE | unix.NLM_F_EXCL, "replace": unix.NLM_F_CREATE | unix.NLM_F_REPLACE, "change": unix.NLM_F_REPLACE,
-		"append": unix.NLM_F_CREATE | unix.NLM_F_APPEND, "prepend": unix.NLM_F_CREATE}[verb] | unix.NLM_F_REQUEST
+	return map[string]uint16{"add": rtnl.NLM_F_CREATE | rtnl.NLM_F_EXCL, "replace": rtnl.NLM_F_CREATE | rtnl.NLM_F_REPLACE, "change": rtnl.NLM_F_REPLACE,
+		"append": rtnl.NLM_F_CREATE | rtnl.NLM_F_APPEND, "prepend": rtnl.NLM_F_CREATE}[verb] | rtnl.NLM_F_REQUEST
 }
 
 func (w *words) foreignRoute(verb string, k kernelOf) []byte {
@@ -274,10 +274,10 @@ func (w *words) foreignRoute(verb string, k kernelOf) []byte {
 			f.typ = 0
 		}
 		f.scope = uint8(ScopeNowhere)
-		return appendRoute(nil, unix.RTM_DELROUTE, unix.NLM_F_REQUEST, 1, &key, tf, &f, true)
+		return appendRoute(nil, rtnl.RTM_DELROUTE, rtnl.NLM_F_REQUEST, 1, &key, tf, &f, true)
 	}
-	b := appendRoute(nil, unix.RTM_NEWROUTE, flagsOf(verb), 1, &key, tf, &f, true)
-	return end(append(b, attrs...), 0)
+	b := appendRoute(nil, rtnl.RTM_NEWROUTE, flagsOf(verb), 1, &key, tf, &f, true)
+	return rtnl.End(append(b, attrs...), 0)
 }
 
 func (w *words) foreignHop(verb string, k kernelOf) []byte {
@@ -296,9 +296,9 @@ func (w *words) foreignHop(verb string, k kernelOf) []byte {
 		case "onlink":
 			key.onlink = true
 		case "blackhole":
-			flag = unix.NHA_BLACKHOLE
+			flag = rtnl.NHA_BLACKHOLE
 		case "fdb":
-			flag = attrFDB
+			flag = rtnl.NHA_FDB
 		case "proto":
 			proto = uint8(w.number())
 		default:
@@ -308,13 +308,13 @@ func (w *words) foreignHop(verb string, k kernelOf) []byte {
 	if flag == 0 {
 		return appendNextHop(nil, flagsOf(verb), 1, id, proto, key)
 	}
-	b := begin(nil, unix.RTM_NEWNEXTHOP, flagsOf(verb), 1)
+	b := rtnl.Begin(nil, rtnl.RTM_NEWNEXTHOP, flagsOf(verb), 1)
 	b = append(b, byte(key.family), 0, proto, 0, 0, 0, 0, 0)
-	b = attr32(b, unix.NHA_ID, id)
-	if key.gateway.IsValid() && flag == attrFDB {
-		b = attrAddr(b, unix.NHA_GATEWAY, key.gateway)
+	b = rtnl.AppendUint32(b, rtnl.NHA_ID, id)
+	if key.gateway.IsValid() && flag == rtnl.NHA_FDB {
+		b = rtnl.AppendAddr(b, rtnl.NHA_GATEWAY, key.gateway)
 	}
-	return end(attr(b, flag, nil), 0)
+	return rtnl.End(rtnl.AppendBytes(b, flag, nil), 0)
 }
 
 func (w *words) foreignGroup(verb string, k kernelOf) []byte {
@@ -358,18 +358,18 @@ func (w *words) foreignAddress(verb string, k kernelOf) []byte {
 		}
 	}
 	if verb == "del" {
-		return appendAddress(nil, unix.RTM_DELADDR, unix.NLM_F_REQUEST, 1, a, 0)
+		return appendAddress(nil, rtnl.RTM_DELADDR, rtnl.NLM_F_REQUEST, 1, a, 0)
 	}
-	return appendAddress(nil, unix.RTM_NEWADDR, flagsOf(verb), 1, a, proto)
+	return appendAddress(nil, rtnl.RTM_NEWADDR, flagsOf(verb), 1, a, proto)
 }
 
 func (w *words) foreignNeighbor(verb string, k kernelOf) []byte {
 	proto := w.proto()
 	n := w.neighbor(k)
 	if verb == "del" {
-		return appendNeighbor(nil, unix.RTM_DELNEIGH, unix.NLM_F_REQUEST, 1, n, 0)
+		return appendNeighbor(nil, rtnl.RTM_DELNEIGH, rtnl.NLM_F_REQUEST, 1, n, 0)
 	}
-	return appendNeighbor(nil, unix.RTM_NEWNEIGH, flagsOf(verb), 1, n, proto)
+	return appendNeighbor(nil, rtnl.RTM_NEWNEIGH, flagsOf(verb), 1, n, proto)
 }
 
 // proto takes "proto N" off the end of the line, and returns 0 if it does not end so.

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/hyperfib/hyperfib/internal/netns"
+	"github.com/hyperfib/hyperfib/internal/rtnl"
 	"github.com/hyperfib/hyperfib/internal/testing/nstest"
 )
 
@@ -178,8 +179,36 @@ func (r *rig) startLossy(config Config, fault func() error) {
 	if err != nil {
 		r.Fatal(err)
 	}
-	f.fault = fault
+	lossy(f, fault)
 	r.run(f)
+}
+
+// lossy makes the sockets lose what fault says: an answer or a notification in the place of
+// which its error is received, and answers after the last one.
+func lossy(f *FIB, fault func() error) {
+	f.commands = &lossySocket{transport: f.commands, fault: fault, atEnd: true}
+	f.monitor = &lossySocket{transport: f.monitor, fault: fault}
+}
+
+type lossySocket struct {
+	transport
+	fault func() error
+	atEnd bool // also after the last datagram
+	ended bool // the loss after the last one is reported
+}
+
+func (s *lossySocket) Receive(b []byte) (int, error) {
+	n, err := s.transport.Receive(b)
+	switch {
+	case err == nil:
+		err = s.fault()
+	case s.atEnd && errors.Is(err, unix.EAGAIN):
+		if s.ended = !s.ended; s.ended && errors.Is(s.fault(), unix.ENOBUFS) {
+			return 0, unix.ENOBUFS
+		}
+		s.ended = false
+	}
+	return n, err
 }
 
 // compare says how the kernel differs from what is desired, read with ip.
@@ -410,10 +439,10 @@ func (r *rig) countRoutes(table uint32) (n int) {
 	if err != nil {
 		r.Fatal(err)
 	}
-	defer s.close()
+	defer s.Close()
 	for _, f := range []Family{FamilyIPv4, FamilyIPv6} {
-		err := s.dump(routeDump(f, table, 0), make([]byte, 1<<16), func(b []byte) (bool, error) {
-			done, _, err := walk(b, func(message) { n++ })
+		err := s.Dump(routeDump(f, table, 0), make([]byte, 1<<16), func(b []byte) (bool, error) {
+			done, _, err := rtnl.WalkDump(b, func(rtnl.Message) { n++ })
 			return done, err
 		})
 		if err != nil {

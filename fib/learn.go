@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 	"sync"
+
+	"github.com/hyperfib/hyperfib/internal/rtnl"
 )
 
 // Filter selects the foreign routes that a [Learner] reports. Never reported,
@@ -165,7 +167,7 @@ func (fl *Filter) accepts(m *routeMessage) bool {
 		return false
 	case fl.Types == nil && m.typ != RouteUnicast, fl.Types != nil && !slices.Contains(fl.Types, m.typ):
 		return false
-	case fl.Protocols == nil && (m.proto == protoRedirect || m.proto == protoKernel || m.proto == protoRA):
+	case fl.Protocols == nil && (m.proto == rtnl.RTPROT_REDIRECT || m.proto == rtnl.RTPROT_KERNEL || m.proto == rtnl.RTPROT_RA):
 		return false
 	case fl.Protocols != nil && !slices.Contains(fl.Protocols, m.proto):
 		return false

@@ -5,13 +5,15 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/hyperfib/hyperfib/internal/rtnl"
 )
 
 // Learn starts to report foreign routes.
 func (f *FIB) Learn(filter Filter) *Learner {
 	filter.Tables = slices.Clone(filter.Tables)
 	for i, t := range filter.Tables {
-		filter.Tables[i] = or(t, tableMain)
+		filter.Tables[i] = or(t, rtnl.RT_TABLE_MAIN)
 	}
 	l := newLearner(filter, func(l *Learner) {
 		f.lock()
@@ -47,8 +49,8 @@ func (f *FIB) notifyLearners(m *routeMessage, gone bool, flags uint16) {
 				f.doubts.learners.raise()
 			}
 		case !own && l.filter.accepts(m) && f.convinced(l, m):
-			l.see(m.routeKey(), f.learnedOf(m), flags&unix.NLM_F_APPEND != 0)
-		case flags&unix.NLM_F_REPLACE != 0:
+			l.see(m.routeKey(), f.learnedOf(m), flags&rtnl.NLM_F_APPEND != 0)
+		case flags&rtnl.NLM_F_REPLACE != 0:
 			l.lose(m.routeKey(), 1<<30) // replaced by something else
 		}
 	}
@@ -122,8 +124,8 @@ func (o *owner) readForLearner(l *Learner) (clean bool, err error) {
 			continue
 		}
 		for _, table := range l.filter.Tables {
-			end, err := o.read(routeDump(family, table, 0), nil, func(m message) {
-				if o.rm.parse(m.body) == nil && o.rm.flags&routeCloned == 0 && !o.ours(o.rm.proto) && l.filter.accepts(&o.rm) && o.convinced(l, &o.rm) {
+			end, err := o.read(routeDump(family, table, 0), nil, func(m rtnl.Message) {
+				if o.rm.parse(m.Body) == nil && o.rm.flags&rtnl.RTM_F_CLONED == 0 && !o.ours(o.rm.proto) && l.filter.accepts(&o.rm) && o.convinced(l, &o.rm) {
 					l.see(o.rm.routeKey(), o.learnedOf(&o.rm), false)
 				}
 			})

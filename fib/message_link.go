@@ -3,27 +3,27 @@ package fib
 import (
 	"net/netip"
 
-	"golang.org/x/sys/unix"
+	"github.com/hyperfib/hyperfib/internal/rtnl"
 )
 
 func parseLink(body []byte) (Link, error) {
-	if len(body) < sizeLink {
-		return Link{}, errShort
+	if len(body) < rtnl.SizeLink {
+		return Link{}, rtnl.ErrMalformed
 	}
 	flags := native.Uint32(body[8:])
-	l := Link{IfIndex: int(int32(native.Uint32(body[4:]))), AdminUp: flags&unix.IFF_UP != 0, Carrier: flags&unix.IFF_LOWER_UP != 0}
-	for typ, v, rest, ok := next(body[sizeLink:]); ok; typ, v, rest, ok = next(rest) {
-		switch typ {
-		case unix.IFLA_IFNAME:
-			l.Interface = text(v)
-		case unix.IFLA_ADDRESS:
-			if len(v) == 6 {
-				l.MAC = [6]byte(v)
+	l := Link{IfIndex: int(int32(native.Uint32(body[4:]))), AdminUp: flags&rtnl.IFF_UP != 0, Carrier: flags&rtnl.IFF_LOWER_UP != 0}
+	for a := rtnl.ParseAttributes(body[rtnl.SizeLink:]); a.Next(); {
+		switch a.Type {
+		case rtnl.IFLA_IFNAME:
+			l.Interface = a.Value.Text()
+		case rtnl.IFLA_ADDRESS:
+			if len(a.Value) == 6 {
+				l.MAC = [6]byte(a.Value)
 			}
-		case unix.IFLA_MTU:
-			l.MTU = int(u32(v))
-		case unix.IFLA_MASTER:
-			l.Master = int(u32(v))
+		case rtnl.IFLA_MTU:
+			l.MTU = int(a.Value.Uint32())
+		case rtnl.IFLA_MASTER:
+			l.Master = int(a.Value.Uint32())
 		}
 	}
 	return l, nil
@@ -43,24 +43,24 @@ func (m *kernelAddress) key() addressKey {
 }
 
 func (m *kernelAddress) parse(body []byte) error {
-	if len(body) < sizeAddr {
-		return errShort
+	if len(body) < rtnl.SizeAddress {
+		return rtnl.ErrMalformed
 	}
 	*m = kernelAddress{}
 	m.IfIndex = int(int32(native.Uint32(body[4:])))
 	bits, flags := int(body[1]), uint32(body[2])
 	m.Scope = scopeFromKernel(body[3])
 	var local, addr netip.Addr
-	for typ, v, rest, ok := next(body[sizeAddr:]); ok; typ, v, rest, ok = next(rest) {
-		switch typ {
-		case unix.IFA_LOCAL:
-			local = address(v)
-		case unix.IFA_ADDRESS:
-			addr = address(v)
-		case unix.IFA_FLAGS:
-			flags = u32(v)
-		case attrIfaProto:
-			m.proto = u8(v)
+	for a := rtnl.ParseAttributes(body[rtnl.SizeAddress:]); a.Next(); {
+		switch a.Type {
+		case rtnl.IFA_LOCAL:
+			local = a.Value.Addr()
+		case rtnl.IFA_ADDRESS:
+			addr = a.Value.Addr()
+		case rtnl.IFA_FLAGS:
+			flags = a.Value.Uint32()
+		case rtnl.IFA_PROTO:
+			m.proto = a.Value.Uint8()
 		}
 	}
 	switch {
@@ -70,12 +70,12 @@ func (m *kernelAddress) parse(body []byte) error {
 		m.peer = addr
 	}
 	if !local.IsValid() {
-		return errShort
+		return rtnl.ErrMalformed
 	}
 	m.Prefix = netip.PrefixFrom(local, bits)
-	m.NoPrefixRoute = flags&unix.IFA_F_NOPREFIXROUTE != 0
-	m.NoDAD = flags&unix.IFA_F_NODAD != 0
-	m.permanent = flags&unix.IFA_F_PERMANENT != 0
+	m.NoPrefixRoute = flags&rtnl.IFA_F_NOPREFIXROUTE != 0
+	m.NoDAD = flags&rtnl.IFA_F_NODAD != 0
+	m.permanent = flags&rtnl.IFA_F_PERMANENT != 0
 	return nil
 }
 
@@ -95,26 +95,24 @@ func (s Scope) kernel() uint8 {
 
 func appendAddress(b []byte, typ, flags uint16, seq uint32, a Address, proto uint8) []byte {
 	start := len(b)
-	b = begin(b, typ, flags, seq)
+	b = rtnl.Begin(b, typ, flags, seq)
 	b = append(b, byte(familyOf(a.Prefix.Addr())), byte(a.Prefix.Bits()), 0, a.Scope.kernel())
 	b = native.AppendUint32(b, uint32(a.IfIndex))
-	b = attrAddr(b, unix.IFA_LOCAL, a.Prefix.Addr())
-	b = attrAddr(b, unix.IFA_ADDRESS, a.Prefix.Addr())
-	if typ == unix.RTM_NEWADDR {
-		f := uint32(unix.IFA_F_PERMANENT)
+	b = rtnl.AppendAddr(b, rtnl.IFA_LOCAL, a.Prefix.Addr())
+	b = rtnl.AppendAddr(b, rtnl.IFA_ADDRESS, a.Prefix.Addr())
+	if typ == rtnl.RTM_NEWADDR {
+		f := uint32(rtnl.IFA_F_PERMANENT)
 		if a.NoPrefixRoute {
-			f |= unix.IFA_F_NOPREFIXROUTE
+			f |= rtnl.IFA_F_NOPREFIXROUTE
 		}
 		if a.NoDAD {
-			f |= unix.IFA_F_NODAD
+			f |= rtnl.IFA_F_NODAD
 		}
-		b = attr32(b, unix.IFA_FLAGS, f)
-		b = attr8(b, attrIfaProto, proto)
+		b = rtnl.AppendUint32(b, rtnl.IFA_FLAGS, f)
+		b = rtnl.AppendUint8(b, rtnl.IFA_PROTO, proto)
 	}
-	return end(b, start)
+	return rtnl.End(b, start)
 }
-
-const attrNeighProto = 12 // NDA_PROTOCOL
 
 // kernelNeighbor is a permanent or proxy neighbour as the kernel has it.
 type kernelNeighbor struct {
@@ -124,23 +122,23 @@ type kernelNeighbor struct {
 }
 
 func (m *kernelNeighbor) parse(body []byte) error {
-	if len(body) < sizeNeigh {
-		return errShort
+	if len(body) < rtnl.SizeNeighbor {
+		return rtnl.ErrMalformed
 	}
 	*m = kernelNeighbor{}
 	m.IfIndex = int(int32(native.Uint32(body[4:])))
-	m.permanent = native.Uint16(body[8:])&unix.NUD_PERMANENT != 0
-	m.Proxy = body[10]&unix.NTF_PROXY != 0
-	for typ, v, rest, ok := next(body[sizeNeigh:]); ok; typ, v, rest, ok = next(rest) {
-		switch typ {
-		case unix.NDA_DST:
-			m.Addr = address(v)
-		case unix.NDA_LLADDR:
-			if len(v) == 6 && !m.Proxy {
-				m.MAC = [6]byte(v)
+	m.permanent = native.Uint16(body[8:])&rtnl.NUD_PERMANENT != 0
+	m.Proxy = body[10]&rtnl.NTF_PROXY != 0
+	for a := rtnl.ParseAttributes(body[rtnl.SizeNeighbor:]); a.Next(); {
+		switch a.Type {
+		case rtnl.NDA_DST:
+			m.Addr = a.Value.Addr()
+		case rtnl.NDA_LLADDR:
+			if len(a.Value) == 6 && !m.Proxy {
+				m.MAC = [6]byte(a.Value)
 			}
-		case attrNeighProto:
-			m.proto = u8(v)
+		case rtnl.NDA_PROTOCOL:
+			m.proto = a.Value.Uint8()
 		}
 	}
 	return nil
@@ -148,21 +146,21 @@ func (m *kernelNeighbor) parse(body []byte) error {
 
 func appendNeighbor(b []byte, typ, flags uint16, seq uint32, n Neighbor, proto uint8) []byte {
 	start := len(b)
-	b = begin(b, typ, flags, seq)
+	b = rtnl.Begin(b, typ, flags, seq)
 	ntf := byte(0)
 	if n.Proxy {
-		ntf = unix.NTF_PROXY
+		ntf = rtnl.NTF_PROXY
 	}
 	b = append(b, byte(familyOf(n.Addr)), 0, 0, 0)
 	b = native.AppendUint32(b, uint32(n.IfIndex))
-	b = native.AppendUint16(b, unix.NUD_PERMANENT) // proxies, too, outlive the loss of the carrier
+	b = native.AppendUint16(b, rtnl.NUD_PERMANENT) // proxies, too, outlive the loss of the carrier
 	b = append(b, ntf, 0)
-	b = attrAddr(b, unix.NDA_DST, n.Addr)
-	if typ == unix.RTM_NEWNEIGH {
+	b = rtnl.AppendAddr(b, rtnl.NDA_DST, n.Addr)
+	if typ == rtnl.RTM_NEWNEIGH {
 		if !n.Proxy {
-			b = attr(b, unix.NDA_LLADDR, n.MAC[:])
+			b = rtnl.AppendBytes(b, rtnl.NDA_LLADDR, n.MAC[:])
 		}
-		b = attr8(b, attrNeighProto, proto)
+		b = rtnl.AppendUint8(b, rtnl.NDA_PROTOCOL, proto)
 	}
-	return end(b, start)
+	return rtnl.End(b, start)
 }

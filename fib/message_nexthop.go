@@ -3,16 +3,7 @@ package fib
 import (
 	"net/netip"
 
-	"golang.org/x/sys/unix"
-)
-
-const (
-	groupResilient = 1  // NEXTHOP_GRP_TYPE_RES
-	attrResGroup   = 12 // NHA_RES_GROUP
-	attrResBuckets = 1  // NHA_RES_GROUP_BUCKETS
-	attrResIdle    = 2  // NHA_RES_GROUP_IDLE_TIMER
-	attrResUnbal   = 3  // NHA_RES_GROUP_UNBALANCED_TIMER
-	attrFDB        = 11 // NHA_FDB
+	"github.com/hyperfib/hyperfib/internal/rtnl"
 )
 
 // member is one entry of a next-hop group.
@@ -37,94 +28,91 @@ type nextHopMessage struct {
 }
 
 func (m *nextHopMessage) parse(body []byte) error {
-	if len(body) < sizeNextHop {
-		return errShort
+	if len(body) < rtnl.SizeNextHop {
+		return rtnl.ErrMalformed
 	}
-	*m = nextHopMessage{family: Family(body[0]), proto: body[2], onlink: native.Uint32(body[4:])&hopOnLink != 0}
-	typ, v, rest, ok := next(body[sizeNextHop:])
-	for ; ok; typ, v, rest, ok = next(rest) {
-		switch typ {
-		case unix.NHA_ID:
-			m.id = u32(v)
-		case unix.NHA_GATEWAY:
-			m.gateway = address(v)
-		case unix.NHA_OIF:
-			m.link = int32(u32(v))
-		case unix.NHA_GROUP:
-			for ; len(v) >= sizeMember; v = v[sizeMember:] {
+	*m = nextHopMessage{family: Family(body[0]), proto: body[2], onlink: native.Uint32(body[4:])&rtnl.RTNH_F_ONLINK != 0}
+	a := rtnl.ParseAttributes(body[rtnl.SizeNextHop:])
+	for a.Next() {
+		switch a.Type {
+		case rtnl.NHA_ID:
+			m.id = a.Value.Uint32()
+		case rtnl.NHA_GATEWAY:
+			m.gateway = a.Value.Addr()
+		case rtnl.NHA_OIF:
+			m.link = a.Value.Int32()
+		case rtnl.NHA_GROUP:
+			for v := a.Value; len(v) >= rtnl.SizeMember; v = v[rtnl.SizeMember:] {
 				weight := uint16(v[4]) | uint16(v[5])<<8
 				m.members = append(m.members, member{native.Uint32(v), weight + 1})
 			}
-		case unix.NHA_GROUP_TYPE:
-			m.alien = m.alien || u16(v) > groupResilient
-		case attrResGroup:
-			for typ, v, rest, ok := next(v); ok; typ, v, rest, ok = next(rest) {
-				switch typ {
-				case attrResBuckets:
-					m.buckets = u16(v)
-				case attrResIdle:
-					m.idle = u32(v)
-				case attrResUnbal:
-					m.unbal = u32(v)
+		case rtnl.NHA_GROUP_TYPE:
+			m.alien = m.alien || a.Value.Uint16() > rtnl.NEXTHOP_GRP_TYPE_RES
+		case rtnl.NHA_RES_GROUP:
+			for a := a.Value.Attributes(); a.Next(); {
+				switch a.Type {
+				case rtnl.NHA_RES_GROUP_BUCKETS:
+					m.buckets = a.Value.Uint16()
+				case rtnl.NHA_RES_GROUP_IDLE_TIMER:
+					m.idle = a.Value.Uint32()
+				case rtnl.NHA_RES_GROUP_UNBALANCED_TIMER:
+					m.unbal = a.Value.Uint32()
 				}
 			}
-		case unix.NHA_BLACKHOLE, unix.NHA_ENCAP, unix.NHA_ENCAP_TYPE, attrFDB:
+		case rtnl.NHA_BLACKHOLE, rtnl.NHA_ENCAP, rtnl.NHA_ENCAP_TYPE, rtnl.NHA_FDB:
 			m.alien = true
 		}
 	}
-	if len(rest) > 0 {
-		return errShort
-	}
-	return nil
+	return a.Err()
 }
 
 // appendNextHop appends a message that makes a single next-hop object.
 func appendNextHop(b []byte, flags uint16, seq uint32, id uint32, proto uint8, k objectKey) []byte {
 	start := len(b)
-	b = begin(b, unix.RTM_NEWNEXTHOP, unix.NLM_F_REQUEST|flags, seq)
+	b = rtnl.Begin(b, rtnl.RTM_NEWNEXTHOP, rtnl.NLM_F_REQUEST|flags, seq)
 	hop := uint32(0)
 	if k.onlink {
-		hop = hopOnLink
+		hop = rtnl.RTNH_F_ONLINK
 	}
 	b = append(b, byte(k.family), 0, proto, 0)
 	b = native.AppendUint32(b, hop)
-	b = attr32(b, unix.NHA_ID, id)
+	b = rtnl.AppendUint32(b, rtnl.NHA_ID, id)
 	if k.gateway.IsValid() {
-		b = attrAddr(b, unix.NHA_GATEWAY, k.gateway)
+		b = rtnl.AppendAddr(b, rtnl.NHA_GATEWAY, k.gateway)
 	}
-	b = attr32(b, unix.NHA_OIF, uint32(k.link))
-	return end(b, start)
+	b = rtnl.AppendUint32(b, rtnl.NHA_OIF, uint32(k.link))
+	return rtnl.End(b, start)
 }
 
 // appendGroup appends a message that makes or replaces a group; with buckets a
 // resilient one.
 func appendGroup(b []byte, flags uint16, seq uint32, id uint32, proto uint8, s *shape) []byte {
 	start := len(b)
-	b = begin(b, unix.RTM_NEWNEXTHOP, unix.NLM_F_REQUEST|flags, seq)
+	b = rtnl.Begin(b, rtnl.RTM_NEWNEXTHOP, rtnl.NLM_F_REQUEST|flags, seq)
 	b = append(b, 0, 0, proto, 0, 0, 0, 0, 0)
-	b = attr32(b, unix.NHA_ID, id)
+	b = rtnl.AppendUint32(b, rtnl.NHA_ID, id)
 	at := len(b)
-	b = nest(b, unix.NHA_GROUP)
+	b = rtnl.Nest(b, rtnl.NHA_GROUP)
 	for _, m := range s.members {
 		b = native.AppendUint32(b, m.id)
 		b = append(b, byte(m.weight-1), byte((m.weight-1)>>8), 0, 0)
 	}
-	b = unnest(b, at)
+	b = rtnl.Unnest(b, at)
 	if s.buckets > 0 {
-		b = attr16(b, unix.NHA_GROUP_TYPE, groupResilient)
+		b = rtnl.AppendUint16(b, rtnl.NHA_GROUP_TYPE, rtnl.NEXTHOP_GRP_TYPE_RES)
 		at = len(b)
-		b = nest(b, attrResGroup|unix.NLA_F_NESTED)
-		b = attr16(b, attrResBuckets, s.buckets)
-		b = attr32(b, attrResIdle, s.idle) // left out, a replacement keeps what somebody else has set
-		b = attr32(b, attrResUnbal, s.unbalanced)
-		b = unnest(b, at)
+		b = rtnl.Nest(b, rtnl.NHA_RES_GROUP|rtnl.NLA_F_NESTED)
+		b = rtnl.AppendUint16(b, rtnl.NHA_RES_GROUP_BUCKETS, s.buckets)
+		b = rtnl.AppendUint32(b, rtnl.NHA_RES_GROUP_IDLE_TIMER, s.idle) // left out, a replacement keeps what somebody else has set
+		b = rtnl.AppendUint32(b, rtnl.NHA_RES_GROUP_UNBALANCED_TIMER, s.unbalanced)
+		b = rtnl.Unnest(b, at)
 	}
-	return end(b, start)
+	return rtnl.End(b, start)
 }
 
 func appendDelNextHop(b []byte, seq uint32, id uint32) []byte {
 	start := len(b)
-	b = begin(b, unix.RTM_DELNEXTHOP, unix.NLM_F_REQUEST, seq)
+	b = rtnl.Begin(b, rtnl.RTM_DELNEXTHOP, rtnl.NLM_F_REQUEST, seq)
 	b = append(b, 0, 0, 0, 0, 0, 0, 0, 0)
-	return end(attr32(b, unix.NHA_ID, id), start)
+	return rtnl.End(rtnl.AppendUint32(b, rtnl.NHA_ID, id), start)
 }

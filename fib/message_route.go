@@ -5,6 +5,8 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/hyperfib/hyperfib/internal/rtnl"
 )
 
 // rkey is RouteKey, packed: 24 octets without pointers, so that half a million
@@ -98,8 +100,8 @@ func (m *routeMessage) routeKey() RouteKey {
 
 // parse decodes body into m, reusing m.nextHops.
 func (m *routeMessage) parse(body []byte) error {
-	if len(body) < sizeRoute {
-		return errShort
+	if len(body) < rtnl.SizeRoute {
+		return rtnl.ErrMalformed
 	}
 	nextHops := m.nextHops[:0]
 	*m = routeMessage{bits: body[1], tos: body[3], table: uint32(body[4]), flags: native.Uint32(body[8:]), alien: body[2] != 0}
@@ -110,46 +112,47 @@ func (m *routeMessage) parse(body []byte) error {
 	if m.family == FamilyIPv6 {
 		m.scope = 0
 	}
-	single := nextHop{weight: 1, onlink: m.flags&hopOnLink != 0}
+	single := nextHop{weight: 1, onlink: m.flags&rtnl.RTNH_F_ONLINK != 0}
 	var multi []byte
-	typ, v, rest, ok := next(body[sizeRoute:])
-	for ; ok; typ, v, rest, ok = next(rest) {
-		switch typ {
-		case unix.RTA_DST:
-			if len(v) != m.family.size() {
-				return errShort
+	ok := true
+	a := rtnl.ParseAttributes(body[rtnl.SizeRoute:])
+	for a.Next() {
+		switch a.Type {
+		case rtnl.RTA_DST:
+			if len(a.Value) != m.family.size() {
+				return rtnl.ErrMalformed
 			}
-			m.hi, m.lo = packAddr(address(v))
-		case unix.RTA_TABLE:
-			m.table = u32(v)
-		case unix.RTA_PRIORITY:
-			m.metric = u32(v)
-		case unix.RTA_OIF:
-			single.link = int32(u32(v))
-		case unix.RTA_GATEWAY:
-			single.gateway = address(v)
-		case attrVia:
-			single.gateway = via(v)
-		case unix.RTA_PREFSRC:
-			m.prefSrc = address(v)
-		case unix.RTA_METRICS:
-			m.parseMetrics(v)
-		case attrNHID:
-			m.nhid = u32(v)
-		case unix.RTA_MULTIPATH:
-			multi = v
+			m.hi, m.lo = packAddr(a.Value.Addr())
+		case rtnl.RTA_TABLE:
+			m.table = a.Value.Uint32()
+		case rtnl.RTA_PRIORITY:
+			m.metric = a.Value.Uint32()
+		case rtnl.RTA_OIF:
+			single.link = a.Value.Int32()
+		case rtnl.RTA_GATEWAY:
+			single.gateway = a.Value.Addr()
+		case rtnl.RTA_VIA:
+			single.gateway = a.Value.Via()
+		case rtnl.RTA_PREFSRC:
+			m.prefSrc = a.Value.Addr()
+		case rtnl.RTA_METRICS:
+			m.parseMetrics(a.Value)
+		case rtnl.RTA_NH_ID:
+			m.nhid = a.Value.Uint32()
+		case rtnl.RTA_MULTIPATH:
+			multi = a.Value
 		default:
-			m.alien = m.alien || differs(typ, v)
+			m.alien = m.alien || differs(a.Type, a.Value)
 		}
 	}
-	if len(rest) > 0 {
-		return errShort
+	if err := a.Err(); err != nil {
+		return err
 	}
 	if m.typ < RouteBlackhole {
 		if multi == nil {
 			nextHops = append(nextHops, single)
 		} else if nextHops, ok = m.parseHops(nextHops, multi); !ok {
-			return errShort
+			return rtnl.ErrMalformed
 		}
 		if len(nextHops) > 1 {
 			slices.SortFunc(nextHops, compareNextHops)
@@ -159,13 +162,13 @@ func (m *routeMessage) parse(body []byte) error {
 	return nil
 }
 
-func (m *routeMessage) parseMetrics(v []byte) {
-	for typ, v, rest, ok := next(v); ok; typ, v, rest, ok = next(rest) {
-		switch typ {
-		case unix.RTAX_MTU:
-			m.mtu = u32(v)
-		case unix.RTAX_ADVMSS:
-			m.advMSS = u32(v)
+func (m *routeMessage) parseMetrics(v rtnl.Value) {
+	for a := v.Attributes(); a.Next(); {
+		switch a.Type {
+		case rtnl.RTAX_MTU:
+			m.mtu = a.Value.Uint32()
+		case rtnl.RTAX_ADVMSS:
+			m.advMSS = a.Value.Uint32()
 		default:
 			m.alien = true
 		}
@@ -176,48 +179,41 @@ func (m *routeMessage) parseMetrics(v []byte) {
 // something that this package never writes: a route with it is not what is desired. The
 // kernel adds some to each route, with values that say nothing. Attributes that are newer
 // than this list do not count, or a new kernel would make every route look changed.
-func differs(typ uint16, v []byte) bool {
+func differs(typ uint16, v rtnl.Value) bool {
 	switch typ {
-	case unix.RTA_PREF: // of IPv6 (RFC 4191); 0 is medium
-		return u8(v) != 0
-	case unix.RTA_CACHEINFO: // of IPv6: struct rta_cacheinfo, whose third word is rta_expires
+	case rtnl.RTA_PREF: // of IPv6 (RFC 4191); 0 is medium
+		return v.Uint8() != 0
+	case rtnl.RTA_CACHEINFO: // of IPv6: struct rta_cacheinfo, whose third word is rta_expires
 		return len(v) >= 12 && native.Uint32(v[8:]) != 0
-	case unix.RTA_FLOW: // the realm
-		return u32(v) != 0
-	case unix.RTA_SRC, unix.RTA_ENCAP, unix.RTA_ENCAP_TYPE, unix.RTA_EXPIRES, unix.RTA_NEWDST, unix.RTA_TTL_PROPAGATE, unix.RTA_MARK, unix.RTA_IIF:
+	case rtnl.RTA_FLOW: // the realm
+		return v.Uint32() != 0
+	case rtnl.RTA_SRC, rtnl.RTA_ENCAP, rtnl.RTA_ENCAP_TYPE, rtnl.RTA_EXPIRES, rtnl.RTA_NEWDST, rtnl.RTA_TTL_PROPAGATE, rtnl.RTA_MARK, rtnl.RTA_IIF:
 		return true
 	}
 	return false
 }
 
 func (m *routeMessage) parseHops(nextHops []nextHop, v []byte) ([]nextHop, bool) {
-	for len(v) >= sizeHop {
+	for len(v) >= rtnl.SizeHop {
 		n := int(native.Uint16(v))
-		if n < sizeHop || n > len(v) {
+		if n < rtnl.SizeHop || n > len(v) {
 			return nextHops, false
 		}
-		l := nextHop{weight: uint16(v[3]) + 1, onlink: v[2]&hopOnLink != 0, link: int32(native.Uint32(v[4:]))}
-		for typ, a, rest, ok := next(v[sizeHop:n]); ok; typ, a, rest, ok = next(rest) {
-			switch typ {
-			case unix.RTA_GATEWAY:
-				l.gateway = address(a)
-			case attrVia:
-				l.gateway = via(a)
+		l := nextHop{weight: uint16(v[3]) + 1, onlink: v[2]&rtnl.RTNH_F_ONLINK != 0, link: int32(native.Uint32(v[4:]))}
+		for a := rtnl.ParseAttributes(v[rtnl.SizeHop:n]); a.Next(); {
+			switch a.Type {
+			case rtnl.RTA_GATEWAY:
+				l.gateway = a.Value.Addr()
+			case rtnl.RTA_VIA:
+				l.gateway = a.Value.Via()
 			default:
-				m.alien = m.alien || differs(typ, a)
+				m.alien = m.alien || differs(a.Type, a.Value)
 			}
 		}
 		nextHops = append(nextHops, l)
-		v = v[min(align(n), len(v)):]
+		v = v[min(rtnl.Align(n), len(v)):]
 	}
 	return nextHops, len(v) == 0
-}
-
-func via(v []byte) netip.Addr {
-	if len(v) < 2 {
-		return netip.Addr{}
-	}
-	return address(v[2:])
 }
 
 func (f Family) size() int {
@@ -231,17 +227,17 @@ func (f Family) size() int {
 // the route goes in: its protocol and type keep foreign routes under the same key safe.
 func appendRoute(b []byte, typ, flags uint16, seq uint32, k *rkey, tf tableFamily, f *form, content bool) []byte {
 	start := len(b)
-	b = begin(b, typ, flags, seq)
+	b = rtnl.Begin(b, typ, flags, seq)
 	table := uint8(0)
 	if tf.table < 256 {
 		table = uint8(tf.table)
 	}
 	scope, hop := f.scope, uint32(0)
-	if typ == unix.RTM_DELROUTE {
+	if typ == rtnl.RTM_DELROUTE {
 		scope = uint8(ScopeNowhere) // any
 	}
 	if len(f.nextHops) == 1 && f.nextHops[0].onlink {
-		hop = hopOnLink
+		hop = rtnl.RTNH_F_ONLINK
 	}
 	b = append(b, byte(tf.family), k.bits, 0, k.tos, table, f.proto, scope, byte(f.typ))
 	b = native.AppendUint32(b, hop)
@@ -249,24 +245,24 @@ func appendRoute(b []byte, typ, flags uint16, seq uint32, k *rkey, tf tableFamil
 		b = appendDst(b, k, tf.family)
 	}
 	if tf.table > 255 {
-		b = attr32(b, unix.RTA_TABLE, tf.table)
+		b = rtnl.AppendUint32(b, rtnl.RTA_TABLE, tf.table)
 	}
 	if k.metric != 0 {
-		b = attr32(b, unix.RTA_PRIORITY, k.metric)
+		b = rtnl.AppendUint32(b, rtnl.RTA_PRIORITY, k.metric)
 	}
 	if f.nhid != 0 {
-		b = attr32(b, attrNHID, f.nhid)
+		b = rtnl.AppendUint32(b, rtnl.RTA_NH_ID, f.nhid)
 	}
 	if content {
 		b = appendContent(b, f)
 	}
-	return end(b, start)
+	return rtnl.End(b, start)
 }
 
 func appendDst(b []byte, k *rkey, f Family) []byte {
 	n := f.size()
 	b = native.AppendUint16(b, uint16(4+n))
-	b = native.AppendUint16(b, unix.RTA_DST)
+	b = native.AppendUint16(b, rtnl.RTA_DST)
 	if f == FamilyIPv4 {
 		return append(b, byte(k.lo>>24), byte(k.lo>>16), byte(k.lo>>8), byte(k.lo))
 	}
@@ -278,40 +274,40 @@ func appendDst(b []byte, k *rkey, f Family) []byte {
 
 func appendContent(b []byte, f *form) []byte {
 	if f.prefSrc.IsValid() {
-		b = attrAddr(b, unix.RTA_PREFSRC, f.prefSrc)
+		b = rtnl.AppendAddr(b, rtnl.RTA_PREFSRC, f.prefSrc)
 	}
 	if f.mtu != 0 || f.advMSS != 0 {
 		at := len(b)
-		b = nest(b, unix.RTA_METRICS)
+		b = rtnl.Nest(b, rtnl.RTA_METRICS)
 		if f.mtu != 0 {
-			b = attr32(b, unix.RTAX_MTU, f.mtu)
+			b = rtnl.AppendUint32(b, rtnl.RTAX_MTU, f.mtu)
 		}
 		if f.advMSS != 0 {
-			b = attr32(b, unix.RTAX_ADVMSS, f.advMSS)
+			b = rtnl.AppendUint32(b, rtnl.RTAX_ADVMSS, f.advMSS)
 		}
-		b = unnest(b, at)
+		b = rtnl.Unnest(b, at)
 	}
 	switch len(f.nextHops) {
 	case 0:
 		return b
 	case 1:
 		b = appendGateway(b, f.family, f.nextHops[0].gateway)
-		return attr32(b, unix.RTA_OIF, uint32(f.nextHops[0].link))
+		return rtnl.AppendUint32(b, rtnl.RTA_OIF, uint32(f.nextHops[0].link))
 	}
 	at := len(b)
-	b = nest(b, unix.RTA_MULTIPATH)
+	b = rtnl.Nest(b, rtnl.RTA_MULTIPATH)
 	for _, l := range f.nextHops {
 		hop := len(b)
 		flags := byte(0)
 		if l.onlink {
-			flags = hopOnLink
+			flags = rtnl.RTNH_F_ONLINK
 		}
 		b = append(b, 0, 0, flags, byte(l.weight-1))
 		b = native.AppendUint32(b, uint32(l.link))
 		b = appendGateway(b, f.family, l.gateway)
 		native.PutUint16(b[hop:], uint16(len(b)-hop))
 	}
-	return unnest(b, at)
+	return rtnl.Unnest(b, at)
 }
 
 func appendGateway(b []byte, f Family, gw netip.Addr) []byte {
@@ -319,7 +315,7 @@ func appendGateway(b []byte, f Family, gw netip.Addr) []byte {
 	case !gw.IsValid():
 		return b
 	case familyOf(gw) != f:
-		return appendVia(b, gw)
+		return rtnl.AppendVia(b, rtnl.RTA_VIA, gw)
 	}
-	return attrAddr(b, unix.RTA_GATEWAY, gw)
+	return rtnl.AppendAddr(b, rtnl.RTA_GATEWAY, gw)
 }

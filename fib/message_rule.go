@@ -3,14 +3,7 @@ package fib
 import (
 	"net/netip"
 
-	"golang.org/x/sys/unix"
-)
-
-const (
-	ruleNot           = 2  // FIB_RULE_INVERT
-	attrRuleDSCP      = 25 // FRA_DSCP, and whatever newer kernels add after it
-	attrRuleSportMask = 28 // FRA_SPORT_MASK, Linux 6.15; all ones with a single port
-	attrRuleDportMask = 29
+	"github.com/hyperfib/hyperfib/internal/rtnl"
 )
 
 // kernelRule is a rule as the kernel has it.
@@ -21,19 +14,19 @@ type kernelRule struct {
 }
 
 func (m *kernelRule) parse(body []byte) error {
-	if len(body) < sizeRule {
-		return errShort
+	if len(body) < rtnl.SizeRule {
+		return rtnl.ErrMalformed
 	}
 	*m = kernelRule{}
 	m.Family, m.TOS, m.Action, m.Table = Family(body[0]), body[3], RuleAction(body[7]), uint32(body[4])
-	m.Not = native.Uint32(body[8:])&ruleNot != 0
+	m.Not = native.Uint32(body[8:])&rtnl.FIB_RULE_INVERT != 0
 	to, from := int(body[1]), int(body[2])
-	typ, v, rest, ok := next(body[sizeRule:])
-	for ; ok; typ, v, rest, ok = next(rest) {
-		m.attr(typ, v, to, from)
+	a := rtnl.ParseAttributes(body[rtnl.SizeRule:])
+	for a.Next() {
+		m.attr(a.Type, a.Value, to, from)
 	}
-	if len(rest) > 0 {
-		return errShort
+	if err := a.Err(); err != nil {
+		return err
 	}
 	if m.Action != RuleToTable || m.L3MDev {
 		m.Table = 0
@@ -42,131 +35,131 @@ func (m *kernelRule) parse(body []byte) error {
 	return nil
 }
 
-func (m *kernelRule) attr(typ uint16, v []byte, to, from int) {
+func (m *kernelRule) attr(typ uint16, v rtnl.Value, to, from int) {
 	switch typ {
-	case unix.FRA_DST:
-		m.To = netip.PrefixFrom(address(v), to)
-	case unix.FRA_SRC:
-		m.From = netip.PrefixFrom(address(v), from)
-	case unix.FRA_IIFNAME:
-		m.IIF = text(v)
-	case unix.FRA_OIFNAME:
-		m.OIF = text(v)
-	case unix.FRA_GOTO:
-		m.Target = u32(v)
-	case unix.FRA_PRIORITY:
-		m.Priority = u32(v)
-	case unix.FRA_FWMARK:
-		m.Mark = u32(v)
-	case unix.FRA_FWMASK:
-		m.Mask = u32(v)
-	case unix.FRA_TABLE:
-		m.Table = u32(v)
-	case unix.FRA_SUPPRESS_PREFIXLEN:
-		if n := int32(u32(v)); n >= 0 {
+	case rtnl.FRA_DST:
+		m.To = netip.PrefixFrom(v.Addr(), to)
+	case rtnl.FRA_SRC:
+		m.From = netip.PrefixFrom(v.Addr(), from)
+	case rtnl.FRA_IIFNAME:
+		m.IIF = v.Text()
+	case rtnl.FRA_OIFNAME:
+		m.OIF = v.Text()
+	case rtnl.FRA_GOTO:
+		m.Target = v.Uint32()
+	case rtnl.FRA_PRIORITY:
+		m.Priority = v.Uint32()
+	case rtnl.FRA_FWMARK:
+		m.Mark = v.Uint32()
+	case rtnl.FRA_FWMASK:
+		m.Mask = v.Uint32()
+	case rtnl.FRA_TABLE:
+		m.Table = v.Uint32()
+	case rtnl.FRA_SUPPRESS_PREFIXLEN:
+		if n := v.Int32(); n >= 0 {
 			m.Suppress, m.SuppressLength = true, uint8(n)
 		}
-	case unix.FRA_L3MDEV:
-		m.L3MDev = u8(v) != 0
-	case unix.FRA_UID_RANGE:
+	case rtnl.FRA_L3MDEV:
+		m.L3MDev = v.Uint8() != 0
+	case rtnl.FRA_UID_RANGE:
 		if len(v) >= 8 {
-			m.UIDs = UIDRange{true, u32(v), u32(v[4:])}
+			m.UIDs = UIDRange{true, v.Uint32(), v[4:].Uint32()}
 		}
-	case unix.FRA_PROTOCOL:
-		m.proto = u8(v)
-	case unix.FRA_IP_PROTO:
-		m.IPProto = u8(v)
-	case unix.FRA_SPORT_RANGE:
+	case rtnl.FRA_PROTOCOL:
+		m.proto = v.Uint8()
+	case rtnl.FRA_IP_PROTO:
+		m.IPProto = v.Uint8()
+	case rtnl.FRA_SPORT_RANGE:
 		m.SourcePorts = portRange(v)
-	case unix.FRA_DPORT_RANGE:
+	case rtnl.FRA_DPORT_RANGE:
 		m.DestPorts = portRange(v)
-	case unix.FRA_SUPPRESS_IFGROUP:
-		m.alien = m.alien || int32(u32(v)) >= 0
-	case attrRuleSportMask, attrRuleDportMask:
-		m.alien = m.alien || u16(v) != 0 && u16(v) != 0xffff
-	case unix.FRA_FLOW, unix.FRA_TUN_ID:
+	case rtnl.FRA_SUPPRESS_IFGROUP:
+		m.alien = m.alien || v.Int32() >= 0
+	case rtnl.FRA_SPORT_MASK, rtnl.FRA_DPORT_MASK:
+		m.alien = m.alien || v.Uint16() != 0 && v.Uint16() != 0xffff
+	case rtnl.FRA_FLOW, rtnl.FRA_TUN_ID:
 		m.alien = true
 	default:
-		m.alien = m.alien || typ >= attrRuleDSCP
+		m.alien = m.alien || typ >= rtnl.FRA_DSCP
 	}
 }
 
-func portRange(v []byte) Range {
+func portRange(v rtnl.Value) Range {
 	if len(v) < 4 {
 		return Range{}
 	}
-	return Range{u16(v), u16(v[2:])}
+	return Range{v.Uint16(), v[2:].Uint16()}
 }
 
 // appendRule appends a message that adds or deletes a rule. r must be normal.
 func appendRule(b []byte, typ, flags uint16, seq uint32, r Rule, proto uint8) []byte {
 	start := len(b)
-	b = begin(b, typ, flags, seq)
+	b = rtnl.Begin(b, typ, flags, seq)
 	table, invert := uint8(0), uint32(0)
 	if r.Table < 256 {
 		table = uint8(r.Table)
 	}
 	if r.Not {
-		invert = ruleNot
+		invert = rtnl.FIB_RULE_INVERT
 	}
 	b = append(b, byte(r.Family), byte(max(r.To.Bits(), 0)), byte(max(r.From.Bits(), 0)), r.TOS, table, 0, 0, byte(r.Action))
 	b = native.AppendUint32(b, invert)
-	b = attr32(b, unix.FRA_PRIORITY, r.Priority)
+	b = rtnl.AppendUint32(b, rtnl.FRA_PRIORITY, r.Priority)
 	if r.Table != 0 {
-		b = attr32(b, unix.FRA_TABLE, r.Table)
+		b = rtnl.AppendUint32(b, rtnl.FRA_TABLE, r.Table)
 	}
-	b = attr8(b, unix.FRA_PROTOCOL, proto)
+	b = rtnl.AppendUint8(b, rtnl.FRA_PROTOCOL, proto)
 	b = appendSelectors(b, &r)
 	if r.Action == RuleGoto {
-		b = attr32(b, unix.FRA_GOTO, r.Target)
+		b = rtnl.AppendUint32(b, rtnl.FRA_GOTO, r.Target)
 	}
 	if r.Suppress {
-		b = attr32(b, unix.FRA_SUPPRESS_PREFIXLEN, uint32(r.SuppressLength))
+		b = rtnl.AppendUint32(b, rtnl.FRA_SUPPRESS_PREFIXLEN, uint32(r.SuppressLength))
 	}
-	return end(b, start)
+	return rtnl.End(b, start)
 }
 
 func appendSelectors(b []byte, r *Rule) []byte {
 	if r.To.IsValid() {
-		b = attrAddr(b, unix.FRA_DST, r.To.Addr())
+		b = rtnl.AppendAddr(b, rtnl.FRA_DST, r.To.Addr())
 	}
 	if r.From.IsValid() {
-		b = attrAddr(b, unix.FRA_SRC, r.From.Addr())
+		b = rtnl.AppendAddr(b, rtnl.FRA_SRC, r.From.Addr())
 	}
 	if r.IIF != "" {
-		b = attrString(b, unix.FRA_IIFNAME, r.IIF)
+		b = rtnl.AppendString(b, rtnl.FRA_IIFNAME, r.IIF)
 	}
 	if r.OIF != "" {
-		b = attrString(b, unix.FRA_OIFNAME, r.OIF)
+		b = rtnl.AppendString(b, rtnl.FRA_OIFNAME, r.OIF)
 	}
 	if r.Mark != 0 || r.Mask != 0 {
-		b = attr32(b, unix.FRA_FWMARK, r.Mark)
-		b = attr32(b, unix.FRA_FWMASK, r.Mask)
+		b = rtnl.AppendUint32(b, rtnl.FRA_FWMARK, r.Mark)
+		b = rtnl.AppendUint32(b, rtnl.FRA_FWMASK, r.Mask)
 	}
 	if r.UIDs.Set {
 		at := len(b)
-		b = nest(b, unix.FRA_UID_RANGE)
+		b = rtnl.Nest(b, rtnl.FRA_UID_RANGE)
 		b = native.AppendUint32(b, r.UIDs.Low)
-		b = unnest(native.AppendUint32(b, r.UIDs.High), at)
+		b = rtnl.Unnest(native.AppendUint32(b, r.UIDs.High), at)
 	}
 	if r.IPProto != 0 {
-		b = attr8(b, unix.FRA_IP_PROTO, r.IPProto)
+		b = rtnl.AppendUint8(b, rtnl.FRA_IP_PROTO, r.IPProto)
 	}
 	if r.SourcePorts != (Range{}) {
-		b = appendRange(b, unix.FRA_SPORT_RANGE, r.SourcePorts)
+		b = appendRange(b, rtnl.FRA_SPORT_RANGE, r.SourcePorts)
 	}
 	if r.DestPorts != (Range{}) {
-		b = appendRange(b, unix.FRA_DPORT_RANGE, r.DestPorts)
+		b = appendRange(b, rtnl.FRA_DPORT_RANGE, r.DestPorts)
 	}
 	if r.L3MDev {
-		b = attr8(b, unix.FRA_L3MDEV, 1)
+		b = rtnl.AppendUint8(b, rtnl.FRA_L3MDEV, 1)
 	}
 	return b
 }
 
 func appendRange(b []byte, typ uint16, r Range) []byte {
 	at := len(b)
-	b = nest(b, typ)
+	b = rtnl.Nest(b, typ)
 	b = native.AppendUint16(b, r.Low)
-	return unnest(native.AppendUint16(b, r.High), at)
+	return rtnl.Unnest(native.AppendUint16(b, r.High), at)
 }

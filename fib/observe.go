@@ -1,51 +1,51 @@
 package fib
 
 import (
-	"golang.org/x/sys/unix"
+	"github.com/hyperfib/hyperfib/internal/rtnl"
 )
 
 // Observing takes notifications and dump records into the model. A record of a
 // dump (dump true) never counts as somebody's interference.
 
-func (c *core) observe(m message, dump bool) {
-	by := origin{port: m.pid}
-	switch m.typ {
-	case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
-		if c.rm.parse(m.body) == nil && c.rm.flags&routeCloned == 0 {
-			c.observeRoute(&c.rm, m.typ == unix.RTM_DELROUTE, m.flags, dump, by)
+func (c *core) observe(m rtnl.Message, dump bool) {
+	by := origin{port: m.Port}
+	switch m.Type {
+	case rtnl.RTM_NEWROUTE, rtnl.RTM_DELROUTE:
+		if c.rm.parse(m.Body) == nil && c.rm.flags&rtnl.RTM_F_CLONED == 0 {
+			c.observeRoute(&c.rm, m.Type == rtnl.RTM_DELROUTE, m.Flags, dump, by)
 		}
-	case unix.RTM_NEWNEXTHOP, unix.RTM_DELNEXTHOP:
+	case rtnl.RTM_NEWNEXTHOP, rtnl.RTM_DELNEXTHOP:
 		var n nextHopMessage
-		if n.parse(m.body) == nil {
-			c.observeNextHop(&n, m.typ == unix.RTM_DELNEXTHOP, dump, by)
+		if n.parse(m.Body) == nil {
+			c.observeNextHop(&n, m.Type == rtnl.RTM_DELNEXTHOP, dump, by)
 		}
-	case unix.RTM_NEWLINK, unix.RTM_DELLINK:
-		if m.typ == unix.RTM_NEWLINK || !bridgeMessage(m.body) {
+	case rtnl.RTM_NEWLINK, rtnl.RTM_DELLINK:
+		if m.Type == rtnl.RTM_NEWLINK || !bridgeMessage(m.Body) {
 			c.observeLink(m)
 		}
-	case unix.RTM_NEWADDR, unix.RTM_DELADDR:
+	case rtnl.RTM_NEWADDR, rtnl.RTM_DELADDR:
 		var a kernelAddress
-		if a.parse(m.body) == nil {
-			c.observeAddress(&a, m.typ == unix.RTM_DELADDR, by)
+		if a.parse(m.Body) == nil {
+			c.observeAddress(&a, m.Type == rtnl.RTM_DELADDR, by)
 		}
-	case unix.RTM_NEWRULE, unix.RTM_DELRULE:
+	case rtnl.RTM_NEWRULE, rtnl.RTM_DELRULE:
 		c.observeRule(m, by)
-	case unix.RTM_NEWNETCONF:
-		c.observeNetconf(m.body)
-	case unix.RTM_NEWNEIGH, unix.RTM_DELNEIGH:
+	case rtnl.RTM_NEWNETCONF:
+		c.observeNetconf(m.Body)
+	case rtnl.RTM_NEWNEIGH, rtnl.RTM_DELNEIGH:
 		var n kernelNeighbor
-		if n.parse(m.body) == nil {
-			c.observeNeighbor(&n, m.typ == unix.RTM_DELNEIGH, by)
+		if n.parse(m.Body) == nil {
+			c.observeNeighbor(&n, m.Type == rtnl.RTM_DELNEIGH, by)
 		}
 	}
 }
 
-func (c *core) observeRule(m message, by origin) {
+func (c *core) observeRule(m rtnl.Message, by origin) {
 	var r kernelRule
-	if r.parse(m.body) != nil || r.Family != FamilyIPv4 && r.Family != FamilyIPv6 {
+	if r.parse(m.Body) != nil || r.Family != FamilyIPv4 && r.Family != FamilyIPv6 {
 		return
 	}
-	if m.typ == unix.RTM_NEWRULE {
+	if m.Type == rtnl.RTM_NEWRULE {
 		by.proto = r.proto
 	}
 	c.rules.heard(r.Rule, r.proto == c.config.Protocol, by, c.now())

@@ -5,29 +5,29 @@ import (
 	"net/netip"
 	"slices"
 
-	"golang.org/x/sys/unix"
+	"github.com/hyperfib/hyperfib/internal/rtnl"
 )
 
 // Links and addresses, and what the kernel removes with them without a word.
 
 // bridgeMessage: a port that leaves its bridge is told as a deleted link of
 // family bridge, though the interface is still there.
-func bridgeMessage(body []byte) bool { return len(body) > 0 && body[0] == unix.AF_BRIDGE }
+func bridgeMessage(body []byte) bool { return len(body) > 0 && body[0] == rtnl.AF_BRIDGE }
 
-func (c *core) observeLink(m message) {
-	l, err := parseLink(m.body)
+func (c *core) observeLink(m rtnl.Message) {
+	l, err := parseLink(m.Body)
 	if err != nil {
 		return
 	}
 	index := int32(l.IfIndex)
 	old, known := c.links[index]
-	if m.typ == unix.RTM_DELLINK {
+	if m.Type == rtnl.RTM_DELLINK {
 		if known {
 			c.linkGone(index, old)
 		}
 		return
 	}
-	if bridgeMessage(m.body) {
+	if bridgeMessage(m.Body) {
 		return
 	}
 	if known && old == l {
@@ -41,7 +41,7 @@ func (c *core) observeLink(m message) {
 	if !known || old.Interface != l.Interface {
 		c.sysctls.touchLink(l.Interface)
 	}
-	flushed := native.Uint32(m.body[8:])&(unix.IFF_RUNNING|unix.IFF_LOWER_UP) == 0
+	flushed := native.Uint32(m.Body[8:])&(rtnl.IFF_RUNNING|rtnl.IFF_LOWER_UP) == 0
 	if known && (old.AdminUp && !l.AdminUp || old.Carrier && !l.Carrier && flushed) {
 		c.linkLost(index, !l.AdminUp)
 	}

@@ -1,22 +1,17 @@
 package fib
 
-import "strconv"
+import (
+	"strconv"
 
-// Attributes of RTM_NEWNETCONF (linux/netconf.h), which x/sys does not have.
-const (
-	netconfLink           = 1
-	netconfForwarding     = 2
-	netconfRPFilter       = 3
-	netconfProxyNeighbors = 5
-	netconfIgnoreLinkDown = 6
+	"github.com/hyperfib/hyperfib/internal/rtnl"
 )
 
 // netconfNames are the files of the values that RTM_NEWNETCONF carries, by attribute.
 var netconfNames = map[Family]map[uint16]string{
-	FamilyIPv4: {netconfForwarding: "forwarding", netconfRPFilter: "rp_filter", netconfProxyNeighbors: "proxy_arp",
-		netconfIgnoreLinkDown: "ignore_routes_with_linkdown"},
-	FamilyIPv6: {netconfForwarding: "forwarding", netconfProxyNeighbors: "proxy_ndp",
-		netconfIgnoreLinkDown: "ignore_routes_with_linkdown"},
+	FamilyIPv4: {rtnl.NETCONFA_FORWARDING: "forwarding", rtnl.NETCONFA_RP_FILTER: "rp_filter", rtnl.NETCONFA_PROXY_NEIGH: "proxy_arp",
+		rtnl.NETCONFA_IGNORE_ROUTES_WITH_LINKDOWN: "ignore_routes_with_linkdown"},
+	FamilyIPv6: {rtnl.NETCONFA_FORWARDING: "forwarding", rtnl.NETCONFA_PROXY_NEIGH: "proxy_ndp",
+		rtnl.NETCONFA_IGNORE_ROUTES_WITH_LINKDOWN: "ignore_routes_with_linkdown"},
 }
 
 // observeNetconf takes a change of sysctls that the kernel tells about. One that
@@ -32,9 +27,9 @@ func (c *core) observeNetconf(body []byte) {
 		dir = "ipv4"
 	}
 	index := int32(0)
-	for typ, v, rest, ok := next(body[4:]); ok; typ, v, rest, ok = next(rest) {
-		if typ == netconfLink {
-			index = int32(u32(v))
+	for a := rtnl.ParseAttributes(body[4:]); a.Next(); {
+		if a.Type == rtnl.NETCONFA_IFINDEX {
+			index = a.Value.Int32()
 		}
 	}
 	link, ok := c.links[index]
@@ -44,9 +39,9 @@ func (c *core) observeNetconf(body []byte) {
 		}
 		return // of a new interface: it is compared whole when it is known
 	}
-	for typ, v, rest, ok := next(body[4:]); ok; typ, v, rest, ok = next(rest) {
-		if name := netconfNames[family][typ]; name != "" {
-			c.sysctls.saw("net/"+dir+"/conf/"+link.Interface+"/"+name, strconv.Itoa(int(int32(u32(v)))))
+	for a := rtnl.ParseAttributes(body[4:]); a.Next(); {
+		if name := netconfNames[family][a.Type]; name != "" {
+			c.sysctls.saw("net/"+dir+"/conf/"+link.Interface+"/"+name, strconv.Itoa(int(a.Value.Int32())))
 		}
 	}
 }

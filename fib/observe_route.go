@@ -3,7 +3,7 @@ package fib
 import (
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/hyperfib/hyperfib/internal/rtnl"
 )
 
 // Routes as the kernel tells of them. Others can put more than one route under a key:
@@ -66,7 +66,7 @@ func (c *core) observeRoute(m *routeMessage, gone bool, flags uint16, dump bool,
 
 // beside reports whether a notification with these flags is about a route that others
 // stand beside under its key: the kernel sets NLM_F_EXCL for one that is alone.
-func beside(flags uint16) bool { return flags&(unix.NLM_F_REPLACE|unix.NLM_F_EXCL) == 0 }
+func beside(flags uint16) bool { return flags&(rtnl.NLM_F_REPLACE|rtnl.NLM_F_EXCL) == 0 }
 
 func (c *core) formSeen(m *routeMessage) *form {
 	nextHops := m.nextHops
@@ -146,10 +146,10 @@ func (c *core) sawForeign(i uint32, e *entry, m *routeMessage, flags uint16, dum
 		if c.config.OnForeign == ForeignTake {
 			c.extras = append(c.extras, extra{i, c.formSeen(m)}) // if ours is behind it
 		}
-	case flags&unix.NLM_F_REPLACE != 0 && e.mark&markForeign == 0 && e.want == nil: // a stale one of ours
+	case flags&rtnl.NLM_F_REPLACE != 0 && e.mark&markForeign == 0 && e.want == nil: // a stale one of ours
 		c.setHave(i, e, nil)
 		e.mark |= markForeign
-	case flags&unix.NLM_F_REPLACE != 0 && e.mark&markForeign == 0 && (e.have != nil || e.mark&markLost != 0):
+	case flags&rtnl.NLM_F_REPLACE != 0 && e.mark&markForeign == 0 && (e.have != nil || e.mark&markLost != 0):
 		// It took our route away. Ours comes back, whatever the policy is: we were here
 		// first.
 		c.setHave(i, e, needsDump)

@@ -6,6 +6,10 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/hyperfib/hyperfib/internal/rtnl"
 )
 
 // owner is the shell around the core: the goroutine of Run. It alone reads and
@@ -13,7 +17,7 @@ import (
 // never across a system call.
 type owner struct {
 	*FIB
-	writer *writer
+	writer *rtnl.Writer
 	buffer []byte // of reads
 	ops    []routeOp
 	audit  time.Time
@@ -75,7 +79,7 @@ func (o *owner) run(ctx context.Context) error {
 // listen tells the owner when the monitor socket has something to read, and
 // waits until it has read everything.
 func (o *owner) listen(ctx context.Context, ready chan<- struct{}, resume <-chan struct{}) {
-	for o.monitor.readable() == nil {
+	for o.monitor.Wait() == nil {
 		select {
 		case ready <- struct{}{}:
 		case <-ctx.Done():
@@ -223,12 +227,9 @@ const mostDatagrams = 20000
 // on older knowledge than that.
 func (o *owner) listenNow() error {
 	for range mostDatagrams {
-		n, err := o.monitor.receive(o.buffer)
-		if o.fault != nil && err == nil {
-			err = o.fault()
-		}
+		n, err := o.monitor.Receive(o.buffer)
 		switch {
-		case errors.Is(err, errAgain):
+		case errors.Is(err, unix.EAGAIN):
 			return nil
 		case err != nil && passing(err): // above all ENOBUFS
 			o.lock()
@@ -238,7 +239,7 @@ func (o *owner) listenNow() error {
 			return err
 		default:
 			o.lock()
-			for m := range messages(o.buffer[:n]) {
+			for m := range rtnl.Messages(o.buffer[:n]) {
 				o.stats.Notifications++
 				o.observe(m, false)
 			}
@@ -334,7 +335,7 @@ func (o *owner) sync(first bool) error {
 // discard drops the notifications that have arrived.
 func (o *owner) discard() error {
 	for {
-		if _, err := o.monitor.receive(o.buffer); errors.Is(err, errAgain) {
+		if _, err := o.monitor.Receive(o.buffer); errors.Is(err, unix.EAGAIN) {
 			return nil
 		} else if err != nil && !passing(err) {
 			return err

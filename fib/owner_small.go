@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/hyperfib/hyperfib/internal/rtnl"
 )
 
 // The low-rate objects: addresses, neighbours, rules.
@@ -18,23 +18,22 @@ func (o *owner) writeAddresses() error {
 	ops := o.addresses.plan(o.swept, time.Now())
 	values := make([]Address, len(ops))
 	w := o.writer
-	w.reset()
+	w.Reset()
 	for i, op := range ops {
 		a := o.addresses.want[op.key]
 		a.IfIndex, a.Prefix = op.key.link, op.key.prefix
 		values[i] = a
-		typ, flags := uint16(unix.RTM_NEWADDR), uint16(unix.NLM_F_REQUEST|unix.NLM_F_CREATE|unix.NLM_F_REPLACE)
+		typ, flags := uint16(rtnl.RTM_NEWADDR), uint16(rtnl.NLM_F_REQUEST|rtnl.NLM_F_CREATE|rtnl.NLM_F_REPLACE)
 		if op.verb == verbDelete {
-			typ, flags = unix.RTM_DELADDR, unix.NLM_F_REQUEST
+			typ, flags = rtnl.RTM_DELADDR, rtnl.NLM_F_REQUEST
 		}
-		w.buf = appendAddress(w.buf, typ, flags, w.seq(), a, o.config.Protocol)
-		w.n++
+		w.Add(appendAddress(w.Buffer(), typ, flags, w.Seq(), a, o.config.Protocol))
 	}
 	o.unlock()
 	if len(ops) == 0 {
 		return nil
 	}
-	lost, err := w.flush()
+	lost, err := w.Flush()
 	if err != nil {
 		return err
 	}
@@ -43,9 +42,9 @@ func (o *owner) writeAddresses() error {
 	defer o.unlock()
 	for i, op := range ops {
 		_, known := o.addresses.have[op.key]
-		o.report(o.addresses.commit(op, w.reply(i), values[i], values[i], now, o.objects.wake))
+		o.report(o.addresses.commit(op, replyOf(w.Err(i)), values[i], values[i], now, o.objects.wake))
 		o.stats.OtherWrites++
-		if w.reply(i).err != nil {
+		if replyOf(w.Err(i)).err != nil {
 			continue
 		}
 		if by, repair, contended := o.addresses.repaired(op.key, now); repair {
@@ -72,23 +71,22 @@ func (o *owner) writeNeighbors() error {
 	ops := o.neighbors.plan(o.swept, time.Now())
 	values := make([]Neighbor, len(ops))
 	w := o.writer
-	w.reset()
+	w.Reset()
 	for i, op := range ops {
 		n := o.neighbors.want[op.key]
 		n.IfIndex, n.Addr, n.Proxy = op.key.link, op.key.addr, op.key.proxy
 		values[i] = n
-		typ, flags := uint16(unix.RTM_NEWNEIGH), uint16(unix.NLM_F_REQUEST|unix.NLM_F_CREATE|unix.NLM_F_REPLACE)
+		typ, flags := uint16(rtnl.RTM_NEWNEIGH), uint16(rtnl.NLM_F_REQUEST|rtnl.NLM_F_CREATE|rtnl.NLM_F_REPLACE)
 		if op.verb == verbDelete {
-			typ, flags = unix.RTM_DELNEIGH, unix.NLM_F_REQUEST
+			typ, flags = rtnl.RTM_DELNEIGH, rtnl.NLM_F_REQUEST
 		}
-		w.buf = appendNeighbor(w.buf, typ, flags, w.seq(), n, o.config.Protocol)
-		w.n++
+		w.Add(appendNeighbor(w.Buffer(), typ, flags, w.Seq(), n, o.config.Protocol))
 	}
 	o.unlock()
 	if len(ops) == 0 {
 		return nil
 	}
-	lost, err := w.flush()
+	lost, err := w.Flush()
 	if err != nil {
 		return err
 	}
@@ -96,9 +94,9 @@ func (o *owner) writeNeighbors() error {
 	o.lock()
 	defer o.unlock()
 	for i, op := range ops {
-		o.report(o.neighbors.commit(op, w.reply(i), values[i], values[i], now, o.objects.wake))
+		o.report(o.neighbors.commit(op, replyOf(w.Err(i)), values[i], values[i], now, o.objects.wake))
 		o.stats.OtherWrites++
-		if w.reply(i).err != nil {
+		if replyOf(w.Err(i)).err != nil {
 			continue
 		}
 		if by, repair, contended := o.neighbors.repaired(op.key, now); repair {
@@ -134,39 +132,37 @@ func (o *owner) writeRules() error {
 		o.rules.dirty = true
 	}
 	w := o.writer
-	w.reset()
+	w.Reset()
 	for _, r := range plan.add {
-		w.buf = appendRule(w.buf, unix.RTM_NEWRULE, unix.NLM_F_REQUEST|unix.NLM_F_CREATE|unix.NLM_F_EXCL, w.seq(), r, o.config.Protocol)
-		w.n++
+		w.Add(appendRule(w.Buffer(), rtnl.RTM_NEWRULE, rtnl.NLM_F_REQUEST|rtnl.NLM_F_CREATE|rtnl.NLM_F_EXCL, w.Seq(), r, o.config.Protocol))
 	}
 	for _, k := range remove {
-		w.buf = appendRule(w.buf, unix.RTM_DELRULE, unix.NLM_F_REQUEST, w.seq(), k.Rule, k.proto)
-		w.n++
+		w.Add(appendRule(w.Buffer(), rtnl.RTM_DELRULE, rtnl.NLM_F_REQUEST, w.Seq(), k.Rule, k.proto))
 	}
 	for _, b := range plan.blocked {
 		o.report(o.rules.refused(b.rule.Rule, "delete", reply{err: ErrForeign, text: fmt.Sprintf("the kernel would delete %v instead", b.other.Rule)}, now, o.objects.wake))
 	}
-	if w.n > 0 {
+	if w.Len() > 0 {
 		o.doubts.rules.raise()
 	}
 	o.unlock()
-	if w.n == 0 {
+	if w.Len() == 0 {
 		return nil
 	}
-	if _, err := w.flush(); err != nil {
+	if _, err := w.Flush(); err != nil {
 		return err
 	}
 	o.lock()
 	defer o.unlock()
-	o.stats.RuleWrites += uint64(w.n)
+	o.stats.RuleWrites += uint64(w.Len())
 	now = time.Now()
 	for i, r := range plan.add {
-		a := w.reply(i)
+		a := replyOf(w.Err(i))
 		o.report(o.rules.commitAdd(r, a, now, o.objects.wake))
 		o.ruleWritten(r, "add", a.err, now)
 	}
 	for i, k := range remove {
-		a := w.reply(i)
+		a := replyOf(w.Err(i))
 		o.report(o.rules.commitRemove(k, a, now, o.objects.wake))
 		o.ruleWritten(k.Rule, "delete", a.err, now)
 	}

@@ -3,7 +3,7 @@ package fib
 import (
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/hyperfib/hyperfib/internal/rtnl"
 )
 
 func (o *owner) writeObjects() error {
@@ -32,19 +32,18 @@ func (o *owner) write(ops []objectOp) (ok bool, err error) {
 	for len(ops) > 0 {
 		n := min(len(ops), o.config.BatchMessages)
 		w := o.writer
-		w.reset()
+		w.Reset()
 		for i := range ops[:n] {
-			w.buf = ops[i].append(w.buf, w.seq(), o.config.Protocol)
-			w.n++
+			w.Add(ops[i].append(w.Buffer(), w.Seq(), o.config.Protocol))
 		}
-		lost, err := w.flush()
+		lost, err := w.Flush()
 		if err != nil {
 			return false, err
 		}
 		now := time.Now()
 		o.lock()
 		for i := range ops[:n] {
-			ok = o.commitObject(&ops[i], w.reply(i), now) && ok
+			ok = o.commitObject(&ops[i], replyOf(w.Err(i)), now) && ok
 		}
 		if lost {
 			o.doubts.nextHops.raise()
@@ -59,9 +58,9 @@ func (o *owner) write(ops []objectOp) (ok bool, err error) {
 func (op *objectOp) append(b []byte, seq uint32, proto uint8) []byte {
 	// What is there must not be made a second time, and what is gone not made anew: the
 	// groups and routes that had it do not.
-	flags := uint16(unix.NLM_F_CREATE | unix.NLM_F_EXCL)
+	flags := uint16(rtnl.NLM_F_CREATE | rtnl.NLM_F_EXCL)
 	if op.replace {
-		flags = unix.NLM_F_REPLACE
+		flags = rtnl.NLM_F_REPLACE
 	}
 	switch id := uint32(op.key()); {
 	case op.del:
@@ -75,25 +74,24 @@ func (op *objectOp) append(b []byte, seq uint32, proto uint8) []byte {
 
 func (o *owner) writeRoutes() error {
 	w := o.writer
-	w.reset()
+	w.Reset()
 	o.lock()
 	o.ops = o.planRoutes(o.ops[:0], o.config.BatchMessages, time.Now())
 	for i := range o.ops {
-		w.buf = o.appendOp(w.buf, &o.ops[i], w.seq())
-		w.n++
+		w.Add(o.appendOp(w.Buffer(), &o.ops[i], w.Seq()))
 	}
 	o.unlock()
 	if len(o.ops) == 0 {
 		return nil
 	}
-	lost, err := w.flush()
+	lost, err := w.Flush()
 	if err != nil {
 		return err
 	}
 	now := time.Now()
 	o.lock()
 	for i := range o.ops {
-		r := w.reply(i)
+		r := replyOf(w.Err(i))
 		o.commitRoute(&o.ops[i], r, now)
 	}
 	if lost {

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/hyperfib/hyperfib/internal/brake"
+	"github.com/hyperfib/hyperfib/internal/rtnl"
 )
 
 // objectOp is one next-hop message to be written.
@@ -269,7 +270,7 @@ func (c *core) objectFailed(op *objectOp, r reply, now time.Time) {
 	c.stats.Errors++
 	taken := !op.replace && errors.Is(r.err, unix.EEXIST) // since the last notification that was read
 	gone := op.replace && errors.Is(r.err, unix.ENOENT)
-	lost := errors.Is(r.err, errLost)
+	lost := errors.Is(r.err, rtnl.ErrLost)
 	if taken || gone || lost {
 		c.doubts.nextHops.raise()
 	} else if b.err != r.err {
@@ -348,7 +349,7 @@ func (c *core) groupFailed(op *objectOp, r reply, now time.Time) {
 	if g == nil {
 		return
 	}
-	known := errors.Is(r.err, unix.EEXIST) || errors.Is(r.err, unix.ENOENT) || errors.Is(r.err, errLost) // what reading again will explain
+	known := errors.Is(r.err, unix.EEXIST) || errors.Is(r.err, unix.ENOENT) || errors.Is(r.err, rtnl.ErrLost) // what reading again will explain
 	if g.err != r.err && !known {
 		c.event(Event{Kind: EventError, Op: op.verb(), Key: op.key(), Err: &Error{Op: op.verb(), Key: op.key(), Err: r.err, Text: r.text}})
 	}

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/hyperfib/hyperfib/internal/rtnl"
 )
 
 // routeOp is one route message to be written.
@@ -113,11 +115,11 @@ func (c *core) appendOp(b []byte, op *routeOp, seq uint32) []byte {
 	tf := c.tables.list[e.key.table]
 	switch op.verb {
 	case verbDelete:
-		return appendRoute(b, unix.RTM_DELROUTE, unix.NLM_F_REQUEST, seq, &e.key, tf, op.form, op.extra)
+		return appendRoute(b, rtnl.RTM_DELROUTE, rtnl.NLM_F_REQUEST, seq, &e.key, tf, op.form, op.extra)
 	case verbAdd:
-		return appendRoute(b, unix.RTM_NEWROUTE, unix.NLM_F_REQUEST|unix.NLM_F_CREATE|unix.NLM_F_EXCL, seq, &e.key, tf, op.form, true)
+		return appendRoute(b, rtnl.RTM_NEWROUTE, rtnl.NLM_F_REQUEST|rtnl.NLM_F_CREATE|rtnl.NLM_F_EXCL, seq, &e.key, tf, op.form, true)
 	}
-	return appendRoute(b, unix.RTM_NEWROUTE, unix.NLM_F_REQUEST|unix.NLM_F_CREATE|unix.NLM_F_REPLACE, seq, &e.key, tf, op.form, true)
+	return appendRoute(b, rtnl.RTM_NEWROUTE, rtnl.NLM_F_REQUEST|rtnl.NLM_F_CREATE|rtnl.NLM_F_REPLACE, seq, &e.key, tf, op.form, true)
 }
 
 // commitRoute takes the kernel's answer to op into the model.
@@ -205,7 +207,7 @@ func (c *core) written(op *routeOp, e *entry, now time.Time) {
 }
 
 func (c *core) routeFailed(op *routeOp, e *entry, r reply, now time.Time) {
-	if errors.Is(r.err, errLost) {
+	if errors.Is(r.err, rtnl.ErrLost) {
 		c.doubts.table(c.tables.list[e.key.table])
 	} else {
 		c.stats.Errors++
@@ -224,7 +226,7 @@ func (c *core) routeFailed(op *routeOp, e *entry, r reply, now time.Time) {
 	}
 	if f.err == nil || f.err.Err != r.err {
 		f.err = &Error{Op: op.verb.String(), Key: c.unpack(&e.key), Err: r.err, Text: r.text}
-		if !errors.Is(r.err, errLost) {
+		if !errors.Is(r.err, rtnl.ErrLost) {
 			c.event(Event{Kind: EventError, Op: f.err.Op, Key: f.err.Key, Err: f.err})
 		}
 	}

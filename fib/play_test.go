@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/hyperfib/hyperfib/internal/rtnl"
 	"github.com/hyperfib/hyperfib/internal/testing/scenario"
 )
 
@@ -274,7 +275,7 @@ func (p *player) before(verb string) func(*words) {
 		},
 		"default-rules": func(*words) {
 			for _, r := range []Rule{{Family: FamilyIPv4, Priority: 0, Table: 255}, {Family: FamilyIPv4, Priority: 32766, Table: 254}, {Family: FamilyIPv4, Priority: 32767, Table: 253}} {
-				p.m.rules = append(p.m.rules, kernelRule{Rule: r.normal(), proto: protoKernel})
+				p.m.rules = append(p.m.rules, kernelRule{Rule: r.normal(), proto: rtnl.RTPROT_KERNEL})
 			}
 		},
 	}[verb]
@@ -425,8 +426,8 @@ func (p *player) now(r Route, index func(int) int) Route {
 func (p *player) errno(w *words) {
 	p.faulty = true
 	e := errnoOf(w)
-	typ := map[string]uint16{"route": unix.RTM_NEWROUTE, "nexthop": unix.RTM_NEWNEXTHOP, "rule": unix.RTM_NEWRULE, "address": unix.RTM_NEWADDR, "neighbour": unix.RTM_NEWNEIGH,
-		"delete-route": unix.RTM_DELROUTE, "delete-nexthop": unix.RTM_DELNEXTHOP, "delete-rule": unix.RTM_DELRULE}[w.word()]
+	typ := map[string]uint16{"route": rtnl.RTM_NEWROUTE, "nexthop": rtnl.RTM_NEWNEXTHOP, "rule": rtnl.RTM_NEWRULE, "address": rtnl.RTM_NEWADDR, "neighbour": rtnl.RTM_NEWNEIGH,
+		"delete-route": rtnl.RTM_DELROUTE, "delete-nexthop": rtnl.RTM_DELNEXTHOP, "delete-rule": rtnl.RTM_DELRULE}[w.word()]
 	p.m.mu.Lock()
 	defer p.m.mu.Unlock()
 	p.m.faults.errno, p.m.faults.errnoLeft = map[uint16]unix.Errno{typ: e}, int(w.number())
@@ -442,7 +443,7 @@ func errnoOf(w *words) unix.Errno {
 }
 
 func dumpType(w *words) uint16 {
-	return map[string]uint16{"link": unix.RTM_GETLINK, "address": unix.RTM_GETADDR, "neighbour": unix.RTM_GETNEIGH, "nexthop": unix.RTM_GETNEXTHOP, "rule": unix.RTM_GETRULE, "route": unix.RTM_GETROUTE}[w.word()]
+	return map[string]uint16{"link": rtnl.RTM_GETLINK, "address": rtnl.RTM_GETADDR, "neighbour": rtnl.RTM_GETNEIGH, "nexthop": rtnl.RTM_GETNEXTHOP, "rule": rtnl.RTM_GETRULE, "route": rtnl.RTM_GETROUTE}[w.word()]
 }
 
 // notifications arrive|late|twice|lose N|overflow.

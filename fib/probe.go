@@ -6,7 +6,7 @@ import (
 	"net/netip"
 	"slices"
 
-	"golang.org/x/sys/unix"
+	"github.com/hyperfib/hyperfib/internal/rtnl"
 )
 
 // Probe has the kernel look for a neighbour again, whatever it has concluded from
@@ -44,35 +44,34 @@ func (o *owner) writeProbes() error {
 		return nil
 	}
 	w := o.writer
-	w.reset()
+	w.Reset()
 	keys := slices.SortedFunc(maps.Keys(o.probes), func(a, b neighborKey) int {
 		return cmp.Or(cmp.Compare(a.link, b.link), a.addr.Compare(b.addr))
 	})
 	for _, k := range keys[:min(len(keys), o.config.BatchMessages)] {
-		w.buf = appendProbe(w.buf, w.seq(), o.probes[k])
-		w.n++
+		w.Add(appendProbe(w.Buffer(), w.Seq(), o.probes[k]))
 		delete(o.probes, k)
 	}
 	o.unlock()
-	_, err := w.flush()
+	_, err := w.Flush()
 	return err
 }
 
 func appendProbe(b []byte, seq uint32, n Neighbor) []byte {
 	start := len(b)
-	flags, state, ntf := uint16(unix.NLM_F_REQUEST), uint16(0), byte(unix.NTF_USE)
+	flags, state, ntf := uint16(rtnl.NLM_F_REQUEST), uint16(0), byte(rtnl.NTF_USE)
 	if n.MAC != [6]byte{} {
-		flags |= unix.NLM_F_CREATE | unix.NLM_F_REPLACE
-		state, ntf = unix.NUD_STALE, 0
+		flags |= rtnl.NLM_F_CREATE | rtnl.NLM_F_REPLACE
+		state, ntf = rtnl.NUD_STALE, 0
 	}
-	b = begin(b, unix.RTM_NEWNEIGH, flags, seq)
+	b = rtnl.Begin(b, rtnl.RTM_NEWNEIGH, flags, seq)
 	b = append(b, byte(familyOf(n.Addr)), 0, 0, 0)
 	b = native.AppendUint32(b, uint32(n.IfIndex))
 	b = native.AppendUint16(b, state)
 	b = append(b, ntf, 0)
-	b = attrAddr(b, unix.NDA_DST, n.Addr)
+	b = rtnl.AppendAddr(b, rtnl.NDA_DST, n.Addr)
 	if state != 0 {
-		b = attr(b, unix.NDA_LLADDR, n.MAC[:])
+		b = rtnl.AppendBytes(b, rtnl.NDA_LLADDR, n.MAC[:])
 	}
-	return end(b, start)
+	return rtnl.End(b, start)
 }

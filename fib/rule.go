@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/hyperfib/hyperfib/internal/enum"
+	"github.com/hyperfib/hyperfib/internal/rtnl"
 )
 
 // Family is an address family of a rule.
@@ -151,7 +152,7 @@ func (a RuleAction) String() string { return enum.String("RuleAction", actionNam
 func (r Rule) normal() Rule {
 	r.Action = or(r.Action, RuleToTable)
 	if r.Action == RuleToTable && !r.L3MDev {
-		r.Table = or(r.Table, tableMain)
+		r.Table = or(r.Table, rtnl.RT_TABLE_MAIN)
 	}
 	if r.From.IsValid() {
 		r.From = r.From.Masked()

@@ -7,26 +7,25 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/hyperfib/hyperfib/internal/rtnl"
 	"github.com/hyperfib/hyperfib/internal/testing/nstest"
 )
 
 // ruleCount reads the rules of the kernel that equal r and have our protocol.
-func ruleCount(t testing.TB, s *socket, r Rule) (n int) {
+func ruleCount(t testing.TB, s *rtnl.Socket, r Rule) (n int) {
 	t.Helper()
 	for again := true; again; {
 		n, again = 0, false
-		var body [sizeRule]byte
+		var body [rtnl.SizeRule]byte
 		body[0] = byte(r.Family)
-		err := s.dump(dumpRequest(unix.RTM_GETRULE, body[:]...), make([]byte, 1<<16), func(b []byte) (bool, error) {
-			done, whole, err := walk(b, func(m message) {
+		err := s.Dump(rtnl.DumpRequest(rtnl.RTM_GETRULE, body[:]...), make([]byte, 1<<16), func(b []byte) (bool, error) {
+			done, interrupted, err := rtnl.WalkDump(b, func(m rtnl.Message) {
 				var k kernelRule
-				if m.typ == unix.RTM_NEWRULE && k.parse(m.body) == nil && k.Rule == r.normal() && k.proto == DefaultProtocol {
+				if m.Type == rtnl.RTM_NEWRULE && k.parse(m.Body) == nil && k.Rule == r.normal() && k.proto == DefaultProtocol {
 					n++
 				}
 			})
-			again = again || !whole
+			again = again || interrupted
 			return done, err
 		})
 		if err != nil {
@@ -48,28 +47,27 @@ func TestRulesWhileOthersChangeThem(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer look.close()
+	defer look.Close()
 	other, err := openSocket(ns.Path, 1<<20)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer other.close()
+	defer other.Close()
 	wanted := []Rule{{Family: FamilyIPv4, Priority: 99, Table: 90}, {Family: FamilyIPv4, Priority: 100, Table: 91}, {Family: FamilyIPv6, Priority: 99, Table: 90}}
 	for round := range 1000 {
 		r := rand.New(rand.NewPCG(uint64(round), 0))
-		w := newWriter(other)
+		w := rtnl.NewWriter(other)
 		var busy sync.WaitGroup
 		busy.Go(func() {
 			for range 1 + r.IntN(60) {
-				w.reset()
+				w.Reset()
 				rule := wanted[r.IntN(len(wanted))].normal()
 				if r.IntN(2) == 0 {
-					w.buf = appendRule(w.buf, unix.RTM_NEWRULE, unix.NLM_F_REQUEST|unix.NLM_F_CREATE, w.seq(), rule, DefaultProtocol)
+					w.Add(appendRule(w.Buffer(), rtnl.RTM_NEWRULE, rtnl.NLM_F_REQUEST|rtnl.NLM_F_CREATE, w.Seq(), rule, DefaultProtocol))
 				} else {
-					w.buf = appendRule(w.buf, unix.RTM_DELRULE, unix.NLM_F_REQUEST, w.seq(), rule, DefaultProtocol)
+					w.Add(appendRule(w.Buffer(), rtnl.RTM_DELRULE, rtnl.NLM_F_REQUEST, w.Seq(), rule, DefaultProtocol))
 				}
-				w.n++
-				_, _ = w.flush()
+				_, _ = w.Flush()
 				if d := r.IntN(3); d > 0 {
 					time.Sleep(time.Duration(r.IntN(50*d)) * time.Microsecond)
 				}

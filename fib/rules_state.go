@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/hyperfib/hyperfib/internal/brake"
+	"github.com/hyperfib/hyperfib/internal/rtnl"
 )
 
 // rules are desired, banned and existing policy rules. The kernel takes several equal
@@ -123,7 +124,7 @@ func (t *rules) commitAdd(r Rule, a reply, now time.Time, wake func(time.Time)) 
 		t.failed[r] = f
 	}
 	var err *Error
-	if !errors.Is(a.err, errLost) && (f.err == nil || f.err.Err != a.err) {
+	if !errors.Is(a.err, rtnl.ErrLost) && (f.err == nil || f.err.Err != a.err) {
 		f.err = &Error{Op: "add", Key: r, Err: a.err, Text: a.text}
 		err = f.err
 	}
@@ -138,7 +139,7 @@ func (t *rules) commitRemove(k kernelRule, a reply, now time.Time, wake func(tim
 		delete(t.gone, k.Rule)
 		return nil
 	}
-	if errors.Is(a.err, errLost) {
+	if errors.Is(a.err, rtnl.ErrLost) {
 		return nil
 	}
 	return t.refused(k.Rule, "delete", a, now, wake)

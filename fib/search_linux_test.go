@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/hyperfib/hyperfib/internal/rtnl"
 	"github.com/hyperfib/hyperfib/internal/testing/nstest"
 	"github.com/hyperfib/hyperfib/internal/testing/scenario"
 )
@@ -166,12 +167,12 @@ func (p *kernelPlayer) begin() {
 		p.Fatal(err)
 	}
 	p.f = f
-	f.fault = func() error {
+	lossy(f, func() error {
 		if p.losing.Load() && rand.IntN(3) == 0 {
 			return unix.ENOBUFS
 		}
 		return nil
-	}
+	})
 	p.w = f.Watch(WatchOptions{})
 	ctx, cancel := context.WithCancel(context.Background())
 	p.cancel, p.done = cancel, make(chan error, 1)
@@ -194,32 +195,32 @@ func (p *kernelPlayer) watch() {
 	p.m.mu.Lock()
 	defer p.m.mu.Unlock()
 	for {
-		n, err := p.k.monitor.receive(p.k.buf)
+		n, err := p.k.monitor.Receive(p.k.buf)
 		if err != nil {
 			return // empty
 		}
-		for msg := range messages(p.k.buf[:n]) {
-			if msg.pid != p.f.commands.(*socket).pid {
+		for msg := range rtnl.Messages(p.k.buf[:n]) {
+			if msg.Port != p.f.commands.(*lossySocket).transport.(*rtnl.Socket).Port() {
 				continue
 			}
-			switch msg.typ {
-			case unix.RTM_DELROUTE:
+			switch msg.Type {
+			case rtnl.RTM_DELROUTE:
 				r := fakeRoute{}
-				if r.parse(msg.body) == nil && r.proto == 4 {
+				if r.parse(msg.Body) == nil && r.proto == 4 {
 					if _, ok := p.desired.routes[r.routeKey()]; !ok {
 						p.foreign = append(p.foreign, p.m.routeWords(&r.routeMessage))
 					}
 				}
-			case unix.RTM_DELRULE:
+			case rtnl.RTM_DELRULE:
 				var k kernelRule
-				if k.parse(msg.body) == nil && k.proto != DefaultProtocol {
+				if k.parse(msg.Body) == nil && k.proto != DefaultProtocol {
 					if _, ok := p.desired.rules[k.Rule]; !ok {
 						p.foreign = append(p.foreign, k.Rule.String())
 					}
 				}
-			case unix.RTM_DELNEXTHOP:
+			case rtnl.RTM_DELNEXTHOP:
 				var h nextHopMessage
-				if h.parse(msg.body) == nil && h.proto != DefaultProtocol {
+				if h.parse(msg.Body) == nil && h.proto != DefaultProtocol {
 					p.foreign = append(p.foreign, p.m.hopWords(&h))
 				}
 			}
@@ -236,36 +237,36 @@ func (p *kernelPlayer) picture() {
 	clear(m.hops)
 	clear(m.neigh)
 	m.addrs, m.rules, m.routes = nil, nil, nil
-	p.k.each(func(msg message) {
-		switch msg.typ {
-		case unix.RTM_NEWLINK:
-			if l, err := parseLink(msg.body); err == nil {
+	p.k.each(func(msg rtnl.Message) {
+		switch msg.Type {
+		case rtnl.RTM_NEWLINK:
+			if l, err := parseLink(msg.Body); err == nil {
 				m.links[int32(l.IfIndex)] = &l
 			}
-		case unix.RTM_NEWADDR:
+		case rtnl.RTM_NEWADDR:
 			var a kernelAddress
-			if a.parse(msg.body) == nil {
+			if a.parse(msg.Body) == nil {
 				m.addrs = append(m.addrs, a)
 			}
-		case unix.RTM_NEWRULE:
+		case rtnl.RTM_NEWRULE:
 			var r kernelRule
-			if r.parse(msg.body) == nil {
+			if r.parse(msg.Body) == nil {
 				m.rules = append(m.rules, r)
 			}
-		case unix.RTM_NEWNEIGH:
+		case rtnl.RTM_NEWNEIGH:
 			var n kernelNeighbor
-			if n.parse(msg.body) == nil && (n.permanent || n.Proxy) {
+			if n.parse(msg.Body) == nil && (n.permanent || n.Proxy) {
 				m.neigh[neighborKey{n.IfIndex, n.Addr, n.Proxy}] = n
 			}
-		case unix.RTM_NEWNEXTHOP:
+		case rtnl.RTM_NEWNEXTHOP:
 			h := &fakeHop{}
-			if h.read(msg.body) == nil {
+			if h.read(msg.Body) == nil {
 				h.members = slices.Clone(h.members)
 				m.hops[h.id] = h
 			}
-		case unix.RTM_NEWROUTE:
-			r := &fakeRoute{body: slices.Clone(msg.body)}
-			if r.parse(msg.body) == nil && r.table == 90 {
+		case rtnl.RTM_NEWROUTE:
+			r := &fakeRoute{body: slices.Clone(msg.Body)}
+			if r.parse(msg.Body) == nil && r.table == 90 {
 				if r.nextHops = slices.Clone(r.nextHops); r.nhid != 0 {
 					r.nextHops = nil
 				}

@@ -9,8 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/hyperfib/hyperfib/internal/rtnl"
 	"github.com/hyperfib/hyperfib/internal/testing/scenario"
 )
 
@@ -416,7 +415,7 @@ func (g *guard) hop(h *fakeHop) {
 // rules, all that are desired and were there still are.
 func (g *guard) rule(gone kernelRule) {
 	m, d := g.player.m, g.player.desired.rules
-	if !m.informed() || m.faults.interrupted[unix.RTM_GETRULE] > 0 {
+	if !m.informed() || m.faults.interrupted[rtnl.RTM_GETRULE] > 0 {
 		return
 	}
 	wanted, known := d[gone.Rule]

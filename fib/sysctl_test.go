@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/hyperfib/hyperfib/internal/rtnl"
 )
 
 func sysctlNames(todo []Sysctl) string {
@@ -47,20 +49,20 @@ func TestSysctlEchoes(t *testing.T) {
 	c.sysctls.wish(Sysctl{"net/ipv6/conf/vm1/accept_ra", "0"})
 	c.sysctls.take()
 	netconf := func(family Family, link int32, typ uint16, value uint32) []byte {
-		b := attr32([]byte{byte(family), 0, 0, 0}, netconfLink, uint32(link))
-		return attr32(b, typ, value)
+		b := rtnl.AppendUint32([]byte{byte(family), 0, 0, 0}, rtnl.NETCONFA_IFINDEX, uint32(link))
+		return rtnl.AppendUint32(b, typ, value)
 	}
 	for _, tc := range []struct {
 		name string
 		body []byte
 		want string
 	}{
-		{"our own", netconf(FamilyIPv4, 7, netconfForwarding, 1), ""},
-		{"another's", netconf(FamilyIPv4, 7, netconfProxyNeighbors, 0), "ipv4/conf/vm1/proxy_arp=1"},
-		{"nobody's wish", netconf(FamilyIPv4, 7, netconfRPFilter, 2), ""},
-		{"another family", netconf(FamilyIPv6, 7, netconfForwarding, 0), ""},
-		{"an unknown link", netconf(FamilyIPv4, 8, netconfForwarding, 0), ""},
-		{"all", netconf(FamilyIPv4, -1, netconfForwarding, 0), "ipv4/conf/vm1/arp_ignore=1 ipv4/conf/vm1/forwarding=1 ipv4/conf/vm1/proxy_arp=1"},
+		{"our own", netconf(FamilyIPv4, 7, rtnl.NETCONFA_FORWARDING, 1), ""},
+		{"another's", netconf(FamilyIPv4, 7, rtnl.NETCONFA_PROXY_NEIGH, 0), "ipv4/conf/vm1/proxy_arp=1"},
+		{"nobody's wish", netconf(FamilyIPv4, 7, rtnl.NETCONFA_RP_FILTER, 2), ""},
+		{"another family", netconf(FamilyIPv6, 7, rtnl.NETCONFA_FORWARDING, 0), ""},
+		{"an unknown link", netconf(FamilyIPv4, 8, rtnl.NETCONFA_FORWARDING, 0), ""},
+		{"all", netconf(FamilyIPv4, -1, rtnl.NETCONFA_FORWARDING, 0), "ipv4/conf/vm1/arp_ignore=1 ipv4/conf/vm1/forwarding=1 ipv4/conf/vm1/proxy_arp=1"},
 		{"short", []byte{2}, ""},
 	} {
 		c.observeNetconf(tc.body)

@@ -87,7 +87,7 @@ func (w *sysctlWatch) read(buf []byte) ([]sysctlWrite, error) {
 	var writes []sysctlWrite
 	for b := buf[:n]; len(b) >= unix.SizeofInotifyEvent; {
 		end := min(unix.SizeofInotifyEvent+int(native.Uint32(b[12:])), len(b))
-		writes = append(writes, sysctlWrite{int32(native.Uint32(b)), text(b[unix.SizeofInotifyEvent:end])})
+		writes = append(writes, sysctlWrite{int32(native.Uint32(b)), unix.ByteSliceToString(b[unix.SizeofInotifyEvent:end])})
 		b = b[end:]
 	}
 	return writes, nil
