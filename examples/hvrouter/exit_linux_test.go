@@ -43,7 +43,7 @@ func exitTimes(t *testing.T, who string, guests int) map[os.Signal]time.Duration
 	}
 	h.write("hv.yaml", text)
 	h.vm.Sysctl("net/ipv6/conf/default/disable_ipv6", "1")
-	h.plug(0, guests)
+	h.attach(0, guests)
 	t.Cleanup(h.end)
 	h.run()
 	times := map[os.Signal]time.Duration{}

@@ -74,7 +74,7 @@ func testMany(t *testing.T, who string) {
 	h.write("hv.yaml", text)
 	h.reflector(birdConfig)
 	h.vm.Sysctl("net/ipv6/conf/default/disable_ipv6", "1") // they only listen
-	h.plug(0, manyGuests)
+	h.attach(0, manyGuests)
 	e := newEars(t, h.vm)
 	t.Cleanup(h.end)
 
@@ -87,7 +87,7 @@ func testMany(t *testing.T, who string) {
 	var worst times
 	for i := manyGuests; i < manyGuests+laterOnes; i++ {
 		begin := time.Now()
-		h.plug(i, i+1)
+		h.attach(i, i+1)
 		worst.max(e.until(h, begin, i, i+1))
 	}
 	t.Logf("%s: one more, %d times, with ip(8) in it, slowest: RA %v, ARP answer %v, route in the kernel %v, BIRD %v",
@@ -109,8 +109,8 @@ func (h *host) reflector(config string) {
 	h.t.Cleanup(func() { bird.Process.Kill(); bird.Wait() })
 }
 
-// plug makes the interfaces of guests from to to. Their other ends are up.
-func (h *host) plug(from, to int) {
+// attach makes the interfaces of guests from to to. Their other ends are up.
+func (h *host) attach(from, to int) {
 	h.t.Helper()
 	var make, up strings.Builder
 	for i := from; i < to; i++ {

@@ -24,7 +24,7 @@ func TestPostMany(t *testing.T) {
 	before, _, _ := strings.Cut(manyConfig, "    reflectors:")
 	h.write("hv.yaml", before+"edge: {gateway4: 10.0.255.254, arp: responder, dhcp: {on: true}}\n")
 	h.vm.Sysctl("net/ipv6/conf/default/disable_ipv6", "1")
-	h.plug(0, manyGuests+laterOnes)
+	h.attach(0, manyGuests+laterOnes)
 	t.Cleanup(h.end)
 	h.run()
 	h.wait("the daemon", func() bool { return h.ask("/v1/status", &api.Status{}) == nil })

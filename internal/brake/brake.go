@@ -20,19 +20,19 @@ const (
 	freeRepairs = 10                     // repairs in a row without a delay
 	firstRepair = 100 * time.Millisecond // the first delay; it doubles
 	lastRepair  = 30 * time.Second       // the longest delay
-	calmRepair  = 10 * time.Second       // a row has ended after so long without a repair
+	quietTime   = 10 * time.Second       // a row has ended after so long without a repair
 )
 
 // Ready reports whether a repair may be written now.
 func (b *Brake) Ready(now time.Time) bool { return b == nil || !now.Before(b.Next) }
 
-// Calm reports whether the row has ended.
-func (b *Brake) Calm(now time.Time) bool { return now.Sub(b.last) > max(calmRepair, 2*b.step) }
+// Quiet reports whether the row has ended.
+func (b *Brake) Quiet(now time.Time) bool { return now.Sub(b.last) > max(quietTime, 2*b.step) }
 
 // Repaired notes that a repair has been written. It reports whether this was the one
 // after which repairs are delayed.
 func (b *Brake) Repaired(now time.Time) (contended bool) {
-	if b.Calm(now) {
+	if b.Quiet(now) {
 		*b = Brake{}
 	}
 	b.last = now
@@ -66,7 +66,7 @@ func (t Table[K]) Of(k K) *Brake {
 // Trim forgets rows that have ended.
 func (t Table[K]) Trim(now time.Time) {
 	for k, b := range t {
-		if b.Calm(now) {
+		if b.Quiet(now) {
 			delete(t, k)
 		}
 	}

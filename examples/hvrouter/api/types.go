@@ -216,14 +216,14 @@ type Reload struct {
 
 // Change is one thing that a reload does.
 type Change struct {
-	Place string `json:"place,omitempty"` // "file:line:column: ", "" if it is about none
-	Text  string `json:"text"`
+	Position string `json:"position,omitempty"` // "file:line:column: ", "" if it is about none
+	Text     string `json:"text"`
 	// Loses: sessions, an uplink, or the way by which the hypervisor is reached are lost.
 	Loses bool `json:"loses,omitempty"`
 }
 
-// String returns the place and the text.
-func (c Change) String() string { return c.Place + c.Text }
+// String returns the position and the text.
+func (c Change) String() string { return c.Position + c.Text }
 
 // Move changes a guest. Fields that are nil stay as they are.
 type Move struct {

@@ -25,7 +25,7 @@ func TestFloods(t *testing.T) {
 	}
 	for arp := range strings.SplitSeq(*modes, ",") {
 		t.Run(arp, func(t *testing.T) {
-			w := newWorld(t, arp)
+			w := newTestbed(t, arp)
 			fmt.Printf("What others lost: first packets to next hops (IPv4, IPv6) | connections | streams of a guest (IPv4, IPv6) and of the hypervisor | fragments | answers (ARP, ND, DHCP) | BGP.\n" +
 				"Tables before, during, after: ARP/ND/conntrack/route exceptions/FDB, and how often a table of neighbours was full.\n")
 			quiet := w.run(hostile.Flood{Name: "none"}, 0)
@@ -58,7 +58,7 @@ type outcome struct {
 }
 
 // run measures beside a flood; rate 0 is none.
-func (w *world) run(k hostile.Flood, rate int) (o outcome) {
+func (w *testbed) run(k hostile.Flood, rate int) (o outcome) {
 	w.forget("")
 	o.before = w.count()
 	stop, done := make(chan struct{}), make(chan uint32, 1)
@@ -79,7 +79,7 @@ func (w *world) run(k hostile.Flood, rate int) (o outcome) {
 
 // judge runs a flood; one that costs others something is run again, since the machine
 // may have been busy: it must do so each time.
-func (w *world) judge(k hostile.Flood, rate int, quiet outcome) {
+func (w *testbed) judge(k hostile.Flood, rate int, quiet outcome) {
 	for try := 1; ; try++ {
 		o := w.run(k, rate)
 		if !o.over(quiet.loss) && o.during.full == o.before.full {

@@ -20,7 +20,7 @@ import (
 )
 
 // hvrouter runs the command line against the daemon.
-func (w *world) hvrouter(input string, args ...string) (string, error) {
+func (w *testbed) hvrouter(input string, args ...string) (string, error) {
 	self, err := os.Executable()
 	if err != nil {
 		w.t.Fatal(err)
@@ -32,7 +32,7 @@ func (w *world) hvrouter(input string, args ...string) (string, error) {
 	return string(out), err
 }
 
-func (w *world) must(input string, args ...string) {
+func (w *testbed) must(input string, args ...string) {
 	w.t.Helper()
 	if out, err := w.hvrouter(input, append(args, "-api", w.path("api.sock"))...); err != nil {
 		w.t.Fatalf("hvrouter %v: %v\n%s", args, err, out)
@@ -40,7 +40,7 @@ func (w *world) must(input string, args ...string) {
 }
 
 // ssh stands for what listens on every address of a hypervisor.
-func (w *world) ssh() {
+func (w *testbed) ssh() {
 	w.hv.Do(func() error {
 		l, err := net.Listen("tcp", ":22")
 		if err == nil {
@@ -63,7 +63,7 @@ func reaches(ns *nstest.NS, to string) (ok bool) {
 	return ok
 }
 
-func (w *world) sysctl(name string) string {
+func (w *testbed) sysctl(name string) string {
 	return strings.TrimSpace(w.hv.Exec("cat", "/proc/sys/net/"+name))
 }
 
@@ -74,7 +74,7 @@ func TestTapLife(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs namespaces and seconds")
 	}
-	w := newWorld(t, "kernel")
+	w := newTestbed(t, "kernel")
 	w.ssh()
 	vm := w.loose
 	kernels := hostile.LinkLocalOf(w.mac(w.hv, "loose")).String()
@@ -98,11 +98,11 @@ func TestTapLife(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer out.Close()
-		ear, err := hostile.Hear(w.rr.Path, "fa")
+		capture, err := hostile.Hear(w.rr.Path, "fa")
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer ear.Close()
+		defer capture.Close()
 		for i := range uint32(10) {
 			_ = out.Send(s.Solicit(s.MAC, hostile.LinkLocal(i)))
 			_ = out.Send(s.RouterSolicit(s.MAC, hostile.LinkLocal(i)))
@@ -111,7 +111,7 @@ func TestTapLife(t *testing.T) {
 			_ = out.Send(s.SYN(s.Other4, s.Outside4, i))
 		}
 		for deadline := time.Now().Add(300 * time.Millisecond); ; {
-			frame, err := ear.Next(deadline)
+			frame, err := capture.Next(deadline)
 			if err != nil {
 				break
 			}
@@ -173,7 +173,7 @@ func TestTapLife(t *testing.T) {
 }
 
 // tapName is what the loose tap is called now.
-func (w *world) tapName() string {
+func (w *testbed) tapName() string {
 	if exec.Command("ip", "-n", w.hv.Name, "link", "show", "other").Run() == nil {
 		return "other"
 	}
@@ -186,7 +186,7 @@ func TestManagement(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs namespaces and seconds")
 	}
-	w := newWorld(t, "kernel")
+	w := newTestbed(t, "kernel")
 	w.ssh()
 	admin := nstest.New(t, "admin")
 	nstest.Veth(w.hv, "mgmt0", "192.0.2.5/24 2001:db8:77::5/64", admin, "eth0", "192.0.2.9/24 2001:db8:77::9/64")
@@ -227,7 +227,7 @@ func TestManagement(t *testing.T) {
 }
 
 // daemonHeard reloads and waits until the daemon has.
-func (w *world) daemonHeard(reload func(string), trusted string) {
+func (w *testbed) daemonHeard(reload func(string), trusted string) {
 	count := func() int {
 		log, _ := os.ReadFile(w.path("hv.log"))
 		return strings.Count(string(log), "event=reloaded")
@@ -245,7 +245,7 @@ func TestAddressIsDefended(t *testing.T) {
 	}
 	for _, mode := range []string{"kernel", "responder"} {
 		t.Run(mode, func(t *testing.T) {
-			w := newWorld(t, mode)
+			w := newTestbed(t, mode)
 			s := w.scenes[hostile.Guest]
 			remote, ghost := netip.MustParseAddr("203.0.113.100"), netip.MustParseAddr("203.0.113.77")
 			subnet := netip.MustParseAddr("10.99.1.1")
@@ -284,24 +284,24 @@ func TestAddressIsDefended(t *testing.T) {
 
 // answers sends a frame from the attacker and counts ARP replies and advertisements about
 // a target, all of which must give the hypervisor's MAC.
-func (w *world) answers(frame []byte, target netip.Addr) (n int) {
+func (w *testbed) answers(frame []byte, target netip.Addr) (n int) {
 	w.t.Helper()
 	out, err := hostile.Open(w.vm1.Path, "eth0")
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	defer out.Close()
-	ear, err := hostile.Hear(w.vm1.Path, "eth0")
+	capture, err := hostile.Hear(w.vm1.Path, "eth0")
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	defer ear.Close()
+	defer capture.Close()
 	ours := w.mac(w.hv, "vm1").String()
 	if err := out.Send(frame); err != nil {
 		w.t.Fatal(err)
 	}
 	for deadline := time.Now().Add(250 * time.Millisecond); ; {
-		heard, err := ear.Next(deadline)
+		heard, err := capture.Next(deadline)
 		if err != nil {
 			return n
 		}
@@ -326,7 +326,7 @@ func TestHeardFromElsewhere(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs namespaces and seconds")
 	}
-	w := newWorld(t, "kernel")
+	w := newTestbed(t, "kernel")
 	s := w.scenes[hostile.Guest]
 	private := netip.MustParseAddr("fe80::1234:5678:9abc:def0") // RFC 7217
 	inside := hostile.Inside(s.Own6, 77)
@@ -362,7 +362,7 @@ func TestUnknownOptions(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs namespaces and seconds")
 	}
-	w := newWorld(t, "kernel")
+	w := newTestbed(t, "kernel")
 	for _, from := range []hostile.Port{hostile.Guest, hostile.Loose, hostile.Outside} {
 		ns, link := w.where(from)
 		out, err := hostile.Open(ns.Path, link)
@@ -382,7 +382,7 @@ func TestUnknownOptions(t *testing.T) {
 }
 
 // snmp6 is a counter of the hypervisor's.
-func (w *world) snmp6(name string) (n int) {
+func (w *testbed) snmp6(name string) (n int) {
 	for line := range strings.Lines(w.hv.Exec("cat", "/proc/net/snmp6")) {
 		if f := strings.Fields(line); f[0] == name {
 			n, _ = strconv.Atoi(f[1])

@@ -23,7 +23,7 @@ import (
 const echoPort = 7
 
 // listen has the rest of the network echo datagrams and take connections.
-func (w *world) listen() {
+func (w *testbed) listen() {
 	w.rr.Do(func() error {
 		for i := range hops {
 			for _, a := range []netip.Addr{far4(i), far6(i)} {
@@ -53,7 +53,7 @@ func (w *world) listen() {
 	})
 }
 
-func (w *world) echo(a netip.Addr) error {
+func (w *testbed) echo(a netip.Addr) error {
 	c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(a, echoPort)))
 	if err != nil {
 		return err
@@ -73,7 +73,7 @@ func (w *world) echo(a netip.Addr) error {
 }
 
 // flood sends frames of one kind, rate a second, until stop.
-func (w *world) flood(f hostile.Flood, rate int, stop chan struct{}) (done chan uint32) {
+func (w *testbed) flood(f hostile.Flood, rate int, stop chan struct{}) (done chan uint32) {
 	ns, link := w.where(f.From)
 	s, err := hostile.Open(ns.Path, link)
 	if err != nil {
@@ -122,7 +122,7 @@ func (c tables) String() string {
 }
 
 // count counts them.
-func (w *world) count() (c tables) {
+func (w *testbed) count() (c tables) {
 	var full4, full6 int
 	c.neigh4, full4 = neighbours(w.t, "arp_cache")
 	c.neigh6, full6 = neighbours(w.t, "ndisc_cache")
@@ -159,7 +159,7 @@ func neighbours(tb interface{ Fatal(...any) }, table string) (entries, full int)
 }
 
 // forget has the hypervisor forget its neighbours on an interface; "" is all.
-func (w *world) forget(link string) {
+func (w *testbed) forget(link string) {
 	for _, f := range []string{"-4", "-6"} {
 		args := []string{f, "neigh", "flush", "all"}
 		if link != "" {
@@ -170,7 +170,7 @@ func (w *world) forget(link string) {
 }
 
 // measure counts what others lose in some seconds.
-func (w *world) measure() (l loss) {
+func (w *testbed) measure() (l loss) {
 	var wg sync.WaitGroup
 	stop := make(chan struct{})
 	var guest4, guest6, uplink int
@@ -190,7 +190,7 @@ func (w *world) measure() (l loss) {
 }
 
 // meet sends one packet each by next hops that nobody knows, and counts missing answers.
-func (w *world) meet(to func(int) netip.Addr) (lost int) {
+func (w *testbed) meet(to func(int) netip.Addr) (lost int) {
 	var c *net.UDPConn
 	w.vm2.Do(func() (err error) {
 		c, err = net.ListenUDP("udp", nil)
@@ -212,7 +212,7 @@ func (w *world) meet(to func(int) netip.Addr) (lost int) {
 }
 
 // connect opens 50 connections and counts those for which a packet had to be repeated.
-func (w *world) connect() (slow int) {
+func (w *testbed) connect() (slow int) {
 	var wg sync.WaitGroup
 	var n atomic.Int32
 	for i := range 50 {
@@ -247,7 +247,7 @@ func dial(ns *nstest.NS, to netip.AddrPort) (ok bool) {
 
 // asks has another guest ask for a remote guest, for its gateway from addresses that it
 // never used before, and for a lease, and counts the answers that are missing.
-func (w *world) asks() (arp, nd, dhcp int) {
+func (w *testbed) asks() (arp, nd, dhcp int) {
 	s := w.scenes[hostile.Guest].For(w.mac(w.vm2, "eth0"), w.mac(w.hv, "vm2"))
 	out, err := hostile.Open(w.vm2.Path, "eth0")
 	if err != nil {
@@ -287,7 +287,7 @@ func (w *world) asks() (arp, nd, dhcp int) {
 }
 
 // big sends datagrams that need three fragments and counts missing echoes.
-func (w *world) big(ns *nstest.NS, to netip.Addr) (lost int) {
+func (w *testbed) big(ns *nstest.NS, to netip.Addr) (lost int) {
 	var c *net.UDPConn
 	ns.Do(func() (err error) {
 		c, err = net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(to, echoPort)))
@@ -306,7 +306,7 @@ func (w *world) big(ns *nstest.NS, to netip.Addr) (lost int) {
 }
 
 // reset has BIRD restart two sessions and counts those that are not up again in time.
-func (w *world) reset() (down int) {
+func (w *testbed) reset() (down int) {
 	for _, name := range []string{"a4", "a6"} {
 		_ = w.rr.Command("birdc", "-s", w.path("bird.ctl"), "restart", name).Run()
 	}
@@ -321,7 +321,7 @@ func (w *world) reset() (down int) {
 }
 
 // stream sends 200 datagrams a second until stop and counts those whose echo is missing.
-func (w *world) stream(ns *nstest.NS, to netip.Addr, stop chan struct{}) (lost int) {
+func (w *testbed) stream(ns *nstest.NS, to netip.Addr, stop chan struct{}) (lost int) {
 	var c *net.UDPConn
 	ns.Do(func() (err error) {
 		c, err = net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(to, echoPort)))

@@ -84,9 +84,9 @@ func hop6(i int) netip.Addr {
 	return netip.MustParseAddr(fmt.Sprintf("2001:db8:c633:6400::1:%x", i+1))
 }
 
-// world is a hypervisor with an attacker, a victim, a tap that is no guest, and the
+// testbed is a hypervisor with an attacker, a victim, a tap that is no guest, and the
 // rest of the network in one namespace.
-type world struct {
+type testbed struct {
 	t                       *testing.T
 	dir                     string
 	hv, rr, vm1, vm2, loose *nstest.NS
@@ -95,9 +95,9 @@ type world struct {
 	scenes                  map[hostile.Port]*hostile.Scene
 }
 
-func newWorld(t *testing.T, arp string) *world {
+func newTestbed(t *testing.T, arp string) *testbed {
 	nstest.Need(t, "bird")
-	w := &world{t: t, dir: t.TempDir(), hv: nstest.New(t, "hv"), rr: nstest.New(t, "rr"), vm1: nstest.New(t, "vm1"), vm2: nstest.New(t, "vm2"), loose: nstest.New(t, "loose")}
+	w := &testbed{t: t, dir: t.TempDir(), hv: nstest.New(t, "hv"), rr: nstest.New(t, "rr"), vm1: nstest.New(t, "vm1"), vm2: nstest.New(t, "vm2"), loose: nstest.New(t, "loose")}
 	w.network()
 	w.write("hv.yaml", strings.Replace(daemonConfig, "ARP", arp, 1))
 	w.reflector()
@@ -109,7 +109,7 @@ func newWorld(t *testing.T, arp string) *world {
 	return w
 }
 
-func (w *world) network() {
+func (w *testbed) network() {
 	nstest.Veth(w.hv, "a.public", "198.51.100.101/25 2001:db8:c633:6400::1/64", w.rr, "fa", "198.51.100.126/25 2001:db8:c633:6400::26/64")
 	nstest.Veth(w.hv, "a.private", "172.22.15.101/25", w.rr, "pa", "172.22.15.126/25 172.22.2.2/32")
 	w.hv.IP("link add name loopback type bridge")
@@ -128,7 +128,7 @@ func (w *world) network() {
 	w.rr.IP("-6 route add 2001:db8:cb00:7100::/56 via 2001:db8:c633:6400::1")
 }
 
-func (w *world) guests() {
+func (w *testbed) guests() {
 	for _, vm := range []*nstest.NS{w.vm1, w.vm2, w.loose} {
 		vm.Sysctl("net/ipv6/conf/default/accept_ra", "0") // what they need is below
 	}
@@ -147,21 +147,21 @@ func (w *world) guests() {
 	}
 }
 
-func (w *world) tap(name string, vm *nstest.NS, end, mac string) {
+func (w *testbed) tap(name string, vm *nstest.NS, end, mac string) {
 	w.hv.IP(fmt.Sprintf("link add name %s type veth peer name %s address %s netns %s", name, end, mac, vm.Name))
 	vm.IP("link set " + end + " up")
 }
 
-func (w *world) path(name string) string { return filepath.Join(w.dir, name) }
+func (w *testbed) path(name string) string { return filepath.Join(w.dir, name) }
 
-func (w *world) write(name, text string) {
+func (w *testbed) write(name, text string) {
 	w.t.Helper()
 	if err := os.WriteFile(w.path(name), []byte(strings.ReplaceAll(text, "DIR", w.dir)), 0o600); err != nil {
 		w.t.Fatal(err)
 	}
 }
 
-func (w *world) reflector() {
+func (w *testbed) reflector() {
 	var list4, list6 strings.Builder
 	for i := range hops {
 		fmt.Fprintf(&list4, "route %v/32 via %v; ", far4(i), hop4(i))
@@ -175,7 +175,7 @@ func (w *world) reflector() {
 	w.t.Cleanup(func() { bird.Process.Kill(); bird.Wait() })
 }
 
-func (w *world) daemon() {
+func (w *testbed) daemon() {
 	self, err := os.Executable()
 	if err != nil {
 		w.t.Fatal(err)
@@ -201,7 +201,7 @@ func (w *world) daemon() {
 	})
 }
 
-func (w *world) sessions() (up int) {
+func (w *testbed) sessions() (up int) {
 	var all []api.Session
 	if api.NewClient(w.path("api.sock")).Get(w.t.Context(), "/v1/sessions", &all) != nil {
 		return 0
@@ -215,7 +215,7 @@ func (w *world) sessions() (up int) {
 }
 
 // settled waits until everything can be reached.
-func (w *world) settled() {
+func (w *testbed) settled() {
 	nstest.Wait(w.t, 20*time.Second, "three sessions", func() bool { return w.sessions() == 3 })
 	for _, to := range []string{far4(0).String(), far6(0).String()} {
 		nstest.Wait(w.t, 20*time.Second, to+" from vm2", func() bool { return w.vm2.Command("ping", "-c1", "-W1", to).Run() == nil })
@@ -225,7 +225,7 @@ func (w *world) settled() {
 	})
 }
 
-func (w *world) mac(ns *nstest.NS, link string) (mac net.HardwareAddr) {
+func (w *testbed) mac(ns *nstest.NS, link string) (mac net.HardwareAddr) {
 	ns.Do(func() error {
 		i, err := net.InterfaceByName(link)
 		if err == nil {
@@ -237,7 +237,7 @@ func (w *world) mac(ns *nstest.NS, link string) (mac net.HardwareAddr) {
 }
 
 // cast says who is who, seen from each port.
-func (w *world) cast() {
+func (w *testbed) cast() {
 	a, p := netip.MustParseAddr, netip.MustParsePrefix
 	base := hostile.Scene{
 		Own4: a("203.0.113.1"), Other4: a("203.0.113.2"), Own6: p("2001:db8:cb00:7100::/64"), Other6: p("2001:db8:cb00:7101::/64"),
@@ -259,7 +259,7 @@ func (w *world) cast() {
 	}
 }
 
-func (w *world) where(p hostile.Port) (ns *nstest.NS, link string) {
+func (w *testbed) where(p hostile.Port) (ns *nstest.NS, link string) {
 	switch p {
 	case hostile.Overlay:
 		return w.vm1, "eth1"

@@ -93,7 +93,7 @@ func (f *fake) Reload(o api.ReloadOptions) (api.Reload, error) {
 	if !o.Force && !o.DryRun {
 		return api.Reload{}, errors.New("f:1:1: the file is empty")
 	}
-	return api.Reload{Changes: []api.Change{{Place: "f:1:1: ", Text: "guest vm1 leaves"}}}, nil
+	return api.Reload{Changes: []api.Change{{Position: "f:1:1: ", Text: "guest vm1 leaves"}}}, nil
 }
 
 func (f *fake) Drain(context.Context) error { f.note("drain"); return nil }

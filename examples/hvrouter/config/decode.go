@@ -176,7 +176,7 @@ func leadingZero(s string) bool {
 
 func atToken(t *token.Token, format string, args ...any) *Error {
 	e := &Error{Msg: fmt.Sprintf(format, args...)}
-	e.place(t)
+	e.setPosition(t)
 	return e
 }
 

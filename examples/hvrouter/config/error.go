@@ -62,12 +62,12 @@ func (es Errors) sorted(file string) Errors {
 func at(node ast.Node, format string, args ...any) *Error {
 	e := &Error{Msg: fmt.Sprintf(format, args...)}
 	if node != nil {
-		e.place(node.GetToken())
+		e.setPosition(node.GetToken())
 	}
 	return e
 }
 
-func (e *Error) place(t *token.Token) {
+func (e *Error) setPosition(t *token.Token) {
 	if t != nil && t.Position != nil {
 		e.Line, e.Column = t.Position.Line, t.Position.Column
 	}
@@ -86,7 +86,7 @@ func fromYAML(err error) *Error {
 	}
 	// Not its Error: that draws the text around the token, which may be megabytes.
 	e := &Error{Msg: y.GetMessage()}
-	e.place(y.GetToken())
+	e.setPosition(y.GetToken())
 	var overflow *yaml.OverflowError
 	var other *yaml.TypeError
 	switch {

@@ -71,9 +71,9 @@ func (r *router) tellTrust(p *namespace) {
 }
 
 // since returns the interfaces that are in now and were not before.
-func since(before, now []domain.Suspect) (list []domain.Suspect) {
+func since(before, now []domain.TrustHint) (list []domain.TrustHint) {
 	for _, i := range now {
-		if !slices.ContainsFunc(before, func(b domain.Suspect) bool { return b.Name == i.Name }) {
+		if !slices.ContainsFunc(before, func(b domain.TrustHint) bool { return b.Name == i.Name }) {
 			list = append(list, i)
 		}
 	}

@@ -96,7 +96,7 @@ func (r *router) greet(index int) {
 	for _, p := range r.served {
 		if p.Link.IfIndex == index {
 			r.probe(p)
-			r.edge.Greet(r.cfg, p)
+			r.edge.Reannounce(r.cfg, p)
 		}
 	}
 }

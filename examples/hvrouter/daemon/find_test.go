@@ -48,8 +48,8 @@ func TestRecall(t *testing.T) {
 	b.trace.take()
 	b.refresh()
 	p := b.served["tap0"]
-	if len(p.IPv4) != 1 || p.IPv4[0].String() != "203.0.113.50" || len(p.Presumed) != 1 || p.Presumed[0] != p.IPv4[0].Addr {
-		t.Errorf("served %v, presumed %v", p.IPv4, p.Presumed)
+	if len(p.IPv4) != 1 || p.IPv4[0].String() != "203.0.113.50" || len(p.Seeded) != 1 || p.Seeded[0] != p.IPv4[0].Addr {
+		t.Errorf("served %v, presumed %v", p.IPv4, p.Seeded)
 	}
 }
 

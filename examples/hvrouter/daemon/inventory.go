@@ -238,7 +238,7 @@ func (d *Daemon) change(do func(*router, *guest.Inventory) error) error {
 		}
 		next := r.guests.Clone()
 		if err = do(r, next); err == nil {
-			keep = r.store.Queue(next.Kept())
+			keep = r.store.Queue(next.FromAPI())
 		}
 	})
 	if err != nil {
@@ -252,7 +252,7 @@ func (d *Daemon) change(do func(*router, *guest.Inventory) error) error {
 			err = do(r, &r.guests)
 		}
 		if err != nil {
-			r.store.Queue(r.guests.Kept()) // as it is
+			r.store.Queue(r.guests.FromAPI()) // as it is
 			return
 		}
 		r.refresh()

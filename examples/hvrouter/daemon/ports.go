@@ -54,8 +54,8 @@ type edge interface {
 	// Serve begins, or changes, what the guest is told: router advertisements,
 	// DHCP, announcements of our addresses. It is called after the routes are set.
 	Serve(*config.Config, ...guest.Port)
-	// Greet says the same again: the guest's interface has just got its carrier.
-	Greet(*config.Config, guest.Port)
+	// Reannounce says the same again: the guest's interface has just got its carrier.
+	Reannounce(*config.Config, guest.Port)
 	// Silence ends answering the guest's ARP requests before it returns.
 	Silence(guest.Port)
 	// Known has the guest's questions from p.Heard left to the kernel, which hears them now.

@@ -75,7 +75,7 @@ func (r *router) ports(here []config.Guest) map[string]guest.Port {
 	presumed := r.findings.presumed()
 	for _, g := range here {
 		link, _ := r.home().links.byName(g.Interface)
-		ports[g.Name] = guest.Port{Guest: g, Link: link, Presumed: presumed[link.IfIndex], Heard: r.heard[link.IfIndex].list()}
+		ports[g.Name] = guest.Port{Guest: g, Link: link, Seeded: presumed[link.IfIndex], Heard: r.heard[link.IfIndex].list()}
 	}
 	return ports
 }

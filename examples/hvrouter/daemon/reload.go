@@ -88,13 +88,13 @@ func (d *Daemon) foresee(ctx context.Context, c *config.Config, h config.Host) (
 		return nil, err
 	}
 	for _, f := range host.Worse(host.Check(old, host.System), host.Check(c, host.System)) {
-		list = append(list, api.Change{Text: f.String(), Place: c.Where(f.Path), Loses: true})
+		list = append(list, api.Change{Text: f.String(), Position: c.Where(f.Path), Loses: true})
 	}
 	for _, err := range refused {
 		list = append(list, api.Change{Text: "guest refused: " + err.Error(), Loses: true})
 	}
 	for _, change := range change.Between(old, c) {
-		list = append(list, api.Change{Text: change.Text, Place: c.Where(change.Path), Loses: change.Loses})
+		list = append(list, api.Change{Text: change.Text, Position: c.Where(change.Path), Loses: change.Loses})
 	}
 	return list, nil
 }

@@ -124,12 +124,12 @@ func (e fakeEdge) Serve(_ *config.Config, ports ...guest.Port) {
 		e.add("serve %s", p.Name)
 	}
 }
-func (e fakeEdge) Greet(_ *config.Config, p guest.Port) { e.add("greet %s", p.Name) }
-func (e fakeEdge) Silence(p guest.Port)                 { e.add("silence %s", p.Name) }
-func (e fakeEdge) Known(p guest.Port)                   { e.add("known %s %v", p.Name, p.Heard) }
-func (e fakeEdge) Leave(p guest.Port, gone bool)        { e.add("leave %s gone %v", p.Name, gone) }
-func (e fakeEdge) Target(p netip.Prefix, link int)      { e.add("target %v link %d", p, link) }
-func (e fakeEdge) NoTarget(p netip.Prefix)              { e.add("target %v gone", p) }
+func (e fakeEdge) Reannounce(_ *config.Config, p guest.Port) { e.add("greet %s", p.Name) }
+func (e fakeEdge) Silence(p guest.Port)                      { e.add("silence %s", p.Name) }
+func (e fakeEdge) Known(p guest.Port)                        { e.add("known %s %v", p.Name, p.Heard) }
+func (e fakeEdge) Leave(p guest.Port, gone bool)             { e.add("leave %s gone %v", p.Name, gone) }
+func (e fakeEdge) Target(p netip.Prefix, link int)           { e.add("target %v link %d", p, link) }
+func (e fakeEdge) NoTarget(p netip.Prefix)                   { e.add("target %v gone", p) }
 func (e fakeEdge) Overlays(_ *config.Config, _ func(string) (int, bool), vteps []netip.Addr) {
 	e.add("overlays %v", vteps)
 }

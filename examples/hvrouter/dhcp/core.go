@@ -16,10 +16,10 @@ import (
 // core decides about every message of a namespace. It is pure: it has no socket and no
 // clock. It is not safe for concurrent use.
 type core struct {
-	relay  Relay
-	guests map[int]*guest // by interface
-	stats  Stats
-	doubts map[EventKind]*occasion // about answers of servers
+	relay      Relay
+	guests     map[int]*guest // by interface
+	stats      Stats
+	suspicious map[EventKind]*occasion // about answers of servers
 }
 
 // guest is the guest behind one interface.
@@ -90,7 +90,7 @@ type occasion struct {
 	count int
 }
 
-func (o *occasion) happens(now time.Time) (count int, tell bool) {
+func (o *occasion) happens(now time.Time) (count int, report bool) {
 	o.count++
 	if !o.last.IsZero() && now.Sub(o.last) < time.Minute {
 		return 0, false
@@ -100,7 +100,7 @@ func (o *occasion) happens(now time.Time) (count int, tell bool) {
 }
 
 func newCore() core {
-	return core{guests: map[int]*guest{}, doubts: map[EventKind]*occasion{Unasked: {}, Stranger: {}, Astray: {}}}
+	return core{guests: map[int]*guest{}, suspicious: map[EventKind]*occasion{Unasked: {}, Stranger: {}, Astray: {}}}
 }
 
 // set serves a guest, or changes what it is given. What it has asked for, and what it may
@@ -151,8 +151,8 @@ func (c *core) fromGuest(now time.Time, b []byte, link int) effects {
 
 // decline notes that the guest has found its address in use.
 func (g *guest) decline(now time.Time, p *dhcpv4.DHCPv4) *Event {
-	count, tell := g.declined.happens(now)
-	if !tell {
+	count, report := g.declined.happens(now)
+	if !report {
 		return nil
 	}
 	return &Event{Kind: Declined, Interface: g.name, Address: address(p.RequestedIPAddress()), Count: count}
@@ -185,7 +185,7 @@ func (c *core) fromServer(now time.Time, b []byte, from origin) (fx effects) {
 	}
 	fx.refused = true
 	c.stats.Unasked++
-	if count, tell := c.doubts[kind].happens(now); tell {
+	if count, report := c.suspicious[kind].happens(now); report {
 		fx.event = &Event{Kind: kind, Address: from.Addr(), Count: count}
 	}
 	return fx

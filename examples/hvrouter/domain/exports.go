@@ -60,7 +60,7 @@ type export struct {
 	pref         uint32    // that it is announced with
 	since        time.Time // it is missing; zero: it is not
 	undecided    bool
-	told         bool // there was a notice that it is missing
+	reported     bool // there was a notice that it is missing
 }
 
 // ExportEffects is what a change calls for.
@@ -166,8 +166,8 @@ func (x *Exports) review(e *export, now time.Time, fx *ExportEffects) {
 	if s.State == Present {
 		x.decide(e, false)
 		e.since = time.Time{}
-		if e.told {
-			e.told = false
+		if e.reported {
+			e.reported = false
 			fx.Notices = append(fx.Notices, Notice{Prefix: e.Prefix})
 		}
 		if !e.announced || e.pref != e.LocalPref {
@@ -205,8 +205,8 @@ func (x *Exports) decide(e *export, undecided bool) {
 
 // notice says once that a prefix is missing.
 func (x *Exports) notice(e *export, fx *ExportEffects) {
-	if !e.told {
-		e.told = true
+	if !e.reported {
+		e.reported = true
 		fx.Notices = append(fx.Notices, Notice{Prefix: e.Prefix, Why: e.why(), Withdrawn: e.announced})
 	}
 }

@@ -31,7 +31,7 @@ func TestExports(t *testing.T) {
 type exportTest struct {
 	*Exports
 	announced map[netip.Prefix]uint32
-	told      map[netip.Prefix]bool // that it is missing
+	reported  map[netip.Prefix]bool // that it is missing
 	addresses map[netip.Addr]bool
 }
 

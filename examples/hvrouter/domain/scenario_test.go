@@ -26,12 +26,12 @@ import (
 //	show rules|addresses|sysctls, show table ID, show announced DOMAIN
 func TestScenarios(t *testing.T) {
 	scenario.Files(t, "testdata/*.txt", func(t *testing.T, text string) (string, error) {
-		s := &stage{here: map[string]bool{}, ribs: map[string]*RIB{}, routes: map[string]map[Key]Route{}}
+		s := &player{here: map[string]bool{}, ribs: map[string]*RIB{}, routes: map[string]map[Key]Route{}}
 		return scenario.Play(text, s)
 	})
 }
 
-type stage struct {
+type player struct {
 	out    []string
 	c      *config.Config
 	here   map[string]bool
@@ -41,7 +41,7 @@ type stage struct {
 }
 
 // Do implements [scenario.Machine].
-func (s *stage) Do(_ time.Time, f []string) ([]string, error) {
+func (s *player) Do(_ time.Time, f []string) ([]string, error) {
 	s.out = nil
 	if err := s.do(f); err != nil {
 		return nil, err
@@ -49,7 +49,7 @@ func (s *stage) Do(_ time.Time, f []string) ([]string, error) {
 	return s.out, s.consistent()
 }
 
-func (s *stage) do(f []string) error {
+func (s *player) do(f []string) error {
 	switch f[0] {
 	case "config":
 		return s.config(f[1], f[2:])
@@ -74,10 +74,10 @@ func (s *stage) do(f []string) error {
 	return nil
 }
 
-func (s *stage) say(format string, args ...any) { s.out = append(s.out, fmt.Sprintf(format, args...)) }
+func (s *player) say(format string, args ...any) { s.out = append(s.out, fmt.Sprintf(format, args...)) }
 
 // config loads a file; further words old=new are replaced in it.
-func (s *stage) config(file string, edits []string) error {
+func (s *player) config(file string, edits []string) error {
 	data, err := os.ReadFile(filepath.Join("testdata", file))
 	if err != nil {
 		return err
@@ -104,7 +104,7 @@ func (s *stage) config(file string, edits []string) error {
 	return nil
 }
 
-func (s *stage) guests() {
+func (s *player) guests() {
 	var here []config.Guest
 	for _, g := range s.c.Guests {
 		if s.here[g.Name] {
@@ -117,7 +117,7 @@ func (s *stage) guests() {
 	}
 }
 
-func (s *stage) change(name string, f func(*RIB, *Effects)) {
+func (s *player) change(name string, f func(*RIB, *Effects)) {
 	var fx Effects
 	f(s.ribs[name], &fx)
 	var lines []string
@@ -140,7 +140,7 @@ func (s *stage) change(name string, f func(*RIB, *Effects)) {
 }
 
 // consistent checks that the effects, added up, are the state.
-func (s *stage) consistent() error {
+func (s *player) consistent() error {
 	for name, rib := range s.ribs {
 		want := map[Key]Route{}
 		for r := range rib.Routes {
@@ -153,7 +153,7 @@ func (s *stage) consistent() error {
 	return nil
 }
 
-func (s *stage) show(what []string) {
+func (s *player) show(what []string) {
 	switch what[0] {
 	case "rules":
 		for _, r := range s.static.Rules {
@@ -179,7 +179,7 @@ func (s *stage) show(what []string) {
 	}
 }
 
-func (s *stage) table(id uint32) {
+func (s *player) table(id uint32) {
 	routes := slices.Clone(s.static.Persistent)
 	for _, name := range slices.Sorted(maps.Keys(s.ribs)) {
 		routes = slices.AppendSeq(routes, s.ribs[name].Routes)

@@ -31,13 +31,13 @@ type Trust struct {
 	Host []string
 	// Guessed are trusted because of an address, since the configuration does not say whom
 	// to trust. They are in Host.
-	Guessed []Suspect
+	Guessed []TrustHint
 	// Denied have an address that may be the host's, and are not trusted.
-	Denied []Suspect
+	Denied []TrustHint
 }
 
-// Suspect is an interface of which an operator should say what it is.
-type Suspect struct {
+// TrustHint is an interface of which an operator should say what it is.
+type TrustHint struct {
 	Name    string
 	Because netip.Prefix // an address of it
 }
@@ -80,12 +80,12 @@ func NewTrust(c *config.Config, guests []config.Guest, all []Interface) (t Trust
 		case !because.IsValid():
 		case certain && r.trusted == nil:
 			own(i.Name)
-			t.Guessed = append(t.Guessed, Suspect{i.Name, because})
+			t.Guessed = append(t.Guessed, TrustHint{i.Name, because})
 		default:
-			t.Denied = append(t.Denied, Suspect{i.Name, because})
+			t.Denied = append(t.Denied, TrustHint{i.Name, because})
 		}
 	}
-	byName := func(a, b Suspect) int { return strings.Compare(a.Name, b.Name) }
+	byName := func(a, b TrustHint) int { return strings.Compare(a.Name, b.Name) }
 	slices.SortFunc(t.Guessed, byName)
 	slices.SortFunc(t.Denied, byName)
 	return t

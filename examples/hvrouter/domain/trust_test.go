@@ -57,7 +57,7 @@ func TestTrust(t *testing.T) {
 	} {
 		c.Firewall.Trusted = try.trusted
 		trust := NewTrust(c, guests, []Interface{{Name: try.link, Addresses: func() []InterfaceAddress { return try.addrs }}})
-		suspect := func(s Suspect) bool { return s.Name == try.link }
+		suspect := func(s TrustHint) bool { return s.Name == try.link }
 		var got []string
 		if slices.ContainsFunc(trust.Guessed, suspect) {
 			got = append(got, "guessed")

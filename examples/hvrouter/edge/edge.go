@@ -174,9 +174,9 @@ func gatewayMAC(c *config.Config, p guest.Port) [6]byte {
 	return p.Link.MAC
 }
 
-// Greet says again what a guest is told when it arrives: its interface has just got its
+// Reannounce says again what a guest is told when it arrives: its interface has just got its
 // carrier, and whatever was said before was lost.
-func (e *Edge) Greet(c *config.Config, p guest.Port) {
+func (e *Edge) Reannounce(c *config.Config, p guest.Port) {
 	e.ra.Restart(p.Link.IfIndex)
 	e.announce(c, p)
 }

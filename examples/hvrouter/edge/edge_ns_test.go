@@ -182,7 +182,7 @@ guests:
 	e.Serve(c, e.port)
 	const gateway = " at 02:00:00:00:00:fe"
 	e.hears("RA", nil)
-	e.hears("announced 203.0.113.254"+gateway, func() { e.Greet(c, e.port) })
+	e.hears("announced 203.0.113.254"+gateway, func() { e.Reannounce(c, e.port) })
 	e.hears("ARP 203.0.113.3"+gateway, e.ask4("203.0.113.3"))
 	e.hears("NDP 2001:db8:1::9"+gateway, e.ask6("2001:db8:1::9"))
 	if got := proxyARP(); got != "0" {

@@ -30,13 +30,13 @@ type finder struct {
 
 	mu        sync.Mutex
 	within    map[int][]config.Prefix // by link
-	news      map[netip.Addr]Sighting
+	latest    map[netip.Addr]Sighting
 	conflicts map[netip.Addr]Sighting
 	wake      chan struct{}
 }
 
 func openFinder(netns string) (*finder, error) {
-	f := &finder{within: map[int][]config.Prefix{}, news: map[netip.Addr]Sighting{}, conflicts: map[netip.Addr]Sighting{}, wake: make(chan struct{}, 1)}
+	f := &finder{within: map[int][]config.Prefix{}, latest: map[netip.Addr]Sighting{}, conflicts: map[netip.Addr]Sighting{}, wake: make(chan struct{}, 1)}
 	var err error
 	if f.conn4, err = arp.Listen(arp.Config{NetNS: netns}); err != nil {
 		return nil, err
@@ -45,8 +45,8 @@ func openFinder(netns string) (*finder, error) {
 		f.conn4.Close()
 		return nil, err
 	}
-	f.arp = arp.NewMonitor(sifted4{f.conn4, f}, arp.WatchConfig{})
-	f.ndp = ndp.NewMonitor(sifted6{f.conn6, f}, ndp.WatchConfig{})
+	f.arp = arp.NewMonitor(filtered4{f.conn4, f}, arp.WatchConfig{})
+	f.ndp = ndp.NewMonitor(filtered6{f.conn6, f}, ndp.WatchConfig{})
 	return f, nil
 }
 
@@ -80,7 +80,7 @@ func (f *finder) set(c *config.Config, p guest.Port, mac [6]byte) error {
 	} else {
 		f.ndp.RemoveLink(p.Link.IfIndex)
 	}
-	for _, a := range p.Presumed {
+	for _, a := range p.Seeded {
 		if a.Is4() {
 			f.arp.Seed(p.Link.IfIndex, a)
 		} else {
@@ -121,7 +121,7 @@ func (f *finder) follow4(ctx context.Context) error {
 		if err != nil {
 			return nil // the monitor's Run says why
 		}
-		f.tell(Sighting(e))
+		f.record(Sighting(e))
 	}
 	return nil
 }
@@ -134,19 +134,19 @@ func (f *finder) follow6(ctx context.Context) error {
 		if err != nil {
 			return nil
 		}
-		f.tell(Sighting(e))
+		f.record(Sighting(e))
 	}
 	return nil
 }
 
-// tell keeps a sighting for Sightings.
-func (f *finder) tell(s Sighting) {
+// record keeps a sighting for Sightings.
+func (f *finder) record(s Sighting) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if s.Kind == arp.EventConflict {
 		f.conflicts[s.IP] = s
 	} else {
-		f.news[s.IP] = s
+		f.latest[s.IP] = s
 	}
 	select {
 	case f.wake <- struct{}{}:
@@ -167,20 +167,20 @@ func (e *Edge) Sightings(ctx context.Context) ([]Sighting, error) {
 	defer f.mu.Unlock()
 	byAddress := func(a, b Sighting) int { return a.IP.Compare(b.IP) }
 	out := slices.SortedFunc(maps.Values(f.conflicts), byAddress)
-	out = append(out, slices.SortedFunc(maps.Values(f.news), byAddress)...)
+	out = append(out, slices.SortedFunc(maps.Values(f.latest), byAddress)...)
 	clear(f.conflicts)
-	clear(f.news)
+	clear(f.latest)
 	return out, nil
 }
 
-// sifted4 is a connection that hears only of addresses that may be found.
-type sifted4 struct {
+// filtered4 is a connection that hears only of addresses that may be found.
+type filtered4 struct {
 	*arp.Conn
 	f *finder
 }
 
 // Read implements arp.PacketConn. It may give 0 frames without an error.
-func (s sifted4) Read(frames []arp.Frame) (int, error) {
+func (s filtered4) Read(frames []arp.Frame) (int, error) {
 	n, err := s.Conn.Read(frames)
 	good := 0
 	for _, f := range frames[:n] {
@@ -196,14 +196,14 @@ func (s sifted4) Read(frames []arp.Frame) (int, error) {
 	return good, err
 }
 
-// sifted6 is the same for IPv6.
-type sifted6 struct {
+// filtered6 is the same for IPv6.
+type filtered6 struct {
 	*ndp.Conn
 	f *finder
 }
 
 // Read implements ndp.PacketConn. It may give 0 packets without an error.
-func (s sifted6) Read(packets []ndp.Packet) (int, error) {
+func (s filtered6) Read(packets []ndp.Packet) (int, error) {
 	n, err := s.Conn.Read(packets)
 	good := 0
 	for i := range packets[:n] {

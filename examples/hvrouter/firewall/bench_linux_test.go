@@ -45,7 +45,7 @@ func BenchmarkForwarding(b *testing.B) {
 					l.hv.IP("neigh replace " + a + " lladdr " + hardware(b, l.public, "eth0").String() + " dev a.public nud permanent")
 				}
 				if guests >= 0 {
-					s := crowded(guests)
+					s := blocked(guests)
 					s.Guests[0].Translations = nil
 					l.apply(b, s)
 				}

@@ -270,13 +270,13 @@ func TestApplyIsIdempotentAndRepairs(t *testing.T) {
 
 func TestManyGuestsManyRules(t *testing.T) {
 	l := newLab(t)
-	l.apply(t, crowded(2000))
+	l.apply(t, blocked(2000))
 	send(t, l.guest, "203.0.113.254:99")
 	l.dropped(t, "guest-to-hypervisor", 1)
 }
 
 // crowded is spec() with so many guests more.
-func crowded(n int) Spec {
+func blocked(n int) Spec {
 	s := spec()
 	for i := range n {
 		name := fmt.Sprintf("tap%d", i)

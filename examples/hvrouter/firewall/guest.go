@@ -128,7 +128,7 @@ func (b *builder) fromGuest() {
 // speaks from 0.0.0.0 to a DHCP server (RFC 2131, Section 4.1).
 func (b *builder) sources4(c *chain) {
 	c.add(source(ip4.unspecified), dport(unix.IPPROTO_UDP, 67), sport(68), accept())
-	c.drop("spoofed-source", ipv4, b.own4.without(source4), noWayBack(len(b.spec.Marks) > 0))
+	c.drop("spoofed-source", ipv4, b.own4.without(source4), noReturnRoute(len(b.spec.Marks) > 0))
 }
 
 func (b *builder) fromGuest6() chain {
@@ -139,7 +139,7 @@ func (b *builder) fromGuest6() chain {
 	c.add(source(ip6.unspecified), b.icmp6(icmp6RouterSolicit, icmp6Solicit, icmp6Listeners2), accept())
 	// What has our own link-local address as its source would be answered to ourselves.
 	c.drop("spoofed-source", linkLocal(true), ours())
-	c.drop("spoofed-source", linkLocal(false), noWayBack(len(b.spec.Marks) > 0))
+	c.drop("spoofed-source", linkLocal(false), noReturnRoute(len(b.spec.Marks) > 0))
 	b.offLink(&c)
 	// nftables reads what is in a later fragment of IPv6 as if it were a transport header
 	// (seen on Linux 6.18; not in IPv4). Without the first one, which is looked at, it comes

@@ -167,9 +167,9 @@ func ours() match {
 	return match{&expr.Fib{Register: reg, FlagSADDR: true, FlagIIF: true, ResultADDRTYPE: true}, is(rtnLocal)}
 }
 
-// noWayBack matches packets whose source is not routed to the interface that they
+// noReturnRoute matches packets whose source is not routed to the interface that they
 // came from, by their mark if there are marks.
-func noWayBack(marked bool) match {
+func noReturnRoute(marked bool) match {
 	return match{
 		&expr.Fib{Register: reg, FlagSADDR: true, FlagMARK: marked, FlagIIF: true, ResultOIF: true},
 		is(binaryutil.NativeEndian.PutUint32(0)),

@@ -23,7 +23,7 @@ func TestReplacedUnderTraffic(t *testing.T) {
 	for _, a := range []string{"198.51.100.1", "2001:db8:64::ff"} {
 		l.hv.IP("neigh replace " + a + " lladdr " + hardware(t, l.public, "eth0").String() + " dev a.public nud permanent")
 	}
-	s := crowded(300)
+	s := blocked(300)
 	s.Guests[0].Translations = nil
 	l.apply(t, s)
 

@@ -113,10 +113,10 @@ func (b *builder) flows() chain {
 	for _, f := range families {
 		if m := b.translated[f.proto]; m != nil {
 			by := b.translatedBy[f.proto]
-			crowded := b.set(crowdedSet(f.unspecified), "with more than their part of the table", f.dest.kind)
-			crowded.HasTimeout = true
-			c.drop("flow-flood", newFlow(), family(f.proto), among(crowded, f.dest))
-			c.drop("flow-flood", newFlow(), family(f.proto), among(crowded, f.source))
+			blocked := b.set(crowdedSet(f.unspecified), "with more than their part of the table", f.dest.kind)
+			blocked.HasTimeout = true
+			c.drop("flow-flood", newFlow(), family(f.proto), among(blocked, f.dest))
+			c.drop("flow-flood", newFlow(), family(f.proto), among(blocked, f.source))
 			c.drop("flow-flood", newFlow(), family(f.proto), among(m, f.dest), overRate(b.rates("flows"+f.suffix+"_to", "new flows to transparent addresses", f.dest), newFlows, flowBurst, f.dest))
 			c.drop("flow-flood", newFlow(), family(f.proto), among(by, iifField, f.source), overRate(b.rates("flows"+f.suffix+"_by", "new flows of guests behind them", iifField), newFlows, flowBurst, iifField))
 		}

@@ -42,19 +42,19 @@ func TestIndex(t *testing.T) {
 	}
 	for range 200 {
 		var in Inventory
-		var kept []config.Guest
+		var fromAPI []config.Guest
 		for range 30 {
 			g := random()
 			want := false
-			for _, o := range kept {
+			for _, o := range fromAPI {
 				want = want || g.Name != o.Name && shared(g, o)
 			}
 			err := in.Put(config.Entry{Guest: g}) // in the place of one of that name
 			if (err != nil) != want {
-				t.Fatalf("%+v: refused %v, want %v, beside %+v", g, err, want, kept)
+				t.Fatalf("%+v: refused %v, want %v, beside %+v", g, err, want, fromAPI)
 			}
 			if err == nil {
-				kept = in.All()
+				fromAPI = in.All()
 			}
 		}
 	}

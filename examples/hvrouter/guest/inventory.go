@@ -292,9 +292,9 @@ func (in *Inventory) Refused(yield func(Source, Refused) bool) {
 	}
 }
 
-// Kept returns the guests that came over the API, sorted by name, those that are refused
+// FromAPI returns the guests that came over the API, sorted by name, those that are refused
 // as well: what refuses them may go.
-func (in *Inventory) Kept() []config.Guest {
+func (in *Inventory) FromAPI() []config.Guest {
 	return sorted(in.admitted[FromAPI:FromAPI+1], in.refused[FromAPI])
 }
 

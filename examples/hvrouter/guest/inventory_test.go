@@ -143,7 +143,7 @@ func TestPutMany(t *testing.T) {
 	var in Inventory
 	in.Replace(FromConfig, parse(t, `[{name: vm1, ipv4: [203.0.113.1]}, {name: vm2, ipv4: [203.0.113.2]}]`))
 	names := func() (out []string) {
-		for _, g := range in.Kept() {
+		for _, g := range in.FromAPI() {
 			out = append(out, g.Name+" "+g.IPv4[0].String())
 		}
 		return out

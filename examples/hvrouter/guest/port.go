@@ -11,8 +11,8 @@ import (
 type Port struct {
 	config.Guest
 	Link fib.Link
-	// Presumed are addresses that the guest was found to have before a restart.
-	Presumed []netip.Addr
+	// Seeded are addresses that the guest was found to have before a restart.
+	Seeded []netip.Addr
 	// Heard are addresses that the guest asked for its gateway from, besides its own.
 	Heard []netip.Addr
 }

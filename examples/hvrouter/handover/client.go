@@ -66,7 +66,7 @@ func (c *Client) take(conn *net.UnixConn) error {
 			return err
 		case m.do == end:
 			return nil
-		case m.do == keep && m.fd >= 0:
+		case m.do == put && m.fd >= 0:
 			c.left[m.name] = m.fd
 		default:
 			drop(m.fd)
@@ -88,7 +88,7 @@ func (c *Client) Run(ctx context.Context) error {
 	for retry := firstRetry; ctx.Err() == nil; {
 		if conn := c.connection(); conn != nil {
 			_, _ = receive(conn) // nothing: it returns when the store is gone
-			c.lost(conn)
+			c.disconnected(conn)
 			retry = firstRetry
 		} else if !c.redial() {
 			select {
@@ -114,9 +114,9 @@ func (c *Client) redial() bool {
 		return false
 	}
 	c.conn = conn
-	c.tell(message{do: anew, fd: -1})
+	c.send(message{do: anew, fd: -1})
 	for name, fd := range c.mine {
-		c.tell(message{do: keep, name: name, fd: fd})
+		c.send(message{do: put, name: name, fd: fd})
 	}
 	return c.conn != nil
 }
@@ -126,7 +126,7 @@ func (c *Client) release() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for name, fd := range c.left {
-		c.tell(message{do: forget, name: name, fd: -1})
+		c.send(message{do: forget, name: name, fd: -1})
 		drop(fd)
 	}
 	clear(c.left)
@@ -152,7 +152,7 @@ func (c *Client) connection() *net.UnixConn {
 	return c.conn
 }
 
-func (c *Client) lost(conn *net.UnixConn) {
+func (c *Client) disconnected(conn *net.UnixConn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.conn == conn {
@@ -161,8 +161,8 @@ func (c *Client) lost(conn *net.UnixConn) {
 	}
 }
 
-// tell sends a message if there is a store that takes it; the lock is held.
-func (c *Client) tell(m message) {
+// send sends a message if there is a store that takes it; the lock is held.
+func (c *Client) send(m message) {
 	if c.conn == nil {
 		return
 	}
@@ -189,7 +189,7 @@ func (s *Socket) Keep(fd int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.mine[s.name] = fd
-	c.tell(message{do: keep, name: s.name, fd: fd})
+	c.send(message{do: put, name: s.name, fd: fd})
 }
 
 // Inherit gives the socket that an earlier daemon left, once.

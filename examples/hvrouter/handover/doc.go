@@ -31,7 +31,7 @@ package handover
 const (
 	take   = 't'
 	anew   = 'n'
-	keep   = 'k' // a name, with a descriptor
+	put    = 'k' // a name, with a descriptor
 	forget = 'f' // a name
 	end    = 'e'
 )

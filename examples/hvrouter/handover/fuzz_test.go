@@ -39,7 +39,7 @@ func FuzzMessage(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte, withSocket bool) {
 		daemon, peer := pair(t)
-		s := &store{patience: time.Hour, kept: map[string]int{}}
+		s := &store{patience: time.Hour, stored: map[string]int{}}
 		defer s.clear()
 		var rights []byte
 		if withSocket {
@@ -57,10 +57,10 @@ func FuzzMessage(f *testing.F) {
 			return
 		}
 		refused := s.do(peer, m) != nil
-		if kept := len(s.kept); kept > 1 || kept == 1 && (m.do != keep || !withSocket) {
-			t.Errorf("%q: keeps %v", data, s.kept)
+		if stored := len(s.stored); stored > 1 || stored == 1 && (m.do != put || !withSocket) {
+			t.Errorf("%q: keeps %v", data, s.stored)
 		}
-		if known := m.do == take || m.do == anew || m.do == keep || m.do == forget; known == refused {
+		if known := m.do == take || m.do == anew || m.do == put || m.do == forget; known == refused {
 			t.Errorf("%q: refused is %v", data, refused)
 		}
 	})

@@ -51,7 +51,7 @@ func daemon(t *testing.T, path string) (c *Client, die func()) {
 }
 
 // wire is a socket to be kept, and the end that guests write to.
-func wire(t *testing.T) (kept, guest int) {
+func wire(t *testing.T) (stored, guest int) {
 	t.Helper()
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
@@ -98,16 +98,16 @@ func TestQuestionsWait(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keep")
 	process(t, path, Config{})
 	c, die := daemon(t, path)
-	kept, guest := wire(t)
+	stored, guest := wire(t)
 	other, _ := wire(t)
-	c.Of("arp").Keep(kept)
+	c.Of("arp").Keep(stored)
 	c.Of("ndp").Keep(other)
 	c.mu.Lock()
 	delete(c.mine, "ndp")
-	c.tell(message{do: forget, name: "ndp", fd: -1})
+	c.send(message{do: forget, name: "ndp", fd: -1})
 	c.mu.Unlock()
 	die()
-	unix.Close(kept)
+	unix.Close(stored)
 	unix.Close(other)
 	if _, err := unix.Write(guest, []byte("who has?")); err != nil {
 		t.Fatalf("nobody keeps the socket: %v", err)
@@ -164,10 +164,10 @@ func TestPatience(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keep")
 	process(t, path, Config{Patience: time.Millisecond})
 	c := Open(path)
-	kept, guest := wire(t)
-	c.Of("arp").Keep(kept)
+	stored, guest := wire(t)
+	c.Of("arp").Keep(stored)
 	c.Close()
-	unix.Close(kept)
+	unix.Close(stored)
 	eventually(t, "the socket is closed", func() bool { return !open(guest) })
 }
 
@@ -177,8 +177,8 @@ func TestStoreRestarts(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "keep")
 		stop := process(t, path, Config{})
 		c, die := daemon(t, path)
-		kept, guest := wire(t)
-		c.Of("arp").Keep(kept)
+		stored, guest := wire(t)
+		c.Of("arp").Keep(stored)
 		before := c.connection()
 		if !takeover {
 			stop()
@@ -187,7 +187,7 @@ func TestStoreRestarts(t *testing.T) {
 		stop()
 		eventually(t, "told", func() bool { now := c.connection(); return now != nil && now != before })
 		die()
-		unix.Close(kept)
+		unix.Close(stored)
 		unix.Close(inherit(t, path, "arp"))
 		if !open(guest) {
 			t.Errorf("takeover %v: nobody keeps the socket", takeover)
@@ -199,8 +199,8 @@ func TestStoreRestarts(t *testing.T) {
 func TestStoreIsLate(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keep")
 	c, die := daemon(t, path)
-	kept, _ := wire(t)
-	c.Of("arp").Keep(kept)
+	stored, _ := wire(t)
+	c.Of("arp").Keep(stored)
 	process(t, path, Config{})
 	eventually(t, "told", func() bool { return c.connection() != nil })
 	die()
@@ -213,8 +213,8 @@ func TestTwoDaemons(t *testing.T) {
 	process(t, path, Config{})
 	old := Open(path)
 	defer old.Close()
-	kept, _ := wire(t)
-	old.Of("arp").Keep(kept)
+	stored, _ := wire(t)
+	old.Of("arp").Keep(stored)
 	inherit(t, path, "arp")
 	if _, err := receive(old.conn); err == nil {
 		t.Error("the old one is still connected")
@@ -225,14 +225,14 @@ func TestTwoDaemons(t *testing.T) {
 func TestMalformed(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keep")
 	process(t, path, Config{})
-	for _, m := range []message{{do: 'x', fd: -1}, {do: keep, name: string(make([]byte, 200)), fd: -1}, {do: 'x', fd: 0}} {
+	for _, m := range []message{{do: 'x', fd: -1}, {do: put, name: string(make([]byte, 200)), fd: -1}, {do: 'x', fd: 0}} {
 		c, err := net.DialUnix("unixpacket", nil, &net.UnixAddr{Name: path, Net: "unixpacket"})
 		if err != nil {
 			t.Fatal(err)
 		}
 		if m.fd == 0 {
-			kept, guest := wire(t)
-			m.fd = kept
+			stored, guest := wire(t)
+			m.fd = stored
 			defer func() { eventually(t, "the descriptor is closed", func() bool { return !open(guest) }) }()
 		}
 		if err := send(c, m); err != nil {

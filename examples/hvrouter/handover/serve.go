@@ -52,7 +52,7 @@ func Serve(ctx context.Context, l *net.UnixListener, cfg Config) error {
 	if cfg.Patience == 0 {
 		cfg.Patience = defaultPatience
 	}
-	s := &store{patience: cfg.Patience, kept: map[string]int{}}
+	s := &store{patience: cfg.Patience, stored: map[string]int{}}
 	stop := context.AfterFunc(ctx, func() { l.Close() })
 	defer stop()
 	defer l.Close()
@@ -109,9 +109,9 @@ func (s *store) end(c *net.UnixConn, ended chan struct{}, within time.Duration) 
 type store struct {
 	patience time.Duration
 
-	mu    sync.Mutex
-	kept  map[string]int
-	timer *time.Timer // runs while no daemon is there
+	mu     sync.Mutex
+	stored map[string]int
+	timer  *time.Timer // runs while no daemon is there
 }
 
 // adopt notes that a daemon is there.
@@ -126,7 +126,7 @@ func (s *store) adopt() {
 
 // serve does what the daemon says until it is gone.
 func (s *store) serve(c *net.UnixConn) {
-	defer s.orphan()
+	defer s.unclaimed()
 	defer c.Close()
 	for {
 		m, err := receive(c)
@@ -146,7 +146,7 @@ func (s *store) do(c *net.UnixConn, m message) error {
 		s.empty()
 	case forget:
 		s.put(m.name, -1)
-	case keep:
+	case put:
 		s.put(m.name, m.fd)
 	default:
 		drop(m.fd)
@@ -158,8 +158,8 @@ func (s *store) do(c *net.UnixConn, m message) error {
 // give sends everything.
 func (s *store) give(c *net.UnixConn) error {
 	_ = c.SetWriteDeadline(time.Now().Add(writeTime))
-	for name, fd := range s.kept {
-		if err := send(c, message{do: keep, name: name, fd: fd}); err != nil {
+	for name, fd := range s.stored {
+		if err := send(c, message{do: put, name: name, fd: fd}); err != nil {
 			return err
 		}
 	}
@@ -168,23 +168,23 @@ func (s *store) give(c *net.UnixConn) error {
 
 // put keeps fd (-1: nothing) under a name, and lets go of what had it before.
 func (s *store) put(name string, fd int) {
-	if old, ok := s.kept[name]; ok {
-		delete(s.kept, name)
+	if old, ok := s.stored[name]; ok {
+		delete(s.stored, name)
 		go drop(old) // the last one to close a packet socket waits for every processor
 	}
 	switch {
 	case fd < 0:
-	case len(s.kept) >= most:
+	case len(s.stored) >= most:
 		drop(fd)
 	default:
-		s.kept[name] = fd
+		s.stored[name] = fd
 	}
 }
 
 // empty lets go of everything; the lock is held.
 func (s *store) empty() {
-	old := maps.Clone(s.kept)
-	clear(s.kept)
+	old := maps.Clone(s.stored)
+	clear(s.stored)
 	go func() {
 		for _, fd := range old {
 			drop(fd)
@@ -192,11 +192,11 @@ func (s *store) empty() {
 	}()
 }
 
-// orphan notes that the daemon is gone: nobody reads the sockets now.
-func (s *store) orphan() {
+// unclaimed notes that the daemon is gone: nobody reads the sockets now.
+func (s *store) unclaimed() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, fd := range s.kept {
+	for _, fd := range s.stored {
 		rest(fd)
 	}
 	var t *time.Timer

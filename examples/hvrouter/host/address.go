@@ -18,13 +18,13 @@ func (k *checker) addresses(c *config.Config) {
 	for _, a := range k.Host().Addresses {
 		on[a.Prefix.Addr()] = append(on[a.Prefix.Addr()], a)
 	}
-	type place struct {
+	type position struct {
 		addr netip.Addr
 		link string
 	}
-	said := map[place]bool{}
+	said := map[position]bool{}
 	ours := func(path, what string, a netip.Addr, link string) {
-		at := place{a, link}
+		at := position{a, link}
 		if _, there := k.MTU(link); !there || !a.IsValid() || a.IsLinkLocalUnicast() || said[at] {
 			return
 		}

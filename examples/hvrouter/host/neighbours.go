@@ -29,8 +29,8 @@ func (k *checker) neighbours(c *config.Config) {
 	for _, family := range []string{"ipv4", "ipv6"} {
 		path := "net/" + family + "/neigh/default/gc_thresh3"
 		text, ok := k.Sysctl(path)
-		if holds, err := strconv.Atoi(strings.TrimSpace(text)); ok && err == nil && 2*count[family] > holds {
-			k.add(Warn, "%s is %d, and guests without a MAC, or with addresses to be found, are %d neighbours: want at least %d", path, holds, count[family], 4*count[family])
+		if limit, err := strconv.Atoi(strings.TrimSpace(text)); ok && err == nil && 2*count[family] > limit {
+			k.add(Warn, "%s is %d, and guests without a MAC, or with addresses to be found, are %d neighbours: want at least %d", path, limit, count[family], 4*count[family])
 		}
 	}
 }

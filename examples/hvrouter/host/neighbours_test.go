@@ -13,7 +13,7 @@ func TestNeighbours(t *testing.T) {
 	for _, c := range []struct {
 		guests int
 		mac    byte // 0: unknown, so the kernel must ask
-		holds  string
+		limit  string
 		warn   bool
 	}{{500, 0, "1024", false}, {513, 0, "1024", true}, {513, 0, "4096", false}, {513, 0, "", false}, {5000, 2, "1024", false}} {
 		cfg := &config.Config{}
@@ -22,11 +22,11 @@ func TestNeighbours(t *testing.T) {
 			cfg.Guests = append(cfg.Guests, config.Guest{Name: fmt.Sprint(i), MAC: config.MAC{c.mac, 0, 0, 0, c.mac * byte(i>>8), c.mac * byte(i)}, IPv4: []config.Addr{{Addr: a}}})
 		}
 		k := &checker{View: View{Sysctl: func(path string) (string, bool) {
-			return c.holds, c.holds != "" && strings.Contains(path, "ipv4")
+			return c.limit, c.limit != "" && strings.Contains(path, "ipv4")
 		}}}
 		k.neighbours(cfg)
 		if (len(k.found) > 0) != c.warn {
-			t.Errorf("%d guests in a table of %q: %v", c.guests, c.holds, k.found)
+			t.Errorf("%d guests in a table of %q: %v", c.guests, c.limit, k.found)
 		}
 	}
 }

@@ -63,11 +63,11 @@ func TestWatchesOfWays(t *testing.T) {
 		var b strings.Builder
 		all := Watches(parse(t, c.file))
 		for _, w := range all {
-			var ways []string
-			for _, way := range w.NextHops {
-				ways = append(ways, fmt.Sprintf("%s %d %s", way.Domain, map[bool]int{false: 4, true: 6}[way.IPv6], way.Link))
+			var nextHops []string
+			for _, nextHop := range w.NextHops {
+				nextHops = append(nextHops, fmt.Sprintf("%s %d %s", nextHop.Domain, map[bool]int{false: 4, true: 6}[nextHop.IPv6], nextHop.Link))
 			}
-			fmt.Fprintf(&b, "\n%v: %s", w.Key, strings.Join(ways, ", "))
+			fmt.Fprintf(&b, "\n%v: %s", w.Key, strings.Join(nextHops, ", "))
 			if w.Probe() {
 				b.WriteString("; probe")
 			}
@@ -80,9 +80,9 @@ func TestWatchesOfWays(t *testing.T) {
 		}
 		// Each way has an alternative on the other fabric, watched by another session.
 		for _, w := range all {
-			for _, way := range w.NextHops {
-				if keys, alone := guards(w, way, all); !alone || len(keys) != 1 || keys[0] == w.Key {
-					t.Errorf("%s: %+v of %v is guarded by %v", name, way, w.Key, keys)
+			for _, nextHop := range w.NextHops {
+				if keys, alone := guards(w, nextHop, all); !alone || len(keys) != 1 || keys[0] == w.Key {
+					t.Errorf("%s: %+v of %v is guarded by %v", name, nextHop, w.Key, keys)
 				}
 			}
 		}
@@ -139,10 +139,10 @@ func TestOnly(t *testing.T) {
 			_ = table.Originate(rib.LocalPath{Prefix: p, PathID: PathID(no, 0), Attrs: wire.PathAttrs{Communities: []wire.Community{m.Community}}})
 		}
 	}
-	ways := Announce(c.Sessions[1], members)
+	nextHops := Announce(c.Sessions[1], members)
 	both := wire.Families(wire.IPv4Unicast, wire.IPv6Unicast)
 	config := rib.OutConfig{Families: both, AddPath: both, AS4: true, NextHopSelf: true, NextHop4: wire.NextHop{Addr: addr("198.51.100.201")},
-		NextHop6: wire.NextHop{Addr: addr("2001:db8:c633:6401::1")}, Export: Only(ways, nil)}
+		NextHop6: wire.NextHop{Addr: addr("2001:db8:c633:6401::1")}, Export: Only(nextHops, nil)}
 	out, err := in.NewOut(config)
 	if err != nil {
 		t.Fatal(err)
@@ -154,8 +154,8 @@ func TestOnly(t *testing.T) {
 	if got := advertised(t, out, all6); got != "2001:db8:c633:6401::1 65000:90" {
 		t.Errorf("IPv6, which the private network does not have: %s", got)
 	}
-	ways[1].NextHops[0].Addr = netip.Addr{} // the private way died
-	config.Export = Only(ways, nil)
+	nextHops[1].NextHops[0].Addr = netip.Addr{} // the private way died
+	config.Export = Only(nextHops, nil)
 	if err := out.Reconfigure(config); err != nil {
 		t.Fatal(err)
 	}

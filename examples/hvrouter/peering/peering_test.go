@@ -191,8 +191,8 @@ func TestFailoverOfBothFamilies(t *testing.T) {
 		t.Errorf("got %+v", list)
 	}
 	none := func(bfd.Key) bool { return false }
-	if ways := all[0].Alone(all, none); !ways.Cover("a.public", addr("2001:db8:c633:6400::2")) || ways.Cover("b.public", addr("198.51.100.202")) {
-		t.Errorf("what dies with it: %+v", ways)
+	if nextHops := all[0].Alone(all, none); !nextHops.Cover("a.public", addr("2001:db8:c633:6400::2")) || nextHops.Cover("b.public", addr("198.51.100.202")) {
+		t.Errorf("what dies with it: %+v", nextHops)
 	}
 }
 

@@ -183,13 +183,13 @@ func (run *Run) around(g plan.Guest) []flow.Path {
 }
 
 // elsewhere is the MAC of a gateway that is not there any more.
-var elsewhere = plan.GatewayMAC[:5:5]
+var otherMAC = plan.GatewayMAC[:5:5]
 
 // mislead makes a guest believe that its gateway is somewhere else, as it would if
 // each hypervisor had a MAC of its own.
 func (run *Run) mislead(g plan.Guest) error {
 	for _, a := range []netip.Addr{plan.Gateway4, plan.Gateway6} {
-		err := run.Topology.Guest(g).NL.SetNeighbour("eth0", nl.Neighbour{Addr: a, MAC: append(elsewhere, 0xfd), State: unix.NUD_REACHABLE})
+		err := run.Topology.Guest(g).NL.SetNeighbour("eth0", nl.Neighbour{Addr: a, MAC: append(otherMAC, 0xfd), State: unix.NUD_REACHABLE})
 		if err != nil {
 			return err
 		}

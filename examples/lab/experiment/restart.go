@@ -115,10 +115,10 @@ func (run *Run) watchHV(n int) (watchers, error) {
 	return all, nil
 }
 
-// calm is how long a kernel must have been left alone before an experiment that counts
+// settled is how long a kernel must have been left alone before an experiment that counts
 // messages: next-hop objects that the experiment before made superfluous are collected a
 // second later.
-const calm = 1200 * time.Millisecond
+const settled = 1200 * time.Millisecond
 
 // quiet waits until nobody has written to a node's routing tables for a while.
 func (run *Run) quiet(node string) error {
@@ -128,7 +128,7 @@ func (run *Run) quiet(node string) error {
 	}
 	defer m.Close()
 	for limit := time.Now().Add(10 * time.Second); time.Now().Before(limit); {
-		changes, err := m.Next(time.Now().Add(calm))
+		changes, err := m.Next(time.Now().Add(settled))
 		if err != nil || len(changes) == 0 {
 			return err
 		}

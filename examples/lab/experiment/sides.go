@@ -8,8 +8,8 @@ import (
 	"github.com/hyperfib/hyperfib/examples/lab/plan"
 )
 
-// ways reports whether next hops are announced that no BGP session runs over.
-func ways(l plan.Lab) bool { return l.Shared() || l.OneSided() }
+// twoPaths reports whether next hops are announced that no BGP session runs over.
+func twoPaths(l plan.Lab) bool { return l.Shared() || l.OneSided() }
 
 // cutb stops fabric B from passing anything: no session runs over it where one serves
 // both fabrics, so a probe has to notice.

@@ -22,15 +22,15 @@ func Choose(p Path, index, half int, count Counter) ([]uint16, error) {
 	var a, b []uint16
 	const burst, tries = 12, 200
 	for port := uint16(20000); port < 20000+tries && len(a)+len(b) < 2*half; port++ {
-		wayA, wayB, err := probe(p, index, port, burst, count)
+		pathA, pathB, err := probe(p, index, port, burst, count)
 		switch {
 		case err != nil:
 			return nil, err
-		case wayA == wayB:
+		case pathA == pathB:
 			return nil, fmt.Errorf("%s: packets went neither way, or both", p.Name)
-		case wayA && len(a) < half:
+		case pathA && len(a) < half:
 			a = append(a, port)
-		case wayB && len(b) < half:
+		case pathB && len(b) < half:
 			b = append(b, port)
 		}
 	}
@@ -42,7 +42,7 @@ func Choose(p Path, index, half int, count Counter) ([]uint16, error) {
 
 // probe sends a burst and says which counters moved by at least as much. The
 // routing protocols' own packets are far fewer in that time.
-func probe(p Path, index int, port uint16, burst uint64, count Counter) (wayA, wayB bool, err error) {
+func probe(p Path, index int, port uint16, burst uint64, count Counter) (pathA, pathB bool, err error) {
 	a0, b0, err := count()
 	if err != nil {
 		return false, false, err

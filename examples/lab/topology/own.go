@@ -59,12 +59,12 @@ func edgePeers(socket string) ([]Peer, error) {
 		return nil, err
 	}
 	defer c.Close()
-	var told []edge.Peer
-	if err := json.NewDecoder(c).Decode(&told); err != nil {
+	var peers []edge.Peer
+	if err := json.NewDecoder(c).Decode(&peers); err != nil {
 		return nil, err
 	}
-	out := make([]Peer, 0, len(told))
-	for _, p := range told {
+	out := make([]Peer, 0, len(peers))
+	for _, p := range peers {
 		out = append(out, Peer(p))
 	}
 	return out, nil
@@ -90,14 +90,14 @@ func routerPeers(socket string) (out []Peer, err error) {
 
 // routerFlaps asks hvrouter for its BFD sessions.
 func routerFlaps(socket string) (Flaps, error) {
-	var told []struct {
+	var peers []struct {
 		Local, Peer string
 		Discr       uint32
 		Downs       uint64
 	}
-	err := ask(socket, "/v1/bfd", &told)
+	err := ask(socket, "/v1/bfd", &peers)
 	out := Flaps{}
-	for _, s := range told {
+	for _, s := range peers {
 		out[s.Local+" -> "+s.Peer] = Flap{Text: fmt.Sprintf("discriminator %d, %d downs", s.Discr, s.Downs)}
 	}
 	return out, err

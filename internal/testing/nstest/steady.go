@@ -11,7 +11,7 @@ import (
 
 const (
 	attempts = 5                // of a Steady body
-	calm     = 2 * time.Second  // without a stall, before the next attempt
+	quiet    = 2 * time.Second  // without a stall, before the next attempt
 	calming  = 20 * time.Second // how long that is waited for
 )
 
@@ -41,15 +41,15 @@ func Steady(t *testing.T, tolerance time.Duration, body func(tb testing.TB)) {
 			t.FailNow()
 		}
 		t.Logf("void: the machine stood still for %v; once more", worst)
-		awaitCalm(tolerance)
+		awaitQuiet(tolerance)
 	}
 }
 
-// awaitCalm waits for a while without a stall, but not for ever.
-func awaitCalm(tolerance time.Duration) {
+// awaitQuiet waits for a while without a stall, but not for ever.
+func awaitQuiet(tolerance time.Duration) {
 	for end := time.Now().Add(calming); time.Now().Before(end); {
 		stall := WatchStall()
-		time.Sleep(calm)
+		time.Sleep(quiet)
 		if stall.Stop() <= tolerance {
 			return
 		}

@@ -26,14 +26,14 @@ import (
 // them for less than a walk through all flows of an address at each new one (ct count).
 
 const (
-	crowdTime = 2 * time.Second  // between two looks at how full the table is
-	crowdHold = 15 * time.Second // how long an address gets no new flows
+	balanceInterval = 2 * time.Second  // between two looks at how full the table is
+	blockTime       = 15 * time.Second // how long an address gets no new flows
 )
 
-// Balance looks after the table of connections until ctx ends, and calls crowded for the
+// Balance looks after the table of connections until ctx ends, and calls blocked for the
 // addresses that have more than their part of it.
-func (w *Firewall) Balance(ctx context.Context, crowded func(address netip.Addr, flows int)) error {
-	tick := time.NewTicker(crowdTime)
+func (w *Firewall) Balance(ctx context.Context, blocked func(address netip.Addr, flows int)) error {
+	tick := time.NewTicker(balanceInterval)
 	defer tick.Stop()
 	for {
 		select {
@@ -46,13 +46,13 @@ func (w *Firewall) Balance(ctx context.Context, crowded func(address netip.Addr,
 			return fmt.Errorf("firewall: connections: %w", err)
 		}
 		for a, n := range over {
-			crowded(a, n)
+			blocked(a, n)
 		}
 		if len(over) > 0 { // that was work
 			select {
 			case <-ctx.Done():
 				return nil
-			case <-time.After(crowdHold / 3):
+			case <-time.After(blockTime / 3):
 			}
 		}
 	}
@@ -105,7 +105,7 @@ func (w *Firewall) holdBack(over map[netip.Addr]int) error {
 		for _, t := range w.translations {
 			if _, is := over[t.Address]; is && s.Name == crowdedSet(t.Address) {
 				for _, a := range []netip.Addr{t.Address, t.To} {
-					list = append(list, nftables.SetElement{Key: a.AsSlice(), Timeout: crowdHold})
+					list = append(list, nftables.SetElement{Key: a.AsSlice(), Timeout: blockTime})
 				}
 			}
 		}
