@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 	"unsafe"
@@ -393,6 +394,12 @@ func (f fakeHops) Delete(id uint32) error {
 	f.ns.net.mu.Lock()
 	defer f.ns.net.mu.Unlock()
 	delete(f.ns.hops, id)
+	for _, g := range f.ns.hops { // net/ipv4/nexthop.c, remove_nexthop_from_groups
+		g.Group = slices.DeleteFunc(g.Group, func(m bfdcore.Member) bool { return m.ID == id })
+		if f.ns.hops[g.ID] = g; g.Group != nil && len(g.Group) == 0 {
+			delete(f.ns.hops, g.ID)
+		}
+	}
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -15,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/hyperfib/hyperfib/internal/bfdcore"
 	"github.com/hyperfib/hyperfib/internal/testing/scenario"
 )
 
@@ -194,6 +196,35 @@ func (w *world) networkVerb(verb string, args []string) func() error {
 			left, err := strconv.Atoi(args[2])
 			n.fail[args[0]] = &fault{errnos[args[1]], left}
 			return err
+		}
+	case "object": // NS ID LINK GATEWAY: a next-hop object
+		return func() error {
+			id, err := strconv.Atoi(args[1])
+			if ns() != nil && err == nil {
+				link := ns().links[args[2]]
+				ns().hops[uint32(id)] = bfdcore.NextHop{ID: uint32(id), Link: link.index, Gateway: netip.MustParseAddr(args[3])}
+			}
+			return err
+		}
+	case "group": // NS ID MEMBER,MEMBER...
+		return func() error {
+			id, err := strconv.Atoi(args[1])
+			if ns() != nil && err == nil {
+				g := bfdcore.NextHop{ID: uint32(id), Group: []bfdcore.Member{}}
+				for _, m := range strings.Split(args[2], ",") {
+					n, _ := strconv.Atoi(m)
+					g.Group = append(g.Group, bfdcore.Member{ID: uint32(n)})
+				}
+				ns().hops[g.ID] = g
+			}
+			return err
+		}
+	case "objects": // NS
+		return func() error {
+			for _, id := range slices.Sorted(maps.Keys(ns().hops)) {
+				w.say("object %d on link %d %v", id, ns().hops[id].Link, ns().hops[id].Group)
+			}
+			return nil
 		}
 	case "descriptors":
 		return func() error {
@@ -429,7 +460,14 @@ func parseSession(args []string) (c SessionConfig, err error) {
 		case name == "auth":
 			c.Auth = Auth{Type: AuthType(n), Keys: []AuthKey{{1, "secret"}}}
 		case name == "hop":
-			c.Failover = append(c.Failover, NextHop{ID: uint32(n), IfIndex: 7, Gateway: c.Peer})
+			id, ifindex, _ := strings.Cut(value, ":")
+			n, _ := strconv.Atoi(id)
+			link, _ := strconv.Atoi(ifindex)
+			c.Failover = append(c.Failover, NextHop{ID: uint32(n), IfIndex: link, Gateway: c.Peer})
+		case name == "guard": // PEER,LOCAL,DEV: of the last hop
+			f := strings.Split(value+",,", ",")
+			hop := &c.Failover[len(c.Failover)-1]
+			hop.Guards = append(hop.Guards, Key{Peer: netip.MustParseAddr(f[0]), Local: netip.MustParseAddr(f[1]), Interface: f[2]})
 		default:
 			err = fmt.Errorf("unknown word %q", a)
 		}
