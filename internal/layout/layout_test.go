@@ -123,9 +123,10 @@ func TestGopacketStaysOutside(t *testing.T) {
 // others. All of them may import the packages that know nothing of a running daemon (config,
 // domain, guest, peering, ...), which import none of them.
 var rooms = map[string][]string{
+	"netns":    {},
 	"failover": {},
 	"sessions": {"failover"},
-	"daemon":   {"failover", "sessions"},
+	"daemon":   {"failover", "netns", "sessions"},
 }
 
 func TestRoomsImportOneWay(t *testing.T) {

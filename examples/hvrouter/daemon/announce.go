@@ -4,11 +4,10 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"sync/atomic"
 	"time"
 
-	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/netns"
 	"github.com/hyperfib/hyperfib/fib"
 )
 
@@ -22,7 +21,7 @@ func (r *router) want(g *routing, fx *domain.Effects) {
 	}
 	now := r.now()
 	for _, a := range fx.Announce {
-		g.exports.Want(a, g.namespace.links.hasAddress(a.Address), now, &r.out)
+		g.exports.Want(a, g.namespace.HasAddress(a.Address), now, &r.out)
 	}
 	if len(r.out.Withdraw) > 0 {
 		g.bgp.Withdraw(r.out.Withdraw)
@@ -51,10 +50,10 @@ func (r *router) notify(g *routing, n domain.Notice) {
 		return
 	}
 	if n.Why == "" {
-		g.namespace.log.Info("the kernel has the route: announced", "event", "announced", "domain", g.name, "prefix", n.Prefix)
+		g.namespace.Log().Info("the kernel has the route: announced", "event", "announced", "domain", g.name, "prefix", n.Prefix)
 		return
 	}
-	g.namespace.log.Warn("not announced: the kernel does not have it", "event", "not-announced", "domain", g.name, "prefix", n.Prefix, "withdrawn", n.Withdrawn, "why", n.Why)
+	g.namespace.Log().Warn("not announced: the kernel does not have it", "event", "not-announced", "domain", g.name, "prefix", n.Prefix, "withdrawn", n.Withdrawn, "why", n.Why)
 }
 
 // completeInventory tells BGP, once, that everything of ours is announced that will be to
@@ -69,7 +68,7 @@ func (r *router) completeInventory(g *routing) {
 }
 
 // onRoutes takes how routes of a namespace stand in the kernel.
-func (r *router) onRoutes(p *namespace, changes []fib.RouteChange) {
+func (r *router) onRoutes(p *netns.Namespace, changes []fib.RouteChange) {
 	for _, g := range r.domains {
 		if g.namespace != p {
 			continue
@@ -114,7 +113,7 @@ func (r *router) reaches(g *routing, p netip.Prefix) bool {
 		return true
 	}
 	for _, h := range s.Local.NextHops {
-		if l, ok := g.namespace.links.byName(h.Link); ok && l.Up() {
+		if l, ok := g.namespace.Links().ByName(h.Link); ok && l.Up() {
 			return true
 		}
 	}
@@ -158,42 +157,23 @@ func (b *bounded) allow(now time.Time) bool {
 	return b.n <= noticesPerSecond
 }
 
-// localMetrics are the metrics of the routes that announcements need; BGP's routes, of
-// which there may be a million, have another.
-type localMetrics struct {
-	atomic.Pointer[map[uint32]bool]
-}
-
-func (m *localMetrics) set(c *config.Config) {
-	m.Store(&map[uint32]bool{c.Edge.Metric: true, 0: true, domain.Metric6: true})
-}
-
-func (m *localMetrics) accept(k fib.RouteKey) bool { return (*m.Load())[k.Metric] }
-
 // routesAtOnce is how many routes the loop takes from the kernel at a time.
 const routesAtOnce = 256
 
 // pumpRoutes brings to the loop how the routes stand that announcements need.
-func (d *Daemon) pumpRoutes(ctx context.Context, s *openNamespace) error {
-	w := s.fib.WatchRoutes(fib.RouteFilter{Tables: domainTables(s.cfg), Accept: s.metrics.accept})
+func (d *Daemon) pumpRoutes(ctx context.Context, n *netns.Namespace) error {
+	w := n.WatchRoutes()
 	defer w.Close()
 	buf := make([]fib.RouteChange, routesAtOnce)
 	for {
-		n, _, err := w.Next(ctx, buf)
+		k, _, err := w.Next(ctx, buf)
 		if err != nil {
 			return err
 		}
-		if !d.loop.do(ctx, func() { d.router.onRoutes(s.namespace, buf[:n]) }) {
+		if !d.loop.do(ctx, func() { d.router.onRoutes(n, buf[:k]) }) {
 			return nil
 		}
 	}
-}
-
-func domainTables(c *config.Config) (ids []uint32) {
-	for _, d := range c.Domains {
-		ids = append(ids, d.Table.ID)
-	}
-	return ids
 }
 
 // held counts the prefixes of each domain that should be announced and are not, and those

@@ -1,20 +1,24 @@
 package daemon
 
 import (
+	"log/slog"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config/configtest"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/netns"
 	"github.com/hyperfib/hyperfib/fib"
 	"github.com/hyperfib/hyperfib/ndp"
 )
 
 // attached lists the guests that the firewall of a namespace knows.
-func attached(p *namespace) (names []string) {
-	for _, g := range p.firewall.(*fakeFirewall).last.Guests {
+func (b *bench) attached(n *netns.Namespace) (names []string) {
+	for _, g := range b.firewalls[n].last.Guests {
 		names = append(names, g.Interface)
 	}
 	return names
@@ -35,11 +39,11 @@ func TestDetached(t *testing.T) {
 	const forwarding, proxy = "net/ipv4/conf/%/forwarding", "net/ipv4/conf/%/proxy_arp"
 	want := func(when string, guests []string, sysctls map[string]string) {
 		t.Helper()
-		if got := attached(p); !slices.Equal(got, guests) {
+		if got := b.attached(p); !slices.Equal(got, guests) {
 			t.Errorf("%s: attached are %v, want %v", when, got, guests)
 		}
 		for path, value := range sysctls {
-			if got := p.static.Sysctls[path]; got != value {
+			if got := b.sysctls[path]; got != value {
 				t.Errorf("%s: %s is %q, want %q", when, path, got, value)
 			}
 		}
@@ -67,7 +71,12 @@ func TestDetached(t *testing.T) {
 // Which interfaces are the host's own follows from the configuration, and without a word
 // there from addresses that nobody but the operator gives.
 func TestTrust(t *testing.T) {
-	b := newBench(t)
+	tr := newTrace()
+	c, err := configtest.Sample("hv1.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := newBenchWith(t, c, slog.New(events{tr}), func(name string) netns.Kernel { return fakeKernel{trace: tr, netns: name} }, tr)
 	b.uplinks()
 	for i, name := range []string{"eth0", "eth1", "eth2", "vm1", "br100"} {
 		b.link(30+i, name)
@@ -78,7 +87,7 @@ func TestTrust(t *testing.T) {
 	host := func(when string, want ...string) {
 		t.Helper()
 		b.refresh()
-		got := b.home().firewall.(*fakeFirewall).last.Host
+		got := b.firewalls[b.home()].last.Host
 		if want = append([]string{"lo", "loopback"}, want...); !slices.Equal(got, want) {
 			t.Errorf("%s: the host's own are %v, want %v", when, got, want)
 		}
@@ -90,9 +99,20 @@ func TestTrust(t *testing.T) {
 	say(33, "192.0.2.1/24", fib.ScopeUniverse, true, false)
 	say(34, "192.0.2.2/24", fib.ScopeUniverse, true, false)
 	host("the kernel's, ours, a router advertisement's, a guest's, the overlay's")
-	if denied := b.home().trust.Denied; len(denied) != 1 || denied[0].Name != "eth1" {
-		t.Errorf("denied: %v", denied)
+	denied := func(want ...string) {
+		t.Helper()
+		var got []string
+		for _, line := range tr.take() {
+			if strings.HasPrefix(line, "event interface-denied ") {
+				_, name, _ := strings.Cut(line, `interface="`)
+				got = append(got, strings.TrimSuffix(name, `"`))
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("denied are %q, want %q", got, want)
+		}
 	}
+	denied("eth1")
 	say(30, "192.0.2.5/24", fib.ScopeUniverse, false, false) // by DHCP
 	host("an operator's", "eth0")
 	b.link(30, "mgmt0")
@@ -100,14 +120,13 @@ func TestTrust(t *testing.T) {
 	say(30, "192.0.2.5/24", fib.ScopeUniverse, false, true)
 	host("without it")
 	say(30, "192.0.2.5/24", fib.ScopeUniverse, false, false)
-	c := *b.cfg
-	c.Firewall.Trusted = []string{"eth[12]", "later"}
-	b.adopt(&c)
+	other := *b.cfg
+	other.Firewall.Trusted = []string{"eth[12]", "later"}
+	b.adopt(&other)
+	denied()
 	host("named", "later", "eth1", "eth2")
-	if denied := b.home().trust.Denied; len(denied) != 1 || denied[0].Name != "mgmt0" {
-		t.Errorf("denied: %v", denied)
-	}
-	c.Firewall.Trusted = []string{}
+	denied("mgmt0")
+	other.Firewall.Trusted = []string{}
 	host("nobody is")
 }
 
@@ -132,12 +151,12 @@ func TestHeard(t *testing.T) {
 		return list
 	}
 	b.onHeard([]ndp.Sender{sender(20, 1), sender(99, 1)}, now)
-	if got := b.home().firewall.(*fakeFirewall).last.Guests[0].Neighbors; !slices.Contains(got, sender(20, 1).Addr) {
+	if got := b.firewalls[b.home()].last.Guests[0].Neighbors; !slices.Contains(got, sender(20, 1).Addr) {
 		t.Errorf("the firewall lets %v in", got)
 	}
 	heard := func() (n int) {
-		for _, a := range b.home().static.Neighbors {
-			if a.Link == "vm1" && a.Addr.IsLinkLocalUnicast() && a.Addr != domain.LinkLocal(b.served["vm1"].MAC) {
+		for _, a := range b.neighbors {
+			if a.IfIndex == 20 && a.Addr.IsLinkLocalUnicast() && a.Addr != domain.LinkLocal(b.served["vm1"].MAC) {
 				n++
 			}
 		}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"slices"
 	"sync"
 	"time"
 
@@ -17,6 +16,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/files"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/host"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/journal"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/netns"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/sessions"
 	"github.com/hyperfib/hyperfib/fib"
 )
@@ -52,8 +52,8 @@ type Daemon struct {
 	loop       loop
 	router     *router
 	edge       *eg.Edge
-	namespaces []*openNamespace // the daemon's own first
-	netnsFiles []*os.File       // their files
+	namespaces []*netns.Namespace // the daemon's own first
+	underlay   *os.File           // the namespace of overlays' packets, if no other path leads there
 	bfd        *failover.Process
 	failover   *failover.Monitor
 	sessions   *sessions.Speakers
@@ -124,21 +124,17 @@ func (d *Daemon) run(ctx context.Context, c *config.Config) error {
 	if err := d.openPeers(t, c); err != nil {
 		return err
 	}
-	for _, s := range d.namespaces {
-		t.start("kernel events", func(ctx context.Context) error { return d.pumpKernel(ctx, s) })
-		t.start("kernel routes", func(ctx context.Context) error { return d.pumpRoutes(ctx, s) })
+	for _, n := range d.namespaces {
+		t.start("kernel events", func(ctx context.Context) error { return d.pumpKernel(ctx, n) })
+		t.start("kernel routes", func(ctx context.Context) error { return d.pumpRoutes(ctx, n) })
 	}
 	d.startLearning(t, c)
 	t.start("API", func(ctx context.Context) error { return api.ServeOn(ctx, socket, d) })
 	t.start("reload", d.reloads)
-	t.start("firewall", d.mendFirewalls)
-	for _, p := range d.router.namespaces {
-		t.start("firewall", func(ctx context.Context) error { d.watchFirewall(ctx, p); return nil })
-		t.start("connections", func(ctx context.Context) error { d.balanceFlows(ctx, p); return nil })
-	}
+	d.startFirewalls(t)
 	t.start("memory", d.trimMemory)
 	t.start("watchdog", d.alive)
-	t.start("namespaces", d.watchNames)
+	t.start("namespaces", func(ctx context.Context) error { netns.WatchNames(ctx, d.namespaces); return nil })
 	t.start("inventory", d.followInventory)
 	t.start("", d.becomeReady)
 	d.log.Info("running", "event", "running", "restarted", d.again)
@@ -174,15 +170,13 @@ func (d *Daemon) openPeers(t *tasks, c *config.Config) error {
 		}
 		r.addDomain(i, m)
 	}
-	for _, s := range d.namespaces {
-		if s.namespace == r.home() && s.preserved.any() {
-			r.leftover = s.fib.Routes()
-		}
+	if home := r.home(); home.Continues() {
+		r.leftover = home.Kernel().Routes()
 	}
 	d.loadInventory(t.ctx, c)
-	r.adoptFound(d.namespaceOf(c.GuestNetNS()).fib.Routes())
-	for _, s := range d.namespaces {
-		r.adoptVTEPs(s.fib.Routes())
+	r.adoptFound(r.home().Kernel().Routes())
+	for _, n := range d.namespaces {
+		r.adoptVTEPs(n.Kernel().Routes())
 	}
 	r.neighbours = false // the sessions are configured below, for the first time
 	r.refresh()
@@ -196,15 +190,50 @@ func (d *Daemon) openPeers(t *tasks, c *config.Config) error {
 	return nil
 }
 
+// startFirewalls begins to repair the firewalls: at once when a change is heard of, and every
+// now and then for one that is not.
+func (d *Daemon) startFirewalls(t *tasks) {
+	t.start("firewall", func(ctx context.Context) error {
+		for pause(ctx, netns.RepairTime) == nil {
+			d.loop.do(ctx, func() {
+				for _, n := range d.namespaces {
+					n.RepairFirewall()
+				}
+			})
+		}
+		return nil
+	})
+	for _, n := range d.namespaces {
+		table := n.Part().Firewall.Table
+		t.start("firewall", func(ctx context.Context) error {
+			n.FollowFirewall(ctx, table, func(f func()) { d.loop.do(ctx, f) })
+			return nil
+		})
+		t.start("connections", func(ctx context.Context) error { n.BalanceFlows(ctx); return nil })
+	}
+}
+
+// release closes what was opened, once nothing uses it any more.
+func (d *Daemon) release() {
+	if d.edge != nil {
+		d.edge.Close() // it may not have run
+	}
+	if d.underlay != nil {
+		d.underlay.Close()
+	}
+	netns.Close(d.namespaces)
+}
+
 // startLearning brings foreign routes to the loop.
 func (d *Daemon) startLearning(t *tasks, c *config.Config) {
+	r := d.router
 	for _, dom := range c.Domains {
-		g := d.router.domains[dom.Name]
+		g := r.domains[dom.Name]
 		if !dom.Redistributes() {
-			d.router.completeInventory(g)
+			r.completeInventory(g)
 			continue
 		}
-		l := d.namespaceOf(dom.NetNS).fib.Learn(fib.Filter{Tables: []uint32{dom.Table.ID}})
+		l := r.at(dom.NetNS).Kernel().Learn(fib.Filter{Tables: []uint32{dom.Table.ID}})
 		t.start("learning "+dom.Name, func(ctx context.Context) error {
 			defer l.Close()
 			buf := make([]fib.LearnChange, routesAtOnce)
@@ -213,15 +242,10 @@ func (d *Daemon) startLearning(t *tasks, c *config.Config) {
 				if err != nil {
 					return err
 				}
-				if !d.loop.do(ctx, func() { d.router.onLearned(g, buf[:n], synced) }) {
+				if !d.loop.do(ctx, func() { r.onLearned(g, buf[:n], synced) }) {
 					return nil
 				}
 			}
 		})
 	}
-}
-
-// namespaceOf returns a namespace as it was opened; [router.at] returns what is known of it.
-func (d *Daemon) namespaceOf(n config.NetNS) *openNamespace {
-	return d.namespaces[max(0, slices.IndexFunc(d.namespaces, func(s *openNamespace) bool { return s.netns == n }))]
 }

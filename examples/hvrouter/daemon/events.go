@@ -10,6 +10,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/failover"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/netns"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/sessions"
 	"github.com/hyperfib/hyperfib/fib"
@@ -17,7 +18,7 @@ import (
 
 // take takes what the kernel's monitor says of one namespace; the caller refreshes if
 // dirty is set afterwards.
-func (r *router) take(p *namespace, events []fib.Event) {
+func (r *router) take(p *netns.Namespace, events []fib.Event) {
 	addresses := false
 	for _, e := range events {
 		addresses = addresses || e.Kind == fib.EventAddress || e.Kind == fib.EventLinkGone
@@ -25,19 +26,19 @@ func (r *router) take(p *namespace, events []fib.Event) {
 		case fib.EventLink:
 			r.onLink(p, e.Link)
 		case fib.EventLinkGone:
-			p.links.gone(e.Link.IfIndex)
+			p.DeleteLink(e.Link.IfIndex)
 			r.dirty = true
 		case fib.EventAddress:
-			p.links.address(e)
+			p.SetAddress(e)
 			r.onAddress(p, e)
 		case fib.EventNextHops:
 			r.failover.Refresh()
 		case fib.EventError:
-			p.log.Warn("kernel refused", "event", "kernel-error", "err", e.Err)
+			p.Log().Warn("kernel refused", "event", "kernel-error", "err", e.Err)
 		case fib.EventRepair:
-			p.log.Warn("repaired a foreign change", "event", "repair", "op", e.Op, "key", e.Key)
+			p.Log().Warn("repaired a foreign change", "event", "repair", "op", e.Op, "key", e.Key)
 		case fib.EventResync, fib.EventLost:
-			p.log.Info("kernel read anew", "event", e.Kind.String(), "lost", e.Count)
+			p.Log().Info("kernel read anew", "event", e.Kind.String(), "lost", e.Count)
 		}
 	}
 	if addresses {
@@ -46,14 +47,14 @@ func (r *router) take(p *namespace, events []fib.Event) {
 }
 
 // checkAddresses looks again whether the addresses are there that announcements need.
-func (r *router) checkAddresses(p *namespace) {
-	a := p.cfg.Loopback.Address.Addr()
+func (r *router) checkAddresses(p *netns.Namespace) {
+	a := p.Part().Loopback.Address.Addr()
 	if !a.IsValid() {
 		return
 	}
 	for _, g := range r.domains {
 		if g.namespace == p {
-			g.exports.Address(a, p.links.hasAddress(a), r.now(), &r.out)
+			g.exports.Address(a, p.HasAddress(a), r.now(), &r.out)
 			r.export(g)
 		}
 	}
@@ -61,9 +62,9 @@ func (r *router) checkAddresses(p *namespace) {
 
 // onAddress notes what depends on an address that came or went: what an uplink's sessions
 // tell their peers, which prefixes are on-link, which interfaces are the host's own.
-func (r *router) onAddress(p *namespace, e fib.Event) {
-	name, ok := p.links.name(e.Link.IfIndex)
-	uplink := ok && p.isUplink(name)
+func (r *router) onAddress(p *netns.Namespace, e fib.Event) {
+	name, ok := p.Links().Name(e.Link.IfIndex)
+	uplink := ok && p.IsUplink(name)
 	if uplink && e.Addr.Addr().IsLinkLocalUnicast() {
 		r.neighbours = true
 	}
@@ -71,21 +72,19 @@ func (r *router) onAddress(p *namespace, e fib.Event) {
 	r.dirty = r.dirty || uplink || e.Scope <= fib.ScopeUniverse
 }
 
-func (r *router) onLink(p *namespace, link fib.Link) {
-	old, known := p.links.byIndex[link.IfIndex]
-	if p.links.set(link) {
+func (r *router) onLink(p *netns.Namespace, link fib.Link) {
+	change := p.SetLink(link)
+	if change.Appeared {
 		r.dirty = true
-		if p.isUplink(link.Interface) {
+		if p.IsUplink(link.Interface) {
 			r.neighbours = true // its addresses may have come before its name
 			r.reset(p, link.Interface)
 		}
 		r.learnWaiting(p, link.IfIndex)
 		return
 	}
-	if known && (old.MAC != link.MAC || old.AdminUp && !link.AdminUp || p.vrf != nil && old.Master != link.Master) {
-		r.dirty = true
-	}
-	if p == r.home() && known && link.Up() && !old.Up() {
+	r.dirty = r.dirty || change.Different
+	if p == r.home() && change.CameUp {
 		r.greet(link.IfIndex)
 	}
 }
@@ -111,7 +110,7 @@ func (r *router) learn(g *routing, changes []fib.LearnChange) {
 			g.rib.DropLearned(c.Prefix, c.Metric, &r.fx)
 			continue
 		}
-		if l, ok := peering.Learned(c.Learned, g.namespace.links.name); ok {
+		if l, ok := peering.Learned(c.Learned, g.namespace.Links().Name); ok {
 			g.unplaced.drop(c)
 			g.rib.SetLearned(c.Prefix, l, &r.fx)
 		} else {
@@ -182,7 +181,7 @@ func (r *router) gateways(g *routing, c sessions.PathSet) []domain.NextHop {
 	scratch := g.hops.scratch[:0]
 	refused := 0
 	for _, p := range c.Paths {
-		link, ok := g.namespace.links.reach(g.uplinks, g.peers[p.Peer], p.NextHop)
+		link, ok := g.namespace.Links().Reach(g.uplinks, g.peers[p.Peer], p.NextHop)
 		if !ok {
 			refused++
 			continue
@@ -206,15 +205,14 @@ func (r *router) gateways(g *routing, c sessions.PathSet) []domain.NextHop {
 func (r *router) sweep() {
 	all := true
 	for _, p := range r.namespaces {
-		if !p.converged && r.complete(p) {
-			p.converged = true
-			p.kernel.Sweep()
+		if !p.Swept() && r.complete(p) {
+			p.Sweep()
 			if d := r.cfg.GuestDomain(); d != nil && p == r.home() {
 				r.disinherit(r.domains[d.Name])
 			}
-			p.log.Info("swept", "event", "swept")
+			p.Log().Info("swept", "event", "swept")
 		}
-		all = all && p.converged
+		all = all && p.Swept()
 	}
 	if all && !r.converged {
 		r.disownVTEPs()
@@ -224,7 +222,7 @@ func (r *router) sweep() {
 
 // complete reports whether everything is known that the domains of a namespace will have
 // to begin with.
-func (r *router) complete(p *namespace) bool {
+func (r *router) complete(p *netns.Namespace) bool {
 	if r.unread != (unread{}) {
 		return false
 	}
@@ -306,6 +304,6 @@ func (r *router) overlays() {
 	}
 	slices.SortFunc(vteps, netip.Addr.Compare)
 	vteps = slices.Compact(vteps)
-	index := r.home().links.index
-	r.edge.Overlays(r.cfg, func(name string) (int, bool) { i, ok := index[name]; return i, ok }, vteps)
+	links := r.home().Links()
+	r.edge.Overlays(r.cfg, func(name string) (int, bool) { i := links.Index(name); return i, i != 0 }, vteps)
 }

@@ -23,7 +23,7 @@ func (r *router) explain(p netip.Prefix, paths lookup) (lines []string) {
 			say("%s: nothing is known that covers %v", name, p)
 			continue
 		}
-		say("%s: %v%s", name, found, g.namespace.where(" in netns "))
+		say("%s: %v%s", name, found, g.namespace.Where(" in netns "))
 		s, routes := g.rib.Explain(found)
 		if s.Local != nil {
 			say("  local: %s; local beats everything else", announcedAs(g, found, s.Local.LocalPref))
@@ -42,10 +42,8 @@ func (r *router) explain(p netip.Prefix, paths lookup) (lines []string) {
 		}
 	}
 	for _, n := range r.namespaces {
-		for _, rule := range n.static.Rules {
-			if rule.IPv6 == p.Addr().Is6() {
-				say("%srule %v", n.where("netns ", ": "), rule)
-			}
+		for _, rule := range n.Rules(p.Addr().Is6()) {
+			say("%srule %v", n.Where("netns ", ": "), rule)
 		}
 	}
 	return lines

@@ -13,6 +13,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	eg "github.com/hyperfib/hyperfib/examples/hvrouter/edge"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/netns"
 	"github.com/hyperfib/hyperfib/fib"
 )
 
@@ -51,15 +52,11 @@ func newFindings() findings {
 	return findings{routes: map[routeKey]via{}, spoken: map[netip.Addr]*spoken{}}
 }
 
-// routesByLink returns the foreign routes over each interface, and whether they go through a
-// gateway.
-func (f *findings) routesByLink() map[int]map[routeKey]bool {
-	out := map[int]map[routeKey]bool{}
+// routesByLink returns the foreign routes over each interface.
+func (f *findings) routesByLink() map[int][]netns.FoundRoute {
+	out := map[int][]netns.FoundRoute{}
 	for k, v := range f.routes {
-		if out[v.link] == nil {
-			out[v.link] = map[routeKey]bool{}
-		}
-		out[v.link][k] = v.routed
+		out[v.link] = append(out[v.link], netns.FoundRoute{Prefix: k.prefix, Routed: v.routed})
 	}
 	return out
 }
@@ -103,8 +100,8 @@ func (f *findings) presumed() map[int][]netip.Addr {
 
 // present returns the guests that are here, with everything that was found for them.
 func (r *router) present() []config.Guest {
-	l := &r.home().links
-	return guest.Expand(r.cfg, r.guests.All(), guest.World{Links: maps.Values(l.byIndex), Link: l.byName, Findings: r.findings.byLink(), Free: r.guests.Free})
+	l := r.home().Links()
+	return guest.Expand(r.cfg, r.guests.All(), guest.World{Links: l.All, Link: l.ByName, Findings: r.findings.byLink(), Free: r.guests.Free})
 }
 
 // onSightings takes news of addresses that guests speak from.
@@ -140,7 +137,7 @@ func (r *router) onSightings(list []eg.Sighting) {
 }
 
 func (r *router) notice(event string, s eg.Sighting) {
-	name, _ := r.home().links.name(s.IfIndex)
+	name, _ := r.home().Links().Name(s.IfIndex)
 	r.log.Info("neighbour "+s.Kind.String(), "event", event, "address", s.IP, "interface", name, "mac", s.MAC, "was", s.OldMAC)
 }
 
@@ -154,7 +151,7 @@ func (r *router) routeOverGuest(g *routing, c fib.LearnChange) {
 	old, had := r.findings.routes[k]
 	delete(r.findings.routes, k)
 	if !c.Gone && len(c.NextHops) == 1 {
-		if name, known := g.namespace.links.name(c.NextHops[0].IfIndex); !known || !g.namespace.isUplink(name) {
+		if name, known := g.namespace.Links().Name(c.NextHops[0].IfIndex); !known || !g.namespace.IsUplink(name) {
 			r.findings.routes[k] = via{c.NextHops[0].IfIndex, c.NextHops[0].Gateway.IsValid()}
 		}
 	}
@@ -167,7 +164,7 @@ func (r *router) routeOverGuest(g *routing, c fib.LearnChange) {
 // serves reports whether there is a guest behind an interface, or may be one of a
 // template.
 func (r *router) serves(link int) bool {
-	name, _ := r.home().links.name(link)
+	name, _ := r.home().Links().Name(link)
 	if r.cfg.Template(name) != nil {
 		return true
 	}
@@ -189,7 +186,7 @@ func (r *router) adoptFound(routes iter.Seq[fib.RouteStatus]) {
 	}
 	discovers := map[int]config.Discovery{}
 	for _, g := range r.present() {
-		if l, ok := r.home().links.byName(g.Interface); ok && g.Discovery.Neighbors {
+		if l, ok := r.home().Links().ByName(g.Interface); ok && g.Discovery.Neighbors {
 			discovers[l.IfIndex] = g.Discovery
 		}
 	}
@@ -254,7 +251,7 @@ func (u unplaced) drop(c fib.LearnChange) {
 }
 
 // learnWaiting takes the routes that waited for an interface of a namespace.
-func (r *router) learnWaiting(p *namespace, link int) {
+func (r *router) learnWaiting(p *netns.Namespace, link int) {
 	for _, g := range r.domains {
 		waiting := g.unplaced[link]
 		if g.namespace != p || len(waiting) == 0 {

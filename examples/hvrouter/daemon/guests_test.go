@@ -8,6 +8,7 @@ import (
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config/configtest"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/netns"
 	"github.com/hyperfib/hyperfib/fib"
 )
 
@@ -29,8 +30,8 @@ func BenchmarkOneMore(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	tr := &trace{}
-	r := newBenchWith(b, c, slog.New(slog.DiscardHandler), func(string) kernel { return quietKernel{fakeKernel{trace: tr}} }, tr)
+	tr := newTrace()
+	r := newBenchWith(b, c, slog.New(slog.DiscardHandler), func(string) netns.Kernel { return quietKernel{fakeKernel{trace: tr}} }, tr)
 	r.uplinks()
 	entry := func(i int) config.Entry {
 		name, low := fmt.Sprintf("g%d", i), [2]byte{byte(i >> 8), byte(i)}

@@ -9,6 +9,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/netns"
 	"github.com/hyperfib/hyperfib/internal/rate"
 	"github.com/hyperfib/hyperfib/ndp"
 )
@@ -80,10 +81,10 @@ func (r *router) onHeard(list []ndp.Sender, now time.Time) {
 }
 
 // heardBy returns what the guests of a namespace were heard from, by interface.
-func (r *router) heardBy(p *namespace, guests []config.Guest) map[string][]netip.Addr {
+func (r *router) heardBy(p *netns.Namespace, guests []config.Guest) map[string][]netip.Addr {
 	out := map[string][]netip.Addr{}
 	for _, g := range guests {
-		if link, ok := p.links.byName(g.Interface); ok && len(r.heard[link.IfIndex].list()) > 0 {
+		if link, ok := p.Links().ByName(g.Interface); ok && len(r.heard[link.IfIndex].list()) > 0 {
 			out[g.Interface] = r.heard[link.IfIndex].addrs
 		}
 	}

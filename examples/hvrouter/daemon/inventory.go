@@ -13,6 +13,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/files"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/host"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/netns"
 )
 
 // Files are read outside of the loop, by a goroutine that waits for a file system no
@@ -266,8 +267,8 @@ func (d *Daemon) change(do func(*router, *guest.Inventory) error) error {
 // settle waits until the kernel has taken, or refused, what is desired in the guests'
 // namespace.
 func (d *Daemon) settle(ctx context.Context) {
-	var k kernel
-	d.ask(func(r *router) { k = r.home().kernel })
+	var k netns.Kernel
+	d.ask(func(r *router) { k = r.home().Kernel() })
 	if k != nil {
 		_ = k.Flush(ctx) // what failed comes as an event
 	}

@@ -24,11 +24,11 @@ func TestFirewalls(t *testing.T) {
 	for _, n := range []config.NetNS{"public", ""} { // in one of which guests are
 		b.in(n, fib.Event{Kind: fib.EventLink, Link: fib.Link{IfIndex: 20, Interface: "vm1", AdminUp: true, Carrier: true}})
 	}
-	own, public := b.at("").firewall.(*fakeFirewall).last, b.at("public").firewall.(*fakeFirewall).last
+	own, public := b.firewalls[b.at("")].last, b.firewalls[b.at("public")].last
 	if len(own.Guests)+len(own.Isolated) > 0 || !slices.Equal(own.Underlay, []string{"a.private", "b.private"}) || !slices.Equal(own.VXLANPorts, []uint16{4789}) {
 		t.Errorf("the daemon's own: %+v", own)
 	}
-	if !slices.Equal(attached(b.at("public")), []string{"vm1"}) || !slices.Equal(public.Isolated, []string{"br100"}) || len(public.Underlay) > 0 || len(public.Domains) != 1 {
+	if !slices.Equal(b.attached(b.at("public")), []string{"vm1"}) || !slices.Equal(public.Isolated, []string{"br100"}) || len(public.Underlay) > 0 || len(public.Domains) != 1 {
 		t.Errorf("public: %+v", public)
 	}
 }

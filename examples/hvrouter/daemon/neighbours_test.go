@@ -5,10 +5,9 @@ import (
 	"net/netip"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/hyperfib/hyperfib/arp"
 	eg "github.com/hyperfib/hyperfib/examples/hvrouter/edge"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/netns"
 )
 
 // What the kernel has and what was found make one entry an address, with who it belongs
@@ -20,10 +19,10 @@ func TestNeighbours(t *testing.T) {
 	b.onSightings([]eg.Sighting{sighting(arp.EventSeen, 20, "203.0.113.50", 1), sighting(arp.EventConflict, 21, "203.0.113.50", 9)})
 	b.findings.spoken[netip.MustParseAddr("203.0.113.51")] = &spoken{link: 21}
 	mac := net.HardwareAddr{2, 0, 0, 0, 0, 1}
-	all := b.neighboursAt(b.home(), []neighbour{
-		{20, netip.MustParseAddr("203.0.113.50"), mac, unix.NUD_REACHABLE, false},
-		{10, netip.MustParseAddr("198.51.100.126"), nil, unix.NUD_FAILED, true},
-		{99, netip.MustParseAddr("192.0.2.1"), mac, 0x100, false},
+	all := b.neighboursAt(b.home(), []netns.Neighbour{
+		{IfIndex: 20, Addr: netip.MustParseAddr("203.0.113.50"), MAC: mac, State: "reachable"},
+		{IfIndex: 10, Addr: netip.MustParseAddr("198.51.100.126"), State: "failed", Router: true},
+		{IfIndex: 99, Addr: netip.MustParseAddr("192.0.2.1"), MAC: mac, State: "0x100"},
 	})
 	got := map[string]string{}
 	for _, n := range all {

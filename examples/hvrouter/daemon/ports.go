@@ -1,37 +1,13 @@
 package daemon
 
 import (
-	"context"
 	"net/netip"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
 	eg "github.com/hyperfib/hyperfib/examples/hvrouter/edge"
-	"github.com/hyperfib/hyperfib/examples/hvrouter/firewall"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
-	"github.com/hyperfib/hyperfib/examples/hvrouter/vrf"
-	"github.com/hyperfib/hyperfib/fib"
 )
-
-// kernel is what the loop uses of *fib.FIB.
-type kernel interface {
-	SetRoute(fib.Route) error
-	DeleteRoute(fib.RouteKey)
-	SetRule(fib.Rule) error
-	SetRuleAbsent(fib.Rule) error
-	DeleteRule(fib.Rule)
-	SetAddress(fib.Address) error
-	DeleteAddress(fib.Address)
-	SetNeighbor(fib.Neighbor) error
-	DeleteNeighbor(fib.Neighbor)
-	SetSysctl(fib.Sysctl) error
-	DeleteSysctl(path string)
-	Probe(link int, addr netip.Addr, mac [6]byte)
-	Flush(context.Context) error
-	Sweep()
-}
-
-var _ kernel = (*fib.FIB)(nil)
 
 // announcer is what the loop uses of a [sessions.Member].
 type announcer interface {
@@ -73,26 +49,3 @@ type edge interface {
 }
 
 var _ edge = (*eg.Edge)(nil)
-
-// vrfs is what the loop uses of *vrf.Conn.
-type vrfs interface {
-	// Ensure makes a VRF exist and gives its interface index.
-	Ensure(name string, table uint32) (int, error)
-	// Enslave puts an interface into it.
-	Enslave(link, vrf int) error
-}
-
-var _ vrfs = (*vrf.Conn)(nil)
-
-// shield is what the loop uses of *firewall.Firewall.
-type shield interface {
-	Apply(firewall.Spec) error
-	// End takes away what Apply made in this run, if it did.
-	End(firewall.Spec) error
-	// Balance keeps the flows of one transparent address from filling the kernel's table.
-	Balance(ctx context.Context, crowded func(address netip.Addr, flows int)) error
-	// Watch calls changed when somebody else has changed what was applied.
-	Watch(ctx context.Context, changed func()) error
-}
-
-var _ shield = (*firewall.Firewall)(nil)

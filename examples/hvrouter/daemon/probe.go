@@ -14,6 +14,6 @@ func (r *router) probe(p guest.Port) {
 		return
 	}
 	for _, a := range domain.GuestNeighbours(p.Guest) {
-		r.home().kernel.Probe(p.Link.IfIndex, a, p.MAC)
+		r.home().Kernel().Probe(p.Link.IfIndex, a, p.MAC)
 	}
 }

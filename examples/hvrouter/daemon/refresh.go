@@ -6,8 +6,8 @@ import (
 	"slices"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
-	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/netns"
 	"github.com/hyperfib/hyperfib/fib"
 )
 
@@ -23,27 +23,28 @@ func (r *router) refresh() {
 	ports, old := r.ports(here), maps.Clone(r.served)
 	left := r.left(ports)
 	for _, p := range r.namespaces {
-		p.enslave(r.guestsIn(p, here))
+		p.Enslave(r.guestsIn(p, here))
 	}
 	changed := r.arrive(ports)
 	r.started = true
-	drop := map[*namespace][]fib.Address{}
-	for _, p := range r.namespaces {
-		r.tellTrust(p)
-		drop[p] = p.apply(domain.NewStatic(p.cfg, r.guestsIn(p, here), r.linksOf(p, here)))
+	guests, drop := make([]netns.Guests, len(r.namespaces)), make([][]fib.Address, len(r.namespaces))
+	for i, p := range r.namespaces {
+		guests[i] = r.guestsOf(p, here)
+		p.DecideTrust(r.guests.All())
+		drop[i] = p.Apply(guests[i])
 	}
-	r.applyFirewalls(here) // first: what comes from a guest has its mark before there are routes
+	for i, p := range r.namespaces { // before the routes: what comes from a guest has its mark by then
+		p.ApplyFirewall(guests[i])
+	}
 	r.answerFor(here)
 	for _, name := range r.order {
 		g := r.domains[name]
-		g.rib.SetLocals(g.namespace.static.Locals[name], &r.fx)
+		g.rib.SetLocals(g.namespace.Locals(name), &r.fx)
 		r.apply(g, &r.fx)
 	}
 	r.leave(left, ports)
-	for _, p := range r.namespaces {
-		for _, a := range drop[p] {
-			p.kernel.DeleteAddress(a)
-		}
+	for i, p := range r.namespaces {
+		p.DeleteAddresses(drop[i])
 	}
 	if len(changed) > 0 {
 		r.edge.Serve(r.cfg, changed...)
@@ -63,18 +64,24 @@ func (r *router) refresh() {
 
 // guestsIn returns the guests that live in a namespace: all of them at home, none
 // elsewhere.
-func (r *router) guestsIn(p *namespace, guests []config.Guest) []config.Guest {
+func (r *router) guestsIn(p *netns.Namespace, guests []config.Guest) []config.Guest {
 	if p == r.home() {
 		return guests
 	}
 	return nil
 }
 
+// guestsOf returns the same with what is known of them besides.
+func (r *router) guestsOf(p *netns.Namespace, here []config.Guest) netns.Guests {
+	list := r.guestsIn(p, here)
+	return netns.Guests{List: list, Heard: r.heardBy(p, list), Found: r.findings.routesByLink()}
+}
+
 func (r *router) ports(here []config.Guest) map[string]guest.Port {
 	ports := make(map[string]guest.Port, len(here))
 	presumed := r.findings.presumed()
 	for _, g := range here {
-		link, _ := r.home().links.byName(g.Interface)
+		link, _ := r.home().Links().ByName(g.Interface)
 		ports[g.Name] = guest.Port{Guest: g, Link: link, Seeded: presumed[link.IfIndex], Heard: r.heard[link.IfIndex].list()}
 	}
 	return ports
@@ -87,7 +94,7 @@ func (r *router) left(now map[string]guest.Port) (left []guest.Port) {
 		if p, ok := now[name]; !ok || p.Link.IfIndex != r.served[name].Link.IfIndex {
 			old := r.served[name]
 			left = append(left, old)
-			r.home().detached[old.Link.IfIndex] = true // unless it is gone: see findDetached
+			r.home().Detach(old.Link.IfIndex) // unless it is gone: see findDetached
 			delete(r.heard, old.Link.IfIndex)
 			delete(r.served, name)
 		}
@@ -109,7 +116,7 @@ func (r *router) leave(left []guest.Port, now map[string]guest.Port) {
 			r.reset(r.home(), old.Interface)
 		}
 		if !served[old.Link.IfIndex] {
-			_, there := r.home().links.byIndex[old.Link.IfIndex]
+			_, there := r.home().Links().Get(old.Link.IfIndex)
 			r.edge.Leave(old, !there)
 		}
 	}

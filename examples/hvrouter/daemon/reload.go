@@ -13,6 +13,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/host"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/netns"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
 )
 
@@ -146,7 +147,7 @@ func fixed(old, new *config.Config) error {
 	keep("isolation", old.Isolation == new.Isolation)
 	keep("the VRFs", old.GuestVRF() == new.GuestVRF() && old.LoopbackVRF() == new.LoopbackVRF())
 	keep("inventory.directory", old.Inventory.Directory == new.Inventory.Directory)
-	keep("the set of tables", slices.Equal(tables(old), tables(new)))
+	keep("the set of tables", slices.Equal(netns.Tables(old), netns.Tables(new)))
 	keep("what sessions share (communities, next hops)", slices.EqualFunc(old.Domains, new.Domains, func(a, b config.Domain) bool {
 		return slices.Equal(peering.Members(old, a), peering.Members(new, b))
 	}))

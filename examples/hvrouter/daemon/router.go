@@ -11,7 +11,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/failover"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
-	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/netns"
 	"github.com/hyperfib/hyperfib/fib"
 )
 
@@ -23,7 +23,7 @@ type router struct {
 	failover *failover.Monitor
 
 	cfg        *config.Config
-	namespaces []*namespace // the daemon's own first
+	namespaces []*netns.Namespace // the daemon's own first
 	guests     guest.Inventory
 	store      *guest.Store
 	unread     unread // no conclusions are drawn from it
@@ -56,7 +56,7 @@ type router struct {
 // routing is one domain at work.
 type routing struct {
 	name      string
-	namespace *namespace
+	namespace *netns.Namespace
 	table     uint32
 	rib       *domain.RIB
 	exports   *domain.Exports
@@ -74,7 +74,7 @@ type routing struct {
 
 // newRouter makes a router for a configuration over namespaces, one for each of
 // [config.Config.Namespaces].
-func newRouter(log *slog.Logger, c *config.Config, e edge, namespaces ...*namespace) *router {
+func newRouter(log *slog.Logger, c *config.Config, e edge, namespaces ...*netns.Namespace) *router {
 	r := &router{log: log, edge: e, namespaces: namespaces, now: time.Now, domains: map[string]*routing{}, served: map[string]guest.Port{}, findings: newFindings(), heard: map[int]*heard{}, vteps: map[vtep]bool{}}
 	r.adopt(c)
 	return r
@@ -85,23 +85,21 @@ func newRouter(log *slog.Logger, c *config.Config, e edge, namespaces ...*namesp
 func (r *router) adopt(c *config.Config) {
 	r.cfg = c
 	for i, p := range c.Namespaces() {
-		r.namespaces[i].cfg = p.Config
-		r.namespaces[i].metrics.set(p.Config)
+		r.namespaces[i].Configure(c, p.Config)
 	}
 }
 
 // at returns what is known of a namespace.
-func (r *router) at(n config.NetNS) *namespace {
-	for _, p := range r.namespaces {
-		if p.netns == n {
-			return p
-		}
-	}
-	return r.namespaces[0]
+func (r *router) at(n config.NetNS) *netns.Namespace {
+	return at(r.namespaces, n)
+}
+
+func at(all []*netns.Namespace, n config.NetNS) *netns.Namespace {
+	return all[max(0, slices.IndexFunc(all, func(one *netns.Namespace) bool { return one.NetNS() == n }))]
 }
 
 // home is where the guests' interfaces are.
-func (r *router) home() *namespace { return r.at(r.cfg.GuestNetNS()) }
+func (r *router) home() *netns.Namespace { return r.at(r.cfg.GuestNetNS()) }
 
 // addDomain makes a domain of the configuration known.
 func (r *router) addDomain(index int, a announcer) *routing {
@@ -116,8 +114,8 @@ func (r *router) addDomain(index int, a announcer) *routing {
 
 // view reads the configuration of the domain's namespace.
 func (g *routing) view() domain.View {
-	domains := g.namespace.cfg.Domains
-	return domain.NewView(g.namespace.cfg, slices.IndexFunc(domains, func(d config.Domain) bool { return d.Name == g.name }))
+	part := g.namespace.Part()
+	return domain.NewView(part, slices.IndexFunc(part.Domains, func(d config.Domain) bool { return d.Name == g.name }))
 }
 
 // configure notes where the domain's sessions are.
@@ -136,7 +134,7 @@ func (r *router) apply(g *routing, fx *domain.Effects) {
 		r.setRoute(g, route)
 	}
 	for _, k := range fx.Delete {
-		g.namespace.kernel.DeleteRoute(peering.Key(k))
+		g.namespace.DeleteRoute(k)
 	}
 	r.targets(g, fx)
 	r.export(g)
@@ -145,14 +143,14 @@ func (r *router) apply(g *routing, fx *domain.Effects) {
 
 // setRoute has the kernel route as a domain wants it.
 func (r *router) setRoute(g *routing, route domain.Route) {
-	if why := g.namespace.setRoute(route); why != "" {
+	if why := g.namespace.SetRoute(route); why != "" {
 		g.exports.Route(route.Key, domain.Standing{State: domain.Refused, Why: why}, r.now(), &r.out)
 	}
 }
 
 // reset sets every route over a link again: its name now stands for another
 // interface index.
-func (r *router) reset(p *namespace, link string) {
+func (r *router) reset(p *netns.Namespace, link string) {
 	for _, g := range r.domains {
 		if g.namespace != p {
 			continue

@@ -15,13 +15,22 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/failover"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/firewall"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/netns"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/sessions"
 	"github.com/hyperfib/hyperfib/fib"
 )
 
 // trace notes every call of the fakes: what the loop does, in order.
-type trace struct{ lines []string }
+type trace struct {
+	lines     []string
+	sysctls   map[string]string           // that stand, by namespace and path
+	neighbors map[netip.Addr]fib.Neighbor // that stand
+}
+
+func newTrace() *trace {
+	return &trace{sysctls: map[string]string{}, neighbors: map[netip.Addr]fib.Neighbor{}}
+}
 
 func (t *trace) add(format string, args ...any) {
 	t.lines = append(t.lines, fmt.Sprintf(format, args...))
@@ -45,6 +54,7 @@ func (t *trace) take() []string {
 }
 
 type fakeKernel struct {
+	netns.Kernel // what is not faked is not used
 	*trace
 	netns string
 }
@@ -77,16 +87,22 @@ func (k fakeKernel) DeleteAddress(a fib.Address) {
 	k.add("unaddress %v link %d", a.Prefix, a.IfIndex)
 }
 func (k fakeKernel) SetNeighbor(n fib.Neighbor) error {
+	k.neighbors[n.Addr] = n
 	k.add("neighbor %v %v link %d", n.Addr, config.MAC(n.MAC), n.IfIndex)
 	return nil
 }
 func (k fakeKernel) DeleteNeighbor(n fib.Neighbor) {
+	delete(k.neighbors, n.Addr)
 	k.add("unneighbor %v link %d", n.Addr, n.IfIndex)
 }
-func (k fakeKernel) SetSysctl(fib.Sysctl) error  { return nil }
-func (k fakeKernel) DeleteSysctl(string)         {}
-func (k fakeKernel) Flush(context.Context) error { k.add("flush"); return nil }
-func (k fakeKernel) Sweep()                      { k.add("sweep") }
+func (k fakeKernel) SetSysctl(s fib.Sysctl) error {
+	k.sysctls[k.netns+s.Path] = s.Value
+	return nil
+}
+func (k fakeKernel) DeleteSysctl(path string)            { delete(k.sysctls, k.netns+path) }
+func (k fakeKernel) Watch(fib.WatchOptions) netns.Events { return nil }
+func (k fakeKernel) Flush(context.Context) error         { k.add("flush"); return nil }
+func (k fakeKernel) Sweep()                              { k.add("sweep") }
 func (k fakeKernel) Probe(link int, a netip.Addr, mac [6]byte) {
 	k.add("neighbour %v link %d at %x", a, link, mac)
 }
@@ -144,10 +160,16 @@ func (w *fakeFirewall) Balance(context.Context, func(netip.Addr, int)) error { r
 
 func (w *fakeFirewall) Watch(context.Context, func()) error { return nil }
 
+func (w *fakeFirewall) Drops() (map[string]uint64, error) {
+	return map[string]uint64{"spoofed": 3}, nil
+}
+
 type bench struct {
 	*router
 	*trace
 	t testing.TB
+	// firewalls are those of the namespaces.
+	firewalls map[*netns.Namespace]*fakeFirewall
 }
 
 // newBench makes a router over fakes with the sample configuration.
@@ -160,17 +182,21 @@ func newBenchOf(t testing.TB, sample string) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr := &trace{}
-	return newBenchWith(t, c, slog.New(slog.DiscardHandler), func(netns string) kernel { return fakeKernel{tr, netns} }, tr)
+	tr := newTrace()
+	return newBenchWith(t, c, slog.New(slog.DiscardHandler), func(name string) netns.Kernel { return fakeKernel{trace: tr, netns: name} }, tr)
 }
 
 // newBenchWith makes one with a kernel for each namespace.
-func newBenchWith(t testing.TB, c *config.Config, log *slog.Logger, kernelOf func(netns string) kernel, tr *trace) *bench {
-	var places []*namespace
+func newBenchWith(t testing.TB, c *config.Config, log *slog.Logger, kernelOf func(name string) netns.Kernel, tr *trace) *bench {
+	var all []*netns.Namespace
+	firewalls := map[*netns.Namespace]*fakeFirewall{}
 	for _, p := range c.Namespaces() {
-		places = append(places, newNamespace(log, p.NetNS, kernelOf(string(p.NetNS)), &fakeFirewall{}))
+		fw := &fakeFirewall{}
+		n := netns.New(netns.Config{Log: log, NetNS: p.NetNS, Kernel: kernelOf(string(p.NetNS)), Firewall: fw})
+		firewalls[n] = fw
+		all = append(all, n)
 	}
-	r := newRouter(log, c, fakeEdge{tr}, places...)
+	r := newRouter(log, c, fakeEdge{tr}, all...)
 	r.failover = failover.New(failover.Config{Log: r.log})
 	for i, d := range c.Domains {
 		r.addDomain(i, fakeBGP{tr, d.Name})
@@ -178,7 +204,7 @@ func newBenchWith(t testing.TB, c *config.Config, log *slog.Logger, kernelOf fun
 	r.store = &guest.Store{}
 	r.guests.Use(c.Admission(config.Host{}))
 	r.guests.Replace(guest.FromConfig, c.Entries())
-	return &bench{r, tr, t}
+	return &bench{r, tr, t, firewalls}
 }
 
 func (b *bench) links(names ...string) {

@@ -19,6 +19,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config/configtest"
 	eg "github.com/hyperfib/hyperfib/examples/hvrouter/edge"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/netns"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/sessions"
 	"github.com/hyperfib/hyperfib/fib"
 	"github.com/hyperfib/hyperfib/internal/testing/scenario"
@@ -87,7 +88,7 @@ func (m *machine) outputs() []string {
 		all := m.changes
 		m.changes = map[string][]fib.RouteChange{}
 		for _, p := range m.namespaces {
-			m.onRoutes(p, all[string(p.netns)])
+			m.onRoutes(p, all[string(p.NetNS())])
 		}
 	}
 	return m.trace.take()
@@ -158,9 +159,9 @@ func (m *machine) start(now time.Time, file string, edits []string) error {
 	if err != nil {
 		return err
 	}
-	tr := &trace{}
+	tr := newTrace()
 	m.changes = map[string][]fib.RouteChange{}
-	m.bench = newBenchWith(m.t, c, slog.New(events{tr}), func(netns string) kernel { return standing{fakeKernel{tr, netns}, m} }, tr)
+	m.bench = newBenchWith(m.t, c, slog.New(events{tr}), func(name string) netns.Kernel { return standing{fakeKernel{trace: tr, netns: name}, m} }, tr)
 	m.router.now = func() time.Time { return now }
 	m.refresh()
 	return nil
@@ -233,8 +234,8 @@ func (m *machine) stands(words []string) error {
 	}
 	for k := range m.wanted {
 		if k.Prefix == p {
-			for _, place := range m.namespaces {
-				m.status(string(place.netns), k, state, err)
+			for _, n := range m.namespaces {
+				m.status(string(n.NetNS()), k, state, err)
 			}
 		}
 	}
@@ -242,7 +243,7 @@ func (m *machine) stands(words []string) error {
 }
 
 // where takes the namespace off the end of words.
-func (m *machine) where(words []string) (*namespace, []string) {
+func (m *machine) where(words []string) (*netns.Namespace, []string) {
 	if n, ok := strings.CutPrefix(words[len(words)-1], "@"); ok {
 		return m.at(config.NetNS(n)), words[:len(words)-1]
 	}
@@ -251,7 +252,7 @@ func (m *machine) where(words []string) (*namespace, []string) {
 
 func (m *machine) kernelEvents(words []string) error {
 	var events []fib.Event
-	var p *namespace
+	var p *netns.Namespace
 	for len(words) > 0 {
 		end := slices.Index(words, ";")
 		one := words
@@ -276,7 +277,7 @@ func (m *machine) kernelEvents(words []string) error {
 		}
 		events = append(events, e)
 	}
-	m.in(p.netns, events...)
+	m.in(p.NetNS(), events...)
 	return nil
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/netns"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/sessions"
 	"github.com/hyperfib/hyperfib/fib"
@@ -166,15 +167,15 @@ func (d *Daemon) FIB(table uint32) []api.FIBRoute {
 	return out
 }
 
-func (d *Daemon) routesOf(n *openNamespace, table uint32) (out []api.FIBRoute) {
+func (d *Daemon) routesOf(n *netns.Namespace, table uint32) (out []api.FIBRoute) {
 	name := d.linkNames(n)
 	if name == nil {
 		return nil
 	}
-	for s := range n.fib.Routes() {
+	for s := range n.Kernel().Routes() {
 		if table == 0 || s.Table == table {
 			r := fibRoute(s, name)
-			r.NetNS = string(n.netns)
+			r.NetNS = string(n.NetNS())
 			out = append(out, r)
 		}
 	}
@@ -186,11 +187,11 @@ func (d *Daemon) routesOf(n *openNamespace, table uint32) (out []api.FIBRoute) {
 }
 
 // linkNames returns the names of a namespace's interfaces, nil once the daemon ends.
-func (d *Daemon) linkNames(s *openNamespace) (name func(int) string) {
+func (d *Daemon) linkNames(n *netns.Namespace) (name func(int) string) {
 	d.ask(func(*router) {
-		names := make(map[int]string, len(s.links.byIndex))
-		for i, l := range s.links.byIndex {
-			names[i] = l.Interface
+		names := map[int]string{}
+		for l := range n.Links().All {
+			names[l.IfIndex] = l.Interface
 		}
 		name = func(i int) string { return cmp.Or(names[i], fmt.Sprintf("if%d", i)) }
 	})
@@ -218,11 +219,11 @@ func (d *Daemon) Status() (s api.Status) {
 	})
 	s.Missing, _ = d.sessions.Missing()
 	s.Namespaces = map[string]string{}
-	for _, opened := range d.namespaces {
-		n := opened.fib.Stats()
-		s.Writes += n.Adds + n.Replaces + n.Deletes + n.ObjectWrites + n.RuleWrites
-		if opened.netns != "" {
-			s.Namespaces[string(opened.netns)] = opened.name()
+	for _, n := range d.namespaces {
+		k := n.Kernel().Stats()
+		s.Writes += k.Adds + k.Replaces + k.Deletes + k.ObjectWrites + k.RuleWrites
+		if n.NetNS() != "" {
+			s.Namespaces[string(n.NetNS())] = n.NameState().String()
 		}
 	}
 	return s
@@ -239,8 +240,8 @@ func (d *Daemon) Explain(p netip.Prefix) api.Explanation {
 func (d *Daemon) Diff() []api.Difference {
 	out := []api.Difference{}
 	for _, s := range d.namespaces {
-		for _, diff := range s.fib.Diff() {
-			out = append(out, api.Difference{NetNS: string(s.netns), Op: diff.Op, What: fmt.Sprint(diff.Key), Want: diff.Want, Have: diff.Have})
+		for _, diff := range s.Kernel().Diff() {
+			out = append(out, api.Difference{NetNS: string(s.NetNS()), Op: diff.Op, What: fmt.Sprint(diff.Key), Want: diff.Want, Have: diff.Have})
 		}
 	}
 	return out
@@ -281,12 +282,12 @@ func (d *Daemon) Reload(opt api.ReloadOptions) (api.Reload, error) { return d.re
 // Drops implements [api.Backend].
 func (d *Daemon) Drops() (out []api.Drop) {
 	for _, s := range d.namespaces {
-		drops, err := s.firewall.Drops()
+		drops, err := s.Drops()
 		if err != nil {
 			continue
 		}
 		for kind, n := range drops {
-			out = append(out, api.Drop{NetNS: string(s.netns), Kind: kind, Packets: n})
+			out = append(out, api.Drop{NetNS: string(s.NetNS()), Kind: kind, Packets: n})
 		}
 	}
 	return out
@@ -296,8 +297,8 @@ func (d *Daemon) Drops() (out []api.Drop) {
 // ours.
 func (d *Daemon) netnsName(path string) string {
 	for _, s := range d.namespaces {
-		if s.netns.Path() == path {
-			return string(s.netns)
+		if s.NetNS().Path() == path {
+			return string(s.NetNS())
 		}
 	}
 	return path

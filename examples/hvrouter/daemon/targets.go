@@ -102,6 +102,6 @@ func (r *router) target(g *routing, p netip.Prefix) {
 	case s.Local == nil && len(s.Learned) == 0: // BGP
 		r.edge.Target(p, 0)
 	default:
-		r.edge.Target(p, g.namespace.links.index[hops[0].Link])
+		r.edge.Target(p, g.namespace.Links().Index(hops[0].Link))
 	}
 }

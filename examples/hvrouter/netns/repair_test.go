@@ -1,4 +1,4 @@
-package daemon
+package netns
 
 import (
 	"testing"
@@ -9,14 +9,14 @@ import (
 
 // A program that flushes the ruleset at once after each repair, for a minute: ten repairs
 // at once, then ever later, and one in a second in the end. A minute of quiet ends the row.
-func TestFirewallPause(t *testing.T) {
+func TestRepairPause(t *testing.T) {
 	var row brake.Brake
 	start := time.Now()
 	repairs, contended := 0, 0
 	now := start
 	for now.Before(start.Add(time.Minute)) {
-		wait, c := firewallPause(&row, now)
-		if repairs++; repairs <= 10 && wait != leastFight || wait > mostFight {
+		wait, c := repairPause(&row, now)
+		if repairs++; repairs <= 10 && wait != shortestPause || wait > longestPause {
 			t.Errorf("repair %d waits %v", repairs, wait)
 		}
 		if c {
@@ -27,7 +27,7 @@ func TestFirewallPause(t *testing.T) {
 	if repairs < 60 || repairs > 75 || contended != 1 {
 		t.Errorf("%d repairs in a minute, contended %d times", repairs, contended)
 	}
-	if wait, _ := firewallPause(&row, now.Add(2*time.Minute)); wait != leastFight {
+	if wait, _ := repairPause(&row, now.Add(2*time.Minute)); wait != shortestPause {
 		t.Errorf("after two minutes of quiet: %v", wait)
 	}
 }

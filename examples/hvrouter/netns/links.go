@@ -1,4 +1,4 @@
-package daemon
+package netns
 
 import (
 	"net/netip"
@@ -7,8 +7,8 @@ import (
 	"github.com/hyperfib/hyperfib/fib"
 )
 
-// links is what is known about interfaces.
-type links struct {
+// Links is what is known of the interfaces of a namespace and of their addresses.
+type Links struct {
 	byIndex map[int]fib.Link
 	index   peering.Links // by name
 	addrs   map[int]map[netip.Prefix]address
@@ -19,13 +19,13 @@ type address struct {
 	global, permanent bool
 }
 
-func newLinks() links {
-	return links{byIndex: map[int]fib.Link{}, index: peering.Links{}, addrs: map[int]map[netip.Prefix]address{}}
+func newLinks() Links {
+	return Links{byIndex: map[int]fib.Link{}, index: peering.Links{}, addrs: map[int]map[netip.Prefix]address{}}
 }
 
 // set notes a link and reports whether its name stands for another interface than
 // before, or for its first.
-func (l *links) set(link fib.Link) (appeared bool) {
+func (l *Links) set(link fib.Link) (appeared bool) {
 	if old, ok := l.byIndex[link.IfIndex]; ok && old.Interface != link.Interface {
 		delete(l.index, old.Interface)
 	}
@@ -35,7 +35,7 @@ func (l *links) set(link fib.Link) (appeared bool) {
 	return !ok || index != link.IfIndex
 }
 
-func (l *links) gone(index int) {
+func (l *Links) gone(index int) {
 	link, ok := l.byIndex[index]
 	if !ok {
 		return
@@ -48,7 +48,7 @@ func (l *links) gone(index int) {
 }
 
 // address takes an event of that kind.
-func (l *links) address(e fib.Event) {
+func (l *Links) address(e fib.Event) {
 	index := e.Link.IfIndex
 	if e.Gone {
 		delete(l.addrs[index], e.Addr)
@@ -60,19 +60,39 @@ func (l *links) address(e fib.Event) {
 	l.addrs[index][e.Addr] = address{global: e.Scope <= fib.ScopeUniverse, permanent: e.Permanent}
 }
 
-func (l *links) name(index int) (string, bool) {
+// Name returns the name of an interface.
+func (l *Links) Name(index int) (string, bool) {
 	link, ok := l.byIndex[index]
 	return link.Interface, ok
 }
 
-func (l *links) byName(name string) (fib.Link, bool) {
+// Get returns the interface with an index.
+func (l *Links) Get(ifindex int) (fib.Link, bool) {
+	link, ok := l.byIndex[ifindex]
+	return link, ok
+}
+
+// All yields the interfaces, in no particular order.
+func (l *Links) All(yield func(fib.Link) bool) {
+	for _, link := range l.byIndex {
+		if !yield(link) {
+			return
+		}
+	}
+}
+
+// Index returns the index of an interface, 0 if there is none of that name.
+func (l *Links) Index(name string) int { return l.index[name] }
+
+// ByName returns the interface of a name.
+func (l *Links) ByName(name string) (fib.Link, bool) {
 	link, ok := l.byIndex[l.index[name]]
 	return link, ok
 }
 
-// linkLocal returns our IPv6 link-local address on an interface, the least if there are
+// LinkLocal returns our IPv6 link-local address on an interface, the least if there are
 // several.
-func (l *links) linkLocal(name string) (least netip.Addr) {
+func (l *Links) LinkLocal(name string) (least netip.Addr) {
 	for p := range l.addrs[l.index[name]] {
 		if a := p.Addr(); a.Is6() && a.IsLinkLocalUnicast() && (!least.IsValid() || a.Less(least)) {
 			least = a
@@ -81,9 +101,9 @@ func (l *links) linkLocal(name string) (least netip.Addr) {
 	return least
 }
 
-// onLink reports whether an address of the interface says that gateway is on it
+// OnLink reports whether an address of the interface says that gateway is on it
 // (R22). A link-local gateway always is.
-func (l *links) onLink(name string, gateway netip.Addr) bool {
+func (l *Links) OnLink(name string, gateway netip.Addr) bool {
 	if gateway.IsLinkLocalUnicast() {
 		return true
 	}
@@ -95,26 +115,26 @@ func (l *links) onLink(name string, gateway netip.Addr) bool {
 	return false
 }
 
-// reach returns the link of a gateway: the one of the session that told of it if an
-// address there says so, else another uplink of the domain. One reflector may speak
-// for both fabrics (R46).
-func (l *links) reach(uplinks []string, session string, gateway netip.Addr) (string, bool) {
-	if session != "" && l.onLink(session, gateway) {
+// Reach returns the link of a gateway: the one of the session that announced it if an address
+// there says so, else another uplink of the domain. One reflector may speak for both fabrics
+// (R46).
+func (l *Links) Reach(uplinks []string, session string, gateway netip.Addr) (string, bool) {
+	if session != "" && l.OnLink(session, gateway) {
 		return session, true
 	}
 	if gateway.IsLinkLocalUnicast() {
 		return "", false
 	}
 	for _, name := range uplinks {
-		if l.onLink(name, gateway) {
+		if l.OnLink(name, gateway) {
 			return name, true
 		}
 	}
 	return "", false
 }
 
-// hasAddress reports whether an address of ours exists.
-func (l *links) hasAddress(a netip.Addr) bool {
+// HasAddress reports whether an address of ours exists.
+func (l *Links) HasAddress(a netip.Addr) bool {
 	for _, addrs := range l.addrs {
 		for p := range addrs {
 			if p.Addr() == a {

@@ -1,4 +1,4 @@
-package daemon
+package netns
 
 import (
 	"net"
@@ -25,7 +25,7 @@ func openVRFs(p config.Namespace) (*vrf.Conn, error) {
 				return err
 			}
 			for _, name := range inVRF(p.Config, d) {
-				if err := enslave(conn, name, index); err != nil {
+				if err := enslaveAtStart(conn, name, index); err != nil {
 					return err
 				}
 			}
@@ -48,8 +48,8 @@ func inVRF(c *config.Config, d config.Domain) []string {
 	return names
 }
 
-// enslave puts an interface into a VRF unless it is there already, or does not exist.
-func enslave(conn *vrf.Conn, name string, index int) error {
+// enslaveAtStart puts an interface into a VRF unless it is there already, or does not exist.
+func enslaveAtStart(conn *vrf.Conn, name string, index int) error {
 	link, err := net.InterfaceByName(name)
 	if err != nil {
 		return nil
@@ -67,29 +67,27 @@ func keepAddresses(name string) {
 	_ = os.WriteFile("/proc/sys/net/ipv6/conf/"+name+"/keep_addr_on_down", []byte("1"), 0o644)
 }
 
-// enslave puts everything into its VRF that came, came back, or was taken out of it.
-func (p *namespace) enslave(guests []config.Guest) {
-	if p.vrf == nil {
-		return
-	}
-	for _, d := range p.cfg.Domains {
-		names := inVRF(p.cfg, d)
+// enslave puts the interfaces of domains and guests into their VRFs, those that came, came
+// back, or were taken out of them.
+func enslave(conn VRFs, c *config.Config, l *Links, guests []config.Guest, report func(what string, err error)) {
+	for _, d := range c.Domains {
+		names := inVRF(c, d)
 		if d.Guests {
 			for _, g := range guests {
 				names = append(names, g.Interface)
 			}
 		}
-		index, ok := p.links.index[d.VRF]
-		if !ok {
+		index := l.Index(d.VRF)
+		if index == 0 {
 			var err error
-			if index, err = p.vrf.Ensure(d.VRF, d.Table.ID); err != nil {
-				p.report("VRF", err)
+			if index, err = conn.Ensure(d.VRF, d.Table.ID); err != nil {
+				report("VRF", err)
 				continue
 			}
 		}
 		for _, name := range names {
-			if l, ok := p.links.byName(name); ok && l.Master != index {
-				p.report("VRF", p.vrf.Enslave(l.IfIndex, index))
+			if link, ok := l.ByName(name); ok && link.Master != index {
+				report("VRF", conn.Enslave(link.IfIndex, index))
 			}
 		}
 	}

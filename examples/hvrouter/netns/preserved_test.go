@@ -1,4 +1,4 @@
-package daemon
+package netns
 
 import (
 	"net/netip"
@@ -11,15 +11,15 @@ import (
 	"github.com/hyperfib/hyperfib/fib"
 )
 
-// keptRoutes makes routes of "TABLE PREFIX [last|blackhole|new]" lines.
-func keptRoutes(lines string) (list []fib.RouteStatus) {
+// staleRoutes makes routes of "TABLE PREFIX [last|blackhole|new]" lines.
+func staleRoutes(lines string) (list []fib.RouteStatus) {
 	for line := range strings.SplitSeq(lines, ",") {
 		words := strings.Fields(line)
 		if len(words) == 0 {
 			continue
 		}
 		s := fib.RouteStatus{State: fib.StateStale}
-		s.Table, s.Prefix, s.Type = uint32(number(words[0])), netip.MustParsePrefix(words[1]), fib.RouteUnicast
+		s.Table, s.Prefix, s.Type = table(words[0]), netip.MustParsePrefix(words[1]), fib.RouteUnicast
 		switch words = words[2:]; {
 		case slices.Contains(words, "last"):
 			s.Type, s.Persistent = fib.RouteBlackhole, true
@@ -35,7 +35,7 @@ func keptRoutes(lines string) (list []fib.RouteStatus) {
 
 // The F bit of a family is set if the kernel has routes of it, in every table that the
 // session is about.
-func TestKept(t *testing.T) {
+func TestPreserved(t *testing.T) {
 	v4, v6 := wire.IPv4Unicast, wire.IPv6Unicast
 	for _, c := range []struct {
 		what, routes string
@@ -55,7 +55,7 @@ func TestKept(t *testing.T) {
 		{"two domains with a family each", "90 203.0.113.1/32, 20 2001:db8::/64", []uint32{90, 20}, nil, true},
 		{"two domains, one of which carries no IPv6", "90 203.0.113.1/32, 90 2001:db8::/64, 21 172.22.2.1/32", []uint32{90, 21}, []wire.Family{v4, v6}, true},
 	} {
-		k := preservedBy(slices.Values(keptRoutes(c.routes)))
+		k := preservedBy(slices.Values(staleRoutes(c.routes)))
 		var domains []config.Domain
 		for _, id := range c.tables {
 			domains = append(domains, config.Domain{Table: config.Table{ID: id}})

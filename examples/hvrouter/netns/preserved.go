@@ -1,4 +1,4 @@
-package daemon
+package netns
 
 import (
 	"iter"
@@ -8,10 +8,10 @@ import (
 	"github.com/hyperfib/hyperfib/fib"
 )
 
-// preservedState is what the kernel has of an earlier run, by table and family. The F bits that
+// preserved is what the kernel has of an earlier run, by table and family. The F bits that
 // our OPENs carry after a restart say what it says: forwarding state is preserved if there
 // is any (RFC 4724, Section 3).
-type preservedState map[uint32]preservedTable
+type preserved map[uint32]preservedTable
 
 type preservedTable struct {
 	routes     wire.FamilySet // that forward
@@ -19,8 +19,8 @@ type preservedTable struct {
 }
 
 // preservedBy returns what the routes say, before anything is desired.
-func preservedBy(routes iter.Seq[fib.RouteStatus]) preservedState {
-	k := preservedState{}
+func preservedBy(routes iter.Seq[fib.RouteStatus]) preserved {
+	k := preserved{}
 	for r := range routes {
 		if r.State != fib.StateStale {
 			continue
@@ -40,7 +40,7 @@ func preservedBy(routes iter.Seq[fib.RouteStatus]) preservedState {
 }
 
 // any reports whether any route is left that forwards.
-func (k preservedState) any() bool {
+func (k preserved) any() bool {
 	for _, t := range k {
 		if t.routes != 0 {
 			return true
@@ -52,7 +52,7 @@ func (k preservedState) any() bool {
 // families returns the families whose state is preserved in the tables of all of these
 // domains, which share sessions, as far as they carry the family. A table that has nothing
 // but its routes of last resort had nothing to lose.
-func (k preservedState) families(domains []config.Domain, carries func(config.Domain) (v4, v6 bool)) (list []wire.Family) {
+func (k preserved) families(domains []config.Domain, carries func(config.Domain) (v4, v6 bool)) (list []wire.Family) {
 	for i, f := range []wire.Family{wire.IPv4Unicast, wire.IPv6Unicast} {
 		some, all := false, true
 		for _, d := range domains {

@@ -1,0 +1,125 @@
+package netns
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"reflect"
+	"time"
+
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/firewall"
+	"github.com/hyperfib/hyperfib/internal/brake"
+)
+
+// shield is the firewall of a namespace as it was applied last.
+type shield struct {
+	log      *slog.Logger
+	firewall Firewall       // nil: none
+	applied  *firewall.Spec // nil: nothing has been applied yet
+	remove   bool           // the configuration wants none
+}
+
+// apply brings the firewall in line with a specification. One that is the same as before costs
+// nothing: a guest that moves does not wait for a firewall of hundreds to be looked at.
+func (s *shield) apply(c *config.Config, next firewall.Spec) {
+	s.remove = c.Firewall.Off && c.Isolation != config.IsolationFwmark
+	if s.applied == nil || !reflect.DeepEqual(*s.applied, next) {
+		s.applied = &next
+		s.write()
+	}
+}
+
+// repair applies the firewall as it was wanted last; one that stands as it should is not
+// touched.
+func (s *shield) repair() {
+	if s.applied != nil {
+		s.write()
+	}
+}
+
+func (s *shield) write() {
+	if s.firewall == nil {
+		return
+	}
+	do := s.firewall.Apply
+	if s.remove {
+		do = s.firewall.End // one that stood before a reload
+	}
+	if err := do(*s.applied); err != nil {
+		s.log.Error("firewall", "event", "firewall-error", "err", err)
+	}
+}
+
+// RepairTime is how often a firewall is looked at, should it be gone without an event, and the
+// name of a namespace.
+const RepairTime = 5 * time.Second
+
+// The shortest and the longest time between two repairs, lest two programs that want different
+// things occupy the machine. The longest is shorter than for a route: meanwhile guests may be
+// without a firewall.
+const (
+	shortestPause = 20 * time.Millisecond
+	longestPause  = time.Second
+)
+
+// repairPause notes a repair. It returns how long the next one waits, and whether this is the
+// first of a row that waits longer than usual.
+func repairPause(b *brake.Brake, now time.Time) (wait time.Duration, contended bool) {
+	contended = b.Repaired(now)
+	return min(max(b.Next.Sub(now), shortestPause), longestPause), contended
+}
+
+// follow repairs the firewall as soon as another program has changed it, until ctx ends:
+// reloading the distribution's nftables service flushes the whole ruleset, and where domains
+// are told apart by marks nothing is routed without. do runs a function on the goroutine that
+// owns the namespace.
+func (s *shield) follow(ctx context.Context, table string, do func(func())) {
+	if s.firewall == nil {
+		return
+	}
+	var row brake.Brake
+	key := "nftables table " + table
+	err := s.firewall.Watch(ctx, func() {
+		do(func() {
+			s.log.Warn("repaired a foreign change", "event", "repair", "op", "replace", "key", key)
+			s.repair()
+		})
+		wait, contended := repairPause(&row, time.Now())
+		if contended {
+			s.log.Warn("another program undoes each repair: repairs are delayed", "event", "contended", "key", key)
+		}
+		_ = pause(ctx, wait)
+	})
+	if err != nil {
+		s.log.Warn("firewall", "event", "firewall-error", "err", err)
+	}
+}
+
+// balance keeps the flows of one transparent address from taking the room of others, until ctx
+// ends, and logs when it must.
+func (s *shield) balance(ctx context.Context) {
+	if s.firewall == nil {
+		return
+	}
+	for ctx.Err() == nil {
+		err := s.firewall.Balance(ctx, func(a netip.Addr, flows int) {
+			s.log.Warn("transparent address has more than its part of the table of connections: no new flows", "event", "connections-crowded", "address", a, "flows", flows)
+		})
+		if err != nil {
+			s.log.Warn("firewall", "event", "firewall-error", "err", err)
+			_ = pause(ctx, RepairTime)
+		}
+	}
+}
+
+func pause(ctx context.Context, t time.Duration) error {
+	timer := time.NewTimer(t)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,102 @@
+package netns
+
+import (
+	"context"
+	"iter"
+	"net/netip"
+
+	"github.com/hyperfib/hyperfib/examples/hvrouter/firewall"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/host"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/vrf"
+	"github.com/hyperfib/hyperfib/fib"
+)
+
+// Kernel is what hvrouter uses of the [fib.FIB] of a namespace.
+type Kernel interface {
+	SetRoute(fib.Route) error
+	DeleteRoute(fib.RouteKey)
+	SetRule(fib.Rule) error
+	SetRuleAbsent(fib.Rule) error
+	DeleteRule(fib.Rule)
+	SetAddress(fib.Address) error
+	DeleteAddress(fib.Address)
+	SetNeighbor(fib.Neighbor) error
+	DeleteNeighbor(fib.Neighbor)
+	SetSysctl(fib.Sysctl) error
+	DeleteSysctl(path string)
+	Probe(ifindex int, addr netip.Addr, mac [6]byte)
+	Flush(context.Context) error
+	Sweep()
+
+	NextHops() []fib.NextHopObject
+	Gateways() []fib.Gateway
+	GatewayDown(ifindex int, gateway netip.Addr)
+	GatewayUp(ifindex int, gateway netip.Addr)
+
+	Links() []fib.Link
+	Addresses() ([]host.Address, error)
+	Neighbours() ([]Neighbour, error)
+	Routes() iter.Seq[fib.RouteStatus]
+	Stats() fib.Stats
+	Diff() []fib.Difference
+
+	Run(context.Context) error
+	Watch(fib.WatchOptions) Events
+	WatchRoutes(fib.RouteFilter) RouteChanges
+	Learn(fib.Filter) LearnChanges
+}
+
+// Events, RouteChanges and LearnChanges are the readers that a Kernel has.
+type (
+	Events interface {
+		Next(context.Context) ([]fib.Event, error)
+	}
+	RouteChanges interface {
+		Next(ctx context.Context, buf []fib.RouteChange) (n int, synced bool, err error)
+		Close()
+	}
+	LearnChanges interface {
+		Next(ctx context.Context, buf []fib.LearnChange) (n int, synced bool, err error)
+		Close()
+	}
+)
+
+// fibKernel is a FIB as a Kernel.
+type fibKernel struct {
+	*fib.FIB
+	path string // of its namespace
+}
+
+var _ Kernel = fibKernel{}
+
+func (k fibKernel) Watch(o fib.WatchOptions) Events            { return k.FIB.Watch(o) }
+func (k fibKernel) WatchRoutes(f fib.RouteFilter) RouteChanges { return k.FIB.WatchRoutes(f) }
+func (k fibKernel) Learn(f fib.Filter) LearnChanges            { return k.FIB.Learn(f) }
+
+func (k fibKernel) Addresses() ([]host.Address, error) { return host.Addresses(k.path) }
+func (k fibKernel) Neighbours() ([]Neighbour, error)   { return readNeighbours(k.path) }
+
+// VRFs is what a Namespace uses of a [vrf.Conn].
+type VRFs interface {
+	// Ensure makes a VRF exist and returns its interface index.
+	Ensure(name string, table uint32) (int, error)
+	// Enslave puts an interface into it.
+	Enslave(ifindex, vrf int) error
+}
+
+var _ VRFs = (*vrf.Conn)(nil)
+
+// Firewall is what a Namespace uses of a [firewall.Firewall].
+type Firewall interface {
+	Apply(firewall.Spec) error
+	// End takes away what Apply made in this run, if it did.
+	End(firewall.Spec) error
+	// Balance keeps the flows of one transparent address from filling the kernel's table.
+	Balance(ctx context.Context, crowded func(address netip.Addr, flows int)) error
+	// Watch calls changed when another program has changed what was applied.
+	Watch(ctx context.Context, changed func()) error
+	// Drops counts the packets that were dropped, by the reason.
+	Drops() (map[string]uint64, error)
+}
+
+var _ Firewall = (*firewall.Firewall)(nil)

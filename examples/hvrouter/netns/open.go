@@ -1,0 +1,118 @@
+package netns
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/firewall"
+	"github.com/hyperfib/hyperfib/fib"
+)
+
+// Open opens the namespaces of a configuration, all of them before the first kernel is read: a
+// name that leads nowhere is an error whatever else runs there. VRFs are made, and uplinks put
+// into them. The caller runs and closes them.
+func Open(log *slog.Logger, c *config.Config) (all []*Namespace, err error) {
+	defer func() {
+		if err != nil {
+			Close(all)
+			all = nil
+		}
+	}()
+	for _, p := range c.Namespaces() {
+		n := &Namespace{name: p.NetNS}
+		if p.NetNS != "" {
+			if n.file, n.path, err = OpenFile(p.NetNS); err != nil {
+				return all, err
+			}
+		}
+		all = append(all, n)
+	}
+	for i, p := range c.Namespaces() {
+		if err := all[i].open(log, c, p); err != nil {
+			return all, err
+		}
+	}
+	return all, nil
+}
+
+// open makes the rest of a namespace of which the file is open.
+func (n *Namespace) open(log *slog.Logger, c *config.Config, p config.Namespace) error {
+	cfg := Config{Log: log, NetNS: n.name, Path: n.path, Firewall: firewall.New(n.path)}
+	if p.Config.Isolation == config.IsolationVRF {
+		conn, err := openVRFs(p)
+		if err != nil {
+			return err
+		}
+		cfg.VRFs, n.close = conn, func() { conn.Close() }
+	}
+	k, err := fib.Open(fib.Config{NetNS: n.path, Tables: Tables(p.Config), OnForeign: fib.ForeignWait})
+	if err != nil {
+		return fmt.Errorf("%s: %w", cmp.Or(p.NetNS.Path(), "kernel"), err)
+	}
+	cfg.Kernel = fibKernel{k, n.path}
+	file, close := n.file, n.close
+	*n = *New(cfg)
+	n.file, n.close = file, close
+	n.Configure(c, p.Config)
+	return nil
+}
+
+// Close closes what Open opened, but for the kernels, which end with their Run.
+func Close(all []*Namespace) {
+	for _, n := range all {
+		if n.close != nil {
+			n.close()
+		}
+		if n.file != nil {
+			n.file.Close()
+		}
+	}
+}
+
+// eventBuffer is how many kernel events may wait for us: the first reading has one for each
+// interface and address, of thousands of guests.
+const eventBuffer = 1 << 18
+
+// Next waits for the kernel's events. One goroutine calls it.
+func (n *Namespace) Next(ctx context.Context) ([]fib.Event, error) { return n.events.Next(ctx) }
+
+// Complete returns events with those added that make up for what was lost.
+func (n *Namespace) Complete(events []fib.Event) []fib.Event {
+	if lost(events) {
+		events = append(events, n.recount()...)
+	}
+	return events
+}
+
+// recount reads what the kernel has now.
+func (n *Namespace) recount() []fib.Event {
+	addresses, err := n.kernel.Addresses()
+	if err != nil {
+		n.log.Warn("addresses cannot be read", "event", "kernel-error", "err", err)
+	}
+	return recount(n.links, n.kernel.Links(), addresses, err == nil)
+}
+
+// FirstReading waits until everything is known that the kernel has; observe takes its events.
+func (n *Namespace) FirstReading(ctx context.Context, observe func([]fib.Event)) error {
+	for synced := false; !synced; {
+		events, err := n.Next(ctx)
+		if err != nil {
+			return err
+		}
+		observe(n.Complete(events))
+		synced = slices.ContainsFunc(events, func(e fib.Event) bool { return e.Kind == fib.EventSynced })
+	}
+	observe(n.recount()) // events of the first reading may be on their way, or lost
+	n.preserved = preservedBy(n.kernel.Routes())
+	return nil
+}
+
+// WatchRoutes returns a reader of how the routes stand that announcements need.
+func (n *Namespace) WatchRoutes() RouteChanges {
+	return n.kernel.WatchRoutes(fib.RouteFilter{Tables: domainTables(n.part), Accept: n.metrics.accept})
+}

@@ -1,0 +1,143 @@
+package netns
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/firewall"
+	"github.com/hyperfib/hyperfib/internal/ether"
+)
+
+// Guests is what lives in a namespace.
+type Guests struct {
+	List []config.Guest // those that are here
+	// Heard are the addresses that guests asked from besides their own, by interface.
+	Heard map[string][]netip.Addr
+	// Found are the foreign routes over guests' interfaces, by interface index.
+	Found map[int][]FoundRoute
+}
+
+// FoundRoute is a foreign route over the interface of a guest.
+type FoundRoute struct {
+	Prefix netip.Prefix
+	Routed bool // through a gateway
+}
+
+// spec returns what the firewall of a namespace must do: part is what of the configuration
+// lives in it.
+func spec(whole, part *config.Config, g Guests, l *Links, trusted []string) firewall.Spec {
+	s := ownSpec(part, g.List)
+	s.VXLANPorts = ports(whole.Overlays) // wherever their bridges are
+	if whole.Loopback.Address.IsValid() && len(whole.Overlays) > 0 {
+		s.VTEPs = append(s.VTEPs, whole.Loopback.Address.Addr())
+	}
+	s.Host = append(s.Host, trusted...)
+	s.OnLink = onLink(part, l)
+	for i, one := range g.List {
+		w := &s.Guests[i]
+		w.Neighbors = append(w.Neighbors, g.Heard[one.Interface]...)
+		link, _ := l.ByName(one.Interface)
+		for _, route := range g.Found[link.IfIndex] {
+			w.Prefixes = append(w.Prefixes, route.Prefix)
+			if !route.Routed && !route.Prefix.IsSingleIP() {
+				s.OnLink = append(s.OnLink, route.Prefix) // the kernel resolves all of its addresses
+			}
+		}
+	}
+	for i := range s.Guests { // the routes above came in no order
+		slices.SortFunc(s.Guests[i].Prefixes, netip.Prefix.Compare)
+	}
+	slices.SortFunc(s.OnLink, netip.Prefix.Compare)
+	return s
+}
+
+// isUplink reports whether routes other than a guest's may lead over an interface.
+func isUplink(c *config.Config, name string) bool {
+	for _, d := range c.Domains {
+		if slices.Contains(domain.Interfaces(d), name) {
+			return true
+		}
+	}
+	return name == c.Loopback.Interface
+}
+
+// onLink returns the prefixes of the uplinks' addresses.
+func onLink(c *config.Config, l *Links) (list []netip.Prefix) {
+	for _, name := range slices.Sorted(maps.Keys(l.index)) {
+		if !isUplink(c, name) {
+			continue
+		}
+		for a := range l.addrs[l.index[name]] {
+			if !a.IsSingleIP() && !a.Addr().IsLinkLocalUnicast() {
+				list = append(list, a.Masked())
+			}
+		}
+	}
+	return list
+}
+
+// ports lists the UDP ports of overlays.
+func ports(overlays []config.Overlay) (list []uint16) {
+	for _, o := range overlays {
+		if !slices.Contains(list, o.Port) {
+			list = append(list, o.Port)
+		}
+	}
+	return list
+}
+
+// ownSpec returns what the firewall of a namespace must do for its own part of the configuration
+// and its guests; it has one entry a guest, in their order.
+func ownSpec(c *config.Config, guests []config.Guest) firewall.Spec {
+	s := firewall.Spec{Table: c.Firewall.Table, LogRate: c.Firewall.LogRate, MarkMask: c.FwmarkMask, MarksOnly: c.Firewall.Off, VRF: c.Isolation == config.IsolationVRF}
+	var names []string
+	for _, g := range guests {
+		names = append(names, g.Interface)
+		s.Guests = append(s.Guests, guestSpec(c, g))
+	}
+	for _, d := range c.Domains {
+		group := domain.Interfaces(d)
+		s.Uplinks = append(s.Uplinks, group...)
+		if d.Loopback {
+			// The VTEP is the loopback address, so overlays run where it is announced.
+			s.Underlay = append(s.Underlay, group...)
+		}
+		if d.Guests {
+			group = append(slices.Clone(group), names...)
+		}
+		if s.VRF {
+			group = append(slices.Clone(group), d.VRF)
+		}
+		s.Domains = append(s.Domains, group)
+		if c.Isolation == config.IsolationFwmark && !domain.Plain(c) {
+			s.Marks = append(s.Marks, firewall.Mark{Value: d.Fwmark, Interfaces: group})
+		}
+	}
+	for _, o := range c.Overlays {
+		s.Isolated = append(s.Isolated, o.Bridge)
+	}
+	for _, open := range c.Firewall.Open {
+		proto, port, _ := config.ParsePort(open) // checked when the file was read
+		number := map[string]uint8{"tcp": 6, "udp": 17}[proto]
+		s.Open = append(s.Open, firewall.Port{Protocol: number, Port: port})
+	}
+	return s
+}
+
+// guestSpec returns what a guest may send.
+func guestSpec(c *config.Config, g config.Guest) firewall.Guest {
+	w := firewall.Guest{
+		Interface: g.Interface, MAC: ether.MAC(g.MAC), Resolved: !domain.Permanent(g),
+		Neighbors: domain.GuestNeighbours(g), Prefixes: domain.GuestOwn(g),
+	}
+	for _, a := range domain.GuestAddresses(c, g) {
+		w.Gateways = append(w.Gateways, a.Prefix.Addr())
+	}
+	for _, t := range g.Transparent {
+		w.Translations = append(w.Translations, firewall.Translation{Address: t.Address.Addr, To: t.To.Addr})
+	}
+	return w
+}
