@@ -7,7 +7,7 @@
 //
 //   - Encoder: ndmsg and link messages, in files of their own, no socket.
 //   - Pure: desired entries against dumped entries gives writes (diff).
-//   - Shell: [FDB] on a netlink socket; writes in batches.
+//   - Shell: [FDB] on a rtnetlink socket; writes in batches.
 //
 // # Whose entry it is
 //

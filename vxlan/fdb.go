@@ -4,10 +4,8 @@ import (
 	"net/netip"
 	"sync"
 
-	"github.com/mdlayher/netlink"
-
 	"github.com/hyperfib/hyperfib/internal/brake"
-	"github.com/hyperfib/hyperfib/internal/netns"
+	"github.com/hyperfib/hyperfib/internal/rtnl"
 )
 
 // Config says where an FDB works.
@@ -24,10 +22,14 @@ type Config struct {
 // concurrent use; those that talk to the kernel wait for each other.
 type FDB struct {
 	netns    string
-	underlay string // empty: netns
-	conn     *netlink.Conn
-	io       sync.Mutex // one conversation with the kernel at a time
-	w        writer
+	underlay string                                               // empty: netns
+	open     func(netns string, groups ...uint32) (socket, error) // openSocket, or the fake kernel's
+
+	io     sync.Mutex // one conversation with the kernel at a time; guards what follows
+	conn   socket
+	writer *rtnl.Writer // on conn
+	seq    uint32       // of the last single request
+	buffer []byte       // of its answer
 
 	mu      sync.Mutex // guards what follows
 	devices map[int]*device
@@ -59,20 +61,16 @@ type device struct {
 }
 
 // Open connects to the kernel. It needs CAP_NET_ADMIN to write.
-func Open(cfg Config) (*FDB, error) {
-	f := &FDB{netns: cfg.NetNS, underlay: cfg.Underlay, devices: make(map[int]*device), brakes: brake.Table[entryKey]{}}
-	err := netns.Do(cfg.NetNS, func() (err error) {
-		f.conn, err = netlink.Dial(0, &netlink.Config{Strict: true})
-		return err
-	})
+func Open(cfg Config) (*FDB, error) { return newFDB(cfg, openSocket) }
+
+func newFDB(cfg Config, open func(string, ...uint32) (socket, error)) (*FDB, error) {
+	conn, err := open(cfg.NetNS)
 	if err != nil {
 		return nil, err
 	}
-	if err := f.w.init(f.conn); err != nil {
-		f.conn.Close()
-		return nil, err
-	}
-	return f, nil
+	return &FDB{netns: cfg.NetNS, underlay: cfg.Underlay, open: open,
+		conn: conn, writer: rtnl.NewWriter(conn), seq: firstRequest, buffer: make([]byte, rtnl.DatagramSize),
+		devices: make(map[int]*device), brakes: brake.Table[entryKey]{}}, nil
 }
 
 // Close ends the connection. The kernel keeps what was written.

@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"github.com/hyperfib/hyperfib/internal/rtnl"
 )
 
 // Flush writes what has changed since the last Flush, in batches. A device that was
@@ -86,7 +88,9 @@ func (f *FDB) flushLink(link int) (Result, error) {
 func (f *FDB) reconcileLink(link int, repair bool) (Result, error) {
 	dump, err := f.dump(link)
 	if err != nil {
-		return Result{}, &Error{Op: "dump", Entry: Entry{IfIndex: link}, Err: err}
+		e := wrap("dump", "", err)
+		e.Entry.IfIndex = link
+		return Result{}, e
 	}
 	f.mu.Lock()
 	d := f.devices[link]
@@ -140,13 +144,15 @@ func (f *FDB) carryOut(d *device, writes []write, repair bool) (r Result, err er
 			send = append(send, w)
 		}
 	}
-	failed, err := f.w.write(send)
+	failed, err := f.write(send)
 	now := time.Now()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	refuse := func(e *Error) {
 		errs = append(errs, e)
-		if repair {
+		if errors.Is(e, rtnl.ErrLost) {
+			d.read = false
+		} else if repair {
 			f.brakes.Of(keyOf(e.Entry)).Refused(now)
 		}
 	}
@@ -156,6 +162,10 @@ func (f *FDB) carryOut(d *device, writes []write, repair bool) (r Result, err er
 	for i, w := range send {
 		if e := failed[i]; e != nil {
 			refuse(e)
+			continue
+		}
+		if err != nil { // whether it is done or not, the next look will show
+			d.read = false
 			continue
 		}
 		if repair && f.brakes.Of(keyOf(w.Entry)).Repaired(now) {

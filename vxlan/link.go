@@ -4,8 +4,9 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/hyperfib/hyperfib/internal/rtnl"
 )
 
 // Ensure makes the device d exist as described, up, and returns its interface
@@ -18,7 +19,7 @@ func (f *FDB) Ensure(d Device) (ifindex int, changed bool, err error) {
 	}
 	have, err := f.lookup(d.Interface)
 	if err != nil {
-		return 0, false, &Error{Op: "look up device", Interface: d.Interface, Err: err}
+		return 0, false, wrap("look up device", d.Interface, err)
 	}
 	if have != nil && have.kind != "vxlan" {
 		return 0, false, &Error{Op: "create device", Interface: d.Interface, Err: fmt.Errorf("%w: kind %q", ErrForeign, have.kind)}
@@ -51,63 +52,56 @@ func (f *FDB) Ensure(d Device) (ifindex int, changed bool, err error) {
 }
 
 func (f *FDB) setLink(op string, d *Device, index int) error {
-	payload, err := encodeDevice(d, index)
-	if err != nil {
-		return &Error{Op: op, Interface: d.Interface, Err: err}
-	}
-	if index == 0 && f.underlay != "" {
-		return wrap(op, d.Interface, f.createAcross(payload))
-	}
-	flags := netlink.Request | netlink.Acknowledge
+	flags, body := uint16(rtnl.NLM_F_ACK), encodeDevice(d, index)
 	if index == 0 {
-		flags |= netlink.Create | netlink.Excl
+		flags |= rtnl.NLM_F_CREATE | rtnl.NLM_F_EXCL
 	}
-	return wrap(op, d.Interface, f.execute(unix.RTM_NEWLINK, flags, payload))
+	var err error
+	if index == 0 && f.underlay != "" {
+		err = f.createAcross(flags, body)
+	} else {
+		err = f.request(rtnl.RTM_NEWLINK, flags, body, nil)
+	}
+	if err != nil {
+		return wrap(op, d.Interface, err)
+	}
+	return nil
 }
 
 // RemoveDevice deletes the VXLAN device name and forgets what was wanted on it. It
 // is no error if there is none; a device of another kind is left alone (ErrForeign).
 func (f *FDB) RemoveDevice(name string) error {
 	have, err := f.lookup(name)
-	if err != nil || have == nil {
+	switch {
+	case err != nil:
 		return wrap("look up device", name, err)
+	case have == nil:
+		return nil
 	}
 	if have.kind != "vxlan" {
 		return &Error{Op: "delete device", Interface: name, Err: fmt.Errorf("%w: kind %q", ErrForeign, have.kind)}
 	}
 	f.Forget(have.index)
-	return wrap("delete device", name, f.execute(unix.RTM_DELLINK, netlink.Request|netlink.Acknowledge, ifinfo(have.index, 0, 0)))
+	if err := f.deleteLink(have.index); err != nil {
+		return wrap("delete device", name, err)
+	}
+	return nil
+}
+
+func (f *FDB) deleteLink(index int) error {
+	return f.request(rtnl.RTM_DELLINK, rtnl.NLM_F_ACK, ifinfo(index, 0, 0), nil)
 }
 
 // lookup returns nil if there is no such device.
-func (f *FDB) lookup(name string) (*found, error) {
-	e := netlink.NewAttributeEncoder()
-	e.String(unix.IFLA_IFNAME, name)
-	attrs, err := e.Encode()
-	if err != nil {
-		return nil, err
-	}
-	msgs, err := f.query(unix.RTM_GETLINK, netlink.Request, append(ifinfo(0, 0, 0), attrs...))
-	if errors.Is(err, unix.ENODEV) {
+func (f *FDB) lookup(name string) (have *found, err error) {
+	var malformed error
+	body := rtnl.AppendString(ifinfo(0, 0, 0), rtnl.IFLA_IFNAME, name)
+	err = f.request(rtnl.RTM_GETLINK, 0, body, func(m rtnl.Message) { have, malformed = parseDevice(m.Body) })
+	switch {
+	case errors.Is(err, unix.ENODEV):
 		return nil, nil
-	}
-	if err != nil {
+	case err != nil:
 		return nil, err
 	}
-	for _, m := range msgs {
-		return parseDevice(m.Data)
-	}
-	return nil, nil
-}
-
-func wrap(op, name string, err error) error {
-	if err == nil {
-		return nil
-	}
-	out := &Error{Op: op, Interface: name, Err: err}
-	var oe *netlink.OpError
-	if errors.As(err, &oe) {
-		out.Text, out.Err = oe.Message, oe.Err
-	}
-	return out
+	return have, malformed
 }

@@ -2,11 +2,8 @@ package vxlan
 
 import (
 	"encoding/binary"
-	"errors"
-	"net/netip"
 
-	"github.com/mdlayher/netlink"
-	"golang.org/x/sys/unix"
+	"github.com/hyperfib/hyperfib/internal/rtnl"
 )
 
 // found is a device as the kernel has it.
@@ -21,7 +18,7 @@ type found struct {
 
 // ifinfo is struct ifinfomsg.
 func ifinfo(index int, flags, change uint32) []byte {
-	b := make([]byte, unix.SizeofIfInfomsg)
+	b := make([]byte, rtnl.SizeLink)
 	native.PutUint32(b[4:], uint32(index))
 	native.PutUint32(b[8:], flags)
 	native.PutUint32(b[12:], change)
@@ -30,46 +27,43 @@ func ifinfo(index int, flags, change uint32) []byte {
 
 // encodeDevice returns the payload that creates d, or with index not 0 changes what
 // can be changed of it.
-func encodeDevice(d *Device, index int) ([]byte, error) {
-	e := netlink.NewAttributeEncoder()
-	e.String(unix.IFLA_IFNAME, d.Interface)
+func encodeDevice(d *Device, index int) []byte {
+	b := ifinfo(index, rtnl.IFF_UP, rtnl.IFF_UP)
+	b = rtnl.AppendString(b, rtnl.IFLA_IFNAME, d.Interface)
 	if d.MTU != 0 {
-		e.Uint32(unix.IFLA_MTU, d.MTU)
+		b = rtnl.AppendUint32(b, rtnl.IFLA_MTU, d.MTU)
 	}
 	if !d.MAC.IsZero() {
-		e.Bytes(unix.IFLA_ADDRESS, d.MAC[:])
+		b = rtnl.AppendBytes(b, rtnl.IFLA_ADDRESS, d.MAC[:])
 	}
 	if d.Bridge != 0 || index != 0 {
-		e.Uint32(unix.IFLA_MASTER, uint32(d.Bridge))
+		b = rtnl.AppendUint32(b, rtnl.IFLA_MASTER, uint32(d.Bridge))
 	}
 	if index == 0 {
-		e.Nested(unix.IFLA_LINKINFO, func(e *netlink.AttributeEncoder) error {
-			e.String(unix.IFLA_INFO_KIND, "vxlan")
-			e.Nested(unix.IFLA_INFO_DATA, func(e *netlink.AttributeEncoder) error {
-				encodeData(e, d)
-				return nil
-			})
-			return nil
-		})
+		info := len(b)
+		b = rtnl.Nest(b, rtnl.IFLA_LINKINFO|rtnl.NLA_F_NESTED)
+		b = rtnl.AppendString(b, rtnl.IFLA_INFO_KIND, "vxlan")
+		data := len(b)
+		b = rtnl.Nest(b, rtnl.IFLA_INFO_DATA|rtnl.NLA_F_NESTED)
+		b = rtnl.Unnest(appendData(b, d), data)
+		b = rtnl.Unnest(b, info)
 	}
-	attrs, err := e.Encode()
-	return append(ifinfo(index, unix.IFF_UP, unix.IFF_UP), attrs...), err
+	return b
 }
 
-func encodeData(e *netlink.AttributeEncoder, d *Device) {
-	e.Uint32(unix.IFLA_VXLAN_ID, d.VNI)
+func appendData(b []byte, d *Device) []byte {
+	b = rtnl.AppendUint32(b, rtnl.IFLA_VXLAN_ID, d.VNI)
 	if d.Underlay != 0 {
-		e.Uint32(unix.IFLA_VXLAN_LINK, uint32(d.Underlay))
+		b = rtnl.AppendUint32(b, rtnl.IFLA_VXLAN_LINK, uint32(d.Underlay))
 	}
-	e.Uint8(unix.IFLA_VXLAN_TTL, d.ttl())
-	e.Uint8(unix.IFLA_VXLAN_LEARNING, b2u(d.Learning))
-	e.Uint32(unix.IFLA_VXLAN_LIMIT, d.Limit)
-	e.Bytes(unix.IFLA_VXLAN_PORT, binary.BigEndian.AppendUint16(nil, d.port()))
+	b = rtnl.AppendUint8(b, rtnl.IFLA_VXLAN_TTL, d.ttl())
+	b = rtnl.AppendUint8(b, rtnl.IFLA_VXLAN_LEARNING, b2u(d.Learning))
+	b = rtnl.AppendUint32(b, rtnl.IFLA_VXLAN_LIMIT, d.Limit)
+	b = rtnl.AppendBytes(b, rtnl.IFLA_VXLAN_PORT, binary.BigEndian.AppendUint16(nil, d.port()))
 	if l := d.Local.Unmap(); l.Is4() {
-		e.Bytes(unix.IFLA_VXLAN_LOCAL, l.AsSlice())
-	} else {
-		e.Bytes(unix.IFLA_VXLAN_LOCAL6, l.AsSlice())
+		return rtnl.AppendAddr(b, rtnl.IFLA_VXLAN_LOCAL, l)
 	}
+	return rtnl.AppendAddr(b, rtnl.IFLA_VXLAN_LOCAL6, d.Local)
 }
 
 func b2u(v bool) uint8 {
@@ -81,71 +75,74 @@ func b2u(v bool) uint8 {
 
 // parseDevice reads the payload of RTM_NEWLINK.
 func parseDevice(b []byte) (*found, error) {
-	if len(b) < unix.SizeofIfInfomsg {
-		return nil, errors.New("link message too short")
+	if len(b) < rtnl.SizeLink {
+		return nil, rtnl.ErrMalformed
 	}
-	f := &found{index: int(int32(native.Uint32(b[4:]))), up: native.Uint32(b[8:])&unix.IFF_UP != 0, linkNSID: noNSID}
-	ad, err := netlink.NewAttributeDecoder(b[unix.SizeofIfInfomsg:])
-	if err != nil {
-		return nil, err
-	}
-	for ad.Next() {
-		switch ad.Type() {
-		case unix.IFLA_IFNAME:
-			f.Interface = ad.String()
-		case unix.IFLA_MTU:
-			f.MTU = ad.Uint32()
-		case unix.IFLA_MASTER:
-			f.Bridge = int(ad.Uint32())
-		case unix.IFLA_ADDRESS:
-			if hw := ad.Bytes(); len(hw) == 6 {
-				f.MAC = MAC(hw)
+	f := &found{index: int(int32(native.Uint32(b[4:]))), up: native.Uint32(b[8:])&rtnl.IFF_UP != 0, linkNSID: noNSID}
+	a := rtnl.ParseAttributes(b[rtnl.SizeLink:])
+	for a.Next() {
+		switch a.Type {
+		case rtnl.IFLA_IFNAME:
+			f.Interface = a.Value.Text()
+		case rtnl.IFLA_MTU:
+			f.MTU = a.Value.Uint32()
+		case rtnl.IFLA_MASTER:
+			f.Bridge = int(a.Value.Uint32())
+		case rtnl.IFLA_ADDRESS:
+			if len(a.Value) == 6 {
+				f.MAC = MAC(a.Value)
 			}
-		case unix.IFLA_LINK_NETNSID:
-			f.linkNSID = ad.Int32()
-		case unix.IFLA_LINKINFO:
-			ad.Nested(f.parseInfo)
+		case rtnl.IFLA_LINK_NETNSID:
+			f.linkNSID = a.Value.Int32()
+		case rtnl.IFLA_LINKINFO:
+			if err := f.parseInfo(a.Value); err != nil {
+				return nil, err
+			}
 		}
 	}
-	return f, ad.Err()
+	return f, a.Err()
 }
 
-func (f *found) parseInfo(ad *netlink.AttributeDecoder) error {
-	for ad.Next() {
-		switch ad.Type() {
-		case unix.IFLA_INFO_KIND:
-			f.kind = ad.String()
-		case unix.IFLA_INFO_DATA:
+func (f *found) parseInfo(v rtnl.Value) error {
+	a := v.Attributes()
+	for a.Next() {
+		switch a.Type {
+		case rtnl.IFLA_INFO_KIND:
+			f.kind = a.Value.Text()
+		case rtnl.IFLA_INFO_DATA: // after the kind (rtnl_link_info_fill)
 			if f.kind == "vxlan" {
-				ad.Nested(f.parseData)
+				if err := f.parseData(a.Value); err != nil {
+					return err
+				}
 			}
 		}
 	}
-	return nil
+	return a.Err()
 }
 
-func (f *found) parseData(ad *netlink.AttributeDecoder) error {
-	for ad.Next() {
-		switch ad.Type() {
-		case unix.IFLA_VXLAN_ID:
-			f.VNI = ad.Uint32()
-		case unix.IFLA_VXLAN_LINK:
-			f.Underlay = int(ad.Uint32())
-		case unix.IFLA_VXLAN_TTL:
-			f.TTL = ad.Uint8()
-		case unix.IFLA_VXLAN_LEARNING:
-			f.Learning = ad.Uint8() != 0
-		case unix.IFLA_VXLAN_LIMIT:
-			f.Limit = ad.Uint32()
-		case unix.IFLA_VXLAN_PORT:
-			if p := ad.Bytes(); len(p) == 2 {
-				f.Port = binary.BigEndian.Uint16(p)
+func (f *found) parseData(v rtnl.Value) error {
+	a := v.Attributes()
+	for a.Next() {
+		switch a.Type {
+		case rtnl.IFLA_VXLAN_ID:
+			f.VNI = a.Value.Uint32()
+		case rtnl.IFLA_VXLAN_LINK:
+			f.Underlay = int(a.Value.Uint32())
+		case rtnl.IFLA_VXLAN_TTL:
+			f.TTL = a.Value.Uint8()
+		case rtnl.IFLA_VXLAN_LEARNING:
+			f.Learning = a.Value.Uint8() != 0
+		case rtnl.IFLA_VXLAN_LIMIT:
+			f.Limit = a.Value.Uint32()
+		case rtnl.IFLA_VXLAN_PORT:
+			if len(a.Value) == 2 {
+				f.Port = binary.BigEndian.Uint16(a.Value)
 			}
-		case unix.IFLA_VXLAN_LOCAL, unix.IFLA_VXLAN_LOCAL6:
-			f.Local, _ = netip.AddrFromSlice(ad.Bytes())
+		case rtnl.IFLA_VXLAN_LOCAL, rtnl.IFLA_VXLAN_LOCAL6:
+			f.Local = a.Value.Addr()
 		}
 	}
-	return nil
+	return a.Err()
 }
 
 // sameTunnel reports whether what can be set only at creation is as d wants it.

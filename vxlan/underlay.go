@@ -1,12 +1,10 @@
 package vxlan
 
 import (
+	"errors"
 	"os"
 
-	"github.com/mdlayher/netlink"
-	"golang.org/x/sys/unix"
-
-	"github.com/hyperfib/hyperfib/internal/netns"
+	"github.com/hyperfib/hyperfib/internal/rtnl"
 )
 
 // A VXLAN device belongs to two namespaces: the one it is in, with its bridge and its
@@ -14,37 +12,26 @@ import (
 // go. The kernel calls the latter link-netns and shows it as IFLA_LINK_NETNSID,
 // an id that means something in the former only.
 
-// noNSID is the kernel's NETNSA_NSID_NOT_ASSIGNED, and stands for a device whose
-// packets travel in its own namespace.
-const noNSID = -1
+// noNSID stands for a device whose packets travel in its own namespace.
+const noNSID = rtnl.NETNSA_NSID_NOT_ASSIGNED
 
-// createAcross makes a device in f's namespace by a request from the underlay's.
-func (f *FDB) createAcross(payload []byte) error {
+// createAcross makes a device in f's namespace by a request from the underlay's: IFLA_NET_NS_FD
+// says where it shall be, and the namespace of the request becomes that of its packets
+// (drivers/net/vxlan/vxlan_core.c, vxlan_newlink).
+func (f *FDB) createAcross(flags uint16, body []byte) error {
 	home, err := f.home()
 	if err != nil {
 		return err
 	}
 	defer home.Close()
-	e := netlink.NewAttributeEncoder()
-	e.Uint32(unix.IFLA_NET_NS_FD, uint32(home.Fd()))
-	attrs, err := e.Encode()
+	s, err := f.open(f.underlay)
 	if err != nil {
 		return err
 	}
-	var conn *netlink.Conn
-	err = netns.Do(f.underlay, func() (err error) {
-		conn, err = netlink.Dial(0, nil)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	_, err = conn.Execute(netlink.Message{
-		Header: netlink.Header{Type: unix.RTM_NEWLINK, Flags: netlink.Request | netlink.Acknowledge | netlink.Create | netlink.Excl},
-		Data:   append(payload, attrs...),
-	})
-	return err
+	defer s.Close()
+	f.io.Lock()
+	defer f.io.Unlock()
+	return f.exchange(s, rtnl.RTM_NEWLINK, flags, rtnl.AppendUint32(body, rtnl.IFLA_NET_NS_FD, uint32(home.Fd())), nil)
 }
 
 // home opens the namespace that the devices are in.
@@ -66,34 +53,24 @@ func (f *FDB) nsid() (int32, error) {
 		return noNSID, err
 	}
 	defer file.Close()
-	e := netlink.NewAttributeEncoder()
-	e.Uint32(unix.NETNSA_FD, uint32(file.Fd()))
-	attrs, err := e.Encode()
-	if err != nil {
-		return noNSID, err
-	}
-	msgs, err := f.query(unix.RTM_GETNSID, netlink.Request, append(make([]byte, 4), attrs...)) // struct rtgenmsg, padded
-	if err != nil || len(msgs) == 0 {
-		return noNSID, err
-	}
-	return parseNSID(msgs[0].Data)
+	body := rtnl.AppendUint32(make([]byte, rtnl.SizeNamespace), rtnl.NETNSA_FD, uint32(file.Fd()))
+	id, malformed := int32(noNSID), error(nil)
+	err = f.request(rtnl.RTM_GETNSID, 0, body, func(m rtnl.Message) { id, malformed = parseNSID(m.Body) })
+	return id, errors.Join(err, malformed)
 }
 
 func parseNSID(b []byte) (int32, error) {
 	id := int32(noNSID)
-	if len(b) < 4 {
-		return id, unix.EBADMSG
+	if len(b) < rtnl.SizeNamespace {
+		return id, rtnl.ErrMalformed
 	}
-	ad, err := netlink.NewAttributeDecoder(b[4:])
-	if err != nil {
-		return id, err
-	}
-	for ad.Next() {
-		if ad.Type() == unix.NETNSA_NSID {
-			id = ad.Int32()
+	a := rtnl.ParseAttributes(b[rtnl.SizeNamespace:])
+	for a.Next() {
+		if a.Type == rtnl.NETNSA_NSID {
+			id = a.Value.Int32()
 		}
 	}
-	return id, ad.Err()
+	return id, a.Err()
 }
 
 // placed reports whether the device's packets travel where they should.

@@ -5,10 +5,9 @@ import (
 	"errors"
 	"time"
 
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
-	"github.com/hyperfib/hyperfib/internal/netns"
+	"github.com/hyperfib/hyperfib/internal/rtnl"
 )
 
 // settle is how long Run waits after a change before it looks, so that a burst of them
@@ -26,11 +25,7 @@ const settle = 20 * time.Millisecond
 // between attempts to write what the kernel refuses, or what an entry of somebody else
 // is in the way of. A row ends when there was nothing to repair for 10 s at least.
 func (f *FDB) Run(ctx context.Context, report func(Result, error)) error {
-	var conn *netlink.Conn
-	err := netns.Do(f.netns, func() (err error) {
-		conn, err = netlink.Dial(0, &netlink.Config{Groups: 1 << (unix.RTNLGRP_NEIGH - 1)})
-		return err
-	})
+	conn, err := f.open(f.netns, rtnl.RTNLGRP_NEIGH)
 	if err != nil {
 		return err
 	}
@@ -83,37 +78,38 @@ func (f *FDB) nextRepair() (fire <-chan time.Time, stop func()) {
 }
 
 // listen asks for a look when there is news, until the socket is closed.
-func (f *FDB) listen(conn *netlink.Conn, look chan<- struct{}) error {
+func (f *FDB) listen(conn socket, look chan<- struct{}) error {
+	buffer := make([]byte, rtnl.DatagramSize)
 	for {
-		news, err := f.news(conn)
-		if err != nil {
-			return err
-		}
-		if news {
-			select {
-			case look <- struct{}{}:
-			default: // it is to come already
+		n, err := conn.Receive(buffer)
+		switch {
+		case errors.Is(err, unix.EAGAIN):
+			if err := conn.Wait(); err != nil {
+				return err
 			}
+			continue
+		case errors.Is(err, unix.ENOBUFS): // some were lost
+		case err != nil:
+			return err
+		case !f.news(buffer[:n]):
+			continue
+		}
+		select {
+		case look <- struct{}{}:
+		default: // it is to come already
 		}
 	}
 }
 
-// news waits for reports and reports whether one of them is about an entry that is not as
-// we want it, or some were lost.
-func (f *FDB) news(conn *netlink.Conn) (bool, error) {
-	msgs, err := conn.Receive()
-	if errors.Is(err, unix.ENOBUFS) {
-		return true, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	for _, m := range msgs {
-		if d, ok := parseEntry(m.Data); ok && f.surprising(d, m.Header.Type == unix.RTM_DELNEIGH) {
-			return true, nil
+// news reports whether one of the notifications in a datagram is about an entry that is
+// not as we want it.
+func (f *FDB) news(datagram []byte) bool {
+	for m := range rtnl.Messages(datagram) {
+		if d, ok := parseEntry(m.Body); ok && f.surprising(d, m.Type == rtnl.RTM_DELNEIGH) {
+			return true
 		}
 	}
-	return false, nil
+	return false
 }
 
 // surprising reports whether a change of d contradicts what we want, and may be repaired

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -32,7 +31,7 @@ func TestKernelText(t *testing.T) {
 	f.SetMAC(link, macOf(t, "50:54:33:00:00:0f"), vtep)
 	flush(t, f, Result{Added: 3})
 	flood := Entry{IfIndex: link, VTEP: vtep}
-	failed, err := f.w.write([]write{{opReplace, flood}, {opDelete, Entry{IfIndex: link, MAC: MAC{2}, VTEP: vtep}}})
+	failed, err := f.write([]write{{opReplace, flood}, {opDelete, Entry{IfIndex: link, MAC: MAC{2}, VTEP: vtep}}})
 	if err != nil || len(failed) != 1 || !strings.Contains(failed[0].Error(), "Cannot replace non-unicast") {
 		t.Errorf("%v, %v", failed, err)
 	}
@@ -53,7 +52,7 @@ func TestKernelText(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 	// A device that is gone is an error until it is forgotten.
-	if err := f.execute(unix.RTM_DELLINK, netlink.Request|netlink.Acknowledge, ifinfo(link, 0, 0)); err != nil {
+	if err := f.deleteLink(link); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := f.Reconcile(); !errors.Is(err, unix.ENODEV) {

@@ -53,7 +53,7 @@ func TestRunContended(t *testing.T) {
 	bridge(ns, "fdb replace 50:54:33:00:00:10 dev vx100 dst 172.22.2.9") // his, in the place of ours
 	start, attempts := time.Now(), 0
 	for time.Since(start) < 2*time.Second {
-		if failed, err := other.w.write([]write{{opDelete, Entry{link, MAC{}, a}}, {opDelete, Entry{link, m, a}}}); err != nil || len(failed) > 0 {
+		if failed, err := other.write([]write{{opDelete, Entry{link, MAC{}, a}}, {opDelete, Entry{link, m, a}}}); err != nil || len(failed) > 0 {
 			t.Fatal(failed, err)
 		}
 		attempts++

@@ -1,0 +1,127 @@
+package vxlan
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/hyperfib/hyperfib/internal/rtnl"
+)
+
+// socket is what an FDB needs of rtnetlink: rtnl.Socket, or in tests a model of the kernel.
+type socket interface {
+	rtnl.Conn
+	Close() error
+}
+
+// openSocket opens a socket in the namespace and subscribes to groups.
+func openSocket(netns string, groups ...uint32) (socket, error) {
+	s, err := rtnl.Open(rtnl.Config{NetNS: netns})
+	if err != nil {
+		return nil, fmt.Errorf("vxlan: %w", err)
+	}
+	if err := s.Join(groups...); err != nil {
+		s.Close()
+		return nil, fmt.Errorf("vxlan: %w", err)
+	}
+	return s, nil
+}
+
+// firstRequest is the sequence number before that of the first single request: far from
+// those of the writer, which count from 1, so that no answer is taken for another's.
+const firstRequest = 1 << 31
+
+// request sends one request and calls each, which may be nil, for each message of the
+// answer.
+func (f *FDB) request(typ, flags uint16, body []byte, each func(rtnl.Message)) error {
+	f.io.Lock()
+	defer f.io.Unlock()
+	return f.exchange(f.conn, typ, flags, body, each)
+}
+
+// exchange is request on any socket. The caller holds io.
+func (f *FDB) exchange(s socket, typ, flags uint16, body []byte, each func(rtnl.Message)) error {
+	f.seq++
+	b := rtnl.Begin(nil, typ, rtnl.NLM_F_REQUEST|flags, f.seq)
+	return rtnl.Exchange(s, rtnl.End(append(b, body...), 0), f.buffer, each)
+}
+
+// passes is how often an interrupted dump is begun again at once.
+const passes = 3
+
+// dump reads the forwarding entries of the device ifindex. The caller holds io.
+//
+// With strict checking, ndm_ifindex names the device whose table is dumped (net/core/rtnetlink.c,
+// valid_fdb_dump_strict); other kernels than that would dump those of all.
+func (f *FDB) dump(ifindex int) (entries []dumped, err error) {
+	body := make([]byte, rtnl.SizeNeighbor)
+	body[0] = rtnl.AF_BRIDGE
+	native.PutUint32(body[4:], uint32(ifindex))
+	for range passes {
+		entries = entries[:0]
+		err = f.exchange(f.conn, rtnl.RTM_GETNEIGH, rtnl.NLM_F_DUMP, body, func(m rtnl.Message) {
+			if e, ok := parseEntry(m.Body); ok && e.IfIndex == ifindex {
+				entries = append(entries, e)
+			}
+		})
+		if !errors.Is(err, rtnl.ErrInterrupted) {
+			break
+		}
+	}
+	return entries, err
+}
+
+// batch is how many messages one system call carries. The kernel works them off inside
+// the call and queues a reply of up to 1 KiB of memory for each that fails; 200 fit
+// the default receive buffer.
+const batch = 200
+
+// write carries out all changes and returns the failed ones by index. An error
+// means that the socket itself failed; then all not known to have failed may have
+// happened or not. The caller holds io.
+func (f *FDB) write(writes []write) (failed map[int]*Error, err error) {
+	failed = make(map[int]*Error)
+	w := f.writer
+	for at := 0; at < len(writes); at += batch {
+		part := writes[at:min(at+batch, len(writes))]
+		w.Reset()
+		for _, c := range part {
+			w.Add(appendWrite(w.Buffer(), c, w.Seq()))
+		}
+		if _, err := w.Flush(); err != nil {
+			return failed, err
+		}
+		for i, c := range part {
+			if e := refusal(c, w.Err(i)); e != nil {
+				failed[at+i] = e
+			}
+		}
+	}
+	return failed, nil
+}
+
+// refusal is what the kernel's answer means for a change; nil: it is done.
+func refusal(c write, err error) *Error {
+	switch {
+	case err == nil:
+		return nil
+	case c.op == opDelete && (errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESRCH)):
+		return nil // gone already
+	}
+	e := wrap(c.op.String(), "", err)
+	e.Entry = c.Entry
+	if c.op == opAdd && errors.Is(err, unix.EEXIST) { // came in since we last looked
+		e.Err = fmt.Errorf("%w: %w", ErrForeign, e.Err)
+	}
+	return e
+}
+
+// wrap makes an Error of err, which must not be nil, with the kernel's text apart.
+func wrap(op, name string, err error) *Error {
+	var e *rtnl.Error
+	if errors.As(err, &e) {
+		return &Error{Op: op, Interface: name, Text: e.Text, Err: e.Errno}
+	}
+	return &Error{Op: op, Interface: name, Err: err}
+}
