@@ -9,13 +9,14 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/hyperfib/hyperfib/bgp/bgptest"
 	"github.com/hyperfib/hyperfib/bgp/rib"
 	"github.com/hyperfib/hyperfib/bgp/wire"
 )
 
 // pair is two speakers with a session of both families.
-func pair(t *testing.T, gr GracefulRestart) (n *pipeNet, a, b *node) {
-	n = newPipeNet()
+func pair(t *testing.T, gr GracefulRestart) (n *bgptest.Network, a, b *node) {
+	n = &bgptest.Network{}
 	a, b = run(t, n, addr1, Config{GracefulRestart: gr}), run(t, n, addr2, Config{GracefulRestart: gr})
 	a.peer(PeerConfig{Addr: addr2, Families: bothFamilies})
 	b.peer(PeerConfig{Addr: addr1, Families: bothFamilies})
@@ -272,7 +273,7 @@ func TestNothingIsLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, a, b := pair(t, GracefulRestart{Enabled: true})
 		a.peer(PeerConfig{Addr: addr3}) // never answers
-		n.raw(t, addr2).discard()
+		raw(t, n, addr2).discard()
 		settle(time.Second)
 		a.kill()
 		b.kill()
@@ -282,7 +283,7 @@ func TestNothingIsLeft(t *testing.T) {
 // TestLinkDown takes down what is behind an interface.
 func TestLinkDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := newPipeNet()
+		n := &bgptest.Network{}
 		a, b := run(t, n, addr1, Config{GracefulRestart: GracefulRestart{Enabled: true}}), run(t, n, addr2, Config{GracefulRestart: GracefulRestart{Enabled: true}})
 		a.peer(PeerConfig{Addr: addr2, Interface: "fabric0"})
 		b.peer(PeerConfig{Addr: addr1, Passive: true})
@@ -292,7 +293,7 @@ func TestLinkDown(t *testing.T) {
 		if k := a.LinkDown("other"); k != 0 {
 			t.Errorf("%d peers behind another interface", k)
 		}
-		n.setDown(true)
+		n.Refuse(everybody, true)
 		if k := a.LinkDown("fabric0"); k != 1 {
 			t.Errorf("%d peers", k)
 		}
@@ -312,7 +313,7 @@ func TestLinkDown(t *testing.T) {
 // TestTwoSessionsToOnePeer tells them apart by our own address.
 func TestTwoSessionsToOnePeer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := newPipeNet()
+		n := &bgptest.Network{}
 		a, b := run(t, n, addr1, Config{}), run(t, n, addr2, Config{})
 		local := netip.MustParseAddr("10.0.1.1")
 		a.peer(PeerConfig{Addr: addr2, LocalAddr: addr1})
@@ -334,7 +335,7 @@ func TestTwoSessionsToOnePeer(t *testing.T) {
 // no session.
 func TestRestartTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := newPipeNet()
+		n := &bgptest.Network{}
 		gr := GracefulRestart{Enabled: true}
 		a, b, c := run(t, n, addr1, Config{GracefulRestart: gr}), run(t, n, addr2, Config{GracefulRestart: gr}), run(t, n, addr3, Config{GracefulRestart: gr})
 		short := PeerConfig{Addr: addr2, RestartTime: 10 * time.Second}

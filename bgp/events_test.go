@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/hyperfib/hyperfib/bgp/bgptest"
 	"github.com/hyperfib/hyperfib/bgp/wire"
 )
 
@@ -43,12 +44,12 @@ func names(events []Event) string {
 // TestEvents reads what happened, late: a state before what follows from it.
 func TestEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := newPipeNet()
+		n := &bgptest.Network{}
 		a, b := run(t, n, addr1, Config{}), run(t, n, addr2, Config{})
 		a.peer(PeerConfig{Addr: addr2, Passive: true})
 		b.peer(PeerConfig{Addr: addr1})
 		settle(time.Second)
-		n.cut()
+		n.Reset(everybody, everybody)
 		settle(time.Second)
 		got := drain(t, a.events)
 		want := "snapshot added Active OpenSent OpenConfirm Established up end-of-rib error down Idle OpenSent OpenConfirm Established up end-of-rib"
@@ -118,7 +119,7 @@ func TestEventsLost(t *testing.T) {
 // TestEventsClosed: nobody waits for events that will not come.
 func TestEventsClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := newPipeNet()
+		n := &bgptest.Network{}
 		a := run(t, n, addr1, Config{})
 		s := a.Watch()
 		drain(t, s)
@@ -166,7 +167,7 @@ func TestEventsFollow(t *testing.T) {
 	for seed := range uint64(20) {
 		synctest.Test(t, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 0))
-			n := newPipeNet()
+			n := &bgptest.Network{}
 			gr := GracefulRestart{Enabled: true, RestartTime: 3 * time.Second}
 			a := run(t, n, addr1, Config{GracefulRestart: gr})
 			if err := a.AddRange(RangeConfig{Prefix: netip.MustParsePrefix("10.0.0.0/24"), Template: PeerConfig{Families: bothFamilies}}); err != nil {
@@ -179,7 +180,7 @@ func TestEventsFollow(t *testing.T) {
 				case 0:
 					subs = append(subs, a.Watch())
 				case 1:
-					n.cut()
+					n.Reset(everybody, everybody)
 				case 2, 3:
 					addr := netip.AddrFrom4([4]byte{10, 0, 0, byte(2 + r.IntN(5))})
 					if nodes[addr] != nil {

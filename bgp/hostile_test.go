@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/hyperfib/hyperfib/bgp/bgptest"
 	"github.com/hyperfib/hyperfib/bgp/rib"
 	"github.com/hyperfib/hyperfib/bgp/wire"
 )
@@ -21,9 +22,10 @@ type rawPeer struct {
 	t *testing.T
 }
 
-func (n *pipeNet) raw(t *testing.T, own netip.Addr) *rawPeer {
+// raw connects from own to the speaker at addr1.
+func raw(t *testing.T, n *bgptest.Network, own netip.Addr) *rawPeer {
 	t.Helper()
-	c, err := n.dial(context.Background(), netip.AddrPortFrom(own, 50000), netip.AddrPortFrom(addr1, Port))
+	c, err := n.Dialer(everybody)(context.Background(), netip.AddrPortFrom(own, 50000), netip.AddrPortFrom(addr1, Port))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +92,7 @@ func (p *rawPeer) notification() wire.Notification {
 }
 
 // watchdog is a good client whose session must not suffer from anything.
-func watchdog(t *testing.T, n *pipeNet) (rr, good *node) {
+func watchdog(t *testing.T, n *bgptest.Network) (rr, good *node) {
 	rr = reflector(t, n, GracefulRestart{})
 	good = run(t, n, addr2, Config{})
 	good.peer(PeerConfig{Addr: addr1, Families: bothFamilies})
@@ -110,11 +112,11 @@ func goroutines() int {
 // TestConnectsOften: somebody connects 200 times and says nothing.
 func TestConnectsOften(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := newPipeNet()
+		n := &bgptest.Network{}
 		rr, good := watchdog(t, n)
 		before := goroutines()
 		for range 200 {
-			n.raw(t, addr3).discard()
+			raw(t, n, addr3).discard()
 		}
 		settle(2 * time.Second)
 		if more := goroutines() - before; more > 20 {
@@ -138,11 +140,11 @@ func TestConnectsOften(t *testing.T) {
 // TestManyStrangers: more peers than a range admits.
 func TestManyStrangers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := newPipeNet()
+		n := &bgptest.Network{}
 		rr := run(t, n, addr1, Config{MaxDynamicPeers: 10, MaxPending: 8})
 		_ = rr.AddRange(RangeConfig{Prefix: netip.MustParsePrefix("10.0.0.0/8"), Template: PeerConfig{}})
 		for i := range 100 {
-			n.raw(t, netip.AddrFrom4([4]byte{10, 1, 0, byte(i)})).discard()
+			raw(t, n, netip.AddrFrom4([4]byte{10, 1, 0, byte(i)})).discard()
 		}
 		settle(time.Second)
 		if k := len(rr.Peers()); k > 8 {
@@ -159,9 +161,9 @@ func TestManyStrangers(t *testing.T) {
 // TestOctetASecond: a client sends its messages an octet a second.
 func TestOctetASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := newPipeNet()
+		n := &bgptest.Network{}
 		rr, good := watchdog(t, n)
-		p := n.raw(t, addr3)
+		p := raw(t, n, addr3)
 		p.discard()
 		o := wire.Open{AS: 65000, ID: addr3, HoldTime: 90 * time.Second}
 		go func() {
@@ -187,9 +189,9 @@ func TestOctetASecond(t *testing.T) {
 // ends it; until then nobody else notices.
 func TestNeverReads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := newPipeNet()
+		n := &bgptest.Network{}
 		rr, good := watchdog(t, n)
-		p := n.raw(t, addr3)
+		p := raw(t, n, addr3)
 		p.establish(addr3)
 		go func() {
 			for {
@@ -201,7 +203,7 @@ func TestNeverReads(t *testing.T) {
 		}()
 		settle(time.Second)
 		rr.mustBe(addr3, Established)
-		for i := range 2000 {
+		for i := range 30_000 { // more than is on its way to who does not read
 			_ = good.Table().Originate(rib.LocalPath{Prefix: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 9, byte(i >> 8), byte(i)}), 32)})
 		}
 		settle(time.Second)
@@ -249,9 +251,9 @@ func TestGarbage(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n := newPipeNet()
+				n := &bgptest.Network{}
 				rr, good := watchdog(t, n)
-				p := n.raw(t, addr3)
+				p := raw(t, n, addr3)
 				p.establish(addr3)
 				got := make(chan wire.Notification, 1)
 				go func() { got <- p.notification() }()
@@ -272,7 +274,7 @@ func TestGarbage(t *testing.T) {
 // TestMaxPrefixes: a peer that announces too much is sent away for a while.
 func TestMaxPrefixes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := newPipeNet()
+		n := &bgptest.Network{}
 		a, b := run(t, n, addr1, Config{}), run(t, n, addr2, Config{})
 		a.peer(PeerConfig{Addr: addr2, MaxPrefixes: 2, MaxPrefixesHold: 30 * time.Second})
 		b.peer(PeerConfig{Addr: addr1})
@@ -304,9 +306,9 @@ func TestMaxPrefixes(t *testing.T) {
 // while the peer's KEEPALIVEs waited: the session lives.
 func TestHoldTimerTakesInputFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := newPipeNet()
+		n := &bgptest.Network{}
 		rr, _ := watchdog(t, n)
-		p := n.raw(t, addr3)
+		p := raw(t, n, addr3)
 		p.establish(addr3)
 		p.discard()
 		settle(time.Second)

@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/hyperfib/hyperfib/bgp/bgptest"
 	"github.com/hyperfib/hyperfib/bgp/fsm"
 	"github.com/hyperfib/hyperfib/bgp/rib"
 	"github.com/hyperfib/hyperfib/bgp/wire"
@@ -69,10 +70,10 @@ func TestAfterRun(t *testing.T) {
 func TestConcurrentCalls(t *testing.T) {
 	for range 5 {
 		synctest.Test(t, func(t *testing.T) {
-			n := newPipeNet()
+			n := &bgptest.Network{}
 			b := run(t, n, addr2, Config{})
 			b.peer(PeerConfig{Addr: addr1})
-			s, err := New(Config{AS: 65000, RouterID: addr1, Listen: []netip.AddrPort{netip.AddrPortFrom(addr1, Port)}, Listener: n.Listen, Dialer: n.dialer(addr1)})
+			s, err := New(Config{AS: 65000, RouterID: addr1, Listen: []netip.AddrPort{netip.AddrPortFrom(addr1, Port)}, Listener: n.Listen, Dialer: n.Dialer(addr1)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -127,8 +128,8 @@ func staleTime(p *peer) time.Duration {
 // TestUpdateBeforeRun: what is configured before Run counts in it.
 func TestUpdateBeforeRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := newPipeNet()
-		s, err := New(Config{AS: 65000, RouterID: addr1, Listen: []netip.AddrPort{netip.AddrPortFrom(addr1, Port)}, Listener: n.Listen, Dialer: n.dialer(addr1)})
+		n := &bgptest.Network{}
+		s, err := New(Config{AS: 65000, RouterID: addr1, Listen: []netip.AddrPort{netip.AddrPortFrom(addr1, Port)}, Listener: n.Listen, Dialer: n.Dialer(addr1)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -143,8 +144,8 @@ func TestUpdateBeforeRun(t *testing.T) {
 		done := make(chan error)
 		go func() { done <- s.Run(ctx) }()
 		settle(time.Minute)
-		if st, _ := s.Peer(key2); len(n.dials) > 0 || st.State != Active {
-			t.Errorf("a passive peer dialled %d times, and is %v", len(n.dials), st.State)
+		if st, _ := s.Peer(key2); len(n.Dials()) > 0 || st.State != Active {
+			t.Errorf("a passive peer dialled %d times, and is %v", len(n.Dials()), st.State)
 		}
 		cancel()
 		if err := <-done; err != nil {
@@ -156,14 +157,14 @@ func TestUpdateBeforeRun(t *testing.T) {
 // TestRunAgain: a Run that could not begin can be called again, and calls meanwhile return.
 func TestRunAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := newPipeNet()
+		n := &bgptest.Network{}
 		fail := true
-		s, err := New(Config{AS: 65000, RouterID: addr1, Listen: []netip.AddrPort{netip.AddrPortFrom(addr1, Port)}, Dialer: n.dialer(addr1),
+		s, err := New(Config{AS: 65000, RouterID: addr1, Listen: []netip.AddrPort{netip.AddrPortFrom(addr1, Port)}, Dialer: n.Dialer(addr1),
 			Listener: func(ctx context.Context, addr netip.AddrPort) (net.Listener, error) {
-				if l, err := n.Listen(ctx, addr); !fail {
-					return l, err
+				if fail {
+					return brokenListener{}, nil
 				}
-				return brokenListener{}, nil
+				return n.Listen(ctx, addr)
 			}})
 		if err != nil {
 			t.Fatal(err)
@@ -213,11 +214,11 @@ func TestImportWithoutRefresh(t *testing.T) {
 		"description":   func(c *PeerConfig) { c.Description = "new" },
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			n := newPipeNet()
+			n := &bgptest.Network{}
 			a := run(t, n, addr1, Config{})
 			c := PeerConfig{Addr: addr2, Passive: true}
 			a.peer(c)
-			p := n.raw(t, addr2)
+			p := raw(t, n, addr2)
 			p.establish(addr2) // without route refresh
 			got := make(chan wire.Notification, 1)
 			go func() { got <- p.notification() }()
@@ -262,7 +263,7 @@ func TestAllowOwnAS(t *testing.T) {
 func TestDisplaced(t *testing.T) {
 	for _, local := range []netip.Addr{{}, addr1} {
 		synctest.Test(t, func(t *testing.T) {
-			n := newPipeNet()
+			n := &bgptest.Network{}
 			a := run(t, n, addr1, Config{})
 			if err := a.AddRange(RangeConfig{Prefix: netip.MustParsePrefix("10.0.0.0/24")}); err != nil {
 				t.Fatal(err)
@@ -275,7 +276,7 @@ func TestDisplaced(t *testing.T) {
 			for range 3 { // it calls all the time
 				go func() {
 					for ctx.Err() == nil {
-						if c, err := n.dial(ctx, netip.AddrPortFrom(addr2, 50000), netip.AddrPortFrom(addr1, Port)); err == nil {
+						if c, err := n.Dialer(everybody)(ctx, netip.AddrPortFrom(addr2, 50000), netip.AddrPortFrom(addr1, Port)); err == nil {
 							go io.Copy(io.Discard, c)
 							time.Sleep(50 * time.Microsecond)
 							c.Close()
@@ -311,7 +312,7 @@ func TestDisplaced(t *testing.T) {
 // once the last counts for all peers.
 func TestUpdateRange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := newPipeNet()
+		n := &bgptest.Network{}
 		a, b := run(t, n, addr1, Config{}), run(t, n, addr2, Config{})
 		r := RangeConfig{Prefix: netip.MustParsePrefix("10.0.0.0/24"), Template: PeerConfig{LocalAddr: addr1}}
 		if err := a.AddRange(r); err != nil {
@@ -350,13 +351,13 @@ func TestUpdateRange(t *testing.T) {
 // TestLinkLocalKey: our link-local address has its zone by itself.
 func TestLinkLocalKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := newPipeNet()
+		n := &bgptest.Network{}
 		a := run(t, n, addr1, Config{Listen: nil})
 		ours, peers := netip.MustParseAddr("fe80::1"), netip.MustParseAddr("fe80::2")
 		var dialled netip.Addr
 		a.env.cfg.Dialer = func(_ context.Context, local, _ netip.AddrPort) (net.Conn, error) {
 			dialled = local.Addr()
-			return nil, errRefused
+			return nil, syscall.ECONNREFUSED
 		}
 		a.peer(PeerConfig{Addr: peers, LocalAddr: ours, Interface: "eth0"})
 		settle(time.Second)

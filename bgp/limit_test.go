@@ -9,13 +9,14 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/hyperfib/hyperfib/bgp/bgptest"
 	"github.com/hyperfib/hyperfib/bgp/rib"
 	"github.com/hyperfib/hyperfib/bgp/wire"
 )
 
 // limited is a speaker at addr1 with a limit for the one at addr2.
-func limited(t *testing.T, c PeerConfig, gr GracefulRestart) (n *pipeNet, a, b *node) {
-	n = newPipeNet()
+func limited(t *testing.T, c PeerConfig, gr GracefulRestart) (n *bgptest.Network, a, b *node) {
+	n = &bgptest.Network{}
 	a, b = run(t, n, addr1, Config{GracefulRestart: gr}), run(t, n, addr2, Config{GracefulRestart: gr})
 	c.Addr = addr2
 	a.peer(c)
@@ -118,7 +119,7 @@ func TestLimitLetsIn(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n := newPipeNet()
+				n := &bgptest.Network{}
 				a, b := run(t, n, addr1, Config{}), run(t, n, addr2, Config{})
 				c := PeerConfig{Addr: addr2, MaxPrefixes: 9, MaxPrefixesHold: time.Hour}
 				if name == "range" {
@@ -163,7 +164,7 @@ func TestLimitLetsIn(t *testing.T) {
 // also one that comes from a range.
 func TestLimitBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := newPipeNet()
+		n := &bgptest.Network{}
 		a, b := run(t, n, addr1, Config{}), run(t, n, addr2, Config{})
 		if err := a.AddRange(RangeConfig{Prefix: netip.PrefixFrom(addr2, 24), Template: PeerConfig{MaxPrefixes: 9}}); err != nil {
 			t.Fatal(err)

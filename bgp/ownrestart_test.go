@@ -6,12 +6,13 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/hyperfib/hyperfib/bgp/bgptest"
 	"github.com/hyperfib/hyperfib/bgp/rib"
 	"github.com/hyperfib/hyperfib/bgp/wire"
 )
 
 // star is a reflector at addr1 with two clients.
-func star(t *testing.T, n *pipeNet, gr GracefulRestart) (rr, a, b *node) {
+func star(t *testing.T, n *bgptest.Network, gr GracefulRestart) (rr, a, b *node) {
 	rr = reflector(t, n, gr)
 	a, b = run(t, n, addr2, Config{GracefulRestart: gr}), run(t, n, addr3, Config{GracefulRestart: gr})
 	for _, c := range []*node{a, b} {
@@ -21,7 +22,7 @@ func star(t *testing.T, n *pipeNet, gr GracefulRestart) (rr, a, b *node) {
 	return rr, a, b
 }
 
-func reflector(t *testing.T, n *pipeNet, gr GracefulRestart) *node {
+func reflector(t *testing.T, n *bgptest.Network, gr GracefulRestart) *node {
 	rr := run(t, n, addr1, Config{GracefulRestart: gr})
 	err := rr.AddRange(RangeConfig{Prefix: netip.MustParsePrefix("10.0.0.0/24"), Template: PeerConfig{
 		Families: bothFamilies, RouteReflectorClient: true, AddPathSend: bothFamilies,
@@ -41,7 +42,7 @@ func (n *node) stale(prefix string) bool {
 // End-of-RIB does not come before everybody had time to return.
 func TestReflectorRestarts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := newPipeNet()
+		n := &bgptest.Network{}
 		gr := GracefulRestart{Enabled: true}
 		rr, a, b := star(t, n, gr)
 		a.originate("192.0.2.0/24", "192.0.2.128/25")
@@ -74,7 +75,7 @@ func TestReflectorRestarts(t *testing.T) {
 // although the peer was a dynamic one, and the client defers its best paths.
 func TestClientRestarts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := newPipeNet()
+		n := &bgptest.Network{}
 		gr := GracefulRestart{Enabled: true}
 		_, a, b := star(t, n, gr)
 		a.originate("192.0.2.0/24", "192.0.2.128/25")
@@ -111,7 +112,7 @@ func TestClientRestarts(t *testing.T) {
 // TestStaleExpires: the client never comes back; the dynamic peer is forgotten.
 func TestStaleExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := newPipeNet()
+		n := &bgptest.Network{}
 		rr, a, b := star(t, n, GracefulRestart{Enabled: true, RestartTime: 20 * time.Second, LongLivedTime: 40 * time.Second})
 		a.originate("192.0.2.0/24")
 		settle(time.Second)
@@ -147,13 +148,13 @@ func TestPathDown(t *testing.T) {
 	} {
 		t.Run(c.why.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n := newPipeNet()
+				n := &bgptest.Network{}
 				rr, a, b := star(t, n, GracefulRestart{Enabled: true})
 				a.originate("192.0.2.0/24", "203.0.113.0/24")
 				b.originate("203.0.113.0/24")
 				settle(time.Second)
 				rr.has("203.0.113.0/24", 2)
-				n.setDown(true)
+				n.Refuse(everybody, true)
 				if err := rr.PathDown(PeerKey{Addr: addr2}, c.why); err != nil {
 					t.Fatal(err)
 				}
@@ -170,7 +171,7 @@ func TestPathDown(t *testing.T) {
 						t.Errorf("last received: %v", st.LastReceived)
 					}
 				}
-				n.setDown(false)
+				n.Refuse(everybody, false)
 				settle(5 * time.Second)
 				rr.has("203.0.113.0/24", 2)
 				rr.has("192.0.2.0/24", 1)
@@ -182,7 +183,7 @@ func TestPathDown(t *testing.T) {
 // TestPathDownWhileAway: the path dies while the client restarts.
 func TestPathDownWhileAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := newPipeNet()
+		n := &bgptest.Network{}
 		rr, a, b := star(t, n, GracefulRestart{Enabled: true})
 		a.originate("192.0.2.0/24", "203.0.113.0/24")
 		b.originate("203.0.113.0/24")
@@ -203,7 +204,7 @@ func TestPathDownElsewhere(t *testing.T) {
 	for _, why := range []PathFailure{PathFailureBFDDownIndependent, PathFailureCarrierLost, PathFailureBFDDown} {
 		t.Run(why.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n := newPipeNet()
+				n := &bgptest.Network{}
 				rr, a, b := star(t, n, GracefulRestart{Enabled: true})
 				a.originate("203.0.113.0/24")
 				b.originate("203.0.113.0/24")
@@ -223,7 +224,7 @@ func TestPathDownElsewhere(t *testing.T) {
 				}
 				settle(time.Second)
 				ups := mustPeer(t, rr, addr2).Established
-				n.setDown(true)
+				n.Refuse(everybody, true)
 				_ = rr.PathDown(PeerKey{Addr: addr2}, why)
 				settle(100 * time.Millisecond)
 				rr.has("203.0.113.0/24", 1) // its own next hop: gone
@@ -239,7 +240,7 @@ func TestPathDownElsewhere(t *testing.T) {
 				}
 				_ = rr.PathDown(PeerKey{Addr: addr2}, why) // said again, they still stay
 				rr.has("192.0.2.0/25", 1)
-				n.setDown(false)
+				n.Refuse(everybody, false)
 				settle(5 * time.Second)
 				rr.has("203.0.113.0/24", 2)
 				if st := mustPeer(t, rr, addr2); st.Families[0].Stale != 0 || st.Established != ups+1 {

@@ -11,12 +11,13 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/hyperfib/hyperfib/bgp/bgptest"
 	"github.com/hyperfib/hyperfib/bgp/fsm"
 	"github.com/hyperfib/hyperfib/bgp/wire"
 )
 
 // serve listens at an address and gives each connection to f.
-func (n *pipeNet) serve(t *testing.T, addr netip.Addr, f func(p *rawPeer)) net.Listener {
+func serve(t *testing.T, n *bgptest.Network, addr netip.Addr, f func(p *rawPeer)) net.Listener {
 	t.Helper()
 	l, err := n.Listen(t.Context(), netip.AddrPortFrom(addr, Port))
 	if err != nil {
@@ -93,22 +94,22 @@ func TestRefusedDials(t *testing.T) {
 	for name, refuse := range refusals {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n := newPipeNet()
+				n := &bgptest.Network{}
 				a := run(t, n, addr1, Config{})
-				l := n.serve(t, addr2, refuse)
+				l := serve(t, n, addr2, refuse)
 				a.peer(PeerConfig{Addr: addr2, IdleHold: 30 * time.Second})
 				settle(time.Hour)
-				if k := len(n.dials); k < 110 || k > 180 {
+				if k := len(n.Dials()); k < 110 || k > 180 {
 					t.Errorf("%d attempts in an hour", k)
 				}
-				gaps(t, n.dials, 31*time.Second)
+				gaps(t, n.Dials(), 31*time.Second)
 				events := news(drain(t, a.events))
 				if len(events) > 40 {
 					t.Errorf("%d events: %s", len(events), names(events))
 				}
 				st := mustPeer(t, a, addr2)
-				if st.Attempts < len(n.dials)-1 || st.LastError == nil {
-					t.Errorf("%d failures of %d attempts, last %v", st.Attempts, len(n.dials), st.LastError)
+				if st.Attempts < len(n.Dials())-1 || st.LastError == nil {
+					t.Errorf("%d failures of %d attempts, last %v", st.Attempts, len(n.Dials()), st.LastError)
 				}
 				l.Close()
 				b := run(t, n, addr2, Config{})
@@ -153,11 +154,13 @@ func TestUnansweredDials(t *testing.T) {
 	for name, deaf := range map[string]bool{"nobody listens": false, "nobody answers": true, "a collision": false} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n := newPipeNet()
-				n.deaf = deaf
+				n := &bgptest.Network{}
+				if deaf {
+					n.Cut(everybody, everybody)
+				}
 				a := run(t, n, addr1, Config{})
 				if name == "a collision" {
-					l := n.serve(t, addr2, func(p *rawPeer) {
+					l := serve(t, n, addr2, func(p *rawPeer) {
 						p.message()
 						p.Write(wire.Notification{Code: wire.CodeCease, Subcode: wire.SubCollision}.Append(nil))
 						p.Close()
@@ -166,7 +169,7 @@ func TestUnansweredDials(t *testing.T) {
 				}
 				a.peer(PeerConfig{Addr: addr2})
 				settle(time.Hour)
-				gaps(t, n.dials, 7*time.Second)
+				gaps(t, n.Dials(), 7*time.Second)
 				events := drain(t, a.events)
 				if len(events) > 20 || len(events) < 5 {
 					t.Errorf("%d events: %s", len(events), names(events))
@@ -174,7 +177,7 @@ func TestUnansweredDials(t *testing.T) {
 				if st := mustPeer(t, a, addr2); st.LastError == nil || time.Since(st.LastError.Time) > 10*time.Second {
 					t.Errorf("last error %v", st.LastError)
 				}
-				n.deaf = false
+				n.Join(everybody, everybody)
 				b := run(t, n, addr2, Config{})
 				b.peer(PeerConfig{Addr: addr1, Passive: true})
 				settle(6 * time.Second)
@@ -192,7 +195,7 @@ func TestRefusedConnections(t *testing.T) {
 			kind := map[bool]string{false: "configured", true: "dynamic"}[dynamic]
 			t.Run(name+", "+kind, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					n := newPipeNet()
+					n := &bgptest.Network{}
 					a := run(t, n, addr1, Config{})
 					template := PeerConfig{}
 					var err error
@@ -206,7 +209,7 @@ func TestRefusedConnections(t *testing.T) {
 						t.Fatal(err)
 					}
 					for range 600 {
-						c, err := n.dial(context.Background(), netip.AddrPortFrom(addr2, 50000), netip.AddrPortFrom(addr1, Port))
+						c, err := n.Dialer(everybody)(context.Background(), netip.AddrPortFrom(addr2, 50000), netip.AddrPortFrom(addr1, Port))
 						if err != nil {
 							t.Fatal(err)
 						}
@@ -239,7 +242,7 @@ func TestKilledThrice(t *testing.T) {
 	for _, away := range []time.Duration{time.Millisecond, time.Second, 5 * time.Second, 20 * time.Second} {
 		for _, between := range []time.Duration{time.Second, 5 * time.Second, 30 * time.Second} {
 			synctest.Test(t, func(t *testing.T) {
-				n := newPipeNet()
+				n := &bgptest.Network{}
 				a := run(t, n, addr1, Config{})
 				a.peer(PeerConfig{Addr: addr2})
 				for i := range 5 {
@@ -264,11 +267,11 @@ func TestKilledThrice(t *testing.T) {
 // event say so; the next session is a full one.
 func TestPlainSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := newPipeNet()
+		n := &bgptest.Network{}
 		a := run(t, n, addr1, Config{GracefulRestart: GracefulRestart{Enabled: true}})
 		var opens []wire.Open
 		end := make(chan struct{})
-		n.serve(t, addr2, func(p *rawPeer) {
+		serve(t, n, addr2, func(p *rawPeer) {
 			_, body := p.message()
 			o, err := wire.ParseOpen(body)
 			if err != nil {
@@ -319,10 +322,10 @@ func TestPlainSession(t *testing.T) {
 func TestWideAS(t *testing.T) {
 	for as, want := range map[uint32][]uint32{4200000001: {4200000001, 4200000001}, 65001: {4200000001, wire.ASTrans}} {
 		synctest.Test(t, func(t *testing.T) {
-			n := newPipeNet()
+			n := &bgptest.Network{}
 			a := run(t, n, addr1, Config{AS: 4200000001})
 			var got []uint32
-			n.serve(t, addr2, func(p *rawPeer) {
+			serve(t, n, addr2, func(p *rawPeer) {
 				_, body := p.message()
 				o, _ := wire.ParseOpen(body)
 				got = append(got, o.AS)

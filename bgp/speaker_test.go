@@ -5,13 +5,15 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/hyperfib/hyperfib/bgp/bgptest"
 )
 
 // TestRoutes has two speakers dial each other, exchange routes of both families,
 // and end.
 func TestRoutes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := newPipeNet()
+		n := &bgptest.Network{}
 		a, b := run(t, n, addr1, Config{}), run(t, n, addr2, Config{})
 		next6 := netip.MustParseAddr("2001:db8::1")
 		a.peer(PeerConfig{Addr: addr2, Families: bothFamilies, NextHop6: next6})
@@ -42,7 +44,7 @@ func TestCollisions(t *testing.T) {
 	flaps := 0
 	for range 50 {
 		synctest.Test(t, func(t *testing.T) {
-			n := newPipeNet()
+			n := &bgptest.Network{}
 			gr := GracefulRestart{Enabled: true}
 			a, b := run(t, n, addr1, Config{GracefulRestart: gr}), run(t, n, addr2, Config{GracefulRestart: gr})
 			a.peer(PeerConfig{Addr: addr2})
@@ -67,7 +69,7 @@ func TestCollisions(t *testing.T) {
 // TestExternal passes a route through three ASes.
 func TestExternal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := newPipeNet()
+		n := &bgptest.Network{}
 		a, b, c := run(t, n, addr1, Config{AS: 65001}), run(t, n, addr2, Config{AS: 4200000002}), run(t, n, addr3, Config{AS: 65003})
 		a.peer(PeerConfig{Addr: addr2, AS: 4200000002, Passive: true})
 		b.peer(PeerConfig{Addr: addr1, AS: 65001})
@@ -101,7 +103,7 @@ func TestExternal(t *testing.T) {
 // from another iBGP peer to clients only, and nothing comes back (RFC 4456).
 func TestReflectionRules(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := newPipeNet()
+		n := &bgptest.Network{}
 		rr := run(t, n, addr1, Config{})
 		addr4 := netip.MustParseAddr("10.0.0.4")
 		client, plain, other := run(t, n, addr2, Config{}), run(t, n, addr3, Config{}), run(t, n, addr4, Config{})

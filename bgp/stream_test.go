@@ -2,9 +2,12 @@ package bgp
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
+	"net/netip"
 	"strconv"
 	"strings"
 	"sync"
@@ -12,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/hyperfib/hyperfib/bgp/bgptest"
 	"github.com/hyperfib/hyperfib/bgp/wire"
 	"github.com/hyperfib/hyperfib/internal/testing/scenario"
 )
@@ -163,14 +167,14 @@ func playStream(inputs []string, limit int) error {
 	return nil
 }
 
-// TestConnSearch sends random messages through both pumps of a connection, over a cable
+// TestConnSearch sends random messages through both pumps of a connection, over a network
 // that cuts at random. The inputs are
 //
 //	receive N   the peer sends a message of N octets
 //	send N      the owner gives the writer N octets, as soon as it is free
 //	busy T      the owner looks at nothing for a while
 //	deaf T      the peer reads nothing for a while
-//	cut N       the cable cuts by another random sequence
+//	cut N       the network cuts by another random sequence
 //
 // At the end the owner closes the connection with a NOTIFICATION, perhaps while the writer
 // is busy. A peer that is deaf then may miss the end of what was sent, but nothing within.
@@ -209,12 +213,12 @@ func connInputs(r *rand.Rand) []string {
 // connSearch is the owner of a connection, and its peer.
 type connSearch struct {
 	c        *conn
-	peer     *cable
-	feed     chan []byte // what the peer is to send
-	toOwner  []byte      // all of that
-	toPeer   []byte      // all that the writer was given
-	received int         // octets of toOwner that have come
-	got      chan []byte // all that the peer has read
+	deaf     func(time.Duration) // the peer reads nothing
+	feed     chan []byte         // what the peer is to send
+	toOwner  []byte              // all of that
+	toPeer   []byte              // all that the writer was given
+	received int                 // octets of toOwner that have come
+	got      chan []byte         // all that the peer has read
 }
 
 func playConn(inputs []string) error {
@@ -222,9 +226,11 @@ func playConn(inputs []string) error {
 	for _, input := range inputs {
 		fmt.Sscanf(input, "cut %d", &seed)
 	}
-	near, far := newCable(rand.New(rand.NewPCG(seed, 0)))
+	n := &bgptest.Network{}
+	n.Segment(seed)
+	near, far := connected(n)
 	var wg sync.WaitGroup
-	s := connSearch{c: newConn(1, near, &wg, nil), peer: far, feed: make(chan []byte, len(inputs)), got: make(chan []byte, 1)}
+	s := connSearch{c: newConn(1, near, &wg, nil), deaf: func(d time.Duration) { n.Stall(addr1, addr2, d) }, feed: make(chan []byte, len(inputs)), got: make(chan []byte, 1)}
 	s.c.limit.Store(wire.MaxExtendedLen)
 	go func() {
 		for b := range s.feed {
@@ -251,6 +257,19 @@ func playConn(inputs []string) error {
 	return err
 }
 
+// connected returns both ends of a connection from addr1 to addr2.
+func connected(n *bgptest.Network) (near, far net.Conn) {
+	l, _ := n.Listen(context.Background(), netip.AddrPortFrom(addr2, Port))
+	defer l.Close()
+	accepted := make(chan net.Conn)
+	go func() {
+		c, _ := l.Accept()
+		accepted <- c
+	}()
+	near, _ = n.Dialer(addr1)(context.Background(), netip.AddrPort{}, netip.AddrPortFrom(addr2, Port))
+	return near, <-accepted
+}
+
 func (s *connSearch) play(inputs []string) (err error) {
 	for i, input := range inputs {
 		word, value, _ := strings.Cut(input, " ")
@@ -271,7 +290,7 @@ func (s *connSearch) play(inputs []string) (err error) {
 		case "busy":
 			time.Sleep(d)
 		case "deaf":
-			s.peer.in.pause(d)
+			s.deaf(d)
 		}
 		if err != nil {
 			return err

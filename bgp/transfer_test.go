@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/hyperfib/hyperfib/bgp/bgptest"
 	"github.com/hyperfib/hyperfib/bgp/rib"
 	"github.com/hyperfib/hyperfib/bgp/wire"
 	"github.com/hyperfib/hyperfib/internal/testing/scenario"
@@ -73,7 +74,7 @@ func transferInputs(r *rand.Rand) []string {
 // transfer is two speakers, and what each originates: the number of communities of each
 // prefix.
 type transfer struct {
-	net    *pipeNet
+	net    *bgptest.Network
 	nodes  [3]*node // 1 and 2
 	peers  [3]PeerConfig
 	tables [3]map[netip.Prefix]int
@@ -81,14 +82,14 @@ type transfer struct {
 }
 
 func playTransfer(t *testing.T, inputs []string) error {
-	tr := &transfer{net: newPipeNet(), tables: [3]map[netip.Prefix]int{1: {}, 2: {}}}
+	tr := &transfer{net: &bgptest.Network{}, tables: [3]map[netip.Prefix]int{1: {}, 2: {}}}
 	var seed uint64
 	long := true
 	for _, input := range inputs {
 		fmt.Sscanf(input, "cut %d", &seed)
 		long = long && input != "short"
 	}
-	tr.net.random = rand.New(rand.NewPCG(seed, 0))
+	tr.net.Segment(seed)
 	tr.peers[1], tr.peers[2] = PeerConfig{Addr: addr2, NoExtendedMessage: !long}, PeerConfig{Addr: addr1, Passive: true}
 	for who := 1; who <= 2; who++ {
 		tr.start(t, who, false)
@@ -142,7 +143,7 @@ func (tr *transfer) disturb(t *testing.T, what string, who int) {
 	node, c := tr.nodes[who], &tr.peers[who]
 	switch what {
 	case "sever":
-		tr.net.cut()
+		tr.net.Reset(everybody, everybody)
 	case "reset", "harder":
 		_ = node.Reset(c.Key(), "", what == "harder")
 	case "refuse":
@@ -195,7 +196,7 @@ func (tr *transfer) do(t *testing.T, input string) error {
 	case "deaf":
 		var ms int
 		_, err := fmt.Sscanf(input, "deaf %d %dms", &who, &ms)
-		tr.net.deafen(transferAddrs[who], time.Duration(ms)*time.Millisecond)
+		tr.net.Stall(everybody, transferAddrs[who], time.Duration(ms)*time.Millisecond)
 		return err
 	case "originate":
 		if _, err := fmt.Sscanf(input, "originate %d %d %d %d", &who, &first, &n, &communities); err != nil {

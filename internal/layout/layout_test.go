@@ -16,7 +16,7 @@ const module = "github.com/hyperfib/hyperfib"
 // libraries are what others import. Imports between them run one way, and only where
 // may says so.
 var (
-	libraries = []string{"bgp", "bgp/fsm", "bgp/rib", "bgp/wire", "bfd", "fib", "arp", "ndp", "vxlan"}
+	libraries = []string{"bgp", "bgp/bgptest", "bgp/fsm", "bgp/rib", "bgp/wire", "bfd", "fib", "arp", "ndp", "vxlan"}
 	may       = map[string][]string{
 		"bgp":     {"bgp/fsm", "bgp/rib", "bgp/wire"},
 		"bgp/fsm": {"bgp/wire"},

@@ -1,4 +1,4 @@
-package bgp
+package bgptest
 
 import (
 	"io"
@@ -7,41 +7,64 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 )
 
-// cable is one end of a connection in memory that treats octets as TCP does: what one end
-// writes piece by piece the other reads in pieces of another size, later, and a writer
-// waits when the reader does not read.
-type cable struct {
+// Conn is one end of a connection in a [Network]. It treats octets as TCP does: what one end
+// writes piece by piece the other reads in pieces of another size, later, and a writer waits
+// once 100,000 octets are on their way. It is safe for concurrent use.
+type Conn struct {
 	in, out       *stream
 	local, remote netip.AddrPort
 }
 
-// newCable returns both ends of a connection that cuts at random.
-func newCable(r *rand.Rand) (a, b *cable) {
+// newConns returns both ends of a connection; they cut at random if there is a source.
+func newConns(r *rand.Rand, local, remote netip.AddrPort) (a, b *Conn) {
 	x, y := newStream(r), newStream(r)
-	return &cable{in: x, out: y}, &cable{in: y, out: x}
+	return &Conn{in: x, out: y, local: local, remote: remote}, &Conn{in: y, out: x, local: remote, remote: local}
 }
 
-func (c *cable) Read(b []byte) (int, error)         { return c.in.read(b) }
-func (c *cable) Write(b []byte) (int, error)        { return c.out.write(b) }
-func (c *cable) CloseWrite() error                  { c.out.finish(); return nil }
-func (c *cable) SetReadDeadline(t time.Time) error  { c.in.readBy.set(c.in, t); return nil }
-func (c *cable) SetWriteDeadline(t time.Time) error { c.out.writeBy.set(c.out, t); return nil }
-func (c *cable) LocalAddr() net.Addr                { return net.TCPAddrFromAddrPort(c.local) }
-func (c *cable) RemoteAddr() net.Addr               { return net.TCPAddrFromAddrPort(c.remote) }
+// Read implements net.Conn.
+func (c *Conn) Read(b []byte) (int, error) { return c.in.read(b) }
 
-func (c *cable) SetDeadline(t time.Time) error {
-	c.SetReadDeadline(t)
-	return c.SetWriteDeadline(t)
+// Write implements net.Conn.
+func (c *Conn) Write(b []byte) (int, error) { return c.out.write(b) }
+
+// CloseWrite ends what this end sends: the other one reads io.EOF after it.
+func (c *Conn) CloseWrite() error { c.out.finish(); return nil }
+
+// SetReadDeadline implements net.Conn.
+func (c *Conn) SetReadDeadline(t time.Time) error { c.in.readBy.set(c.in, t); return nil }
+
+// SetWriteDeadline implements net.Conn.
+func (c *Conn) SetWriteDeadline(t time.Time) error { c.out.writeBy.set(c.out, t); return nil }
+
+// SetDeadline implements net.Conn.
+func (c *Conn) SetDeadline(t time.Time) error {
+	c.in.readBy.set(c.in, t)
+	c.out.writeBy.set(c.out, t)
+	return nil
 }
+
+// LocalAddr returns a *net.TCPAddr.
+func (c *Conn) LocalAddr() net.Addr { return net.TCPAddrFromAddrPort(c.local) }
+
+// RemoteAddr returns a *net.TCPAddr.
+func (c *Conn) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(c.remote) }
 
 // Close ends the connection: what was written is still delivered.
-func (c *cable) Close() error {
+func (c *Conn) Close() error {
 	c.out.finish()
 	c.in.abort()
 	return nil
+}
+
+// over reports whether this end is closed, or was reset.
+func (c *Conn) over() bool {
+	c.in.mu.Lock()
+	defer c.in.mu.Unlock()
+	return c.in.broken || c.in.torn
 }
 
 // stream is one direction.
@@ -53,15 +76,23 @@ type stream struct {
 	buf             []byte
 	ended           bool      // the writer is done
 	broken          bool      // the reader is gone
-	stall           time.Time // nothing arrives before then
+	torn            bool      // it was reset
+	held            bool      // nothing arrives
+	stall           time.Time // nor does it before then
 	readBy, writeBy deadline
 }
+
+// errReset is what both ends get from a connection that was reset.
+var errReset = os.NewSyscallError("read", syscall.ECONNRESET)
 
 // window is how much a stream holds before its writer must wait.
 const window = 100_000
 
 func newStream(r *rand.Rand) *stream {
-	s := &stream{rand: rand.New(rand.NewPCG(r.Uint64(), 0))}
+	s := &stream{}
+	if r != nil {
+		s.rand = rand.New(rand.NewPCG(r.Uint64(), 0))
+	}
 	s.change = sync.NewCond(&s.mu)
 	return s
 }
@@ -88,6 +119,9 @@ func (d *deadline) passed() bool { return !d.at.IsZero() && !time.Now().Before(d
 // piece is how much the next read or write may take. Sizes come in runs, since that is
 // what makes a reader change its mind.
 func (s *stream) piece() int {
+	if s.rand == nil {
+		return window
+	}
 	if s.size == 0 || s.rand.IntN(80) == 0 {
 		s.size = []int{1, 19, 100, 1448, 4096, 20000, 65536}[s.rand.IntN(7)]
 	}
@@ -104,9 +138,11 @@ func (s *stream) read(b []byte) (int, error) {
 		switch {
 		case s.broken:
 			return 0, net.ErrClosed
+		case s.torn:
+			return 0, errReset
 		case s.readBy.passed():
 			return 0, os.ErrDeadlineExceeded
-		case time.Now().Before(s.stall):
+		case s.held, time.Now().Before(s.stall):
 		case len(s.buf) > 0:
 			n := copy(b[:min(len(b), s.piece())], s.buf)
 			s.buf = s.buf[:copy(s.buf, s.buf[n:])]
@@ -128,8 +164,10 @@ func (s *stream) write(b []byte) (n int, err error) {
 		switch {
 		case s.ended:
 			return n, net.ErrClosed
+		case s.torn:
+			return n, errReset
 		case s.broken:
-			return n, io.ErrClosedPipe
+			return n, syscall.EPIPE
 		case s.writeBy.passed():
 			return n, os.ErrDeadlineExceeded
 		case room > 0:
@@ -155,6 +193,22 @@ func (s *stream) abort() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.broken, s.buf = true, nil
+	s.change.Broadcast()
+}
+
+// reset loses what is on its way.
+func (s *stream) reset() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.torn, s.buf = true, nil
+	s.change.Broadcast()
+}
+
+// hold keeps everything back, or does not any more.
+func (s *stream) hold(on bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.held = on
 	s.change.Broadcast()
 }
 
