@@ -8,7 +8,7 @@
 //   - Codec: [Packet] is a value; [ParsePacket] and [Packet.AppendBinary] neither allocate
 //     nor judge.
 //   - Pure logic: [Policy] decides which request is answered, [Tracker] learns who
-//     is where, [Prober] is RFC 5227's probe. They hold no socket and no clock.
+//     is where, [Prober] is the probe of RFC 5227, Section 2.1.1. They hold no socket and no clock.
 //   - Shell: [Conn] on AF_PACKET, [Responder], [Announce], [Probe],
 //     [Monitor].
 //
@@ -40,6 +40,6 @@
 // a group: it does not switch interfaces to promiscuous mode. The Tracker keeps a
 // bounded number of entries an interface, since guests invent addresses for free.
 //
-// RFC 826 (ARP), RFC 1027 (proxy ARP), RFC 1122 Section 2.3.2.1 (unicast
+// RFC 826 (ARP), RFC 1027 (proxy ARP), RFC 1122, Section 2.3.2.1 (unicast
 // requests as a poll), RFC 5227 (address conflict detection).
 package arp

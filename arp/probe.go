@@ -99,7 +99,8 @@ func (e *ConflictError) Error() string {
 }
 
 // Probe finds out whether ip is free on link before mac takes it: it sends probes and
-// listens, for 4 to 7 s with RFC 5227's timing. It returns nil if the address is free, a
+// listens, for 4 to 7 s with the timing of
+// RFC 5227, Section 1.1. It returns nil if the address is free, a
 // *ConflictError if not, or ctx's error. It reads conn, on which link must have
 // been added, so nobody else may do so meanwhile.
 func Probe(ctx context.Context, conn PacketConn, ifindex int, mac MAC, ip netip.Addr, t ProbeTiming) error {

@@ -66,7 +66,7 @@ const (
 // What a station says about itself is believed when nobody contradicts. The first who
 // comes keeps an address: a claim to a taken one is a Conflict, also if it has the
 // holder's MAC but comes from another link (a guest can send any MAC); the holder is asked
-// whether it is still there, and gives the address up by silence alone. An RFC 5227
+// whether it is still there, and gives the address up by silence alone. An RFC 5227, Section 2.1.1
 // probe is a claim to come: who sent it is asked a second later whether it has the
 // address now. A station that was silent for Idle is asked by unicast requests (RFC
 // 1122, Section 2.3.2.1), and is Gone if ProbeCount of them stay unanswered.

@@ -33,7 +33,7 @@ type Key struct {
 	// Up stays in its namespace when the path is given to another one, until it is added
 	// again or goes Down.
 	NetNS string
-	// Multihop makes it a session of RFC 5883: UDP port 4784 and a minimum TTL
+	// Multihop makes it a session of RFC 5883, Section 5: UDP port 4784 and a minimum TTL
 	// of the session's own choice instead of 255.
 	Multihop bool
 }
@@ -94,7 +94,7 @@ type SessionConfig struct {
 	// MinTTL is the least TTL or hop limit accepted on a multihop session. Zero:
 	// any. Single-hop sessions always require 255 (RFC 5881, Section 5).
 	MinTTL uint8
-	// Echo makes it an unaffiliated echo session (RFC 9747): the peer need not
+	// Echo makes it an unaffiliated echo session (RFC 9747, Section 2): the peer need not
 	// speak BFD, it only has to forward our packets back to us. Needs Local and
 	// Interface; DesiredMinTx and Multiplier count, the rest of the fields of
 	// the protocol does not.

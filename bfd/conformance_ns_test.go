@@ -366,7 +366,7 @@ func testAdminDownWire(t testing.TB) {
 	}
 }
 
-// TestMultihopTTL: RFC 5883: any TTL, or no less than configured.
+// TestMultihopTTL: RFC 5883, Section 5: any TTL, or no less than configured.
 func TestMultihopTTL(t *testing.T) { nstest.Steady(t, stillness, testMultihopTTL) }
 
 func testMultihopTTL(t testing.TB) {

@@ -4,8 +4,8 @@
 // # What there is
 //
 // Single-hop sessions over IPv4 and IPv6, link-local addresses included (RFC
-// 5881), multihop sessions (RFC 5883), unaffiliated echo for neighbours that speak
-// no BFD (RFC 9747), and all of RFC 5880, Section 6.8, with all five kinds of
+// 5881, Section 4), multihop sessions (RFC 5883, Section 5), unaffiliated echo for neighbours
+// that speak no BFD (RFC 9747, Section 2), and all of RFC 5880, Section 6.8, with all five kinds of
 // authentication. Of Demand mode the passive half: a remote system that asks for
 // silence gets it. There is no echo function of RFC 5880, Section 6.4, that a
 // remote system could ask for: Required Min Echo RX Interval is 0.

@@ -2,7 +2,7 @@ package bfd
 
 import "time"
 
-// Unaffiliated echo (RFC 9747) watches a next hop that speaks no BFD. We send
+// Unaffiliated echo (RFC 9747, Section 2) watches a next hop that speaks no BFD. We send
 // packets that are addressed to ourselves to the next hop's link-layer address; it
 // forwards them back like any other traffic, with a TTL of 254. The same states
 // are passed through as with a real peer, Down, Init and Up, only that both ends

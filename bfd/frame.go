@@ -70,7 +70,7 @@ func (f *frame) finish(b []byte) []byte {
 	return b
 }
 
-// sum adds b's 16-bit words to an Internet checksum (RFC 1071).
+// sum adds b's 16-bit words to an Internet checksum (RFC 1071, Section 1).
 func sum(s uint32, b []byte) uint32 {
 	for ; len(b) > 1; b = b[2:] {
 		s += uint32(b[0])<<8 | uint32(b[1])

@@ -65,7 +65,7 @@ const (
 
 // ParsePacket decodes a control packet and makes every check of RFC 5880, Section
 // 6.8.6, that needs no session. Octets beyond the Length field are ignored (RFC
-// 9764). The packet aliases b and is valid until b is reused. ParsePacket does not
+// 9764, Section 3). The packet aliases b and is valid until b is reused. ParsePacket does not
 // allocate; its errors are of type [PacketError].
 func ParsePacket(b []byte) (Packet, error) {
 	if len(b) < headerLen {

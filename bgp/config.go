@@ -42,7 +42,7 @@ type Config struct {
 	// Multipath is the number of equally good paths a prefix may have in
 	// what [Speaker.Watch] yields. 0 means 16, 1 switches multipath off.
 	Multipath int
-	// GracefulRestart configures both roles of RFC 4724 and RFC 9494.
+	// GracefulRestart configures both roles of RFC 4724, Section 4, and RFC 9494, Section 4.
 	GracefulRestart GracefulRestart
 	// MaxDynamicPeers bounds the number of peers that ranges may create, stale
 	// ones included. 0 means 4096.
@@ -64,8 +64,8 @@ type ListenFunc func(ctx context.Context, addr netip.AddrPort) (net.Listener, er
 // AddrPort. It must return when ctx ends.
 type DialFunc func(ctx context.Context, local, remote netip.AddrPort) (net.Conn, error)
 
-// GracefulRestart configures graceful restart (RFC 4724, with the notifications
-// of RFC 8538) and its long-lived form (RFC 9494). The zero value neither
+// GracefulRestart configures graceful restart (RFC 4724, Section 4, with the notifications
+// of RFC 8538, Section 4) and its long-lived form (RFC 9494, Section 4). The zero value neither
 // advertises nor helps.
 type GracefulRestart struct {
 	// Enabled advertises the capability to every peer, and makes us retain the
@@ -95,7 +95,7 @@ type GracefulRestart struct {
 	// without sending End-of-RIB. 0 means 300 s.
 	StaleTime time.Duration
 	// DeferralTime bounds how long a restarting speaker waits for End-of-RIB
-	// (RFC 4724's Selection_Deferral_Timer). 0 means RestartTime.
+	// (Selection_Deferral_Timer of RFC 4724, Section 4.1). 0 means RestartTime.
 	DeferralTime time.Duration
 	// EstablishTime is how long a restarting speaker waits for a configured peer
 	// to come up before it is no longer waited for. 0 means 5 s.

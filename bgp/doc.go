@@ -23,7 +23,7 @@
 // block is ever done by the owner, and memory is bounded whatever the peer does:
 // an owner that is busy leaves its reader without a buffer, TCP closes the window,
 // the peer slows down; a peer that does not read costs one buffer and a dirty bit
-// a prefix, until the send hold timer (RFC 9687) ends it.
+// a prefix, until the send hold timer (RFC 9687, Section 4.2) ends it.
 //
 // What a session is to do is decided by package [github.com/hyperfib/hyperfib/bgp/fsm],
 // which is pure: the state machine, the negotiation of OPENs, and both roles of graceful

@@ -35,7 +35,7 @@ const (
 	EventEndOfRIB
 	// EventRestart: the peer's graceful restart phase changed.
 	EventRestart
-	// EventUpdateError: an UPDATE was malformed and treated as RFC 7606 says,
+	// EventUpdateError: an UPDATE was malformed and treated as RFC 7606, Section 2, says,
 	// without an end of the session; Event.Err is a *wire.Error. Repeats are published as
 	// those of EventError are.
 	EventUpdateError

@@ -40,7 +40,7 @@ func TestLoops(t *testing.T) {
 	}
 }
 
-// TestOutOfTurn sends good messages at the wrong time (RFC 6608).
+// TestOutOfTurn sends good messages at the wrong time (RFC 6608, Section 4).
 func TestOutOfTurn(t *testing.T) {
 	open := rawOpen("10.9.0.2", 65000, true, wire.IPv4Unicast)
 	first := announce(t, wire.Builder{AS4: true}, nil, route4)

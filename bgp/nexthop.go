@@ -8,7 +8,7 @@ import (
 
 // nextHops are our addresses as next hops of both families: what the peer's
 // configuration says, else the session's local address for its own family. mixed
-// says that the IPv6 one serves IPv4 as well (RFC 8950).
+// says that the IPv6 one serves IPv4 as well (RFC 8950, Section 3).
 func nextHops(c *PeerConfig, local netip.Addr, mixed bool) (v4, v6 wire.NextHop) {
 	v4.Addr, v6.Addr = c.NextHop4, c.NextHop6
 	bare := local.WithZone("")

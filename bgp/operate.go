@@ -7,7 +7,7 @@ import (
 	"github.com/hyperfib/hyperfib/bgp/wire"
 )
 
-// Refresh asks the peer to send all routes again (RFC 2918).
+// Refresh asks the peer to send all routes again (RFC 2918, Section 4).
 func (s *Speaker) Refresh(key PeerKey) error {
 	return s.withSession(key, func(_ time.Time, p *peer) error {
 		if !p.sess.neg.RouteRefresh {
@@ -26,9 +26,9 @@ func (s *Speaker) Resend(key PeerKey) error {
 	})
 }
 
-// Reset ends the session with Cease/Administrative Reset and text (RFC 9003), and
+// Reset ends the session with Cease/Administrative Reset and text (RFC 9003, Section 2), and
 // lets it come again. Hard makes it a Hard Reset, after which neither side keeps
-// paths (RFC 8538). A peer that stays out because of a prefix limit is let in at once.
+// paths (RFC 8538, Section 3). A peer that stays out because of a prefix limit is let in at once.
 func (s *Speaker) Reset(key PeerKey, text string, hard bool) error {
 	return s.withPeer(key, func(now time.Time, p *peer) error { return p.reset(now, text, hard) })
 }
@@ -59,7 +59,7 @@ func (s *Speaker) withPeer(key PeerKey, f func(now time.Time, p *peer) error) er
 }
 
 // Shutdown ends all sessions with Cease/Administrative Shutdown and text (RFC
-// 9003), as a Hard Reset where graceful restart would keep our routes. The peers
+// 9003, Section 2), as a Hard Reset where graceful restart would keep our routes. The peers
 // stay stopped; let Run's context end afterwards.
 func (s *Speaker) Shutdown(text string) {
 	s.mu.Lock()
@@ -74,8 +74,8 @@ func (s *Speaker) Shutdown(text string) {
 }
 
 // PathDown reports that the path to a peer has failed although its TCP connection
-// may not know yet. The session ends with Cease/BFD Down (RFC 9384), inside a
-// Hard Reset where the peer would otherwise retain our routes (RFC 8538), and the
+// may not know yet. The session ends with Cease/BFD Down (RFC 9384, Section 3), inside a
+// Hard Reset where the peer would otherwise retain our routes (RFC 8538, Section 3), and the
 // peer's paths go at once wherever another path remains. What becomes of a
 // prefix's last path depends on why:
 //

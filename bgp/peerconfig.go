@@ -64,14 +64,14 @@ type PeerConfig struct {
 	// Families are offered; nil means IPv4 unicast.
 	Families []wire.Family
 	// AddPathReceive and AddPathSend are the families for which several paths a
-	// prefix are received or sent (RFC 7911).
+	// prefix are received or sent (RFC 7911, Section 4).
 	AddPathReceive, AddPathSend []wire.Family
 	// AddPathLimit is the number of paths per prefix that are sent, best first;
 	// 0 means all. Soft.
 	AddPathLimit int
-	// IPv6NextHop offers IPv4 routes with IPv6 next hops (RFC 8950).
+	// IPv6NextHop offers IPv4 routes with IPv6 next hops (RFC 8950, Section 4).
 	IPv6NextHop bool
-	// NoExtendedMessage does not offer messages over 4096 octets (RFC 8654).
+	// NoExtendedMessage does not offer messages over 4096 octets (RFC 8654, Section 3).
 	NoExtendedMessage bool
 
 	// HoldTime is offered: at least 3 s, in whole seconds; 0 means 90 s, a
@@ -91,18 +91,18 @@ type PeerConfig struct {
 	// connections are accepted meanwhile. 0 means 60 s. Soft.
 	IdleHold time.Duration
 	// SendHold is how long the peer may refuse to read before the session is
-	// ended (RFC 9687); 0 means the greater of 8 minutes and twice the hold
+	// ended (RFC 9687, Section 4.4); 0 means the greater of 8 minutes and twice the hold
 	// time. Soft.
 	SendHold time.Duration
 
 	// TTLSecurity sends with TTL 255 and drops what arrives with less: GTSM for
-	// a directly connected peer (RFC 5082).
+	// a directly connected peer (RFC 5082, Section 3).
 	TTLSecurity bool
-	// MD5Key is the key of the TCP MD5 signature (RFC 2385), at most 80 octets;
+	// MD5Key is the key of the TCP MD5 signature (RFC 2385, Section 2.0), at most 80 octets;
 	// empty means none.
 	MD5Key string
 
-	// RouteReflectorClient makes the (iBGP) peer our client (RFC 4456).
+	// RouteReflectorClient makes the (iBGP) peer our client (RFC 4456, Section 5).
 	RouteReflectorClient bool
 	// NextHopSelf sets the next hop of what we announce to our address of the
 	// session. Paths that we originate have it anyway unless they bring one.

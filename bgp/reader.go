@@ -82,7 +82,7 @@ var errFraming = io.ErrUnexpectedEOF
 // is one that it returned before, or nil.
 //
 // A length beyond the limit may become right by the messages before it: those that
-// establish a session with extended messages (RFC 8654). So these are returned
+// establish a session with extended messages (RFC 8654, Section 4). So these are returned
 // first, and the verdict waits until they have been understood.
 func (r *reader) next(buf []byte) chunk {
 	buf = append(r.resize(buf), r.rest...)

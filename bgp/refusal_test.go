@@ -318,7 +318,7 @@ func TestPlainSession(t *testing.T) {
 }
 
 // TestWideAS: an AS of four octets goes as AS_TRANS to a peer without the capability (RFC
-// 6793), and never to one of the same AS, which must have it.
+// 6793, Section 4.2.1), and never to one of the same AS, which must have it.
 func TestWideAS(t *testing.T) {
 	for as, want := range map[uint32][]uint32{4200000001: {4200000001, 4200000001}, 65001: {4200000001, wire.ASTrans}} {
 		synctest.Test(t, func(t *testing.T) {

@@ -10,7 +10,7 @@ import (
 // maxMD5Key is TCP_MD5SIG_MAXKEYLEN, the kernel's limit in octets.
 const maxMD5Key = 80
 
-// md5Key is one key of TCP MD5 (RFC 2385): for one peer, or with the kernel's
+// md5Key is one key of TCP MD5 (RFC 2385, Section 2.0): for one peer, or with the kernel's
 // TCP_MD5SIG_EXT for a prefix of peers. An empty key deletes.
 type md5Key struct {
 	prefix netip.Prefix

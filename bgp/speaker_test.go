@@ -100,7 +100,7 @@ func TestExternal(t *testing.T) {
 }
 
 // TestReflectionRules: what comes from a client goes to everybody, what comes
-// from another iBGP peer to clients only, and nothing comes back (RFC 4456).
+// from another iBGP peer to clients only, and nothing comes back (RFC 4456, Section 6).
 func TestReflectionRules(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &bgptest.Network{}

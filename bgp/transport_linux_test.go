@@ -64,7 +64,7 @@ func TestMD5(t *testing.T) {
 	r.waitState("10.77.0.4", Established)
 }
 
-// TestIPv6NextHop: IPv4 routes with IPv6 next hops on an IPv6 session (RFC 8950).
+// TestIPv6NextHop: IPv4 routes with IPv6 next hops on an IPv6 session (RFC 8950, Section 3).
 func TestIPv6NextHop(t *testing.T) {
 	l := newLAN(t)
 	r := startReal(t, l.hub, Config{})

@@ -181,7 +181,7 @@ func (m *routeMessage) parseMetrics(v rtnl.Value) {
 // than this list do not count, or a new kernel would make every route look changed.
 func differs(typ uint16, v rtnl.Value) bool {
 	switch typ {
-	case rtnl.RTA_PREF: // of IPv6 (RFC 4191); 0 is medium
+	case rtnl.RTA_PREF: // of IPv6 (RFC 4191, Section 2.1); 0 is medium
 		return v.Uint8() != 0
 	case rtnl.RTA_CACHEINFO: // of IPv6: struct rta_cacheinfo, whose third word is rta_expires
 		return len(v) >= 12 && native.Uint32(v[8:]) != 0

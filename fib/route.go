@@ -55,7 +55,7 @@ const (
 type NextHop struct {
 	// Gateway is where packets go next. The zero Addr is "directly connected
 	// to the interface". A gateway of the other family than the route is sent as
-	// RTA_VIA (RFC 5549 style, IPv4 over IPv6 only).
+	// RTA_VIA (RFC 8950, Section 3: IPv4 over IPv6 only).
 	Gateway netip.Addr
 	// IfIndex is the interface index; required. A next hop on a link that is down
 	// waits until it is up; one of several, until it has carrier. If the interface is

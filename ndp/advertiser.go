@@ -25,7 +25,7 @@ type Router struct {
 //
 // A solicitation is answered at once: to the host that asked if it has an address,
 // otherwise to the group of all nodes, but in an Ethernet frame to that host alone (RFC
-// 6085), so that nobody else is woken. Many at once are answered together; see
+// 6085, Section 3), so that nobody else is woken. Many at once are answered together; see
 // [Schedule].
 type Advertiser struct {
 	conn PacketConn

@@ -7,7 +7,7 @@
 //
 //   - Codec: [RouterSolicitation], [RouterAdvertisement], [NeighborSolicitation],
 //     [NeighborAdvertisement], [Redirect]; each with a Parse function that makes the
-//     checks of RFC 4861 on the message, and an Append method. [Packet.Check] makes
+//     checks of RFC 4861, Section 7.1, on the message, and an Append method. [Packet.Check] makes
 //     the checks on what is around it: hop limit, checksum, code, addresses.
 //   - Pure logic: [Schedule] says when a router advertisement is due, [Policy] which
 //     solicitation is answered and how, [Tracker] who is where. No socket, no clock.
@@ -40,8 +40,8 @@
 // # Limits
 //
 // Ethernet only. Messages behind IPv6 extension headers are ignored: no host sends
-// them, and RFC 6980 forbids the one kind an attacker would like. Secure Neighbor
-// Discovery (RFC 3971) is not spoken; its options pass as raw ones.
+// them, and RFC 6980, Section 5, forbids the one kind an attacker would like. Secure Neighbor
+// Discovery (RFC 3971, Section 5) is not spoken; its options pass as raw ones.
 //
 // RFC 4861 (Neighbor Discovery), RFC 4862 (SLAAC, DAD), RFC 6620 (first come, first served), RFC 4191 (router preference,
 // route information), RFC 4389 (proxies), RFC 6085 (multicast in a unicast frame), RFC 6980

@@ -223,7 +223,7 @@ func TestLinuxDAD(t *testing.T) {
 	}
 }
 
-// Temporary addresses (RFC 8981), as desktops use them.
+// Temporary addresses (RFC 8981, Section 3), as desktops use them.
 func TestTemporaryAddresses(t *testing.T) {
 	w := newWire(t)
 	w.guest.Sysctl("net/ipv6/conf/default/use_tempaddr", "2")

@@ -22,7 +22,7 @@ const (
 	OptPrefix         OptionType = 3  // RFC 4861, Section 4.6.2
 	OptRedirected     OptionType = 4  // RFC 4861, Section 4.6.3
 	OptMTU            OptionType = 5  // RFC 4861, Section 4.6.4
-	OptNonce          OptionType = 14 // RFC 3971, Section 5.3.2; RFC 7527
+	OptNonce          OptionType = 14 // RFC 3971, Section 5.3.2; RFC 7527, Section 4.1
 	OptRoute          OptionType = 24 // RFC 4191, Section 2.3
 	OptRDNSS          OptionType = 25 // RFC 8106, Section 5.1
 	OptDNSSL          OptionType = 31 // RFC 8106, Section 5.2

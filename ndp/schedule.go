@@ -27,8 +27,8 @@ const (
 	SolicitedBurst = 20
 )
 
-// Timing says when unsolicited advertisements go. The zero value is RFC 4861's
-// default: 200 to 600 s.
+// Timing says when unsolicited advertisements go. The zero value is the default
+// of RFC 4861, Section 6.2.1: 200 to 600 s.
 type Timing struct {
 	MaxInterval time.Duration  // MaxRtrAdvInterval, 4 s to 1800 s; 0: 600 s
 	MinInterval time.Duration  // MinRtrAdvInterval, 3 s to three quarters of MaxInterval; 0: a third of it

@@ -65,7 +65,7 @@ const (
 // concurrent use.
 //
 // A station has the address that it solicits or advertises from, if nobody
-// contradicts. The first who comes keeps it, as in FCFS SAVI (RFC 6620): a claim to a
+// contradicts. The first who comes keeps it, as in FCFS SAVI (RFC 6620, Section 3): a claim to a
 // taken address is a Conflict, also if it has the holder's MAC but comes from another
 // link; the holder is asked whether it is still there, and gives the address up by
 // silence alone. Duplicate address detection (RFC 4862, Section 5.4) is a claim to

@@ -21,7 +21,7 @@
 // agreed on.
 //
 // [Helper] decides what becomes of a peer's paths when its session is lost and while it
-// restarts (RFC 4724, Section 4.2; RFC 8538; RFC 9494). [Negotiated.Retains] says which ends
+// restarts (RFC 4724, Section 4.2; RFC 8538, Section 4; RFC 9494, Section 4). [Negotiated.Retains] says which ends
 // of a session it covers.
 //
 // [Deferral] is the other role, and one for the whole speaker: after a restart of our own it
@@ -54,7 +54,7 @@
 // # An OPEN without capabilities
 //
 // A peer may answer our OPEN with Unsupported Optional Parameter (2/4), by which a speaker
-// that is older than RFC 5492 says that it knows no capabilities. Then the next OPEN has none
+// that is older than RFC 5492, Section 3, says that it knows no capabilities. Then the next OPEN has none
 // (RFC 5492, Section 3), and the one after that session, or after that attempt if it fails,
 // has all again: no session that carries routes is ended to find out whether a better one can
 // be had. A peer that cannot do without a capability (Config.RequireAS4) is not asked so.

@@ -141,7 +141,7 @@ func (w *helperScenario) peer(words []string) error {
 	return nil
 }
 
-// TestRetains is the table of RFC 8538, Section 4, over RFC 4724.
+// TestRetains is the table of RFC 8538, Section 4, over RFC 4724, Section 4.2.
 func TestRetains(t *testing.T) {
 	reset := wire.Notification{Code: wire.CodeCease, Subcode: wire.SubReset}
 	for _, c := range []struct {

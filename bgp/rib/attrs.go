@@ -64,7 +64,7 @@ type summary struct {
 type marks uint16
 
 const (
-	markLLGRStale      marks = 1 << iota // carries LLGR_STALE (RFC 9494)
+	markLLGRStale      marks = 1 << iota // carries LLGR_STALE (RFC 9494, Section 3.2)
 	markNoLLGR                           // carries NO_LLGR
 	markNoAdvertise                      // carries NO_ADVERTISE (RFC 1997)
 	markNoExport                         // carries NO_EXPORT or NO_EXPORT_SUBCONFED
@@ -73,7 +73,7 @@ const (
 	markLoopCluster                      // our cluster is in CLUSTER_LIST
 )
 
-// defaultLocalPref is what a path without LOCAL_PREF is worth. RFC 4271 leaves the
+// defaultLocalPref is what a path without LOCAL_PREF is worth. RFC 4271, Section 5.1.5, leaves the
 // value open; 100 is what every implementation uses.
 const defaultLocalPref = 100
 

@@ -20,10 +20,10 @@ import (
 //  6. the one that fewer paths of its own neighbouring AS beat by MULTI_EXIT_DISC:
 //     see below;
 //  7. the one learned by eBGP rather than by iBGP;
-//  8. the one that is not stale: a path kept for a restarting peer (RFC 4724) is
+//  8. the one that is not stale: a path kept for a restarting peer (RFC 4724, Section 4.2) is
 //     as good as any, but a fresh equal is better.
 //
-// Here RFC 4271 would compare the IGP's cost of the next hop; hyperfib runs no IGP:
+// Here RFC 4271, Section 9.1.2.2, would compare the IGP's cost of the next hop; hyperfib runs no IGP:
 // next hops are on-link. Paths that are equal so far are one multipath set. So a stale
 // path never shares traffic with a fresh one. The rest only makes the order strict
 // and stable:
@@ -39,8 +39,8 @@ import (
 // instead by *rank*: among the paths that are equal after step 5 and whose AS_PATH
 // begins with the same AS (paths with an empty AS_PATH count as one AS: ours), the
 // rank is the number of distinct MEDs lower than the path's own; a missing MED is 0. A
-// path of rank 0 is one that RFC 4271's step c would not remove, so the best path is
-// RFC 4271's whatever the order of arrival (what others call deterministic MED), and the
+// path of rank 0 is one that step c of RFC 4271, Section 9.1.2.2, would not remove, so the best path
+// is that one whatever the order of arrival (what others call deterministic MED), and the
 // paths after it have an order, too. Ranks are kept in the path and computed anew when a
 // destination with MEDs changes; nearly always there are none. Where a destination has many
 // paths they are computed while the paths are read: see pathIndex.

@@ -15,7 +15,7 @@ type PeerConfig struct {
 	AS uint32
 	// RouterID is the identifier in the peer's OPEN.
 	RouterID netip.Addr
-	// Client makes an iBGP peer a client of ours: we reflect its paths (RFC 4456).
+	// Client makes an iBGP peer a client of ours: we reflect its paths (RFC 4456, Section 6).
 	Client bool
 	// AllowOwnAS is how often our own AS may occur in AS_PATH. 0 refuses every path that
 	// came through our AS; a fabric whose routers share an AS needs 1.

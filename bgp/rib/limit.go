@@ -34,7 +34,7 @@ type LimitAction uint8
 
 const (
 	// LimitRestart ends the session, with Cease/Maximum Number of Prefixes Reached (RFC
-	// 4271, Section 6.7, and RFC 4486), to be started again later: that is up to the caller
+	// 4271, Section 6.7, and RFC 4486, Section 4), to be started again later: that is up to the caller
 	// of [In.Update].
 	LimitRestart LimitAction = iota
 	// LimitBlock ignores it: it is refused, and does not count. It comes in if it is

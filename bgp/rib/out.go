@@ -14,17 +14,17 @@ import (
 type OutConfig struct {
 	// Families are those negotiated. Zero means IPv4 unicast.
 	Families wire.FamilySet
-	// AddPath are the families in which the peer takes several paths (RFC 7911).
+	// AddPath are the families in which the peer takes several paths (RFC 7911, Section 5).
 	AddPath wire.FamilySet
 	// AddPathLimit is how many of the best paths it is sent then; 0 means all. Paths that
 	// are not for it are passed over, up to 256 of them.
 	AddPathLimit int
-	// AS4 says that the peer takes four-octet AS numbers (RFC 6793).
+	// AS4 says that the peer takes four-octet AS numbers (RFC 6793, Section 4.1).
 	AS4 bool
-	// ExtendedMessages says that the peer takes messages of 65535 octets (RFC 8654).
+	// ExtendedMessages says that the peer takes messages of 65535 octets (RFC 8654, Section 4).
 	ExtendedMessages bool
 	// ExtendedNextHop says that the peer takes IPv4 routes with IPv6 next hops
-	// (RFC 8950).
+	// (RFC 8950, Section 4).
 	ExtendedNextHop bool
 	// LongLived says that the peer announced the long-lived graceful restart capability:
 	// only such peers are sent long-lived stale paths (RFC 9494, Section 4.3).
@@ -133,8 +133,8 @@ func (o *Out) Counters() OutCounters {
 	return c
 }
 
-// Refresh sends everything of a family again, in answer to a ROUTE-REFRESH (RFC 2918);
-// between Beginning-of-RIB and End-of-RIB markers if enhanced is set (RFC 7313).
+// Refresh sends everything of a family again, in answer to a ROUTE-REFRESH (RFC 2918, Section 4);
+// between Beginning-of-RIB and End-of-RIB markers if enhanced is set (RFC 7313, Section 4).
 func (o *Out) Refresh(fam wire.Family, enhanced bool) {
 	o.t.mu.Lock()
 	defer o.t.mu.Unlock()

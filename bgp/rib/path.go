@@ -18,9 +18,9 @@ type path struct {
 type pathFlags uint8
 
 const (
-	// pathStale: kept although the session ended (RFC 4724).
+	// pathStale: kept although the session ended (RFC 4724, Section 4.2).
 	pathStale pathFlags = 1 << iota
-	// pathUnconfirmed: not yet announced again since the refresh began (RFC 7313).
+	// pathUnconfirmed: not yet announced again since the refresh began (RFC 7313, Section 4).
 	pathUnconfirmed
 )
 

@@ -199,7 +199,7 @@ func ASPathHas(as uint32) Match { return func(r *Route) bool { return r.ASPath()
 func IsLocal(r *Route) bool { return r.Local() }
 
 // GracefulShutdown, as an import policy, makes paths the last choice whose sender is about to
-// go away: those with the community GRACEFUL_SHUTDOWN get LOCAL_PREF 0 (RFC 8326).
+// go away: those with the community GRACEFUL_SHUTDOWN get LOCAL_PREF 0 (RFC 8326, Section 4.1).
 func GracefulShutdown(r *Route) Verdict {
 	if r.HasCommunity(wire.CommunityGracefulShutdown) {
 		r.SetLocalPref(0)

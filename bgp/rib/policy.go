@@ -38,7 +38,7 @@ func (v Verdict) String() string {
 type Route struct {
 	// Prefix is the destination.
 	Prefix netip.Prefix
-	// PathID is the path identifier as received (RFC 7911), 0 without ADD-PATH.
+	// PathID is the path identifier as received (RFC 7911, Section 3), 0 without ADD-PATH.
 	PathID uint32
 
 	t    *Table

@@ -13,7 +13,7 @@ type Reason uint8
 const (
 	_ Reason = iota
 	// ReasonMalformed: an attribute was malformed, the paths count as withdrawn
-	// (RFC 7606, treat-as-withdraw).
+	// (RFC 7606, Section 2, treat-as-withdraw).
 	ReasonMalformed
 	// ReasonNotUnicast: the prefix names no unicast destination.
 	ReasonNotUnicast

@@ -52,7 +52,7 @@ func (in *In) Sweep(fam wire.Family) {
 // dropped.
 func (in *In) EndOfRIB(fam wire.Family) { in.Sweep(fam) }
 
-// BeginRefresh takes in the Beginning-of-RIB marker of an enhanced route refresh (RFC 7313):
+// BeginRefresh takes in the Beginning-of-RIB marker of an enhanced route refresh (RFC 7313, Section 4):
 // the paths of the family await confirmation.
 func (in *In) BeginRefresh(fam wire.Family) {
 	in.t.mu.Lock()

@@ -13,7 +13,7 @@ import (
 //
 // It returns nil or a [*LimitError]. If that says [LimitRestart] and LimitExceeded, what the
 // message announced up to the limit has been taken in, and the session is to be ended with
-// Cease, subcode 1 (RFC 4486). Otherwise it is something to report, once: all of the message
+// Cease, subcode 1 (RFC 4486, Section 4). Otherwise it is something to report, once: all of the message
 // was taken in, or blocked, as the limit says.
 //
 // u is not kept.

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// SegmentType is the type of an AS_PATH segment (RFC 4271, Section 4.3; RFC 5065).
+// SegmentType is the type of an AS_PATH segment (RFC 4271, Section 4.3; RFC 5065, Section 3).
 type SegmentType uint8
 
 // Segment types.

@@ -15,25 +15,25 @@ const (
 	AttrAtomicAggregate     AttrType = 6
 	AttrAggregator          AttrType = 7
 	AttrCommunities         AttrType = 8   // RFC 1997
-	AttrOriginatorID        AttrType = 9   // RFC 4456
-	AttrClusterList         AttrType = 10  // RFC 4456
-	AttrMPReach             AttrType = 14  // RFC 4760
-	AttrMPUnreach           AttrType = 15  // RFC 4760
-	AttrExtCommunities      AttrType = 16  // RFC 4360
-	AttrAS4Path             AttrType = 17  // RFC 6793
-	AttrAS4Aggregator       AttrType = 18  // RFC 6793
-	AttrPMSITunnel          AttrType = 22  // RFC 6514
-	AttrTunnelEncapsulation AttrType = 23  // RFC 9012
-	AttrTrafficEngineering  AttrType = 24  // RFC 5543
-	AttrIPv6ExtCommunities  AttrType = 25  // RFC 5701
-	AttrAIGP                AttrType = 26  // RFC 7311
-	AttrLinkState           AttrType = 29  // RFC 9552
-	AttrLargeCommunities    AttrType = 32  // RFC 8092
-	AttrBGPsecPath          AttrType = 33  // RFC 8205
-	AttrOnlyToCustomer      AttrType = 35  // RFC 9234
-	AttrBFDDiscriminator    AttrType = 38  // RFC 9026
-	AttrPrefixSID           AttrType = 40  // RFC 8669
-	AttrSet                 AttrType = 128 // RFC 6368
+	AttrOriginatorID        AttrType = 9   // RFC 4456, Section 8
+	AttrClusterList         AttrType = 10  // RFC 4456, Section 8
+	AttrMPReach             AttrType = 14  // RFC 4760, Section 3
+	AttrMPUnreach           AttrType = 15  // RFC 4760, Section 4
+	AttrExtCommunities      AttrType = 16  // RFC 4360, Section 2
+	AttrAS4Path             AttrType = 17  // RFC 6793, Section 3
+	AttrAS4Aggregator       AttrType = 18  // RFC 6793, Section 3
+	AttrPMSITunnel          AttrType = 22  // RFC 6514, Section 5
+	AttrTunnelEncapsulation AttrType = 23  // RFC 9012, Section 2
+	AttrTrafficEngineering  AttrType = 24  // RFC 5543, Section 3
+	AttrIPv6ExtCommunities  AttrType = 25  // RFC 5701, Section 2
+	AttrAIGP                AttrType = 26  // RFC 7311, Section 3
+	AttrLinkState           AttrType = 29  // RFC 9552, Section 5.3
+	AttrLargeCommunities    AttrType = 32  // RFC 8092, Section 3
+	AttrBGPsecPath          AttrType = 33  // RFC 8205, Section 3
+	AttrOnlyToCustomer      AttrType = 35  // RFC 9234, Section 5
+	AttrBFDDiscriminator    AttrType = 38  // RFC 9026, Section 3.1.6
+	AttrPrefixSID           AttrType = 40  // RFC 8669, Section 3
+	AttrSet                 AttrType = 128 // RFC 6368, Section 5
 )
 
 // Flags of a path attribute (RFC 4271, Section 4.3).

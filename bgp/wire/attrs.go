@@ -87,7 +87,7 @@ func (a Attrs) MED() (uint32, bool) { return a.uint32(AttrMED) }
 // LocalPref returns LOCAL_PREF.
 func (a Attrs) LocalPref() (uint32, bool) { return a.uint32(AttrLocalPref) }
 
-// OriginatorID returns ORIGINATOR_ID (RFC 4456).
+// OriginatorID returns ORIGINATOR_ID (RFC 4456, Section 8).
 func (a Attrs) OriginatorID() (netip.Addr, bool) {
 	v, _ := a.Get(AttrOriginatorID)
 	if len(v) != 4 {
@@ -96,7 +96,7 @@ func (a Attrs) OriginatorID() (netip.Addr, bool) {
 	return netip.AddrFrom4([4]byte(v)), true
 }
 
-// ClusterList returns CLUSTER_LIST (RFC 4456).
+// ClusterList returns CLUSTER_LIST (RFC 4456, Section 8).
 func (a Attrs) ClusterList() ClusterList {
 	v, _ := a.Get(AttrClusterList)
 	return v
@@ -108,13 +108,13 @@ func (a Attrs) Communities() Communities {
 	return v
 }
 
-// ExtCommunities returns EXTENDED COMMUNITIES (RFC 4360).
+// ExtCommunities returns EXTENDED COMMUNITIES (RFC 4360, Section 2).
 func (a Attrs) ExtCommunities() ExtCommunities {
 	v, _ := a.Get(AttrExtCommunities)
 	return v
 }
 
-// LargeCommunities returns LARGE_COMMUNITY (RFC 8092).
+// LargeCommunities returns LARGE_COMMUNITY (RFC 8092, Section 3).
 func (a Attrs) LargeCommunities() LargeCommunities {
 	v, _ := a.Get(AttrLargeCommunities)
 	return v

@@ -13,7 +13,7 @@ import "encoding/binary"
 // has room for Max octets more.
 type Builder struct {
 	Max     int       // octets in a message; 0: MaxLen
-	AS4     bool      // the peer takes 4-octet AS numbers (RFC 6793)
+	AS4     bool      // the peer takes 4-octet AS numbers (RFC 6793, Section 4.1)
 	AddPath FamilySet // families whose NLRI are sent with path identifiers
 
 	b       []byte

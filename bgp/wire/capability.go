@@ -2,20 +2,20 @@ package wire
 
 import "time"
 
-// CapabilityCode is the code of a capability (RFC 5492).
+// CapabilityCode is the code of a capability (RFC 5492, Section 4).
 type CapabilityCode uint8
 
 // Capability codes.
 const (
-	CapMultiprotocol   CapabilityCode = 1  // RFC 4760
-	CapRouteRefresh    CapabilityCode = 2  // RFC 2918
-	CapExtendedNextHop CapabilityCode = 5  // RFC 8950
-	CapExtendedMessage CapabilityCode = 6  // RFC 8654
-	CapGracefulRestart CapabilityCode = 64 // RFC 4724
-	CapAS4             CapabilityCode = 65 // RFC 6793
-	CapAddPath         CapabilityCode = 69 // RFC 7911
-	CapEnhancedRefresh CapabilityCode = 70 // RFC 7313
-	CapLongLived       CapabilityCode = 71 // RFC 9494
+	CapMultiprotocol   CapabilityCode = 1  // RFC 4760, Section 8
+	CapRouteRefresh    CapabilityCode = 2  // RFC 2918, Section 2
+	CapExtendedNextHop CapabilityCode = 5  // RFC 8950, Section 4
+	CapExtendedMessage CapabilityCode = 6  // RFC 8654, Section 3
+	CapGracefulRestart CapabilityCode = 64 // RFC 4724, Section 3
+	CapAS4             CapabilityCode = 65 // RFC 6793, Section 3
+	CapAddPath         CapabilityCode = 69 // RFC 7911, Section 4
+	CapEnhancedRefresh CapabilityCode = 70 // RFC 7313, Section 3.1
+	CapLongLived       CapabilityCode = 71 // RFC 9494, Section 3.1
 	CapFQDN            CapabilityCode = 73 // draft-walton-bgp-hostname-capability
 	CapSoftwareVersion CapabilityCode = 75 // draft-ietf-idr-software-version
 )
@@ -59,7 +59,7 @@ type ExtendedNextHop struct {
 // GracefulRestart is the graceful restart capability (RFC 4724, Section 3).
 type GracefulRestart struct {
 	Restarting   bool          // R bit: the speaker has restarted
-	Notification bool          // N bit: graceful on NOTIFICATION too (RFC 8538)
+	Notification bool          // N bit: graceful on NOTIFICATION too (RFC 8538, Section 2)
 	Time         time.Duration // until the session is back: whole seconds, at most 4095
 	Families     []RestartFamily
 }

@@ -17,8 +17,8 @@ const (
 	CodeHoldTimer    ErrorCode = 4
 	CodeFSM          ErrorCode = 5
 	CodeCease        ErrorCode = 6
-	CodeRouteRefresh ErrorCode = 7 // RFC 7313
-	CodeSendHold     ErrorCode = 8 // RFC 9687
+	CodeRouteRefresh ErrorCode = 7 // RFC 7313, Section 5
+	CodeSendHold     ErrorCode = 8 // RFC 9687, Section 4.3
 )
 
 // Subcodes of CodeHeader.
@@ -35,8 +35,8 @@ const (
 	SubBadID                 uint8 = 3
 	SubOptionalParameter     uint8 = 4
 	SubHoldTime              uint8 = 6
-	SubUnsupportedCapability uint8 = 7  // RFC 5492
-	SubRoleMismatch          uint8 = 11 // RFC 9234
+	SubUnsupportedCapability uint8 = 7  // RFC 5492, Section 5
+	SubRoleMismatch          uint8 = 11 // RFC 9234, Section 4.2
 )
 
 // Subcodes of CodeUpdate.
@@ -53,14 +53,14 @@ const (
 	SubASPath              uint8 = 11
 )
 
-// Subcodes of CodeFSM (RFC 6608).
+// Subcodes of CodeFSM (RFC 6608, Section 3).
 const (
 	SubFSMOpenSent    uint8 = 1
 	SubFSMOpenConfirm uint8 = 2
 	SubFSMEstablished uint8 = 3
 )
 
-// Subcodes of CodeCease (RFC 4486, 8538, 9384).
+// Subcodes of CodeCease (RFC 4486, Section 3; RFC 8538, Section 3; RFC 9384, Section 3).
 const (
 	SubMaxPrefixes   uint8 = 1
 	SubShutdown      uint8 = 2

@@ -13,10 +13,10 @@ type Community uint32
 
 // Well-known communities.
 const (
-	CommunityGracefulShutdown  Community = 0xFFFF0000 // RFC 8326
-	CommunityLLGRStale         Community = 0xFFFF0006 // RFC 9494
-	CommunityNoLLGR            Community = 0xFFFF0007 // RFC 9494
-	CommunityBlackhole         Community = 0xFFFF029A // RFC 7999
+	CommunityGracefulShutdown  Community = 0xFFFF0000 // RFC 8326, Section 5
+	CommunityLLGRStale         Community = 0xFFFF0006 // RFC 9494, Section 3.2
+	CommunityNoLLGR            Community = 0xFFFF0007 // RFC 9494, Section 3.3
+	CommunityBlackhole         Community = 0xFFFF029A // RFC 7999, Section 2
 	CommunityNoExport          Community = 0xFFFFFF01
 	CommunityNoAdvertise       Community = 0xFFFFFF02
 	CommunityNoExportSubconfed Community = 0xFFFFFF03
@@ -60,7 +60,7 @@ func (c Communities) Contains(x Community) bool {
 	return false
 }
 
-// ExtCommunity is an extended community (RFC 4360): type in the high octets.
+// ExtCommunity is an extended community (RFC 4360, Section 2): type in the high octets.
 type ExtCommunity uint64
 
 // String returns "rt:AS:VALUE" or "soo:AS:VALUE" for route targets and origins, else
@@ -105,7 +105,7 @@ func (c ExtCommunities) Contains(x ExtCommunity) bool {
 	return false
 }
 
-// LargeCommunity is a large community (RFC 8092).
+// LargeCommunity is a large community (RFC 8092, Section 3).
 type LargeCommunity struct{ Global, Local1, Local2 uint32 }
 
 // String returns "65000:1:2".

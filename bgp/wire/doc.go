@@ -8,7 +8,7 @@
 // # UPDATE
 //
 // UPDATE is the message that counts, so it is a view. [Update.Parse] walks over
-// the message once, does every check of RFC 7606, and remembers where things are;
+// the message once, does every check of RFC 7606, Section 3, and remembers where things are;
 // it allocates nothing unless it finds an error, and the view aliases the caller's
 // buffer. NLRI are decoded while a [List] is iterated. The path attributes come
 // out in a canonical form, [Attrs]: in ascending order of type, 4-octet AS
@@ -41,7 +41,7 @@
 // # Limits
 //
 // IPv4 and IPv6 unicast are decoded. MP_REACH_NLRI of another family is skipped.
-// AIGP, BGP-LS and BGPsec attributes are dropped, as RFC 7311 and RFC 4271 ask of a
+// AIGP, BGP-LS and BGPsec attributes are dropped, as RFC 7311, Section 3.3, and RFC 4271, Section 9, ask of a
 // speaker that does not support them; other attributes that are not known pass
 // through if they are transitive.
 //

@@ -23,7 +23,7 @@ const (
 	SessionReset
 )
 
-// String returns the term of RFC 7606.
+// String returns the term of RFC 7606, Section 2.
 func (d Disposition) String() string {
 	return enum.String("Disposition", []string{"no error", "attribute discard", "treat-as-withdraw", "session reset"}, d)
 }

@@ -2,7 +2,7 @@ package wire
 
 import "fmt"
 
-// Family is an address family and a subsequent address family (RFC 4760). It is
+// Family is an address family and a subsequent address family (RFC 4760, Section 3). It is
 // comparable; the zero value is no family.
 type Family struct {
 	AFI  uint16

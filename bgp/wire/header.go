@@ -23,7 +23,7 @@ const (
 	TypeUpdate       MessageType = 2
 	TypeNotification MessageType = 3
 	TypeKeepalive    MessageType = 4
-	TypeRouteRefresh MessageType = 5 // RFC 2918
+	TypeRouteRefresh MessageType = 5 // RFC 2918, Section 3
 )
 
 var messageNames = [...]string{TypeOpen: "OPEN", TypeUpdate: "UPDATE", TypeNotification: "NOTIFICATION",

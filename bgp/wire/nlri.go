@@ -8,7 +8,7 @@ import (
 )
 
 // NLRI is one prefix in an UPDATE, with its path identifier where ADD-PATH is
-// negotiated (RFC 7911), else 0. It is comparable.
+// negotiated (RFC 7911, Section 3), else 0. It is comparable.
 type NLRI struct {
 	Prefix netip.Prefix // always masked
 	PathID uint32

@@ -35,7 +35,7 @@ func (n Notification) Append(b []byte) []byte {
 const maxShutdownText = 255
 
 // Shutdown returns a Cease NOTIFICATION, SubShutdown or SubReset, that carries text
-// as a shutdown communication (RFC 9003). Text that is too long is cut between
+// as a shutdown communication (RFC 9003, Section 2). Text that is too long is cut between
 // characters; empty text is left out.
 func Shutdown(subcode uint8, text string) Notification {
 	n := Notification{Code: CodeCease, Subcode: subcode}

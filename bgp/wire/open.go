@@ -9,7 +9,7 @@ import (
 	"github.com/hyperfib/hyperfib/internal/be"
 )
 
-// ASTrans stands for an AS number that does not fit into 2 octets (RFC 6793).
+// ASTrans stands for an AS number that does not fit into 2 octets (RFC 6793, Section 4.2.1).
 const ASTrans = 23456
 
 // Open is an OPEN message (RFC 4271, Section 4.2).
@@ -25,8 +25,8 @@ type Open struct {
 
 // Optional parameters.
 const (
-	paramCapabilities = 2   // RFC 5492
-	paramExtended     = 255 // RFC 9072
+	paramCapabilities = 2   // RFC 5492, Section 4
+	paramExtended     = 255 // RFC 9072, Section 2
 )
 
 // ParseOpen reads the body of an OPEN. The result does not alias body. A capability
@@ -63,7 +63,7 @@ func ParseOpen(body []byte) (Open, error) {
 }
 
 // parameters reads the optional parameters: size octets, or in the extended form
-// of RFC 9072.
+// of RFC 9072, Section 2.
 func (o *Open) parameters(b []byte, size int) error {
 	c := be.Cursor{B: b}
 	extended := size != 0 && len(b) > 0 && b[0] == paramExtended

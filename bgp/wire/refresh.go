@@ -7,12 +7,12 @@ import (
 
 // Subtypes of ROUTE-REFRESH (RFC 7313, Section 3.2).
 const (
-	RefreshRequest uint8 = 0 // RFC 2918: send everything again
+	RefreshRequest uint8 = 0 // RFC 2918, Section 3: send everything again
 	RefreshBegin   uint8 = 1 // BoRR: everything follows
 	RefreshEnd     uint8 = 2 // EoRR: that was everything
 )
 
-// RouteRefresh is a ROUTE-REFRESH message (RFC 2918, RFC 7313).
+// RouteRefresh is a ROUTE-REFRESH message (RFC 2918, Section 3, RFC 7313, Section 3.2).
 type RouteRefresh struct {
 	Family  Family
 	Subtype uint8 // RefreshRequest, RefreshBegin or RefreshEnd; others are to be ignored
@@ -20,7 +20,7 @@ type RouteRefresh struct {
 
 // ParseRouteRefresh reads the body of a ROUTE-REFRESH. A body of a length other than
 // 4 is an error, except for a request: what follows there are outbound route
-// filters (RFC 5291), which are not negotiated and thus ignored.
+// filters (RFC 5291, Section 4), which are not negotiated and thus ignored.
 func ParseRouteRefresh(body []byte) (RouteRefresh, error) {
 	if len(body) < 4 || len(body) > 4 && body[2] != RefreshRequest {
 		return RouteRefresh{}, &Error{Disposition: SessionReset, Code: CodeRouteRefresh, Subcode: SubRefreshLength,

@@ -7,12 +7,12 @@ import (
 
 // Options says what was negotiated with the peer that an UPDATE comes from.
 type Options struct {
-	AS4      bool      // AS_PATH has 4-octet AS numbers (RFC 6793)
+	AS4      bool      // AS_PATH has 4-octet AS numbers (RFC 6793, Section 4.1)
 	IBGP     bool      // the peer is internal
-	Confed   bool      // the peer is of our confederation (RFC 5065)
+	Confed   bool      // the peer is of our confederation (RFC 5065, Section 3)
 	Families FamilySet // MP_REACH_NLRI of others is ignored; 0: all
 	AddPath  FamilySet // NLRI of these have path identifiers
-	// ExtendedNextHop: IPv4 NLRI may have IPv6 next hops (RFC 8950).
+	// ExtendedNextHop: IPv4 NLRI may have IPv6 next hops (RFC 8950, Section 3).
 	ExtendedNextHop bool
 }
 
@@ -85,7 +85,7 @@ func (u *Update) Attrs() iter.Seq[Attr] { return Attrs(u.attrs).All() }
 func (u *Update) has(t AttrType) bool { return u.seen[t>>6]&(1<<(t&63)) != 0 }
 
 // Parse makes u a view of body, an UPDATE without its header. It returns nil or an
-// [*Error] with the strongest disposition of all errors found (RFC 7606):
+// [*Error] with the strongest disposition of all errors found (RFC 7606, Section 3):
 // AttributeDiscard: use u, what is malformed is already left out of AppendAttrs.
 // TreatAsWithdraw: withdraw what Reach and Unreach yield. SessionReset: u is not to be used.
 func (u *Update) Parse(body []byte, opt Options) error {

@@ -120,7 +120,7 @@ func add(list []bfd.Key, local, peer string) ([]bfd.Key, error) {
 
 // line is a change of state as printed.
 type line struct {
-	Time       string     `json:"time"` // RFC 3339, nanoseconds
+	Time       string     `json:"time"` // RFC 3339, Section 5.6, nanoseconds
 	Local      netip.Addr `json:"local,omitzero"`
 	Peer       netip.Addr `json:"peer"`
 	State      string     `json:"state"`

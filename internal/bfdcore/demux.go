@@ -65,7 +65,7 @@ type Arrival[S comparable] struct {
 	Link     int32 // index of the interface
 	TTL      int32 // or hop limit
 	IPv6     bool
-	Multihop bool // it came to the port of RFC 5883
+	Multihop bool // it came to the port of RFC 5883, Section 5
 }
 
 // Binding is which packets a session takes.

@@ -42,5 +42,5 @@
 //
 // Documents: Documentation/userspace-api/netlink/intro.rst of the kernel;
 // include/uapi/linux/netlink.h, rtnetlink.h, neighbour.h, nexthop.h, fib_rules.h,
-// if_link.h, if_addr.h, netconf.h and net_namespace.h; RFC 3549.
+// if_link.h, if_addr.h, netconf.h and net_namespace.h; RFC 3549, Section 3.
 package rtnl

@@ -46,7 +46,7 @@ type Question struct {
 }
 
 // Tracker is pure: time and claims come in, events and questions come out. Not safe
-// for concurrent use. The first who comes has an address, as in RFC 6620: a claim from
+// for concurrent use. The first who comes has an address, as in RFC 6620, Section 3: a claim from
 // elsewhere, be it with the same MAC on another link, is a Conflict; the holder is asked
 // where it was, and only its silence gives the address away.
 type Tracker struct {

@@ -16,7 +16,7 @@ type Session struct {
 	Interface string         `json:"interface"`
 	Local     netip.Addr     `json:"local"`
 	Peer      netip.Addr     `json:"peer"`
-	State     string         `json:"state"` // of RFC 4271: Idle ... Established
+	State     string         `json:"state"` // of RFC 4271, Section 8.2.2: Idle ... Established
 	Since     time.Time      `json:"since"`
 	Families  []FamilyRoutes `json:"families"`
 	BFD       string         `json:"bfd"`     // its BFD session's state, "off" without one

@@ -238,7 +238,7 @@ func (w *testbed) daemonHeard(reload func(string), trusted string) {
 }
 
 // TestAddressIsDefended: in both modes another guest's address is defended against a probe
-// (RFC 5227), and a guest is bound to its MAC and its addresses.
+// (RFC 5227, Section 2.1.1), and a guest is bound to its MAC and its addresses.
 func TestAddressIsDefended(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs namespaces and seconds")
@@ -328,7 +328,7 @@ func TestHeardFromElsewhere(t *testing.T) {
 	}
 	w := newTestbed(t, "kernel")
 	s := w.scenes[hostile.Guest]
-	private := netip.MustParseAddr("fe80::1234:5678:9abc:def0") // RFC 7217
+	private := netip.MustParseAddr("fe80::1234:5678:9abc:def0") // RFC 7217, Section 5
 	inside := hostile.Inside(s.Own6, 77)
 	for _, from := range []netip.Addr{private, inside} {
 		if n := w.answers(s.Solicit(s.MAC, from), s.Gateway6); n != 1 {

@@ -53,7 +53,7 @@ type reserved struct {
 	odd  bool
 }
 
-// special are the addresses that are no host's, or not on its link only (RFC 6890).
+// special are the addresses that are no host's, or not on its link only (RFC 6890, Section 2.2).
 var special = []reserved{
 	{netip.MustParsePrefix("0.0.0.0/8"), "which is no host's (RFC 1122, Section 3.2.1.3)", false},
 	{netip.MustParsePrefix("127.0.0.0/8"), "which is loopback", false},

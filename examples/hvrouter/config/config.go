@@ -88,11 +88,11 @@ type BGP struct {
 	// soon after it is up. It starts at 1s and doubles; the peer's own connections are
 	// taken meanwhile. Default 60s.
 	IdleHold Duration `yaml:"idle-hold,omitempty" json:"idle-hold"`
-	// TTLSecurity is GTSM, RFC 5082, both ways. Default true.
+	// TTLSecurity is GTSM, RFC 5082, Section 3, both ways. Default true.
 	TTLSecurity bool `yaml:"ttl-security" json:"ttl-security"`
-	// MD5 is the key of RFC 2385; empty is none.
+	// MD5 is the key of RFC 2385, Section 2.0; empty is none.
 	MD5 string `yaml:"md5,omitempty" json:"-"`
-	// AddPath is RFC 7911 reception, so that anycast shows all its copies. Default
+	// AddPath is RFC 7911, Section 5, reception, so that anycast shows all its copies. Default
 	// true.
 	AddPath bool `yaml:"add-path" json:"add-path"`
 	// Multipath is the most gateways a route gets. Default 16.
@@ -104,7 +104,7 @@ type BGP struct {
 	PrefixLimit PrefixLimit `yaml:"prefix-limit,omitempty" json:"prefix-limit"`
 }
 
-// GracefulRestart is RFC 4724 and RFC 9494.
+// GracefulRestart is RFC 4724, Section 4, and RFC 9494, Section 4.2.
 type GracefulRestart struct {
 	// Off turns graceful restart off.
 	Off bool `yaml:"off,omitempty" json:"off,omitempty"`
@@ -114,7 +114,7 @@ type GracefulRestart struct {
 	// Deferral is the longest wait for the peers' End-of-RIB before the kernel is
 	// brought in line after a restart. Default 30s.
 	Deferral Duration `yaml:"deferral,omitempty" json:"deferral"`
-	// LongLived is the stale time of RFC 9494. Default 0: off.
+	// LongLived is the stale time of RFC 9494, Section 4.2. Default 0: off.
 	LongLived Duration `yaml:"long-lived,omitempty" json:"long-lived"`
 }
 
@@ -192,7 +192,7 @@ type Reflector struct {
 	// there, ignored elsewhere.
 	NextHop6 Addr `yaml:"next-hop6,omitempty" json:"next-hop6,omitzero"`
 	// BFD off leaves the session without; echo watches a peer that speaks no BFD
-	// with packets that it forwards back to us (RFC 9747), so it must be a router;
+	// with packets that it forwards back to us (RFC 9747, Section 2), so it must be a router;
 	// anything else follows the file's bfd.
 	BFD string `yaml:"bfd,omitempty" json:"bfd,omitempty"`
 	// RestartTime is how long this peer keeps our routes while we are away, in place

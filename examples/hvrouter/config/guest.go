@@ -36,7 +36,7 @@ type DHCP struct {
 	// DNS servers handed out.
 	DNS []Addr `yaml:"dns,omitempty" json:"dns,omitempty"`
 	// Relay are DHCP servers that guests' requests are forwarded to, with relay
-	// agent information (RFC 3046), instead of being answered here. They answer to
+	// agent information (RFC 3046, Section 2.1), instead of being answered here. They answer to
 	// the loopback address.
 	Relay []Addr `yaml:"relay,omitempty" json:"relay,omitempty"`
 }

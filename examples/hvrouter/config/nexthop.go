@@ -9,7 +9,7 @@ import (
 // NextHop is an address of ours that a session announces as the next hop of a domain's
 // routes, on one of the domain's links. A session has one, its own address, unless it lists
 // them. Several next hops of one domain are announced as several paths (ADD-PATH, RFC
-// 7911), each as long as it is alive.
+// 7911, Section 5), each as long as it is alive.
 type NextHop struct {
 	// Domain is the domain whose routes are announced with this next hop. Required in
 	// a session of [Config.Sessions]; elsewhere it is the session's own.
@@ -27,7 +27,7 @@ type NextHop struct {
 	// Without a probe the next hop shares the fate of the BGP session.
 	Probe Addr `yaml:"probe,omitempty" json:"probe,omitzero"`
 	// BFD echo watches a probe that speaks no BFD but forwards what we send it back to us
-	// (RFC 9747).
+	// (RFC 9747, Section 2).
 	BFD string `yaml:"bfd,omitempty" json:"bfd,omitempty"`
 }
 

@@ -37,7 +37,7 @@ type Term struct {
 }
 
 // Community is a standard community, 65000:90 (RFC 1997), or a large one,
-// 65000:1:2 (RFC 8092). It is comparable; the zero value is "not given".
+// 65000:1:2 (RFC 8092, Section 5). It is comparable; the zero value is "not given".
 type Community struct {
 	Large    bool
 	Standard wire.Community

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// RA is router advertisement to guests, RFC 4861. In a guest, whatever is not given
+// RA is router advertisement to guests, RFC 4861, Section 6.2.1. In a guest, whatever is not given
 // is the edge's.
 type RA struct {
 	// Off tells guests nothing. A guest may say off: false where the edge says true.
@@ -15,7 +15,7 @@ type RA struct {
 	// Lifetime as a default router: from Interval to 9000s, or 0s for a router that is
 	// nobody's default. Default three times the Interval.
 	Lifetime *Duration `yaml:"lifetime,omitempty" json:"lifetime,omitempty"`
-	// Preference among default routers, RFC 4191: low, medium (default) or high.
+	// Preference among default routers, RFC 4191, Section 2.1: low, medium (default) or high.
 	Preference string `yaml:"preference,omitempty" json:"preference,omitempty"`
 	// HopLimit that guests shall use. Default 64.
 	HopLimit uint8 `yaml:"hop-limit,omitempty" json:"hop-limit,omitempty"`
@@ -24,14 +24,14 @@ type RA struct {
 	// Valid and Preferred are the lifetimes of a guest's prefix. Default 720h and 168h.
 	Valid     Duration `yaml:"valid,omitempty" json:"valid,omitzero"`
 	Preferred Duration `yaml:"preferred,omitempty" json:"preferred,omitzero"`
-	// DNS servers (RDNSS) and search domains (DNSSL), RFC 8106.
+	// DNS servers (RDNSS) and search domains (DNSSL), RFC 8106, Section 5.
 	DNS    []Addr   `yaml:"dns,omitempty" json:"dns,omitzero"`
 	Search []string `yaml:"search,omitempty" json:"search,omitzero"`
-	// Routes more specific than the default route, RFC 4191.
+	// Routes more specific than the default route, RFC 4191, Section 2.3.
 	Routes []RARoute `yaml:"routes,omitempty" json:"routes,omitzero"`
-	// PREF64 are NAT64 prefixes of length 32, 40, 48, 56, 64 or 96, RFC 8781.
+	// PREF64 are NAT64 prefixes of length 32, 40, 48, 56, 64 or 96, RFC 8781, Section 4.
 	PREF64 []Prefix `yaml:"pref64,omitempty" json:"pref64,omitzero"`
-	// CaptivePortal is the URI of the captive portal API, RFC 8910: https, or the word
+	// CaptivePortal is the URI of the captive portal API, RFC 8910, Section 2.3: https, or the word
 	// none where the edge has one.
 	CaptivePortal string `yaml:"captive-portal,omitempty" json:"captive-portal,omitempty"`
 }

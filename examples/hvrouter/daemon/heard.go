@@ -15,7 +15,7 @@ import (
 )
 
 // heard are addresses that a guest asked for its gateway from, besides those that the
-// inventory gives it: a link-local address that is not made from its MAC (RFC 7217), one
+// inventory gives it: a link-local address that is not made from its MAC (RFC 7217, Section 5), one
 // that it formed in its /64. The kernel gets a permanent neighbour for each of the newest,
 // so that it can answer them by itself while there is no daemon.
 type heard struct {

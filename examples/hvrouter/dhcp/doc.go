@@ -1,5 +1,5 @@
 // Package dhcp gives each guest the one IPv4 address that is allocated to it:
-// RFC 2131 without a pool. What a guest gets is a pure function of its request and
+// the server of RFC 2131, Section 4.3, without a pool. What a guest gets is a pure function of its request and
 // its [Lease]; nothing is stored, so a restart forgets nothing.
 //
 // One [Server] serves all guest interfaces of a network namespace. Requests come
@@ -8,6 +8,6 @@
 // of options is insomniacslk/dhcp's.
 //
 // A server with a [Relay] answers nothing itself: it forwards with the
-// relay agent information of RFC 3046, from an address of the hypervisor that is
+// relay agent information of RFC 3046, Section 2.1, from an address of the hypervisor that is
 // reachable from the server (the gateway's is not: every hypervisor has it).
 package dhcp

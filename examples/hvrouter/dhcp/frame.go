@@ -48,7 +48,7 @@ func appendPacket(b []byte, from, to netip.Addr, payload []byte) []byte {
 	return b
 }
 
-// sum is the one's complement sum of RFC 1071, starting from a partial one.
+// sum is the one's complement sum of RFC 1071, Section 1, starting from a partial one.
 func sum(s uint32, b []byte) uint16 {
 	for ; len(b) > 1; b = b[2:] {
 		s += uint32(binary.BigEndian.Uint16(b))

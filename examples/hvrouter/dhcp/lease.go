@@ -113,7 +113,7 @@ func (l Lease) refuse(request *dhcpv4.DHCPv4) *dhcpv4.DHCPv4 {
 }
 
 // reply copies what every answer repeats. The client identifier goes back too:
-// RFC 6842.
+// RFC 6842, Section 3.
 func (l Lease) reply(request *dhcpv4.DHCPv4, kind dhcpv4.MessageType) *dhcpv4.DHCPv4 {
 	reply := &dhcpv4.DHCPv4{
 		OpCode: dhcpv4.OpcodeBootReply, HWType: request.HWType, TransactionID: request.TransactionID,

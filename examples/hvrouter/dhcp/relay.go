@@ -27,8 +27,8 @@ type transaction struct {
 
 // forward turns a guest's request into what a relay agent sends to the servers, and notes
 // that it was sent; or returns nil. The circuit id names the interface; the server takes
-// the guest's subnet from the link selection (RFC 3527), and the guest keeps talking to
-// the gateway, by the server identifier override (RFC 5107).
+// the guest's subnet from the link selection (RFC 3527, Section 3), and the guest keeps talking to
+// the gateway, by the server identifier override (RFC 5107, Section 4).
 //
 // The client identifier becomes the guest's MAC. A server takes whoever has another
 // identifier for another client (RFC 2131, Section 4.2): a guest that makes them up
@@ -90,7 +90,7 @@ func (c *core) backward(now time.Time, p *dhcpv4.DHCPv4) *guest {
 }
 
 // restore makes of an answer to our request one to the guest's: its own client identifier
-// (RFC 6842), no relay agent information.
+// (RFC 6842, Section 3), no relay agent information.
 func (t transaction) restore(p *dhcpv4.DHCPv4) {
 	p.Options.Del(dhcpv4.OptionRelayAgentInformation)
 	if p.Options.Has(dhcpv4.OptionClientIdentifier) {

@@ -79,7 +79,7 @@ const mostLearned = 4096
 // overlayBridge makes an interface the bridge of an overlay: up, with a bound on what it
 // learns (Linux 6.7; older ones ignore it), and deaf to ARP whatever becomes of the
 // firewall: arp_rcv drops what comes in on an interface with IFF_NOARP. It does not snoop:
-// a member that claims to be the querier of IGMP or MLD (RFC 4541) would decide which
+// a member that claims to be the querier of IGMP or MLD (RFC 4541, Section 2.1.1) would decide which
 // multicast the others get, neighbour discovery included, and made-up groups fill a table.
 func (s *linkSetter) overlayBridge(index int) error {
 	const flags = unix.IFF_UP | unix.IFF_NOARP

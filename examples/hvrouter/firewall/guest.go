@@ -108,7 +108,7 @@ func (b *builder) translations(g Guest) {
 func (b *builder) fromGuest() {
 	c := chain{name: "from_guest"}
 	c.add(ipv6, hop("from_guest6"))
-	// RFC 7126 lets most options pass by default and advises to make it configurable; on
+	// RFC 7126, Section 4, lets most options pass by default and advises to make it configurable; on
 	// the way from a guest none of them has a use, and the answer to a timestamp shows an
 	// address of ours.
 	c.drop("ip-options", options())
@@ -173,7 +173,7 @@ func (b *builder) toBePutTogether(c *chain, f ip) {
 }
 
 // errors: RFC 5927, Section 4.1, and RFC 8201, Section 6: a guest's ICMP error is about a
-// packet that was sent to the guest. A redirect or a source quench (RFC 6633) never is of
+// packet that was sent to the guest. A redirect or a source quench (RFC 6633, Section 3) never is of
 // use. One whose quotation does not show that, because it is in another fragment, is
 // dropped as well.
 func (b *builder) errors() {

@@ -159,7 +159,7 @@ func TestNotAttached(t *testing.T) {
 	nstest.Wait(t, 5*time.Second, "a packet of the renamed interface to be dropped", func() bool { return l.drops(t, "not-attached") > before })
 }
 
-// RFC 6583: the kernel learns nothing from a guest, whatever it says, and hears the
+// RFC 6583, Section 4: the kernel learns nothing from a guest, whatever it says, and hears the
 // addresses that it has a permanent entry for.
 func TestNothingIsLearned(t *testing.T) {
 	l := newLab(t)
@@ -447,7 +447,7 @@ func TestWhatGuestsMayPing(t *testing.T) {
 	}
 }
 
-// RFC 6583: who scans an uplink's prefix makes us ask for some addresses and then for a few
+// RFC 6583, Section 4: who scans an uplink's prefix makes us ask for some addresses and then for a few
 // a second; whoever else asks for an address there is not hindered.
 func TestScanOfTheFabric(t *testing.T) {
 	l := newLab(t)

@@ -9,7 +9,7 @@ import (
 )
 
 // Ports of BFD: single hop and echo (RFC 5881, Section 4), multihop (RFC 5883,
-// Section 5); of BGP (RFC 4271).
+// Section 5); of BGP (RFC 4271, Section 8).
 var bfdPorts = []uint16{3784, 3785, 4784}
 
 const bgpPort = 179
@@ -182,7 +182,7 @@ func (b *builder) vtepErrors(c *chain, underlay *set) {
 func (b *builder) forward() {
 	c := chain{name: "forward", hook: nftables.ChainHookForward, priority: nftables.ChainPriorityFilter}
 	c.drop("to-not-attached", notOIF(b.uplinks), notOIF(b.guests), notOIF(b.host))
-	// RFC 7126: record route and timestamp would have us write our addresses into the
+	// RFC 7126, Section 4: record route and timestamp would have us write our addresses into the
 	// packet, loose source route takes it elsewhere. Guests' are dropped in chain raw.
 	c.drop("ip-options", options(), iif(b.uplinks))
 	var domains []*set

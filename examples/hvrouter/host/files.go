@@ -56,7 +56,7 @@ func (k *checker) said(text string) bool {
 	return false
 }
 
-// hasKeys reports whether a configuration has keys of RFC 2385.
+// hasKeys reports whether a configuration has keys of RFC 2385, Section 2.0.
 func hasKeys(c *config.Config) bool {
 	if c.BGP.MD5 != "" {
 		return true

@@ -21,7 +21,7 @@ type Timing struct {
 	// KeepStale are the fabrics whose reflector keeps the paths of a client that
 	// restarts although BFD says that it is gone.
 	KeepStale []plan.Fabric
-	// Hold and Restart, if not zero, are the hold time and the restart time (RFC 4724)
+	// Hold and Restart, if not zero, are the hold time and the restart time (RFC 4724, Section 4)
 	// that hypervisors offer to every reflector. If they are zero, [Timing.HoldTime] and
 	// [Timing.RestartTime] choose by what the reflector does.
 	Hold, Restart time.Duration
@@ -101,7 +101,7 @@ func (t Timing) Flushes(f plan.Fabric) bool {
 }
 
 // RestartTime is how long the reflector of a fabric is asked to keep the routes of a
-// hypervisor whose daemon is away (RFC 4724).
+// hypervisor whose daemon is away (RFC 4724, Section 4).
 func (t Timing) RestartTime(f plan.Fabric) time.Duration {
 	if t.Restart == 0 && !t.Flushes(f) {
 		return shortRestart

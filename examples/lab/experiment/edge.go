@@ -56,7 +56,7 @@ func arp(run *Run) error {
 }
 
 // bound asks on behalf of others: a guest is answered as itself alone, and hears that an
-// address is taken before it uses another guest's (RFC 5227). Where hvrouter runs, that is.
+// address is taken before it uses another guest's (RFC 5227, Section 2.1.1). Where hvrouter runs, that is.
 func (run *Run) bound() error {
 	undefended, forged, asked := 0, 0, 0
 	for _, g := range run.guests() {

@@ -17,7 +17,7 @@
 //     in GateD, from which rpd descends and whose function names are in its logs,
 //     an accepted connection belongs to nobody until its OPEN was read: ours has to
 //     come first.
-//   - RFC 4456, 4724 as a helper, 7911 with identifiers that count the paths, best
+//   - RFC 4456, Section 6; RFC 4724, Section 4.2; RFC 7911, Section 5, with identifiers that count the paths, best
 //     first, so that an identifier names another path when the order changes.
 //
 // Not seen, and therefore a guess: a BFD session that goes down ends the BGP

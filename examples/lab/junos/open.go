@@ -37,7 +37,7 @@ func openMessage(as uint32, id netip.Addr, families []wire.Family, mode addPathM
 	const oldRouteRefresh = 128
 	param(oldRouteRefresh)
 	param(wire.CapRouteRefresh)
-	const notification = 0x40 // the N bit of RFC 8538
+	const notification = 0x40 // the N bit of RFC 8538, Section 2
 	param(wire.CapGracefulRestart, notification, restartTime)
 	param(wire.CapAS4, binary.BigEndian.AppendUint32(nil, as)...)
 	if mode != addPathNone {

@@ -47,7 +47,7 @@ func swap(a, b []byte) {
 	}
 }
 
-// retype changes the type of an ICMP message and its checksum with it (RFC 1624).
+// retype changes the type of an ICMP message and its checksum with it (RFC 1624, Section 3).
 func retype(icmp []byte, to byte) {
 	sum := uint32(^binary.BigEndian.Uint16(icmp[2:])) + uint32(^(uint16(icmp[0]) << 8)) + uint32(to)<<8
 	for sum>>16 != 0 {

@@ -88,7 +88,7 @@ func (l Lab) prefix6(n int) netip.Prefix {
 }
 
 // IPv6 is the guest's address: its /128, or what it gives itself in its /64 (RFC
-// 4862, from the EUI-64 of its MAC).
+// 4862, Section 5.3, from the EUI-64 of its MAC).
 func (g Guest) IPv6() netip.Addr {
 	if g.Prefix6.IsSingleIP() {
 		return g.Prefix6.Addr()

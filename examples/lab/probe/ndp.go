@@ -19,7 +19,7 @@ type Neighbour struct {
 
 // Solicit asks on a link who has an address, and returns what was answered within
 // wait; it stops at the first answer if first is set. With the unspecified address
-// as from it asks as duplicate address detection does (RFC 4862).
+// as from it asks as duplicate address detection does (RFC 4862, Section 5.4).
 func Solicit(ns, link string, mac net.HardwareAddr, from, target netip.Addr, wait time.Duration, first bool) ([]Neighbour, error) {
 	conn, err := ndp.Listen(ndp.Config{NetNS: ns, Types: []ndp.Type{ndp.TypeNeighborAdvertisement}})
 	if err != nil {

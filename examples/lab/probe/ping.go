@@ -154,7 +154,7 @@ func sockaddr(a netip.Addr) unix.Sockaddr {
 	return &unix.SockaddrInet6{Addr: a.As16()}
 }
 
-// checksum is the Internet checksum, RFC 1071.
+// checksum is the Internet checksum, RFC 1071, Section 1.
 func checksum(parts ...[]byte) uint16 {
 	var sum uint32
 	for _, b := range parts {

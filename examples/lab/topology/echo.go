@@ -8,7 +8,7 @@ import (
 )
 
 // forwardBack makes a router of the node of a reflector that speaks no BFD, so that
-// it sends back what a router addresses to itself by way of it (RFC 9747). It knows
+// it sends back what a router addresses to itself by way of it (RFC 9747, Section 2). It knows
 // no routes but those of its own networks. A redirect would be Linux's comment.
 func (top *Topology) forwardBack(f plan.Fabric) error {
 	if !top.Timing.Echoes(f) {

@@ -26,7 +26,7 @@ func refuse(ctx context.Context, b *budget) error {
 	}{
 		{"a NOTIFICATION for each OPEN", func(c net.Conn) {
 			_, _ = c.Read(make([]byte, 4096))
-			// RFC 4271, Section 4.5: marker, length, type 3, Cease (6), Connection Rejected (5, RFC 4486).
+			// RFC 4271, Section 4.5: marker, length, type 3, Cease (6), Connection Rejected (5, RFC 4486, Section 4).
 			_, _ = c.Write(append(bytes.Repeat([]byte{255}, 16), 0, 21, 3, 6, 5))
 		}},
 		{"a close for each connection", func(net.Conn) {}},

@@ -1,6 +1,6 @@
 // Command codec compares bgp/wire with GoBGP 4.8's codec in one run: parsing and
 // encoding UPDATEs with typical iBGP attributes, with one NLRI and full of them. Ours
-// does the checks of RFC 7606 and yields interned-ready attributes meanwhile. Start it
+// does the checks of RFC 7606, Section 3, and yields interned-ready attributes meanwhile. Start it
 // as `.ci/bench codec`.
 package main
 
