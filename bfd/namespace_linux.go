@@ -18,7 +18,7 @@ import (
 // uses it at a time.
 type linuxNamespace struct {
 	fd     int // of the namespace; -1: the process's own
-	lookup *rtnl
+	lookup *netlink
 }
 
 // openNamespace opens the namespace at path.
@@ -83,17 +83,17 @@ func (n *linuxNamespace) link(name string) (l device, err error) {
 // lookups opens the socket for questions to the kernel.
 func (n *linuxNamespace) lookups() (err error) {
 	if n.lookup == nil {
-		n.lookup, err = n.rtnl()
+		n.lookup, err = n.netlink()
 	}
 	return err
 }
 
-func (n *linuxNamespace) rtnl() (r *rtnl, err error) {
-	err = n.do(func() (err error) { r, err = newRTNL(); return err })
+func (n *linuxNamespace) netlink() (r *netlink, err error) {
+	err = n.do(func() (err error) { r, err = openNetlink(); return err })
 	return r, err
 }
 
-func (n *linuxNamespace) nextHops() (nextHops, error) { return n.rtnl() }
+func (n *linuxNamespace) nextHops() (nextHops, error) { return n.netlink() }
 
 func (n *linuxNamespace) neighbor(ifindex int, addr netip.Addr) []byte {
 	if n.lookups() != nil {
