@@ -38,6 +38,7 @@ func ParseFrame(b []byte) (f Frame, err error) {
 
 // decode is ParseFrame into f; an error leaves f as it was, and IfIndex is never changed.
 func (f *Frame) decode(b []byte) error {
+	// Destination (6), source (6), EtherType (2).
 	if len(b) < 14 {
 		return ErrShort
 	}

@@ -60,8 +60,8 @@ func (o Operation) String() string {
 const Len = 28
 
 // Packet is an ARP packet for IPv4 over Ethernet (RFC 826). It is a value of 28
-// octets: it aliases nothing, points nowhere, and may be compared. All four addresses are in the packet
-// whatever the operation.
+// octets: it aliases nothing, points nowhere, and may be compared. All four addresses are in
+// the packet whatever the operation.
 type Packet struct {
 	Op        Operation
 	SenderMAC MAC // ar$sha
@@ -96,6 +96,8 @@ func (p *Packet) decode(b []byte) error {
 		return ErrShort
 	}
 	b = b[:Len]
+	// ar$hrd (2), ar$pro (2), ar$hln (1), ar$pln (1), ar$op (2), ar$sha (6), ar$spa (4),
+	// ar$tha (6), ar$tpa (4).
 	head := binary.BigEndian.Uint64(b)
 	if head>>16 != fixed {
 		return ErrFormat

@@ -33,7 +33,10 @@ func (t AuthType) digestLen() int {
 func (t AuthType) meticulous() bool { return t == AuthMeticulousMD5 || t == AuthMeticulousSHA1 }
 
 // sign appends the authentication section to the packet in b[start:] and sets A
-// bit and Length (RFC 5880, Sections 4.2-4.4 and 6.7).
+// bit and Length (RFC 5880, Sections 4.2 to 4.4 and 6.7):
+//
+//	Auth Type (1), Auth Len (1), Auth Key ID (1), Password (1 to 16)
+//	Auth Type (1), Auth Len (1), Auth Key ID (1), Reserved (1), Sequence Number (4), Digest (16 MD5, 20 SHA1)
 func (a *authState) sign(b []byte, start int) []byte {
 	key := a.Keys[0]
 	b[start+1] |= 0x04
@@ -116,6 +119,10 @@ func (a *authState) inWindow(seq uint32, mult uint8) bool {
 	if !a.rxKnown {
 		return true
 	}
+	// RFC 5880, Section 6.7.3: "if the sequence number lies outside of the range of
+	// bfd.RcvAuthSeq to bfd.RcvAuthSeq+(3*Detect Mult) inclusive (when treated as an unsigned
+	// 32-bit circular number space), the received packet MUST be discarded." Meticulous
+	// authentication begins at bfd.RcvAuthSeq+1.
 	ahead := seq - a.rxSeq
 	if a.Type.meticulous() && ahead == 0 {
 		return false

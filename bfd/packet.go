@@ -67,6 +67,17 @@ const (
 // 6.8.6, that needs no session. Octets beyond the Length field are ignored (RFC
 // 9764, Section 3). The packet aliases b and is valid until b is reused. ParsePacket does not
 // allocate; its errors are of type [PacketError].
+//
+// A control packet (RFC 5880, Section 4.1):
+//
+//	Vers (3 bits), Diag (5 bits)                 0
+//	Sta (2 bits), P, F, C, A, D, M               1
+//	Detect Mult, Length                          2
+//	My Discriminator, Your Discriminator         4
+//	Desired Min TX Interval, in microseconds    12
+//	Required Min RX Interval                    16
+//	Required Min Echo RX Interval               20
+//	Auth Type, Auth Len, Authentication Data    24, with A
 func ParsePacket(b []byte) (Packet, error) {
 	if len(b) < headerLen {
 		return Packet{}, ErrShort

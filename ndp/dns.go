@@ -17,6 +17,8 @@ func appendRDNSS(b []byte, r RDNSS) []byte {
 	return b
 }
 
+// parseRDNSS reads, after type and length: reserved (2), Lifetime (4), addresses (16 each)
+// (RFC 8106, Section 5.1).
 func parseRDNSS(d []byte) (r RDNSS, ok bool) {
 	if len(d) < 22 || len(d)%16 != 6 {
 		return r, false
@@ -65,6 +67,8 @@ func validName(name string) bool {
 	return true
 }
 
+// parseDNSSL reads, after type and length: reserved (2), Lifetime (4), domain names in the
+// form of RFC 1035, Section 3.1, padded with zeros (RFC 8106, Section 5.2).
 func parseDNSSL(d []byte) (l DNSSL, ok bool) {
 	if len(d) < 14 {
 		return l, false

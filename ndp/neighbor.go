@@ -30,6 +30,8 @@ func appendNonce(b, nonce []byte) []byte {
 // the checks of RFC 4861, Section 7.1.1: length, options, target, no source
 // link-layer address from ::. Errors wrap ErrMessage.
 func ParseNeighborSolicitation(p *Packet) (m NeighborSolicitation, err error) {
+	// Type, Code (2), Checksum (2), reserved (4), Target Address (16), options (RFC 4861,
+	// Section 4.3).
 	if len(p.Body) < 24 {
 		return m, errTooShort
 	}
@@ -88,6 +90,8 @@ func (m NeighborAdvertisement) append(b []byte) []byte {
 // ParseNeighborAdvertisement reads p, which has passed Check, and makes the rest
 // of the checks of RFC 4861, Section 7.1.2. Errors wrap ErrMessage.
 func ParseNeighborAdvertisement(p *Packet) (m NeighborAdvertisement, err error) {
+	// Type, Code (2), Checksum (2), R, S, O and 29 bits (4), Target Address (16), options (RFC
+	// 4861, Section 4.4).
 	if len(p.Body) < 24 {
 		return m, errTooShort
 	}
@@ -141,6 +145,8 @@ func (m Redirect) append(b []byte) []byte {
 // of RFC 4861, Section 8.1 that need no knowledge of the current first hop. Errors
 // wrap ErrMessage.
 func ParseRedirect(p *Packet) (m Redirect, err error) {
+	// Type, Code (2), Checksum (2), reserved (4), Target Address (16), Destination Address
+	// (16), options (RFC 4861, Section 4.5).
 	if len(p.Body) < 40 {
 		return m, errTooShort
 	}

@@ -72,6 +72,9 @@ func ParseFrame(b []byte) (Packet, error) {
 	if len(b) < headerLen {
 		return Packet{}, ErrShort
 	}
+	// Destination (6), source (6), EtherType (2); then the IPv6 header: Version, Traffic Class,
+	// Flow Label (4), Payload Length (2), Next Header (1), Hop Limit (1), Source Address (16),
+	// Destination Address (16) (RFC 8200, Section 3).
 	if binary.BigEndian.Uint16(b[12:]) != EtherType || b[14]>>4 != 6 || b[20] != 58 {
 		return Packet{}, ErrNotND
 	}

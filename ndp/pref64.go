@@ -26,6 +26,8 @@ func appendPREF64(b []byte, p PREF64) []byte {
 	return b
 }
 
+// parsePREF64 reads, after type and length: Scaled Lifetime (13 bits, units of 8 s), Prefix
+// Length Code (3 bits), the highest 96 bits of the prefix (12) (RFC 8781, Section 4).
 func parsePREF64(d []byte) (p PREF64, ok bool) {
 	if len(d) != 14 || int(d[1]&7) >= len(pref64Bits) {
 		return p, false

@@ -19,6 +19,8 @@ func appendPrefix(b []byte, p Prefix) []byte {
 	return appendAddr(pad(b, 4), p.Prefix.Masked().Addr())
 }
 
+// parsePrefix reads, after type and length: Prefix Length (1), L, A and 6 bits (1), Valid
+// Lifetime (4), Preferred Lifetime (4), reserved (4), Prefix (16) (RFC 4861, Section 4.6.2).
 func parsePrefix(d []byte) (p Prefix, ok bool) {
 	if len(d) != 30 || d[0] > 128 {
 		return p, false
@@ -40,6 +42,8 @@ func appendRoute(b []byte, r Route) []byte {
 	return append(b, a[:n]...)
 }
 
+// parseRoute reads, after type and length: Prefix Length (1), 3 bits, Prf (2 bits), 3 bits,
+// Route Lifetime (4), Prefix (0, 8 or 16) (RFC 4191, Section 2.3).
 func parseRoute(d []byte) (r Route, ok bool) {
 	if len(d) < 6 || len(d) > 22 || d[0] > 128 || int(d[0]) > (len(d)-6)*8 || d[1]&0x18 == 0x10 {
 		return r, false

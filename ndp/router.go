@@ -23,6 +23,7 @@ func (m RouterSolicitation) append(b []byte) []byte {
 // ParseRouterSolicitation reads p, which has passed Check, and makes the rest of
 // the checks of RFC 4861, Section 6.1.1. Errors wrap ErrMessage.
 func ParseRouterSolicitation(p *Packet) (m RouterSolicitation, err error) {
+	// Type, Code (2), Checksum (2), reserved (4), options (RFC 4861, Section 4.1).
 	if len(p.Body) < 8 {
 		return m, errTooShort
 	}
@@ -104,6 +105,9 @@ func milliseconds(d time.Duration) uint32 {
 // does not fit is not an error: it stays in Options, as an unknown one does. Errors
 // wrap ErrMessage.
 func ParseRouterAdvertisement(p *Packet) (RouterAdvertisement, error) {
+	// Type, Code (2), Checksum (2), Cur Hop Limit (1), M, O, H, Prf (2 bits), 3 bits (1), Router
+	// Lifetime (2), Reachable Time (4), Retrans Timer (4), options (RFC 4861, Section 4.2; RFC
+	// 4191, Section 2.2).
 	b := p.Body
 	if len(b) < 16 {
 		return RouterAdvertisement{}, errTooShort

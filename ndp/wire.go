@@ -17,7 +17,8 @@ var (
 )
 
 // nextOption takes the option at the start of b; data is what follows type and
-// length. RFC 4861, Section 4.6: an option of length zero makes the packet invalid.
+// length: Type (1), Length (1, in units of 8 octets), data. RFC 4861, Section 4.6: "Nodes
+// MUST silently discard an ND packet that contains an option with length zero."
 func nextOption(b []byte) (t OptionType, data, rest []byte, err error) {
 	if len(b) < 2 {
 		return 0, nil, nil, errOptionLong

@@ -18,7 +18,8 @@ const (
 	ASConfedSet      SegmentType = 4
 )
 
-// ASPath is the value of an AS_PATH attribute with 4-octet AS numbers. It is
+// ASPath is the value of an AS_PATH attribute with 4-octet AS numbers: segments of Type (1),
+// number of AS numbers (1), AS numbers (4 each). It is
 // well-formed if it comes from Attrs of a parsed UPDATE.
 type ASPath []byte
 

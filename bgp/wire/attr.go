@@ -143,6 +143,8 @@ func NewAttr(t AttrType, value []byte) Attr {
 }
 
 // cutAttr cuts the first attribute off b. It reports false if there is no whole one.
+//
+// Flags (1), Type (1), Length (1; 2 with the flag Extended Length), Value (RFC 4271, Section 4.3).
 func cutAttr(b []byte) (a Attr, rest []byte, ok bool) {
 	if len(b) < 3 {
 		return a, b, false

@@ -55,6 +55,7 @@ func ParseHeader(b []byte, max int) (Header, error) {
 	if binary.BigEndian.Uint64(b) != ^uint64(0) || binary.BigEndian.Uint64(b[8:]) != ^uint64(0) {
 		return Header{}, headerError(SubNotSynchronized, nil, "RFC 4271, Section 6.1", "marker is not all ones")
 	}
+	// Marker (16), Length (2), Type (1).
 	h := Header{Type: MessageType(b[18]), Len: int(binary.BigEndian.Uint16(b[16:]))}
 	if h.Len < HeaderLen || h.Len > max {
 		return h, badLength(h, b)
@@ -62,6 +63,9 @@ func ParseHeader(b []byte, max int) (Header, error) {
 	if h.Type < TypeOpen || h.Type > TypeRouteRefresh {
 		return h, headerError(SubBadType, b[18:19], "RFC 4271, Section 6.1", h.Type.String())
 	}
+	// RFC 4271, Section 6.1, has the least length of each message, and one for a KEEPALIVE. RFC
+	// 8654, Section 4: "The BGP Extended Message Capability applies to all messages except for
+	// OPEN and KEEPALIVE messages."
 	// A ROUTE-REFRESH of a wrong length has an error code of its own: ParseRouteRefresh.
 	if h.Len < minLen[h.Type] && h.Type != TypeRouteRefresh ||
 		h.Type == TypeKeepalive && h.Len != HeaderLen ||

@@ -26,7 +26,8 @@ func usable(a netip.Addr) bool {
 	return !a.IsUnspecified() && !a.IsMulticast() && !a.IsLoopback() && (!a.Is4() || a.As4()[0]>>4 != 15)
 }
 
-// mpReach reads MP_REACH_NLRI (RFC 4760, Section 3).
+// mpReach reads MP_REACH_NLRI (RFC 4760, Section 3): AFI (2), SAFI (1), Length of Next Hop
+// (1), Next Hop, reserved (1), NLRI.
 func (u *Update) mpReach(v, raw []byte) {
 	if len(v) < 5 || len(v) < 5+int(v[3]) {
 		u.bad(SessionReset, SubOptionalAttribute, AttrMPReach, raw, "RFC 7606, Section 5.3", "cut short")
@@ -77,7 +78,7 @@ func (u *Update) mpNextHop(f Family, nh, raw []byte) bool {
 	return true
 }
 
-// mpUnreach reads MP_UNREACH_NLRI (RFC 4760, Section 4).
+// mpUnreach reads MP_UNREACH_NLRI (RFC 4760, Section 4): AFI (2), SAFI (1), withdrawn NLRI.
 func (u *Update) mpUnreach(v, raw []byte) {
 	if len(v) < 3 {
 		u.bad(SessionReset, SubOptionalAttribute, AttrMPUnreach, raw, "RFC 7606, Section 5.3", "cut short")

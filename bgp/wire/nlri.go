@@ -67,6 +67,8 @@ func (l List) All() iter.Seq2[NLRI, error] {
 // wellFormed reports whether every NLRI of l has a length that its family allows
 // and ends where l ends (RFC 7606, Section 5.3).
 func (l List) wellFormed() bool {
+	// Path Identifier (4) with ADD-PATH, Length in bits (1), Prefix: as many octets as hold
+	// that many bits (RFC 4271, Section 4.3; RFC 7911, Section 3).
 	b, most, skip := l.Raw, byte(l.Family.bits()), 0
 	if l.AddPath {
 		skip = 4

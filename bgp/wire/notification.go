@@ -15,6 +15,7 @@ type Notification struct {
 
 // ParseNotification reads the body of a NOTIFICATION. Data aliases body.
 func ParseNotification(body []byte) (Notification, error) {
+	// Error code (1), Error subcode (1), Data (RFC 4271, Section 4.5).
 	if len(body) < 2 {
 		return Notification{}, &Error{Disposition: SessionReset, Code: CodeHeader, Subcode: SubBadLength,
 			Message: TypeNotification, RFC: "RFC 4271, Section 6.4", Text: "cut short"}

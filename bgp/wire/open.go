@@ -34,6 +34,8 @@ const (
 // the AS number and for what runs past its end. An error is an [*Error] that resets
 // the session (RFC 4271, Section 6.2).
 func ParseOpen(body []byte) (Open, error) {
+	// Version (1), My Autonomous System (2), Hold Time (2), BGP Identifier (4),
+	// Opt Parm Len (1), Optional Parameters (RFC 4271, Section 4.2).
 	var o Open
 	c := be.Cursor{B: body}
 	version := c.Uint8()
@@ -53,6 +55,8 @@ func ParseOpen(body []byte) (Open, error) {
 	if o.AS == 0 {
 		return o, openError(SubBadPeerAS, nil, "RFC 7607, Section 2", "AS 0")
 	}
+	// RFC 4271, Section 6.2: "An implementation MUST reject Hold Time values of one or two
+	// seconds."
 	if hold == 1 || hold == 2 {
 		return o, openError(SubHoldTime, nil, "RFC 4271, Section 6.2", fmt.Sprintf("hold time %d s", hold))
 	}
@@ -65,6 +69,9 @@ func ParseOpen(body []byte) (Open, error) {
 // parameters reads the optional parameters: size octets, or in the extended form
 // of RFC 9072, Section 2.
 func (o *Open) parameters(b []byte, size int) error {
+	// Each is Type (1), Length (1), Value. The extended form begins with 255 in the places of
+	// Opt Parm Len and of the first type, and an Extended Opt. Parm. Length (2); then each is
+	// Type (1), Length (2), Value.
 	c := be.Cursor{B: b}
 	extended := size != 0 && len(b) > 0 && b[0] == paramExtended
 	if extended {
@@ -95,6 +102,8 @@ func (o *Open) parameters(b []byte, size int) error {
 	return nil
 }
 
+// capabilities reads the value of one Capabilities parameter: Capability Code (1),
+// Capability Length (1), Capability Value, any number of times (RFC 5492, Section 4).
 func (o *Open) capabilities(b []byte) error {
 	c := be.Cursor{B: b}
 	for len(c.B) > 0 {

@@ -12,7 +12,7 @@ const (
 	RefreshEnd     uint8 = 2 // EoRR: that was everything
 )
 
-// RouteRefresh is a ROUTE-REFRESH message (RFC 2918, Section 3, RFC 7313, Section 3.2).
+// RouteRefresh is a ROUTE-REFRESH message (RFC 2918, Section 3; RFC 7313, Section 3.2).
 type RouteRefresh struct {
 	Family  Family
 	Subtype uint8 // RefreshRequest, RefreshBegin or RefreshEnd; others are to be ignored
@@ -22,6 +22,7 @@ type RouteRefresh struct {
 // 4 is an error, except for a request: what follows there are outbound route
 // filters (RFC 5291, Section 4), which are not negotiated and thus ignored.
 func ParseRouteRefresh(body []byte) (RouteRefresh, error) {
+	// AFI (2), Message Subtype (1), SAFI (1).
 	if len(body) < 4 || len(body) > 4 && body[2] != RefreshRequest {
 		return RouteRefresh{}, &Error{Disposition: SessionReset, Code: CodeRouteRefresh, Subcode: SubRefreshLength,
 			Data: finish(append(appendHeader(nil, TypeRouteRefresh), body...), 0), Message: TypeRouteRefresh,

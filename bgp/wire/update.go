@@ -89,6 +89,8 @@ func (u *Update) has(t AttrType) bool { return u.seen[t>>6]&(1<<(t&63)) != 0 }
 // AttributeDiscard: use u, what is malformed is already left out of AppendAttrs.
 // TreatAsWithdraw: withdraw what Reach and Unreach yield. SessionReset: u is not to be used.
 func (u *Update) Parse(body []byte, opt Options) error {
+	// Withdrawn Routes Length (2), Withdrawn Routes, Total Path Attribute Length (2), Path
+	// Attributes, NLRI to the end (RFC 4271, Section 4.3).
 	*u = Update{opt: opt}
 	if len(body) < 2 {
 		return resetUpdate("RFC 4271, Section 6.3", "cut short")
