@@ -63,11 +63,11 @@ const Len = 28
 // octets: it aliases nothing, points nowhere, and may be compared. All four addresses are in
 // the packet whatever the operation.
 type Packet struct {
-	Op        Operation
-	SenderMAC MAC // ar$sha
-	SenderIP  IP  // ar$spa; 0.0.0.0 in a probe
-	TargetMAC MAC // ar$tha; zero in a request
-	TargetIP  IP  // ar$tpa
+	Op        Operation // ar$op
+	SenderMAC MAC       // ar$sha
+	SenderIP  IP        // ar$spa; 0.0.0.0 in a probe
+	TargetMAC MAC       // ar$tha; zero in a request
+	TargetIP  IP        // ar$tpa
 }
 
 // Errors of ParsePacket. They are plain values, so that a flood of bad packets costs

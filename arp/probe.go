@@ -89,8 +89,8 @@ func (p *Prober) Conflicts(q Packet) bool {
 
 // ConflictError says who has the address that was probed.
 type ConflictError struct {
-	IP  netip.Addr
-	MAC MAC
+	IP  netip.Addr // the address that was probed
+	MAC MAC        // of who has it, or probes for it too
 }
 
 // Error implements error.

@@ -26,14 +26,14 @@ func (t AuthType) String() string { return enum.String("AuthType", authNames[:],
 
 // AuthKey is a shared secret and the key id that names it on the wire.
 type AuthKey struct {
-	ID     uint8
+	ID     uint8  // Auth Key ID
 	Secret string // 1-16 octets for passwords and MD5, 1-20 for SHA1
 }
 
 // Auth says how the packets of a session are authenticated. Both ends must use
 // the same type. The zero Auth is no authentication.
 type Auth struct {
-	Type AuthType
+	Type AuthType // AuthNone: no authentication
 	// Keys are the secrets in use. The first one signs what we send; all of them
 	// are accepted, so that a key can be changed without losing the session.
 	Keys []AuthKey

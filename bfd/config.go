@@ -122,7 +122,7 @@ type NextHop struct {
 // ConfigError says which field of a [SessionConfig] or [Config] cannot be.
 type ConfigError struct {
 	Field  string // name of the field
-	Reason string
+	Reason string // what is wrong with it
 }
 
 // Error implements error.

@@ -16,23 +16,23 @@ const (
 // packet: it lacks Multiplier and MyDiscr. The required minimum echo interval is
 // all that a Packet knows of the echo function.
 type Packet struct {
-	Diag  Diag
-	State State
-	Poll  bool
-	Final bool
+	Diag  Diag  // why the sender's session last went down
+	State State // of the sender's session
+	Poll  bool  // P: the sender waits for a packet with Final
+	Final bool  // F: the answer to Poll
 	// ControlIndependent is the C bit: the sender's BFD does not share fate with
 	// its control plane.
 	ControlIndependent bool
 	// Demand is the D bit: the receiver shall send nothing periodic while both
 	// ends are Up.
 	Demand     bool
-	Multiplier uint8
-	MyDiscr    uint32
-	YourDiscr  uint32
+	Multiplier uint8  // Detect Mult; never 0
+	MyDiscr    uint32 // the sender's discriminator; never 0
+	YourDiscr  uint32 // the receiver's; 0 if the sender does not know it
 	// Intervals are whole microseconds on the wire; anything finer is cut off.
 	DesiredMinTx      time.Duration
-	RequiredMinRx     time.Duration
-	RequiredMinEchoRx time.Duration
+	RequiredMinRx     time.Duration // 0: send nothing but echo
+	RequiredMinEchoRx time.Duration // 0: no echo packets
 
 	auth []byte // authentication section, nil without A bit; aliases raw
 	raw  []byte // the packet as received, Length octets; aliases ParsePacket's argument

@@ -15,7 +15,7 @@ import (
 // RLIMIT_MEMLOCK are missing.
 type RealTimeError struct {
 	What string // "SCHED_FIFO" or "mlockall"
-	Err  error
+	Err  error  // often a syscall.Errno
 }
 
 // Error implements error.

@@ -8,8 +8,8 @@ import (
 // Status is a copy of what a session knows at one moment.
 type Status struct {
 	Key
-	State       State
-	RemoteState State
+	State       State  // of this session
+	RemoteState State  // as the last packet said
 	Diag        Diag   // why we last left Up or Init, as we tell the remote system
 	RemoteDiag  Diag   // what the remote system last told us
 	Reason      Reason // why State was entered
@@ -23,7 +23,7 @@ type Status struct {
 
 	RemoteMinTx      time.Duration // remote Desired Min TX Interval
 	RemoteMinRx      time.Duration // remote Required Min RX Interval
-	RemoteMultiplier uint8
+	RemoteMultiplier uint8         // Detect Mult of the last packet
 
 	TxInterval time.Duration // negotiated, before jitter; 0: nothing periodic is sent
 	DetectTime time.Duration // a session Up that hears nothing for so long goes Down; 0: not watched
@@ -54,7 +54,7 @@ func (s Status) String() string {
 // Ups is never hidden: the reader gets it before the second Up.
 type Event struct {
 	Key
-	State      State
+	State      State  // the new state
 	Diag       Diag   // our diagnostic
 	RemoteDiag Diag   // the remote system's
 	Reason     Reason // why State was entered
@@ -92,8 +92,8 @@ func (e Event) String() string {
 
 // FailoverResult is the fate of one next-hop object after its session went Down.
 type FailoverResult struct {
-	ID      uint32
-	Deleted bool
+	ID      uint32        // NHA_ID
+	Deleted bool          // the object is gone; else Err says why not
 	Err     string        // why it was left alone; empty if Deleted
 	Took    time.Duration // from the Down to the kernel's answer
 }

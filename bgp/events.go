@@ -78,17 +78,17 @@ func (k EventKind) String() string { return enum.String("EventKind", eventKindNa
 
 // Event is something worth a line in a log.
 type Event struct {
-	Kind    EventKind
-	Time    time.Time
-	Peer    PeerKey
-	State   State
-	Family  wire.Family
-	Restart RestartStatus
-	Err     error
+	Kind    EventKind     // says which of the fields below count
+	Time    time.Time     // when it happened
+	Peer    PeerKey       // zero: the speaker as a whole
+	State   State         // of the session
+	Family  wire.Family   // zero: all
+	Restart RestartStatus // of the peer
+	Err     error         // nil: no failure
 	// Failures is how many connections with the peer have failed since its last session
 	// that lasted ten seconds; Since is when the first of them did.
 	Failures int
-	Since    time.Time
+	Since    time.Time // when the first of Count failures was
 	// Flapping says that five sessions in a row have ended within ten seconds: one more
 	// that comes or goes is nothing new. A program acts upon it all the same, a log may leave
 	// it out, and print EventError, which is published now and then, and EventStable.

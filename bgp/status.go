@@ -11,8 +11,8 @@ import (
 
 // PeerStatus describes a peer at one moment. It is a value, safe to keep.
 type PeerStatus struct {
-	Key         PeerKey
-	Description string
+	Key         PeerKey // names the peer
+	Description string  // as configured
 	// Dynamic: the peer came from a range.
 	Dynamic bool
 	// Client: the peer is our route reflector client.
@@ -23,7 +23,7 @@ type PeerStatus struct {
 	Since time.Time
 	// AS and RouterID are the peer's; RouterID is zero before the first OPEN.
 	AS       uint32
-	RouterID netip.Addr
+	RouterID netip.Addr // as its OPEN says
 	// Local and Remote are the ends of the session's connection; zero if there
 	// is none.
 	Local, Remote netip.AddrPort
@@ -46,7 +46,7 @@ type PeerStatus struct {
 	// RefusedUntil is until when the peer stays out because of that, zero if it does
 	// not.
 	LastLimit    *PeerError
-	RefusedUntil time.Time
+	RefusedUntil time.Time // zero: it may come
 	// LastSent and LastReceived are the last NOTIFICATIONs in each direction.
 	LastSent, LastReceived *PeerError
 	// Restart is what graceful restart does for the peer now.
@@ -62,12 +62,12 @@ var noAddrPort netip.AddrPort
 
 // FamilyStatus counts the routes of one family of a peer.
 type FamilyStatus struct {
-	Family wire.Family
+	Family wire.Family // of these figures
 	// Counters are those of the Adj-RIB-In: paths held, stale ones, and how many
 	// were refused or dropped, and why. Counted and Limit say how much of PrefixLimit
 	// is used up, Refused how much was blocked.
 	rib.Counters
-	PrefixLimit rib.PrefixLimit
+	PrefixLimit rib.PrefixLimit // the limit and what of it is used
 	// NoNextHop is how many prefixes have a path that this session would be sent, but
 	// cannot: it has no next hop of the family, and the session none of its own (see
 	// [PeerConfig].NextHop6). TooLong is the same for attributes that are longer than a
@@ -79,7 +79,7 @@ type FamilyStatus struct {
 
 // MessageCounters counts messages by type.
 type MessageCounters struct {
-	Open, Update, Notification, Keepalive, RouteRefresh uint64
+	Open, Update, Notification, Keepalive, RouteRefresh uint64 // messages by type
 	// Octets is the number of octets of all of them.
 	Octets uint64
 }

@@ -17,7 +17,7 @@ type Router struct {
 	MAC           MAC                 // the own Ethernet address on the link; must not be zero
 	Source        netip.Addr          // the own link-local address; zero: the one formed from MAC
 	Advertisement RouterAdvertisement // a zero SourceLinkAddr is sent as MAC
-	Timing        Timing
+	Timing        Timing              // of unsolicited advertisements
 }
 
 // Advertiser is a router on any number of links: one goroutine with one timer

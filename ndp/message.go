@@ -23,40 +23,40 @@ type RouterAdvertisement struct {
 	ReachableTime time.Duration // whole milliseconds; 0: unspecified
 	RetransTimer  time.Duration // whole milliseconds; 0: unspecified
 
-	SourceLinkAddr MAC    // zero: none
-	MTU            uint32 // octets; 0: none
-	Prefixes       []Prefix
-	Routes         []Route
-	RDNSS          []RDNSS
-	DNSSL          []DNSSL
-	PREF64         []PREF64
-	CaptivePortal  string // URI of the API; empty: none
-	Options        []Raw  // further ones, sent last; when parsed, those not known, aliasing the packet
+	SourceLinkAddr MAC      // zero: none
+	MTU            uint32   // octets; 0: none
+	Prefixes       []Prefix // one option each
+	Routes         []Route  // one option each
+	RDNSS          []RDNSS  // one option each
+	DNSSL          []DNSSL  // one option each
+	PREF64         []PREF64 // one option each
+	CaptivePortal  string   // URI of the API; empty: none
+	Options        []Raw    // further ones, sent last; when parsed, those not known, aliasing the packet
 }
 
 // NeighborSolicitation asks for the address of a neighbor, checks that it is alive,
 // or checks that nobody has an address (RFC 4861, Section 4.3).
 type NeighborSolicitation struct {
-	Target         netip.Addr
-	SourceLinkAddr MAC    // zero: none
-	Nonce          []byte // aliases what was parsed; nil: none
+	Target         netip.Addr // whose link-layer address is wanted
+	SourceLinkAddr MAC        // zero: none
+	Nonce          []byte     // aliases what was parsed; nil: none
 }
 
 // NeighborAdvertisement answers a solicitation, or spreads news (RFC 4861, Section
 // 4.4).
 type NeighborAdvertisement struct {
-	Router         bool // R: the sender is a router
-	Solicited      bool // S: in answer to a solicitation of the destination's
-	Override       bool // O: replaces a cached address
-	Target         netip.Addr
-	TargetLinkAddr MAC // zero: none
+	Router         bool       // R: the sender is a router
+	Solicited      bool       // S: in answer to a solicitation of the destination's
+	Override       bool       // O: replaces a cached address
+	Target         netip.Addr // whose link-layer address this is
+	TargetLinkAddr MAC        // zero: none
 }
 
 // Redirect tells of a better first hop (RFC 4861, Section 4.5).
 type Redirect struct {
-	Target, Destination netip.Addr
-	TargetLinkAddr      MAC    // zero: none
-	Redirected          []byte // the start of the packet that caused it; aliases what was parsed
+	Target, Destination netip.Addr // a better first hop for Destination; the same: it is on-link
+	TargetLinkAddr      MAC        // zero: none
+	Redirected          []byte     // the start of the packet that caused it; aliases what was parsed
 }
 
 const (

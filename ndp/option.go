@@ -33,13 +33,13 @@ const (
 // Raw is an option as it is on the wire: one this package does not know, or one
 // it shall not interpret.
 type Raw struct {
-	Type OptionType
-	Data []byte // after type and length; padded with zeros to whole 8-octet units when sent
+	Type OptionType // not interpreted
+	Data []byte     // after type and length; padded with zeros to whole 8-octet units when sent
 }
 
 // Prefix is a Prefix Information option.
 type Prefix struct {
-	Prefix     netip.Prefix
+	Prefix     netip.Prefix  // host bits do not count
 	OnLink     bool          // L: the prefix's addresses are neighbors
 	Autonomous bool          // A: hosts may form addresses in it (SLAAC)
 	Valid      time.Duration // lifetime
@@ -86,25 +86,25 @@ func preference(b uint8) Preference {
 
 // Route is a Route Information option: prefix by way of this router.
 type Route struct {
-	Prefix     netip.Prefix
-	Preference Preference
-	Lifetime   time.Duration
+	Prefix     netip.Prefix  // host bits do not count
+	Preference Preference    // among routes of the same prefix length
+	Lifetime   time.Duration // 0: no longer
 }
 
 // RDNSS is a Recursive DNS Server option.
 type RDNSS struct {
-	Lifetime time.Duration
-	Servers  []netip.Addr
+	Lifetime time.Duration // 0: no longer
+	Servers  []netip.Addr  // IPv6, in order of preference
 }
 
 // DNSSL is a DNS Search List option.
 type DNSSL struct {
-	Lifetime time.Duration
-	Domains  []string // without the trailing dot; internationalised ones in their xn-- form
+	Lifetime time.Duration // 0: no longer
+	Domains  []string      // without the trailing dot; internationalised ones in their xn-- form
 }
 
 // PREF64 is a NAT64 prefix: of length 96, 64, 56, 48, 40 or 32.
 type PREF64 struct {
-	Prefix   netip.Prefix
+	Prefix   netip.Prefix  // host bits do not count
 	Lifetime time.Duration // in units of 8 s on the wire, rounded up, 65528 s at most
 }

@@ -46,11 +46,11 @@ const headerLen = 14 + 40
 
 // Packet is one Neighbor Discovery message with what its validity depends on.
 type Packet struct {
-	IfIndex        int // interface index
-	DstMAC, SrcMAC MAC // of the Ethernet header
-	Dst, Src       netip.Addr
-	HopLimit       uint8  // 255, or nobody may believe it; 0 is sent as 255
-	Body           []byte // the ICMPv6 message; received ones alias the Conn's buffer until its next Read
+	IfIndex        int        // interface index
+	DstMAC, SrcMAC MAC        // of the Ethernet header
+	Dst, Src       netip.Addr // of the IPv6 header
+	HopLimit       uint8      // 255, or nobody may believe it; 0 is sent as 255
+	Body           []byte     // the ICMPv6 message; received ones alias the Conn's buffer until its next Read
 }
 
 // Errors of ParseFrame and Check, plain values: a flood of bad packets costs no

@@ -89,8 +89,8 @@ const mostHeard = 8
 
 // Sender is an address on a link from which somebody asked for the hypervisor's own.
 type Sender struct {
-	IfIndex int // interface index
-	Addr    netip.Addr
+	IfIndex int        // interface index
+	Addr    netip.Addr // who asked
 }
 
 // Heard returns the senders that were answered for Source, because they are not Known,

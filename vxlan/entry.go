@@ -9,9 +9,9 @@ import (
 // stands for broadcast, unknown and multicast frames: its destinations are the
 // flood list, and each gets a copy (head-end replication). Entry is comparable.
 type Entry struct {
-	IfIndex int // interface index of the VXLAN device
-	MAC     MAC
-	VTEP    netip.Addr
+	IfIndex int        // interface index of the VXLAN device
+	MAC     MAC        // zero: one of the flood list
+	VTEP    netip.Addr // where its frames go
 }
 
 // String returns the entry as `bridge fdb` does, with the interface's index.
@@ -19,7 +19,7 @@ func (e Entry) String() string { return fmt.Sprintf("%v dev %d dst %v", e.MAC, e
 
 // Result counts what Flush or Reconcile found and did, in destinations.
 type Result struct {
-	Added, Replaced, Deleted int
+	Added, Replaced, Deleted int // changes made
 	Kept                     int // wanted and there (Reconcile only)
 	Foreign                  int // there, not wanted and not ours (Reconcile only)
 }

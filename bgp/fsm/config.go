@@ -11,7 +11,7 @@ type Config struct {
 	// RouterID and AS are our BGP Identifier and AS number, by which collisions are
 	// decided (RFC 6286, Section 2.3).
 	RouterID netip.Addr
-	AS       uint32
+	AS       uint32 // ours
 	// Passive never opens a connection.
 	Passive bool
 	// RequireAS4 says that the peer cannot do without the capability of RFC 6793, Section 3,

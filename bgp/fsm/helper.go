@@ -56,7 +56,7 @@ func (a HelperAction) String() string { return enum.String("HelperAction", helpe
 type HelperEffect struct {
 	// Action is to be done with all paths of the peer in Family.
 	Action HelperAction
-	Family wire.Family
+	Family wire.Family // the family concerned
 }
 
 // HelperConfig configures the helper's side of graceful restart. The zero value retains

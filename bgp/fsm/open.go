@@ -15,7 +15,7 @@ const AnyAS = ^uint32(0)
 type OpenConfig struct {
 	// AS and RouterID are our AS number and BGP Identifier.
 	AS       uint32
-	RouterID netip.Addr
+	RouterID netip.Addr // our BGP Identifier; IPv4
 	// PeerAS is the AS number that the peer's OPEN must have; 0 means AS, [AnyAS] any.
 	PeerAS uint32
 	// HoldTime is offered, in whole seconds; 0 means no KEEPALIVEs.

@@ -75,8 +75,8 @@ func (s LimitState) MarshalText() ([]byte, error) { return []byte(s.String()), n
 
 // LimitError says that a peer has come near its [PrefixLimit], or beyond.
 type LimitError struct {
-	Peer   netip.Addr
-	Family wire.Family
+	Peer   netip.Addr  // whose limit it is
+	Family wire.Family // the limit is one of this family
 	// Limit is the maximum that was exceeded, or is near.
 	Limit int
 	// Count is what counts already: Limit, more with [LimitWarn], or less if it is near.

@@ -80,7 +80,7 @@ type OutCounters struct {
 	Updates   uint64 // messages, End-of-RIB and refresh markers included
 	Announced uint64 // NLRI
 	Withdrawn uint64 // NLRI
-	Octets    uint64
+	Octets    uint64 // of all messages
 	Lagged    uint64 // how often the session fell behind its update group
 	// NoNextHop is how many IPv4 and IPv6 prefixes have a path that the peer would be sent,
 	// but that has no next hop of its family; TooLong is the same for paths whose

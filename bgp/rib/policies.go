@@ -69,8 +69,8 @@ func AnyOf(ms ...Match) Match {
 // PrefixRange is an entry of a prefix list: the prefixes within Prefix whose length is
 // between Min and Max. Min 0 means Prefix's own length; Max 0 means Min.
 type PrefixRange struct {
-	Prefix   netip.Prefix
-	Min, Max int
+	Prefix   netip.Prefix // covers what is meant
+	Min, Max int          // prefix lengths, inclusive
 }
 
 func (e PrefixRange) contains(p netip.Prefix) bool {

@@ -71,9 +71,9 @@ type Counters struct {
 	// Counted is what the peer has announced in this session and not withdrawn: what a
 	// PrefixLimit counts. What was refused is among it only if there is a limit.
 	Counted   int
-	Limit     LimitState // how much of the limit that is
-	Announced uint64
-	Withdrawn uint64
+	Limit     LimitState   // how much of the limit that is
+	Announced uint64       // prefixes, as often as they came
+	Withdrawn uint64       // prefixes, as often as they went
 	Refused   ReasonCounts // announced, but refused
 	Dropped   ReasonCounts // accepted, but dropped later without a withdrawal
 }

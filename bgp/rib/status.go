@@ -98,10 +98,10 @@ func (t *Table) All(fam wire.Family) iter.Seq[Change] {
 
 // Advert is one path as it is, or is about to be, advertised to a peer.
 type Advert struct {
-	Prefix netip.Prefix
-	PathID uint32     // 0 without ADD-PATH
-	From   netip.Addr // the peer that announced it to us; the zero Addr for a local path
-	Attrs  Attrs
+	Prefix netip.Prefix // the destination
+	PathID uint32       // 0 without ADD-PATH
+	From   netip.Addr   // the peer that announced it to us; the zero Addr for a local path
+	Attrs  Attrs        // as they were sent
 }
 
 // Advertised returns what the Adj-RIB-Out of the session has for exactly this prefix. A change
@@ -164,11 +164,11 @@ func (o *Out) page(list []Advert, family int, id destID) ([]Advert, destID) {
 // Stats describes the size of a table.
 type Stats struct {
 	Prefixes [2]int // IPv4 and IPv6 prefixes, some perhaps without paths, to be forgotten
-	Paths    int
-	Attrs    int // distinct attribute sets
-	Groups   int // update groups
-	Peers    int
-	Backlog  int // octets of encoded messages that wait for slow members of update groups
+	Paths    int    // of all peers
+	Attrs    int    // distinct attribute sets
+	Groups   int    // update groups
+	Peers    int    // with an In
+	Backlog  int    // octets of encoded messages that wait for slow members of update groups
 }
 
 // Stats returns the size of the table.

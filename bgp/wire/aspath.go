@@ -25,8 +25,8 @@ type ASPath []byte
 
 // Segment is one segment of an AS_PATH: its AS numbers, 4 octets each.
 type Segment struct {
-	Type SegmentType
-	Raw  []byte
+	Type SegmentType // set or sequence
+	Raw  []byte      // as on the wire
 }
 
 // Len is the number of AS numbers in s.

@@ -115,9 +115,9 @@ func (t AttrType) String() string {
 
 // Attr is one path attribute. Value aliases what it was read from.
 type Attr struct {
-	Type  AttrType
-	Flags uint8 // FlagOptional, FlagTransitive, FlagPartial; FlagExtended is ignored
-	Value []byte
+	Type  AttrType // the type code
+	Flags uint8    // FlagOptional, FlagTransitive, FlagPartial; FlagExtended is ignored
+	Value []byte   // without flags, type and length
 }
 
 // Append appends a to b in canonical form: the low four flags clear, the two-octet

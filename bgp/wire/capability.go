@@ -22,64 +22,64 @@ const (
 
 // Capability is a capability that this package does not know.
 type Capability struct {
-	Code  CapabilityCode
-	Value []byte
+	Code  CapabilityCode // one that this package does not know
+	Value []byte         // as it came
 }
 
 // Capabilities are the capabilities in an OPEN. The zero value has none: such a
 // peer speaks IPv4 unicast and nothing else. Parsed ones own their memory.
 type Capabilities struct {
-	Families        []Family // multiprotocol extensions
-	RouteRefresh    bool
-	EnhancedRefresh bool
-	ExtendedMessage bool
-	AS4             bool // 4-octet AS numbers; the number is Open.AS
-	AddPath         []AddPath
-	ExtendedNextHop []ExtendedNextHop
-	GracefulRestart *GracefulRestart // nil: not offered
-	LongLived       []LongLived      // long-lived graceful restart
-	FQDN            *FQDN            // nil: not sent
-	SoftwareVersion string
-	Unknown         []Capability // as they came
+	Families        []Family          // multiprotocol extensions
+	RouteRefresh    bool              // RFC 2918, Section 2
+	EnhancedRefresh bool              // RFC 7313, Section 3.1
+	ExtendedMessage bool              // RFC 8654, Section 3
+	AS4             bool              // 4-octet AS numbers; the number is Open.AS
+	AddPath         []AddPath         // by family
+	ExtendedNextHop []ExtendedNextHop // by family
+	GracefulRestart *GracefulRestart  // nil: not offered
+	LongLived       []LongLived       // long-lived graceful restart
+	FQDN            *FQDN             // nil: not sent
+	SoftwareVersion string            // empty: not sent
+	Unknown         []Capability      // as they came
 }
 
 // AddPath offers ADD-PATH for one family (RFC 7911, Section 4).
 type AddPath struct {
-	Family        Family
-	Receive, Send bool
+	Family        Family // of the NLRI
+	Receive, Send bool   // the sender of the OPEN receives, sends path identifiers
 }
 
 // ExtendedNextHop says that NLRI of Family may have next hops of NextHopAFI
 // (RFC 8950, Section 4).
 type ExtendedNextHop struct {
-	Family     Family
-	NextHopAFI uint16
+	Family     Family // of the NLRI
+	NextHopAFI uint16 // that next hops may have, too
 }
 
 // GracefulRestart is the graceful restart capability (RFC 4724, Section 3).
 type GracefulRestart struct {
-	Restarting   bool          // R bit: the speaker has restarted
-	Notification bool          // N bit: graceful on NOTIFICATION too (RFC 8538, Section 2)
-	Time         time.Duration // until the session is back: whole seconds, at most 4095
-	Families     []RestartFamily
+	Restarting   bool            // R bit: the speaker has restarted
+	Notification bool            // N bit: graceful on NOTIFICATION too (RFC 8538, Section 2)
+	Time         time.Duration   // until the session is back: whole seconds, at most 4095
+	Families     []RestartFamily // whose forwarding state can be preserved
 }
 
 // RestartFamily is a family of a GracefulRestart.
 type RestartFamily struct {
-	Family              Family
-	ForwardingPreserved bool // F bit
+	Family              Family // one that takes part
+	ForwardingPreserved bool   // F bit
 }
 
 // LongLived is one family of the long-lived graceful restart capability (RFC 9494,
 // Section 3.1).
 type LongLived struct {
-	Family              Family
+	Family              Family        // one that takes part
 	ForwardingPreserved bool          // F bit
 	StaleTime           time.Duration // whole seconds, at most 2^24-1
 }
 
 // FQDN names the speaker (draft-walton-bgp-hostname-capability).
-type FQDN struct{ Host, Domain string }
+type FQDN struct{ Host, Domain string } // either may be empty
 
 // HasFamily reports whether NLRI of f may be exchanged: announced, or IPv4 unicast
 // from a peer that announces no family at all (RFC 4760, Section 8).

@@ -31,12 +31,12 @@ func (d Disposition) String() string {
 // Error is the one type of error that parsers of this package return. It owns its
 // memory.
 type Error struct {
-	Disposition Disposition
+	Disposition Disposition // what is to be done
 	// Code, Subcode and Data are those of the NOTIFICATION to send when the session
 	// is reset.
 	Code    ErrorCode
-	Subcode uint8
-	Data    []byte
+	Subcode uint8       // of Code
+	Data    []byte      // of the NOTIFICATION
 	Message MessageType // the message concerned, 0 if its type is not known
 	Attr    AttrType    // the path attribute concerned, 0 if none
 	RFC     string      // where it is forbidden: "RFC 7606, Section 7.1"

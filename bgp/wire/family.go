@@ -5,8 +5,8 @@ import "fmt"
 // Family is an address family and a subsequent address family (RFC 4760, Section 3). It is
 // comparable; the zero value is no family.
 type Family struct {
-	AFI  uint16
-	SAFI uint8
+	AFI  uint16 // Address Family Identifier
+	SAFI uint8  // Subsequent Address Family Identifier
 }
 
 // Families that this package decodes.

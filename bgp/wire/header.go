@@ -37,8 +37,8 @@ var minLen = [...]int{TypeOpen: 29, TypeUpdate: 23, TypeNotification: 21, TypeKe
 
 // Header is the header of a message (RFC 4271, Section 4.1).
 type Header struct {
-	Type MessageType
-	Len  int // of the whole message in octets, header included
+	Type MessageType // OPEN to ROUTE-REFRESH
+	Len  int         // of the whole message in octets, header included
 }
 
 // BodyLen is the number of octets that follow the header.

@@ -11,7 +11,7 @@ import (
 // negotiated (RFC 7911, Section 3), else 0. It is comparable.
 type NLRI struct {
 	Prefix netip.Prefix // always masked
-	PathID uint32
+	PathID uint32       // 0 without ADD-PATH
 }
 
 // String returns the prefix, followed by "#id" if there is a path identifier.
@@ -26,14 +26,14 @@ func (n NLRI) String() string {
 // optional link-local one beside it (RFC 2545, Section 3). It is comparable; the
 // zero value is no next hop.
 type NextHop struct {
-	Addr      netip.Addr
+	Addr      netip.Addr // IPv4, or IPv6 of global scope
 	LinkLocal netip.Addr // the zero Addr if there is none
 }
 
 // List is a run of encoded NLRI of one family. The zero value is empty. It aliases
 // the message it came from.
 type List struct {
-	Family  Family
+	Family  Family // of all NLRI in Raw
 	AddPath bool   // path identifiers are present
 	Raw     []byte // well-formed if the List comes from Update.Parse
 }

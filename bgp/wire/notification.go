@@ -8,9 +8,9 @@ import (
 
 // Notification is a NOTIFICATION message (RFC 4271, Section 4.5).
 type Notification struct {
-	Code    ErrorCode
-	Subcode uint8
-	Data    []byte
+	Code    ErrorCode // Error code
+	Subcode uint8     // Error subcode; 0: unspecific
+	Data    []byte    // what the code asks for
 }
 
 // ParseNotification reads the body of a NOTIFICATION. Data aliases body.

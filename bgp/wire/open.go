@@ -20,7 +20,7 @@ type Open struct {
 	HoldTime time.Duration
 	// ID is the BGP identifier as an IPv4 address.
 	ID           netip.Addr
-	Capabilities Capabilities
+	Capabilities Capabilities // of all Capabilities parameters together
 }
 
 // Optional parameters.

@@ -8,17 +8,17 @@ import (
 // PathAttrs is a blueprint of [Attrs], for routes that are originated here. The zero
 // value is ORIGIN IGP and an empty AS_PATH.
 type PathAttrs struct {
-	Origin           Origin
-	ASPath           []uint32 // as one sequence
-	MED              *uint32  // nil: not sent
-	LocalPref        *uint32  // nil: not sent; iBGP needs one (RFC 4271, Section 5.1.5)
-	AtomicAggregate  bool
-	Communities      []Community
-	OriginatorID     netip.Addr   // the zero Addr: not sent
-	ClusterList      []netip.Addr // IPv4 addresses
-	ExtCommunities   []ExtCommunity
-	LargeCommunities []LargeCommunity
-	Other            []Attr // of types over 32, in ascending order
+	Origin           Origin           // well-known mandatory
+	ASPath           []uint32         // as one sequence
+	MED              *uint32          // nil: not sent
+	LocalPref        *uint32          // nil: not sent; iBGP needs one (RFC 4271, Section 5.1.5)
+	AtomicAggregate  bool             // true: sent
+	Communities      []Community      // empty: not sent
+	OriginatorID     netip.Addr       // the zero Addr: not sent
+	ClusterList      []netip.Addr     // IPv4 addresses
+	ExtCommunities   []ExtCommunity   // empty: not sent
+	LargeCommunities []LargeCommunity // empty: not sent
+	Other            []Attr           // of types over 32, in ascending order
 }
 
 // Append appends the attributes to b in canonical form.

@@ -14,8 +14,8 @@ const (
 
 // RouteRefresh is a ROUTE-REFRESH message (RFC 2918, Section 3; RFC 7313, Section 3.2).
 type RouteRefresh struct {
-	Family  Family
-	Subtype uint8 // RefreshRequest, RefreshBegin or RefreshEnd; others are to be ignored
+	Family  Family // to be sent again
+	Subtype uint8  // RefreshRequest, RefreshBegin or RefreshEnd; others are to be ignored
 }
 
 // ParseRouteRefresh reads the body of a ROUTE-REFRESH. A body of a length other than
