@@ -131,6 +131,10 @@ func (e *ConfigError) Error() string { return "bfd: " + e.Field + ": " + e.Reaso
 // maxInterval keeps every interval in the 32 bits of microseconds on the wire.
 const maxInterval = 0xffff_ffff * time.Microsecond
 
+// Check returns the error that [Service].Add would return for the config: nil, or a
+// *[ConfigError].
+func (c SessionConfig) Check() error { return c.check() }
+
 // check fills in the defaults, brings the key into its normal form and says
 // what is wrong.
 func (c *SessionConfig) check() error {

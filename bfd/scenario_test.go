@@ -35,7 +35,7 @@ func (g *stage) Deadline() time.Time {
 	if g.s == nil {
 		return time.Time{}
 	}
-	at := min(g.s.Next()+g.s.Slack(), g.s.detectAt())
+	at := g.s.Next() + g.s.Slack()
 	if at == never {
 		return time.Time{}
 	}

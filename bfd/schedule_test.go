@@ -1,4 +1,4 @@
-package bfd
+package bfd_test
 
 import (
 	"math/rand/v2"
@@ -6,27 +6,16 @@ import (
 	"strconv"
 	"testing"
 	"time"
+
+	"github.com/hyperfib/hyperfib/bfd"
+	"github.com/hyperfib/hyperfib/bfd/bfdtest"
 )
 
-// flight is a packet on the link.
-type flight struct {
-	at  time.Duration
-	to  int
-	raw []byte
-}
-
-// link is two sessions and what lies between them, in virtual time.
-type link struct {
-	t    *testing.T
-	rnd  *rand.Rand
-	now  time.Duration
-	ends [2]*Session
-	dead [2]bool // sends nothing any more and hears nothing
-	air  []flight
-	loss float64
-	dup  float64
-	lag  time.Duration // longest delay of a packet; reorders
-	got  [2]time.Duration
+// schedule is two sessions and what is done to them.
+type schedule struct {
+	*bfdtest.Pair
+	t   *testing.T
+	rnd *rand.Rand
 }
 
 // TestSchedules plays random schedules of loss, duplication, reordering,
@@ -43,169 +32,105 @@ func TestSchedules(t *testing.T) {
 		n = v
 	}
 	for i := range n {
-		schedule(t, uint64(i))
+		play(t, uint64(i))
 		if t.Failed() {
 			t.Fatalf("schedule %d", i)
 		}
 	}
 }
 
-func schedule(t *testing.T, seed uint64) {
-	l := &link{t: t, rnd: rand.New(rand.NewPCG(seed, 1))}
-	auth := l.auth()
-	for i := range l.ends {
-		s, err := NewSession(l.config(auth, i), uint32(i+1), l.rnd.Uint32(), 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		l.ends[i] = s
+func play(t *testing.T, seed uint64) {
+	s := &schedule{t: t, rnd: rand.New(rand.NewPCG(seed, 1))}
+	auth := s.auth()
+	var err error
+	if s.Pair, err = bfdtest.NewPair(s.config(auth, false), s.config(auth, true), seed); err != nil {
+		t.Fatal(err)
 	}
-	l.loss, l.dup, l.lag = l.rnd.Float64()*0.6, l.rnd.Float64()*0.3, time.Duration(l.rnd.IntN(30))*time.Millisecond
-	for range 1 + l.rnd.IntN(3) {
-		l.run(l.now + time.Duration(l.rnd.IntN(2000))*time.Millisecond)
-		i := l.rnd.IntN(2)
-		c := l.config(auth, i)
-		c.AdminDown = l.rnd.IntN(4) == 0
-		l.apply(i, c)
+	s.weather()
+	for range 1 + s.rnd.IntN(3) {
+		s.Run(time.Duration(s.rnd.IntN(2000)) * time.Millisecond)
+		i := s.rnd.IntN(2)
+		c := s.config(auth, i == 1)
+		c.AdminDown = s.rnd.IntN(4) == 0
+		s.apply(s.end(i), c)
 	}
-	l.converge(auth)
-	l.stop(l.rnd.IntN(2))
+	s.converge(auth)
+	s.stop(s.rnd.IntN(2))
 }
 
-func (l *link) auth() Auth {
-	typ := AuthType(l.rnd.IntN(6))
-	if typ == AuthNone {
-		return Auth{}
-	}
-	return Auth{Type: typ, Keys: []AuthKey{{ID: 1, Secret: "k"}}}
+func (s *schedule) end(i int) *bfdtest.End { return [...]*bfdtest.End{&s.A, &s.B}[i] }
+
+// weather makes both directions bad.
+func (s *schedule) weather() {
+	s.A.Link = bfdtest.Link{Loss: s.rnd.Float64() * 0.6, Duplicate: s.rnd.Float64() * 0.3, Delay: time.Duration(s.rnd.IntN(30)) * time.Millisecond}
+	s.B.Link = s.A.Link
 }
 
-func (l *link) config(a Auth, i int) SessionConfig {
-	ms := func() time.Duration { return time.Duration(10+l.rnd.IntN(190)) * time.Millisecond }
-	return SessionConfig{DesiredMinTx: ms(), RequiredMinRx: ms(), Multiplier: uint8(1 + l.rnd.IntN(5)), Auth: a, Passive: i == 1 && l.rnd.IntN(3) == 0}
+func (s *schedule) auth() bfd.Auth {
+	typ := bfd.AuthType(s.rnd.IntN(6))
+	if typ == bfd.AuthNone {
+		return bfd.Auth{}
+	}
+	return bfd.Auth{Type: typ, Keys: []bfd.AuthKey{{ID: 1, Secret: "k"}}}
 }
 
-func (l *link) apply(i int, c SessionConfig) {
-	e, err := l.ends[i].Configure(l.now, c)
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	l.effects(i, e)
+func (s *schedule) config(a bfd.Auth, mayWait bool) bfd.SessionConfig {
+	ms := func() time.Duration { return time.Duration(10+s.rnd.IntN(190)) * time.Millisecond }
+	return bfd.SessionConfig{DesiredMinTx: ms(), RequiredMinRx: ms(), Multiplier: uint8(1 + s.rnd.IntN(5)), Auth: a, Passive: mayWait && s.rnd.IntN(3) == 0}
 }
 
-// run plays until at.
-func (l *link) run(at time.Duration) {
-	for l.step(at) {
-	}
-	l.now = at
-}
-
-// step does whatever comes first, unless that is after limit.
-func (l *link) step(limit time.Duration) bool {
-	next, who, packet := limit+1, -1, -1
-	for i, s := range l.ends {
-		due := s.Next()
-		if due != s.detectAt() {
-			due = min(due+time.Duration(l.rnd.Int64N(int64(s.Slack())+1)), s.detectAt())
-		}
-		if !l.dead[i] && due < next {
-			next, who = due, i
-		}
-	}
-	for i, f := range l.air {
-		if f.at < next {
-			next, who, packet = f.at, f.to, i
-		}
-	}
-	if who < 0 || next > limit {
-		return false
-	}
-	l.now = max(l.now, next)
-	if packet < 0 {
-		l.effects(who, l.ends[who].Advance(l.now))
-		return true
-	}
-	raw := l.air[packet].raw
-	l.air = append(l.air[:packet], l.air[packet+1:]...)
-	if l.dead[who] {
-		return true
-	}
-	p, err := ParsePacket(raw)
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	e := l.ends[who].Receive(l.now, &p)
-	if e&EffectRefused == 0 {
-		l.got[who] = l.now
-	}
-	l.effects(who, e)
-	return true
-}
-
-// effects sends what an end has to send into the link.
-func (l *link) effects(i int, e Effects) {
-	if e&EffectSend == 0 {
-		return
-	}
-	raw := l.ends[i].AppendPacket(nil, l.now)
-	for copies := 0; copies < 3; copies++ {
-		if l.rnd.Float64() >= l.loss {
-			lag := time.Duration(0)
-			if l.lag > 0 {
-				lag = time.Duration(l.rnd.Int64N(int64(l.lag)))
-			}
-			l.air = append(l.air, flight{l.now + lag, 1 - i, raw})
-		}
-		if l.rnd.Float64() >= l.dup {
-			return
-		}
+func (s *schedule) apply(e *bfdtest.End, c bfd.SessionConfig) {
+	if err := e.Configure(c); err != nil {
+		s.t.Fatal(err)
 	}
 }
 
 // converge mends the link and the configuration and wants both ends Up for good.
-func (l *link) converge(a Auth) {
-	l.loss, l.dup, l.lag = 0, 0, 0
-	for i := range l.ends {
-		l.apply(i, SessionConfig{DesiredMinTx: 50 * time.Millisecond, RequiredMinRx: 50 * time.Millisecond, Multiplier: 3, Auth: a})
+func (s *schedule) converge(a bfd.Auth) {
+	s.A.Link, s.B.Link = bfdtest.Link{}, bfdtest.Link{}
+	for i := range 2 {
+		s.apply(s.end(i), bfd.SessionConfig{DesiredMinTx: 50 * time.Millisecond, RequiredMinRx: 50 * time.Millisecond, Multiplier: 3, Auth: a})
 	}
-	l.run(l.now + 20*time.Second) // sequence numbers may first have to be forgotten
-	for i, s := range l.ends {
-		if state, reason, _ := s.State(); state != StateUp {
-			l.t.Errorf("end %d is %v (%v) on a good link", i, state, reason)
+	s.Run(20 * time.Second) // sequence numbers may first have to be forgotten
+	for i := range 2 {
+		session := s.end(i).Session
+		if state, reason, _ := session.State(); state != bfd.StateUp {
+			s.t.Errorf("end %d is %v (%v) on a good link", i, state, reason)
 		}
-		if s.poll || s.activeTx != s.cfgTx || s.activeRx != s.cfgRx {
-			l.t.Errorf("end %d: Poll Sequence did not end", i)
+		if session.Polling() {
+			s.t.Errorf("end %d: Poll Sequence did not end", i)
 		}
 	}
-	before := [2]uint64{l.ends[0].downs, l.ends[1].downs}
-	l.run(l.now + 2*time.Second)
-	if before != [2]uint64{l.ends[0].downs, l.ends[1].downs} {
-		l.t.Error("flapped on a good link")
+	before := s.A.Session.Downs() + s.B.Session.Downs()
+	s.Run(2 * time.Second)
+	if before != s.A.Session.Downs()+s.B.Session.Downs() {
+		s.t.Error("flapped on a good link")
 	}
 }
 
 // stop makes one end vanish in the middle of bad weather.
-func (l *link) stop(i int) {
-	l.loss, l.dup, l.lag = l.rnd.Float64()*0.6, l.rnd.Float64()*0.3, time.Duration(l.rnd.IntN(30))*time.Millisecond
-	l.run(l.now + time.Duration(l.rnd.IntN(500))*time.Millisecond)
-	l.dead[i] = true
-	stopped := l.now
-	other := l.ends[1-i]
-	for other.state == StateUp {
-		bound := max(l.got[1-i], stopped) + l.lag + other.detectTime()
-		if !l.step(bound) {
-			break
+func (s *schedule) stop(i int) {
+	s.weather()
+	s.Run(time.Duration(s.rnd.IntN(500)) * time.Millisecond)
+	s.end(i).Stopped = true
+	stopped, other := s.Now(), s.end(1-i)
+	up := func() bool {
+		state, _, _ := other.Session.State()
+		return state == bfd.StateUp
+	}
+	for up() {
+		limit := max(other.Heard, stopped) + other.Link.Delay + other.Session.DetectTime()
+		if !s.Step(limit) {
+			s.t.Errorf("Up beyond the detection time, %v after the other end stopped", limit-stopped)
+			return
 		}
-		if l.now > bound {
-			l.t.Errorf("still Up %v after the other end stopped", l.now-stopped)
+		if s.Now() > limit {
+			s.t.Errorf("still Up %v after the other end stopped", s.Now()-stopped)
 			return
 		}
 	}
-	if limit := max(l.got[1-i], stopped) + l.lag + other.detectTime(); other.state == StateUp && l.now >= limit {
-		l.t.Error("Up beyond the detection time")
-	}
-	l.run(l.now + 30*time.Second)
-	if other.state == StateUp {
-		l.t.Error("Up for ever with a dead neighbour")
+	s.Run(30 * time.Second)
+	if up() {
+		s.t.Error("Up for ever with a dead neighbour")
 	}
 }

@@ -179,8 +179,10 @@ func (s *Session) Next() time.Duration {
 	return min(s.txAt-s.slack, s.detectAt(), s.forgetAt())
 }
 
-// Slack returns by how much Next is early.
-func (s *Session) Slack() time.Duration { return s.slack }
+// Slack returns by how much Next is early: nothing if the detection time expires then.
+func (s *Session) Slack() time.Duration {
+	return min(s.txAt, s.detectAt(), s.forgetAt()) - s.Next()
+}
 
 // Advance lets time pass.
 func (s *Session) Advance(now time.Duration) Effects {

@@ -16,11 +16,13 @@ const module = "github.com/hyperfib/hyperfib"
 // libraries are what others import. Imports between them run one way, and only where
 // may says so.
 var (
-	libraries = []string{"bgp", "bgp/bgptest", "bgp/fsm", "bgp/rib", "bgp/wire", "bfd", "fib", "arp", "ndp", "vxlan"}
+	libraries = []string{"bgp", "bgp/bgptest", "bgp/fsm", "bgp/rib", "bgp/wire", "bfd", "bfd/bfdtest", "fib", "arp", "ndp", "vxlan"}
 	may       = map[string][]string{
 		"bgp":     {"bgp/fsm", "bgp/rib", "bgp/wire"},
 		"bgp/fsm": {"bgp/wire"},
 		"bgp/rib": {"bgp/wire"},
+
+		"bfd/bfdtest": {"bfd"},
 	}
 	// foreign modules a library may need, with what these pull in themselves.
 	foreign = []string{
