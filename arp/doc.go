@@ -16,7 +16,7 @@
 //
 // A guest believes that it shares a subnet with every other guest. Its request
 // for one of them arrives at Conn.Read, which has dropped what is malformed, has a
-// VLAN tag, or is addressed to somebody else. Policy.Decide looks up the guest
+// VLAN tag, or is addressed to another host. Policy.Decide looks up the guest
 // that sits on that interface and the longest target prefix, and the reply goes
 // out with Conn.Write: one system call each way for up to 64 requests.
 //

@@ -26,7 +26,7 @@ type Guest struct {
 	Router MAC
 	// Addresses are the guest's own: the only senders believed, and never answered
 	// to the guest itself. Prefixes that are routed through the guest belong here too. Nil:
-	// any sender that is not somebody's target prefix is believed.
+	// any sender that is in no target prefix is believed.
 	Addresses []netip.Prefix
 	// Gateway is the hypervisor's own address on the link. It is answered for like a
 	// target, except to whom the kernel answers. Zero: only targets are, to everybody.

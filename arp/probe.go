@@ -77,7 +77,7 @@ func (p *Prober) Advance(now time.Time) (send, free bool) {
 	return true, false
 }
 
-// Conflicts reports whether packet q, received while probing, means that somebody
+// Conflicts reports whether packet q, received while probing, means that another host
 // has the address, or is about to take it: any packet from it, or a probe of it by
 // another station.
 func (p *Prober) Conflicts(q Packet) bool {

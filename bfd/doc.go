@@ -1,5 +1,5 @@
 // Package bfd is Bidirectional Forwarding Detection: it tells within milliseconds
-// that the path to a neighbour is dead, whoever or whatever died.
+// that the path to a neighbour is dead, be it the neighbour or the network.
 //
 // # What there is
 //

@@ -12,7 +12,7 @@ import (
 // predecessor over the unix socket for everything. The predecessor stops its owner and
 // sends state frames: sockets, with their descriptors alongside (SCM_RIGHTS), sessions
 // with their timers and sequence numbers, and what clients want. Then both go through the
-// steps of [bfdcore.Giver] and [bfdcore.Taker]; whoever dies meanwhile, the other one has
+// steps of [bfdcore.Giver] and [bfdcore.Taker]; if one dies meanwhile, the other one has
 // the sessions. Packets that arrive in between wait in the sockets, which both have open.
 // Clients reconnect to the listener, which is handed over as well, and take over their
 // sessions by key.

@@ -32,7 +32,7 @@ type owner struct {
 	ended    chan struct{}
 	stop     bool
 	broken   error     // why it stopped
-	pause    chan bool // somebody else is to have everything; false: go on
+	pause    chan bool // another process is to have everything; false: go on
 
 	seed      uint32          // what turn is made of
 	turn      uint32          // a random number, the same for all packets of a turn

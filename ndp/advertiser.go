@@ -120,7 +120,7 @@ func (a *Advertiser) Remove(ifindex int) {
 	}
 }
 
-// Drop forgets link without a word: its interface is gone, or somebody else goes on in
+// Drop forgets link without a word: its interface is gone, or another router goes on in
 // our place.
 func (a *Advertiser) Drop(ifindex int) {
 	a.mu.Lock()

@@ -21,7 +21,7 @@ type Writer interface {
 }
 
 // Unsolicited returns the advertisement that tells all nodes of link that target is
-// at mac. Its source is target, which whoever announces has; Override is set, so
+// at mac. Its source is target, which the announcing host has; Override is set, so
 // that caches change at once.
 func Unsolicited(ifindex int, mac MAC, target netip.Addr, router bool) Packet {
 	na := NeighborAdvertisement{Router: router, Override: true, Target: target, TargetLinkAddr: mac}

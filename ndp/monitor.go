@@ -35,7 +35,7 @@ func (m *Monitor) AddLink(ifindex int, mac MAC, ip netip.Addr) error {
 // RemoveLink stops watching an interface. Its stations are gone.
 func (m *Monitor) RemoveLink(ifindex int) { m.loop.Remove(ifindex) }
 
-// Seed says that somebody behind an interface had ip when it was last heard of; see
+// Seed says that a station behind an interface had ip when it was last heard of; see
 // [Tracker.Seed].
 func (m *Monitor) Seed(ifindex int, ip netip.Addr) { m.loop.Seed(ifindex, ip) }
 

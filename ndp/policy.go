@@ -29,7 +29,7 @@ type Guest struct {
 	Source netip.Addr
 	// Addresses are the guest's own: with the link-local ones the only senders
 	// believed, and never answered to the guest itself. Nil: any sender that is not
-	// somebody's target prefix is believed.
+	// a target prefix is believed.
 	Addresses []netip.Prefix
 	// AnswerSource has solicitations for Source answered, too, except those of Known, whom
 	// the kernel hears and answers, and duplicate address detection, which it always
@@ -47,7 +47,7 @@ type Verdict uint8
 // The verdicts. Only with VerdictAnswered and VerdictDefended there is something to send.
 const (
 	VerdictAnswered        Verdict = iota // address resolution or unicast probe, answered
-	VerdictDefended                       // duplicate address detection of somebody else's address, answered
+	VerdictDefended                       // duplicate address detection of an address of another host, answered
 	VerdictNotSolicitation                // another message
 	VerdictNotForUs                       // unicast frame to another station
 	VerdictMalformed                      // a message check failed
@@ -87,7 +87,7 @@ type guest struct {
 // makes them up, is heard from again.
 const mostHeard = 8
 
-// Sender is an address on a link from which somebody asked for the hypervisor's own.
+// Sender is an address on a link from which a host asked for the hypervisor's own.
 type Sender struct {
 	IfIndex int        // interface index
 	Addr    netip.Addr // who asked

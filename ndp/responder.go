@@ -80,7 +80,7 @@ func (r *Responder) SetKnown(ifindex int, known []netip.Addr) {
 	r.policy.SetKnown(ifindex, known)
 }
 
-// Heard waits until somebody who is not [Guest.Known] has asked for a Source, and returns
+// Heard waits until a host that is not [Guest.Known] has asked for a Source, and returns
 // all who have since the last call; see [Policy.Heard]. It returns ctx's error when ctx
 // ends.
 func (r *Responder) Heard(ctx context.Context) ([]Sender, error) {

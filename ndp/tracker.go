@@ -107,7 +107,7 @@ func (w *Tracker) removeLink(ifindex int) []station.Event {
 	return w.stations.RemoveLink(ifindex)
 }
 
-// Seed says that somebody on link had ip when it was last heard of, for example
+// Seed says that a station on link had ip when it was last heard of, for example
 // before a restart. It is asked for at once, and is Seen or Gone.
 func (w *Tracker) Seed(now time.Time, ifindex int, ip netip.Addr) {
 	if hostAddr(ip) {

@@ -17,7 +17,7 @@ const (
 	opAdd               // wanted and missing
 	opReplace           // wanted, and there with another VTEP
 	opDelete            // ours and not wanted
-	opBlocked           // wanted, but somebody else's entry is in the way
+	opBlocked           // wanted, but another program's entry is in the way
 )
 
 func (o op) String() string {

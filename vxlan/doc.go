@@ -16,7 +16,7 @@
 // word for "put here by a control plane". It keeps the entry from ageing, and it is how
 // the next process knows the entries a crash left behind. The flag belongs to the
 // MAC, not to each destination of it; the flood list is one MAC (all zero), so once
-// somebody appends to our flood list by hand, the flag goes, and from then on only
+// another program appends to our flood list by hand, the flag goes, and from then on only
 // destinations this process wrote count as ours.
 //
 // # Limits

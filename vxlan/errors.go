@@ -29,9 +29,9 @@ func (e *Error) Error() string {
 // Unwrap returns Err.
 func (e *Error) Unwrap() error { return e.Err }
 
-// ErrForeign says that somebody else's entry is where one of ours should be. It is
+// ErrForeign says that another program's entry is where one of ours should be. It is
 // left alone.
 var ErrForeign = errors.New("an entry that is not ours is in the way")
 
-// ErrContended says that somebody undoes each repair of an entry: repairs are delayed.
-var ErrContended = errors.New("somebody undoes each repair: repairs are delayed")
+// ErrContended says that another program undoes each repair of an entry: repairs are delayed.
+var ErrContended = errors.New("another program undoes each repair: repairs are delayed")

@@ -136,7 +136,7 @@ func (f *FDB) DeleteMAC(ifindex int, mac MAC) {
 }
 
 // Forget drops everything wanted on link without touching the kernel: the device is
-// gone, or somebody else's from now on.
+// gone, or another program's from now on.
 func (f *FDB) Forget(ifindex int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -22,7 +22,7 @@ const settle = 20 * time.Millisecond
 //
 // Ten repairs of one entry in a row come at once; then they wait 100 ms, 200 ms and so on
 // up to 30 s, and report gets an [Error] with [ErrContended], once. The same delays lie
-// between attempts to write what the kernel refuses, or what an entry of somebody else
+// between attempts to write what the kernel refuses, or what an entry of another program
 // is in the way of. A row ends when there was nothing to repair for 10 s at least.
 func (f *FDB) Run(ctx context.Context, report func(Result, error)) error {
 	conn, err := f.open(f.netns, rtnl.RTNLGRP_NEIGH)

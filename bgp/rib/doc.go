@@ -18,7 +18,7 @@
 // Then every reader, and only those whom it concerns, has the prefix marked dirty. That is
 // one bit and one entry in a queue for each reader and prefix, however often the prefix
 // changes: there are no queues of changes in this package, so nothing grows when
-// somebody is slow, and what is slow sees fewer, later states.
+// a reader is slow, and what is slow sees fewer, later states.
 //
 // [Out] is the Adj-RIB-Out of a session. Sessions that are to be sent the same share an
 // update group. When a session that has sent everything asks for more, the group looks at

@@ -12,7 +12,7 @@ import (
 // ascending order of type, each at most once, 4-octet AS numbers, no NEXT_HOP,
 // MP_REACH_NLRI, MP_UNREACH_NLRI, AS4_PATH or AS4_AGGREGATOR. Equal octets are equal
 // attributes. It comes from [Update.AppendAttrs], [PathAttrs.Append] or
-// [Attrs.AppendEdited]; whoever makes one otherwise keeps to this form. Getters alias
+// [Attrs.AppendEdited]; one that is made otherwise must have this form. Getters alias
 // it and read it from the front: keep what is asked for often.
 type Attrs []byte
 

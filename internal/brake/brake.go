@@ -1,4 +1,4 @@
-// Package brake slows down repairs that somebody else undoes again and again.
+// Package brake slows down repairs that another program undoes again and again.
 package brake
 
 import "time"

@@ -14,7 +14,7 @@ type station struct {
 	link     int
 	from     int  // the link where it was believed to be while it is asked on another, else 0
 	told     bool // Seen was reported
-	presumed bool // somebody else believes in it
+	presumed bool // it was seeded: the user believes in it
 	heard    time.Time
 	asked    int       // questions since it was heard
 	next     time.Time // when to look at it; never later than due

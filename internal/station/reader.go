@@ -26,7 +26,7 @@ type Reader struct {
 	ready   chan struct{}       // capacity 1: there may be something
 	order   []subject           // of what is pending, oldest first
 	pending map[subject]Event   // by subject
-	known   map[netip.Addr]bool // the user believes that somebody has the address
+	known   map[netip.Addr]bool // the user believes that a station has the address
 	closed  bool
 }
 
@@ -58,7 +58,7 @@ func (rs *readers) post(events []Event) {
 	}
 }
 
-// seed says that the users believe that somebody has ip.
+// seed says that the users believe that a station has ip.
 func (rs *readers) seed(ip netip.Addr) {
 	for _, r := range rs.list {
 		r.known[ip] = true

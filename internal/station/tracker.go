@@ -107,7 +107,7 @@ func (t *Tracker) Stations() (list []Event) {
 	return list
 }
 
-// Seeded returns the addresses that somebody is believed to have since Seed.
+// Seeded returns the addresses that stations are believed to have since Seed.
 func (t *Tracker) Seeded() (list []netip.Addr) {
 	for _, s := range t.entries {
 		if s.presumed {
@@ -156,7 +156,7 @@ func (t *Tracker) Speaks(now time.Time, link int, mac ether.MAC, ip netip.Addr, 
 }
 
 // Wants takes a question that announces a claim: mac on link is about to use ip
-// unless somebody objects. It is asked a moment later whether it does.
+// unless another station objects. It is asked a moment later whether it does.
 func (t *Tracker) Wants(now time.Time, link int, mac ether.MAC, ip netip.Addr, events []Event) []Event {
 	if !t.claims(link, mac) {
 		return events
@@ -175,7 +175,7 @@ func (t *Tracker) Wants(now time.Time, link int, mac ether.MAC, ip netip.Addr, e
 	return events
 }
 
-// Seed says that somebody on link was known to have ip. It is asked for at once,
+// Seed says that a station on link was known to have ip. It is asked for at once,
 // and reported as Seen only if it answers, as Gone if it does not.
 func (t *Tracker) Seed(now time.Time, link int, ip netip.Addr) {
 	if t.links[link] == nil || t.entries[ip] != nil {
@@ -303,7 +303,7 @@ func (t *Tracker) heir(gone *station) {
 	}
 }
 
-// drop forgets a station, and reports it if somebody believes in it.
+// drop forgets a station, and reports it if the user believes in it.
 func (t *Tracker) drop(s *station, events []Event) []Event {
 	heap.Remove(&t.queue, s.index)
 	delete(t.entries, s.ip)
