@@ -171,7 +171,7 @@ func (h *host) neighbours(events watched) {
 		}
 		for _, n := range all {
 			if n.Address.String() == "203.0.113.17" && n.Interface == "eth9" {
-				return n.Found == "speaks" && n.Guest == "vm9" && n.Announced && n.Kernel != "" && n.Conflict != nil && n.Conflict.Interface == "tap7"
+				return n.Found == "seen" && n.Guest == "vm9" && n.Announced && n.Kernel != "" && n.Conflict != nil && n.Conflict.Interface == "tap7"
 			}
 		}
 		return false

@@ -128,7 +128,8 @@ var rooms = map[string][]string{
 	"netns":    {},
 	"failover": {},
 	"sessions": {"failover"},
-	"daemon":   {"failover", "netns", "sessions"},
+	"show":     {"netns", "sessions"},
+	"daemon":   {"failover", "netns", "sessions", "show"},
 }
 
 func TestRoomsImportOneWay(t *testing.T) {

@@ -137,7 +137,7 @@ type Neighbour struct {
 	Kernel    string     `json:"kernel,omitempty"` // reachable, stale, delay, probe, permanent, incomplete, failed
 	Router    bool       `json:"router,omitempty"` // it says that it is one
 	Guest     string     `json:"guest,omitempty"`  // who is behind the interface
-	// Found: "speaks" if the guest was heard to have the address, "presumed" if it was
+	// Found: "seen" if the guest was seen to have the address, "presumed" if it was
 	// before a restart and has not answered yet.
 	Found string    `json:"found,omitempty"`
 	Since time.Time `json:"since,omitzero"` // Found

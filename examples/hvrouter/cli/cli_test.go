@@ -47,7 +47,7 @@ func (f *fake) Guests() []api.Guest {
 }
 func (f *fake) Neighbours() ([]api.Neighbour, error) {
 	return []api.Neighbour{
-		{Interface: "tap0", Address: addr("203.0.113.50"), MAC: "02:00:00:00:00:01", Kernel: "reachable", Guest: "tap0", Found: "speaks",
+		{Interface: "tap0", Address: addr("203.0.113.50"), MAC: "02:00:00:00:00:01", Kernel: "reachable", Guest: "tap0", Found: "seen",
 			Since: time.Now().Add(-time.Minute), Announced: true, Conflict: &api.Conflict{Interface: "tap1", MAC: "02:00:00:00:00:09", Time: time.Now().Add(-time.Second)}},
 		{Interface: "a.public", Address: addr("198.51.100.126"), Kernel: "incomplete", Router: true},
 	}, nil
@@ -163,7 +163,7 @@ func TestCommands(t *testing.T) {
 		{line: "guest update", stdin: "{name: vm7}", code: 1, want: "guest vm7: not found"},
 		{line: "guest update", stdin: "nam: vm9", code: 1, want: `request:1:1: unknown field "nam"`},
 		{line: "guest juggle", code: 2, want: "want add, update, del, move or list"},
-		{line: "show neighbours", want: "tap0       203.0.113.50    02:00:00:00:00:01  reachable   speaks 1m0s  tap0   yes        claimed by 02:00:00:00:00:09 on tap1 1s ago"},
+		{line: "show neighbours", want: "tap0       203.0.113.50    02:00:00:00:00:01  reachable   seen 1m0s  tap0   yes        claimed by 02:00:00:00:00:09 on tap1 1s ago"},
 		{line: "show neighbours -j", want: `"announced": true`},
 		{line: "watch -n 2", want: "INFO  bgp-up err=\"a b\" peer=198.51.100.126\n", asked: "events 0"},
 		{line: "watch -n 1 -event bfd-* -j", want: `{"time":"1970-01-01T`, asked: "events 0"},

@@ -14,6 +14,7 @@ import (
 	eg "github.com/hyperfib/hyperfib/examples/hvrouter/edge"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/netns"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/show"
 	"github.com/hyperfib/hyperfib/fib"
 )
 
@@ -96,6 +97,18 @@ func (f *findings) presumed() map[int][]netip.Addr {
 		}
 	}
 	return out
+}
+
+// shown returns the addresses that were found, to be shown.
+func (f *findings) shown() (list []show.Found) {
+	for a, s := range f.spoken {
+		one := show.Found{Addr: a, IfIndex: s.link, MAC: s.mac, Since: s.since}
+		if c := s.conflict; c != nil {
+			one.Conflict = &show.Conflict{IfIndex: c.IfIndex, MAC: c.MAC, Time: s.rivalled}
+		}
+		list = append(list, one)
+	}
+	return list
 }
 
 // present returns the guests that are here, with everything that was found for them.

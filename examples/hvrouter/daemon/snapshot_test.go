@@ -39,7 +39,7 @@ func TestNeighbours(t *testing.T) {
 		got[n.Address.String()] = text
 	}
 	for addr, want := range map[string]string{
-		"203.0.113.50":   "tap0 02:00:00:00:00:01 reachable speaks tap0 announced conflict 02:00:00:00:00:09 tap1",
+		"203.0.113.50":   "tap0 02:00:00:00:00:01 reachable seen tap0 announced conflict 02:00:00:00:00:09 tap1",
 		"203.0.113.51":   "tap1   presumed tap1",
 		"198.51.100.126": "a.public  failed   router",
 		"192.0.2.1":      "if99 02:00:00:00:00:01 0x100  ",

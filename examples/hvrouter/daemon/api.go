@@ -1,0 +1,210 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"slices"
+
+	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/journal"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/netns"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/show"
+)
+
+var _ api.Backend = (*Daemon)(nil)
+
+// ask runs f on the loop; once the daemon ends it does nothing.
+func (d *Daemon) ask(f func(*router)) { d.loop.do(d.ctx, func() { f(d.router) }) }
+
+// config returns the configuration that counts, nil once the daemon ends.
+func (d *Daemon) config() (c *config.Config) {
+	d.ask(func(r *router) { c = r.cfg })
+	return c
+}
+
+// Sessions implements [api.Backend].
+func (d *Daemon) Sessions() []api.Session {
+	c := d.config()
+	if c == nil {
+		return nil
+	}
+	bfds, _ := d.failover.Sessions() // no answer: shown as "off"
+	return show.Sessions(c, d.sessions.Status(c), bfds)
+}
+
+// BFD implements [api.Backend].
+func (d *Daemon) BFD() ([]api.BFD, error) {
+	all, err := d.failover.Sessions()
+	return show.BFD(all, d.netnsName, d.failover.Echo), err
+}
+
+// RIB implements [api.Backend].
+func (d *Daemon) RIB(name string, prefix netip.Prefix) (out []api.RIBEntry) {
+	out = []api.RIBEntry{}
+	d.ask(func(r *router) {
+		domains := r.shown(d.sessions.Lookup)
+		if name != "" {
+			domains = slices.DeleteFunc(domains, func(g show.Domain) bool { return g.Name != name })
+		}
+		out = show.RIB(domains, prefix)
+	})
+	return out
+}
+
+// FIB implements [api.Backend].
+func (d *Daemon) FIB(table uint32) []api.FIBRoute {
+	out := []api.FIBRoute{}
+	for _, n := range d.namespaces {
+		if names := d.linkNames(n); names != nil {
+			out = append(out, show.FIB(n.NetNS(), n.Kernel().Routes(), table, func(i int) string { return show.LinkName(names[i], i) })...)
+		}
+	}
+	return out
+}
+
+// linkNames returns the names of a namespace's interfaces, nil once the daemon ends.
+func (d *Daemon) linkNames(n *netns.Namespace) (names map[int]string) {
+	d.ask(func(*router) {
+		names = map[int]string{}
+		for l := range n.Links().All {
+			names[l.IfIndex] = l.Interface
+		}
+	})
+	return names
+}
+
+// Guests implements [api.Backend].
+func (d *Daemon) Guests() (out []api.Guest) {
+	d.ask(func(r *router) { out = show.Guests(&r.guests, r.served) })
+	return out
+}
+
+// Neighbours implements [api.Backend]: the kernel's tables of every namespace, joined with the
+// addresses that guests were found to have.
+func (d *Daemon) Neighbours() ([]api.Neighbour, error) {
+	all := []api.Neighbour{}
+	for _, n := range d.namespaces {
+		list, err := n.Kernel().Neighbours()
+		if err != nil {
+			return nil, err
+		}
+		d.ask(func(r *router) { all = append(all, r.neighboursAt(n, list)...) })
+	}
+	show.SortNeighbours(all)
+	return all, nil
+}
+
+// Status implements [api.Backend].
+func (d *Daemon) Status() (s api.Status) {
+	d.ask(func(r *router) {
+		s = api.Status{PID: os.Getpid(), Started: d.started, Restarted: d.again, Converged: r.converged,
+			Config: d.opt.ConfigFile, Reloaded: r.reloaded, NotOnLink: r.notOnLink}
+		s.NotAnnounced, s.Withdrawn = r.held()
+	})
+	s.Missing, _ = d.sessions.Missing()
+	s.Namespaces = map[string]string{}
+	for _, n := range d.namespaces {
+		k := n.Kernel().Stats()
+		s.Writes += k.Adds + k.Replaces + k.Deletes + k.ObjectWrites + k.RuleWrites
+		if n.NetNS() != "" {
+			s.Namespaces[string(n.NetNS())] = n.NameState().String()
+		}
+	}
+	return s
+}
+
+// Explain implements [api.Backend].
+func (d *Daemon) Explain(p netip.Prefix) api.Explanation {
+	e := api.Explanation{Prefix: p.String()}
+	d.ask(func(r *router) { e.Lines = r.explain(p, d.sessions.Lookup) })
+	return e
+}
+
+// Diff implements [api.Backend].
+func (d *Daemon) Diff() []api.Difference {
+	out := []api.Difference{}
+	for _, n := range d.namespaces {
+		out = append(out, show.Differences(n.NetNS(), n.Kernel().Diff())...)
+	}
+	return out
+}
+
+// Events implements [api.Backend].
+func (d *Daemon) Events(recent int) (*journal.Reader, error) { return d.journal.Subscribe(recent) }
+
+// Put implements [api.Backend].
+func (d *Daemon) Put(guests []config.Entry) error {
+	c := d.config()
+	if c == nil {
+		return context.Canceled
+	}
+	h := d.facts(c)
+	return d.change(func(r *router, in *guest.Inventory) error {
+		in.Use(r.cfg.Admission(h))
+		return in.Put(guests...)
+	})
+}
+
+// Remove implements [api.Backend].
+func (d *Daemon) Remove(name string) error {
+	return d.change(func(_ *router, in *guest.Inventory) error {
+		if !in.Knows(name) {
+			return fmt.Errorf("guest %s: %w", name, api.ErrNotFound)
+		}
+		return in.Remove(name)
+	})
+}
+
+// Move implements [api.Backend].
+func (d *Daemon) Move(name string, m api.Move) error {
+	return d.change(func(_ *router, in *guest.Inventory) error { return move(in, name, m) })
+}
+
+// Reload implements [api.Backend].
+func (d *Daemon) Reload(opt api.ReloadOptions) (api.Reload, error) { return d.reload(d.ctx, opt) }
+
+// move changes a guest of any source: one that came from a file is taken over by the API until
+// the file says otherwise.
+func move(in *guest.Inventory, name string, m api.Move) error {
+	g, source, ok := in.Find(name)
+	if !ok {
+		return fmt.Errorf("guest %s: %w", name, api.ErrNotFound)
+	}
+	if m.LocalPref != nil {
+		g.LocalPref = *m.LocalPref
+	}
+	if m.Down != nil {
+		g.Down = *m.Down
+	}
+	in.Change(source, g)
+	return nil
+}
+
+// Drops implements [api.Backend].
+func (d *Daemon) Drops() (out []api.Drop) {
+	for _, s := range d.namespaces {
+		drops, err := s.Drops()
+		if err != nil {
+			continue
+		}
+		for kind, n := range drops {
+			out = append(out, api.Drop{NetNS: string(s.NetNS()), Kind: kind, Packets: n})
+		}
+	}
+	return out
+}
+
+// netnsName returns the name of the namespace at a path, or the path if it is none of
+// ours.
+func (d *Daemon) netnsName(path string) string {
+	for _, s := range d.namespaces {
+		if s.NetNS().Path() == path {
+			return string(s.NetNS())
+		}
+	}
+	return path
+}

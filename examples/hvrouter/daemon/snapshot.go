@@ -1,0 +1,47 @@
+package daemon
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+
+	"github.com/hyperfib/hyperfib/bgp/rib"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/netns"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/show"
+)
+
+// lookup returns a domain's BGP paths to exactly one prefix.
+type lookup func(domain string, p netip.Prefix) []rib.Path
+
+// shown returns the domains to be shown, in the order of the file.
+func (r *router) shown(paths lookup) (list []show.Domain) {
+	for _, name := range r.order {
+		g := r.domains[name]
+		list = append(list, show.Domain{Name: name, NetNS: g.namespace.NetNS(), RIB: g.rib, Exports: g.exports, OffLink: g.refused,
+			Paths: func(p netip.Prefix) []rib.Path { return paths(name, p) }})
+	}
+	return list
+}
+
+// explain says what each domain knows of a prefix.
+func (r *router) explain(p netip.Prefix, paths lookup) []string {
+	var rules []show.Rules
+	for _, n := range r.namespaces {
+		rules = append(rules, show.Rules{NetNS: n.NetNS(), List: n.Rules(p.Addr().Is6())})
+	}
+	return show.Explain(p, r.shown(paths), rules)
+}
+
+// neighboursAt joins what the kernel of a namespace has with what was found, which is only about
+// guests.
+func (r *router) neighboursAt(n *netns.Namespace, kernel []netns.Neighbour) []api.Neighbour {
+	t := show.NeighbourTables{Kernel: kernel, Link: n.Links().Name}
+	if n == r.home() {
+		t.Found = r.findings.shown()
+		for _, name := range slices.Sorted(maps.Keys(r.served)) {
+			t.Guests = append(t.Guests, r.served[name])
+		}
+	}
+	return show.Neighbours(t)
+}
