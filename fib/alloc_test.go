@@ -2,7 +2,9 @@ package fib
 
 import (
 	"testing"
+	"time"
 
+	"github.com/hyperfib/hyperfib/internal/fibcore/wire"
 	"github.com/hyperfib/hyperfib/internal/rtnl"
 )
 
@@ -14,40 +16,25 @@ func TestAllocations(t *testing.T) {
 			t.Errorf("%s: %v allocations, want at most %v", what, got, want)
 		}
 	}
-	m := capture(t, "v4 group route")
-	var r routeMessage
-	check("decode a route", 0, func() {
-		if r.parse(m.Body) != nil {
-			t.Fatal("parse")
-		}
-	})
-	b := make([]byte, 0, 4096)
-	k := rkey{lo: 0x0a010000, bits: 16}
-	f := &form{facts: r.facts, nextHops: r.nextHops}
-	check("encode a route", 0, func() {
-		b = appendRoute(b[:0], rtnl.RTM_NEWROUTE, 0, 1, &k, tableFamily{90, FamilyIPv4}, f, true)
-	})
-
-	fib, o := stillFIB(Config{}, newFake())
-	if err := o.sync(true); err != nil {
+	f, o := stillFIB(Config{}, newFake())
+	if err := o.sync(); err != nil {
 		t.Fatal(err)
 	}
 	one := Route{RouteKey: key(90, "10.1.0.0/16", 0), NextHops: []NextHop{{IfIndex: 2}}}
 	two := one
 	two.NextHops = []NextHop{{IfIndex: 3}}
-	_ = fib.SetRoute(one)
-	_ = fib.SetRoute(two)
-	check("SetRoute of a known key", 0, func() { _ = fib.SetRoute(one); fib.queue, fib.head = fib.queue[:0], 0 })
+	_ = f.SetRoute(one)
+	_ = f.SetRoute(two)
+	check("SetRoute of a known key", 0, func() { _ = f.SetRoute(one) })
 	check("SetRoute with another known content", 0, func() {
-		_ = fib.SetRoute(one)
-		_ = fib.SetRoute(Route{RouteKey: key2, NextHops: one.NextHops})
-		fib.queue, fib.head = fib.queue[:0], 0
+		_ = f.SetRoute(one)
+		_ = f.SetRoute(Route{RouteKey: key2, NextHops: one.NextHops})
 	})
-	note := wire(rtnl.RTM_NEWROUTE, 0, 1, 0, m.Body)
+	m := messageOf(Route{RouteKey: key(90, "10.3.0.0/16", 0), NextHops: one.NextHops}, 4) // protocol static
+	note, now := wire.AppendRoute(nil, rtnl.RTM_NEWROUTE, 0, 1, &m, true), time.Now()
 	check("a notification about somebody else's route", 0, func() {
-		note[rtnl.SizeHeader+5] = 4 // protocol static
 		for msg := range rtnl.Messages(note) {
-			fib.observe(msg, false)
+			f.core.Notification(msg, now)
 		}
 	})
 }

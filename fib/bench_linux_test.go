@@ -10,10 +10,11 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/hyperfib/hyperfib/internal/fibcore"
+	"github.com/hyperfib/hyperfib/internal/fibcore/wire"
 	"github.com/hyperfib/hyperfib/internal/netns"
 	"github.com/hyperfib/hyperfib/internal/rtnl"
+	"golang.org/x/sys/unix"
 )
 
 // cpu is the processor time of the process so far, kernel's included.
@@ -59,12 +60,16 @@ func (r *rig) benchHops(v6 bool, n int, second bool) []NextHop {
 // encoded is a set of pre-encoded buffers of at most 64 KiB.
 type encoded [][]byte
 
-func (r *rig) encode(table uint32, v6 bool, n int, verb verb, want *form) (out encoded) {
-	family := FamilyIPv4
-	if v6 {
-		family = FamilyIPv6
-	}
-	tf := tableFamily{table, family}
+// verb is what is done to a route.
+type verb string
+
+const (
+	verbAdd     verb = "add"
+	verbReplace verb = "replace"
+	verbDelete  verb = "delete"
+)
+
+func (r *rig) encode(table uint32, v6 bool, n int, verb verb, want *wire.RouteMessage) (out encoded) {
 	typ, flags := uint16(rtnl.RTM_NEWROUTE), uint16(rtnl.NLM_F_REQUEST|rtnl.NLM_F_CREATE|rtnl.NLM_F_EXCL)
 	switch verb {
 	case verbReplace:
@@ -75,12 +80,13 @@ func (r *rig) encode(table uint32, v6 bool, n int, verb verb, want *form) (out e
 	var b []byte
 	for i := range n {
 		p := benchPrefix(v6, i)
-		k := rkey{bits: uint8(p.Bits())}
+		m := *want
+		m.Table, m.Bits, m.Metric = table, uint8(p.Bits()), 0
 		if v6 {
-			k.metric = 1024
+			m.Metric = metricIPv6
 		}
-		k.hi, k.lo = packAddr(p.Addr())
-		b = appendRoute(b, typ, flags, uint32(i), &k, tf, want, true)
+		m.Hi, m.Lo = wire.PackAddr(p.Addr())
+		b = wire.AppendRoute(b, typ, flags, uint32(i), &m, true)
 		if len(b) > 65000 {
 			out, b = append(out, b), nil
 		}
@@ -134,7 +140,7 @@ func TestSpeed(t *testing.T) {
 				return Route{RouteKey: RouteKey{Table: 90, Prefix: benchPrefix(kind.v6, i)}, NextHops: hops(second), RTAMultipath: kind.classic}
 			}
 			// The forms, learned from one route of each.
-			forms := [2]*form{}
+			forms := [2]*wire.RouteMessage{}
 			for s := range 2 {
 				sample := route(1<<23, s == 1)
 				if kind.v6 {
@@ -143,11 +149,15 @@ func TestSpeed(t *testing.T) {
 				sample.Metric = 2000 + uint32(s)
 				r.set(sample)
 				r.flush()
-				r.lock()
-				k, _, _ := r.pack(sample.RouteKey)
-				_, e := r.store.find(&k)
-				forms[s] = e.have
-				r.unlock()
+				for status := range r.Routes() {
+					if status.RouteKey == sample.RouteKey && status.State == StateInstalled {
+						m := messageOf(sample, DefaultProtocol)
+						if m.NextHopID = status.NextHopID; m.NextHopID != 0 {
+							m.NextHops = nil
+						}
+						forms[s] = &m
+					}
+				}
 			}
 			if forms[0] == nil || forms[1] == nil {
 				t.Fatal("no sample")
@@ -219,22 +229,12 @@ func TestSpeed(t *testing.T) {
 
 // writerAlone measures the writer without the map: operations are encoded, sent in
 // batches of the configured size, and drained.
-func (r *rig) writerAlone(t *testing.T, s *rtnl.Socket, v6 bool, n int, forms [2]*form) (took [3]time.Duration) {
-	family := FamilyIPv4
-	if v6 {
-		family = FamilyIPv6
-	}
+func (r *rig) writerAlone(t *testing.T, s *rtnl.Socket, v6 bool, n int, forms [2]*wire.RouteMessage) (took [3]time.Duration) {
 	w := rtnl.NewWriter(s)
-	keys := make([]rkey, n)
-	for i := range keys {
-		p := benchPrefix(v6, i)
-		keys[i].bits = uint8(p.Bits())
-		keys[i].hi, keys[i].lo = packAddr(p.Addr())
-		if v6 {
-			keys[i].metric = 1024
-		}
+	prefixes := make([]netip.Prefix, n)
+	for i := range prefixes {
+		prefixes[i] = benchPrefix(v6, i)
 	}
-	tf := tableFamily{92, family}
 	for v, verb := range []verb{verbAdd, verbReplace, verbDelete} {
 		f, typ, flags := forms[0], uint16(rtnl.RTM_NEWROUTE), uint16(rtnl.NLM_F_REQUEST|rtnl.NLM_F_CREATE|rtnl.NLM_F_EXCL)
 		switch verb {
@@ -243,19 +243,26 @@ func (r *rig) writerAlone(t *testing.T, s *rtnl.Socket, v6 bool, n int, forms [2
 		case verbDelete:
 			f, typ, flags = forms[1], rtnl.RTM_DELROUTE, rtnl.NLM_F_REQUEST
 		}
+		m := *f
+		m.Table, m.Metric = 92, 0
+		if v6 {
+			m.Metric = metricIPv6
+		}
 		runtime.GC()
 		start := cpu()
 		for i := 0; i < n; {
 			w.Reset()
 			for ; i < n && w.Len() < r.config.BatchMessages; i++ {
-				w.Add(appendRoute(w.Buffer(), typ, flags, w.Seq(), &keys[i], tf, f, true))
+				m.Bits = uint8(prefixes[i].Bits())
+				m.Hi, m.Lo = wire.PackAddr(prefixes[i].Addr())
+				w.Add(wire.AppendRoute(w.Buffer(), typ, flags, w.Seq(), &m, true))
 			}
 			if _, err := w.Flush(); err != nil {
 				t.Fatal(err)
 			}
 			for j := range w.Len() {
-				if replyOf(w.Err(j)).err != nil {
-					t.Fatal(replyOf(w.Err(j)))
+				if w.Err(j) != nil {
+					t.Fatal(w.Err(j))
 				}
 			}
 		}
@@ -312,7 +319,7 @@ func TestSpeedReconcile(t *testing.T) {
 		}
 		buf := make([]byte, 1<<16)
 		_ = netns.Do
-		if err := s.Dump(routeDump(family, 0, 201), buf, func(b []byte) (bool, error) {
+		if err := s.Dump(fibcore.RouteDump(wire.Family(family), 0, 201), buf, func(b []byte) (bool, error) {
 			done, _, err := rtnl.WalkDump(b, func(rtnl.Message) {})
 			return done, err
 		}); err != nil {

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/hyperfib/hyperfib/internal/rtnl"
+	"github.com/hyperfib/hyperfib/internal/fibcore"
 )
 
 func TestConfig(t *testing.T) {
@@ -28,7 +28,7 @@ func TestConfig(t *testing.T) {
 
 func TestInvalid(t *testing.T) {
 	f, o := stillFIB(Config{Tables: []uint32{90}}, newFake())
-	if err := o.sync(true); err != nil {
+	if err := o.sync(); err != nil {
 		t.Fatal(err)
 	}
 	hop := func(gw string, link int) []NextHop {
@@ -77,60 +77,6 @@ func TestInvalid(t *testing.T) {
 	}
 }
 
-func TestScopes(t *testing.T) {
-	gw, dev := []nextHop{{gateway: netip.MustParseAddr("10.0.0.1"), link: 2}}, []nextHop{{link: 2}}
-	for _, c := range []struct {
-		r        Route
-		f        facts
-		nextHops []nextHop
-		scope    uint8
-	}{
-		{Route{}, facts{family: FamilyIPv4, typ: RouteUnicast}, gw, 0},
-		{Route{}, facts{family: FamilyIPv4, typ: RouteUnicast}, dev, 253},
-		{Route{}, facts{family: FamilyIPv4, typ: RouteLocal}, dev, 254},
-		{Route{}, facts{family: FamilyIPv4, typ: RouteBroadcast}, dev, 253},
-		{Route{}, facts{family: FamilyIPv4, typ: RouteBlackhole}, nil, 0},
-		{Route{Scope: ScopeUniverse}, facts{family: FamilyIPv4, typ: RouteUnicast}, dev, 0},
-		{Route{Scope: ScopeHost}, facts{family: FamilyIPv4, typ: RouteUnicast}, dev, 254},
-		{Route{Scope: ScopeLink}, facts{family: FamilyIPv6, typ: RouteUnicast}, dev, 0},
-	} {
-		if got := scopeOf(&c.r, &c.f, c.nextHops); got != c.scope {
-			t.Errorf("%+v: scope %d, want %d", c, got, c.scope)
-		}
-	}
-}
-
-func TestFilter(t *testing.T) {
-	m := routeMessage{facts: facts{family: FamilyIPv4, typ: RouteUnicast, proto: 3}, table: 90, nextHops: []nextHop{{link: 2}}}
-	last := m
-	last.metric = metricLastResort
-	hole := m
-	hole.typ = RouteBlackhole
-	redirect := m
-	redirect.proto = rtnl.RTPROT_REDIRECT
-	for what, c := range map[string]struct {
-		f    Filter
-		m    routeMessage
-		want bool
-	}{
-		"plain":           {Filter{Tables: []uint32{90}}, m, true},
-		"another table":   {Filter{Tables: []uint32{91}}, m, false},
-		"another family":  {Filter{Tables: []uint32{90}, Family: FamilyIPv6}, m, false},
-		"last resort":     {Filter{Tables: []uint32{90}}, last, false},
-		"blackhole":       {Filter{Tables: []uint32{90}}, hole, false},
-		"blackhole asked": {Filter{Tables: []uint32{90}, Types: []RouteType{RouteBlackhole}}, hole, true},
-		"unicast not":     {Filter{Tables: []uint32{90}, Types: []RouteType{RouteBlackhole}}, m, false},
-		"redirect":        {Filter{Tables: []uint32{90}}, redirect, false},
-		"redirect asked":  {Filter{Tables: []uint32{90}, Protocols: []uint8{1}}, redirect, true},
-		"link":            {Filter{Tables: []uint32{90}, IfIndexes: []int{2}}, m, true},
-		"another link":    {Filter{Tables: []uint32{90}, IfIndexes: []int{3}}, m, false},
-	} {
-		if got := c.f.accepts(&c.m); got != c.want {
-			t.Errorf("%s: %v", what, got)
-		}
-	}
-}
-
 func TestStrings(t *testing.T) {
 	for _, c := range []struct{ got, want string }{
 		{RouteType(77).String(), "RouteType(77)"},
@@ -159,9 +105,9 @@ func TestSlowWatcher(t *testing.T) {
 	f, _ := stillFIB(Config{}, newFake())
 	w := f.Watch(WatchOptions{Buffer: 3})
 	for range 5 {
-		f.event(Event{Kind: EventResync})
+		f.broadcast(fibcore.Event{Kind: fibcore.EventResync})
 	}
-	f.event(Event{Kind: EventWrite})
+	f.broadcast(fibcore.Event{Kind: fibcore.EventWrite})
 	events, err := w.Next(t.Context())
 	if err != nil || len(events) != 4 || events[3].Kind != EventLost || events[3].Count != 2 {
 		t.Errorf("%v %v", events, err)
@@ -176,7 +122,7 @@ func TestSlowWatcher(t *testing.T) {
 func TestDryRun(t *testing.T) {
 	m := newFake()
 	f, o := stillFIB(Config{DryRun: true}, m)
-	if err := o.sync(true); err != nil {
+	if err := o.sync(); err != nil {
 		t.Fatal(err)
 	}
 	hops := []NextHop{{Gateway: netip.MustParseAddr("10.0.0.2"), IfIndex: 2}, {Gateway: netip.MustParseAddr("10.0.1.2"), IfIndex: 3}}

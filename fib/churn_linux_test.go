@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/hyperfib/hyperfib/internal/fibcore/wire"
 	"github.com/hyperfib/hyperfib/internal/rtnl"
 )
 
@@ -18,14 +19,16 @@ func (r *rig) churn(workers int) (stop func()) {
 		if err != nil {
 			r.Fatal(err)
 		}
-		key := objectKey{family: FamilyIPv4, gateway: r.via("10.0.0.9")[0].Gateway, link: int32(r.link[0])}
+		hop := wire.NextHopMessage{Protocol: 4, Family: wire.FamilyIPv4, Gateway: r.via("10.0.0.9")[0].Gateway, IfIndex: int32(r.link[0])}
 		busy.Go(func() {
 			defer s.Close()
 			for w := rtnl.NewWriter(s); !done.Load(); {
 				w.Reset()
 				for range 50 {
-					w.Add(appendNextHop(w.Buffer(), rtnl.NLM_F_CREATE, w.Seq(), uint32(7+n), 4, key))
-					w.Add(appendDelNextHop(w.Buffer(), w.Seq(), uint32(7+n)))
+					m := hop
+					m.ID = uint32(7 + n)
+					w.Add(wire.AppendNextHop(w.Buffer(), rtnl.NLM_F_CREATE, w.Seq(), &m))
+					w.Add(wire.AppendDelNextHop(w.Buffer(), w.Seq(), uint32(7+n)))
 				}
 				_, _ = w.Flush()
 			}

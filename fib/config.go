@@ -1,6 +1,7 @@
 package fib
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -90,12 +91,12 @@ const (
 )
 
 func (c Config) withDefaults() (Config, error) {
-	c.Protocol = or(c.Protocol, DefaultProtocol)
-	c.PersistentProtocol = or(c.PersistentProtocol, DefaultPersistentProtocol)
-	c.NextHopBase = or(c.NextHopBase, DefaultNextHopBase)
-	c.NextHopCount = or(c.NextHopCount, DefaultNextHopCount)
-	c.Audit = or(c.Audit, 5*time.Second)
-	c.BatchMessages = or(c.BatchMessages, 500)
+	c.Protocol = cmp.Or(c.Protocol, DefaultProtocol)
+	c.PersistentProtocol = cmp.Or(c.PersistentProtocol, DefaultPersistentProtocol)
+	c.NextHopBase = cmp.Or(c.NextHopBase, DefaultNextHopBase)
+	c.NextHopCount = cmp.Or(c.NextHopCount, DefaultNextHopCount)
+	c.Audit = cmp.Or(c.Audit, 5*time.Second)
+	c.BatchMessages = cmp.Or(c.BatchMessages, 500)
 	switch {
 	case c.Protocol == c.PersistentProtocol:
 		return c, fmt.Errorf("fib: Protocol and PersistentProtocol are both %d", c.Protocol)
@@ -109,12 +110,4 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("fib: unknown ForeignPolicy %d", c.OnForeign)
 	}
 	return c, nil
-}
-
-func or[T comparable](v, otherwise T) T {
-	var zero T
-	if v == zero {
-		return otherwise
-	}
-	return v
 }

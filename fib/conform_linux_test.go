@@ -1,6 +1,8 @@
 package fib
 
 import (
+	"cmp"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -10,11 +12,12 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/hyperfib/hyperfib/internal/fibcore"
+	"github.com/hyperfib/hyperfib/internal/fibcore/wire"
 	"github.com/hyperfib/hyperfib/internal/rtnl"
 	"github.com/hyperfib/hyperfib/internal/testing/nstest"
 	"github.com/hyperfib/hyperfib/internal/testing/scenario"
+	"golang.org/x/sys/unix"
 )
 
 // TestFakeKernel makes the fake kernel worth believing: what others do at random is done
@@ -201,11 +204,11 @@ func (k *real) link(name, verb string) {
 // each reads everything that the fake kernel knows of.
 func (k *real) each(f func(rtnl.Message)) {
 	rule4, rule6, proxies := make([]byte, rtnl.SizeRule), make([]byte, rtnl.SizeRule), make([]byte, rtnl.SizeNeighbor)
-	rule4[0], rule6[0], proxies[10] = byte(FamilyIPv4), byte(FamilyIPv6), rtnl.NTF_PROXY
+	rule4[0], rule6[0], proxies[10] = byte(wire.FamilyIPv4), byte(wire.FamilyIPv6), rtnl.NTF_PROXY
 	for _, request := range [][]byte{rtnl.DumpRequest(rtnl.RTM_GETLINK, make([]byte, rtnl.SizeLink)...),
 		rtnl.DumpRequest(rtnl.RTM_GETADDR, make([]byte, rtnl.SizeAddress)...), rtnl.DumpRequest(rtnl.RTM_GETNEXTHOP, make([]byte, rtnl.SizeNextHop)...),
 		rtnl.DumpRequest(rtnl.RTM_GETRULE, rule4...), rtnl.DumpRequest(rtnl.RTM_GETRULE, rule6...), rtnl.DumpRequest(rtnl.RTM_GETNEIGH, make([]byte, rtnl.SizeNeighbor)...),
-		rtnl.DumpRequest(rtnl.RTM_GETNEIGH, proxies...), routeDump(FamilyIPv4, 90, 0), routeDump(FamilyIPv6, 90, 0)} {
+		rtnl.DumpRequest(rtnl.RTM_GETNEIGH, proxies...), fibcore.RouteDump(wire.FamilyIPv4, 90, 0), fibcore.RouteDump(wire.FamilyIPv6, 90, 0)} {
 		err := k.dumps.Dump(request, k.buf, func(b []byte) (bool, error) {
 			done, _, err := rtnl.WalkDump(b, f)
 			return done, err
@@ -248,15 +251,15 @@ func (k *real) notifications(m *fake) []string {
 func (m *fake) entryWords(msg rtnl.Message) string {
 	switch msg.Type {
 	case rtnl.RTM_NEWADDR, rtnl.RTM_DELADDR:
-		var a kernelAddress
-		if a.parse(msg.Body) != nil || a.IfIndex < 2 || a.Prefix.Addr().IsLinkLocalUnicast() {
+		var a wire.KernelAddress
+		if a.Parse(msg.Body) != nil || a.IfIndex < 2 || a.Prefix.Addr().IsLinkLocalUnicast() {
 			return ""
 		}
 		return fmt.Sprintf("address %v dev %s noprefixroute %v", a.Prefix, m.nameOf(int32(a.IfIndex)), a.NoPrefixRoute)
 	case rtnl.RTM_NEWNEIGH, rtnl.RTM_DELNEIGH:
-		var n kernelNeighbor
-		state := native.Uint16(msg.Body[8:])
-		if n.parse(msg.Body) != nil || n.IfIndex < 2 || state&(rtnl.NUD_PERMANENT|rtnl.NUD_FAILED) == 0 && !n.Proxy {
+		var n wire.KernelNeighbor
+		state := binary.NativeEndian.Uint16(msg.Body[8:])
+		if n.Parse(msg.Body) != nil || n.IfIndex < 2 || state&(rtnl.NUD_PERMANENT|rtnl.NUD_FAILED) == 0 && !n.Proxy {
 			return ""
 		}
 		if n.Proxy {
@@ -264,22 +267,22 @@ func (m *fake) entryWords(msg rtnl.Message) string {
 		}
 		return fmt.Sprintf("neighbour %v dev %s mac %x proxy %v state %x", n.Addr, m.nameOf(int32(n.IfIndex)), n.MAC, n.Proxy, state)
 	case rtnl.RTM_NEWRULE, rtnl.RTM_DELRULE:
-		var k kernelRule
-		if k.parse(msg.Body) != nil || k.Priority >= 1000 || k.Priority == 0 {
+		var k wire.KernelRule
+		if k.Parse(msg.Body) != nil || k.Priority >= 1000 || k.Priority == 0 {
 			return ""
 		}
-		return fmt.Sprintf("rule %v proto %d", k.Rule, k.proto)
+		return fmt.Sprintf("rule %v proto %d", k.Rule, k.Protocol)
 	case rtnl.RTM_NEWNEXTHOP, rtnl.RTM_DELNEXTHOP:
-		var n nextHopMessage
-		_ = n.parse(msg.Body)
-		sortMembers(n.members)
-		return fmt.Sprintf("%s onlink %v proto %d alien %v idle %d", m.hopWords(&n), n.onlink, n.proto, n.alien, n.idle)
+		var n wire.NextHopMessage
+		_ = n.Parse(msg.Body)
+		slices.SortFunc(n.Members, func(a, b wire.Member) int { return cmp.Compare(a.ID, b.ID) })
+		return fmt.Sprintf("%s onlink %v proto %d alien %v idle %d", m.hopWords(&n), n.OnLink, n.Protocol, n.Unknown, n.Idle)
 	case rtnl.RTM_NEWROUTE, rtnl.RTM_DELROUTE:
-		var r routeMessage
-		if r.parse(msg.Body) != nil || r.table != 90 {
+		var r wire.RouteMessage
+		if r.Parse(msg.Body) != nil || r.Table != 90 {
 			return ""
 		}
-		return fmt.Sprintf("route %s scope %d", m.routeWords(&r), r.scope)
+		return fmt.Sprintf("route %s scope %d", m.routeWords(&r), r.Scope)
 	}
 	return ""
 }
@@ -295,7 +298,7 @@ func (m *fake) noteWords(msg rtnl.Message) string {
 		s = "no " + s
 	}
 	if msg.Type == rtnl.RTM_NEWROUTE && !strings.Contains(s, "::") {
-		s += fmt.Sprintf(" beside %v replaced %v", beside(msg.Flags), msg.Flags&rtnl.NLM_F_REPLACE != 0)
+		s += fmt.Sprintf(" beside %v replaced %v", msg.Flags&(rtnl.NLM_F_REPLACE|rtnl.NLM_F_EXCL) == 0, msg.Flags&rtnl.NLM_F_REPLACE != 0)
 	}
 	return s
 }
@@ -315,12 +318,12 @@ func (m *fake) dumpWords() (lines []string) {
 	proxies[10] = rtnl.NTF_PROXY
 	list(rtnl.RTM_GETADDR)
 	list(rtnl.RTM_GETNEXTHOP)
-	list(rtnl.RTM_GETRULE, byte(FamilyIPv4))
-	list(rtnl.RTM_GETRULE, byte(FamilyIPv6))
+	list(rtnl.RTM_GETRULE, byte(wire.FamilyIPv4))
+	list(rtnl.RTM_GETRULE, byte(wire.FamilyIPv6))
 	list(rtnl.RTM_GETNEIGH, make([]byte, rtnl.SizeNeighbor)...)
 	list(rtnl.RTM_GETNEIGH, proxies...)
-	for _, f := range []Family{FamilyIPv4, FamilyIPv6} {
-		b := routeDump(f, 90, 0)
+	for _, f := range []wire.Family{wire.FamilyIPv4, wire.FamilyIPv6} {
+		b := fibcore.RouteDump(f, 90, 0)
 		list(rtnl.RTM_GETROUTE, b[rtnl.SizeHeader:]...)
 	}
 	return lines

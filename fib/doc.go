@@ -10,12 +10,15 @@
 //
 // # How a route gets into the kernel
 //
+// All decisions are in internal/fibcore, which does no I/O: this package gives it what is
+// desired, what the kernel says and the time, and writes what it asks for.
+//
 // SetRoute interns the content of the route (a want) and marks the key dirty, once,
 // however often it changes. The owner resolves the want to a form: what to say in
 // netlink's terms right now, given the links that are up, the gateways that are
 // dead and the groups that exist. Forms are interned too, and so is what the kernel
 // is known to have. The difference of a route is therefore a comparison of two
-// pointers (diff.go), and half a million unchanged routes after a restart cost little
+// pointers, and half a million unchanged routes after a restart cost little
 // more than reading them.
 //
 // Differences are encoded into batches and sent without asking for acknowledgements.
@@ -49,7 +52,7 @@
 // IPv4 routes vanish without a message when their link goes down, when its last
 // address or their preferred source goes, and when their next-hop object goes;
 // next-hop objects vanish without one when their link loses carrier. All this is
-// deduced from the link, address and next-hop notifications (observe.go). If
+// deduced from the link, address and next-hop notifications. If
 // notifications are lost, everything is read again. A dump is no snapshot: the owner
 // subscribes, takes in what has arrived, dumps, and replays what arrived meanwhile.
 //

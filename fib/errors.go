@@ -2,15 +2,16 @@ package fib
 
 import (
 	"errors"
-	"fmt"
+
+	"github.com/hyperfib/hyperfib/internal/fibcore"
 )
 
 // Errors that callers test for with errors.Is.
 var (
 	// ErrForeign: a route of another protocol sits under the same key.
-	ErrForeign = errors.New("foreign route under the same key")
+	ErrForeign = fibcore.ErrForeign
 	// ErrContended: somebody undoes our writes again and again; the next comes later.
-	ErrContended = errors.New("contended by somebody else")
+	ErrContended = fibcore.ErrContended
 	// ErrClosed: Run has returned, or Close was called.
 	ErrClosed = errors.New("fib: closed")
 	// ErrInUse: another FIB owns the protocol number in this network namespace.
@@ -18,9 +19,9 @@ var (
 	// ErrRunning: Run was called before.
 	ErrRunning = errors.New("fib: already running")
 	// ErrTable: the table is not one of Config.Tables.
-	ErrTable = errors.New("table not owned")
+	ErrTable = fibcore.ErrTable
 	// ErrInvalid: the value can not be expressed in the kernel's terms.
-	ErrInvalid = errors.New("invalid")
+	ErrInvalid = fibcore.ErrInvalid
 )
 
 // Error is a failed operation on one object.
@@ -38,11 +39,7 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
-	s := fmt.Sprintf("fib: %s %v: %v", e.Op, e.Key, e.Err)
-	if e.Text != "" {
-		s += " (" + e.Text + ")"
-	}
-	return s
+	return (&fibcore.Error{Op: e.Op, Key: e.Key, Err: e.Err, Text: e.Text}).Error()
 }
 
 // Unwrap returns Err.

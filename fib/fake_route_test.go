@@ -5,49 +5,49 @@ import (
 	"net/netip"
 	"slices"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/hyperfib/hyperfib/internal/fibcore/wire"
 	"github.com/hyperfib/hyperfib/internal/rtnl"
+	"golang.org/x/sys/unix"
 )
 
 // Routes and next-hop objects of the fake kernel.
 
 // fakeHop is a next-hop object or group.
 type fakeHop struct {
-	nextHopMessage
+	wire.NextHopMessage
 	flag   uint16 // NHA_BLACKHOLE or NHA_FDB
 	stolen bool   // somebody else has made it of one of ours
 }
 
 // fakeRoute is a route; one of several under its key if others have appended some.
 type fakeRoute struct {
-	routeMessage
+	wire.RouteMessage
 	body   []byte // as dumped
 	stolen bool   // somebody else has put it in the place of one of ours
 }
 
-func (r *fakeRoute) same(q *routeMessage) bool {
-	return r.family == q.family && r.table == q.table && r.hi == q.hi && r.lo == q.lo && r.bits == q.bits && r.tos == q.tos && r.metric == q.metric
+func (r *fakeRoute) same(q *wire.RouteMessage) bool {
+	return r.Family == q.Family && r.Table == q.Table && r.Hi == q.Hi && r.Lo == q.Lo && r.Bits == q.Bits && r.TOS == q.TOS && r.Metric == q.Metric
 }
 
 // equal reports whether the kernel has one fib_info for both.
 func (r *fakeRoute) equal(q *fakeRoute) bool {
-	return r.facts == q.facts && r.nhid == q.nhid && slices.Equal(r.nextHops, q.nextHops) && r.alien == q.alien
+	return r.Facts == q.Facts && r.NextHopID == q.NextHopID && slices.Equal(r.NextHops, q.NextHops) && r.Unknown == q.Unknown
 }
 
 // via reports whether a next hop of r leaves through the link.
 func (r *fakeRoute) via(link int32) bool {
-	return slices.ContainsFunc(r.nextHops, func(l nextHop) bool { return l.link == link })
+	return slices.ContainsFunc(r.NextHops, func(l wire.NextHop) bool { return l.IfIndex == link })
 }
 
 func (m *fake) route(msg rtnl.Message) unix.Errno {
 	r := &fakeRoute{body: slices.Clone(msg.Body)}
-	if r.parse(msg.Body) != nil {
+	if r.Parse(msg.Body) != nil {
 		return unix.EINVAL
 	}
-	r.nextHops = slices.Clone(r.nextHops)
-	if r.nhid != 0 {
-		r.nextHops = nil
+	r.NextHops = slices.Clone(r.NextHops)
+	if r.NextHopID != 0 {
+		r.NextHops = nil
 	}
 	if msg.Type == rtnl.RTM_DELROUTE {
 		return m.delRoute(r)
@@ -55,7 +55,7 @@ func (m *fake) route(msg rtnl.Message) unix.Errno {
 	if err := m.valid(r); err != 0 {
 		return err
 	}
-	if r.family == FamilyIPv6 {
+	if r.Family == wire.FamilyIPv6 {
 		return m.newRoute6(r, msg.Flags)
 	}
 	return m.newRoute4(r, msg.Flags)
@@ -63,24 +63,24 @@ func (m *fake) route(msg rtnl.Message) unix.Errno {
 
 // valid checks what both families check.
 func (m *fake) valid(r *fakeRoute) unix.Errno {
-	if r.nhid != 0 {
-		h := m.hops[r.nhid]
-		if h == nil || h.flag == rtnl.NHA_FDB || r.family == FamilyIPv6 && m.isIPv4(h) {
+	if r.NextHopID != 0 {
+		h := m.hops[r.NextHopID]
+		if h == nil || h.flag == rtnl.NHA_FDB || r.Family == wire.FamilyIPv6 && m.isIPv4(h) {
 			return unix.EINVAL
 		}
 	}
-	for _, l := range r.nextHops {
-		switch link := m.links[l.link]; {
+	for _, l := range r.NextHops {
+		switch link := m.links[l.IfIndex]; {
 		case link == nil:
 			return unix.ENODEV
 		case !link.AdminUp:
 			return unix.ENETDOWN
-		case !l.gateway.IsValid():
-		case m.faults.refuse[l.gateway] || !l.onlink && !m.reaches(l.gateway, l.link):
+		case !l.Gateway.IsValid():
+		case m.faults.refuse[l.Gateway] || !l.OnLink && !m.reaches(l.Gateway, l.IfIndex):
 			return unix.ENETUNREACH
 		}
 	}
-	if src := r.prefSrc; src.IsValid() && !slices.ContainsFunc(m.addrs, func(a kernelAddress) bool { return a.Prefix.Addr() == src }) {
+	if src := r.PrefSrc; src.IsValid() && !slices.ContainsFunc(m.addrs, func(a wire.KernelAddress) bool { return a.Prefix.Addr() == src }) {
 		return unix.EINVAL
 	}
 	return 0
@@ -89,17 +89,17 @@ func (m *fake) valid(r *fakeRoute) unix.Errno {
 // isIPv4 reports whether no IPv6 route may use it (fib6_check_nexthop): a route by an
 // IPv6 object of an IPv4 prefix is as good as one by an IPv4 object.
 func (m *fake) isIPv4(h *fakeHop) bool {
-	if h.members == nil {
-		return h.family == FamilyIPv4
+	if h.Members == nil {
+		return h.Family == wire.FamilyIPv4
 	}
-	return slices.ContainsFunc(h.members, func(x member) bool { return m.isIPv4(m.hops[x.id]) })
+	return slices.ContainsFunc(h.Members, func(x wire.Member) bool { return m.isIPv4(m.hops[x.ID]) })
 }
 
 // newRoute4 is fib_table_insert.
 func (m *fake) newRoute4(r *fakeRoute, flags uint16) unix.Errno {
 	first, match, last := -1, -1, -1
 	for i, q := range m.routes {
-		if q.same(&r.routeMessage) {
+		if q.same(&r.RouteMessage) {
 			if first < 0 {
 				first = i
 			}
@@ -142,7 +142,7 @@ func (m *fake) newRoute4(r *fakeRoute, flags uint16) unix.Errno {
 // newRoute6 is fib6_add, and ip6_route_multipath_add for several next hops, without what
 // others append to a route that is no ECMP one.
 func (m *fake) newRoute6(r *fakeRoute, flags uint16) unix.Errno {
-	i := slices.IndexFunc(m.routes, func(q *fakeRoute) bool { return q.same(&r.routeMessage) })
+	i := slices.IndexFunc(m.routes, func(q *fakeRoute) bool { return q.same(&r.RouteMessage) })
 	switch {
 	case i < 0 && flags&rtnl.NLM_F_CREATE == 0:
 		return unix.ENOENT
@@ -157,11 +157,11 @@ func (m *fake) newRoute6(r *fakeRoute, flags uint16) unix.Errno {
 		return 0
 	case flags&rtnl.NLM_F_APPEND != 0 && r.ecmp() && m.routes[i].ecmp():
 		q := m.routes[i]
-		if slices.Contains(q.nextHops, r.nextHops[0]) {
+		if slices.Contains(q.NextHops, r.NextHops[0]) {
 			return unix.EEXIST
 		}
-		q.nextHops = append(slices.Clone(q.nextHops), r.nextHops...)
-		slices.SortFunc(q.nextHops, compareNextHops)
+		q.NextHops = append(slices.Clone(q.NextHops), r.NextHops...)
+		slices.SortFunc(q.NextHops, wire.CompareNextHops)
 		m.encode(q)
 		m.notify(rtnl.RTM_NEWROUTE, rtnl.NLM_F_APPEND|rtnl.NLM_F_CREATE, m.shown(q))
 		return 0
@@ -175,7 +175,7 @@ func (m *fake) newRoute6(r *fakeRoute, flags uint16) unix.Errno {
 // replaced notes whose route takes the place of whose.
 func (m *fake) replaced(old, r *fakeRoute) {
 	if m.port != fakePort {
-		r.stolen = m.running && m.guard.desires(r) && (old.proto == DefaultProtocol || old.proto == DefaultPersistentProtocol || old.stolen)
+		r.stolen = m.running && m.guard.desires(r) && (old.Protocol == DefaultProtocol || old.Protocol == DefaultPersistentProtocol || old.stolen)
 	} else if m.guard != nil {
 		m.guard.route(old)
 	}
@@ -183,30 +183,28 @@ func (m *fake) replaced(old, r *fakeRoute) {
 
 // ecmp is rt6_qualify_for_ecmp.
 func (r *fakeRoute) ecmp() bool {
-	return r.nhid == 0 && len(r.nextHops) > 0 && r.nextHops[0].gateway.IsValid() && r.typ == RouteUnicast
+	return r.NextHopID == 0 && len(r.NextHops) > 0 && r.NextHops[0].Gateway.IsValid() && r.Type == wire.RouteUnicast
 }
 
 // encode makes the body of a route whose next hops have changed.
 func (m *fake) encode(r *fakeRoute) {
-	key := rkey{hi: r.hi, lo: r.lo, metric: r.metric, bits: r.bits, tos: r.tos}
-	f := form{facts: r.facts, nhid: r.nhid, nextHops: r.nextHops}
-	r.body = appendRoute(nil, rtnl.RTM_NEWROUTE, 0, 0, &key, tableFamily{r.table, r.family}, &f, true)[rtnl.SizeHeader:]
+	r.body = wire.AppendRoute(nil, rtnl.RTM_NEWROUTE, 0, 0, &r.RouteMessage, true)[rtnl.SizeHeader:]
 }
 
 // shown is the body of a route in a dump or a notification: one by an object that is a
 // blackhole is one, too (fib_dump_info, rt6_fill_node).
 func (m *fake) shown(r *fakeRoute) []byte {
-	if h := m.hops[r.nhid]; h == nil || !m.isBlackhole(h) {
+	if h := m.hops[r.NextHopID]; h == nil || !m.isBlackhole(h) {
 		return r.body
 	}
 	b := slices.Clone(r.body)
-	b[7] = uint8(RouteBlackhole)
+	b[7] = uint8(wire.RouteBlackhole)
 	return b
 }
 
 func (m *fake) isBlackhole(h *fakeHop) bool {
-	if len(h.members) == 1 {
-		h = m.hops[h.members[0].id]
+	if len(h.Members) == 1 {
+		h = m.hops[h.Members[0].ID]
 	}
 	return h.flag == rtnl.NHA_BLACKHOLE
 }
@@ -215,16 +213,16 @@ func (m *fake) isBlackhole(h *fakeHop) bool {
 func (m *fake) delRoute(r *fakeRoute) unix.Errno {
 	best := -1
 	for i, q := range m.routes {
-		if q.family != r.family || q.table != r.table || q.hi != r.hi || q.lo != r.lo || q.bits != r.bits || q.tos != r.tos {
+		if q.Family != r.Family || q.Table != r.Table || q.Hi != r.Hi || q.Lo != r.Lo || q.Bits != r.Bits || q.TOS != r.TOS {
 			continue
 		}
 		switch {
-		case r.metric != 0 && r.metric != q.metric, r.proto != 0 && r.proto != q.proto:
-		case r.typ != 0 && r.typ != q.typ && r.family == FamilyIPv4:
-		case r.family == FamilyIPv4 && r.scope != uint8(ScopeNowhere) && r.scope != q.scope:
-		case r.nhid != 0 && r.nhid != q.nhid:
-		case r.named() && (q.nhid != 0 || !slices.Equal(r.nextHops, q.nextHops)):
-		case best < 0 || q.metric < m.routes[best].metric:
+		case r.Metric != 0 && r.Metric != q.Metric, r.Protocol != 0 && r.Protocol != q.Protocol:
+		case r.Type != 0 && r.Type != q.Type && r.Family == wire.FamilyIPv4:
+		case r.Family == wire.FamilyIPv4 && r.Scope != uint8(wire.ScopeNowhere) && r.Scope != q.Scope:
+		case r.NextHopID != 0 && r.NextHopID != q.NextHopID:
+		case r.named() && (q.NextHopID != 0 || !slices.Equal(r.NextHops, q.NextHops)):
+		case best < 0 || q.Metric < m.routes[best].Metric:
 			best = i
 		}
 	}
@@ -242,37 +240,37 @@ func (m *fake) delRoute(r *fakeRoute) unix.Errno {
 
 // named reports whether a deletion names next hops.
 func (r *fakeRoute) named() bool {
-	return len(r.nextHops) > 0 && (r.nextHops[0].link != 0 || r.nextHops[0].gateway.IsValid())
+	return len(r.NextHops) > 0 && (r.NextHops[0].IfIndex != 0 || r.NextHops[0].Gateway.IsValid())
 }
 
 // sourceGone: routes of the main table that prefer the address go (fib_sync_down_addr),
 // with a notification; IPv6 routes lose the preference without one.
 func (m *fake) sourceGone(addr netip.Addr) {
 	m.routes = slices.DeleteFunc(m.routes, func(r *fakeRoute) bool {
-		if r.prefSrc != addr {
+		if r.PrefSrc != addr {
 			return false
 		}
-		if r.family == FamilyIPv6 {
-			r.prefSrc = netip.Addr{}
+		if r.Family == wire.FamilyIPv6 {
+			r.PrefSrc = netip.Addr{}
 			m.encode(r)
 			return false
 		}
-		if r.table == rtnl.RT_TABLE_MAIN {
+		if r.Table == rtnl.RT_TABLE_MAIN {
 			m.notify(rtnl.RTM_DELROUTE, 0, m.shown(r))
 		}
-		return r.table == rtnl.RT_TABLE_MAIN
+		return r.Table == rtnl.RT_TABLE_MAIN
 	})
 }
 
 // disable takes away the routes of an interface that goes down or loses its last
 // address: in IPv4 those that have no other, without a word. One with other next hops stays,
 // with a dead next hop.
-func (m *fake) disable(link int32, f Family) {
+func (m *fake) disable(link int32, f wire.Family) {
 	m.routes = slices.DeleteFunc(m.routes, func(r *fakeRoute) bool {
-		dead := r.family == f && len(r.nextHops) > 0
-		for _, l := range r.nextHops {
-			up := m.links[l.link] != nil && m.links[l.link].AdminUp
-			if f == FamilyIPv4 && l.link == link {
+		dead := r.Family == f && len(r.NextHops) > 0
+		for _, l := range r.NextHops {
+			up := m.links[l.IfIndex] != nil && m.links[l.IfIndex].AdminUp
+			if f == wire.FamilyIPv4 && l.IfIndex == link {
 				up = false
 			}
 			dead = dead && !up
@@ -280,8 +278,8 @@ func (m *fake) disable(link int32, f Family) {
 		if !dead || !r.via(link) {
 			return false
 		}
-		if f == FamilyIPv6 {
-			m.notifyNextHops(r, r.nextHops)
+		if f == wire.FamilyIPv6 {
+			m.notifyNextHops(r, r.NextHops)
 		}
 		return true
 	})
@@ -289,10 +287,10 @@ func (m *fake) disable(link int32, f Family) {
 
 // notifyNextHops notifies the deletion of next hops of an IPv6 route that the kernel has deleted by
 // itself: one by one (fib6_del_route).
-func (m *fake) notifyNextHops(r *fakeRoute, nextHops []nextHop) {
+func (m *fake) notifyNextHops(r *fakeRoute, nextHops []wire.NextHop) {
 	for _, l := range nextHops {
-		one := &fakeRoute{routeMessage: r.routeMessage}
-		one.nextHops = []nextHop{l}
+		one := &fakeRoute{RouteMessage: r.RouteMessage}
+		one.NextHops = []wire.NextHop{l}
 		m.encode(one)
 		m.notify(rtnl.RTM_DELROUTE, 0, one.body)
 	}
@@ -305,27 +303,27 @@ func (m *fake) unregister(link int32) {
 		switch {
 		case !r.via(link):
 			return false
-		case r.family == FamilyIPv4:
+		case r.Family == wire.FamilyIPv4:
 			return true
 		}
-		var lost []nextHop
-		r.nextHops = slices.DeleteFunc(slices.Clone(r.nextHops), func(l nextHop) bool {
-			if l.link == link {
+		var lost []wire.NextHop
+		r.NextHops = slices.DeleteFunc(slices.Clone(r.NextHops), func(l wire.NextHop) bool {
+			if l.IfIndex == link {
 				lost = append(lost, l)
 			}
-			return l.link == link
+			return l.IfIndex == link
 		})
 		m.notifyNextHops(r, lost)
-		if len(r.nextHops) > 0 {
+		if len(r.NextHops) > 0 {
 			m.encode(r)
 		}
-		return len(r.nextHops) == 0
+		return len(r.NextHops) == 0
 	})
 }
 
 // read takes a message apart.
 func (h *fakeHop) read(body []byte) error {
-	if err := h.parse(body); err != nil {
+	if err := h.Parse(body); err != nil {
 		return err
 	}
 	for a := rtnl.ParseAttributes(body[rtnl.SizeNextHop:]); a.Next(); {
@@ -343,19 +341,19 @@ func (m *fake) nextHop(msg rtnl.Message) unix.Errno {
 		return unix.EINVAL
 	}
 	if msg.Type == rtnl.RTM_DELNEXTHOP {
-		if m.hops[h.id] == nil {
+		if m.hops[h.ID] == nil {
 			return unix.ENOENT
 		}
 		if m.guard != nil && m.port == fakePort {
-			m.guard.hop(m.hops[h.id])
+			m.guard.hop(m.hops[h.ID])
 		}
-		m.delHop(h.id, true, msg.Flags)
+		m.delHop(h.ID, true, msg.Flags)
 		return 0
 	}
 	if err := m.validHop(h); err != 0 {
 		return err
 	}
-	old := m.hops[h.id]
+	old := m.hops[h.ID]
 	switch {
 	case old == nil && msg.Flags&rtnl.NLM_F_REPLACE != 0 && msg.Flags&rtnl.NLM_F_CREATE == 0:
 		return unix.ENOENT
@@ -367,38 +365,38 @@ func (m *fake) nextHop(msg rtnl.Message) unix.Errno {
 	switch {
 	case old == nil:
 	case m.port != fakePort:
-		h.stolen = m.running && (old.proto == DefaultProtocol || old.stolen)
+		h.stolen = m.running && (old.Protocol == DefaultProtocol || old.stolen)
 	case m.guard != nil:
 		m.guard.hop(old)
 	}
-	if old != nil && h.members != nil {
-		h.proto = old.proto // replace_nexthop_grp does not change it
+	if old != nil && h.Members != nil {
+		h.Protocol = old.Protocol // replace_nexthop_grp does not change it
 	}
-	m.hops[h.id] = h
+	m.hops[h.ID] = h
 	m.notify(rtnl.RTM_NEWNEXTHOP, msg.Flags, m.hopBody(h))
 	return 0
 }
 
 // validHop is rtm_to_nh_config and nh_check_attr_group.
 func (m *fake) validHop(h *fakeHop) unix.Errno {
-	for i, g := range h.members {
-		b := m.hops[g.id]
-		if b == nil || b.members != nil || b.flag == rtnl.NHA_FDB || b.flag == rtnl.NHA_BLACKHOLE && len(h.members) > 1 {
+	for i, g := range h.Members {
+		b := m.hops[g.ID]
+		if b == nil || b.Members != nil || b.flag == rtnl.NHA_FDB || b.flag == rtnl.NHA_BLACKHOLE && len(h.Members) > 1 {
 			return unix.EINVAL
 		}
-		if slices.ContainsFunc(h.members[:i], func(o member) bool { return o.id == g.id }) {
+		if slices.ContainsFunc(h.Members[:i], func(o wire.Member) bool { return o.ID == g.ID }) {
 			return unix.EINVAL
 		}
 	}
-	if h.members != nil || h.flag != 0 {
+	if h.Members != nil || h.flag != 0 {
 		return 0
 	}
-	switch l := m.links[h.link]; {
+	switch l := m.links[h.IfIndex]; {
 	case l == nil:
 		return unix.EINVAL
 	case !l.Up():
 		return unix.ENETDOWN
-	case h.gateway.IsValid() && (m.faults.refuse[h.gateway] || !h.onlink && !m.reaches(h.gateway, h.link)):
+	case h.Gateway.IsValid() && (m.faults.refuse[h.Gateway] || !h.OnLink && !m.reaches(h.Gateway, h.IfIndex)):
 		return unix.ENETUNREACH
 	}
 	return 0
@@ -407,38 +405,35 @@ func (m *fake) validHop(h *fakeHop) unix.Errno {
 // replaceable is what replace_nexthop checks: also whether each route that uses the object,
 // by itself or in a group, may use h (fib_check_nh_list, fib6_check_nh_list).
 func (m *fake) replaceable(old, h *fakeHop) bool {
-	if (old.members != nil) != (h.members != nil) || old.buckets != h.buckets {
+	if (old.Members != nil) != (h.Members != nil) || old.Buckets != h.Buckets {
 		return false
 	}
-	users := map[uint32]bool{h.id: true}
+	users := map[uint32]bool{h.ID: true}
 	for _, g := range m.hops {
-		if g.has(h.id) {
-			users[g.id] = true
-			if h.flag == rtnl.NHA_FDB || h.flag == rtnl.NHA_BLACKHOLE && len(g.members) > 1 {
+		if g.has(h.ID) {
+			users[g.ID] = true
+			if h.flag == rtnl.NHA_FDB || h.flag == rtnl.NHA_BLACKHOLE && len(g.Members) > 1 {
 				return false
 			}
 		}
 	}
 	return !slices.ContainsFunc(m.routes, func(r *fakeRoute) bool {
-		return users[r.nhid] && (h.flag == rtnl.NHA_FDB || r.family == FamilyIPv6 && m.isIPv4(h))
+		return users[r.NextHopID] && (h.flag == rtnl.NHA_FDB || r.Family == wire.FamilyIPv6 && m.isIPv4(h))
 	})
 }
 
 func (h *fakeHop) has(id uint32) bool {
-	return slices.ContainsFunc(h.members, func(x member) bool { return x.id == id })
+	return slices.ContainsFunc(h.Members, func(x wire.Member) bool { return x.ID == id })
 }
 
 func (m *fake) hopBody(h *fakeHop) []byte {
-	if h.members != nil {
-		return appendGroup(nil, 0, 0, h.id, h.proto, &shape{h.members, h.buckets, h.idle, h.unbal})[rtnl.SizeHeader:]
+	if h.Members != nil || h.flag == 0 {
+		return wire.AppendNextHop(nil, 0, 0, &h.NextHopMessage)[rtnl.SizeHeader:]
 	}
-	if h.flag == 0 {
-		return appendNextHop(nil, 0, 0, h.id, h.proto, objectKey{family: h.family, gateway: h.gateway, link: h.link, onlink: h.onlink})[rtnl.SizeHeader:]
-	}
-	b := append([]byte{}, byte(h.family), 0, h.proto, 0, 0, 0, 0, 0)
-	b = rtnl.AppendUint32(b, rtnl.NHA_ID, h.id)
-	if h.gateway.IsValid() {
-		b = rtnl.AppendAddr(b, rtnl.NHA_GATEWAY, h.gateway)
+	b := append([]byte{}, byte(h.Family), 0, h.Protocol, 0, 0, 0, 0, 0)
+	b = rtnl.AppendUint32(b, rtnl.NHA_ID, h.ID)
+	if h.Gateway.IsValid() {
+		b = rtnl.AppendAddr(b, rtnl.NHA_GATEWAY, h.Gateway)
 	}
 	return rtnl.AppendBytes(b, h.flag, nil)
 }
@@ -452,10 +447,10 @@ func (m *fake) delHop(id uint32, told bool, flags uint16) {
 	}
 	before := len(m.routes)
 	m.routes = slices.DeleteFunc(m.routes, func(r *fakeRoute) bool {
-		if r.nhid == id && r.family == FamilyIPv6 {
+		if r.NextHopID == id && r.Family == wire.FamilyIPv6 {
 			m.notify(rtnl.RTM_DELROUTE, 0, m.shown(r))
 		}
-		return r.nhid == id
+		return r.NextHopID == id
 	})
 	defer delete(m.hops, id)
 	if m.port == fakePort {
@@ -466,12 +461,12 @@ func (m *fake) delHop(id uint32, told bool, flags uint16) {
 		if g == nil || !g.has(id) {
 			continue
 		}
-		rest := slices.DeleteFunc(slices.Clone(g.members), func(x member) bool { return x.id == id })
+		rest := slices.DeleteFunc(slices.Clone(g.Members), func(x wire.Member) bool { return x.ID == id })
 		if len(rest) == 0 {
 			m.delHop(gid, told, flags)
 			continue
 		}
-		g.members = rest
+		g.Members = rest
 		if told {
 			m.notify(rtnl.RTM_NEWNEXTHOP, flags, m.hopBody(g))
 		}
@@ -481,7 +476,7 @@ func (m *fake) delHop(id uint32, told bool, flags uint16) {
 // flushHops is nexthop_flush_dev.
 func (m *fake) flushHops(link int32) {
 	for _, id := range sortedKeys(m.hops) {
-		if h := m.hops[id]; h != nil && h.members == nil && h.flag == 0 && h.link == link {
+		if h := m.hops[id]; h != nil && h.Members == nil && h.flag == 0 && h.IfIndex == link {
 			m.delHop(id, false, 0)
 		}
 	}

@@ -1,13 +1,14 @@
 package fib
 
 import (
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/hyperfib/hyperfib/internal/fibcore/wire"
 	"github.com/hyperfib/hyperfib/internal/rtnl"
+	"golang.org/x/sys/unix"
 )
 
 // The three sockets of a FIB, to the fake kernel.
@@ -94,8 +95,8 @@ func (c fakeCommands) Send(b []byte) error {
 			c.command.lost = true
 			continue
 		}
-		body := append(native.AppendUint32(nil, uint32(-int32(err))), b[:rtnl.SizeHeader]...)
-		c.command.add(wire(rtnl.NLMSG_ERROR, rtnl.NLM_F_CAPPED, msg.Seq, fakePort, body))
+		body := append(binary.NativeEndian.AppendUint32(nil, uint32(-int32(err))), b[:rtnl.SizeHeader]...)
+		c.command.add(datagram(rtnl.NLMSG_ERROR, rtnl.NLM_F_CAPPED, msg.Seq, fakePort, body))
 	}
 	return nil
 }
@@ -161,7 +162,7 @@ func (c fakeDumps) Dump(request, _ []byte, f func(b []byte) (bool, error)) error
 		}
 		var b []byte
 		for _, e := range list[i:min(i+chunk, len(list))] {
-			b = append(b, wire(e.typ, flags, 1, 0, e.body)...)
+			b = append(b, datagram(e.typ, flags, 1, 0, e.body)...)
 		}
 		if done, err := f(b); done || err != nil {
 			return err
@@ -171,7 +172,7 @@ func (c fakeDumps) Dump(request, _ []byte, f func(b []byte) (bool, error)) error
 	if fail {
 		return errno
 	}
-	_, err := f(wire(rtnl.NLMSG_DONE, flags, 1, 0, make([]byte, 4)))
+	_, err := f(datagram(rtnl.NLMSG_DONE, flags, 1, 0, make([]byte, 4)))
 	return err
 }
 
@@ -195,8 +196,8 @@ func (m *fake) entries(msg rtnl.Message) (list []dumped) {
 	case rtnl.RTM_GETNEIGH:
 		proxies := msg.Body[10]&rtnl.NTF_PROXY != 0
 		for _, key := range sortedNeighbors(m.neigh) {
-			if n := m.neigh[key]; key.proxy == proxies {
-				add(rtnl.RTM_NEWNEIGH, appendNeighbor(nil, rtnl.RTM_NEWNEIGH, 0, 0, n.Neighbor, n.proto)[rtnl.SizeHeader:])
+			if n := m.neigh[key]; key.Proxy == proxies {
+				add(rtnl.RTM_NEWNEIGH, wire.AppendNeighbor(nil, rtnl.RTM_NEWNEIGH, 0, 0, n.Neighbor, n.Protocol)[rtnl.SizeHeader:])
 			}
 		}
 	case rtnl.RTM_GETNEXTHOP:
@@ -206,14 +207,14 @@ func (m *fake) entries(msg rtnl.Message) (list []dumped) {
 	case rtnl.RTM_GETRULE:
 		for _, k := range m.rules {
 			if byte(k.Family) == msg.Body[0] {
-				add(rtnl.RTM_NEWRULE, appendRule(nil, rtnl.RTM_NEWRULE, 0, 0, k.Rule, k.proto)[rtnl.SizeHeader:])
+				add(rtnl.RTM_NEWRULE, wire.AppendRule(nil, rtnl.RTM_NEWRULE, 0, 0, k.Rule, k.Protocol)[rtnl.SizeHeader:])
 			}
 		}
 	case rtnl.RTM_GETROUTE:
-		var q routeMessage
-		_ = q.parse(msg.Body)
+		var q wire.RouteMessage
+		_ = q.Parse(msg.Body)
 		for _, r := range m.routes {
-			if r.family == q.family && (q.proto == 0 || q.proto == r.proto) && (q.table == 0 || q.table == r.table) {
+			if r.Family == q.Family && (q.Protocol == 0 || q.Protocol == r.Protocol) && (q.Table == 0 || q.Table == r.Table) {
 				add(rtnl.RTM_NEWROUTE, m.shown(r))
 			}
 		}
@@ -240,34 +241,34 @@ func (m *fake) words(msg rtnl.Message) string {
 	}
 	switch msg.Type {
 	case rtnl.RTM_NEWROUTE, rtnl.RTM_DELROUTE:
-		var r routeMessage
-		_ = r.parse(msg.Body)
+		var r wire.RouteMessage
+		_ = r.Parse(msg.Body)
 		if msg.Type == rtnl.RTM_DELROUTE {
-			r.nextHops = nil
+			r.NextHops = nil
 		}
 		return verb + " " + m.routeWords(&r)
 	case rtnl.RTM_NEWNEXTHOP, rtnl.RTM_DELNEXTHOP:
-		var n nextHopMessage
-		_ = n.parse(msg.Body)
+		var n wire.NextHopMessage
+		_ = n.Parse(msg.Body)
 		if msg.Type == rtnl.RTM_DELNEXTHOP {
-			return fmt.Sprintf("delete nexthop %d", n.id&0xffff)
+			return fmt.Sprintf("delete nexthop %d", n.ID&0xffff)
 		}
 		return verb + " " + m.hopWords(&n)
 	case rtnl.RTM_NEWRULE, rtnl.RTM_DELRULE:
-		var k kernelRule
-		_ = k.parse(msg.Body)
+		var k wire.KernelRule
+		_ = k.Parse(msg.Body)
 		return verb + " rule " + k.String()
 	case rtnl.RTM_NEWADDR, rtnl.RTM_DELADDR:
-		var a kernelAddress
-		_ = a.parse(msg.Body)
+		var a wire.KernelAddress
+		_ = a.Parse(msg.Body)
 		return fmt.Sprintf("%s address %v dev %s", verb, a.Prefix, m.nameOf(int32(a.IfIndex)))
 	case rtnl.RTM_NEWNEIGH, rtnl.RTM_DELNEIGH:
-		var n kernelNeighbor
-		_ = n.parse(msg.Body)
+		var n wire.KernelNeighbor
+		_ = n.Parse(msg.Body)
 		switch {
 		case n.Proxy:
 			return fmt.Sprintf("%s neighbour proxy %v dev %s", verb, n.Addr, m.nameOf(int32(n.IfIndex)))
-		case n.permanent || msg.Type == rtnl.RTM_DELNEIGH:
+		case n.Permanent || msg.Type == rtnl.RTM_DELNEIGH:
 			return fmt.Sprintf("%s neighbour %v dev %s", verb, n.Addr, m.nameOf(int32(n.IfIndex)))
 		}
 		return fmt.Sprintf("probe %v dev %s", n.Addr, m.nameOf(int32(n.IfIndex)))
@@ -275,72 +276,72 @@ func (m *fake) words(msg rtnl.Message) string {
 	return fmt.Sprintf("message %d", msg.Type)
 }
 
-func (m *fake) hopWords(n *nextHopMessage) string {
-	if n.members == nil {
-		return fmt.Sprintf("nexthop %d via %v dev %s", n.id&0xffff, n.gateway, m.nameOf(n.link))
+func (m *fake) hopWords(n *wire.NextHopMessage) string {
+	if n.Members == nil {
+		return fmt.Sprintf("nexthop %d via %v dev %s", n.ID&0xffff, n.Gateway, m.nameOf(n.IfIndex))
 	}
-	s := fmt.Sprintf("nexthop %d group", n.id&0xffff)
-	for _, x := range n.members {
-		s += fmt.Sprintf(" %d", x.id&0xffff)
-		if x.weight > 1 {
-			s += fmt.Sprintf("*%d", x.weight)
+	s := fmt.Sprintf("nexthop %d group", n.ID&0xffff)
+	for _, x := range n.Members {
+		s += fmt.Sprintf(" %d", x.ID&0xffff)
+		if x.Weight > 1 {
+			s += fmt.Sprintf("*%d", x.Weight)
 		}
 	}
-	if n.buckets > 0 {
-		s += fmt.Sprintf(" buckets %d", n.buckets)
+	if n.Buckets > 0 {
+		s += fmt.Sprintf(" buckets %d", n.Buckets)
 	}
 	return s
 }
 
-func (m *fake) routeWords(r *routeMessage) string {
+func (m *fake) routeWords(r *wire.RouteMessage) string {
 	var b strings.Builder
-	if r.typ != RouteUnicast {
-		fmt.Fprintf(&b, "%v ", r.typ)
+	if r.Type != wire.RouteUnicast {
+		fmt.Fprintf(&b, "%v ", r.Type)
 	}
-	fmt.Fprintf(&b, "%v table %d proto %d", r.prefix(), r.table, r.proto)
-	if r.metric != 0 {
-		fmt.Fprintf(&b, " metric %d", r.metric)
+	fmt.Fprintf(&b, "%v table %d proto %d", r.Prefix(), r.Table, r.Protocol)
+	if r.Metric != 0 {
+		fmt.Fprintf(&b, " metric %d", r.Metric)
 	}
-	if r.nhid != 0 {
-		fmt.Fprintf(&b, " nhid %d", r.nhid&0xffff)
+	if r.NextHopID != 0 {
+		fmt.Fprintf(&b, " nhid %d", r.NextHopID&0xffff)
 	}
-	for _, l := range r.nextHops {
-		if r.nhid != 0 {
+	for _, l := range r.NextHops {
+		if r.NextHopID != 0 {
 			break
 		}
-		if l.gateway.IsValid() {
-			fmt.Fprintf(&b, " via %v", l.gateway)
+		if l.Gateway.IsValid() {
+			fmt.Fprintf(&b, " via %v", l.Gateway)
 		}
-		fmt.Fprintf(&b, " dev %s", m.nameOf(l.link))
-		if l.onlink {
+		fmt.Fprintf(&b, " dev %s", m.nameOf(l.IfIndex))
+		if l.OnLink {
 			b.WriteString(" onlink")
 		}
-		if l.weight > 1 {
-			fmt.Fprintf(&b, " weight %d", l.weight)
+		if l.Weight > 1 {
+			fmt.Fprintf(&b, " weight %d", l.Weight)
 		}
 	}
-	if r.prefSrc.IsValid() {
-		fmt.Fprintf(&b, " src %v", r.prefSrc)
+	if r.PrefSrc.IsValid() {
+		fmt.Fprintf(&b, " src %v", r.PrefSrc)
 	}
-	if r.mtu != 0 {
-		fmt.Fprintf(&b, " mtu %d", r.mtu)
+	if r.MTU != 0 {
+		fmt.Fprintf(&b, " mtu %d", r.MTU)
 	}
-	if r.alien {
+	if r.Unknown {
 		b.WriteString(" and more")
 	}
 	return b.String()
 }
 
 // resolved is the route with its group replaced by what the group has.
-func (m *fake) resolved(r *fakeRoute) routeMessage {
-	q := r.routeMessage
-	if g := m.hops[q.nhid]; g != nil {
-		q.nhid, q.nextHops = 0, nil
-		for _, x := range g.members {
-			n := m.hops[x.id]
-			q.nextHops = append(q.nextHops, nextHop{n.gateway, n.link, x.weight, n.onlink})
+func (m *fake) resolved(r *fakeRoute) wire.RouteMessage {
+	q := r.RouteMessage
+	if g := m.hops[q.NextHopID]; g != nil {
+		q.NextHopID, q.NextHops = 0, nil
+		for _, x := range g.Members {
+			n := m.hops[x.ID]
+			q.NextHops = append(q.NextHops, wire.NextHop{Gateway: n.Gateway, IfIndex: n.IfIndex, Weight: x.Weight, OnLink: n.OnLink})
 		}
-		slices.SortFunc(q.nextHops, compareNextHops)
+		slices.SortFunc(q.NextHops, wire.CompareNextHops)
 	}
 	return q
 }

@@ -2,15 +2,16 @@ package fib
 
 import (
 	"cmp"
+	"encoding/binary"
 	"maps"
 	"net/netip"
 	"slices"
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/hyperfib/hyperfib/internal/fibcore/wire"
 	"github.com/hyperfib/hyperfib/internal/rtnl"
+	"golang.org/x/sys/unix"
 )
 
 // fake is the kernel as this package sees it: slow, obvious, and written from the
@@ -19,10 +20,10 @@ import (
 // TestFakeKernel plays the same against the kernel itself.
 type fake struct {
 	mu     sync.Mutex
-	links  map[int32]*Link
-	addrs  []kernelAddress // in the order of their making
-	neigh  map[neighborKey]kernelNeighbor
-	rules  []kernelRule // in the kernel's order
+	links  map[int32]*wire.Link
+	addrs  []wire.KernelAddress // in the order of their making
+	neigh  map[wire.NeighborKey]wire.KernelNeighbor
+	rules  []wire.KernelRule // in the kernel's order
 	hops   map[uint32]*fakeHop
 	routes []*fakeRoute // in the kernel's order within a key
 
@@ -70,7 +71,7 @@ const (
 )
 
 func newFake() *fake {
-	m := &fake{links: map[int32]*Link{}, hops: map[uint32]*fakeHop{}, neigh: map[neighborKey]kernelNeighbor{}}
+	m := &fake{links: map[int32]*wire.Link{}, hops: map[uint32]*fakeHop{}, neigh: map[wire.NeighborKey]wire.KernelNeighbor{}}
 	m.faults.refuse, m.faults.errno, m.faults.interrupted = map[netip.Addr]bool{}, map[uint16]unix.Errno{}, map[uint16]int{}
 	m.command.ready, m.monitor.ready = make(chan struct{}, 1), make(chan struct{}, 1)
 	m.link(1, "lo")
@@ -82,13 +83,13 @@ func newFake() *fake {
 }
 
 func (m *fake) link(index int32, name string) {
-	m.links[index] = &Link{IfIndex: int(index), Interface: name, AdminUp: true, Carrier: true, MTU: 1500}
+	m.links[index] = &wire.Link{IfIndex: int(index), Interface: name, AdminUp: true, Carrier: true, MTU: 1500}
 }
 
 // defaultAddresses gives an interface the addresses that make its gateways on-link.
 func (m *fake) defaultAddresses(name string) {
 	for _, p := range uplinkAddresses(name) {
-		m.addrs = append(m.addrs, kernelAddress{Address: Address{IfIndex: m.index(name), Prefix: p, Scope: ScopeUniverse, NoDAD: p.Addr().Is6()}})
+		m.addrs = append(m.addrs, wire.KernelAddress{Address: wire.Address{IfIndex: m.index(name), Prefix: p, Scope: wire.ScopeUniverse, NoDAD: p.Addr().Is6()}})
 	}
 }
 
@@ -126,7 +127,7 @@ func (m *fake) notify(typ, flags uint16, body []byte) {
 		m.monitor.lost, m.everLost = true, true
 		return
 	}
-	b := wire(typ, flags, 0, m.port, body)
+	b := datagram(typ, flags, 0, m.port, body)
 	m.monitor.add(b)
 	if f.twice {
 		m.monitor.add(b)
@@ -137,9 +138,9 @@ func (m *fake) notify(typ, flags uint16, body []byte) {
 }
 
 // wire makes a message.
-func wire(typ, flags uint16, seq, port uint32, body []byte) []byte {
+func datagram(typ, flags uint16, seq, port uint32, body []byte) []byte {
 	b := rtnl.End(append(rtnl.Begin(nil, typ, flags, seq), body...), 0)
-	native.PutUint32(b[12:], port)
+	binary.NativeEndian.PutUint32(b[12:], port)
 	return b
 }
 
@@ -178,16 +179,16 @@ func (m *fake) by(port uint32, b []byte) (err unix.Errno) {
 
 // rule adds or deletes one as net/core/fib_rules.c does.
 func (m *fake) rule(msg rtnl.Message) unix.Errno {
-	var k kernelRule
-	if k.parse(msg.Body) != nil {
+	var k wire.KernelRule
+	if k.Parse(msg.Body) != nil {
 		return unix.EINVAL
 	}
 	if msg.Type == rtnl.RTM_NEWRULE {
 		// fib_rule_exists does not look at FIB_RULE_INVERT.
-		if msg.Flags&rtnl.NLM_F_EXCL != 0 && slices.ContainsFunc(m.rules, func(r kernelRule) bool { r.Not = k.Not; return r == k }) {
+		if msg.Flags&rtnl.NLM_F_EXCL != 0 && slices.ContainsFunc(m.rules, func(r wire.KernelRule) bool { r.Not = k.Not; return r == k }) {
 			return unix.EEXIST
 		}
-		at := slices.IndexFunc(m.rules, func(r kernelRule) bool { return r.Family == k.Family && r.Priority > k.Priority })
+		at := slices.IndexFunc(m.rules, func(r wire.KernelRule) bool { return r.Family == k.Family && r.Priority > k.Priority })
 		if at < 0 {
 			at = len(m.rules)
 		}
@@ -201,7 +202,7 @@ func (m *fake) rule(msg rtnl.Message) unix.Errno {
 			if m.guard != nil && m.port == fakePort {
 				m.guard.rule(r)
 			}
-			b := appendRule(nil, rtnl.RTM_DELRULE, 0, 0, r.Rule, r.proto)
+			b := wire.AppendRule(nil, rtnl.RTM_DELRULE, 0, 0, r.Rule, r.Protocol)
 			m.notify(rtnl.RTM_DELRULE, 0, b[rtnl.SizeHeader:])
 			return 0
 		}
@@ -210,7 +211,7 @@ func (m *fake) rule(msg rtnl.Message) unix.Errno {
 }
 
 // deletes is rule_find: what the request does not name matches anything.
-func (m *fake) deletes(k, r *kernelRule) bool {
+func (m *fake) deletes(k, r *wire.KernelRule) bool {
 	switch {
 	case k.Family != r.Family || k.Priority != r.Priority || k.Action != r.Action:
 	case k.Table != 0 && k.Table != r.Table:
@@ -218,7 +219,7 @@ func (m *fake) deletes(k, r *kernelRule) bool {
 	case k.OIF != "" && k.OIF != r.OIF:
 	case k.Mark != 0 && k.Mark != r.Mark:
 	case k.Mask != 0 && k.Mask != r.Mask:
-	case k.proto != 0 && k.proto != r.proto:
+	case k.Protocol != 0 && k.Protocol != r.Protocol:
 	case k.From.IsValid() && k.From != r.From:
 	case k.To.IsValid() && k.To != r.To:
 	default:
@@ -229,14 +230,14 @@ func (m *fake) deletes(k, r *kernelRule) bool {
 
 // address adds, changes or deletes one.
 func (m *fake) address(msg rtnl.Message) unix.Errno {
-	var a kernelAddress
-	if a.parse(msg.Body) != nil {
+	var a wire.KernelAddress
+	if a.Parse(msg.Body) != nil {
 		return unix.EINVAL
 	}
 	if m.links[int32(a.IfIndex)] == nil {
 		return unix.ENODEV
 	}
-	i := slices.IndexFunc(m.addrs, func(b kernelAddress) bool { return b.key() == a.key() })
+	i := slices.IndexFunc(m.addrs, func(b wire.KernelAddress) bool { return b.Key() == a.Key() })
 	switch {
 	case msg.Type == rtnl.RTM_DELADDR && i < 0:
 		return unix.EADDRNOTAVAIL
@@ -261,8 +262,8 @@ func (m *fake) address(msg rtnl.Message) unix.Errno {
 	return 0
 }
 
-func (m *fake) addressBody(a kernelAddress) []byte {
-	return appendAddress(nil, rtnl.RTM_NEWADDR, 0, 0, a.Address, a.proto)[rtnl.SizeHeader:]
+func (m *fake) addressBody(a wire.KernelAddress) []byte {
+	return wire.AppendAddress(nil, rtnl.RTM_NEWADDR, 0, 0, a.Address, a.Protocol)[rtnl.SizeHeader:]
 }
 
 // deleteAddress takes an address away, and with the last IPv4 address of an interface
@@ -272,28 +273,28 @@ func (m *fake) deleteAddress(i int) {
 	m.addrs = slices.Delete(m.addrs, i, i+1)
 	m.notify(rtnl.RTM_DELADDR, 0, m.addressBody(a))
 	link, addr := int32(a.IfIndex), a.Prefix.Addr()
-	gone := !slices.ContainsFunc(m.addrs, func(b kernelAddress) bool { return b.Prefix.Addr() == addr })
+	gone := !slices.ContainsFunc(m.addrs, func(b wire.KernelAddress) bool { return b.Prefix.Addr() == addr })
 	if gone {
 		m.sourceGone(addr)
 	}
-	last := !slices.ContainsFunc(m.addrs, func(b kernelAddress) bool { return b.IfIndex == a.IfIndex && b.Prefix.Addr().Is4() })
+	last := !slices.ContainsFunc(m.addrs, func(b wire.KernelAddress) bool { return b.IfIndex == a.IfIndex && b.Prefix.Addr().Is4() })
 	if addr.Is4() && last {
-		m.disable(link, FamilyIPv4)
+		m.disable(link, wire.FamilyIPv4)
 	}
 }
 
 // neighbor adds, changes or deletes an entry that stays, or probes.
 func (m *fake) neighbor(msg rtnl.Message) unix.Errno {
-	var n kernelNeighbor
-	if n.parse(msg.Body) != nil || !n.Addr.IsValid() {
+	var n wire.KernelNeighbor
+	if n.Parse(msg.Body) != nil || !n.Addr.IsValid() {
 		return unix.EINVAL
 	}
 	if m.links[int32(n.IfIndex)] == nil {
 		return unix.ENODEV
 	}
-	key := neighborKey{n.IfIndex, n.Addr, n.Proxy}
+	key := wire.NeighborKey{IfIndex: n.IfIndex, Addr: n.Addr, Proxy: n.Proxy}
 	had, there := m.neigh[key]
-	body := appendNeighbor(nil, rtnl.RTM_NEWNEIGH, 0, 0, n.Neighbor, n.proto)[rtnl.SizeHeader:]
+	body := wire.AppendNeighbor(nil, rtnl.RTM_NEWNEIGH, 0, 0, n.Neighbor, n.Protocol)[rtnl.SizeHeader:]
 	switch {
 	case msg.Type == rtnl.RTM_DELNEIGH && !there:
 		return unix.ENOENT
@@ -303,7 +304,7 @@ func (m *fake) neighbor(msg rtnl.Message) unix.Errno {
 			m.notify(rtnl.RTM_NEWNEIGH, 0, failed(had))
 			m.as(0, func() { m.notify(rtnl.RTM_DELNEIGH, 0, failed(had)) })
 		}
-	case !n.permanent && !n.Proxy: // a probe
+	case !n.Permanent && !n.Proxy: // a probe
 	case there && msg.Flags&rtnl.NLM_F_REPLACE == 0 && !n.Proxy: // neigh_add knows no flags for those
 		return unix.EEXIST
 	default:
@@ -316,10 +317,10 @@ func (m *fake) neighbor(msg rtnl.Message) unix.Errno {
 }
 
 // failed is how a permanent neighbour is notified that is going (neigh_delete).
-func failed(n kernelNeighbor) []byte {
-	b := appendNeighbor(nil, rtnl.RTM_DELNEIGH, 0, 0, n.Neighbor, n.proto)[rtnl.SizeHeader:]
-	native.PutUint16(b[8:], rtnl.NUD_FAILED)
-	return rtnl.AppendUint8(b, rtnl.NDA_PROTOCOL, n.proto)
+func failed(n wire.KernelNeighbor) []byte {
+	b := wire.AppendNeighbor(nil, rtnl.RTM_DELNEIGH, 0, 0, n.Neighbor, n.Protocol)[rtnl.SizeHeader:]
+	binary.NativeEndian.PutUint16(b[8:], rtnl.NUD_FAILED)
+	return rtnl.AppendUint8(b, rtnl.NDA_PROTOCOL, n.Protocol)
 }
 
 // setLink changes the state of an interface as the administrator, or the cable, does.
@@ -338,8 +339,8 @@ func (m *fake) setLink(name string, admin, carrier bool) {
 		}
 		if was.AdminUp && !admin {
 			m.downAddresses(index)
-			m.disable(index, FamilyIPv4)
-			m.disable(index, FamilyIPv6)
+			m.disable(index, wire.FamilyIPv4)
+			m.disable(index, wire.FamilyIPv6)
 			m.neighborsGone(index)
 		}
 		m.notify(rtnl.RTM_NEWLINK, 0, m.linkBody(l))
@@ -361,19 +362,19 @@ func (m *fake) downAddresses(index int32) {
 // neighborsGone: neigh_ifdown takes away what is learned, and permanent entries, too.
 func (m *fake) neighborsGone(index int32) {
 	for _, key := range sortedNeighbors(m.neigh) {
-		if n := m.neigh[key]; int32(key.link) == index {
+		if n := m.neigh[key]; int32(key.IfIndex) == index {
 			delete(m.neigh, key)
-			if key.proxy {
+			if key.Proxy {
 				continue
 			}
-			m.notify(rtnl.RTM_DELNEIGH, 0, appendNeighbor(nil, rtnl.RTM_NEWNEIGH, 0, 0, n.Neighbor, n.proto)[rtnl.SizeHeader:])
+			m.notify(rtnl.RTM_DELNEIGH, 0, wire.AppendNeighbor(nil, rtnl.RTM_NEWNEIGH, 0, 0, n.Neighbor, n.Protocol)[rtnl.SizeHeader:])
 		}
 	}
 }
 
-func sortedNeighbors(m map[neighborKey]kernelNeighbor) []neighborKey {
-	return slices.SortedFunc(maps.Keys(m), func(a, b neighborKey) int {
-		return cmp.Or(cmp.Compare(a.link, b.link), a.addr.Compare(b.addr), cmp.Compare(b2i(a.proxy), b2i(b.proxy)))
+func sortedNeighbors(m map[wire.NeighborKey]wire.KernelNeighbor) []wire.NeighborKey {
+	return slices.SortedFunc(maps.Keys(m), func(a, b wire.NeighborKey) int {
+		return cmp.Or(cmp.Compare(a.IfIndex, b.IfIndex), a.Addr.Compare(b.Addr), cmp.Compare(b2i(a.Proxy), b2i(b.Proxy)))
 	})
 }
 
@@ -421,9 +422,9 @@ func (m *fake) createLink(index int32, name string) bool {
 	return true
 }
 
-func (m *fake) linkBody(l *Link) []byte {
+func (m *fake) linkBody(l *wire.Link) []byte {
 	b := make([]byte, rtnl.SizeLink)
-	native.PutUint32(b[4:], uint32(l.IfIndex))
+	binary.NativeEndian.PutUint32(b[4:], uint32(l.IfIndex))
 	flags := uint32(0)
 	if l.AdminUp {
 		flags |= rtnl.IFF_UP
@@ -431,7 +432,7 @@ func (m *fake) linkBody(l *Link) []byte {
 	if l.Carrier {
 		flags |= rtnl.IFF_LOWER_UP | rtnl.IFF_RUNNING
 	}
-	native.PutUint32(b[8:], flags)
+	binary.NativeEndian.PutUint32(b[8:], flags)
 	return rtnl.AppendString(b, rtnl.IFLA_IFNAME, l.Interface)
 }
 
@@ -440,7 +441,7 @@ func (m *fake) reaches(gateway netip.Addr, link int32) bool {
 	if gateway.IsLinkLocalUnicast() {
 		return true
 	}
-	return slices.ContainsFunc(m.addrs, func(a kernelAddress) bool {
+	return slices.ContainsFunc(m.addrs, func(a wire.KernelAddress) bool {
 		return int32(a.IfIndex) == link && !a.NoPrefixRoute && a.Prefix.Contains(gateway)
 	})
 }

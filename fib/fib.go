@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/hyperfib/hyperfib/internal/fibcore"
+	"github.com/hyperfib/hyperfib/internal/fibcore/wire"
 	"github.com/hyperfib/hyperfib/internal/rtnl"
 )
 
@@ -14,15 +16,17 @@ import (
 // equal to it. All methods are safe for concurrent use, and none but Open, Run
 // and Flush blocks on the kernel.
 type FIB struct {
-	mu sync.Mutex // guards the core and what follows it
-	*core
+	config Config
+
+	mu        sync.Mutex // guards the core and what follows it
+	core      *fibcore.Core
 	watchers  []*Watcher
+	followers []*RouteWatcher
 	learners  []*Learner
+	hops      []fibcore.NextHop // scratch
 	flushers  []*flusher
-	forgotten []string // directories of sysctls not to be watched any more
-	fresh     bool     // there are learners that have not dumped yet
-	began     bool     // Run was called
-	over      bool     // Close was called, or Run has ended
+	began     bool // Run was called
+	over      bool // Close was called, or Run has ended
 
 	wake   chan struct{} // capacity 1
 	closed chan struct{}
@@ -60,9 +64,8 @@ func Open(config Config) (*FIB, error) {
 }
 
 func newFIB(config Config) *FIB {
-	f := &FIB{core: newCore(config), wake: make(chan struct{}, 1), closed: make(chan struct{})}
-	f.emit = f.broadcast
-	f.core.learn = f.notifyLearners
+	f := &FIB{config: config, wake: make(chan struct{}, 1), closed: make(chan struct{})}
+	f.core = fibcore.New(coreConfig(config), f.broadcast)
 	return f
 }
 
@@ -117,7 +120,7 @@ func (f *FIB) open() (err error) {
 		return fmt.Errorf("fib: %w", err)
 	}
 	if monitor.Join(rtnl.RTNLGRP_NEXTHOP) != nil {
-		f.config.RTAMultipath = true // before Linux 5.3
+		f.core.NoNextHops() // before Linux 5.3
 	}
 	return nil
 }
@@ -172,36 +175,8 @@ func (f *FIB) Run(parent context.Context) error {
 	return f.newOwner().live(parent)
 }
 
-func (f *FIB) newOwner() *owner {
-	o := &owner{FIB: f, writer: rtnl.NewWriter(f.commands), buffer: make([]byte, 1<<16)}
-	o.steps = o.order()
-	return o
-}
-
-// live is Run.
-func (o *owner) live(parent context.Context) error {
-	ctx, cancel := context.WithCancel(parent)
-	defer cancel()
-	stop := context.AfterFunc(ctx, func() { o.Close() })
-	defer stop()
-	err := o.run(ctx)
-	o.Close()
-	cancel()
-	o.pumps.Wait()
-	if parent.Err() != nil {
-		return nil // whatever the closing of the sockets did to who used them
-	}
-	return err
-}
-
-func (f *FIB) ended() bool {
-	select {
-	case <-f.closed:
-		return true
-	default:
-		return false
-	}
-}
+func (f *FIB) lock()   { f.mu.Lock() }
+func (f *FIB) unlock() { f.mu.Unlock() }
 
 func (f *FIB) poke() {
 	select {
@@ -217,123 +192,83 @@ func (f *FIB) SetRoute(r Route) error {
 	f.lock()
 	err := ErrClosed
 	if !f.over {
-		err = f.setRoute(&r)
+		to := coreRoute(&r, f.hops[:0])
+		f.hops = to.NextHops
+		err = f.core.SetRoute(&to)
 	}
 	f.unlock()
 	f.poke()
-	return err
+	return errorOf(err)
 }
 
 // DeleteRoute takes back SetRoute: the route is removed from the kernel if it
 // is ours, even before [FIB.Sweep].
 func (f *FIB) DeleteRoute(k RouteKey) {
-	f.lock()
-	f.deleteRoute(k)
-	f.unlock()
-	f.poke()
+	_ = f.desire(func(c *fibcore.Core) error { return c.DeleteRoute(wire.RouteKey(k)) })
 }
 
 // SetRule makes a rule desired. If somebody else's rule that is equal in all
 // but protocol is there already, it counts.
-func (f *FIB) SetRule(r Rule) error { return f.rule(r, f.rules.set) }
+func (f *FIB) SetRule(r Rule) error {
+	return f.desire(func(c *fibcore.Core) error { return c.SetRule(coreRule(r)) })
+}
 
 // SetRuleAbsent makes the absence of a rule desired, whoever made it, for example of
 // the kernel's default rules. Bans are enforced only when rules of the same
 // family are desired and all of them are in the kernel, so that there is no
 // moment without rules. Set the rules first.
-func (f *FIB) SetRuleAbsent(r Rule) error { return f.rule(r, f.rules.forbid) }
+func (f *FIB) SetRuleAbsent(r Rule) error {
+	return f.desire(func(c *fibcore.Core) error { return c.SetRuleAbsent(coreRule(r)) })
+}
 
 // DeleteRule takes back SetRule or SetRuleAbsent. After SetRule the rule is removed if
 // it is ours; after SetRuleAbsent nothing is put back.
-func (f *FIB) DeleteRule(r Rule) { _ = f.rule(r, f.rules.remove) }
-
-func (f *FIB) rule(r Rule, do func(Rule)) error {
-	if err := r.check(); err != nil {
-		return &Error{Op: "set", Key: r, Err: ErrInvalid, Text: err.Error()}
-	}
-	return f.desire(func() { do(r.normal()) })
+func (f *FIB) DeleteRule(r Rule) {
+	_ = f.desire(func(c *fibcore.Core) error { return c.DeleteRule(coreRule(r)) })
 }
 
 // desire changes what is desired, unless the FIB has ended.
-func (f *FIB) desire(change func()) error {
+func (f *FIB) desire(change func(*fibcore.Core) error) error {
 	f.lock()
-	over := f.over
-	if !over {
-		change()
+	err := ErrClosed
+	if !f.over {
+		err = change(f.core)
 	}
 	f.unlock()
-	if over {
-		return ErrClosed
-	}
 	f.poke()
-	return nil
+	return errorOf(err)
 }
 
 // SetAddress makes an address desired.
 func (f *FIB) SetAddress(a Address) error {
-	if a.IfIndex <= 0 || !a.Prefix.IsValid() || a.Prefix.Addr().Zone() != "" || a.Prefix.Addr().Is4In6() {
-		return &Error{Op: "set", Key: a, Err: ErrInvalid, Text: "link and prefix"}
-	}
-	a.Scope = or(a.Scope, ScopeUniverse)
-	return f.desire(func() {
-		a.IfIndex = f.linkIndex(a.IfIndex)
-		key := addressKey{link: a.IfIndex, prefix: a.Prefix}
-		f.addresses.set(key, a)
-		if had, ok := f.addresses.have[key]; ok {
-			had.value = f.comparable(had.value)
-			f.addresses.have[key] = had
-		}
-	})
+	return f.desire(func(c *fibcore.Core) error { return c.SetAddress(coreAddress(a)) })
 }
 
 // DeleteAddress takes back SetAddress and removes the address. Only IfIndex and
 // Prefix count.
 func (f *FIB) DeleteAddress(a Address) {
-	f.lock()
-	f.addresses.remove(addressKey{link: f.linkIndex(a.IfIndex), prefix: a.Prefix})
-	f.unlock()
-	f.poke()
+	_ = f.desire(func(c *fibcore.Core) error { return c.DeleteAddress(coreAddress(a)) })
 }
 
 // SetNeighbor makes a permanent or proxy neighbour desired.
 func (f *FIB) SetNeighbor(n Neighbor) error {
-	if n.IfIndex <= 0 || !n.Addr.IsValid() || n.Addr.Zone() != "" {
-		return &Error{Op: "set", Key: n, Err: ErrInvalid, Text: "link and address"}
-	}
-	if n.Proxy {
-		n.MAC = [6]byte{}
-	}
-	return f.desire(func() {
-		n.IfIndex = f.linkIndex(n.IfIndex)
-		f.neighbors.set(neighborKey{n.IfIndex, n.Addr, n.Proxy}, n)
-	})
+	return f.desire(func(c *fibcore.Core) error { return c.SetNeighbor(wire.Neighbor(n)) })
 }
 
 // DeleteNeighbor takes back SetNeighbor and removes the entry. MAC does not count.
 func (f *FIB) DeleteNeighbor(n Neighbor) {
-	f.lock()
-	f.neighbors.remove(neighborKey{f.linkIndex(n.IfIndex), n.Addr, n.Proxy})
-	f.unlock()
-	f.poke()
+	_ = f.desire(func(c *fibcore.Core) error { return c.DeleteNeighbor(wire.Neighbor(n)) })
 }
 
 // SetSysctl makes a value desired. A path that does not exist yet (its
 // interface is not there) is waited for.
 func (f *FIB) SetSysctl(s Sysctl) error {
-	if err := checkSysctl(s); err != nil {
-		return err
-	}
-	return f.desire(func() { f.sysctls.wish(s) })
+	return f.desire(func(c *fibcore.Core) error { return c.SetSysctl(fibcore.Sysctl(s)) })
 }
 
 // DeleteSysctl forgets the wish; the value stays as it is.
 func (f *FIB) DeleteSysctl(path string) {
-	f.lock()
-	if dir := f.sysctls.forget(path); dir != "" {
-		f.forgotten = append(f.forgotten, dir)
-	}
-	f.unlock()
-	f.poke()
+	_ = f.desire(func(c *fibcore.Core) error { return c.DeleteSysctl(path) })
 }
 
 // Sweep ends the time after start in which nothing of ours that is in the
@@ -342,22 +277,7 @@ func (f *FIB) DeleteSysctl(path string) {
 // stay, so that a restarting control plane can learn again in peace. Later calls
 // do nothing.
 func (f *FIB) Sweep() {
-	f.lock()
-	if !f.swept {
-		f.swept, f.rules.dirty, f.garbage = true, true, true
-		if f.extrasLeft {
-			f.doubts.routes.raise()
-		}
-		f.addresses.sweep()
-		f.neighbors.sweep()
-		f.store.all(func(i uint32, e *entry) {
-			if e.want == nil {
-				f.touchRoute(i, e)
-			}
-		})
-	}
-	f.unlock()
-	f.poke()
+	_ = f.desire(func(c *fibcore.Core) error { c.Sweep(); return nil })
 }
 
 // GatewayDown says that gateway on link is dead. Each next-hop object of it is
@@ -367,18 +287,32 @@ func (f *FIB) Sweep() {
 // returns at once; the messages are on their way to the kernel ahead of
 // everything else.
 func (f *FIB) GatewayDown(ifindex int, gateway netip.Addr) {
-	f.lock()
-	f.setGateway(gatewayKey{int32(f.linkIndex(ifindex)), gateway.WithZone("")}, true)
-	f.unlock()
-	f.poke()
+	_ = f.desire(func(c *fibcore.Core) error { c.SetGateway(ifindex, gateway, true); return nil })
 }
 
 // GatewayUp takes back GatewayDown: members are put back in the background.
 func (f *FIB) GatewayUp(ifindex int, gateway netip.Addr) {
-	f.lock()
-	f.setGateway(gatewayKey{int32(f.linkIndex(ifindex)), gateway.WithZone("")}, false)
-	f.unlock()
-	f.poke()
+	_ = f.desire(func(c *fibcore.Core) error { c.SetGateway(ifindex, gateway, false); return nil })
+}
+
+// Probe has the kernel look for a neighbour again, whatever it has concluded from
+// an earlier silence. It is not a wish: it is done once, and failure is not
+// reported.
+//
+// Without a MAC, an entry that the kernel holds for dead (NUD_FAILED) is asked for
+// at once; one that is believed is left alone, and where there is none, none is
+// made. Next-hop groups avoid a dead neighbour, so nobody would send there, and
+// nobody would ask, for as long as the entry happens to live. The members of groups
+// are probed without being asked for, whenever they are made.
+//
+// With a MAC, the entry is made or changed to be at it until the kernel has
+// confirmed that (NUD_STALE): packets flow before the first answer. This is for who
+// knows a neighbour that has just come, for example a guest.
+func (f *FIB) Probe(ifindex int, addr netip.Addr, mac [6]byte) {
+	_ = f.desire(func(c *fibcore.Core) error {
+		c.Probe(wire.Neighbor{IfIndex: ifindex, Addr: addr, MAC: mac})
+		return nil
+	})
 }
 
 // NextHops lists the next-hop objects of ours that are in the kernel now, so that
@@ -387,7 +321,12 @@ func (f *FIB) GatewayUp(ifindex int, gateway netip.Addr) {
 func (f *FIB) NextHops() []NextHopObject {
 	f.lock()
 	defer f.unlock()
-	return f.nextHops()
+	list := f.core.NextHops()
+	out := make([]NextHopObject, len(list))
+	for i := range list {
+		out[i] = NextHopObject(list[i])
+	}
+	return out
 }
 
 // Gateways lists the gateways of all desired routes with several next hops, sorted:
@@ -397,19 +336,24 @@ func (f *FIB) NextHops() []NextHopObject {
 func (f *FIB) Gateways() []Gateway {
 	f.lock()
 	defer f.unlock()
-	return f.gateways()
+	list := f.core.Gateways()
+	out := make([]Gateway, len(list))
+	for i := range list {
+		out[i] = Gateway(list[i])
+	}
+	return out
 }
 
 // Links lists the interfaces, by index. Empty before EventSynced.
 func (f *FIB) Links() []Link {
 	f.lock()
 	defer f.unlock()
-	links := make([]Link, 0, len(f.links))
-	for _, l := range f.links {
-		links = append(links, l)
+	list := f.core.Links()
+	out := make([]Link, len(list))
+	for i := range list {
+		out[i] = Link(list[i])
 	}
-	slices.SortFunc(links, func(a, b Link) int { return a.IfIndex - b.IfIndex })
-	return links
+	return out
 }
 
 // Watch starts to report events.
@@ -418,20 +362,26 @@ func (f *FIB) Watch(options WatchOptions) *Watcher {
 		f.lock()
 		defer f.unlock()
 		f.watchers = slices.DeleteFunc(f.watchers, func(v *Watcher) bool { return v == w })
-		f.writes = slices.ContainsFunc(f.watchers, func(v *Watcher) bool { return v.options.Writes })
+		f.core.ReportWrites(slices.ContainsFunc(f.watchers, func(v *Watcher) bool { return v.options.Writes }))
 	})
 	f.lock()
 	defer f.unlock()
 	f.watchers = append(f.watchers, w)
-	f.writes = f.writes || options.Writes
-	if f.ended() {
+	if options.Writes {
+		f.core.ReportWrites(true)
+	}
+	if f.over {
 		w.end()
 	}
 	return w
 }
 
-func (f *FIB) broadcast(e Event) {
+func (f *FIB) broadcast(e fibcore.Event) {
+	if len(f.watchers) == 0 {
+		return
+	}
+	out := eventOf(&e)
 	for _, w := range f.watchers {
-		w.add(e)
+		w.add(out)
 	}
 }

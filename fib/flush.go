@@ -3,6 +3,8 @@ package fib
 import (
 	"context"
 	"errors"
+
+	"github.com/hyperfib/hyperfib/internal/fibcore"
 )
 
 // flusher is a waiting Flush. The queue of dirty routes is first in first out:
@@ -14,18 +16,17 @@ type flusher struct {
 	done   chan struct{}
 }
 
-// settle lets go of flushers. calm says that nothing but routes in the queue is
-// left to do.
-func (f *FIB) settle(calm bool) {
+// settle lets go of flushers, under the lock.
+func (f *FIB) settle(p fibcore.Progress) {
 	rest := f.flushers[:0]
 	for _, w := range f.flushers {
 		switch {
-		case !calm:
+		case !p.Calm:
 			w.armed = false
 		case !w.armed:
-			w.armed, w.target = true, f.queued
+			w.armed, w.target = true, p.Queued
 		}
-		if w.armed && f.handled >= w.target {
+		if w.armed && p.Handled >= w.target {
 			close(w.done)
 		} else {
 			rest = append(rest, w)
@@ -44,7 +45,11 @@ func (f *FIB) Flush(ctx context.Context) error {
 	}
 	f.lock()
 	defer f.unlock()
-	return errors.Join(f.failing(16)...)
+	var errs []error
+	for _, err := range f.core.Failing(16) {
+		errs = append(errs, errorOf(err))
+	}
+	return errors.Join(errs...)
 }
 
 // settled waits as [FIB.Flush] does.
@@ -79,34 +84,4 @@ func (f *FIB) Adopted(ctx context.Context) (bool, error) {
 		}
 	}
 	return false, nil
-}
-
-// failing lists up to limit current errors.
-func (c *core) failing(limit int) (errs []error) {
-	add := func(err *Error) {
-		if err != nil && len(errs) < limit {
-			errs = append(errs, err)
-		}
-	}
-	for _, f := range c.failures {
-		add(f.err)
-	}
-	for _, f := range c.rules.failed {
-		add(f.err)
-	}
-	for _, f := range c.addresses.failed {
-		add(f.err)
-	}
-	for _, f := range c.neighbors.failed {
-		add(f.err)
-	}
-	for _, f := range c.sysctls.failed {
-		add(f.err)
-	}
-	for _, b := range c.byID {
-		if b.err != nil && !c.live(b) {
-			add(&Error{Op: "add", Key: NextHopID(b.id), Err: b.err, Text: b.text})
-		}
-	}
-	return errs
 }

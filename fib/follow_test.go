@@ -21,7 +21,7 @@ func follow(f *FIB, filter RouteFilter) *follower {
 // read takes up to n changes in, and describes them.
 func (r *follower) read(n int) (lines []string) {
 	buf := make([]RouteChange, n)
-	got, _, _ := r.take(buf)
+	got, _, _, _ := r.take(buf)
 	for _, c := range buf[:got] {
 		if c.Gone {
 			delete(r.rows, c.RouteKey)
@@ -67,26 +67,6 @@ func (r *follower) compare(f *FIB) error {
 		return fmt.Errorf("the watcher of routes has not heard that %v is gone", k)
 	}
 	return nil
-}
-
-// TestContentsForgotten: what routes said is forgotten with them.
-func TestContentsForgotten(t *testing.T) {
-	f, o := stillFIB(Config{}, newFake())
-	if err := o.sync(true); err != nil {
-		t.Fatal(err)
-	}
-	for i := range 20000 {
-		r := Route{RouteKey: key(90, "10.1.0.0/16", 0), NextHops: []NextHop{{IfIndex: 2}}, MTU: uint32(1000 + i)}
-		if err := f.SetRoute(r); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := o.turn(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if n := len(f.intern.forms) + len(f.intern.wants); n > 3000 {
-		t.Errorf("%d contents for one route", n)
-	}
 }
 
 func TestWatchRoutesEnds(t *testing.T) {

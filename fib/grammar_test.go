@@ -1,12 +1,14 @@
 package fib
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/hyperfib/hyperfib/internal/fibcore/wire"
 	"github.com/hyperfib/hyperfib/internal/rtnl"
 )
 
@@ -101,7 +103,7 @@ type kernelOf interface {
 }
 
 // dev reads the name of an interface; one that there is not gets an index that nobody has.
-func (w *words) dev(k kernelOf) int { return or(k.index(w.word()), 99) }
+func (w *words) dev(k kernelOf) int { return cmp.Or(k.index(w.word()), 99) }
 
 func (m *fake) objects() []uint32 { return sortedKeys(m.hops) }
 
@@ -137,7 +139,7 @@ func (w *words) route(k kernelOf) (r Route, proto uint8, attrs []byte) {
 		case "scope":
 			r.Scope = Scope(w.number())
 		case "blackhole", "unreachable", "prohibit", "throw":
-			r.Type = RouteType(slices.Index(typeNames[:], s))
+			r.Type = map[string]RouteType{"blackhole": RouteBlackhole, "unreachable": RouteUnreachable, "prohibit": RouteProhibit, "throw": RouteThrow}[s]
 		case "nhid":
 			attrs = rtnl.AppendUint32(attrs, rtnl.RTA_NH_ID, DefaultNextHopBase+w.number())
 			r.Type = RouteUnicast
@@ -221,11 +223,11 @@ func somebody(line []string, k kernelOf) ([]byte, error) {
 		r, proto := w.rule()
 		switch verb {
 		case "del":
-			b = appendRule(nil, rtnl.RTM_DELRULE, rtnl.NLM_F_REQUEST, 1, r, proto)
+			b = wire.AppendRule(nil, rtnl.RTM_DELRULE, rtnl.NLM_F_REQUEST, 1, coreRule(r), proto)
 		case "create": // as iproute2: not if there is one
-			b = appendRule(nil, rtnl.RTM_NEWRULE, rtnl.NLM_F_REQUEST|rtnl.NLM_F_CREATE|rtnl.NLM_F_EXCL, 1, r, proto)
+			b = wire.AppendRule(nil, rtnl.RTM_NEWRULE, rtnl.NLM_F_REQUEST|rtnl.NLM_F_CREATE|rtnl.NLM_F_EXCL, 1, coreRule(r), proto)
 		default:
-			b = appendRule(nil, rtnl.RTM_NEWRULE, rtnl.NLM_F_REQUEST|rtnl.NLM_F_CREATE, 1, r, proto)
+			b = wire.AppendRule(nil, rtnl.RTM_NEWRULE, rtnl.NLM_F_REQUEST|rtnl.NLM_F_CREATE, 1, coreRule(r), proto)
 		}
 	case "address":
 		b = w.foreignAddress(verb, k)
@@ -245,74 +247,86 @@ func flagsOf(verb string) uint16 {
 
 func (w *words) foreignRoute(verb string, k kernelOf) []byte {
 	r, proto, attrs := w.route(k)
-	c := newCore(Config{Protocol: or(proto, 4)})
-	c.synced = true
 	for _, h := range r.NextHops {
-		c.links[int32(h.IfIndex)] = Link{AdminUp: true, Carrier: true}
+		if h.IfIndex == 0 || h.Gateway.IsValid() && h.Gateway.Is4() && r.Prefix.Addr().Is6() {
+			w.fail("route: next hop %v", h)
+			return nil
+		}
 	}
-	key, tf, err := c.pack(r.RouteKey)
-	if err != nil {
-		w.fail("%v", err)
-		return nil
-	}
-	r.RTAMultipath = true
+	m := messageOf(r, cmp.Or(proto, 4))
 	object := len(r.NextHops) == 0 && r.Type == RouteUnicast // by nhid
-	if len(r.NextHops) == 0 && r.Type == 0 || object {
-		r.Type = RouteProhibit
-	}
-	want, err := c.wantOf(&r, tf.family)
-	if err != nil {
-		w.fail("%v", err)
-		return nil
-	}
-	f := *want.form
-	if object {
-		f.typ = RouteUnicast
+	if len(r.NextHops) == 0 && r.Type == 0 {
+		m.Type = wire.RouteProhibit
 	}
 	if verb == "del" {
-		if f.proto = proto; f.typ == RouteProhibit || f.typ == RouteUnicast && len(r.NextHops) == 0 {
-			f.typ = 0
+		if m.Protocol = proto; m.Type == wire.RouteProhibit || object {
+			m.Type = 0
 		}
-		f.scope = uint8(ScopeNowhere)
-		return appendRoute(nil, rtnl.RTM_DELROUTE, rtnl.NLM_F_REQUEST, 1, &key, tf, &f, true)
+		m.Scope = uint8(ScopeNowhere)
+		return wire.AppendRoute(nil, rtnl.RTM_DELROUTE, rtnl.NLM_F_REQUEST, 1, &m, true)
 	}
-	b := appendRoute(nil, rtnl.RTM_NEWROUTE, flagsOf(verb), 1, &key, tf, &f, true)
+	b := wire.AppendRoute(nil, rtnl.RTM_NEWROUTE, flagsOf(verb), 1, &m, true)
 	return rtnl.End(append(b, attrs...), 0)
+}
+
+// messageOf is a route as iproute2 would say it, with all its next hops.
+func messageOf(r Route, proto uint8) wire.RouteMessage {
+	m := wire.RouteMessage{Table: r.Table, Bits: uint8(r.Prefix.Bits()), TOS: r.TOS, Metric: r.Metric}
+	m.Family, m.Type, m.Protocol, m.PrefSrc, m.MTU, m.AdvMSS = wire.FamilyOf(r.Prefix.Addr()), wire.RouteType(cmp.Or(r.Type, RouteUnicast)), proto, r.PrefSrc, r.MTU, r.AdvMSS
+	m.Hi, m.Lo = wire.PackAddr(r.Prefix.Addr())
+	direct := m.Type == wire.RouteUnicast && len(r.NextHops) > 0
+	for _, h := range r.NextHops {
+		m.NextHops = append(m.NextHops, wire.NextHop{Gateway: h.Gateway, IfIndex: int32(h.IfIndex), Weight: cmp.Or(h.Weight, 1), OnLink: h.OnLink})
+		direct = direct && !h.Gateway.IsValid()
+	}
+	slices.SortFunc(m.NextHops, wire.CompareNextHops)
+	m.NextHops = slices.Compact(m.NextHops)
+	switch {
+	case m.Family == wire.FamilyIPv6:
+		m.Metric = cmp.Or(m.Metric, metricIPv6)
+	case r.Scope != ScopeAuto:
+		m.Scope = wire.Scope(r.Scope).Kernel()
+	case m.Type == wire.RouteLocal:
+		m.Scope = uint8(ScopeHost)
+	case direct:
+		m.Scope = uint8(ScopeLink)
+	}
+	return m
 }
 
 func (w *words) foreignHop(verb string, k kernelOf) []byte {
 	id := w.id(k)
 	if verb == "del" {
-		return appendDelNextHop(nil, 1, id)
+		return wire.AppendDelNextHop(nil, 1, id)
 	}
-	key, proto, flag := objectKey{family: FamilyIPv4}, uint8(0), uint16(0)
+	m, flag := wire.NextHopMessage{ID: id, Family: wire.FamilyIPv4}, uint16(0)
 	for w.more() {
 		switch s := w.word(); s {
 		case "via":
-			key.gateway = w.addr()
-			key.family = familyOf(key.gateway)
+			m.Gateway = w.addr()
+			m.Family = wire.FamilyOf(m.Gateway)
 		case "dev":
-			key.link = int32(w.dev(k))
+			m.IfIndex = int32(w.dev(k))
 		case "onlink":
-			key.onlink = true
+			m.OnLink = true
 		case "blackhole":
 			flag = rtnl.NHA_BLACKHOLE
 		case "fdb":
 			flag = rtnl.NHA_FDB
 		case "proto":
-			proto = uint8(w.number())
+			m.Protocol = uint8(w.number())
 		default:
 			w.fail("nexthop: %q", s)
 		}
 	}
 	if flag == 0 {
-		return appendNextHop(nil, flagsOf(verb), 1, id, proto, key)
+		return wire.AppendNextHop(nil, flagsOf(verb), 1, &m)
 	}
 	b := rtnl.Begin(nil, rtnl.RTM_NEWNEXTHOP, flagsOf(verb), 1)
-	b = append(b, byte(key.family), 0, proto, 0, 0, 0, 0, 0)
+	b = append(b, byte(m.Family), 0, m.Protocol, 0, 0, 0, 0, 0)
 	b = rtnl.AppendUint32(b, rtnl.NHA_ID, id)
-	if key.gateway.IsValid() && flag == rtnl.NHA_FDB {
-		b = rtnl.AppendAddr(b, rtnl.NHA_GATEWAY, key.gateway)
+	if m.Gateway.IsValid() && flag == rtnl.NHA_FDB {
+		b = rtnl.AppendAddr(b, rtnl.NHA_GATEWAY, m.Gateway)
 	}
 	return rtnl.End(rtnl.AppendBytes(b, flag, nil), 0)
 }
@@ -320,27 +334,26 @@ func (w *words) foreignHop(verb string, k kernelOf) []byte {
 func (w *words) foreignGroup(verb string, k kernelOf) []byte {
 	id := w.id(k)
 	if verb == "del" {
-		return appendDelNextHop(nil, 1, id)
+		return wire.AppendDelNextHop(nil, 1, id)
 	}
-	var s shape
-	proto := uint8(0)
+	m := wire.NextHopMessage{ID: id}
 	for w.more() {
 		switch x := w.word(); x {
 		case "buckets":
-			s.buckets, s.idle = uint16(w.number()), idleTimer
+			m.Buckets, m.Idle = uint16(w.number()), 12000 // NHA_RES_GROUP_IDLE_TIMER as the core writes it
 		case "idle":
-			s.idle = w.number()
+			m.Idle = w.number()
 		case "proto":
-			proto = uint8(w.number())
+			m.Protocol = uint8(w.number())
 		default:
 			id, weight, _ := strings.Cut(x, "*")
-			n, _ := strconv.Atoi(or(weight, "1"))
+			n, _ := strconv.Atoi(cmp.Or(weight, "1"))
 			one := words{list: []string{id}}
-			s.members = append(s.members, member{one.id(k), uint16(n)})
-			w.err = or(w.err, one.err)
+			m.Members = append(m.Members, wire.Member{ID: one.id(k), Weight: uint16(n)})
+			w.err = cmp.Or(w.err, one.err)
 		}
 	}
-	return appendGroup(nil, flagsOf(verb), 1, id, proto, &s)
+	return wire.AppendNextHop(nil, flagsOf(verb), 1, &m)
 }
 
 func (w *words) foreignAddress(verb string, k kernelOf) []byte {
@@ -358,18 +371,18 @@ func (w *words) foreignAddress(verb string, k kernelOf) []byte {
 		}
 	}
 	if verb == "del" {
-		return appendAddress(nil, rtnl.RTM_DELADDR, rtnl.NLM_F_REQUEST, 1, a, 0)
+		return wire.AppendAddress(nil, rtnl.RTM_DELADDR, rtnl.NLM_F_REQUEST, 1, coreAddress(a), 0)
 	}
-	return appendAddress(nil, rtnl.RTM_NEWADDR, flagsOf(verb), 1, a, proto)
+	return wire.AppendAddress(nil, rtnl.RTM_NEWADDR, flagsOf(verb), 1, coreAddress(a), proto)
 }
 
 func (w *words) foreignNeighbor(verb string, k kernelOf) []byte {
 	proto := w.proto()
 	n := w.neighbor(k)
 	if verb == "del" {
-		return appendNeighbor(nil, rtnl.RTM_DELNEIGH, rtnl.NLM_F_REQUEST, 1, n, 0)
+		return wire.AppendNeighbor(nil, rtnl.RTM_DELNEIGH, rtnl.NLM_F_REQUEST, 1, wire.Neighbor(n), 0)
 	}
-	return appendNeighbor(nil, rtnl.RTM_NEWNEIGH, flagsOf(verb), 1, n, proto)
+	return wire.AppendNeighbor(nil, rtnl.RTM_NEWNEIGH, flagsOf(verb), 1, wire.Neighbor(n), proto)
 }
 
 // proto takes "proto N" off the end of the line, and returns 0 if it does not end so.

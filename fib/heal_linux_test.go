@@ -534,7 +534,7 @@ func TestNoLeak(t *testing.T) {
 func TestBigGroup(t *testing.T) {
 	r := newRig(t, Config{})
 	r.Sweep()
-	const n = smallGroup + 1000
+	const n = 4096 + 1000 // more than what is replaced in place
 	for _, v6 := range []bool{false, true} {
 		for i := range n {
 			r.set(Route{RouteKey: RouteKey{Table: 90, Prefix: benchPrefix(v6, i)}, NextHops: r.benchHops(v6, 2, false)})

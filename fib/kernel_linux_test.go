@@ -15,11 +15,10 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/hyperfib/hyperfib/internal/netns"
 	"github.com/hyperfib/hyperfib/internal/rtnl"
 	"github.com/hyperfib/hyperfib/internal/testing/nstest"
+	"golang.org/x/sys/unix"
 )
 
 // TestEveryError: all messages of many batches fail, and each is reported with
@@ -441,7 +440,7 @@ func (r *rig) countRoutes(table uint32) (n int) {
 	}
 	defer s.Close()
 	for _, f := range []Family{FamilyIPv4, FamilyIPv6} {
-		err := s.Dump(routeDump(f, table, 0), make([]byte, 1<<16), func(b []byte) (bool, error) {
+		err := s.Dump(routeDump(f, table), make([]byte, 1<<16), func(b []byte) (bool, error) {
 			done, _, err := rtnl.WalkDump(b, func(rtnl.Message) { n++ })
 			return done, err
 		})

@@ -1,9 +1,10 @@
 package fib
 
 import (
-	"fmt"
 	"net"
 	"net/netip"
+
+	"github.com/hyperfib/hyperfib/internal/fibcore"
 )
 
 // Address is a desired address of an interface. It is comparable; IfIndex and
@@ -66,7 +67,7 @@ func (l Link) HardwareAddr() net.HardwareAddr { return net.HardwareAddr(l.MAC[:]
 type NextHopID uint32
 
 // String formats the id as `next-hop object 0x48460000`.
-func (id NextHopID) String() string { return fmt.Sprintf("next-hop object %#x", uint32(id)) }
+func (id NextHopID) String() string { return fibcore.NextHopID(id).String() }
 
 // NextHopObject is a next-hop object of ours in the kernel, of use for somebody
 // who must be able to remove a dead path without this process: see

@@ -3,41 +3,62 @@ package fib
 import (
 	"context"
 	"errors"
-	"slices"
+	"os"
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/hyperfib/hyperfib/internal/fibcore"
+	"github.com/hyperfib/hyperfib/internal/netns"
 	"github.com/hyperfib/hyperfib/internal/rtnl"
+	"golang.org/x/sys/unix"
 )
 
 // owner is the shell around the core: the goroutine of Run. It alone reads and
 // writes the kernel. The core is guarded by FIB.mu, held in short stretches and
 // never across a system call.
 type owner struct {
-	*FIB
+	fib    *FIB
+	core   *fibcore.Core // fib.core
 	writer *rtnl.Writer
 	buffer []byte // of reads
-	ops    []routeOp
-	audit  time.Time
 	steps  []func() error
 	pumps  sync.WaitGroup
 }
 
-func (f *FIB) lock()   { f.mu.Lock() }
-func (f *FIB) unlock() { f.mu.Unlock() }
+func (f *FIB) newOwner() *owner {
+	o := &owner{fib: f, core: f.core, writer: rtnl.NewWriter(f.commands), buffer: make([]byte, rtnl.DatagramSize)}
+	o.steps = o.order()
+	return o
+}
+
+func (o *owner) lock()   { o.fib.mu.Lock() }
+func (o *owner) unlock() { o.fib.mu.Unlock() }
+
+// live is Run.
+func (o *owner) live(parent context.Context) error {
+	ctx, cancel := context.WithCancel(parent)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { o.fib.Close() })
+	defer stop()
+	err := o.run(ctx)
+	o.fib.Close()
+	cancel()
+	o.pumps.Wait()
+	if parent.Err() != nil {
+		return nil // whatever the closing of the sockets did to who used them
+	}
+	return err
+}
 
 // run is the life of the owner.
 func (o *owner) run(ctx context.Context) error {
-	o.audit = time.Now().Add(o.auditEvery())
 	ready, resume := make(chan struct{}), make(chan struct{})
 	o.pumps.Go(func() { o.listen(ctx, ready, resume) })
 	touched := make(chan []sysctlWrite)
-	if o.watch != nil {
+	if o.fib.watch != nil {
 		o.pumps.Go(func() { o.listenSysctls(ctx, touched) })
 	}
-	if err := o.sync(true); err != nil {
+	if err := o.sync(); err != nil {
 		return err
 	}
 	timer := time.NewTimer(time.Hour)
@@ -66,7 +87,7 @@ func (o *owner) run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-o.wake:
+		case <-o.fib.wake:
 		case <-ready:
 			reading = true
 		case writes := <-touched:
@@ -79,7 +100,7 @@ func (o *owner) run(ctx context.Context) error {
 // listen tells the owner when the monitor socket has something to read, and
 // waits until it has read everything.
 func (o *owner) listen(ctx context.Context, ready chan<- struct{}, resume <-chan struct{}) {
-	for o.monitor.Wait() == nil {
+	for o.fib.monitor.Wait() == nil {
 		select {
 		case ready <- struct{}{}:
 		case <-ctx.Done():
@@ -93,6 +114,36 @@ func (o *owner) listen(ctx context.Context, ready chan<- struct{}, resume <-chan
 	}
 }
 
+func (o *owner) listenSysctls(ctx context.Context, touched chan<- []sysctlWrite) {
+	buf := make([]byte, 1<<16)
+	for {
+		writes, err := o.fib.watch.read(buf)
+		if err != nil {
+			return
+		}
+		select {
+		case touched <- writes:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (o *owner) sysctlWritten(writes []sysctlWrite) {
+	o.lock()
+	defer o.unlock()
+	for _, w := range writes {
+		o.core.SysctlTouched(o.fib.watch.path(w))
+	}
+}
+
+// delay is how long the owner may sleep.
+func (o *owner) delay(now time.Time) time.Duration {
+	o.lock()
+	defer o.unlock()
+	return max(o.core.Deadline().Sub(now), 0)
+}
+
 // turn does everything that can be done now, but at most one batch of routes.
 // more says that another turn should follow at once.
 func (o *owner) turn() (more bool, err error) {
@@ -101,122 +152,92 @@ func (o *owner) turn() (more bool, err error) {
 			return false, err
 		}
 	}
-	return o.finish(), nil
+	o.lock()
+	defer o.unlock()
+	p := o.core.Finish(time.Now())
+	o.fib.settle(p)
+	return p.More, nil
 }
 
 // order is what a turn consists of: what is urgent, then knowledge, then
 // objects in the order of their dependence.
 func (o *owner) order() []func() error {
-	if o.config.DryRun {
-		return []func() error{o.listenNow, o.again, o.dryRun}
+	if o.fib.config.DryRun {
+		return []func() error{o.listenNow, o.again, func() error {
+			o.lock()
+			o.core.AdoptOnly(time.Now())
+			o.unlock()
+			return nil
+		}}
 	}
-	return []func() error{o.failover, o.listenNow, o.again, o.retryFailed, o.writeSysctls, o.writeAddresses,
-		o.writeNeighbors, o.writeRules, o.writeObjects, o.writeProbes, o.writeRoutes}
+	steps := []func() error{o.failover, o.listenNow, o.again, o.writing(fibcore.StepUpkeep), o.writeSysctls}
+	for s := fibcore.StepAddresses; s <= fibcore.StepRoutes; s++ {
+		steps = append(steps, o.writing(s))
+	}
+	return steps
 }
 
-// dryRun adopts groups, so that Diff knows them, and writes nothing.
-func (o *owner) dryRun() error {
-	o.lock()
-	defer o.unlock()
-	o.hope, o.dying = false, nil
-	o.planGroups(time.Now())
-	o.settleGroups()
-	o.queue, o.head, o.handled = nil, 0, o.queued
-	o.store.all(func(_ uint32, e *entry) { e.mark &^= markDirty })
+// writing makes a step of a turn that writes.
+func (o *owner) writing(s fibcore.Step) func() error { return func() error { return o.write(s) } }
+
+// failover writes what GatewayDown asks for, before everything else.
+func (o *owner) failover() error { return o.write(fibcore.StepFailover) }
+
+// write writes what the core has for a step.
+func (o *owner) write(s fibcore.Step) error {
+	w := o.writer
+	for more := true; more; {
+		w.Reset()
+		o.lock()
+		n := o.core.Plan(s, w, time.Now())
+		o.unlock()
+		if n == 0 {
+			return nil
+		}
+		lost, err := w.Flush()
+		if err != nil {
+			return err
+		}
+		o.lock()
+		more = o.core.Commit(s, w, lost, time.Now())
+		o.unlock()
+	}
 	return nil
 }
 
-// finish reports on the turn and decides whether there is more to do at once.
-func (o *owner) finish() (more bool) {
-	now := time.Now()
+func (o *owner) writeSysctls() error {
 	o.lock()
-	defer o.unlock()
-	if o.objects.changed {
-		o.objects.changed = false
-		o.event(Event{Kind: EventNextHops})
-	}
-	o.tell()
-	doubtful, due, next := o.doubts.state(now)
-	if doubtful && !due {
-		o.objects.wake(next)
-	}
-	busy := o.fresh || o.hope || o.moved || len(o.extras) > 0 || o.deathsDue(now)
-	quiet := o.config.DryRun || o.quiet(now)
-	o.settle(!doubtful && !busy && quiet)
-	return due || busy || !quiet || o.head < len(o.queue)
-}
-
-// deathsDue reports whether failover has something to do now.
-func (c *core) deathsDue(now time.Time) bool {
-	return slices.ContainsFunc(c.dying, func(b *object) bool { return !now.Before(b.next) })
-}
-
-// quiet reports whether nothing but what waits for time or events is left.
-func (c *core) quiet(now time.Time) bool {
-	if c.addresses.pending(now) && !c.doubts.addresses.holds() || c.neighbors.pending(now) && !c.neighborsHold() ||
-		c.rules.dirty && !c.doubts.rules.holds() || c.sysctls.pending() || len(c.probes) > 0 {
-		return false
-	}
-	if c.doubts.nextHops.holds() {
-		return true
-	}
-	for _, g := range c.dirty {
-		if g.wants > 0 && !c.waiting(g, now) {
-			return false
-		}
-	}
-	return true
-}
-
-// waiting reports whether g waits for its time, or for an object to be tried again.
-func (c *core) waiting(g *group, now time.Time) bool {
-	if now.Before(g.next) || g.foreign && !g.brake.Ready(now) {
-		return true
-	}
-	for i := range g.nextHops {
-		b := c.byKey[keyOf(&g.nextHops[i], g.family)]
-		if b != nil && !c.live(b) && (now.Before(b.next) || b.foreign && !b.brake.Ready(now)) {
-			return true
-		}
-	}
-	return false
-}
-
-// delay is how long the owner may sleep.
-func (o *owner) delay(now time.Time) time.Duration {
-	o.lock()
-	defer o.unlock()
-	until := o.audit
-	if !o.tick.IsZero() && o.tick.Before(until) {
-		until = o.tick
-	}
-	return max(until.Sub(now), 0)
-}
-
-// retryFailed tries again what failed, if time has come or something has changed that
-// may help, and collects garbage.
-func (o *owner) retryFailed() error {
-	now := time.Now()
-	o.lock()
-	all := o.hope
-	o.hope = false
-	if all || !o.tick.IsZero() && !now.Before(o.tick) {
-		o.tick = time.Time{}
-		o.retry(now, all)
-	}
-	if !now.Before(o.audit) {
-		o.audit = now.Add(o.auditEvery())
-		o.sysctls.audit()
-		o.suspectProxies()
-	}
-	o.trim()
-	ops, again := o.collect(now)
-	if !again.IsZero() {
-		o.objects.wake(again)
-	}
+	todo, forgotten := o.core.TakeSysctls()
 	o.unlock()
-	_, err := o.write(ops)
-	return err
+	for _, dir := range forgotten {
+		o.fib.watch.remove(dir)
+	}
+	if len(todo) == 0 {
+		return nil // also of tests without a namespace
+	}
+	type result struct {
+		written bool
+		err     error
+	}
+	results := make([]result, len(todo))
+	err := netns.Do(o.fib.config.NetNS, func() error {
+		o.fib.watch.add(todo) // first: what others write after our look is not missed
+		for i, s := range todo {
+			results[i].written, results[i].err = applySysctl(s, o.fib.config.DryRun)
+		}
+		return nil
+	})
+	now := time.Now()
+	o.lock()
+	defer o.unlock()
+	for i, s := range todo {
+		r := results[i]
+		if err != nil {
+			r.err = err // no file descriptor is left, for example
+		}
+		o.core.SysctlDone(s, r.written, r.err, now)
+	}
+	return nil
 }
 
 // mostDatagrams bounds what one turn reads: others may change the kernel's tables faster
@@ -227,21 +248,21 @@ const mostDatagrams = 20000
 // on older knowledge than that.
 func (o *owner) listenNow() error {
 	for range mostDatagrams {
-		n, err := o.monitor.Receive(o.buffer)
+		n, err := o.fib.monitor.Receive(o.buffer)
 		switch {
 		case errors.Is(err, unix.EAGAIN):
 			return nil
 		case err != nil && passing(err): // above all ENOBUFS
 			o.lock()
-			o.doubts.everything.raise()
+			o.core.NotificationsLost()
 			o.unlock()
 		case err != nil:
 			return err
 		default:
+			now := time.Now()
 			o.lock()
 			for m := range rtnl.Messages(o.buffer[:n]) {
-				o.stats.Notifications++
-				o.observe(m, false)
+				o.core.Notification(m, now)
 			}
 			o.unlock()
 		}
@@ -249,93 +270,10 @@ func (o *owner) listenNow() error {
 	return nil
 }
 
-// again reads anew what has become unclear.
-func (o *owner) again() error {
-	o.lock()
-	d := &o.doubts
-	everything := d.everything.due(time.Now())
-	tables := make(map[tableFamily]*doubt, len(d.tables))
-	for tf, one := range d.tables {
-		if one.raised {
-			tables[tf] = one
-		} else {
-			delete(d.tables, tf)
-		}
-	}
-	o.unlock()
-	if everything {
-		return o.sync(false)
-	}
-	for _, part := range o.parts() {
-		if err := o.reread(part.doubt, false, part.dump); err != nil {
-			return err
-		}
-	}
-	for tf, one := range tables {
-		if err := o.reread(one, false, func() (bool, error) { return o.dumpTable(tf) }); err != nil {
-			return err
-		}
-	}
-	return o.readForNewLearners()
-}
-
-// part is a part of the kernel's state that can be read alone.
-type part struct {
-	doubt *doubt
-	dump  func() (clean bool, err error)
-}
-
-// parts are all of them, in the order in which they are read.
-func (o *owner) parts() []part {
-	d := &o.doubts
-	return []part{{&d.links, o.dumpLinks}, {&d.addresses, o.dumpAddresses}, {&d.rules, o.dumpRules}, {&d.neighbors, o.dumpNeighbors}, {&d.proxies, o.dumpProxies},
-		{&d.nextHops, o.dumpNextHops}, {&d.routes, o.dumpOwnRoutes}, {&d.learners, o.readForAllLearners}}
-}
-
-// sync reads everything. Notifications from before the first reading say nothing that
-// is not in it.
-func (o *owner) sync(first bool) error {
-	start := time.Now()
-	if first {
-		if err := o.discard(); err != nil {
-			return err
-		}
-	} else if err := o.listenNow(); err != nil {
-		return err
-	}
-	o.lock()
-	o.doubts.everything.begin()
-	o.unlock()
-	for _, part := range o.parts() {
-		if first && part.doubt == &o.doubts.learners {
-			continue
-		}
-		if err := o.reread(part.doubt, true, part.dump); err != nil {
-			return err
-		}
-	}
-	o.lock()
-	kind := EventSynced
-	if !first {
-		kind = EventResync
-		o.stats.Resyncs++
-	}
-	o.synced = true
-	o.resolveAll(func(*want) bool { return true })
-	o.store.all(o.touchRoute)
-	o.event(Event{Kind: kind})
-	o.doubts.everything.done(start, time.Now(), true)
-	o.unlock()
-	if first {
-		return o.readForNewLearners()
-	}
-	return nil
-}
-
 // discard drops the notifications that have arrived.
 func (o *owner) discard() error {
 	for {
-		if _, err := o.monitor.Receive(o.buffer); errors.Is(err, unix.EAGAIN) {
+		if _, err := o.fib.monitor.Receive(o.buffer); errors.Is(err, unix.EAGAIN) {
 			return nil
 		} else if err != nil && !passing(err) {
 			return err
@@ -343,30 +281,107 @@ func (o *owner) discard() error {
 	}
 }
 
-// failover writes what GatewayDown asks for, before everything else. Three rounds make
-// a clone, move groups to it, and delete: if that was not enough, or something was
-// refused, notifications are read before the next attempt.
-func (o *owner) failover() error {
-	for range 3 {
-		o.lock()
-		var ops []objectOp
-		if len(o.dying) > 0 && o.synced {
-			ops = o.planUrgent(time.Now())
+// sync reads everything for the first time.
+func (o *owner) sync() error {
+	if err := o.discard(); err != nil {
+		return err
+	}
+	o.lock()
+	r := o.core.StartFirstReading(time.Now())
+	o.unlock()
+	return o.read(r)
+}
+
+// again reads anew what has become unclear.
+func (o *owner) again() error {
+	o.lock()
+	r := o.core.StartReading(time.Now())
+	o.unlock()
+	if r == nil {
+		return nil
+	}
+	if r.Whole() {
+		if err := o.listenNow(); err != nil {
+			return err
 		}
+	}
+	return o.read(r)
+}
+
+// read reads what r asks for. An error that is not of a socket ends nothing, but of the
+// first reading: it is reported, and reading is tried again.
+func (o *owner) read(r *fibcore.Reading) error {
+	for {
+		o.lock()
+		request := r.Next(time.Now())
 		o.unlock()
-		if len(ops) == 0 {
+		if request == nil {
 			return nil
 		}
-		ok, err := o.write(ops)
+		outcome, err := o.dump(r, request)
+		if err != nil && broken(err) {
+			return err
+		}
+		o.lock()
+		err = r.End(outcome, err, time.Now())
+		o.unlock()
 		if err != nil {
 			return err
 		}
-		if !ok {
+	}
+}
+
+// passes is how often an interrupted dump is begun again at once.
+const passes = 3
+
+// dump dumps and feeds the core, under its lock a datagram at a time, every pass over
+// an interrupted dump anew. Urgent deletions go out between datagrams: a big table must
+// not delay a failover. It returns how the last pass ended; an error that passes, such as
+// ENOMEM, is not returned.
+func (o *owner) dump(r *fibcore.Reading, request []byte) (end fibcore.Outcome, err error) {
+	for range passes {
+		o.lock()
+		r.Pass()
+		o.unlock()
+		end = fibcore.Complete
+		err := o.fib.dumps.Dump(request, o.buffer, func(b []byte) (bool, error) {
+			now := time.Now()
+			o.lock()
+			done, interrupted, err := rtnl.WalkDump(b, func(m rtnl.Message) { r.Row(m, now) })
+			urgent := o.core.Urgent()
+			o.unlock()
+			if interrupted {
+				end = fibcore.Interrupted
+			}
+			if err == nil && urgent {
+				err = o.failover()
+			}
+			return done, err
+		})
+		switch {
+		case err != nil && passing(err):
+			end = fibcore.BrokenOff
+		case err != nil:
+			return fibcore.BrokenOff, err
+		}
+		if end == fibcore.Complete {
 			break
 		}
 	}
-	o.lock()
-	o.urgentFailed(time.Now())
-	o.unlock()
-	return nil
+	return end, nil
+}
+
+// passing reports whether an error of a socket says nothing about the next time.
+func passing(err error) bool {
+	for _, e := range []unix.Errno{unix.ENOBUFS, unix.ENOMEM, unix.EINTR, unix.EAGAIN, unix.EBUSY, unix.EMSGSIZE, unix.EMFILE, unix.ENFILE} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// broken reports whether an error says that a socket is of no use any more.
+func broken(err error) bool {
+	return errors.Is(err, os.ErrClosed) || errors.Is(err, unix.EBADF) || errors.Is(err, unix.ENOTSOCK) || errors.Is(err, unix.ENOTCONN)
 }

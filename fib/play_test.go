@@ -1,6 +1,7 @@
 package fib
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -11,10 +12,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/hyperfib/hyperfib/internal/fibcore/wire"
 	"github.com/hyperfib/hyperfib/internal/rtnl"
 	"github.com/hyperfib/hyperfib/internal/testing/scenario"
+	"golang.org/x/sys/unix"
 )
 
 // TestScenarios plays testdata/*.txt: a FIB as it runs, its owner and all, over a fake
@@ -55,13 +56,13 @@ type player struct {
 type desires struct {
 	routes    map[RouteKey]Route
 	rules     map[Rule]bool // false: banned
-	addresses map[addressKey]Address
-	neighbors map[neighborKey]Neighbor
+	addresses map[wire.AddressKey]Address
+	neighbors map[wire.NeighborKey]Neighbor
 	down      map[gatewayKey]bool
 }
 
 func newPlayer(t *testing.T) *player {
-	return &player{T: t, m: newFake(), next: 100, last: map[string]int{"v0": 2, "v1": 3, "v2": 4}, desired: desires{map[RouteKey]Route{}, map[Rule]bool{}, map[addressKey]Address{}, map[neighborKey]Neighbor{}, map[gatewayKey]bool{}}}
+	return &player{T: t, m: newFake(), next: 100, last: map[string]int{"v0": 2, "v1": 3, "v2": 4}, desired: desires{map[RouteKey]Route{}, map[Rule]bool{}, map[wire.AddressKey]Address{}, map[wire.NeighborKey]Neighbor{}, map[gatewayKey]bool{}}}
 }
 
 // Do implements scenario.Machine.
@@ -212,7 +213,7 @@ func (p *player) again() {
 		_ = p.f.SetNeighbor(n)
 	}
 	for k := range d.down {
-		p.f.GatewayDown(p.known(int(k.link)), k.gateway)
+		p.f.GatewayDown(p.known(int(k.IfIndex)), k.Gateway)
 	}
 }
 
@@ -275,7 +276,7 @@ func (p *player) before(verb string) func(*words) {
 		},
 		"default-rules": func(*words) {
 			for _, r := range []Rule{{Family: FamilyIPv4, Priority: 0, Table: 255}, {Family: FamilyIPv4, Priority: 32766, Table: 254}, {Family: FamilyIPv4, Priority: 32767, Table: 253}} {
-				p.m.rules = append(p.m.rules, kernelRule{Rule: r.normal(), proto: rtnl.RTPROT_KERNEL})
+				p.m.rules = append(p.m.rules, wire.KernelRule{Rule: coreRule(r).Normal(), Protocol: rtnl.RTPROT_KERNEL})
 			}
 		},
 	}[verb]
@@ -364,9 +365,9 @@ func (p *player) forget() {
 	maps.DeleteFunc(d.routes, func(_ RouteKey, r Route) bool {
 		return slices.ContainsFunc(r.NextHops, func(h NextHop) bool { return !there(h.IfIndex) })
 	})
-	maps.DeleteFunc(d.addresses, func(k addressKey, _ Address) bool { return !there(k.link) })
-	maps.DeleteFunc(d.neighbors, func(k neighborKey, _ Neighbor) bool { return !there(k.link) })
-	maps.DeleteFunc(d.down, func(k gatewayKey, _ bool) bool { return !there(int(k.link)) })
+	maps.DeleteFunc(d.addresses, func(k wire.AddressKey, _ Address) bool { return !there(k.IfIndex) })
+	maps.DeleteFunc(d.neighbors, func(k wire.NeighborKey, _ Neighbor) bool { return !there(k.IfIndex) })
+	maps.DeleteFunc(d.down, func(k gatewayKey, _ bool) bool { return !there(int(k.IfIndex)) })
 }
 
 // Interfaces have the index under which they were first in what is desired, whatever they
@@ -389,7 +390,7 @@ func (p *player) current(link int) int {
 	if i := p.m.index(canonName(link)); i != 0 || link == 0 {
 		return i
 	}
-	return or(p.last[canonName(link)], link)
+	return cmp.Or(p.last[canonName(link)], link)
 }
 
 // known is the index by which the FIB knows it, 0 if it has never heard of it.
@@ -399,13 +400,7 @@ func (p *player) known(link int) int {
 	}
 	p.f.lock()
 	defer p.f.unlock()
-	name := canonName(link)
-	for _, l := range p.f.links {
-		if l.Interface == name {
-			return l.IfIndex
-		}
-	}
-	return int(p.f.bygone[name])
+	return p.f.core.LinkNamed(canonName(link))
 }
 
 // strange reports whether the FIB has never heard of one of the interfaces: nobody who
@@ -521,7 +516,7 @@ func (p *player) wish(verb string, w *words) func(*FIB) error {
 		if a.IfIndex = (canon{}).index(w.word()); p.strange(a.IfIndex) {
 			return nil
 		}
-		key := addressKey{link: a.IfIndex, prefix: a.Prefix}
+		key := wire.AddressKey{IfIndex: a.IfIndex, Prefix: a.Prefix}
 		if verb == "address" {
 			d.addresses[key] = a
 			return func(f *FIB) error { a.IfIndex = p.known(a.IfIndex); return f.SetAddress(a) }
@@ -533,7 +528,7 @@ func (p *player) wish(verb string, w *words) func(*FIB) error {
 		if p.strange(n.IfIndex) {
 			return nil
 		}
-		key := neighborKey{n.IfIndex, n.Addr, n.Proxy}
+		key := wire.NeighborKey{IfIndex: n.IfIndex, Addr: n.Addr, Proxy: n.Proxy}
 		if verb == "neighbour" {
 			d.neighbors[key] = n
 			return func(f *FIB) error { n.IfIndex = p.known(n.IfIndex); return f.SetNeighbor(n) }
@@ -552,7 +547,7 @@ func (p *player) gateways(down bool, w *words) func(*FIB) error {
 	var keys []gatewayKey
 	for w.more() {
 		k := gatewayKey{int32(canon{}.index(w.word())), w.addr()}
-		if p.strange(int(k.link)) {
+		if p.strange(int(k.IfIndex)) {
 			continue
 		}
 		if keys = append(keys, k); down {
@@ -563,10 +558,10 @@ func (p *player) gateways(down bool, w *words) func(*FIB) error {
 	}
 	return func(f *FIB) error {
 		for _, k := range keys {
-			if link := p.known(int(k.link)); down {
-				f.GatewayDown(link, k.gateway)
+			if link := p.known(int(k.IfIndex)); down {
+				f.GatewayDown(link, k.Gateway)
 			} else {
-				f.GatewayUp(link, k.gateway)
+				f.GatewayUp(link, k.Gateway)
 			}
 		}
 		return nil
@@ -576,7 +571,7 @@ func (p *player) gateways(down bool, w *words) func(*FIB) error {
 // key is the route's key as the kernel has it.
 func (p *player) key(k RouteKey) RouteKey {
 	if k.Prefix.Addr().Is6() {
-		k.Metric = or(k.Metric, metricIPv6)
+		k.Metric = cmp.Or(k.Metric, metricIPv6)
 	}
 	return k
 }

@@ -1,10 +1,10 @@
 package fib
 
 import (
-	"fmt"
 	"net/netip"
 
-	"github.com/hyperfib/hyperfib/internal/enum"
+	"github.com/hyperfib/hyperfib/internal/fibcore"
+	"github.com/hyperfib/hyperfib/internal/fibcore/wire"
 )
 
 // RouteKey is what makes a route unique in the kernel. It is comparable.
@@ -123,9 +123,7 @@ const (
 	StateLost
 )
 
-var stateNames = [...]string{"pending", "installed", "held", "failed", "foreign", "stale", "partial", "lost"}
-
-func (s RouteState) String() string { return enum.String("RouteState", stateNames[:], s) }
+func (s RouteState) String() string { return fibcore.RouteState(s).String() }
 
 // RouteStatus is one row of [FIB.Routes].
 type RouteStatus struct {
@@ -144,19 +142,7 @@ type RouteStatus struct {
 	Err error
 }
 
-var typeNames = [...]string{RouteUnicast: "unicast", RouteLocal: "local", RouteBroadcast: "broadcast", RouteAnycast: "anycast", RouteMulticast: "multicast",
-	RouteBlackhole: "blackhole", RouteUnreachable: "unreachable", RouteProhibit: "prohibit", RouteThrow: "throw"}
-
-func (t RouteType) String() string { return enum.String("RouteType", typeNames[:], t) }
+func (t RouteType) String() string { return wire.RouteType(t).String() }
 
 // String formats the key as `203.0.113.1/32 table 90 metric 10`.
-func (k RouteKey) String() string {
-	s := fmt.Sprintf("%v table %d", k.Prefix, k.Table)
-	if k.TOS != 0 {
-		s += fmt.Sprintf(" tos %#x", k.TOS)
-	}
-	if k.Metric != 0 {
-		s += fmt.Sprintf(" metric %d", k.Metric)
-	}
-	return s
-}
+func (k RouteKey) String() string { return wire.RouteKey(k).String() }

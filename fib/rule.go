@@ -1,12 +1,9 @@
 package fib
 
 import (
-	"fmt"
 	"net/netip"
-	"strings"
 
-	"github.com/hyperfib/hyperfib/internal/enum"
-	"github.com/hyperfib/hyperfib/internal/rtnl"
+	"github.com/hyperfib/hyperfib/internal/fibcore/wire"
 )
 
 // Family is an address family of a rule.
@@ -85,109 +82,6 @@ type Rule struct {
 }
 
 // String formats the rule nearly as `ip rule` does.
-func (r Rule) String() string {
-	var b strings.Builder
-	r = r.normal()
-	from := "all"
-	if r.From.IsValid() {
-		from = r.From.String()
-	}
-	fmt.Fprintf(&b, "%d:", r.Priority)
-	if r.Not {
-		b.WriteString(" not")
-	}
-	fmt.Fprintf(&b, " from %s", from)
-	if r.To.IsValid() {
-		fmt.Fprintf(&b, " to %v", r.To)
-	}
-	if r.TOS != 0 {
-		fmt.Fprintf(&b, " tos %#x", r.TOS)
-	}
-	if r.Mark != 0 || r.Mask != 0 {
-		fmt.Fprintf(&b, " fwmark %#x", r.Mark)
-		if r.Mask != ^uint32(0) {
-			fmt.Fprintf(&b, "/%#x", r.Mask)
-		}
-	}
-	if r.IIF != "" {
-		fmt.Fprintf(&b, " iif %s", r.IIF)
-	}
-	if r.OIF != "" {
-		fmt.Fprintf(&b, " oif %s", r.OIF)
-	}
-	if r.UIDs.Set {
-		fmt.Fprintf(&b, " uidrange %d-%d", r.UIDs.Low, r.UIDs.High)
-	}
-	if r.IPProto != 0 {
-		fmt.Fprintf(&b, " ipproto %d", r.IPProto)
-	}
-	if r.SourcePorts != (Range{}) {
-		fmt.Fprintf(&b, " sport %d-%d", r.SourcePorts.Low, r.SourcePorts.High)
-	}
-	if r.DestPorts != (Range{}) {
-		fmt.Fprintf(&b, " dport %d-%d", r.DestPorts.Low, r.DestPorts.High)
-	}
-	switch {
-	case r.L3MDev:
-		b.WriteString(" lookup [l3mdev-table]")
-	case r.Action == RuleToTable:
-		fmt.Fprintf(&b, " lookup %d", r.Table)
-	case r.Action == RuleGoto:
-		fmt.Fprintf(&b, " goto %d", r.Target)
-	default:
-		fmt.Fprintf(&b, " %v", r.Action)
-	}
-	if r.Suppress {
-		fmt.Fprintf(&b, " suppress_prefixlength %d", r.SuppressLength)
-	}
-	return b.String()
-}
+func (r Rule) String() string { return coreRule(r).String() }
 
-var actionNames = [...]string{RuleToTable: "lookup", RuleGoto: "goto", RuleNop: "nop",
-	RuleBlackhole: "blackhole", RuleUnreachable: "unreachable", RuleProhibit: "prohibit"}
-
-func (a RuleAction) String() string { return enum.String("RuleAction", actionNames[:], a) }
-
-// normal gives equal rules equal values.
-func (r Rule) normal() Rule {
-	r.Action = or(r.Action, RuleToTable)
-	if r.Action == RuleToTable && !r.L3MDev {
-		r.Table = or(r.Table, rtnl.RT_TABLE_MAIN)
-	}
-	if r.From.IsValid() {
-		r.From = r.From.Masked()
-	}
-	if r.To.IsValid() {
-		r.To = r.To.Masked()
-	}
-	if r.From.Bits() == 0 {
-		r.From = netip.Prefix{}
-	}
-	if r.To.Bits() == 0 {
-		r.To = netip.Prefix{}
-	}
-	if r.Mark != 0 && r.Mask == 0 {
-		r.Mask = ^uint32(0)
-	}
-	if !r.Suppress {
-		r.SuppressLength = 0
-	}
-	return r
-}
-
-func (r Rule) check() error {
-	family := func(p netip.Prefix) bool { return !p.IsValid() || familyOf(p.Addr()) == r.Family }
-	switch {
-	case r.Family != FamilyIPv4 && r.Family != FamilyIPv6:
-		return fmt.Errorf("family %d", r.Family)
-	case !family(r.From) || !family(r.To):
-		return fmt.Errorf("selector of another family")
-	case r.L3MDev && r.Table != 0:
-		return fmt.Errorf("l3mdev with a table")
-	case r.Action == RuleGoto && r.Target <= r.Priority:
-		return fmt.Errorf("goto backwards")
-	case len(r.IIF) > 15 || len(r.OIF) > 15:
-		return fmt.Errorf("interface name too long")
-	}
-	return nil
-}
+func (a RuleAction) String() string { return wire.RuleAction(a).String() }

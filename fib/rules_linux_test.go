@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hyperfib/hyperfib/internal/fibcore/wire"
 	"github.com/hyperfib/hyperfib/internal/rtnl"
 	"github.com/hyperfib/hyperfib/internal/testing/nstest"
 )
@@ -20,8 +21,8 @@ func ruleCount(t testing.TB, s *rtnl.Socket, r Rule) (n int) {
 		body[0] = byte(r.Family)
 		err := s.Dump(rtnl.DumpRequest(rtnl.RTM_GETRULE, body[:]...), make([]byte, 1<<16), func(b []byte) (bool, error) {
 			done, interrupted, err := rtnl.WalkDump(b, func(m rtnl.Message) {
-				var k kernelRule
-				if m.Type == rtnl.RTM_NEWRULE && k.parse(m.Body) == nil && k.Rule == r.normal() && k.proto == DefaultProtocol {
+				var k wire.KernelRule
+				if m.Type == rtnl.RTM_NEWRULE && k.Parse(m.Body) == nil && k.Rule == coreRule(r).Normal() && k.Protocol == DefaultProtocol {
 					n++
 				}
 			})
@@ -63,9 +64,9 @@ func TestRulesWhileOthersChangeThem(t *testing.T) {
 				w.Reset()
 				rule := wanted[r.IntN(len(wanted))].normal()
 				if r.IntN(2) == 0 {
-					w.Add(appendRule(w.Buffer(), rtnl.RTM_NEWRULE, rtnl.NLM_F_REQUEST|rtnl.NLM_F_CREATE, w.Seq(), rule, DefaultProtocol))
+					w.Add(wire.AppendRule(w.Buffer(), rtnl.RTM_NEWRULE, rtnl.NLM_F_REQUEST|rtnl.NLM_F_CREATE, w.Seq(), coreRule(rule), DefaultProtocol))
 				} else {
-					w.Add(appendRule(w.Buffer(), rtnl.RTM_DELRULE, rtnl.NLM_F_REQUEST, w.Seq(), rule, DefaultProtocol))
+					w.Add(wire.AppendRule(w.Buffer(), rtnl.RTM_DELRULE, rtnl.NLM_F_REQUEST, w.Seq(), coreRule(rule), DefaultProtocol))
 				}
 				_, _ = w.Flush()
 				if d := r.IntN(3); d > 0 {

@@ -10,11 +10,11 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/hyperfib/hyperfib/internal/fibcore/wire"
 	"github.com/hyperfib/hyperfib/internal/rtnl"
 	"github.com/hyperfib/hyperfib/internal/testing/nstest"
 	"github.com/hyperfib/hyperfib/internal/testing/scenario"
+	"golang.org/x/sys/unix"
 )
 
 // TestSearchKernel is TestSearch with the kernel itself: a user changes what is desired,
@@ -87,13 +87,13 @@ func playOnKernel(t *testing.T, inputs []string) (err error) {
 	}
 	if !nstest.Promptly(5*time.Second, func() bool { // duplicates of rules and objects that nobody needs go after a time
 		n := p.writes()
-		calm := n == before && len(p.f.failing(1)) == 0
+		calm := n == before && len(p.f.core.Failing(1)) == 0
 		before = n
 		if !calm {
 			time.Sleep(300 * time.Millisecond)
 		}
 		return calm
-	}) && len(p.f.failing(1)) == 0 {
+	}) && len(p.f.core.Failing(1)) == 0 {
 		return fmt.Errorf("still writes: %+v", p.f.Stats())
 	}
 	p.picture()
@@ -206,21 +206,21 @@ func (p *kernelPlayer) watch() {
 			switch msg.Type {
 			case rtnl.RTM_DELROUTE:
 				r := fakeRoute{}
-				if r.parse(msg.Body) == nil && r.proto == 4 {
-					if _, ok := p.desired.routes[r.routeKey()]; !ok {
-						p.foreign = append(p.foreign, p.m.routeWords(&r.routeMessage))
+				if r.Parse(msg.Body) == nil && r.Protocol == 4 {
+					if _, ok := p.desired.routes[RouteKey(r.RouteKey())]; !ok {
+						p.foreign = append(p.foreign, p.m.routeWords(&r.RouteMessage))
 					}
 				}
 			case rtnl.RTM_DELRULE:
-				var k kernelRule
-				if k.parse(msg.Body) == nil && k.proto != DefaultProtocol {
-					if _, ok := p.desired.rules[k.Rule]; !ok {
+				var k wire.KernelRule
+				if k.Parse(msg.Body) == nil && k.Protocol != DefaultProtocol {
+					if _, ok := p.desired.rules[ruleOf(k.Rule)]; !ok {
 						p.foreign = append(p.foreign, k.Rule.String())
 					}
 				}
 			case rtnl.RTM_DELNEXTHOP:
-				var h nextHopMessage
-				if h.parse(msg.Body) == nil && h.proto != DefaultProtocol {
+				var h wire.NextHopMessage
+				if h.Parse(msg.Body) == nil && h.Protocol != DefaultProtocol {
 					p.foreign = append(p.foreign, p.m.hopWords(&h))
 				}
 			}
@@ -240,35 +240,35 @@ func (p *kernelPlayer) picture() {
 	p.k.each(func(msg rtnl.Message) {
 		switch msg.Type {
 		case rtnl.RTM_NEWLINK:
-			if l, err := parseLink(msg.Body); err == nil {
+			if l, err := wire.ParseLink(msg.Body); err == nil {
 				m.links[int32(l.IfIndex)] = &l
 			}
 		case rtnl.RTM_NEWADDR:
-			var a kernelAddress
-			if a.parse(msg.Body) == nil {
+			var a wire.KernelAddress
+			if a.Parse(msg.Body) == nil {
 				m.addrs = append(m.addrs, a)
 			}
 		case rtnl.RTM_NEWRULE:
-			var r kernelRule
-			if r.parse(msg.Body) == nil {
+			var r wire.KernelRule
+			if r.Parse(msg.Body) == nil {
 				m.rules = append(m.rules, r)
 			}
 		case rtnl.RTM_NEWNEIGH:
-			var n kernelNeighbor
-			if n.parse(msg.Body) == nil && (n.permanent || n.Proxy) {
-				m.neigh[neighborKey{n.IfIndex, n.Addr, n.Proxy}] = n
+			var n wire.KernelNeighbor
+			if n.Parse(msg.Body) == nil && (n.Permanent || n.Proxy) {
+				m.neigh[wire.NeighborKey{IfIndex: n.IfIndex, Addr: n.Addr, Proxy: n.Proxy}] = n
 			}
 		case rtnl.RTM_NEWNEXTHOP:
 			h := &fakeHop{}
 			if h.read(msg.Body) == nil {
-				h.members = slices.Clone(h.members)
-				m.hops[h.id] = h
+				h.Members = slices.Clone(h.Members)
+				m.hops[h.ID] = h
 			}
 		case rtnl.RTM_NEWROUTE:
 			r := &fakeRoute{body: slices.Clone(msg.Body)}
-			if r.parse(msg.Body) == nil && r.table == 90 {
-				if r.nextHops = slices.Clone(r.nextHops); r.nhid != 0 {
-					r.nextHops = nil
+			if r.Parse(msg.Body) == nil && r.Table == 90 {
+				if r.NextHops = slices.Clone(r.NextHops); r.NextHopID != 0 {
+					r.NextHops = nil
 				}
 				m.routes = append(m.routes, r)
 			}

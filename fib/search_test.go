@@ -1,6 +1,7 @@
 package fib
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/hyperfib/hyperfib/internal/fibcore/wire"
 	"github.com/hyperfib/hyperfib/internal/rtnl"
 	"github.com/hyperfib/hyperfib/internal/testing/scenario"
 )
@@ -271,7 +273,7 @@ func playAndCheck(t *testing.T, inputs []string, also func(*player) error) (err 
 		if _, e := scenario.Play(strings.Join(inputs, "\n"), p); e != nil {
 			err = e
 		} else {
-			err = or(p.settle(len(inputs)), also(p))
+			err = cmp.Or(p.settle(len(inputs)), also(p))
 		}
 		p.stop()
 	})
@@ -308,7 +310,7 @@ func (p *player) settle(inputs int) error {
 	p.m.writes = nil
 	p.m.mu.Unlock()
 	p.pass(time.Minute)
-	if n := p.m.count - before; n > 0 && len(p.f.failing(1)) == 0 {
+	if n := p.m.count - before; n > 0 && len(p.f.core.Failing(1)) == 0 {
 		return fmt.Errorf("still writes %q", p.m.writes)
 	}
 	if err := p.follow.compare(p.f); err != nil {
@@ -327,7 +329,7 @@ func (m *fake) hopList() (out []string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, id := range sortedKeys(m.hops) {
-		out = append(out, fmt.Sprintf("%s proto %d", m.hopWords(&m.hops[id].nextHopMessage), m.hops[id].proto))
+		out = append(out, fmt.Sprintf("%s proto %d", m.hopWords(&m.hops[id].NextHopMessage), m.hops[id].Protocol))
 	}
 	return out
 }
@@ -384,12 +386,12 @@ func (m *fake) informed() bool {
 // route: a route of somebody else that was not put in the place of ours is replaced or deleted only
 // if the policy says so.
 func (g *guard) route(q *fakeRoute) {
-	own := q.proto == DefaultProtocol || q.proto == DefaultPersistentProtocol
-	_, desired := g.player.desired.routes[q.routeKey()]
+	own := q.Protocol == DefaultProtocol || q.Protocol == DefaultPersistentProtocol
+	_, desired := g.player.desired.routes[RouteKey(q.RouteKey())]
 	if own || q.stolen || !g.player.m.informed() || desired && g.player.config.OnForeign == ForeignTake {
 		return
 	}
-	g.fail("route of protocol %d: %s", q.proto, g.player.m.routeWords(&q.routeMessage))
+	g.fail("route of protocol %d: %s", q.Protocol, g.player.m.routeWords(&q.RouteMessage))
 }
 
 // desires reports whether the FIB wants a route under the key of r.
@@ -400,36 +402,36 @@ func (g *guard) desires(r *fakeRoute) bool {
 	f := g.player.f
 	f.lock()
 	defer f.unlock()
-	_, ok := g.player.desired.routes[r.routeKey()]
-	return ok && f.synced
+	_, ok := g.player.desired.routes[RouteKey(r.RouteKey())]
+	return ok && f.core.Synced()
 }
 
 // hop: an object of somebody else stays as it is, unless it took the place of ours.
 func (g *guard) hop(h *fakeHop) {
-	if h.proto != DefaultProtocol && !h.stolen && g.player.m.informed() {
-		g.fail("next-hop object of protocol %d: %s", h.proto, g.player.m.hopWords(&h.nextHopMessage))
+	if h.Protocol != DefaultProtocol && !h.stolen && g.player.m.informed() {
+		g.fail("next-hop object of protocol %d: %s", h.Protocol, g.player.m.hopWords(&h.NextHopMessage))
 	}
 }
 
 // rule: what is deleted is banned, or ours and not needed; and while packets are to meet
 // rules, all that are desired and were there still are.
-func (g *guard) rule(gone kernelRule) {
+func (g *guard) rule(gone wire.KernelRule) {
 	m, d := g.player.m, g.player.desired.rules
 	if !m.informed() || m.faults.interrupted[rtnl.RTM_GETRULE] > 0 {
 		return
 	}
-	wanted, known := d[gone.Rule]
-	if !known && gone.proto != DefaultProtocol {
-		g.fail("rule of protocol %d: %v", gone.proto, gone.Rule)
+	wanted, known := d[ruleOf(gone.Rule)]
+	if !known && gone.Protocol != DefaultProtocol {
+		g.fail("rule of protocol %d: %v", gone.Protocol, gone.Rule)
 	}
-	if wanted && !slices.ContainsFunc(m.rules, func(k kernelRule) bool { return k.Rule == gone.Rule }) {
+	if wanted && !slices.ContainsFunc(m.rules, func(k wire.KernelRule) bool { return k.Rule == gone.Rule }) {
 		g.fail("the only rule %v is deleted", gone.Rule)
 	}
 	if !known || wanted {
 		return
 	}
 	for r, wanted := range d {
-		if wanted && r.Family == gone.Family && !slices.ContainsFunc(m.rules, func(k kernelRule) bool { return k.Rule == r }) {
+		if wanted && r.Family == Family(gone.Family) && !slices.ContainsFunc(m.rules, func(k wire.KernelRule) bool { return ruleOf(k.Rule) == r }) {
 			g.fail("the banned rule %v goes before %v is there", gone.Rule, r)
 		}
 	}
@@ -450,12 +452,14 @@ func (p *player) check() error {
 func (p *player) checkRoutes() error {
 	have := map[RouteKey][]*fakeRoute{}
 	for _, r := range p.m.routes {
-		have[r.routeKey()] = append(have[r.routeKey()], r)
+		have[RouteKey(r.RouteKey())] = append(have[RouteKey(r.RouteKey())], r)
 	}
 	for k, rs := range have {
-		own := slices.ContainsFunc(rs, func(r *fakeRoute) bool { return r.proto == DefaultProtocol || r.proto == DefaultPersistentProtocol })
+		own := slices.ContainsFunc(rs, func(r *fakeRoute) bool {
+			return r.Protocol == DefaultProtocol || r.Protocol == DefaultPersistentProtocol
+		})
 		if _, ok := p.desired.routes[k]; !ok && own {
-			return fmt.Errorf("%v is not desired: %s", k, p.m.routeWords(&rs[0].routeMessage))
+			return fmt.Errorf("%v is not desired: %s", k, p.m.routeWords(&rs[0].RouteMessage))
 		}
 	}
 	for k, r := range p.desired.routes {
@@ -469,7 +473,7 @@ func (p *player) checkRoutes() error {
 // checkRoute compares the routes under one key with what is desired.
 func (p *player) checkRoute(k RouteKey, want Route, rs []*fakeRoute) error {
 	must, may := p.oracle(want)
-	if len(rs) > 0 && rs[0].proto == 4 && !rs[0].stolen {
+	if len(rs) > 0 && rs[0].Protocol == 4 && !rs[0].stolen {
 		if p.config.OnForeign == ForeignTake && (len(want.NextHops) == 0 || len(must) > 0) {
 			return fmt.Errorf("%v: somebody else's is not taken", k)
 		}
@@ -484,28 +488,28 @@ func (p *player) checkRoute(k RouteKey, want Route, rs []*fakeRoute) error {
 		}
 		return nil
 	}
-	if rs[0].proto == 4 && (p.m.everLost || p.faulty || len(must) == 0 && len(want.NextHops) > 0) {
+	if rs[0].Protocol == 4 && (p.m.everLost || p.faulty || len(must) == 0 && len(want.NextHops) > 0) {
 		return nil // what took our place stays while ours cannot be had, or it was not seen that it did
 	}
 	q := p.m.resolved(rs[0])
 	if want.Type == RouteUnreachable {
-		if q.typ != RouteUnreachable {
-			return fmt.Errorf("%v is of type %v", k, q.typ)
+		if q.Type != wire.RouteUnreachable {
+			return fmt.Errorf("%v is of type %v", k, q.Type)
 		}
 		return nil
 	}
-	if q.alien || q.mtu != want.MTU || q.typ != RouteUnicast {
+	if q.Unknown || q.MTU != want.MTU || q.Type != wire.RouteUnicast {
 		if len(must) == 0 {
 			return nil
 		}
 		return fmt.Errorf("%v: %s", k, p.m.routeWords(&q))
 	}
 	for _, l := range must {
-		if !slices.Contains(q.nextHops, l) {
-			return fmt.Errorf("%v has %v, should have %v", k, q.nextHops, must)
+		if !slices.Contains(q.NextHops, l) {
+			return fmt.Errorf("%v has %v, should have %v", k, q.NextHops, must)
 		}
 	}
-	for _, l := range q.nextHops {
+	for _, l := range q.NextHops {
 		if !slices.Contains(may, l) && len(must) > 0 {
 			return fmt.Errorf("%v has nextHop %v, may have %v", k, l, may)
 		}
@@ -515,25 +519,25 @@ func (p *player) checkRoute(k RouteKey, want Route, rs []*fakeRoute) error {
 
 // oracle is the slow and obvious answer to: which next hops must r have, and which may it
 // have? If must is empty it need not be there.
-func (p *player) oracle(r Route) (must, may []nextHop) {
+func (p *player) oracle(r Route) (must, may []wire.NextHop) {
 	distinct := map[NextHop]bool{}
 	for _, h := range r.NextHops {
 		distinct[h] = true
 	}
-	var usable, alive []nextHop
+	var usable, alive []wire.NextHop
 	complete := true
 	for h := range distinct {
-		l := nextHop{h.Gateway, int32(h.IfIndex), or(h.Weight, 1), h.OnLink}
-		link := p.m.links[l.link]
+		l := wire.NextHop{Gateway: h.Gateway, IfIndex: int32(h.IfIndex), Weight: cmp.Or(h.Weight, 1), OnLink: h.OnLink}
+		link := p.m.links[l.IfIndex]
 		if link == nil || !link.AdminUp {
 			continue
 		}
-		reached := !l.gateway.IsValid() || l.onlink || p.m.reaches(l.gateway, l.link)
+		reached := !l.Gateway.IsValid() || l.OnLink || p.m.reaches(l.Gateway, l.IfIndex)
 		if len(distinct) == 1 {
 			if reached {
-				return []nextHop{l}, []nextHop{l}
+				return []wire.NextHop{l}, []wire.NextHop{l}
 			}
-			return nil, []nextHop{l}
+			return nil, []wire.NextHop{l}
 		}
 		if !link.Carrier {
 			continue
@@ -557,9 +561,9 @@ func (p *player) oracle(r Route) (must, may []nextHop) {
 	return nil, usable
 }
 
-func (p *player) isDown(l nextHop) bool {
+func (p *player) isDown(l wire.NextHop) bool {
 	for k := range p.desired.down {
-		if k.gateway == l.gateway && int32(p.current(int(k.link))) == l.link {
+		if k.Gateway == l.Gateway && int32(p.current(int(k.IfIndex))) == l.IfIndex {
 			return true
 		}
 	}
@@ -569,10 +573,10 @@ func (p *player) isDown(l nextHop) bool {
 func (p *player) checkRules() error {
 	ours, theirs := map[Rule]int{}, map[Rule]int{}
 	for _, k := range p.m.rules {
-		if k.proto == DefaultProtocol {
-			ours[k.Rule]++
+		if k.Protocol == DefaultProtocol {
+			ours[ruleOf(k.Rule)]++
 		} else {
-			theirs[k.Rule]++
+			theirs[ruleOf(k.Rule)]++
 		}
 	}
 	desired := 0
@@ -600,36 +604,36 @@ func (p *player) checkRules() error {
 
 // shadowed reports whether a rule cannot be deleted since the kernel would take another.
 func (p *player) shadowed(r Rule) bool {
-	return r.IIF == "" && slices.ContainsFunc(p.m.rules, func(k kernelRule) bool { return k.Priority == r.Priority && k.Table == r.Table && k.IIF != "" })
+	return r.IIF == "" && slices.ContainsFunc(p.m.rules, func(k wire.KernelRule) bool { return k.Priority == r.Priority && k.Table == r.Table && k.IIF != "" })
 }
 
 // checkSmall compares addresses and neighbours.
 func (p *player) checkSmall() error {
-	addresses, neighbors := map[addressKey]bool{}, map[neighborKey]bool{}
+	addresses, neighbors := map[wire.AddressKey]bool{}, map[wire.NeighborKey]bool{}
 	for key := range p.desired.addresses {
-		key.link = p.current(key.link)
+		key.IfIndex = p.current(key.IfIndex)
 		addresses[key] = true
-		i := slices.IndexFunc(p.m.addrs, func(a kernelAddress) bool { return a.key() == key })
-		if p.m.links[int32(key.link)] != nil && (i < 0 || p.m.addrs[i].NoPrefixRoute) {
-			return fmt.Errorf("address %v is not as desired", key.prefix)
+		i := slices.IndexFunc(p.m.addrs, func(a wire.KernelAddress) bool { return a.Key() == key })
+		if p.m.links[int32(key.IfIndex)] != nil && (i < 0 || p.m.addrs[i].NoPrefixRoute) {
+			return fmt.Errorf("address %v is not as desired", key.Prefix)
 		}
 	}
 	for _, a := range p.m.addrs {
-		if !addresses[a.key()] && a.proto == DefaultProtocol {
+		if !addresses[a.Key()] && a.Protocol == DefaultProtocol {
 			return fmt.Errorf("address %v is not desired", a.Prefix)
 		}
 	}
 	for key, n := range p.desired.neighbors {
-		key.link, n.IfIndex = p.current(key.link), p.current(n.IfIndex)
+		key.IfIndex, n.IfIndex = p.current(key.IfIndex), p.current(n.IfIndex)
 		neighbors[key] = true
-		l := p.m.links[int32(key.link)]
-		if l != nil && (l.AdminUp || key.proxy) && p.m.neigh[key].Neighbor != n {
-			return fmt.Errorf("neighbour %v is not as desired: %v", key.addr, p.m.neigh[key])
+		l := p.m.links[int32(key.IfIndex)]
+		if l != nil && (l.AdminUp || key.Proxy) && p.m.neigh[key].Neighbor != wire.Neighbor(n) {
+			return fmt.Errorf("neighbour %v is not as desired: %v", key.Addr, p.m.neigh[key])
 		}
 	}
 	for key, n := range p.m.neigh {
-		if !neighbors[key] && n.proto == DefaultProtocol && !key.proxy { // of those the kernel tells nobody
-			return fmt.Errorf("neighbour %v is not desired", key.addr)
+		if !neighbors[key] && n.Protocol == DefaultProtocol && !key.Proxy { // of those the kernel tells nobody
+			return fmt.Errorf("neighbour %v is not desired", key.Addr)
 		}
 	}
 	return nil
@@ -638,21 +642,15 @@ func (p *player) checkSmall() error {
 // checkLeftovers: objects of ours that nobody needs are gone.
 func (p *player) checkLeftovers() error {
 	for id, h := range p.m.hops {
-		if h.proto != DefaultProtocol || h.flag != 0 || id < DefaultNextHopBase {
+		if h.Protocol != DefaultProtocol || h.flag != 0 || id < DefaultNextHopBase {
 			continue
 		}
-		used := slices.ContainsFunc(p.m.routes, func(r *fakeRoute) bool { return r.nhid == id })
+		used := slices.ContainsFunc(p.m.routes, func(r *fakeRoute) bool { return r.NextHopID == id })
 		for _, g := range p.m.hops {
 			used = used || g.has(id)
 		}
-		for _, g := range p.f.groups {
-			used = used || g.now != nil && g.now.id == id
-			for i := range g.nextHops {
-				used = used || h.members == nil && h.gateway == g.nextHops[i].gateway && h.link == g.nextHops[i].link
-			}
-		}
-		if !used {
-			return fmt.Errorf("%s is left over", p.m.hopWords(&h.nextHopMessage))
+		if !used && !p.f.core.Needs(id) {
+			return fmt.Errorf("%s is left over", p.m.hopWords(&h.NextHopMessage))
 		}
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/hyperfib/hyperfib/internal/fibcore"
 	"golang.org/x/sys/unix"
 )
 
@@ -14,7 +15,7 @@ import (
 // in the namespace. The files of /proc are opened with plain system calls: the
 // runtime's poller, which os.Open asks whether it can wait for them, costs as much as
 // all the rest.
-func applySysctl(s Sysctl, dry bool) (written bool, err error) {
+func applySysctl(s fibcore.Sysctl, dry bool) (written bool, err error) {
 	name := "/proc/sys/" + s.Path
 	var buf [256]byte
 	n, err := withFile(name, unix.O_RDONLY, func(fd int) (int, error) { return unix.Read(fd, buf[:]) })

@@ -1,10 +1,12 @@
 package fib
 
 import (
+	"encoding/binary"
 	"fmt"
 	"os"
 	"path"
 
+	"github.com/hyperfib/hyperfib/internal/fibcore"
 	"golang.org/x/sys/unix"
 )
 
@@ -40,7 +42,7 @@ func newSysctlWatch() (*sysctlWatch, error) {
 
 // add watches the directories of paths. It runs on a thread in the namespace. Adding
 // again is harmless, and needed after an interface has come back.
-func (w *sysctlWatch) add(paths []Sysctl) {
+func (w *sysctlWatch) add(paths []fibcore.Sysctl) {
 	last := ""
 	for _, s := range paths { // those of one directory follow each other
 		dir := path.Dir(s.Path)
@@ -86,8 +88,8 @@ func (w *sysctlWatch) read(buf []byte) ([]sysctlWrite, error) {
 	}
 	var writes []sysctlWrite
 	for b := buf[:n]; len(b) >= unix.SizeofInotifyEvent; {
-		end := min(unix.SizeofInotifyEvent+int(native.Uint32(b[12:])), len(b))
-		writes = append(writes, sysctlWrite{int32(native.Uint32(b)), unix.ByteSliceToString(b[unix.SizeofInotifyEvent:end])})
+		end := min(unix.SizeofInotifyEvent+int(binary.NativeEndian.Uint32(b[12:])), len(b))
+		writes = append(writes, sysctlWrite{int32(binary.NativeEndian.Uint32(b)), unix.ByteSliceToString(b[unix.SizeofInotifyEvent:end])})
 		b = b[end:]
 	}
 	return writes, nil

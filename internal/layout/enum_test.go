@@ -38,9 +38,10 @@ func (e *enumeration) key() string { return e.path + "." + e.name }
 // numbers are types whose values are numbers of the protocol or the kernel: any value
 // is as good as another, and String only writes it down.
 var numbers = map[string]bool{
-	module + "/bgp/wire.Community":    true, // 65000:90
-	module + "/bgp/wire.ExtCommunity": true, // rt:65000:5
-	module + "/fib.NextHopID":         true, // next-hop object 0x48460000
+	module + "/bgp/wire.Community":         true, // 65000:90
+	module + "/bgp/wire.ExtCommunity":      true, // rt:65000:5
+	module + "/fib.NextHopID":              true, // next-hop object 0x48460000
+	module + "/internal/fibcore.NextHopID": true,
 }
 
 // pack is what go list says about a package.

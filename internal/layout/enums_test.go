@@ -15,6 +15,8 @@ import (
 	examples_hvrouter_netns "github.com/hyperfib/hyperfib/examples/hvrouter/netns"
 	examples_lab_plan "github.com/hyperfib/hyperfib/examples/lab/plan"
 	fib "github.com/hyperfib/hyperfib/fib"
+	internal_fibcore "github.com/hyperfib/hyperfib/internal/fibcore"
+	internal_fibcore_wire "github.com/hyperfib/hyperfib/internal/fibcore/wire"
 	internal_station "github.com/hyperfib/hyperfib/internal/station"
 	ndp "github.com/hyperfib/hyperfib/ndp"
 )
@@ -55,6 +57,13 @@ var enumString = map[string]func(v int64) string{
 	"github.com/hyperfib/hyperfib/fib.RouteState":                    func(v int64) string { return fib.RouteState(v).String() },
 	"github.com/hyperfib/hyperfib/fib.RouteType":                     func(v int64) string { return fib.RouteType(v).String() },
 	"github.com/hyperfib/hyperfib/fib.RuleAction":                    func(v int64) string { return fib.RuleAction(v).String() },
+	"github.com/hyperfib/hyperfib/internal/fibcore.EventKind":        func(v int64) string { return internal_fibcore.EventKind(v).String() },
+	"github.com/hyperfib/hyperfib/internal/fibcore.NextHopID":        func(v int64) string { return internal_fibcore.NextHopID(v).String() },
+	"github.com/hyperfib/hyperfib/internal/fibcore.Outcome":          func(v int64) string { return internal_fibcore.Outcome(v).String() },
+	"github.com/hyperfib/hyperfib/internal/fibcore.RouteState":       func(v int64) string { return internal_fibcore.RouteState(v).String() },
+	"github.com/hyperfib/hyperfib/internal/fibcore.Step":             func(v int64) string { return internal_fibcore.Step(v).String() },
+	"github.com/hyperfib/hyperfib/internal/fibcore/wire.RouteType":   func(v int64) string { return internal_fibcore_wire.RouteType(v).String() },
+	"github.com/hyperfib/hyperfib/internal/fibcore/wire.RuleAction":  func(v int64) string { return internal_fibcore_wire.RuleAction(v).String() },
 	"github.com/hyperfib/hyperfib/internal/station.EventKind":        func(v int64) string { return internal_station.EventKind(v).String() },
 	"github.com/hyperfib/hyperfib/ndp.Preference":                    func(v int64) string { return ndp.Preference(v).String() },
 	"github.com/hyperfib/hyperfib/ndp.ScheduleEvent":                 func(v int64) string { return ndp.ScheduleEvent(v).String() },

@@ -1,0 +1,43 @@
+package fibcore
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Errors that callers test for with errors.Is.
+var (
+	// ErrForeign: a route of another protocol sits under the same key.
+	ErrForeign = errors.New("foreign route under the same key")
+	// ErrContended: somebody undoes our writes again and again; the next comes later.
+	ErrContended = errors.New("contended by somebody else")
+	// ErrTable: the table is not one of Config.Tables.
+	ErrTable = errors.New("table not owned")
+	// ErrInvalid: the value can not be expressed in the kernel's terms.
+	ErrInvalid = errors.New("invalid")
+)
+
+// Error is a failed operation on one object.
+type Error struct {
+	// Op is "add", "replace", "delete", "dump" or "set".
+	Op string
+	// Key names the object: a RouteKey, Rule, Address, Neighbor, Sysctl or
+	// NextHopID.
+	Key any
+	// Err is the kernel's errno (unix.Errno), ErrForeign, ErrTable, or
+	// ErrInvalid, possibly wrapped.
+	Err error
+	// Text is the kernel's extended-ACK message, "" if it gave none.
+	Text string
+}
+
+func (e *Error) Error() string {
+	s := fmt.Sprintf("fib: %s %v: %v", e.Op, e.Key, e.Err)
+	if e.Text != "" {
+		s += " (" + e.Text + ")"
+	}
+	return s
+}
+
+// Unwrap returns Err.
+func (e *Error) Unwrap() error { return e.Err }

@@ -1,0 +1,33 @@
+package fibcore
+
+import (
+	"fmt"
+	"net/netip"
+)
+
+// Sysctl is a desired value below /proc/sys.
+type Sysctl struct {
+	Path  string // relative to /proc/sys, with slashes
+	Value string // without newline
+}
+
+// NextHopID is the id of a next-hop object or group (NHA_ID).
+type NextHopID uint32
+
+// String formats the id as `next-hop object 0x48460000`.
+func (id NextHopID) String() string { return fmt.Sprintf("next-hop object %#x", uint32(id)) }
+
+// NextHopObject is a next-hop object of ours in the kernel.
+type NextHopObject struct {
+	ID      uint32
+	Gateway netip.Addr
+	IfIndex int
+	Groups  map[uint32][]uint32 // by id of a group that has it: the ids of the other members
+}
+
+// Gateway is a gateway of desired routes with several next hops.
+type Gateway struct {
+	IfIndex int
+	Gateway netip.Addr
+	Down    bool // says SetGateway
+}

@@ -1,0 +1,160 @@
+package fibcore
+
+import "github.com/hyperfib/hyperfib/internal/fibcore/wire"
+
+// Next-hop objects and groups as the kernel tells of them. What it has under an id of
+// our range is compared by content: somebody else may have replaced it. After others have
+// changed something in our range all is read again, since a notification may be older
+// than our last write to the same id.
+
+func (c *Core) observeNextHop(m *wire.NextHopMessage, gone, dump bool, by origin) {
+	if !c.objects.owns(m.ID) {
+		if gone {
+			c.doubtForeign()
+		}
+		return
+	}
+	if !gone {
+		by.proto = m.Protocol
+	}
+	if !dump {
+		c.rereads.nextHops.request()
+	}
+	_, single := c.hops[m.ID]
+	k := c.objects.kernel[m.ID]
+	switch grouped := k != nil && k.exists; {
+	case gone && single:
+		c.lostHop(m.ID, by)
+	case gone && grouped:
+		c.lostGroup(k, by)
+	case gone:
+	case m.Members != nil:
+		if single { // deleted, and a group made in its place
+			c.lostHop(m.ID, by)
+		}
+		c.sawGroup(m, by)
+	default:
+		if grouped {
+			c.lostGroup(k, by)
+		}
+		c.sawHop(m, by)
+	}
+}
+
+// missingNextHops takes out of the model what a dump did not have.
+func (c *Core) missingNextHops(seen map[uint32]bool) {
+	for id := range c.hops {
+		if !seen[id] {
+			c.lostHop(id, origin{})
+		}
+	}
+	for id, k := range c.objects.kernel {
+		if k.exists && !seen[id] {
+			c.lostGroup(k, origin{})
+		}
+	}
+}
+
+// lostHop: somebody deleted an object.
+func (c *Core) lostHop(id uint32, by origin) {
+	b := c.byID[id]
+	if b != nil {
+		// If this was the emergency failover of another process, word that the
+		// gateway is dead is on its way: do not put it back before that.
+		b.next = c.clock.Add(grace)
+		c.wake(b.next)
+		b.foreign, b.by = true, by
+	}
+	for _, k := range c.gone(id) {
+		c.emptied(k)
+	}
+	if b != nil {
+		c.event(Event{Kind: EventGatewayDown, Link: c.links[b.key.link], Gateway: b.key.gateway, Reason: "foreign", Protocol: by.proto, Port: by.port})
+	}
+}
+
+func (c *Core) sawHop(m *wire.NextHopMessage, by origin) {
+	h := hop{objectKey{family: m.Family, gateway: m.Gateway, link: m.IfIndex, onlink: m.OnLink}, m.Protocol, m.Unknown}
+	was, existed := c.hops[m.ID]
+	if existed && was == h {
+		return
+	}
+	c.hops[m.ID] = h
+	c.stray(m.ID, by)
+	c.garbage, c.changed = true, true
+	for _, k := range c.objects.kernel {
+		if k.has(m.ID) {
+			k.news, c.news = true, true
+		}
+	}
+	b := c.byID[m.ID]
+	switch {
+	case b == nil:
+		c.adopt(m.ID, h)
+	case h == c.right(b):
+		b.foreign, b.err, b.text = false, nil, ""
+		c.touchGateway(b)
+	case existed: // somebody has made another of it
+		b.foreign, b.by = true, by
+		c.touchGateway(b)
+	default: // the id was free, and somebody has taken it
+		c.rehome(b)
+		c.touchGateway(b)
+		c.adopt(m.ID, h)
+	}
+}
+
+// adopt makes use of an object in the kernel that nothing here has an id for, if it
+// is ours. A third one with the same content is of no use: collect deletes it.
+func (c *Core) adopt(id uint32, h hop) {
+	if h.alien || h.proto != c.config.Protocol {
+		return
+	}
+	k := h.objectKey
+	if c.byKey[k] != nil {
+		if k.clone = true; c.byKey[k] != nil {
+			return
+		}
+	}
+	b := &object{key: k, id: id}
+	c.byKey[k], c.byID[id] = b, b
+	c.touchGateway(b)
+}
+
+// lostGroup: somebody deleted a group. Its routes went with it, in IPv4 without a word.
+func (c *Core) lostGroup(k *kernelGroup, by origin) {
+	if g := k.owner; g != nil {
+		g.foreign, g.by = true, by
+	}
+	c.emptied(k)
+}
+
+func (c *Core) sawGroup(m *wire.NextHopMessage, by origin) {
+	k := c.objects.kernel[m.ID]
+	existed := k != nil && k.exists
+	if k != nil && !existed {
+		c.dropVanished() // the id is used again: not for the routes that had it
+	}
+	k = c.groupRecord(m.ID)
+	sortMembers(m.Members)
+	now := shape{m.Members, m.Buckets, m.Idle, m.Unbalanced}
+	if existed && k.equal(&now) && k.proto == m.Protocol && k.alien == m.Unknown {
+		return // as when the kernel tells that a group has lost a member
+	}
+	k.exists, k.shape, k.proto, k.alien = true, now, m.Protocol, m.Unknown
+	k.news, c.news = true, true
+	c.garbage, c.changed = true, true
+	c.stray(m.ID, by)
+	if g := k.owner; g != nil {
+		g.foreign, g.by = true, by
+		c.touch(g)
+	}
+}
+
+// stray delays the deletion of an object or group that somebody else makes in our range
+// again and again, with our protocol number, and nothing needs. Those with another stay.
+func (c *Core) stray(id uint32, by origin) {
+	if by.port != 0 && by.proto == c.config.Protocol && c.strays.Of(id).Repaired(c.clock) {
+		c.event(Event{Kind: EventContended, Op: "delete", Key: NextHopID(id), Protocol: by.proto, Port: by.port})
+	}
+}

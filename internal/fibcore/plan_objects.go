@@ -1,0 +1,481 @@
+package fibcore
+
+import (
+	"cmp"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/hyperfib/hyperfib/internal/brake"
+	"github.com/hyperfib/hyperfib/internal/fibcore/wire"
+	"github.com/hyperfib/hyperfib/internal/rtnl"
+	"golang.org/x/sys/unix"
+)
+
+// objectOp is one next-hop message to be written.
+type objectOp struct {
+	object  *object // with into nil: make it, or with del delete it
+	group   *group  // with into: make or replace into.id with shape
+	into    *kernelGroup
+	id      uint32 // to delete, of nothing known
+	shape   shape
+	del     bool
+	replace bool // the kernel has something under the id
+	urgent  bool
+}
+
+// key names what op is about.
+func (op *objectOp) key() NextHopID {
+	switch {
+	case op.into != nil:
+		return NextHopID(op.into.id)
+	case op.object != nil:
+		return NextHopID(op.object.id)
+	}
+	return NextHopID(op.id)
+}
+
+func (op *objectOp) append(b []byte, seq uint32, proto uint8) []byte {
+	// What is there must not be made a second time, and what is gone not made anew: the
+	// groups and routes that had it do not.
+	flags := uint16(rtnl.NLM_F_CREATE | rtnl.NLM_F_EXCL)
+	if op.replace {
+		flags = rtnl.NLM_F_REPLACE
+	}
+	switch id := uint32(op.key()); {
+	case op.del:
+		return wire.AppendDelNextHop(b, seq, id)
+	case op.into != nil:
+		return wire.AppendNextHop(b, flags, seq, &wire.NextHopMessage{ID: id, Protocol: proto, Members: op.shape.members, Buckets: op.shape.buckets, Idle: op.shape.idle, Unbalanced: op.shape.unbalanced})
+	default:
+		k := &op.object.key
+		return wire.AppendNextHop(b, flags, seq, &wire.NextHopMessage{ID: id, Protocol: proto, Family: k.family, Gateway: k.gateway, IfIndex: k.link, OnLink: k.onlink})
+	}
+}
+
+// planUrgent is the failover: one deletion for each dead object. A group that
+// would be emptied gets a clone of the object first, if there is a group at all
+// that gains from the deletion; otherwise the object stays. Of several that die at
+// once, those planned before count as gone: a group of them keeps its last. What the
+// kernel refused waits until it may be tried again.
+func (c *Core) planUrgent(now time.Time) (ops []objectOp) {
+	var waiting []*object
+	leaving := map[uint32]bool{}
+	for _, b := range c.dying {
+		if _, there := c.hops[b.id]; !there || leaving[b.id] || c.byID[b.id] != b || !c.down[gatewayKey{b.key.link, b.key.gateway}] {
+			continue
+		}
+		if now.Before(b.next) {
+			c.wake(b.next)
+			waiting = append(waiting, b)
+			continue
+		}
+		others, alone := c.rest(b, leaving)
+		switch {
+		case len(alone) == 0:
+			leaving[b.id] = true
+			ops = append(ops, objectOp{object: b, del: true, urgent: true})
+		case others == 0:
+			// Nothing to gain: what has only this gateway keeps it.
+		default:
+			waiting = append(waiting, b)
+			ops = append(ops, c.protect(b, alone, now)...)
+		}
+	}
+	c.dying = waiting
+	return ops
+}
+
+// protect moves groups that have only b to b's clone. If there can be no clone now, the
+// object waits with it.
+func (c *Core) protect(b *object, alone []*kernelGroup, now time.Time) (ops []objectOp) {
+	key := b.key
+	key.clone = true
+	clone := c.object(key)
+	switch {
+	case clone == nil:
+		b.next = now.Add(lastRetry)
+		return nil
+	case !c.live(clone) && now.Before(clone.next):
+		b.next = clone.next
+		return nil
+	case !c.live(clone):
+		_, there := c.hops[clone.id]
+		return []objectOp{{object: clone, replace: there, urgent: true}}
+	}
+	for _, k := range alone {
+		i := slices.IndexFunc(k.members, func(m wire.Member) bool { return m.ID == b.id })
+		to := k.shape
+		to.members = []wire.Member{{ID: clone.id, Weight: k.members[i].Weight}}
+		ops = append(ops, objectOp{group: k.owner, into: k, shape: to, replace: true, urgent: true})
+	}
+	return ops
+}
+
+// urgentFailed puts off what planUrgent wanted: what is known is wrong, and is read again
+// before the next attempt.
+func (c *Core) urgentFailed(now time.Time) {
+	for _, b := range c.dying {
+		if !now.Before(b.next) {
+			b.step = backoff(b.step)
+			b.next = now.Add(b.step)
+			c.wake(b.next)
+		}
+	}
+}
+
+// planObjects lists objects that groups lack. When there are none, planGroups
+// can go on.
+func (c *Core) planObjects(now time.Time) (ops []objectOp) {
+	slices.SortFunc(c.dirty, func(a, b *group) int { return cmp.Compare(a.serial, b.serial) })
+	seen := map[*object]bool{}
+	for _, g := range c.dirty {
+		if c.groups[g.key] != g {
+			continue // nobody wants it any more
+		}
+		_, missing, _ := c.members(g, c.linkUp, now)
+		for _, b := range missing {
+			if !seen[b] {
+				seen[b] = true
+				ops = append(ops, c.planObject(b))
+			}
+		}
+	}
+	return ops
+}
+
+// planObject makes b, or makes right what the kernel has under its id. If no group of
+// ours has that id, somebody has deleted the object and taken the id: it is left to him.
+func (c *Core) planObject(b *object) objectOp {
+	h, there := c.hops[b.id]
+	if there && h.proto != c.config.Protocol {
+		used := false
+		for _, k := range c.objects.kernel {
+			used = used || k.exists && k.proto == c.config.Protocol && k.has(b.id)
+		}
+		if !used {
+			c.rehome(b)
+			there = false
+		}
+	}
+	return objectOp{object: b, replace: there}
+}
+
+// planGroups decides what becomes of the dirty groups, now that their objects
+// exist or are known to be impossible.
+func (c *Core) planGroups(now time.Time) (ops []objectOp) {
+	work := c.dirty
+	c.dirty = nil
+	if len(work) == 0 {
+		return nil
+	}
+	loose := c.looseGroups()
+	for _, g := range work {
+		g.dirty = false
+		if c.groups[g.key] != g {
+			continue
+		}
+		if op, ok := c.planGroup(g, loose, now); ok {
+			ops = append(ops, op)
+		}
+	}
+	return ops
+}
+
+func (c *Core) planGroup(g *group, loose map[string]*kernelGroup, now time.Time) (objectOp, bool) {
+	want, missing, keep := c.members(g, c.linkUp, now)
+	wait := g.next
+	if g.foreign && !g.brake.Ready(now) {
+		wait = g.brake.Next
+	}
+	switch {
+	case len(missing) > 0 || now.Before(wait):
+		c.touch(g) // not yet
+		if len(missing) == 0 {
+			c.wake(wait)
+		}
+		return objectOp{}, false
+	case keep || len(want.members) == 0: // held back until something changes
+		return objectOp{}, false
+	case g.now != nil && g.now.exists && g.now.proto == c.config.Protocol && !g.now.alien && g.now.equal(&want):
+		g.foreign = false
+		return objectOp{}, false
+	}
+	if k := loose[want.key()]; k != nil && k.owner == nil {
+		c.own(g, k)
+		return objectOp{}, false
+	}
+	into := g.now
+	// Resilient groups keep their number of buckets; see replace_nexthop_grp.
+	if into == nil || into.alien || into.buckets != want.buckets || into.uses > smallGroup && !g.foreign {
+		id := c.allocate()
+		if id == 0 {
+			return objectOp{}, false
+		}
+		into = c.groupRecord(id)
+	}
+	return objectOp{group: g, into: into, shape: want, replace: into.exists}, true
+}
+
+// own makes k the kernel's side of g; settleGroups tells the wants.
+func (c *Core) own(g *group, k *kernelGroup) {
+	if g.now != nil && g.now != k {
+		g.now.owner = nil
+		g.now.since = c.clock
+		c.garbage = true
+	}
+	g.now, k.owner = k, g
+	g.moved, c.moved, c.changed = true, true, true
+}
+
+// settleGroups resolves the wants of groups that have moved, all at once.
+func (c *Core) settleGroups() {
+	if !c.moved {
+		return
+	}
+	c.moved = false
+	c.resolveAll(func(w *want) bool { return w.group != nil && w.group.moved })
+	for _, g := range c.groups {
+		g.moved = false
+	}
+}
+
+// commitObject takes the kernel's answer to op into the model. ok is false if the kernel
+// refused it.
+func (c *Core) commitObject(op *objectOp, r reply, now time.Time) (ok bool) {
+	c.stats.ObjectWrites++
+	switch {
+	case op.del:
+		return c.commitDeletion(op, r)
+	case op.into != nil:
+		return c.commitGroup(op, r, now)
+	case r.err != nil:
+		c.objectFailed(op, r, now)
+		return false
+	}
+	b := op.object
+	c.hops[b.id] = c.right(b)
+	b.err, b.text, b.step, b.next = nil, "", 0, time.Time{}
+	c.changed = true
+	c.fought(&b.foreign, &b.brake, b.by, op, now)
+	if b.key.gateway.IsValid() {
+		c.probe(wire.Neighbor{IfIndex: int(b.key.link), Addr: b.key.gateway})
+	}
+	return true
+}
+
+// fought reports that op has undone what somebody else did, if it has.
+func (c *Core) fought(foreign *bool, b *brake.Brake, by origin, op *objectOp, now time.Time) {
+	if !*foreign {
+		return
+	}
+	*foreign = false
+	c.repaired(op.key(), op.verb(), "repair", by, by.port != 0 && b.Repaired(now))
+}
+
+func (op *objectOp) verb() string {
+	switch {
+	case op.del:
+		return "delete"
+	case op.replace:
+		return "replace"
+	}
+	return "add"
+}
+
+func (c *Core) objectFailed(op *objectOp, r reply, now time.Time) {
+	b := op.object
+	c.stats.Errors++
+	taken := !op.replace && errors.Is(r.err, unix.EEXIST) // since the last notification that was read
+	gone := op.replace && errors.Is(r.err, unix.ENOENT)
+	lost := errors.Is(r.err, rtnl.ErrLost)
+	if taken || gone || lost {
+		c.rereads.nextHops.request()
+	} else if b.err != r.err {
+		c.event(Event{Kind: EventError, Op: op.verb(), Key: op.key(), Gateway: b.key.gateway, Link: c.links[b.key.link],
+			Err: &Error{Op: op.verb(), Key: op.key(), Err: r.err, Text: r.text}})
+	}
+	if taken {
+		c.rehome(b)
+	}
+	if b.step, b.next = backoff(b.step), now.Add(backoff(b.step)); lost {
+		c.wake(b.next)
+		return
+	}
+	b.err, b.text = r.err, r.text
+	for _, g := range c.groups {
+		if slices.ContainsFunc(g.nextHops, func(l wire.NextHop) bool { return keyOf(&l, g.family) == b.key }) {
+			g.news, c.news = true, true
+		}
+	}
+	c.wake(b.next)
+}
+
+func backoff(step time.Duration) time.Duration {
+	if step == 0 {
+		return firstRetry
+	}
+	return min(2*step, lastRetry)
+}
+
+func (c *Core) commitDeletion(op *objectOp, r reply) (ok bool) {
+	if r.err != nil && !absent(r.err) {
+		c.stats.Errors++
+		c.rereads.nextHops.request()
+		return false
+	}
+	if op.into != nil {
+		c.emptied(op.into)
+		return true
+	}
+	for _, k := range c.gone(uint32(op.key())) {
+		c.emptied(k)
+	}
+	if b := op.object; op.urgent {
+		b.step, b.next = 0, time.Time{}
+		c.event(Event{Kind: EventGatewayDown, Link: c.links[b.key.link], Gateway: b.key.gateway, Reason: "gateway"})
+	}
+	return true
+}
+
+func (c *Core) commitGroup(op *objectOp, r reply, now time.Time) (ok bool) {
+	k, g := op.into, op.group
+	if r.err != nil {
+		c.groupFailed(op, r, now)
+		return false
+	}
+	k.exists, k.shape, k.proto, k.alien = true, op.shape, c.config.Protocol, false
+	k.news, c.news = true, true
+	c.changed, c.garbage = true, true // members that left may be needed no more
+	if g != nil && c.groups[g.key] == g {
+		g.err, g.step, g.next = nil, 0, time.Time{}
+		if !op.urgent {
+			c.fought(&g.foreign, &g.brake, g.by, op, now)
+		}
+		c.own(g, k)
+	}
+	return true
+}
+
+func (c *Core) groupFailed(op *objectOp, r reply, now time.Time) {
+	k, g := op.into, op.group
+	c.stats.Errors++
+	c.rereads.nextHops.request() // what do we not know?
+	if k.uses == 0 && !k.exists {
+		delete(c.kernel, k.id)
+	}
+	if g == nil {
+		return
+	}
+	known := errors.Is(r.err, unix.EEXIST) || errors.Is(r.err, unix.ENOENT) || errors.Is(r.err, rtnl.ErrLost) // what reading again will explain
+	if g.err != r.err && !known {
+		c.event(Event{Kind: EventError, Op: op.verb(), Key: op.key(), Err: &Error{Op: op.verb(), Key: op.key(), Err: r.err, Text: r.text}})
+	}
+	g.err, g.text, g.step = r.err, r.text, backoff(g.step)
+	g.news, c.news = true, true
+	g.next = now.Add(g.step)
+	c.touch(g)
+	c.wake(g.next)
+}
+
+// emptied is called when a kernel group is gone: its routes went with it,
+// without a word in IPv4. They are taken out of the model by bury.
+func (c *Core) emptied(k *kernelGroup) {
+	g := k.owner
+	c.vanish(k)
+	if k.uses > 0 {
+		c.buried = false
+	} else {
+		c.forgetForms(k.id)
+	}
+	if g == nil {
+		return
+	}
+	// A failover leaves something in every group. This is not one, so nothing
+	// has to be waited for.
+	for i := range g.nextHops {
+		if b := c.byKey[keyOf(&g.nextHops[i], g.family)]; b != nil && !c.live(b) && b.err == nil {
+			b.next = time.Time{}
+			c.touchGateway(b)
+		}
+	}
+	g.moved, c.moved = true, true
+}
+
+// dropVanished takes the routes of all vanished groups out of the model, at once.
+func (c *Core) dropVanished() {
+	if c.buried {
+		return
+	}
+	c.buried = true
+	c.store.all(func(i uint32, e *entry) {
+		if e.have != nil && e.have.group != nil && !e.have.group.exists {
+			c.setHave(i, e, nil)
+			c.touchRoute(i, e)
+		}
+	})
+}
+
+// collect lists leftovers: groups without routes, then objects without groups.
+// It returns when to come again.
+func (c *Core) collect(now time.Time) (ops []objectOp, again time.Time) {
+	if !c.swept || !c.garbage || c.rereads.nextHops.blocks() {
+		return nil, time.Time{}
+	}
+	c.garbage = false
+	for _, k := range c.kernel {
+		switch {
+		case k.owner != nil || k.uses > 0 || !k.exists || k.alien || k.proto != c.config.Protocol:
+		case now.Sub(k.since) < linger:
+			c.garbage = true
+			again = k.since.Add(linger)
+		default:
+			ops = append(ops, objectOp{into: k, del: true})
+		}
+	}
+	if len(ops) == 0 {
+		ops = c.collectObjects()
+	}
+	ops = slices.DeleteFunc(ops, func(op objectOp) bool {
+		b := c.strays[uint32(op.key())]
+		if b.Ready(now) {
+			return false
+		}
+		c.garbage = true
+		if again.IsZero() || b.Next.Before(again) {
+			again = b.Next
+		}
+		return true
+	})
+	c.garbage = c.garbage || len(ops) > 0
+	slices.SortFunc(ops, func(a, b objectOp) int { return cmp.Compare(a.key(), b.key()) })
+	return ops, again
+}
+
+// collectObjects lists the objects that no group has or wants, and forgets their ids.
+func (c *Core) collectObjects() (ops []objectOp) {
+	member := map[uint32]bool{}
+	for _, k := range c.kernel {
+		for _, m := range k.members {
+			member[m.ID] = true
+		}
+	}
+	needed := map[objectKey]bool{}
+	for _, g := range c.groups {
+		for i := range g.nextHops {
+			needed[keyOf(&g.nextHops[i], g.family)] = true
+		}
+	}
+	for _, b := range c.byID {
+		if _, there := c.hops[b.id]; !member[b.id] && !needed[b.key] && !(there && c.live(b)) {
+			delete(c.byID, b.id)
+			delete(c.byKey, b.key)
+		}
+	}
+	for id, h := range c.hops {
+		if b := c.byID[id]; h.proto == c.config.Protocol && !h.alien && !member[id] && (b == nil || !needed[b.key] || !c.live(b)) {
+			ops = append(ops, objectOp{object: b, id: id, del: true})
+		}
+	}
+	return ops
+}
