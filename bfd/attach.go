@@ -352,7 +352,7 @@ func (a *attacher) resolve(e *entry) {
 		return
 	}
 	_ = a.server.do(func(o *owner) { // ErrClosed: then it does not matter
-		if e.tx == nil || string(e.toLink.Addr[:e.toLink.Halen]) == string(mac) {
+		if e.tx == nil || string(e.toLink.addr[:e.toLink.halen]) == string(mac) {
 			return
 		}
 		e.setNeighbor(at.link, mac)

@@ -60,7 +60,7 @@ type Client struct {
 var ErrNotConnected = errors.New("bfd: not connected to the BFD process")
 
 // NewClient checks the configuration. It connects in Run.
-func NewClient(cfg ClientConfig) (*Client, error) { return newClientOn(cfg, linuxHost{}) }
+func NewClient(cfg ClientConfig) (*Client, error) { return newClientOn(cfg, systemHost{}) }
 
 func newClientOn(cfg ClientConfig, h host) (*Client, error) {
 	if cfg.Socket == "" {

@@ -75,7 +75,7 @@ func (r *ring) meta(i int) (m meta) {
 
 func (m *meta) take(level, typ int, data []byte) {
 	switch {
-	case level == unix.SOL_SOCKET && typ == unix.SO_TIMESTAMPNS && len(data) >= 16:
+	case level == unix.SOL_SOCKET && typ == soTimestampNS && len(data) >= 16:
 		m.stamp = int64(binary.NativeEndian.Uint64(data))*1e9 + int64(binary.NativeEndian.Uint64(data[8:]))
 	case level == unix.IPPROTO_IP && typ == unix.IP_TTL && len(data) >= 4,
 		level == unix.IPPROTO_IPV6 && typ == unix.IPV6_HOPLIMIT && len(data) >= 4:

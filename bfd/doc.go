@@ -110,7 +110,8 @@
 //
 // # Limits
 //
-// Linux only. 16384 sessions a Server, one for each source port. Intervals from 1 ms;
+// It works on Linux only: on another system the package compiles, and [NewServer] returns
+// [errors.ErrUnsupported]. 16384 sessions a Server, one for each source port. Intervals from 1 ms;
 // below 10 ms the kernel's scheduling sets the limit. A successor that is stopped
 // between "go" and "I run" (see internal/bfdcore) has the sessions, and nobody serves them
 // until it goes on.

@@ -53,8 +53,8 @@ type entry struct {
 	iov     unix.Iovec
 	to4     unix.RawSockaddrInet4
 	to6     unix.RawSockaddrInet6
-	toLink  unix.RawSockaddrLinklayer // of an echo session
-	info    [40]byte                  // control message with source address and interface
+	toLink  sockaddrLL // of an echo session
+	info    [40]byte   // control message with source address and interface
 }
 
 // attachment is what a session needs of the host, in order to send and to receive.
@@ -132,15 +132,15 @@ func (e *entry) sendBy(link int) {
 // setNeighbor tells an echo session the next hop's link-layer address; zero length:
 // unknown, nothing can be sent.
 func (e *entry) setNeighbor(ifindex int, mac []byte) {
-	protocol := uint16(unix.ETH_P_IP)
+	protocol := uint16(etherIPv4)
 	if e.key.Peer.Is6() {
-		protocol = unix.ETH_P_IPV6
+		protocol = etherIPv6
 	}
-	e.toLink = unix.RawSockaddrLinklayer{Family: unix.AF_PACKET, Protocol: htons(protocol), Ifindex: int32(ifindex)}
-	if len(mac) <= len(e.toLink.Addr) {
-		e.toLink.Halen = uint8(copy(e.toLink.Addr[:], mac))
+	e.toLink = sockaddrLL{family: afPacket, protocol: htons(protocol), ifindex: int32(ifindex)}
+	if len(mac) <= len(e.toLink.addr) {
+		e.toLink.halen = uint8(copy(e.toLink.addr[:], mac))
 	}
-	e.msg.Name, e.msg.Namelen = (*byte)(unsafe.Pointer(&e.toLink)), unix.SizeofSockaddrLinklayer
+	e.msg.Name, e.msg.Namelen = (*byte)(unsafe.Pointer(&e.toLink)), sizeSockaddrLL
 	e.msg.Control = nil
 	e.msg.SetControllen(0)
 }

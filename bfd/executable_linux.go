@@ -13,7 +13,7 @@ import (
 // and /proc/PID/exe still leads to the one that runs.
 //
 // unix(7): SO_PEERCRED of a socket that has connected returns the credentials of the
-// process that called listen(2). A successor calls it again, see linuxHost.listener.
+// process that called listen(2). A successor calls it again, see systemHost.listener.
 func sameExecutable(c *net.UnixConn) bool {
 	raw, err := c.SyscallConn()
 	if err != nil {

@@ -533,7 +533,7 @@ func (s *fakeSocket) fill(m *mmsghdr, p fakePacket) {
 		}
 	}
 	stamp := binary.NativeEndian.AppendUint64(nil, uint64(p.at.Unix()))
-	add(unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, binary.NativeEndian.AppendUint64(stamp, uint64(p.at.Nanosecond())))
+	add(unix.SOL_SOCKET, soTimestampNS, binary.NativeEndian.AppendUint64(stamp, uint64(p.at.Nanosecond())))
 	link, hops := binary.NativeEndian.AppendUint32(nil, uint32(p.link)), binary.NativeEndian.AppendUint32(nil, uint32(*ttl))
 	if dst.Is6() {
 		*(*unix.RawSockaddrInet6)(unsafe.Pointer(m.hdr.Name)) = unix.RawSockaddrInet6{Family: unix.AF_INET6, Addr: src.As16()}
@@ -576,7 +576,7 @@ func (s *fakeSocket) output(p *fakeProc, m *mmsghdr) unix.Errno {
 	_, dst, _, udp := addresses(ip)
 	index := 0
 	if s.to.port == EchoPort {
-		index = int((*unix.RawSockaddrLinklayer)(unsafe.Pointer(m.hdr.Name)).Ifindex)
+		index = int((*sockaddrLL)(unsafe.Pointer(m.hdr.Name)).ifindex)
 	} else {
 		data := unsafe.Slice(m.hdr.Control, int(m.hdr.Controllen))[unix.SizeofCmsghdr:]
 		if dst.Is6() {

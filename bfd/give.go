@@ -220,7 +220,7 @@ func (st *state) encode() {
 			n, ok := st.number(a.space)
 			s.attached, s.space, s.rx, s.by, s.from, s.self = ok, n, a.rx.rxKey, a.link, int(a.from), a.self
 			if e.echo {
-				s.link, s.halen, s.mac = a.link, e.toLink.Halen, e.toLink.Addr
+				s.link, s.halen, s.mac = a.link, e.toLink.halen, e.toLink.addr
 			}
 		}
 		if st.version == 1 && !s.attached {

@@ -244,7 +244,7 @@ func (o *owner) send(e *entry) {
 		o.flushSender(e.tx)
 	}
 	e.rng = o.turn
-	if e.tx == nil || e.echo && e.toLink.Halen == 0 {
+	if e.tx == nil || e.echo && e.toLink.halen == 0 {
 		e.afterSend(o.now) // there is nothing to send it by
 		return
 	}

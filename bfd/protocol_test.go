@@ -169,3 +169,5 @@ func TestWatcher(t *testing.T) {
 		t.Error("something is left over")
 	}
 }
+
+func ms(n int) time.Duration { return time.Duration(n) * time.Millisecond }

@@ -69,7 +69,7 @@ type process struct {
 // thread of the sessions runs under SCHED_FIFO, and the other threads are set up so as
 // to cost little while there is nothing to do.
 func Serve(ctx context.Context, l *net.UnixListener, cfg ServeConfig) error {
-	return serve(ctx, unixListener{l}, cfg, linuxHost{})
+	return serve(ctx, unixListener{l}, cfg, systemHost{})
 }
 
 func serve(ctx context.Context, l listener, cfg ServeConfig, h host) error {

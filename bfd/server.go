@@ -83,7 +83,7 @@ const (
 )
 
 // NewServer checks the configuration. Nothing is opened, sent or received before Run.
-func NewServer(cfg Config) (*Server, error) { return newServerOn(cfg, linuxHost{}) }
+func NewServer(cfg Config) (*Server, error) { return newServerOn(cfg, systemHost{}) }
 
 func newServerOn(cfg Config, h host) (*Server, error) {
 	if err := cfg.check(); err != nil {

@@ -1,7 +1,6 @@
 package bfd
 
 import (
-	"encoding/binary"
 	"fmt"
 	"os"
 
@@ -137,9 +136,9 @@ func attachFilter(fd int, filter []unix.SockFilter) error {
 
 // echo opens a packet socket: it receives echo packets only, and sends whole IP packets.
 func (n *linuxNamespace) echo(ipv6 bool, ifindex int) (int, error) {
-	protocol := uint16(unix.ETH_P_IP)
+	protocol := uint16(etherIPv4)
 	if ipv6 {
-		protocol = unix.ETH_P_IPV6
+		protocol = etherIPv6
 	}
 	fd, err := n.open(unix.AF_PACKET, unix.SOCK_DGRAM, 0, func(fd int) error {
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PRIORITY, 7)
@@ -169,12 +168,6 @@ func echoFilter(ipv6 bool) []unix.SockFilter {
 		{Code: unix.BPF_RET | unix.BPF_K, K: 0xffff},
 		{Code: unix.BPF_RET | unix.BPF_K, K: 0},
 	}
-}
-
-func htons(v uint16) uint16 {
-	var b [2]byte
-	binary.BigEndian.PutUint16(b[:], v)
-	return binary.NativeEndian.Uint16(b[:])
 }
 
 func family(ipv6 bool) int {

@@ -14,7 +14,7 @@ import (
 // session going down, and then does what [Serve] does. If it returns an error
 // before ctx ends, the old process goes on.
 func Takeover(ctx context.Context, path string, cfg ServeConfig) error {
-	return takeover(ctx, path, cfg, linuxHost{})
+	return takeover(ctx, path, cfg, systemHost{})
 }
 
 func takeover(ctx context.Context, path string, cfg ServeConfig, h host) error {

@@ -147,3 +147,7 @@ func TestDryRun(t *testing.T) {
 		t.Errorf("gateways: %v", gs)
 	}
 }
+
+func key(table uint32, prefix string, metric uint32) RouteKey {
+	return RouteKey{Table: table, Prefix: netip.MustParsePrefix(prefix), Metric: metric}
+}

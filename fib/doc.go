@@ -110,6 +110,9 @@
 //
 // # Limits
 //
+// It works on Linux only, from 4.20 on, with next-hop objects from 5.3 on; on another system
+// the package compiles, and [Open] returns [errors.ErrUnsupported].
+//
 // 65,535 pairs of table and family, 2^32-2 routes, ids of next hops as configured. A
 // route costs about 65 octets of heap. IPv6 multipath without groups is replaced next hop by
 // next hop by the kernel: never empty, but not atomic; with groups it is atomic.

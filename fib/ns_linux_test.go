@@ -161,10 +161,6 @@ func (r *rig) wait(limit time.Duration, family, table string, want ...string) {
 	}
 }
 
-func key(table uint32, prefix string, metric uint32) RouteKey {
-	return RouteKey{Table: table, Prefix: netip.MustParsePrefix(prefix), Metric: metric}
-}
-
 // via makes next hops from "gateway" and link pairs.
 func (r *rig) via(gateways ...string) (hops []NextHop) {
 	for _, g := range gateways {

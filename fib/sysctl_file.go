@@ -11,6 +11,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// sysctlWrite is a write to one file: the watch of its directory, and its name.
+type sysctlWrite struct {
+	wd   int32
+	name string
+}
+
 // applySysctl compares and, unless dry, writes one value. It runs on a thread
 // in the namespace. The files of /proc are opened with plain system calls: the
 // runtime's poller, which os.Open asks whether it can wait for them, costs as much as

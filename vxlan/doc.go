@@ -21,6 +21,9 @@
 //
 // # Limits
 //
+// It works on Linux only; on another system the package compiles, and [Open] returns
+// [errors.ErrUnsupported].
+//
 // Unicast VXLAN with head-end replication only: no multicast groups. One UDP port
 // and VNI a device.
 //

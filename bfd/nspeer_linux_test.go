@@ -148,8 +148,6 @@ func (p pair) key(peer string) Key {
 // 100 ms, see [nstest.Steady].
 const stillness = 20 * time.Millisecond
 
-func ms(n int) time.Duration { return time.Duration(n) * time.Millisecond }
-
 func fast(k Key) SessionConfig {
 	return SessionConfig{Key: k, DesiredMinTx: ms(100), RequiredMinRx: ms(100), Multiplier: 3}
 }

@@ -17,7 +17,7 @@ func TestSlowClient(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := newProcess(ServeConfig{Config: Config{RealTime: RealTimeOff}, RestartTime: time.Minute}, linuxHost{})
+	p, err := newProcess(ServeConfig{Config: Config{RealTime: RealTimeOff}, RestartTime: time.Minute}, systemHost{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,12 +20,6 @@ type sysctlWatch struct {
 	wd   map[string]int32
 }
 
-// sysctlWrite is a write to one file: the watch of its directory, and its name.
-type sysctlWrite struct {
-	wd   int32
-	name string
-}
-
 func newSysctlWatch() (*sysctlWatch, error) {
 	fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
 	if err != nil {

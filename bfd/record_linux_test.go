@@ -87,7 +87,7 @@ func TestRecord(t *testing.T) {
 	r.write(filepath.Join(dir, "client.txt"), "What a client of version 1 says.", r.up.Bytes())
 	r.write(filepath.Join(dir, "server.txt"), "What the BFD process of version 1 says to it.", r.down.Bytes())
 
-	uc, err := linuxHost{}.dial(t.Context(), path)
+	uc, err := systemHost{}.dial(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,5 @@
+package bfd
+
+import "golang.org/x/sys/unix"
+
+const soTimestampNS = unix.SO_TIMESTAMPNS

@@ -1,0 +1,21 @@
+//go:build !linux
+
+package fib
+
+import (
+	"errors"
+	"fmt"
+	"os"
+)
+
+// sysctlWatch is for Linux only.
+type sysctlWatch struct{ file *os.File }
+
+var errNoSysctls = fmt.Errorf("fib: sysctls: %w", errors.ErrUnsupported)
+
+func newSysctlWatch() (*sysctlWatch, error) { return nil, errNoSysctls }
+
+func (w *sysctlWatch) add([]Sysctl)                       {}
+func (w *sysctlWatch) remove(string)                      {}
+func (w *sysctlWatch) path(sysctlWrite) string            { return "" }
+func (w *sysctlWatch) read([]byte) ([]sysctlWrite, error) { return nil, errNoSysctls }
