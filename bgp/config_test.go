@@ -46,11 +46,38 @@ func TestPeerConfigDefaults(t *testing.T) {
 		}
 	}
 	c, err := PeerConfig{Addr: link, Interface: "eth0", HoldTime: -1, GracefulRestart: &GracefulRestart{}}.withDefaults(false)
-	if err != nil || c.Addr.Zone() != "eth0" || c.HoldTime != 0 || !slices.Equal(c.Families, bothFamilies[:1]) || c.GracefulRestart.RestartTime == 0 {
+	if err != nil || c.Addr.Zone() != "eth0" || c.HoldTime != 0 || !slices.Equal(c.Families, bothFamilies[1:]) || c.GracefulRestart.RestartTime == 0 {
 		t.Errorf("%+v, %v", c, err)
 	}
 	if _, err := (PeerConfig{Addr: addr1}).withDefaults(true); err == nil {
 		t.Error("a template with an address")
+	}
+}
+
+// Unless told otherwise a session has the family of its addresses.
+func TestFamiliesDefault(t *testing.T) {
+	six := netip.MustParseAddr("2001:db8::1")
+	for _, tc := range []struct {
+		peer PeerConfig
+		want []wire.Family
+	}{
+		{PeerConfig{Addr: addr1}, bothFamilies[:1]},
+		{PeerConfig{Addr: netip.AddrFrom16(addr1.As16())}, bothFamilies[:1]},
+		{PeerConfig{Addr: addr1, IPv6NextHop: true}, bothFamilies[:1]},
+		{PeerConfig{Addr: six}, bothFamilies[1:]},
+		{PeerConfig{Addr: six, IPv6NextHop: true}, bothFamilies},
+		{PeerConfig{Addr: six, Families: bothFamilies[:1]}, bothFamilies[:1]},
+	} {
+		c, err := tc.peer.withDefaults(false)
+		if err != nil || !slices.Equal(c.Families, tc.want) {
+			t.Errorf("%v: %v, %v, want %v", tc.peer.Addr, c.Families, err, tc.want)
+		}
+		addr := tc.peer.Addr
+		tc.peer.Addr = netip.Addr{}
+		r, err := (&peerTable{cfg: &Config{}}).newRange(RangeConfig{Prefix: netip.PrefixFrom(addr.Unmap(), 20), Template: tc.peer})
+		if err != nil || !slices.Equal(r.template.Families, tc.want) {
+			t.Errorf("range of %v: %v, want %v", addr, err, tc.want)
+		}
 	}
 }
 

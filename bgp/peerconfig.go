@@ -61,7 +61,8 @@ type PeerConfig struct {
 	// Description is for people. Soft.
 	Description string
 
-	// Families are offered; nil means IPv4 unicast.
+	// Families are offered. Nil means the unicast family of Addr, or of the range's Prefix;
+	// with IPv6NextHop it is IPv4 unicast as well.
 	Families []wire.Family
 	// AddPathReceive and AddPathSend are the families for which several paths a
 	// prefix are received or sent (RFC 7911, Section 4).
@@ -239,9 +240,20 @@ func (c *PeerConfig) checkLocal() error {
 	return nil
 }
 
+// familiesOf returns the families to offer to a peer at an address unless told otherwise.
+func (c *PeerConfig) familiesOf(addr netip.Addr) []wire.Family {
+	switch {
+	case !addr.Is6() || addr.Is4In6():
+		return []wire.Family{wire.IPv4Unicast}
+	case c.IPv6NextHop:
+		return []wire.Family{wire.IPv4Unicast, wire.IPv6Unicast}
+	}
+	return []wire.Family{wire.IPv6Unicast}
+}
+
 func (c *PeerConfig) checkFamilies() error {
 	if len(c.Families) == 0 {
-		c.Families = []wire.Family{wire.IPv4Unicast}
+		c.Families = c.familiesOf(c.Addr)
 	}
 	c.Families = wire.Families(c.Families...).Slice()
 	for _, f := range slices.Concat(c.AddPathReceive, c.AddPathSend) {

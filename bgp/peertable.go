@@ -106,6 +106,9 @@ func (t *peerTable) newRange(c RangeConfig) (*dynamicRange, error) {
 	if !c.Prefix.IsValid() {
 		return nil, fmt.Errorf("bgp: range %v: prefix is not valid", c.Prefix)
 	}
+	if len(c.Template.Families) == 0 {
+		c.Template.Families = c.Template.familiesOf(c.Prefix.Addr())
+	}
 	template, err := c.Template.withDefaults(true)
 	if err != nil {
 		return nil, fmt.Errorf("bgp: range %v: %w", c.Prefix, err)
