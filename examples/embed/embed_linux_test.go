@@ -160,6 +160,7 @@ const (
 // its namespace; host n has .n on each.
 type fabrics struct {
 	testing.TB
+	ip
 	ns   [2]*nstest.NS
 	ctl  string // of BIRD, the reflector of the second
 	log  string // of ours, the reflector of the first
@@ -177,15 +178,31 @@ type host struct {
 	cmd *exec.Cmd
 }
 
-func network(fabric int, n int) string { return fmt.Sprintf("10.%d.0.%d", fabric+1, n) }
-func guest(n int) string               { return fmt.Sprintf("203.0.113.%d", n) }
+// ip is what differs between IPv4 and IPv6.
+type ip struct {
+	network, guest string // formats of addresses
+	link, single   string // prefix lengths
+	channel        string // BIRD's
+	family         uint8
+	index          int // among the families of a session
+	policy, nodad  string
+}
 
-func newFabrics(tb testing.TB) *fabrics {
-	f := &fabrics{TB: tb, host: map[int]*host{}}
+var ips = map[string]ip{
+	"IPv4": {"10.%d.0.%d", "203.0.113.%d", "/24", "/32", "ipv4", unix.AF_INET, 0, "net/ipv4/fib_multipath_hash_policy", ""},
+	"IPv6": {"fd00:%d::%d", "2001:db8:113::%d", "/64", "/128", "ipv6", unix.AF_INET6, 1, "net/ipv6/fib_multipath_hash_policy", " nodad"},
+}
+
+func (v ip) at(fabric, n int) string { return fmt.Sprintf(v.network, fabric+1, n) }
+func (v ip) guestOf(n int) string    { return fmt.Sprintf(v.guest, n) }
+func routerID(fabric, n int) string  { return fmt.Sprintf("10.%d.0.%d", fabric+1, n) }
+
+func newFabrics(tb testing.TB, v ip) *fabrics {
+	f := &fabrics{TB: tb, ip: v, host: map[int]*host{}}
 	for i, name := range []string{"fa", "fb"} {
 		f.ns[i] = nstest.New(tb, name)
 		f.ns[i].IP("link add br0 address 02:00:00:00:00:0" + fmt.Sprint(i+1) + " type bridge") // else it changes with each port
-		f.ns[i].IP("addr add " + network(i, 254) + "/24 dev br0")
+		f.ns[i].IP("addr add " + f.at(i, 254) + f.link + " dev br0" + f.nodad)
 		f.ns[i].IP("link set br0 up")
 	}
 	for n := 1; n <= 3; n++ {
@@ -194,21 +211,21 @@ func newFabrics(tb testing.TB) *fabrics {
 	reflector := filepath.Join(tb.TempDir(), "routereflector")
 	run(tb, repository(tb), "build", "-o", reflector, "./examples/routereflector")
 	f.log, f.api = filepath.Join(tb.TempDir(), "reflector.log"), filepath.Join(tb.TempDir(), "api.sock")
-	start(tb, f.ns[0], "", f.log, reflector, "-as", "65000", "-router-id", network(0, 254), "-listen", network(0, 254)+":179",
-		"-clients", network(0, 0)+"/24", "-bfd", "100ms,5", "-cold", "-api", f.api)
-	f.ctl = f.bird(f.ns[1], "reflector", birdReflector())
+	start(tb, f.ns[0], "", f.log, reflector, "-as", "65000", "-router-id", routerID(0, 254),
+		"-listen", net.JoinHostPort(f.at(0, 254), "179"), "-clients", f.at(0, 0)+f.link, "-bfd", "100ms,5", "-cold", "-api", f.api)
+	f.ctl = f.bird(f.ns[1], "reflector", f.birdReflector())
 	return f
 }
 
 func (f *fabrics) addHost(n int) {
 	h := &host{f: f, n: n, ns: nstest.New(f, fmt.Sprintf("h%d", n)), dir: f.TempDir()}
-	h.ns.Sysctl("net/ipv4/fib_multipath_hash_policy", "1")
+	h.ns.Sysctl(f.policy, "1")
 	for i := range f.ns {
 		port := fmt.Sprintf("p%d", n)
-		nstest.Veth(f.ns[i], port, "", h.ns, fmt.Sprintf("f%d", i), network(i, n)+"/24")
+		nstest.Veth(f.ns[i], port, "", h.ns, fmt.Sprintf("f%d", i), f.at(i, n)+f.link)
 		f.ns[i].IP("link set " + port + " master br0")
 	}
-	h.ns.IP("addr add " + guest(n) + "/32 dev lo")
+	h.ns.IP("addr add " + f.guestOf(n) + f.single + " dev lo")
 	var err error
 	if h.nl, err = nl.Open(h.ns.Path); err != nil {
 		f.Fatal(err)
@@ -251,18 +268,18 @@ func (f *fabrics) bird(ns *nstest.NS, name, conf string) (ctl string) {
 	return ctl
 }
 
-func birdReflector() string {
+func (f *fabrics) birdReflector() string {
 	conf := fmt.Sprintf(`log stderr all;
-router id %[1]s;
+router id %[2]s;
 protocol device { scan time 10; }
 protocol bfd { interface "*" { interval 100 ms; multiplier 5; }; }
 template bgp hypervisor {
   local %[1]s as 65000; direct; bfd on; passive on; rr client; graceful restart on; error wait time 1, 2;
-  ipv4 { import all; export all; };
+  %[3]s { import all; export all; };
 }
-`, network(1, 254))
+`, f.at(1, 254), routerID(1, 254), f.channel)
 	for n := 1; n <= 3; n++ {
-		conf += fmt.Sprintf("protocol bgp h%d from hypervisor { neighbor %s as 65000; }\n", n, network(1, n))
+		conf += fmt.Sprintf("protocol bgp h%d from hypervisor { neighbor %s as 65000; }\n", n, f.at(1, n))
 	}
 	return conf
 }
@@ -270,19 +287,19 @@ template bgp hypervisor {
 // runBIRD makes a host a BIRD that installs what both reflectors say.
 func (h *host) runBIRD() {
 	conf := fmt.Sprintf(`log stderr all;
-router id %[1]s;
+router id %[7]s;
 protocol device { scan time 10; }
-protocol direct { ipv4; interface "f*"; }
-protocol static { ipv4; route %[2]s/32 via "lo"; }
-protocol kernel { merge paths on; ipv4 { import none; export where source = RTS_BGP; }; }
+protocol direct { %[6]s; interface "f*"; }
+protocol static { %[6]s; route %[2]s via "lo"; }
+protocol kernel { merge paths on; %[6]s { import none; export where source = RTS_BGP; }; }
 protocol bfd { interface "*" { interval 100 ms; multiplier 5; }; }
 template bgp fabric {
   direct; bfd on; graceful restart on; connect delay time 1; connect retry time 1; error wait time 1, 2;
-  ipv4 { import all; export where source = RTS_STATIC; next hop self; };
+  %[6]s { import all; export where source = RTS_STATIC; next hop self; };
 }
 protocol bgp fabric_a from fabric { local %[1]s as 65000; neighbor %[3]s as 65000; }
 protocol bgp fabric_b from fabric { local %[4]s as 65000; neighbor %[5]s as 65000; }
-`, network(0, h.n), guest(h.n), network(0, 254), network(1, h.n), network(1, 254))
+`, h.f.at(0, h.n), h.f.guestOf(h.n)+h.f.single, h.f.at(0, 254), h.f.at(1, h.n), h.f.at(1, 254), h.f.channel, routerID(0, h.n))
 	h.f.bird(h.ns, fmt.Sprintf("h%d", h.n), conf)
 }
 
@@ -292,7 +309,7 @@ func (h *host) runAgent(binary string) {
 	h.f.Helper()
 	began := time.Now()
 	h.cmd = start(h.f, h.ns, h.dir, filepath.Join(h.dir, "agent.log"), binary,
-		network(0, h.n), guest(h.n)+"/32", network(0, 254), network(1, 254))
+		routerID(0, h.n), h.f.guestOf(h.n)+h.f.single, h.f.at(0, 254), h.f.at(1, 254))
 	h.f.Cleanup(h.killBFD)
 	nstest.Wait(h.f, 15*time.Second, fmt.Sprintf("End-of-RIB of host %d", h.n), func() bool { return h.endOfRIB().After(began) })
 }
@@ -311,8 +328,8 @@ func (h *host) endOfRIB() (at time.Time) {
 	defer c.Close()
 	_ = json.NewDecoder(c).Decode(&peers)
 	for _, p := range peers {
-		if p.Key.Addr == network(0, h.n) {
-			at = p.Families[0].EndOfRIB // of IPv4
+		if p.Key.Addr == h.f.at(0, h.n) {
+			at = p.Families[h.f.index].EndOfRIB
 		}
 	}
 	return at
@@ -367,12 +384,12 @@ func (h *host) sessions() (all []bfd.Status) {
 
 // hops is how many next hops the host's kernel has towards the guest of another one.
 func (h *host) hops(to int) int {
-	routes, err := h.nl.Routes(unix.AF_INET, unix.RT_TABLE_MAIN)
+	routes, err := h.nl.Routes(h.f.family, unix.RT_TABLE_MAIN)
 	if err != nil {
 		h.f.Fatal(err)
 	}
 	for _, r := range routes {
-		if r.Dst.String() == guest(to)+"/32" && len(r.Hops) > 0 && r.Hops[0].Gateway.IsValid() {
+		if r.Dst.String() == h.f.guestOf(to)+h.f.single && len(r.Hops) > 0 && r.Hops[0].Gateway.IsValid() {
 			return len(r.Hops)
 		}
 	}
@@ -416,7 +433,7 @@ func (h *host) stream(what string, do func()) {
 			continue
 		}
 		there := flow.Path{Name: fmt.Sprintf("guest %d to %d", h.n, n), FromNS: h.ns.Path, ToNS: o.ns.Path,
-			Src: netip.MustParseAddr(guest(h.n)), Dst: netip.MustParseAddr(guest(n))}
+			Src: netip.MustParseAddr(h.f.guestOf(h.n)), Dst: netip.MustParseAddr(h.f.guestOf(n))}
 		for port := range uint16(8) {
 			there.SourcePort = append(there.SourcePort, 20000+100*uint16(n)+port)
 		}
@@ -472,11 +489,15 @@ func TestAgent(t *testing.T) {
 	if a, b := run(t, "", "tool", "buildid", one), run(t, "", "tool", "buildid", two); a == b {
 		t.Fatalf("both builds are %s", a)
 	}
-	nstest.Steady(t, stillness, func(tb testing.TB) { testAgent(tb, one, two) })
+	for name, v := range ips {
+		t.Run(name, func(t *testing.T) {
+			nstest.Steady(t, stillness, func(tb testing.TB) { testAgent(tb, v, one, two) })
+		})
+	}
 }
 
-func testAgent(tb testing.TB, one, two string) {
-	f := newFabrics(tb)
+func testAgent(tb testing.TB, v ip, one, two string) {
+	f := newFabrics(tb, v)
 	h := f.host[1]
 	h.runAgent(one)
 	f.host[2].runAgent(one)
