@@ -24,13 +24,8 @@ var (
 
 		"bfd/bfdtest": {"bfd"},
 	}
-	// foreign modules a library may need, with what these pull in themselves.
-	foreign = []string{
-		"golang.org/x/sys",
-		"github.com/mdlayher/netlink",
-		"github.com/jsimonetti/rtnetlink",
-		"github.com/mdlayher/socket", "golang.org/x/net", "golang.org/x/sync", // of the two above
-	}
+	// foreign modules a library may need.
+	foreign = []string{"golang.org/x/sys"}
 )
 
 // list runs go list and returns its lines.
@@ -106,6 +101,22 @@ func TestOnlyTestsImportTesting(t *testing.T) {
 		p, imp, _ := strings.Cut(line, "=")
 		if within(imp, module+"/internal/testing") && !within(p, module+"/internal/testing") && !within(p, module+"/tools") {
 			t.Errorf("%s imports %s", p, imp)
+		}
+	}
+}
+
+// The lab and the tools judge what the libraries do to the kernel: they read it with
+// another implementation of netlink than the one that wrote.
+func TestTheJudgeIsIndependent(t *testing.T) {
+	rtnl := module + "/internal/rtnl"
+	for _, line := range list(t, "-f", `{{$p := .ImportPath}}{{range .Imports}}{{$p}}={{.}} {{end}}{{range .TestImports}}{{$p}}={{.}} {{end}}{{range .XTestImports}}{{$p}}={{.}} {{end}}`, "./examples/...", "./tools/...") {
+		if p, imp, _ := strings.Cut(line, "="); imp == rtnl {
+			t.Errorf("%s imports %s", p, imp)
+		}
+	}
+	for _, dep := range list(t, "-deps", "./examples/lab/nl") {
+		if dep == rtnl {
+			t.Errorf("examples/lab/nl needs %s", dep)
 		}
 	}
 }
