@@ -15,19 +15,25 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/show"
 )
 
-var _ api.Backend = (*Daemon)(nil)
+// backend answers the API.
+type backend struct {
+	*Daemon
+	ctx context.Context // of the run
+}
+
+var _ api.Backend = backend{}
 
 // ask runs f on the loop; once the daemon ends it does nothing.
-func (d *Daemon) ask(f func(*router)) { d.loop.do(d.ctx, func() { f(d.router) }) }
+func (d backend) ask(f func(*router)) { d.loop.do(d.ctx, func() { f(d.router) }) }
 
 // config returns the configuration that counts, nil once the daemon ends.
-func (d *Daemon) config() (c *config.Config) {
+func (d backend) config() (c *config.Config) {
 	d.ask(func(r *router) { c = r.cfg })
 	return c
 }
 
 // Sessions implements [api.Backend].
-func (d *Daemon) Sessions() []api.Session {
+func (d backend) Sessions() []api.Session {
 	c := d.config()
 	if c == nil {
 		return nil
@@ -37,13 +43,13 @@ func (d *Daemon) Sessions() []api.Session {
 }
 
 // BFD implements [api.Backend].
-func (d *Daemon) BFD() ([]api.BFD, error) {
+func (d backend) BFD() ([]api.BFD, error) {
 	all, err := d.failover.Sessions()
 	return show.BFD(all, d.netnsName, d.failover.Echo), err
 }
 
 // RIB implements [api.Backend].
-func (d *Daemon) RIB(name string, prefix netip.Prefix) (out []api.RIBEntry) {
+func (d backend) RIB(name string, prefix netip.Prefix) (out []api.RIBEntry) {
 	out = []api.RIBEntry{}
 	d.ask(func(r *router) {
 		domains := r.shown(d.sessions.Lookup)
@@ -56,9 +62,9 @@ func (d *Daemon) RIB(name string, prefix netip.Prefix) (out []api.RIBEntry) {
 }
 
 // FIB implements [api.Backend].
-func (d *Daemon) FIB(table uint32) []api.FIBRoute {
+func (d backend) FIB(table uint32) []api.FIBRoute {
 	out := []api.FIBRoute{}
-	for _, n := range d.namespaces {
+	for _, n := range d.router.namespaces {
 		if names := d.linkNames(n); names != nil {
 			out = append(out, show.FIB(n.NetNS(), n.Kernel().Routes(), table, func(i int) string { return show.LinkName(names[i], i) })...)
 		}
@@ -67,7 +73,7 @@ func (d *Daemon) FIB(table uint32) []api.FIBRoute {
 }
 
 // linkNames returns the names of a namespace's interfaces, nil once the daemon ends.
-func (d *Daemon) linkNames(n *netns.Namespace) (names map[int]string) {
+func (d backend) linkNames(n *netns.Namespace) (names map[int]string) {
 	d.ask(func(*router) {
 		names = map[int]string{}
 		for l := range n.Links().All {
@@ -78,16 +84,16 @@ func (d *Daemon) linkNames(n *netns.Namespace) (names map[int]string) {
 }
 
 // Guests implements [api.Backend].
-func (d *Daemon) Guests() (out []api.Guest) {
-	d.ask(func(r *router) { out = show.Guests(&r.guests, r.served) })
+func (d backend) Guests() (out []api.Guest) {
+	d.ask(func(r *router) { out = show.Guests(&r.guests, r.attached.ports) })
 	return out
 }
 
 // Neighbours implements [api.Backend]: the kernel's tables of every namespace, joined with the
 // addresses that guests were found to have.
-func (d *Daemon) Neighbours() ([]api.Neighbour, error) {
+func (d backend) Neighbours() ([]api.Neighbour, error) {
 	all := []api.Neighbour{}
-	for _, n := range d.namespaces {
+	for _, n := range d.router.namespaces {
 		list, err := n.Kernel().Neighbours()
 		if err != nil {
 			return nil, err
@@ -98,16 +104,26 @@ func (d *Daemon) Neighbours() ([]api.Neighbour, error) {
 	return all, nil
 }
 
+// notAnnounced counts the prefixes of each domain that should be announced and are not, and those
+// that were withdrawn because the kernel had lost them.
+func (r *router) notAnnounced() (held map[string]int, withdrawn map[string]uint64) {
+	held, withdrawn = map[string]int{}, map[string]uint64{}
+	for name, g := range r.domains {
+		held[name], withdrawn[name] = g.exports.Held(), g.exports.Withdrawn()
+	}
+	return held, withdrawn
+}
+
 // Status implements [api.Backend].
-func (d *Daemon) Status() (s api.Status) {
+func (d backend) Status() (s api.Status) {
 	d.ask(func(r *router) {
 		s = api.Status{PID: os.Getpid(), Started: d.started, Restarted: d.again, Converged: r.converged,
-			Config: d.opt.ConfigFile, Reloaded: r.reloaded, NotOnLink: r.notOnLink}
-		s.NotAnnounced, s.Withdrawn = r.held()
+			Config: d.opt.ConfigFile, Reloaded: r.reloaded, NotOnLink: r.offLink}
+		s.NotAnnounced, s.Withdrawn = r.notAnnounced()
 	})
 	s.Missing, _ = d.sessions.Missing()
 	s.Namespaces = map[string]string{}
-	for _, n := range d.namespaces {
+	for _, n := range d.router.namespaces {
 		k := n.Kernel().Stats()
 		s.Writes += k.Adds + k.Replaces + k.Deletes + k.ObjectWrites + k.RuleWrites
 		if n.NetNS() != "" {
@@ -118,40 +134,40 @@ func (d *Daemon) Status() (s api.Status) {
 }
 
 // Explain implements [api.Backend].
-func (d *Daemon) Explain(p netip.Prefix) api.Explanation {
+func (d backend) Explain(p netip.Prefix) api.Explanation {
 	e := api.Explanation{Prefix: p.String()}
 	d.ask(func(r *router) { e.Lines = r.explain(p, d.sessions.Lookup) })
 	return e
 }
 
 // Diff implements [api.Backend].
-func (d *Daemon) Diff() []api.Difference {
+func (d backend) Diff() []api.Difference {
 	out := []api.Difference{}
-	for _, n := range d.namespaces {
+	for _, n := range d.router.namespaces {
 		out = append(out, show.Differences(n.NetNS(), n.Kernel().Diff())...)
 	}
 	return out
 }
 
 // Events implements [api.Backend].
-func (d *Daemon) Events(recent int) (*journal.Reader, error) { return d.journal.Subscribe(recent) }
+func (d backend) Events(recent int) (*journal.Reader, error) { return d.journal.Subscribe(recent) }
 
 // Put implements [api.Backend].
-func (d *Daemon) Put(guests []config.Entry) error {
+func (d backend) Put(guests []config.Entry) error {
 	c := d.config()
 	if c == nil {
 		return context.Canceled
 	}
-	h := d.facts(c)
-	return d.change(func(r *router, in *guest.Inventory) error {
+	h := facts(d.log, c)
+	return d.inventory.change(d.ctx, func(r *router, in *guest.Inventory) error {
 		in.Use(r.cfg.Admission(h))
 		return in.Put(guests...)
 	})
 }
 
 // Remove implements [api.Backend].
-func (d *Daemon) Remove(name string) error {
-	return d.change(func(_ *router, in *guest.Inventory) error {
+func (d backend) Remove(name string) error {
+	return d.inventory.change(d.ctx, func(_ *router, in *guest.Inventory) error {
 		if !in.Knows(name) {
 			return fmt.Errorf("guest %s: %w", name, api.ErrNotFound)
 		}
@@ -160,12 +176,14 @@ func (d *Daemon) Remove(name string) error {
 }
 
 // Move implements [api.Backend].
-func (d *Daemon) Move(name string, m api.Move) error {
-	return d.change(func(_ *router, in *guest.Inventory) error { return move(in, name, m) })
+func (d backend) Move(name string, m api.Move) error {
+	return d.inventory.change(d.ctx, func(_ *router, in *guest.Inventory) error { return move(in, name, m) })
 }
 
 // Reload implements [api.Backend].
-func (d *Daemon) Reload(opt api.ReloadOptions) (api.Reload, error) { return d.reload(d.ctx, opt) }
+func (d backend) Reload(opt api.ReloadOptions) (api.Reload, error) {
+	return d.reloader.reload(d.ctx, opt)
+}
 
 // move changes a guest of any source: one that came from a file is taken over by the API until
 // the file says otherwise.
@@ -185,8 +203,8 @@ func move(in *guest.Inventory, name string, m api.Move) error {
 }
 
 // Drops implements [api.Backend].
-func (d *Daemon) Drops() (out []api.Drop) {
-	for _, s := range d.namespaces {
+func (d backend) Drops() (out []api.Drop) {
+	for _, s := range d.router.namespaces {
 		drops, err := s.Drops()
 		if err != nil {
 			continue
@@ -200,8 +218,8 @@ func (d *Daemon) Drops() (out []api.Drop) {
 
 // netnsName returns the name of the namespace at a path, or the path if it is none of
 // ours.
-func (d *Daemon) netnsName(path string) string {
-	for _, s := range d.namespaces {
+func (d backend) netnsName(path string) string {
+	for _, s := range d.router.namespaces {
 		if s.NetNS().Path() == path {
 			return string(s.NetNS())
 		}

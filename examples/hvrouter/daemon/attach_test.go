@@ -16,8 +16,8 @@ import (
 	"github.com/hyperfib/hyperfib/ndp"
 )
 
-// attached lists the guests that the firewall of a namespace knows.
-func (b *bench) attached(n *netns.Namespace) (names []string) {
+// firewalled lists the guests that the firewall of a namespace knows.
+func (b *bench) firewalled(n *netns.Namespace) (names []string) {
 	for _, g := range b.firewalls[n].last.Guests {
 		names = append(names, g.Interface)
 	}
@@ -39,7 +39,7 @@ func TestDetached(t *testing.T) {
 	const forwarding, proxy = "net/ipv4/conf/%/forwarding", "net/ipv4/conf/%/proxy_arp"
 	want := func(when string, guests []string, sysctls map[string]string) {
 		t.Helper()
-		if got := b.attached(p); !slices.Equal(got, guests) {
+		if got := b.firewalled(p); !slices.Equal(got, guests) {
 			t.Errorf("%s: attached are %v, want %v", when, got, guests)
 		}
 		for path, value := range sysctls {
@@ -132,7 +132,8 @@ func TestTrust(t *testing.T) {
 
 // What a guest was heard from becomes a permanent neighbour, some at a time, and the
 // kernel is let hear it.
-func TestHeard(t *testing.T) {
+func TestAskers(t *testing.T) {
+	const maxAddresses = 8 // of one guest
 	b := newBench(t)
 	b.uplinks()
 	b.link(20, "vm1")
@@ -150,32 +151,32 @@ func TestHeard(t *testing.T) {
 		}
 		return list
 	}
-	b.onHeard([]ndp.Sender{sender(20, 1), sender(99, 1)}, now)
+	b.onAskers([]ndp.Sender{sender(20, 1), sender(99, 1)}, now)
 	if got := b.firewalls[b.home()].last.Guests[0].Neighbors; !slices.Contains(got, sender(20, 1).Addr) {
 		t.Errorf("the firewall lets %v in", got)
 	}
 	heard := func() (n int) {
 		for _, a := range b.neighbors {
-			if a.IfIndex == 20 && a.Addr.IsLinkLocalUnicast() && a.Addr != domain.LinkLocal(b.served["vm1"].MAC) {
+			if a.IfIndex == 20 && a.Addr.IsLinkLocalUnicast() && a.Addr != domain.LinkLocal(b.attached.ports["vm1"].MAC) {
 				n++
 			}
 		}
 		return n
 	}
-	b.onHeard(flood(200), now)
-	if n := heard(); n != mostHeard {
-		t.Errorf("%d neighbours after a flood, want %d", n, mostHeard)
+	b.onAskers(flood(200), now)
+	if n := heard(); n != maxAddresses {
+		t.Errorf("%d neighbours after a flood, want %d", n, maxAddresses)
 	}
-	b.onHeard([]ndp.Sender{sender(20, 250)}, now.Add(9*time.Second))
-	if got := b.heard[20].list(); slices.Contains(got, sender(20, 250).Addr) {
+	b.onAskers([]ndp.Sender{sender(20, 250)}, now.Add(9*time.Second))
+	if got := b.askers.Of(20); slices.Contains(got, sender(20, 250).Addr) {
 		t.Errorf("heard beyond the rate: %v", got)
 	}
-	b.onHeard([]ndp.Sender{sender(20, 250)}, now.Add(11*time.Second))
-	if got := b.heard[20].list(); len(got) != mostHeard || !slices.Contains(got, sender(20, 250).Addr) || slices.Contains(got, sender(20, 1).Addr) {
+	b.onAskers([]ndp.Sender{sender(20, 250)}, now.Add(11*time.Second))
+	if got := b.askers.Of(20); len(got) != maxAddresses || !slices.Contains(got, sender(20, 250).Addr) || slices.Contains(got, sender(20, 1).Addr) {
 		t.Errorf("the newest are not kept: %v", got)
 	}
 	b.kernelSays(fib.Event{Kind: fib.EventLinkGone, Link: fib.Link{IfIndex: 20, Interface: "vm1"}})
-	if len(b.heard) > 0 {
-		t.Errorf("left over: %v", b.heard)
+	if left := b.askers.Of(20); len(left) > 0 {
+		t.Errorf("left over: %v", left)
 	}
 }

@@ -5,20 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"sync"
 	"time"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
-	eg "github.com/hyperfib/hyperfib/examples/hvrouter/edge"
+
 	"github.com/hyperfib/hyperfib/examples/hvrouter/failover"
-	"github.com/hyperfib/hyperfib/examples/hvrouter/files"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/host"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/journal"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/netns"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/sessions"
-	"github.com/hyperfib/hyperfib/fib"
 )
 
 // Options is what a run needs besides the configuration.
@@ -46,26 +45,18 @@ type Options struct {
 
 // Daemon is a running hvrouter.
 type Daemon struct {
-	opt        Options
-	log        *slog.Logger
-	journal    *journal.Journal // of what is logged
-	loop       loop
-	router     *router
-	edge       *eg.Edge
-	namespaces []*netns.Namespace // the daemon's own first
-	underlay   *os.File           // the namespace of overlays' packets, if no other path leads there
-	bfd        *failover.Process
-	failover   *failover.Monitor
-	sessions   *sessions.Speakers
-	files      files.Reader
-	// Who reads what guests there are; of followInventory once the loop runs.
+	opt       Options
+	log       *slog.Logger
+	journal   *journal.Journal // of what is logged
+	loop      loop
+	router    *router
+	pumps     *pumps
+	failover  *failover.Monitor
+	sessions  *sessions.Speakers
 	inventory *inventory
-	changing  sync.Mutex // guests over the API
-	reloading sync.Mutex // the configuration
-	isReady   bool       // guarded by reloading
+	reloader  *reloader
 	started   time.Time
 	again     bool               // routes of an earlier run were found
-	ctx       context.Context    // of the run
 	leave     context.CancelFunc // ends the run, after drain
 }
 
@@ -91,6 +82,18 @@ type tasks struct {
 	wg   sync.WaitGroup
 }
 
+func newTasks(ctx context.Context) *tasks {
+	t := &tasks{}
+	t.ctx, t.fail = context.WithCancelCause(ctx)
+	return t
+}
+
+// end ends the tasks and waits for them.
+func (t *tasks) end() {
+	t.fail(nil)
+	t.wg.Wait()
+}
+
 func (t *tasks) start(what string, f func(context.Context) error) {
 	t.wg.Go(func() {
 		if err := f(t.ctx); err != nil && t.ctx.Err() == nil {
@@ -112,31 +115,29 @@ func (d *Daemon) run(ctx context.Context, c *config.Config) error {
 	}
 	defer unlock() // last
 	defer socket.Close()
-	t := &tasks{}
-	t.ctx, t.fail = context.WithCancelCause(ctx)
-	defer d.release()
-	defer t.wg.Wait()
-	defer t.fail(nil)
-	d.ctx = t.ctx
-	if err := d.openKernel(t, c); err != nil {
+	t := newTasks(ctx)
+	m, err := d.open(t, c)
+	defer m.close() // once no task uses it
+	defer t.end()
+	if err != nil {
 		return err
 	}
-	if err := d.openPeers(t, c); err != nil {
+	return d.work(t, c, m, socket)
+}
+
+// work is the daemon at work, from the first reading of the kernel until the end.
+func (d *Daemon) work(t *tasks, c *config.Config, m opened, socket net.Listener) error {
+	if err := d.begin(t, c, m); err != nil {
 		return err
 	}
-	for _, n := range d.namespaces {
-		t.start("kernel events", func(ctx context.Context) error { return d.pumpKernel(ctx, n) })
-		t.start("kernel routes", func(ctx context.Context) error { return d.pumpRoutes(ctx, n) })
-	}
-	d.startLearning(t, c)
-	t.start("API", func(ctx context.Context) error { return api.ServeOn(ctx, socket, d) })
-	t.start("reload", d.reloads)
-	d.startFirewalls(t)
-	t.start("memory", d.trimMemory)
+	d.pumps.start(t, c)
+	d.reloader = &reloader{opt: d.opt, log: d.log, loop: d.loop, router: d.router, sessions: d.sessions}
+	t.start("API", func(ctx context.Context) error { return api.ServeOn(ctx, socket, backend{d, ctx}) })
+	t.start("reload", d.reloader.onSignals)
 	t.start("watchdog", d.alive)
-	t.start("namespaces", func(ctx context.Context) error { netns.WatchNames(ctx, d.namespaces); return nil })
-	t.start("inventory", d.followInventory)
-	t.start("", d.becomeReady)
+	t.start("namespaces", func(ctx context.Context) error { netns.WatchNames(ctx, m.namespaces); return nil })
+	t.start("inventory", d.inventory.follow)
+	t.start("", d.reloader.becomeReady)
 	d.log.Info("running", "event", "running", "restarted", d.again)
 	d.loop.run(t.ctx, d.router)
 	if err := context.Cause(t.ctx); !errors.Is(err, context.Canceled) {
@@ -151,101 +152,10 @@ func call(f func()) {
 	}
 }
 
-// alive says every now and then that the loop turns.
+// alive calls Alive on the loop every now and then.
 func (d *Daemon) alive(ctx context.Context) error {
 	for d.opt.AliveEvery > 0 && pause(ctx, d.opt.AliveEvery) == nil {
 		d.loop.do(ctx, d.opt.Alive)
 	}
 	return nil
-}
-
-// openPeers makes speakers and BFD sessions and sets everything that follows from
-// the configuration.
-func (d *Daemon) openPeers(t *tasks, c *config.Config) error {
-	r := d.router
-	for i, dom := range c.Domains {
-		m, err := d.sessions.Add(c, dom, r.at(dom.NetNS))
-		if err != nil {
-			return err
-		}
-		r.addDomain(i, m)
-	}
-	if home := r.home(); home.Continues() {
-		r.leftover = home.Kernel().Routes()
-	}
-	d.loadInventory(t.ctx, c)
-	r.adoptFound(r.home().Kernel().Routes())
-	for _, n := range d.namespaces {
-		r.adoptVTEPs(n.Kernel().Routes())
-	}
-	r.neighbours = false // the sessions are configured below, for the first time
-	r.refresh()
-	t.start("edge", d.edge.Run) // now that it serves everybody who is here
-	for _, dom := range c.Domains {
-		r.domains[dom.Name].bgp.Configure(c, dom)
-	}
-	t.start("", func(ctx context.Context) error { return d.sessions.Run(ctx, d) })
-	d.failover.Configure(c)
-	t.start("BFD events", d.failover.Run)
-	return nil
-}
-
-// startFirewalls begins to repair the firewalls: at once when a change is heard of, and every
-// now and then for one that is not.
-func (d *Daemon) startFirewalls(t *tasks) {
-	t.start("firewall", func(ctx context.Context) error {
-		for pause(ctx, netns.RepairTime) == nil {
-			d.loop.do(ctx, func() {
-				for _, n := range d.namespaces {
-					n.RepairFirewall()
-				}
-			})
-		}
-		return nil
-	})
-	for _, n := range d.namespaces {
-		table := n.Part().Firewall.Table
-		t.start("firewall", func(ctx context.Context) error {
-			n.FollowFirewall(ctx, table, func(f func()) { d.loop.do(ctx, f) })
-			return nil
-		})
-		t.start("connections", func(ctx context.Context) error { n.BalanceFlows(ctx); return nil })
-	}
-}
-
-// release closes what was opened, once nothing uses it any more.
-func (d *Daemon) release() {
-	if d.edge != nil {
-		d.edge.Close() // it may not have run
-	}
-	if d.underlay != nil {
-		d.underlay.Close()
-	}
-	netns.Close(d.namespaces)
-}
-
-// startLearning brings foreign routes to the loop.
-func (d *Daemon) startLearning(t *tasks, c *config.Config) {
-	r := d.router
-	for _, dom := range c.Domains {
-		g := r.domains[dom.Name]
-		if !dom.Redistributes() {
-			r.completeInventory(g)
-			continue
-		}
-		l := r.at(dom.NetNS).Kernel().Learn(fib.Filter{Tables: []uint32{dom.Table.ID}})
-		t.start("learning "+dom.Name, func(ctx context.Context) error {
-			defer l.Close()
-			buf := make([]fib.LearnChange, routesAtOnce)
-			for {
-				n, synced, err := l.Next(ctx, buf)
-				if err != nil {
-					return err
-				}
-				if !d.loop.do(ctx, func() { r.onLearned(g, buf[:n], synced) }) {
-					return nil
-				}
-			}
-		})
-	}
 }

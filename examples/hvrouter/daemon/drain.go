@@ -23,7 +23,7 @@ const withdrawTime = 200 * time.Millisecond
 // a text, and the daemon ends. The kernel keeps forwarding what still arrives.
 //
 // Once begun it goes on, whether or not who asked for it still waits.
-func (d *Daemon) Drain(context.Context) error {
+func (d backend) Drain(context.Context) error {
 	ctx := d.ctx
 	lists := map[announcer][]domain.Announcement{}
 	d.ask(func(r *router) {

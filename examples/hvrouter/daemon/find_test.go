@@ -30,7 +30,7 @@ func sighting(kind arp.EventKind, link int, ip string, mac byte) eg.Sighting {
 
 // Routes of an earlier run over a guest's interface are addresses that it had; other
 // routes are not.
-func TestRecall(t *testing.T) {
+func TestAdoptFound(t *testing.T) {
 	b := tapBench(t)
 	b.link(20, "tap0")
 	b.link(21, "vm1")
@@ -47,35 +47,8 @@ func TestRecall(t *testing.T) {
 		stale("203.0.113.64/28", 20, ""), stale("203.0.113.52/32", 20, "203.0.113.50"), wanted}))
 	b.trace.take()
 	b.refresh()
-	p := b.served["tap0"]
+	p := b.attached.ports["tap0"]
 	if len(p.IPv4) != 1 || p.IPv4[0].String() != "203.0.113.50" || len(p.Seeded) != 1 || p.Seeded[0] != p.IPv4[0].Addr {
 		t.Errorf("served %v, presumed %v", p.IPv4, p.Seeded)
-	}
-}
-
-// What is not to be remembered without end is not.
-func TestUnplaced(t *testing.T) {
-	u := unplaced{}
-	change := func(i int) fib.LearnChange {
-		c := fib.LearnChange{}
-		c.Prefix = netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 32)
-		c.NextHops = []fib.NextHop{{IfIndex: 1 + i%7}}
-		return c
-	}
-	for i := range 2 * mostUnplaced {
-		u.keep(change(i))
-	}
-	n := 0
-	for _, m := range u {
-		n += len(m)
-	}
-	if n != mostUnplaced {
-		t.Errorf("%d kept", n)
-	}
-	for i := range 2 * mostUnplaced {
-		u.drop(change(i))
-	}
-	if len(u) != 0 {
-		t.Errorf("left: %d links", len(u))
 	}
 }

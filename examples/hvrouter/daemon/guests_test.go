@@ -48,7 +48,7 @@ func BenchmarkOneMore(b *testing.B) {
 		}
 	}
 	r.refresh()
-	if n := len(r.served); n < many {
+	if n := len(r.attached.ports); n < many {
 		b.Fatalf("%d guests are served", n)
 	}
 	b.ReportAllocs()

@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
-	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
 )
 
 // hopCache keeps one slice for each distinct set of next hops: a full table has
@@ -42,22 +41,4 @@ func (c *hopCache) share(hops []domain.NextHop) []domain.NextHop {
 	own := slices.Clone(hops)
 	c.sets[string(c.key)] = own
 	return own
-}
-
-// withoutDead leaves out dead next hops, unless that leaves none: then nothing better is
-// known. It works in place.
-func (g *routing) withoutDead(hops []domain.NextHop) []domain.NextHop {
-	if g.dead.None() {
-		return hops
-	}
-	alive := make([]domain.NextHop, 0, len(hops))
-	for _, h := range hops {
-		if !g.dead.Has(peering.NextHop{Domain: g.name, Link: h.Link, IPv6: h.Gateway.Is6()}) {
-			alive = append(alive, h)
-		}
-	}
-	if len(alive) == 0 {
-		return hops
-	}
-	return append(hops[:0], alive...)
 }

@@ -11,7 +11,7 @@ import (
 
 // in gives the bench events of one namespace.
 func (b *bench) in(n config.NetNS, events ...fib.Event) {
-	b.router.take(b.router.at(n), events)
+	b.router.onKernel(b.router.at(n), events)
 	if b.dirty {
 		b.refresh()
 	}
@@ -28,7 +28,7 @@ func TestFirewalls(t *testing.T) {
 	if len(own.Guests)+len(own.Isolated) > 0 || !slices.Equal(own.Underlay, []string{"a.private", "b.private"}) || !slices.Equal(own.VXLANPorts, []uint16{4789}) {
 		t.Errorf("the daemon's own: %+v", own)
 	}
-	if !slices.Equal(b.attached(b.at("public")), []string{"vm1"}) || !slices.Equal(public.Isolated, []string{"br100"}) || len(public.Underlay) > 0 || len(public.Domains) != 1 {
+	if !slices.Equal(b.firewalled(b.at("public")), []string{"vm1"}) || !slices.Equal(public.Isolated, []string{"br100"}) || len(public.Underlay) > 0 || len(public.Domains) != 1 {
 		t.Errorf("public: %+v", public)
 	}
 }

@@ -1,12 +1,14 @@
 package daemon
 
 import (
+	"context"
 	"net/netip"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
 	eg "github.com/hyperfib/hyperfib/examples/hvrouter/edge"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
+	"github.com/hyperfib/hyperfib/ndp"
 )
 
 // announcer is what the loop uses of a [sessions.Member].
@@ -22,8 +24,16 @@ type announcer interface {
 	Drain([]domain.Announcement)
 }
 
-// edge is the side towards the guests.
+// edge is what the daemon uses of an [eg.Edge], the side towards the guests.
 type edge interface {
+	// Run serves until ctx ends. Close closes what Run has not.
+	Run(context.Context) error
+	Close()
+	// Sightings waits for addresses that guests send from, Heard for those that asked for the
+	// gateway. An error is the end.
+	Sightings(context.Context) ([]eg.Sighting, error)
+	Heard(context.Context) ([]ndp.Sender, error)
+
 	// Arrive prepares the interface of a guest that came or changed: address and
 	// state of the link. It is called before the guest's routes are set.
 	Arrive(*config.Config, guest.Port)

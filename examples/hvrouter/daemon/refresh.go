@@ -2,41 +2,38 @@ package daemon
 
 import (
 	"maps"
-	"reflect"
-	"slices"
+	"net/netip"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/netns"
 	"github.com/hyperfib/hyperfib/fib"
 )
 
-// refresh computes what follows from configuration, guests and links, and brings
-// everything that differs from before in line. It is called once after a batch of
-// events, however many guests came with it.
+// refresh computes what follows from configuration, guests and links, and brings everything that
+// differs from before in line. It is called once after a batch of events, however many guests
+// came with it.
 //
-// Arrivals go from the kernel outwards, departures the other way round: withdrawn
-// first, then the kernel's routes, then what the guest itself sees.
+// Arrivals go from the kernel outwards, departures the other way round: withdrawn first, then the
+// kernel's routes, then what the guest itself sees.
 func (r *router) refresh() {
 	r.dirty = false
 	here := r.present()
-	ports, old := r.ports(here), maps.Clone(r.served)
-	left := r.left(ports)
+	ports, before := r.ports(here), maps.Clone(r.attached.ports)
+	left := r.attached.left(ports)
+	for _, old := range left {
+		r.home().Detach(old.Link.IfIndex)
+		r.askers.Drop(old.Link.IfIndex)
+	}
 	for _, p := range r.namespaces {
 		p.Enslave(r.guestsIn(p, here))
 	}
-	changed := r.arrive(ports)
+	changed := r.attached.changed(ports, r.cfg.Edge)
+	r.arrive(changed)
 	r.started = true
-	guests, drop := make([]netns.Guests, len(r.namespaces)), make([][]fib.Address, len(r.namespaces))
-	for i, p := range r.namespaces {
-		guests[i] = r.guestsOf(p, here)
-		p.DecideTrust(r.guests.All())
-		drop[i] = p.Apply(guests[i])
-	}
-	for i, p := range r.namespaces { // before the routes: what comes from a guest has its mark by then
-		p.ApplyFirewall(guests[i])
-	}
-	r.answerFor(here)
+	drop := r.applyNamespaces(here)
+	r.targets.answerFor(here, r.guestDomain())
 	for _, name := range r.order {
 		g := r.domains[name]
 		g.rib.SetLocals(g.namespace.Locals(name), &r.fx)
@@ -46,24 +43,35 @@ func (r *router) refresh() {
 	for i, p := range r.namespaces {
 		p.DeleteAddresses(drop[i])
 	}
-	if len(changed) > 0 {
-		r.edge.Serve(r.cfg, changed...)
-	}
+	r.serve(changed)
 	if len(left)+len(changed) > 0 {
-		r.tellGuests(left, changed, old)
-		r.log.Info("guests", "event", "guests", "present", len(ports), "changed", len(changed), "left", len(left))
+		r.attached.logGuests(r.log, left, changed, before)
 	}
-	if r.neighbours {
-		r.neighbours = false
-		for _, d := range r.cfg.Domains {
-			r.domains[d.Name].bgp.Configure(r.cfg, d)
-		}
+	if r.linkLocals {
+		r.linkLocals = false
+		r.configureSessions()
 	}
 	r.overlays()
 }
 
-// guestsIn returns the guests that live in a namespace: all of them at home, none
-// elsewhere.
+// present returns the guests that are here, with everything that was found for them.
+func (r *router) present() []config.Guest {
+	l := r.home().Links()
+	return guest.Expand(r.cfg, r.guests.All(), guest.World{Links: l.All, Link: l.ByName, Findings: r.findings.ByLink(), Free: r.guests.Free})
+}
+
+// ports returns guests with their interfaces, by name.
+func (r *router) ports(here []config.Guest) map[string]guest.Port {
+	ports := make(map[string]guest.Port, len(here))
+	presumed := r.findings.Presumed()
+	for _, g := range here {
+		link, _ := r.home().Links().ByName(g.Interface)
+		ports[g.Name] = guest.Port{Guest: g, Link: link, Seeded: presumed[link.IfIndex], Heard: r.askers.Of(link.IfIndex)}
+	}
+	return ports
+}
+
+// guestsIn returns the guests that live in a namespace: all of them at home, none elsewhere.
 func (r *router) guestsIn(p *netns.Namespace, guests []config.Guest) []config.Guest {
 	if p == r.home() {
 		return guests
@@ -71,41 +79,58 @@ func (r *router) guestsIn(p *netns.Namespace, guests []config.Guest) []config.Gu
 	return nil
 }
 
-// guestsOf returns the same with what is known of them besides.
+// guestsOf returns the guests that live in a namespace, with what was found of them.
 func (r *router) guestsOf(p *netns.Namespace, here []config.Guest) netns.Guests {
-	list := r.guestsIn(p, here)
-	return netns.Guests{List: list, Heard: r.heardBy(p, list), Found: r.findings.routesByLink()}
-}
-
-func (r *router) ports(here []config.Guest) map[string]guest.Port {
-	ports := make(map[string]guest.Port, len(here))
-	presumed := r.findings.presumed()
-	for _, g := range here {
-		link, _ := r.home().Links().ByName(g.Interface)
-		ports[g.Name] = guest.Port{Guest: g, Link: link, Seeded: presumed[link.IfIndex], Heard: r.heard[link.IfIndex].list()}
-	}
-	return ports
-}
-
-// left returns the guests that are not there any more, or whose name stands on
-// another interface now.
-func (r *router) left(now map[string]guest.Port) (left []guest.Port) {
-	for _, name := range slices.Sorted(maps.Keys(r.served)) {
-		if p, ok := now[name]; !ok || p.Link.IfIndex != r.served[name].Link.IfIndex {
-			old := r.served[name]
-			left = append(left, old)
-			r.home().Detach(old.Link.IfIndex) // unless it is gone: see findDetached
-			delete(r.heard, old.Link.IfIndex)
-			delete(r.served, name)
+	list, heard := r.guestsIn(p, here), map[string][]netip.Addr{}
+	for _, g := range list {
+		if link, ok := p.Links().ByName(g.Interface); ok && len(r.askers.Of(link.IfIndex)) > 0 {
+			heard[g.Interface] = r.askers.Of(link.IfIndex)
 		}
 	}
-	return left
+	return netns.Guests{List: list, Heard: heard, Found: r.findings.Routes()}
 }
 
-// leave ends what is done for guests that left. If one is back on another interface, its
-// routes have not changed but for that, and are set again. An interface that has
-// another guest now, because it was renamed or a guest of the inventory claims it, is
-// served anew, and what was found behind it stays.
+// applyNamespaces brings every namespace in line, the firewalls before there are routes to guests:
+// what comes from a guest has its mark by then. It returns the addresses that are to go once the
+// routes have.
+func (r *router) applyNamespaces(here []config.Guest) (drop [][]fib.Address) {
+	guests := make([]netns.Guests, len(r.namespaces))
+	for i, p := range r.namespaces {
+		guests[i] = r.guestsOf(p, here)
+		p.DecideTrust(r.guests.All())
+		drop = append(drop, p.Apply(guests[i]))
+	}
+	for i, p := range r.namespaces {
+		p.ApplyFirewall(guests[i])
+	}
+	return drop
+}
+
+// arrive prepares the interfaces of guests that came or changed.
+func (r *router) arrive(changed []arrival) {
+	for _, p := range changed {
+		r.edge.Arrive(r.cfg, p.Port)
+		if !p.known && r.started { // of others the kernel knows
+			r.probe(p.Port)
+		}
+	}
+}
+
+// serve has the edge serve guests that came or changed.
+func (r *router) serve(changed []arrival) {
+	ports := make([]guest.Port, len(changed))
+	for i, p := range changed {
+		ports[i] = r.attached.ports[p.Name]
+	}
+	if len(ports) > 0 {
+		r.edge.Serve(r.cfg, ports...)
+	}
+}
+
+// leave ends what is done for guests that left. If one is back on another interface, its routes
+// have not changed but for that, and are set again. An interface that has another guest now,
+// because it was renamed or a guest of the inventory claims it, is served anew, and what was
+// found behind it stays.
 func (r *router) leave(left []guest.Port, now map[string]guest.Port) {
 	served := make(map[int]bool, len(now))
 	for _, p := range now {
@@ -122,23 +147,21 @@ func (r *router) leave(left []guest.Port, now map[string]guest.Port) {
 	}
 }
 
-// arrive prepares the interfaces of guests that came or changed (all, if what they have
-// in common has), and gives them in the order of their names.
-func (r *router) arrive(now map[string]guest.Port) (changed []guest.Port) {
-	same := reflect.DeepEqual(r.servedAs, r.cfg.Edge)
-	r.servedAs = r.cfg.Edge
-	for _, name := range slices.Sorted(maps.Keys(now)) {
-		p := now[name]
-		if old, ok := r.served[name]; ok && same && p.Link.AdminUp && old.Link.MAC == p.Link.MAC && reflect.DeepEqual(old.Guest, p.Guest) {
-			continue
-		}
-		r.edge.Arrive(r.cfg, p)
-		if _, known := r.served[name]; !known && r.started { // others, the kernel knows
-			r.probe(p)
-		}
-		p.Link.AdminUp = true
-		r.served[name] = p
-		changed = append(changed, p)
+// configureSessions brings the sessions of every domain in line with the configuration.
+func (r *router) configureSessions() {
+	for _, d := range r.cfg.Domains {
+		r.domains[d.Name].bgp.Configure(r.cfg, d)
 	}
-	return changed
+}
+
+// probe tells the kernel the MAC of a guest that has just come, or whose carrier has. The kernel
+// would find out by itself; but if its first question is lost, as it is while a virtual machine is
+// on its way here, the second follows a second later. Permanent neighbours need none.
+func (r *router) probe(p guest.Port) {
+	if domain.Permanent(p.Guest) || p.MAC.IsZero() {
+		return
+	}
+	for _, a := range domain.GuestNeighbours(p.Guest) {
+		r.home().Kernel().Probe(p.Link.IfIndex, a, p.MAC)
+	}
 }

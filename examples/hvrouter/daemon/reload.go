@@ -4,9 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
-	"time"
+	"sync"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/change"
@@ -15,17 +16,30 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/host"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/netns"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/sessions"
 )
 
-// reloads reloads at every signal until ctx ends.
-func (d *Daemon) reloads(ctx context.Context) error {
+// reloader reads the configuration again, and says when the daemon is ready.
+type reloader struct {
+	opt      Options
+	log      *slog.Logger
+	loop     loop
+	router   *router
+	sessions *sessions.Speakers
+
+	mu    sync.Mutex // one reload at a time; systemd hears one thing at a time
+	ready bool       // Ready has been called
+}
+
+// onSignals reloads at every signal until ctx ends.
+func (l *reloader) onSignals(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-d.opt.Reload:
-			if _, err := d.reload(ctx, api.ReloadOptions{}); err != nil {
-				d.log.Error("configuration refused, the old one stays", "event", "reload-refused", "err", err)
+		case <-l.opt.Reload:
+			if _, err := l.reload(ctx, api.ReloadOptions{}); err != nil {
+				l.log.Error("configuration refused, the old one stays", "event", "reload-refused", "err", err)
 			}
 		}
 	}
@@ -35,23 +49,23 @@ func (d *Daemon) reloads(ctx context.Context) error {
 // changes what only a restart can, or that loses what people would miss is refused whole,
 // before anything is touched; the last only unless it is forced. Reloads wait for each
 // other.
-func (d *Daemon) reload(ctx context.Context, opt api.ReloadOptions) (out api.Reload, err error) {
-	d.reloading.Lock()
-	defer d.reloading.Unlock()
-	if !opt.DryRun && d.isReady {
-		call(d.opt.Reloading)
+func (l *reloader) reload(ctx context.Context, opt api.ReloadOptions) (out api.Reload, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !opt.DryRun && l.ready {
+		call(l.opt.Reloading)
 		defer func() {
-			if d.opt.Ready != nil {
-				d.opt.Ready(d.readiness())
+			if l.opt.Ready != nil {
+				l.opt.Ready(l.readiness())
 			}
 		}()
 	}
-	c, err := config.Load(d.opt.ConfigFile)
+	c, err := config.Load(l.opt.ConfigFile)
 	if err != nil {
 		return out, err
 	}
-	h := d.facts(c)
-	if out.Changes, err = d.foresee(ctx, c, h); err != nil {
+	h := facts(l.log, c)
+	if out.Changes, err = l.foresee(ctx, c, h); err != nil {
 		return out, err
 	}
 	if lost := losses(out.Changes); len(lost) > 0 && !opt.Force {
@@ -61,9 +75,9 @@ func (d *Daemon) reload(ctx context.Context, opt api.ReloadOptions) (out api.Rel
 		return out, nil
 	}
 	for _, change := range out.Changes {
-		d.log.Info("reload changes", "event", "reload-change", "change", change.Text)
+		l.log.Info("reload changes", "event", "reload-change", "change", change.Text)
 	}
-	if !d.loop.do(ctx, func() { d.router.reload(c, h) }) {
+	if !l.loop.do(ctx, func() { l.router.reload(c, h) }) {
 		return out, context.Canceled
 	}
 	out.Done = true
@@ -72,14 +86,14 @@ func (d *Daemon) reload(ctx context.Context, opt api.ReloadOptions) (out api.Rel
 
 // foresee returns what a reload would do, without doing any of it. An error is what it
 // cannot do.
-func (d *Daemon) foresee(ctx context.Context, c *config.Config, h config.Host) (list []api.Change, err error) {
+func (l *reloader) foresee(ctx context.Context, c *config.Config, h config.Host) (list []api.Change, err error) {
 	var old *config.Config
 	var refused []error
 	err = context.Canceled
-	d.loop.do(ctx, func() {
-		old = d.router.cfg
+	l.loop.do(ctx, func() {
+		old = l.router.cfg
 		if err = fixed(old, c); err == nil {
-			refused = admit(d.router.guests.Clone(), c, h)
+			refused = admit(l.router.guests.Clone(), c, h)
 		}
 	})
 	if err != nil {
@@ -98,6 +112,33 @@ func (d *Daemon) foresee(ctx context.Context, c *config.Config, h config.Host) (
 		list = append(list, api.Change{Text: change.Text, Position: c.Where(change.Path), Loses: change.Loses})
 	}
 	return list, nil
+}
+
+// becomeReady calls Ready once every session is up and all of its routes have come, or the
+// deferral time has passed since the start.
+func (l *reloader) becomeReady(ctx context.Context) error {
+	l.sessions.WaitSync(ctx)
+	if ctx.Err() != nil {
+		return nil
+	}
+	why := l.readiness()
+	l.log.Info("ready", "event", "ready", "why", why)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ready = true
+	if l.opt.Ready != nil {
+		l.opt.Ready(why)
+	}
+	return nil
+}
+
+// readiness says which sessions are up.
+func (l *reloader) readiness() string {
+	missing, all := l.sessions.Missing()
+	if len(missing) == 0 {
+		return fmt.Sprintf("all %d sessions are up", all)
+	}
+	return fmt.Sprintf("%d of %d sessions are up, without %s", all-len(missing), all, strings.Join(missing, ", "))
 }
 
 // losses is the error about what a reload would lose.
@@ -159,30 +200,30 @@ func fixed(old, new *config.Config) error {
 	return errors.Join(errs...)
 }
 
-// giveWay ends answering ARP before the kernel begins, if that is what is to come: no
-// question has two answers. (The other way round, Serve ends the kernel's.)
-func (r *router) giveWay(next config.Edge) {
+// handOverARP ends answering ARP before the kernel begins, if that is what is to come: no question
+// has two answers. (The other way round, Serve ends the kernel's.)
+func (r *router) handOverARP(next config.Edge) {
 	if r.cfg.Edge.ARP == "responder" && next.ARP != "responder" {
-		for _, p := range r.served {
+		for _, p := range r.attached.ports {
 			r.edge.Silence(p)
 		}
 	}
 }
 
+// reload makes another configuration the one that counts.
 func (r *router) reload(c *config.Config, h config.Host) {
-	r.giveWay(c.Edge)
+	r.handOverARP(c.Edge)
 	r.adopt(c)
-	r.recountVTEPs()
-	r.refuse(admit(&r.guests, c, h))
+	r.logRefused(admit(&r.guests, c, h))
 	for _, d := range c.Domains {
-		rt := r.domains[d.Name]
-		rt.configure(d)
-		rt.rib.SetView(rt.view(), &r.fx)
-		r.apply(rt, &r.fx)
-		rt.bgp.Configure(c, d)
+		g := r.domains[d.Name]
+		g.configure(d)
+		g.rib.SetView(g.view(), &r.fx)
+		r.apply(g, &r.fx)
+		g.bgp.Configure(c, d)
 	}
 	r.failover.Configure(c)
 	r.refresh()
-	r.reloaded = time.Now()
+	r.reloaded = r.now()
 	r.log.Info("reloaded", "event", "reloaded")
 }

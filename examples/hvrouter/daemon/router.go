@@ -1,6 +1,8 @@
 package daemon
 
 import (
+	"errors"
+	"io/fs"
 	"iter"
 	"log/slog"
 	"net/netip"
@@ -8,6 +10,7 @@ import (
 	"time"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/discovery"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/failover"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
@@ -15,84 +18,67 @@ import (
 	"github.com/hyperfib/hyperfib/fib"
 )
 
-// router is the state of the event loop. One goroutine owns it; every method is
-// called there.
+// router is the state of the event loop. One goroutine owns it; every method is called there.
 type router struct {
 	log      *slog.Logger
 	edge     edge
 	failover *failover.Monitor
+	now      func() time.Time
 
 	cfg        *config.Config
 	namespaces []*netns.Namespace // the daemon's own first
-	guests     guest.Inventory
-	store      *guest.Store
-	unread     unread // no conclusions are drawn from it
 	domains    map[string]*routing
-	order      []string              // of the domains, as in the file
-	served     map[string]guest.Port // guests by name
-	findings   findings
-	heard      map[int]*heard // addresses that guests asked from, by link
-	servedAs   config.Edge    // what they have in common
+	order      []string // of the domains, as in the file
 
-	fx        domain.Effects       // scratch
-	out       domain.ExportEffects // scratch
-	notices   bounded
-	now       func() time.Time
-	converged bool
-	notOnLink uint64
-	reloaded  time.Time
-	dirty     bool // refresh is due
-	started   bool // refresh has been called
-	// neighbours: a link-local address of an uplink has changed, and sessions tell
-	// it to their peers.
-	neighbours bool
-	vteps      map[vtep]bool
-	floods     bool // the set of VTEPs has changed
-	answering  answering
-	leftover   iter.Seq[fib.RouteStatus] // the routes at home, until what is left over is swept; nil: none
-	inherited  []netip.Prefix            // targets that stand on a route of an earlier run
-}
+	guests        guest.Inventory
+	unread        unread // of the inventory: no conclusions are drawn from it
+	attached      attached
+	findings      discovery.Findings
+	askers        discovery.Askers
+	announcements announcements
+	targets       targets
+	vteps         vteps
 
-// routing is one domain at work.
-type routing struct {
-	name      string
-	namespace *netns.Namespace
-	table     uint32
-	rib       *domain.RIB
-	exports   *domain.Exports
-	bgp       announcer
-	hops      hopCache
-	uplinks   []string
-	peers     map[netip.Addr]string // the interface of each peer
-	unplaced  unplaced
-	refused   map[netip.Prefix]int // prefixes with next hops that are not on-link
-	learned   bool                 // the foreign routes that were there are known
-	complete  bool                 // BGP knows that everything of ours is announced
-	converged bool                 // all of BGP's routes have come once
-	dead      failover.Dead        // next hops that are not to be used
+	fx        domain.Effects // scratch
+	dirty     bool           // refresh is due
+	started   bool           // refresh has been called
+	converged bool           // every namespace is swept
+	offLink   uint64         // next hops that were on no link of their domain, ever
+	reloaded  time.Time      // the last reload
+	// linkLocals tells that our link-local address on an uplink has changed, which sessions
+	// announce to their peers.
+	linkLocals bool
 }
 
 // newRouter makes a router for a configuration over namespaces, one for each of
 // [config.Config.Namespaces].
 func newRouter(log *slog.Logger, c *config.Config, e edge, namespaces ...*netns.Namespace) *router {
-	r := &router{log: log, edge: e, namespaces: namespaces, now: time.Now, domains: map[string]*routing{}, served: map[string]guest.Port{}, findings: newFindings(), heard: map[int]*heard{}, vteps: map[vtep]bool{}}
+	r := &router{log: log, edge: e, namespaces: namespaces, now: time.Now, domains: map[string]*routing{}, targets: targets{edge: e}}
+	r.announcements.now = func() time.Time { return r.now() }
+	r.announcements.ready = func() bool { return r.started && r.unread == (unread{}) }
 	r.adopt(c)
 	return r
 }
 
-// adopt makes a configuration the one that counts. Its namespaces are those of the
-// one before.
+// adopt makes a configuration the one that counts. Its namespaces are those of the one before.
 func (r *router) adopt(c *config.Config) {
 	r.cfg = c
 	for i, p := range c.Namespaces() {
 		r.namespaces[i].Configure(c, p.Config)
 	}
+	r.vteps.configure(c.Overlays)
+	if len(c.Overlays) == 0 {
+		return
+	}
+	for _, g := range r.domains {
+		for p := range g.rib.Prefixes {
+			r.vteps.note(g.name, p, g.rib.HasBGP(p))
+		}
+	}
 }
 
-// at returns what is known of a namespace.
-func (r *router) at(n config.NetNS) *netns.Namespace {
-	return at(r.namespaces, n)
-}
+// at returns the namespace of a name.
+func (r *router) at(n config.NetNS) *netns.Namespace { return at(r.namespaces, n) }
 
 func at(all []*netns.Namespace, n config.NetNS) *netns.Namespace {
 	return all[max(0, slices.IndexFunc(all, func(one *netns.Namespace) bool { return one.NetNS() == n }))]
@@ -101,55 +87,48 @@ func at(all []*netns.Namespace, n config.NetNS) *netns.Namespace {
 // home is where the guests' interfaces are.
 func (r *router) home() *netns.Namespace { return r.at(r.cfg.GuestNetNS()) }
 
+// guestDomain is the domain that guests are in, nil if there is none.
+func (r *router) guestDomain() *routing {
+	if d := r.cfg.GuestDomain(); d != nil {
+		return r.domains[d.Name]
+	}
+	return nil
+}
+
 // addDomain makes a domain of the configuration known.
 func (r *router) addDomain(index int, a announcer) *routing {
 	d := r.cfg.Domains[index]
-	g := &routing{name: d.Name, namespace: r.at(d.NetNS), table: d.Table.ID, bgp: a, exports: domain.NewExports(), refused: map[netip.Prefix]int{}, unplaced: unplaced{}, learned: !d.Redistributes()}
-	g.rib = domain.NewRIB(g.view())
-	g.configure(d)
+	g := newRouting(d, r.at(d.NetNS), a)
 	r.domains[d.Name] = g
 	r.order = append(r.order, d.Name)
 	return g
 }
 
-// view reads the configuration of the domain's namespace.
-func (g *routing) view() domain.View {
-	part := g.namespace.Part()
-	return domain.NewView(part, slices.IndexFunc(part.Domains, func(d config.Domain) bool { return d.Name == g.name }))
-}
-
-// configure notes where the domain's sessions are.
-func (g *routing) configure(d config.Domain) {
-	g.uplinks, g.peers = domain.Interfaces(d), map[netip.Addr]string{}
-	for _, r := range d.Reflectors {
-		g.peers[r.Peer.Addr] = r.Interface
-	}
-}
-
 // apply carries out effects: what is withdrawn first, then the kernel, additions before
 // deletions. What is to be announced waits for the kernel.
 func (r *router) apply(g *routing, fx *domain.Effects) {
-	r.want(g, fx)
+	r.announcements.want(g, fx)
 	for _, route := range fx.Set {
 		r.setRoute(g, route)
 	}
 	for _, k := range fx.Delete {
 		g.namespace.DeleteRoute(k)
 	}
-	r.targets(g, fx)
-	r.export(g)
+	if g == r.guestDomain() {
+		r.targets.apply(g, fx)
+	}
+	r.announcements.flush(g)
 	fx.Reset()
 }
 
 // setRoute has the kernel route as a domain wants it.
 func (r *router) setRoute(g *routing, route domain.Route) {
 	if why := g.namespace.SetRoute(route); why != "" {
-		g.exports.Route(route.Key, domain.Standing{State: domain.Refused, Why: why}, r.now(), &r.out)
+		r.announcements.refused(g, route.Key, why)
 	}
 }
 
-// reset sets every route over a link again: its name now stands for another
-// interface index.
+// reset sets every route over a link again: its name now stands for another interface index.
 func (r *router) reset(p *netns.Namespace, link string) {
 	for _, g := range r.domains {
 		if g.namespace != p {
@@ -159,14 +138,137 @@ func (r *router) reset(p *netns.Namespace, link string) {
 		for route := range g.rib.Routes {
 			if slices.ContainsFunc(route.NextHops, func(hop domain.NextHop) bool { return hop.Link == link }) {
 				r.setRoute(g, route)
-				if route.Table == g.table && r.answers(g) && r.answering.wants(route.Prefix) {
+				if route.Table == g.table && g == r.guestDomain() {
 					moved = append(moved, route.Prefix)
 				}
 			}
 		}
 		for _, prefix := range moved {
-			r.target(g, prefix)
+			r.targets.changed(g, prefix)
 		}
-		r.export(g)
+		r.announcements.flush(g)
+	}
+}
+
+// sweep removes what an earlier run left over in a namespace, once, when every domain of it is
+// there.
+func (r *router) sweep() {
+	all := true
+	for _, p := range r.namespaces {
+		if !p.Swept() && r.complete(p) {
+			p.Sweep()
+			if g := r.guestDomain(); g != nil && p == r.home() {
+				r.targets.disinherit(g)
+			}
+			p.Log().Info("swept", "event", "swept")
+		}
+		all = all && p.Swept()
+	}
+	if all && !r.converged && r.vteps.disown() {
+		r.overlays()
+	}
+	r.converged = all
+}
+
+// complete reports whether everything is known that the domains of a namespace will have to begin
+// with.
+func (r *router) complete(p *netns.Namespace) bool {
+	if r.unread != (unread{}) {
+		return false
+	}
+	for _, g := range r.domains {
+		if g.namespace == p && (!g.converged || !g.learned) {
+			return false
+		}
+	}
+	return true
+}
+
+// overlays brings the overlays in line with the VTEPs that are known.
+func (r *router) overlays() {
+	vteps := r.vteps.list()
+	if len(r.cfg.Overlays) == 0 {
+		return
+	}
+	links := r.home().Links()
+	r.edge.Overlays(r.cfg, func(name string) (int, bool) { i := links.Index(name); return i, i != 0 }, vteps)
+}
+
+// deadline implements clock.
+func (r *router) deadline() (next time.Time) {
+	for _, g := range r.domains {
+		if t := g.exports.Deadline(); !t.IsZero() && (next.IsZero() || t.Before(next)) {
+			next = t
+		}
+	}
+	return next
+}
+
+// advance implements clock.
+func (r *router) advance(now time.Time) {
+	for _, g := range r.domains {
+		r.announcements.advance(g, now)
+	}
+}
+
+// adoptEarlierRun takes over what an earlier run has left in the kernel: the routes that guests
+// are answered for, the VTEPs of overlays, and the addresses that guests were found to have.
+func (r *router) adoptEarlierRun() {
+	if home := r.home(); home.Continues() {
+		r.targets.leftover = home.Kernel().Routes()
+	}
+	r.adoptFound(r.home().Kernel().Routes())
+	for _, n := range r.namespaces {
+		r.vteps.adopt(n.Kernel().Routes())
+	}
+}
+
+// adoptFound takes over addresses that guests were found to have by an earlier run: their host
+// routes are in the kernel still, over an interface whose guest finds addresses. They stay, and
+// are asked for.
+func (r *router) adoptFound(routes iter.Seq[fib.RouteStatus]) {
+	d := r.cfg.GuestDomain()
+	if d == nil {
+		return
+	}
+	discovers := map[int]bool{}
+	for _, g := range r.present() {
+		if l, ok := r.home().Links().ByName(g.Interface); ok && g.Discovery.Neighbors {
+			discovers[l.IfIndex] = true
+		}
+	}
+	if len(discovers) == 0 {
+		return
+	}
+	for s := range routes {
+		host := s.State == fib.StateStale && s.Table == d.Table.ID && s.Prefix.IsSingleIP() && len(s.NextHops) == 1 && !s.NextHops[0].Gateway.IsValid()
+		if host && discovers[s.NextHops[0].IfIndex] {
+			r.findings.Presume(s.Prefix.Addr(), s.NextHops[0].IfIndex, r.now())
+		}
+	}
+}
+
+// onInventory takes what was read; the caller refreshes.
+func (r *router) onInventory(n inventoryReading) {
+	if n.known {
+		n.errs = append(n.errs, r.guests.Replace(guest.FromDirectory, n.directory)...)
+		r.unread.directory = false
+	}
+	if n.stateKnown {
+		n.errs = append(n.errs, r.guests.Replace(guest.FromAPI, n.state)...)
+		r.unread.state = false
+	}
+	r.logRefused(n.errs)
+}
+
+// logRefused logs files that could not be read, and guests that were left out.
+func (r *router) logRefused(errs []error) {
+	for _, err := range errs {
+		var file *fs.PathError
+		if errors.As(err, &file) {
+			r.log.Error("inventory", "event", "inventory-error", "path", file.Path, "err", err)
+		} else {
+			r.log.Error("guest refused", "event", "guest-refused", "err", err)
+		}
 	}
 }

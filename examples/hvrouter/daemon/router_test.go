@@ -130,7 +130,10 @@ func (b fakeBGP) Drain(list []domain.Announcement) {
 	}
 }
 
-type fakeEdge struct{ *trace }
+type fakeEdge struct {
+	edge // what is not faked is not used
+	*trace
+}
 
 func (e fakeEdge) Arrive(_ *config.Config, p guest.Port) {
 	e.add("arrive %s link %d", p.Name, p.Link.IfIndex)
@@ -196,12 +199,11 @@ func newBenchWith(t testing.TB, c *config.Config, log *slog.Logger, kernelOf fun
 		firewalls[n] = fw
 		all = append(all, n)
 	}
-	r := newRouter(log, c, fakeEdge{tr}, all...)
+	r := newRouter(log, c, fakeEdge{trace: tr}, all...)
 	r.failover = failover.New(failover.Config{Log: r.log})
 	for i, d := range c.Domains {
 		r.addDomain(i, fakeBGP{tr, d.Name})
 	}
-	r.store = &guest.Store{}
 	r.guests.Use(c.Admission(config.Host{}))
 	r.guests.Replace(guest.FromConfig, c.Entries())
 	return &bench{r, tr, t, firewalls}
@@ -218,7 +220,7 @@ func (b *bench) link(index int, name string) {
 }
 
 func (b *bench) kernelSays(events ...fib.Event) {
-	b.router.take(b.namespaces[0], events)
+	b.router.onKernel(b.namespaces[0], events)
 	if b.dirty {
 		b.refresh()
 	}

@@ -210,14 +210,14 @@ func (m *machine) stands(words []string) error {
 		table, _ := strconv.ParseUint(words[2], 10, 32)
 		s := fib.RouteStatus{State: fib.StateStale}
 		s.RouteKey, s.NextHops = fib.RouteKey{Table: uint32(table), Prefix: p, Metric: 10}, []fib.NextHop{{IfIndex: number(words[3])}}
-		old := m.leftover
-		m.leftover = func(yield func(fib.RouteStatus) bool) {
+		old := m.targets.leftover
+		m.targets.leftover = func(yield func(fib.RouteStatus) bool) {
 			if old != nil {
 				old(yield)
 			}
 			yield(s)
 		}
-		m.adoptVTEPs(slices.Values([]fib.RouteStatus{s}))
+		m.vteps.adopt(slices.Values([]fib.RouteStatus{s}))
 		return nil
 	}
 	delete(m.refused, p)
@@ -343,9 +343,9 @@ func (m *machine) read(words []string) error {
 	if err != nil {
 		return err
 	}
-	n := inventoryNews{directory: guests, known: true}
+	n := inventoryReading{directory: guests, known: true}
 	if words[0] == "state" {
-		n = inventoryNews{state: guests, stateKnown: true}
+		n = inventoryReading{state: guests, stateKnown: true}
 	}
 	m.onInventory(n)
 	m.refresh()

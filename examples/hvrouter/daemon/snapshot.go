@@ -1,9 +1,8 @@
 package daemon
 
 import (
-	"maps"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/discovery"
 	"net/netip"
-	"slices"
 
 	"github.com/hyperfib/hyperfib/bgp/rib"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
@@ -18,7 +17,7 @@ type lookup func(domain string, p netip.Prefix) []rib.Path
 func (r *router) shown(paths lookup) (list []show.Domain) {
 	for _, name := range r.order {
 		g := r.domains[name]
-		list = append(list, show.Domain{Name: name, NetNS: g.namespace.NetNS(), RIB: g.rib, Exports: g.exports, OffLink: g.refused,
+		list = append(list, show.Domain{Name: name, NetNS: g.namespace.NetNS(), RIB: g.rib, Exports: g.exports, OffLink: g.offLink,
 			Paths: func(p netip.Prefix) []rib.Path { return paths(name, p) }})
 	}
 	return list
@@ -38,10 +37,20 @@ func (r *router) explain(p netip.Prefix, paths lookup) []string {
 func (r *router) neighboursAt(n *netns.Namespace, kernel []netns.Neighbour) []api.Neighbour {
 	t := show.NeighbourTables{Kernel: kernel, Link: n.Links().Name}
 	if n == r.home() {
-		t.Found = r.findings.shown()
-		for _, name := range slices.Sorted(maps.Keys(r.served)) {
-			t.Guests = append(t.Guests, r.served[name])
-		}
+		t.Found = found(r.findings.Addresses())
+		t.Guests = r.attached.sorted()
 	}
 	return show.Neighbours(t)
+}
+
+// found are addresses that were found, to be shown.
+func found(list []discovery.Address) (out []show.Found) {
+	for _, a := range list {
+		one := show.Found{Addr: a.Addr, IfIndex: a.IfIndex, MAC: a.MAC, Since: a.Since}
+		if c := a.Conflict; c != nil {
+			one.Conflict = &show.Conflict{IfIndex: c.IfIndex, MAC: c.MAC, Time: a.ConflictTime}
+		}
+		out = append(out, one)
+	}
+	return out
 }

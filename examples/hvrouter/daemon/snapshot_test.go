@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/hyperfib/hyperfib/arp"
 	eg "github.com/hyperfib/hyperfib/examples/hvrouter/edge"
@@ -17,7 +18,7 @@ func TestNeighbours(t *testing.T) {
 	b.link(20, "tap0")
 	b.link(21, "tap1")
 	b.onSightings([]eg.Sighting{sighting(arp.EventSeen, 20, "203.0.113.50", 1), sighting(arp.EventConflict, 21, "203.0.113.50", 9)})
-	b.findings.spoken[netip.MustParseAddr("203.0.113.51")] = &spoken{link: 21}
+	b.findings.Presume(netip.MustParseAddr("203.0.113.51"), 21, time.Now())
 	mac := net.HardwareAddr{2, 0, 0, 0, 0, 1}
 	all := b.neighboursAt(b.home(), []netns.Neighbour{
 		{IfIndex: 20, Addr: netip.MustParseAddr("203.0.113.50"), MAC: mac, State: "reachable"},

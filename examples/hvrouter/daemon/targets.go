@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"iter"
 	"net/netip"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
@@ -9,85 +10,92 @@ import (
 	"github.com/hyperfib/hyperfib/fib"
 )
 
-// answering says for which families somebody in userspace answers guests that ask
-// for their neighbours: for IPv4 always, since the kernel's proxy_arp does not defend
-// anybody's address against a probe. While nobody does, nobody is told of a full table;
-// once somebody does, there is no end to it, or what goes meanwhile would stay a target.
-type answering struct{ v4, v6 bool }
-
-func (a answering) wants(p netip.Prefix) bool {
-	return p.Bits() > 0 && (p.Addr().Is4() && a.v4 || p.Addr().Is6() && a.v6)
+// targets is which addresses are allocated, and behind which of our links they are: for the
+// responders of the edge, which answer guests that ask for their neighbours.
+type targets struct {
+	edge      edge
+	answering families
+	// leftover are the routes of the guests' namespace until what an earlier run left is swept;
+	// nil: none.
+	leftover  iter.Seq[fib.RouteStatus]
+	inherited []netip.Prefix // targets that stand on a route of an earlier run
 }
 
-// answerFor notes who needs answers, and tells everything that is allocated when the
-// first one does.
-func (r *router) answerFor(here []config.Guest) {
-	want := answering{v4: true, v6: r.answering.v6}
-	for _, g := range here {
-		want.v6 = want.v6 || eg.Proxied(g)
+// families says for which families a responder in userspace answers: for IPv4 always, since the
+// kernel's proxy_arp does not defend addresses against a probe. While none does, the edge is not
+// told of a full table; once one does, there is no end to it, or what goes meanwhile would stay
+// a target.
+type families struct{ v4, v6 bool }
+
+func (f families) has(p netip.Prefix) bool {
+	return p.Bits() > 0 && (p.Addr().Is4() && f.v4 || p.Addr().Is6() && f.v6)
+}
+
+// answerFor notes which guests need answers, and adds everything that is allocated in their
+// domain when the first one does.
+func (t *targets) answerFor(here []config.Guest, g *routing) {
+	want := families{v4: true, v6: t.answering.v6}
+	for _, one := range here {
+		want.v6 = want.v6 || eg.Proxied(one)
 	}
-	d := r.cfg.GuestDomain()
-	if want == r.answering || d == nil {
+	if want == t.answering || g == nil {
 		return
 	}
-	old := r.answering
-	r.answering = want
-	g := r.domains[d.Name]
+	old := t.answering
+	t.answering = want
 	for p := range g.rib.Prefixes {
-		if want.wants(p) && !old.wants(p) {
-			r.target(g, p)
+		if want.has(p) && !old.has(p) {
+			t.set(g, p)
 		}
 	}
-	r.inherit(g, old)
+	t.inherit(g, old)
 }
 
-// inherit has guests answered for what the kernel still routes for an earlier run, until
-// BGP has told everything again: a restart of ours is nothing that guests should notice.
-func (r *router) inherit(g *routing, old answering) {
-	if r.leftover == nil {
+// inherit has guests answered for what the kernel still routes for an earlier run, until all of
+// BGP's routes have come: a restart of ours is nothing that guests should notice.
+func (t *targets) inherit(g *routing, old families) {
+	if t.leftover == nil {
 		return
 	}
-	for s := range r.leftover {
-		if p := s.Prefix; s.Table == g.table && s.State == fib.StateStale && len(s.NextHops) > 0 && r.answering.wants(p) && !old.wants(p) {
-			r.edge.Target(p, s.NextHops[0].IfIndex)
-			r.inherited = append(r.inherited, p)
+	for s := range t.leftover {
+		if p := s.Prefix; s.Table == g.table && s.State == fib.StateStale && len(s.NextHops) > 0 && t.answering.has(p) && !old.has(p) {
+			t.edge.Target(p, s.NextHops[0].IfIndex)
+			t.inherited = append(t.inherited, p)
 		}
 	}
 }
 
 // disinherit ends that: what is left over is swept.
-func (r *router) disinherit(g *routing) {
-	for _, p := range r.inherited {
-		r.target(g, p)
+func (t *targets) disinherit(g *routing) {
+	for _, p := range t.inherited {
+		t.set(g, p)
 	}
-	r.leftover, r.inherited = nil, nil
+	t.leftover, t.inherited = nil, nil
 }
 
-// answers reports whether a domain is the guests' and somebody is told about it.
-func (r *router) answers(g *routing) bool {
-	d := r.cfg.GuestDomain()
-	return d != nil && d.Name == g.name && r.answering != (answering{})
-}
-
-// targets passes on what an effect changes in the guests' domain.
-func (r *router) targets(g *routing, fx *domain.Effects) {
-	if !r.answers(g) {
-		return
-	}
+// apply passes on what effects change in the guests' domain.
+func (t *targets) apply(g *routing, fx *domain.Effects) {
 	for _, k := range fx.Delete {
-		if k.Table == g.table && r.answering.wants(k.Prefix) {
-			r.target(g, k.Prefix)
+		if k.Table == g.table {
+			t.changed(g, k.Prefix)
 		}
 	}
 	for _, route := range fx.Set {
-		if route.Table == g.table && r.answering.wants(route.Prefix) {
-			r.target(g, route.Prefix)
+		if route.Table == g.table {
+			t.changed(g, route.Prefix)
 		}
 	}
 }
 
-// target tells the edge about one prefix as it stands now.
-func (r *router) target(g *routing, p netip.Prefix) {
+// changed passes on a prefix of the guests' domain if a responder answers for its family.
+func (t *targets) changed(g *routing, p netip.Prefix) {
+	if t.answering.has(p) {
+		t.set(g, p)
+	}
+}
+
+// set passes on one prefix as it stands now.
+func (t *targets) set(g *routing, p netip.Prefix) {
 	s, _ := g.rib.Explain(p)
 	hops := s.BGP
 	switch {
@@ -98,10 +106,10 @@ func (r *router) target(g *routing, p netip.Prefix) {
 	}
 	switch {
 	case len(hops) == 0:
-		r.edge.NoTarget(p)
+		t.edge.NoTarget(p)
 	case s.Local == nil && len(s.Learned) == 0: // BGP
-		r.edge.Target(p, 0)
+		t.edge.Target(p, 0)
 	default:
-		r.edge.Target(p, g.namespace.Links().Index(hops[0].Link))
+		t.edge.Target(p, g.namespace.Links().Index(hops[0].Link))
 	}
 }

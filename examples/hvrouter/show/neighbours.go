@@ -2,13 +2,13 @@ package show
 
 import (
 	"cmp"
-	"net"
 	"net/netip"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/netns"
 )
@@ -65,11 +65,11 @@ func Neighbours(t NeighbourTables) (out []api.Neighbour) {
 		e := at(f.IfIndex, f.Addr)
 		e.Found, e.Since = "presumed", f.Since
 		if f.MAC != [6]byte{} {
-			e.Found, e.MAC = "seen", net.HardwareAddr(f.MAC[:]).String()
+			e.Found, e.MAC = "seen", config.MAC(f.MAC).String()
 		}
 		if c := f.Conflict; c != nil {
 			name, _ := t.Link(c.IfIndex)
-			e.Conflict = &api.Conflict{Interface: name, MAC: net.HardwareAddr(c.MAC[:]).String(), Time: c.Time}
+			e.Conflict = &api.Conflict{Interface: name, MAC: config.MAC(c.MAC).String(), Time: c.Time}
 		}
 	}
 	for _, e := range entries {

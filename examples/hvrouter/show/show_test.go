@@ -53,7 +53,7 @@ func TestSessions(t *testing.T) {
 	failed := &bgp.PeerError{Err: errors.New("connection refused"), Time: noon}
 	up := bgp.PeerStatus{State: bgp.Established, Since: noon, Established: 3, Plain: failed,
 		Negotiated: &fsm.Negotiated{GracefulRestart: true, Local: wire.Capabilities{GracefulRestart: &wire.GracefulRestart{Time: 2 * time.Minute}}},
-		Families: []bgp.FamilyStatus{{Family: wire.IPv4Unicast, Counters: rib.Counters{Paths: 7, Stale: 1}}, {Family: wire.IPv6Unicast, NoNextHop: 2}}}
+		Families:   []bgp.FamilyStatus{{Family: wire.IPv4Unicast, Counters: rib.Counters{Paths: 7, Stale: 1}}, {Family: wire.IPv6Unicast, NoNextHop: 2}}}
 	down := bgp.PeerStatus{State: bgp.Idle, LastError: failed, LastLimit: failed, RefusedUntil: noon.Add(time.Minute)}
 	bfds := []bfd.Status{{Key: peering.BFDKey("", refs[0]), State: bfd.StateUp}}
 	golden(t, "sessions", Sessions(c, []sessions.Status{

@@ -1,0 +1,117 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"os"
+
+	"github.com/hyperfib/hyperfib/bfd"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	eg "github.com/hyperfib/hyperfib/examples/hvrouter/edge"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/failover"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/handover"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/netns"
+	"github.com/hyperfib/hyperfib/fib"
+)
+
+// opened is what a daemon has opened of Linux.
+type opened struct {
+	namespaces []*netns.Namespace // the daemon's own first
+	edge       edge
+	process    *failover.Process
+	bfd        bfd.Service // nil: off
+	underlay   *os.File    // the namespace of overlays' packets, if no other path leads there
+}
+
+// open opens what the daemon needs of Linux. What was opened is to be closed also after an error.
+func (d *Daemon) open(t *tasks, c *config.Config) (m opened, err error) {
+	if m.namespaces, err = netns.Open(d.log, c); err != nil {
+		return m, err
+	}
+	for _, n := range m.namespaces {
+		t.start("kernel", n.Kernel().Run)
+	}
+	m.process = failover.NewProcess(c.BFD, d.log, d.opt.StartBFD)
+	if err := m.process.Start(); err != nil { // before the edge: it has our sockets, too
+		return m, err
+	}
+	ec := eg.Config{Log: d.log, NetNS: at(m.namespaces, c.GuestNetNS()).Path(), VRF: c.GuestVRF(), UnderlayVRF: c.LoopbackVRF(), SocketStore: handover.Open(c.BFD.HandoverSocket())}
+	switch under := c.LoopbackNetNS(); under {
+	case c.GuestNetNS():
+	case "": // the daemon's own has no path that all threads understand
+		if m.underlay, ec.Underlay, err = netns.OpenFile(""); err != nil {
+			return m, err
+		}
+	default:
+		ec.Underlay = at(m.namespaces, under).Path()
+	}
+	e, err := eg.Open(ec)
+	if err != nil {
+		return m, err
+	}
+	m.edge = e
+	m.bfd, err = m.process.Service()
+	return m, err
+}
+
+// close closes what was opened, once nothing uses it any more.
+func (m *opened) close() {
+	if m.edge != nil {
+		m.edge.Close() // it may not have run
+	}
+	if m.underlay != nil {
+		m.underlay.Close()
+	}
+	netns.Close(m.namespaces)
+}
+
+// begin makes the router, has it read the kernel and adopt what an earlier run left, and sets
+// everything that follows from the configuration.
+func (d *Daemon) begin(t *tasks, c *config.Config, m opened) error {
+	kernels := map[string]failover.Kernel{}
+	for _, n := range m.namespaces {
+		kernels[n.NetNS().Path()] = n.Kernel()
+	}
+	d.failover = failover.New(failover.Config{Log: d.log, Kernels: kernels, Paths: d.sessions, Service: m.bfd})
+	if m.bfd != nil {
+		t.start("BFD", m.bfd.Run)
+		t.start("", func(ctx context.Context) error { m.process.Supervise(ctx); return nil })
+	}
+	r := newRouter(d.log, c, m.edge, m.namespaces...)
+	r.failover = d.failover
+	d.router = r
+	d.pumps = &pumps{loop: d.loop, router: r, sessions: d.sessions, failover: d.failover}
+	t.start("sightings", d.pumps.sightings)
+	t.start("askers", d.pumps.askers)
+	for _, n := range m.namespaces {
+		if err := n.FirstReading(t.ctx, func(events []fib.Event) { d.pumps.observe(n, events) }); err != nil {
+			return errors.Join(err, context.Cause(t.ctx))
+		}
+		d.again = d.again || n.Continues()
+	}
+	return d.beginRouting(t, c)
+}
+
+// beginRouting makes speakers and BFD sessions and sets everything that follows from the
+// configuration.
+func (d *Daemon) beginRouting(t *tasks, c *config.Config) error {
+	r := d.router
+	for i, dom := range c.Domains {
+		m, err := d.sessions.Add(c, dom, r.at(dom.NetNS))
+		if err != nil {
+			return err
+		}
+		r.addDomain(i, m)
+	}
+	d.inventory = newInventory(d.log, c, d.loop, r)
+	d.inventory.load(t.ctx, c)
+	r.adoptEarlierRun()
+	r.linkLocals = false // the sessions are configured below, for the first time
+	r.refresh()
+	t.start("edge", r.edge.Run) // now that it serves all guests that are here
+	r.configureSessions()
+	t.start("", func(ctx context.Context) error { return d.sessions.Run(ctx, d.pumps) })
+	d.failover.Configure(c)
+	t.start("BFD events", d.failover.Run)
+	return nil
+}

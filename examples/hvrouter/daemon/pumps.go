@@ -1,0 +1,195 @@
+package daemon
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/failover"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/netns"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/sessions"
+	"github.com/hyperfib/hyperfib/fib"
+	"github.com/hyperfib/hyperfib/internal/trim"
+)
+
+// pumps bring events to the loop, each source by a goroutine of its own. While the loop is busy a
+// pump waits, and its source coalesces.
+type pumps struct {
+	loop     loop
+	router   *router
+	sessions *sessions.Speakers
+	failover *failover.Monitor
+}
+
+var _ sessions.Sink = (*pumps)(nil)
+
+// start starts the pumps of a configuration, but for those of BGP and BFD.
+func (p *pumps) start(t *tasks, c *config.Config) {
+	for _, n := range p.router.namespaces {
+		t.start("kernel events", func(ctx context.Context) error { return p.kernel(ctx, n) })
+		t.start("kernel routes", func(ctx context.Context) error { return p.routes(ctx, n) })
+		p.startFirewall(t, n)
+	}
+	t.start("firewall", p.repairFirewalls)
+	for _, d := range c.Domains {
+		g := p.router.domains[d.Name]
+		if d.Redistributes() {
+			t.start("learning "+d.Name, func(ctx context.Context) error { return p.learned(ctx, g) })
+		} else {
+			p.router.announcements.complete(g)
+		}
+	}
+	t.start("memory", p.trimMemory)
+}
+
+// observe takes kernel events before the loop runs, or on it.
+func (p *pumps) observe(n *netns.Namespace, events []fib.Event) {
+	for _, e := range events {
+		switch e.Kind {
+		case fib.EventLink:
+			p.failover.Link(n.NetNS().Path(), e.Link, false)
+		case fib.EventLinkGone:
+			p.failover.Link(n.NetNS().Path(), e.Link, true)
+		}
+	}
+	p.router.onKernel(n, events)
+}
+
+// kernel brings the kernel's events. Loss of carrier goes to BGP first: it ends sessions whatever
+// the loop is busy with (R45).
+func (p *pumps) kernel(ctx context.Context, n *netns.Namespace) error {
+	var carriers netns.Carriers
+	for {
+		events, err := n.Next(ctx)
+		if err != nil {
+			return err
+		}
+		carriers.Take(events, func(name string, up bool) {
+			if up {
+				p.sessions.LinkUp(n.NetNS(), name)
+			} else {
+				p.sessions.LinkDown(n.NetNS(), name)
+			}
+		})
+		if !p.loop.do(ctx, func() {
+			p.observe(n, n.Complete(events))
+			if p.router.dirty {
+				p.router.refresh()
+			}
+		}) {
+			return nil
+		}
+	}
+}
+
+// changesAtOnce is how many routes the loop takes at a time: enough to be worth the switch, few
+// enough that the arrival of a guest waits under a millisecond.
+const changesAtOnce = 256
+
+// routes brings how the routes stand in the kernel that announcements need.
+func (p *pumps) routes(ctx context.Context, n *netns.Namespace) error {
+	w := n.WatchRoutes()
+	defer w.Close()
+	buf := make([]fib.RouteChange, changesAtOnce)
+	for {
+		k, _, err := w.Next(ctx, buf)
+		if err != nil {
+			return err
+		}
+		if !p.loop.do(ctx, func() { p.router.onRoutes(n, buf[:k]) }) {
+			return nil
+		}
+	}
+}
+
+// learned brings foreign routes of a domain's table.
+func (p *pumps) learned(ctx context.Context, g *routing) error {
+	l := g.namespace.Kernel().Learn(fib.Filter{Tables: []uint32{g.table}})
+	defer l.Close()
+	buf := make([]fib.LearnChange, changesAtOnce)
+	for {
+		k, synced, err := l.Next(ctx, buf)
+		if err != nil {
+			return err
+		}
+		if !p.loop.do(ctx, func() { p.router.onLearned(g, buf[:k], synced) }) {
+			return nil
+		}
+	}
+}
+
+// Paths implements [sessions.Sink].
+func (p *pumps) Paths(ctx context.Context, domain string, u sessions.Update) {
+	p.loop.do(ctx, func() { p.router.onPaths(p.router.domains[domain], u) })
+}
+
+// Dead implements [sessions.Sink].
+func (p *pumps) Dead(ctx context.Context, domain string, dead failover.Dead) (prefixes []netip.Prefix) {
+	p.loop.do(ctx, func() {
+		g := p.router.domains[domain]
+		g.dead = dead
+		prefixes = slices.Collect(g.rib.Prefixes)
+	})
+	return prefixes
+}
+
+// sightings brings what was seen of guests' addresses.
+func (p *pumps) sightings(ctx context.Context) error {
+	for {
+		list, err := p.router.edge.Sightings(ctx)
+		if err != nil {
+			return nil // ctx has ended
+		}
+		p.loop.do(ctx, func() { p.router.onSightings(list) })
+	}
+}
+
+// askerPause is between two looks at who has asked: a refresh costs time at a thousand guests.
+const askerPause = time.Second
+
+// askers brings the addresses that asked for the gateway.
+func (p *pumps) askers(ctx context.Context) error {
+	for {
+		list, err := p.router.edge.Heard(ctx)
+		if err != nil {
+			return nil // ctx has ended
+		}
+		p.loop.do(ctx, func() { p.router.onAskers(list, time.Now()) })
+		if pause(ctx, askerPause) != nil {
+			return nil
+		}
+	}
+}
+
+// startFirewall begins to repair the firewall of a namespace as soon as a change is heard of.
+func (p *pumps) startFirewall(t *tasks, n *netns.Namespace) {
+	table := n.Part().Firewall.Table
+	t.start("firewall", func(ctx context.Context) error {
+		n.FollowFirewall(ctx, table, func(f func()) { p.loop.do(ctx, f) })
+		return nil
+	})
+	t.start("connections", func(ctx context.Context) error { n.BalanceFlows(ctx); return nil })
+}
+
+// repairFirewalls repairs the firewalls every now and then, should one be gone without an event.
+func (p *pumps) repairFirewalls(ctx context.Context) error {
+	for pause(ctx, netns.RepairTime) == nil {
+		p.loop.do(ctx, func() {
+			for _, n := range p.router.namespaces {
+				n.RepairFirewall()
+			}
+		})
+	}
+	return nil
+}
+
+// trimMemory gives memory back that guests and routes needed which have gone.
+func (p *pumps) trimMemory(ctx context.Context) error {
+	return trim.Run(ctx, func() (held int) {
+		held = p.sessions.Paths()
+		p.loop.do(ctx, func() { held += len(p.router.attached.ports) })
+		return held
+	})
+}

@@ -1,0 +1,132 @@
+package daemon
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/discovery"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/failover"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/netns"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/sessions"
+	"github.com/hyperfib/hyperfib/fib"
+)
+
+// routing is one domain at work.
+type routing struct {
+	name      string
+	namespace *netns.Namespace
+	table     uint32
+	rib       *domain.RIB
+	exports   *domain.Exports
+	bgp       announcer
+	hops      hopCache
+	uplinks   []string
+	peers     map[netip.Addr]string // the interface of each peer
+	waiting   discovery.Waiting     // learned routes over interfaces that are not known yet
+	offLink   map[netip.Prefix]int  // next hops that are not on-link, of prefixes that have some
+	dead      failover.Dead         // next hops that are not to be used
+	learned   bool                  // the foreign routes that were there are known
+	complete  bool                  // BGP knows that everything of ours is announced
+	converged bool                  // all of BGP's routes have come once
+}
+
+// newRouting makes a domain of a namespace, of which nothing is known yet.
+func newRouting(d config.Domain, n *netns.Namespace, a announcer) *routing {
+	g := &routing{name: d.Name, namespace: n, table: d.Table.ID, bgp: a, exports: domain.NewExports(), offLink: map[netip.Prefix]int{}, learned: !d.Redistributes()}
+	g.rib = domain.NewRIB(g.view())
+	g.configure(d)
+	return g
+}
+
+// view returns the configuration of the domain, as its namespace has it.
+func (g *routing) view() domain.View {
+	part := g.namespace.Part()
+	return domain.NewView(part, slices.IndexFunc(part.Domains, func(d config.Domain) bool { return d.Name == g.name }))
+}
+
+// configure notes where the domain's sessions are.
+func (g *routing) configure(d config.Domain) {
+	g.uplinks, g.peers = domain.Interfaces(d), map[netip.Addr]string{}
+	for _, r := range d.Reflectors {
+		g.peers[r.Peer.Addr] = r.Interface
+	}
+}
+
+// gateways makes next hops of paths. One that is on no link of the domain is left out and counted
+// (R22): a packet to it would take a detour that no BFD session watches.
+func (g *routing) gateways(c sessions.PathSet) (hops []domain.NextHop, offLink int) {
+	scratch := g.hops.scratch[:0]
+	for _, p := range c.Paths {
+		link, ok := g.namespace.Links().Reach(g.uplinks, g.peers[p.Peer], p.NextHop)
+		if !ok {
+			offLink++
+			continue
+		}
+		scratch = append(scratch, domain.NextHop{Gateway: p.NextHop, Link: link})
+	}
+	scratch = g.withoutDead(scratch)
+	g.hops.scratch = scratch
+	if offLink > 0 {
+		g.offLink[c.Prefix] = offLink
+	} else if len(g.offLink) > 0 {
+		delete(g.offLink, c.Prefix)
+	}
+	return g.hops.share(scratch), offLink
+}
+
+// withoutDead leaves out dead next hops, unless that leaves none: then nothing better is known.
+// It works in place.
+func (g *routing) withoutDead(hops []domain.NextHop) []domain.NextHop {
+	if g.dead.None() {
+		return hops
+	}
+	alive := make([]domain.NextHop, 0, len(hops))
+	for _, h := range hops {
+		if !g.dead.Has(peering.NextHop{Domain: g.name, Link: h.Link, IPv6: h.Gateway.Is6()}) {
+			alive = append(alive, h)
+		}
+	}
+	if len(alive) == 0 {
+		return hops
+	}
+	return append(hops[:0], alive...)
+}
+
+// standing returns what the status of a route in the kernel means for its announcement.
+func (g *routing) standing(c *fib.RouteChange) domain.Standing {
+	switch {
+	case c.Gone:
+		return domain.Standing{State: domain.Missing}
+	case c.State == fib.StateInstalled:
+		return domain.Standing{State: domain.Present}
+	case c.State == fib.StatePartial:
+		if g.reaches(c.Prefix) {
+			return domain.Standing{State: domain.Present}
+		}
+		return domain.Standing{State: domain.Refused, Why: "of its next hops none that is here is up"}
+	case c.State == fib.StateHeld:
+		return domain.Standing{State: domain.Refused, Why: "its interface is down"}
+	case c.State == fib.StateFailed, c.State == fib.StateForeign:
+		return domain.Standing{State: domain.Refused, Why: fmt.Sprint(c.Err)}
+	}
+	return domain.Standing{State: domain.Missing}
+}
+
+// reaches reports whether a prefix that is shared with other hypervisors is still reached here: if
+// not, packets would only be passed on to those.
+func (g *routing) reaches(p netip.Prefix) bool {
+	s, _ := g.rib.Explain(p)
+	if s.Local == nil || len(s.BGP) == 0 || !g.rib.Spread() {
+		return true
+	}
+	for _, h := range s.Local.NextHops {
+		if l, ok := g.namespace.Links().ByName(h.Link); ok && l.Up() {
+			return true
+		}
+	}
+	return false
+}
