@@ -59,7 +59,7 @@ func TestOutOfTurn(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			inStage(t, malformed.Case{Name: name, Peer: "open"}, manners[0], func(s *stage) {
-				s.culprit = newRawPeer(s.net.dial("10.9.0.2"))
+				s.culprit = s.dial("10.9.0.2")
 				for _, b := range append(c.before, c.last) {
 					s.culprit.send(b)
 					synctest.Wait()

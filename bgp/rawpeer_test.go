@@ -1,7 +1,6 @@
 package bgp_test
 
 import (
-	"context"
 	"io"
 	"net"
 	"net/netip"
@@ -12,53 +11,6 @@ import (
 
 	"github.com/hyperfib/hyperfib/bgp/wire"
 )
-
-// pipes is a network in memory: a listener, and connections with addresses.
-type pipes struct {
-	local netip.AddrPort
-	conns chan net.Conn
-	done  chan struct{}
-	once  sync.Once
-}
-
-func newPipes(local string) *pipes {
-	return &pipes{local: netip.MustParseAddrPort(local), conns: make(chan net.Conn), done: make(chan struct{})}
-}
-
-func (p *pipes) listen(context.Context, netip.AddrPort) (net.Listener, error) { return p, nil }
-
-// Accept implements net.Listener.
-func (p *pipes) Accept() (net.Conn, error) {
-	select {
-	case c := <-p.conns:
-		return c, nil
-	case <-p.done:
-		return nil, net.ErrClosed
-	}
-}
-
-// Close implements net.Listener.
-func (p *pipes) Close() error { p.once.Do(func() { close(p.done) }); return nil }
-
-// Addr implements net.Listener.
-func (p *pipes) Addr() net.Addr { return net.TCPAddrFromAddrPort(p.local) }
-
-// dial connects from an address.
-func (p *pipes) dial(from string) net.Conn {
-	a, b := net.Pipe()
-	remote := netip.AddrPortFrom(netip.MustParseAddr(from), 33333)
-	p.conns <- pipeConn{b, p.local, remote}
-	return pipeConn{a, remote, p.local}
-}
-
-// pipeConn is one end of a net.Pipe with TCP addresses.
-type pipeConn struct {
-	net.Conn
-	local, remote netip.AddrPort
-}
-
-func (c pipeConn) LocalAddr() net.Addr  { return net.TCPAddrFromAddrPort(c.local) }
-func (c pipeConn) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(c.remote) }
 
 // rawPeer is a scripted peer: it sends what it is told, octet by octet, and keeps
 // what it hears.

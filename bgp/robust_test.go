@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/hyperfib/hyperfib/bgp"
+	"github.com/hyperfib/hyperfib/bgp/bgptest"
 	"github.com/hyperfib/hyperfib/bgp/wire"
 	"github.com/hyperfib/hyperfib/internal/testing/malformed"
 )
@@ -70,7 +71,7 @@ func inStage(t *testing.T, c malformed.Case, m manner, f func(*stage)) {
 type stage struct {
 	t       *testing.T
 	c       malformed.Case
-	net     *pipes
+	net     *bgptest.Network
 	speaker *bgp.Speaker
 	cancel  context.CancelFunc
 	ran     chan error
@@ -82,7 +83,10 @@ type stage struct {
 }
 
 func newStage(t *testing.T, c malformed.Case, m manner) *stage {
-	s := &stage{t: t, c: c, net: newPipes("10.9.0.1:179"), ran: make(chan error, 1), as: 65000, manner: m}
+	s := &stage{t: t, c: c, net: &bgptest.Network{}, ran: make(chan error, 1), as: 65000, manner: m}
+	if m.size == 1 {
+		s.net.Segment(1, 1)
+	}
 	if c.Peer == "ebgp" {
 		s.as = 64512
 	}
@@ -90,7 +94,7 @@ func newStage(t *testing.T, c malformed.Case, m manner) *stage {
 	both := []wire.Family{wire.IPv4Unicast, wire.IPv6Unicast}
 	var err error
 	s.speaker, err = bgp.New(bgp.Config{AS: 65000, RouterID: netip.MustParseAddr("10.9.0.1"),
-		Listen: []netip.AddrPort{s.net.local}, Listener: s.net.listen, GracefulRestart: bgp.GracefulRestart{Enabled: m.dynamic}})
+		Listen: []netip.AddrPort{hub}, Listener: s.net.Listen, GracefulRestart: bgp.GracefulRestart{Enabled: m.dynamic}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,9 +138,22 @@ func (s *stage) stop() {
 	}
 }
 
+// hub is where the reflector listens.
+var hub = netip.MustParseAddrPort("10.9.0.1:179")
+
+// dial connects to the reflector from an address.
+func (s *stage) dial(from string) *rawPeer {
+	s.t.Helper()
+	c, err := s.net.Dialer(netip.MustParseAddr(from))(s.t.Context(), netip.AddrPort{}, hub)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return newRawPeer(c)
+}
+
 // connect brings a session up.
 func (s *stage) connect(from string, o wire.Open) *rawPeer {
-	p := newRawPeer(s.net.dial(from))
+	p := s.dial(from)
 	p.send(o.Append(nil))
 	p.send(wire.AppendKeepalive(nil))
 	return p
@@ -289,7 +306,7 @@ func (s *stage) attributes(a wire.Attrs) {
 
 // judgeOpen plays a case whose message is the first of its connection.
 func (s *stage) judgeOpen() {
-	s.culprit = newRawPeer(s.net.dial("10.9.0.2"))
+	s.culprit = s.dial("10.9.0.2")
 	s.offend()
 	s.culprit.send(wire.AppendKeepalive(nil))
 	s.settle()

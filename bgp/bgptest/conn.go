@@ -20,8 +20,8 @@ type Conn struct {
 }
 
 // newConns returns both ends of a connection; they cut at random if there is a source.
-func newConns(r *rand.Rand, local, remote netip.AddrPort) (a, b *Conn) {
-	x, y := newStream(r), newStream(r)
+func newConns(r *rand.Rand, sizes []int, local, remote netip.AddrPort) (a, b *Conn) {
+	x, y := newStream(r, sizes), newStream(r, sizes)
 	return &Conn{in: x, out: y, local: local, remote: remote}, &Conn{in: y, out: x, local: remote, remote: local}
 }
 
@@ -72,7 +72,8 @@ type stream struct {
 	mu              sync.Mutex
 	change          *sync.Cond
 	rand            *rand.Rand
-	size            int // of the piece that is typical now
+	sizes           []int // of pieces; nil: any
+	size            int   // of the piece that is typical now
 	buf             []byte
 	ended           bool      // the writer is done
 	broken          bool      // the reader is gone
@@ -88,8 +89,8 @@ var errReset = os.NewSyscallError("read", syscall.ECONNRESET)
 // window is how much a stream holds before its writer must wait.
 const window = 100_000
 
-func newStream(r *rand.Rand) *stream {
-	s := &stream{}
+func newStream(r *rand.Rand, sizes []int) *stream {
+	s := &stream{sizes: sizes}
 	if r != nil {
 		s.rand = rand.New(rand.NewPCG(r.Uint64(), 0))
 	}
@@ -121,6 +122,9 @@ func (d *deadline) passed() bool { return !d.at.IsZero() && !time.Now().Before(d
 func (s *stream) piece() int {
 	if s.rand == nil {
 		return window
+	}
+	if len(s.sizes) > 0 {
+		return s.sizes[s.rand.IntN(len(s.sizes))]
 	}
 	if s.size == 0 || s.rand.IntN(80) == 0 {
 		s.size = []int{1, 19, 100, 1448, 4096, 20000, 65536}[s.rand.IntN(7)]

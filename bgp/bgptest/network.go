@@ -26,7 +26,8 @@ type Network struct {
 	refusing  []netip.Addr
 	joined    chan struct{} // closed when a cut ends; nil: nobody waits
 	dials     []time.Time
-	random    *rand.Rand
+	random    *rand.Rand // nil: pieces are as large as they can be
+	sizes     []int      // of pieces; nil: any
 }
 
 // pair is two addresses, in any order.
@@ -43,13 +44,13 @@ func matches(asked, addr netip.Addr) bool { return !asked.IsValid() || asked == 
 // errRefused is what a host without a listener answers.
 var errRefused = os.NewSyscallError("connect", syscall.ECONNREFUSED)
 
-// Segment makes the connections opened from now on hand octets over in pieces of random
-// sizes, from 1 to 65,536 octets, as TCP may: a test of what reads a stream. Equal seeds
-// give equal pieces for equal traffic.
-func (n *Network) Segment(seed uint64) {
+// Segment makes the connections opened from now on hand octets over in pieces, as TCP may: a
+// test of what reads a stream. The sizes are drawn at random from sizes, or, if there are
+// none, from 1 to 65,536 octets. Equal seeds give equal pieces for equal traffic.
+func (n *Network) Segment(seed uint64, sizes ...int) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.random = rand.New(rand.NewPCG(seed, 0))
+	n.random, n.sizes = rand.New(rand.NewPCG(seed, 0)), slices.Clone(sizes)
 }
 
 // Listen opens a listener at an address and port. The address cannot be unspecified. It is
@@ -145,7 +146,7 @@ func (n *Network) isCut(a, b netip.Addr) bool {
 func (n *Network) connect(local, remote netip.AddrPort) (near, far *Conn) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	near, far = newConns(n.random, local, remote)
+	near, far = newConns(n.random, n.sizes, local, remote)
 	n.conns = slices.DeleteFunc(n.conns, (*Conn).over)
 	n.conns = append(n.conns, near, far)
 	n.hold()

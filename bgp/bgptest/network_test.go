@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -240,6 +241,21 @@ func TestSegment(t *testing.T) {
 		}
 		if !bytes.Equal(got, sent) || len(sizes) < 2 {
 			t.Errorf("%d octets of %d, in pieces of %d sizes", len(got), len(sent), len(sizes))
+		}
+
+		n.Segment(1, 1, 3)
+		near, far = connected(t, n, a, accepted)
+		near.Write([]byte("in small pieces"))
+		near.Close()
+		var pieces []string
+		for piece := read(far); piece != "EOF"; piece = read(far) {
+			pieces = append(pieces, piece)
+			if len(piece) > 3 {
+				t.Errorf("a piece is %q", piece)
+			}
+		}
+		if strings.Join(pieces, "") != "in small pieces" {
+			t.Errorf("%q", pieces)
 		}
 	})
 }
