@@ -13,16 +13,6 @@ import (
 	"github.com/hyperfib/hyperfib/internal/testing/nstest"
 )
 
-func addrOf(s string) netip.Addr { return netip.MustParseAddr(s) }
-
-func macOf(tb testing.TB, s string) (m MAC) {
-	tb.Helper()
-	if err := m.UnmarshalText([]byte(s)); err != nil {
-		tb.Fatal(err)
-	}
-	return m
-}
-
 // host makes a namespace with a VTEP address and an FDB in it.
 func host(t testing.TB) (*nstest.NS, *FDB) {
 	t.Helper()
@@ -38,31 +28,6 @@ func host(t testing.TB) (*nstest.NS, *FDB) {
 	t.Cleanup(func() { f.Close() })
 	return ns, f
 }
-
-func ensure(t testing.TB, f *FDB, d Device) int {
-	t.Helper()
-	link, _, err := f.Ensure(d)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return link
-}
-
-func flush(t testing.TB, f *FDB, want Result) {
-	t.Helper()
-	if got, err := f.Flush(); err != nil || got != want {
-		t.Fatalf("Flush: %+v, %v; want %+v", got, err, want)
-	}
-}
-
-func reconcile(t testing.TB, f *FDB, want Result) {
-	t.Helper()
-	if got, err := f.Reconcile(); err != nil || got != want {
-		t.Fatalf("Reconcile: %+v, %v; want %+v", got, err, want)
-	}
-}
-
-var vx100 = Device{Interface: "vx100", VNI: 100, Local: netip.MustParseAddr("172.22.2.1")}
 
 func TestEnsure(t *testing.T) {
 	ns, f := host(t)

@@ -1,0 +1,439 @@
+package vxlan
+
+import (
+	"errors"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/hyperfib/hyperfib/internal/rtnl"
+)
+
+func addrOf(s string) netip.Addr { return netip.MustParseAddr(s) }
+
+func macOf(tb testing.TB, s string) (m MAC) {
+	tb.Helper()
+	if err := m.UnmarshalText([]byte(s)); err != nil {
+		tb.Fatal(err)
+	}
+	return m
+}
+
+func ensure(t testing.TB, f *FDB, d Device) int {
+	t.Helper()
+	link, _, err := f.Ensure(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return link
+}
+
+func flush(t testing.TB, f *FDB, want Result) {
+	t.Helper()
+	if got, err := f.Flush(); err != nil || got != want {
+		t.Fatalf("Flush: %+v, %v; want %+v", got, err, want)
+	}
+}
+
+func reconcile(t testing.TB, f *FDB, want Result) {
+	t.Helper()
+	if got, err := f.Reconcile(); err != nil || got != want {
+		t.Fatalf("Reconcile: %+v, %v; want %+v", got, err, want)
+	}
+}
+
+var vx100 = Device{Interface: "vx100", VNI: 100, Local: netip.MustParseAddr("172.22.2.1")}
+
+// fake is the kernel as this package sees it: it understands the very bytes that go into
+// the sockets and answers as drivers/net/vxlan/vxlan_core.c and net/core/rtnetlink.c do.
+type fake struct {
+	mu      sync.Mutex
+	links   []*fakeLink
+	next    int // the next interface's index
+	sockets []*fakeSocket
+
+	// What goes wrong.
+	refuse      map[MAC]unix.Errno // the answer to changes of a MAC
+	lost        int                // so many answers are lost
+	interrupted int                // so many dumps are marked as interrupted
+	broken      error              // of the next send
+}
+
+type fakeLink struct {
+	found
+	entries []fakeEntry // in the kernel's order: appended ones behind
+}
+
+// fakeEntry is one destination.
+type fakeEntry struct {
+	Entry
+	state uint16
+	flags uint8
+	port  bool // it has a port of its own
+}
+
+func newFake() *fake { return &fake{next: 2, refuse: map[MAC]unix.Errno{}} }
+
+// fdb returns an FDB over the fake.
+func (k *fake) fdb(t testing.TB, cfg Config) *FDB {
+	t.Helper()
+	f, err := newFDB(cfg, k.open)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
+}
+
+func (k *fake) open(netns string, groups ...uint32) (socket, error) {
+	if netns == "nowhere" {
+		return nil, os.ErrNotExist
+	}
+	s := &fakeSocket{fake: k, netns: netns, hears: slices.Contains(groups, rtnl.RTNLGRP_NEIGH), ready: make(chan struct{}, 1)}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.sockets = append(k.sockets, s)
+	return s, nil
+}
+
+// fakeSocket is a socket with its receive queue: datagrams and errors.
+type fakeSocket struct {
+	*fake
+	netns  string
+	hears  bool // notifications about neighbours
+	queue  []any
+	ready  chan struct{}
+	closed bool
+}
+
+func (s *fakeSocket) add(what any) {
+	s.queue = append(s.queue, what)
+	select {
+	case s.ready <- struct{}{}:
+	default:
+	}
+}
+
+func (s *fakeSocket) Receive(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return 0, os.ErrClosed
+	}
+	if len(s.queue) == 0 {
+		return 0, unix.EAGAIN
+	}
+	x := s.queue[0]
+	s.queue = s.queue[1:]
+	if err, ok := x.(error); ok {
+		return 0, err
+	}
+	return copy(b, x.([]byte)), nil
+}
+
+func (s *fakeSocket) Wait() error {
+	for {
+		s.mu.Lock()
+		closed, n := s.closed, len(s.queue)
+		s.mu.Unlock()
+		switch {
+		case closed:
+			return os.ErrClosed
+		case n > 0:
+			return nil
+		}
+		<-s.ready
+	}
+}
+
+func (s *fakeSocket) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	select {
+	case s.ready <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+func (s *fakeSocket) Send(b []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.broken; err != nil {
+		s.broken = nil
+		return err
+	}
+	for m := range rtnl.Messages(b) {
+		err := s.carryOut(m)
+		e := &rtnl.Error{}
+		errors.As(err, &e)
+		if err == nil && m.Flags&(rtnl.NLM_F_ACK) == 0 {
+			continue
+		}
+		if s.lost > 0 {
+			s.lost--
+			s.add(unix.ENOBUFS)
+			continue
+		}
+		s.add(answer(m.Seq, e))
+	}
+	return nil
+}
+
+// answer makes an NLMSG_ERROR.
+func answer(seq uint32, e *rtnl.Error) []byte {
+	flags := uint16(rtnl.NLM_F_CAPPED)
+	if e.Text != "" {
+		flags |= rtnl.NLM_F_ACK_TLVS
+	}
+	b := rtnl.Begin(nil, rtnl.NLMSG_ERROR, flags, seq)
+	b = native.AppendUint32(b, uint32(-int32(e.Errno)))
+	b = append(b, make([]byte, rtnl.SizeHeader)...)
+	if e.Text != "" {
+		b = rtnl.AppendString(b, rtnl.NLMSGERR_ATTR_MSG, e.Text)
+	}
+	return rtnl.End(b, 0)
+}
+
+func refusalOf(errno unix.Errno, text ...string) error {
+	return &rtnl.Error{Errno: errno, Text: strings.Join(text, "")}
+}
+
+// carryOut does what one message asks for. What it asks to be told goes into the queue.
+func (s *fakeSocket) carryOut(m rtnl.Message) error {
+	switch m.Type {
+	case rtnl.RTM_GETLINK:
+		want, _ := parseDevice(m.Body)
+		l := s.link(want.Interface)
+		if l == nil {
+			return refusalOf(unix.ENODEV)
+		}
+		s.add(rtnl.End(append(rtnl.Begin(nil, rtnl.RTM_NEWLINK, 0, m.Seq), l.body()...), 0))
+	case rtnl.RTM_NEWLINK:
+		return s.newLink(m)
+	case rtnl.RTM_DELLINK:
+		index := int(native.Uint32(m.Body[4:]))
+		s.links = slices.DeleteFunc(s.links, func(l *fakeLink) bool { return l.index == index })
+	case rtnl.RTM_GETNSID:
+		id := int32(noNSID)
+		for _, l := range s.links {
+			if l.linkNSID >= 0 {
+				id = l.linkNSID
+			}
+		}
+		b := append(rtnl.Begin(nil, rtnl.RTM_NEWNSID, 0, m.Seq), 0, 0, 0, 0)
+		s.add(rtnl.End(rtnl.AppendUint32(b, rtnl.NETNSA_NSID, uint32(id)), 0))
+	case rtnl.RTM_GETNEIGH:
+		return s.dumpEntries(m)
+	case rtnl.RTM_NEWNEIGH, rtnl.RTM_DELNEIGH:
+		return s.change(m)
+	}
+	return nil
+}
+
+func (k *fake) link(name string) *fakeLink {
+	i := slices.IndexFunc(k.links, func(l *fakeLink) bool { return l.Interface == name })
+	if i < 0 {
+		return nil
+	}
+	return k.links[i]
+}
+
+// other makes a device of another kind.
+func (k *fake) other(name, kind string) int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.links = append(k.links, &fakeLink{found: found{Device: Device{Interface: name, Local: addrOf("192.0.2.1")}, index: k.next, kind: kind, linkNSID: noNSID}})
+	k.next++
+	return k.next - 1
+}
+
+// newLink is rtnl_newlink, vxlan_newlink and vxlan_config_validate.
+func (s *fakeSocket) newLink(m rtnl.Message) error {
+	d, err := parseDevice(m.Body)
+	if err != nil {
+		return refusalOf(unix.EINVAL)
+	}
+	if d.Bridge != 0 && !slices.ContainsFunc(s.links, func(l *fakeLink) bool { return l.index == d.Bridge && l.kind == "bridge" }) {
+		return refusalOf(unix.ENODEV, "Master device does not exist")
+	}
+	if m.Flags&rtnl.NLM_F_CREATE == 0 {
+		l := s.links[slices.IndexFunc(s.links, func(l *fakeLink) bool { return l.index == d.index })]
+		l.up, l.Bridge = d.up, d.Bridge
+		if d.MTU != 0 {
+			l.MTU = d.MTU
+		}
+		if !d.MAC.IsZero() {
+			l.MAC = d.MAC
+		}
+		return nil
+	}
+	for _, l := range s.links {
+		if l.kind == "vxlan" && l.VNI == d.VNI && l.Port == d.Port {
+			return refusalOf(unix.EEXIST, "A VXLAN device with the specified VNI already exists")
+		}
+	}
+	d.index = s.next
+	s.next++
+	for a := rtnl.ParseAttributes(m.Body[rtnl.SizeLink:]); a.Next(); {
+		if a.Type == rtnl.IFLA_NET_NS_FD { // asked from where its packets shall travel
+			d.linkNSID = 7
+		}
+	}
+	s.links = append(s.links, &fakeLink{found: *d})
+	return nil
+}
+
+// body is rtnl_fill_ifinfo.
+func (l *fakeLink) body() []byte {
+	flags := uint32(0)
+	if l.up {
+		flags = rtnl.IFF_UP
+	}
+	b := ifinfo(l.index, flags, 0)
+	b = rtnl.AppendString(b, rtnl.IFLA_IFNAME, l.Interface)
+	b = rtnl.AppendUint32(b, rtnl.IFLA_MTU, l.MTU)
+	b = rtnl.AppendBytes(b, rtnl.IFLA_ADDRESS, l.MAC[:])
+	if l.Bridge != 0 {
+		b = rtnl.AppendUint32(b, rtnl.IFLA_MASTER, uint32(l.Bridge))
+	}
+	if l.linkNSID >= 0 {
+		b = rtnl.AppendUint32(b, rtnl.IFLA_LINK_NETNSID, uint32(l.linkNSID))
+	}
+	at := len(b)
+	b = rtnl.AppendString(rtnl.Nest(b, rtnl.IFLA_LINKINFO), rtnl.IFLA_INFO_KIND, l.kind)
+	data := len(b)
+	b = rtnl.Unnest(appendData(rtnl.Nest(b, rtnl.IFLA_INFO_DATA), &l.Device), data)
+	return rtnl.Unnest(b, at)
+}
+
+// dumpEntries is vxlan_fdb_dump: a datagram an entry, and the end.
+func (s *fakeSocket) dumpEntries(m rtnl.Message) error {
+	l := s.byIndex(int(native.Uint32(m.Body[4:])))
+	if l == nil {
+		return refusalOf(unix.ENODEV)
+	}
+	flags := uint16(rtnl.NLM_F_MULTI)
+	if s.interrupted > 0 {
+		s.interrupted--
+		flags |= rtnl.NLM_F_DUMP_INTR
+	}
+	for _, e := range l.entries {
+		s.add(e.message(rtnl.RTM_NEWNEIGH, flags, m.Seq))
+	}
+	s.add(rtnl.End(append(rtnl.Begin(nil, rtnl.NLMSG_DONE, flags, m.Seq), 0, 0, 0, 0), 0))
+	return nil
+}
+
+func (k *fake) byIndex(index int) *fakeLink {
+	i := slices.IndexFunc(k.links, func(l *fakeLink) bool { return l.index == index })
+	if i < 0 {
+		return nil
+	}
+	return k.links[i]
+}
+
+// message is vxlan_fdb_info.
+func (e *fakeEntry) message(typ, flags uint16, seq uint32) []byte {
+	b := rtnl.Begin(nil, typ, flags, seq)
+	b = append(b, rtnl.AF_BRIDGE, 0, 0, 0)
+	b = native.AppendUint32(b, uint32(e.IfIndex))
+	b = native.AppendUint16(b, e.state)
+	b = append(b, e.flags, 0)
+	b = rtnl.AppendBytes(b, rtnl.NDA_LLADDR, e.MAC[:])
+	b = rtnl.AppendAddr(b, rtnl.NDA_DST, e.VTEP)
+	if e.port {
+		b = rtnl.AppendBytes(b, rtnl.NDA_PORT, []byte{0, 9})
+	}
+	return rtnl.End(b, 0)
+}
+
+// change is vxlan_fdb_add and vxlan_fdb_delete.
+func (s *fakeSocket) change(m rtnl.Message) error {
+	d, ok := parseEntry(m.Body)
+	if !ok {
+		return refusalOf(unix.EINVAL)
+	}
+	e := fakeEntry{Entry: d.Entry, state: native.Uint16(m.Body[8:]), flags: m.Body[10], port: !d.plain}
+	l := s.byIndex(e.IfIndex)
+	switch errno := s.refuse[e.MAC]; {
+	case l == nil:
+		return refusalOf(unix.ENODEV)
+	case errno != 0:
+		return refusalOf(errno, "no")
+	case e.VTEP.Is4() != l.Local.Is4():
+		return refusalOf(unix.EAFNOSUPPORT)
+	}
+	same := func(x fakeEntry) bool { return x.MAC == e.MAC && (!e.MAC.IsZero() || x.VTEP == e.VTEP) }
+	i := slices.IndexFunc(l.entries, same)
+	if mac := slices.IndexFunc(l.entries, func(x fakeEntry) bool { return x.MAC == e.MAC }); mac >= 0 {
+		// A control plane does not take over what the administrator has made, or added to
+		// (vxlan_fdb_update_existing, NTF_VXLAN_ADDED_BY_USER).
+		if had := l.entries[mac]; e.flags&rtnl.NTF_EXT_LEARNED != 0 && had.flags&rtnl.NTF_EXT_LEARNED == 0 && had.state&rtnl.NUD_PERMANENT != 0 {
+			e.state, e.flags = had.state, had.flags
+		}
+	}
+	switch {
+	case m.Type == rtnl.RTM_DELNEIGH:
+		if i < 0 || l.entries[i].VTEP != e.VTEP {
+			return refusalOf(unix.ENOENT)
+		}
+		l.entries = slices.Delete(l.entries, i, i+1)
+	case i >= 0 && m.Flags&rtnl.NLM_F_EXCL != 0:
+		return refusalOf(unix.EEXIST)
+	case m.Flags&rtnl.NLM_F_REPLACE != 0 && e.MAC.IsZero():
+		return refusalOf(unix.EOPNOTSUPP, "Cannot replace non-unicast fdb entries")
+	case i >= 0:
+		l.entries[i] = e
+	default:
+		l.entries = append(l.entries, e)
+	}
+	if m.Type == rtnl.RTM_NEWNEIGH { // state and flags are the MAC's
+		for i := range l.entries {
+			if x := &l.entries[i]; x.MAC == e.MAC {
+				x.state, x.flags = e.state, e.flags
+			}
+		}
+	}
+	for _, other := range s.sockets {
+		if other.hears && !other.closed {
+			other.add(e.message(m.Type, 0, 0))
+		}
+	}
+	return nil
+}
+
+// by lets others change an entry: verb is add, replace or del, and ours says whether it
+// has the mark of a control plane.
+func (k *fake) by(t testing.TB, verb string, e Entry, ours bool) {
+	t.Helper()
+	w := write{map[string]op{"add": opAdd, "replace": opReplace, "del": opDelete}[verb], e}
+	b := appendWrite(nil, w, 1)
+	if !ours {
+		b[rtnl.SizeHeader+10] &^= rtnl.NTF_EXT_LEARNED
+		native.PutUint16(b[rtnl.SizeHeader+8:], rtnl.NUD_PERMANENT)
+	}
+	s, _ := k.open("")
+	defer s.Close()
+	if err := s.Send(b); err != nil {
+		t.Fatal(err)
+	}
+	n, err := s.Receive(make([]byte, 1024))
+	if !errors.Is(err, unix.EAGAIN) {
+		t.Fatalf("%s %v was refused (%d octets)", verb, e, n)
+	}
+}
+
+// has reports whether the kernel sends frames for the MAC to a VTEP.
+func (k *fake) has(e Entry) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	l := k.byIndex(e.IfIndex)
+	return l != nil && slices.ContainsFunc(l.entries, func(x fakeEntry) bool { return x.Entry == e })
+}
