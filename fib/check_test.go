@@ -17,12 +17,20 @@ func TestConfig(t *testing.T) {
 		"ids overflow":      {NextHopBase: 1<<32 - 1, NextHopCount: 2},
 		"negative batch":    {BatchMessages: -1},
 		"unknown policy":    {OnForeign: 3},
-		"no such namespace": {NetNS: "/run/netns/does-not-exist-here"},
 	} {
-		if f, err := Open(c); err == nil {
-			f.Close()
+		if _, err := New(c); err == nil {
 			t.Errorf("%s: no error", what)
 		}
+	}
+	f, err := New(Config{NetNS: "/run/netns/does-not-exist-here"}) // not looked at before Run
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "does-not-exist-here") {
+		t.Errorf("no such namespace: %v", err)
+	}
+	if err := f.Run(t.Context()); err != ErrClosed {
+		t.Errorf("Run again: %v", err)
 	}
 }
 
@@ -108,12 +116,14 @@ func TestSlowWatcher(t *testing.T) {
 		f.broadcast(fibcore.Event{Kind: fibcore.EventResync})
 	}
 	f.broadcast(fibcore.Event{Kind: fibcore.EventWrite})
-	events, err := w.Next(t.Context())
+	events := make([]Event, 10)
+	n, err := w.Next(t.Context(), events)
+	events = events[:n]
 	if err != nil || len(events) != 4 || events[3].Kind != EventLost || events[3].Count != 2 {
 		t.Errorf("%v %v", events, err)
 	}
 	w.Close()
-	if _, err := w.Next(t.Context()); err != ErrClosed {
+	if _, err := w.Next(t.Context(), make([]Event, 1)); err != ErrClosed {
 		t.Errorf("after Close: %v", err)
 	}
 }

@@ -1,6 +1,7 @@
 package fib
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -17,26 +18,33 @@ func TestSecondOwner(t *testing.T) {
 		t.Skip("namespaces take time; not with -short")
 	}
 	a, b := nstest.New(t, "a"), nstest.New(t, "b")
-	open := func(c Config) *FIB {
+	run := func(c Config) (stop func() error) {
 		t.Helper()
-		f, err := Open(c)
+		f, err := New(c)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return f
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- f.Run(ctx) }()
+		_ = f.Flush(ctx) // until it has read the kernel, or ended
+		return func() error { cancel(); return <-done }
 	}
-	first := open(Config{NetNS: a.Path})
+	first := run(Config{NetNS: a.Path})
 	for _, c := range []Config{{NetNS: a.Path}, {NetNS: a.Path, Protocol: 210}, {NetNS: a.Path, PersistentProtocol: 210, Protocol: 202}, {NetNS: a.Path, Tables: []uint32{7}}} {
-		if f, err := Open(c); !errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), fmt.Sprintf("process %d", os.Getpid())) {
+		if err := run(c)(); !errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), fmt.Sprintf("process %d", os.Getpid())) {
 			t.Errorf("%+v: %v", c, err)
-			if err == nil {
-				f.Close()
-			}
 		}
 	}
-	open(Config{NetNS: a.Path, DryRun: true}).Close()
-	open(Config{NetNS: a.Path, Protocol: 210, PersistentProtocol: 211}).Close()
-	open(Config{NetNS: b.Path}).Close()
-	first.Close()
-	open(Config{NetNS: a.Path}).Close()
+	for _, c := range []Config{{NetNS: a.Path, DryRun: true}, {NetNS: a.Path, Protocol: 210, PersistentProtocol: 211}, {NetNS: b.Path}} {
+		if err := run(c)(); err != nil {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+	if err := first(); err != nil {
+		t.Error(err)
+	}
+	if err := run(Config{NetNS: a.Path})(); err != nil {
+		t.Error(err)
+	}
 }

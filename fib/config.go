@@ -24,7 +24,7 @@ const (
 )
 
 // Config says what a [FIB] works on. It is passed by value and checked once, in
-// [Open]. The zero value is complete.
+// [New]. The zero value is complete.
 type Config struct {
 	// NetNS is the path of the network namespace, for example
 	// "/run/netns/red". "" is the namespace of the process.

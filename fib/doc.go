@@ -1,9 +1,10 @@
 // Package fib keeps the kernel's routing tables equal to a desired state.
 //
 // A [FIB] holds what its user wants in one network namespace: routes, policy
-// rules, addresses, neighbours and sysctls. Set and Delete change the wish and
-// never block; an owner goroutine ([FIB.Run]) compares it with what the kernel
-// has and writes the difference, at once when idle and coalesced when busy.
+// rules, addresses, neighbours and sysctls. Set and Delete change what is desired and
+// never block, also before Run; an owner goroutine ([FIB.Run]) opens the sockets, compares
+// it with what the kernel has and writes the difference, at once when idle and coalesced
+// when busy.
 // [FIB.Flush] is the barrier. What others break is repaired within milliseconds,
 // driven by notifications; nothing polls but a comparison of sysctls
 // and of proxy entries every few seconds, for the few changes that nobody tells about.

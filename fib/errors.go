@@ -12,7 +12,7 @@ var (
 	ErrForeign = fibcore.ErrForeign
 	// ErrContended: somebody undoes our writes again and again; the next comes later.
 	ErrContended = fibcore.ErrContended
-	// ErrClosed: Run has returned, or Close was called.
+	// ErrClosed: Run has returned, or the Watcher, RouteWatcher or Learner was closed.
 	ErrClosed = errors.New("fib: closed")
 	// ErrInUse: another FIB owns the protocol number in this network namespace.
 	ErrInUse = errors.New("fib: in use")

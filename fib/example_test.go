@@ -13,7 +13,7 @@ import (
 // A table that always holds a route over two uplinks and, below it, a last
 // resort that outlives us.
 func Example() {
-	f, err := fib.Open(fib.Config{NetNS: "/run/netns/red", Tables: []uint32{90}})
+	f, err := fib.New(fib.Config{NetNS: "/run/netns/red", Tables: []uint32{90}})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -44,7 +44,7 @@ func Example() {
 
 // Routes that others put into a table: those that are there, then every change.
 func ExampleFIB_Learn() {
-	f, err := fib.Open(fib.Config{})
+	f, err := fib.New(fib.Config{})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -52,21 +52,16 @@ func ExampleFIB_Learn() {
 	go f.Run(ctx)
 	l := f.Learn(fib.Filter{Tables: []uint32{90}})
 	defer l.Close()
-	buf := make([]fib.LearnChange, 64)
-	for {
-		n, synced, err := l.Next(ctx, buf)
-		if err != nil {
+	for c, err := range l.All(ctx) {
+		switch {
+		case err != nil:
 			return
-		}
-		for _, c := range buf[:n] {
-			if c.Gone {
-				fmt.Println("gone", c.RouteKey)
-			} else {
-				fmt.Println("here", c.RouteKey, c.NextHops)
-			}
-		}
-		if synced {
+		case c.Synced:
 			fmt.Println("that was all, for now")
+		case c.Gone:
+			fmt.Println("gone", c.RouteKey)
+		default:
+			fmt.Println("here", c.RouteKey, c.NextHops)
 		}
 	}
 }
@@ -86,7 +81,7 @@ func ExampleRouteKey_String() {
 
 // Announce only what the kernel has.
 func ExampleFIB_WatchRoutes() {
-	f, err := fib.Open(fib.Config{})
+	f, err := fib.New(fib.Config{})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -361,7 +361,7 @@ func (m *fake) state() []string {
 
 // newFakeFIB is a FIB over a fake kernel, not running.
 func newFakeFIB(config Config, m *fake) *FIB {
-	config, err := config.withDefaults()
+	f, err := New(config)
 	if err != nil {
 		panic(err)
 	}
@@ -369,13 +369,16 @@ func newFakeFIB(config Config, m *fake) *FIB {
 	m.closed = false
 	m.monitor.datagrams, m.monitor.lost, m.command.datagrams, m.command.lost = nil, false, nil, false // new sockets
 	m.mu.Unlock()
-	f := newFIB(config)
-	f.commands, f.monitor, f.dumps = fakeCommands{m}, fakeMonitor{m}, fakeDumps{m}
+	f.open = func(*FIB) (sockets, error) { return m.sockets(), nil }
 	return f
+}
+
+func (m *fake) sockets() sockets {
+	return sockets{commands: fakeCommands{m}, monitor: fakeMonitor{m}, dumps: fakeDumps{m}}
 }
 
 // stillFIB is a FIB over a fake kernel whose owner has no goroutine: tests call it.
 func stillFIB(config Config, m *fake) (*FIB, *owner) {
 	f := newFakeFIB(config, m)
-	return f, f.newOwner()
+	return f, f.newOwner(m.sockets())
 }

@@ -2,21 +2,19 @@ package fib
 
 import (
 	"context"
-	"fmt"
 	"net/netip"
-	"slices"
 	"sync"
 
 	"github.com/hyperfib/hyperfib/internal/fibcore"
 	"github.com/hyperfib/hyperfib/internal/fibcore/wire"
-	"github.com/hyperfib/hyperfib/internal/rtnl"
 )
 
 // FIB is the desired state of one network namespace, and what makes the kernel
-// equal to it. All methods are safe for concurrent use, and none but Open, Run
-// and Flush blocks on the kernel.
+// equal to it. All methods are safe for concurrent use, and none but Run, Flush and Adopted
+// waits for the kernel.
 type FIB struct {
 	config Config
+	open   func(*FIB) (sockets, error) // openSockets, or in tests a model of the kernel
 
 	mu        sync.Mutex // guards the core and what follows it
 	core      *fibcore.Core
@@ -26,142 +24,30 @@ type FIB struct {
 	hops      []fibcore.NextHop // scratch
 	flushers  []*flusher
 	began     bool // Run was called
-	over      bool // Close was called, or Run has ended
+	over      bool // Run has ended
 
 	wake   chan struct{} // capacity 1
-	closed chan struct{}
-	once   sync.Once
-
-	commands, monitor, dumps transport
-	watch                    *sysctlWatch
-	claims                   claims
+	closed chan struct{} // closed with over
 }
 
-// transport is a netlink socket, or in tests a model of the kernel.
-type transport interface {
-	Send(b []byte) error
-	Receive(b []byte) (int, error)
-	Dump(request, buffer []byte, f func(b []byte) (done bool, err error)) error
-	Wait() error
-	Close() error
-}
-
-// Open checks the config and opens the sockets. It writes nothing. Without Run
-// the FIB does nothing; a FIB that never runs needs Close. If another process, or
-// another FIB of this one, owns one of the protocol numbers in the namespace, the error
-// is ErrInUse and names it.
-func Open(config Config) (*FIB, error) {
+// New checks the config. It opens nothing: what is desired is remembered until Run writes it.
+func New(config Config) (*FIB, error) {
 	config, err := config.withDefaults()
 	if err != nil {
 		return nil, err
 	}
-	f := newFIB(config)
-	if err := f.open(); err != nil {
-		f.Close()
-		return nil, err
-	}
+	f := &FIB{config: config, open: openSockets, wake: make(chan struct{}, 1), closed: make(chan struct{})}
+	f.core = fibcore.New(coreConfig(config), f.broadcast)
 	return f, nil
 }
 
-func newFIB(config Config) *FIB {
-	f := &FIB{config: config, wake: make(chan struct{}, 1), closed: make(chan struct{})}
-	f.core = fibcore.New(coreConfig(config), f.broadcast)
-	return f
-}
-
-// Receive buffers, in octets of kernel memory. Commands: 1,300 error replies.
-// Monitor: a full table's worth of notifications while the owner is busy.
-const (
-	commandBuffer = 1 << 20
-	monitorBuffer = 32 << 20
-	dumpBuffer    = 1 << 20
-)
-
-func openSocket(netns string, receive int) (*rtnl.Socket, error) {
-	s, err := rtnl.Open(rtnl.Config{NetNS: netns, ReceiveBuffer: receive})
-	if err != nil {
-		return nil, fmt.Errorf("fib: %w", err)
-	}
-	return s, nil
-}
-
-func (f *FIB) open() (err error) {
-	path := f.config.NetNS
-	if !f.config.DryRun {
-		if f.claims, err = claim(path, f.config.Protocol, f.config.PersistentProtocol); err != nil {
-			return err
-		}
-	}
-	commands, err := openSocket(path, commandBuffer)
-	if err != nil {
-		return err
-	}
-	f.commands = commands
-	dumps, err := openSocket(path, dumpBuffer)
-	if err != nil {
-		return err
-	}
-	f.dumps = dumps
-	monitor, err := openSocket(path, monitorBuffer)
-	if err != nil {
-		return err
-	}
-	f.monitor = monitor
-	if f.watch, err = newSysctlWatch(); err != nil {
-		return err
-	}
-	if err := monitor.Ignore(commands.Port()); err != nil {
-		return fmt.Errorf("fib: %w", err)
-	}
-	err = monitor.Join(rtnl.RTNLGRP_LINK, rtnl.RTNLGRP_IPV4_IFADDR, rtnl.RTNLGRP_IPV6_IFADDR,
-		rtnl.RTNLGRP_IPV4_ROUTE, rtnl.RTNLGRP_IPV6_ROUTE, rtnl.RTNLGRP_IPV4_RULE, rtnl.RTNLGRP_IPV6_RULE, rtnl.RTNLGRP_NEIGH,
-		rtnl.RTNLGRP_IPV4_NETCONF, rtnl.RTNLGRP_IPV6_NETCONF)
-	if err != nil {
-		return fmt.Errorf("fib: %w", err)
-	}
-	if monitor.Join(rtnl.RTNLGRP_NEXTHOP) != nil {
-		f.core.NoNextHops() // before Linux 5.3
-	}
-	return nil
-}
-
-// Close releases the sockets of a FIB whose Run was never called.
-func (f *FIB) Close() error {
-	f.once.Do(func() {
-		close(f.closed)
-		f.lock()
-		f.over = true
-		f.unlock()
-		for _, s := range []transport{f.commands, f.monitor, f.dumps} {
-			if s != nil {
-				_ = s.Close()
-			}
-		}
-		if f.watch != nil {
-			f.watch.file.Close()
-		}
-		f.claims.release()
-		f.lock()
-		defer f.unlock()
-		for _, w := range f.watchers {
-			w.end()
-		}
-		for _, l := range f.learners {
-			l.end()
-		}
-		for _, w := range f.followers {
-			w.end()
-		}
-	})
-	return nil
-}
-
-// Run reads the kernel, adopts what carries our protocol, and keeps it equal to
-// the desired state until the context ends. It leaves everything in the kernel as it
-// is, leaves no goroutine, closes the sockets and returns nil, or the error that
-// made going on impossible. It can be called once: a second call returns ErrRunning, or
-// ErrClosed when the first has returned.
-func (f *FIB) Run(parent context.Context) error {
+// Run opens its sockets, reads the kernel, adopts what carries our protocol, and keeps it
+// equal to the desired state until the context ends. Then it leaves everything in the kernel
+// as it is, leaves no goroutine, closes the sockets and returns nil; or it returns the error
+// that made going on impossible. If another process, or another FIB of this one, owns one of
+// the protocol numbers in the namespace, the error is ErrInUse and names it. Run can be
+// called once: a second call returns ErrRunning, or ErrClosed when the first has returned.
+func (f *FIB) Run(ctx context.Context) error {
 	f.lock()
 	over, began := f.over, f.began
 	f.began = true
@@ -172,7 +58,29 @@ func (f *FIB) Run(parent context.Context) error {
 	case began:
 		return ErrRunning
 	}
-	return f.newOwner().live(parent)
+	defer f.end()
+	s, err := f.open(f)
+	if err != nil {
+		return err
+	}
+	return f.newOwner(s).live(ctx)
+}
+
+// end makes everything else return ErrClosed.
+func (f *FIB) end() {
+	f.lock()
+	defer f.unlock()
+	f.over = true
+	close(f.closed)
+	for _, w := range f.watchers {
+		w.end()
+	}
+	for _, l := range f.learners {
+		l.end()
+	}
+	for _, w := range f.followers {
+		w.end()
+	}
 }
 
 func (f *FIB) lock()   { f.mu.Lock() }
@@ -202,9 +110,9 @@ func (f *FIB) SetRoute(r Route) error {
 }
 
 // DeleteRoute takes back SetRoute: the route is removed from the kernel if it
-// is ours, even before [FIB.Sweep].
-func (f *FIB) DeleteRoute(k RouteKey) {
-	_ = f.desire(func(c *fibcore.Core) error { return c.DeleteRoute(wire.RouteKey(k)) })
+// is ours, even before [FIB.Sweep]. The error is about k itself, or ErrClosed.
+func (f *FIB) DeleteRoute(k RouteKey) error {
+	return f.desire(func(c *fibcore.Core) error { return c.DeleteRoute(wire.RouteKey(k)) })
 }
 
 // SetRule makes a rule desired. If somebody else's rule that is equal in all
@@ -223,8 +131,8 @@ func (f *FIB) SetRuleAbsent(r Rule) error {
 
 // DeleteRule takes back SetRule or SetRuleAbsent. After SetRule the rule is removed if
 // it is ours; after SetRuleAbsent nothing is put back.
-func (f *FIB) DeleteRule(r Rule) {
-	_ = f.desire(func(c *fibcore.Core) error { return c.DeleteRule(coreRule(r)) })
+func (f *FIB) DeleteRule(r Rule) error {
+	return f.desire(func(c *fibcore.Core) error { return c.DeleteRule(coreRule(r)) })
 }
 
 // desire changes what is desired, unless the FIB has ended.
@@ -246,8 +154,8 @@ func (f *FIB) SetAddress(a Address) error {
 
 // DeleteAddress takes back SetAddress and removes the address. Only IfIndex and
 // Prefix count.
-func (f *FIB) DeleteAddress(a Address) {
-	_ = f.desire(func(c *fibcore.Core) error { return c.DeleteAddress(coreAddress(a)) })
+func (f *FIB) DeleteAddress(a Address) error {
+	return f.desire(func(c *fibcore.Core) error { return c.DeleteAddress(coreAddress(a)) })
 }
 
 // SetNeighbor makes a permanent or proxy neighbour desired.
@@ -256,8 +164,8 @@ func (f *FIB) SetNeighbor(n Neighbor) error {
 }
 
 // DeleteNeighbor takes back SetNeighbor and removes the entry. MAC does not count.
-func (f *FIB) DeleteNeighbor(n Neighbor) {
-	_ = f.desire(func(c *fibcore.Core) error { return c.DeleteNeighbor(wire.Neighbor(n)) })
+func (f *FIB) DeleteNeighbor(n Neighbor) error {
+	return f.desire(func(c *fibcore.Core) error { return c.DeleteNeighbor(wire.Neighbor(n)) })
 }
 
 // SetSysctl makes a value desired. A path that does not exist yet (its
@@ -267,8 +175,8 @@ func (f *FIB) SetSysctl(s Sysctl) error {
 }
 
 // DeleteSysctl forgets the wish; the value stays as it is.
-func (f *FIB) DeleteSysctl(path string) {
-	_ = f.desire(func(c *fibcore.Core) error { return c.DeleteSysctl(path) })
+func (f *FIB) DeleteSysctl(path string) error {
+	return f.desire(func(c *fibcore.Core) error { return c.DeleteSysctl(path) })
 }
 
 // Sweep ends the time after start in which nothing of ours that is in the
@@ -354,34 +262,4 @@ func (f *FIB) Links() []Link {
 		out[i] = Link(list[i])
 	}
 	return out
-}
-
-// Watch starts to report events.
-func (f *FIB) Watch(options WatchOptions) *Watcher {
-	w := newWatcher(options, func(w *Watcher) {
-		f.lock()
-		defer f.unlock()
-		f.watchers = slices.DeleteFunc(f.watchers, func(v *Watcher) bool { return v == w })
-		f.core.ReportWrites(slices.ContainsFunc(f.watchers, func(v *Watcher) bool { return v.options.Writes }))
-	})
-	f.lock()
-	defer f.unlock()
-	f.watchers = append(f.watchers, w)
-	if options.Writes {
-		f.core.ReportWrites(true)
-	}
-	if f.over {
-		w.end()
-	}
-	return w
-}
-
-func (f *FIB) broadcast(e fibcore.Event) {
-	if len(f.watchers) == 0 {
-		return
-	}
-	out := eventOf(&e)
-	for _, w := range f.watchers {
-		w.add(out)
-	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/hyperfib/hyperfib/internal/fibcore"
 	"github.com/hyperfib/hyperfib/internal/fibcore/wire"
 	"github.com/hyperfib/hyperfib/internal/rtnl"
+	"github.com/hyperfib/hyperfib/internal/watch"
 )
 
 // RouteFilter selects the routes that a [RouteWatcher] reports. The zero value is all of
@@ -23,11 +24,15 @@ type RouteFilter struct {
 	Accept func(RouteKey) bool
 }
 
-// RouteChange is the newest status of a route. With Gone the route is neither desired nor
-// ours in the kernel any more, and only RouteKey counts.
+// RouteChange is the newest status of a route.
 type RouteChange struct {
 	RouteStatus
+	// Gone: the route is neither desired nor ours in the kernel any more, and only RouteKey
+	// counts.
 	Gone bool
+	// Synced: this is no route. All that were there at the time of [FIB.WatchRoutes] have
+	// been returned; it comes once.
+	Synced bool
 }
 
 // RouteWatcher reports how far routes have come: whether the kernel has them, refuses
@@ -44,7 +49,7 @@ type RouteChange struct {
 type RouteWatcher struct {
 	fib    *FIB
 	core   *fibcore.Follower
-	synced bool // the reader knows that it has had the rows at the beginning
+	synced bool // was returned
 	closed bool
 	ready  chan struct{} // capacity 1
 }
@@ -69,45 +74,30 @@ func (f *FIB) WatchRoutes(filter RouteFilter) *RouteWatcher {
 	return w
 }
 
-// Next waits for changes and stores up to len(buf) of them. synced is true once the rows
-// that were there at the beginning have all been returned; a return with n = 0 and synced
-// true says just that. Next returns ctx's error, or ErrClosed after Close or the end of
-// Run.
-func (w *RouteWatcher) Next(ctx context.Context, buf []RouteChange) (n int, synced bool, err error) {
-	for {
-		n, first, synced, closed := w.take(buf)
+// Next waits for changes and fills buf with as many as it has room for. Without room it
+// does not wait. It returns ctx's error, or ErrClosed after Close or the end of Run.
+func (w *RouteWatcher) Next(ctx context.Context, buf []RouteChange) (n int, err error) {
+	for len(buf) > 0 {
+		n, closed := w.take(buf)
 		switch {
-		case n > 0 || first:
-			return n, synced, nil
+		case n > 0:
+			return n, nil
 		case closed:
-			return 0, synced, ErrClosed
+			return 0, ErrClosed
 		}
 		select {
 		case <-ctx.Done():
-			return 0, synced, ctx.Err()
+			return 0, ctx.Err()
 		case <-w.ready:
 		}
 	}
+	return 0, nil
 }
 
 // All iterates over the changes until ctx ends, Close is called or Run ends; the last
 // pair has the error of [RouteWatcher.Next].
 func (w *RouteWatcher) All(ctx context.Context) iter.Seq2[RouteChange, error] {
-	return func(yield func(RouteChange, error) bool) {
-		buf := make([]RouteChange, 64)
-		for {
-			n, _, err := w.Next(ctx, buf)
-			for _, c := range buf[:n] {
-				if !yield(c, nil) {
-					return
-				}
-			}
-			if err != nil {
-				yield(RouteChange{}, err)
-				return
-			}
-		}
-	}
+	return watch.All(ctx, make([]RouteChange, 64), w.Next)
 }
 
 // Close ends the watch; a waiting Next returns ErrClosed.
@@ -132,12 +122,18 @@ func (w *RouteWatcher) poke() {
 	}
 }
 
-// take moves changes into buf. first reports that the reader is to hear of synced.
-func (w *RouteWatcher) take(buf []RouteChange) (n int, first, synced, closed bool) {
+// take moves changes into buf, which has room.
+func (w *RouteWatcher) take(buf []RouteChange) (n int, closed bool) {
 	w.fib.lock()
 	defer w.fib.unlock()
 	now := time.Now()
 	for n < len(buf) {
+		if !w.synced && w.core.Synced() {
+			w.synced = true
+			buf[n] = RouteChange{Synced: true}
+			n++
+			continue
+		}
 		s, gone, ok := w.core.Take(now)
 		if !ok {
 			break
@@ -145,11 +141,8 @@ func (w *RouteWatcher) take(buf []RouteChange) (n int, first, synced, closed boo
 		buf[n] = RouteChange{RouteStatus: statusOf(&s), Gone: gone}
 		n++
 	}
-	if !w.synced && w.core.Synced() {
-		w.synced, first = true, true
-	}
-	if w.core.Pending() || w.closed {
+	if w.core.Pending() || !w.synced && w.core.Synced() || w.closed {
 		w.poke() // for other callers of Next
 	}
-	return n, first, w.synced, w.closed
+	return n, w.closed
 }

@@ -21,8 +21,11 @@ func follow(f *FIB, filter RouteFilter) *follower {
 // read takes up to n changes in, and describes them.
 func (r *follower) read(n int) (lines []string) {
 	buf := make([]RouteChange, n)
-	got, _, _, _ := r.take(buf)
+	got, _ := r.take(buf)
 	for _, c := range buf[:got] {
+		if c.Synced {
+			continue
+		}
 		if c.Gone {
 			delete(r.rows, c.RouteKey)
 			lines = append(lines, fmt.Sprintf("%v gone", c.Prefix))
@@ -73,16 +76,16 @@ func TestWatchRoutesEnds(t *testing.T) {
 	f := newFakeFIB(Config{}, newFake())
 	w := f.WatchRoutes(RouteFilter{})
 	buf := make([]RouteChange, 1)
-	if n, synced, err := w.Next(t.Context(), buf); n != 0 || !synced || err != nil {
-		t.Errorf("nothing is desired: %d, %v, %v", n, synced, err)
+	if n, err := w.Next(t.Context(), buf); n != 1 || !buf[0].Synced || err != nil {
+		t.Errorf("nothing is desired: %d, %v, %v", n, buf, err)
 	}
 	none, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, _, err := w.Next(none, buf); !errors.Is(err, context.Canceled) {
+	if _, err := w.Next(none, buf); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 	w.Close()
-	if _, _, err := w.Next(t.Context(), buf); !errors.Is(err, ErrClosed) {
+	if _, err := w.Next(t.Context(), buf); !errors.Is(err, ErrClosed) {
 		t.Error(err)
 	}
 	if len(f.followers) != 0 {
@@ -97,13 +100,20 @@ func TestWatchRoutesEnds(t *testing.T) {
 		}
 		break
 	}
-	f.Close()
+	f.end()
 	for c, err := range w.All(t.Context()) {
-		if !errors.Is(err, ErrClosed) {
+		if !errors.Is(err, ErrClosed) && !c.Synced {
 			t.Errorf("%v, %v", c, err)
 		}
 	}
-	if _, _, err := f.WatchRoutes(RouteFilter{}).Next(t.Context(), nil); !errors.Is(err, ErrClosed) {
-		t.Error(err)
+	w = f.WatchRoutes(RouteFilter{}) // what is known can still be read
+	n := 0
+	for _, err := range w.All(t.Context()) {
+		if n++; err != nil && !errors.Is(err, ErrClosed) {
+			t.Error(err)
+		}
+	}
+	if n != 4 { // two routes, Synced, ErrClosed
+		t.Errorf("%d pairs after the end", n)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -413,16 +414,21 @@ func TestLearn(t *testing.T) {
 	r.ns.IP("route add 2001:db8:1::/64 table 90 nexthop via fd00::2 dev v0 nexthop via fd01::2 dev v1")
 	l := r.Learn(Filter{Tables: []uint32{90}})
 	defer l.Close()
+	synced := false
 	next := func() (string, bool) {
 		ctx, cancel := context.WithTimeout(context.Background(), nstest.Patience)
 		defer cancel()
 		var out []string
 		var buf [16]LearnChange
-		n, synced, err := l.Next(ctx, buf[:])
+		n, err := l.Next(ctx, buf[:])
 		if err != nil {
 			return err.Error(), synced
 		}
 		for _, c := range buf[:n] {
+			if c.Synced {
+				synced = true
+				continue
+			}
 			s := c.RouteKey.String()
 			if c.Gone {
 				s = "-" + s
@@ -501,32 +507,47 @@ func TestResilient(t *testing.T) {
 	}
 }
 
-// The end of Run leaves no goroutine, and a FIB can be closed without Run.
+// The end of Run leaves no goroutine and no descriptor, and New makes none.
 func TestNoLeak(t *testing.T) {
 	r := newRig(t, Config{})
 	r.stop()
-	before := runtime.NumGoroutine()
+	before, files := runtime.NumGoroutine(), descriptors(t)
 	for range 5 {
 		r.start(Config{NetNS: r.ns.Path})
 		r.set(Route{RouteKey: key(90, "10.1.0.0/16", 0), NextHops: r.via("10.0.0.2", "10.0.1.2")})
 		r.flush()
 		l := r.Learn(Filter{Tables: []uint32{90}})
 		r.stop()
-		if _, _, err := l.Next(t.Context(), nil); err != nil && err != ErrClosed {
-			t.Error(err)
+		for _, err := range l.All(t.Context()) {
+			if err != nil && err != ErrClosed {
+				t.Error(err)
+			}
+		}
+		for what, err := range map[string]error{"SetRoute": r.SetRoute(Route{}), "DeleteRoute": r.DeleteRoute(RouteKey{}), "DeleteRule": r.DeleteRule(Rule{}), "DeleteAddress": r.DeleteAddress(Address{}),
+			"DeleteNeighbor": r.DeleteNeighbor(Neighbor{}), "DeleteSysctl": r.DeleteSysctl(""), "Run": r.Run(t.Context())} {
+			if err != ErrClosed {
+				t.Errorf("%s after the end: %v", what, err)
+			}
 		}
 		if err := r.Flush(t.Context()); err != ErrClosed {
 			t.Errorf("Flush after the end: %v", err)
 		}
 	}
-	f, err := Open(Config{NetNS: r.ns.Path})
+	if _, err := New(Config{NetNS: r.ns.Path}); err != nil {
+		t.Fatal(err)
+	}
+	nstest.Wait(t, time.Second, "as few goroutines as before", func() bool { return runtime.NumGoroutine() <= before })
+	if n := descriptors(t); n > files {
+		t.Errorf("%d descriptors, %d before", n, files)
+	}
+}
+
+func descriptors(t *testing.T) int {
+	list, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := f.Close(); err != nil {
-		t.Error(err)
-	}
-	nstest.Wait(t, time.Second, "as few goroutines as before", func() bool { return runtime.NumGoroutine() <= before })
+	return len(list)
 }
 
 // A group with many routes is not replaced in place: the kernel would tell of each

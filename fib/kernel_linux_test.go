@@ -42,11 +42,12 @@ func TestEveryError(t *testing.T) {
 	if err := r.tryFlush(); err == nil {
 		t.Fatal("Flush knows of no error")
 	}
-	events, err := w.Next(t.Context())
+	events := make([]Event, 1<<17)
+	got, err := w.Next(t.Context(), events)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, e := range events {
+	for _, e := range events[:got] {
 		var fe *Error
 		if !errors.As(e.Err, &fe) {
 			continue
@@ -174,7 +175,7 @@ func (r *rig) try(args string) {
 
 // startLossy starts a FIB whose sockets lose things as fault says.
 func (r *rig) startLossy(config Config, fault func() error) {
-	f, err := Open(config)
+	f, err := New(config)
 	if err != nil {
 		r.Fatal(err)
 	}
@@ -184,9 +185,18 @@ func (r *rig) startLossy(config Config, fault func() error) {
 
 // lossy makes the sockets lose what fault says: an answer or a notification in the place of
 // which its error is received, and answers after the last one.
-func lossy(f *FIB, fault func() error) {
-	f.commands = &lossySocket{transport: f.commands, fault: fault, atEnd: true}
-	f.monitor = &lossySocket{transport: f.monitor, fault: fault}
+func lossy(f *FIB, fault func() error) (commands func() *rtnl.Socket) {
+	var real *rtnl.Socket
+	f.open = func(f *FIB) (sockets, error) {
+		s, err := openSockets(f)
+		if err == nil {
+			real = s.commands.(*rtnl.Socket)
+			s.commands = &lossySocket{transport: s.commands, fault: fault, atEnd: true}
+			s.monitor = &lossySocket{transport: s.monitor, fault: fault}
+		}
+		return s, err
+	}
+	return func() *rtnl.Socket { return real }
 }
 
 type lossySocket struct {

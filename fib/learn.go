@@ -3,11 +3,13 @@ package fib
 import (
 	"cmp"
 	"context"
+	"iter"
 	"slices"
 
 	"github.com/hyperfib/hyperfib/internal/fibcore"
 	"github.com/hyperfib/hyperfib/internal/fibcore/wire"
 	"github.com/hyperfib/hyperfib/internal/rtnl"
+	"github.com/hyperfib/hyperfib/internal/watch"
 )
 
 // Filter selects the foreign routes that a [Learner] reports. Never reported,
@@ -38,10 +40,14 @@ type Learned struct {
 	Protocol uint8
 }
 
-// LearnChange is a change of one learned route. With Gone only the key counts.
+// LearnChange is a change of one learned route.
 type LearnChange struct {
 	Learned
+	// Gone: the route is no more, and only the key counts.
 	Gone bool
+	// Synced: this is no route. All that were there at the beginning have been returned; it
+	// comes once.
+	Synced bool
 }
 
 // Learner hands out foreign routes: first those that are there, then every
@@ -50,7 +56,7 @@ type LearnChange struct {
 type Learner struct {
 	fib    *FIB
 	core   *fibcore.Learner
-	told   bool // the reader has heard of synced
+	synced bool // was returned
 	closed bool
 	ready  chan struct{} // capacity 1
 }
@@ -80,24 +86,30 @@ func (f *FIB) Learn(filter Filter) *Learner {
 	return l
 }
 
-// Next waits for changes and stores up to len(buf) of them. synced is true once
-// the routes that were there at the beginning have all been handed out; a
-// return with n = 0 and synced true says just that. It returns ctx's error, or
-// ErrClosed after Close or the end of Run.
-func (l *Learner) Next(ctx context.Context, buf []LearnChange) (n int, synced bool, err error) {
-	for {
-		n, synced, done, closed := l.take(buf)
-		if n > 0 || done {
-			return n, synced, nil
-		} else if closed {
-			return 0, synced, ErrClosed
+// Next waits for changes and fills buf with as many as it has room for. Without room it
+// does not wait. It returns ctx's error, or ErrClosed after Close or the end of Run.
+func (l *Learner) Next(ctx context.Context, buf []LearnChange) (n int, err error) {
+	for len(buf) > 0 {
+		n, closed := l.take(buf)
+		switch {
+		case n > 0:
+			return n, nil
+		case closed:
+			return 0, ErrClosed
 		}
 		select {
 		case <-ctx.Done():
-			return 0, synced, ctx.Err()
+			return 0, ctx.Err()
 		case <-l.ready:
 		}
 	}
+	return 0, nil
+}
+
+// All iterates over the changes until ctx ends, Close is called or Run ends; the last
+// pair has the error of [Learner.Next].
+func (l *Learner) All(ctx context.Context) iter.Seq2[LearnChange, error] {
+	return watch.All(ctx, make([]LearnChange, 64), l.Next)
 }
 
 // Close ends the learner; a waiting Next returns ErrClosed.
@@ -122,23 +134,23 @@ func (l *Learner) poke() {
 	}
 }
 
-// take moves changes into buf. done reports that "synced" is to be told.
-func (l *Learner) take(buf []LearnChange) (n int, synced, done, closed bool) {
+// take moves changes into buf, which has room.
+func (l *Learner) take(buf []LearnChange) (n int, closed bool) {
 	l.fib.lock()
 	defer l.fib.unlock()
 	for n < len(buf) {
 		r, gone, ok := l.core.Take()
-		if !ok {
-			break
+		switch {
+		case ok:
+			buf[n] = LearnChange{Learned: learnedOf(r), Gone: gone}
+		case !l.synced && l.core.Synced():
+			l.synced = true
+			buf[n] = LearnChange{Synced: true}
+		default:
+			return n, l.closed
 		}
-		buf[n] = LearnChange{Learned: learnedOf(r), Gone: gone}
 		n++
 	}
-	if l.core.Pending() || l.closed {
-		l.poke()
-	}
-	if !l.told && l.core.Synced() {
-		l.told, done = true, true
-	}
-	return n, l.told, done, l.closed
+	l.poke() // for other callers of Next, and what had no room
+	return n, l.closed
 }

@@ -21,6 +21,7 @@ type rig struct {
 	*FIB
 	link [2]int
 	stop func()
+	io   sockets // of the FIB that runs, unless they lose things
 }
 
 func newRig(t testing.TB, config Config) *rig {
@@ -45,9 +46,14 @@ func (r *rig) Sysctl(name, value string) { r.ns.Sysctl(name, value) }
 // start opens and runs a FIB.
 func (r *rig) start(config Config) {
 	r.Helper()
-	f, err := Open(config)
+	f, err := New(config)
 	if err != nil {
 		r.Fatal(err)
+	}
+	f.open = func(f *FIB) (s sockets, err error) {
+		s, err = openSockets(f)
+		r.io = s
+		return s, err
 	}
 	r.run(f)
 }
@@ -72,19 +78,16 @@ func (r *rig) run(f *FIB) {
 		}
 	}
 	r.Cleanup(func() { r.stop() })
-	for {
-		events, err := w.Next(ctx)
+	for e, err := range w.All(ctx) {
 		if err != nil {
 			r.Fatal(err)
 		}
-		for _, e := range events {
-			if e.Kind == EventSynced {
-				w.Close()
-				r.readLinks()
-				return
-			}
+		if e.Kind == EventSynced {
+			break
 		}
 	}
+	w.Close()
+	r.readLinks()
 }
 
 func (r *rig) readLinks() {

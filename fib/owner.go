@@ -19,14 +19,16 @@ import (
 type owner struct {
 	fib    *FIB
 	core   *fibcore.Core // fib.core
+	io     sockets
 	writer *rtnl.Writer
 	buffer []byte // of reads
 	steps  []func() error
 	pumps  sync.WaitGroup
+	once   sync.Once
 }
 
-func (f *FIB) newOwner() *owner {
-	o := &owner{fib: f, core: f.core, writer: rtnl.NewWriter(f.commands), buffer: make([]byte, rtnl.DatagramSize)}
+func (f *FIB) newOwner(s sockets) *owner {
+	o := &owner{fib: f, core: f.core, io: s, writer: rtnl.NewWriter(s.commands), buffer: make([]byte, rtnl.DatagramSize)}
 	o.steps = o.order()
 	return o
 }
@@ -34,14 +36,17 @@ func (f *FIB) newOwner() *owner {
 func (o *owner) lock()   { o.fib.mu.Lock() }
 func (o *owner) unlock() { o.fib.mu.Unlock() }
 
-// live is Run.
+// close closes the sockets, once.
+func (o *owner) close() { o.once.Do(o.io.close) }
+
+// live is Run, with open sockets.
 func (o *owner) live(parent context.Context) error {
 	ctx, cancel := context.WithCancel(parent)
 	defer cancel()
-	stop := context.AfterFunc(ctx, func() { o.fib.Close() })
+	stop := context.AfterFunc(ctx, o.close)
 	defer stop()
 	err := o.run(ctx)
-	o.fib.Close()
+	o.close()
 	cancel()
 	o.pumps.Wait()
 	if parent.Err() != nil {
@@ -55,7 +60,7 @@ func (o *owner) run(ctx context.Context) error {
 	ready, resume := make(chan struct{}), make(chan struct{})
 	o.pumps.Go(func() { o.listen(ctx, ready, resume) })
 	touched := make(chan []sysctlWrite)
-	if o.fib.watch != nil {
+	if o.io.watch != nil {
 		o.pumps.Go(func() { o.listenSysctls(ctx, touched) })
 	}
 	if err := o.sync(); err != nil {
@@ -100,7 +105,7 @@ func (o *owner) run(ctx context.Context) error {
 // listen tells the owner when the monitor socket has something to read, and
 // waits until it has read everything.
 func (o *owner) listen(ctx context.Context, ready chan<- struct{}, resume <-chan struct{}) {
-	for o.fib.monitor.Wait() == nil {
+	for o.io.monitor.Wait() == nil {
 		select {
 		case ready <- struct{}{}:
 		case <-ctx.Done():
@@ -117,7 +122,7 @@ func (o *owner) listen(ctx context.Context, ready chan<- struct{}, resume <-chan
 func (o *owner) listenSysctls(ctx context.Context, touched chan<- []sysctlWrite) {
 	buf := make([]byte, 1<<16)
 	for {
-		writes, err := o.fib.watch.read(buf)
+		writes, err := o.io.watch.read(buf)
 		if err != nil {
 			return
 		}
@@ -133,7 +138,7 @@ func (o *owner) sysctlWritten(writes []sysctlWrite) {
 	o.lock()
 	defer o.unlock()
 	for _, w := range writes {
-		o.core.SysctlTouched(o.fib.watch.path(w))
+		o.core.SysctlTouched(o.io.watch.path(w))
 	}
 }
 
@@ -210,7 +215,7 @@ func (o *owner) writeSysctls() error {
 	todo, forgotten := o.core.TakeSysctls()
 	o.unlock()
 	for _, dir := range forgotten {
-		o.fib.watch.remove(dir)
+		o.io.watch.remove(dir)
 	}
 	if len(todo) == 0 {
 		return nil // also of tests without a namespace
@@ -221,7 +226,7 @@ func (o *owner) writeSysctls() error {
 	}
 	results := make([]result, len(todo))
 	err := netns.Do(o.fib.config.NetNS, func() error {
-		o.fib.watch.add(todo) // first: what others write after our look is not missed
+		o.io.watch.add(todo) // first: what others write after our look is not missed
 		for i, s := range todo {
 			results[i].written, results[i].err = applySysctl(s, o.fib.config.DryRun)
 		}
@@ -248,7 +253,7 @@ const mostDatagrams = 20000
 // on older knowledge than that.
 func (o *owner) listenNow() error {
 	for range mostDatagrams {
-		n, err := o.fib.monitor.Receive(o.buffer)
+		n, err := o.io.monitor.Receive(o.buffer)
 		switch {
 		case errors.Is(err, unix.EAGAIN):
 			return nil
@@ -273,7 +278,7 @@ func (o *owner) listenNow() error {
 // discard drops the notifications that have arrived.
 func (o *owner) discard() error {
 	for {
-		if _, err := o.fib.monitor.Receive(o.buffer); errors.Is(err, unix.EAGAIN) {
+		if _, err := o.io.monitor.Receive(o.buffer); errors.Is(err, unix.EAGAIN) {
 			return nil
 		} else if err != nil && !passing(err) {
 			return err
@@ -344,7 +349,7 @@ func (o *owner) dump(r *fibcore.Reading, request []byte) (end fibcore.Outcome, e
 		r.Pass()
 		o.unlock()
 		end = fibcore.Complete
-		err := o.fib.dumps.Dump(request, o.buffer, func(b []byte) (bool, error) {
+		err := o.io.dumps.Dump(request, o.buffer, func(b []byte) (bool, error) {
 			now := time.Now()
 			o.lock()
 			done, interrupted, err := rtnl.WalkDump(b, func(m rtnl.Message) { r.Row(m, now) })

@@ -107,8 +107,9 @@ func (p *player) outputs() (out []string) {
 		out = append(out, "-> "+l)
 	}
 	if p.w != nil {
-		events, _ := p.w.take()
-		for _, e := range events {
+		events := make([]Event, 10000)
+		n, _ := p.w.take(events)
+		for _, e := range events[:n] {
 			if s := describe(e); s != "" {
 				out = append(out, "!! "+s)
 			}
@@ -166,7 +167,7 @@ func (p *player) start() {
 	if p.follow != nil {
 		p.follow = follow(p.f, RouteFilter{})
 	}
-	p.o = p.f.newOwner()
+	p.o = p.f.newOwner(p.m.sockets())
 	p.o.steps = slices.Insert(p.o.steps, 0, func() error {
 		p.moment.Lock()
 		defer p.moment.Unlock()
@@ -175,7 +176,12 @@ func (p *player) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	p.cancel, p.done = cancel, make(chan error, 1)
 	o, done := p.o, p.done
-	go func() { done <- o.live(ctx) }()
+	f := p.f
+	go func() {
+		err := o.live(ctx)
+		f.end()
+		done <- err
+	}()
 }
 
 // stop ends it, as the end of its process does.

@@ -74,7 +74,7 @@ func TestRulesWhileOthersChangeThem(t *testing.T) {
 				}
 			}
 		})
-		f, err := Open(Config{NetNS: ns.Path})
+		f, err := New(Config{NetNS: ns.Path})
 		if err != nil {
 			t.Fatal(err)
 		}

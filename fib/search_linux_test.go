@@ -56,6 +56,7 @@ func (g *gen) kernelInput() {
 // kernelPlayer is a player whose FIB works on a namespace. The fake kernel is only a
 // picture of what the kernel has, made to be checked.
 type kernelPlayer struct {
+	commands func() *rtnl.Socket // of the FIB
 	*player
 	k       *real
 	foreign []string    // deletions of what is somebody else's, by the FIB
@@ -162,12 +163,12 @@ func (p *kernelPlayer) link(name, verb string) {
 
 // begin lets a FIB run.
 func (p *kernelPlayer) begin() {
-	f, err := Open(p.config)
+	f, err := New(p.config)
 	if err != nil {
 		p.Fatal(err)
 	}
 	p.f = f
-	lossy(f, func() error {
+	p.commands = lossy(f, func() error {
 		if p.losing.Load() && rand.IntN(3) == 0 {
 			return unix.ENOBUFS
 		}
@@ -177,12 +178,13 @@ func (p *kernelPlayer) begin() {
 	ctx, cancel := context.WithCancel(context.Background())
 	p.cancel, p.done = cancel, make(chan error, 1)
 	go func(done chan error) { done <- f.Run(ctx) }(p.done)
-	for synced := false; !synced; {
-		events, err := p.w.Next(ctx)
+	for e, err := range p.w.All(ctx) {
 		if err != nil {
 			p.Fatal(err)
 		}
-		synced = slices.ContainsFunc(events, func(e Event) bool { return e.Kind == EventSynced })
+		if e.Kind == EventSynced {
+			break
+		}
 	}
 }
 
@@ -200,7 +202,7 @@ func (p *kernelPlayer) watch() {
 			return // empty
 		}
 		for msg := range rtnl.Messages(p.k.buf[:n]) {
-			if msg.Port != p.f.commands.(*lossySocket).transport.(*rtnl.Socket).Port() {
+			if msg.Port != p.commands().Port() {
 				continue
 			}
 			switch msg.Type {

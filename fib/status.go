@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// Stats are counters since Open, and sizes now.
+// Stats are counters since New, and sizes now.
 type Stats struct {
 	Desired, Installed, Held, Failed, Foreign, Stale int // routes now
 

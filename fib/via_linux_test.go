@@ -52,7 +52,7 @@ func TestAdopted(t *testing.T) {
 	r := newRig(t, Config{})
 	adopted := func(when string, want bool) {
 		t.Helper()
-		f, err := Open(Config{NetNS: r.ns.Path})
+		f, err := New(Config{NetNS: r.ns.Path})
 		if err != nil {
 			t.Fatal(err)
 		}

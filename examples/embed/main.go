@@ -17,7 +17,7 @@ func main() { // embed ROUTER-ID GUEST-PREFIX REFLECTOR...
 	if os.Args[1] == "bfd" { // this is the BFD process, which outlives the agent
 		log.Fatal(bfd.ListenAndServe(ctx, "bfd.sock", bfd.ServeConfig{}))
 	}
-	kernel := must(fib.Open(fib.Config{}))
+	kernel := must(fib.New(fib.Config{}))
 	go func() { log.Fatal(kernel.Run(ctx)) }()
 	old := must(kernel.Adopted(ctx))
 	restart := bgp.GracefulRestart{Enabled: true, Restarting: old, ForwardingPreserved: old}
@@ -45,7 +45,7 @@ func main() { // embed ROUTER-ID GUEST-PREFIX REFLECTOR...
 		if route.NextHops = kernel.Via(c.NextHops()...); c.Converged {
 			kernel.Sweep()
 		} else if len(route.NextHops) == 0 {
-			kernel.DeleteRoute(route.RouteKey)
+			_ = kernel.DeleteRoute(route.RouteKey)
 		} else {
 			_ = kernel.SetRoute(route) // if the kernel refuses it, it is tried again
 		}

@@ -48,8 +48,7 @@ func apply(l *line, f *fib.FIB, table uint32, links *linkNames) error {
 		f.Sweep()
 		return nil
 	case l.Delete:
-		f.DeleteRoute(key)
-		return nil
+		return f.DeleteRoute(key)
 	}
 	r := fib.Route{RouteKey: key, PrefSrc: l.Source}
 	types := map[string]fib.RouteType{"": 0, "unicast": fib.RouteUnicast, "blackhole": fib.RouteBlackhole,

@@ -63,7 +63,7 @@ func configure(netns string, table, protocol uint, dry bool) (c fib.Config, err 
 }
 
 func run(ctx context.Context, config fib.Config, once bool) error {
-	f, err := fib.Open(config)
+	f, err := fib.New(config)
 	if err != nil {
 		return err
 	}
@@ -119,32 +119,29 @@ func fill(ctx context.Context, f *fib.FIB, config fib.Config, once bool, synced 
 // report prints what happens, and closes synced when the kernel has been read.
 func report(w *fib.Watcher, synced chan struct{}) {
 	out := json.NewEncoder(os.Stdout)
-	for {
-		events, err := w.Next(context.Background())
+	for e, err := range w.All(context.Background()) {
 		if err != nil {
 			return
 		}
-		for _, e := range events {
-			if e.Kind == fib.EventSynced {
-				close(synced)
-			}
-			line := map[string]any{"time": e.Time.Format(time.RFC3339Nano), "event": e.Kind.String()}
-			switch e.Kind {
-			case fib.EventWrite, fib.EventRepair:
-				line["op"], line["key"], line["why"] = e.Op, fmt.Sprint(e.Key), e.Reason
-				if e.Protocol != 0 {
-					line["protocol"] = e.Protocol
-				}
-			case fib.EventContended:
-				line["key"], line["protocol"], line["why"] = fmt.Sprint(e.Key), e.Protocol, "somebody undoes each repair: repairs are delayed"
-			case fib.EventError:
-				line["error"] = e.Err.Error()
-			case fib.EventResync, fib.EventLost, fib.EventGatewayDown:
-				line["why"] = e.Reason
-			default:
-				continue
-			}
-			_ = out.Encode(line)
+		if e.Kind == fib.EventSynced {
+			close(synced)
 		}
+		line := map[string]any{"time": e.Time.Format(time.RFC3339Nano), "event": e.Kind.String()}
+		switch e.Kind {
+		case fib.EventWrite, fib.EventRepair:
+			line["op"], line["key"], line["why"] = e.Op, fmt.Sprint(e.Key), e.Reason
+			if e.Protocol != 0 {
+				line["protocol"] = e.Protocol
+			}
+		case fib.EventContended:
+			line["key"], line["protocol"], line["why"] = fmt.Sprint(e.Key), e.Protocol, "somebody undoes each repair: repairs are delayed"
+		case fib.EventError:
+			line["error"] = e.Err.Error()
+		case fib.EventResync, fib.EventLost, fib.EventGatewayDown:
+			line["why"] = e.Reason
+		default:
+			continue
+		}
+		_ = out.Encode(line)
 	}
 }

@@ -20,16 +20,17 @@ type Core struct {
 	tables tables
 	store  store
 	objects
-	failures map[uint32]*failure // by entry
-	queue    []uint32            // dirty entries, first in first out
-	head     int
-	queued   uint64            // entries ever queued
-	handled  uint64            // entries ever taken and committed
-	by       map[uint32]origin // who has changed entries with markRepair
-	brakes   brake.Table[rkey] // of repairs; they outlive the entry
-	links    map[int32]wire.Link
-	bygone   map[string]int32 // by name: interfaces that are gone
-	aliases  map[int32]int32  // what the caller knows by an old index
+	failures  map[uint32]*failure // by entry
+	queue     []uint32            // dirty entries, first in first out
+	head      int
+	queued    uint64            // entries ever queued
+	handled   uint64            // entries ever taken and committed
+	by        map[uint32]origin // who has changed entries with markRepair
+	brakes    brake.Table[rkey] // of repairs; they outlive the entry
+	links     map[int32]wire.Link
+	bygone    map[string]int32         // by name: interfaces that are gone
+	aliases   map[int32]int32          // what the caller knows by an old index
+	temporary map[wire.AddressKey]bool // addresses in the kernel that have a lifetime
 
 	rules     rules
 	addresses desired[wire.AddressKey, wire.Address]
@@ -112,6 +113,7 @@ func New(c Config, emit func(Event)) *Core {
 	k.links, k.bygone, k.aliases = map[int32]wire.Link{}, map[string]int32{}, map[int32]int32{}
 	k.buried, k.formLimit = true, 1024
 	k.rereads.tables = map[tableFamily]*reread{}
+	k.temporary = map[wire.AddressKey]bool{}
 	k.rules.init()
 	k.addresses.init()
 	k.addresses.remake = fixed

@@ -197,3 +197,18 @@ func (c *Core) LinkNamed(name string) int {
 
 // Synced reports whether everything has been read once.
 func (c *Core) Synced() bool { return c.synced }
+
+// Snapshot returns the events that have led to what is known of interfaces and addresses,
+// with EventSynced at their end; nil before everything has been read.
+func (c *Core) Snapshot(now time.Time) (events []Event) {
+	if !c.synced {
+		return nil
+	}
+	for _, l := range c.Links() {
+		events = append(events, Event{Kind: EventLink, Time: now, Link: l})
+	}
+	for key, a := range c.addresses.have {
+		events = append(events, Event{Kind: EventAddress, Time: now, Link: c.links[int32(key.IfIndex)], Addr: key.Prefix, Scope: a.value.Scope, Permanent: !c.temporary[key]})
+	}
+	return append(events, Event{Kind: EventSynced, Time: now})
+}

@@ -73,6 +73,7 @@ func (c *Core) linkGone(index int32, old wire.Link) {
 	for key := range c.addresses.have {
 		if int32(key.IfIndex) == index {
 			delete(c.addresses.have, key)
+			delete(c.temporary, key)
 		}
 	}
 	c.event(Event{Kind: EventLinkGone, Link: old, Gone: true})
@@ -136,6 +137,9 @@ func (c *Core) retrySoon() { c.hope = true }
 func (c *Core) observeAddress(a *wire.KernelAddress, gone bool, by origin) {
 	key := a.Key()
 	_, known := c.addresses.have[key]
+	if delete(c.temporary, key); !gone && !a.Permanent {
+		c.temporary[key] = true
+	}
 	if gone {
 		c.addresses.lost(key, by)
 	} else {

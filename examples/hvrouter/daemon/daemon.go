@@ -12,6 +12,7 @@ import (
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/fib"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/failover"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/host"
@@ -103,6 +104,15 @@ func (t *tasks) start(what string, f func(context.Context) error) {
 			t.fail(err)
 		}
 	})
+}
+
+// ended returns why a kernel has ended, of which err is what its readers got.
+func (t *tasks) ended(err error) error {
+	if !errors.Is(err, fib.ErrClosed) && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	<-t.ctx.Done() // by the error of its Run, or the end of us all
+	return context.Cause(t.ctx)
 }
 
 func (d *Daemon) run(ctx context.Context, c *config.Config) error {

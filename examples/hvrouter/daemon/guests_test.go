@@ -15,12 +15,12 @@ import (
 // quietKernel takes everything, and notes nothing.
 type quietKernel struct{ fakeKernel }
 
-func (quietKernel) SetRoute(fib.Route) error       { return nil }
-func (quietKernel) DeleteRoute(fib.RouteKey)       {}
-func (quietKernel) SetAddress(fib.Address) error   { return nil }
-func (quietKernel) DeleteAddress(fib.Address)      {}
-func (quietKernel) SetNeighbor(fib.Neighbor) error { return nil }
-func (quietKernel) DeleteNeighbor(fib.Neighbor)    {}
+func (quietKernel) SetRoute(fib.Route) error          { return nil }
+func (quietKernel) DeleteRoute(fib.RouteKey) error    { return nil }
+func (quietKernel) SetAddress(fib.Address) error      { return nil }
+func (quietKernel) DeleteAddress(fib.Address) error   { return nil }
+func (quietKernel) SetNeighbor(fib.Neighbor) error    { return nil }
+func (quietKernel) DeleteNeighbor(fib.Neighbor) error { return nil }
 
 // BenchmarkOneMore adds one guest to a thousand, and takes it away: what the loop itself
 // needs.

@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"errors"
 	"os"
 
 	"github.com/hyperfib/hyperfib/bfd"
@@ -29,7 +28,12 @@ func (d *Daemon) open(t *tasks, c *config.Config) (m opened, err error) {
 		return m, err
 	}
 	for _, n := range m.namespaces {
-		t.start("kernel", n.Kernel().Run)
+		t.start("", n.Run)
+	}
+	for _, n := range m.namespaces { // before anything is taken over: another program may own this kernel
+		if err := n.Started(t.ctx); err != nil {
+			return m, t.ended(err)
+		}
 	}
 	m.process = failover.NewProcess(c.BFD, d.log, d.opt.StartBFD)
 	if err := m.process.Start(); err != nil { // before the edge: it has our sockets, too
@@ -85,7 +89,7 @@ func (d *Daemon) begin(t *tasks, c *config.Config, m opened) error {
 	t.start("askers", d.pumps.askers)
 	for _, n := range m.namespaces {
 		if err := n.FirstReading(t.ctx, func(events []fib.Event) { d.pumps.observe(n, events) }); err != nil {
-			return errors.Join(err, context.Cause(t.ctx))
+			return t.ended(err)
 		}
 		d.again = d.again || n.Continues()
 	}

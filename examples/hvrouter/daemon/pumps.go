@@ -94,11 +94,12 @@ func (p *pumps) routes(ctx context.Context, n *netns.Namespace) error {
 	defer w.Close()
 	buf := make([]fib.RouteChange, changesAtOnce)
 	for {
-		k, _, err := w.Next(ctx, buf)
+		k, err := w.Next(ctx, buf)
 		if err != nil {
 			return err
 		}
-		if !p.loop.do(ctx, func() { p.router.onRoutes(n, buf[:k]) }) {
+		changes := slices.DeleteFunc(buf[:k], func(c fib.RouteChange) bool { return c.Synced })
+		if !p.loop.do(ctx, func() { p.router.onRoutes(n, changes) }) {
 			return nil
 		}
 	}
@@ -110,11 +111,13 @@ func (p *pumps) learned(ctx context.Context, g *routing) error {
 	defer l.Close()
 	buf := make([]fib.LearnChange, changesAtOnce)
 	for {
-		k, synced, err := l.Next(ctx, buf)
+		k, err := l.Next(ctx, buf)
 		if err != nil {
 			return err
 		}
-		if !p.loop.do(ctx, func() { p.router.onLearned(g, buf[:k], synced) }) {
+		synced := slices.ContainsFunc(buf[:k], func(c fib.LearnChange) bool { return c.Synced })
+		changes := slices.DeleteFunc(buf[:k], func(c fib.LearnChange) bool { return c.Synced })
+		if !p.loop.do(ctx, func() { p.router.onLearned(g, changes, synced) }) {
 			return nil
 		}
 	}

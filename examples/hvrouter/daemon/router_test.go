@@ -75,31 +75,33 @@ func (k fakeKernel) SetRoute(r fib.Route) error {
 	k.add("route %v %s", r.RouteKey, strings.Join(hops, " "))
 	return nil
 }
-func (k fakeKernel) DeleteRoute(key fib.RouteKey)   { k.add("unroute %v", key) }
-func (k fakeKernel) SetRule(r fib.Rule) error       { k.add("rule %v", r); return nil }
-func (k fakeKernel) SetRuleAbsent(r fib.Rule) error { k.add("ban %v", r); return nil }
-func (k fakeKernel) DeleteRule(r fib.Rule)          { k.add("unrule %v", r) }
+func (k fakeKernel) DeleteRoute(key fib.RouteKey) error { k.add("unroute %v", key); return nil }
+func (k fakeKernel) SetRule(r fib.Rule) error           { k.add("rule %v", r); return nil }
+func (k fakeKernel) SetRuleAbsent(r fib.Rule) error     { k.add("ban %v", r); return nil }
+func (k fakeKernel) DeleteRule(r fib.Rule) error        { k.add("unrule %v", r); return nil }
 func (k fakeKernel) SetAddress(a fib.Address) error {
 	k.add("address %v link %d", a.Prefix, a.IfIndex)
 	return nil
 }
-func (k fakeKernel) DeleteAddress(a fib.Address) {
+func (k fakeKernel) DeleteAddress(a fib.Address) error {
 	k.add("unaddress %v link %d", a.Prefix, a.IfIndex)
+	return nil
 }
 func (k fakeKernel) SetNeighbor(n fib.Neighbor) error {
 	k.neighbors[n.Addr] = n
 	k.add("neighbor %v %v link %d", n.Addr, config.MAC(n.MAC), n.IfIndex)
 	return nil
 }
-func (k fakeKernel) DeleteNeighbor(n fib.Neighbor) {
+func (k fakeKernel) DeleteNeighbor(n fib.Neighbor) error {
 	delete(k.neighbors, n.Addr)
 	k.add("unneighbor %v link %d", n.Addr, n.IfIndex)
+	return nil
 }
 func (k fakeKernel) SetSysctl(s fib.Sysctl) error {
 	k.sysctls[k.netns+s.Path] = s.Value
 	return nil
 }
-func (k fakeKernel) DeleteSysctl(path string)            { delete(k.sysctls, k.netns+path) }
+func (k fakeKernel) DeleteSysctl(path string) error      { delete(k.sysctls, k.netns+path); return nil }
 func (k fakeKernel) Watch(fib.WatchOptions) netns.Events { return nil }
 func (k fakeKernel) Flush(context.Context) error         { k.add("flush"); return nil }
 func (k fakeKernel) Sweep()                              { k.add("sweep") }

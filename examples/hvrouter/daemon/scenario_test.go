@@ -186,14 +186,15 @@ func (k standing) SetRoute(r fib.Route) error {
 	return nil
 }
 
-func (k standing) DeleteRoute(key fib.RouteKey) {
-	k.fakeKernel.DeleteRoute(key)
+func (k standing) DeleteRoute(key fib.RouteKey) error {
+	_ = k.fakeKernel.DeleteRoute(key)
 	if k.m.wanted[key] {
 		delete(k.m.wanted, key)
 		c := fib.RouteChange{Gone: true}
 		c.RouteKey = key
 		k.m.changes[k.netns] = append(k.m.changes[k.netns], c)
 	}
+	return nil
 }
 
 // status has the kernel of a namespace report about a route.

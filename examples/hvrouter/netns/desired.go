@@ -1,6 +1,7 @@
 package netns
 
 import (
+	"errors"
 	"log/slog"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
@@ -38,7 +39,7 @@ func (d *desired) apply(next domain.Static) (drop []fib.Address) {
 func (d *desired) setRoute(route domain.Route) (why string) {
 	out, ok := d.links.index.Route(route)
 	if !ok {
-		d.kernel.DeleteRoute(out.RouteKey)
+		d.report("route", d.kernel.DeleteRoute(out.RouteKey))
 		return "its interface is not there"
 	}
 	if err := d.kernel.SetRoute(out); err != nil {
@@ -56,7 +57,7 @@ func (d *desired) setSysctls(want map[string]string) {
 	}
 	for path := range d.static.Sysctls {
 		if _, ok := want[path]; !ok {
-			d.kernel.DeleteSysctl(path)
+			d.report("sysctl", d.kernel.DeleteSysctl(path))
 		}
 	}
 }
@@ -99,7 +100,7 @@ func (d *desired) setNeighbors(want []domain.Neighbor) {
 	}
 	for n, old := range d.neighbors {
 		if next[n] != old && !addrs[fib.Neighbor{IfIndex: old.IfIndex, Addr: old.Addr}] {
-			d.kernel.DeleteNeighbor(old)
+			d.report("neighbor", d.kernel.DeleteNeighbor(old))
 		}
 	}
 	for n, out := range next {
@@ -120,7 +121,7 @@ func (d *desired) setPersistent(want []domain.Route) {
 	}
 	for k := range d.persistent {
 		if _, ok := next[k]; !ok {
-			d.kernel.DeleteRoute(peering.Key(k))
+			d.report("route", d.kernel.DeleteRoute(peering.Key(k)))
 		}
 	}
 	d.persistent = next
@@ -137,7 +138,7 @@ func (d *desired) setRules(want []domain.Rule) {
 	}
 	for rule := range d.rules {
 		if !next[rule] {
-			d.kernel.DeleteRule(rule)
+			d.report("rule", d.kernel.DeleteRule(rule))
 		}
 	}
 	if len(d.rules) == 0 {
@@ -151,7 +152,7 @@ func (d *desired) setRules(want []domain.Rule) {
 }
 
 func (d *desired) report(what string, err error) {
-	if err != nil {
+	if err != nil && !errors.Is(err, fib.ErrClosed) { // closed: the program ends
 		d.log.Error(what+" refused", "event", what+"-refused", "err", err)
 	}
 }

@@ -14,16 +14,16 @@ import (
 // Kernel is what hvrouter uses of the [fib.FIB] of a namespace.
 type Kernel interface {
 	SetRoute(fib.Route) error
-	DeleteRoute(fib.RouteKey)
+	DeleteRoute(fib.RouteKey) error
 	SetRule(fib.Rule) error
 	SetRuleAbsent(fib.Rule) error
-	DeleteRule(fib.Rule)
+	DeleteRule(fib.Rule) error
 	SetAddress(fib.Address) error
-	DeleteAddress(fib.Address)
+	DeleteAddress(fib.Address) error
 	SetNeighbor(fib.Neighbor) error
-	DeleteNeighbor(fib.Neighbor)
+	DeleteNeighbor(fib.Neighbor) error
 	SetSysctl(fib.Sysctl) error
-	DeleteSysctl(path string)
+	DeleteSysctl(path string) error
 	Probe(ifindex int, addr netip.Addr, mac [6]byte)
 	Flush(context.Context) error
 	Sweep()
@@ -49,14 +49,14 @@ type Kernel interface {
 // Events, RouteChanges and LearnChanges are the readers that a Kernel has.
 type (
 	Events interface {
-		Next(context.Context) ([]fib.Event, error)
+		Next(ctx context.Context, buf []fib.Event) (int, error)
 	}
 	RouteChanges interface {
-		Next(ctx context.Context, buf []fib.RouteChange) (n int, synced bool, err error)
+		Next(ctx context.Context, buf []fib.RouteChange) (int, error)
 		Close()
 	}
 	LearnChanges interface {
-		Next(ctx context.Context, buf []fib.LearnChange) (n int, synced bool, err error)
+		Next(ctx context.Context, buf []fib.LearnChange) (int, error)
 		Close()
 	}
 )

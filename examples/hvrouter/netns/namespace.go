@@ -43,7 +43,9 @@ type Namespace struct {
 	roles       roles
 	preserved   preserved
 	swept       bool
-	events      Events // of Next and FirstReading
+	events      Events      // of Next and FirstReading
+	buffer      []fib.Event // that Next fills
+	early       []fib.Event // of Started, for FirstReading
 }
 
 // New makes the state of a namespace of which nothing is known yet. It begins to take the
@@ -150,7 +152,7 @@ func (n *Namespace) Apply(g Guests) (drop []fib.Address) {
 // DeleteAddresses deletes what Apply returned.
 func (n *Namespace) DeleteAddresses(list []fib.Address) {
 	for _, a := range list {
-		n.kernel.DeleteAddress(a)
+		n.desired.report("address", n.kernel.DeleteAddress(a))
 	}
 }
 
@@ -185,7 +187,9 @@ func (n *Namespace) Drops() (map[string]uint64, error) {
 func (n *Namespace) SetRoute(route domain.Route) (why string) { return n.desired.setRoute(route) }
 
 // DeleteRoute has the kernel not route any more.
-func (n *Namespace) DeleteRoute(k domain.Key) { n.kernel.DeleteRoute(peering.Key(k)) }
+func (n *Namespace) DeleteRoute(k domain.Key) {
+	n.desired.report("route", n.kernel.DeleteRoute(peering.Key(k)))
+}
 
 // Locals returns the routes to guests and to our own addresses in a domain.
 func (n *Namespace) Locals(domain string) map[netip.Prefix]domain.Local {

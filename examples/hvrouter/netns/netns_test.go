@@ -88,22 +88,24 @@ func (k *fakeKernel) take() []string {
 func (k *fakeKernel) SetRoute(r fib.Route) error {
 	return k.add("route %v", r.RouteKey)
 }
-func (k *fakeKernel) DeleteRoute(key fib.RouteKey)   { k.add("unroute %v", key) }
-func (k *fakeKernel) SetRule(r fib.Rule) error       { return k.add("rule %v", r) }
-func (k *fakeKernel) SetRuleAbsent(r fib.Rule) error { return k.add("no rule %v", r) }
-func (k *fakeKernel) DeleteRule(r fib.Rule)          { k.add("unrule %v", r) }
+func (k *fakeKernel) DeleteRoute(key fib.RouteKey) error { return k.add("unroute %v", key) }
+func (k *fakeKernel) SetRule(r fib.Rule) error           { return k.add("rule %v", r) }
+func (k *fakeKernel) SetRuleAbsent(r fib.Rule) error     { return k.add("no rule %v", r) }
+func (k *fakeKernel) DeleteRule(r fib.Rule) error        { return k.add("unrule %v", r) }
 func (k *fakeKernel) SetAddress(a fib.Address) error {
 	return k.add("address %v %d", a.Prefix, a.IfIndex)
 }
-func (k *fakeKernel) DeleteAddress(a fib.Address) { k.add("unaddress %v %d", a.Prefix, a.IfIndex) }
+func (k *fakeKernel) DeleteAddress(a fib.Address) error {
+	return k.add("unaddress %v %d", a.Prefix, a.IfIndex)
+}
 func (k *fakeKernel) SetNeighbor(n fib.Neighbor) error {
 	return k.add("neighbour %v %x", n.Addr, n.MAC)
 }
-func (k *fakeKernel) DeleteNeighbor(n fib.Neighbor) { k.add("unneighbour %v", n.Addr) }
-func (k *fakeKernel) SetSysctl(s fib.Sysctl) error  { return k.add("sysctl %s %s", s.Path, s.Value) }
-func (k *fakeKernel) DeleteSysctl(path string)      { k.add("unsysctl %s", path) }
-func (k *fakeKernel) Sweep()                        { k.add("sweep") }
-func (k *fakeKernel) Links() []fib.Link             { return k.links }
+func (k *fakeKernel) DeleteNeighbor(n fib.Neighbor) error { return k.add("unneighbour %v", n.Addr) }
+func (k *fakeKernel) SetSysctl(s fib.Sysctl) error        { return k.add("sysctl %s %s", s.Path, s.Value) }
+func (k *fakeKernel) DeleteSysctl(path string) error      { return k.add("unsysctl %s", path) }
+func (k *fakeKernel) Sweep()                              { k.add("sweep") }
+func (k *fakeKernel) Links() []fib.Link                   { return k.links }
 func (k *fakeKernel) Routes() iter.Seq[fib.RouteStatus] {
 	return slices.Values(k.routes)
 }
@@ -113,13 +115,13 @@ func (k *fakeKernel) WatchRoutes(f fib.RouteFilter) RouteChanges {
 	k.filter = f
 	return nil
 }
-func (k *fakeKernel) Next(ctx context.Context) ([]fib.Event, error) {
+func (k *fakeKernel) Next(ctx context.Context, buf []fib.Event) (int, error) {
 	if len(k.batches) == 0 {
-		return nil, errors.New("no more events")
+		return 0, errors.New("no more events")
 	}
 	one := k.batches[0]
 	k.batches = k.batches[1:]
-	return one, nil
+	return copy(buf, one), nil
 }
 
 type fakeFirewall struct {

@@ -49,9 +49,9 @@ func (n *Namespace) open(log *slog.Logger, c *config.Config, p config.Namespace)
 		}
 		cfg.VRFs, n.close = conn, func() { conn.Close() }
 	}
-	k, err := fib.Open(fib.Config{NetNS: n.path, Tables: Tables(p.Config), OnForeign: fib.ForeignWait})
+	k, err := fib.New(fib.Config{NetNS: n.path, Tables: Tables(p.Config), OnForeign: fib.ForeignWait})
 	if err != nil {
-		return fmt.Errorf("%s: %w", cmp.Or(p.NetNS.Path(), "kernel"), err)
+		return err
 	}
 	cfg.Kernel = fibKernel{k, n.path}
 	file, close := n.file, n.close
@@ -77,8 +77,18 @@ func Close(all []*Namespace) {
 // interface and address, of thousands of guests.
 const eventBuffer = 1 << 18
 
-// Next waits for the kernel's events. One goroutine calls it.
-func (n *Namespace) Next(ctx context.Context) ([]fib.Event, error) { return n.events.Next(ctx) }
+// eventsAtOnce is how many events Next returns at most.
+const eventsAtOnce = 1024
+
+// Next waits for the kernel's events. They are valid until the next call. One goroutine calls
+// it.
+func (n *Namespace) Next(ctx context.Context) ([]fib.Event, error) {
+	if n.buffer == nil {
+		n.buffer = make([]fib.Event, eventsAtOnce)
+	}
+	got, err := n.events.Next(ctx, n.buffer)
+	return n.buffer[:got:got], err
+}
 
 // Complete returns events with those added that make up for what was lost.
 func (n *Namespace) Complete(events []fib.Event) []fib.Event {
@@ -97,12 +107,31 @@ func (n *Namespace) recount() []fib.Event {
 	return recount(n.links, n.kernel.Links(), addresses, err == nil)
 }
 
+// Run runs the kernel, once. The error names the namespace.
+func (n *Namespace) Run(ctx context.Context) error {
+	if err := n.kernel.Run(ctx); err != nil {
+		return fmt.Errorf("%s: %w", cmp.Or(n.name.Path(), "kernel"), err)
+	}
+	return nil
+}
+
+// Started waits until Run reads the kernel, and so until it is known that no other program
+// owns what is ours there.
+func (n *Namespace) Started(ctx context.Context) error {
+	events, err := n.Next(ctx)
+	n.early = slices.Clone(events)
+	return err
+}
+
 // FirstReading waits until everything is known that the kernel has; observe takes its events.
 func (n *Namespace) FirstReading(ctx context.Context, observe func([]fib.Event)) error {
 	for synced := false; !synced; {
-		events, err := n.Next(ctx)
-		if err != nil {
-			return err
+		events := n.early
+		if n.early = nil; events == nil {
+			var err error
+			if events, err = n.Next(ctx); err != nil {
+				return err
+			}
 		}
 		observe(n.Complete(events))
 		synced = slices.ContainsFunc(events, func(e fib.Event) bool { return e.Kind == fib.EventSynced })

@@ -18,17 +18,15 @@ import (
 // readLinks waits until the FIB knows the interfaces, and follows their carrier
 // from then on.
 func (r *router) readLinks(ctx context.Context, w *fib.Watcher) error {
-	for r.links == nil {
-		events, err := w.Next(ctx)
+	for e, err := range w.All(ctx) {
 		if err != nil {
 			return err
 		}
-		for _, e := range events {
-			if e.Kind == fib.EventSynced {
-				r.links = map[string]int{}
-			}
+		if e.Kind == fib.EventSynced {
+			break
 		}
 	}
+	r.links = map[string]int{}
 	for _, l := range r.fib.Links() {
 		r.links[l.Interface] = l.IfIndex
 	}
@@ -37,18 +35,13 @@ func (r *router) readLinks(ctx context.Context, w *fib.Watcher) error {
 }
 
 func (r *router) carrier(ctx context.Context, w *fib.Watcher) {
-	for {
-		events, err := w.Next(ctx)
-		if err != nil {
-			return
-		}
-		for _, e := range events {
-			switch {
-			case e.Kind == fib.EventLink && !e.Link.Up():
-				r.speaker.LinkDown(e.Link.Interface)
-			case e.Kind == fib.EventError:
-				r.log.Error("kernel", "err", e.Err)
-			}
+	for e, err := range w.All(ctx) {
+		switch {
+		case err != nil:
+		case e.Kind == fib.EventLink && !e.Link.Up():
+			r.speaker.LinkDown(e.Link.Interface)
+		case e.Kind == fib.EventError:
+			r.log.Error("kernel", "err", e.Err)
 		}
 	}
 }
@@ -96,7 +89,9 @@ func (r *router) route(c rib.Change) {
 		}
 	}
 	if len(route.NextHops) == 0 {
-		r.fib.DeleteRoute(route.RouteKey)
+		if err := r.fib.DeleteRoute(route.RouteKey); err != nil {
+			r.log.Error("route not deleted", "prefix", c.Prefix, "err", err)
+		}
 		return
 	}
 	if err := r.fib.SetRoute(route); err != nil {

@@ -141,7 +141,7 @@ func (r *router) parse(args []string) error {
 }
 
 func (r *router) open(as uint32, id netip.Addr, bulk int) (err error) {
-	if r.fib, err = fib.Open(fib.Config{Tables: []uint32{r.table}}); err != nil {
+	if r.fib, err = fib.New(fib.Config{Tables: []uint32{r.table}}); err != nil {
 		return err
 	}
 	if r.bfd, err = bfd.NewServer(bfd.Config{}); err != nil {

@@ -251,7 +251,7 @@ func (m *machine) size() (size, error) {
 
 // setRoutes returns the CPU that routes alone cost, one after the other.
 func setRoutes(m *machine, n int) (time.Duration, error) {
-	f, err := fib.Open(fib.Config{NetNS: "/run/netns/" + m.peer, Tables: []uint32{500}})
+	f, err := fib.New(fib.Config{NetNS: "/run/netns/" + m.peer, Tables: []uint32{500}})
 	if err != nil {
 		return 0, err
 	}

@@ -19,7 +19,7 @@ func load(l *lab, v6 bool, n int) []fib.NextHop {
 	f := running(l)
 	hops := make([]fib.NextHop, 2)
 	for i, gw := range gateways(v6, 2, false) {
-		hops[i] = fib.NextHop{Gateway: gw, Link: l.link[i]}
+		hops[i] = fib.NextHop{Gateway: gw, IfIndex: l.link[i]}
 	}
 	for i := range n {
 		must(f.SetRoute(fib.Route{RouteKey: fib.RouteKey{Table: 90, Prefix: prefix(v6, i)}, NextHops: hops}))
@@ -59,13 +59,13 @@ func failoverOnce(v6 bool, n int) (took time.Duration, messages uint64, repair t
 	for range 5 {
 		before := f.Stats().ObjectWrites
 		start := time.Now()
-		f.GatewayDown(hops[0].Link, hops[0].Gateway)
+		f.GatewayDown(hops[0].IfIndex, hops[0].Gateway)
 		at := <-heard
 		all = append(all, at.Sub(start))
 		must(f.Flush(context.Background()))
 		messages = f.Stats().ObjectWrites - before
 		start = time.Now()
-		f.GatewayUp(hops[0].Link, hops[0].Gateway)
+		f.GatewayUp(hops[0].IfIndex, hops[0].Gateway)
 		must(f.Flush(context.Background()))
 		repair = time.Since(start)
 		time.Sleep(1200 * time.Millisecond) // leftovers are collected

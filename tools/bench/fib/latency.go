@@ -28,13 +28,13 @@ func latency() bool {
 	learner := f.Learn(fib.Filter{Tables: []uint32{95}})
 	defer learner.Close()
 	buf := make([]fib.LearnChange, 16)
-	_, _, err := learner.Next(context.Background(), buf)
+	_, err := learner.Next(context.Background(), buf) // Synced: the table is empty
 	must(err)
 	fd := rawSocket(l)
 	defer unix.Close(fd)
 	k := kinds[0]
 	var set, learn, heal []time.Duration
-	hops := []fib.NextHop{{Gateway: netip.MustParseAddr("10.0.0.2"), Link: l.link[0]}}
+	hops := []fib.NextHop{{Gateway: netip.MustParseAddr("10.0.0.2"), IfIndex: l.link[0]}}
 	for i := range 300 {
 		p := prefix(false, i)
 		start := time.Now()
@@ -43,7 +43,7 @@ func latency() bool {
 
 		start = time.Now()
 		must(unix.Sendto(fd, foreign(k.message(nil, 95, p, unix.RTM_NEWROUTE, unix.NLM_F_REQUEST|unix.NLM_F_CREATE, k.tail(l))), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}))
-		n, _, err := learner.Next(context.Background(), buf)
+		n, err := learner.Next(context.Background(), buf)
 		must(err)
 		learn = append(learn, time.Since(start))
 		if n != 1 || buf[0].Prefix != p {

@@ -45,7 +45,7 @@ func ours(l *lab, k kind, n, op int) time.Duration {
 	routes := make([]fib.Route, 1)
 	hops := make([]fib.NextHop, k.hops)
 	for i, gw := range gateways(k.v6, k.hops, op != opAdd) {
-		hops[i] = fib.NextHop{Gateway: gw, Link: l.link[i%2]}
+		hops[i] = fib.NextHop{Gateway: gw, IfIndex: l.link[i%2]}
 	}
 	routes[0].NextHops = hops
 	f := running(l)
@@ -53,7 +53,7 @@ func ours(l *lab, k kind, n, op int) time.Duration {
 	for i := range n {
 		r := fib.Route{RouteKey: fib.RouteKey{Table: 90, Prefix: prefix(k.v6, i)}, NextHops: hops, RTAMultipath: k.classic}
 		if op == opDelete {
-			f.DeleteRoute(r.RouteKey)
+			must(f.DeleteRoute(r.RouteKey))
 		} else {
 			must(f.SetRoute(r))
 		}
@@ -70,17 +70,16 @@ var current struct {
 
 func running(l *lab) *fib.FIB {
 	if current.f == nil {
-		f, err := fib.Open(fib.Config{NetNS: l.path(), Tables: []uint32{90}})
+		f, err := fib.New(fib.Config{NetNS: l.path(), Tables: []uint32{90}})
 		must(err)
 		w := f.Watch(fib.WatchOptions{})
 		ctx, cancel := context.WithCancel(context.Background())
 		done := make(chan error, 1)
 		go func() { done <- f.Run(ctx) }()
-		for synced := false; !synced; {
-			events, err := w.Next(ctx)
+		for e, err := range w.All(ctx) {
 			must(err)
-			for _, e := range events {
-				synced = synced || e.Kind == fib.EventSynced
+			if e.Kind == fib.EventSynced {
+				break
 			}
 		}
 		w.Close()
