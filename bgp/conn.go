@@ -33,9 +33,9 @@ const lingerTime = time.Second
 // conn is one TCP connection with its two pumps. The owner of the peer talks to
 // them through channels only; the pumps hold no state of the protocol.
 type conn struct {
-	id            fsm.ConnID
-	nc            net.Conn
-	local, remote netip.AddrPort
+	id            fsm.ConnID     // the machine's number for the connection
+	nc            net.Conn       // the connection; the pumps read and write it
+	local, remote netip.AddrPort // the ends of nc
 
 	rx     chan chunk    // reader to owner: complete messages
 	free   chan []byte   // owner to reader: a buffer that was used up
@@ -60,8 +60,8 @@ type chunk struct {
 
 // written is the writer's report on one buffer.
 type written struct {
-	buf []byte
-	err error
+	buf []byte // what was to be written
+	err error  // nil if all of it was
 }
 
 // newConn starts the pumps of nc. done is called when both have ended and nc is

@@ -11,43 +11,43 @@ import (
 // connections are the TCP connections of a peer: that of its session, a second one while a
 // collision is undecided, and one that is being opened. Only the peer's owner uses it.
 type connections struct {
-	env    *env
-	info   *peerInfo
+	env    *env            // of the speaker
+	info   *peerInfo       // of the peer: its configuration and its counters
 	gone   <-chan struct{} // closed when the owner has ended
 	dialed chan dialed     // results of attempts to connect
 
-	slots   [2]slot
-	pending pending
-	dialing fsm.ConnID
+	slots   [2]slot            // the connections that the machine knows
+	pending pending            // one that waits for a slot
+	dialing fsm.ConnID         // the attempt to connect that is under way; 0: none
 	cancel  context.CancelFunc // of dialing
 	last    <-chan struct{}    // closed when the connection before has sent everything
 }
 
 // slot is a connection with the messages that wait for its writer.
 type slot struct {
-	c         *conn
-	info      *peerInfo
-	ctl       []byte // OPEN, KEEPALIVE, ROUTE-REFRESH: at most a few
-	final     []byte // the NOTIFICATION that goes with its end
-	open      wire.Open
-	neg       fsm.Negotiated
-	release   func() // gives back the listener's token; nil for a connection of ours
-	keepalive bool   // a KEEPALIVE is in ctl
+	c         *conn          // nil: the slot is empty
+	info      *peerInfo      // of the peer: what is sent is counted there
+	ctl       []byte         // OPEN, KEEPALIVE, ROUTE-REFRESH: at most a few
+	final     []byte         // the NOTIFICATION that goes with its end
+	open      wire.Open      // the OPEN that we have sent
+	neg       fsm.Negotiated // what the two OPENs have in common
+	release   func()         // gives back the listener's token; nil for a connection of ours
+	keepalive bool           // a KEEPALIVE is in ctl
 }
 
 // pending is a connection that has no slot yet: the machine may first have to close another
 // one.
 type pending struct {
-	id      fsm.ConnID
-	nc      net.Conn
-	release func()
+	id      fsm.ConnID // the machine's number for the connection
+	nc      net.Conn   // nil: nothing is pending
+	release func()     // gives back the listener's token; nil for a connection of ours
 }
 
 // dialed is the result of an attempt to connect.
 type dialed struct {
-	id  fsm.ConnID
-	nc  net.Conn
-	err error
+	id  fsm.ConnID // the machine's number for the attempt
+	nc  net.Conn   // nil if err is set
+	err error      // why there is no connection
 }
 
 // none reports whether there is no connection, and none that waits for a slot.

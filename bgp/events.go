@@ -109,15 +109,15 @@ const eventBacklog = 1024
 
 // Watcher is a reader of a speaker's events. It is safe for concurrent use.
 type Watcher struct {
-	hub  *eventHub
+	hub  *eventHub     // of the speaker
 	wake chan struct{} // queue or closed may have changed
 
 	// Guarded by hub.mu.
 	queue  []Event
 	live   int  // events in queue that are not of a snapshot
 	behind bool // events were lost: a snapshot is due
-	lost   int
-	closed bool
+	lost   int  // events that behind stands for
+	closed bool // Close was called
 }
 
 // Next waits for events and fills buf with as many as it has room for. Without room it does
@@ -202,11 +202,11 @@ func (s *Watcher) Close() {
 // eventHub gives each event to all subscribers and never waits for any of them. It
 // remembers what a new one must know.
 type eventHub struct {
-	mu     sync.Mutex
-	subs   map[*Watcher]struct{}
-	closed bool
-	ended  chan struct{} // closed with it
-	peers  map[PeerKey]*standing
+	mu     sync.Mutex            // guards the following, and the queues of subs
+	subs   map[*Watcher]struct{} // the watchers that are open
+	closed bool                  // the speaker has ended
+	ended  chan struct{}         // closed with it
+	peers  map[PeerKey]*standing // what a new watcher must know of each peer
 	// The speaker's own, nil if there was none.
 	converged, listen *Event
 }

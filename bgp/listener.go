@@ -17,14 +17,14 @@ import (
 // listener is one listening socket with what the peers behind it want of it. It
 // is shared by all peers and ranges of its address family.
 type listener struct {
-	addr    netip.AddrPort
-	nl      net.Listener
-	pending chan struct{} // a token for each connection not yet Established
+	addr    netip.AddrPort // what it is bound to
+	nl      net.Listener   // the socket
+	pending chan struct{}  // a token for each connection not yet Established
 
-	mu     sync.Mutex
-	kernel bool     // the socket is the kernel's
-	keys   []md5Key // that the kernel has
-	gtsm   bool     // only TTL 255 gets through
+	mu     sync.Mutex // guards the following
+	kernel bool       // the socket is the kernel's
+	keys   []md5Key   // that the kernel has
+	gtsm   bool       // only TTL 255 gets through
 }
 
 // listen opens a socket.
@@ -67,7 +67,7 @@ func network(a netip.Addr) string {
 
 // demand is what the peers of one address family want of a listening socket.
 type demand struct {
-	keys []md5Key
+	keys []md5Key // TCP MD5 keys of peers and ranges
 	// gtsm is set if all of them use TTL security: then the kernel refuses
 	// everybody else's SYN already.
 	gtsm bool

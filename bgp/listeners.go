@@ -10,11 +10,11 @@ import (
 
 // listeners are the listening sockets of a speaker, which guards them.
 type listeners struct {
-	hub    *eventHub
-	all    []*listener
+	hub    *eventHub     // where a failure becomes an event
+	all    []*listener   // the sockets that are open
 	failed error         // why their options are not as they should be, nil if they are
 	wait   time.Duration // before the options are set again
-	retry  *time.Timer
+	retry  *time.Timer   // runs after wait; nil before the first failure
 }
 
 // Waits between attempts to set socket options that the kernel refused, most likely for

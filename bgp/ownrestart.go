@@ -12,14 +12,14 @@ import (
 // ownRestart is the speaker's own graceful restart (RFC 4724, Section 4.1): for how long best
 // paths, End-of-RIB and the end of the R bit are deferred. It is safe for concurrent use.
 type ownRestart struct {
-	table   *rib.Table
-	hub     *eventHub
+	table   *rib.Table    // whose best paths are deferred
+	hub     *eventHub     // where the end becomes an event
 	early   bool          // GracefulRestart.EarlyUpdates
 	changed chan struct{} // the deadline may have changed
 
-	mu        sync.Mutex
-	deferral  *fsm.Deferral[PeerKey]
-	inventory bool // InventoryComplete was called
+	mu        sync.Mutex             // guards the following
+	deferral  *fsm.Deferral[PeerKey] // decides until when
+	inventory bool                   // InventoryComplete was called
 }
 
 func (r *ownRestart) init(c *Config, table *rib.Table, hub *eventHub) {

@@ -14,28 +14,28 @@ import (
 // the loop here, what the loop feeds the state machine and what it carries out for it in
 // peer_session.go, and what others have it do in peer_commands.go.
 type peer struct {
-	env  *env
-	host peerHost
-	key  PeerKey
+	env  *env          // of the speaker
+	host peerHost      // what a peer asks of the speaker
+	key  PeerKey       // never changes
 	dyn  *dynamicRange // nil: configured
-	info peerInfo
+	info peerInfo      // what others read
 
-	inbox    chan func(now time.Time)
-	incoming chan incoming
-	ready    chan struct{}   // the Adj-RIB-Out has something
-	gone     chan struct{}   // closed when loop has ended
-	after    <-chan struct{} // loop begins when it is closed; nil: at once
+	inbox    chan func(now time.Time) // functions for the owner, which calls them with its time
+	incoming chan incoming            // connections that a listener has accepted
+	ready    chan struct{}            // the Adj-RIB-Out has something
+	gone     chan struct{}            // closed when loop has ended
+	after    <-chan struct{}          // loop begins when it is closed; nil: at once
 
 	// ---- owned by loop
 
-	m       *fsm.Machine
-	conns   connections
-	paths   learned
-	events  peerEvents
-	sess    *session // nil unless Established
-	limited limitBackoff
+	m       *fsm.Machine // decides
+	conns   connections  // carry out what m decides
+	paths   learned      // what the peer announces, and the helper of its graceful restart
+	events  peerEvents   // publishes
+	sess    *session     // nil unless Established
+	limited limitBackoff // how often a prefix limit ended its sessions
 
-	timer    *time.Timer
+	timer    *time.Timer     // fires at the earliest deadline
 	ended    bool            // loop shall end
 	grace    time.Time       // until when the hold timer waits for unread input
 	hadUp    bool            // there was a session since the speaker started: F bits
@@ -60,8 +60,8 @@ type peerHost interface {
 
 // incoming is a connection that the peer has opened.
 type incoming struct {
-	nc      net.Conn
-	release func()
+	nc      net.Conn // the connection
+	release func()   // gives back the listener's token
 }
 
 func newPeer(e *env, host peerHost, c PeerConfig, r *dynamicRange) *peer {

@@ -9,12 +9,12 @@ import (
 // peerEvents makes the events of a peer, and publishes those that its reporter lets through.
 // Only the peer's owner uses it.
 type peerEvents struct {
-	key  PeerKey
-	hub  *eventHub
-	info *peerInfo
+	key  PeerKey      // of the peer
+	hub  *eventHub    // of the speaker
+	info *peerInfo    // where the last error is to be seen
 	m    *fsm.Machine // whose state events have
 	help *fsm.Helper  // likewise
-	rep  *reporter
+	rep  *reporter    // leaves out repetitions
 
 	reason *PeerError // why the connection that is being closed has ended
 }

@@ -10,11 +10,11 @@ import (
 // peerInfo is what others may ask about a peer while its owner is busy: its configuration
 // and its status. It is safe for concurrent use.
 type peerInfo struct {
-	mu  sync.Mutex
-	cfg PeerConfig
-	st  PeerStatus
-	in  *rib.In  // nil before the first session
-	out *rib.Out // nil unless Established
+	mu  sync.Mutex // guards the following
+	cfg PeerConfig // as last configured
+	st  PeerStatus // what the owner knows; Speaker.Peer adds counters
+	in  *rib.In    // nil before the first session
+	out *rib.Out   // nil unless Established
 }
 
 // config returns the peer's configuration, which is replaced as a whole.

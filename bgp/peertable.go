@@ -9,8 +9,8 @@ import (
 
 // peerTable has the peers and ranges of a speaker, which guards it.
 type peerTable struct {
-	cfg     *Config
-	byKey   map[PeerKey]*peer
+	cfg     *Config              // of the speaker
+	byKey   map[PeerKey]*peer    // configured and dynamic peers
 	ranges  []*dynamicRange      // longest prefix first
 	dynamic int                  // peers that came from ranges
 	failing map[PeerKey]pastPeer // dynamic peers that are gone
@@ -19,8 +19,8 @@ type peerTable struct {
 // pastPeer is what is known of a dynamic peer that is gone: how it failed, and how often a
 // prefix limit ended its sessions.
 type pastPeer struct {
-	rep     *reporter
-	limited limitBackoff
+	rep     *reporter    // how its failures were reported
+	limited limitBackoff // how often a prefix limit ended its sessions
 }
 
 // get returns a peer.

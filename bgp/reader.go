@@ -65,7 +65,7 @@ const drainLimit = 16 << 20
 // two by append only, which makes room where there is none, so that whatever the sizes of
 // buffers are, none is left behind.
 type reader struct {
-	src   io.Reader
+	src   io.Reader  // the stream
 	limit func() int // longest message accepted now
 	// settled waits until limit has taken account of all messages returned so far.
 	settled func() bool

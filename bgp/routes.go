@@ -53,11 +53,11 @@ func (s *Speaker) WatchRoutes(c rib.WatchConfig) *RouteWatcher {
 
 // RouteWatcher is a reader of the best paths of a speaker. It is safe for concurrent use.
 type RouteWatcher struct {
-	paths  *rib.Watcher
+	paths  *rib.Watcher    // of the speaker's table
 	wake   chan struct{}   // there may be something to read
 	ended  <-chan struct{} // Run has ended
-	closed chan struct{}
-	once   sync.Once // closes closed
+	closed chan struct{}   // closed by Close
+	once   sync.Once       // closes closed
 }
 
 func (w *RouteWatcher) signal() {

@@ -13,15 +13,15 @@ import (
 
 // session is an Established session of a peer. Only the peer's owner uses it.
 type session struct {
-	env    *env
-	slot   *slot
-	conn   *conn
-	neg    fsm.Negotiated
-	opt    wire.Options
-	paths  *learned
-	events *peerEvents
-	in     *rib.In
-	out    *rib.Out
+	env    *env           // of the speaker
+	slot   *slot          // the messages that wait for the writer
+	conn   *conn          // the connection
+	neg    fsm.Negotiated // what was negotiated
+	opt    wire.Options   // how UPDATEs are to be parsed
+	paths  *learned       // what the peer announces
+	events *peerEvents    // of the peer
+	in     *rib.In        // the peer's Adj-RIB-In
+	out    *rib.Out       // the peer's Adj-RIB-Out
 
 	pending bool         // the Adj-RIB-Out may have something to send
 	fillAt  time.Time    // not before then

@@ -13,8 +13,8 @@ const maxMD5Key = 80
 // md5Key is one key of TCP MD5 (RFC 2385, Section 2.0): for one peer, or with the kernel's
 // TCP_MD5SIG_EXT for a prefix of peers. An empty key deletes.
 type md5Key struct {
-	prefix netip.Prefix
-	key    string
+	prefix netip.Prefix // a peer's address in full length, or a range
+	key    string       // at most TCP_MD5SIG_MAXKEYLEN (80) octets
 }
 
 // rawControl runs f on the descriptor of c, as net.Dialer's Control hands it

@@ -18,12 +18,12 @@ import (
 // concurrent use. They are in three files: its life here, the configuration of peers in
 // control.go, and what is done to sessions in operate.go.
 type Speaker struct {
-	env env
+	env env // what peers see of the speaker
 
 	mu        sync.Mutex // guards the following, and that env.ctx is set
-	stopped   bool
-	peers     peerTable
-	listeners listeners
+	stopped   bool       // Run has returned
+	peers     peerTable  // configured and dynamic
+	listeners listeners  // sockets that peers connect to
 }
 
 // New checks the configuration. Nothing happens before [Speaker.Run].

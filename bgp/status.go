@@ -55,7 +55,7 @@ type PeerStatus struct {
 	// PathUp.
 	PathDown bool
 
-	endOfRIB [2]time.Time
+	endOfRIB [2]time.Time // when it came, IPv4 and IPv6; zero: not yet
 }
 
 var noAddrPort netip.AddrPort

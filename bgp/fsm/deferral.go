@@ -23,21 +23,21 @@ type DeferralConfig struct {
 //
 // The owner reports what happens, and calls Advance after that and at the time of Deadline.
 type Deferral[K comparable] struct {
-	cfg    DeferralConfig
-	active bool
-	began  time.Time
-	early  bool // EstablishTime is not over
-	others bool // there may be peers that Add has not listed
-	peers  map[K]*deferralPeer
+	cfg    DeferralConfig      // as given to NewDeferral
+	active bool                // best paths are deferred, and the R bit is set
+	began  time.Time           // when Begin was called: the timers run from there
+	early  bool                // EstablishTime is not over
+	others bool                // there may be peers that Add has not listed
+	peers  map[K]*deferralPeer // those that were added and not removed
 }
 
 // deferralPeer is a peer that a restarting speaker may wait for.
 type deferralPeer struct {
-	up         bool
-	noEndOfRIB bool // without graceful restart it may never send End-of-RIB
-	restarted  bool // it has restarted itself
-	pathDown   bool // BFD or the interface says so
-	missing    wire.FamilySet
+	up         bool           // its session is Established
+	noEndOfRIB bool           // without graceful restart it may never send End-of-RIB
+	restarted  bool           // it has restarted itself
+	pathDown   bool           // BFD or the interface says so
+	missing    wire.FamilySet // families whose End-of-RIB has not come yet
 }
 
 // NewDeferral returns a Deferral that Begin starts.

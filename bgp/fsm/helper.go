@@ -79,8 +79,8 @@ type HelperConfig struct {
 // The owner reports what happens with Lost, Up, EndOfRIB and DropStale, calls Advance at the
 // time of Deadline, and after each of these carries out what Effects returns, in order.
 type Helper struct {
-	cfg   HelperConfig
-	phase RestartStatus
+	cfg   HelperConfig  // as given to Configure
+	phase RestartStatus // what is done for the peer now
 	// stale are the families that have stale paths of an earlier session.
 	stale wire.FamilySet
 	// longLived is how long each family's paths may be long-lived stale, from
@@ -88,7 +88,7 @@ type Helper struct {
 	longLived [families]time.Duration
 	deadline  time.Time           // of phase waiting or syncing
 	llUntil   [families]time.Time // of phase long-lived
-	out       []HelperEffect
+	out       []HelperEffect      // what Effects has not returned yet
 }
 
 // families is the number of address families that there are.

@@ -16,7 +16,7 @@ import (
 // while a peer that may have restarted opens a new connection beside its old session.
 type Machine struct {
 	shared
-	first  connection
+	first  connection // in Idle while the peer has no connection
 	second connection // only while there are two; else in Idle, without a number
 }
 

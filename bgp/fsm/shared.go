@@ -8,10 +8,10 @@ import (
 
 // shared is what both connections of a peer have in common.
 type shared struct {
-	cfg  Config
-	out  []Effect
-	last ConnID // the last number that was given to a connection
-	back backoff
+	cfg  Config   // as given to New or Configure, with defaults
+	out  []Effect // what Effects has not returned yet
+	last ConnID   // the last number that was given to a connection
+	back backoff  // the delay before the next attempt to connect
 
 	plainUntil  time.Time // until then our OPENs go without capabilities
 	refuseUntil time.Time // the peer's connections are refused until then

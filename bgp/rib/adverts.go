@@ -18,20 +18,20 @@ type advert struct {
 }
 
 type advertNode struct {
-	next uint32
+	next uint32 // the next node of the list; 0: none
 	advert
 }
 
 type advertPage struct {
-	n    int
-	head [slabSize]uint32
+	n    int              // destinations of the page that have adverts
+	head [slabSize]uint32 // by destination: the first node, 0, or inTable
 }
 
 // advertTable holds the adverts of a destination by path identifier; attr is 0 where there is
 // none.
 type advertTable struct {
-	n     int
-	byOut []advert
+	n     int      // adverts in it
+	byOut []advert // by path identifier for sending
 }
 
 // inTable is the head of a destination with a table.

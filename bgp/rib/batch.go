@@ -8,19 +8,19 @@ import (
 // destinations that share attribute set, source, kind and family, and becomes one message
 // or several. So a batch packs as well as its size allows, without sorting.
 type batch struct {
-	buckets []bucket
-	items   []item
+	buckets []bucket            // in the order of their first items
+	items   []item              // of all buckets; those of one are linked
 	octets  int                 // estimate of the encoded size
 	other   map[bucketKey]int32 // buckets that the attrSet's own note does not name
-	builder wire.Builder
-	popped  []destID // to unpin when encoded
+	builder wire.Builder        // writes the messages
+	popped  []destID            // to unpin when encoded
 }
 
 type bucketKey struct {
-	attr attrID // 0 for a withdrawal
-	src  uint16
-	kind messageKind
-	fam  uint8
+	attr attrID      // 0 for a withdrawal
+	src  uint16      // number of the peer that the paths come from
+	kind messageKind // of the messages that it becomes
+	fam  uint8       // 0: IPv4, 1: IPv6
 }
 
 type bucket struct {
@@ -29,9 +29,9 @@ type bucket struct {
 }
 
 type item struct {
-	dest destID
-	next int32
-	out  uint16
+	dest destID // what is announced or withdrawn
+	next int32  // the next item of the bucket, 1-based; 0: none
+	out  uint16 // path identifier for sending, 0 without ADD-PATH
 }
 
 // batchOctets is about how much is encoded at a time: enough to pack what shares

@@ -4,9 +4,9 @@ import "slices"
 
 // chunk is a run of encoded messages. It does not change while anybody reads it.
 type chunk struct {
-	data  []byte
-	msgs  []message
-	needs int // members that have not sent all of it yet
+	data  []byte    // the messages, one after another
+	msgs  []message // where each of them is
+	needs int       // members that have not sent all of it yet
 }
 
 // newChunk returns an empty chunk, with room for some octets.
@@ -33,10 +33,10 @@ func (t *Table) recycle(c *chunk) {
 
 // message is one message of a chunk.
 type message struct {
-	start, end uint32
-	src        uint16 // peer that its paths come, or came, from
-	kind       messageKind
-	nlri       uint16
+	start, end uint32      // octets of the chunk: data[start:end]
+	src        uint16      // peer that its paths come, or came, from
+	kind       messageKind // announcement, withdrawal, or one without NLRI
+	nlri       uint16      // how many NLRI it has
 }
 
 type messageKind uint8

@@ -27,21 +27,21 @@ type dest struct {
 
 type dest4 struct {
 	dest
-	addr uint32
+	addr uint32 // as a number
 }
 
 type dest6 struct {
 	dest
-	addr [16]byte
+	addr [16]byte // in network order
 }
 
 // prefixes holds the destinations of both families and finds them by prefix.
 type prefixes struct {
-	d4     slab[dest4]
-	d6     slab[dest6]
-	ix4    index
-	ix6    index
-	k0, k1 uint64 // random: nobody can choose prefixes that collide
+	d4     slab[dest4] // IPv4 destinations
+	d6     slab[dest6] // IPv6 destinations
+	ix4    index       // finds one of d4
+	ix6    index       // finds one of d6
+	k0, k1 uint64      // random: nobody can choose prefixes that collide
 }
 
 func (p *prefixes) at(id destID) *dest {

@@ -9,14 +9,14 @@ import (
 
 // groupKey is everything that shapes what is sent to a peer, except who the peer is.
 type groupKey struct {
-	families, addPath wire.FamilySet
-	limit             int
-	as4, long, mixed  bool // AS4, ExtendedMessages, ExtendedNextHop
-	longLived, self   bool
-	nextHop           [2]wire.NextHop
-	external, client  bool
-	as                uint32         // of an eBGP peer
-	export            unsafe.Pointer // identity of the Export func value
+	families, addPath wire.FamilySet  // Families and AddPath
+	limit             int             // AddPathLimit
+	as4, long, mixed  bool            // AS4, ExtendedMessages, ExtendedNextHop
+	longLived, self   bool            // LongLived; NextHopSelf, or an eBGP peer
+	nextHop           [2]wire.NextHop // NextHop4 and NextHop6
+	external, client  bool            // an eBGP peer; a route reflector client
+	as                uint32          // of an eBGP peer
+	export            unsafe.Pointer  // identity of the Export func value
 }
 
 func keyOf(in *In, c OutConfig) groupKey {
@@ -48,16 +48,16 @@ func keyOf(in *In, c OutConfig) groupKey {
 // message holds paths of one peer only, and that peer's session leaves it out.
 type group struct {
 	reader
-	t       *Table
-	key     groupKey
-	who     uint32 // identity, for attrStore.change
-	export  Policy
-	members []*Out
-	lagging int // members that are behind
-	sole    *In // the only member so far: its own paths are not even considered
+	t       *Table   // the table, whose mutex guards the group
+	key     groupKey // what all members have in common
+	who     uint32   // identity, for attrStore.change
+	export  Policy   // changes or refuses what is advertised
+	members []*Out   // sessions that are open
+	lagging int      // members that are behind
+	sole    *In      // the only member so far: its own paths are not even considered
 
-	adverts    adverts
-	unsendable unsendable
+	adverts    adverts    // what is advertised: after each chunk, what its members know
+	unsendable unsendable // destinations whose attributes fit into no message
 
 	chunks  []*chunk // those that a member still needs are chunks[first:]
 	first   int

@@ -34,29 +34,29 @@ type PeerConfig struct {
 // Paths that are refused are not kept: when the import policy changes, ask the peer for a
 // route refresh.
 type In struct {
-	t        *Table
-	no       uint16
-	closed   bool
-	client   bool
-	external bool
-	addr     netip.Addr
-	as       uint32
-	routerID uint32
-	imports  Policy
+	t        *Table        // the table, whose mutex guards the In
+	no       uint16        // the peer's number in the table
+	closed   bool          // Close was called
+	client   bool          // a route reflector client of ours
+	external bool          // an eBGP peer
+	addr     netip.Addr    // the peer's address
+	as       uint32        // the peer's AS number
+	routerID uint32        // the peer's BGP Identifier, as a number
+	imports  Policy        // changes or refuses what the peer announces
 	ownAS    int           // AllowOwnAS
 	own      [2]netip.Addr // our addresses of the session, as next hops
-	lists    [2]pathList
+	lists    [2]pathList   // by family: IPv4, IPv6
 }
 
 // pathList holds the paths of one peer and family.
 type pathList struct {
-	head     uint32
-	n        int // paths
-	stale    int // of these, stale ones
-	limit    limiter
-	walked   bool
-	cursor   uint32 // where a walk goes on that let the mutex go
-	counters Counters
+	head     uint32   // the first path; the others follow by path.later
+	n        int      // paths
+	stale    int      // of these, stale ones
+	limit    limiter  // what PrefixLimit allows
+	walked   bool     // a walk has let the mutex go and will come back to cursor
+	cursor   uint32   // where a walk goes on that let the mutex go
+	counters Counters // for InStatus
 }
 
 func (in *In) list(d destID) *pathList { return &in.lists[d/v6&1] }

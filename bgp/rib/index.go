@@ -11,9 +11,9 @@ const (
 )
 
 type index struct {
-	slots []uint32
-	n     int // live entries
-	gone  int // deleted slots
+	slots []uint32 // see slotFor; 0: free, slotGone: deleted
+	n     int      // live entries
+	gone  int      // deleted slots
 }
 
 const indexMin = 64

@@ -37,11 +37,11 @@ func (a *attrSet) view() Attrs {
 
 // attrStore interns attribute sets and counts references to them.
 type attrStore struct {
-	sets slab[attrSet]
-	ix   index
-	seed maphash.Seed
-	own  own
-	room []byte // for change
+	sets slab[attrSet] // an attrID is an index here
+	ix   index         // finds a set by its octets
+	seed maphash.Seed  // random: nobody can choose attributes that collide
+	own  own           // who we are, for each set's loop checks
+	room []byte        // for change
 
 	recent []attrID // see keep; oldest first
 }
@@ -128,13 +128,13 @@ func (s *attrStore) unlink(root attrID, e *edge) {
 // paths of one set costs three internings.
 type edge struct {
 	op
-	arg      [16]byte
-	from, to attrID // to is 0 if the change yields nothing
+	arg      [16]byte // what the change is made with
+	from, to attrID   // to is 0 if the change yields nothing
 }
 
 // op is a kind of change of an attribute set.
 type op struct {
-	kind opKind
+	kind opKind // which change
 	who  uint32 // from opExport on: the export group's identity
 }
 

@@ -135,9 +135,9 @@ type limiter struct {
 
 // refusedKey is an NLRI of one family, in little room.
 type refusedKey struct {
-	hi, lo uint64
-	id     uint32
-	bits   uint8
+	hi, lo uint64 // the address, IPv4 as IPv4-mapped IPv6
+	id     uint32 // path identifier
+	bits   uint8  // prefix length
 }
 
 func keyOfNLRI(n wire.NLRI) refusedKey {

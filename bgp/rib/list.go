@@ -165,9 +165,9 @@ func (t *Table) standing(d *dest, id uint32) level {
 // shape is what a change of one path may do to others of its destination: another one
 // may be best, there may be a multipath set, and MEDs may rank them.
 type shape struct {
-	best   uint32
-	multi  bool // two paths or more are equally good: only looked at in a list
-	ranked bool
+	best   uint32 // the best path, 0 if there is none
+	multi  bool   // two paths or more are equally good: only looked at in a list
+	ranked bool   // some path has a MED
 }
 
 func (t *Table) shape(d *dest) shape {
@@ -191,9 +191,9 @@ func levelOf(l level, was, now shape) level {
 // pathWalk reads the paths of a destination, best first. Nothing of the table may change
 // meanwhile, and only one destination with an index may be read at a time.
 type pathWalk struct {
-	t     *Table
-	at    uint32 // the next path of a list
-	merge *pathMerge
+	t     *Table     // the table
+	at    uint32     // the next path of a list
+	merge *pathMerge // of a destination with an index, else nil
 }
 
 func (t *Table) walk(d *dest) pathWalk {

@@ -50,13 +50,13 @@ type OutConfig struct {
 // to be called by one goroutine. It lives as long as the session: a new session makes a
 // new one.
 type Out struct {
-	t        *Table
-	g        *group
-	in       *In
-	notify   func()
-	armed    bool // Notify is due at the next change
-	closed   bool
-	counters OutCounters
+	t        *Table      // the table, whose mutex guards the Out
+	g        *group      // the update group that the session belongs to
+	in       *In         // the peer's own paths, which are not sent back
+	notify   func()      // called when there is something to Fill
+	armed    bool        // Notify is due at the next change
+	closed   bool        // Close was called
+	counters OutCounters // for OutStatus
 
 	// In step with the group: what comes next is message msg of chunk seq.
 	seq uint64
@@ -64,14 +64,14 @@ type Out struct {
 
 	// Or catching up, from what the group advertises.
 	behind    bool
-	todo      dirty // destinations that changed behind our back
-	dump      dump
-	refreshes [2]refresh
-	own       *chunk // being sent, for this session alone
-	waits     uint64 // destinations that the group must have produced first
+	todo      dirty      // destinations that changed behind our back
+	dump      dump       // what of the whole group's adverts is still to be sent
+	refreshes [2]refresh // by family: what the peer has asked for
+	own       *chunk     // being sent, for this session alone
+	waits     uint64     // destinations that the group must have produced first
 
-	eor     eorStage
-	eorMark uint64
+	eor     eorStage // how far End-of-RIB has come
+	eorMark uint64   // what the stage waits for
 }
 
 // OutCounters counts what was sent to a peer. Except for NoNextHop and TooLong they only

@@ -4,8 +4,8 @@ import "math/bits"
 
 // outSet is a set of path identifiers for sending. The zero value is empty.
 type outSet struct {
-	words []uint64
-	low   int // no word before it has a bit
+	words []uint64 // a bit an identifier
+	low   int      // no word before it has a bit
 }
 
 // add adds an identifier.
@@ -39,8 +39,8 @@ func (s *outSet) pop() uint16 {
 // outPool gives out the path identifiers for sending of a destination, the lowest first. The
 // zero value has all of them, 1 to pathsMax.
 type outPool struct {
-	used []uint64
-	low  int // every word before it is full
+	used []uint64 // a bit an identifier
+	low  int      // every word before it is full
 }
 
 // lowest returns the lowest identifier that is not taken, 0 if there is none.

@@ -3,16 +3,16 @@ package rib
 // path is one path of a destination: 32 octets. The paths of a destination form a
 // list, best first; those that one peer sent form another.
 type path struct {
-	dest   destID
+	dest   destID // where it leads
 	next   uint32 // next path of the destination, if these are a list
 	later  uint32 // neighbours in the list of the peer
 	sooner uint32
-	attr   attrID
-	id     uint32 // path identifier as received
-	peer   uint16
-	out    uint16 // path identifier as sent: unique in the destination, stable
-	flags  pathFlags
-	rank   uint8 // see decide.go: how many better MEDs the neighbouring AS offers
+	attr   attrID    // its attributes after the import policy, with a reference
+	id     uint32    // path identifier as received
+	peer   uint16    // number of the peer that it comes from
+	out    uint16    // path identifier as sent: unique in the destination, stable
+	flags  pathFlags // see pathStale and the others
+	rank   uint8     // see decide.go: how many better MEDs the neighbouring AS offers
 }
 
 type pathFlags uint8

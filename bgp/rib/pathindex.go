@@ -12,7 +12,7 @@ import "cmp"
 // are sorted, too, so a change costs a few searches. What reads the paths best first merges the
 // groups: see pathMerge.
 type pathIndex struct {
-	n     int
+	n     int                  // paths in it
 	order sortedIDs            // by class, neighbouring AS, MED, steps 7 to 12
 	heads sortedIDs            // of each group the first path, by class, steps 7 to 12
 	byKey map[pathKey]uint32   // by what its peer calls a path
@@ -24,8 +24,8 @@ type pathIndex struct {
 
 // pathKey is what a peer calls a path of a destination.
 type pathKey struct {
-	peer uint16
-	id   uint32
+	peer uint16 // the peer's number
+	id   uint32 // path identifier as received
 }
 
 // peerPaths counts the paths of one peer.

@@ -4,19 +4,19 @@ package rib
 // by. One class comes after the other. Within a class those of rank 0 come first: what has
 // the lowest MED of its group, merged by steps 7 to 12; then those of rank 1, and so on.
 type pathMerge struct {
-	t     *Table
-	x     *pathIndex
-	head  place    // the next of x.heads
-	class uint32   // a path of the class that is being read, 0 at first
-	rank  uint8    // that is being read, 255 for all from there on
-	heap  []cursor // of each group whose paths of this rank have begun, the next one
-	later []cursor // of each group that has paths of the next rank, the first of these
+	t     *Table     // the table
+	x     *pathIndex // the index that is read
+	head  place      // the next of x.heads
+	class uint32     // a path of the class that is being read, 0 at first
+	rank  uint8      // that is being read, 255 for all from there on
+	heap  []cursor   // of each group whose paths of this rank have begun, the next one
+	later []cursor   // of each group that has paths of the next rank, the first of these
 }
 
 // cursor is a path and its place in pathIndex.order.
 type cursor struct {
-	id uint32
-	at place
+	id uint32 // number of the path
+	at place  // where order has it
 }
 
 func (m *pathMerge) begin(t *Table, x *pathIndex) {

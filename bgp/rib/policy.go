@@ -41,11 +41,11 @@ type Route struct {
 	// PathID is the path identifier as received (RFC 7911, Section 3), 0 without ADD-PATH.
 	PathID uint32
 
-	t    *Table
-	from *In
+	t    *Table // the table
+	from *In    // the peer that the path comes from
 	root attrID // what the attributes were before any change
 	attr attrID // with a reference
-	why  Reason
+	why  Reason // why it is refused, if it is
 }
 
 // begin prepares the table's Route for a policy. It takes a reference on attr, which whoever

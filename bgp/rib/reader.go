@@ -17,8 +17,8 @@ const (
 //
 // Of a destination that has an index of its paths, single paths may be dirty: see putPath.
 type dirty struct {
-	bits   [2][]uint64
-	queue  []destID
+	bits   [2][]uint64        // by family: a bit a destination
+	queue  []destID           // those still to be taken out are queue[head:]
 	outs   map[destID]*outSet // of destinations in the queue of which only some paths are dirty
 	head   int
 	queued uint64 // how many were ever put in
@@ -132,7 +132,7 @@ func (d *dirty) clear(t *Table) {
 // reader is what export groups and watchers have in common: they hear of changes.
 type reader struct {
 	dirty
-	interest level
+	interest level   // changes that reach deeper are not passed on
 	families [2]bool // IPv4, IPv6
 	single   [2]bool // families in which each path is looked at by itself, whatever the others are
 	wake     func()  // the set is no longer empty

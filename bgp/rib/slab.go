@@ -14,17 +14,17 @@ const (
 // for the life of its entry, nothing is ever copied, and memory goes back once a
 // page is empty. Index 0 is never given out: it means "none".
 type slab[T any] struct {
-	pages   []*slabPage[T]
-	partial []uint32 // pages that may have room; stale entries are skipped
-	vacant  []uint32 // page numbers without a page
-	empties int      // pages held although they are empty, at most one
-	n       int
+	pages   []*slabPage[T] // nil where the number is in vacant
+	partial []uint32       // pages that may have room; stale entries are skipped
+	vacant  []uint32       // page numbers without a page
+	empties int            // pages held although they are empty, at most one
+	n       int            // entries in use
 }
 
 type slabPage[T any] struct {
-	used  [slabSize / 64]uint64
-	n     int
-	hint  int // words of used before it are full
+	used  [slabSize / 64]uint64 // a bit an entry
+	n     int                   // entries in use
+	hint  int                   // words of used before it are full
 	items [slabSize]T
 }
 

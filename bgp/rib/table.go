@@ -40,34 +40,34 @@ type Config struct {
 // all its In, Out, Local and Watcher values. Nothing in it blocks, waits or
 // sleeps; it knows no clock.
 type Table struct {
-	mu sync.Mutex
+	mu sync.Mutex // guards what follows, and the fields of all that belongs to the table
 
-	as        uint32
-	routerID  uint32
-	clusterID uint32
-	multipath int
-	deferred  bool
-	held      bool // End-of-RIB waits for the inventory
+	as        uint32 // our AS number
+	routerID  uint32 // our BGP Identifier, as a number
+	clusterID uint32 // our cluster id, as a number
+	multipath int    // as in Config
+	deferred  bool   // no best path is selected yet (RFC 4724, Section 4.1)
+	held      bool   // End-of-RIB waits for the inventory
 
 	prefixes
-	paths        slab[path]
+	paths        slab[path]   // by number
 	indexes      []*pathIndex // by number, from 1 on
 	merge        pathMerge    // scratch
-	attrs        attrStore
-	peers        []*In // by number; peers[localPeer] is the local one
-	spare        []uint16
-	spareIndexes []uint32
-	readers      []*reader
-	groups       []*group
-	watchers     []*Watcher
-	lastWho      uint32 // identity of the newest group
-	limits       limits
-	scratch      []uint32
-	outNotes     []uint32 // scratch, see noteOuts
-	octets       []byte   // scratch for attribute sets
-	route        Route    // scratch for policies
-	batch        batch
-	chunks       []*chunk // spare ones
+	attrs        attrStore    // attribute sets
+	peers        []*In        // by number; peers[localPeer] is the local one
+	spare        []uint16     // numbers for new peers
+	spareIndexes []uint32     // numbers for new indexes
+	readers      []*reader    // groups and watchers
+	groups       []*group     // those with a member
+	watchers     []*Watcher   // those not closed
+	lastWho      uint32       // identity of the newest group
+	limits       limits       // constants, unless a test makes them smaller
+	scratch      []uint32     // of list.go
+	outNotes     []uint32     // scratch, see noteOuts
+	octets       []byte       // scratch for attribute sets
+	route        Route        // scratch for policies
+	batch        batch        // what is about to be encoded
+	chunks       []*chunk     // spare ones
 }
 
 // limits are constants that tests make smaller.

@@ -25,14 +25,14 @@ type WatchConfig struct {
 // and costs no more than four octets and two bits for each. It is safe for concurrent use.
 type Watcher struct {
 	reader
-	t         *Table
-	notify    func()
-	armed     bool
-	closed    bool
-	all       bool
+	t         *Table      // the table, whose mutex guards the Watcher
+	notify    func()      // called when there is something to read
+	armed     bool        // notify is due at the next change
+	closed    bool        // Close was called
+	all       bool        // WatchConfig.AllPaths
 	told      [2][]uint64 // prefixes of which the last change had paths
-	converged convergence
-	mark      uint64
+	converged convergence // whether the Change with Converged is due
+	mark      uint64      // what w.queued was when the table converged
 }
 
 // convergence is what a watcher knows of Table.Converge.

@@ -59,13 +59,13 @@ const (
 
 // attrSpec is what is known about an attribute.
 type attrSpec struct {
-	name  string
-	known bool
-	flags uint8 // Optional and Transitive as specified
-	rule  rule
-	size  uint16
-	drop  bool // never part of Attrs
-	rfc   string
+	name  string // as the RFCs write it
+	known bool   // its value is checked here; others are opaque
+	flags uint8  // Optional and Transitive as specified
+	rule  rule   // how its length is checked
+	size  uint16 // octets of the value, or of one element, as rule says
+	drop  bool   // never part of Attrs
+	rfc   string // what an error of its value cites
 }
 
 const (

@@ -16,14 +16,14 @@ type Builder struct {
 	AS4     bool      // the peer takes 4-octet AS numbers (RFC 6793, Section 4.1)
 	AddPath FamilySet // families whose NLRI are sent with path identifiers
 
-	b       []byte
-	start   int  // of the message
-	field   int  // of the length in front of the NLRI
-	nlri    int  // of the first NLRI
-	limit   int  // where NLRI must end
-	addPath bool // of this message
-	layout  layout
-	tail    Attrs // attributes that follow MP_REACH_NLRI
+	b       []byte // the buffer, with what the message has so far
+	start   int    // of the message
+	field   int    // of the length in front of the NLRI
+	nlri    int    // of the first NLRI
+	limit   int    // where NLRI must end
+	addPath bool   // of this message
+	layout  layout // of this message
+	tail    Attrs  // attributes that follow MP_REACH_NLRI
 }
 
 // layout is where the NLRI of a message stand.

@@ -28,15 +28,15 @@ type Update struct {
 	MPNextHop NextHop // of MPReach
 	MPUnreach List    // of MP_UNREACH_NLRI
 
-	opt     Options
-	attrs   []byte    // the Path Attributes field
-	seen    [4]uint64 // types that occurred
-	keep    [4]uint64 // types that go into Attrs
-	runs    [4][2]uint16
-	nruns   int
-	foreign bool // MP_REACH_NLRI of a family that is not wanted
-	messy   bool // the runs don't make up Attrs: it takes a rewrite
-	err     *Error
+	opt     Options      // as given to Parse
+	attrs   []byte       // the Path Attributes field
+	seen    [4]uint64    // types that occurred
+	keep    [4]uint64    // types that go into Attrs
+	runs    [4][2]uint16 // parts of attrs, from and to, that Attrs consists of
+	nruns   int          // how many of runs are in use
+	foreign bool         // MP_REACH_NLRI of a family that is not wanted
+	messy   bool         // the runs don't make up Attrs: it takes a rewrite
+	err     *Error       // the strongest so far
 }
 
 // Reach iterates over what the message announces in family f: MPReach, then NLRI.
