@@ -227,3 +227,46 @@ func TestBuilderFull(t *testing.T) {
 		}
 	}
 }
+
+// TestAS4Aggregator: RFC 6793, Section 6, and RFC 7607, Section 2: an AS4_AGGREGATOR that is
+// malformed, has AS 0 or comes from a peer with 4-octet AS numbers is discarded, and the error
+// names it; AGGREGATOR is used instead.
+func TestAS4Aggregator(t *testing.T) {
+	const origin, path, nh = "\x40\x01\x01\x00", "\x40\x02\x04\x02\x01\x00\x07", "\x40\x03\x04\xc0\x00\x02\x01"
+	const path4 = "\x40\x02\x06\x02\x01\x00\x00\x00\x07"
+	old := "\xc0\x07\x06\x5b\xa0\xc0\x00\x02\x09" // AS_TRANS
+	for _, tt := range []struct {
+		name, attrs string
+		as4         bool
+		err         string // the attribute named and the section cited
+		want        string // AGGREGATOR
+	}{
+		{"good", origin + path + nh + old + "\xc0\x12\x08\x00\x01\x00\x00\xc0\x00\x02\x09", false,
+			"", "\x00\x01\x00\x00\xc0\x00\x02\x09"},
+		{"AS 0", origin + path + nh + old + "\xc0\x12\x08\x00\x00\x00\x00\xc0\x00\x02\x09", false,
+			"AS4_AGGREGATOR RFC 7607, Section 2", "\x00\x00\x5b\xa0\xc0\x00\x02\x09"},
+		{"short", origin + path + nh + old + "\xc0\x12\x06\x00\x01\xc0\x00\x02\x09", false,
+			"AS4_AGGREGATOR RFC 6793, Section 6", "\x00\x00\x5b\xa0\xc0\x00\x02\x09"},
+		{"4-octet peer", origin + path4 + nh + "\xc0\x07\x08\x00\x01\x00\x00\xc0\x00\x02\x09" +
+			"\xc0\x12\x08\x00\x00\x00\x09\xc0\x00\x02\x09", true,
+			"AS4_AGGREGATOR RFC 6793, Section 6", "\x00\x01\x00\x00\xc0\x00\x02\x09"},
+		{"AS4_PATH, 4-octet peer", origin + path4 + nh + "\xc0\x11\x06\x02\x01\x00\x00\x00\x08", true,
+			"AS4_PATH RFC 6793, Section 6", ""},
+	} {
+		body := append([]byte{0, 0, 0, byte(len(tt.attrs))}, tt.attrs+"\x18\xc6\x33\x64"...)
+		u, err := ParseUpdate(body, Options{AS4: tt.as4})
+		got := ""
+		if e, ok := err.(*Error); ok {
+			got = e.Attr.String() + " " + e.RFC
+			if e.Disposition != AttributeDiscard {
+				t.Errorf("%s: %v", tt.name, e.Disposition)
+			}
+		}
+		if got != tt.err {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.err)
+		}
+		if v, _ := u.AppendAttrs(nil).Get(AttrAggregator); string(v) != tt.want {
+			t.Errorf("%s: AGGREGATOR % x, want % x", tt.name, v, tt.want)
+		}
+	}
+}

@@ -189,12 +189,22 @@ func (u *Update) aggregator(s *attrSpec, v, raw []byte) bool {
 }
 
 // as4 checks AS4_PATH and AS4_AGGREGATOR; both are used by AppendAttrs only.
+//
+// RFC 6793, Section 6: "A NEW BGP speaker that receives the AS4_PATH attribute or the
+// AS4_AGGREGATOR attribute in an UPDATE message from another NEW BGP speaker MUST discard the
+// path attribute and continue processing the UPDATE message." A malformed one from an OLD
+// speaker is discarded, too. Confederation segments in AS4_PATH make it not malformed:
+// mergePaths leaves them out.
 func (u *Update) as4(s *attrSpec, t AttrType, v, raw []byte) {
 	switch {
+	case u.opt.AS4 && t == AttrAS4Aggregator:
+		u.discard(errAS4Aggregator)
 	case u.opt.AS4:
-		u.discard(errAS4)
+		u.discard(errAS4Path)
 	case t == AttrAS4Aggregator && len(v) != 8:
 		u.length(AttributeDiscard, s, t, raw)
+	case t == AttrAS4Aggregator && binary.BigEndian.Uint32(v) == 0:
+		u.bad(AttributeDiscard, SubOptionalAttribute, t, raw, "RFC 7607, Section 2", "AS 0")
 	case t == AttrAS4Path:
 		if text := checkPath(v, 4, true); text != "" || len(v) == 0 {
 			u.bad(AttributeDiscard, SubOptionalAttribute, t, raw, s.rfc, "malformed: "+text)

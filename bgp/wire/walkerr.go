@@ -10,9 +10,13 @@ var (
 		AttrOriginatorID: external(AttrOriginatorID, "RFC 7606, Section 7.9"),
 		AttrClusterList:  external(AttrClusterList, "RFC 7606, Section 7.10"),
 	}
-	errAS4 = &Error{Disposition: AttributeDiscard, Code: CodeUpdate, Subcode: SubOptionalAttribute, Message: TypeUpdate,
-		Attr: AttrAS4Path, RFC: "RFC 6793, Section 6", Text: "from a peer with 4-octet AS numbers"}
+	errAS4Path, errAS4Aggregator = redundant(AttrAS4Path), redundant(AttrAS4Aggregator)
 )
+
+func redundant(t AttrType) *Error {
+	return &Error{Disposition: AttributeDiscard, Code: CodeUpdate, Subcode: SubOptionalAttribute, Message: TypeUpdate,
+		Attr: t, RFC: "RFC 6793, Section 6", Text: "from a peer with 4-octet AS numbers"}
+}
 
 func external(t AttrType, rfc string) *Error {
 	return &Error{Disposition: AttributeDiscard, Code: CodeUpdate, Subcode: SubMalformedAttributes, Message: TypeUpdate,
