@@ -38,13 +38,13 @@ type SocketStore interface {
 // memory. A Read that is woken for nearly every packet of very many waits up to a
 // millisecond for more, which costs a fraction of the time.
 type Conn struct {
-	pc        *afpacket.Conn
-	raw       [Batch]afpacket.Frame
-	malformed atomic.Uint64
+	pc        *afpacket.Conn        // the socket
+	raw       [Batch]afpacket.Frame // frames of the Read under way
+	malformed atomic.Uint64         // frames that were no ARP
 
-	mu  sync.Mutex // guards what Write uses
-	buf [Batch][FrameLen]byte
-	out [Batch]afpacket.Frame
+	mu  sync.Mutex            // guards what Write uses
+	buf [Batch][FrameLen]byte // the octets of each frame of out
+	out [Batch]afpacket.Frame // frames of the Write under way
 }
 
 // Listen opens a Conn without interfaces; [Conn.Add] gives it some. It needs

@@ -16,8 +16,8 @@ var ErrClosed = errors.New("arp: closed")
 
 // Monitor drives a [Tracker] on a connection. All methods are safe for concurrent use.
 type Monitor struct {
-	tracker *Tracker
-	loop    *station.Loop[Frame]
+	tracker *Tracker             // decides
+	loop    *station.Loop[Frame] // drives tracker
 }
 
 // NewMonitor makes a Monitor without links on conn, which stays the caller's to close.

@@ -75,13 +75,13 @@ func (v Verdict) String() string { return enum.String("Verdict", verdictNames[:]
 // allocated and lives elsewhere. It is pure: no socket, no clock. It is not safe
 // for concurrent use. The zero value answers nobody.
 type Policy struct {
-	guests  map[int]*guest
-	targets lpm.Table[int]
+	guests  map[int]*guest // by interface index
+	targets lpm.Table[int] // interface index of the guest that has a prefix; 0: elsewhere
 }
 
 type guest struct {
 	Guest
-	bucket rate.Bucket
+	bucket rate.Bucket // answers that the guest may still have
 }
 
 func (g *guest) has(ip netip.Addr) bool {

@@ -42,11 +42,11 @@ func (t *ProbeTiming) fill() {
 // Prober is the state of one probe for an address (RFC 5227, Section 2.1.1). It is
 // pure: time and packets in, decisions out. Not safe for concurrent use.
 type Prober struct {
-	mac    MAC
-	ip     IP
-	timing ProbeTiming
-	sent   int
-	next   time.Time
+	mac    MAC         // ours
+	ip     IP          // the address that is probed
+	timing ProbeTiming // with defaults
+	sent   int         // probes so far
+	next   time.Time   // when to act again
 }
 
 // NewProber starts to probe for ip on behalf of mac.

@@ -25,13 +25,13 @@ type Stats [verdictCount]uint64
 // Responder answers requests as its Policy says. All methods are safe for
 // concurrent use.
 type Responder struct {
-	conn  PacketConn
-	began atomic.Bool
-	out   []Frame // of Run's goroutine
+	conn  PacketConn  // where requests come from
+	began atomic.Bool // Run was called
+	out   []Frame     // of Run's goroutine
 
 	mu     sync.Mutex // guards policy and stats
-	policy Policy
-	stats  Stats
+	policy Policy     // decides
+	stats  Stats      // since New
 }
 
 // NewResponder makes a Responder without guests and targets on conn, which stays

@@ -71,14 +71,14 @@ const (
 // address now. A station that was silent for Idle is asked by unicast requests (RFC
 // 1122, Section 2.3.2.1), and is Gone if ProbeCount of them stay unanswered.
 type Tracker struct {
-	stations *station.Tracker
-	from     map[int]source
+	stations *station.Tracker // what was learned
+	from     map[int]source   // by interface index
 }
 
 // source is where questions come from on one link.
 type source struct {
-	mac MAC
-	ip  netip.Addr
+	mac MAC        // sender hardware address of questions
+	ip  netip.Addr // sender protocol address of questions; the zero Addr: 0.0.0.0
 }
 
 // NewTracker returns a Tracker without links.

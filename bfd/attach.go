@@ -12,7 +12,7 @@ import (
 // unless the kernel refuses its packets or it was added again. The attacher is a goroutine
 // of Run, as all this may have to wait for the kernel.
 type attacher struct {
-	server *Server
+	server *Server       // whose sessions they are
 	wake   chan struct{} // there are sessions to look at
 
 	mu     lock                     // held while sockets come and go, and by who hands them over
@@ -72,10 +72,10 @@ func (a *attacher) pass(now time.Time) (next time.Time) {
 // toLook is a session to look at, as it was when the pass began.
 type toLook struct {
 	*entry
-	config SessionConfig
-	state  State
-	again  bool // it was added again
-	gone   bool // it is no more
+	config SessionConfig // as last added
+	state  State         // as last posted
+	again  bool          // it was added again
+	gone   bool          // it is no more
 }
 
 // look brings one session's attachment up to date. What a session has it keeps until

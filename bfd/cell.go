@@ -9,23 +9,23 @@ import (
 // fact is what the owner tells the rest of the world about a session when its
 // state changes.
 type fact struct {
-	state          State
-	diag, downDiag Diag
-	remoteDiag     Diag
-	downRemote     Diag
-	reason         Reason
-	downReason     Reason
-	remoteC        bool
-	since, downAt  time.Duration
-	downs          uint64
+	state          State         // bfd.SessionState
+	diag, downDiag Diag          // bfd.LocalDiag now, and when the session last went down
+	remoteDiag     Diag          // that of the last packet
+	downRemote     Diag          // remoteDiag when it last went down
+	reason         Reason        // why it is in state
+	downReason     Reason        // why it last went down
+	remoteC        bool          // the C bit of the last packet
+	since, downAt  time.Duration // when it entered state, and when it last went down
+	downs          uint64        // how often it went down
 }
 
 // cell hands the latest fact of one session from the owner to any reader without
 // a lock that either could wait for: a sequence lock of atomic words. An odd
 // sequence is a write in progress.
 type cell struct {
-	seq   atomic.Uint32
-	words [4]atomic.Uint64
+	seq   atomic.Uint32    // even while nothing is being written
+	words [4]atomic.Uint64 // see write
 }
 
 // write stores f. Only the owner calls it.
@@ -65,8 +65,8 @@ const maxSessions = 1 << 14
 // marks is a set of session slots that one side fills and the other empties,
 // without locks: the dirty bits between the owner and a reader.
 type marks struct {
-	words [maxSessions / 64]atomic.Uint64
-	ready chan struct{} // holds a token when something was marked
+	words [maxSessions / 64]atomic.Uint64 // a bit a slot
+	ready chan struct{}                   // holds a token when something was marked
 }
 
 func newMarks() *marks { return &marks{ready: make(chan struct{}, 1)} }

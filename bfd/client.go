@@ -41,19 +41,19 @@ type ClientConfig struct {
 // another authentication, is Down with ReasonUnavailable, and asked for again, at first
 // after a quarter of a second, in the end every 8 seconds.
 type Client struct {
-	cfg     ClientConfig
-	host    host
-	command command
-	board   board
-	notices repeats
+	cfg     ClientConfig // with defaults
+	host    host         // the machine, or that of a test
+	command command      // starts the process when none answers
+	board   board        // of all sessions of the process
+	notices repeats      // leaves out what repeats the last one
 
-	mu      sync.Mutex
-	desired bfdcore.Desired[Key, SessionConfig]
-	news    chan struct{} // desired has something to tell
-	there   map[Key]bool  // sessions that the process has
-	link    *clientLink   // nil: not connected
-	running bool
-	closed  bool
+	mu      sync.Mutex                          // guards the following
+	desired bfdcore.Desired[Key, SessionConfig] // what the process is to have
+	news    chan struct{}                       // desired has something to tell
+	there   map[Key]bool                        // sessions that the process has
+	link    *clientLink                         // nil: not connected
+	running bool                                // Run was called
+	closed  bool                                // Run has returned
 }
 
 // ErrNotConnected is returned by Sessions while there is no BFD process to ask.

@@ -10,23 +10,23 @@ import (
 
 // clientLink is one connection of a client. calls wait for their replies in it.
 type clientLink struct {
-	stream  stream
-	version uint16
-	in      *bufio.Reader
+	stream  stream        // frames to the process
+	version uint16        // of the protocol that both speak
+	in      *bufio.Reader // frames from the process
 	ended   chan struct{} // closed when nothing comes any more
-	sending sync.Mutex
+	sending sync.Mutex    // held while a frame is written
 
-	mu     sync.Mutex
-	lastID uint32
-	calls  map[uint32]*call
-	broken bool
+	mu     sync.Mutex       // guards the following
+	lastID uint32           // of the newest call
+	calls  map[uint32]*call // those without a reply, by their id
+	broken bool             // no reply will come any more
 }
 
 // call is a request that waits for its reply.
 type call struct {
-	done     chan struct{}
-	err      error
-	statuses []Status
+	done     chan struct{} // closed when the reply is there
+	err      error         // what the process refused, or why no reply came
+	statuses []Status      // the reply to a question for statuses
 }
 
 // answerTime is how long a process that is alive takes to answer, at most: it may wait

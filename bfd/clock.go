@@ -5,7 +5,7 @@ import "time"
 // clock reads CLOCK_MONOTONIC as a Duration, which means the same in every
 // process of the machine, by way of the runtime's fast path.
 type clock struct {
-	base time.Time
+	base time.Time     // when zero was read
 	zero time.Duration // CLOCK_MONOTONIC at base
 }
 

@@ -19,11 +19,11 @@ const (
 // command starts the BFD process of a [Client] when there is none. It belongs to the
 // goroutine of Run.
 type command struct {
-	args  []string
-	start func(args []string) (ended <-chan struct{}, err error)
-	next  time.Time // not before; zero: at once
-	wait  bfdcore.Backoff
-	ended <-chan struct{} // of the process that was started last; nil: none
+	args  []string                                               // the program and its arguments; empty: no process is started
+	start func(args []string) (ended <-chan struct{}, err error) // startProcess, or that of a test
+	next  time.Time                                              // not before; zero: at once
+	wait  bfdcore.Backoff                                        // between two starts
+	ended <-chan struct{}                                        // of the process that was started last; nil: none
 }
 
 func newCommand(args []string) command {

@@ -15,13 +15,13 @@ import (
 // has to be told is a bounded state of its Watcher, not a queue.
 type conn struct {
 	stream
-	process *process
-	since   time.Time
-	version uint16
-	name    string
-	known   bool // the client of that name is connected, by this connection
-	sending sync.Mutex
-	watcher *Watcher
+	process *process   // that the client talks to
+	since   time.Time  // when it connected
+	version uint16     // of the protocol that both speak
+	name    string     // as the client calls itself
+	known   bool       // the client of that name is connected, by this connection
+	sending sync.Mutex // held while a frame is written
+	watcher *Watcher   // of the sessions; its events go to the client
 }
 
 // serve reads requests until the client is gone.

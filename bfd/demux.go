@@ -22,8 +22,8 @@ const (
 
 // ring is the memory that recvmmsg fills, allocated once.
 type ring struct {
-	msgs    [rxBatch]mmsghdr
-	iov     [rxBatch]unix.Iovec
+	msgs    [rxBatch]mmsghdr               // what recvmmsg is called with; they point into the following
+	iov     [rxBatch]unix.Iovec            // each points to one of payload
 	from    [rxBatch]unix.RawSockaddrInet6 // large enough for both families
 	payload [rxBatch][rxPayload]byte
 	control [rxBatch][rxControl]byte
@@ -52,10 +52,10 @@ func (r *ring) reset() {
 
 // meta is what came with a packet.
 type meta struct {
-	ttl   int32
-	link  int32
-	stamp int64 // arrival, nanoseconds since 1970; 0: unknown
-	local [16]byte
+	ttl   int32    // the IPv4 TTL or the IPv6 hop limit
+	link  int32    // index of the interface it came in by
+	stamp int64    // arrival, nanoseconds since 1970; 0: unknown
+	local [16]byte // its destination address, IPv4 in the first 4 octets
 }
 
 // meta reads the control messages of message i. It does not allocate.

@@ -15,41 +15,41 @@ import (
 // entry is a session of a Server, with everything that is needed to serve it. It belongs
 // to three: the Server, under its lock; the attacher; and the owner.
 type entry struct {
-	slot   int
-	key    Key // as the client calls it
-	cell   cell
+	slot   int           // number in marks, and in the Server's table
+	key    Key           // as the client calls it
+	cell   cell          // the latest fact, for the Server and its users
 	done   atomic.Bool   // the owner has let go of it
 	number atomic.Uint32 // its discriminator
 
 	// The Server's.
-	removed     bool          // lingers in AdminDown until the remote system knows
-	last        fact          // as posted, with
-	lastTrouble string        // what it lacked
-	failed      uint64        // downs that the failover has dealt with
-	kept        SessionConfig // as last added
-	trouble     string        // what it lacks
-	space       *netnsSockets // where it runs; nil: nowhere
-	check       bool          // the attacher shall look at it
-	again       bool          // since it was added again
-	lookAt      time.Time     // when the attacher looks at it by itself; zero: never
-	backoff     bfdcore.Backoff
+	removed     bool            // lingers in AdminDown until the remote system knows
+	last        fact            // as posted, with
+	lastTrouble string          // what it lacked
+	failed      uint64          // downs that the failover has dealt with
+	kept        SessionConfig   // as last added
+	trouble     string          // what it lacks
+	space       *netnsSockets   // where it runs; nil: nowhere
+	check       bool            // the attacher shall look at it
+	again       bool            // since it was added again
+	lookAt      time.Time       // when the attacher looks at it by itself; zero: never
+	backoff     bfdcore.Backoff // between two looks
 
 	// The attacher's.
-	attached *attachment
+	attached *attachment // nil: it has no sockets
 
 	// The owner's.
 	Session
-	local   netip.Addr // key.Local, or what the kernel chose
-	minTTL  uint8
-	sport   uint16
-	place   int           // in the timer heap, -1: nowhere
-	until   time.Duration // if not 0, the entry ends then
-	tx      *txSocket     // nil: not attached
-	source  bfdcore.Source[*netnsSockets]
-	binding bfdcore.Binding[*netnsSockets]
-	queued  bool // in tx's batch
-	frame   frame
-	msg     unix.Msghdr // prepared; points into the fields below and frame
+	local   netip.Addr                     // key.Local, or what the kernel chose
+	minTTL  uint8                          // packets with less are dropped
+	sport   uint16                         // source port, one of its own (RFC 5881, Section 4)
+	place   int                            // in the timer heap, -1: nowhere
+	until   time.Duration                  // if not 0, the entry ends then
+	tx      *txSocket                      // nil: not attached
+	source  bfdcore.Source[*netnsSockets]  // how packets without its discriminator are told apart
+	binding bfdcore.Binding[*netnsSockets] // which packets it takes
+	queued  bool                           // in tx's batch
+	frame   frame                          // the next packet, with its headers
+	msg     unix.Msghdr                    // prepared; points into the fields below and frame
 	iov     unix.Iovec
 	to4     unix.RawSockaddrInet4
 	to6     unix.RawSockaddrInet6
@@ -59,13 +59,13 @@ type entry struct {
 
 // attachment is what a session needs of the host, in order to send and to receive.
 type attachment struct {
-	space *netnsSockets
-	tx    *txSocket
-	rx    *rxSocket
-	local netip.Addr
-	link  int   // index of the interface it sends by; 0: any
-	from  int32 // index of the interface it receives from; 0: any
-	self  bool  // its packets may come from this host
+	space *netnsSockets // the namespace
+	tx    *txSocket     // sends its packets
+	rx    *rxSocket     // receives them
+	local netip.Addr    // source address of its packets
+	link  int           // index of the interface it sends by; 0: any
+	from  int32         // index of the interface it receives from; 0: any
+	self  bool          // its packets may come from this host
 }
 
 // same reports whether two attachments are as good as each other.

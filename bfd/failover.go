@@ -12,17 +12,17 @@ import (
 // [bfdcore.Failover] decides. It runs on a thread of its own: netlink waits for locks
 // that bulk route writers hold for 100 ms, which the owner of the sessions must never do.
 type failover struct {
-	server *Server
-	dead   *marks
+	server *Server // whose sessions they are
+	dead   *marks  // sessions that went down and have next hops
 }
 
 // dying is a session that went Down and what it asked to be done then.
 type dying struct {
-	key   Key
+	key   Key           // of the session
 	space *netnsSockets // where it ran
-	list  []NextHop
-	event Event
-	at    time.Duration
+	list  []NextHop     // next hops that were to go with it
+	event Event         // that it went down
+	at    time.Duration // when it went down
 }
 
 // run serves until the server is closed.

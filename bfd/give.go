@@ -90,11 +90,11 @@ func (p *process) release() {
 
 // giving is one handover.
 type giving struct {
-	process *process
-	conn    *conn
-	id      uint32 // of the request
-	version uint16
-	giver   bfdcore.Giver
+	process *process                // that gives its sessions
+	conn    *conn                   // the successor's connection
+	id      uint32                  // of the request
+	version uint16                  // of the handover that both speak
+	giver   bfdcore.Giver           // decides what comes next
 	answers chan bfdcore.GiverEvent // of the successor; closed with the connection
 	refused bool                    // it is to be told no
 }
@@ -181,12 +181,12 @@ func (g *giving) listen() {
 
 // state is what is handed over, encoded.
 type state struct {
-	process  *process
-	version  uint16
-	out      encoder
+	process  *process                 // whose state it is
+	version  uint16                   // of the handover
+	out      encoder                  // what was encoded so far
 	spaces   map[*netnsSockets]uint32 // numbered, from 1
-	sessions []byte
-	fds      []int // of sockets, in the order of their parts
+	sessions []byte                   // encoded, in their own part
+	fds      []int                    // of sockets, in the order of their parts
 }
 
 func (st *state) part(kind uint8, f func(t transfer)) {

@@ -9,8 +9,8 @@ import "time"
 type timers []timer
 
 type timer struct {
-	at time.Duration
-	e  *entry
+	at time.Duration // when e is due
+	e  *entry        // at its place in the heap
 }
 
 // set puts e at the given time, inserting it if it is not in the heap.

@@ -93,7 +93,7 @@ type nextHops interface {
 
 // device is an interface.
 type device struct {
-	index int
+	index int  // as the kernel numbers it
 	vrf   int  // index of the VRF that the interface belongs to, or is; 0: none
 	isVRF bool // it is the VRF
 }
@@ -101,10 +101,10 @@ type device struct {
 // rxKey is what a receiving socket is bound to. A zero address stands for all
 // addresses of the family.
 type rxKey struct {
-	ipv6    bool
-	port    uint16
-	local   netip.Addr
-	ifindex int // of a link-local address, of a VRF, or of an echo session's interface
+	ipv6    bool       // else IPv4
+	port    uint16     // of UDP; 0: an echo session's packet socket
+	local   netip.Addr // what it is bound to
+	ifindex int        // of a link-local address, of a VRF, or of an echo session's interface
 }
 
 // stream is a connection between the BFD process and a client or a successor: a unix

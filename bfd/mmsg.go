@@ -8,9 +8,9 @@ import (
 
 // mmsghdr is struct mmsghdr of recvmmsg(2) and sendmmsg(2).
 type mmsghdr struct {
-	hdr unix.Msghdr
-	n   uint32
-	_   [4]byte
+	hdr unix.Msghdr // the message
+	n   uint32      // octets received or sent
+	_   [4]byte     // padding that C adds
 }
 
 // sockaddrLL is struct sockaddr_ll, the address of a packet socket (packet(7)).

@@ -17,10 +17,10 @@ import (
 // netlink asks one namespace's kernel for interfaces, neighbours and next-hop objects, and
 // changes the latter. One goroutine uses it at a time.
 type netlink struct {
-	conn   netlinkConn
-	seq    uint32
-	out    []byte // the request
-	buffer []byte // its answer
+	conn   netlinkConn // a NETLINK_ROUTE socket of the namespace
+	seq    uint32      // of the last request
+	out    []byte      // the request
+	buffer []byte      // its answer
 }
 
 // netlinkConn is rtnl.Socket, or in tests a model of the kernel.

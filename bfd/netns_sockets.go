@@ -8,34 +8,34 @@ import (
 // netnsSockets is a network namespace with the sockets of its sessions. The attacher owns it; the
 // owner knows the sockets' descriptors and what they are bound to.
 type netnsSockets struct {
-	path  string
-	ns    namespace
+	path  string              // as in Key.NetNS
+	ns    namespace           // the namespace, held open
 	tx    [2]*txSocket        // raw, IPv4 and IPv6
 	rx    map[rxKey]*rxSocket // by what they are bound to
 	echo  map[rxKey]*txSocket // packet sockets, also in rx
 	users int                 // attachments
 
-	hopMu  sync.Mutex
-	hops   nextHops // nil: not opened yet
-	closed bool
+	hopMu  sync.Mutex // guards the following
+	hops   nextHops   // nil: not opened yet
+	closed bool       // hops is not to be opened any more
 }
 
 // rxSocket receives packets.
 type rxSocket struct {
-	fd    int
-	space *netnsSockets
+	fd    int           // the descriptor
+	space *netnsSockets // the namespace that it was opened in
 	rxKey
-	users int
+	users int  // attachments
 	self  int  // users that take packets of this host
 	open  bool // to such packets, as every socket is at first
 }
 
 // txSocket sends finished frames of one family, in batches.
 type txSocket struct {
-	fd    int
-	ipv6  bool
-	batch []mmsghdr
-	who   []*entry
+	fd    int       // the descriptor
+	ipv6  bool      // else IPv4
+	batch []mmsghdr // what the next sendmmsg sends
+	who   []*entry  // whose packets they are
 }
 
 // txBatch is the most packets handed to the kernel at once. One call with so

@@ -13,22 +13,22 @@ import (
 // runs.
 type owner struct {
 	clock
-	poller  poller
+	poller  poller        // waits for the sockets and the timers
 	now     time.Duration // of this turn
 	wall    int64         // time of day at now, nanoseconds since 1970
 	drained time.Duration // when every socket was last read empty
 
-	timers  timers
-	demux   bfdcore.Demux[*netnsSockets, *entry]
-	sockets map[int]*rxSocket // by descriptor
-	senders []*txSocket
-	ring    *ring
-	ready   [16]int // descriptors that have something to read
+	timers  timers                               // when each session is due
+	demux   bfdcore.Demux[*netnsSockets, *entry] // finds the session of a packet
+	sockets map[int]*rxSocket                    // by descriptor
+	senders []*txSocket                          // sockets with a batch
+	ring    *ring                                // what a recvmmsg fills
+	ready   [16]int                              // descriptors that have something to read
 
-	commands chan func(*owner)
-	asked    bool     // there are commands
-	readers  []*marks // who is told of state changes
-	failing  *marks   // sessions whose packets the kernel refuses
+	commands chan func(*owner) // functions for the owner
+	asked    bool              // there are commands
+	readers  []*marks          // who is told of state changes
+	failing  *marks            // sessions whose packets the kernel refuses
 	ended    chan struct{}
 	stop     bool
 	broken   error     // why it stopped

@@ -70,9 +70,9 @@ var (
 
 // message is one frame.
 type message struct {
-	typ  frameType
-	id   uint32
-	body []byte
+	typ  frameType // what it is
+	id   uint32    // of the request that it is, or answers; 0: neither
+	body []byte    // the fields, encoded
 }
 
 // readFrame reads a frame into a buffer of its own, never longer than maxFrame.

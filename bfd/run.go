@@ -170,8 +170,8 @@ func (s *Server) looked(e *entry, err error) {
 
 // unavailableError says why a session cannot run.
 type unavailableError struct {
-	key Key
-	err error
+	key Key   // of the session
+	err error // what it lacks
 }
 
 func (e *unavailableError) Error() string { return "bfd: " + e.key.String() + ": " + e.err.Error() }

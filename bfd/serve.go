@@ -43,21 +43,21 @@ const (
 
 // process is a running Serve.
 type process struct {
-	cfg      ServeConfig
-	server   *Server
-	listener listener
-	cancel   context.CancelFunc
-	ending   <-chan struct{} // closed by cancel
-	notices  repeats
+	cfg      ServeConfig        // with defaults
+	server   *Server            // has the sessions
+	listener listener           // accepts clients
+	cancel   context.CancelFunc // ends Serve
+	ending   <-chan struct{}    // closed by cancel
+	notices  repeats            // leaves out what repeats the last one
 
-	shareMu lock
-	sharing *bfdcore.Sharing[Key, SessionConfig]
+	shareMu lock                                 // guards sharing
+	sharing *bfdcore.Sharing[Key, SessionConfig] // which client wants what
 
-	mu      sync.Mutex
+	mu      sync.Mutex     // guards the following
 	conns   map[*conn]bool // true: has said hello
-	closed  bool
-	handed  bool // a successor has everything
-	handing bool // is being given everything
+	closed  bool           // no more connections are taken
+	handed  bool           // a successor has everything
+	handing bool           // is being given everything
 }
 
 // Serve runs the sessions of a separate BFD process and answers clients on l
@@ -282,9 +282,9 @@ func (p *process) hangUp() {
 // repeats tells errors that are news from those that only repeat the last one. The zero
 // value is ready for use.
 type repeats struct {
-	mu   sync.Mutex
-	text string
-	at   time.Time
+	mu   sync.Mutex // guards the following
+	text string     // of the last error
+	at   time.Time  // when it was let through
 }
 
 // repeatAfter is how long an error is no news.

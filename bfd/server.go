@@ -21,7 +21,7 @@ const (
 
 // Config is the configuration of a [Server]. Its zero value works.
 type Config struct {
-	RealTime RealTime
+	RealTime RealTime // whether the thread runs with real-time priority; see there
 	// Priority is the SCHED_FIFO priority, 1-99. Zero: 50.
 	Priority int
 	// LockMemory keeps all memory of the process resident (mlockall), so that no
@@ -56,14 +56,14 @@ func (c *Config) check() error {
 // Server holds sessions in this process; see the package comment. It never sets
 // the C bit, unless [Serve] runs it.
 type Server struct {
-	cfg         Config
-	host        host
-	independent bool // sets the C bit
-	board       board
-	owner       *owner
-	attacher    *attacher
-	changed     *marks
-	failover    failover
+	cfg         Config        // with defaults
+	host        host          // the machine, or that of a test
+	independent bool          // sets the C bit
+	board       board         // the events of all sessions
+	owner       *owner        // has the sessions, on a thread of its own
+	attacher    *attacher     // gives them what they need of the host
+	changed     *marks        // sessions whose fact is new
+	failover    failover      // takes dead next hops out of the kernel
 	began       chan struct{} // closed when the owner's thread is there
 
 	mu      lock // guards everything below

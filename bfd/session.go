@@ -36,52 +36,52 @@ const (
 type Session struct {
 	// Configuration.
 	cfgTx, cfgRx time.Duration // as wanted by the user; cfgRx 0: send us nothing
-	mult         uint8
-	passive      bool
-	independent  bool // set the C bit
-	echo         bool // unaffiliated echo, see echo.go
+	mult         uint8         // bfd.DetectMult
+	passive      bool          // sends nothing before it has received (Section 6.1)
+	independent  bool          // set the C bit
+	echo         bool          // unaffiliated echo, see echo.go
 
 	// RFC 5880, Section 6.8.1.
-	state       State
-	remoteState State
-	discr       uint32
-	remoteDiscr uint32
-	diag        Diag
-	reason      Reason
-	remoteDiag  Diag
+	state       State         // bfd.SessionState
+	remoteState State         // bfd.RemoteSessionState
+	discr       uint32        // bfd.LocalDiscr
+	remoteDiscr uint32        // bfd.RemoteDiscr; 0: not known
+	diag        Diag          // bfd.LocalDiag
+	reason      Reason        // why it is in state
+	remoteDiag  Diag          // of the last packet
 	remoteTx    time.Duration // remote Desired Min TX Interval
 	remoteRx    time.Duration // bfd.RemoteMinRxInterval
-	remoteMult  uint8
-	remoteC     bool
-	demand      bool // bfd.RemoteDemandMode
-	auth        *authState
+	remoteMult  uint8         // Detect Mult of the last packet
+	remoteC     bool          // C bit of the last packet
+	demand      bool          // bfd.RemoteDemandMode
+	auth        *authState    // nil: without authentication
 
 	// Intervals in force, which follow the advertised ones with a delay while a
 	// Poll Sequence runs.
-	activeTx time.Duration
-	activeRx time.Duration
+	activeTx time.Duration // for transmission
+	activeRx time.Duration // for the detection time
 
 	poll      bool // a Poll Sequence is in progress
 	pollAgain bool // something changed since it began: another one follows
 	final     bool // the next packet answers a Poll
 
 	interval time.Duration // of periodic transmission, before jitter; 0: none
-	lastTx   time.Duration
+	lastTx   time.Duration // when the last packet went out
 	txAt     time.Duration // latest moment of the next periodic packet
 	slack    time.Duration // how much earlier it may go
 	opensAt  time.Duration // when it may go at the earliest
-	lastRx   time.Duration
+	lastRx   time.Duration // when the last good packet came
 	silence  time.Duration // after so much of it the remote sequence number is forgotten
 	fastTo   time.Duration // until then AdminDown is told at the old pace
 
-	rng uint32
+	rng uint32 // state of the generator of jitter
 
-	since, downSince   time.Duration
-	downs              uint64
-	downDiag           Diag
-	downReason         Reason
-	downRemote         Diag
-	sent, recv, refuse uint64
+	since, downSince   time.Duration // when state was entered, and when the session last went down
+	downs              uint64        // how often the session went down
+	downDiag           Diag          // bfd.LocalDiag when it last went down
+	downReason         Reason        // why it last went down
+	downRemote         Diag          // remoteDiag when it last went down
+	sent, recv, refuse uint64        // packets: sent, accepted, discarded
 }
 
 // NewSession returns a session in state Down, or AdminDown if the config says

@@ -38,10 +38,10 @@ func takeover(ctx context.Context, path string, cfg ServeConfig, h host) error {
 
 // taking is one handover, seen by the successor.
 type taking struct {
-	process *process
-	stream  stream
-	version uint16
-	taker   bfdcore.Taker
+	process *process                 // that the sessions come to
+	stream  stream                   // the connection to the predecessor
+	version uint16                   // of the handover that both speak
+	taker   bfdcore.Taker            // decides what comes next
 	spaces  map[uint32]*netnsSockets // by number; in version 1 all are number 0, and told apart by path
 	fds     []int                    // that have come, and are of no use yet
 }

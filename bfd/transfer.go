@@ -9,7 +9,7 @@ import (
 // fields writes and reads, so that the two cannot disagree. A newer version
 // appends fields; see handoverVersion.
 type transfer struct {
-	version uint16
+	version uint16   // of the handover
 	out     *encoder // writing
 	in      *decoder // reading
 }
@@ -134,9 +134,9 @@ func (t transfer) auth(s *Session) {
 
 // socketID says what a descriptor that is handed over is.
 type socketID struct {
-	netns string
-	kind  uint8 // 0, 1: sender of IPv4, IPv6; 2: receiver; 3: listener
-	rx    rxKey
+	netns string // path of the namespace
+	kind  uint8  // 0, 1: sender of IPv4, IPv6; 2: receiver; 3: listener
+	rx    rxKey  // what a receiver is bound to
 	space uint32 // version 2: namespaces are numbered, as two may have had the same path
 }
 
@@ -158,21 +158,21 @@ func (t transfer) rx(k *rxKey) {
 
 // entryState is a session that is handed over.
 type entryState struct {
-	kept    SessionConfig
-	local   netip.Addr
-	sport   uint16
-	link    int // of an echo session's socket
-	halen   uint8
-	mac     [8]byte
-	session *Session
+	kept    SessionConfig // as last added
+	local   netip.Addr    // source address
+	sport   uint16        // source port
+	link    int           // of an echo session's socket
+	halen   uint8         // length of mac
+	mac     [8]byte       // the neighbour's address, of an echo session
+	session *Session      // its state machine
 	// Version 2.
-	attached bool
-	space    uint32
-	rx       rxKey
-	by       int  // interface that it sends by
-	from     int  // interface that it receives from
-	self     bool // its packets may come from this host
-	failed   uint64
+	attached bool   // it has sockets
+	space    uint32 // number of its namespace
+	rx       rxKey  // what its receiving socket is bound to
+	by       int    // interface that it sends by
+	from     int    // interface that it receives from
+	self     bool   // its packets may come from this host
+	failed   uint64 // downs that the failover has dealt with
 }
 
 func (t transfer) entry(s *entryState) {

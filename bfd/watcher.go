@@ -12,10 +12,10 @@ import (
 // where the bound on memory lies: an event per session and watcher, however slow
 // the watcher. It is safe for concurrent use.
 type board struct {
-	mu       sync.Mutex
-	last     map[Key]Event
-	watchers map[*Watcher]struct{}
-	closed   bool
+	mu       sync.Mutex            // guards the following, and the watchers' events
+	last     map[Key]Event         // of each session
+	watchers map[*Watcher]struct{} // those not closed
+	closed   bool                  // the Service has ended
 }
 
 // pending is what a watcher has not yet been told about one session.
@@ -27,7 +27,7 @@ type pending struct {
 // Watcher reads the events of a [Service]. Next must not be called by two
 // goroutines at once.
 type Watcher struct {
-	board *board
+	board *board        // it reads from
 	ready chan struct{} // holds a token while order is not empty
 	order []Key         // sessions with something pending, oldest first
 	todo  map[Key]*pending

@@ -8,12 +8,12 @@ import (
 
 // advertised is one link.
 type advertised struct {
-	link        int
-	mac         MAC
-	source      netip.Addr
-	body, final []byte // the encoded message, and the one with router lifetime 0
-	schedule    *Schedule
-	index       int // in the queue
+	link        int        // index of the interface
+	mac         MAC        // source of the Ethernet frames
+	source      netip.Addr // link-local source address
+	body, final []byte     // the encoded message, and the one with router lifetime 0
+	schedule    *Schedule  // when to send
+	index       int        // in the queue
 }
 
 func newAdvertised(link int, r Router) *advertised {

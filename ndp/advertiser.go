@@ -28,16 +28,16 @@ type Router struct {
 // 6085, Section 3), so that nobody else is woken. Many at once are answered together; see
 // [Schedule].
 type Advertiser struct {
-	conn PacketConn
+	conn PacketConn // where solicitations come from
 
-	began atomic.Bool
+	began atomic.Bool // Run was called
 
-	mu      sync.Mutex // guards what follows
-	links   map[int]*advertised
-	queue   deadlines
-	changed bool // the queue, since Advance saw it
-	stats   AdvertiserStats
-	out     []Packet
+	mu      sync.Mutex          // guards what follows
+	links   map[int]*advertised // by interface index
+	queue   deadlines           // of links, by when they are due
+	changed bool                // the queue, since Advance saw it
+	stats   AdvertiserStats     // since NewAdvertiser
+	out     []Packet            // scratch
 }
 
 // AdvertiserStats counts what an Advertiser did since its start.

@@ -46,14 +46,14 @@ type SocketStore interface {
 // The socket's filter, two instructions for most packets, runs on every IPv6 packet that
 // any interface of the namespace receives, forwarded ones, too.
 type Conn struct {
-	pc      *afpacket.Conn
-	want    [256]bool
-	raw     [Batch]afpacket.Frame
-	invalid atomic.Uint64
+	pc      *afpacket.Conn        // the socket
+	want    [256]bool             // ICMPv6 types that Read returns
+	raw     [Batch]afpacket.Frame // frames of the Read under way
+	invalid atomic.Uint64         // packets that failed the checks of RFC 4861, Sections 6.1, 7.1 and 8.1
 
-	mu  sync.Mutex // guards what Write uses
-	buf [Batch][]byte
-	out [Batch]afpacket.Frame
+	mu  sync.Mutex            // guards what Write uses
+	buf [Batch][]byte         // the octets of each frame of out
+	out [Batch]afpacket.Frame // frames of the Write under way
 }
 
 // Listen opens a Conn without interfaces; [Conn.Add] gives it some. It needs

@@ -16,8 +16,8 @@ var ErrClosed = errors.New("ndp: closed")
 
 // Monitor drives a [Tracker] on a connection. All methods are safe for concurrent use.
 type Monitor struct {
-	tracker *Tracker
-	loop    *station.Loop[Packet]
+	tracker *Tracker              // decides
+	loop    *station.Loop[Packet] // drives tracker
 }
 
 // NewMonitor makes a Monitor without links on conn, which must receive neighbor

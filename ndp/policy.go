@@ -72,14 +72,14 @@ func (v Verdict) String() string { return enum.String("Verdict", verdictNames[:]
 // on the size or number of prefixes. It is pure: no socket, no clock. It is not
 // safe for concurrent use. The zero value answers nobody.
 type Policy struct {
-	guests  map[int]*guest
-	targets lpm.Table[int]
-	news    bool // Heard has something to return
+	guests  map[int]*guest // by interface index
+	targets lpm.Table[int] // interface index of the guest that has a prefix; 0: elsewhere
+	news    bool           // Heard has something to return
 }
 
 type guest struct {
 	Guest
-	bucket rate.Bucket
+	bucket rate.Bucket  // answers that the guest may still have
 	heard  []netip.Addr // answered for Source, and not reported yet
 }
 

@@ -25,14 +25,14 @@ type Stats [verdictCount]uint64
 // Responder answers neighbor solicitations as its Policy says. All methods are safe
 // for concurrent use.
 type Responder struct {
-	conn  PacketConn
-	began atomic.Bool
-	out   []Packet // of Serve's goroutine, as is buf
+	conn  PacketConn  // where solicitations come from
+	began atomic.Bool // Serve was called
+	out   []Packet    // of Serve's goroutine, as is buf
 	buf   [Batch * answerLen]byte
 
 	mu     sync.Mutex // guards policy and stats
-	policy Policy
-	stats  Stats
+	policy Policy     // decides
+	stats  Stats      // since New
 
 	heard chan struct{} // capacity 1: Heard has something to return
 }

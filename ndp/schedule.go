@@ -59,13 +59,13 @@ func (e ScheduleEvent) String() string {
 // (MAX_RA_DELAY_TIME): that delay keeps several routers of one link apart, and on a
 // guest's link there is one.
 type Schedule struct {
-	timing  Timing
-	bucket  rate.Bucket
-	next    time.Time // when the next event is due; zero: never
-	last    time.Time // the last multicast
-	initial int       // of the initial burst still to send
-	final   int       // of the final burst still to send
-	ending  bool
+	timing  Timing      // with defaults
+	bucket  rate.Bucket // answers to solicitations
+	next    time.Time   // when the next event is due; zero: never
+	last    time.Time   // the last multicast
+	initial int         // of the initial burst still to send
+	final   int         // of the final burst still to send
+	ending  bool        // the final burst has begun
 }
 
 // NewSchedule returns a stopped schedule.

@@ -42,7 +42,7 @@ type shared struct {
 
 type share struct {
 	*shared
-	mine map[int]bool
+	mine map[int]bool // the share's interfaces, by index
 }
 
 func (s *share) Add(ifindex int) error {

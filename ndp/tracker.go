@@ -76,14 +76,14 @@ const (
 //
 // Link-local addresses belong to their link alone and are not followed.
 type Tracker struct {
-	stations *station.Tracker
-	from     map[int]asker
+	stations *station.Tracker // what was learned
+	from     map[int]asker    // by interface index
 }
 
 // asker is where questions come from on one link.
 type asker struct {
-	mac MAC
-	ip  netip.Addr
+	mac MAC        // source of questions' Ethernet frames
+	ip  netip.Addr // source address of questions
 }
 
 // NewTracker returns a Tracker without links.

@@ -35,8 +35,8 @@ type Frame struct {
 // Cond is one condition of a socket filter: the frame has Width octets (1, 2 or 4) at
 // Offset from the Ethernet header, and they have one of the values.
 type Cond struct {
-	Offset uint32
-	Width  uint16
+	Offset uint32   // in octets, from the Ethernet header
+	Width  uint16   // 1, 2 or 4 octets
 	Mask   uint32   // of them, these bits count; 0: all
 	Values []uint32 // nil: any
 }

@@ -17,30 +17,30 @@ import (
 // Conn reads and writes frames on a set of interfaces. One goroutine may Read
 // while others use the other methods.
 type Conn struct {
-	cfg  Config
-	gate gate
+	cfg  Config                // as given
+	gate gate                  // where Read waits
 	poll func(fd uintptr) bool // made once: a closure a Read would allocate
 
-	mu      sync.Mutex // guards what follows, to listed
-	fd      int        // -1: closed
-	bound   bool       // receives; a Conn that only sends does not
-	reading bool       // the filter names interfaces
-	police  police.Policer
-	timer   *time.Timer       // for the end of an interface's silence
-	prog    []unix.SockFilter // the filter
-	listed  error             // why the filter does not say what it ought to
-	joined  map[int]bool
-	heir    bool // the socket was inherited, and is not drained yet
-	full    int  // batches in a row that were
-	memory  [unix.SK_MEMINFO_VARS]uint32
+	mu      sync.Mutex                   // guards what follows, to listed
+	fd      int                          // -1: closed
+	bound   bool                         // receives; a Conn that only sends does not
+	reading bool                         // the filter names interfaces
+	police  police.Policer               // which interfaces are silenced
+	timer   *time.Timer                  // for the end of an interface's silence
+	prog    []unix.SockFilter            // the filter
+	listed  error                        // why the filter does not say what it ought to
+	joined  map[int]bool                 // interfaces whose groups were joined, by index
+	heir    bool                         // the socket was inherited, and is not drained yet
+	full    int                          // batches in a row that were
+	memory  [unix.SK_MEMINFO_VARS]uint32 // what SO_MEMINFO said last
 
-	rx  *ring // of the Read under way, as is what follows
-	out []Frame
-	n   int
-	err error
+	rx  *ring   // of the Read under way, as is what follows
+	out []Frame // frames of the caller, to be filled
+	n   int     // how many of out are filled
+	err error   // why there are no more
 
 	wmu sync.Mutex // guards tx, and the descriptor against Close
-	tx  *ring
+	tx  *ring      // headers of the Write under way
 }
 
 // Open makes a Conn without interfaces, or takes over the socket that an earlier program
@@ -277,8 +277,8 @@ func (c *Conn) Dropped() uint32 {
 // thread, waits for an epoll instance, which waits for the socket. The one between can be
 // shut: then nothing wakes up for frames, not even the poller.
 type gate struct {
-	file *os.File
-	raw  syscall.RawConn
+	file *os.File        // the epoll instance, in Go's poller
+	raw  syscall.RawConn // its descriptor
 
 	shut, open func(efd uintptr) // made once: a closure a pause would allocate
 	failed     error             // of them

@@ -8,8 +8,8 @@ import (
 
 // mmsghdr is struct mmsghdr of recvmmsg(2); Go's alignment rules add C's padding.
 type mmsghdr struct {
-	hdr unix.Msghdr
-	len uint32
+	hdr unix.Msghdr // the message
+	len uint32      // octets received or sent
 }
 
 // controlLen holds a time stamp: a cmsghdr and 16 octets.
@@ -17,11 +17,11 @@ const controlLen = 32
 
 // ring is a set of message headers with everything they point to.
 type ring struct {
-	msgs    []mmsghdr
-	iovs    []unix.Iovec
-	names   []unix.RawSockaddrLinklayer
-	control [][controlLen]byte // of which each begins at a multiple of 8
-	bufs    [][]byte
+	msgs    []mmsghdr                   // they point into the following
+	iovs    []unix.Iovec                // each points to one of bufs
+	names   []unix.RawSockaddrLinklayer // the interface of each frame, and its packet type
+	control [][controlLen]byte          // of which each begins at a multiple of 8
+	bufs    [][]byte                    // one a frame
 }
 
 // newRing makes n messages; those to receive have buffers of size octets and

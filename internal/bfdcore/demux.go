@@ -5,7 +5,7 @@ import "net/netip"
 // Source is what a packet without our discriminator is told apart by (RFC 5881, Section 3;
 // RFC 5883, Section 4). S names a network namespace.
 type Source[S comparable] struct {
-	Space    S
+	Space    S          // the namespace
 	Peer     netip.Addr // its source address
 	Local    netip.Addr // its destination address
 	Link     int32      // index of the interface; 0: any
@@ -14,8 +14,8 @@ type Source[S comparable] struct {
 
 // Demux finds the session of type E that a packet belongs to (RFC 5880, Section 6.3).
 type Demux[S, E comparable] struct {
-	byDiscr  map[uint32]E
-	bySource map[Source[S]]E
+	byDiscr  map[uint32]E    // by Your Discriminator
+	bySource map[Source[S]]E // for packets with Your Discriminator zero
 }
 
 // NewDemux returns an empty Demux.
@@ -61,7 +61,7 @@ func (d *Demux[S, E]) All(f func(E)) {
 
 // Arrival is how a packet came in.
 type Arrival[S comparable] struct {
-	Space    S
+	Space    S     // the namespace that it came into
 	Link     int32 // index of the interface
 	TTL      int32 // or hop limit
 	IPv6     bool
@@ -70,7 +70,7 @@ type Arrival[S comparable] struct {
 
 // Binding is which packets a session takes.
 type Binding[S comparable] struct {
-	Space    S
+	Space    S     // the namespace that the session runs in
 	Link     int32 // index of the interface; 0: any
 	MinTTL   int32 // of a multihop session
 	IPv6     bool

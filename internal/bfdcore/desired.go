@@ -13,29 +13,29 @@ type Desired[K comparable, C any] struct {
 	// refused is tried again.
 	FirstRetry, LastRetry time.Duration
 
-	items     map[K]*item[C]
-	queue     []K // to be told, oldest first
-	connected bool
-	synced    bool // the client has said that it wants nothing more
-	told      bool // and the process knows
+	items     map[K]*item[C] // what is wanted, and what is to be deleted
+	queue     []K            // to be told, oldest first
+	connected bool           // to the process
+	synced    bool           // the client has said that it wants nothing more
+	told      bool           // and the process knows
 }
 
 type item[C any] struct {
-	config  C
-	wanted  bool
-	known   bool // the process may have it
-	queued  bool
-	refused bool
-	change  uint64 // counts changes
-	backoff Backoff
+	config  C         // as last set
+	wanted  bool      // else it is to be deleted
+	known   bool      // the process may have it
+	queued  bool      // in Desired.queue
+	refused bool      // by the process
+	change  uint64    // counts changes
+	backoff Backoff   // between two tries
 	retry   time.Time // when it is tried again, if refused
 }
 
 // Request is one thing to tell the process.
 type Request[K comparable, C any] struct {
-	Kind   RequestKind
-	Key    K // unless RequestSynced
-	Config C // of RequestAdd
+	Kind   RequestKind // what the process is to do
+	Key    K           // unless RequestSynced
+	Config C           // of RequestAdd
 	change uint64
 }
 

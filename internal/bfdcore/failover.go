@@ -9,17 +9,17 @@ import (
 
 // NextHop is a next-hop object, or a group of them, as the kernel has it.
 type NextHop struct {
-	ID      uint32
-	Link    int // interface index
-	Gateway netip.Addr
-	Group   []Member // nil: not a group
-	Kind    uint16   // NHA_GROUP_TYPE; 0: plain multipath
-	Proto   uint8    // who made it
+	ID      uint32     // NHA_ID
+	Link    int        // interface index
+	Gateway netip.Addr // NHA_GATEWAY; the zero Addr: none
+	Group   []Member   // nil: not a group
+	Kind    uint16     // NHA_GROUP_TYPE; 0: plain multipath
+	Proto   uint8      // who made it
 }
 
 // Member is a member of a group, struct nexthop_grp of linux/nexthop.h.
 type Member struct {
-	ID     uint32
+	ID     uint32 // of the next-hop object
 	Weight uint16 // as the kernel has it: one less than the weight
 }
 
@@ -38,7 +38,7 @@ var ErrNoNextHop = errors.New("no such object")
 
 // Doomed is a next-hop object that dies with a session.
 type Doomed struct {
-	ID      uint32
+	ID      uint32     // NHA_ID
 	Link    int        // interface index that the object must still have
 	Gateway netip.Addr // gateway that the object must still have
 	// Strict: an alternative counts only if a session watches it, since the client has
@@ -53,10 +53,10 @@ type Doomed struct {
 // still be the one meant (ids are reused), a session that guards an alternative must be
 // up, and each group that has the object must keep a member that is not known to be dead.
 type Failover struct {
-	Kernel Kernel
+	Kernel Kernel // what it acts on
 	// Up says of each object that a session watches whether one of its sessions is up.
 	Up     map[uint32]bool
-	groups []NextHop
+	groups []NextHop // all of the kernel, kept up to date as objects are deleted
 }
 
 // Begin reads the groups. It must come first.

@@ -12,10 +12,10 @@ import (
 // by a C, exists as long as a client wants it, with the most demanding of what they want.
 // What a client wants survives the client by the restart time.
 type Sharing[K comparable, C any] struct {
-	rules   Rules[K, C]
-	clients map[string]*client[K, C]
-	exists  map[K]C   // as given to Apply
-	alone   time.Time // since when no client is connected; zero: one is
+	rules   Rules[K, C]              // how configurations compare
+	clients map[string]*client[K, C] // by name
+	exists  map[K]C                  // as given to Apply
+	alone   time.Time                // since when no client is connected; zero: one is
 }
 
 // Rules is what a [Sharing] needs to know of sessions.
@@ -34,16 +34,16 @@ type Rules[K comparable, C any] struct {
 
 // client is a client by name, connected or not.
 type client[K comparable, C any] struct {
-	connected bool
-	since     time.Time // of the last connect or disconnect
-	wants     map[K]want[C]
-	stale     map[K]bool // left by an earlier life, and not asked for again yet
-	size      int        // of all wants
+	connected bool          // now
+	since     time.Time     // of the last connect or disconnect
+	wants     map[K]want[C] // by session
+	stale     map[K]bool    // left by an earlier life, and not asked for again yet
+	size      int           // of all wants
 }
 
 type want[C any] struct {
-	config C
-	size   int
+	config C   // what the client asked for
+	size   int // as the client's limit counts it
 }
 
 // What the methods of [Sharing] return for a request that cannot be.

@@ -46,8 +46,8 @@ const (
 // Policer is the state of one socket. The zero value hears nothing. It is not safe for
 // concurrent use.
 type Policer struct {
-	links   map[int]*link
-	all     bool
+	links   map[int]*link    // by interface index
+	all     bool             // frames of every interface are heard
 	rest    float64          // with all: the limit of those that were not added
 	limited map[int]*link    // silenced because of their limit
 	pressed map[int]*link    // silenced until the reader has caught up
@@ -61,11 +61,11 @@ type Policer struct {
 }
 
 type link struct {
-	bucket rate.Bucket
-	until  time.Time // silenced because of its limit
-	round  int       // in which its window began
-	since  time.Time // when its window began
-	frames int       // read in the window
+	bucket rate.Bucket // the limit of the interface
+	until  time.Time   // silenced because of its limit
+	round  int         // in which its window began
+	since  time.Time   // when its window began
+	frames int         // read in the window
 }
 
 // Add has an interface heard, without a limit. One that is heard already keeps its own.

@@ -26,12 +26,12 @@ func (k EventKind) String() string {
 
 // Event is one observation. The packages arp and ndp have a type of the same fields.
 type Event struct {
-	Kind       EventKind
-	IP         netip.Addr
-	IfIndex    int // where it is; with Conflict, where the claim came from
-	MAC        ether.MAC
-	OldIfIndex int // where it was; with Conflict, whose address it is
-	OldMAC     ether.MAC
+	Kind       EventKind  // what happened
+	IP         netip.Addr // the address
+	IfIndex    int        // where it is; with Conflict, where the claim came from
+	MAC        ether.MAC  // who has it now; with Conflict, who claims it
+	OldIfIndex int        // where it was; with Conflict, whose address it is
+	OldMAC     ether.MAC  // what it had before
 }
 
 // String returns the event on one line.

@@ -31,15 +31,15 @@ type Machine[F any] interface {
 // Loop drives a Machine on a Conn and hands its events to readers. All methods are safe for
 // concurrent use.
 type Loop[F any] struct {
-	conn  Conn[F]
-	batch int // packets of one Read
+	conn  Conn[F] // where packets come from and go to
+	batch int     // packets of one Read
 
 	mu      sync.Mutex // guards what follows, and the readers
-	machine Machine[F]
-	changed bool // since Advance saw it
-	readers readers
-	began   bool
-	events  []Event // scratch
+	machine Machine[F] // decides
+	changed bool       // since Advance saw it
+	readers readers    // of its events
+	began   bool       // Run was called
+	events  []Event    // scratch
 }
 
 // NewLoop returns a Loop that reads batch packets at once.

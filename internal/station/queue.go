@@ -9,24 +9,24 @@ import (
 
 // station is one address and who has it.
 type station struct {
-	ip       netip.Addr
-	mac      ether.MAC // zero: presumed, not heard yet
-	link     int
-	from     int  // the link where it was believed to be while it is asked on another, else 0
-	told     bool // Seen was reported
-	presumed bool // it was seeded: the user believes in it
-	heard    time.Time
-	asked    int       // questions since it was heard
-	next     time.Time // when to look at it; never later than due
-	index    int       // in the queue
+	ip       netip.Addr // the address
+	mac      ether.MAC  // zero: presumed, not heard yet
+	link     int        // index of the interface
+	from     int        // the link where it was believed to be while it is asked on another, else 0
+	told     bool       // Seen was reported
+	presumed bool       // it was seeded: the user believes in it
+	heard    time.Time  // when it last said something
+	asked    int        // questions since it was heard
+	next     time.Time  // when to look at it; never later than due
+	index    int        // in the queue
 	rival    rival
 }
 
 // rival is who last claimed a station's address.
 type rival struct {
-	mac  ether.MAC
-	link int
-	at   time.Time
+	mac  ether.MAC // of the claim
+	link int       // index of the interface of the claim
+	at   time.Time // when it came; zero: there was none
 }
 
 // queue is a heap, the next to look at first.

@@ -13,16 +13,16 @@ var ErrClosed = errors.New("closed")
 
 // readers are all of one Loop, whose lock guards them.
 type readers struct {
-	mu     *sync.Mutex
-	list   []*Reader
-	closed bool
+	mu     *sync.Mutex // the Loop's
+	list   []*Reader   // those not closed
+	closed bool        // the Loop has ended
 }
 
 // Reader hands out the events of a [Loop], coalesced: the last of each address, and of each
 // address the last Conflict. What it holds is bounded by the stations that the Loop
 // remembers and by those that it has handed out and that are gone.
 type Reader struct {
-	all     *readers
+	all     *readers            // of the same Loop
 	ready   chan struct{}       // capacity 1: there may be something
 	order   []subject           // of what is pending, oldest first
 	pending map[subject]Event   // by subject
@@ -32,8 +32,8 @@ type Reader struct {
 
 // subject is what an event replaces an earlier one about.
 type subject struct {
-	ip       netip.Addr
-	conflict bool
+	ip       netip.Addr // the address
+	conflict bool       // the event is a Conflict
 }
 
 func (rs *readers) add(stations []Event, seeded []netip.Addr) *Reader {

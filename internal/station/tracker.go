@@ -40,9 +40,9 @@ func (c Config) filled() Config {
 
 // Question is to be put to a station: is it still there?
 type Question struct {
-	Link int
-	To   ether.MAC // zero: nobody knows who has the address, so everybody is asked
-	IP   netip.Addr
+	Link int        // index of the interface
+	To   ether.MAC  // zero: nobody knows who has the address, so everybody is asked
+	IP   netip.Addr // the address asked for
 }
 
 // Tracker is pure: time and claims come in, events and questions come out. Not safe
@@ -50,17 +50,17 @@ type Question struct {
 // elsewhere, be it with the same MAC on another link, is a Conflict; the holder is asked
 // where it was, and only its silence gives the address away.
 type Tracker struct {
-	cfg     Config
-	links   map[int]*link
-	entries map[netip.Addr]*station
-	queue   queue
-	full    uint64
+	cfg     Config                  // with defaults
+	links   map[int]*link           // by interface index
+	entries map[netip.Addr]*station // by address
+	queue   queue                   // of entries, by next
+	full    uint64                  // claims that found no room
 }
 
 type link struct {
-	own   ether.MAC
-	asks  bool
-	count int
+	own   ether.MAC // our own address on the link
+	asks  bool      // stations of the link are asked
+	count int       // stations on the link
 }
 
 // New returns a Tracker without links.
