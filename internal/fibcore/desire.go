@@ -30,7 +30,7 @@ func (c *Core) SetRule(r wire.Rule) error {
 func (c *Core) SetRuleAbsent(r wire.Rule) error {
 	r, err := c.checkRule(r)
 	if err == nil {
-		c.rules.forbid(r)
+		c.rules.setAbsent(r)
 	}
 	return err
 }
@@ -48,7 +48,7 @@ func (c *Core) keyOfAddress(a wire.Address) (wire.AddressKey, error) {
 	if a.IfIndex <= 0 || !a.Prefix.IsValid() || a.Prefix.Addr().Zone() != "" || a.Prefix.Addr().Is4In6() {
 		return wire.AddressKey{}, &Error{Op: "set", Key: a, Err: ErrInvalid, Text: "link and prefix"}
 	}
-	return wire.AddressKey{IfIndex: c.linkIndex(a.IfIndex), Prefix: a.Prefix}, nil
+	return wire.AddressKey{IfIndex: c.links.linkIndex(a.IfIndex), Prefix: a.Prefix}, nil
 }
 
 // SetAddress makes an address desired.
@@ -79,7 +79,7 @@ func (c *Core) keyOfNeighbor(n wire.Neighbor) (wire.NeighborKey, error) {
 	if n.IfIndex <= 0 || !n.Addr.IsValid() || n.Addr.Zone() != "" {
 		return wire.NeighborKey{}, &Error{Op: "set", Key: n, Err: ErrInvalid, Text: "link and address"}
 	}
-	return wire.NeighborKey{IfIndex: c.linkIndex(n.IfIndex), Addr: n.Addr, Proxy: n.Proxy}, nil
+	return wire.NeighborKey{IfIndex: c.links.linkIndex(n.IfIndex), Addr: n.Addr, Proxy: n.Proxy}, nil
 }
 
 // SetNeighbor makes a permanent or proxy neighbour desired.
@@ -110,7 +110,7 @@ func (c *Core) SetSysctl(s Sysctl) error {
 	if err := checkSysctl(s); err != nil {
 		return err
 	}
-	c.sysctls.wish(s)
+	c.sysctls.set(s)
 	return nil
 }
 
@@ -129,86 +129,169 @@ func (c *Core) DeleteSysctl(path string) error {
 func (c *Core) Probe(n wire.Neighbor) {
 	if n.IfIndex > 0 && n.Addr.IsValid() {
 		n.Addr = n.Addr.WithZone("")
-		c.probe(n)
+		c.nexthops.probe(n)
 	}
-}
-
-// probe notes a neighbour to be probed. There are as many as gateways and guests at most.
-func (c *Core) probe(n wire.Neighbor) {
-	c.probes[wire.NeighborKey{IfIndex: n.IfIndex, Addr: n.Addr}] = n
 }
 
 // SetGateway says that gateway on an interface is dead, or that it is not.
 func (c *Core) SetGateway(ifindex int, gateway netip.Addr, down bool) {
-	c.setGateway(gatewayKey{int32(c.linkIndex(ifindex)), gateway.WithZone("")}, down)
+	c.setGateway(gatewayKey{int32(c.links.linkIndex(ifindex)), gateway.WithZone("")}, down)
 }
 
 // Sweep ends the time in which nothing of ours is deleted that is not desired.
 func (c *Core) Sweep() {
-	if c.swept {
+	if c.env.swept {
 		return
 	}
-	c.swept, c.rules.dirty, c.garbage = true, true, true
-	if c.extrasLeft {
-		c.rereads.routes.request()
+	c.env.swept, c.rules.dirty, c.nexthops.garbage = true, true, true
+	if c.routes.extrasLeft {
+		c.env.rereads.routes.request()
 	}
 	c.addresses.sweep()
 	c.neighbors.sweep()
-	c.store.all(func(i uint32, e *entry) {
+	c.routes.store.all(func(i uint32, e *entry) {
 		if e.want == nil {
-			c.touchRoute(i, e)
+			c.routes.touchRoute(i, e)
 		}
 	})
 }
 
 // ReportWrites decides whether there is an EventWrite for every change that is written.
-func (c *Core) ReportWrites(on bool) { c.writes = on }
+func (c *Core) ReportWrites(on bool) { c.env.writes = on }
 
 // NotificationsLost asks for everything to be read again: notifications were lost.
-func (c *Core) NotificationsLost() { c.rereads.everything.request() }
+func (c *Core) NotificationsLost() { c.env.rereads.everything.request() }
 
 // Notification takes a notification in.
 func (c *Core) Notification(m rtnl.Message, now time.Time) {
-	c.clock = now
-	c.stats.Notifications++
+	c.env.clock = now
+	c.env.stats.Notifications++
 	c.observe(m, false)
 }
 
-// Links lists the interfaces, by index.
-func (c *Core) Links() []wire.Link {
-	links := make([]wire.Link, 0, len(c.links))
-	for _, l := range c.links {
-		links = append(links, l)
-	}
-	slices.SortFunc(links, func(a, b wire.Link) int { return a.IfIndex - b.IfIndex })
-	return links
-}
-
-// LinkNamed returns the index of the interface of that name, or if it is gone the last one
-// that it had; 0 if there has never been one.
-func (c *Core) LinkNamed(name string) int {
-	for _, l := range c.links {
-		if l.Interface == name {
-			return l.IfIndex
-		}
-	}
-	return int(c.bygone[name])
-}
-
 // Synced reports whether everything has been read once.
-func (c *Core) Synced() bool { return c.synced }
+func (c *Core) Synced() bool { return c.env.synced }
 
 // Snapshot returns the events that have led to what is known of interfaces and addresses,
 // with EventSynced at their end; nil before everything has been read.
 func (c *Core) Snapshot(now time.Time) (events []Event) {
-	if !c.synced {
+	if !c.env.synced {
 		return nil
 	}
-	for _, l := range c.Links() {
+	for _, l := range c.links.linkList() {
 		events = append(events, Event{Kind: EventLink, Time: now, Link: l})
 	}
 	for key, a := range c.addresses.have {
-		events = append(events, Event{Kind: EventAddress, Time: now, Link: c.links[int32(key.IfIndex)], Addr: key.Prefix, Scope: a.value.Scope, Permanent: !c.temporary[key]})
+		events = append(events, Event{Kind: EventAddress, Time: now, Link: c.links.byIndex[int32(key.IfIndex)], Addr: key.Prefix, Scope: a.value.Scope, Permanent: !c.temporary[key]})
 	}
 	return append(events, Event{Kind: EventSynced, Time: now})
+}
+
+// SetRoute makes r desired. It does not retain r.NextHops.
+func (c *Core) SetRoute(r *Route) error { return c.routes.setRoute(r) }
+
+// DeleteRoute takes SetRoute back: the route is deleted if it is ours, even before Sweep.
+func (c *Core) DeleteRoute(k wire.RouteKey) error { return c.routes.deleteRoute(k) }
+
+// Follow begins to collect the routes whose status changes. tables nil is all of them; accept
+// may be nil. wake is called when there is something to take: it must not block.
+func (c *Core) Follow(tables []uint32, accept func(wire.RouteKey) bool, wake func()) *Follower {
+	return c.routes.follow(tables, accept, wake)
+}
+
+// Unfollow ends it.
+func (c *Core) Unfollow(w *Follower) { c.routes.unfollow(w) }
+
+// Page appends the status of the routes from number start on, a page of them, and returns
+// where the next page starts; 0 if this was the last.
+func (c *Core) Page(start uint32, page []RouteStatus, now time.Time) ([]RouteStatus, uint32) {
+	c.env.clock = now
+	return c.routes.page(start, page)
+}
+
+// Learn begins to collect foreign routes. wake is called when there is something to take: it
+// must not block.
+func (c *Core) Learn(filter LearnFilter, wake func()) *Learner { return c.learners.learn(filter, wake) }
+
+// Unlearn ends it.
+func (c *Core) Unlearn(l *Learner) { c.learners.unlearn(l) }
+
+// NextHops lists the next-hop objects of ours that are in the kernel now.
+func (c *Core) NextHops() []NextHopObject { return c.nexthops.nextHopList() }
+
+// Needs reports whether a next-hop object or group with this id in the kernel is of use for
+// a desired route.
+func (c *Core) Needs(id uint32) bool { return c.nexthops.needs(id) }
+
+// Gateways lists the gateways of all desired routes with several next hops, sorted.
+func (c *Core) Gateways() []Gateway { return c.contents.gatewayList() }
+
+// Links lists the interfaces, by index.
+func (c *Core) Links() []wire.Link { return c.links.linkList() }
+
+// LinkNamed returns the index of the interface of that name, or if it is gone the last one
+// that it had; 0 if there has never been one.
+func (c *Core) LinkNamed(name string) int { return c.links.linkNamed(name) }
+
+// Urgent reports whether StepFailover has something to do, or will have.
+func (c *Core) Urgent() bool { return c.nexthops.urgent() }
+
+// setGateway records that a gateway died or came back.
+func (c *Core) setGateway(k gatewayKey, down bool) {
+	if c.nexthops.down[k] == down {
+		return
+	}
+	same := func(l *wire.NextHop) bool { return l.IfIndex == k.IfIndex && l.Gateway == k.Gateway }
+	if !down {
+		delete(c.nexthops.down, k)
+	} else {
+		c.nexthops.down[k] = true
+	}
+	for _, b := range c.nexthops.byID {
+		if b.key.link != k.IfIndex || b.key.gateway != k.Gateway {
+			continue
+		}
+		if down {
+			b.foreign = false // who deleted it knew before us
+			if _, there := c.nexthops.hops[b.id]; there && !b.key.clone {
+				c.nexthops.toDelete = append(c.nexthops.toDelete, b)
+			}
+			continue
+		}
+		b.next, b.step = time.Time{}, 0
+	}
+	slices.SortFunc(c.nexthops.toDelete, func(a, b *object) int { return cmp.Compare(a.id, b.id) })
+	c.nexthops.touchNextHops(same)
+	c.routes.resolveAll(func(w *want) bool {
+		return w.multipath && slices.ContainsFunc(w.nextHops, func(l wire.NextHop) bool { return same(&l) })
+	})
+}
+
+// Connected returns the index of the interface that a gateway is on; 0 is none. It looks at
+// every address.
+func (c *Core) Connected(gateway netip.Addr) (link int) {
+	if zone := gateway.Zone(); zone != "" {
+		for _, l := range c.links.byIndex {
+			if l.Interface == zone {
+				return l.IfIndex
+			}
+		}
+		return 0
+	}
+	if gateway.IsLinkLocalUnicast() && gateway.Is6() {
+		return 0 // every interface has that network
+	}
+	longest := -1
+	for key, a := range c.addresses.have {
+		network := key.Prefix
+		if key.Peer.IsValid() { // point-to-point: the network is the other end
+			network = netip.PrefixFrom(key.Peer, key.Peer.BitLen())
+		}
+		bits := network.Bits()
+		if a.value.NoPrefixRoute || !network.Contains(gateway) || bits < longest || bits == longest && key.IfIndex > link {
+			continue
+		}
+		longest, link = bits, key.IfIndex
+	}
+	return link
 }

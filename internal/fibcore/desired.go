@@ -71,8 +71,8 @@ func (t *desired[K, V]) lost(k K, by origin) {
 	}
 }
 
-// lookAgain compares everything that is desired.
-func (t *desired[K, V]) lookAgain() {
+// compareAll compares everything that is desired.
+func (t *desired[K, V]) compareAll() {
 	for k := range t.want {
 		t.dirty[k] = true
 	}

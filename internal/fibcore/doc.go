@@ -12,8 +12,8 @@
 //	                            come of it                  (turn.go)
 //	TakeSysctls, SysctlDone     the same, of files          (turn.go)
 //	Finish, Deadline            when to come again          (turn.go)
-//	Status, Diff, Followers,    what the user sees          (status.go, follower.go, learner.go)
-//	Learners, the emit function
+//	Page, Diff, Stats,          what the user sees          (status.go, follower.go, learner.go)
+//	Follower, Learner, emit
 //
 // A turn of the shell is: the notifications that have arrived, what StartReading asks for,
 // Plan and Commit of each Step, Finish. Between two turns it sleeps until Deadline, a
@@ -22,19 +22,28 @@
 // not held while the shell waits for the kernel: what is desired may change between Plan
 // and Commit.
 //
-// # Routes
+// # Parts
+//
+// A [Core] is made of parts, which are types of their own with fields of their own. Each
+// knows those above it in this list, and none below:
+//
+//	env        configuration, time, counters, what is to be read again     env.go, rereads.go
+//	links      interfaces, by index and by name                            links.go
+//	nexthops   next-hop objects and groups, failover                       *nexthops.go
+//	contents   what routes say: wants, and the forms they resolve to       contents.go, resolve.go, form.go
+//	routes     desired and in the kernel, by key; the queue of those       routes.go, *_routes.go,
+//	           that differ; who follows their status                       status.go, store.go
+//	learners   who wants to know the routes of others                      learner.go
+//	rules, addresses, neighbors, sysctls                                   *rules.go, desired.go, sysctls.go
+//
+// What concerns several of them is the Core's: what goes with an interface or an address
+// (observe_links.go), an interface that is made again (follow_link.go), and the order of
+// things (turn.go, reading.go).
 //
 // SetRoute interns the content of a route as a want. It is resolved to a form, what to say
-// in netlink's terms right now (resolve.go). What the kernel has is a form, too, and forms
-// are interned, so that the difference of a route is a comparison of two pointers
-// (diff.go). Entries are in a store that costs 65 octets a route (store.go); those that
-// differ are in a queue, first in first out, once each.
-//
-// # Next hops
-//
-// Groups of next hops are shared by the wants that have the same ones (objects_state.go).
-// plan_objects.go makes them, keeps them as they should be, and takes dead gateways out of
-// them.
+// in netlink's terms right now. What the kernel has is a form, too, and forms are interned, so
+// that the difference of a route is a comparison of two pointers (diff.go). An entry costs 65
+// octets. Groups of next hops are shared by the wants that have the same ones.
 //
 // # What is not known
 //

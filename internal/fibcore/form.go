@@ -25,16 +25,16 @@ type form struct {
 // them. Wants are interned like forms.
 type want struct {
 	wire.Facts
-	nextHops []wire.NextHop // sorted, without duplicates
-	buckets  uint16
-	classic  bool
-	key      string
-	refs     int // entries that want it
+	nextHops  []wire.NextHop // sorted, without duplicates
+	buckets   uint16
+	multipath bool
+	key       string
+	refs      int // entries that want it
 
-	form    *form  // what to write now; nil: held back
-	group   *group // that form uses, if any
-	isCut   bool   // form is nil because all links are down
-	changed bool   // form is new, and the entries have not been told
+	form      *form  // what to write now; nil: held back
+	group     *group // that form uses, if any
+	linksDown bool   // form is nil because all links are down
+	changed   bool   // form is new, and the entries have not been told
 }
 
 // appendKey makes the interning key.
@@ -102,16 +102,16 @@ func (in *intern) form(f *wire.Facts, nhid uint32, nextHops []wire.NextHop, alie
 
 // want returns the one want of that content, which may be new (form nil and
 // refs 0).
-func (in *intern) want(f *wire.Facts, nextHops []wire.NextHop, buckets uint16, classic bool) *want {
+func (in *intern) want(f *wire.Facts, nextHops []wire.NextHop, buckets uint16, multipath bool) *want {
 	flags := byte(0)
-	if classic {
+	if multipath {
 		flags = 1
 	}
 	in.scratch = appendKey(in.scratch[:0], f, uint32(buckets), nextHops, flags)
 	if w := in.wants[string(in.scratch)]; w != nil {
 		return w
 	}
-	w := &want{Facts: *f, nextHops: slices.Clone(nextHops), buckets: buckets, classic: classic, key: string(in.scratch)}
+	w := &want{Facts: *f, nextHops: slices.Clone(nextHops), buckets: buckets, multipath: multipath, key: string(in.scratch)}
 	in.wants[w.key] = w
 	return w
 }

@@ -25,10 +25,18 @@ type Learned struct {
 	Protocol uint8
 }
 
+// learners are who wants to know the routes of others.
+type learners struct {
+	env   *env
+	list  []*Learner
+	fresh bool              // there are some that have not dumped yet
+	rm    wire.RouteMessage // scratch
+}
+
 // Learner collects foreign routes for one reader: first those that are there, then every
 // change, coalesced by key. All methods are part of the core, and under its lock.
 type Learner struct {
-	core   *Core
+	set    *learners
 	filter LearnFilter
 	wake   func() // there is something to take; must not block
 
@@ -54,18 +62,18 @@ func newLearner(filter LearnFilter, wake func()) *Learner {
 	return &Learner{filter: filter, wake: wake, known: map[wire.RouteKey]*learned{}, fresh: true}
 }
 
-// Learn begins to collect.
-func (c *Core) Learn(filter LearnFilter, wake func()) *Learner {
+// learn begins to collect.
+func (c *learners) learn(filter LearnFilter, wake func()) *Learner {
 	l := newLearner(filter, wake)
-	l.core = c
-	c.learners = append(c.learners, l)
+	l.set = c
+	c.list = append(c.list, l)
 	c.fresh = true
 	return l
 }
 
-// Unlearn ends it.
-func (c *Core) Unlearn(l *Learner) {
-	c.learners = slices.DeleteFunc(c.learners, func(v *Learner) bool { return v == l })
+// unlearn ends it.
+func (c *learners) unlearn(l *Learner) {
+	c.list = slices.DeleteFunc(c.list, func(v *Learner) bool { return v == l })
 }
 
 // Take returns the next change; ok is false if there is none.
@@ -180,12 +188,12 @@ func sameLearned(a, b *Learned) bool {
 }
 
 // notifyLearners passes a notification to the learners.
-func (c *Core) notifyLearners(m *wire.RouteMessage, gone bool, flags uint16) {
-	if len(c.learners) == 0 {
+func (c *learners) notifyLearners(m *wire.RouteMessage, gone bool, flags uint16) {
+	if len(c.list) == 0 {
 		return
 	}
-	own := c.ours(m.Protocol)
-	for _, l := range c.learners {
+	own := c.env.ours(m.Protocol)
+	for _, l := range c.list {
 		if !slices.Contains(l.filter.Tables, m.Table) {
 			continue
 		}
@@ -193,9 +201,9 @@ func (c *Core) notifyLearners(m *wire.RouteMessage, gone bool, flags uint16) {
 		case gone && own:
 		case gone:
 			if l.lose(m.RouteKey(), len(m.NextHops)) {
-				c.rereads.learners.request()
+				c.env.rereads.learners.request()
 			}
-		case !own && l.filter.accepts(m) && c.convinced(l, m):
+		case !own && l.filter.accepts(m) && c.accepted(l, m):
 			l.see(m.RouteKey(), c.learnedOf(m), flags&rtnl.NLM_F_APPEND != 0)
 		case flags&rtnl.NLM_F_REPLACE != 0:
 			l.lose(m.RouteKey(), 1<<30) // replaced by something else
@@ -203,7 +211,7 @@ func (c *Core) notifyLearners(m *wire.RouteMessage, gone bool, flags uint16) {
 	}
 }
 
-func (c *Core) convinced(l *Learner, m *wire.RouteMessage) bool {
+func (c *learners) accepted(l *Learner, m *wire.RouteMessage) bool {
 	if l.filter.Accept == nil {
 		return true
 	}
@@ -211,21 +219,21 @@ func (c *Core) convinced(l *Learner, m *wire.RouteMessage) bool {
 	return l.filter.Accept(&r)
 }
 
-func (c *Core) learnedOf(m *wire.RouteMessage) Learned {
-	l := Learned{Route: c.routeOf(&m.Facts, m.NextHops, false), Protocol: m.Protocol}
+func (c *learners) learnedOf(m *wire.RouteMessage) Learned {
+	l := Learned{Route: c.env.routeOf(&m.Facts, m.NextHops, false), Protocol: m.Protocol}
 	l.RouteKey = m.RouteKey()
 	return l
 }
 
 // newLearnersPart reads the tables of learners that have not yet.
-func (c *Core) newLearnersPart() *part {
+func (c *learners) newLearnersPart() *part {
 	return &part{dumps: func() []*dump {
 		dumps := c.learnersDumps(func(l *Learner) bool { return l.fresh })
 		for _, d := range dumps {
 			end := d.end
 			d.end = func(o Outcome, err error) (clean, stop bool, e error) {
 				if clean, stop, e = end(o, err); !clean {
-					c.rereads.learners.request()
+					c.env.rereads.learners.request()
 				}
 				return clean, stop, e
 			}
@@ -234,13 +242,13 @@ func (c *Core) newLearnersPart() *part {
 	}}
 }
 
-func (c *Core) allLearnersDumps() []*dump {
+func (c *learners) allLearnersDumps() []*dump {
 	return c.learnersDumps(func(*Learner) bool { return true })
 }
 
-func (c *Core) learnersDumps(to func(*Learner) bool) (dumps []*dump) {
+func (c *learners) learnersDumps(to func(*Learner) bool) (dumps []*dump) {
 	c.fresh = false
-	for _, l := range c.learners {
+	for _, l := range c.list {
 		if to(l) {
 			dumps = append(dumps, l.dumps()...)
 			l.fresh = false
@@ -275,8 +283,8 @@ func (l *Learner) dumps() (dumps []*dump) {
 }
 
 func (l *Learner) row(m rtnl.Message) {
-	c := l.core
-	if c.rm.Parse(m.Body) == nil && c.rm.Flags&rtnl.RTM_F_CLONED == 0 && !c.ours(c.rm.Protocol) && l.filter.accepts(&c.rm) && c.convinced(l, &c.rm) {
+	c := l.set
+	if c.rm.Parse(m.Body) == nil && c.rm.Flags&rtnl.RTM_F_CLONED == 0 && !c.env.ours(c.rm.Protocol) && l.filter.accepts(&c.rm) && c.accepted(l, &c.rm) {
 		l.see(c.rm.RouteKey(), c.learnedOf(&c.rm), false)
 	}
 }

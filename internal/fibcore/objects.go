@@ -31,3 +31,27 @@ type Gateway struct {
 	Gateway netip.Addr
 	Down    bool // says SetGateway
 }
+
+// Stats are counters since New, and sizes now.
+type Stats struct {
+	Desired, Installed, Held, Failed, Foreign, Stale int // routes now
+
+	Adds, Replaces, Deletes uint64 // route messages sent
+	ObjectWrites            uint64 // next-hop messages sent
+	RuleWrites              uint64 // rule messages sent
+	OtherWrites             uint64 // address and neighbour messages, sysctls
+	Errors                  uint64 // refused by the kernel
+	Repairs                 uint64 // put back after foreign interference
+	Notifications           uint64 // read from the monitor socket
+	Resyncs                 uint64 // because notifications or replies were lost
+}
+
+// Difference is one line of Diff.
+type Difference struct {
+	// Op is "add", "replace", "delete" or "held".
+	Op string
+	// Key names the object as in [Error].
+	Key any
+	// Want and Have describe it in words; "" is absent.
+	Want, Have string
+}

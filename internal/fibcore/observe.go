@@ -12,13 +12,16 @@ func (c *Core) observe(m rtnl.Message, dump bool) {
 	by := origin{port: m.Port}
 	switch m.Type {
 	case rtnl.RTM_NEWROUTE, rtnl.RTM_DELROUTE:
-		if c.rm.Parse(m.Body) == nil && c.rm.Flags&rtnl.RTM_F_CLONED == 0 {
-			c.observeRoute(&c.rm, m.Type == rtnl.RTM_DELROUTE, m.Flags, dump, by)
+		if c.routes.rm.Parse(m.Body) == nil && c.routes.rm.Flags&rtnl.RTM_F_CLONED == 0 {
+			if !dump {
+				c.learners.notifyLearners(&c.routes.rm, m.Type == rtnl.RTM_DELROUTE, m.Flags)
+			}
+			c.routes.observeRoute(&c.routes.rm, m.Type == rtnl.RTM_DELROUTE, m.Flags, dump, by)
 		}
 	case rtnl.RTM_NEWNEXTHOP, rtnl.RTM_DELNEXTHOP:
 		var n wire.NextHopMessage
 		if n.Parse(m.Body) == nil {
-			c.observeNextHop(&n, m.Type == rtnl.RTM_DELNEXTHOP, dump, by)
+			c.nextHopSeen(&n, m.Type == rtnl.RTM_DELNEXTHOP, dump, by)
 		}
 	case rtnl.RTM_NEWLINK, rtnl.RTM_DELLINK:
 		if m.Type == rtnl.RTM_NEWLINK || !bridgeMessage(m.Body) {
@@ -49,8 +52,8 @@ func (c *Core) observeRule(m rtnl.Message, by origin) {
 	if m.Type == rtnl.RTM_NEWRULE {
 		by.proto = r.Protocol
 	}
-	c.rules.heard(r.Rule, r.Protocol == c.config.Protocol, by, c.clock)
-	c.rereads.rules.request()
+	c.rules.notified(r.Rule, r.Protocol == c.env.config.Protocol, by, c.env.clock)
+	c.env.rereads.rules.request()
 }
 
 func (c *Core) observeNeighbor(n *wire.KernelNeighbor, gone bool, by origin) {
@@ -65,5 +68,18 @@ func (c *Core) observeNeighbor(n *wire.KernelNeighbor, gone bool, by origin) {
 		return
 	}
 	by.proto = n.Protocol
-	c.neighbors.saw(key, n.Neighbor, n.Protocol == c.config.Protocol, by)
+	c.neighbors.saw(key, n.Neighbor, n.Protocol == c.env.config.Protocol, by)
+}
+
+func (c *Core) nextHopSeen(n *wire.NextHopMessage, gone, dump bool, by origin) {
+	if !c.nexthops.owns(n.ID) {
+		if gone {
+			c.routes.rereadForeign()
+		}
+		return
+	}
+	if k := c.nexthops.kernel[n.ID]; k != nil && !k.exists && !gone && n.Members != nil {
+		c.routes.dropVanished() // the id is used again: not for the routes that had it
+	}
+	c.nexthops.observeNextHop(n, gone, dump, by)
 }

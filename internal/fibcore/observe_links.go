@@ -3,7 +3,6 @@ package fibcore
 import (
 	"encoding/binary"
 	"maps"
-	"net/netip"
 	"slices"
 
 	"github.com/hyperfib/hyperfib/internal/fibcore/wire"
@@ -22,7 +21,7 @@ func (c *Core) observeLink(m rtnl.Message) {
 		return
 	}
 	index := int32(l.IfIndex)
-	old, known := c.links[index]
+	old, known := c.links.byIndex[index]
 	if m.Type == rtnl.RTM_DELLINK {
 		if known {
 			c.linkGone(index, old)
@@ -38,8 +37,8 @@ func (c *Core) observeLink(m rtnl.Message) {
 	if !known {
 		c.replaceLink(l)
 	}
-	c.links[index] = l
-	c.event(Event{Kind: EventLink, Link: l})
+	c.links.byIndex[index] = l
+	c.env.event(Event{Kind: EventLink, Link: l})
 	if !known || old.Interface != l.Interface {
 		c.sysctls.touchLink(l.Interface)
 	}
@@ -48,7 +47,7 @@ func (c *Core) observeLink(m rtnl.Message) {
 		c.linkLost(index, !l.AdminUp)
 	}
 	if !known {
-		c.recall(l)
+		c.linkReturned(l)
 	}
 	if !known || old.AdminUp != l.AdminUp || old.Carrier != l.Carrier {
 		c.linkChanged(index)
@@ -58,7 +57,7 @@ func (c *Core) observeLink(m rtnl.Message) {
 // replaceLink takes an interface out of the model whose name another one has now: word of
 // its end was lost, or is still to come.
 func (c *Core) replaceLink(l wire.Link) {
-	for index, old := range c.links {
+	for index, old := range c.links.byIndex {
 		if old.Interface == l.Interface {
 			c.linkGone(index, old)
 			return
@@ -68,41 +67,41 @@ func (c *Core) replaceLink(l wire.Link) {
 
 // linkGone takes an interface that was deleted out of the model, with its addresses.
 func (c *Core) linkGone(index int32, old wire.Link) {
-	delete(c.links, index)
-	c.remember(old)
+	delete(c.links.byIndex, index)
+	c.rememberName(old)
 	for key := range c.addresses.have {
 		if int32(key.IfIndex) == index {
 			delete(c.addresses.have, key)
 			delete(c.temporary, key)
 		}
 	}
-	c.event(Event{Kind: EventLinkGone, Link: old, Gone: true})
+	c.env.event(Event{Kind: EventLinkGone, Link: old, Gone: true})
 	c.linkLost(index, true)
 }
 
 func (c *Core) linkLost(link int32, down bool) {
-	for _, id := range slices.Sorted(maps.Keys(c.hops)) {
-		if c.hops[id].link == link && !c.hops[id].alien {
-			for _, k := range c.gone(id) {
-				c.emptied(k)
+	for _, id := range slices.Sorted(maps.Keys(c.nexthops.hops)) {
+		if c.nexthops.hops[id].link == link && !c.nexthops.hops[id].alien {
+			for _, k := range c.nexthops.gone(id) {
+				c.nexthops.emptied(k)
 			}
 		}
 	}
 	if down {
 		c.proxiesLost(link)
-		c.store.all(func(i uint32, e *entry) {
+		c.routes.store.all(func(i uint32, e *entry) {
 			if e.have != nil && e.have.uses(link) {
 				if e.have.allOn(link) {
-					c.setHave(i, e, nil)
+					c.routes.setHave(i, e, nil)
 				} else {
-					c.setHave(i, e, needsDump)
+					c.routes.setHave(i, e, needsDump)
 				}
-				c.touchRoute(i, e)
+				c.routes.touchRoute(i, e)
 			}
 		})
-		c.doubtForeign()
+		c.routes.rereadForeign()
 	}
-	c.rereads.nextHops.request()
+	c.env.rereads.nextHops.request()
 	c.linkChanged(link)
 }
 
@@ -116,23 +115,21 @@ func (c *Core) proxiesLost(link int32) {
 	}
 }
 
-// suspectProxies lets the proxy entries be read again, if there are to be any.
-func (c *Core) suspectProxies() {
+// requestProxies lets the proxy entries be read again, if there are to be any.
+func (c *Core) requestProxies() {
 	for key := range c.neighbors.want {
 		if key.Proxy {
-			c.rereads.proxies.request()
+			c.env.rereads.proxies.request()
 			return
 		}
 	}
 }
 
 func (c *Core) linkChanged(link int32) {
-	c.touchNextHops(func(l *wire.NextHop) bool { return l.IfIndex == link })
-	c.resolveAll(func(w *want) bool { return w.uses(link) })
-	c.retrySoon()
+	c.nexthops.touchNextHops(func(l *wire.NextHop) bool { return l.IfIndex == link })
+	c.routes.resolveAll(func(w *want) bool { return w.uses(link) })
+	c.env.retrySoon()
 }
-
-func (c *Core) retrySoon() { c.hope = true }
 
 func (c *Core) observeAddress(a *wire.KernelAddress, gone bool, by origin) {
 	key := a.Key()
@@ -144,7 +141,7 @@ func (c *Core) observeAddress(a *wire.KernelAddress, gone bool, by origin) {
 		c.addresses.lost(key, by)
 	} else {
 		by.proto = a.Protocol
-		c.addresses.saw(key, c.comparable(a.Address), a.Protocol == c.config.Protocol, by)
+		c.addresses.saw(key, c.comparable(a.Address), a.Protocol == c.env.config.Protocol, by)
 	}
 	if known == !gone {
 		return
@@ -155,11 +152,11 @@ func (c *Core) observeAddress(a *wire.KernelAddress, gone bool, by origin) {
 // addressChanged does to the model what came with an address, or went with it.
 func (c *Core) addressChanged(key wire.AddressKey, scope wire.Scope, permanent, gone bool) {
 	link := int32(key.IfIndex)
-	c.event(Event{Kind: EventAddress, Link: c.links[link], Addr: key.Prefix, Scope: scope, Permanent: permanent, Gone: gone})
+	c.env.event(Event{Kind: EventAddress, Link: c.links.byIndex[link], Addr: key.Prefix, Scope: scope, Permanent: permanent, Gone: gone})
 	if gone {
-		c.addressLost(link, key.Prefix.Addr(), key.Prefix.Addr().Is4() && !c.hasIPv4(link))
+		c.routes.addressLost(link, key.Prefix.Addr(), key.Prefix.Addr().Is4() && !c.hasIPv4(link))
 	}
-	c.retrySoon()
+	c.env.retrySoon()
 }
 
 // hasIPv4 reports whether an interface has an IPv4 address.
@@ -188,38 +185,4 @@ func (c *Core) comparable(a wire.Address) wire.Address {
 // an IPv4 address, and leaves its scope and flags as they are (rtm_newaddr).
 func fixed(have, want wire.Address) bool {
 	return have.Prefix.Addr().Is4() && (have.Scope != want.Scope || have.NoPrefixRoute != want.NoPrefixRoute)
-}
-
-func (c *Core) addressLost(link int32, addr netip.Addr, last bool) {
-	c.store.all(func(i uint32, e *entry) {
-		f := e.have
-		switch {
-		case f == nil:
-			return
-		case f.PrefSrc == addr && f.Family == wire.FamilyIPv6:
-			c.setHave(i, e, needsDump)
-		case f.PrefSrc == addr, last && f.Family == wire.FamilyIPv4 && f.allOn(link):
-			c.setHave(i, e, nil)
-		case last && f.Family == wire.FamilyIPv4 && f.uses(link):
-			c.setHave(i, e, needsDump)
-		default:
-			return
-		}
-		c.touchRoute(i, e)
-	})
-	c.doubtForeign()
-}
-
-func (c *Core) doubtForeign() {
-	c.rereads.learners.request()
-	c.store.all(func(i uint32, e *entry) {
-		switch {
-		case e.mark&(markBehind|markAround) != 0:
-			e.mark |= markContested
-			c.rereads.table(c.tables.list[e.key.table])
-		case e.mark&markForeign != 0:
-			e.mark &^= markForeign
-			c.touchRoute(i, e)
-		}
-	})
 }

@@ -33,7 +33,7 @@ func (c *Core) observeNetconf(body []byte) {
 			index = a.Value.Int32()
 		}
 	}
-	link, ok := c.links[index]
+	link, ok := c.links.byIndex[index]
 	if !ok {
 		if index <= 0 {
 			c.sysctls.touchFamily(dir)

@@ -18,7 +18,7 @@ type routeOp struct {
 }
 
 // planRoutes takes up to limit operations from the queue.
-func (c *Core) planRoutes(ops []routeOp, limit int, now time.Time) []routeOp {
+func (c *routes) planRoutes(ops []routeOp, limit int, now time.Time) []routeOp {
 	c.dropVanished()
 	ops = c.planExtras(ops, limit, now)
 	for c.head < len(c.queue) && len(ops) < limit {
@@ -41,7 +41,7 @@ func (c *Core) planRoutes(ops []routeOp, limit int, now time.Time) []routeOp {
 	return ops
 }
 
-func (c *Core) planRoute(i uint32, now time.Time) (routeOp, bool) {
+func (c *routes) planRoute(i uint32, now time.Time) (routeOp, bool) {
 	e := c.store.at(i)
 	e.mark &^= markDirty
 	want, keep := c.target(e)
@@ -49,7 +49,7 @@ func (c *Core) planRoute(i uint32, now time.Time) (routeOp, bool) {
 		c.clean(i, e)
 		return routeOp{}, false
 	}
-	policy := c.config.OnForeign
+	policy := c.env.config.OnForeign
 	foreign := e.mark&markForeign != 0 || e.mark&markYielding != 0 && policy == ForeignRefuse
 	if e.mark&markStolen != 0 {
 		policy = ForeignTake
@@ -70,17 +70,17 @@ func (c *Core) planRoute(i uint32, now time.Time) (routeOp, bool) {
 	// for the key does not get it a moment earlier by a new wish. What the user deletes is
 	// deleted at once.
 	if b := c.brakes[e.key]; !b.Ready(now) && (v != verbDelete || e.mark&markRepair != 0) {
-		c.note(i, e)
-		c.wake(b.Next)
+		c.statusChanged(i, e)
+		c.env.wake(b.Next)
 		return routeOp{}, false
 	}
 	if f := c.failures[i]; f != nil && now.Before(f.next) {
-		c.wake(f.next)
+		c.env.wake(f.next)
 		return routeOp{}, false
 	}
 	if e.have == needsDump && (v == verbDelete || e.mark&markAround != 0) { // what is there to delete, or to replace?
 		e.mark |= markContested
-		c.rereads.table(c.tables.list[e.key.table])
+		c.env.rereads.table(c.tables.list[e.key.table])
 		return routeOp{}, false
 	}
 	if v == verbDelete {
@@ -92,25 +92,25 @@ func (c *Core) planRoute(i uint32, now time.Time) (routeOp, bool) {
 }
 
 // settled is called when the kernel has what is desired.
-func (c *Core) settled(i uint32, e *entry) {
-	c.clear(i, e, markRepair|markYielding|markDoomed|markLost)
+func (c *routes) settled(i uint32, e *entry) {
+	c.clear(i, e, markRepair|markYielding|markDeleted|markLost)
 	c.clearFailure(i, e)
 	c.clean(i, e)
 }
 
-func (c *Core) yield(i uint32, e *entry) {
+func (c *routes) yield(i uint32, e *entry) {
 	if e.mark&markYielding != 0 {
 		return
 	}
 	e.mark |= markYielding
-	c.note(i, e)
+	c.statusChanged(i, e)
 	err := &Error{Op: "add", Key: c.unpack(&e.key), Err: ErrForeign}
-	c.stats.Errors++
-	c.event(Event{Kind: EventError, Op: "add", Key: err.Key, Err: err})
+	c.env.stats.Errors++
+	c.env.event(Event{Kind: EventError, Op: "add", Key: err.Key, Err: err})
 }
 
 // appendOp appends the message of op.
-func (c *Core) appendOp(b []byte, op *routeOp, seq uint32) []byte {
+func (c *routes) appendOp(b []byte, op *routeOp, seq uint32) []byte {
 	k := &c.store.at(op.entry).key
 	tf := c.tables.list[k.table]
 	m := &c.out
@@ -126,7 +126,7 @@ func (c *Core) appendOp(b []byte, op *routeOp, seq uint32) []byte {
 }
 
 // commitRoute takes the kernel's answer to op into the model.
-func (c *Core) commitRoute(op *routeOp, r reply, now time.Time) {
+func (c *routes) commitRoute(op *routeOp, r reply, now time.Time) {
 	e := c.store.at(op.entry)
 	if op.extra {
 		c.commitExtra(op, e, now)
@@ -137,11 +137,11 @@ func (c *Core) commitRoute(op *routeOp, r reply, now time.Time) {
 	e.mark &^= markBusy
 	switch op.verb {
 	case verbAdd:
-		c.stats.Adds++
+		c.env.stats.Adds++
 	case verbReplace:
-		c.stats.Replaces++
+		c.env.stats.Replaces++
 	case verbDelete:
-		c.stats.Deletes++
+		c.env.stats.Deletes++
 	}
 	switch {
 	case r.err == nil || op.verb == verbDelete && absent(r.err):
@@ -149,12 +149,12 @@ func (c *Core) commitRoute(op *routeOp, r reply, now time.Time) {
 		if op.verb == verbDelete && r.err == nil && e.key.metric == 0 && tf.family == wire.FamilyIPv4 && c.store.others(e.key) {
 			// To IPv4's RTM_DELROUTE, metric 0 is any (net/ipv4/fib_semantics.c,
 			// fib_nh_match): if ours had gone already, another went in its place.
-			c.rereads.table(tf)
+			c.env.rereads.table(tf)
 		}
 		c.written(op, e, now)
 	case errors.Is(r.err, unix.EEXIST): // of a replacement: the same stands behind another
 		e.mark |= markContested
-		c.rereads.table(c.tables.list[e.key.table])
+		c.env.rereads.table(c.tables.list[e.key.table])
 	default:
 		c.routeFailed(op, e, r, now)
 	}
@@ -168,59 +168,59 @@ func (c *Core) commitRoute(op *routeOp, r reply, now time.Time) {
 }
 
 // commitExtra: what has come of it is read.
-func (c *Core) commitExtra(op *routeOp, e *entry, now time.Time) {
+func (c *routes) commitExtra(op *routeOp, e *entry, now time.Time) {
 	op.form.refs--
 	e.mark &^= markBusy
-	c.stats.Deletes++
+	c.env.stats.Deletes++
 	by := c.by[op.entry]
-	c.repaired(c.unpack(&e.key), "delete", "repair", by, by.port != 0 && c.brakes.Of(e.key).Repaired(now))
+	c.env.repaired(c.unpack(&e.key), "delete", "repair", by, by.port != 0 && c.brakes.Of(e.key).Repaired(now))
 	delete(c.by, op.entry)
 	e.mark &^= markRepair
 	e.mark |= markContested
-	c.rereads.table(c.tables.list[e.key.table])
+	c.env.rereads.table(c.tables.list[e.key.table])
 }
 
-func (c *Core) written(op *routeOp, e *entry, now time.Time) {
+func (c *routes) written(op *routeOp, e *entry, now time.Time) {
 	reason, i := "desired", op.entry
 	switch {
-	case op.verb == verbReplace && e.mark&markForeign != 0 && e.mark&markStolen == 0 && c.config.OnForeign == ForeignTake:
+	case op.verb == verbReplace && e.mark&markForeign != 0 && e.mark&markStolen == 0 && c.env.config.OnForeign == ForeignTake:
 		reason = "take"
-		c.rereads.learners.request()
+		c.env.rereads.learners.request()
 	case e.mark&markRepair != 0:
 		reason = "repair"
-	case e.want == nil && e.mark&markDoomed == 0:
+	case e.want == nil && e.mark&markDeleted == 0:
 		reason = "swept"
 	}
 	if reason == "repair" || reason == "take" {
 		by := c.by[i]
-		c.repaired(c.unpack(&e.key), op.verb.String(), reason, by, by.port != 0 && c.brakes.Of(e.key).Repaired(now))
+		c.env.repaired(c.unpack(&e.key), op.verb.String(), reason, by, by.port != 0 && c.brakes.Of(e.key).Repaired(now))
 	}
 	delete(c.by, i)
-	if c.writes {
-		c.event(Event{Kind: EventWrite, Op: op.verb.String(), Key: c.unpack(&e.key), Reason: reason})
+	if c.env.writes {
+		c.env.event(Event{Kind: EventWrite, Op: op.verb.String(), Key: c.unpack(&e.key), Reason: reason})
 	}
 	c.clear(op.entry, e, markRepair|markYielding|markLost|markStolen|markForeign)
 	if op.verb == verbDelete {
 		c.setHave(op.entry, e, nil)
-		e.mark &^= markDoomed
+		e.mark &^= markDeleted
 	} else {
 		c.setHave(op.entry, e, op.form)
 	}
 	c.clearFailure(op.entry, e)
 }
 
-func (c *Core) routeFailed(op *routeOp, e *entry, r reply, now time.Time) {
+func (c *routes) routeFailed(op *routeOp, e *entry, r reply, now time.Time) {
 	if errors.Is(r.err, rtnl.ErrLost) {
-		c.rereads.table(c.tables.list[e.key.table])
+		c.env.rereads.table(c.tables.list[e.key.table])
 	} else {
-		c.stats.Errors++
+		c.env.stats.Errors++
 	}
 	if op.verb == verbReplace && e.have != needsDump && len(op.form.nextHops) > 1 && c.tables.list[e.key.table].family == wire.FamilyIPv6 {
 		// IPv6 multipath is replaced next hop by next hop: what is there now?
 		c.setHave(op.entry, e, needsDump)
 	}
 	if op.form.nhid != 0 && (errors.Is(r.err, unix.EINVAL) || errors.Is(r.err, unix.ENOENT)) {
-		c.rereads.nextHops.request() // the group may have gone
+		c.env.rereads.nextHops.request() // the group may have gone
 	}
 	f := c.failures[op.entry]
 	if f == nil {
@@ -230,19 +230,19 @@ func (c *Core) routeFailed(op *routeOp, e *entry, r reply, now time.Time) {
 	if f.err == nil || f.err.Err != r.err {
 		f.err = &Error{Op: op.verb.String(), Key: c.unpack(&e.key), Err: r.err, Text: r.text}
 		if !errors.Is(r.err, rtnl.ErrLost) {
-			c.event(Event{Kind: EventError, Op: f.err.Op, Key: f.err.Key, Err: f.err})
+			c.env.event(Event{Kind: EventError, Op: f.err.Op, Key: f.err.Key, Err: f.err})
 		}
 	}
 	e.mark |= markFailed
-	c.note(op.entry, e)
+	c.statusChanged(op.entry, e)
 	f.step = backoff(f.step)
 	f.next = now.Add(f.step)
-	c.wake(f.next)
+	c.env.wake(f.next)
 }
 
-// retry queues what failed and is due, or with all everything that failed:
+// retryRoutes queues what failed and is due, or with all everything that failed:
 // something has changed that may make it possible.
-func (c *Core) retry(now time.Time, all bool) {
+func (c *routes) retryRoutes(now time.Time, all bool) {
 	for i, f := range c.failures {
 		switch {
 		case all:
@@ -251,64 +251,21 @@ func (c *Core) retry(now time.Time, all bool) {
 		case !now.Before(f.next):
 			c.touchRoute(i, c.store.at(i))
 		default:
-			c.wake(f.next)
+			c.env.wake(f.next)
 		}
 	}
 	for key, b := range c.brakes {
 		i, e := c.store.find(&key)
 		switch {
 		case now.Before(b.Next):
-			c.wake(b.Next)
+			c.env.wake(b.Next)
 		case e == nil || b.Next.IsZero():
 		case e.mark&markBeside != 0:
 			e.mark &^= markBeside
-			c.rereads.table(c.tables.list[key.table])
+			c.env.rereads.table(c.tables.list[key.table])
 		default:
 			c.touchRoute(i, e)
 		}
 	}
 	c.brakes.Trim(now)
-	c.retryObjects(now, all)
-	c.addresses.retry(now, all, c.wake)
-	c.neighbors.retry(now, all, c.wake)
-	c.rules.retry(now, all, c.wake)
-	c.sysctls.retry(now, all, c.wake)
-}
-
-func (c *Core) retryObjects(now time.Time, all bool) {
-	for _, b := range c.byID {
-		if c.live(b) {
-			continue
-		}
-		if all && b.err != nil {
-			b.next, b.step = time.Time{}, 0
-		}
-		if next := later(b.next, b.brake.Next); now.Before(next) {
-			c.wake(next)
-		} else {
-			c.touchGateway(b)
-		}
-	}
-	c.strays.Trim(now)
-	for _, g := range c.groups {
-		switch {
-		case g.err != nil && (all || !now.Before(g.next)):
-			g.next = time.Time{}
-			c.touch(g)
-		case now.Before(g.brake.Next):
-			c.wake(g.brake.Next)
-		}
-	}
-}
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
-}
-
-// absent reports whether the error of a deletion says that there was nothing.
-func absent(err error) bool {
-	return errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.ENODEV)
 }

@@ -73,26 +73,26 @@ type dump struct {
 // StartReading begins to read what has become unclear; nil if nothing has. The shell
 // takes in the notifications that have arrived before it asks for the first dump.
 func (c *Core) StartReading(now time.Time) *Reading {
-	c.clock = now
+	c.env.clock = now
 	r := &Reading{core: c, start: now}
-	d := &c.rereads
+	d := &c.env.rereads
 	if r.whole = d.everything.due(now); r.whole {
 		r.parts = c.parts(true)
 		return r
 	}
-	if _, due, _ := d.state(now); !due && !c.fresh {
+	if _, due, _ := d.state(now); !due && !c.learners.fresh {
 		return nil
 	}
 	r.parts = c.parts(false)
 	for tf, one := range d.tables {
 		if one.needed {
-			r.parts = append(r.parts, &part{reread: one, dumps: func() []*dump { return c.tableDumps(tf) }})
+			r.parts = append(r.parts, &part{reread: one, dumps: func() []*dump { return c.routes.tableDumps(tf) }})
 		} else {
 			delete(d.tables, tf)
 		}
 	}
-	if c.fresh {
-		r.parts = append(r.parts, c.newLearnersPart())
+	if c.learners.fresh {
+		r.parts = append(r.parts, c.learners.newLearnersPart())
 	}
 	return r
 }
@@ -100,8 +100,8 @@ func (c *Core) StartReading(now time.Time) *Reading {
 // StartFirstReading begins to read everything, for the first time. Notifications from
 // before it say nothing that is not in it.
 func (c *Core) StartFirstReading(now time.Time) *Reading {
-	c.clock = now
-	c.audit = now.Add(c.auditEvery())
+	c.env.clock = now
+	c.audit = now.Add(c.env.auditEvery())
 	r := &Reading{core: c, start: now, first: true, whole: true, parts: c.parts(true)}
 	r.parts = r.parts[:len(r.parts)-1] // learners come when all is known
 	return r
@@ -113,11 +113,11 @@ func (r *Reading) Whole() bool { return r.whole }
 // Next returns the next request, or nil at the end.
 func (r *Reading) Next(now time.Time) []byte {
 	c := r.core
-	c.clock = now
+	c.env.clock = now
 	if !r.begun {
 		r.begun = true
 		if r.whole {
-			c.rereads.everything.begin()
+			c.env.rereads.everything.begin()
 		}
 	}
 	for len(r.parts) > 0 {
@@ -148,8 +148,8 @@ func (r *Reading) Next(now time.Time) []byte {
 	if r.whole {
 		r.whole = false
 		c.readEverything(r, now)
-		if r.first && c.fresh {
-			r.parts = append(r.parts, c.newLearnersPart())
+		if r.first && c.learners.fresh {
+			r.parts = append(r.parts, c.learners.newLearnersPart())
 			return r.Next(now)
 		}
 	}
@@ -169,13 +169,13 @@ func (c *Core) readEverything(r *Reading, now time.Time) {
 	kind := EventSynced
 	if !r.first {
 		kind = EventResync
-		c.stats.Resyncs++
+		c.env.stats.Resyncs++
 	}
-	c.synced = true
-	c.resolveAll(func(*want) bool { return true })
-	c.store.all(c.touchRoute)
-	c.event(Event{Kind: kind})
-	c.rereads.everything.done(r.start, now, true)
+	c.env.synced = true
+	c.routes.resolveAll(func(*want) bool { return true })
+	c.routes.store.all(c.routes.touchRoute)
+	c.env.event(Event{Kind: kind})
+	c.env.rereads.everything.done(r.start, now, true)
 }
 
 // Pass begins a pass over the dump: the first, or another after one that was interrupted.
@@ -187,7 +187,7 @@ func (r *Reading) Pass() {
 
 // Row takes one record of the dump in.
 func (r *Reading) Row(m rtnl.Message, now time.Time) {
-	r.core.clock = now
+	r.core.env.clock = now
 	r.dumps[0].row(m)
 }
 
@@ -196,7 +196,7 @@ func (r *Reading) Row(m rtnl.Message, now time.Time) {
 // impossible to go on.
 func (r *Reading) End(o Outcome, err error, now time.Time) error {
 	c, p, d := r.core, r.parts[0], r.dumps[0]
-	c.clock = now
+	c.env.clock = now
 	r.dumps = r.dumps[1:]
 	clean, stop := o == Complete && err == nil, o != Complete || err != nil
 	if d.end != nil {
@@ -204,12 +204,12 @@ func (r *Reading) End(o Outcome, err error, now time.Time) error {
 	}
 	p.clean = p.clean && clean
 	if err != nil {
-		if !c.synced {
+		if !c.env.synced {
 			return err
 		}
 		if p.reread != nil && p.reread.tries == 0 {
 			r := replyOf(err)
-			c.report(&Error{Op: "dump", Err: r.err, Text: r.text})
+			c.env.report(&Error{Op: "dump", Err: r.err, Text: r.text})
 		}
 	}
 	if stop || err != nil {
@@ -220,11 +220,11 @@ func (r *Reading) End(o Outcome, err error, now time.Time) error {
 
 // parts are all parts of the kernel's state, in the order in which they are read.
 func (c *Core) parts(always bool) []*part {
-	d := &c.rereads
+	d := &c.env.rereads
 	return []*part{
 		c.linksPart(&d.links, always), c.addressesPart(&d.addresses, always), c.rulesPart(&d.rules, always),
 		c.neighborsPart(&d.neighbors, always, false), c.neighborsPart(&d.proxies, always, true), c.nextHopsPart(&d.nextHops, always),
-		{reread: &d.routes, always: always, dumps: c.ownRoutesDumps}, {reread: &d.learners, always: always, dumps: c.allLearnersDumps},
+		{reread: &d.routes, always: always, dumps: c.routes.ownRoutesDumps}, {reread: &d.learners, always: always, dumps: c.learners.allLearnersDumps},
 	}
 }
 
@@ -248,7 +248,7 @@ func (c *Core) linksPart(need *reread, always bool) *part {
 		return true
 	}
 	return c.simplePart(need, always, rtnl.DumpRequest(rtnl.RTM_GETLINK, make([]byte, rtnl.SizeLink)...), see, func() {
-		for index, l := range c.links {
+		for index, l := range c.links.byIndex {
 			if !seen[index] {
 				c.linkGone(index, l)
 			}
@@ -271,7 +271,7 @@ func (c *Core) addressesPart(need *reread, always bool) *part {
 				c.observeAddress(&wire.KernelAddress{Address: had.value, Peer: key.Peer}, true, origin{})
 			}
 		}
-		c.addresses.lookAgain()
+		c.addresses.compareAll()
 	})
 }
 
@@ -297,7 +297,7 @@ func (c *Core) neighborsPart(need *reread, always, proxies bool) *part {
 				c.neighbors.lost(key, origin{})
 			}
 		}
-		c.neighbors.lookAgain()
+		c.neighbors.compareAll()
 	})
 }
 
@@ -348,7 +348,7 @@ func (c *Core) nextHopsPart(need *reread, always bool) *part {
 	}
 	p := c.simplePart(need, always, rtnl.DumpRequest(rtnl.RTM_GETNEXTHOP, make([]byte, rtnl.SizeNextHop)...), see, func() {
 		if !unsupported {
-			c.missingNextHops(seen)
+			c.nexthops.missingNextHops(seen)
 		}
 	})
 	p.dumps()[0].end = func(o Outcome, err error) (clean, stop bool, e error) {
@@ -365,4 +365,4 @@ func (c *Core) nextHopsPart(need *reread, always bool) *part {
 }
 
 // NoNextHops says that the kernel has no next-hop objects (before Linux 5.3).
-func (c *Core) NoNextHops() { c.config.RTAMultipath = true }
+func (c *Core) NoNextHops() { c.env.config.RTAMultipath = true }

@@ -23,7 +23,7 @@ func RouteDump(f wire.Family, table uint32, proto uint8) []byte {
 
 // routePass begins a pass over routes: what an earlier, interrupted one had beside others
 // is forgotten.
-func (c *Core) routePass(before int) {
+func (c *routes) routePass(before int) {
 	c.pass++
 	c.lastForeign = rkey{}
 	c.extras = c.extras[:min(before, len(c.extras))]
@@ -31,11 +31,11 @@ func (c *Core) routePass(before int) {
 
 // ownRoutesDumps read the tables that are ours, or if those are not named all routes of
 // our protocols. Only the former says which routes of others stand in their way.
-func (c *Core) ownRoutesDumps() (dumps []*dump) {
-	if c.owned == nil {
+func (c *routes) ownRoutesDumps() (dumps []*dump) {
+	if c.env.owned == nil {
 		return c.protocolDumps()
 	}
-	for _, table := range slices.Sorted(maps.Keys(c.owned)) {
+	for _, table := range slices.Sorted(maps.Keys(c.env.owned)) {
 		for _, f := range []wire.Family{wire.FamilyIPv4, wire.FamilyIPv6} {
 			tf := tableFamily{table, f}
 			c.tables.of(tf)
@@ -45,17 +45,17 @@ func (c *Core) ownRoutesDumps() (dumps []*dump) {
 	return dumps
 }
 
-func (c *Core) protocolDumps() (dumps []*dump) {
+func (c *routes) protocolDumps() (dumps []*dump) {
 	c.first = c.pass + 1
 	clean := true
 	for _, f := range []wire.Family{wire.FamilyIPv4, wire.FamilyIPv6} {
-		for _, proto := range []uint8{c.config.Protocol, c.config.PersistentProtocol} {
+		for _, proto := range []uint8{c.env.config.Protocol, c.env.config.PersistentProtocol} {
 			var before int
 			dumps = append(dumps, &dump{
 				request: RouteDump(f, 0, proto),
 				begin:   func() { before = len(c.extras) },
 				pass:    func() { c.routePass(before) },
-				row:     func(m rtnl.Message) { c.observe(m, true) },
+				row:     c.row,
 				end: func(o Outcome, err error) (bool, bool, error) {
 					clean = clean && o == Complete
 					return o == Complete, err != nil, err
@@ -75,7 +75,7 @@ func (c *Core) protocolDumps() (dumps []*dump) {
 	return dumps
 }
 
-func (c *Core) protocolDumped(clean bool) {
+func (c *routes) protocolDumped(clean bool) {
 	c.store.all(func(i uint32, e *entry) {
 		if e.have != nil && e.seen < c.first && clean {
 			c.lostRoute(i, e, origin{})
@@ -87,7 +87,7 @@ func (c *Core) protocolDumped(clean bool) {
 }
 
 // tableDumps reads one table of one family with everything that others have in it.
-func (c *Core) tableDumps(tf tableFamily) []*dump {
+func (c *routes) tableDumps(tf tableFamily) []*dump {
 	t, ok := c.tables.index[tf]
 	if !ok {
 		return nil
@@ -104,7 +104,7 @@ func (c *Core) tableDumps(tf tableFamily) []*dump {
 				}
 			})
 		},
-		row: func(m rtnl.Message) { c.observe(m, true) },
+		row: c.row,
 		end: func(o Outcome, err error) (bool, bool, error) {
 			if err != nil && !errors.Is(err, unix.ENOENT) { // the table does not exist
 				return false, true, err
@@ -116,7 +116,7 @@ func (c *Core) tableDumps(tf tableFamily) []*dump {
 	}}
 }
 
-func (c *Core) tableDumped(t uint16, clean bool) {
+func (c *routes) tableDumped(t uint16, clean bool) {
 	c.store.all(func(i uint32, e *entry) {
 		if e.key.table != t {
 			return
@@ -124,7 +124,7 @@ func (c *Core) tableDumped(t uint16, clean bool) {
 		if e.have != nil && e.seen < c.first && clean {
 			c.lostRoute(i, e, origin{})
 		}
-		if e.mark&markYielding != 0 && e.mark&markForeign == 0 && clean && c.config.OnForeign != ForeignRefuse {
+		if e.mark&markYielding != 0 && e.mark&markForeign == 0 && clean && c.env.config.OnForeign != ForeignRefuse {
 			c.clear(i, e, markYielding) // who was in the way has gone
 			c.touchRoute(i, e)
 		}
@@ -136,7 +136,7 @@ func (c *Core) tableDumped(t uint16, clean bool) {
 
 // uncontest: the dump after EEXIST is over. Whoever was there has either been
 // seen, or has gone again.
-func (c *Core) uncontest(i uint32, e *entry) {
+func (c *routes) uncontest(i uint32, e *entry) {
 	e.mark &^= markContested
 	if e.have != nil || e.mark&markForeign != 0 {
 		c.touchRoute(i, e)
@@ -146,5 +146,5 @@ func (c *Core) uncontest(i uint32, e *entry) {
 	if e.want != nil && e.want.form != nil {
 		op.form = e.want.form
 	}
-	c.routeFailed(&op, e, reply{err: unix.EEXIST}, c.clock)
+	c.routeFailed(&op, e, reply{err: unix.EEXIST}, c.env.clock)
 }

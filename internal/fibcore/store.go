@@ -22,7 +22,7 @@ const (
 	markDirty     mark = 1 << iota // in the queue
 	markBusy                       // in the batch that is being written
 	markStale                      // adopted from the kernel, never desired
-	markDoomed                     // DeleteRoute was called: delete even before Sweep
+	markDeleted                    // DeleteRoute was called: delete even before Sweep
 	markForeign                    // a foreign route is under the key
 	markContested                  // add failed with EEXIST: who is it?
 	markYielding                   // ErrForeign was reported, policy says do not write
@@ -32,7 +32,7 @@ const (
 	markAround                     // somebody else's route stands behind ours
 	markStolen                     // the foreign route under the key has taken the place of ours
 	markLost                       // was as desired, until the kernel or somebody else took it away
-	markNoted                      // in core.noted
+	markChanged                    // in core.noted
 	markBeside                     // what stands beside have is deleted when the brake allows it
 )
 

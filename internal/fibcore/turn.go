@@ -61,7 +61,7 @@ type flight struct {
 // Plan appends to an empty batch what is to be written now, and returns how many requests
 // that is. After a batch has been written, Commit must follow before the next Plan.
 func (c *Core) Plan(step Step, b Batch, now time.Time) int {
-	c.clock = now
+	c.env.clock = now
 	switch step {
 	case StepAddresses:
 		c.planAddresses(b)
@@ -72,9 +72,9 @@ func (c *Core) Plan(step Step, b Batch, now time.Time) int {
 	case StepProbes:
 		c.planProbes(b)
 	case StepRoutes:
-		c.flight.routes = c.planRoutes(c.flight.routes[:0], c.config.BatchMessages, now)
+		c.flight.routes = c.routes.planRoutes(c.flight.routes[:0], c.env.config.BatchMessages, now)
 		for i := range c.flight.routes {
-			b.Add(c.appendOp(b.Buffer(), &c.flight.routes[i], b.Seq()))
+			b.Add(c.routes.appendOp(b.Buffer(), &c.flight.routes[i], b.Seq()))
 		}
 	default:
 		c.planNextHops(step, b)
@@ -86,7 +86,7 @@ func (c *Core) Plan(step Step, b Batch, now time.Time) int {
 // filled. lost reports that the kernel's answers to some of it were lost. With more, Plan
 // is to be called with the same step again.
 func (c *Core) Commit(step Step, b Batch, lost bool, now time.Time) (more bool) {
-	c.clock = now
+	c.env.clock = now
 	switch step {
 	case StepAddresses:
 		c.commitAddresses(b, lost)
@@ -97,10 +97,10 @@ func (c *Core) Commit(step Step, b Batch, lost bool, now time.Time) (more bool) 
 	case StepProbes:
 	case StepRoutes:
 		for i := range c.flight.routes {
-			c.commitRoute(&c.flight.routes[i], replyOf(b.Err(i)), now)
+			c.routes.commitRoute(&c.flight.routes[i], replyOf(b.Err(i)), now)
 		}
 		if lost {
-			c.stats.Resyncs++
+			c.env.stats.Resyncs++
 		}
 	default:
 		c.commitNextHops(b, lost)
@@ -121,17 +121,17 @@ func (c *Core) planNextHops(step Step, b Batch) {
 		f.nextHops = c.nextHopOps(step)
 		f.rounds++
 	default: // notifications are read before the next attempt
-		c.urgentFailed(c.clock)
+		c.nexthops.urgentFailed(c.env.clock)
 	}
-	for i := range f.nextHops[:min(len(f.nextHops), c.config.BatchMessages)] {
-		b.Add(f.nextHops[i].append(b.Buffer(), b.Seq(), c.config.Protocol))
+	for i := range f.nextHops[:min(len(f.nextHops), c.env.config.BatchMessages)] {
+		b.Add(f.nextHops[i].append(b.Buffer(), b.Seq(), c.env.config.Protocol))
 	}
 	if b.Len() > 0 {
 		return
 	}
 	f.open = false
 	if step == StepGroups {
-		c.settleGroups()
+		c.routes.settleGroups()
 	}
 }
 
@@ -139,19 +139,19 @@ func (c *Core) planNextHops(step Step, b Batch) {
 func (c *Core) nextHopOps(step Step) []objectOp {
 	switch step {
 	case StepFailover:
-		if len(c.dying) > 0 && c.synced {
-			return c.planUrgent(c.clock)
+		if len(c.nexthops.toDelete) > 0 && c.env.synced {
+			return c.nexthops.planUrgent(c.env.clock)
 		}
 	case StepUpkeep:
-		return c.upkeep(c.clock)
+		return c.upkeep(c.env.clock)
 	case StepNextHops:
-		c.flight.allowed = len(c.objects.dirty) > 0 && !c.rereads.nextHops.blocks()
+		c.flight.allowed = len(c.nexthops.dirty) > 0 && !c.env.rereads.nextHops.blocks()
 		if c.flight.allowed {
-			return c.planObjects(c.clock)
+			return c.nexthops.planObjects(c.env.clock)
 		}
 	case StepGroups:
 		if c.flight.allowed {
-			return c.planGroups(c.clock)
+			return c.nexthops.planGroups(c.env.clock)
 		}
 	}
 	return nil
@@ -160,13 +160,13 @@ func (c *Core) nextHopOps(step Step) []objectOp {
 func (c *Core) commitNextHops(b Batch, lost bool) {
 	f := &c.flight
 	for i := range b.Len() {
-		if !c.commitObject(&f.nextHops[i], replyOf(b.Err(i)), c.clock) {
+		if !c.nexthops.commitObject(&f.nextHops[i], replyOf(b.Err(i)), c.env.clock) {
 			f.refused = true
 		}
 	}
 	f.nextHops = f.nextHops[b.Len():]
 	if lost {
-		c.rereads.nextHops.request()
+		c.env.rereads.nextHops.request()
 		f.refused = true
 	}
 }
@@ -174,39 +174,32 @@ func (c *Core) commitNextHops(b Batch, lost bool) {
 // upkeep tries again what failed, if time has come or something has changed that may help,
 // has audited what is to be, and returns the leftovers to delete.
 func (c *Core) upkeep(now time.Time) []objectOp {
-	all := c.hope
-	c.hope = false
-	if all || !c.tick.IsZero() && !now.Before(c.tick) {
-		c.tick = time.Time{}
+	all := c.env.retryAll
+	c.env.retryAll = false
+	if all || !c.env.tick.IsZero() && !now.Before(c.env.tick) {
+		c.env.tick = time.Time{}
 		c.retry(now, all)
 	}
 	if !now.Before(c.audit) {
-		c.audit = now.Add(c.auditEvery())
+		c.audit = now.Add(c.env.auditEvery())
 		c.sysctls.audit()
-		c.suspectProxies()
+		c.requestProxies()
 	}
-	c.trim()
-	ops, again := c.collect(now)
+	c.contents.trim()
+	ops, again := c.nexthops.collect(now)
 	if !again.IsZero() {
-		c.wake(again)
+		c.env.wake(again)
 	}
 	return ops
-}
-
-func (c *Core) auditEvery() time.Duration {
-	if c.config.Audit < 0 {
-		return 24 * time.Hour
-	}
-	return c.config.Audit
 }
 
 func (c *Core) planAddresses(b Batch) {
 	f := &c.flight
 	f.addresses, f.addressValues = nil, nil
-	if c.rereads.addresses.blocks() {
+	if c.env.rereads.addresses.blocks() {
 		return
 	}
-	f.addresses = c.addresses.plan(c.swept, c.clock)
+	f.addresses = c.addresses.plan(c.env.swept, c.env.clock)
 	for _, op := range f.addresses {
 		a := c.addresses.want[op.key]
 		a.IfIndex, a.Prefix = op.key.IfIndex, op.key.Prefix
@@ -215,7 +208,7 @@ func (c *Core) planAddresses(b Batch) {
 		if op.verb == verbDelete {
 			typ, flags = rtnl.RTM_DELADDR, rtnl.NLM_F_REQUEST
 		}
-		b.Add(wire.AppendAddress(b.Buffer(), typ, flags, b.Seq(), a, c.config.Protocol))
+		b.Add(wire.AppendAddress(b.Buffer(), typ, flags, b.Seq(), a, c.env.config.Protocol))
 	}
 }
 
@@ -223,25 +216,25 @@ func (c *Core) commitAddresses(b Batch, lost bool) {
 	for i, op := range c.flight.addresses {
 		value, r := c.flight.addressValues[i], replyOf(b.Err(i))
 		_, known := c.addresses.have[op.key]
-		c.report(c.addresses.commit(op, r, value, value, c.clock, c.wake))
-		c.stats.OtherWrites++
+		c.env.report(c.addresses.commit(op, r, value, value, c.env.clock, c.env.wake))
+		c.env.stats.OtherWrites++
 		if r.err != nil {
 			continue
 		}
-		if by, repair, contended := c.addresses.repaired(op.key, c.clock); repair {
-			c.repaired(value, op.verb.String(), "repair", by, contended)
+		if by, repair, contended := c.addresses.repaired(op.key, c.env.clock); repair {
+			c.env.repaired(value, op.verb.String(), "repair", by, contended)
 		}
 		if gone := op.verb == verbDelete; known == gone {
 			c.addressChanged(op.key, value.Scope, true, gone)
 		}
 	}
 	if lost {
-		c.rereads.addresses.request()
+		c.env.rereads.addresses.request()
 	}
 }
 
 func (c *Core) neighborsBlocked() bool {
-	return c.rereads.neighbors.blocks() || c.rereads.proxies.blocks()
+	return c.env.rereads.neighbors.blocks() || c.env.rereads.proxies.blocks()
 }
 
 func (c *Core) planNeighbors(b Batch) {
@@ -250,7 +243,7 @@ func (c *Core) planNeighbors(b Batch) {
 	if c.neighborsBlocked() {
 		return
 	}
-	f.neighbors = c.neighbors.plan(c.swept, c.clock)
+	f.neighbors = c.neighbors.plan(c.env.swept, c.env.clock)
 	for _, op := range f.neighbors {
 		n := c.neighbors.want[op.key]
 		n.IfIndex, n.Addr, n.Proxy = op.key.IfIndex, op.key.Addr, op.key.Proxy
@@ -259,25 +252,25 @@ func (c *Core) planNeighbors(b Batch) {
 		if op.verb == verbDelete {
 			typ, flags = rtnl.RTM_DELNEIGH, rtnl.NLM_F_REQUEST
 		}
-		b.Add(wire.AppendNeighbor(b.Buffer(), typ, flags, b.Seq(), n, c.config.Protocol))
+		b.Add(wire.AppendNeighbor(b.Buffer(), typ, flags, b.Seq(), n, c.env.config.Protocol))
 	}
 }
 
 func (c *Core) commitNeighbors(b Batch, lost bool) {
 	for i, op := range c.flight.neighbors {
 		value, r := c.flight.neighborValues[i], replyOf(b.Err(i))
-		c.report(c.neighbors.commit(op, r, value, value, c.clock, c.wake))
-		c.stats.OtherWrites++
+		c.env.report(c.neighbors.commit(op, r, value, value, c.env.clock, c.env.wake))
+		c.env.stats.OtherWrites++
 		if r.err != nil {
 			continue
 		}
-		if by, repair, contended := c.neighbors.repaired(op.key, c.clock); repair {
-			c.repaired(value, op.verb.String(), "repair", by, contended)
+		if by, repair, contended := c.neighbors.repaired(op.key, c.env.clock); repair {
+			c.env.repaired(value, op.verb.String(), "repair", by, contended)
 		}
 	}
 	if lost {
-		c.rereads.neighbors.request()
-		c.rereads.proxies.request()
+		c.env.rereads.neighbors.request()
+		c.env.rereads.proxies.request()
 	}
 }
 
@@ -287,14 +280,14 @@ func (c *Core) commitNeighbors(b Batch, lost bool) {
 func (c *Core) planRules(b Batch) {
 	f := &c.flight
 	f.addRules, f.removeRules = nil, nil
-	if !c.rules.dirty || c.rereads.rules.blocks() {
+	if !c.rules.dirty || c.env.rereads.rules.blocks() {
 		return
 	}
 	c.rules.dirty = false
-	plan, again := c.rules.plan(c.config.Protocol, c.swept, !c.rereads.rules.needed, c.clock)
+	plan, again := c.rules.plan(c.env.config.Protocol, c.env.swept, !c.env.rereads.rules.needed, c.env.clock)
 	if !again.IsZero() {
 		c.rules.dirtyAt = again
-		c.wake(again)
+		c.env.wake(again)
 	}
 	f.addRules, f.removeRules = plan.add, append(plan.remove, plan.duplicates...)
 	if len(plan.add) > 0 {
@@ -302,29 +295,29 @@ func (c *Core) planRules(b Batch) {
 		c.rules.dirty = true
 	}
 	for _, r := range f.addRules {
-		b.Add(wire.AppendRule(b.Buffer(), rtnl.RTM_NEWRULE, rtnl.NLM_F_REQUEST|rtnl.NLM_F_CREATE|rtnl.NLM_F_EXCL, b.Seq(), r, c.config.Protocol))
+		b.Add(wire.AppendRule(b.Buffer(), rtnl.RTM_NEWRULE, rtnl.NLM_F_REQUEST|rtnl.NLM_F_CREATE|rtnl.NLM_F_EXCL, b.Seq(), r, c.env.config.Protocol))
 	}
 	for _, k := range f.removeRules {
 		b.Add(wire.AppendRule(b.Buffer(), rtnl.RTM_DELRULE, rtnl.NLM_F_REQUEST, b.Seq(), k.Rule, k.Protocol))
 	}
 	for _, x := range plan.blocked {
-		c.report(c.rules.refused(x.rule.Rule, "delete", reply{err: ErrForeign, text: fmt.Sprintf("the kernel would delete %v instead", x.other.Rule)}, c.clock, c.wake))
+		c.env.report(c.rules.refused(x.rule.Rule, "delete", reply{err: ErrForeign, text: fmt.Sprintf("the kernel would delete %v instead", x.other.Rule)}, c.env.clock, c.env.wake))
 	}
 	if b.Len() > 0 {
-		c.rereads.rules.request()
+		c.env.rereads.rules.request()
 	}
 }
 
 func (c *Core) commitRules(b Batch) {
-	c.stats.RuleWrites += uint64(b.Len())
+	c.env.stats.RuleWrites += uint64(b.Len())
 	for i, r := range c.flight.addRules {
 		a := replyOf(b.Err(i))
-		c.report(c.rules.commitAdd(r, a, c.clock, c.wake))
+		c.env.report(c.rules.commitAdd(r, a, c.env.clock, c.env.wake))
 		c.ruleWritten(r, "add", a.err)
 	}
 	for i, k := range c.flight.removeRules {
 		a := replyOf(b.Err(i))
-		c.report(c.rules.commitRemove(k, a, c.clock, c.wake))
+		c.env.report(c.rules.commitRemove(k, a, c.env.clock, c.env.wake))
 		c.ruleWritten(k.Rule, "delete", a.err)
 	}
 }
@@ -334,19 +327,19 @@ func (c *Core) ruleWritten(r wire.Rule, op string, err error) {
 	if err != nil {
 		return
 	}
-	if by, repair, contended := c.rules.repaired(r, c.clock); repair {
-		c.repaired(r, op, "repair", by, contended)
+	if by, repair, contended := c.rules.repaired(r, c.env.clock); repair {
+		c.env.repaired(r, op, "repair", by, contended)
 	}
 }
 
 // planProbes sends what was noted. The kernel knows no entry for most.
 func (c *Core) planProbes(b Batch) {
-	keys := slices.SortedFunc(maps.Keys(c.probes), func(a, b wire.NeighborKey) int {
+	keys := slices.SortedFunc(maps.Keys(c.nexthops.probes), func(a, b wire.NeighborKey) int {
 		return cmp.Or(cmp.Compare(a.IfIndex, b.IfIndex), a.Addr.Compare(b.Addr))
 	})
-	for _, k := range keys[:min(len(keys), c.config.BatchMessages)] {
-		b.Add(wire.AppendProbe(b.Buffer(), b.Seq(), c.probes[k]))
-		delete(c.probes, k)
+	for _, k := range keys[:min(len(keys), c.env.config.BatchMessages)] {
+		b.Add(wire.AppendProbe(b.Buffer(), b.Seq(), c.nexthops.probes[k]))
+		delete(c.nexthops.probes, k)
 	}
 }
 
@@ -361,14 +354,14 @@ func (c *Core) TakeSysctls() (todo []Sysctl, forgotten []string) {
 // SysctlDone takes in what has come of one of them. written reports that the value was
 // another.
 func (c *Core) SysctlDone(s Sysctl, written bool, err error, now time.Time) {
-	c.clock = now
-	report, repaired, contended := c.sysctls.commit(s, written, err, now, c.wake)
+	c.env.clock = now
+	report, repaired, contended := c.sysctls.commit(s, written, err, now, c.env.wake)
 	if written {
-		c.stats.OtherWrites++
+		c.env.stats.OtherWrites++
 	}
-	c.report(report)
+	c.env.report(report)
 	if repaired {
-		c.repaired(s, "set", "repair", origin{}, contended)
+		c.env.repaired(s, "set", "repair", origin{}, contended)
 	}
 }
 
@@ -378,12 +371,12 @@ func (c *Core) SysctlTouched(path string) { c.sysctls.touchPath(path) }
 // AdoptOnly takes the place of all steps in a dry run: groups are adopted, so that Diff
 // knows them, and nothing is to be written.
 func (c *Core) AdoptOnly(now time.Time) {
-	c.clock = now
-	c.hope, c.dying = false, nil
-	c.planGroups(now)
-	c.settleGroups()
-	c.queue, c.head, c.handled = nil, 0, c.queued
-	c.store.all(func(_ uint32, e *entry) { e.mark &^= markDirty })
+	c.env.clock = now
+	c.env.retryAll, c.nexthops.toDelete = false, nil
+	c.nexthops.planGroups(now)
+	c.routes.settleGroups()
+	c.routes.queue, c.routes.head, c.routes.handled = nil, 0, c.routes.queued
+	c.routes.store.all(func(_ uint32, e *entry) { e.mark &^= markDirty })
 }
 
 // Progress is where the core stands at the end of a turn.
@@ -399,81 +392,52 @@ type Progress struct {
 
 // Finish ends a turn.
 func (c *Core) Finish(now time.Time) Progress {
-	c.clock = now
-	if c.objects.changed {
-		c.objects.changed = false
-		c.event(Event{Kind: EventNextHops})
+	c.env.clock = now
+	if c.nexthops.changed {
+		c.nexthops.changed = false
+		c.env.event(Event{Kind: EventNextHops})
 	}
-	c.tell()
-	doubtful, due, next := c.rereads.state(now)
-	if doubtful && !due {
-		c.wake(next)
+	c.routes.reportChanges()
+	pending, due, next := c.env.rereads.state(now)
+	if pending && !due {
+		c.env.wake(next)
 	}
-	busy := c.fresh || c.hope || c.moved || len(c.extras) > 0 || c.deathsDue(now)
-	quiet := c.config.DryRun || c.quiet(now)
-	return Progress{due || busy || !quiet || c.head < len(c.queue), !doubtful && !busy && quiet, c.queued, c.handled}
-}
-
-// Urgent reports whether StepFailover has something to do, or will have.
-func (c *Core) Urgent() bool { return len(c.dying) > 0 }
-
-// deathsDue reports whether failover has something to do now.
-func (c *Core) deathsDue(now time.Time) bool {
-	return slices.ContainsFunc(c.dying, func(b *object) bool { return !now.Before(b.next) })
+	busy := c.learners.fresh || c.env.retryAll || c.nexthops.replaced || len(c.routes.extras) > 0 || c.nexthops.urgentDue(now)
+	quiet := c.env.config.DryRun || c.quiet(now)
+	return Progress{due || busy || !quiet || c.routes.head < len(c.routes.queue), !pending && !busy && quiet, c.routes.queued, c.routes.handled}
 }
 
 // quiet reports whether nothing but what waits for time or events is left.
 func (c *Core) quiet(now time.Time) bool {
-	if c.addresses.pending(now) && !c.rereads.addresses.blocks() || c.neighbors.pending(now) && !c.neighborsBlocked() ||
-		c.rules.dirty && !c.rereads.rules.blocks() || c.sysctls.pending() || len(c.probes) > 0 {
+	if c.addresses.pending(now) && !c.env.rereads.addresses.blocks() || c.neighbors.pending(now) && !c.neighborsBlocked() ||
+		c.rules.dirty && !c.env.rereads.rules.blocks() || c.sysctls.pending() || len(c.nexthops.probes) > 0 {
 		return false
 	}
-	if c.rereads.nextHops.blocks() {
+	if c.env.rereads.nextHops.blocks() {
 		return true
 	}
-	for _, g := range c.dirty {
-		if g.wants > 0 && !c.waiting(g, now) {
+	for _, g := range c.nexthops.dirty {
+		if g.wants > 0 && !c.nexthops.waiting(g, now) {
 			return false
 		}
 	}
 	return true
 }
 
-// waiting reports whether g waits for its time, or for an object to be tried again.
-func (c *Core) waiting(g *group, now time.Time) bool {
-	if now.Before(g.next) || g.foreign && !g.brake.Ready(now) {
-		return true
-	}
-	for i := range g.nextHops {
-		b := c.byKey[keyOf(&g.nextHops[i], g.family)]
-		if b != nil && !c.live(b) && (now.Before(b.next) || b.foreign && !b.brake.Ready(now)) {
-			return true
-		}
-	}
-	return false
-}
-
 // Deadline returns when the next turn is due at the latest.
 func (c *Core) Deadline() time.Time {
-	if !c.tick.IsZero() && c.tick.Before(c.audit) {
-		return c.tick
+	if !c.env.tick.IsZero() && c.env.tick.Before(c.audit) {
+		return c.env.tick
 	}
 	return c.audit
 }
 
-// report turns a failed write into an event.
-func (c *Core) report(err *Error) {
-	if err != nil {
-		c.stats.Errors++
-		c.event(Event{Kind: EventError, Op: err.Op, Key: err.Key, Err: err})
-	}
-}
-
-// repaired turns a write that undid what somebody else did into events.
-func (c *Core) repaired(key any, op, reason string, by origin, contended bool) {
-	c.stats.Repairs++
-	c.event(Event{Kind: EventRepair, Op: op, Key: key, Reason: reason, Protocol: by.proto, Port: by.port})
-	if contended {
-		c.event(Event{Kind: EventContended, Op: op, Key: key, Protocol: by.proto, Port: by.port})
-	}
+// retry tries again what failed and is due, or with all everything that failed.
+func (c *Core) retry(now time.Time, all bool) {
+	c.routes.retryRoutes(now, all)
+	c.nexthops.retryObjects(now, all)
+	c.addresses.retry(now, all, c.env.wake)
+	c.neighbors.retry(now, all, c.env.wake)
+	c.rules.retry(now, all, c.env.wake)
+	c.sysctls.retry(now, all, c.env.wake)
 }

@@ -66,7 +66,7 @@ func TestContentsForgotten(t *testing.T) {
 			t.Fatalf("%d messages", n)
 		}
 	}
-	if n := len(c.intern.forms) + len(c.intern.wants); n > 3000 {
+	if n := len(c.contents.intern.forms) + len(c.contents.intern.wants); n > 3000 {
 		t.Errorf("%d contents for one route", n)
 	}
 }

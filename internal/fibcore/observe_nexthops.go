@@ -7,21 +7,15 @@ import "github.com/hyperfib/hyperfib/internal/fibcore/wire"
 // changed something in our range all is read again, since a notification may be older
 // than our last write to the same id.
 
-func (c *Core) observeNextHop(m *wire.NextHopMessage, gone, dump bool, by origin) {
-	if !c.objects.owns(m.ID) {
-		if gone {
-			c.doubtForeign()
-		}
-		return
-	}
+func (c *nexthops) observeNextHop(m *wire.NextHopMessage, gone, dump bool, by origin) {
 	if !gone {
 		by.proto = m.Protocol
 	}
 	if !dump {
-		c.rereads.nextHops.request()
+		c.env.rereads.nextHops.request()
 	}
 	_, single := c.hops[m.ID]
-	k := c.objects.kernel[m.ID]
+	k := c.kernel[m.ID]
 	switch grouped := k != nil && k.exists; {
 	case gone && single:
 		c.lostHop(m.ID, by)
@@ -42,13 +36,13 @@ func (c *Core) observeNextHop(m *wire.NextHopMessage, gone, dump bool, by origin
 }
 
 // missingNextHops takes out of the model what a dump did not have.
-func (c *Core) missingNextHops(seen map[uint32]bool) {
+func (c *nexthops) missingNextHops(seen map[uint32]bool) {
 	for id := range c.hops {
 		if !seen[id] {
 			c.lostHop(id, origin{})
 		}
 	}
-	for id, k := range c.objects.kernel {
+	for id, k := range c.kernel {
 		if k.exists && !seen[id] {
 			c.lostGroup(k, origin{})
 		}
@@ -56,24 +50,24 @@ func (c *Core) missingNextHops(seen map[uint32]bool) {
 }
 
 // lostHop: somebody deleted an object.
-func (c *Core) lostHop(id uint32, by origin) {
+func (c *nexthops) lostHop(id uint32, by origin) {
 	b := c.byID[id]
 	if b != nil {
 		// If this was the emergency failover of another process, word that the
 		// gateway is dead is on its way: do not put it back before that.
-		b.next = c.clock.Add(grace)
-		c.wake(b.next)
+		b.next = c.env.clock.Add(grace)
+		c.env.wake(b.next)
 		b.foreign, b.by = true, by
 	}
 	for _, k := range c.gone(id) {
 		c.emptied(k)
 	}
 	if b != nil {
-		c.event(Event{Kind: EventGatewayDown, Link: c.links[b.key.link], Gateway: b.key.gateway, Reason: "foreign", Protocol: by.proto, Port: by.port})
+		c.env.event(Event{Kind: EventGatewayDown, Link: c.links.byIndex[b.key.link], Gateway: b.key.gateway, Reason: "foreign", Protocol: by.proto, Port: by.port})
 	}
 }
 
-func (c *Core) sawHop(m *wire.NextHopMessage, by origin) {
+func (c *nexthops) sawHop(m *wire.NextHopMessage, by origin) {
 	h := hop{objectKey{family: m.Family, gateway: m.Gateway, link: m.IfIndex, onlink: m.OnLink}, m.Protocol, m.Unknown}
 	was, existed := c.hops[m.ID]
 	if existed && was == h {
@@ -82,9 +76,9 @@ func (c *Core) sawHop(m *wire.NextHopMessage, by origin) {
 	c.hops[m.ID] = h
 	c.stray(m.ID, by)
 	c.garbage, c.changed = true, true
-	for _, k := range c.objects.kernel {
+	for _, k := range c.kernel {
 		if k.has(m.ID) {
-			k.news, c.news = true, true
+			k.unreported, c.unreported = true, true
 		}
 	}
 	b := c.byID[m.ID]
@@ -98,7 +92,7 @@ func (c *Core) sawHop(m *wire.NextHopMessage, by origin) {
 		b.foreign, b.by = true, by
 		c.touchGateway(b)
 	default: // the id was free, and somebody has taken it
-		c.rehome(b)
+		c.newID(b)
 		c.touchGateway(b)
 		c.adopt(m.ID, h)
 	}
@@ -106,8 +100,8 @@ func (c *Core) sawHop(m *wire.NextHopMessage, by origin) {
 
 // adopt makes use of an object in the kernel that nothing here has an id for, if it
 // is ours. A third one with the same content is of no use: collect deletes it.
-func (c *Core) adopt(id uint32, h hop) {
-	if h.alien || h.proto != c.config.Protocol {
+func (c *nexthops) adopt(id uint32, h hop) {
+	if h.alien || h.proto != c.env.config.Protocol {
 		return
 	}
 	k := h.objectKey
@@ -122,19 +116,16 @@ func (c *Core) adopt(id uint32, h hop) {
 }
 
 // lostGroup: somebody deleted a group. Its routes went with it, in IPv4 without a word.
-func (c *Core) lostGroup(k *kernelGroup, by origin) {
+func (c *nexthops) lostGroup(k *kernelGroup, by origin) {
 	if g := k.owner; g != nil {
 		g.foreign, g.by = true, by
 	}
 	c.emptied(k)
 }
 
-func (c *Core) sawGroup(m *wire.NextHopMessage, by origin) {
-	k := c.objects.kernel[m.ID]
+func (c *nexthops) sawGroup(m *wire.NextHopMessage, by origin) {
+	k := c.kernel[m.ID]
 	existed := k != nil && k.exists
-	if k != nil && !existed {
-		c.dropVanished() // the id is used again: not for the routes that had it
-	}
 	k = c.groupRecord(m.ID)
 	sortMembers(m.Members)
 	now := shape{m.Members, m.Buckets, m.Idle, m.Unbalanced}
@@ -142,7 +133,7 @@ func (c *Core) sawGroup(m *wire.NextHopMessage, by origin) {
 		return // as when the kernel tells that a group has lost a member
 	}
 	k.exists, k.shape, k.proto, k.alien = true, now, m.Protocol, m.Unknown
-	k.news, c.news = true, true
+	k.unreported, c.unreported = true, true
 	c.garbage, c.changed = true, true
 	c.stray(m.ID, by)
 	if g := k.owner; g != nil {
@@ -153,8 +144,8 @@ func (c *Core) sawGroup(m *wire.NextHopMessage, by origin) {
 
 // stray delays the deletion of an object or group that somebody else makes in our range
 // again and again, with our protocol number, and nothing needs. Those with another stay.
-func (c *Core) stray(id uint32, by origin) {
-	if by.port != 0 && by.proto == c.config.Protocol && c.strays.Of(id).Repaired(c.clock) {
-		c.event(Event{Kind: EventContended, Op: "delete", Key: NextHopID(id), Protocol: by.proto, Port: by.port})
+func (c *nexthops) stray(id uint32, by origin) {
+	if by.port != 0 && by.proto == c.env.config.Protocol && c.strays.Of(id).Repaired(c.env.clock) {
+		c.env.event(Event{Kind: EventContended, Op: "delete", Key: NextHopID(id), Protocol: by.proto, Port: by.port})
 	}
 }

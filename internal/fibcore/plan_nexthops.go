@@ -12,6 +12,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+const (
+	// grace is how long an object that somebody else deleted stays out: time
+	// for the news that its gateway is dead to arrive, when it was another
+	// process of ours that deleted it.
+	grace = 50 * time.Millisecond
+	// linger is how long a group that nobody uses is kept: flaps come in pairs.
+	linger = time.Second
+	// smallGroup is up to how many routes a group is replaced in place. That
+	// costs the kernel a notification for each route under RTNL
+	// (nexthop_compat_mode); a bigger group is rebuilt under a new id and its
+	// routes are moved, between which others get their turn.
+	smallGroup = 4096
+)
+
 // objectOp is one next-hop message to be written.
 type objectOp struct {
 	object  *object // with into nil: make it, or with del delete it
@@ -58,15 +72,15 @@ func (op *objectOp) append(b []byte, seq uint32, proto uint8) []byte {
 // that gains from the deletion; otherwise the object stays. Of several that die at
 // once, those planned before count as gone: a group of them keeps its last. What the
 // kernel refused waits until it may be tried again.
-func (c *Core) planUrgent(now time.Time) (ops []objectOp) {
+func (c *nexthops) planUrgent(now time.Time) (ops []objectOp) {
 	var waiting []*object
 	leaving := map[uint32]bool{}
-	for _, b := range c.dying {
+	for _, b := range c.toDelete {
 		if _, there := c.hops[b.id]; !there || leaving[b.id] || c.byID[b.id] != b || !c.down[gatewayKey{b.key.link, b.key.gateway}] {
 			continue
 		}
 		if now.Before(b.next) {
-			c.wake(b.next)
+			c.env.wake(b.next)
 			waiting = append(waiting, b)
 			continue
 		}
@@ -82,13 +96,13 @@ func (c *Core) planUrgent(now time.Time) (ops []objectOp) {
 			ops = append(ops, c.protect(b, alone, now)...)
 		}
 	}
-	c.dying = waiting
+	c.toDelete = waiting
 	return ops
 }
 
 // protect moves groups that have only b to b's clone. If there can be no clone now, the
 // object waits with it.
-func (c *Core) protect(b *object, alone []*kernelGroup, now time.Time) (ops []objectOp) {
+func (c *nexthops) protect(b *object, alone []*kernelGroup, now time.Time) (ops []objectOp) {
 	key := b.key
 	key.clone = true
 	clone := c.object(key)
@@ -114,26 +128,26 @@ func (c *Core) protect(b *object, alone []*kernelGroup, now time.Time) (ops []ob
 
 // urgentFailed puts off what planUrgent wanted: what is known is wrong, and is read again
 // before the next attempt.
-func (c *Core) urgentFailed(now time.Time) {
-	for _, b := range c.dying {
+func (c *nexthops) urgentFailed(now time.Time) {
+	for _, b := range c.toDelete {
 		if !now.Before(b.next) {
 			b.step = backoff(b.step)
 			b.next = now.Add(b.step)
-			c.wake(b.next)
+			c.env.wake(b.next)
 		}
 	}
 }
 
 // planObjects lists objects that groups lack. When there are none, planGroups
 // can go on.
-func (c *Core) planObjects(now time.Time) (ops []objectOp) {
+func (c *nexthops) planObjects(now time.Time) (ops []objectOp) {
 	slices.SortFunc(c.dirty, func(a, b *group) int { return cmp.Compare(a.serial, b.serial) })
 	seen := map[*object]bool{}
 	for _, g := range c.dirty {
 		if c.groups[g.key] != g {
 			continue // nobody wants it any more
 		}
-		_, missing, _ := c.members(g, c.linkUp, now)
+		_, missing, _ := c.members(g, c.links.linkUp, now)
 		for _, b := range missing {
 			if !seen[b] {
 				seen[b] = true
@@ -146,15 +160,15 @@ func (c *Core) planObjects(now time.Time) (ops []objectOp) {
 
 // planObject makes b, or makes right what the kernel has under its id. If no group of
 // ours has that id, somebody has deleted the object and taken the id: it is left to him.
-func (c *Core) planObject(b *object) objectOp {
+func (c *nexthops) planObject(b *object) objectOp {
 	h, there := c.hops[b.id]
-	if there && h.proto != c.config.Protocol {
+	if there && h.proto != c.env.config.Protocol {
 		used := false
-		for _, k := range c.objects.kernel {
-			used = used || k.exists && k.proto == c.config.Protocol && k.has(b.id)
+		for _, k := range c.kernel {
+			used = used || k.exists && k.proto == c.env.config.Protocol && k.has(b.id)
 		}
 		if !used {
-			c.rehome(b)
+			c.newID(b)
 			there = false
 		}
 	}
@@ -163,7 +177,7 @@ func (c *Core) planObject(b *object) objectOp {
 
 // planGroups decides what becomes of the dirty groups, now that their objects
 // exist or are known to be impossible.
-func (c *Core) planGroups(now time.Time) (ops []objectOp) {
+func (c *nexthops) planGroups(now time.Time) (ops []objectOp) {
 	work := c.dirty
 	c.dirty = nil
 	if len(work) == 0 {
@@ -182,8 +196,8 @@ func (c *Core) planGroups(now time.Time) (ops []objectOp) {
 	return ops
 }
 
-func (c *Core) planGroup(g *group, loose map[string]*kernelGroup, now time.Time) (objectOp, bool) {
-	want, missing, keep := c.members(g, c.linkUp, now)
+func (c *nexthops) planGroup(g *group, loose map[string]*kernelGroup, now time.Time) (objectOp, bool) {
+	want, missing, keep := c.members(g, c.links.linkUp, now)
 	wait := g.next
 	if g.foreign && !g.brake.Ready(now) {
 		wait = g.brake.Next
@@ -192,12 +206,12 @@ func (c *Core) planGroup(g *group, loose map[string]*kernelGroup, now time.Time)
 	case len(missing) > 0 || now.Before(wait):
 		c.touch(g) // not yet
 		if len(missing) == 0 {
-			c.wake(wait)
+			c.env.wake(wait)
 		}
 		return objectOp{}, false
 	case keep || len(want.members) == 0: // held back until something changes
 		return objectOp{}, false
-	case g.now != nil && g.now.exists && g.now.proto == c.config.Protocol && !g.now.alien && g.now.equal(&want):
+	case g.now != nil && g.now.exists && g.now.proto == c.env.config.Protocol && !g.now.alien && g.now.equal(&want):
 		g.foreign = false
 		return objectOp{}, false
 	}
@@ -218,32 +232,20 @@ func (c *Core) planGroup(g *group, loose map[string]*kernelGroup, now time.Time)
 }
 
 // own makes k the kernel's side of g; settleGroups tells the wants.
-func (c *Core) own(g *group, k *kernelGroup) {
+func (c *nexthops) own(g *group, k *kernelGroup) {
 	if g.now != nil && g.now != k {
 		g.now.owner = nil
-		g.now.since = c.clock
+		g.now.since = c.env.clock
 		c.garbage = true
 	}
 	g.now, k.owner = k, g
-	g.moved, c.moved, c.changed = true, true, true
-}
-
-// settleGroups resolves the wants of groups that have moved, all at once.
-func (c *Core) settleGroups() {
-	if !c.moved {
-		return
-	}
-	c.moved = false
-	c.resolveAll(func(w *want) bool { return w.group != nil && w.group.moved })
-	for _, g := range c.groups {
-		g.moved = false
-	}
+	g.replaced, c.replaced, c.changed = true, true, true
 }
 
 // commitObject takes the kernel's answer to op into the model. ok is false if the kernel
 // refused it.
-func (c *Core) commitObject(op *objectOp, r reply, now time.Time) (ok bool) {
-	c.stats.ObjectWrites++
+func (c *nexthops) commitObject(op *objectOp, r reply, now time.Time) (ok bool) {
+	c.env.stats.ObjectWrites++
 	switch {
 	case op.del:
 		return c.commitDeletion(op, r)
@@ -257,20 +259,20 @@ func (c *Core) commitObject(op *objectOp, r reply, now time.Time) (ok bool) {
 	c.hops[b.id] = c.right(b)
 	b.err, b.text, b.step, b.next = nil, "", 0, time.Time{}
 	c.changed = true
-	c.fought(&b.foreign, &b.brake, b.by, op, now)
+	c.repairDone(&b.foreign, &b.brake, b.by, op, now)
 	if b.key.gateway.IsValid() {
 		c.probe(wire.Neighbor{IfIndex: int(b.key.link), Addr: b.key.gateway})
 	}
 	return true
 }
 
-// fought reports that op has undone what somebody else did, if it has.
-func (c *Core) fought(foreign *bool, b *brake.Brake, by origin, op *objectOp, now time.Time) {
+// repairDone reports that op has undone what somebody else did, if it has.
+func (c *nexthops) repairDone(foreign *bool, b *brake.Brake, by origin, op *objectOp, now time.Time) {
 	if !*foreign {
 		return
 	}
 	*foreign = false
-	c.repaired(op.key(), op.verb(), "repair", by, by.port != 0 && b.Repaired(now))
+	c.env.repaired(op.key(), op.verb(), "repair", by, by.port != 0 && b.Repaired(now))
 }
 
 func (op *objectOp) verb() string {
@@ -283,45 +285,38 @@ func (op *objectOp) verb() string {
 	return "add"
 }
 
-func (c *Core) objectFailed(op *objectOp, r reply, now time.Time) {
+func (c *nexthops) objectFailed(op *objectOp, r reply, now time.Time) {
 	b := op.object
-	c.stats.Errors++
+	c.env.stats.Errors++
 	taken := !op.replace && errors.Is(r.err, unix.EEXIST) // since the last notification that was read
 	gone := op.replace && errors.Is(r.err, unix.ENOENT)
 	lost := errors.Is(r.err, rtnl.ErrLost)
 	if taken || gone || lost {
-		c.rereads.nextHops.request()
+		c.env.rereads.nextHops.request()
 	} else if b.err != r.err {
-		c.event(Event{Kind: EventError, Op: op.verb(), Key: op.key(), Gateway: b.key.gateway, Link: c.links[b.key.link],
+		c.env.event(Event{Kind: EventError, Op: op.verb(), Key: op.key(), Gateway: b.key.gateway, Link: c.links.byIndex[b.key.link],
 			Err: &Error{Op: op.verb(), Key: op.key(), Err: r.err, Text: r.text}})
 	}
 	if taken {
-		c.rehome(b)
+		c.newID(b)
 	}
 	if b.step, b.next = backoff(b.step), now.Add(backoff(b.step)); lost {
-		c.wake(b.next)
+		c.env.wake(b.next)
 		return
 	}
 	b.err, b.text = r.err, r.text
 	for _, g := range c.groups {
 		if slices.ContainsFunc(g.nextHops, func(l wire.NextHop) bool { return keyOf(&l, g.family) == b.key }) {
-			g.news, c.news = true, true
+			g.unreported, c.unreported = true, true
 		}
 	}
-	c.wake(b.next)
+	c.env.wake(b.next)
 }
 
-func backoff(step time.Duration) time.Duration {
-	if step == 0 {
-		return firstRetry
-	}
-	return min(2*step, lastRetry)
-}
-
-func (c *Core) commitDeletion(op *objectOp, r reply) (ok bool) {
+func (c *nexthops) commitDeletion(op *objectOp, r reply) (ok bool) {
 	if r.err != nil && !absent(r.err) {
-		c.stats.Errors++
-		c.rereads.nextHops.request()
+		c.env.stats.Errors++
+		c.env.rereads.nextHops.request()
 		return false
 	}
 	if op.into != nil {
@@ -333,34 +328,34 @@ func (c *Core) commitDeletion(op *objectOp, r reply) (ok bool) {
 	}
 	if b := op.object; op.urgent {
 		b.step, b.next = 0, time.Time{}
-		c.event(Event{Kind: EventGatewayDown, Link: c.links[b.key.link], Gateway: b.key.gateway, Reason: "gateway"})
+		c.env.event(Event{Kind: EventGatewayDown, Link: c.links.byIndex[b.key.link], Gateway: b.key.gateway, Reason: "gateway"})
 	}
 	return true
 }
 
-func (c *Core) commitGroup(op *objectOp, r reply, now time.Time) (ok bool) {
+func (c *nexthops) commitGroup(op *objectOp, r reply, now time.Time) (ok bool) {
 	k, g := op.into, op.group
 	if r.err != nil {
 		c.groupFailed(op, r, now)
 		return false
 	}
-	k.exists, k.shape, k.proto, k.alien = true, op.shape, c.config.Protocol, false
-	k.news, c.news = true, true
+	k.exists, k.shape, k.proto, k.alien = true, op.shape, c.env.config.Protocol, false
+	k.unreported, c.unreported = true, true
 	c.changed, c.garbage = true, true // members that left may be needed no more
 	if g != nil && c.groups[g.key] == g {
 		g.err, g.step, g.next = nil, 0, time.Time{}
 		if !op.urgent {
-			c.fought(&g.foreign, &g.brake, g.by, op, now)
+			c.repairDone(&g.foreign, &g.brake, g.by, op, now)
 		}
 		c.own(g, k)
 	}
 	return true
 }
 
-func (c *Core) groupFailed(op *objectOp, r reply, now time.Time) {
+func (c *nexthops) groupFailed(op *objectOp, r reply, now time.Time) {
 	k, g := op.into, op.group
-	c.stats.Errors++
-	c.rereads.nextHops.request() // what do we not know?
+	c.env.stats.Errors++
+	c.env.rereads.nextHops.request() // what do we not know?
 	if k.uses == 0 && !k.exists {
 		delete(c.kernel, k.id)
 	}
@@ -369,24 +364,24 @@ func (c *Core) groupFailed(op *objectOp, r reply, now time.Time) {
 	}
 	known := errors.Is(r.err, unix.EEXIST) || errors.Is(r.err, unix.ENOENT) || errors.Is(r.err, rtnl.ErrLost) // what reading again will explain
 	if g.err != r.err && !known {
-		c.event(Event{Kind: EventError, Op: op.verb(), Key: op.key(), Err: &Error{Op: op.verb(), Key: op.key(), Err: r.err, Text: r.text}})
+		c.env.event(Event{Kind: EventError, Op: op.verb(), Key: op.key(), Err: &Error{Op: op.verb(), Key: op.key(), Err: r.err, Text: r.text}})
 	}
 	g.err, g.text, g.step = r.err, r.text, backoff(g.step)
-	g.news, c.news = true, true
+	g.unreported, c.unreported = true, true
 	g.next = now.Add(g.step)
 	c.touch(g)
-	c.wake(g.next)
+	c.env.wake(g.next)
 }
 
 // emptied is called when a kernel group is gone: its routes went with it,
 // without a word in IPv4. They are taken out of the model by bury.
-func (c *Core) emptied(k *kernelGroup) {
+func (c *nexthops) emptied(k *kernelGroup) {
 	g := k.owner
 	c.vanish(k)
 	if k.uses > 0 {
-		c.buried = false
+		c.vanished = true
 	} else {
-		c.forgetForms(k.id)
+		c.idFree(k.id)
 	}
 	if g == nil {
 		return
@@ -399,33 +394,19 @@ func (c *Core) emptied(k *kernelGroup) {
 			c.touchGateway(b)
 		}
 	}
-	g.moved, c.moved = true, true
-}
-
-// dropVanished takes the routes of all vanished groups out of the model, at once.
-func (c *Core) dropVanished() {
-	if c.buried {
-		return
-	}
-	c.buried = true
-	c.store.all(func(i uint32, e *entry) {
-		if e.have != nil && e.have.group != nil && !e.have.group.exists {
-			c.setHave(i, e, nil)
-			c.touchRoute(i, e)
-		}
-	})
+	g.replaced, c.replaced = true, true
 }
 
 // collect lists leftovers: groups without routes, then objects without groups.
 // It returns when to come again.
-func (c *Core) collect(now time.Time) (ops []objectOp, again time.Time) {
-	if !c.swept || !c.garbage || c.rereads.nextHops.blocks() {
+func (c *nexthops) collect(now time.Time) (ops []objectOp, again time.Time) {
+	if !c.env.swept || !c.garbage || c.env.rereads.nextHops.blocks() {
 		return nil, time.Time{}
 	}
 	c.garbage = false
 	for _, k := range c.kernel {
 		switch {
-		case k.owner != nil || k.uses > 0 || !k.exists || k.alien || k.proto != c.config.Protocol:
+		case k.owner != nil || k.uses > 0 || !k.exists || k.alien || k.proto != c.env.config.Protocol:
 		case now.Sub(k.since) < linger:
 			c.garbage = true
 			again = k.since.Add(linger)
@@ -453,7 +434,7 @@ func (c *Core) collect(now time.Time) (ops []objectOp, again time.Time) {
 }
 
 // collectObjects lists the objects that no group has or wants, and forgets their ids.
-func (c *Core) collectObjects() (ops []objectOp) {
+func (c *nexthops) collectObjects() (ops []objectOp) {
 	member := map[uint32]bool{}
 	for _, k := range c.kernel {
 		for _, m := range k.members {
@@ -473,9 +454,35 @@ func (c *Core) collectObjects() (ops []objectOp) {
 		}
 	}
 	for id, h := range c.hops {
-		if b := c.byID[id]; h.proto == c.config.Protocol && !h.alien && !member[id] && (b == nil || !needed[b.key] || !c.live(b)) {
+		if b := c.byID[id]; h.proto == c.env.config.Protocol && !h.alien && !member[id] && (b == nil || !needed[b.key] || !c.live(b)) {
 			ops = append(ops, objectOp{object: b, id: id, del: true})
 		}
 	}
 	return ops
+}
+
+func (c *nexthops) retryObjects(now time.Time, all bool) {
+	for _, b := range c.byID {
+		if c.live(b) {
+			continue
+		}
+		if all && b.err != nil {
+			b.next, b.step = time.Time{}, 0
+		}
+		if next := later(b.next, b.brake.Next); now.Before(next) {
+			c.env.wake(next)
+		} else {
+			c.touchGateway(b)
+		}
+	}
+	c.strays.Trim(now)
+	for _, g := range c.groups {
+		switch {
+		case g.err != nil && (all || !now.Before(g.next)):
+			g.next = time.Time{}
+			c.touch(g)
+		case now.Before(g.brake.Next):
+			c.env.wake(g.brake.Next)
+		}
+	}
 }

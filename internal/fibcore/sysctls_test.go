@@ -27,7 +27,7 @@ func TestSysctlOrder(t *testing.T) {
 	c := New(Config{}, func(Event) {})
 	for _, p := range []string{"ipv4/conf/vm1/proxy_arp", "ipv4/conf/vm2/proxy_arp", "ipv4/conf/vm1/arp_ignore",
 		"ipv4/conf/all/rp_filter", "ipv4/neigh/vm1/proxy_delay", "ipv4/ip_forward", "ipv6/conf/a.public/accept_ra"} {
-		c.sysctls.wish(Sysctl{"net/" + p, "1"})
+		c.sysctls.set(Sysctl{"net/" + p, "1"})
 	}
 	want := "ipv4/conf/all/rp_filter=1 ipv4/ip_forward=1 ipv4/neigh/vm1/proxy_delay=1 ipv4/conf/vm1/arp_ignore=1 ipv4/conf/vm1/proxy_arp=1 " +
 		"ipv4/conf/vm2/proxy_arp=1 ipv6/conf/a.public/accept_ra=1"
@@ -43,11 +43,11 @@ func TestSysctlOrder(t *testing.T) {
 // compared again, or the guests' number would count squared. What others write must.
 func TestSysctlEchoes(t *testing.T) {
 	c := New(Config{}, func(Event) {})
-	c.links[7] = wire.Link{IfIndex: 7, Interface: "vm1"}
+	c.links.byIndex[7] = wire.Link{IfIndex: 7, Interface: "vm1"}
 	for _, p := range []string{"forwarding", "proxy_arp", "arp_ignore"} {
-		c.sysctls.wish(Sysctl{"net/ipv4/conf/vm1/" + p, "1"})
+		c.sysctls.set(Sysctl{"net/ipv4/conf/vm1/" + p, "1"})
 	}
-	c.sysctls.wish(Sysctl{"net/ipv6/conf/vm1/accept_ra", "0"})
+	c.sysctls.set(Sysctl{"net/ipv6/conf/vm1/accept_ra", "0"})
 	c.sysctls.take()
 	netconf := func(family wire.Family, link int32, typ uint16, value uint32) []byte {
 		b := rtnl.AppendUint32([]byte{byte(family), 0, 0, 0}, rtnl.NETCONFA_IFINDEX, uint32(link))
@@ -82,7 +82,7 @@ func TestSysctlLife(t *testing.T) {
 	commit := func(written bool, err error) (*Error, bool, bool) {
 		return c.sysctls.commit(s, written, err, now, wake)
 	}
-	c.sysctls.wish(s)
+	c.sysctls.set(s)
 	c.sysctls.take()
 	if report, _, _ := commit(false, fs.ErrNotExist); report != nil {
 		t.Error("a word about an interface that is not there")
@@ -123,10 +123,10 @@ func TestSysctlLife(t *testing.T) {
 func TestSysctlAudit(t *testing.T) {
 	c := New(Config{}, func(Event) {})
 	const links = 2*auditLinks + 10
-	c.sysctls.wish(Sysctl{"net/ipv4/ip_forward", "1"})
+	c.sysctls.set(Sysctl{"net/ipv4/ip_forward", "1"})
 	for i := range links {
 		for _, p := range []string{"forwarding", "proxy_arp"} {
-			c.sysctls.wish(Sysctl{fmt.Sprintf("net/ipv4/conf/vm%d/%s", i, p), "1"})
+			c.sysctls.set(Sysctl{fmt.Sprintf("net/ipv4/conf/vm%d/%s", i, p), "1"})
 		}
 	}
 	drain := func() (all []Sysctl) {

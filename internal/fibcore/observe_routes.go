@@ -1,6 +1,7 @@
 package fibcore
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/hyperfib/hyperfib/internal/fibcore/wire"
@@ -11,17 +12,21 @@ import (
 // in IPv4 before or behind the one that is there (the first is used), in IPv6 as one more
 // next hop, or beside it. What is there then is read, not computed.
 
-func (c *Core) observeRoute(m *wire.RouteMessage, gone bool, flags uint16, dump bool, by origin) {
+// row takes one record of a dump of routes in.
+func (c *routes) row(m rtnl.Message) {
+	if c.rm.Parse(m.Body) == nil && c.rm.Flags&rtnl.RTM_F_CLONED == 0 {
+		c.observeRoute(&c.rm, m.Type == rtnl.RTM_DELROUTE, m.Flags, true, origin{port: m.Port})
+	}
+}
+
+func (c *routes) observeRoute(m *wire.RouteMessage, gone bool, flags uint16, dump bool, by origin) {
 	if !gone {
 		by.proto = m.Protocol
 	}
-	if !dump {
-		c.notifyLearners(m, gone, flags)
-	}
-	if !c.owns(m.Table) {
+	if !c.env.owns(m.Table) {
 		return
 	}
-	own := c.ours(m.Protocol)
+	own := c.env.ours(m.Protocol)
 	tf := tableFamily{m.Table, m.Family}
 	t, ok := c.tables.index[tf]
 	if !ok {
@@ -37,7 +42,7 @@ func (c *Core) observeRoute(m *wire.RouteMessage, gone bool, flags uint16, dump 
 	switch {
 	case own && gone:
 		if e != nil && e.have != nil {
-			c.lostOneRoute(i, e, c.formSeen(m), by)
+			c.lostOneRoute(i, e, c.contents.formSeen(m), by)
 		}
 	case own:
 		if e == nil {
@@ -47,16 +52,16 @@ func (c *Core) observeRoute(m *wire.RouteMessage, gone bool, flags uint16, dump 
 			}
 		}
 		if !dump && beside(flags) {
-			c.unclear(i, e, by)
+			c.readAgain(i, e, by)
 			return
 		}
-		c.sawRoute(i, e, c.formSeen(m), dump, by)
+		c.sawRoute(i, e, c.contents.formSeen(m), dump, by)
 	case e == nil && dump:
 		c.lastForeign = key
 	case e == nil:
 	case gone:
 		e.mark &^= markForeign | markBehind | markAround | markStolen
-		if c.config.OnForeign != ForeignRefuse {
+		if c.env.config.OnForeign != ForeignRefuse {
 			c.clear(i, e, markYielding)
 		}
 		c.touchRoute(i, e)
@@ -69,63 +74,55 @@ func (c *Core) observeRoute(m *wire.RouteMessage, gone bool, flags uint16, dump 
 // stand beside under its key: the kernel sets NLM_F_EXCL for one that is alone.
 func beside(flags uint16) bool { return flags&(rtnl.NLM_F_REPLACE|rtnl.NLM_F_EXCL) == 0 }
 
-func (c *Core) formSeen(m *wire.RouteMessage) *form {
-	nextHops := m.NextHops
-	if m.NextHopID != 0 {
-		nextHops = nil
-	}
-	return c.intern.form(&m.Facts, m.NextHopID, nextHops, m.Unknown)
-}
-
 // interfered notes that somebody else has changed our route, or made one that carries our
 // protocol number and nobody wants: the next write is a repair.
-func (c *Core) interfered(i uint32, e *entry, by origin) {
+func (c *routes) interfered(i uint32, e *entry, by origin) {
 	if _, keep := c.target(e); e.want != nil || !keep {
 		e.mark |= markRepair
 		c.by[i] = by
 	}
 }
 
-// unclear has the table of a route read before anything is written under its key.
-func (c *Core) unclear(i uint32, e *entry, by origin) {
+// readAgain has the table of a route read before anything is written under its key.
+func (c *routes) readAgain(i uint32, e *entry, by origin) {
 	c.interfered(i, e, by)
 	e.mark |= markContested
-	c.rereads.table(c.tables.list[e.key.table])
+	c.env.rereads.table(c.tables.list[e.key.table])
 }
 
 // lostOneRoute: somebody else removed a route of ours, or one that stood beside it; or the
 // kernel one next hop of an IPv6 route, with a notification of its own for each.
-func (c *Core) lostOneRoute(i uint32, e *entry, f *form, by origin) {
+func (c *routes) lostOneRoute(i uint32, e *entry, f *form, by origin) {
 	nextHop := f.Family == wire.FamilyIPv6 && f.nhid == 0
 	if f != e.have && (e.have != needsDump || nextHop) {
-		c.unclear(i, e, by)
+		c.readAgain(i, e, by)
 		return
 	}
 	c.lostRoute(i, e, by)
 }
 
-func (c *Core) lostRoute(i uint32, e *entry, by origin) {
+func (c *routes) lostRoute(i uint32, e *entry, by origin) {
 	c.setHave(i, e, nil)
 	c.interfered(i, e, by)
 	e.mark &^= markStale
 	c.touchRoute(i, e)
 }
 
-func (c *Core) sawRoute(i uint32, e *entry, f *form, dump bool, by origin) {
+func (c *routes) sawRoute(i uint32, e *entry, f *form, dump bool, by origin) {
 	switch {
 	case dump && e.have != nil && (e.seen == c.pass || e.seen >= c.first && e.have.Protocol != f.Protocol):
 		c.extras = append(c.extras, extra{i, f}) // behind the one that this pass had first
 		return
 	case dump && e.mark&markForeign != 0:
 		e.mark |= markBehind
-		c.note(i, e)
+		c.statusChanged(i, e)
 	case dump || e.have == f:
 	case e.want == nil || e.want.form != f:
 		c.interfered(i, e, by)
 	default:
 		// Just what is desired. But we may have deleted it since, and nothing would be
 		// written.
-		c.rereads.table(c.tables.list[e.key.table])
+		c.env.rereads.table(c.tables.list[e.key.table])
 	}
 	c.setHave(i, e, f)
 	e.seen = c.pass
@@ -137,15 +134,15 @@ func (c *Core) sawRoute(i uint32, e *entry, f *form, dump bool, by origin) {
 }
 
 // sawForeign: somebody else's route stands under a key of ours.
-func (c *Core) sawForeign(i uint32, e *entry, m *wire.RouteMessage, flags uint16, dump bool, by origin) {
+func (c *routes) sawForeign(i uint32, e *entry, m *wire.RouteMessage, flags uint16, dump bool, by origin) {
 	switch {
 	case dump && e.have != nil && e.seen == c.pass && m.Family == wire.FamilyIPv4:
 		e.mark |= markAround // of no effect
 		return
 	case dump:
 		e.mark |= markForeign
-		if c.config.OnForeign == ForeignTake {
-			c.extras = append(c.extras, extra{i, c.formSeen(m)}) // if ours is behind it
+		if c.env.config.OnForeign == ForeignTake {
+			c.extras = append(c.extras, extra{i, c.contents.formSeen(m)}) // if ours is behind it
 		}
 	case flags&rtnl.NLM_F_REPLACE != 0 && e.mark&markForeign == 0 && e.want == nil: // a stale one of ours
 		c.setHave(i, e, nil)
@@ -160,7 +157,7 @@ func (c *Core) sawForeign(i uint32, e *entry, m *wire.RouteMessage, flags uint16
 		c.clear(i, e, markLost) // ours is no more what the next one might replace
 		e.mark |= markForeign
 	default:
-		c.unclear(i, e, by)
+		c.readAgain(i, e, by)
 	}
 	c.touchRoute(i, e)
 }
@@ -173,7 +170,7 @@ type extra struct {
 
 // planExtras makes deletions of extras. A foreign one is deleted only if it stands before
 // ours; one alone is replaced.
-func (c *Core) planExtras(ops []routeOp, limit int, now time.Time) []routeOp {
+func (c *routes) planExtras(ops []routeOp, limit int, now time.Time) []routeOp {
 	for len(c.extras) > 0 && len(ops) < limit {
 		x := c.extras[0]
 		c.extras = c.extras[1:]
@@ -181,7 +178,7 @@ func (c *Core) planExtras(ops []routeOp, limit int, now time.Time) []routeOp {
 			continue
 		}
 		e := c.store.at(x.entry)
-		own := c.ours(x.form.Protocol)
+		own := c.env.ours(x.form.Protocol)
 		_, keep := c.target(e)
 		switch {
 		case e.have == nil || e.have == x.form, e.want == nil && !own, !own && e.mark&markBehind == 0:
@@ -192,7 +189,7 @@ func (c *Core) planExtras(ops []routeOp, limit int, now time.Time) []routeOp {
 		}
 		if b := c.brakes[e.key]; !b.Ready(now) {
 			e.mark |= markBeside
-			c.wake(b.Next)
+			c.env.wake(b.Next)
 			continue
 		}
 		e.mark |= markBusy
@@ -203,4 +200,38 @@ func (c *Core) planExtras(ops []routeOp, limit int, now time.Time) []routeOp {
 		c.extras = nil
 	}
 	return ops
+}
+
+func (c *routes) addressLost(link int32, addr netip.Addr, last bool) {
+	c.store.all(func(i uint32, e *entry) {
+		f := e.have
+		switch {
+		case f == nil:
+			return
+		case f.PrefSrc == addr && f.Family == wire.FamilyIPv6:
+			c.setHave(i, e, needsDump)
+		case f.PrefSrc == addr, last && f.Family == wire.FamilyIPv4 && f.allOn(link):
+			c.setHave(i, e, nil)
+		case last && f.Family == wire.FamilyIPv4 && f.uses(link):
+			c.setHave(i, e, needsDump)
+		default:
+			return
+		}
+		c.touchRoute(i, e)
+	})
+	c.rereadForeign()
+}
+
+func (c *routes) rereadForeign() {
+	c.env.rereads.learners.request()
+	c.store.all(func(i uint32, e *entry) {
+		switch {
+		case e.mark&(markBehind|markAround) != 0:
+			e.mark |= markContested
+			c.env.rereads.table(c.tables.list[e.key.table])
+		case e.mark&markForeign != 0:
+			e.mark &^= markForeign
+			c.touchRoute(i, e)
+		}
+	})
 }

@@ -74,7 +74,7 @@ func (s *sysctl) before(o *sysctl) int {
 	return cmp.Or(rank(s)-rank(o), strings.Compare(s.Path, o.Path))
 }
 
-func (t *sysctls) wish(w Sysctl) {
+func (t *sysctls) set(w Sysctl) {
 	s := t.all[w.Path]
 	switch {
 	case s == nil:

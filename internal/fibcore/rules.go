@@ -17,14 +17,14 @@ import (
 // computed: it is what the last dump had, and after every notification and every write
 // there is another dump before anything is decided.
 type rules struct {
-	want, ban, gone map[wire.Rule]bool // gone: DeleteRule was called
-	kernel          []wire.KernelRule  // as dumped last, in the kernel's order
-	changed         time.Time          // when others last changed rules
-	by              map[wire.Rule]origin
-	failed          map[wire.Rule]*failure
-	brakes          brake.Table[wire.Rule]
-	dirty           bool      // to be compared
-	dirtyAt         time.Time // to be compared again then; zero: no need
+	want, banned, deleted map[wire.Rule]bool // deleted: DeleteRule was called
+	kernel                []wire.KernelRule  // as dumped last, in the kernel's order
+	changed               time.Time          // when others last changed rules
+	by                    map[wire.Rule]origin
+	failed                map[wire.Rule]*failure
+	brakes                brake.Table[wire.Rule]
+	dirty                 bool      // to be compared
+	dirtyAt               time.Time // to be compared again then; zero: no need
 }
 
 // ruleCalm is how long duplicates stay after others have last changed rules. While they
@@ -32,40 +32,40 @@ type rules struct {
 const ruleCalm = time.Second
 
 func (t *rules) init() {
-	t.want, t.ban, t.gone = map[wire.Rule]bool{}, map[wire.Rule]bool{}, map[wire.Rule]bool{}
+	t.want, t.banned, t.deleted = map[wire.Rule]bool{}, map[wire.Rule]bool{}, map[wire.Rule]bool{}
 	t.by, t.failed, t.brakes = map[wire.Rule]origin{}, map[wire.Rule]*failure{}, brake.Table[wire.Rule]{}
 }
 
 func (t *rules) set(r wire.Rule) {
-	delete(t.gone, r)
-	delete(t.ban, r)
+	delete(t.deleted, r)
+	delete(t.banned, r)
 	if !t.want[r] {
 		t.want[r], t.dirty = true, true
 	}
 }
 
-func (t *rules) forbid(r wire.Rule) {
+func (t *rules) setAbsent(r wire.Rule) {
 	delete(t.want, r)
 	delete(t.failed, r)
-	if !t.ban[r] {
-		t.ban[r], t.dirty = true, true
+	if !t.banned[r] {
+		t.banned[r], t.dirty = true, true
 	}
 }
 
 func (t *rules) remove(r wire.Rule) {
-	if t.want[r] || !t.ban[r] {
-		t.gone[r] = true
+	if t.want[r] || !t.banned[r] {
+		t.deleted[r] = true
 	}
 	delete(t.want, r)
-	delete(t.ban, r)
+	delete(t.banned, r)
 	delete(t.failed, r)
 	t.dirty = true
 }
 
-// heard takes a notification in: it says who changed what, not what there is now.
-func (t *rules) heard(r wire.Rule, ours bool, by origin, now time.Time) {
+// notified takes a notification in: it says who changed what, not what there is now.
+func (t *rules) notified(r wire.Rule, ours bool, by origin, now time.Time) {
 	t.changed = now
-	if t.want[r] || t.ban[r] || ours {
+	if t.want[r] || t.banned[r] || ours {
 		t.by[r] = by
 	}
 }
@@ -80,7 +80,7 @@ func (t *rules) dumped(found []wire.KernelRule) {
 			delete(t.failed, k.Rule)
 		}
 	}
-	maps.DeleteFunc(t.by, func(r wire.Rule, _ origin) bool { return !t.want[r] && !t.ban[r] && !there[r] })
+	maps.DeleteFunc(t.by, func(r wire.Rule, _ origin) bool { return !t.want[r] && !t.banned[r] && !there[r] })
 }
 
 // plan is the difference that can be written now. Without clean the last dump may have
@@ -101,7 +101,7 @@ func (t *rules) plan(own uint8, swept, clean bool, now time.Time) (p rulePlan, a
 			later(b.Next)
 		}
 	}
-	p = planRules(t.want, t.ban, t.gone, waiting, t.kernel, own, swept)
+	p = planRules(t.want, t.banned, t.deleted, waiting, t.kernel, own, swept)
 	if calm := t.changed.Add(ruleCalm); now.Before(calm) && len(p.duplicates) > 0 {
 		p.duplicates = nil
 		later(calm)
@@ -137,7 +137,7 @@ func (t *rules) commitAdd(r wire.Rule, a reply, now time.Time, wake func(time.Ti
 
 func (t *rules) commitRemove(k wire.KernelRule, a reply, now time.Time, wake func(time.Time)) *Error {
 	if a.err == nil || absent(a.err) {
-		delete(t.gone, k.Rule)
+		delete(t.deleted, k.Rule)
 		return nil
 	}
 	if errors.Is(a.err, rtnl.ErrLost) {

@@ -1,0 +1,487 @@
+package fibcore
+
+import (
+	"cmp"
+	"encoding/binary"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/hyperfib/hyperfib/internal/brake"
+	"github.com/hyperfib/hyperfib/internal/fibcore/wire"
+)
+
+// objectKey is the content of a single next-hop object. Objects exist as
+// members of groups only: a route with one next hop carries it itself, so that the
+// deletion of a dead member never takes a route along.
+type objectKey struct {
+	family  wire.Family // of the gateway, or of the route if there is none
+	gateway netip.Addr
+	link    int32
+	onlink  bool
+	// clone marks the second object of a gateway that is dead, made for
+	// groups that have nothing else, so that the first can be deleted.
+	clone bool
+}
+
+// object is a single next-hop object that groups want, and the id that it has, or
+// is to have. What the kernel has under that id is a hop.
+type object struct {
+	key     objectKey
+	id      uint32
+	err     error     // why the kernel refused it
+	text    string    // its words
+	next    time.Time // no new attempt before; zero: any time
+	step    time.Duration
+	foreign bool // somebody else deleted or changed it: to make it is a repair
+	by      origin
+	brake   brake.Brake // of repairs
+}
+
+// hop is what the kernel has under an id of our range that is no group. It is
+// comparable.
+type hop struct {
+	objectKey // clone is false
+	proto     uint8
+	alien     bool // blackhole, encapsulation, FDB: never made here
+}
+
+// kernelGroup is a group of our id range in the kernel, or one that routes
+// still point at although it has gone.
+type kernelGroup struct {
+	id     uint32
+	exists bool
+	shape
+	proto      uint8
+	alien      bool   // of a kind that is never made here
+	uses       int    // entries whose form has it
+	owner      *group // nil: left over
+	unreported bool   // members have changed, and the followers of its routes have not been told
+	since      time.Time
+}
+
+// shape is what makes two groups the same.
+type shape struct {
+	members          []wire.Member // sorted
+	buckets          uint16        // of a resilient one
+	idle, unbalanced uint32        // its timers, in clock ticks
+}
+
+func (s *shape) equal(t *shape) bool {
+	return s.buckets == t.buckets && s.idle == t.idle && s.unbalanced == t.unbalanced && slices.Equal(s.members, t.members)
+}
+
+// group is a desired set of next hops that wants share.
+type group struct {
+	serial     uint64 // order of creation
+	key        string
+	family     wire.Family
+	nextHops   []wire.NextHop
+	buckets    uint16
+	wants      int
+	now        *kernelGroup // nil: none yet
+	dirty      bool
+	replaced   bool // now is another: the wants must be resolved
+	unreported bool // why it is not complete has changed, and the followers of its routes have not been told
+	err        error
+	text       string // the kernel's words
+	next       time.Time
+	step       time.Duration
+	foreign    bool // somebody else deleted or changed it: to make it is a repair
+	by         origin
+	brake      brake.Brake // of repairs
+}
+
+// gatewayKey names a gateway for GatewayDown.
+type gatewayKey struct {
+	IfIndex int32
+	Gateway netip.Addr
+}
+
+// nexthops are the next-hop objects and groups, desired and in the kernel.
+type nexthops struct {
+	env    *env
+	links  *links
+	idFree func(id uint32) // forgets the forms of a next-hop id that is no more
+
+	base, count, cursor uint32
+	proto               uint8 // ours
+	serial              uint64
+
+	byKey    map[objectKey]*object
+	byID     map[uint32]*object
+	hops     map[uint32]hop
+	groups   map[string]*group
+	kernel   map[uint32]*kernelGroup
+	dirty    []*group
+	down     map[gatewayKey]bool
+	toDelete []*object                          // to delete at once
+	strays   brake.Table[uint32]                // of the deletion of what others make in our range, with our protocol number
+	probes   map[wire.NeighborKey]wire.Neighbor // to be looked for again, see Core.Probe
+	replaced bool                               // a group has moved: wants must be resolved
+	vanished bool                               // routes may have a group that does not exist any more
+	// garbage says that collect may find something.
+	garbage bool
+	// changed says that NextHops has a new answer.
+	changed bool
+	// news says that some group has news.
+	unreported bool
+}
+
+func (c *nexthops) init(env *env, links *links, idFree func(uint32)) {
+	*c = nexthops{env: env, links: links, idFree: idFree, base: env.config.NextHopBase, count: env.config.NextHopCount, proto: env.config.Protocol,
+		byKey: map[objectKey]*object{}, byID: map[uint32]*object{}, hops: map[uint32]hop{}, strays: brake.Table[uint32]{},
+		groups: map[string]*group{}, kernel: map[uint32]*kernelGroup{}, down: map[gatewayKey]bool{},
+		probes: map[wire.NeighborKey]wire.Neighbor{}}
+}
+
+func (c *nexthops) owns(id uint32) bool { return id >= c.base && id-c.base < c.count }
+
+// allocate returns a free id; 0 when there is none. Ids are not used again
+// before the range has been used up.
+func (c *nexthops) allocate() uint32 {
+	for range c.count {
+		id := c.base + c.cursor
+		c.cursor = (c.cursor + 1) % c.count
+		_, taken := c.hops[id]
+		if !taken && c.byID[id] == nil && c.kernel[id] == nil {
+			return id
+		}
+	}
+	return 0
+}
+
+func keyOf(l *wire.NextHop, family wire.Family) objectKey {
+	if l.Gateway.IsValid() {
+		family = wire.FamilyOf(l.Gateway)
+	}
+	return objectKey{family: family, gateway: l.Gateway, link: l.IfIndex, onlink: l.OnLink}
+}
+
+// object finds or makes the object of k; nil when the ids have run out.
+func (c *nexthops) object(k objectKey) *object {
+	if b := c.byKey[k]; b != nil {
+		return b
+	}
+	id := c.allocate()
+	if id == 0 {
+		return nil
+	}
+	b := &object{key: k, id: id}
+	c.byKey[k], c.byID[id] = b, b
+	return b
+}
+
+// right is what the kernel should have under the id of b.
+func (c *nexthops) right(b *object) hop {
+	h := hop{objectKey: b.key, proto: c.proto}
+	h.clone = false
+	return h
+}
+
+// live reports whether the kernel has b as it should be.
+func (c *nexthops) live(b *object) bool {
+	h, ok := c.hops[b.id]
+	return ok && h == c.right(b)
+}
+
+// newID gives b another id: somebody else's object has taken the one it had.
+func (c *nexthops) newID(b *object) {
+	delete(c.byID, b.id)
+	if b.id = c.allocate(); b.id == 0 {
+		delete(c.byKey, b.key)
+		return
+	}
+	c.byID[b.id] = b
+}
+
+// groupRecord returns the kernelGroup of an id in our range, making one.
+func (c *nexthops) groupRecord(id uint32) *kernelGroup {
+	if !c.owns(id) {
+		return nil
+	}
+	g := c.kernel[id]
+	if g == nil {
+		g = &kernelGroup{id: id}
+		c.kernel[id] = g
+	}
+	return g
+}
+
+// group finds or makes the desired group of next hops.
+func (c *nexthops) group(family wire.Family, nextHops []wire.NextHop, buckets uint16) *group {
+	key := string(appendNextHops([]byte{byte(family), byte(buckets), byte(buckets >> 8)}, nextHops))
+	g := c.groups[key]
+	if g == nil {
+		c.serial++
+		g = &group{serial: c.serial, key: key, family: family, nextHops: nextHops, buckets: buckets}
+		c.groups[key] = g
+		c.touch(g)
+	}
+	return g
+}
+
+func (c *nexthops) touch(g *group) {
+	if !g.dirty {
+		g.dirty = true
+		c.dirty = append(c.dirty, g)
+	}
+}
+
+// touchNextHops marks all groups that have a next hop for which f is true.
+func (c *nexthops) touchNextHops(f func(l *wire.NextHop) bool) {
+	for _, g := range c.groups {
+		if slices.ContainsFunc(g.nextHops, func(l wire.NextHop) bool { return f(&l) }) {
+			c.touch(g)
+		}
+	}
+}
+
+// touchGateway marks all groups that want b.
+func (c *nexthops) touchGateway(b *object) {
+	link, gateway := b.key.link, b.key.gateway
+	c.touchNextHops(func(l *wire.NextHop) bool { return l.IfIndex == link && l.Gateway == gateway })
+}
+
+// drop forgets a group that no want uses any more; its kernel group is left
+// over and will be collected, unless it is wanted again before.
+func (c *nexthops) drop(g *group) {
+	delete(c.groups, g.key)
+	if g.now != nil {
+		g.now.owner = nil
+		g.now = nil
+	}
+	c.garbage = true
+}
+
+// idleTimer is the kernel's default of NHA_RES_GROUP_IDLE_TIMER, 120 s in clock
+// ticks of 10 ms. The default of the unbalanced timer is 0.
+const idleTimer = 12000
+
+// members computes what g should consist of, and the objects that must be made
+// before. keep means: leave the kernel's group as it is, since nothing better
+// can be had. An object that somebody else keeps changing is left out until it may be
+// repaired again, if there is another.
+func (c *nexthops) members(g *group, up func(link int32) bool, now time.Time) (want shape, make []*object, keep bool) {
+	pick := func(dead bool) {
+		for i := range g.nextHops {
+			l := &g.nextHops[i]
+			if !up(l.IfIndex) || !dead && c.down[gatewayKey{l.IfIndex, l.Gateway}] {
+				continue
+			}
+			b := c.object(keyOf(l, g.family))
+			if b == nil {
+				continue
+			}
+			if !c.live(b) {
+				if now.Before(b.next) {
+					c.env.wake(b.next)
+					continue
+				}
+				if b.foreign && !b.brake.Ready(now) {
+					c.env.wake(b.brake.Next)
+					continue
+				}
+				make = append(make, b)
+			}
+			want.members = append(want.members, wire.Member{ID: b.id, Weight: l.Weight})
+		}
+	}
+	pick(false)
+	if len(want.members) == 0 {
+		if g.now != nil && g.now.exists && len(g.now.members) > 0 {
+			return want, nil, true
+		}
+		pick(true)
+	}
+	slices.SortFunc(want.members, compareMembers)
+	if want.buckets = g.buckets; want.buckets > 0 {
+		want.idle = idleTimer
+	}
+	return want, make, false
+}
+
+func compareMembers(a, b wire.Member) int { return cmp.Compare(a.ID, b.ID) }
+
+// looseGroups lists kernel groups without owner by their content; of several
+// with the same, the one with the most routes.
+func (c *nexthops) looseGroups() map[string]*kernelGroup {
+	loose := map[string]*kernelGroup{}
+	for _, k := range c.kernel {
+		if !k.exists || k.alien || k.proto != c.proto || k.owner != nil {
+			continue
+		}
+		key := k.shape.key()
+		best := loose[key]
+		if best == nil || k.uses > best.uses || k.uses == best.uses && k.id < best.id {
+			loose[key] = k
+		}
+	}
+	return loose
+}
+
+func (s *shape) key() string {
+	b := binary.NativeEndian.AppendUint16(make([]byte, 0, 64), s.buckets)
+	b = binary.NativeEndian.AppendUint32(b, s.idle)
+	b = binary.NativeEndian.AppendUint32(b, s.unbalanced)
+	for _, m := range s.members {
+		b = binary.NativeEndian.AppendUint32(b, m.ID)
+		b = binary.NativeEndian.AppendUint16(b, m.Weight)
+	}
+	return string(b)
+}
+
+func (k *kernelGroup) has(id uint32) bool {
+	return slices.ContainsFunc(k.members, func(m wire.Member) bool { return m.ID == id })
+}
+
+// gone takes a single object out of the model, as the kernel did: every group
+// shrinks, and a group of which it was the last member ceases to exist, with
+// its routes. It returns those groups.
+func (c *nexthops) gone(id uint32) (emptied []*kernelGroup) {
+	if _, ok := c.hops[id]; !ok {
+		return nil
+	}
+	delete(c.hops, id)
+	c.changed, c.garbage = true, true
+	for _, k := range c.kernel {
+		if !k.has(id) {
+			continue
+		}
+		k.members = slices.DeleteFunc(slices.Clone(k.members), func(m wire.Member) bool { return m.ID == id })
+		k.unreported, c.unreported = true, true
+		if k.owner != nil {
+			c.touch(k.owner)
+		}
+		if len(k.members) == 0 {
+			emptied = append(emptied, k)
+		}
+	}
+	slices.SortFunc(emptied, func(a, b *kernelGroup) int { return cmp.Compare(a.id, b.id) })
+	return emptied
+}
+
+// vanish takes a kernel group out of the model. The caller sees to the routes.
+func (c *nexthops) vanish(k *kernelGroup) {
+	k.exists, k.shape, c.changed, c.garbage = false, shape{}, true, true
+	if k.owner != nil {
+		c.touch(k.owner)
+		k.owner.now = nil
+		k.owner = nil
+	}
+	if k.uses == 0 {
+		delete(c.kernel, k.id)
+	}
+}
+
+// rest reports, of our groups in the kernel that have b, how many have another member
+// that is not leaving, and which have nothing else.
+func (c *nexthops) rest(b *object, leaving map[uint32]bool) (others int, alone []*kernelGroup) {
+	for _, k := range c.kernel {
+		if !k.exists || k.proto != c.proto || !k.has(b.id) {
+			continue
+		}
+		if slices.ContainsFunc(k.members, func(m wire.Member) bool { return m.ID != b.id && !leaving[m.ID] }) {
+			others++
+		} else {
+			alone = append(alone, k)
+		}
+	}
+	slices.SortFunc(alone, func(a, b *kernelGroup) int { return cmp.Compare(a.id, b.id) })
+	return others, alone
+}
+
+func sortMembers(ms []wire.Member) { slices.SortFunc(ms, compareMembers) }
+
+func (c *nexthops) unuse(k *kernelGroup) {
+	if k.uses--; k.uses > 0 {
+		return
+	}
+	k.since = c.env.clock
+	c.garbage = true
+	if !k.exists {
+		delete(c.kernel, k.id)
+		c.idFree(k.id)
+	}
+}
+
+// nextHopList lists the next-hop objects of ours that are in the kernel now.
+func (c *nexthops) nextHopList() []NextHopObject {
+	var list []NextHopObject
+	for _, b := range c.byID {
+		if !c.live(b) {
+			continue
+		}
+		o := NextHopObject{ID: b.id, Gateway: b.key.gateway, IfIndex: int(b.key.link), Groups: map[uint32][]uint32{}}
+		for _, k := range c.kernel {
+			if k.exists && k.has(b.id) {
+				others := []uint32{}
+				for _, m := range k.members {
+					if m.ID != b.id {
+						others = append(others, m.ID)
+					}
+				}
+				o.Groups[k.id] = others
+			}
+		}
+		list = append(list, o)
+	}
+	slices.SortFunc(list, func(a, b NextHopObject) int { return cmp.Compare(a.ID, b.ID) })
+	return list
+}
+
+// needs reports whether a next-hop object or group with this id in the kernel is of use for
+// a desired route.
+func (c *nexthops) needs(id uint32) bool {
+	h, single := c.hops[id]
+	for _, g := range c.groups {
+		if g.now != nil && g.now.id == id {
+			return true
+		}
+		if single && slices.ContainsFunc(g.nextHops, func(l wire.NextHop) bool { return l.Gateway == h.gateway && l.IfIndex == h.link }) {
+			return true
+		}
+	}
+	return false
+}
+
+// urgent reports whether StepFailover has something to do, or will have.
+func (c *nexthops) urgent() bool { return len(c.toDelete) > 0 }
+
+// groupError returns why g is not in the kernel: its own error, or that of the last of
+// its next hops that the kernel refused.
+func (c *nexthops) groupError(g *group) (text string, err error) {
+	if g.err != nil {
+		return g.text, g.err
+	}
+	for i := range g.nextHops {
+		if b := c.byKey[keyOf(&g.nextHops[i], g.family)]; b != nil && !c.live(b) && b.err != nil {
+			text, err = b.text, b.err
+		}
+	}
+	return text, err
+}
+
+// probe notes a neighbour to be probed. There are as many as gateways and guests at most.
+func (c *nexthops) probe(n wire.Neighbor) {
+	c.probes[wire.NeighborKey{IfIndex: n.IfIndex, Addr: n.Addr}] = n
+}
+
+// urgentDue reports whether failover has something to do now.
+func (c *nexthops) urgentDue(now time.Time) bool {
+	return slices.ContainsFunc(c.toDelete, func(b *object) bool { return !now.Before(b.next) })
+}
+
+// waiting reports whether g waits for its time, or for an object to be tried again.
+func (c *nexthops) waiting(g *group, now time.Time) bool {
+	if now.Before(g.next) || g.foreign && !g.brake.Ready(now) {
+		return true
+	}
+	for i := range g.nextHops {
+		b := c.byKey[keyOf(&g.nextHops[i], g.family)]
+		if b != nil && !c.live(b) && (now.Before(b.next) || b.foreign && !b.brake.Ready(now)) {
+			return true
+		}
+	}
+	return false
+}
