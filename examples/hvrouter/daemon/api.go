@@ -52,7 +52,7 @@ func (d backend) BFD() ([]api.BFD, error) {
 func (d backend) RIB(name string, prefix netip.Prefix) (out []api.RIBEntry) {
 	out = []api.RIBEntry{}
 	d.ask(func(r *router) {
-		domains := r.shown(d.sessions.Lookup)
+		domains := shown(r, d.sessions.Lookup)
 		if name != "" {
 			domains = slices.DeleteFunc(domains, func(g show.Domain) bool { return g.Name != name })
 		}
@@ -98,20 +98,10 @@ func (d backend) Neighbours() ([]api.Neighbour, error) {
 		if err != nil {
 			return nil, err
 		}
-		d.ask(func(r *router) { all = append(all, r.neighboursAt(n, list)...) })
+		d.ask(func(r *router) { all = append(all, neighboursAt(r, n, list)...) })
 	}
 	show.SortNeighbours(all)
 	return all, nil
-}
-
-// notAnnounced counts the prefixes of each domain that should be announced and are not, and those
-// that were withdrawn because the kernel had lost them.
-func (r *router) notAnnounced() (held map[string]int, withdrawn map[string]uint64) {
-	held, withdrawn = map[string]int{}, map[string]uint64{}
-	for name, g := range r.domains {
-		held[name], withdrawn[name] = g.exports.Held(), g.exports.Withdrawn()
-	}
-	return held, withdrawn
 }
 
 // Status implements [api.Backend].
@@ -119,7 +109,7 @@ func (d backend) Status() (s api.Status) {
 	d.ask(func(r *router) {
 		s = api.Status{PID: os.Getpid(), Started: d.started, Restarted: d.again, Converged: r.converged,
 			Config: d.opt.ConfigFile, Reloaded: r.reloaded, NotOnLink: r.offLink}
-		s.NotAnnounced, s.Withdrawn = r.notAnnounced()
+		s.NotAnnounced, s.Withdrawn = notAnnounced(r)
 	})
 	s.Missing, _ = d.sessions.Missing()
 	s.Namespaces = map[string]string{}
@@ -136,7 +126,7 @@ func (d backend) Status() (s api.Status) {
 // Explain implements [api.Backend].
 func (d backend) Explain(p netip.Prefix) api.Explanation {
 	e := api.Explanation{Prefix: p.String()}
-	d.ask(func(r *router) { e.Lines = r.explain(p, d.sessions.Lookup) })
+	d.ask(func(r *router) { e.Lines = explain(r, p, d.sessions.Lookup) })
 	return e
 }
 

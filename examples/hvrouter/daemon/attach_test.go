@@ -127,10 +127,10 @@ func TestTrust(t *testing.T) {
 	host("named", "later", "eth1", "eth2")
 	denied("mgmt0")
 	other.Firewall.Trusted = []string{}
-	host("nobody is")
+	host("none")
 }
 
-// What a guest was heard from becomes a permanent neighbour, some at a time, and the
+// What a guest asked from becomes a permanent neighbour, some at a time, and the
 // kernel is let hear it.
 func TestAskers(t *testing.T) {
 	const maxAddresses = 8 // of one guest
@@ -155,7 +155,7 @@ func TestAskers(t *testing.T) {
 	if got := b.firewalls[b.home()].last.Guests[0].Neighbors; !slices.Contains(got, sender(20, 1).Addr) {
 		t.Errorf("the firewall lets %v in", got)
 	}
-	heard := func() (n int) {
+	asked := func() (n int) {
 		for _, a := range b.neighbors {
 			if a.IfIndex == 20 && a.Addr.IsLinkLocalUnicast() && a.Addr != domain.LinkLocal(b.attached.ports["vm1"].MAC) {
 				n++
@@ -164,16 +164,16 @@ func TestAskers(t *testing.T) {
 		return n
 	}
 	b.onAskers(flood(200), now)
-	if n := heard(); n != maxAddresses {
+	if n := asked(); n != maxAddresses {
 		t.Errorf("%d neighbours after a flood, want %d", n, maxAddresses)
 	}
 	b.onAskers([]ndp.Sender{sender(20, 250)}, now.Add(9*time.Second))
 	if got := b.askers.Of(20); slices.Contains(got, sender(20, 250).Addr) {
-		t.Errorf("heard beyond the rate: %v", got)
+		t.Errorf("taken beyond the rate: %v", got)
 	}
 	b.onAskers([]ndp.Sender{sender(20, 250)}, now.Add(11*time.Second))
 	if got := b.askers.Of(20); len(got) != maxAddresses || !slices.Contains(got, sender(20, 250).Addr) || slices.Contains(got, sender(20, 1).Addr) {
-		t.Errorf("the newest are not kept: %v", got)
+		t.Errorf("not the newest: %v", got)
 	}
 	b.kernelSays(fib.Event{Kind: fib.EventLinkGone, Link: fib.Link{IfIndex: 20, Interface: "vm1"}})
 	if left := b.askers.Of(20); len(left) > 0 {

@@ -55,14 +55,3 @@ func (d backend) Drain(context.Context) error {
 	d.leave()
 	return nil
 }
-
-func pause(ctx context.Context, t time.Duration) error {
-	timer := time.NewTimer(t)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}

@@ -1,9 +1,11 @@
 package daemon
 
 import (
+	"iter"
 	"net/netip"
 	"time"
 
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
 	eg "github.com/hyperfib/hyperfib/examples/hvrouter/edge"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/netns"
@@ -232,4 +234,69 @@ func (r *router) onAskers(list []ndp.Sender, now time.Time) {
 			r.edge.Known(p)
 		}
 	}
+}
+
+// adoptEarlierRun takes over what an earlier run has left in the kernel: the routes that guests
+// are answered for, the VTEPs of overlays, and the addresses that guests were found to have.
+func (r *router) adoptEarlierRun() {
+	if home := r.home(); home.Continues() {
+		r.targets.leftover = home.Kernel().Routes()
+	}
+	r.adoptFound(r.home().Kernel().Routes())
+	for _, n := range r.namespaces {
+		r.vteps.adopt(n.Kernel().Routes())
+	}
+}
+
+// adoptFound takes over addresses that guests were found to have by an earlier run: their host
+// routes are in the kernel still, over an interface whose guest finds addresses. They stay, and
+// are asked for.
+func (r *router) adoptFound(routes iter.Seq[fib.RouteStatus]) {
+	d := r.cfg.GuestDomain()
+	if d == nil {
+		return
+	}
+	discovers := map[int]bool{}
+	for _, g := range r.present() {
+		if l, ok := r.home().Links().ByName(g.Interface); ok && g.Discovery.Neighbors {
+			discovers[l.IfIndex] = true
+		}
+	}
+	if len(discovers) == 0 {
+		return
+	}
+	for s := range routes {
+		host := s.State == fib.StateStale && s.Table == d.Table.ID && s.Prefix.IsSingleIP() && len(s.NextHops) == 1 && !s.NextHops[0].Gateway.IsValid()
+		if host && discovers[s.NextHops[0].IfIndex] {
+			r.findings.Seed(s.Prefix.Addr(), s.NextHops[0].IfIndex, r.now())
+		}
+	}
+}
+
+// handOverARP ends answering ARP before the kernel begins, if that is what is to come: no question
+// has two answers. (The other way round, Serve ends the kernel's.)
+func (r *router) handOverARP(next config.Edge) {
+	if r.cfg.Edge.ARP == "responder" && next.ARP != "responder" {
+		for _, p := range r.attached.ports {
+			r.edge.Silence(p)
+		}
+	}
+}
+
+// reload makes another configuration the one that counts.
+func (r *router) reload(c *config.Config, h config.Host) {
+	r.handOverARP(c.Edge)
+	r.adopt(c)
+	r.logRefused(admit(&r.guests, c, h))
+	for _, d := range c.Domains {
+		g := r.domains[d.Name]
+		g.configure(d)
+		g.rib.SetView(g.view(), &r.fx)
+		r.apply(g, &r.fx)
+		g.bgp.Configure(c, d)
+	}
+	r.failover.Configure(c)
+	r.refresh()
+	r.reloaded = r.now()
+	r.log.Info("reloaded", "event", "reloaded")
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
 )
 
-// hopCache keeps one slice for each distinct set of next hops: a full table has
+// hopCache has one slice for each distinct set of next hops: a full table has
 // a handful of them.
 type hopCache struct {
 	sets    map[string][]domain.NextHop
@@ -18,8 +18,8 @@ type hopCache struct {
 // maxHopSets bounds the cache; beyond it starts anew. Slices handed out live on.
 const maxHopSets = 4096
 
-// share sorts hops, drops what stands twice, and gives the shared slice that is
-// equal. It does not keep hops.
+// share sorts hops, drops what stands twice, and returns the shared slice that is
+// equal. It does not retain hops.
 func (c *hopCache) share(hops []domain.NextHop) []domain.NextHop {
 	if len(hops) == 0 {
 		return nil

@@ -22,7 +22,7 @@ import (
 //	guest NAME INTERFACE ADDRESS
 //
 // A combination in which nothing is for two things is taken as a whole. Of any other, the
-// file is refused, or some guest: by whoever reads it, at the start, at a reload, and over
+// file is refused, or some guest: by all who read it: at the start, at a reload, and over
 // the API.
 func TestMistakesSearch(t *testing.T) {
 	scenario.Search{Seeds: 400, Inputs: randomPieces, Play: func(_ *testing.T, lines []string) error { return combine(lines) }}.Run(t)

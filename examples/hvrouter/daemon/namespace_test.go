@@ -9,7 +9,7 @@ import (
 	"github.com/hyperfib/hyperfib/fib"
 )
 
-// in gives the bench events of one namespace.
+// in has the bench take events of one namespace.
 func (b *bench) in(n config.NetNS, events ...fib.Event) {
 	b.router.onKernel(b.router.at(n), events)
 	if b.dirty {
@@ -17,7 +17,7 @@ func (b *bench) in(n config.NetNS, events ...fib.Event) {
 	}
 }
 
-// Each namespace has a firewall: guests, domain and bridge in one, the guard of the
+// Each namespace has a firewall: guests, domain and bridge in one, the filter of the
 // overlay's port where its packets come in.
 func TestFirewalls(t *testing.T) {
 	b := newBenchOf(t, "netns.yaml")

@@ -37,19 +37,19 @@ type edge interface {
 	// Arrive prepares the interface of a guest that came or changed: address and
 	// state of the link. It is called before the guest's routes are set.
 	Arrive(*config.Config, guest.Port)
-	// Serve begins, or changes, what the guest is told: router advertisements,
-	// DHCP, announcements of our addresses. It is called after the routes are set.
+	// Serve begins, or changes, what the guest gets: router advertisements, DHCP,
+	// announcements of our addresses. It is called after the routes are set.
 	Serve(*config.Config, ...guest.Port)
 	// Reannounce says the same again: the guest's interface has just got its carrier.
 	Reannounce(*config.Config, guest.Port)
 	// Silence ends answering the guest's ARP requests before it returns.
 	Silence(guest.Port)
-	// Known has the guest's questions from p.Heard left to the kernel, which hears them now.
+	// Known leaves the guest's questions from p.Heard to the kernel, which knows them now.
 	Known(p guest.Port)
 	// Leave ends it; gone tells that the interface is not there any more.
 	Leave(p guest.Port, gone bool)
 	// Target and NoTarget say which prefixes are allocated, and behind which link
-	// of ours they are (0: none), for whoever answers ARP and neighbour
+	// of ours they are (0: none), for the responders of ARP and neighbour
 	// solicitations.
 	Target(p netip.Prefix, link int)
 	NoTarget(p netip.Prefix)

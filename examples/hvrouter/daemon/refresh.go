@@ -63,10 +63,10 @@ func (r *router) present() []config.Guest {
 // ports returns guests with their interfaces, by name.
 func (r *router) ports(here []config.Guest) map[string]guest.Port {
 	ports := make(map[string]guest.Port, len(here))
-	presumed := r.findings.Presumed()
+	seeded := r.findings.Seeded()
 	for _, g := range here {
 		link, _ := r.home().Links().ByName(g.Interface)
-		ports[g.Name] = guest.Port{Guest: g, Link: link, Seeded: presumed[link.IfIndex], Heard: r.askers.Of(link.IfIndex)}
+		ports[g.Name] = guest.Port{Guest: g, Link: link, Seeded: seeded[link.IfIndex], Heard: r.askers.Of(link.IfIndex)}
 	}
 	return ports
 }

@@ -12,7 +12,6 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/change"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
-	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/host"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/netns"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
@@ -26,6 +25,7 @@ type reloader struct {
 	loop     loop
 	router   *router
 	sessions *sessions.Speakers
+	rights   func(*config.Config) error // what the process may not, as host.Rights says
 
 	mu    sync.Mutex // one reload at a time; systemd hears one thing at a time
 	ready bool       // Ready has been called
@@ -99,7 +99,7 @@ func (l *reloader) foresee(ctx context.Context, c *config.Config, h config.Host)
 	if err != nil {
 		return nil, err
 	}
-	if err := host.Rights(c); err != nil {
+	if err := l.rights(c); err != nil {
 		return nil, err
 	}
 	for _, f := range host.Worse(host.Check(old, host.System), host.Check(c, host.System)) {
@@ -162,68 +162,31 @@ func (e lossError) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// admit has the inventory admit by another configuration, and returns who is refused
-// that was not before.
-func admit(in *guest.Inventory, c *config.Config, h config.Host) []error {
-	a := c.Admission(h)
-	in.Use(a)
-	errs := in.Replace(guest.FromConfig, c.Entries())
-	return append(errs, in.Admit(a)...)
-}
-
 // fixed refuses what cannot change while running.
 func fixed(old, new *config.Config) error {
 	var errs []error
-	keep := func(what string, same bool) {
+	must := func(what string, same bool) {
 		if !same {
 			errs = append(errs, fmt.Errorf("%s has changed: that needs a restart", what))
 		}
 	}
-	keep("router-id", old.RouterID == new.RouterID)
-	keep("as", old.AS == new.AS)
-	keep("api", old.API == new.API)
-	keep("bfd.process", old.BFD.Process == new.BFD.Process && old.BFD.Socket == new.BFD.Socket)
-	keep("bgp.port", old.BGP.Port == new.BGP.Port)
-	keep("bgp.graceful-restart", old.BGP.GracefulRestart == new.BGP.GracefulRestart)
-	keep("isolation", old.Isolation == new.Isolation)
-	keep("the VRFs", old.GuestVRF() == new.GuestVRF() && old.LoopbackVRF() == new.LoopbackVRF())
-	keep("inventory.directory", old.Inventory.Directory == new.Inventory.Directory)
-	keep("the set of tables", slices.Equal(netns.Tables(old), netns.Tables(new)))
-	keep("what sessions share (communities, next hops)", slices.EqualFunc(old.Domains, new.Domains, func(a, b config.Domain) bool {
+	must("router-id", old.RouterID == new.RouterID)
+	must("as", old.AS == new.AS)
+	must("api", old.API == new.API)
+	must("bfd.process", old.BFD.Process == new.BFD.Process && old.BFD.Socket == new.BFD.Socket)
+	must("bgp.port", old.BGP.Port == new.BGP.Port)
+	must("bgp.graceful-restart", old.BGP.GracefulRestart == new.BGP.GracefulRestart)
+	must("isolation", old.Isolation == new.Isolation)
+	must("the VRFs", old.GuestVRF() == new.GuestVRF() && old.LoopbackVRF() == new.LoopbackVRF())
+	must("inventory.directory", old.Inventory.Directory == new.Inventory.Directory)
+	must("the set of tables", slices.Equal(netns.Tables(old), netns.Tables(new)))
+	must("what sessions share (communities, next hops)", slices.EqualFunc(old.Domains, new.Domains, func(a, b config.Domain) bool {
 		return slices.Equal(peering.Members(old, a), peering.Members(new, b))
 	}))
-	keep("the list of domains", slices.EqualFunc(old.Domains, new.Domains, func(a, b config.Domain) bool {
+	must("the list of domains", slices.EqualFunc(old.Domains, new.Domains, func(a, b config.Domain) bool {
 		return a.Name == b.Name && a.NetNS == b.NetNS && a.Redistributes() == b.Redistributes()
 	}))
-	keep("what lives in which network namespace", slices.EqualFunc(old.Namespaces(), new.Namespaces(), func(a, b config.Namespace) bool { return a.NetNS == b.NetNS }) &&
+	must("what lives in which network namespace", slices.EqualFunc(old.Namespaces(), new.Namespaces(), func(a, b config.Namespace) bool { return a.NetNS == b.NetNS }) &&
 		old.GuestNetNS() == new.GuestNetNS() && old.LoopbackNetNS() == new.LoopbackNetNS())
 	return errors.Join(errs...)
-}
-
-// handOverARP ends answering ARP before the kernel begins, if that is what is to come: no question
-// has two answers. (The other way round, Serve ends the kernel's.)
-func (r *router) handOverARP(next config.Edge) {
-	if r.cfg.Edge.ARP == "responder" && next.ARP != "responder" {
-		for _, p := range r.attached.ports {
-			r.edge.Silence(p)
-		}
-	}
-}
-
-// reload makes another configuration the one that counts.
-func (r *router) reload(c *config.Config, h config.Host) {
-	r.handOverARP(c.Edge)
-	r.adopt(c)
-	r.logRefused(admit(&r.guests, c, h))
-	for _, d := range c.Domains {
-		g := r.domains[d.Name]
-		g.configure(d)
-		g.rib.SetView(g.view(), &r.fx)
-		r.apply(g, &r.fx)
-		g.bgp.Configure(c, d)
-	}
-	r.failover.Configure(c)
-	r.refresh()
-	r.reloaded = r.now()
-	r.log.Info("reloaded", "event", "reloaded")
 }

@@ -3,7 +3,6 @@ package daemon
 import (
 	"errors"
 	"io/fs"
-	"iter"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -15,7 +14,6 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/failover"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/netns"
-	"github.com/hyperfib/hyperfib/fib"
 )
 
 // router is the state of the event loop. One goroutine owns it; every method is called there.
@@ -211,43 +209,6 @@ func (r *router) advance(now time.Time) {
 	}
 }
 
-// adoptEarlierRun takes over what an earlier run has left in the kernel: the routes that guests
-// are answered for, the VTEPs of overlays, and the addresses that guests were found to have.
-func (r *router) adoptEarlierRun() {
-	if home := r.home(); home.Continues() {
-		r.targets.leftover = home.Kernel().Routes()
-	}
-	r.adoptFound(r.home().Kernel().Routes())
-	for _, n := range r.namespaces {
-		r.vteps.adopt(n.Kernel().Routes())
-	}
-}
-
-// adoptFound takes over addresses that guests were found to have by an earlier run: their host
-// routes are in the kernel still, over an interface whose guest finds addresses. They stay, and
-// are asked for.
-func (r *router) adoptFound(routes iter.Seq[fib.RouteStatus]) {
-	d := r.cfg.GuestDomain()
-	if d == nil {
-		return
-	}
-	discovers := map[int]bool{}
-	for _, g := range r.present() {
-		if l, ok := r.home().Links().ByName(g.Interface); ok && g.Discovery.Neighbors {
-			discovers[l.IfIndex] = true
-		}
-	}
-	if len(discovers) == 0 {
-		return
-	}
-	for s := range routes {
-		host := s.State == fib.StateStale && s.Table == d.Table.ID && s.Prefix.IsSingleIP() && len(s.NextHops) == 1 && !s.NextHops[0].Gateway.IsValid()
-		if host && discovers[s.NextHops[0].IfIndex] {
-			r.findings.Presume(s.Prefix.Addr(), s.NextHops[0].IfIndex, r.now())
-		}
-	}
-}
-
 // onInventory takes what was read; the caller refreshes.
 func (r *router) onInventory(n inventoryReading) {
 	if n.known {
@@ -271,4 +232,13 @@ func (r *router) logRefused(errs []error) {
 			r.log.Error("guest refused", "event", "guest-refused", "err", err)
 		}
 	}
+}
+
+// admit has the inventory admit by another configuration, and returns who is refused
+// that was not before.
+func admit(in *guest.Inventory, c *config.Config, h config.Host) []error {
+	a := c.Admission(h)
+	in.Use(a)
+	errs := in.Replace(guest.FromConfig, c.Entries())
+	return append(errs, in.Admit(a)...)
 }

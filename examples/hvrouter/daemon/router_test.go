@@ -77,7 +77,7 @@ func (k fakeKernel) SetRoute(r fib.Route) error {
 }
 func (k fakeKernel) DeleteRoute(key fib.RouteKey) error { k.add("unroute %v", key); return nil }
 func (k fakeKernel) SetRule(r fib.Rule) error           { k.add("rule %v", r); return nil }
-func (k fakeKernel) SetRuleAbsent(r fib.Rule) error     { k.add("ban %v", r); return nil }
+func (k fakeKernel) SetRuleAbsent(r fib.Rule) error     { k.add("rule-absent %v", r); return nil }
 func (k fakeKernel) DeleteRule(r fib.Rule) error        { k.add("unrule %v", r); return nil }
 func (k fakeKernel) SetAddress(a fib.Address) error {
 	k.add("address %v link %d", a.Prefix, a.IfIndex)
@@ -145,7 +145,7 @@ func (e fakeEdge) Serve(_ *config.Config, ports ...guest.Port) {
 		e.add("serve %s", p.Name)
 	}
 }
-func (e fakeEdge) Reannounce(_ *config.Config, p guest.Port) { e.add("greet %s", p.Name) }
+func (e fakeEdge) Reannounce(_ *config.Config, p guest.Port) { e.add("reannounce %s", p.Name) }
 func (e fakeEdge) Silence(p guest.Port)                      { e.add("silence %s", p.Name) }
 func (e fakeEdge) Known(p guest.Port)                        { e.add("known %s %v", p.Name, p.Heard) }
 func (e fakeEdge) Leave(p guest.Port, gone bool)             { e.add("leave %s gone %v", p.Name, gone) }
@@ -161,9 +161,12 @@ func (w *fakeFirewall) Apply(s firewall.Spec) error { w.last = s; return nil }
 
 func (w *fakeFirewall) End(firewall.Spec) error { return nil }
 
-func (w *fakeFirewall) Balance(context.Context, func(netip.Addr, int)) error { return nil }
+func (w *fakeFirewall) Balance(ctx context.Context, _ func(netip.Addr, int)) error {
+	<-ctx.Done()
+	return nil
+}
 
-func (w *fakeFirewall) Watch(context.Context, func()) error { return nil }
+func (w *fakeFirewall) Watch(ctx context.Context, _ func()) error { <-ctx.Done(); return nil }
 
 func (w *fakeFirewall) Drops() (map[string]uint64, error) {
 	return map[string]uint64{"spoofed": 3}, nil

@@ -139,7 +139,7 @@ func (m *machine) do(now time.Time, words []string) error {
 		}
 		m.router.reload(c, config.Host{})
 	case "explain":
-		m.lines = append(m.lines, m.router.explain(netip.MustParsePrefix(words[1]), noTables)...)
+		m.lines = append(m.lines, explain(m.router, netip.MustParsePrefix(words[1]), noTables)...)
 	default:
 		return fmt.Errorf("unknown word %q", words[0])
 	}

@@ -1,11 +1,11 @@
 package daemon
 
 import (
-	"github.com/hyperfib/hyperfib/examples/hvrouter/discovery"
 	"net/netip"
 
 	"github.com/hyperfib/hyperfib/bgp/rib"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/discovery"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/netns"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/show"
 )
@@ -14,7 +14,7 @@ import (
 type lookup func(domain string, p netip.Prefix) []rib.Path
 
 // shown returns the domains to be shown, in the order of the file.
-func (r *router) shown(paths lookup) (list []show.Domain) {
+func shown(r *router, paths lookup) (list []show.Domain) {
 	for _, name := range r.order {
 		g := r.domains[name]
 		list = append(list, show.Domain{Name: name, NetNS: g.namespace.NetNS(), RIB: g.rib, Exports: g.exports, OffLink: g.offLink,
@@ -24,17 +24,17 @@ func (r *router) shown(paths lookup) (list []show.Domain) {
 }
 
 // explain says what each domain knows of a prefix.
-func (r *router) explain(p netip.Prefix, paths lookup) []string {
+func explain(r *router, p netip.Prefix, paths lookup) []string {
 	var rules []show.Rules
 	for _, n := range r.namespaces {
 		rules = append(rules, show.Rules{NetNS: n.NetNS(), List: n.Rules(p.Addr().Is6())})
 	}
-	return show.Explain(p, r.shown(paths), rules)
+	return show.Explain(p, shown(r, paths), rules)
 }
 
 // neighboursAt joins what the kernel of a namespace has with what was found, which is only about
 // guests.
-func (r *router) neighboursAt(n *netns.Namespace, kernel []netns.Neighbour) []api.Neighbour {
+func neighboursAt(r *router, n *netns.Namespace, kernel []netns.Neighbour) []api.Neighbour {
 	t := show.NeighbourTables{Kernel: kernel, Link: n.Links().Name}
 	if n == r.home() {
 		t.Found = found(r.findings.Addresses())
@@ -53,4 +53,14 @@ func found(list []discovery.Address) (out []show.Found) {
 		out = append(out, one)
 	}
 	return out
+}
+
+// notAnnounced counts the prefixes of each domain that should be announced and are not, and those
+// that were withdrawn because the kernel had lost them.
+func notAnnounced(r *router) (held map[string]int, withdrawn map[string]uint64) {
+	held, withdrawn = map[string]int{}, map[string]uint64{}
+	for name, g := range r.domains {
+		held[name], withdrawn[name] = g.exports.Held(), g.exports.Withdrawn()
+	}
+	return held, withdrawn
 }

@@ -18,9 +18,9 @@ func TestNeighbours(t *testing.T) {
 	b.link(20, "tap0")
 	b.link(21, "tap1")
 	b.onSightings([]eg.Sighting{sighting(arp.EventSeen, 20, "203.0.113.50", 1), sighting(arp.EventConflict, 21, "203.0.113.50", 9)})
-	b.findings.Presume(netip.MustParseAddr("203.0.113.51"), 21, time.Now())
+	b.findings.Seed(netip.MustParseAddr("203.0.113.51"), 21, time.Now())
 	mac := net.HardwareAddr{2, 0, 0, 0, 0, 1}
-	all := b.neighboursAt(b.home(), []netns.Neighbour{
+	all := neighboursAt(b.router, b.home(), []netns.Neighbour{
 		{IfIndex: 20, Addr: netip.MustParseAddr("203.0.113.50"), MAC: mac, State: "reachable"},
 		{IfIndex: 10, Addr: netip.MustParseAddr("198.51.100.126"), State: "failed", Router: true},
 		{IfIndex: 99, Addr: netip.MustParseAddr("192.0.2.1"), MAC: mac, State: "0x100"},

@@ -22,8 +22,8 @@ type targets struct {
 }
 
 // families says for which families a responder in userspace answers: for IPv4 always, since the
-// kernel's proxy_arp does not defend addresses against a probe. While none does, the edge is not
-// told of a full table; once one does, there is no end to it, or what goes meanwhile would stay
+// kernel's proxy_arp does not defend addresses against a probe. While none does, the edge does not
+// get a full table; once one does, there is no end to it, or what goes meanwhile would stay
 // a target.
 type families struct{ v4, v6 bool }
 

@@ -51,7 +51,7 @@ func (v *vteps) floodsTo(a netip.Addr) bool {
 	return slices.ContainsFunc(v.overlays, func(o config.Overlay) bool { return o.VTEPs.IsValid() && o.VTEPs.Contains(a) })
 }
 
-// configure takes the overlays of another configuration. What the domains have is to be noted
+// configure takes the overlays of another configuration. What the domains have is to come
 // again.
 func (v *vteps) configure(overlays []config.Overlay) {
 	v.overlays = overlays

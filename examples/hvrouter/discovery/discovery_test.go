@@ -31,7 +31,7 @@ func route(prefix string, metric uint32, gone bool, ifindexes ...int) fib.LearnC
 // place, one that is seen again all of it.
 func TestSightings(t *testing.T) {
 	var f Findings
-	f.Presume(netip.MustParseAddr("203.0.113.9"), 21, noon)
+	f.Seed(netip.MustParseAddr("203.0.113.9"), 21, noon)
 	steps := []struct {
 		s            edge.Sighting
 		log, changed bool
@@ -57,7 +57,7 @@ func TestSightings(t *testing.T) {
 			t.Errorf("%+v", a)
 		}
 	}
-	if got := f.Presumed(); len(got) != 1 || !slices.Equal(got[21], []netip.Addr{netip.MustParseAddr("203.0.113.9")}) {
+	if got := f.Seeded(); len(got) != 1 || !slices.Equal(got[21], []netip.Addr{netip.MustParseAddr("203.0.113.9")}) {
 		t.Errorf("presumed: %v", got)
 	}
 	f.Sighting(sighting(arp.EventMoved, 21, "203.0.113.2", 2), noon)

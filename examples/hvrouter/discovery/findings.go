@@ -101,12 +101,12 @@ func (f *Findings) add(a netip.Addr, ifindex int, now time.Time) *Address {
 	return f.seen[a]
 }
 
-// Presume takes an address that a guest was found to have by an earlier run: it stays until it is
+// Seed takes an address that a guest was found to have by an earlier run: it stays until it is
 // seen, or is not.
-func (f *Findings) Presume(a netip.Addr, ifindex int, now time.Time) { f.add(a, ifindex, now) }
+func (f *Findings) Seed(a netip.Addr, ifindex int, now time.Time) { f.add(a, ifindex, now) }
 
-// Presumed returns the addresses that were not seen in this run, by interface.
-func (f *Findings) Presumed() map[int][]netip.Addr {
+// Seeded returns the addresses that were not seen in this run, by interface.
+func (f *Findings) Seeded() map[int][]netip.Addr {
 	out := map[int][]netip.Addr{}
 	for a, s := range f.seen {
 		if s.MAC == [6]byte{} {

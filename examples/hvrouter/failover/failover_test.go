@@ -94,7 +94,7 @@ func TestService(t *testing.T) {
 	}
 }
 
-// channelPaths says what BGP is told.
+// channelPaths are the calls that BGP gets.
 type channelPaths chan string
 
 func (p channelPaths) PathDown(w peering.Watch, _ bool) { p <- "down " + w.Key.Peer.String() }

@@ -54,7 +54,7 @@ type Monitor struct {
 
 	mu      sync.Mutex
 	state   state
-	notices notices // of which deliver has not told BGP
+	notices notices // that deliver has not brought to BGP
 }
 
 // New makes a Monitor without sessions.

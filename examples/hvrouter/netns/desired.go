@@ -35,7 +35,7 @@ func (d *desired) apply(next domain.Static) (drop []fib.Address) {
 	return drop
 }
 
-// setRoute has the kernel route as wanted, and says why it cannot, "" if it can.
+// setRoute has the kernel route as a domain wants it, and returns why it cannot, "" if it can.
 func (d *desired) setRoute(route domain.Route) (why string) {
 	out, ok := d.links.index.Route(route)
 	if !ok {
@@ -62,7 +62,7 @@ func (d *desired) setSysctls(want map[string]string) {
 	}
 }
 
-// setAddresses sets what is wanted and gives what is to be deleted afterwards.
+// setAddresses sets what is desired and returns what is to be deleted afterwards.
 func (d *desired) setAddresses(want []domain.Address) (drop []fib.Address) {
 	next := make(map[domain.Address]fib.Address, len(want))
 	for _, a := range want {
@@ -88,7 +88,7 @@ func (d *desired) setAddresses(want []domain.Address) (drop []fib.Address) {
 	return drop
 }
 
-// setNeighbors sets where guests are. One whose address has another MAC now is
+// setNeighbors sets the MACs of guests. One whose address has another MAC now is
 // overwritten by it.
 func (d *desired) setNeighbors(want []domain.Neighbor) {
 	next, addrs := make(map[domain.Neighbor]fib.Neighbor, len(want)), make(map[fib.Neighbor]bool, len(want))

@@ -96,7 +96,7 @@ func (s *shield) follow(ctx context.Context, table string, do func(func())) {
 	}
 }
 
-// balance keeps the flows of one transparent address from taking the room of others, until ctx
+// balance prevents that the flows of one transparent address fill the kernel's table, until ctx
 // ends, and logs when it must.
 func (s *shield) balance(ctx context.Context) {
 	if s.firewall == nil {

@@ -61,6 +61,10 @@ type (
 	}
 )
 
+// eventBuffer is how many kernel events may wait for us: the first reading has one for each
+// interface and address, of thousands of guests.
+const eventBuffer = 1 << 18
+
 // fibKernel is a FIB as a Kernel.
 type fibKernel struct {
 	*fib.FIB

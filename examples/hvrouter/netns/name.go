@@ -1,7 +1,6 @@
 package netns
 
 import (
-	"context"
 	"fmt"
 	"os"
 
@@ -10,7 +9,7 @@ import (
 
 // A network namespace has a name only as long as some file keeps it: `ip netns del` takes the
 // name from a namespace that goes on working, since our sockets are in it, and `ip netns add`
-// gives it to another one. Whatever this process does goes by an open file, so that it stays
+// takes it for another one. Whatever this process does goes by an open file, so that it stays
 // in one namespace until it ends; WatchNames logs when the name leads to another one. Only the
 // BFD process, which outlives us, goes by the name.
 
@@ -57,30 +56,4 @@ func nameState(file *os.File, path string) NameState {
 		return NameReplaced
 	}
 	return NameFine
-}
-
-// WatchNames logs when the name of a namespace does not lead to it any more, or does again,
-// until ctx ends.
-func WatchNames(ctx context.Context, all []*Namespace) {
-	last := make([]NameState, len(all))
-	for pause(ctx, RepairTime) == nil {
-		for i, n := range all {
-			last[i] = n.logName(last[i])
-		}
-	}
-}
-
-// logName logs a change of the name's state and returns the state.
-func (n *Namespace) logName(was NameState) NameState {
-	now := n.NameState()
-	switch {
-	case now == was:
-	case now == NameFine:
-		n.log.Info("the namespace has its name again", "event", "namespace-back")
-	case now == NameGone:
-		n.log.Error("the namespace lost its name; we go on in it", "event", "namespace-gone", "path", n.name.Path())
-	default:
-		n.log.Error("the name leads to another namespace; we go on in the old one until we are restarted", "event", "namespace-replaced", "path", n.name.Path())
-	}
-	return now
 }

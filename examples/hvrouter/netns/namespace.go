@@ -170,7 +170,7 @@ func (n *Namespace) FollowFirewall(ctx context.Context, table string, do func(fu
 	n.shield.follow(ctx, table, do)
 }
 
-// BalanceFlows keeps the flows of one transparent address from taking the room of others, until
+// BalanceFlows prevents that the flows of one transparent address fill the kernel's table, until
 // ctx ends. It may be called on any goroutine.
 func (n *Namespace) BalanceFlows(ctx context.Context) { n.shield.balance(ctx) }
 

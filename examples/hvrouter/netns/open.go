@@ -73,10 +73,6 @@ func Close(all []*Namespace) {
 	}
 }
 
-// eventBuffer is how many kernel events may wait for us: the first reading has one for each
-// interface and address, of thousands of guests.
-const eventBuffer = 1 << 18
-
 // eventsAtOnce is how many events Next returns at most.
 const eventsAtOnce = 1024
 
@@ -144,4 +140,30 @@ func (n *Namespace) FirstReading(ctx context.Context, observe func([]fib.Event))
 // WatchRoutes returns a reader of how the routes stand that announcements need.
 func (n *Namespace) WatchRoutes() RouteChanges {
 	return n.kernel.WatchRoutes(fib.RouteFilter{Tables: domainTables(n.part), Accept: n.metrics.accept})
+}
+
+// WatchNames logs when the name of a namespace does not lead to it any more, or does again,
+// until ctx ends.
+func WatchNames(ctx context.Context, all []*Namespace) {
+	last := make([]NameState, len(all))
+	for pause(ctx, RepairTime) == nil {
+		for i, n := range all {
+			last[i] = n.logName(last[i])
+		}
+	}
+}
+
+// logName logs a change of the name's state and returns the state.
+func (n *Namespace) logName(was NameState) NameState {
+	now := n.NameState()
+	switch {
+	case now == was:
+	case now == NameFine:
+		n.log.Info("the namespace has its name again", "event", "namespace-back")
+	case now == NameGone:
+		n.log.Error("the namespace lost its name; we go on in it", "event", "namespace-gone", "path", n.name.Path())
+	default:
+		n.log.Error("the name leads to another namespace; we go on in the old one until we are restarted", "event", "namespace-replaced", "path", n.name.Path())
+	}
+	return now
 }

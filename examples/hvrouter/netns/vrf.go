@@ -62,7 +62,7 @@ func enslaveAtStart(conn *vrf.Conn, name string, index int) error {
 }
 
 // keepAddresses lets an interface keep its IPv6 addresses while it is down for a
-// moment. Without IPv6 there is nothing to keep.
+// moment. Without IPv6 it has none.
 func keepAddresses(name string) {
 	_ = os.WriteFile("/proc/sys/net/ipv6/conf/"+name+"/keep_addr_on_down", []byte("1"), 0o644)
 }

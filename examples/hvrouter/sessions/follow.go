@@ -64,8 +64,8 @@ func (f *follower) setsOf(no int, changes []rib.Change) []PathSet {
 	return f.sets
 }
 
-// follow brings paths to a sink until ctx ends.
-func (s *speaker) follow(ctx context.Context, to Sink) {
+// follow brings the paths of a speaker to a sink until ctx ends.
+func follow(ctx context.Context, s *speaker, to Sink) {
 	ready := make(chan struct{}, 1)
 	notify := func() {
 		select {
@@ -91,7 +91,7 @@ func (s *speaker) follow(ctx context.Context, to Sink) {
 		}
 		if converged && !closed(s.initialSync.all) {
 			// The table has nothing to wait for, but some peer has not sent all of its routes.
-			converged, c = false, s.convergence()
+			converged, c = false, newConvergence(s)
 		}
 		f.deliver(ctx, buf[:n], converged)
 		if n > 0 {

@@ -8,10 +8,10 @@ import (
 	"github.com/hyperfib/hyperfib/bgp"
 )
 
-// logEvents logs what happens to the sessions until ctx ends. A peer that fails again and again
+// logEvents logs what happens to the sessions of a speaker until ctx ends. A peer that fails again and again
 // makes a line when that begins, one with a count now and then, and one when it is over:
 // package bgp sees to that.
-func (s *speaker) logEvents(ctx context.Context) {
+func logEvents(ctx context.Context, s *speaker) {
 	sub := s.bgp.Watch()
 	defer sub.Close()
 	again := false // the snapshot after a loss repeats what has been logged

@@ -92,8 +92,8 @@ func (s *sink) without(domain string) ([]bgp.PeerKey, bool) {
 	return list, ok
 }
 
-// deaths counts the calls of Dead.
-func (s *sink) deaths() int {
+// deadCalls counts the calls of Dead.
+func (s *sink) deadCalls() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.dead
@@ -207,7 +207,7 @@ func (b *bed) after(d time.Duration) {
 	synctest.Wait()
 }
 
-// states returns how the sessions are, and what is told of them.
+// states returns how the sessions are, and what is shown of them.
 func (b *bed) states() (list []string) {
 	for _, s := range b.all.Status(b.cfg) {
 		list = append(list, fmt.Sprintf("%s %s %v hold %v", s.Domains, s.Reflector.Fabric, s.Peer.State, holdTime(s.Peer)))
@@ -436,10 +436,10 @@ func TestSharedSessions(t *testing.T) {
 		if mine, others := b.sink.of("private", "203.0.113.7/32"), b.sink.of("public", "203.0.113.7/32"); len(mine) != 1 || len(others) != 0 {
 			t.Errorf("private has %v, public %v", mine, others)
 		}
-		before := b.sink.deaths()
+		before := b.sink.deadCalls()
 		b.all.LinkDown("", "a")
 		b.after(time.Second)
-		if b.sink.deaths() == before {
+		if b.sink.deadCalls() == before {
 			t.Error("nothing is said of the next hops that died with their link")
 		}
 		if s := b.all.Status(b.cfg)[0]; s.Domains != "public,private" || len(s.NextHops) != 2 || s.NextHops[0].Alive {

@@ -2,7 +2,6 @@ package sessions
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"log/slog"
 	"net/netip"
@@ -61,7 +60,7 @@ type speaker struct {
 
 // newSpeaker makes the speaker of a domain, and of those that share its sessions.
 // Addresses of ours that do not exist cannot be listened on, their sessions only dial.
-func (all *Speakers) newSpeaker(c *config.Config, d config.Domain, n Namespace) (*speaker, error) {
+func newSpeaker(log *slog.Logger, transport func(*bgp.Config), c *config.Config, d config.Domain, n Namespace) (*speaker, error) {
 	members := peering.Members(c, d)
 	var domains []config.Domain
 	for _, m := range members {
@@ -70,15 +69,15 @@ func (all *Speakers) newSpeaker(c *config.Config, d config.Domain, n Namespace) 
 	preserved := n.Preserved(domains, c.Families)
 	cfg := peering.Speaker(c, d, preserved, n.HasAddress)
 	cfg.NetNS = n.Path()
-	if all.transport != nil {
-		all.transport(&cfg)
+	if transport != nil {
+		transport(&cfg)
 	}
 	b, err := bgp.New(cfg)
 	if err != nil {
 		return nil, err
 	}
 	restart := c.BGP.GracefulRestart
-	s := &speaker{bgp: b, log: all.log, name: d.Name, netns: d.NetNS, namespace: n, members: members, cBit: c.BFD.Process == "separate",
+	s := &speaker{bgp: b, log: log, name: d.Name, netns: d.NetNS, namespace: n, members: members, cBit: c.BFD.Process == "separate",
 		again: make(chan struct{}, 1), patience: restart.Time.Duration + restart.LongLived.Duration, deferral: time.Now().Add(restart.Deferral.Duration),
 		initialSync: newInitialSync(), plan: plan{members: members, peers: map[bgp.PeerKey]peer{}}, complete: make([]bool, len(members))}
 	s.timer = time.AfterFunc(time.Hour, s.proceed)
@@ -93,17 +92,6 @@ func (all *Speakers) newSpeaker(c *config.Config, d config.Domain, n Namespace) 
 		s.ring()
 	}
 	return s, nil
-}
-
-// run is the speaker at work, until ctx ends.
-func (s *speaker) run(ctx context.Context, to Sink) error {
-	var beside sync.WaitGroup
-	defer beside.Wait()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	beside.Go(func() { s.logEvents(ctx) })
-	beside.Go(func() { s.follow(ctx, to) })
-	return s.bgp.Run(ctx)
 }
 
 // configure brings the sessions in line with the configuration; sessions that did not change
@@ -220,4 +208,18 @@ func (s *speaker) report(k bgp.PeerKey, err error) {
 	if err != nil && !errors.Is(err, bgp.ErrClosed) {
 		s.log.Error("BGP session", "event", "bgp-error", "domain", s.name, "peer", k, "err", err)
 	}
+}
+
+// probed lists the next hops of a speaker that probes watch.
+func probed(c *config.Config, members []peering.Member) (list []peering.NextHop) {
+	for _, w := range peering.Watches(c) {
+		if w.Probe() && serves(members, w.Domain) {
+			list = append(list, w.NextHops...)
+		}
+	}
+	return list
+}
+
+func serves(members []peering.Member, name string) bool {
+	return slices.ContainsFunc(members, func(m peering.Member) bool { return m.Domain == name })
 }

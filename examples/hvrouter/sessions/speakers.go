@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -40,7 +39,7 @@ func (s *Speakers) Add(c *config.Config, d config.Domain, n Namespace) (m Member
 			m = Member{first.speaker, slices.IndexFunc(first.members, func(m peering.Member) bool { return m.Domain == d.Name })}
 		} else if one.Domain == d.Name {
 			m.no = no
-			m.speaker, err = s.newSpeaker(c, d, n)
+			m.speaker, err = newSpeaker(s.log, s.transport, c, d, n)
 		} else {
 			continue
 		}
@@ -68,7 +67,7 @@ func (s *Speakers) Run(ctx context.Context, to Sink) error {
 	var running sync.WaitGroup
 	for one := range s.all {
 		running.Go(func() {
-			if err := one.run(ctx, to); err != nil && ctx.Err() == nil {
+			if err := run(ctx, one, to); err != nil && ctx.Err() == nil {
 				fail(fmt.Errorf("BGP %s: %w", one.name, err))
 			}
 		})
@@ -78,6 +77,17 @@ func (s *Speakers) Run(ctx context.Context, to Sink) error {
 		return err
 	}
 	return nil
+}
+
+// run is a speaker at work, until ctx ends.
+func run(ctx context.Context, s *speaker, to Sink) error {
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	beside.Go(func() { logEvents(ctx, s) })
+	beside.Go(func() { follow(ctx, s, to) })
+	return s.bgp.Run(ctx)
 }
 
 // Lookup returns a domain's paths to a prefix, best first.
@@ -191,75 +201,4 @@ func (s *Speakers) LinkUp(n config.NetNS, name string) {
 			d.updateNextHops()
 		}
 	}
-}
-
-// probed lists the next hops of a speaker that probes watch.
-func probed(c *config.Config, members []peering.Member) (list []peering.NextHop) {
-	for _, w := range peering.Watches(c) {
-		if w.Probe() && serves(members, w.Domain) {
-			list = append(list, w.NextHops...)
-		}
-	}
-	return list
-}
-
-func serves(members []peering.Member, name string) bool {
-	return slices.ContainsFunc(members, func(m peering.Member) bool { return m.Domain == name })
-}
-
-// Status is a session of the configuration as it is now.
-type Status struct {
-	Domains   string // that it serves, with commas between them
-	NetNS     config.NetNS
-	Reflector config.Reflector // as it is configured
-	Peer      bgp.PeerStatus   // zero: the peer is not configured yet
-	NextHops  []NextHop        // if it has several
-}
-
-// NextHop is a next hop that a session advertises.
-type NextHop struct {
-	config.NextHop
-	Own   string // the domain that alone has the session, "" if several share it
-	Alive bool   // in one of its families at least
-}
-
-// Status returns the sessions of a configuration.
-func (s *Speakers) Status(c *config.Config) (list []Status) {
-	for _, dom := range c.Domains {
-		m := s.domains[dom.Name]
-		if m.no > 0 {
-			continue // listed with the first domain that shares the sessions
-		}
-		names := make([]string, len(m.members))
-		for i, one := range m.members {
-			names[i] = one.Domain
-		}
-		peers := m.status()
-		sessions, _ := c.SessionsOf(dom)
-		for _, r := range sessions {
-			list = append(list, Status{Domains: strings.Join(names, ","), NetNS: c.NetNSOf(r, dom.Name), Reflector: r,
-				Peer: peers[peering.SessionKey(r)], NextHops: m.nextHopsOf(r)})
-		}
-	}
-	return list
-}
-
-// nextHopsOf returns how the next hops of a session are that has several.
-func (s *speaker) nextHopsOf(r config.Reflector) (list []NextHop) {
-	if len(r.AdvertiseNextHops) == 0 {
-		return nil
-	}
-	own := ""
-	if len(s.members) == 1 {
-		own = s.members[0].Domain
-	}
-	dead := s.nextHops.Dead()
-	for _, hop := range r.NextHopsOf(own) {
-		v4, v6 := hop.Families()
-		has := func(six bool) bool {
-			return dead.Has(peering.NextHop{Domain: hop.Domain, Link: hop.Interface, IPv6: six})
-		}
-		list = append(list, NextHop{NextHop: hop, Own: own, Alive: v4 && !has(false) || v6 && !has(true)})
-	}
-	return list
 }

@@ -39,8 +39,8 @@ type NeighbourTables struct {
 	Link func(ifindex int) (string, bool)
 }
 
-// place is one address on one interface.
-type place struct {
+// neighbourKey is one address on one interface.
+type neighbourKey struct {
 	ifindex int
 	addr    netip.Addr
 }
@@ -48,14 +48,14 @@ type place struct {
 // Neighbours joins what the kernel has with what was found: one entry for an address on an
 // interface.
 func Neighbours(t NeighbourTables) (out []api.Neighbour) {
-	entries := map[place]*api.Neighbour{}
+	entries := map[neighbourKey]*api.Neighbour{}
 	at := func(ifindex int, addr netip.Addr) *api.Neighbour {
-		p := place{ifindex, addr}
-		if entries[p] == nil {
+		k := neighbourKey{ifindex, addr}
+		if entries[k] == nil {
 			name, _ := t.Link(ifindex)
-			entries[p] = &api.Neighbour{Interface: LinkName(name, ifindex), Address: addr}
+			entries[k] = &api.Neighbour{Interface: LinkName(name, ifindex), Address: addr}
 		}
-		return entries[p]
+		return entries[k]
 	}
 	for _, n := range t.Kernel {
 		e := at(n.IfIndex, n.Addr)

@@ -14,7 +14,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/sessions"
 )
 
-// off is shown in place of the state of a BFD session that does not exist.
+// off is shown instead of the state of a BFD session that does not exist.
 const off = "off"
 
 // Sessions shows the BGP sessions of a configuration, with the BFD sessions that belong to them.

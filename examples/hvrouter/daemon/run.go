@@ -1,0 +1,80 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/host"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/journal"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/netns"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/sessions"
+)
+
+// Run is hvrouter until ctx ends. It then leaves everything in the kernel, closes
+// the BGP sessions without a word, and lets the BFD process live. An error means
+// that it could not start or could not go on.
+func Run(ctx context.Context, c *config.Config, opt Options) error {
+	if opt.Log == nil {
+		opt.Log = slog.New(slog.DiscardHandler)
+	}
+	events := &journal.Journal{}
+	log := slog.New(events.Handler(opt.Log.Handler()))
+	ctx, leave := context.WithCancel(ctx)
+	defer leave()
+	d := &Daemon{opt: opt, log: log, journal: events, loop: make(loop), started: time.Now(), leave: leave, sessions: sessions.New(log)}
+	return d.run(ctx, c)
+}
+
+func (d *Daemon) run(ctx context.Context, c *config.Config) error {
+	if err := host.Rights(c); err != nil {
+		return err
+	}
+	socket, unlock, err := api.Only(ctx, c.API) // first: a second daemon must not touch anything
+	if err != nil {
+		return err
+	}
+	defer unlock() // last
+	defer socket.Close()
+	t := newTasks(ctx)
+	m, err := d.open(t, c)
+	defer m.close() // once no task uses it
+	defer t.end()
+	if err != nil {
+		return err
+	}
+	return d.work(t, c, m, socket)
+}
+
+// work is the daemon at work, from the first reading of the kernel until the end.
+func (d *Daemon) work(t *tasks, c *config.Config, m opened, socket net.Listener) error {
+	if err := d.begin(t, c, m); err != nil {
+		return err
+	}
+	d.pumps.start(t, c)
+	d.reloader = &reloader{opt: d.opt, log: d.log, loop: d.loop, router: d.router, sessions: d.sessions, rights: host.Rights}
+	t.start("API", func(ctx context.Context) error { return api.ServeOn(ctx, socket, backend{d, ctx}) })
+	t.start("reload", d.reloader.onSignals)
+	t.start("watchdog", d.alive)
+	t.start("namespaces", func(ctx context.Context) error { netns.WatchNames(ctx, m.namespaces); return nil })
+	t.start("inventory", d.inventory.follow)
+	t.start("", d.reloader.becomeReady)
+	d.log.Info("running", "event", "running", "restarted", d.again)
+	d.loop.run(t.ctx, d.router)
+	if err := context.Cause(t.ctx); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// alive calls Alive on the loop every now and then.
+func (d *Daemon) alive(ctx context.Context) error {
+	for d.opt.AliveEvery > 0 && pause(ctx, d.opt.AliveEvery) == nil {
+		d.loop.do(ctx, d.opt.Alive)
+	}
+	return nil
+}
