@@ -29,7 +29,8 @@ var _ sessions.Sink = (*pumps)(nil)
 func (p *pumps) start(t *tasks, c *config.Config) {
 	for _, n := range p.router.namespaces {
 		t.start("kernel events", func(ctx context.Context) error { return p.kernel(ctx, n) })
-		t.start("kernel routes", func(ctx context.Context) error { return p.routes(ctx, n) })
+		routes := n.WatchRoutes()
+		t.start("kernel routes", func(ctx context.Context) error { return p.routes(ctx, n, routes) })
 		p.startFirewall(t, n)
 	}
 	t.start("firewall", p.repairFirewalls)
@@ -89,8 +90,7 @@ func (p *pumps) kernel(ctx context.Context, n *netns.Namespace) error {
 const changesAtOnce = 256
 
 // routes brings how the routes stand in the kernel that announcements need.
-func (p *pumps) routes(ctx context.Context, n *netns.Namespace) error {
-	w := n.WatchRoutes()
+func (p *pumps) routes(ctx context.Context, n *netns.Namespace, w netns.RouteChanges) error {
 	defer w.Close()
 	buf := make([]fib.RouteChange, changesAtOnce)
 	for {
