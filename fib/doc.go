@@ -7,7 +7,7 @@
 // when busy.
 // [FIB.Flush] is the barrier. What others break is repaired within milliseconds,
 // driven by notifications; nothing polls but a comparison of sysctls
-// and of proxy entries every few seconds, for the few changes that nobody tells about.
+// and of proxy entries every few seconds, for the few changes that the kernel does not notify.
 //
 // # How a route gets into the kernel
 //
@@ -45,7 +45,7 @@
 // rebuilt under a new id and its routes are moved, in the background, since the
 // kernel answers the replacement of a group with a notification for each of its
 // routes while it holds its big lock. [FIB.NextHops] tells another process what it may
-// delete in an emergency; when it does, the object stays out for 50 ms, so that the news
+// delete in an emergency; when it does, the object stays out for 50 ms, so that word
 // that the gateway is dead can arrive.
 //
 // # What the kernel does not tell
@@ -57,7 +57,7 @@
 // notifications are lost, everything is read again. A dump is no snapshot: the owner
 // subscribes, takes in what has arrived, dumps, and replays what arrived meanwhile.
 //
-// Where the news leaves a doubt, the owner reads again and never guesses: policy rules,
+// Where notifications leave something open, the owner reads again and never guesses: policy rules,
 // of which the kernel holds equal ones, are counted in dumps only; several IPv4 routes of
 // one prefix and metric, of which a notification names one, are read by table. Such reads take
 // at most a tenth of the owner's time. A dump that the kernel marks as interrupted
@@ -96,7 +96,7 @@
 //
 // # Interfaces
 //
-// Wishes name interfaces by index, as the kernel does. An interface that is deleted and made again
+// What is desired names interfaces by index, as the kernel does. An interface that is deleted and made again
 // has another index: the FIB remembers the name and follows it. Until it is back, a route
 // with other next hops keeps these, is [StatePartial], and [FIB.Diff] says "1 of 2 next hops".
 //

@@ -174,7 +174,7 @@ func (f *FIB) SetSysctl(s Sysctl) error {
 	return f.desire(func(c *fibcore.Core) error { return c.SetSysctl(fibcore.Sysctl(s)) })
 }
 
-// DeleteSysctl forgets the wish; the value stays as it is.
+// DeleteSysctl takes back SetSysctl; the value stays as it is.
 func (f *FIB) DeleteSysctl(path string) error {
 	return f.desire(func(c *fibcore.Core) error { return c.DeleteSysctl(path) })
 }
@@ -204,7 +204,7 @@ func (f *FIB) GatewayUp(ifindex int, gateway netip.Addr) {
 }
 
 // Probe has the kernel look for a neighbour again, whatever it has concluded from
-// an earlier silence. It is not a wish: it is done once, and failure is not
+// an earlier silence. It is nothing desired: it is done once, and failure is not
 // reported.
 //
 // Without a MAC, an entry that the kernel holds for dead (NUD_FAILED) is asked for

@@ -46,7 +46,7 @@ type Sysctl struct {
 	Value string
 }
 
-// Link is the state of an interface as the kernel last told it.
+// Link is the state of an interface as the kernel last notified it.
 type Link struct {
 	IfIndex   int
 	Interface string

@@ -34,7 +34,7 @@ type want struct {
 	form      *form  // what to write now; nil: held back
 	group     *group // that form uses, if any
 	linksDown bool   // form is nil because all links are down
-	changed   bool   // form is new, and the entries have not been told
+	changed   bool   // form is new, and the entries are not queued yet
 }
 
 // appendKey makes the interning key.

@@ -56,7 +56,7 @@ type kernelGroup struct {
 	alien      bool   // of a kind that is never made here
 	uses       int    // entries whose form has it
 	owner      *group // nil: left over
-	unreported bool   // members have changed, and the followers of its routes have not been told
+	unreported bool   // members have changed, which the followers of its routes do not know
 	since      time.Time
 }
 
@@ -82,7 +82,7 @@ type group struct {
 	now        *kernelGroup // nil: none yet
 	dirty      bool
 	replaced   bool // now is another: the wants must be resolved
-	unreported bool // why it is not complete has changed, and the followers of its routes have not been told
+	unreported bool // why it is not complete has changed, which the followers of its routes do not know
 	err        error
 	text       string // the kernel's words
 	next       time.Time
@@ -124,7 +124,7 @@ type nexthops struct {
 	garbage bool
 	// changed says that NextHops has a new answer.
 	changed bool
-	// news says that some group has news.
+	// unreported says that some group is.
 	unreported bool
 }
 

@@ -11,7 +11,7 @@ import (
 
 // Links and addresses, and what the kernel removes with them without a word.
 
-// bridgeMessage: a port that leaves its bridge is told as a deleted link of
+// bridgeMessage: a port that leaves its bridge is notified as a deleted link of
 // family bridge, though the interface is still there.
 func bridgeMessage(body []byte) bool { return len(body) > 0 && body[0] == rtnl.AF_BRIDGE }
 

@@ -14,7 +14,7 @@ import (
 
 const (
 	// grace is how long an object that somebody else deleted stays out: time
-	// for the news that its gateway is dead to arrive, when it was another
+	// for word that its gateway is dead to arrive, when it was another
 	// process of ours that deleted it.
 	grace = 50 * time.Millisecond
 	// linger is how long a group that nobody uses is kept: flaps come in pairs.
@@ -231,7 +231,7 @@ func (c *nexthops) planGroup(g *group, loose map[string]*kernelGroup, now time.T
 	return objectOp{group: g, into: into, shape: want, replace: into.exists}, true
 }
 
-// own makes k the kernel's side of g; settleGroups tells the wants.
+// own makes k the kernel's side of g; settleGroups resolves the wants again.
 func (c *nexthops) own(g *group, k *kernelGroup) {
 	if g.now != nil && g.now != k {
 		g.now.owner = nil
@@ -374,7 +374,7 @@ func (c *nexthops) groupFailed(op *objectOp, r reply, now time.Time) {
 }
 
 // emptied is called when a kernel group is gone: its routes went with it,
-// without a word in IPv4. They are taken out of the model by bury.
+// without a notification in IPv4. dropVanished takes them out of the model.
 func (c *nexthops) emptied(k *kernelGroup) {
 	g := k.owner
 	c.vanish(k)

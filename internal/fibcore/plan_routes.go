@@ -67,7 +67,7 @@ func (c *routes) planRoute(i uint32, now time.Time) (routeOp, bool) {
 		return routeOp{}, false
 	}
 	// Also the replacement of a foreign route, and one that is late: who is in contention
-	// for the key does not get it a moment earlier by a new wish. What the user deletes is
+	// for the key does not get it a moment earlier by asking again. What the user deletes is
 	// deleted at once.
 	if b := c.brakes[e.key]; !b.Ready(now) && (v != verbDelete || e.mark&markRepair != 0) {
 		c.statusChanged(i, e)

@@ -34,7 +34,7 @@ type routes struct {
 	extrasLeft bool
 
 	followers      []*Follower       // who wants to know what becomes of routes
-	changedEntries []uint32          // entries of which they have not been told
+	changedEntries []uint32          // entries whose change of status they do not know yet
 	rm, out        wire.RouteMessage // scratch
 }
 

@@ -13,7 +13,7 @@ import (
 )
 
 // rules are desired, banned and existing policy rules. The kernel takes several equal
-// ones, and deletes the first that is like what it is told. So what it has is never
+// ones, and deletes the first that is like what the request names. So what it has is never
 // computed: it is what the last dump had, and after every notification and every write
 // there is another dump before anything is decided.
 type rules struct {

@@ -263,7 +263,7 @@ func (c *routes) forget(e *entry) {
 	}
 }
 
-// reportChanges passes what was noted to the followers.
+// reportChanges passes what has changed to the followers.
 func (c *routes) reportChanges() {
 	if c.nexthops.unreported {
 		c.nexthops.unreported = false
@@ -291,7 +291,7 @@ func (c *routes) reportChanges() {
 	}
 }
 
-// groupsChanged notes the routes of all groups that have news.
+// groupsChanged notes the routes of all groups that are unreported.
 func (c *routes) groupsChanged() {
 	if len(c.followers) > 0 {
 		c.store.all(func(i uint32, e *entry) {

@@ -101,7 +101,7 @@ func (t *sysctls) add(w Sysctl) *sysctl {
 	return s
 }
 
-// forget takes a wish back, and gives the directory that nobody cares for any more,
+// forget takes set back, and returns the directory of which nothing is desired any more,
 // or "".
 func (t *sysctls) forget(p string) (dir string) {
 	s := t.all[p]

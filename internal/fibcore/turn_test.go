@@ -2,6 +2,7 @@ package fibcore
 
 import (
 	"net/netip"
+	"runtime"
 	"testing"
 	"time"
 
@@ -73,3 +74,34 @@ func TestContentsForgotten(t *testing.T) {
 
 // testConfig has the defaults of package fib.
 var testConfig = Config{Protocol: 201, PersistentProtocol: 202, NextHopBase: 0x48460000, NextHopCount: 1 << 20, Audit: 5 * time.Second, BatchMessages: 500}
+
+// TestMemory: what package fib says that a route costs.
+func TestMemory(t *testing.T) {
+	c, now := ready(t, testConfig), time.Unix(1000, 0)
+	heap := func() uint64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := heap()
+	const n = 500_000
+	hops := []NextHop{{IfIndex: 2}, {IfIndex: 3}}
+	for i := range uint32(n) {
+		p := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 32)
+		if err := c.SetRoute(&Route{RouteKey: wire.RouteKey{Table: 90, Prefix: p}, NextHops: hops}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for turn(c, now) > 0 {
+	}
+	if s := c.Stats(now); s.Installed != n {
+		t.Fatalf("%+v", s)
+	}
+	if each := (heap() - before) / n; each > 70 {
+		t.Errorf("a route costs %d octets", each)
+	} else {
+		t.Logf("%d octets a route", each)
+	}
+	runtime.KeepAlive(c)
+}
