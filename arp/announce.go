@@ -6,9 +6,10 @@ import (
 	"time"
 )
 
-// The burst of an announcement. RFC 5227, Section 1.1 has two, 2 s apart. The
-// third costs nothing; the short interval is for a guest that has just moved: if
-// the first announcement is lost, the next comes before anyone notices.
+// The burst of an announcement. RFC 5227, Section 1.1, has ANNOUNCE_NUM 2
+// and ANNOUNCE_INTERVAL 2 s. A
+// third costs nothing. The short interval is for a guest that has just moved: if
+// the first announcement is lost, the next follows within a tenth of a second.
 const (
 	AnnounceCount    = 3
 	AnnounceInterval = 100 * time.Millisecond

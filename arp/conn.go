@@ -16,17 +16,17 @@ const Batch = afpacket.Batch
 type Config struct {
 	NetNS         string      // network namespace by path, for example "/run/netns/red"; empty: the process's own
 	ReceiveBuffer int         // octets of kernel memory, taken while packets wait; 0: 8 MiB, some 16,000 packets
-	SocketStore   SocketStore // keeps the socket while nobody reads it; nil: it ends with the program
+	SocketStore   SocketStore // keeps the socket between two programs; nil: it ends with the program
 }
 
-// SocketStore outlives the program and keeps the socket of a Conn: packets that arrive while
-// nobody reads wait in it for the program's successor, which does not see those that have
-// waited for more than a second.
+// SocketStore outlives the program and keeps the socket of a Conn: packets that arrive after
+// the program's end wait in it for the program's successor, which does not see those that
+// have waited for more than a second.
 type SocketStore interface {
 	// Keep keeps fd, which stays open until Close of the Conn.
 	Keep(fd int)
-	// Inherit gives a descriptor of the socket that an earlier program left, and goes on
-	// keeping it. The Conn closes the descriptor. ok is false if there is none.
+	// Inherit returns a descriptor of the socket that an earlier program left. The store
+	// goes on keeping the socket. The Conn closes the descriptor. ok is false if there is none.
 	Inherit() (fd int, ok bool)
 }
 

@@ -7,7 +7,7 @@
 //
 //   - Codec: [Packet] is a value; [ParsePacket] and [Packet.AppendBinary] neither allocate
 //     nor judge.
-//   - Pure logic: [Policy] decides which request is answered, [Tracker] learns who
+//   - Pure logic: [Policy] decides which request is answered, [Tracker] learns which station
 //     is where, [Prober] is the probe of RFC 5227, Section 2.1.1. They hold no socket and no clock.
 //   - Shell: [Conn] on AF_PACKET, [Responder], [Announce], [Probe],
 //     [Monitor].

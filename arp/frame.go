@@ -73,7 +73,7 @@ func (f *Frame) encode(b []byte) {
 	f.Packet.encode(b[14:])
 }
 
-// On returns p in a frame from its sender's address: to everybody if it is a
+// On returns p in a frame from its sender's address: to [Broadcast] if it is a
 // request, to its target if it is a reply.
 func (p Packet) On(ifindex int) Frame {
 	f := Frame{IfIndex: ifindex, Dst: Broadcast, Src: p.SenderMAC, Packet: p}

@@ -55,7 +55,9 @@ func (m *Monitor) Watch() *Watcher { return &Watcher{m.loop.Watch()} }
 // last of each address, and beside it the last EventConflict of each address. What it costs
 // is bounded by the stations that the Monitor remembers and those that the reader has been
 // handed. It is safe for concurrent use.
-type Watcher struct{ reader *station.Reader }
+type Watcher struct {
+	reader *station.Reader // has the events
+}
 
 // Next waits for events and fills buf with as many as it has room for. Without room it does
 // not wait. It returns the error of ctx when that ends, and [ErrClosed] after Close, or once

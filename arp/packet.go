@@ -97,7 +97,7 @@ func (p *Packet) decode(b []byte) error {
 	}
 	b = b[:Len]
 	// ar$hrd (2), ar$pro (2), ar$hln (1), ar$pln (1), ar$op (2), ar$sha (6), ar$spa (4),
-	// ar$tha (6), ar$tpa (4).
+	// ar$tha (6), ar$tpa (4): RFC 826, "Packet format". The first four are constant.
 	head := binary.BigEndian.Uint64(b)
 	if head>>16 != fixed {
 		return ErrFormat
@@ -144,23 +144,25 @@ func (p Packet) IsAnnouncement() bool {
 	return p.SenderIP == p.TargetIP && !p.SenderIP.IsUnspecified()
 }
 
-// NewRequest asks who has target, on behalf of (mac, ip).
+// NewRequest returns a request for the Ethernet address of target, sent by (mac, ip).
 func NewRequest(mac MAC, ip, target netip.Addr) Packet {
 	return Packet{Op: OpRequest, SenderMAC: mac, SenderIP: IPFrom(ip), TargetIP: IPFrom(target)}
 }
 
-// NewProbe asks whether anyone has ip already (RFC 5227, Section 2.1.1).
+// NewProbe returns a probe by mac: a request that asks whether another station has ip,
+// without claiming it (RFC 5227, Section 2.1.1).
 func NewProbe(mac MAC, ip netip.Addr) Packet {
 	return Packet{Op: OpRequest, SenderMAC: mac, TargetIP: IPFrom(ip)}
 }
 
-// NewAnnouncement claims ip for mac (RFC 5227, Section 2.3). Everybody who has ip
-// in the cache replaces the address by mac.
+// NewAnnouncement returns a packet that claims ip for mac (RFC 5227, Section 2.3). A
+// station that has ip in its ARP cache replaces the Ethernet address by mac.
 func NewAnnouncement(mac MAC, ip netip.Addr) Packet {
 	return Packet{Op: OpRequest, SenderMAC: mac, SenderIP: IPFrom(ip), TargetIP: IPFrom(ip)}
 }
 
-// Answer is the reply to the request p which says that mac has p.TargetIP.
+// Answer returns the reply to the request p which says that mac has p.TargetIP. Sender
+// and target change places (RFC 826, "Packet Reception").
 func (p Packet) Answer(mac MAC) Packet {
 	return Packet{Op: OpReply, SenderMAC: mac, SenderIP: p.TargetIP, TargetMAC: p.SenderMAC, TargetIP: p.SenderIP}
 }

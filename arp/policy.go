@@ -21,25 +21,30 @@ const (
 type Guest struct {
 	// MAC is what the guest must send from. Zero: any unicast address.
 	MAC MAC
-	// Router is the hypervisor's own address on the interface, which every answer
-	// gives. It must not be zero.
+	// Router is the hypervisor's own Ethernet address on the interface: the sender
+	// of every answer. It must not be zero.
 	Router MAC
-	// Addresses are the guest's own: the only senders believed, and never answered
+	// Addresses are the guest's own: the only senders accepted, and never answered
 	// to the guest itself. Prefixes that are routed through the guest belong here too. Nil:
-	// any sender that is in no target prefix is believed.
+	// any sender that is in no target prefix is accepted.
 	Addresses []netip.Prefix
-	// Gateway is the hypervisor's own address on the link. It is answered for like a
-	// target, except to whom the kernel answers. Zero: only targets are, to everybody.
+	// Gateway is the hypervisor's own address on the link. Requests for it
+	// are answered as those for a target are, except those that the kernel answers. Zero:
+	// only requests for targets are answered.
 	Gateway netip.Addr
-	// Known are the senders whom the kernel hears. It answers them when they ask for
-	// Gateway, and with KernelProxy (the sysctl proxy_arp) when they ask for targets: those
-	// requests are left to it. A probe it answers for Gateway, and never for targets.
-	Known       []netip.Addr
+	// Known are the senders whose requests reach the kernel's ARP. The kernel answers
+	// them for Gateway, and with KernelProxy for targets: those requests are left to it.
+	// It answers a probe for Gateway, and never one for a target.
+	Known []netip.Addr
+	// KernelProxy says that the sysctl proxy_arp is set on the interface (Linux,
+	// Documentation/networking/ip-sysctl.rst).
 	KernelProxy bool
-	// KernelUntil is when KernelProxy ended, if it did while no program listened: of the
-	// requests that waited (see [Frame.Received]) it tells those that the kernel answered.
+	// KernelUntil is when KernelProxy ended, if it did while no program listened: the
+	// kernel has answered the requests that were received before (see [Frame.Received]).
+	// Zero: it answered none of those that waited.
 	KernelUntil time.Time
-	// KernelHears says that the kernel hears every sender, whatever Known says.
+	// KernelHears says that the requests of every sender reach the kernel, whatever is
+	// in Known.
 	KernelHears bool
 	// Rate and Burst limit the answers the guest gets. Zero: DefaultRate a second,
 	// DefaultBurst. Negative Rate: no limit.
@@ -59,7 +64,7 @@ const (
 	VerdictAnnounced                  // the guest claims an address of its own
 	VerdictOwn                        // the guest asks for (or probes) an address of its own
 	VerdictSameLink                   // the target is reached through the very interface that asks
-	VerdictUnallocated                // nobody has the target
+	VerdictUnallocated                // the target is in no prefix of SetTarget
 	VerdictLimited                    // over the guest's rate
 	VerdictKernel                     // left to the kernel, which answers
 	verdictCount
@@ -72,11 +77,11 @@ func (v Verdict) String() string { return enum.String("Verdict", verdictNames[:]
 
 // Policy decides which requests are answered (RFC 1027 in a hypervisor's terms):
 // those of a known guest, from its own address or as a probe, for a target that is
-// allocated and lives elsewhere. It is pure: no socket, no clock. It is not safe
-// for concurrent use. The zero value answers nobody.
+// allocated and not behind the same interface. It is pure: no socket, no clock. It is not
+// safe for concurrent use. The zero value answers no request.
 type Policy struct {
 	guests  map[int]*guest // by interface index
-	targets lpm.Table[int] // interface index of the guest that has a prefix; 0: elsewhere
+	targets lpm.Table[int] // interface index of the guest that has a prefix; 0: it is remote
 }
 
 type guest struct {
@@ -88,8 +93,8 @@ func (g *guest) has(ip netip.Addr) bool {
 	return slices.ContainsFunc(g.Addresses, func(p netip.Prefix) bool { return p.Contains(ip) })
 }
 
-// SetGuest puts g behind link, in place of who was there. The rate limit of a
-// guest that stays starts anew only if it changed.
+// SetGuest makes g the guest behind the interface, in place of an earlier one. The rate
+// limit of the earlier one goes on, unless Rate or Burst differ.
 func (p *Policy) SetGuest(ifindex int, g Guest) {
 	if p.guests == nil {
 		p.guests = make(map[int]*guest)
@@ -108,7 +113,7 @@ func (p *Policy) SetGuest(ifindex int, g Guest) {
 	p.guests[ifindex] = next
 }
 
-// RemoveGuest forgets the guest behind link.
+// RemoveGuest removes the guest behind the interface. It does nothing if there is none.
 func (p *Policy) RemoveGuest(ifindex int) { delete(p.guests, ifindex) }
 
 // SetTarget declares prefix allocated: requests for its addresses are answered,
@@ -116,7 +121,7 @@ func (p *Policy) RemoveGuest(ifindex int) { delete(p.guests, ifindex) }
 // not matter). The longest prefix counts.
 func (p *Policy) SetTarget(prefix netip.Prefix, ifindex int) { p.targets.Set(prefix, ifindex) }
 
-// DeleteTarget takes prefix back.
+// DeleteTarget undoes SetTarget for prefix.
 func (p *Policy) DeleteTarget(prefix netip.Prefix) { p.targets.Delete(prefix) }
 
 // Decide judges one received frame at time now. Only with VerdictAnswered is the frame
@@ -167,8 +172,8 @@ func (g *guest) left(f *Frame) bool {
 	return proxied && heard && !f.IsProbe()
 }
 
-// believes reports whether f comes from the guest it seems to come from. A probe
-// claims no address, so it needs none.
+// believes reports whether f comes from the guest that its addresses name. A probe
+// claims no address, so it needs none of the guest's.
 func (p *Policy) believes(g *guest, f *Frame) bool {
 	if f.Src != f.SenderMAC || !f.Src.IsUnicast() || f.Src == g.Router || (!g.MAC.IsZero() && f.Src != g.MAC) {
 		return false

@@ -55,7 +55,7 @@ func NewProber(now time.Time, mac MAC, ip netip.Addr, t ProbeTiming) *Prober {
 	return &Prober{mac: mac, ip: IPFrom(ip), timing: t, next: now.Add(time.Duration(t.Rand() * float64(t.Wait)))}
 }
 
-// Deadline is when Advance has something to say.
+// Deadline returns when Advance has something to return.
 func (p *Prober) Deadline() time.Time { return p.next }
 
 // Advance returns whether a probe is to be sent now, and whether the address has
@@ -87,10 +87,10 @@ func (p *Prober) Conflicts(q Packet) bool {
 	return q.SenderIP == p.ip || (q.IsProbe() && q.TargetIP == p.ip)
 }
 
-// ConflictError says who has the address that was probed.
+// ConflictError names the station that has the address that was probed.
 type ConflictError struct {
 	IP  netip.Addr // the address that was probed
-	MAC MAC        // of who has it, or probes for it too
+	MAC MAC        // of the station that has it, or probes for it too
 }
 
 // Error implements error.
@@ -98,11 +98,10 @@ func (e *ConflictError) Error() string {
 	return fmt.Sprintf("arp: %v is in use by %v", e.IP, e.MAC)
 }
 
-// Probe finds out whether ip is free on link before mac takes it: it sends probes and
-// listens, for 4 to 7 s with the timing of
-// RFC 5227, Section 1.1. It returns nil if the address is free, a
-// *ConflictError if not, or ctx's error. It reads conn, on which link must have
-// been added, so nobody else may do so meanwhile.
+// Probe finds out whether ip is free on an interface before mac takes it: it sends probes
+// and listens, for 4 to 7 s with the timing of RFC 5227, Section 1.1. It returns nil if the
+// address is free, a *ConflictError if not, or ctx's error. It reads conn, on which the
+// interface must have been added; no other goroutine may read conn meanwhile.
 func Probe(ctx context.Context, conn PacketConn, ifindex int, mac MAC, ip netip.Addr, t ProbeTiming) error {
 	p := NewProber(time.Now(), mac, ip, t)
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })

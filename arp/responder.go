@@ -46,7 +46,7 @@ func (r *Responder) SetGuest(ifindex int, g Guest) error {
 	return r.conn.Add(ifindex)
 }
 
-// RemoveGuest forgets the guest behind link and stops listening there.
+// RemoveGuest removes the guest behind the interface and stops listening there.
 func (r *Responder) RemoveGuest(ifindex int) {
 	r.conn.Remove(ifindex)
 	r.mu.Lock()
@@ -61,7 +61,7 @@ func (r *Responder) SetTarget(prefix netip.Prefix, ifindex int) {
 	r.policy.SetTarget(prefix, ifindex)
 }
 
-// DeleteTarget takes prefix back.
+// DeleteTarget undoes SetTarget for prefix.
 func (r *Responder) DeleteTarget(prefix netip.Prefix) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

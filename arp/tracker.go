@@ -10,7 +10,7 @@ import (
 // WatchConfig says how long a Tracker believes what it heard. The zero value of each field
 // is its default.
 type WatchConfig struct {
-	// Idle is the silence after which a station is asked whether it is still there; 60 s.
+	// Idle is the silence after which a station is probed; zero: 60 s.
 	Idle time.Duration
 	// ProbeInterval is the time between such questions; 1 s.
 	ProbeInterval time.Duration
@@ -30,13 +30,15 @@ type Event struct {
 	// IfIndex is the index of the interface behind which the station is; with EventConflict,
 	// from which the claim came.
 	IfIndex int
-	// MAC is the station's; with EventConflict, of who claims the address. It is zero with
-	// EventGone after a Seed that nobody answered.
+	// MAC is the station's; with EventConflict, of the station that claims the address. It is zero
+	// with EventGone after a Seed without an answer.
 	MAC MAC
-	// OldIfIndex and OldMAC say where the station was; with EventConflict, whose address it
-	// is.
+	// OldIfIndex is the index of the interface where the station was; with EventConflict, of
+	// the station that has the address.
 	OldIfIndex int
-	OldMAC     MAC
+	// OldMAC is the MAC that the station had; with EventConflict, that of the station that
+	// has the address.
+	OldMAC MAC
 }
 
 // String returns the event on one line.
@@ -60,14 +62,15 @@ const (
 	EventGone     = station.Gone     // a station no longer answers, or its link was removed
 )
 
-// Tracker learns from ARP traffic who is where. It is pure: time and frames come in,
-// events and frames to send go out; [Monitor] drives one. Not safe for concurrent use.
+// Tracker learns from ARP traffic which station is behind which interface. It is pure:
+// time and frames come in, events and frames to send go out; [Monitor] drives one. Not safe
+// for concurrent use.
 //
-// What a station says about itself is believed when nobody contradicts. The first who
-// comes keeps an address: a claim to a taken one is a Conflict, also if it has the
-// holder's MAC but comes from another link (a guest can send any MAC); the holder is asked
-// whether it is still there, and gives the address up by silence alone. An RFC 5227, Section 2.1.1
-// probe is a claim to come: who sent it is asked a second later whether it has the
+// A station's word about itself counts unless another station has the address. The first
+// station has an address until it is silent: another claim to it is a Conflict, also if it
+// comes with the same MAC by another link (a guest can send any MAC). The first station is
+// then probed, and loses the address only if it does not answer. A probe of RFC 5227,
+// Section 2.1.1, is a claim to come: its sender is asked a second later whether it has the
 // address now. A station that was silent for Idle is asked by unicast requests (RFC
 // 1122, Section 2.3.2.1), and is Gone if ProbeCount of them stay unanswered.
 type Tracker struct {
@@ -86,8 +89,8 @@ func NewTracker(cfg WatchConfig) *Tracker {
 	return &Tracker{stations: station.New(station.Config(cfg)), from: make(map[int]source)}
 }
 
-// AddLink watches link. Questions are asked from mac and ip, the host's own addresses
-// there; without a valid ip nobody is asked, and nobody is ever Gone for being silent.
+// AddLink watches an interface. Requests are sent from mac and ip, the host's own addresses
+// there; without a valid ip none are sent, and no station is ever Gone for being silent.
 func (w *Tracker) AddLink(ifindex int, mac MAC, ip netip.Addr) {
 	w.from[ifindex] = source{mac, ip}
 	w.stations.AddLink(ifindex, mac, ip.IsValid())

@@ -12,7 +12,7 @@ import (
 	"github.com/hyperfib/hyperfib/internal/serve"
 )
 
-// Router is what the hosts of one link are told, and how often.
+// Router is what is advertised to the hosts of one link, and how often.
 type Router struct {
 	MAC           MAC                 // the own Ethernet address on the link; must not be zero
 	Source        netip.Addr          // the own link-local address; zero: the one formed from MAC

@@ -9,7 +9,7 @@ import (
 // The burst of unsolicited advertisements. RFC 4861, Section 7.2.6 allows
 // MAX_NEIGHBOR_ADVERTISEMENT, 3, and wants RetransTimer (1 s) between them; the shorter
 // interval is for a guest that has just moved: if the first is lost, the next
-// comes before anyone notices.
+// follows within a tenth of a second.
 const (
 	AnnounceCount    = 3
 	AnnounceInterval = 100 * time.Millisecond
@@ -20,7 +20,7 @@ type Writer interface {
 	Write(packets []Packet) (int, error)
 }
 
-// Unsolicited returns the advertisement that tells all nodes of link that target is
+// Unsolicited returns the advertisement to all nodes of the link that target is
 // at mac. Its source is target, which the announcing host has; Override is set, so
 // that caches change at once.
 func Unsolicited(ifindex int, mac MAC, target netip.Addr, router bool) Packet {
@@ -31,7 +31,7 @@ func Unsolicited(ifindex int, mac MAC, target netip.Addr, router bool) Packet {
 	}
 }
 
-// Announce tells all nodes of link that each of targets is at mac (RFC 4861,
+// Announce advertises to all nodes of the link that each of targets is at mac (RFC 4861,
 // Section 7.2.6): the first round is sent before Announce waits, AnnounceCount
 // rounds in all, AnnounceInterval apart. router is whether the owner forwards. It
 // returns the first error of writing, or ctx's; a lost round does not end the burst.

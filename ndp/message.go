@@ -11,9 +11,8 @@ type RouterSolicitation struct {
 	Nonce          []byte // aliases what was parsed; nil: none
 }
 
-// RouterAdvertisement is what a router tells hosts (RFC 4861, Section 4.2). As a
-// configuration, its zero value is a router that is no default router and says
-// nothing.
+// RouterAdvertisement is what a router advertises to hosts (RFC 4861, Section 4.2). The
+// zero value advertises a router that is no default router, and nothing else.
 type RouterAdvertisement struct {
 	HopLimit      uint8         // hosts shall use; 0: unspecified
 	Managed       bool          // M: addresses by DHCPv6
@@ -34,16 +33,17 @@ type RouterAdvertisement struct {
 	Options        []Raw    // further ones, sent last; when parsed, those not known, aliasing the packet
 }
 
-// NeighborSolicitation asks for the address of a neighbor, checks that it is alive,
-// or checks that nobody has an address (RFC 4861, Section 4.3).
+// NeighborSolicitation asks for the link-layer address of a neighbor, checks that it is
+// reachable, or detects duplicates of an address (RFC 4861, Section 4.3; RFC 4862, Section
+// 5.4.2).
 type NeighborSolicitation struct {
 	Target         netip.Addr // whose link-layer address is wanted
 	SourceLinkAddr MAC        // zero: none
 	Nonce          []byte     // aliases what was parsed; nil: none
 }
 
-// NeighborAdvertisement answers a solicitation, or spreads news (RFC 4861, Section
-// 4.4).
+// NeighborAdvertisement answers a solicitation, or propagates a changed address
+// unsolicited (RFC 4861, Sections 4.4 and 7.2.6).
 type NeighborAdvertisement struct {
 	Router         bool       // R: the sender is a router
 	Solicited      bool       // S: in answer to a solicitation of the destination's
@@ -52,7 +52,7 @@ type NeighborAdvertisement struct {
 	TargetLinkAddr MAC        // zero: none
 }
 
-// Redirect tells of a better first hop (RFC 4861, Section 4.5).
+// Redirect informs a host of a better first hop (RFC 4861, Section 4.5).
 type Redirect struct {
 	Target, Destination netip.Addr // a better first hop for Destination; the same: it is on-link
 	TargetLinkAddr      MAC        // zero: none

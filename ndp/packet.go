@@ -49,7 +49,7 @@ type Packet struct {
 	IfIndex        int        // interface index
 	DstMAC, SrcMAC MAC        // of the Ethernet header
 	Dst, Src       netip.Addr // of the IPv6 header
-	HopLimit       uint8      // 255, or nobody may believe it; 0 is sent as 255
+	HopLimit       uint8      // 255, or receivers discard the packet; 0 is sent as 255
 	Body           []byte     // the ICMPv6 message; received ones alias the Conn's buffer until its next Read
 }
 
@@ -128,6 +128,8 @@ func (p *Packet) appendFrame(b []byte) []byte {
 // on everything but the options: hop limit 255, checksum, code 0, length, and
 // which addresses the type allows. It returns the type.
 func (p *Packet) Check() (Type, error) {
+	// RFC 4861, Sections 6.1, 7.1 and 8.1: "The IP Hop Limit field has a value of 255, i.e.,
+	// the packet could not possibly have been forwarded by a router."
 	if p.HopLimit != 255 {
 		return 0, ErrHopLimit
 	}
@@ -147,18 +149,21 @@ func (p *Packet) Check() (Type, error) {
 	return t, nil
 }
 
-// allowed judges source and destination by message type.
+// allowed reports whether a message of type t may have the source and the destination of p.
 func (p *Packet) allowed(t Type) bool {
 	switch t {
 	case TypeRouterSolicitation:
 		return true
 	case TypeRouterAdvertisement, TypeRedirect:
+		// RFC 4861, Sections 6.1.2 and 8.1: "IP Source Address is a link-local address."
 		return p.Src.IsLinkLocalUnicast()
 	case TypeNeighborSolicitation:
+		// RFC 4861, Section 7.1.1: "If the IP source address is the unspecified address, the
+		// IP destination address is a solicited-node multicast address."
 		return !p.Src.IsUnspecified() || isSolicitedNode(p.Dst)
 	case TypeNeighborAdvertisement:
-		// "If the IP Destination Address is a multicast address the Solicited flag
-		// is zero."
+		// RFC 4861, Section 7.1.2: "If the IP Destination Address is a multicast address
+		// the Solicited flag is zero."
 		return !p.Src.IsUnspecified() && (!p.Dst.IsMulticast() || len(p.Body) < 5 || p.Body[4]&flagSolicited == 0)
 	}
 	return false

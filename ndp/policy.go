@@ -20,22 +20,23 @@ const (
 type Guest struct {
 	// MAC is what the guest must send from. Zero: any unicast address.
 	MAC MAC
-	// Router is the hypervisor's own Ethernet address on the interface, which every
-	// answer gives. It must not be zero.
+	// Router is the hypervisor's own Ethernet address on the interface: the target
+	// link-layer address of every answer. It must not be zero.
 	Router MAC
 	// Source is the hypervisor's own address on the interface, the source of every
 	// answer: "an address assigned to the interface from which the advertisement is
 	// sent" (RFC 4861, Section 4.4). Zero: the link-local address formed from Router.
 	Source netip.Addr
 	// Addresses are the guest's own: with the link-local ones the only senders
-	// believed, and never answered to the guest itself. Nil: any sender that is not
-	// a target prefix is believed.
+	// accepted, and never answered to the guest itself. Nil: any sender that is in
+	// no target prefix is accepted.
 	Addresses []netip.Prefix
-	// AnswerSource has solicitations for Source answered, too, except those of Known, whom
-	// the kernel hears and answers, and duplicate address detection, which it always
-	// answers. False: the kernel answers everybody who asks for Source.
+	// AnswerSource has solicitations for Source answered, too, except those of Known, which
+	// the kernel answers, and duplicate address detection, which it always answers. False:
+	// the kernel answers every solicitation for Source.
 	AnswerSource bool
-	Known        []netip.Addr
+	// Known are the senders whose solicitations reach the kernel.
+	Known []netip.Addr
 	// Rate and Burst limit the answers the guest gets. Zero: DefaultRate a second,
 	// DefaultBurst. Negative Rate: no limit.
 	Rate, Burst float64
@@ -55,7 +56,7 @@ const (
 	VerdictSpoofed                        // sender is not the guest: address or MAC are not its own
 	VerdictOwn                            // the guest asks for, or detects duplicates of, an address of its own
 	VerdictSameLink                       // the target is reached through the very interface that asks
-	VerdictUnallocated                    // nobody has the target
+	VerdictUnallocated                    // the target is in no prefix of SetTarget
 	VerdictLimited                        // over the guest's rate
 	VerdictKernel                         // left to the kernel, which answers
 	verdictCount
@@ -68,13 +69,13 @@ func (v Verdict) String() string { return enum.String("Verdict", verdictNames[:]
 
 // Policy decides which neighbor solicitations are answered, and builds the answers
 // (RFC 4861, Sections 7.2.4 and 7.2.8; RFC 4862, Section 5.4.3): those of a known
-// guest for a target that is allocated and lives elsewhere. Its cost does not depend
+// guest for a target that is allocated and not behind the same interface. Its cost does not depend
 // on the size or number of prefixes. It is pure: no socket, no clock. It is not
-// safe for concurrent use. The zero value answers nobody.
+// safe for concurrent use. The zero value answers no solicitation.
 type Policy struct {
-	guests  map[int]*guest // by interface index
-	targets lpm.Table[int] // interface index of the guest that has a prefix; 0: elsewhere
-	news    bool           // Heard has something to return
+	guests     map[int]*guest // by interface index
+	targets    lpm.Table[int] // interface index of the guest that has a prefix; 0: it is remote
+	unreported bool           // Heard has something to return
 }
 
 type guest struct {
@@ -83,20 +84,20 @@ type guest struct {
 	heard  []netip.Addr // answered for Source, and not reported yet
 }
 
-// mostHeard bounds the senders of one guest that wait to be reported: who has more, or
-// makes them up, is heard from again.
+// mostHeard bounds the senders of one guest that wait to be reported. The others solicit
+// again, and are reported then.
 const mostHeard = 8
 
 // Sender is an address on a link from which a host asked for the hypervisor's own.
 type Sender struct {
 	IfIndex int        // interface index
-	Addr    netip.Addr // who asked
+	Addr    netip.Addr // of the host that solicited
 }
 
 // Heard returns the senders that were answered for Source, because they are not Known,
 // since the last call: at most 8 a link, in no order.
 func (p *Policy) Heard() (list []Sender) {
-	p.news = false
+	p.unreported = false
 	for link, g := range p.guests {
 		for _, a := range g.heard {
 			list = append(list, Sender{link, a})
@@ -106,7 +107,7 @@ func (p *Policy) Heard() (list []Sender) {
 	return list
 }
 
-// SetKnown says whom the kernel hears on a link from now on.
+// SetKnown replaces Guest.Known of the guest behind the interface.
 func (p *Policy) SetKnown(ifindex int, known []netip.Addr) {
 	if g := p.guests[ifindex]; g != nil {
 		g.Known = slices.Clone(known)
@@ -117,8 +118,8 @@ func (g *guest) has(a netip.Addr) bool {
 	return slices.ContainsFunc(g.Addresses, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
-// SetGuest puts g behind link, in place of who was there. The rate limit of a
-// guest that stays starts anew only if it changed.
+// SetGuest makes g the guest behind the interface, in place of an earlier one. The rate
+// limit of the earlier one goes on, unless Rate or Burst differ.
 func (p *Policy) SetGuest(ifindex int, g Guest) {
 	if p.guests == nil {
 		p.guests = make(map[int]*guest)
@@ -140,7 +141,7 @@ func (p *Policy) SetGuest(ifindex int, g Guest) {
 	p.guests[ifindex] = next
 }
 
-// RemoveGuest forgets the guest behind link.
+// RemoveGuest removes the guest behind the interface. It does nothing if there is none.
 func (p *Policy) RemoveGuest(ifindex int) { delete(p.guests, ifindex) }
 
 // SetTarget declares prefix allocated: solicitations for its addresses are
@@ -149,7 +150,7 @@ func (p *Policy) RemoveGuest(ifindex int) { delete(p.guests, ifindex) }
 // proxied, whatever the prefixes say.
 func (p *Policy) SetTarget(prefix netip.Prefix, ifindex int) { p.targets.Set(prefix, ifindex) }
 
-// DeleteTarget takes prefix back.
+// DeleteTarget undoes SetTarget for prefix.
 func (p *Policy) DeleteTarget(prefix netip.Prefix) { p.targets.Delete(prefix) }
 
 // Decide judges one received packet, which has passed Check, at time now. With
@@ -180,12 +181,12 @@ func (p *Policy) Decide(now time.Time, in *Packet, buf []byte) (Packet, Verdict)
 	}
 	if ns.Target == g.Source && len(g.heard) < mostHeard && !slices.Contains(g.heard, in.Src) {
 		g.heard = append(g.heard, in.Src)
-		p.news = true
+		p.unreported = true
 	}
 	return g.answer(in, ns.Target, buf)
 }
 
-// judge decides by who asks for what.
+// judge returns the verdict on a solicitation for target by from.
 func (p *Policy) judge(g *guest, link int, from, target netip.Addr) Verdict {
 	if target == g.Source {
 		if !g.AnswerSource || from.IsUnspecified() || slices.Contains(g.Known, from) {
@@ -206,8 +207,8 @@ func (p *Policy) judge(g *guest, link int, from, target netip.Addr) Verdict {
 	return VerdictAnswered
 }
 
-// believes reports whether in comes from the guest it seems to come from.
-// Duplicate address detection claims no address yet, so it needs none.
+// believes reports whether in comes from the guest that its addresses name. Duplicate
+// address detection claims no address yet, so it needs none of the guest's.
 func (p *Policy) believes(g *guest, in *Packet, ns *NeighborSolicitation) bool {
 	switch {
 	case !in.SrcMAC.IsUnicast() || in.SrcMAC == g.Router || (!g.MAC.IsZero() && in.SrcMAC != g.MAC):
@@ -227,10 +228,12 @@ func (p *Policy) believes(g *guest, in *Packet, ns *NeighborSolicitation) bool {
 	return !ok || link == in.IfIndex
 }
 
-// answer builds the advertisement. R: the sender is a router. S: answers a node that
-// can be named. O: set for the sender's own address, Source ("the Override flag SHOULD be
+// answer builds the advertisement. R: the sender is a router. S: the node that is
+// answered has an address. O: set for the sender's own address, Source ("the Override flag SHOULD be
 // set to one", RFC 4861, Section 7.2.4), not for what is not (Section 7.2.8). A
-// node that detects duplicates has no address yet, so all nodes are told.
+// node that detects duplicates has no address yet, so the answer goes to all nodes: "the
+// node MUST set the Solicited flag to zero and multicast the advertisement to the all-nodes
+// address" (RFC 4861, Section 7.2.4).
 func (g *guest) answer(in *Packet, target netip.Addr, buf []byte) (Packet, Verdict) {
 	na := NeighborAdvertisement{Router: true, Solicited: true, Override: target == g.Source, Target: target, TargetLinkAddr: g.Router}
 	out := Packet{IfIndex: in.IfIndex, SrcMAC: g.Router, DstMAC: in.SrcMAC, Src: g.Source, Dst: in.Src, HopLimit: 255}

@@ -27,8 +27,9 @@ type Stats [verdictCount]uint64
 type Responder struct {
 	conn  PacketConn  // where solicitations come from
 	began atomic.Bool // Serve was called
-	out   []Packet    // of Serve's goroutine, as is buf
-	buf   [Batch * answerLen]byte
+	out   []Packet    // answers to one batch; of Serve's goroutine, as is buf
+
+	buf [Batch * answerLen]byte // the bodies of out
 
 	mu     sync.Mutex // guards policy and stats
 	policy Policy     // decides
@@ -145,7 +146,7 @@ func (r *Responder) decide(now time.Time, in, out []Packet) []Packet {
 			out = append(out, reply)
 		}
 	}
-	if r.policy.news {
+	if r.policy.unreported {
 		select {
 		case r.heard <- struct{}{}:
 		default:

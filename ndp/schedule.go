@@ -21,7 +21,7 @@ const (
 	FinalInterval = 100 * time.Millisecond
 
 	// SolicitedRate and SolicitedBurst limit the answers to solicitations on one link, a
-	// second and at once. A booting host sends three. Beyond, all who ask get one
+	// second and at once. A booting host sends three. Beyond, all of them get one
 	// multicast answer together, MinMulticastDelay after the last.
 	SolicitedRate  = 10
 	SolicitedBurst = 20
@@ -98,7 +98,7 @@ func (s *Schedule) Stop(now time.Time) {
 	s.next = now
 }
 
-// Solicited tells of a valid solicitation, and reports whether it is to be answered now,
+// Solicited takes a valid solicitation, and reports whether it is to be answered now,
 // by itself. If not, it is one of too many, and a multicast answer is under way.
 func (s *Schedule) Solicited(now time.Time) bool {
 	if s.ending || s.next.IsZero() {

@@ -30,13 +30,15 @@ type Event struct {
 	// IfIndex is the index of the interface behind which the station is; with EventConflict,
 	// from which the claim came.
 	IfIndex int
-	// MAC is the station's; with EventConflict, of who claims the address. It is zero with
-	// EventGone after a Seed that nobody answered.
+	// MAC is the station's; with EventConflict, of the station that claims the address. It is zero
+	// with EventGone after a Seed without an answer.
 	MAC MAC
-	// OldIfIndex and OldMAC say where the station was; with EventConflict, whose address it
-	// is.
+	// OldIfIndex is the index of the interface where the station was; with EventConflict, of
+	// the station that has the address.
 	OldIfIndex int
-	OldMAC     MAC
+	// OldMAC is the MAC that the station had; with EventConflict, that of the station that
+	// has the address.
+	OldMAC MAC
 }
 
 // String returns the event on one line.
@@ -60,7 +62,7 @@ const (
 	EventGone     = station.Gone     // a station no longer answers, or its link was removed
 )
 
-// Tracker learns from solicitations and advertisements who is where. It is pure: time and
+// Tracker learns from solicitations and advertisements which station is where. It is pure: time and
 // packets come in, events and packets to send go out; [Monitor] drives one. Not safe for
 // concurrent use.
 //

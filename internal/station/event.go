@@ -28,10 +28,10 @@ func (k EventKind) String() string {
 type Event struct {
 	Kind       EventKind  // what happened
 	IP         netip.Addr // the address
-	IfIndex    int        // where it is; with Conflict, where the claim came from
-	MAC        ether.MAC  // who has it now; with Conflict, who claims it
-	OldIfIndex int        // where it was; with Conflict, whose address it is
-	OldMAC     ether.MAC  // what it had before
+	IfIndex    int        // index of the interface where it is; with Conflict, where the claim came from
+	MAC        ether.MAC  // of the station that has it; with Conflict, of the one that claims it
+	OldIfIndex int        // index of the interface where it was; with Conflict, of the station that has the address
+	OldMAC     ether.MAC  // the MAC that it had; with Conflict, of the station that has the address
 }
 
 // String returns the event on one line.

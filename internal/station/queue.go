@@ -7,23 +7,23 @@ import (
 	"github.com/hyperfib/hyperfib/internal/ether"
 )
 
-// station is one address and who has it.
+// station is one address and the station that has it.
 type station struct {
 	ip       netip.Addr // the address
-	mac      ether.MAC  // zero: presumed, not heard yet
+	mac      ether.MAC  // zero: seeded, not heard yet
 	link     int        // index of the interface
-	from     int        // the link where it was believed to be while it is asked on another, else 0
-	told     bool       // Seen was reported
-	presumed bool       // it was seeded: the user believes in it
-	heard    time.Time  // when it last said something
+	from     int        // index of its last interface while it is asked on another, else 0
+	reported bool       // as Seen
+	seeded   bool       // by Seed: the user knows of it
+	heard    time.Time  // when a packet of it came last
 	asked    int        // questions since it was heard
 	next     time.Time  // when to look at it; never later than due
 	index    int        // in the queue
-	rival    rival
+	claim    claim      // the last Conflict
 }
 
-// rival is who last claimed a station's address.
-type rival struct {
+// claim is a claim to an address that another station has.
+type claim struct {
 	mac  ether.MAC // of the claim
 	link int       // index of the interface of the claim
 	at   time.Time // when it came; zero: there was none

@@ -26,8 +26,8 @@ type Reader struct {
 	ready   chan struct{}       // capacity 1: there may be something
 	order   []subject           // of what is pending, oldest first
 	pending map[subject]Event   // by subject
-	known   map[netip.Addr]bool // the user believes that a station has the address
-	closed  bool
+	known   map[netip.Addr]bool // the user knows of a station with the address, by a Seed or an event
+	closed  bool                // by the user, or the Loop has ended
 }
 
 // subject is what an event replaces an earlier one about.
@@ -87,7 +87,7 @@ func (r *Reader) fold(e Event) {
 	old, pending := r.pending[about]
 	switch {
 	case e.Kind == Gone:
-		r.drop(subject{e.IP, true}) // nobody has what they quarrel about
+		r.drop(subject{e.IP, true}) // no station has the address of the Conflict
 		if pending && !r.known[e.IP] {
 			r.drop(about)
 			return
@@ -154,7 +154,7 @@ func (r *Reader) take(most int, put func(Event)) (n int, closed bool) {
 	}
 	r.order = slices.Delete(r.order, 0, n)
 	if len(r.order) > 0 || r.closed {
-		r.signal() // for who else waits
+		r.signal() // another Next may wait
 	}
 	return n, n == 0 && r.closed
 }

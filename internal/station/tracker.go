@@ -1,4 +1,4 @@
-// Package station learns from what stations say about themselves who is where. It is
+// Package station learns which station has which address, and on which link. It is
 // the logic behind the watchers of arp and ndp, which translate packets into
 // [Tracker.Speaks] and [Tracker.Wants], and questions into packets.
 package station
@@ -41,20 +41,20 @@ func (c Config) filled() Config {
 // Question is to be put to a station: is it still there?
 type Question struct {
 	Link int        // index of the interface
-	To   ether.MAC  // zero: nobody knows who has the address, so everybody is asked
+	To   ether.MAC  // of the station asked; zero: unknown, so all of the link are asked
 	IP   netip.Addr // the address asked for
 }
 
 // Tracker is pure: time and claims come in, events and questions come out. Not safe
-// for concurrent use. The first who comes has an address, as in RFC 6620, Section 3: a claim from
-// elsewhere, be it with the same MAC on another link, is a Conflict; the holder is asked
-// where it was, and only its silence gives the address away.
+// for concurrent use. The first station has an address, as in RFC 6620, Section 3: a claim by
+// another one, or with the same MAC on another link, is a Conflict. The first station is asked
+// where it was, and loses the address only if it does not answer.
 type Tracker struct {
 	cfg     Config                  // with defaults
 	links   map[int]*link           // by interface index
 	entries map[netip.Addr]*station // by address
 	queue   queue                   // of entries, by next
-	full    uint64                  // claims that found no room
+	full    uint64                  // claims that were dropped: their link had PerLink
 }
 
 type link struct {
@@ -80,16 +80,16 @@ func (t *Tracker) AddLink(index int, own ether.MAC, asks bool) {
 
 // RemoveLink forgets a link. Its stations are Gone, in the order of their addresses.
 func (t *Tracker) RemoveLink(index int) (events []Event) {
-	var heirs []*station
+	var gone []*station
 	for _, s := range t.entries {
 		if s.link == index {
 			events = t.drop(s, events)
-			heirs = append(heirs, s)
+			gone = append(gone, s)
 		}
 	}
 	delete(t.links, index)
-	for _, s := range heirs {
-		t.heir(s)
+	for _, s := range gone {
+		t.askClaimant(s)
 	}
 	slices.SortFunc(events, func(a, b Event) int { return a.IP.Compare(b.IP) })
 	return events
@@ -99,7 +99,7 @@ func (t *Tracker) RemoveLink(index int) (events []Event) {
 // addresses.
 func (t *Tracker) Stations() (list []Event) {
 	for _, s := range t.entries {
-		if s.told {
+		if s.reported {
 			list = append(list, Event{Kind: Seen, IP: s.ip, IfIndex: cmp.Or(s.from, s.link), MAC: s.mac})
 		}
 	}
@@ -110,7 +110,7 @@ func (t *Tracker) Stations() (list []Event) {
 // Seeded returns the addresses that stations are believed to have since Seed.
 func (t *Tracker) Seeded() (list []netip.Addr) {
 	for _, s := range t.entries {
-		if s.presumed {
+		if s.seeded {
 			list = append(list, s.ip)
 		}
 	}
@@ -135,12 +135,12 @@ func (t *Tracker) Speaks(now time.Time, link int, mac ether.MAC, ip netip.Addr, 
 		s.next = now.Add(t.cfg.Idle)
 		heap.Fix(&t.queue, s.index)
 	case s.mac == mac && s.link == link, s.mac.IsZero() && s.link == link:
-	case s.told:
-		return t.rivals(now, s, rival{mac, link, now}, events)
+	case s.reported:
+		return t.conflict(now, s, claim{mac, link, now}, events)
 	case s.link != link && t.links[link].count >= t.cfg.PerLink:
 		t.full++
 		return events
-	default: // who was asked did not have it (yet); this one does
+	default: // the station that was asked does not have it; this one does
 		t.shift(s, link)
 	}
 	s.mac, s.heard, s.asked = mac, now, 0
@@ -148,10 +148,10 @@ func (t *Tracker) Speaks(now time.Time, link int, mac ether.MAC, ip netip.Addr, 
 	case old != 0:
 		s.from = 0
 		return append(events, Event{Kind: Moved, IP: ip, IfIndex: link, MAC: mac, OldIfIndex: old, OldMAC: mac})
-	case s.told:
+	case s.reported:
 		return events
 	}
-	s.told = true
+	s.reported = true
 	return append(events, Event{Kind: Seen, IP: ip, IfIndex: link, MAC: mac})
 }
 
@@ -165,9 +165,9 @@ func (t *Tracker) Wants(now time.Time, link int, mac ether.MAC, ip netip.Addr, e
 	switch {
 	case s == nil:
 		t.suspect(now, link, mac, ip)
-	case s.told && (s.mac != mac || s.link != link):
-		return t.rivals(now, s, rival{mac, link, now}, events)
-	case s.told:
+	case s.reported && (s.mac != mac || s.link != link):
+		return t.conflict(now, s, claim{mac, link, now}, events)
+	case s.reported:
 	case s.link == link:
 		s.mac, s.asked, s.next = mac, 0, now.Add(detection)
 		heap.Fix(&t.queue, s.index)
@@ -182,7 +182,7 @@ func (t *Tracker) Seed(now time.Time, link int, ip netip.Addr) {
 		return
 	}
 	if s := t.add(link, ip); s != nil {
-		s.presumed, s.next = true, now
+		s.seeded, s.next = true, now
 		heap.Fix(&t.queue, s.index)
 	}
 }
@@ -229,13 +229,13 @@ func (t *Tracker) shift(s *station, link int) {
 	s.link = link
 }
 
-// rivals handles a claim to a taken address: an event, not more often than every
-// Idle for the same rival, and a question to the holder.
-func (t *Tracker) rivals(now time.Time, s *station, r rival, events []Event) []Event {
-	if s.rival.mac == r.mac && s.rival.link == r.link && now.Sub(s.rival.at) < t.cfg.Idle {
+// conflict takes a claim to an address that s has. It appends an event, at most one in
+// Idle for the same claim, and has s asked.
+func (t *Tracker) conflict(now time.Time, s *station, r claim, events []Event) []Event {
+	if s.claim.mac == r.mac && s.claim.link == r.link && now.Sub(s.claim.at) < t.cfg.Idle {
 		return events
 	}
-	s.rival = r
+	s.claim = r
 	if s.asked == 0 {
 		s.heard = now.Add(-t.cfg.Idle)
 		s.next = now
@@ -258,9 +258,9 @@ func (t *Tracker) Advance(now time.Time, ask []Question, events []Event) ([]Ques
 	for len(t.queue) > 0 && !t.queue[0].next.After(now) {
 		s := t.queue[0]
 		switch {
-		case s.told && s.asked == 0 && now.Sub(s.heard) < t.cfg.Idle:
+		case s.reported && s.asked == 0 && now.Sub(s.heard) < t.cfg.Idle:
 			s.next = s.heard.Add(t.cfg.Idle)
-		case !t.links[s.link].asks && s.told:
+		case !t.links[s.link].asks && s.reported:
 			s.next = now.Add(t.cfg.Idle)
 		case s.asked == t.cfg.ProbeCount || !t.links[s.link].asks:
 			events = t.silent(now, s, events)
@@ -275,27 +275,27 @@ func (t *Tracker) Advance(now time.Time, ask []Question, events []Event) ([]Ques
 	return ask, events
 }
 
-// silent ends a station that does not answer. A rival gets its chance: it is asked, and
-// if it is the same station on another link, that one has moved.
+// silent ends a station that does not answer. If the last claim came with its MAC from
+// another link, the station is asked there: it has moved if it answers.
 func (t *Tracker) silent(now time.Time, s *station, events []Event) []Event {
-	r := s.rival
+	r := s.claim
 	l := t.links[r.link]
-	if s.told && l != nil && r.mac == s.mac && r.link != s.link && l.count < t.cfg.PerLink {
+	if s.reported && l != nil && r.mac == s.mac && r.link != s.link && l.count < t.cfg.PerLink {
 		s.from = cmp.Or(s.from, s.link)
 		t.shift(s, r.link)
-		s.asked, s.rival, s.next = 0, rival{}, now
+		s.asked, s.claim, s.next = 0, claim{}, now
 		s.heard = now.Add(-t.cfg.Idle)
 		heap.Fix(&t.queue, s.index)
 		return events
 	}
 	events = t.drop(s, events)
-	t.heir(s)
+	t.askClaimant(s)
 	return events
 }
 
-// heir has the rival of a station that is gone asked, if there was one.
-func (t *Tracker) heir(gone *station) {
-	if r := gone.rival; !r.at.IsZero() && t.links[r.link] != nil {
+// askClaimant has the station asked that last claimed the address of one that is gone.
+func (t *Tracker) askClaimant(gone *station) {
+	if r := gone.claim; !r.at.IsZero() && t.links[r.link] != nil {
 		if s := t.add(r.link, gone.ip); s != nil {
 			s.mac, s.next = r.mac, r.at
 			heap.Fix(&t.queue, s.index)
@@ -303,14 +303,14 @@ func (t *Tracker) heir(gone *station) {
 	}
 }
 
-// drop forgets a station, and reports it if the user believes in it.
+// drop removes a station, and reports it as Gone if the user knows of it.
 func (t *Tracker) drop(s *station, events []Event) []Event {
 	heap.Remove(&t.queue, s.index)
 	delete(t.entries, s.ip)
 	if l := t.links[s.link]; l != nil {
 		l.count--
 	}
-	if !s.told && !s.presumed {
+	if !s.reported && !s.seeded {
 		return events // it only wanted the address
 	}
 	return append(events, Event{Kind: Gone, IP: s.ip, IfIndex: cmp.Or(s.from, s.link), MAC: s.mac})

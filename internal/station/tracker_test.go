@@ -14,7 +14,7 @@ func FuzzTracker(f *testing.F) {
 	f.Add([]byte{0x00, 0x11, 0x21, 0x95, 0x12, 0x95, 0x95, 0x95, 0x95, 0x31, 0x95})
 	f.Add([]byte("\x11\x51\x95\x95\x95\x95\x95\x01\x61\x11\x95\x95\x95\x95\x95"))
 	f.Fuzz(func(t *testing.T, script []byte) {
-		m := model{t: t, Tracker: New(Config{PerLink: 2}), known: map[netip.Addr]bool{}, presumed: map[netip.Addr]bool{}, at: map[netip.Addr]int{}}
+		m := model{t: t, Tracker: New(Config{PerLink: 2}), known: map[netip.Addr]bool{}, seeded: map[netip.Addr]bool{}, at: map[netip.Addr]int{}}
 		now := time.Unix(0, 0)
 		for _, b := range script {
 			link, mac := 1+int(b>>3&3), ether.MAC{2, 0, 0, 0, 0, b >> 1 & 3}
@@ -35,7 +35,7 @@ func FuzzTracker(f *testing.F) {
 				}
 			case 5:
 				if m.links[link] != nil && m.entries[ip] == nil && m.links[link].count < 2 {
-					m.presumed[ip] = true
+					m.seeded[ip] = true
 				}
 				m.Seed(now, link, ip)
 			case 6:
@@ -46,12 +46,12 @@ func FuzzTracker(f *testing.F) {
 	})
 }
 
-// model is what the events have told so far.
+// model is what the events have said so far.
 type model struct {
 	*Tracker
-	t               *testing.T
-	known, presumed map[netip.Addr]bool
-	at              map[netip.Addr]int
+	t             *testing.T
+	known, seeded map[netip.Addr]bool
+	at            map[netip.Addr]int
 }
 
 func (m *model) took(events []Event) {
@@ -74,11 +74,11 @@ func (m *model) took(events []Event) {
 				m.t.Fatalf("%v about somebody unknown", e)
 			}
 		case Gone:
-			if !known && !m.presumed[e.IP] || known && m.at[e.IP] != e.IfIndex {
+			if !known && !m.seeded[e.IP] || known && m.at[e.IP] != e.IfIndex {
 				m.t.Fatalf("%v, and it was known %v on link %d", e, known, m.at[e.IP])
 			}
 			delete(m.known, e.IP)
-			delete(m.presumed, e.IP)
+			delete(m.seeded, e.IP)
 		}
 	}
 }
@@ -88,7 +88,7 @@ func (m *model) check() {
 	count := map[int]int{}
 	for ip, s := range m.entries {
 		count[s.link]++
-		if m.queue[s.index] != s || s.ip != ip || s.told != m.known[ip] {
+		if m.queue[s.index] != s || s.ip != ip || s.reported != m.known[ip] {
 			m.t.Fatalf("%v: %+v, known %v", ip, s, m.known[ip])
 		}
 	}
