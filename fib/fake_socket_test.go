@@ -380,5 +380,5 @@ func (m *fake) sockets() sockets {
 // stillFIB is a FIB over a fake kernel whose owner has no goroutine: tests call it.
 func stillFIB(config Config, m *fake) (*FIB, *owner) {
 	f := newFakeFIB(config, m)
-	return f, f.newOwner(m.sockets())
+	return f, newOwner(f, m.sockets())
 }

@@ -63,7 +63,7 @@ func (f *FIB) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return f.newOwner(s).live(ctx)
+	return newOwner(f, s).live(ctx)
 }
 
 // end makes everything else return ErrClosed.
@@ -221,45 +221,4 @@ func (f *FIB) Probe(ifindex int, addr netip.Addr, mac [6]byte) {
 		c.Probe(wire.Neighbor{IfIndex: ifindex, Addr: addr, MAC: mac})
 		return nil
 	})
-}
-
-// NextHops lists the next-hop objects of ours that are in the kernel now, so that
-// another process (see package bfd) can remove dead ones if this one can not.
-// EventNextHops tells when the answer has changed.
-func (f *FIB) NextHops() []NextHopObject {
-	f.lock()
-	defer f.unlock()
-	list := f.core.NextHops()
-	out := make([]NextHopObject, len(list))
-	for i := range list {
-		out[i] = NextHopObject(list[i])
-	}
-	return out
-}
-
-// Gateways lists the gateways of all desired routes with several next hops, sorted:
-// those for which GatewayDown makes a difference. Unlike NextHops it does not
-// depend on what is in the kernel at the moment: somebody else may have removed a
-// dead next hop before word of it came.
-func (f *FIB) Gateways() []Gateway {
-	f.lock()
-	defer f.unlock()
-	list := f.core.Gateways()
-	out := make([]Gateway, len(list))
-	for i := range list {
-		out[i] = Gateway(list[i])
-	}
-	return out
-}
-
-// Links lists the interfaces, by index. Empty before EventSynced.
-func (f *FIB) Links() []Link {
-	f.lock()
-	defer f.unlock()
-	list := f.core.Links()
-	out := make([]Link, len(list))
-	for i := range list {
-		out[i] = Link(list[i])
-	}
-	return out
 }

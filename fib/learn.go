@@ -33,13 +33,6 @@ type Filter struct {
 	Accept func(Learned) bool
 }
 
-// Learned is a route that somebody else put into the kernel.
-type Learned struct {
-	Route
-	// Protocol is rtm_protocol.
-	Protocol uint8
-}
-
 // LearnChange is a change of one learned route.
 type LearnChange struct {
 	Learned

@@ -27,7 +27,7 @@ type owner struct {
 	once   sync.Once
 }
 
-func (f *FIB) newOwner(s sockets) *owner {
+func newOwner(f *FIB, s sockets) *owner {
 	o := &owner{fib: f, core: f.core, io: s, writer: rtnl.NewWriter(s.commands), buffer: make([]byte, rtnl.DatagramSize)}
 	o.steps = o.order()
 	return o

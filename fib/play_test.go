@@ -167,7 +167,7 @@ func (p *player) start() {
 	if p.follow != nil {
 		p.follow = follow(p.f, RouteFilter{})
 	}
-	p.o = p.f.newOwner(p.m.sockets())
+	p.o = newOwner(p.f, p.m.sockets())
 	p.o.steps = slices.Insert(p.o.steps, 0, func() error {
 		p.moment.Lock()
 		defer p.moment.Unlock()

@@ -146,3 +146,10 @@ func (t RouteType) String() string { return wire.RouteType(t).String() }
 
 // String formats the key as `203.0.113.1/32 table 90 metric 10`.
 func (k RouteKey) String() string { return wire.RouteKey(k).String() }
+
+// Learned is a route that somebody else put into the kernel.
+type Learned struct {
+	Route
+	// Protocol is rtm_protocol.
+	Protocol uint8
+}
