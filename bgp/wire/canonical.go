@@ -74,9 +74,9 @@ func widen(a Attr, get func(AttrType) (Attr, bool)) []byte {
 }
 
 // widenPath appends to b the first n AS numbers (as pathLen counts) of a 2-octet
-// path.
+// path, with the confederation segments before and right after them.
 func widenPath(b, path []byte, n int) []byte {
-	for len(path) >= 2 && n > 0 {
+	for len(path) >= 2 {
 		t, count := SegmentType(path[0]), int(path[1])
 		take := count
 		switch t {
@@ -84,11 +84,20 @@ func widenPath(b, path []byte, n int) []byte {
 			take = min(count, n)
 			n -= take
 		case ASSet:
-			n--
+			if n == 0 {
+				take = 0
+			}
+			n = max(n-1, 0)
+		}
+		if take == 0 {
+			break
 		}
 		b = append(b, byte(t), byte(take))
 		for i := range take {
 			b = append(b, 0, 0, path[2+2*i], path[3+2*i])
+		}
+		if take < count {
+			break
 		}
 		path = path[2+2*count:]
 	}
@@ -96,8 +105,14 @@ func widenPath(b, path []byte, n int) []byte {
 }
 
 // mergePaths puts the leading AS numbers of the 2-octet path that AS4_PATH lacks in
-// front of it. An AS4_PATH that is longer than the path is ignored. Confederation
-// segments in it are too.
+// front of it. Confederation segments in AS4_PATH are left out. RFC 6793, Section 4.2.3:
+//
+// "If the number of AS numbers in the AS_PATH attribute is less than the number of AS numbers
+// in the AS4_PATH attribute, then the AS4_PATH attribute SHALL be ignored, and the AS_PATH
+// attribute SHALL be taken as the AS path information."
+//
+// "Note that a valid AS_CONFED_SEQUENCE or AS_CONFED_SET path segment SHALL be prepended if it
+// is either the leading path segment or is adjacent to a path segment that is prepended."
 func mergePaths(path, path4 []byte) []byte {
 	missing := pathLen(path, 2) - pathLen(path4, 4)
 	if missing < 0 {
