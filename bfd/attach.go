@@ -243,7 +243,7 @@ func (a *attacher) use(at *attachment) {
 	a.filter(at.rx)
 }
 
-// unuse is the end of an attachment: what nobody uses any more is closed.
+// unuse is the end of an attachment: what no session uses any more is closed.
 func (a *attacher) unuse(at *attachment) {
 	at.rx.users--
 	if at.self {
@@ -303,7 +303,7 @@ func (a *attacher) leave(sp *netnsSockets) {
 	}
 }
 
-// replace gives a session another attachment.
+// replace sets another attachment of a session.
 func (a *attacher) replace(e *entry, c *SessionConfig, want *attachment) {
 	old, s := e.attached, a.server
 	moved := old != nil && old.space != want.space
@@ -340,7 +340,7 @@ func (a *attacher) release(e *entry) {
 	e.attached = nil
 }
 
-// resolve tells an echo session its next hop's link-layer address, and asks the kernel to
+// resolve sets the link-layer address of an echo session's next hop, and asks the kernel to
 // find out what it does not know.
 func (a *attacher) resolve(e *entry) {
 	at, key := e.attached, e.key

@@ -1,7 +1,7 @@
 package bfd
 
-// Broadcaster hands the events of sessions to watchers. It is for who implements [Service]
-// for themselves, as package bfdtest does for tests. It keeps the last event of each
+// Broadcaster hands the events of sessions to watchers. It is for implementations of [Service]
+// outside of this package, such as that of package bfdtest. It keeps the last event of each
 // session, and for each watcher no more than two a session, however slow it is. The zero
 // value is ready for use. It must not be copied. It is safe for concurrent use.
 type Broadcaster struct{ board board }

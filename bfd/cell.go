@@ -6,8 +6,7 @@ import (
 	"time"
 )
 
-// fact is what the owner tells the rest of the world about a session when its
-// state changes.
+// fact is what the owner publishes about a session when its state changes.
 type fact struct {
 	state          State         // bfd.SessionState
 	diag, downDiag Diag          // bfd.LocalDiag now, and when the session last went down

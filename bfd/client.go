@@ -19,8 +19,8 @@ type ClientConfig struct {
 	// Name identifies the client across its restarts: a client that returns
 	// takes over what the last one of the same name left. Zero: "default".
 	Name string
-	// Notice is told when the connection is lost or cannot be made, and why a
-	// session is refused. It must not block. Nil: nobody is told.
+	// Notice is called when the connection is lost or cannot be made, and why a
+	// session is refused. It must not block. Nil: notices are dropped.
 	Notice func(error)
 	// Command, if not empty, is the BFD process's command line: a program, without a
 	// shell, that calls [ListenAndServe] at Socket. Run starts it at its beginning, so
@@ -126,7 +126,7 @@ func (c *Client) Synced() error {
 	return nil
 }
 
-// tell has the process told what is new; the lock is held.
+// tell wakes the goroutine that sends requests; the lock is held.
 func (c *Client) tell() {
 	select {
 	case c.news <- struct{}{}:
@@ -299,7 +299,7 @@ func (c *Client) answered(r bfdcore.Request[Key, SessionConfig], err error) {
 	}
 }
 
-// gone tells of the end of a session that the process has refused; the lock is held. Of
+// gone publishes the end of a session that the process has refused; the lock is held. Of
 // others the process tells.
 func (c *Client) gone(k Key) {
 	if e, ok := c.board.event(k); ok && !c.there[k] {
@@ -355,7 +355,7 @@ func (c *Client) event(e Event, seen map[Key]bool) {
 	c.board.post(e, nil)
 }
 
-// vanished tells of sessions that the process no longer has, except those that
+// vanished publishes the end of sessions that the process no longer has, except those that
 // this client is about to add again.
 func (c *Client) vanished(seen map[Key]bool) {
 	c.mu.Lock()

@@ -89,7 +89,7 @@ type SessionConfig struct {
 	// Passive sends nothing before the remote system was heard (RFC 5880,
 	// Section 6.1).
 	Passive bool
-	// AdminDown holds the session in AdminDown, and tells the remote system so.
+	// AdminDown holds the session in AdminDown, which it signals to the remote system.
 	AdminDown bool
 	// MinTTL is the least TTL or hop limit accepted on a multihop session. Zero:
 	// any. Single-hop sessions always require 255 (RFC 5881, Section 5).

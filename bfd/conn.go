@@ -12,7 +12,7 @@ import (
 
 // conn is a client's connection, seen from the BFD process. A client that does
 // not read blocks the goroutines of its own connection and nothing else: what it
-// has to be told is a bounded state of its Watcher, not a queue.
+// has to receive is a bounded state of its Watcher, not a queue.
 type conn struct {
 	stream
 	process *process   // that the client talks to
@@ -63,7 +63,7 @@ func (p *process) shared(f func(*sharing)) {
 	f(p.sharing)
 }
 
-// welcome waits until the other side has said who it is. It reports whether that is a
+// welcome waits for the hello of the other side. It reports whether that is a
 // client, which is connected then.
 func (c *conn) welcome() bool {
 	_ = c.SetReadDeadline(time.Now().Add(helloTime))

@@ -42,7 +42,7 @@ func newRing() *ring {
 	return r
 }
 
-// reset gives the kernel the whole buffers again.
+// reset makes the whole buffers available to the kernel again.
 func (r *ring) reset() {
 	for i := range r.msgs {
 		r.msgs[i].hdr.Namelen = unix.SizeofSockaddrInet6

@@ -129,7 +129,7 @@ func (e *entry) sendBy(link int) {
 	e.msg.SetControllen(unix.CmsgSpace(12))
 }
 
-// setNeighbor tells an echo session the next hop's link-layer address; zero length:
+// setNeighbor sets the link-layer address of an echo session's next hop; zero length:
 // unknown, nothing can be sent.
 func (e *entry) setNeighbor(ifindex int, mac []byte) {
 	protocol := uint16(etherIPv4)

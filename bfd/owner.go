@@ -222,7 +222,7 @@ func (o *owner) effects(e *entry, f Effects) {
 	}
 }
 
-// publish tells the readers of state changes.
+// publish marks the sessions whose state has changed for each reader.
 func (o *owner) publish(e *entry) {
 	e.cell.write(e.fact())
 	for _, m := range o.readers {
@@ -294,7 +294,7 @@ func (o *owner) insert(e *entry) {
 	o.publish(e)
 }
 
-// attach gives a session what it needs to send and to receive.
+// attach sets what a session needs to send and to receive.
 func (o *owner) attach(e *entry, a *attachment, f frame) {
 	o.detach(e)
 	e.tx, e.local = a.tx, a.local
@@ -356,7 +356,7 @@ func (o *owner) farewell() {
 	o.stop = true
 }
 
-// renumber gives a session another discriminator: it now runs somewhere else, with
+// renumber sets another discriminator of a session: it now runs somewhere else, with
 // another remote system at its end.
 func (o *owner) renumber(e *entry, discr uint32) {
 	if e.done.Load() {

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// schedFIFO gives the calling thread SCHED_FIFO. Threads that it creates are ordinary ones.
+// schedFIFO puts the calling thread under SCHED_FIFO. Threads that it creates are ordinary ones.
 func schedFIFO(priority int) error {
 	err := unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Flags: unix.SCHED_FLAG_RESET_ON_FORK, Priority: uint32(priority)}, 0)
 	if err != nil {
@@ -52,7 +52,7 @@ func (p *epoller) begin(c *Config) (lacks []error, err error) {
 // this slack it does so 20 times a second, in place of thousands.
 const slack = "50000000"
 
-// quiet gives the process's other threads timer slack. Those created later inherit it.
+// quiet sets timer slack for the process's other threads. Those created later inherit it.
 // Without CAP_SYS_NICE the process costs more while it is idle, and nothing else.
 func (p *epoller) quiet() {
 	tasks, _ := os.ReadDir("/proc/self/task")

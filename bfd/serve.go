@@ -207,7 +207,7 @@ func (p *process) over() bool {
 	}
 }
 
-// notice tells what an operator should know, but not the same all the time.
+// notice passes on what an operator should know, but no repetitions.
 func (p *process) notice(err error) {
 	if p.notices.is(err, time.Now()) {
 		p.cfg.Notice(err)
@@ -247,7 +247,7 @@ func (p *process) crowdOut(limit int) {
 	}
 }
 
-// greet notes that a connection has said hello.
+// greet records that a connection has sent its hello.
 func (p *process) greet(c *conn) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -279,7 +279,7 @@ func (p *process) hangUp() {
 	}
 }
 
-// repeats tells errors that are news from those that only repeat the last one. The zero
+// repeats leaves out errors that only repeat the last one. The zero
 // value is ready for use.
 type repeats struct {
 	mu   sync.Mutex // guards the following
@@ -287,10 +287,10 @@ type repeats struct {
 	at   time.Time  // when it was let through
 }
 
-// repeatAfter is how long an error is no news.
+// repeatAfter is how long the same error is left out.
 const repeatAfter = time.Minute
 
-// is reports whether err is news.
+// is reports whether err is to be passed on.
 func (r *repeats) is(err error, now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -32,7 +32,7 @@ type Config struct {
 	// daemon can serve other local addresses of the same namespace. See the
 	// package comment for what the kernel makes of it.
 	Coexist bool
-	// Notice is told what an operator should know and is no change of a session:
+	// Notice is called with what an operator should know and is no change of a session:
 	// real-time priority not permitted, memory not locked, packets without
 	// priority. It may be called from any goroutine and must not block. Nil:
 	// nobody is told.
@@ -156,7 +156,7 @@ func (s *Server) end(e *entry) error {
 	return nil
 }
 
-// change gives a session new parameters, or a lingering one its life back. It
+// change sets new parameters of a session, and takes a lingering one into use again. It
 // returns false if the lingering was over.
 func (s *Server) change(e *entry, c SessionConfig) (alive bool, err error) {
 	f := func(o *owner) {
@@ -232,7 +232,7 @@ func (s *Server) freeDiscr() uint32 {
 	}
 }
 
-// newPort gives every session a source port of its own (RFC 5881, Section 4).
+// newPort returns a source port that no other session has (RFC 5881, Section 4).
 func (s *Server) newPort() uint16 {
 	s.ports++
 	return uint16(49152 + s.ports%maxSessions)

@@ -13,7 +13,7 @@ type Service interface {
 	// taken, or the process out of descriptors, is Down with ReasonUnavailable, and is
 	// tried again until it can.
 	Add(SessionConfig) error
-	// Remove takes the session to AdminDown, tells the remote system, and
+	// Remove takes the session to AdminDown, which it signals to the remote system, and
 	// forgets it. ErrNoSession: there is none.
 	Remove(Key) error
 	// Sessions returns the status of every session, in no particular order.

@@ -18,7 +18,7 @@ const (
 
 var stateNames = [...]string{"AdminDown", "Down", "Init", "Up"}
 
-// String returns the name that RFC 5880, Section 6.2, gives the state.
+// String returns the name that RFC 5880, Section 6.2, has for the state.
 func (s State) String() string { return enum.String("State", stateNames[:], s) }
 
 // Diag is the diagnostic code that a system sends to say why its session last

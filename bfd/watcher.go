@@ -18,7 +18,7 @@ type board struct {
 	closed   bool                  // the Service has ended
 }
 
-// pending is what a watcher has not yet been told about one session.
+// pending is what a watcher has not yet returned about one session.
 type pending struct {
 	down *Event // a Down that a later Up would hide
 	last Event
@@ -73,7 +73,7 @@ func (b *board) post(e Event, down *Event) {
 	}
 }
 
-// close ends every watcher: Next returns ErrClosed once it has told everything.
+// close ends every watcher: Next returns ErrClosed once it has returned every event.
 func (b *board) close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -24,7 +24,7 @@ type Config struct {
 	ClusterID netip.Addr
 	// Listen holds the addresses on which peers may connect, with the port (0
 	// means 179). An unspecified address listens on all addresses of its
-	// family. Empty: nobody can connect, we only dial.
+	// family. Empty: no peer can connect, we only dial.
 	Listen []netip.AddrPort
 	// Device binds the sockets of Listen to a device (SO_BINDTODEVICE), which may be a
 	// VRF: nobody else hears what arrives in one. "" binds to none. A Listener of the

@@ -115,7 +115,7 @@ func (c *conn) close(final []byte) {
 // Owner only.
 func (c *conn) writable() bool { return !c.busy && c.writeErr == nil }
 
-// send gives messages to the writer, which must be free. Owner only.
+// send hands messages to the writer, which must be free. Owner only.
 func (c *conn) send(b []byte) {
 	c.busy = true
 	c.tx <- b

@@ -195,7 +195,7 @@ func (s *slot) count(t wire.MessageType, octets int) {
 	s.info.set(func(st *PeerStatus) { st.Sent.count(t, octets) })
 }
 
-// send gives the messages that wait to the writer, which must be free.
+// send hands the messages that wait to the writer, which must be free.
 func (s *slot) send() {
 	if len(s.ctl) > 0 {
 		s.c.send(s.ctl)

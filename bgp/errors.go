@@ -82,7 +82,7 @@ var (
 	errMaxPrefixes = errors.New("maximum number of prefixes exceeded")
 )
 
-// MarshalJSON gives programs the parts and people the text.
+// MarshalJSON returns an object with the parts, for programs, and the text, for people.
 func (e *PeerError) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
 		Time           time.Time

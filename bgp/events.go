@@ -199,7 +199,7 @@ func (s *Watcher) Close() {
 	s.signal()
 }
 
-// eventHub gives each event to all subscribers and never waits for any of them. It
+// eventHub hands each event to all watchers and never waits for any of them. It
 // remembers what a new one must know.
 type eventHub struct {
 	mu     sync.Mutex            // guards the following, and the queues of subs

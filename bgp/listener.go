@@ -127,7 +127,7 @@ func (l *listener) set(fd int, d demand) (err error) {
 }
 
 // guards reports whether the kernel has checked connections from prefix with a key, or there
-// is none: a listener without a peer's key lets everybody in who claims its address.
+// is none: a listener without a peer's key lets in every sender that claims its address.
 func (l *listener) guards(want md5Key) bool {
 	if want.key == "" {
 		return true

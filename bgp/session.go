@@ -129,7 +129,7 @@ func (s *session) endOfRIB(now time.Time, f wire.Family) {
 	}
 }
 
-// fill gives the writer UPDATEs, after the control messages that wait. It reports whether it
+// fill hands UPDATEs to the writer, after the control messages that wait. It reports whether it
 // sent anything.
 func (s *session) fill(now time.Time) bool {
 	if !s.pending || now.Before(s.fillAt) || len(s.slot.ctl) > maxControl {

@@ -68,7 +68,7 @@ func setGTSM(fd int, ipv6 bool) error {
 	return sock.SetMinTTL(fd, ipv6, 255)
 }
 
-// unread returns the number of octets the kernel has received and nobody has
+// unread returns the number of octets the kernel has received and the reader has not
 // read, 0 if that is not known.
 func unread(c any) int {
 	sc, ok := c.(syscall.Conn)

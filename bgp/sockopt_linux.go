@@ -51,7 +51,7 @@ func setFreebind(fd int, ipv6 bool) error {
 	return os.NewSyscallError("setsockopt IP_FREEBIND", unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_FREEBIND, 1))
 }
 
-// setUserTimeout bounds how long TCP retransmits what nobody acknowledges: twice
+// setUserTimeout bounds how long TCP retransmits what the peer does not acknowledge: twice
 // the hold time, so that the hold timer, which can say why, decides first.
 func setUserTimeout(fd int, hold time.Duration) error {
 	ms := int(2 * hold / time.Millisecond)

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// setTimeout tells TCP the hold time of its session. Connections that are not
+// setTimeout sets TCP's timeouts from the hold time of its session. Connections that are not
 // the kernel's do without.
 func setTimeout(nc net.Conn, hold time.Duration) {
 	sc, ok := nc.(syscall.Conn)

@@ -56,7 +56,7 @@ type Conn struct {
 	out [Batch]afpacket.Frame // frames of the Write under way
 }
 
-// Listen opens a Conn without interfaces; [Conn.Add] gives it some. It needs
+// Listen opens a Conn without interfaces; [Conn.Add] adds some. It needs
 // CAP_NET_RAW, and CAP_SYS_ADMIN to enter another namespace. Elsewhere than on Linux it
 // returns [errors.ErrUnsupported].
 func Listen(cfg Config) (*Conn, error) {

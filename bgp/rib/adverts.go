@@ -45,7 +45,7 @@ func (s *adverts) head(id destID) uint32 {
 	return 0
 }
 
-// setHead sets the head of a destination, and gives the page back with the last.
+// setHead sets the head of a destination, and frees the page with its last one.
 func (s *adverts) setHead(id destID, at uint32) {
 	pages, i := &s.heads[id/v6&1], id&^v6
 	no := int(i >> slabBits)
@@ -148,7 +148,7 @@ func (s *adverts) put(id destID, a advert) (pins int) {
 	return 1 - min(before, 1)
 }
 
-// trim cuts the zero values at the end of a slice off, and gives back room that it no longer
+// trim cuts the zero values at the end of a slice off, and frees memory that it no longer
 // needs.
 func trim[T comparable](s []T) []T {
 	var zero T

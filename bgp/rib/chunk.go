@@ -2,7 +2,7 @@ package rib
 
 import "slices"
 
-// chunk is a run of encoded messages. It does not change while anybody reads it.
+// chunk is a run of encoded messages. It does not change while a member reads it.
 type chunk struct {
 	data  []byte    // the messages, one after another
 	msgs  []message // where each of them is
@@ -22,7 +22,7 @@ func (t *Table) newChunk(octets int) *chunk {
 	return &chunk{data: make([]byte, 0, octets)}
 }
 
-// recycle takes a chunk back that nobody reads any more, unless it is large: what a burst
+// recycle takes a chunk back that no member reads any more, unless it is large: what a burst
 // needed is not kept.
 func (t *Table) recycle(c *chunk) {
 	if len(t.chunks) < 4 && cap(c.data) <= 64<<10 && cap(c.msgs) <= 1<<10 {

@@ -9,7 +9,7 @@ import (
 )
 
 // destID names a destination: a prefix that has paths, or that a reader still has to
-// hear about. The bit v6 tells the family; the rest is an index of its slab.
+// hear about. The bit v6 is the family; the rest is an index of its slab.
 type destID = uint32
 
 const v6 destID = 1 << 25 // maxDests of each family; see slotIDBits

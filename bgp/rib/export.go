@@ -10,7 +10,7 @@ import (
 // exported returns the attribute set, with a reference, with which a path goes out to the
 // group, 0 if it does not:
 //
-//   - NO_ADVERTISE goes to nobody, NO_EXPORT to no other AS (RFC 1997);
+//   - NO_ADVERTISE goes to no peer, NO_EXPORT to no other AS (RFC 1997);
 //   - what an iBGP peer sent goes to other iBGP peers only by reflection: from clients to
 //     all, from others to clients (RFC 4456, Section 6);
 //   - long-lived stale paths go to peers that know of such (RFC 9494, Section 4.3);

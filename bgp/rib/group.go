@@ -120,7 +120,7 @@ func (t *Table) dropGroup(g *group) {
 	t.attrs.forget(g.who)
 }
 
-// wakeAll tells the members that there is something to send.
+// wakeAll notifies the members that there is something to send.
 func (g *group) wakeAll() {
 	for _, o := range g.members {
 		o.wake()

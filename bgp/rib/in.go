@@ -209,7 +209,7 @@ func (in *In) refuseNew(l *pathList, d destID, e *dest, n wire.NLRI, stale uint3
 	return why
 }
 
-// replace gives a path new attributes (taking over the reference), clears its stale mark
+// replace sets new attributes of a path (taking over the reference), clears its stale mark
 // and puts it where it belongs now.
 func (t *Table) replace(in *In, d destID, e *dest, id uint32, attr attrID) {
 	p := t.paths.at(id)
@@ -269,7 +269,7 @@ func (in *In) remove(id uint32) {
 	t.settle(d, e)
 }
 
-// changed tells readers that the path of a destination with an identifier for sending has
+// changed reports to readers that the path of a destination with an identifier for sending has
 // changed, unless selection is deferred.
 func (t *Table) changed(in *In, d destID, l level, out uint16) {
 	if t.deferred && in.no != localPeer {

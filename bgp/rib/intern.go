@@ -14,7 +14,7 @@ type attrID = uint32
 
 // attrSet is one interned attribute set with what the decision process wants of it.
 //
-// It is in use while it has refs: from paths, from what is advertised, from whoever works with
+// It is in use while it has refs: from paths, from what is advertised, from the code that works with
 // it. A set in use remembers by its edges what policies made of it. An edge keeps the sets alive
 // that it names, by holds. A set that only has holds forgets its own edges: so edges cannot
 // keep each other alive in a circle, however policies lead from one set to another and back,

@@ -149,8 +149,8 @@ func (t *Table) compareForRank(i, j uint32) int {
 	return cmp.Or(c, cmp.Compare(x.neighbour, y.neighbour), cmp.Compare(x.med, y.med))
 }
 
-// standing says who would notice if a path went: levelBest if it is the best one, levelMulti
-// if it may be in the best multipath set.
+// standing returns the level of the change that the end of a path would be:
+// levelBest if it is the best one, levelMulti if it may be in the best multipath set.
 func (t *Table) standing(d *dest, id uint32) level {
 	best := t.best(d)
 	switch {

@@ -163,7 +163,7 @@ func (o *Out) wake() {
 }
 
 // Fill writes whole messages into buf, as many as there are and fit, and returns the number
-// of octets. 0 means that there is nothing to send; Notify tells when that changes. buf
+// of octets. 0 means that there is nothing to send; Notify is called when that changes. buf
 // must have room for a message of the longest kind: 4096 octets, or 65535 with
 // ExtendedMessages.
 //

@@ -36,7 +36,7 @@ func (s *outSet) pop() uint16 {
 	return 0
 }
 
-// outPool gives out the path identifiers for sending of a destination, the lowest first. The
+// outPool hands out the path identifiers for sending of a destination, the lowest first. The
 // zero value has all of them, 1 to pathsMax.
 type outPool struct {
 	used []uint64 // a bit an identifier

@@ -48,7 +48,7 @@ type Route struct {
 	why  Reason // why it is refused, if it is
 }
 
-// begin prepares the table's Route for a policy. It takes a reference on attr, which whoever
+// begin prepares the table's Route for a policy. It takes a reference on attr, which the code that
 // ends up with r.attr owns. The attributes were made of root, on which the caller has a
 // reference.
 func (t *Table) begin(from *In, prefix netip.Prefix, pathID uint32, root, attr attrID) *Route {

@@ -139,7 +139,7 @@ func (g *group) comparePaths(id destID, some *outSet, following bool) bool {
 }
 
 // renew says what becomes of an advert that is replaced by another one with its path identifier,
-// and gives the reference of the old one back.
+// and releases the reference of the old one.
 func (g *group) renew(id destID, old, new advert, following bool) {
 	if old != new {
 		if old.src != new.src && new.src != localPeer && g.memberOf(new.src) {
@@ -160,7 +160,8 @@ func (g *group) memberOf(peer uint16) bool {
 	return false
 }
 
-// say tells the members: those in step by the batch, the others by their dirty set.
+// say records an announcement or a withdrawal for the members: in the batch for those in
+// step, in their dirty sets for the others.
 func (g *group) say(id destID, out uint16, k bucketKey, following bool) {
 	if following {
 		g.t.batch.add(g.t, id, out, k)
@@ -177,7 +178,7 @@ func (g *group) say(id destID, out uint16, k bucketKey, following bool) {
 }
 
 // views lists what should be advertised for a destination. The paths of a sole member take
-// a place among the best N, like anybody's, but are not listed.
+// a place among the best N, like those of other peers, but are not listed.
 func (g *group) views(id destID, list []advert) []advert {
 	t := g.t
 	d := t.at(id)

@@ -138,7 +138,7 @@ type reader struct {
 	wake     func()  // the set is no longer empty
 }
 
-// touch tells the readers of a change of a path.
+// touch marks a destination dirty for each reader that is interested in such a change of a path.
 func (t *Table) touch(id destID, l level, out uint16) {
 	for _, r := range t.readers {
 		if l <= r.interest && r.families[id/v6&1] {
@@ -147,7 +147,7 @@ func (t *Table) touch(id destID, l level, out uint16) {
 	}
 }
 
-// touchAll tells the readers that every path of a destination may have changed.
+// touchAll is touch for all paths of a destination: any of them may have changed.
 func (t *Table) touchAll(id destID) {
 	for _, r := range t.readers {
 		if was := r.empty(); r.families[id/v6&1] && r.putAll(t, id) && was {
@@ -156,7 +156,7 @@ func (t *Table) touchAll(id destID) {
 	}
 }
 
-// tell tells one reader of a change of a path.
+// tell is touch for one reader.
 func (t *Table) tell(r *reader, id destID, out uint16) {
 	was, added := r.empty(), false
 	if r.single[id/v6&1] {

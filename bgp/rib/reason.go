@@ -89,7 +89,7 @@ func (c *ReasonCounts) Total() (n uint64) {
 	return n
 }
 
-// MarshalJSON gives an object with the reasons that occurred, by name.
+// MarshalJSON returns an object with the reasons that occurred, by name.
 func (c ReasonCounts) MarshalJSON() ([]byte, error) {
 	byName := map[string]uint64{}
 	for r, n := range c {

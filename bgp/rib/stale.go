@@ -73,7 +73,7 @@ func (in *In) EndRefresh(fam wire.Family) {
 	})
 }
 
-// Drop drops all paths of a family: the session ended, and nobody is to wait for the peer.
+// Drop drops all paths of a family: the session ended, and its paths are not to wait for the peer.
 func (in *In) Drop(fam wire.Family) {
 	in.t.mu.Lock()
 	defer in.t.mu.Unlock()
@@ -103,7 +103,7 @@ const pathsAtOnce = 512
 const nlriAtOnce = 2048
 
 // each calls f for every path of a family that is there now. f may drop the path. The mutex
-// is let go now and then, so that the end of a large session holds nobody up.
+// is let go now and then, so that the end of a large session delays no other user of the table.
 func (in *In) each(fam wire.Family, f func(id uint32, p *path, l *pathList)) {
 	in.t.mu.Lock()
 	defer in.t.mu.Unlock()

@@ -78,7 +78,7 @@ func (u *Update) overrun(raw []byte) {
 	u.bad(d, SubMalformedAttributes, t, nil, "RFC 7606, Section 4", "runs past the end of the path attributes")
 }
 
-// unknown handles an attribute that nobody here knows (RFC 4271, Sections 5 and
+// unknown handles an attribute that this package does not know (RFC 4271, Sections 5 and
 // 6.3): passed on if optional and transitive, dropped if only optional.
 func (u *Update) unknown(s *attrSpec, t AttrType, flags uint8, raw []byte) bool {
 	if flags&FlagOptional == 0 {

@@ -50,7 +50,7 @@ func newRing(n, size int) *ring {
 	return r
 }
 
-// arm gives message i back to the kernel to receive into, with its time stamp if wanted.
+// arm prepares message i for the kernel to receive into, with its time stamp if wanted.
 func (r *ring) arm(i int, stamped bool) {
 	h := &r.msgs[i].hdr
 	r.iovs[i].Base = &r.bufs[i][0]

@@ -55,7 +55,7 @@ func (c *Conn) bind() error {
 	return nil
 }
 
-// attach gives the socket the filter for a list.
+// attach sets the filter of the socket to that for a list.
 func (c *Conn) attach(list police.List) error {
 	c.prog = filter(c.prog[:0], c.cfg.Accept, list)
 	return attach(c.fd, c.prog)

@@ -2,7 +2,7 @@ package bfdcore
 
 import "net/netip"
 
-// Source is what a packet without our discriminator is told apart by (RFC 5881, Section 3;
+// Source is what distinguishes packets without our discriminator (RFC 5881, Section 3;
 // RFC 5883, Section 4). S names a network namespace.
 type Source[S comparable] struct {
 	Space    S          // the namespace

@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// Desired is what a client wants of the BFD process, and what the process has yet to be
-// told. It outlives connections: a new one is told everything. What the process refuses
-// is tried again, less and less often.
+// Desired is what a client wants of the BFD process, and what of it the process
+// has yet to be sent. It outlives connections: over a new one everything is sent. What the
+// process refuses is tried again, less and less often.
 type Desired[K comparable, C any] struct {
 	// FirstRetry and LastRetry are the shortest and the longest wait before something
 	// refused is tried again.
@@ -77,7 +77,7 @@ func (d *Desired[K, C]) Delete(k K) bool {
 	return true
 }
 
-// changed has the process told.
+// changed queues an item to be sent to the process.
 func (d *Desired[K, C]) changed(k K, it *item[C]) {
 	it.change++
 	it.refused = false

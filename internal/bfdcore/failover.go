@@ -29,7 +29,7 @@ type Kernel interface {
 	NextHop(id uint32) (NextHop, error)
 	Groups() ([]NextHop, error)
 	Delete(id uint32) error
-	// Replace gives a group other members.
+	// Replace sets the members of a group.
 	Replace(group NextHop) error
 }
 

@@ -10,7 +10,7 @@
 //   - while the reader is behind, if it is one of those that it is behind with, until the
 //     reader has caught up. An interface without a limit thus gets what others leave.
 //
-// What comes from interfaces that nobody asked for is dropped in the kernel, too.
+// What comes from interfaces that were not added is dropped in the kernel, too.
 //
 // A flood is noticed when the reader comes to it. One that begins while frames of another
 // one wait is noticed after those; several that begin within that time can fill the
