@@ -32,7 +32,7 @@ func newFrame(local, peer netip.Addr, sport, dport uint16) frame {
 		copy(f.b[8:], src)
 		copy(f.b[24:], dst)
 	} else {
-		f.b[0], f.b[1], f.b[8], f.b[9] = 0x45, cs6, 255, 17 // the kernel fills in the checksum
+		f.b[0], f.b[1], f.b[8], f.b[9] = 0x45, cs6, 255, 17 // the kernel fills in the checksum (raw(7))
 		copy(f.b[12:], src)
 		copy(f.b[16:], dst)
 	}
@@ -54,7 +54,7 @@ func (f *frame) finish(b []byte) []byte {
 	if f.header == 40 {
 		binary.BigEndian.PutUint16(b[4:], uint16(n))
 	} else {
-		f.id = max(1, f.id+1) // the kernel fills in zero
+		f.id = max(1, f.id+1) // the kernel replaces zero (raw(7))
 		binary.BigEndian.PutUint16(b[2:], uint16(len(b)))
 		binary.BigEndian.PutUint16(b[4:], f.id)
 		if f.whole {

@@ -16,15 +16,21 @@ func (s *Session) Receive(now time.Duration, p *Packet) Effects {
 	s.demand, s.remoteC = p.Demand, p.ControlIndependent
 	s.remoteRx, s.remoteTx, s.remoteMult = p.RequiredMinRx, p.DesiredMinTx, p.Multiplier
 	s.silence = 2 * s.detectTime()
+	// "If a Poll Sequence is being transmitted by the local system and the Final (F) bit in
+	// the received packet is set, the Poll Sequence MUST be terminated."
 	if p.Final && s.poll {
 		s.endPoll(now)
 	}
+	// "If bfd.SessionState is AdminDown, Discard the packet": what it said about intervals is
+	// kept, as the RFC stores that before.
 	if s.state == StateAdminDown {
 		s.rearm(now)
 		return 0
 	}
 	e := s.react(now, p)
 	s.rearm(now)
+	// "If the Poll (P) bit is set, send a BFD Control packet to the remote system with the
+	// Poll (P) bit clear, and the Final (F) bit set".
 	if p.Poll {
 		s.final = true
 		e |= EffectSend
@@ -32,8 +38,10 @@ func (s *Session) Receive(now time.Duration, p *Packet) Effects {
 	return e
 }
 
-// authentic is the authentication step: the A bit must be set exactly when
-// authentication is in use.
+// authentic is the authentication step of RFC 5880, Section 6.8.6: "If the A bit is set and no
+// authentication is in use (bfd.AuthType is zero), the packet MUST be discarded. If the A bit
+// is clear and authentication is in use (bfd.AuthType is nonzero), the packet MUST be
+// discarded." No session begins to use it because a packet asks for it.
 func (s *Session) authentic(p *Packet) bool {
 	if s.auth == nil {
 		return p.auth == nil
@@ -42,7 +50,15 @@ func (s *Session) authentic(p *Packet) bool {
 }
 
 // react is the state machine of RFC 5880, Section 6.2, as Section 6.8.6 spells
-// it out.
+// it out, by the state of the session and the state received:
+//
+//	any but Down, AdminDown   Down, Neighbor Signaled Session Down (3)
+//	Down, Down                Init
+//	Down, Init                Up
+//	Init, Init or Up          Up
+//	Up, Down                  Down, Neighbor Signaled Session Down (3)
+//
+// Everything else changes nothing.
 func (s *Session) react(now time.Duration, p *Packet) Effects {
 	switch {
 	case p.State == StateAdminDown:

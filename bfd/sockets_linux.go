@@ -33,8 +33,8 @@ func (n *linuxNamespace) open(family, typ, protocol int, setup func(fd int) erro
 	return fd, nil
 }
 
-// sender opens a raw socket: it receives nothing, and takes whole packets with their
-// headers.
+// sender opens a raw socket of IPPROTO_RAW: it receives nothing, and takes whole packets with
+// their headers (raw(7)).
 func (n *linuxNamespace) sender(ipv6 bool) (fd int, lacks, err error) {
 	fd, err = n.open(family(ipv6), unix.SOCK_RAW, unix.IPPROTO_RAW, func(fd int) error {
 		lacks = sock.SetPriority(fd, ipv6)

@@ -12,7 +12,9 @@ import (
 const maxSlack = time.Millisecond
 
 // advertisedTx is bfd.DesiredMinTxInterval: what the user wants while Up, and at
-// least a second otherwise (RFC 5880, Section 6.8.3).
+// least a second otherwise. RFC 5880, Section 6.8.3: "When bfd.SessionState is not Up, the
+// system MUST set bfd.DesiredMinTxInterval to a value of not less than one second
+// (1,000,000 microseconds)."
 func (s *Session) advertisedTx() time.Duration {
 	if s.state == StateUp {
 		return s.cfgTx
@@ -22,7 +24,10 @@ func (s *Session) advertisedTx() time.Duration {
 
 // renegotiate begins a Poll Sequence after an interval changed, and puts into
 // force at once what need not wait for its end: everything while not Up, faster
-// sending, slower receiving (RFC 5880, Section 6.8.3).
+// sending, slower receiving. RFC 5880, Section 6.8.3: "If bfd.DesiredMinTxInterval is
+// increased and bfd.SessionState is Up, the actual transmission interval used MUST NOT change
+// until the Poll Sequence described above has terminated." The same holds for the detection
+// time if bfd.RequiredMinRxInterval is reduced.
 func (s *Session) renegotiate(now time.Duration) {
 	if tx := s.advertisedTx(); s.state != StateUp || tx < s.activeTx {
 		s.activeTx = tx
@@ -52,7 +57,10 @@ func (s *Session) endPoll(now time.Duration) {
 }
 
 // periodic is the interval between periodic packets, before jitter, or 0 if RFC
-// 5880, Section 6.8.7, forbids them.
+// 5880, Section 6.8.7, forbids them: in the Passive role before anything was heard, to a
+// system whose Required Min RX Interval is zero, and to one in Demand mode while both ends
+// are Up and no Poll Sequence runs. It is "the larger of bfd.DesiredMinTxInterval and
+// bfd.RemoteMinRxInterval".
 func (s *Session) periodic(now time.Duration) time.Duration {
 	switch {
 	case s.passive && s.remoteDiscr == 0, s.remoteRx == 0, s.echo && s.state == StateAdminDown:
@@ -77,7 +85,10 @@ func (s *Session) rearm(now time.Duration) {
 
 // schedule sets the next transmission, counted from the last one: after 75 to
 // 100 % of the interval, or 75 to 90 % if one lost packet is enough to end the
-// session (RFC 5880, Section 6.8.7). The slack never reaches below 75 %.
+// session. RFC 5880, Section 6.8.7: "If bfd.DetectMult is equal to 1, the interval between
+// transmitted BFD Control packets MUST be no more than 90% of the negotiated transmission
+// interval, and MUST be no less than 75% of the negotiated transmission interval." The slack
+// never reaches below 75 %.
 func (s *Session) schedule(now time.Duration) {
 	if s.interval == 0 {
 		s.txAt, s.slack, s.opensAt = never, 0, never

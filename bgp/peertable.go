@@ -127,8 +127,8 @@ func (t *peerTable) addRange(r *dynamicRange) error {
 	return nil
 }
 
-// updateRange sets the configuration of the range that has n's prefix to n's. It returns the range, and the peers
-// that are to follow.
+// updateRange sets the configuration of the range that has n's prefix to n's. It returns the
+// range, and the peers that are to follow.
 func (t *peerTable) updateRange(n *dynamicRange) (*dynamicRange, []*peer, error) {
 	r := t.findRange(n.prefix)
 	if r == nil {

@@ -60,7 +60,9 @@ func dialOptions(fd int, peer *PeerConfig) error {
 	return setMD5(fd, md5Key{prefix: hostPrefix(peer.Addr), key: peer.MD5Key})
 }
 
-// setGTSM is RFC 5082, Section 3, both directions.
+// setGTSM is RFC 5082, Section 3, in both directions: we send with TTL 255, and the kernel drops
+// segments with less before TCP sees them (ip(7), IP_MINTTL; net/ipv4/tcp_ipv4.c,
+// tcp_v4_rcv).
 func setGTSM(fd int, ipv6 bool) error {
 	if err := sock.SetTTL(fd, ipv6, 255); err != nil {
 		return err

@@ -9,7 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// setMD5 installs (or deletes) a key on a socket.
+// setMD5 installs (or deletes) a key on a socket: TCP_MD5SIG_EXT with
+// TCP_MD5SIG_FLAG_PREFIX, which Linux has since 4.13 (net/ipv4/tcp_ipv4.c,
+// tcp_v4_parse_md5_keys; tcp(7) does not have it). To delete a key that is not there is
+// ENOENT there (tcp_md5_do_del).
 func setMD5(fd int, k md5Key) error {
 	sig := &unix.TCPMD5Sig{Flags: unix.TCP_MD5SIG_FLAG_PREFIX, Prefixlen: uint8(k.prefix.Bits()), Keylen: uint16(len(k.key))}
 	sig.Addr = sockaddrStorage(k.prefix.Addr())
@@ -43,7 +46,8 @@ func sockaddrStorage(addr netip.Addr) unix.SockaddrStorage {
 	return s
 }
 
-// setFreebind lets a socket be bound to an address that does not exist yet.
+// setFreebind lets a socket be bound to an address that does not exist yet (ip(7),
+// IP_FREEBIND; IPV6_FREEBIND since Linux 4.15).
 func setFreebind(fd int, ipv6 bool) error {
 	if ipv6 {
 		return os.NewSyscallError("setsockopt IPV6_FREEBIND", unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_FREEBIND, 1))
@@ -52,11 +56,12 @@ func setFreebind(fd int, ipv6 bool) error {
 }
 
 // setUserTimeout bounds how long TCP retransmits what the peer does not acknowledge: twice
-// the hold time, so that the hold timer, which can say why, decides first.
+// the hold time, so that the hold timer, which can say why, decides first (tcp(7),
+// TCP_USER_TIMEOUT, in milliseconds).
 func setUserTimeout(fd int, hold time.Duration) error {
 	ms := int(2 * hold / time.Millisecond)
 	return os.NewSyscallError("setsockopt TCP_USER_TIMEOUT", unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, ms))
 }
 
-// received returns the number of octets that wait in a socket.
+// received returns the number of octets that wait in a socket (tcp(7), SIOCINQ).
 func received(fd int) (int, error) { return unix.IoctlGetInt(fd, unix.SIOCINQ) }

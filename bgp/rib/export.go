@@ -94,9 +94,13 @@ func (g *group) appendBase(dst []byte, from Attrs, in *In, reflected bool) []byt
 	switch {
 	case g.key.external:
 		set(wire.AttrASPath, from.ASPath().AppendPrepend(nil, g.t.as, 1))
-		if in.no != localPeer { // RFC 4271, Section 5.1.4: a MED stays between two ASes
+		// RFC 4271, Section 5.1.4: "The MULTI_EXIT_DISC attribute received from a neighboring
+		// AS MUST NOT be propagated to other neighboring ASes."
+		if in.no != localPeer {
 			del(wire.AttrMED)
 		}
+		// RFC 4271, Section 5.1.5: "A BGP speaker MUST NOT include this attribute in UPDATE
+		// messages it sends to external peers".
 		del(wire.AttrLocalPref)
 		del(wire.AttrOriginatorID)
 		del(wire.AttrClusterList)
@@ -104,6 +108,9 @@ func (g *group) appendBase(dst []byte, from Attrs, in *In, reflected bool) []byt
 		if _, ok := from.LocalPref(); !ok { // RFC 4271, Section 5.1.5
 			set(wire.AttrLocalPref, binary.BigEndian.AppendUint32(nil, defaultLocalPref))
 		}
+		// RFC 4456, Section 8: "A BGP speaker SHOULD NOT create an ORIGINATOR_ID attribute if
+		// one already exists." "When an RR reflects a route, it MUST prepend the local
+		// CLUSTER_ID to the CLUSTER_LIST."
 		if reflected {
 			if _, ok := from.OriginatorID(); !ok {
 				set(wire.AttrOriginatorID, binary.BigEndian.AppendUint32(nil, in.routerID))

@@ -4,7 +4,8 @@ import "github.com/hyperfib/hyperfib/bgp/wire"
 
 // MarkStale keeps the paths of a family although the session ended (RFC 4724, Section
 // 4.2): they stay selected and advertised until the peer announces them again, or
-// [In.Sweep]. Those that were stale already, from an earlier restart, are dropped.
+// [In.Sweep]. "To deal with possible consecutive restarts, a route (from the peer) previously
+// marked as stale MUST be deleted."
 func (in *In) MarkStale(fam wire.Family) {
 	in.t.mu.Lock()
 	in.listOf(fam).limit.reset()
@@ -48,8 +49,8 @@ func (in *In) Sweep(fam wire.Family) {
 	})
 }
 
-// EndOfRIB takes in the peer's End-of-RIB: stale paths that it did not announce again are
-// dropped.
+// EndOfRIB takes in the peer's End-of-RIB. RFC 4724, Section 4.2: the receiver "MUST immediately
+// remove any routes from the peer that are still marked as stale for that address family".
 func (in *In) EndOfRIB(fam wire.Family) { in.Sweep(fam) }
 
 // BeginRefresh takes in the Beginning-of-RIB marker of an enhanced route refresh (RFC 7313, Section 4):

@@ -116,6 +116,8 @@ func (in *In) reach(u *wire.Update, l *wire.List, nh wire.NextHop) {
 		t.attrs.release(attr)
 	}()
 	why := in.refusal(t.attrs.at(attr))
+	// RFC 4271, Section 6.3, of NEXT_HOP: "It MUST NOT be the IP address of the receiving
+	// speaker."
 	switch {
 	case why != 0:
 	case (nh.Addr == in.own[0] || nh.Addr == in.own[1]) && nh.Addr.IsValid():
@@ -168,7 +170,10 @@ func (in *In) announce(list *pathList, n wire.NLRI, attr attrID) {
 	}
 }
 
-// refusal returns why no path with these attributes may be used, 0 if it may.
+// refusal returns why no path with these attributes may be used, 0 if it may. RFC 4456,
+// Section 8: a router "SHOULD ignore a route received with its BGP Identifier as the
+// ORIGINATOR_ID. If the local CLUSTER_ID is found in the CLUSTER_LIST, the advertisement
+// received SHOULD be ignored."
 func (in *In) refusal(a *attrSet) Reason {
 	switch {
 	case a.marks&(markLoopAS|markLoopOriginator|markLoopCluster) == 0:

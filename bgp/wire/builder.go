@@ -26,7 +26,11 @@ type Builder struct {
 	tail    Attrs  // attributes that follow MP_REACH_NLRI
 }
 
-// layout is where the NLRI of a message stand.
+// layout is where the NLRI of a message stand (RFC 4271, Section 4.3; RFC 4760, Section 3):
+//
+//	Withdrawn Routes Length (2), Withdrawn Routes
+//	Total Path Attribute Length (2), Path Attributes
+//	NLRI, to the end
 type layout uint8
 
 const (
@@ -38,7 +42,8 @@ const (
 
 // Reach starts an UPDATE that announces NLRI of family f, appended to buf. attrs must
 // not change before Finish. IPv4 NLRI with an IPv4 next hop go into the NLRI field,
-// others into MP_REACH_NLRI, which comes first (RFC 7606, Section 5.1).
+// others into MP_REACH_NLRI. RFC 7606, Section 5.1: it "SHALL be encoded as the very first path
+// attribute in an UPDATE message", so that NLRI are found whatever is wrong with the rest.
 func (b *Builder) Reach(buf []byte, f Family, attrs Attrs, nh NextHop) {
 	if !b.AS4 {
 		attrs = narrow(attrs)

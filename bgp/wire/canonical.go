@@ -54,7 +54,9 @@ func (u *Update) rewrite(b []byte) Attrs {
 }
 
 // widen returns the value of a with 4-octet AS numbers, taken from the AS4
-// attributes where RFC 6793, Section 4.2.3 allows it.
+// attributes where RFC 6793, Section 4.2.3, allows it: if the AS number in AGGREGATOR is not
+// AS_TRANS, "the AS4_AGGREGATOR attribute and the AS4_PATH attribute SHALL be ignored", since a
+// speaker that does not know them has aggregated after one that does.
 func widen(a Attr, get func(AttrType) (Attr, bool)) []byte {
 	aggregator, aggregated := get(AttrAggregator)
 	trusted := !aggregated || binary.BigEndian.Uint16(aggregator.Value) == ASTrans

@@ -79,7 +79,10 @@ type LongLived struct {
 }
 
 // FQDN names the speaker (draft-walton-bgp-hostname-capability).
-type FQDN struct{ Host, Domain string } // either may be empty
+type FQDN struct {
+	Host   string // may be empty; what exceeds 126 octets is not sent
+	Domain string // likewise
+}
 
 // HasFamily reports whether NLRI of f may be exchanged: announced, or IPv4 unicast
 // from a peer that announces no family at all (RFC 4760, Section 8).

@@ -106,7 +106,11 @@ func (c ExtCommunities) Contains(x ExtCommunity) bool {
 }
 
 // LargeCommunity is a large community (RFC 8092, Section 3).
-type LargeCommunity struct{ Global, Local1, Local2 uint32 } // Global Administrator and Local Data Parts
+type LargeCommunity struct {
+	Global uint32 // Global Administrator: an AS number
+	Local1 uint32 // Local Data Part 1
+	Local2 uint32 // Local Data Part 2
+}
 
 // String returns "65000:1:2".
 func (c LargeCommunity) String() string {

@@ -159,7 +159,8 @@ func (u *Update) settle() error {
 	return u.err
 }
 
-// fail keeps the strongest error, the first of equals.
+// fail keeps the strongest error, the first of equals. RFC 7606, Section 3(h): if several
+// attributes are malformed, "the approach with the strongest action MUST be used".
 func (u *Update) fail(e *Error) {
 	if u.err == nil || e.Disposition > u.err.Disposition {
 		u.err = e

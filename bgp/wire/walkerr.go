@@ -28,7 +28,8 @@ func (u *Update) discard(e *Error) bool {
 	return false
 }
 
-// bad notes an error of one attribute, whose octets go into the NOTIFICATION.
+// bad records an error of one attribute, whose octets go into the NOTIFICATION. It returns
+// false, as does discard, for check to return.
 func (u *Update) bad(d Disposition, sub uint8, t AttrType, raw []byte, rfc, text string) bool {
 	u.fail(&Error{Disposition: d, Code: CodeUpdate, Subcode: sub, Data: clone(raw), Message: TypeUpdate, Attr: t, RFC: rfc, Text: text})
 	return false
@@ -42,8 +43,10 @@ func (u *Update) length(d Disposition, s *attrSpec, t AttrType, raw []byte) bool
 	return u.bad(d, SubAttributeLength, t, raw, s.rfc, fmt.Sprintf("length %d", n))
 }
 
-// duplicate: all but the first are discarded (RFC 7606, Section 3(g)), but
-// MP_REACH_NLRI and MP_UNREACH_NLRI must not come twice.
+// duplicate handles an attribute that came before. RFC 7606, Section 3(g): "If the
+// MP_REACH_NLRI attribute or the MP_UNREACH_NLRI [RFC4760] attribute appears more than once in
+// the UPDATE message, then a NOTIFICATION message MUST be sent". Of any other attribute "all
+// the occurrences of the attribute other than the first one SHALL be discarded".
 func (u *Update) duplicate(t AttrType) {
 	d := AttributeDiscard
 	if t == AttrMPReach || t == AttrMPUnreach {
@@ -52,8 +55,10 @@ func (u *Update) duplicate(t AttrType) {
 	u.bad(d, SubMalformedAttributes, t, nil, "RFC 7606, Section 3(g)", "more than once")
 }
 
-// flags: Optional or Transitive is not what the attribute's specification says
-// (RFC 7606, Section 3(c)). NLRI inside cannot be trusted (Section 5.3).
+// flags handles an attribute whose Optional or Transitive bit is not as specified. RFC 7606,
+// Section 3(c): "the attribute MUST be treated as malformed and the "treat-as-withdraw"
+// approach used, unless the specification for the attribute mandates different handling". NLRI
+// inside cannot be trusted (Section 5.3).
 func (u *Update) flags(t AttrType, raw []byte) {
 	d, rfc := TreatAsWithdraw, "RFC 7606, Section 3(c)"
 	switch t {
@@ -65,7 +70,8 @@ func (u *Update) flags(t AttrType, raw []byte) {
 	u.bad(d, SubAttributeFlags, t, raw, rfc, fmt.Sprintf("flags 0x%02x", raw[0]))
 }
 
-// overrun: the attributes end inside one (RFC 7606, Section 4).
+// overrun handles attributes that end inside one (RFC 7606, Section 4): what follows it
+// cannot be found any more. Where that one may hold NLRI, the session is reset.
 func (u *Update) overrun(raw []byte) {
 	t := AttrType(0)
 	d := TreatAsWithdraw

@@ -262,7 +262,7 @@ func (c *Conn) unsilence() {
 }
 
 // Dropped returns how many frames the kernel dropped since the last call because the
-// receive buffer was full.
+// receive buffer was full. To read PACKET_STATISTICS resets it (packet(7)).
 func (c *Conn) Dropped() uint32 {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -35,7 +35,8 @@ func (c *Conn) inherit() (fd int, ok bool) {
 }
 
 // settle ends what was special about a socket that was inherited: it has been drained.
-// Time stamps cost the whole host some nanoseconds a packet while anybody has them.
+// Time stamps cost the whole host some nanoseconds a packet while any socket has them
+// (net/core/dev.c, net_enable_timestamp).
 func (c *Conn) settle() {
 	if c.heir {
 		c.heir = false

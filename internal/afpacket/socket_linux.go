@@ -10,8 +10,8 @@ import (
 	"github.com/hyperfib/hyperfib/internal/police"
 )
 
-// socket makes the socket. It is born with protocol 0, which receives nothing, and bound
-// when its filter stands: no foreign frame slips in.
+// socket makes the socket. It is born with protocol 0, which receives nothing (packet(7)), and
+// bound when its filter stands: no foreign frame slips in.
 func (c *Conn) socket() (fd int, err error) {
 	fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
@@ -25,7 +25,7 @@ func (c *Conn) socket() (fd int, err error) {
 }
 
 // buffer sets the size of the receive buffer. With CAP_NET_ADMIN net.core.rmem_max does
-// not limit it; without, it does.
+// not limit it (socket(7), SO_RCVBUFFORCE); without, it does.
 func (c *Conn) buffer(fd int) error {
 	size := c.cfg.ReceiveBuffer
 	if size == 0 {
@@ -76,7 +76,8 @@ func (c *Conn) join(link int) error {
 		return nil
 	}
 	mreq := unix.PacketMreq{Ifindex: int32(link), Type: unix.PACKET_MR_ALLMULTI}
-	// An earlier program may have joined by the same socket, and it counts.
+	// An earlier program may have joined by the same socket, and the kernel counts how often
+	// (net/packet/af_packet.c, packet_mc_add).
 	_ = unix.SetsockoptPacketMreq(c.fd, unix.SOL_PACKET, unix.PACKET_DROP_MEMBERSHIP, &mreq)
 	if err := unix.SetsockoptPacketMreq(c.fd, unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP, &mreq); err != nil {
 		return fmt.Errorf("interface %d: %w", link, os.NewSyscallError("PACKET_MR_ALLMULTI", err))

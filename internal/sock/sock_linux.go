@@ -33,7 +33,8 @@ func SetPriority(fd int, ipv6 bool) error {
 	if ipv6 {
 		return wrap("IPV6_TCLASS", unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_TCLASS, cs6))
 	}
-	// IP_TOS resets SO_PRIORITY from the TOS, so the priority goes second.
+	// IP_TOS resets SO_PRIORITY from the TOS (net/ipv4/ip_sockglue.c, __ip_sock_set_tos), so
+	// the priority goes second.
 	if err := unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_TOS, cs6); err != nil {
 		return wrap("IP_TOS", err)
 	}
