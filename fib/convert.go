@@ -94,7 +94,7 @@ func errorOf(err error) error {
 }
 
 func eventOf(e *fibcore.Event) Event {
-	return Event{Kind: EventKind(e.Kind), Time: e.Time, Op: e.Op, Key: keyOf(e.Key), Reason: e.Reason, Err: errorOf(e.Err), Link: Link(e.Link),
+	return Event{Kind: EventKind(e.Kind), Time: e.Time, Op: e.Op, Key: keyOf(e.Key), Reason: Reason(e.Reason), Err: errorOf(e.Err), Link: Link(e.Link),
 		Gateway: e.Gateway, Addr: e.Addr, Scope: Scope(e.Scope), Permanent: e.Permanent, Gone: e.Gone, Count: e.Count, Protocol: e.Protocol, Port: e.Port}
 }
 

@@ -15,7 +15,7 @@ const (
 	// way. Err is set.
 	EventError EventKind = iota
 	// EventRepair: somebody else changed or removed something of ours; it was
-	// put back. Key names it. With Reason "take" it is a foreign route that was
+	// put back. Key names it. With ReasonTake it is a foreign route that was
 	// replaced as Config.OnForeign says.
 	EventRepair
 	// EventResync: notifications were lost; the kernel was read anew.
@@ -48,6 +48,28 @@ const (
 
 func (k EventKind) String() string { return fibcore.EventKind(k).String() }
 
+// Reason is why something was written, or why next-hop objects have left the kernel.
+type Reason uint8
+
+const (
+	// ReasonNone: the event has no reason.
+	ReasonNone Reason = iota
+	// ReasonDesired: the user has asked for it.
+	ReasonDesired
+	// ReasonSwept: it was left from an earlier run, and nothing asked for it until Sweep.
+	ReasonSwept
+	// ReasonRepair: somebody else had changed or removed it.
+	ReasonRepair
+	// ReasonTake: it has replaced a foreign route, as [Config].OnForeign says.
+	ReasonTake
+	// ReasonGateway: GatewayDown was called.
+	ReasonGateway
+	// ReasonForeign: somebody else has deleted the objects, or the kernel with a link.
+	ReasonForeign
+)
+
+func (r Reason) String() string { return fibcore.Reason(r).String() }
+
 // Event is something an operator wants in the log, or a program wants to act on.
 type Event struct {
 	Kind EventKind
@@ -56,9 +78,9 @@ type Event struct {
 	Op string
 	// Key names the object as in [Error].
 	Key any
-	// Reason says why something was written: "desired", "swept", "repair" or
-	// "take"; for EventGatewayDown "gateway" (our doing) or "foreign".
-	Reason  string
+	// Reason says why something was written, of EventRepair, EventWrite and
+	// EventGatewayDown.
+	Reason  Reason
 	Err     error
 	Link    Link
 	Gateway netip.Addr

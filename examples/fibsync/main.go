@@ -129,7 +129,7 @@ func report(w *fib.Watcher, synced chan struct{}) {
 		line := map[string]any{"time": e.Time.Format(time.RFC3339Nano), "event": e.Kind.String()}
 		switch e.Kind {
 		case fib.EventWrite, fib.EventRepair:
-			line["op"], line["key"], line["why"] = e.Op, fmt.Sprint(e.Key), e.Reason
+			line["op"], line["key"], line["why"] = e.Op, fmt.Sprint(e.Key), e.Reason.String()
 			if e.Protocol != 0 {
 				line["protocol"] = e.Protocol
 			}
@@ -138,7 +138,9 @@ func report(w *fib.Watcher, synced chan struct{}) {
 		case fib.EventError:
 			line["error"] = e.Err.Error()
 		case fib.EventResync, fib.EventLost, fib.EventGatewayDown:
-			line["why"] = e.Reason
+			if e.Reason != fib.ReasonNone {
+				line["why"] = e.Reason.String()
+			}
 		default:
 			continue
 		}

@@ -41,7 +41,7 @@ func (c *env) report(err *Error) {
 }
 
 // repaired turns a write that undid what somebody else did into events.
-func (c *env) repaired(key any, op, reason string, by origin, contended bool) {
+func (c *env) repaired(key any, op string, reason Reason, by origin, contended bool) {
 	c.stats.Repairs++
 	c.event(Event{Kind: EventRepair, Op: op, Key: key, Reason: reason, Protocol: by.proto, Port: by.port})
 	if contended {

@@ -32,13 +32,31 @@ var eventNames = [...]string{"error", "repair", "resync", "synced", "link", "lin
 
 func (k EventKind) String() string { return enum.String("EventKind", eventNames[:], k) }
 
+// Reason is why something was written, or why next-hop objects have left the kernel.
+type Reason uint8
+
+// The reasons; package fib documents them.
+const (
+	ReasonNone Reason = iota
+	ReasonDesired
+	ReasonSwept
+	ReasonRepair
+	ReasonTake
+	ReasonGateway
+	ReasonForeign
+)
+
+var reasonNames = [...]string{"none", "desired", "swept", "repair", "take", "gateway", "foreign"}
+
+func (r Reason) String() string { return enum.String("Reason", reasonNames[:], r) }
+
 // Event is something that has happened.
 type Event struct {
 	Kind      EventKind
 	Time      time.Time // of the input that the event came with
 	Op        string    // "add", "replace" or "delete"
 	Key       any       // as in [Error]
-	Reason    string    // "desired", "swept", "repair" or "take"; of EventGatewayDown "gateway" or "foreign"
+	Reason    Reason
 	Err       error
 	Link      wire.Link
 	Gateway   netip.Addr

@@ -63,7 +63,7 @@ func (c *nexthops) lostHop(id uint32, by origin) {
 		c.emptied(k)
 	}
 	if b != nil {
-		c.env.event(Event{Kind: EventGatewayDown, Link: c.links.byIndex[b.key.link], Gateway: b.key.gateway, Reason: "foreign", Protocol: by.proto, Port: by.port})
+		c.env.event(Event{Kind: EventGatewayDown, Link: c.links.byIndex[b.key.link], Gateway: b.key.gateway, Reason: ReasonForeign, Protocol: by.proto, Port: by.port})
 	}
 }
 

@@ -272,7 +272,7 @@ func (c *nexthops) repairDone(foreign *bool, b *brake.Brake, by origin, op *obje
 		return
 	}
 	*foreign = false
-	c.env.repaired(op.key(), op.verb(), "repair", by, by.port != 0 && b.Repaired(now))
+	c.env.repaired(op.key(), op.verb(), ReasonRepair, by, by.port != 0 && b.Repaired(now))
 }
 
 func (op *objectOp) verb() string {
@@ -328,7 +328,7 @@ func (c *nexthops) commitDeletion(op *objectOp, r reply) (ok bool) {
 	}
 	if b := op.object; op.urgent {
 		b.step, b.next = 0, time.Time{}
-		c.env.event(Event{Kind: EventGatewayDown, Link: c.links.byIndex[b.key.link], Gateway: b.key.gateway, Reason: "gateway"})
+		c.env.event(Event{Kind: EventGatewayDown, Link: c.links.byIndex[b.key.link], Gateway: b.key.gateway, Reason: ReasonGateway})
 	}
 	return true
 }

@@ -173,7 +173,7 @@ func (c *routes) commitExtra(op *routeOp, e *entry, now time.Time) {
 	e.mark &^= markBusy
 	c.env.stats.Deletes++
 	by := c.by[op.entry]
-	c.env.repaired(c.unpack(&e.key), "delete", "repair", by, by.port != 0 && c.brakes.Of(e.key).Repaired(now))
+	c.env.repaired(c.unpack(&e.key), "delete", ReasonRepair, by, by.port != 0 && c.brakes.Of(e.key).Repaired(now))
 	delete(c.by, op.entry)
 	e.mark &^= markRepair
 	e.mark |= markContested
@@ -181,17 +181,17 @@ func (c *routes) commitExtra(op *routeOp, e *entry, now time.Time) {
 }
 
 func (c *routes) written(op *routeOp, e *entry, now time.Time) {
-	reason, i := "desired", op.entry
+	reason, i := ReasonDesired, op.entry
 	switch {
 	case op.verb == verbReplace && e.mark&markForeign != 0 && e.mark&markStolen == 0 && c.env.config.OnForeign == ForeignTake:
-		reason = "take"
+		reason = ReasonTake
 		c.env.rereads.learners.request()
 	case e.mark&markRepair != 0:
-		reason = "repair"
+		reason = ReasonRepair
 	case e.want == nil && e.mark&markDeleted == 0:
-		reason = "swept"
+		reason = ReasonSwept
 	}
-	if reason == "repair" || reason == "take" {
+	if reason == ReasonRepair || reason == ReasonTake {
 		by := c.by[i]
 		c.env.repaired(c.unpack(&e.key), op.verb.String(), reason, by, by.port != 0 && c.brakes.Of(e.key).Repaired(now))
 	}

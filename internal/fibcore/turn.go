@@ -222,7 +222,7 @@ func (c *Core) commitAddresses(b Batch, lost bool) {
 			continue
 		}
 		if by, repair, contended := c.addresses.repaired(op.key, c.env.clock); repair {
-			c.env.repaired(value, op.verb.String(), "repair", by, contended)
+			c.env.repaired(value, op.verb.String(), ReasonRepair, by, contended)
 		}
 		if gone := op.verb == verbDelete; known == gone {
 			c.addressChanged(op.key, value.Scope, true, gone)
@@ -265,7 +265,7 @@ func (c *Core) commitNeighbors(b Batch, lost bool) {
 			continue
 		}
 		if by, repair, contended := c.neighbors.repaired(op.key, c.env.clock); repair {
-			c.env.repaired(value, op.verb.String(), "repair", by, contended)
+			c.env.repaired(value, op.verb.String(), ReasonRepair, by, contended)
 		}
 	}
 	if lost {
@@ -328,7 +328,7 @@ func (c *Core) ruleWritten(r wire.Rule, op string, err error) {
 		return
 	}
 	if by, repair, contended := c.rules.repaired(r, c.env.clock); repair {
-		c.env.repaired(r, op, "repair", by, contended)
+		c.env.repaired(r, op, ReasonRepair, by, contended)
 	}
 }
 
@@ -361,7 +361,7 @@ func (c *Core) SysctlDone(s Sysctl, written bool, err error, now time.Time) {
 	}
 	c.env.report(report)
 	if repaired {
-		c.env.repaired(s, "set", "repair", origin{}, contended)
+		c.env.repaired(s, "set", ReasonRepair, origin{}, contended)
 	}
 }
 
