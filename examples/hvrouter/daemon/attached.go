@@ -37,10 +37,10 @@ func (a *attached) sorted() (list []guest.Port) {
 // left removes and returns the guests that are not among those of now, or whose name stands on
 // another interface there.
 func (a *attached) left(now map[string]guest.Port) (left []guest.Port) {
-	for _, old := range a.sorted() {
-		if p, ok := now[old.Name]; !ok || p.Link.IfIndex != old.Link.IfIndex {
-			left = append(left, old)
-			delete(a.ports, old.Name)
+	for _, name := range slices.Sorted(maps.Keys(a.ports)) {
+		if p, ok := now[name]; !ok || p.Link.IfIndex != a.ports[name].Link.IfIndex {
+			left = append(left, a.ports[name])
+			delete(a.ports, name)
 		}
 	}
 	return left

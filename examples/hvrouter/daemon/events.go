@@ -159,7 +159,7 @@ func (r *router) serves(ifindex int) bool {
 	return here || r.cfg.Template(name) != nil
 }
 
-// onLearned takes foreign routes of one domain's table; synced tells that those are known which
+// onLearned takes foreign routes of one domain's table; synced reports that those are known which
 // were there.
 func (r *router) onLearned(g *routing, changes []fib.LearnChange, synced bool) {
 	r.learn(g, changes)

@@ -46,7 +46,7 @@ type edge interface {
 	Silence(guest.Port)
 	// Known leaves the guest's questions from p.Heard to the kernel, which knows them now.
 	Known(p guest.Port)
-	// Leave ends it; gone tells that the interface is not there any more.
+	// Leave ends it; gone reports that the interface is not there any more.
 	Leave(p guest.Port, gone bool)
 	// Target and NoTarget say which prefixes are allocated, and behind which link
 	// of ours they are (0: none), for the responders of ARP and neighbour

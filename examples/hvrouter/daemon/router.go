@@ -43,7 +43,7 @@ type router struct {
 	converged bool           // every namespace is swept
 	offLink   uint64         // next hops that were on no link of their domain, ever
 	reloaded  time.Time      // the last reload
-	// linkLocals tells that our link-local address on an uplink has changed, which sessions
+	// linkLocals reports that our link-local address on an uplink has changed, which sessions
 	// announce to their peers.
 	linkLocals bool
 }

@@ -126,46 +126,7 @@ func TestWork(t *testing.T) {
 		if !l.kernel.has("203.0.113.98/32") {
 			t.Error("the address that was seen has no route")
 		}
-		names := map[string]string{}
-		for _, g := range b.Guests() {
-			names[g.Name] = g.Source
-		}
-		if names["vm1"] != "config" || names["tap0"] != "interfaces" {
-			t.Errorf("guests: %v", names)
-		}
-		neighbours, err := b.Neighbours()
-		if err != nil || len(neighbours) != 3 || neighbours[0].Interface != "tap0" || neighbours[2].Kernel != "reachable" || !neighbours[2].Announced {
-			t.Errorf("neighbours: %+v, %v", neighbours, err)
-		}
-		if list := b.Sessions(); len(list) != 1 || list[0].Domain != "public" || list[0].BFD != "off" || list[0].State == "Established" {
-			t.Errorf("sessions: %+v", list)
-		}
-		if list, err := b.BFD(); len(list) != 0 || err != nil {
-			t.Errorf("BFD: %v, %v", list, err)
-		}
-		if list := b.RIB("public", netip.MustParsePrefix("203.0.113.1/32")); len(list) != 1 || list[0].Source != "local" || !list[0].Announced {
-			t.Errorf("RIB: %+v", list)
-		}
-		if list := b.RIB("private", netip.Prefix{}); len(list) != 0 {
-			t.Errorf("RIB of no domain: %+v", list)
-		}
-		if list := b.FIB(90); !slices.ContainsFunc(list, func(r api.FIBRoute) bool { return r.Prefix == "203.0.113.98/32" && r.Gateways[0].Link == "tap0" }) {
-			t.Errorf("FIB: %+v", list)
-		}
-		if e := b.Explain(netip.MustParsePrefix("203.0.113.1/32")); len(e.Lines) < 3 {
-			t.Errorf("explained: %q", e.Lines)
-		}
-		if diff, drops := b.Diff(), b.Drops(); len(diff) != 1 || len(drops) != 1 || drops[0].Packets != 3 {
-			t.Errorf("diff %v, drops %v", diff, drops)
-		}
-		if r, err := b.Events(100); err != nil {
-			t.Error(err)
-		} else {
-			r.Close()
-		}
-		if b.netnsName("") != "" || b.netnsName("/elsewhere") != "/elsewhere" {
-			t.Error("names of namespaces")
-		}
+		l.answers(t)
 		l.foreignRoute(t)
 		l.carrier(t)
 		// No reflector is there: ready once the deferral is over.
@@ -193,6 +154,51 @@ func TestWork(t *testing.T) {
 			t.Error("it answers after the end")
 		}
 	})
+}
+
+// answers: what the API shows.
+func (l *live) answers(t *testing.T) {
+	b := l.backend
+	names := map[string]string{}
+	for _, g := range b.Guests() {
+		names[g.Name] = g.Source
+	}
+	if names["vm1"] != "config" || names["tap0"] != "interfaces" {
+		t.Errorf("guests: %v", names)
+	}
+	neighbours, err := b.Neighbours()
+	if err != nil || len(neighbours) != 3 || neighbours[0].Interface != "tap0" || neighbours[2].Kernel != "reachable" || !neighbours[2].Announced {
+		t.Errorf("neighbours: %+v, %v", neighbours, err)
+	}
+	if list := b.Sessions(); len(list) != 1 || list[0].Domain != "public" || list[0].BFD != "off" || list[0].State == "Established" {
+		t.Errorf("sessions: %+v", list)
+	}
+	if list, err := b.BFD(); len(list) != 0 || err != nil {
+		t.Errorf("BFD: %v, %v", list, err)
+	}
+	if list := b.RIB("public", netip.MustParsePrefix("203.0.113.1/32")); len(list) != 1 || list[0].Source != "local" || !list[0].Announced {
+		t.Errorf("RIB: %+v", list)
+	}
+	if list := b.RIB("private", netip.Prefix{}); len(list) != 0 {
+		t.Errorf("RIB of no domain: %+v", list)
+	}
+	if list := b.FIB(90); !slices.ContainsFunc(list, func(r api.FIBRoute) bool { return r.Prefix == "203.0.113.98/32" && r.Gateways[0].Link == "tap0" }) {
+		t.Errorf("FIB: %+v", list)
+	}
+	if e := b.Explain(netip.MustParsePrefix("203.0.113.1/32")); len(e.Lines) < 3 {
+		t.Errorf("explained: %q", e.Lines)
+	}
+	if diff, drops := b.Diff(), b.Drops(); len(diff) != 1 || len(drops) != 1 || drops[0].Packets != 3 {
+		t.Errorf("diff %v, drops %v", diff, drops)
+	}
+	if r, err := b.Events(100); err != nil {
+		t.Error(err)
+	} else {
+		r.Close()
+	}
+	if b.netnsName("") != "" || b.netnsName("/elsewhere") != "/elsewhere" {
+		t.Error("names of namespaces")
+	}
 }
 
 // foreignRoute: one over a guest's interface is announced, and gone when it goes.

@@ -103,14 +103,17 @@ func TestRoutes(t *testing.T) {
 // Routes that wait are bounded, and taken by their interface.
 func TestWaiting(t *testing.T) {
 	var w Waiting
+	w.Add(route("203.0.113.5/32", 1, true, 1))
+	w.Add(route("203.0.113.5/32", 1, false))
+	if n := w.len(); n != 0 {
+		t.Errorf("%d wait that are gone, or lead over nothing", n)
+	}
 	change := func(i int) fib.LearnChange {
 		return route(netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 32).String(), 0, false, 1+i%7)
 	}
 	for i := range 2 * maxWaiting {
 		w.Add(change(i))
 	}
-	w.Add(route("203.0.113.5/32", 1, true, 1))
-	w.Add(route("203.0.113.5/32", 1, false))
 	if n := w.len(); n != maxWaiting {
 		t.Errorf("%d wait", n)
 	}

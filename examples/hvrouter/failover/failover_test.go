@@ -207,3 +207,27 @@ func TestNextHops(t *testing.T) {
 		t.Error("not the same again")
 	}
 }
+
+// brokenService cannot be asked to forget what an earlier run had.
+type brokenService struct{ bfd.Service }
+
+var errBroken = errors.New("no answer")
+
+func (brokenService) Synced() error { return errBroken }
+
+// A service that fails ends Run with its error, and what it refuses ends nothing.
+func TestServiceFails(t *testing.T) {
+	c, err := configtest.Sample("testdata/single.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := bfd.NewServer(bfd.Config{RealTime: bfd.RealTimeOff})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := New(Config{Log: quiet, Kernels: map[string]Kernel{"": &fakeKernel{machine: &machine{}}}, Paths: make(channelPaths, 8), Service: brokenService{server}})
+	m.Configure(c)
+	if err := m.Run(t.Context()); !errors.Is(err, errBroken) {
+		t.Errorf("ended by %v", err)
+	}
+}

@@ -28,7 +28,7 @@ var _ Kernel = (*fib.FIB)(nil)
 // Paths takes the end and the return of the paths to peers. The calls come from one goroutine
 // and may wait for a peer.
 type Paths interface {
-	// PathDown ends what depends on a path; remoteC tells that the peer's BFD does not share
+	// PathDown ends what depends on a path; remoteC reports that the peer's BFD does not share
 	// the fate of its control plane.
 	PathDown(w peering.Watch, remoteC bool)
 	PathUp(w peering.Watch)

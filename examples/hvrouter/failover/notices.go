@@ -13,7 +13,7 @@ type notices map[bfd.Key]notice
 type notice struct {
 	watch    peering.Watch
 	down, up bool
-	// remoteC tells that the peer's BFD does not share the fate of its control plane
+	// remoteC reports that the peer's BFD does not share the fate of its control plane
 	// (RFC 5882, Section 4.3), or that the session is one by echo.
 	remoteC bool
 }

@@ -27,7 +27,7 @@ type Sink interface {
 // Update is what has changed in a domain. It is valid until the call that takes it returns.
 type Update struct {
 	Sets []PathSet
-	// Converged tells that all peers have sent all of their routes since the start, but for
+	// Converged reports that all peers have sent all of their routes since the start, but for
 	// those in Without, which were given up.
 	Converged bool
 	Without   []bgp.PeerKey

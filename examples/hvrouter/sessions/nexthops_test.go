@@ -10,6 +10,7 @@ import (
 	"github.com/hyperfib/hyperfib/bgp/wire"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config/configtest"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
 )
 
@@ -79,6 +80,11 @@ func TestNextHopsOfASession(t *testing.T) {
 		all.LinkDown("red", "a.public")
 		all.LinkUp("", "b.public")
 		check("carrier again", true, true)
+		prefix := netip.MustParsePrefix("192.0.2.1/32")
+		m.Announce([]domain.Announcement{{Prefix: prefix, LocalPref: 100}})
+		if got := all.Lookup("public", prefix); len(got) != 2 {
+			t.Errorf("announced over %d next hops", len(got))
+		}
 	}
 }
 

@@ -427,6 +427,10 @@ func TestSharedSessions(t *testing.T) {
 		if got := b.all.Lookup("private", prefix); len(got) != 1 || !got[0].Local {
 			t.Errorf("private's own: %v", got)
 		}
+		public.Announce([]domain.Announcement{{}}) // of no prefix
+		if n := strings.Count(b.log.String(), "event=bgp-error domain=public"); n != 1 {
+			t.Errorf("%d lines about an announcement that cannot be", n)
+		}
 		public.Withdraw([]netip.Prefix{prefix})
 		b.after(time.Second)
 		if got := b.announced("B", prefix.String()); len(got) != 1 {

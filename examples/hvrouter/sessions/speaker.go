@@ -39,9 +39,9 @@ type speaker struct {
 	netns     config.NetNS
 	namespace Namespace // of configure's caller only
 	members   []peering.Member
-	// cBit tells that BFD does not share the fate of this process.
+	// cBit reports that BFD does not share the fate of this process.
 	cBit bool
-	// wide tells that some session has more next hops than its own.
+	// wide reports that some session has more next hops than its own.
 	wide     bool
 	nextHops failover.NextHops
 	again    chan struct{} // all paths are to be taken once more: next hops died, or live again
