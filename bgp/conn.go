@@ -55,7 +55,7 @@ type conn struct {
 type chunk struct {
 	buf []byte // whole buffer, to be given back
 	n   int    // octets of complete messages at its start (or a broken header)
-	err error
+	err error  // why reading ended; nil: it goes on
 }
 
 // written is the writer's report on one buffer.

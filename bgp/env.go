@@ -9,10 +9,10 @@ import (
 
 // env is what a speaker and all its peers have in common.
 type env struct {
-	cfg     Config // not changed after New
-	table   *rib.Table
-	hub     eventHub
-	restart ownRestart
+	cfg     Config          // not changed after New
+	table   *rib.Table      // all paths, of all peers
+	hub     eventHub        // where peers publish their events
+	restart ownRestart      // the speaker's own graceful restart
 	wg      sync.WaitGroup  // everything that Run must wait for
 	ctx     context.Context // of Run; set before the first owner of a peer begins
 }

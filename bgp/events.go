@@ -213,8 +213,10 @@ type eventHub struct {
 
 // standing holds the events of a peer that still hold.
 type standing struct {
+	// The last event of each kind; nil if there was none, or it holds no longer.
 	added, state, up, plain, restart *Event
-	endOfRIB, unsendable             [2]*Event
+	// The same by family: IPv4, IPv6.
+	endOfRIB, unsendable [2]*Event
 }
 
 func (h *eventHub) subscribe() *Watcher {

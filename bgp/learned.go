@@ -12,10 +12,10 @@ import (
 // learned are the paths of a peer: its Adj-RIB-In, which lives longer than a session, and
 // what graceful restart makes of it. Only the peer's owner uses it.
 type learned struct {
-	in     *rib.In // nil before the first session
-	help   fsm.Helper
-	info   *peerInfo
-	events *peerEvents
+	in     *rib.In     // nil before the first session
+	help   fsm.Helper  // decides when stale paths are dropped (RFC 4724, Section 4.2)
+	info   *peerInfo   // the status of the peer
+	events *peerEvents // where events of the peer are published
 }
 
 // open makes the Adj-RIB-In fit for a session.

@@ -18,8 +18,8 @@ import (
 // The zero value is not patient.
 type patient struct {
 	ctx  context.Context // of Run, whose end ends the wait
-	time time.Duration
-	stop func() bool
+	time time.Duration   // how long the wait may last; 0: no wait
+	stop func() bool     // ends the watch on ctx; nil before the wait
 }
 
 // maxPatience bounds the wait for a peer that offered a long hold time, or none.

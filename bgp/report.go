@@ -129,11 +129,11 @@ func (r *reporter) reset() {
 // fold lets through the first event of each class, and leaves out what repeats it. What it
 // left out becomes one event a minute at most, then one in two minutes, and so on.
 type fold struct {
-	classes []string // of the events that were let through: at most foldClasses
-	last    Event    // that was left out
-	n       int      // events left out since the last that was not
-	wait    time.Duration
-	next    time.Time // when the count may be published
+	classes []string      // of the events that were let through: at most foldClasses
+	last    Event         // that was left out
+	n       int           // events left out since the last that was not
+	wait    time.Duration // between the count published last and the next
+	next    time.Time     // when the count may be published
 }
 
 // Bounds of a fold.

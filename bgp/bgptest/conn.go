@@ -15,8 +15,8 @@ import (
 // writes piece by piece the other reads in pieces of another size, later, and a writer waits
 // once 100,000 octets are on their way. It is safe for concurrent use.
 type Conn struct {
-	in, out       *stream
-	local, remote netip.AddrPort
+	in, out       *stream        // what this end reads, and what it writes
+	local, remote netip.AddrPort // the addresses of this end and of the other
 }
 
 // newConns returns both ends of a connection; they cut at random if there is a source.
@@ -69,18 +69,18 @@ func (c *Conn) over() bool {
 
 // stream is one direction.
 type stream struct {
-	mu              sync.Mutex
-	change          *sync.Cond
-	rand            *rand.Rand
-	sizes           []int // of pieces; nil: any
-	size            int   // of the piece that is typical now
-	buf             []byte
-	ended           bool      // the writer is done
-	broken          bool      // the reader is gone
-	torn            bool      // it was reset
-	held            bool      // nothing arrives
-	stall           time.Time // nor does it before then
-	readBy, writeBy deadline
+	mu              sync.Mutex // guards all fields
+	change          *sync.Cond // on mu: a field has changed
+	rand            *rand.Rand // sizes of pieces; nil: as large as they can be
+	sizes           []int      // of pieces; nil: any
+	size            int        // of the piece that is typical now
+	buf             []byte     // written and not yet read: at most window octets
+	ended           bool       // the writer is done
+	broken          bool       // the reader is gone
+	torn            bool       // it was reset
+	held            bool       // nothing arrives
+	stall           time.Time  // nor does it before then
+	readBy, writeBy deadline   // of the reader, of the writer
 }
 
 // errReset is what both ends get from a connection that was reset.
@@ -98,9 +98,10 @@ func newStream(r *rand.Rand, sizes []int) *stream {
 	return s
 }
 
+// deadline is when a blocked call of net.Conn returns os.ErrDeadlineExceeded.
 type deadline struct {
-	at    time.Time
-	timer *time.Timer
+	at    time.Time   // zero: never
+	timer *time.Timer // wakes the blocked call at that time; nil: none was set yet
 }
 
 func (d *deadline) set(s *stream, t time.Time) {

@@ -19,15 +19,15 @@ import (
 //
 // In methods that take two addresses, the zero netip.Addr stands for every address.
 type Network struct {
-	mu        sync.Mutex
-	listeners map[netip.AddrPort]*listener
-	conns     []*Conn
-	cuts      []pair
-	refusing  []netip.Addr
-	joined    chan struct{} // closed when a cut ends; nil: nobody waits
-	dials     []time.Time
-	random    *rand.Rand // nil: pieces are as large as they can be
-	sizes     []int      // of pieces; nil: any
+	mu        sync.Mutex                   // guards all fields
+	listeners map[netip.AddrPort]*listener // that are open
+	conns     []*Conn                      // both ends of the connections, but for those that are over
+	cuts      []pair                       // pairs between which nothing arrives
+	refusing  []netip.Addr                 // addresses that refuse connections
+	joined    chan struct{}                // closed when a cut ends; nil: nobody waits
+	dials     []time.Time                  // when each connection was tried
+	random    *rand.Rand                   // nil: pieces are as large as they can be
+	sizes     []int                        // of pieces; nil: any
 }
 
 // pair is two addresses, in any order.
@@ -233,11 +233,11 @@ func (n *Network) Dials() []time.Time {
 
 // listener is an open port.
 type listener struct {
-	n      *Network
-	addr   netip.AddrPort
-	accept chan *Conn
-	closed chan struct{}
-	once   sync.Once
+	n      *Network       // the network that it belongs to
+	addr   netip.AddrPort // the open port
+	accept chan *Conn     // connections on their way to Accept
+	closed chan struct{}  // closed by Close
+	once   sync.Once      // closes closed
 }
 
 // Accept implements net.Listener.

@@ -11,10 +11,10 @@ import (
 type connection struct {
 	*shared
 	id        ConnID // 0: none, and none is being opened
-	state     State
-	outgoing  bool // we have opened it, or are opening it
-	stopped   bool // in Idle: until EventManualStart nothing starts, and nothing is accepted
-	contested bool // another connection has got as far as an OPEN; set before each event
+	state     State  // Idle at first
+	outgoing  bool   // we have opened it, or are opening it
+	stopped   bool   // in Idle: until EventManualStart nothing starts, and nothing is accepted
+	contested bool   // another connection has got as far as an OPEN; set before each event
 
 	// The timers of RFC 4271, Section 8, and RFC 9687, Section 4.4: when they expire;
 	// the zero time is one that does not run.

@@ -13,7 +13,7 @@ import (
 type Negotiated struct {
 	// RemoteAS, RemoteID are the peer's AS number and BGP Identifier.
 	RemoteAS uint32
-	RemoteID netip.Addr
+	RemoteID netip.Addr // an IPv4 address
 	// HoldTime is the lower of both sides' hold times; 0: no KEEPALIVEs.
 	HoldTime time.Duration
 	// Families are exchanged.

@@ -5,9 +5,9 @@ import "iter"
 // adverts is what an update group advertises: of each destination a list, as nearly always it
 // is short, or a table by path identifier where it is not. The zero value is empty.
 type adverts struct {
-	heads  [2][]*advertPage // by destination: the list, 0 if there is none, or inTable
-	lists  slab[advertNode]
-	tables map[destID]*advertTable
+	heads  [2][]*advertPage        // by destination: the list, 0 if there is none, or inTable
+	lists  slab[advertNode]        // nodes of the lists, of both families
+	tables map[destID]*advertTable // by destination whose head is inTable; nil: none
 }
 
 // advert is one advertised path of a destination.

@@ -54,10 +54,10 @@ type summary struct {
 	med        uint32 // 0 if there is none
 	neighbour  uint32 // neighbouring AS, 0 if the path is empty
 	originator uint32 // ORIGINATOR_ID, 0 if there is none
-	pathLen    uint16
-	clusters   uint8 // length of CLUSTER_LIST, at most 255
-	origin     uint8
-	marks      marks
+	pathLen    uint16 // length of AS_PATH as the decision process counts it
+	clusters   uint8  // length of CLUSTER_LIST, at most 255
+	origin     uint8  // ORIGIN: 0 IGP, 1 EGP, 2 incomplete
+	marks      marks  // facts about the set
 }
 
 // marks are facts about an attribute set.
@@ -66,7 +66,7 @@ type marks uint16
 const (
 	markLLGRStale      marks = 1 << iota // carries LLGR_STALE (RFC 9494, Section 3.2)
 	markNoLLGR                           // carries NO_LLGR
-	markNoAdvertise                      // carries NO_ADVERTISE (RFC 1997)
+	markNoAdvertise                      // carries NO_ADVERTISE (RFC 1997, "Well-known Communities")
 	markNoExport                         // carries NO_EXPORT or NO_EXPORT_SUBCONFED
 	markLoopAS                           // our AS is in AS_PATH
 	markLoopOriginator                   // ORIGINATOR_ID is our router id

@@ -20,9 +20,9 @@ type dest struct {
 	pins    uint16 // readers that have it dirty, export groups that advertise it
 	outMax  uint16 // highest ADD-PATH identifier ever given to one of its paths
 	paths   uint8  // in the list
-	plen    uint8
-	ranked  bool // a path of the list has a MED, so ranks among paths must be computed
-	indexed bool // there were more paths than a list takes: see pathIndex
+	plen    uint8  // prefix length in bits
+	ranked  bool   // a path of the list has a MED, so ranks among paths must be computed
+	indexed bool   // there were more paths than a list takes: see pathIndex
 }
 
 type dest4 struct {

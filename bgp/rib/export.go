@@ -10,7 +10,8 @@ import (
 // exported returns the attribute set, with a reference, with which a path goes out to the
 // group, 0 if it does not:
 //
-//   - NO_ADVERTISE goes to no peer, NO_EXPORT to no other AS (RFC 1997);
+//   - NO_ADVERTISE goes to no peer, NO_EXPORT to no other AS (RFC 1997, "Well-known
+//     Communities");
 //   - what an iBGP peer sent goes to other iBGP peers only by reflection: from clients to
 //     all, from others to clients (RFC 4456, Section 6);
 //   - long-lived stale paths go to peers that know of such (RFC 9494, Section 4.3);
@@ -47,6 +48,8 @@ func (g *group) may(in *In, s *summary) bool {
 	case s.marks&markNoExport != 0 && g.key.external:
 		return false
 	case s.marks&markLLGRStale != 0 && !g.key.longLived:
+		// RFC 9494, Section 4.3: "The route SHOULD NOT be advertised to any neighbor from which
+		// the [capability] has not been received."
 		return false
 	}
 	return in.no == localPeer || in.external || g.key.external || in.client || g.key.client
@@ -85,6 +88,7 @@ func truth(b bool) byte {
 	return 0
 }
 
+// appendBase appends to dst the attributes that go out to the kind of the group's peers.
 func (g *group) appendBase(dst []byte, from Attrs, in *In, reflected bool) []byte {
 	edits := make([]wire.Edit, 0, 6)
 	set := func(typ wire.AttrType, v []byte) { edits = append(edits, wire.Edit{Attr: wire.NewAttr(typ, v)}) }

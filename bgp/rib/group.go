@@ -60,9 +60,9 @@ type group struct {
 	unsendable unsendable // destinations whose attributes fit into no message
 
 	chunks  []*chunk // those that a member still needs are chunks[first:]
-	first   int
-	base    uint64 // sequence number of chunks[first]
-	backlog int    // octets in them
+	first   int      // index of the oldest chunk that a member still needs
+	base    uint64   // sequence number of chunks[first]
+	backlog int      // octets in them
 }
 
 // maxBacklog bounds the octets that wait for the slowest member of a group. It is a few

@@ -21,10 +21,10 @@ type attrID = uint32
 // and what is remembered is bounded by the sets in use.
 type attrSet struct {
 	octets []byte // the attributes in canonical form, then the next hop
-	hash   uint64
-	edges  []edge
-	refs   uint32
-	holds  uint32
+	hash   uint64 // of octets
+	edges  []edge // what policies made of the set
+	refs   uint32 // users of the set; 0: it is remembered by holds alone
+	holds  uint32 // edges that name the set
 	nh     uint16 // where the next hop starts in octets
 	summary
 	kept   bool   // see attrStore.keep

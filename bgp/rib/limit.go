@@ -125,12 +125,12 @@ func (l *PrefixLimit) near() int {
 // limiter counts what a peer has announced in one family against its limit. What was accepted is
 // counted by its paths. What was refused is kept here, by name alone, and only if there is a limit.
 type limiter struct {
-	PrefixLimit
-	refused  map[refusedKey]uint32 // the refresh in which it was announced last
-	ofPrefix map[netip.Prefix]int  // how many of these with a path identifier are of a prefix
-	refresh  uint32                // refreshes so far
-	state    LimitState
-	notice   *LimitError // for the caller of Update
+	PrefixLimit                       // the configured limit; the zero value: none
+	refused     map[refusedKey]uint32 // the refresh in which it was announced last
+	ofPrefix    map[netip.Prefix]int  // how many of these with a path identifier are of a prefix
+	refresh     uint32                // refreshes so far
+	state       LimitState            // what was reported last: below, near or over the limit
+	notice      *LimitError           // for the caller of Update
 }
 
 // refusedKey is an NLRI of one family, in little room.

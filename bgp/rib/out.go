@@ -59,8 +59,8 @@ type Out struct {
 	counters OutCounters // for OutStatus
 
 	// In step with the group: what comes next is message msg of chunk seq.
-	seq uint64
-	msg int
+	seq uint64 // sequence number of the chunk in the group
+	msg int    // index of the message in that chunk
 
 	// Or catching up, from what the group advertises.
 	behind    bool

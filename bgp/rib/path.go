@@ -3,10 +3,10 @@ package rib
 // path is one path of a destination: 32 octets. The paths of a destination form a
 // list, best first; those that one peer sent form another.
 type path struct {
-	dest   destID // where it leads
-	next   uint32 // next path of the destination, if these are a list
-	later  uint32 // neighbours in the list of the peer
-	sooner uint32
+	dest   destID    // where it leads
+	next   uint32    // next path of the destination, if these are a list
+	later  uint32    // neighbours in the list of the peer
+	sooner uint32    // the other neighbour in that list; 0: none
 	attr   attrID    // its attributes after the import policy, with a reference
 	id     uint32    // path identifier as received
 	peer   uint16    // number of the peer that it comes from

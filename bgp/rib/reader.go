@@ -20,9 +20,9 @@ type dirty struct {
 	bits   [2][]uint64        // by family: a bit a destination
 	queue  []destID           // those still to be taken out are queue[head:]
 	outs   map[destID]*outSet // of destinations in the queue of which only some paths are dirty
-	head   int
-	queued uint64 // how many were ever put in
-	popped uint64 // how many were ever taken out
+	head   int                // index of the first destination of queue that is still to be taken out
+	queued uint64             // how many were ever put in
+	popped uint64             // how many were ever taken out
 }
 
 func bitOf(id destID) (family int, word int, mask uint64) {

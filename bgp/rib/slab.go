@@ -25,7 +25,7 @@ type slabPage[T any] struct {
 	used  [slabSize / 64]uint64 // a bit an entry
 	n     int                   // entries in use
 	hint  int                   // words of used before it are full
-	items [slabSize]T
+	items [slabSize]T           // the entries; used has which of them are in use
 }
 
 func (s *slab[T]) at(id uint32) *T { return &s.pages[id>>slabBits].items[id&slabMask] }

@@ -12,11 +12,11 @@ const (
 // unsendable is the destinations of a group with paths that cannot be sent. It costs a bit
 // each, and nothing as long as there are none.
 type unsendable struct {
-	found lack // of the destination that is being looked at
-	sets  [2]idSet
+	found lack     // of the destination that is being looked at
+	sets  [2]idSet // destinations by lack: lackNextHop, lackRoom
 }
 
-// note keeps what was found for a destination.
+// note records what was found for a destination.
 func (u *unsendable) note(id destID) {
 	u.sets[0].set(id, u.found&lackNextHop != 0)
 	u.sets[1].set(id, u.found&lackRoom != 0)

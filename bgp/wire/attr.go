@@ -2,10 +2,10 @@ package wire
 
 import "github.com/hyperfib/hyperfib/internal/enum"
 
-// AttrType is the type code of a path attribute.
+// AttrType is the type code of a path attribute (RFC 4271, Section 4.3).
 type AttrType uint8
 
-// Path attributes.
+// Path attributes: of RFC 4271, Section 4.3, unless another source is named.
 const (
 	AttrOrigin              AttrType = 1
 	AttrASPath              AttrType = 2
@@ -14,7 +14,7 @@ const (
 	AttrLocalPref           AttrType = 5
 	AttrAtomicAggregate     AttrType = 6
 	AttrAggregator          AttrType = 7
-	AttrCommunities         AttrType = 8   // RFC 1997
+	AttrCommunities         AttrType = 8   // RFC 1997, "COMMUNITIES attribute"
 	AttrOriginatorID        AttrType = 9   // RFC 4456, Section 8
 	AttrClusterList         AttrType = 10  // RFC 4456, Section 8
 	AttrMPReach             AttrType = 14  // RFC 4760, Section 3

@@ -102,7 +102,7 @@ func (a Attrs) ClusterList() ClusterList {
 	return v
 }
 
-// Communities returns COMMUNITIES (RFC 1997).
+// Communities returns COMMUNITIES (RFC 1997, "COMMUNITIES attribute").
 func (a Attrs) Communities() Communities {
 	v, _ := a.Get(AttrCommunities)
 	return v
@@ -120,7 +120,8 @@ func (a Attrs) LargeCommunities() LargeCommunities {
 	return v
 }
 
-// ClusterList is the value of a CLUSTER_LIST attribute: the nearest reflector first.
+// ClusterList is the value of a CLUSTER_LIST attribute: cluster ids (4 each), the nearest reflector
+// first (RFC 4456, Section 8).
 type ClusterList []byte
 
 // Len is the number of cluster ids.
@@ -141,7 +142,7 @@ func (c ClusterList) Contains(id netip.Addr) bool {
 
 // Edit is a change of one attribute.
 type Edit struct {
-	Attr
+	Attr        // the new value; of Delete the type alone
 	Delete bool // remove it; Flags and Value are ignored
 }
 

@@ -5,7 +5,7 @@ import "time"
 // CapabilityCode is the code of a capability (RFC 5492, Section 4).
 type CapabilityCode uint8
 
-// Capability codes.
+// Capability codes, each with the section that defines it.
 const (
 	CapMultiprotocol   CapabilityCode = 1  // RFC 4760, Section 8
 	CapRouteRefresh    CapabilityCode = 2  // RFC 2918, Section 2

@@ -9,7 +9,7 @@ import (
 // ErrorCode is the error code of a NOTIFICATION (RFC 4271, Section 4.5).
 type ErrorCode uint8
 
-// Error codes.
+// Error codes: of RFC 4271, Section 4.5, unless another source is named.
 const (
 	CodeHeader       ErrorCode = 1
 	CodeOpen         ErrorCode = 2
@@ -21,14 +21,14 @@ const (
 	CodeSendHold     ErrorCode = 8 // RFC 9687, Section 4.3
 )
 
-// Subcodes of CodeHeader.
+// Subcodes of CodeHeader (RFC 4271, Section 6.1).
 const (
 	SubNotSynchronized uint8 = 1
 	SubBadLength       uint8 = 2
 	SubBadType         uint8 = 3
 )
 
-// Subcodes of CodeOpen.
+// Subcodes of CodeOpen: of RFC 4271, Section 6.2, unless another source is named.
 const (
 	SubVersion               uint8 = 1
 	SubBadPeerAS             uint8 = 2
@@ -39,7 +39,7 @@ const (
 	SubRoleMismatch          uint8 = 11 // RFC 9234, Section 4.2
 )
 
-// Subcodes of CodeUpdate.
+// Subcodes of CodeUpdate (RFC 4271, Section 6.3).
 const (
 	SubMalformedAttributes uint8 = 1
 	SubUnknownWellKnown    uint8 = 2

@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// Community is a standard community (RFC 1997): AS number and value, 16 bits each.
+// Community is a standard community: AS number and value, 16 bits each (RFC 1997, whose sections
+// have no numbers: "COMMUNITIES attribute").
 type Community uint32
 
 // Well-known communities.
@@ -17,9 +18,9 @@ const (
 	CommunityLLGRStale         Community = 0xFFFF0006 // RFC 9494, Section 3.2
 	CommunityNoLLGR            Community = 0xFFFF0007 // RFC 9494, Section 3.3
 	CommunityBlackhole         Community = 0xFFFF029A // RFC 7999, Section 2
-	CommunityNoExport          Community = 0xFFFFFF01
-	CommunityNoAdvertise       Community = 0xFFFFFF02
-	CommunityNoExportSubconfed Community = 0xFFFFFF03
+	CommunityNoExport          Community = 0xFFFFFF01 // RFC 1997, "Well-known Communities"
+	CommunityNoAdvertise       Community = 0xFFFFFF02 // RFC 1997, "Well-known Communities"
+	CommunityNoExportSubconfed Community = 0xFFFFFF03 // RFC 1997, "Well-known Communities"
 )
 
 // NewCommunity returns as:value.
@@ -39,7 +40,7 @@ func ParseCommunity(s string) (Community, error) {
 // String returns "65000:90".
 func (c Community) String() string { return fmt.Sprintf("%d:%d", c>>16, c&0xffff) }
 
-// Communities is the value of a COMMUNITIES attribute.
+// Communities is the value of a COMMUNITIES attribute: AS number (2), value (2); repeated.
 type Communities []byte
 
 // All iterates over c.
@@ -84,7 +85,8 @@ func (c ExtCommunity) String() string {
 	return fmt.Sprintf("0x%016x", uint64(c))
 }
 
-// ExtCommunities is the value of an EXTENDED COMMUNITIES attribute.
+// ExtCommunities is the value of an EXTENDED COMMUNITIES attribute: Type (1), Sub-Type (1) or
+// value, Value (6); repeated (RFC 4360, Section 2).
 type ExtCommunities []byte
 
 // All iterates over c.
@@ -131,7 +133,8 @@ func ParseLargeCommunity(s string) (LargeCommunity, error) {
 	return LargeCommunity{v[0], v[1], v[2]}, nil
 }
 
-// LargeCommunities is the value of a LARGE_COMMUNITY attribute.
+// LargeCommunities is the value of a LARGE_COMMUNITY attribute: Global Administrator (4), Local
+// Data Part 1 (4), Local Data Part 2 (4); repeated (RFC 8092, Section 3).
 type LargeCommunities []byte
 
 // All iterates over c.

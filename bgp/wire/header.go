@@ -17,7 +17,7 @@ const (
 // MessageType is the type code of a message (RFC 4271, Section 4.1).
 type MessageType uint8
 
-// Message types.
+// Message types: of RFC 4271, Section 4.1, unless another source is named.
 const (
 	TypeOpen         MessageType = 1
 	TypeUpdate       MessageType = 2
@@ -85,7 +85,8 @@ func headerError(sub uint8, data []byte, rfc, text string) *Error {
 	return &Error{Disposition: SessionReset, Code: CodeHeader, Subcode: sub, Data: clone(data), RFC: rfc, Text: text}
 }
 
-// appendHeader starts a message: the length is filled in by finish.
+// appendHeader starts a message: Marker (16), all ones, Length (2), Type (1). The length is filled
+// in by finish.
 func appendHeader(b []byte, t MessageType) []byte {
 	return append(b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, HeaderLen, byte(t))
 }

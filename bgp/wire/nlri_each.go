@@ -5,7 +5,8 @@ import (
 	"net/netip"
 )
 
-// each4 is All for IPv4.
+// each4 is All for IPv4: Path Identifier (4) with ADD-PATH, Length in bits (1), Prefix (0 to 4);
+// repeated (RFC 4271, Section 4.3; RFC 7911, Section 3).
 func each4(b []byte, addPath bool, yield func(NLRI, error) bool) {
 	var a [4]byte
 	for i := 0; i < len(b); {
@@ -46,12 +47,13 @@ func each4(b []byte, addPath bool, yield func(NLRI, error) bool) {
 	}
 }
 
-// notUnicast4: loopback and multicast. The rest of 240.0.0.0/4 may one day be used.
+// notUnicast4 reports whether a prefix is loopback or multicast. The rest of 240.0.0.0/4 may one day be used.
 func notUnicast4(v uint32, bits uint) bool {
 	return v>>28 == 14 && bits >= 4 || v>>24 == 127 && bits >= 8
 }
 
-// each6 is All for IPv6.
+// each6 is All for IPv6: Path Identifier (4) with ADD-PATH, Length in bits (1), Prefix (0 to
+// 16); repeated (RFC 4760, Section 5; RFC 7911, Section 3).
 func each6(b []byte, addPath bool, yield func(NLRI, error) bool) {
 	for len(b) > 0 {
 		var id uint32
@@ -88,8 +90,8 @@ func each6(b []byte, addPath bool, yield func(NLRI, error) bool) {
 	}
 }
 
-// notUnicast6: multicast, link-local, loopback, and IPv4-mapped addresses, which stand for IPv4
-// nodes and occur in no packet (RFC 4291, Section 2.5.5.2; RFC 5156, Section 2.2).
+// notUnicast6 reports whether a prefix is multicast, link-local, loopback, or IPv4-mapped. The
+// last stand for IPv4 nodes and occur in no packet (RFC 4291, Section 2.5.5.2; RFC 5156, Section 2.2).
 func notUnicast6(a *[16]byte, bits uint) bool {
 	switch a[0] {
 	case 0xff:

@@ -39,6 +39,7 @@ const maxShutdownText = 255
 // as a shutdown communication (RFC 9003, Section 2). Text that is too long is cut between
 // characters; empty text is left out.
 func Shutdown(subcode uint8, text string) Notification {
+	// Data: Length (1), Shutdown Communication in UTF-8 (RFC 9003, Section 2).
 	n := Notification{Code: CodeCease, Subcode: subcode}
 	if len(text) > maxShutdownText {
 		end := maxShutdownText
@@ -65,6 +66,8 @@ func (n Notification) IsHardReset() bool { return n.Code == CodeCease && n.Subco
 // Unwrap returns the NOTIFICATION inside a Hard Reset, and n itself if it is none
 // or carries nothing.
 func (n Notification) Unwrap() Notification {
+	// Data: Error code (1), Error subcode (1), Data of the NOTIFICATION inside (RFC 8538,
+	// Section 3.1).
 	if !n.IsHardReset() || len(n.Data) < 2 {
 		return n
 	}

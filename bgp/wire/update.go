@@ -149,7 +149,10 @@ func (u *Update) mandatory() {
 
 // settle turns the strongest error found into the result. An UPDATE with
 // attributes but without reachable NLRI leaves nothing to treat as a withdraw: its
-// NLRI may be what was damaged (RFC 7606, Section 5.2).
+// NLRI may be what was damaged. RFC 7606, Section 5.2: "For this reason, if any path attribute
+// errors are encountered in such an UPDATE message and if any encountered error specifies an
+// error-handling approach other than "attribute discard", then the "session reset" approach
+// MUST be used."
 func (u *Update) settle() error {
 	if u.err.Disposition == TreatAsWithdraw && u.NLRI.Empty() && u.MPReach.Empty() && !u.foreign {
 		e := *u.err

@@ -8,6 +8,8 @@ import (
 // walk goes over the path attributes once: checks each of them and finds the runs
 // of octets that are in canonical form already.
 func (u *Update) walk() {
+	// Attribute Flags (1), Attribute Type Code (1), Attribute Length (1; 2 if the flag Extended
+	// Length is set), Attribute Value; repeated (RFC 4271, Section 4.3).
 	b := u.attrs
 	start, at := 0, 0 // the current run, where we are
 	last := AttrType(0)
@@ -113,7 +115,7 @@ func (u *Update) check(s *attrSpec, t AttrType, flags uint8, v, raw []byte) bool
 func (u *Update) special(s *attrSpec, t AttrType, v, raw []byte) bool {
 	n := len(v)
 	switch t {
-	case AttrOrigin:
+	case AttrOrigin: // Value (1): 0 IGP, 1 EGP, 2 INCOMPLETE
 		if n != 1 {
 			return u.length(TreatAsWithdraw, s, t, raw)
 		}
@@ -125,7 +127,7 @@ func (u *Update) special(s *attrSpec, t AttrType, v, raw []byte) bool {
 	case AttrNextHop:
 		u.nextHop(s, v, raw)
 		return false
-	case AttrAtomicAggregate:
+	case AttrAtomicAggregate: // empty
 		if n != 0 {
 			return u.length(AttributeDiscard, s, t, raw)
 		}
@@ -141,8 +143,11 @@ func (u *Update) special(s *attrSpec, t AttrType, v, raw []byte) bool {
 		u.as4(s, t, v, raw)
 		return false
 	case AttrAIGP:
-		return false // not enabled on this session: RFC 7311, Section 3.2
-	case AttrSet:
+		// RFC 7311, Section 3.3: "If an AIGP attribute is received on a BGP session for which
+		// AIGP_SESSION is disabled, the attribute MUST be treated exactly as if it were an
+		// unrecognized non-transitive attribute." It is disabled on all sessions.
+		return false
+	case AttrSet: // Origin AS (4), path attributes (RFC 6368, Section 5)
 		if n < 4 {
 			return u.length(TreatAsWithdraw, s, t, raw)
 		}
@@ -150,7 +155,8 @@ func (u *Update) special(s *attrSpec, t AttrType, v, raw []byte) bool {
 	return true
 }
 
-// asPath checks AS_PATH.
+// asPath checks AS_PATH: Segment Type (1), Segment Length (1) in AS numbers, AS numbers (2 each;
+// 4 if negotiated); repeated (RFC 4271, Section 4.3; RFC 6793, Section 4.1).
 func (u *Update) asPath(s *attrSpec, v, raw []byte) bool {
 	size := 2
 	if u.opt.AS4 {
@@ -171,7 +177,8 @@ func (u *Update) asPath(s *attrSpec, v, raw []byte) bool {
 	return true
 }
 
-// aggregator checks AGGREGATOR.
+// aggregator checks AGGREGATOR: AS number (2; 4 if negotiated), BGP Identifier (4) (RFC 4271,
+// Section 4.3; RFC 6793, Section 4.1).
 func (u *Update) aggregator(s *attrSpec, v, raw []byte) bool {
 	size := 6
 	if u.opt.AS4 {

@@ -70,8 +70,13 @@ func (u *Update) flags(t AttrType, raw []byte) {
 	u.bad(d, SubAttributeFlags, t, raw, rfc, fmt.Sprintf("flags 0x%02x", raw[0]))
 }
 
-// overrun handles attributes that end inside one (RFC 7606, Section 4): what follows it
-// cannot be found any more. Where that one may hold NLRI, the session is reset.
+// overrun records that the attributes end inside one. If that one has NLRI, they are lost, and
+// the session is reset.
+//
+// RFC 7606, Section 4: "In either of these cases, an error condition exists and the
+// "treat-as-withdraw" approach MUST be used (unless some other, more severe error is encountered
+// dictating a stronger approach), and the Total Attribute Length MUST be relied upon to enable
+// the beginning of the NLRI field to be located."
 func (u *Update) overrun(raw []byte) {
 	t := AttrType(0)
 	d := TreatAsWithdraw
