@@ -7,9 +7,9 @@ import "time"
 const Batch = 64
 
 // DefaultReceiveBuffer holds some 16,000 small frames, since the kernel doubles it and
-// counts a kilobyte for each: 20 from each of 800 guests that move at once, or 16 ms of a
-// million a second, before the flood is silenced. The memory is taken only while frames
-// wait.
+// counts a kilobyte for each (socket(7), SO_RCVBUF; skb->truesize): 20 from each of 800
+// guests that move at once, or 16 ms of a million a second, before the flood is silenced.
+// The memory is taken only while frames wait.
 const DefaultReceiveBuffer = 8 << 20
 
 // Config says what a Conn receives.
@@ -20,7 +20,7 @@ type Config struct {
 	FrameSize     int         // octets kept of a frame; the rest is cut off
 	ReceiveBuffer int         // SO_RCVBUF in octets; 0: DefaultReceiveBuffer
 	AllMulticast  bool        // have the interfaces deliver every multicast group
-	SocketStore   SocketStore // keeps the socket while nobody reads it; nil: nobody
+	SocketStore   SocketStore // keeps the socket between two programs; nil: it ends with the Conn
 }
 
 // Frame is one Ethernet frame, from the destination address on.
@@ -47,7 +47,7 @@ func OneOf(offset uint32, width uint16, values ...uint32) Cond {
 }
 
 // SocketStore outlives this program and keeps its socket open: frames that
-// arrive while nobody reads wait in it for the program's successor. It is called by one
+// arrive after the program's end wait in it for the program's successor. It is called by one
 // goroutine at a time.
 type SocketStore interface {
 	// Keep keeps fd, which stays the Conn's to close.

@@ -30,7 +30,7 @@ type Conn struct {
 	prog    []unix.SockFilter            // the filter
 	listed  error                        // why the filter does not say what it ought to
 	joined  map[int]bool                 // interfaces whose groups were joined, by index
-	heir    bool                         // the socket was inherited, and is not drained yet
+	heir    bool                         // the socket was inherited, and has not been read empty yet
 	full    int                          // batches in a row that were
 	memory  [unix.SK_MEMINFO_VARS]uint32 // what SO_MEMINFO said last
 
@@ -147,7 +147,7 @@ func (c *Conn) Read(frames []Frame) (int, error) {
 	c.begin()
 	c.gate.pause()
 	if err := c.gate.raw.Read(c.poll); err != nil {
-		if c.closed() { // the poller's own word for it is not exported
+		if c.closed() { // the poller's own error is not exported
 			err = os.ErrClosed
 		}
 		return 0, err
@@ -203,8 +203,8 @@ func (c *Conn) collect(uintptr) bool {
 		case c.n > 0:
 			return true
 		}
-		// An error is an interface's that went down, and is cleared by the call that
-		// reports it.
+		// An error is that of an interface that went down (ENETDOWN, packet(7)), and is
+		// cleared by the call that reports it (sock_error).
 	}
 	c.err = os.ErrClosed
 	return true
@@ -229,7 +229,8 @@ func (c *Conn) sift(now time.Time, got int) {
 	}
 }
 
-// behind reports whether a quarter of the receive buffer is taken.
+// behind reports whether a quarter of the receive buffer is taken, by SO_MEMINFO
+// (sk_get_meminfo in net/core/sock.c), which unlike SIOCINQ counts all that waits.
 func (c *Conn) behind() bool {
 	size := uintptr(unsafe.Sizeof(c.memory))
 	_, _, e := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(c.fd), unix.SOL_SOCKET, unix.SO_MEMINFO, uintptr(unsafe.Pointer(&c.memory)), uintptr(unsafe.Pointer(&size)), 0)
@@ -273,9 +274,10 @@ func (c *Conn) Dropped() uint32 {
 	return stats.Drops
 }
 
-// gate is where a Conn waits: Go's network poller, which knows deadlines and costs no
-// thread, waits for an epoll instance, which waits for the socket. The one between can be
-// shut: then nothing wakes up for frames, not even the poller.
+// gate is where a Conn waits: Go's network poller, which has deadlines and costs no
+// thread, waits for an epoll instance, which waits for the socket: an epoll descriptor can
+// itself be polled (epoll(7), "Questions and answers"). The one between can be shut: then
+// nothing wakes up for frames, not even the poller.
 type gate struct {
 	file *os.File        // the epoll instance, in Go's poller
 	raw  syscall.RawConn // its descriptor

@@ -34,10 +34,11 @@ var reject = unix.SockFilter{Code: ret, K: 0}
 
 // filter appends the classic BPF program that accepts a frame if it fulfils every
 // condition, came in for this host (not for another one, and not on its way out) without a
-// VLAN tag, and the list lets its interface through. It runs on every frame of the
-// EtherType that any interface of the namespace receives, so the conditions come first,
-// and of these the first ought to be the one that most traffic fails. A load past the end
-// of a frame rejects it.
+// VLAN tag, and the list lets its interface through. The tag is no longer among the octets:
+// the kernel has taken it out (skb_vlan_untag in net/core/skbuff.c). The program runs on every
+// frame of the EtherType that any interface of the namespace receives, so the conditions
+// come first, and of these the first ought to be the one that most traffic fails. A load
+// past the end of a frame rejects it.
 func filter(prog []unix.SockFilter, conds []Cond, list police.List) []unix.SockFilter {
 	for _, c := range conds {
 		prog = append(prog, unix.SockFilter{Code: ldAbs | sizes[c.Width], K: c.Offset})

@@ -10,13 +10,13 @@ import (
 )
 
 // patience is how old a frame may be that waited for a successor. Both ARP and Neighbor
-// Discovery ask again after a second (RFC 4861, Section 10, RETRANS_TIMER): who has
-// waited longer has asked again.
+// Discovery ask again after a second (RFC 4861, Section 10, RETRANS_TIMER): the
+// sender of an older frame has sent another one.
 const patience = time.Second
 
 // inherit takes over the socket of an earlier program, if it is what this Conn would
-// make. It hears every interface until the first Read: those that were heard are added
-// one by one.
+// make. It receives from every interface until the first Read: the interfaces of the
+// earlier program are added one by one.
 func (c *Conn) inherit() (fd int, ok bool) {
 	if c.cfg.SocketStore == nil {
 		return -1, false

@@ -63,11 +63,15 @@ func (r *ring) arm(i int, stamped bool) {
 	}
 }
 
+// recvmmsg receives without waiting. With MSG_TRUNC len is the length of the frame, also if
+// the buffer is shorter (packet(7)).
 func recvmmsg(fd int, msgs []mmsghdr) (int, unix.Errno) {
 	n, _, e := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&msgs[0])), uintptr(len(msgs)), unix.MSG_DONTWAIT|unix.MSG_TRUNC, 0, 0)
 	return int(n), e
 }
 
+// sendmmsg sends without waiting. It ends at the first message that is refused, and returns
+// its error only if it is the first of all (sendmmsg(2)).
 func sendmmsg(fd int, msgs []mmsghdr) (int, unix.Errno) {
 	n, _, e := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&msgs[0])), uintptr(len(msgs)), unix.MSG_DONTWAIT, 0, 0)
 	return int(n), e

@@ -86,6 +86,7 @@ func (c *Conn) join(link int) error {
 	return nil
 }
 
+// leave undoes join.
 func (c *Conn) leave(link int) {
 	if c.joined[link] {
 		delete(c.joined, link)
@@ -94,6 +95,7 @@ func (c *Conn) leave(link int) {
 	}
 }
 
+// nameOf returns the name of an interface (netdevice(7), SIOCGIFNAME).
 func (c *Conn) nameOf(link int) (string, error) {
 	req, err := unix.NewIfreq("0") // an empty name is refused
 	if err != nil {
@@ -108,8 +110,8 @@ func (c *Conn) nameOf(link int) (string, error) {
 
 // passesAll reports whether an interface has no list of the groups that it receives, as
 // those of virtual machines and containers have not. To set IFF_ALLMULTI there anyway
-// would do no harm, but the kernel writes a line about each to its log, for a thousand
-// guests whenever the daemon starts or ends.
+// would do no harm, but the kernel logs "entered allmulticast mode" for each
+// (net/core/dev.c), for a thousand guests whenever the daemon starts or ends.
 func (c *Conn) passesAll(name string) bool {
 	info, err := unix.IoctlGetEthtoolDrvinfo(c.fd, name)
 	if err != nil {

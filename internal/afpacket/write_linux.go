@@ -28,6 +28,8 @@ func (c *Conn) Write(frames []Frame) (sent int, err error) {
 	return sent, err
 }
 
+// send sends at most Batch frames. After an error it goes on behind the frame that was
+// refused.
 func (c *Conn) send(frames []Frame) (sent int, err error) {
 	n := 0
 	for _, f := range frames {

@@ -33,7 +33,7 @@ const MostListed = 256
 
 const (
 	// share is how many frames an interface may bring within a window while the reader is
-	// behind. Nobody but a flood asks 64 questions in 10 ms.
+	// behind. Only a flood brings 64 frames in 10 ms.
 	share  = 64
 	window = 10 * time.Millisecond
 	// mostLinks bounds how many interfaces are counted that were not added.
@@ -245,5 +245,5 @@ func (p *Policer) list(list []int) []int {
 	return slices.Compact(list)
 }
 
-// named reports whether those who are to be heard are few enough to be named.
+// named reports whether the interfaces that are let through are few enough to be listed.
 func (p *Policer) named() bool { return !p.all && len(p.links) <= MostListed }

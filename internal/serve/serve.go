@@ -11,7 +11,10 @@ import (
 
 // Conn is what [Run] uses of a connection whose packets are of type F.
 type Conn[F any] interface {
+	// Read waits for packets and returns how many it has filled in;
+	// os.ErrDeadlineExceeded at the deadline.
 	Read([]F) (int, error)
+	// SetReadDeadline ends the Read under way, and later ones, at a time; zero: never.
 	SetReadDeadline(time.Time) error
 }
 
@@ -22,11 +25,12 @@ type Service[F any] interface {
 	// Advance does what is due and returns when there is more to do; the zero time if
 	// never.
 	Advance(now time.Time) time.Time
-	// Stale reports whether that has changed since. What changes it calls [Wake] then.
+	// Stale reports whether the time that Advance returned is no longer right. A method that
+	// makes it so calls [Wake].
 	Stale() bool
 }
 
-// Wake ends a Read of the loop on conn, or the next one.
+// Wake ends a Read of the loop on conn, or the next one, by a deadline in the past.
 func Wake(conn interface{ SetReadDeadline(time.Time) error }) {
 	_ = conn.SetReadDeadline(time.Unix(1, 0))
 }
@@ -69,6 +73,7 @@ func Run[F any](ctx context.Context, conn Conn[F], batch int, services ...Servic
 	}
 }
 
+// advance calls Advance of each service and returns the earliest time; zero: never.
 func advance[F any](services []Service[F]) (next time.Time) {
 	now := time.Now()
 	for _, s := range services {
@@ -79,6 +84,7 @@ func advance[F any](services []Service[F]) (next time.Time) {
 	return next
 }
 
+// stale reports whether a service is Stale.
 func stale[F any](services []Service[F]) bool {
 	for _, s := range services {
 		if s.Stale() {

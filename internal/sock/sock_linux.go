@@ -6,7 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// SetTTL sets the TTL (IPv4) or hop limit (IPv6) of outgoing unicast packets.
+// SetTTL sets the TTL (IPv4) or hop limit (IPv6) of outgoing unicast packets: IP_TTL of
+// ip(7), IPV6_UNICAST_HOPS of ipv6(7).
 func SetTTL(fd int, ipv6 bool, ttl int) error {
 	if ipv6 {
 		return wrap("IPV6_UNICAST_HOPS", unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_UNICAST_HOPS, ttl))
@@ -15,7 +16,8 @@ func SetTTL(fd int, ipv6 bool, ttl int) error {
 }
 
 // SetMinTTL drops incoming TCP segments whose TTL (hop limit) is below ttl: the
-// receiving side of GTSM, RFC 5082, Section 3.
+// receiving side of GTSM, RFC 5082, Section 3. The kernel compares in tcp_v4_rcv and
+// tcp_v6_rcv, for listeners and connections alike.
 func SetMinTTL(fd int, ipv6 bool, ttl int) error {
 	if ipv6 {
 		return wrap("IPV6_MINHOPCOUNT", unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MINHOPCOUNT, ttl))
@@ -27,6 +29,7 @@ func SetMinTTL(fd int, ipv6 bool, ttl int) error {
 // DSCP CS6 (RFC 4594, Section 3.1).
 func SetPriority(fd int, ipv6 bool) error {
 	const cs6 = 48 << 2
+	// More than 6 takes CAP_NET_ADMIN (socket(7)).
 	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PRIORITY, 7); err != nil {
 		return wrap("SO_PRIORITY", err)
 	}
@@ -41,7 +44,9 @@ func SetPriority(fd int, ipv6 bool) error {
 	return wrap("SO_PRIORITY", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PRIORITY, 7))
 }
 
-// BindToDevice binds the socket to an interface; an empty name does nothing.
+// BindToDevice binds the socket to an interface (socket(7), SO_BINDTODEVICE): it receives
+// and sends by that alone, and a VRF device stands for its members. An empty name does
+// nothing.
 func BindToDevice(fd int, name string) error {
 	if name == "" {
 		return nil
@@ -49,6 +54,7 @@ func BindToDevice(fd int, name string) error {
 	return wrap("SO_BINDTODEVICE", unix.BindToDevice(fd, name))
 }
 
+// wrap returns err with the name of the option, or nil.
 func wrap(option string, err error) error {
 	if err == nil {
 		return nil
