@@ -12,10 +12,10 @@ import (
 // bfd.XmitAuthSeq and bfd.AuthSeqKnown of RFC 5880, Section 6.8.1.
 type authState struct {
 	Auth
-	txSeq   uint32 // sequence number of the next packet
-	rxSeq   uint32 // of the last packet accepted
-	rxKnown bool   // rxSeq means something
-	last    [headerLen]byte
+	txSeq   uint32             // sequence number of the next packet
+	rxSeq   uint32             // of the last packet accepted
+	rxKnown bool               // rxSeq means something
+	last    [headerLen]byte    // the last packet sent, without its authentication section
 	buf     [maxPacketLen]byte // scratch for digests
 }
 
@@ -33,10 +33,23 @@ func (t AuthType) digestLen() int {
 func (t AuthType) meticulous() bool { return t == AuthMeticulousMD5 || t == AuthMeticulousSHA1 }
 
 // sign appends the authentication section to the packet in b[start:] and sets A
-// bit and Length (RFC 5880, Sections 4.2 to 4.4 and 6.7):
+// bit and Length (RFC 5880, Section 6.7).
 //
-//	Auth Type (1), Auth Len (1), Auth Key ID (1), Password (1 to 16)
-//	Auth Type (1), Auth Len (1), Auth Key ID (1), Reserved (1), Sequence Number (4), Digest (16 MD5, 20 SHA1)
+// Simple Password (RFC 5880, Section 4.2):
+//
+//	Auth Type, 1                                 0
+//	Auth Len, 4 to 19                            1
+//	Auth Key ID                                  2
+//	Password (1 to 16)                           3
+//
+// Keyed and Meticulous Keyed MD5 and SHA1 (RFC 5880, Sections 4.3 and 4.4):
+//
+//	Auth Type, 2 to 5                            0
+//	Auth Len, 24 (MD5) or 28 (SHA1)              1
+//	Auth Key ID                                  2
+//	Reserved, 0                                  3
+//	Sequence Number                              4
+//	Digest (16 or 20)                            8
 func (a *authState) sign(b []byte, start int) []byte {
 	key := a.Keys[0]
 	b[start+1] |= 0x04
@@ -50,7 +63,7 @@ func (a *authState) sign(b []byte, start int) []byte {
 	a.step(b[start : start+headerLen])
 	b = append(b, byte(a.Type), byte(8+n), key.ID, 0)
 	b = binary.BigEndian.AppendUint32(b, a.txSeq)
-	b = append(b, a.buf[:n]...) // room; overwritten by the digest
+	b = append(b, a.buf[:n]...) // overwritten by the digest
 	a.digest(b[start:], key.Secret, b[len(b)-n:])
 	return b
 }
@@ -64,8 +77,9 @@ func (a *authState) step(header []byte) {
 	}
 }
 
-// digest computes the digest of packet, whose last octets are the place of the
-// digest and stand in for the secret, into out.
+// digest computes the digest of packet into out. The digest is taken over the whole packet
+// with the secret, padded with zeros, where the digest goes: its last octets (RFC 5880,
+// Sections 6.7.3 and 6.7.4).
 func (a *authState) digest(packet []byte, secret string, out []byte) {
 	n := a.Type.digestLen()
 	work := a.buf[:len(packet)]
@@ -130,6 +144,7 @@ func (a *authState) inWindow(seq uint32, mult uint8) bool {
 	return ahead <= 3*uint32(mult)
 }
 
+// secret returns the secret of a key id, and whether there is one.
 func (a *authState) secret(id uint8) (string, bool) {
 	for _, k := range a.Keys {
 		if k.ID == id {

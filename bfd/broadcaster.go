@@ -4,7 +4,9 @@ package bfd
 // outside of this package, such as that of package bfdtest. It keeps the last event of each
 // session, and for each watcher no more than two a session, however slow it is. The zero
 // value is ready for use. It must not be copied. It is safe for concurrent use.
-type Broadcaster struct{ board board }
+type Broadcaster struct {
+	board board // the last event of each session, and the watchers
+}
 
 // Post hands an event to every watcher. The event of a session with Removed set is its last.
 func (b *Broadcaster) Post(e Event) { b.board.post(e, nil) }

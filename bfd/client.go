@@ -49,7 +49,7 @@ type Client struct {
 
 	mu      sync.Mutex                          // guards the following
 	desired bfdcore.Desired[Key, SessionConfig] // what the process is to have
-	news    chan struct{}                       // desired has something to tell
+	wakeup  chan struct{}                       // desired has something to send
 	there   map[Key]bool                        // sessions that the process has
 	link    *clientLink                         // nil: not connected
 	running bool                                // Run was called
@@ -70,7 +70,7 @@ func newClientOn(cfg ClientConfig, h host) (*Client, error) {
 	if cfg.Notice == nil {
 		cfg.Notice = func(error) {}
 	}
-	c := &Client{cfg: cfg, host: h, command: newCommand(cfg.Command), news: make(chan struct{}, 1), there: map[Key]bool{}}
+	c := &Client{cfg: cfg, host: h, command: newCommand(cfg.Command), wakeup: make(chan struct{}, 1), there: map[Key]bool{}}
 	c.desired.FirstRetry, c.desired.LastRetry = retryFirst, retryLast
 	return c, nil
 }
@@ -92,7 +92,7 @@ func (c *Client) Add(s SessionConfig) error {
 		return ErrClosed
 	}
 	c.desired.Set(s.Key, s)
-	c.tell()
+	c.wake()
 	return nil
 }
 
@@ -108,7 +108,7 @@ func (c *Client) Remove(k Key) error {
 		return ErrNoSession
 	}
 	c.gone(k)
-	c.tell()
+	c.wake()
 	return nil
 }
 
@@ -122,14 +122,14 @@ func (c *Client) Synced() error {
 		return ErrClosed
 	}
 	c.desired.Synced()
-	c.tell()
+	c.wake()
 	return nil
 }
 
-// tell wakes the goroutine that sends requests; the lock is held.
-func (c *Client) tell() {
+// wake wakes the goroutine that sends requests; the lock is held.
+func (c *Client) wake() {
 	select {
-	case c.news <- struct{}{}:
+	case c.wakeup <- struct{}{}:
 	default:
 	}
 }
@@ -180,7 +180,7 @@ func (c *Client) Run(ctx context.Context) error {
 	wait := bfdcore.Backoff{Min: reconnectFirst, Max: reconnectMax}
 	version := uint16(protocolVersion)
 	for ctx.Err() == nil {
-		if err := c.command.run(time.Now()); err != nil && c.notices.is(err, time.Now()) {
+		if err := c.command.run(time.Now()); err != nil && c.notices.fresh(err, time.Now()) {
 			c.cfg.Notice(err)
 		}
 		err := c.session(ctx, version)
@@ -196,7 +196,7 @@ func (c *Client) Run(ctx context.Context) error {
 			err = ErrNotConnected
 		}
 		version = protocolVersion // the next one may be another
-		if err = fmt.Errorf("bfd: %s: %w", c.cfg.Socket, err); c.notices.is(err, time.Now()) {
+		if err = fmt.Errorf("bfd: %s: %w", c.cfg.Socket, err); c.notices.fresh(err, time.Now()) {
 			c.cfg.Notice(err)
 		}
 		select {
@@ -258,7 +258,7 @@ func (c *Client) serve(l *clientLink) {
 			retry = time.After(time.Until(wait))
 		}
 		select {
-		case <-c.news:
+		case <-c.wakeup:
 		case <-retry:
 		case <-l.ended:
 			return

@@ -74,7 +74,7 @@ func startProcess(args []string) (<-chan struct{}, error) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		_ = cmd.Wait() // its parent is who must reap it
+		_ = cmd.Wait() // only its parent can reap it
 	}()
 	return ended, nil
 }

@@ -33,7 +33,7 @@ func (c *conn) serve() {
 	}
 	c.watcher = c.process.server.Watch()
 	var wg sync.WaitGroup
-	wg.Go(c.tell)
+	wg.Go(c.sendEvents)
 	for {
 		m, err := readFrame(c)
 		if err != nil || c.reply(m.id, c.request(m)) != nil {
@@ -101,7 +101,7 @@ func (c *conn) hello(m message) error {
 	case version < protocolOldest || version > protocolVersion:
 		return errVersion
 	}
-	if err := c.process.greet(c); err != nil {
+	if err := c.process.register(c); err != nil {
 		return err
 	}
 	c.version, c.name = version, name
@@ -191,8 +191,8 @@ func (c *conn) send(b []byte) error {
 	return err
 }
 
-// tell sends events: first one of every session, then "snapshot", then changes.
-func (c *conn) tell() {
+// sendEvents sends events: first one of every session, then "snapshot", then changes.
+func (c *conn) sendEvents() {
 	e := encoder{version: c.version}
 	snapshot := false
 	buf := make([]Event, 1)

@@ -25,8 +25,8 @@ type ring struct {
 	msgs    [rxBatch]mmsghdr               // what recvmmsg is called with; they point into the following
 	iov     [rxBatch]unix.Iovec            // each points to one of payload
 	from    [rxBatch]unix.RawSockaddrInet6 // large enough for both families
-	payload [rxBatch][rxPayload]byte
-	control [rxBatch][rxControl]byte
+	payload [rxBatch][rxPayload]byte       // the packet of each message, cut off at rxPayload
+	control [rxBatch][rxControl]byte       // the control messages of each
 }
 
 func newRing() *ring {
@@ -140,7 +140,9 @@ func (o *owner) packet(s *rxSocket, i int) {
 }
 
 // find is the demultiplexing of RFC 5880, Section 6.3: by discriminator alone if
-// there is one, else by the addresses.
+// there is one, else by the addresses. RFC 5880, Section 6.8.6: "If the Your Discriminator
+// field is nonzero, it MUST be used to select the session with which this BFD packet is
+// associated."
 func (o *owner) find(s *rxSocket, p *Packet, m *meta, i int) *entry {
 	if p.YourDiscr != 0 {
 		return o.demux.ByDiscr(p.YourDiscr)

@@ -1,4 +1,4 @@
-// Package bfd is Bidirectional Forwarding Detection: it tells within milliseconds
+// Package bfd is Bidirectional Forwarding Detection: it detects within milliseconds
 // that the path to a neighbour is dead, be it the neighbour or the network.
 //
 // # What there is

@@ -50,11 +50,11 @@ type entry struct {
 	queued  bool                           // in tx's batch
 	frame   frame                          // the next packet, with its headers
 	msg     unix.Msghdr                    // prepared; points into the fields below and frame
-	iov     unix.Iovec
-	to4     unix.RawSockaddrInet4
-	to6     unix.RawSockaddrInet6
-	toLink  sockaddrLL // of an echo session
-	info    [40]byte   // control message with source address and interface
+	iov     unix.Iovec                     // the octets of frame
+	to4     unix.RawSockaddrInet4          // the destination of an IPv4 session
+	to6     unix.RawSockaddrInet6          // the destination of an IPv6 session
+	toLink  sockaddrLL                     // of an echo session
+	info    [40]byte                       // control message with source address and interface
 }
 
 // attachment is what a session needs of the host, in order to send and to receive.

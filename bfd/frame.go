@@ -14,11 +14,23 @@ type frame struct {
 	b      []byte // IP and UDP header, then room for the longest packet
 	header int    // length of the IP header
 	pseudo uint32 // checksum of the pseudo header without the length
-	whole  bool   // the kernel does not see to the IPv4 checksum: a packet socket
-	id     uint16 // IPv4 identification, counted here as the kernel's way is slow
+	whole  bool   // the kernel does not fill in the IPv4 checksum: a packet socket
+	id     uint16 // IPv4 identification, counted here: ip_select_ident is slower
 }
 
-// newFrame prepares the headers (RFC 5881, Sections 4 and 5: TTL 255).
+// newFrame prepares the headers (RFC 5881, Sections 4 and 5: TTL 255). What is not named
+// here is zero, or set by finish:
+//
+//	IPv4 (RFC 791, Section 3.1)                  IPv6 (RFC 8200, Section 3)
+//	Version, IHL                       0         Version, Traffic Class, Flow Label  0
+//	Type of Service                    1         Payload Length                      4
+//	Total Length, Identification       2         Next Header, 17                     6
+//	Time to Live, 255                  8         Hop Limit, 255                      7
+//	Protocol, 17                       9         Source Address                      8
+//	Header Checksum                   10         Destination Address                24
+//	Source, Destination Address       12
+//
+//	UDP (RFC 768): Source Port 0, Destination Port 2, Length 4, Checksum 6
 func newFrame(local, peer netip.Addr, sport, dport uint16) frame {
 	f := frame{header: 20}
 	if peer.Is6() {
@@ -32,7 +44,7 @@ func newFrame(local, peer netip.Addr, sport, dport uint16) frame {
 		copy(f.b[8:], src)
 		copy(f.b[24:], dst)
 	} else {
-		f.b[0], f.b[1], f.b[8], f.b[9] = 0x45, cs6, 255, 17 // the kernel fills in the checksum (raw(7))
+		f.b[0], f.b[1], f.b[8], f.b[9] = 0x45, cs6, 255, 17 // the kernel fills in the checksum (raw(7), IP_HDRINCL)
 		copy(f.b[12:], src)
 		copy(f.b[16:], dst)
 	}
@@ -42,7 +54,7 @@ func newFrame(local, peer netip.Addr, sport, dport uint16) frame {
 	return f
 }
 
-// body is where the UDP payload goes: an empty slice with room for it.
+// body returns the headers, with capacity for the UDP payload behind them.
 func (f *frame) body() []byte { return f.b[:f.header+8] }
 
 // finish sets lengths and checksum of a packet that was appended to body.
@@ -81,6 +93,7 @@ func sum(s uint32, b []byte) uint32 {
 	return s
 }
 
+// fold returns a sum as 16 bits, by end-around carry.
 func fold(s uint32) uint16 {
 	for s > 0xffff {
 		s = s>>16 + s&0xffff

@@ -51,7 +51,7 @@ func listenAndServe(ctx context.Context, path string, cfg ServeConfig, same func
 	}
 	defer lock.Close()
 	ready := cfg.Ready
-	cfg.Ready = func() { // who waits for the lock finds the sessions with us
+	cfg.Ready = func() { // the next holder of the lock finds the sessions here
 		lock.Close()
 		if ready != nil {
 			ready()

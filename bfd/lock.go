@@ -1,7 +1,7 @@
 package bfd
 
 // lock is a mutex that is held while something is waited for: an answer of the owner, of the
-// kernel, of a successor. Who waits for it waits on a channel, so that virtual time passes in
+// kernel, of a successor. A waiter waits on a channel, so that virtual time passes in
 // tests (a goroutine that waits for a sync.Mutex stops the time of testing/synctest).
 type lock chan struct{}
 

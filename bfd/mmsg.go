@@ -15,13 +15,13 @@ type mmsghdr struct {
 
 // sockaddrLL is struct sockaddr_ll, the address of a packet socket (packet(7)).
 type sockaddrLL struct {
-	family   uint16 // afPacket
-	protocol uint16 // EtherType in network order
-	ifindex  int32
-	hatype   uint16
-	pkttype  uint8
-	halen    uint8
-	addr     [8]byte
+	family   uint16  // afPacket
+	protocol uint16  // EtherType in network order
+	ifindex  int32   // of the interface to send by
+	hatype   uint16  // ARPHRD_ type; ignored when sending
+	pkttype  uint8   // PACKET_ type; ignored when sending
+	halen    uint8   // length of addr in octets
+	addr     [8]byte // the destination's link-layer address
 }
 
 // Numbers of Linux that no other system has, so that what is not a socket compiles on those.

@@ -17,8 +17,8 @@ import (
 // linuxNamespace is an open network namespace of Linux. But for nextHops, one goroutine
 // uses it at a time.
 type linuxNamespace struct {
-	fd     int // of the namespace; -1: the process's own
-	lookup *netlink
+	fd     int      // of the namespace; -1: the process's own
+	lookup *netlink // for questions about interfaces and addresses; nil: not opened yet
 }
 
 // openNamespace opens the namespace at path.
@@ -33,8 +33,8 @@ func openNamespace(path string) (*linuxNamespace, error) {
 	return &linuxNamespace{fd: fd}, nil
 }
 
-// namespaceOfSocket opens the namespace that a socket is in. Where that is not permitted
-// it is taken to be the one at path.
+// namespaceOfSocket opens the namespace that a socket is in. SIOCGSKNS needs CAP_NET_ADMIN
+// there (sock_ioctl in net/socket.c); without, the namespace is taken to be the one at path.
 func namespaceOfSocket(fd int, path string) (*linuxNamespace, error) {
 	if path == "" {
 		return openNamespace(path)

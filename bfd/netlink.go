@@ -171,8 +171,9 @@ func (n *netlink) find(name string) (l device, err error) {
 
 // linkInfo is what the kernel says about an interface.
 type linkInfo struct {
-	index, master int
-	kind          string // "vrf", for example
+	index  int    // of the interface
+	master int    // index of the bridge, VRF or bond that it belongs to; 0: none
+	kind   string // "vrf", for example
 }
 
 // link asks for one interface, by index or by name.

@@ -9,7 +9,7 @@ import (
 	"github.com/hyperfib/hyperfib/internal/bfdcore"
 )
 
-// owner holds all sessions, on one thread. Nobody else touches what is in it while it
+// owner holds all sessions, on one thread. No other thread touches its fields while it
 // runs.
 type owner struct {
 	clock
@@ -27,12 +27,12 @@ type owner struct {
 
 	commands chan func(*owner) // functions for the owner
 	asked    bool              // there are commands
-	readers  []*marks          // who is told of state changes
+	readers  []*marks          // of those that read state changes
 	failing  *marks            // sessions whose packets the kernel refuses
-	ended    chan struct{}
-	stop     bool
-	broken   error     // why it stopped
-	pause    chan bool // another process is to have everything; false: go on
+	ended    chan struct{}     // closed when the owner has stopped
+	stop     bool              // it is to stop
+	broken   error             // why it stopped
+	pause    chan bool         // another process is to have everything; false: go on
 
 	seed      uint32          // what turn is made of
 	turn      uint32          // a random number, the same for all packets of a turn
@@ -50,7 +50,7 @@ const (
 	// crowd is how many packets in one turn promise more: they are left to gather for a
 	// nap.
 	crowd = 4
-	// patience is how often in a row nobody is declared dead because a socket could not
+	// patience is how often in a row no session is declared dead because a socket could not
 	// be emptied: a flood must not keep dead sessions alive.
 	patience = 8
 )
@@ -345,7 +345,7 @@ func (o *owner) linger(e *entry) {
 	o.effects(e, e.SetAdminDown(o.now, true))
 	e.until = o.now + time.Duration(e.mult)*min(was, slowInterval)
 	if e.tx == nil {
-		e.until = o.now // nobody hears it
+		e.until = o.now // its last packets cannot be sent
 	}
 	o.requeue(e)
 }

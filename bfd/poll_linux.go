@@ -13,9 +13,9 @@ import (
 // part in Go's scheduling: the owner keeps its processor while the kernel works for a few
 // microseconds.
 type epoller struct {
-	epoll, bell int // bell: an eventfd
-	thread      int // that called begin
-	events      [16]unix.EpollEvent
+	epoll, bell int                 // bell: an eventfd
+	thread      int                 // that called begin
+	events      [16]unix.EpollEvent // what epoll_pwait fills
 }
 
 func newEpoller() (*epoller, error) {
@@ -63,11 +63,11 @@ func (p *epoller) poll(ready []int, d time.Duration) (int, error) {
 	return n, err
 }
 
-// wait is epoll_pwait2(2), which kernels before 5.11 lack, and seccomp filters of that age
-// punish.
+// wait is epoll_pwait2(2), made of ppoll(2) and epoll_pwait(2): kernels before 5.11 lack it,
+// and seccomp filters of that age refuse it.
 func (p *epoller) wait(events []unix.EpollEvent, d time.Duration) (int, error) {
 	if d > 0 {
-		// This is the one call that may give the processor away to other goroutines.
+		// Of all calls this one may hand the processor to other goroutines.
 		ts, fd := unix.NsecToTimespec(int64(d)), unix.PollFd{Fd: int32(p.epoll), Events: unix.POLLIN}
 		_, _, _ = unix.Syscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&fd)), 1, uintptr(unsafe.Pointer(&ts)), 0, 0, 0)
 	}

@@ -49,13 +49,13 @@ const (
 	frameAdd      frameType = 2 // a SessionConfig
 	frameRemove   frameType = 3 // a Key
 	frameList     frameType = 4 // nothing
-	frameSynced   frameType = 5 // nothing: drop what my earlier life had and I did not add again
+	frameSynced   frameType = 5 // nothing: drop what an earlier client of this name left and this one did not add
 	frameHandover frameType = 6 // magic (4), version (2), in place of hello: see handover.go
 
 	frameReply    frameType = 128 // an error text, empty for success
 	frameStatus   frameType = 129 // a Status
 	frameEvent    frameType = 130 // an Event
-	frameSnapshot frameType = 131 // nothing: every session has been told
+	frameSnapshot frameType = 131 // nothing: every session has had its event
 	frameState    frameType = 132 // a part of what a successor gets
 )
 
@@ -93,10 +93,11 @@ func readFrame(r io.Reader) (message, error) {
 // encoder builds frames one after the other.
 type encoder struct {
 	version uint16 // of the protocol that the other side speaks
-	b       []byte
-	start   int // of the frame under construction
+	b       []byte // finished frames, and the one under construction
+	start   int    // offset of the frame under construction in b
 }
 
+// begin starts a frame: length (4, set by end), type (1), id (4).
 func (e *encoder) begin(t frameType, id uint32) {
 	e.start = len(e.b)
 	e.b = append(e.b, 0, 0, 0, 0, byte(t))
@@ -136,6 +137,7 @@ func (e *encoder) addr(v netip.Addr) {
 	e.b = append(e.b, b...)
 }
 
+// key appends a Key: Peer and Local (addresses), Interface and NetNS (strings), Multihop (1).
 func (e *encoder) key(k Key) {
 	e.addr(k.Peer)
 	e.addr(k.Local)
@@ -144,6 +146,13 @@ func (e *encoder) key(k Key) {
 	e.bool(k.Multihop)
 }
 
+// config appends a SessionConfig:
+//
+//	Key
+//	DesiredMinTx, RequiredMinRx (8 each), Multiplier (1)
+//	Passive, AdminDown (1 each), MinTTL (1), Echo (1)
+//	Auth Type (1), list of keys: ID (1), Secret (string)
+//	list of next hops: ID, IfIndex (4 each), Gateway (address), list of Keys (Guards)
 func (e *encoder) config(c *SessionConfig) {
 	e.key(c.Key)
 	e.duration(c.DesiredMinTx)
@@ -171,6 +180,13 @@ func (e *encoder) config(c *SessionConfig) {
 	}
 }
 
+// event appends an Event:
+//
+//	Key
+//	State, Diag, RemoteDiag, Reason, RemoteC (1 each)
+//	Time, Downs (8 each), Removed (1)
+//	list of next hops: ID (4), Deleted (1), Err (string), Took (8)
+//	Err (string), from version 2
 func (e *encoder) event(v *Event) {
 	e.key(v.Key)
 	e.u8(uint8(v.State))
@@ -193,6 +209,15 @@ func (e *encoder) event(v *Event) {
 	}
 }
 
+// status appends a Status:
+//
+//	Key
+//	State, RemoteState, Diag, RemoteDiag, Reason, RemoteC (1 each)
+//	Discr, RemoteDiscr (4 each)
+//	DesiredMinTx, RequiredMinRx (8 each), Multiplier (1)
+//	RemoteMinTx, RemoteMinRx (8 each), RemoteMultiplier (1)
+//	TxInterval, DetectTime, Since, Downs, Sent, Received, Refused (8 each)
+//	Err (string), from version 2
 func (e *encoder) status(v *Status) {
 	e.key(v.Key)
 	e.u8(uint8(v.State))

@@ -17,7 +17,9 @@ func schedFIFO(priority int) error {
 	return nil
 }
 
-// lockMemory keeps what the process has, and will have, resident.
+// lockMemory keeps the memory that the process has, and will have, resident. With
+// MCL_ONFAULT a page is locked when it is first touched, not when it is mapped (mlockall(2)):
+// Go reserves far more address space than it uses.
 func lockMemory() error {
 	if err := unix.Mlockall(unix.MCL_CURRENT | unix.MCL_FUTURE | unix.MCL_ONFAULT); err != nil {
 		return &RealTimeError{"mlockall", err}
@@ -27,7 +29,7 @@ func lockMemory() error {
 
 func (p *epoller) begin(c *Config) (lacks []error, err error) {
 	p.thread = unix.Gettid()
-	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0) // wake up when asked to; the default is 50 us late
+	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0) // in ns; the default is 50 us, and real-time threads have none (prctl(2))
 	name := [16]byte{}
 	copy(name[:15], "bfd-sessions")
 	_ = unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(&name[0])), 0, 0, 0)
@@ -48,8 +50,8 @@ func (p *epoller) begin(c *Config) (lacks []error, err error) {
 }
 
 // slack is how late timers of the other threads may be, in nanoseconds. Go's monitor thread
-// looks after the owner each time it wakes, every 20 us at first, and does nothing; with
-// this slack it does so 20 times a second, in place of thousands.
+// (sysmon in runtime/proc.go) wakes every 20 us at first and finds nothing to do; with this
+// slack it wakes 20 times a second, in place of thousands.
 const slack = "50000000"
 
 // quiet sets timer slack for the process's other threads. Those created later inherit it.

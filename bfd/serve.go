@@ -209,13 +209,13 @@ func (p *process) over() bool {
 
 // notice passes on what an operator should know, but no repetitions.
 func (p *process) notice(err error) {
-	if p.notices.is(err, time.Now()) {
+	if p.notices.fresh(err, time.Now()) {
 		p.cfg.Notice(err)
 	}
 }
 
 // admit takes a connection in. Too many that have not said hello drive the oldest of them
-// out, so that no crowd of them keeps a client away.
+// out, so that they do not exhaust what is left to clients.
 func (p *process) admit(s stream) *conn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -233,8 +233,8 @@ func (p *process) admit(s stream) *conn {
 // them; the lock is held.
 func (p *process) crowdOut(limit int) {
 	strangers, oldest := 0, (*conn)(nil)
-	for c, greeted := range p.conns {
-		if greeted {
+	for c, registered := range p.conns {
+		if registered {
 			continue
 		}
 		if strangers++; oldest == nil || c.since.Before(oldest.since) {
@@ -247,13 +247,13 @@ func (p *process) crowdOut(limit int) {
 	}
 }
 
-// greet records that a connection has sent its hello.
-func (p *process) greet(c *conn) error {
+// register records that a connection has sent its hello.
+func (p *process) register(c *conn) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	n := 0
-	for _, greeted := range p.conns {
-		if greeted {
+	for _, registered := range p.conns {
+		if registered {
 			n++
 		}
 	}
@@ -290,8 +290,8 @@ type repeats struct {
 // repeatAfter is how long the same error is left out.
 const repeatAfter = time.Minute
 
-// is reports whether err is to be passed on.
-func (r *repeats) is(err error, now time.Time) bool {
+// fresh reports whether err is to be passed on.
+func (r *repeats) fresh(err error, now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if text := err.Error(); text != r.text || now.Sub(r.at) >= repeatAfter {

@@ -61,17 +61,17 @@ type Server struct {
 	independent bool          // sets the C bit
 	board       board         // the events of all sessions
 	owner       *owner        // has the sessions, on a thread of its own
-	attacher    *attacher     // gives them what they need of the host
+	attacher    *attacher     // opens their sockets and namespaces
 	changed     *marks        // sessions whose fact is new
 	failover    failover      // takes dead next hops out of the kernel
 	began       chan struct{} // closed when the owner's thread is there
 
-	mu      lock // guards everything below
-	state   runState
-	entries map[Key]*entry
-	slots   []*entry // by slot; nil: free
-	gone    []*entry // released, and still attached
-	ports   uint32   // source ports given out, counted round
+	mu      lock           // guards everything below
+	state   runState       // whether Run has begun or ended
+	entries map[Key]*entry // every session, by its key in normal form
+	slots   []*entry       // by slot; nil: free
+	gone    []*entry       // released, and still attached
+	ports   uint32         // source ports given out, counted round
 }
 
 type runState uint8

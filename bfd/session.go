@@ -72,7 +72,7 @@ type Session struct {
 	opensAt  time.Duration // when it may go at the earliest
 	lastRx   time.Duration // when the last good packet came
 	silence  time.Duration // after so much of it the remote sequence number is forgotten
-	fastTo   time.Duration // until then AdminDown is told at the old pace
+	fastTo   time.Duration // until then AdminDown is sent at the interval that it ended: see periodic
 
 	rng uint32 // state of the generator of jitter
 

@@ -65,7 +65,7 @@ func (n *linuxNamespace) receiver(to rxKey) (int, error) {
 // options asks for what a packet must come with: TTL, destination, interface and
 // arrival time.
 func options(fd int, to rxKey) error {
-	type option struct{ level, name int }
+	type option struct{ level, name int } // of setsockopt(2), with the value 1
 	wanted := []option{{unix.SOL_SOCKET, unix.SO_TIMESTAMPNS}}
 	if to.ipv6 {
 		wanted = append(wanted, option{unix.IPPROTO_IPV6, unix.IPV6_V6ONLY}, option{unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO}, option{unix.IPPROTO_IPV6, unix.IPV6_RECVHOPLIMIT})
@@ -110,12 +110,12 @@ func bind(fd int, to rxKey) error {
 }
 
 // fromSelf attaches a filter that drops what came by the loopback interface, whose index
-// is 1 in every namespace. The interface that the kernel reports with a packet does not
+// is 1 in every namespace (LOOPBACK_IFINDEX in net/flow.h). The interface that the kernel reports with a packet does not
 // tell: IP_PKTINFO and IPV6_PKTINFO name the interface that the sender was bound to, or
 // the one that has the address (ipv4_pktinfo_prepare and ip6_rcv_core in the kernel).
 func (n *linuxNamespace) fromSelf(fd int, take bool) error {
 	if take {
-		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DETACH_FILTER, 0); err != unix.ENOENT {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DETACH_FILTER, 0); err != unix.ENOENT { // ENOENT: none is attached
 			return os.NewSyscallError("setsockopt SO_DETACH_FILTER", err)
 		}
 		return nil
@@ -154,7 +154,8 @@ func (n *linuxNamespace) echo(ipv6 bool, ifindex int) (int, error) {
 	return fd, nil
 }
 
-// echoFilter passes UDP to port 3785 without IP options.
+// echoFilter passes UDP to port 3785 without IP options. Offsets count from the IP header:
+// packet sockets of type SOCK_DGRAM have no link-layer header (packet(7)).
 func echoFilter(ipv6 bool) []unix.SockFilter {
 	proto, port := uint32(9), uint32(22)
 	if ipv6 {

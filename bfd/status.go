@@ -11,7 +11,7 @@ type Status struct {
 	State       State  // of this session
 	RemoteState State  // as the last packet said
 	Diag        Diag   // why we last left Up or Init, as we tell the remote system
-	RemoteDiag  Diag   // what the remote system last told us
+	RemoteDiag  Diag   // of the last packet of the remote system
 	Reason      Reason // why State was entered
 	RemoteC     bool   // Control Plane Independent bit of the last packet received
 

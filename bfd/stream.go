@@ -23,7 +23,7 @@ func (l unixListener) close(handed bool) {
 }
 
 // control uses RawConn, as File and Fd would make the open file description block, for
-// every process that has it: an accept that nobody answers then never returns, and Close
+// every process that has it: an accept without a client then never returns, and Close
 // waits for it.
 func (l unixListener) control(f func(fd int) error) error {
 	raw, err := l.SyscallConn()
@@ -39,8 +39,8 @@ func (l unixListener) control(f func(fd int) error) error {
 // unixStream is a stream over a unix socket.
 type unixStream struct {
 	*net.UnixConn
-	keep bool // the descriptors that come
-	fds  []int
+	keep bool  // the descriptors that come are read into fds
+	fds  []int // descriptors that came and were not taken yet
 }
 
 func (s *unixStream) takeFDs() []int {
@@ -49,8 +49,8 @@ func (s *unixStream) takeFDs() []int {
 	return fds
 }
 
-// Read implements io.Reader. Without room for them the kernel closes descriptors that
-// come along.
+// Read implements io.Reader. Without a buffer for control messages the kernel closes
+// descriptors that come along (unix(7), SCM_RIGHTS).
 func (s *unixStream) Read(b []byte) (int, error) {
 	if !s.keep {
 		return s.UnixConn.Read(b)
@@ -69,11 +69,13 @@ func (s *unixStream) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// fdsAtOnce is how many descriptors go with one message; the kernel takes 253.
+// fdsAtOnce is how many descriptors go with one message; the kernel takes 253 (SCM_MAX_FD,
+// unix(7)).
 const fdsAtOnce = 100
 
 // sendFDs sends descriptors alongside the first octets of b, a portion with one octet
-// each, since a stream keeps them apart only so.
+// each: ancillary data is a barrier for the octets received with it (unix(7)), so that a read
+// returns the descriptors of one message at most.
 func (s *unixStream) sendFDs(b []byte, fds []int) error {
 	for len(fds) > 0 {
 		n := min(len(fds), fdsAtOnce)

@@ -73,7 +73,7 @@ func (t *taking) take(ctx context.Context, path string) (ended <-chan error, err
 	return ended, nil
 }
 
-// everything builds all that there is to take over. Nobody touches it until it returns:
+// everything builds all that there is to take over. No other goroutine touches it until it returns:
 // the owner waits, and so does the attacher.
 func (t *taking) everything(ctx context.Context) error {
 	s := t.process.server

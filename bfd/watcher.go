@@ -20,19 +20,19 @@ type board struct {
 
 // pending is what a watcher has not yet returned about one session.
 type pending struct {
-	down *Event // a Down that a later Up would hide
-	last Event
+	down *Event // a Down that a later Up would hide; nil: none
+	last Event  // the newest event
 }
 
 // Watcher reads the events of a [Service]. Next must not be called by two
 // goroutines at once.
 type Watcher struct {
-	board *board        // it reads from
-	ready chan struct{} // holds a token while order is not empty
-	order []Key         // sessions with something pending, oldest first
-	todo  map[Key]*pending
-	seen  map[Key]uint64 // Downs the reader knows about
-	done  bool           // closed by the reader
+	board *board           // it reads from
+	ready chan struct{}    // holds a token while order is not empty
+	order []Key            // sessions with something pending, oldest first
+	todo  map[Key]*pending // what is pending, by session
+	seen  map[Key]uint64   // Downs of the last event returned, by session
+	done  bool             // closed by the reader
 }
 
 func (b *board) watch() *Watcher {

@@ -12,12 +12,12 @@ import (
 // begins at 0. Packets are delivered at once unless a [Link] says otherwise. Everything
 // random follows from the seed. A Pair is not safe for concurrent use.
 type Pair struct {
-	A, B End
+	A, B End // the two ends; a test may set their exported fields between two calls
 
-	now    time.Duration
-	random *rand.Rand
-	air    []flight
-	log    []Change
+	now    time.Duration // virtual time
+	random *rand.Rand    // of the seed
+	air    []flight      // packets on their way
+	log    []Change      // every change so far, oldest first
 }
 
 // End is one end of a [Pair].
@@ -33,9 +33,9 @@ type End struct {
 	// Heard is when this end last accepted a packet; zero before.
 	Heard time.Duration
 
-	name string
-	pair *Pair
-	peer *End
+	name string // "A" or "B"
+	pair *Pair  // that it belongs to
+	peer *End   // the other end
 }
 
 // Link is one direction of what joins the ends. The zero value delivers every packet once,
@@ -52,11 +52,11 @@ type Link struct {
 
 // Change is a change of an end's state.
 type Change struct {
-	At     time.Duration
-	End    string // "A" or "B"
-	State  bfd.State
-	Reason bfd.Reason
-	Diag   bfd.Diag // our diagnostic
+	At     time.Duration // virtual time of the change
+	End    string        // "A" or "B"
+	State  bfd.State     // the new state
+	Reason bfd.Reason    // why it was entered; ReasonNone on the way up
+	Diag   bfd.Diag      // our diagnostic
 }
 
 // String returns the time, the end, its state and why.
@@ -70,9 +70,9 @@ func (c Change) String() string {
 
 // flight is a packet on its way.
 type flight struct {
-	at     time.Duration
-	to     *End
-	octets []byte
+	at     time.Duration // when it arrives
+	to     *End          // the receiver
+	octets []byte        // the control packet
 }
 
 // NewPair returns a pair that is about to begin. The error is a *bfd.ConfigError. Equal

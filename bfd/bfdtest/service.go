@@ -14,16 +14,16 @@ import (
 // received. A session that was added is Down until the test says otherwise. The zero value
 // is ready for use. It must not be copied. It is safe for concurrent use.
 type Service struct {
-	mu       sync.Mutex
-	sessions map[bfd.Key]*session
-	events   bfd.Broadcaster
-	running  bool
-	closed   bool
+	mu       sync.Mutex           // guards the following
+	sessions map[bfd.Key]*session // those that were added
+	events   bfd.Broadcaster      // of all sessions
+	running  bool                 // Run was called
+	closed   bool                 // Run has returned
 }
 
 type session struct {
-	config bfd.SessionConfig
-	status bfd.Status
+	config bfd.SessionConfig // as last added
+	status bfd.Status        // what Sessions returns
 }
 
 var _ bfd.Service = (*Service)(nil)

@@ -6,7 +6,7 @@ import "time"
 // for use once Min and Max are set.
 type Backoff struct {
 	Min, Max time.Duration // the first wait, and the longest
-	wait     time.Duration
+	wait     time.Duration // the last wait; 0: none yet
 }
 
 // Next returns how long to wait after another failure: Min, and twice as long each time,

@@ -9,7 +9,7 @@ type Source[S comparable] struct {
 	Peer     netip.Addr // its source address
 	Local    netip.Addr // its destination address
 	Link     int32      // index of the interface; 0: any
-	Multihop bool
+	Multihop bool       // it came to the port of RFC 5883, Section 5
 }
 
 // Demux finds the session of type E that a packet belongs to (RFC 5880, Section 6.3).
@@ -64,8 +64,8 @@ type Arrival[S comparable] struct {
 	Space    S     // the namespace that it came into
 	Link     int32 // index of the interface
 	TTL      int32 // or hop limit
-	IPv6     bool
-	Multihop bool // it came to the port of RFC 5883, Section 5
+	IPv6     bool  // the packet is IPv6
+	Multihop bool  // it came to the port of RFC 5883, Section 5
 }
 
 // Binding is which packets a session takes.
@@ -73,8 +73,8 @@ type Binding[S comparable] struct {
 	Space    S     // the namespace that the session runs in
 	Link     int32 // index of the interface; 0: any
 	MinTTL   int32 // of a multihop session
-	IPv6     bool
-	Multihop bool
+	IPv6     bool  // the session is between IPv6 addresses
+	Multihop bool  // it is a multihop session
 }
 
 // Takes reports whether a packet that names the session's discriminator came in the way

@@ -14,10 +14,10 @@ type Desired[K comparable, C any] struct {
 	FirstRetry, LastRetry time.Duration
 
 	items     map[K]*item[C] // what is wanted, and what is to be deleted
-	queue     []K            // to be told, oldest first
+	queue     []K            // requests to be sent, oldest first
 	connected bool           // to the process
 	synced    bool           // the client has said that it wants nothing more
-	told      bool           // and the process knows
+	sent      bool           // RequestSynced was sent
 }
 
 type item[C any] struct {
@@ -31,12 +31,12 @@ type item[C any] struct {
 	retry   time.Time // when it is tried again, if refused
 }
 
-// Request is one thing to tell the process.
+// Request is one request to the process.
 type Request[K comparable, C any] struct {
 	Kind   RequestKind // what the process is to do
 	Key    K           // unless RequestSynced
 	Config C           // of RequestAdd
-	change uint64
+	change uint64      // item.change when it was made
 }
 
 // RequestKind says what a [Request] asks for.
@@ -93,7 +93,7 @@ func (d *Desired[K, C]) enqueue(k K, it *item[C]) {
 }
 
 // Synced notes that everything wanted has been set once.
-func (d *Desired[K, C]) Synced() { d.synced, d.told = true, false }
+func (d *Desired[K, C]) Synced() { d.synced, d.sent = true, false }
 
 // Wanted reports whether a session is wanted.
 func (d *Desired[K, C]) Wanted(k K) bool {
@@ -104,7 +104,7 @@ func (d *Desired[K, C]) Wanted(k K) bool {
 // Connect begins with a process that knows nothing. The sessions come in the order of
 // compare.
 func (d *Desired[K, C]) Connect(compare func(a, b K) int) {
-	d.connected, d.told = true, false
+	d.connected, d.sent = true, false
 	d.queue = d.queue[:0]
 	for k, it := range d.items {
 		it.queued, it.refused = true, false
@@ -144,8 +144,8 @@ func (d *Desired[K, C]) Next(now time.Time) (r Request[K, C], ok bool) {
 		}
 		return r, true
 	}
-	if d.synced && !d.told {
-		d.told = true
+	if d.synced && !d.sent {
+		d.sent = true
 		return Request[K, C]{Kind: RequestSynced}, true
 	}
 	return r, false

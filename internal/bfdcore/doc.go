@@ -1,6 +1,6 @@
 // Package bfdcore holds the decisions of package bfd that concern more than one session:
 // which session a packet belongs to ([Demux]), what exists when several clients want the
-// same ([Sharing]), what a client has to tell the BFD process ([Desired]), who has the
+// same ([Sharing]), what a client has to request of the BFD process ([Desired]), who has the
 // sessions while one process hands them over to another ([Giver], [Taker]), and which
 // next-hop objects may go when a path is dead ([Failover]).
 //

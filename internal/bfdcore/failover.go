@@ -14,7 +14,7 @@ type NextHop struct {
 	Gateway netip.Addr // NHA_GATEWAY; the zero Addr: none
 	Group   []Member   // nil: not a group
 	Kind    uint16     // NHA_GROUP_TYPE; 0: plain multipath
-	Proto   uint8      // who made it
+	Proto   uint8      // the routing protocol that made it (rtm_protocol of rtnetlink(7))
 }
 
 // Member is a member of a group, struct nexthop_grp of linux/nexthop.h.

@@ -14,12 +14,12 @@ package bfdcore
 // runs. So a connection that ends says that the other process is dead, and the sessions
 // are one's own.
 //
-// A taker that is alive and stuck between go and runs has the sessions, and nobody serves
+// A taker that is alive and stuck between go and runs has the sessions, and no process serves
 // them until it goes on: the giver cannot know whether it will. So a taker has done
 // everything that takes time before it is ready.
 //
 // In version 1 there is no runs: the giver ends after go. And it closes the connection in
-// place of no, since a taker of version 1 takes whatever it is told for go; so there the end
+// place of no, since a taker of version 1 takes every frame for go; so there the end
 // of the connection does not say that the giver is dead.
 
 // GiverEvent is what a [Giver] hears of.
@@ -31,7 +31,7 @@ const (
 	GiverTimedOut                   // the taker takes too long
 	GiverRuns                       // the taker runs
 	GiverClosed                     // the connection ended
-	GiverStopped                    // the process was told to end
+	GiverStopped                    // the process is to end
 )
 
 // GiverAction is what a [Giver] has to do.
@@ -50,7 +50,7 @@ const (
 type Giver struct {
 	Confirms bool // the taker says that it runs: version 2
 	gone     bool // go was said
-	over     bool
+	over     bool // it goes on or ends: later events change nothing
 }
 
 // Step takes an event and returns what to do.
@@ -107,8 +107,8 @@ const (
 // Taker is the process that takes over.
 type Taker struct {
 	Confirms bool // version 2
-	ready    bool
-	over     bool
+	ready    bool // ready was said
+	over     bool // it runs or has failed: later events change nothing
 }
 
 // Step takes an event and returns what to do.

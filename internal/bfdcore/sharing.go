@@ -22,9 +22,11 @@ type Sharing[K comparable, C any] struct {
 type Rules[K comparable, C any] struct {
 	// Merge returns what satisfies both a and b, or why nothing does.
 	Merge func(a, b C) (C, error)
+	// Equal reports whether a and b ask for the same.
 	Equal func(a, b C) bool
-	// Apply makes the session, or changes it; Remove ends it.
-	Apply  func(K, C) error
+	// Apply makes the session, or changes it.
+	Apply func(K, C) error
+	// Remove ends the session.
 	Remove func(K) error
 	// Restart is how long sessions outlive their client.
 	Restart time.Duration
@@ -160,7 +162,7 @@ func (s *Sharing[K, C]) Synced(name string) {
 
 func (s *Sharing[K, C]) sweep(c *client[K, C]) {
 	for k := range c.stale {
-		_ = s.drop(c, k) // at worst nobody serves sessions any more
+		_ = s.drop(c, k) // at worst no process serves the sessions any more
 	}
 }
 
