@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+
+	"github.com/hyperfib/hyperfib/internal/fibcore"
 )
 
 // sysctlWatch is for Linux only.
@@ -15,7 +17,7 @@ var errNoSysctls = fmt.Errorf("fib: sysctls: %w", errors.ErrUnsupported)
 
 func newSysctlWatch() (*sysctlWatch, error) { return nil, errNoSysctls }
 
-func (w *sysctlWatch) add([]Sysctl)                       {}
+func (w *sysctlWatch) add([]fibcore.Sysctl)               {}
 func (w *sysctlWatch) remove(string)                      {}
 func (w *sysctlWatch) path(sysctlWrite) string            { return "" }
 func (w *sysctlWatch) read([]byte) ([]sysctlWrite, error) { return nil, errNoSysctls }
