@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -162,7 +163,7 @@ func TestFakeForwarding(t *testing.T) {
 	k.by(t, "add", Entry{link, his, a}, false)
 	reconcile(t, f, Result{Kept: 3, Foreign: 1})
 	f.SetMAC(link, his, b)
-	for range 2 { // from the kernel's answer is not needed: the table was read
+	for range 2 { // what is in the way is known from the dump
 		if _, err := f.Reconcile(); !errors.Is(err, ErrForeign) {
 			t.Error(err)
 		}
@@ -304,14 +305,24 @@ func TestFakeErrors(t *testing.T) {
 func runs(t *testing.T, f *FDB) (report func() []string, end func() error) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
+	var mu sync.Mutex
 	var got []string
 	go func() {
 		done <- f.Run(ctx, func(r Result, err error) {
+			mu.Lock()
+			defer mu.Unlock()
 			got = append(got, strings.TrimSpace(fmt.Sprintf("+%d ~%d -%d %v", r.Added, r.Replaced, r.Deleted, err)))
 		})
 	}()
 	synctest.Wait()
-	return func() []string { g := got; got = nil; return g }, func() error { cancel(); return <-done }
+	report = func() []string {
+		mu.Lock()
+		defer mu.Unlock()
+		all := got
+		got = nil
+		return all
+	}
+	return report, func() error { cancel(); return <-done }
 }
 
 func TestFakeRun(t *testing.T) {
