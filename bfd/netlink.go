@@ -124,18 +124,18 @@ func parseNextHop(b []byte) (n bfdcore.NextHop) {
 		return n
 	}
 	n.Proto = b[2]
-	for a := rtnl.ParseAttributes(b[rtnl.SizeNextHop:]); a.Next(); {
-		switch a.Type {
+	for typ, v := range rtnl.Attributes(b[rtnl.SizeNextHop:]) {
+		switch typ {
 		case rtnl.NHA_GROUP_TYPE:
-			n.Kind = a.Value.Uint16()
+			n.Kind = v.Uint16()
 		case rtnl.NHA_ID:
-			n.ID = a.Value.Uint32()
+			n.ID = v.Uint32()
 		case rtnl.NHA_OIF:
-			n.Link = int(a.Value.Uint32())
+			n.Link = int(v.Uint32())
 		case rtnl.NHA_GATEWAY:
-			n.Gateway = a.Value.Addr()
+			n.Gateway = v.Addr()
 		case rtnl.NHA_GROUP:
-			n.Group = parseMembers(a.Value)
+			n.Group = parseMembers(v)
 		}
 	}
 	return n
@@ -192,14 +192,14 @@ func parseLink(b []byte) (i linkInfo) {
 		return i
 	}
 	i.index = int(int32(binary.NativeEndian.Uint32(b[4:])))
-	for a := rtnl.ParseAttributes(b[rtnl.SizeLink:]); a.Next(); {
-		switch a.Type {
+	for typ, v := range rtnl.Attributes(b[rtnl.SizeLink:]) {
+		switch typ {
 		case rtnl.IFLA_MASTER:
-			i.master = int(a.Value.Uint32())
+			i.master = int(v.Uint32())
 		case rtnl.IFLA_LINKINFO:
-			for a := a.Value.Attributes(); a.Next(); {
-				if a.Type == rtnl.IFLA_INFO_KIND {
-					i.kind = a.Value.Text()
+			for typ, v := range v.Attributes() {
+				if typ == rtnl.IFLA_INFO_KIND {
+					i.kind = v.Text()
 				}
 			}
 		}
@@ -230,9 +230,9 @@ func (n *netlink) neighbor(ifindex int, addr netip.Addr) (mac []byte) {
 		if len(m.Body) < rtnl.SizeNeighbor || binary.NativeEndian.Uint16(m.Body[8:])&usable == 0 {
 			return
 		}
-		for a := rtnl.ParseAttributes(m.Body[rtnl.SizeNeighbor:]); a.Next(); {
-			if a.Type == rtnl.NDA_LLADDR {
-				mac = slices.Clone(a.Value)
+		for typ, v := range rtnl.Attributes(m.Body[rtnl.SizeNeighbor:]) {
+			if typ == rtnl.NDA_LLADDR {
+				mac = slices.Clone(v)
 			}
 		}
 	})

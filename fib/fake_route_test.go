@@ -326,9 +326,9 @@ func (h *fakeHop) read(body []byte) error {
 	if err := h.Parse(body); err != nil {
 		return err
 	}
-	for a := rtnl.ParseAttributes(body[rtnl.SizeNextHop:]); a.Next(); {
-		if a.Type == rtnl.NHA_BLACKHOLE || a.Type == rtnl.NHA_FDB {
-			h.flag = a.Type
+	for typ := range rtnl.Attributes(body[rtnl.SizeNextHop:]) {
+		if typ == rtnl.NHA_BLACKHOLE || typ == rtnl.NHA_FDB {
+			h.flag = typ
 		}
 	}
 	return nil

@@ -281,8 +281,8 @@ func (s *fakeSocket) newLink(m rtnl.Message) error {
 	}
 	d.index = s.next
 	s.next++
-	for a := rtnl.ParseAttributes(m.Body[rtnl.SizeLink:]); a.Next(); {
-		if a.Type == rtnl.IFLA_NET_NS_FD { // asked from where its packets shall travel
+	for typ := range rtnl.Attributes(m.Body[rtnl.SizeLink:]) {
+		if typ == rtnl.IFLA_NET_NS_FD { // asked from where its packets shall travel
 			d.linkNSID = 7
 		}
 	}

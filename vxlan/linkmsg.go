@@ -79,70 +79,73 @@ func parseDevice(b []byte) (*found, error) {
 		return nil, rtnl.ErrMalformed
 	}
 	f := &found{index: int(int32(native.Uint32(b[4:]))), up: native.Uint32(b[8:])&rtnl.IFF_UP != 0, linkNSID: noNSID}
-	a := rtnl.ParseAttributes(b[rtnl.SizeLink:])
-	for a.Next() {
-		switch a.Type {
+	for typ, v := range rtnl.Attributes(b[rtnl.SizeLink:]) {
+		switch typ {
 		case rtnl.IFLA_IFNAME:
-			f.Interface = a.Value.Text()
+			f.Interface = v.Text()
 		case rtnl.IFLA_MTU:
-			f.MTU = a.Value.Uint32()
+			f.MTU = v.Uint32()
 		case rtnl.IFLA_MASTER:
-			f.Bridge = int(a.Value.Uint32())
+			f.Bridge = int(v.Uint32())
 		case rtnl.IFLA_ADDRESS:
-			if len(a.Value) == 6 {
-				f.MAC = MAC(a.Value)
+			if len(v) == 6 {
+				f.MAC = MAC(v)
 			}
 		case rtnl.IFLA_LINK_NETNSID:
-			f.linkNSID = a.Value.Int32()
+			f.linkNSID = v.Int32()
 		case rtnl.IFLA_LINKINFO:
-			if err := f.parseInfo(a.Value); err != nil {
+			if err := f.parseInfo(v); err != nil {
 				return nil, err
 			}
+		case rtnl.Malformed:
+			return nil, rtnl.ErrMalformed
 		}
 	}
-	return f, a.Err()
+	return f, nil
 }
 
 func (f *found) parseInfo(v rtnl.Value) error {
-	a := v.Attributes()
-	for a.Next() {
-		switch a.Type {
+	for typ, v := range v.Attributes() {
+		switch typ {
 		case rtnl.IFLA_INFO_KIND:
-			f.kind = a.Value.Text()
+			f.kind = v.Text()
 		case rtnl.IFLA_INFO_DATA: // after the kind (rtnl_link_info_fill)
 			if f.kind == "vxlan" {
-				if err := f.parseData(a.Value); err != nil {
+				if err := f.parseData(v); err != nil {
 					return err
 				}
 			}
+		case rtnl.Malformed:
+			return rtnl.ErrMalformed
 		}
 	}
-	return a.Err()
+	return nil
 }
 
 func (f *found) parseData(v rtnl.Value) error {
-	a := v.Attributes()
-	for a.Next() {
-		switch a.Type {
+	for typ, v := range v.Attributes() {
+		switch typ {
 		case rtnl.IFLA_VXLAN_ID:
-			f.VNI = a.Value.Uint32()
+			f.VNI = v.Uint32()
 		case rtnl.IFLA_VXLAN_LINK:
-			f.Underlay = int(a.Value.Uint32())
+			f.Underlay = int(v.Uint32())
 		case rtnl.IFLA_VXLAN_TTL:
-			f.TTL = a.Value.Uint8()
+			f.TTL = v.Uint8()
 		case rtnl.IFLA_VXLAN_LEARNING:
-			f.Learning = a.Value.Uint8() != 0
+			f.Learning = v.Uint8() != 0
 		case rtnl.IFLA_VXLAN_LIMIT:
-			f.Limit = a.Value.Uint32()
+			f.Limit = v.Uint32()
 		case rtnl.IFLA_VXLAN_PORT:
-			if len(a.Value) == 2 {
-				f.Port = binary.BigEndian.Uint16(a.Value)
+			if len(v) == 2 {
+				f.Port = binary.BigEndian.Uint16(v)
 			}
 		case rtnl.IFLA_VXLAN_LOCAL, rtnl.IFLA_VXLAN_LOCAL6:
-			f.Local = a.Value.Addr()
+			f.Local = v.Addr()
+		case rtnl.Malformed:
+			return rtnl.ErrMalformed
 		}
 	}
-	return a.Err()
+	return nil
 }
 
 // sameTunnel reports whether what can be set only at creation is as d wants it.

@@ -51,21 +51,19 @@ func parseEntry(b []byte) (d dumped, ok bool) {
 	d.IfIndex, d.plain = int(int32(native.Uint32(b[4:]))), true
 	state, flags := native.Uint16(b[8:]), b[10]
 	mac := false
-	a := rtnl.ParseAttributes(b[rtnl.SizeNeighbor:])
-	for a.Next() {
-		switch a.Type {
+	for typ, v := range rtnl.Attributes(b[rtnl.SizeNeighbor:]) {
+		switch typ {
 		case rtnl.NDA_LLADDR:
-			if len(a.Value) == 6 {
-				d.MAC, mac = MAC(a.Value), true
+			if len(v) == 6 {
+				d.MAC, mac = MAC(v), true
 			}
 		case rtnl.NDA_DST:
-			d.VTEP = a.Value.Addr()
+			d.VTEP = v.Addr()
 		case rtnl.NDA_PORT, rtnl.NDA_VNI, rtnl.NDA_IFINDEX, rtnl.NDA_SRC_VNI, rtnl.NDA_NH_ID:
 			d.plain = false
+		case rtnl.Malformed:
+			return d, false
 		}
-	}
-	if a.Err() != nil {
-		return d, false
 	}
 	d.owner = ownerOf(state, flags, d.plain)
 	return d, mac && d.VTEP.IsValid()

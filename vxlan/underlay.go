@@ -64,13 +64,15 @@ func parseNSID(b []byte) (int32, error) {
 	if len(b) < rtnl.SizeNamespace {
 		return id, rtnl.ErrMalformed
 	}
-	a := rtnl.ParseAttributes(b[rtnl.SizeNamespace:])
-	for a.Next() {
-		if a.Type == rtnl.NETNSA_NSID {
-			id = a.Value.Int32()
+	for typ, v := range rtnl.Attributes(b[rtnl.SizeNamespace:]) {
+		switch typ {
+		case rtnl.NETNSA_NSID:
+			id = v.Int32()
+		case rtnl.Malformed:
+			return id, rtnl.ErrMalformed
 		}
 	}
-	return id, a.Err()
+	return id, nil
 }
 
 // placed reports whether the device's packets travel where they should.

@@ -28,9 +28,9 @@ func (c *Core) observeNetconf(body []byte) {
 		dir = "ipv4"
 	}
 	index := int32(0)
-	for a := rtnl.ParseAttributes(body[4:]); a.Next(); {
-		if a.Type == rtnl.NETCONFA_IFINDEX {
-			index = a.Value.Int32()
+	for typ, v := range rtnl.Attributes(body[4:]) {
+		if typ == rtnl.NETCONFA_IFINDEX {
+			index = v.Int32()
 		}
 	}
 	link, ok := c.links.byIndex[index]
@@ -40,9 +40,9 @@ func (c *Core) observeNetconf(body []byte) {
 		}
 		return // of a new interface: it is compared whole when it is known
 	}
-	for a := rtnl.ParseAttributes(body[4:]); a.Next(); {
-		if name := netconfNames[family][a.Type]; name != "" {
-			c.sysctls.saw("net/"+dir+"/conf/"+link.Interface+"/"+name, strconv.Itoa(int(a.Value.Int32())))
+	for typ, v := range rtnl.Attributes(body[4:]) {
+		if name := netconfNames[family][typ]; name != "" {
+			c.sysctls.saw("net/"+dir+"/conf/"+link.Interface+"/"+name, strconv.Itoa(int(v.Int32())))
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"iter"
 	"net/netip"
 	"slices"
 	"testing"
@@ -78,44 +79,45 @@ func TestEncode(t *testing.T) {
 	if got := hex.EncodeToString(b); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
-	a := ParseAttributes(b[at+SizeHeader+SizeRoute:])
 	var types []uint16
-	for a.Next() {
-		types = append(types, a.Type)
-		switch a.Type {
+	for typ, v := range Attributes(b[at+SizeHeader+SizeRoute:]) {
+		types = append(types, typ)
+		switch typ {
 		case RTA_PREF:
-			if a.Value.Uint8() != 3 {
-				t.Error(a.Value)
-			}
-		case RTA_ENCAP_TYPE:
-			if a.Value.Uint16() != 0x0102 {
-				t.Error(a.Value)
-			}
-		case RTA_OIF:
-			if a.Value.Uint32() != 0x01020304 || a.Value.Int32() != 0x01020304 {
-				t.Error(a.Value)
-			}
-		case IFLA_IFNAME:
-			if a.Value.Text() != "eth0" {
-				t.Error(a.Value.Text())
-			}
-		case RTA_GATEWAY:
-			if a.Value.Addr() != netip.MustParseAddr("fe80::1") {
-				t.Error(a.Value.Addr())
-			}
-		case RTA_VIA:
-			if v := a.Value.Via(); v != netip.MustParseAddr("fd00::2") && v != netip.MustParseAddr("192.0.2.2") {
+			if v.Uint8() != 3 {
 				t.Error(v)
 			}
+		case RTA_ENCAP_TYPE:
+			if v.Uint16() != 0x0102 {
+				t.Error(v)
+			}
+		case RTA_OIF:
+			if v.Uint32() != 0x01020304 || v.Int32() != 0x01020304 {
+				t.Error(v)
+			}
+		case IFLA_IFNAME:
+			if v.Text() != "eth0" {
+				t.Error(v.Text())
+			}
+		case RTA_GATEWAY:
+			if v.Addr() != netip.MustParseAddr("fe80::1") {
+				t.Error(v.Addr())
+			}
+		case RTA_VIA:
+			if via := v.Via(); via != netip.MustParseAddr("fd00::2") && via != netip.MustParseAddr("192.0.2.2") {
+				t.Error(via)
+			}
 		case RTA_METRICS:
-			in := a.Value.Attributes()
-			if !in.Next() || in.Type != RTAX_MTU || in.Value.Uint32() != 1400 || in.Next() || in.Err() != nil {
-				t.Errorf("%+v", in)
+			n := 0
+			for typ, v := range v.Attributes() {
+				if n++; typ != RTAX_MTU || v.Uint32() != 1400 || n > 1 {
+					t.Error(typ, v)
+				}
 			}
 		}
 	}
-	if a.Err() != nil || !slices.Equal(types, []uint16{RTA_PREF, RTA_ENCAP_TYPE, RTA_OIF, IFLA_IFNAME, RTA_FLOW, RTA_DST, RTA_GATEWAY, RTA_VIA, RTA_VIA, RTA_METRICS}) {
-		t.Error(types, a.Err())
+	if !slices.Equal(types, []uint16{RTA_PREF, RTA_ENCAP_TYPE, RTA_OIF, IFLA_IFNAME, RTA_FLOW, RTA_DST, RTA_GATEWAY, RTA_VIA, RTA_VIA, RTA_METRICS}) {
+		t.Error(types)
 	}
 }
 
@@ -175,15 +177,20 @@ func TestMalformed(t *testing.T) {
 		{"04000100040002000400030001000400", 3, ErrMalformed}, // a fourth that is too short
 	} {
 		b, _ := hex.DecodeString(tc.hex)
-		a, n := ParseAttributes(b), 0
-		for a.Next() {
-			n++
-			if a.Type == 0 || a.Type > 4 {
-				t.Errorf("%s: type %d", tc.hex, a.Type)
+		var err error
+		n := 0
+		for typ, v := range Attributes(b) {
+			switch {
+			case typ == Malformed && len(v) == 0 && err == nil:
+				err = ErrMalformed
+			case typ == 0 || typ > 4 || err != nil:
+				t.Errorf("%s: type %d", tc.hex, typ)
+			default:
+				n++
 			}
 		}
-		if n != tc.values || !errors.Is(a.Err(), tc.err) {
-			t.Errorf("%s: %d values, %v; want %d, %v", tc.hex, n, a.Err(), tc.values, tc.err)
+		if n != tc.values || !errors.Is(err, tc.err) {
+			t.Errorf("%s: %d values, %v; want %d, %v", tc.hex, n, err, tc.values, tc.err)
 		}
 	}
 	rules := capture(t, "rules")
@@ -248,8 +255,8 @@ func TestAllocations(t *testing.T) {
 	if got := testing.AllocsPerRun(100, func() {
 		for _, b := range datagrams {
 			for m := range Messages(b) {
-				for a := ParseAttributes(m.Body[min(SizeAddress, len(m.Body)):]); a.Next(); {
-					n += len(a.Value) + int(a.Value.Uint32())
+				for _, v := range Attributes(m.Body[min(SizeAddress, len(m.Body)):]) {
+					n += len(v) + int(v.Uint32())
 				}
 			}
 		}
@@ -307,25 +314,32 @@ func FuzzDatagram(f *testing.F) {
 
 func attributes(t *testing.T, b []byte, depth int) {
 	var again []byte
-	a, n := ParseAttributes(b), 0
-	for a.Next() {
-		n += 4 + len(a.Value)
-		_, _, _ = a.Value.Text(), a.Value.Addr(), a.Value.Via()
-		again = AppendBytes(again, a.Type, a.Value)
+	n, ended := 0, false
+	for typ, v := range Attributes(b) {
+		if ended {
+			t.Fatal("something follows what is malformed")
+		}
+		if ended = typ == Malformed; ended {
+			continue
+		}
+		n += 4 + len(v)
+		_, _, _ = v.Text(), v.Addr(), v.Via()
+		again = AppendBytes(again, typ, v)
 		if depth < 3 {
-			attributes(t, a.Value, depth+1)
+			attributes(t, v, depth+1)
 		}
 	}
 	if n > len(b) {
 		t.Fatal("attributes are longer than what they are in")
 	}
-	c, d := ParseAttributes(b), ParseAttributes(again)
-	for d.Next() {
-		if !c.Next() || c.Type != d.Type || !bytes.Equal(c.Value, d.Value) {
-			t.Fatalf("%d %x became %d %x", c.Type, c.Value, d.Type, d.Value)
+	next, stop := iter.Pull2(Attributes(b))
+	defer stop()
+	for typ, v := range Attributes(again) {
+		if ty, w, ok := next(); !ok || ty != typ || !bytes.Equal(v, w) {
+			t.Fatalf("%d %x became %d %x", ty, w, typ, v)
 		}
 	}
-	if c.Next() || d.Err() != nil {
+	if typ, _, ok := next(); ok && typ != Malformed {
 		t.Fatal("not all attributes are there again")
 	}
 }

@@ -49,48 +49,39 @@ func next(b []byte) (m Message, rest []byte, ok bool) {
 // Align returns n, rounded up to a multiple of 4: the space that n octets take in a message.
 func Align(n int) int { return (n + 3) &^ 3 }
 
-// Attributes is a cursor over attributes:
+// Malformed is the type that [Attributes] ends with at an attribute that does not fit. No
+// attribute has it: types have 14 bits.
+const Malformed = 0xffff
+
+// Attributes iterates over attributes, by their types without the flags NLA_F_NESTED and
+// NLA_F_NET_BYTEORDER:
 //
-//	a := rtnl.ParseAttributes(body[rtnl.SizeRoute:])
-//	for a.Next() {
-//		switch a.Type {
+//	for typ, v := range rtnl.Attributes(body[rtnl.SizeRoute:]) {
+//		switch typ {
 //		case rtnl.RTA_OIF:
-//			ifindex = int(a.Value.Uint32())
+//			ifindex = int(v.Uint32())
+//		case rtnl.Malformed:
+//			return rtnl.ErrMalformed
 //		}
 //	}
-//	return a.Err()
-type Attributes struct {
-	Type  uint16 // without its flags, NLA_F_NESTED and NLA_F_NET_BYTEORDER
-	Value Value
-	rest  []byte
-	bad   bool
-}
-
-// ParseAttributes returns a cursor in front of the first attribute in b.
-func ParseAttributes(b []byte) Attributes { return Attributes{rest: b} }
-
-// Next steps to the next attribute and reports whether there is one. It stops at one that
-// does not fit, which Err reports. Less than 4 octets at the end are padding.
-func (a *Attributes) Next() bool {
-	b := a.rest
-	if len(b) < 4 {
-		return false
+//
+// It stops at an attribute that does not fit into b or is shorter than its header, with the
+// type Malformed. Less than 4 octets at the end are padding. The loop compiles to one
+// without calls or memory (a cursor with methods takes five times as long).
+func Attributes(b []byte) iter.Seq2[uint16, Value] {
+	return func(yield func(uint16, Value) bool) {
+		for len(b) >= 4 {
+			typ, n := native.Uint16(b[2:])&attrMask, int(native.Uint16(b))
+			if n < 4 || n > len(b) {
+				typ, n, b = Malformed, 4, b[:4]
+			}
+			v := Value(b[4:n])
+			b = b[min(Align(n), len(b)):]
+			if !yield(typ, v) { // in one place: a loop's body is inlined then
+				return
+			}
+		}
 	}
-	n := int(native.Uint16(b))
-	if n < 4 || n > len(b) {
-		a.bad = true
-		return false
-	}
-	a.Type, a.Value, a.rest = native.Uint16(b[2:])&attrMask, b[4:n], b[min(Align(n), len(b)):]
-	return true
-}
-
-// Err returns ErrMalformed if an attribute did not fit.
-func (a *Attributes) Err() error {
-	if a.bad {
-		return ErrMalformed
-	}
-	return nil
 }
 
 // Value is the value of an attribute; it aliases the datagram. A value that is shorter
@@ -146,5 +137,5 @@ func (v Value) Via() netip.Addr {
 	return v[2:].Addr()
 }
 
-// Attributes returns a cursor over the attributes within the value.
-func (v Value) Attributes() Attributes { return ParseAttributes(v) }
+// Attributes iterates over the attributes within the value.
+func (v Value) Attributes() iter.Seq2[uint16, Value] { return Attributes(v) }

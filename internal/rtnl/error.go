@@ -69,12 +69,12 @@ func (m Message) Err() error {
 	if m.Flags&NLM_F_ACK_TLVS == 0 {
 		return e
 	}
-	for a := ParseAttributes(rest); a.Next(); {
-		switch a.Type {
+	for typ, v := range Attributes(rest) {
+		switch typ {
 		case NLMSGERR_ATTR_MSG:
-			e.Text = a.Value.Text()
+			e.Text = v.Text()
 		case NLMSGERR_ATTR_OFFS:
-			e.Offset = a.Value.Uint32()
+			e.Offset = v.Uint32()
 		}
 	}
 	return e

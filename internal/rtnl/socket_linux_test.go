@@ -46,9 +46,9 @@ func TestSocket(t *testing.T) {
 	names := map[string]bool{}
 	if err := s.Dump(DumpRequest(RTM_GETLINK, make([]byte, SizeLink)...), buffer, func(b []byte) (bool, error) {
 		done, _, err := WalkDump(b, func(m Message) {
-			for a := ParseAttributes(m.Body[SizeLink:]); a.Next(); {
-				if a.Type == IFLA_IFNAME {
-					names[a.Value.Text()] = true
+			for typ, v := range Attributes(m.Body[SizeLink:]) {
+				if typ == IFLA_IFNAME {
+					names[v.Text()] = true
 				}
 			}
 		})

@@ -13,18 +13,18 @@ func ParseLink(body []byte) (Link, error) {
 	}
 	flags := native.Uint32(body[8:])
 	l := Link{IfIndex: int(int32(native.Uint32(body[4:]))), AdminUp: flags&rtnl.IFF_UP != 0, Carrier: flags&rtnl.IFF_LOWER_UP != 0}
-	for a := rtnl.ParseAttributes(body[rtnl.SizeLink:]); a.Next(); {
-		switch a.Type {
+	for typ, v := range rtnl.Attributes(body[rtnl.SizeLink:]) {
+		switch typ {
 		case rtnl.IFLA_IFNAME:
-			l.Interface = a.Value.Text()
+			l.Interface = v.Text()
 		case rtnl.IFLA_ADDRESS:
-			if len(a.Value) == 6 {
-				l.MAC = [6]byte(a.Value)
+			if len(v) == 6 {
+				l.MAC = [6]byte(v)
 			}
 		case rtnl.IFLA_MTU:
-			l.MTU = int(a.Value.Uint32())
+			l.MTU = int(v.Uint32())
 		case rtnl.IFLA_MASTER:
-			l.Master = int(a.Value.Uint32())
+			l.Master = int(v.Uint32())
 		}
 	}
 	return l, nil
@@ -53,16 +53,16 @@ func (m *KernelAddress) Parse(body []byte) error {
 	bits, flags := int(body[1]), uint32(body[2])
 	m.Scope = ScopeFromKernel(body[3])
 	var local, addr netip.Addr
-	for a := rtnl.ParseAttributes(body[rtnl.SizeAddress:]); a.Next(); {
-		switch a.Type {
+	for typ, v := range rtnl.Attributes(body[rtnl.SizeAddress:]) {
+		switch typ {
 		case rtnl.IFA_LOCAL:
-			local = a.Value.Addr()
+			local = v.Addr()
 		case rtnl.IFA_ADDRESS:
-			addr = a.Value.Addr()
+			addr = v.Addr()
 		case rtnl.IFA_FLAGS:
-			flags = a.Value.Uint32()
+			flags = v.Uint32()
 		case rtnl.IFA_PROTO:
-			m.Protocol = a.Value.Uint8()
+			m.Protocol = v.Uint8()
 		}
 	}
 	switch {
@@ -135,16 +135,16 @@ func (m *KernelNeighbor) Parse(body []byte) error {
 	m.IfIndex = int(int32(native.Uint32(body[4:])))
 	m.Permanent = native.Uint16(body[8:])&rtnl.NUD_PERMANENT != 0
 	m.Proxy = body[10]&rtnl.NTF_PROXY != 0
-	for a := rtnl.ParseAttributes(body[rtnl.SizeNeighbor:]); a.Next(); {
-		switch a.Type {
+	for typ, v := range rtnl.Attributes(body[rtnl.SizeNeighbor:]) {
+		switch typ {
 		case rtnl.NDA_DST:
-			m.Addr = a.Value.Addr()
+			m.Addr = v.Addr()
 		case rtnl.NDA_LLADDR:
-			if len(a.Value) == 6 && !m.Proxy {
-				m.MAC = [6]byte(a.Value)
+			if len(v) == 6 && !m.Proxy {
+				m.MAC = [6]byte(v)
 			}
 		case rtnl.NDA_PROTOCOL:
-			m.Protocol = a.Value.Uint8()
+			m.Protocol = v.Uint8()
 		}
 	}
 	return nil

@@ -33,38 +33,39 @@ func (m *NextHopMessage) Parse(body []byte) error {
 		return rtnl.ErrMalformed
 	}
 	*m = NextHopMessage{Family: Family(body[0]), Protocol: body[2], OnLink: native.Uint32(body[4:])&rtnl.RTNH_F_ONLINK != 0}
-	a := rtnl.ParseAttributes(body[rtnl.SizeNextHop:])
-	for a.Next() {
-		switch a.Type {
+	for typ, v := range rtnl.Attributes(body[rtnl.SizeNextHop:]) {
+		switch typ {
 		case rtnl.NHA_ID:
-			m.ID = a.Value.Uint32()
+			m.ID = v.Uint32()
 		case rtnl.NHA_GATEWAY:
-			m.Gateway = a.Value.Addr()
+			m.Gateway = v.Addr()
 		case rtnl.NHA_OIF:
-			m.IfIndex = a.Value.Int32()
+			m.IfIndex = v.Int32()
 		case rtnl.NHA_GROUP:
-			for v := a.Value; len(v) >= rtnl.SizeMember; v = v[rtnl.SizeMember:] {
+			for ; len(v) >= rtnl.SizeMember; v = v[rtnl.SizeMember:] {
 				weight := uint16(v[4]) | uint16(v[5])<<8
 				m.Members = append(m.Members, Member{native.Uint32(v), weight + 1})
 			}
 		case rtnl.NHA_GROUP_TYPE:
-			m.Unknown = m.Unknown || a.Value.Uint16() > rtnl.NEXTHOP_GRP_TYPE_RES
+			m.Unknown = m.Unknown || v.Uint16() > rtnl.NEXTHOP_GRP_TYPE_RES
 		case rtnl.NHA_RES_GROUP:
-			for a := a.Value.Attributes(); a.Next(); {
-				switch a.Type {
+			for typ, v := range v.Attributes() {
+				switch typ {
 				case rtnl.NHA_RES_GROUP_BUCKETS:
-					m.Buckets = a.Value.Uint16()
+					m.Buckets = v.Uint16()
 				case rtnl.NHA_RES_GROUP_IDLE_TIMER:
-					m.Idle = a.Value.Uint32()
+					m.Idle = v.Uint32()
 				case rtnl.NHA_RES_GROUP_UNBALANCED_TIMER:
-					m.Unbalanced = a.Value.Uint32()
+					m.Unbalanced = v.Uint32()
 				}
 			}
 		case rtnl.NHA_BLACKHOLE, rtnl.NHA_ENCAP, rtnl.NHA_ENCAP_TYPE, rtnl.NHA_FDB:
 			m.Unknown = true
+		case rtnl.Malformed:
+			return rtnl.ErrMalformed
 		}
 	}
-	return a.Err()
+	return nil
 }
 
 // AppendNextHop appends a message that makes a single next-hop object, or with members

@@ -76,38 +76,36 @@ func (m *RouteMessage) Parse(body []byte) error {
 	single := NextHop{Weight: 1, OnLink: m.Flags&rtnl.RTNH_F_ONLINK != 0}
 	var multi []byte
 	ok := true
-	a := rtnl.ParseAttributes(body[rtnl.SizeRoute:])
-	for a.Next() {
-		switch a.Type {
+	for typ, v := range rtnl.Attributes(body[rtnl.SizeRoute:]) {
+		switch typ {
 		case rtnl.RTA_DST:
-			if len(a.Value) != m.Family.size() {
+			if len(v) != m.Family.size() {
 				return rtnl.ErrMalformed
 			}
-			m.Hi, m.Lo = PackAddr(a.Value.Addr())
+			m.Hi, m.Lo = PackAddr(v.Addr())
 		case rtnl.RTA_TABLE:
-			m.Table = a.Value.Uint32()
+			m.Table = v.Uint32()
 		case rtnl.RTA_PRIORITY:
-			m.Metric = a.Value.Uint32()
+			m.Metric = v.Uint32()
 		case rtnl.RTA_OIF:
-			single.IfIndex = a.Value.Int32()
+			single.IfIndex = v.Int32()
 		case rtnl.RTA_GATEWAY:
-			single.Gateway = a.Value.Addr()
+			single.Gateway = v.Addr()
 		case rtnl.RTA_VIA:
-			single.Gateway = a.Value.Via()
+			single.Gateway = v.Via()
 		case rtnl.RTA_PREFSRC:
-			m.PrefSrc = a.Value.Addr()
+			m.PrefSrc = v.Addr()
 		case rtnl.RTA_METRICS:
-			m.parseMetrics(a.Value)
+			m.parseMetrics(v)
 		case rtnl.RTA_NH_ID:
-			m.NextHopID = a.Value.Uint32()
+			m.NextHopID = v.Uint32()
 		case rtnl.RTA_MULTIPATH:
-			multi = a.Value
+			multi = v
+		case rtnl.Malformed:
+			return rtnl.ErrMalformed
 		default:
-			m.Unknown = m.Unknown || differs(a.Type, a.Value)
+			m.Unknown = m.Unknown || differs(typ, v)
 		}
-	}
-	if err := a.Err(); err != nil {
-		return err
 	}
 	if m.Type < RouteBlackhole {
 		if multi == nil {
@@ -124,12 +122,12 @@ func (m *RouteMessage) Parse(body []byte) error {
 }
 
 func (m *RouteMessage) parseMetrics(v rtnl.Value) {
-	for a := v.Attributes(); a.Next(); {
-		switch a.Type {
+	for typ, v := range v.Attributes() {
+		switch typ {
 		case rtnl.RTAX_MTU:
-			m.MTU = a.Value.Uint32()
+			m.MTU = v.Uint32()
 		case rtnl.RTAX_ADVMSS:
-			m.AdvMSS = a.Value.Uint32()
+			m.AdvMSS = v.Uint32()
 		default:
 			m.Unknown = true
 		}
@@ -161,14 +159,14 @@ func (m *RouteMessage) parseHops(nextHops []NextHop, v []byte) ([]NextHop, bool)
 			return nextHops, false
 		}
 		l := NextHop{Weight: uint16(v[3]) + 1, OnLink: v[2]&rtnl.RTNH_F_ONLINK != 0, IfIndex: int32(native.Uint32(v[4:]))}
-		for a := rtnl.ParseAttributes(v[rtnl.SizeHop:n]); a.Next(); {
-			switch a.Type {
+		for typ, v := range rtnl.Attributes(v[rtnl.SizeHop:n]) {
+			switch typ {
 			case rtnl.RTA_GATEWAY:
-				l.Gateway = a.Value.Addr()
+				l.Gateway = v.Addr()
 			case rtnl.RTA_VIA:
-				l.Gateway = a.Value.Via()
+				l.Gateway = v.Via()
 			default:
-				m.Unknown = m.Unknown || differs(a.Type, a.Value)
+				m.Unknown = m.Unknown || differs(typ, v)
 			}
 		}
 		nextHops = append(nextHops, l)

@@ -22,12 +22,11 @@ func (m *KernelRule) Parse(body []byte) error {
 	m.Family, m.TOS, m.Action, m.Table = Family(body[0]), body[3], RuleAction(body[7]), uint32(body[4])
 	m.Not = native.Uint32(body[8:])&rtnl.FIB_RULE_INVERT != 0
 	to, from := int(body[1]), int(body[2])
-	a := rtnl.ParseAttributes(body[rtnl.SizeRule:])
-	for a.Next() {
-		m.attr(a.Type, a.Value, to, from)
-	}
-	if err := a.Err(); err != nil {
-		return err
+	for typ, v := range rtnl.Attributes(body[rtnl.SizeRule:]) {
+		if typ == rtnl.Malformed {
+			return rtnl.ErrMalformed
+		}
+		m.attr(typ, v, to, from)
 	}
 	if m.Action != RuleToTable || m.L3MDev {
 		m.Table = 0
