@@ -17,7 +17,8 @@
 // the next process knows the entries a crash left behind. The flag belongs to the
 // MAC, not to each destination of it; the flood list is one MAC (all zero), so once
 // another program appends to our flood list by hand, the flag goes, and from then on only
-// destinations this process wrote count as ours.
+// destinations this process wrote count as ours (vxlan_fdb_update_existing, which keeps an
+// entry that has NTF_VXLAN_ADDED_BY_USER from being taken over).
 //
 // # Limits
 //

@@ -148,7 +148,8 @@ func (f *found) parseData(v rtnl.Value) error {
 	return nil
 }
 
-// sameTunnel reports whether what can be set only at creation is as d wants it.
+// sameTunnel reports whether what can be set only at creation is as d wants it. Of an
+// existing device the kernel refuses most of it (vxlan_nl2conf: "Cannot change limit").
 func (f *found) sameTunnel(d *Device) bool {
 	return f.VNI == d.VNI && f.Port == d.port() && f.TTL == d.ttl() && f.Learning == d.Learning && f.Local == d.Local.Unmap() && f.Underlay == d.Underlay && f.Limit == d.Limit
 }

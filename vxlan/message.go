@@ -10,6 +10,7 @@ var native = binary.NativeEndian
 
 // appendWrite appends the complete netlink message of w with its sequence number.
 //
+// Linux works on it in drivers/net/vxlan/vxlan_core.c, vxlan_fdb_add and vxlan_fdb_delete.
 // An addition to the flood list is an append; a new MAC must not be there yet
 // (NLM_F_EXCL), so that a foreign entry that came in meanwhile is not taken over.
 func appendWrite(b []byte, w write, seq uint32) []byte {

@@ -111,7 +111,8 @@ func Dump(c Conn, request, buffer []byte, f func(datagram []byte) (done bool, er
 // WalkDump calls f for the entries in one datagram of a dump. done reports that it was the
 // last one, and err is the kernel's error then. interrupted reports that the kernel has
 // marked the dump: it resumes some by counting entries, so that it leaves out some if
-// others go meanwhile (nl_dump_check_consistent, include/net/netlink.h).
+// others go meanwhile (nl_dump_check_consistent, include/net/netlink.h; commit "netlink:
+// advertise incomplete dumps", Linux 3.1).
 func WalkDump(datagram []byte, f func(Message)) (done, interrupted bool, err error) {
 	for m := range Messages(datagram) {
 		interrupted = interrupted || m.Flags&NLM_F_DUMP_INTR != 0

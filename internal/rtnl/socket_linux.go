@@ -36,6 +36,9 @@ type Socket struct {
 // filters dumps by what is in the header and the attributes, or refuses, where it
 // ignored them before), extended acknowledgements and capped answers: the request
 // is known by its sequence number, and short answers leave room for those to a whole batch.
+// The kernel's commits: "netlink: extended ACK reporting" (Linux 4.12), "netlink: add
+// NETLINK_CAP_ACK socket option" (4.3), "netlink: Add new socket option to enable strict
+// checking on dumps" (4.20).
 func Open(config Config) (*Socket, error) {
 	var s *Socket
 	err := netns.Do(config.NetNS, func() (err error) {
@@ -75,6 +78,8 @@ func setup(fd, receive int) (port uint32, err error) {
 			return 0, os.NewSyscallError("setsockopt", err)
 		}
 	}
+	// The kernel doubles what it is asked for, since it counts what a datagram occupies
+	// (socket(7), SO_RCVBUF).
 	if receive > 0 && unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receive) != nil {
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, receive)
 	}

@@ -12,7 +12,8 @@ type Conn interface {
 	// returns.
 	Send(b []byte) error
 	// Receive reads one datagram without waiting. It returns EAGAIN if there is none,
-	// ENOBUFS if the kernel had to drop some, and EMSGSIZE if the datagram is longer than b.
+	// ENOBUFS if the kernel had to drop some (once: it is the socket's error, set by
+	// netlink_overrun, or by netlink_ack without memory), and EMSGSIZE if the datagram is longer than b.
 	Receive(b []byte) (int, error)
 	// Wait waits until there may be something to read. It returns an error if the socket
 	// is closed, and os.ErrDeadlineExceeded after the socket's timeout.
