@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,51 +23,54 @@ var quiet = slog.New(slog.DiscardHandler)
 // The BFD process is started if none answers, and again once none has answered for a while.
 func TestProcess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		answers, starts, fails := false, 0, true
+		var answers, fails atomic.Bool
+		fails.Store(true)
+		var starts atomic.Int64
 		p := NewProcess(config.BFD{Process: "separate", Socket: "bfd.sock"}, quiet, func(c config.BFD) error {
 			if c.Socket != "bfd.sock" {
 				t.Errorf("socket %q", c.Socket)
 			}
-			starts++
-			if fails {
+			starts.Add(1)
+			if fails.Load() {
 				return errors.New("no such program")
 			}
-			answers = true
+			answers.Store(true)
 			return nil
 		})
-		p.answer = func(string) bool { return answers }
+		p.answer = func(string) bool { return answers.Load() }
 		if err := p.Start(); err == nil || err.Error() != "BFD process: no such program" {
 			t.Errorf("started: %v", err)
 		}
-		fails = false
-		if err := p.Start(); err != nil || starts != 2 {
-			t.Errorf("%d starts, %v", starts, err)
+		fails.Store(false)
+		if err := p.Start(); err != nil || starts.Load() != 2 {
+			t.Errorf("%d starts, %v", starts.Load(), err)
 		}
-		if err := p.Start(); err != nil || starts != 2 {
-			t.Errorf("started although it answers: %d starts, %v", starts, err)
+		if err := p.Start(); err != nil || starts.Load() != 2 {
+			t.Errorf("started although it answers: %d starts, %v", starts.Load(), err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan struct{})
 		go func() { p.Supervise(ctx); close(ended) }()
-		step := func(what string, after time.Duration, want int) {
+		step := func(what string, after time.Duration, want int64) {
 			t.Helper()
 			time.Sleep(after)
 			synctest.Wait()
-			if starts != want {
-				t.Errorf("%s: %d starts, want %d", what, starts, want)
+			if starts.Load() != want {
+				t.Errorf("%s: %d starts, want %d", what, starts.Load(), want)
 			}
 		}
 		p.notice(nil) // it is there again
 		step("nothing has happened", time.Minute, 2)
 		p.notice(errors.New("lost"))
 		step("it answers", time.Minute, 2)
-		answers, fails = false, true
+		answers.Store(false)
+		fails.Store(true)
 		p.notice(errors.New("lost"))
 		p.notice(errors.New("lost"))
 		step("too early", absence-time.Millisecond, 2)
 		step("gone", 2*time.Millisecond, 3)
 		step("it does not start", absence, 4)
-		fails = false
+		fails.Store(false)
 		step("it starts", absence, 5)
 		step("it answers again", time.Minute, 5)
 		cancel()
