@@ -140,6 +140,9 @@ func (l *Learner) take(buf []LearnChange) (n int, closed bool) {
 			l.synced = true
 			buf[n] = LearnChange{Synced: true}
 		default:
+			if l.closed {
+				l.poke() // for other callers of Next
+			}
 			return n, l.closed
 		}
 		n++
