@@ -98,7 +98,8 @@ type GracefulRestart struct {
 	// (Selection_Deferral_Timer of RFC 4724, Section 4.1). 0 means RestartTime.
 	DeferralTime time.Duration
 	// EstablishTime is how long a restarting speaker waits for a configured peer
-	// to come up before it is no longer waited for. 0 means 5 s.
+	// to come up before it is no longer waited for, if another one has come: while none
+	// has, it waits for DeferralTime. 0 means 5 s.
 	EstablishTime time.Duration
 	// LongLivedTime is how long paths are retained as long-lived stale after
 	// RestartTime, at most 2^24-1 s, in whole seconds. 0 means that long-lived

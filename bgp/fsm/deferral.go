@@ -12,14 +12,17 @@ type DeferralConfig struct {
 	// DeferralTime bounds the wait for End-of-RIB: the Selection_Deferral_Timer of RFC
 	// 4724, Section 4.1. 0 means that the speaker has not restarted.
 	DeferralTime time.Duration
-	// EstablishTime is how long a peer without a session is waited for. 0 waits for none.
+	// EstablishTime is how long a peer without a session is waited for, once another one has had a
+	// session. 0 waits for none.
 	EstablishTime time.Duration
 }
 
 // Deferral is graceful restart as the Restarting Speaker sees it (RFC 4724, Section 4.1).
 // There is one for the whole speaker: the R bit stays set in its OPENs, and its best paths
 // are deferred, until End-of-RIB has come from all peers that are worth waiting for, or
-// DeferralTime is over. K identifies a peer. It is pure, and not safe for concurrent use.
+// DeferralTime is over. While no peer at all has come since the start, each is worth waiting
+// for: otherwise what an earlier run left in the kernel would go although nobody has said that
+// it is wrong. K identifies a peer. It is pure, and not safe for concurrent use.
 //
 // The owner reports what happens, and calls Advance after that and at the time of Deadline.
 type Deferral[K comparable] struct {
@@ -28,6 +31,7 @@ type Deferral[K comparable] struct {
 	began  time.Time           // when Begin was called: the timers run from there
 	early  bool                // EstablishTime is not over
 	others bool                // there may be peers that Add has not listed
+	heard  bool                // some session has been Established
 	peers  map[K]*deferralPeer // those that were added and not removed
 }
 
@@ -82,6 +86,7 @@ func (d *Deferral[K]) Remove(k K) { delete(d.peers, k) }
 // state still has.
 func (d *Deferral[K]) Up(k K, n *Negotiated) {
 	g := n.Remote.GracefulRestart
+	d.heard = true
 	*d.peer(k) = deferralPeer{up: true, missing: n.Families, noEndOfRIB: g == nil, restarted: g != nil && g.Restarting}
 }
 
@@ -112,6 +117,9 @@ func (d *Deferral[K]) complete(now time.Time) bool {
 		return true
 	}
 	if d.early && (d.others || len(d.peers) == 0) {
+		return false
+	}
+	if !d.heard && len(d.peers) > 0 {
 		return false
 	}
 	for _, p := range d.peers {

@@ -308,10 +308,14 @@ protocol bgp fabric_b from fabric { local %[4]s as 65000; neighbor %[5]s as 6500
 func (h *host) runAgent(binary string) {
 	h.f.Helper()
 	began := time.Now()
+	h.startAgent(binary)
+	nstest.Wait(h.f, 15*time.Second, fmt.Sprintf("End-of-RIB of host %d", h.n), func() bool { return h.endOfRIB().After(began) })
+}
+
+func (h *host) startAgent(binary string) {
 	h.cmd = start(h.f, h.ns, h.dir, filepath.Join(h.dir, "agent.log"), binary,
 		routerID(0, h.n), h.f.guestOf(h.n)+h.f.single, h.f.at(0, 254), h.f.at(1, 254))
 	h.f.Cleanup(h.killBFD)
-	nstest.Wait(h.f, 15*time.Second, fmt.Sprintf("End-of-RIB of host %d", h.n), func() bool { return h.endOfRIB().After(began) })
 }
 
 // endOfRIB is when our reflector received the host's End-of-RIB in the present session; zero
@@ -552,6 +556,28 @@ func testAgent(tb testing.TB, v ip, one, two string) {
 	for n := range f.host {
 		f.host[n].waitEstablished(fmt.Sprintf("the routes of host %d, after the first is back", n))
 	}
+
+	f.restartedAlone(h, two)
+}
+
+// restartedAlone starts the agent again while it can hear nobody. What the kernel has is all
+// that there is, and stays for longer than the 5 s in which a peer may come.
+func (f *fabrics) restartedAlone(h *host, binary string) {
+	f.Helper()
+	h.cut(true, 0, 1)
+	nstest.Wait(f, 5*time.Second, "BFD sessions down", func() bool {
+		all := h.sessions()
+		return len(all) == 2 && all[0].State == bfd.StateDown && all[1].State == bfd.StateDown
+	})
+	had := h.hops(2)
+	h.kill()
+	h.startAgent(binary)
+	time.Sleep(8 * time.Second)
+	if now := h.hops(2); had == 0 || now != had {
+		f.Errorf("restarted while nobody could be heard: %d next hops to the guest of host 2, then %d", had, now)
+	}
+	h.cut(false, 0, 1)
+	h.waitEstablished("the routes of the host that was alone")
 }
 
 func sameKeys(a, b map[int]os.FileInfo) bool {
