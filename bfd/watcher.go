@@ -3,6 +3,7 @@ package bfd
 import (
 	"context"
 	"iter"
+	"slices"
 	"sync"
 
 	"github.com/hyperfib/hyperfib/internal/watch"
@@ -20,23 +21,30 @@ type board struct {
 
 // pending is what a watcher has not yet returned about one session.
 type pending struct {
-	down *Event // a Down that a later Up would hide; nil: none
+	down *Event // a Down that last would hide; nil: none
 	last Event  // the newest event
 }
 
-// Watcher reads the events of a [Service]. Next must not be called by two
-// goroutines at once.
+// known is what a watcher's reader knows of a session.
+type known struct {
+	downs    uint64 // Downs of the last event returned, or of the session when the watcher began
+	returned bool   // some event of the session was returned
+}
+
+// Watcher reads the events of a [Service]: of each session the newest, and before it a Down
+// that the newest would hide. What it costs is bounded by the sessions that there are and
+// those that its reader has been handed and that were removed. It is safe for concurrent use.
 type Watcher struct {
 	board *board           // it reads from
 	ready chan struct{}    // holds a token while order is not empty
-	order []Key            // sessions with something pending, oldest first
+	order []Key            // sessions with something pending, oldest first; others are passed over
 	todo  map[Key]*pending // what is pending, by session
-	seen  map[Key]uint64   // Downs of the last event returned, by session
+	seen  map[Key]known    // by session
 	done  bool             // closed by the reader
 }
 
 func (b *board) watch() *Watcher {
-	w := &Watcher{board: b, ready: make(chan struct{}, 1), todo: map[Key]*pending{}, seen: map[Key]uint64{}}
+	w := &Watcher{board: b, ready: make(chan struct{}, 1), todo: map[Key]*pending{}, seen: map[Key]known{}}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.watchers == nil {
@@ -44,7 +52,7 @@ func (b *board) watch() *Watcher {
 	}
 	b.watchers[w] = struct{}{}
 	for _, e := range b.last {
-		w.seen[e.Key] = e.Downs
+		w.seen[e.Key] = known{downs: e.Downs}
 		w.push(e, nil)
 	}
 	if b.closed {
@@ -83,34 +91,52 @@ func (b *board) close() {
 	}
 }
 
-// push folds e into what is pending; the board's lock is held.
+// push folds e into what is pending; the board's lock is held. down is as in post.
 func (w *Watcher) push(e Event, down *Event) {
-	p := w.todo[e.Key]
-	if p == nil {
+	p, seen := w.todo[e.Key], w.seen[e.Key]
+	switch {
+	case e.Removed && !seen.returned: // the reader need not know that it ever was
+		delete(w.todo, e.Key)
+		delete(w.seen, e.Key)
+		w.compact()
+		return
+	case p == nil:
 		p = &pending{}
 		w.todo[e.Key] = p
 		w.order = append(w.order, e.Key)
+	default:
+		last := p.last
+		p.hide(&last, &e, seen.downs)
 	}
-	if e.State == StateUp {
-		p.hide(down, w.seen[e.Key])
+	if down != nil {
+		p.hide(down, &e, seen.downs)
 	}
 	if e.Failover == nil {
 		e.Failover = p.last.Failover
 	}
 	if e.Removed {
-		w.seen[e.Key], p.down = 0, nil
+		w.seen[e.Key], p.down = known{returned: true}, nil
 	}
 	p.last = e
 	w.wake()
 }
 
-// hide keeps the Down that an Up is about to replace, unless the reader knows it.
-func (p *pending) hide(down *Event, seen uint64) {
-	if last := p.last; down == nil && last.State != StateUp {
-		down = &last
-	}
-	if down != nil && down.Downs > seen {
+// hide keeps a Down that next is about to replace, unless the reader knows it or next reports
+// the same fall. The failure of a path is not given up for what was done on purpose.
+func (p *pending) hide(down, next *Event, seen uint64) {
+	switch {
+	case down.State != StateDown || down.Downs <= seen:
+	case next.State == StateDown && next.Downs == down.Downs && next.Reason == down.Reason:
+	case p.down != nil && p.down.pathFailed() && !down.pathFailed():
+	default:
 		p.down = down
+	}
+}
+
+// compact forgets the sessions in order that have nothing pending, when they are the most.
+func (w *Watcher) compact() {
+	if len(w.order) > 2*len(w.todo)+64 {
+		w.order = slices.DeleteFunc(w.order, func(k Key) bool { return w.todo[k] == nil })
 	}
 }
 
@@ -169,10 +195,12 @@ func (w *Watcher) Failures(ctx context.Context) iter.Seq2[Event, error] {
 // failed reports whether the path of a session has failed that the reader knew to have left
 // Up downs times.
 func (e *Event) failed(downs uint64) bool {
-	if e.Removed || e.State != StateDown || e.Downs <= downs {
-		return false
-	}
-	return e.Reason != ReasonNone && e.Reason != ReasonRemoteAdminDown && e.Reason != ReasonLocalAdminDown
+	return !e.Removed && e.Downs > downs && e.pathFailed()
+}
+
+// pathFailed reports whether e is a Down that nobody wanted.
+func (e *Event) pathFailed() bool {
+	return e.State == StateDown && e.Reason != ReasonNone && e.Reason != ReasonRemoteAdminDown && e.Reason != ReasonLocalAdminDown
 }
 
 // take moves events to buf. closed reports whether there are no more and none will come.
@@ -180,24 +208,32 @@ func (w *Watcher) take(buf []Event) (n int, closed bool) {
 	w.board.mu.Lock()
 	defer w.board.mu.Unlock()
 	for n < len(buf) && len(w.order) > 0 {
-		buf[n] = w.pop()
+		key := w.order[0]
+		p := w.todo[key]
+		if p == nil {
+			w.order = w.order[1:]
+			continue
+		}
+		buf[n] = w.pop(key, p)
 		n++
 	}
-	return n, n == 0 && (w.board.closed || w.done)
+	closed = w.board.closed || w.done
+	if len(w.order) > 0 || closed {
+		w.wake() // for other callers of Next
+	}
+	return n, n == 0 && closed
 }
 
-// pop returns the next event; there is one, and the board's lock is held.
-func (w *Watcher) pop() (e Event) {
-	key := w.order[0]
-	p := w.todo[key]
+// pop returns the next event of the session that is first in order; the board's lock is held.
+func (w *Watcher) pop(key Key, p *pending) (e Event) {
 	if p.down != nil {
 		e, p.down = *p.down, nil
-		w.seen[key] = e.Downs
+		w.seen[key] = known{e.Downs, true}
 		return e
 	}
 	w.order = w.order[1:]
 	delete(w.todo, key)
-	w.seen[key] = p.last.Downs
+	w.seen[key] = known{p.last.Downs, true}
 	if p.last.Removed {
 		delete(w.seen, key)
 	}

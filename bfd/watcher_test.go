@@ -85,3 +85,62 @@ func (b *board) read(w *Watcher) bool {
 	defer b.mu.Unlock()
 	return len(w.order) == 0
 }
+
+// TestSlowReader: what a reader that was busy is handed, and how little is kept for it.
+func TestSlowReader(t *testing.T) {
+	k := Key{Peer: netip.MustParseAddr("192.0.2.1")}
+	down := func(r Reason, downs uint64) Event { return Event{Key: k, State: StateDown, Reason: r, Downs: downs} }
+	state := func(s State, downs uint64) Event { return Event{Key: k, State: s, Downs: downs} }
+	for name, posts := range map[string][]Event{
+		"gone by Init":             {down(ReasonExpired, 1), state(StateInit, 1), down(ReasonRemoteAdminDown, 1)},
+		"gone by an AdminDown":     {down(ReasonExpired, 1), state(StateUp, 1), down(ReasonRemoteAdminDown, 2), state(StateUp, 2)},
+		"after an AdminDown":       {down(ReasonRemoteAdminDown, 1), state(StateUp, 1), down(ReasonExpired, 2), state(StateInit, 2), state(StateUp, 2)},
+		"the last of two":          {down(ReasonExpired, 1), state(StateUp, 1), down(ReasonExpired, 2), state(StateUp, 2)},
+		"with the failover's word": {down(ReasonExpired, 1), {Key: k, State: StateDown, Reason: ReasonExpired, Downs: 1, Failover: []FailoverResult{{ID: 1}}}},
+	} {
+		var b board
+		b.post(state(StateUp, 0), nil)
+		w := b.watch()
+		if n, err := w.Next(t.Context(), make([]Event, 1)); n != 1 || err != nil {
+			t.Fatal(n, err)
+		}
+		for _, e := range posts {
+			b.post(e, nil)
+		}
+		b.close()
+		var failures []string
+		for e, err := range w.Failures(t.Context()) {
+			if err == nil {
+				failures = append(failures, e.Reason.String())
+			}
+		}
+		if !slices.Equal(failures, []string{"expired"}) {
+			t.Errorf("%s: %q", name, failures)
+		}
+	}
+
+	var b board
+	w := b.watch()
+	for i := range 100000 {
+		e := Event{Key: Key{Peer: netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})}, State: StateDown}
+		b.post(e, nil)
+		e.Removed = true
+		b.post(e, nil)
+	}
+	if len(w.todo) != 0 || len(w.seen) != 0 || len(w.order) > 65 {
+		t.Errorf("of sessions that are gone %d events, %d counts and %d keys are kept", len(w.todo), len(w.seen), len(w.order))
+	}
+	ended := make(chan error, 4)
+	for range cap(ended) {
+		go func() {
+			_, err := w.Next(t.Context(), make([]Event, 1))
+			ended <- err
+		}()
+	}
+	w.Close()
+	for range cap(ended) {
+		if err := <-ended; err != ErrClosed {
+			t.Error(err)
+		}
+	}
+}
