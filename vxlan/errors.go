@@ -29,6 +29,12 @@ func (e *Error) Error() string {
 // Unwrap returns Err.
 func (e *Error) Unwrap() error { return e.Err }
 
+// ErrClosed is returned after Close.
+var ErrClosed = errors.New("vxlan: closed")
+
+// ErrRunning is returned by a second Run.
+var ErrRunning = errors.New("vxlan: already running")
+
 // ErrForeign says that another program's entry is where one of ours should be. It is
 // left alone.
 var ErrForeign = errors.New("an entry that is not ours is in the way")

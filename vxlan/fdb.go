@@ -3,6 +3,7 @@ package vxlan
 import (
 	"net/netip"
 	"sync"
+	"sync/atomic"
 
 	"github.com/hyperfib/hyperfib/internal/brake"
 	"github.com/hyperfib/hyperfib/internal/rtnl"
@@ -24,6 +25,10 @@ type FDB struct {
 	netns    string
 	underlay string                                               // empty: netns
 	open     func(netns string, groups ...uint32) (socket, error) // openSocket, or the fake kernel's
+
+	began  atomic.Bool   // Run was called
+	closed chan struct{} // Close was called
+	once   sync.Once     // closes closed
 
 	io     sync.Mutex // one conversation with the kernel at a time; guards what follows
 	conn   socket
@@ -68,13 +73,30 @@ func newFDB(cfg Config, open func(string, ...uint32) (socket, error)) (*FDB, err
 	if err != nil {
 		return nil, err
 	}
-	return &FDB{netns: cfg.NetNS, underlay: cfg.Underlay, open: open,
+	return &FDB{closed: make(chan struct{}), netns: cfg.NetNS, underlay: cfg.Underlay, open: open,
 		conn: conn, writer: rtnl.NewWriter(conn), seq: firstRequest, buffer: make([]byte, rtnl.DatagramSize),
 		devices: make(map[int]*device), brakes: brake.Table[entryKey]{}}, nil
 }
 
-// Close ends the connection. The kernel keeps what was written.
-func (f *FDB) Close() error { return f.conn.Close() }
+// Close ends the connection, and Run. The kernel keeps what was written. What talks to the
+// kernel returns ErrClosed afterwards, and a second Close does nothing.
+func (f *FDB) Close() (err error) {
+	f.once.Do(func() {
+		close(f.closed)
+		err = f.conn.Close()
+	})
+	return err
+}
+
+// usable returns ErrClosed after Close.
+func (f *FDB) usable() error {
+	select {
+	case <-f.closed:
+		return ErrClosed
+	default:
+		return nil
+	}
+}
 
 // on returns the state of link; the caller holds mu.
 func (f *FDB) on(link int) *device {

@@ -406,6 +406,35 @@ func TestFakeRunContended(t *testing.T) {
 	})
 }
 
+// Close ends Run, whatever it waits for, and everything after that says so.
+func TestClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newFake()
+		f := k.fdb(t, Config{})
+		done := make(chan error, 1)
+		go func() { done <- f.Run(t.Context(), nil) }()
+		synctest.Wait()
+		if err := f.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := <-done; !errors.Is(err, ErrClosed) {
+			t.Errorf("Run: %v", err)
+		}
+		if err := f.Close(); err != nil {
+			t.Errorf("again: %v", err)
+		}
+		_, flushed := f.Flush()
+		_, reconciled := f.Reconcile()
+		_, _, ensured := f.Ensure(vx100)
+		for what, err := range map[string]error{"Run": f.Run(t.Context(), nil), "Flush": flushed, "Reconcile": reconciled,
+			"Ensure": ensured, "RemoveDevice": f.RemoveDevice("vx100")} {
+			if !errors.Is(err, ErrClosed) {
+				t.Errorf("%s after Close: %v", what, err)
+			}
+		}
+	})
+}
+
 func TestFakeRunFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := newFake()
@@ -422,8 +451,12 @@ func TestFakeRunFails(t *testing.T) {
 		if err := end(); !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Error(err)
 		}
-		f.netns = "nowhere"
-		if err := f.Run(t.Context(), nil); !errors.Is(err, os.ErrNotExist) {
+		if err := f.Run(t.Context(), nil); !errors.Is(err, ErrRunning) {
+			t.Errorf("a second Run: %v", err)
+		}
+		g := k.fdb(t, Config{})
+		g.netns = "nowhere"
+		if err := g.Run(t.Context(), nil); !errors.Is(err, os.ErrNotExist) {
 			t.Error(err)
 		}
 	})

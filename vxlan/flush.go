@@ -14,6 +14,9 @@ import (
 // written is an *Error within the error returned (errors.Join), and is tried again
 // by the next Reconcile.
 func (f *FDB) Flush() (Result, error) {
+	if err := f.usable(); err != nil {
+		return Result{}, err
+	}
 	f.io.Lock()
 	defer f.io.Unlock()
 	var total Result
@@ -34,6 +37,9 @@ func (f *FDB) Reconcile() (Result, error) { return f.reconcile(false) }
 // reconcile with repair leaves entries alone whose repairs are delayed, and delays those
 // that are made again and again.
 func (f *FDB) reconcile(repair bool) (Result, error) {
+	if err := f.usable(); err != nil {
+		return Result{}, err
+	}
 	f.io.Lock()
 	defer f.io.Unlock()
 	var total Result

@@ -35,6 +35,9 @@ const firstRequest = 1 << 31
 // request sends one request and calls each, which may be nil, for each message of the
 // answer.
 func (f *FDB) request(typ, flags uint16, body []byte, each func(rtnl.Message)) error {
+	if err := f.usable(); err != nil {
+		return err
+	}
 	f.io.Lock()
 	defer f.io.Unlock()
 	return f.exchange(f.conn, typ, flags, body, each)

@@ -14,7 +14,8 @@ import (
 // costs one look. Well under the 100 ms in which foreign changes are to be repaired.
 const settle = 20 * time.Millisecond
 
-// Run repairs what others change until ctx ends, and then returns nil: whenever the
+// Run repairs what others change until ctx ends, and then returns nil, or ErrClosed after
+// Close. It can be called once: a second call returns ErrRunning. Whenever the
 // kernel reports a change of a device's table that this FDB did not make, or says that it
 // lost reports, everything is compared again (Reconcile), and report gets the
 // outcome if something was written or went wrong. report is called from Run's own
@@ -25,6 +26,12 @@ const settle = 20 * time.Millisecond
 // between attempts to write what the kernel refuses, or what an entry of another program
 // is in the way of. A row ends when there was nothing to repair for 10 s at least.
 func (f *FDB) Run(ctx context.Context, report func(Result, error)) error {
+	if err := f.usable(); err != nil {
+		return err
+	}
+	if f.began.Swap(true) {
+		return ErrRunning
+	}
 	conn, err := f.open(f.netns, rtnl.RTNLGRP_NEIGH)
 	if err != nil {
 		return err
@@ -35,6 +42,7 @@ func (f *FDB) Run(ctx context.Context, report func(Result, error)) error {
 		timer, stop := f.nextRepair()
 		select {
 		case <-ctx.Done():
+		case <-f.closed:
 		case err := <-ended:
 			stop()
 			conn.Close()
@@ -42,15 +50,19 @@ func (f *FDB) Run(ctx context.Context, report func(Result, error)) error {
 		case <-look:
 			select {
 			case <-ctx.Done():
+			case <-f.closed:
 			case <-time.After(settle):
 			}
 		case <-timer:
 		}
 		stop()
-		if ctx.Err() != nil {
+		if closed := f.usable(); ctx.Err() != nil || closed != nil {
 			conn.Close()
 			<-ended
-			return nil
+			if ctx.Err() != nil {
+				closed = nil
+			}
+			return closed
 		}
 		if r, err := f.reconcile(true); r.Writes() > 0 || err != nil {
 			report(r, err)
