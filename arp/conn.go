@@ -1,6 +1,7 @@
 package arp
 
 import (
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -65,25 +66,31 @@ func Listen(cfg Config) (*Conn, error) {
 		},
 	})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("arp: %w", err)
 	}
 	return &Conn{pc: pc}, nil
 }
 
-// Add starts to receive on the interface with index link, or with 0 on all. It does
+// Add starts to receive on the interface with index ifindex, or with 0 on all. It does
 // nothing if that is so already. Sending needs no Add.
-func (c *Conn) Add(ifindex int) error { return c.pc.Add(ifindex) }
+func (c *Conn) Add(ifindex int) error {
+	if err := c.pc.Add(ifindex); err != nil {
+		return fmt.Errorf("arp: %w", err)
+	}
+	return nil
+}
 
-// Limit sets how many packets a second are received from link, which was added, and as many
+// Limit sets how many packets a second are received from the interface, which was added, and as many
 // at once; 0 is no limit. Beyond, nothing is received from it for half a second.
 func (c *Conn) Limit(ifindex int, perSecond float64) { c.pc.Limit(ifindex, perSecond) }
 
-// Remove stops receiving on link. It does nothing if link was not added.
+// Remove stops receiving on the interface. It does nothing if that was not added.
 func (c *Conn) Remove(ifindex int) { c.pc.Remove(ifindex) }
 
 // Read waits for packets and fills at most min(len(frames), Batch). Frames that
-// are malformed, tagged, or addressed to another station are dropped before. It returns os.ErrDeadlineExceeded at the read deadline and os.ErrClosed after
-// Close; no frame and no interface's fate makes it fail.
+// are malformed, tagged, or addressed to another station are dropped before. It returns
+// os.ErrDeadlineExceeded at the read deadline and os.ErrClosed after Close; no frame and no
+// interface's fate makes it fail.
 func (c *Conn) Read(frames []Frame) (int, error) {
 	for {
 		n, err := c.pc.Read(c.raw[:min(len(frames), Batch)])

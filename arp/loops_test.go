@@ -30,6 +30,9 @@ func TestResponderLoop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		conn := pktest.New[Frame]()
 		r := NewResponder(conn)
+		if err := r.SetGuest(7, Guest{}); err == nil || conn.Has(7) {
+			t.Errorf("a guest whose router has no Ethernet address: %v", err)
+		}
 		stop := start(r.Run)
 		if err := r.SetGuest(7, Guest{Router: hostMAC}); err != nil || !conn.Has(7) {
 			t.Fatal(err)

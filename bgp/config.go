@@ -26,7 +26,7 @@ type Config struct {
 	// means 179). An unspecified address listens on all addresses of its
 	// family. Empty: no peer can connect, we only dial.
 	Listen []netip.AddrPort
-	// Device binds the sockets of Listen to a device (SO_BINDTODEVICE), which may be a
+	// Interface binds the sockets of Listen to a device (SO_BINDTODEVICE), which may be a
 	// VRF: nobody else hears what arrives in one. "" binds to none. A Listener of the
 	// caller's own ignores it.
 	Interface string
@@ -40,7 +40,7 @@ type Config struct {
 	// opened; empty means the process's own.
 	NetNS string
 	// Multipath is the number of equally good paths a prefix may have in
-	// what [Speaker.Watch] yields. 0 means 16, 1 switches multipath off.
+	// what [Speaker.WatchRoutes] yields. 0 means 16, 1 switches multipath off.
 	Multipath int
 	// GracefulRestart configures both roles of RFC 4724, Section 4, and RFC 9494, Section 4.
 	GracefulRestart GracefulRestart

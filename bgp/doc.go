@@ -8,8 +8,8 @@
 // peers with [Speaker.AddRange], and let [Speaker.Run] run. Routes go in and out
 // through [Speaker.Originate], [Speaker.Withdraw] and [Speaker.WatchRoutes], or the
 // [rib.Table] itself. [Speaker.Watch] and [Speaker.Peers] show what happens to peers.
-// Everything but these two needs a speaker that has not ended, and returns [ErrClosed]
-// afterwards; what concerns a session returns [ErrStopped] before Run.
+// Watch and Peers can be called at any time. All other methods return [ErrClosed] once Run has
+// ended; those that concern a session return [ErrStopped] before Run.
 //
 // # How it works
 //

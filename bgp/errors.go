@@ -65,6 +65,8 @@ var (
 	ErrNotEstablished = errors.New("session is not established")
 	// ErrStopped: the speaker does not run yet.
 	ErrStopped = errors.New("speaker does not run yet")
+	// ErrRunning: Run was called before.
+	ErrRunning = errors.New("already running")
 	// ErrClosed: the speaker's Run has ended, or the [Watcher] was closed.
 	ErrClosed = errors.New("closed")
 	// ErrNotSupported: the peer did not negotiate what this needs.

@@ -88,7 +88,7 @@ type Event struct {
 	// Failures is how many connections with the peer have failed since its last session
 	// that lasted ten seconds; Since is when the first of them did.
 	Failures int
-	Since    time.Time // when the first of Count failures was
+	Since    time.Time // when the first of Failures was
 	// Flapping says that five sessions in a row have ended within ten seconds: one more
 	// that comes or goes is nothing new. A program acts upon it all the same, a log may leave
 	// it out, and print EventError, which is published now and then, and EventStable.

@@ -189,6 +189,9 @@ func TestRunAgain(t *testing.T) {
 		if err := s.Run(t.Context()); err == nil {
 			t.Error("a second Run beside the first")
 		}
+		if err := s.Run(t.Context()); !errors.Is(err, ErrRunning) {
+			t.Errorf("a second Run: %v", err)
+		}
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)

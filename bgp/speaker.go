@@ -2,7 +2,6 @@ package bgp
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -89,7 +88,7 @@ func (s *Speaker) begin(ctx context.Context) error {
 		return fmt.Errorf("bgp: Run: %w", ErrClosed)
 	}
 	if s.env.ctx != nil {
-		return errors.New("bgp: Run was called before")
+		return fmt.Errorf("bgp: Run: %w", ErrRunning)
 	}
 	if err := s.listeners.open(ctx, &s.env.cfg, s.peers.demand); err != nil {
 		return fmt.Errorf("bgp: listen: %w", err)

@@ -82,7 +82,7 @@
 // Addresses, neighbours and rules carry the protocol number too (IFA_PROTO since Linux
 // 5.18). Sysctls have no owner: forgetting one leaves it as it is.
 //
-// Each repair is an [EventRepaired] with the protocol and, where the kernel tells, the
+// Each repair is an [EventRepair] with the protocol and, where the kernel tells, the
 // netlink port of who made it necessary. Somebody who breaks the same thing again and again meets a
 // brake: ten repairs of one key come at once, then they wait 100 ms, 200 ms and so on up
 // to 30 s. The brake is released when nothing had to be repaired for twice the last wait, and 10 s
@@ -112,7 +112,7 @@
 // # Limits
 //
 // It works on Linux only, from 4.20 on, with next-hop objects from 5.3 on; on another system
-// the package compiles, and [Open] returns [errors.ErrUnsupported].
+// the package compiles, and [FIB.Run] returns [errors.ErrUnsupported].
 //
 // 65,535 pairs of table and family, 2^32-2 routes, ids of next hops as configured. A
 // route costs about 65 octets of heap. IPv6 multipath without groups is replaced next hop by

@@ -230,6 +230,9 @@ func TestResponderLoop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		conn := pktest.New[Packet]()
 		r := NewResponder(conn)
+		if err := r.SetGuest(7, Guest{}); err == nil || conn.Has(7) {
+			t.Errorf("a guest whose router has no Ethernet address: %v", err)
+		}
 		stop := start(r.Run)
 		guest := Guest{MAC: guestMAC, Router: hostMAC, Source: gateway, Addresses: []netip.Prefix{netip.PrefixFrom(vm1, 128)}}
 		if err := r.SetGuest(7, guest); err != nil || !conn.Has(7) {

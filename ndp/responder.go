@@ -2,6 +2,7 @@ package ndp
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -46,6 +47,9 @@ func NewResponder(conn PacketConn) *Responder {
 
 // SetGuest puts g behind link and starts to listen there; see [Policy.SetGuest].
 func (r *Responder) SetGuest(ifindex int, g Guest) error {
+	if !g.Router.IsUnicast() {
+		return fmt.Errorf("ndp: the router of interface %d cannot have the Ethernet address %v", ifindex, g.Router)
+	}
 	r.mu.Lock()
 	r.policy.SetGuest(ifindex, g)
 	r.mu.Unlock()
