@@ -79,7 +79,7 @@ func (f *failover) execute(d dying) []FailoverResult {
 		for i, n := range d.list {
 			var guarded bool
 			work.Up, guarded = f.watched(d.key.NetNS, n.Guards)
-			done(i, work.Delete(bfdcore.Doomed{ID: n.ID, Link: n.IfIndex, Gateway: n.Gateway.Unmap().WithZone(""), Strict: len(n.Guards) > 0, Guarded: guarded}))
+			done(i, work.Delete(bfdcore.DeadNextHop{ID: n.ID, Link: n.IfIndex, Gateway: n.Gateway.Unmap().WithZone(""), Strict: len(n.Guards) > 0, Guarded: guarded}))
 		}
 		return nil
 	})

@@ -32,7 +32,7 @@ func TestAllocations(t *testing.T) {
 	})
 	m := messageOf(Route{RouteKey: key(90, "10.3.0.0/16", 0), NextHops: one.NextHops}, 4) // protocol static
 	note, now := wire.AppendRoute(nil, rtnl.RTM_NEWROUTE, 0, 1, &m, true), time.Now()
-	check("a notification about somebody else's route", 0, func() {
+	check("a notification about another program's route", 0, func() {
 		for msg := range rtnl.Messages(note) {
 			f.core.Notification(msg, now)
 		}

@@ -9,7 +9,7 @@ import (
 	"github.com/hyperfib/hyperfib/internal/rtnl"
 )
 
-// churn lets somebody else make and delete next-hop objects as fast as the kernel can,
+// churn lets another program make and delete next-hop objects as fast as the kernel can,
 // until the returned function is called.
 func (r *rig) churn(workers int) (stop func()) {
 	var done atomic.Bool

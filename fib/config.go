@@ -51,7 +51,7 @@ type Config struct {
 	// (before Linux 5.3).
 	RTAMultipath bool
 
-	// OnForeign says what happens when somebody else's route sits under the
+	// OnForeign says what happens when another program's route sits under the
 	// key of a desired one. The zero value is ForeignRefuse.
 	OnForeign ForeignPolicy
 

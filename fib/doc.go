@@ -76,19 +76,19 @@
 // was read and the write is replaced with it.
 //
 // Next-hop objects and groups are compared by content: the gateway, the interface, the flags,
-// the members and their weights. One that somebody has replaced is repaired, one
-// of somebody else under an id of our range stays, and ours gets another id.
+// the members and their weights. One that another program has replaced is repaired, one
+// of another program under an id of our range stays, and ours gets another id.
 //
 // Addresses, neighbours and rules carry the protocol number too (IFA_PROTO since Linux
 // 5.18). Sysctls have no owner: forgetting one leaves it as it is.
 //
 // Each repair is an [EventRepair] with the protocol and, where the kernel tells, the
-// netlink port of who made it necessary. Somebody who breaks the same thing again and again meets a
+// netlink port of who made it necessary. A program that breaks the same thing again and again meets a
 // brake: ten repairs of one key come at once, then they wait 100 ms, 200 ms and so on up
 // to 30 s. The brake is released when nothing had to be repaired for twice the last wait, and 10 s
-// at least. So an owner writes at most 14 messages in a second about a key that somebody
+// at least. So an owner writes at most 14 messages in a second about a key that another program
 // fights for, and soon one in 30 s, and [EventContended] names the key and the
-// other's protocol. The deletion of what somebody makes with our protocol number, and nobody
+// other's protocol. The deletion of what another program makes with our protocol number, and nobody
 // wants, has the same brake; what the user deletes goes at once.
 //
 // One FIB owns a protocol number in a network namespace: Run holds an abstract UNIX socket with

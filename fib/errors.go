@@ -10,7 +10,7 @@ import (
 var (
 	// ErrForeign: a route of another protocol sits under the same key.
 	ErrForeign = fibcore.ErrForeign
-	// ErrContended: somebody undoes our writes again and again; the next comes later.
+	// ErrContended: another program undoes our writes again and again; the next comes later.
 	ErrContended = fibcore.ErrContended
 	// ErrClosed: Run has returned, or the Watcher, RouteWatcher or Learner was closed.
 	ErrClosed = errors.New("fib: closed")

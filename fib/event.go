@@ -14,7 +14,7 @@ const (
 	// EventError: the kernel refused something, or a foreign route is in the
 	// way. Err is set.
 	EventError EventKind = iota
-	// EventRepair: somebody else changed or removed something of ours; it was
+	// EventRepair: another program changed or removed something of ours; it was
 	// put back. Key names it. With ReasonTake it is a foreign route that was
 	// replaced as Config.OnForeign says.
 	EventRepair
@@ -30,7 +30,7 @@ const (
 	// link. Link.IfIndex, Addr, Scope and Permanent are set. Ours and foreign ones alike.
 	EventAddress
 	// EventGatewayDown: next-hop objects of a dead gateway left the kernel;
-	// by us, by the loss of a link, or by somebody else's hand. Link.IfIndex and
+	// by us, by the loss of a link, or by another program. Link.IfIndex and
 	// Gateway are set.
 	EventGatewayDown
 	// EventNextHops: what [FIB.NextHops] returns has changed.
@@ -40,7 +40,7 @@ const (
 	// EventWrite: a change was written to the kernel; only with
 	// [WatchOptions.Writes]. Op, Key and Reason are set.
 	EventWrite
-	// EventContended: somebody undoes our repairs of Key again and again. From now on
+	// EventContended: another program undoes our repairs of Key again and again. From now on
 	// they come at growing intervals, up to 30 s, until there has been peace for a while.
 	// Protocol and Port say who.
 	EventContended
@@ -58,13 +58,13 @@ const (
 	ReasonDesired
 	// ReasonSwept: it was left from an earlier run, and nothing asked for it until Sweep.
 	ReasonSwept
-	// ReasonRepair: somebody else had changed or removed it.
+	// ReasonRepair: another program had changed or removed it.
 	ReasonRepair
 	// ReasonTake: it has replaced a foreign route, as [Config].OnForeign says.
 	ReasonTake
 	// ReasonGateway: GatewayDown was called.
 	ReasonGateway
-	// ReasonForeign: somebody else has deleted the objects, or the kernel with a link.
+	// ReasonForeign: another program has deleted the objects, or the kernel with a link.
 	ReasonForeign
 )
 

@@ -16,14 +16,14 @@ import (
 type fakeHop struct {
 	wire.NextHopMessage
 	flag   uint16 // NHA_BLACKHOLE or NHA_FDB
-	stolen bool   // somebody else has made it of one of ours
+	stolen bool   // another program has made it of one of ours
 }
 
 // fakeRoute is a route; one of several under its key if others have appended some.
 type fakeRoute struct {
 	wire.RouteMessage
 	body   []byte // as dumped
-	stolen bool   // somebody else has put it in the place of one of ours
+	stolen bool   // another program has put it in the place of one of ours
 }
 
 func (r *fakeRoute) same(q *wire.RouteMessage) bool {

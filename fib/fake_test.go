@@ -64,7 +64,7 @@ type faults struct {
 	dumpErrors  int // how many dumps end with dumpErrno in the middle
 }
 
-// fakePort is the port id of the FIB's socket, and otherPort that of somebody else's.
+// fakePort is the port id of the FIB's socket, and otherPort that of another program's.
 const (
 	fakePort  = 1000
 	otherPort = 4711
@@ -165,7 +165,7 @@ func (m *fake) apply(msg rtnl.Message) unix.Errno {
 	return unix.EOPNOTSUPP
 }
 
-// by lets somebody else send a message.
+// by lets another program send a message.
 func (m *fake) by(port uint32, b []byte) (err unix.Errno) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

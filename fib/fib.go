@@ -115,13 +115,13 @@ func (f *FIB) DeleteRoute(k RouteKey) error {
 	return f.desire(func(c *fibcore.Core) error { return c.DeleteRoute(wire.RouteKey(k)) })
 }
 
-// SetRule makes a rule desired. If somebody else's rule that is equal in all
+// SetRule makes a rule desired. If another program's rule that is equal in all
 // but protocol is there already, it counts.
 func (f *FIB) SetRule(r Rule) error {
 	return f.desire(func(c *fibcore.Core) error { return c.SetRule(coreRule(r)) })
 }
 
-// SetRuleAbsent makes the absence of a rule desired, whoever made it, for example of
+// SetRuleAbsent makes the absence of a rule desired, no matter which program made it, for example of
 // the kernel's default rules. Bans are enforced only when rules of the same
 // family are desired and all of them are in the kernel, so that there is no
 // moment without rules. Set the rules first.

@@ -208,7 +208,7 @@ func (w *words) id(k kernelOf) uint32 {
 	return DefaultNextHopBase + uint32(n)
 }
 
-// somebody makes the message of what somebody else does.
+// somebody makes the message of what another program does.
 func somebody(line []string, k kernelOf) ([]byte, error) {
 	w := &words{list: line}
 	var b []byte

@@ -71,7 +71,7 @@ type NextHopID uint32
 // String formats the id as `next-hop object 0x48460000`.
 func (id NextHopID) String() string { return fibcore.NextHopID(id).String() }
 
-// NextHopObject is a next-hop object of ours in the kernel, of use for somebody
+// NextHopObject is a next-hop object of ours in the kernel, of use for a program
 // who must be able to remove a dead path without this process: see
 // [FIB.NextHops].
 type NextHopObject struct {

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// claimOne returns -1 without an error if the name is held by somebody who may not own
+// claimOne returns -1 without an error if the name is held by a program that may not own
 // anything: an ordinary user must not keep a router from starting.
 func claimOne(protocol uint8) (int, error) {
 	name := &unix.SockaddrUnix{Name: fmt.Sprintf("@hyperfib/fib/protocol/%d", protocol)}

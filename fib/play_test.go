@@ -305,7 +305,7 @@ func (p *player) configure(w *words) {
 	}
 }
 
-// foreign is what somebody else does: see grammar_test.go.
+// foreign is what another program does: see grammar_test.go.
 func (p *player) foreign(w *words) {
 	p.m.mu.Lock()
 	b, err := somebody(w.list, p.m)

@@ -86,7 +86,7 @@ type Route struct {
 	// MTU and AdvMSS are route metrics in octets. 0 is none.
 	MTU, AdvMSS uint32
 	// Persistent marks a route that must outlive everything: it is written with
-	// the persistent protocol number, so that whoever removes all routes of
+	// the persistent protocol number, so that a program that removes all routes of
 	// Protocol leaves it.
 	Persistent bool
 	// Buckets makes the group of several next hops a resilient one (Linux 5.12) with
@@ -111,14 +111,14 @@ const (
 	StateHeld
 	// StateFailed was refused by the kernel; it is tried again with back-off.
 	StateFailed
-	// StateForeign yields to somebody else's route under the same key.
+	// StateForeign yields to another program's route under the same key.
 	StateForeign
 	// StateStale is ours in the kernel, not desired, and waits for Sweep.
 	StateStale
 	// StatePartial is in the kernel as desired, but without some of its next hops: their
 	// link is down or gone, GatewayDown was called, or the kernel refused them.
 	StatePartial
-	// StateLost was in the kernel as desired until somebody else removed or replaced it,
+	// StateLost was in the kernel as desired until another program removed or replaced it,
 	// or the kernel did with a link or an address. It is about to be written again.
 	StateLost
 )
@@ -147,7 +147,7 @@ func (t RouteType) String() string { return wire.RouteType(t).String() }
 // String formats the key as `203.0.113.1/32 table 90 metric 10`.
 func (k RouteKey) String() string { return wire.RouteKey(k).String() }
 
-// Learned is a route that somebody else put into the kernel.
+// Learned is a route that another program put into the kernel.
 type Learned struct {
 	Route
 	// Protocol is rtm_protocol.

@@ -36,7 +36,7 @@ func ruleCount(t testing.TB, s *rtnl.Socket, r Rule) (n int) {
 	return n
 }
 
-// TestRulesWhileOthersChangeThem starts a FIB again and again while somebody else, with
+// TestRulesWhileOthersChangeThem starts a FIB again and again while another program, with
 // our protocol number, adds and removes the very rules that it wants. At rest there is
 // one of each, never none.
 func TestRulesWhileOthersChangeThem(t *testing.T) {

@@ -59,7 +59,7 @@ type kernelPlayer struct {
 	commands func() *rtnl.Socket // of the FIB
 	*player
 	k       *real
-	foreign []string    // deletions of what is somebody else's, by the FIB
+	foreign []string    // deletions of what is another program's, by the FIB
 	losing  atomic.Bool // its sockets lose every third datagram
 }
 

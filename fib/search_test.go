@@ -208,7 +208,7 @@ func (g *gen) input() {
 	}
 }
 
-// foreign is what somebody else does.
+// foreign is what another program does.
 func (g *gen) foreign() string {
 	proto := pick(g, " proto 4", " proto 4", " proto 201", " proto 202")
 	switch g.IntN(14) {
@@ -238,7 +238,7 @@ func (g *gen) foreign() string {
 	return fmt.Sprintf("neighbour %s %s", pick(g, "add", "del", "replace"), g.neighbor())
 }
 
-// simpleRoute is a route of somebody else, some with what this package never writes.
+// simpleRoute is a route of another program, some with what this package never writes.
 func (g *gen) simpleRoute() string {
 	s := g.key()
 	v6 := strings.Contains(s, "::")
@@ -383,7 +383,7 @@ func (m *fake) informed() bool {
 	return len(m.monitor.datagrams) == 0 && !m.everLost
 }
 
-// route: a route of somebody else that was not put in the place of ours is replaced or deleted only
+// route: a route of another program that was not put in the place of ours is replaced or deleted only
 // if the policy says so.
 func (g *guard) route(q *fakeRoute) {
 	own := q.Protocol == DefaultProtocol || q.Protocol == DefaultPersistentProtocol
@@ -406,7 +406,7 @@ func (g *guard) desires(r *fakeRoute) bool {
 	return ok && f.core.Synced()
 }
 
-// hop: an object of somebody else stays as it is, unless it took the place of ours.
+// hop: an object of another program stays as it is, unless it took the place of ours.
 func (g *guard) hop(h *fakeHop) {
 	if h.Protocol != DefaultProtocol && !h.stolen && g.player.m.informed() {
 		g.fail("next-hop object of protocol %d: %s", h.Protocol, g.player.m.hopWords(&h.NextHopMessage))
@@ -475,7 +475,7 @@ func (p *player) checkRoute(k RouteKey, want Route, rs []*fakeRoute) error {
 	must, may := p.oracle(want)
 	if len(rs) > 0 && rs[0].Protocol == 4 && !rs[0].stolen {
 		if p.config.OnForeign == ForeignTake && (len(want.NextHops) == 0 || len(must) > 0) {
-			return fmt.Errorf("%v: somebody else's is not taken", k)
+			return fmt.Errorf("%v: another program's is not taken", k)
 		}
 		return nil // his
 	}

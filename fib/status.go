@@ -83,7 +83,7 @@ func (f *FIB) NextHops() []NextHopObject {
 
 // Gateways lists the gateways of all desired routes with several next hops, sorted:
 // those for which GatewayDown makes a difference. Unlike NextHops it does not
-// depend on what is in the kernel at the moment: somebody else may have removed a
+// depend on what is in the kernel at the moment: another program may have removed a
 // dead next hop before word of it came.
 func (f *FIB) Gateways() []Gateway {
 	f.lock()

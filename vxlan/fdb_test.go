@@ -370,7 +370,7 @@ func TestFakeRun(t *testing.T) {
 	})
 }
 
-// Somebody undoes each repair, and puts an entry of his in the way of another: both are
+// Another program undoes each repair, and puts an entry of his in the way of another: both are
 // fought for with growing delays, and each is reported as contended once.
 func TestFakeRunContended(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -510,7 +510,7 @@ func TestFakeRandom(t *testing.T) {
 		}
 		for m, v := range theirs {
 			if !k.has(Entry{link, m, v}) {
-				t.Fatalf("seed %d: %v of somebody else is gone", seed, m)
+				t.Fatalf("seed %d: %v of another program is gone", seed, m)
 			}
 		}
 		if n := len(k.link("vx100").entries); n != len(f.Entries(link))+len(theirs) {

@@ -110,7 +110,7 @@ func TestForwarding(t *testing.T) {
 		t.Error(out)
 	}
 
-	// Somebody else's entries.
+	// Another program's entries.
 	bridge(ns, "fdb add 02:00:00:00:00:99 dev vx100 dst 172.22.2.9")
 	reconcile(t, f, Result{Kept: 3, Foreign: 1})
 	f.SetMAC(link, macOf(t, "02:00:00:00:00:99"), a)

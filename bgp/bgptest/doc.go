@@ -27,6 +27,6 @@
 //
 // Octets arrive in order, at once, and never get lost: what TCP does about a lossy network
 // has no counterpart here, and neither have its keepalives and timeouts. A connection whose
-// network is cut stays until somebody closes it. MD5 keys, TTL security and everything else
+// network is cut stays until one end closes it. MD5 keys, TTL security and everything else
 // that lives in a socket is ignored.
 package bgptest

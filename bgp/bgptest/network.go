@@ -213,7 +213,7 @@ func (n *Network) Stall(from, to netip.Addr, d time.Duration) {
 	}
 }
 
-// Refuse makes a host refuse connections although somebody listens, or not any more. Those
+// Refuse makes a host refuse connections although a program listens, or not any more. Those
 // that there are stay.
 func (n *Network) Refuse(host netip.Addr, refuse bool) {
 	n.mu.Lock()
@@ -224,7 +224,7 @@ func (n *Network) Refuse(host netip.Addr, refuse bool) {
 	}
 }
 
-// Dials returns when somebody dialled, in order, whatever came of it.
+// Dials returns when hosts dialled, in order, whatever came of it.
 func (n *Network) Dials() []time.Time {
 	n.mu.Lock()
 	defer n.mu.Unlock()

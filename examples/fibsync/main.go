@@ -134,7 +134,7 @@ func report(w *fib.Watcher, synced chan struct{}) {
 				line["protocol"] = e.Protocol
 			}
 		case fib.EventContended:
-			line["key"], line["protocol"], line["why"] = fmt.Sprint(e.Key), e.Protocol, "somebody undoes each repair: repairs are delayed"
+			line["key"], line["protocol"], line["why"] = fmt.Sprint(e.Key), e.Protocol, "another program undoes each repair: repairs are delayed"
 		case fib.EventError:
 			line["error"] = e.Err.Error()
 		case fib.EventResync, fib.EventLost, fib.EventGatewayDown:

@@ -36,8 +36,8 @@ type Kernel interface {
 // ErrNoNextHop is what [Kernel.NextHop] returns for an object that does not exist.
 var ErrNoNextHop = errors.New("no such object")
 
-// Doomed is a next-hop object that dies with a session.
-type Doomed struct {
+// DeadNextHop is a next-hop object that dies with a session.
+type DeadNextHop struct {
 	ID      uint32     // NHA_ID
 	Link    int        // interface index that the object must still have
 	Gateway netip.Addr // gateway that the object must still have
@@ -66,7 +66,7 @@ func (f *Failover) Begin() (err error) {
 }
 
 // Delete deletes one object, or returns why it stays.
-func (f *Failover) Delete(d Doomed) error {
+func (f *Failover) Delete(d DeadNextHop) error {
 	have, err := f.Kernel.NextHop(d.ID)
 	switch {
 	case err != nil:
@@ -94,7 +94,7 @@ func (f *Failover) Delete(d Doomed) error {
 
 // spare makes sure that the object is in a group, and that every group it is in keeps a
 // living member.
-func (f *Failover) spare(d Doomed) error {
+func (f *Failover) spare(d DeadNextHop) error {
 	member := false
 	for i := range f.groups {
 		in, alive := f.members(&f.groups[i], d)
@@ -112,7 +112,7 @@ func (f *Failover) spare(d Doomed) error {
 // shrink is for an object that must stay for the sake of one group: it is taken out of the
 // others, each by a message of its own, which costs the kernel time in proportion to
 // their routes. It returns why the object stayed.
-func (f *Failover) shrink(d Doomed, why error) error {
+func (f *Failover) shrink(d DeadNextHop, why error) error {
 	n := 0
 	for i := range f.groups {
 		g := &f.groups[i]
@@ -136,7 +136,7 @@ func (f *Failover) shrink(d Doomed, why error) error {
 // members reports whether a group has the object, and whether it has another member that
 // is not known to be dead: watched by a session that is up or, unless d is strict, by
 // none.
-func (f *Failover) members(g *NextHop, d Doomed) (in, alive bool) {
+func (f *Failover) members(g *NextHop, d DeadNextHop) (in, alive bool) {
 	for _, m := range g.Group {
 		if m.ID == d.ID {
 			in = true

@@ -120,7 +120,7 @@ func (o *objects) Do(_ time.Time, words []string) (out []string, err error) {
 		}
 		return nil, nil
 	case "delete":
-		err := o.f.Delete(Doomed{ID: ids[0], Link: 7, Gateway: gateway(ids[0]), Strict: flag("strict"), Guarded: !flag("unguarded")})
+		err := o.f.Delete(DeadNextHop{ID: ids[0], Link: 7, Gateway: gateway(ids[0]), Strict: flag("strict"), Guarded: !flag("unguarded")})
 		if err != nil {
 			out = append(out, err.Error())
 		}

@@ -26,7 +26,7 @@ func (c *Core) SetRule(r wire.Rule) error {
 	return err
 }
 
-// SetRuleAbsent makes the absence of a rule desired, whoever made it.
+// SetRuleAbsent makes the absence of a rule desired, no matter which program made it.
 func (c *Core) SetRuleAbsent(r wire.Rule) error {
 	r, err := c.checkRule(r)
 	if err == nil {

@@ -16,7 +16,7 @@ type desired[K, V comparable] struct {
 	have    map[K]had[V]
 	dirty   map[K]bool
 	deleted map[K]bool   // Delete was called
-	by      map[K]origin // somebody else has changed it
+	by      map[K]origin // another program has changed it
 	failed  map[K]*failure
 	brakes  brake.Table[K]
 	remake  func(have, want V) bool // reports whether only deletion and addition make one of the other; may be nil
@@ -161,7 +161,7 @@ func (t *desired[K, V]) commit(op smallOp[K], r reply, v V, key any, now time.Ti
 	return nil
 }
 
-// repaired notes that what was written for k was somebody else's doing, if it was. It
+// repaired notes that what was written for k was another program's doing, if it was. It
 // returns who that was, and whether repairs are delayed from now on.
 func (t *desired[K, V]) repaired(k K, now time.Time) (by origin, repair, contended bool) {
 	by, repair = t.by[k]

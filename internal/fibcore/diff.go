@@ -19,7 +19,7 @@ func (v verb) String() string {
 
 // decide is the whole difference between desire and kernel for one key. want
 // is the form that is desired now, nil if none; have is the form of our route
-// in the kernel, nil if none; foreign says that somebody else's route is there
+// in the kernel, nil if none; foreign says that another program's route is there
 // under the same key.
 //
 //	want  have      foreign  policy       verb

@@ -11,7 +11,7 @@ type env struct {
 	config   Config
 	owned    map[uint32]bool // Config.Tables; nil: all
 	emit     func(Event)
-	writes   bool // somebody wants EventWrite
+	writes   bool // a watcher wants EventWrite
 	stats    Stats
 	clock    time.Time // of the last input
 	tick     time.Time // the next time at which something held back may be tried
@@ -40,7 +40,7 @@ func (c *env) report(err *Error) {
 	}
 }
 
-// repaired turns a write that undid what somebody else did into events.
+// repaired turns a write that undid what another program did into events.
 func (c *env) repaired(key any, op string, reason Reason, by origin, contended bool) {
 	c.stats.Repairs++
 	c.event(Event{Kind: EventRepair, Op: op, Key: key, Reason: reason, Protocol: by.proto, Port: by.port})

@@ -9,8 +9,8 @@ import (
 var (
 	// ErrForeign: a route of another protocol sits under the same key.
 	ErrForeign = errors.New("foreign route under the same key")
-	// ErrContended: somebody undoes our writes again and again; the next comes later.
-	ErrContended = errors.New("contended by somebody else")
+	// ErrContended: another program undoes our writes again and again; the next comes later.
+	ErrContended = errors.New("contended by another program")
 	// ErrTable: the table is not one of Config.Tables.
 	ErrTable = errors.New("table not owned")
 	// ErrInvalid: the value can not be expressed in the kernel's terms.

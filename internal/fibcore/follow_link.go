@@ -14,7 +14,7 @@ import (
 const mostGone = 4096
 
 // rememberName keeps the name of an interface that is gone: something may be desired on it,
-// now or later, by somebody who has not heard.
+// now or later, by a program that has not heard.
 func (c *Core) rememberName(l wire.Link) {
 	if len(c.links.gone) >= mostGone {
 		for name, index := range c.links.gone {

@@ -19,7 +19,7 @@ type LearnFilter struct {
 	Accept    func(*Learned) bool // may be nil
 }
 
-// Learned is a route that somebody else put into the kernel.
+// Learned is a route that another program put into the kernel.
 type Learned struct {
 	Route
 	Protocol uint8

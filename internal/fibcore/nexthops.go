@@ -33,7 +33,7 @@ type object struct {
 	text    string    // its words
 	next    time.Time // no new attempt before; zero: any time
 	step    time.Duration
-	foreign bool // somebody else deleted or changed it: to make it is a repair
+	foreign bool // another program deleted or changed it: to make it is a repair
 	by      origin
 	brake   brake.Brake // of repairs
 }
@@ -87,7 +87,7 @@ type group struct {
 	text       string // the kernel's words
 	next       time.Time
 	step       time.Duration
-	foreign    bool // somebody else deleted or changed it: to make it is a repair
+	foreign    bool // another program deleted or changed it: to make it is a repair
 	by         origin
 	brake      brake.Brake // of repairs
 }
@@ -185,7 +185,7 @@ func (c *nexthops) live(b *object) bool {
 	return ok && h == c.right(b)
 }
 
-// newID gives b another id: somebody else's object has taken the one it had.
+// newID gives b another id: another program's object has taken the one it had.
 func (c *nexthops) newID(b *object) {
 	delete(c.byID, b.id)
 	if b.id = c.allocate(); b.id == 0 {
@@ -260,7 +260,7 @@ const idleTimer = 12000
 
 // members computes what g should consist of, and the objects that must be made
 // before. keep means: leave the kernel's group as it is, since nothing better
-// can be had. An object that somebody else keeps changing is left out until it may be
+// can be had. An object that another program keeps changing is left out until it may be
 // repaired again, if there is another.
 func (c *nexthops) members(g *group, up func(link int32) bool, now time.Time) (want shape, make []*object, keep bool) {
 	pick := func(dead bool) {

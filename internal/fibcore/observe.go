@@ -6,7 +6,7 @@ import (
 )
 
 // Observing takes notifications and dump records into the model. A record of a
-// dump (dump true) never counts as somebody's interference.
+// dump (dump true) never counts as interference of another program.
 
 func (c *Core) observe(m rtnl.Message, dump bool) {
 	by := origin{port: m.Port}

@@ -3,7 +3,7 @@ package fibcore
 import "github.com/hyperfib/hyperfib/internal/fibcore/wire"
 
 // Next-hop objects and groups as the kernel tells of them. What it has under an id of
-// our range is compared by content: somebody else may have replaced it. After others have
+// our range is compared by content: another program may have replaced it. After others have
 // changed something in our range all is read again, since a notification may be older
 // than our last write to the same id.
 
@@ -142,7 +142,7 @@ func (c *nexthops) sawGroup(m *wire.NextHopMessage, by origin) {
 	}
 }
 
-// stray delays the deletion of an object or group that somebody else makes in our range
+// stray delays the deletion of an object or group that another program makes in our range
 // again and again, with our protocol number, and nothing needs. Those with another stay.
 func (c *nexthops) stray(id uint32, by origin) {
 	if by.port != 0 && by.proto == c.env.config.Protocol && c.strays.Of(id).Repaired(c.env.clock) {

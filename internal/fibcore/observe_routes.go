@@ -74,7 +74,7 @@ func (c *routes) observeRoute(m *wire.RouteMessage, gone bool, flags uint16, dum
 // stand beside under its key: the kernel sets NLM_F_EXCL for one that is alone.
 func beside(flags uint16) bool { return flags&(rtnl.NLM_F_REPLACE|rtnl.NLM_F_EXCL) == 0 }
 
-// interfered notes that somebody else has changed our route, or made one that carries our
+// interfered notes that another program has changed our route, or made one that carries our
 // protocol number and nobody wants: the next write is a repair.
 func (c *routes) interfered(i uint32, e *entry, by origin) {
 	if _, keep := c.target(e); e.want != nil || !keep {
@@ -90,7 +90,7 @@ func (c *routes) readAgain(i uint32, e *entry, by origin) {
 	c.env.rereads.table(c.tables.list[e.key.table])
 }
 
-// lostOneRoute: somebody else removed a route of ours, or one that stood beside it; or the
+// lostOneRoute: another program removed a route of ours, or one that stood beside it; or the
 // kernel one next hop of an IPv6 route, with a notification of its own for each.
 func (c *routes) lostOneRoute(i uint32, e *entry, f *form, by origin) {
 	nextHop := f.Family == wire.FamilyIPv6 && f.nhid == 0
@@ -133,7 +133,7 @@ func (c *routes) sawRoute(i uint32, e *entry, f *form, dump bool, by origin) {
 	c.touchRoute(i, e)
 }
 
-// sawForeign: somebody else's route stands under a key of ours.
+// sawForeign: another program's route stands under a key of ours.
 func (c *routes) sawForeign(i uint32, e *entry, m *wire.RouteMessage, flags uint16, dump bool, by origin) {
 	switch {
 	case dump && e.have != nil && e.seen == c.pass && m.Family == wire.FamilyIPv4:

@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	// grace is how long an object that somebody else deleted stays out: time
+	// grace is how long an object that another program deleted stays out: time
 	// for word that its gateway is dead to arrive, when it was another
 	// process of ours that deleted it.
 	grace = 50 * time.Millisecond
@@ -159,7 +159,7 @@ func (c *nexthops) planObjects(now time.Time) (ops []objectOp) {
 }
 
 // planObject makes b, or makes right what the kernel has under its id. If no group of
-// ours has that id, somebody has deleted the object and taken the id: it is left to him.
+// ours has that id, another program has deleted the object and taken the id: it keeps it.
 func (c *nexthops) planObject(b *object) objectOp {
 	h, there := c.hops[b.id]
 	if there && h.proto != c.env.config.Protocol {
@@ -266,7 +266,7 @@ func (c *nexthops) commitObject(op *objectOp, r reply, now time.Time) (ok bool) 
 	return true
 }
 
-// repairDone reports that op has undone what somebody else did, if it has.
+// repairDone reports that op has undone what another program did, if it has.
 func (c *nexthops) repairDone(foreign *bool, b *brake.Brake, by origin, op *objectOp, now time.Time) {
 	if !*foreign {
 		return

@@ -134,7 +134,7 @@ func (c *routes) tableDumped(t uint16, clean bool) {
 	})
 }
 
-// uncontest: the dump after EEXIST is over. Whoever was there has either been
+// uncontest: the dump after EEXIST is over. What was there has either been
 // seen, or has gone again.
 func (c *routes) uncontest(i uint32, e *entry) {
 	e.mark &^= markContested

@@ -15,7 +15,7 @@ const (
 	// leastPause is for how long nothing is read again, however quick reading is.
 	leastPause = 2 * time.Millisecond
 	// enoughTries is how many interrupted readings in a row are believed in what they
-	// all lack: somebody may change the kernel's tables for ever.
+	// all lack: another program may change the kernel's tables for ever.
 	enoughTries = 5
 )
 

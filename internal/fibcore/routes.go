@@ -28,7 +28,7 @@ type routes struct {
 	brakes   brake.Table[rkey] // of repairs; they outlive the entry
 
 	pass, first uint32  // over the dump under way, and the first of its passes; see entry.seen
-	lastForeign rkey    // under which the dump had somebody else's route, where ours has no entry
+	lastForeign rkey    // under which the dump had another program's route, where ours has no entry
 	extras      []extra // to be deleted
 	// extrasLeft says that there were extras that must stay until Sweep.
 	extrasLeft bool

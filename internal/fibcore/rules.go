@@ -28,7 +28,7 @@ type rules struct {
 }
 
 // ruleCalm is how long duplicates stay after others have last changed rules. While they
-// do, the deletion of a duplicate might meet the deletion of the other by somebody else.
+// do, the deletion of a duplicate might meet the deletion of the other by another program.
 const ruleCalm = time.Second
 
 func (t *rules) init() {
@@ -158,7 +158,7 @@ func (t *rules) refused(r wire.Rule, op string, a reply, now time.Time, wake fun
 	return &Error{Op: op, Key: r, Err: a.err, Text: a.text}
 }
 
-// repaired notes that the difference that was written for r was somebody else's doing,
+// repaired notes that the difference that was written for r was another program's doing,
 // if it was. It returns who that was, and whether repairs are delayed from now on.
 func (t *rules) repaired(r wire.Rule, now time.Time) (by origin, repair, contended bool) {
 	by, repair = t.by[r]

@@ -134,10 +134,10 @@ func (c *routes) diffRoutes() (d []Difference) {
 
 // shortOf describes the route in the kernel if it is what can be had now, but not all that
 // is desired: next hops are missing other than those that GatewayDown was called for, or
-// somebody else's route stands before it.
+// another program's route stands before it.
 func (c *routes) shortOf(e *entry) string {
 	if e.mark&markBehind != 0 {
-		return c.contents.describeForm(e.have) + ", behind somebody else's route"
+		return c.contents.describeForm(e.have) + ", behind another program's route"
 	}
 	dead := 0
 	for i := range e.want.nextHops {

@@ -28,10 +28,10 @@ const (
 	markYielding                   // ErrForeign was reported, policy says do not write
 	markFailed                     // has a record in core.failures
 	markRepair                     // the next write is a repair
-	markBehind                     // have is there, but somebody else's route stands before it
-	markAround                     // somebody else's route stands behind ours
+	markBehind                     // have is there, but another program's route stands before it
+	markAround                     // another program's route stands behind ours
 	markStolen                     // the foreign route under the key has taken the place of ours
-	markLost                       // was as desired, until the kernel or somebody else took it away
+	markLost                       // was as desired, until the kernel or another program took it away
 	markChanged                    // in core.noted
 	markBeside                     // what stands beside have is deleted when the brake allows it
 )
@@ -69,7 +69,7 @@ func newStore() store {
 
 func (s *store) at(i uint32) *entry { return &s.chunks[i/chunkSize][i%chunkSize] }
 
-// hash mixes a key, secretly enough that routes chosen by somebody else do not
+// hash mixes a key, secretly enough that routes chosen by another program do not
 // collide on purpose.
 func (s *store) hash(k *rkey) uint32 {
 	h, l := bits.Mul64(k.hi^s.seed, k.lo^0x9e3779b97f4a7c15)

@@ -365,7 +365,7 @@ func (c *Core) SysctlDone(s Sysctl, written bool, err error, now time.Time) {
 	}
 }
 
-// SysctlTouched notes that somebody has written to a path below /proc/sys.
+// SysctlTouched notes that a program has written to a path below /proc/sys.
 func (c *Core) SysctlTouched(path string) { c.sysctls.touchPath(path) }
 
 // AdoptOnly takes the place of all steps in a dry run: groups are adopted, so that Diff

@@ -105,7 +105,7 @@ func appendMembers(b []byte, s *NextHopMessage) []byte {
 		at = len(b)
 		b = rtnl.Nest(b, rtnl.NHA_RES_GROUP|rtnl.NLA_F_NESTED)
 		b = rtnl.AppendUint16(b, rtnl.NHA_RES_GROUP_BUCKETS, s.Buckets)
-		b = rtnl.AppendUint32(b, rtnl.NHA_RES_GROUP_IDLE_TIMER, s.Idle) // left out, a replacement keeps what somebody else has set
+		b = rtnl.AppendUint32(b, rtnl.NHA_RES_GROUP_IDLE_TIMER, s.Idle) // left out, a replacement keeps what another program has set
 		b = rtnl.AppendUint32(b, rtnl.NHA_RES_GROUP_UNBALANCED_TIMER, s.Unbalanced)
 		b = rtnl.Unnest(b, at)
 	}

@@ -147,7 +147,7 @@ func (l Link) Up() bool { return l.AdminUp && l.Carrier }
 type AddressKey struct {
 	IfIndex int
 	Prefix  netip.Prefix
-	Peer    netip.Addr // of a point-to-point address of somebody else
+	Peer    netip.Addr // of a point-to-point address of another program
 }
 
 type NeighborKey struct {
