@@ -72,7 +72,7 @@ type NextHopID uint32
 func (id NextHopID) String() string { return fibcore.NextHopID(id).String() }
 
 // NextHopObject is a next-hop object of ours in the kernel, of use for a program
-// who must be able to remove a dead path without this process: see
+// that must be able to remove a dead path without this process: see
 // [FIB.NextHops].
 type NextHopObject struct {
 	ID      uint32
