@@ -21,7 +21,7 @@ type dying struct {
 	key   Key           // of the session
 	space *netnsSockets // where it ran
 	list  []NextHop     // next hops that were to go with it
-	event Event         // that it went down
+	entry *entry        // the session itself
 	at    time.Duration // when it went down
 }
 
@@ -34,8 +34,7 @@ func (f *failover) run() {
 			return
 		}
 		for _, d := range dying {
-			d.event.Failover = f.execute(d)
-			f.server.board.post(d.event, nil)
+			f.server.reportFailover(d.entry, f.execute(d))
 		}
 	}
 }
@@ -57,7 +56,7 @@ func (f *failover) collect() (list []dying, closedNow bool) {
 			return
 		}
 		e.failed = fact.downs
-		list = append(list, dying{key: e.key, space: e.space, list: e.kept.Failover, event: s.event(e, fact), at: fact.since})
+		list = append(list, dying{key: e.key, space: e.space, list: e.kept.Failover, entry: e, at: fact.since})
 	})
 	return list, s.state == closed
 }

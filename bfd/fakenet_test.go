@@ -21,7 +21,8 @@ type fakeNet struct {
 	mu    sync.Mutex
 	paths map[string]*fakeNS // what a path leads to at the moment
 	files map[string]*fakeListener
-	links int // interface indexes given out
+	links int           // interface indexes given out
+	slow  time.Duration // netlink, before it answers
 	fail  map[string]*fault
 	sent  []sighting // which process sent for which session, last
 	wrong []error    // what may never happen
@@ -361,6 +362,10 @@ func (f *fakeNamespace) nextHops() (nextHops, error) {
 	if err := f.ns.net.failed("netlink"); err != nil {
 		return nil, err
 	}
+	f.ns.net.mu.Lock()
+	slow := f.ns.net.slow
+	f.ns.net.mu.Unlock()
+	time.Sleep(slow)
 	return fakeHops{f.ns}, nil
 }
 

@@ -49,6 +49,21 @@ func (s *Server) post(e *entry) {
 	s.board.post(s.event(e, f), down)
 }
 
+// reportFailover puts on the board what became of a session's next hops. The Down that caused
+// it comes first, and by now the session may be Up again: the state that the event repeats is
+// the present one.
+func (s *Server) reportFailover(e *entry, results []FailoverResult) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e.removed || s.slots[e.slot] != e {
+		return
+	}
+	s.post(e)
+	ev := s.event(e, e.last)
+	ev.Failover = results
+	s.board.post(ev, nil)
+}
+
 // event is a fact in the words of the API; the lock is held.
 func (s *Server) event(e *entry, f fact) Event {
 	ev := Event{Key: e.key, State: f.state, Diag: f.diag, RemoteDiag: f.remoteDiag, Reason: f.reason, RemoteC: f.remoteC, Time: s.owner.clock.wall(f.since), Downs: f.downs}

@@ -67,8 +67,8 @@ type Event struct {
 	Downs   uint64    // how often the session left Up so far
 	// Removed is true of the last event of a session: it no longer exists.
 	Removed bool
-	// Failover reports what became of the session's next-hop objects. Such an
-	// event repeats the state and comes after the Down that caused it.
+	// Failover reports what became of the session's next-hop objects. Such an event comes
+	// after the Down that caused it and repeats the state, which may be Up again.
 	Failover []FailoverResult
 }
 

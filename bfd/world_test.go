@@ -219,6 +219,11 @@ func (w *world) networkVerb(verb string, args []string) func() error {
 			}
 			return err
 		}
+	case "netlink": // DURATION: how long it waits for others' locks
+		return func() (err error) {
+			n.slow, err = time.ParseDuration(args[0])
+			return err
+		}
 	case "objects": // NS
 		return func() error {
 			for _, id := range slices.Sorted(maps.Keys(ns().hops)) {
