@@ -119,7 +119,7 @@
 // next hop by the kernel: never empty, but not atomic; with groups it is atomic. The kernel
 // may lose an IPv6 packet that has found a route in the very moment in which it is replaced
 // (IP6InNoRoutes: ip6_pol_route cannot copy a route that is being released); that is one
-// packet in some hundred thousand replacements under load, and nothing here can prevent it.
+// packet in ten thousand replacements on a busy machine, and nothing here can prevent it.
 // Encapsulations and FDB next hops are read as foreign and not made.
 // Several FIBs in one namespace need protocol numbers and id ranges of their own. With
 // [Config].Tables nil, a start reads the routes of our protocol only: a foreign route that
