@@ -17,6 +17,7 @@ import (
 	"sync"
 	"syscall"
 
+	"github.com/hyperfib/hyperfib/bfd"
 	"github.com/hyperfib/hyperfib/bgp"
 	"github.com/hyperfib/hyperfib/bgp/rib"
 	"github.com/hyperfib/hyperfib/bgp/wire"
@@ -50,10 +51,22 @@ func Main(args []string) int {
 // run is the reflector until ctx ends.
 func run(ctx context.Context, o options, logTo io.Writer) error {
 	log := slog.New(slog.NewTextHandler(logTo, nil))
-	speaker, err := newSpeaker(o)
+	config := CoreConfig{Log: log}
+	if o.bfdInterval > 0 {
+		server, err := bfd.NewServer(bfd.Config{
+			Coexist: true, // a host may run a reflector for each routing domain
+			Notice:  func(err error) { log.Warn("bfd", "err", err) },
+		})
+		if err != nil {
+			return err
+		}
+		config.BFD = server
+	}
+	core, err := newCore(o, config)
 	if err != nil {
 		return err
 	}
+	speaker := core.Speaker()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var wg sync.WaitGroup
@@ -65,19 +78,14 @@ func run(ctx context.Context, o options, logTo io.Writer) error {
 			}
 		})
 	}
-	w, err := newWatch(o, speaker, log)
-	if err != nil {
-		return err
-	}
-	events := speaker.Watch()
 	part("bgp", speaker.Run)
-	part("events", func(ctx context.Context) error { return w.follow(ctx, events) })
+	part("events", core.follow)
 	part("memory", func(ctx context.Context) error {
 		return trim.Run(ctx, func() int { return speaker.Table().Stats().Paths })
 	})
-	if w.bfd != nil {
-		part("bfd", w.bfd.Run)
-		part("bfd events", w.followBFD)
+	if config.BFD != nil {
+		part("bfd", config.BFD.Run)
+		part("bfd events", func(ctx context.Context) error { return core.followBFD(ctx, config.BFD) })
 	}
 	if o.api != "" {
 		part("api", func(ctx context.Context) error { return serve(ctx, o.api, speaker) })
@@ -91,9 +99,10 @@ func run(ctx context.Context, o options, logTo io.Writer) error {
 	return nil
 }
 
-// newSpeaker makes the speaker with its ranges of clients.
-func newSpeaker(o options) (*bgp.Speaker, error) {
-	s, err := bgp.New(bgp.Config{
+// newSpeaker makes the speaker with its ranges of clients. change, if not nil, has the last
+// word about its configuration.
+func newSpeaker(o options, change func(*bgp.Config)) (*bgp.Speaker, error) {
+	config := bgp.Config{
 		AS: o.as, RouterID: o.routerID, ClusterID: o.clusterID, Listen: o.listen, NetNS: o.netns,
 		GracefulRestart: bgp.GracefulRestart{
 			Enabled: o.restartTime > 0,
@@ -102,7 +111,11 @@ func newSpeaker(o options) (*bgp.Speaker, error) {
 			Restarting: !o.cold, ForwardingPreserved: true, EarlyUpdates: true,
 			RestartTime: o.restartTime, LongLivedTime: o.longLived,
 		},
-	})
+	}
+	if change != nil {
+		change(&config)
+	}
+	s, err := bgp.New(config)
 	if err != nil {
 		return nil, err
 	}

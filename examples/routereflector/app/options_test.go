@@ -24,7 +24,7 @@ func TestParse(t *testing.T) {
 		o.bfdInterval != 100*time.Millisecond || o.bfdMultiplier != 5 || o.md5Key != "k" || o.hold != 30*time.Second {
 		t.Errorf("%+v", o)
 	}
-	s, err := newSpeaker(o)
+	s, err := newSpeaker(o, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

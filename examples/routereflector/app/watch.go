@@ -1,9 +1,10 @@
 package app
 
 import (
-	"context"
+	"cmp"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,63 +18,52 @@ import (
 type watch struct {
 	speaker *bgp.Speaker
 	log     *slog.Logger
+	now     func() time.Time
 	bfd     bfd.Service // nil: no BFD
 	session bfd.SessionConfig
 
-	mu    sync.Mutex
+	again bool               // bgpEvent's: the snapshot that comes was printed before
+	downs map[bfd.Key]uint64 // bfdEvent's: Event.Downs of the last event
+
+	mu    sync.Mutex // guards the following
 	keys  map[bgp.PeerKey]bfd.Key
 	peers map[bfd.Key]bgp.PeerKey
 	since map[bfd.Key]time.Time // when the session was added
 }
 
-func newWatch(o options, s *bgp.Speaker, log *slog.Logger) (*watch, error) {
+func newWatch(o options, s *bgp.Speaker, c CoreConfig) (*watch, error) {
 	w := &watch{
-		speaker: s, log: log, keys: map[bgp.PeerKey]bfd.Key{}, peers: map[bfd.Key]bgp.PeerKey{}, since: map[bfd.Key]time.Time{},
+		speaker: s, log: c.Log, now: c.Now, bfd: c.BFD,
+		keys: map[bgp.PeerKey]bfd.Key{}, peers: map[bfd.Key]bgp.PeerKey{}, since: map[bfd.Key]time.Time{}, downs: map[bfd.Key]uint64{},
 		session: bfd.SessionConfig{
 			Key:          bfd.Key{NetNS: o.netns},
 			DesiredMinTx: o.bfdInterval, RequiredMinRx: o.bfdInterval, Multiplier: o.bfdMultiplier,
 		},
 	}
-	if o.bfdInterval == 0 {
+	if w.bfd == nil {
 		return w, nil
 	}
-	server, err := bfd.NewServer(bfd.Config{
-		Coexist: true, // a host may run a reflector for each routing domain
-		Notice:  func(err error) { log.Warn("bfd", "err", err) },
-	})
-	if err != nil {
-		return w, err
-	}
-	w.bfd = server
 	return w, w.answer(o.probes)
 }
 
-// follow handles the speaker's events.
-func (w *watch) follow(ctx context.Context, events *bgp.Watcher) error {
-	defer events.Close()
-	again := false // what comes now was printed before
-	for e, err := range events.All(ctx) {
-		if err != nil {
-			return err
-		}
-		if e.Lost > 0 {
-			again = true
-			w.log.Warn("events lost", "count", e.Lost)
-			w.reconcile()
-		}
-		if !again || !e.Snapshot {
-			w.print(e)
-		}
-		switch e.Kind {
-		case bgp.EventUp:
-			w.add(e.Peer)
-		case bgp.EventRemoved:
-			w.remove(e.Peer)
-		case bgp.EventSnapshot:
-			again = false
-		}
+// bgpEvent handles an event of the speaker.
+func (w *watch) bgpEvent(e bgp.Event) {
+	if e.Lost > 0 {
+		w.again = true
+		w.log.Warn("events lost", "count", e.Lost)
+		w.reconcile()
 	}
-	return nil
+	if !w.again || !e.Snapshot {
+		w.print(e)
+	}
+	switch e.Kind {
+	case bgp.EventUp:
+		w.add(e.Peer)
+	case bgp.EventRemoved:
+		w.remove(e.Peer)
+	case bgp.EventSnapshot:
+		w.again = false
+	}
 }
 
 // print logs an event. State changes on the way to Established are noise.
@@ -127,7 +117,7 @@ func (w *watch) add(peer bgp.PeerKey) {
 	old, known := w.keys[peer]
 	w.keys[peer], w.peers[key] = key, peer
 	if !known || old != key {
-		w.since[key] = time.Now()
+		w.since[key] = w.now()
 	}
 	w.mu.Unlock()
 	if known && old != key {
@@ -177,52 +167,45 @@ func (w *watch) reconcile() {
 		}
 	}
 	w.mu.Unlock()
+	slices.SortFunc(gone, func(a, b bgp.PeerKey) int { return cmp.Or(a.Addr.Compare(b.Addr), a.Local.Compare(b.Local)) })
 	for _, peer := range gone {
 		w.remove(peer)
 	}
 }
 
-// followBFD turns the fall of a BFD session into the end of the BGP session.
-func (w *watch) followBFD(ctx context.Context) error {
-	events := w.bfd.Watch()
-	defer events.Close()
-	downs := map[bfd.Key]uint64{}
-	for e, err := range events.All(ctx) {
-		if err != nil {
-			return err
-		}
-		if e.Removed {
-			delete(downs, e.Key)
-			continue
-		}
-		w.mu.Lock()
-		peer, known := w.peers[e.Key]
-		since := w.since[e.Key]
-		w.mu.Unlock()
-		// A session that comes back soon after it was removed keeps its count, and
-		// begins with Down for no reason, or for one that was acted upon before.
-		fell := e.Downs > downs[e.Key] && e.Reason != bfd.ReasonNone && !e.Time.Before(since)
-		downs[e.Key] = e.Downs
-		if !known || !fell && e.State != bfd.StateUp {
-			continue
-		}
-		w.log.Info("bfd", "peer", peer.String(), "state", e.State, "reason", e.Reason.String(), "after", time.Since(e.Time))
-		switch {
-		case e.State == bfd.StateUp:
-			err = w.speaker.PathUp(peer)
-		case e.Reason == bfd.ReasonRemoteAdminDown:
-			err = w.speaker.PathDown(peer, bgp.PathFailureBFDRemoteAdminDown)
-		case e.RemoteC:
-			// The client's BFD does not share the fate of its control plane, and ours,
-			// which does, is alive, since it reads this: the path has failed (RFC 5882,
-			// Section 4.3.1). Kept as stale, it would draw traffic into the hole.
-			err = w.speaker.PathDown(peer, bgp.PathFailureBFDDownIndependent)
-		default:
-			err = w.speaker.PathDown(peer, bgp.PathFailureBFDDown)
-		}
-		if err != nil && !errors.Is(err, bgp.ErrNoPeer) && !errors.Is(err, bgp.ErrClosed) {
-			w.log.Error("bfd", "peer", peer.String(), "err", err)
-		}
+// bfdEvent turns the fall of a BFD session into the end of the BGP session.
+func (w *watch) bfdEvent(e bfd.Event) {
+	if e.Removed {
+		delete(w.downs, e.Key)
+		return
 	}
-	return nil
+	w.mu.Lock()
+	peer, known := w.peers[e.Key]
+	since := w.since[e.Key]
+	w.mu.Unlock()
+	// A session that comes back soon after it was removed keeps its count, and
+	// begins with Down for no reason, or for one that was acted upon before.
+	fell := e.Downs > w.downs[e.Key] && e.Reason != bfd.ReasonNone && !e.Time.Before(since)
+	w.downs[e.Key] = e.Downs
+	if !known || !fell && e.State != bfd.StateUp {
+		return
+	}
+	w.log.Info("bfd", "peer", peer.String(), "state", e.State, "reason", e.Reason.String(), "after", w.now().Sub(e.Time))
+	var err error
+	switch {
+	case e.State == bfd.StateUp:
+		err = w.speaker.PathUp(peer)
+	case e.Reason == bfd.ReasonRemoteAdminDown:
+		err = w.speaker.PathDown(peer, bgp.PathFailureBFDRemoteAdminDown)
+	case e.RemoteC:
+		// The client's BFD does not share the fate of its control plane, and ours,
+		// which does, is alive, since it reads this: the path has failed (RFC 5882,
+		// Section 4.3.1). Kept as stale, it would draw traffic into the hole.
+		err = w.speaker.PathDown(peer, bgp.PathFailureBFDDownIndependent)
+	default:
+		err = w.speaker.PathDown(peer, bgp.PathFailureBFDDown)
+	}
+	if err != nil && !errors.Is(err, bgp.ErrNoPeer) && !errors.Is(err, bgp.ErrClosed) {
+		w.log.Error("bfd", "peer", peer.String(), "err", err)
+	}
 }

@@ -2,8 +2,8 @@ package app
 
 import (
 	"context"
-	"log/slog"
 	"net/netip"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -62,37 +62,12 @@ func TestWatch(t *testing.T) {
 func watched(t *testing.T) (*bgp.Speaker, *bfdtest.Service, bfd.Key) {
 	t.Helper()
 	network, service := &bgptest.Network{}, &bfdtest.Service{}
-	hub, addr := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
-	gr := bgp.GracefulRestart{Enabled: true}
-	speaker := func(a netip.Addr) *bgp.Speaker {
-		s, err := bgp.New(bgp.Config{AS: 65000, RouterID: a, Listen: []netip.AddrPort{netip.AddrPortFrom(a, bgp.Port)},
-			Listener: network.Listen, Dialer: network.Dialer(a), GracefulRestart: gr})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return s
-	}
-	reflector, client := speaker(hub), speaker(addr)
-	o, clients := options{}, netip.MustParsePrefix("192.0.2.0/24")
-	w, err := newWatch(o, reflector, slog.New(slog.DiscardHandler))
-	if err == nil {
-		err = reflector.AddRange(bgp.RangeConfig{Prefix: clients, Template: template(o, clients)})
-	}
-	if err == nil {
-		err = client.AddPeer(bgp.PeerConfig{Addr: hub, HoldTime: time.Hour})
-	}
-	if err == nil {
-		err = client.Originate(rib.LocalPath{Prefix: netip.MustParsePrefix("203.0.113.2/32")})
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.bfd = service
+	addr := netip.MustParseAddr("192.0.2.2")
+	core := newTestCore(t, network, CoreConfig{BFD: service})
 	ctx, cancel := context.WithCancel(t.Context())
-	kill := []func() error{bgptest.Run(reflector), bgptest.Run(client), bgptest.Run(service)}
-	events := reflector.Watch()
-	go func() { _ = w.follow(ctx, events) }()
-	go func() { _ = w.followBFD(ctx) }()
+	kill := []func() error{bgptest.Run(core.Speaker()), bgptest.Run(newClient(t, network, addr)), bgptest.Run(service)}
+	go func() { _ = core.follow(ctx) }()
+	go func() { _ = core.followBFD(ctx, service) }()
 	t.Cleanup(func() {
 		cancel()
 		for _, k := range kill {
@@ -107,5 +82,37 @@ func watched(t *testing.T) (*bgp.Speaker, *bfdtest.Service, bfd.Key) {
 	if err != nil || len(all) != 1 || all[0].Peer != addr || all[0].Local != hub {
 		t.Fatalf("BFD sessions: %v, %v", all, err)
 	}
-	return reflector, service, all[0].Key
+	return core.Speaker(), service, all[0].Key
+}
+
+// hub is the address of the reflectors of tests.
+var hub = netip.MustParseAddr("192.0.2.1")
+
+// newTestCore returns a reflector on a network in memory, with BFD and with args on its
+// command line.
+func newTestCore(t *testing.T, network *bgptest.Network, c CoreConfig, args ...string) *Core {
+	t.Helper()
+	c.Args = append(strings.Fields("-as 65000 -router-id 192.0.2.1 -listen 192.0.2.1:179 -clients 192.0.2.0/24 -bfd 100ms,3 -cold"), args...)
+	c.BGP = func(b *bgp.Config) { b.Listener, b.Dialer = network.Listen, network.Dialer(hub) }
+	core, err := NewCore(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return core
+}
+
+// newClient returns a client at addr that announces a prefix.
+func newClient(t *testing.T, network *bgptest.Network, addr netip.Addr) *bgp.Speaker {
+	t.Helper()
+	s, err := bgp.New(bgp.Config{AS: 65000, RouterID: addr, Dialer: network.Dialer(addr), GracefulRestart: bgp.GracefulRestart{Enabled: true}})
+	if err == nil {
+		err = s.AddPeer(bgp.PeerConfig{Addr: hub, HoldTime: time.Hour})
+	}
+	if err == nil {
+		err = s.Originate(rib.LocalPath{Prefix: netip.MustParsePrefix("203.0.113.2/32")})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }

@@ -1,0 +1,131 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hyperfib/hyperfib/bfd"
+	"github.com/hyperfib/hyperfib/bfd/bfdtest"
+	"github.com/hyperfib/hyperfib/bgp"
+	"github.com/hyperfib/hyperfib/bgp/bgptest"
+)
+
+// recorder is a BFD service that is neither run nor watched.
+type recorder struct {
+	bfdtest.Service
+	calls []string // of Add and Remove
+}
+
+func (r *recorder) Add(c bfd.SessionConfig) error {
+	r.calls = append(r.calls, "add "+c.Peer.String())
+	return r.Service.Add(c)
+}
+
+func (r *recorder) Remove(k bfd.Key) error {
+	r.calls = append(r.calls, "remove "+k.Peer.String())
+	return r.Service.Remove(k)
+}
+
+func (r *recorder) take() []string {
+	calls := r.calls
+	r.calls = nil
+	return calls
+}
+
+func (*recorder) Watch() *bfd.Watcher       { panic("a Core watches BFD") }
+func (*recorder) Run(context.Context) error { panic("a Core runs BFD") }
+
+// TestCore drives a Core from one goroutine, with a clock of its own.
+func TestCore(t *testing.T) { synctest.Test(t, testCore) }
+
+func testCore(t *testing.T) {
+	now := time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)
+	var log bytes.Buffer
+	service, network := &recorder{}, &bgptest.Network{}
+	core := newTestCore(t, network, CoreConfig{
+		BFD: service, Now: func() time.Time { return now }, Log: slog.New(slog.NewTextHandler(&log, nil)),
+	}, "-restart-time", "0", "-long-lived", "0")
+	kill := []func() error{bgptest.Run(core.Speaker())}
+	var clients []netip.Addr
+	for n := 2; n < 7; n++ {
+		clients = append(clients, netip.MustParseAddr(fmt.Sprintf("192.0.2.%d", n)))
+		kill = append(kill, bgptest.Run(newClient(t, network, clients[n-2])))
+	}
+	settle := func() {
+		time.Sleep(time.Second)
+		synctest.Wait()
+	}
+	settle()
+	if got := service.take(); got != nil {
+		t.Fatalf("before a Step: %v", got)
+	}
+	if !core.Step() || core.Step() {
+		t.Error("Step reports events where there are none, or the reverse")
+	}
+	if got := service.take(); len(got) != len(clients) {
+		t.Fatalf("after a Step: %v", got)
+	}
+
+	key := bfd.Key{Peer: clients[0], Local: hub}.Normal()
+	established := func() bool {
+		synctest.Wait()
+		st, err := core.Speaker().Peer(bgp.PeerKey{Addr: clients[0]})
+		return err == nil && st.State == bgp.Established
+	}
+	// A failure from before the session was added is none of it; time is the Core's own.
+	down := bfd.Event{Key: key, State: bfd.StateDown, Reason: bfd.ReasonExpired, RemoteC: true, Downs: 1, Time: now.Add(-time.Second)}
+	if core.BFD(down); !established() {
+		t.Error("an old failure ended the session")
+	}
+	now = now.Add(3 * time.Second)
+	down.Downs, down.Time = 2, now.Add(-time.Second)
+	if core.BFD(down); established() {
+		t.Error("a failure did not end the session")
+	}
+	if !strings.Contains(log.String(), "reason=expired after=1s") {
+		t.Errorf("the log does not say how long ago the failure was:\n%s", log.String())
+	}
+	core.Step()
+	if got := service.take(); !slices.Equal(got, []string{"remove " + clients[0].String()}) {
+		t.Errorf("after the failure: %v", got)
+	}
+
+	// All go, and the events of that are lost.
+	for _, k := range kill[1:] {
+		if err := k(); err != nil {
+			t.Error(err)
+		}
+	}
+	settle()
+	core.watch.bgpEvent(bgp.Event{Kind: bgp.EventSnapshot, Lost: 1})
+	var want []string
+	for _, c := range clients[1:] {
+		want = append(want, "remove "+c.String())
+	}
+	if got := service.take(); !slices.Equal(got, want) {
+		t.Errorf("after lost events: %v, want %v", got, want)
+	}
+	if err := kill[0](); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestNewCoreRefuses(t *testing.T) {
+	for _, args := range []string{"", good + " -bfd 100ms,5", good + " -nonsense"} {
+		if _, err := NewCore(CoreConfig{Args: strings.Fields(args)}); err == nil {
+			t.Errorf("accepted: %s", args)
+		}
+	}
+	core, err := NewCore(CoreConfig{Args: strings.Fields(good), BGP: func(c *bgp.Config) { c.AS = 65001 }})
+	if err != nil || core.Step() != true {
+		t.Errorf("%v, or the snapshot of a new speaker is no event", err)
+	}
+}
