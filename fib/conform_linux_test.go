@@ -129,9 +129,6 @@ func newReal(t *testing.T) *real {
 	return k
 }
 
-var monitored = []uint32{rtnl.RTNLGRP_IPV4_IFADDR, rtnl.RTNLGRP_IPV6_IFADDR, rtnl.RTNLGRP_IPV4_ROUTE, rtnl.RTNLGRP_IPV6_ROUTE,
-	rtnl.RTNLGRP_IPV4_RULE, rtnl.RTNLGRP_IPV6_RULE, rtnl.RTNLGRP_NEIGH, rtnl.RTNLGRP_NEXTHOP}
-
 func (k *real) create(index int, name string) {
 	// The kernel acts on the carrier of a pair whose ends have the same index up to a
 	// second later (linkwatch_urgent_event).
@@ -255,7 +252,7 @@ func (m *fake) entryWords(msg rtnl.Message) string {
 		if a.Parse(msg.Body) != nil || a.IfIndex < 2 || a.Prefix.Addr().IsLinkLocalUnicast() {
 			return ""
 		}
-		return fmt.Sprintf("address %v dev %s noprefixroute %v", a.Prefix, m.nameOf(int32(a.IfIndex)), a.NoPrefixRoute)
+		return fmt.Sprintf("address %v dev %s noprefixroute %v", a.Prefix, m.NameOf(int32(a.IfIndex)), a.NoPrefixRoute)
 	case rtnl.RTM_NEWNEIGH, rtnl.RTM_DELNEIGH:
 		var n wire.KernelNeighbor
 		state := binary.NativeEndian.Uint16(msg.Body[8:])
@@ -265,7 +262,7 @@ func (m *fake) entryWords(msg rtnl.Message) string {
 		if n.Proxy {
 			state = unix.NUD_NONE // as pneigh_fill_info has it
 		}
-		return fmt.Sprintf("neighbour %v dev %s mac %x proxy %v state %x", n.Addr, m.nameOf(int32(n.IfIndex)), n.MAC, n.Proxy, state)
+		return fmt.Sprintf("neighbour %v dev %s mac %x proxy %v state %x", n.Addr, m.NameOf(int32(n.IfIndex)), n.MAC, n.Proxy, state)
 	case rtnl.RTM_NEWRULE, rtnl.RTM_DELRULE:
 		var k wire.KernelRule
 		if k.Parse(msg.Body) != nil || k.Priority >= 1000 || k.Priority == 0 {
@@ -276,13 +273,13 @@ func (m *fake) entryWords(msg rtnl.Message) string {
 		var n wire.NextHopMessage
 		_ = n.Parse(msg.Body)
 		slices.SortFunc(n.Members, func(a, b wire.Member) int { return cmp.Compare(a.ID, b.ID) })
-		return fmt.Sprintf("%s onlink %v proto %d alien %v idle %d", m.hopWords(&n), n.OnLink, n.Protocol, n.Unknown, n.Idle)
+		return fmt.Sprintf("%s onlink %v proto %d alien %v idle %d", m.NextHopText(&n), n.OnLink, n.Protocol, n.Unknown, n.Idle)
 	case rtnl.RTM_NEWROUTE, rtnl.RTM_DELROUTE:
 		var r wire.RouteMessage
 		if r.Parse(msg.Body) != nil || r.Table != 90 {
 			return ""
 		}
-		return fmt.Sprintf("route %s scope %d", m.routeWords(&r), r.Scope)
+		return fmt.Sprintf("route %s scope %d", m.RouteText(&r), r.Scope)
 	}
 	return ""
 }
@@ -308,8 +305,8 @@ func (m *fake) dumpWords() (lines []string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	list := func(typ uint16, body ...byte) {
-		for _, e := range m.entries(rtnl.Message{Type: typ, Body: body}) {
-			if s := m.entryWords(rtnl.Message{Type: e.typ, Body: e.body}); s != "" {
+		for _, e := range m.Entries(rtnl.Message{Type: typ, Body: body}) {
+			if s := m.entryWords(e); s != "" {
 				lines = append(lines, s)
 			}
 		}
@@ -332,15 +329,18 @@ func (m *fake) dumpWords() (lines []string) {
 func (m *fake) noted() (lines []string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, b := range m.monitor.datagrams {
-		for msg := range rtnl.Messages(b) {
+	buf := make([]byte, rtnl.DatagramSize)
+	for {
+		n, err := m.monitor.Receive(buf)
+		if err != nil {
+			return lines // empty
+		}
+		for msg := range rtnl.Messages(buf[:n]) {
 			if s := m.noteWords(msg); s != "" {
 				lines = append(lines, s)
 			}
 		}
 	}
-	m.monitor.datagrams = nil
-	return lines
 }
 
 // playOnBoth does the same to both kernels.
@@ -381,8 +381,8 @@ func playOnBoth(t *testing.T, inputs []string) (err error) {
 
 // startingNotes are those of the addresses that a namespace has from the start.
 func startingNotes(m *fake) (lines []string) {
-	for _, a := range m.addrs {
-		lines = append(lines, m.entryWords(rtnl.Message{Type: rtnl.RTM_NEWADDR, Body: m.addressBody(a)}))
+	for _, e := range m.Entries(rtnl.Message{Type: rtnl.RTM_GETADDR}) {
+		lines = append(lines, m.entryWords(e))
 	}
 	return lines
 }

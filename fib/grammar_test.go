@@ -105,8 +105,6 @@ type kernelOf interface {
 // dev reads the name of an interface; one that there is not gets an index that nobody has.
 func (w *words) dev(k kernelOf) int { return cmp.Or(k.index(w.word()), 99) }
 
-func (m *fake) objects() []uint32 { return sortedKeys(m.hops) }
-
 // route reads a route. Words that a Route has no field for become attributes.
 func (w *words) route(k kernelOf) (r Route, proto uint8, attrs []byte) {
 	r.Prefix, r.Table = w.prefix(), 90

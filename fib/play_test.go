@@ -155,11 +155,8 @@ func describe(e Event) string {
 func (p *player) start() {
 	p.m.mu.Lock()
 	p.m.running = true
-	for _, r := range p.m.routes {
-		r.stolen = false // from one that knows nothing of it
-	}
-	for _, h := range p.m.hops {
-		h.stolen = false
+	if p.m.guard != nil {
+		p.m.guard.stolen = nil // from one that knows nothing of it
 	}
 	p.m.mu.Unlock()
 	p.f = newFakeFIB(p.config, p.m)
@@ -265,25 +262,23 @@ func (p *player) input(w *words) {
 func (p *player) before(verb string) func(*words) {
 	return map[string]func(*words){
 		"config": p.configure, "foreign": p.foreign, "link": p.link, "during": p.during,
-		"refuse":    func(w *words) { p.m.faults.refuse[w.addr()] = true },
-		"accept":    func(w *words) { delete(p.m.faults.refuse, w.addr()) },
+		"refuse":    func(w *words) { p.m.Refuse[w.addr()] = true },
+		"accept":    func(w *words) { delete(p.m.Refuse, w.addr()) },
 		"errno":     p.errno,
-		"interrupt": func(w *words) { p.m.faults.interrupted[dumpType(w)] = int(w.number()) },
+		"interrupt": func(w *words) { p.m.faults.Interrupted[dumpType(w)] = int(w.number()) },
 		"dump-error": func(w *words) {
 			p.faulty = true
-			p.m.faults.dumpErrno, p.m.faults.dumpErrors = errnoOf(w), int(w.number())
+			p.m.faults.DumpErrno, p.m.faults.DumpErrors = errnoOf(w), int(w.number())
 		},
 		"notifications": p.notifications,
-		"lose-replies":  func(w *words) { p.m.faults.loseReply = int(w.number()) },
+		"lose-replies":  func(w *words) { p.m.faults.LoseReply = int(w.number()) },
 		"state": func(*words) {
 			for _, l := range p.m.state() {
 				p.said = append(p.said, "-> "+l)
 			}
 		},
 		"default-rules": func(*words) {
-			for _, r := range []Rule{{Family: FamilyIPv4, Priority: 0, Table: 255}, {Family: FamilyIPv4, Priority: 32766, Table: 254}, {Family: FamilyIPv4, Priority: 32767, Table: 253}} {
-				p.m.rules = append(p.m.rules, wire.KernelRule{Rule: coreRule(r).Normal(), Protocol: rtnl.RTPROT_KERNEL})
-			}
+			p.m.AddDefaultRules(wire.FamilyIPv4)
 		},
 	}[verb]
 }
@@ -393,7 +388,7 @@ func canonName(link int) string {
 
 // current is the index that the kernel has for it, or had last.
 func (p *player) current(link int) int {
-	if i := p.m.index(canonName(link)); i != 0 || link == 0 {
+	if i := p.m.Index(canonName(link)); i != 0 || link == 0 {
 		return i
 	}
 	return cmp.Or(p.last[canonName(link)], link)
@@ -431,7 +426,7 @@ func (p *player) errno(w *words) {
 		"delete-route": rtnl.RTM_DELROUTE, "delete-nexthop": rtnl.RTM_DELNEXTHOP, "delete-rule": rtnl.RTM_DELRULE}[w.word()]
 	p.m.mu.Lock()
 	defer p.m.mu.Unlock()
-	p.m.faults.errno, p.m.faults.errnoLeft = map[uint16]unix.Errno{typ: e}, int(w.number())
+	p.m.faults.Errno, p.m.faults.ErrnoLeft = map[uint16]unix.Errno{typ: e}, int(w.number())
 }
 
 func errnoOf(w *words) unix.Errno {
@@ -454,19 +449,20 @@ func (p *player) notifications(w *words) {
 	f := &p.m.faults
 	switch s := w.word(); s {
 	case "arrive":
-		f.late, f.twice, f.loseNote = false, false, 0
+		f.Late, f.Twice, f.LoseNotification = false, false, 0
 	case "late":
-		f.late, p.m.everLost = true, true
+		f.Late, p.m.everLost = true, true
 	case "twice":
-		f.twice = true
+		f.Twice = true
 	case "lose":
-		f.loseNote = int(w.number())
+		f.LoseNotification = int(w.number())
 	case "overflow":
-		p.m.monitor.lost, p.m.everLost, p.m.monitor.datagrams = true, true, nil
+		p.m.everLost = true
+		p.m.monitor.Overflow()
 	default:
 		w.fail("notifications: %q", s)
 	}
-	p.m.monitor.poke()
+	p.m.Wake()
 }
 
 // desire is what the user of the FIB asks for. What is desired changes before the FIB

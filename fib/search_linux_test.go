@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -207,10 +206,10 @@ func (p *kernelPlayer) watch() {
 			}
 			switch msg.Type {
 			case rtnl.RTM_DELROUTE:
-				r := fakeRoute{}
+				var r wire.RouteMessage
 				if r.Parse(msg.Body) == nil && r.Protocol == 4 {
 					if _, ok := p.desired.routes[RouteKey(r.RouteKey())]; !ok {
-						p.foreign = append(p.foreign, p.m.routeWords(&r.RouteMessage))
+						p.foreign = append(p.foreign, p.m.RouteText(&r))
 					}
 				}
 			case rtnl.RTM_DELRULE:
@@ -223,7 +222,7 @@ func (p *kernelPlayer) watch() {
 			case rtnl.RTM_DELNEXTHOP:
 				var h wire.NextHopMessage
 				if h.Parse(msg.Body) == nil && h.Protocol != DefaultProtocol {
-					p.foreign = append(p.foreign, p.m.hopWords(&h))
+					p.foreign = append(p.foreign, p.m.NextHopText(&h))
 				}
 			}
 		}
@@ -235,45 +234,11 @@ func (p *kernelPlayer) picture() {
 	m := p.m
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	clear(m.links)
-	clear(m.hops)
-	clear(m.neigh)
-	m.addrs, m.rules, m.routes = nil, nil, nil
+	m.Reset()
 	p.k.each(func(msg rtnl.Message) {
-		switch msg.Type {
-		case rtnl.RTM_NEWLINK:
-			if l, err := wire.ParseLink(msg.Body); err == nil {
-				m.links[int32(l.IfIndex)] = &l
-			}
-		case rtnl.RTM_NEWADDR:
-			var a wire.KernelAddress
-			if a.Parse(msg.Body) == nil {
-				m.addrs = append(m.addrs, a)
-			}
-		case rtnl.RTM_NEWRULE:
-			var r wire.KernelRule
-			if r.Parse(msg.Body) == nil {
-				m.rules = append(m.rules, r)
-			}
-		case rtnl.RTM_NEWNEIGH:
-			var n wire.KernelNeighbor
-			if n.Parse(msg.Body) == nil && (n.Permanent || n.Proxy) {
-				m.neigh[wire.NeighborKey{IfIndex: n.IfIndex, Addr: n.Addr, Proxy: n.Proxy}] = n
-			}
-		case rtnl.RTM_NEWNEXTHOP:
-			h := &fakeHop{}
-			if h.read(msg.Body) == nil {
-				h.Members = slices.Clone(h.Members)
-				m.hops[h.ID] = h
-			}
-		case rtnl.RTM_NEWROUTE:
-			r := &fakeRoute{body: slices.Clone(msg.Body)}
-			if r.Parse(msg.Body) == nil && r.Table == 90 {
-				if r.NextHops = slices.Clone(r.NextHops); r.NextHopID != 0 {
-					r.NextHops = nil
-				}
-				m.routes = append(m.routes, r)
-			}
+		var r wire.RouteMessage
+		if msg.Type != rtnl.RTM_NEWROUTE || r.Parse(msg.Body) == nil && r.Table == 90 {
+			_ = m.Load(msg)
 		}
 	})
 	p.k.ids = m.objects()

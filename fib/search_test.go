@@ -12,6 +12,7 @@ import (
 
 	"github.com/hyperfib/hyperfib/internal/fibcore/wire"
 	"github.com/hyperfib/hyperfib/internal/rtnl"
+	"github.com/hyperfib/hyperfib/internal/testing/fakekernel"
 	"github.com/hyperfib/hyperfib/internal/testing/scenario"
 )
 
@@ -284,11 +285,12 @@ func playAndCheck(t *testing.T, inputs []string, also func(*player) error) (err 
 func (p *player) settle(inputs int) error {
 	p.m.mu.Lock()
 	p.m.due = nil
-	p.m.faults.late, p.m.faults.twice, p.m.faults.loseNote, p.m.faults.loseReply = false, false, 0, 0
-	p.m.faults.errnoLeft, p.m.faults.dumpErrors = 0, 0
-	clear(p.m.faults.interrupted)
-	clear(p.m.faults.refuse)
-	p.m.monitor.poke()
+	f := &p.m.faults
+	f.Late, f.Twice, f.LoseNotification, f.LoseReply = false, false, 0, 0
+	f.ErrnoLeft, f.DumpErrors = 0, 0
+	clear(f.Interrupted)
+	clear(p.m.Refuse)
+	p.m.Wake()
 	p.m.mu.Unlock()
 	if p.f == nil {
 		p.start()
@@ -328,8 +330,8 @@ func (p *player) pass(d time.Duration) {
 func (m *fake) hopList() (out []string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, id := range sortedKeys(m.hops) {
-		out = append(out, fmt.Sprintf("%s proto %d", m.hopWords(&m.hops[id].NextHopMessage), m.hops[id].Protocol))
+	for _, h := range m.NextHops() {
+		out = append(out, fmt.Sprintf("%s proto %d", m.NextHopText(&h.NextHopMessage), h.Protocol))
 	}
 	return out
 }
@@ -341,6 +343,8 @@ type guard struct {
 	at     time.Time
 	burst  int // messages at this moment
 	calls  int // of sockets
+
+	stolen map[any]bool // routes and next-hop objects that another program has put in the place of ours
 }
 
 // mostAtOnce is how many messages may be sent at one moment of virtual time: more is a
@@ -380,25 +384,53 @@ func (g *guard) fail(format string, args ...any) {
 
 // informed reports whether the FIB could know what the kernel has.
 func (m *fake) informed() bool {
-	return len(m.monitor.datagrams) == 0 && !m.everLost
+	return m.monitor.Pending() == 0 && !m.lost()
 }
+
+// changed looks at a change of the kernel's tables.
+func (g *guard) changed(c fakekernel.Change) {
+	switch own := c.Port == fakePort; {
+	case c.Cascade:
+	case own && c.OldRoute != nil:
+		g.route(c.OldRoute)
+	case own && c.OldNextHop != nil:
+		g.hop(c.OldNextHop)
+	case own && c.OldRule != nil:
+		g.rule(*c.OldRule)
+	case own || !g.player.m.running:
+	case c.OldRoute != nil && c.NewRoute != nil:
+		if old := c.OldRoute; g.desires(c.NewRoute) && (ownProtocol(old.Protocol) || g.stolen[old]) {
+			g.steal(c.NewRoute)
+		}
+	case c.OldNextHop != nil && c.NewNextHop != nil:
+		if old := c.OldNextHop; old.Protocol == DefaultProtocol || g.stolen[old] {
+			g.steal(c.NewNextHop)
+		}
+	}
+}
+
+// steal notes that x has taken the place of ours.
+func (g *guard) steal(x any) {
+	if g.stolen == nil {
+		g.stolen = map[any]bool{}
+	}
+	g.stolen[x] = true
+}
+
+func ownProtocol(p uint8) bool { return p == DefaultProtocol || p == DefaultPersistentProtocol }
 
 // route: a route of another program that was not put in the place of ours is replaced or deleted only
 // if the policy says so.
-func (g *guard) route(q *fakeRoute) {
-	own := q.Protocol == DefaultProtocol || q.Protocol == DefaultPersistentProtocol
+func (g *guard) route(q *fakekernel.Route) {
 	_, desired := g.player.desired.routes[RouteKey(q.RouteKey())]
-	if own || q.stolen || !g.player.m.informed() || desired && g.player.config.OnForeign == ForeignTake {
+	if ownProtocol(q.Protocol) || g.stolen[q] || !g.player.m.informed() || desired && g.player.config.OnForeign == ForeignTake {
 		return
 	}
-	g.fail("route of protocol %d: %s", q.Protocol, g.player.m.routeWords(&q.RouteMessage))
+	g.fail("route of protocol %d: %s", q.Protocol, g.player.m.RouteText(&q.RouteMessage))
 }
 
 // desires reports whether the FIB wants a route under the key of r.
-func (g *guard) desires(r *fakeRoute) bool {
-	if g == nil {
-		return false
-	}
+func (g *guard) desires(r *fakekernel.Route) bool {
 	f := g.player.f
 	f.lock()
 	defer f.unlock()
@@ -407,9 +439,9 @@ func (g *guard) desires(r *fakeRoute) bool {
 }
 
 // hop: an object of another program stays as it is, unless it took the place of ours.
-func (g *guard) hop(h *fakeHop) {
-	if h.Protocol != DefaultProtocol && !h.stolen && g.player.m.informed() {
-		g.fail("next-hop object of protocol %d: %s", h.Protocol, g.player.m.hopWords(&h.NextHopMessage))
+func (g *guard) hop(h *fakekernel.NextHop) {
+	if h.Protocol != DefaultProtocol && !g.stolen[h] && g.player.m.informed() {
+		g.fail("next-hop object of protocol %d: %s", h.Protocol, g.player.m.NextHopText(&h.NextHopMessage))
 	}
 }
 
@@ -417,21 +449,21 @@ func (g *guard) hop(h *fakeHop) {
 // rules, all that are desired and were there still are.
 func (g *guard) rule(gone wire.KernelRule) {
 	m, d := g.player.m, g.player.desired.rules
-	if !m.informed() || m.faults.interrupted[rtnl.RTM_GETRULE] > 0 {
+	if !m.informed() || m.faults.Interrupted[rtnl.RTM_GETRULE] > 0 {
 		return
 	}
 	wanted, known := d[ruleOf(gone.Rule)]
 	if !known && gone.Protocol != DefaultProtocol {
 		g.fail("rule of protocol %d: %v", gone.Protocol, gone.Rule)
 	}
-	if wanted && !slices.ContainsFunc(m.rules, func(k wire.KernelRule) bool { return k.Rule == gone.Rule }) {
+	if wanted && !slices.ContainsFunc(m.Rules(), func(k wire.KernelRule) bool { return k.Rule == gone.Rule }) {
 		g.fail("the only rule %v is deleted", gone.Rule)
 	}
 	if !known || wanted {
 		return
 	}
 	for r, wanted := range d {
-		if wanted && r.Family == Family(gone.Family) && !slices.ContainsFunc(m.rules, func(k wire.KernelRule) bool { return ruleOf(k.Rule) == r }) {
+		if wanted && r.Family == Family(gone.Family) && !slices.ContainsFunc(m.Rules(), func(k wire.KernelRule) bool { return ruleOf(k.Rule) == r }) {
 			g.fail("the banned rule %v goes before %v is there", gone.Rule, r)
 		}
 	}
@@ -450,16 +482,14 @@ func (p *player) check() error {
 }
 
 func (p *player) checkRoutes() error {
-	have := map[RouteKey][]*fakeRoute{}
-	for _, r := range p.m.routes {
+	have := map[RouteKey][]*fakekernel.Route{}
+	for _, r := range p.m.Routes() {
 		have[RouteKey(r.RouteKey())] = append(have[RouteKey(r.RouteKey())], r)
 	}
 	for k, rs := range have {
-		own := slices.ContainsFunc(rs, func(r *fakeRoute) bool {
-			return r.Protocol == DefaultProtocol || r.Protocol == DefaultPersistentProtocol
-		})
+		own := slices.ContainsFunc(rs, func(r *fakekernel.Route) bool { return ownProtocol(r.Protocol) })
 		if _, ok := p.desired.routes[k]; !ok && own {
-			return fmt.Errorf("%v is not desired: %s", k, p.m.routeWords(&rs[0].RouteMessage))
+			return fmt.Errorf("%v is not desired: %s", k, p.m.RouteText(&rs[0].RouteMessage))
 		}
 	}
 	for k, r := range p.desired.routes {
@@ -470,10 +500,13 @@ func (p *player) checkRoutes() error {
 	return nil
 }
 
+// stolen reports whether a route has taken the place of ours.
+func (p *player) stolen(r *fakekernel.Route) bool { return p.m.guard != nil && p.m.guard.stolen[r] }
+
 // checkRoute compares the routes under one key with what is desired.
-func (p *player) checkRoute(k RouteKey, want Route, rs []*fakeRoute) error {
+func (p *player) checkRoute(k RouteKey, want Route, rs []*fakekernel.Route) error {
 	must, may := p.oracle(want)
-	if len(rs) > 0 && rs[0].Protocol == 4 && !rs[0].stolen {
+	if len(rs) > 0 && rs[0].Protocol == 4 && !p.stolen(rs[0]) {
 		if p.config.OnForeign == ForeignTake && (len(want.NextHops) == 0 || len(must) > 0) {
 			return fmt.Errorf("%v: another program's is not taken", k)
 		}
@@ -488,10 +521,10 @@ func (p *player) checkRoute(k RouteKey, want Route, rs []*fakeRoute) error {
 		}
 		return nil
 	}
-	if rs[0].Protocol == 4 && (p.m.everLost || p.faulty || len(must) == 0 && len(want.NextHops) > 0) {
+	if rs[0].Protocol == 4 && (p.m.lost() || p.faulty || len(must) == 0 && len(want.NextHops) > 0) {
 		return nil // what took our place stays while ours cannot be had, or it was not seen that it did
 	}
-	q := p.m.resolved(rs[0])
+	q := p.m.Resolve(rs[0])
 	if want.Type == RouteUnreachable {
 		if q.Type != wire.RouteUnreachable {
 			return fmt.Errorf("%v is of type %v", k, q.Type)
@@ -502,7 +535,7 @@ func (p *player) checkRoute(k RouteKey, want Route, rs []*fakeRoute) error {
 		if len(must) == 0 {
 			return nil
 		}
-		return fmt.Errorf("%v: %s", k, p.m.routeWords(&q))
+		return fmt.Errorf("%v: %s", k, p.m.RouteText(&q))
 	}
 	for _, l := range must {
 		if !slices.Contains(q.NextHops, l) {
@@ -528,11 +561,11 @@ func (p *player) oracle(r Route) (must, may []wire.NextHop) {
 	complete := true
 	for h := range distinct {
 		l := wire.NextHop{Gateway: h.Gateway, IfIndex: int32(h.IfIndex), Weight: cmp.Or(h.Weight, 1), OnLink: h.OnLink}
-		link := p.m.links[l.IfIndex]
-		if link == nil || !link.AdminUp {
+		link, ok := p.m.Link(h.IfIndex)
+		if !ok || !link.AdminUp {
 			continue
 		}
-		reached := !l.Gateway.IsValid() || l.OnLink || p.m.reaches(l.Gateway, l.IfIndex)
+		reached := !l.Gateway.IsValid() || l.OnLink || p.m.Reaches(l.Gateway, l.IfIndex)
 		if len(distinct) == 1 {
 			if reached {
 				return []wire.NextHop{l}, []wire.NextHop{l}
@@ -572,7 +605,7 @@ func (p *player) isDown(l wire.NextHop) bool {
 
 func (p *player) checkRules() error {
 	ours, theirs := map[Rule]int{}, map[Rule]int{}
-	for _, k := range p.m.rules {
+	for _, k := range p.m.Rules() {
 		if k.Protocol == DefaultProtocol {
 			ours[ruleOf(k.Rule)]++
 		} else {
@@ -604,21 +637,21 @@ func (p *player) checkRules() error {
 
 // shadowed reports whether a rule cannot be deleted since the kernel would take another.
 func (p *player) shadowed(r Rule) bool {
-	return r.IIF == "" && slices.ContainsFunc(p.m.rules, func(k wire.KernelRule) bool { return k.Priority == r.Priority && k.Table == r.Table && k.IIF != "" })
+	return r.IIF == "" && slices.ContainsFunc(p.m.Rules(), func(k wire.KernelRule) bool { return k.Priority == r.Priority && k.Table == r.Table && k.IIF != "" })
 }
 
 // checkSmall compares addresses and neighbours.
 func (p *player) checkSmall() error {
-	addresses, neighbors := map[wire.AddressKey]bool{}, map[wire.NeighborKey]bool{}
+	addresses, neighbors, have := map[wire.AddressKey]bool{}, map[wire.NeighborKey]bool{}, p.m.Addresses()
 	for key := range p.desired.addresses {
 		key.IfIndex = p.current(key.IfIndex)
 		addresses[key] = true
-		i := slices.IndexFunc(p.m.addrs, func(a wire.KernelAddress) bool { return a.Key() == key })
-		if p.m.links[int32(key.IfIndex)] != nil && (i < 0 || p.m.addrs[i].NoPrefixRoute) {
+		i := slices.IndexFunc(have, func(a wire.KernelAddress) bool { return a.Key() == key })
+		if _, ok := p.m.Link(key.IfIndex); ok && (i < 0 || have[i].NoPrefixRoute) {
 			return fmt.Errorf("address %v is not as desired", key.Prefix)
 		}
 	}
-	for _, a := range p.m.addrs {
+	for _, a := range have {
 		if !addresses[a.Key()] && a.Protocol == DefaultProtocol {
 			return fmt.Errorf("address %v is not desired", a.Prefix)
 		}
@@ -626,14 +659,15 @@ func (p *player) checkSmall() error {
 	for key, n := range p.desired.neighbors {
 		key.IfIndex, n.IfIndex = p.current(key.IfIndex), p.current(n.IfIndex)
 		neighbors[key] = true
-		l := p.m.links[int32(key.IfIndex)]
-		if l != nil && (l.AdminUp || key.Proxy) && p.m.neigh[key].Neighbor != wire.Neighbor(n) {
-			return fmt.Errorf("neighbour %v is not as desired: %v", key.Addr, p.m.neigh[key])
+		l, ok := p.m.Link(key.IfIndex)
+		if have := p.m.Neighbor(key); ok && (l.AdminUp || key.Proxy) && have.Neighbor != wire.Neighbor(n) {
+			return fmt.Errorf("neighbour %v is not as desired: %v", key.Addr, have)
 		}
 	}
-	for key, n := range p.m.neigh {
-		if !neighbors[key] && n.Protocol == DefaultProtocol && !key.Proxy { // of those the kernel tells nobody
-			return fmt.Errorf("neighbour %v is not desired", key.Addr)
+	for _, n := range p.m.Neighbors() {
+		key := wire.NeighborKey{IfIndex: n.IfIndex, Addr: n.Addr}
+		if !neighbors[key] && n.Protocol == DefaultProtocol && !n.Proxy { // of those the kernel notifies nothing
+			return fmt.Errorf("neighbour %v is not desired", n.Addr)
 		}
 	}
 	return nil
@@ -641,16 +675,16 @@ func (p *player) checkSmall() error {
 
 // checkLeftovers: objects of ours that nobody needs are gone.
 func (p *player) checkLeftovers() error {
-	for id, h := range p.m.hops {
-		if h.Protocol != DefaultProtocol || h.flag != 0 || id < DefaultNextHopBase {
+	for _, h := range p.m.NextHops() {
+		if h.Protocol != DefaultProtocol || h.Flag != 0 || h.ID < DefaultNextHopBase {
 			continue
 		}
-		used := slices.ContainsFunc(p.m.routes, func(r *fakeRoute) bool { return r.NextHopID == id })
-		for _, g := range p.m.hops {
-			used = used || g.has(id)
+		used := slices.ContainsFunc(p.m.Routes(), func(r *fakekernel.Route) bool { return r.NextHopID == h.ID })
+		for _, g := range p.m.NextHops() {
+			used = used || g.Has(h.ID)
 		}
-		if !used && !p.f.core.Needs(id) {
-			return fmt.Errorf("%s is left over", p.m.hopWords(&h.NextHopMessage))
+		if !used && !p.f.core.Needs(h.ID) {
+			return fmt.Errorf("%s is left over", p.m.NextHopText(&h.NextHopMessage))
 		}
 	}
 	return nil

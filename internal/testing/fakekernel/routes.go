@@ -1,0 +1,149 @@
+package fakekernel
+
+import (
+	"container/list"
+	"iter"
+	"slices"
+
+	"github.com/hyperfib/hyperfib/internal/fibcore/wire"
+)
+
+// routes is all routes, by prefix, and in the order in which their keys came.
+type routes struct {
+	prefixes map[prefixKey][]*list.Element // of groups, one a metric
+	order    *list.List                    // of groups
+	users    map[use]int                   // of next-hop objects, by family
+	lengths  map[lengthKey]int             // how many keys have a length
+}
+
+// prefixKey is what a route is looked up by.
+type prefixKey struct {
+	family wire.Family
+	table  uint32
+	hi, lo uint64
+	bits   uint8
+	tos    uint8
+}
+
+type lengthKey struct {
+	family    wire.Family
+	table     uint32
+	bits, tos uint8
+}
+
+// use is a next-hop object as the routes of a family use it.
+type use struct {
+	id     uint32
+	family wire.Family
+}
+
+// group is the routes under one key, in the kernel's order: never empty.
+type group []*Route
+
+func newRoutes() routes {
+	return routes{map[prefixKey][]*list.Element{}, list.New(), map[use]int{}, map[lengthKey]int{}}
+}
+
+func (r *Route) prefixKey() prefixKey {
+	return prefixKey{r.Family, r.Table, r.Hi, r.Lo, r.Bits, r.TOS}
+}
+
+func (r *Route) lengthKey() lengthKey { return lengthKey{r.Family, r.Table, r.Bits, r.TOS} }
+
+// element returns the group with the key of r, nil if there is none.
+func (t *routes) element(r *Route) *list.Element {
+	for _, e := range t.prefixes[r.prefixKey()] {
+		if e.Value.(group)[0].Metric == r.Metric {
+			return e
+		}
+	}
+	return nil
+}
+
+// under returns the routes under the key of r.
+func (t *routes) under(r *Route) group {
+	if e := t.element(r); e != nil {
+		return e.Value.(group)
+	}
+	return nil
+}
+
+// metrics iterates over the routes of a prefix, whatever their metric.
+func (t *routes) metrics(k prefixKey) iter.Seq[*Route] {
+	return func(yield func(*Route) bool) {
+		for _, e := range t.prefixes[k] {
+			for _, r := range e.Value.(group) {
+				if !yield(r) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// insert puts r at an index of those under its key.
+func (t *routes) insert(r *Route, at int) {
+	if e := t.element(r); e != nil {
+		e.Value = slices.Insert(e.Value.(group), at, r)
+	} else {
+		k := r.prefixKey()
+		t.prefixes[k] = append(t.prefixes[k], t.order.PushBack(group{r}))
+		t.lengths[r.lengthKey()]++
+	}
+	t.count(r, 1)
+}
+
+// replace puts r in the place of the one at an index of those under its key.
+func (t *routes) replace(r *Route, at int) {
+	g := t.under(r)
+	t.count(g[at], -1)
+	g[at] = r
+	t.count(r, 1)
+}
+
+// remove takes r out.
+func (t *routes) remove(r *Route) {
+	e := t.element(r)
+	g := slices.DeleteFunc(e.Value.(group), func(q *Route) bool { return q == r })
+	e.Value = g
+	t.count(r, -1)
+	if len(g) > 0 {
+		return
+	}
+	k := r.prefixKey()
+	t.order.Remove(e)
+	if rest := slices.DeleteFunc(t.prefixes[k], func(x *list.Element) bool { return x == e }); len(rest) > 0 {
+		t.prefixes[k] = rest
+	} else {
+		delete(t.prefixes, k)
+	}
+	if t.lengths[r.lengthKey()]--; t.lengths[r.lengthKey()] == 0 {
+		delete(t.lengths, r.lengthKey())
+	}
+}
+
+// count counts the use of a next-hop object.
+func (t *routes) count(r *Route, n int) {
+	if r.NextHopID == 0 {
+		return
+	}
+	u := use{r.NextHopID, r.Family}
+	if t.users[u] += n; t.users[u] == 0 {
+		delete(t.users, u)
+	}
+}
+
+// all iterates over all routes. They may be removed meanwhile.
+func (t *routes) all() iter.Seq[*Route] {
+	return func(yield func(*Route) bool) {
+		for e := t.order.Front(); e != nil; {
+			next := e.Next()
+			for _, r := range slices.Clone(e.Value.(group)) {
+				if !yield(r) {
+					return
+				}
+			}
+			e = next
+		}
+	}
+}
