@@ -51,8 +51,12 @@ type Config struct {
 	// accepted but are not Established yet. 0 means 1024.
 	MaxPending int
 	// Random is the source of jitter, uniform in [0, 1). It is called from many
-	// goroutines. Nil means math/rand/v2.
+	// goroutines. Nil means math/rand/v2; with a Transport it is required.
 	Random func() float64
+	// Transport, if not nil, is the clock and the network of a speaker that its caller drives
+	// by [Speaker.Driver]; Run is an error then. No socket is opened: Listener, Dialer,
+	// Interface, NetNS, and the MD5 keys and TTL security of peers are of no effect.
+	Transport Transport
 }
 
 // ListenFunc opens a listener for addr. It is called once for each address of
@@ -143,6 +147,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if err := c.GracefulRestart.check(); err != nil {
 		return c, fmt.Errorf("bgp: config: graceful restart: %w", err)
+	}
+	if c.Transport != nil && c.Random == nil {
+		return c, errors.New("bgp: config: a Transport needs Random, the only source of chance")
 	}
 	c.GracefulRestart = c.GracefulRestart.withDefaults()
 	c.Listen = append([]netip.AddrPort(nil), c.Listen...)

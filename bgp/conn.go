@@ -1,54 +1,56 @@
 package bgp
 
 import (
-	"net"
 	"net/netip"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/hyperfib/hyperfib/bgp/fsm"
 	"github.com/hyperfib/hyperfib/bgp/wire"
 )
 
-// Sizes of buffers, in octets.
-const (
-	// smallBuffer holds any message of a session without extended messages.
-	// Most sessions are quiet most of the time: with two buffers each, a
-	// thousand of them cost 8 MB.
-	smallBuffer = wire.MaxLen
-	// largeBuffer is what a busy session reads at a time. It holds any message.
-	largeBuffer = 64 << 10
-	// quietReads is the number of small reads in a row after which a reader
-	// goes back to small buffers: a session that was busy and sends nothing but
-	// KEEPALIVEs has them after a hold time or so. Large ones are shared, so that
-	// changing one's mind costs little.
-	quietReads = 4
-)
-
-// lingerTime is how long a connection stays half-open after our NOTIFICATION, so
-// that unread input does not make the kernel send a reset that overtakes it.
-const lingerTime = time.Second
-
-// conn is one TCP connection with its two pumps. The owner of the peer talks to
-// them through channels only; the pumps hold no state of the protocol.
+// conn is one TCP connection as the owner of the peer knows it.
 type conn struct {
 	id            fsm.ConnID     // the machine's number for the connection
-	nc            net.Conn       // the connection; the pumps read and write it
-	local, remote netip.AddrPort // the ends of nc
+	local, remote netip.AddrPort // the ends
+	limit         int            // longest message accepted
+	busy          bool           // a buffer is with the writer
+	writeErr      error          // why the writer ended
+	stream        stream         // moves the octets
+}
 
-	rx     chan chunk    // reader to owner: complete messages
-	free   chan []byte   // owner to reader: a buffer that was used up
-	tx     chan []byte   // owner to writer: messages to send
-	txDone chan written  // writer to owner: the buffer back
-	quit   chan struct{} // closed by the owner: the pumps shall end
-	silent chan struct{} // closed by the writer: nothing more will be sent
-	final  []byte        // the last NOTIFICATION; set before quit is closed
-	patient
-	limit atomic.Int32 // longest message accepted
+// stream moves the octets of a connection: the pumps of a net.Conn, or a [Connection]. None of
+// its methods blocks.
+type stream interface {
+	// send hands messages to the writer, which is free.
+	send(b []byte)
+	// release gives back a buffer of input that was used up.
+	release(buf []byte)
+	// poll returns input that waits, if some does.
+	poll() (ch chunk, ok bool)
+	// unread reports whether octets have arrived that poll does not return yet.
+	unread() bool
+	// setLimit sets the longest message accepted.
+	setLimit(n int)
+	// established says that the connection has become a session with that hold time.
+	established(hold time.Duration)
+	// lastRead bounds the time in which input is still read, after a failed write.
+	lastRead(until time.Time)
+	// close ends the connection, after final was sent, if it is not empty. The peer has
+	// patience to close its half, and lingerTime if that is 0. Without final and patience the
+	// end comes at once. It is called once, and nothing else after it.
+	close(final []byte, patience time.Duration)
+}
 
-	busy     bool  // owner's: a buffer is with the writer
-	writeErr error // owner's: why the writer ended
+// socket is an open connection that is not in use yet: one of start and discard is called.
+type socket interface {
+	// addrs returns both ends.
+	addrs() (local, remote netip.AddrPort)
+	// tune sets what the configuration of a peer asks of an accepted connection.
+	tune(c *PeerConfig) error
+	// start makes it a stream.
+	start() stream
+	// discard closes it at once.
+	discard()
 }
 
 // chunk is input: complete messages, then perhaps the error that ended reading.
@@ -58,65 +60,42 @@ type chunk struct {
 	err error  // why reading ended; nil: it goes on
 }
 
-// written is the writer's report on one buffer.
+// written is the report on one buffer that was handed to a writer.
 type written struct {
 	buf []byte // what was to be written
 	err error  // nil if all of it was
 }
 
-// newConn starts the pumps of nc. done is called when both have ended and nc is
-// closed.
-func newConn(id fsm.ConnID, nc net.Conn, wg *sync.WaitGroup, done func()) *conn {
-	c := &conn{
-		id: id, nc: nc,
-		local: addrPort(nc.LocalAddr()), remote: addrPort(nc.RemoteAddr()),
-		rx: make(chan chunk, 1), free: make(chan []byte, 2),
-		tx: make(chan []byte, 1), txDone: make(chan written, 1),
-		quit: make(chan struct{}), silent: make(chan struct{}),
-	}
-	c.limit.Store(wire.MaxLen)
-	c.free <- nil
-	c.free <- nil
-	var pumps sync.WaitGroup
-	pumps.Go(c.readLoop)
-	pumps.Go(c.writeLoop)
-	wg.Go(func() {
-		pumps.Wait()
-		c.unhook()
-		nc.Close()
-		if done != nil {
-			done()
-		}
-	})
+// newConn puts a connection to use.
+func newConn(id fsm.ConnID, s socket) *conn {
+	c := &conn{id: id, limit: wire.MaxLen}
+	c.local, c.remote = s.addrs()
+	c.stream = s.start()
 	return c
 }
 
-// rude says that the connection ends without waiting for anything.
-func (c *conn) rude() bool { return len(c.final) == 0 && c.time == 0 }
-
 // close ends the connection. If final is not empty it is sent first, after what
 // is with the writer, provided that the peer takes it within lingerTime: whoever
-// does not read our UPDATEs would not read a NOTIFICATION either. Owner only,
-// once.
-func (c *conn) close(final []byte) {
-	c.final = final
-	if c.rude() || c.writeErr != nil {
-		close(c.quit)
-		c.nc.Close()
-		return
+// does not read our UPDATEs would not read a NOTIFICATION either. Once.
+func (c *conn) close(final []byte, patience time.Duration) {
+	if c.writeErr != nil {
+		final, patience = nil, 0
 	}
-	c.hook(c.nc)
-	c.nc.SetDeadline(time.Now().Add(lingerTime))
-	close(c.quit)
+	c.stream.close(final, patience)
+}
+
+// setLimit sets the longest message accepted.
+func (c *conn) setLimit(n int) {
+	c.limit = n
+	c.stream.setLimit(n)
 }
 
 // writable reports whether the writer takes messages. One that has failed never does
 // again: the reader ends the connection, once it has read what the peer had to say.
-// Owner only.
 func (c *conn) writable() bool { return !c.busy && c.writeErr == nil }
 
-// send hands messages to the writer, which must be free. Owner only.
+// send hands messages to the writer, which must be free.
 func (c *conn) send(b []byte) {
 	c.busy = true
-	c.tx <- b
+	c.stream.send(b)
 }

@@ -1,8 +1,7 @@
 package bgp
 
 import (
-	"context"
-	"net"
+	"time"
 
 	"github.com/hyperfib/hyperfib/bgp/fsm"
 	"github.com/hyperfib/hyperfib/bgp/wire"
@@ -11,16 +10,13 @@ import (
 // connections are the TCP connections of a peer: that of its session, a second one while a
 // collision is undecided, and one that is being opened. Only the peer's owner uses it.
 type connections struct {
-	env    *env            // of the speaker
-	info   *peerInfo       // of the peer: its configuration and its counters
-	gone   <-chan struct{} // closed when the owner has ended
-	dialed chan dialed     // results of attempts to connect
+	run  runner    // of the peer: what dials
+	info *peerInfo // of the peer: its counters
 
-	slots   [2]slot            // the connections that the machine knows
-	pending pending            // one that waits for a slot
-	dialing fsm.ConnID         // the attempt to connect that is under way; 0: none
-	cancel  context.CancelFunc // of dialing
-	last    <-chan struct{}    // closed when the connection before has sent everything
+	slots   [2]slot    // the connections that the machine knows
+	pending pending    // one that waits for a slot
+	dialing fsm.ConnID // the attempt to connect that is under way; 0: none
+	cancel  func()     // gives up dialing
 }
 
 // slot is a connection with the messages that wait for its writer.
@@ -31,70 +27,51 @@ type slot struct {
 	final     []byte         // the NOTIFICATION that goes with its end
 	open      wire.Open      // the OPEN that we have sent
 	neg       fsm.Negotiated // what the two OPENs have in common
-	release   func()         // gives back the listener's token; nil for a connection of ours
 	keepalive bool           // a KEEPALIVE is in ctl
 }
 
 // pending is a connection that has no slot yet: the machine may first have to close another
 // one.
 type pending struct {
-	id      fsm.ConnID // the machine's number for the connection
-	nc      net.Conn   // nil: nothing is pending
-	release func()     // gives back the listener's token; nil for a connection of ours
+	id   fsm.ConnID // the machine's number for the connection
+	sock socket     // nil: nothing is pending
 }
 
 // dialed is the result of an attempt to connect.
 type dialed struct {
-	id  fsm.ConnID // the machine's number for the attempt
-	nc  net.Conn   // nil if err is set
-	err error      // why there is no connection
+	id   fsm.ConnID // the machine's number for the attempt
+	sock socket     // nil if err is set
+	err  error      // why there is no connection
+}
+
+// close closes the connection, if there is one.
+func (d *dialed) close() {
+	if d.sock != nil {
+		d.sock.discard()
+	}
 }
 
 // none reports whether there is no connection, and none that waits for a slot.
 func (k *connections) none() bool {
-	return k.slots[0].c == nil && k.slots[1].c == nil && k.pending.nc == nil
+	return k.slots[0].c == nil && k.slots[1].c == nil && k.pending.sock == nil
 }
 
 // two reports whether there are two connections.
 func (k *connections) two() bool { return k.slots[0].c != nil && k.slots[1].c != nil }
 
 // dial begins an attempt to connect.
-func (k *connections) dial(id fsm.ConnID) {
-	ctx, cancel := context.WithTimeout(k.env.ctx, dialTimeout)
-	k.dialing, k.cancel = id, cancel
-	cfg, last := k.info.config(), k.last
-	k.env.wg.Go(func() {
-		if last != nil { // the peer is to read the end of one before the beginning of the next
-			select {
-			case <-last:
-			case <-ctx.Done():
-			}
-		}
-		nc, err := dialPeer(ctx, &k.env.cfg, cfg)
-		select {
-		case k.dialed <- dialed{id, nc, err}:
-		case <-k.gone:
-			closeIfOpen(nc)
-		}
-	})
-}
-
-func closeIfOpen(nc net.Conn) {
-	if nc != nil {
-		nc.Close()
-	}
-}
+func (k *connections) dial(id fsm.ConnID) { k.dialing, k.cancel = id, k.run.dial(id) }
 
 // finished takes in the result of an attempt to connect, and reports whether it counts. One
 // that was given up does not; its connection is closed.
 func (k *connections) finished(d dialed) bool {
 	if d.id != k.dialing {
-		closeIfOpen(d.nc)
+		d.close()
 		return false
 	}
 	k.stopDialing()
 	if d.err == nil {
-		k.pending = pending{d.id, d.nc, nil}
+		k.pending = pending{d.id, d.sock}
 	}
 	return true
 }
@@ -113,32 +90,28 @@ func (k *connections) slot(id fsm.ConnID) *slot {
 			return &k.slots[i]
 		}
 	}
-	if p := k.pending; p.nc != nil && p.id == id {
+	if p := k.pending; p.sock != nil && p.id == id {
 		k.pending = pending{}
 		for i := range k.slots {
 			if k.slots[i].c == nil {
-				k.slots[i] = slot{c: newConn(id, p.nc, &k.env.wg, p.release), info: k.info, release: p.release}
+				k.slots[i] = slot{c: newConn(id, p.sock), info: k.info}
 				return &k.slots[i]
 			}
 		}
-		p.nc.Close()
-		if p.release != nil {
-			p.release()
-		}
+		p.sock.discard()
 	}
 	return nil
 }
 
-// close closes a connection, or gives up an attempt at one.
-func (k *connections) close(id fsm.ConnID, p patient) {
+// close closes a connection, or gives up an attempt at one. See stream for patience.
+func (k *connections) close(id fsm.ConnID, patience time.Duration) {
 	if id == k.dialing && k.cancel != nil {
 		k.stopDialing()
 		return
 	}
 	if s := k.slot(id); s != nil {
-		s.c.patient = p
-		s.c.close(s.final)
-		k.last = s.c.silent
+		s.c.close(s.final, patience)
+		k.run.closed(s.c.stream)
 		*s = slot{}
 	}
 }
@@ -148,33 +121,27 @@ func (k *connections) abandon() {
 	k.stopDialing()
 	for i := range k.slots {
 		if c := k.slots[i].c; c != nil {
-			c.close(k.slots[i].final)
+			c.close(k.slots[i].final, 0)
 		}
 	}
 }
 
-// unread reports whether octets are in the kernel that a reader has not got to yet.
+// unread reports whether octets have arrived that a reader has not got to yet.
 func (k *connections) unread() bool {
 	for i := range k.slots {
-		if c := k.slots[i].c; c != nil && unread(c.nc) > 0 {
+		if c := k.slots[i].c; c != nil && c.stream.unread() {
 			return true
 		}
 	}
 	return false
 }
 
-func (s *slot) rx() <-chan chunk {
+// poll returns input that waits, if some does.
+func (s *slot) poll() (ch chunk, ok bool) {
 	if s.c == nil {
-		return nil
+		return ch, false
 	}
-	return s.c.rx
-}
-
-func (s *slot) txDone() <-chan written {
-	if s.c == nil {
-		return nil
-	}
-	return s.c.txDone
+	return s.c.stream.poll()
 }
 
 // queue queues a message other than UPDATE.

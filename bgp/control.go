@@ -22,8 +22,9 @@ func (s *Speaker) AddPeer(c PeerConfig) error {
 		return fmt.Errorf("bgp: peer %v: %w", c.Key(), err)
 	}
 	if old != nil {
-		_ = old.do(func(now time.Time) { old.remove(now, wire.SubConfigChanged) })
+		_ = old.run.do(func(now time.Time) { old.remove(now, wire.SubConfigChanged) })
 	}
+	s.settle()
 	return nil
 }
 
@@ -44,14 +45,14 @@ func (s *Speaker) addPeer(c PeerConfig) (old *peer, err error) {
 	}
 	p := newPeer(&s.env, s, c, nil)
 	if d := s.peers.byKey[PeerKey{Addr: c.Addr}]; d != nil && d.dyn != nil {
-		old, p.after = d, d.gone
+		old = d
 		delete(s.peers.byKey, d.key)
 	}
 	s.peers.add(p)
 	s.env.restart.note(func(d *fsm.Deferral[PeerKey]) { d.Add(key) })
 	if s.env.ctx != nil {
 		s.secure()
-		p.launch()
+		p.run.launch(old)
 	}
 	return old, nil
 }
@@ -75,10 +76,11 @@ func (s *Speaker) RemovePeer(key PeerKey) error {
 	if !running {
 		return nil
 	}
-	if err := p.do(func(now time.Time) { p.remove(now, wire.SubDeconfigured) }); err != nil {
+	if err := p.run.do(func(now time.Time) { p.remove(now, wire.SubDeconfigured) }); err != nil {
 		return fmt.Errorf("bgp: peer %v: %w", key, err)
 	}
 	s.env.restart.note(gone)
+	s.settle()
 	return nil
 }
 
@@ -94,7 +96,7 @@ func (s *Speaker) UpdatePeer(c PeerConfig) error {
 	}
 	p, running, err := s.updatable(&c)
 	if err == nil && running {
-		err = p.do(func(now time.Time) { p.reconfigure(now, c) })
+		err = p.run.do(func(now time.Time) { p.reconfigure(now, c) })
 	}
 	if err != nil {
 		return fmt.Errorf("bgp: peer %v: %w", c.Key(), err)
@@ -115,7 +117,7 @@ func (s *Speaker) Resets(c PeerConfig) (resets bool, err error) {
 	if p == nil || !running {
 		return false, nil
 	}
-	err = p.do(func(time.Time) { resets = p.resets(p.info.config(), &c) })
+	err = p.run.do(func(time.Time) { resets = p.resets(p.info.config(), &c) })
 	return resets, err
 }
 
@@ -146,14 +148,21 @@ func (s *Speaker) AddRange(c RangeConfig) error {
 	if err != nil {
 		return err
 	}
+	if err := s.addRange(r); err != nil {
+		return fmt.Errorf("bgp: range %v: %w", r.prefix, err)
+	}
+	s.settle()
+	return nil
+}
+
+func (s *Speaker) addRange(r *dynamicRange) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	err = s.usable()
-	if err == nil {
-		err = s.peers.addRange(r)
+	if err := s.usable(); err != nil {
+		return err
 	}
-	if err != nil {
-		return fmt.Errorf("bgp: range %v: %w", r.prefix, err)
+	if err := s.peers.addRange(r); err != nil {
+		return err
 	}
 	s.env.restart.note(func(d *fsm.Deferral[PeerKey]) { d.AddOthers() })
 	s.secure()
@@ -172,7 +181,7 @@ func (s *Speaker) UpdateRange(c RangeConfig) error {
 		return fmt.Errorf("bgp: range %v: %w", n.prefix, err)
 	}
 	for _, p := range peers {
-		_ = p.do(func(now time.Time) { p.reconfigure(now, s.instanceOf(r, p.key.Addr)) })
+		_ = p.run.do(func(now time.Time) { p.reconfigure(now, s.instanceOf(r, p.key.Addr)) })
 	}
 	return nil
 }
@@ -203,7 +212,7 @@ func (s *Speaker) RemoveRange(prefix netip.Prefix) error {
 		return fmt.Errorf("bgp: range %v: %w", prefix, err)
 	}
 	for _, p := range peers {
-		_ = p.do(func(now time.Time) { p.remove(now, wire.SubDeconfigured) })
+		_ = p.run.do(func(now time.Time) { p.remove(now, wire.SubDeconfigured) })
 	}
 	return nil
 }

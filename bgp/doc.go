@@ -9,14 +9,15 @@
 // through [Speaker.Originate], [Speaker.Withdraw] and [Speaker.WatchRoutes], or the
 // [rib.Table] itself. [Speaker.Watch] and [Speaker.Peers] show what happens to peers.
 // Watch and Peers can be called at any time. All other methods return [ErrClosed] once Run has
-// ended; those that concern a session return [ErrStopped] before Run.
+// ended (or [Driver.Stop] was called); those that concern a session return [ErrStopped] before.
 //
 // # How it works
 //
-// Every peer has one goroutine that alone owns its state: the state machine of package
+// Every peer has one owner that alone uses its state: the state machine of package
 // fsm, its TCP connections (connections; two at a time, because of collisions), the
 // Established session with its Adj-RIBs (session), the paths that live longer than that
-// (learned), and what becomes an event (peerEvents). It selects on commands, accepted and dialled
+// (learned), and what becomes an event (peerEvents). In [Speaker.Run] the owner is a goroutine
+// (peerLoop), which selects on commands, accepted and dialled
 // connections, input, output and one timer. Each connection has two pumps beside
 // it: a reader that cuts the stream into messages and hands over a buffer full of
 // them at a time, and a writer with one buffer in flight. So nothing that may
@@ -29,6 +30,25 @@
 // which is pure: the state machine, the negotiation of OPENs, and both roles of graceful
 // restart. What becomes an event (reporter) is pure, too. Their tests are the scenarios in
 // testdata.
+//
+// # Without goroutines
+//
+// A speaker with a Config.Transport is driven by its caller instead: [Driver]. The caller has
+// the clock and the network, reports what happens, and asks for the next deadline; the owner of
+// all peers is its goroutine. The peers, their connections and tables are the same code; what
+// differs is who calls them (peerLoop or drivenPeer) and what moves the octets (pumps or
+// driven). A simulator has a fleet of them under virtual time, and equal seeds give equal
+// octets.
+//
+//	s, _ := bgp.New(bgp.Config{AS: 65000, RouterID: id, Transport: host, Random: rnd.Float64})
+//	d := s.Driver()
+//	d.Start()
+//	for {
+//		at := earliest(events.Next(), d.Deadline())
+//		clock.Set(at)
+//		events.Deliver(at) // calls d.Input, d.Accept, d.Dialed, d.Sent, d.Closed
+//		d.Advance(at)
+//	}
 //
 // # What differs from the RFCs' letter
 //

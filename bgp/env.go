@@ -3,6 +3,7 @@ package bgp
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/hyperfib/hyperfib/bgp/rib"
 )
@@ -15,4 +16,7 @@ type env struct {
 	restart ownRestart      // the speaker's own graceful restart
 	wg      sync.WaitGroup  // everything that Run must wait for
 	ctx     context.Context // of Run; set before the first owner of a peer begins
+
+	now       func() time.Time   // the time of day
+	newRunner func(*peer) runner // makes the owner of a new peer
 }

@@ -81,6 +81,7 @@ var (
 	errReplaced    = errors.New("replaced by a new connection of the restarted peer")
 	errBFDDown     = errors.New("BFD session is down")
 	errLinkDown    = errors.New("interface is down")
+	errDriven      = errors.New("the configuration has a Transport: its caller drives the speaker")
 	errMaxPrefixes = errors.New("maximum number of prefixes exceeded")
 )
 

@@ -202,6 +202,7 @@ func (s *Watcher) Close() {
 // eventHub hands each event to all watchers and never waits for any of them. It
 // remembers what a new one must know.
 type eventHub struct {
+	now    func() time.Time      // the time of day
 	mu     sync.Mutex            // guards the following, and the queues of subs
 	subs   map[*Watcher]struct{} // the watchers that are open
 	closed bool                  // the speaker has ended
@@ -320,6 +321,6 @@ func (h *eventHub) snapshot() (out []Event) {
 	if h.listen != nil && h.listen.Err != nil {
 		add(h.listen)
 	}
-	add(h.converged, &Event{Kind: EventSnapshot, Time: time.Now()})
+	add(h.converged, &Event{Kind: EventSnapshot, Time: h.now()})
 	return out
 }

@@ -316,8 +316,8 @@ func TestHoldTimerTakesInputFirst(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_ = own.do(func(time.Time) { time.Sleep(60 * time.Second) })
-		go own.do(func(time.Time) { time.Sleep(50 * time.Second) })
+		_ = own.run.do(func(time.Time) { time.Sleep(60 * time.Second) })
+		go own.run.do(func(time.Time) { time.Sleep(50 * time.Second) })
 		settle(10 * time.Second)
 		p.send(wire.AppendKeepalive(nil))
 		settle(45 * time.Second)

@@ -55,7 +55,7 @@ func (l *listeners) secure(want func(netip.Addr) demand, again func()) {
 	err := l.apply(want)
 	l.stopRetry()
 	if text(err) != text(l.failed) {
-		l.hub.publish(Event{Kind: EventListen, Time: time.Now(), Err: err})
+		l.hub.publish(Event{Kind: EventListen, Time: l.hub.now(), Err: err})
 	}
 	if l.failed = err; err == nil {
 		l.wait = 0

@@ -49,7 +49,7 @@ func (s *Speaker) withPeer(key PeerKey, f func(now time.Time, p *peer) error) er
 	if err != nil {
 		return err
 	}
-	if derr := p.do(func(now time.Time) { err = f(now, p) }); derr != nil {
+	if derr := p.run.do(func(now time.Time) { err = f(now, p) }); derr != nil {
 		err = derr
 	}
 	if err != nil {
@@ -68,7 +68,7 @@ func (s *Speaker) Shutdown(text string) {
 	s.mu.Unlock()
 	for _, p := range peers {
 		if running {
-			_ = p.do(func(now time.Time) { p.stop(now, wire.SubShutdown, text, true) })
+			_ = p.run.do(func(now time.Time) { p.stop(now, wire.SubShutdown, text, true) })
 		}
 	}
 }
@@ -97,7 +97,7 @@ func (s *Speaker) PathDown(key PeerKey, why PathFailure) error {
 	if err != nil {
 		return err
 	}
-	if err := p.do(func(now time.Time) { p.failPath(now, why) }); err != nil {
+	if err := p.run.do(func(now time.Time) { p.failPath(now, why) }); err != nil {
 		return fmt.Errorf("bgp: peer %v: %w", key, err)
 	}
 	return nil
@@ -110,7 +110,7 @@ func (s *Speaker) PathUp(key PeerKey) error {
 	if err != nil {
 		return err
 	}
-	if err := p.do(p.restorePath); err != nil {
+	if err := p.run.do(p.restorePath); err != nil {
 		return fmt.Errorf("bgp: peer %v: %w", key, err)
 	}
 	return nil
@@ -122,14 +122,14 @@ func (s *Speaker) PathUp(key PeerKey) error {
 func (s *Speaker) LinkDown(name string) int {
 	s.mu.Lock()
 	var behind []*peer
-	for _, p := range s.peers.byKey {
+	for _, p := range s.peers.all() {
 		if p.info.config().Interface == name || p.key.Addr.Zone() == name {
 			behind = append(behind, p)
 		}
 	}
 	s.mu.Unlock()
 	for _, p := range behind {
-		_ = p.do(func(now time.Time) { p.failPath(now, PathFailureCarrierLost) })
+		_ = p.run.do(func(now time.Time) { p.failPath(now, PathFailureCarrierLost) })
 	}
 	return len(behind)
 }

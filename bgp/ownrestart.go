@@ -70,19 +70,41 @@ func (r *ownRestart) note(f func(*fsm.Deferral[PeerKey])) {
 	}
 }
 
+// pending reports, once, that something was noted since the last time.
+func (r *ownRestart) pending() bool {
+	select {
+	case <-r.changed:
+		return true
+	default:
+		return false
+	}
+}
+
+// advance ends the restart if it is over.
+func (r *ownRestart) advance(now time.Time) {
+	r.mu.Lock()
+	was := r.deferral.Active()
+	r.deferral.Advance(now)
+	over := was && !r.deferral.Active()
+	r.mu.Unlock()
+	if over {
+		r.converge(now)
+	}
+}
+
+// deadline returns when advance may end the restart without another word; zero: it is over.
+func (r *ownRestart) deadline() time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.deferral.Deadline()
+}
+
 // watch ends the restart when it is over.
 func (r *ownRestart) watch(ctx context.Context) {
 	for {
-		now := time.Now()
-		r.mu.Lock()
-		was := r.deferral.Active()
-		r.deferral.Advance(now)
-		active, next := r.deferral.Active(), r.deferral.Deadline()
-		r.mu.Unlock()
-		if !active {
-			if was {
-				r.converge(now)
-			}
+		r.advance(time.Now())
+		next := r.deadline()
+		if next.IsZero() {
 			return
 		}
 		timer := time.NewTimer(time.Until(next))

@@ -26,11 +26,11 @@ type patient struct {
 const maxPatience = 4 * time.Minute
 
 // patience returns how long the end of a session may wait for the peer to read it.
-func patience(ctx context.Context, hold time.Duration) patient {
+func patience(hold time.Duration) time.Duration {
 	if hold <= 0 || hold > maxPatience {
-		hold = maxPatience
+		return maxPatience
 	}
-	return patient{ctx: ctx, time: hold}
+	return hold
 }
 
 // hook makes the end of Run the end of the connection.

@@ -36,13 +36,15 @@ func TestPatience(t *testing.T) {
 				defer cancel()
 				var wg sync.WaitGroup
 				closed := make(chan time.Time, 1)
-				conn := newConn(1, halfPipe{ours}, &wg, func() { closed <- time.Now() })
+				p := newPumps(halfPipe{ours}, &wg, func() { closed <- time.Now() })
+				p.patient.ctx = ctx
+				wait := time.Duration(0)
 				if c.hold >= 0 {
-					conn.patient = patience(ctx, c.hold)
+					wait = patience(c.hold)
 				}
 				start := time.Now()
 				go io.Copy(io.Discard, peers)
-				conn.close([]byte("the end"))
+				p.close([]byte("the end"), wait)
 				if c.peer > 0 {
 					time.AfterFunc(c.peer, func() { peers.Close() })
 				}

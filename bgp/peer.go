@@ -2,31 +2,26 @@ package bgp
 
 import (
 	"context"
-	"net"
 	"time"
 
 	"github.com/hyperfib/hyperfib/bgp/fsm"
 	"github.com/hyperfib/hyperfib/bgp/wire"
 )
 
-// peer is a configured or dynamic peer. Its owner, the goroutine of loop, alone uses what is
-// below the line; others send it functions through inbox. The methods are in three files:
-// the loop here, what the loop feeds the state machine and what it carries out for it in
-// peer_session.go, and what others have it do in peer_commands.go.
+// peer is a configured or dynamic peer. Its owner alone uses what is below the line: the
+// goroutine of a peerLoop, or the caller of a [Driver]. Nothing here knows which of them. The
+// methods are in three files: what the owner does in each turn here, what it feeds the state
+// machine and what it carries out for it in peer_session.go, and what others have it do in
+// peer_commands.go.
 type peer struct {
 	env  *env          // of the speaker
 	host peerHost      // what a peer asks of the speaker
 	key  PeerKey       // never changes
 	dyn  *dynamicRange // nil: configured
 	info peerInfo      // what others read
+	run  runner        // has the owner do things
 
-	inbox    chan func(now time.Time) // functions for the owner, which calls them with its time
-	incoming chan incoming            // connections that a listener has accepted
-	ready    chan struct{}            // the Adj-RIB-Out has something
-	gone     chan struct{}            // closed when loop has ended
-	after    <-chan struct{}          // loop begins when it is closed; nil: at once
-
-	// ---- owned by loop
+	// ---- the owner's
 
 	m       *fsm.Machine // decides
 	conns   connections  // carry out what m decides
@@ -35,13 +30,12 @@ type peer struct {
 	sess    *session     // nil unless Established
 	limited limitBackoff // how often a prefix limit ended its sessions
 
-	timer    *time.Timer     // fires at the earliest deadline
-	ended    bool            // loop shall end
+	ended    bool            // the peer is no more
 	grace    time.Time       // until when the hold timer waits for unread input
 	hadUp    bool            // there was a session since the speaker started: F bits
 	pathDown bool            // the last report was PathDown rather than PathUp
 	ending   *ending         // set while a session is being ended on purpose
-	patient  patient         // of the connection that is being closed
+	patience time.Duration   // with the connection that is being closed, see stream
 	refused  *PeerError      // by which the peer refused our capabilities
 	update   wire.Update     // the one that is being read
 	received MessageCounters // copied to the status after each chunk
@@ -58,24 +52,39 @@ type peerHost interface {
 	forget(p *peer, last func() bool)
 }
 
-// incoming is a connection that the peer has opened.
-type incoming struct {
-	nc      net.Conn // the connection
-	release func()   // gives back the listener's token
+// runner is the owner of a peer, to others and to the peer.
+type runner interface {
+	// launch begins the peer, once the peer after has ended, if that is not nil.
+	launch(after *peer)
+	// do has f executed by the owner and waits for it.
+	do(f func(now time.Time)) error
+	// admit takes a connection that the peer has opened. It reports false if there is no
+	// room for one. It does not block.
+	admit(s socket) bool
+	// waits reports whether a connection waits that admit has taken.
+	waits() bool
+	// wake reports that the Adj-RIB-Out has something to send. It does not block.
+	wake()
+	// dial begins an attempt to connect, whose result goes to peer.connected, and returns
+	// what gives it up. It does not begin before the connection that was reported to closed
+	// last has sent everything: the peer is to read the end of one before the beginning of
+	// the next.
+	dial(id fsm.ConnID) (cancel context.CancelFunc)
+	// closed reports that the peer has closed a connection.
+	closed(s stream)
 }
 
 func newPeer(e *env, host peerHost, c PeerConfig, r *dynamicRange) *peer {
 	p := &peer{
 		env: e, host: host, key: c.Key(), dyn: r,
-		inbox: make(chan func(time.Time)), incoming: make(chan incoming, 4),
-		ready: make(chan struct{}, 1), gone: make(chan struct{}),
 		m: fsm.New(machineConfig(&e.cfg, &c)),
 	}
+	p.run = e.newRunner(p)
 	p.info.cfg = c
-	p.info.st = PeerStatus{Key: p.key, Since: time.Now(), Dynamic: r != nil}
-	p.conns = connections{env: e, info: &p.info, gone: p.gone, dialed: make(chan dialed)}
+	p.info.st = PeerStatus{Key: p.key, Since: e.now(), Dynamic: r != nil}
+	p.conns = connections{run: p.run, info: &p.info}
 	p.events = peerEvents{
-		key: p.key, hub: &e.hub, info: &p.info, m: p.m, help: &p.paths.help,
+		key: p.key, now: e.now, hub: &e.hub, info: &p.info, m: p.m, help: &p.paths.help,
 		rep: &reporter{dynamic: r != nil},
 	}
 	p.paths = learned{info: &p.info, events: &p.events}
@@ -83,75 +92,16 @@ func newPeer(e *env, host peerHost, c PeerConfig, r *dynamicRange) *peer {
 	return p
 }
 
-// launch starts the owner.
-func (p *peer) launch() {
-	ctx := p.env.ctx
-	p.env.wg.Go(func() { p.loop(ctx) })
-}
-
-// do has f executed by the owner and waits for it.
-func (p *peer) do(f func(now time.Time)) error {
-	if err := p.host.running(); err != nil {
-		return err
-	}
-	done := make(chan struct{})
-	select {
-	case p.inbox <- func(now time.Time) { f(now); close(done) }:
-		<-done
-		return nil
-	case <-p.gone:
-		if err := p.host.running(); err != nil {
-			return err
-		}
-		return ErrNoPeer
-	}
-}
-
-// loop is the owner of the peer.
-func (p *peer) loop(ctx context.Context) {
-	defer close(p.gone)
-	if p.after != nil {
-		select {
-		case <-p.after:
-		case <-ctx.Done():
-			p.abandon()
-			return
-		}
-	}
-	p.timer = time.NewTimer(0)
-	defer p.timer.Stop()
+// begin starts the peer.
+func (p *peer) begin(now time.Time) {
 	p.events.event(EventAdded, nil)
-	p.step(time.Now(), fsm.Event{Kind: fsm.EventManualStart})
-	slots := &p.conns.slots
-	for !p.ended {
-		p.flush(time.Now())
-		p.arm()
-		select {
-		case <-ctx.Done():
-			p.abandon()
-			return
-		case f := <-p.inbox:
-			f(time.Now())
-		case in := <-p.incoming:
-			p.accept(time.Now(), in)
-		case d := <-p.conns.dialed:
-			p.connected(time.Now(), d)
-		case ch := <-slots[0].rx():
-			p.take(time.Now(), 0, ch)
-		case ch := <-slots[1].rx():
-			p.take(time.Now(), 1, ch)
-		case w := <-slots[0].txDone():
-			p.sent(time.Now(), 0, w)
-		case w := <-slots[1].txDone():
-			p.sent(time.Now(), 1, w)
-		case <-p.ready:
-			if p.sess != nil {
-				p.sess.pending = true
-			}
-		case <-p.timer.C:
-			p.tick(time.Now())
-		}
-		p.expire(time.Now())
+	p.step(now, fsm.Event{Kind: fsm.EventManualStart})
+}
+
+// dirty says that the Adj-RIB-Out has something to send.
+func (p *peer) dirty() {
+	if p.sess != nil {
+		p.sess.pending = true
 	}
 }
 
@@ -169,17 +119,13 @@ func (p *peer) flush(now time.Time) {
 	}
 }
 
-// arm sets the one timer to the earliest of all deadlines.
-func (p *peer) arm() {
+// deadline returns when tick has something to do; zero: never.
+func (p *peer) deadline() time.Time {
 	at := earliest(p.m.Deadline(), p.paths.help.Deadline(), p.events.rep.deadline())
 	if p.sess != nil {
 		at = earliest(at, p.sess.deadline())
 	}
-	if at.IsZero() {
-		p.timer.Stop()
-		return
-	}
-	p.timer.Reset(time.Until(at))
+	return at
 }
 
 // tick does what is due. Input that waits is taken first: an owner that was too busy to read
@@ -211,14 +157,12 @@ const (
 
 // poll takes a chunk that is there.
 func (p *peer) poll(now time.Time, i int) {
-	select {
-	case ch := <-p.conns.slots[i].rx():
+	if ch, ok := p.conns.slots[i].poll(); ok {
 		p.input(now, i, ch)
-	default:
 	}
 }
 
-// inputComing reports whether the kernel has octets that the reader has not got to yet. A
+// inputComing reports whether octets have arrived that the reader has not got to yet. A
 // peer that sends half a message does not profit for ever.
 func (p *peer) inputComing(now time.Time) bool {
 	if !p.conns.unread() {
@@ -232,22 +176,13 @@ func (p *peer) inputComing(now time.Time) bool {
 
 // abandon closes everything as a crash would. The paths stay in the table: who
 // watches it keeps forwarding.
-func (p *peer) abandon() {
-	p.m.Step(time.Now(), fsm.Event{Kind: fsm.EventManualStop, Silent: true})
+func (p *peer) abandon(now time.Time) {
+	p.m.Step(now, fsm.Event{Kind: fsm.EventManualStop, Silent: true})
 	p.m.Effects()
 	if p.sess != nil {
 		p.sess.out.Close()
 	}
 	p.conns.abandon()
-	for {
-		select {
-		case in := <-p.incoming:
-			in.nc.Close()
-			in.release()
-		default:
-			return
-		}
-	}
 }
 
 // expire ends a dynamic peer that has nothing left to remember: no connection, no
@@ -260,7 +195,7 @@ func (p *peer) expire(now time.Time) {
 		return
 	}
 	p.host.forget(p, func() bool {
-		if len(p.incoming) > 0 {
+		if p.run.waits() {
 			return false
 		}
 		p.paths.close()
@@ -269,7 +204,7 @@ func (p *peer) expire(now time.Time) {
 	})
 }
 
-// end ends the loop. No successor is there before EventRemoved is published.
+// end ends the peer. No successor is there before EventRemoved is published.
 func (p *peer) end() {
 	p.ended = true
 	p.events.event(EventRemoved, nil)

@@ -32,7 +32,7 @@ func (p *peer) reconfigure(now time.Time, c PeerConfig) {
 		if !soft || old.Passive != c.Passive {
 			p.restart(now)
 		}
-	case resets || !p.sess.reconfigure(&old, &c, p.wake):
+	case resets || !p.sess.reconfigure(&old, &c, p.run.wake):
 		p.restart(now)
 	case limits:
 		if e := p.sess.changeLimits(&old, &c); e != nil {
@@ -133,9 +133,9 @@ func (p *peer) failPath(now time.Time, why PathFailure) {
 	if ev.Silent {
 		p.events.record(now, &PeerError{Err: reason}, p.m.State())
 	}
-	p.patient = patience(p.env.ctx, p.sess.neg.HoldTime)
+	p.patience = patience(p.sess.neg.HoldTime)
 	p.stepErr(now, ev, reason)
-	p.ending, p.patient = nil, patient{}
+	p.ending, p.patience = nil, 0
 }
 
 // restorePath takes failPath back: an attempt to connect that was due later is made at once.

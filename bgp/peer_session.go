@@ -38,7 +38,7 @@ func (p *peer) carryOut(now time.Time, before State, err error) {
 		case fsm.EffectSendNotification:
 			p.notify(now, e, before, err)
 		case fsm.EffectClose:
-			p.conns.close(e.Conn, p.patient)
+			p.conns.close(e.Conn, p.patience)
 		case fsm.EffectUp:
 			p.sessionUp(now, e.Conn)
 		case fsm.EffectDown:
@@ -78,15 +78,14 @@ func (p *peer) connected(now time.Time, d dialed) {
 }
 
 // accept takes the peer's connection.
-func (p *peer) accept(now time.Time, in incoming) {
-	if err := tune(in.nc, p.info.config()); err != nil {
-		in.nc.Close()
-		in.release()
+func (p *peer) accept(now time.Time, s socket) {
+	if err := s.tune(p.info.config()); err != nil {
+		s.discard()
 		p.events.record(now, &PeerError{Err: err}, p.m.State())
 		return
 	}
 	id := p.m.NextConn()
-	p.conns.pending = pending{id, in.nc, in.release}
+	p.conns.pending = pending{id, s}
 	p.step(now, fsm.Event{Kind: fsm.EventConnConfirmed, Conn: id})
 	p.conns.slot(id) // the machine may have nothing to send on it yet
 }
@@ -159,21 +158,18 @@ func (p *peer) sessionUp(now time.Time, id fsm.ConnID) {
 	if s == nil {
 		return
 	}
-	if s.release != nil {
-		s.release()
-	}
 	if s.neg.ExtendedMessage {
-		s.c.limit.Store(wire.MaxExtendedLen)
+		s.c.setLimit(wire.MaxExtendedLen)
 	}
 	sess := &session{
 		env: p.env, slot: s, conn: s.c, neg: s.neg, opt: s.neg.UpdateOptions(p.env.cfg.AS),
 		paths: &p.paths, events: &p.events, pending: true, since: now,
 	}
-	if err := sess.open(p.info.config(), p.wake); err != nil {
+	if err := sess.open(p.info.config(), p.run.wake); err != nil {
 		p.stepErr(now, fsm.Event{Kind: fsm.EventAutomaticStop, Notification: cease(&s.neg, wire.SubResources, nil, false)}, err)
 		return
 	}
-	setTimeout(s.c.nc, s.neg.HoldTime)
+	s.c.stream.established(s.neg.HoldTime)
 	p.sess, p.hadUp = sess, true
 	p.info.set(func(st *PeerStatus) {
 		st.AS, st.RouterID = s.neg.RemoteAS, s.neg.RemoteID
@@ -190,14 +186,6 @@ func (p *peer) sessionUp(now time.Time, id fsm.ConnID) {
 	}
 	p.paths.up(now, &s.neg)
 	p.env.restart.note(func(d *fsm.Deferral[PeerKey]) { d.Up(p.key, &s.neg) })
-}
-
-// wake reports that the Adj-RIB-Out has something to send. It is called by others.
-func (p *peer) wake() {
-	select {
-	case p.ready <- struct{}{}:
-	default:
-	}
 }
 
 // sessionDown ends the session.
@@ -242,7 +230,7 @@ func (p *peer) sent(now time.Time, i int, w written) {
 	recycleSend(w.buf)
 	if w.err != nil {
 		c.writeErr = w.err
-		c.nc.SetReadDeadline(now.Add(lingerTime))
+		c.stream.lastRead(now.Add(lingerTime))
 		return
 	}
 	p.m.Sent(now, c.id)
@@ -258,13 +246,11 @@ func (p *peer) take(now time.Time, i int, ch chunk) {
 		if older == nil || slots[1-i].c != older {
 			break
 		}
-		select {
-		case first := <-slots[1-i].rx():
-			p.input(now, 1-i, first)
-			continue
-		default:
+		first, ok := slots[1-i].poll()
+		if !ok {
+			break
 		}
-		break
+		p.input(now, 1-i, first)
 	}
 	for k := range slots {
 		if slots[k].c == c {
@@ -281,7 +267,7 @@ func (p *peer) input(now time.Time, i int, ch chunk) {
 	p.grace = time.Time{}
 	defer p.publishReceived()
 	for b := ch.buf[:ch.n]; len(b) > 0 && s.c == c; {
-		h, err := wire.ParseHeader(b, int(c.limit.Load()))
+		h, err := wire.ParseHeader(b, c.limit)
 		if err != nil {
 			p.refuse(now, s, fsm.EventHeaderError, err)
 			return
@@ -295,7 +281,7 @@ func (p *peer) input(now time.Time, i int, ch chunk) {
 	if s.c != c {
 		return // ended by what it sent
 	}
-	c.free <- ch.buf
+	c.stream.release(ch.buf)
 	if ch.err != nil {
 		p.failed(now, c, ch.err)
 	}

@@ -9,12 +9,13 @@ import (
 // peerEvents makes the events of a peer, and publishes those that its reporter lets through.
 // Only the peer's owner uses it.
 type peerEvents struct {
-	key  PeerKey      // of the peer
-	hub  *eventHub    // of the speaker
-	info *peerInfo    // where the last error is to be seen
-	m    *fsm.Machine // whose state events have
-	help *fsm.Helper  // likewise
-	rep  *reporter    // leaves out repetitions
+	key  PeerKey          // of the peer
+	now  func() time.Time // the time of day
+	hub  *eventHub        // of the speaker
+	info *peerInfo        // where the last error is to be seen
+	m    *fsm.Machine     // whose state events have
+	help *fsm.Helper      // likewise
+	rep  *reporter        // leaves out repetitions
 
 	reason *PeerError // why the connection that is being closed has ended
 }
@@ -26,7 +27,7 @@ func (e *peerEvents) event(kind EventKind, err error) {
 
 // publish publishes an event that has its Kind, State, Family and Err.
 func (e *peerEvents) publish(ev Event) {
-	now := time.Now()
+	now := e.now()
 	ev.Time, ev.Peer, ev.Restart = now, e.key, e.help.Phase()
 	e.send(e.rep.take(now, ev))
 }

@@ -46,12 +46,12 @@ func (i *peerInfo) plain() *PeerError {
 	return i.st.Plain
 }
 
-// status returns a snapshot.
-func (i *peerInfo) status() PeerStatus {
+// status returns a snapshot, as of now.
+func (i *peerInfo) status(now time.Time) PeerStatus {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	st := i.st
-	if !st.RefusedUntil.After(time.Now()) {
+	if !st.RefusedUntil.After(now) {
 		st.RefusedUntil = time.Time{}
 	}
 	st.Description, st.Client = i.cfg.Description, i.cfg.RouteReflectorClient

@@ -3,6 +3,7 @@ package bgp
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 )
@@ -32,13 +33,9 @@ func (t *peerTable) get(key PeerKey) (*peer, error) {
 	return nil, fmt.Errorf("bgp: peer %v: %w", key, ErrNoPeer)
 }
 
-// all returns all peers, in no order.
+// all returns all peers, in the order of their keys.
 func (t *peerTable) all() []*peer {
-	out := make([]*peer, 0, len(t.byKey))
-	for _, p := range t.byKey {
-		out = append(out, p)
-	}
-	return out
+	return slices.SortedFunc(maps.Values(t.byKey), func(a, b *peer) int { return a.key.compare(b.key) })
 }
 
 // owner returns the peer that a connection belongs to, or the range that one is to be made
@@ -158,7 +155,7 @@ func (t *peerTable) findRange(p netip.Prefix) *dynamicRange {
 }
 
 func (t *peerTable) membersOf(r *dynamicRange) (peers []*peer) {
-	for _, p := range t.byKey {
+	for _, p := range t.all() {
 		if p.dyn == r {
 			peers = append(peers, p)
 		}

@@ -8,56 +8,6 @@ import (
 	"github.com/hyperfib/hyperfib/bgp/wire"
 )
 
-// readLoop frames the stream and hands complete messages to the owner, as many
-// at a time as one read brought. Two buffers exist: while the owner works on one
-// the other is being filled; if the owner keeps both, nobody reads, the TCP
-// window closes and the peer slows down.
-func (c *conn) readLoop() {
-	r := reader{src: c.nc, limit: func() int { return int(c.limit.Load()) }, settled: c.settled}
-	for {
-		var buf []byte
-		select {
-		case buf = <-c.free:
-		case <-c.quit:
-			c.drain()
-			return
-		}
-		ch := r.next(buf)
-		select {
-		case c.rx <- ch:
-		case <-c.quit:
-			c.drain()
-			return
-		}
-		if ch.err != nil {
-			return
-		}
-	}
-}
-
-// settled waits until the owner has worked through everything that it was given:
-// it has returned the other buffer. It returns false if the connection is to end.
-func (c *conn) settled() bool {
-	select {
-	case other := <-c.free:
-		c.free <- other
-		return true
-	case <-c.quit:
-		return false
-	}
-}
-
-// drain discards input after the final NOTIFICATION, until the peer closes or the
-// writer's deadline comes.
-func (c *conn) drain() {
-	if !c.rude() {
-		io.Copy(io.Discard, io.LimitReader(c.nc, drainLimit))
-	}
-}
-
-// drainLimit is more than what two socket buffers hold.
-const drainLimit = 16 << 20
-
 // reader cuts a stream into messages.
 //
 // Between two calls of next every octet that was read and not handed over is in rest, and
@@ -88,16 +38,15 @@ func (r *reader) next(buf []byte) chunk {
 	buf = append(r.resize(buf), r.rest...)
 	r.rest = r.rest[:0]
 	for {
-		whole, bad := complete(buf, r.limit())
-		if bad && whole == 0 && r.settled() {
-			whole, bad = complete(buf, r.limit())
+		ch, ok := cut(buf, r.limit())
+		if ch.err != nil && r.settled() {
+			ch, ok = cut(buf, r.limit())
 		}
-		switch {
-		case whole > 0:
-			r.rest = append(r.rest, buf[whole:]...)
-			return chunk{buf: buf, n: whole}
-		case bad:
-			return chunk{buf: buf, n: wire.HeaderLen, err: errFraming}
+		if ok {
+			if ch.err == nil {
+				r.rest = append(r.rest, buf[ch.n:]...)
+			}
+			return ch
 		}
 		if len(buf) == cap(buf) { // one message, longer than the buffer
 			r.large = true
@@ -150,6 +99,18 @@ func recycle(buf []byte) {
 	if cap(buf) == largeBuffer {
 		readBuffers.Put((*[largeBuffer]byte)(buf[:largeBuffer]))
 	}
+}
+
+// cut returns the complete messages at the start of buf; or, if there is none, a header with an
+// impossible length and errFraming. It reports false if there is neither.
+func cut(buf []byte, limit int) (ch chunk, ok bool) {
+	switch whole, bad := complete(buf, limit); {
+	case whole > 0:
+		return chunk{buf: buf, n: whole}, true
+	case bad:
+		return chunk{buf: buf, n: wire.HeaderLen, err: errFraming}, true
+	}
+	return chunk{}, false
 }
 
 // complete returns the length of the complete messages at the start of b. bad says

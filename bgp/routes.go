@@ -18,7 +18,9 @@ func (s *Speaker) Originate(p rib.LocalPath) error {
 	if err := s.open("originate"); err != nil {
 		return err
 	}
-	return s.env.table.Originate(p)
+	err := s.env.table.Originate(p)
+	s.settle()
+	return err
 }
 
 // Withdraw removes the local path with that prefix and path identifier. One that is not
@@ -28,6 +30,7 @@ func (s *Speaker) Withdraw(prefix netip.Prefix, pathID uint32) error {
 		return err
 	}
 	s.env.table.Withdraw(prefix, pathID)
+	s.settle()
 	return nil
 }
 

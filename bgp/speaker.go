@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
-	"slices"
 	"sync"
 	"time"
 
@@ -17,7 +16,8 @@ import (
 // concurrent use. They are in three files: its life here, the configuration of peers in
 // control.go, and what is done to sessions in operate.go.
 type Speaker struct {
-	env env // what peers see of the speaker
+	env    env     // what peers see of the speaker
+	driver *Driver // nil without a Config.Transport
 
 	mu        sync.Mutex // guards the following, and that env.ctx is set
 	stopped   bool       // Run has returned
@@ -45,6 +45,12 @@ func New(c Config) (*Speaker, error) {
 	}
 	s := &Speaker{}
 	s.env.cfg, s.env.table, s.env.hub.ended = c, table, make(chan struct{})
+	s.env.now, s.env.newRunner = time.Now, newPeerLoop
+	if c.Transport != nil {
+		s.driver = &Driver{s: s, t: c.Transport, conns: map[Connection]*driven{}}
+		s.env.now, s.env.newRunner = c.Transport.Now, s.driver.newPeer
+	}
+	s.env.hub.now = s.env.now
 	s.env.restart.init(&s.env.cfg, table, &s.env.hub)
 	s.peers = peerTable{cfg: &s.env.cfg, byKey: map[PeerKey]*peer{}}
 	s.listeners.hub = &s.env.hub
@@ -64,6 +70,9 @@ func (s *Speaker) Table() *rib.Table { return s.env.table }
 // a stop with a NOTIFICATION. A speaker runs once; a Run that could not begin may be
 // tried again.
 func (s *Speaker) Run(ctx context.Context) error {
+	if s.driver != nil {
+		return fmt.Errorf("bgp: Run: %w", errDriven)
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if err := s.begin(ctx); err != nil {
@@ -71,13 +80,18 @@ func (s *Speaker) Run(ctx context.Context) error {
 	}
 	s.env.wg.Go(func() { s.env.restart.watch(ctx) })
 	<-ctx.Done()
-	s.mu.Lock()
-	s.stopped = true
-	s.listeners.close()
-	s.mu.Unlock()
+	s.end()
 	s.env.wg.Wait()
 	s.env.hub.close()
 	return nil
+}
+
+// end closes the listeners: nothing new comes.
+func (s *Speaker) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stopped = true
+	s.listeners.close()
 }
 
 // begin starts everything, or nothing.
@@ -90,39 +104,45 @@ func (s *Speaker) begin(ctx context.Context) error {
 	if s.env.ctx != nil {
 		return fmt.Errorf("bgp: Run: %w", ErrRunning)
 	}
-	if err := s.listeners.open(ctx, &s.env.cfg, s.peers.demand); err != nil {
-		return fmt.Errorf("bgp: listen: %w", err)
+	if s.driver == nil {
+		if err := s.listeners.open(ctx, &s.env.cfg, s.peers.demand); err != nil {
+			return fmt.Errorf("bgp: listen: %w", err)
+		}
 	}
 	s.env.ctx = ctx
-	s.env.restart.begin(time.Now())
-	s.listeners.serve(s.env.wg.Go, s.admit)
-	for _, p := range s.peers.byKey {
-		p.launch()
+	s.env.restart.begin(s.env.now())
+	s.listeners.serve(s.env.wg.Go, s.accepted)
+	for _, p := range s.peers.all() {
+		p.run.launch(nil)
 	}
 	return nil
 }
 
-// admit passes an accepted connection to its peer, or closes it.
-func (s *Speaker) admit(l *listener, nc net.Conn, release func()) {
-	remote, local := addrPort(nc.RemoteAddr()), addrPort(nc.LocalAddr())
-	in := incoming{nc: nc, release: release}
+// accepted passes a connection of a listener to its peer, or closes it.
+func (s *Speaker) accepted(l *listener, nc net.Conn, release func()) {
+	in := &netSocket{nc: nc, env: &s.env, release: release}
+	if !s.admit(l, in) {
+		in.discard()
+	}
+}
+
+// admit passes an accepted connection to its peer, and reports whether there is one that takes
+// it. l is nil if no listener has accepted it.
+func (s *Speaker) admit(l *listener, in socket) bool {
+	local, remote := in.addrs()
 	s.mu.Lock()
-	var p *peer
-	if !s.stopped {
-		p = s.owner(remote.Addr(), local.Addr())
+	defer s.mu.Unlock()
+	if s.stopped {
+		return false
 	}
-	ok := false
-	if p != nil && l.guards(p.md5Key()) {
-		select {
-		case p.incoming <- in:
-			ok = true
-		default: // more connections than it can look at
-		}
-	}
-	s.mu.Unlock()
-	if !ok {
-		nc.Close()
-		release()
+	p := s.owner(remote.Addr(), local.Addr())
+	return p != nil && (l == nil || l.guards(p.md5Key())) && p.run.admit(in)
+}
+
+// settle has the driver do what follows from something that is not a peer's.
+func (s *Speaker) settle() {
+	if s.driver != nil {
+		s.driver.settle()
 	}
 }
 
@@ -151,7 +171,7 @@ func (s *Speaker) owner(remote, local netip.Addr) *peer {
 	if p == nil && r != nil {
 		p = newPeer(&s.env, s, r.instance(remote), r)
 		s.peers.add(p)
-		p.launch()
+		p.run.launch(nil)
 	}
 	return p
 }
@@ -190,9 +210,8 @@ func (s *Speaker) Peers() []PeerStatus {
 	s.mu.Unlock()
 	out := make([]PeerStatus, 0, len(peers))
 	for _, p := range peers {
-		out = append(out, p.info.status())
+		out = append(out, p.info.status(s.env.now()))
 	}
-	slices.SortFunc(out, func(a, b PeerStatus) int { return a.Key.compare(b.Key) })
 	return out
 }
 
@@ -204,7 +223,7 @@ func (s *Speaker) Peer(key PeerKey) (PeerStatus, error) {
 	if err != nil {
 		return PeerStatus{}, err
 	}
-	return p.info.status(), nil
+	return p.info.status(s.env.now()), nil
 }
 
 // Watch returns a new reader of events. It begins with a snapshot, and goes on with
@@ -221,7 +240,10 @@ func (s *Speaker) Watch() *Watcher { return s.env.hub.subscribe() }
 // InventoryComplete declares that all local paths of the start have been
 // originated. A speaker with GracefulRestart.Restarting holds its End-of-RIB back
 // until then; for others it does nothing.
-func (s *Speaker) InventoryComplete() { s.env.restart.inventoryComplete() }
+func (s *Speaker) InventoryComplete() {
+	s.env.restart.inventoryComplete()
+	s.settle()
+}
 
 // Restarting reports whether the speaker's own graceful restart is still going on:
 // the R bit is set and End-of-RIB is awaited.

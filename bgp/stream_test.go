@@ -212,7 +212,8 @@ func connInputs(r *rand.Rand) []string {
 
 // connSearch is the owner of a connection, and its peer.
 type connSearch struct {
-	c        *conn
+	p        *pumps
+	busy     bool                // the writer has a buffer
 	deaf     func(time.Duration) // the peer reads nothing
 	feed     chan []byte         // what the peer is to send
 	toOwner  []byte              // all of that
@@ -230,8 +231,8 @@ func playConn(inputs []string) error {
 	n.Segment(seed)
 	near, far := connected(n)
 	var wg sync.WaitGroup
-	s := connSearch{c: newConn(1, near, &wg, nil), deaf: func(d time.Duration) { n.Stall(addr1, addr2, d) }, feed: make(chan []byte, len(inputs)), got: make(chan []byte, 1)}
-	s.c.limit.Store(wire.MaxExtendedLen)
+	s := connSearch{p: newPumps(near, &wg, nil), deaf: func(d time.Duration) { n.Stall(addr1, addr2, d) }, feed: make(chan []byte, len(inputs)), got: make(chan []byte, 1)}
+	s.p.setLimit(wire.MaxExtendedLen)
 	go func() {
 		for b := range s.feed {
 			_, _ = far.Write(b)
@@ -246,7 +247,7 @@ func playConn(inputs []string) error {
 	for err == nil && s.received < len(s.toOwner) {
 		err = s.look()
 	}
-	s.c.close(patterned(wire.MaxLen, 0))
+	s.p.close(patterned(wire.MaxLen, 0), 0)
 	s.toPeer = append(s.toPeer, patterned(wire.MaxLen, 0)...)
 	listens := !strings.Contains(strings.Join(inputs, "\n"), "deaf")
 	if got := <-s.got; err == nil && (!bytes.HasPrefix(s.toPeer, got) || listens && len(got) < len(s.toPeer)) {
@@ -281,12 +282,13 @@ func (s *connSearch) play(inputs []string) (err error) {
 			s.toOwner = append(s.toOwner, m...)
 			s.feed <- m
 		case "send":
-			for err == nil && s.c.busy {
+			for err == nil && s.busy {
 				err = s.look()
 			}
 			b := patterned(max(n, wire.HeaderLen), i)
 			s.toPeer = append(s.toPeer, b...)
-			s.c.send(b)
+			s.busy = true
+			s.p.send(b)
 		case "busy":
 			time.Sleep(d)
 		case "deaf":
@@ -304,16 +306,16 @@ func (s *connSearch) look() error {
 	select {
 	case <-time.After(time.Minute):
 		return fmt.Errorf("nothing happens; %d octets of %d have come", s.received, len(s.toOwner))
-	case w := <-s.c.txDone:
-		s.c.busy = false
+	case w := <-s.p.txDone:
+		s.busy = false
 		return w.err
-	case ch := <-s.c.rx:
+	case ch := <-s.p.rx:
 		if !bytes.HasPrefix(s.toOwner[s.received:], ch.buf[:ch.n]) {
 			return fmt.Errorf("after %d octets the stream is another than was sent", s.received)
 		}
 		s.received += ch.n
 		clear(ch.buf[:cap(ch.buf)])
-		s.c.free <- ch.buf
+		s.p.release(ch.buf)
 		return ch.err
 	}
 }

@@ -43,7 +43,7 @@ func TestUnread(t *testing.T) {
 		}
 	}
 	p := &peer{}
-	p.conns.slots[1].c = &conn{nc: b}
+	p.conns.slots[1].c = &conn{stream: &pumps{nc: b}}
 	now := time.Now()
 	if !p.inputComing(now) || !p.inputComing(now.Add(inputGrace-1)) || p.inputComing(now.Add(inputGrace)) {
 		t.Error("the hold timer does not wait for input that is there, or for ever")
