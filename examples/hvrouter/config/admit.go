@@ -194,10 +194,15 @@ func (a *Admission) link(k *checker, g Guest) {
 	if g.MAC == a.config.Edge.MAC {
 		k.bad(".mac", "%v is the gateway's", g.MAC)
 	}
+	var same []string
 	for name, mac := range a.host.MACs {
 		if mac == g.MAC && name != g.Interface {
-			k.odd(".mac", "%v is the MAC of the host's interface %s", g.MAC, name)
+			same = append(same, name)
 		}
+	}
+	slices.Sort(same)
+	for _, name := range same {
+		k.odd(".mac", "%v is the MAC of the host's interface %s", g.MAC, name)
 	}
 }
 

@@ -104,9 +104,12 @@ func (k *checker) guestPrefixes(path string, g Guest) {
 	for i, t := range g.Transparent {
 		add(fmt.Sprintf(".transparent[%d].address", i), netip.PrefixFrom(t.Address.Addr, t.Address.BitLen()))
 	}
-	for field, n := range map[string]int{".ipv4": len(g.IPv4), ".ipv6": len(g.IPv6), ".routed": len(g.Routed), ".transparent": len(g.Transparent)} {
-		if n > mostPrefixes {
-			k.bad(path+field, "%d of them: want at most %d", n, mostPrefixes)
+	for _, list := range []struct {
+		field string
+		n     int
+	}{{".ipv4", len(g.IPv4)}, {".ipv6", len(g.IPv6)}, {".routed", len(g.Routed)}, {".transparent", len(g.Transparent)}} {
+		if list.n > mostPrefixes {
+			k.bad(path+list.field, "%d of them: want at most %d", list.n, mostPrefixes)
 		}
 	}
 }

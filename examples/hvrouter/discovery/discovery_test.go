@@ -155,3 +155,29 @@ func TestAskers(t *testing.T) {
 		t.Error("left")
 	}
 }
+
+// What was found is the same, in the same order, whatever order maps are gone through in: of two
+// routes to one prefix the one that is not through a gateway counts.
+func TestOrder(t *testing.T) {
+	run := func() string {
+		var f Findings
+		var w Waiting
+		for i := range 8 {
+			p := fmt.Sprintf("203.0.113.%d/32", i)
+			c := route(p, 1, false, 20)
+			f.Route(c, func(int) bool { return false })
+			w.Add(c)
+			c.Metric, c.NextHops[0].Gateway = 2, netip.MustParseAddr("203.0.113.99")
+			f.Route(c, func(int) bool { return false })
+			w.Add(c)
+			f.Seed(netip.MustParseAddr(fmt.Sprintf("203.0.113.%d", 100+i)), 20, noon)
+		}
+		return fmt.Sprint(f.ByLink()(20), f.Seeded(), w.Take(20))
+	}
+	first := run()
+	for range 20 {
+		if again := run(); again != first {
+			t.Fatalf("found %s, and then %s", first, again)
+		}
+	}
+}

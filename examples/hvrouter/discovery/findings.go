@@ -105,6 +105,11 @@ func (f *Findings) add(a netip.Addr, ifindex int, now time.Time) *Address {
 // seen, or is not.
 func (f *Findings) Seed(a netip.Addr, ifindex int, now time.Time) { f.add(a, ifindex, now) }
 
+// compare orders addresses as they were first seen.
+func (f *Findings) compare(a, b netip.Addr) int {
+	return cmp.Compare(f.seen[a].order, f.seen[b].order)
+}
+
 // Seeded returns the addresses that were not seen in this run, by interface.
 func (f *Findings) Seeded() map[int][]netip.Addr {
 	out := map[int][]netip.Addr{}
@@ -112,6 +117,9 @@ func (f *Findings) Seeded() map[int][]netip.Addr {
 		if s.MAC == [6]byte{} {
 			out[s.IfIndex] = append(out[s.IfIndex], a)
 		}
+	}
+	for _, list := range out {
+		slices.SortFunc(list, f.compare)
 	}
 	return out
 }
@@ -124,13 +132,23 @@ func (f *Findings) Addresses() (list []Address) {
 	return list
 }
 
-// Routes returns the foreign routes over each interface.
+// Routes returns the foreign routes over each interface, in no particular order.
 func (f *Findings) Routes() map[int][]netns.FoundRoute {
 	out := map[int][]netns.FoundRoute{}
 	for k, v := range f.routes {
 		out[v.ifindex] = append(out[v.ifindex], netns.FoundRoute{Prefix: k.prefix, Routed: v.routed})
 	}
 	return out
+}
+
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
 }
 
 // ByLink returns a lookup of what was found behind an interface: routes in the order of their
@@ -147,11 +165,11 @@ func (f *Findings) ByLink() func(ifindex int) []guest.Finding {
 	return func(ifindex int) []guest.Finding {
 		out := routes[ifindex]
 		slices.SortFunc(out, func(a, b guest.Finding) int {
-			return cmp.Or(a.Prefix.Addr().Compare(b.Prefix.Addr()), cmp.Compare(a.Prefix.Bits(), b.Prefix.Bits()))
+			return cmp.Or(a.Prefix.Addr().Compare(b.Prefix.Addr()), cmp.Compare(a.Prefix.Bits(), b.Prefix.Bits()), compareBool(a.Routed, b.Routed))
 		})
 		out = slices.CompactFunc(out, func(a, b guest.Finding) bool { return a.Prefix == b.Prefix })
 		addrs := seen[ifindex]
-		slices.SortFunc(addrs, func(a, b netip.Addr) int { return cmp.Compare(f.seen[a].order, f.seen[b].order) })
+		slices.SortFunc(addrs, f.compare)
 		for _, a := range addrs {
 			out = append(out, guest.Finding{Prefix: netip.PrefixFrom(a, a.BitLen())})
 		}

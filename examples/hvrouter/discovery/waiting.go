@@ -1,6 +1,7 @@
 package discovery
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 
@@ -42,9 +43,11 @@ func (w *Waiting) Drop(c fib.LearnChange) {
 	}
 }
 
-// Take removes and returns the routes over an interface.
+// Take removes and returns the routes over an interface, in the order of their prefixes.
 func (w *Waiting) Take(ifindex int) []fib.LearnChange {
-	list := slices.Collect(maps.Values(w.byLink[ifindex]))
+	list := slices.SortedFunc(maps.Values(w.byLink[ifindex]), func(a, b fib.LearnChange) int {
+		return cmp.Or(a.Prefix.Compare(b.Prefix), cmp.Compare(a.Metric, b.Metric))
+	})
 	delete(w.byLink, ifindex)
 	return list
 }

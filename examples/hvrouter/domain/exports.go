@@ -2,6 +2,7 @@ package domain
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -144,11 +145,16 @@ func (x *Exports) Route(k Key, s Standing, now time.Time, fx *ExportEffects) {
 
 // Address reports whether the kernel has an address of ours.
 func (x *Exports) Address(a netip.Addr, present bool, now time.Time, fx *ExportEffects) {
+	var on []*export
 	for _, e := range x.addressed {
 		if e.Announcement.Address == a {
-			e.address = standingOf(present)
-			x.review(e, now, fx)
+			on = append(on, e)
 		}
+	}
+	slices.SortFunc(on, func(a, b *export) int { return a.Prefix.Compare(b.Prefix) })
+	for _, e := range on {
+		e.address = standingOf(present)
+		x.review(e, now, fx)
 	}
 }
 

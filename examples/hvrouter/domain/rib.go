@@ -32,6 +32,19 @@ func (e *Effects) Reset() {
 	*e = Effects{Set: e.Set[:0], Delete: e.Delete[:0], Announce: e.Announce[:0], Withdraw: e.Withdraw[:0]}
 }
 
+// mark returns where the next effects will be, for sort.
+func (e *Effects) mark() [4]int {
+	return [4]int{len(e.Set), len(e.Delete), len(e.Announce), len(e.Withdraw)}
+}
+
+// sort puts the effects since a mark in the order of their prefixes: they came from a map.
+func (e *Effects) sort(from [4]int) {
+	slices.SortStableFunc(e.Set[from[0]:], func(a, b Route) int { return a.Prefix.Compare(b.Prefix) })
+	slices.SortStableFunc(e.Delete[from[1]:], func(a, b Key) int { return a.Prefix.Compare(b.Prefix) })
+	slices.SortFunc(e.Announce[from[2]:], func(a, b Announcement) int { return a.Prefix.Compare(b.Prefix) })
+	slices.SortFunc(e.Withdraw[from[3]:], netip.Prefix.Compare)
+}
+
 // View is the part of a domain's configuration that decides about routes. It is
 // comparable: a reload that leaves it alone leaves every route alone.
 type View struct {
@@ -109,6 +122,7 @@ func (r *RIB) Len() int { return len(r.entries) }
 
 // SetLocals replaces everything that is local.
 func (r *RIB) SetLocals(locals map[netip.Prefix]Local, fx *Effects) {
+	from := fx.mark()
 	for p, e := range r.entries {
 		if _, stays := locals[p]; e.local != nil && !stays {
 			r.change(p, fx, func(e *entry) { e.local = nil })
@@ -117,6 +131,7 @@ func (r *RIB) SetLocals(locals map[netip.Prefix]Local, fx *Effects) {
 	for p, l := range locals {
 		r.change(p, fx, func(e *entry) { e.local = &l })
 	}
+	fx.sort(from)
 }
 
 // SetLearned says that a foreign route is in the table.
@@ -146,9 +161,11 @@ func (r *RIB) SetView(v View, fx *Effects) {
 	}
 	old := r.view
 	r.view = v
+	from := fx.mark()
 	for p, e := range r.entries {
 		fx.diff(old.outcome(p, *e), v.outcome(p, *e))
 	}
+	fx.sort(from)
 }
 
 // Spread reports whether a prefix that is local and remote is one multipath route of both.

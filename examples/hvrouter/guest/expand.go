@@ -86,17 +86,18 @@ func made(t *config.Template, link string, taken bool) config.Guest {
 	return config.Guest{Name: name, Interface: link, Discovery: t.Discovery, Gateway4: t.Gateway4, RA: t.RA, Rate: t.Rate, LocalPref: t.LocalPref}
 }
 
-// link returns the interface of a guest of the inventory, by name or by pattern and MAC.
-func (w World) link(pattern string, mac config.MAC) (fib.Link, bool) {
+// link returns the interface of a guest of the inventory, by name or by pattern and MAC: if several
+// match, the one with the least index, whatever their order is.
+func (w World) link(pattern string, mac config.MAC) (link fib.Link, ok bool) {
 	if !config.IsPattern(pattern) {
 		return w.Link(pattern)
 	}
 	for l := range w.Links {
-		if config.Match(pattern, l.Interface) && Behind(l.MAC, mac) {
-			return l, true
+		if config.Match(pattern, l.Interface) && Behind(l.MAC, mac) && (!ok || l.IfIndex < link.IfIndex) {
+			link, ok = l, true
 		}
 	}
-	return fib.Link{}, false
+	return link, ok
 }
 
 // Behind reports whether an interface's MAC says which guest is behind it: it is the guest's,

@@ -96,3 +96,20 @@ guest-templates:
 		t.Error("the inventory was changed")
 	}
 }
+
+// Of several interfaces that may be a guest's, it is the one with the least index, whatever order
+// they come in.
+func TestExpandSeveral(t *testing.T) {
+	c, err := config.Parse("test", []byte("{router-id: 0.0.1.1, as: 65000, domains: [{name: public, table: 90, guests: true}], edge: {gateway4: 203.0.113.254}}"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := []config.Guest{parse(t, `- {name: vm, interface: "tap*", mac: "52:54:00:00:00:02", ipv4: [203.0.113.2]}`)[0].Guest}
+	links := []fib.Link{{IfIndex: 12, Interface: "tap2"}, {IfIndex: 11, Interface: "tap1"}, {IfIndex: 13, Interface: "tap3"}}
+	for i := range links {
+		links[i].MAC = all[0].MAC
+	}
+	if here := Expand(c, all, Of(links)); len(here) != 1 || here[0].Interface != "tap1" {
+		t.Errorf("%+v", here)
+	}
+}

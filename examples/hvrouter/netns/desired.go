@@ -3,6 +3,7 @@ package netns
 import (
 	"errors"
 	"log/slog"
+	"slices"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
@@ -17,10 +18,35 @@ type desired struct {
 	links  *Links
 
 	static     domain.Static
-	addresses  map[domain.Address]fib.Address
-	neighbors  map[domain.Neighbor]fib.Neighbor
-	persistent map[domain.Key]domain.Route
-	rules      map[fib.Rule]bool
+	addresses  ordered[domain.Address, fib.Address]
+	neighbors  ordered[domain.Neighbor, fib.Neighbor]
+	persistent ordered[domain.Key, domain.Route]
+	rules      ordered[fib.Rule, bool]
+}
+
+// ordered is a map that is gone through in the order in which its keys came: what the kernel is
+// asked for must not depend on chance. The zero value is empty.
+type ordered[K comparable, V any] struct {
+	keys []K
+	of   map[K]V
+}
+
+func (o *ordered[K, V]) set(k K, v V) {
+	if o.of == nil {
+		o.of = map[K]V{}
+	}
+	if _, ok := o.of[k]; !ok {
+		o.keys = append(o.keys, k)
+	}
+	o.of[k] = v
+}
+
+func (o *ordered[K, V]) all(yield func(K, V) bool) {
+	for _, k := range o.keys {
+		if !yield(k, o.of[k]) {
+			return
+		}
+	}
 }
 
 // apply brings about everything that follows from the configuration and the guests,
@@ -50,37 +76,44 @@ func (d *desired) setRoute(route domain.Route) (why string) {
 }
 
 func (d *desired) setSysctls(want map[string]string) {
+	var set, gone []string
 	for path, value := range want {
 		if d.static.Sysctls[path] != value {
-			d.report("sysctl", d.kernel.SetSysctl(fib.Sysctl{Path: path, Value: value}))
+			set = append(set, path)
 		}
 	}
 	for path := range d.static.Sysctls {
 		if _, ok := want[path]; !ok {
-			d.report("sysctl", d.kernel.DeleteSysctl(path))
+			gone = append(gone, path)
 		}
+	}
+	slices.Sort(set)
+	slices.Sort(gone)
+	for _, path := range set {
+		d.report("sysctl", d.kernel.SetSysctl(fib.Sysctl{Path: path, Value: want[path]}))
+	}
+	for _, path := range gone {
+		d.report("sysctl", d.kernel.DeleteSysctl(path))
 	}
 }
 
 // setAddresses sets what is desired and returns what is to be deleted afterwards.
 func (d *desired) setAddresses(want []domain.Address) (drop []fib.Address) {
-	next := make(map[domain.Address]fib.Address, len(want))
+	var next ordered[domain.Address, fib.Address]
+	stays := make(map[fib.Address]bool, len(want)) // also under another name of its interface
 	for _, a := range want {
 		if out, ok := d.links.index.Address(a); ok {
-			next[a] = out
+			next.set(a, out)
+			stays[out] = true
 		}
 	}
-	stays := make(map[fib.Address]bool, len(next)) // also under another name of its interface
-	for _, out := range next {
-		stays[out] = true
-	}
-	for a, old := range d.addresses {
-		if next[a] != old && !stays[old] {
+	for a, old := range d.addresses.all {
+		if next.of[a] != old && !stays[old] {
 			drop = append(drop, old)
 		}
 	}
-	for a, out := range next {
-		if d.addresses[a] != out {
+	for a, out := range next.all {
+		if d.addresses.of[a] != out {
 			d.report("address", d.kernel.SetAddress(out))
 		}
 	}
@@ -91,20 +124,21 @@ func (d *desired) setAddresses(want []domain.Address) (drop []fib.Address) {
 // setNeighbors sets the MACs of guests. One whose address has another MAC now is
 // overwritten by it.
 func (d *desired) setNeighbors(want []domain.Neighbor) {
-	next, addrs := make(map[domain.Neighbor]fib.Neighbor, len(want)), make(map[fib.Neighbor]bool, len(want))
+	var next ordered[domain.Neighbor, fib.Neighbor]
+	addrs := make(map[fib.Neighbor]bool, len(want))
 	for _, n := range want {
 		if out, ok := d.links.index.Neighbor(n); ok {
-			next[n] = out
+			next.set(n, out)
 			addrs[fib.Neighbor{IfIndex: out.IfIndex, Addr: out.Addr}] = true
 		}
 	}
-	for n, old := range d.neighbors {
-		if next[n] != old && !addrs[fib.Neighbor{IfIndex: old.IfIndex, Addr: old.Addr}] {
+	for n, old := range d.neighbors.all {
+		if next.of[n] != old && !addrs[fib.Neighbor{IfIndex: old.IfIndex, Addr: old.Addr}] {
 			d.report("neighbor", d.kernel.DeleteNeighbor(old))
 		}
 	}
-	for n, out := range next {
-		if d.neighbors[n] != out {
+	for n, out := range next.all {
+		if d.neighbors.of[n] != out {
 			d.report("neighbor", d.kernel.SetNeighbor(out))
 		}
 	}
@@ -112,15 +146,15 @@ func (d *desired) setNeighbors(want []domain.Neighbor) {
 }
 
 func (d *desired) setPersistent(want []domain.Route) {
-	next := make(map[domain.Key]domain.Route, len(want))
+	var next ordered[domain.Key, domain.Route]
 	for _, route := range want {
-		next[route.Key] = route
-		if old, ok := d.persistent[route.Key]; !ok || !old.Equal(route) {
+		next.set(route.Key, route)
+		if old, ok := d.persistent.of[route.Key]; !ok || !old.Equal(route) {
 			d.setRoute(route)
 		}
 	}
-	for k := range d.persistent {
-		if _, ok := next[k]; !ok {
+	for k := range d.persistent.all {
+		if _, ok := next.of[k]; !ok {
 			d.report("route", d.kernel.DeleteRoute(peering.Key(k)))
 		}
 	}
@@ -128,22 +162,22 @@ func (d *desired) setPersistent(want []domain.Route) {
 }
 
 func (d *desired) setRules(want []domain.Rule) {
-	next := make(map[fib.Rule]bool, len(want))
+	var next ordered[fib.Rule, bool]
 	for _, rule := range want {
 		out := peering.Rule(rule)
-		next[out] = true
-		if !d.rules[out] {
+		next.set(out, true)
+		if !d.rules.of[out] {
 			d.report("rule", d.kernel.SetRule(out))
 		}
 	}
-	for rule := range d.rules {
-		if !next[rule] {
+	for rule := range d.rules.all {
+		if !next.of[rule] {
 			d.report("rule", d.kernel.DeleteRule(rule))
 		}
 	}
-	if len(d.rules) == 0 {
+	if len(d.rules.keys) == 0 {
 		for _, rule := range peering.KernelRules() {
-			if !next[rule] {
+			if !next.of[rule] {
 				d.report("rule", d.kernel.SetRuleAbsent(rule))
 			}
 		}

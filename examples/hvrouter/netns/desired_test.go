@@ -2,6 +2,7 @@ package netns
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -121,5 +122,28 @@ func TestDesired(t *testing.T) {
 	d.setRules([]domain.Rule{{Priority: 8, Table: 90}})
 	if calls := k.take(); with(calls, "rule 8") != 1 || with(calls, "unrule 7") != 1 || len(calls) != 2 {
 		t.Errorf("another rule: %q", calls)
+	}
+}
+
+// The kernel is asked in the same order whenever the same is wanted, and the same was before.
+func TestOrder(t *testing.T) {
+	run := func() []string {
+		b, c := newBed(t, "hv1.yaml")
+		for i, name := range []string{"a.public", "b.public", "a.private", "b.private", "loopback", "vm1", "vm2"} {
+			b.SetLink(up(10+i, name))
+		}
+		b.Apply(Guests{List: c.Guests[:2]})
+		drop := b.Apply(Guests{})
+		b.DeleteAddresses(drop)
+		return append(b.kernel.calls, fmt.Sprint(recount(b.links, nil, nil, true)))
+	}
+	first := run()
+	if len(first) < 100 {
+		t.Fatalf("%d calls", len(first))
+	}
+	for range 20 {
+		if again := run(); !slices.Equal(again, first) {
+			t.Fatalf("asked %q, and then %q", first, again)
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package netns
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 
@@ -24,9 +25,9 @@ func recount(known *Links, links []fib.Link, addresses []host.Address, read bool
 	if read {
 		events = append(events, recountAddresses(known, there, addresses)...)
 	}
-	for index, l := range known.byIndex {
+	for _, index := range slices.Sorted(maps.Keys(known.byIndex)) {
 		if !there[index] {
-			events = append(events, fib.Event{Kind: fib.EventLinkGone, Link: l})
+			events = append(events, fib.Event{Kind: fib.EventLinkGone, Link: known.byIndex[index]})
 		}
 	}
 	return events
@@ -46,8 +47,8 @@ func recountAddresses(known *Links, there map[int]bool, addresses []host.Address
 		}
 		events = append(events, fib.Event{Kind: fib.EventAddress, Link: fib.Link{IfIndex: a.Link}, Addr: a.Prefix, Scope: scope, Permanent: a.Permanent})
 	}
-	for index, addrs := range known.addrs {
-		for p := range addrs {
+	for _, index := range slices.Sorted(maps.Keys(known.addrs)) {
+		for _, p := range slices.SortedFunc(maps.Keys(known.addrs[index]), netip.Prefix.Compare) {
 			if there[index] && !seen[index][p] {
 				events = append(events, fib.Event{Kind: fib.EventAddress, Link: fib.Link{IfIndex: index}, Addr: p, Gone: true})
 			}

@@ -57,7 +57,7 @@ func New(c Config) *Namespace {
 	}
 	links := newLinks()
 	return &Namespace{name: c.NetNS, path: c.Path, log: log, kernel: c.Kernel, vrfs: c.VRFs, links: &links,
-		desired: desired{log: log, kernel: c.Kernel, links: &links, persistent: map[domain.Key]domain.Route{}, rules: map[fib.Rule]bool{}},
+		desired: desired{log: log, kernel: c.Kernel, links: &links},
 		shield:  shield{log: log, firewall: c.Firewall},
 		roles:   roles{detached: map[int]bool{}},
 		events:  c.Kernel.Watch(fib.WatchOptions{Buffer: eventBuffer})}

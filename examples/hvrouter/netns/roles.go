@@ -69,6 +69,7 @@ func interfaces(l *Links) []domain.Interface {
 			for a, is := range l.addrs[index] {
 				list = append(list, domain.InterfaceAddress{Prefix: a, Global: is.global, Permanent: is.permanent})
 			}
+			slices.SortFunc(list, func(a, b domain.InterfaceAddress) int { return a.Prefix.Compare(b.Prefix) })
 			return list
 		}})
 	}
