@@ -56,8 +56,7 @@ func (e *Edge) NoTarget(p netip.Prefix) {
 // answer to a probe for another guest's; with proxy_arp it answers the rest of what they
 // ask. That and the responder never answer the same question: see domain.Sysctls.
 func (e *Edge) answer(c *config.Config, p guest.Port, mac [6]byte) error {
-	rate, known := float64(p.Rate), append(domain.GuestNeighbours(p.Guest), p.Heard...)
-	if len(p.IPv4) > 0 || p.Discovery.Has(config.IPv4) {
+	if hasIPv4(p.Guest) {
 		if c.Edge.ARP == "responder" {
 			if err := netns.Do(e.config.NetNS, func() error { return endProxyARP(p.Interface) }); err != nil {
 				return err
@@ -66,8 +65,7 @@ func (e *Edge) answer(c *config.Config, p guest.Port, mac [6]byte) error {
 				e.proxied[p.Interface] = time.Now()
 			}
 		}
-		if err := e.responder.SetGuest(p.Link.IfIndex, arp.Guest{MAC: arp.MAC(p.MAC), Router: arp.MAC(mac), Addresses: own(c, p.Guest),
-			Gateway: domain.Gateway4(c, p.Guest), Known: known, KernelProxy: c.Edge.ARP == "kernel", KernelUntil: e.proxied[p.Interface], KernelHears: c.Firewall.Off, Rate: rate, Burst: rate}); err != nil {
+		if err := e.responder.SetGuest(p.Link.IfIndex, arpGuest(c, p, mac, e.proxied[p.Interface])); err != nil {
 			return err
 		}
 	} else {
@@ -77,9 +75,29 @@ func (e *Edge) answer(c *config.Config, p guest.Port, mac [6]byte) error {
 		e.proxy.RemoveGuest(p.Link.IfIndex)
 		return nil
 	}
-	return e.proxy.SetGuest(p.Link.IfIndex, ndp.Guest{MAC: ndp.MAC(p.MAC), Router: ndp.MAC(mac), Source: gateway6, Addresses: domain.GuestOwn(p.Guest),
-		AnswerSource: !c.Firewall.Off, Known: known, Rate: rate, Burst: rate})
+	return e.proxy.SetGuest(p.Link.IfIndex, ndpGuest(c, p, mac))
 }
+
+// hasIPv4 reports whether a guest has IPv4, or may be found to have.
+func hasIPv4(g config.Guest) bool { return len(g.IPv4) > 0 || g.Discovery.Has(config.IPv4) }
+
+// arpGuest returns what answers to a guest's ARP requests depend on; kernelUntil is when the
+// kernel's proxy_arp has ended, if it has.
+func arpGuest(c *config.Config, p guest.Port, mac [6]byte, kernelUntil time.Time) arp.Guest {
+	rate := float64(p.Rate)
+	return arp.Guest{MAC: arp.MAC(p.MAC), Router: arp.MAC(mac), Addresses: own(c, p.Guest), Gateway: domain.Gateway4(c, p.Guest), Known: known(p),
+		KernelProxy: c.Edge.ARP == "kernel", KernelUntil: kernelUntil, KernelHears: c.Firewall.Off, Rate: rate, Burst: rate}
+}
+
+// ndpGuest returns what answers to a guest's neighbour solicitations depend on.
+func ndpGuest(c *config.Config, p guest.Port, mac [6]byte) ndp.Guest {
+	rate := float64(p.Rate)
+	return ndp.Guest{MAC: ndp.MAC(p.MAC), Router: ndp.MAC(mac), Source: gateway6, Addresses: domain.GuestOwn(p.Guest),
+		AnswerSource: !c.Firewall.Off, Known: known(p), Rate: rate, Burst: rate}
+}
+
+// known are the addresses of a guest that the kernel has as neighbours.
+func known(p guest.Port) []netip.Addr { return append(domain.GuestNeighbours(p.Guest), p.Heard...) }
 
 // own is what a guest may speak as. Where the responder answers, one whose addresses are
 // to be found may ask before they are.
@@ -96,7 +114,7 @@ func (e *Edge) Silence(p guest.Port) { e.responder.RemoveGuest(p.Link.IfIndex) }
 
 // Known has a guest's questions from more addresses than its own left to the kernel.
 func (e *Edge) Known(p guest.Port) {
-	e.proxy.SetKnown(p.Link.IfIndex, append(domain.GuestNeighbours(p.Guest), p.Heard...))
+	e.proxy.SetKnown(p.Link.IfIndex, known(p))
 }
 
 // Heard waits for guests that ask for their gateway from other addresses than their own,
