@@ -2,14 +2,12 @@ package daemon
 
 import (
 	"context"
-	"fmt"
 	"net/netip"
 	"os"
 	"slices"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
-	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/journal"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/netns"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/show"
@@ -106,16 +104,12 @@ func (d backend) Neighbours() ([]api.Neighbour, error) {
 
 // Status implements [api.Backend].
 func (d backend) Status() (s api.Status) {
-	d.ask(func(r *router) {
-		s = api.Status{PID: os.Getpid(), Started: d.started, Restarted: d.again, Converged: r.converged,
-			Config: d.opt.ConfigFile, Reloaded: r.reloaded, NotOnLink: r.offLink}
-		s.NotAnnounced, s.Withdrawn = notAnnounced(r)
-	})
+	d.ask(func(r *router) { s = r.status() })
+	s.PID, s.Started, s.Restarted, s.Config = os.Getpid(), d.started, d.again, d.opt.ConfigFile
 	s.Missing, _ = d.sessions.Missing()
 	s.Namespaces = map[string]string{}
 	for _, n := range d.router.namespaces {
-		k := n.Kernel().Stats()
-		s.Writes += k.Adds + k.Replaces + k.Deletes + k.ObjectWrites + k.RuleWrites
+		s.Writes += writes(n.Kernel())
 		if n.NetNS() != "" {
 			s.Namespaces[string(n.NetNS())] = n.NameState().String()
 		}
@@ -148,48 +142,22 @@ func (d backend) Put(guests []config.Entry) error {
 	if c == nil {
 		return context.Canceled
 	}
-	h := facts(d.log, c)
-	return d.inventory.change(d.ctx, func(r *router, in *guest.Inventory) error {
-		in.Use(r.cfg.Admission(h))
-		return in.Put(guests...)
-	})
+	return d.inventory.change(d.ctx, put(guests, facts(d.log, c)))
 }
 
 // Remove implements [api.Backend].
 func (d backend) Remove(name string) error {
-	return d.inventory.change(d.ctx, func(_ *router, in *guest.Inventory) error {
-		if !in.Knows(name) {
-			return fmt.Errorf("guest %s: %w", name, api.ErrNotFound)
-		}
-		return in.Remove(name)
-	})
+	return d.inventory.change(d.ctx, remove(name))
 }
 
 // Move implements [api.Backend].
 func (d backend) Move(name string, m api.Move) error {
-	return d.inventory.change(d.ctx, func(_ *router, in *guest.Inventory) error { return move(in, name, m) })
+	return d.inventory.change(d.ctx, moves(name, m))
 }
 
 // Reload implements [api.Backend].
 func (d backend) Reload(opt api.ReloadOptions) (api.Reload, error) {
 	return d.reloader.reload(d.ctx, opt)
-}
-
-// move changes a guest of any source: one that came from a file is taken over by the API until
-// the file says otherwise.
-func move(in *guest.Inventory, name string, m api.Move) error {
-	g, source, ok := in.Find(name)
-	if !ok {
-		return fmt.Errorf("guest %s: %w", name, api.ErrNotFound)
-	}
-	if m.LocalPref != nil {
-		g.LocalPref = *m.LocalPref
-	}
-	if m.Down != nil {
-		g.Down = *m.Down
-	}
-	in.Change(source, g)
-	return nil
 }
 
 // Drops implements [api.Backend].

@@ -151,7 +151,8 @@ func TestAskers(t *testing.T) {
 		}
 		return list
 	}
-	b.onAskers([]ndp.Sender{sender(20, 1), sender(99, 1)}, now)
+	b.router.now = func() time.Time { return now }
+	b.onAskers([]ndp.Sender{sender(20, 1), sender(99, 1)})
 	if got := b.firewalls[b.home()].last.Guests[0].Neighbors; !slices.Contains(got, sender(20, 1).Addr) {
 		t.Errorf("the firewall lets %v in", got)
 	}
@@ -163,15 +164,17 @@ func TestAskers(t *testing.T) {
 		}
 		return n
 	}
-	b.onAskers(flood(200), now)
+	b.onAskers(flood(200))
 	if n := asked(); n != maxAddresses {
 		t.Errorf("%d neighbours after a flood, want %d", n, maxAddresses)
 	}
-	b.onAskers([]ndp.Sender{sender(20, 250)}, now.Add(9*time.Second))
+	now = now.Add(9 * time.Second)
+	b.onAskers([]ndp.Sender{sender(20, 250)})
 	if got := b.askers.Of(20); slices.Contains(got, sender(20, 250).Addr) {
 		t.Errorf("taken beyond the rate: %v", got)
 	}
-	b.onAskers([]ndp.Sender{sender(20, 250)}, now.Add(11*time.Second))
+	now = now.Add(2 * time.Second)
+	b.onAskers([]ndp.Sender{sender(20, 250)})
 	if got := b.askers.Of(20); len(got) != maxAddresses || !slices.Contains(got, sender(20, 250).Addr) || slices.Contains(got, sender(20, 1).Addr) {
 		t.Errorf("not the newest: %v", got)
 	}

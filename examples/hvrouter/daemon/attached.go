@@ -16,14 +16,15 @@ type attached struct {
 	common config.Edge // what they have in common, as they were served last
 }
 
-// byLink returns the guest behind an interface.
-func (a *attached) byLink(ifindex int) (guest.Port, bool) {
+// byLink returns the guest behind an interface, the first by name if there are several for
+// a moment.
+func (a *attached) byLink(ifindex int) (first guest.Port, ok bool) {
 	for _, p := range a.ports {
-		if p.Link.IfIndex == ifindex {
-			return p, true
+		if p.Link.IfIndex == ifindex && (!ok || p.Name < first.Name) {
+			first, ok = p, true
 		}
 	}
-	return guest.Port{}, false
+	return first, ok
 }
 
 // sorted returns the guests in the order of their names.

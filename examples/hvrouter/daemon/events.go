@@ -1,19 +1,45 @@
 package daemon
 
 import (
+	"cmp"
 	"iter"
+	"maps"
 	"net/netip"
-	"time"
+	"slices"
 
+	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
 	eg "github.com/hyperfib/hyperfib/examples/hvrouter/edge"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/failover"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/netns"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/sessions"
 	"github.com/hyperfib/hyperfib/fib"
 	"github.com/hyperfib/hyperfib/ndp"
 )
+
+// observe takes the kernel's events of one namespace and passes on what BFD needs of them; the
+// caller refreshes if dirty is set afterwards.
+func (r *router) observe(p *netns.Namespace, events []fib.Event) {
+	for _, e := range events {
+		switch e.Kind {
+		case fib.EventLink:
+			r.failover.Link(p.NetNS().Path(), e.Link, false)
+		case fib.EventLinkGone:
+			r.failover.Link(p.NetNS().Path(), e.Link, true)
+		}
+	}
+	r.onKernel(p, events)
+}
+
+// onEvents takes the kernel's events of one namespace, and brings everything in line.
+func (r *router) onEvents(p *netns.Namespace, events []fib.Event) {
+	r.observe(p, p.Complete(events))
+	if r.dirty {
+		r.refresh()
+	}
+}
 
 // onKernel takes the kernel's events of one namespace; the caller refreshes if dirty is set
 // afterwards.
@@ -47,7 +73,7 @@ func (r *router) onKernel(p *netns.Namespace, events []fib.Event) {
 
 // onLoopback takes whether the address is there that announcements need.
 func (r *router) onLoopback(p *netns.Namespace, a netip.Addr) {
-	for _, g := range r.domains {
+	for g := range r.all {
 		if g.namespace == p {
 			r.announcements.address(g, a, p.HasAddress(a))
 		}
@@ -74,7 +100,7 @@ func (r *router) onLink(p *netns.Namespace, link fib.Link) {
 			r.linkLocals = true // its addresses may have come before its name
 			r.reset(p, link.Interface)
 		}
-		for _, g := range r.domains { // routes that waited for the interface
+		for g := range r.all { // routes that waited for the interface
 			if g.namespace != p {
 				continue
 			}
@@ -100,7 +126,8 @@ func (r *router) onCarrier(ifindex int) {
 
 // onRoutes takes how routes of a namespace stand in the kernel.
 func (r *router) onRoutes(p *netns.Namespace, changes []fib.RouteChange) {
-	for _, g := range r.domains {
+	changes = slices.DeleteFunc(changes, func(c fib.RouteChange) bool { return c.Synced })
+	for g := range r.all {
 		if g.namespace != p {
 			continue
 		}
@@ -159,10 +186,11 @@ func (r *router) serves(ifindex int) bool {
 	return here || r.cfg.Template(name) != nil
 }
 
-// onLearned takes foreign routes of one domain's table; synced reports that those are known which
-// were there.
-func (r *router) onLearned(g *routing, changes []fib.LearnChange, synced bool) {
-	r.learn(g, changes)
+// onLearned takes foreign routes of one domain's table.
+func (r *router) onLearned(g *routing, changes []fib.LearnChange) {
+	isSynced := func(c fib.LearnChange) bool { return c.Synced } // those are known that were there
+	synced := slices.ContainsFunc(changes, isSynced)
+	r.learn(g, slices.DeleteFunc(changes, isSynced))
 	if r.dirty {
 		r.refresh() // guests have other addresses, found by these routes
 	}
@@ -199,10 +227,17 @@ func (r *router) onPaths(g *routing, u sessions.Update) {
 	}
 }
 
+// onDead takes which next hops of a domain are dead, and returns its prefixes, whose paths come
+// once more.
+func (r *router) onDead(g *routing, dead failover.Dead) []netip.Prefix {
+	g.dead = dead
+	return slices.Collect(g.rib.Prefixes)
+}
+
 // onSightings takes what was seen of addresses that guests send from.
 func (r *router) onSightings(list []eg.Sighting) {
 	for _, s := range list {
-		log, changed := r.findings.Sighting(s, time.Now())
+		log, changed := r.findings.Sighting(s, r.now())
 		r.dirty = r.dirty || changed
 		if log {
 			name, _ := r.home().Links().Name(s.IfIndex)
@@ -216,11 +251,11 @@ func (r *router) onSightings(list []eg.Sighting) {
 
 // onAskers takes addresses that asked for the gateway and that the kernel does not know. Those that
 // are taken become its neighbours, and are left to it from then on.
-func (r *router) onAskers(list []ndp.Sender, now time.Time) {
+func (r *router) onAskers(list []ndp.Sender) {
 	changed := map[int]bool{}
 	for _, s := range list {
 		p, ok := r.attached.byLink(s.IfIndex)
-		if ok && domain.Permanent(p.Guest) && !r.cfg.Firewall.Off && r.askers.Add(s.IfIndex, s.Addr, now) {
+		if ok && domain.Permanent(p.Guest) && !r.cfg.Firewall.Off && r.askers.Add(s.IfIndex, s.Addr, r.now()) {
 			changed[s.IfIndex] = true
 		}
 	}
@@ -228,7 +263,7 @@ func (r *router) onAskers(list []ndp.Sender, now time.Time) {
 		return
 	}
 	r.refresh()
-	for ifindex := range changed {
+	for _, ifindex := range slices.Sorted(maps.Keys(changed)) {
 		if p, ok := r.attached.byLink(ifindex); ok {
 			p.Heard = r.askers.Of(ifindex)
 			r.edge.Known(p)
@@ -265,11 +300,18 @@ func (r *router) adoptFound(routes iter.Seq[fib.RouteStatus]) {
 	if len(discovers) == 0 {
 		return
 	}
+	var found []fib.RouteStatus
 	for s := range routes {
 		host := s.State == fib.StateStale && s.Table == d.Table.ID && s.Prefix.IsSingleIP() && len(s.NextHops) == 1 && !s.NextHops[0].Gateway.IsValid()
 		if host && discovers[s.NextHops[0].IfIndex] {
-			r.findings.Seed(s.Prefix.Addr(), s.NextHops[0].IfIndex, r.now())
+			found = append(found, s)
 		}
+	}
+	slices.SortFunc(found, func(a, b fib.RouteStatus) int {
+		return cmp.Or(a.Prefix.Compare(b.Prefix), cmp.Compare(a.Metric, b.Metric))
+	})
+	for _, s := range found {
+		r.findings.Seed(s.Prefix.Addr(), s.NextHops[0].IfIndex, r.now())
 	}
 }
 
@@ -277,14 +319,17 @@ func (r *router) adoptFound(routes iter.Seq[fib.RouteStatus]) {
 // has two answers. (The other way round, Serve ends the kernel's.)
 func (r *router) handOverARP(next config.Edge) {
 	if r.cfg.Edge.ARP == "responder" && next.ARP != "responder" {
-		for _, p := range r.attached.ports {
+		for _, p := range r.attached.sorted() {
 			r.edge.Silence(p)
 		}
 	}
 }
 
-// reload makes another configuration the one that counts.
-func (r *router) reload(c *config.Config, h config.Host) {
+// reload makes another configuration the one that counts; changes are what it does.
+func (r *router) reload(c *config.Config, h config.Host, changes []api.Change) {
+	for _, change := range changes {
+		r.log.Info("reload changes", "event", "reload-change", "change", change.Text)
+	}
 	r.handOverARP(c.Edge)
 	r.adopt(c)
 	r.logRefused(admit(&r.guests, c, h))

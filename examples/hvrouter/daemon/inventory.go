@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -35,10 +34,8 @@ func newInventory(log *slog.Logger, c *config.Config, l loop, r *router) *invent
 // load reads everything for the first time.
 func (v *inventory) load(ctx context.Context, c *config.Config) {
 	r := v.router
-	r.unread = unread{directory: c.Inventory.Directory != "", state: true}
-	r.guests.Use(c.Admission(facts(v.log, c)))
-	r.logRefused(r.guests.Replace(guest.FromConfig, c.Entries()))
-	r.onInventory(v.reader.read(ctx, true))
+	h := facts(v.log, c)
+	r.firstInventory(h, v.reader.read(ctx, true))
 	if what := r.unread.String(); what != "" {
 		v.log.Error("not read yet: routes of an earlier run stay as they are", "event", "inventory-unread", "what", what)
 	}
@@ -102,20 +99,16 @@ const askTime = 5 * time.Second
 
 // change changes guests that came over the API, and brings everything in line. It writes the
 // state file first: what would not outlive a restart is not done. Changes wait for each other.
-func (v *inventory) change(ctx context.Context, do func(*router, *guest.Inventory) error) error {
+func (v *inventory) change(ctx context.Context, do guestChange) error {
 	v.changing.Lock()
 	defer v.changing.Unlock()
 	r := v.router
 	var write func(context.Context) error
 	err := context.Canceled
 	v.loop.do(ctx, func() {
-		if r.unread.state {
-			err = errors.New("the state file has not been read yet")
-			return
-		}
-		next := r.guests.Clone()
-		if err = do(r, next); err == nil {
-			write = v.store.Queue(next.FromAPI())
+		var next []config.Guest
+		if next, err = r.tryChange(do); err == nil {
+			write = v.store.Queue(next)
 		}
 	})
 	if err != nil {
@@ -126,13 +119,11 @@ func (v *inventory) change(ctx context.Context, do func(*router, *guest.Inventor
 	err = write(writing)
 	v.loop.do(ctx, func() {
 		if err == nil {
-			err = do(r, &r.guests)
+			err = r.change(do)
 		}
 		if err != nil {
 			v.store.Queue(r.guests.FromAPI()) // as it is
-			return
 		}
-		r.refresh()
 	})
 	if err == nil {
 		v.settle(writing)

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"os"
+	"time"
 
 	"github.com/hyperfib/hyperfib/bfd"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
@@ -72,47 +73,37 @@ func (m *opened) close() {
 // begin makes the router, has it read the kernel and adopt what an earlier run left, and sets
 // everything that follows from the configuration.
 func (d *Daemon) begin(t *tasks, c *config.Config, m opened) error {
-	kernels := map[string]failover.Kernel{}
-	for _, n := range m.namespaces {
-		kernels[n.NetNS().Path()] = n.Kernel()
-	}
-	d.failover = failover.New(failover.Config{Log: d.log, Kernels: kernels, Paths: d.sessions, Service: m.bfd})
+	d.failover = newFailover(d.log, time.Now, m.namespaces, d.sessions, m.bfd)
 	if m.bfd != nil {
 		t.start("BFD", m.bfd.Run)
 		t.start("", func(ctx context.Context) error { m.process.Supervise(ctx); return nil })
 	}
-	r := newRouter(d.log, c, m.edge, m.namespaces...)
+	r := newRouter(d.log, time.Now, c, m.edge, m.namespaces...)
 	r.failover = d.failover
 	d.router = r
-	d.pumps = &pumps{loop: d.loop, router: r, sessions: d.sessions, failover: d.failover}
+	d.pumps = &pumps{loop: d.loop, router: r, sessions: d.sessions}
 	t.start("sightings", d.pumps.sightings)
 	t.start("askers", d.pumps.askers)
 	for _, n := range m.namespaces {
-		if err := n.FirstReading(t.ctx, func(events []fib.Event) { d.pumps.observe(n, events) }); err != nil {
+		if err := n.FirstReading(t.ctx, func(events []fib.Event) { r.observe(n, events) }); err != nil {
 			return t.ended(err)
 		}
 		d.again = d.again || n.Continues()
 	}
-	return d.beginRouting(t, c)
+	return d.beginRouting(t, c, m.edge)
 }
 
 // beginRouting makes speakers and BFD sessions and sets everything that follows from the
 // configuration.
-func (d *Daemon) beginRouting(t *tasks, c *config.Config) error {
+func (d *Daemon) beginRouting(t *tasks, c *config.Config, e edge) error {
 	r := d.router
-	for i, dom := range c.Domains {
-		m, err := d.sessions.Add(c, dom, r.at(dom.NetNS))
-		if err != nil {
-			return err
-		}
-		r.addDomain(i, m)
+	if err := r.addDomains(d.sessions); err != nil {
+		return err
 	}
 	d.inventory = newInventory(d.log, c, d.loop, r)
 	d.inventory.load(t.ctx, c)
-	r.adoptEarlierRun()
-	r.linkLocals = false // the sessions are configured below, for the first time
-	r.refresh()
-	t.start("edge", r.edge.Run) // now that it serves all guests that are here
+	r.begin()
+	t.start("edge", e.Run) // now that it serves all guests that are here
 	r.configureSessions()
 	t.start("", func(ctx context.Context) error { return d.sessions.Run(ctx, d.pumps) })
 	d.failover.Configure(c)

@@ -24,11 +24,16 @@ type announcer interface {
 	Drain([]domain.Announcement)
 }
 
-// edge is what the daemon uses of an [eg.Edge], the side towards the guests.
+// edge is an [eg.Edge], the side towards the guests, with its sockets.
 type edge interface {
+	Edge
 	// Run serves until ctx ends. Close closes what Run has not.
 	Run(context.Context) error
 	Close()
+}
+
+// Edge is what the daemon uses of the side towards the guests.
+type Edge interface {
 	// Sightings waits for addresses that guests send from, Heard for those that asked for the
 	// gateway. An error is the end.
 	Sightings(context.Context) ([]eg.Sighting, error)
@@ -58,4 +63,7 @@ type edge interface {
 	Overlays(c *config.Config, index func(name string) (int, bool), vteps []netip.Addr)
 }
 
-var _ edge = (*eg.Edge)(nil)
+var (
+	_ edge = (*eg.Edge)(nil)
+	_ Edge = (*eg.Answers)(nil)
+)

@@ -3,7 +3,6 @@ package daemon
 import (
 	"context"
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
@@ -20,13 +19,13 @@ type pumps struct {
 	loop     loop
 	router   *router
 	sessions *sessions.Speakers
-	failover *failover.Monitor
 }
 
 var _ sessions.Sink = (*pumps)(nil)
 
 // start starts the pumps of a configuration, but for those of BGP and BFD.
 func (p *pumps) start(t *tasks, c *config.Config) {
+	p.router.announceComplete()
 	for _, n := range p.router.namespaces {
 		t.start("kernel events", func(ctx context.Context) error { return p.kernel(ctx, n) })
 		routes := n.WatchRoutes()
@@ -35,54 +34,44 @@ func (p *pumps) start(t *tasks, c *config.Config) {
 	}
 	t.start("firewall", p.repairFirewalls)
 	for _, d := range c.Domains {
-		g := p.router.domains[d.Name]
-		if d.Redistributes() {
+		if g := p.router.domains[d.Name]; d.Redistributes() {
 			t.start("learning "+d.Name, func(ctx context.Context) error { return p.learned(ctx, g) })
-		} else {
-			p.router.announcements.complete(g)
 		}
 	}
 	t.start("memory", p.trimMemory)
 }
 
-// observe takes kernel events before the loop runs, or on it.
-func (p *pumps) observe(n *netns.Namespace, events []fib.Event) {
-	for _, e := range events {
-		switch e.Kind {
-		case fib.EventLink:
-			p.failover.Link(n.NetNS().Path(), e.Link, false)
-		case fib.EventLinkGone:
-			p.failover.Link(n.NetNS().Path(), e.Link, true)
-		}
-	}
-	p.router.onKernel(n, events)
-}
-
 // kernel brings the kernel's events. Loss of carrier goes to BGP first: it ends sessions whatever
 // the loop is busy with (R45).
 func (p *pumps) kernel(ctx context.Context, n *netns.Namespace) error {
-	var carriers netns.Carriers
+	c := carriers{sessions: p.sessions, netns: n.NetNS()}
 	for {
 		events, err := n.Next(ctx)
 		if err != nil {
 			return err
 		}
-		carriers.Take(events, func(name string, up bool) {
-			if up {
-				p.sessions.LinkUp(n.NetNS(), name)
-			} else {
-				p.sessions.LinkDown(n.NetNS(), name)
-			}
-		})
-		if !p.loop.do(ctx, func() {
-			p.observe(n, n.Complete(events))
-			if p.router.dirty {
-				p.router.refresh()
-			}
-		}) {
+		c.take(events)
+		if !p.loop.do(ctx, func() { p.router.onEvents(n, events) }) {
 			return nil
 		}
 	}
+}
+
+// carriers ends the sessions over interfaces of a namespace that have lost their carrier.
+type carriers struct {
+	netns.Carriers
+	sessions *sessions.Speakers
+	netns    config.NetNS
+}
+
+func (c *carriers) take(events []fib.Event) {
+	c.Take(events, func(name string, up bool) {
+		if up {
+			c.sessions.LinkUp(c.netns, name)
+		} else {
+			c.sessions.LinkDown(c.netns, name)
+		}
+	})
 }
 
 // changesAtOnce is how many routes the loop takes at a time: enough to be worth the switch, few
@@ -98,8 +87,7 @@ func (p *pumps) routes(ctx context.Context, n *netns.Namespace, w netns.RouteCha
 		if err != nil {
 			return err
 		}
-		changes := slices.DeleteFunc(buf[:k], func(c fib.RouteChange) bool { return c.Synced })
-		if !p.loop.do(ctx, func() { p.router.onRoutes(n, changes) }) {
+		if !p.loop.do(ctx, func() { p.router.onRoutes(n, buf[:k]) }) {
 			return nil
 		}
 	}
@@ -107,7 +95,7 @@ func (p *pumps) routes(ctx context.Context, n *netns.Namespace, w netns.RouteCha
 
 // learned brings foreign routes of a domain's table.
 func (p *pumps) learned(ctx context.Context, g *routing) error {
-	l := g.namespace.Kernel().Learn(fib.Filter{Tables: []uint32{g.table}})
+	l := g.learner()
 	defer l.Close()
 	buf := make([]fib.LearnChange, changesAtOnce)
 	for {
@@ -115,9 +103,7 @@ func (p *pumps) learned(ctx context.Context, g *routing) error {
 		if err != nil {
 			return err
 		}
-		synced := slices.ContainsFunc(buf[:k], func(c fib.LearnChange) bool { return c.Synced })
-		changes := slices.DeleteFunc(buf[:k], func(c fib.LearnChange) bool { return c.Synced })
-		if !p.loop.do(ctx, func() { p.router.onLearned(g, changes, synced) }) {
+		if !p.loop.do(ctx, func() { p.router.onLearned(g, buf[:k]) }) {
 			return nil
 		}
 	}
@@ -130,11 +116,7 @@ func (p *pumps) Paths(ctx context.Context, domain string, u sessions.Update) {
 
 // Dead implements [sessions.Sink].
 func (p *pumps) Dead(ctx context.Context, domain string, dead failover.Dead) (prefixes []netip.Prefix) {
-	p.loop.do(ctx, func() {
-		g := p.router.domains[domain]
-		g.dead = dead
-		prefixes = slices.Collect(g.rib.Prefixes)
-	})
+	p.loop.do(ctx, func() { prefixes = p.router.onDead(p.router.domains[domain], dead) })
 	return prefixes
 }
 
@@ -159,7 +141,7 @@ func (p *pumps) askers(ctx context.Context) error {
 		if err != nil {
 			return nil // ctx has ended
 		}
-		p.loop.do(ctx, func() { p.router.onAskers(list, time.Now()) })
+		p.loop.do(ctx, func() { p.router.onAskers(list) })
 		if pause(ctx, askerPause) != nil {
 			return nil
 		}

@@ -34,9 +34,8 @@ func (r *router) refresh() {
 	r.started = true
 	drop := r.applyNamespaces(here)
 	r.targets.answerFor(here, r.guestDomain())
-	for _, name := range r.order {
-		g := r.domains[name]
-		g.rib.SetLocals(g.namespace.Locals(name), &r.fx)
+	for g := range r.all {
+		g.rib.SetLocals(g.namespace.Locals(g.name), &r.fx)
 		r.apply(g, &r.fx)
 	}
 	r.leave(left, ports)

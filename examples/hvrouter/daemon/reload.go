@@ -56,7 +56,7 @@ func (l *reloader) reload(ctx context.Context, opt api.ReloadOptions) (out api.R
 		call(l.opt.Reloading)
 		defer func() {
 			if l.opt.Ready != nil {
-				l.opt.Ready(l.readiness())
+				l.opt.Ready(readiness(l.sessions))
 			}
 		}()
 	}
@@ -74,10 +74,7 @@ func (l *reloader) reload(ctx context.Context, opt api.ReloadOptions) (out api.R
 	if opt.DryRun {
 		return out, nil
 	}
-	for _, change := range out.Changes {
-		l.log.Info("reload changes", "event", "reload-change", "change", change.Text)
-	}
-	if !l.loop.do(ctx, func() { l.router.reload(c, h) }) {
+	if !l.loop.do(ctx, func() { l.router.reload(c, h, out.Changes) }) {
 		return out, context.Canceled
 	}
 	out.Done = true
@@ -90,12 +87,7 @@ func (l *reloader) foresee(ctx context.Context, c *config.Config, h config.Host)
 	var old *config.Config
 	var refused []error
 	err = context.Canceled
-	l.loop.do(ctx, func() {
-		old = l.router.cfg
-		if err = fixed(old, c); err == nil {
-			refused = admit(l.router.guests.Clone(), c, h)
-		}
-	})
+	l.loop.do(ctx, func() { old, refused, err = l.router.tryReload(c, h) })
 	if err != nil {
 		return nil, err
 	}
@@ -105,13 +97,28 @@ func (l *reloader) foresee(ctx context.Context, c *config.Config, h config.Host)
 	for _, f := range host.Worse(host.Check(old, host.System), host.Check(c, host.System)) {
 		list = append(list, api.Change{Text: f.String(), Position: c.Where(f.Path), Loses: true})
 	}
+	return append(list, changes(old, c, refused)...), nil
+}
+
+// tryReload tries a configuration on a copy of the inventory. It returns the one that counts, and
+// which guests would be refused. An error is what cannot change while running.
+func (r *router) tryReload(c *config.Config, h config.Host) (old *config.Config, refused []error, err error) {
+	if err := fixed(r.cfg, c); err != nil {
+		return nil, nil, err
+	}
+	return r.cfg, admit(r.guests.Clone(), c, h), nil
+}
+
+// changes returns what a reload would do that follows from the configurations, with guests that
+// are refused.
+func changes(old, c *config.Config, refused []error) (list []api.Change) {
 	for _, err := range refused {
 		list = append(list, api.Change{Text: "guest refused: " + err.Error(), Loses: true})
 	}
 	for _, change := range change.Between(old, c) {
 		list = append(list, api.Change{Text: change.Text, Position: c.Where(change.Path), Loses: change.Loses})
 	}
-	return list, nil
+	return list
 }
 
 // becomeReady calls Ready once every session is up and all of its routes have come, or the
@@ -121,7 +128,7 @@ func (l *reloader) becomeReady(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return nil
 	}
-	why := l.readiness()
+	why := readiness(l.sessions)
 	l.log.Info("ready", "event", "ready", "why", why)
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -133,8 +140,8 @@ func (l *reloader) becomeReady(ctx context.Context) error {
 }
 
 // readiness says which sessions are up.
-func (l *reloader) readiness() string {
-	missing, all := l.sessions.Missing()
+func readiness(s *sessions.Speakers) string {
+	missing, all := s.Missing()
 	if len(missing) == 0 {
 		return fmt.Sprintf("all %d sessions are up", all)
 	}

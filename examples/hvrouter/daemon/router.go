@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
-	"net/netip"
 	"slices"
 	"time"
 
@@ -19,7 +18,7 @@ import (
 // router is the state of the event loop. One goroutine owns it; every method is called there.
 type router struct {
 	log      *slog.Logger
-	edge     edge
+	edge     Edge
 	failover *failover.Monitor
 	now      func() time.Time
 
@@ -50,8 +49,8 @@ type router struct {
 
 // newRouter makes a router for a configuration over namespaces, one for each of
 // [config.Config.Namespaces].
-func newRouter(log *slog.Logger, c *config.Config, e edge, namespaces ...*netns.Namespace) *router {
-	r := &router{log: log, edge: e, namespaces: namespaces, now: time.Now, domains: map[string]*routing{}, targets: targets{edge: e}}
+func newRouter(log *slog.Logger, now func() time.Time, c *config.Config, e Edge, namespaces ...*netns.Namespace) *router {
+	r := &router{log: log, edge: e, namespaces: namespaces, now: now, domains: map[string]*routing{}, targets: targets{edge: e}}
 	r.announcements.now = func() time.Time { return r.now() }
 	r.announcements.ready = func() bool { return r.started && r.unread == (unread{}) }
 	r.adopt(c)
@@ -68,7 +67,7 @@ func (r *router) adopt(c *config.Config) {
 	if len(c.Overlays) == 0 {
 		return
 	}
-	for _, g := range r.domains {
+	for g := range r.all {
 		for p := range g.rib.Prefixes {
 			r.vteps.note(g.name, p, g.rib.HasBGP(p))
 		}
@@ -84,6 +83,15 @@ func at(all []*netns.Namespace, n config.NetNS) *netns.Namespace {
 
 // home is where the guests' interfaces are.
 func (r *router) home() *netns.Namespace { return r.at(r.cfg.GuestNetNS()) }
+
+// all yields the domains, in the order of the file.
+func (r *router) all(yield func(*routing) bool) {
+	for _, name := range r.order {
+		if !yield(r.domains[name]) {
+			return
+		}
+	}
+}
 
 // guestDomain is the domain that guests are in, nil if there is none.
 func (r *router) guestDomain() *routing {
@@ -128,21 +136,24 @@ func (r *router) setRoute(g *routing, route domain.Route) {
 
 // reset sets every route over a link again: its name now stands for another interface index.
 func (r *router) reset(p *netns.Namespace, link string) {
-	for _, g := range r.domains {
+	for g := range r.all {
 		if g.namespace != p {
 			continue
 		}
-		var moved []netip.Prefix
+		var over []domain.Route
 		for route := range g.rib.Routes {
 			if slices.ContainsFunc(route.NextHops, func(hop domain.NextHop) bool { return hop.Link == link }) {
-				r.setRoute(g, route)
-				if route.Table == g.table && g == r.guestDomain() {
-					moved = append(moved, route.Prefix)
-				}
+				over = append(over, route)
 			}
 		}
-		for _, prefix := range moved {
-			r.targets.changed(g, prefix)
+		slices.SortStableFunc(over, func(a, b domain.Route) int { return a.Prefix.Compare(b.Prefix) })
+		for _, route := range over {
+			r.setRoute(g, route)
+		}
+		for _, route := range over {
+			if route.Table == g.table && g == r.guestDomain() {
+				r.targets.changed(g, route.Prefix)
+			}
 		}
 		r.announcements.flush(g)
 	}
@@ -174,7 +185,7 @@ func (r *router) complete(p *netns.Namespace) bool {
 	if r.unread != (unread{}) {
 		return false
 	}
-	for _, g := range r.domains {
+	for g := range r.all {
 		if g.namespace == p && (!g.converged || !g.learned) {
 			return false
 		}
@@ -194,7 +205,7 @@ func (r *router) overlays() {
 
 // deadline implements clock.
 func (r *router) deadline() (next time.Time) {
-	for _, g := range r.domains {
+	for g := range r.all {
 		if t := g.exports.Deadline(); !t.IsZero() && (next.IsZero() || t.Before(next)) {
 			next = t
 		}
@@ -204,7 +215,7 @@ func (r *router) deadline() (next time.Time) {
 
 // advance implements clock.
 func (r *router) advance(now time.Time) {
-	for _, g := range r.domains {
+	for g := range r.all {
 		r.announcements.advance(g, now)
 	}
 }

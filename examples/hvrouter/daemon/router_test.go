@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config/configtest"
@@ -204,8 +205,8 @@ func newBenchWith(t testing.TB, c *config.Config, log *slog.Logger, kernelOf fun
 		firewalls[n] = fw
 		all = append(all, n)
 	}
-	r := newRouter(log, c, fakeEdge{trace: tr}, all...)
-	r.failover = failover.New(failover.Config{Log: r.log})
+	r := newRouter(log, time.Now, c, fakeEdge{trace: tr}, all...)
+	r.failover = failover.New(failover.Config{Log: r.log, Now: time.Now})
 	for i, d := range c.Domains {
 		r.addDomain(i, fakeBGP{tr, d.Name})
 	}

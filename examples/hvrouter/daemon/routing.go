@@ -42,6 +42,11 @@ func newRouting(d config.Domain, n *netns.Namespace, a announcer) *routing {
 	return g
 }
 
+// learner returns a new reader of the foreign routes of the domain's table.
+func (g *routing) learner() netns.LearnChanges {
+	return g.namespace.Kernel().Learn(fib.Filter{Tables: []uint32{g.table}})
+}
+
 // view returns the configuration of the domain, as its namespace has it.
 func (g *routing) view() domain.View {
 	part := g.namespace.Part()

@@ -26,7 +26,7 @@ func Run(ctx context.Context, c *config.Config, opt Options) error {
 	log := slog.New(events.Handler(opt.Log.Handler()))
 	ctx, leave := context.WithCancel(ctx)
 	defer leave()
-	d := &Daemon{opt: opt, log: log, journal: events, loop: make(loop), started: time.Now(), leave: leave, sessions: sessions.New(log)}
+	d := &Daemon{opt: opt, log: log, journal: events, loop: make(loop), started: time.Now(), leave: leave, sessions: sessions.New(sessions.Config{Log: log, Now: time.Now})}
 	return d.run(ctx, c)
 }
 

@@ -137,7 +137,7 @@ func (m *machine) do(now time.Time, words []string) error {
 		if err != nil {
 			return m.says(err)
 		}
-		m.router.reload(c, config.Host{})
+		m.router.reload(c, config.Host{}, nil)
 	case "explain":
 		m.lines = append(m.lines, explain(m.router, netip.MustParsePrefix(words[1]), noTables)...)
 	default:
@@ -293,12 +293,12 @@ func (m *machine) routes(words []string) error {
 	case "converged":
 		m.onPaths(g, sessions.Update{Converged: true})
 	case "synced":
-		m.onLearned(g, nil, true)
+		m.onLearned(g, []fib.LearnChange{{Synced: true}})
 	default:
 		c := fib.LearnChange{Gone: words[0] == "unlearn"}
 		c.RouteKey = fib.RouteKey{Table: g.table, Prefix: netip.MustParsePrefix(words[2]), Metric: uint32(number(words[3]))}
 		c.NextHops = []fib.NextHop{{IfIndex: number(words[4])}}
-		m.onLearned(g, []fib.LearnChange{c}, false)
+		m.onLearned(g, []fib.LearnChange{c})
 	}
 	return nil
 }

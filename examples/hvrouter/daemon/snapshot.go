@@ -15,10 +15,9 @@ type lookup func(domain string, p netip.Prefix) []rib.Path
 
 // shown returns the domains to be shown, in the order of the file.
 func shown(r *router, paths lookup) (list []show.Domain) {
-	for _, name := range r.order {
-		g := r.domains[name]
-		list = append(list, show.Domain{Name: name, NetNS: g.namespace.NetNS(), RIB: g.rib, Exports: g.exports, OffLink: g.offLink,
-			Paths: func(p netip.Prefix) []rib.Path { return paths(name, p) }})
+	for g := range r.all {
+		list = append(list, show.Domain{Name: g.name, NetNS: g.namespace.NetNS(), RIB: g.rib, Exports: g.exports, OffLink: g.offLink,
+			Paths: func(p netip.Prefix) []rib.Path { return paths(g.name, p) }})
 	}
 	return list
 }
@@ -53,6 +52,19 @@ func found(list []discovery.Address) (out []show.Found) {
 		out = append(out, one)
 	}
 	return out
+}
+
+// status returns the part of the status that the loop knows.
+func (r *router) status() api.Status {
+	s := api.Status{Converged: r.converged, Reloaded: r.reloaded, NotOnLink: r.offLink}
+	s.NotAnnounced, s.Withdrawn = notAnnounced(r)
+	return s
+}
+
+// writes counts the messages to a kernel that have changed it.
+func writes(k netns.Kernel) uint64 {
+	s := k.Stats()
+	return s.Adds + s.Replaces + s.Deletes + s.ObjectWrites + s.RuleWrites
 }
 
 // notAnnounced counts the prefixes of each domain that should be announced and are not, and those

@@ -13,7 +13,7 @@ import (
 // targets is which addresses are allocated, and behind which of our links they are: for the
 // responders of the edge, which answer guests that ask for their neighbours.
 type targets struct {
-	edge      edge
+	edge      Edge
 	answering families
 	// leftover are the routes of the guests' namespace until what an earlier run left is swept;
 	// nil: none.
@@ -43,7 +43,7 @@ func (t *targets) answerFor(here []config.Guest, g *routing) {
 	}
 	old := t.answering
 	t.answering = want
-	for p := range g.rib.Prefixes {
+	for p := range g.rib.Prefixes { // in no order, upon which nothing depends
 		if want.has(p) && !old.has(p) {
 			t.set(g, p)
 		}

@@ -84,7 +84,7 @@ func startLive(t *testing.T, text string, service bfd.Service) *live {
 	l.cancel = cancel
 	opt := Options{ConfigFile: file, Log: log, Reload: l.reload, Ready: func(why string) { l.ready = append(l.ready, why) }, Reloading: func() { l.ready = append(l.ready, "reloading") },
 		Alive: func() { l.alive++ }, AliveEvery: time.Second}
-	l.daemon = &Daemon{opt: opt, log: log, journal: events, loop: make(loop), started: time.Now(), leave: cancel, sessions: sessions.New(log)}
+	l.daemon = &Daemon{opt: opt, log: log, journal: events, loop: make(loop), started: time.Now(), leave: cancel, sessions: sessions.New(sessions.Config{Log: log, Now: time.Now})}
 	n := netns.New(netns.Config{Log: log, Kernel: l.kernel, Firewall: &fakeFirewall{}})
 	n.Configure(c, c.Namespaces()[0].Config)
 	tasks := newTasks(ctx)

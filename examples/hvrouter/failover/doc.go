@@ -8,7 +8,8 @@
 //
 // It does not go through the daemon's loop: nothing that the loop is busy with delays a
 // failover. What is decided is in state and notices, which are pure; Monitor has the lock, the
-// log and the sockets.
+// log and the sockets. [Monitor.Run] has goroutines; without, [Monitor.Begin], [Monitor.Event] and
+// [Monitor.Step] do the same on the caller's.
 //
 // [NextHops] is what BGP keeps of it: which next hops of a speaker are dead, by a probe or
 // because their link has no carrier. Such a next hop is not announced, and not used where a

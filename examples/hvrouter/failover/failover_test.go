@@ -117,7 +117,7 @@ func TestRun(t *testing.T) {
 			t.Fatal(err)
 		}
 		paths := make(channelPaths, 8)
-		m := New(Config{Log: quiet, Kernels: map[string]Kernel{"": &fakeKernel{machine: &machine{}}}, Paths: paths, Service: server})
+		m := New(Config{Now: time.Now, Log: quiet, Kernels: map[string]Kernel{"": &fakeKernel{machine: &machine{}}}, Paths: paths, Service: server})
 		m.Configure(c)
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
@@ -155,7 +155,7 @@ func TestOff(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := New(Config{Log: quiet})
+	m := New(Config{Now: time.Now, Log: quiet})
 	m.Configure(c)
 	m.Refresh()
 	m.Shutdown()
@@ -229,7 +229,7 @@ func TestServiceFails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := New(Config{Log: quiet, Kernels: map[string]Kernel{"": &fakeKernel{machine: &machine{}}}, Paths: make(channelPaths, 8), Service: brokenService{server}})
+	m := New(Config{Now: time.Now, Log: quiet, Kernels: map[string]Kernel{"": &fakeKernel{machine: &machine{}}}, Paths: make(channelPaths, 8), Service: brokenService{server}})
 	m.Configure(c)
 	if err := m.Run(t.Context()); !errors.Is(err, errBroken) {
 		t.Errorf("ended by %v", err)

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -37,15 +38,18 @@ type Paths interface {
 // Config is what a Monitor works with.
 type Config struct {
 	Log     *slog.Logger      // required
+	Now     func() time.Time  // required
 	Kernels map[string]Kernel // by the paths of their namespaces
 	Paths   Paths             // required
 	Service bfd.Service       // nil: no BFD, and every method does nothing
 }
 
 // Monitor follows the BFD sessions of a configuration. It is safe for concurrent use, and none
-// of its methods waits for a peer.
+// of its methods waits for a peer, but for Run and Step. Either Run runs it, or Begin and then
+// Event and Step, which one goroutine calls.
 type Monitor struct {
 	log     *slog.Logger
+	now     func() time.Time
 	kernels map[string]Kernel
 	paths   Paths
 	service bfd.Service
@@ -54,12 +58,13 @@ type Monitor struct {
 
 	mu      sync.Mutex
 	state   state
-	notices notices // that deliver has not brought to BGP
+	notices notices   // that deliver has not brought to BGP
+	grace   time.Time // when the time of grace for probes ends; zero: it has ended, or has not begun
 }
 
 // New makes a Monitor without sessions.
 func New(c Config) *Monitor {
-	return &Monitor{log: c.Log, kernels: c.Kernels, paths: c.Paths, service: c.Service, wake: make(chan struct{}, 1), state: newState(), notices: notices{}}
+	return &Monitor{log: c.Log, now: c.Now, kernels: c.Kernels, paths: c.Paths, service: c.Service, wake: make(chan struct{}, 1), state: newState(), notices: notices{}}
 }
 
 // Configure adds, changes and removes BFD sessions; those that stay the same are left alone.
@@ -142,19 +147,33 @@ func (m *Monitor) Run(ctx context.Context) error {
 	var deliver sync.WaitGroup
 	defer deliver.Wait()
 	defer cancel()
-	deliver.Go(func() { m.deliverAll(ctx) })
 	w := m.service.Watch()
 	defer w.Close()
-	if s, ok := m.service.(interface{ Synced() error }); ok {
-		if err := s.Synced(); err != nil {
-			return ended(ctx, err)
-		}
+	if err := m.Begin(); err != nil {
+		return ended(ctx, err)
 	}
+	deliver.Go(func() { m.deliverAll(ctx) })
 	for e, err := range w.All(ctx) {
 		if err != nil {
 			return ended(ctx, err)
 		}
-		m.event(e)
+		m.Event(e)
+	}
+	return nil
+}
+
+// Begin begins what Run does, after the first Configure: the time of grace for probes, and the
+// removal of sessions that an earlier run had and this one has not. The events of the sessions,
+// one for each that exists and then every other, go to Event, upon which Step is called.
+func (m *Monitor) Begin() error {
+	if m.service == nil {
+		return nil
+	}
+	m.mu.Lock()
+	m.grace = m.now().Add(graceTime)
+	m.mu.Unlock()
+	if s, ok := m.service.(interface{ Synced() error }); ok {
+		return s.Synced()
 	}
 	return nil
 }
@@ -169,26 +188,41 @@ func ended(ctx context.Context, err error) error {
 
 // deliverAll brings notices to BGP until ctx ends, and ends the time of grace for probes.
 func (m *Monitor) deliverAll(ctx context.Context) {
-	grace := time.NewTimer(graceTime)
+	grace := time.NewTimer(m.Deadline().Sub(m.now()))
 	defer grace.Stop()
 	for {
 		select {
 		case <-m.wake:
 		case <-grace.C:
-			m.endGrace()
 		case <-ctx.Done():
 			return
 		}
-		m.deliver()
+		m.Step()
 	}
 }
 
-// deliver brings BGP the notices that there are. The kernel is ahead of it: event has
-// changed that before.
-func (m *Monitor) deliver() {
+// Step brings notices to BGP and ends the time of grace for probes when it is over. It may wait
+// for a peer. It reports whether there was a notice.
+func (m *Monitor) Step() (did bool) {
+	if at := m.Deadline(); !at.IsZero() && !m.now().Before(at) {
+		m.endGrace()
+	}
+	return m.deliver()
+}
+
+// Deadline returns when Step has something to do although no event has come, the zero time if
+// never.
+func (m *Monitor) Deadline() time.Time {
 	m.mu.Lock()
-	all := m.notices
-	m.notices = notices{}
+	defer m.mu.Unlock()
+	return m.grace
+}
+
+// deliver brings BGP the notices that there are, and reports whether there were any. The kernel is
+// ahead of it: Event has changed that before.
+func (m *Monitor) deliver() (did bool) {
+	m.mu.Lock()
+	all := m.notices.take()
 	m.mu.Unlock()
 	for _, n := range all {
 		if n.down {
@@ -198,10 +232,11 @@ func (m *Monitor) deliver() {
 			m.paths.PathUp(n.watch)
 		}
 	}
+	return len(all) > 0
 }
 
-// event takes what BFD says of a session.
-func (m *Monitor) event(e bfd.Event) {
+// Event takes what BFD says of a session. Run calls it by itself.
+func (m *Monitor) Event(e bfd.Event) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	o := m.state.event(e, m.gateways)
@@ -233,6 +268,7 @@ func (m *Monitor) event(e bfd.Event) {
 func (m *Monitor) endGrace() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.grace = time.Time{}
 	for _, w := range m.state.silentProbes() {
 		m.notices.down(w, false)
 	}
@@ -247,7 +283,8 @@ func (m *Monitor) wakeDeliver() {
 
 // add adds the sessions whose configuration differs from old's, with their failover lists.
 func (m *Monitor) add(next, old map[bfd.Key]bfd.SessionConfig) {
-	for k, s := range next {
+	for _, k := range slices.SortedFunc(maps.Keys(next), compareKeys) {
+		s := next[k]
 		if o, ok := old[k]; ok && same(s, o) {
 			continue
 		}

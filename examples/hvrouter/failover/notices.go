@@ -1,6 +1,9 @@
 package failover
 
 import (
+	"maps"
+	"slices"
+
 	"github.com/hyperfib/hyperfib/bfd"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
 )
@@ -28,4 +31,13 @@ func (n notices) up(w peering.Watch) {
 // down notes that a session has ended.
 func (n notices) down(w peering.Watch, remoteC bool) {
 	n[w.Key] = notice{watch: w, down: true, remoteC: remoteC}
+}
+
+// take removes and returns the notices, in the order of their sessions.
+func (n notices) take() (list []notice) {
+	for _, k := range slices.SortedFunc(maps.Keys(n), compareKeys) {
+		list = append(list, n[k])
+	}
+	clear(n)
+	return list
 }

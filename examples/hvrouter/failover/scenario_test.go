@@ -41,7 +41,7 @@ func newMachine() *machine {
 		m.kernels[n.Path()] = &fakeKernel{machine: m}
 		kernels[n.Path()] = m.kernels[n.Path()]
 	}
-	m.monitor = New(Config{Log: slog.New(slog.DiscardHandler), Kernels: kernels, Paths: fakePaths{m}, Service: fakeService{machine: m}})
+	m.monitor = New(Config{Now: time.Now, Log: slog.New(slog.DiscardHandler), Kernels: kernels, Paths: fakePaths{m}, Service: fakeService{machine: m}})
 	return m
 }
 
@@ -102,7 +102,7 @@ func (m *machine) Do(_ time.Time, words []string) ([]string, error) {
 	case "grace":
 		m.monitor.endGrace()
 	case "up", "down", "admin", "echo", "away", "removed":
-		m.monitor.event(m.event(words, netns))
+		m.monitor.Event(m.event(words, netns))
 	default:
 		return nil, fmt.Errorf("unknown word %q", words[0])
 	}

@@ -1,6 +1,8 @@
 package failover
 
 import (
+	"cmp"
+	"maps"
 	"net/netip"
 	"slices"
 
@@ -61,8 +63,8 @@ func (s *state) configure(watches []peering.Watch, o objects) (remove []bfd.Key,
 	}
 	old := s.configs
 	s.watches, s.configs = watches, next
-	for k, c := range old {
-		if n, ok := next[k]; !ok || n.Echo != c.Echo {
+	for _, k := range slices.SortedFunc(maps.Keys(old), compareKeys) {
+		if n, ok := next[k]; !ok || n.Echo != old[k].Echo {
 			remove = append(remove, k)
 			back = append(back, s.recover(k)...)
 			delete(s.up, k)
@@ -71,6 +73,17 @@ func (s *state) configure(watches []peering.Watch, o objects) (remove []bfd.Key,
 	}
 	s.updateLists(o)
 	return remove, back
+}
+
+// compareKeys is an order of sessions, in which whatever concerns several is done.
+func compareKeys(a, b bfd.Key) int {
+	multihop := func(k bfd.Key) int {
+		if k.Multihop {
+			return 1
+		}
+		return 0
+	}
+	return cmp.Or(cmp.Compare(a.NetNS, b.NetNS), cmp.Compare(a.Interface, b.Interface), a.Peer.Compare(b.Peer), a.Local.Compare(b.Local), multihop(a)-multihop(b))
 }
 
 // refresh computes the failover lists from other next-hop objects. It returns the gateways

@@ -46,7 +46,8 @@ type Kernel interface {
 	Learn(fib.Filter) LearnChanges
 }
 
-// Events, RouteChanges and LearnChanges are the readers that a Kernel has.
+// Events, RouteChanges and LearnChanges are the readers that a Kernel has. If ctx has ended already,
+// Next returns what there is, and ctx's error only if that is nothing.
 type (
 	Events interface {
 		Next(ctx context.Context, buf []fib.Event) (int, error)

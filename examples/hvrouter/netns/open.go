@@ -121,20 +121,29 @@ func (n *Namespace) Started(ctx context.Context) error {
 
 // FirstReading waits until everything is known that the kernel has; observe takes its events.
 func (n *Namespace) FirstReading(ctx context.Context, observe func([]fib.Event)) error {
-	for synced := false; !synced; {
-		events := n.early
-		if n.early = nil; events == nil {
-			var err error
-			if events, err = n.Next(ctx); err != nil {
-				return err
-			}
+	for {
+		if complete, err := n.ReadFirst(ctx, observe); err != nil || complete {
+			return err
 		}
-		observe(n.Complete(events))
-		synced = slices.ContainsFunc(events, func(e fib.Event) bool { return e.Kind == fib.EventSynced })
+	}
+}
+
+// ReadFirst is a part of FirstReading: it waits for some of the events, and reports whether
+// everything is known then.
+func (n *Namespace) ReadFirst(ctx context.Context, observe func([]fib.Event)) (complete bool, err error) {
+	events := n.early
+	if n.early = nil; events == nil {
+		if events, err = n.Next(ctx); err != nil {
+			return false, err
+		}
+	}
+	observe(n.Complete(events))
+	if !slices.ContainsFunc(events, func(e fib.Event) bool { return e.Kind == fib.EventSynced }) {
+		return false, nil
 	}
 	observe(n.recount()) // events of the first reading may be on their way, or lost
 	n.preserved = preservedBy(n.kernel.Routes())
-	return nil
+	return true, nil
 }
 
 // WatchRoutes returns a reader of how the routes stand that announcements need.

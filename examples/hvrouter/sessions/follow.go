@@ -43,13 +43,25 @@ type PathSet struct {
 // few enough that the arrival of a guest waits under a millisecond.
 const changesAtOnce = 256
 
-// follower brings the paths of a speaker to the domains that it serves.
+// follower brings the paths of a speaker to the domains that it serves. It is one goroutine's, or
+// stepped by the loop of the daemon itself.
 type follower struct {
 	*speaker
-	to   Sink
-	sets []PathSet  // scratch
-	own  []rib.Path // scratch
+	to          Sink
+	watcher     *rib.Watcher
+	convergence convergence
+	buf         []rib.Change
+	sets        []PathSet  // scratch
+	own         []rib.Path // scratch
 }
+
+// newFollower makes a follower, which is to be closed.
+func newFollower(s *speaker, to Sink) *follower {
+	w := s.bgp.Table().Watch(rib.WatchConfig{AllPaths: true, Notify: s.poke})
+	return &follower{speaker: s, to: to, watcher: w, buf: make([]rib.Change, changesAtOnce)}
+}
+
+func (f *follower) close() { f.watcher.Close() }
 
 // setsOf returns the part of changes that a member has, valid until the next call.
 func (f *follower) setsOf(no int, changes []rib.Change) []PathSet {
@@ -64,54 +76,59 @@ func (f *follower) setsOf(no int, changes []rib.Change) []PathSet {
 	return f.sets
 }
 
-// follow brings the paths of a speaker to a sink until ctx ends.
-func follow(ctx context.Context, s *speaker, to Sink) {
-	ready := make(chan struct{}, 1)
-	notify := func() {
-		select {
-		case ready <- struct{}{}:
-		default:
-		}
-	}
-	w := s.bgp.Table().Watch(rib.WatchConfig{AllPaths: true, Notify: notify})
-	defer w.Close()
-	f := follower{speaker: s, to: to}
-	buf := make([]rib.Change, changesAtOnce)
-	var c convergence
+// run brings the paths of the speaker to its sink until ctx ends.
+func (f *follower) run(ctx context.Context) {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
 	for ctx.Err() == nil {
-		select {
-		case <-s.again:
-			f.takeAll(ctx)
-		default:
-		}
-		n := w.Next(buf)
-		converged := n > 0 && buf[n-1].Converged
-		if converged {
-			n--
-		}
-		if converged && !closed(s.initialSync.all) {
-			// The table has nothing to wait for, but some peer has not sent all of its routes.
-			converged, c = false, newConvergence(s)
-		}
-		f.deliver(ctx, buf[:n], converged)
-		if n > 0 {
+		if f.step(ctx) {
 			continue
 		}
+		if next := f.deadline(); next.IsZero() {
+			timer.Stop()
+		} else {
+			timer.Reset(next.Sub(f.now()))
+		}
 		select {
-		case <-ready:
-		case <-s.again:
-			s.ring()
-		case <-c.some:
-			c.some, c.time = nil, time.After(establishTime)
-		case <-c.all:
-			f.deliver(ctx, nil, true)
-			c = convergence{}
-		case <-c.time:
-			f.deliver(ctx, nil, true)
-			c = convergence{}
+		case <-f.wake:
+		case <-timer.C:
 		case <-ctx.Done():
 		}
 	}
+}
+
+// step brings the changes to the sink that there are now, up to changesAtOnce of them, and does
+// what is due. It reports whether there may be more.
+func (f *follower) step(ctx context.Context) (more bool) {
+	if f.due() {
+		f.proceed()
+	}
+	if f.takesAll() {
+		f.takeAll(ctx)
+	}
+	n := f.watcher.Next(f.buf)
+	converged := n > 0 && f.buf[n-1].Converged
+	if converged {
+		n--
+	}
+	if converged && !closed(f.initialSync.all) {
+		// The table has nothing to wait for, but some peer has not sent all of its routes.
+		converged, f.convergence = false, newConvergence(f.speaker, f.now())
+	}
+	f.deliver(ctx, f.buf[:n], converged)
+	if n > 0 {
+		return true
+	}
+	if f.convergence.over(f.initialSync.first(), closed(f.initialSync.all), f.now()) {
+		f.deliver(ctx, nil, true)
+	}
+	return false
+}
+
+// deadline returns when step has something to do although nothing has changed, the zero time if
+// never.
+func (f *follower) deadline() time.Time {
+	return earliest(f.convergence.deadline(), f.speaker.deadline())
 }
 
 // deliver has each domain take its part of changes.
@@ -137,6 +154,7 @@ func (f *follower) takeAll(ctx context.Context) {
 		if !table.Converged() {
 			continue // nothing has been taken yet
 		}
+		slices.SortFunc(all, netip.Prefix.Compare) // the sink may have them in any order
 		for some := range slices.Chunk(all, changesAtOnce) {
 			changes := make([]rib.Change, len(some))
 			for i, p := range some {

@@ -8,31 +8,51 @@ import (
 	"github.com/hyperfib/hyperfib/bgp"
 )
 
-// logEvents logs what happens to the sessions of a speaker until ctx ends. A peer that fails again and again
+// eventLog logs what happens to the sessions of a speaker. A peer that fails again and again
 // makes a line when that begins, one with a count now and then, and one when it is over:
 // package bgp sees to that.
-func logEvents(ctx context.Context, s *speaker) {
-	sub := s.bgp.Watch()
-	defer sub.Close()
-	again := false // the snapshot after a loss repeats what has been logged
-	for e, err := range sub.All(ctx) {
-		if err != nil {
-			return
-		}
-		if e.Lost > 0 {
-			again = true
-			s.log.Warn("BGP events lost", "event", "bgp-lost", "domain", s.name, "count", e.Lost)
-		}
-		switch e.Kind {
-		case bgp.EventUp, bgp.EventDown, bgp.EventEndOfRIB, bgp.EventStable:
-			s.proceed()
-		}
-		if !again || !e.Snapshot {
-			level, message, attrs := line(e)
-			s.log.Log(ctx, level, message, append([]any{"event", "bgp-" + e.Kind.String(), "domain", s.name, "peer", e.Peer}, attrs...)...)
-		}
-		again = again && e.Kind != bgp.EventSnapshot
+type eventLog struct {
+	*speaker
+	watcher *bgp.Watcher
+	buf     [1]bgp.Event
+	again   bool // the snapshot after a loss repeats what has been logged
+}
+
+// newEventLog makes an eventLog, which is to be closed.
+func newEventLog(s *speaker) *eventLog { return &eventLog{speaker: s, watcher: s.bgp.Watch()} }
+
+func (l *eventLog) close() { l.watcher.Close() }
+
+// run logs events until ctx ends.
+func (l *eventLog) run(ctx context.Context) {
+	for l.step(ctx) {
 	}
+}
+
+// step logs the next event, and reports whether there was one before ctx has ended.
+func (l *eventLog) step(ctx context.Context) bool {
+	n, err := l.watcher.Next(ctx, l.buf[:])
+	for _, e := range l.buf[:n] {
+		l.event(e)
+	}
+	return err == nil
+}
+
+// event logs one event.
+func (l *eventLog) event(e bgp.Event) {
+	if e.Lost > 0 {
+		l.again = true
+		l.log.Warn("BGP events lost", "event", "bgp-lost", "domain", l.name, "count", e.Lost)
+	}
+	switch e.Kind {
+	case bgp.EventUp, bgp.EventDown, bgp.EventEndOfRIB, bgp.EventStable:
+		l.proceed()
+	}
+	if !l.again || !e.Snapshot {
+		level, message, attrs := line(e)
+		l.log.Log(context.Background(), level, message, append([]any{"event", "bgp-" + e.Kind.String(), "domain", l.name, "peer", e.Peer}, attrs...)...)
+	}
+	l.again = l.again && e.Kind != bgp.EventSnapshot
 }
 
 // line returns what the log says of an event.

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/hyperfib/hyperfib/bgp"
 	"github.com/hyperfib/hyperfib/bgp/wire"
@@ -47,7 +48,7 @@ func TestNextHopsOfASession(t *testing.T) {
 		if again {
 			n.preserved = []wire.Family{wire.IPv4Unicast}
 		}
-		all := New(slog.New(slog.DiscardHandler))
+		all := New(Config{Log: slog.New(slog.DiscardHandler), Now: time.Now})
 		m, err := all.Add(c, c.Domains[0], n)
 		if err != nil {
 			t.Fatal(err)

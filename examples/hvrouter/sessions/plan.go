@@ -1,6 +1,8 @@
 package sessions
 
 import (
+	"cmp"
+	"maps"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -70,8 +72,9 @@ func (p *plan) step(now time.Time, dead failover.Dead, status map[bgp.PeerKey]bg
 		}
 		all = append(all, one)
 	}
-	for k, old := range p.peers {
+	for _, k := range slices.SortedFunc(maps.Keys(p.peers), compareKeys) {
 		if _, ok := next[k]; !ok {
+			old := p.peers[k]
 			up := status[k].State == bgp.Established
 			all = append(all, rolloutSession{key: k, fabric: old.fabric, changed: true, gone: true, up: up, ends: up})
 		}
@@ -84,6 +87,10 @@ func (p *plan) step(now time.Time, dead failover.Dead, status map[bgp.PeerKey]bg
 		stuck = waiting(all, list)
 	}
 	return changes, stuck
+}
+
+func compareKeys(a, b bgp.PeerKey) int {
+	return cmp.Or(a.Addr.Compare(b.Addr), a.Local.Compare(b.Local))
 }
 
 // take makes one peer what it is next.

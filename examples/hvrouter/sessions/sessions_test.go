@@ -142,8 +142,7 @@ func newBed(t *testing.T, text string, preserved ...wire.Family) *bed {
 	}
 	b := &bed{t: t, cfg: c, network: &bgptest.Network{}, members: map[string]Member{}, log: &logged{}, reflectors: map[string]*bgp.Speaker{}, ended: make(chan error, 3)}
 	b.sink = &sink{paths: map[string][]peering.Path{}, converged: map[string][]bgp.PeerKey{}}
-	b.all = New(slog.New(slog.NewTextHandler(b.log, nil)))
-	b.all.transport = b.use
+	b.all = New(Config{Log: slog.New(slog.NewTextHandler(b.log, nil)), Now: time.Now, BGP: b.use})
 	for _, d := range c.Domains {
 		if b.members[d.Name], err = b.all.Add(c, d, &namespace{t: t, preserved: preserved}); err != nil {
 			t.Fatal(err)
@@ -469,8 +468,7 @@ func TestRunFails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := New(slog.New(slog.DiscardHandler))
-	all.transport = func(cfg *bgp.Config) { cfg.NetNS = "/nowhere" }
+	all := New(Config{Log: slog.New(slog.DiscardHandler), Now: time.Now, BGP: func(cfg *bgp.Config) { cfg.NetNS = "/nowhere" }})
 	if _, err := all.Add(c, c.Domains[0], &namespace{t: t}); err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,6 @@
 package sessions
 
 import (
-	"cmp"
 	"errors"
 	"log/slog"
 	"net/netip"
@@ -44,7 +43,8 @@ type speaker struct {
 	// wide reports that some session has more next hops than its own.
 	wide     bool
 	nextHops failover.NextHops
-	again    chan struct{} // all paths are to be taken once more: next hops died, or live again
+	now      func() time.Time
+	wake     chan struct{} // capacity 1: the follower has something to do
 	// patience is how long routes of an earlier run stay while no peer is there to say what
 	// they should be.
 	patience time.Duration
@@ -54,13 +54,14 @@ type speaker struct {
 
 	mu       sync.Mutex
 	plan     plan
-	timer    *time.Timer // calls proceed
-	complete []bool      // the inventory of each member is
+	again    bool      // all paths are to be taken once more: next hops died, or live again
+	next     time.Time // when proceed has something to do although no session has changed; zero: never
+	complete []bool    // the inventory of each member is
 }
 
 // newSpeaker makes the speaker of a domain, and of those that share its sessions.
 // Addresses of ours that do not exist cannot be listened on, their sessions only dial.
-func newSpeaker(log *slog.Logger, transport func(*bgp.Config), c *config.Config, d config.Domain, n Namespace) (*speaker, error) {
+func newSpeaker(of Config, c *config.Config, d config.Domain, n Namespace) (*speaker, error) {
 	members := peering.Members(c, d)
 	var domains []config.Domain
 	for _, m := range members {
@@ -69,19 +70,17 @@ func newSpeaker(log *slog.Logger, transport func(*bgp.Config), c *config.Config,
 	preserved := n.Preserved(domains, c.Families)
 	cfg := peering.Speaker(c, d, preserved, n.HasAddress)
 	cfg.NetNS = n.Path()
-	if transport != nil {
-		transport(&cfg)
+	if of.BGP != nil {
+		of.BGP(&cfg)
 	}
 	b, err := bgp.New(cfg)
 	if err != nil {
 		return nil, err
 	}
 	restart := c.BGP.GracefulRestart
-	s := &speaker{bgp: b, log: log, name: d.Name, netns: d.NetNS, namespace: n, members: members, cBit: c.BFD.Process == "separate",
-		again: make(chan struct{}, 1), patience: restart.Time.Duration + restart.LongLived.Duration, deferral: time.Now().Add(restart.Deferral.Duration),
+	s := &speaker{bgp: b, log: of.Log, name: d.Name, netns: d.NetNS, namespace: n, members: members, cBit: c.BFD.Process == "separate",
+		now: of.Now, wake: make(chan struct{}, 1), patience: restart.Time.Duration + restart.LongLived.Duration, deferral: of.Now().Add(restart.Deferral.Duration),
 		initialSync: newInitialSync(), plan: plan{members: members, peers: map[bgp.PeerKey]peer{}}, complete: make([]bool, len(members))}
-	s.timer = time.AfterFunc(time.Hour, s.proceed)
-	s.timer.Stop()
 	sessions, shared := c.SessionsOf(d)
 	s.wide = slices.ContainsFunc(sessions, config.Reflector.Wide)
 	if shared {
@@ -119,12 +118,42 @@ func (s *speaker) updateNextHops() {
 	s.ring()
 }
 
-// ring has follow take all paths once more.
+// ring has the follower take all paths once more.
 func (s *speaker) ring() {
+	s.mu.Lock()
+	s.again = true
+	s.mu.Unlock()
+	s.poke()
+}
+
+// poke wakes the follower.
+func (s *speaker) poke() {
 	select {
-	case s.again <- struct{}{}:
+	case s.wake <- struct{}{}:
 	default:
 	}
+}
+
+// takesAll reports, once, that all paths are to be taken once more.
+func (s *speaker) takesAll() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	again := s.again
+	s.again = false
+	return again
+}
+
+// deadline returns when proceed is due, the zero time if never.
+func (s *speaker) deadline() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.next
+}
+
+// due reports whether proceed is.
+func (s *speaker) due() bool {
+	next := s.deadline()
+	return !next.IsZero() && !s.now().Before(next)
 }
 
 // proceed goes on with what waits for sessions: a rollout, and the initial sync.
@@ -136,13 +165,13 @@ func (s *speaker) proceed() {
 	case s.plan.rollout.waits():
 		s.reconcile()
 	default:
-		s.noteSync(time.Now())
+		s.noteSync(s.now())
 	}
 }
 
 // reconcile adds, changes and removes peers, each when the rollout says; the lock is held.
 func (s *speaker) reconcile() {
-	now := time.Now()
+	now := s.now()
 	changes, stuck := s.plan.step(now, s.nextHops.Dead(), s.status(), s.resets)
 	for _, c := range changes {
 		switch c.op {
@@ -164,29 +193,38 @@ func (s *speaker) reconcile() {
 // makes a difference; the lock is held.
 func (s *speaker) noteSync(now time.Time) {
 	next, done := s.plan.rollout.deadline(), 0
-	status := s.status()
-	for _, p := range status {
+	peers := s.bgp.Peers()
+	for _, p := range peers {
 		if settled(p, now) {
 			done++
-		} else if t := p.Since.Add(settleTime); p.State == bgp.Established && now.Before(t) && (next.IsZero() || t.Before(next)) {
-			next = t
+		} else if t := p.Since.Add(settleTime); p.State == bgp.Established && now.Before(t) {
+			next = earliest(next, t)
 		}
 	}
-	s.initialSync.note(done, len(status))
-	if !next.IsZero() {
-		s.timer.Reset(max(next.Sub(now), time.Millisecond))
+	s.initialSync.note(done, len(peers))
+	if s.next = next; !next.IsZero() && !next.After(now) {
+		s.next = now.Add(time.Millisecond)
 	}
+	s.poke()
+}
+
+// earliest returns the earlier of two times, of which the zero time is never.
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // missing returns the peers that have not sent all of their routes.
 func (s *speaker) missing() (list []bgp.PeerKey) {
-	now := time.Now()
-	for k, p := range s.status() {
+	now := s.now()
+	for _, p := range s.bgp.Peers() {
 		if !settled(p, now) {
-			list = append(list, k)
+			list = append(list, p.Key)
 		}
 	}
-	slices.SortFunc(list, func(a, b bgp.PeerKey) int { return cmp.Or(a.Addr.Compare(b.Addr), a.Local.Compare(b.Local)) })
+	slices.SortFunc(list, compareKeys)
 	return list
 }
 

@@ -18,18 +18,27 @@ import (
 )
 
 // Speakers is the BGP of all domains. All calls of Add come before those of its other methods,
-// which are safe for concurrent use.
+// which are safe for concurrent use, but for Step and Deadline. Either Run runs it, or Begin and
+// then Step, which one goroutine calls.
 type Speakers struct {
-	log     *slog.Logger
+	config  Config
 	domains map[string]Member // by their names
-	// transport replaces the kernel's TCP in tests; nil does not.
-	transport func(*bgp.Config)
+	list    []*speaker        // each once, in the order of the domains
+	driven  []*worker         // by Step; nil under Run
+}
+
+// Config is what Speakers work with.
+type Config struct {
+	Log *slog.Logger     // required
+	Now func() time.Time // required
+	// BGP changes the configuration of each speaker before it is made; nil does not.
+	BGP func(*bgp.Config)
 }
 
 var _ failover.Paths = (*Speakers)(nil)
 
 // New makes Speakers without domains.
-func New(log *slog.Logger) *Speakers { return &Speakers{log: log, domains: map[string]Member{}} }
+func New(c Config) *Speakers { return &Speakers{config: c, domains: map[string]Member{}} }
 
 // Add makes the part of a domain in the speaker of its sessions, and the speaker itself for
 // the first domain of it.
@@ -39,7 +48,9 @@ func (s *Speakers) Add(c *config.Config, d config.Domain, n Namespace) (m Member
 			m = Member{first.speaker, slices.IndexFunc(first.members, func(m peering.Member) bool { return m.Domain == d.Name })}
 		} else if one.Domain == d.Name {
 			m.no = no
-			m.speaker, err = newSpeaker(s.log, s.transport, c, d, n)
+			if m.speaker, err = newSpeaker(s.config, c, d, n); err == nil {
+				s.list = append(s.list, m.speaker)
+			}
 		} else {
 			continue
 		}
@@ -51,13 +62,12 @@ func (s *Speakers) Add(c *config.Config, d config.Domain, n Namespace) (m Member
 	return m, fmt.Errorf("domain %s has no speaker", d.Name)
 }
 
-// all yields every speaker once.
-func (s *Speakers) all(yield func(*speaker) bool) {
-	for _, m := range s.domains {
-		if m.no == 0 && !yield(m.speaker) {
-			return
-		}
+// BGP returns the speakers, in the order of their domains.
+func (s *Speakers) BGP() (list []*bgp.Speaker) {
+	for _, one := range s.list {
+		list = append(list, one.bgp)
 	}
+	return list
 }
 
 // Run runs the speakers until ctx ends or one of them fails.
@@ -65,7 +75,7 @@ func (s *Speakers) Run(ctx context.Context, to Sink) error {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	var running sync.WaitGroup
-	for one := range s.all {
+	for _, one := range s.list {
 		running.Go(func() {
 			if err := run(ctx, one, to); err != nil && ctx.Err() == nil {
 				fail(fmt.Errorf("BGP %s: %w", one.name, err))
@@ -81,13 +91,60 @@ func (s *Speakers) Run(ctx context.Context, to Sink) error {
 
 // run is a speaker at work, until ctx ends.
 func run(ctx context.Context, s *speaker, to Sink) error {
+	w := newWorker(s, to)
 	var beside sync.WaitGroup
 	defer beside.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	beside.Go(func() { logEvents(ctx, s) })
-	beside.Go(func() { follow(ctx, s, to) })
+	beside.Go(func() { w.events.run(ctx); w.events.close() })
+	beside.Go(func() { w.follower.run(ctx); w.follower.close() })
 	return s.bgp.Run(ctx)
+}
+
+// worker is what is done for a speaker, besides BGP itself.
+type worker struct {
+	events   *eventLog
+	follower *follower
+}
+
+func newWorker(s *speaker, to Sink) *worker { return &worker{newEventLog(s), newFollower(s, to)} }
+
+// Begin has Step do what Run does, but for what the speakers do by themselves.
+func (s *Speakers) Begin(to Sink) {
+	for _, one := range s.list {
+		s.driven = append(s.driven, newWorker(one, to))
+	}
+}
+
+// Step takes the events of the speakers and brings the sink the changes of their paths, up to
+// changesAtOnce of each, and does what is due. It reports whether there may be more. ctx has
+// ended: nothing is waited for.
+func (s *Speakers) Step(ctx context.Context) (more bool) {
+	for _, w := range s.driven {
+		for w.events.step(ctx) {
+			more = true
+		}
+		more = w.follower.step(ctx) || more
+	}
+	return more
+}
+
+// Deadline returns when Step has something to do although nothing has changed, the zero time if
+// never.
+func (s *Speakers) Deadline() (next time.Time) {
+	for _, w := range s.driven {
+		next = earliest(next, w.follower.deadline())
+	}
+	return next
+}
+
+// End ends what Begin has begun.
+func (s *Speakers) End() {
+	for _, w := range s.driven {
+		w.events.close()
+		w.follower.close()
+	}
+	s.driven = nil
 }
 
 // Lookup returns a domain's paths to a prefix, best first.
@@ -98,7 +155,7 @@ func (s *Speakers) Lookup(domain string, p netip.Prefix) []rib.Path {
 
 // Paths counts the paths of all peers.
 func (s *Speakers) Paths() (n int) {
-	for one := range s.all {
+	for _, one := range s.list {
 		n += one.bgp.Table().Stats().Paths
 	}
 	return n
@@ -106,7 +163,7 @@ func (s *Speakers) Paths() (n int) {
 
 // Missing names the peers that have not sent all of their routes, and counts all peers.
 func (s *Speakers) Missing() (names []string, all int) {
-	for one := range s.all {
+	for _, one := range s.list {
 		for _, k := range one.missing() {
 			names = append(names, k.Addr.String())
 		}
@@ -119,13 +176,9 @@ func (s *Speakers) Missing() (names []string, all int) {
 // WaitSync waits until every peer has sent all of its routes, or the deferral time has passed
 // since the start, or ctx ends.
 func (s *Speakers) WaitSync(ctx context.Context) {
-	var wait time.Duration
-	for one := range s.all {
-		wait = max(wait, time.Until(one.deferral))
-	}
-	ctx, cancel := context.WithTimeout(ctx, wait)
+	ctx, cancel := context.WithTimeout(ctx, s.deferral().Sub(s.config.Now()))
 	defer cancel()
-	for one := range s.all {
+	for _, one := range s.list {
 		select {
 		case <-one.initialSync.all:
 		case <-ctx.Done():
@@ -133,10 +186,26 @@ func (s *Speakers) WaitSync(ctx context.Context) {
 	}
 }
 
+// Synced reports whether WaitSync would not wait, and if it would, until when at most.
+func (s *Speakers) Synced() (synced bool, until time.Time) {
+	until = s.deferral()
+	return !s.config.Now().Before(until) || !slices.ContainsFunc(s.list, func(one *speaker) bool { return !closed(one.initialSync.all) }), until
+}
+
+// deferral returns until when the sessions have time to come up after the start.
+func (s *Speakers) deferral() (last time.Time) {
+	for _, one := range s.list {
+		if last.Before(one.deferral) {
+			last = one.deferral
+		}
+	}
+	return last
+}
+
 // Shutdown ends all sessions with Cease/Administrative Shutdown and a text (RFC 9003,
 // Section 2).
 func (s *Speakers) Shutdown(text string) {
-	for one := range s.all {
+	for _, one := range s.list {
 		one.bgp.Shutdown(text)
 	}
 }
@@ -166,7 +235,7 @@ func (s *Speakers) PathUp(w peering.Watch) {
 
 // mark notes what a watch says about the next hops of speakers that have several.
 func (s *Speakers) mark(w peering.Watch, dead bool) {
-	for d := range s.all {
+	for _, d := range s.list {
 		var mine []peering.NextHop
 		for _, hop := range w.NextHops {
 			if serves(d.members, hop.Domain) {
@@ -181,7 +250,7 @@ func (s *Speakers) mark(w peering.Watch, dead bool) {
 
 // LinkDown ends the sessions over an interface of a namespace that has lost its carrier.
 func (s *Speakers) LinkDown(n config.NetNS, name string) {
-	for d := range s.all {
+	for _, d := range s.list {
 		if d.netns != n {
 			continue
 		}
@@ -196,7 +265,7 @@ func (s *Speakers) LinkDown(n config.NetNS, name string) {
 
 // LinkUp notes that an interface has its carrier again.
 func (s *Speakers) LinkUp(n config.NetNS, name string) {
-	for d := range s.all {
+	for _, d := range s.list {
 		if d.netns == n && d.wide && d.nextHops.Carrier(name, false) {
 			d.updateNextHops()
 		}
