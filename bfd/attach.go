@@ -38,14 +38,24 @@ func (a *attacher) kick() {
 	}
 }
 
+// woken takes the token of kick, and reports whether there was one.
+func (a *attacher) woken() bool {
+	select {
+	case <-a.wake:
+		return true
+	default:
+		return false
+	}
+}
+
 // run attaches sessions until the server ends.
 func (a *attacher) run() {
-	failing := a.server.owner.failing
+	failing := a.server.core.failing
 	for {
-		next := a.pass(time.Now())
+		next := a.pass(a.server.clock.time())
 		var timer <-chan time.Time
 		if !next.IsZero() {
-			timer = time.After(time.Until(next))
+			timer = time.After(next.Sub(a.server.clock.time()))
 		}
 		select {
 		case <-timer:
@@ -91,7 +101,7 @@ func (a *attacher) look(l toLook) {
 	case err != nil && a.elsewhere(&l):
 		discr := a.server.newDiscr()
 		a.release(e)
-		_ = a.server.do(func(o *owner) { o.renumber(e, discr) }) // ErrClosed: then it does not matter
+		_ = a.server.do(func(c *core) { c.renumber(e, discr) }) // ErrClosed: then it does not matter
 	case err != nil:
 	case want.same(e.attached):
 		a.unuse(want)
@@ -228,7 +238,7 @@ func (a *attacher) open(at *attachment, key rxKey) (err error) {
 
 // watch has the owner's poller report the descriptor.
 func (a *attacher) watch(fd int) (err error) {
-	if e := a.server.do(func(o *owner) { err = o.poller.watch(fd) }); e != nil {
+	if e := a.server.do(func(c *core) { err = c.shell.watch(fd) }); e != nil {
 		return e
 	}
 	return err
@@ -282,7 +292,7 @@ func (a *attacher) close(r *rxSocket) {
 
 // closeFD closes a socket after the owner has forgotten it.
 func (a *attacher) closeFD(fd int) {
-	_ = a.server.do(func(o *owner) { o.drop(fd) }) // ErrClosed: there is no owner any more
+	_ = a.server.do(func(c *core) { c.shell.drop(fd) }) // ErrClosed: there is no owner any more
 	a.server.host.closeFD(fd)
 }
 
@@ -312,16 +322,16 @@ func (a *attacher) replace(e *entry, c *SessionConfig, want *attachment) {
 		discr = s.newDiscr()
 	}
 	s.attach(e, want)
-	_ = s.do(func(o *owner) { // ErrClosed: then it does not matter
+	_ = s.do(func(c *core) { // ErrClosed: then it does not matter
 		if e.done.Load() {
 			return
 		}
-		o.attach(e, want, f)
+		c.attach(e, want, f)
 		if moved {
-			o.renumber(e, discr)
+			c.renumber(e, discr)
 		}
-		o.effects(e, e.soon(o.now))
-		o.requeue(e)
+		c.effects(e, e.soon(c.now))
+		c.requeue(e)
 	})
 	e.attached = want
 	if old != nil {
@@ -335,7 +345,7 @@ func (a *attacher) release(e *entry) {
 		return
 	}
 	a.server.attach(e, nil)
-	_ = a.server.do(func(o *owner) { o.detach(e) })
+	_ = a.server.do(func(c *core) { c.detach(e) })
 	a.unuse(e.attached)
 	e.attached = nil
 }
@@ -351,13 +361,13 @@ func (a *attacher) resolve(e *entry) {
 	if len(mac) == 0 {
 		return
 	}
-	_ = a.server.do(func(o *owner) { // ErrClosed: then it does not matter
+	_ = a.server.do(func(c *core) { // ErrClosed: then it does not matter
 		if e.tx == nil || string(e.toLink.addr[:e.toLink.halen]) == string(mac) {
 			return
 		}
 		e.setNeighbor(at.link, mac)
-		o.effects(e, e.soon(o.now))
-		o.requeue(e)
+		c.effects(e, e.soon(c.now))
+		c.requeue(e)
 	})
 }
 

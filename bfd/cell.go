@@ -64,11 +64,25 @@ const maxSessions = 1 << 14
 // marks is a set of session slots that one side fills and the other empties,
 // without locks: the dirty bits between the owner and a reader.
 type marks struct {
-	words [maxSessions / 64]atomic.Uint64 // a bit a slot
-	ready chan struct{}                   // holds a token when something was marked
+	words []atomic.Uint64 // a bit a slot
+	ready chan struct{}   // holds a token when something was marked
 }
 
-func newMarks() *marks { return &marks{ready: make(chan struct{}, 1)} }
+// newMarks returns an empty set of slots below the number of sessions.
+func newMarks(sessions int) *marks {
+	return &marks{words: make([]atomic.Uint64, (sessions+63)/64), ready: make(chan struct{}, 1)}
+}
+
+// room makes room for a slot. Nobody uses the set meanwhile.
+func (m *marks) room(slot int) {
+	for slot >= 64*len(m.words) {
+		words := make([]atomic.Uint64, 2*len(m.words))
+		for i := range m.words {
+			words[i].Store(m.words[i].Load())
+		}
+		m.words = words
+	}
+}
 
 // mark adds a slot and wakes the reader. It never blocks.
 func (m *marks) mark(slot int) {
@@ -76,6 +90,16 @@ func (m *marks) mark(slot int) {
 	select {
 	case m.ready <- struct{}{}:
 	default:
+	}
+}
+
+// take takes the token, and reports whether there was one. It never blocks.
+func (m *marks) take() bool {
+	select {
+	case <-m.ready:
+		return true
+	default:
+		return false
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
@@ -243,7 +242,7 @@ func (c *Client) session(ctx context.Context, version uint16) error {
 func (c *Client) serve(l *clientLink) {
 	c.mu.Lock()
 	c.link = l
-	c.desired.Connect(func(a, b Key) int { return strings.Compare(a.String(), b.String()) })
+	c.desired.Connect(compareKeys)
 	c.mu.Unlock()
 	defer func() {
 		c.mu.Lock()

@@ -57,6 +57,12 @@ func (k Key) String() string {
 	return b.String()
 }
 
+// compareKeys orders keys, by family and address first.
+func compareKeys(a, b Key) int {
+	return cmp.Or(a.Peer.Compare(b.Peer), a.Local.Compare(b.Local), strings.Compare(a.Interface, b.Interface),
+		strings.Compare(a.NetNS, b.NetNS), int(bit(a.Multihop, 1))-int(bit(b.Multihop, 1)))
+}
+
 // Normal returns the key in the form that [Service] compares and reports: IPv4
 // addresses unmapped, an IPv6 zone moved into Interface.
 func (k Key) Normal() Key {

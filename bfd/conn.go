@@ -49,7 +49,7 @@ func (c *conn) serve() {
 // is welcome.
 func (c *conn) goodbye() {
 	if c.known {
-		c.process.shared(func(s *sharing) { s.Disconnect(c.name, time.Now()) })
+		c.process.shared(func(s *sharing) { s.Disconnect(c.name, c.process.server.clock.time()) })
 	}
 }
 
@@ -61,6 +61,27 @@ func (p *process) shared(f func(*sharing)) {
 	p.shareMu.Lock()
 	defer p.shareMu.Unlock()
 	f(p.sharing)
+}
+
+// add has the client of that name want a session. size is that of the config, encoded.
+func (p *process) add(name string, cfg SessionConfig, size int) (err error) {
+	if err := cfg.check(); err != nil {
+		return err
+	}
+	if size > maxConfig {
+		return &ConfigError{"Failover", "is too long"}
+	}
+	p.shared(func(s *sharing) { err = s.Add(name, cfg.Key, cfg, size) })
+	return err
+}
+
+// remove has the client of that name want a session no longer.
+func (p *process) remove(name string, k Key) (err error) {
+	p.shared(func(s *sharing) { err = s.Remove(name, k.Normal()) })
+	if errors.Is(err, bfdcore.ErrNotThere) {
+		return ErrNoSession
+	}
+	return err
 }
 
 // welcome waits for the hello of the other side. It reports whether that is a
@@ -106,7 +127,7 @@ func (c *conn) hello(m message) error {
 	}
 	c.version, c.name = version, name
 	var err error
-	c.process.shared(func(s *sharing) { err = s.Connect(name, time.Now()) })
+	c.process.shared(func(s *sharing) { err = s.Connect(name, c.process.server.clock.time()) })
 	c.known = err == nil
 	return err
 }
@@ -118,15 +139,12 @@ func (c *conn) request(m message) (err error) {
 	case frameAdd:
 		cfg := d.config()
 		if err = d.err(); err == nil {
-			err = c.add(cfg, len(m.body))
+			err = c.process.add(c.name, cfg, len(m.body))
 		}
 	case frameRemove:
 		k := d.key()
 		if err = d.err(); err == nil {
-			c.process.shared(func(s *sharing) { err = s.Remove(c.name, k.Normal()) })
-		}
-		if errors.Is(err, bfdcore.ErrNotThere) {
-			err = ErrNoSession
+			err = c.process.remove(c.name, k)
 		}
 	case frameList:
 		err = c.list(m.id)
@@ -135,18 +153,6 @@ func (c *conn) request(m message) (err error) {
 	default:
 		err = errUnknown
 	}
-	return err
-}
-
-// add is a client's wish for a session.
-func (c *conn) add(cfg SessionConfig, size int) (err error) {
-	if err := cfg.check(); err != nil {
-		return err
-	}
-	if size > maxConfig {
-		return &ConfigError{"Failover", "is too long"}
-	}
-	c.process.shared(func(s *sharing) { err = s.Add(c.name, cfg.Key, cfg, size) })
 	return err
 }
 

@@ -119,24 +119,12 @@ func (o *owner) drain(s *rxSocket) (empty bool) {
 func (o *owner) packet(s *rxSocket, i int) {
 	p, err := ParsePacket(o.ring.payload[i][:min(o.ring.msgs[i].n, rxPayload)])
 	if err != nil {
-		o.discarded++
+		o.core.discarded++
 		return
 	}
 	m := o.ring.meta(i)
-	e := o.find(s, &p, &m, i)
 	a := bfdcore.Arrival[*netnsSockets]{Space: s.space, Link: m.link, TTL: m.ttl, IPv6: s.ipv6, Multihop: s.port == MultihopPort}
-	if e == nil || e.tx == nil || e.echo || !e.binding.Takes(&a) {
-		o.discarded++
-		return
-	}
-	effects := e.Receive(o.now, &p)
-	if effects&EffectRefused == 0 {
-		e.lastRx = o.arrival(m.stamp)
-	}
-	if effects != 0 {
-		o.effects(e, effects)
-	}
-	o.requeue(e)
+	o.core.receive(o.find(s, &p, &m, i), &p, &a, o.arrival(m.stamp))
 }
 
 // find is the demultiplexing of RFC 5880, Section 6.3: by discriminator alone if
@@ -145,7 +133,7 @@ func (o *owner) packet(s *rxSocket, i int) {
 // associated."
 func (o *owner) find(s *rxSocket, p *Packet, m *meta, i int) *entry {
 	if p.YourDiscr != 0 {
-		return o.demux.ByDiscr(p.YourDiscr)
+		return o.core.demux.ByDiscr(p.YourDiscr)
 	}
 	f := bfdcore.Source[*netnsSockets]{Space: s.space, Multihop: s.port == MultihopPort, Link: m.link}
 	if s.ipv6 {
@@ -154,7 +142,7 @@ func (o *owner) find(s *rxSocket, p *Packet, m *meta, i int) *entry {
 		from := (*unix.RawSockaddrInet4)(unsafe.Pointer(&o.ring.from[i]))
 		f.Peer, f.Local = netip.AddrFrom4(from.Addr), netip.AddrFrom4([4]byte(m.local[:4]))
 	}
-	return o.demux.BySource(f)
+	return o.core.demux.BySource(f)
 }
 
 // echoed takes message i of the ring as an echo packet: from us, to us, one hop
@@ -162,15 +150,11 @@ func (o *owner) find(s *rxSocket, p *Packet, m *meta, i int) *entry {
 func (o *owner) echoed(s *rxSocket, i int) {
 	e, p := o.findEcho(s, o.ring.payload[i][:min(o.ring.msgs[i].n, rxPayload)])
 	if e == nil {
-		o.discarded++
+		o.core.discarded++
 		return
 	}
 	m := o.ring.meta(i)
-	if f := e.receiveEcho(o.now, &p); f != 0 {
-		o.effects(e, f)
-	}
-	e.lastRx = o.arrival(m.stamp)
-	o.requeue(e)
+	o.core.receiveEcho(e, &p, o.arrival(m.stamp))
 }
 
 // findEcho finds the session of an echo packet; nil: it is none's.
@@ -186,7 +170,7 @@ func (o *owner) findEcho(s *rxSocket, ip []byte) (*entry, Packet) {
 	if err != nil || p.MyDiscr != p.YourDiscr {
 		return nil, Packet{}
 	}
-	e := o.demux.ByDiscr(p.MyDiscr)
+	e := o.core.demux.ByDiscr(p.MyDiscr)
 	if e == nil || !e.echo || e.tx == nil || e.tx.fd != s.fd {
 		return nil, Packet{}
 	}
@@ -200,8 +184,9 @@ func (o *owner) findEcho(s *rxSocket, ip []byte) (*entry, Packet) {
 // arrival is when a packet came in, by its timestamp. The wall clock may jump, but
 // nothing can have waited since before the last time everything was read.
 func (o *owner) arrival(stamp int64) time.Duration {
+	now := o.core.now
 	if stamp == 0 {
-		return o.now
+		return now
 	}
-	return min(max(o.now-time.Duration(o.wall-stamp), o.drained), o.now)
+	return min(max(now-time.Duration(o.wall-stamp), o.drained), now)
 }

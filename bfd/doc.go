@@ -16,13 +16,15 @@
 //	session.go transmit.go  Session, the pure state machine: packets and time
 //	receive.go echo.go        in, Effects out; no clock, socket or lock
 //	detect.go               when the remote system has been silent for too long
-//	owner.go demux.go       one thread that holds every session of a Server
+//	core.go heap.go         every session of a Server: whose packet is it, who is due
+//	owner.go demux.go       the thread that the core of a Server runs on
 //	server.go run.go hub.go the API in front of it, and the goroutines around it
 //	attach.go               each session's namespace, interface, address and sockets
 //	serve.go conn.go        a Server behind a unix socket, shared by clients
 //	client.go               the same API at the other end of that socket
 //	failover.go             dead next hops leave the kernel without the client
 //	give.go take.go         a successor takes the sessions over
+//	driven*.go              Server and process without thread, clock and socket
 //	host.go                 what all of them ask of the kernel: poller and host
 //	*_linux.go              Linux as these
 //
@@ -96,6 +98,12 @@
 // sequence numbers go to the successor, no session notices.
 //
 // The protocol on the socket is described in protocol.go.
+//
+// # Without a thread
+//
+// [DrivenServer] and [DrivenProcess] are the same code, in which the caller delivers packets
+// and lets time pass, for simulators: nothing else runs, and the same calls send the same
+// octets.
 //
 // # Another BFD daemon on the machine
 //

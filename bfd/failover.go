@@ -33,9 +33,7 @@ func (f *failover) run() {
 		if closed {
 			return
 		}
-		for _, d := range dying {
-			f.server.reportFailover(d.entry, f.execute(d))
-		}
+		f.executeAll(dying)
 	}
 }
 
@@ -61,11 +59,18 @@ func (f *failover) collect() (list []dying, closedNow bool) {
 	return list, s.state == closed
 }
 
+// executeAll does what sessions asked for, and reports it.
+func (f *failover) executeAll(list []dying) {
+	for _, d := range list {
+		f.server.reportFailover(d.entry, f.execute(d))
+	}
+}
+
 // execute does what one session asked for.
 func (f *failover) execute(d dying) []FailoverResult {
 	results := make([]FailoverResult, len(d.list))
 	done := func(i int, err error) {
-		results[i] = FailoverResult{ID: d.list[i].ID, Deleted: err == nil, Took: f.server.owner.clock.now() - d.at}
+		results[i] = FailoverResult{ID: d.list[i].ID, Deleted: err == nil, Took: f.server.clock.now() - d.at}
 		if err != nil {
 			results[i].Err = err.Error()
 		}

@@ -86,8 +86,8 @@ func (p *fakeProc) kill() {
 	}
 }
 
-func (p *fakeProc) monotonic() (time.Duration, error) {
-	return p.net.mono + time.Since(scenario.Epoch), nil
+func (p *fakeProc) clock() (clock, error) {
+	return newClock(p.net.mono + time.Since(scenario.Epoch)), nil
 }
 
 func (p *fakeProc) random() uint32 {

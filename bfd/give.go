@@ -3,6 +3,8 @@ package bfd
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/hyperfib/hyperfib/internal/bfdcore"
@@ -110,12 +112,12 @@ func (g *giving) run() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	verdict := make(chan bool, 1)
-	st := state{process: p, version: g.version, out: encoder{version: protocolVersion}, spaces: map[*netnsSockets]uint32{}}
+	st := newState(p, g.version)
 	// What is due is sent first: one handover after the other may fail, each in its time.
-	if err := s.do(func(o *owner) { o.expire(); o.flush(); st.encode(); o.pause = verdict }); err != nil {
+	if err := s.do(func(*core) { s.owner.expire(); s.owner.flush(); st.encode(); s.owner.pause = verdict }); err != nil {
 		return err
 	}
-	err := g.persuade(&st)
+	err := g.persuade(st)
 	if err == nil {
 		p.mu.Lock()
 		p.handed = true
@@ -189,6 +191,10 @@ type state struct {
 	fds      []int                    // of sockets, in the order of their parts
 }
 
+func newState(p *process, version uint16) *state {
+	return &state{process: p, version: version, out: encoder{version: protocolVersion}, spaces: map[*netnsSockets]uint32{}}
+}
+
 func (st *state) part(kind uint8, f func(t transfer)) {
 	st.out.begin(frameState, 0)
 	st.out.u8(kind)
@@ -238,35 +244,42 @@ func (st *state) sockets(listener int) {
 		st.fds = append(st.fds, fd)
 	}
 	add(socketID{kind: 3}, listener)
-	for sp, n := range st.spaces {
+	for _, sp := range slices.SortedFunc(maps.Keys(st.spaces), func(a, b *netnsSockets) int { return int(st.spaces[a]) - int(st.spaces[b]) }) {
+		n := st.spaces[sp]
 		for i, tx := range sp.tx {
 			if tx != nil {
 				add(socketID{netns: sp.path, kind: uint8(i), space: n}, tx.fd)
 			}
 		}
-		for key, rx := range sp.rx {
-			add(socketID{netns: sp.path, kind: 2, rx: key, space: n}, rx.fd)
+		for _, rx := range slices.SortedFunc(maps.Values(sp.rx), func(a, b *rxSocket) int { return a.fd - b.fd }) {
+			add(socketID{netns: sp.path, kind: 2, rx: rx.rxKey, space: n}, rx.fd)
 		}
 	}
+}
+
+// complete encodes what is around the sessions, once they are encoded. The descriptors in fds go
+// alongside sockets, which come first, then the sessions, then the rest.
+func (st *state) complete(listener int) (sockets, rest []byte) {
+	st.sockets(listener)
+	sockets, st.out.b = st.out.b, nil
+	sharing := st.process.sharing
+	for _, name := range sharing.Names() {
+		sharing.Wants(name, func(_ Key, c SessionConfig) {
+			st.part(partClient, func(t transfer) { t.client(&name, &c) })
+		})
+	}
+	st.part(partEnd, func(transfer) {})
+	return sockets, st.out.b
 }
 
 // send sends the state.
 func (st *state) send(c *conn) error {
 	return st.process.listener.control(func(fd int) error {
-		st.sockets(fd)
-		sockets := st.out.b
-		st.out.b = nil
-		sharing := st.process.sharing
-		for _, name := range sharing.Names() {
-			sharing.Wants(name, func(_ Key, c SessionConfig) {
-				st.part(partClient, func(t transfer) { t.client(&name, &c) })
-			})
-		}
-		st.part(partEnd, func(transfer) {})
+		sockets, rest := st.complete(fd)
 		if err := c.sendFDs(sockets, st.fds); err != nil {
 			return err
 		}
-		for _, b := range [][]byte{st.sessions, st.out.b} {
+		for _, b := range [][]byte{st.sessions, rest} {
 			if _, err := c.Write(b); err != nil {
 				return err
 			}

@@ -5,13 +5,17 @@ import "time"
 // timers is a heap of sessions by the time they next want attention, four
 // children a node: shallower than two and kinder to the cache. A session is moved
 // when it was served or wants attention earlier than before; a detection time
-// that moves later with every packet is left where it is.
+// that moves later with every packet is left where it is. Sessions that are due at the same
+// time come in the order of their slots, whatever has happened before.
 type timers []timer
 
 type timer struct {
 	at time.Duration // when e is due
 	e  *entry        // at its place in the heap
 }
+
+// before reports whether t comes before u.
+func (t timer) before(u timer) bool { return t.at < u.at || t.at == u.at && t.e.slot < u.e.slot }
 
 // set puts e at the given time, inserting it if it is not in the heap.
 func (h *timers) set(e *entry, at time.Duration) {
@@ -51,7 +55,7 @@ func (h *timers) up(i int) {
 	t := (*h)[i]
 	for i > 0 {
 		parent := (i - 1) / 4
-		if (*h)[parent].at <= t.at {
+		if !t.before((*h)[parent]) {
 			break
 		}
 		h.put(i, (*h)[parent])
@@ -63,16 +67,16 @@ func (h *timers) up(i int) {
 func (h *timers) down(i int) {
 	t := (*h)[i]
 	for {
-		least, at := -1, t.at
+		least, first := -1, t
 		for c := 4*i + 1; c <= 4*i+4 && c < len(*h); c++ {
-			if (*h)[c].at < at {
-				least, at = c, (*h)[c].at
+			if (*h)[c].before(first) {
+				least, first = c, (*h)[c]
 			}
 		}
 		if least < 0 {
 			break
 		}
-		h.put(i, (*h)[least])
+		h.put(i, first)
 		i = least
 	}
 	h.put(i, t)

@@ -39,8 +39,8 @@ type poller interface {
 
 // host is what the other goroutines ask of the kernel. They may have to wait.
 type host interface {
-	// monotonic returns CLOCK_MONOTONIC, which is the same in every process.
-	monotonic() (time.Duration, error)
+	// clock returns the clock, whose monotonic time is the same in every process.
+	clock() (clock, error)
 	random() uint32
 	poller() (poller, error)
 	// namespace opens the network namespace at path; an empty path is the process's own.

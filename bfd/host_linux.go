@@ -13,10 +13,10 @@ import (
 // systemHost is the host that the process runs on.
 type systemHost struct{}
 
-func (systemHost) monotonic() (time.Duration, error) {
+func (systemHost) clock() (clock, error) {
 	var ts unix.Timespec
 	err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts)
-	return time.Duration(ts.Nano()), os.NewSyscallError("clock_gettime", err)
+	return newClock(time.Duration(ts.Nano())), os.NewSyscallError("clock_gettime", err)
 }
 
 func (systemHost) random() uint32 { return rand.Uint32() }

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 )
 
 // systemHost stands for a system on which there are no sessions: they run on Linux only.
@@ -14,7 +13,7 @@ type systemHost struct{}
 
 var errUnsupported = fmt.Errorf("bfd: sessions need Linux: %w", errors.ErrUnsupported)
 
-func (systemHost) monotonic() (time.Duration, error)            { return 0, errUnsupported }
+func (systemHost) clock() (clock, error)                        { return nil, errUnsupported }
 func (systemHost) random() uint32                               { return 0 }
 func (systemHost) poller() (poller, error)                      { return nil, errUnsupported }
 func (systemHost) namespace(string) (namespace, error)          { return nil, errUnsupported }

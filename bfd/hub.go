@@ -44,7 +44,7 @@ func (s *Server) post(e *entry) {
 	e.last, e.lastTrouble = f, e.trouble
 	var down *Event
 	if f.downs > 0 {
-		down = &Event{Key: e.key, State: StateDown, Diag: f.downDiag, RemoteDiag: f.downRemote, Reason: f.downReason, RemoteC: f.remoteC, Time: s.owner.clock.wall(f.downAt), Downs: f.downs}
+		down = &Event{Key: e.key, State: StateDown, Diag: f.downDiag, RemoteDiag: f.downRemote, Reason: f.downReason, RemoteC: f.remoteC, Time: s.clock.wall(f.downAt), Downs: f.downs}
 	}
 	s.board.post(s.event(e, f), down)
 }
@@ -66,7 +66,7 @@ func (s *Server) reportFailover(e *entry, results []FailoverResult) {
 
 // event is a fact in the words of the API; the lock is held.
 func (s *Server) event(e *entry, f fact) Event {
-	ev := Event{Key: e.key, State: f.state, Diag: f.diag, RemoteDiag: f.remoteDiag, Reason: f.reason, RemoteC: f.remoteC, Time: s.owner.clock.wall(f.since), Downs: f.downs}
+	ev := Event{Key: e.key, State: f.state, Diag: f.diag, RemoteDiag: f.remoteDiag, Reason: f.reason, RemoteC: f.remoteC, Time: s.clock.wall(f.since), Downs: f.downs}
 	ev.Reason, ev.Err = e.reasonNow(ev.State, ev.Reason)
 	return ev
 }

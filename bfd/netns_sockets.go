@@ -47,7 +47,7 @@ func newNetNSSockets(path string, ns namespace) *netnsSockets {
 }
 
 func newSender(fd int, ipv6 bool) *txSocket {
-	return &txSocket{fd: fd, ipv6: ipv6, batch: make([]mmsghdr, 0, txBatch), who: make([]*entry, 0, txBatch)}
+	return &txSocket{fd: fd, ipv6: ipv6}
 }
 
 func index(ipv6 bool) int {

@@ -5,42 +5,32 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/hyperfib/hyperfib/internal/bfdcore"
 )
 
-// owner holds all sessions, on one thread. No other thread touches its fields while it
-// runs.
+// owner is the shell of a Server that has sockets: one thread, on which everything about its
+// core happens. No other thread touches its fields while it runs.
 type owner struct {
-	clock
+	core    *core         // has the sessions
+	clock   clock         // reads the time
 	poller  poller        // waits for the sockets and the timers
-	now     time.Duration // of this turn
-	wall    int64         // time of day at now, nanoseconds since 1970
+	wall    int64         // time of day when the turn began, nanoseconds since 1970
 	drained time.Duration // when every socket was last read empty
 
-	timers  timers                               // when each session is due
-	demux   bfdcore.Demux[*netnsSockets, *entry] // finds the session of a packet
-	sockets map[int]*rxSocket                    // by descriptor
-	senders []*txSocket                          // sockets with a batch
-	ring    *ring                                // what a recvmmsg fills
-	ready   [16]int                              // descriptors that have something to read
+	sockets map[int]*rxSocket // by descriptor
+	senders []*txSocket       // sockets with a batch
+	ring    *ring             // what a recvmmsg fills
+	ready   [16]int           // descriptors that have something to read
 
-	commands chan func(*owner) // functions for the owner
-	asked    bool              // there are commands
-	readers  []*marks          // of those that read state changes
-	failing  *marks            // sessions whose packets the kernel refuses
-	ended    chan struct{}     // closed when the owner has stopped
-	stop     bool              // it is to stop
-	broken   error             // why it stopped
-	pause    chan bool         // another process is to have everything; false: go on
+	commands chan func(*core) // functions for the owner
+	asked    bool             // there are commands
+	ended    chan struct{}    // closed when the owner has stopped
+	stop     bool             // it is to stop
+	broken   error            // why it stopped
+	pause    chan bool        // another process is to have everything; false: go on
 
-	seed      uint32          // what turn is made of
-	turn      uint32          // a random number, the same for all packets of a turn
-	along     [txBatch]*entry // scratch
-	received  int             // packets in this turn
-	heard     bool            // every socket was looked at since the turn began
-	backlog   int             // turns in a row in which a socket could not be emptied
-	discarded uint64          // packets for no session, or malformed
+	received int  // packets in this turn
+	heard    bool // every socket was looked at since the turn began
+	backlog  int  // turns in a row in which a socket could not be emptied
 }
 
 const (
@@ -55,17 +45,22 @@ const (
 	patience = 8
 )
 
-// newOwner returns an owner without a poller.
-func newOwner(c clock, seed uint32) *owner {
+// newOwner makes the shell of a core. It has no poller yet.
+func newOwner(c *core, clock clock) *owner {
 	o := &owner{
-		clock: c, demux: bfdcore.NewDemux[*netnsSockets, *entry](), sockets: map[int]*rxSocket{}, seed: seed, turn: 1,
-		ring: newRing(), commands: make(chan func(*owner), 16), failing: newMarks(), ended: make(chan struct{}),
+		core: c, clock: clock, sockets: map[int]*rxSocket{},
+		ring: newRing(), commands: make(chan func(*core), 16), ended: make(chan struct{}),
 	}
+	c.shell = o
 	o.tick()
 	return o
 }
 
-func (o *owner) tick() { o.now, o.wall = o.both() }
+func (o *owner) tick() {
+	var now time.Duration
+	now, o.wall = o.clock.both()
+	o.core.begin(now)
+}
 
 // loop is the life of the thread: read everything, then let timers run out, then
 // send, then sleep until the next one. The order matters: a packet that waits
@@ -79,7 +74,6 @@ func (o *owner) loop() {
 		}
 		n := o.sleep()
 		o.tick()
-		o.turn = xorshift(o.seed ^ uint32(o.now/time.Microsecond) | 1)
 		o.received, o.heard = 0, false
 		o.read(n)
 		if o.asked {
@@ -93,13 +87,16 @@ func (o *owner) loop() {
 	close(o.ended)
 }
 
+// expire serves the sessions that are due by now, which is later than when the turn began.
+func (o *owner) expire() {
+	o.core.now = o.clock.now()
+	o.core.expire()
+}
+
 // sleep waits for the next timer, and for packets unless it is near. It returns how many
 // descriptors are ready.
 func (o *owner) sleep() int {
-	d := time.Hour
-	if len(o.timers) > 0 {
-		d = o.timers[0].at - o.clock.now()
-	}
+	d := min(o.core.next()-o.clock.now(), time.Hour)
 	switch {
 	case d <= 0, o.asked:
 		d = 0
@@ -137,10 +134,19 @@ func (o *owner) read(n int) {
 		n = o.poll(0)
 	}
 	if empty {
-		o.drained, o.backlog = o.now, 0
+		o.drained, o.backlog = o.core.now, 0
 	} else {
 		o.backlog++
 	}
+}
+
+// pending implements [shell].
+func (o *owner) pending() bool {
+	if !o.heard {
+		o.heard = true
+		o.read(o.poll(0))
+	}
+	return o.backlog > 0 && o.backlog < patience
 }
 
 // command runs what other goroutines ask for.
@@ -149,7 +155,7 @@ func (o *owner) command() {
 	for {
 		select {
 		case f := <-o.commands:
-			f(o)
+			f(o.core)
 			if o.pause != nil { // the rest is for later, if the sessions are ours then
 				o.asked = true
 				return
@@ -160,95 +166,29 @@ func (o *owner) command() {
 	}
 }
 
-// expire serves every session that wants attention.
-func (o *owner) expire() {
-	o.now = o.clock.now()
-	sent := false
-	for len(o.timers) > 0 && o.timers[0].at <= o.now {
-		sent = o.serve(o.timers[0].e) || sent
+// do implements [shell]. The owner runs, and the caller is another goroutine.
+func (o *owner) do(f func(*core)) error {
+	done := make(chan struct{})
+	select {
+	case o.commands <- func(c *core) { f(c); close(done) }:
+	case <-o.ended:
+		return ErrClosed
 	}
-	if sent {
-		o.sendAlong()
-	}
-}
-
-// serve does what is due for one session. It reports whether a packet was sent.
-func (o *owner) serve(e *entry) (sent bool) {
-	if e.until != 0 && o.now >= e.until {
-		o.forget(e)
-		return false
-	}
-	if o.now >= e.detectAt() {
-		if !o.heard { // perhaps something has arrived since this turn began
-			o.heard = true
-			o.read(o.poll(0))
-		}
-		if o.backlog > 0 && o.backlog < patience {
-			o.timers.set(e, o.now+time.Millisecond)
-			return false
-		}
-	}
-	f := e.Advance(o.now)
-	o.effects(e, f)
-	o.timers.set(e, e.due())
-	return f&EffectSend != 0
-}
-
-// sendAlong sends packets that are not due yet but may go: sessions that share a wake-up
-// once keep sharing it, as the packets of a turn have the same jitter.
-func (o *owner) sendAlong() {
-	n := 0
-	for i := range o.timers {
-		if e := o.timers[i].e; e.maySend(o.now) {
-			o.along[n] = e
-			if n++; n == len(o.along) {
-				break
-			}
-		}
-	}
-	for _, e := range o.along[:n] {
-		o.send(e)
-		o.timers.set(e, e.due())
+	o.poller.wake()
+	select {
+	case <-done:
+		return nil
+	case <-o.ended:
+		return ErrClosed
 	}
 }
 
-// effects carries out what a session asks for.
-func (o *owner) effects(e *entry, f Effects) {
-	if f&EffectState != 0 {
-		o.publish(e)
-	}
-	if f&EffectSend != 0 {
-		o.send(e)
-	}
-}
-
-// publish marks the sessions whose state has changed for each reader.
-func (o *owner) publish(e *entry) {
-	e.cell.write(e.fact())
-	for _, m := range o.readers {
-		m.mark(e.slot)
-	}
-}
-
-// requeue moves a session forward in the heap if it wants attention earlier than
-// before. Later needs nothing: it is looked at when its turn comes.
-func (o *owner) requeue(e *entry) {
-	if at := e.due(); e.place < 0 || at < o.timers[e.place].at {
-		o.timers.set(e, at)
-	}
-}
-
-// send builds the session's packet and puts it into the batch.
+// send implements [shell]: it puts the session's packet into the batch.
 func (o *owner) send(e *entry) {
 	if e.queued {
 		o.flushSender(e.tx)
 	}
-	e.rng = o.turn
-	if e.tx == nil || e.echo && e.toLink.halen == 0 {
-		e.afterSend(o.now) // there is nothing to send it by
-		return
-	}
-	b := e.AppendPacket(e.frame.body(), o.now)
+	b := e.AppendPacket(e.frame.body(), o.core.now)
 	e.iov.SetLen(len(e.frame.finish(b)))
 	t := e.tx
 	t.batch, t.who = append(t.batch, mmsghdr{hdr: e.msg}), append(t.who, e)
@@ -277,7 +217,7 @@ func (o *owner) flushSender(t *txSocket) {
 			i += n
 		case errno == unix.EINTR:
 		default:
-			o.failing.mark(t.who[i].slot)
+			o.core.failing.mark(t.who[i].slot)
 			i++
 		}
 	}
@@ -287,84 +227,27 @@ func (o *owner) flushSender(t *txSocket) {
 	t.batch, t.who = t.batch[:0], t.who[:0]
 }
 
-// insert begins to serve a session.
-func (o *owner) insert(e *entry) {
-	o.demux.Add(e.discr, e)
-	o.requeue(e)
-	o.publish(e)
-}
-
-// attach sets what a session needs to send and to receive.
-func (o *owner) attach(e *entry, a *attachment, f frame) {
-	o.detach(e)
-	e.tx, e.local = a.tx, a.local
-	e.binding = bfdcore.Binding[*netnsSockets]{Space: a.space, Link: a.from, MinTTL: int32(e.minTTL), IPv6: e.key.Peer.Is6(), Multihop: e.key.Multihop}
-	e.build(a, f)
+// attached implements [shell].
+func (o *owner) attached(a *attachment) {
 	o.sockets[a.rx.fd] = a.rx
 	if !slices.Contains(o.senders, a.tx) {
+		a.tx.batch, a.tx.who = slices.Grow(a.tx.batch, txBatch), slices.Grow(a.tx.who, txBatch)
 		o.senders = append(o.senders, a.tx)
-	}
-	if !e.echo {
-		e.source = bfdcore.Source[*netnsSockets]{Space: a.space, Peer: e.key.Peer, Local: a.local, Link: a.from, Multihop: e.key.Multihop}
-		o.demux.Route(e.source, e)
 	}
 }
 
-func (o *owner) detach(e *entry) {
-	if e.tx == nil {
-		return
-	}
+// detached implements [shell].
+func (o *owner) detached(e *entry) {
 	if e.queued {
 		o.flushSender(e.tx)
 	}
-	o.demux.Unroute(e.source, e)
-	e.tx, e.binding = nil, bfdcore.Binding[*netnsSockets]{}
 }
 
-// drop forgets a socket that is about to be closed.
+// watch implements [shell].
+func (o *owner) watch(fd int) error { return o.poller.watch(fd) }
+
+// drop implements [shell].
 func (o *owner) drop(fd int) {
 	delete(o.sockets, fd)
 	o.senders = slices.DeleteFunc(o.senders, func(t *txSocket) bool { return t.fd == fd })
-}
-
-// forget ends a session for good.
-func (o *owner) forget(e *entry) {
-	o.timers.remove(e)
-	o.detach(e)
-	o.demux.Remove(e.discr)
-	e.done.Store(true)
-	for _, m := range o.readers {
-		m.mark(e.slot)
-	}
-}
-
-// linger takes a session to AdminDown and keeps it for as long as the remote
-// system needs to notice (RFC 5880, Section 6.8.16).
-func (o *owner) linger(e *entry) {
-	was := e.interval
-	o.effects(e, e.SetAdminDown(o.now, true))
-	e.until = o.now + time.Duration(e.mult)*min(was, slowInterval)
-	if e.tx == nil {
-		e.until = o.now // its last packets cannot be sent
-	}
-	o.requeue(e)
-}
-
-// farewell takes every session to AdminDown and ends the loop.
-func (o *owner) farewell() {
-	o.demux.All(func(e *entry) { o.effects(e, e.SetAdminDown(o.now, true)) })
-	o.stop = true
-}
-
-// renumber sets another discriminator of a session: it now runs somewhere else, with
-// another remote system at its end.
-func (o *owner) renumber(e *entry, discr uint32) {
-	if e.done.Load() {
-		return
-	}
-	o.demux.Remove(e.discr)
-	e.number.Store(discr)
-	o.effects(e, e.restart(o.now, discr))
-	o.demux.Add(e.discr, e)
-	o.requeue(e)
 }

@@ -85,7 +85,7 @@ func TestFrame(t *testing.T) {
 // TestCell reads while another goroutine writes: no fact is ever a mixture.
 func TestCell(t *testing.T) {
 	var c cell
-	m := newMarks()
+	m := newMarks(maxSessions)
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for i := range 5000 {

@@ -31,13 +31,18 @@ func (s *Server) open() error {
 		return err
 	}
 	s.owner.poller = p
+	s.begin()
+	return nil
+}
+
+// begin has the core serve the sessions that were added before; the lock is held.
+func (s *Server) begin() {
 	s.state = running
 	for _, e := range s.slots {
 		if e != nil {
-			s.owner.insert(e)
+			s.core.insert(e)
 		}
 	}
-	return nil
 }
 
 // run serves an open server.
@@ -50,7 +55,7 @@ func (s *Server) run(ctx context.Context) error {
 	wg.Go(s.attacher.run)
 	select {
 	case <-ctx.Done():
-		_ = s.do(func(o *owner) { o.farewell() })
+		_ = s.do(func(c *core) { c.farewell(); s.owner.stop = true })
 	case <-s.owner.ended: // it failed, or a successor has taken over
 	}
 	<-s.owner.ended
@@ -61,6 +66,7 @@ func (s *Server) run(ctx context.Context) error {
 	s.failover.dead.mark(0)
 	wg.Wait()
 	s.finish()
+	s.owner.poller.close()
 	select {
 	case err := <-failed:
 		return err
@@ -99,13 +105,12 @@ func (s *Server) ready() error {
 	}
 }
 
-// finish closes everything. The goroutines of Run have ended.
+// finish lets go of sockets and namespaces. Nothing uses them any more.
 func (s *Server) finish() {
 	s.mu.Lock()
 	entries := append(s.gone, s.slots...)
 	s.mu.Unlock()
 	s.attacher.finish(entries)
-	s.owner.poller.close()
 }
 
 // toLookAt lists the sessions that the attacher shall look at now.
@@ -152,11 +157,11 @@ func (s *Server) looked(e *entry, err error) {
 		e.lookAt = time.Time{}
 		return
 	case e.kept.Echo && err == nil:
-		e.lookAt = time.Now().Add(lookEcho)
+		e.lookAt = s.clock.time().Add(lookEcho)
 	case up && err == nil:
 		e.lookAt = time.Time{}
 	default:
-		e.lookAt = time.Now().Add(e.backoff.Next())
+		e.lookAt = s.clock.time().Add(e.backoff.Next())
 	}
 	if e.trouble == text {
 		return
@@ -184,7 +189,7 @@ func (s *Server) recheck(failing *marks) {
 	failing.drain(func(slot int) {
 		// A session that is to be looked at soon anyway is not looked at sooner.
 		if slot < len(s.slots) && s.slots[slot] != nil && s.slots[slot].lookAt.IsZero() {
-			s.slots[slot].lookAt = time.Now()
+			s.slots[slot].lookAt = s.clock.time()
 		}
 	})
 }

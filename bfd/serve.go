@@ -91,16 +91,21 @@ func newProcess(cfg ServeConfig, h host) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
+	return newProcessOf(s, cfg), nil
+}
+
+// newProcessOf returns the process that s is to be the server of.
+func newProcessOf(s *Server, cfg ServeConfig) *process {
 	s.independent = true
 	cfg.Config = s.cfg // with its defaults
 	cfg.RestartTime = cmp.Or(cfg.RestartTime, DefaultRestartTime)
 	p := &process{shareMu: newLock(), cfg: cfg, server: s, conns: map[*conn]bool{}}
 	p.sharing = bfdcore.NewSharing(bfdcore.Rules[Key, SessionConfig]{
-		Merge: merge, Equal: sameConfig,
+		Merge: merge, Equal: sameConfig, Compare: compareKeys,
 		Apply:  func(_ Key, c SessionConfig) error { return s.Add(c) },
 		Remove: s.Remove, Restart: cfg.RestartTime, MaxClients: maxClients, MaxSize: maxWants,
-	}, time.Now())
-	return p, nil
+	}, s.clock.time())
+	return p
 }
 
 // context makes the context that the process ends with.
@@ -149,21 +154,28 @@ func (p *process) run(ctx context.Context, ended <-chan error) error {
 // watchClock ends what clients want that do not come back, and with the last of them the
 // process. It returns when the process ends.
 func (p *process) watchClock() {
-	tick := time.NewTicker(max(p.cfg.RestartTime/8, time.Millisecond))
+	tick := time.NewTicker(p.expiry())
 	defer tick.Stop()
 	for {
 		select {
 		case <-p.ending:
 			return
-		case now := <-tick.C:
-			p.shareMu.Lock()
-			finished := p.sharing.Expire(now)
-			p.shareMu.Unlock()
-			if finished {
+		case <-tick.C:
+			if p.expire() {
 				p.cancel()
 			}
 		}
 	}
+}
+
+// expiry is how often what clients left is looked at.
+func (p *process) expiry() time.Duration { return max(p.cfg.RestartTime/8, time.Millisecond) }
+
+// expire drops what clients left that did not come back. It reports whether the process is to
+// end, as there is no client.
+func (p *process) expire() (finished bool) {
+	p.shared(func(s *sharing) { finished = s.Expire(p.server.clock.time()) })
+	return finished
 }
 
 // accept serves clients until the listener is closed, and waits for them. It returns an

@@ -60,7 +60,9 @@ type Server struct {
 	host        host          // the machine, or that of a test
 	independent bool          // sets the C bit
 	board       board         // the events of all sessions
-	owner       *owner        // has the sessions, on a thread of its own
+	clock       clock         // reads the host's time
+	core        *core         // has the sessions
+	owner       *owner        // the core's thread; nil: a DrivenServer is the core's shell
 	attacher    *attacher     // opens their sockets and namespaces
 	changed     *marks        // sessions whose fact is new
 	failover    failover      // takes dead next hops out of the kernel
@@ -86,17 +88,31 @@ const (
 func NewServer(cfg Config) (*Server, error) { return newServerOn(cfg, systemHost{}) }
 
 func newServerOn(cfg Config, h host) (*Server, error) {
-	if err := cfg.check(); err != nil {
-		return nil, err
-	}
-	mono, err := h.monotonic()
+	s, err := newServerWithoutShell(cfg, h, maxSessions)
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{mu: newLock(), cfg: cfg, host: h, owner: newOwner(newClock(mono), h.random()), began: make(chan struct{}), changed: newMarks(), entries: map[Key]*entry{}, ports: h.random()}
+	s.owner = newOwner(s.core, s.clock)
+	return s, nil
+}
+
+// newServerWithoutShell returns a server whose core has no shell yet. Its marks are for so many
+// sessions.
+func newServerWithoutShell(cfg Config, h host, sessions int) (*Server, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	clock, err := h.clock()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		mu: newLock(), cfg: cfg, host: h, clock: clock, core: newCore(h.random(), newMarks(sessions)), began: make(chan struct{}),
+		changed: newMarks(sessions), entries: map[Key]*entry{}, ports: h.random(),
+	}
 	s.attacher = newAttacher(s)
-	s.failover = failover{server: s, dead: newMarks()}
-	s.owner.readers = append(s.owner.readers, s.failover.dead, s.changed)
+	s.failover = failover{server: s, dead: newMarks(sessions)}
+	s.core.readers = append(s.core.readers, s.failover.dead, s.changed)
 	return s, nil
 }
 
@@ -135,7 +151,7 @@ func (s *Server) Add(c SessionConfig) error {
 	if s.state == idle {
 		return nil
 	}
-	return s.do(func(o *owner) { o.insert(e) })
+	return s.do(func(c *core) { c.insert(e) })
 }
 
 // look has the attacher look at a session; the lock is held.
@@ -148,7 +164,7 @@ func (s *Server) look(e *entry) {
 // end ends a session without a word to the remote system; the lock is held.
 func (s *Server) end(e *entry) error {
 	if s.state == running {
-		if err := s.do(func(o *owner) { o.forget(e) }); err != nil {
+		if err := s.do(func(c *core) { c.forget(e) }); err != nil {
 			return err
 		}
 	}
@@ -159,22 +175,22 @@ func (s *Server) end(e *entry) error {
 // change sets new parameters of a session, and takes a lingering one into use again. It
 // returns false if the lingering was over.
 func (s *Server) change(e *entry, c SessionConfig) (alive bool, err error) {
-	f := func(o *owner) {
+	f := func(core *core) {
 		if e.done.Load() {
 			return
 		}
 		alive = true
 		e.until, e.minTTL = 0, c.MinTTL
 		e.binding.MinTTL = int32(c.MinTTL)
-		f, _ := e.Configure(o.now, c) // c was checked
-		o.effects(e, f)
+		f, _ := e.Configure(core.now, c) // c was checked
+		core.effects(e, f)
 		if s.state == running {
-			o.requeue(e)
+			core.requeue(e)
 		}
 	}
 	if s.state == idle {
-		s.owner.tick()
-		f(s.owner)
+		s.core.begin(s.clock.now())
+		f(s.core)
 	} else if err = s.do(f); err != nil {
 		return false, err
 	}
@@ -196,7 +212,7 @@ func (s *Server) create(c SessionConfig) (*entry, error) {
 	if slot < 0 {
 		return nil, fmt.Errorf("bfd: %d sessions are all that there are ports for", maxSessions)
 	}
-	session, err := NewSession(c, s.freeDiscr(), s.host.random(), s.owner.clock.now())
+	session, err := NewSession(c, s.freeDiscr(), s.host.random(), s.clock.now())
 	if err != nil {
 		return nil, err
 	}
@@ -218,7 +234,13 @@ func (s *Server) freeSlot() int {
 		return -1
 	}
 	s.slots = append(s.slots, nil)
-	return len(s.slots) - 1
+	slot := len(s.slots) - 1
+	if s.owner == nil { // the marks of an owner have room for all, as it never waits for a lock
+		for _, m := range []*marks{s.changed, s.failover.dead, s.core.failing} {
+			m.room(slot)
+		}
+	}
+	return slot
 }
 
 // freeDiscr picks a random discriminator that no session has, so that one of an
@@ -252,12 +274,12 @@ func (s *Server) Remove(k Key) error {
 	}
 	e.removed, e.check, e.lookAt = true, false, time.Time{}
 	f := e.cell.read()
-	s.board.post(Event{Key: k, State: StateAdminDown, Diag: DiagAdminDown, Reason: ReasonLocalAdminDown, Time: time.Now(), Downs: f.downs, Removed: true}, nil)
+	s.board.post(Event{Key: k, State: StateAdminDown, Diag: DiagAdminDown, Reason: ReasonLocalAdminDown, Time: s.clock.wall(s.clock.now()), Downs: f.downs, Removed: true}, nil)
 	if s.state == idle {
 		s.release(e)
 		return nil
 	}
-	return s.do(func(o *owner) { o.linger(e) })
+	return s.do(func(c *core) { c.linger(e) })
 }
 
 // Sessions implements [Service].
@@ -268,8 +290,8 @@ func (s *Server) Sessions() ([]Status, error) {
 		return nil, ErrClosed
 	}
 	list := make([]*entry, 0, len(s.entries))
-	for _, e := range s.entries {
-		if !e.removed {
+	for _, e := range s.slots {
+		if e != nil && !e.removed {
 			list = append(list, e)
 		}
 	}
@@ -277,13 +299,13 @@ func (s *Server) Sessions() ([]Status, error) {
 	const portion = 64 // keeps the owner from its sessions for a few microseconds
 	for i := 0; i < len(list); i += portion {
 		part, to := list[i:min(i+portion, len(list))], out[i:]
-		f := func(o *owner) {
+		f := func(*core) {
 			for j, e := range part {
-				to[j] = e.status(o.clock)
+				to[j] = e.status(s.clock)
 			}
 		}
 		if s.state == idle {
-			f(s.owner)
+			f(s.core)
 		} else if err := s.do(f); err != nil {
 			return nil, err
 		}
@@ -297,20 +319,5 @@ func (s *Server) Sessions() ([]Status, error) {
 // Watch implements [Service].
 func (s *Server) Watch() *Watcher { return s.board.watch() }
 
-// do has the owner run f and waits for it. The owner runs.
-func (s *Server) do(f func(*owner)) error {
-	o := s.owner
-	done := make(chan struct{})
-	select {
-	case o.commands <- func(o *owner) { f(o); close(done) }:
-	case <-o.ended:
-		return ErrClosed
-	}
-	o.poller.wake()
-	select {
-	case <-done:
-		return nil
-	case <-o.ended:
-		return ErrClosed
-	}
-}
+// do has the shell call f, and waits for it. The server runs.
+func (s *Server) do(f func(*core)) error { return s.core.shell.do(f) }

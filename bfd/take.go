@@ -5,7 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
+	"io"
 
 	"github.com/hyperfib/hyperfib/internal/bfdcore"
 )
@@ -23,7 +23,7 @@ func takeover(ctx context.Context, path string, cfg ServeConfig, h host) error {
 		if err != nil {
 			return err
 		}
-		t := taking{process: p, version: version, spaces: map[uint32]*netnsSockets{}, taker: bfdcore.Taker{Confirms: version > 1}}
+		t := newTaking(p, version)
 		run := p.context(ctx)
 		ended, err := t.take(run, path)
 		if err == nil {
@@ -44,6 +44,10 @@ type taking struct {
 	taker   bfdcore.Taker            // decides what comes next
 	spaces  map[uint32]*netnsSockets // by number; in version 1 all are number 0, and told apart by path
 	fds     []int                    // that have come, and are of no use yet
+}
+
+func newTaking(p *process, version uint16) *taking {
+	return &taking{process: p, version: version, spaces: map[uint32]*netnsSockets{}, taker: bfdcore.Taker{Confirms: version > 1}}
 }
 
 // take takes everything over. The sessions run when it returns.
@@ -120,12 +124,18 @@ func (t *taking) receive() error {
 	if _, err := t.stream.Write(e.b); err != nil {
 		return err
 	}
+	return t.parts(t.stream, t.stream.takeFDs)
+}
+
+// parts takes the state that r yields, up to its end. fds returns the descriptors that have
+// come alongside.
+func (t *taking) parts(r io.Reader, fds func() []int) error {
 	for {
-		m, err := readFrame(t.stream)
+		m, err := readFrame(r)
 		if err != nil {
 			return err
 		}
-		t.fds = append(t.fds, t.stream.takeFDs()...)
+		t.fds = append(t.fds, fds()...)
 		d := decode(protocolVersion, m.body)
 		switch m.typ {
 		case frameReply:
@@ -202,7 +212,7 @@ func (t *taking) socket(id socketID, fd int) (err error) {
 		return nil
 	}
 	sp.addReceiver(id.rx, fd)
-	return s.owner.poller.watch(fd)
+	return s.core.shell.watch(fd)
 }
 
 // space returns a namespace that a socket has come from.
@@ -240,12 +250,12 @@ func (t *taking) entry(st *entryState) error {
 	s.slots[slot], s.entries[e.key] = e, e
 	s.ports = max(s.ports, uint32(e.sport)-49152)
 	e.cell.write(e.fact())
-	s.owner.insert(e)
+	s.core.insert(e)
 	if at := t.attachment(e, st); at != nil {
 		at.space.users++
 		s.attacher.use(at)
 		e.attached, e.space = at, at.space
-		s.owner.attach(e, at, at.newFrame(&e.kept, e.sport))
+		s.core.attach(e, at, at.newFrame(&e.kept, e.sport))
 		if e.echo {
 			e.setNeighbor(at.link, st.mac[:min(st.halen, uint8(len(st.mac)))])
 		}
@@ -319,7 +329,7 @@ func (t *taking) client(name string, c SessionConfig) error {
 	}
 	e := encoder{version: protocolVersion}
 	e.config(&c)
-	if err := t.process.sharing.Restore(name, c.Key, c, len(e.b), time.Now()); err != nil {
+	if err := t.process.sharing.Restore(name, c.Key, c, len(e.b), t.process.server.clock.time()); err != nil {
 		t.process.cfg.Notice(fmt.Errorf("bfd: client %q: %w", name, err))
 	}
 	return nil

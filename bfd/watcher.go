@@ -3,6 +3,7 @@ package bfd
 import (
 	"context"
 	"iter"
+	"maps"
 	"slices"
 	"sync"
 
@@ -51,7 +52,7 @@ func (b *board) watch() *Watcher {
 		b.watchers = map[*Watcher]struct{}{}
 	}
 	b.watchers[w] = struct{}{}
-	for _, e := range b.last {
+	for _, e := range b.sorted() {
 		w.seen[e.Key] = known{downs: e.Downs}
 		w.push(e, nil)
 	}
@@ -254,10 +255,13 @@ func (w *Watcher) Close() {
 func (b *board) events() []Event {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	list := make([]Event, 0, len(b.last))
-	for _, e := range b.last {
-		list = append(list, e)
-	}
+	return b.sorted()
+}
+
+// sorted is events with the lock held, in the order of their keys.
+func (b *board) sorted() []Event {
+	list := slices.AppendSeq(make([]Event, 0, len(b.last)), maps.Values(b.last))
+	slices.SortFunc(list, func(a, b Event) int { return compareKeys(a.Key, b.Key) })
 	return list
 }
 

@@ -24,6 +24,8 @@ type Rules[K comparable, C any] struct {
 	Merge func(a, b C) (C, error)
 	// Equal reports whether a and b ask for the same.
 	Equal func(a, b C) bool
+	// Compare orders sessions: several of one client are dropped in this order.
+	Compare func(a, b K) int
 	// Apply makes the session, or changes it.
 	Apply func(K, C) error
 	// Remove ends the session.
@@ -161,7 +163,7 @@ func (s *Sharing[K, C]) Synced(name string) {
 }
 
 func (s *Sharing[K, C]) sweep(c *client[K, C]) {
-	for k := range c.stale {
+	for _, k := range slices.SortedFunc(maps.Keys(c.stale), s.rules.Compare) {
 		_ = s.drop(c, k) // at worst no process serves the sessions any more
 	}
 }
@@ -223,10 +225,11 @@ func (s *Sharing[K, C]) apply(k K) error {
 // Names lists the clients, in order.
 func (s *Sharing[K, C]) Names() []string { return slices.Sorted(maps.Keys(s.clients)) }
 
-// Wants calls f for everything that a client wants.
+// Wants calls f for everything that a client wants, in order.
 func (s *Sharing[K, C]) Wants(name string, f func(K, C)) {
-	for k, w := range s.clients[name].wants {
-		f(k, w.config)
+	wants := s.clients[name].wants
+	for _, k := range slices.SortedFunc(maps.Keys(wants), s.rules.Compare) {
+		f(k, wants[k].config)
 	}
 }
 

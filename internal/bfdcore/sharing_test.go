@@ -18,6 +18,7 @@ import (
 // the greater is the more demanding; odd and even ones do not go together.
 func numbers(w *world) Rules[string, int] {
 	return Rules[string, int]{
+		Compare: strings.Compare,
 		Merge: func(a, b int) (int, error) {
 			if a%2 != b%2 {
 				return 0, errors.New("odd and even")
