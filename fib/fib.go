@@ -45,7 +45,8 @@ func New(config Config) (*FIB, error) {
 // equal to the desired state until the context ends. Then it leaves everything in the kernel
 // as it is, leaves no goroutine, closes the sockets and returns nil; or it returns the error
 // that made going on impossible. If another process, or another FIB of this one, owns one of
-// the protocol numbers in the namespace, the error is ErrInUse and names it. Run can be
+// the protocol numbers in the namespace, the error is ErrInUse and names it; if the process
+// may not change routes (CAP_NET_ADMIN), it is EPERM, unless Config.DryRun. Run can be
 // called once: a second call returns ErrRunning, or ErrClosed when the first has returned.
 func (f *FIB) Run(ctx context.Context) error {
 	f.lock()

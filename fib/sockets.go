@@ -1,7 +1,10 @@
 package fib
 
 import (
+	"errors"
 	"fmt"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/hyperfib/hyperfib/internal/fibcore/kernel"
 	"github.com/hyperfib/hyperfib/internal/rtnl"
@@ -39,6 +42,9 @@ func (linux) Open(path string, protocols ...uint8) (h kernel.Handles, err error)
 	}
 	h.Commands = commands
 	if len(protocols) > 0 {
+		if err := privileged(commands); err != nil {
+			return h, err
+		}
 		owned, err := claim(path, protocols...)
 		if err != nil {
 			return h, err
@@ -71,4 +77,19 @@ func (linux) Open(path string, protocols ...uint8) (h kernel.Handles, err error)
 	}
 	h.NoNextHops = monitor.Join(rtnl.RTNLGRP_NEXTHOP) != nil // before Linux 5.3
 	return h, nil
+}
+
+// privileged returns an error with EPERM if the kernel does not let this process change
+// routes: a request of no family, which no kernel carries out, is refused for that reason
+// before all others (rtnetlink_rcv_msg).
+func privileged(commands *rtnl.Socket) error {
+	w := rtnl.NewWriter(commands)
+	w.Add(rtnl.End(append(rtnl.Begin(w.Buffer(), rtnl.RTM_NEWROUTE, rtnl.NLM_F_REQUEST, w.Seq()), make([]byte, rtnl.SizeRoute)...), 0))
+	if _, err := w.Flush(); err != nil {
+		return fmt.Errorf("fib: %w", err)
+	}
+	if errors.Is(w.Err(0), unix.EPERM) {
+		return fmt.Errorf("fib: may not change routes, CAP_NET_ADMIN is missing: %w", unix.EPERM)
+	}
+	return nil
 }
