@@ -184,15 +184,13 @@ func (d *Driver) Advance(now time.Time) {
 	}
 	d.enter()
 	defer d.leave()
-	if due(now, d.s.env.restart.deadline()) {
-		d.s.env.restart.advance(now)
-	}
-	var peers []*drivenPeer
+	d.s.env.restart.advance(now)
+	var due []*drivenPeer
 	for len(d.timers) > 0 && !now.Before(d.timers[0].at) {
-		peers = append(peers, heap.Pop(&d.timers).(*drivenPeer))
+		due = append(due, heap.Pop(&d.timers).(*drivenPeer))
 	}
-	sortPeers(peers)
-	for _, x := range peers {
+	sortPeers(due)
+	for _, x := range due {
 		x.p.tick(now)
 		d.mark(x)
 	}

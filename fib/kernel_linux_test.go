@@ -2,7 +2,6 @@ package fib
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -16,7 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/hyperfib/hyperfib/internal/fibcore/kernel"
 	"github.com/hyperfib/hyperfib/internal/netns"
 	"github.com/hyperfib/hyperfib/internal/rtnl"
 	"github.com/hyperfib/hyperfib/internal/testing/nstest"
@@ -181,36 +179,35 @@ func (r *rig) startLossy(config Config, fault func() error) {
 	if err != nil {
 		r.Fatal(err)
 	}
-	ctx, _ := lossy(context.Background(), config.NetNS, fault)
-	r.run(ctx, f)
+	lossy(f, fault)
+	r.run(f)
 }
 
 // lossy makes the sockets lose what fault says: an answer or a notification in the place of
-// which its error is received, and answers after the last one. It is so for the FIBs that
-// run with the context that it returns.
-func lossy(ctx context.Context, netns string, fault func() error) (_ context.Context, commands func() *rtnl.Socket) {
+// which its error is received, and answers after the last one.
+func lossy(f *FIB, fault func() error) (commands func() *rtnl.Socket) {
 	var real *rtnl.Socket
-	ctx = kernel.With(ctx, netns, opener(func(netns string, protocols ...uint8) (kernel.Handles, error) {
-		h, err := linux{}.Open(netns, protocols...)
+	f.open = func(f *FIB) (sockets, error) {
+		s, err := openSockets(f)
 		if err == nil {
-			real = h.Commands.(*rtnl.Socket)
-			h.Commands = &lossySocket{Socket: h.Commands, fault: fault, atEnd: true}
-			h.Monitor = &lossySocket{Socket: h.Monitor, fault: fault}
+			real = s.commands.(*rtnl.Socket)
+			s.commands = &lossySocket{transport: s.commands, fault: fault, atEnd: true}
+			s.monitor = &lossySocket{transport: s.monitor, fault: fault}
 		}
-		return h, err
-	}))
-	return ctx, func() *rtnl.Socket { return real }
+		return s, err
+	}
+	return func() *rtnl.Socket { return real }
 }
 
 type lossySocket struct {
-	kernel.Socket
+	transport
 	fault func() error
 	atEnd bool // also after the last datagram
 	ended bool // the loss after the last one is reported
 }
 
 func (s *lossySocket) Receive(b []byte) (int, error) {
-	n, err := s.Socket.Receive(b)
+	n, err := s.transport.Receive(b)
 	switch {
 	case err == nil:
 		err = s.fault()

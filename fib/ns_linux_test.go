@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/hyperfib/hyperfib/internal/fibcore/kernel"
 	"github.com/hyperfib/hyperfib/internal/testing/nstest"
 )
 
@@ -22,7 +21,7 @@ type rig struct {
 	*FIB
 	link [2]int
 	stop func()
-	io   kernel.Handles // of the FIB that runs, unless they lose things
+	io   sockets // of the FIB that runs, unless they lose things
 }
 
 func newRig(t testing.TB, config Config) *rig {
@@ -51,18 +50,19 @@ func (r *rig) start(config Config) {
 	if err != nil {
 		r.Fatal(err)
 	}
-	r.run(kernel.With(context.Background(), config.NetNS, opener(func(netns string, protocols ...uint8) (h kernel.Handles, err error) {
-		h, err = linux{}.Open(netns, protocols...)
-		r.io = h
-		return h, err
-	})), f)
+	f.open = func(f *FIB) (s sockets, err error) {
+		s, err = openSockets(f)
+		r.io = s
+		return s, err
+	}
+	r.run(f)
 }
 
 // run runs f and waits until it has read the kernel.
-func (r *rig) run(ctx context.Context, f *FIB) {
+func (r *rig) run(f *FIB) {
 	r.Helper()
 	w := f.Watch(WatchOptions{})
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- f.Run(ctx) }()
 	r.FIB = f

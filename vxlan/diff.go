@@ -30,42 +30,42 @@ type write struct {
 	Entry
 }
 
-// owner says whose an entry in the kernel is.
-type owner uint8
+// origin is whose an entry in the kernel is.
+type origin uint8
 
 const (
-	foreign owner = iota
+	foreign origin = iota
 	ours
 	learned // by the kernel from traffic: anyone may replace it
 )
 
-// place is where a MAC is.
-type place struct {
-	vtep  netip.Addr
-	owner owner
+// destination is where the frames for a MAC go.
+type destination struct {
+	vtep   netip.Addr
+	origin origin
 }
 
-// table is the forwarding table of one device: as wanted, where owner is ours
+// table is the forwarding table of one device: as wanted, where the origin is ours
 // throughout, or as the kernel has it.
 type table struct {
-	flood map[netip.Addr]owner
-	macs  map[MAC]place
+	flood map[netip.Addr]origin
+	macs  map[MAC]destination
 }
 
 func newTable() table {
-	return table{flood: make(map[netip.Addr]owner), macs: make(map[MAC]place)}
+	return table{flood: make(map[netip.Addr]origin), macs: make(map[MAC]destination)}
 }
 
 // floodOp decides about one destination of the flood list.
 func floodOp(want, have *table, vtep netip.Addr) op {
 	_, wanted := want.flood[vtep]
-	owner, there := have.flood[vtep]
+	origin, there := have.flood[vtep]
 	switch {
 	case wanted && there:
 		return opKeep
 	case wanted:
 		return opAdd
-	case there && owner == ours:
+	case there && origin == ours:
 		return opDelete
 	}
 	return opNone
@@ -79,13 +79,13 @@ func macOp(want, have *table, mac MAC) (op, netip.Addr) {
 	switch {
 	case wanted && !there:
 		return opAdd, w.vtep
-	case wanted && h.vtep == w.vtep && h.owner != learned:
+	case wanted && h.vtep == w.vtep && h.origin != learned:
 		return opKeep, w.vtep
-	case wanted && h.owner == foreign:
+	case wanted && h.origin == foreign:
 		return opBlocked, w.vtep
 	case wanted:
 		return opReplace, w.vtep
-	case there && h.owner == ours:
+	case there && h.origin == ours:
 		return opDelete, h.vtep
 	}
 	return opNone, h.vtep
@@ -146,6 +146,27 @@ func (have *table) apply(w write) {
 	case w.MAC.IsZero():
 		have.flood[w.VTEP] = ours
 	default:
-		have.macs[w.MAC] = place{w.VTEP, ours}
+		have.macs[w.MAC] = destination{w.VTEP, ours}
 	}
+}
+
+// merge makes a table of a dump. What this process wrote stays ours even if the
+// kernel's mark is gone.
+func merge(dump []dumped, before *table) table {
+	t := table{flood: make(map[netip.Addr]origin), macs: make(map[MAC]destination, len(dump))}
+	for _, e := range dump {
+		switch {
+		case e.MAC.IsZero():
+			if e.origin != ours && e.plain && before.flood[e.VTEP] == ours {
+				e.origin = ours
+			}
+			t.flood[e.VTEP] = e.origin
+		case e.MAC.IsUnicast():
+			if b := before.macs[e.MAC]; e.origin == foreign && e.plain && b.origin == ours && b.vtep == e.VTEP {
+				e.origin = ours
+			}
+			t.macs[e.MAC] = destination{e.VTEP, e.origin}
+		}
+	}
+	return t
 }

@@ -16,10 +16,10 @@ import (
 	"github.com/hyperfib/hyperfib/internal/rtnl"
 )
 
-// kernel is an obvious model of the kernel's table, with its rules for writes.
-type kernel struct{ table }
+// model is an obvious model of the kernel's table, with its rules for writes.
+type model struct{ table }
 
-func (k *kernel) carryOut(w write) error {
+func (k *model) carryOut(w write) error {
 	switch p, there := k.macs[w.MAC]; {
 	case w.MAC.IsZero() && w.op == opAdd:
 		k.flood[w.VTEP] = ours
@@ -32,20 +32,20 @@ func (k *kernel) carryOut(w write) error {
 	case w.op == opDelete:
 		delete(k.macs, w.MAC)
 	case w.op == opAdd || w.op == opReplace:
-		k.macs[w.MAC] = place{w.VTEP, ours}
+		k.macs[w.MAC] = destination{w.VTEP, ours}
 	default:
 		return fmt.Errorf("write %v", w)
 	}
 	return nil
 }
 
-func randomTable(r *rand.Rand, owners int) table {
+func randomTable(r *rand.Rand, origins int) table {
 	t := newTable()
 	for range r.IntN(5) {
-		t.flood[netip.AddrFrom4([4]byte{10, 0, 0, byte(r.IntN(5))})] = owner(r.IntN(owners))
+		t.flood[netip.AddrFrom4([4]byte{10, 0, 0, byte(r.IntN(5))})] = origin(r.IntN(origins))
 	}
 	for range r.IntN(5) {
-		t.macs[MAC{2, 5: byte(r.IntN(5))}] = place{netip.AddrFrom4([4]byte{10, 0, 0, byte(r.IntN(5))}), owner(r.IntN(owners))}
+		t.macs[MAC{2, 5: byte(r.IntN(5))}] = destination{netip.AddrFrom4([4]byte{10, 0, 0, byte(r.IntN(5))}), origin(r.IntN(origins))}
 	}
 	return t
 }
@@ -56,8 +56,8 @@ func randomTable(r *rand.Rand, owners int) table {
 func TestDiff(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 20000 {
-		want, have := randomTable(r, 1), kernel{randomTable(r, 3)}
-		before := kernel{newTable()}
+		want, have := randomTable(r, 1), model{randomTable(r, 3)}
+		before := model{newTable()}
 		for v, o := range have.flood {
 			before.flood[v] = o
 		}
@@ -67,7 +67,7 @@ func TestDiff(t *testing.T) {
 		writes, _ := diff(7, &want, &have.table)
 		for _, w := range writes {
 			if w.op == opBlocked {
-				if before.macs[w.MAC].owner != foreign {
+				if before.macs[w.MAC].origin != foreign {
 					t.Fatalf("blocked by our own: %v", w)
 				}
 				continue
@@ -98,12 +98,12 @@ func check(t *testing.T, want, before, after *table) {
 	}
 	for m, p := range want.macs {
 		b := before.macs[m]
-		if blocked := b.vtep.IsValid() && b.owner == foreign && b.vtep != p.vtep; !blocked && after.macs[m].vtep != p.vtep {
+		if blocked := b.vtep.IsValid() && b.origin == foreign && b.vtep != p.vtep; !blocked && after.macs[m].vtep != p.vtep {
 			t.Fatalf("%v is at %v", m, after.macs[m])
 		}
 	}
 	for m, p := range before.macs {
-		if p.owner == foreign && after.macs[m] != p {
+		if p.origin == foreign && after.macs[m] != p {
 			t.Fatalf("foreign %v became %v", p, after.macs[m])
 		}
 	}
@@ -130,7 +130,7 @@ func TestMessage(t *testing.T) {
 	for _, w := range []write{{opReplace, e}, {opDelete, e}, {opAdd, Entry{IfIndex: 5, VTEP: netip.MustParseAddr("2001:db8::1")}}} {
 		b := appendWrite(nil, w, 1)
 		d, ok := parseEntry(b[rtnl.SizeHeader:])
-		if !ok || d.Entry != w.Entry || d.owner != ours || !d.plain {
+		if !ok || d.Entry != w.Entry || d.origin != ours || !d.plain {
 			t.Errorf("%v: %+v, %v", w, d, ok)
 		}
 	}
@@ -141,14 +141,14 @@ func TestOwner(t *testing.T) {
 		state uint16
 		flags uint8
 		plain bool
-		want  owner
+		want  origin
 	}{
 		{rtnl.NUD_NOARP | rtnl.NUD_REACHABLE, rtnl.NTF_SELF | rtnl.NTF_EXT_LEARNED, true, ours},
 		{rtnl.NUD_NOARP | rtnl.NUD_REACHABLE, rtnl.NTF_SELF | rtnl.NTF_EXT_LEARNED, false, foreign}, // another port or VNI: not our way to write
 		{rtnl.NUD_PERMANENT, rtnl.NTF_SELF, true, foreign},
 		{rtnl.NUD_REACHABLE, rtnl.NTF_SELF, true, learned},
 	} {
-		if got := ownerOf(tc.state, tc.flags, tc.plain); got != tc.want {
+		if got := originOf(tc.state, tc.flags, tc.plain); got != tc.want {
 			t.Errorf("%+v: %v", tc, got)
 		}
 	}
@@ -200,7 +200,7 @@ func FuzzMessages(f *testing.F) {
 	d := Device{Interface: "vx1", VNI: 1, Local: netip.MustParseAddr("10.0.0.1")}
 	f.Add(encodeDevice(&d, 0))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if d, ok := parseEntry(data); ok && d.owner == ours {
+		if d, ok := parseEntry(data); ok && d.origin == ours {
 			again, ok := parseEntry(appendWrite(nil, write{opAdd, d.Entry}, 1)[rtnl.SizeHeader:])
 			if !ok || again.MAC != d.MAC || again.VTEP != d.VTEP.Unmap() {
 				t.Fatalf("%+v, then %+v", d, again)

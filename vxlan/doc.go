@@ -3,11 +3,22 @@
 // each MAC lives, and the package writes what the kernel lacks, removes what it wrote
 // earlier and is no longer wanted, and leaves alone what others put there.
 //
+// # How an entry gets into the kernel
+//
+// [New] checks the configuration, [FDB.Run] opens the sockets, works and closes them. Set and
+// Delete methods change what is desired and never block, also before Run. [FDB.Flush] has Run
+// write what has changed, in batches: unlike package fib, nothing is written before it, so that
+// the first comparison of a device, which deletes what an earlier process has left, comes when
+// all that is desired has been set. From then on Run repairs what other programs change, and
+// tries again what the kernel refuses, with growing delays. [FDB.Watch] reports the status of
+// each entry.
+//
 // # Layers
 //
 //   - Encoder: ndmsg and link messages, in files of their own, no socket.
-//   - Pure: desired entries against dumped entries gives writes (diff).
-//   - Shell: [FDB] on a rtnetlink socket; writes in batches.
+//   - Pure: desired entries against dumped entries gives writes (diff.go); status, delays and
+//     what readers have not yet been told (core.go, reader.go).
+//   - Shell: [FDB], and the goroutine of Run (owner.go), which alone talks to the kernel.
 //
 // # Whose entry it is
 //
@@ -22,7 +33,7 @@
 //
 // # Limits
 //
-// It works on Linux only; on another system the package compiles, and [Open] returns
+// It works on Linux only; on another system the package compiles, and [FDB.Run] returns
 // [errors.ErrUnsupported].
 //
 // Unicast VXLAN with head-end replication only: no multicast groups. One UDP port

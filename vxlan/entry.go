@@ -15,13 +15,18 @@ type Entry struct {
 }
 
 // String returns the entry as `bridge fdb` does, with the interface's index.
-func (e Entry) String() string { return fmt.Sprintf("%v dev %d dst %v", e.MAC, e.IfIndex, e.VTEP) }
+func (e Entry) String() string {
+	if !e.VTEP.IsValid() {
+		return fmt.Sprintf("%v dev %d", e.MAC, e.IfIndex)
+	}
+	return fmt.Sprintf("%v dev %d dst %v", e.MAC, e.IfIndex, e.VTEP)
+}
 
 // Result counts what Flush or Reconcile found and did, in destinations.
 type Result struct {
 	Added, Replaced, Deleted int // changes made
-	Kept                     int // wanted and there (Reconcile only)
-	Foreign                  int // there, not wanted and not ours (Reconcile only)
+	Kept                     int // desired and there (of a comparison only)
+	Foreign                  int // there, not desired and not ours (of a comparison only)
 }
 
 // Writes is the number of changes made to the kernel.
@@ -33,4 +38,16 @@ func (r *Result) add(o Result) {
 	r.Deleted += o.Deleted
 	r.Kept += o.Kept
 	r.Foreign += o.Foreign
+}
+
+// count counts a change that was made.
+func (r *Result) count(o op) {
+	switch o {
+	case opAdd:
+		r.Added++
+	case opReplace:
+		r.Replaced++
+	case opDelete:
+		r.Deleted++
+	}
 }

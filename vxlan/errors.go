@@ -5,9 +5,9 @@ import (
 	"fmt"
 )
 
-// Error is the failure of one change of the kernel's state.
+// Error is the failure of one change of the desired or of the kernel's state.
 type Error struct {
-	Op        string // "add", "replace", "delete", "create device", ...
+	Op        string // "set", "add", "replace", "delete", "dump", "create device", ...
 	Entry     Entry  // zero for operations on devices
 	Interface string // of the device, empty for entries
 	Text      string // what the kernel said (extended acknowledgement), if anything
@@ -29,15 +29,14 @@ func (e *Error) Error() string {
 // Unwrap returns Err.
 func (e *Error) Unwrap() error { return e.Err }
 
-// ErrClosed is returned after Close.
-var ErrClosed = errors.New("vxlan: closed")
-
-// ErrRunning is returned by a second Run.
-var ErrRunning = errors.New("vxlan: already running")
-
-// ErrForeign says that another program's entry is where one of ours should be. It is
-// left alone.
-var ErrForeign = errors.New("an entry that is not ours is in the way")
-
-// ErrContended says that another program undoes each repair of an entry: repairs are delayed.
-var ErrContended = errors.New("another program undoes each repair: repairs are delayed")
+// Errors that callers test for with errors.Is.
+var (
+	// ErrClosed: Run has returned, or the Watcher was closed.
+	ErrClosed = errors.New("vxlan: closed")
+	// ErrRunning: Run was called before.
+	ErrRunning = errors.New("vxlan: already running")
+	// ErrForeign: another program's entry or device is where ours should be. It is left alone.
+	ErrForeign = errors.New("an entry that is not ours is in the way")
+	// ErrInvalid: the value can not be expressed in the kernel's terms.
+	ErrInvalid = errors.New("invalid")
+)

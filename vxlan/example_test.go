@@ -1,6 +1,8 @@
 package vxlan_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 
@@ -9,20 +11,28 @@ import (
 
 // A device, its flood list, and one guest that is known to be at a certain VTEP.
 func Example() {
-	fdb, err := vxlan.Open(vxlan.Config{})
-	if err != nil {
-		return
-	}
-	defer fdb.Close()
-	link, _, err := fdb.Ensure(vxlan.Device{Interface: "vx100", VNI: 100, Local: netip.MustParseAddr("172.22.2.1")})
+	fdb, err := vxlan.New(vxlan.Config{})
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	fdb.SetFlood(link, []netip.Addr{netip.MustParseAddr("172.22.2.2"), netip.MustParseAddr("172.22.2.3")})
-	fdb.SetMAC(link, vxlan.MAC{0x50, 0x54, 0x33, 0, 0, 0x0f}, netip.MustParseAddr("172.22.2.2"))
-	if r, err := fdb.Reconcile(); err == nil {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- fdb.Run(ctx) }()
+	link, _, err := fdb.Ensure(ctx, vxlan.Device{Interface: "vx100", VNI: 100, Local: netip.MustParseAddr("172.22.2.1")})
+	if err != nil {
+		fmt.Println(err, <-ended) // it is closed if Run could not open its sockets
+		return
+	}
+	err = errors.Join(
+		fdb.SetFlood(link, []netip.Addr{netip.MustParseAddr("172.22.2.2"), netip.MustParseAddr("172.22.2.3")}),
+		fdb.SetMAC(link, vxlan.MAC{0x50, 0x54, 0x33, 0, 0, 0x0f}, netip.MustParseAddr("172.22.2.2")))
+	if r, failed := fdb.Flush(ctx); err == nil && failed == nil {
 		fmt.Println(r.Writes(), "entries written")
+	}
+	for e := range fdb.Watch().All(ctx) { // the entries that are there, and what becomes of them
+		fmt.Println(e)
 	}
 }
 

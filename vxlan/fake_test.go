@@ -1,6 +1,7 @@
 package vxlan
 
 import (
+	"context"
 	"errors"
 	"net/netip"
 	"os"
@@ -26,7 +27,7 @@ func macOf(tb testing.TB, s string) (m MAC) {
 
 func ensure(t testing.TB, f *FDB, d Device) int {
 	t.Helper()
-	link, _, err := f.Ensure(d)
+	link, _, err := f.Ensure(t.Context(), d)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,14 +36,14 @@ func ensure(t testing.TB, f *FDB, d Device) int {
 
 func flush(t testing.TB, f *FDB, want Result) {
 	t.Helper()
-	if got, err := f.Flush(); err != nil || got != want {
+	if got, err := f.Flush(t.Context()); err != nil || got != want {
 		t.Fatalf("Flush: %+v, %v; want %+v", got, err, want)
 	}
 }
 
 func reconcile(t testing.TB, f *FDB, want Result) {
 	t.Helper()
-	if got, err := f.Reconcile(); err != nil || got != want {
+	if got, err := f.Reconcile(t.Context()); err != nil || got != want {
 		t.Fatalf("Reconcile: %+v, %v; want %+v", got, err, want)
 	}
 }
@@ -79,24 +80,70 @@ type fakeEntry struct {
 
 func newFake() *fake { return &fake{next: 2, refuse: map[MAC]unix.Errno{}} }
 
-// fdb returns an FDB over the fake.
+// fdb returns an FDB over the fake that does not run yet.
 func (k *fake) fdb(t testing.TB, cfg Config) *FDB {
 	t.Helper()
-	f, err := newFDB(cfg, k.open)
+	f, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { f.Close() })
+	f.open = k.open
 	return f
 }
 
+// running returns an FDB over the fake that runs, and what ends it and returns the result of Run.
+func (k *fake) running(t testing.TB, cfg Config) (f *FDB, end func() error) {
+	t.Helper()
+	f = k.fdb(t, cfg)
+	return f, start(t, f)
+}
+
+// start lets f run until the test ends, or end is called, which returns the result of Run.
+func start(t testing.TB, f *FDB) (end func() error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- f.Run(ctx) }()
+	end = sync.OnceValue(func() error { cancel(); return <-done })
+	t.Cleanup(func() { _ = end() })
+	return end
+}
+
+// events returns the events that w has now.
+func events(t testing.TB, w *Watcher) (all []Event) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	buf := make([]Event, 7)
+	for {
+		n, err := w.Next(ctx, buf)
+		if err != nil {
+			return all
+		}
+		all = append(all, buf[:n]...)
+	}
+}
+
+// expect fails the test unless w has these events now, in any order.
+func expect(t testing.TB, w *Watcher, want ...string) {
+	t.Helper()
+	var got []string
+	for _, e := range events(t, w) {
+		got = append(got, e.String())
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("events:\n\t%s\nwant\n\t%s", strings.Join(got, "\n\t"), strings.Join(want, "\n\t"))
+	}
+}
+
 func (k *fake) open(netns string, groups ...uint32) (socket, error) {
-	if netns == "nowhere" {
+	if netns == "/nowhere" {
 		return nil, os.ErrNotExist
 	}
-	s := &fakeSocket{fake: k, netns: netns, hears: slices.Contains(groups, rtnl.RTNLGRP_NEIGH), ready: make(chan struct{}, 1)}
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	s := &fakeSocket{fake: k, port: uint32(len(k.sockets) + 1), hears: slices.Contains(groups, rtnl.RTNLGRP_NEIGH), ready: make(chan struct{}, 1)}
 	k.sockets = append(k.sockets, s)
 	return s, nil
 }
@@ -104,11 +151,19 @@ func (k *fake) open(netns string, groups ...uint32) (socket, error) {
 // fakeSocket is a socket with its receive queue: datagrams and errors.
 type fakeSocket struct {
 	*fake
-	netns  string
-	hears  bool // notifications about neighbours
-	queue  []any
-	ready  chan struct{}
-	closed bool
+	port    uint32
+	hears   bool // notifications about neighbours
+	ignored []uint32
+	queue   []any
+	ready   chan struct{}
+	closed  bool
+}
+
+func (s *fakeSocket) Port() uint32 { return s.port }
+
+func (s *fakeSocket) Ignore(ports ...uint32) error {
+	s.ignored = ports
+	return nil
 }
 
 func (s *fakeSocket) add(what any) {
@@ -402,7 +457,7 @@ func (s *fakeSocket) change(m rtnl.Message) error {
 		}
 	}
 	for _, other := range s.sockets {
-		if other.hears && !other.closed {
+		if other.hears && !other.closed && !slices.Contains(other.ignored, s.port) {
 			other.add(e.message(m.Type, 0, 0))
 		}
 	}
@@ -427,6 +482,15 @@ func (k *fake) by(t testing.TB, verb string, e Entry, ours bool) {
 	n, err := s.Receive(make([]byte, 1024))
 	if !errors.Is(err, unix.EAGAIN) {
 		t.Fatalf("%s %v was refused (%d octets)", verb, e, n)
+	}
+}
+
+// tell gives an error to the sockets that hear of neighbours.
+func (k *fake) tell(err error) {
+	for _, s := range k.sockets {
+		if s.hears {
+			s.add(err)
+		}
 	}
 }
 

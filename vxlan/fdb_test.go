@@ -3,14 +3,13 @@ package vxlan
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,16 +21,18 @@ import (
 
 // The shell over a model of the kernel; what Linux itself does is in *_linux_test.go.
 
-func TestFakeEnsure(t *testing.T) {
+func TestFakeEnsure(t *testing.T) { synctest.Test(t, fakeEnsure) }
+
+func fakeEnsure(t *testing.T) {
 	k := newFake()
-	f := k.fdb(t, Config{})
+	f, _ := k.running(t, Config{})
 	d := vx100
 	d.Bridge, d.MTU, d.MAC = k.other("br100", "bridge"), 1450, macOf(t, "02:00:00:00:01:00")
 	k.other("other", "bridge")
 	link := ensure(t, f, d)
 	same := func(what string, want int, changed bool) {
 		t.Helper()
-		if got, c, err := f.Ensure(d); err != nil || c != changed || want != 0 && got != want {
+		if got, c, err := f.Ensure(t.Context(), d); err != nil || c != changed || want != 0 && got != want {
 			t.Errorf("%s: link %d, changed %v, %v; want %d, %v", what, got, c, err, want, changed)
 		}
 	}
@@ -53,7 +54,7 @@ func TestFakeEnsure(t *testing.T) {
 		"a TTL": func() { d.TTL = 64 }, "an address": func() { d.Local = addrOf("2001:db8::1") }, "an underlay link": func() { d.Underlay = 1 },
 	} {
 		change()
-		again, changed, err := f.Ensure(d)
+		again, changed, err := f.Ensure(t.Context(), d)
 		if again == link || !changed || err != nil {
 			t.Errorf("%s: link %d, changed %v, %v", what, again, changed, err)
 		}
@@ -62,33 +63,33 @@ func TestFakeEnsure(t *testing.T) {
 	}
 	bad := d
 	bad.Interface = "other"
-	if _, _, err := f.Ensure(bad); !errors.Is(err, ErrForeign) {
+	if _, _, err := f.Ensure(t.Context(), bad); !errors.Is(err, ErrForeign) {
 		t.Errorf("a bridge in the way: %v", err)
 	}
-	if err := f.RemoveDevice("other"); !errors.Is(err, ErrForeign) {
+	if err := f.RemoveDevice(t.Context(), "other"); !errors.Is(err, ErrForeign) {
 		t.Errorf("a bridge in the way: %v", err)
 	}
 	bad.Interface = ""
-	if _, _, err := f.Ensure(bad); err == nil {
+	if _, _, err := f.Ensure(t.Context(), bad); err == nil {
 		t.Error("no name")
 	}
 	bad = d
 	bad.Interface = "vx2" // the same VNI and port
 	var e *Error
-	if _, changed, err := f.Ensure(bad); !changed || !errors.Is(err, unix.EEXIST) || !errors.As(err, &e) || !strings.HasPrefix(e.Text, "A VXLAN device") {
+	if _, changed, err := f.Ensure(t.Context(), bad); !changed || !errors.Is(err, unix.EEXIST) || !errors.As(err, &e) || !strings.HasPrefix(e.Text, "A VXLAN device") {
 		t.Error(err)
 	}
 	bad.VNI, bad.Bridge = 9, 9999
-	if _, _, err := f.Ensure(bad); !errors.As(err, &e) || e.Op != "create device" || e.Text != "Master device does not exist" {
+	if _, _, err := f.Ensure(t.Context(), bad); !errors.As(err, &e) || e.Op != "create device" || e.Text != "Master device does not exist" {
 		t.Error(err)
 	}
 	for range 2 {
-		if err := f.RemoveDevice("vx100"); err != nil || k.link("vx100") != nil {
+		if err := f.RemoveDevice(t.Context(), "vx100"); err != nil || k.link("vx100") != nil {
 			t.Error(err)
 		}
 	}
 	for _, do := range []func() error{
-		func() error { _, _, err := f.Ensure(d); return err }, func() error { return f.RemoveDevice("vx100") },
+		func() error { _, _, err := f.Ensure(t.Context(), d); return err }, func() error { return f.RemoveDevice(t.Context(), "vx100") },
 	} {
 		k.broken = io.ErrUnexpectedEOF
 		if err := do(); !errors.Is(err, io.ErrUnexpectedEOF) || !errors.As(err, &e) || e.Op != "look up device" {
@@ -97,7 +98,9 @@ func TestFakeEnsure(t *testing.T) {
 	}
 }
 
-func TestFakeUnderlay(t *testing.T) {
+func TestFakeUnderlay(t *testing.T) { synctest.Test(t, fakeUnderlay) }
+
+func fakeUnderlay(t *testing.T) {
 	dir := t.TempDir()
 	guest, wire := filepath.Join(dir, "guest"), filepath.Join(dir, "wire")
 	for _, p := range []string{guest, wire} {
@@ -106,30 +109,33 @@ func TestFakeUnderlay(t *testing.T) {
 		}
 	}
 	k := newFake()
-	f := k.fdb(t, Config{NetNS: guest, Underlay: wire})
+	f, _ := k.running(t, Config{NetNS: guest, Underlay: wire})
 	link := ensure(t, f, vx100)
 	if k.link("vx100").linkNSID != 7 {
 		t.Errorf("%+v", k.link("vx100"))
 	}
-	if again, changed, err := f.Ensure(vx100); again != link || changed || err != nil {
+	if again, changed, err := f.Ensure(t.Context(), vx100); again != link || changed || err != nil {
 		t.Errorf("the same again: %d, %v, %v", again, changed, err)
 	}
-	near := k.fdb(t, Config{NetNS: guest})
-	if again, changed, err := near.Ensure(vx100); again == link || !changed || err != nil || k.link("vx100").linkNSID != noNSID {
+	near, _ := k.running(t, Config{NetNS: guest})
+	if again, changed, err := near.Ensure(t.Context(), vx100); again == link || !changed || err != nil || k.link("vx100").linkNSID != noNSID {
 		t.Errorf("another underlay: %d, %v, %v", again, changed, err)
 	}
-	if again, changed, err := f.Ensure(vx100); again == link || !changed || err != nil || k.link("vx100").linkNSID != 7 {
+	if again, changed, err := f.Ensure(t.Context(), vx100); again == link || !changed || err != nil || k.link("vx100").linkNSID != 7 {
 		t.Errorf("back: %d, %v, %v", again, changed, err)
 	}
-	for _, cfg := range []Config{{NetNS: filepath.Join(dir, "no"), Underlay: wire}, {NetNS: guest, Underlay: "nowhere"}, {Underlay: filepath.Join(dir, "no")}} {
-		if _, _, err := newFake().fdb(t, cfg).Ensure(vx100); err == nil && cfg.NetNS != "" {
+	for _, cfg := range []Config{{NetNS: filepath.Join(dir, "no"), Underlay: wire}, {NetNS: guest, Underlay: "/nowhere"}, {Underlay: filepath.Join(dir, "no")}} {
+		g, _ := newFake().running(t, cfg)
+		if _, _, err := g.Ensure(t.Context(), vx100); err == nil && cfg.NetNS != "" {
 			t.Errorf("%+v: no error", cfg)
 		}
-		if _, _, err := k.fdb(t, cfg).Ensure(vx100); cfg.Underlay != wire && !errors.Is(err, os.ErrNotExist) {
+		g, _ = k.running(t, cfg)
+		if _, _, err := g.Ensure(t.Context(), vx100); cfg.Underlay != wire && !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("%+v: %v", cfg, err)
 		}
 	}
-	if _, err := newFDB(Config{NetNS: "nowhere"}, k.open); !errors.Is(err, os.ErrNotExist) {
+	same, _ := k.running(t, Config{NetNS: guest, Underlay: guest}) // no other one
+	if _, _, err := same.Ensure(t.Context(), vx100); err != nil || k.link("vx100").linkNSID != noNSID {
 		t.Error(err)
 	}
 	for _, b := range [][]byte{nil, {0, 0, 0, 0, 3, 0, 1, 0}} {
@@ -139,17 +145,24 @@ func TestFakeUnderlay(t *testing.T) {
 	}
 }
 
-func TestFakeForwarding(t *testing.T) {
+func TestFakeForwarding(t *testing.T) { synctest.Test(t, fakeForwarding) }
+
+func fakeForwarding(t *testing.T) {
 	k := newFake()
-	f := k.fdb(t, Config{})
+	f, _ := k.running(t, Config{})
 	link := ensure(t, f, vx100)
 	a, b, c := addrOf("172.22.2.2"), addrOf("172.22.2.3"), addrOf("172.22.2.4")
 	m1, m2, his := MAC{0x50, 1}, MAC{0x50, 2}, MAC{0x50, 9}
-	f.SetFlood(link, []netip.Addr{a, b, {}, addrOf("::ffff:172.22.2.2")})
+	f.SetFlood(link, []netip.Addr{a, b, addrOf("::ffff:172.22.2.2")})
 	f.SetMAC(link, m1, a)
 	f.SetMAC(link, m2, b)
-	f.SetMAC(link, MAC{1}, b)         // a group's: ignored
-	f.SetMAC(link, his, netip.Addr{}) // nowhere: ignored
+	for _, err := range []error{f.SetFlood(link, []netip.Addr{c, {}}), f.SetMAC(link, MAC{1}, b), f.SetMAC(link, his, netip.Addr{}),
+		f.SetMAC(0, m1, a), f.SetFlood(-1, nil), f.DeleteMAC(0, m1), f.Forget(0)} {
+		var e *Error
+		if !errors.Is(err, ErrInvalid) || !errors.As(err, &e) || e.Op != "set" {
+			t.Error(err)
+		}
+	}
 	flush(t, f, Result{Added: 4})
 	flush(t, f, Result{})
 	reconcile(t, f, Result{Kept: 4})
@@ -164,7 +177,7 @@ func TestFakeForwarding(t *testing.T) {
 	reconcile(t, f, Result{Kept: 3, Foreign: 1})
 	f.SetMAC(link, his, b)
 	for range 2 { // what is in the way is known from the dump
-		if _, err := f.Reconcile(); !errors.Is(err, ErrForeign) {
+		if _, err := f.Reconcile(t.Context()); !errors.Is(err, ErrForeign) {
 			t.Error(err)
 		}
 	}
@@ -173,7 +186,7 @@ func TestFakeForwarding(t *testing.T) {
 	late := MAC{0x50, 8}
 	k.by(t, "add", Entry{link, late, a}, false)
 	f.SetMAC(link, late, b)
-	if _, err := f.Flush(); !errors.Is(err, ErrForeign) || !errors.Is(err, unix.EEXIST) {
+	if _, err := f.Flush(t.Context()); !errors.Is(err, ErrForeign) || !errors.Is(err, unix.EEXIST) {
 		t.Errorf("it came in since the last look: %v", err)
 	}
 	f.DeleteMAC(link, late)
@@ -197,15 +210,15 @@ func TestFakeForwarding(t *testing.T) {
 	k.interrupted = 2
 	reconcile(t, f, Result{Kept: 1, Foreign: 3})
 	k.interrupted = passes
-	if _, err := f.Reconcile(); !errors.Is(err, rtnl.ErrInterrupted) {
+	if _, err := f.Reconcile(t.Context()); !errors.Is(err, rtnl.ErrInterrupted) {
 		t.Error(err)
 	}
-	if err := f.RemoveDevice("vx100"); err != nil {
+	if err := f.RemoveDevice(t.Context(), "vx100"); err != nil {
 		t.Error(err)
 	}
 	f.SetMAC(link, m1, a)
 	var e *Error
-	if _, err := f.Reconcile(); !errors.Is(err, unix.ENODEV) || !errors.As(err, &e) || e.Op != "dump" || e.Entry.IfIndex != link {
+	if _, err := f.Reconcile(t.Context()); !errors.Is(err, unix.ENODEV) || !errors.As(err, &e) || e.Op != "dump" || e.Entry.IfIndex != link {
 		t.Error(err)
 	}
 	f.Forget(link)
@@ -213,20 +226,21 @@ func TestFakeForwarding(t *testing.T) {
 }
 
 // A new process finds what the old one has left.
-func TestFakeRestart(t *testing.T) {
+func TestFakeRestart(t *testing.T) { synctest.Test(t, fakeRestart) }
+
+func fakeRestart(t *testing.T) {
 	k := newFake()
-	f := k.fdb(t, Config{})
+	f, end := k.running(t, Config{})
 	link := ensure(t, f, vx100)
 	a, b := addrOf("172.22.2.2"), addrOf("172.22.2.3")
 	f.SetFlood(link, []netip.Addr{a, b})
 	f.SetMAC(link, MAC{2, 1}, a)
 	f.SetMAC(link, MAC{2, 2}, b)
 	flush(t, f, Result{Added: 4})
-	f.Close()
-	if _, err := f.Reconcile(); err == nil {
-		t.Error("no error after Close")
+	if err := end(); err != nil {
+		t.Error(err)
 	}
-	g := k.fdb(t, Config{})
+	g, _ := k.running(t, Config{})
 	g.SetFlood(link, []netip.Addr{a})
 	g.SetMAC(link, MAC{2, 1}, a)
 	flush(t, g, Result{Kept: 2, Deleted: 2})
@@ -235,9 +249,11 @@ func TestFakeRestart(t *testing.T) {
 
 // Each entry that the kernel refuses is reported, with its words, and tried again by the
 // next Reconcile; one whose answer is lost, or that the socket failed with, is looked for.
-func TestFakeErrors(t *testing.T) {
+func TestFakeErrors(t *testing.T) { synctest.Test(t, fakeErrors) }
+
+func fakeErrors(t *testing.T) {
 	k := newFake()
-	f := k.fdb(t, Config{})
+	f, _ := k.running(t, Config{})
 	link := ensure(t, f, vx100)
 	flush(t, f, Result{})
 	want := map[Entry]bool{}
@@ -249,7 +265,7 @@ func TestFakeErrors(t *testing.T) {
 		}
 		want[e] = true
 	}
-	r, err := f.Flush()
+	r, err := f.Flush(t.Context())
 	n := 0
 	for _, s := range strings.Split(err.Error(), "\n") {
 		if !strings.HasPrefix(s, "vxlan: add 02:00:00:00:") || !strings.HasSuffix(s, "operation not permitted: no") {
@@ -280,7 +296,7 @@ func TestFakeErrors(t *testing.T) {
 		f.SetMAC(link, e.MAC, e.VTEP)
 		want[e] = true
 	}
-	if r, err := f.Flush(); !errors.Is(err, rtnl.ErrLost) || r.Writes() != 0 {
+	if r, err := f.Flush(t.Context()); !errors.Is(err, rtnl.ErrLost) || r.Writes() != 0 {
 		t.Errorf("%+v, %v", r, err)
 	}
 	k.refuse = map[MAC]unix.Errno{}
@@ -293,173 +309,317 @@ func TestFakeErrors(t *testing.T) {
 		want[e] = true
 	}
 	k.broken = io.ErrUnexpectedEOF
-	if _, err := f.Flush(); !errors.Is(err, io.ErrUnexpectedEOF) {
+	if _, err := f.Flush(t.Context()); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Error(err)
 	}
 	flush(t, f, Result{Kept: 453, Added: 300})
 	whole()
 }
 
-// runs lets Run work under virtual time, and returns what it has reported so far, and its
-// end.
-func runs(t *testing.T, f *FDB) (report func() []string, end func() error) {
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	var mu sync.Mutex
-	var got []string
+// sleep lets virtual time pass, and Run do what is due.
+func sleep(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+func TestFakeRun(t *testing.T) { synctest.Test(t, fakeRun) }
+
+func fakeRun(t *testing.T) {
+	k := newFake()
+	f, end := k.running(t, Config{})
+	link := ensure(t, f, vx100)
+	a, m := addrOf("172.22.2.2"), MAC{0x50, 1}
+	f.SetFlood(link, []netip.Addr{a})
+	f.SetMAC(link, m, a)
+	flush(t, f, Result{Added: 2})
+	w := f.Watch()
+	expect(t, w, "00:00:00:00:00:00 dev 2 dst 172.22.2.2 installed", "50:01:00:00:00:00 dev 2 dst 172.22.2.2 installed", "synced")
+	sleep(time.Second)
+	expect(t, w)
+	k.by(t, "add", Entry{link, MAC{2, 9}, a}, false)
+	sleep(time.Second)
+	expect(t, w) // another program's is none of our business
+	k.by(t, "del", Entry{link, MAC{}, a}, true)
+	k.by(t, "replace", Entry{link, m, addrOf("172.22.2.7")}, true)
+	sleep(25 * time.Millisecond)
+	expect(t, w, "00:00:00:00:00:00 dev 2 dst 172.22.2.2 installed, repaired 1 times", "50:01:00:00:00:00 dev 2 dst 172.22.2.2 installed, repaired 1 times")
+	for range 2 {
+		k.by(t, "del", Entry{link, m, a}, true)
+		sleep(25 * time.Millisecond)
+	}
+	expect(t, w, "50:01:00:00:00:00 dev 2 dst 172.22.2.2 installed, repaired 2 times")
+	// Notifications were lost, among them that of a deletion: the table is compared.
+	k.mu.Lock()
+	l := k.byIndex(link)
+	l.entries = slices.DeleteFunc(l.entries, func(e fakeEntry) bool { return e.MAC == m })
+	k.tell(unix.ENOBUFS)
+	k.mu.Unlock()
+	sleep(25 * time.Millisecond)
+	expect(t, w, "50:01:00:00:00:00 dev 2 dst 172.22.2.2 installed, repaired 1 times")
+	if !k.has(Entry{link, MAC{}, a}) || !k.has(Entry{link, m, a}) || !k.has(Entry{link, MAC{2, 9}, a}) {
+		t.Errorf("%+v", k.link("vx100").entries)
+	}
+	if err := end(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Another program undoes each repair, and puts an entry of its own in the way of another: both are
+// fought for with growing delays, and the readers learn it.
+func TestFakeRunContended(t *testing.T) { synctest.Test(t, fakeRunContended) }
+
+func fakeRunContended(t *testing.T) {
+	k := newFake()
+	f, _ := k.running(t, Config{})
+	link := ensure(t, f, vx100)
+	a, m, x := addrOf("172.22.2.2"), MAC{0x50, 1}, MAC{0x50, 2}
+	f.SetMAC(link, m, a)
+	f.SetMAC(link, x, a)
+	flush(t, f, Result{Added: 2})
+	w := f.Watch()
+	events(t, w)
+	k.by(t, "replace", Entry{link, x, addrOf("172.22.2.9")}, false)
+	repairs, contended, foreign := 0, 0, 0
+	for range 400 { // two seconds
+		if k.has(Entry{link, m, a}) {
+			k.by(t, "del", Entry{link, m, a}, true)
+		}
+		sleep(5 * time.Millisecond)
+		for _, e := range events(t, w) {
+			repairs += int(e.Repairs)
+			if e.Contended && e.Repairs > 0 {
+				contended++
+			}
+			if e.State == StateForeign && errors.Is(e.Err, ErrForeign) && e.Entry.MAC == x {
+				foreign++
+			}
+		}
+	}
+	if repairs < 12 || repairs > 15 || contended < 2 || contended > 5 || foreign < 1 || foreign > 2 {
+		t.Errorf("%d repairs, contended %d times, foreign %d times", repairs, contended, foreign)
+	}
+	sleep(5 * time.Second)
+	if !k.has(Entry{link, m, a}) || !k.has(Entry{link, x, addrOf("172.22.2.9")}) {
+		t.Errorf("%+v", k.link("vx100").entries)
+	}
+	events(t, w)
+	sleep(2 * time.Minute)
+	expect(t, w, "50:01:00:00:00:00 dev 2 dst 172.22.2.2 installed") // it is over
+	k.by(t, "del", Entry{link, x, addrOf("172.22.2.9")}, false)
+	sleep(31 * time.Second)
+	expect(t, w, "50:02:00:00:00:00 dev 2 dst 172.22.2.2 installed, repaired 1 times")
+}
+
+// What the kernel refuses is tried again by Run, with growing delays, and so is a table that
+// can not be read.
+func TestFakeRetry(t *testing.T) { synctest.Test(t, fakeRetry) }
+
+func fakeRetry(t *testing.T) {
+	k := newFake()
+	f, _ := k.running(t, Config{})
+	w := f.Watch()
+	link := ensure(t, f, vx100)
+	m, n, a := MAC{0x50, 1}, MAC{0x50, 2}, addrOf("172.22.2.2")
+	f.SetMAC(link, m, a)
+	f.SetMAC(link, n, a)
+	expect(t, w, "synced", "50:01:00:00:00:00 dev 2 dst 172.22.2.2 pending", "50:02:00:00:00:00 dev 2 dst 172.22.2.2 pending")
+	sleep(time.Minute)
+	expect(t, w) // not before Flush
+	k.refuse[m] = unix.EPERM
+	if r, err := f.Flush(t.Context()); !errors.Is(err, unix.EPERM) || r.Added != 1 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	const no = ": vxlan: add 50:01:00:00:00:00 dev 2 dst 172.22.2.2: operation not permitted: no"
+	expect(t, w, "50:01:00:00:00:00 dev 2 dst 172.22.2.2 failed"+no, "50:02:00:00:00:00 dev 2 dst 172.22.2.2 installed")
+	sleep(time.Minute)
+	expect(t, w) // it is no news that it is refused again
+	k.mu.Lock()
+	delete(k.refuse, m)
+	k.mu.Unlock()
+	sleep(31 * time.Second)
+	expect(t, w, "50:01:00:00:00:00 dev 2 dst 172.22.2.2 installed")
+	// A deletion is refused.
+	k.refuse[n] = unix.EPERM
+	f.DeleteMAC(link, n)
+	expect(t, w, "50:02:00:00:00:00 dev 2 dst 172.22.2.2 stale")
+	if _, err := f.Flush(t.Context()); !errors.Is(err, unix.EPERM) {
+		t.Error(err)
+	}
+	expect(t, w, "50:02:00:00:00:00 dev 2 dst 172.22.2.2 stale: vxlan: delete 50:02:00:00:00:00 dev 2 dst 172.22.2.2: operation not permitted: no")
+	k.mu.Lock()
+	delete(k.refuse, n)
+	k.mu.Unlock()
+	sleep(time.Second)
+	expect(t, w, "50:02:00:00:00:00 dev 2 removed")
+	// Dumps are interrupted for a while.
+	k.interrupted = passes
+	if _, err := f.Reconcile(t.Context()); !errors.Is(err, rtnl.ErrInterrupted) {
+		t.Error(err)
+	}
+	expect(t, w, "table dev 2: "+f.core.devices[link].err.Error())
+	sleep(200 * time.Millisecond)
+	expect(t, w, "table dev 2")
+	// The answer to a write is lost, and the socket fails once.
+	k.refuse[n], k.lost = unix.EPERM, 1
+	f.SetMAC(link, n, a)
+	if _, err := f.Flush(t.Context()); !errors.Is(err, rtnl.ErrLost) {
+		t.Error(err)
+	}
+	expect(t, w, "50:02:00:00:00:00 dev 2 dst 172.22.2.2 pending")
+	k.mu.Lock()
+	delete(k.refuse, n)
+	k.mu.Unlock()
+	sleep(time.Minute)
+	expect(t, w, "50:02:00:00:00:00 dev 2 dst 172.22.2.2 installed")
+	f.DeleteMAC(link, n)
+	k.broken = io.ErrUnexpectedEOF
+	if _, err := f.Flush(t.Context()); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Error(err)
+	}
+	expect(t, w, "50:02:00:00:00:00 dev 2 dst 172.22.2.2 stale", "table dev 2: "+io.ErrUnexpectedEOF.Error())
+	sleep(time.Minute)
+	expect(t, w, "50:02:00:00:00:00 dev 2 removed", "table dev 2")
+	// A device that is gone is an error until it is forgotten.
+	if err := f.RemoveDevice(t.Context(), "vx100"); err != nil {
+		t.Error(err)
+	}
+	expect(t, w, "50:01:00:00:00:00 dev 2 removed")
+	f.SetMAC(link, m, a)
+	_, _ = f.Flush(t.Context())
+	sleep(time.Minute)
+	expect(t, w, "50:01:00:00:00:00 dev 2 dst 172.22.2.2 pending", "table dev 2: vxlan: dump 00:00:00:00:00:00 dev 2: no such device")
+	f.Forget(link)
+	f.Forget(link)
+	expect(t, w, "50:01:00:00:00:00 dev 2 removed", "table dev 2")
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(f.core.brakes) != 0 {
+		t.Errorf("%d brakes", len(f.core.brakes))
+	}
+}
+
+// Nothing is opened before Run, its end closes everything, and what comes after that says so.
+func TestLifecycle(t *testing.T) { synctest.Test(t, lifecycle) }
+
+func lifecycle(t *testing.T) {
+	for _, cfg := range []Config{{NetNS: "red"}, {Underlay: "run/netns/red"}} {
+		if _, err := New(cfg); err == nil {
+			t.Errorf("%+v", cfg)
+		}
+	}
+	k := newFake()
+	f := k.fdb(t, Config{})
+	if err := errors.Join(f.SetMAC(2, MAC{2, 1}, addrOf("192.0.2.1")), f.SetFlood(2, nil)); err != nil || len(k.sockets) != 0 {
+		t.Error(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	if _, err := f.Flush(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Flush before Run: %v", err)
+	}
+	cancel()
+	waits := make(chan error)
+	go func() { _, _, err := f.Ensure(t.Context(), vx100); waits <- err }()
+	synctest.Wait()
+	end := start(t, f)
+	if err := <-waits; err != nil {
+		t.Errorf("Ensure, begun before Run: %v", err)
+	}
+	if err := f.Run(t.Context()); !errors.Is(err, ErrRunning) {
+		t.Errorf("a second Run: %v", err)
+	}
+	w := f.Watch()
 	go func() {
-		done <- f.Run(ctx, func(r Result, err error) {
-			mu.Lock()
-			defer mu.Unlock()
-			got = append(got, strings.TrimSpace(fmt.Sprintf("+%d ~%d -%d %v", r.Added, r.Replaced, r.Deleted, err)))
-		})
+		var err error
+		for _, err = range w.All(t.Context()) {
+		}
+		waits <- err
 	}()
 	synctest.Wait()
-	report = func() []string {
-		mu.Lock()
-		defer mu.Unlock()
-		all := got
-		got = nil
-		return all
+	if err := end(); err != nil {
+		t.Error(err)
 	}
-	return report, func() error { cancel(); return <-done }
+	for _, s := range k.sockets {
+		if !s.closed {
+			t.Errorf("socket %d is open", s.port)
+		}
+	}
+	_, flushed := f.Flush(t.Context())
+	_, reconciled := f.Reconcile(t.Context())
+	_, _, ensured := f.Ensure(t.Context(), vx100)
+	over := f.Watch()
+	expect(t, over, "02:01:00:00:00:00 dev 2 dst 192.0.2.1 pending", "synced")
+	_, late := over.Next(t.Context(), make([]Event, 1))
+	w.Close()
+	for what, err := range map[string]error{"Run": f.Run(t.Context()), "Flush": flushed, "Reconcile": reconciled, "All": <-waits, "Next": late,
+		"Ensure": ensured, "RemoveDevice": f.RemoveDevice(t.Context(), "vx100"), "SetFlood": f.SetFlood(2, nil),
+		"SetMAC": f.SetMAC(2, MAC{2}, addrOf("192.0.2.1")), "DeleteMAC": f.DeleteMAC(2, MAC{2}), "Forget": f.Forget(2)} {
+		if !errors.Is(err, ErrClosed) {
+			t.Errorf("%s after the end: %v", what, err)
+		}
+	}
 }
 
-func TestFakeRun(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		k := newFake()
-		f := k.fdb(t, Config{})
-		link := ensure(t, f, vx100)
-		a, m := addrOf("172.22.2.2"), MAC{0x50, 1}
-		f.SetFlood(link, []netip.Addr{a})
+// A reader that does not read costs what there is, not what there was; one that has read
+// learns what is gone.
+func TestWatchBound(t *testing.T) { synctest.Test(t, watchBound) }
+
+func watchBound(t *testing.T) {
+	k := newFake()
+	f, _ := k.running(t, Config{})
+	link := ensure(t, f, vx100)
+	w, quick := f.Watch(), f.Watch()
+	a := addrOf("172.22.2.2")
+	for i := range 1000 {
+		m := MAC{2, 0, 0, 0, byte(i >> 8), byte(i)}
 		f.SetMAC(link, m, a)
-		flush(t, f, Result{Added: 2})
-		report, end := runs(t, f)
-		within := func(d time.Duration, want ...string) {
-			t.Helper()
-			time.Sleep(d)
-			synctest.Wait()
-			if got := report(); strings.Join(got, "; ") != strings.Join(want, "; ") {
-				t.Errorf("%q, want %q", got, want)
-			}
+		f.SetMAC(link, m, addrOf("172.22.2.3"))
+		flush(t, f, Result{Added: 1})
+		if i == 0 {
+			expect(t, quick, "02:00:00:00:00:00 dev 2 dst 172.22.2.3 installed", "synced")
 		}
-		within(time.Second) // nothing happens, nothing is done
-		k.by(t, "add", Entry{link, MAC{2, 9}, a}, false)
-		within(time.Second)
-		k.by(t, "del", Entry{link, MAC{}, a}, true)
-		k.by(t, "replace", Entry{link, m, addrOf("172.22.2.7")}, true)
-		within(25*time.Millisecond, "+1 ~1 -0 <nil>")
-		k.by(t, "del", Entry{link, m, a}, true)
-		within(25*time.Millisecond, "+1 ~0 -0 <nil>")
-		// Reports were lost: a look, and nothing to do.
-		k.mu.Lock()
-		k.sockets[len(k.sockets)-1].lost = 0
-		for _, s := range k.sockets {
-			if s.hears {
-				s.add(unix.ENOBUFS)
-			}
+		f.DeleteMAC(link, m)
+		flush(t, f, Result{Deleted: 1})
+	}
+	for _, r := range f.core.readers {
+		if len(r.queue) > 70 || len(r.dirty) > 1 {
+			t.Errorf("%d keys wait, %d of them with news", len(r.queue), len(r.dirty))
 		}
-		k.mu.Unlock()
-		within(time.Second)
-		if !k.has(Entry{link, MAC{}, a}) || !k.has(Entry{link, m, a}) || !k.has(Entry{link, MAC{2, 9}, a}) {
-			t.Errorf("%+v", k.link("vx100").entries)
-		}
-		if err := end(); err != nil {
-			t.Error(err)
-		}
-	})
+	}
+	expect(t, w, "synced")
+	expect(t, quick, "02:00:00:00:00:00 dev 2 removed")
+	f.SetMAC(link, MAC{2, 1}, a)
+	f.DeleteMAC(link, MAC{2, 1})
+	expect(t, w)
+	w.Close()
+	if _, err := w.Next(t.Context(), make([]Event, 1)); !errors.Is(err, ErrClosed) {
+		t.Error(err)
+	}
+	if n, err := w.Next(t.Context(), nil); n != 0 || err != nil {
+		t.Error(n, err)
+	}
 }
 
-// Another program undoes each repair, and puts an entry of his in the way of another: both are
-// fought for with growing delays, and each is reported as contended once.
-func TestFakeRunContended(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		k := newFake()
-		f := k.fdb(t, Config{})
-		link := ensure(t, f, vx100)
-		a, m, x := addrOf("172.22.2.2"), MAC{0x50, 1}, MAC{0x50, 2}
-		f.SetMAC(link, m, a)
-		f.SetMAC(link, x, a)
-		flush(t, f, Result{Added: 2})
-		report, end := runs(t, f)
-		k.by(t, "replace", Entry{link, x, addrOf("172.22.2.9")}, false)
-		for range 400 { // two seconds
-			if k.has(Entry{link, m, a}) {
-				k.by(t, "del", Entry{link, m, a}, true)
-			}
-			time.Sleep(5 * time.Millisecond)
-		}
-		synctest.Wait()
-		got := report()
-		all := strings.Join(got, "\n")
-		repairs, contended, foreign := strings.Count(all, "+1 ~0 -0"), strings.Count(all, ErrContended.Error()), strings.Count(all, ErrForeign.Error())
-		if repairs < 12 || repairs > 15 || contended != 1 || foreign < 1 || foreign > 8 {
-			t.Errorf("%d repairs, contended %d times, foreign %d times:\n%s", repairs, contended, foreign, all)
-		}
-		time.Sleep(5 * time.Second)
-		if !k.has(Entry{link, m, a}) || !k.has(Entry{link, x, addrOf("172.22.2.9")}) {
-			t.Errorf("%+v", k.link("vx100").entries)
-		}
-		if err := end(); err != nil {
-			t.Error(err)
-		}
-	})
-}
+func TestFakeRunFails(t *testing.T) { synctest.Test(t, fakeRunFails) }
 
-// Close ends Run, whatever it waits for, and everything after that says so.
-func TestClose(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		k := newFake()
-		f := k.fdb(t, Config{})
-		done := make(chan error, 1)
-		go func() { done <- f.Run(t.Context(), nil) }()
-		synctest.Wait()
-		if err := f.Close(); err != nil {
-			t.Error(err)
-		}
-		if err := <-done; !errors.Is(err, ErrClosed) {
-			t.Errorf("Run: %v", err)
-		}
-		if err := f.Close(); err != nil {
-			t.Errorf("again: %v", err)
-		}
-		_, flushed := f.Flush()
-		_, reconciled := f.Reconcile()
-		_, _, ensured := f.Ensure(vx100)
-		for what, err := range map[string]error{"Run": f.Run(t.Context(), nil), "Flush": flushed, "Reconcile": reconciled,
-			"Ensure": ensured, "RemoveDevice": f.RemoveDevice("vx100")} {
-			if !errors.Is(err, ErrClosed) {
-				t.Errorf("%s after Close: %v", what, err)
-			}
-		}
-	})
-}
-
-func TestFakeRunFails(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		k := newFake()
-		f := k.fdb(t, Config{})
-		_, end := runs(t, f)
-		k.mu.Lock()
-		for _, s := range k.sockets {
-			if s.hears {
-				s.add(io.ErrUnexpectedEOF)
-			}
-		}
-		k.mu.Unlock()
-		synctest.Wait()
-		if err := end(); !errors.Is(err, io.ErrUnexpectedEOF) {
-			t.Error(err)
-		}
-		if err := f.Run(t.Context(), nil); !errors.Is(err, ErrRunning) {
-			t.Errorf("a second Run: %v", err)
-		}
-		g := k.fdb(t, Config{})
-		g.netns = "nowhere"
-		if err := g.Run(t.Context(), nil); !errors.Is(err, os.ErrNotExist) {
-			t.Error(err)
-		}
-	})
+func fakeRunFails(t *testing.T) {
+	k := newFake()
+	f, end := k.running(t, Config{})
+	synctest.Wait()
+	k.mu.Lock()
+	k.tell(io.ErrUnexpectedEOF)
+	k.mu.Unlock()
+	synctest.Wait()
+	if err := end(); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Error(err)
+	}
+	if err := f.Run(t.Context()); !errors.Is(err, ErrClosed) {
+		t.Errorf("a second Run: %v", err)
+	}
+	_, end = k.running(t, Config{NetNS: "/nowhere"})
+	synctest.Wait()
+	if err := end(); !errors.Is(err, os.ErrNotExist) {
+		t.Error(err)
+	}
 }
 
 // Whatever we want, others do and the kernel refuses or forgets to say: when that is over,
@@ -467,55 +627,59 @@ func TestFakeRunFails(t *testing.T) {
 // still there.
 func TestFakeRandom(t *testing.T) {
 	for seed := range uint64(300) {
-		r := rand.New(rand.NewPCG(seed, 1))
-		k := newFake()
-		f := k.fdb(t, Config{})
-		link := ensure(t, f, vx100)
-		vtep := func() netip.Addr { return netip.AddrFrom4([4]byte{10, 0, 0, byte(1 + r.IntN(3))}) }
-		mac := func() MAC { return MAC{2, byte(1 + r.IntN(4))} }
-		theirs := map[MAC]netip.Addr{}
-		for range 60 {
-			switch r.IntN(8) {
-			case 0:
-				f.SetFlood(link, []netip.Addr{vtep(), vtep()}[:r.IntN(3)])
-			case 1, 2:
-				f.SetMAC(link, mac(), vtep())
-			case 3:
-				f.DeleteMAC(link, mac())
-			case 4:
-				k.refuse, k.lost = map[MAC]unix.Errno{mac(): unix.EPERM}, r.IntN(2)
-				_, _ = f.Flush()
-				k.refuse, k.lost = map[MAC]unix.Errno{}, 0
-			case 5:
-				_, _ = f.Reconcile()
-			case 6: // others delete what is there
-				if l := k.link("vx100"); len(l.entries) > 0 {
-					e := l.entries[r.IntN(len(l.entries))].Entry
-					k.by(t, "del", e, true)
-					delete(theirs, e.MAC)
-				}
-			case 7:
-				m := MAC{2, 9, byte(r.IntN(3))}
-				theirs[m] = vtep()
-				k.by(t, "replace", Entry{link, m, theirs[m]}, false)
-			}
-		}
-		if _, err := f.Reconcile(); err != nil {
-			t.Fatalf("seed %d: %v", seed, err)
-		}
-		for _, e := range f.Entries(link) {
-			if !k.has(e) {
-				t.Fatalf("seed %d: %v is missing", seed, e)
-			}
-		}
-		for m, v := range theirs {
-			if !k.has(Entry{link, m, v}) {
-				t.Fatalf("seed %d: %v of another program is gone", seed, m)
-			}
-		}
-		if n := len(k.link("vx100").entries); n != len(f.Entries(link))+len(theirs) {
-			t.Fatalf("seed %d: %d entries, %d desired, %d of others", seed, n, len(f.Entries(link)), len(theirs))
-		}
-		reconcile(t, f, Result{Kept: len(f.Entries(link)), Foreign: len(theirs)})
+		synctest.Test(t, func(t *testing.T) { fakeRandom(t, seed) })
 	}
+}
+
+func fakeRandom(t *testing.T, seed uint64) {
+	r := rand.New(rand.NewPCG(seed, 1))
+	k := newFake()
+	f, _ := k.running(t, Config{})
+	link := ensure(t, f, vx100)
+	vtep := func() netip.Addr { return netip.AddrFrom4([4]byte{10, 0, 0, byte(1 + r.IntN(3))}) }
+	mac := func() MAC { return MAC{2, byte(1 + r.IntN(4))} }
+	theirs := map[MAC]netip.Addr{}
+	for range 60 {
+		switch r.IntN(8) {
+		case 0:
+			f.SetFlood(link, []netip.Addr{vtep(), vtep()}[:r.IntN(3)])
+		case 1, 2:
+			f.SetMAC(link, mac(), vtep())
+		case 3:
+			f.DeleteMAC(link, mac())
+		case 4:
+			k.refuse, k.lost = map[MAC]unix.Errno{mac(): unix.EPERM}, r.IntN(2)
+			_, _ = f.Flush(t.Context())
+			k.refuse, k.lost = map[MAC]unix.Errno{}, 0
+		case 5:
+			_, _ = f.Reconcile(t.Context())
+		case 6: // others delete what is there
+			if l := k.link("vx100"); len(l.entries) > 0 {
+				e := l.entries[r.IntN(len(l.entries))].Entry
+				k.by(t, "del", e, true)
+				delete(theirs, e.MAC)
+			}
+		case 7:
+			m := MAC{2, 9, byte(r.IntN(3))}
+			theirs[m] = vtep()
+			k.by(t, "replace", Entry{link, m, theirs[m]}, false)
+		}
+	}
+	if _, err := f.Reconcile(t.Context()); err != nil {
+		t.Fatalf("seed %d: %v", seed, err)
+	}
+	for _, e := range f.Entries(link) {
+		if !k.has(e) {
+			t.Fatalf("seed %d: %v is missing", seed, e)
+		}
+	}
+	for m, v := range theirs {
+		if !k.has(Entry{link, m, v}) {
+			t.Fatalf("seed %d: %v of another program is gone", seed, m)
+		}
+	}
+	if n := len(k.link("vx100").entries); n != len(f.Entries(link))+len(theirs) {
+		t.Fatalf("seed %d: %d entries, %d desired, %d of others", seed, n, len(f.Entries(link)), len(theirs))
+	}
+	reconcile(t, f, Result{Kept: len(f.Entries(link)), Foreign: len(theirs)})
 }

@@ -12,10 +12,14 @@ import (
 // socket is what an FDB needs of rtnetlink: rtnl.Socket, or in tests a model of the kernel.
 type socket interface {
 	rtnl.Conn
+	Port() uint32
+	Ignore(ports ...uint32) error
 	Close() error
 }
 
-// openSocket opens a socket in the namespace and subscribes to groups.
+// opener opens a socket in a namespace and subscribes to groups.
+type opener func(netns string, groups ...uint32) (socket, error)
+
 func openSocket(netns string, groups ...uint32) (socket, error) {
 	s, err := rtnl.Open(rtnl.Config{NetNS: netns})
 	if err != nil {
@@ -28,42 +32,55 @@ func openSocket(netns string, groups ...uint32) (socket, error) {
 	return s, nil
 }
 
+// kernel is the conversation with the kernel. It is for one goroutine.
+type kernel struct {
+	config Config
+	open   opener // for the namespace of the underlay
+	conn   socket
+	writer *rtnl.Writer // on conn
+	seq    uint32       // of the last single request
+	buffer []byte       // of its answer
+}
+
+func openKernel(config Config, open opener) (*kernel, error) {
+	conn, err := open(config.NetNS)
+	if err != nil {
+		return nil, err
+	}
+	return &kernel{config: config, open: open, conn: conn, writer: rtnl.NewWriter(conn), seq: firstRequest, buffer: make([]byte, rtnl.DatagramSize)}, nil
+}
+
 // firstRequest is the sequence number before that of the first single request: far from
 // those of the writer, which count from 1, so that no answer is taken for another's.
 const firstRequest = 1 << 31
 
 // request sends one request and calls each, which may be nil, for each message of the
 // answer.
-func (f *FDB) request(typ, flags uint16, body []byte, each func(rtnl.Message)) error {
-	if err := f.usable(); err != nil {
-		return err
-	}
-	f.io.Lock()
-	defer f.io.Unlock()
-	return f.exchange(f.conn, typ, flags, body, each)
+func (k *kernel) request(typ, flags uint16, body []byte, each func(rtnl.Message)) error {
+	return k.exchange(k.conn, typ, flags, body, each)
 }
 
-// exchange is request on any socket. The caller holds io.
-func (f *FDB) exchange(s socket, typ, flags uint16, body []byte, each func(rtnl.Message)) error {
-	f.seq++
-	b := rtnl.Begin(nil, typ, rtnl.NLM_F_REQUEST|flags, f.seq)
-	return rtnl.Exchange(s, rtnl.End(append(b, body...), 0), f.buffer, each)
+// exchange is request on any socket.
+func (k *kernel) exchange(s socket, typ, flags uint16, body []byte, each func(rtnl.Message)) error {
+	k.seq++
+	b := rtnl.Begin(nil, typ, rtnl.NLM_F_REQUEST|flags, k.seq)
+	return rtnl.Exchange(s, rtnl.End(append(b, body...), 0), k.buffer, each)
 }
 
 // passes is how often an interrupted dump is begun again at once.
 const passes = 3
 
-// dump reads the forwarding entries of the device ifindex. The caller holds io.
+// dump reads the forwarding entries of the device ifindex.
 //
 // With strict checking, ndm_ifindex names the device whose table is dumped (net/core/rtnetlink.c,
 // valid_fdb_dump_strict); other kernels than that would dump those of all.
-func (f *FDB) dump(ifindex int) (entries []dumped, err error) {
+func (k *kernel) dump(ifindex int) (entries []dumped, err error) {
 	body := make([]byte, rtnl.SizeNeighbor)
 	body[0] = rtnl.AF_BRIDGE
 	native.PutUint32(body[4:], uint32(ifindex))
 	for range passes {
 		entries = entries[:0]
-		err = f.exchange(f.conn, rtnl.RTM_GETNEIGH, rtnl.NLM_F_DUMP, body, func(m rtnl.Message) {
+		err = k.request(rtnl.RTM_GETNEIGH, rtnl.NLM_F_DUMP, body, func(m rtnl.Message) {
 			if e, ok := parseEntry(m.Body); ok && e.IfIndex == ifindex {
 				entries = append(entries, e)
 			}
@@ -82,10 +99,10 @@ const batch = 200
 
 // write carries out all changes and returns the failed ones by index. An error
 // means that the socket itself failed; then all not known to have failed may have
-// happened or not. The caller holds io.
-func (f *FDB) write(writes []write) (failed map[int]*Error, err error) {
+// happened or not.
+func (k *kernel) write(writes []write) (failed map[int]*Error, err error) {
 	failed = make(map[int]*Error)
-	w := f.writer
+	w := k.writer
 	for at := 0; at < len(writes); at += batch {
 		part := writes[at:min(at+batch, len(writes))]
 		w.Reset()

@@ -17,33 +17,33 @@ func TestForeignCameIn(t *testing.T) {
 	flush(t, f, Result{Added: 1}) // now the table has been read
 	bridge(ns, "fdb add 02:00:00:00:00:99 dev vx100 dst 172.22.2.9")
 	f.SetMAC(link, macOf(t, "02:00:00:00:00:99"), addrOf("172.22.2.2"))
-	if _, err := f.Flush(); !errors.Is(err, ErrForeign) || !errors.Is(err, unix.EEXIST) {
+	if _, err := f.Flush(t.Context()); !errors.Is(err, ErrForeign) || !errors.Is(err, unix.EEXIST) {
 		t.Error(err)
 	}
 }
 
 // What the kernel says in words reaches the caller, for entries and for devices.
 func TestKernelText(t *testing.T) {
-	_, f := host(t)
+	ns, f := host(t)
 	link := ensure(t, f, vx100)
 	vtep := addrOf("172.22.2.2")
 	f.SetFlood(link, []netip.Addr{vtep, addrOf("172.22.2.3")})
 	f.SetMAC(link, macOf(t, "50:54:33:00:00:0f"), vtep)
 	flush(t, f, Result{Added: 3})
 	flood := Entry{IfIndex: link, VTEP: vtep}
-	failed, err := f.write([]write{{opReplace, flood}, {opDelete, Entry{IfIndex: link, MAC: MAC{2}, VTEP: vtep}}})
+	failed, err := opened(t, ns).write([]write{{opReplace, flood}, {opDelete, Entry{IfIndex: link, MAC: MAC{2}, VTEP: vtep}}})
 	if err != nil || len(failed) != 1 || !strings.Contains(failed[0].Error(), "Cannot replace non-unicast") {
 		t.Errorf("%v, %v", failed, err)
 	}
 	d := vx100
 	d.Interface, d.VNI, d.Bridge = "vx101", 101, 9999
-	if _, _, err := f.Ensure(d); err == nil || !strings.HasPrefix(err.Error(), "vxlan: create device vx101: ") {
+	if _, _, err := f.Ensure(t.Context(), d); err == nil || !strings.HasPrefix(err.Error(), "vxlan: create device vx101: ") {
 		t.Error(err)
 	}
 	d = vx100
 	d.Interface = "vx102" // the same VNI and port again
 	var e *Error
-	if _, _, err := f.Ensure(d); !errors.As(err, &e) || e.Text == "" {
+	if _, _, err := f.Ensure(t.Context(), d); !errors.As(err, &e) || e.Text == "" {
 		t.Errorf("%v, in words %q", err, e.Text)
 	}
 
@@ -52,10 +52,10 @@ func TestKernelText(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 	// A device that is gone is an error until it is forgotten.
-	if err := f.deleteLink(link); err != nil {
+	if err := opened(t, ns).deleteLink(link); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.Reconcile(); !errors.Is(err, unix.ENODEV) {
+	if _, err := f.Reconcile(t.Context()); !errors.Is(err, unix.ENODEV) {
 		t.Error(err)
 	}
 	f.Forget(link)

@@ -39,8 +39,8 @@ func appendWrite(b []byte, w write, seq uint32) []byte {
 // dumped is one destination as the kernel reports it.
 type dumped struct {
 	Entry
-	owner owner
-	plain bool // port, VNI and interface are the device's own
+	origin origin
+	plain  bool // port, VNI and interface are the device's own
 }
 
 // parseEntry reads the payload of RTM_NEWNEIGH: struct ndmsg and attributes. It reports
@@ -66,12 +66,12 @@ func parseEntry(b []byte) (d dumped, ok bool) {
 			return d, false
 		}
 	}
-	d.owner = ownerOf(state, flags, d.plain)
+	d.origin = originOf(state, flags, d.plain)
 	return d, mac && d.VTEP.IsValid()
 }
 
-// ownerOf reads the mark; see the package documentation.
-func ownerOf(state uint16, flags uint8, plain bool) owner {
+// originOf reads the mark; see the package documentation.
+func originOf(state uint16, flags uint8, plain bool) origin {
 	switch {
 	case flags&rtnl.NTF_EXT_LEARNED != 0 && plain:
 		return ours

@@ -1,19 +1,17 @@
 package vxlan
 
 import (
-	"context"
 	"encoding/binary"
 	"errors"
 	"net/netip"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/hyperfib/hyperfib/internal/testing/nstest"
 )
 
-// host makes a namespace with a VTEP address and an FDB in it.
+// host makes a namespace with a VTEP address and an FDB that runs in it.
 func host(t testing.TB) (*nstest.NS, *FDB) {
 	t.Helper()
 	if testing.Short() {
@@ -21,12 +19,36 @@ func host(t testing.TB) (*nstest.NS, *FDB) {
 	}
 	ns := nstest.New(t, "vx")
 	ns.IP("addr add 172.22.2.1/32 dev lo")
-	f, err := Open(Config{NetNS: ns.Path})
+	f, _ := running(t, Config{NetNS: ns.Path})
+	return ns, f
+}
+
+// running returns an FDB that runs until the test ends, or end is called.
+func running(t testing.TB, cfg Config) (f *FDB, end func() error) {
+	t.Helper()
+	f, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { f.Close() })
-	return ns, f
+	end = start(t, f)
+	t.Cleanup(func() {
+		if err := end(); err != nil {
+			t.Error(err)
+		}
+	})
+	flush(t, f, Result{}) // now the sockets are open
+	return f, end
+}
+
+// opened returns a conversation with the kernel that no FDB knows of.
+func opened(t testing.TB, ns *nstest.NS) *kernel {
+	t.Helper()
+	k, err := openKernel(Config{NetNS: ns.Path}, openSocket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { k.conn.Close() })
+	return k
 }
 
 func TestEnsure(t *testing.T) {
@@ -43,46 +65,41 @@ func TestEnsure(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, out)
 		}
 	}
-	if again, changed, err := f.Ensure(d); again != link || changed || err != nil {
+	if again, changed, err := f.Ensure(t.Context(), d); again != link || changed || err != nil {
 		t.Errorf("the same again: link %d, changed %v, %v", again, changed, err)
 	}
 	ns.IP("link set vx100 down")
-	if again, changed, err := f.Ensure(d); again != link || !changed || err != nil {
+	if again, changed, err := f.Ensure(t.Context(), d); again != link || !changed || err != nil {
 		t.Errorf("after down: link %d, changed %v, %v", again, changed, err)
 	}
 	d.Limit = 77 // "Cannot change limit", says the kernel of an existing one
-	limited, changed, err := f.Ensure(d)
+	limited, changed, err := f.Ensure(t.Context(), d)
 	if limited == link || !changed || err != nil || !strings.Contains(ns.IP("-d link show vx100"), "maxaddr 77") {
 		t.Errorf("with a limit: link %d, changed %v, %v", limited, changed, err)
 	}
 	link = limited
-	if again, changed, err := f.Ensure(d); again != link || changed || err != nil {
+	if again, changed, err := f.Ensure(t.Context(), d); again != link || changed || err != nil {
 		t.Errorf("the same limit again: link %d, changed %v, %v", again, changed, err)
 	}
 	d.Learning = true
-	if again, changed, err := f.Ensure(d); again == link || !changed || err != nil {
+	if again, changed, err := f.Ensure(t.Context(), d); again == link || !changed || err != nil {
 		t.Errorf("other learning mode: link %d, changed %v, %v", again, changed, err)
 	}
 	d.Interface = "other"
-	if _, _, err := f.Ensure(d); !errors.Is(err, ErrForeign) {
+	if _, _, err := f.Ensure(t.Context(), d); !errors.Is(err, ErrForeign) {
 		t.Errorf("a bridge in the way: %v", err)
 	}
-	if err := f.RemoveDevice("vx100"); err != nil {
+	if err := f.RemoveDevice(t.Context(), "vx100"); err != nil {
 		t.Error(err)
 	}
-	if err := f.RemoveDevice("vx100"); err != nil {
+	if err := f.RemoveDevice(t.Context(), "vx100"); err != nil {
 		t.Errorf("removing what is not there: %v", err)
 	}
 }
 
 func ensureBridge(t testing.TB, ns *nstest.NS, name string) (index int) {
 	t.Helper()
-	f, err := Open(Config{NetNS: ns.Path})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	have, err := f.lookup(name)
+	have, err := opened(t, ns).lookup(name)
 	if err != nil || have == nil {
 		t.Fatal(have, err)
 	}
@@ -114,11 +131,11 @@ func TestForwarding(t *testing.T) {
 	bridge(ns, "fdb add 02:00:00:00:00:99 dev vx100 dst 172.22.2.9")
 	reconcile(t, f, Result{Kept: 3, Foreign: 1})
 	f.SetMAC(link, macOf(t, "02:00:00:00:00:99"), a)
-	if _, err := f.Flush(); !errors.Is(err, ErrForeign) {
+	if _, err := f.Flush(t.Context()); !errors.Is(err, ErrForeign) {
 		// Not known from the cache: the kernel says so.
 		t.Errorf("a foreign entry in the way: %v", err)
 	}
-	if _, err := f.Reconcile(); !errors.Is(err, ErrForeign) {
+	if _, err := f.Reconcile(t.Context()); !errors.Is(err, ErrForeign) {
 		t.Errorf("a foreign entry in the way: %v", err)
 	}
 	f.DeleteMAC(link, macOf(t, "02:00:00:00:00:99"))
@@ -138,7 +155,8 @@ func TestForwarding(t *testing.T) {
 // A new process finds what the old one left, keeps what is right, and clears the
 // rest.
 func TestRestart(t *testing.T) {
-	ns, f := host(t)
+	ns, _ := host(t)
+	f, end := running(t, Config{NetNS: ns.Path})
 	link := ensure(t, f, vx100)
 	a, b := addrOf("172.22.2.2"), addrOf("172.22.2.3")
 	m1, m2 := macOf(t, "50:54:33:00:00:0f"), macOf(t, "50:54:33:00:00:15")
@@ -146,14 +164,12 @@ func TestRestart(t *testing.T) {
 	f.SetMAC(link, m1, a)
 	f.SetMAC(link, m2, b)
 	flush(t, f, Result{Added: 4})
-	f.Close()
-
-	g, err := Open(Config{NetNS: ns.Path})
-	if err != nil {
-		t.Fatal(err)
+	if err := end(); err != nil {
+		t.Error(err)
 	}
-	defer g.Close()
-	again, changed, err := g.Ensure(vx100)
+
+	g, _ := running(t, Config{NetNS: ns.Path})
+	again, changed, err := g.Ensure(t.Context(), vx100)
 	if again != link || changed || err != nil {
 		t.Fatalf("the device: %d, %v, %v", again, changed, err)
 	}
@@ -182,7 +198,7 @@ func TestErrors(t *testing.T) {
 	for i := range 450 {
 		f.SetMAC(link, MAC{2, 0, 0, 0, byte(i >> 8), byte(i)}, addrOf("2001:db8::1")) // wrong family
 	}
-	_, err := f.Flush()
+	_, err := f.Flush(t.Context())
 	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok {
 		t.Fatal(err)
@@ -206,37 +222,28 @@ func TestRun(t *testing.T) {
 	f.SetFlood(link, []netip.Addr{a})
 	f.SetMAC(link, m, a)
 	flush(t, f, Result{Added: 2})
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error)
-	var mu sync.Mutex
-	var results []Result
-	go func() {
-		done <- f.Run(ctx, func(r Result, err error) {
-			mu.Lock()
-			defer mu.Unlock()
-			results = append(results, r)
-			if err != nil {
-				t.Error(err)
-			}
-		})
-	}()
+	w := f.Watch()
+	events(t, w)
 	show := func(want string) func() bool {
 		return func() bool { return strings.Contains(bridge(ns, "fdb show dev vx100"), want) }
 	}
-	nstest.Wait(t, time.Second, "Run to listen", func() bool { // to RTNLGRP_NEIGH
-		return strings.Contains(ns.Exec("cat", "/proc/net/netlink"), " 00000004 ")
-	})
 	bridge(ns, "fdb add 02:00:00:00:00:99 dev vx100 dst 172.22.2.9")
 	bridge(ns, "fdb del 00:00:00:00:00:00 dev vx100 dst 172.22.2.2")
 	nstest.Wait(t, time.Second, "the flood list to come back", show("00:00:00:00:00:00 dst 172.22.2.2"))
 	bridge(ns, "fdb replace 50:54:33:00:00:0f dev vx100 dst 172.22.2.7 extern_learn")
 	nstest.Wait(t, time.Second, "the entry to come back", show("50:54:33:00:00:0f dst 172.22.2.2"))
-	cancel()
-	if err := <-done; err != nil {
-		t.Error(err)
+	for _, want := range []string{" dst 172.22.2.2 installed, repaired 1 times"} {
+		var got []Event
+		nstest.Wait(t, time.Second, "both events", func() bool {
+			got = append(got, events(t, w)...)
+			return len(got) >= 2 && strings.HasSuffix(got[len(got)-1].String(), want)
+		})
+		if repairs := got[0].Repairs + got[len(got)-1].Repairs; len(got) > 4 || repairs == 0 {
+			t.Errorf("%v", got)
+		}
 	}
-	if len(results) != 2 || !show("02:00:00:00:00:99 dst 172.22.2.9")() {
-		t.Errorf("%+v\n%s", results, bridge(ns, "fdb show dev vx100"))
+	if !show("02:00:00:00:00:99 dst 172.22.2.9")() {
+		t.Error(bridge(ns, "fdb show dev vx100"))
 	}
 }
 

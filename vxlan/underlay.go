@@ -15,47 +15,45 @@ import (
 // noNSID stands for a device whose packets travel in its own namespace.
 const noNSID = rtnl.NETNSA_NSID_NOT_ASSIGNED
 
-// createAcross makes a device in f's namespace by a request from the underlay's: IFLA_NET_NS_FD
+// createAcross makes a device in k's namespace by a request from the underlay's: IFLA_NET_NS_FD
 // says where it shall be, and the namespace of the request becomes that of its packets
 // (drivers/net/vxlan/vxlan_core.c, vxlan_newlink).
-func (f *FDB) createAcross(flags uint16, body []byte) error {
-	home, err := f.home()
+func (k *kernel) createAcross(flags uint16, body []byte) error {
+	home, err := k.home()
 	if err != nil {
 		return err
 	}
 	defer home.Close()
-	s, err := f.open(f.underlay)
+	s, err := k.open(k.config.Underlay)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
-	f.io.Lock()
-	defer f.io.Unlock()
-	return f.exchange(s, rtnl.RTM_NEWLINK, flags, rtnl.AppendUint32(body, rtnl.IFLA_NET_NS_FD, uint32(home.Fd())), nil)
+	return k.exchange(s, rtnl.RTM_NEWLINK, flags, rtnl.AppendUint32(body, rtnl.IFLA_NET_NS_FD, uint32(home.Fd())), nil)
 }
 
 // home opens the namespace that the devices are in.
-func (f *FDB) home() (file *os.File, err error) {
-	if f.netns != "" {
-		return os.Open(f.netns)
+func (k *kernel) home() (file *os.File, err error) {
+	if k.config.NetNS != "" {
+		return os.Open(k.config.NetNS)
 	}
 	return os.Open("/proc/thread-self/ns/net")
 }
 
 // nsid returns the id that the underlay's namespace has in ours, noNSID if there is no
 // separate underlay, or no device in ours knows it yet.
-func (f *FDB) nsid() (int32, error) {
-	if f.underlay == "" {
+func (k *kernel) nsid() (int32, error) {
+	if k.config.Underlay == "" {
 		return noNSID, nil
 	}
-	file, err := os.Open(f.underlay)
+	file, err := os.Open(k.config.Underlay)
 	if err != nil {
 		return noNSID, err
 	}
 	defer file.Close()
 	body := rtnl.AppendUint32(make([]byte, rtnl.SizeNamespace), rtnl.NETNSA_FD, uint32(file.Fd()))
 	id, malformed := int32(noNSID), error(nil)
-	err = f.request(rtnl.RTM_GETNSID, 0, body, func(m rtnl.Message) { id, malformed = parseNSID(m.Body) })
+	err = k.request(rtnl.RTM_GETNSID, 0, body, func(m rtnl.Message) { id, malformed = parseNSID(m.Body) })
 	return id, errors.Join(err, malformed)
 }
 
@@ -75,11 +73,11 @@ func parseNSID(b []byte) (int32, error) {
 	return id, nil
 }
 
-// placed reports whether the device's packets travel where they should.
-func (f *FDB) placed(have *found) (bool, error) {
-	want, err := f.nsid()
+// sameUnderlay reports whether the device's packets travel where they should.
+func (k *kernel) sameUnderlay(have *found) (bool, error) {
+	want, err := k.nsid()
 	if err != nil {
 		return false, err
 	}
-	return have.linkNSID == want && (f.underlay == "" || want != noNSID), nil
+	return have.linkNSID == want && (k.config.Underlay == "" || want != noNSID), nil
 }

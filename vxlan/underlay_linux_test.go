@@ -22,21 +22,17 @@ func TestUnderlay(t *testing.T) {
 		ns.IP("link set wire up")
 		g := nstest.New(t, "vxg"+n)
 		guests[ns] = g
-		f, err := Open(Config{NetNS: g.Path, Underlay: ns.Path})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { f.Close() })
+		f, _ := running(t, Config{NetNS: g.Path, Underlay: ns.Path})
 		g.IP("link add br100 type bridge")
 		d := vx100
 		d.Local, d.MTU, d.Learning = addrOf("172.22.2."+n), 1450, true
 		d.Bridge = ensureBridge(t, g, "br100")
 		link := ensure(t, f, d)
-		if again, changed, err := f.Ensure(d); again != link || changed || err != nil {
+		if again, changed, err := f.Ensure(t.Context(), d); again != link || changed || err != nil {
 			t.Errorf("the same again: link %d for %d, changed %v, %v", again, link, changed, err)
 		}
 		f.SetFlood(link, []netip.Addr{addrOf("172.22.2." + map[string]string{"1": "2", "2": "1"}[n])})
-		if _, err := f.Flush(); err != nil {
+		if _, err := f.Flush(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		out := g.IP("-d link show vx100")
@@ -49,14 +45,10 @@ func TestUnderlay(t *testing.T) {
 		g.IP("link set br100 up")
 	}
 	guests[one].Exec("ping", "-c", "3", "-i", "0.2", "-W", "5", "192.168.5.2")
-	f, err := Open(Config{NetNS: guests[one].Path})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
+	f, _ := running(t, Config{NetNS: guests[one].Path})
 	d := vx100
 	d.MTU, d.Learning, d.Bridge = 1450, true, ensureBridge(t, guests[one], "br100")
-	if _, changed, err := f.Ensure(d); !changed || err != nil {
+	if _, changed, err := f.Ensure(t.Context(), d); !changed || err != nil {
 		t.Errorf("another underlay: changed %v, %v", changed, err)
 	}
 	if out := guests[one].IP("-d link show vx100"); strings.Contains(out, "link-netns") {

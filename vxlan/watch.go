@@ -2,144 +2,171 @@ package vxlan
 
 import (
 	"context"
-	"errors"
-	"time"
+	"fmt"
+	"iter"
+	"slices"
 
-	"golang.org/x/sys/unix"
-
-	"github.com/hyperfib/hyperfib/internal/rtnl"
+	"github.com/hyperfib/hyperfib/internal/enum"
+	"github.com/hyperfib/hyperfib/internal/watch"
 )
 
-// settle is how long Run waits after a change before it looks, so that a burst of them
-// costs one look. Well under the 100 ms in which foreign changes are to be repaired.
-const settle = 20 * time.Millisecond
+// EventKind says what an [Event] reports.
+type EventKind uint8
 
-// Run repairs what others change until ctx ends, and then returns nil, or ErrClosed after
-// Close. It can be called once: a second call returns ErrRunning. Whenever the
-// kernel reports a change of a device's table that this FDB did not make, or says that it
-// lost reports, everything is compared again (Reconcile), and report gets the
-// outcome if something was written or went wrong. report is called from Run's own
-// goroutine.
-//
-// Ten repairs of one entry in a row come at once; then they wait 100 ms, 200 ms and so on
-// up to 30 s, and report gets an [Error] with [ErrContended], once. The same delays lie
-// between attempts to write what the kernel refuses, or what an entry of another program
-// is in the way of. A row ends when there was nothing to repair for 10 s at least.
-func (f *FDB) Run(ctx context.Context, report func(Result, error)) error {
-	if err := f.usable(); err != nil {
-		return err
+// Kinds of events.
+const (
+	// EventEntry: the status of an entry has changed. Entry and State are set, and Repairs,
+	// Contended and Err if there is something to say.
+	EventEntry EventKind = iota
+	// EventTable: the forwarding table of the device Entry.IfIndex can not be read, or not be
+	// written as a whole; Err says why. It is nil when it can be again, and after Forget.
+	EventTable
+	// EventSynced: all that was there at the time of [FDB.Watch] has been returned. It comes
+	// once, and has no other field.
+	EventSynced
+)
+
+// String returns a stable name, fit for a log.
+func (k EventKind) String() string {
+	return enum.String("EventKind", []string{"entry", "table", "synced"}, k)
+}
+
+// State is how far an entry has come.
+type State uint8
+
+// States of entries.
+const (
+	// StatePending is desired, and not in the kernel as far as is known: Flush was not called,
+	// or another program has removed it and the repair is to come.
+	StatePending State = iota
+	// StateInstalled is in the kernel as desired.
+	StateInstalled
+	// StateFailed was refused by the kernel; it is tried again with back-off. Err says why.
+	StateFailed
+	// StateForeign yields to another program's entry; it is tried again with back-off.
+	StateForeign
+	// StateStale is ours in the kernel and not desired any more: Flush was not called, or the
+	// kernel has refused the deletion, and Err says why.
+	StateStale
+	// StateRemoved is neither desired nor ours in the kernel any more, or its device was
+	// forgotten. Of a MAC, Entry has no VTEP.
+	StateRemoved
+)
+
+// String returns a stable name, fit for a log.
+func (s State) String() string {
+	return enum.String("State", []string{"pending", "installed", "failed", "foreign", "stale", "removed"}, s)
+}
+
+// Event is the status of one entry, or of a device's table.
+type Event struct {
+	Kind  EventKind // says which of the fields below count
+	Entry Entry     // that it is about
+	State State     // of Entry
+	// Repairs is how often the entry was written again, because another program had changed or
+	// removed it, since the event before that the reader got of it, or since it was set.
+	Repairs uint64
+	// Contended says that another program undoes each repair: they come at growing intervals,
+	// up to 30 s, until there has been peace for a while.
+	Contended bool
+	Err       error // why it is not as desired, mostly an *[Error]; nil: no failure
+}
+
+// String returns e as it is fit for a log, for example "02:00:00:00:00:01 dev 7 dst 172.22.2.2
+// installed, repaired 2 times".
+func (e Event) String() string {
+	var s string
+	switch e.Kind {
+	case EventEntry:
+		s = fmt.Sprintf("%v %v", e.Entry, e.State)
+	case EventTable:
+		s = fmt.Sprintf("table dev %d", e.Entry.IfIndex)
+	default:
+		return e.Kind.String()
 	}
-	if f.began.Swap(true) {
-		return ErrRunning
+	if e.Repairs > 0 {
+		s += fmt.Sprintf(", repaired %d times", e.Repairs)
 	}
-	conn, err := f.open(f.netns, rtnl.RTNLGRP_NEIGH)
-	if err != nil {
-		return err
+	if e.Contended {
+		s += ", contended"
 	}
-	look, ended := make(chan struct{}, 1), make(chan error, 1)
-	go func() { ended <- f.listen(conn, look) }()
-	for {
-		timer, stop := f.nextRepair()
+	if e.Err != nil {
+		s += ": " + e.Err.Error()
+	}
+	return s
+}
+
+// Watcher reads the events of an [FDB]: first the state, that is an EventEntry for each entry
+// that is desired or ours in the kernel and an EventTable for each table that can not be read,
+// and EventSynced; then changes. Changes of one entry coalesce: the reader gets the status at
+// the time of Next, so a slow reader misses only what was over meanwhile, and no repair. The
+// same status may come twice. What a Watcher costs is bounded by the entries that there
+// are and those that its reader was handed and that were removed. It is safe for concurrent use.
+type Watcher struct {
+	fdb    *FDB
+	reader *reader       // has the events
+	ready  chan struct{} // capacity 1
+}
+
+// Watch returns a reader of the status of all entries. It may be called before Run. Close it when
+// it is no longer needed.
+func (f *FDB) Watch() *Watcher {
+	w := &Watcher{fdb: f, ready: make(chan struct{}, 1)}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	w.reader = newReader(&f.core, w.poke)
+	w.reader.ended = f.over
+	return w
+}
+
+// Next waits for events and fills buf with as many as it has room for. Without room it does
+// not wait. It returns ctx's error, or ErrClosed after Close, or once Run has ended and all
+// events before that were returned.
+func (w *Watcher) Next(ctx context.Context, buf []Event) (n int, err error) {
+	for len(buf) > 0 {
+		if n, closed := w.take(buf); n > 0 {
+			return n, nil
+		} else if closed {
+			return 0, ErrClosed
+		}
 		select {
 		case <-ctx.Done():
-		case <-f.closed:
-		case err := <-ended:
-			stop()
-			conn.Close()
-			return err
-		case <-look:
-			select {
-			case <-ctx.Done():
-			case <-f.closed:
-			case <-time.After(settle):
-			}
-		case <-timer:
-		}
-		stop()
-		if closed := f.usable(); ctx.Err() != nil || closed != nil {
-			conn.Close()
-			<-ended
-			if ctx.Err() != nil {
-				closed = nil
-			}
-			return closed
-		}
-		if r, err := f.reconcile(true); r.Writes() > 0 || err != nil {
-			report(r, err)
+			return 0, ctx.Err()
+		case <-w.ready:
 		}
 	}
+	return 0, nil
 }
 
-// nextRepair fires when a delayed repair may be made; never if there is none.
-func (f *FDB) nextRepair() (fire <-chan time.Time, stop func()) {
+// All iterates over the events until ctx ends, Close is called or Run ends; the last pair has
+// the error of [Watcher.Next].
+func (w *Watcher) All(ctx context.Context) iter.Seq2[Event, error] {
+	return watch.All(ctx, make([]Event, 64), w.Next)
+}
+
+// Close ends the watch; a waiting Next returns ErrClosed.
+func (w *Watcher) Close() {
+	f := w.fdb
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	now := time.Now()
-	f.brakes.Trim(now)
-	var next time.Time
-	for _, b := range f.brakes {
-		if b.Next.After(now) && (next.IsZero() || b.Next.Before(next)) {
-			next = b.Next
-		}
-	}
-	if next.IsZero() {
-		return nil, func() {}
-	}
-	t := time.NewTimer(next.Sub(now))
-	return t.C, func() { t.Stop() }
+	f.core.readers = slices.DeleteFunc(f.core.readers, func(r *reader) bool { return r == w.reader })
+	w.reader.queue, w.reader.dirty, w.reader.seen = nil, nil, nil
+	w.reader.close()
 }
 
-// listen asks for a look when there is news, until the socket is closed.
-func (f *FDB) listen(conn socket, look chan<- struct{}) error {
-	buffer := make([]byte, rtnl.DatagramSize)
-	for {
-		n, err := conn.Receive(buffer)
-		switch {
-		case errors.Is(err, unix.EAGAIN):
-			if err := conn.Wait(); err != nil {
-				return err
-			}
-			continue
-		case errors.Is(err, unix.ENOBUFS): // some were lost
-		case err != nil:
-			return err
-		case !f.news(buffer[:n]):
-			continue
-		}
-		select {
-		case look <- struct{}{}:
-		default: // it is to come already
-		}
+func (w *Watcher) poke() {
+	select {
+	case w.ready <- struct{}{}:
+	default:
 	}
 }
 
-// news reports whether one of the notifications in a datagram is about an entry that is
-// not as we want it.
-func (f *FDB) news(datagram []byte) bool {
-	for m := range rtnl.Messages(datagram) {
-		if d, ok := parseEntry(m.Body); ok && f.surprising(d, m.Type == rtnl.RTM_DELNEIGH) {
-			return true
-		}
+func (w *Watcher) take(buf []Event) (n int, closed bool) {
+	w.fdb.mu.Lock()
+	defer w.fdb.mu.Unlock()
+	n = w.reader.take(buf)
+	if w.reader.pending() || w.reader.ended {
+		w.poke() // for other callers of Next, and what had no room
 	}
-	return false
-}
-
-// surprising reports whether a change of d contradicts what we want, and may be repaired
-// now.
-func (f *FDB) surprising(d dumped, gone bool) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	dev := f.devices[d.IfIndex]
-	if dev == nil || !dev.read || !f.brakes[keyOf(d.Entry)].Ready(time.Now()) {
-		return false
-	}
-	if d.MAC.IsZero() {
-		_, wanted := dev.want.flood[d.VTEP]
-		return wanted && gone
-	}
-	w, wanted := dev.want.macs[d.MAC]
-	if gone {
-		return wanted && w.vtep == d.VTEP
-	}
-	return wanted && w.vtep != d.VTEP
+	return n, w.reader.ended
 }

@@ -6,6 +6,8 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	"flag"
 	"fmt"
 	"log"
@@ -19,11 +21,7 @@ func main() {
 	vni := flag.Uint("vni", 100, "VXLAN network identifier")
 	local := flag.String("local", "", "own VTEP `address`")
 	flag.Parse()
-	fdb, err := vxlan.Open(vxlan.Config{})
-	check(err)
 	addr, err := netip.ParseAddr(*local)
-	check(err)
-	link, made, err := fdb.Ensure(vxlan.Device{Interface: *dev, VNI: uint32(*vni), Local: addr, Learning: true})
 	check(err)
 	var vteps []netip.Addr
 	for _, arg := range flag.Args() {
@@ -31,10 +29,31 @@ func main() {
 		check(err)
 		vteps = append(vteps, v)
 	}
-	fdb.SetFlood(link, vteps)
-	r, err := fdb.Reconcile()
+	fdb, err := vxlan.New(vxlan.Config{})
 	check(err)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- fdb.Run(ctx)
+		cancel() // what waits for it returns
+	}()
+	device := vxlan.Device{Interface: *dev, VNI: uint32(*vni), Local: addr, Learning: true}
+	made, r, err := flood(ctx, fdb, device, vteps)
+	cancel()
+	check(cmp.Or(<-ended, err)) // why Run has ended comes first
 	fmt.Printf("%s: written %v; added %d, deleted %d, kept %d, foreign %d\n", *dev, made, r.Added, r.Deleted, r.Kept, r.Foreign)
+}
+
+// flood makes the device, and vteps its flood list.
+func flood(ctx context.Context, fdb *vxlan.FDB, d vxlan.Device, vteps []netip.Addr) (made bool, r vxlan.Result, err error) {
+	link, made, err := fdb.Ensure(ctx, d)
+	if err == nil {
+		err = fdb.SetFlood(link, vteps)
+	}
+	if err == nil {
+		r, err = fdb.Flush(ctx)
+	}
+	return made, r, err
 }
 
 func check(err error) {

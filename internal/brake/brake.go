@@ -27,7 +27,10 @@ const (
 func (b *Brake) Ready(now time.Time) bool { return b == nil || !now.Before(b.Next) }
 
 // Quiet reports whether the row has ended.
-func (b *Brake) Quiet(now time.Time) bool { return now.Sub(b.last) > max(quietTime, 2*b.step) }
+func (b *Brake) Quiet(now time.Time) bool { return !now.Before(b.QuietAt()) }
+
+// QuietAt is when the row has ended, unless there is another repair.
+func (b *Brake) QuietAt() time.Time { return b.last.Add(max(quietTime, 2*b.step) + 1) }
 
 // Repaired notes that a repair has been written. It reports whether this was the one
 // after which repairs are delayed.

@@ -19,6 +19,7 @@ import (
 	internal_fibcore_wire "github.com/hyperfib/hyperfib/internal/fibcore/wire"
 	internal_station "github.com/hyperfib/hyperfib/internal/station"
 	ndp "github.com/hyperfib/hyperfib/ndp"
+	vxlan "github.com/hyperfib/hyperfib/vxlan"
 )
 
 var enumString = map[string]func(v int64) string{
@@ -71,4 +72,6 @@ var enumString = map[string]func(v int64) string{
 	"github.com/hyperfib/hyperfib/ndp.ScheduleEvent":                 func(v int64) string { return ndp.ScheduleEvent(v).String() },
 	"github.com/hyperfib/hyperfib/ndp.Type":                          func(v int64) string { return ndp.Type(v).String() },
 	"github.com/hyperfib/hyperfib/ndp.Verdict":                       func(v int64) string { return ndp.Verdict(v).String() },
+	"github.com/hyperfib/hyperfib/vxlan.EventKind":                   func(v int64) string { return vxlan.EventKind(v).String() },
+	"github.com/hyperfib/hyperfib/vxlan.State":                       func(v int64) string { return vxlan.State(v).String() },
 }

@@ -40,6 +40,8 @@ type Edge struct {
 	nd     *ndp.Conn // of ra and proxy
 	arp    *arp.Conn // of responder
 	fdb    *vxlan.FDB
+	// fdbEnded has the result of fdb's Run.
+	fdbEnded chan error
 
 	responder *arp.Responder
 	proxy     *ndp.Responder
@@ -51,9 +53,9 @@ type Edge struct {
 
 	ctx      context.Context // of Run, for announcements
 	stop     context.CancelFunc
-	once     sync.Once // for close
-	bursts   sync.WaitGroup
-	dhcp     *dhcp.Server // nil until the configuration wants it
+	once     sync.Once      // for close
+	bursts   sync.WaitGroup // announcements, and fdb
+	dhcp     *dhcp.Server   // nil until the configuration wants it
 	overlays map[string]overlay
 }
 
@@ -78,7 +80,7 @@ type Config struct {
 
 // Open opens the sockets. It needs CAP_NET_ADMIN and CAP_NET_RAW.
 func Open(c Config) (*Edge, error) {
-	e := &Edge{config: c, log: c.Log, overlays: map[string]overlay{}}
+	e := &Edge{config: c, log: c.Log, overlays: map[string]overlay{}, fdbEnded: make(chan error, 1)}
 	e.ctx, e.stop = context.WithCancel(context.Background())
 	if err := e.open(); err != nil {
 		e.Close()
@@ -106,8 +108,7 @@ func (e *Edge) open() (err error) {
 	if err = netns.Do(e.config.NetNS, func() error { e.proxied = proxying(); return nil }); err != nil {
 		return err
 	}
-	e.fdb, err = vxlan.Open(vxlan.Config{NetNS: e.config.NetNS, Underlay: e.config.Underlay})
-	return err
+	return e.startFDB()
 }
 
 // Close closes the sockets of an Edge that is not run.
@@ -129,9 +130,6 @@ func (e *Edge) close() {
 	if e.links != nil {
 		e.links.close()
 	}
-	if e.fdb != nil {
-		e.fdb.Close()
-	}
 }
 
 // Run serves until ctx ends, closes everything and says nothing to the guests: a
@@ -145,7 +143,7 @@ func (e *Edge) Run(ctx context.Context) error {
 	defer others.Wait()
 	defer cancel()
 	nd := func(ctx context.Context) error { return ndp.Serve(ctx, e.nd, e.ra, e.proxy) }
-	for _, run := range []func(context.Context) error{nd, e.heal, e.config.SocketStore.Run,
+	for _, run := range []func(context.Context) error{nd, e.logRepairs, e.config.SocketStore.Run,
 		e.finder.arp.Run, e.finder.ndp.Run, e.finder.follow4, e.finder.follow6} {
 		others.Go(func() {
 			failed <- run(ctx)

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -54,13 +55,15 @@ func (e *Edge) overlay(o *overlay, index func(string) (int, bool)) error {
 			return fmt.Errorf("there is no VRF %s", e.config.UnderlayVRF)
 		}
 	}
-	device, _, err := e.fdb.Ensure(vxlan.Device{Interface: o.config.Name, VNI: o.config.VNI, Local: o.config.Local.Addr,
+	device, _, err := e.fdb.Ensure(e.ctx, vxlan.Device{Interface: o.config.Name, VNI: o.config.VNI, Local: o.config.Local.Addr,
 		Port: o.config.Port, Learning: true, Limit: mostLearned, MTU: o.config.MTU, Bridge: bridge, Underlay: underlay})
 	if err != nil {
 		return err
 	}
-	if o.device != device {
-		e.fdb.Forget(o.device)
+	if o.device != 0 && o.device != device {
+		if err := e.fdb.Forget(o.device); err != nil {
+			return err
+		}
 	}
 	o.device = device
 	for _, m := range o.members {
@@ -68,16 +71,63 @@ func (e *Edge) overlay(o *overlay, index func(string) (int, bool)) error {
 			return err
 		}
 	}
-	e.fdb.SetFlood(device, o.flood)
-	_, err = e.fdb.Flush()
+	if err := e.fdb.SetFlood(device, o.flood); err != nil {
+		return err
+	}
+	_, err = e.fdb.Flush(e.ctx)
 	return err
 }
 
-// heal repairs forwarding entries that others delete or change.
-func (e *Edge) heal(ctx context.Context) error {
-	return e.fdb.Run(ctx, func(r vxlan.Result, err error) {
-		e.log.Warn("overlay", "event", "overlay-repaired", "entries", r.Writes(), "err", err)
-	})
+// startFDB starts to write and repair forwarding entries, and waits until that has opened its
+// sockets. Overlays that are brought in line before Run need it.
+func (e *Edge) startFDB() (err error) {
+	if e.fdb, err = vxlan.New(vxlan.Config{NetNS: e.config.NetNS, Underlay: e.config.Underlay}); err != nil {
+		return err
+	}
+	e.bursts.Go(func() { e.fdbEnded <- e.fdb.Run(e.ctx) })
+	if _, err = e.fdb.Flush(e.ctx); err != nil {
+		return cmp.Or(<-e.fdbEnded, err)
+	}
+	return nil
+}
+
+// logRepairs logs what others did to forwarding entries, and what the kernel refuses, a line for
+// many entries, until ctx ends or the FDB does.
+func (e *Edge) logRepairs(ctx context.Context) error {
+	w := e.fdb.Watch()
+	defer w.Close()
+	buf := make([]vxlan.Event, 256)
+	for {
+		n, err := w.Next(ctx, buf)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil: // Run of the FDB says why
+			return <-e.fdbEnded
+		}
+		e.logEntries(buf[:n])
+	}
+}
+
+func (e *Edge) logEntries(events []vxlan.Event) {
+	repairs, contended, failed := uint64(0), 0, 0
+	var first error
+	for _, v := range events {
+		repairs += v.Repairs
+		if v.Contended && v.Repairs > 0 {
+			contended++
+		}
+		if v.Err != nil {
+			first = cmp.Or(first, v.Err)
+			failed++
+		}
+	}
+	if repairs > 0 {
+		e.log.Warn("overlay", "event", "overlay-repaired", "entries", repairs, "contended", contended)
+	}
+	if failed > 0 {
+		e.log.Error("overlay", "event", "overlay-error", "entries", failed, "err", first)
+	}
 }
 
 func present(names []string, index func(string) (int, bool)) []int {
