@@ -18,8 +18,9 @@ type ClientConfig struct {
 	// Name identifies the client across its restarts: a client that returns
 	// takes over what the last one of the same name left. Zero: "default".
 	Name string
-	// Notice is called when the connection is lost or cannot be made, and why a
-	// session is refused. It must not block. Nil: notices are dropped.
+	// Notice is called when the connection is lost or cannot be made, why a session is
+	// refused, and when Command cannot be started or fails. It must not block. Nil: notices
+	// are dropped.
 	Notice func(error)
 	// Command, if not empty, is the BFD process's command line: a program, without a
 	// shell, that calls [ListenAndServe] at Socket. Run starts it at its beginning, so
@@ -29,6 +30,10 @@ type ClientConfig struct {
 	// directory, environment and standard error, and is not ended with Run; a goroutine
 	// that waits for its end stays. "/proc/self/exe" is the calling program's own build,
 	// even if its file has been replaced. Under systemd use KillMode=process.
+	//
+	// If the program ends with another exit status than 0, by a signal, or within 10 s of its
+	// start, Notice gets an error that says so and, unless the status is 0, wraps an
+	// *[exec.ExitError]. What repeats the last one is left out for a minute.
 	Command []string
 }
 
@@ -45,6 +50,7 @@ type Client struct {
 	command command      // starts the process when none answers
 	board   board        // of all sessions of the process
 	notices repeats      // leaves out what repeats the last one
+	starts  repeats      // likewise of command
 
 	mu      sync.Mutex                          // guards the following
 	desired bfdcore.Desired[Key, SessionConfig] // what the process is to have
@@ -179,9 +185,8 @@ func (c *Client) Run(ctx context.Context) error {
 	wait := bfdcore.Backoff{Min: reconnectFirst, Max: reconnectMax}
 	version := uint16(protocolVersion)
 	for ctx.Err() == nil {
-		if err := c.command.run(time.Now()); err != nil && c.notices.fresh(err, time.Now()) {
-			c.cfg.Notice(err)
-		}
+		c.commandFailed(c.command.poll(time.Now()))
+		c.commandFailed(c.command.run(time.Now()))
 		err := c.session(ctx, version)
 		switch {
 		case ctx.Err() != nil:
@@ -204,6 +209,13 @@ func (c *Client) Run(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// commandFailed reports what is wrong with the command, unless that is nil.
+func (c *Client) commandFailed(err error) {
+	if err != nil && c.starts.fresh(err, time.Now()) {
+		c.cfg.Notice(err)
+	}
 }
 
 func (c *Client) end() {
@@ -259,6 +271,8 @@ func (c *Client) serve(l *clientLink) {
 		select {
 		case <-c.wakeup:
 		case <-retry:
+		case err := <-c.command.ended: // another process is connected
+			c.commandFailed(c.command.exited(err, time.Now()))
 		case <-l.ended:
 			return
 		}
