@@ -24,6 +24,7 @@ type slot struct {
 	c         *conn          // nil: the slot is empty
 	info      *peerInfo      // of the peer: what is sent is counted there
 	ctl       []byte         // OPEN, KEEPALIVE, ROUTE-REFRESH: at most a few
+	spare     []byte         // an empty buffer for the next ctl; nil: none
 	final     []byte         // the NOTIFICATION that goes with its end
 	open      wire.Open      // the OPEN that we have sent
 	neg       fsm.Negotiated // what the two OPENs have in common
@@ -166,6 +167,19 @@ func (s *slot) count(t wire.MessageType, octets int) {
 func (s *slot) send() {
 	if len(s.ctl) > 0 {
 		s.c.send(s.ctl)
-		s.ctl, s.keepalive = nil, false
+		s.ctl, s.spare, s.keepalive = s.spare, nil, false
 	}
 }
+
+// recycle takes back a buffer that the writer has sent.
+func (s *slot) recycle(b []byte) {
+	if cap(b) == sendBuffer {
+		recycleSend(b)
+	} else if cap(b) <= maxSpare {
+		s.spare = b[:0]
+	}
+}
+
+// maxSpare is how large a buffer of control messages may be that a connection retains: a few
+// KEEPALIVEs are all that a quiet one sends.
+const maxSpare = 64

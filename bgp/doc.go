@@ -38,17 +38,7 @@
 // all peers is its goroutine. The peers, their connections and tables are the same code; what
 // differs is who calls them (peerLoop or drivenPeer) and what moves the octets (pumps or
 // driven). A simulator has a fleet of them under virtual time, and equal seeds give equal
-// octets.
-//
-//	s, _ := bgp.New(bgp.Config{AS: 65000, RouterID: id, Transport: host, Random: rnd.Float64})
-//	d := s.Driver()
-//	d.Start()
-//	for {
-//		at := earliest(events.Next(), d.Deadline())
-//		clock.Set(at)
-//		events.Deliver(at) // calls d.Input, d.Accept, d.Dialed, d.Sent, d.Closed
-//		d.Advance(at)
-//	}
+// octets. The example of Driver is two speakers with a network of 50 lines.
 //
 // # What differs from the RFCs' letter
 //

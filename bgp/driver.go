@@ -184,13 +184,15 @@ func (d *Driver) Advance(now time.Time) {
 	}
 	d.enter()
 	defer d.leave()
-	d.s.env.restart.advance(now)
-	var due []*drivenPeer
-	for len(d.timers) > 0 && !now.Before(d.timers[0].at) {
-		due = append(due, heap.Pop(&d.timers).(*drivenPeer))
+	if due(now, d.s.env.restart.deadline()) {
+		d.s.env.restart.advance(now)
 	}
-	sortPeers(due)
-	for _, x := range due {
+	var peers []*drivenPeer
+	for len(d.timers) > 0 && !now.Before(d.timers[0].at) {
+		peers = append(peers, heap.Pop(&d.timers).(*drivenPeer))
+	}
+	sortPeers(peers)
+	for _, x := range peers {
 		x.p.tick(now)
 		d.mark(x)
 	}

@@ -10,39 +10,6 @@ import (
 	"github.com/hyperfib/hyperfib/internal/testing/scenario"
 )
 
-// sink is a Transport, and all its connections, that nothing comes of.
-type sink struct {
-	now   time.Time
-	dials []*Attempt
-	sent  []*sinkConn // since the last look
-}
-
-type sinkConn struct {
-	k             *sink
-	local, remote netip.AddrPort
-}
-
-func (k *sink) Now() time.Time    { return k.now }
-func (k *sink) Dial(a *Attempt)   { k.dials = append(k.dials, a) }
-func (k *sink) Cancel(a *Attempt) {}
-
-func (c *sinkConn) LocalAddr() netip.AddrPort  { return c.local }
-func (c *sinkConn) RemoteAddr() netip.AddrPort { return c.remote }
-func (c *sinkConn) Send([]byte)                { c.k.sent = append(c.k.sent, c) }
-func (c *sinkConn) Close(final []byte, patience time.Duration) {
-}
-
-// written reports everything as written.
-func (k *sink) written(d *Driver) {
-	for len(k.sent) > 0 {
-		sent := k.sent
-		k.sent = nil
-		for _, c := range sent {
-			d.Sent(c, nil)
-		}
-	}
-}
-
 // drivenHub is a driven speaker with n sessions.
 func drivenHub(tb testing.TB, n int) (*sink, *Speaker, []*sinkConn) {
 	tb.Helper()
@@ -61,13 +28,15 @@ func drivenHub(tb testing.TB, n int) (*sink, *Speaker, []*sinkConn) {
 	conns := make([]*sinkConn, n)
 	for i := range conns {
 		remote := netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)})
-		c := &sinkConn{k, netip.AddrPortFrom(addr1, Port), netip.AddrPortFrom(remote, 40000)}
+		c := k.conn(remote)
 		if conns[i] = c; !d.Accept(c) {
 			tb.Fatal("not taken")
 		}
 		d.Input(c, openOf(remote))
 		d.Input(c, wire.AppendKeepalive(nil))
-		k.written(d)
+		for len(k.sent) > 0 {
+			k.written(d)
+		}
 	}
 	for _, p := range s.Peers() {
 		if p.State != Established {
@@ -84,6 +53,20 @@ func openOf(id netip.Addr) []byte {
 	return o.Append(nil)
 }
 
+// TestDriverAllocates: a KEEPALIVE costs no allocation.
+func TestDriverAllocates(t *testing.T) {
+	k, s, conns := drivenHub(t, 100)
+	keepalive := wire.AppendKeepalive(nil)
+	i := 0
+	if got := testing.AllocsPerRun(100, func() {
+		k.now = k.now.Add(time.Millisecond)
+		s.Driver().Input(conns[i%len(conns)], keepalive)
+		i++
+	}); got != 0 {
+		t.Errorf("%v allocations a KEEPALIVE", got)
+	}
+}
+
 // BenchmarkDriverKeepalive is what a KEEPALIVE costs the speaker that receives it, and the one
 // that sends it, Deadline and the report that it was written included.
 func BenchmarkDriverKeepalive(b *testing.B) {
@@ -91,6 +74,9 @@ func BenchmarkDriverKeepalive(b *testing.B) {
 		b.Run(fmt.Sprint("peers=", n), func(b *testing.B) {
 			k, s, conns := drivenHub(b, n)
 			d := s.Driver()
+			for _, c := range conns {
+				c.quiet = true
+			}
 			keepalive := wire.AppendKeepalive(nil)
 			b.Run("receive", func(b *testing.B) {
 				b.ReportAllocs()

@@ -15,7 +15,7 @@ import (
 // inputs give equal octets, whatever the seeds of maps are, and once the faults are over all
 // speakers have all routes.
 func TestDriverSearch(t *testing.T) {
-	scenario.Search{Seeds: 20, Inputs: driverInputs, Play: func(_ *testing.T, inputs []string) error {
+	scenario.Search{Seeds: 10, Inputs: driverInputs, Play: func(_ *testing.T, inputs []string) error {
 		first, err := playDriven(inputs)
 		if err != nil {
 			return err

@@ -151,10 +151,8 @@ func command(sp *Speaker, w []string, b netip.Addr) error {
 // start starts the speaker of a host.
 func (s *drivenScenario) start(h *drivenHost, restarting bool) error {
 	h.kill()
-	c := Config{
-		AS: 65000, RouterID: h.addr, Transport: h, Random: s.n.rand.Float64,
-		GracefulRestart: GracefulRestart{Enabled: true, Restarting: restarting, ForwardingPreserved: restarting},
-	}
+	c := scenarioConfig(h.addr, restarting)
+	c.Transport, c.Random = h, s.n.rand.Float64
 	sp, err := New(c)
 	if err != nil {
 		return err
@@ -163,6 +161,14 @@ func (s *drivenScenario) start(h *drivenHost, restarting bool) error {
 	h.life++
 	s.events[sp], s.routes[sp] = sp.Watch(), sp.WatchRoutes(rib.WatchConfig{})
 	return sp.Driver().Start()
+}
+
+// scenarioConfig is what all speakers of the scenarios have in common.
+func scenarioConfig(a netip.Addr, restarting bool) Config {
+	return Config{
+		AS: 65000, RouterID: a,
+		GracefulRestart: GracefulRestart{Enabled: true, Restarting: restarting, ForwardingPreserved: restarting},
+	}
 }
 
 // outputs reads the watchers of all speakers.

@@ -39,6 +39,8 @@ type peer struct {
 	refused  *PeerError      // by which the peer refused our capabilities
 	update   wire.Update     // the one that is being read
 	received MessageCounters // copied to the status after each chunk
+	state    State           // in the status
+	failures int             // in the status
 }
 
 // peerHost is what a peer needs of its speaker.

@@ -51,11 +51,15 @@ func (p *peer) carryOut(now time.Time, before State, err error) {
 
 // noteState publishes the machine's state if it has changed.
 func (p *peer) noteState(now time.Time) {
-	state := p.m.State()
-	changed := false
+	state, failures := p.m.State(), p.m.Failures()
+	changed := state != p.state
+	if !changed && failures == p.failures {
+		return
+	}
+	p.state, p.failures = state, failures
 	p.info.set(func(st *PeerStatus) {
-		st.Attempts = p.m.Failures()
-		if changed = state != st.State; changed {
+		st.Attempts = failures
+		if changed {
 			st.State, st.Since = state, now
 		}
 	})
@@ -225,9 +229,10 @@ func endReason(k fsm.EventKind) error {
 // sent takes a buffer back from the writer. A write error is reported by the reader, which
 // first gets to read what the peer has sent, a NOTIFICATION perhaps.
 func (p *peer) sent(now time.Time, i int, w written) {
-	c := p.conns.slots[i].c
+	s := &p.conns.slots[i]
+	c := s.c
 	c.busy = false
-	recycleSend(w.buf)
+	s.recycle(w.buf)
 	if w.err != nil {
 		c.writeErr = w.err
 		c.stream.lastRead(now.Add(lingerTime))

@@ -194,16 +194,22 @@ func (t *peerTable) demand(a netip.Addr) (d demand) {
 // key than a peer at the same address has, on a listener that both can reach: the kernel
 // has one a peer address. not is the peer itself.
 func (t *peerTable) keyConflict(c *PeerConfig, not *peer) error {
+	var with *peer // the first, in the order of keys
+	var at netip.AddrPort
 	for _, p := range t.byKey {
 		q := p.info.config()
 		if p == not || p.dyn != nil || q.MD5Key == c.MD5Key || hostPrefix(q.Addr) != hostPrefix(c.Addr) {
 			continue
 		}
-		for _, l := range t.cfg.Listen {
-			if reaches(c.Addr, c.LocalAddr, l.Addr()) && reaches(q.Addr, q.LocalAddr, l.Addr()) {
-				return fmt.Errorf("its MD5 key differs from that of %v, and %v can have one for an address", p.key, l)
-			}
+		i := slices.IndexFunc(t.cfg.Listen, func(l netip.AddrPort) bool {
+			return reaches(c.Addr, c.LocalAddr, l.Addr()) && reaches(q.Addr, q.LocalAddr, l.Addr())
+		})
+		if i >= 0 && (with == nil || p.key.compare(with.key) < 0) {
+			with, at = p, t.cfg.Listen[i]
 		}
 	}
-	return nil
+	if with == nil {
+		return nil
+	}
+	return fmt.Errorf("its MD5 key differs from that of %v, and %v can have one for an address", with.key, at)
 }

@@ -27,8 +27,9 @@ type Connection interface {
 	LocalAddr() netip.AddrPort  // our end
 	RemoteAddr() netip.AddrPort // the peer's
 	// Send begins to write b, whole messages, which must not be changed. The speaker hands
-	// over nothing more before [Driver.Sent] reports that TCP has taken all of it, and does
-	// not touch b until then: while that report is missing, the peer does not read.
+	// over nothing more before [Driver.Sent] reports that TCP has taken all of it: while that
+	// report is missing, the peer does not read. Until then b stays as it is; afterwards it is
+	// used again.
 	Send(b []byte)
 	// Close ends the connection. The peer gets what Send has begun, then final, if it is not
 	// empty, then the end of the stream (FIN). What cannot be written within a second is lost.

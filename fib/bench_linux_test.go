@@ -128,7 +128,7 @@ func TestSpeed(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer ceiling.Close()
-			_ = r.io.monitor.(*rtnl.Socket).Ignore(r.io.commands.(*rtnl.Socket).Port(), ceiling.Port())
+			_ = r.io.Monitor.(*rtnl.Socket).Ignore(r.io.Commands.(*rtnl.Socket).Port(), ceiling.Port())
 			both := [2][]NextHop{r.benchHops(kind.v6, kind.hops, false), r.benchHops(kind.v6, kind.hops, true)}
 			hops := func(second bool) []NextHop {
 				if second {

@@ -112,7 +112,8 @@
 // # Limits
 //
 // It works on Linux only, from 4.20 on, with next-hop objects from 5.3 on; on another system
-// the package compiles, and [FIB.Run] returns [errors.ErrUnsupported].
+// the package compiles, and [FIB.Run] returns [errors.ErrUnsupported]. It needs CAP_NET_ADMIN,
+// without which Run fails at once. Package fib/fibtest has a kernel in memory for tests.
 //
 // 65,535 pairs of table and family, 2^32-2 routes, ids of next hops as configured. A
 // route costs about 65 octets of heap. IPv6 multipath without groups is replaced next hop by

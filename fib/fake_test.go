@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hyperfib/hyperfib/internal/fibcore/kernel"
 	"github.com/hyperfib/hyperfib/internal/rtnl"
 	"github.com/hyperfib/hyperfib/internal/testing/fakekernel"
 	"golang.org/x/sys/unix"
@@ -55,7 +56,7 @@ func newFake() *fake {
 	m.OnRequest, m.OnChange = m.requested, m.changed
 	for i, s := range []**fakekernel.Socket{&m.commands, &m.monitor, &m.dumps} {
 		ready := make(chan struct{}, 1)
-		*s = m.Open(uint32(fakePort+i), &m.faults)
+		*s = m.Kernel.Open(uint32(fakePort+i), &m.faults)
 		m.ready[*s] = ready
 		(*s).OnReady = func() { poke(ready) }
 	}
@@ -274,16 +275,26 @@ func newFakeFIB(config Config, m *fake) *FIB {
 		s.Reset() // new sockets
 	}
 	m.mu.Unlock()
-	f.open = func(*FIB) (sockets, error) { return m.sockets(), nil }
 	return f
 }
 
-func (m *fake) sockets() sockets {
-	return sockets{commands: fakeSocket{m, m.commands}, monitor: fakeSocket{m, m.monitor}, dumps: fakeSocket{m, m.dumps}}
+// handles are those of a FIB.
+func (m *fake) handles() kernel.Handles {
+	return kernel.Handles{Commands: fakeSocket{m, m.commands}, Monitor: fakeSocket{m, m.monitor}, Dumps: fakeSocket{m, m.dumps}}
+}
+
+// Open implements kernel.Kernel.
+func (m *fake) Open(string, ...uint8) (kernel.Handles, error) { return m.handles(), nil }
+
+// opener implements kernel.Kernel.
+type opener func(netns string, protocols ...uint8) (kernel.Handles, error)
+
+func (o opener) Open(netns string, protocols ...uint8) (kernel.Handles, error) {
+	return o(netns, protocols...)
 }
 
 // stillFIB is a FIB over a fake kernel whose owner has no goroutine: tests call it.
 func stillFIB(config Config, m *fake) (*FIB, *owner) {
 	f := newFakeFIB(config, m)
-	return f, newOwner(f, m.sockets())
+	return f, newOwner(f, m.handles())
 }

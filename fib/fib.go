@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/hyperfib/hyperfib/internal/fibcore"
+	"github.com/hyperfib/hyperfib/internal/fibcore/kernel"
 	"github.com/hyperfib/hyperfib/internal/fibcore/wire"
 )
 
@@ -14,7 +15,6 @@ import (
 // waits for the kernel.
 type FIB struct {
 	config Config
-	open   func(*FIB) (sockets, error) // openSockets, or in tests a model of the kernel
 
 	mu        sync.Mutex // guards the core and what follows it
 	core      *fibcore.Core
@@ -36,7 +36,7 @@ func New(config Config) (*FIB, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &FIB{config: config, open: openSockets, wake: make(chan struct{}, 1), closed: make(chan struct{})}
+	f := &FIB{config: config, wake: make(chan struct{}, 1), closed: make(chan struct{})}
 	f.core = fibcore.New(coreConfig(config), f.broadcast)
 	return f, nil
 }
@@ -45,7 +45,8 @@ func New(config Config) (*FIB, error) {
 // equal to the desired state until the context ends. Then it leaves everything in the kernel
 // as it is, leaves no goroutine, closes the sockets and returns nil; or it returns the error
 // that made going on impossible. If another process, or another FIB of this one, owns one of
-// the protocol numbers in the namespace, the error is ErrInUse and names it. Run can be
+// the protocol numbers in the namespace, the error is ErrInUse and names it; if the process
+// may not change routes (CAP_NET_ADMIN), it is EPERM, unless Config.DryRun. Run can be
 // called once: a second call returns ErrRunning, or ErrClosed when the first has returned.
 func (f *FIB) Run(ctx context.Context) error {
 	f.lock()
@@ -59,11 +60,29 @@ func (f *FIB) Run(ctx context.Context) error {
 		return ErrRunning
 	}
 	defer f.end()
-	s, err := f.open(f)
+	h, err := f.open(ctx)
 	if err != nil {
 		return err
 	}
-	return newOwner(f, s).live(ctx)
+	return newOwner(f, h).live(ctx)
+}
+
+// open opens what Run needs of the kernel. A dry run owns no protocol numbers.
+func (f *FIB) open(ctx context.Context) (h kernel.Handles, err error) {
+	k, err := kernel.From(ctx, f.config.NetNS, linux{})
+	if err != nil {
+		return h, err
+	}
+	var protocols []uint8
+	if !f.config.DryRun {
+		protocols = []uint8{f.config.Protocol, f.config.PersistentProtocol}
+	}
+	if h, err = k.Open(f.config.NetNS, protocols...); err == nil && h.NoNextHops {
+		f.lock()
+		f.core.NoNextHops()
+		f.unlock()
+	}
+	return h, err
 }
 
 // end makes everything else return ErrClosed.

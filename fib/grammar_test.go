@@ -4,12 +4,12 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/hyperfib/hyperfib/internal/fibcore/wire"
 	"github.com/hyperfib/hyperfib/internal/rtnl"
+	"github.com/hyperfib/hyperfib/internal/testing/fakekernel"
 )
 
 // What others do, in words that a scenario, the fake kernel and the kernel itself
@@ -270,25 +270,12 @@ func (w *words) foreignRoute(verb string, k kernelOf) []byte {
 // messageOf is a route as iproute2 would say it, with all its next hops.
 func messageOf(r Route, proto uint8) wire.RouteMessage {
 	m := wire.RouteMessage{Table: r.Table, Bits: uint8(r.Prefix.Bits()), TOS: r.TOS, Metric: r.Metric}
-	m.Family, m.Type, m.Protocol, m.PrefSrc, m.MTU, m.AdvMSS = wire.FamilyOf(r.Prefix.Addr()), wire.RouteType(cmp.Or(r.Type, RouteUnicast)), proto, r.PrefSrc, r.MTU, r.AdvMSS
+	m.Family, m.Type, m.Protocol, m.PrefSrc, m.MTU, m.AdvMSS = wire.FamilyOf(r.Prefix.Addr()), wire.RouteType(r.Type), proto, r.PrefSrc, r.MTU, r.AdvMSS
 	m.Hi, m.Lo = wire.PackAddr(r.Prefix.Addr())
-	direct := m.Type == wire.RouteUnicast && len(r.NextHops) > 0
 	for _, h := range r.NextHops {
-		m.NextHops = append(m.NextHops, wire.NextHop{Gateway: h.Gateway, IfIndex: int32(h.IfIndex), Weight: cmp.Or(h.Weight, 1), OnLink: h.OnLink})
-		direct = direct && !h.Gateway.IsValid()
+		m.NextHops = append(m.NextHops, wire.NextHop{Gateway: h.Gateway, IfIndex: int32(h.IfIndex), Weight: h.Weight, OnLink: h.OnLink})
 	}
-	slices.SortFunc(m.NextHops, wire.CompareNextHops)
-	m.NextHops = slices.Compact(m.NextHops)
-	switch {
-	case m.Family == wire.FamilyIPv6:
-		m.Metric = cmp.Or(m.Metric, metricIPv6)
-	case r.Scope != ScopeAuto:
-		m.Scope = wire.Scope(r.Scope).Kernel()
-	case m.Type == wire.RouteLocal:
-		m.Scope = uint8(ScopeHost)
-	case direct:
-		m.Scope = uint8(ScopeLink)
-	}
+	fakekernel.Complete(&m, wire.Scope(r.Scope))
 	return m
 }
 

@@ -2,6 +2,7 @@ package fib
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -15,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hyperfib/hyperfib/internal/fibcore/kernel"
 	"github.com/hyperfib/hyperfib/internal/netns"
 	"github.com/hyperfib/hyperfib/internal/rtnl"
 	"github.com/hyperfib/hyperfib/internal/testing/nstest"
@@ -179,35 +181,36 @@ func (r *rig) startLossy(config Config, fault func() error) {
 	if err != nil {
 		r.Fatal(err)
 	}
-	lossy(f, fault)
-	r.run(f)
+	ctx, _ := lossy(context.Background(), config.NetNS, fault)
+	r.run(ctx, f)
 }
 
 // lossy makes the sockets lose what fault says: an answer or a notification in the place of
-// which its error is received, and answers after the last one.
-func lossy(f *FIB, fault func() error) (commands func() *rtnl.Socket) {
+// which its error is received, and answers after the last one. It is so for the FIBs that
+// run with the context that it returns.
+func lossy(ctx context.Context, netns string, fault func() error) (_ context.Context, commands func() *rtnl.Socket) {
 	var real *rtnl.Socket
-	f.open = func(f *FIB) (sockets, error) {
-		s, err := openSockets(f)
+	ctx = kernel.With(ctx, netns, opener(func(netns string, protocols ...uint8) (kernel.Handles, error) {
+		h, err := linux{}.Open(netns, protocols...)
 		if err == nil {
-			real = s.commands.(*rtnl.Socket)
-			s.commands = &lossySocket{transport: s.commands, fault: fault, atEnd: true}
-			s.monitor = &lossySocket{transport: s.monitor, fault: fault}
+			real = h.Commands.(*rtnl.Socket)
+			h.Commands = &lossySocket{Socket: h.Commands, fault: fault, atEnd: true}
+			h.Monitor = &lossySocket{Socket: h.Monitor, fault: fault}
 		}
-		return s, err
-	}
-	return func() *rtnl.Socket { return real }
+		return h, err
+	}))
+	return ctx, func() *rtnl.Socket { return real }
 }
 
 type lossySocket struct {
-	transport
+	kernel.Socket
 	fault func() error
 	atEnd bool // also after the last datagram
 	ended bool // the loss after the last one is reported
 }
 
 func (s *lossySocket) Receive(b []byte) (int, error) {
-	n, err := s.transport.Receive(b)
+	n, err := s.Socket.Receive(b)
 	switch {
 	case err == nil:
 		err = s.fault()

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hyperfib/hyperfib/internal/fibcore/kernel"
 	"github.com/hyperfib/hyperfib/internal/testing/nstest"
 )
 
@@ -21,7 +22,7 @@ type rig struct {
 	*FIB
 	link [2]int
 	stop func()
-	io   sockets // of the FIB that runs, unless they lose things
+	io   kernel.Handles // of the FIB that runs, unless they lose things
 }
 
 func newRig(t testing.TB, config Config) *rig {
@@ -50,19 +51,18 @@ func (r *rig) start(config Config) {
 	if err != nil {
 		r.Fatal(err)
 	}
-	f.open = func(f *FIB) (s sockets, err error) {
-		s, err = openSockets(f)
-		r.io = s
-		return s, err
-	}
-	r.run(f)
+	r.run(kernel.With(context.Background(), config.NetNS, opener(func(netns string, protocols ...uint8) (h kernel.Handles, err error) {
+		h, err = linux{}.Open(netns, protocols...)
+		r.io = h
+		return h, err
+	})), f)
 }
 
 // run runs f and waits until it has read the kernel.
-func (r *rig) run(f *FIB) {
+func (r *rig) run(ctx context.Context, f *FIB) {
 	r.Helper()
 	w := f.Watch(WatchOptions{})
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan error, 1)
 	go func() { done <- f.Run(ctx) }()
 	r.FIB = f

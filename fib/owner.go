@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/hyperfib/hyperfib/internal/fibcore"
-	"github.com/hyperfib/hyperfib/internal/netns"
+	"github.com/hyperfib/hyperfib/internal/fibcore/kernel"
 	"github.com/hyperfib/hyperfib/internal/rtnl"
 	"golang.org/x/sys/unix"
 )
@@ -19,7 +19,7 @@ import (
 type owner struct {
 	fib    *FIB
 	core   *fibcore.Core // fib.core
-	io     sockets
+	io     kernel.Handles
 	writer *rtnl.Writer
 	buffer []byte // of reads
 	steps  []func() error
@@ -27,8 +27,8 @@ type owner struct {
 	once   sync.Once
 }
 
-func newOwner(f *FIB, s sockets) *owner {
-	o := &owner{fib: f, core: f.core, io: s, writer: rtnl.NewWriter(s.commands), buffer: make([]byte, rtnl.DatagramSize)}
+func newOwner(f *FIB, h kernel.Handles) *owner {
+	o := &owner{fib: f, core: f.core, io: h, writer: rtnl.NewWriter(h.Commands), buffer: make([]byte, rtnl.DatagramSize)}
 	o.steps = o.order()
 	return o
 }
@@ -37,7 +37,7 @@ func (o *owner) lock()   { o.fib.mu.Lock() }
 func (o *owner) unlock() { o.fib.mu.Unlock() }
 
 // close closes the sockets, once.
-func (o *owner) close() { o.once.Do(o.io.close) }
+func (o *owner) close() { o.once.Do(o.io.Close) }
 
 // live is Run, with open sockets.
 func (o *owner) live(parent context.Context) error {
@@ -59,8 +59,8 @@ func (o *owner) live(parent context.Context) error {
 func (o *owner) run(ctx context.Context) error {
 	ready, resume := make(chan struct{}), make(chan struct{})
 	o.pumps.Go(func() { o.listen(ctx, ready, resume) })
-	touched := make(chan []sysctlWrite)
-	if o.io.watch != nil {
+	touched := make(chan []kernel.SysctlWrite)
+	if o.io.Sysctls != nil {
 		o.pumps.Go(func() { o.listenSysctls(ctx, touched) })
 	}
 	if err := o.sync(); err != nil {
@@ -105,7 +105,7 @@ func (o *owner) run(ctx context.Context) error {
 // listen tells the owner when the monitor socket has something to read, and
 // waits until it has read everything.
 func (o *owner) listen(ctx context.Context, ready chan<- struct{}, resume <-chan struct{}) {
-	for o.io.monitor.Wait() == nil {
+	for o.io.Monitor.Wait() == nil {
 		select {
 		case ready <- struct{}{}:
 		case <-ctx.Done():
@@ -119,10 +119,9 @@ func (o *owner) listen(ctx context.Context, ready chan<- struct{}, resume <-chan
 	}
 }
 
-func (o *owner) listenSysctls(ctx context.Context, touched chan<- []sysctlWrite) {
-	buf := make([]byte, 1<<16)
+func (o *owner) listenSysctls(ctx context.Context, touched chan<- []kernel.SysctlWrite) {
 	for {
-		writes, err := o.io.watch.read(buf)
+		writes, err := o.io.Sysctls.Wait()
 		if err != nil {
 			return
 		}
@@ -134,11 +133,11 @@ func (o *owner) listenSysctls(ctx context.Context, touched chan<- []sysctlWrite)
 	}
 }
 
-func (o *owner) sysctlWritten(writes []sysctlWrite) {
+func (o *owner) sysctlWritten(writes []kernel.SysctlWrite) {
 	o.lock()
 	defer o.unlock()
 	for _, w := range writes {
-		o.core.SysctlTouched(o.io.watch.path(w))
+		o.core.SysctlTouched(o.io.Sysctls.Path(w))
 	}
 }
 
@@ -215,32 +214,17 @@ func (o *owner) writeSysctls() error {
 	todo, forgotten := o.core.TakeSysctls()
 	o.unlock()
 	for _, dir := range forgotten {
-		o.io.watch.remove(dir)
+		o.io.Sysctls.Forget(dir)
 	}
 	if len(todo) == 0 {
 		return nil // also of tests without a namespace
 	}
-	type result struct {
-		written bool
-		err     error
-	}
-	results := make([]result, len(todo))
-	err := netns.Do(o.fib.config.NetNS, func() error {
-		o.io.watch.add(todo) // first: what others write after our look is not missed
-		for i, s := range todo {
-			results[i].written, results[i].err = applySysctl(s, o.fib.config.DryRun)
-		}
-		return nil
-	})
+	results := o.io.Sysctls.Apply(todo, o.fib.config.DryRun)
 	now := time.Now()
 	o.lock()
 	defer o.unlock()
 	for i, s := range todo {
-		r := results[i]
-		if err != nil {
-			r.err = err // no file descriptor is left, for example
-		}
-		o.core.SysctlDone(s, r.written, r.err, now)
+		o.core.SysctlDone(s, results[i].Written, results[i].Err, now)
 	}
 	return nil
 }
@@ -253,7 +237,7 @@ const mostDatagrams = 20000
 // on older knowledge than that.
 func (o *owner) listenNow() error {
 	for range mostDatagrams {
-		n, err := o.io.monitor.Receive(o.buffer)
+		n, err := o.io.Monitor.Receive(o.buffer)
 		switch {
 		case errors.Is(err, unix.EAGAIN):
 			return nil
@@ -278,7 +262,7 @@ func (o *owner) listenNow() error {
 // discard drops the notifications that have arrived.
 func (o *owner) discard() error {
 	for {
-		if _, err := o.io.monitor.Receive(o.buffer); errors.Is(err, unix.EAGAIN) {
+		if _, err := o.io.Monitor.Receive(o.buffer); errors.Is(err, unix.EAGAIN) {
 			return nil
 		} else if err != nil && !passing(err) {
 			return err
@@ -349,7 +333,7 @@ func (o *owner) dump(r *fibcore.Reading, request []byte) (end fibcore.Outcome, e
 		r.Pass()
 		o.unlock()
 		end = fibcore.Complete
-		err := o.io.dumps.Dump(request, o.buffer, func(b []byte) (bool, error) {
+		err := o.io.Dumps.Dump(request, o.buffer, func(b []byte) (bool, error) {
 			now := time.Now()
 			o.lock()
 			done, interrupted, err := rtnl.WalkDump(b, func(m rtnl.Message) { r.Row(m, now) })

@@ -164,7 +164,7 @@ func (p *player) start() {
 	if p.follow != nil {
 		p.follow = follow(p.f, RouteFilter{})
 	}
-	p.o = newOwner(p.f, p.m.sockets())
+	p.o = newOwner(p.f, p.m.handles())
 	p.o.steps = slices.Insert(p.o.steps, 0, func() error {
 		p.moment.Lock()
 		defer p.moment.Unlock()

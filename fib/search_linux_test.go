@@ -167,14 +167,14 @@ func (p *kernelPlayer) begin() {
 		p.Fatal(err)
 	}
 	p.f = f
-	p.commands = lossy(f, func() error {
+	ctx, commands := lossy(context.Background(), p.config.NetNS, func() error {
 		if p.losing.Load() && rand.IntN(3) == 0 {
 			return unix.ENOBUFS
 		}
 		return nil
 	})
-	p.w = f.Watch(WatchOptions{})
-	ctx, cancel := context.WithCancel(context.Background())
+	p.commands, p.w = commands, f.Watch(WatchOptions{})
+	ctx, cancel := context.WithCancel(ctx)
 	p.cancel, p.done = cancel, make(chan error, 1)
 	go func(done chan error) { done <- f.Run(ctx) }(p.done)
 	for e, err := range p.w.All(ctx) {

@@ -1,39 +1,17 @@
 package fib
 
 import (
+	"errors"
 	"fmt"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/hyperfib/hyperfib/internal/fibcore/kernel"
 	"github.com/hyperfib/hyperfib/internal/rtnl"
 )
 
-// transport is a netlink socket, or in tests a model of the kernel.
-type transport interface {
-	Send(b []byte) error
-	Receive(b []byte) (int, error)
-	Dump(request, buffer []byte, f func(b []byte) (done bool, err error)) error
-	Wait() error
-	Close() error
-}
-
-// sockets are what Run holds open.
-type sockets struct {
-	commands, monitor, dumps transport
-	watch                    *sysctlWatch // nil in tests without a namespace
-	claims                   claims
-}
-
-// close makes everything return that waits for a socket.
-func (s *sockets) close() {
-	for _, t := range []transport{s.commands, s.monitor, s.dumps} {
-		if t != nil {
-			_ = t.Close()
-		}
-	}
-	if s.watch != nil {
-		s.watch.file.Close()
-	}
-	s.claims.release()
-}
+// linux is the kernel itself.
+type linux struct{}
 
 // Receive buffers, in octets of kernel memory. Commands: 1,300 error replies.
 // Monitor: a full table's worth of notifications while the owner is busy.
@@ -51,50 +29,67 @@ func openSocket(netns string, receive int) (*rtnl.Socket, error) {
 	return s, nil
 }
 
-// openSockets claims the protocol numbers and opens the sockets.
-func openSockets(f *FIB) (s sockets, err error) {
+// Open implements kernel.Kernel.
+func (linux) Open(path string, protocols ...uint8) (h kernel.Handles, err error) {
 	defer func() {
 		if err != nil {
-			s.close()
+			h.Close()
 		}
 	}()
-	path := f.config.NetNS
-	if !f.config.DryRun {
-		if s.claims, err = claim(path, f.config.Protocol, f.config.PersistentProtocol); err != nil {
-			return s, err
-		}
-	}
 	commands, err := openSocket(path, commandBuffer)
 	if err != nil {
-		return s, err
+		return h, err
 	}
-	s.commands = commands
+	h.Commands = commands
+	if len(protocols) > 0 {
+		if err := privileged(commands); err != nil {
+			return h, err
+		}
+		owned, err := claim(path, protocols...)
+		if err != nil {
+			return h, err
+		}
+		h.Release = owned.release
+	}
 	dumps, err := openSocket(path, dumpBuffer)
 	if err != nil {
-		return s, err
+		return h, err
 	}
-	s.dumps = dumps
+	h.Dumps = dumps
 	monitor, err := openSocket(path, monitorBuffer)
 	if err != nil {
-		return s, err
+		return h, err
 	}
-	s.monitor = monitor
-	if s.watch, err = newSysctlWatch(); err != nil {
-		return s, err
+	h.Monitor = monitor
+	watch, err := newSysctlWatch()
+	if err != nil {
+		return h, err
 	}
+	h.Sysctls = &sysctlFiles{netns: path, watch: watch, buffer: make([]byte, 1<<16)}
 	if err := monitor.Ignore(commands.Port()); err != nil {
-		return s, fmt.Errorf("fib: %w", err)
+		return h, fmt.Errorf("fib: %w", err)
 	}
 	err = monitor.Join(rtnl.RTNLGRP_LINK, rtnl.RTNLGRP_IPV4_IFADDR, rtnl.RTNLGRP_IPV6_IFADDR,
 		rtnl.RTNLGRP_IPV4_ROUTE, rtnl.RTNLGRP_IPV6_ROUTE, rtnl.RTNLGRP_IPV4_RULE, rtnl.RTNLGRP_IPV6_RULE, rtnl.RTNLGRP_NEIGH,
 		rtnl.RTNLGRP_IPV4_NETCONF, rtnl.RTNLGRP_IPV6_NETCONF)
 	if err != nil {
-		return s, fmt.Errorf("fib: %w", err)
+		return h, fmt.Errorf("fib: %w", err)
 	}
-	if monitor.Join(rtnl.RTNLGRP_NEXTHOP) != nil {
-		f.lock()
-		f.core.NoNextHops() // before Linux 5.3
-		f.unlock()
+	h.NoNextHops = monitor.Join(rtnl.RTNLGRP_NEXTHOP) != nil // before Linux 5.3
+	return h, nil
+}
+
+// privileged returns an error with EPERM if the kernel does not let this process change
+// routes: a request of no family, which no kernel carries out, is refused for that reason
+// before all others (rtnetlink_rcv_msg).
+func privileged(commands *rtnl.Socket) error {
+	w := rtnl.NewWriter(commands)
+	w.Add(rtnl.End(append(rtnl.Begin(w.Buffer(), rtnl.RTM_NEWROUTE, rtnl.NLM_F_REQUEST, w.Seq()), make([]byte, rtnl.SizeRoute)...), 0))
+	if _, err := w.Flush(); err != nil {
+		return fmt.Errorf("fib: %w", err)
 	}
-	return s, nil
+	if errors.Is(w.Err(0), unix.EPERM) {
+		return fmt.Errorf("fib: may not change routes, CAP_NET_ADMIN is missing: %w", unix.EPERM)
+	}
+	return nil
 }

@@ -8,14 +8,47 @@ import (
 	"strings"
 
 	"github.com/hyperfib/hyperfib/internal/fibcore"
+	"github.com/hyperfib/hyperfib/internal/fibcore/kernel"
+	"github.com/hyperfib/hyperfib/internal/netns"
 	"golang.org/x/sys/unix"
 )
 
-// sysctlWrite is a write to one file: the watch of its directory, and its name.
-type sysctlWrite struct {
-	wd   int32
-	name string
+// sysctlFiles are the files of a network namespace.
+type sysctlFiles struct {
+	netns  string
+	watch  *sysctlWatch
+	buffer []byte // of Wait
 }
+
+// Apply implements kernel.Sysctls.
+func (f *sysctlFiles) Apply(todo []fibcore.Sysctl, dry bool) []kernel.SysctlResult {
+	results := make([]kernel.SysctlResult, len(todo))
+	err := netns.Do(f.netns, func() error {
+		f.watch.add(todo) // first: what others write after our look is not missed
+		for i, s := range todo {
+			results[i].Written, results[i].Err = applySysctl(s, dry)
+		}
+		return nil
+	})
+	for i := range results {
+		if err != nil {
+			results[i].Err = err // no file descriptor is left, for example
+		}
+	}
+	return results
+}
+
+// Forget implements kernel.Sysctls.
+func (f *sysctlFiles) Forget(dir string) { f.watch.remove(dir) }
+
+// Wait implements kernel.Sysctls.
+func (f *sysctlFiles) Wait() ([]kernel.SysctlWrite, error) { return f.watch.read(f.buffer) }
+
+// Path implements kernel.Sysctls.
+func (f *sysctlFiles) Path(w kernel.SysctlWrite) string { return f.watch.path(w) }
+
+// Close implements kernel.Sysctls.
+func (f *sysctlFiles) Close() { f.watch.file.Close() }
 
 // applySysctl compares and, unless dry, writes one value. It runs on a thread
 // in the namespace. The files of /proc are opened with plain system calls: the

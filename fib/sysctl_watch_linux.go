@@ -7,6 +7,7 @@ import (
 	"path"
 
 	"github.com/hyperfib/hyperfib/internal/fibcore"
+	"github.com/hyperfib/hyperfib/internal/fibcore/kernel"
 	"golang.org/x/sys/unix"
 )
 
@@ -67,23 +68,23 @@ func (w *sysctlWatch) remove(dir string) {
 }
 
 // path returns the path that was written, or "".
-func (w *sysctlWatch) path(e sysctlWrite) string {
-	if dir, ok := w.dir[e.wd]; ok {
-		return dir + "/" + e.name
+func (w *sysctlWatch) path(e kernel.SysctlWrite) string {
+	if dir, ok := w.dir[e.Watch]; ok {
+		return dir + "/" + e.Name
 	}
 	return ""
 }
 
 // read waits for writes.
-func (w *sysctlWatch) read(buf []byte) ([]sysctlWrite, error) {
+func (w *sysctlWatch) read(buf []byte) ([]kernel.SysctlWrite, error) {
 	n, err := w.file.Read(buf)
 	if err != nil {
 		return nil, err
 	}
-	var writes []sysctlWrite
+	var writes []kernel.SysctlWrite
 	for b := buf[:n]; len(b) >= unix.SizeofInotifyEvent; {
 		end := min(unix.SizeofInotifyEvent+int(binary.NativeEndian.Uint32(b[12:])), len(b))
-		writes = append(writes, sysctlWrite{int32(binary.NativeEndian.Uint32(b)), unix.ByteSliceToString(b[unix.SizeofInotifyEvent:end])})
+		writes = append(writes, kernel.SysctlWrite{Watch: int32(binary.NativeEndian.Uint32(b)), Name: unix.ByteSliceToString(b[unix.SizeofInotifyEvent:end])})
 		b = b[end:]
 	}
 	return writes, nil

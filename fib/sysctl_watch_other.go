@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"github.com/hyperfib/hyperfib/internal/fibcore"
+	"github.com/hyperfib/hyperfib/internal/fibcore/kernel"
 )
 
 // sysctlWatch is for Linux only.
@@ -17,7 +18,7 @@ var errNoSysctls = fmt.Errorf("fib: sysctls: %w", errors.ErrUnsupported)
 
 func newSysctlWatch() (*sysctlWatch, error) { return nil, errNoSysctls }
 
-func (w *sysctlWatch) add([]fibcore.Sysctl)               {}
-func (w *sysctlWatch) remove(string)                      {}
-func (w *sysctlWatch) path(sysctlWrite) string            { return "" }
-func (w *sysctlWatch) read([]byte) ([]sysctlWrite, error) { return nil, errNoSysctls }
+func (w *sysctlWatch) add([]fibcore.Sysctl)                      {}
+func (w *sysctlWatch) remove(string)                             {}
+func (w *sysctlWatch) path(kernel.SysctlWrite) string            { return "" }
+func (w *sysctlWatch) read([]byte) ([]kernel.SysctlWrite, error) { return nil, errNoSysctls }

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"testing"
 	"testing/synctest"
+
+	"github.com/hyperfib/hyperfib/internal/fibcore/kernel"
 )
 
 // TestBeforeRun: what is desired before Run is written by it, and watchers and learners that
@@ -20,7 +22,7 @@ func TestBeforeRun(t *testing.T) {
 		early, routes, learner := f.Watch(WatchOptions{}), f.WatchRoutes(RouteFilter{}), f.Learn(Filter{Tables: []uint32{90}})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
-		go func() { done <- f.Run(ctx) }()
+		go func() { done <- f.Run(kernel.With(ctx, "", m)) }()
 		if err := f.Flush(ctx); err != nil {
 			t.Fatal(err)
 		}
@@ -83,9 +85,9 @@ func TestBeforeRun(t *testing.T) {
 // TestErrInUse: what keeps Run from opening its sockets ends the FIB, and who waits for it.
 func TestErrInUse(t *testing.T) {
 	f := newFakeFIB(Config{}, newFake())
-	f.open = func(*FIB) (sockets, error) { return sockets{}, ErrInUse }
+	ctx := kernel.With(t.Context(), "", opener(func(string, ...uint8) (kernel.Handles, error) { return kernel.Handles{}, ErrInUse }))
 	w := f.Watch(WatchOptions{})
-	if err := f.Run(t.Context()); !errors.Is(err, ErrInUse) {
+	if err := f.Run(ctx); !errors.Is(err, ErrInUse) {
 		t.Errorf("Run: %v", err)
 	}
 	if _, err := w.Next(t.Context(), make([]Event, 1)); err != ErrClosed {

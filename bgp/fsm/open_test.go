@@ -131,6 +131,10 @@ func TestOpenRestart(t *testing.T) {
 	if g, ll := o.Capabilities.GracefulRestart.Families, o.Capabilities.LongLived; g[0].ForwardingPreserved || !g[1].ForwardingPreserved || ll[0].ForwardingPreserved || !ll[1].ForwardingPreserved {
 		t.Errorf("IPv6 alone: %+v, %+v", g, ll)
 	}
+	o = params(func(c *OpenConfig) { c.Restarting = true }).Open() // the host has booted
+	if g, ll := o.Capabilities.GracefulRestart, o.Capabilities.LongLived; !g.Restarting || g.Families[0].ForwardingPreserved || g.Families[1].ForwardingPreserved || ll[0].ForwardingPreserved {
+		t.Errorf("nothing preserved: %+v, %+v", g, ll)
+	}
 	o = params(func(c *OpenConfig) { c.NoCapabilities = true }).Open()
 	if c := o.Capabilities; c.AS4 || c.Families != nil || c.GracefulRestart != nil {
 		t.Errorf("an OPEN without capabilities has %+v", c)

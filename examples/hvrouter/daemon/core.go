@@ -22,8 +22,9 @@ import (
 // package raft's RawNode is without its Node. It shares everything that decides with the daemon
 // that [Run] runs. All calls come from one goroutine.
 //
-// The caller calls Step until it returns false: whenever a kernel, a speaker or BFD may have
-// something, after each call of another method, and at Deadline. With a clock, kernels and
+// The caller calls Step until it returns false: whenever a kernel has something, after it has
+// reported something to the driver of a speaker, after each call of another method, and at
+// Deadline. With a clock, kernels and
 // speakers that are deterministic, the calls of a Core are, and so is its log.
 type Core struct {
 	config   CoreConfig
@@ -57,8 +58,9 @@ type CoreConfig struct {
 	// BFD is where the BFD sessions are; nil is nowhere. A Core calls neither Run nor Watch:
 	// events come by [Core.BFD].
 	BFD bfd.Service
-	// BGP changes the configuration of each speaker before it is made, and so sets its transport.
-	// A Core does not call Run of a speaker.
+	// BGP changes the configuration of each speaker before it is made, and so sets its Transport
+	// and Random. The Core starts, advances and stops the speakers' drivers; what the network does
+	// the caller reports to them. A speaker without a Transport has no sessions.
 	BGP func(*bgp.Config)
 	// Edge is the side towards the guests; [eg.Answers] is one without sockets, which nil is, too.
 	// If nothing was seen or heard, Sightings and Heard return the error of their context, which
@@ -164,7 +166,8 @@ func (c *Core) due(t time.Time) bool { return !t.IsZero() && !c.config.Now().Bef
 // then every change.
 func (c *Core) BFD(e bfd.Event) { c.router.failover.Event(e) }
 
-// Speakers returns the BGP speakers, in the order of their domains, none before routing has begun.
+// Speakers returns the BGP speakers, in the order of their domains, none before routing has begun:
+// what the network does is reported to their drivers, and Step called then.
 func (c *Core) Speakers() []*bgp.Speaker { return c.sessions.BGP() }
 
 // end ends everything because of an error of a source.
@@ -208,7 +211,9 @@ func (c *Core) begin() error {
 	r.firstInventory(c.config.Host, inventoryReading{known: true, state: c.config.Stored, stateKnown: true})
 	r.begin()
 	r.configureSessions()
-	c.sessions.Begin(sink{r})
+	if err := c.sessions.Begin(sink{r}); err != nil {
+		return err
+	}
 	r.failover.Configure(r.cfg)
 	if err := r.failover.Begin(); err != nil {
 		return fmt.Errorf("BFD: %w", err)

@@ -60,8 +60,8 @@ func (c *Core) drainOn() {
 	}
 }
 
-// Shutdown ends the Core as the end of its context ends a daemon: everything stays in the kernel,
-// nothing is said to peers, and BFD lives on. The caller ends the speakers.
+// Shutdown ends the Core as the end of its context ends a daemon, or a crash: everything stays in
+// the kernel, connections are closed without a word to the peers, and BFD lives on.
 func (c *Core) Shutdown() {
 	c.ended = true
 	c.sessions.End()

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/hyperfib/hyperfib/bfd"
+	"github.com/hyperfib/hyperfib/bgp"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config/configtest"
 	eg "github.com/hyperfib/hyperfib/examples/hvrouter/edge"
@@ -39,6 +40,8 @@ import (
 //	put YAML, del NAME, move NAME [pref N] [down|up]
 //	reload [force] FILE [EDIT ...]
 //	bfd up|down LOCAL PEER INTERFACE   what BFD says
+//	reflector ADDRESS [PREFIX ...]     a route reflector begins, which announces prefixes
+//	crash ADDRESS                      it ends without a word
 //	drain
 //	state                              what the Core knows
 type coreMachine struct {
@@ -48,6 +51,7 @@ type coreMachine struct {
 	cfg     *config.Config
 	kernels map[config.NetNS]*polledKernel
 	stored  []config.Entry
+	wires   *wires
 }
 
 func TestCoreScenarios(t *testing.T) {
@@ -66,7 +70,11 @@ func (m *coreMachine) Deadline() time.Time {
 	if m.core == nil {
 		return time.Time{}
 	}
-	return m.core.Deadline()
+	at := m.core.Deadline()
+	if next := m.wires.deadline(); at.IsZero() || !next.IsZero() && next.Before(at) {
+		return next
+	}
+	return at
 }
 
 func (m *coreMachine) Advance(now time.Time) []string {
@@ -76,12 +84,13 @@ func (m *coreMachine) Advance(now time.Time) []string {
 
 // outputs steps the Core until it has nothing to do.
 func (m *coreMachine) outputs() []string {
-	for n := 0; m.core.Step(); n++ {
+	for n := 0; m.core.Step() || m.wires.run(); n++ {
 		if n == 1000 {
 			m.add("it goes on and on")
 			break
 		}
 	}
+	m.lines = append(m.lines, m.wires.news(m.core.done)...)
 	lines := m.lines
 	m.lines = nil
 	for _, n := range slices.Sorted(maps.Keys(m.kernels)) {
@@ -113,6 +122,7 @@ func (m *coreMachine) do(words []string) (err error) {
 	switch words[0] {
 	case "config":
 		m.trace, m.kernels = newTrace(), map[config.NetNS]*polledKernel{}
+		m.wires = &wires{now: func() time.Time { return m.now }}
 		if m.cfg, err = configtest.Sample(words[1], words[2:]...); err != nil {
 			return err
 		}
@@ -131,6 +141,8 @@ func (m *coreMachine) do(words []string) (err error) {
 		m.says(m.core.Put(guests))
 	case "del":
 		m.says(m.core.Remove(words[1]))
+	case "move":
+		m.says(m.core.Move(words[1], moveOf(words)))
 	case "reload":
 		force := words[1] == "force"
 		if force {
@@ -145,6 +157,10 @@ func (m *coreMachine) do(words []string) (err error) {
 			m.add("change %v", c)
 		}
 		m.says(err)
+	case "reflector":
+		return m.wires.reflect(m.cfg, netip.MustParseAddr(words[1]), words[2:]...)
+	case "crash":
+		m.wires.crash(netip.MustParseAddr(words[1]))
 	case "drain":
 		m.says(m.core.Drain())
 	case "bfd":
@@ -165,7 +181,7 @@ func (m *coreMachine) do(words []string) (err error) {
 
 // start begins a Core on the kernels that there are.
 func (m *coreMachine) start() error {
-	c := CoreConfig{Log: slog.New(events{m.trace}), Now: func() time.Time { return m.now }, Config: m.cfg, BFD: tracedBFD{trace: m.trace}, Edge: &eg.Answers{},
+	c := CoreConfig{Log: slog.New(infos{events{m.trace}}), Now: func() time.Time { return m.now }, Config: m.cfg, BFD: tracedBFD{trace: m.trace}, Edge: &eg.Answers{},
 		Stored: m.stored, Store: func(list []config.Guest) error {
 			m.stored = nil
 			for _, g := range list {
@@ -179,7 +195,19 @@ func (m *coreMachine) start() error {
 		c.Kernels = append(c.Kernels, k)
 		c.Firewalls = append(c.Firewalls, &fakeFirewall{})
 	}
-	core, err := NewCore(c)
+	var core *Core // set before the first Step, which makes the speakers
+	c.BGP = func(b *bgp.Config) {
+		no := len(core.Speakers())
+		b.Random = func() float64 { return 0.5 }
+		b.Transport = &port{w: m.wires, given: map[*bgp.Attempt]bool{}, s: func() *bgp.Speaker {
+			if ended, _ := core.Ended(); ended {
+				return nil
+			}
+			return core.Speakers()[no]
+		}}
+	}
+	var err error
+	core, err = NewCore(c)
 	m.core = core
 	return err
 }
@@ -225,16 +253,16 @@ func (m *coreMachine) kernelSays(words []string) error {
 		}
 		k.events = append(k.events, e)
 	case "address":
-		k.events = append(k.events, fib.Event{Kind: fib.EventAddress, Link: k.links[number(words[1])], Addr: netip.MustParsePrefix(words[2]), Permanent: true})
+		k.address(number(words[1]), netip.MustParsePrefix(words[2]))
 	case "learn", "unlearn":
 		c := fib.LearnChange{Gone: words[0] == "unlearn"}
 		c.RouteKey = fib.RouteKey{Prefix: netip.MustParsePrefix(words[1]), Table: uint32(number(words[2])), Metric: uint32(number(words[3]))}
 		c.NextHops = []fib.NextHop{{IfIndex: number(words[4])}}
-		k.learned = append(k.learned, c)
+		k.learn(c)
 	case "synced":
 		c := fib.LearnChange{Synced: true}
 		c.Table = uint32(number(words[1]))
-		k.learned = append(k.learned, c)
+		k.learn(c)
 	default:
 		return fmt.Errorf("unknown word %q", words[0])
 	}
@@ -244,24 +272,39 @@ func (m *coreMachine) kernelSays(words []string) error {
 // polledKernel is a kernel in memory that does what it is asked at once, and is read by a Core.
 type polledKernel struct {
 	fakeKernel
-	links   map[int]fib.Link
-	routes  map[fib.RouteKey]fib.RouteStatus
-	events  []fib.Event
-	changes []fib.RouteChange
-	learned []fib.LearnChange
-	sysctls []fib.Sysctl // as they were asked for: too many to be read
+	links     map[int]fib.Link
+	routes    map[fib.RouteKey]fib.RouteStatus
+	events    []fib.Event
+	changes   []fib.RouteChange
+	learned   map[uint32]*[]fib.LearnChange // by table
+	addresses []host.Address
+	sysctls   []fib.Sysctl // as they were asked for: too many to be read
+}
+
+// learn has a foreign route be learned by whoever reads its table.
+func (k *polledKernel) learn(c fib.LearnChange) {
+	if list := k.learned[c.Table]; list != nil {
+		*list = append(*list, c)
+	}
 }
 
 func (k *polledKernel) SetAddress(a fib.Address) error {
 	_ = k.fakeKernel.SetAddress(a)
-	k.events = append(k.events, fib.Event{Kind: fib.EventAddress, Link: k.links[a.IfIndex], Addr: a.Prefix, Permanent: true})
+	k.address(a.IfIndex, a.Prefix)
 	return nil
+}
+
+func (k *polledKernel) address(ifindex int, p netip.Prefix) {
+	if a := (host.Address{Link: ifindex, Prefix: p, Global: true, Permanent: true}); !slices.Contains(k.addresses, a) {
+		k.addresses = append(k.addresses, a)
+	}
+	k.events = append(k.events, fib.Event{Kind: fib.EventAddress, Link: k.links[ifindex], Addr: p, Permanent: true})
 }
 
 // begin makes everything that is there an earlier run's.
 func (k *polledKernel) begin() {
 	old := k.routes
-	k.routes, k.events, k.changes = map[fib.RouteKey]fib.RouteStatus{}, nil, nil
+	k.routes, k.events, k.changes, k.learned = map[fib.RouteKey]fib.RouteStatus{}, nil, nil, map[uint32]*[]fib.LearnChange{}
 	for key, s := range old {
 		s.State = fib.StateStale
 		k.routes[key] = s
@@ -301,13 +344,15 @@ func (k *polledKernel) Routes() iter.Seq[fib.RouteStatus]   { return maps.Values
 func (k *polledKernel) NextHops() []fib.NextHopObject       { return nil }
 func (k *polledKernel) Gateways() []fib.Gateway             { return nil }
 func (k *polledKernel) Stats() fib.Stats                    { return fib.Stats{} }
-func (k *polledKernel) Addresses() ([]host.Address, error)  { return nil, errors.New("not known") }
+func (k *polledKernel) Addresses() ([]host.Address, error)  { return k.addresses, nil }
 func (k *polledKernel) Watch(fib.WatchOptions) netns.Events { return polled[fib.Event]{&k.events} }
 func (k *polledKernel) WatchRoutes(fib.RouteFilter) netns.RouteChanges {
 	return polled[fib.RouteChange]{&k.changes}
 }
-func (k *polledKernel) Learn(fib.Filter) netns.LearnChanges {
-	return polled[fib.LearnChange]{&k.learned}
+func (k *polledKernel) Learn(f fib.Filter) netns.LearnChanges {
+	list := &[]fib.LearnChange{}
+	k.learned[f.Tables[0]] = list
+	return polled[fib.LearnChange]{list}
 }
 func (k *polledKernel) SetSysctl(s fib.Sysctl) error {
 	k.sysctls = append(k.sysctls, s)
@@ -335,6 +380,11 @@ func (p polled[T]) Next(ctx context.Context, buf []T) (int, error) {
 	}
 	return n, nil
 }
+
+// infos leaves out what is of interest to a programmer only.
+type infos struct{ events }
+
+func (infos) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelInfo }
 
 // tracedBFD notes which sessions are wanted.
 type tracedBFD struct {

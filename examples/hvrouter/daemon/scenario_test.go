@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/hyperfib/hyperfib/arp"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config/configtest"
 	eg "github.com/hyperfib/hyperfib/examples/hvrouter/edge"
@@ -355,6 +356,11 @@ func (m *machine) read(words []string) error {
 }
 
 func (m *machine) moveWords(words []string) error {
+	return m.says(m.change(func(in *guest.Inventory) error { return move(in, words[1], moveOf(words)) }))
+}
+
+// moveOf returns what "move NAME [pref N] [down|up]" asks for.
+func moveOf(words []string) api.Move {
 	var pref *uint32
 	var down *bool
 	for i := 2; i < len(words); i++ {
@@ -368,7 +374,7 @@ func (m *machine) moveWords(words []string) error {
 			down = &b
 		}
 	}
-	return m.says(m.change(func(in *guest.Inventory) error { return move(in, words[1], moveTo(pref, down)) }))
+	return moveTo(pref, down)
 }
 
 func number(word string) int {

@@ -109,24 +109,46 @@ type worker struct {
 
 func newWorker(s *speaker, to Sink) *worker { return &worker{newEventLog(s), newFollower(s, to)} }
 
-// Begin has Step do what Run does, but for what the speakers do by themselves.
-func (s *Speakers) Begin(to Sink) {
+// Begin has Step do what Run does, and starts the drivers of the speakers that have one. One that
+// is neither driven nor run has no sessions.
+func (s *Speakers) Begin(to Sink) error {
 	for _, one := range s.list {
 		s.driven = append(s.driven, newWorker(one, to))
+		if d := one.bgp.Driver(); d != nil {
+			if err := d.Start(); err != nil {
+				return fmt.Errorf("BGP %s: %w", one.name, err)
+			}
+		}
 	}
+	return nil
 }
 
 // Step takes the events of the speakers and brings the sink the changes of their paths, up to
-// changesAtOnce of each, and does what is due. It reports whether there may be more. ctx has
-// ended: nothing is waited for.
+// changesAtOnce of each, and does what is due, as do their drivers. It reports whether there may
+// be more. ctx has ended: nothing is waited for.
 func (s *Speakers) Step(ctx context.Context) (more bool) {
 	for _, w := range s.driven {
 		for w.events.step(ctx) {
 			more = true
 		}
 		more = w.follower.step(ctx) || more
+		more = w.advance() || more
 	}
 	return more
+}
+
+// advance has the driver do what is due, and reports whether that was something.
+func (w *worker) advance() bool {
+	d := w.follower.bgp.Driver()
+	if d == nil {
+		return false
+	}
+	now, at := w.follower.now(), d.Deadline()
+	if at.IsZero() || now.Before(at) {
+		return false
+	}
+	d.Advance(now)
+	return true
 }
 
 // Deadline returns when Step has something to do although nothing has changed, the zero time if
@@ -134,13 +156,19 @@ func (s *Speakers) Step(ctx context.Context) (more bool) {
 func (s *Speakers) Deadline() (next time.Time) {
 	for _, w := range s.driven {
 		next = earliest(next, w.follower.deadline())
+		if d := w.follower.bgp.Driver(); d != nil {
+			next = earliest(next, d.Deadline())
+		}
 	}
 	return next
 }
 
-// End ends what Begin has begun.
+// End ends what Begin has begun, the drivers as a crash does.
 func (s *Speakers) End() {
 	for _, w := range s.driven {
+		if d := w.follower.bgp.Driver(); d != nil {
+			d.Stop()
+		}
 		w.events.close()
 		w.follower.close()
 	}

@@ -17,6 +17,11 @@ const perDatagram = 3
 func (s *Socket) dump(request rtnl.Message) {
 	list := s.kernel.Entries(request)
 	flags, failure := s.faults.dumpFlags(request.Type), s.faults.dumpFails()
+	if flags&rtnl.NLM_F_DUMP_INTR != 0 && request.Type != rtnl.RTM_GETNEXTHOP && len(list) > perDatagram {
+		// The kernel goes on where as many entries are behind it as before: after others
+		// have gone it leaves as many out. Next-hop objects it resumes by their id.
+		list = slices.Delete(list, perDatagram, perDatagram+1)
+	}
 	for i := 0; i < len(list); i += perDatagram {
 		if failure != 0 && i >= len(list)/2 {
 			break

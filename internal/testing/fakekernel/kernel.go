@@ -29,6 +29,7 @@ type Kernel struct {
 	rules     []wire.KernelRule // in the kernel's order
 	hops      map[uint32]*NextHop
 	routes    routes
+	sysctls   map[string]string // by path
 	sockets   []*Socket
 	port      uint32 // of the socket whose request is carried out; 0: the kernel itself acts
 }
@@ -61,7 +62,7 @@ func New() *Kernel {
 func (k *Kernel) Reset() {
 	k.links, k.tables, k.hops = map[int32]*wire.Link{}, map[int32]uint32{}, map[uint32]*NextHop{}
 	k.neighbors, k.routes = map[wire.NeighborKey]wire.KernelNeighbor{}, newRoutes()
-	k.addrs, k.rules = nil, nil
+	k.addrs, k.rules, k.sysctls = nil, nil, map[string]string{}
 }
 
 // Load adds an entry of a dump as it is, without checks and notifications: what another

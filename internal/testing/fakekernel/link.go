@@ -67,6 +67,7 @@ func (k *Kernel) DeleteLink(name string) bool {
 		}
 		k.neighborsGone(int32(l.IfIndex))
 		k.unregister(int32(l.IfIndex))
+		k.forgetSysctls(name)
 		delete(k.links, int32(l.IfIndex))
 		delete(k.tables, int32(l.IfIndex))
 		k.notify(rtnl.RTM_DELLINK, 0, linkBody(*l))

@@ -1,6 +1,7 @@
 package fakekernel
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 
@@ -279,3 +280,31 @@ func (k *Kernel) unregister(link int32) {
 		k.changed(Change{NewRoute: r})
 	}
 }
+
+// Complete fills in what iproute2 would: the main table, the type unicast, weights of 1, the
+// scope unless it is given, and the metric that IPv6 has in the place of 0. Next hops are
+// sorted, and duplicates merged.
+func Complete(m *wire.RouteMessage, scope wire.Scope) {
+	m.Table, m.Type = cmp.Or(m.Table, rtnl.RT_TABLE_MAIN), cmp.Or(m.Type, wire.RouteUnicast)
+	direct := m.Type == wire.RouteUnicast && len(m.NextHops) > 0
+	for i := range m.NextHops {
+		h := &m.NextHops[i]
+		h.Weight = cmp.Or(h.Weight, 1)
+		direct = direct && !h.Gateway.IsValid()
+	}
+	slices.SortFunc(m.NextHops, wire.CompareNextHops)
+	m.NextHops = slices.Compact(m.NextHops)
+	switch {
+	case m.Family == wire.FamilyIPv6:
+		m.Metric = cmp.Or(m.Metric, metricIPv6)
+	case scope != wire.ScopeAuto:
+		m.Scope = scope.Kernel()
+	case m.Type == wire.RouteLocal:
+		m.Scope = wire.ScopeHost.Kernel()
+	case direct:
+		m.Scope = wire.ScopeLink.Kernel()
+	}
+}
+
+// metricIPv6 is IP6_RT_PRIO_USER.
+const metricIPv6 = 1024

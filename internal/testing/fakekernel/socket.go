@@ -181,7 +181,8 @@ type Faults struct {
 	Twice bool
 
 	// Interrupted is how many of the next dumps of a type (RTM_GET*) are marked as
-	// interrupted (NLM_F_DUMP_INTR).
+	// interrupted (NLM_F_DUMP_INTR). Those of more than one datagram lack an entry, but for
+	// those of next-hop objects.
 	Interrupted map[uint16]int
 	// DumpErrno is what the next DumpErrors dumps fail with in the middle.
 	DumpErrno  unix.Errno

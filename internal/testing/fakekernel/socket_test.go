@@ -109,9 +109,9 @@ func TestSocket(t *testing.T) {
 	check("overflow", monitor, "no buffer space available")
 
 	dump := append([]byte{rtnl.AF_INET}, make([]byte, rtnl.SizeRoute-1)...)
-	f.Interrupted[rtnl.RTM_GETROUTE] = 1
+	f.Interrupted[rtnl.RTM_GETROUTE] = 1 // and it leaves one of the 8 out
 	send(rtnl.DumpRequest(rtnl.RTM_GETROUTE, dump...))
-	if s := received(commands); strings.Count(s, "24 seq 1 port 10 interrupted") != 8 || !strings.HasSuffix(s, "3 seq 1 port 10 interrupted") {
+	if s := received(commands); strings.Count(s, "24 seq 1 port 10 interrupted") != 7 || !strings.HasSuffix(s, "3 seq 1 port 10 interrupted") {
 		t.Errorf("interrupted dump: %s", s)
 	}
 	f.DumpErrno, f.DumpErrors = unix.ENOMEM, 1
