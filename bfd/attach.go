@@ -38,14 +38,13 @@ func (a *attacher) kick() {
 	}
 }
 
-// woken takes the token of kick, and reports whether there was one.
+// woken takes the token of kick, and reports whether there was one. Nobody else takes it.
 func (a *attacher) woken() bool {
-	select {
-	case <-a.wake:
-		return true
-	default:
+	if len(a.wake) == 0 {
 		return false
 	}
+	<-a.wake
+	return true
 }
 
 // run attaches sessions until the server ends.

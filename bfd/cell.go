@@ -93,14 +93,13 @@ func (m *marks) mark(slot int) {
 	}
 }
 
-// take takes the token, and reports whether there was one. It never blocks.
+// take takes the token, and reports whether there was one. Nobody else takes it.
 func (m *marks) take() bool {
-	select {
-	case <-m.ready:
-		return true
-	default:
+	if len(m.ready) == 0 {
 		return false
 	}
+	<-m.ready
+	return true
 }
 
 // drain calls f for every slot marked since the last time.

@@ -2,6 +2,7 @@ package bfd
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
@@ -420,7 +421,7 @@ func TestDrivenProcess(t *testing.T) {
 }
 
 // quietPair is a pair that is Up, whose packets go nowhere any more.
-func quietPair(b *testing.B) (w *wire, s *DrivenServer, d Datagram) {
+func quietPair(b testing.TB) (w *wire, s *DrivenServer, d Datagram) {
 	w = newWire(1)
 	w.quiet, w.delay = true, ms(1)
 	n, _ := w.pair(b, hundred)
@@ -454,10 +455,11 @@ func BenchmarkDrivenSend(b *testing.B) {
 	b.ReportAllocs()
 	sent := 0
 	s.cfg.Send = func(time.Duration, Key, netip.Addr, []byte) error { sent++; return nil }
+	e := s.core.demux.ByDiscr(binary.BigEndian.Uint32(d.Payload[8:]))
 	n := 0
 	for b.Loop() {
 		w.now = s.Deadline()
-		s.core.demux.ByDiscr(uint32(d.Payload[8])<<24 | uint32(d.Payload[9])<<16 | uint32(d.Payload[10])<<8 | uint32(d.Payload[11])).lastRx = w.now
+		e.lastRx = w.now // the remote system is there
 		s.Advance(w.now)
 		n++
 	}
@@ -479,5 +481,23 @@ func BenchmarkDrivenServer(b *testing.B) {
 				b.Fatal(err)
 			}
 		}
+	}
+}
+
+// TestDrivenAllocations: a quiet session allocates nothing.
+func TestDrivenAllocations(t *testing.T) {
+	w, s, d := quietPair(t)
+	next := s.Deadline()
+	if n := testing.AllocsPerRun(1000, func() {
+		w.now = next
+		d.At = w.now
+		s.Receive(&d)
+		s.Advance(w.now)
+		next = s.Deadline()
+	}); n != 0 {
+		t.Errorf("%v allocations a packet", n)
+	}
+	if list, _ := s.Sessions(); list[0].State != StateUp || list[0].Sent < 1000 {
+		t.Error(list)
 	}
 }

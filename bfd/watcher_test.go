@@ -144,3 +144,64 @@ func TestSlowReader(t *testing.T) {
 		}
 	}
 }
+
+// TestNextDoesNotWait: with a context that has ended Next returns what there is, and else the
+// context's error; and ErrClosed once the service has ended.
+func TestNextDoesNotWait(t *testing.T) {
+	for range 200 { // select takes one of two at random
+		var b board
+		b.post(Event{Key: Key{Peer: netip.MustParseAddr("192.0.2.2")}}, nil)
+		b.post(Event{Key: Key{Peer: netip.MustParseAddr("192.0.2.1")}}, nil)
+		w := b.watch()
+		var peers []string
+		buf := make([]Event, 1)
+		for n, err := w.Next(done, buf); err != context.Canceled; n, err = w.Next(done, buf) {
+			if n != 1 || err != nil {
+				t.Fatal(n, err)
+			}
+			peers = append(peers, buf[0].Peer.String())
+		}
+		if !slices.Equal(peers, []string{"192.0.2.1", "192.0.2.2"}) {
+			t.Fatal(peers)
+		}
+		b.post(Event{Key: Key{Peer: netip.MustParseAddr("192.0.2.3")}}, nil)
+		b.close()
+		if n, err := w.Next(done, buf); n != 1 || err != nil {
+			t.Fatal(n, err)
+		}
+		if n, err := w.Next(done, buf); n != 0 || err != ErrClosed {
+			t.Fatal(n, err)
+		}
+	}
+}
+
+// TestServersNextDoesNotWait is that of servers with and without a thread.
+func TestServersNextDoesNotWait(t *testing.T) {
+	threaded, err := NewServer(Config{})
+	if err != nil {
+		t.Skip(err) // not on this system
+	}
+	driven, err := NewDrivenServer(newWire(1).node("a", "192.0.2.1").config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []interface {
+		Add(SessionConfig) error
+		Watch() *Watcher
+	}{threaded, driven} {
+		w := s.Watch()
+		buf := make([]Event, 2)
+		if n, err := w.Next(done, buf); n != 0 || err != context.Canceled {
+			t.Error(n, err)
+		}
+		if err := s.Add(SessionConfig{Key: Key{Peer: netip.MustParseAddr("192.0.2.2"), Interface: "none"}}); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := w.Next(done, buf); n != 1 || err != nil || buf[0].State != StateDown {
+			t.Error(n, err, buf)
+		}
+		if n, err := w.Next(done, buf); n != 0 || err != context.Canceled {
+			t.Error(n, err)
+		}
+	}
+}
