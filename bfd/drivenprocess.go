@@ -1,9 +1,9 @@
 package bfd
 
 import (
-	"bytes"
-	"slices"
 	"time"
+
+	"github.com/hyperfib/hyperfib/internal/bfdcore"
 )
 
 // DrivenProcess is what [Serve] runs, without a thread, clock or socket: the separate BFD
@@ -12,7 +12,8 @@ import (
 type DrivenProcess struct {
 	driven  *DrivenServer
 	process *process
-	tick    time.Time // when what clients left is looked at next
+	tick    time.Time       // when what clients left is looked at next
+	giving  *DrivenHandover // to a successor; nil: none
 }
 
 // NewDrivenProcess returns a process without clients, which keeps the sessions of those that
@@ -23,6 +24,7 @@ func NewDrivenProcess(cfg DrivenConfig, restart time.Duration) (*DrivenProcess, 
 		return nil, err
 	}
 	p := newProcessOf(d.server, ServeConfig{RestartTime: restart})
+	p.listener = drivenListener{}
 	return &DrivenProcess{driven: d, process: p, tick: d.clock.time().Add(p.expiry())}, nil
 }
 
@@ -32,6 +34,9 @@ func (p *DrivenProcess) Receive(d *Datagram) bool { return p.driven.Receive(d) }
 // Advance is [DrivenServer.Advance]. The process may end in it: see Ended.
 func (p *DrivenProcess) Advance(now time.Duration) {
 	p.driven.Advance(now)
+	if g := p.giving; g != nil && p.driven.clock.now() >= g.limit {
+		g.give(bfdcore.GiverTimedOut)
+	}
 	if now := p.driven.clock.time(); p.driven.state == drivenServing && !now.Before(p.tick) {
 		p.tick = now.Add(p.process.expiry())
 		finished := p.process.expire()
@@ -44,19 +49,27 @@ func (p *DrivenProcess) Advance(now time.Duration) {
 
 // Deadline is [DrivenServer.Deadline].
 func (p *DrivenProcess) Deadline() time.Duration {
-	if p.driven.state != drivenServing {
-		return Never
+	switch {
+	case p.driven.state == drivenServing:
+		return min(p.driven.Deadline(), monotonic(p.tick))
+	case p.giving != nil:
+		return p.giving.limit
 	}
-	return min(p.driven.Deadline(), monotonic(p.tick))
+	return Never
 }
 
 // Ended reports whether the process has ended: by Close, or since no client was connected
 // for the restart time.
 func (p *DrivenProcess) Ended() bool { return p.driven.state == drivenEnded }
 
-// Close ends the process as a signal does: every session says AdminDown. A process that is
-// handing its sessions over leaves them to the successor.
-func (p *DrivenProcess) Close() { p.driven.Close() }
+// Close ends the process as a signal does: every session says AdminDown, unless they are a
+// successor's already.
+func (p *DrivenProcess) Close() {
+	if p.giving != nil {
+		p.giving.give(bfdcore.GiverStopped)
+	}
+	p.driven.Close()
+}
 
 // Sessions is [Service].Sessions.
 func (p *DrivenProcess) Sessions() ([]Status, error) { return p.driven.Sessions() }
@@ -146,49 +159,3 @@ func (c *DrivenConn) Close() {
 	}
 	c.process.process.shared(func(s *sharing) { s.Disconnect(c.name, c.process.driven.clock.time()) })
 }
-
-// Export stops the process and returns what its successor needs: the octets that one process
-// sends to the next. Nothing happens to the sessions until Resume, or until the successor's
-// Resume; packets that arrive meanwhile wait. Connections of clients end with the process.
-func (p *DrivenProcess) Export() ([]byte, error) {
-	st := newState(p.process, handoverVersion)
-	// What is due is sent first: one handover after the other may fail, each in its time.
-	if err := p.driven.do(func(c *core) { c.expire(); st.encode() }); err != nil {
-		return nil, err
-	}
-	p.driven.settle()
-	p.driven.state = drivenPaused
-	sockets, rest := st.complete(0)
-	return slices.Concat(sockets, st.sessions, rest), nil
-}
-
-// ImportDrivenProcess returns the successor of a process that has exported its state. It is
-// paused: the sessions are its own from Resume on, which follows when the predecessor has ended
-// or has said that it will. A successor that dies before is not called any more, and the
-// predecessor resumes.
-func ImportDrivenProcess(cfg DrivenConfig, restart time.Duration, state []byte) (*DrivenProcess, error) {
-	p, err := NewDrivenProcess(cfg, restart)
-	if err != nil {
-		return nil, err
-	}
-	t := newTaking(p.process, handoverVersion)
-	host := p.process.server.host.(*drivenHost)
-	if err := t.parts(bytes.NewReader(state), func() []int { return []int{host.open()} }); err != nil {
-		return nil, err
-	}
-	t.settle()
-	p.driven.state = drivenPaused
-	return p, nil
-}
-
-// Resume goes on after Export, when the successor did not become ready or died, and after
-// [ImportDrivenProcess], when the predecessor is gone. The packets that wait are delivered
-// next, and then comes Advance.
-func (p *DrivenProcess) Resume() {
-	if p.driven.state == drivenPaused {
-		p.driven.state = drivenServing
-	}
-}
-
-// Leave ends a process that has exported its state, in favour of its successor.
-func (p *DrivenProcess) Leave() { p.driven.end() }

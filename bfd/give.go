@@ -46,6 +46,24 @@ var (
 
 // give hands everything over to the successor on c. On success the process ends.
 func (p *process) give(c *conn, m message) {
+	g := p.newGiving(c, m)
+	if g == nil {
+		return
+	}
+	err := g.run()
+	if err == nil {
+		p.cancel()
+		return
+	}
+	if g.goOn(err) {
+		for range g.answers {
+		}
+	}
+}
+
+// newGiving begins the handover that m asks for. It returns nil, and tells the successor why,
+// if there is none.
+func (p *process) newGiving(c *conn, m message) *giving {
 	d := decode(protocolVersion, m.body)
 	magic, version := d.Uint32(), d.Uint16()
 	switch {
@@ -54,23 +72,9 @@ func (p *process) give(c *conn, m message) {
 	case !p.claim():
 		_ = c.reply(m.id, errHandoverOngoing)
 	default:
-		g := giving{process: p, conn: c, id: m.id, version: version, giver: bfdcore.Giver{Confirms: version > 1}}
-		err := g.run()
-		if err == nil {
-			p.cancel()
-			return
-		}
-		p.release()
-		p.cfg.Notice(fmt.Errorf("bfd: handover failed, going on: %w", err))
-		if g.refused && version > 1 {
-			// A successor that is alive must read it, and takes the end of the
-			// connection for our death.
-			_ = c.SetWriteDeadline(time.Time{})
-			_ = c.reply(m.id, err)
-			for range g.answers {
-			}
-		}
+		return &giving{process: p, conn: c, id: m.id, version: version, giver: bfdcore.Giver{Confirms: version > 1}}
 	}
+	return nil
 }
 
 // claim notes that a successor is being served. There is one at a time.
@@ -99,6 +103,20 @@ type giving struct {
 	giver   bfdcore.Giver           // decides what comes next
 	answers chan bfdcore.GiverEvent // of the successor; closed with the connection
 	refused bool                    // it is to be told no
+}
+
+// goOn is the end of a handover that has failed. It reports whether the connection stays open
+// until the successor closes it: one that is alive must read that it is refused, and takes the
+// end of the connection for our death.
+func (g *giving) goOn(err error) (stays bool) {
+	g.process.release()
+	g.process.cfg.Notice(fmt.Errorf("bfd: handover failed, going on: %w", err))
+	if !g.refused || g.version == 1 {
+		return false
+	}
+	_ = g.conn.SetWriteDeadline(time.Time{})
+	_ = g.conn.reply(g.id, err)
+	return true
 }
 
 // run hands over. While it does nothing else changes: no session, no socket, nothing that
@@ -148,31 +166,43 @@ func (g *giving) persuade(st *state) error {
 		case <-g.process.ending:
 			e = bfdcore.GiverStopped
 		}
-		action := g.giver.Step(e)
-		if action == bfdcore.GiverSayGo {
-			switch err := g.conn.reply(g.id, nil); {
-			case err != nil:
-				action = g.giver.Step(bfdcore.GiverClosed)
-			case g.giver.Said():
-				return nil
-			}
-		}
-		switch action {
-		case bfdcore.GiverEnd:
-			return nil
-		case bfdcore.GiverSayNo:
-			g.refused = true
-			return errHandoverOver
-		case bfdcore.GiverResume:
-			return errors.New("the successor is gone")
+		if over, err := g.step(e); over {
+			return err
 		}
 	}
 }
 
-// listen takes the successor's answers: ready, and after it runs.
+// step does what follows from an event. It reports whether that decides who has the sessions:
+// the successor, or this process for the reason that err says.
+func (g *giving) step(e bfdcore.GiverEvent) (over bool, err error) {
+	action := g.giver.Step(e)
+	if action == bfdcore.GiverSayGo {
+		switch err := g.conn.reply(g.id, nil); {
+		case err != nil:
+			action = g.giver.Step(bfdcore.GiverClosed)
+		case g.giver.Said():
+			return true, nil
+		}
+	}
+	switch action {
+	case bfdcore.GiverEnd:
+		return true, nil
+	case bfdcore.GiverSayNo:
+		g.refused = true
+		return true, errHandoverOver
+	case bfdcore.GiverResume:
+		return true, errors.New("the successor is gone")
+	}
+	return false, nil
+}
+
+// giverAnswers are the successor's answers, in their order.
+var giverAnswers = [...]bfdcore.GiverEvent{bfdcore.GiverReady, bfdcore.GiverRuns}
+
+// listen takes the successor's answers.
 func (g *giving) listen() {
 	defer close(g.answers)
-	for _, e := range []bfdcore.GiverEvent{bfdcore.GiverReady, bfdcore.GiverRuns} {
+	for _, e := range giverAnswers {
 		if m, err := readFrame(g.conn); err != nil || m.typ != frameReply {
 			break
 		}

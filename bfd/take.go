@@ -72,7 +72,7 @@ func (t *taking) take(ctx context.Context, path string) (ended <-chan error, err
 		return nil, err
 	}
 	if t.version > 1 {
-		_ = (&conn{stream: t.stream}).reply(2, nil) // we run
+		_ = t.say(2)
 	}
 	return ended, nil
 }
@@ -116,15 +116,21 @@ func (t *taking) discard() {
 // receive asks for the state and builds everything from it.
 func (t *taking) receive() error {
 	t.stream.takeFDs()
+	if err := t.request(t.stream); err != nil {
+		return err
+	}
+	return t.parts(t.stream, t.stream.takeFDs)
+}
+
+// request asks for everything.
+func (t *taking) request(w io.Writer) error {
 	e := encoder{version: protocolVersion}
 	e.begin(frameHandover, 1)
 	e.u32(protocolMagic)
 	e.u16(t.version)
 	_ = e.end()
-	if _, err := t.stream.Write(e.b); err != nil {
-		return err
-	}
-	return t.parts(t.stream, t.stream.takeFDs)
+	_, err := w.Write(e.b)
+	return err
 }
 
 // parts takes the state that r yields, up to its end. fds returns the descriptors that have
@@ -136,20 +142,24 @@ func (t *taking) parts(r io.Reader, fds func() []int) error {
 			return err
 		}
 		t.fds = append(t.fds, fds()...)
-		d := decode(protocolVersion, m.body)
-		switch m.typ {
-		case frameReply:
-			return replyError(d.string())
-		case frameState:
-			kind := d.Uint8()
-			if err := cmp.Or(t.part(kind, transfer{version: t.version, in: d}), d.err()); err != nil {
-				return err
-			}
-			if kind == partEnd {
-				return nil
-			}
+		if complete, err := t.frame(m); complete || err != nil {
+			return err
 		}
 	}
+}
+
+// frame takes one frame of the state. It reports whether it was the last.
+func (t *taking) frame(m message) (complete bool, err error) {
+	d := decode(protocolVersion, m.body)
+	switch m.typ {
+	case frameReply:
+		return false, replyError(d.string())
+	case frameState:
+		kind := d.Uint8()
+		err := cmp.Or(t.part(kind, transfer{version: t.version, in: d}), d.err())
+		return kind == partEnd, err
+	}
+	return false, nil
 }
 
 // part takes one part of the state.
@@ -338,37 +348,49 @@ func (t *taking) client(name string, c SessionConfig) error {
 // steps is what follows when everything has come. It returns nil when the sessions are
 // ours, and run.
 func (t *taking) steps(ctx context.Context) error {
-	c := &conn{stream: t.stream, version: protocolVersion}
 	e, why := bfdcore.TakerComplete, errProtocol
 	for {
-		switch t.taker.Step(e) {
-		case bfdcore.TakerSayReady:
-			if err := c.reply(1, nil); err != nil {
-				return err
-			}
-		case bfdcore.TakerRun:
-			return nil
-		case bfdcore.TakerFail:
-			return cmp.Or(ctx.Err(), why)
+		if runs, err := t.step(e, why); runs || err != nil {
+			return err
 		}
 		m, err := readFrame(t.stream)
-		text := ""
-		if err == nil && m.typ == frameReply {
-			text = decode(protocolVersion, m.body).string()
-		}
-		switch {
-		case ctx.Err() != nil:
+		if ctx.Err() != nil {
 			return ctx.Err()
-		case err != nil:
-			e, why = bfdcore.TakerClosed, err
-		case m.typ != frameReply:
-			e = bfdcore.TakerNo
-		case text != "":
-			e, why = bfdcore.TakerNo, replyError(text)
-		default:
-			e = bfdcore.TakerGo
+		}
+		if e, why = bfdcore.TakerClosed, err; err == nil {
+			e, why = takerAnswer(m)
 		}
 	}
+}
+
+// step does what follows from an event, of which why is the error. It reports whether the
+// sessions are ours and run from now on.
+func (t *taking) step(e bfdcore.TakerEvent, why error) (runs bool, err error) {
+	switch t.taker.Step(e) {
+	case bfdcore.TakerSayReady:
+		return false, t.say(1)
+	case bfdcore.TakerRun:
+		return true, nil
+	case bfdcore.TakerFail:
+		return false, why
+	}
+	return false, nil
+}
+
+// say says ready, as 1, or that we run, as 2.
+func (t *taking) say(id uint32) error {
+	return (&conn{stream: t.stream, version: protocolVersion}).reply(id, nil)
+}
+
+// takerAnswer is what the predecessor says when it has sent everything.
+func takerAnswer(m message) (bfdcore.TakerEvent, error) {
+	if m.typ != frameReply {
+		return bfdcore.TakerNo, errProtocol
+	}
+	if text := decode(protocolVersion, m.body).string(); text != "" {
+		return bfdcore.TakerNo, replyError(text)
+	}
+	return bfdcore.TakerGo, errProtocol
 }
 
 // settle closes sockets that no session uses.
