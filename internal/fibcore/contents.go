@@ -90,6 +90,9 @@ func (c *contents) nextHopsOf(r *Route, f *wire.Facts) error {
 
 func (c *contents) dropWant(w *want) {
 	delete(c.intern.wants, w.key)
+	if w.multipath {
+		c.intern.multipath--
+	}
 	if c.last.w == w {
 		c.last.w = nil
 	}

@@ -3,7 +3,6 @@ package fibcore
 import (
 	"cmp"
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/hyperfib/hyperfib/internal/fibcore/wire"
@@ -241,16 +240,12 @@ func (c *Core) setGateway(k gatewayKey, down bool) {
 	if c.nexthops.down[k] == down {
 		return
 	}
-	same := func(l *wire.NextHop) bool { return l.IfIndex == k.IfIndex && l.Gateway == k.Gateway }
 	if !down {
 		delete(c.nexthops.down, k)
 	} else {
 		c.nexthops.down[k] = true
 	}
-	for _, b := range c.nexthops.byID {
-		if b.key.link != k.IfIndex || b.key.gateway != k.Gateway {
-			continue
-		}
+	for _, b := range c.nexthops.objectsOf(k) {
 		if down {
 			b.foreign = false // who deleted it knew before us
 			if _, there := c.nexthops.hops[b.id]; there && !b.key.clone {
@@ -260,11 +255,10 @@ func (c *Core) setGateway(k gatewayKey, down bool) {
 		}
 		b.next, b.step = time.Time{}, 0
 	}
-	slices.SortFunc(c.nexthops.toDelete, func(a, b *object) int { return cmp.Compare(a.id, b.id) })
-	c.nexthops.touchNextHops(same)
-	c.routes.resolveAll(func(w *want) bool {
-		return w.multipath && slices.ContainsFunc(w.nextHops, func(l wire.NextHop) bool { return same(&l) })
-	})
+	for g := range c.nexthops.wanting[k] {
+		c.nexthops.touch(g)
+	}
+	c.routes.resolveMultipath(func(l wire.NextHop) bool { return gatewayOf(&l) == k })
 }
 
 // Connected returns the index of the interface that a gateway is on; 0 is none. It looks at

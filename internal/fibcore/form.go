@@ -75,10 +75,11 @@ func appendAddr(b []byte, a netip.Addr) []byte {
 
 // intern holds all wants and forms by content.
 type intern struct {
-	wants   map[string]*want
-	forms   map[string]*form
-	scratch []byte
-	groupOf func(id uint32) *kernelGroup // nil for ids out of our range
+	wants     map[string]*want
+	multipath int // wants of RTA_MULTIPATH
+	forms     map[string]*form
+	scratch   []byte
+	groupOf   func(id uint32) *kernelGroup // nil for ids out of our range
 }
 
 // form returns the one form of that content. The next hops must be sorted; they are
@@ -113,6 +114,9 @@ func (in *intern) want(f *wire.Facts, nextHops []wire.NextHop, buckets uint16, m
 	}
 	w := &want{Facts: *f, nextHops: slices.Clone(nextHops), buckets: buckets, multipath: multipath, key: string(in.scratch)}
 	in.wants[w.key] = w
+	if multipath {
+		in.multipath++
+	}
 	return w
 }
 

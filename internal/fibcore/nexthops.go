@@ -98,6 +98,25 @@ type gatewayKey struct {
 	Gateway netip.Addr
 }
 
+func gatewayOf(l *wire.NextHop) gatewayKey { return gatewayKey{l.IfIndex, l.Gateway} }
+
+// sets are sets by a key; there are none that are empty.
+type sets[K, V comparable] map[K]map[V]struct{}
+
+func (s sets[K, V]) add(k K, v V) {
+	if s[k] == nil {
+		s[k] = map[V]struct{}{}
+	}
+	s[k][v] = struct{}{}
+}
+
+func (s sets[K, V]) remove(k K, v V) {
+	delete(s[k], v)
+	if len(s[k]) == 0 {
+		delete(s, k)
+	}
+}
+
 // nexthops are the next-hop objects and groups, desired and in the kernel.
 type nexthops struct {
 	env    *env
@@ -108,12 +127,16 @@ type nexthops struct {
 	proto               uint8 // ours
 	serial              uint64
 
-	byKey    map[objectKey]*object
-	byID     map[uint32]*object
-	hops     map[uint32]hop
-	groups   map[string]*group
-	kernel   map[uint32]*kernelGroup
-	dirty    []*group
+	byKey  map[objectKey]*object
+	byID   map[uint32]*object
+	hops   map[uint32]hop
+	groups map[string]*group
+	kernel map[uint32]*kernelGroup
+	dirty  []*group
+	// Where to look when a next hop comes or goes: there may be one for each host of a fleet,
+	// and all of a link go at once.
+	wanting  sets[gatewayKey, *group]   // groups, by the next hops that they want
+	using    sets[uint32, *kernelGroup] // the kernel's groups, by the ids of their members; reshape changes it
 	down     map[gatewayKey]bool
 	toDelete []*object                          // to delete at once
 	strays   brake.Table[uint32]                // of the deletion of what others make in our range, with our protocol number
@@ -132,6 +155,7 @@ func (c *nexthops) init(env *env, links *links, idFree func(uint32)) {
 	*c = nexthops{env: env, links: links, idFree: idFree, base: env.config.NextHopBase, count: env.config.NextHopCount, proto: env.config.Protocol,
 		byKey: map[objectKey]*object{}, byID: map[uint32]*object{}, hops: map[uint32]hop{}, strays: brake.Table[uint32]{},
 		groups: map[string]*group{}, kernel: map[uint32]*kernelGroup{}, down: map[gatewayKey]bool{},
+		wanting: sets[gatewayKey, *group]{}, using: sets[uint32, *kernelGroup]{},
 		probes: map[wire.NeighborKey]wire.Neighbor{}}
 }
 
@@ -216,6 +240,9 @@ func (c *nexthops) group(family wire.Family, nextHops []wire.NextHop, buckets ui
 		c.serial++
 		g = &group{serial: c.serial, key: key, family: family, nextHops: nextHops, buckets: buckets}
 		c.groups[key] = g
+		for i := range nextHops {
+			c.wanting.add(gatewayOf(&nextHops[i]), g)
+		}
 		c.touch(g)
 	}
 	return g
@@ -239,14 +266,18 @@ func (c *nexthops) touchNextHops(f func(l *wire.NextHop) bool) {
 
 // touchGateway marks all groups that want b.
 func (c *nexthops) touchGateway(b *object) {
-	link, gateway := b.key.link, b.key.gateway
-	c.touchNextHops(func(l *wire.NextHop) bool { return l.IfIndex == link && l.Gateway == gateway })
+	for g := range c.wanting[gatewayKey{b.key.link, b.key.gateway}] {
+		c.touch(g)
+	}
 }
 
 // drop forgets a group that no want uses any more; its kernel group is left
 // over and will be collected, unless it is wanted again before.
 func (c *nexthops) drop(g *group) {
 	delete(c.groups, g.key)
+	for i := range g.nextHops {
+		c.wanting.remove(gatewayOf(&g.nextHops[i]), g)
+	}
 	if g.now != nil {
 		g.now.owner = nil
 		g.now = nil
@@ -331,8 +362,30 @@ func (s *shape) key() string {
 	return string(b)
 }
 
-func (k *kernelGroup) has(id uint32) bool {
-	return slices.ContainsFunc(k.members, func(m wire.Member) bool { return m.ID == id })
+// reshape changes what k consists of.
+func (c *nexthops) reshape(k *kernelGroup, s shape) {
+	for _, m := range k.members {
+		c.using.remove(m.ID, k)
+	}
+	k.shape = s
+	for _, m := range k.members {
+		c.using.add(m.ID, k)
+	}
+}
+
+// objectsOf returns the objects of a gateway, by id.
+func (c *nexthops) objectsOf(k gatewayKey) (list []*object) {
+	for _, family := range []wire.Family{wire.FamilyIPv4, wire.FamilyIPv6} {
+		for _, onlink := range []bool{false, true} {
+			for _, clone := range []bool{false, true} {
+				if b := c.byKey[objectKey{family, k.Gateway, k.IfIndex, onlink, clone}]; b != nil {
+					list = append(list, b)
+				}
+			}
+		}
+	}
+	slices.SortFunc(list, func(a, b *object) int { return cmp.Compare(a.id, b.id) })
+	return list
 }
 
 // gone takes a single object out of the model, as the kernel did: every group
@@ -344,11 +397,10 @@ func (c *nexthops) gone(id uint32) (emptied []*kernelGroup) {
 	}
 	delete(c.hops, id)
 	c.changed, c.garbage = true, true
-	for _, k := range c.kernel {
-		if !k.has(id) {
-			continue
-		}
-		k.members = slices.DeleteFunc(slices.Clone(k.members), func(m wire.Member) bool { return m.ID == id })
+	for k := range c.using[id] {
+		left := k.shape
+		left.members = slices.DeleteFunc(slices.Clone(k.members), func(m wire.Member) bool { return m.ID == id })
+		c.reshape(k, left)
 		k.unreported, c.unreported = true, true
 		if k.owner != nil {
 			c.touch(k.owner)
@@ -363,7 +415,8 @@ func (c *nexthops) gone(id uint32) (emptied []*kernelGroup) {
 
 // vanish takes a kernel group out of the model. The caller sees to the routes.
 func (c *nexthops) vanish(k *kernelGroup) {
-	k.exists, k.shape, c.changed, c.garbage = false, shape{}, true, true
+	c.reshape(k, shape{})
+	k.exists, c.changed, c.garbage = false, true, true
 	if k.owner != nil {
 		c.touch(k.owner)
 		k.owner.now = nil
@@ -377,8 +430,8 @@ func (c *nexthops) vanish(k *kernelGroup) {
 // rest reports, of our groups in the kernel that have b, how many have another member
 // that is not leaving, and which have nothing else.
 func (c *nexthops) rest(b *object, leaving map[uint32]bool) (others int, alone []*kernelGroup) {
-	for _, k := range c.kernel {
-		if !k.exists || k.proto != c.proto || !k.has(b.id) {
+	for k := range c.using[b.id] {
+		if !k.exists || k.proto != c.proto {
 			continue
 		}
 		if slices.ContainsFunc(k.members, func(m wire.Member) bool { return m.ID != b.id && !leaving[m.ID] }) {
@@ -413,16 +466,17 @@ func (c *nexthops) nextHopList() []NextHopObject {
 			continue
 		}
 		o := NextHopObject{ID: b.id, Gateway: b.key.gateway, IfIndex: int(b.key.link), Groups: map[uint32][]uint32{}}
-		for _, k := range c.kernel {
-			if k.exists && k.has(b.id) {
-				others := []uint32{}
-				for _, m := range k.members {
-					if m.ID != b.id {
-						others = append(others, m.ID)
-					}
-				}
-				o.Groups[k.id] = others
+		for k := range c.using[b.id] {
+			if !k.exists {
+				continue
 			}
+			others := []uint32{}
+			for _, m := range k.members {
+				if m.ID != b.id {
+					others = append(others, m.ID)
+				}
+			}
+			o.Groups[k.id] = others
 		}
 		list = append(list, o)
 	}

@@ -76,10 +76,8 @@ func (c *nexthops) sawHop(m *wire.NextHopMessage, by origin) {
 	c.hops[m.ID] = h
 	c.stray(m.ID, by)
 	c.garbage, c.changed = true, true
-	for _, k := range c.kernel {
-		if k.has(m.ID) {
-			k.unreported, c.unreported = true, true
-		}
+	for k := range c.using[m.ID] {
+		k.unreported, c.unreported = true, true
 	}
 	b := c.byID[m.ID]
 	switch {
@@ -132,7 +130,8 @@ func (c *nexthops) sawGroup(m *wire.NextHopMessage, by origin) {
 	if existed && k.equal(&now) && k.proto == m.Protocol && k.alien == m.Unknown {
 		return // as when the kernel tells that a group has lost a member
 	}
-	k.exists, k.shape, k.proto, k.alien = true, now, m.Protocol, m.Unknown
+	c.reshape(k, now)
+	k.exists, k.proto, k.alien = true, m.Protocol, m.Unknown
 	k.unreported, c.unreported = true, true
 	c.garbage, c.changed = true, true
 	c.stray(m.ID, by)

@@ -75,6 +75,7 @@ func (op *objectOp) append(b []byte, seq uint32, proto uint8) []byte {
 func (c *nexthops) planUrgent(now time.Time) (ops []objectOp) {
 	var waiting []*object
 	leaving := map[uint32]bool{}
+	slices.SortFunc(c.toDelete, func(a, b *object) int { return cmp.Compare(a.id, b.id) })
 	for _, b := range c.toDelete {
 		if _, there := c.hops[b.id]; !there || leaving[b.id] || c.byID[b.id] != b || !c.down[gatewayKey{b.key.link, b.key.gateway}] {
 			continue
@@ -164,8 +165,8 @@ func (c *nexthops) planObject(b *object) objectOp {
 	h, there := c.hops[b.id]
 	if there && h.proto != c.env.config.Protocol {
 		used := false
-		for _, k := range c.kernel {
-			used = used || k.exists && k.proto == c.env.config.Protocol && k.has(b.id)
+		for k := range c.using[b.id] {
+			used = used || k.exists && k.proto == c.env.config.Protocol
 		}
 		if !used {
 			c.newID(b)
@@ -339,7 +340,8 @@ func (c *nexthops) commitGroup(op *objectOp, r reply, now time.Time) (ok bool) {
 		c.groupFailed(op, r, now)
 		return false
 	}
-	k.exists, k.shape, k.proto, k.alien = true, op.shape, c.env.config.Protocol, false
+	c.reshape(k, op.shape)
+	k.exists, k.proto, k.alien = true, c.env.config.Protocol, false
 	k.unreported, c.unreported = true, true
 	c.changed, c.garbage = true, true // members that left may be needed no more
 	if g != nil && c.groups[g.key] == g {
@@ -435,30 +437,31 @@ func (c *nexthops) collect(now time.Time) (ops []objectOp, again time.Time) {
 
 // collectObjects lists the objects that no group has or wants, and forgets their ids.
 func (c *nexthops) collectObjects() (ops []objectOp) {
-	member := map[uint32]bool{}
-	for _, k := range c.kernel {
-		for _, m := range k.members {
-			member[m.ID] = true
-		}
-	}
-	needed := map[objectKey]bool{}
-	for _, g := range c.groups {
-		for i := range g.nextHops {
-			needed[keyOf(&g.nextHops[i], g.family)] = true
-		}
-	}
-	for _, b := range c.byID {
-		if _, there := c.hops[b.id]; !member[b.id] && !needed[b.key] && !(there && c.live(b)) {
+	for id, b := range c.byID {
+		if _, there := c.hops[id]; len(c.using[id]) == 0 && !c.wanted(b) && !(there && c.live(b)) {
 			delete(c.byID, b.id)
 			delete(c.byKey, b.key)
 		}
 	}
 	for id, h := range c.hops {
-		if b := c.byID[id]; h.proto == c.env.config.Protocol && !h.alien && !member[id] && (b == nil || !needed[b.key] || !c.live(b)) {
+		if h.proto != c.env.config.Protocol || h.alien || len(c.using[id]) > 0 {
+			continue
+		}
+		if b := c.byID[id]; b == nil || !c.wanted(b) || !c.live(b) {
 			ops = append(ops, objectOp{object: b, id: id, del: true})
 		}
 	}
 	return ops
+}
+
+// wanted reports whether a group is to have b.
+func (c *nexthops) wanted(b *object) bool {
+	for g := range c.wanting[gatewayKey{b.key.link, b.key.gateway}] {
+		if slices.ContainsFunc(g.nextHops, func(l wire.NextHop) bool { return keyOf(&l, g.family) == b.key }) {
+			return true
+		}
+	}
+	return false
 }
 
 func (c *nexthops) retryObjects(now time.Time, all bool) {

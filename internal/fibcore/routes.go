@@ -217,6 +217,14 @@ func (c *routes) resolveAll(f func(w *want) bool) {
 	}
 }
 
+// resolveMultipath resolves the wants of RTA_MULTIPATH with a next hop for which f is true.
+func (c *routes) resolveMultipath(f func(l wire.NextHop) bool) {
+	if c.contents.intern.multipath == 0 {
+		return
+	}
+	c.resolveAll(func(w *want) bool { return w.multipath && slices.ContainsFunc(w.nextHops, f) })
+}
+
 // queueChanged queues the entries of changed wants.
 func (c *routes) queueChanged() {
 	c.store.all(func(i uint32, e *entry) {

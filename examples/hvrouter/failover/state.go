@@ -160,9 +160,13 @@ func (s *state) event(e bfd.Event, kernel gatewaysOf) outcome {
 func (s *state) fail(w peering.Watch, kernel gatewaysOf) (dead []gateway) {
 	hops := w.Alone(s.watches, func(k bfd.Key) bool { return s.up[k] })
 	s.failed[w.Key] = true
+	out := make(map[gateway]bool, len(s.down[w.Key])) // there may be one for each host of a fleet
+	for _, g := range s.down[w.Key] {
+		out[g] = true
+	}
 	for _, g := range kernel(w.Key.NetNS) {
 		one := gateway{w.Key.NetNS, g.IfIndex, g.Gateway}
-		if name, ok := s.names[w.Key.NetNS][g.IfIndex]; ok && hops.Cover(name, g.Gateway) && !slices.Contains(s.down[w.Key], one) {
+		if name, ok := s.names[w.Key.NetNS][g.IfIndex]; ok && hops.Cover(name, g.Gateway) && !out[one] {
 			dead = append(dead, one)
 		}
 	}
