@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"runtime"
 	"testing"
+	"time"
 
 	"github.com/hyperfib/hyperfib/bgp/wire"
 )
@@ -200,4 +201,128 @@ func BenchmarkWithdraw(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/route")
+}
+
+// guestPrefix is the host route of guest i.
+func guestPrefix(f wire.Family, i int) netip.Prefix {
+	if f == wire.IPv6Unicast {
+		a := [16]byte{0x20, 0x01, 0x0d, 0xb8}
+		binary.BigEndian.PutUint32(a[8:], uint32(i))
+		return netip.PrefixFrom(netip.AddrFrom16(a), 128)
+	}
+	var a [4]byte
+	binary.BigEndian.PutUint32(a[:], 0x0b000000+uint32(i))
+	return netip.PrefixFrom(netip.AddrFrom4(a), 32)
+}
+
+// guests encodes what host n of a fabric announces: a host route for each of its guests, all
+// with the same attributes.
+func guests(f wire.Family, n, each int, fabric byte) (list [][]byte) {
+	b := wire.Builder{AS4: true}
+	a := wire.PathAttrs{LocalPref: ptr(100), Communities: []wire.Community{wire.NewCommunity(65000, 1)}}
+	nh := wire.NextHop{Addr: netip.AddrFrom4([4]byte{10, fabric, byte(n >> 8), byte(n)})}
+	if f == wire.IPv6Unicast {
+		nh.Addr = netip.AddrFrom16([16]byte{0xfd, fabric, 14: byte(n >> 8), 15: byte(n)})
+	}
+	attrs := a.Append(nil)
+	for i := 0; i < each; {
+		b.Reach(nil, f, attrs, nh)
+		for i < each && b.Add(wire.NLRI{Prefix: guestPrefix(f, n*each+i)}) {
+			i++
+		}
+		list = append(list, b.Finish()[wire.HeaderLen:])
+	}
+	return list
+}
+
+// fleets are the sizes of docs/scale.md: hosts, and the guests of each.
+var fleets = []struct {
+	name        string
+	hosts, each int
+	family      wire.Family
+}{
+	{"8000 x 125 IPv4", 8000, 125, wire.IPv4Unicast},
+	{"8000 x 125 IPv6", 8000, 125, wire.IPv6Unicast},
+	{"8000 x 625 IPv4", 8000, 625, wire.IPv4Unicast},
+}
+
+// BenchmarkReflectorScale is a reflector of a fleet with one reader, and then a client that
+// comes late: what a route costs to receive and reflect, the octets of heap that it leaves, the
+// octets on the wire of the whole table, and what it costs to encode.
+func BenchmarkReflectorScale(b *testing.B) {
+	for _, c := range fleets {
+		b.Run(c.name, func(b *testing.B) {
+			n := float64(c.hosts * c.each)
+			buf := make([]byte, 65536)
+			all := make([][][]byte, c.hosts)
+			for i := range all {
+				all[i] = guests(c.family, i, c.each, 1)
+			}
+			before := heap()
+			var t *Table
+			var receive, late time.Duration
+			var octets, updates int
+			for b.Loop() {
+				var ins []*In
+				t, ins = benchTable(b, c.hosts+2)
+				out := openAll(b, ins[c.hosts:c.hosts+1])[0]
+				start := time.Now()
+				for i := range c.hosts {
+					feed(ins[i], all[i])
+					for out.Fill(buf) > 0 {
+					}
+				}
+				receive += time.Since(start)
+				start = time.Now()
+				out = openAll(b, ins[c.hosts+1:])[0]
+				octets = 0
+				for k := 1; k > 0; octets += k {
+					k = out.Fill(buf)
+				}
+				late += time.Since(start)
+				updates = int(out.Counters().Updates)
+			}
+			b.ReportMetric(float64(receive.Nanoseconds())/float64(b.N)/n, "ns/route")
+			b.ReportMetric(float64(heap()-before)/n, "B/route")
+			b.ReportMetric(float64(late.Nanoseconds())/float64(b.N)/n, "late-ns/route")
+			b.ReportMetric(float64(octets)/n, "wire-B/route")
+			b.ReportMetric(float64(updates), "updates")
+			runtime.KeepAlive(t)
+		})
+	}
+}
+
+// BenchmarkHypervisorScale is a host of a fleet that hears every guest's route from the
+// reflectors of two fabrics, and reads what goes into its kernel.
+func BenchmarkHypervisorScale(b *testing.B) {
+	for _, c := range fleets {
+		b.Run(c.name, func(b *testing.B) {
+			n := float64(c.hosts * c.each)
+			changes := make([]Change, 256)
+			var all [2][][][]byte
+			for fabric := range all {
+				for i := range c.hosts {
+					all[fabric] = append(all[fabric], guests(c.family, i, c.each, byte(fabric+1)))
+				}
+			}
+			before := heap()
+			var t *Table
+			for b.Loop() {
+				var ins []*In
+				t, ins = benchTable(b, 2)
+				w := t.Watch(WatchConfig{})
+				for fabric, in := range ins {
+					for i := range c.hosts {
+						feed(in, all[fabric][i])
+						for w.Next(changes) > 0 {
+						}
+					}
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/route")
+			b.ReportMetric(float64(heap()-before)/n, "B/route")
+			b.ReportMetric(float64(t.Stats().Paths)/n, "paths/route")
+			runtime.KeepAlive(t)
+		})
+	}
 }

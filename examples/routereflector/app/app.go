@@ -103,7 +103,7 @@ func run(ctx context.Context, o options, logTo io.Writer) error {
 // word about its configuration.
 func newSpeaker(o options, change func(*bgp.Config)) (*bgp.Speaker, error) {
 	config := bgp.Config{
-		AS: o.as, RouterID: o.routerID, ClusterID: o.clusterID, Listen: o.listen, NetNS: o.netns,
+		AS: o.as, RouterID: o.routerID, ClusterID: o.clusterID, Listen: o.listen, NetNS: o.netns, MaxDynamicPeers: o.maxClients,
 		GracefulRestart: bgp.GracefulRestart{
 			Enabled: o.restartTime > 0,
 			// A reflector cannot know whether clients still hold routes of an earlier

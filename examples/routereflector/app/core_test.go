@@ -118,6 +118,34 @@ func testCore(t *testing.T) {
 	}
 }
 
+// TestMaxClients: a client more than -max-clients is refused, and comes in when there is room.
+func TestMaxClients(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		network := &bgptest.Network{}
+		core := newTestCore(t, network, CoreConfig{BFD: &recorder{}}, "-restart-time", "0", "-long-lived", "0", "-max-clients", "1")
+		first, second := newClient(t, network, netip.MustParseAddr("192.0.2.2")), newClient(t, network, netip.MustParseAddr("192.0.2.3"))
+		kill := []func() error{bgptest.Run(core.Speaker()), bgptest.Run(first)}
+		time.Sleep(time.Second)
+		kill = append(kill, bgptest.Run(second))
+		time.Sleep(time.Minute)
+		if all := core.Speaker().Peers(); len(all) != 1 || all[0].Key.Addr.String() != "192.0.2.2" {
+			t.Errorf("with room for one: %v", all)
+		}
+		if err := kill[1](); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(time.Minute)
+		if all := core.Speaker().Peers(); len(all) != 1 || all[0].Key.Addr.String() != "192.0.2.3" {
+			t.Errorf("after the first one has gone: %v", all)
+		}
+		for _, k := range []func() error{kill[0], kill[2]} {
+			if err := k(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
 func TestNewCoreRefuses(t *testing.T) {
 	for _, args := range []string{"", good + " -bfd 100ms,5", good + " -nonsense"} {
 		if _, err := NewCore(CoreConfig{Args: strings.Fields(args)}); err == nil {

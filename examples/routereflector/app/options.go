@@ -31,6 +31,7 @@ type options struct {
 	longLived           time.Duration
 	limit               rib.PrefixLimit
 	limitHold           time.Duration
+	maxClients          int
 	cold                bool
 	api                 string
 	netns               string
@@ -86,6 +87,7 @@ func parse(args []string, out io.Writer) (o options, err error) {
 		return err
 	})
 	fs.DurationVar(&o.limitHold, "prefix-limit-restart-after", time.Minute, "`time` that a client stays out then; twice as long each time, up to an hour")
+	fs.IntVar(&o.maxClients, "max-clients", 4096, "the most `clients`, with those of whom only stale paths are left; others are refused")
 	fs.BoolVar(&o.cold, "cold", false, "this is no restart: do not hold back End-of-RIB for clients to come back")
 	fs.StringVar(&o.api, "api", "", "`path` of a unix socket for `routereflector show`")
 	fs.StringVar(&o.netns, "netns", "", "`path` of the network namespace to work in (default: our own)")
@@ -117,6 +119,8 @@ func (o *options) check(rest []string) error {
 		return errors.New("-probes needs -bfd")
 	case hosts(o.probes) > maxProbes:
 		return fmt.Errorf("-probes: more than %d addresses", maxProbes)
+	case o.maxClients < 1:
+		return errors.New("-max-clients must be 1 or more")
 	case o.limitHold < time.Second:
 		return errors.New("-prefix-limit-restart-after must be 1s or more")
 	}

@@ -25,7 +25,7 @@ type kind struct {
 const clients = "10.77.0.0/16"
 
 var kinds = []kind{
-	{name: "hyperfib", run: [][]string{{"SELF", "reflector", "-as", "65000", "-router-id", "10.77.0.1", "-cluster-id", "10.77.0.1", "-listen", "10.77.0.1:179", "-clients", clients, "-add-path", "-paths-per-prefix", "0"}}},
+	{name: "hyperfib", run: [][]string{{"SELF", "reflector", "-as", "65000", "-router-id", "10.77.0.1", "-cluster-id", "10.77.0.1", "-listen", "10.77.0.1:179", "-clients", clients, "-add-path", "-paths-per-prefix", "0", "-max-clients", "10000"}}},
 	{name: "bird", files: map[string]string{"bird.conf": birdConf}, run: [][]string{{"/usr/sbin/bird", "-f", "-c", "DIR/bird.conf", "-s", "DIR/bird.ctl"}}},
 	{name: "frr", files: map[string]string{"bgpd.conf": frrConf, "zebra.conf": ""}, run: [][]string{
 		{"/usr/lib/frr/zebra", "-n", "-f", "DIR/zebra.conf", "-i", "DIR/zebra.pid", "-z", "DIR/z", "--vty_socket", "DIR", "-u", "root", "-g", "root"},

@@ -18,10 +18,11 @@ type bench struct {
 
 // measure runs the rows against each of the reflectors in turn.
 func (b *bench) measure(peers []string, only string, repeat int) {
-	for _, r := range rows {
-		if only != "" && !slices.Contains(strings.Split(only, ","), r.name) {
-			continue
-		}
+	todo := rows
+	if only != "" {
+		todo = slices.DeleteFunc(slices.Concat(rows, scaleRows), func(r row) bool { return !slices.Contains(strings.Split(only, ","), r.name) })
+	}
+	for _, r := range todo {
 		b.results[r.name] = map[string]result{}
 		for range repeat {
 			for _, k := range kinds {
@@ -75,7 +76,7 @@ func (r result) String() string {
 // report prints the table and reports whether ours missed a limit.
 func (b *bench) report(w io.Writer) (failed bool) {
 	fmt.Fprintf(w, "\nwall s / CPU s / resident MiB; in brackets CPU compared with BIRD's\n")
-	for _, r := range rows {
+	for _, r := range slices.Concat(rows, scaleRows) {
 		res, ok := b.results[r.name]
 		if !ok {
 			continue

@@ -129,7 +129,7 @@ var rows = []row{
 }
 
 func rowNames() (names []string) {
-	for _, r := range rows {
+	for _, r := range slices.Concat(rows, scaleRows) {
 		names = append(names, r.name)
 	}
 	return names

@@ -35,7 +35,7 @@ type session struct {
 
 var reflectorAddr = netip.MustParseAddrPort("10.77.0.1:179")
 
-// clientAddr is the address of client n: 0 to 3999.
+// clientAddr is the address of client n: 0 to 7999.
 func clientAddr(n int) netip.Addr {
 	return netip.AddrFrom4([4]byte{10, 77, 16 + byte(n/250), byte(n%250 + 2)})
 }
