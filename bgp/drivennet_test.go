@@ -24,6 +24,7 @@ type drivenNet struct {
 	conns []*wireEnd    // both ends of those that are open
 	cuts  [][2]netip.Addr
 	trace []string
+	wrong []string // promises of Connection that a speaker broke
 }
 
 // netEvent is something that is to happen.
@@ -214,6 +215,9 @@ func (w *wireEnd) LocalAddr() netip.AddrPort  { return w.local }
 func (w *wireEnd) RemoteAddr() netip.AddrPort { return w.remote }
 
 func (w *wireEnd) Send(b []byte) {
+	if w.closed || w.unreported {
+		w.n.wrong = append(w.n.wrong, fmt.Sprintf("%v: Send, closed %v, busy %v", w.local, w.closed, w.unreported))
+	}
 	h := fnv.New64a()
 	h.Write(b)
 	w.n.note("%v sends %v %d octets %x", w.local, w.remote, len(b), h.Sum64())
@@ -223,6 +227,9 @@ func (w *wireEnd) Send(b []byte) {
 }
 
 func (w *wireEnd) Close(final []byte, patience time.Duration) {
+	if w.closed {
+		w.n.wrong = append(w.n.wrong, fmt.Sprintf("%v: closed twice", w.local))
+	}
 	w.n.note("%v closes %v %x %v", w.local, w.remote, final, patience)
 	w.wire = append(w.wire, final...)
 	w.closed, w.fin = true, true

@@ -250,3 +250,54 @@ func TestDriverReentered(t *testing.T) {
 	}()
 	k.advance(s.Driver(), 30*time.Second)
 }
+
+// TestDriverAddresses: an attempt says where from and where to, with zone and interface; who
+// connects is known by its address in whatever form.
+func TestDriverAddresses(t *testing.T) {
+	k, s, _ := drivenHub(t, 4)
+	d := s.Driver()
+	near := netip.MustParseAddr("fe80::1%swp1")
+	far := netip.MustParseAddr("fe80::2%swp1")
+	for _, c := range []PeerConfig{
+		{Addr: far, LocalAddr: near, Interface: "swp1", Port: 1179},
+		{Addr: netip.MustParseAddr("192.0.2.9"), Passive: true},
+	} {
+		if err := s.AddPeer(c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(k.dials) != 1 {
+		t.Fatalf("%d attempts to connect", len(k.dials))
+	}
+	a := k.dials[0]
+	if a.Local.Addr() != near || a.Local.Port() != 0 || a.Remote != netip.AddrPortFrom(far, 1179) || a.Interface != "swp1" || a.After != nil {
+		t.Errorf("%+v", a)
+	}
+	c := k.conn(far)
+	c.local = netip.AddrPortFrom(near, Port)
+	mapped := k.conn(netip.MustParseAddr("::ffff:192.0.2.9"))
+	if !d.Accept(c) || !d.Accept(mapped) {
+		t.Error("not taken")
+	}
+	d.Input(c, openOf(addr2, wire.IPv6Unicast))
+	d.Input(c, wire.AppendKeepalive(nil))
+	if key := a.Peer; state(s, key) != Established {
+		t.Errorf("%v: %v", key, state(s, key))
+	}
+	if len(k.cancelled) != 1 {
+		t.Error("our attempt goes on beside the session")
+	}
+	// The next attempt waits for the end of this connection.
+	if err := s.Reset(a.Peer, "", false); err != nil {
+		t.Fatal(err)
+	}
+	if !c.closed || len(c.final) == 0 || len(k.dials) != 2 || k.dials[1].After != Connection(c) {
+		t.Errorf("closed %v after %x; %d attempts", c.closed, c.final, len(k.dials))
+	}
+	if err := s.PathDown(a.Peer, PathFailureBFDDown); err != nil {
+		t.Error(err)
+	}
+	if n := s.LinkDown("swp1"); n != 1 {
+		t.Errorf("%d peers behind the interface", n)
+	}
+}

@@ -32,7 +32,7 @@ func drivenHub(tb testing.TB, n int) (*sink, *Speaker, []*sinkConn) {
 		if conns[i] = c; !d.Accept(c) {
 			tb.Fatal("not taken")
 		}
-		d.Input(c, openOf(remote))
+		d.Input(c, openOf(remote, wire.IPv4Unicast))
 		d.Input(c, wire.AppendKeepalive(nil))
 		for len(k.sent) > 0 {
 			k.written(d)
@@ -47,8 +47,8 @@ func drivenHub(tb testing.TB, n int) (*sink, *Speaker, []*sinkConn) {
 }
 
 // openOf is the OPEN of a peer.
-func openOf(id netip.Addr) []byte {
-	c := openConfig(&Config{AS: 65000, RouterID: id}, &PeerConfig{HoldTime: 90 * time.Second, Families: []wire.Family{wire.IPv4Unicast}})
+func openOf(id netip.Addr, f wire.Family) []byte {
+	c := openConfig(&Config{AS: 65000, RouterID: id}, &PeerConfig{HoldTime: 90 * time.Second, Families: []wire.Family{f}})
 	o := c.Open()
 	return o.Append(nil)
 }

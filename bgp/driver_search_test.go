@@ -1,6 +1,7 @@
 package bgp
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -88,8 +89,11 @@ func playDriven(inputs []string) ([]string, error) {
 	return s.n.trace, s.check()
 }
 
-// check reports a speaker that runs and lacks a route.
+// check reports a promise that was broken, and a speaker that runs and lacks a route.
 func (s *drivenScenario) check() error {
+	if len(s.n.wrong) > 0 {
+		return errors.New(s.n.wrong[0])
+	}
 	var want []string
 	for _, h := range s.n.hosts {
 		if h.s != nil && h.s.running() == nil {
