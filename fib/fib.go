@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"sync"
+	"time"
 
 	"github.com/hyperfib/hyperfib/internal/fibcore"
 	"github.com/hyperfib/hyperfib/internal/fibcore/kernel"
@@ -15,6 +16,7 @@ import (
 // waits for the kernel.
 type FIB struct {
 	config Config
+	now    func() time.Time // time.Now, or that of a Driver
 
 	mu        sync.Mutex // guards the core and what follows it
 	core      *fibcore.Core
@@ -36,7 +38,7 @@ func New(config Config) (*FIB, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &FIB{config: config, wake: make(chan struct{}, 1), closed: make(chan struct{})}
+	f := &FIB{config: config, now: time.Now, wake: make(chan struct{}, 1), closed: make(chan struct{})}
 	f.core = fibcore.New(coreConfig(config), f.broadcast)
 	return f, nil
 }
@@ -49,15 +51,8 @@ func New(config Config) (*FIB, error) {
 // may not change routes (CAP_NET_ADMIN), it is EPERM, unless Config.DryRun. Run can be
 // called once: a second call returns ErrRunning, or ErrClosed when the first has returned.
 func (f *FIB) Run(ctx context.Context) error {
-	f.lock()
-	over, began := f.over, f.began
-	f.began = true
-	f.unlock()
-	switch {
-	case over:
-		return ErrClosed
-	case began:
-		return ErrRunning
+	if err := f.begin(); err != nil {
+		return err
 	}
 	defer f.end()
 	h, err := f.open(ctx)
@@ -83,6 +78,20 @@ func (f *FIB) open(ctx context.Context) (h kernel.Handles, err error) {
 		f.unlock()
 	}
 	return h, err
+}
+
+// begin returns an error unless this is the first Run.
+func (f *FIB) begin() error {
+	f.lock()
+	defer f.unlock()
+	switch {
+	case f.over:
+		return ErrClosed
+	case f.began:
+		return ErrRunning
+	}
+	f.began = true
+	return nil
 }
 
 // end makes everything else return ErrClosed.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"iter"
 	"slices"
-	"time"
 
 	"github.com/hyperfib/hyperfib/internal/fibcore"
 	"github.com/hyperfib/hyperfib/internal/fibcore/wire"
@@ -126,7 +125,7 @@ func (w *RouteWatcher) poke() {
 func (w *RouteWatcher) take(buf []RouteChange) (n int, closed bool) {
 	w.fib.lock()
 	defer w.fib.unlock()
-	now := time.Now()
+	now := w.fib.now()
 	for n < len(buf) {
 		if !w.synced && w.core.Synced() {
 			w.synced = true

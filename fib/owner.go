@@ -88,7 +88,7 @@ func (o *owner) run(ctx context.Context) error {
 				return nil
 			}
 		}
-		timer.Reset(o.delay(time.Now()))
+		timer.Reset(o.delay(o.fib.now()))
 		select {
 		case <-ctx.Done():
 			return nil
@@ -158,7 +158,7 @@ func (o *owner) turn() (more bool, err error) {
 	}
 	o.lock()
 	defer o.unlock()
-	p := o.core.Finish(time.Now())
+	p := o.core.Finish(o.fib.now())
 	o.fib.settle(p)
 	return p.More, nil
 }
@@ -169,7 +169,7 @@ func (o *owner) order() []func() error {
 	if o.fib.config.DryRun {
 		return []func() error{o.listenNow, o.again, func() error {
 			o.lock()
-			o.core.AdoptOnly(time.Now())
+			o.core.AdoptOnly(o.fib.now())
 			o.unlock()
 			return nil
 		}}
@@ -193,7 +193,7 @@ func (o *owner) write(s fibcore.Step) error {
 	for more := true; more; {
 		w.Reset()
 		o.lock()
-		n := o.core.Plan(s, w, time.Now())
+		n := o.core.Plan(s, w, o.fib.now())
 		o.unlock()
 		if n == 0 {
 			return nil
@@ -203,7 +203,7 @@ func (o *owner) write(s fibcore.Step) error {
 			return err
 		}
 		o.lock()
-		more = o.core.Commit(s, w, lost, time.Now())
+		more = o.core.Commit(s, w, lost, o.fib.now())
 		o.unlock()
 	}
 	return nil
@@ -220,7 +220,7 @@ func (o *owner) writeSysctls() error {
 		return nil // also of tests without a namespace
 	}
 	results := o.io.Sysctls.Apply(todo, o.fib.config.DryRun)
-	now := time.Now()
+	now := o.fib.now()
 	o.lock()
 	defer o.unlock()
 	for i, s := range todo {
@@ -248,7 +248,7 @@ func (o *owner) listenNow() error {
 		case err != nil:
 			return err
 		default:
-			now := time.Now()
+			now := o.fib.now()
 			o.lock()
 			for m := range rtnl.Messages(o.buffer[:n]) {
 				o.core.Notification(m, now)
@@ -276,7 +276,7 @@ func (o *owner) sync() error {
 		return err
 	}
 	o.lock()
-	r := o.core.StartFirstReading(time.Now())
+	r := o.core.StartFirstReading(o.fib.now())
 	o.unlock()
 	return o.read(r)
 }
@@ -284,7 +284,7 @@ func (o *owner) sync() error {
 // again reads anew what has become unclear.
 func (o *owner) again() error {
 	o.lock()
-	r := o.core.StartReading(time.Now())
+	r := o.core.StartReading(o.fib.now())
 	o.unlock()
 	if r == nil {
 		return nil
@@ -302,7 +302,7 @@ func (o *owner) again() error {
 func (o *owner) read(r *fibcore.Reading) error {
 	for {
 		o.lock()
-		request := r.Next(time.Now())
+		request := r.Next(o.fib.now())
 		o.unlock()
 		if request == nil {
 			return nil
@@ -312,7 +312,7 @@ func (o *owner) read(r *fibcore.Reading) error {
 			return err
 		}
 		o.lock()
-		err = r.End(outcome, err, time.Now())
+		err = r.End(outcome, err, o.fib.now())
 		o.unlock()
 		if err != nil {
 			return err
@@ -334,7 +334,7 @@ func (o *owner) dump(r *fibcore.Reading, request []byte) (end fibcore.Outcome, e
 		o.unlock()
 		end = fibcore.Complete
 		err := o.io.Dumps.Dump(request, o.buffer, func(b []byte) (bool, error) {
-			now := time.Now()
+			now := o.fib.now()
 			o.lock()
 			done, interrupted, err := rtnl.WalkDump(b, func(m rtnl.Message) { r.Row(m, now) })
 			urgent := o.core.Urgent()

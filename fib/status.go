@@ -5,7 +5,6 @@ import (
 	"iter"
 	"net/netip"
 	"slices"
-	"time"
 
 	"github.com/hyperfib/hyperfib/internal/fibcore"
 )
@@ -18,7 +17,7 @@ func (f *FIB) Routes() iter.Seq[RouteStatus] {
 		var page []fibcore.RouteStatus
 		for next, more := uint32(0), true; more; more = next != 0 {
 			f.lock()
-			page, next = f.core.Page(next, page[:0], time.Now())
+			page, next = f.core.Page(next, page[:0], f.now())
 			f.unlock()
 			for i := range page {
 				if !yield(statusOf(&page[i])) {
@@ -47,7 +46,7 @@ func (f *FIB) Diff() []Difference {
 func (f *FIB) Stats() Stats {
 	f.lock()
 	defer f.unlock()
-	return Stats(f.core.Stats(time.Now()))
+	return Stats(f.core.Stats(f.now()))
 }
 
 // Via returns next hops to gateways, each on the interface whose connected network the

@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/hyperfib/hyperfib/internal/fibcore"
 	"github.com/hyperfib/hyperfib/internal/watch"
@@ -70,7 +69,7 @@ func (f *FIB) Watch(options WatchOptions) *Watcher {
 	w := &Watcher{fib: f, options: options, ready: make(chan struct{}, 1), newest: map[stateKey]int{}}
 	f.lock()
 	defer f.unlock()
-	for _, e := range f.core.Snapshot(time.Now()) {
+	for _, e := range f.core.Snapshot(f.now()) {
 		w.add(eventOf(&e))
 	}
 	f.watchers = append(f.watchers, w)
@@ -152,7 +151,7 @@ func (w *Watcher) take(buf []Event) (n int, closed bool) {
 		w.events = nil
 	}
 	if w.lost > 0 && n < len(buf) {
-		buf[n] = Event{Kind: EventLost, Time: time.Now(), Count: w.lost}
+		buf[n] = Event{Kind: EventLost, Time: w.fib.now(), Count: w.lost}
 		w.lost, n = 0, n+1
 	}
 	if w.closed || len(w.events) > 0 || w.lost > 0 {

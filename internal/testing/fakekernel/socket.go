@@ -114,6 +114,14 @@ func (s *Socket) Receive(b []byte) (int, error) {
 	return copy(b, q.datagram), nil
 }
 
+// Wait returns an error: nobody waits for this kernel, whose answers are there at once.
+func (s *Socket) Wait() error { return unix.EAGAIN }
+
+// Dump is that of [rtnl.Socket].
+func (s *Socket) Dump(request, buffer []byte, f func(datagram []byte) (done bool, err error)) error {
+	return rtnl.Dump(s, request, buffer, f)
+}
+
 // Send carries out the requests in b one by one. As the kernel does, it answers those that
 // fail, those with NLM_F_ACK, and dumps.
 func (s *Socket) Send(b []byte) error {
