@@ -1,0 +1,90 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/hyperfib/hyperfib/tools/sim/world"
+)
+
+// run plays what the command line asks for, and reports whether something was broken.
+func run(o options) (failed bool, err error) {
+	if o.replay != "" {
+		text, err := os.ReadFile(o.replay)
+		if err != nil {
+			return false, err
+		}
+		config, lines, err := world.ParseScenario(o.config, string(text))
+		if err != nil {
+			return false, fmt.Errorf("%s: %w", o.replay, err)
+		}
+		o.config = config
+		return one(o, lines)
+	}
+	for seed := o.from; seed <= o.to && !failed; seed++ {
+		o.config.Seed = seed
+		if failed, err = one(o, world.Draw(o.config, o.length)); err != nil {
+			return false, err
+		}
+	}
+	return failed, nil
+}
+
+// one plays one world.
+func one(o options, lines []string) (failed bool, err error) {
+	began, cpu := time.Now(), processorTime()
+	var timeline world.Timeline
+	c := o.config
+	c.Trace = func(line string) {
+		timeline.Add(line)
+		if o.verbose {
+			fmt.Println(line)
+		}
+	}
+	w, err := world.New(c)
+	if err != nil {
+		return false, err
+	}
+	if err := w.Play(lines, o.progress(w, began)); err != nil {
+		return false, err
+	}
+	w.Report(os.Stdout)
+	fmt.Printf("seed %d: %v of the world in %v, %v of CPU; trace %s\n", c.Seed, w.Now().Round(time.Second), time.Since(began).Round(10*time.Millisecond), (processorTime() - cpu).Round(10*time.Millisecond), w.Sum())
+	if o.picture != "" {
+		if err := os.WriteFile(o.picture, timeline.SVG(w), 0o644); err != nil {
+			return false, err
+		}
+	}
+	if len(w.Violations) == 0 {
+		return false, nil
+	}
+	fmt.Printf("%d violations; again: go run ./tools/sim -hosts %d -guests %d -hours %v -seed %d\n", len(w.Violations), c.Hosts, c.Guests, o.length.Hours(), c.Seed)
+	for i, v := range w.Violations {
+		if i == 20 {
+			fmt.Printf("... %d more\n", len(w.Violations)-i)
+			break
+		}
+		fmt.Println(v)
+	}
+	if o.shrink {
+		short, err := world.Shrink(o.config, lines, func(left int) { fmt.Fprintf(os.Stderr, "\r%d lines ", left) })
+		if err != nil {
+			return true, err
+		}
+		fmt.Printf("\n%d of %d lines are enough:\n%s\n", len(short), len(lines), strings.Join(short, "\n"))
+	}
+	return true, nil
+}
+
+// progress prints how far a long run has come, to the standard error.
+func (o options) progress(w *world.World, began time.Time) func() {
+	last := began
+	return func() {
+		if now := time.Now(); now.Sub(last) > 2*time.Second {
+			last = now
+			fmt.Fprintf(os.Stderr, "\rseed %d: %v of %v, %d faults, %d violations ", o.config.Seed, w.Now().Round(time.Minute), o.length, w.Counts.Faults, len(w.Violations))
+		}
+	}
+}

@@ -1,0 +1,247 @@
+package world
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Bounds. An invariant may be broken for a while after something has happened: the news, by
+// default for the detection time and 20 ms. It may be broken for longer only while somebody who
+// has to bring the news, or to act on it, is away: a line of the table in docs/simulator.md.
+
+// slack is what comes on top of the detection time: the withdrawal of a reflector, and the
+// writing of the others.
+const slack = 20 * time.Millisecond
+
+// bound is a line of that table.
+type bound struct {
+	name    string
+	loose   bool // more than the default
+	applies int  // how often something was broken under it
+}
+
+// absence is that somebody does not do its part. The zero value is that it does.
+type absence struct {
+	name  string // of its bound
+	since time.Duration
+	until time.Duration // never: it goes on
+	began bool
+}
+
+// leave begins an absence, or goes on with one.
+func (w *World) leave(a *absence, name string) {
+	if !a.began || a.until < w.now {
+		*a = absence{name: name, since: w.now, began: true}
+	}
+	a.until = never
+}
+
+// back ends an absence; tail is how long it takes then until everything is as it would be.
+func (w *World) back(a *absence, tail time.Duration) {
+	if a.began && a.until == never {
+		a.until = w.now + tail
+		w.rejudge()
+	}
+}
+
+// pause is an absence of which the end is known.
+func (w *World) pause(a *absence, name string, d time.Duration) {
+	if a.began && a.until >= w.now+d {
+		return
+	}
+	if !a.began || a.until < w.now {
+		*a = absence{name: name, since: w.now, began: true}
+	}
+	a.until = w.now + d
+	w.rejudge()
+}
+
+// excuses reports whether an absence explains that news has not been acted on.
+func (a *absence) excuses(w *World, news time.Duration) bool {
+	return a.began && a.until >= w.now && news >= a.since-w.config.detection()-slack
+}
+
+// rejudge judges the flows that are broken.
+func (w *World) rejudge() {
+	for _, f := range w.flows {
+		if f.bad {
+			w.judge(f)
+		}
+	}
+}
+
+// allowance is until when something may be broken, and why.
+type allowance struct {
+	name  string
+	loose bool
+	until time.Duration
+}
+
+// allowed returns the allowance that lasts longest for a flow that is broken.
+func (w *World) allowed(f *flow) (best allowance) {
+	consider := func(name string, loose bool, until time.Duration) {
+		if until > best.until {
+			best = allowance{name, loose, until}
+		}
+	}
+	consider("the start", true, firstFault-time.Second)
+	never := time.Duration(-1)
+	at := func(t time.Duration, told bool) time.Duration {
+		if told {
+			return t
+		}
+		return never
+	}
+	home := f.home()
+	if home == nil && f.guest != nil {
+		home = f.guest.before
+	}
+	ofFrom, ofHome, ofGuest, ofReflector := at(f.from.news, f.from.told), never, never, never
+	if home != nil {
+		ofHome = at(home.news, home.told)
+	}
+	if f.guest != nil {
+		ofGuest = at(f.guest.news, f.guest.told)
+	}
+	for _, r := range w.reflectors {
+		ofReflector = max(ofReflector, at(r.news, r.told))
+	}
+	all := max(ofFrom, ofHome, ofGuest, ofReflector)
+	switch {
+	case f.kind == ghost && all >= 0:
+		consider("ghosts: detection time and 1 s", false, all+w.config.detection()+departure)
+	case all >= 0:
+		consider("detection time and 20 ms", false, all+w.config.detection()+slack)
+		if ofGuest >= 0 {
+			consider("a guest comes or moves: 500 ms", false, ofGuest+arrival)
+		}
+	}
+	if f.wayBack > 0 {
+		consider("the only way is back", true, f.wayBack+slack)
+	}
+	excuse := func(a *absence, news time.Duration) {
+		if a.excuses(w, news) {
+			consider(a.name, true, a.until)
+		}
+	}
+	if f.guest != nil {
+		excuse(&f.from.away[publicDeaf], all)
+	} else {
+		excuse(&f.from.away[privateDeaf], all)
+	}
+	excuse(&f.from.away[daemonAway], max(ofHome, ofGuest, ofReflector))
+	concerned := []*hypervisor{f.from, home}
+	if f.guest != nil && f.guest.before != home {
+		concerned = append(concerned, f.guest.before)
+	}
+	for _, h := range concerned {
+		if h == nil {
+			continue
+		}
+		excuse(&h.away[daemonAway], max(ofGuest, ofReflector))
+		if a := h.away[daemonAway]; a.began && w.now >= a.since+restartTime {
+			a.name = "the daemon is away for longer than the restart time: 35 s after its return"
+			excuse(&a, w.now)
+		}
+		excuse(&h.away[bfdAway], all)
+		excuse(&h.away[pathAway], all)
+		excuse(&h.away[kernelAway], w.now)
+		excuse(&h.away[bootAway], w.now)
+	}
+	for _, r := range w.reflectors {
+		excuse(&r.away, all)
+	}
+	return best
+}
+
+// restartTime is how long peers keep the paths of a daemon that is away (RFC 4724, Section 4.2).
+const restartTime = 120 * time.Second
+
+// restore is how long a way that has come back does not count: the sessions over it come up
+// first.
+const restore = 45 * time.Second
+
+// The parts of a hypervisor that may be away.
+const (
+	daemonAway = iota
+	bfdAway
+	kernelAway
+	pathAway
+	bootAway
+	publicDeaf
+	privateDeaf
+	parts
+)
+
+// hearing notes which hypervisors hear no reflector of a domain: what has happened elsewhere
+// cannot reach them.
+func (w *World) hearing() {
+	for _, h := range w.hosts {
+		hears := map[string]bool{}
+		for i, net := range networks {
+			r := w.reflectors[i]
+			if r.process.state == running && passes(r.port(), h.ports[i]) {
+				hears[net.domain] = true
+			}
+		}
+		for part, domain := range deafness {
+			if domain == "" {
+				continue
+			}
+			if hears[domain] {
+				w.back(&h.away[part], restore)
+			} else if h.alive {
+				w.leave(&h.away[part], "the sender hears no reflector: 45 s after it does again")
+			}
+		}
+	}
+}
+
+// used counts a bound.
+func (w *World) used(a allowance) {
+	i := slices.IndexFunc(w.bounds, func(b *bound) bool { return b.name == a.name })
+	if i < 0 {
+		i = len(w.bounds)
+		w.bounds = append(w.bounds, &bound{name: a.name, loose: a.loose})
+	}
+	w.bounds[i].applies++
+}
+
+// Bounds returns how often each bound was needed, a line each.
+func (w *World) Bounds() (lines []string) {
+	for _, b := range w.bounds {
+		kind := "default"
+		if b.loose {
+			kind = "loosened"
+		}
+		lines = append(lines, fmt.Sprintf("%-60s %-9s %d", b.name, kind, b.applies))
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+// Violation is an invariant that was broken for longer than its bound.
+type Violation struct {
+	At        time.Duration
+	Invariant string
+	What      string
+}
+
+// String returns when, which and what.
+func (v Violation) String() string {
+	return fmt.Sprintf("+%v %s: %s", v.At.Round(time.Microsecond), v.Invariant, v.What)
+}
+
+// violate records a violation.
+func (w *World) violate(invariant, format string, args ...any) {
+	v := Violation{w.now, invariant, fmt.Sprintf(format, args...)}
+	w.Violations = append(w.Violations, v)
+	w.note("VIOLATION %s: %s", v.Invariant, v.What)
+}
+
+// happened notes that something has happened to a hypervisor that others must learn of.
+func (h *hypervisor) happened() { h.news, h.told = h.w.now, true }
+
+// deafness are the domains that a hypervisor may hear nothing of.
+var deafness = [parts]string{publicDeaf: "public", privateDeaf: "private"}

@@ -1,0 +1,230 @@
+package world
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Draw makes the faults of a seed: lines of a scenario, "+12.5s kill h3", in the order of their
+// times. Most faults have an end some time later; a quiet time follows at the end of each period,
+// in which everything is whole again and the world is checked.
+func Draw(c Config, length time.Duration) []string {
+	d := drawer{config: c, random: rand.New(rand.NewPCG(c.Seed, 0xfa17)), guests: map[int]int{}}
+	for n := range c.Hosts * c.Guests {
+		d.guests[n+1] = n/c.Guests + 1
+	}
+	d.next = c.Hosts*c.Guests + 1
+	const period = 20 * time.Minute
+	at := firstFault
+	for begin := time.Duration(0); begin < length; begin += period {
+		end := min(begin+period, length)
+		for ; at < end-calm; at += d.pause() {
+			d.fault(at, end-calm)
+		}
+		d.add(end-calm, "everyone whole")
+		d.add(end-time.Second, "everyone check")
+		at = end + firstFault/10
+	}
+	slices.SortStableFunc(d.lines, func(a, b drawn) int { return int(a.at - b.at) })
+	lines := make([]string, len(d.lines))
+	for i, l := range d.lines {
+		lines[i] = fmt.Sprintf("+%v %s", l.at.Round(time.Millisecond), l.text)
+	}
+	return lines
+}
+
+const (
+	// firstFault is when everything of the start has settled.
+	firstFault = 60 * time.Second
+	// calm is the quiet time before a check: longer than every timer that a fault may have
+	// started, but for the longest back-offs.
+	calm = 4 * time.Minute
+)
+
+// drawer draws faults.
+type drawer struct {
+	config Config
+	random *rand.Rand
+	lines  []drawn
+	guests map[int]int // where each guest is
+	next   int         // the number of the next guest
+}
+
+type drawn struct {
+	at   time.Duration
+	text string
+}
+
+func (d *drawer) add(at time.Duration, format string, args ...any) {
+	d.lines = append(d.lines, drawn{at, fmt.Sprintf(format, args...)})
+}
+
+// pause is the time between two faults.
+func (d *drawer) pause() time.Duration {
+	return time.Duration(d.random.ExpFloat64() * float64(25*time.Second))
+}
+
+func (d *drawer) host() string { return hostName(1 + d.random.IntN(d.config.Hosts)) }
+
+func (d *drawer) fabric() string { return []string{"A", "B"}[d.random.IntN(2)] }
+
+// network is a fabric or, more rarely, one network of it.
+func (d *drawer) network() string {
+	if d.random.IntN(3) == 0 {
+		return networks[d.random.IntN(len(networks))].name
+	}
+	return d.fabric()
+}
+
+func (d *drawer) one(list ...string) string { return list[d.random.IntN(len(list))] }
+
+// lasting is how long a fault lasts: from milliseconds to minutes.
+func (d *drawer) lasting() time.Duration {
+	scale := []time.Duration{50 * time.Millisecond, time.Second, 10 * time.Second, time.Minute}[d.random.IntN(4)]
+	return scale + time.Duration(d.random.Float64()*4*float64(scale))
+}
+
+// kinds are the faults, with how often each is drawn.
+var kinds = []struct {
+	weight int
+	draw   func(d *drawer, at, end time.Duration)
+}{
+	{10, func(d *drawer, at, end time.Duration) { // a silent cut
+		h, f := d.host(), d.network()
+		d.add(at, "cut %s %s %s", h, f, d.one("both", "in", "out"))
+		d.add(end, "heal %s %s", h, f)
+	}},
+	{6, func(d *drawer, at, end time.Duration) {
+		h, f := d.host(), d.network()
+		d.add(at, "carrier %s %s down", h, f)
+		d.add(end, "carrier %s %s up", h, f)
+	}},
+	{6, func(d *drawer, at, end time.Duration) {
+		h := d.host()
+		d.add(at, "die %s", h)
+		d.add(max(end, at+5*time.Second), "boot %s", h)
+	}},
+	{14, func(d *drawer, at, end time.Duration) {
+		h := d.host()
+		d.add(at, "kill %s", h)
+		d.add(end, "start %s", h)
+	}},
+	{5, func(d *drawer, at, end time.Duration) {
+		h := d.host()
+		d.add(at, "stop %s", h)
+		d.add(end, "cont %s", h)
+	}},
+	{3, func(d *drawer, at, end time.Duration) {
+		h := d.host()
+		d.add(at, "slow %s %v", h, d.one("1ms", "20ms", "200ms"))
+		d.add(end, "slow %s 0s", h)
+	}},
+	{4, func(d *drawer, at, end time.Duration) {
+		h := d.host()
+		d.add(at, "bfd kill %s", h)
+		d.add(min(end, at+10*time.Second), "bfd start %s", h)
+	}},
+	{5, func(d *drawer, at, end time.Duration) { d.add(at, "bfd handover %s", d.host()) }},
+	{3, func(d *drawer, at, end time.Duration) { // an upgrade: both processes are replaced
+		h := d.host()
+		d.add(at, "bfd handover %s", h)
+		d.add(at+time.Duration(d.random.IntN(2000))*time.Millisecond, "kill %s", h)
+		d.add(at+time.Duration(2000+d.random.IntN(3000))*time.Millisecond, "start %s", h)
+	}},
+	{6, func(d *drawer, at, end time.Duration) {
+		h, f := d.host(), d.network()
+		d.add(at, "impair %s %s %s", h, f, d.one("loss 0.02", "loss 0.2", "copies 0.3", "delay 2ms", "delay 40ms", "jitter 5ms", "jitter 150ms"))
+		d.add(end, "heal %s %s", h, f)
+	}},
+	{3, func(d *drawer, at, end time.Duration) {
+		d.add(at, "stall %s %s %v", d.host(), d.network(), min(end-at, 2*time.Minute).Round(time.Millisecond))
+	}},
+	{4, func(d *drawer, at, end time.Duration) { d.add(at, "reset %s %s", d.host(), d.network()) }},
+	{3, func(d *drawer, at, end time.Duration) {
+		f := d.network()
+		d.add(at, "rr kill %s", f)
+		d.add(end, "rr %s %s", d.one("start", "start", "cold"), f)
+	}},
+	{2, func(d *drawer, at, end time.Duration) {
+		f := d.network()
+		d.add(at, "cut rr %s", f)
+		d.add(end, "heal rr %s", f)
+	}},
+	{1, func(d *drawer, at, end time.Duration) {
+		f := d.network()
+		d.add(at, "rr stop %s", f)
+		d.add(end, "rr cont %s", f)
+	}},
+	{5, func(d *drawer, at, end time.Duration) {
+		d.add(at, "kernel %s %s %d", d.one("lose", "late", "copy"), d.host(), 1+d.random.IntN(20))
+	}},
+	{4, func(d *drawer, at, end time.Duration) {
+		d.add(at, "kernel refuse %s %d %s", d.host(), 1+d.random.IntN(10), d.one("ENOBUFS", "ENOMEM", "EBUSY", "EINVAL", "ENODEV"))
+	}},
+	{6, func(d *drawer, at, end time.Duration) {
+		d.add(at, "foreign %s %s %d", d.host(), d.one("delete-route", "delete-nexthop", "delete-rule", "replace-route", "flush"), d.random.IntN(1000))
+	}},
+	{1, func(d *drawer, at, end time.Duration) {
+		d.add(at, "clock %s %s", d.host(), d.one("1h", "-1h", "3s", "-3s"))
+	}},
+	{12, (*drawer).guest},
+	{3, func(d *drawer, at, end time.Duration) {
+		d.add(at, "reload %s %s", d.host(), d.one("same", "good", "bad", "harmful"))
+	}},
+	{2, func(d *drawer, at, end time.Duration) {
+		h := d.host()
+		d.add(at, "drain %s", h)
+		d.add(end, "start %s", h)
+	}},
+}
+
+// guest is what happens to guests.
+func (d *drawer) guest(at, end time.Duration) {
+	n := d.some()
+	switch d.random.IntN(6) {
+	case 0:
+		d.add(at, "guest come g%d %s", d.next, d.host())
+		d.guests[d.next] = 1
+		d.next++
+	case 1:
+		d.add(at, "guest go g%d", n)
+		d.add(end, "guest come g%d %s", n, d.host())
+	case 2:
+		h := d.host()
+		d.add(at, "guest claim g%d %s", n, h)
+		d.add(end, "guest unclaim g%d %s", n, h)
+	default:
+		d.add(at, "guest move g%d %s", n, d.host())
+	}
+}
+
+// some draws a guest.
+func (d *drawer) some() int { return 1 + d.random.IntN(max(d.next-1, 1)) }
+
+// fault draws one fault that begins at a time and ends before end.
+func (d *drawer) fault(at, end time.Duration) {
+	total := 0
+	for _, k := range kinds {
+		total += k.weight
+	}
+	pick := d.random.IntN(total)
+	for _, k := range kinds {
+		if pick -= k.weight; pick < 0 {
+			k.draw(d, at, min(at+d.lasting(), end))
+			return
+		}
+	}
+}
+
+// Split returns the time and the words of a line.
+func Split(line string) (at time.Duration, words []string, err error) {
+	words = strings.Fields(line)
+	if len(words) > 1 && strings.HasPrefix(words[0], "+") {
+		at, err = time.ParseDuration(words[0][1:])
+		return at, words[1:], err
+	}
+	return 0, words, nil
+}

@@ -1,0 +1,103 @@
+package world
+
+import (
+	"net/netip"
+	"time"
+)
+
+// machine is what has a kernel: a hypervisor or a reflector.
+type machine struct {
+	name  string
+	alive bool
+	ports []*port
+	boots int // how often it has started
+	// ends are the TCP connections of its kernel.
+	ends map[endKey]*end
+	// listeners has who accepts connections to an address.
+	listeners map[netip.Addr]*transport
+	node      *bfdNode // its BFD sessions
+}
+
+// fabric is a layer 2 network.
+type fabric struct {
+	name  string
+	ports map[netip.Addr]*port // by the addresses that answer on it
+}
+
+// port is a machine's interface on a fabric, with the state of its cable.
+type port struct {
+	machine *machine
+	fabric  *fabric
+	name    string // of the interface
+	ifindex int
+	addr    netip.Addr
+
+	carrier    bool // the cable is in: if not, both kernels know
+	deaf, mute bool // silently, nothing comes in, nothing goes out
+	impaired   impairment
+	troubled   time.Duration // when any of this was changed last
+}
+
+// impairment is what a port does to the packets that it sends.
+type impairment struct {
+	loss, copies float64       // how many of all packets, from 0 to 1
+	delay        time.Duration // more than the fabric's own
+	jitter       time.Duration // at most so much more, drawn for each packet
+}
+
+// latency is how long a packet takes over a fabric without impairment.
+const latency = 30 * time.Microsecond
+
+// passes reports whether a packet would get from one port to another, luck aside.
+func passes(from, to *port) bool {
+	return from != nil && to != nil && from.machine.alive && to.machine.alive &&
+		from.carrier && to.carrier && !from.mute && !to.deaf
+}
+
+// clean reports whether every packet between two ports passes both ways, after the latency.
+func clean(a, b *port) bool {
+	return passes(a, b) && passes(b, a) && a.impaired == impairment{} && b.impaired == impairment{}
+}
+
+// lost draws whether a packet that passes is lost after all.
+func (w *World) lost(from *port) bool {
+	return from.impaired.loss > 0 && w.random.Float64() < from.impaired.loss
+}
+
+// delay draws how long a packet takes.
+func (w *World) delay(from *port) time.Duration {
+	d := latency + from.impaired.delay
+	if j := from.impaired.jitter; j > 0 {
+		d += time.Duration(w.random.Int64N(int64(j)))
+	}
+	return d
+}
+
+// packet sends a packet: deliver is called for each copy that arrives.
+func (w *World) packet(from, to *port, deliver func()) {
+	if !passes(from, to) || w.lost(from) {
+		w.Counts.PacketsLost++
+		return
+	}
+	copies := 1
+	if from.impaired.copies > 0 && w.random.Float64() < from.impaired.copies {
+		copies = 2
+	}
+	for range copies {
+		w.after(w.delay(from), func() {
+			if to.machine.alive && to.carrier && !to.deaf {
+				deliver()
+			}
+		})
+	}
+}
+
+// portOf returns the port of an address, or of an interface's name.
+func (m *machine) portOf(a netip.Addr, name string) *port {
+	for _, p := range m.ports {
+		if p.addr == a || !a.IsValid() && p.name == name {
+			return p
+		}
+	}
+	return nil
+}

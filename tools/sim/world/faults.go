@@ -1,0 +1,326 @@
+package world
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// errWords is returned for an input that is not understood.
+var errWords = errors.New("not understood")
+
+// inputs are what a scenario can do to a world, by their first word. Each takes the words after
+// it. What makes no sense at the moment (the start of a daemon that runs) does nothing, so that
+// a scenario can be made shorter by leaving lines out.
+var inputs = map[string]func(w *World, words []string) error{
+	"cut":      (*World).cut,
+	"heal":     (*World).heal,
+	"carrier":  (*World).carrierInput,
+	"impair":   (*World).impair,
+	"stall":    (*World).stall,
+	"reset":    (*World).reset,
+	"die":      perHost((*hypervisor).die),
+	"boot":     perHost((*hypervisor).boot),
+	"kill":     perHost((*hypervisor).killDaemon),
+	"start":    perHost((*hypervisor).startDaemon),
+	"stop":     perHost((*hypervisor).stopDaemon),
+	"cont":     perHost((*hypervisor).contDaemon),
+	"slow":     (*World).slow,
+	"bfd":      (*World).bfdInput,
+	"rr":       (*World).rrInput,
+	"guest":    (*World).guestInput,
+	"kernel":   (*World).kernelInput,
+	"foreign":  (*World).foreign,
+	"clock":    (*World).clockInput,
+	"reload":   (*World).reload,
+	"drain":    perHost((*hypervisor).drain),
+	"everyone": (*World).everyone,
+}
+
+// Do carries out one input of a scenario.
+func (w *World) Do(words []string) error {
+	f := inputs[words[0]]
+	if f == nil {
+		return errWords
+	}
+	w.note("%s", strings.Join(words, " "))
+	w.Counts.Faults++
+	if err := f(w, words[1:]); err != nil {
+		return err
+	}
+	w.look()
+	return nil
+}
+
+// perHost makes an input of what is done to one hypervisor.
+func perHost(do func(*hypervisor)) func(*World, []string) error {
+	return func(w *World, words []string) error {
+		h, err := w.hostNamed(words, 0)
+		if err == nil {
+			do(h)
+		}
+		return err
+	}
+}
+
+func (w *World) hostNamed(words []string, i int) (*hypervisor, error) {
+	if i < len(words) {
+		for _, h := range w.hosts {
+			if h.name == words[i] {
+				return h, nil
+			}
+		}
+	}
+	return nil, fmt.Errorf("%w: a hypervisor is missing", errWords)
+}
+
+// cable returns the ports of a machine on a fabric or on one network of it: "h3 A", "rr B",
+// "h3 A.private".
+func (w *World) cable(words []string) (list []*port, err error) {
+	if len(words) < 2 {
+		return nil, fmt.Errorf("%w: a machine and a fabric are missing", errWords)
+	}
+	for i, net := range networks {
+		if words[1] != net.name && words[1] != net.fabric {
+			continue
+		}
+		if words[0] == "rr" {
+			list = append(list, w.reflectors[i].port())
+		} else if h, err := w.hostNamed(words, 0); err == nil {
+			list = append(list, h.ports[i])
+		}
+	}
+	if list == nil {
+		return nil, errWords
+	}
+	return list, nil
+}
+
+// cut makes a cable lose everything silently: in what comes in, out what goes out, both without
+// a word.
+func (w *World) cut(words []string) error {
+	list, err := w.cable(words)
+	if err != nil {
+		return err
+	}
+	for _, p := range list {
+		w.disturb(p)
+		switch word(words, 2) {
+		case "in":
+			p.deaf = true
+		case "out":
+			p.mute = true
+		default:
+			p.deaf, p.mute = true, true
+		}
+		w.pathChanged(p)
+	}
+	return nil
+}
+
+// heal makes a cable good again.
+func (w *World) heal(words []string) error {
+	list, err := w.cable(words)
+	for _, p := range list {
+		w.disturb(p)
+		p.deaf, p.mute, p.impaired = false, false, impairment{}
+		w.pathChanged(p)
+		w.setCarrier(p, true)
+	}
+	return err
+}
+
+// carrierInput pulls a cable or puts it back: both kernels see it.
+func (w *World) carrierInput(words []string) error {
+	list, err := w.cable(words)
+	for _, p := range list {
+		w.setCarrier(p, word(words, 2) == "up")
+	}
+	return err
+}
+
+func (w *World) setCarrier(p *port, up bool) {
+	if p.carrier == up {
+		return
+	}
+	w.disturb(p)
+	p.carrier = up
+	if h := w.hostOf(p.machine); h != nil {
+		h.setLink(p.ifindex, up)
+	}
+	w.pathChanged(p)
+}
+
+// impair makes a cable lose, copy or delay packets: "impair h1 A loss 0.1", "copies 0.1",
+// "delay 5ms", "jitter 3ms".
+func (w *World) impair(words []string) error {
+	list, err := w.cable(words)
+	if err != nil || len(words) < 4 {
+		return errors.Join(err, errWords)
+	}
+	for _, p := range list {
+		w.disturb(p)
+		switch words[2] {
+		case "loss":
+			p.impaired.loss, err = strconv.ParseFloat(words[3], 64)
+		case "copies":
+			p.impaired.copies, err = strconv.ParseFloat(words[3], 64)
+		case "delay":
+			p.impaired.delay, err = time.ParseDuration(words[3])
+		case "jitter":
+			p.impaired.jitter, err = time.ParseDuration(words[3])
+		default:
+			err = errWords
+		}
+		w.pathChanged(p)
+	}
+	return err
+}
+
+// stall keeps the TCP connections over a cable from getting anywhere for a while, as a full
+// queue does. Other packets pass.
+func (w *World) stall(words []string) error {
+	list, err := w.cable(words)
+	if err != nil || len(words) < 3 {
+		return errors.Join(err, errWords)
+	}
+	d, err := time.ParseDuration(words[2])
+	for _, p := range list {
+		w.each(p, func(e *end) { e.stalled = w.now + d })
+		if h := w.hostOf(p.machine); h != nil {
+			w.pause(&h.away[pathAway], "TCP stands still: twice as long and 45 s", 2*d+restore)
+		}
+	}
+	return err
+}
+
+// reset resets the TCP connections over a cable.
+func (w *World) reset(words []string) error {
+	list, err := w.cable(words)
+	for _, p := range list {
+		w.each(p, func(e *end) {
+			if peer := e.peer; peer != nil {
+				peer.takeReset()
+			}
+			e.takeReset()
+		})
+	}
+	return err
+}
+
+// each calls f for the ends of all connections over a port, on either side.
+func (w *World) each(p *port, f func(*end)) {
+	for _, e := range p.machine.sorted() {
+		if e.port == p {
+			f(e)
+			if e.peer != nil {
+				f(e.peer)
+			}
+		}
+	}
+}
+
+// slow makes a daemon take some time for everything that it does, "0s" ends it.
+func (w *World) slow(words []string) error {
+	h, err := w.hostNamed(words, 0)
+	if err != nil || len(words) < 2 {
+		return errors.Join(err, errWords)
+	}
+	d, err := time.ParseDuration(words[1])
+	if err != nil || h.daemon.state != running {
+		return err
+	}
+	h.setSlow(d)
+	return nil
+}
+
+// bfdInput is what happens to a BFD process: kill, start, stop, cont, handover.
+func (w *World) bfdInput(words []string) error {
+	h, err := w.hostNamed(words, 1)
+	if err != nil {
+		return err
+	}
+	switch words[0] {
+	case "kill":
+		h.killBFD()
+	case "start":
+		h.startBFD()
+	case "stop":
+		h.stopBFD()
+	case "cont":
+		h.contBFD()
+	case "handover":
+		h.handover()
+	default:
+		return errWords
+	}
+	return nil
+}
+
+// rrInput is what happens to the reflectors of a fabric: kill, start, cold (a start that is no
+// restart), stop, cont.
+func (w *World) rrInput(words []string) error {
+	found := false
+	for i, net := range networks {
+		if name := word(words, 1); name == net.name || name == net.fabric {
+			found = true
+			switch r := w.reflectors[i]; words[0] {
+			case "kill":
+				r.kill()
+			case "start":
+				r.start(false)
+			case "cold":
+				r.start(true)
+			case "stop":
+				r.stop()
+			case "cont":
+				r.cont()
+			default:
+				return errWords
+			}
+		}
+	}
+	if !found {
+		return errWords
+	}
+	return nil
+}
+
+// guestInput is what happens to guests: "guest come g7 h1", "guest go g7", "guest move g7 h2",
+// "guest claim g7 h2" (a second hypervisor has it in its inventory, and has not got it),
+// "guest unclaim g7 h2".
+func (w *World) guestInput(words []string) error {
+	n, err := strconv.Atoi(strings.TrimPrefix(word(words, 1), "g"))
+	if err != nil {
+		return errWords
+	}
+	switch words[0] {
+	case "go":
+		w.guestGoes(n)
+		return nil
+	case "come", "move", "claim", "unclaim":
+		h, err := w.hostNamed(words, 2)
+		if err != nil {
+			return err
+		}
+		switch words[0] {
+		case "come":
+			w.guestComes(n, h)
+		case "move":
+			w.guestMoves(n, h)
+		default:
+			w.guestClaimed(n, h, words[0] == "claim")
+		}
+		return nil
+	}
+	return errWords
+}
+
+func word(words []string, i int) string {
+	if i < len(words) {
+		return words[i]
+	}
+	return ""
+}

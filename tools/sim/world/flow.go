@@ -1,0 +1,264 @@
+package world
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/hyperfib/hyperfib/internal/enum"
+)
+
+// flow is traffic from a hypervisor to a guest or to another hypervisor's loopback.
+type flow struct {
+	from  *hypervisor
+	to    netip.Addr
+	guest *guest // nil: to is a loopback
+	host  *hypervisor
+	iif   int // the interface that the packets come in by at from; 0: from itself
+
+	kind    kind
+	bad     bool
+	since   time.Duration // when it became bad
+	counted time.Duration // from when it counts: there is a way
+	why     string
+	verdict *event        // when it will have been bad for too long
+	excuse  allowance     // what covers it
+	judged  bool          // a violation was recorded of this outage
+	blocked bool          // there is no way
+	wayBack time.Duration // when there was one again, during this outage
+}
+
+// kind is how a flow is broken.
+type kind uint8
+
+const (
+	hole  kind = iota // its packets do not arrive although they could
+	ghost             // they are sent to a hypervisor that has not got the guest
+)
+
+// String returns the name of the invariant.
+func (k kind) String() string { return enum.String("kind", []string{"black hole", "ghost"}, k) }
+
+// home returns where the packets of a flow have to arrive; nil if that is nowhere.
+func (f *flow) home() *hypervisor {
+	if f.guest != nil {
+		return f.guest.home
+	}
+	return f.host
+}
+
+// String returns the ends.
+func (f *flow) String() string {
+	if f.guest != nil {
+		if f.guest.home == nil {
+			return fmt.Sprintf("%s -> %s (nowhere)", f.from.name, f.guest.name)
+		}
+		return fmt.Sprintf("%s -> %s at %s", f.from.name, f.guest.name, f.guest.home.name)
+	}
+	return fmt.Sprintf("%s -> %v", f.from.name, f.to)
+}
+
+// possible reports whether there is a way for a flow at all: both machines live, one fabric
+// connects them with each other and with its reflector, both ways, and has done so for a while.
+// Ghosts are possible whenever the sender lives.
+func (w *World) possible(f *flow) bool {
+	home := f.home()
+	if f.kind == ghost {
+		return f.from.alive
+	}
+	if home == nil || !f.from.alive || !home.alive || home.drained || f.from.drained {
+		return false
+	}
+	if home == f.from {
+		return true
+	}
+	private := f.guest == nil
+	for i, net := range networks {
+		if (net.domain == "private") != private {
+			continue
+		}
+		r := w.reflectors[i]
+		ports := []*port{f.from.ports[i], home.ports[i], r.port()}
+		usable := r.process.state == running && w.now-r.started >= restore
+		for _, a := range ports {
+			usable = usable && w.now-a.troubled >= restore
+			for _, b := range ports {
+				usable = usable && (a == b || passes(a, b))
+			}
+		}
+		if usable {
+			return true
+		}
+	}
+	return false
+}
+
+// longestWay is how many hypervisors a packet may come through. Two are right; more are a loop
+// or a detour.
+const longestWay = 4
+
+// trace follows a packet over every path that the kernels may choose, and returns where one is
+// lost, "" if none is.
+func (w *World) follow(f *flow) (why string) {
+	return w.walk(f, f.from, f.iif, longestWay)
+}
+
+func (w *World) walk(f *flow, at *hypervisor, iif, left int) string {
+	if left == 0 {
+		return "loops"
+	}
+	hops, verdict := at.lookup(f.to, iif)
+	switch {
+	case verdict != "":
+		return at.name + ": " + verdict
+	case len(hops) == 0:
+		return at.name + ": no route"
+	}
+	for _, h := range hops {
+		if why := w.hop(f, at, h, left); why != "" {
+			return why
+		}
+	}
+	return ""
+}
+
+// hop follows one next hop.
+func (w *World) hop(f *flow, at *hypervisor, h nexthop, left int) string {
+	if h.local {
+		if at == f.home() {
+			return ""
+		}
+		return at.name + ": takes it for its own"
+	}
+	if h.ifindex >= firstGuest {
+		g := at.guestAt(h.ifindex)
+		switch {
+		case g == nil || g != f.guest:
+			return fmt.Sprintf("%s: to interface %d, where the guest is not", at.name, h.ifindex)
+		case g.home != at:
+			return at.name + ": to a guest that is not there any more"
+		}
+		return ""
+	}
+	out := at.portAt(h.ifindex)
+	if out == nil {
+		return fmt.Sprintf("%s: to interface %d, which is not there", at.name, h.ifindex)
+	}
+	to := out.fabric.ports[h.gateway]
+	switch {
+	case to == nil:
+		return fmt.Sprintf("%s: to gateway %v, which nobody has", at.name, h.gateway)
+	case !passes(out, to):
+		return fmt.Sprintf("%s: into the hole towards %s on %s", at.name, to.machine.name, out.fabric.name)
+	}
+	next := w.hostOf(to.machine)
+	if next == nil {
+		return fmt.Sprintf("%s: to %s, which does not forward", at.name, to.machine.name)
+	}
+	return w.walk(f, next, to.ifindex, left-1)
+}
+
+// nexthop is one of the next hops that a kernel may choose.
+type nexthop struct {
+	gateway netip.Addr // the zero Addr: on the link
+	ifindex int
+	local   bool // the kernel takes the packet itself
+}
+
+// look looks at the flows that may have changed, and judges those that have.
+func (w *World) look() {
+	if len(w.changed) == 0 {
+		return
+	}
+	for _, f := range w.flows {
+		if w.changed[f.from] || w.changed[f.home()] || f.bad {
+			w.lookAt(f)
+		}
+	}
+	clear(w.changed)
+}
+
+func (w *World) lookAt(f *flow) {
+	w.Counts.Lookups++
+	kind, why := w.state(f)
+	if f.bad && (why == "" || kind != f.kind) {
+		w.recovered(f)
+	}
+	switch {
+	case why == "":
+	case !f.bad:
+		f.bad, f.kind, f.since, f.counted, f.why, f.judged, f.blocked, f.wayBack, f.excuse = true, kind, w.now, w.now, why, false, false, 0, allowance{}
+		w.judge(f)
+	default:
+		f.why = why
+		w.judge(f)
+	}
+}
+
+// state returns how a flow is broken, and why; "" if it is not.
+func (w *World) state(f *flow) (k kind, why string) {
+	home := f.home()
+	switch {
+	case !f.from.alive:
+		return hole, ""
+	case home != nil && home.alive:
+		return hole, w.follow(f)
+	}
+	hops, _ := f.from.lookup(f.to, f.iif)
+	for _, h := range hops {
+		if h.gateway.IsValid() {
+			return ghost, fmt.Sprintf("%s sends to %v", f.from.name, h.gateway)
+		}
+	}
+	return ghost, ""
+}
+
+// recovered takes in that a flow is not broken any more, or in another way.
+func (w *World) recovered(f *flow) {
+	f.bad = false
+	w.cancel(f.verdict)
+	f.verdict = nil
+	if f.blocked {
+		return
+	}
+	if f.excuse.name != "" && w.now > f.counted {
+		w.used(f.excuse)
+	}
+	if d := w.now - f.counted; d > 0 {
+		if f.kind == hole {
+			w.Outages.add(d)
+		}
+		if w.verbose {
+			w.note("flow %v had a %v for %v (%s): %s", f, f.kind, d, f.excuse.name, f.why)
+		}
+	}
+}
+
+// judge decides until when a flow that is broken may stay so.
+func (w *World) judge(f *flow) {
+	w.cancel(f.verdict)
+	f.verdict = nil
+	if f.judged {
+		return
+	}
+	if !w.possible(f) {
+		f.blocked = true
+		return
+	}
+	if f.blocked {
+		f.blocked, f.wayBack, f.counted = false, w.now, w.now
+	}
+	if f.excuse = w.allowed(f); f.excuse.until == never {
+		return // judged again when it ends
+	}
+	f.verdict = w.at(max(f.excuse.until, w.now)+time.Nanosecond, func() {
+		f.verdict = nil
+		kind, why := w.state(f)
+		if !f.bad || why == "" || kind != f.kind || !w.possible(f) || w.allowed(f).until >= w.now {
+			w.lookAt(f)
+			return
+		}
+		f.judged = true
+		w.violate(kind.String(), "%v for %v, allowed %v (%s): %s", f, w.now-f.counted, f.excuse.until-f.counted, f.excuse.name, why)
+	})
+}

@@ -1,0 +1,484 @@
+package world
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hyperfib/hyperfib/bfd"
+	"github.com/hyperfib/hyperfib/bgp"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/daemon"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/edge"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/netns"
+	"github.com/hyperfib/hyperfib/fib"
+	model "github.com/hyperfib/hyperfib/internal/fibcore/kernel"
+	"github.com/hyperfib/hyperfib/internal/fibcore/wire"
+	"github.com/hyperfib/hyperfib/internal/testing/fakekernel"
+	"golang.org/x/sys/unix"
+)
+
+type duration = time.Duration
+
+// hypervisor is a machine with a kernel, a daemon, a BFD process and guests.
+type hypervisor struct {
+	machine
+	w      *World
+	number int
+
+	kernel *fakekernel.Kernel
+	faults *fakekernel.Faults // of the sockets of its programs
+	skew   time.Duration      // of its clock
+
+	daemon  *process
+	more    string // configuration beyond that of all
+	core    *daemon.Core
+	fib     *fib.FIB
+	driver  *fib.Driver
+	tcps    []*transport
+	started int // speakers of tcps that have begun
+	answers *edge.Answers
+	stored  map[int]bool // guests in the inventory's state file
+	drained bool
+	news    time.Duration // when something has last happened to it that others must learn of
+	told    bool          // something has
+	away    [parts]absence
+
+	client client // of the daemon, at the BFD process
+	node   *bfdNode
+	engine *bfd.DrivenProcess
+
+	tenants map[int]*guest // by the index of their interface
+	indexes map[*guest]int
+	last    int // the greatest index so far
+}
+
+func newMachine(name string) machine {
+	return machine{name: name, alive: true, ends: map[endKey]*end{}, listeners: map[netip.Addr]*transport{}}
+}
+
+// plug puts an interface of a machine into a fabric.
+func (m *machine) plug(f *fabric, name string, ifindex int, a netip.Addr) {
+	p := &port{machine: m, fabric: f, name: name, ifindex: ifindex, addr: a, carrier: true}
+	m.ports = append(m.ports, p)
+	f.ports[a] = p
+}
+
+func newHypervisor(w *World, n int) *hypervisor {
+	h := &hypervisor{w: w, number: n, machine: newMachine(hostName(n)), stored: map[int]bool{}, last: firstGuest}
+	for i, net := range networks {
+		h.machine.plug(w.fabrics[i], net.link, firstUplink+i, address(i, n))
+	}
+	h.daemon = &process{w: w, machine: &h.machine, name: h.name + " daemon", settle: h.settle}
+	h.node = &bfdNode{w: w, process: &process{w: w, machine: &h.machine, name: h.name + " BFD", settle: h.settleBFD}}
+	h.client.h, h.machine.node = h, h.node
+	h.alive = false
+	return h
+}
+
+// boot starts the machine: a new kernel, its programs, the guests that were here.
+func (h *hypervisor) boot() {
+	w := h.w
+	if h.alive {
+		return
+	}
+	h.alive = true
+	h.boots++
+	k := fakekernel.New()
+	h.kernel, h.faults = k, &fakekernel.Faults{}
+	h.tenants, h.indexes = map[int]*guest{}, map[*guest]int{}
+	k.AddDefaultRules(wire.FamilyIPv4)
+	k.AddDefaultRules(wire.FamilyIPv6)
+	for i, p := range h.ports {
+		k.CreateLink(p.ifindex, p.name)
+		k.SetLink(p.name, true, p.carrier)
+		k.AddAddress(p.ifindex, netip.PrefixFrom(address(i, h.number), 16))
+		w.disturb(p)
+	}
+	k.CreateLink(loopback, "loopback")
+	k.SetLink("loopback", true, true)
+	k.OnChange = func(fakekernel.Change) { w.changed[h] = true }
+	for _, g := range w.guests {
+		if g.home == h {
+			h.plugGuest(g)
+		}
+	}
+	h.changed()
+	h.happened()
+	w.pause(&h.away[bootAway], "a host boots: 45 s", bootTime)
+	w.hearing()
+	h.startBFD()
+	h.startDaemon()
+}
+
+// bootTime is how long a host that has just booted may take until it is part of the fleet: its
+// speakers wait for the End-of-RIB of all peers at most 30 s.
+const bootTime = 45 * time.Second
+
+// die is the end of the machine, without a word to anybody.
+func (h *hypervisor) die() {
+	w := h.w
+	if !h.alive {
+		return
+	}
+	for _, p := range h.ports {
+		w.disturb(p)
+	}
+	h.happened()
+	h.alive = false
+	h.machine.crash()
+	h.killBFD()
+	h.killDaemon()
+	h.drained = false
+	h.changed()
+}
+
+// changed has the flows from and to the host looked at.
+func (h *hypervisor) changed() { h.w.changedHost(h) }
+
+// startDaemon starts the daemon.
+func (h *hypervisor) startDaemon() {
+	w := h.w
+	if !h.alive || h.daemon.state != dead {
+		return
+	}
+	c, err := config.Parse(h.name+".yaml", []byte(w.config.yaml(h.number, h.more)), nil)
+	if err != nil {
+		panic(err) // every configuration that is kept was parsed before
+	}
+	h.daemon.start()
+	w.back(&h.away[daemonAway], daemonTail)
+	h.bfdBack()
+	if h.drained {
+		h.drained = false
+		h.happened()
+		w.pause(&h.away[bootAway], "a host boots: 45 s", bootTime)
+	}
+	h.fib, err = fib.New(fib.Config{Tables: netns.Tables(c), OnForeign: fib.ForeignWait})
+	if err != nil {
+		panic(err)
+	}
+	h.driver, err = h.fib.Drive(model.With(context.Background(), "", h), w.wall)
+	if err != nil {
+		panic(err)
+	}
+	h.tcps, h.started, h.answers = nil, 0, &edge.Answers{}
+	h.client.reset()
+	h.core, err = daemon.NewCore(daemon.CoreConfig{
+		Log: w.logger(h.name), Now: w.wall, Config: c, Kernels: []netns.Kernel{kernel{h.fib, h}},
+		BFD: service{&h.client}, Edge: h.answers, Stored: h.entries(),
+		BGP: func(c *bgp.Config) { h.tcps = append(h.tcps, w.transport(h.daemon, c)) },
+	})
+	if err != nil {
+		panic(err)
+	}
+	h.daemon.do(func() {})
+}
+
+// daemonTail is how long a daemon that is back may take to know what has happened meanwhile: its
+// speakers wait for the End-of-RIB of all peers at most 30 s.
+const daemonTail = 35 * time.Second
+
+// killDaemon ends the daemon without a word.
+func (h *hypervisor) killDaemon() {
+	if h.daemon.state == dead {
+		return
+	}
+	h.daemon.end()
+	h.core.Shutdown()
+	h.driver.Stop()
+	h.client.disconnect()
+	h.core, h.fib, h.driver = nil, nil, nil
+	h.w.leave(&h.away[daemonAway], "the daemon is away, and something else happens: 35 s after its return")
+	h.w.note("%s has no daemon", h.name)
+}
+
+// stopDaemon and contDaemon are SIGSTOP and SIGCONT.
+func (h *hypervisor) stopDaemon() {
+	if h.daemon.state == running {
+		h.w.leave(&h.away[daemonAway], "the daemon is away, and something else happens: 35 s after its return")
+		h.daemon.stop()
+	}
+}
+
+func (h *hypervisor) contDaemon() {
+	if h.daemon.state == stopped {
+		h.w.back(&h.away[daemonAway], daemonTail)
+		h.daemon.resume()
+		h.bfdBack()
+	}
+}
+
+// setSlow has everything that the daemon does take some time.
+func (h *hypervisor) setSlow(d time.Duration) {
+	if d > 0 {
+		h.w.leave(&h.away[daemonAway], "the daemon is away, and something else happens: 35 s after its return")
+	} else if h.daemon.slow > 0 {
+		h.w.back(&h.away[daemonAway], daemonTail)
+	}
+	h.daemon.slow = d
+	h.daemon.do(func() {})
+}
+
+// settle does everything that the daemon can do now.
+func (h *hypervisor) settle() (next duration) {
+	w := h.w
+	for more := true; more; {
+		more = false
+		step, err := h.driver.Step()
+		if err != nil {
+			w.violate("a daemon lives", "%s: fib: %v", h.name, err)
+			h.killDaemon()
+			return never
+		}
+		more = step
+		more = h.core.Step() || more
+		if ended, err := h.core.Ended(); ended {
+			h.over(err)
+			return never
+		}
+		for i, s := range h.core.Speakers() {
+			if i == h.started {
+				h.tcps[i].begin(s)
+				h.started++
+			}
+		}
+		more = h.client.step() || more
+	}
+	next = min(due(w, h.driver.Deadline()), due(w, h.core.Deadline()), h.client.deadline())
+	return next
+}
+
+// over takes in that the daemon has ended by itself.
+func (h *hypervisor) over(err error) {
+	if err != nil {
+		h.w.violate("a daemon lives", "%s: %v", h.name, err)
+	}
+	h.killDaemon()
+}
+
+// due returns when a deadline comes, never for none.
+func due(w *World, at time.Time) duration {
+	if at.IsZero() {
+		return never
+	}
+	return max(at.Sub(Epoch), w.now)
+}
+
+// drain ends the daemon in an orderly way: nobody sends here any more.
+func (h *hypervisor) drain() {
+	if h.daemon.state != running {
+		return
+	}
+	h.drained = true
+	h.changed()
+	h.daemon.do(func() {
+		if h.core != nil {
+			_ = h.core.Drain()
+		}
+	})
+}
+
+// entries returns the guests of the inventory's state file.
+func (h *hypervisor) entries() (list []config.Entry) {
+	numbers := make([]int, 0, len(h.stored))
+	for n := range h.stored {
+		numbers = append(numbers, n)
+	}
+	slices.Sort(numbers)
+	for _, n := range numbers {
+		list = append(list, parseEntry(n)...)
+	}
+	return list
+}
+
+func parseEntry(n int) []config.Entry {
+	list, err := config.ParseGuests("api", []byte(entry(n)))
+	if err != nil {
+		panic(err)
+	}
+	return list
+}
+
+// want puts a guest into the inventory.
+func (h *hypervisor) want(g *guest) {
+	h.stored[g.number] = true
+	h.api(func() error { return h.core.Put(parseEntry(g.number)) })
+}
+
+// unwant takes a guest out of the inventory.
+func (h *hypervisor) unwant(g *guest) {
+	delete(h.stored, g.number)
+	h.api(func() error { return h.core.Remove(g.name) })
+}
+
+// api has the daemon do something, now or when it is back: what is in the state file is read at
+// the start.
+func (h *hypervisor) api(do func() error) {
+	h.daemon.do(func() {
+		if h.core == nil {
+			return
+		}
+		if err := do(); err != nil {
+			h.w.note("%s refuses: %v", h.name, err)
+		}
+	})
+}
+
+// plugGuest makes the interface of a guest.
+func (h *hypervisor) plugGuest(g *guest) {
+	h.last++
+	h.tenants[h.last], h.indexes[g] = g, h.last
+	h.kernel.CreateLink(h.last, g.name)
+	h.kernel.SetLink(g.name, true, true)
+	h.kick()
+}
+
+// unplugGuest removes it.
+func (h *hypervisor) unplugGuest(g *guest) {
+	if i, ok := h.indexes[g]; ok {
+		h.kernel.DeleteLink(g.name)
+		delete(h.tenants, i)
+		delete(h.indexes, g)
+		h.kick()
+	}
+}
+
+// kick has the daemon look at what the kernel says.
+func (h *hypervisor) kick() {
+	h.changed()
+	h.daemon.do(func() {})
+}
+
+// setLink gives an uplink its carrier, or takes it.
+func (h *hypervisor) setLink(ifindex int, up bool) {
+	if !h.alive {
+		return
+	}
+	h.kernel.SetLink(h.portAt(ifindex).name, true, up)
+	h.kick()
+}
+
+func (h *hypervisor) portAt(ifindex int) *port {
+	for _, p := range h.ports {
+		if p.ifindex == ifindex {
+			return p
+		}
+	}
+	return nil
+}
+
+func (h *hypervisor) guestAt(ifindex int) *guest { return h.tenants[ifindex] }
+
+// lookup returns the next hops that the kernel may choose for a packet that comes in by an
+// interface, 0 for one of the host's own, or why it sends it nowhere.
+func (h *hypervisor) lookup(dst netip.Addr, iif int) (hops []nexthop, verdict string) {
+	d := h.kernel.Lookup(fakekernel.Packet{Dst: dst, IIF: iif})
+	return decide(d)
+}
+
+// kernelInput makes the kernel of a host worse for a while: "lose h N" loses notifications,
+// "late h N" keeps them back for N times 100 ms, "copy h N" doubles them, "refuse h N ERRNO"
+// refuses the next N requests.
+func (w *World) kernelInput(words []string) error {
+	h, err := w.hostNamed(words, 1)
+	n := number(word(words, 2))
+	if err != nil || n < 1 {
+		return errors.Join(err, errWords)
+	}
+	if !h.alive {
+		return nil
+	}
+	f, boots := h.faults, h.boots
+	whole := func(undo func()) {
+		w.after(time.Duration(n)*100*time.Millisecond, func() {
+			if h.boots == boots && h.alive {
+				undo()
+				h.kernel.Wake()
+				h.kick()
+			}
+		})
+	}
+	switch words[0] {
+	case "lose":
+		f.LoseNotification = 2
+		whole(func() { f.LoseNotification = 0 })
+	case "late":
+		f.Late = true
+		whole(func() { f.Late = false })
+	case "copy":
+		f.Twice = true
+		whole(func() { f.Twice = false })
+	case "refuse":
+		errno, ok := errnos[word(words, 3)]
+		if !ok {
+			return errWords
+		}
+		f.Errno, f.ErrnoLeft = errno, n
+	default:
+		return errWords
+	}
+	w.pause(&h.away[kernelAway], "the kernel is late, loses notifications or refuses: 10 s", time.Duration(n)*100*time.Millisecond+10*time.Second)
+	return nil
+}
+
+var errnos = map[string]map[uint16]unix.Errno{
+	"ENOBUFS": {0: unix.ENOBUFS}, "ENOMEM": {0: unix.ENOMEM}, "EBUSY": {0: unix.EBUSY},
+	"EINVAL": {0: unix.EINVAL}, "ENODEV": {0: unix.ENODEV},
+}
+
+func number(s string) (n int) {
+	_, _ = fmt.Sscan(s, &n)
+	return n
+}
+
+// clockInput sets the clock of a host: "clock h1 1h".
+func (w *World) clockInput(words []string) error {
+	h, err := w.hostNamed(words, 0)
+	if err != nil {
+		return err
+	}
+	d, err := time.ParseDuration(word(words, 1))
+	h.skew += d
+	return err
+}
+
+// reload has a daemon read another configuration: the same one, a good one, one that cannot be
+// parsed, one that loses an uplink.
+func (w *World) reload(words []string) error {
+	h, err := w.hostNamed(words, 0)
+	if err != nil {
+		return err
+	}
+	text := w.config.yaml(h.number, h.more)
+	more := h.more
+	switch word(words, 1) {
+	case "same":
+	case "good":
+		more = "firewall: {table: hv" + fmt.Sprint(w.random.IntN(3)) + "}\n"
+		text = w.config.yaml(h.number, more)
+	case "bad":
+		text = strings.Replace(text, "domains:", "domains: [", 1)
+	case "harmful":
+		text = strings.Replace(text, "fabric: B, interface: b.public", "fabric: B, interface: b.private", 1)
+	default:
+		return errWords
+	}
+	c, err := config.Parse(h.name+".yaml", []byte(text), nil)
+	if err != nil {
+		w.note("%s: the file is refused: %v", h.name, err)
+		return nil
+	}
+	h.api(func() error {
+		_, err := h.core.Reload(c, false)
+		if err == nil {
+			h.more = more
+		}
+		return err
+	})
+	return nil
+}

@@ -1,0 +1,166 @@
+package world
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// condition is whether a process works.
+type condition uint8
+
+const (
+	dead condition = iota
+	running
+	stopped // by a signal: it does nothing, and its kernel goes on
+)
+
+// process is a program on a machine: a daemon, a BFD process, a reflector. It has one thread.
+type process struct {
+	w       *World
+	machine *machine
+	name    string
+	state   condition
+	slow    time.Duration // how long everything that it does takes
+	busy    time.Duration // until when it does something
+	ports   uint16        // of its connections so far
+	queue   []func()      // what waits for it
+	drained bool          // a call of drain is under way
+	// settle does everything that can be done now, and returns when the next thing is due; 0 is
+	// never.
+	settle func() time.Duration
+	wake   *event
+	lives  int // how often it was started
+}
+
+// do has the process do f as soon as it can.
+func (p *process) do(f func()) {
+	if p.state == dead {
+		return
+	}
+	p.queue = append(p.queue, f)
+	p.drain()
+}
+
+// drain does what waits.
+func (p *process) drain() {
+	if p.drained || p.state != running {
+		return
+	}
+	if p.slow > 0 || p.w.now < p.busy {
+		if len(p.queue) > 0 {
+			p.later()
+		}
+		return
+	}
+	p.drained = true
+	p.run()
+	p.drained = false
+}
+
+// run does what waits, and what follows from it.
+func (p *process) run() {
+	life := p.lives
+	for p.lives == life && p.state == running {
+		for len(p.queue) > 0 && p.state == running {
+			f := p.queue[0]
+			p.queue = p.queue[1:]
+			f()
+		}
+		if p.state != running || p.lives != life || p.settle == nil {
+			return
+		}
+		next := p.settle()
+		if len(p.queue) == 0 && p.lives == life && p.state == running {
+			p.rearm(next)
+			return
+		}
+	}
+}
+
+// later is drain for a process that takes its time.
+func (p *process) later() {
+	if p.busy > p.w.now {
+		return // drain is called then
+	}
+	p.busy = p.w.now + max(p.slow, time.Microsecond)
+	life := p.lives
+	p.w.at(p.busy, func() {
+		if p.state == running && p.lives == life && !p.drained {
+			p.drained = true
+			p.run()
+			p.drained = false
+			if len(p.queue) > 0 {
+				p.later()
+			}
+		}
+	})
+}
+
+// rearm has the process woken at a time.
+func (p *process) rearm(at time.Duration) {
+	if p.wake != nil && p.wake.index >= 0 && p.wake.at == at {
+		return
+	}
+	p.w.cancel(p.wake)
+	p.wake = nil
+	if at == never {
+		return
+	}
+	life := p.lives
+	p.wake = p.w.at(at, func() {
+		if p.lives == life {
+			p.do(func() {})
+		}
+	})
+}
+
+// never is when nothing is due.
+const never = time.Duration(1<<63 - 1)
+
+// start begins a life of the process.
+func (p *process) start() {
+	p.state, p.queue, p.busy, p.slow = running, nil, 0, 0
+	p.lives++
+}
+
+// end is the death of the process; its kernel, if it lives, closes its connections.
+func (p *process) end() {
+	if p.state == dead {
+		return
+	}
+	p.state, p.queue = dead, nil
+	p.lives++
+	p.w.cancel(p.wake)
+	p.wake = nil
+	for a, l := range p.machine.listeners {
+		if l.process == p {
+			delete(p.machine.listeners, a)
+		}
+	}
+	for _, e := range p.machine.sorted() {
+		if e.process == p {
+			e.exit()
+		}
+	}
+}
+
+// stop and resume are SIGSTOP and SIGCONT.
+func (p *process) stop() {
+	if p.state == running {
+		p.state = stopped
+	}
+}
+
+func (p *process) resume() {
+	if p.state == stopped {
+		p.state = running
+		p.do(func() {})
+	}
+}
+
+func sortEnds(list []*end) {
+	slices.SortFunc(list, func(a, b *end) int {
+		return cmp.Or(a.local.Compare(b.local), a.remote.Compare(b.remote))
+	})
+}
