@@ -263,6 +263,7 @@ func (c *routes) retryRoutes(now time.Time, all bool) {
 		case e.mark&markBeside != 0:
 			e.mark &^= markBeside
 			c.env.rereads.table(c.tables.list[key.table])
+			fallthrough // ours may have gone meanwhile: its repair was delayed by the same brake
 		default:
 			c.touchRoute(i, e)
 		}
