@@ -289,12 +289,16 @@ func (o *owner) again() error {
 	if r == nil {
 		return nil
 	}
-	if r.Whole() {
-		if err := o.listenNow(); err != nil {
-			return err
-		}
+	if !r.Whole() {
+		return o.read(r)
 	}
-	return o.read(r)
+	if err := o.listenNow(); err != nil {
+		return err
+	}
+	if err := o.read(r); err != nil {
+		return err
+	}
+	return o.listenNow() // a million routes take a second: objects were read long ago
 }
 
 // read reads what r asks for. An error that is not of a socket ends nothing, but of the

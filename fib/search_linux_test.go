@@ -188,19 +188,26 @@ func (p *kernelPlayer) begin() {
 }
 
 // watch reads the notifications of what the FIB did: what it deletes is its own, is under a
-// desired key, or is a banned rule.
+// desired key, or is a banned rule. A next-hop object is deleted by its id alone: one that
+// another program has made under it since the last step, between the FIB's last look and its
+// request, goes in the place of ours, and nothing can prevent that.
 func (p *kernelPlayer) watch() {
 	if p.f == nil {
 		return
 	}
 	p.m.mu.Lock()
 	defer p.m.mu.Unlock()
+	fresh := map[uint32]bool{} // objects that another program has made
 	for {
 		n, err := p.k.monitor.Receive(p.k.buf)
 		if err != nil {
 			return // empty
 		}
 		for msg := range rtnl.Messages(p.k.buf[:n]) {
+			var h wire.NextHopMessage
+			if msg.Type == rtnl.RTM_NEWNEXTHOP && h.Parse(msg.Body) == nil {
+				fresh[h.ID] = msg.Port != p.commands().Port()
+			}
 			if msg.Port != p.commands().Port() {
 				continue
 			}
@@ -220,8 +227,7 @@ func (p *kernelPlayer) watch() {
 					}
 				}
 			case rtnl.RTM_DELNEXTHOP:
-				var h wire.NextHopMessage
-				if h.Parse(msg.Body) == nil && h.Protocol != DefaultProtocol {
+				if h.Parse(msg.Body) == nil && h.Protocol != DefaultProtocol && !fresh[h.ID] {
 					p.foreign = append(p.foreign, p.m.NextHopText(&h))
 				}
 			}

@@ -382,10 +382,9 @@ func (g *guard) fail(format string, args ...any) {
 	}
 }
 
-// informed reports whether the FIB could know what the kernel has.
-func (m *fake) informed() bool {
-	return m.monitor.Pending() == 0 && !m.lost()
-}
+// informed reports whether the FIB could know what the kernel has: it has received all
+// notifications, or has been told that some were dropped.
+func (m *fake) informed() bool { return m.monitor.Pending() == 0 && !m.monitor.Overflowed() }
 
 // changed looks at a change of the kernel's tables.
 func (g *guard) changed(c fakekernel.Change) {

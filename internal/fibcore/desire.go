@@ -158,8 +158,16 @@ func (c *Core) Sweep() {
 // ReportWrites decides whether there is an EventWrite for every change that is written.
 func (c *Core) ReportWrites(on bool) { c.env.writes = on }
 
-// NotificationsLost asks for everything to be read again: notifications were lost.
-func (c *Core) NotificationsLost() { c.env.rereads.everything.request() }
+// NotificationsLost asks for everything to be read again: notifications were lost. What is
+// read quickly is asked for by itself, too: routes may be so many that everything can not be
+// read again soon, and until then an object is not deleted by an id or a key that may be
+// another program's by now.
+func (c *Core) NotificationsLost() {
+	d := &c.env.rereads
+	for _, one := range []*reread{&d.everything, &d.links, &d.addresses, &d.rules, &d.neighbors, &d.proxies, &d.nextHops} {
+		one.request()
+	}
+}
 
 // Notification takes a notification in.
 func (c *Core) Notification(m rtnl.Message, now time.Time) {

@@ -77,7 +77,11 @@ func (c *nexthops) planUrgent(now time.Time) (ops []objectOp) {
 	leaving := map[uint32]bool{}
 	slices.SortFunc(c.toDelete, func(a, b *object) int { return cmp.Compare(a.id, b.id) })
 	for _, b := range c.toDelete {
-		if _, there := c.hops[b.id]; !there || leaving[b.id] || c.byID[b.id] != b || !c.down[gatewayKey{b.key.link, b.key.gateway}] {
+		h, there := c.hops[b.id]
+		if !there || leaving[b.id] || c.byID[b.id] != b || !c.down[gatewayKey{b.key.link, b.key.gateway}] {
+			continue
+		}
+		if h.objectKey != c.right(b).objectKey { // another program's, to another gateway: groups leave it, see members
 			continue
 		}
 		if now.Before(b.next) {

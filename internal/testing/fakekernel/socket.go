@@ -79,6 +79,9 @@ func (s *Socket) Overflow() {
 // Pending returns how many datagrams are queued, late ones included.
 func (s *Socket) Pending() int { return len(s.queue) }
 
+// Overflowed reports whether something was dropped of which Receive has not told yet.
+func (s *Socket) Overflowed() bool { return s.lost }
+
 // Readable reports whether Receive returns something other than EAGAIN.
 func (s *Socket) Readable() bool {
 	return s.closed || !s.late() && (s.lost || len(s.queue) > 0)
