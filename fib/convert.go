@@ -66,25 +66,6 @@ func addressOf(a wire.Address) Address {
 	return Address{IfIndex: a.IfIndex, Prefix: a.Prefix, Scope: Scope(a.Scope), NoPrefixRoute: a.NoPrefixRoute, NoDAD: a.NoDAD}
 }
 
-// keyOf is the key of an event, an error or a difference.
-func keyOf(key any) any {
-	switch k := key.(type) {
-	case wire.RouteKey:
-		return RouteKey(k)
-	case wire.Rule:
-		return ruleOf(k)
-	case wire.Address:
-		return addressOf(k)
-	case wire.Neighbor:
-		return Neighbor(k)
-	case fibcore.Sysctl:
-		return Sysctl(k)
-	case fibcore.NextHopID:
-		return NextHopID(k)
-	}
-	return nil
-}
-
 // errorOf is an error of the core.
 func errorOf(err error) error {
 	if e, ok := err.(*fibcore.Error); ok {

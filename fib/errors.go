@@ -28,9 +28,8 @@ var (
 type Error struct {
 	// Op is "add", "replace", "delete", "dump" or "set".
 	Op string
-	// Key names the object: a RouteKey, Rule, Address, Neighbor, Sysctl or
-	// NextHopID.
-	Key any
+	// Key names the object; nil if the operation is about none, as a dump.
+	Key Key
 	// Err is the kernel's errno (unix.Errno), ErrForeign, ErrTable, or
 	// ErrInvalid, possibly wrapped.
 	Err error

@@ -76,8 +76,9 @@ type Event struct {
 	Time time.Time
 	// Op is "add", "replace" or "delete" for EventRepair and EventWrite.
 	Op string
-	// Key names the object as in [Error].
-	Key any
+	// Key names the object of EventRepair, EventWrite, EventContended and EventError; nil for
+	// other kinds, and for an EventError that is about no object, such as a failed dump.
+	Key Key
 	// Reason says why something was written, of EventRepair, EventWrite and
 	// EventGatewayDown.
 	Reason  Reason

@@ -111,8 +111,8 @@ type Stats struct {
 type Difference struct {
 	// Op is "add", "replace", "delete" or "held".
 	Op string
-	// Key names the object as in [Error].
-	Key any
+	// Key names the object.
+	Key Key
 	// Want and Have describe it in words; "" is absent.
 	Want, Have string
 }

@@ -21,8 +21,8 @@ var (
 type Error struct {
 	// Op is "add", "replace", "delete", "dump" or "set".
 	Op string
-	// Key names the object: a RouteKey, Rule, Address, Neighbor, Sysctl or
-	// NextHopID.
+	// Key names the object: a wire.RouteKey, wire.Rule, wire.Address, wire.Neighbor, Sysctl or
+	// NextHopID; nil: the operation is about none.
 	Key any
 	// Err is the kernel's errno (unix.Errno), ErrForeign, ErrTable, or
 	// ErrInvalid, possibly wrapped.
@@ -32,7 +32,11 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
-	s := fmt.Sprintf("fib: %s %v: %v", e.Op, e.Key, e.Err)
+	s := "fib: " + e.Op
+	if e.Key != nil {
+		s += fmt.Sprintf(" %v", e.Key)
+	}
+	s += fmt.Sprintf(": %v", e.Err)
 	if e.Text != "" {
 		s += " (" + e.Text + ")"
 	}

@@ -11,6 +11,9 @@ type Sysctl struct {
 	Value string // without newline
 }
 
+// String formats the value as sysctl(8) does, with the path: `net/ipv4/ip_forward = 1`.
+func (s Sysctl) String() string { return s.Path + " = " + s.Value }
+
 // NextHopID is the id of a next-hop object or group (NHA_ID).
 type NextHopID uint32
 

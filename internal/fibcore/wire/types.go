@@ -2,6 +2,7 @@ package wire
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 
 	"github.com/hyperfib/hyperfib/internal/enum"
@@ -122,12 +123,24 @@ type Address struct {
 	NoDAD         bool // IFA_F_NODAD
 }
 
+// String formats the address as `address 203.0.113.1/32 dev 2`.
+func (a Address) String() string { return fmt.Sprintf("address %v dev %d", a.Prefix, a.IfIndex) }
+
 // Neighbor is a permanent entry of the neighbour table, or a proxy entry. It is comparable.
 type Neighbor struct {
 	IfIndex int
 	Addr    netip.Addr
 	MAC     [6]byte // of a proxy entry zero
 	Proxy   bool    // NTF_PROXY
+}
+
+// String formats the entry as `neighbor 203.0.113.1 dev 2 lladdr 02:00:00:00:00:01`, or `neighbor
+// proxy 203.0.113.1 dev 2`.
+func (n Neighbor) String() string {
+	if n.Proxy {
+		return fmt.Sprintf("neighbor proxy %v dev %d", n.Addr, n.IfIndex)
+	}
+	return fmt.Sprintf("neighbor %v dev %d lladdr %v", n.Addr, n.IfIndex, net.HardwareAddr(n.MAC[:]))
 }
 
 // Link is the state of an interface.
