@@ -432,6 +432,10 @@ func (h *host) api(t *testing.T) {
 
 // drain: routes are withdrawn, the daemon ends, and BFD with it.
 func (h *host) drain(t *testing.T) {
+	learned := h.routes("route show table 90 proto 201 metric 32")
+	if learned == "" {
+		t.Error("nothing was learned by BGP")
+	}
 	if out, err := h.command("drain", "-api", h.path("api.sock")).CombinedOutput(); err != nil {
 		t.Errorf("%v, %s", err, out)
 	}
@@ -443,6 +447,9 @@ func (h *host) drain(t *testing.T) {
 	}
 	if got := h.routes("route show table 90 203.0.113.1"); got == "" {
 		t.Error("the kernel forwards no more")
+	}
+	if got := h.routes("route show table 90 proto 201 metric 32"); got != learned {
+		t.Errorf("guests' answers have other routes than before: %s, before %s", got, learned)
 	}
 	if log := h.bird("show protocols all a"); !strings.Contains(log, "drained") && !strings.Contains(log, "Administrative shutdown") {
 		t.Errorf("BIRD was not told why: %s", log)

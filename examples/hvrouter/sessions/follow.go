@@ -100,6 +100,9 @@ func (f *follower) run(ctx context.Context) {
 // step brings the changes to the sink that there are now, up to changesAtOnce of them, and does
 // what is due. It reports whether there may be more.
 func (f *follower) step(ctx context.Context) (more bool) {
+	if f.over.Load() {
+		return false
+	}
 	if f.due() {
 		f.proceed()
 	}
@@ -128,6 +131,9 @@ func (f *follower) step(ctx context.Context) (more bool) {
 // deadline returns when step has something to do although nothing has changed, the zero time if
 // never.
 func (f *follower) deadline() time.Time {
+	if f.over.Load() {
+		return time.Time{}
+	}
 	return earliest(f.convergence.deadline(), f.speaker.deadline())
 }
 

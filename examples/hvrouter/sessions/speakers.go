@@ -231,9 +231,10 @@ func (s *Speakers) deferral() (last time.Time) {
 }
 
 // Shutdown ends all sessions with Cease/Administrative Shutdown and a text (RFC 9003,
-// Section 2).
+// Section 2). What goes with them is not brought to the sink: the kernel keeps forwarding.
 func (s *Speakers) Shutdown(text string) {
 	for _, one := range s.list {
+		one.over.Store(true)
 		one.bgp.Shutdown(text)
 	}
 }
