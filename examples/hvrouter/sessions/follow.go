@@ -103,6 +103,7 @@ func (f *follower) step(ctx context.Context) (more bool) {
 	if f.over.Load() {
 		return false
 	}
+	f.sayEarly()
 	if f.due() {
 		f.proceed()
 	}

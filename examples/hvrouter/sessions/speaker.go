@@ -59,6 +59,7 @@ type speaker struct {
 	again    bool      // all paths are to be taken once more: next hops died, or live again
 	next     time.Time // when proceed has something to do although no session has changed; zero: never
 	complete []bool    // the inventory of each member is
+	early    early
 }
 
 // newSpeaker makes the speaker of a domain, and of those that share its sessions.
@@ -145,17 +146,18 @@ func (s *speaker) takesAll() bool {
 	return again
 }
 
-// deadline returns when proceed is due, the zero time if never.
+// deadline returns when proceed or sayEarly is due, the zero time if never.
 func (s *speaker) deadline() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.next
+	return earliest(s.next, s.early.next)
 }
 
 // due reports whether proceed is.
 func (s *speaker) due() bool {
-	next := s.deadline()
-	return !next.IsZero() && !s.now().Before(next)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.next.IsZero() && !s.now().Before(s.next)
 }
 
 // proceed goes on with what waits for sessions: a rollout, and the initial sync.

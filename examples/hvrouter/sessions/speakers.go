@@ -250,7 +250,7 @@ func (s *Speakers) PathDown(w peering.Watch, remoteC bool) {
 	if remoteC && d.cBit {
 		why = bgp.PathFailureBFDDownIndependent
 	}
-	d.report(w.Peer, d.bgp.PathDown(w.Peer, why))
+	d.sayPath(w.Peer, func() error { return d.bgp.PathDown(w.Peer, why) })
 }
 
 // PathUp implements [failover.Paths].
@@ -258,7 +258,7 @@ func (s *Speakers) PathUp(w peering.Watch) {
 	s.mark(w, false)
 	if !w.Probe() {
 		d := s.domains[w.Domain]
-		d.report(w.Peer, d.bgp.PathUp(w.Peer))
+		d.sayPath(w.Peer, func() error { return d.bgp.PathUp(w.Peer) })
 	}
 }
 
