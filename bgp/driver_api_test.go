@@ -1,6 +1,7 @@
 package bgp
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -43,6 +44,9 @@ func TestDriverLife(t *testing.T) {
 	}
 	if err := d.Start(); err != nil || len(k.dials) != 1 {
 		t.Fatalf("%d attempts to connect, %v", len(k.dials), err)
+	}
+	if at := d.Deadline().Sub(k.now); at <= 0 || at > dialTimeout {
+		t.Errorf("an attempt that nobody answers lasts %v", at)
 	}
 	if err := d.Start(); !errors.Is(err, ErrRunning) {
 		t.Errorf("second Start: %v", err)
@@ -192,8 +196,12 @@ func TestDriverFraming(t *testing.T) {
 	}
 	d.Input(conns[0], slices.Concat(stream, stream[:25]))
 	d.Input(conns[0], stream[25:])
+	long := bytes.Repeat(stream, 200) // longer than a buffer is as a rule, and cut within messages
+	d.Input(conns[0], long[:1])
+	d.Input(conns[0], long[1:len(long)-5])
+	d.Input(conns[0], long[len(long)-5:])
 	st, err := s.Peer(key)
-	if want := uint64(1 + 2 + 4); err != nil || st.Received.Keepalive != want {
+	if want := uint64(1 + 2 + 4 + 400); err != nil || st.Received.Keepalive != want {
 		t.Errorf("%d KEEPALIVEs, want %d; %v", st.Received.Keepalive, want, err)
 	}
 	events := s.Watch()
