@@ -151,8 +151,7 @@ func (h *hypervisor) startDaemon() {
 		panic(err) // every configuration that is kept was parsed before
 	}
 	h.daemon.start()
-	w.back(&h.away[daemonAway], daemonTail)
-	h.bfdBack()
+	h.daemonBack()
 	if h.drained {
 		h.drained = false
 		h.happened()
@@ -207,10 +206,26 @@ func (h *hypervisor) stopDaemon() {
 
 func (h *hypervisor) contDaemon() {
 	if h.daemon.state == stopped {
-		h.w.back(&h.away[daemonAway], daemonTail)
+		h.daemonBack()
 		h.daemon.resume()
-		h.bfdBack()
 	}
+}
+
+// kernelTrouble notes that the kernel is not as the daemon wants it, for some time after the daemon
+// can do something about it.
+func (h *hypervisor) kernelTrouble(name string, d time.Duration) {
+	if h.daemon.state == running && h.daemon.slow == 0 {
+		h.w.pause(&h.away[kernelAway], name, d)
+		return
+	}
+	h.w.leave(&h.away[kernelAway], name)
+}
+
+// daemonBack notes that the daemon does its part again.
+func (h *hypervisor) daemonBack() {
+	h.w.back(&h.away[daemonAway], daemonTail)
+	h.w.back(&h.away[kernelAway], foreignTime)
+	h.bfdBack()
 }
 
 // setSlow has everything that the daemon does take some time.
@@ -218,7 +233,7 @@ func (h *hypervisor) setSlow(d time.Duration) {
 	if d > 0 {
 		h.w.leave(&h.away[daemonAway], "the daemon is away, and something else happens: 35 s after its return")
 	} else if h.daemon.slow > 0 {
-		h.w.back(&h.away[daemonAway], daemonTail)
+		h.daemonBack()
 	}
 	h.daemon.slow = d
 	h.daemon.do(func() {})
@@ -422,7 +437,7 @@ func (w *World) kernelInput(words []string) error {
 	default:
 		return errWords
 	}
-	w.pause(&h.away[kernelAway], "the kernel is late, loses notifications or refuses: 10 s", time.Duration(n)*100*time.Millisecond+10*time.Second)
+	h.kernelTrouble("the kernel is late, loses notifications or refuses: 10 s", time.Duration(n)*100*time.Millisecond+10*time.Second)
 	return nil
 }
 

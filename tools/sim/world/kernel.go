@@ -116,7 +116,7 @@ func (w *World) foreign(words []string) error {
 	if !h.alive {
 		return nil
 	}
-	w.pause(&h.away[kernelAway], "another program changes the kernel: 35 s", foreignTime)
+	h.kernelTrouble("another program changes the kernel: 35 s", foreignTime)
 	k, n := h.kernel, number(words[2])
 	var ours []*fakekernel.Route
 	for _, r := range k.Routes() {
