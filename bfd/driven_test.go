@@ -18,18 +18,19 @@ import (
 
 // wire is two or more driven servers on one goroutine, and the packets between them.
 type wire struct {
-	now   time.Duration
-	wall  time.Time // at 0
-	rnd   *rand.Rand
-	nodes []*wireNode
-	lost  float64
-	dup   float64
-	delay time.Duration // the most
-	swap  bool          // packets overtake each other
-	order int
-	queue []wirePacket
-	trace strings.Builder
-	quiet bool // only what is no periodic packet is in the trace
+	now     time.Duration
+	wall    time.Time // at 0
+	rnd     *rand.Rand
+	nodes   []*wireNode
+	lost    float64
+	dup     float64
+	delay   time.Duration // the most
+	swap    bool          // packets overtake each other
+	order   int
+	queue   []wirePacket
+	trace   strings.Builder
+	quiet   bool // no packets are in the trace
+	untimed bool // no times are in the trace
 }
 
 type wirePacket struct {
@@ -49,17 +50,18 @@ type driven interface {
 
 type wireNode struct {
 	*wire
-	name    string
-	addr    netip.Addr
-	far     *wireNode
-	links   map[string]int
-	d       driven
-	stopped bool // SIGSTOP
-	watcher *Watcher
-	hops    mapHops
-	cut     bool
-	last    time.Duration // when its last packet arrives
-	refuse  error
+	name     string
+	addr     netip.Addr
+	far      *wireNode
+	links    map[string]int
+	d        driven
+	stopped  bool // SIGSTOP
+	watcher  *Watcher
+	hops     mapHops
+	cut      bool
+	last     time.Duration // when its last packet arrives
+	refuse   error
+	failover time.Duration
 }
 
 func newWire(seed uint64) *wire {
@@ -91,17 +93,20 @@ func (n *wireNode) Source(int, Key) (netip.Addr, error) { return n.addr, nil }
 // config is the configuration of a server of the node.
 func (n *wireNode) config() DrivenConfig {
 	return DrivenConfig{
-		Now:      func() (time.Duration, time.Time) { return n.now, n.wall.Add(n.now) },
-		Seed:     n.rnd.Uint32(),
-		Host:     n,
-		Send:     n.send,
-		NextHops: func(int) bfdcore.Kernel { return n.hops },
-		Notice:   func(err error) { n.say("%s notices: %v", n.name, err) },
+		Now:           func() (time.Duration, time.Time) { return n.now, n.wall.Add(n.now) },
+		Seed:          n.rnd.Uint32(),
+		Host:          n,
+		Send:          n.send,
+		NextHops:      func(int) bfdcore.Kernel { return n.hops },
+		FailoverDelay: func() time.Duration { return n.failover },
+		Notice:        func(err error) { n.say("%s notices: %v", n.name, err) },
 	}
 }
 
 func (w *wire) say(format string, args ...any) {
-	fmt.Fprintf(&w.trace, "%v ", w.now)
+	if !w.untimed {
+		fmt.Fprintf(&w.trace, "%v ", w.now)
+	}
 	fmt.Fprintf(&w.trace, format+"\n", args...)
 }
 
@@ -196,7 +201,11 @@ func (n *wireNode) turn() {
 			break
 		}
 		for _, e := range buf[:k] {
-			n.say("%s: %s at %v", n.name, brief(e), e.Time.Sub(n.wall))
+			if n.untimed {
+				n.say("%s: %s", n.name, brief(e))
+			} else {
+				n.say("%s: %s at %v", n.name, brief(e), e.Time.Sub(n.wall))
+			}
 		}
 	}
 }

@@ -62,6 +62,10 @@ func (p *DrivenProcess) Deadline() time.Duration {
 // for the restart time.
 func (p *DrivenProcess) Ended() bool { return p.driven.state == drivenEnded }
 
+// Paused reports whether another process is to have the sessions, or has them still: nothing
+// happens to them here, and requests of clients, which would wait, return [ErrClosed].
+func (p *DrivenProcess) Paused() bool { return p.driven.state == drivenPaused }
+
 // Close ends the process as a signal does: every session says AdminDown, unless they are a
 // successor's already.
 func (p *DrivenProcess) Close() {

@@ -10,24 +10,29 @@ import "time"
 type timers []timer
 
 type timer struct {
-	at time.Duration // when e is due
-	e  *entry        // at its place in the heap
+	at   time.Duration // when e is due
+	slot int           // e.slot
+	e    *entry        // at its place in the heap
 }
 
 // before reports whether t comes before u.
-func (t timer) before(u timer) bool { return t.at < u.at || t.at == u.at && t.e.slot < u.e.slot }
+func (t *timer) before(u *timer) bool { return t.at < u.at || t.at == u.at && t.slot < u.slot }
 
 // set puts e at the given time, inserting it if it is not in the heap.
 func (h *timers) set(e *entry, at time.Duration) {
 	if e.place < 0 {
 		e.place = len(*h)
-		*h = append(*h, timer{at, e})
+		*h = append(*h, timer{at, e.slot, e})
 		h.up(e.place)
 		return
 	}
-	(*h)[e.place].at = at
-	h.up(e.place)
-	h.down(e.place)
+	t := &(*h)[e.place]
+	later := at > t.at
+	if t.at = at; later {
+		h.down(e.place)
+	} else {
+		h.up(e.place)
+	}
 }
 
 // remove takes e out.
@@ -55,7 +60,7 @@ func (h *timers) up(i int) {
 	t := (*h)[i]
 	for i > 0 {
 		parent := (i - 1) / 4
-		if !t.before((*h)[parent]) {
+		if !t.before(&(*h)[parent]) {
 			break
 		}
 		h.put(i, (*h)[parent])
@@ -67,16 +72,16 @@ func (h *timers) up(i int) {
 func (h *timers) down(i int) {
 	t := (*h)[i]
 	for {
-		least, first := -1, t
+		least, first := -1, &t
 		for c := 4*i + 1; c <= 4*i+4 && c < len(*h); c++ {
-			if (*h)[c].before(first) {
-				least, first = c, (*h)[c]
+			if u := &(*h)[c]; u.before(first) {
+				least, first = c, u
 			}
 		}
 		if least < 0 {
 			break
 		}
-		h.put(i, first)
+		h.put(i, *first)
 		i = least
 	}
 	h.put(i, t)
