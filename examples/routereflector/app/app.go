@@ -125,7 +125,26 @@ func newSpeaker(o options, change func(*bgp.Config)) (*bgp.Speaker, error) {
 			return nil, err
 		}
 	}
+	for _, addr := range o.reflectors {
+		if err := s.AddPeer(above(o, addr)); err != nil {
+			return nil, err
+		}
+	}
 	return s, nil
+}
+
+// above is the configuration of a reflector above us, of which we are a client: to us it is no
+// client, and gets the routes of our clients only (RFC 4456, Section 6). It is dialled from the
+// address that we listen on, since it knows its clients by theirs.
+func above(o options, addr netip.Addr) bgp.PeerConfig {
+	c := template(o, netip.PrefixFrom(addr, addr.BitLen()))
+	c.Addr, c.Description, c.RouteReflectorClient = addr, "reflector above us", false
+	for _, l := range o.listen {
+		if l.Addr().Is4() == addr.Is4() && !l.Addr().IsUnspecified() && !c.LocalAddr.IsValid() {
+			c.LocalAddr = l.Addr()
+		}
+	}
+	return c
 }
 
 // template is the configuration of every client.

@@ -16,6 +16,7 @@ import (
 	"github.com/hyperfib/hyperfib/bfd/bfdtest"
 	"github.com/hyperfib/hyperfib/bgp"
 	"github.com/hyperfib/hyperfib/bgp/bgptest"
+	"github.com/hyperfib/hyperfib/bgp/rib"
 )
 
 // recorder is a BFD service that is neither run nor watched.
@@ -140,6 +141,65 @@ func TestMaxClients(t *testing.T) {
 		}
 		for _, k := range []func() error{kill[0], kill[2]} {
 			if err := k(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+// TestTwoLevels: a route goes from a client of one reflector to a client of another by the
+// reflector above both, with its next hop, and goes away with its client's session.
+func TestTwoLevels(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		network := &bgptest.Network{}
+		end := map[string]func() error{}
+		start := func(addr, clients, more string) *bgp.Speaker {
+			a := netip.MustParseAddr(addr)
+			core, err := NewCore(CoreConfig{
+				Args: strings.Fields("-as 65000 -cold -restart-time 0 -long-lived 0 -router-id " + addr + " -listen " + addr + ":179 -clients " + clients + more),
+				BGP:  func(b *bgp.Config) { b.Listener, b.Dialer = network.Listen, network.Dialer(a) },
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			end[addr] = bgptest.Run(core.Speaker())
+			return core.Speaker()
+		}
+		start("192.0.2.1", "192.0.2.0/29", "")
+		start("192.0.2.2", "198.51.100.0/25", " -reflectors 192.0.2.1")
+		start("192.0.2.3", "198.51.100.128/25", " -reflectors 192.0.2.1")
+		client := func(addr, reflector string) *bgp.Speaker {
+			a := netip.MustParseAddr(addr)
+			s, err := bgp.New(bgp.Config{AS: 65000, RouterID: a, Dialer: network.Dialer(a)})
+			if err == nil {
+				err = s.AddPeer(bgp.PeerConfig{Addr: netip.MustParseAddr(reflector)})
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			end[addr] = bgptest.Run(s)
+			return s
+		}
+		prefix := netip.MustParsePrefix("203.0.113.2/32")
+		from, to := client("198.51.100.1", "192.0.2.2"), client("198.51.100.129", "192.0.2.3")
+		if err := from.Originate(rib.LocalPath{Prefix: prefix}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		paths := to.Table().Lookup(prefix)
+		if len(paths) != 1 || paths[0].NextHop.Addr.String() != "198.51.100.1" {
+			t.Errorf("the other client has %v", paths)
+		}
+		if err := end["198.51.100.1"](); err != nil {
+			t.Error(err)
+		}
+		delete(end, "198.51.100.1")
+		time.Sleep(time.Second)
+		if paths := to.Table().Lookup(prefix); len(paths) != 0 {
+			t.Errorf("after its client has gone: %v", paths)
+		}
+		for _, e := range end {
+			if err := e(); err != nil {
 				t.Error(err)
 			}
 		}

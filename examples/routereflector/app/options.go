@@ -19,6 +19,7 @@ type options struct {
 	routerID, clusterID netip.Addr
 	listen              []netip.AddrPort
 	clients             []netip.Prefix
+	reflectors          []netip.Addr
 	offLink             []netip.Prefix
 	probes              []netip.Prefix
 	addPath             bool
@@ -58,6 +59,10 @@ func parse(args []string, out io.Writer) (o options, err error) {
 	})
 	fs.Func("clients", "`prefixes` of the clients, separated by commas", func(s string) (err error) {
 		o.clients, err = list(s, netip.ParsePrefix)
+		return err
+	})
+	fs.Func("reflectors", "`addresses` of the reflectors above us, separated by commas: we dial them, and are a client of theirs", func(s string) (err error) {
+		o.reflectors, err = list(s, netip.ParseAddr)
 		return err
 	})
 	fs.Func("off-link-prefixes", "`prefixes` of next hops on other links than the sessions: such paths outlive a client's link", func(s string) (err error) {
