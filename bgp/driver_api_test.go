@@ -230,7 +230,35 @@ func TestDriverFraming(t *testing.T) {
 
 // TestDriverOrder: peers are visited in the order of their keys.
 func TestDriverOrder(t *testing.T) {
-	_, s, _ := drivenHub(t, 40)
+	k, s, _ := drivenHub(t, 40)
+	d := s.Driver()
+	k.advance(d, 30*time.Second) // all KEEPALIVEs are due
+	inOrder := func(what string) {
+		t.Helper()
+		if len(k.sent) != 40 || !slices.IsSortedFunc(k.sent, func(a, b *sinkConn) int { return a.remote.Addr().Compare(b.remote.Addr()) }) {
+			t.Errorf("%s: %d sends, not in the order of keys", what, len(k.sent))
+		}
+		k.written(d)
+	}
+	inOrder("KEEPALIVE")
+	// The sessions come up again in another order, and hear of a route in this one.
+	for _, c := range slices.Backward(slices.Clone(k.conns)) {
+		d.Closed(c, io.EOF)
+		c = k.conn(c.remote.Addr())
+		if !d.Accept(c) {
+			t.Fatal("not taken")
+		}
+		d.Input(c, openOf(c.remote.Addr(), wire.IPv4Unicast))
+		d.Input(c, wire.AppendKeepalive(nil))
+		for len(k.sent) > 0 {
+			k.written(d)
+		}
+	}
+	k.advance(d, time.Second)
+	if err := s.Originate(rib.LocalPath{Prefix: netip.MustParsePrefix("192.0.2.0/24")}); err != nil {
+		t.Fatal(err)
+	}
+	inOrder("UPDATE")
 	events := s.Watch()
 	buf := make([]Event, 1000)
 	_, _ = events.Next(context.Background(), buf)
