@@ -210,3 +210,48 @@ func FuzzMessages(f *testing.F) {
 		_, _ = parseNSID(data)
 	})
 }
+
+// What this process wrote stays ours in the next dump even without the kernel's mark, unless it
+// goes elsewhere by now, or has a port of its own.
+func TestMerge(t *testing.T) {
+	a, b := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
+	m := MAC{2, 1}
+	before := newTable()
+	before.flood[a], before.macs[m] = ours, destination{a, ours}
+	for _, tc := range []struct {
+		dumped
+		want origin
+	}{
+		{dumped{Entry{MAC: m, VTEP: a}, foreign, true}, ours},
+		{dumped{Entry{MAC: m, VTEP: b}, foreign, true}, foreign},
+		{dumped{Entry{MAC: m, VTEP: a}, foreign, false}, foreign},
+		{dumped{Entry{MAC: m, VTEP: a}, learned, true}, learned},
+		{dumped{Entry{MAC: MAC{2, 2}, VTEP: a}, foreign, true}, foreign},
+		{dumped{Entry{VTEP: a}, foreign, true}, ours},
+		{dumped{Entry{VTEP: b}, foreign, true}, foreign},
+		{dumped{Entry{VTEP: a}, foreign, false}, foreign},
+	} {
+		got := merge([]dumped{tc.dumped}, &before)
+		if o := got.macs[tc.MAC].origin; !tc.MAC.IsZero() && o != tc.want || tc.MAC.IsZero() && got.flood[tc.VTEP] != tc.want {
+			t.Errorf("%+v: %+v", tc, got)
+		}
+	}
+}
+
+// A device whose attributes are cut short is an error wherever that is.
+func TestDeviceMalformed(t *testing.T) {
+	whole := encodeDevice(&vx100, 0)
+	if d, err := parseDevice(whole); err != nil || d.VNI != 100 || d.kind != "vxlan" {
+		t.Fatal(d, err)
+	}
+	data := appendData(nil, &vx100)
+	data[0] = 2 // shorter than its own header
+	b := rtnl.Nest(ifinfo(1, 0, 0), rtnl.IFLA_LINKINFO)
+	at := len(b) - 4
+	b = rtnl.AppendString(b, rtnl.IFLA_INFO_KIND, "vxlan")
+	b = rtnl.AppendBytes(b, rtnl.IFLA_INFO_DATA, data)
+	native.PutUint16(b[at:], uint16(len(b)-at))
+	if d, err := parseDevice(b); !errors.Is(err, rtnl.ErrMalformed) {
+		t.Error(d, err)
+	}
+}

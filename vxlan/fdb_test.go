@@ -354,7 +354,11 @@ func fakeRun(t *testing.T) {
 	l.entries = slices.DeleteFunc(l.entries, func(e fakeEntry) bool { return e.MAC == m })
 	k.tell(unix.ENOBUFS)
 	k.mu.Unlock()
-	sleep(25 * time.Millisecond)
+	sleep(15 * time.Millisecond)
+	k.mu.Lock()
+	k.tell(unix.ENOBUFS) // once more: that does not put it off
+	k.mu.Unlock()
+	sleep(6 * time.Millisecond)
 	expect(t, w, "50:01:00:00:00:00 dev 2 dst 172.22.2.2 installed, repaired 1 times")
 	if !k.has(Entry{link, MAC{}, a}) || !k.has(Entry{link, m, a}) || !k.has(Entry{link, MAC{2, 9}, a}) {
 		t.Errorf("%+v", k.link("vx100").entries)
@@ -438,6 +442,19 @@ func fakeRetry(t *testing.T) {
 	k.mu.Unlock()
 	sleep(31 * time.Second)
 	expect(t, w, "50:01:00:00:00:00 dev 2 dst 172.22.2.2 installed")
+	// Another program has done what the kernel refused us.
+	f.SetMAC(link, MAC{0x50, 3}, a)
+	k.refuse[MAC{0x50, 3}] = unix.EPERM
+	if _, err := f.Flush(t.Context()); !errors.Is(err, unix.EPERM) {
+		t.Error(err)
+	}
+	delete(k.refuse, MAC{0x50, 3})
+	k.by(t, "add", Entry{link, MAC{0x50, 3}, a}, false)
+	events(t, w)
+	sleep(time.Second)
+	expect(t, w, "50:03:00:00:00:00 dev 2 dst 172.22.2.2 installed")
+	f.DeleteMAC(link, MAC{0x50, 3})
+	events(t, w)
 	// A deletion is refused.
 	k.refuse[n] = unix.EPERM
 	f.DeleteMAC(link, n)

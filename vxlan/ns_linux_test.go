@@ -146,10 +146,17 @@ func TestForwarding(t *testing.T) {
 	flush(t, f, Result{Deleted: 1})
 	reconcile(t, f, Result{Kept: 2, Foreign: 2})
 
-	// Foreign deletion is repaired.
+	// Foreign deletion is repaired, by Reconcile or, if that is later, by Run.
 	bridge(ns, "fdb del 00:00:00:00:00:00 dev vx100 dst 172.22.2.3")
 	bridge(ns, "fdb del 50:54:33:00:00:0f dev vx100")
-	reconcile(t, f, Result{Added: 2, Foreign: 2})
+	if r, err := f.Reconcile(t.Context()); err != nil || r.Added+r.Kept != 2 || r.Foreign != 2 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	for _, want := range []string{"00:00:00:00:00:00 dst 172.22.2.3", "50:54:33:00:00:0f dst 172.22.2.3"} {
+		if out := bridge(ns, "fdb show dev vx100"); !strings.Contains(out, want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
+	}
 }
 
 // A new process finds what the old one left, keeps what is right, and clears the
