@@ -76,7 +76,10 @@ type Rule struct {
 	// Target is the priority that RuleGoto goes to.
 	Target uint32
 	// Suppress ignores a found route whose prefix has SuppressLength bits or
-	// fewer: 0 ignores default routes.
+	// fewer: 0 ignores default routes. Not for IPv6 tables in which two routes share a
+	// next-hop object, as those with several next hops do: Linux (6.18) looks at the prefix
+	// of what it has cached for the object on this CPU, which may be that of the other
+	// route (fib6_rule_suppress, fib6_nh.rt6i_pcpu). RTAMultipath routes share nothing.
 	Suppress       bool
 	SuppressLength uint8
 }

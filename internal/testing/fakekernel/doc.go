@@ -3,7 +3,7 @@
 // octets of rtnetlink. It is slow, obvious, and written from the kernel's side: it takes
 // what the kernel takes, refuses what the kernel refuses, notifies as the kernel does, and
 // is silent where the kernel is silent. TestFakeKernel of package fib does the same things
-// to it and to the kernel itself, and compares.
+// to it and to the kernel itself, and compares; TestLookupAsLinux compares where packets go.
 //
 // # Use
 //

@@ -188,18 +188,19 @@ func (k *Kernel) candidates(table uint32, family wire.Family, p *Packet, bits in
 const metricAddrconf = 256
 
 // own returns the kernel's own routes: the local ones of the addresses, and the connected
-// ones of their prefixes.
+// ones of their prefixes. The former stay when the interface goes down (fib_sync_down_dev
+// skips RT_SCOPE_NOWHERE); IPv6 addresses go themselves.
 func (k *Kernel) own(table uint32, dst netip.Addr, bits int) (list []candidate) {
 	for _, a := range k.addrs {
 		l, addr := k.links[int32(a.IfIndex)], a.Prefix.Addr()
-		if l == nil || !l.AdminUp || addr.BitLen() != dst.BitLen() {
+		if l == nil || addr.BitLen() != dst.BitLen() {
 			continue
 		}
 		vrf := k.tables[int32(a.IfIndex)]
 		if bits == addr.BitLen() && dst == addr && table == cmp.Or(vrf, tableLocal) {
 			list = append(list, candidate{typ: wire.RouteLocal})
 		}
-		if bits != a.Prefix.Bits() || a.NoPrefixRoute || !a.Prefix.Contains(dst) || table != cmp.Or(vrf, rtnl.RT_TABLE_MAIN) || bits == addr.BitLen() && addr.Is4() {
+		if bits != a.Prefix.Bits() || !l.AdminUp || a.NoPrefixRoute || !a.Prefix.Contains(dst) || table != cmp.Or(vrf, rtnl.RT_TABLE_MAIN) || bits == addr.BitLen() && addr.Is4() {
 			continue
 		}
 		c := candidate{typ: wire.RouteUnicast, hops: []wire.NextHop{{IfIndex: int32(a.IfIndex), Weight: 1}}}

@@ -44,8 +44,7 @@ func (k *Kernel) rule(msg rtnl.Message) unix.Errno {
 		return unix.EINVAL
 	}
 	if msg.Type == rtnl.RTM_NEWRULE {
-		// fib_rule_exists does not look at FIB_RULE_INVERT.
-		if msg.Flags&rtnl.NLM_F_EXCL != 0 && slices.ContainsFunc(k.rules, func(q wire.KernelRule) bool { q.Not = r.Not; return q == r }) {
+		if msg.Flags&rtnl.NLM_F_EXCL != 0 && slices.ContainsFunc(k.rules, func(q wire.KernelRule) bool { return exists(&r, q) }) {
 			return unix.EEXIST
 		}
 		k.insertRule(r)
@@ -63,6 +62,22 @@ func (k *Kernel) rule(msg rtnl.Message) unix.Errno {
 	b := wire.AppendRule(nil, rtnl.RTM_DELRULE, 0, 0, old.Rule, old.Protocol)
 	k.notify(rtnl.RTM_DELRULE, 0, b[rtnl.SizeHeader:])
 	return 0
+}
+
+// exists is rule_exists: it does not look at FIB_RULE_INVERT and FRA_GOTO, and at addresses
+// and TOS only if the request names them (fib4_rule_compare, fib6_rule_compare).
+func exists(r *wire.KernelRule, q wire.KernelRule) bool {
+	q.Not, q.Target = r.Not, r.Target
+	if !r.From.IsValid() {
+		q.From = r.From
+	}
+	if !r.To.IsValid() {
+		q.To = r.To
+	}
+	if r.TOS == 0 {
+		q.TOS = 0
+	}
+	return q == *r
 }
 
 // deletes is rule_find: what the request does not name matches anything.
