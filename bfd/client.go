@@ -45,12 +45,14 @@ type ClientConfig struct {
 // another authentication, is Down with ReasonUnavailable, and asked for again, at first
 // after a quarter of a second, in the end every 8 seconds.
 type Client struct {
-	cfg     ClientConfig // with defaults
-	host    host         // the machine, or that of a test
-	command command      // starts the process when none answers
-	board   board        // of all sessions of the process
-	notices repeats      // leaves out what repeats the last one
-	starts  repeats      // likewise of command
+	cfg     ClientConfig     // with defaults
+	host    host             // the machine, or that of a test
+	command command          // starts the process when none answers
+	board   board            // of all sessions of the process
+	notices repeats          // leaves out what repeats the last one
+	timer   func() time.Time // the time of retries, which the wall clock does not move
+	wall    func() time.Time // the time of events
+	starts  repeats          // likewise of command
 
 	mu      sync.Mutex                          // guards the following
 	desired bfdcore.Desired[Key, SessionConfig] // what the process is to have
@@ -75,7 +77,7 @@ func newClientOn(cfg ClientConfig, h host) (*Client, error) {
 	if cfg.Notice == nil {
 		cfg.Notice = func(error) {}
 	}
-	c := &Client{cfg: cfg, host: h, command: newCommand(cfg.Command), wakeup: make(chan struct{}, 1), there: map[Key]bool{}}
+	c := &Client{cfg: cfg, host: h, command: newCommand(cfg.Command), wakeup: make(chan struct{}, 1), there: map[Key]bool{}, timer: time.Now, wall: time.Now}
 	c.desired.FirstRetry, c.desired.LastRetry = retryFirst, retryLast
 	return c, nil
 }
@@ -279,12 +281,18 @@ func (c *Client) serve(l *clientLink) {
 	}
 }
 
+// requester carries a request to the process and returns its answer: a [clientLink], or a
+// [DrivenClient]. ErrNotConnected: there will be no answer.
+type requester interface {
+	request(bfdcore.Request[Key, SessionConfig]) error
+}
+
 // bring makes every request that there is, and returns when there is another one by
 // itself; zero: never.
-func (c *Client) bring(l *clientLink) time.Time {
+func (c *Client) bring(l requester) time.Time {
 	for {
 		c.mu.Lock()
-		r, ok := c.desired.Next(time.Now())
+		r, ok := c.desired.Next(c.timer())
 		at := c.desired.Deadline()
 		c.mu.Unlock()
 		if !ok {
@@ -302,13 +310,13 @@ func (c *Client) bring(l *clientLink) time.Time {
 func (c *Client) answered(r bfdcore.Request[Key, SessionConfig], err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.desired.Done(r, err != nil, time.Now())
+	c.desired.Done(r, err != nil, c.timer())
 	if err == nil || r.Kind == bfdcore.RequestRemove && errors.Is(err, ErrNoSession) {
 		return
 	}
 	c.cfg.Notice(fmt.Errorf("bfd: %v: %w", r.Key, err))
 	if r.Kind == bfdcore.RequestAdd && !c.there[r.Key] && c.desired.Wanted(r.Key) {
-		c.board.post(Event{Key: r.Key, State: StateDown, Reason: ReasonUnavailable, Err: err.Error(), Time: time.Now()}, nil)
+		c.board.post(Event{Key: r.Key, State: StateDown, Reason: ReasonUnavailable, Err: err.Error(), Time: c.wall()}, nil)
 	}
 }
 
@@ -316,7 +324,7 @@ func (c *Client) answered(r bfdcore.Request[Key, SessionConfig], err error) {
 // others the process tells.
 func (c *Client) gone(k Key) {
 	if e, ok := c.board.event(k); ok && !c.there[k] {
-		e.State, e.Reason, e.Err, e.Removed, e.Time = StateAdminDown, ReasonLocalAdminDown, "", true, time.Now()
+		e.State, e.Reason, e.Err, e.Removed, e.Time = StateAdminDown, ReasonLocalAdminDown, "", true, c.wall()
 		c.board.post(e, nil)
 	}
 }
@@ -380,7 +388,7 @@ func (c *Client) vanished(seen map[Key]bool) {
 	}
 	for _, e := range c.board.events() {
 		if !seen[e.Key] && !c.desired.Wanted(e.Key) {
-			e.State, e.Reason, e.Err, e.Removed, e.Time = StateAdminDown, ReasonLocalAdminDown, "", true, time.Now()
+			e.State, e.Reason, e.Err, e.Removed, e.Time = StateAdminDown, ReasonLocalAdminDown, "", true, c.wall()
 			c.board.post(e, nil)
 		}
 	}

@@ -181,13 +181,17 @@ func (c *conn) list(id uint32) error {
 func (c *conn) reply(id uint32, err error) error {
 	e := encoder{version: c.version}
 	e.begin(frameReply, id)
-	text := ""
-	if err != nil {
-		text = "bfd: " + strings.TrimPrefix(err.Error(), "bfd: ")
-	}
-	e.string(text)
+	e.string(replyText(err))
 	_ = e.end()
 	return c.send(e.b)
+}
+
+// replyText is what a reply says of an error; [replyError] is its inverse.
+func replyText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return "bfd: " + strings.TrimPrefix(err.Error(), "bfd: ")
 }
 
 func (c *conn) send(b []byte) error {

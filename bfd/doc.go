@@ -24,7 +24,7 @@
 //	client.go               the same API at the other end of that socket
 //	failover.go             dead next hops leave the kernel without the client
 //	give.go take.go         a successor takes the sessions over
-//	driven*.go              Server and process without thread, clock and socket
+//	driven*.go              Server, process and client without thread, clock and socket
 //	host.go                 what all of them ask of the kernel: poller and host
 //	*_linux.go              Linux as these
 //
@@ -101,9 +101,9 @@
 //
 // # Without a thread
 //
-// [DrivenServer] and [DrivenProcess] are the same code, in which the caller delivers packets
-// and lets time pass, for simulators: nothing else runs, and the same calls send the same
-// octets.
+// [DrivenServer], [DrivenProcess] and [DrivenClient] are the same code, in which the caller
+// delivers packets and lets time pass, for simulators: nothing else runs, and the same calls
+// send the same octets.
 //
 // # Another BFD daemon on the machine
 //

@@ -13,11 +13,12 @@ type Desired[K comparable, C any] struct {
 	// refused is tried again.
 	FirstRetry, LastRetry time.Duration
 
-	items     map[K]*item[C] // what is wanted, and what is to be deleted
-	queue     []K            // requests to be sent, oldest first
-	connected bool           // to the process
-	synced    bool           // the client has said that it wants nothing more
-	sent      bool           // RequestSynced was sent
+	items     map[K]*item[C]   // what is wanted, and what is to be deleted
+	queue     []K              // requests to be sent, oldest first
+	compare   func(a, b K) int // orders what is sent at the same time
+	connected bool             // to the process
+	synced    bool             // the client has said that it wants nothing more
+	sent      bool             // RequestSynced was sent
 }
 
 type item[C any] struct {
@@ -104,7 +105,7 @@ func (d *Desired[K, C]) Wanted(k K) bool {
 // Connect begins with a process that knows nothing. The sessions come in the order of
 // compare.
 func (d *Desired[K, C]) Connect(compare func(a, b K) int) {
-	d.connected, d.sent = true, false
+	d.connected, d.sent, d.compare = true, false, compare
 	d.queue = d.queue[:0]
 	for k, it := range d.items {
 		it.queued, it.refused = true, false
@@ -153,12 +154,14 @@ func (d *Desired[K, C]) Next(now time.Time) (r Request[K, C], ok bool) {
 
 // retry puts what was refused into the queue when its time has come.
 func (d *Desired[K, C]) retry(now time.Time) {
+	before := len(d.queue)
 	for k, it := range d.items {
 		if it.refused && !it.retry.After(now) {
 			it.refused = false
 			d.enqueue(k, it)
 		}
 	}
+	slices.SortFunc(d.queue[before:], d.compare)
 }
 
 // Done notes the process's answer to a request.
