@@ -80,7 +80,8 @@ func (f *FIB) Learn(filter Filter) *Learner {
 }
 
 // Next waits for changes and fills buf with as many as it has room for. Without room it
-// does not wait. It returns ctx's error, or ErrClosed after Close or the end of Run.
+// does not wait. It returns ctx's error, or ErrClosed after Close or the end of Run. With a ctx
+// that has ended it returns what there is, and ctx's error only if that is nothing.
 func (l *Learner) Next(ctx context.Context, buf []LearnChange) (n int, err error) {
 	for len(buf) > 0 {
 		n, closed := l.take(buf)

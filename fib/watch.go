@@ -95,7 +95,8 @@ func (f *FIB) broadcast(e fibcore.Event) {
 
 // Next waits for events and fills buf with as many as it has room for. Without room it does
 // not wait. It returns ctx's error, or ErrClosed after Close or the end of Run, when all
-// events before that were returned.
+// events before that were returned. With a ctx that has ended it returns what there is, and
+// ctx's error only if that is nothing.
 func (w *Watcher) Next(ctx context.Context, buf []Event) (n int, err error) {
 	for len(buf) > 0 {
 		if n, closed := w.take(buf); n > 0 {

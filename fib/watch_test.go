@@ -3,7 +3,9 @@ package fib
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 	"testing/synctest"
 
@@ -80,6 +82,76 @@ func TestBeforeRun(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestNextEnded: with a ctx that has ended, Next returns everything that there is, in pieces of
+// whatever size, and then ctx's error: a caller that does not wait misses nothing, and sees
+// nothing twice.
+func TestNextEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newFake()
+		f := newFakeFIB(Config{}, m)
+		for i := range 20 {
+			r := Route{RouteKey: key(90, fmt.Sprintf("10.1.%d.0/24", i), 0), NextHops: []NextHop{{Gateway: netip.MustParseAddr("10.0.0.2"), IfIndex: 2}}}
+			if err := f.SetRoute(r); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ended, end := context.WithCancel(t.Context())
+		end()
+		w, routes, learner := f.Watch(WatchOptions{}), f.WatchRoutes(RouteFilter{}), f.Learn(Filter{Tables: []uint32{90}})
+		if n, err := w.Next(ended, make([]Event, 3)); n != 0 || err != context.Canceled {
+			t.Errorf("before Run: %d events, %v", n, err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- f.Run(kernel.With(ctx, "", m)) }()
+		if err := f.Flush(ctx); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		events := readEnded(t, ended, w.Next)
+		if n := len(events); n < 14 || events[n-1].Kind != EventSynced && !slices.ContainsFunc(events, func(e Event) bool { return e.Kind == EventSynced }) {
+			t.Errorf("%d events", n)
+		}
+		prefixes := map[netip.Prefix]int{}
+		for _, c := range readEnded(t, ended, routes.Next) {
+			prefixes[c.Prefix]++
+		}
+		if len(prefixes) != 21 { // with that of Synced
+			t.Errorf("routes: %v", prefixes)
+		}
+		for p, n := range prefixes {
+			if n != 1 {
+				t.Errorf("%v came %d times", p, n)
+			}
+		}
+		if learned := readEnded(t, ended, learner.Next); len(learned) != 1 || !learned[0].Synced {
+			t.Errorf("learned: %v", learned)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if _, err := routes.Next(ended, make([]RouteChange, 1)); err != ErrClosed {
+			t.Errorf("after the end: %v", err)
+		}
+	})
+}
+
+// readEnded reads a watcher with a ctx that has ended until that is its error.
+func readEnded[T any](t *testing.T, ended context.Context, next func(context.Context, []T) (int, error)) (all []T) {
+	t.Helper()
+	for size := 1; ; size = size%7 + 1 {
+		buf := make([]T, size)
+		n, err := next(ended, buf)
+		if all = append(all, buf[:n]...); err != nil {
+			if err != context.Canceled || n != 0 {
+				t.Errorf("%d with %v", n, err)
+			}
+			return all
+		}
+	}
 }
 
 // TestErrInUse: what keeps Run from opening its sockets ends the FIB, and who waits for it.
