@@ -52,6 +52,7 @@ func New(c Config, emit func(Event)) *Core {
 	k.addresses.init()
 	k.addresses.remake = fixed
 	k.neighbors.init()
+	k.addresses.compare, k.neighbors.compare = wire.AddressKey.Compare, wire.NeighborKey.Compare
 	k.sysctls.init()
 	return k
 }

@@ -2,6 +2,8 @@ package fibcore
 
 import (
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -20,6 +22,7 @@ type desired[K, V comparable] struct {
 	failed  map[K]*failure
 	brakes  brake.Table[K]
 	remake  func(have, want V) bool // reports whether only deletion and addition make one of the other; may be nil
+	compare func(a, b K) int        // the order in which they are written
 }
 
 // had is a value in the kernel, and whether it carries our protocol number.
@@ -105,7 +108,10 @@ type smallOp[K comparable] struct {
 
 // plan empties the dirty set into operations, but for what has to wait.
 func (t *desired[K, V]) plan(swept bool, now time.Time) (ops []smallOp[K]) {
-	for k := range t.dirty {
+	if len(t.dirty) == 0 {
+		return nil
+	}
+	for _, k := range slices.SortedFunc(maps.Keys(t.dirty), t.compare) {
 		if t.waits(k, now) {
 			continue
 		}

@@ -455,6 +455,7 @@ func (c *nexthops) collectObjects() (ops []objectOp) {
 			ops = append(ops, objectOp{object: b, id: id, del: true})
 		}
 	}
+	slices.SortFunc(ops, func(a, b objectOp) int { return cmp.Compare(a.id, b.id) })
 	return ops
 }
 

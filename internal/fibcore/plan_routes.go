@@ -2,6 +2,7 @@ package fibcore
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/hyperfib/hyperfib/internal/fibcore/wire"
@@ -243,13 +244,14 @@ func (c *routes) routeFailed(op *routeOp, e *entry, r reply, now time.Time) {
 // retryRoutes queues what failed and is due, or with all everything that failed:
 // something has changed that may make it possible.
 func (c *routes) retryRoutes(now time.Time, all bool) {
+	var due []uint32 // in an order that is always the same
 	for i, f := range c.failures {
 		switch {
 		case all:
 			f.step, f.next = 0, time.Time{}
 			fallthrough
 		case !now.Before(f.next):
-			c.touchRoute(i, c.store.at(i))
+			due = append(due, i)
 		default:
 			c.env.wake(f.next)
 		}
@@ -265,8 +267,12 @@ func (c *routes) retryRoutes(now time.Time, all bool) {
 			c.env.rereads.table(c.tables.list[key.table])
 			fallthrough // ours may have gone meanwhile: its repair was delayed by the same brake
 		default:
-			c.touchRoute(i, e)
+			due = append(due, i)
 		}
+	}
+	slices.Sort(due)
+	for _, i := range due {
+		c.touchRoute(i, c.store.at(i))
 	}
 	c.brakes.Trim(now)
 }

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"net/netip"
@@ -167,4 +168,20 @@ type NeighborKey struct {
 	IfIndex int
 	Addr    netip.Addr
 	Proxy   bool
+}
+
+// Compare orders keys by interface index and address.
+func (k AddressKey) Compare(o AddressKey) int {
+	return cmp.Or(cmp.Compare(k.IfIndex, o.IfIndex), k.Prefix.Compare(o.Prefix), k.Peer.Compare(o.Peer))
+}
+
+// Compare orders keys by interface index and address.
+func (k NeighborKey) Compare(o NeighborKey) int {
+	if k.IfIndex == o.IfIndex && k.Addr == o.Addr && k.Proxy != o.Proxy {
+		if k.Proxy {
+			return 1
+		}
+		return -1
+	}
+	return cmp.Or(cmp.Compare(k.IfIndex, o.IfIndex), k.Addr.Compare(o.Addr))
 }
