@@ -2,7 +2,6 @@ package bfd
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
@@ -55,6 +54,7 @@ type wireNode struct {
 	far      *wireNode
 	links    map[string]int
 	d        driven
+	netns    int  // that other paths lead to; 0: none
 	stopped  bool // SIGSTOP
 	watcher  *Watcher
 	hops     mapHops
@@ -75,10 +75,13 @@ func (w *wire) node(name, addr string) *wireNode {
 }
 
 func (n *wireNode) NetNS(path string) (int, error) {
-	if path != "" {
+	switch {
+	case path == "":
+		return 0, nil
+	case n.netns == 0:
 		return 0, errors.New("no such namespace")
 	}
-	return 0, nil
+	return n.netns, nil
 }
 
 func (n *wireNode) Interface(_ int, name string) (int, error) {
@@ -304,209 +307,129 @@ func TestDrivenSeeds(t *testing.T) {
 	}
 }
 
-// mapHops are next-hop objects in memory.
-type mapHops map[uint32]bfdcore.NextHop
-
-func (h mapHops) NextHop(id uint32) (bfdcore.NextHop, error) {
-	if n, ok := h[id]; ok {
-		return n, nil
-	}
-	return bfdcore.NextHop{}, bfdcore.ErrNoNextHop
-}
-
-func (h mapHops) Groups() (list []bfdcore.NextHop, err error) {
-	for _, id := range slices.Sorted(maps.Keys(h)) {
-		if h[id].Group != nil {
-			list = append(list, h[id])
-		}
-	}
-	return list, nil
-}
-
-func (h mapHops) Delete(id uint32) error {
-	delete(h, id)
-	for k, g := range h {
-		g.Group = slices.DeleteFunc(slices.Clone(g.Group), func(m bfdcore.Member) bool { return m.ID == id })
-		h[k] = g
-	}
-	return nil
-}
-
-func (h mapHops) Replace(g bfdcore.NextHop) error { h[g.ID] = g; return nil }
-
-// process makes the node a separate process, with a client that has one session.
-func (n *wireNode) process(t testing.TB, client string, c SessionConfig) (*DrivenProcess, *DrivenConn) {
-	p, err := NewDrivenProcess(n.config(), time.Minute)
-	if err != nil {
-		t.Fatal(err)
-	}
-	n.d, n.watcher = p, p.Watch()
-	return p, n.client(t, p, client, c)
-}
-
-func (n *wireNode) client(t testing.TB, p *DrivenProcess, name string, c SessionConfig) *DrivenConn {
-	conn, err := p.Connect(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.Key = Key{Peer: n.far.addr, Local: n.addr, Interface: "e0"}
-	if err := conn.Add(c); err != nil {
-		t.Fatal(err)
-	}
-	if err := conn.Synced(); err != nil {
-		t.Fatal(err)
-	}
-	return conn
-}
-
-// TestDrivenProcess: the sessions of a process outlive its client and its process, next hops go
-// when a session dies and nobody else is there, and what nobody comes back for ends.
-func TestDrivenProcess(t *testing.T) {
-	w := newWire(1)
-	w.quiet, w.delay = true, ms(2)
-	a, b := w.pair(t, hundred)
-	c := hundred()
-	a.hops = mapHops{
-		1: {ID: 1, Link: 7, Gateway: b.addr}, 2: {ID: 2, Link: 8, Gateway: b.addr},
-		9: {ID: 9, Group: []bfdcore.Member{{ID: 1}, {ID: 2}}},
-	}
-	c.Failover = []NextHop{{ID: 1, IfIndex: 7, Gateway: b.addr}}
-	p, conn := a.process(t, "router", c)
-	w.run(5 * time.Second)
-	if s := b.session(t); s.State != StateUp || !s.RemoteC {
-		t.Fatal(s, w.trace.String())
-	}
-	if _, err := p.Connect("router"); err == nil {
-		t.Error("two clients of one name")
-	}
-	conn.Close()
-	if err := conn.Synced(); err != ErrClosed {
-		t.Error(err)
-	}
-	w.run(30 * time.Second)
-	conn = a.client(t, p, "router", c)
-
-	// A successor that dies, and one that does not.
-	if _, err := p.Export(); err != nil {
-		t.Fatal(err)
-	}
-	w.run(ms(100))
-	p.Resume()
-	w.run(time.Second)
-	state, err := p.Export()
-	if err != nil {
-		t.Fatal(err)
-	}
-	next, err := ImportDrivenProcess(a.config(), time.Minute, state)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.run(ms(100))
-	p.Leave()
-	if _, err := conn.Sessions(); err != ErrClosed {
-		t.Error(err)
-	}
-	next.Resume()
-	a.d, a.watcher = next, next.Watch()
-	w.run(time.Second)
-	for _, n := range w.nodes {
-		if s := n.session(t); s.State != StateUp || s.Downs != 0 && n == b {
-			t.Fatal(s, w.trace.String())
-		}
-	}
-
-	b.cut = true
-	w.run(ms(310))
-	if _, there := a.hops[1]; there || len(a.hops[9].Group) != 1 {
-		t.Fatal(a.hops, w.trace.String())
-	}
-	w.run(2 * time.Minute)
-	if !next.Ended() {
-		t.Error("goes on without clients")
-	}
-	if s := b.session(t); s.State != StateDown || s.Reason != ReasonRemoteAdminDown {
-		t.Error(s, w.trace.String())
-	}
-}
-
-// quietPair is a pair that is Up, whose packets go nowhere any more.
-func quietPair(b testing.TB) (w *wire, s *DrivenServer, d Datagram) {
-	w = newWire(1)
-	w.quiet, w.delay = true, ms(1)
-	n, _ := w.pair(b, hundred)
-	w.run(5 * time.Second)
-	s = n.d.(*DrivenServer)
-	for len(w.queue) == 0 || w.queue[len(w.queue)-1].to != n {
-		w.run(ms(10))
-	}
-	w.run(ms(50))
-	d = Datagram{IfIndex: 7, Local: n.addr, Peer: n.far.addr, TTL: 255}
-	status := n.session(b)
-	p := Packet{State: StateUp, Multiplier: 3, MyDiscr: status.RemoteDiscr, YourDiscr: status.Discr, DesiredMinTx: ms(100), RequiredMinRx: ms(100)}
-	d.Payload = p.append(nil)
-	s.cfg.Send = func(time.Duration, Key, netip.Addr, []byte) error { return nil }
-	return w, s, d
-}
-
-func BenchmarkDrivenReceive(b *testing.B) {
-	w, s, d := quietPair(b)
-	b.ReportAllocs()
-	for b.Loop() {
-		w.now++
-		d.At = w.now
-		s.Receive(&d)
-	}
-}
-
-// BenchmarkDrivenSend is what a periodic packet costs: Deadline, Advance and the packet.
-func BenchmarkDrivenSend(b *testing.B) {
-	w, s, d := quietPair(b)
-	b.ReportAllocs()
-	sent := 0
-	s.cfg.Send = func(time.Duration, Key, netip.Addr, []byte) error { sent++; return nil }
-	e := s.core.demux.ByDiscr(binary.BigEndian.Uint32(d.Payload[8:]))
-	n := 0
-	for b.Loop() {
-		w.now = s.Deadline()
-		e.lastRx = w.now // the remote system is there
-		s.Advance(w.now)
-		n++
-	}
-	b.ReportMetric(float64(sent)/float64(n), "sends/op")
-}
-
-func BenchmarkDrivenServer(b *testing.B) {
-	w := newWire(1)
-	n := w.node("a", "192.0.2.1")
-	n.far = n
-	b.ReportAllocs()
-	for b.Loop() {
-		s, err := NewDrivenServer(n.config())
+// TestDrivenTime: time never goes back inside a session, whatever order the caller's times have.
+func TestDrivenTime(t *testing.T) {
+	w, s, d := quietPair(t)
+	status := func() Status {
+		list, err := s.Sessions()
 		if err != nil {
-			b.Fatal(err)
+			t.Fatal(err)
 		}
-		for i := range 4 {
-			if err := s.Add(SessionConfig{Key: Key{Peer: netip.AddrFrom4([4]byte{192, 0, 2, byte(10 + i)}), Local: n.addr, Interface: "e0"}}); err != nil {
-				b.Fatal(err)
+		return list[0]
+	}
+	begin := w.now
+	for _, at := range []time.Duration{begin, begin - ms(100), begin + ms(50), begin - time.Hour} {
+		d.At = at
+		if !s.Receive(&d) {
+			t.Fatal("not taken")
+		}
+	}
+	s.Advance(begin - time.Hour) // counts as the present
+	if at := s.Deadline(); at < begin {
+		t.Errorf("the next deadline is %v ago", begin-at)
+	}
+	limit := begin + ms(50) + status().DetectTime
+	s.Advance(limit - 1)
+	if got := status(); got.State != StateUp {
+		t.Error(got)
+	}
+	s.Advance(limit)
+	if got := status(); got.State != StateDown || got.Since != w.wall.Add(limit) {
+		t.Error(got)
+	}
+	s.Advance(limit - ms(10))
+	d.At = limit - ms(10) // it waits, and comes too late
+	s.Receive(&d)
+	if got := status(); got.State != StateDown && got.State != StateInit || got.Downs != 1 {
+		t.Error(got)
+	}
+}
+
+// TestDrivenMany: more sessions than a server has room for at first, all of which come up, are
+// told of, and end.
+func TestDrivenMany(t *testing.T) {
+	const many = 300
+	w := newWire(1)
+	w.quiet, w.delay = true, ms(1)
+	a, b := w.node("a", "192.0.2.1"), w.node("b", "192.0.2.2")
+	a.far, b.far = b, a
+	for _, n := range w.nodes {
+		cfg := n.config()
+		cfg.Send = func(at time.Duration, k Key, local netip.Addr, payload []byte) error {
+			n.order++
+			n.queue = append(n.queue, wirePacket{n.far, n.order, Datagram{At: at + ms(1), IfIndex: 7, Local: k.Peer, Peer: local, TTL: 255, Payload: slices.Clone(payload)}})
+			return nil
+		}
+		s, err := NewDrivenServer(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.d = s
+		addr := func(n *wireNode, i int) netip.Addr {
+			return netip.AddrFrom4([4]byte{10, n.addr.As4()[3], byte(i >> 8), byte(i)})
+		}
+		for i := range many {
+			c := hundred()
+			c.Key = Key{Peer: addr(n.far, i), Local: addr(n, i)}
+			if err := s.Add(c); err != nil {
+				t.Fatal(err)
 			}
 		}
 	}
+	watcher := a.d.Watch()
+	w.run(3 * time.Second)
+	up := map[Key]bool{}
+	buf := make([]Event, 7)
+	for n, err := watcher.Next(done, buf); err == nil; n, err = watcher.Next(done, buf) {
+		for _, e := range buf[:n] {
+			up[e.Key] = e.State == StateUp
+		}
+	}
+	if len(up) != many || slices.Contains(slices.Collect(maps.Values(up)), false) {
+		t.Errorf("%d of %d are up", len(up), many)
+	}
+	for k := range up {
+		if err := a.d.(*DrivenServer).Remove(k); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.run(3 * time.Second)
+	if s := a.d.(*DrivenServer).server; len(s.entries) != 0 || len(s.core.timers) != 0 || len(s.attacher.spaces) != 0 {
+		t.Errorf("%d sessions, %d timers and %d namespaces are left", len(s.entries), len(s.core.timers), len(s.attacher.spaces))
+	}
 }
 
-// TestDrivenAllocations: a quiet session allocates nothing.
-func TestDrivenAllocations(t *testing.T) {
-	w, s, d := quietPair(t)
-	next := s.Deadline()
-	if n := testing.AllocsPerRun(1000, func() {
-		w.now = next
-		d.At = w.now
-		s.Receive(&d)
-		s.Advance(w.now)
-		next = s.Deadline()
-	}); n != 0 {
-		t.Errorf("%v allocations a packet", n)
+// TestDrivenNamespace: a session whose path leads to another namespace moves there when it is
+// down, under another discriminator.
+func TestDrivenNamespace(t *testing.T) {
+	w := newWire(1)
+	w.quiet, w.delay = true, ms(1)
+	a, b := w.pair(t, hundred)
+	s := a.d.(*DrivenServer)
+	c := hundred()
+	c.Key = Key{Peer: b.addr, Interface: "e0", NetNS: "/red"}
+	if err := s.Add(c); err != nil {
+		t.Fatal(err)
 	}
-	if list, _ := s.Sessions(); list[0].State != StateUp || list[0].Sent < 1000 {
-		t.Error(list)
+	status := func() Status {
+		list, err := s.Sessions()
+		if err != nil || len(list) != 2 {
+			t.Fatal(list, err)
+		}
+		return list[1]
+	}
+	if got := status(); got.Err != "no such namespace" || got.Reason != ReasonUnavailable {
+		t.Error(got)
+	}
+	a.netns = 3
+	w.run(3 * time.Second)
+	before := status()
+	if before.Err != "" {
+		t.Error(before)
+	}
+	a.netns = 4
+	w.run(5 * time.Second)
+	if after := status(); after.Discr == before.Discr || after.Err != "" {
+		t.Error(before, after)
 	}
 }
