@@ -214,7 +214,7 @@ func (m *coreMachine) start() error {
 
 func (m *coreMachine) says(err error) {
 	if err != nil {
-		m.add("error: %v", err)
+		m.add("error: %s", strings.ReplaceAll(err.Error(), "\n", ";"))
 	}
 }
 
