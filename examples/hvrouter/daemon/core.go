@@ -37,9 +37,11 @@ type Core struct {
 	again    bool               // routes of an earlier run were found
 	kernels  []kernelReader
 	learners []learner
-	asked    time.Time // before which nobody's questions are looked at again
-	ready    bool      // every session is up and has said everything, or has had the time to
-	readyFor string    // which sessions are
+	changes  []fib.RouteChange // scratch
+	learned  []fib.LearnChange // scratch
+	asked    time.Time         // before which nobody's questions are looked at again
+	ready    bool              // every session is up and has said everything, or has had the time to
+	readyFor string            // which sessions are
 	drain    *drain
 	drainAt  time.Time // when its next step is due
 	ended    bool
@@ -88,7 +90,7 @@ func NewCore(c CoreConfig) (*Core, error) {
 	}
 	done, end := context.WithCancel(context.Background())
 	end()
-	d := &Core{config: c, done: done, sessions: sessions.New(sessions.Config{Log: c.Log, Now: c.Now, BGP: c.BGP})}
+	d := &Core{config: c, done: done, changes: make([]fib.RouteChange, changesAtOnce), learned: make([]fib.LearnChange, changesAtOnce), sessions: sessions.New(sessions.Config{Log: c.Log, Now: c.Now, BGP: c.BGP})}
 	for i, p := range parts {
 		n := netns.Config{Log: c.Log, NetNS: p.NetNS, Path: p.NetNS.Path(), Kernel: c.Kernels[i]}
 		if c.Firewalls != nil {
@@ -170,7 +172,7 @@ func (c *Core) BFD(e bfd.Event) { c.router.failover.Event(e) }
 // what the network does is reported to their drivers, and Step called then.
 func (c *Core) Speakers() []*bgp.Speaker { return c.sessions.BGP() }
 
-// end ends everything because of an error of a source.
+// fail ends everything because of an error of a source.
 func (c *Core) fail(what string, err error) {
 	c.ended, c.err = true, fmt.Errorf("%s: %w", what, err)
 }
@@ -243,22 +245,20 @@ func (c *Core) kernelEvents(k *kernelReader) (more bool) {
 }
 
 func (c *Core) routeChanges(k *kernelReader) (more bool) {
-	buf := make([]fib.RouteChange, changesAtOnce)
-	n, err := k.routes.Next(c.done, buf)
+	n, err := k.routes.Next(c.done, c.changes)
 	if c.nothing("kernel routes", err) {
 		return false
 	}
-	c.router.onRoutes(k.Namespace, buf[:n])
+	c.router.onRoutes(k.Namespace, c.changes[:n])
 	return true
 }
 
 func (c *Core) learn(l learner) (more bool) {
-	buf := make([]fib.LearnChange, changesAtOnce)
-	n, err := l.changes.Next(c.done, buf)
+	n, err := l.changes.Next(c.done, c.learned)
 	if c.nothing("learning "+l.name, err) {
 		return false
 	}
-	c.router.onLearned(l.routing, buf[:n])
+	c.router.onLearned(l.routing, c.learned[:n])
 	return true
 }
 
@@ -285,12 +285,19 @@ func (c *Core) advance() {
 	if c.due(c.router.deadline()) {
 		c.router.advance(c.config.Now())
 	}
-	if synced, _ := c.sessions.Synced(); synced && !c.ready {
-		c.ready, c.readyFor = true, readiness(c.sessions)
-		c.config.Log.Info("ready", "event", "ready", "why", c.readyFor)
+	if !c.ready {
+		c.becomeReady()
 	}
 	if c.due(c.drainAt) {
 		c.drainOn()
+	}
+}
+
+// becomeReady notes when every session is up and all of its routes have come, or time is over.
+func (c *Core) becomeReady() {
+	if synced, _ := c.sessions.Synced(); synced {
+		c.ready, c.readyFor = true, readiness(c.sessions)
+		c.config.Log.Info("ready", "event", "ready", "why", c.readyFor)
 	}
 }
 

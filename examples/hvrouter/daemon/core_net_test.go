@@ -129,6 +129,9 @@ type reflector struct {
 
 // reflect begins a reflector at an address, which announces prefixes over its next address.
 func (w *wires) reflect(c *config.Config, addr netip.Addr, prefixes ...string) error {
+	if w.reflector(addr) != nil {
+		return nil // it is there
+	}
 	r := &reflector{addr: addr}
 	r.port = &port{w: w, given: map[*bgp.Attempt]bool{}, s: func() *bgp.Speaker {
 		if w.reflector(addr) != r {
@@ -171,6 +174,9 @@ func (w *wires) reflect(c *config.Config, addr netip.Addr, prefixes ...string) e
 // crash ends a reflector without a word.
 func (w *wires) crash(addr netip.Addr) {
 	r := w.reflector(addr)
+	if r == nil {
+		return
+	}
 	w.reflectors = slices.DeleteFunc(w.reflectors, func(one *reflector) bool { return one == r })
 	r.speaker.Driver().Stop()
 }

@@ -250,6 +250,12 @@ func (m *coreMachine) kernelSays(words []string) error {
 		if k.links[l.IfIndex] = l; words[0] == "unlink" {
 			e.Kind = fib.EventLinkGone
 			delete(k.links, l.IfIndex)
+			for _, c := range slices.Clone(k.foreign) { // they go with it
+				if c.NextHops[0].IfIndex == l.IfIndex {
+					c.Gone = true
+					k.learn(c)
+				}
+			}
 		}
 		k.events = append(k.events, e)
 	case "address":
@@ -278,11 +284,16 @@ type polledKernel struct {
 	changes   []fib.RouteChange
 	learned   map[uint32]*[]fib.LearnChange // by table
 	addresses []host.Address
-	sysctls   []fib.Sysctl // as they were asked for: too many to be read
+	foreign   []fib.LearnChange // routes that others have
+	sysctls   []fib.Sysctl      // as they were asked for: too many to be read
 }
 
 // learn has a foreign route be learned by whoever reads its table.
 func (k *polledKernel) learn(c fib.LearnChange) {
+	k.foreign = slices.DeleteFunc(k.foreign, func(f fib.LearnChange) bool { return f.RouteKey == c.RouteKey })
+	if !c.Gone && !c.Synced {
+		k.foreign = append(k.foreign, c)
+	}
 	if list := k.learned[c.Table]; list != nil {
 		*list = append(*list, c)
 	}
@@ -351,6 +362,11 @@ func (k *polledKernel) WatchRoutes(fib.RouteFilter) netns.RouteChanges {
 }
 func (k *polledKernel) Learn(f fib.Filter) netns.LearnChanges {
 	list := &[]fib.LearnChange{}
+	for _, c := range k.foreign {
+		if c.Table == f.Tables[0] {
+			*list = append(*list, c)
+		}
+	}
 	k.learned[f.Tables[0]] = list
 	return polled[fib.LearnChange]{list}
 }
