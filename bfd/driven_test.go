@@ -427,6 +427,15 @@ func TestDrivenNamespace(t *testing.T) {
 	if before.Err != "" {
 		t.Error(before)
 	}
+	p := Packet{State: StateDown, Multiplier: 3, MyDiscr: 99, DesiredMinTx: time.Second, RequiredMinRx: time.Second}
+	d := Datagram{At: w.now, NetNS: 5, IfIndex: 7, Local: a.addr, Peer: b.addr, TTL: 255, Payload: p.append(nil)}
+	if s.Receive(&d); status().State != StateDown {
+		t.Error("it takes packets of another namespace")
+	}
+	d.NetNS = 3
+	if s.Receive(&d); status().State != StateInit {
+		t.Error("it does not take packets of its namespace")
+	}
 	a.netns = 4
 	w.run(5 * time.Second)
 	if after := status(); after.Discr == before.Discr || after.Err != "" {
