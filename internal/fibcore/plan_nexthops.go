@@ -415,7 +415,9 @@ func (c *nexthops) collect(now time.Time) (ops []objectOp, again time.Time) {
 		case k.owner != nil || k.uses > 0 || !k.exists || k.alien || k.proto != c.env.config.Protocol:
 		case now.Sub(k.since) < linger:
 			c.garbage = true
-			again = k.since.Add(linger)
+			if at := k.since.Add(linger); again.IsZero() || at.Before(again) {
+				again = at
+			}
 		default:
 			ops = append(ops, objectOp{into: k, del: true})
 		}
