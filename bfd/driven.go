@@ -80,6 +80,9 @@ type DrivenServer struct {
 	lookAt  time.Time     // when the attacher looks at a session by itself; zero: never
 	dying   []dying       // sessions whose next hops are about to be deleted
 	dyingAt time.Duration // when that happens
+
+	skips    []skipped // by the slots of sessions
+	skipping int       // how many there are
 }
 
 type drivenState uint8
@@ -197,7 +200,12 @@ func (d *DrivenServer) Deadline() time.Duration {
 	if d.state != drivenServing {
 		return Never
 	}
-	at := d.core.next()
+	return min(d.core.next(), d.others())
+}
+
+// others returns when something is due that is not of a session.
+func (d *DrivenServer) others() time.Duration {
+	at := never
 	if !d.lookAt.IsZero() {
 		at = min(at, monotonic(d.lookAt))
 	}
@@ -273,6 +281,9 @@ func (d *DrivenServer) pending() bool { return false }
 
 // send implements [shell].
 func (d *DrivenServer) send(e *entry) {
+	if d.skip(e) {
+		return
+	}
 	b := e.AppendPacket(e.frame.body(), d.core.now)
 	if d.cfg.Send(d.core.now, e.key, e.local, b[len(e.frame.body()):]) != nil {
 		d.core.failing.mark(e.slot)

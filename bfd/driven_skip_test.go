@@ -16,12 +16,13 @@ import (
 type skipWire struct {
 	*wire
 	sent   map[string][]string // times and sessions, by node
+	said   map[string][]byte   // the last packet from an address
 	flying []wirePacket        // in the order that they arrive in
 	delay  time.Duration
 }
 
 func newSkipWire(t *testing.T, seed uint64) *skipWire {
-	w := &skipWire{wire: newWire(seed), sent: map[string][]string{}}
+	w := &skipWire{wire: newWire(seed), sent: map[string][]string{}, said: map[string][]byte{}}
 	w.quiet = true
 	w.delay = time.Duration(w.rnd.IntN(5000)) * time.Microsecond
 	a, b := w.node("a", "192.0.2.1"), w.node("b", "192.0.2.2")
@@ -30,6 +31,7 @@ func newSkipWire(t *testing.T, seed uint64) *skipWire {
 		cfg := n.config()
 		cfg.Send = func(at time.Duration, k Key, local netip.Addr, payload []byte) error {
 			w.sent[n.name] = append(w.sent[n.name], fmt.Sprintf("%v %v", at, k.Peer))
+			w.said[local.String()] = slices.Clone(payload)
 			if n.far.stopped {
 				return nil
 			}
