@@ -1,7 +1,9 @@
 package world
 
 import (
+	"bytes"
 	"context"
+	"fmt"
 	"net/netip"
 	"slices"
 	"time"
@@ -16,9 +18,10 @@ type bfdNode struct {
 	w       *World
 	process *process
 	engine  engine
-	loud    int    // of its sessions, those of which each packet is an event
-	ways    []*way // what it sends, one for each session
-	asleep  bool   // it is advanced by catchUp, not by events
+	ways    []*way        // what it sends, one for each session
+	inside  bool          // its engine is at work
+	at      time.Duration // its time then
+	begun   uint64        // engines so far
 	onEvent func(bfd.Event)
 	watcher *bfd.Watcher
 }
@@ -28,6 +31,10 @@ type engine interface {
 	Receive(*bfd.Datagram) bool
 	Advance(time.Duration)
 	Deadline() time.Duration
+	Awake() time.Duration
+	Skip(bfd.Key) bool
+	Skipped(bfd.Key) bfd.Skipped
+	Unskip(k bfd.Key, heard time.Duration, count uint64)
 	Sessions() ([]bfd.Status, error)
 	Watch() *bfd.Watcher
 }
@@ -35,24 +42,23 @@ type engine interface {
 // way is one direction of a BFD session: what its packets go through.
 type way struct {
 	node     *bfdNode
+	life     int // of the node's process
 	key      bfd.Key
 	from, to *port
+	id       uint64
 	loud     time.Duration // each packet is an event until then
+	sent     []byte        // what was sent last
 	last     []byte        // what was delivered last
-	skipped  uint64        // since then
-	pending  []sent        // skipped, and not delivered yet
-}
-
-type sent struct {
-	at      time.Duration
-	payload []byte
+	flying   int           // packets that are under way
+	quiet    bool          // packets are skipped, in both directions
 }
 
 // driven returns what a node's engine works with.
 func (n *bfdNode) driven(kernel func(int) bfdcore.Kernel) bfd.DrivenConfig {
+	n.begun++
 	return bfd.DrivenConfig{
-		Now:      func() (time.Duration, time.Time) { return n.w.now, n.w.wall() },
-		Seed:     n.w.random.Uint32(),
+		Now:      func() (time.Duration, time.Time) { return n.now(), Epoch.Add(n.now()) },
+		Seed:     uint32(n.w.chance(name(n.process.name), n.begun)),
 		Send:     n.send,
 		Host:     n,
 		NextHops: kernel,
@@ -82,63 +88,99 @@ func (n *bfdNode) Source(_ int, k bfd.Key) (netip.Addr, error) {
 
 // send takes a packet from the engine.
 func (n *bfdNode) send(at time.Duration, k bfd.Key, local netip.Addr, payload []byte) error {
-	way := n.way(k, local)
-	if way == nil {
+	x := n.way(k, local)
+	if x == nil {
 		return errNoRoute
 	}
-	if n.w.quiet(way, payload) {
-		n.w.Counts.BFDSkipped++
-		way.pending = append(way.pending, sent{at, slices.Clone(payload)})
-		if len(way.pending) > 2 { // of those that have arrived the last one counts
-			way.skipped++
-			way.pending = slices.Delete(way.pending, 0, 1)
-		}
-		return nil
+	if at != n.w.now {
+		panic(fmt.Sprintf("%s says something new %v late", n.process.name, n.w.now-at))
 	}
+	x.stir()
 	n.w.Counts.BFD++
-	way.flush(at)
-	b := slices.Clone(payload)
-	n.w.packet(way.from, way.to, func() { way.deliver(n.w.now, b) })
+	if !bytes.Equal(x.sent, payload) {
+		x.sent = slices.Clone(payload)
+	}
+	x.launch(x.sent)
 	return nil
 }
 
 func (n *bfdNode) way(k bfd.Key, local netip.Addr) *way {
-	for _, w := range n.ways {
-		if w.key == k {
-			return w
-		}
-	}
+	w := n.w
 	from := n.process.machine.portOf(local, "")
 	if from == nil || from.fabric.ports[k.Peer] == nil {
 		return nil
 	}
-	w := &way{node: n, key: k, from: from, to: from.fabric.ports[k.Peer]}
-	n.ways = append(n.ways, w)
-	n.w.disturbWay(w)
-	return w
+	to := from.fabric.ports[k.Peer]
+	if x := w.wayOf(from, to); x != nil {
+		return x
+	}
+	x := &way{node: n, life: n.process.lives, key: k, from: from, to: to, id: name(local.String() + " " + k.Peer.String())}
+	w.ways[[2]*port{from, to}] = x
+	n.ways = append(n.ways, x)
+	w.disturbWay(x)
+	return x
+}
+
+// launch sends a packet: it may be lost, late or doubled.
+func (x *way) launch(payload []byte) {
+	w, from := x.node.w, x.from
+	draw := func(what uint64) float64 { return float64(w.chance(x.id, what)>>11) / (1 << 53) }
+	if !passes(from, x.to) || from.impaired.loss > 0 && draw(0) < from.impaired.loss {
+		w.Counts.PacketsLost++
+		return
+	}
+	copies := uint64(1)
+	if from.impaired.copies > 0 && draw(1) < from.impaired.copies {
+		copies = 2
+	}
+	for i := range copies {
+		late := time.Duration(draw(2+i) * float64(from.impaired.jitter))
+		x.fly(w.now+latency+from.impaired.delay+late, payload)
+	}
+}
+
+// fly has a packet arrive.
+func (x *way) fly(at time.Duration, payload []byte) {
+	w := x.node.w
+	x.flying++
+	w.atOf(x.id, at, func() {
+		x.flying--
+		if x.to.machine.alive && x.to.carrier && !x.to.deaf {
+			x.deliver(payload)
+			x.calm()
+		}
+	})
 }
 
 // deliver gives a packet to the process at the other end.
-func (x *way) deliver(at time.Duration, payload []byte) {
+func (x *way) deliver(payload []byte) {
+	at := x.node.w.now
 	node := x.node.w.nodeAt(x.to.machine)
 	if node == nil || node.process.state == dead {
 		return
 	}
 	x.last = payload
-	skipped := x.skipped
-	x.skipped = 0
 	node.process.do(func() {
-		node.engine.Receive(&bfd.Datagram{
-			At: at, NetNS: 1, IfIndex: x.to.ifindex, Local: x.to.addr, Peer: x.from.addr, TTL: 255, Payload: payload, Skipped: skipped,
+		node.receive(&bfd.Datagram{
+			At: at, NetNS: 1, IfIndex: x.to.ifindex, Local: x.to.addr, Peer: x.from.addr, TTL: 255, Payload: payload,
 		})
 	})
+}
+
+// receive gives a packet to the engine.
+func (n *bfdNode) receive(d *bfd.Datagram) {
+	n.inside, n.at = true, n.w.now
+	n.engine.Receive(d)
+	n.inside = false
 }
 
 // step does what is due.
 func (n *bfdNode) step() bool {
 	more := false
 	if n.engine.Deadline() <= n.w.now {
+		n.inside, n.at = true, n.w.now
 		n.engine.Advance(n.w.now)
+		n.inside = false
 		more = true
 	}
 	return n.events() || more

@@ -170,7 +170,7 @@ func (h *hypervisor) startBFD() {
 // serve makes a process the one that has the sessions.
 func (h *hypervisor) serve(engine *bfd.DrivenProcess) {
 	h.engine = engine
-	h.node.engine, h.node.watcher, h.node.asleep = engine, engine.Watch(), false
+	h.node.engine, h.node.watcher = engine, engine.Watch()
 	h.node.onEvent = func(bfd.Event) { h.daemon.do(func() {}) }
 	h.node.process.do(func() {})
 	h.daemon.do(func() {})
@@ -184,7 +184,7 @@ func (h *hypervisor) killBFD() {
 	}
 	w.disturbNode(h.node)
 	h.node.process.end()
-	h.node.engine, h.node.watcher, h.node.ways, h.node.asleep = nil, nil, nil, false
+	h.node.engine, h.node.watcher, h.node.ways = nil, nil, nil
 	h.engine = nil
 	h.client.disconnect()
 	if h.alive {
@@ -242,10 +242,7 @@ func (h *hypervisor) settleBFD() duration {
 		h.killBFD()
 		return never
 	}
-	if h.node.asleep = h.node.mayRest(); h.node.asleep {
-		return never
-	}
-	return h.engine.Deadline()
+	return h.engine.Awake()
 }
 
 // handover has a new BFD process take the sessions over, as an upgrade does.

@@ -30,7 +30,8 @@ type process struct {
 	// never.
 	settle func() time.Duration
 	wake   *event
-	lives  int // how often it was started
+	number uint64 // of its name
+	lives  int    // how often it was started
 }
 
 // do has the process do f as soon as it can.
@@ -61,6 +62,9 @@ func (p *process) drain() {
 // run does what waits, and what follows from it.
 func (p *process) run() {
 	life := p.lives
+	if n := p.machine.node; n != nil && n.process == p {
+		n.catchUp()
+	}
 	for p.lives == life && p.state == running {
 		for len(p.queue) > 0 && p.state == running {
 			f := p.queue[0]
@@ -76,6 +80,14 @@ func (p *process) run() {
 			return
 		}
 	}
+}
+
+// id returns a number of the process's name.
+func (p *process) id() uint64 {
+	if p.number == 0 {
+		p.number = name(p.name)
+	}
+	return p.number
 }
 
 // later is drain for a process that takes its time.
@@ -108,11 +120,18 @@ func (p *process) rearm(at time.Duration) {
 		return
 	}
 	life := p.lives
-	p.wake = p.w.at(at, func() {
+	p.wake = p.w.atOf(p.id(), at, func() {
 		if p.lives == life {
 			p.do(func() {})
 		}
 	})
+}
+
+// wakeBy has the process woken at a time at the latest.
+func (p *process) wakeBy(at time.Duration) {
+	if !p.drained && p.state == running && (p.wake == nil || p.wake.index < 0 || p.wake.at > at) {
+		p.rearm(at)
+	}
 }
 
 // never is when nothing is due.

@@ -8,44 +8,51 @@ import (
 )
 
 // Quiet BFD. A session that is Up at both ends, over a way that loses and delays nothing, between
-// two processes that run, says the same in every packet. Such packets are made, so that their
-// times and the jitter of what follows are right, but not delivered one by one: the receiver
-// gets the last one that has arrived, with the time of its arrival, before its detection time is
-// over. A process of which all sessions are quiet is not woken for each packet either: catchUp
-// has it send what it would have sent by now.
+// two processes that run, says the same in every packet. Such packets are neither made nor
+// delivered: both engines count what they would have sent, at the same times and with the same
+// jitter, and are told when they have heard of each other last as soon as that matters. A process
+// of which all sessions are quiet is not woken for its packets either: catchUp has it count what
+// it would have sent by now.
 //
 // Whatever could make a difference disturbs the way first: then everything is as if no packet
-// had been skipped, and every packet is an event for some time.
+// had been skipped, and every packet is an event for some time. What chance decides of packets
+// and of the order of events is a function of the seed, the way and the moment, so that a packet
+// that is skipped leaves no trace in what others draw.
 
-// quiet reports whether a packet need not be delivered by itself.
-func (w *World) quiet(x *way, payload []byte) bool {
-	return x.isQuiet() && bytes.Equal(x.last, payload)
+// calm has the packets of a session skipped from now on, in both directions, if they make no
+// difference.
+func (x *way) calm() {
+	w, back := x.node.w, x.back()
+	if w.config.EveryPacket || x.quiet || back == nil || !x.isSteady() || !back.isSteady() ||
+		!clean(x.from, x.to) || !works(x.node.process) || !works(back.node.process) {
+		return
+	}
+	if x.node.engine.Skip(x.key) {
+		if back.node.engine.Skip(back.key) {
+			x.quiet, back.quiet = true, true
+		} else {
+			x.node.engine.Unskip(x.key, 0, 0)
+		}
+	}
 }
 
-// isQuiet reports whether the packets of a way make no difference.
-func (x *way) isQuiet() bool {
-	w := x.node.w
-	if w.config.EveryPacket || w.now < x.loud || !steady(x.last) || !clean(x.from, x.to) {
-		return false
-	}
-	back := x.back()
-	return back != nil && w.now >= back.loud && steady(back.last) && works(x.node.process) && works(back.node.process)
+// isSteady reports whether each packet of a way says Up, as the last one did, which has arrived.
+func (x *way) isSteady() bool {
+	return x.node.w.now >= x.loud && x.flying == 0 && steady(x.sent) && bytes.Equal(x.sent, x.last)
 }
 
 func works(p *process) bool { return p.state == running && p.slow == 0 }
 
-// back is the other direction of the session.
-func (x *way) back() *way {
-	node := x.node.w.nodeAt(x.to.machine)
-	if node == nil {
+// back is the other direction of the session; nil: nobody has sent there yet.
+func (x *way) back() *way { return x.node.w.wayOf(x.to, x.from) }
+
+// wayOf returns the way between two ports in the present life of its process; nil: none.
+func (w *World) wayOf(from, to *port) *way {
+	x := w.ways[[2]*port{from, to}]
+	if x == nil || x.life != x.node.process.lives || x.node.engine == nil {
 		return nil
 	}
-	for _, o := range node.ways {
-		if o.from == x.to && o.to == x.from {
-			return o
-		}
-	}
-	return nil
+	return x
 }
 
 // steady reports whether a packet says Up, without a Poll or a Final (RFC 5880, Section 4.1).
@@ -77,90 +84,67 @@ func (w *World) disturbNode(n *bfdNode) {
 }
 
 func (w *World) disturbWay(x *way) {
-	for _, d := range []*way{x, x.back()} {
-		if d == nil {
-			continue
-		}
-		d.node.catchUp()
-		d.flush(w.now)
-		d.loud = w.now + w.loudness()
-		d.node.wakeUp()
+	x.stir()
+	x.loud = w.now + w.loudness()
+	if back := x.back(); back != nil {
+		back.loud = x.loud
 	}
 }
 
-// wakeUp has a node advanced by events.
-func (n *bfdNode) wakeUp() {
-	if n.asleep {
-		n.asleep = false
-		n.process.do(func() {})
-	}
-}
-
-// mayRest reports whether all sessions of a node are quiet.
-func (n *bfdNode) mayRest() bool {
-	if n.w.config.EveryPacket || len(n.ways) == 0 {
-		return false
-	}
-	for _, x := range n.ways {
-		if !x.isQuiet() {
-			return false
-		}
-	}
-	return true
-}
-
-// catchUp has a node that rests send what it would have sent by now.
-func (n *bfdNode) catchUp() {
-	if !n.asleep || n.process.state != running {
+// stir ends calm: both ends are as if no packet had been skipped.
+func (x *way) stir() {
+	back := x.back()
+	if !x.quiet || back == nil {
 		return
 	}
-	for at := n.engine.Deadline(); at <= n.w.now; at = n.engine.Deadline() {
+	x.quiet, back.quiet = false, false
+	x.node.catchUp()
+	back.node.catchUp()
+	a, b := x.node.engine.Skipped(x.key), back.node.engine.Skipped(back.key)
+	x.resume(a, back)
+	back.resume(b, x)
+	for _, n := range []*bfdNode{x.node, back.node} {
+		n.process.wakeBy(n.engine.Awake())
+	}
+}
+
+// resume tells the receiver of a way what it would have received by now, and lets the packet
+// that is under way arrive.
+func (x *way) resume(s bfd.Skipped, back *way) {
+	w := x.node.w
+	w.Counts.BFDSkipped += s.Count
+	last := s.Last
+	if s.Count > 0 && s.Last+latency > w.now {
+		x.fly(s.Last+latency, x.sent)
+		s.Count--
+		last = s.Before
+	}
+	heard := last + latency
+	if s.Count == 0 {
+		heard = 0
+	}
+	back.node.engine.Unskip(back.key, heard, s.Count)
+}
+
+// catchUp has a node that rests count what it would have sent by now.
+func (n *bfdNode) catchUp() {
+	if n.engine == nil || n.inside || n.process.state != running {
+		return
+	}
+	n.inside = true
+	for at := n.engine.Deadline(); at < n.w.now && at < n.engine.Awake(); at = n.engine.Deadline() {
+		n.at = at
 		n.engine.Advance(at)
 	}
+	n.inside = false
 }
 
-// flush delivers the last packet that has arrived, and lets those that are under way arrive.
-func (x *way) flush(now time.Duration) {
-	w := x.node.w
-	x.settle(now)
-	for _, s := range x.pending {
-		w.at(s.at+latency, func() {
-			if passes(x.from, x.to) || x.to.machine.alive && x.to.carrier && !x.to.deaf {
-				x.deliver(w.now, s.payload)
-			}
-		})
+// now returns the time of a node, which is behind that of the world while it catches up.
+func (n *bfdNode) now() time.Duration {
+	if n.inside {
+		return n.at
 	}
-	x.pending = x.pending[:0]
-}
-
-// settle delivers the last packet that has arrived.
-func (x *way) settle(now time.Duration) {
-	arrived := -1
-	for i, s := range x.pending {
-		if s.at+latency <= now {
-			arrived = i
-		}
-	}
-	if arrived < 0 {
-		return
-	}
-	x.skipped += uint64(arrived)
-	s := x.pending[arrived]
-	x.pending = append(x.pending[:0], x.pending[arrived+1:]...)
-	x.receive(s)
-}
-
-// receive gives a skipped packet to its receiver, without an event.
-func (x *way) receive(s sent) {
-	node := x.node.w.nodeAt(x.to.machine)
-	if node == nil || node.process.state != running {
-		return
-	}
-	skipped := x.skipped
-	x.skipped = 0
-	node.engine.Receive(&bfd.Datagram{
-		At: s.at + latency, NetNS: 1, IfIndex: x.to.ifindex, Local: x.to.addr, Peer: x.from.addr, TTL: 255, Payload: s.payload, Skipped: skipped,
-	})
+	return n.w.now
 }
 
 // catchUp brings everything that rests up to now.
@@ -168,20 +152,18 @@ func (w *World) catchUp() {
 	for _, n := range w.nodes {
 		n.catchUp()
 	}
-	for _, n := range w.nodes {
-		for _, x := range n.ways {
-			x.settle(w.now)
-		}
-	}
 }
 
-// slices calls catchUp often enough that no session is declared dead for want of a packet that
-// was skipped: what was delivered last is at most an interval old then, and the detection time
-// is three.
-func (w *World) slices() {
-	if w.config.EveryPacket {
-		return
-	}
+// Counted returns Counts with the packets that quiet sessions have not sent so far.
+func (w *World) Counted() Counts {
 	w.catchUp()
-	w.after(w.config.BFD*3/2, w.slices)
+	c := w.Counts
+	for _, n := range w.nodes {
+		for _, x := range n.ways {
+			if x.quiet && n.engine != nil {
+				c.BFDSkipped += n.engine.Skipped(x.key).Count
+			}
+		}
+	}
+	return c
 }

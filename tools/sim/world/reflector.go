@@ -67,7 +67,7 @@ func (r *reflector) start(cold bool) {
 	if err != nil {
 		panic(err)
 	}
-	r.server, r.node.engine, r.node.watcher, r.node.ways, r.node.asleep = server, server, server.Watch(), nil, false
+	r.server, r.node.engine, r.node.watcher, r.node.ways = server, server, server.Watch(), nil
 	r.node.onEvent = r.core.BFD
 	r.process.settle = r.settle
 	r.tcp.begin(r.core.Speaker())
@@ -84,11 +84,7 @@ func (r *reflector) settle() (next duration) {
 		more = r.core.Step() || more
 		more = r.node.step() || more
 	}
-	next = due(r.w, r.tcp.driver.Deadline())
-	if r.node.asleep = r.node.mayRest(); !r.node.asleep {
-		next = min(next, r.server.Deadline())
-	}
-	return next
+	return min(due(r.w, r.tcp.driver.Deadline()), r.server.Awake())
 }
 
 // kill ends the process without a word.
@@ -100,7 +96,7 @@ func (r *reflector) kill() {
 	r.gone()
 	r.process.end()
 	r.tcp.driver.Stop()
-	r.node.engine, r.node.watcher, r.node.ways, r.node.asleep = nil, nil, nil, false
+	r.node.engine, r.node.watcher, r.node.ways = nil, nil, nil
 	r.w.note("%s is gone", r.name)
 }
 

@@ -2,6 +2,7 @@ package world
 
 import (
 	"container/heap"
+	"hash/fnv"
 	"math/rand/v2"
 	"time"
 )
@@ -13,7 +14,9 @@ var Epoch = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 // moment happen in an order that the seed decides.
 type schedule struct {
 	now    time.Duration // since Epoch
+	seed   uint64
 	random *rand.Rand
+	order  *rand.Rand // draws the order of events of the same moment
 	queue  events
 	made   uint64 // events so far
 	ran    uint64 // of them carried out
@@ -22,22 +25,57 @@ type schedule struct {
 // event is what happens at one moment.
 type event struct {
 	at    time.Duration
-	draw  uint32 // decides among those of the same moment
+	draw  uint64 // decides among those of the same moment
 	made  uint64 // decides among those that drew the same
 	do    func() // nil: taken back
 	index int    // in the queue; -1: not there
 }
 
 func newSchedule(seed uint64) *schedule {
-	return &schedule{random: rand.New(rand.NewPCG(seed, 0x5eed))}
+	return &schedule{seed: seed, random: rand.New(rand.NewPCG(seed, 0x5eed)), order: rand.New(rand.NewPCG(seed, 0x0fde))}
 }
 
 // at has do called at a time, which is not before now.
 func (s *schedule) at(at time.Duration, do func()) *event {
+	return s.push(s.order.Uint64(), at, do)
+}
+
+// atOf is at for an event of somebody of whom others must not notice how many events there are:
+// the order is drawn by the name and the moment. Events of one name come in the order in which
+// they were made.
+func (s *schedule) atOf(name uint64, at time.Duration, do func()) *event {
+	return s.push(mix(s.seed, name, uint64(at)), at, do)
+}
+
+func (s *schedule) push(draw uint64, at time.Duration, do func()) *event {
 	s.made++
-	e := &event{at: max(at, s.now), draw: s.random.Uint32(), made: s.made, do: do}
+	e := &event{at: max(at, s.now), draw: draw, made: s.made, do: do}
 	heap.Push(&s.queue, e)
 	return e
+}
+
+// chance draws a number that depends on the seed, on who draws it, on what for, and on the
+// moment, but on nothing that was drawn before.
+func (s *schedule) chance(who, what uint64) uint64 {
+	return mix(mix(s.seed, who, what), uint64(s.now), 1)
+}
+
+// mix makes a number of three, as SplitMix64 does.
+func mix(a, b, c uint64) uint64 {
+	for _, x := range [...]uint64{b, c} {
+		a = (a ^ x) + 0x9e3779b97f4a7c15
+		a = (a ^ a>>30) * 0xbf58476d1ce4e5b9
+		a = (a ^ a>>27) * 0x94d049bb133111eb
+		a ^= a >> 31
+	}
+	return a
+}
+
+// name makes a number of a name.
+func name(s string) uint64 {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(s))
+	return h.Sum64()
 }
 
 // after has do called once d has passed.

@@ -1,6 +1,7 @@
 package world
 
 import (
+	"math/rand/v2"
 	"net/netip"
 	"time"
 
@@ -25,7 +26,7 @@ func (w *World) transport(p *process, c *bgp.Config) *transport {
 	for _, a := range c.Listen {
 		t.listen = append(t.listen, a.Addr())
 	}
-	c.Transport, c.Random = t, w.random.Float64
+	c.Transport, c.Random = t, rand.New(rand.NewPCG(w.random.Uint64(), 0)).Float64
 	return t
 }
 

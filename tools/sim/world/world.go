@@ -21,6 +21,7 @@ type World struct {
 	reflectors []*reflector // one for each network
 	hosts      []*hypervisor
 	nodes      []*bfdNode
+	ways       map[[2]*port]*way
 	guests     []*guest
 	flows      []*flow
 	changed    map[*hypervisor]bool
@@ -53,7 +54,7 @@ type Counts struct {
 // New makes a world and starts everything in it.
 func New(c Config) (*World, error) {
 	c = c.withDefaults()
-	w := &World{schedule: newSchedule(c.Seed), config: c, changed: map[*hypervisor]bool{}, trace: newTrace(c.Trace), logged: map[string]int{}, verbose: c.Trace != nil}
+	w := &World{schedule: newSchedule(c.Seed), config: c, changed: map[*hypervisor]bool{}, ways: map[[2]*port]*way{}, trace: newTrace(c.Trace), logged: map[string]int{}, verbose: c.Trace != nil}
 	w.note("%s", c.Header())
 	for i, net := range networks {
 		w.fabrics = append(w.fabrics, &fabric{name: net.name, ports: map[netip.Addr]*port{}})
@@ -86,7 +87,6 @@ func New(c Config) (*World, error) {
 			w.flows = append(w.flows, &flow{from: h, host: o, to: loopbackOf(o.number)})
 		}
 	}
-	w.slices()
 	return w, nil
 }
 
@@ -233,7 +233,7 @@ func (w *World) whole() {
 
 // Report writes what happened.
 func (w *World) Report(out io.Writer) {
-	c := w.Counts
+	c := w.Counted()
 	fmt.Fprintf(out, "%d hypervisors, %d guests, %d flows; %d faults, %d checks\n", len(w.hosts), len(w.guests), len(w.flows), c.Faults, c.Checks)
 	fmt.Fprintf(out, "BFD packets: %d simulated, %d skipped; %d packets lost, %d retransmissions of TCP, %d events, %d lookups, %d log lines\n",
 		c.BFD, c.BFDSkipped, c.PacketsLost, c.Retransmissions, w.ran, c.Lookups, c.LogLines)
