@@ -191,9 +191,16 @@ const metricAddrconf = 256
 // ones of their prefixes. The former stay when the interface goes down (fib_sync_down_dev
 // skips RT_SCOPE_NOWHERE); IPv6 addresses go themselves.
 func (k *Kernel) own(table uint32, dst netip.Addr, bits int) (list []candidate) {
+	if len(k.tables) == 0 && table != rtnl.RT_TABLE_MAIN && (table != tableLocal || bits != dst.BitLen()) {
+		return nil // without a VRF they are in these two
+	}
 	for _, a := range k.addrs {
-		l, addr := k.links[int32(a.IfIndex)], a.Prefix.Addr()
-		if l == nil || addr.BitLen() != dst.BitLen() {
+		addr := a.Prefix.Addr()
+		if (bits != addr.BitLen() || dst != addr) && (bits != a.Prefix.Bits() || !a.Prefix.Contains(dst)) {
+			continue // most of them: no map is asked
+		}
+		l := k.links[int32(a.IfIndex)]
+		if l == nil {
 			continue
 		}
 		vrf := k.tables[int32(a.IfIndex)]
