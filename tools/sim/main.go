@@ -6,6 +6,7 @@
 //	go run ./tools/sim -hosts 4 -hours 1 -seeds 1..500   many small ones
 //	go run ./tools/sim -replay FILE                   a scenario
 //	go run ./tools/sim -hosts 4 -seed 7 -shrink       the shortest scenario that still fails
+//	go run ./tools/sim -explore 12                    every interleaving of a small world
 //
 // The exit code is 1 if an invariant was broken for longer than its bound.
 package main
@@ -19,6 +20,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hyperfib/hyperfib/tools/sim/explore"
 	"github.com/hyperfib/hyperfib/tools/sim/world"
 )
 
@@ -31,6 +33,8 @@ type options struct {
 	shrink   bool
 	picture  string
 	verbose  bool
+	explore  int
+	theme    string
 }
 
 func main() {
@@ -67,6 +71,8 @@ func parse(args []string) (o options, err error) {
 	f.BoolVar(&o.shrink, "shrink", false, "make a failing scenario short, and print it")
 	f.StringVar(&o.picture, "svg", "", "draw the run, as a timeline, into `FILE`")
 	f.BoolVar(&o.verbose, "v", false, "print the trace")
+	f.IntVar(&o.explore, "explore", 0, "play every interleaving of a small world to a `DEPTH` of steps")
+	f.StringVar(&o.theme, "theme", "", "of -explore: which faults there are, one of "+explore.Names()+" (default all, one after the other)")
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}

@@ -3,9 +3,11 @@ package main
 import (
 	"fmt"
 	"os"
+	"runtime/debug"
 	"strings"
 	"time"
 
+	"github.com/hyperfib/hyperfib/tools/sim/explore"
 	"github.com/hyperfib/hyperfib/tools/sim/world"
 )
 
@@ -22,6 +24,9 @@ func run(o options) (failed bool, err error) {
 		}
 		o.config = config
 		return one(o, lines)
+	}
+	if o.explore > 0 {
+		return explored(o)
 	}
 	for seed := o.from; seed <= o.to && !failed; seed++ {
 		o.config.Seed = seed
@@ -87,4 +92,28 @@ func (o options) progress(w *world.World, began time.Time) func() {
 			fmt.Fprintf(os.Stderr, "\rseed %d: %v of %v, %d faults, %d violations ", o.config.Seed, w.Now().Round(time.Minute), o.length, w.Counts.Faults, len(w.Violations))
 		}
 	}
+}
+
+// explored plays every interleaving of a small world, theme by theme, until one fails.
+func explored(o options) (failed bool, err error) {
+	debug.SetGCPercent(800) // a path leaves a whole world
+	found := false
+	for _, t := range explore.Themes {
+		if o.theme != "" && o.theme != t.Name || failed {
+			continue
+		}
+		found = true
+		r, err := explore.Run(explore.Config{Depth: o.explore, Theme: t, Progress: func(l explore.Level) {
+			fmt.Printf("depth %d: %d paths, %d new states, %v\n", l.Depth, l.Paths, l.States, l.Took.Round(time.Millisecond))
+		}})
+		if err != nil {
+			return false, err
+		}
+		r.Report(os.Stdout)
+		failed = r.Violation != nil
+	}
+	if !found {
+		return false, fmt.Errorf("-theme %q: want one of %s", o.theme, explore.Names())
+	}
+	return failed, nil
 }

@@ -143,13 +143,18 @@ func (x *way) launch(payload []byte) {
 func (x *way) fly(at time.Duration, payload []byte) {
 	w := x.node.w
 	x.flying++
-	w.atOf(x.id, at, func() {
+	arrive := func() {
 		x.flying--
 		if x.to.machine.alive && x.to.carrier && !x.to.deaf {
 			x.deliver(payload)
 			x.calm()
 		}
-	})
+	}
+	if w.steps != nil && !bytes.Equal(x.last, payload) {
+		w.carry(x.from, x.to, &transit{at: at, lossy: true, do: arrive, drop: func() { x.flying-- }})
+		return
+	}
+	w.atOf(x.id, at, arrive)
 }
 
 // deliver gives a packet to the process at the other end.
@@ -159,12 +164,13 @@ func (x *way) deliver(payload []byte) {
 	if node == nil || node.process.state == dead {
 		return
 	}
+	routine := bytes.Equal(x.last, payload)
 	x.last = payload
-	node.process.do(func() {
+	node.process.put(func() {
 		node.receive(&bfd.Datagram{
 			At: at, NetNS: 1, IfIndex: x.to.ifindex, Local: x.to.addr, Peer: x.from.addr, TTL: 255, Payload: payload,
 		})
-	})
+	}, routine)
 }
 
 // receive gives a packet to the engine.

@@ -85,7 +85,7 @@ func (w *World) allowed(f *flow) (best allowance) {
 			best = allowance{name, loose, until}
 		}
 	}
-	consider("the start", true, firstFault-time.Second)
+	consider("the start", true, w.upBy)
 	never := time.Duration(-1)
 	at := func(t time.Duration, told bool) time.Duration {
 		if told {

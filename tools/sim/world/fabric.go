@@ -22,6 +22,7 @@ type machine struct {
 type fabric struct {
 	name  string
 	ports map[netip.Addr]*port // by the addresses that answer on it
+	held  []*transit           // what waits for the fabric's turn, see steps.go
 }
 
 // port is a machine's interface on a fabric, with the state of its cable.
@@ -84,11 +85,11 @@ func (w *World) packet(from, to *port, deliver func()) {
 		copies = 2
 	}
 	for range copies {
-		w.after(w.delay(from), func() {
+		w.carry(from, to, &transit{at: w.now + w.delay(from), lossy: true, do: func() {
 			if to.machine.alive && to.carrier && !to.deaf {
 				deliver()
 			}
-		})
+		}})
 	}
 }
 

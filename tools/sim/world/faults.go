@@ -37,6 +37,7 @@ var inputs = map[string]func(w *World, words []string) error{
 	"reload":   (*World).reload,
 	"drain":    perHost((*hypervisor).drain),
 	"everyone": (*World).everyone,
+	"step":     (*World).step,
 }
 
 // Do carries out one input of a scenario.
@@ -51,6 +52,9 @@ func (w *World) Do(words []string) error {
 		return err
 	}
 	w.look()
+	if w.steps != nil {
+		w.answer()
+	}
 	return nil
 }
 

@@ -52,6 +52,8 @@ type hypervisor struct {
 	node   *bfdNode
 	engine *bfd.DrivenProcess
 
+	monitor *fakekernel.Socket // the daemon's, for notifications
+
 	tenants map[int]*guest // by the index of their interface
 	indexes map[*guest]int
 	last    int // the greatest index so far
@@ -366,7 +368,7 @@ func (h *hypervisor) unplugGuest(g *guest) {
 // kick has the daemon look at what the kernel says.
 func (h *hypervisor) kick() {
 	h.changed()
-	h.daemon.do(func() {})
+	h.daemon.put(func() {}, true)
 }
 
 // setLink gives an uplink its carrier, or takes it.

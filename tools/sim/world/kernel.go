@@ -24,6 +24,7 @@ func (h *hypervisor) Open(string, ...uint8) (model.Handles, error) {
 	_ = monitor.Ignore(commands.Port())
 	_ = monitor.Join(unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE,
 		unix.RTNLGRP_IPV4_RULE, unix.RTNLGRP_IPV6_RULE, unix.RTNLGRP_NEIGH, unix.RTNLGRP_NEXTHOP)
+	h.monitor = monitor
 	life := h.daemon.lives
 	monitor.OnReady = func() {
 		if h.daemon.lives == life && !h.daemon.drained {

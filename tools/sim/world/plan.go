@@ -17,6 +17,8 @@ type Config struct {
 	Multiplier int           // of BFD, 3 if 0
 	Hold       time.Duration // hold time of BGP, 90 s if 0
 
+	Begin time.Duration // when the world begins, as its clock says
+
 	// EveryPacket simulates each BFD packet and KEEPALIVE. Without it, the packets of sessions
 	// of which both ends are Up and the way between them is clean are skipped: the trace is the
 	// same.

@@ -26,6 +26,8 @@ type process struct {
 	ports   uint16        // of its connections so far
 	queue   []func()      // what waits for it
 	drained bool          // a call of drain is under way
+	held    bool          // work waits until its turn, see steps.go
+	work    int           // what has come since the last turn, other than routine
 	// settle does everything that can be done now, and returns when the next thing is due; 0 is
 	// never.
 	settle func() time.Duration
@@ -35,9 +37,16 @@ type process struct {
 }
 
 // do has the process do f as soon as it can.
-func (p *process) do(f func()) {
+func (p *process) do(f func()) { p.put(f, false) }
+
+// put is do for what may be routine: a timer, a keepalive, room in a socket. A process that is
+// held waits with other work for its turn, and with routine only behind that.
+func (p *process) put(f func(), routine bool) {
 	if p.state == dead {
 		return
+	}
+	if !routine && !p.drained {
+		p.work++
 	}
 	p.queue = append(p.queue, f)
 	p.drain()
@@ -45,7 +54,7 @@ func (p *process) do(f func()) {
 
 // drain does what waits.
 func (p *process) drain() {
-	if p.drained || p.state != running {
+	if p.drained || p.state != running || p.held && p.work > 0 {
 		return
 	}
 	if p.slow > 0 || p.w.now < p.busy {
@@ -65,6 +74,7 @@ func (p *process) run() {
 	if n := p.machine.node; n != nil && n.process == p {
 		n.catchUp()
 	}
+	p.work = 0
 	for p.lives == life && p.state == running {
 		for len(p.queue) > 0 && p.state == running {
 			f := p.queue[0]
@@ -122,7 +132,7 @@ func (p *process) rearm(at time.Duration) {
 	life := p.lives
 	p.wake = p.w.atOf(p.id(), at, func() {
 		if p.lives == life {
-			p.do(func() {})
+			p.put(func() {}, true)
 		}
 	})
 }
@@ -139,7 +149,7 @@ const never = time.Duration(1<<63 - 1)
 
 // start begins a life of the process.
 func (p *process) start() {
-	p.state, p.queue, p.busy, p.slow = running, nil, 0, 0
+	p.state, p.queue, p.work, p.busy, p.slow = running, nil, 0, 0, 0
 	p.lives++
 }
 
@@ -148,7 +158,7 @@ func (p *process) end() {
 	if p.state == dead {
 		return
 	}
-	p.state, p.queue = dead, nil
+	p.state, p.queue, p.work = dead, nil, 0
 	p.lives++
 	p.w.cancel(p.wake)
 	p.wake = nil

@@ -11,7 +11,11 @@ import (
 
 // Header returns the first line of a scenario: what kind of world it is played in.
 func (c Config) Header() string {
-	return fmt.Sprintf("world seed %d hosts %d guests %d bfd %v", c.Seed, c.Hosts, c.Guests, c.BFD)
+	line := fmt.Sprintf("world seed %d hosts %d guests %d bfd %v", c.Seed, c.Hosts, c.Guests, c.BFD)
+	if c.Begin > 0 {
+		line += fmt.Sprintf(" begin %v", c.Begin)
+	}
+	return line
 }
 
 // ParseScenario returns the world and the inputs of a scenario: its first input may be a line
@@ -46,6 +50,10 @@ func (c *Config) parseHeader(words []string) (err error) {
 			c.Guests, err = strconv.Atoi(v)
 		case "bfd":
 			c.BFD, err = time.ParseDuration(v)
+		case "packets":
+			c.EveryPacket = v == "every"
+		case "begin":
+			c.Begin, err = time.ParseDuration(v)
 		default:
 			err = errWords
 		}

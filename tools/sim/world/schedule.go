@@ -92,11 +92,11 @@ func (s *schedule) cancel(e *event) {
 // next carries out the first event that is not after limit, and reports whether there was one.
 func (s *schedule) next(limit time.Duration) bool {
 	if len(s.queue) == 0 || s.queue[0].at > limit {
-		s.now = limit
+		s.now = max(s.now, limit)
 		return false
 	}
 	e := heap.Pop(&s.queue).(*event)
-	s.now = e.at
+	s.now = max(s.now, e.at)
 	s.ran++
 	e.do()
 	return true

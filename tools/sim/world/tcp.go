@@ -26,6 +26,8 @@ type end struct {
 	backoff  time.Duration
 	blind    int  // segments that have arrived and could not be acknowledged
 	full     bool // the writer waits for room
+	lively   bool // more was read than an OPEN and a KEEPALIVE
+	heard    int  // segments read
 	unread   []segment
 	size     int  // octets of unread
 	closed   bool // nothing is sent any more, and what comes is answered by a reset
@@ -36,9 +38,13 @@ type end struct {
 
 // segment is data, or an end of the stream.
 type segment struct {
-	data []byte
-	end  error // io.EOF or a reset; nil: data
+	data    []byte
+	end     error // io.EOF or a reset; nil: data
+	routine bool  // a KEEPALIVE of a session that is up
 }
+
+// keepaliveSize is the size of a KEEPALIVE (RFC 4271, Section 4.4).
+const keepaliveSize = 19
 
 // handler is what a process does with its connections.
 type handler interface {
@@ -175,11 +181,11 @@ func (e *end) room() {
 		n += len(s.data)
 	}
 	if e.full = n > sendBuffer; !e.full {
-		e.process.do(func() {
+		e.process.put(func() {
 			if !e.closed {
 				e.handler.written(e)
 			}
-		})
+		}, true)
 	}
 }
 
@@ -251,7 +257,8 @@ func (e *end) pump() {
 		}
 		e.pending = e.pending[1:]
 		e.arrives = max(e.arrives+time.Nanosecond, w.now+w.delay(e.port))
-		w.at(e.arrives, func() { to.take(s) })
+		s.routine = s.end == nil && len(s.data) == keepaliveSize && e.lively
+		w.carry(e.port, to.port, &transit{at: e.arrives, routine: s.routine, name: s.String(), do: func() { to.take(s) }})
 	}
 	if e.full && len(e.pending) == 0 {
 		e.room()
@@ -289,7 +296,7 @@ func (e *end) take(s segment) {
 	e.unread = append(e.unread, s)
 	e.size += len(s.data)
 	if e.handler != nil {
-		e.process.do(e.read)
+		e.process.put(e.read, s.routine)
 	}
 }
 
@@ -299,6 +306,8 @@ func (e *end) read() {
 		s := e.unread[0]
 		e.unread = e.unread[1:]
 		e.size -= len(s.data)
+		e.heard++
+		e.lively = e.heard > 2
 		if s.end != nil {
 			e.handler.ended(e, s.end)
 			return

@@ -30,7 +30,9 @@ type World struct {
 	logged     map[string]int // log lines of each program
 	sockets    uint32         // of netlink, so far
 	verbose    bool
-	counted    int // faults, at the last check
+	counted    int           // faults, at the last check
+	steps      *steps        // nil: everything happens by itself
+	upBy       time.Duration // when everything of the start has settled
 
 	// Counts is what happened so far.
 	Counts Counts
@@ -55,6 +57,7 @@ type Counts struct {
 func New(c Config) (*World, error) {
 	c = c.withDefaults()
 	w := &World{schedule: newSchedule(c.Seed), config: c, changed: map[*hypervisor]bool{}, ways: map[[2]*port]*way{}, trace: newTrace(c.Trace), logged: map[string]int{}, verbose: c.Trace != nil}
+	w.now, w.upBy = c.Begin, firstFault-time.Second
 	w.note("%s", c.Header())
 	for i, net := range networks {
 		w.fabrics = append(w.fabrics, &fabric{name: net.name, ports: map[netip.Addr]*port{}})

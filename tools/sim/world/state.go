@@ -1,0 +1,129 @@
+package world
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hyperfib/hyperfib/bfd"
+	"github.com/hyperfib/hyperfib/bgp"
+	"github.com/hyperfib/hyperfib/bgp/wire"
+)
+
+// grain is how exactly a state knows remaining times.
+const grain = 5 * time.Second
+
+// state collects the lines of a state.
+type state struct {
+	w     *World
+	lines []string
+}
+
+func (s *state) add(format string, args ...any) {
+	s.lines = append(s.lines, fmt.Sprintf(format, args...))
+}
+
+// State returns what is observable, and what decides the future: of two worlds with the same
+// state the same steps are expected to do the same. What is left out, or coarse, is in
+// docs/simulator.md.
+func (w *World) State() string {
+	s := &state{w: w}
+	for _, r := range w.reflectors {
+		s.add("%s %v", r.name, r.process.state)
+		if r.process.state == running {
+			s.speaker(r.core.Speaker())
+			s.bfd(r.server)
+			s.due("speaker", r.tcp.driver.Deadline())
+		}
+		s.machine(&r.machine)
+	}
+	for _, h := range w.hosts {
+		s.host(h)
+	}
+	for _, f := range w.fabrics {
+		for _, t := range f.held {
+			s.add("%s %s", f.name, t.name)
+		}
+	}
+	for _, f := range w.flows {
+		s.add("flow %v %v %v %v %v", f, f.bad, f.kind, f.blocked, f.judged)
+	}
+	return strings.Join(s.lines, "\n")
+}
+
+func (s *state) host(h *hypervisor) {
+	s.add("%s %v daemon %v work %v BFD %v work %v", h.name, h.alive, h.daemon.state, h.daemon.work > 0, h.node.process.state, h.node.process.work > 0)
+	s.machine(&h.machine)
+	for i := range h.away {
+		a := &h.away[i]
+		s.add("away %v", a.began && a.until >= s.w.now)
+	}
+	if !h.alive {
+		return
+	}
+	s.lines = append(s.lines, h.kernel.State()...)
+	if h.engine != nil {
+		s.bfd(h.engine)
+	}
+	if h.daemon.state == dead {
+		return
+	}
+	ready, _ := h.core.Ready()
+	s.add("ready %v converged %v client %v notifications %d %v", ready, h.core.Converged(), h.client.conn != nil, h.monitor.Pending(), h.faults.Late)
+	for _, p := range h.core.Speakers() {
+		s.speaker(p)
+	}
+	var routes []string
+	for r := range h.fib.Routes() {
+		routes = append(routes, r.String())
+	}
+	slices.Sort(routes)
+	s.lines = append(s.lines, routes...)
+	s.due("core", h.core.Deadline())
+	s.due("fib", h.driver.Deadline())
+}
+
+// machine adds the ports and connections of a machine.
+func (s *state) machine(m *machine) {
+	for _, p := range m.ports {
+		s.add("port %v %v %v %v", p.addr, p.carrier, p.deaf, p.mute)
+	}
+	for _, e := range m.sorted() {
+		s.add("tcp %v %v %v %v %v %d %d %v", e.port.addr, e.remote.Addr(), e.initiator, e.established, e.closed, len(e.pending), len(e.unread), e.retry != nil)
+	}
+}
+
+// speaker adds the sessions and the table of a speaker.
+func (s *state) speaker(p *bgp.Speaker) {
+	for _, n := range p.Peers() {
+		s.add("peer %v %v %v %v", n.Key, n.State, n.Restart, n.PathDown)
+	}
+	for _, fam := range []wire.Family{wire.IPv4Unicast, wire.IPv6Unicast} {
+		for c := range p.Table().All(fam) {
+			for _, x := range c.Paths {
+				s.add("path %v %v %v %v %v", c.Prefix, x.NextHop.Addr, x.Peer, x.Rank, x.Stale)
+			}
+		}
+	}
+}
+
+// bfd adds the sessions of a BFD server.
+func (s *state) bfd(b interface{ Sessions() ([]bfd.Status, error) }) {
+	list, err := b.Sessions()
+	for _, x := range list {
+		s.add("bfd %v %v %v %v", x.Key, x.State, x.RemoteState, x.Reason)
+	}
+	if err != nil {
+		s.add("bfd %v", err)
+	}
+}
+
+// due adds how long it is until a deadline.
+func (s *state) due(what string, at time.Time) {
+	left := time.Duration(-1)
+	if !at.IsZero() {
+		left = max(at.Sub(s.w.wall()), 0).Round(grain)
+	}
+	s.add("%s due in %v", what, left)
+}
