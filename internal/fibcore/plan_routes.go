@@ -186,13 +186,17 @@ func (c *routes) written(op *routeOp, e *entry, now time.Time) {
 	switch {
 	case op.verb == verbReplace && e.mark&markForeign != 0 && e.mark&markStolen == 0 && c.env.config.OnForeign == ForeignTake:
 		reason = ReasonTake
-		c.env.rereads.learners.request()
 	case e.mark&markRepair != 0:
 		reason = ReasonRepair
 	case e.want == nil && e.mark&markDeleted == 0:
 		reason = ReasonSwept
 	}
 	if reason == ReasonRepair || reason == ReasonTake {
+		if op.verb == verbReplace {
+			// What was another program's there has gone without a notification: RTM_NEWROUTE
+			// with NLM_F_REPLACE is all that the kernel sends, and to us not even that.
+			c.env.rereads.learners.request()
+		}
 		by := c.by[i]
 		c.env.repaired(c.unpack(&e.key), op.verb.String(), reason, by, by.port != 0 && c.brakes.Of(e.key).Repaired(now))
 	}
