@@ -2,7 +2,9 @@ package fib_test
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
+	"syscall"
 	"testing"
 	"time"
 
@@ -14,6 +16,13 @@ import (
 // of others hears that theirs is gone. The kernel does not say so: a route that is replaced has no
 // RTM_DELROUTE, and notifications of what the FIB writes are not read.
 func TestLearnReplaced(t *testing.T) {
+	for _, refusals := range []int{0, 1, 2, 3, 4} {
+		t.Run(fmt.Sprint(refusals), func(t *testing.T) { learnReplaced(t, refusals) })
+	}
+}
+
+// learnReplaced has the kernel refuse the repair a number of times first.
+func learnReplaced(t *testing.T, refusals int) {
 	k := fibtest.NewKernel()
 	v0 := k.AddLink("v0", netip.MustParsePrefix("10.0.0.1/24"))
 	now := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -47,6 +56,7 @@ func TestLearnReplaced(t *testing.T) {
 	if err := k.SetRoute(theirs, 4); err != nil {
 		t.Fatal(err)
 	}
+	k.FailRequests(syscall.EBUSY, refusals)
 	done, cancel := context.WithCancel(t.Context())
 	cancel()
 	there := map[fib.RouteKey]bool{}

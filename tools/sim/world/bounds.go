@@ -146,8 +146,12 @@ func (w *World) allowed(f *flow) (best allowance) {
 		}
 		excuse(&h.away[bfdAway], all)
 		excuse(&h.away[pathAway], all)
-		excuse(&h.away[kernelAway], w.now)
 		excuse(&h.away[bootAway], w.now)
+	}
+	for _, h := range w.hosts {
+		// A foreign route is announced to all, as it should be.
+		excuse(&h.away[kernelAway], w.now)
+		excuse(&h.away[foreignAway], w.now)
 	}
 	for _, r := range w.reflectors {
 		excuse(&r.away, all)
@@ -169,6 +173,7 @@ const (
 	kernelAway
 	pathAway
 	bootAway
+	foreignAway
 	publicDeaf
 	privateDeaf
 	parts

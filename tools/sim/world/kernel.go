@@ -118,6 +118,11 @@ func (w *World) foreign(words []string) error {
 		return nil
 	}
 	h.kernelTrouble("another program changes the kernel: 35 s", foreignTime)
+	if words[1] == "replace-route" && (h.daemon.state != running || h.daemon.slow > 0 || h.troubled()) {
+		// It cannot be repaired at once, so that it is the other program's from then on: it is
+		// learned, and stays until that deletes it.
+		w.leave(&h.away[foreignAway], "another program has a route of its own under a key of ours: until it is gone")
+	}
 	k, n := h.kernel, number(words[2])
 	var ours []*fakekernel.Route
 	for _, r := range k.Routes() {
@@ -246,4 +251,10 @@ func (h *hypervisor) lookupAll(dst netip.Addr, iif int) []string {
 	}
 	slices.Sort(out)
 	return out
+}
+
+// troubled reports whether the kernel refuses requests, or keeps back or loses notifications.
+func (h *hypervisor) troubled() bool {
+	f := h.faults
+	return f.ErrnoLeft > 0 || f.Late || f.LoseNotification > 0
 }

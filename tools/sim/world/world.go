@@ -214,6 +214,7 @@ func (w *World) whole() {
 		h.startDaemon()
 		*h.faults = fakekernel.Faults{}
 		h.dropForeign()
+		w.back(&h.away[foreignAway], foreignTime)
 		h.kernel.Wake()
 		h.kick()
 	}
