@@ -1,0 +1,74 @@
+// Hunt runs the simulator with each planted fault of tools/sim/testdata/mutants in place, over
+// many small worlds, and prints which seed finds it:
+//
+//	go run ./tools/sim/hunt                            all faults, seeds 1 to 40
+//	go run ./tools/sim/hunt -seeds 200 hard-reset-retained last-member-deleted
+//
+// What the code without a fault breaks in the same world does not count. See docs/simulator.md.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/hyperfib/hyperfib/tools/sim/mutant"
+)
+
+func main() {
+	h := hunt{}
+	flag.IntVar(&h.seeds, "seeds", 40, "worlds for each fault: seeds 1 to `N`")
+	flag.IntVar(&h.parallel, "parallel", 2, "worlds at a time")
+	flag.BoolVar(&h.all, "all", false, "play all seeds, not only until one finds the fault")
+	flag.DurationVar(&h.limit, "limit", time.Minute, "how long one world may take; more is a violation")
+	hosts := flag.Int("hosts", 3, "hypervisors of a world")
+	guests := flag.Int("guests", 2, "guests of each hypervisor")
+	hours := flag.Float64("hours", 0.35, "virtual hours that a world lasts")
+	root := flag.String("root", ".", "root of the module")
+	flag.Parse()
+	h.root = *root
+	h.world = []string{"-hosts", strconv.Itoa(*hosts), "-guests", strconv.Itoa(*guests), "-hours", strconv.FormatFloat(*hours, 'g', -1, 64)}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := h.run(ctx, flag.Args()); err != nil {
+		fmt.Fprintln(os.Stderr, "hunt:", err)
+		os.Exit(1)
+	}
+}
+
+// run hunts the faults of these names, or all of them, and prints a line for each.
+func (h *hunt) run(ctx context.Context, names []string) (err error) {
+	list, err := mutant.ReadAll(filepath.Join(h.root, "tools", "sim", "testdata", "mutants"))
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if !slices.ContainsFunc(list, func(m *mutant.Mutant) bool { return m.Name == name }) {
+			return fmt.Errorf("there is no fault %q", name)
+		}
+	}
+	if h.dir, err = os.MkdirTemp("", "hunt"); err != nil {
+		return err
+	}
+	defer os.RemoveAll(h.dir)
+	if err := h.playClean(ctx); err != nil {
+		return err
+	}
+	for _, m := range list {
+		if len(names) > 0 && !slices.Contains(names, m.Name) {
+			continue
+		}
+		r, err := h.one(ctx, m)
+		if err != nil {
+			return err
+		}
+		fmt.Printf("%s: %v\n", m.Name, r)
+	}
+	return nil
+}
