@@ -60,11 +60,11 @@ func (f *flow) String() string {
 
 // possible reports whether there is a way for a flow at all: both machines live, one fabric
 // connects them with each other and with its reflector, both ways, and has done so for a while.
-// Ghosts are possible whenever the sender lives.
+// What a ghost needs is that the sender can hear of it.
 func (w *World) possible(f *flow) bool {
 	home := f.home()
 	if f.kind == ghost {
-		return f.from.alive
+		return w.told(f)
 	}
 	if home == nil || !f.from.alive || !home.alive || home.drained || f.from.drained {
 		return false
@@ -87,6 +87,26 @@ func (w *World) possible(f *flow) bool {
 			}
 		}
 		if usable {
+			return true
+		}
+	}
+	return false
+}
+
+// told reports whether the sender of a flow can be told that the other end has gone: by a
+// reflector which it has a session with, and which that end had one with.
+func (w *World) told(f *flow) bool {
+	home := f.home()
+	if home == nil && f.guest != nil {
+		home = f.guest.before
+	}
+	if home == nil || !f.from.alive {
+		return f.from.alive
+	}
+	for i, net := range networks {
+		r, from, to := w.reflectors[i], f.from.ports[i], home.ports[i]
+		if (net.domain == "private") == (f.guest == nil) && r.process.state == running && w.now-r.started >= restore &&
+			passes(from, r.port()) && passes(r.port(), from) && w.now-from.troubled >= restore && to.carrier && !to.deaf && !to.mute {
 			return true
 		}
 	}

@@ -30,9 +30,10 @@ type hypervisor struct {
 	w      *World
 	number int
 
-	kernel *fakekernel.Kernel
-	faults *fakekernel.Faults // of the sockets of its programs
-	skew   time.Duration      // of its clock
+	kernel   *fakekernel.Kernel
+	faults   *fakekernel.Faults // of the sockets of its programs
+	refusals int                // that are left of them
+	skew     time.Duration      // of its clock
 
 	daemon  *process
 	more    string // configuration beyond that of all
@@ -265,6 +266,12 @@ func (h *hypervisor) settle() (next duration) {
 			}
 		}
 		more = h.client.step() || more
+	}
+	if left := h.faults.ErrnoLeft; left != h.refusals {
+		if left < h.refusals { // some were refused just now
+			h.kernelTrouble("the kernel is late, loses notifications or refuses: 10 s", 10*time.Second)
+		}
+		h.refusals = left
 	}
 	next = min(due(w, h.driver.Deadline()), due(w, h.core.Deadline()), h.client.deadline())
 	return next

@@ -211,6 +211,9 @@ func (w *World) whole() {
 		h.contDaemon()
 		h.contBFD()
 		h.startBFD()
+		if h.drained { // or about to be
+			h.killDaemon()
+		}
 		h.startDaemon()
 		*h.faults = fakekernel.Faults{}
 		h.dropForeign()
