@@ -79,7 +79,7 @@ func (w *World) possible(f *flow) bool {
 		}
 		r := w.reflectors[i]
 		ports := []*port{f.from.ports[i], home.ports[i], r.port()}
-		usable := r.process.state == running && w.now-r.started >= restore
+		usable := r.process.state == running && w.now-r.started >= restore && f.from.talks(i) && home.talks(i)
 		for _, a := range ports {
 			usable = usable && w.now-a.troubled >= restore
 			for _, b := range ports {
@@ -91,6 +91,17 @@ func (w *World) possible(f *flow) bool {
 		}
 	}
 	return false
+}
+
+// talks reports whether the daemon was there since the cable of a network was troubled last, for
+// long enough that its session came up.
+func (h *hypervisor) talks(network int) bool {
+	for _, part := range []int{daemonAway, bfdAway} {
+		if a := &h.away[part]; a.began && a.until >= h.w.now && a.since < h.ports[network].troubled+restore {
+			return false
+		}
+	}
+	return true
 }
 
 // told reports whether the sender of a flow can be told that the other end has gone: by a

@@ -347,6 +347,15 @@ func (h *hypervisor) api(do func() error) {
 		if h.core == nil {
 			return
 		}
+		if !h.core.Running() { // an orchestrator tries again
+			life := h.daemon.lives
+			h.w.after(100*time.Millisecond, func() {
+				if h.daemon.lives == life {
+					h.api(do)
+				}
+			})
+			return
+		}
 		if err := do(); err != nil {
 			h.w.note("%s refuses: %v", h.name, err)
 		}
