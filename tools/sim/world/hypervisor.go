@@ -461,7 +461,7 @@ func (w *World) kernelInput(words []string) error {
 
 var errnos = map[string]map[uint16]unix.Errno{
 	"ENOBUFS": {0: unix.ENOBUFS}, "ENOMEM": {0: unix.ENOMEM}, "EBUSY": {0: unix.EBUSY},
-	"EINVAL": {0: unix.EINVAL}, "ENODEV": {0: unix.ENODEV},
+	"EINVAL": {0: unix.EINVAL}, "ENODEV": {unix.RTM_NEWROUTE: unix.ENODEV}, // of a deletion it says that nothing is there
 }
 
 func number(s string) (n int) {
