@@ -15,19 +15,29 @@ type violation struct {
 	text      string
 }
 
+// outcome is what came of one world.
+type outcome struct {
+	trace      string // the sum of all that happened
+	violations []violation
+}
+
 var (
+	trace   = regexp.MustCompile(`(?m)^seed .* trace ([0-9a-f]+),`)
 	line    = regexp.MustCompile(`(?m)^\+[\dhms.µn]+ ([^:\n]+): (.*)$`)
 	subject = regexp.MustCompile(`^.*?(?:: | for |$)`)
 	numbers = regexp.MustCompile(`[\w.µ-]*\d[\w.µ-]*`)
 )
 
-// parse returns the violations in what the simulator prints.
-func parse(out string) (list []violation) {
+// parse takes apart what the simulator prints.
+func parse(out string) (o outcome) {
+	if m := trace.FindStringSubmatch(out); m != nil {
+		o.trace = m[1]
+	}
 	for _, m := range line.FindAllStringSubmatch(out, -1) {
 		s := subject.FindString(m[2])
-		list = append(list, violation{m[1], strings.TrimRight(strings.TrimSuffix(s, " for "), ": "), m[2]})
+		o.violations = append(o.violations, violation{m[1], strings.TrimRight(strings.TrimSuffix(s, " for "), ": "), m[2]})
 	}
-	return list
+	return o
 }
 
 // kind is the violation without names and numbers.
@@ -35,18 +45,18 @@ func (v *violation) kind() string { return v.invariant + ": " + numbers.ReplaceA
 
 // clean is what the code without a fault breaks.
 type clean struct {
-	outcomes [][]violation // of each seed, from 1 on
-	failed   int           // how many worlds have some
+	outcomes []outcome // of each seed, from 1 on
+	failed   int       // how many worlds have some
 	kinds    map[string]bool
 }
 
-func newClean(outcomes [][]violation) *clean {
+func newClean(outcomes []outcome) *clean {
 	c := &clean{outcomes, 0, map[string]bool{}}
 	for _, o := range outcomes {
-		if len(o) > 0 {
+		if len(o.violations) > 0 {
 			c.failed++
 		}
-		for _, v := range o {
+		for _, v := range o.violations {
 			c.kinds[v.kind()] = true
 		}
 	}
@@ -56,10 +66,10 @@ func newClean(outcomes [][]violation) *clean {
 // without returns the first violation of a world whose invariant the code without a fault does
 // not break, in the same world, for the same flow or hypervisor; and the first of those that is
 // of a kind that it breaks in no world.
-func (c *clean) without(seed int, o []violation) (first, kind *violation) {
-	for i := range o {
-		v := &o[i]
-		if slices.ContainsFunc(c.outcomes[seed-1], func(w violation) bool { return w.invariant == v.invariant && w.subject == v.subject }) {
+func (c *clean) without(seed int, o outcome) (first, kind *violation) {
+	for i := range o.violations {
+		v := &o.violations[i]
+		if slices.ContainsFunc(c.outcomes[seed-1].violations, func(w violation) bool { return w.invariant == v.invariant && w.subject == v.subject }) {
 			continue
 		}
 		if first == nil {
@@ -75,6 +85,7 @@ func (c *clean) without(seed int, o []violation) (first, kind *violation) {
 // result is what came of the worlds with one fault.
 type result struct {
 	played int
+	differ int // worlds in which anything at all happens otherwise
 	// first is the first violation that the code without the fault does not have, kind the first
 	// one of a kind that it never has.
 	first, kind found
@@ -86,9 +97,12 @@ type found struct {
 	what  *violation // in the first of them
 }
 
-func (c *clean) compare(outcomes [][]violation) *result {
+func (c *clean) compare(outcomes []outcome) *result {
 	r := &result{played: len(outcomes)}
 	for i, o := range outcomes {
+		if o.trace != c.outcomes[i].trace {
+			r.differ++
+		}
 		first, kind := c.without(i+1, o)
 		r.first.add(i+1, first)
 		r.kind.add(i+1, kind)
@@ -131,7 +145,7 @@ func (f *found) median(played int) string {
 // String returns one line.
 func (r *result) String() string {
 	if r.first.what == nil {
-		return fmt.Sprintf("not found in %d", r.played)
+		return fmt.Sprintf("not found in %d worlds, of which %d differ", r.played, r.differ)
 	}
 	f, alike := &r.kind, ""
 	if f.what == nil {

@@ -20,7 +20,11 @@ func TestParse(t *testing.T) {
 		{"every guest is reached after quiet", "h2 -> g5 at h3", "h2 -> g5 at h3: h2: blackhole in table 20"},
 		{"a daemon lives", "h1", "h1"},
 	}
-	got := parse(printed)
+	o := parse(printed)
+	if o.trace != "6fd1c6df7828c973" {
+		t.Errorf("trace %q", o.trace)
+	}
+	got := o.violations
 	if !reflect.DeepEqual(got, want) {
 		t.Fatalf("got %q", got)
 	}
@@ -32,24 +36,25 @@ func TestParse(t *testing.T) {
 // TestCompare plays outcomes of four worlds: one that differs, one that is the same, one that
 // differs in another flow, one that is of another kind.
 func TestCompare(t *testing.T) {
-	hole := func(flow, why string) []violation {
+	hole := func(flow, why string) outcome {
 		return parse("+1s black hole: " + flow + " for 3s, allowed 1s (the start): " + why)
 	}
-	c := newClean([][]violation{nil, hole("h1 -> g1", "h2: no route"), hole("h1 -> g1", "h2: no route"), nil})
+	none := outcome{}
+	c := newClean([]outcome{none, hole("h1 -> g1", "h2: no route"), hole("h1 -> g1", "h2: no route"), none})
 	for _, tt := range []struct {
 		name string
-		with [][]violation
+		with []outcome
 		want string
 	}{
-		{"nothing", [][]violation{nil, nil, nil, nil}, "not found in 4"},
-		{"the same", c.outcomes, "not found in 4"},
-		{"longer", [][]violation{nil, parse("+9s black hole: h1 -> g1 for 8s, allowed 1s (): h1: loops"), nil, nil}, "not found in 4"},
-		{"another flow", [][]violation{nil, nil, hole("h2 -> g1", "h3: no route"), nil},
+		{"nothing", []outcome{none, {trace: "1"}, none, none}, "not found in 4 worlds, of which 1 differ"},
+		{"the same", c.outcomes, "not found in 4 worlds, of which 0 differ"},
+		{"longer", []outcome{none, parse("+9s black hole: h1 -> g1 for 8s, allowed 1s (): h1: loops"), none, none}, "not found in 4 worlds, of which 0 differ"},
+		{"another flow", []outcome{none, none, hole("h2 -> g1", "h3: no route"), none},
 			"seed 3 (of a kind that there is without a fault, too); 1 of 4 worlds, median 3; black hole: h2 -> g1 for 3s, allowed 1s (the start): h3: no route"},
-		{"another kind", [][]violation{hole("h2 -> g1", "h3: no route"), nil, hole("h2 -> g1", "loops"), hole("h1 -> g1", "loops")},
+		{"another kind", []outcome{hole("h2 -> g1", "h3: no route"), none, hole("h2 -> g1", "loops"), hole("h1 -> g1", "loops")},
 			"seed 3; 2 of 4 worlds, median 2; black hole: h2 -> g1 for 3s, allowed 1s (the start): loops"},
-		{"a world too few", [][]violation{parse("+1s a daemon lives: h1: no")}, "seed 1; 1 of 1 worlds, median 1; a daemon lives: h1: no"},
-		{"the first half only", [][]violation{parse("+1s a daemon lives: h1: no"), nil, nil}, "seed 1; 1 of 3 worlds, median more; a daemon lives: h1: no"},
+		{"a world too few", []outcome{parse("+1s a daemon lives: h1: no")}, "seed 1; 1 of 1 worlds, median 1; a daemon lives: h1: no"},
+		{"the first half only", []outcome{parse("+1s a daemon lives: h1: no"), none, none}, "seed 1; 1 of 3 worlds, median more; a daemon lives: h1: no"},
 	} {
 		if got := c.compare(tt.with).String(); got != tt.want {
 			t.Errorf("%s: got %s\nwant %s", tt.name, got, tt.want)

@@ -53,9 +53,9 @@ func (h *hunt) one(ctx context.Context, m *mutant.Mutant) (*result, error) {
 		return nil, err
 	}
 	defer os.Remove(sim)
-	var enough func(int, []violation) bool
+	var enough func(int, outcome) bool
 	if !h.all {
-		enough = func(seed int, o []violation) bool {
+		enough = func(seed int, o outcome) bool {
 			_, kind := h.clean.without(seed, o)
 			return kind != nil
 		}
@@ -78,14 +78,13 @@ func (h *hunt) build(ctx context.Context, name string, args ...string) (string, 
 	return file, nil
 }
 
-// play plays one world after the other, and returns the violations of each, that of seed 1
-// first. With enough it ends after the first world, in the order of seeds, of which enough
+// play plays one world after the other, and returns what comes of each, that of seed 1 first. With enough it ends after the first world, in the order of seeds, of which enough
 // says so.
-func (h *hunt) play(ctx context.Context, sim string, enough func(seed int, o []violation) bool) ([][]violation, error) {
+func (h *hunt) play(ctx context.Context, sim string, enough func(seed int, o outcome) bool) ([]outcome, error) {
 	var (
 		mu       sync.Mutex
 		group    sync.WaitGroup
-		outcomes = make([][]violation, h.seeds)
+		outcomes = make([]outcome, h.seeds)
 		next     = 0
 		end      = h.seeds
 		failed   error
@@ -117,7 +116,7 @@ func (h *hunt) play(ctx context.Context, sim string, enough func(seed int, o []v
 }
 
 // playOne plays the world of a seed. A simulator that panics or hangs is a violation, too.
-func (h *hunt) playOne(ctx context.Context, sim string, seed int) ([]violation, error) {
+func (h *hunt) playOne(ctx context.Context, sim string, seed int) (outcome, error) {
 	limited, cancel := context.WithTimeout(ctx, h.limit)
 	defer cancel()
 	cmd := exec.CommandContext(limited, sim, append([]string{"-seed", strconv.Itoa(seed)}, h.world...)...)
@@ -128,14 +127,14 @@ func (h *hunt) playOne(ctx context.Context, sim string, seed int) ([]violation, 
 	var exit *exec.ExitError
 	switch {
 	case ctx.Err() != nil:
-		return nil, ctx.Err()
+		return outcome{}, ctx.Err()
 	case limited.Err() != nil:
-		return []violation{{"the simulator ends", "", fmt.Sprintf("not within %v", h.limit)}}, nil
+		return outcome{violations: []violation{{"the simulator ends", "", fmt.Sprintf("not within %v", h.limit)}}}, nil
 	case errors.As(err, &exit) && exit.ExitCode() != 1:
 		line, _, _ := bytes.Cut(problems.Bytes(), []byte("\n"))
-		return []violation{{"the simulator runs", "", string(line)}}, nil
+		return outcome{violations: []violation{{"the simulator runs", "", string(line)}}}, nil
 	case err != nil && exit == nil:
-		return nil, err
+		return outcome{}, err
 	}
 	return parse(out.String()), nil
 }

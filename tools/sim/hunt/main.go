@@ -48,9 +48,9 @@ func (h *hunt) run(ctx context.Context, names []string) (err error) {
 	if err != nil {
 		return err
 	}
-	for _, name := range names {
-		if !slices.ContainsFunc(list, func(m *mutant.Mutant) bool { return m.Name == name }) {
-			return fmt.Errorf("there is no fault %q", name)
+	if len(names) > 0 {
+		if list, err = named(list, names); err != nil {
+			return err
 		}
 	}
 	if h.dir, err = os.MkdirTemp("", "hunt"); err != nil {
@@ -61,9 +61,6 @@ func (h *hunt) run(ctx context.Context, names []string) (err error) {
 		return err
 	}
 	for _, m := range list {
-		if len(names) > 0 && !slices.Contains(names, m.Name) {
-			continue
-		}
 		r, err := h.one(ctx, m)
 		if err != nil {
 			return err
@@ -71,4 +68,16 @@ func (h *hunt) run(ctx context.Context, names []string) (err error) {
 		fmt.Printf("%s: %v\n", m.Name, r)
 	}
 	return nil
+}
+
+// named returns the faults of these names, in their order.
+func named(all []*mutant.Mutant, names []string) (list []*mutant.Mutant, err error) {
+	for _, name := range names {
+		i := slices.IndexFunc(all, func(m *mutant.Mutant) bool { return m.Name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("there is no fault %q", name)
+		}
+		list = append(list, all[i])
+	}
+	return list, nil
 }
