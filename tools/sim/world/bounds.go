@@ -130,7 +130,11 @@ func (w *World) allowed(f *flow) (best allowance) {
 	} else {
 		excuse(&f.from.away[privateDeaf], all)
 	}
-	excuse(&f.from.away[daemonAway], max(ofHome, ofGuest, ofReflector))
+	ofReturn := never
+	if home != nil {
+		ofReturn = at(home.returned, home.returned > 0)
+	}
+	excuse(&f.from.away[daemonAway], max(ofHome, ofGuest, ofReflector, ofReturn))
 	concerned := []*hypervisor{f.from, home}
 	if f.guest != nil && f.guest.before != home {
 		concerned = append(concerned, f.guest.before)

@@ -35,19 +35,20 @@ type hypervisor struct {
 	refusals int                // that are left of them
 	skew     time.Duration      // of its clock
 
-	daemon  *process
-	more    string // configuration beyond that of all
-	core    *daemon.Core
-	fib     *fib.FIB
-	driver  *fib.Driver
-	tcps    []*transport
-	started int // speakers of tcps that have begun
-	answers *edge.Answers
-	stored  map[int]bool // guests in the inventory's state file
-	drained bool
-	news    time.Duration // when something has last happened to it that others must learn of
-	told    bool          // something has
-	away    [parts]absence
+	daemon   *process
+	more     string // configuration beyond that of all
+	core     *daemon.Core
+	fib      *fib.FIB
+	driver   *fib.Driver
+	tcps     []*transport
+	started  int // speakers of tcps that have begun
+	answers  *edge.Answers
+	stored   map[int]bool // guests in the inventory's state file
+	drained  bool
+	news     time.Duration // when something has last happened to it that others must learn of
+	told     bool          // something has
+	returned time.Duration // when its daemon was last back
+	away     [parts]absence
 
 	client client // of the daemon, at the BFD process
 	node   *bfdNode
@@ -226,6 +227,7 @@ func (h *hypervisor) kernelTrouble(name string, d time.Duration) {
 
 // daemonBack notes that the daemon does its part again.
 func (h *hypervisor) daemonBack() {
+	h.returned = h.w.now
 	h.w.back(&h.away[daemonAway], daemonTail)
 	h.w.back(&h.away[kernelAway], foreignTime)
 	h.bfdBack()
