@@ -57,7 +57,7 @@ type way struct {
 func (n *bfdNode) driven(kernel func(int) bfdcore.Kernel) bfd.DrivenConfig {
 	n.begun++
 	return bfd.DrivenConfig{
-		Now:      func() (time.Duration, time.Time) { return n.now(), Epoch.Add(n.now()) },
+		Now:      func() (time.Duration, time.Time) { return n.now(), Epoch.Add(n.now() + n.process.machine.skew) },
 		Seed:     uint32(n.w.chance(name(n.process.name), n.begun)),
 		Send:     n.send,
 		Host:     n,

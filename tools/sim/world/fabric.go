@@ -11,6 +11,8 @@ type machine struct {
 	alive bool
 	ports []*port
 	boots int // how often it has started
+	// skew is how far its time of day is from the world's.
+	skew time.Duration
 	// ends are the TCP connections of its kernel.
 	ends map[endKey]*end
 	// listeners has who accepts connections to an address.

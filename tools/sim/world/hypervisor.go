@@ -33,7 +33,6 @@ type hypervisor struct {
 	kernel   *fakekernel.Kernel
 	faults   *fakekernel.Faults // of the sockets of its programs
 	refusals int                // that are left of them
-	skew     time.Duration      // of its clock
 
 	daemon   *process
 	more     string // configuration beyond that of all
