@@ -19,7 +19,11 @@ var (
 // and once without those of quiet sessions: the traces are the same, octet for octet.
 func TestQuiet(t *testing.T) {
 	var simulated, skipped uint64
-	for seed := *quietFirst; seed < *quietFirst+*quietSeeds; seed++ {
+	seeds := *quietSeeds
+	if testing.Short() {
+		seeds = min(seeds, 4)
+	}
+	for seed := *quietFirst; seed < *quietFirst+seeds; seed++ {
 		c := Config{Seed: seed, Hosts: 3, Guests: 2, Multiplier: 3 + int(seed%3)}
 		lines := manyFaults(c, 3*time.Minute)
 		all, _ := playQuiet(t, c, lines, true)
