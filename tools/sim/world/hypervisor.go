@@ -153,6 +153,7 @@ func (h *hypervisor) startDaemon() {
 	if err != nil {
 		panic(err) // every configuration that is kept was parsed before
 	}
+	h.startBFD() // as hvrouter does, unless one answers
 	h.daemon.start()
 	h.daemonBack()
 	if h.drained {
