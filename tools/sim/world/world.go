@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/hyperfib/hyperfib/internal/testing/fakekernel"
@@ -151,7 +152,7 @@ func (w *World) pathChanged(p *port) {
 	if h := w.hostOf(p.machine); h != nil {
 		w.changedHost(h)
 		h.happened()
-		if p.impaired != (impairment{}) {
+		if slices.ContainsFunc(h.ports, func(p *port) bool { return p.impaired != impairment{} }) {
 			w.leave(&h.away[pathAway], "packets are lost, late or doubled: 45 s after that")
 		} else {
 			w.back(&h.away[pathAway], restore)
