@@ -49,7 +49,8 @@ type hypervisor struct {
 	returned time.Duration // when its daemon was last back
 	away     [parts]absence
 
-	client client // of the daemon, at the BFD process
+	client client       // of the daemon, at the BFD process
+	events *bfd.Watcher // of client
 	node   *bfdNode
 	engine *bfd.DrivenProcess
 
@@ -78,7 +79,7 @@ func newHypervisor(w *World, n int) *hypervisor {
 	}
 	h.daemon = &process{w: w, machine: &h.machine, name: h.name + " daemon", settle: h.settle}
 	h.node = &bfdNode{w: w, process: &process{w: w, machine: &h.machine, name: h.name + " BFD", settle: h.settleBFD}}
-	h.client.h, h.machine.node = h, h.node
+	h.machine.node = h.node
 	h.alive = false
 	return h
 }
@@ -170,10 +171,10 @@ func (h *hypervisor) startDaemon() {
 		panic(err)
 	}
 	h.tcps, h.started, h.answers = nil, 0, &edge.Answers{}
-	h.client.reset()
+	h.newClient()
 	h.core, err = daemon.NewCore(daemon.CoreConfig{
 		Log: w.logger(h.name), Now: w.wall, Config: c, Kernels: []netns.Kernel{kernel{h.fib, h}},
-		BFD: service{&h.client}, Edge: h.answers, Stored: h.entries(),
+		BFD: h.client, Edge: h.answers, Stored: h.entries(),
 		BGP: func(c *bgp.Config) { h.tcps = append(h.tcps, w.transport(h.daemon, c)) },
 	})
 	if err != nil {
@@ -194,7 +195,9 @@ func (h *hypervisor) killDaemon() {
 	h.daemon.end()
 	h.core.Shutdown()
 	h.driver.Stop()
-	h.client.disconnect()
+	h.node.catchUp()
+	h.client.Close()
+	h.client = client{}
 	h.core, h.fib, h.driver = nil, nil, nil
 	h.w.leave(&h.away[daemonAway], "the daemon is away, and something else happens: 35 s after its return")
 	h.w.note("%s has no daemon", h.name)
@@ -267,7 +270,7 @@ func (h *hypervisor) settle() (next duration) {
 				h.started++
 			}
 		}
-		more = h.client.step() || more
+		more = h.askBFD() || more
 	}
 	if left := h.faults.ErrnoLeft; left != h.refusals {
 		if left < h.refusals { // some were refused just now
@@ -275,7 +278,7 @@ func (h *hypervisor) settle() (next duration) {
 		}
 		h.refusals = left
 	}
-	next = min(due(w, h.driver.Deadline()), due(w, h.core.Deadline()), h.client.deadline())
+	next = min(due(w, h.driver.Deadline()), due(w, h.core.Deadline()), h.bfdDeadline())
 	return next
 }
 

@@ -70,7 +70,7 @@ func (s *state) host(h *hypervisor) {
 		return
 	}
 	ready, _ := h.core.Ready()
-	s.add("ready %v converged %v client %v notifications %d %v", ready, h.core.Converged(), h.client.conn != nil, h.monitor.Pending(), h.faults.Late)
+	s.add("ready %v converged %v client %v notifications %d %v", ready, h.core.Converged(), h.client.DrivenClient != nil && h.client.Connected(), h.monitor.Pending(), h.faults.Late)
 	for _, p := range h.core.Speakers() {
 		s.speaker(p)
 	}
