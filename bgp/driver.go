@@ -99,7 +99,7 @@ func (d *Driver) Dialed(a *Attempt, c Connection, err error) {
 	d.finish(now, a.peer)
 }
 
-// Accept reports that somebody has connected to one of our addresses. It returns false if no
+// Accept reports that a connection has come in to one of our addresses. It returns false if no
 // peer is expected from there; the caller closes the connection then. If it returns true, the
 // speaker may have closed it already.
 func (d *Driver) Accept(c Connection) bool {

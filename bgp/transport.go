@@ -7,7 +7,7 @@ import (
 	"github.com/hyperfib/hyperfib/bgp/fsm"
 )
 
-// Transport is the clock and the network of a speaker that somebody drives: see [Driver]. Its
+// Transport is the clock and the network of a speaker that its caller drives: see [Driver]. Its
 // methods, and those of its connections, must not block, and must not call the speaker: what
 // they begin is reported later.
 type Transport interface {

@@ -7,8 +7,8 @@ import (
 )
 
 // Bounds. An invariant may be broken for a while after something has happened: the news, by
-// default for the detection time and 20 ms. It may be broken for longer only while somebody who
-// has to bring the news, or to act on it, is away: a line of the table in docs/simulator.md.
+// default for the detection time and 20 ms. It may be broken for longer only while a process
+// that has to bring the news, or to act on it, is away: a line of the table in docs/simulator.md.
 
 // slack is what comes on top of the detection time: the withdrawal of a reflector, and the
 // writing of the others.
@@ -21,7 +21,7 @@ type bound struct {
 	applies int  // how often something was broken under it
 }
 
-// absence is that somebody does not do its part. The zero value is that it does.
+// absence is that a process or a kernel does not do its part. The zero value is that it does.
 type absence struct {
 	name  string // of its bound
 	since time.Duration

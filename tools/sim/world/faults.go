@@ -6,6 +6,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"golang.org/x/sys/unix"
 )
 
 // errWords is returned for an input that is not understood.
@@ -327,4 +330,106 @@ func word(words []string, i int) string {
 		return words[i]
 	}
 	return ""
+}
+
+// kernelInput makes the kernel of a host worse for a while: "lose h N" loses notifications,
+// "late h N" keeps them back for N times 100 ms, "copy h N" doubles them, "refuse h N ERRNO"
+// refuses the next N requests.
+func (w *World) kernelInput(words []string) error {
+	h, err := w.hostNamed(words, 1)
+	n := number(word(words, 2))
+	if err != nil || n < 1 {
+		return errors.Join(err, errWords)
+	}
+	if !h.alive {
+		return nil
+	}
+	f, boots := h.faults, h.boots
+	whole := func(undo func()) {
+		w.after(time.Duration(n)*100*time.Millisecond, func() {
+			if h.boots == boots && h.alive {
+				undo()
+				h.kernel.Wake()
+				h.kick()
+			}
+		})
+	}
+	switch words[0] {
+	case "lose":
+		f.LoseNotification = 2
+		whole(func() { f.LoseNotification = 0 })
+	case "late":
+		f.Late = true
+		whole(func() { f.Late = false })
+	case "copy":
+		f.Twice = true
+		whole(func() { f.Twice = false })
+	case "refuse":
+		errno, ok := errnos[word(words, 3)]
+		if !ok {
+			return errWords
+		}
+		f.Errno, f.ErrnoLeft = errno, n
+	default:
+		return errWords
+	}
+	h.kernelTrouble("the kernel is late, loses notifications or refuses: 10 s", time.Duration(n)*100*time.Millisecond+10*time.Second)
+	return nil
+}
+
+var errnos = map[string]map[uint16]unix.Errno{
+	"ENOBUFS": {0: unix.ENOBUFS}, "ENOMEM": {0: unix.ENOMEM}, "EBUSY": {0: unix.EBUSY},
+	"EINVAL": {0: unix.EINVAL}, "ENODEV": {unix.RTM_NEWROUTE: unix.ENODEV}, // of a deletion it says that nothing is there
+}
+
+func number(s string) (n int) {
+	_, _ = fmt.Sscan(s, &n)
+	return n
+}
+
+// clockInput sets the clock of a host: "clock h1 1h".
+func (w *World) clockInput(words []string) error {
+	h, err := w.hostNamed(words, 0)
+	if err != nil {
+		return err
+	}
+	d, err := time.ParseDuration(word(words, 1))
+	h.skew += d
+	return err
+}
+
+// reload has a daemon read another configuration: the same one, a good one, one that cannot be
+// parsed, one that loses an uplink.
+func (w *World) reload(words []string) error {
+	h, err := w.hostNamed(words, 0)
+	if err != nil {
+		return err
+	}
+	text := w.config.yaml(h.number, h.more)
+	more := h.more
+	switch word(words, 1) {
+	case "same":
+	case "good":
+		more = "firewall: {table: hv" + fmt.Sprint(w.random.IntN(3)) + "}\n"
+		text = w.config.yaml(h.number, more)
+	case "bad":
+		text = strings.Replace(text, "domains:", "domains: [", 1)
+	case "harmful":
+		text = strings.Replace(text, "fabric: B, interface: b.public", "fabric: B, interface: b.private", 1)
+	default:
+		return errWords
+	}
+	c, err := config.Parse(h.name+".yaml", []byte(text), nil)
+	if err != nil {
+		w.note("%s: the file is refused: %v", h.name, err)
+		return nil
+	}
+	h.api(func() error {
+		_, err := h.core.Reload(c, false)
+		if err == nil {
+			h.more = more
+		}
+		return err
+	})
+	return nil
 }

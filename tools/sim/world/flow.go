@@ -18,7 +18,6 @@ type flow struct {
 
 	kind    kind
 	bad     bool
-	since   time.Duration // when it became bad
 	counted time.Duration // from when it counts: there is a way
 	why     string
 	verdict *event        // when it will have been bad for too long
@@ -218,7 +217,7 @@ func (w *World) lookAt(f *flow) {
 	switch {
 	case why == "":
 	case !f.bad:
-		f.bad, f.kind, f.since, f.counted, f.why, f.judged, f.blocked, f.wayBack, f.excuse = true, kind, w.now, w.now, why, false, false, 0, allowance{}
+		f.bad, f.kind, f.counted, f.why, f.judged, f.blocked, f.wayBack, f.excuse = true, kind, w.now, why, false, false, 0, allowance{}
 		w.judge(f)
 	default:
 		f.why = why

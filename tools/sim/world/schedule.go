@@ -40,7 +40,7 @@ func (s *schedule) at(at time.Duration, do func()) *event {
 	return s.push(s.order.Uint64(), at, do)
 }
 
-// atOf is at for an event of somebody of whom others must not notice how many events there are:
+// atOf is at for an event of a source of which others must not notice how many events there are:
 // the order is drawn by the name and the moment. Events of one name come in the order in which
 // they were made.
 func (s *schedule) atOf(name uint64, at time.Duration, do func()) *event {

@@ -104,7 +104,7 @@ func (t *transport) dialed(e *end, err error) {
 	}
 }
 
-// accept takes a connection that somebody has opened.
+// accept takes a connection that a peer has opened.
 func (t *transport) accept(e *end) handler {
 	if t.driver.Accept(e) {
 		return t

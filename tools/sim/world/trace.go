@@ -9,7 +9,7 @@ import (
 )
 
 // trace is what happened, a line each. Its sum says whether two runs were the same; the lines
-// themselves are kept only if somebody wants to read them.
+// themselves are kept only if the Config has a Trace.
 type trace struct {
 	sum   hash.Hash
 	lines uint64
