@@ -104,7 +104,7 @@ func (h *hypervisor) killBFD() {
 	h.disconnect()
 	if h.alive {
 		h.happened()
-		w.leave(&h.away[bfdAway], "the BFD process is dead: hold time")
+		w.leave(&h.away[bfdAway], "the BFD process is dead: 20 s after its return")
 		life := h.node.process.lives
 		w.after(superviseTime, func() { // the daemon's supervisor, or systemd
 			if h.node.process.lives == life && h.daemon.state == running {
@@ -133,7 +133,7 @@ func (h *hypervisor) stopBFD() {
 		h.w.disturbNode(h.node)
 		h.node.process.stop()
 		h.happened()
-		h.w.leave(&h.away[bfdAway], "the BFD process is stopped: hold time")
+		h.w.leave(&h.away[bfdAway], "the BFD process is stopped: 20 s after its return")
 	}
 }
 
