@@ -398,7 +398,9 @@ func (g *guard) changed(c fakekernel.Change) {
 		g.rule(*c.OldRule)
 	case own || !g.player.m.running:
 	case c.OldRoute != nil && c.NewRoute != nil:
-		if old := c.OldRoute; g.desires(c.NewRoute) && (ownProtocol(old.Protocol) || g.stolen[old]) {
+		// If the FIB hears of it late, what is desired then is what counts for it.
+		late := g.player.m.faults.Late || !g.player.m.informed()
+		if old := c.OldRoute; (late || g.desires(c.NewRoute)) && (ownProtocol(old.Protocol) || g.stolen[old]) {
 			g.steal(c.NewRoute)
 		}
 	case c.OldNextHop != nil && c.NewNextHop != nil:
