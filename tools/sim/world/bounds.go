@@ -104,6 +104,9 @@ func (w *World) allowed(f *flow) (best allowance) {
 	if f.guest != nil {
 		ofGuest = at(f.guest.news, f.guest.told)
 	}
+	if f.guest != nil && f.guest.before != nil && f.guest.before != home {
+		ofHome = max(ofHome, at(f.guest.before.news, f.guest.before.told))
+	}
 	for _, r := range w.reflectors {
 		ofReflector = max(ofReflector, at(r.news, r.told))
 	}
@@ -111,6 +114,7 @@ func (w *World) allowed(f *flow) (best allowance) {
 	switch {
 	case f.kind == ghost && all >= 0:
 		consider("ghosts: detection time and 1 s", false, all+w.config.detection()+departure)
+		consider("the sender's cable is cut at the same time: 120 s, or 45 s after it is whole", true, w.lastPaths(f, all))
 	case all >= 0:
 		consider("detection time and 20 ms", false, all+w.config.detection()+slack)
 		if ofGuest >= 0 {
@@ -161,6 +165,24 @@ func (w *World) allowed(f *flow) (best allowance) {
 		excuse(&r.away, all)
 	}
 	return best
+}
+
+// lastPaths returns until when a sender may use the paths of a reflector to which its cable was cut
+// silently just when there was news: BFD Down without the C bit may be the reflector alone, so that
+// a path which is the last one by then is retained (RFC 5882, Section 4.3.2).
+func (w *World) lastPaths(f *flow, news time.Duration) (until time.Duration) {
+	for i, net := range networks {
+		p := f.from.ports[i]
+		if (net.domain == "private") != (f.guest == nil) || p.cutAt == 0 || (news-p.cutAt).Abs() > w.config.detection()+slack {
+			continue
+		}
+		end := p.cutAt + w.config.detection() + restartTime
+		if !p.deaf && !p.mute {
+			end = min(end, p.troubled+restore)
+		}
+		until = max(until, end)
+	}
+	return until
 }
 
 // restartTime is how long peers keep the paths of a daemon that is away (RFC 4724, Section 4.2).

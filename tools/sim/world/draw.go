@@ -22,7 +22,7 @@ func Draw(c Config, length time.Duration) []string {
 	for begin := time.Duration(0); begin < length; begin += period {
 		end := min(begin+period, length)
 		for ; at < end-calm; at += d.pause() {
-			d.fault(at, end-calm)
+			d.faults(at, end-calm)
 		}
 		d.add(end-calm, "everyone whole")
 		d.add(end-time.Second, "everyone check")
@@ -51,6 +51,7 @@ type drawer struct {
 	lines  []drawn
 	guests map[int]int // where each guest is
 	next   int         // the number of the next guest
+	same   string      // the hypervisor that most faults are drawn for; empty: any
 }
 
 type drawn struct {
@@ -67,7 +68,18 @@ func (d *drawer) pause() time.Duration {
 	return time.Duration(d.random.ExpFloat64() * float64(25*time.Second))
 }
 
-func (d *drawer) host() string { return hostName(1 + d.random.IntN(d.config.Hosts)) }
+// host draws a hypervisor.
+func (d *drawer) host() string {
+	if d.same != "" && d.random.IntN(4) > 0 {
+		return d.same
+	}
+	return hostName(1 + d.random.IntN(d.config.Hosts))
+}
+
+// foreign draws what another program does.
+func (d *drawer) foreign() string {
+	return d.one("delete-route", "delete-nexthop", "delete-rule", "replace-route", "replace-nexthop", "shrink-group", "flush")
+}
 
 func (d *drawer) fabric() string { return []string{"A", "B"}[d.random.IntN(2)] }
 
@@ -159,13 +171,28 @@ var kinds = []struct {
 		d.add(end, "rr cont %s", f)
 	}},
 	{5, func(d *drawer, at, end time.Duration) {
-		d.add(at, "kernel %s %s %d", d.one("lose", "late", "copy"), d.host(), 1+d.random.IntN(20))
+		d.add(at, "kernel %s %s %d", d.one("lose", "late", "copy", "interrupt"), d.host(), 1+d.random.IntN(20))
 	}},
 	{4, func(d *drawer, at, end time.Duration) {
 		d.add(at, "kernel refuse %s %d %s", d.host(), 1+d.random.IntN(10), d.one("ENOBUFS", "ENOMEM", "EBUSY", "EINVAL", "ENODEV"))
 	}},
 	{6, func(d *drawer, at, end time.Duration) {
-		d.add(at, "foreign %s %s %d", d.host(), d.one("delete-route", "delete-nexthop", "delete-rule", "replace-route", "flush"), d.random.IntN(1000))
+		d.add(at, "foreign %s %s %d", d.host(), d.foreign(), d.random.IntN(1000))
+	}},
+	{3, func(d *drawer, at, end time.Duration) { // and its word is lost, or the kernel cannot be read
+		h := d.host()
+		d.add(at, "kernel %s %s %d", d.one("lose", "interrupt"), h, 1+d.random.IntN(30))
+		d.add(at+time.Duration(d.random.IntN(300))*time.Millisecond, "foreign %s %s %d", h, d.foreign(), d.random.IntN(1000))
+		if d.random.IntN(2) == 0 {
+			d.add(at, "kill %s", h)
+			d.add(at+time.Duration(d.random.IntN(500))*time.Millisecond, "start %s", h)
+		}
+	}},
+	{2, func(d *drawer, at, end time.Duration) { // both processes of a host at the same moment
+		h := d.host()
+		d.add(at, "kill %s", h)
+		d.add(at, "bfd kill %s", h)
+		d.add(end, "start %s", h)
 	}},
 	{1, func(d *drawer, at, end time.Duration) {
 		d.add(at, "clock %s %s", d.host(), d.one("1h", "-1h", "3s", "-3s"))
@@ -217,6 +244,22 @@ func (d *drawer) fault(at, end time.Duration) {
 			return
 		}
 	}
+}
+
+// faults draws one fault or, more rarely, two or three within moments of each other, mostly at one
+// hypervisor: each begins while the one before has just been noticed, or has not yet.
+func (d *drawer) faults(at, end time.Duration) {
+	d.fault(at, end)
+	if d.random.IntN(3) > 0 {
+		return
+	}
+	d.same = d.host()
+	for range 1 + d.random.IntN(2) {
+		moment := []time.Duration{0, 5 * time.Millisecond, 200 * time.Millisecond, 3 * time.Second}[d.random.IntN(4)]
+		at += time.Duration(d.random.Float64() * float64(moment))
+		d.fault(at, max(at, end))
+	}
+	d.same = ""
 }
 
 // Split returns the time and the words of a line.

@@ -39,6 +39,7 @@ type port struct {
 	deaf, mute bool // silently, nothing comes in, nothing goes out
 	impaired   impairment
 	troubled   time.Duration // when any of this was changed last
+	cutAt      time.Duration // when something or everything began to be lost; 0: never
 }
 
 // impairment is what a port does to the packets that it sends.

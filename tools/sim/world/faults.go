@@ -114,6 +114,9 @@ func (w *World) cut(words []string) error {
 	}
 	for _, p := range list {
 		w.disturb(p)
+		if !p.deaf && !p.mute {
+			p.cutAt = w.now
+		}
 		switch word(words, 2) {
 		case "in":
 			p.deaf = true
@@ -333,8 +336,9 @@ func word(words []string, i int) string {
 }
 
 // kernelInput makes the kernel of a host worse for a while: "lose h N" loses notifications,
-// "late h N" keeps them back for N times 100 ms, "copy h N" doubles them, "refuse h N ERRNO"
-// refuses the next N requests.
+// "late h N" keeps them back for N times 100 ms, "copy h N" doubles them, "interrupt h N" marks
+// dumps as interrupted meanwhile, and they lack an entry; "refuse h N ERRNO" refuses the next N
+// requests.
 func (w *World) kernelInput(words []string) error {
 	h, err := w.hostNamed(words, 1)
 	n := number(word(words, 2))
@@ -364,6 +368,12 @@ func (w *World) kernelInput(words []string) error {
 	case "copy":
 		f.Twice = true
 		whole(func() { f.Twice = false })
+	case "interrupt":
+		f.Interrupted = map[uint16]int{}
+		for _, typ := range dumped {
+			f.Interrupted[typ] = 1 << 30
+		}
+		whole(func() { f.Interrupted = nil })
 	case "refuse":
 		errno, ok := errnos[word(words, 3)]
 		if !ok {
@@ -376,6 +386,9 @@ func (w *World) kernelInput(words []string) error {
 	h.kernelTrouble("the kernel is late, loses notifications or refuses: 10 s", time.Duration(n)*100*time.Millisecond+10*time.Second)
 	return nil
 }
+
+// dumped are the dumps that may be interrupted.
+var dumped = []uint16{unix.RTM_GETLINK, unix.RTM_GETADDR, unix.RTM_GETNEIGH, unix.RTM_GETRULE, unix.RTM_GETNEXTHOP, unix.RTM_GETROUTE}
 
 var errnos = map[string]map[uint16]unix.Errno{
 	"ENOBUFS": {0: unix.ENOBUFS}, "ENOMEM": {0: unix.ENOMEM}, "EBUSY": {0: unix.EBUSY},

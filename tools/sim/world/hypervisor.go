@@ -363,8 +363,12 @@ func (h *hypervisor) api(do func() error) {
 	})
 }
 
-// plugGuest makes the interface of a guest.
+// plugGuest makes the interface of a guest, unless it is still there: the guest is back before what
+// it has left was taken away.
 func (h *hypervisor) plugGuest(g *guest) {
+	if _, ok := h.indexes[g]; ok {
+		return
+	}
 	h.last++
 	h.tenants[h.last], h.indexes[g] = g, h.last
 	h.kernel.CreateLink(h.last, g.name)

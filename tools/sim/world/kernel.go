@@ -2,7 +2,6 @@ package world
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -102,80 +101,6 @@ func decide(d fakekernel.Decision) (list []nexthop, verdict string) {
 		return list, ""
 	}
 	return nil, fmt.Sprintf("%v in table %d", fib.RouteType(d.Type), d.Table)
-}
-
-// foreignPort is the netlink port of other programs.
-const foreignPort = 0xf0000000
-
-// foreign is another program that changes what is ours: "foreign h1 delete-route 17", where the
-// number chooses one of those that there are.
-func (w *World) foreign(words []string) error {
-	h, err := w.hostNamed(words, 0)
-	if err != nil || len(words) < 3 {
-		return errors.Join(err, errWords)
-	}
-	if !h.alive {
-		return nil
-	}
-	h.kernelTrouble("another program changes the kernel: 35 s", foreignTime)
-	if words[1] == "replace-route" && (h.daemon.state != running || h.daemon.slow > 0 || h.troubled()) {
-		// It cannot be repaired at once, so that it is the other program's from then on: it is
-		// learned, and stays until that deletes it.
-		w.leave(&h.away[foreignAway], "another program has a route of its own under a key of ours: until it is gone")
-	}
-	k, n := h.kernel, number(words[2])
-	var ours []*fakekernel.Route
-	for _, r := range k.Routes() {
-		if r.Protocol == protocol {
-			ours = append(ours, r)
-		}
-	}
-	var requests [][]byte
-	switch words[1] {
-	case "delete-route", "replace-route":
-		if len(ours) == 0 {
-			return nil
-		}
-		m := ours[n%len(ours)].RouteMessage
-		if words[1] == "delete-route" {
-			requests = append(requests, wire.AppendRoute(nil, unix.RTM_DELROUTE, unix.NLM_F_REQUEST, 1, &m, false))
-			break
-		}
-		m.Protocol, m.NextHopID, m.Type = unix.RTPROT_STATIC, 0, wire.RouteUnicast
-		m.NextHops = []wire.NextHop{{Gateway: address(0, 0), IfIndex: firstUplink, Weight: 1}}
-		requests = append(requests, wire.AppendRoute(nil, unix.RTM_NEWROUTE, unix.NLM_F_REQUEST|unix.NLM_F_CREATE|unix.NLM_F_REPLACE, 1, &m, true))
-	case "delete-nexthop":
-		if list := k.NextHops(); len(list) > 0 {
-			requests = append(requests, wire.AppendDelNextHop(nil, 1, list[n%len(list)].ID))
-		}
-	case "delete-rule":
-		if list := k.Rules(); len(list) > 0 {
-			r := list[n%len(list)]
-			requests = append(requests, wire.AppendRule(nil, unix.RTM_DELRULE, unix.NLM_F_REQUEST, 1, r.Rule, r.Protocol))
-		}
-	case "flush":
-		for _, r := range ours {
-			requests = append(requests, wire.AppendRoute(nil, unix.RTM_DELROUTE, unix.NLM_F_REQUEST, 1, &r.RouteMessage, false))
-		}
-	default:
-		return errWords
-	}
-	for _, b := range requests {
-		if errno := k.Do(foreignPort, b); errno != 0 {
-			w.note("%s: the other program is refused: %v", h.name, errno)
-		}
-	}
-	h.kick()
-	return nil
-}
-
-// dropForeign takes away what other programs have put into the kernel.
-func (h *hypervisor) dropForeign() {
-	for _, r := range h.kernel.Routes() {
-		if r.Protocol == unix.RTPROT_STATIC {
-			h.kernel.Do(foreignPort, wire.AppendRoute(nil, unix.RTM_DELROUTE, unix.NLM_F_REQUEST, 1, &r.RouteMessage, false))
-		}
-	}
 }
 
 // protocol is the rtm_protocol of hvrouter's routes.
