@@ -2,6 +2,7 @@
 package cli
 
 import (
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -33,6 +34,9 @@ type invocation struct {
 	before         []string // what stands before them on the process's command line
 	stdin          io.Reader
 	stdout, stderr io.Writer
+	// inspect, if it is not nil, is called with the flags in place of reading the arguments,
+	// and the command does nothing.
+	inspect func(*flag.FlagSet)
 }
 
 func commands() []command {
@@ -48,6 +52,8 @@ func commands() []command {
 		{"drain", "[-api PATH]", "stop for good: traffic is moved away first", drain},
 		{"metrics", "[-api PATH]", "print counters", metrics},
 		{"bfd", "-socket PATH", "the process of the BFD sessions; run starts it", bfdProcess},
+		{"version", "", "print the version", version},
+		{"completion", "bash|zsh|fish", "print what a shell needs to complete commands and flags", completion},
 	}
 }
 
@@ -65,8 +71,7 @@ func main(args []string, in invocation) int {
 		return exitUsage
 	}
 	if slices.Contains([]string{"help", "-h", "-help", "--help"}, args[0]) {
-		usage(in.stdout)
-		return exitOK
+		return help(in, args[1:])
 	}
 	for _, c := range commands() {
 		if c.name == args[0] {
@@ -76,13 +81,6 @@ func main(args []string, in invocation) int {
 	}
 	fmt.Fprintf(in.stderr, "hvrouter: unknown command %q; `hvrouter help` lists them\n", args[0])
 	return exitUsage
-}
-
-func usage(w io.Writer) {
-	fmt.Fprintln(w, "hvrouter makes a router of a hypervisor.")
-	for _, c := range commands() {
-		fmt.Fprintf(w, "  hvrouter %s %s\n        %s\n", c.name, c.usage, c.help)
-	}
 }
 
 // fail prints an error and gives the exit code.

@@ -16,6 +16,10 @@ func (in invocation) flags(name string) *flag.FlagSet {
 // words parses flags wherever they stand and gives the other words; ok is false if
 // a flag is wrong or there are fewer words than least or more than most.
 func (in invocation) words(fs *flag.FlagSet, least, most int) (words []string, ok bool) {
+	if in.inspect != nil {
+		in.inspect(fs)
+		return nil, false
+	}
 	for rest := in.args; ; {
 		if fs.Parse(rest) != nil {
 			return nil, false
@@ -28,7 +32,7 @@ func (in invocation) words(fs *flag.FlagSet, least, most int) (words []string, o
 		rest = slices.Clone(rest[1:])
 	}
 	if len(words) < least || len(words) > most {
-		fmt.Fprintf(in.stderr, "hvrouter: `hvrouter help` says how %s is used\n", fs.Name()[len("hvrouter "):])
+		fmt.Fprintf(in.stderr, "hvrouter: `hvrouter help %s` says how it is used\n", fs.Name()[len("hvrouter "):])
 		return nil, false
 	}
 	return words, true
