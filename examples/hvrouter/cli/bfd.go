@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -28,14 +30,19 @@ func bfdProcess(in invocation) int {
 	realtime := fs.String("realtime", "auto", "SCHED_FIFO: auto, on or off")
 	restart := fs.Duration("restart-time", 2*time.Minute, "how long sessions live without a daemon")
 	takeover := fs.Bool("takeover", false, "replace the running BFD process; no session notices")
+	detach := fs.Bool("detach", false, "with -takeover: return when the successor has the sessions, and leave it running")
 	if _, ok := in.words(fs, 0, 0); !ok {
 		return exitUsage
+	}
+	if *detach && *takeover {
+		return successor(in, []string{"bfd", "-takeover", "-socket", *socket, "-realtime", *realtime, "-restart-time", restart.String()})
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
 	defer stop()
 	log := logger(in.stderr, "info")
 	cfg := bfd.ServeConfig{RestartTime: *restart, Config: bfd.Config{RealTime: failover.RealTime(config.BFD{Realtime: *realtime}),
 		LockMemory: true, Notice: func(err error) { log.Warn("BFD", "event", "bfd-notice", "err", err) }}}
+	cfg.Ready = func() { notify(log, "READY=1") }
 	nameProcess("hvrouter-bfd")
 	kept, place, err := handover.Listen(*socket + config.HandoverSuffix)
 	if err != nil {
@@ -57,6 +64,7 @@ func bfdProcess(in invocation) int {
 			if err := place(); err != nil {
 				log.Error("keeping sockets", "event", "keep", "err", err)
 			}
+			notify(log, "READY=1")
 		}
 		err = bfd.Takeover(ctx, *socket, cfg)
 	} else if l, e := api.Listen(*socket, place); e != nil { // who finds this, finds both
@@ -80,6 +88,7 @@ func startBFD(ctx context.Context, in invocation, b config.BFD, restart time.Dur
 		"-realtime", b.Realtime, "-restart-time", restart.String())
 	cmd := exec.Command("/proc/self/exe", args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "NOTIFY_SOCKET=") }) // it is the daemon's
 	if f, ok := in.stderr.(*os.File); ok {
 		cmd.Stderr = f
 	}
