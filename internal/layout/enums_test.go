@@ -9,6 +9,7 @@ import (
 	bgp_fsm "github.com/hyperfib/hyperfib/bgp/fsm"
 	bgp_rib "github.com/hyperfib/hyperfib/bgp/rib"
 	bgp_wire "github.com/hyperfib/hyperfib/bgp/wire"
+	examples_hvrouter_confirm "github.com/hyperfib/hyperfib/examples/hvrouter/confirm"
 	examples_hvrouter_dhcp "github.com/hyperfib/hyperfib/examples/hvrouter/dhcp"
 	examples_hvrouter_domain "github.com/hyperfib/hyperfib/examples/hvrouter/domain"
 	examples_hvrouter_guest "github.com/hyperfib/hyperfib/examples/hvrouter/guest"
@@ -48,6 +49,8 @@ var enumString = map[string]func(v int64) string{
 	"github.com/hyperfib/hyperfib/bgp/wire.ExtCommunity":             func(v int64) string { return bgp_wire.ExtCommunity(v).String() },
 	"github.com/hyperfib/hyperfib/bgp/wire.MessageType":              func(v int64) string { return bgp_wire.MessageType(v).String() },
 	"github.com/hyperfib/hyperfib/bgp/wire.Origin":                   func(v int64) string { return bgp_wire.Origin(v).String() },
+	"github.com/hyperfib/hyperfib/examples/hvrouter/confirm.Action":  func(v int64) string { return examples_hvrouter_confirm.Action(v).String() },
+	"github.com/hyperfib/hyperfib/examples/hvrouter/confirm.News":    func(v int64) string { return examples_hvrouter_confirm.News(v).String() },
 	"github.com/hyperfib/hyperfib/examples/hvrouter/dhcp.EventKind":  func(v int64) string { return examples_hvrouter_dhcp.EventKind(v).String() },
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain.Type":     func(v int64) string { return examples_hvrouter_domain.Type(v).String() },
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest.Source":    func(v int64) string { return examples_hvrouter_guest.Source(v).String() },

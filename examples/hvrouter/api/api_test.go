@@ -42,6 +42,8 @@ func (b *backend) Move(string, Move) error               { return b.fail }
 func (b *backend) Reload(o ReloadOptions) (Reload, error) {
 	return Reload{Changes: []Change{{Text: fmt.Sprint(o)}}}, b.fail
 }
+func (b *backend) ConfirmReload() error { return b.fail }
+func (b *backend) CancelReload() error  { return b.fail }
 func (b *backend) Drain(context.Context) error {
 	if b.drain != nil {
 		b.drain()
@@ -86,8 +88,15 @@ func TestStatuses(t *testing.T) {
 		{"POST", "/v1/guests/x", `{"local-pref": 7}`, nil, 200, ""},
 		{"POST", "/v1/guests/x", `{"local-perf": 7}`, nil, 400, "unknown field"},
 		{"POST", "/v1/reload", "", taken, 409, "taken"},
-		{"POST", "/v1/reload?force=true", "", nil, 200, "{true false}"},
-		{"POST", "/v1/reload?dry-run=1", "", nil, 200, "{false true}"},
+		{"POST", "/v1/reload?force=true", "", nil, 200, "{true false ["},
+		{"POST", "/v1/reload?dry-run=1", "", nil, 200, "{false true ["},
+		{"POST", "/v1/reload?confirm=5m&file=a.yaml", "as: 1", nil, 200, "[97 115 58 32 49] a.yaml 5m0s}"},
+		{"POST", "/v1/reload?file=a.yaml", strings.Repeat("x", config.MaxSize+1), nil, 400, "too large"},
+		{"POST", "/v1/reload?confirm=soon", "", nil, 400, "is not a time"},
+		{"POST", "/v1/reload?confirm=-5m", "", nil, 400, "is not a time"},
+		{"POST", "/v1/reload/confirm", "", nil, 200, ""},
+		{"POST", "/v1/reload/confirm", "", taken, 409, "taken"},
+		{"POST", "/v1/reload/cancel", "", taken, 409, "taken"},
 		{"POST", "/v1/reload?force=perhaps", "", nil, 400, "force: "},
 		{"POST", "/v1/drain", "", nil, 200, ""},
 	} {

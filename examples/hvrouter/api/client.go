@@ -47,10 +47,17 @@ func (c *Client) Send(ctx context.Context, method, path string, body []byte) err
 	return c.do(ctx, method, path, body, nil)
 }
 
-// Reload has the daemon read its configuration again, and returns what that does.
+// Reload has the daemon read its configuration again, or take the one in opt, and returns what
+// that does.
 func (c *Client) Reload(ctx context.Context, opt ReloadOptions) (done Reload, err error) {
 	q := url.Values{"force": {strconv.FormatBool(opt.Force)}, "dry-run": {strconv.FormatBool(opt.DryRun)}}
-	err = c.do(ctx, "POST", "/v1/reload?"+q.Encode(), nil, &done)
+	if opt.Text != nil {
+		q.Set("file", opt.Name)
+	}
+	if opt.Confirm != 0 {
+		q.Set("confirm", opt.Confirm.String())
+	}
+	err = c.do(ctx, "POST", "/v1/reload?"+q.Encode(), opt.Text, &done)
 	return done, err
 }
 

@@ -16,9 +16,15 @@
 //	PUT    /v1/guests/NAME     one of them
 //	DELETE /v1/guests/NAME
 //	POST   /v1/guests/NAME     Move: change a guest's local preference or down
-//	POST   /v1/reload          Reload        ?force=true, ?dry-run=true
+//	POST   /v1/reload          Reload        ?force=true, ?dry-run=true, ?confirm=5m, ?file=NAME
+//	POST   /v1/reload/confirm
+//	POST   /v1/reload/cancel
 //	POST   /v1/drain
 //	GET    /metrics            metrics, in the format of Prometheus
+//
+// A reload reads the daemon's file. With ?file the configuration is the body, NAME is for error
+// messages, and it becomes the file's content. With ?confirm it is rolled back after that time
+// unless it is confirmed before.
 //
 // A request with many guests is done as a whole, or, if one of them is refused, not at
 // all; also if the client has gone meanwhile.

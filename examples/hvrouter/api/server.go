@@ -40,6 +40,10 @@ type Backend interface {
 	Move(name string, m Move) error
 	// Reload reads the configuration again. An error means that nothing was changed.
 	Reload(ReloadOptions) (Reload, error)
+	// ConfirmReload makes the reload that waits for its confirmation count for good, and
+	// CancelReload rolls it back.
+	ConfirmReload() error
+	CancelReload() error
 	Drain(context.Context) error
 	// Drops counts the packets of guests that the firewall dropped.
 	Drops() []Drop
@@ -118,8 +122,11 @@ func Handler(b Backend) http.Handler {
 	post("DELETE /v1/guests/{name}", func(r *http.Request) error { return conflict(b.Remove(r.PathValue("name"))) })
 	post("POST /v1/guests/{name}", func(r *http.Request) error { return move(b, r) })
 	mux.HandleFunc("POST /v1/reload", func(w http.ResponseWriter, r *http.Request) {
+		r.Body = http.MaxBytesReader(w, r.Body, config.MaxSize)
 		answer(w, r, func(r *http.Request) (any, error) { return reload(b, r) })
 	})
+	post("POST /v1/reload/confirm", func(*http.Request) error { return conflict(b.ConfirmReload()) })
+	post("POST /v1/reload/cancel", func(*http.Request) error { return conflict(b.CancelReload()) })
 	post("POST /v1/drain", func(r *http.Request) error { return conflict(b.Drain(r.Context())) })
 	return mux
 }
@@ -205,6 +212,20 @@ func reload(b Backend, r *http.Request) (any, error) {
 			}
 			*set = v
 		}
+	}
+	q := r.URL.Query()
+	if text := q.Get("confirm"); text != "" {
+		var err error
+		if opt.Confirm, err = time.ParseDuration(text); err != nil || opt.Confirm <= 0 {
+			return nil, bad(fmt.Errorf("confirm: %q is not a time, such as 5m", text))
+		}
+	}
+	if opt.Name = q.Get("file"); q.Has("file") {
+		text, err := io.ReadAll(r.Body)
+		if err != nil {
+			return nil, bad(err)
+		}
+		opt.Text = append([]byte{}, text...) // not nil
 	}
 	done, err := b.Reload(opt)
 	return done, conflict(err)

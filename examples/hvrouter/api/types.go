@@ -162,11 +162,13 @@ type Status struct {
 	// time, and what was left over is swept.
 	Converged bool `json:"converged"`
 	// Missing are the peers that have not said everything, or are not up.
-	Missing   []string  `json:"sessions-missing,omitempty"`
-	Config    string    `json:"config"`
-	Reloaded  time.Time `json:"reloaded,omitzero"`
-	Writes    uint64    `json:"kernel-writes"` // since start: routes, next hops and rules
-	NotOnLink uint64    `json:"next-hops-not-on-link"`
+	Missing  []string  `json:"sessions-missing,omitempty"`
+	Config   string    `json:"config"`
+	Reloaded time.Time `json:"reloaded,omitzero"`
+	// Confirmation is that of the last reload, if it waits for one.
+	Confirmation *Confirmation `json:"confirmation,omitempty"`
+	Writes       uint64        `json:"kernel-writes"` // since start: routes, next hops and rules
+	NotOnLink    uint64        `json:"next-hops-not-on-link"`
 	// NotAnnounced counts, by domain, the prefixes that should be announced and are not,
 	// since the kernel does not have their routes; Withdrawn how often it lost one that was
 	// announced, since the start.
@@ -206,12 +208,30 @@ type ReloadOptions struct {
 	Force bool
 	// DryRun only says what would be done.
 	DryRun bool
+	// Text is the configuration, and Name what its file is called; nil is the file that the
+	// daemon was started with. It becomes that file's content.
+	Text []byte
+	Name string
+	// Confirm is how long the reload waits for its confirmation before it is rolled back; 0
+	// needs none.
+	Confirm time.Duration
+}
+
+// Confirmation is what a reload waits for.
+type Confirmation struct {
+	File string `json:"file"` // of the configuration that waits
+	// Left is the time until it is rolled back, and Deadline when that is by the clock of the
+	// host, as it is set now.
+	Left     string    `json:"left"`
+	Deadline time.Time `json:"deadline"`
 }
 
 // Reload is what a reload does, or would do.
 type Reload struct {
 	Changes []Change `json:"changes,omitempty"`
 	Done    bool     `json:"done"`
+	// Confirmation is what it waits for, nil if it counts for good.
+	Confirmation *Confirmation `json:"confirmation,omitempty"`
 }
 
 // Change is one thing that a reload does.

@@ -62,26 +62,6 @@ func diff(in invocation) int {
 	return exitFailed
 }
 
-// reload prints what changes, or would change, and exits 1 if nothing was done.
-func reload(in invocation) int {
-	fs := in.flags("reload")
-	socket := fs.String("api", defaultAPI, "the daemon's socket")
-	var opt api.ReloadOptions
-	fs.BoolVar(&opt.Force, "force", false, "also if sessions, an uplink, or the way by which the hypervisor is reached are lost")
-	fs.BoolVar(&opt.DryRun, "dry-run", false, "only say what would be done")
-	if _, ok := in.words(fs, 0, 0); !ok {
-		return exitUsage
-	}
-	done, err := api.NewClient(*socket).Reload(context.Background(), opt)
-	if err != nil {
-		return in.fail(exitFailed, err)
-	}
-	for _, c := range done.Changes {
-		fmt.Fprintln(in.stdout, c)
-	}
-	return exitOK
-}
-
 func drain(in invocation) int { return in.command("drain", "/v1/drain") }
 
 func (in invocation) command(name, path string) int {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/confirm"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/files"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/host"
@@ -19,9 +20,14 @@ func check(in invocation) int {
 	if _, ok := in.words(fs, 0, 0); !ok {
 		return exitUsage
 	}
-	c, err := config.Load(*file)
+	c, err := confirm.Files{Config: *file}.Load()
 	if err != nil {
 		return in.fail(exitUsage, err)
+	}
+	if r, ok, err := (confirm.Files{Config: *file}).Read(); err != nil {
+		fmt.Fprintf(in.stdout, "warning: the record of a reload cannot be understood, and counts for nothing: %v\n", err)
+	} else if ok && !r.Confirmed {
+		fmt.Fprintf(in.stdout, "note: a reload waits for its confirmation: a start finds the configuration before it, which is checked here\n")
 	}
 	if *only {
 		fmt.Fprintf(in.stdout, "%s: fine\n", *file)

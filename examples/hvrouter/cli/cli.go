@@ -48,7 +48,7 @@ func commands() []command {
 		{"diff", "[-j] [-api PATH]", "say in what the kernel differs from what is desired", diff},
 		{"guest", "add [FILE]|update [FILE]|del NAME|move NAME [-local-pref N] [-down|-up]|list [-api PATH]", "attach, change, detach, move and list guests", guests},
 		{"watch", "[-event PATTERN] [-recent N] [-n N] [-j] [-api PATH]", "print what happens as it happens; -j for programs", watch},
-		{"reload", "[-api PATH] [-dry-run] [-force]", "read the configuration again; what did not change is left alone, and what would lose sessions is refused", reload},
+		{"reload", "[-confirm TIME] [-dry-run] [-force] [FILE]|confirm|cancel [-api PATH]", "read the configuration again, or take FILE; what did not change is left alone, and what would lose sessions is refused; with -confirm it is rolled back after TIME unless `reload confirm` comes", reload},
 		{"drain", "[-api PATH]", "stop for good: traffic is moved away first", drain},
 		{"metrics", "[-api PATH]", "print counters", metrics},
 		{"bfd", "-socket PATH", "the process of the BFD sessions; run starts it", bfdProcess},

@@ -90,12 +90,18 @@ func (f *fake) Move(name string, m api.Move) error {
 	return nil
 }
 func (f *fake) Reload(o api.ReloadOptions) (api.Reload, error) {
+	if o.Text != nil || o.Confirm != 0 {
+		f.note("reload %v %q %v", o.Text != nil, o.Text, o.Confirm)
+		return api.Reload{Confirmation: &api.Confirmation{Left: "5m0s", Deadline: time.Unix(0, 0)}}, nil
+	}
 	if !o.Force && !o.DryRun {
 		return api.Reload{}, errors.New("f:1:1: the file is empty")
 	}
 	return api.Reload{Changes: []api.Change{{Position: "f:1:1: ", Text: "guest vm1 leaves"}}}, nil
 }
 
+func (f *fake) ConfirmReload() error        { f.note("confirm"); return nil }
+func (f *fake) CancelReload() error         { return errors.New("no reload waits for a confirmation") }
 func (f *fake) Drain(context.Context) error { f.note("drain"); return nil }
 func (f *fake) Drops() []api.Drop           { return nil }
 
@@ -172,6 +178,15 @@ func TestCommands(t *testing.T) {
 		{line: "reload", code: 1, want: "f:1:1: the file is empty"},
 		{line: "reload -force", want: "f:1:1: guest vm1 leaves"},
 		{line: "reload -dry-run", want: "f:1:1: guest vm1 leaves"},
+		{line: "reload -confirm 5m " + sample, want: "it is rolled back in 5m0s, at ", asked: ""},
+		{line: "reload -confirm 5m", want: "unless `hvrouter reload confirm` comes", asked: `reload false "" 5m0s`},
+		{line: "reload -", stdin: "as: 1", asked: `reload true "as: 1" 0s`},
+		{line: "reload -", stdin: "", asked: `reload true "" 0s`},
+		{line: "reload -confirm 0s", code: 2, want: "-confirm 0s: want a time, such as 5m"},
+		{line: "reload -confirm 5m /does/not/exist", code: 2, want: "/does/not/exist: there is no such file"},
+		{line: "reload confirm", asked: "confirm"},
+		{line: "reload cancel", code: 1, want: "no reload waits for a confirmation"},
+		{line: "reload -force confirm", code: 2, want: "takes no flag but -api; a file of that name is ./confirm"},
 		{line: "drain", asked: "drain"},
 		{line: "metrics", want: "hvrouter_converged 1"},
 		{line: "check -syntax -config " + sample, want: "fine"},

@@ -37,3 +37,9 @@ func (in invocation) words(fs *flag.FlagSet, least, most int) (words []string, o
 	}
 	return words, true
 }
+
+// set reports whether a flag was given.
+func set(fs *flag.FlagSet, name string) (given bool) {
+	fs.Visit(func(f *flag.Flag) { given = given || f.Name == name })
+	return given
+}

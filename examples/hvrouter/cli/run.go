@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/confirm"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/daemon"
 )
 
@@ -22,7 +23,7 @@ func run(in invocation) int {
 	if _, ok := in.words(fs, 0, 0); !ok {
 		return exitUsage
 	}
-	c, err := config.Load(*file)
+	c, err := confirm.Files{Config: *file}.Load()
 	if err != nil {
 		return in.fail(exitUsage, err)
 	}

@@ -46,6 +46,7 @@ type Config struct {
 	Firewall       Firewall   `yaml:"firewall,omitempty" json:"firewall"`
 
 	from source // the file
+	text string // all of it
 }
 
 // Loopback is the hypervisor's own address, reachable over both fabrics.

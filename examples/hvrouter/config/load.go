@@ -44,9 +44,12 @@ func Parse(name string, data []byte, tables TableNames) (*Config, error) {
 	if len(k.errs) > 0 {
 		return nil, k.errs.sorted(name)
 	}
-	c.from = source{file: name, doc: doc, path: "$"}
+	c.from, c.text = source{file: name, doc: doc, path: "$"}, string(data)
 	return c, nil
 }
+
+// Text returns the text that the configuration was parsed from, "" if it was not.
+func (c *Config) Text() string { return c.text }
 
 // ParseGuests decodes one guest or a list of guests from YAML or JSON; [Admission] and
 // [Claims] check them. name is used in errors only.

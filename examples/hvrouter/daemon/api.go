@@ -107,6 +107,7 @@ func (d backend) Status() (s api.Status) {
 	d.ask(func(r *router) { s = r.status() })
 	s.PID, s.Started, s.Restarted, s.Config = os.Getpid(), d.started, d.again, d.opt.ConfigFile
 	s.Missing, _ = d.sessions.Missing()
+	s.Confirmation = d.reloader.trial.confirmation()
 	s.Namespaces = map[string]string{}
 	for _, n := range d.router.namespaces {
 		s.Writes += writes(n.Kernel())
@@ -159,6 +160,12 @@ func (d backend) Move(name string, m api.Move) error {
 func (d backend) Reload(opt api.ReloadOptions) (api.Reload, error) {
 	return d.reloader.reload(d.ctx, opt)
 }
+
+// ConfirmReload implements [api.Backend].
+func (d backend) ConfirmReload() error { return d.reloader.confirm(d.ctx) }
+
+// CancelReload implements [api.Backend].
+func (d backend) CancelReload() error { return d.reloader.cancel(d.ctx) }
 
 // Drops implements [api.Backend].
 func (d backend) Drops() (out []api.Drop) {

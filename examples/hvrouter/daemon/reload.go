@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/change"
@@ -29,6 +30,7 @@ type reloader struct {
 
 	mu    sync.Mutex // one reload at a time; systemd hears one thing at a time
 	ready bool       // Ready has been called
+	trial *trial
 }
 
 // onSignals reloads at every signal until ctx ends.
@@ -45,40 +47,85 @@ func (l *reloader) onSignals(ctx context.Context) error {
 	}
 }
 
-// reload reads the configuration again and changes what changed. One that is bad, that
-// changes what only a restart can, or that loses what people would miss is refused whole,
-// before anything is touched; the last only unless it is forced. Reloads wait for each
-// other.
+// judged is a configuration that may be made the one that counts, and what that changes.
+type judged struct {
+	config *config.Config
+	host   config.Host
+	list   []api.Change
+}
+
+// reload reads the configuration and changes what changed. One that is bad, that changes what
+// only a restart can, or that loses what people would miss is refused whole, before anything is
+// touched; the last only unless it is forced. Reloads wait for each other, and none begins while
+// one waits for its confirmation.
 func (l *reloader) reload(ctx context.Context, opt api.ReloadOptions) (out api.Reload, err error) {
+	if opt.DryRun {
+		j, err := l.judge(ctx, opt)
+		out.Changes = j.list
+		return out, err
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !opt.DryRun && l.ready {
-		call(l.opt.Reloading)
-		defer func() {
-			if l.opt.Ready != nil {
-				l.opt.Ready(readiness(l.sessions))
-			}
-		}()
+	_ = l.carryOut(ctx, l.trial.core.Retry(time.Now()))
+	if err := l.trial.core.Busy(time.Now()); err != nil {
+		return out, err
 	}
-	c, err := config.Load(l.opt.ConfigFile)
+	defer l.announce()()
+	j, err := l.judge(ctx, opt)
 	if err != nil {
 		return out, err
 	}
-	h := facts(l.log, c)
-	if out.Changes, err = l.foresee(ctx, c, h); err != nil {
+	if opt.Text == nil && opt.Confirm == 0 {
+		if !l.apply(ctx, j) {
+			return out, context.Canceled
+		}
+	} else if err := l.try(ctx, j, opt); err != nil {
 		return out, err
 	}
-	if lost := losses(out.Changes); len(lost) > 0 && !opt.Force {
-		return out, lost
+	out.Changes, out.Done = j.list, true
+	out.Confirmation = l.trial.confirmation()
+	return out, ctx.Err()
+}
+
+// announce tells systemd that a reload begins. The function that is returned tells it that it has
+// ended.
+func (l *reloader) announce() func() {
+	if !l.ready {
+		return func() {}
 	}
-	if opt.DryRun {
-		return out, nil
+	call(l.opt.Reloading)
+	return func() {
+		if l.opt.Ready != nil {
+			l.opt.Ready(readiness(l.sessions))
+		}
 	}
-	if !l.loop.do(ctx, func() { l.router.reload(c, h, out.Changes) }) {
-		return out, context.Canceled
+}
+
+// judge reads the configuration that is to be reloaded, and what it would do. An error is why it
+// is refused.
+func (l *reloader) judge(ctx context.Context, opt api.ReloadOptions) (j judged, err error) {
+	if opt.Text == nil {
+		j.config, err = config.Load(l.opt.ConfigFile)
+	} else {
+		j.config, err = config.Parse(opt.Name, opt.Text, config.HostTables())
 	}
-	out.Done = true
-	return out, nil
+	if err != nil {
+		return j, err
+	}
+	j.host = facts(l.log, j.config)
+	if j.list, err = l.foresee(ctx, j.config, j.host); err != nil {
+		return j, err
+	}
+	if lost := losses(j.list); len(lost) > 0 && !opt.Force {
+		return j, lost
+	}
+	return j, nil
+}
+
+// apply makes a configuration the one that counts. It reports whether it has: the daemon may have
+// ended.
+func (l *reloader) apply(ctx context.Context, j judged) bool {
+	return l.loop.do(ctx, func() { l.router.reload(j.config, j.host, j.list) })
 }
 
 // foresee returns what a reload would do, without doing any of it. An error is what it

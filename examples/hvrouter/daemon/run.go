@@ -9,6 +9,7 @@ import (
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/confirm"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/host"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/journal"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/netns"
@@ -40,6 +41,9 @@ func (d *Daemon) run(ctx context.Context, c *config.Config) error {
 	}
 	defer unlock() // last
 	defer socket.Close()
+	if c, err = d.counts(c); err != nil {
+		return err
+	}
 	t := newTasks(ctx)
 	m, err := d.open(t, c)
 	defer m.close() // once no task uses it
@@ -50,15 +54,26 @@ func (d *Daemon) run(ctx context.Context, c *config.Config) error {
 	return d.work(t, c, m, socket)
 }
 
+// counts returns the configuration that counts now that no other daemon runs: the one before may
+// have decided about a reload after c was read.
+func (d *Daemon) counts(c *config.Config) (*config.Config, error) {
+	f := confirm.Files{Config: d.opt.ConfigFile}
+	if text, err := f.Text(); err != nil || c.Text() == "" || string(text) == c.Text() {
+		return c, nil
+	}
+	return f.Load()
+}
+
 // work is the daemon at work, from the first reading of the kernel until the end.
 func (d *Daemon) work(t *tasks, c *config.Config, m opened, socket net.Listener) error {
 	if err := d.begin(t, c, m); err != nil {
 		return err
 	}
 	d.pumps.start(t, c)
-	d.reloader = &reloader{opt: d.opt, log: d.log, loop: d.loop, router: d.router, sessions: d.sessions, rights: host.Rights}
+	d.reloader = &reloader{opt: d.opt, log: d.log, loop: d.loop, router: d.router, sessions: d.sessions, rights: host.Rights, trial: newTrial(d.opt.ConfigFile)}
 	t.start("API", func(ctx context.Context) error { return api.ServeOn(ctx, socket, backend{d, ctx}) })
 	t.start("reload", d.reloader.onSignals)
+	t.start("confirmation", d.reloader.follow)
 	t.start("watchdog", d.alive)
 	t.start("namespaces", func(ctx context.Context) error { netns.WatchNames(ctx, m.namespaces); return nil })
 	t.start("inventory", d.inventory.follow)

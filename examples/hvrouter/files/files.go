@@ -136,7 +136,10 @@ func (r *Reader) do(ctx context.Context, key, path string, f func(*call)) (*call
 	}
 }
 
-// read reads a file, if it is a regular one.
+// ReadRegular reads a file of at most limit octets, if it is a regular one. It waits for the file
+// system as long as that takes: see [Reader] for one that does not.
+func ReadRegular(path string, limit int64) ([]byte, error) { return read(path, limit) }
+
 func read(path string, limit int64) ([]byte, error) {
 	f, size, err := Open(path)
 	if err != nil {

@@ -3,8 +3,10 @@ package files
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // Replace writes a file as a whole, with mode 0600: after a crash of the program it is the
@@ -39,4 +41,52 @@ func Keep(path string) error {
 			return os.Rename(path, aside)
 		}
 	}
+}
+
+// ReplaceDurably writes a file as a whole: after a crash or a failure of power it is the old one
+// or the new one, and once ReplaceDurably has returned nil the new one. Its mode and owner are
+// those of like, and mode 0600 without.
+func ReplaceDurably(path string, data []byte, like fs.FileInfo) error {
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new*")
+	if err != nil {
+		return err
+	}
+	if like != nil {
+		if st, ok := like.Sys().(*syscall.Stat_t); ok {
+			_ = f.Chown(int(st.Uid), int(st.Gid)) // who may not is the owner now
+		}
+		err = f.Chmod(like.Mode().Perm())
+	}
+	if err == nil {
+		_, err = f.Write(data)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name())
+		return err
+	}
+	return syncDir(path)
+}
+
+// RemoveDurably removes a file, if there is one: once it has returned nil it does not come back
+// after a failure of power.
+func RemoveDurably(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return syncDir(path)
+}
+
+// syncDir makes what happened to the names in a file's directory durable (fsync(2)).
+func syncDir(path string) error {
+	d, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
