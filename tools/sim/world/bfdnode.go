@@ -24,6 +24,7 @@ type bfdNode struct {
 	begun   uint64        // engines so far
 	onEvent func(bfd.Event)
 	watcher *bfd.Watcher
+	waiting []*bfd.Datagram // while the sessions are handed over
 }
 
 // engine is a [bfd.DrivenServer] or a [bfd.DrivenProcess].
@@ -176,13 +177,21 @@ func (x *way) deliver(payload []byte) {
 // receive gives a packet to the engine.
 func (n *bfdNode) receive(d *bfd.Datagram) {
 	n.inside, n.at = true, n.w.now
-	n.engine.Receive(d)
+	taken := n.engine.Receive(d)
 	n.inside = false
+	if !taken {
+		n.waiting = append(n.waiting, d)
+	}
 }
 
 // step does what is due.
 func (n *bfdNode) step() bool {
-	more := false
+	waiting := n.waiting
+	n.waiting = nil
+	for _, d := range waiting {
+		n.receive(d)
+	}
+	more := len(n.waiting) < len(waiting)
 	if n.engine.Deadline() <= n.w.now {
 		n.inside, n.at = true, n.w.now
 		n.engine.Advance(n.w.now)

@@ -99,8 +99,8 @@ func (h *hypervisor) killBFD() {
 	}
 	w.disturbNode(h.node)
 	h.node.process.end()
-	h.node.engine, h.node.watcher, h.node.ways = nil, nil, nil
-	h.engine = nil
+	h.node.engine, h.node.watcher, h.node.ways, h.node.waiting = nil, nil, nil, nil
+	h.engine, h.taking = nil, nil
 	h.disconnect()
 	if h.alive {
 		h.happened()
@@ -132,6 +132,9 @@ func (h *hypervisor) stopBFD() {
 	if h.node.process.state == running {
 		h.w.disturbNode(h.node)
 		h.node.process.stop()
+		if h.taking != nil {
+			h.taking.troubled = true
+		}
 		h.happened()
 		h.w.leave(&h.away[bfdAway], "the BFD process is stopped: 20 s after its return")
 	}
@@ -154,17 +157,17 @@ func (h *hypervisor) settleBFD() duration {
 			return never
 		}
 	}
-	if h.engine.Ended() {
+	if h.engine.Ended() && (h.taking == nil || h.engine == h.taking.taker || h.taking.toTaker.dead) {
 		h.killBFD()
 		return never
 	}
 	return h.engine.Awake()
 }
 
-// handover has a new BFD process take the sessions over, as an upgrade does.
+// handover has a new BFD process take the sessions over at once, without the steps of takeOver.
 func (h *hypervisor) handover() {
 	w := h.w
-	if h.node.process.state != running || h.engine == nil {
+	if h.node.process.state != running || h.engine == nil || h.taking != nil {
 		return
 	}
 	w.disturbNode(h.node)

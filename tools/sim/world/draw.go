@@ -76,6 +76,14 @@ func (d *drawer) host() string {
 	return hostName(1 + d.random.IntN(d.config.Hosts))
 }
 
+// handover draws a handover, by a successor of this or of the version before, and returns how long
+// each of its steps takes.
+func (d *drawer) handover(at time.Duration, h string) time.Duration {
+	step := []time.Duration{100 * time.Microsecond, 5 * time.Millisecond, 50 * time.Millisecond, 130 * time.Millisecond}[d.random.IntN(4)]
+	d.add(at, "bfd handover %s %v version %s", h, step, d.one("1", "2", "2"))
+	return step
+}
+
 // foreign draws what another program does.
 func (d *drawer) foreign() string {
 	return d.one("delete-route", "delete-nexthop", "delete-rule", "replace-route", "replace-nexthop", "shrink-group", "flush")
@@ -139,10 +147,15 @@ var kinds = []struct {
 		d.add(at, "bfd kill %s", h)
 		d.add(min(end, at+10*time.Second), "bfd start %s", h)
 	}},
-	{5, func(d *drawer, at, end time.Duration) { d.add(at, "bfd handover %s", d.host()) }},
+	{4, func(d *drawer, at, end time.Duration) { d.handover(at, d.host()) }},
+	{4, func(d *drawer, at, end time.Duration) { // which one of the two does not survive
+		h := d.host()
+		step := d.handover(at, h)
+		d.add(at+time.Duration(d.random.Float64()*6*float64(step)), "bfd %s %s", d.one("kill-successor", "kill-successor", "kill-predecessor"), h)
+	}},
 	{3, func(d *drawer, at, end time.Duration) { // an upgrade: both processes are replaced
 		h := d.host()
-		d.add(at, "bfd handover %s", h)
+		d.handover(at, h)
 		d.add(at+time.Duration(d.random.IntN(2000))*time.Millisecond, "kill %s", h)
 		d.add(at+time.Duration(2000+d.random.IntN(3000))*time.Millisecond, "start %s", h)
 	}},

@@ -246,7 +246,8 @@ func (w *World) slow(words []string) error {
 	return nil
 }
 
-// bfdInput is what happens to a BFD process: kill, start, stop, cont, handover.
+// bfdInput is what happens to a BFD process: kill, start, stop, cont, handover and, while that is
+// under way, kill-successor and kill-predecessor.
 func (w *World) bfdInput(words []string) error {
 	h, err := w.hostNamed(words, 1)
 	if err != nil {
@@ -262,7 +263,12 @@ func (w *World) bfdInput(words []string) error {
 	case "cont":
 		h.contBFD()
 	case "handover":
+		if len(words) > 2 {
+			return h.takeOver(words[2:])
+		}
 		h.handover()
+	case "kill-successor", "kill-predecessor":
+		h.killEnd(words[0] == "kill-successor")
 	default:
 		return errWords
 	}

@@ -49,6 +49,7 @@ type hypervisor struct {
 	events *bfd.Watcher // of client
 	node   *bfdNode
 	engine *bfd.DrivenProcess
+	taking *takeover // by a successor; nil: none is under way
 
 	monitor *fakekernel.Socket // the daemon's, for notifications
 
