@@ -99,6 +99,7 @@ func (n *bfdNode) send(at time.Duration, k bfd.Key, local netip.Addr, payload []
 	x.stir()
 	n.w.Counts.BFD++
 	if !bytes.Equal(x.sent, payload) {
+		n.saysBFD(payload)
 		x.sent = slices.Clone(payload)
 	}
 	x.launch(x.sent)

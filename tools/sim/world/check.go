@@ -68,7 +68,7 @@ func (w *World) checkKernel(h *hypervisor) {
 	}
 	ours := 0
 	for _, r := range h.kernel.Routes() {
-		if r.Protocol == protocol && r.Table == 90 && r.Bits == 32 {
+		if r.Protocol == protocol && r.Table == guestTable && r.Bits == 32 {
 			ours++
 		}
 	}

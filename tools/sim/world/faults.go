@@ -364,6 +364,9 @@ func (w *World) kernelInput(words []string) error {
 			}
 		})
 	}
+	if words[0] == "lose" || words[0] == "late" {
+		h.unheard = max(h.unheard, w.now+time.Duration(n)*100*time.Millisecond)
+	}
 	switch words[0] {
 	case "lose":
 		f.LoseNotification = 2

@@ -231,16 +231,25 @@ func (w *World) state(f *flow) (k kind, why string) {
 	switch {
 	case !f.from.alive:
 		return hole, ""
+	case home != nil && home.retired && home != f.from:
+		return ghost, f.sends(func(n nexthop) bool { return home.portOf(n.gateway, "") != nil })
 	case home != nil && home.alive:
 		return hole, w.follow(f)
+	case home == nil && f.answers():
+		return ghost, f.from.name + " answers ARP for it"
 	}
+	return ghost, f.sends(func(n nexthop) bool { return n.gateway.IsValid() })
+}
+
+// sends returns which next hop of those that are wrong the sender of a flow uses, "" if none.
+func (f *flow) sends(wrong func(nexthop) bool) string {
 	hops, _ := f.from.lookup(f.to, f.iif)
 	for _, h := range hops {
-		if h.gateway.IsValid() {
-			return ghost, fmt.Sprintf("%s sends to %v", f.from.name, h.gateway)
+		if wrong(h) {
+			return fmt.Sprintf("%s sends to %v", f.from.name, h.gateway)
 		}
 	}
-	return ghost, ""
+	return ""
 }
 
 // recovered takes in that a flow is not broken any more, or in another way.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/hyperfib/hyperfib/bfd"
 	"github.com/hyperfib/hyperfib/bgp"
+	bgpwire "github.com/hyperfib/hyperfib/bgp/wire"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/daemon"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/edge"
@@ -30,20 +31,26 @@ type hypervisor struct {
 	faults   *fakekernel.Faults // of the sockets of its programs
 	refusals int                // that are left of them
 
-	daemon   *process
-	more     string // configuration beyond that of all
-	core     *daemon.Core
-	fib      *fib.FIB
-	driver   *fib.Driver
-	tcps     []*transport
-	started  int // speakers of tcps that have begun
-	answers  *edge.Answers
-	stored   map[int]bool // guests in the inventory's state file
-	drained  bool
-	news     time.Duration // when something has last happened to it that others must learn of
-	told     bool          // something has
-	returned time.Duration // when its daemon was last back
-	away     [parts]absence
+	daemon    *process
+	more      string // configuration beyond that of all
+	core      *daemon.Core
+	fib       *fib.FIB
+	driver    *fib.Driver
+	tcps      []*transport
+	started   int // speakers of tcps that have begun
+	answers   *edge.Answers
+	audits    []*audit // of its speakers, in their order
+	exports   *exports
+	targets   int              // how many there are in answers
+	preserved []bgpwire.Family // of which the kernel had routes when the daemon began
+	stored    map[int]bool     // guests in the inventory's state file
+	drained   bool
+	news      time.Duration // when something has last happened to it that others must learn of
+	told      bool          // something has
+	returned  time.Duration // when its daemon was last back
+	unheard   time.Duration // until when notifications are lost or late
+	retired   bool          // it was drained, to the end
+	away      [parts]absence
 
 	client client       // of the daemon, at the BFD process
 	events *bfd.Watcher // of client
@@ -77,6 +84,7 @@ func newHypervisor(w *World, n int) *hypervisor {
 	h.daemon = &process{w: w, machine: &h.machine, name: h.name + " daemon", settle: h.settle}
 	h.node = &bfdNode{w: w, process: &process{w: w, machine: &h.machine, name: h.name + " BFD", settle: h.settleBFD}}
 	h.machine.node = h.node
+	h.exports = &exports{h: h}
 	h.alive = false
 	return h
 }
@@ -102,7 +110,11 @@ func (h *hypervisor) boot() {
 	}
 	k.CreateLink(loopback, "loopback")
 	k.SetLink("loopback", true, true)
-	k.OnChange = func(fakekernel.Change) { w.changed[h] = true }
+	h.exports.kernelStarts()
+	k.OnChange = func(c fakekernel.Change) {
+		w.changed[h] = true
+		h.exports.kernelChanges(&c)
+	}
 	for _, g := range w.guests {
 		if g.home == h {
 			h.plugGuest(g)
@@ -134,7 +146,7 @@ func (h *hypervisor) die() {
 	h.machine.crash()
 	h.killBFD()
 	h.killDaemon()
-	h.drained = false
+	h.drained, h.retired = false, false
 	h.changed()
 }
 
@@ -155,7 +167,7 @@ func (h *hypervisor) startDaemon() {
 	h.daemon.start()
 	h.daemonBack()
 	if h.drained {
-		h.drained = false
+		h.drained, h.retired = false, false
 		h.happened()
 		w.pause(&h.away[bootAway], "a host boots: 45 s", bootTime)
 	}
@@ -167,7 +179,8 @@ func (h *hypervisor) startDaemon() {
 	if err != nil {
 		panic(err)
 	}
-	h.tcps, h.started, h.answers = nil, 0, &edge.Answers{}
+	h.tcps, h.started, h.answers, h.audits = nil, 0, &edge.Answers{}, nil
+	h.exports.announced, h.preserved = map[netip.Prefix]bool{}, h.families()
 	h.newClient()
 	h.core, err = daemon.NewCore(daemon.CoreConfig{
 		Log: w.logger(h.name), Now: w.wall, Config: c, Kernels: []netns.Kernel{kernel{h.fib, h}},
@@ -264,11 +277,16 @@ func (h *hypervisor) settle() (next duration) {
 		for i, s := range h.core.Speakers() {
 			if i == h.started {
 				h.tcps[i].begin(s)
+				h.audit(i, s)
 				h.started++
 			}
 		}
 		more = h.askBFD() || more
 	}
+	for _, a := range h.audits {
+		a.turn()
+	}
+	h.answered()
 	if left := h.faults.ErrnoLeft; left != h.refusals {
 		if left < h.refusals { // some were refused just now
 			h.kernelTrouble("the kernel is late, loses notifications or refuses: 10 s", 10*time.Second)
@@ -283,6 +301,11 @@ func (h *hypervisor) settle() (next duration) {
 func (h *hypervisor) over(err error) {
 	if err != nil {
 		h.w.violate("a daemon lives", "%s: %v", h.name, err)
+	}
+	if h.drained && err == nil {
+		h.retired = true
+		h.happened()
+		h.changed()
 	}
 	h.killDaemon()
 }

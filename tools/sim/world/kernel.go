@@ -157,7 +157,9 @@ func (k failoverKernel) Replace(g bfdcore.NextHop) error {
 }
 
 func (k failoverKernel) do(b []byte) error {
-	if errno := k.h.kernel.Do(bfdPort, b); errno != 0 {
+	var errno unix.Errno
+	k.h.failed(func() { errno = k.h.kernel.Do(bfdPort, b) })
+	if errno != 0 {
 		return errno
 	}
 	k.h.kick()

@@ -65,6 +65,9 @@ const (
 	firstGuest  = 100
 )
 
+// guestTable is the routing table of the guests' domain.
+const guestTable = 90
+
 const autonomousSystem = 65000
 
 // address returns the address of host n in a network, of which the reflector is host 0.

@@ -23,6 +23,7 @@ type reflector struct {
 	tcp     *transport
 	server  *bfd.DrivenServer
 	node    *bfdNode
+	audit   *audit
 	news    time.Duration // when something has last happened to it
 	told    bool          // something has
 	started time.Duration // when its process began or went on
@@ -71,6 +72,7 @@ func (r *reflector) start(cold bool) {
 	r.node.onEvent = r.core.BFD
 	r.process.settle = r.settle
 	r.tcp.begin(r.core.Speaker())
+	r.audit = w.audit(r.name, r.core.Speaker(), nil)
 	if err := r.tcp.driver.Start(); err != nil {
 		panic(err)
 	}
@@ -84,6 +86,7 @@ func (r *reflector) settle() (next duration) {
 		more = r.core.Step() || more
 		more = r.node.step() || more
 	}
+	r.audit.turn()
 	return min(due(r.w, r.tcp.driver.Deadline()), r.server.Awake())
 }
 

@@ -128,7 +128,10 @@ func (e *end) LocalAddr() netip.AddrPort { return e.local }
 func (e *end) RemoteAddr() netip.AddrPort { return e.remote }
 
 // Send implements [bgp.Connection].
-func (e *end) Send(b []byte) { e.send(b) }
+func (e *end) Send(b []byte) {
+	e.saysOpen(b)
+	e.send(b)
+}
 
 // Close implements [bgp.Connection].
 func (e *end) Close(final []byte, patience time.Duration) {

@@ -26,6 +26,7 @@ type end struct {
 	backoff  time.Duration
 	blind    int  // segments that have arrived and could not be acknowledged
 	full     bool // the writer waits for room
+	opened   bool // the first message was sent
 	lively   bool // more was read than an OPEN and a KEEPALIVE
 	heard    int  // segments read
 	unread   []segment
