@@ -58,7 +58,7 @@ func build(out, version string) (string, error) {
 	// nfpm takes the times of files and follows no links: it gets copies.
 	hvrouter := filepath.Join(work, "examples", "hvrouter")
 	dir := filepath.Join(hvrouter, "package")
-	for _, name := range []string{"examples/hvrouter/package", "examples/hvrouter/systemd"} {
+	for _, name := range []string{"examples/hvrouter/package", "examples/hvrouter/samples", "examples/hvrouter/systemd"} {
 		if err := os.CopyFS(filepath.Join(work, name), os.DirFS(filepath.Join(root, name))); err != nil {
 			return "", err
 		}
