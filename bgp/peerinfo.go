@@ -1,6 +1,7 @@
 package bgp
 
 import (
+	"net/netip"
 	"sync"
 	"time"
 
@@ -72,4 +73,15 @@ func (i *peerInfo) status(now time.Time) PeerStatus {
 		st.Families = append(st.Families, fs)
 	}
 	return st
+}
+
+// advertised returns what the session's Adj-RIB-Out has for a prefix, nil without a session.
+func (i *peerInfo) advertised(p netip.Prefix) []rib.Advert {
+	i.mu.Lock()
+	out := i.out
+	i.mu.Unlock()
+	if out == nil {
+		return nil
+	}
+	return out.Advertised(p)
 }

@@ -226,6 +226,18 @@ func (s *Speaker) Peer(key PeerKey) (PeerStatus, error) {
 	return p.info.status(s.env.now()), nil
 }
 
+// Advertised returns what a peer's Adj-RIB-Out has for exactly this prefix, nil unless the session
+// is Established. [rib.Out.Advertised] says what of it may not have been sent.
+func (s *Speaker) Advertised(key PeerKey, prefix netip.Prefix) ([]rib.Advert, error) {
+	s.mu.Lock()
+	p, err := s.peers.get(key)
+	s.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	return p.info.advertised(prefix), nil
+}
+
 // Watch returns a new reader of events. It begins with a snapshot, and goes on with
 // every event that comes after that, so that none is missed whenever it is called. The
 // snapshot holds, for each peer, its EventAdded, the last EventState, and, as far as they

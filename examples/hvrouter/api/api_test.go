@@ -34,11 +34,16 @@ func (b *backend) Guests() []Guest                       { return []Guest{{Guest
 func (b *backend) Neighbours() ([]Neighbour, error)      { return []Neighbour{}, b.fail }
 func (b *backend) Events(n int) (*journal.Reader, error) { return b.journal.Subscribe(n) }
 func (b *backend) Status() Status                        { return Status{PID: 1} }
-func (b *backend) Explain(p netip.Prefix) Explanation    { return Explanation{Prefix: p.String()} }
-func (b *backend) Diff() []Difference                    { return []Difference{} }
-func (b *backend) Put(g []config.Entry) error            { b.put = append(b.put, g...); return b.fail }
-func (b *backend) Remove(string) error                   { return b.fail }
-func (b *backend) Move(string, Move) error               { return b.fail }
+func (b *backend) Explain(q Question) (Explanation, error) {
+	if q.From == "nobody" {
+		return Explanation{}, fmt.Errorf("guest nobody: %w", ErrNotFound)
+	}
+	return Explanation{Prefix: q.Prefix.String(), From: q.From}, nil
+}
+func (b *backend) Diff() []Difference         { return []Difference{} }
+func (b *backend) Put(g []config.Entry) error { b.put = append(b.put, g...); return b.fail }
+func (b *backend) Remove(string) error        { return b.fail }
+func (b *backend) Move(string, Move) error    { return b.fail }
 func (b *backend) Reload(o ReloadOptions) (Reload, error) {
 	return Reload{Changes: []Change{{Text: fmt.Sprint(o)}}}, b.fail
 }

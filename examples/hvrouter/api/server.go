@@ -32,7 +32,7 @@ type Backend interface {
 	// before.
 	Events(recent int) (*journal.Reader, error)
 	Status() Status
-	Explain(netip.Prefix) Explanation
+	Explain(Question) (Explanation, error)
 	Diff() []Difference
 	// Put adds guests, or replaces those that came this way: all of them or none.
 	Put([]config.Entry) error
@@ -183,14 +183,6 @@ func fibRoutes(b Backend, r *http.Request) (any, error) {
 		return nil, bad(err)
 	}
 	return b.FIB(uint32(table)), nil
-}
-
-func explain(b Backend, r *http.Request) (any, error) {
-	p, err := ParsePrefix(r.FormValue("prefix"))
-	if err != nil {
-		return nil, bad(err)
-	}
-	return b.Explain(p), nil
 }
 
 // ParsePrefix reads a prefix, or an address as the prefix of it alone.

@@ -187,12 +187,6 @@ type Drop struct {
 	Packets uint64 `json:"packets"`
 }
 
-// Explanation says what happens to packets to one destination, and why.
-type Explanation struct {
-	Prefix string   `json:"prefix"`
-	Lines  []string `json:"lines"`
-}
-
 // Difference is one thing in which the kernel differs from what is desired.
 type Difference struct {
 	NetNS string `json:"netns,omitempty"`

@@ -10,26 +10,6 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
 )
 
-func explain(in invocation) int {
-	fs := in.flags("explain")
-	socket := fs.String("api", defaultAPI, "the daemon's socket")
-	asJSON := fs.Bool("j", false, "JSON")
-	words, ok := in.words(fs, 1, 1)
-	if !ok {
-		return exitUsage
-	}
-	return in.present(*socket, view{"/v1/explain", func(w io.Writer, data []byte) error {
-		var e api.Explanation
-		if err := json.Unmarshal(data, &e); err != nil {
-			return err
-		}
-		for _, line := range e.Lines {
-			fmt.Fprintln(w, line)
-		}
-		return nil
-	}}, *asJSON, "prefix", words[0])
-}
-
 // diff exits 1 if there is a difference.
 func diff(in invocation) int {
 	fs := in.flags("diff")

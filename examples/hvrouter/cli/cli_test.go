@@ -15,6 +15,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/journal"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/lookup"
 )
 
 // fake is a daemon as a value; it notes what it is asked to do.
@@ -63,8 +64,13 @@ func (f *fake) Events(recent int) (*journal.Reader, error) {
 	return r, err
 }
 func (f *fake) Status() api.Status { return api.Status{PID: 7, Converged: true} }
-func (f *fake) Explain(p netip.Prefix) api.Explanation {
-	return api.Explanation{Prefix: p.String(), Lines: []string{"public: " + p.String()}}
+func (f *fake) Explain(q api.Question) (api.Explanation, error) {
+	f.note("explain %v %s %v", q.Prefix, q.From, q.Source)
+	e := api.Explanation{Prefix: q.Prefix.String(), From: q.From, Lines: []string{"public: " + q.Prefix.String()}}
+	if q.From == "vm7" {
+		e.Kernel = []lookup.Report{{Packet: "203.0.113.9", Outcome: "dropped", Differences: []string{"a foreign rule decides"}}}
+	}
+	return e, nil
 }
 func (f *fake) Diff() []api.Difference {
 	return []api.Difference{{Op: "add", What: "203.0.113.1/32 table 90", Want: "dev vm1"}}
@@ -133,7 +139,7 @@ func TestCommands(t *testing.T) {
 		asked       string
 	}{
 		{line: "", code: 2, want: "hvrouter makes a router"},
-		{line: "help", want: "hvrouter explain PREFIX"},
+		{line: "help", want: "hvrouter explain ADDRESS"},
 		{line: "fly", code: 2, want: `unknown command "fly"`},
 		{line: "show sessions", want: "public  A       a.public   198.51.100.126  Established  1m30s  Up   ipv4 12"},
 		{line: "show sessions -j", want: `"peer": "198.51.100.126"`},
@@ -149,6 +155,11 @@ func TestCommands(t *testing.T) {
 		{line: "show sessions -x", code: 2, want: "flag provided but not defined"},
 		{line: "explain 203.0.113.9", want: "public: 203.0.113.9/32"},
 		{line: "explain nonsense", code: 1, want: "nonsense"},
+		{line: "explain 203.0.113.9 from vm1 -source 203.0.113.1", asked: "explain 203.0.113.9/32 vm1 203.0.113.1"},
+		{line: "explain 203.0.113.9 from vm7", code: 1, want: "DIFFERENCE: a foreign rule decides"},
+		{line: "explain 203.0.113.9 from vm7 -j", code: 1, want: `"differences": [`},
+		{line: "explain 203.0.113.9 to vm7", code: 2, want: "want ADDRESS, or ADDRESS from GUEST"},
+		{line: "explain 203.0.113.9 from vm1 -source x", code: 1, want: "source"},
 		{line: "diff", code: 1, want: `add 203.0.113.1/32 table 90: want "dev vm1", have ""`},
 		{line: "guest list", want: "present"},
 		{line: "guest add", stdin: `{"name": "vm9"}`, asked: "put vm9"},

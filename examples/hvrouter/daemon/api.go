@@ -118,13 +118,6 @@ func (d backend) Status() (s api.Status) {
 	return s
 }
 
-// Explain implements [api.Backend].
-func (d backend) Explain(p netip.Prefix) api.Explanation {
-	e := api.Explanation{Prefix: p.String()}
-	d.ask(func(r *router) { e.Lines = explain(r, p, d.sessions.Lookup) })
-	return e
-}
-
 // Diff implements [api.Backend].
 func (d backend) Diff() []api.Difference {
 	out := []api.Difference{}

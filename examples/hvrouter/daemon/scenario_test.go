@@ -140,7 +140,7 @@ func (m *machine) do(now time.Time, words []string) error {
 		}
 		m.router.reload(c, config.Host{}, nil)
 	case "explain":
-		m.lines = append(m.lines, explain(m.router, netip.MustParsePrefix(words[1]), noTables)...)
+		m.lines = append(m.lines, explain(m.router, netip.MustParsePrefix(words[1]), noTables, noPeers)...)
 	default:
 		return fmt.Errorf("unknown word %q", words[0])
 	}

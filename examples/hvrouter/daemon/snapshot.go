@@ -5,16 +5,21 @@ import (
 
 	"github.com/hyperfib/hyperfib/bgp/rib"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/discovery"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/netns"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/sessions"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/show"
 )
 
-// lookup returns a domain's BGP paths to exactly one prefix.
-type lookup func(domain string, p netip.Prefix) []rib.Path
+// pathsOf returns a domain's BGP paths to exactly one prefix.
+type pathsOf func(domain string, p netip.Prefix) []rib.Path
+
+// peersOf returns a domain's sessions, and what of exactly one prefix is advertised in each.
+type peersOf func(c *config.Config, domain string, p netip.Prefix) []sessions.Peer
 
 // shown returns the domains to be shown, in the order of the file.
-func shown(r *router, paths lookup) (list []show.Domain) {
+func shown(r *router, paths pathsOf) (list []show.Domain) {
 	for g := range r.all {
 		list = append(list, show.Domain{Name: g.name, NetNS: g.namespace.NetNS(), RIB: g.rib, Exports: g.exports, OffLink: g.offLink,
 			Paths: func(p netip.Prefix) []rib.Path { return paths(g.name, p) }})
@@ -23,12 +28,12 @@ func shown(r *router, paths lookup) (list []show.Domain) {
 }
 
 // explain says what each domain knows of a prefix.
-func explain(r *router, p netip.Prefix, paths lookup) []string {
-	var rules []show.Rules
-	for _, n := range r.namespaces {
-		rules = append(rules, show.Rules{NetNS: n.NetNS(), List: n.Rules(p.Addr().Is6())})
+func explain(r *router, p netip.Prefix, paths pathsOf, peers peersOf) []string {
+	domains := shown(r, paths)
+	for i, d := range domains {
+		domains[i].Peers = func(p netip.Prefix) []sessions.Peer { return peers(r.cfg, d.Name, p) }
 	}
-	return show.Explain(p, shown(r, paths), rules)
+	return show.Explain(p, domains)
 }
 
 // neighboursAt joins what the kernel of a namespace has with what was found, which is only about

@@ -185,7 +185,7 @@ func (l *live) answers(t *testing.T) {
 	if list := b.FIB(90); !slices.ContainsFunc(list, func(r api.FIBRoute) bool { return r.Prefix == "203.0.113.98/32" && r.Gateways[0].Link == "tap0" }) {
 		t.Errorf("FIB: %+v", list)
 	}
-	if e := b.Explain(netip.MustParsePrefix("203.0.113.1/32")); len(e.Lines) < 3 {
+	if e, err := b.Explain(api.Question{Prefix: netip.MustParsePrefix("203.0.113.1/32")}); err != nil || len(e.Lines) < 3 {
 		t.Errorf("explained: %q", e.Lines)
 	}
 	if diff, drops := b.Diff(), b.Drops(); len(diff) != 1 || len(drops) != 1 || drops[0].Packets != 3 {

@@ -1,9 +1,11 @@
 package sessions
 
 import (
+	"net/netip"
 	"strings"
 
 	"github.com/hyperfib/hyperfib/bgp"
+	"github.com/hyperfib/hyperfib/bgp/rib"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
 )
@@ -41,6 +43,30 @@ func (s *Speakers) Status(c *config.Config) (list []Status) {
 			list = append(list, Status{Domains: strings.Join(names, ","), NetNS: c.NetNSOf(r, dom.Name), Reflector: r,
 				Peer: peers[peering.SessionKey(r)], NextHops: m.nextHopsOf(r)})
 		}
+	}
+	return list
+}
+
+// Peer is a session of a domain, and what of one prefix is advertised in it.
+type Peer struct {
+	Reflector config.Reflector
+	Status    bgp.PeerStatus // zero: the peer is not configured yet
+	Adverts   []rib.Advert   // the domain's own
+}
+
+// Peers returns the sessions of a domain.
+func (s *Speakers) Peers(c *config.Config, name string, p netip.Prefix) (list []Peer) {
+	m, d := s.domains[name], c.Domain(name)
+	if m.speaker == nil || d == nil {
+		return nil
+	}
+	peers := m.status()
+	all, _ := c.SessionsOf(*d)
+	for _, r := range all {
+		key := peering.SessionKey(r)
+		one := Peer{Reflector: r, Status: peers[key]}
+		one.Adverts, _ = m.bgp.Advertised(key, p) // it is not configured yet: nothing
+		list = append(list, one)
 	}
 	return list
 }

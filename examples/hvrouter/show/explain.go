@@ -3,20 +3,19 @@ package show
 import (
 	"fmt"
 	"net/netip"
+	"slices"
+	"strings"
 
+	"github.com/hyperfib/hyperfib/bgp"
+	"github.com/hyperfib/hyperfib/bgp/rib"
+	"github.com/hyperfib/hyperfib/bgp/wire"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
-	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/sessions"
 )
 
-// Rules are the policy rules of a namespace.
-type Rules struct {
-	NetNS config.NetNS
-	List  []domain.Rule
-}
-
-// Explain says what each domain knows of a prefix, or of the longest prefix that covers it, and
-// which rules lead there.
-func Explain(p netip.Prefix, domains []Domain, rules []Rules) (lines []string) {
+// Explain says what each domain knows of a prefix, or of the longest prefix that covers it: why
+// each path won or lost, what is to be in the kernel, and what is advertised to each peer.
+func Explain(p netip.Prefix, domains []Domain) (lines []string) {
 	say := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
 	for _, d := range domains {
 		found, ok := d.RIB.Longest(p)
@@ -36,20 +35,79 @@ func Explain(p netip.Prefix, domains []Domain, rules []Rules) (lines []string) {
 			say("  BGP: %d next hops are on no link of the domain and not used", n)
 		}
 		for _, path := range d.Paths(found) {
-			say("  BGP path: rank %d, next hop %v, from %v%s", path.Rank, path.NextHop.Addr, path.Peer, mark(path.Local, " (our own)")+mark(path.Stale, " (stale)"))
+			say("  BGP path: %s", pathText(path))
 		}
 		for _, route := range routes {
-			say("  kernel, table %d: %v", route.Table, route)
+			say("  wanted in the kernel, table %d: %v", route.Table, route)
 		}
-	}
-	for _, n := range rules {
-		for _, rule := range n.List {
-			if rule.IPv6 == p.Addr().Is6() {
-				say("%srule %v", inNetNS("netns %s: ", n.NetNS), rule)
-			}
+		if d.Peers == nil {
+			continue
+		}
+		for _, peer := range d.Peers(found) {
+			say("  peer %v (fabric %s): %s", peer.Reflector.Peer, peer.Reflector.Fabric, advertised(found, s.Local != nil || len(s.Learned) > 0, peer))
 		}
 	}
 	return lines
+}
+
+// pathText says where a path comes from, and why it is as good as it is.
+func pathText(p rib.Path) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "rank %d, ", p.Rank)
+	if p.Local {
+		b.WriteString("originated here")
+	} else {
+		fmt.Fprintf(&b, "next hop %v, from %v", p.NextHop.Addr, p.Peer)
+	}
+	if p.Stale {
+		b.WriteString(" (stale)")
+	}
+	switch {
+	case p.Lost == 0:
+		b.WriteString(": the best")
+	case p.Rank == 0:
+		fmt.Fprintf(&b, ": as good, behind the one before by %v only", p.Lost)
+	default:
+		fmt.Fprintf(&b, ": lost to the one before by %v", p.Lost)
+	}
+	return b.String()
+}
+
+// advertised says what of a prefix a peer gets, or why it gets nothing. ours reports that it is
+// ours to announce.
+func advertised(p netip.Prefix, ours bool, peer sessions.Peer) string {
+	st := peer.Status
+	family := wire.IPv4Unicast
+	if p.Addr().Is6() {
+		family = wire.IPv6Unicast
+	}
+	switch {
+	case st.State != bgp.Established && st.LastError != nil:
+		return fmt.Sprintf("not advertised: the session is %v (%v)", st.State, st.LastError)
+	case st.State != bgp.Established:
+		return fmt.Sprintf("not advertised: the session is %v", st.State)
+	case len(peer.Adverts) > 0:
+		var words []string
+		for _, a := range peer.Adverts {
+			words = append(words, advertText(a))
+		}
+		return "advertised: " + strings.Join(words, "; ")
+	case !ours:
+		return "not advertised: it is not ours; what peers announce is not passed on"
+	case !slices.ContainsFunc(st.Families, func(f bgp.FamilyStatus) bool { return f.Family == family }):
+		return fmt.Sprintf("not advertised: the session has no %v", family)
+	case slices.ContainsFunc(st.Families, func(f bgp.FamilyStatus) bool { return f.Family == family && f.NoNextHop > 0 }):
+		return fmt.Sprintf("not advertised: prefixes have no next hop of %v in this session", family)
+	}
+	return "not advertised: no path is exported to it"
+}
+
+func advertText(a rib.Advert) string {
+	text := fmt.Sprintf("path %d", a.PathID)
+	if pref, ok := a.Attrs.LocalPref(); ok {
+		text += fmt.Sprintf(", LOCAL_PREF %d", pref)
+	}
+	return text
 }
 
 // inNetNS formats the name of a namespace; the daemon's own has none, and is not named.
@@ -67,11 +125,4 @@ func announcedAs(d Domain, p netip.Prefix, pref uint32) string {
 		return fmt.Sprintf("announced with local-pref %d", pref)
 	}
 	return "not announced: " + why
-}
-
-func mark(on bool, text string) string {
-	if on {
-		return text
-	}
-	return ""
 }

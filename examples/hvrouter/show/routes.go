@@ -12,6 +12,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/sessions"
 	"github.com/hyperfib/hyperfib/fib"
 )
 
@@ -25,6 +26,9 @@ type Domain struct {
 	OffLink map[netip.Prefix]int
 	// Paths returns BGP's paths to exactly one prefix.
 	Paths func(netip.Prefix) []rib.Path
+	// Peers returns the domain's sessions, and what of exactly one prefix is advertised in each;
+	// nil if that is not shown.
+	Peers func(netip.Prefix) []sessions.Peer
 }
 
 // RIB shows what domains know of one prefix, of all if it is the zero Prefix.

@@ -104,7 +104,7 @@ func domains(t *testing.T) []Domain {
 		if q != p("203.0.113.0/30") {
 			return nil
 		}
-		return []rib.Path{{NextHop: wire.NextHop{Addr: netip.MustParseAddr("198.51.100.102")}, Peer: netip.MustParseAddr("198.51.100.126")}, {Local: true, Stale: true, Rank: 1}}
+		return []rib.Path{{NextHop: wire.NextHop{Addr: netip.MustParseAddr("198.51.100.102")}, Peer: netip.MustParseAddr("198.51.100.126")}, {Local: true, Stale: true, Rank: 1, Lost: rib.StepLocalPref}}
 	}
 	return []Domain{{Name: "public", NetNS: "red", RIB: r, Exports: exports, OffLink: map[netip.Prefix]int{p("203.0.113.0/30"): 2}, Paths: paths},
 		{Name: "private", RIB: domain.NewRIB(domain.NewView(c, 1)), Exports: domain.NewExports(), Paths: paths}}
@@ -122,10 +122,22 @@ func TestRIB(t *testing.T) {
 }
 
 func TestExplain(t *testing.T) {
-	rules := []Rules{{NetNS: "red", List: []domain.Rule{{Priority: 7, Table: 90}, {Priority: 8, Table: 90, IPv6: true}}}}
+	list := domains(t)
+	refs := sample(t, "hv1.yaml").Domains[0].Reflectors
+	up := bgp.PeerStatus{State: bgp.Established, Families: []bgp.FamilyStatus{{Family: wire.IPv4Unicast}}}
+	list[0].Peers = func(p netip.Prefix) []sessions.Peer {
+		some := up
+		some.Families = []bgp.FamilyStatus{{Family: wire.IPv4Unicast, NoNextHop: 1}}
+		peers := []sessions.Peer{{Reflector: refs[0], Status: up}, {Reflector: refs[1], Status: some}, {Reflector: refs[0], Status: bgp.PeerStatus{State: bgp.Active}},
+			{Reflector: refs[1], Status: bgp.PeerStatus{State: bgp.Idle, LastError: &bgp.PeerError{Err: errors.New("connection refused"), Time: noon}}}}
+		if p == netip.MustParsePrefix("203.0.113.1/32") {
+			peers[0].Adverts = []rib.Advert{{Prefix: p, PathID: 1}, {Prefix: p, PathID: 2}}
+		}
+		return peers
+	}
 	golden(t, "explain", [][]string{
-		Explain(netip.MustParsePrefix("203.0.113.1/32"), domains(t), rules), Explain(netip.MustParsePrefix("203.0.113.2/32"), domains(t), rules),
-		Explain(netip.MustParsePrefix("203.0.113.9/32"), domains(t), nil), Explain(netip.MustParsePrefix("2001:db8::1/128"), domains(t), rules)})
+		Explain(netip.MustParsePrefix("203.0.113.1/32"), list), Explain(netip.MustParsePrefix("203.0.113.2/32"), list),
+		Explain(netip.MustParsePrefix("203.0.113.9/32"), list), Explain(netip.MustParsePrefix("2001:db8::1/128"), list)})
 }
 
 func TestFIB(t *testing.T) {

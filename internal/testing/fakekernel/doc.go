@@ -36,6 +36,6 @@
 // against the addresses, and Lookup knows them, but they are neither dumped nor notified.
 // There are no multicast and no cached routes, no state of neighbours other than that they
 // are permanent, no idle timers, no VRF devices and bridges (an interface has a table, see
-// [Kernel.SetTable]), and no requests for one object other than dumps. IPv6 addresses do
-// not look for duplicates.
+// [Kernel.SetTable]), and no requests for one object but for the route of a packet and for a
+// neighbour. IPv6 addresses do not look for duplicates.
 package fakekernel

@@ -126,7 +126,7 @@ func (s *Socket) Dump(request, buffer []byte, f func(datagram []byte) (done bool
 }
 
 // Send carries out the requests in b one by one. As the kernel does, it answers those that
-// fail, those with NLM_F_ACK, and dumps.
+// fail, those with NLM_F_ACK, dumps, and requests for one object.
 func (s *Socket) Send(b []byte) error {
 	if s.closed {
 		return unix.EBADF
@@ -134,6 +134,10 @@ func (s *Socket) Send(b []byte) error {
 	for msg := range rtnl.Messages(b) {
 		if msg.Flags&rtnl.NLM_F_DUMP == rtnl.NLM_F_DUMP && msg.Type&3 == 2 { // RTM_GET*
 			s.dump(msg)
+			continue
+		}
+		if msg.Type&3 == 2 {
+			s.get(msg)
 			continue
 		}
 		err := s.kernel.request(s.port, msg, s.faults)

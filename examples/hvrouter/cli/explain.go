@@ -1,0 +1,140 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"slices"
+
+	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/host"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/lookup"
+)
+
+// explain asks the daemon, and the kernel alone if there is none. It exits 1 if the kernel
+// differs from what is wanted.
+func explain(in invocation) int {
+	fs := in.flags("explain")
+	socket := fs.String("api", defaultAPI, "the daemon's socket")
+	file := fs.String("config", defaultConfig, "configuration `FILE`, for guests' names while no daemon runs")
+	source := fs.String("source", "", "`ADDRESS` that the packets come from, if it is not the guest's own")
+	asJSON := fs.Bool("j", false, "JSON")
+	words, ok := in.words(fs, 1, 3)
+	if !ok {
+		return exitUsage
+	}
+	if len(words) == 2 || len(words) == 3 && words[1] != "from" {
+		return in.fail(exitUsage, errors.New("want ADDRESS, or ADDRESS from GUEST"))
+	}
+	from := ""
+	if len(words) == 3 {
+		from = words[2]
+	}
+	var raw json.RawMessage
+	var e api.Explanation
+	err := api.NewClient(*socket).Get(context.Background(), "/v1/explain", &raw, "prefix", words[0], "from", from, "source", *source)
+	var refused *net.OpError
+	switch {
+	case errors.As(err, &refused) && refused.Op == "dial":
+		if e, err = explainAlone(*file, words[0], from, *source); err == nil {
+			fmt.Fprintf(in.stderr, "hvrouter: no daemon answers (%v): what follows is the kernel alone\n", refused)
+			raw, err = json.Marshal(e)
+		}
+	case err == nil:
+		err = json.Unmarshal(raw, &e)
+	}
+	if err != nil {
+		return in.fail(exitFailed, err)
+	}
+	return in.explained(&e, raw, *asJSON)
+}
+
+// explained prints an explanation.
+func (in invocation) explained(e *api.Explanation, raw []byte, asJSON bool) int {
+	if asJSON {
+		if err := indented(in.stdout, raw); err != nil {
+			return in.fail(exitFailed, err)
+		}
+	} else {
+		for _, line := range e.Text() {
+			_, _ = io.WriteString(in.stdout, line+"\n")
+		}
+	}
+	if slices.ContainsFunc(e.Kernel, func(r lookup.Report) bool { return len(r.Differences) > 0 }) {
+		return exitFailed
+	}
+	return exitOK
+}
+
+// explainAlone asks the kernel without a daemon. The file is needed for the name of a guest, and
+// for other namespaces than this one.
+func explainAlone(file, prefix, from, source string) (e api.Explanation, err error) {
+	p, err := api.ParsePrefix(prefix)
+	if err != nil {
+		return e, err
+	}
+	packet := lookup.Packet{Dst: p.Addr()}
+	if source != "" {
+		if packet.Src, err = netip.ParseAddr(source); err != nil {
+			return e, err
+		}
+	}
+	e = api.Explanation{Prefix: p.String(), From: from, Kernel: []lookup.Report{}, Lines: []string{}}
+	c, err := config.Load(file)
+	spaces := []config.NetNS{""}
+	switch {
+	case err == nil && from != "":
+		spaces = []config.NetNS{comesFrom(c, from, &packet)}
+	case err == nil:
+		spaces = nil
+		for _, n := range c.Namespaces() {
+			spaces = append(spaces, n.NetNS)
+		}
+	case from != "":
+		packet.IIF.Name = from
+	}
+	if packet.IIF.Name != "" && !packet.Src.IsValid() {
+		return e, fmt.Errorf("no address of %s is known: name one with -source", from)
+	}
+	for _, n := range spaces {
+		r := lookup.Ask(n.Path(), packet, nil, nil)
+		r.NetNS = string(n)
+		e.Kernel = append(e.Kernel, *r)
+	}
+	return e, nil
+}
+
+// comesFrom gives a packet the interface and the source of a guest that is here, or of an
+// interface, and returns its namespace.
+func comesFrom(c *config.Config, name string, p *lookup.Packet) config.NetNS {
+	all, _ := inventory(c)
+	if view, err := host.System(c.GuestNetNS()); err == nil {
+		w := guest.Of(view.Links())
+		w.Findings = func(int) []guest.Finding { return nil }
+		for _, g := range guest.Expand(all, all.Guests, w) {
+			if g.Name != name && g.Interface != name {
+				continue
+			}
+			p.IIF.Name, p.MAC = g.Interface, g.MAC[:]
+			if !p.Src.IsValid() {
+				p.Src = guest.AddressOf(g, p.Dst.Is6())
+			}
+			return c.GuestNetNS()
+		}
+	}
+	p.IIF.Name = name
+	for _, n := range c.Namespaces() {
+		if view, err := host.System(n.NetNS); err == nil {
+			if _, ok := view.MTU(name); ok {
+				return n.NetNS
+			}
+		}
+	}
+	return c.GuestNetNS()
+}

@@ -1,0 +1,163 @@
+package lookup
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/hyperfib/hyperfib/internal/netns"
+)
+
+// socket is the kernel of a namespace.
+type socket struct {
+	path string
+	fd   int
+	seq  uint32
+	buf  []byte
+}
+
+// answerTime is how long the kernel may take to answer.
+const answerTime = 10 * time.Second
+
+// Open opens a connection to the kernel of the namespace at path, "" for the process's own. It
+// needs no rights for the process's own.
+func Open(path string) (c interface {
+	Conn
+	Close() error
+}, err error) {
+	s := &socket{path: path, buf: make([]byte, 64<<10)}
+	err = netns.Do(path, func() (err error) {
+		s.fd, err = unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
+		return os.NewSyscallError("socket", err)
+	})
+	if err != nil {
+		return nil, err
+	}
+	limit := unix.NsecToTimeval(int64(answerTime))
+	_ = unix.SetsockoptTimeval(s.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit)
+	// The kernel filters dumps by table with strict checking (Linux 4.20). An older one sends
+	// all tables, of which Kernel takes one.
+	_ = unix.SetsockoptInt(s.fd, unix.SOL_NETLINK, unix.NETLINK_GET_STRICT_CHK, 1)
+	return s, nil
+}
+
+func (s *socket) Close() error { return unix.Close(s.fd) }
+
+// Sysctl implements [Conn].
+func (s *socket) Sysctl(path string) (value string, ok bool) {
+	_ = netns.Do(s.path, func() error {
+		data, err := os.ReadFile("/proc/sys/" + path)
+		value, ok = strings.TrimSpace(string(data)), err == nil
+		return nil
+	})
+	return value, ok
+}
+
+// Ask implements [Conn].
+func (s *socket) Ask(request []byte) (body []byte, err error) {
+	err = s.exchange(request, func(typ uint16, b []byte) bool {
+		body = append(body, b...)
+		return true
+	})
+	return body, err
+}
+
+// Dump implements [Conn].
+func (s *socket) Dump(request []byte, f func(typ uint16, body []byte)) error {
+	return s.exchange(request, func(typ uint16, b []byte) bool {
+		f(typ, b)
+		return false
+	})
+}
+
+// exchange sends a request and calls f with each message of the answer until f, or the kernel,
+// says that it was the last.
+func (s *socket) exchange(request []byte, f func(typ uint16, body []byte) (last bool)) error {
+	s.seq++
+	native.PutUint32(request[8:], s.seq)
+	if err := unix.Sendto(s.fd, request, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return os.NewSyscallError("sendto", err)
+	}
+	for {
+		n, _, err := unix.Recvfrom(s.fd, s.buf, 0)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			return os.NewSyscallError("recvfrom", err)
+		}
+		if n >= unix.SizeofNlMsghdr && native.Uint32(s.buf[8:]) != s.seq {
+			continue // a late answer to another request
+		}
+		if done, err := messages(s.buf[:n], f); done || err != nil {
+			return err
+		}
+	}
+}
+
+// messages calls f with each message of a datagram.
+func messages(b []byte, f func(typ uint16, body []byte) (last bool)) (done bool, err error) {
+	for len(b) >= unix.SizeofNlMsghdr {
+		size := int(native.Uint32(b))
+		if size < unix.SizeofNlMsghdr || size > len(b) {
+			return true, errMalformed
+		}
+		body := b[unix.SizeofNlMsghdr:size]
+		switch typ := native.Uint16(b[4:]); typ {
+		case unix.NLMSG_DONE:
+			if len(body) >= 4 {
+				if e := -int32(native.Uint32(body)); e != 0 {
+					return true, unix.Errno(e)
+				}
+			}
+			return true, nil
+		case unix.NLMSG_ERROR:
+			if len(body) < 4 {
+				return true, errMalformed
+			}
+			if e := -int32(native.Uint32(body)); e != 0 {
+				return true, unix.Errno(e)
+			}
+			return true, nil
+		default:
+			if f(typ, body) {
+				return true, nil
+			}
+		}
+		b = b[min((size+3)&^3, len(b)):]
+	}
+	return false, nil
+}
+
+// Ask explains what becomes of a packet in the namespace at path; "" is the process's own. The
+// interface of p is found by its name. What cannot be read is the outcome.
+func Ask(path string, p Packet, want *Want, firewall Firewall) *Report {
+	r, err := ask(path, p, want, firewall)
+	if err != nil {
+		return &Report{Packet: p.String(), Outcome: "not known: " + err.Error()}
+	}
+	return r
+}
+
+func ask(path string, p Packet, want *Want, firewall Firewall) (*Report, error) {
+	c, err := Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	k, err := NewKernel(c)
+	if err != nil {
+		return nil, err
+	}
+	if name := p.IIF.Name; name != "" {
+		var ok bool
+		if p.IIF, ok = k.ByName(name); !ok {
+			return nil, fmt.Errorf("there is no interface %s", name)
+		}
+	}
+	return Explain(k, p, want, firewall)
+}
