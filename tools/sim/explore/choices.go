@@ -9,8 +9,6 @@ import (
 type fault struct {
 	input string
 	after string // a fault that it ends; "": it needs none
-	// other says that it does not touch the first hypervisor.
-	other bool
 }
 
 // faults are all of them, see Themes. Each comes at most once in a path. One that ends another does not
@@ -28,46 +26,49 @@ var faults = []fault{
 	{input: "rr kill A"},
 	{input: "rr start A", after: "rr kill A"},
 	{input: "step lose A"},
-	{input: "die h2", other: true},
+	{input: "die h2"},
 }
 
-// Theme is which faults a path may have.
+// Theme is which faults a path may have, who takes turns, and where paths begin.
 type Theme struct {
 	Name   string
-	Most   int      // in a path, without those that end others
+	Most   int      // faults in a path, without those that end others
 	Faults []string // that may come, each once
+	// Others are who takes turns beside the first hypervisor and the fabrics: "rr", "h2".
+	Others string
+	// Before are inputs that each path begins with. They do not count, neither as steps nor as
+	// faults.
+	Before []string
 }
 
 // Themes are what is explored. With all faults at once there would be four times as many states
 // at each step.
 var Themes = []Theme{
-	{"restart", 1, []string{"kill h1", "start h1"}},
-	{"upgrade", 2, []string{"kill h1", "start h1", "bfd handover h1"}},
-	{"path", 2, []string{"kill h1", "start h1", "cut h1 A", "heal h1 A"}},
-	{"paths", 3, []string{"kill h1", "cut h1 A", "cut h1 B", "heal h1 B"}},
-	{"bfd", 2, []string{"kill h1", "start h1", "bfd kill h1", "bfd start h1"}},
-	{"reflector", 2, []string{"kill h1", "start h1", "rr kill A", "rr start A"}},
-	{"remote", 2, []string{"kill h1", "start h1", "die h2"}},
-	{"loss", 2, []string{"kill h1", "start h1", "step lose A"}},
+	{Name: "restart", Most: 1, Faults: []string{"kill h1", "start h1"}},
+	{Name: "upgrade", Most: 2, Faults: []string{"kill h1", "start h1", "bfd handover h1"}},
+	{Name: "path", Most: 2, Faults: []string{"kill h1", "start h1", "cut h1 A", "heal h1 A"}},
+	{Name: "paths", Most: 3, Faults: []string{"kill h1", "cut h1 A", "cut h1 B", "heal h1 B"}},
+	{Name: "bfd", Most: 2, Faults: []string{"kill h1", "start h1", "bfd kill h1", "bfd start h1"}},
+	{Name: "reflector", Most: 2, Faults: []string{"kill h1", "start h1", "rr kill A", "rr start A"}, Others: "rr"},
+	{Name: "remote", Most: 2, Faults: []string{"kill h1", "start h1", "die h2"}, Others: "rr h2"},
+	{Name: "loss", Most: 2, Faults: []string{"kill h1", "start h1", "step lose A"}},
 }
 
-// choices returns what can be done after a path: ready are those who have something to do, and
-// before those who had before the last step. skipped is how many choices are not taken since the
-// same two steps are played in the other order.
-func (c Config) choices(path, before, ready []string) (list []string, skipped int) {
-	last := path[len(path)-1]
+// begin returns how each path begins: everything is up by then.
+func (t Theme) begin() []string {
+	return append([]string{strings.TrimSpace("+50.05s step begin " + t.Others)}, t.Before...)
+}
+
+// choices returns what can be done after a path: ready are those who have something to do.
+func (t Theme) choices(path, ready []string) (list []string) {
 	for _, who := range ready {
-		if who == "kernel" && slices.Contains(before, who) && commutes(last) {
-			skipped++
-			continue
-		}
 		list = append(list, "step "+who)
 	}
-	if len(ready) == 0 {
-		list = append(list, "step time")
+	if len(ready) == 0 && (len(t.Before) > 0 || slices.ContainsFunc(path, func(s string) bool { return find(s) != nil })) {
+		list = append(list, "step time") // not before the first fault: that would only be another phase of the timers
 	}
 	had, count := map[string]bool{}, 0
-	for _, s := range path[1:] {
+	for _, s := range path {
 		had[s] = true
 		if f := find(s); f != nil && f.after == "" {
 			count++
@@ -75,16 +76,15 @@ func (c Config) choices(path, before, ready []string) (list []string, skipped in
 	}
 	for _, f := range faults {
 		switch {
-		case had[f.input], f.after != "" && !had[f.after], f.after == "" && count >= c.Theme.Most:
-		case !slices.Contains(c.Theme.Faults, f.input):
+		case !slices.Contains(t.Faults, f.input), had[f.input]:
+		case f.after != "" && !had[f.after] && !slices.Contains(t.Before, f.after):
+		case f.after == "" && count >= t.Most:
 		case f.input == "step lose A" && !slices.Contains(ready, "A"):
-		case f.other && ofProcess(last):
-			skipped++
 		default:
 			list = append(list, f.input)
 		}
 	}
-	return list, skipped
+	return list
 }
 
 func find(input string) *fault {
@@ -94,16 +94,16 @@ func find(input string) *fault {
 	return nil
 }
 
-// commutes reports whether a step and the delivery of notifications of the kernel do the same in
-// both orders: the delivery makes them readable for the daemon, which reads them at its turn.
-func commutes(step string) bool {
-	return step == "step A" || step == "step B" || step == "step bfd"
-}
-
-// ofProcess reports whether an input only concerns the processes of the first hypervisor: the
-// death of the other one, of which they hear by packets, does the same before and after it.
-func ofProcess(input string) bool {
-	return input == "kill h1" || input == "start h1" || strings.HasPrefix(input, "bfd ")
+// used returns which faults a path has had: they decide which ones may come.
+func used(path []string) string {
+	var list []string
+	for _, s := range path {
+		if find(s) != nil {
+			list = append(list, s)
+		}
+	}
+	slices.Sort(list)
+	return strings.Join(list, ", ")
 }
 
 // Names returns the names of the themes.

@@ -4,7 +4,6 @@
 package explore
 
 import (
-	"crypto/sha256"
 	"fmt"
 	"io"
 	"maps"
@@ -21,6 +20,8 @@ import (
 type Config struct {
 	Depth int // steps of each path
 	Theme Theme
+	// Full plays independent steps in both orders.
+	Full bool
 	// Progress is called after each depth; nil: nobody reads it.
 	Progress func(Level)
 }
@@ -37,10 +38,13 @@ type Level struct {
 type Result struct {
 	Config Config
 	Levels []Level
+	// States has the depth at which each state was reached first.
+	States map[State]int
 	// Pruned are paths that led to a state which another had led to; Commuted are steps that
-	// were not played because the same two were in the other order.
+	// were not played because independent ones were in the other order.
 	Pruned, Commuted int
-	Settled          int // paths at whose end everything had to become right again
+	Replayed         int // paths that were played from the start
+	Settled          int // states at the last depth: from each everything had to become right again
 	// Frontier counts the steps after the last depth, which were not played, by their names.
 	Frontier map[string]int
 	// Violation is the first that was found, nil if none was, and Path the scenario that shows
@@ -48,184 +52,209 @@ type Result struct {
 	Violation *world.Violation
 	Path      []string
 	Took      time.Duration
+
+	edges map[edge]*outcome // that were played
 }
 
-// node is a state that was reached.
+// node is a state to go on from.
 type node struct {
-	path []string // of inputs
-	next []string // what can be done there
-	skip int      // of what can be done: what commutes with the last step, and was done before it
-}
-
-// outcome is what became of a path.
-type outcome struct {
-	node
-	state     [sha256.Size]byte
-	violation *world.Violation
-	settled   []string // the path, and what has to make it right: played with the last depth
-	err       error
+	*outcome
+	sleep []string // steps that have not to be played
+	steps []string // those that have
 }
 
 // Base is the world that is explored.
 var Base = world.Config{Seed: 1, Hosts: 2, Guests: 1, BFD: time.Second, EveryPacket: true, Begin: 50 * time.Second}
 
-// begin is how each path begins: everything is up by then.
-const begin = "+50.05s step begin"
+// search is an exploration under way: depth by depth.
+type search struct {
+	player
+	result *Result
+	// sleep has for each state the steps that were not played there so far.
+	sleep map[State][]string
+}
 
 // Run explores.
 func Run(c Config) (*Result, error) {
-	r := &Result{Config: c, Frontier: map[string]int{}}
-	began := time.Now()
-	first := c.play([]string{begin}, c.Depth == 0)
-	if first.err != nil {
-		return nil, first.err
+	s := &search{
+		player: player{Config: c, begin: c.Theme.begin(), edges: map[edge]*outcome{}, ends: map[State]bool{}},
+		result: &Result{Config: c, States: map[State]int{}, Frontier: map[string]int{}},
+		sleep:  map[State][]string{},
 	}
-	seen := map[[sha256.Size]byte]bool{first.state: true}
-	level := []node{first.node}
-	for depth := 1; depth <= c.Depth && len(level) > 0 && r.Violation == nil; depth++ {
+	r, began := s.result, time.Now()
+	level, err := s.merge([]*outcome{s.root()}, [][]string{nil}, 0)
+	for depth := 1; err == nil && depth <= c.Depth && len(level) > 0 && r.Violation == nil; depth++ {
 		at := time.Now()
-		outcomes := c.expand(level, depth == c.Depth, seen)
-		l := Level{Depth: depth, Paths: len(outcomes)}
-		for _, n := range level {
-			r.Commuted += n.skip
-		}
-		level = nil
-		for _, o := range outcomes {
-			switch {
-			case o.err != nil:
-				return nil, fmt.Errorf("%v: %w", o.path, o.err)
-			case o.violation != nil && r.Violation == nil:
-				r.Violation, r.Path = o.violation, o.settled
-			case seen[o.state]:
-				r.Pruned++
-				continue
-			}
-			seen[o.state] = true
-			l.States++
-			level = append(level, o.node)
-		}
-		l.Took = time.Since(at)
+		outcomes, sleeps := s.expand(level)
+		before := len(r.States)
+		level, err = s.merge(outcomes, sleeps, depth)
+		l := Level{Depth: depth, Paths: len(outcomes), States: len(r.States) - before, Took: time.Since(at)}
 		r.Levels = append(r.Levels, l)
 		if c.Progress != nil {
 			c.Progress(l)
 		}
 	}
+	if err != nil {
+		return nil, err
+	}
 	for _, n := range level {
-		for _, s := range n.next {
-			r.Frontier[s]++
+		for _, step := range n.steps {
+			r.Frontier[step]++
 		}
 	}
-	r.Settled = len(level)
-	r.Took = time.Since(began)
-	return r, nil
+	r.Settled, r.Took = len(s.ends), time.Since(began)
+	r.edges = s.edges
+	return r, s.judge()
 }
 
-// expand plays every state of a level one step further, on all processors. The outcomes are in
-// the order of the paths.
-func (c Config) expand(level []node, last bool, seen map[[sha256.Size]byte]bool) []outcome {
-	var paths [][]string
+// expand plays every step that is left at the states of a level, on all processors. The outcomes
+// are in the order of the paths, each with what is asleep after it.
+func (s *search) expand(level []*node) (outcomes []*outcome, sleeps [][]string) {
+	type job struct {
+		from *outcome
+		step string
+	}
+	var jobs []job
 	for _, n := range level {
-		for _, s := range n.next {
-			paths = append(paths, append(slices.Clone(n.path), s))
+		sleep := n.sleep
+		for _, step := range n.steps {
+			sleeps = append(sleeps, s.asleep(sleep, step))
+			sleep = append(slices.Clip(sleep), step)
+			jobs = append(jobs, job{n.outcome, step})
 		}
 	}
-	outcomes := make([]outcome, len(paths))
-	settled := newOnce(seen)
+	outcomes = make([]*outcome, len(jobs))
+	replayed := make([]bool, len(jobs))
 	work := make(chan int)
 	var wg sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		wg.Go(func() {
 			for i := range work {
-				outcomes[i] = c.playOnce(paths[i], last, settled)
+				j := jobs[i]
+				if outcomes[i] = s.known(j.from, j.step); outcomes[i] == nil {
+					outcomes[i], replayed[i] = s.play(j.from, j.step, sleeps[i]), true
+				}
 			}
 		})
 	}
-	for i := range paths {
+	for i := range jobs {
 		work <- i
 	}
 	close(work)
 	wg.Wait()
-	return outcomes
-}
-
-// once decides who goes on from a state.
-type once struct {
-	mu    sync.Mutex
-	taken map[[sha256.Size]byte]bool
-}
-
-func newOnce(seen map[[sha256.Size]byte]bool) *once { return &once{taken: maps.Clone(seen)} }
-
-func (o *once) take(s [sha256.Size]byte) bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	had := o.taken[s]
-	o.taken[s] = true
-	return !had
-}
-
-func (c Config) play(path []string, last bool) outcome { return c.playOnce(path, last, newOnce(nil)) }
-
-// playOnce plays a path from the start. If it is one of the last, and has led to a new state,
-// everything has to become right from there.
-func (c Config) playOnce(path []string, last bool, settled *once) (o outcome) {
-	o.path, o.settled = path, path
-	w, err := world.New(Base)
-	if err != nil {
-		o.err = err
-		return o
-	}
-	if o.err = w.Play(path[:max(len(path)-1, 1)], nil); o.err != nil {
-		return o
-	}
-	ready := w.Ready()
-	if len(path) > 1 {
-		if o.err = w.Play(path[len(path)-1:], nil); o.err != nil {
-			return o
+	for _, yes := range replayed {
+		if yes {
+			s.result.Replayed++
 		}
 	}
-	o.state = sha256.Sum256([]byte(used(path) + "\n" + w.State()))
-	o.next, o.skip = c.choices(path, ready, w.Ready())
-	if len(w.Violations) == 0 && last && settled.take(o.state) {
-		o.settled = append(slices.Clone(path), "step settle")
-		o.err = w.Play(o.settled[len(path):], nil)
-	}
-	if len(w.Violations) > 0 {
-		o.violation = &w.Violations[0]
-	}
-	return o
+	return outcomes, sleeps
 }
 
-// used returns which faults a path has had: they decide which ones may come.
-func used(path []string) string {
-	var list []string
-	for _, s := range path[1:] {
-		if !strings.HasPrefix(s, "step ") || strings.HasPrefix(s, "step lose") {
-			list = append(list, s)
+// merge returns the states of a level from which something is left to do. If several paths have
+// led to a state, asleep there is only what is asleep after all of them.
+func (s *search) merge(outcomes []*outcome, sleeps [][]string, depth int) (level []*node, err error) {
+	r := s.result
+	nodes := map[State]*node{}
+	for i, o := range outcomes {
+		if o.err != nil {
+			return nil, fmt.Errorf("%v: %w", o.path, o.err)
+		}
+		if o.violation != nil && r.Violation == nil {
+			r.Violation, r.Path = o.violation, o.played
+		}
+		n := nodes[o.state]
+		if n == nil {
+			n = &node{outcome: o, sleep: common(o.choices, sleeps[i])}
+			nodes[o.state] = n
+			level = append(level, n)
+			continue
+		}
+		r.Pruned++
+		n.sleep = common(n.sleep, sleeps[i])
+	}
+	return slices.DeleteFunc(level, func(n *node) bool { return !s.open(n, depth) }), nil
+}
+
+// open decides what is left to do at a state, and reports whether there is something. If it has
+// been reached at a lower depth that is only what was asleep there, and is not asleep here.
+func (s *search) open(n *node, depth int) bool {
+	r := s.result
+	had, known := s.sleep[n.state]
+	if known {
+		r.Pruned++
+		n.steps = without(had, n.sleep)
+		n.sleep = common(had, n.sleep)
+		r.Commuted -= len(n.steps)
+	} else {
+		r.States[n.state] = depth
+		n.steps = without(n.choices, n.sleep)
+		r.Commuted += len(n.sleep)
+	}
+	s.sleep[n.state] = n.sleep
+	return len(n.steps) > 0
+}
+
+// common returns what is in both lists.
+func common(a, b []string) (list []string) {
+	for _, x := range a {
+		if slices.Contains(b, x) {
+			list = append(list, x)
 		}
 	}
-	slices.Sort(list)
-	return strings.Join(list, ", ")
+	return list
+}
+
+// without returns what is in a and not in b.
+func without(a, b []string) (list []string) {
+	for _, x := range a {
+		if !slices.Contains(b, x) {
+			list = append(list, x)
+		}
+	}
+	return list
+}
+
+// judge takes in the ends that did not become right: the first by its path, if nothing was
+// broken before.
+func (s *search) judge() error {
+	r := s.result
+	slices.SortFunc(s.settled, func(a, b *outcome) int { return slices.Compare(a.played, b.played) })
+	for _, end := range s.settled {
+		if end.err != nil {
+			return fmt.Errorf("%v: %w", end.played, end.err)
+		}
+		if r.Violation == nil {
+			r.Violation, r.Path = end.violation, end.played
+		}
+	}
+	return nil
 }
 
 // Scenario returns the path of the violation in the grammar of sim -replay.
 func (r *Result) Scenario() string {
-	return Base.Header() + " packets every\n" + strings.Join(r.Path, "\n") + "\n# " + r.Violation.String() + "\n"
+	lines := append(r.Config.Theme.begin(), r.Path...)
+	return Base.Header() + " packets every\n" + strings.Join(lines, "\n") + "\n# " + r.Violation.String() + "\n"
 }
 
 // Report writes the result.
 func (r *Result) Report(out io.Writer) {
-	paths, states := 0, 1
+	paths := 0
 	for _, l := range r.Levels {
-		paths, states = paths+l.Paths, states+l.States
+		paths += l.Paths
 	}
-	fmt.Fprintf(out, "%s: depth %d, at most %d faults in a path: %d paths, %d states, %d pruned, %d orders of steps that commute, %d ends settled, %v\n",
-		r.Config.Theme.Name, len(r.Levels), r.Config.Theme.Most, paths, states, r.Pruned, r.Commuted, r.Settled, r.Took.Round(time.Millisecond))
+	fmt.Fprintf(out, "%s: depth %d, at most %d faults in a path: %d paths, %d of them from the start, %d states, %d pruned, %d steps that commute, %d ends settled, %v\n",
+		r.Config.Theme.Name, len(r.Levels), r.Config.Theme.Most, paths, r.Replayed, len(r.States), r.Pruned, r.Commuted, r.Settled, r.Took.Round(time.Millisecond))
 	if r.Violation != nil {
 		fmt.Fprintf(out, "violation: %v\n%s", r.Violation, r.Scenario())
 		return
 	}
-	fmt.Fprintf(out, "not covered: step %d of %d states:", len(r.Levels)+1, r.Settled)
+	states := 0
+	for _, depth := range r.States {
+		if depth == len(r.Levels) {
+			states++
+		}
+	}
+	fmt.Fprintf(out, "not covered: step %d of %d states:", len(r.Levels)+1, states)
 	for _, s := range slices.Sorted(maps.Keys(r.Frontier)) {
 		fmt.Fprintf(out, " %s %d;", s, r.Frontier[s])
 	}

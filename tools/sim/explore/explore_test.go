@@ -16,12 +16,9 @@ import (
 func TestThemes(t *testing.T) {
 	for _, theme := range explore.Themes {
 		t.Run(theme.Name, func(t *testing.T) {
-			depth := 3
-			switch {
-			case testing.Short():
-				depth = 2
-			case theme.Name == "restart":
-				depth = 5
+			depth := 5
+			if testing.Short() {
+				depth = 3
 			}
 			r, err := explore.Run(explore.Config{Depth: depth, Theme: theme})
 			if err != nil {

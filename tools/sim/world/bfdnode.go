@@ -153,7 +153,7 @@ func (x *way) fly(at time.Duration, payload []byte) {
 		}
 	}
 	if w.steps != nil && !bytes.Equal(x.last, payload) {
-		w.carry(x.from, x.to, &transit{at: at, lossy: true, do: arrive, drop: func() { x.flying-- }})
+		w.carry(x.from, x.to, &transit{at: at, lossy: true, name: fmt.Sprintf("BFD %x", payload[1]), do: arrive, drop: func() { x.flying-- }})
 		return
 	}
 	w.atOf(x.id, at, arrive)

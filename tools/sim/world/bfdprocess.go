@@ -87,7 +87,7 @@ func (h *hypervisor) serve(engine *bfd.DrivenProcess) {
 	h.engine = engine
 	h.node.engine, h.node.watcher = engine, engine.Watch()
 	h.node.onEvent = func(bfd.Event) { h.daemon.do(func() {}) }
-	h.node.process.do(func() {})
+	h.node.process.put(func() {}, true)
 	h.daemon.do(func() {})
 }
 

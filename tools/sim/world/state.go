@@ -30,11 +30,12 @@ func (s *state) add(format string, args ...any) {
 func (w *World) State() string {
 	s := &state{w: w}
 	for _, r := range w.reflectors {
-		s.add("%s %v", r.name, r.process.state)
+		s.process(r.process)
 		if r.process.state == running {
-			s.speaker(r.core.Speaker())
+			if s.speaker(r.core.Speaker()) {
+				s.due("speaker", r.tcp.driver.Deadline())
+			}
 			s.bfd(r.server)
-			s.due("speaker", r.tcp.driver.Deadline())
 		}
 		s.machine(&r.machine)
 	}
@@ -42,18 +43,41 @@ func (w *World) State() string {
 		s.host(h)
 	}
 	for _, f := range w.fabrics {
-		for _, t := range f.held {
-			s.add("%s %s", f.name, t.name)
-		}
+		s.held(f)
 	}
 	for _, f := range w.flows {
-		s.add("flow %v %v %v %v %v", f, f.bad, f.kind, f.blocked, f.judged)
+		if s.add("flow %v %v", f, f.bad); f.bad {
+			s.add("%v %v %v", f.kind, f.blocked, f.judged)
+		}
 	}
 	return strings.Join(s.lines, "\n")
 }
 
+// process adds a process, and whether it waits for its turn.
+func (s *state) process(p *process) { s.add("%s %v %v", p.name, p.state, p.waits()) }
+
+// held adds what waits for a fabric. Packets from one machine to another arrive in their order;
+// those of others are independent.
+func (s *state) held(f *fabric) {
+	var list []string
+	for _, t := range f.held {
+		list = append(list, t.from.machine.name+" "+t.to.machine.name)
+	}
+	slices.Sort(list)
+	for _, pair := range slices.Compact(list) {
+		s.add("%s %s", f.name, pair)
+		for _, t := range f.held {
+			if t.from.machine.name+" "+t.to.machine.name == pair {
+				s.add("%s", t.name)
+			}
+		}
+	}
+}
+
 func (s *state) host(h *hypervisor) {
-	s.add("%s %v daemon %v work %v BFD %v work %v", h.name, h.alive, h.daemon.state, h.daemon.work > 0, h.node.process.state, h.node.process.work > 0)
+	s.add("%s %v", h.name, h.alive)
+	s.process(h.daemon)
+	s.process(h.node.process)
 	s.machine(&h.machine)
 	for i := range h.away {
 		a := &h.away[i]
@@ -70,9 +94,11 @@ func (s *state) host(h *hypervisor) {
 		return
 	}
 	ready, _ := h.core.Ready()
-	s.add("ready %v converged %v client %v notifications %d %v", ready, h.core.Converged(), h.client.DrivenClient != nil && h.client.Connected(), h.monitor.Pending(), h.faults.Late)
-	for _, p := range h.core.Speakers() {
-		s.speaker(p)
+	s.add("ready %v converged %v client %v notifications %v", ready, h.core.Converged(), h.client.DrivenClient != nil && h.client.Connected(), h.monitor.Pending() > 0)
+	for i, p := range h.core.Speakers() {
+		if s.speaker(p) {
+			s.due("speaker", h.tcps[i].driver.Deadline())
+		}
 	}
 	var routes []string
 	for r := range h.fib.Routes() {
@@ -90,14 +116,19 @@ func (s *state) machine(m *machine) {
 		s.add("port %v %v %v %v", p.addr, p.carrier, p.deaf, p.mute)
 	}
 	for _, e := range m.sorted() {
-		s.add("tcp %v %v %v %v %v %d %d %v", e.port.addr, e.remote.Addr(), e.initiator, e.established, e.closed, len(e.pending), len(e.unread), e.retry != nil)
+		s.add("tcp %v %v %v %v %v %d %v", e.port.addr, e.remote.Addr(), e.initiator, e.established, e.closed, len(e.pending), e.retry != nil)
+		for _, x := range e.unread {
+			s.add("%v", x)
+		}
 	}
 }
 
-// speaker adds the sessions and the table of a speaker.
-func (s *state) speaker(p *bgp.Speaker) {
+// speaker adds the sessions and the table of a speaker, and reports whether it waits for
+// something: if not, its next deadline is that of a KEEPALIVE, which is routine.
+func (s *state) speaker(p *bgp.Speaker) (waits bool) {
 	for _, n := range p.Peers() {
 		s.add("peer %v %v %v %v", n.Key, n.State, n.Restart, n.PathDown)
+		waits = waits || n.State != bgp.Established || n.Restart != 0
 	}
 	for _, fam := range []wire.Family{wire.IPv4Unicast, wire.IPv6Unicast} {
 		for c := range p.Table().All(fam) {
@@ -106,6 +137,7 @@ func (s *state) speaker(p *bgp.Speaker) {
 			}
 		}
 	}
+	return waits
 }
 
 // bfd adds the sessions of a BFD server.

@@ -1,16 +1,20 @@
 package world
 
 import (
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/hyperfib/hyperfib/bgp/wire"
 )
 
 // A world in steps. After "step begin" what concerns the first hypervisor does not happen by
 // itself any more: its two processes work when it is their turn, its kernel delivers
-// notifications, and a fabric the packets from and to it, when they are told to. Everything else
-// - reflectors, the other hypervisors, and packets between them - answers at once. Time passes
-// only by a step of its own, which ends with the first news for the hypervisor.
+// notifications, and a fabric the packets from and to it, when they are told to. "step begin rr
+// h2" has the reflectors and the second hypervisor's daemon take turns, too. Everything else -
+// other processes, packets between them - answers at once. Time passes only by a step of its own,
+// which ends with the first news for one of those that take turns.
 //
 // Routine is nobody's choice: timers that are due while time passes, keepalives of BFD and BGP
 // that say what the ones before said. It happens by itself.
@@ -18,6 +22,10 @@ import (
 // steps is a world that is played step by step.
 type steps struct {
 	h *hypervisor
+	// remote is the second hypervisor if its daemon takes turns.
+	remote *hypervisor
+	// reflectors reports whether they take turns.
+	reflectors bool
 }
 
 // transit is a packet that waits for its fabric.
@@ -30,24 +38,70 @@ type transit struct {
 	routine bool
 	lossy   bool   // it may be lost for good; TCP sends others again
 	drop    func() // it is lost; nil: nobody wants to know
+	sender  *end   // of a segment of TCP
+	data    []byte // of it
 }
 
 // carry has a packet arrive.
 func (w *World) carry(from, to *port, t *transit) {
 	t.from, t.to = from, to
-	s := w.steps
-	if s == nil || t.routine || from.machine != &s.h.machine && to.machine != &s.h.machine {
+	if t.routine || !w.stepwise(from, to) {
 		w.at(t.at, t.do)
 		return
-	}
-	if t.name == "" {
-		t.name = from.machine.name + " " + to.machine.name
 	}
 	from.fabric.held = append(from.fabric.held, t)
 }
 
+// stepwise reports whether packets between two ports wait for the turn of their fabric.
+func (w *World) stepwise(from, to *port) bool {
+	return w.steps != nil && (from.machine == &w.steps.h.machine || to.machine == &w.steps.h.machine)
+}
+
+// segments returns what a process writes at once as the segments that arrive: one BGP message
+// each where the fabrics take turns.
+func (e *end) segments(b []byte) (list []segment) {
+	if e.peer != nil && e.w.stepwise(e.port, e.peer.port) {
+		for len(b) >= wire.HeaderLen {
+			n := int(binary.BigEndian.Uint16(b[16:])) // RFC 4271, Section 4.1: Length
+			if n < wire.HeaderLen || n >= len(b) {
+				break
+			}
+			list = append(list, segment{data: slices.Clone(b[:n])})
+			b = b[n:]
+		}
+	}
+	return append(list, segment{data: slices.Clone(b)})
+}
+
 // String describes a segment by its content.
 func (s segment) String() string { return fmt.Sprintf("%x %v", s.data, s.end) }
+
+// transfer is what one step of a fabric has delivered. An End-of-RIB does not arrive in the step
+// of the routes before it.
+type transfer struct{ routes, ended map[*end]bool }
+
+// stops reports whether a packet waits for the next step.
+func (x *transfer) stops(t *transit) bool {
+	if t.sender == nil || x.ended[t.sender] {
+		return t.sender != nil
+	}
+	if len(t.data) < wire.HeaderLen || t.data[wire.HeaderLen-1] != byte(wire.TypeUpdate) {
+		return false
+	}
+	if !endOfRIB(t.data) {
+		x.routes[t.sender] = true
+	} else if x.routes[t.sender] {
+		x.ended[t.sender] = true
+	}
+	return x.ended[t.sender]
+}
+
+// endOfRIB reports whether an UPDATE is an End-of-RIB (RFC 4724, Section 2).
+func endOfRIB(message []byte) bool {
+	u, err := wire.ParseUpdate(message[wire.HeaderLen:], wire.Options{AS4: true, IBGP: true, AddPath: wire.Families(wire.IPv4Unicast, wire.IPv6Unicast)})
+	_, ok := u.EndOfRIB()
+	return err == nil && ok
+}
 
 // soon is how long after a step everybody but the first hypervisor may take to answer.
 const soon = time.Millisecond
@@ -55,11 +109,11 @@ const soon = time.Millisecond
 // longestStep is the longest that time passes in one step.
 const longestStep = 40 * time.Second
 
-// step is "step begin", "step WHO" with one of Ready, "step lose FABRIC", and "step settle".
+// step is "step begin" and who else takes turns, "step WHO" with one of Ready, "step lose FABRIC",
+// and "step settle".
 func (w *World) step(words []string) error {
 	if word(words, 0) == "begin" {
-		w.beginSteps()
-		return nil
+		return w.beginSteps(words[1:])
 	}
 	if w.steps == nil {
 		return fmt.Errorf("%w: no step begin before", errWords)
@@ -68,14 +122,24 @@ func (w *World) step(words []string) error {
 	switch word(words, 0) {
 	case "daemon":
 		h.daemon.turn()
-		h.faults.Late = true
 	case "bfd":
 		h.node.process.turn()
 	case "A", "B":
 		w.deliver(words[0])
+	case "rr":
+		for _, r := range w.reflectorsOf(word(words, 1)) {
+			r.process.turn()
+		}
+	case "h2":
+		w.hosts[1].daemon.turn()
 	case "kernel":
 		h.faults.Late = false
 		h.kernel.Wake()
+		for len(w.queue) > 0 && w.queue[0].at <= w.now {
+			w.next(w.now)
+		}
+		h.daemon.turn()
+		h.faults.Late = true
 	case "time":
 		w.pass(w.now + longestStep)
 	case "lose":
@@ -91,7 +155,18 @@ func (w *World) step(words []string) error {
 
 // beginSteps goes over to steps. What the start has left is over. There is traffic from every
 // hypervisor to every guest.
-func (w *World) beginSteps() {
+func (w *World) beginSteps(others []string) error {
+	s := &steps{h: w.hosts[0]}
+	for _, who := range others {
+		switch {
+		case who == "rr":
+			s.reflectors = true
+		case who == "h2" && len(w.hosts) > 1:
+			s.remote = w.hosts[1]
+		default:
+			return errWords
+		}
+	}
 	w.flows = slices.DeleteFunc(w.flows, func(f *flow) bool { return f.guest != nil })
 	for _, g := range w.guests {
 		for _, h := range w.hosts {
@@ -108,10 +183,28 @@ func (w *World) beginSteps() {
 			p.troubled -= restore
 		}
 	}
-	h := w.hosts[0]
-	w.steps, w.upBy = &steps{h: h}, 0
-	h.daemon.held, h.node.process.held = true, true
-	h.faults.Late = true
+	w.steps, w.upBy = s, 0
+	s.hold(w, true)
+	s.h.faults.Late = true
+	return nil
+}
+
+// hold begins or ends that processes wait for their turns.
+func (s *steps) hold(w *World, held bool) {
+	list := []*process{s.h.daemon, s.h.node.process}
+	if s.remote != nil {
+		list = append(list, s.remote.daemon)
+	}
+	if s.reflectors {
+		for _, r := range w.reflectors {
+			list = append(list, r.process)
+		}
+	}
+	for _, p := range list {
+		if p.held = held; !held {
+			p.do(func() {})
+		}
+	}
 }
 
 // turn has a process that is held do what waits for it.
@@ -129,17 +222,19 @@ func (w *World) answer() {
 	}
 }
 
-// deliver delivers everything on a fabric, and what the kernels answer to it. What TCP has sent
-// over a cable that was cut then waits until it is whole.
+// deliver delivers what is on a fabric, and what is answered to it at once, up to an End-of-RIB
+// behind routes. What TCP has sent over a cable that was cut then waits until it is whole.
 func (w *World) deliver(fabric string) {
+	done := transfer{routes: map[*end]bool{}, ended: map[*end]bool{}}
 	for range 100 {
 		n := 0
 		for _, f := range w.on(fabric) {
+			var waits []*transit
 			held := f.held
 			f.held = nil
 			for _, t := range held {
-				if !t.lossy && !passes(t.from, t.to) {
-					f.held = append(f.held, t)
+				if !t.lossy && !passes(t.from, t.to) || done.stops(t) {
+					waits = append(waits, t)
 					continue
 				}
 				n++
@@ -147,6 +242,7 @@ func (w *World) deliver(fabric string) {
 				t.do()
 				w.look()
 			}
+			f.held = append(waits, f.held...)
 		}
 		if n == 0 {
 			return
@@ -174,6 +270,16 @@ func (f *fabric) ready() bool {
 	return slices.ContainsFunc(f.held, func(t *transit) bool { return passes(t.from, t.to) })
 }
 
+// reflectorsOf returns the reflectors of a fabric.
+func (w *World) reflectorsOf(fabric string) (list []*reflector) {
+	for i, net := range networks {
+		if net.fabric == fabric {
+			list = append(list, w.reflectors[i])
+		}
+	}
+	return list
+}
+
 // on returns the networks of a fabric.
 func (w *World) on(fabric string) (list []*fabric) {
 	for i, net := range networks {
@@ -184,7 +290,7 @@ func (w *World) on(fabric string) (list []*fabric) {
 	return list
 }
 
-// pass lets time pass until there is something to do for the first hypervisor.
+// pass lets time pass until somebody who takes turns has something to do.
 func (w *World) pass(until time.Duration) {
 	for len(w.Ready()) == 0 && w.next(until) {
 		w.look()
@@ -192,40 +298,46 @@ func (w *World) pass(until time.Duration) {
 	w.catchUp()
 }
 
-// Ready returns who has something to do: "daemon", "bfd", "kernel", "A", "B".
+// Ready returns who has something to do: "daemon", "bfd", "kernel", "A", "B", and "rr A", "rr B",
+// "h2" if they take turns.
 func (w *World) Ready() (list []string) {
-	h := w.steps.h
-	if h.daemon.state == running && h.daemon.work > 0 {
-		list = append(list, "daemon")
-	}
-	if h.node.process.state == running && h.node.process.work > 0 {
-		list = append(list, "bfd")
-	}
-	if h.daemon.state == running && h.faults.Late && h.monitor.Pending() > 0 {
-		list = append(list, "kernel")
-	}
-	for _, name := range []string{"A", "B"} {
-		if slices.ContainsFunc(w.on(name), (*fabric).ready) {
-			list = append(list, name)
+	s := w.steps
+	h := s.h
+	add := func(who string, ready bool) {
+		if ready {
+			list = append(list, who)
 		}
 	}
+	add("daemon", h.daemon.waits())
+	add("bfd", h.node.process.waits())
+	add("kernel", h.daemon.state == running && h.faults.Late && h.monitor.Pending() > 0)
+	for _, name := range []string{"A", "B"} {
+		add(name, slices.ContainsFunc(w.on(name), (*fabric).ready))
+	}
+	for _, name := range []string{"A", "B"} {
+		add("rr "+name, slices.ContainsFunc(w.reflectorsOf(name), func(r *reflector) bool { return r.process.waits() }))
+	}
+	add("h2", s.remote != nil && s.remote.daemon.waits())
 	return list
 }
 
+// waits reports whether a process waits for its turn.
+func (p *process) waits() bool { return p.held && p.state == running && p.work > 0 }
+
 // settle ends the steps and all faults, waits until all is quiet, and checks everything.
 func (w *World) settle() {
-	h := w.steps.h
+	s := w.steps
 	w.steps = nil
-	h.daemon.held, h.node.process.held, h.faults.Late = false, false, false
 	for _, f := range w.fabrics {
 		for _, t := range f.held {
 			w.at(t.at, t.do)
 		}
 		f.held = nil
 	}
-	h.daemon.do(func() {})
-	h.node.process.do(func() {})
+	s.h.faults.Late = false
+	s.hold(w, false)
 	w.whole()
+	w.config.EveryPacket = false
 	w.Run(w.now+calm, nil)
 	w.check()
 }

@@ -170,7 +170,7 @@ func (e *end) send(b []byte) {
 	if e.closed {
 		return
 	}
-	e.pending = append(e.pending, segment{data: append([]byte(nil), b...)})
+	e.pending = append(e.pending, e.segments(b)...)
 	e.pump()
 	e.room()
 }
@@ -259,7 +259,7 @@ func (e *end) pump() {
 		e.pending = e.pending[1:]
 		e.arrives = max(e.arrives+time.Nanosecond, w.now+w.delay(e.port))
 		s.routine = s.end == nil && len(s.data) == keepaliveSize && e.lively
-		w.carry(e.port, to.port, &transit{at: e.arrives, routine: s.routine, name: s.String(), do: func() { to.take(s) }})
+		w.carry(e.port, to.port, &transit{at: e.arrives, routine: s.routine, name: s.String(), sender: e, data: s.data, do: func() { to.take(s) }})
 	}
 	if e.full && len(e.pending) == 0 {
 		e.room()
