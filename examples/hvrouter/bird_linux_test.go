@@ -429,29 +429,3 @@ func (h *host) api(t *testing.T) {
 		t.Errorf("del of a configured guest: %v, %s", err, out)
 	}
 }
-
-// drain: routes are withdrawn, the daemon ends, and BFD with it.
-func (h *host) drain(t *testing.T) {
-	learned := h.routes("route show table 90 proto 201 metric 32")
-	if learned == "" {
-		t.Error("nothing was learned by BGP")
-	}
-	if out, err := h.command("drain", "-api", h.path("api.sock")).CombinedOutput(); err != nil {
-		t.Errorf("%v, %s", err, out)
-	}
-	if err := h.cmd.Wait(); err != nil {
-		t.Errorf("the daemon ended with %v", err)
-	}
-	if n := h.reflected("203.0.113.1"); n != 0 {
-		t.Errorf("BIRD still has %d paths", n)
-	}
-	if got := h.routes("route show table 90 203.0.113.1"); got == "" {
-		t.Error("the kernel forwards no more")
-	}
-	if got := h.routes("route show table 90 proto 201 metric 32"); got != learned {
-		t.Errorf("guests' answers have other routes than before: %s, before %s", got, learned)
-	}
-	if log := h.bird("show protocols all a"); !strings.Contains(log, "drained") && !strings.Contains(log, "Administrative shutdown") {
-		t.Errorf("BIRD was not told why: %s", log)
-	}
-}

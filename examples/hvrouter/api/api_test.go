@@ -49,13 +49,15 @@ func (b *backend) Reload(o ReloadOptions) (Reload, error) {
 }
 func (b *backend) ConfirmReload() error { return b.fail }
 func (b *backend) CancelReload() error  { return b.fail }
-func (b *backend) Drain(context.Context) error {
+func (b *backend) Drain(o DrainOptions) (Drain, error) {
 	if b.drain != nil {
 		b.drain()
 	}
-	return b.fail
+	return Drain{Drained: true, All: o.All}, b.fail
 }
-func (b *backend) Drops() []Drop { return []Drop{{Kind: "spoofed", Packets: 3}} }
+func (b *backend) Undrain() (Drain, error) { return Drain{}, b.fail }
+func (b *backend) DrainStatus() Drain      { return Drain{Drained: true} }
+func (b *backend) Drops() []Drop           { return []Drop{{Kind: "spoofed", Packets: 3}} }
 
 // Every request has its status, and an error its text.
 func TestStatuses(t *testing.T) {
@@ -103,7 +105,13 @@ func TestStatuses(t *testing.T) {
 		{"POST", "/v1/reload/confirm", "", taken, 409, "taken"},
 		{"POST", "/v1/reload/cancel", "", taken, 409, "taken"},
 		{"POST", "/v1/reload?force=perhaps", "", nil, 400, "force: "},
-		{"POST", "/v1/drain", "", nil, 200, ""},
+		{"POST", "/v1/drain", "", nil, 200, `"drained": true`},
+		{"POST", "/v1/drain?all=1", "", nil, 200, `"all": true`},
+		{"POST", "/v1/drain?all=perhaps", "", nil, 400, "all: "},
+		{"POST", "/v1/drain", "", taken, 409, "taken"},
+		{"POST", "/v1/undrain", "", nil, 200, `"drained": false`},
+		{"POST", "/v1/undrain", "", taken, 409, "taken"},
+		{"GET", "/v1/drain", "", nil, 200, `"drained": true`},
 	} {
 		w := httptest.NewRecorder()
 		Handler(&backend{fail: test.fail}).ServeHTTP(w, httptest.NewRequest(test.method, test.path, strings.NewReader(test.body)))

@@ -61,6 +61,18 @@ func (c *Client) Reload(ctx context.Context, opt ReloadOptions) (done Reload, er
 	return done, err
 }
 
+// Drain has the host drained.
+func (c *Client) Drain(ctx context.Context, opt DrainOptions) (d Drain, err error) {
+	err = c.do(ctx, "POST", "/v1/drain?"+url.Values{"all": {strconv.FormatBool(opt.All)}}.Encode(), nil, &d)
+	return d, err
+}
+
+// Undrain ends that.
+func (c *Client) Undrain(ctx context.Context) (d Drain, err error) {
+	err = c.do(ctx, "POST", "/v1/undrain", nil, &d)
+	return d, err
+}
+
 func (c *Client) do(ctx context.Context, method, path string, body []byte, v any) error {
 	r, err := http.NewRequestWithContext(ctx, method, "http://hvrouter"+path, bytes.NewReader(body))
 	if err != nil {

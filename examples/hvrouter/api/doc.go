@@ -19,7 +19,9 @@
 //	POST   /v1/reload          Reload        ?force=true, ?dry-run=true, ?confirm=5m, ?file=NAME
 //	POST   /v1/reload/confirm
 //	POST   /v1/reload/cancel
-//	POST   /v1/drain
+//	GET    /v1/drain           Drain
+//	POST   /v1/drain           Drain         ?all=true
+//	POST   /v1/undrain         Drain
 //	GET    /metrics            metrics, in the format of Prometheus
 //
 // A reload reads the daemon's file. With ?file the configuration is the body, NAME is for error

@@ -44,7 +44,11 @@ type Backend interface {
 	// CancelReload rolls it back.
 	ConfirmReload() error
 	CancelReload() error
-	Drain(context.Context) error
+	// Drain has traffic go elsewhere that can, and Undrain ends that. An error means that
+	// nothing was changed.
+	Drain(DrainOptions) (Drain, error)
+	Undrain() (Drain, error)
+	DrainStatus() Drain
 	// Drops counts the packets of guests that the firewall dropped.
 	Drops() []Drop
 }
@@ -127,7 +131,13 @@ func Handler(b Backend) http.Handler {
 	})
 	post("POST /v1/reload/confirm", func(*http.Request) error { return conflict(b.ConfirmReload()) })
 	post("POST /v1/reload/cancel", func(*http.Request) error { return conflict(b.CancelReload()) })
-	post("POST /v1/drain", func(r *http.Request) error { return conflict(b.Drain(r.Context())) })
+	get("/v1/drain", func(*http.Request) (any, error) { return b.DrainStatus(), nil })
+	mux.HandleFunc("POST /v1/drain", func(w http.ResponseWriter, r *http.Request) {
+		answer(w, r, func(r *http.Request) (any, error) { return drain(b, r) })
+	})
+	mux.HandleFunc("POST /v1/undrain", func(w http.ResponseWriter, r *http.Request) {
+		answer(w, r, func(*http.Request) (any, error) { d, err := b.Undrain(); return d, conflict(err) })
+	})
 	return mux
 }
 
@@ -194,16 +204,19 @@ func ParsePrefix(s string) (netip.Prefix, error) {
 	return p.Masked(), err
 }
 
+func drain(b Backend, r *http.Request) (any, error) {
+	var opt DrainOptions
+	if err := switches(r, map[string]*bool{"all": &opt.All}); err != nil {
+		return nil, err
+	}
+	d, err := b.Drain(opt)
+	return d, conflict(err)
+}
+
 func reload(b Backend, r *http.Request) (any, error) {
 	var opt ReloadOptions
-	for name, set := range map[string]*bool{"force": &opt.Force, "dry-run": &opt.DryRun} {
-		if text := r.URL.Query().Get(name); text != "" {
-			v, err := strconv.ParseBool(text)
-			if err != nil {
-				return nil, bad(fmt.Errorf("%s: %w", name, err))
-			}
-			*set = v
-		}
+	if err := switches(r, map[string]*bool{"force": &opt.Force, "dry-run": &opt.DryRun}); err != nil {
+		return nil, err
 	}
 	q := r.URL.Query()
 	if text := q.Get("confirm"); text != "" {
@@ -221,6 +234,20 @@ func reload(b Backend, r *http.Request) (any, error) {
 	}
 	done, err := b.Reload(opt)
 	return done, conflict(err)
+}
+
+// switches reads query parameters that are true or false.
+func switches(r *http.Request, all map[string]*bool) error {
+	for name, set := range all {
+		if text := r.URL.Query().Get(name); text != "" {
+			v, err := strconv.ParseBool(text)
+			if err != nil {
+				return bad(fmt.Errorf("%s: %w", name, err))
+			}
+			*set = v
+		}
+	}
+	return nil
 }
 
 func parseGuests(r *http.Request) ([]config.Entry, error) {

@@ -94,6 +94,8 @@ type RIBEntry struct {
 	Announced bool      `json:"announced"`
 	Why       string    `json:"why,omitempty"` // it is not announced although it should be
 	LocalPref uint32    `json:"local-pref,omitempty"`
+	// GracefulShutdown: it is announced with that community, since the host is drained.
+	GracefulShutdown bool `json:"graceful-shutdown,omitempty"`
 }
 
 // Gateway is one next hop.
@@ -178,6 +180,45 @@ type Status struct {
 	// (the name leads to another namespace now).
 	Namespaces map[string]string `json:"namespaces,omitempty"`
 }
+
+// DrainOptions is how a host is drained.
+type DrainOptions struct {
+	// All withdraws what no other router announces, too: it is not reachable any more then.
+	All bool
+}
+
+// Drain is whether the host is drained, and how far that has come.
+type Drain struct {
+	Drained bool      `json:"drained"`
+	Since   time.Time `json:"since,omitzero"`
+	All     bool      `json:"all,omitempty"` // what only this host announces is withdrawn, too
+	// Moving: something is about to be withdrawn, as soon as the other routers had the time to
+	// send elsewhere.
+	Moving bool `json:"moving,omitempty"`
+	// Prefixes are those that would be announced if the host was not drained.
+	Prefixes []DrainedPrefix `json:"prefixes"`
+	// Volatile says why the drain ends with a restart of the host; "": it does not.
+	Volatile string `json:"volatile,omitempty"`
+}
+
+// DrainedPrefix is how a prefix of a drained host stands.
+type DrainedPrefix struct {
+	Domain string `json:"domain"`
+	Prefix string `json:"prefix"`
+	Guest  string `json:"guest,omitempty"`
+	// Own: it is the hypervisor's own address.
+	Own       bool   `json:"own,omitempty"`
+	Interface string `json:"interface,omitempty"`
+	// Announced: with the community GRACEFUL_SHUTDOWN and the local preference 0. It attracts
+	// what is sent to the prefix, unless another router announces it.
+	Announced   bool      `json:"announced"`
+	Alternative time.Time `json:"alternative-since,omitzero"` // since when another router announces it
+	// Packets counts what was sent to the guest's interface; nil if that is not known.
+	Packets *uint64 `json:"packets,omitempty"`
+}
+
+// Attracts reports whether somebody else's traffic still comes here because of the prefix.
+func (p DrainedPrefix) Attracts() bool { return p.Announced && !p.Own }
 
 // Drop counts the packets of guests that the firewall of a namespace dropped for one
 // reason.

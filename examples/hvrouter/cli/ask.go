@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 
@@ -42,23 +41,12 @@ func diff(in invocation) int {
 	return exitFailed
 }
 
-func drain(in invocation) int { return in.command("drain", "/v1/drain") }
-
-func (in invocation) command(name, path string) int {
-	fs := in.flags(name)
-	socket := fs.String("api", defaultAPI, "the daemon's socket")
-	if _, ok := in.words(fs, 0, 0); !ok {
-		return exitUsage
-	}
-	return in.send(*socket, "POST", path, nil)
-}
-
 func (in invocation) send(socket, method, path string, body []byte) int {
 	err := api.NewClient(socket).Send(context.Background(), method, path, body)
-	if err == nil || path == "/v1/drain" && errors.Is(err, io.EOF) { // it ended before it could answer
-		return exitOK
+	if err != nil {
+		return in.fail(exitFailed, err)
 	}
-	return in.fail(exitFailed, err)
+	return exitOK
 }
 
 func metrics(in invocation) int {

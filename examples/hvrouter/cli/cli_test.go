@@ -106,10 +106,21 @@ func (f *fake) Reload(o api.ReloadOptions) (api.Reload, error) {
 	return api.Reload{Changes: []api.Change{{Position: "f:1:1: ", Text: "guest vm1 leaves"}}}, nil
 }
 
-func (f *fake) ConfirmReload() error        { f.note("confirm"); return nil }
-func (f *fake) CancelReload() error         { return errors.New("no reload waits for a confirmation") }
-func (f *fake) Drain(context.Context) error { f.note("drain"); return nil }
-func (f *fake) Drops() []api.Drop           { return nil }
+func (f *fake) ConfirmReload() error { f.note("confirm"); return nil }
+func (f *fake) CancelReload() error  { return errors.New("no reload waits for a confirmation") }
+func (f *fake) Drain(o api.DrainOptions) (api.Drain, error) {
+	f.note("drain all %v", o.All)
+	return f.DrainStatus(), nil
+}
+func (f *fake) Undrain() (api.Drain, error) { f.note("undrain"); return api.Drain{}, nil }
+func (f *fake) DrainStatus() api.Drain {
+	packets := uint64(12)
+	return api.Drain{Drained: true, Since: time.Now().Add(-time.Minute), Prefixes: []api.DrainedPrefix{
+		{Domain: "public", Prefix: "203.0.113.1/32", Guest: "vm1", Interface: "vm1", Announced: true, Packets: &packets},
+		{Domain: "public", Prefix: "203.0.113.10/32", Guest: "vm1", Interface: "vm1", Alternative: time.Now().Add(-30 * time.Second)},
+		{Domain: "private", Prefix: "172.22.2.1/32", Own: true, Interface: "loopback", Announced: true}}}
+}
+func (f *fake) Drops() []api.Drop { return nil }
 
 func value[T any](p *T) any {
 	if p == nil {
@@ -198,7 +209,13 @@ func TestCommands(t *testing.T) {
 		{line: "reload confirm", asked: "confirm"},
 		{line: "reload cancel", code: 1, want: "no reload waits for a confirmation"},
 		{line: "reload -force confirm", code: 2, want: "takes no flag but -api; a file of that name is ./confirm"},
-		{line: "drain", asked: "drain"},
+		{line: "drain", want: "drained for 1m0s: 1 prefixes not announced, 1 still attract traffic", asked: "drain all false"},
+		{line: "drain -all -j", want: `"alternative-since": "`, asked: "drain all true"},
+		{line: "drain -wait 10ms", code: 1, want: "after 10ms, 1 prefixes still attract traffic"},
+		{line: "drain -wait soon", code: 2, want: "invalid value"},
+		{line: "show drain", want: "public   203.0.113.1/32   vm1    graceful shutdown  12       no other router announces it\npublic   203.0.113.10/32  vm1    no                 -        another router announces it, for 30s\nprivate  172.22.2.1/32    -      graceful shutdown  -        the hypervisor's own address\n"},
+		{line: "show drain -j", want: `"packets": 12`},
+		{line: "undrain", want: "not drained", asked: "undrain"},
 		{line: "metrics", want: "hvrouter_converged 1"},
 		{line: "check -syntax -config " + sample, want: "fine"},
 		{line: "check -config /does/not/exist", code: 2, want: "no such file"},
@@ -206,7 +223,7 @@ func TestCommands(t *testing.T) {
 		{line: "run sideways", code: 2, want: "hvrouter help"},
 	} {
 		args := strings.Fields(c.line)
-		if len(args) > 0 && strings.Contains("show explain diff guest reload drain metrics watch", args[0]) {
+		if len(args) > 0 && strings.Contains("show explain diff guest reload drain undrain metrics watch", args[0]) {
 			args = append(args, "-api", socket)
 		}
 		f.asked = nil

@@ -28,6 +28,7 @@ func views() map[string]view {
 		"fib":        {"/v1/fib", table(fibRows)},
 		"guests":     {"/v1/guests", table(guestRows)},
 		"neighbours": {"/v1/neighbours", table(neighbourRows)},
+		"drain":      {"/v1/drain", one(printDrain)},
 		"status":     {"/v1/status", indented},
 	}
 }
@@ -82,17 +83,40 @@ func table[T any](row func(*T) (heading, cells []string)) func(io.Writer, []byte
 		if err := json.Unmarshal(data, &all); err != nil {
 			return err
 		}
-		heading, _ := row(new(T))
-		rows := [][]string{heading}
-		for i := range all {
-			_, cells := row(&all[i])
-			rows = append(rows, cells)
+		return tabulate(w, row, all)
+	}
+}
+
+// tabulate prints a heading and a row for each of a list.
+func tabulate[T any](w io.Writer, row func(*T) (heading, cells []string), all []T) error {
+	heading, _ := row(new(T))
+	rows := [][]string{heading}
+	for i := range all {
+		_, cells := row(&all[i])
+		rows = append(rows, cells)
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, cells := range withoutEmpty(rows, "NETNS") {
+		fmt.Fprintln(t, strings.Join(cells, "\t"))
+	}
+	return t.Flush()
+}
+
+// encoded prints a value as JSON.
+func encoded[T any](w io.Writer, v T) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+// one makes a printer of a function that prints one value.
+func one[T any](print func(io.Writer, T) error) func(io.Writer, []byte) error {
+	return func(w io.Writer, data []byte) error {
+		var v T
+		if err := json.Unmarshal(data, &v); err != nil {
+			return err
 		}
-		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-		for _, cells := range withoutEmpty(rows, "NETNS") {
-			fmt.Fprintln(t, strings.Join(cells, "\t"))
-		}
-		return t.Flush()
+		return print(w, v)
 	}
 }
 
@@ -161,6 +185,9 @@ func ribRows(e *api.RIBEntry) (heading, cells []string) {
 	announced := ""
 	if e.Announced {
 		announced = fmt.Sprintf("announced, local-pref %d", e.LocalPref)
+		if e.GracefulShutdown {
+			announced += ", graceful shutdown"
+		}
 	} else if e.Why != "" {
 		announced = "not announced: " + e.Why
 	}

@@ -10,6 +10,10 @@ type Config struct {
 	// API is the unix socket that `hvrouter show` talks to. Default
 	// /run/hvrouter/api.sock.
 	API string `yaml:"api,omitempty" json:"api,omitempty"`
+	// StateDirectory holds what outlives a restart of the host: a drain, sessions that are
+	// disabled, the last events. Default /var/lib/hvrouter; with another api, its path with
+	// .state appended.
+	StateDirectory string `yaml:"state-directory,omitempty" json:"state-directory"`
 	// Log is the least level that is written to standard error: debug, info, warn
 	// or error. Default info.
 	Log string `yaml:"log,omitempty" json:"log,omitempty"`

@@ -8,7 +8,11 @@ import (
 // fill puts every default in its place. Values that are on by default and can be
 // turned off were set before decoding.
 func (c *Config) fill() {
+	if c.API != "" {
+		def(&c.StateDirectory, c.API+".state") // several daemons on one host have several
+	}
 	def(&c.API, "/run/hvrouter/api.sock")
+	def(&c.StateDirectory, "/var/lib/hvrouter")
 	def(&c.Log, "info")
 	def(&c.LastResortBy, "routes")
 	c.BFD.fill(c.API)

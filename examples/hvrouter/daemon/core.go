@@ -42,8 +42,6 @@ type Core struct {
 	asked    time.Time         // before which nobody's questions are looked at again
 	ready    bool              // every session is up and has said everything, or has had the time to
 	readyFor string            // which sessions are
-	drain    *drain
-	drainAt  time.Time // when its next step is due
 	ended    bool
 	err      error // why it ended; nil if it was asked to
 }
@@ -74,6 +72,8 @@ type CoreConfig struct {
 	// are from now on; if it fails, the change is not made. nil keeps nothing.
 	Stored []config.Entry
 	Store  func([]config.Guest) error
+	// Drain is the drain of an earlier run, as [Core.DrainState] returned it.
+	Drain DrainState
 }
 
 // NewCore makes a Core. Of the kernels it begins to take the events, before they run.
@@ -148,7 +148,7 @@ func (c *Core) Deadline() time.Time {
 	if c.ended || !c.running {
 		return next
 	}
-	due := []time.Time{c.router.deadline(), c.sessions.Deadline(), c.router.failover.Deadline(), c.asked, c.drainAt}
+	due := []time.Time{c.router.deadline(), c.sessions.Deadline(), c.router.failover.Deadline(), c.asked}
 	if !c.ready {
 		_, until := c.sessions.Synced()
 		due = append(due, until)
@@ -210,6 +210,7 @@ func (c *Core) begin() error {
 	if err := r.addDomains(c.sessions); err != nil {
 		return err
 	}
+	r.setDrain(c.config.Drain)
 	r.firstInventory(c.config.Host, inventoryReading{known: true, state: c.config.Stored, stateKnown: true})
 	r.begin()
 	r.configureSessions()
@@ -287,9 +288,6 @@ func (c *Core) advance() {
 	}
 	if !c.ready {
 		c.becomeReady()
-	}
-	if c.due(c.drainAt) {
-		c.drainOn()
 	}
 }
 

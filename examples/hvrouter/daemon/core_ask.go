@@ -38,27 +38,28 @@ func (c *Core) Reload(next *config.Config, force bool) ([]api.Change, error) {
 	return list, nil
 }
 
-// Drain begins a planned stop for good, which Steps carry out; the Core has ended then.
-func (c *Core) Drain() error {
-	switch {
-	case c.ended || !c.running:
+// Drain begins a drain, or changes what it withdraws, as `hvrouter drain` does. The Core goes on.
+func (c *Core) Drain(all bool) error {
+	if c.ended || !c.running {
 		return errNotRunning
-	case c.drain != nil:
-		return nil
 	}
-	c.config.Log.Info("draining", "event", "drain")
-	c.drain = c.router.newDrain(c.sessions)
-	c.drainOn()
+	if d := c.router.draining.state; !d.On() || d.All != all {
+		c.router.setDrain(DrainState{Since: c.config.Now(), All: all})
+	}
 	return nil
 }
 
-// drainOn takes the next step of a drain.
-func (c *Core) drainOn() {
-	wait, more := c.drain.step()
-	if c.drainAt = c.config.Now().Add(wait); !more {
-		c.ended = true
+// Undrain ends it.
+func (c *Core) Undrain() error {
+	if c.ended || !c.running {
+		return errNotRunning
 	}
+	c.router.setDrain(DrainState{})
+	return nil
 }
+
+// DrainState returns the drain, for [CoreConfig] of the next run.
+func (c *Core) DrainState() DrainState { return c.router.draining.state }
 
 // Shutdown ends the Core as the end of its context ends a daemon, or a crash: everything stays in
 // the kernel, connections are closed without a word to the peers, and BFD lives on.
@@ -74,7 +75,7 @@ func (c *Core) Shutdown() {
 	c.kernels, c.learners = nil, nil
 }
 
-// Ended reports whether the Core has ended, by Shutdown, Drain or an error.
+// Ended reports whether the Core has ended, by Shutdown or an error.
 func (c *Core) Ended() (bool, error) { return c.ended, c.err }
 
 // Running reports whether the kernels have been read and routing has begun.
@@ -107,6 +108,8 @@ type DomainRoute struct {
 	domain.Sources
 	Kernel    []domain.Route // what is to be in the kernel because of it
 	Announced bool           // to the peers
+	// GracefulShutdown: it is announced to be used only if there is nothing else.
+	GracefulShutdown bool
 }
 
 // Routes returns what a domain knows, in the order of the prefixes.
@@ -115,12 +118,13 @@ func (c *Core) Routes(name string) (list []DomainRoute) {
 	if g == nil {
 		return nil
 	}
-	announced := map[netip.Prefix]bool{}
+	announced := map[netip.Prefix]domain.Announcement{}
 	for a := range g.exports.Announced {
-		announced[a.Prefix] = true
+		announced[a.Prefix] = a
 	}
 	for _, p := range slices.SortedFunc(g.rib.Prefixes, netip.Prefix.Compare) {
-		one := DomainRoute{Prefix: p, Announced: announced[p]}
+		a, is := announced[p]
+		one := DomainRoute{Prefix: p, Announced: is, GracefulShutdown: a.GracefulShutdown}
 		one.Sources, one.Kernel = g.rib.Explain(p)
 		list = append(list, one)
 	}

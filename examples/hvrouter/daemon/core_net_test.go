@@ -14,6 +14,7 @@ import (
 	"github.com/hyperfib/hyperfib/bgp/rib"
 	"github.com/hyperfib/hyperfib/bgp/wire"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
 )
 
 // wires is a network of driven speakers without any delay: what is sent arrives at the next turn,
@@ -125,6 +126,7 @@ type reflector struct {
 	speaker *bgp.Speaker
 	routes  *bgp.RouteWatcher
 	port    *port
+	heard   map[netip.Prefix]bool // from somebody else
 }
 
 // reflect begins a reflector at an address, which announces prefixes over its next address.
@@ -190,15 +192,25 @@ func (w *wires) news(ended context.Context) (lines []string) {
 			for _, c := range buf[:n] {
 				line := fmt.Sprintf("at %v %v", r.addr, c.Prefix)
 				for _, p := range c.Paths {
+					if p.Local {
+						continue
+					}
+					if r.heard == nil {
+						r.heard = map[netip.Prefix]bool{}
+					}
+					r.heard[c.Prefix] = true
 					line += fmt.Sprintf(" over %v", p.NextHop.Addr)
 					if pref, ok := p.Attrs.LocalPref(); ok && pref != 100 {
 						line += fmt.Sprintf(" pref %d", pref)
+					}
+					if p.Attrs.Communities().Contains(peering.GracefulShutdown) {
+						line += " graceful-shutdown"
 					}
 					if p.Stale {
 						line += " stale"
 					}
 				}
-				if c.Prefix.IsValid() && !slices.ContainsFunc(c.Paths, func(p rib.Path) bool { return p.Local }) {
+				if c.Prefix.IsValid() && (r.heard[c.Prefix] || len(c.Paths) == 0) {
 					lines = append(lines, line)
 				}
 			}

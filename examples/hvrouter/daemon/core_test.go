@@ -42,7 +42,7 @@ import (
 //	bfd up|down LOCAL PEER INTERFACE   what BFD says
 //	reflector ADDRESS [PREFIX ...]     a route reflector begins, which announces prefixes
 //	crash ADDRESS                      it ends without a word
-//	drain
+//	drain [all], undrain
 //	state                              what the Core knows
 type coreMachine struct {
 	*trace
@@ -51,6 +51,7 @@ type coreMachine struct {
 	cfg     *config.Config
 	kernels map[config.NetNS]*polledKernel
 	stored  []config.Entry
+	drain   DrainState
 	wires   *wires
 }
 
@@ -131,6 +132,7 @@ func (m *coreMachine) do(words []string) (err error) {
 		}
 		return m.start()
 	case "restart":
+		m.drain = m.core.DrainState()
 		m.core.Shutdown()
 		return m.start()
 	case "put":
@@ -162,7 +164,9 @@ func (m *coreMachine) do(words []string) (err error) {
 	case "crash":
 		m.wires.crash(netip.MustParseAddr(words[1]))
 	case "drain":
-		m.says(m.core.Drain())
+		m.says(m.core.Drain(len(words) > 1))
+	case "undrain":
+		m.says(m.core.Undrain())
 	case "bfd":
 		e := bfd.Event{Key: bfd.Key{Local: netip.MustParseAddr(words[2]), Peer: netip.MustParseAddr(words[3]), Interface: words[4]}, State: bfd.StateUp}
 		if words[1] == "down" {
@@ -181,7 +185,7 @@ func (m *coreMachine) do(words []string) (err error) {
 
 // start begins a Core on the kernels that there are.
 func (m *coreMachine) start() error {
-	c := CoreConfig{Log: slog.New(infos{events{m.trace}}), Now: func() time.Time { return m.now }, Config: m.cfg, BFD: tracedBFD{trace: m.trace}, Edge: &eg.Answers{},
+	c := CoreConfig{Log: slog.New(infos{events{m.trace}}), Now: func() time.Time { return m.now }, Config: m.cfg, BFD: tracedBFD{trace: m.trace}, Edge: &eg.Answers{}, Drain: m.drain,
 		Stored: m.stored, Store: func(list []config.Guest) error {
 			m.stored = nil
 			for _, g := range list {
@@ -224,7 +228,7 @@ func (m *coreMachine) state() {
 	m.add("running %v, ready %v (%s), converged %v, ended %v (%v)", m.core.Running(), ready, why, m.core.Converged(), ended, err)
 	for _, d := range m.cfg.Domains {
 		for _, r := range m.core.Routes(d.Name) {
-			m.add("%s %v local %v learned %d bgp %d announced %v", d.Name, r.Prefix, r.Local != nil, len(r.Learned), len(r.BGP), r.Announced)
+			m.add("%s %v local %v learned %d bgp %d announced %v%s", d.Name, r.Prefix, r.Local != nil, len(r.Learned), len(r.BGP), r.Announced, map[bool]string{true: ", graceful shutdown"}[r.GracefulShutdown])
 		}
 	}
 	answers := m.core.config.Edge.(*eg.Answers)

@@ -1,8 +1,8 @@
 package daemon
 
 import (
-	"context"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/failover"
@@ -23,6 +23,8 @@ type Daemon struct {
 	inventory *inventory
 	reloader  *reloader
 	started   time.Time
-	again     bool               // routes of an earlier run were found
-	leave     context.CancelFunc // ends the run, after drain
+	again     bool // routes of an earlier run were found
+
+	stateDirectory string
+	draining       sync.Mutex // one change of the drain at a time
 }

@@ -2,89 +2,212 @@ package daemon
 
 import (
 	"context"
-	"net/netip"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"path/filepath"
 	"slices"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
-	"github.com/hyperfib/hyperfib/examples/hvrouter/failover"
-	"github.com/hyperfib/hyperfib/examples/hvrouter/sessions"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/files"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/host"
 )
 
-// drainTime is how long peers get to move traffic away after the announcement
-// with GRACEFUL_SHUTDOWN and before the withdrawal: routers need a best-path run and
-// a write of their FIB, which took BIRD up to a second.
-const drainTime = 2 * time.Second
-
-// withdrawTime is how long withdrawals, and then NOTIFICATIONs, get to reach the
-// peers.
-const withdrawTime = 200 * time.Millisecond
-
-// drain is a planned stop for good: everything is announced with the graceful shutdown community,
-// withdrawn, the sessions are ended with a text, and then BFD's.
-type drain struct {
-	sessions *sessions.Speakers
-	failover *failover.Monitor
-	lists    []announced // of the domains, in the order of the file
-	done     int         // steps
+// DrainState is a drain as it outlives the daemon. The zero value is none.
+type DrainState struct {
+	// Since is when it began.
+	Since time.Time `json:"since"`
+	// All: what no other router announces is withdrawn, too.
+	All bool `json:"all,omitempty"`
 }
 
-// announced is what a domain announces when a drain begins.
-type announced struct {
-	bgp  announcer
-	list []domain.Announcement
+// On reports whether the host is drained.
+func (d DrainState) On() bool { return d != DrainState{} }
+
+// draining is the drain of a router.
+type draining struct {
+	state DrainState
+	// over is when what could move at the beginning has had the time to; zero: it has, and that
+	// was logged.
+	over time.Time
 }
 
-// newDrain begins the drain of everything that is announced now.
-func (r *router) newDrain(s *sessions.Speakers) *drain {
-	d := &drain{sessions: s, failover: r.failover}
+// setDrain begins, changes or ends a drain.
+func (r *router) setDrain(d DrainState) {
+	now := r.now()
+	if d.Since.After(now) {
+		d.Since = now // the clock was set back since
+	}
+	if d == r.draining.state {
+		return
+	}
+	r.draining = draining{state: d}
+	if d.On() {
+		r.draining.over = now.Add(domain.MoveTime)
+		r.log.Info("draining", "event", "drain", "since", d.Since.Format(time.RFC3339), "all", d.All)
+	} else {
+		r.log.Info("not drained any more", "event", "undrain")
+	}
 	for g := range r.all {
-		d.lists = append(d.lists, announced{g.bgp, slices.SortedFunc(g.exports.Announced, func(a, b domain.Announcement) int { return a.Prefix.Compare(b.Prefix) })})
+		r.announcements.drain(g, d)
+	}
+}
+
+// drained logs, once, that what could move at the beginning of a drain has moved.
+func (r *router) drained(now time.Time) {
+	if r.draining.over.IsZero() || now.Before(r.draining.over) {
+		return
+	}
+	announced, withdrawn := 0, 0
+	for g := range r.all {
+		for _, p := range g.exports.Drained() {
+			switch {
+			case p.Announced && p.Leaves.After(now):
+				r.draining.over = p.Leaves
+				return
+			case p.Announced:
+				announced++
+			case !p.Leaves.IsZero():
+				withdrawn++
+			}
+		}
+	}
+	r.draining.over = time.Time{}
+	r.log.Info("drained", "event", "drained", "withdrawn", withdrawn, "announced", announced)
+}
+
+// drain begins, changes or ends the drain of a domain.
+func (a *announcements) drain(g *routing, d DrainState) {
+	g.exports.Drain(domain.Drain{On: d.On(), All: d.All, Since: d.Since}, a.now(), &a.out)
+	a.flush(g)
+}
+
+// drainStatus says how far the drain has come. sent counts, by interface, the packets that were
+// sent to guests; nil is not known.
+func (r *router) drainStatus(sent map[string]uint64) api.Drain {
+	d := api.Drain{Drained: r.draining.state.On(), Since: r.draining.state.Since, All: r.draining.state.All, Prefixes: []api.DrainedPrefix{}}
+	if !d.Drained {
+		return d
+	}
+	now := r.now()
+	d.Moving = !r.draining.over.IsZero()
+	guests := map[string]string{} // by interface
+	for _, p := range r.attached.ports {
+		guests[p.Interface] = p.Name
+	}
+	for g := range r.all {
+		for _, p := range g.exports.Drained() {
+			one := api.DrainedPrefix{Domain: g.name, Prefix: p.Prefix.String(), Announced: p.Announced, Alternative: p.Alternative}
+			s, _ := g.rib.Explain(p.Prefix)
+			if s.Local != nil && len(s.Local.NextHops) > 0 {
+				one.Interface = s.Local.NextHops[0].Link
+				one.Guest = guests[one.Interface]
+				one.Own = one.Guest == ""
+				if n, ok := sent[one.Interface]; ok && !one.Own {
+					one.Packets = &n
+				}
+			}
+			d.Moving = d.Moving || p.Announced && p.Leaves.After(now)
+			d.Prefixes = append(d.Prefixes, one)
+		}
 	}
 	return d
 }
 
-// step takes the next step and returns how long the one after it waits. After the last one there
-// is none.
-func (d *drain) step() (wait time.Duration, more bool) {
-	d.done++
-	switch d.done {
-	case 1:
-		for _, a := range d.lists {
-			a.bgp.Drain(a.list)
-		}
-		return drainTime, true
-	case 2:
-		for _, a := range d.lists {
-			for _, one := range a.list {
-				a.bgp.Withdraw([]netip.Prefix{one.Prefix})
-			}
-		}
-		return withdrawTime, true
-	case 3:
-		d.sessions.Shutdown("drained")
-		return withdrawTime, true // or a peer hears of BFD's end before it has read why BGP ended
+// drainFile is where a drain outlives the daemon.
+type drainFile struct{ path string }
+
+func newDrainFile(directory string) drainFile { return drainFile{filepath.Join(directory, "drain")} }
+
+// load returns the drain of an earlier run. If that cannot be known, the host is taken for drained:
+// what it serves stays reachable, and nothing is drawn here that somebody had moved away.
+func (f drainFile) load(ctx context.Context, log *slog.Logger) (d DrainState) {
+	ctx, cancel := context.WithTimeout(ctx, readTime)
+	defer cancel()
+	data, err := (&files.Reader{}).Read(ctx, f.path, 1<<10)
+	if errors.Is(err, fs.ErrNotExist) {
+		return d
 	}
-	d.failover.Shutdown()
-	return 0, false
+	if err == nil {
+		err = json.Unmarshal(data, &d)
+	}
+	if err == nil && !d.On() {
+		err = errors.New("it does not say since when")
+	}
+	if err != nil {
+		log.Error("it is not known whether the host is drained: it counts as drained until `hvrouter undrain`", "event", "drain-unknown", "path", f.path, "err", err)
+		return DrainState{Since: time.Now()}
+	}
+	return d
 }
 
-// Drain implements [api.Backend]: a planned stop for good. The daemon ends with it. The kernel
-// keeps forwarding what still arrives.
-//
-// Once begun it goes on, whether or not who asked for it still waits.
-func (d backend) Drain(context.Context) error {
-	var steps *drain
-	d.ask(func(r *router) { steps = r.newDrain(d.sessions) })
-	if steps == nil {
-		return d.ctx.Err()
+// save makes a drain outlive the daemon and the host.
+func (f drainFile) save(d DrainState) error {
+	if !d.On() {
+		return files.Remove(f.path)
 	}
-	d.log.Info("draining", "event", "drain")
-	for wait, more := steps.step(); more; wait, more = steps.step() {
-		if err := pause(d.ctx, wait); err != nil {
-			return err
+	data, err := json.Marshal(d)
+	if err != nil {
+		return err
+	}
+	return files.Save(f.path, append(data, '\n'))
+}
+
+// volatile says why a drain does not outlive a restart of the host, "" if it does.
+func (f drainFile) volatile() string {
+	var st unix.Statfs_t
+	dir := filepath.Dir(f.path)
+	if unix.Statfs(dir, &st) == nil && slices.Contains([]int64{unix.TMPFS_MAGIC, unix.RAMFS_MAGIC}, int64(st.Type)) {
+		return "a restart of the host ends the drain: " + dir + " is in memory only (state-directory)"
+	}
+	return ""
+}
+
+// Drain implements [api.Backend]. It has been done when it is certain that it outlives the daemon.
+func (d backend) Drain(opt api.DrainOptions) (api.Drain, error) {
+	return d.setDrain(func(old DrainState) DrainState {
+		if old.On() && old.All == opt.All {
+			return old
 		}
+		return DrainState{Since: time.Now(), All: opt.All}
+	})
+}
+
+// Undrain implements [api.Backend].
+func (d backend) Undrain() (api.Drain, error) {
+	return d.setDrain(func(DrainState) DrainState { return DrainState{} })
+}
+
+func (d backend) setDrain(change func(DrainState) DrainState) (api.Drain, error) {
+	d.draining.Lock()
+	defer d.draining.Unlock()
+	var old DrainState
+	if !d.loop.do(d.ctx, func() { old = d.router.draining.state }) {
+		return api.Drain{}, d.ctx.Err()
 	}
-	d.leave()
-	return nil
+	next, file := change(old), newDrainFile(d.stateDirectory)
+	if err := file.save(next); err != nil {
+		return api.Drain{}, err
+	}
+	if !d.loop.do(d.ctx, func() { d.router.setDrain(next) }) {
+		return api.Drain{}, d.ctx.Err()
+	}
+	return d.DrainStatus(), nil
+}
+
+// DrainStatus implements [api.Backend].
+func (d backend) DrainStatus() (s api.Drain) {
+	var path string
+	d.ask(func(r *router) { path = r.home().NetNS().Path() })
+	sent := host.Sent(path)
+	d.ask(func(r *router) { s = r.drainStatus(sent) })
+	if s.Drained {
+		s.Volatile = newDrainFile(d.stateDirectory).volatile()
+	}
+	return s
 }

@@ -209,7 +209,7 @@ func (r *router) onPaths(g *routing, u sessions.Update) {
 			r.offLink += uint64(offLink)
 			r.log.Warn("next hop not on-link", "event", "next-hop-not-on-link", "domain", g.name, "prefix", c.Prefix, "count", offLink)
 		}
-		g.rib.SetBGP(c.Prefix, hops, &r.fx)
+		g.rib.SetBGP(c.Prefix, hops, c.Alternative, &r.fx)
 		r.vteps.note(g.name, c.Prefix, g.rib.HasBGP(c.Prefix))
 	}
 	r.apply(g, &r.fx)

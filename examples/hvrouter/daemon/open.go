@@ -100,6 +100,7 @@ func (d *Daemon) beginRouting(t *tasks, c *config.Config, e edge) error {
 	if err := r.addDomains(d.sessions); err != nil {
 		return err
 	}
+	r.setDrain(newDrainFile(c.StateDirectory).load(t.ctx, d.log))
 	d.inventory = newInventory(d.log, c, d.loop, r)
 	d.inventory.load(t.ctx, c)
 	r.begin()

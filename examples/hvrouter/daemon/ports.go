@@ -20,8 +20,6 @@ type announcer interface {
 	// Configure brings the sessions in line with the domain's configuration;
 	// sessions that did not change are left alone.
 	Configure(*config.Config, config.Domain)
-	// Drain announces once more, to be used only if there is nothing else.
-	Drain([]domain.Announcement)
 }
 
 // edge is an [eg.Edge], the side towards the guests, with its sockets.

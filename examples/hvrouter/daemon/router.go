@@ -33,6 +33,7 @@ type router struct {
 	findings      discovery.Findings
 	askers        discovery.Askers
 	announcements announcements
+	draining      draining
 	targets       targets
 	vteps         vteps
 
@@ -105,6 +106,7 @@ func (r *router) guestDomain() *routing {
 func (r *router) addDomain(index int, a announcer) *routing {
 	d := r.cfg.Domains[index]
 	g := newRouting(d, r.at(d.NetNS), a)
+	r.announcements.drain(g, r.draining.state)
 	r.domains[d.Name] = g
 	r.order = append(r.order, d.Name)
 	return g
@@ -210,6 +212,9 @@ func (r *router) deadline() (next time.Time) {
 			next = t
 		}
 	}
+	if t := r.draining.over; !t.IsZero() && (next.IsZero() || t.Before(next)) {
+		next = t
+	}
 	return next
 }
 
@@ -218,6 +223,7 @@ func (r *router) advance(now time.Time) {
 	for g := range r.all {
 		r.announcements.advance(g, now)
 	}
+	r.drained(now)
 }
 
 // onInventory takes what was read; the caller refreshes.

@@ -117,7 +117,7 @@ type fakeBGP struct {
 
 func (b fakeBGP) Announce(list []domain.Announcement) {
 	for _, a := range list {
-		b.add("announce %s %v pref %d", b.name, a.Prefix, a.LocalPref)
+		b.add("announce %s %v pref %d%s", b.name, a.Prefix, a.LocalPref, map[bool]string{true: " graceful-shutdown"}[a.GracefulShutdown])
 	}
 }
 func (b fakeBGP) Withdraw(list []netip.Prefix) {
@@ -127,11 +127,6 @@ func (b fakeBGP) Withdraw(list []netip.Prefix) {
 }
 func (b fakeBGP) InventoryComplete()                      { b.add("inventory-complete %s", b.name) }
 func (b fakeBGP) Configure(*config.Config, config.Domain) {}
-func (b fakeBGP) Drain(list []domain.Announcement) {
-	for _, a := range list {
-		b.add("drain %s %v", b.name, a.Prefix)
-	}
-}
 
 type fakeEdge struct {
 	edge // what is not faked is not used

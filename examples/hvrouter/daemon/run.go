@@ -25,9 +25,7 @@ func Run(ctx context.Context, c *config.Config, opt Options) error {
 	}
 	events := &journal.Journal{}
 	log := slog.New(events.Handler(opt.Log.Handler()))
-	ctx, leave := context.WithCancel(ctx)
-	defer leave()
-	d := &Daemon{opt: opt, log: log, journal: events, loop: make(loop), started: time.Now(), leave: leave, sessions: sessions.New(sessions.Config{Log: log, Now: time.Now})}
+	d := &Daemon{opt: opt, log: log, journal: events, loop: make(loop), started: time.Now(), stateDirectory: c.StateDirectory, sessions: sessions.New(sessions.Config{Log: log, Now: time.Now})}
 	return d.run(ctx, c)
 }
 

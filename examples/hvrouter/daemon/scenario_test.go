@@ -36,7 +36,8 @@ import (
 //	link INDEX NAME [down|dark|mac=MAC] [NS]     an interface is there; dark has no carrier
 //	unlink INDEX NAME [NS]
 //	address INDEX PREFIX [NS], unaddress ...
-//	paths DOMAIN PREFIX [HOP@PEER ...]           what BGP has; converged DOMAIN: that was all
+//	paths DOMAIN PREFIX [HOP@PEER ...] [stops]   what BGP has; stops: its router is drained, too
+//	converged DOMAIN                             that was all
 //	learn DOMAIN PREFIX METRIC LINK, unlearn ... a foreign route; synced DOMAIN: that was all
 //	seen|gone|moved|conflict LINK ADDRESS MAC [OLD LINK]
 //	put YAML, del NAME, move NAME [pref N] [down|up]
@@ -47,6 +48,7 @@ import (
 //	lose PREFIX, foreign PREFIX, hold PREFIX     what has become of the route
 //	allow PREFIX                                 it is in the kernel (again)
 //	stale PREFIX TABLE LINK                      a route of an earlier run
+//	drain [all], undrain
 //	explain PREFIX
 //
 // Events of one batch are separated by ";".
@@ -139,6 +141,10 @@ func (m *machine) do(now time.Time, words []string) error {
 			return m.says(err)
 		}
 		m.router.reload(c, config.Host{}, nil)
+	case "drain":
+		m.setDrain(DrainState{Since: now, All: len(words) > 1})
+	case "undrain":
+		m.setDrain(DrainState{})
 	case "explain":
 		m.lines = append(m.lines, explain(m.router, netip.MustParsePrefix(words[1]), noTables, noPeers)...)
 	default:
@@ -290,7 +296,13 @@ func (m *machine) routes(words []string) error {
 	}
 	switch words[0] {
 	case "paths":
-		m.onPaths(g, sessions.Update{Sets: []sessions.PathSet{set(words[2], words[3:]...)}})
+		stops := words[len(words)-1] == "stops"
+		if stops {
+			words = words[:len(words)-1]
+		}
+		one := set(words[2], words[3:]...)
+		one.Alternative = !stops && len(one.Paths) > 0
+		m.onPaths(g, sessions.Update{Sets: []sessions.PathSet{one}})
 	case "converged":
 		m.onPaths(g, sessions.Update{Converged: true})
 	case "synced":

@@ -29,6 +29,7 @@ import (
 const workConfig = `
 router-id: 0.0.1.1
 as: 65000
+state-directory: DIR/state.d
 bfd: {process: "off"}
 domains:
   - name: public
@@ -84,7 +85,7 @@ func startLive(t *testing.T, text string, service bfd.Service) *live {
 	l.cancel = cancel
 	opt := Options{ConfigFile: file, Log: log, Reload: l.reload, Ready: func(why string) { l.ready = append(l.ready, why) }, Reloading: func() { l.ready = append(l.ready, "reloading") },
 		Alive: func() { l.alive++ }, AliveEvery: time.Second}
-	l.daemon = &Daemon{opt: opt, log: log, journal: events, loop: make(loop), started: time.Now(), leave: cancel, sessions: sessions.New(sessions.Config{Log: log, Now: time.Now})}
+	l.daemon = &Daemon{opt: opt, log: log, journal: events, loop: make(loop), started: time.Now(), stateDirectory: c.StateDirectory, sessions: sessions.New(sessions.Config{Log: log, Now: time.Now})}
 	n := netns.New(netns.Config{Log: log, Kernel: l.kernel, Firewall: &fakeFirewall{}})
 	n.Configure(c, c.Namespaces()[0].Config)
 	tasks := newTasks(ctx)
@@ -140,9 +141,8 @@ func TestWork(t *testing.T) {
 		}
 		l.guests(t)
 		l.reloads(t)
-		if err := b.Drain(t.Context()); err != nil {
-			t.Error(err)
-		}
+		l.drains(t)
+		l.cancel()
 		if err := <-l.ended; err != nil {
 			t.Error(err)
 		}
@@ -257,6 +257,43 @@ func (l *live) guests(t *testing.T) {
 	}
 	if err := b.Remove("vm9"); err != nil || l.kernel.has("203.0.113.9/32") {
 		t.Errorf("removed: %v", err)
+	}
+}
+
+// drains: the drain stands on disk before it is done, over another start, and not after its end.
+func (l *live) drains(t *testing.T) {
+	b := l.backend
+	file := newDrainFile(l.daemon.stateDirectory)
+	load := func() DrainState { return file.load(t.Context(), l.daemon.log) }
+	d, err := b.Drain(api.DrainOptions{})
+	if err != nil || !d.Drained || !d.Moving || len(d.Prefixes) == 0 || !d.Prefixes[0].Attracts() || load().All || !load().Since.Equal(d.Since) {
+		t.Errorf("drained: %+v, %v; on disk %+v", d, err, load())
+	}
+	time.Sleep(time.Minute)
+	if again, err := b.Drain(api.DrainOptions{}); err != nil || !again.Since.Equal(d.Since) || again.Moving {
+		t.Errorf("drained twice: %+v, %v", again, err)
+	}
+	if d, err := b.Drain(api.DrainOptions{All: true}); err != nil || !d.All || !load().All {
+		t.Errorf("all: %+v, %v; on disk %+v", d, err, load())
+	}
+	time.Sleep(time.Minute)
+	if d := b.DrainStatus(); d.Moving || d.Prefixes[0].Announced {
+		t.Errorf("after a minute: %+v", d)
+	}
+	if d, err := b.Undrain(); err != nil || d.Drained || load().On() {
+		t.Errorf("undrained: %+v, %v; on disk %+v", d, err, load())
+	}
+	if _, err := b.Undrain(); err != nil {
+		t.Errorf("undrained twice: %v", err)
+	}
+	if err := os.MkdirAll(file.path, 0o700); err != nil { // a directory in its place
+		t.Fatal(err)
+	}
+	if d, err := b.Drain(api.DrainOptions{}); err == nil || b.DrainStatus().Drained {
+		t.Errorf("drained, and it cannot be written: %+v, %v", d, err)
+	}
+	if d := load(); !d.On() || d.All {
+		t.Errorf("what cannot be read counts as drained: %+v", d)
 	}
 }
 

@@ -12,6 +12,11 @@ import (
 // nothing. It is what BFD needs to notice a dead path by default.
 const RepairTime = 500 * time.Millisecond
 
+// MoveTime is how long routers get to send elsewhere once they know that they should, before what
+// they have sent here is withdrawn: they need a best-path run and a write of their FIB, which took
+// BIRD up to a second.
+const MoveTime = 2 * time.Second
+
 // FirstTime is how long a route may be on its way into the kernel before it counts as
 // one that does not come. End-of-RIB waits for it.
 const FirstTime = 5 * time.Second
@@ -39,7 +44,8 @@ const (
 
 // Exports decides what a domain announces: of the prefixes that it wants to announce,
 // those for which the kernel has a route (R130). A prefix is announced when the kernel
-// has it, and withdrawn when the kernel has been without it for [RepairTime].
+// has it, and withdrawn when the kernel has been without it for [RepairTime]. While the host is
+// drained (see [Drain]), less is announced.
 //
 // It is pure: time comes in, and what is to be done is appended to the ExportEffects. It
 // is not safe for concurrent use.
@@ -48,6 +54,8 @@ type Exports struct {
 	addressed map[netip.Prefix]*export // those that need an address
 	// What is missing, in the order in which it went: announced, and not yet announced.
 	losses, arrivals expiries
+	moves            expiries // what is to be withdrawn because of the drain
+	drain            Drain
 	undecided        int // exports that may still come, and nobody has given up yet
 	withdrawn        uint64
 }
@@ -58,10 +66,34 @@ type export struct {
 	route        Standing // Present if none of ours is needed
 	address      Standing // Present if none is needed
 	announced    bool
-	pref         uint32    // that it is announced with
+	as           form      // that it is announced in
 	since        time.Time // it is missing; zero: it is not
+	alternative  time.Time // since when another router announces it, too; zero: none does
+	leaves       time.Time // when the drain withdraws it; zero: it does not
 	undecided    bool
 	reported     bool // there was a notice that it is missing
+}
+
+// form is how a prefix is announced.
+type form struct {
+	pref     uint32
+	shutdown bool
+}
+
+// form returns how a prefix is to be announced: to be used only if there is nothing else, while the
+// host is drained (RFC 8326, Section 4).
+func (x *Exports) form(e *export) form {
+	if x.drain.On {
+		return form{0, true}
+	}
+	return form{e.LocalPref, false}
+}
+
+// announcement returns what is announced of a prefix.
+func (e *export) announcement() Announcement {
+	a := e.Announcement
+	a.LocalPref, a.GracefulShutdown = e.as.pref, e.as.shutdown
+	return a
 }
 
 // ExportEffects is what a change calls for.
@@ -109,6 +141,11 @@ func (x *Exports) Want(a Announcement, hasAddress bool, now time.Time, fx *Expor
 		x.addressed[a.Prefix] = e
 	}
 	e.address = standingOf(hasAddress || !a.Address.IsValid())
+	if !a.Alternative {
+		e.alternative = time.Time{}
+	} else if e.alternative.IsZero() {
+		e.alternative = now
+	}
 	x.review(e, now, fx)
 }
 
@@ -128,7 +165,7 @@ func (x *Exports) Drop(p netip.Prefix, fx *ExportEffects) {
 	x.decide(e, false)
 	delete(x.all, p)
 	delete(x.addressed, p)
-	e.since = time.Time{} // it is missed no more
+	e.since, e.leaves = time.Time{}, time.Time{} // it is missed no more
 	if e.announced {
 		fx.Withdraw = append(fx.Withdraw, p)
 	}
@@ -168,7 +205,17 @@ func (e *export) standing() Standing {
 
 // review looks at a prefix again whose standing may have changed.
 func (x *Exports) review(e *export, now time.Time, fx *ExportEffects) {
+	if x.leaves(e, now) {
+		x.decide(e, false)
+		e.since = time.Time{}
+		if e.announced {
+			e.announced = false
+			fx.Withdraw = append(fx.Withdraw, e.Prefix)
+		}
+		return
+	}
 	s := e.standing()
+	as := x.form(e)
 	if s.State == Present {
 		x.decide(e, false)
 		e.since = time.Time{}
@@ -176,23 +223,21 @@ func (x *Exports) review(e *export, now time.Time, fx *ExportEffects) {
 			e.reported = false
 			fx.Notices = append(fx.Notices, Notice{Prefix: e.Prefix})
 		}
-		if !e.announced || e.pref != e.LocalPref {
-			e.announced, e.pref = true, e.LocalPref
-			fx.Announce = append(fx.Announce, e.Announcement)
-		}
-		return
 	}
-	if e.announced && e.pref != e.LocalPref { // it is still announced, so as it is wanted
-		e.pref = e.LocalPref
-		fx.Announce = append(fx.Announce, e.Announcement)
+	if s.State == Present && !e.announced || e.announced && e.as != as { // if it is still announced, so as it is wanted
+		e.announced, e.as = true, as
+		fx.Announce = append(fx.Announce, e.announcement())
+	}
+	if s.State == Present {
+		return
 	}
 	if e.since.IsZero() {
 		e.since = now
 		if e.announced {
-			x.losses.add(e, now.Add(RepairTime))
+			x.losses.add(e, &e.since, now.Add(RepairTime))
 		} else {
 			x.decide(e, true)
-			x.arrivals.add(e, now.Add(FirstTime))
+			x.arrivals.add(e, &e.since, now.Add(FirstTime))
 		}
 	}
 	if !e.announced && s.State == Refused {
@@ -236,15 +281,20 @@ func (x *Exports) Advance(now time.Time, fx *ExportEffects) {
 		x.decide(e, false)
 		x.notice(e, fx)
 	}
+	for e := x.moves.due(now); e != nil; e = x.moves.due(now) {
+		x.review(e, now, fx)
+	}
 }
 
 // Deadline returns when Advance has something to do, the zero time if never.
 func (x *Exports) Deadline() time.Time {
-	a, b := x.losses.next(), x.arrivals.next()
-	if a.IsZero() || !b.IsZero() && b.Before(a) {
-		return b
+	next := time.Time{}
+	for _, t := range []time.Time{x.losses.next(), x.arrivals.next(), x.moves.next()} {
+		if next.IsZero() || !t.IsZero() && t.Before(next) {
+			next = t
+		}
 	}
-	return a
+	return next
 }
 
 // Decided reports whether it is known of every prefix if it is announced.
@@ -256,10 +306,19 @@ func (x *Exports) Withdrawn() uint64 { return x.withdrawn }
 // Announced yields what is announced, in no order.
 func (x *Exports) Announced(yield func(Announcement) bool) {
 	for _, e := range x.all {
-		if e.announced && !yield(e.Announcement) {
+		if e.announced && !yield(e.announcement()) {
 			return
 		}
 	}
+}
+
+// Announcement returns how a prefix is announced; ok is false if it is not.
+func (x *Exports) Announcement(p netip.Prefix) (a Announcement, ok bool) {
+	e := x.all[p]
+	if e == nil || !e.announced {
+		return a, false
+	}
+	return e.announcement(), true
 }
 
 // Status reports whether a prefix is announced, and, if it should be and is not, why.
@@ -268,50 +327,18 @@ func (x *Exports) Status(p netip.Prefix) (announced bool, why string) {
 	if e == nil || e.announced {
 		return e != nil, ""
 	}
+	if x.drain.On && !e.leaves.IsZero() {
+		return false, "drained" + map[bool]string{true: ", and another router announces it"}[!e.alternative.IsZero()]
+	}
 	return false, e.why()
 }
 
-// Held counts the prefixes that should be announced and are not.
+// Held counts the prefixes that should be announced and are not, since the kernel lacks something.
 func (x *Exports) Held() (n int) {
 	for _, e := range x.all {
-		if !e.announced {
+		if !e.announced && e.leaves.IsZero() {
 			n++
 		}
 	}
 	return n
-}
-
-// expiries are exports that are missing, with the time at which that is too long: the
-// oldest first, since all wait equally long.
-type expiries []expiry
-
-type expiry struct {
-	export *export
-	since  time.Time // of the export when it was added
-	at     time.Time
-}
-
-func (q *expiries) add(e *export, at time.Time) { *q = append(*q, expiry{e, e.since, at}) }
-
-// next returns the time of the oldest that is still missing.
-func (q *expiries) next() time.Time {
-	for len(*q) > 0 {
-		if first := (*q)[0]; first.export.since.Equal(first.since) {
-			return first.at
-		}
-		*q = (*q)[1:]
-	}
-	*q = nil
-	return time.Time{}
-}
-
-// due takes the oldest that is still missing, nil if none is due.
-func (q *expiries) due(now time.Time) *export {
-	at := q.next()
-	if at.IsZero() || at.After(now) {
-		return nil
-	}
-	e := (*q)[0].export
-	*q = (*q)[1:]
-	return e
 }

@@ -16,7 +16,9 @@ import (
 
 // TestExports plays testdata/exports/*.txt. The inputs:
 //
-//	want PREFIX PREF [METRIC [ADDRESS]]   without METRIC the route is somebody else's
+//	want PREFIX PREF [METRIC [ADDRESS]] [other]   without METRIC the route is somebody else's; other:
+//	                                      another router announces the prefix, too
+//	drain [all], undrain                  the host is drained from now on, or not any more
 //	drop PREFIX
 //	route PREFIX METRIC unknown|present|missing|refused [WHY]
 //	address ADDRESS up|down
@@ -30,13 +32,13 @@ func TestExports(t *testing.T) {
 // exportTest is an Exports, and what an onlooker knows from its effects alone.
 type exportTest struct {
 	*Exports
-	announced map[netip.Prefix]uint32
+	announced map[netip.Prefix]string
 	reported  map[netip.Prefix]bool // that it is missing
 	addresses map[netip.Addr]bool
 }
 
 func newExportTest() *exportTest {
-	return &exportTest{NewExports(), map[netip.Prefix]uint32{}, map[netip.Prefix]bool{}, map[netip.Addr]bool{}}
+	return &exportTest{NewExports(), map[netip.Prefix]string{}, map[netip.Prefix]bool{}, map[netip.Addr]bool{}}
 }
 
 // Do implements [scenario.Machine].
@@ -48,6 +50,9 @@ func (x *exportTest) Do(now time.Time, words []string) ([]string, error) {
 	switch words[0] {
 	case "want":
 		a := Announcement{Prefix: netip.MustParsePrefix(words[1]), LocalPref: number(words[2])}
+		if a.Alternative = words[len(words)-1] == "other"; a.Alternative {
+			words = words[:len(words)-1]
+		}
 		if len(words) > 3 {
 			a.Route = Key{90, a.Prefix, number(words[3])}
 		}
@@ -65,6 +70,10 @@ func (x *exportTest) Do(now time.Time, words []string) ([]string, error) {
 		a := netip.MustParseAddr(words[1])
 		x.addresses[a] = words[2] == "up"
 		x.Address(a, x.addresses[a], now, &fx)
+	case "drain":
+		x.Exports.Drain(Drain{On: true, All: len(words) > 1, Since: now}, now, &fx)
+	case "undrain":
+		x.Exports.Drain(Drain{}, now, &fx)
 	case "show":
 		return x.show(), nil
 	default:
@@ -95,11 +104,12 @@ func (x *exportTest) note(fx *ExportEffects) (lines []string, err error) {
 		lines = append(lines, fmt.Sprintf("withdraw %v", p))
 	}
 	for _, a := range fx.Announce {
-		if pref, ok := x.announced[a.Prefix]; ok && pref == a.LocalPref {
+		as := fmt.Sprintf("pref %d%s", a.LocalPref, map[bool]string{true: " graceful-shutdown"}[a.GracefulShutdown])
+		if x.announced[a.Prefix] == as {
 			bad("%v is announced once more", a.Prefix)
 		}
-		x.announced[a.Prefix] = a.LocalPref
-		lines = append(lines, fmt.Sprintf("announce %v pref %d", a.Prefix, a.LocalPref))
+		x.announced[a.Prefix] = as
+		lines = append(lines, fmt.Sprintf("announce %v %s", a.Prefix, as))
 	}
 	for _, n := range fx.Notices {
 		lines = append(lines, strings.TrimSpace(fmt.Sprintf("notice %v %s", n.Prefix, n.Why)+map[bool]string{true: ", withdrawn"}[n.Withdrawn]))
@@ -119,7 +129,7 @@ func (x *exportTest) show() (lines []string) {
 
 // TestExportsSearch plays random lives of a few prefixes beside a simple oracle: at every
 // moment, what is announced is what has been there within RepairTime, with the preference
-// that is wanted, and all of what is there.
+// that is wanted, and all of what is there, but for what a drain withdraws.
 func TestExportsSearch(t *testing.T) {
 	scenario.Search{Seeds: 300, Inputs: exportInputs, Play: func(_ *testing.T, inputs []string) error {
 		o := &exportOracle{exportTest: newExportTest(), prefixes: map[string]*oracleExport{}}
@@ -137,13 +147,16 @@ func exportInputs(r *rand.Rand) (lines []string) {
 		}
 		p := fmt.Sprintf("10.0.0.%d/32", r.IntN(3))
 		line := ""
-		switch r.IntN(8) {
+		other := []string{"", " other"}[r.IntN(2)]
+		switch r.IntN(10) {
 		case 0:
-			line = fmt.Sprintf("want %s %d %d", p, 100+r.IntN(2), 10+r.IntN(2))
+			line = fmt.Sprintf("want %s %d %d%s", p, 100+r.IntN(2), 10+r.IntN(2), other)
 		case 1:
-			line = fmt.Sprintf("want %s 100 10 192.0.2.1", p)
+			line = fmt.Sprintf("want %s 100 10 192.0.2.1%s", p, other)
 		case 2:
-			line = fmt.Sprintf("want %s 100", p)
+			line = fmt.Sprintf("want %s 100%s", p, other)
+		case 8, 9:
+			line = []string{"drain", "drain all", "undrain", "undrain"}[r.IntN(4)]
 		case 3:
 			line = "drop " + p
 		case 4:
@@ -161,6 +174,8 @@ type exportOracle struct {
 	*exportTest
 	prefixes map[string]*oracleExport
 	now      time.Time
+	drained  time.Time // since when; zero: it is not
+	all      bool
 }
 
 type oracleExport struct {
@@ -168,6 +183,7 @@ type oracleExport struct {
 	metric, addr, route string
 	announced           bool
 	lost                time.Time
+	other               time.Time // since when another router announces it
 }
 
 func (o *exportOracle) Do(now time.Time, words []string) ([]string, error) {
@@ -181,6 +197,14 @@ func (o *exportOracle) Do(now time.Time, words []string) ([]string, error) {
 }
 
 func (o *exportOracle) learn(now time.Time, words []string) {
+	for _, e := range o.prefixes {
+		if !e.lost.IsZero() && !now.Before(e.lost.Add(RepairTime)) {
+			e.announced = false
+		}
+		if o.away(e, now) {
+			e.announced, e.lost = false, time.Time{}
+		}
+	}
 	switch words[0] {
 	case "want":
 		e := o.prefixes[words[1]]
@@ -189,6 +213,11 @@ func (o *exportOracle) learn(now time.Time, words []string) {
 			o.prefixes[words[1]] = e
 		}
 		e.pref = number(words[2])
+		if words[len(words)-1] != "other" {
+			e.other = time.Time{}
+		} else if words = words[:len(words)-1]; e.other.IsZero() {
+			e.other = now
+		}
 		words = append(words, "", "")
 		if e.metric != words[3] || words[3] == "" {
 			e.route = ""
@@ -201,9 +230,17 @@ func (o *exportOracle) learn(now time.Time, words []string) {
 			e.route = words[3]
 		}
 	}
+	switch words[0] {
+	case "drain":
+		o.drained, o.all = now, len(words) > 1
+	case "undrain":
+		o.drained, o.all = time.Time{}, false
+	}
 	for _, e := range o.prefixes {
 		whole := (e.metric == "" || e.route == "present") && (e.addr == "" || o.addresses[netip.MustParseAddr(e.addr)])
 		switch {
+		case o.away(e, now):
+			e.announced, e.lost = false, time.Time{}
 		case whole:
 			e.announced, e.lost = true, time.Time{}
 		case e.lost.IsZero():
@@ -212,15 +249,31 @@ func (o *exportOracle) learn(now time.Time, words []string) {
 	}
 }
 
+// away reports whether the drain has a prefix not announced.
+func (o *exportOracle) away(e *oracleExport, now time.Time) bool {
+	switch {
+	case o.drained.IsZero():
+		return false
+	case o.all && e.addr == "" && !now.Before(o.drained.Add(MoveTime)):
+		return true
+	case e.other.IsZero():
+		return false
+	}
+	return !e.announced || !now.Before(e.other.Add(MoveTime)) && !now.Before(o.drained.Add(MoveTime))
+}
+
 // compare tells the oracle's view from what was announced.
 func (o *exportOracle) compare(now time.Time) error {
-	want := map[netip.Prefix]uint32{}
+	want := map[netip.Prefix]string{}
 	for p, e := range o.prefixes {
 		if !e.lost.IsZero() && !now.Before(e.lost.Add(RepairTime)) {
 			e.announced = false
 		}
 		if e.announced {
-			want[netip.MustParsePrefix(p)] = e.pref
+			want[netip.MustParsePrefix(p)] = fmt.Sprintf("pref %d", e.pref)
+			if !o.drained.IsZero() {
+				want[netip.MustParsePrefix(p)] = "pref 0 graceful-shutdown"
+			}
 		}
 	}
 	if !maps.Equal(want, o.announced) {

@@ -19,11 +19,11 @@ func (v View) outcome(p netip.Prefix, e entry) outcome {
 	case e.local != nil:
 		o.setTable(v.localRoute(p, e))
 		o.setCopy(v.LocalOut, p, o.table, e.local.Metric, true)
-		o.announced, o.announce = true, Announcement{p, e.local.LocalPref, o.table.Key, e.local.Address}
+		o.announced, o.announce = true, Announcement{Prefix: p, LocalPref: e.local.LocalPref, Route: o.table.Key, Address: e.local.Address, Alternative: e.alternative}
 	case len(e.learned) > 0:
 		l := e.learned[0]
 		o.setCopy(v.LocalOut, p, Route{NextHops: l.NextHops, LinkScope: l.LinkScope}, l.Metric, true)
-		o.announced, o.announce = true, Announcement{Prefix: p, LocalPref: 100}
+		o.announced, o.announce = true, Announcement{Prefix: p, LocalPref: 100, Alternative: e.alternative}
 	case len(e.bgp) > 0:
 		src := v.PrefSrc4
 		if p.Addr().Is6() {

@@ -17,6 +17,11 @@ type Announcement struct {
 	Route Key
 	// Address is our address that the kernel must have; the zero Addr is none.
 	Address netip.Addr
+	// Alternative: another router announces the prefix, and is not about to stop.
+	Alternative bool
+	// GracefulShutdown: it is announced with the community GRACEFUL_SHUTDOWN. Only Exports sets
+	// it.
+	GracefulShutdown bool
 }
 
 // Effects is what a change calls for. A key stands in Set or Delete, not in both.
@@ -105,6 +110,8 @@ type entry struct {
 	local   *Local
 	learned []Learned // sorted by metric
 	bgp     []NextHop
+	// alternative: a router that is not drained announces the prefix.
+	alternative bool
 }
 
 // Learned is a route that others put into the table.
@@ -149,9 +156,9 @@ func (r *RIB) DropLearned(p netip.Prefix, metric uint32, fx *Effects) {
 
 // SetBGP gives the next hops that BGP has for a prefix, none if it has none. The
 // RIB keeps hops, which must be sorted, and never writes to it: prefixes may
-// share one slice.
-func (r *RIB) SetBGP(p netip.Prefix, hops []NextHop, fx *Effects) {
-	r.change(p, fx, func(e *entry) { e.bgp = hops })
+// share one slice. alternative reports whether a router that is not drained announces it.
+func (r *RIB) SetBGP(p netip.Prefix, hops []NextHop, alternative bool, fx *Effects) {
+	r.change(p, fx, func(e *entry) { e.bgp, e.alternative = hops, alternative })
 }
 
 // SetView changes the rules of the game; every prefix is looked at again.

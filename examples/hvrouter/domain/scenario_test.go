@@ -59,7 +59,7 @@ func (s *player) do(f []string) error {
 		}
 		s.guests()
 	case "bgp":
-		s.change(f[1], func(r *RIB, fx *Effects) { r.SetBGP(netip.MustParsePrefix(f[2]), hops(f[3:]), fx) })
+		s.change(f[1], func(r *RIB, fx *Effects) { r.SetBGP(netip.MustParsePrefix(f[2]), hops(f[3:]), len(f) > 3, fx) })
 	case "learn":
 		s.change(f[1], func(r *RIB, fx *Effects) {
 			r.SetLearned(netip.MustParsePrefix(f[2]), Learned{Metric: number(f[3]), NextHops: hops(f[4:])}, fx)
@@ -130,7 +130,7 @@ func (s *player) change(name string, f func(*RIB, *Effects)) {
 		s.routes[name][r.Key] = r
 	}
 	for _, a := range fx.Announce {
-		lines = append(lines, fmt.Sprintf("%s: announce %v local-pref %d", name, a.Prefix, a.LocalPref))
+		lines = append(lines, fmt.Sprintf("%s: announce %v local-pref %d%s", name, a.Prefix, a.LocalPref, map[bool]string{true: ", as another router does"}[a.Alternative]))
 	}
 	for _, p := range fx.Withdraw {
 		lines = append(lines, fmt.Sprintf("%s: withdraw %v", name, p))

@@ -142,10 +142,6 @@ func TestRun(t *testing.T) {
 		if err := <-ended; err != nil && !errors.Is(err, context.Canceled) {
 			t.Error(err)
 		}
-		m.Shutdown()
-		if all, _ := m.Sessions(); len(all) > 0 {
-			t.Errorf("left: %v", all)
-		}
 	})
 }
 
@@ -158,7 +154,6 @@ func TestOff(t *testing.T) {
 	m := New(Config{Now: time.Now, Log: quiet})
 	m.Configure(c)
 	m.Refresh()
-	m.Shutdown()
 	if err := m.Run(t.Context()); err != nil {
 		t.Error(err)
 	}

@@ -124,14 +124,6 @@ func (m *Monitor) Echo(k bfd.Key) bool {
 	return m.state.configs[k].Echo
 }
 
-// Shutdown takes all sessions to AdminDown, so that no peer waits for them.
-func (m *Monitor) Shutdown() {
-	all, _ := m.Sessions() // without an answer there is nothing to end
-	for _, s := range all {
-		_ = m.service.Remove(s.Key)
-	}
-}
-
 // graceTime is how long after the start a next hop counts as alive although its probe has not
 // come up: more than BFD needs for a session that is new on both sides.
 const graceTime = 5 * time.Second

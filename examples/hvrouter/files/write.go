@@ -33,6 +33,39 @@ func Replace(path string, data []byte) (last func() error, err error) {
 	return func() error { return errors.Join(f.Sync(), f.Close()) }, nil
 }
 
+// Save is Replace, and returns when the file outlives a failure of power.
+func Save(path string, data []byte) error {
+	last, err := Replace(path, data)
+	if err == nil {
+		err = last()
+	}
+	if err != nil {
+		return err
+	}
+	return syncDirectory(filepath.Dir(path))
+}
+
+// Remove removes a file, if it is there, so that it stays away after a failure of power.
+func Remove(path string) error {
+	err := os.Remove(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return syncDirectory(filepath.Dir(path))
+}
+
+// syncDirectory makes the names in a directory outlive a failure of power.
+func syncDirectory(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
 // Keep gives a file a name beside its own that nobody has, for people to look at.
 func Keep(path string) error {
 	for i := 1; ; i++ {

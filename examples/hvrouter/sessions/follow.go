@@ -37,6 +37,8 @@ type Update struct {
 type PathSet struct {
 	Prefix netip.Prefix
 	Paths  []peering.Path
+	// Alternative: a router other than this one announces the prefix, and is not about to stop.
+	Alternative bool
 }
 
 // changesAtOnce is how many prefixes a sink takes at a time: enough to be worth the switch,
@@ -71,7 +73,7 @@ func (f *follower) setsOf(no int, changes []rib.Change) []PathSet {
 		if len(f.members) > 1 {
 			f.own = mine
 		}
-		f.sets = append(f.sets, PathSet{c.Prefix, peering.Remote(mine)})
+		f.sets = append(f.sets, PathSet{c.Prefix, peering.Remote(mine), peering.Alternative(mine)})
 	}
 	return f.sets
 }
@@ -100,9 +102,6 @@ func (f *follower) run(ctx context.Context) {
 // step brings the changes to the sink that there are now, up to changesAtOnce of them, and does
 // what is due. It reports whether there may be more.
 func (f *follower) step(ctx context.Context) (more bool) {
-	if f.over.Load() {
-		return false
-	}
 	f.sayEarly()
 	if f.due() {
 		f.proceed()
@@ -132,9 +131,6 @@ func (f *follower) step(ctx context.Context) (more bool) {
 // deadline returns when step has something to do although nothing has changed, the zero time if
 // never.
 func (f *follower) deadline() time.Time {
-	if f.over.Load() {
-		return time.Time{}
-	}
 	return earliest(f.convergence.deadline(), f.speaker.deadline())
 }
 

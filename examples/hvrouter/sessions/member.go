@@ -45,7 +45,11 @@ func (m Member) originate(p netip.Prefix, pref uint32, more ...wire.Community) e
 // Announce announces prefixes to all peers.
 func (m Member) Announce(list []domain.Announcement) {
 	for _, a := range list {
-		if err := m.originate(a.Prefix, a.LocalPref); err != nil {
+		var more []wire.Community
+		if a.GracefulShutdown {
+			more = append(more, peering.GracefulShutdown)
+		}
+		if err := m.originate(a.Prefix, a.LocalPref, more...); err != nil {
 			m.log.Error("announcement", "event", "bgp-error", "domain", m.members[m.no].Domain, "prefix", a.Prefix, "err", err)
 		}
 	}
@@ -75,14 +79,3 @@ func (m Member) InventoryComplete() {
 // Configure brings the sessions in line with the domain's configuration; sessions that did not
 // change are left alone.
 func (m Member) Configure(c *config.Config, d config.Domain) { m.configure(c, d) }
-
-// gracefulShutdown is the well-known community GRACEFUL_SHUTDOWN (RFC 8326, Section 5).
-const gracefulShutdown = wire.Community(0xffff0000)
-
-// Drain announces prefixes once more, with the community GRACEFUL_SHUTDOWN and the local
-// preference 0: peers use them only if there is nothing else (RFC 8326, Section 4).
-func (m Member) Drain(list []domain.Announcement) {
-	for _, a := range list {
-		_ = m.originate(a.Prefix, 0, gracefulShutdown)
-	}
-}

@@ -135,7 +135,7 @@ func (p *plan) peer(r config.Reflector, dead failover.Dead, old peer) peer {
 		}
 	}
 	if !r.Export.Equal(old.exports) || !slices.Equal(n.nextHops, old.nextHops) {
-		n.Export = peering.Policy(r.Export)
+		n.Export = peering.Shutdown(peering.Policy(r.Export))
 		if len(r.AdvertiseNextHops) > 0 {
 			n.Export = peering.Only(n.nextHops, n.Export)
 		}

@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/hyperfib/hyperfib/bgp"
@@ -52,7 +51,6 @@ type speaker struct {
 	// deferral is until when the sessions have time to come up after the start.
 	deferral    time.Time
 	initialSync initialSync
-	over        atomic.Bool // the sessions are ended for good: paths are not followed any more
 
 	mu       sync.Mutex
 	plan     plan

@@ -230,15 +230,6 @@ func (s *Speakers) deferral() (last time.Time) {
 	return last
 }
 
-// Shutdown ends all sessions with Cease/Administrative Shutdown and a text (RFC 9003,
-// Section 2). What goes with them is not brought to the sink: the kernel keeps forwarding.
-func (s *Speakers) Shutdown(text string) {
-	for _, one := range s.list {
-		one.over.Store(true)
-		one.bgp.Shutdown(text)
-	}
-}
-
 // PathDown implements [failover.Paths].
 func (s *Speakers) PathDown(w peering.Watch, remoteC bool) {
 	s.mark(w, true)

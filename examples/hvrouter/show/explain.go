@@ -26,7 +26,7 @@ func Explain(p netip.Prefix, domains []Domain) (lines []string) {
 		say("%s: %v%s", d.Name, found, inNetNS(" in netns %s", d.NetNS))
 		s, routes := d.RIB.Explain(found)
 		if s.Local != nil {
-			say("  local: %s; local beats everything else", announcedAs(d, found, s.Local.LocalPref))
+			say("  local: %s; local beats everything else", announcedAs(d, found))
 		}
 		for _, l := range s.Learned {
 			say("  learned: a foreign route with metric %d is in the table, and announced", l.Metric)
@@ -119,10 +119,14 @@ func inNetNS(format string, n config.NetNS) string {
 }
 
 // announcedAs says how a local prefix is announced, or why it is not.
-func announcedAs(d Domain, p netip.Prefix, pref uint32) string {
-	announced, why := d.Exports.Status(p)
-	if announced {
-		return fmt.Sprintf("announced with local-pref %d", pref)
+func announcedAs(d Domain, p netip.Prefix) string {
+	if a, ok := d.Exports.Announcement(p); ok {
+		text := fmt.Sprintf("announced with local-pref %d", a.LocalPref)
+		if a.GracefulShutdown {
+			text += " and GRACEFUL_SHUTDOWN, since the host is drained"
+		}
+		return text
 	}
+	_, why := d.Exports.Status(p)
 	return "not announced: " + why
 }

@@ -65,6 +65,9 @@ func ribEntry(d Domain, p netip.Prefix) api.RIBEntry {
 		e.Source, e.Gateways = "bgp", gateways(s.BGP)
 	}
 	e.Announced, e.Why = d.Exports.Status(p)
+	if a, ok := d.Exports.Announcement(p); ok {
+		e.LocalPref, e.GracefulShutdown = a.LocalPref, a.GracefulShutdown
+	}
 	return e
 }
 

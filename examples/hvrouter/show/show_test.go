@@ -98,7 +98,7 @@ func domains(t *testing.T) []Domain {
 	p := netip.MustParsePrefix
 	r.SetLocals(map[netip.Prefix]domain.Local{p("203.0.113.1/32"): {NextHops: []domain.NextHop{{Link: "vm1", OnLink: true}}, LocalPref: 120}}, &fx)
 	r.SetLearned(p("203.0.113.9/32"), domain.Learned{Metric: 7, NextHops: []domain.NextHop{{Link: "tap0"}}}, &fx)
-	r.SetBGP(p("203.0.113.0/30"), []domain.NextHop{{Gateway: netip.MustParseAddr("198.51.100.102"), Link: "a.public"}}, &fx)
+	r.SetBGP(p("203.0.113.0/30"), []domain.NextHop{{Gateway: netip.MustParseAddr("198.51.100.102"), Link: "a.public"}}, true, &fx)
 	exports := domain.NewExports()
 	paths := func(q netip.Prefix) []rib.Path {
 		if q != p("203.0.113.0/30") {

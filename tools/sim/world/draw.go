@@ -217,7 +217,7 @@ var kinds = []struct {
 	{2, func(d *drawer, at, end time.Duration) {
 		h := d.host()
 		d.add(at, "drain %s", h)
-		d.add(end, "start %s", h)
+		d.add(end, "undrain %s", h)
 	}},
 }
 

@@ -39,6 +39,7 @@ var inputs = map[string]func(w *World, words []string) error{
 	"clock":    (*World).clockInput,
 	"reload":   (*World).reload,
 	"drain":    perHost((*hypervisor).drain),
+	"undrain":  perHost((*hypervisor).undrain),
 	"everyone": (*World).everyone,
 	"step":     (*World).step,
 }

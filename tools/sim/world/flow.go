@@ -65,7 +65,7 @@ func (w *World) possible(f *flow) bool {
 	if f.kind == ghost {
 		return w.told(f)
 	}
-	if home == nil || !f.from.alive || !home.alive || home.drained || f.from.drained {
+	if home == nil || !f.from.alive || !home.alive {
 		return false
 	}
 	if home == f.from {
@@ -231,8 +231,6 @@ func (w *World) state(f *flow) (k kind, why string) {
 	switch {
 	case !f.from.alive:
 		return hole, ""
-	case home != nil && home.retired && home != f.from:
-		return ghost, f.sends(func(n nexthop) bool { return home.portOf(n.gateway, "") != nil })
 	case home != nil && home.alive:
 		return hole, w.follow(f)
 	case home == nil && f.answers():

@@ -41,15 +41,14 @@ type hypervisor struct {
 	answers   *edge.Answers
 	audits    []*audit // of its speakers, in their order
 	exports   *exports
-	targets   int              // how many there are in answers
-	preserved []bgpwire.Family // of which the kernel had routes when the daemon began
-	stored    map[int]bool     // guests in the inventory's state file
-	drained   bool
-	news      time.Duration // when something has last happened to it that others must learn of
-	told      bool          // something has
-	returned  time.Duration // when its daemon was last back
-	unheard   time.Duration // until when notifications are lost or late
-	retired   bool          // it was drained, to the end
+	targets   int               // how many there are in answers
+	preserved []bgpwire.Family  // of which the kernel had routes when the daemon began
+	stored    map[int]bool      // guests in the inventory's state file
+	drained   daemon.DrainState // on disk
+	news      time.Duration     // when something has last happened to it that others must learn of
+	told      bool              // something has
+	returned  time.Duration     // when its daemon was last back
+	unheard   time.Duration     // until when notifications are lost or late
 	away      [parts]absence
 
 	client client       // of the daemon, at the BFD process
@@ -146,7 +145,6 @@ func (h *hypervisor) die() {
 	h.machine.crash()
 	h.killBFD()
 	h.killDaemon()
-	h.drained, h.retired = false, false
 	h.changed()
 }
 
@@ -166,11 +164,6 @@ func (h *hypervisor) startDaemon() {
 	h.startBFD() // as hvrouter does, unless one answers
 	h.daemon.start()
 	h.daemonBack()
-	if h.drained {
-		h.drained, h.retired = false, false
-		h.happened()
-		w.pause(&h.away[bootAway], "a host boots: 45 s", bootTime)
-	}
 	h.fib, err = fib.New(fib.Config{Tables: netns.Tables(c), OnForeign: fib.ForeignWait})
 	if err != nil {
 		panic(err)
@@ -184,7 +177,7 @@ func (h *hypervisor) startDaemon() {
 	h.newClient()
 	h.core, err = daemon.NewCore(daemon.CoreConfig{
 		Log: w.logger(h.name), Now: w.wall, Config: c, Kernels: []netns.Kernel{kernel{h.fib, h}},
-		BFD: h.client, Edge: h.answers, Stored: h.entries(),
+		BFD: h.client, Edge: h.answers, Stored: h.entries(), Drain: h.drained,
 		BGP: func(c *bgp.Config) { h.tcps = append(h.tcps, w.transport(h.daemon, c)) },
 	})
 	if err != nil {
@@ -302,11 +295,6 @@ func (h *hypervisor) over(err error) {
 	if err != nil {
 		h.w.violate("a daemon lives", "%s: %v", h.name, err)
 	}
-	if h.drained && err == nil {
-		h.retired = true
-		h.happened()
-		h.changed()
-	}
 	h.killDaemon()
 }
 
@@ -318,16 +306,19 @@ func due(w *World, at time.Time) duration {
 	return max(at.Sub(Epoch), w.now)
 }
 
-// drain ends the daemon in an orderly way: nobody sends here any more.
-func (h *hypervisor) drain() {
+// drain and undrain are the commands. What is reached here stays so.
+func (h *hypervisor) drain() { h.setDrain(func() error { return h.core.Drain(false) }) }
+
+func (h *hypervisor) undrain() { h.setDrain(func() error { return h.core.Undrain() }) }
+
+// setDrain changes the drain of a host whose daemon answers, and what of it is on disk.
+func (h *hypervisor) setDrain(change func() error) {
 	if h.daemon.state != running {
 		return
 	}
-	h.drained = true
-	h.changed()
 	h.daemon.do(func() {
-		if h.core != nil {
-			_ = h.core.Drain()
+		if h.core != nil && change() == nil {
+			h.drained = h.core.DrainState()
 		}
 	})
 }

@@ -212,10 +212,8 @@ func (w *World) whole() {
 		h.contDaemon()
 		h.contBFD()
 		h.startBFD()
-		if h.drained { // or about to be
-			h.killDaemon()
-		}
 		h.startDaemon()
+		h.undrain()
 		*h.faults = fakekernel.Faults{}
 		h.dropForeign()
 		w.back(&h.away[foreignAway], foreignTime)

@@ -1,0 +1,126 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
+)
+
+// drainPoll is how often drain -wait looks how far it has come.
+const drainPoll = 250 * time.Millisecond
+
+// drain has the host drained. With -wait it exits 1 if something still attracts traffic in the end.
+func drain(in invocation) int {
+	fs := in.flags("drain")
+	socket := fs.String("api", defaultAPI, "the daemon's socket")
+	asJSON := fs.Bool("j", false, "JSON")
+	all := fs.Bool("all", false, "withdraw what no other router announces, too: guests that are still here are not reachable any more")
+	wait := fs.Duration("wait", 0, "wait until nothing but the hypervisor's own address attracts traffic, for `TIME` at most")
+	if _, ok := in.words(fs, 0, 0); !ok {
+		return exitUsage
+	}
+	client := api.NewClient(*socket)
+	d, err := client.Drain(context.Background(), api.DrainOptions{All: *all})
+	for end := time.Now().Add(*wait); err == nil && d.Drained && (d.Moving || attracting(d) > 0) && time.Now().Before(end); {
+		time.Sleep(min(drainPoll, time.Until(end)))
+		var now api.Drain // decoding leaves alone what is not there any more
+		err = client.Get(context.Background(), "/v1/drain", &now)
+		d = now
+	}
+	switch {
+	case err != nil:
+		return in.fail(exitFailed, err)
+	case in.showDrain(d, *asJSON) != nil:
+		return exitFailed
+	case *wait > 0 && !d.Drained:
+		return in.fail(exitFailed, fmt.Errorf("somebody has ended the drain meanwhile"))
+	case *wait > 0 && (d.Moving || attracting(d) > 0):
+		return in.fail(exitFailed, fmt.Errorf("after %v, %d prefixes still attract traffic: move the guests, or withdraw everything with drain -all", *wait, attracting(d)))
+	}
+	return exitOK
+}
+
+// undrain ends a drain.
+func undrain(in invocation) int {
+	fs := in.flags("undrain")
+	socket := fs.String("api", defaultAPI, "the daemon's socket")
+	asJSON := fs.Bool("j", false, "JSON")
+	if _, ok := in.words(fs, 0, 0); !ok {
+		return exitUsage
+	}
+	d, err := api.NewClient(*socket).Undrain(context.Background())
+	if err != nil {
+		return in.fail(exitFailed, err)
+	}
+	if in.showDrain(d, *asJSON) != nil {
+		return exitFailed
+	}
+	return exitOK
+}
+
+// attracting counts the prefixes that somebody else's traffic still comes here for.
+func attracting(d api.Drain) (n int) {
+	for _, p := range d.Prefixes {
+		if p.Attracts() {
+			n++
+		}
+	}
+	return n
+}
+
+func (in invocation) showDrain(d api.Drain, asJSON bool) error {
+	print := printDrain
+	if asJSON {
+		print = encoded[api.Drain]
+	}
+	return print(in.stdout, d)
+}
+
+// printDrain prints a drain for people.
+func printDrain(w io.Writer, d api.Drain) error {
+	if !d.Drained {
+		_, err := fmt.Fprintln(w, "not drained")
+		return err
+	}
+	away := 0
+	for _, p := range d.Prefixes {
+		if !p.Announced {
+			away++
+		}
+	}
+	what := map[bool]string{true: ", everything is to go"}[d.All] + map[bool]string{true: ", routers get to send elsewhere"}[d.Moving]
+	fmt.Fprintf(w, "drained for %s%s: %d prefixes not announced, %d still attract traffic\n", ago(d.Since), what, away, attracting(d))
+	if d.Volatile != "" {
+		fmt.Fprintln(w, d.Volatile)
+	}
+	if len(d.Prefixes) == 0 {
+		return nil
+	}
+	return tabulate(w, drainRows, d.Prefixes)
+}
+
+func drainRows(p *api.DrainedPrefix) (heading, cells []string) {
+	announced := "no"
+	if p.Announced {
+		announced = "graceful shutdown"
+	}
+	why := "no other router announces it"
+	if !p.Alternative.IsZero() {
+		why = "another router announces it, for " + ago(p.Alternative)
+	}
+	guest := p.Guest
+	switch {
+	case p.Own:
+		guest, why = "-", "the hypervisor's own address"
+	case guest == "":
+		guest = "-"
+	}
+	packets := "-"
+	if p.Packets != nil {
+		packets = fmt.Sprint(*p.Packets)
+	}
+	return []string{"DOMAIN", "PREFIX", "GUEST", "ANNOUNCED", "PACKETS", ""}, []string{p.Domain, p.Prefix, guest, announced, packets, why}
+}
