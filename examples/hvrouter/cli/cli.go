@@ -43,7 +43,7 @@ func commands() []command {
 	return []command{
 		{"run", "-config FILE", "run the daemon until SIGTERM; routes stay when it ends", run},
 		{"check", "-config FILE", "check configuration and host; exit 1 on drift", check},
-		{"show", "sessions|bfd|rib|fib|guests|neighbours|status [-j] [-api PATH]", "show what the daemon knows; -j for programs", show},
+		{"show", "sessions|bfd|rib|fib|guests|neighbours|drain|status [-j] [-api PATH]", "show what the daemon knows; -j for programs", show},
 		{"explain", "ADDRESS [from GUEST|INTERFACE] [-source ADDRESS] [-j] [-api PATH] [-config FILE]", "ask the kernel where packets go, say first where that differs from what is wanted, then why; exit 1 if it differs", explain},
 		{"diff", "[-j] [-api PATH]", "say in what the kernel differs from what is desired", diff},
 		{"guest", "add [FILE]|update [FILE]|del NAME|move NAME [-local-pref N] [-down|-up]|list [-api PATH]", "attach, change, detach, move and list guests", guests},
