@@ -183,7 +183,11 @@ func (f Family) size() int {
 }
 
 // AppendRoute appends a route message. Without content only what is needed to find
-// the route goes in: its protocol and type keep foreign routes under the same key safe.
+// the route goes in: its protocol, and its type or next-hop object, keep foreign routes under the
+// same key safe. The type of a route with an object is that of the object in what the kernel
+// says, a blackhole for example, and that of the route when it is to be deleted
+// (net/ipv4/fib_semantics.c, fib_dump_info; net/ipv4/fib_trie.c, fib_table_delete): such a
+// deletion asks for any type.
 func AppendRoute(b []byte, typ, flags uint16, seq uint32, m *RouteMessage, content bool) []byte {
 	start := len(b)
 	b = rtnl.Begin(b, typ, flags, seq)
@@ -191,14 +195,17 @@ func AppendRoute(b []byte, typ, flags uint16, seq uint32, m *RouteMessage, conte
 	if m.Table < 256 {
 		table = uint8(m.Table)
 	}
-	scope, hop := m.Scope, uint32(0)
+	scope, kind, hop := m.Scope, m.Type, uint32(0)
 	if typ == rtnl.RTM_DELROUTE {
 		scope = uint8(ScopeNowhere) // any
+		if m.NextHopID != 0 {
+			kind = 0 // any
+		}
 	}
 	if len(m.NextHops) == 1 && m.NextHops[0].OnLink {
 		hop = rtnl.RTNH_F_ONLINK
 	}
-	b = append(b, byte(m.Family), m.Bits, 0, m.TOS, table, m.Protocol, scope, byte(m.Type))
+	b = append(b, byte(m.Family), m.Bits, 0, m.TOS, table, m.Protocol, scope, byte(kind))
 	b = native.AppendUint32(b, hop)
 	if m.Bits > 0 {
 		b = appendDst(b, m)

@@ -79,7 +79,7 @@ func (k *Kernel) NextHopText(n *wire.NextHopMessage) string {
 // RouteText puts a route into words.
 func (k *Kernel) RouteText(r *wire.RouteMessage) string {
 	var b strings.Builder
-	if r.Type != wire.RouteUnicast {
+	if r.Type != 0 && r.Type != wire.RouteUnicast { // 0: any, of a deletion
 		fmt.Fprintf(&b, "%v ", r.Type)
 	}
 	fmt.Fprintf(&b, "%v table %d proto %d", r.Prefix(), r.Table, r.Protocol)
