@@ -344,7 +344,7 @@ type guard struct {
 	burst  int // messages at this moment
 	calls  int // of sockets
 
-	stolen map[any]bool // routes and next-hop objects that another program has put in the place of ours
+	stolen map[any]bool // routes and next-hop objects that another program has put in the place of ours, and keys of such routes
 }
 
 // mostAtOnce is how many messages may be sent at one moment of virtual time: more is a
@@ -390,13 +390,22 @@ func (m *fake) informed() bool { return m.monitor.Pending() == 0 && !m.monitor.O
 func (g *guard) changed(c fakekernel.Change) {
 	switch own := c.Port == fakePort; {
 	case c.Cascade:
+		if r := c.OldRoute; r != nil && g.stolen[r] && r.Family == wire.FamilyIPv4 {
+			g.steal(r.RouteKey()) // without a notification: the place of ours is still taken
+		}
 	case own && c.OldRoute != nil:
 		g.route(c.OldRoute)
 	case own && c.OldNextHop != nil:
 		g.hop(c.OldNextHop)
 	case own && c.OldRule != nil:
 		g.rule(*c.OldRule)
+	case own && c.NewRoute != nil:
+		delete(g.stolen, c.NewRoute.RouteKey())
 	case own || !g.player.m.running:
+	case c.NewRoute != nil && g.stolen[c.NewRoute.RouteKey()]:
+		g.steal(c.NewRoute)
+	case c.OldRoute != nil && c.NewRoute == nil && ownProtocol(c.OldRoute.Protocol) && g.desires(c.OldRoute):
+		g.steal(c.OldRoute.RouteKey()) // whoever comes next takes it away from us
 	case c.OldRoute != nil && c.NewRoute != nil:
 		// If the FIB hears of it late, what is desired then is what counts for it.
 		late := g.player.m.faults.Late || !g.player.m.informed()

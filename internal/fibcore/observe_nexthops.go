@@ -31,7 +31,7 @@ func (c *nexthops) observeNextHop(m *wire.NextHopMessage, gone, dump bool, by or
 		if grouped {
 			c.lostGroup(k, by)
 		}
-		c.sawHop(m, by)
+		c.sawHop(m, dump, by)
 	}
 }
 
@@ -67,7 +67,7 @@ func (c *nexthops) lostHop(id uint32, by origin) {
 	}
 }
 
-func (c *nexthops) sawHop(m *wire.NextHopMessage, by origin) {
+func (c *nexthops) sawHop(m *wire.NextHopMessage, dump bool, by origin) {
 	h := hop{objectKey{family: m.Family, gateway: m.Gateway, link: m.IfIndex, onlink: m.OnLink}, m.Protocol, m.Unknown}
 	was, existed := c.hops[m.ID]
 	if existed && was == h {
@@ -86,10 +86,10 @@ func (c *nexthops) sawHop(m *wire.NextHopMessage, by origin) {
 	case h == c.right(b):
 		b.foreign, b.err, b.text = false, nil, ""
 		c.touchGateway(b)
-	case existed: // somebody has made another of it
+	case existed && (!dump || h.proto == c.env.config.Protocol): // somebody has made another of it
 		b.foreign, b.by = true, by
 		c.touchGateway(b)
-	default: // the id was free, and somebody has taken it
+	default: // the id was free, or may have been without a notification, and somebody has taken it
 		c.newID(b)
 		c.touchGateway(b)
 		c.adopt(m.ID, h)

@@ -59,6 +59,9 @@ func (c *routes) observeRoute(m *wire.RouteMessage, gone bool, flags uint16, dum
 	case e == nil && dump:
 		c.lastForeign = key
 	case e == nil:
+	case gone && e.have != nil && e.mark&(markForeign|markBehind) != 0:
+		// One of those that stand before ours has gone. Another may stand there still.
+		c.readAgain(i, e, origin{})
 	case gone:
 		e.mark &^= markForeign | markBehind | markAround | markStolen
 		if c.env.config.OnForeign != ForeignRefuse {
