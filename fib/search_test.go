@@ -433,7 +433,7 @@ func ownProtocol(p uint8) bool { return p == DefaultProtocol || p == DefaultPers
 // if the policy says so.
 func (g *guard) route(q *fakekernel.Route) {
 	_, desired := g.player.desired.routes[RouteKey(q.RouteKey())]
-	if ownProtocol(q.Protocol) || g.stolen[q] || !g.player.m.informed() || desired && g.player.config.OnForeign == ForeignTake {
+	if ownProtocol(q.Protocol) || g.stolen[q] || !g.player.m.informed() || g.player.m.faults.Interrupted[rtnl.RTM_GETROUTE] > 0 || desired && g.player.config.OnForeign == ForeignTake {
 		return
 	}
 	g.fail("route of protocol %d: %s", q.Protocol, g.player.m.RouteText(&q.RouteMessage))

@@ -53,6 +53,10 @@ func (c *routes) setRoute(r *Route) error {
 	if e.mark&markFailed != 0 && e.want != w {
 		c.clearFailure(i, e)
 	}
+	if e.want == nil && e.mark&markBehind != 0 && c.env.config.OnForeign == ForeignTake {
+		// What stands before ours was not noted when nobody wanted the key.
+		c.env.rereads.table(tf)
+	}
 	c.setWant(i, e, w)
 	if !c.env.synced || w.form != e.have || e.mark&markFailed != 0 {
 		c.touchRoute(i, e)
