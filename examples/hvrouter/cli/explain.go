@@ -15,6 +15,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/host"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/lookup"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/nftrace"
 )
 
 // explain asks the daemon, and the kernel alone if there is none. It exits 1 if the kernel
@@ -87,7 +88,10 @@ func explainAlone(file, prefix, from, source string) (e api.Explanation, err err
 	}
 	e = api.Explanation{Prefix: p.String(), From: from, Kernel: []lookup.Report{}, Lines: []string{}}
 	c, err := config.Load(file)
-	spaces := []config.NetNS{""}
+	spaces, table := []config.NetNS{""}, "hvrouter"
+	if err == nil {
+		table = c.Firewall.Table
+	}
 	switch {
 	case err == nil && from != "":
 		spaces = []config.NetNS{comesFrom(c, from, &packet)}
@@ -103,7 +107,7 @@ func explainAlone(file, prefix, from, source string) (e api.Explanation, err err
 		return e, fmt.Errorf("no address of %s is known: name one with -source", from)
 	}
 	for _, n := range spaces {
-		r := lookup.Ask(n.Path(), packet, nil, nil)
+		r := lookup.Ask(n.Path(), packet, nil, nftrace.Filter(n.Path(), table, err == nil && !c.Firewall.Off))
 		r.NetNS = string(n)
 		e.Kernel = append(e.Kernel, *r)
 	}

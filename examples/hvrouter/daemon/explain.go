@@ -10,6 +10,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/lookup"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/netns"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/nftrace"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/show"
 	"github.com/hyperfib/hyperfib/fib"
 )
@@ -20,6 +21,8 @@ type inquiry struct {
 	path   string
 	packet lookup.Packet
 	want   lookup.Want
+	table  string // of nftables
+	filter bool   // it should be there
 }
 
 // Explain implements [api.Backend]. The loop says what is wanted; the kernel is asked without
@@ -35,7 +38,7 @@ func (d backend) Explain(q api.Question) (e api.Explanation, err error) {
 		return e, err
 	}
 	for _, i := range list {
-		report := lookup.Ask(i.path, i.packet, &i.want, nil)
+		report := lookup.Ask(i.path, i.packet, &i.want, nftrace.Filter(i.path, i.table, i.filter))
 		report.NetNS = string(i.netns)
 		e.Kernel = append(e.Kernel, *report)
 	}
@@ -55,7 +58,8 @@ func (r *router) inquiries(q api.Question) (list []inquiry, err error) {
 		spaces = []*netns.Namespace{n}
 	}
 	for _, n := range spaces {
-		list = append(list, inquiry{n.NetNS(), n.Path(), p, wants(n, p.Dst)})
+		fw := n.Part().Firewall
+		list = append(list, inquiry{n.NetNS(), n.Path(), p, wants(n, p.Dst), fw.Table, !fw.Off})
 	}
 	return list, nil
 }

@@ -134,16 +134,17 @@ func messages(b []byte, f func(typ uint16, body []byte) (last bool)) (done bool,
 }
 
 // Ask explains what becomes of a packet in the namespace at path; "" is the process's own. The
-// interface of p is found by its name. What cannot be read is the outcome.
-func Ask(path string, p Packet, want *Want, firewall Firewall) *Report {
-	r, err := ask(path, p, want, firewall)
+// interface of p is found by its name. filter makes the packet filter over the namespace's
+// tables; nil: none. What cannot be read is said in the report.
+func Ask(path string, p Packet, want *Want, filter func(Tables) (Firewall, error)) *Report {
+	r, err := ask(path, p, want, filter)
 	if err != nil {
 		return &Report{Packet: p.String(), Outcome: "not known: " + err.Error()}
 	}
 	return r
 }
 
-func ask(path string, p Packet, want *Want, firewall Firewall) (*Report, error) {
+func ask(path string, p Packet, want *Want, filter func(Tables) (Firewall, error)) (*Report, error) {
 	c, err := Open(path)
 	if err != nil {
 		return nil, err
@@ -159,5 +160,14 @@ func ask(path string, p Packet, want *Want, firewall Firewall) (*Report, error) 
 			return nil, fmt.Errorf("there is no interface %s", name)
 		}
 	}
-	return Explain(k, p, want, firewall)
+	var firewall Firewall
+	var unread error
+	if filter != nil {
+		firewall, unread = filter(k)
+	}
+	r, err := Explain(k, p, want, firewall)
+	if err == nil && unread != nil {
+		r.Firewall = append(r.Firewall, fmt.Sprintf("not known: %v", unread))
+	}
+	return r, err
 }

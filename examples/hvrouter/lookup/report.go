@@ -210,7 +210,7 @@ func (r *reporter) asked(route Route, errno unix.Errno) {
 	case errno != 0 && d.Errno == 0 && !r.forwards():
 		r.drop("dropped: %s is 0, nothing that comes from there is forwarded", confPath(r.p.Dst.Is6(), r.p.IIF.Name, "forwarding"))
 	case errno == unix.EINVAL && d.Errno == 0 && r.p.IIF.Index != 0 && !r.p.Dst.Is6():
-		r.drop("dropped: the kernel takes no packet from %v on %s (martian; EINVAL)", r.p.Src, r.p.IIF.Name)
+		r.drop("dropped: the kernel takes no packet from %v on %s: it is not routed back there (reverse path filter), or is no host's (martian; EINVAL)", r.p.Src, r.p.IIF.Name)
 	case errno == 0 && d.Errno == 0 && r.cached(route):
 		r.Asked += " (a route by the same next-hop object, which Linux has cached for it)"
 	case errno != d.Errno:
@@ -410,7 +410,7 @@ func (r *reporter) neighbour(h Hop, one *NextHopReport) error {
 	case !wanted && n.State == "failed":
 		r.differs("neighbour %v on %s is failed: nobody answers there", a, h.Link)
 	case !wanted:
-		if ok && n.State == "permanent" && r.want != nil && r.guest(h) {
+		if ok && n.State == "permanent" && r.want != nil {
 			r.differs("neighbour %v on %s is permanent at %s, and not hvrouter's", a, h.Link, one.MAC)
 		}
 	case !ok:
@@ -419,11 +419,6 @@ func (r *reporter) neighbour(h Hop, one *NextHopReport) error {
 		r.differs("neighbour %v on %s is %s at %s, want %v permanent", a, h.Link, n.State, cmp.Or(one.MAC, "no MAC"), want.MAC)
 	}
 	return nil
-}
-
-// guest reports whether hvrouter writes neighbours on the interface of a next hop.
-func (r *reporter) guest(h Hop) bool {
-	return slices.ContainsFunc(r.want.Neighbours, func(n Neighbour) bool { return n.IfIndex == h.IfIndex })
 }
 
 func (r *reporter) wantsNeighbour(a netip.Addr, ifindex int) (n Neighbour, ok bool) {
