@@ -46,6 +46,10 @@ func TestConfirm(t *testing.T) {
 	h.far()
 	stream := h.stream()
 
+	if out := h.cli("diff", h.path("hv.yaml")); out != "" {
+		t.Errorf("no change would do: %s", out)
+	}
+	h.refused("add guest vm2: dev lo2 203.0.113.2/32\nadd route table 100 203.0.113.2 dev lo2 scope link src 172.22.2.1 metric 10\nadd route table 90 203.0.113.2 dev lo2 scope link metric 10\nadd sysctl", "diff", h.path("more.yaml"))
 	if out := h.cli("reload", "-confirm", "3s", h.path("more.yaml")); !strings.Contains(out, "it is rolled back in 3s, at ") {
 		t.Errorf("reload: %s", out)
 	}

@@ -264,7 +264,12 @@ type Confirmation struct {
 // Reload is what a reload does, or would do.
 type Reload struct {
 	Changes []Change `json:"changes,omitempty"`
-	Done    bool     `json:"done"`
+	// Kernel is what a dry run would change of guests, rules, routes, addresses, neighbours and
+	// sysctls, as far as that follows from what is known now: the first 10,000; More is
+	// how many others.
+	Kernel []Difference `json:"kernel,omitempty"`
+	More   int          `json:"more,omitempty"`
+	Done   bool         `json:"done"`
 	// Confirmation is what it waits for, nil if it counts for good.
 	Confirmation *Confirmation `json:"confirmation,omitempty"`
 }

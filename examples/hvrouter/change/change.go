@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/hyperfib/hyperfib/bgp"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
@@ -147,8 +146,7 @@ func (d *differ) sessions() {
 			d.add(s.path, "a %v begins", s)
 			continue
 		}
-		old, new := peering.Peer(d.old, before[i].Reflector, netip.Addr{}), peering.Peer(d.new, s.Reflector, netip.Addr{})
-		if why := hard(old, new); len(why) > 0 {
+		if why := hard(d.old, d.new, before[i].Reflector, s.Reflector); len(why) > 0 {
 			d.add(s.path, "the %v is reset: other %s", s, strings.Join(why, ", "))
 		}
 		_, was := peering.BFD(d.old, before[i].netns, before[i].Reflector)
@@ -158,19 +156,29 @@ func (d *differ) sessions() {
 	}
 }
 
-// hard names what differs between two configurations of a peer and cannot be changed
-// while its session is up.
-func hard(old, new bgp.PeerConfig) (names []string) {
+// hard names what differs between two configurations of a session and cannot be changed while it
+// is up, with the keys of the file that say it.
+func hard(oldConfig, newConfig *config.Config, oldSession, newSession config.Reflector) (names []string) {
+	old, new := peering.Peer(oldConfig, oldSession, netip.Addr{}), peering.Peer(newConfig, newSession, netip.Addr{})
+	md5 := "bgp.md5"
+	if oldSession.MD5 != "" || newSession.MD5 != "" {
+		md5 = "md5"
+	}
 	for _, f := range []struct {
-		name     string
-		old, new any
+		name, key string
+		old, new  any
 	}{
-		{"AS", old.AS, new.AS}, {"port", old.Port, new.Port}, {"families", old.Families, new.Families},
-		{"hold time", old.HoldTime, new.HoldTime}, {"MD5 key", old.MD5Key, new.MD5Key}, {"TTL security", old.TTLSecurity, new.TTLSecurity},
-		{"ADD-PATH", [2]any{old.AddPathReceive, old.AddPathSend}, [2]any{new.AddPathReceive, new.AddPathSend}},
+		{"AS", "as", old.AS, new.AS}, {"port", "bgp.port", old.Port, new.Port}, {"families", "families", old.Families, new.Families},
+		{"hold time", "bgp.hold-time", old.HoldTime, new.HoldTime}, {"MD5 key", md5, old.MD5Key, new.MD5Key},
+		{"TTL security", "bgp.ttl-security", old.TTLSecurity, new.TTLSecurity},
+		{"ADD-PATH reception", "bgp.add-path", old.AddPathReceive != nil, new.AddPathReceive != nil},
+		{"ADD-PATH", "advertise-next-hops", old.AddPathSend != nil, new.AddPathSend != nil},
 	} {
+		if f.key == "advertise-next-hops" && oldConfig.BGP.AddPath != newConfig.BGP.AddPath {
+			continue // follows from bgp.add-path
+		}
 		if !reflect.DeepEqual(f.old, f.new) {
-			names = append(names, f.name)
+			names = append(names, fmt.Sprintf("%s (%s)", f.name, f.key))
 		}
 	}
 	return names

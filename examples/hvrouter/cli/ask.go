@@ -9,13 +9,17 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
 )
 
-// diff exits 1 if there is a difference.
+// diff exits 1 if there is a difference. With a file it is what a reload with it would do.
 func diff(in invocation) int {
 	fs := in.flags("diff")
 	socket := fs.String("api", defaultAPI, "the daemon's socket")
 	asJSON := fs.Bool("j", false, "JSON")
-	if _, ok := in.words(fs, 0, 0); !ok {
+	words, ok := in.words(fs, 0, 1)
+	if !ok {
 		return exitUsage
+	}
+	if len(words) == 1 {
+		return in.foresee(*socket, words[0], *asJSON)
 	}
 	differs := false
 	v := view{"/v1/diff", func(w io.Writer, data []byte) error {

@@ -45,7 +45,7 @@ func commands() []command {
 		{"check", "-config FILE", "check configuration and host; exit 1 on drift", check},
 		{"show", "sessions|bfd|rib|fib|guests|neighbours|drain|status [-j] [-api PATH]", "show what the daemon knows; -j for programs", show},
 		{"explain", "ADDRESS [from GUEST|INTERFACE] [-source ADDRESS] [-j] [-api PATH] [-config FILE]", "ask the kernel where packets go, say first where that differs from what is wanted, then why; exit 1 if it differs", explain},
-		{"diff", "[-j] [-api PATH]", "say in what the kernel differs from what is desired", diff},
+		{"diff", "[FILE] [-j] [-api PATH]", "say in what the kernel differs from what is desired; with FILE, what a reload with it would do: sessions, guests, rules, routes; exit 0 nothing, 1 something, 2 it would be refused whatever is forced", diff},
 		{"guest", "add [FILE]|update [FILE]|del NAME|move NAME [-local-pref N] [-down|-up]|list [-api PATH]", "attach, change, detach, move and list guests", guests},
 		{"watch", "[-event PATTERN] [-recent N] [-n N] [-j] [-api PATH]", "print what happens as it happens; -j for programs", watch},
 		{"reload", "[-confirm TIME] [-dry-run] [-force] [FILE]|confirm|cancel [-api PATH]", "read the configuration again, or take FILE; what did not change is left alone, and what would lose sessions is refused; with -confirm it is rolled back after TIME unless `reload confirm` comes", reload},

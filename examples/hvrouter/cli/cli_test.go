@@ -96,6 +96,13 @@ func (f *fake) Move(name string, m api.Move) error {
 	return nil
 }
 func (f *fake) Reload(o api.ReloadOptions) (api.Reload, error) {
+	if o.DryRun && o.Text != nil {
+		if len(o.Text) == 0 {
+			return api.Reload{}, nil
+		}
+		return api.Reload{Changes: []api.Change{{Text: "the uplink goes", Loses: true}}, More: 3,
+			Kernel: []api.Difference{{NetNS: "red", Op: "replace", What: "guest vm1", Want: "dev b", Have: "dev a"}, {Op: "add", What: "rule -4 9:"}}}, nil
+	}
 	if o.Text != nil || o.Confirm != 0 {
 		f.note("reload %v %q %v", o.Text != nil, o.Text, o.Confirm)
 		return api.Reload{Confirmation: &api.Confirmation{Left: "5m0s", Deadline: time.Unix(0, 0)}}, nil
@@ -172,6 +179,10 @@ func TestCommands(t *testing.T) {
 		{line: "explain 203.0.113.9 to vm7", code: 2, want: "want ADDRESS, or ADDRESS from GUEST"},
 		{line: "explain 203.0.113.9 from vm1 -source x", code: 1, want: "source"},
 		{line: "diff", code: 1, want: `add 203.0.113.1/32 table 90: want "dev vm1", have ""`},
+		{line: "diff -", code: 0},
+		{line: "diff -", stdin: "as: 1", code: 1, want: "refused without -force: the uplink goes\nnetns red: replace guest vm1: dev b, now dev a\nadd rule -4 9:\nand 3 more\n"},
+		{line: "diff -j -", stdin: "as: 1", code: 1, want: `"loses": true`},
+		{line: "diff /does/not/exist", code: 2, want: "no such file"},
 		{line: "guest list", want: "present"},
 		{line: "guest add", stdin: `{"name": "vm9"}`, asked: "put vm9"},
 		{line: "guest add -", stdin: "name: taken", code: 1, want: "belongs to guest taken", asked: "put taken"},

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -52,6 +53,61 @@ func reload(in invocation) int {
 		fmt.Fprintf(in.stdout, "it is rolled back in %s, at %s, unless `hvrouter reload confirm` comes\n", c.Left, c.Deadline.Local().Format(time.TimeOnly))
 	}
 	return exitOK
+}
+
+// foresee prints what a reload with a file would do. It exits 0 if that is nothing, 1 if it is
+// something, and 2 if no -force would have it done.
+func (in invocation) foresee(socket, path string, asJSON bool) int {
+	opt := api.ReloadOptions{DryRun: true, Force: true}
+	var err error
+	if opt.Name, opt.Text, err = in.configuration(path); err != nil {
+		return in.fail(exitUsage, err)
+	}
+	would, err := api.NewClient(socket).Reload(context.Background(), opt)
+	if err != nil {
+		return in.fail(exitUsage, err)
+	}
+	if asJSON {
+		data, err := json.Marshal(would)
+		if err == nil {
+			err = indented(in.stdout, data)
+		}
+		if err != nil {
+			return in.fail(exitFailed, err)
+		}
+	} else {
+		printForeseen(in.stdout, would)
+	}
+	if len(would.Changes)+len(would.Kernel) == 0 {
+		return exitOK
+	}
+	return exitFailed
+}
+
+// printForeseen prints it for people.
+func printForeseen(w io.Writer, would api.Reload) {
+	for _, c := range would.Changes {
+		if c.Loses {
+			fmt.Fprint(w, "refused without -force: ")
+		}
+		fmt.Fprintln(w, c)
+	}
+	for _, d := range would.Kernel {
+		if d.NetNS != "" {
+			fmt.Fprintf(w, "netns %s: ", d.NetNS)
+		}
+		fmt.Fprintf(w, "%s %s", d.Op, d.What)
+		switch {
+		case d.Want != "" && d.Have != "":
+			fmt.Fprintf(w, ": %s, now %s", d.Want, d.Have)
+		case d.Want+d.Have != "":
+			fmt.Fprintf(w, ": %s", d.Want+d.Have)
+		}
+		fmt.Fprintln(w)
+	}
+	if would.More > 0 {
+		fmt.Fprintf(w, "and %d more\n", would.More)
+	}
 }
 
 // configuration reads a file that the daemon may not see: it may have other directories of these

@@ -49,9 +49,10 @@ func (l *reloader) onSignals(ctx context.Context) error {
 
 // judged is a configuration that may be made the one that counts, and what that changes.
 type judged struct {
-	config *config.Config
-	host   config.Host
-	list   []api.Change
+	config  *config.Config
+	host    config.Host
+	list    []api.Change
+	preview preview
 }
 
 // reload reads the configuration and changes what changed. One that is bad, that changes what
@@ -61,7 +62,7 @@ type judged struct {
 func (l *reloader) reload(ctx context.Context, opt api.ReloadOptions) (out api.Reload, err error) {
 	if opt.DryRun {
 		j, err := l.judge(ctx, opt)
-		out.Changes = j.list
+		out.Changes, out.Kernel, out.More = j.list, j.preview.list, j.preview.more
 		return out, err
 	}
 	l.mu.Lock()
@@ -115,6 +116,13 @@ func (l *reloader) judge(ctx context.Context, opt api.ReloadOptions) (j judged, 
 	j.host = facts(l.log, j.config)
 	if j.list, err = l.foresee(ctx, j.config, j.host); err != nil {
 		return j, err
+	}
+	if opt.DryRun {
+		l.loop.do(ctx, func() {
+			in := l.router.guests.Clone()
+			admit(in, j.config, j.host)
+			j.preview = l.router.preview(j.config, in)
+		})
 	}
 	if lost := losses(j.list); len(lost) > 0 && !opt.Force {
 		return j, lost

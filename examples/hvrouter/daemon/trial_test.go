@@ -58,6 +58,12 @@ func TestConfirm(t *testing.T) {
 		time.Sleep(time.Hour)
 		two := api.ReloadOptions{Text: l.config("2"), Name: "two.yaml", Confirm: 5 * time.Minute}
 
+		if r, err := b.Reload(api.ReloadOptions{DryRun: true, Text: two.Text, Name: "two.yaml"}); err != nil || !preview1to2(r.Kernel) {
+			t.Errorf("what it would do: %+v, %v", r, err)
+		}
+		if r, err := b.Reload(api.ReloadOptions{DryRun: true}); err != nil || len(r.Kernel) > 0 {
+			t.Errorf("what no change would do: %+v, %v", r.Kernel, err)
+		}
 		l.reload("too short", api.ReloadOptions{Text: two.Text, Name: "two.yaml", Confirm: 1}, "want 1s to 24h0m0s")
 		l.reload("bad", api.ReloadOptions{Text: []byte{}, Name: "two.yaml", Confirm: time.Minute}, "two.yaml:1:1: the file is empty")
 		l.counts("refused", "1", "1")
@@ -155,4 +161,14 @@ func TestConfirmAfterDeath(t *testing.T) {
 			}
 		})
 	}
+}
+
+// preview1to2 reports whether what would change is the guest's address and what follows from it.
+func preview1to2(list []api.Difference) bool {
+	var lines []string
+	for _, d := range list {
+		lines = append(lines, d.Op+" "+d.What)
+	}
+	return strings.Join(lines, "; ") == "replace guest vm1; delete neighbour 203.0.113.1 lladdr 50:54:33:00:00:07 dev vm1; add neighbour 203.0.113.2 lladdr 50:54:33:00:00:07 dev vm1; "+
+		"delete route table 90 203.0.113.1 dev vm1 scope link metric 10; add route table 90 203.0.113.2 dev vm1 scope link metric 10"
 }

@@ -184,6 +184,54 @@ func (r *RIB) HasBGP(p netip.Prefix) bool {
 	return e != nil && len(e.bgp) > 0
 }
 
+// Preview returns what of the routes another view and other locals would change: for each that
+// would, as it is and as it would be, nil where there is none. It changes nothing.
+func (r *RIB) Preview(v View, locals map[netip.Prefix]Local, yield func(now, then *Route) bool) {
+	one := func(p netip.Prefix, e entry) bool {
+		now := r.view.outcome(p, e).routes()
+		e.local = nil
+		if l, ok := locals[p]; ok {
+			e.local = &l
+		}
+		then := v.outcome(p, e).routes()
+		return differences(now, then, yield)
+	}
+	for p, e := range r.entries {
+		if !one(p, *e) {
+			return
+		}
+	}
+	for p := range locals {
+		if r.entries[p] == nil && !one(p, entry{}) {
+			return
+		}
+	}
+}
+
+// differences yields the routes that differ, joined by key; it reports whether it came to the
+// end.
+func differences(now, then []Route, yield func(now, then *Route) bool) bool {
+	for _, a := range now {
+		i := slices.IndexFunc(then, func(b Route) bool { return b.Key == a.Key })
+		switch {
+		case i < 0:
+			if !yield(&a, nil) {
+				return false
+			}
+		case !then[i].Equal(a):
+			if !yield(&a, &then[i]) {
+				return false
+			}
+		}
+	}
+	for _, b := range then {
+		if !slices.ContainsFunc(now, func(a Route) bool { return a.Key == b.Key }) && !yield(nil, &b) {
+			return false
+		}
+	}
+	return true
+}
+
 // Prefixes yields every prefix, in no order.
 func (r *RIB) Prefixes(yield func(netip.Prefix) bool) {
 	for p := range r.entries {
