@@ -61,7 +61,7 @@ func (a *audit) change(c *rib.Change) {
 		return
 	}
 	a.beside(c)
-	if a.exports == nil || !c.Prefix.IsSingleIP() {
+	if a.exports == nil || a.w.guestOf(c.Prefix.Addr()) == nil {
 		return
 	}
 	for i := range c.Paths {
@@ -99,8 +99,10 @@ func (a *audit) sessions() {
 			a.violate("nothing is retained after a Hard Reset", "%s: the paths of %v", a.name, p.Key.Addr)
 		}
 	}
-	for c := range a.speaker.Table().All(wire.IPv4Unicast) {
-		a.beside(&c)
+	for _, f := range [...]wire.Family{wire.IPv4Unicast, wire.IPv6Unicast} {
+		for c := range a.speaker.Table().All(f) {
+			a.beside(&c)
+		}
 	}
 }
 

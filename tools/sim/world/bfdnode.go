@@ -82,7 +82,12 @@ func (n *bfdNode) Interface(_ int, name string) (int, error) {
 // Source implements [bfd.DrivenHost].
 func (n *bfdNode) Source(_ int, k bfd.Key) (netip.Addr, error) {
 	if p := n.process.machine.portOf(netip.Addr{}, k.Interface); p != nil {
-		return p.addr, nil
+		return p.local(k.Peer), nil
+	}
+	for _, p := range n.process.machine.ports {
+		if k.Interface == "" && p.fabric.ports[k.Peer] != nil {
+			return p.local(k.Peer), nil
+		}
 	}
 	return netip.Addr{}, errNoRoute
 }
@@ -113,14 +118,20 @@ func (n *bfdNode) way(k bfd.Key, local netip.Addr) *way {
 		return nil
 	}
 	to := from.fabric.ports[k.Peer]
-	if x := w.wayOf(from, to); x != nil {
+	if x := w.wayOf(from, to, k.Peer.Is4()); x != nil {
 		return x
 	}
 	x := &way{node: n, life: n.process.lives, key: k, from: from, to: to, id: name(local.String() + " " + k.Peer.String())}
-	w.ways[[2]*port{from, to}] = x
+	w.ways[wayKey{from, to, k.Peer.Is4()}] = x
 	n.ways = append(n.ways, x)
 	w.disturbWay(x)
 	return x
+}
+
+// wayKey is what tells ways apart: there is one session of a family between two ports.
+type wayKey struct {
+	from, to *port
+	ipv4     bool
 }
 
 // launch sends a packet: it may be lost, late or doubled.
@@ -170,7 +181,7 @@ func (x *way) deliver(payload []byte) {
 	x.last = payload
 	node.process.put(func() {
 		node.receive(&bfd.Datagram{
-			At: at, NetNS: 1, IfIndex: x.to.ifindex, Local: x.to.addr, Peer: x.from.addr, TTL: 255, Payload: payload,
+			At: at, NetNS: 1, IfIndex: x.to.ifindex, Local: x.key.Peer, Peer: x.from.local(x.key.Peer), TTL: 255, Payload: payload,
 		})
 	}, routine)
 }

@@ -121,6 +121,13 @@ func (h *hypervisor) bfdBack() {
 	}
 }
 
+// bfdUnasked notes that the daemon has gone again before BFD was up.
+func (h *hypervisor) bfdUnasked() {
+	if a := &h.away[bfdAway]; a.began && a.until >= h.w.now {
+		a.until = never
+	}
+}
+
 // bfdTail is how long sessions take to come up again after the BFD process is back.
 const bfdTail = 20 * time.Second
 

@@ -27,6 +27,7 @@ type absence struct {
 	since time.Duration
 	until time.Duration // never: it goes on
 	began bool
+	least time.Duration // until when it lasts anyway, while until is never
 }
 
 // leave begins an absence, or goes on with one.
@@ -34,13 +35,15 @@ func (w *World) leave(a *absence, name string) {
 	if !a.began || a.until < w.now {
 		*a = absence{name: name, since: w.now, began: true}
 	}
-	a.until = never
+	if a.until != never {
+		a.least, a.until = a.until, never
+	}
 }
 
 // back ends an absence; tail is how long it takes then until everything is as it would be.
 func (w *World) back(a *absence, tail time.Duration) {
 	if a.began && a.until == never {
-		a.until = w.now + tail
+		a.until = max(w.now+tail, a.least)
 		w.rejudge()
 	}
 }
@@ -59,7 +62,7 @@ func (w *World) pause(a *absence, name string, d time.Duration) {
 
 // excuses reports whether an absence explains that news has not been acted on.
 func (a *absence) excuses(w *World, news time.Duration) bool {
-	return a.began && a.until >= w.now && news >= a.since-w.config.detection()-slack
+	return a.began && a.until >= w.now && news >= a.since-w.detection(w.hosts...)-slack
 }
 
 // rejudge judges the flows that are broken.
@@ -110,13 +113,18 @@ func (w *World) allowed(f *flow) (best allowance) {
 	for _, r := range w.reflectors {
 		ofReflector = max(ofReflector, at(r.news, r.told))
 	}
+	detection := w.detection(f.from, home)
+	if f.guest != nil {
+		detection = max(detection, w.detection(f.guest.before))
+	}
 	all := max(ofFrom, ofHome, ofGuest, ofReflector)
 	switch {
 	case f.kind == ghost && all >= 0:
-		consider("ghosts: detection time and 1 s", false, all+w.config.detection()+departure)
+		consider("ghosts: detection time and 1 s", false, all+detection+departure)
 		consider("the sender's cable is cut at the same time: 120 s, or 45 s after it is whole", true, w.lastPaths(f, all))
+		consider("the sender has lost a session of several domains: 120 s, or 45 s after its cable is whole", true, w.retained(f))
 	case all >= 0:
-		consider("detection time and 20 ms", false, all+w.config.detection()+slack)
+		consider("detection time and 20 ms", false, all+detection+slack)
 		if ofGuest >= 0 {
 			consider("a guest comes or moves: 500 ms", false, ofGuest+arrival)
 		}
@@ -139,6 +147,9 @@ func (w *World) allowed(f *flow) (best allowance) {
 		ofReturn = at(home.returned, home.returned > 0)
 	}
 	excuse(&f.from.away[daemonAway], max(ofHome, ofGuest, ofReflector, ofReturn))
+	if home != nil && f.guest == nil && w.config.Sessions == SessionsShared {
+		excuse(&home.away[daemonAway], ofHome) // it alone takes a next hop back whose probe is down
+	}
 	concerned := []*hypervisor{f.from, home}
 	if f.guest != nil && f.guest.before != home {
 		concerned = append(concerned, f.guest.before)
@@ -153,6 +164,9 @@ func (w *World) allowed(f *flow) (best allowance) {
 			excuse(&a, w.now)
 		}
 		excuse(&h.away[bfdAway], all)
+		if a := &h.away[bfdAway]; a.began && all >= a.since-detection-slack && all <= a.until {
+			consider("something happens while BFD is not up again: hold time and 120 s", true, all+w.config.Hold+restartTime+slack)
+		}
 		excuse(&h.away[pathAway], all)
 		excuse(&h.away[bootAway], w.now)
 	}
@@ -167,16 +181,42 @@ func (w *World) allowed(f *flow) (best allowance) {
 	return best
 }
 
+// retained returns until when a sender may use the paths of a session that is lost, where it carries
+// several domains: those over other links outlive it, and of its own link BFD takes care as long as
+// there is another path.
+func (w *World) retained(f *flow) (until time.Duration) {
+	for i := range networks[:2] {
+		p := f.from.ports[i]
+		if w.config.Sessions != SessionsShared || p.lostAt == 0 {
+			continue
+		}
+		end := p.lostAt + w.detection(f.from) + restartTime
+		if !p.deaf && !p.mute && p.carrier {
+			end = min(end, p.troubled+restore)
+		}
+		until = max(until, end)
+	}
+	return until
+}
+
 // lastPaths returns until when a sender may use the paths of a reflector to which its cable was cut
 // silently just when there was news: BFD Down without the C bit may be the reflector alone, so that
 // a path which is the last one by then is retained (RFC 5882, Section 4.3.2).
 func (w *World) lastPaths(f *flow, news time.Duration) (until time.Duration) {
 	for i, net := range networks {
 		p := f.from.ports[i]
-		if (net.domain == "private") != (f.guest == nil) || p.cutAt == 0 || (news-p.cutAt).Abs() > w.config.detection()+slack {
+		if (net.domain == "private") != (f.guest == nil) || p.cutAt == 0 {
 			continue
 		}
-		end := p.cutAt + w.config.detection() + restartTime
+		late := w.detection(f.from, f.home()) + slack
+		noticed := p.cutAt
+		if a := &f.from.away[daemonAway]; a.began && a.since <= p.cutAt+late {
+			noticed = max(noticed, f.from.returned) // it was away
+		}
+		if news < p.cutAt-late || news > noticed+late {
+			continue
+		}
+		end := noticed + w.detection(f.from) + restartTime
 		if !p.deaf && !p.mute {
 			end = min(end, p.troubled+restore)
 		}
@@ -211,8 +251,9 @@ func (w *World) hearing() {
 	for _, h := range w.hosts {
 		hears := map[string]bool{}
 		for i, net := range networks {
-			r := w.reflectors[i]
-			if r.process.state == running && passes(r.port(), h.ports[i]) {
+			s := w.config.session(i)
+			r := w.reflectors[s]
+			if r.process.state == running && passes(r.port(), h.ports[s]) {
 				hears[net.domain] = true
 			}
 		}

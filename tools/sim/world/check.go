@@ -2,6 +2,7 @@ package world
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -50,7 +51,7 @@ func (w *World) checkSessions(h *hypervisor) {
 		w.violate("every session is up after quiet", "%s: ready %v (%s), converged %v", h.name, ready, why, h.core.Converged())
 	}
 	list, err := h.client.Sessions()
-	if err != nil || len(list) != len(networks) {
+	if err != nil || len(list) != w.config.bfdSessions() {
 		w.violate("every session is up after quiet", "%s: %d BFD sessions: %v", h.name, len(list), err)
 	}
 	for _, s := range list {
@@ -68,7 +69,7 @@ func (w *World) checkKernel(h *hypervisor) {
 	}
 	ours := 0
 	for _, r := range h.kernel.Routes() {
-		if r.Protocol == protocol && r.Table == guestTable && r.Bits == 32 {
+		if r.Protocol == protocol && r.Table == guestTable && w.guestOf(r.Prefix().Addr()) != nil {
 			ours++
 		}
 	}
@@ -76,25 +77,43 @@ func (w *World) checkKernel(h *hypervisor) {
 	for _, g := range w.guests {
 		if g.home != nil {
 			there++
+			if g.addr6.IsValid() {
+				there++
+			}
 		}
 	}
 	if ours != there {
 		w.violate("RIB = FIB = kernel after quiet", "%s: %d routes of guests for %d guests", h.name, ours, there)
 	}
 	for _, g := range w.sample() {
-		got := h.lookupAll(g.addr, firstUplink)
-		want := []string{"RouteUnreachable in table 90"}
-		if g.home == h {
-			want = []string{fmt.Sprintf("invalid IP on %d, local false", h.indexes[g])}
-		} else if g.home != nil {
-			want = []string{
-				fmt.Sprintf("%v on %d, local false", address(0, g.home.number), firstUplink),
-				fmt.Sprintf("%v on %d, local false", address(1, g.home.number), firstUplink+1),
-			}
+		w.checkLookup(h, g, g.addr, address)
+		if g.addr6.IsValid() {
+			w.checkLookup(h, g, g.addr6, address6)
 		}
-		if !slices.Equal(got, want) && !(g.home == nil && len(got) == 1 && strings.Contains(strings.ToLower(got[0]), "unreachable")) {
-			w.violate("RIB = FIB = kernel after quiet", "%s: %s: %q, want %q", h.name, g.name, got, want)
+	}
+}
+
+// checkLookup: the kernel sends to a guest's address over both fabrics, or to its interface.
+func (w *World) checkLookup(h *hypervisor, g *guest, to netip.Addr, gateway func(network, n int) netip.Addr) {
+	got := h.lookupAll(to, firstUplink)
+	var want []string
+	switch {
+	case g.home == h:
+		via := netip.Addr{}
+		if to.Is6() && !guestPrefix6(g.number).IsSingleIP() {
+			via = linkLocal(g.number)
 		}
+		want = []string{fmt.Sprintf("%v on %d, local false", via, h.indexes[g])}
+	case g.home != nil:
+		for i := range 2 {
+			want = append(want, fmt.Sprintf("%v on %d, local false", gateway(i, g.home.number), firstUplink+i))
+		}
+		slices.Sort(want)
+	case len(got) == 1 && !strings.Contains(got[0], "local"): // a verdict
+		return
+	}
+	if !slices.Equal(got, want) {
+		w.violate("RIB = FIB = kernel after quiet", "%s: %s: %q, want %q", h.name, g.name, got, want)
 	}
 }
 

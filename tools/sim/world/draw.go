@@ -214,6 +214,9 @@ var kinds = []struct {
 	{3, func(d *drawer, at, end time.Duration) {
 		d.add(at, "reload %s %s", d.host(), d.one("same", "good", "bad", "harmful"))
 	}},
+	{5, func(d *drawer, at, end time.Duration) {
+		d.add(at, "reload %s %s", d.host(), d.one("interval 1", "interval 2", "interval 4", "hold 60", "hold 90", "community 0", "community 7", "unreachable 0", "unreachable 2"))
+	}},
 	{2, func(d *drawer, at, end time.Duration) {
 		h := d.host()
 		d.add(at, "drain %s", h)

@@ -32,7 +32,7 @@ func (x *exports) kernelChanges(c *fakekernel.Change) {
 		return
 	}
 	p := r.Prefix()
-	if !p.IsSingleIP() {
+	if x.h.w.guestOf(p.Addr()) == nil {
 		return
 	}
 	metric, had := x.routes[p]

@@ -34,12 +34,14 @@ type port struct {
 	name    string // of the interface
 	ifindex int
 	addr    netip.Addr
+	addr6   netip.Addr
 
 	carrier    bool // the cable is in: if not, both kernels know
 	deaf, mute bool // silently, nothing comes in, nothing goes out
 	impaired   impairment
 	troubled   time.Duration // when any of this was changed last
 	cutAt      time.Duration // when something or everything began to be lost; 0: never
+	lostAt     time.Duration // when that, or the carrier, began to be lost
 }
 
 // impairment is what a port does to the packets that it sends.
@@ -96,10 +98,18 @@ func (w *World) packet(from, to *port, deliver func()) {
 	}
 }
 
+// local returns the port's address of the family of another address.
+func (p *port) local(a netip.Addr) netip.Addr {
+	if a.Is4() {
+		return p.addr
+	}
+	return p.addr6
+}
+
 // portOf returns the port of an address, or of an interface's name.
 func (m *machine) portOf(a netip.Addr, name string) *port {
 	for _, p := range m.ports {
-		if p.addr == a || !a.IsValid() && p.name == name {
+		if p.addr == a || p.addr6 == a && a.IsValid() || !a.IsValid() && p.name == name {
 			return p
 		}
 	}

@@ -116,7 +116,7 @@ func (w *World) cut(words []string) error {
 	for _, p := range list {
 		w.disturb(p)
 		if !p.deaf && !p.mute {
-			p.cutAt = w.now
+			p.cutAt, p.lostAt = w.now, w.now
 		}
 		switch word(words, 2) {
 		case "in":
@@ -157,7 +157,9 @@ func (w *World) setCarrier(p *port, up bool) {
 		return
 	}
 	w.disturb(p)
-	p.carrier = up
+	if p.carrier = up; !up {
+		p.lostAt = w.now
+	}
 	if h := w.hostOf(p.machine); h != nil {
 		h.setLink(p.ifindex, up)
 	}
@@ -365,8 +367,11 @@ func (w *World) kernelInput(words []string) error {
 			}
 		})
 	}
-	if words[0] == "lose" || words[0] == "late" {
-		h.unheard = max(h.unheard, w.now+time.Duration(n)*100*time.Millisecond)
+	switch end := w.now + time.Duration(n)*100*time.Millisecond; words[0] {
+	case "lose", "late":
+		h.unheard = max(h.unheard, end)
+	case "interrupt":
+		h.unheard = max(h.unheard, end+rereadTime)
 	}
 	switch words[0] {
 	case "lose":
@@ -396,6 +401,9 @@ func (w *World) kernelInput(words []string) error {
 	h.kernelTrouble("the kernel is late, loses notifications or refuses: 10 s", time.Duration(n)*100*time.Millisecond+10*time.Second)
 	return nil
 }
+
+// rereadTime is how long the FIB may wait until it begins an interrupted dump again.
+const rereadTime = 20 * time.Millisecond
 
 // dumped are the dumps that may be interrupted.
 var dumped = []uint16{unix.RTM_GETLINK, unix.RTM_GETADDR, unix.RTM_GETNEIGH, unix.RTM_GETRULE, unix.RTM_GETNEXTHOP, unix.RTM_GETROUTE}
@@ -428,19 +436,31 @@ func (w *World) reload(words []string) error {
 	if err != nil {
 		return err
 	}
-	text := w.config.yaml(h.number, h.more)
-	more := h.more
+	next := h.settings
+	change := ""
 	switch word(words, 1) {
 	case "same":
 	case "good":
-		more = "firewall: {table: hv" + fmt.Sprint(w.random.IntN(3)) + "}\n"
-		text = w.config.yaml(h.number, more)
+		next.firewall = "hv" + fmt.Sprint(w.random.IntN(3))
+	case "interval":
+		next.bfd = time.Duration(number(word(words, 2))) * w.config.BFD
+	case "hold":
+		next.hold = time.Duration(number(word(words, 2))) * time.Second
+	case "community":
+		next.community = number(word(words, 2))
+	case "unreachable":
+		next.unreachable = number(word(words, 2))
+	case "bad", "harmful":
+		change = words[1]
+	default:
+		return errWords
+	}
+	text := w.config.yaml(h.number, next)
+	switch change {
 	case "bad":
 		text = strings.Replace(text, "domains:", "domains: [", 1)
 	case "harmful":
 		text = strings.Replace(text, "fabric: B, interface: b.public", "fabric: B, interface: b.private", 1)
-	default:
-		return errWords
 	}
 	c, err := config.Parse(h.name+".yaml", []byte(text), nil)
 	if err != nil {
@@ -450,7 +470,7 @@ func (w *World) reload(words []string) error {
 	h.api(func() error {
 		_, err := h.core.Reload(c, false)
 		if err == nil {
-			h.more = more
+			h.reloaded(next)
 		}
 		return err
 	})

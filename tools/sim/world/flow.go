@@ -49,10 +49,14 @@ func (f *flow) home() *hypervisor {
 // String returns the ends.
 func (f *flow) String() string {
 	if f.guest != nil {
-		if f.guest.home == nil {
-			return fmt.Sprintf("%s -> %s (nowhere)", f.from.name, f.guest.name)
+		name := f.guest.name
+		if f.to.Is6() {
+			name += " (IPv6)"
 		}
-		return fmt.Sprintf("%s -> %s at %s", f.from.name, f.guest.name, f.guest.home.name)
+		if f.guest.home == nil {
+			return fmt.Sprintf("%s -> %s (nowhere)", f.from.name, name)
+		}
+		return fmt.Sprintf("%s -> %s at %s", f.from.name, name, f.guest.home.name)
 	}
 	return fmt.Sprintf("%s -> %v", f.from.name, f.to)
 }
@@ -76,20 +80,26 @@ func (w *World) possible(f *flow) bool {
 		if (net.domain == "private") != private {
 			continue
 		}
-		r := w.reflectors[i]
-		ports := []*port{f.from.ports[i], home.ports[i], r.port()}
-		usable := r.process.state == running && w.now-r.started >= restore && f.from.talks(i) && home.talks(i)
-		for _, a := range ports {
-			usable = usable && w.now-a.troubled >= restore
-			for _, b := range ports {
-				usable = usable && (a == b || passes(a, b))
-			}
-		}
-		if usable {
+		if w.connects(i, f.from, home) && (w.config.session(i) == i || w.connects(w.config.session(i), f.from, home)) {
 			return true
 		}
 	}
 	return false
+}
+
+// connects reports whether a network has connected two hypervisors with each other and with its
+// reflector, both ways, for a while.
+func (w *World) connects(network int, from, home *hypervisor) bool {
+	r := w.reflectors[network]
+	ports := []*port{from.ports[network], home.ports[network], r.port()}
+	usable := r.process.state == running && w.now-r.started >= restore && from.talks(network) && home.talks(network)
+	for _, a := range ports {
+		usable = usable && w.now-a.troubled >= restore
+		for _, b := range ports {
+			usable = usable && (a == b || passes(a, b))
+		}
+	}
+	return usable
 }
 
 // talks reports whether the daemon was there since the cable of a network was troubled last, for
@@ -114,7 +124,8 @@ func (w *World) told(f *flow) bool {
 		return f.from.alive
 	}
 	for i, net := range networks {
-		r, from, to := w.reflectors[i], f.from.ports[i], home.ports[i]
+		s := w.config.session(i)
+		r, from, to := w.reflectors[s], f.from.ports[s], home.ports[s]
 		if (net.domain == "private") == (f.guest == nil) && r.process.state == running && w.now-r.started >= restore &&
 			passes(from, r.port()) && passes(r.port(), from) && w.now-from.troubled >= restore && to.carrier && !to.deaf && !to.mute {
 			return true
@@ -236,7 +247,7 @@ func (w *World) state(f *flow) (k kind, why string) {
 	case home == nil && f.answers():
 		return ghost, f.from.name + " answers ARP for it"
 	}
-	return ghost, f.sends(func(n nexthop) bool { return n.gateway.IsValid() })
+	return ghost, f.sends(func(n nexthop) bool { return n.gateway.IsValid() && n.ifindex < firstGuest })
 }
 
 // sends returns which next hop of those that are wrong the sender of a flow uses, "" if none.

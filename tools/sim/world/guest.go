@@ -10,6 +10,7 @@ type guest struct {
 	number int
 	name   string
 	addr   netip.Addr
+	addr6  netip.Addr // in its prefix; invalid: it has none
 	home   *hypervisor
 	left   time.Duration // when it last left a hypervisor
 	before *hypervisor   // that one
@@ -20,7 +21,11 @@ type guest struct {
 func (w *World) guest(n int) *guest {
 	for len(w.guests) < n {
 		k := len(w.guests) + 1
-		w.guests = append(w.guests, &guest{number: k, name: guestName(k), addr: guestAddress(k)})
+		g := &guest{number: k, name: guestName(k), addr: guestAddress(k)}
+		if w.config.Sessions != SessionsIPv4 {
+			g.addr6 = guestAddress6(k)
+		}
+		w.guests = append(w.guests, g)
 	}
 	return w.guests[n-1]
 }
@@ -103,9 +108,17 @@ func (w *World) homeChanged(g *guest, old *hypervisor) {
 
 // guestOf returns the guest that has an address, nil if none has.
 func (w *World) guestOf(a netip.Addr) *guest {
-	b := a.As4()
-	n := int(b[1]-64)<<16 | int(b[2])<<8 | int(b[3])
-	if !guestSubnet.Contains(a) || n < 1 || n > len(w.guests) {
+	n := 0
+	if a.Is4() && guestSubnet.Contains(a) {
+		b := a.As4()
+		n = int(b[1]-64)<<16 | int(b[2])<<8 | int(b[3])
+	} else if a.Is6() {
+		b := a.As16()
+		if n = int(b[5])<<16 | int(b[6])<<8 | int(b[7]); n > 0 && !guestPrefix6(n).Contains(a) {
+			n = 0
+		}
+	}
+	if n < 1 || n > len(w.guests) {
 		return nil
 	}
 	return w.guests[n-1]

@@ -32,7 +32,9 @@ type hypervisor struct {
 	refusals int                // that are left of them
 
 	daemon    *process
-	more      string // configuration beyond that of all
+	settings  settings
+	bfdBefore duration // the interval of BFD before a reload,
+	bfdUntil  duration // until when it may hold
 	core      *daemon.Core
 	fib       *fib.FIB
 	driver    *fib.Driver
@@ -69,16 +71,16 @@ func newMachine(name string) machine {
 }
 
 // plug puts an interface of a machine into a fabric.
-func (m *machine) plug(f *fabric, name string, ifindex int, a netip.Addr) {
-	p := &port{machine: m, fabric: f, name: name, ifindex: ifindex, addr: a, carrier: true}
+func (m *machine) plug(f *fabric, name string, ifindex int, a, a6 netip.Addr) {
+	p := &port{machine: m, fabric: f, name: name, ifindex: ifindex, addr: a, addr6: a6, carrier: true}
 	m.ports = append(m.ports, p)
-	f.ports[a] = p
+	f.ports[a], f.ports[a6] = p, p
 }
 
 func newHypervisor(w *World, n int) *hypervisor {
 	h := &hypervisor{w: w, number: n, machine: newMachine(hostName(n)), stored: map[int]bool{}, last: firstGuest}
 	for i, net := range networks {
-		h.machine.plug(w.fabrics[i], net.link, firstUplink+i, address(i, n))
+		h.machine.plug(w.fabrics[i], net.link, firstUplink+i, address(i, n), address6(i, n))
 	}
 	h.daemon = &process{w: w, machine: &h.machine, name: h.name + " daemon", settle: h.settle}
 	h.node = &bfdNode{w: w, process: &process{w: w, machine: &h.machine, name: h.name + " BFD", settle: h.settleBFD}}
@@ -105,6 +107,7 @@ func (h *hypervisor) boot() {
 		k.CreateLink(p.ifindex, p.name)
 		k.SetLink(p.name, true, p.carrier)
 		k.AddAddress(p.ifindex, netip.PrefixFrom(address(i, h.number), 16))
+		k.AddAddress(p.ifindex, netip.PrefixFrom(address6(i, h.number), 64))
 		w.disturb(p)
 	}
 	k.CreateLink(loopback, "loopback")
@@ -157,7 +160,7 @@ func (h *hypervisor) startDaemon() {
 	if !h.alive || h.daemon.state != dead {
 		return
 	}
-	c, err := config.Parse(h.name+".yaml", []byte(w.config.yaml(h.number, h.more)), nil)
+	c, err := config.Parse(h.name+".yaml", []byte(w.config.yaml(h.number, h.settings)), nil)
 	if err != nil {
 		panic(err) // every configuration that is kept was parsed before
 	}
@@ -202,6 +205,7 @@ func (h *hypervisor) killDaemon() {
 	h.client.Close()
 	h.client = client{}
 	h.core, h.fib, h.driver = nil, nil, nil
+	h.bfdUnasked()
 	h.w.leave(&h.away[daemonAway], "the daemon is away, and something else happens: 35 s after its return")
 	h.w.note("%s has no daemon", h.name)
 }
@@ -211,6 +215,7 @@ func (h *hypervisor) stopDaemon() {
 	if h.daemon.state == running {
 		h.w.leave(&h.away[daemonAway], "the daemon is away, and something else happens: 35 s after its return")
 		h.daemon.stop()
+		h.bfdUnasked()
 	}
 }
 
@@ -331,13 +336,13 @@ func (h *hypervisor) entries() (list []config.Entry) {
 	}
 	slices.Sort(numbers)
 	for _, n := range numbers {
-		list = append(list, parseEntry(n)...)
+		list = append(list, h.w.parseEntry(n)...)
 	}
 	return list
 }
 
-func parseEntry(n int) []config.Entry {
-	list, err := config.ParseGuests("api", []byte(entry(n)))
+func (w *World) parseEntry(n int) []config.Entry {
+	list, err := config.ParseGuests("api", []byte(w.config.entry(n)))
 	if err != nil {
 		panic(err)
 	}
@@ -347,7 +352,7 @@ func parseEntry(n int) []config.Entry {
 // want puts a guest into the inventory.
 func (h *hypervisor) want(g *guest) {
 	h.stored[g.number] = true
-	h.api(func() error { return h.core.Put(parseEntry(g.number)) })
+	h.api(func() error { return h.core.Put(h.w.parseEntry(g.number)) })
 }
 
 // unwant takes a guest out of the inventory.

@@ -3,7 +3,6 @@ package world
 import (
 	"fmt"
 	"net/netip"
-	"strings"
 	"time"
 )
 
@@ -16,6 +15,9 @@ type Config struct {
 	BFD        time.Duration // interval of BFD, 300 ms if 0
 	Multiplier int           // of BFD, 3 if 0
 	Hold       time.Duration // hold time of BGP, 90 s if 0
+
+	// Sessions is which sessions a hypervisor has: "" is drawn by the seed.
+	Sessions Sessions
 
 	Begin time.Duration // when the world begins, as its clock says
 
@@ -41,8 +43,30 @@ func (c Config) withDefaults() Config {
 	if c.Hold == 0 {
 		c.Hold = 90 * time.Second
 	}
+	if c.Sessions == "" {
+		c.Sessions = sessionsOf[mix(c.Seed, 0x5e55, 0)%uint64(len(sessionsOf))]
+		if c.Sessions == SessionsShared && c.Hosts > mostProbed {
+			c.Sessions = SessionsBoth
+		}
+	}
 	return c
 }
+
+// Sessions is which BGP sessions a hypervisor has.
+type Sessions string
+
+const (
+	SessionsIPv4   Sessions = "ipv4"   // one for each network, of IPv4 alone: guests have no IPv6
+	SessionsBoth   Sessions = "both"   // one for each network; the public ones carry both families
+	SessionsIPv6   Sessions = "ipv6"   // for public networks one of each family
+	SessionsShared Sessions = "shared" // one for each fabric, of both domains and families
+)
+
+// mostProbed is how many hypervisors a reflector answers probes of: 1024 addresses.
+const mostProbed = 1000
+
+// sessionsOf are the worlds that a seed draws from.
+var sessionsOf = []Sessions{SessionsIPv4, SessionsBoth, SessionsBoth, SessionsIPv6, SessionsShared}
 
 // detection is the longest that BFD takes to notice a silent failure.
 func (c Config) detection() time.Duration { return time.Duration(c.Multiplier) * c.BFD }
@@ -78,6 +102,14 @@ func address(network, n int) netip.Addr {
 	return netip.AddrFrom4([4]byte{10, byte(network), byte(n >> 8), byte(n)})
 }
 
+// address6 is address for IPv6.
+func address6(network, n int) netip.Addr {
+	if n == 0 {
+		n = 0xfffe
+	}
+	return netip.AddrFrom16([16]byte{0: 0xfd, 7: byte(network), 14: byte(n >> 8), 15: byte(n)})
+}
+
 // loopbackOf returns the private address of host n.
 func loopbackOf(n int) netip.Addr { return netip.AddrFrom4([4]byte{172, 31, byte(n >> 8), byte(n)}) }
 
@@ -86,43 +118,38 @@ func guestAddress(n int) netip.Addr {
 	return netip.AddrFrom4([4]byte{100, byte(64 + n>>16), byte(n >> 8), byte(n)})
 }
 
+// guestPrefix6 returns what guest n has of IPv6: every other one a /64, the others one address.
+func guestPrefix6(n int) netip.Prefix {
+	p := netip.PrefixFrom(guestAddress6(n), 128)
+	if n%2 == 0 {
+		p = netip.PrefixFrom(p.Addr(), 64).Masked()
+	}
+	return p
+}
+
+// guestAddress6 returns an address of guest n.
+func guestAddress6(n int) netip.Addr {
+	return netip.AddrFrom16([16]byte{0: 0x20, 1: 0x01, 2: 0x0d, 3: 0xb8, 5: byte(n >> 16), 6: byte(n >> 8), 7: byte(n), 15: 1})
+}
+
 // guestSubnet is what the guests believe that they share.
 var guestSubnet = netip.MustParsePrefix("100.64.0.0/10")
 
-// yaml returns the configuration of host n.
-func (c Config) yaml(n int, more string) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "router-id: 0.0.%d.%d\nas: %d\napi: /run/hvrouter.sock\n", n>>8, n&255, autonomousSystem)
-	fmt.Fprintf(&b, "loopback: {interface: loopback, address: %v/32}\n", loopbackOf(n))
-	fmt.Fprintf(&b, "bfd: {interval: %v, multiplier: %d, process: separate, realtime: \"off\"}\n", c.BFD, c.Multiplier)
-	fmt.Fprintf(&b, "bgp:\n  hold-time: %v\n  add-path: true\n  graceful-restart: {time: 120s, deferral: 30s}\n", c.Hold)
-	b.WriteString("domains:\n")
-	for _, d := range []string{"public", "private"} {
-		switch d {
-		case "public":
-			fmt.Fprintf(&b, "  - name: public\n    table: 90\n    guests: true\n    unreachable: [%v]\n", guestSubnet)
-		default:
-			b.WriteString("  - name: private\n    table: 20\n    loopback: true\n")
-		}
-		b.WriteString("    reflectors:\n")
-		for i, net := range networks {
-			if net.domain == d {
-				fmt.Fprintf(&b, "      - {fabric: %s, interface: %s, local: \"%v\", peer: \"%v\", bfd: \"on\"}\n", net.fabric, net.link, address(i, n), address(i, 0))
-			}
-		}
-	}
-	b.WriteString("local-out: {table: 100, domains: [private], last-resort: unreachable}\n")
-	fmt.Fprintf(&b, "edge: {gateway4: 100.127.255.254, prefix-length4: %d, mac: 02:00:00:00:00:fe}\n", guestSubnet.Bits())
-	b.WriteString(more)
-	return b.String()
+// linkLocal is the address that follows from the MAC of a guest (RFC 4291, Appendix A).
+func linkLocal(n int) netip.Addr {
+	return netip.AddrFrom16([16]byte{0: 0xfe, 1: 0x80, 9: 1, 11: 0xff, 12: 0xfe, 13: byte(n >> 16), 14: byte(n >> 8), 15: byte(n)})
 }
 
 // mac is the MAC of a guest.
 func mac(n int) string { return fmt.Sprintf("02:01:00:%02x:%02x:%02x", n>>16&255, n>>8&255, n&255) }
 
 // entry returns guest n in the words of the inventory.
-func entry(n int) string {
-	return fmt.Sprintf("name: %s\ninterface: %s\nmac: \"%s\"\nipv4: [%v]\n", guestName(n), guestName(n), mac(n), guestAddress(n))
+func (c Config) entry(n int) string {
+	text := fmt.Sprintf("name: %s\ninterface: %s\nmac: \"%s\"\nipv4: [%v]\n", guestName(n), guestName(n), mac(n), guestAddress(n))
+	if c.Sessions != SessionsIPv4 {
+		text += fmt.Sprintf("ipv6: [\"%v\"]\n", guestPrefix6(n))
+	}
+	return text
 }
 
 func guestName(n int) string { return fmt.Sprintf("g%d", n) }

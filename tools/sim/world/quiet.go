@@ -44,11 +44,11 @@ func (x *way) isSteady() bool {
 func works(p *process) bool { return p.state == running && p.slow == 0 }
 
 // back is the other direction of the session; nil: nobody has sent there yet.
-func (x *way) back() *way { return x.node.w.wayOf(x.to, x.from) }
+func (x *way) back() *way { return x.node.w.wayOf(x.to, x.from, x.key.Peer.Is4()) }
 
 // wayOf returns the way between two ports in the present life of its process; nil: none.
-func (w *World) wayOf(from, to *port) *way {
-	x := w.ways[[2]*port{from, to}]
+func (w *World) wayOf(from, to *port, ipv4 bool) *way {
+	x := w.ways[wayKey{from, to, ipv4}]
 	if x == nil || x.life != x.node.process.lives || x.node.engine == nil {
 		return nil
 	}

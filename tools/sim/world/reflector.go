@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math/bits"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -33,7 +35,7 @@ type reflector struct {
 func newReflector(w *World, network int) *reflector {
 	net := networks[network]
 	r := &reflector{w: w, network: network, machine: newMachine("rr." + strings.ToLower(net.name))}
-	r.plug(w.fabrics[network], "eth0", 2, address(network, 0))
+	r.plug(w.fabrics[network], "eth0", 2, address(network, 0), address6(network, 0))
 	r.process = &process{w: w, machine: &r.machine, name: r.name}
 	r.node = &bfdNode{w: w, process: r.process}
 	r.machine.node = r.node
@@ -55,8 +57,11 @@ func (r *reflector) start(cold bool) {
 		panic(err)
 	}
 	args := []string{
-		"-as", fmt.Sprint(autonomousSystem), "-router-id", address(r.network, 0).String(), "-listen", fmt.Sprintf("%v:%d", address(r.network, 0), bgpPort),
-		"-clients", fmt.Sprintf("10.%d.0.0/16", r.network), "-add-path", "-bfd", fmt.Sprintf("%v,%d", w.config.BFD, w.config.Multiplier), "-hold", w.config.Hold.String(),
+		"-as", fmt.Sprint(autonomousSystem), "-router-id", address(r.network, 0).String(), "-listen", fmt.Sprintf("%v:%d,[%v]:%d", address(r.network, 0), bgpPort, address6(r.network, 0), bgpPort),
+		"-clients", fmt.Sprintf("10.%d.0.0/16,%v", r.network, netip.PrefixFrom(address6(r.network, 0), 64).Masked()), "-add-path", "-bfd", fmt.Sprintf("%v,%d", w.config.BFD, w.config.Multiplier), "-hold", w.config.Hold.String(),
+	}
+	if w.config.Sessions == SessionsShared && networks[r.network].domain == "private" {
+		args = append(args, "-probes", fmt.Sprintf("10.%d.0.0/%d", r.network, 32-bits.Len(uint(w.config.Hosts+1))))
 	}
 	if cold {
 		args = append(args, "-cold")

@@ -2,6 +2,7 @@ package world
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -12,6 +13,9 @@ import (
 // Header returns the first line of a scenario: what kind of world it is played in.
 func (c Config) Header() string {
 	line := fmt.Sprintf("world seed %d hosts %d guests %d bfd %v", c.Seed, c.Hosts, c.Guests, c.BFD)
+	if c.Sessions != "" {
+		line += fmt.Sprintf(" sessions %s", c.Sessions)
+	}
 	if c.Begin > 0 {
 		line += fmt.Sprintf(" begin %v", c.Begin)
 	}
@@ -50,6 +54,10 @@ func (c *Config) parseHeader(words []string) (err error) {
 			c.Guests, err = strconv.Atoi(v)
 		case "bfd":
 			c.BFD, err = time.ParseDuration(v)
+		case "sessions":
+			if c.Sessions = Sessions(v); !slices.Contains(sessionsOf, c.Sessions) {
+				err = fmt.Errorf("sessions %q: want one of %v", v, sessionsOf)
+			}
 		case "packets":
 			c.EveryPacket = v == "every"
 		case "begin":

@@ -170,7 +170,7 @@ func (w *World) beginSteps(others []string) error {
 	w.flows = slices.DeleteFunc(w.flows, func(f *flow) bool { return f.guest != nil })
 	for _, g := range w.guests {
 		for _, h := range w.hosts {
-			w.flows = append(w.flows, &flow{from: h, guest: g, to: g.addr, iif: firstUplink})
+			w.addFlow(h, g)
 		}
 	}
 	for _, r := range w.reflectors {

@@ -134,6 +134,10 @@ func (h *hypervisor) killEnd(successor bool) {
 	}
 	h.w.disturbNode(h.node)
 	t.troubled = true
+	if successor && t.toGiver.dead || !successor && t.toTaker.dead {
+		h.killBFD() // it is the last one
+		return
+	}
 	if successor {
 		if h.engine == t.taker {
 			return // it has the sessions, and is the process of the host

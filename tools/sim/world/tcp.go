@@ -82,7 +82,7 @@ func (w *World) dial(p *process, from *port, remote netip.Addr, h handler) *end 
 	p.ports++
 	e := &end{
 		w: w, port: from, process: p, handler: h, initiator: true,
-		local: netip.AddrPortFrom(from.addr, 32768+p.ports%28000), remote: netip.AddrPortFrom(remote, bgpPort),
+		local: netip.AddrPortFrom(from.local(remote), 32768+p.ports%28000), remote: netip.AddrPortFrom(remote, bgpPort),
 	}
 	e.port.machine.ends[e.key()] = e
 	e.syn(time.Second, w.now+synTimeout)
@@ -114,7 +114,7 @@ func (w *World) arrived(from *end, to *port) {
 		w.packet(to, from.port, func() { from.connected(have) })
 		return
 	}
-	l := m.listeners[to.addr]
+	l := m.listeners[from.remote.Addr()]
 	if l == nil || l.process.state == dead {
 		w.packet(to, from.port, func() { from.refused(errRefused) })
 		return

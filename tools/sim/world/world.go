@@ -22,7 +22,7 @@ type World struct {
 	reflectors []*reflector // one for each network
 	hosts      []*hypervisor
 	nodes      []*bfdNode
-	ways       map[[2]*port]*way
+	ways       map[wayKey]*way
 	guests     []*guest
 	flows      []*flow
 	changed    map[*hypervisor]bool
@@ -57,7 +57,7 @@ type Counts struct {
 // New makes a world and starts everything in it.
 func New(c Config) (*World, error) {
 	c = c.withDefaults()
-	w := &World{schedule: newSchedule(c.Seed), config: c, changed: map[*hypervisor]bool{}, ways: map[[2]*port]*way{}, trace: newTrace(c.Trace), logged: map[string]int{}, verbose: c.Trace != nil}
+	w := &World{schedule: newSchedule(c.Seed), config: c, changed: map[*hypervisor]bool{}, ways: map[wayKey]*way{}, trace: newTrace(c.Trace), logged: map[string]int{}, verbose: c.Trace != nil}
 	w.now, w.upBy = c.Begin, firstFault-time.Second
 	w.note("%s", c.Header())
 	for i, net := range networks {
@@ -107,7 +107,15 @@ func (w *World) addFlows(g *guest) {
 	}
 	for range flowsOfGuest {
 		from := w.hosts[w.random.IntN(len(w.hosts))]
-		w.flows = append(w.flows, &flow{from: from, guest: g, to: g.addr, iif: firstUplink})
+		w.addFlow(from, g)
+	}
+}
+
+// addFlow makes the traffic from a hypervisor to a guest, of both families.
+func (w *World) addFlow(from *hypervisor, g *guest) {
+	w.flows = append(w.flows, &flow{from: from, guest: g, to: g.addr, iif: firstUplink})
+	if g.addr6.IsValid() {
+		w.flows = append(w.flows, &flow{from: from, guest: g, to: g.addr6, iif: firstUplink})
 	}
 }
 
