@@ -63,8 +63,11 @@ func build(out, version string) (string, error) {
 			return "", err
 		}
 	}
-	for _, name := range []string{"LICENSE", "examples/hvrouter/hv1.yaml", "examples/hvrouter/netns.yaml"} {
+	for _, name := range []string{"LICENSE", "examples/hvrouter/hv1.yaml", "examples/hvrouter/prometheus/alerts.yml", "examples/hvrouter/prometheus/dashboard.json", "examples/hvrouter/netns.yaml"} {
 		text, err := os.ReadFile(filepath.Join(root, name))
+		if err == nil {
+			err = os.MkdirAll(filepath.Dir(filepath.Join(work, name)), 0o755)
+		}
 		if err == nil {
 			err = os.WriteFile(filepath.Join(work, name), text, 0o644)
 		}

@@ -1,0 +1,70 @@
+package api
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/hyperfib/hyperfib/internal/testing/scenario"
+)
+
+// TestMetricsDocument: docs/metrics.md has every metric that is described, as it is.
+// With -update it is written.
+func TestMetricsDocument(t *testing.T) {
+	ch := make(chan *prometheus.Desc, 1000)
+	collector{}.Describe(ch)
+	close(ch)
+	parts := regexp.MustCompile(`fqName: "([^"]*)", help: "([^"]*)".*variableLabels: \{([^}]*)\}`)
+	var rows []string
+	for d := range ch {
+		m := parts.FindStringSubmatch(d.String())
+		if m == nil {
+			t.Fatalf("%s", d)
+		}
+		kind := "gauge"
+		if strings.HasSuffix(m[1], "_total") {
+			kind = "counter"
+		}
+		rows = append(rows, fmt.Sprintf("| `%s` | %s | %s | %s | %s |", m[1], kind, unit(m[1]), strings.ReplaceAll(m[3], ",", ", "), m[2]))
+	}
+	slices.Sort(rows)
+	const file = "../../../docs/metrics.md"
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const begin, end = "<!-- generated: go test ./examples/hvrouter/api -update -->\n", "<!-- end -->"
+	before, rest, ok := strings.Cut(string(text), begin)
+	_, after, ok2 := strings.Cut(rest, end)
+	if !ok || !ok2 {
+		t.Fatalf("%s has no part that is generated", file)
+	}
+	want := before + begin + "| metric | type | unit | labels | what it is |\n|---|---|---|---|---|\n" + strings.Join(rows, "\n") + "\n" + end + after
+	if scenario.Updating() {
+		if err := os.WriteFile(file, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if want != string(text) {
+		t.Errorf("%s is not of these sources: go test ./examples/hvrouter/api -update", file)
+	}
+}
+
+// unit is what a metric counts. There are no times and sizes yet among our own.
+func unit(name string) string {
+	for _, u := range [][2]string{{"_seconds", "seconds"}, {"_bytes", "bytes"}, {"packets", "packets"}, {"routes", "routes"}, {"prefix", "prefixes"}, {"guests", "guests"}} {
+		if strings.Contains(name, u[0]) && !strings.HasSuffix(name, "_exceeded") {
+			return u[1]
+		}
+	}
+	if strings.HasSuffix(name, "_total") {
+		return "times"
+	}
+	return "0 or 1"
+}
