@@ -3,6 +3,7 @@
 # namespace of its own, over a copy of the host's file system that vanishes with it. $1 is
 # an empty directory, $2 the name of the machine. Nothing that the host has enabled is started.
 set -e
+exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- # such as a lock of who runs the test
 dir=$1 name=$2
 if [ -z "$3" ]; then
   mount --make-rprivate /

@@ -33,9 +33,9 @@ func deb(tb testing.TB, version string) []byte {
 	return text
 }
 
-// fabrics is BIRD 2 as the reflectors of two fabrics, which is a host behind both as well,
+// twoFabrics is BIRD 2 as the reflectors of two fabrics, which is a host behind both as well,
 // with the address 203.0.113.3.
-const fabrics = `
+const twoFabrics = `
 router id 198.51.100.126;
 log "DIR/bird.log" all;
 protocol device {}
@@ -61,7 +61,7 @@ func cabled(t *testing.T) (hv, vm *nstest.NS) {
 	vm.IP("link set eth0 up")
 	dir := t.TempDir()
 	config := filepath.Join(dir, "bird.conf")
-	if err := os.WriteFile(config, []byte(strings.ReplaceAll(fabrics, "DIR", dir)), 0o600); err != nil {
+	if err := os.WriteFile(config, []byte(strings.ReplaceAll(twoFabrics, "DIR", dir)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	cmd := rr.Command(bird, "-f", "-c", config, "-s", filepath.Join(dir, "bird.ctl"))
