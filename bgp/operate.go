@@ -33,6 +33,16 @@ func (s *Speaker) Reset(key PeerKey, text string, hard bool) error {
 	return s.withPeer(key, func(now time.Time, p *peer) error { return p.reset(now, text, hard) })
 }
 
+// Stop ends the session with Cease/Administrative Shutdown and text (RFC 9003, Section 2), as a
+// Hard Reset where graceful restart would keep our routes. The peer stays stopped: it neither
+// connects nor is let in, until it is removed.
+func (s *Speaker) Stop(key PeerKey, text string) error {
+	return s.withPeer(key, func(now time.Time, p *peer) error {
+		p.stop(now, wire.SubShutdown, text, true)
+		return nil
+	})
+}
+
 // withSession runs f on the owner of an Established peer.
 func (s *Speaker) withSession(key PeerKey, f func(now time.Time, p *peer) error) error {
 	return s.withPeer(key, func(now time.Time, p *peer) error {

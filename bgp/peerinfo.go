@@ -1,11 +1,13 @@
 package bgp
 
 import (
+	"iter"
 	"net/netip"
 	"sync"
 	"time"
 
 	"github.com/hyperfib/hyperfib/bgp/rib"
+	"github.com/hyperfib/hyperfib/bgp/wire"
 )
 
 // peerInfo is what others may ask about a peer while its owner is busy: its configuration
@@ -73,6 +75,17 @@ func (i *peerInfo) status(now time.Time) PeerStatus {
 		st.Families = append(st.Families, fs)
 	}
 	return st
+}
+
+// allAdvertised iterates over the session's Adj-RIB-Out, which is empty without a session.
+func (i *peerInfo) allAdvertised(f wire.Family) iter.Seq[rib.Advert] {
+	i.mu.Lock()
+	out := i.out
+	i.mu.Unlock()
+	if out == nil {
+		return func(func(rib.Advert) bool) {}
+	}
+	return out.All(f)
 }
 
 // advertised returns what the session's Adj-RIB-Out has for a prefix, nil without a session.

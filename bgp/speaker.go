@@ -3,6 +3,7 @@ package bgp
 import (
 	"context"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/hyperfib/hyperfib/bgp/rib"
+	"github.com/hyperfib/hyperfib/bgp/wire"
 )
 
 // Speaker is a BGP speaker for one routing domain. Its methods are safe for
@@ -236,6 +238,18 @@ func (s *Speaker) Advertised(key PeerKey, prefix netip.Prefix) ([]rib.Advert, er
 		return nil, err
 	}
 	return p.info.advertised(prefix), nil
+}
+
+// AllAdvertised iterates over a peer's Adj-RIB-Out of a family, as [rib.Out.All] does. There is
+// nothing unless the session is Established.
+func (s *Speaker) AllAdvertised(key PeerKey, f wire.Family) (iter.Seq[rib.Advert], error) {
+	s.mu.Lock()
+	p, err := s.peers.get(key)
+	s.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	return p.info.allAdvertised(f), nil
 }
 
 // Watch returns a new reader of events. It begins with a snapshot, and goes on with

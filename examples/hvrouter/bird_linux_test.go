@@ -214,6 +214,7 @@ func TestBIRD(t *testing.T) {
 	t.Run("duplicates", h.duplicates)
 	t.Run("bfd", h.bfdDies)
 	t.Run("guest", h.api)
+	t.Run("session", h.session)
 	t.Run("drain", h.drain)
 }
 

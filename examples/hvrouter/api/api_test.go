@@ -55,9 +55,12 @@ func (b *backend) Drain(o DrainOptions) (Drain, error) {
 	}
 	return Drain{Drained: true, All: o.All}, b.fail
 }
-func (b *backend) Undrain() (Drain, error) { return Drain{}, b.fail }
-func (b *backend) DrainStatus() Drain      { return Drain{Drained: true} }
-func (b *backend) Drops() []Drop           { return []Drop{{Kind: "spoofed", Packets: 3}} }
+func (b *backend) Undrain() (Drain, error)              { return Drain{}, b.fail }
+func (b *backend) DrainStatus() Drain                   { return Drain{Drained: true} }
+func (b *backend) Routes(string, bool) ([]Route, error) { return []Route{}, b.fail }
+func (b *backend) ChangeSession(c SessionChange) error  { return b.fail }
+func (b *backend) Domains() []Domain                    { return []Domain{{Name: "public", Table: 90}} }
+func (b *backend) Drops() []Drop                        { return []Drop{{Kind: "spoofed", Packets: 3}} }
 
 // Every request has its status, and an error its text.
 func TestStatuses(t *testing.T) {
@@ -73,7 +76,22 @@ func TestStatuses(t *testing.T) {
 		{"GET", "/v1/neighbours", "", nil, 200, "[]"},
 		{"GET", "/v1/neighbours", "", taken, 500, "taken"},
 		{"GET", "/v1/rib?prefix=x", "", nil, 400, "ParsePrefix"},
-		{"GET", "/v1/fib?table=-1", "", nil, 400, "invalid syntax"},
+		{"GET", "/v1/fib?table=-1", "", nil, 404, "is no domain's"},
+		{"GET", "/v1/fib?tabel=90", "", nil, 400, "there is no parameter \\\"tabel\\\""},
+		{"GET", "/v1/sessions?peer=192.0.2.1", "", nil, 404, "not found"},
+		{"GET", "/v1/sessions?pear=192.0.2.1", "", nil, 400, "no parameter"},
+		{"GET", "/v1/guests?guest=vm1", "", nil, 200, "vm1"},
+		{"GET", "/v1/guests?guest=vm2", "", nil, 404, "not found"},
+		{"GET", "/v1/routes", "", nil, 400, "want received=PEER"},
+		{"GET", "/v1/routes?received=a&advertised=b", "", nil, 400, "want received=PEER"},
+		{"GET", "/v1/routes?received=a", "", nil, 200, "[]"},
+		{"GET", "/v1/routes?received=a", "", gone, 404, "not found"},
+		{"GET", "/v1/domains", "", nil, 200, "public"},
+		{"GET", "/v1/firewall", "", nil, 200, "spoofed"},
+		{"POST", "/v1/sessions/a/reset?hard=1&text=t", "", nil, 200, ""},
+		{"POST", "/v1/sessions/a/stop", "", nil, 404, "want reset"},
+		{"POST", "/v1/sessions/a/disable?text=" + strings.Repeat("x", 256), "", nil, 400, "at most 255"},
+		{"POST", "/v1/sessions/a/enable", "", gone, 404, "not found"},
 		{"GET", "/v1/fib?table=90", "", nil, 200, "[]"},
 		{"GET", "/v1/explain?prefix=::ffff:192.0.2.1", "", nil, 200, "192.0.2.1/32"},
 		{"GET", "/v1/events?recent=x", "", nil, 400, "recent is a number"},

@@ -1,12 +1,18 @@
 // Package api is the daemon's interface to people and programs: JSON over HTTP on
 // a unix socket.
 //
-//	GET    /v1/sessions        []Session
-//	GET    /v1/bfd             []BFD
+//	GET    /v1/sessions        []Session     ?peer=PEER, ?domain=NAME, ?interface=NAME
+//	POST   /v1/sessions/PEER/reset           ?text=TEXT, ?hard=true
+//	POST   /v1/sessions/PEER/disable         ?text=TEXT
+//	POST   /v1/sessions/PEER/enable
+//	GET    /v1/routes          []Route       ?received=PEER or ?advertised=PEER, ?prefix=PREFIX
+//	GET    /v1/domains         []Domain
+//	GET    /v1/firewall        []Drop        ?kind=KIND
+//	GET    /v1/bfd             []BFD         ?peer=ADDRESS, ?interface=NAME
 //	GET    /v1/rib             []RIBEntry    ?domain=NAME, ?prefix=PREFIX
-//	GET    /v1/fib             []FIBRoute    ?table=N
-//	GET    /v1/guests          []Guest
-//	GET    /v1/neighbours      []Neighbour
+//	GET    /v1/fib             []FIBRoute    ?table=N or the name of a table or domain, ?prefix=PREFIX
+//	GET    /v1/guests          []Guest       ?guest=NAME, ?interface=NAME
+//	GET    /v1/neighbours      []Neighbour   ?interface=NAME, ?guest=NAME
 //	GET    /v1/events          journal.Event, one a line, without end   ?recent=N, ?event=PATTERN
 //	GET    /v1/status          Status
 //	GET    /v1/explain         Explanation   ?prefix=PREFIX

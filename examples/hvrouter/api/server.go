@@ -49,6 +49,14 @@ type Backend interface {
 	Drain(DrainOptions) (Drain, error)
 	Undrain() (Drain, error)
 	DrainStatus() Drain
+	// Routes returns what a session's peer has announced, or is sent.
+	Routes(peer string, received bool) ([]Route, error)
+	// ChangeSession resets, disables or enables the sessions with a peer. What is disabled stays
+	// so over restarts.
+	ChangeSession(SessionChange) error
+	// Domains returns the domains of the configuration, and the table for what the hypervisor
+	// sends itself as one.
+	Domains() []Domain
 	// Drops counts the packets of guests that the firewall dropped.
 	Drops() []Drop
 }
@@ -103,12 +111,15 @@ func Handler(b Backend) http.Handler {
 	get := func(pattern string, f func(*http.Request) (any, error)) {
 		mux.HandleFunc("GET "+pattern, func(w http.ResponseWriter, r *http.Request) { answer(w, r, f) })
 	}
-	get("/v1/sessions", func(*http.Request) (any, error) { return b.Sessions(), nil })
-	get("/v1/bfd", func(*http.Request) (any, error) { return b.BFD() })
+	get("/v1/sessions", func(r *http.Request) (any, error) { return sessionList(b, r) })
+	get("/v1/bfd", func(r *http.Request) (any, error) { return bfdList(b, r) })
 	get("/v1/rib", func(r *http.Request) (any, error) { return rib(b, r) })
 	get("/v1/fib", func(r *http.Request) (any, error) { return fibRoutes(b, r) })
-	get("/v1/guests", func(*http.Request) (any, error) { return b.Guests(), nil })
-	get("/v1/neighbours", func(*http.Request) (any, error) { return b.Neighbours() })
+	get("/v1/guests", func(r *http.Request) (any, error) { return guestList(b, r) })
+	get("/v1/neighbours", func(r *http.Request) (any, error) { return neighbourList(b, r) })
+	get("/v1/routes", func(r *http.Request) (any, error) { return routes(b, r) })
+	get("/v1/domains", func(r *http.Request) (any, error) { return b.Domains(), only(r) })
+	get("/v1/firewall", func(r *http.Request) (any, error) { return firewall(b, r) })
 	mux.HandleFunc("GET /v1/events", func(w http.ResponseWriter, r *http.Request) { events(b, w, r) })
 	get("/v1/status", func(*http.Request) (any, error) { return b.Status(), nil })
 	get("/v1/diff", func(*http.Request) (any, error) { return b.Diff(), nil })
@@ -124,6 +135,7 @@ func Handler(b Backend) http.Handler {
 	post("PUT /v1/guests", func(r *http.Request) error { return replace(b, r) })
 	post("PUT /v1/guests/{name}", func(r *http.Request) error { return replace(b, r) })
 	post("DELETE /v1/guests/{name}", func(r *http.Request) error { return conflict(b.Remove(r.PathValue("name"))) })
+	post("POST /v1/sessions/{peer}/{op}", func(r *http.Request) error { return changeSession(b, r) })
 	post("POST /v1/guests/{name}", func(r *http.Request) error { return move(b, r) })
 	mux.HandleFunc("POST /v1/reload", func(w http.ResponseWriter, r *http.Request) {
 		r.Body = http.MaxBytesReader(w, r.Body, config.MaxSize)
@@ -174,25 +186,6 @@ func conflict(err error) error {
 		return status{http.StatusNotFound, err}
 	}
 	return status{http.StatusConflict, err}
-}
-
-func rib(b Backend, r *http.Request) (any, error) {
-	var p netip.Prefix
-	if text := r.FormValue("prefix"); text != "" {
-		var err error
-		if p, err = ParsePrefix(text); err != nil {
-			return nil, bad(err)
-		}
-	}
-	return b.RIB(r.FormValue("domain"), p), nil
-}
-
-func fibRoutes(b Backend, r *http.Request) (any, error) {
-	table, err := strconv.ParseUint("0"+r.FormValue("table"), 10, 32)
-	if err != nil {
-		return nil, bad(err)
-	}
-	return b.FIB(uint32(table)), nil
 }
 
 // ParsePrefix reads a prefix, or an address as the prefix of it alone.

@@ -36,6 +36,67 @@ type Session struct {
 	LimitErrorAt time.Time `json:"limit-error-at,omitzero"`
 	RefusedUntil time.Time `json:"refused-until,omitzero"`
 	NextHops     []NextHop `json:"next-hops,omitempty"` // of a session with more than its own
+	// Capabilities are those that both sides have, while the session is Established, in the
+	// words of docs: "graceful-restart 2m0s", "add-path-receive ipv4".
+	Capabilities []string  `json:"capabilities,omitempty"`
+	HoldTime     string    `json:"hold-time,omitempty"` // negotiated; "0s" is none
+	RouterID     string    `json:"router-id,omitempty"` // the peer's
+	AS           uint32    `json:"as,omitempty"`        // the peer's
+	Sent         *Messages `json:"messages-sent,omitempty"`
+	Received     *Messages `json:"messages-received,omitempty"`
+	// LastSent and LastReceived are the last NOTIFICATIONs, with their times.
+	LastSent       string    `json:"notification-sent,omitempty"`
+	LastSentAt     time.Time `json:"notification-sent-at,omitzero"`
+	LastReceived   string    `json:"notification-received,omitempty"`
+	LastReceivedAt time.Time `json:"notification-received-at,omitzero"`
+	// Disabled is since when the session is disabled; zero: it is not. DisabledText is why.
+	Disabled     time.Time `json:"disabled-since,omitzero"`
+	DisabledText string    `json:"disabled-text,omitempty"`
+}
+
+// Messages counts BGP messages in one direction since the session was configured.
+type Messages struct {
+	Open         uint64 `json:"open"`
+	Update       uint64 `json:"update"`
+	Notification uint64 `json:"notification"`
+	Keepalive    uint64 `json:"keepalive"`
+	RouteRefresh uint64 `json:"route-refresh"`
+	Octets       uint64 `json:"octets"`
+}
+
+// SessionChange is what is done to sessions.
+type SessionChange struct {
+	Op   string // reset, disable or enable
+	Peer string // the peer's address, or the session's name
+	// Text is for the peer, and for people here (RFC 9003, Section 2): 255 octets at most.
+	Text string
+	// Hard: neither side keeps routes over a reset.
+	Hard bool
+}
+
+// Route is a path in the Adj-RIB-In or the Adj-RIB-Out of a session.
+type Route struct {
+	Domain      string     `json:"domain"`
+	Peer        netip.Addr `json:"peer"`
+	Prefix      string     `json:"prefix"`
+	PathID      uint32     `json:"path-id,omitempty"`
+	NextHop     netip.Addr `json:"next-hop,omitzero"` // zero: the session's own
+	LocalPref   uint32     `json:"local-pref"`
+	MED         *uint32    `json:"med,omitempty"`
+	ASPath      string     `json:"as-path,omitempty"`
+	Communities []string   `json:"communities,omitempty"`
+	Originator  netip.Addr `json:"originator,omitzero"`
+	Stale       bool       `json:"stale,omitempty"` // received: the session has ended, and the path is retained
+	// Rank of what is received: 0 is used, 1 would be without that, and so on.
+	Rank int `json:"rank"`
+}
+
+// Domain is a routing domain of the configuration.
+type Domain struct {
+	Name      string `json:"name"`
+	NetNS     string `json:"netns,omitempty"`
+	Table     uint32 `json:"table"`
+	TableName string `json:"table-name,omitempty"` // as the configuration has it
 }
 
 // NextHop is one of the next hops that a session announces, of several.
@@ -53,13 +114,15 @@ type NextHop struct {
 // FamilyRoutes counts the routes of a session in one family.
 type FamilyRoutes struct {
 	Family   string `json:"family"`
-	Received int    `json:"received"`
-	Stale    int    `json:"stale"`
-	Refused  uint64 `json:"refused"`
-	Counted  int    `json:"counted"`           // announced in this session: what the prefix limit counts
-	Maximum  int    `json:"maximum,omitempty"` // the prefix limit, 0 without one
-	Limit    string `json:"limit"`             // within, near or exceeded
-	Blocked  uint64 `json:"blocked"`           // of the refused, those beyond the limit
+	Received int    `json:"received"` // paths that were accepted and are held
+	// Advertised is how many paths we advertise in the session.
+	Advertised int    `json:"advertised"`
+	Stale      int    `json:"stale"`
+	Refused    uint64 `json:"refused"`
+	Counted    int    `json:"counted"`           // announced in this session: what the prefix limit counts
+	Maximum    int    `json:"maximum,omitempty"` // the prefix limit, 0 without one
+	Limit      string `json:"limit"`             // within, near or exceeded
+	Blocked    uint64 `json:"blocked"`           // of the refused, those beyond the limit
 	// NoNextHop is how many prefixes are not sent because neither they nor the session
 	// have a next hop of the family.
 	NoNextHop int `json:"no-next-hop,omitempty"`

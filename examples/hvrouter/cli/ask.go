@@ -12,7 +12,7 @@ import (
 // diff exits 1 if there is a difference. With a file it is what a reload with it would do.
 func diff(in invocation) int {
 	fs := in.flags("diff")
-	socket := fs.String("api", defaultAPI, "the daemon's socket")
+	socket := in.api(fs)
 	asJSON := fs.Bool("j", false, "JSON")
 	words, ok := in.words(fs, 0, 1)
 	if !ok {
@@ -22,7 +22,7 @@ func diff(in invocation) int {
 		return in.foresee(*socket, words[0], *asJSON)
 	}
 	differs := false
-	v := view{"/v1/diff", func(w io.Writer, data []byte) error {
+	v := view{path: "/v1/diff", print: func(w io.Writer, data []byte) error {
 		var all []api.Difference
 		if err := json.Unmarshal(data, &all); err != nil {
 			return err
@@ -55,7 +55,7 @@ func (in invocation) send(socket, method, path string, body []byte) int {
 
 func metrics(in invocation) int {
 	fs := in.flags("metrics")
-	socket := fs.String("api", defaultAPI, "the daemon's socket")
+	socket := in.api(fs)
 	if _, ok := in.words(fs, 0, 0); !ok {
 		return exitUsage
 	}

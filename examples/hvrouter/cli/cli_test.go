@@ -32,7 +32,7 @@ func (f *fake) note(format string, args ...any) {
 
 func (f *fake) Sessions() []api.Session {
 	return []api.Session{{Domain: "public", Fabric: "A", Interface: "a.public", Peer: addr("198.51.100.126"), State: "Established",
-		Since: time.Now().Add(-90 * time.Second), BFD: "Up", Families: []api.FamilyRoutes{{Family: "ipv4", Received: 12}}}}
+		Since: time.Now().Add(-90 * time.Second), BFD: "Up", Families: []api.FamilyRoutes{{Family: "ipv4", Received: 12, Advertised: 3}}}}
 }
 func (f *fake) BFD() ([]api.BFD, error) { return nil, errors.New("the BFD process does not answer") }
 func (f *fake) RIB(domain string, p netip.Prefix) []api.RIBEntry {
@@ -127,7 +127,23 @@ func (f *fake) DrainStatus() api.Drain {
 		{Domain: "public", Prefix: "203.0.113.10/32", Guest: "vm1", Interface: "vm1", Alternative: time.Now().Add(-30 * time.Second)},
 		{Domain: "private", Prefix: "172.22.2.1/32", Own: true, Interface: "loopback", Announced: true}}}
 }
-func (f *fake) Drops() []api.Drop { return nil }
+func (f *fake) Drops() []api.Drop { return []api.Drop{{Kind: "spoofed", Packets: 7}} }
+
+func (f *fake) Routes(peer string, received bool) ([]api.Route, error) {
+	f.note("routes %s received %v", peer, received)
+	if peer != "198.51.100.126" {
+		return nil, fmt.Errorf("session %s: %w", peer, api.ErrNotFound)
+	}
+	return []api.Route{{Domain: "public", Peer: addr(peer), Prefix: "203.0.113.3/32", NextHop: addr("198.51.100.102"), LocalPref: 100, Communities: []string{"65535:0"}},
+		{Domain: "public", Peer: addr(peer), Prefix: "203.0.113.0/24", LocalPref: 100}}, nil
+}
+func (f *fake) ChangeSession(c api.SessionChange) error {
+	f.note("%s %s %q hard %v", c.Op, c.Peer, c.Text, c.Hard)
+	return nil
+}
+func (f *fake) Domains() []api.Domain {
+	return []api.Domain{{Name: "public", Table: 90, TableName: "pub"}, {Name: "private", Table: 20}}
+}
 
 func value[T any](p *T) any {
 	if p == nil {
@@ -159,7 +175,7 @@ func TestCommands(t *testing.T) {
 		{line: "", code: 2, want: "hvrouter makes a router"},
 		{line: "help", want: "hvrouter explain ADDRESS"},
 		{line: "fly", code: 2, want: `unknown command "fly"`},
-		{line: "show sessions", want: "public  A       a.public   198.51.100.126  Established  1m30s  Up   ipv4 12"},
+		{line: "show sessions", want: "public  A       a.public   198.51.100.126  Established  1m30s  Up   ipv4 12/3"},
 		{line: "show sessions -j", want: `"peer": "198.51.100.126"`},
 		{line: "show -j sessions", want: `"peer": "198.51.100.126"`},
 		{line: "show bfd", code: 1, want: "the BFD process does not answer"},
@@ -167,6 +183,30 @@ func TestCommands(t *testing.T) {
 		{line: "show rib -prefix 203.0.113", code: 1, want: "ParsePrefix"},
 		{line: "show fib -table 90", want: "90     203.0.113.1/32  10      unicast  dev vm1", asked: "fib 90"},
 		{line: "show guests", want: "vm1   vm1             203.0.113.1  present  100"},
+		{line: "show fib -table pub -prefix 203.0.113.1", want: "dev vm1", asked: "fib 90"},
+		{line: "show fib -table 91", code: 1, want: `table "91" is no domain's: not found`},
+		{line: "show fib -table red", code: 1, want: `table "red" is no domain's: not found`},
+		{line: "show rib -domain red", code: 1, want: `domain "red": not found`},
+		{line: "show rib -peer 192.0.2.1", code: 2, want: "show rib has no -peer"},
+		{line: "show sessions -peer 198.51.100.126", want: "Established"},
+		{line: "show sessions -peer 198.51.100.127", code: 1, want: `peer "198.51.100.127": not found`},
+		{line: "show sessions -domain red", code: 1, want: `domain "red": not found`},
+		{line: "show guests -guest vm1 -interface vm1", want: "present"},
+		{line: "show guests -guest vm2", code: 1, want: `guest "vm2": not found`},
+		{line: "show neighbours -interface tap0", want: "203.0.113.50"},
+		{line: "show neighbours -interface tap7", code: 1, want: `interface "tap7": not found`},
+		{line: "show firewall", want: "spoofed  7"},
+		{line: "show firewall -kind nothing", code: 1, want: `kind "nothing": not found`},
+		{line: "show routes advertised 198.51.100.126", want: "public  203.0.113.3/32  198.51.100.102  100                  65535:0", asked: "routes 198.51.100.126 received false"},
+		{line: "show routes for 203.0.113.9 received 198.51.100.126", want: "203.0.113.0/24", asked: "routes 198.51.100.126 received true"},
+		{line: "show routes received 192.0.2.1", code: 1, want: "session 192.0.2.1: not found"},
+		{line: "show routes", code: 2, want: "want show routes [for ADDRESS] advertised|received PEER"},
+		{line: "show sessions twice", code: 2, want: `what is "twice"?`},
+		{line: "session reset 198.51.100.126 -hard -text maintenance", asked: `reset 198.51.100.126 "maintenance" hard true`},
+		{line: "session disable 198.51.100.126", asked: `disable 198.51.100.126 "" hard false`},
+		{line: "session enable 198.51.100.126", asked: `enable 198.51.100.126 "" hard false`},
+		{line: "session enable 198.51.100.126 -hard", code: 2, want: "does not take this flag"},
+		{line: "session forget 198.51.100.126", code: 2, want: "want reset, disable or enable"},
 		{line: "show status", want: `"converged": true`},
 		{line: "show", code: 2, want: "hvrouter help"},
 		{line: "show everything", code: 2, want: `nothing called "everything"`},
@@ -234,7 +274,7 @@ func TestCommands(t *testing.T) {
 		{line: "run sideways", code: 2, want: "hvrouter help"},
 	} {
 		args := strings.Fields(c.line)
-		if len(args) > 0 && strings.Contains("show explain diff guest reload drain undrain metrics watch", args[0]) {
+		if len(args) > 0 && strings.Contains("show session explain diff guest reload drain undrain metrics watch", args[0]) {
 			args = append(args, "-api", socket)
 		}
 		f.asked = nil

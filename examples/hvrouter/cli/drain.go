@@ -15,7 +15,7 @@ const drainPoll = 250 * time.Millisecond
 // drain has the host drained. With -wait it exits 1 if something still attracts traffic in the end.
 func drain(in invocation) int {
 	fs := in.flags("drain")
-	socket := fs.String("api", defaultAPI, "the daemon's socket")
+	socket := in.api(fs)
 	asJSON := fs.Bool("j", false, "JSON")
 	all := fs.Bool("all", false, "withdraw what no other router announces, too: guests that are still here are not reachable any more")
 	wait := fs.Duration("wait", 0, "wait until nothing but the hypervisor's own address attracts traffic, for `TIME` at most")
@@ -46,7 +46,7 @@ func drain(in invocation) int {
 // undrain ends a drain.
 func undrain(in invocation) int {
 	fs := in.flags("undrain")
-	socket := fs.String("api", defaultAPI, "the daemon's socket")
+	socket := in.api(fs)
 	asJSON := fs.Bool("j", false, "JSON")
 	if _, ok := in.words(fs, 0, 0); !ok {
 		return exitUsage

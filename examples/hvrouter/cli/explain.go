@@ -22,7 +22,7 @@ import (
 // differs from what is wanted.
 func explain(in invocation) int {
 	fs := in.flags("explain")
-	socket := fs.String("api", defaultAPI, "the daemon's socket")
+	socket := in.api(fs)
 	file := fs.String("config", defaultConfig, "configuration `FILE`, for guests' names while no daemon runs")
 	source := fs.String("source", "", "`ADDRESS` that the packets come from, if it is not the guest's own")
 	asJSON := fs.Bool("j", false, "JSON")

@@ -3,6 +3,7 @@ package cli
 import (
 	"flag"
 	"fmt"
+	"os"
 	"slices"
 )
 
@@ -11,6 +12,15 @@ func (in invocation) flags(name string) *flag.FlagSet {
 	fs := flag.NewFlagSet("hvrouter "+name, flag.ContinueOnError)
 	fs.SetOutput(in.stderr)
 	return fs
+}
+
+// api defines the flag of the daemon's socket.
+func (in invocation) api(fs *flag.FlagSet) *string {
+	socket := defaultAPI
+	if path := os.Getenv("HVROUTER_API"); path != "" && in.inspect == nil {
+		socket = path
+	}
+	return fs.String("api", socket, "the daemon's socket; $HVROUTER_API if that is set")
 }
 
 // words parses flags wherever they stand and gives the other words; ok is false if

@@ -14,7 +14,7 @@ import (
 // guests is `hvrouter guest`.
 func guests(in invocation) int {
 	fs := in.flags("guest")
-	socket := fs.String("api", defaultAPI, "the daemon's socket")
+	socket := in.api(fs)
 	asJSON := fs.Bool("j", false, "list: JSON")
 	pref := fs.Int64("local-pref", -1, "move: announce with this LOCAL_PREF; the greater one gets the traffic")
 	down := fs.Bool("down", false, "move: withdraw the guest's routes")

@@ -17,7 +17,7 @@ import (
 // and `reload cancel` decide about one that waits.
 func reload(in invocation) int {
 	fs := in.flags("reload")
-	socket := fs.String("api", defaultAPI, "the daemon's socket")
+	socket := in.api(fs)
 	var opt api.ReloadOptions
 	fs.BoolVar(&opt.Force, "force", false, "also if sessions, an uplink, or the way by which the hypervisor is reached are lost")
 	fs.BoolVar(&opt.DryRun, "dry-run", false, "only say what would be done")

@@ -4,12 +4,16 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"os/signal"
 	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
 )
@@ -18,29 +22,42 @@ import (
 type view struct {
 	path  string
 	print func(w io.Writer, data []byte) error
+	// filters are the query parameters that leave some of it.
+	filters []string
 }
 
+// views are what there is to show, with the filters that each has: their flags are the parameters
+// of the API.
 func views() map[string]view {
 	return map[string]view{
-		"sessions":   {"/v1/sessions", table(sessionRows)},
-		"bfd":        {"/v1/bfd", table(bfdRows)},
-		"rib":        {"/v1/rib", table(ribRows)},
-		"fib":        {"/v1/fib", table(fibRows)},
-		"guests":     {"/v1/guests", table(guestRows)},
-		"neighbours": {"/v1/neighbours", table(neighbourRows)},
-		"drain":      {"/v1/drain", one(printDrain)},
-		"status":     {"/v1/status", indented},
+		"sessions":   {"/v1/sessions", table(sessionRows), []string{"peer", "domain", "interface"}},
+		"bfd":        {"/v1/bfd", table(bfdRows), []string{"peer", "interface"}},
+		"rib":        {"/v1/rib", table(ribRows), []string{"domain", "prefix"}},
+		"fib":        {"/v1/fib", table(fibRows), []string{"table", "prefix"}},
+		"guests":     {"/v1/guests", table(guestRows), []string{"guest", "interface"}},
+		"neighbours": {"/v1/neighbours", table(neighbourRows), []string{"interface", "guest"}},
+		"firewall":   {"/v1/firewall", table(dropRows), []string{"kind"}},
+		"drain":      {"/v1/drain", one(printDrain), nil},
+		"status":     {"/v1/status", indented, nil},
+		"routes":     {"/v1/routes", table(routeRows), []string{"advertised", "received", "prefix"}},
 	}
 }
 
 func show(in invocation) int {
 	fs := in.flags("show")
-	socket := fs.String("api", defaultAPI, "the daemon's socket")
+	socket := in.api(fs)
 	asJSON := fs.Bool("j", false, "JSON")
-	domain := fs.String("domain", "", "rib: one domain only")
-	prefix := fs.String("prefix", "", "rib: one prefix only")
-	number := fs.String("table", "", "fib: one table only")
-	words, ok := in.words(fs, 1, 1)
+	follow := fs.Bool("w", false, "go on, and print it again whenever it has changed")
+	filters := map[string]*string{
+		"peer":      fs.String("peer", "", "sessions, bfd: with this peer only, by `ADDRESS` or, of sessions, name"),
+		"domain":    fs.String("domain", "", "sessions, rib: of the domain `NAME` only"),
+		"interface": fs.String("interface", "", "sessions, bfd, guests, neighbours: on the interface `NAME` only"),
+		"prefix":    fs.String("prefix", "", "rib, fib: one `PREFIX` only"),
+		"table":     fs.String("table", "", "fib: one `TABLE` only, by number, name or domain"),
+		"guest":     fs.String("guest", "", "guests, neighbours: of the guest `NAME` only"),
+		"kind":      fs.String("kind", "", "firewall: one `KIND` only"),
+	}
+	words, ok := in.words(fs, 1, 5)
 	if !ok {
 		return exitUsage
 	}
@@ -48,23 +65,96 @@ func show(in invocation) int {
 	if !ok {
 		return in.fail(exitUsage, fmt.Errorf("there is nothing called %q to show", words[0]))
 	}
-	return in.present(*socket, v, *asJSON, "domain", *domain, "prefix", *prefix, "table", *number)
+	query, err := routeWords(words)
+	if err != nil {
+		return in.fail(exitUsage, err)
+	}
+	for name, value := range filters {
+		if set(fs, name) && !slices.Contains(v.filters, name) {
+			return in.fail(exitUsage, fmt.Errorf("show %s has no -%s", words[0], name))
+		}
+		if set(fs, name) {
+			query = append(query, name, *value)
+		}
+	}
+	if *follow {
+		return in.follow(*socket, v, *asJSON, query...)
+	}
+	return in.present(*socket, v, *asJSON, query...)
+}
+
+// routeWords reads what stands behind `show routes`: [for ADDRESS] advertised|received PEER.
+func routeWords(words []string) (query []string, err error) {
+	what, words := words[0], words[1:]
+	if what != "routes" {
+		if len(words) > 0 {
+			return nil, fmt.Errorf("show %s: what is %q?", what, words[0])
+		}
+		return nil, nil
+	}
+	for len(words) >= 2 && slices.Contains([]string{"for", "advertised", "received"}, words[0]) {
+		query = append(query, strings.Replace(words[0], "for", "prefix", 1), words[1])
+		words = words[2:]
+	}
+	if len(words) > 0 || !slices.Contains(query, "advertised") && !slices.Contains(query, "received") {
+		return nil, errors.New("want show routes [for ADDRESS] advertised|received PEER; show rib -prefix PREFIX shows what is used")
+	}
+	return query, nil
 }
 
 // present fetches a view and prints it.
 func (in invocation) present(socket string, v view, asJSON bool, query ...string) int {
+	text, err := in.fetch(socket, v, asJSON, query...)
+	if err != nil {
+		return in.fail(exitFailed, err)
+	}
+	_, _ = in.stdout.Write(text)
+	return exitOK
+}
+
+// followTime is between two looks of -w.
+const followTime = time.Second
+
+// follow prints a view again and again, whenever it has changed, until the daemon does not answer
+// any more or it is interrupted.
+func (in invocation) follow(socket string, v view, asJSON bool, query ...string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
+	defer stop()
+	for last := []byte(nil); ; {
+		text, err := in.fetch(socket, v, asJSON, query...)
+		if err != nil {
+			return in.fail(exitFailed, err)
+		}
+		if !bytes.Equal(text, last) {
+			if !asJSON {
+				fmt.Fprintln(in.stdout, time.Now().Format("2006-01-02T15:04:05"))
+			}
+			if _, err := in.stdout.Write(text); err != nil {
+				return exitFailed
+			}
+			last = text
+		}
+		select {
+		case <-ctx.Done():
+			return exitOK
+		case <-time.After(followTime):
+		}
+	}
+}
+
+// fetch fetches a view, as it is printed.
+func (in invocation) fetch(socket string, v view, asJSON bool, query ...string) ([]byte, error) {
 	var raw json.RawMessage
 	if err := api.NewClient(socket).Get(context.Background(), v.path, &raw, query...); err != nil {
-		return in.fail(exitFailed, err)
+		return nil, err
 	}
 	print := v.print
 	if asJSON {
 		print = indented
 	}
-	if err := print(in.stdout, raw); err != nil {
-		return in.fail(exitFailed, err)
-	}
-	return exitOK
+	var b bytes.Buffer
+	err := print(&b, raw)
+	return b.Bytes(), err
 }
 
 func indented(w io.Writer, data []byte) error {
@@ -135,19 +225,22 @@ func withoutEmpty(rows [][]string, heading string) [][]string {
 func sessionRows(s *api.Session) (heading, cells []string) {
 	var routes []string
 	for _, f := range s.Families {
-		word := fmt.Sprintf("%s %d", f.Family, f.Received)
+		word := fmt.Sprintf("%s %d/%d", f.Family, f.Received, f.Advertised)
 		if f.Maximum > 0 && f.Limit != "within" {
 			word += fmt.Sprintf(" (limit %s: %d of %d)", f.Limit, f.Counted, f.Maximum)
 		}
 		routes = append(routes, word)
 	}
-	return []string{"DOMAIN", "NETNS", "FABRIC", "INTERFACE", "PEER", "STATE", "SINCE", "BFD", "ROUTES", "WAYS", "LAST ERROR"},
+	return []string{"DOMAIN", "NETNS", "FABRIC", "INTERFACE", "PEER", "STATE", "SINCE", "BFD", "IN/OUT", "NEXT HOPS", "LAST ERROR"},
 		[]string{s.Domain, s.NetNS, s.Fabric, s.Interface, s.Peer.String(), s.State, ago(s.Since), s.BFD, strings.Join(routes, ", "), hops(s.NextHops), lastError(s)}
 }
 
 // lastError is the newest error of a session, after the prefix limit that keeps the peer out.
 func lastError(s *api.Session) string {
 	var words []string
+	if s.DisabledText != "" {
+		words = append(words, "disabled: "+s.DisabledText)
+	}
 	if !s.RefusedUntil.IsZero() {
 		words = append(words, fmt.Sprintf("out until %s: %s (%s ago)", s.RefusedUntil.Format(time.TimeOnly), s.LimitError, ago(s.LimitErrorAt)))
 	}
@@ -242,4 +335,23 @@ func ago(t time.Time) string {
 		return "-"
 	}
 	return time.Since(t).Round(time.Second).String()
+}
+
+func dropRows(d *api.Drop) (heading, cells []string) {
+	return []string{"NETNS", "REASON", "PACKETS"}, []string{d.NetNS, d.Kind, fmt.Sprint(d.Packets)}
+}
+
+func routeRows(r *api.Route) (heading, cells []string) {
+	hop, notes := "-", []string{}
+	if r.NextHop.IsValid() {
+		hop = r.NextHop.String()
+	}
+	if r.Stale {
+		notes = append(notes, "stale")
+	}
+	if r.PathID != 0 {
+		notes = append(notes, fmt.Sprintf("path %d", r.PathID))
+	}
+	return []string{"DOMAIN", "PREFIX", "NEXT HOP", "LOCAL-PREF", "AS PATH", "COMMUNITIES", ""},
+		[]string{r.Domain, r.Prefix, hop, fmt.Sprint(r.LocalPref), r.ASPath, strings.Join(r.Communities, " "), strings.Join(notes, ", ")}
 }

@@ -23,7 +23,7 @@ var errEnough = errors.New("enough")
 // watch prints events until it is interrupted or the daemon ends.
 func watch(in invocation) int {
 	fs := in.flags("watch")
-	socket := fs.String("api", defaultAPI, "the daemon's socket")
+	socket := in.api(fs)
 	asJSON := fs.Bool("j", false, "one JSON object a line, as it comes")
 	pattern := fs.String("event", "", "only events of this name, or of a `PATTERN` such as bgp-*")
 	recent := fs.Int("recent", 0, "begin with up to `N` events of before")

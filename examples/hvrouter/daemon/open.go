@@ -105,6 +105,7 @@ func (d *Daemon) beginRouting(t *tasks, c *config.Config, e edge) error {
 	d.inventory.load(t.ctx, c)
 	r.begin()
 	t.start("edge", e.Run) // now that it serves all guests that are here
+	d.sessions.Disable(newDisabledFile(c.StateDirectory).load(t.ctx, d.log))
 	r.configureSessions()
 	t.start("", func(ctx context.Context) error { return d.sessions.Run(ctx, d.pumps) })
 	d.failover.Configure(c)

@@ -31,6 +31,9 @@ func (s *speaker) sayPath(k bgp.PeerKey, say func() error) {
 	s.mu.Unlock()
 	if !waits {
 		err := say()
+		if errors.Is(err, bgp.ErrNoPeer) && s.off(k) {
+			return // BFD watches the path of a session that is disabled, too
+		}
 		if !errors.Is(err, bgp.ErrStopped) {
 			s.report(k, err)
 			return

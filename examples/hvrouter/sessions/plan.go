@@ -23,8 +23,10 @@ type plan struct {
 	domain    config.Domain         // whose sessions they are
 	linkLocal map[string]netip.Addr // ours, by interface
 
-	peers   map[bgp.PeerKey]peer // as they are
-	rollout rollout
+	peers map[bgp.PeerKey]peer // as they are
+	// disabled are those that are not to be, although they are configured. It is not changed.
+	disabled map[bgp.PeerKey]Disabled
+	rollout  rollout
 }
 
 // peer is a peer as it was last configured. Policies are functions, which cannot be compared,
@@ -62,6 +64,9 @@ func (p *plan) step(now time.Time, dead failover.Dead, status map[bgp.PeerKey]bg
 	var all []rolloutSession
 	for _, r := range sessions {
 		k := peering.SessionKey(r)
+		if _, off := p.disabled[k]; off {
+			continue
+		}
 		n := p.peer(r, dead, p.peers[k])
 		next[k] = n
 		one := rolloutSession{key: k, fabric: n.fabric, up: status[k].State == bgp.Established, settled: settled(status[k], now)}

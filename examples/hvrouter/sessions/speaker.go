@@ -244,6 +244,14 @@ func (s *speaker) resets(c bgp.PeerConfig) bool {
 	return resets || err != nil
 }
 
+// off reports whether a peer is disabled.
+func (s *speaker) off(k bgp.PeerKey) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, off := s.plan.disabled[k]
+	return off
+}
+
 func (s *speaker) report(k bgp.PeerKey, err error) {
 	if err != nil && !errors.Is(err, bgp.ErrClosed) {
 		s.log.Error("BGP session", "event", "bgp-error", "domain", s.name, "peer", k, "err", err)

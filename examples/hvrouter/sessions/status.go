@@ -1,11 +1,13 @@
 package sessions
 
 import (
+	"iter"
 	"net/netip"
 	"strings"
 
 	"github.com/hyperfib/hyperfib/bgp"
 	"github.com/hyperfib/hyperfib/bgp/rib"
+	"github.com/hyperfib/hyperfib/bgp/wire"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
 )
@@ -17,6 +19,9 @@ type Status struct {
 	Reflector config.Reflector // as it is configured
 	Peer      bgp.PeerStatus   // zero: the peer is not configured yet
 	NextHops  []NextHop        // if it has several
+	// Advertised counts, by family, the paths that are advertised in the session.
+	Advertised map[wire.Family]int
+	Disabled   *Disabled // nil: it is not
 }
 
 // NextHop is a next hop that a session advertises.
@@ -37,14 +42,74 @@ func (s *Speakers) Status(c *config.Config) (list []Status) {
 		for i, one := range m.members {
 			names[i] = one.Domain
 		}
-		peers := m.status()
+		peers, disabled := m.status(), m.disabled()
 		sessions, _ := c.SessionsOf(dom)
 		for _, r := range sessions {
-			list = append(list, Status{Domains: strings.Join(names, ","), NetNS: c.NetNSOf(r, dom.Name), Reflector: r,
-				Peer: peers[peering.SessionKey(r)], NextHops: m.nextHopsOf(r)})
+			k := peering.SessionKey(r)
+			one := Status{Domains: strings.Join(names, ","), NetNS: c.NetNSOf(r, dom.Name), Reflector: r,
+				Peer: peers[k], NextHops: m.nextHopsOf(r), Advertised: m.countAdvertised(peers[k])}
+			if d, off := disabled[k]; off {
+				one.Disabled = &d
+			}
+			list = append(list, one)
 		}
 	}
 	return list
+}
+
+// disabled returns the sessions that are disabled; they are not to be changed.
+func (s *speaker) disabled() map[bgp.PeerKey]Disabled {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.plan.disabled
+}
+
+func (s *speaker) countAdvertised(p bgp.PeerStatus) map[wire.Family]int {
+	counts := map[wire.Family]int{}
+	for _, f := range p.Families {
+		if all, err := s.bgp.AllAdvertised(p.Key, f.Family); err == nil {
+			for range all {
+				counts[f.Family]++
+			}
+		}
+	}
+	return counts
+}
+
+// Received yields the paths of a family that a session's peer announced and that were accepted, in
+// no order.
+func (s *Speakers) Received(k bgp.PeerKey, f wire.Family) iter.Seq2[netip.Prefix, rib.Path] {
+	return func(yield func(netip.Prefix, rib.Path) bool) {
+		for _, one := range s.list {
+			if _, err := one.bgp.Peer(k); err != nil {
+				continue
+			}
+			for c := range one.bgp.Table().All(f) {
+				for _, p := range c.Paths {
+					if p.Peer == k.Addr && !p.Local && !yield(c.Prefix, p) {
+						return
+					}
+				}
+			}
+		}
+	}
+}
+
+// Advertised yields what is advertised to a session's peer, in no order.
+func (s *Speakers) Advertised(k bgp.PeerKey, f wire.Family) iter.Seq[rib.Advert] {
+	return func(yield func(rib.Advert) bool) {
+		for _, one := range s.list {
+			all, err := one.bgp.AllAdvertised(k, f)
+			if err != nil {
+				continue
+			}
+			for a := range all {
+				if !yield(a) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // Peer is a session of a domain, and what of one prefix is advertised in it.

@@ -43,8 +43,12 @@ func session(c *config.Config, one sessions.Status, bfds map[bfd.Key]string) api
 	if p.Plain != nil {
 		s.Plain = p.Plain.Error()
 	}
+	if one.Disabled != nil {
+		s.State, s.Since, s.Disabled, s.DisabledText = "Disabled", one.Disabled.Since, one.Disabled.Since, one.Disabled.Text
+	}
+	detail(&s, p)
 	for _, f := range p.Families {
-		s.Families = append(s.Families, api.FamilyRoutes{Family: familyName(f.Family), Received: f.Paths, Stale: f.Stale, Refused: f.Refused.Total(),
+		s.Families = append(s.Families, api.FamilyRoutes{Family: familyName(f.Family), Received: f.Paths, Advertised: one.Advertised[f.Family], Stale: f.Stale, Refused: f.Refused.Total(),
 			Counted: f.Counted, Maximum: f.PrefixLimit.Maximum, Limit: f.Limit.String(), Blocked: f.Refused[rib.ReasonOverLimit], NoNextHop: f.NoNextHop})
 	}
 	if p.LastLimit != nil {

@@ -1,0 +1,178 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/hyperfib/hyperfib/bgp"
+	"github.com/hyperfib/hyperfib/bgp/wire"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/files"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/sessions"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/show"
+)
+
+// disabledFile is where it outlives the daemon which sessions are disabled: a daemon that is
+// restarted, by whatever, does not begin what an operator has ended.
+type disabledFile struct{ path string }
+
+// disabledSession is a session in the file.
+type disabledSession struct {
+	Peer  netip.Addr `json:"peer"`
+	Local netip.Addr `json:"local"`
+	Since time.Time  `json:"since"`
+	Text  string     `json:"text,omitempty"`
+}
+
+func newDisabledFile(directory string) disabledFile {
+	return disabledFile{filepath.Join(directory, "sessions-disabled")}
+}
+
+// mostDisabled bounds the file: some 10,000 sessions.
+const mostDisabled = 4 << 20
+
+// load returns the sessions that an earlier run had disabled.
+func (f disabledFile) load(ctx context.Context, log *slog.Logger) map[bgp.PeerKey]sessions.Disabled {
+	ctx, cancel := context.WithTimeout(ctx, readTime)
+	defer cancel()
+	var list []disabledSession
+	data, err := (&files.Reader{}).Read(ctx, f.path, mostDisabled)
+	if err == nil {
+		err = json.Unmarshal(data, &list)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		log.Error("it is not known which sessions are disabled: none is", "event", "disabled-unknown", "path", f.path, "err", err)
+	}
+	all := map[bgp.PeerKey]sessions.Disabled{}
+	for _, s := range list {
+		all[bgp.PeerKey{Addr: s.Peer, Local: s.Local}] = sessions.Disabled{Since: s.Since, Text: s.Text}
+	}
+	return all
+}
+
+func (f disabledFile) save(all map[bgp.PeerKey]sessions.Disabled) error {
+	if len(all) == 0 {
+		return files.Remove(f.path)
+	}
+	var list []disabledSession
+	for k, d := range all {
+		list = append(list, disabledSession{k.Addr, k.Local, d.Since, d.Text})
+	}
+	slices.SortFunc(list, func(a, b disabledSession) int { return a.Peer.Compare(b.Peer) })
+	data, err := json.MarshalIndent(list, "", "  ")
+	if err != nil {
+		return err
+	}
+	return files.Save(f.path, append(data, '\n'))
+}
+
+// sessionsOf returns the sessions that a word means: the address of a peer, or a session's name.
+func sessionsOf(c *config.Config, word string) (keys []bgp.PeerKey, domains map[bgp.PeerKey]string) {
+	domains = map[bgp.PeerKey]string{}
+	for _, d := range c.Domains {
+		list, _ := c.SessionsOf(d)
+		for _, r := range list {
+			k := peering.SessionKey(r)
+			if (r.Peer.String() == word || r.Name == word) && !slices.Contains(keys, k) {
+				keys = append(keys, k)
+				domains[k] = d.Name
+			}
+		}
+	}
+	return keys, domains
+}
+
+// ChangeSession implements [api.Backend].
+func (d backend) ChangeSession(change api.SessionChange) error {
+	d.draining.Lock()
+	defer d.draining.Unlock()
+	c := d.config()
+	if c == nil {
+		return d.ctx.Err()
+	}
+	keys, _ := sessionsOf(c, change.Peer)
+	if len(keys) == 0 {
+		return fmt.Errorf("session %s: %w", change.Peer, api.ErrNotFound)
+	}
+	if change.Op == "reset" {
+		for _, k := range keys {
+			if err := d.sessions.Reset(k, change.Text, change.Hard); err != nil {
+				return err
+			}
+		}
+		d.log.Info("sessions reset", "event", "session-reset", "peer", change.Peer, "text", change.Text, "hard", change.Hard)
+		return nil
+	}
+	all := d.sessions.Disabled(c)
+	before := maps.Clone(all)
+	for _, k := range keys {
+		if _, off := all[k]; change.Op == "enable" {
+			delete(all, k)
+		} else if !off {
+			all[k] = sessions.Disabled{Since: time.Now(), Text: change.Text}
+		}
+	}
+	if maps.Equal(all, before) {
+		return nil
+	}
+	if err := newDisabledFile(d.stateDirectory).save(all); err != nil {
+		return err
+	}
+	d.log.Info("sessions "+change.Op+"d", "event", "session-"+change.Op, "peer", change.Peer, "text", change.Text)
+	d.sessions.Disable(all)
+	return nil
+}
+
+// Routes implements [api.Backend].
+func (d backend) Routes(peer string, received bool) ([]api.Route, error) {
+	c := d.config()
+	if c == nil {
+		return nil, d.ctx.Err()
+	}
+	keys, domains := sessionsOf(c, peer)
+	if len(keys) == 0 {
+		return nil, fmt.Errorf("session %s: %w", peer, api.ErrNotFound)
+	}
+	out := []api.Route{}
+	for _, k := range keys {
+		for _, f := range []wire.Family{wire.IPv4Unicast, wire.IPv6Unicast} {
+			if received {
+				for p, path := range d.sessions.Received(k, f) {
+					out = append(out, show.Received(domains[k], p, path))
+				}
+				continue
+			}
+			for a := range d.sessions.Advertised(k, f) {
+				out = append(out, show.Advertised(domains[k], k.Addr, a))
+			}
+		}
+	}
+	show.SortRoutes(out)
+	return out, nil
+}
+
+// Domains implements [api.Backend].
+func (d backend) Domains() (out []api.Domain) {
+	c := d.config()
+	if c == nil {
+		return nil
+	}
+	for _, dom := range c.Domains {
+		out = append(out, api.Domain{Name: dom.Name, NetNS: string(dom.NetNS), Table: dom.Table.ID, TableName: dom.Table.Name})
+	}
+	if lo := c.LocalOut; lo != nil {
+		out = append(out, api.Domain{Name: "local-out", Table: lo.Table.ID, TableName: lo.Table.Name})
+	}
+	return out
+}
