@@ -33,6 +33,7 @@ type options struct {
 	shrink   bool
 	picture  string
 	verbose  bool
+	profile  string
 	explore  int
 	theme    string
 }
@@ -46,7 +47,13 @@ func main() {
 		fmt.Fprintln(os.Stderr, "sim:", err)
 		os.Exit(2)
 	}
+	stop, err := o.startProfile()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "sim:", err)
+		os.Exit(2)
+	}
 	failed, err := run(o)
+	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "sim:", err)
 		os.Exit(2)
@@ -71,6 +78,7 @@ func parse(args []string) (o options, err error) {
 	f.BoolVar(&o.shrink, "shrink", false, "make a failing scenario short, and print it")
 	f.StringVar(&o.picture, "svg", "", "draw the run, as a timeline, into `FILE`")
 	f.BoolVar(&o.verbose, "v", false, "print the trace")
+	f.StringVar(&o.profile, "cpuprofile", "", "write a profile of the run, for go tool pprof, into `FILE`")
 	f.IntVar(&o.explore, "explore", 0, "play every interleaving of a small world to a `DEPTH` of steps")
 	f.StringVar(&o.theme, "theme", "", "of -explore: which faults there are, one of "+explore.Names()+" (default all, one after the other)")
 	if err := f.Parse(args); err != nil {

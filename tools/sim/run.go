@@ -1,9 +1,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"runtime/debug"
+	"runtime/pprof"
 	"strings"
 	"time"
 
@@ -35,6 +37,21 @@ func run(o options) (failed bool, err error) {
 		}
 	}
 	return failed, nil
+}
+
+// startProfile begins to write a profile, if one is wanted, and returns what ends it.
+func (o options) startProfile() (stop func(), err error) {
+	if o.profile == "" {
+		return func() {}, nil
+	}
+	f, err := os.Create(o.profile)
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return func() { pprof.StopCPUProfile(); _ = f.Close() }, nil
 }
 
 // one plays one world.

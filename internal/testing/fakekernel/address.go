@@ -16,6 +16,7 @@ import (
 // interface must be there.
 func (k *Kernel) AddAddress(ifindex int, p netip.Prefix) {
 	k.addrs = append(k.addrs, wire.KernelAddress{Address: wire.Address{IfIndex: ifindex, Prefix: p, Scope: wire.ScopeUniverse, NoDAD: p.Addr().Is6()}})
+	k.changed(Change{Local: true})
 }
 
 // address adds, changes or deletes one.
@@ -41,9 +42,11 @@ func (k *Kernel) address(msg rtnl.Message) unix.Errno {
 		if k.addrs[i].Scope = old.Scope; old.Prefix.Addr().Is4() {
 			k.addrs[i].NoPrefixRoute = old.NoPrefixRoute
 		}
+		k.changed(Change{Local: true})
 		k.notify(msg.Type, 0, addressBody(k.addrs[i]))
 	default:
 		k.addrs = append(k.addrs, a)
+		k.changed(Change{Local: true})
 		k.notify(msg.Type, 0, addressBody(a))
 	}
 	return 0
@@ -58,6 +61,7 @@ func addressBody(a wire.KernelAddress) []byte {
 func (k *Kernel) deleteAddress(i int) {
 	a := k.addrs[i]
 	k.addrs = slices.Delete(k.addrs, i, i+1)
+	k.changed(Change{Local: true})
 	k.notify(rtnl.RTM_DELADDR, 0, addressBody(a))
 	link, addr := int32(a.IfIndex), a.Prefix.Addr()
 	gone := !slices.ContainsFunc(k.addrs, func(b wire.KernelAddress) bool { return b.Prefix.Addr() == addr })

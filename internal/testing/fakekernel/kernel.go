@@ -17,8 +17,8 @@ type Kernel struct {
 	// OnRequest, if set, is called after each request other than a dump, with the port of
 	// its socket and the answer. The message is valid during the call.
 	OnRequest func(port uint32, m rtnl.Message, err unix.Errno)
-	// OnChange, if set, is called for each change of routes, next-hop objects and rules; for
-	// that of an object before the changes that follow from it. It must not call the kernel's
+	// OnChange, if set, is called for each change of routes, next-hop objects, rules, interfaces
+	// and addresses; for that of an object before the changes that follow from it. It must not call the kernel's
 	// methods that change something.
 	OnChange func(Change)
 
@@ -34,7 +34,7 @@ type Kernel struct {
 	port      uint32 // of the socket whose request is carried out; 0: the kernel itself acts
 }
 
-// Change is a change of routes, next-hop objects or rules. The fields of one of the three
+// Change is a change of routes, next-hop objects, rules or interfaces. The fields of one of them
 // are set: Old if there was one, New if there is one now.
 type Change struct {
 	// Port is that of the socket whose request it was; 0: the kernel itself.
@@ -47,6 +47,9 @@ type Change struct {
 	OldRoute, NewRoute     *Route
 	OldNextHop, NewNextHop *NextHop
 	OldRule, NewRule       *wire.KernelRule
+	// Local says that interfaces or their addresses have changed, and with them local and connected
+	// routes. No other field is set.
+	Local bool
 }
 
 // New returns a kernel with the interface lo and nothing else, not even rules: see

@@ -13,6 +13,7 @@ import (
 func (k *Kernel) link(index int, name string) *wire.Link {
 	l := &wire.Link{IfIndex: index, Interface: name, AdminUp: true, Carrier: true, MTU: 1500}
 	k.links[int32(index)] = l
+	k.changed(Change{Local: true})
 	return l
 }
 
@@ -36,6 +37,7 @@ func (k *Kernel) SetLink(name string, admin, carrier bool) bool {
 	}
 	index, was := int32(l.IfIndex), *l
 	l.AdminUp, l.Carrier = admin, carrier && admin
+	k.changed(Change{Local: true})
 	k.as(0, func() {
 		if was.Up() && !l.Up() {
 			k.flushHops(index)
@@ -70,6 +72,7 @@ func (k *Kernel) DeleteLink(name string) bool {
 		k.forgetSysctls(name)
 		delete(k.links, int32(l.IfIndex))
 		delete(k.tables, int32(l.IfIndex))
+		k.changed(Change{Local: true})
 		k.notify(rtnl.RTM_DELLINK, 0, linkBody(*l))
 	})
 	return true
@@ -82,6 +85,7 @@ func (k *Kernel) SetTable(ifindex int, table uint32) {
 	if k.tables[int32(ifindex)] = table; table == 0 {
 		delete(k.tables, int32(ifindex))
 	}
+	k.changed(Change{Local: true})
 }
 
 // linkBody is the body of a message about an interface.

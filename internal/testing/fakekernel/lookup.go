@@ -42,6 +42,9 @@ type Decision struct {
 	NextHops []wire.NextHop
 	// Route is nil for a connected or local route, which are the kernel's own.
 	Route *Route
+	// PassedOver says that a route was found and did not decide: none of its next hops has an
+	// interface that is up, or the rule suppresses it.
+	PassedOver bool
 }
 
 // Lookup decides where a packet goes, as fib_lookup and fib6_rule_lookup do: the rules by
@@ -49,13 +52,14 @@ type Decision struct {
 // whose next hops are all on interfaces that are down does not count.
 func (k *Kernel) Lookup(p Packet) Decision {
 	family := wire.FamilyOf(p.Dst)
+	passed := false
 	after := int64(-1) // of the rule that a goto has come from: the next is at least Target
 	for i := range k.rules {
 		r := &k.rules[i]
 		if r.Family != family || int64(r.Priority) < after || k.matches(&r.Rule, &p) == r.Not {
 			continue
 		}
-		d := Decision{Rule: r.Priority}
+		d := Decision{Rule: r.Priority, PassedOver: passed}
 		table := r.Table
 		switch r.Action {
 		case wire.RuleGoto:
@@ -74,16 +78,19 @@ func (k *Kernel) Lookup(p Packet) Decision {
 				continue
 			}
 		}
-		if !k.lookup(table, &p, &d) {
+		found := k.lookup(table, &p, &d)
+		passed = d.PassedOver
+		if !found {
 			continue
 		}
 		forwards := d.Type == wire.RouteUnicast || d.Type == wire.RouteLocal
 		if r.Suppress && forwards && d.Prefix.Bits() <= int(r.SuppressLength) {
+			passed = true
 			continue
 		}
 		return d
 	}
-	return Decision{Type: wire.RouteUnreachable}
+	return Decision{Type: wire.RouteUnreachable, PassedOver: passed}
 }
 
 // vrf returns the table of the VRF of a packet, 0 if it is in none.
@@ -136,6 +143,7 @@ func (k *Kernel) lookup(table uint32, p *Packet, d *Decision) bool {
 			}
 			if c.typ == wire.RouteUnicast {
 				if c.hops = k.alive(c.hops, p.OIF); len(c.hops) == 0 {
+					d.PassedOver = true
 					continue
 				}
 				d.NextHops = c.hops

@@ -67,10 +67,8 @@ func (a *absence) excuses(w *World, news time.Duration) bool {
 
 // rejudge judges the flows that are broken.
 func (w *World) rejudge() {
-	for _, f := range w.flows {
-		if f.bad {
-			w.judge(f)
-		}
+	for _, f := range w.broken {
+		w.judge(f)
 	}
 }
 

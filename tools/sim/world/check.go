@@ -148,10 +148,9 @@ func (w *World) checkDomains(h *hypervisor) {
 
 // leak reports a packet that leaves a domain.
 func (w *World) leak(h *hypervisor, iif int, dst string, forbidden func(ifindex int) bool) {
-	list, _ := h.lookup(parseAddr(dst), iif)
-	for _, n := range list {
-		if !n.local && forbidden(n.ifindex) {
-			w.violate("no leak between domains", "%s: a packet to %s that comes in by %d leaves by %d", h.name, dst, iif, n.ifindex)
+	for _, n := range h.lookup(parseAddr(dst), iif).NextHops {
+		if forbidden(int(n.IfIndex)) {
+			w.violate("no leak between domains", "%s: a packet to %s that comes in by %d leaves by %d", h.name, dst, iif, n.IfIndex)
 		}
 	}
 }

@@ -16,7 +16,7 @@ const controlIndependent = 0x08
 // saysBFD looks at a packet that a node sends: the C bit says that BFD does not share the fate of
 // the control plane, which is so for a process of its own.
 func (n *bfdNode) saysBFD(payload []byte) {
-	own := n.w.hostOf(n.process.machine) != nil
+	own := n.process.machine.hypervisor != nil
 	if got := payload[1]&controlIndependent != 0; got != own {
 		n.w.violate("what a peer is told is true", "%s: the C bit of BFD is %v", n.process.machine.name, got)
 	}
@@ -25,7 +25,7 @@ func (n *bfdNode) saysBFD(payload []byte) {
 // saysOpen looks at the first message of a connection: the F bit of a daemon that has restarted
 // says that the kernel still had routes of the family (RFC 4724, Section 3).
 func (e *end) saysOpen(b []byte) {
-	h := e.w.hostOf(e.port.machine)
+	h := e.port.machine.hypervisor
 	if e.opened || h == nil {
 		return
 	}

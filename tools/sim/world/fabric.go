@@ -18,6 +18,8 @@ type machine struct {
 	// listeners has who accepts connections to an address.
 	listeners map[netip.Addr]*transport
 	node      *bfdNode // its BFD sessions
+	// hypervisor is nil for a reflector.
+	hypervisor *hypervisor
 }
 
 // fabric is a layer 2 network.

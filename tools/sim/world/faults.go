@@ -160,7 +160,7 @@ func (w *World) setCarrier(p *port, up bool) {
 	if p.carrier = up; !up {
 		p.lostAt = w.now
 	}
-	if h := w.hostOf(p.machine); h != nil {
+	if h := p.machine.hypervisor; h != nil {
 		h.setLink(p.ifindex, up)
 	}
 	w.pathChanged(p)
@@ -202,7 +202,7 @@ func (w *World) stall(words []string) error {
 	d, err := time.ParseDuration(words[2])
 	for _, p := range list {
 		w.each(p, func(e *end) { e.stalled = w.now + d })
-		if h := w.hostOf(p.machine); h != nil {
+		if h := p.machine.hypervisor; h != nil {
 			w.pause(&h.away[pathAway], "TCP stands still: twice as long and 45 s", 2*d+restore)
 		}
 	}

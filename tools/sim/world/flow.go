@@ -6,15 +6,19 @@ import (
 	"time"
 
 	"github.com/hyperfib/hyperfib/internal/enum"
+	"github.com/hyperfib/hyperfib/internal/fibcore/wire"
+	"github.com/hyperfib/hyperfib/internal/testing/fakekernel"
 )
 
 // flow is traffic from a hypervisor to a guest or to another hypervisor's loopback.
 type flow struct {
-	from  *hypervisor
-	to    netip.Addr
-	guest *guest // nil: to is a loopback
-	host  *hypervisor
-	iif   int // the interface that the packets come in by at from; 0: from itself
+	number int
+	id     uint64 // of its name, for draws
+	from   *hypervisor
+	to     netip.Addr
+	guest  *guest // nil: to is a loopback
+	host   *hypervisor
+	iif    int // the interface that the packets come in by at from; 0: from itself
 
 	kind    kind
 	bad     bool
@@ -25,6 +29,20 @@ type flow struct {
 	judged  bool          // a violation was recorded of this outage
 	blocked bool          // there is no way
 	wayBack time.Duration // when there was one again, during this outage
+
+	watches, next []watch // what it depends on, and what it depended on before or will
+	marked        bool    // it is to be looked at
+}
+
+// addFlow adds traffic.
+func (w *World) addFlow(f *flow) {
+	w.numbers++
+	f.number, f.id = w.numbers, name(fmt.Sprint("flow ", w.numbers))
+	w.flows = append(w.flows, f)
+	if f.guest != nil {
+		f.guest.flows = append(f.guest.flows, f)
+	}
+	w.mark(f)
 }
 
 // kind is how a flow is broken.
@@ -138,24 +156,33 @@ func (w *World) told(f *flow) bool {
 // or a detour.
 const longestWay = 4
 
-// trace follows a packet over every path that the kernels may choose, and returns where one is
-// lost, "" if none is.
-func (w *World) follow(f *flow) (why string) {
-	return w.walk(f, f.from, f.iif, longestWay)
+// decision asks a kernel where a packet of a flow goes that comes in by an interface.
+func (f *flow) decision(at *hypervisor, iif int) fakekernel.Decision {
+	x := f.noted(at)
+	d := at.kernel.Lookup(fakekernel.Packet{Dst: f.to, IIF: iif})
+	x.decided(at.kernel, &d)
+	return d
 }
 
+// walk follows a packet over every path that the kernels may choose, and returns where one is lost,
+// "" if none is.
 func (w *World) walk(f *flow, at *hypervisor, iif, left int) string {
 	if left == 0 {
 		return "loops"
 	}
-	hops, verdict := at.lookup(f.to, iif)
-	switch {
+	d := f.decision(at, iif)
+	switch verdict := decide(&d); {
+	case d.Type == wire.RouteLocal:
+		if at == f.home() {
+			return ""
+		}
+		return at.name + ": takes it for its own"
 	case verdict != "":
 		return at.name + ": " + verdict
-	case len(hops) == 0:
+	case len(d.NextHops) == 0:
 		return at.name + ": no route"
 	}
-	for _, h := range hops {
+	for _, h := range d.NextHops {
 		if why := w.hop(f, at, h, left); why != "" {
 			return why
 		}
@@ -164,61 +191,40 @@ func (w *World) walk(f *flow, at *hypervisor, iif, left int) string {
 }
 
 // hop follows one next hop.
-func (w *World) hop(f *flow, at *hypervisor, h nexthop, left int) string {
-	if h.local {
-		if at == f.home() {
-			return ""
-		}
-		return at.name + ": takes it for its own"
-	}
-	if h.ifindex >= firstGuest {
-		g := at.guestAt(h.ifindex)
+func (w *World) hop(f *flow, at *hypervisor, h wire.NextHop, left int) string {
+	ifindex := int(h.IfIndex)
+	if ifindex >= firstGuest {
+		g := at.guestAt(ifindex)
 		switch {
 		case g == nil || g != f.guest:
-			return fmt.Sprintf("%s: to interface %d, where the guest is not", at.name, h.ifindex)
+			return fmt.Sprintf("%s: to interface %d, where the guest is not", at.name, ifindex)
 		case g.home != at:
 			return at.name + ": to a guest that is not there any more"
 		}
 		return ""
 	}
-	out := at.portAt(h.ifindex)
+	out := at.portAt(ifindex)
 	if out == nil {
-		return fmt.Sprintf("%s: to interface %d, which is not there", at.name, h.ifindex)
+		return fmt.Sprintf("%s: to interface %d, which is not there", at.name, ifindex)
 	}
-	to := out.fabric.ports[h.gateway]
-	switch {
-	case to == nil:
-		return fmt.Sprintf("%s: to gateway %v, which nobody has", at.name, h.gateway)
-	case !passes(out, to):
+	to := out.fabric.ports[h.Gateway]
+	if to == nil {
+		return fmt.Sprintf("%s: to gateway %v, which nobody has", at.name, h.Gateway)
+	}
+	next := to.machine.hypervisor
+	if !passes(out, to) {
+		if next != nil {
+			f.noted(next)
+		}
 		return fmt.Sprintf("%s: into the hole towards %s on %s", at.name, to.machine.name, out.fabric.name)
 	}
-	next := w.hostOf(to.machine)
 	if next == nil {
 		return fmt.Sprintf("%s: to %s, which does not forward", at.name, to.machine.name)
 	}
 	return w.walk(f, next, to.ifindex, left-1)
 }
 
-// nexthop is one of the next hops that a kernel may choose.
-type nexthop struct {
-	gateway netip.Addr // the zero Addr: on the link
-	ifindex int
-	local   bool // the kernel takes the packet itself
-}
-
-// look looks at the flows that may have changed, and judges those that have.
-func (w *World) look() {
-	if len(w.changed) == 0 {
-		return
-	}
-	for _, f := range w.flows {
-		if w.changed[f.from] || w.changed[f.home()] || f.bad {
-			w.lookAt(f)
-		}
-	}
-	clear(w.changed)
-}
-
+// lookAt looks at a flow, and judges it if it is broken.
 func (w *World) lookAt(f *flow) {
 	w.Counts.Lookups++
 	kind, why := w.state(f)
@@ -228,7 +234,8 @@ func (w *World) lookAt(f *flow) {
 	switch {
 	case why == "":
 	case !f.bad:
-		f.bad, f.kind, f.counted, f.why, f.judged, f.blocked, f.wayBack, f.excuse = true, kind, w.now, why, false, false, 0, allowance{}
+		w.broke(f)
+		f.kind, f.counted, f.why, f.judged, f.blocked, f.wayBack, f.excuse = kind, w.now, why, false, false, 0, allowance{}
 		w.judge(f)
 	default:
 		f.why = why
@@ -236,26 +243,33 @@ func (w *World) lookAt(f *flow) {
 	}
 }
 
-// state returns how a flow is broken, and why; "" if it is not.
+// state returns how a flow is broken, and why; "" if it is not. It notes what that depends on.
 func (w *World) state(f *flow) (k kind, why string) {
+	f.next = f.next[:0]
+	f.noted(f.from)
 	home := f.home()
+	if home != nil && home != f.from {
+		f.noted(home)
+	}
 	switch {
 	case !f.from.alive:
-		return hole, ""
 	case home != nil && home.alive:
-		return hole, w.follow(f)
-	case home == nil && f.answers():
-		return ghost, f.from.name + " answers ARP for it"
+		why = w.walk(f, f.from, f.iif, longestWay)
+	default:
+		k, why = ghost, f.haunts()
 	}
-	return ghost, f.sends(func(n nexthop) bool { return n.gateway.IsValid() && n.ifindex < firstGuest })
+	f.rewatch()
+	return k, why
 }
 
-// sends returns which next hop of those that are wrong the sender of a flow uses, "" if none.
-func (f *flow) sends(wrong func(nexthop) bool) string {
-	hops, _ := f.from.lookup(f.to, f.iif)
-	for _, h := range hops {
-		if wrong(h) {
-			return fmt.Sprintf("%s sends to %v", f.from.name, h.gateway)
+// haunts returns how a flow to nobody is not refused, "" if it is.
+func (f *flow) haunts() string {
+	if f.home() == nil && f.answers() {
+		return f.from.name + " answers ARP for it"
+	}
+	for _, h := range f.decision(f.from, f.iif).NextHops {
+		if h.Gateway.IsValid() && h.IfIndex < firstGuest {
+			return fmt.Sprintf("%s sends to %v", f.from.name, h.Gateway)
 		}
 	}
 	return ""
@@ -263,7 +277,7 @@ func (f *flow) sends(wrong func(nexthop) bool) string {
 
 // recovered takes in that a flow is not broken any more, or in another way.
 func (w *World) recovered(f *flow) {
-	f.bad = false
+	w.mended(f)
 	w.cancel(f.verdict)
 	f.verdict = nil
 	if f.blocked {
@@ -299,7 +313,7 @@ func (w *World) judge(f *flow) {
 	if f.excuse = w.allowed(f); f.excuse.until == never {
 		return // judged again when it ends
 	}
-	f.verdict = w.at(max(f.excuse.until, w.now)+time.Nanosecond, func() {
+	f.verdict = w.atOf(f.id, max(f.excuse.until, w.now)+time.Nanosecond, func() {
 		f.verdict = nil
 		kind, why := w.state(f)
 		if !f.bad || why == "" || kind != f.kind || !w.possible(f) || w.allowed(f).until >= w.now {

@@ -16,6 +16,7 @@ type guest struct {
 	before *hypervisor   // that one
 	news   time.Duration // when it last came, went or moved
 	told   bool          // it has
+	flows  []*flow       // to it
 }
 
 func (w *World) guest(n int) *guest {
@@ -101,8 +102,10 @@ func (w *World) guestClaimed(n int, h *hypervisor, claimed bool) {
 
 // homeChanged opens the allowances of a guest that comes, goes or moves.
 func (w *World) homeChanged(g *guest, old *hypervisor) {
-	w.changedHost(g.home)
-	w.changedHost(old)
+	w.changed = true
+	for _, f := range g.flows {
+		w.mark(f)
+	}
 	g.news, g.told = w.now, true
 }
 

@@ -64,6 +64,8 @@ type hypervisor struct {
 	tenants map[int]*guest // by the index of their interface
 	indexes map[*guest]int
 	last    int // the greatest index so far
+
+	watchers []watcher // the flows that depend on the machine
 }
 
 func newMachine(name string) machine {
@@ -86,7 +88,7 @@ func newHypervisor(w *World, n int) *hypervisor {
 	h.node = &bfdNode{w: w, process: &process{w: w, machine: &h.machine, name: h.name + " BFD", settle: h.settleBFD}}
 	h.machine.node = h.node
 	h.exports = &exports{h: h}
-	h.alive = false
+	h.alive, h.machine.hypervisor = false, h
 	return h
 }
 
@@ -114,7 +116,7 @@ func (h *hypervisor) boot() {
 	k.SetLink("loopback", true, true)
 	h.exports.kernelStarts()
 	k.OnChange = func(c fakekernel.Change) {
-		w.changed[h] = true
+		h.changedKernel(&c)
 		h.exports.kernelChanges(&c)
 	}
 	for _, g := range w.guests {
@@ -151,7 +153,7 @@ func (h *hypervisor) die() {
 	h.changed()
 }
 
-// changed has the flows from and to the host looked at.
+// changed has the flows looked at that depend on the host.
 func (h *hypervisor) changed() { h.w.changedHost(h) }
 
 // startDaemon starts the daemon.
@@ -432,9 +434,8 @@ func (h *hypervisor) portAt(ifindex int) *port {
 
 func (h *hypervisor) guestAt(ifindex int) *guest { return h.tenants[ifindex] }
 
-// lookup returns the next hops that the kernel may choose for a packet that comes in by an
-// interface, 0 for one of the host's own, or why it sends it nowhere.
-func (h *hypervisor) lookup(dst netip.Addr, iif int) (hops []nexthop, verdict string) {
-	d := h.kernel.Lookup(fakekernel.Packet{Dst: dst, IIF: iif})
-	return decide(d)
+// lookup returns what the kernel does with a packet that comes in by an interface, 0 for one of the
+// host's own.
+func (h *hypervisor) lookup(dst netip.Addr, iif int) fakekernel.Decision {
+	return h.kernel.Lookup(fakekernel.Packet{Dst: dst, IIF: iif})
 }

@@ -88,19 +88,12 @@ func (k kernel) Neighbours() ([]netns.Neighbour, error) { return nil, nil }
 // Flush implements [netns.Kernel]: nothing can be waited for here.
 func (k kernel) Flush(context.Context) error { return nil }
 
-// decide returns what the kernel does with a packet: the next hops that it chooses from, or why it
-// goes nowhere.
-func decide(d fakekernel.Decision) (list []nexthop, verdict string) {
-	switch d.Type {
-	case wire.RouteLocal:
-		return []nexthop{{local: true}}, ""
-	case wire.RouteUnicast:
-		for _, n := range d.NextHops {
-			list = append(list, nexthop{gateway: n.Gateway, ifindex: int(n.IfIndex)})
-		}
-		return list, ""
+// decide returns why a packet goes nowhere, "" if it goes somewhere.
+func decide(d *fakekernel.Decision) (verdict string) {
+	if d.Type == wire.RouteLocal || d.Type == wire.RouteUnicast {
+		return ""
 	}
-	return nil, fmt.Sprintf("%v in table %d", fib.RouteType(d.Type), d.Table)
+	return fmt.Sprintf("%v in table %d", fib.RouteType(d.Type), d.Table)
 }
 
 // protocol is the rtm_protocol of hvrouter's routes.
@@ -168,13 +161,16 @@ func (k failoverKernel) do(b []byte) error {
 
 // lookupAll returns the hops of a packet, sorted, for comparisons.
 func (h *hypervisor) lookupAll(dst netip.Addr, iif int) []string {
-	list, verdict := h.lookup(dst, iif)
-	if verdict != "" {
+	d := h.lookup(dst, iif)
+	if verdict := decide(&d); verdict != "" {
 		return []string{verdict}
 	}
+	if d.Type == wire.RouteLocal {
+		return []string{"local"}
+	}
 	var out []string
-	for _, n := range list {
-		out = append(out, fmt.Sprintf("%v on %d, local %v", n.gateway, n.ifindex, n.local))
+	for _, n := range d.NextHops {
+		out = append(out, fmt.Sprintf("%v on %d, local false", n.Gateway, n.IfIndex))
 	}
 	slices.Sort(out)
 	return out

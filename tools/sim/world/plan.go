@@ -26,6 +26,10 @@ type Config struct {
 	// same.
 	EveryPacket bool
 
+	// EveryFlow looks at each flow after every change. Without it, only those are looked at of which
+	// the path depends on what has changed: the trace is the same.
+	EveryFlow bool
+
 	// StopAtFirst ends the play of a scenario with the first violation.
 	StopAtFirst bool
 

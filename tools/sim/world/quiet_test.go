@@ -26,8 +26,10 @@ func TestQuiet(t *testing.T) {
 	for seed := *quietFirst; seed < *quietFirst+seeds; seed++ {
 		c := Config{Seed: seed, Hosts: 3, Guests: 2, Multiplier: 3 + int(seed%3)}
 		lines := manyFaults(c, 3*time.Minute)
-		all, _ := playQuiet(t, c, lines, true)
-		some, counts := playQuiet(t, c, lines, false)
+		c.EveryPacket = true
+		all, _ := play(t, c, lines)
+		c.EveryPacket = false
+		some, counts := play(t, c, lines)
 		simulated += counts.BFD
 		skipped += counts.BFDSkipped
 		if all != some {
@@ -40,9 +42,10 @@ func TestQuiet(t *testing.T) {
 	}
 }
 
-func playQuiet(t *testing.T, c Config, lines []string, every bool) (string, Counts) {
+// play plays a scenario, and returns its trace.
+func play(t *testing.T, c Config, lines []string) (string, Counts) {
 	var trace Lines
-	c.EveryPacket, c.Trace = every, trace.Add
+	c.Trace = trace.Add
 	w, err := New(c)
 	if err != nil {
 		t.Fatal(err)
@@ -79,7 +82,7 @@ func firstDifference(a, b string) string {
 	for i := range x {
 		if i >= len(y) || x[i] != y[i] {
 			from := max(0, i-5)
-			return fmt.Sprintf("every packet:\n%s\nwithout the quiet ones:\n%s", strings.Join(x[from:min(i+5, len(x))], "\n"), strings.Join(y[from:min(i+5, len(y))], "\n"))
+			return fmt.Sprintf("one run:\n%s\nthe other:\n%s", strings.Join(x[from:min(i+5, len(x))], "\n"), strings.Join(y[from:min(i+5, len(y))], "\n"))
 		}
 	}
 	return "one is longer"

@@ -167,10 +167,15 @@ func (w *World) beginSteps(others []string) error {
 			return errWords
 		}
 	}
-	w.flows = slices.DeleteFunc(w.flows, func(f *flow) bool { return f.guest != nil })
+	w.flows = slices.DeleteFunc(w.flows, func(f *flow) bool {
+		if f.guest != nil {
+			w.dropFlow(f)
+		}
+		return f.guest != nil
+	})
 	for _, g := range w.guests {
 		for _, h := range w.hosts {
-			w.addFlow(h, g)
+			w.addTraffic(h, g)
 		}
 	}
 	for _, r := range w.reflectors {

@@ -25,7 +25,10 @@ type World struct {
 	ways       map[wayKey]*way
 	guests     []*guest
 	flows      []*flow
-	changed    map[*hypervisor]bool
+	numbers    int     // of flows, so far
+	broken     []*flow // those that are, by number
+	marked     []*flow // those to be looked at
+	changed    bool    // something has that may concern flows
 	bounds     []*bound
 	trace      *trace
 	logged     map[string]int // log lines of each program
@@ -57,7 +60,7 @@ type Counts struct {
 // New makes a world and starts everything in it.
 func New(c Config) (*World, error) {
 	c = c.withDefaults()
-	w := &World{schedule: newSchedule(c.Seed), config: c, changed: map[*hypervisor]bool{}, ways: map[wayKey]*way{}, trace: newTrace(c.Trace), logged: map[string]int{}, verbose: c.Trace != nil}
+	w := &World{schedule: newSchedule(c.Seed), config: c, ways: map[wayKey]*way{}, trace: newTrace(c.Trace), logged: map[string]int{}, verbose: c.Trace != nil}
 	w.now, w.upBy = c.Begin, firstFault-time.Second
 	w.note("%s", c.Header())
 	for i, net := range networks {
@@ -88,7 +91,7 @@ func New(c Config) (*World, error) {
 	if c.Hosts > 1 {
 		for _, h := range w.hosts {
 			o := w.other(h)
-			w.flows = append(w.flows, &flow{from: h, host: o, to: loopbackOf(o.number)})
+			w.addFlow(&flow{from: h, host: o, to: loopbackOf(o.number)})
 		}
 	}
 	return w, nil
@@ -107,15 +110,15 @@ func (w *World) addFlows(g *guest) {
 	}
 	for range flowsOfGuest {
 		from := w.hosts[w.random.IntN(len(w.hosts))]
-		w.addFlow(from, g)
+		w.addTraffic(from, g)
 	}
 }
 
-// addFlow makes the traffic from a hypervisor to a guest, of both families.
-func (w *World) addFlow(from *hypervisor, g *guest) {
-	w.flows = append(w.flows, &flow{from: from, guest: g, to: g.addr, iif: firstUplink})
+// addTraffic makes the traffic from a hypervisor to a guest, of both families.
+func (w *World) addTraffic(from *hypervisor, g *guest) {
+	w.addFlow(&flow{from: from, guest: g, to: g.addr, iif: firstUplink})
 	if g.addr6.IsValid() {
-		w.flows = append(w.flows, &flow{from: from, guest: g, to: g.addr6, iif: firstUplink})
+		w.addFlow(&flow{from: from, guest: g, to: g.addr6, iif: firstUplink})
 	}
 }
 
@@ -128,16 +131,6 @@ func (w *World) other(h *hypervisor) *hypervisor {
 	}
 }
 
-// hostOf returns the hypervisor that a machine is, nil if it is none.
-func (w *World) hostOf(m *machine) *hypervisor {
-	for _, h := range w.hosts {
-		if &h.machine == m {
-			return h
-		}
-	}
-	return nil
-}
-
 // nodeAt returns the BFD sessions of a machine, nil if its process is dead.
 func (w *World) nodeAt(m *machine) *bfdNode {
 	if n := m.node; n != nil && n.engine != nil {
@@ -146,18 +139,11 @@ func (w *World) nodeAt(m *machine) *bfdNode {
 	return nil
 }
 
-// changedHost has the flows from and to a hypervisor looked at.
-func (w *World) changedHost(h *hypervisor) {
-	if h != nil {
-		w.changed[h] = true
-	}
-}
-
 // pathChanged takes in that a cable is another than before.
 func (w *World) pathChanged(p *port) {
 	w.after(restore, w.rejudge)
 	w.hearing()
-	if h := w.hostOf(p.machine); h != nil {
+	if h := p.machine.hypervisor; h != nil {
 		w.changedHost(h)
 		h.happened()
 		if slices.ContainsFunc(h.ports, func(p *port) bool { return p.impaired != impairment{} }) {
