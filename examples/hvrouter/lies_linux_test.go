@@ -165,6 +165,12 @@ func TestLies(t *testing.T) {
 		t.Run(l.name, func(t *testing.T) { h.isRepaired(t, l) })
 	}
 	h.truth("at the end", toGuest, toGuest6, toOther)
+	metrics := h.cli("metrics")
+	for _, kind := range []string{"route", "rule", "next-hop", "neighbour", "address", "sysctl", "firewall"} {
+		if !strings.Contains(metrics, fmt.Sprintf("hvrouter_repairs_total{kind=%q}", kind)) {
+			t.Errorf("no repair of a %s is counted:\n%s", kind, metrics)
+		}
+	}
 	t.Run("without a daemon", h.alone)
 }
 

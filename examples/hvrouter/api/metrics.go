@@ -25,6 +25,8 @@ var (
 	notOnLink     = describe("next_hops_not_on_link_total", "Paths that were not installed, since their next hop is on none of our links.")
 	notAnnounced  = describe("prefixes_not_announced", "Prefixes of ours that are not announced, since the kernel does not have the route.", "domain")
 	withdrawn     = describe("prefixes_withdrawn_total", "How often a prefix was withdrawn, since the kernel had lost the route.", "domain")
+	repairs       = describe("repairs_total", "What other programs had changed of ours in the kernel, and was repaired, by kind of object.", "kind")
+	contended     = describe("repairs_contended_total", "How often another program undid each repair of an object, so that repairs are delayed, by kind of object.", "kind")
 	converged     = describe("converged", "Whether every domain has its routes, and what an earlier run left is swept.")
 	present       = describe("namespace_present", "Whether the name of the namespace still leads to it.", "netns")
 	guestsPresent = describe("guests_present", "Guests whose interface is there.")
@@ -49,7 +51,7 @@ func metrics(b Backend) http.Handler {
 // Describe implements [prometheus.Collector].
 func (collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{bgpUp, bgpUps, bgpRoutes, bgpStale, bgpRefused, bgpCounted, bgpMaximum, bgpExceeded, bfdUp, bfdDowns, kernelWrites, notOnLink,
-		notAnnounced, withdrawn, converged, present, guestsPresent, dropped} {
+		notAnnounced, withdrawn, repairs, contended, converged, present, guestsPresent, dropped} {
 		ch <- d
 	}
 }
@@ -91,6 +93,12 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	for domain, n := range st.Withdrawn {
 		counter(withdrawn, n, domain)
+	}
+	for kind, n := range st.Repairs {
+		counter(repairs, n, kind)
+	}
+	for kind, n := range st.Contended {
+		counter(contended, n, kind)
 	}
 	for name, state := range st.Namespaces {
 		gauge(present, truth(state == "fine"), name)

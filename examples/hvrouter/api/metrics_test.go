@@ -39,7 +39,7 @@ func (*busy) Guests() []Guest {
 }
 
 func (*busy) Status() Status {
-	return Status{Converged: true, Writes: 11, NotOnLink: 1, NotAnnounced: map[string]int{"public": 2}, Withdrawn: map[string]uint64{"public": 3}, Namespaces: map[string]string{"red": "fine", "blue": "gone"}}
+	return Status{Converged: true, Writes: 11, NotOnLink: 1, NotAnnounced: map[string]int{"public": 2}, Withdrawn: map[string]uint64{"public": 3}, Repairs: map[string]uint64{"route": 7, "firewall": 2}, Contended: map[string]uint64{"sysctl": 1}, Namespaces: map[string]string{"red": "fine", "blue": "gone"}}
 }
 
 func (*busy) Drops() []Drop {
@@ -101,6 +101,13 @@ hvrouter_prefixes_not_announced{domain="public"} 2
 # HELP hvrouter_prefixes_withdrawn_total How often a prefix was withdrawn, since the kernel had lost the route.
 # TYPE hvrouter_prefixes_withdrawn_total counter
 hvrouter_prefixes_withdrawn_total{domain="public"} 3
+# HELP hvrouter_repairs_contended_total How often another program undid each repair of an object, so that repairs are delayed, by kind of object.
+# TYPE hvrouter_repairs_contended_total counter
+hvrouter_repairs_contended_total{kind="sysctl"} 1
+# HELP hvrouter_repairs_total What other programs had changed of ours in the kernel, and was repaired, by kind of object.
+# TYPE hvrouter_repairs_total counter
+hvrouter_repairs_total{kind="firewall"} 2
+hvrouter_repairs_total{kind="route"} 7
 # HELP hvrouter_firewall_dropped_packets_total Packets of guests that the firewall dropped, by reason.
 # TYPE hvrouter_firewall_dropped_packets_total counter
 hvrouter_firewall_dropped_packets_total{kind="spoofed",netns=""} 4
@@ -111,13 +118,13 @@ func TestMetrics(t *testing.T) {
 	err := testutil.CollectAndCompare(collector{&busy{}}, strings.NewReader(measured), "hvrouter_bfd_downs_total", "hvrouter_bfd_session_up",
 		"hvrouter_bgp_prefix_limit", "hvrouter_bgp_prefix_limit_exceeded", "hvrouter_bgp_prefixes_counted",
 		"hvrouter_bgp_routes_refused_total", "hvrouter_bgp_session_up", "hvrouter_converged", "hvrouter_guests_present", "hvrouter_kernel_writes_total",
-		"hvrouter_namespace_present", "hvrouter_prefixes_not_announced", "hvrouter_prefixes_withdrawn_total", "hvrouter_firewall_dropped_packets_total")
+		"hvrouter_namespace_present", "hvrouter_prefixes_not_announced", "hvrouter_prefixes_withdrawn_total", "hvrouter_repairs_total", "hvrouter_repairs_contended_total", "hvrouter_firewall_dropped_packets_total")
 	if err != nil {
 		t.Error(err)
 	}
 	// The others are there as well.
-	if n := testutil.CollectAndCount(collector{&busy{}}); n != 42 {
-		t.Errorf("%d metrics, want 42", n)
+	if n := testutil.CollectAndCount(collector{&busy{}}); n != 45 {
+		t.Errorf("%d metrics, want 45", n)
 	}
 }
 

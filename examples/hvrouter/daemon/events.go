@@ -60,8 +60,8 @@ func (r *router) onKernel(p *netns.Namespace, events []fib.Event) {
 			r.failover.Refresh()
 		case fib.EventError:
 			p.Log().Warn("kernel refused", "event", "kernel-error", "err", e.Err)
-		case fib.EventRepair:
-			p.Log().Warn("repaired a foreign change", "event", "repair", "op", e.Op, "key", e.Key)
+		case fib.EventRepair, fib.EventContended:
+			p.Repaired(e, r.now())
 		case fib.EventResync, fib.EventLost:
 			p.Log().Info("kernel read anew", "event", e.Kind.String(), "lost", e.Count)
 		}

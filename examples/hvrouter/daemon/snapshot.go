@@ -63,6 +63,16 @@ func found(list []discovery.Address) (out []show.Found) {
 func (r *router) status() api.Status {
 	s := api.Status{Converged: r.converged, Reloaded: r.reloaded, NotOnLink: r.offLink}
 	s.NotAnnounced, s.Withdrawn = notAnnounced(r)
+	s.Repairs, s.Contended = map[string]uint64{}, map[string]uint64{}
+	for _, n := range r.namespaces {
+		repairs, contended := n.Repairs()
+		for kind, count := range repairs {
+			s.Repairs[kind] += count
+		}
+		for kind, count := range contended {
+			s.Contended[kind] += count
+		}
+	}
 	return s
 }
 

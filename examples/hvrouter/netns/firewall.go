@@ -15,6 +15,7 @@ import (
 // shield is the firewall of a namespace as it was applied last.
 type shield struct {
 	log      *slog.Logger
+	audit    *audit
 	firewall Firewall       // nil: none
 	applied  *firewall.Spec // nil: nothing has been applied yet
 	remove   bool           // the configuration wants none
@@ -82,12 +83,12 @@ func (s *shield) follow(ctx context.Context, table string, do func(func())) {
 	key := "nftables table " + table
 	err := s.firewall.Watch(ctx, func() {
 		do(func() {
-			s.log.Warn("repaired a foreign change", "event", "repair", "op", "replace", "key", key)
+			s.audit.repaired("firewall", "replace", key, time.Now())
 			s.repair()
 		})
 		wait, contended := repairPause(&row, time.Now())
 		if contended {
-			s.log.Warn("another program undoes each repair: repairs are delayed", "event", "contended", "key", key)
+			do(func() { s.audit.fought("firewall", key, time.Now()) })
 		}
 		_ = pause(ctx, wait)
 	})

@@ -40,6 +40,7 @@ type Namespace struct {
 	metrics     metrics
 	desired     desired
 	shield      shield
+	audit       *audit
 	roles       roles
 	preserved   preserved
 	swept       bool
@@ -55,10 +56,11 @@ func New(c Config) *Namespace {
 	if c.NetNS != "" {
 		log = log.With("netns", string(c.NetNS))
 	}
-	links := newLinks()
+	links, audit := newLinks(), newAudit(log)
 	return &Namespace{name: c.NetNS, path: c.Path, log: log, kernel: c.Kernel, vrfs: c.VRFs, links: &links,
 		desired: desired{log: log, kernel: c.Kernel, links: &links},
-		shield:  shield{log: log, firewall: c.Firewall},
+		shield:  shield{log: log, audit: audit, firewall: c.Firewall},
+		audit:   audit,
 		roles:   roles{detached: map[int]bool{}},
 		events:  c.Kernel.Watch(fib.WatchOptions{Buffer: eventBuffer})}
 }
