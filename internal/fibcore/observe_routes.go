@@ -150,6 +150,8 @@ func (c *routes) sawForeign(i uint32, e *entry, m *wire.RouteMessage, flags uint
 	case flags&rtnl.NLM_F_REPLACE != 0 && e.mark&markForeign == 0 && e.want == nil: // a stale one of ours
 		c.setHave(i, e, nil)
 		e.mark |= markForeign
+	case c.env.rereads.everything.needed: // what it has replaced is not known
+		c.readAgain(i, e, by)
 	case flags&rtnl.NLM_F_REPLACE != 0 && e.mark&markForeign == 0 && (e.have != nil || e.mark&markLost != 0):
 		// It took our route away. Ours comes back, whatever the policy is: we were here
 		// first.
@@ -157,8 +159,9 @@ func (c *routes) sawForeign(i uint32, e *entry, m *wire.RouteMessage, flags uint
 		c.interfered(i, e, by)
 		e.mark |= markStolen
 	case e.have == nil:
-		c.clear(i, e, markLost) // ours is no more what the next one might replace
-		e.mark |= markForeign
+		c.clear(i, e, markLost)               // ours is no more what the next one might replace
+		e.mark |= markForeign | markContested // unless ours has been there since
+		c.env.rereads.table(c.tables.list[e.key.table])
 	default:
 		c.readAgain(i, e, by)
 	}

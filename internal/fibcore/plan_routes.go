@@ -154,7 +154,7 @@ func (c *routes) commitRoute(op *routeOp, r reply, now time.Time) {
 		}
 		c.written(op, e, now)
 	case errors.Is(r.err, unix.EEXIST): // of a replacement: the same stands behind another
-		e.mark |= markContested
+		e.mark |= markContested | markRefused
 		c.env.rereads.table(c.tables.list[e.key.table])
 	default:
 		c.routeFailed(op, e, r, now)

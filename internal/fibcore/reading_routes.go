@@ -82,7 +82,7 @@ func (c *routes) protocolDumped(clean bool) {
 		}
 		// Others' routes are not in these dumps: whether they are still in the
 		// way is found out by trying.
-		e.mark &^= markForeign | markContested
+		e.mark &^= markForeign | markContested | markRefused
 	})
 }
 
@@ -134,11 +134,12 @@ func (c *routes) tableDumped(t uint16, clean bool) {
 	})
 }
 
-// uncontest: the dump after EEXIST is over. What was there has either been
-// seen, or has gone again.
+// uncontest: the dump is over. What was there has either been seen, or has gone again. What
+// refuses an addition and is not seen delays the next attempt.
 func (c *routes) uncontest(i uint32, e *entry) {
-	e.mark &^= markContested
-	if e.have != nil || e.mark&markForeign != 0 {
+	refused := e.mark&markRefused != 0
+	e.mark &^= markContested | markRefused
+	if e.have != nil || e.mark&markForeign != 0 || !refused {
 		c.touchRoute(i, e)
 		return
 	}

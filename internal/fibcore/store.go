@@ -24,7 +24,7 @@ const (
 	markStale                      // adopted from the kernel, never desired
 	markDeleted                    // DeleteRoute was called: delete even before Sweep
 	markForeign                    // a foreign route is under the key
-	markContested                  // add failed with EEXIST: who is it?
+	markContested                  // who has the key is read before anything is written
 	markYielding                   // ErrForeign was reported, policy says do not write
 	markFailed                     // has a record in core.failures
 	markRepair                     // the next write is a repair
@@ -33,6 +33,7 @@ const (
 	markStolen                     // the foreign route under the key has taken the place of ours
 	markLost                       // was as desired, until the kernel or another program took it away
 	markChanged                    // in core.noted
+	markRefused                    // an addition failed with EEXIST
 	markBeside                     // what stands beside have is deleted when the brake allows it
 )
 
