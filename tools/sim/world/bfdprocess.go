@@ -105,6 +105,7 @@ func (h *hypervisor) killBFD() {
 	if h.alive {
 		h.happened()
 		w.leave(&h.away[bfdAway], "the BFD process is dead: 20 s after its return")
+		h.unwatched()
 		life := h.node.process.lives
 		w.after(superviseTime, func() { // the daemon's supervisor, or systemd
 			if h.node.process.lives == life && h.daemon.state == running {
@@ -118,6 +119,27 @@ func (h *hypervisor) killBFD() {
 func (h *hypervisor) bfdBack() {
 	if h.daemon.state == running && h.node.process.state == running {
 		h.w.back(&h.away[bfdAway], bfdTail)
+	}
+}
+
+// unwatched notes that a path of the host fails, or may have failed just now, while its BFD is not
+// up: only the hold timer notices, and paths are retained then.
+func (h *hypervisor) unwatched() {
+	w, a := h.w, &h.away[unwatchedAway]
+	whole, recent := h.alive, !h.alive
+	for _, p := range h.ports {
+		if !p.carrier || p.deaf || p.mute {
+			whole, recent = false, recent || p.lostAt >= w.now-h.detection()-slack
+		}
+	}
+	if whole {
+		if a.began {
+			a.until = min(a.until, w.now+restore)
+		}
+		return
+	}
+	if b := &h.away[bfdAway]; recent && b.began && b.until >= w.now {
+		w.pause(a, "something happens while BFD is not up again: hold time and 120 s", w.config.Hold+restartTime+slack)
 	}
 }
 

@@ -162,9 +162,7 @@ func (w *World) allowed(f *flow) (best allowance) {
 			excuse(&a, w.now)
 		}
 		excuse(&h.away[bfdAway], all)
-		if a := &h.away[bfdAway]; a.began && all >= a.since-detection-slack && all <= a.until {
-			consider("something happens while BFD is not up again: hold time and 120 s", true, all+w.config.Hold+restartTime+slack)
-		}
+		excuse(&h.away[unwatchedAway], w.now)
 		excuse(&h.away[pathAway], all)
 		excuse(&h.away[bootAway], w.now)
 	}
@@ -234,6 +232,7 @@ const restore = 45 * time.Second
 const (
 	daemonAway = iota
 	bfdAway
+	unwatchedAway
 	kernelAway
 	pathAway
 	bootAway

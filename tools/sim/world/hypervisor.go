@@ -147,6 +147,7 @@ func (h *hypervisor) die() {
 	}
 	h.happened()
 	h.alive = false
+	h.unwatched()
 	h.machine.crash()
 	h.killBFD()
 	h.killDaemon()

@@ -146,6 +146,7 @@ func (w *World) pathChanged(p *port) {
 	if h := p.machine.hypervisor; h != nil {
 		w.changedHost(h)
 		h.happened()
+		h.unwatched()
 		if slices.ContainsFunc(h.ports, func(p *port) bool { return p.impaired != impairment{} }) {
 			w.leave(&h.away[pathAway], "packets are lost, late or doubled: 45 s after that")
 		} else {
