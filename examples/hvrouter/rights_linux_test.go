@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -33,6 +35,18 @@ func TestRights(t *testing.T) {
 				t.Errorf("%s with %s: %v: %s\nwant %s", command, caps, err, out, want)
 			}
 		}
+	}
+	// An ordinary user is told what could not be seen, and nothing else about it.
+	for path, mode := range map[string]os.FileMode{filepath.Dir(h.dir): 0o755, h.dir: 0o755, h.path("hv.yaml"): 0o644} {
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := h.command("check", "-config", h.path("hv.yaml"))
+	cmd.Args = slices.Insert(cmd.Args, 4, "setpriv", "--reuid", "65534", "--clear-groups")
+	out, err := cmd.CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "not seen: as an ordinary user") || strings.Contains(string(out), "needs CAP_") || strings.Contains(string(out), "firewall: {off") {
+		t.Errorf("check as an ordinary user: %v: %s", err, out)
 	}
 	if out := h.hv.IP("rule show"); strings.Contains(out, "lookup 90") {
 		t.Errorf("rules were written: %s", out)

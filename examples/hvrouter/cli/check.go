@@ -2,7 +2,10 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"time"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
@@ -14,13 +17,16 @@ import (
 
 // check reads the configuration, then compares the host with what it needs.
 func check(in invocation) int {
-	fs := in.flags("check")
-	file := fs.String("config", defaultConfig, "configuration `FILE`")
-	only := fs.Bool("syntax", false, "check the file only, not the host")
-	if _, ok := in.words(fs, 0, 0); !ok {
+	flags := in.flags("check")
+	file := flags.String("config", defaultConfig, "configuration `FILE`")
+	only := flags.Bool("syntax", false, "check the file only, not the host")
+	if _, ok := in.words(flags, 0, 0); !ok {
 		return exitUsage
 	}
 	c, err := confirm.Files{Config: *file}.Load()
+	if errors.Is(err, fs.ErrPermission) {
+		return in.fail(exitUnseen, err)
+	}
 	if err != nil {
 		return in.fail(exitUsage, err)
 	}
@@ -34,15 +40,23 @@ func check(in invocation) int {
 		return exitOK
 	}
 	all, findings := inventory(c)
-	if err := host.Rights(c); err != nil {
+	if err := host.Rights(c); err != nil && os.Geteuid() == 0 {
 		findings = append(findings, host.Finding{Level: host.Lack, Text: err.Error()})
+	} else if err != nil {
+		findings = append(findings, host.Finding{Level: host.Unseen, Text: "as an ordinary user check sees neither the firewall, nor whose sockets ports belong to, nor what the daemon will be permitted: run it as root"})
 	}
 	findings = append(findings, host.Check(all, host.System)...)
+	findings = append(findings, host.Others(os.DirFS("/"))...)
 	findings = append(findings, modes(*file, all)...)
 	for _, f := range findings {
 		fmt.Fprintf(in.stdout, "%s%v\n", c.Where(f.Path), f)
 	}
-	if host.Bad(findings) {
+	switch host.Worst(findings) {
+	case host.Lack:
+		return exitBroken
+	case host.Unseen:
+		return exitUnseen
+	case host.Drift:
 		return exitFailed
 	}
 	fmt.Fprintf(in.stdout, "%s: fine, and so is the host\n", *file)
@@ -84,7 +98,10 @@ func inventory(c *config.Config) (*config.Config, []host.Finding) {
 	all.Guests = in.All()
 	var findings []host.Finding
 	for _, err := range errs {
-		if err != nil {
+		switch {
+		case errors.Is(err, fs.ErrPermission):
+			findings = append(findings, host.Finding{Level: host.Unseen, Text: err.Error()})
+		case err != nil:
 			findings = append(findings, host.Finding{Level: host.Lack, Text: err.Error()})
 		}
 	}

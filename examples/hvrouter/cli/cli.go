@@ -14,6 +14,8 @@ const (
 	exitOK     = 0
 	exitFailed = 1 // it was tried and did not work, or check found drift
 	exitUsage  = 2 // wrong flags or a wrong configuration: nothing was touched
+	exitBroken = 2 // check: it will not work
+	exitUnseen = 3 // check: something could not be seen, and nothing worse was
 )
 
 // defaultConfig is where the unit file expects the configuration.
@@ -42,7 +44,7 @@ type invocation struct {
 func commands() []command {
 	return []command{
 		{"run", "-config FILE", "run the daemon until SIGTERM; routes stay when it ends", run},
-		{"check", "-config FILE", "check configuration and host; exit 1 on drift", check},
+		{"check", "-config FILE", "check configuration and host; exit 0 fine, 1 what differs will be mended, 2 it will not work, 3 something could not be seen", check},
 		{"show", "sessions|bfd|rib|fib|guests|neighbours|firewall|drain|status|routes [for ADDRESS] advertised|received PEER [-peer ADDRESS] [-domain NAME] [-interface NAME] [-guest NAME] [-table TABLE] [-prefix PREFIX] [-j] [-w] [-api PATH]", "show what the daemon knows; -j for programs, -w whenever it changes", show},
 		{"session", "reset|disable|enable PEER [-text TEXT] [-hard] [-api PATH]", "end a session, with or without its return; one that is disabled stays so over restarts until it is enabled", session},
 		{"explain", "ADDRESS [from GUEST|INTERFACE] [-source ADDRESS] [-j] [-api PATH] [-config FILE]", "ask the kernel where packets go, say first where that differs from what is wanted, then why; exit 1 if it differs", explain},

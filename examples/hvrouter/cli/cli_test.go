@@ -333,7 +333,7 @@ func TestCheckInventory(t *testing.T) {
 	var out bytes.Buffer
 	code := main([]string{"check", "-config", filepath.Join(dir, "hv.yaml")}, invocation{stdout: &out, stderr: &out})
 	for _, want := range []string{": guest vm2: 203.0.113.1 belongs to guest vm1 (config)", `b.yaml:1:1: unknown field "nam"`} {
-		if code != 1 || !strings.Contains(out.String(), want) {
+		if code != 2 || !strings.Contains(out.String(), want) {
 			t.Errorf("code %d, %s; want %s", code, out.String(), want)
 		}
 	}

@@ -49,10 +49,11 @@ type Level uint8
 
 // The levels. Only Drift and worse make the check fail.
 const (
-	Note  Level = iota // will be there once something else is
-	Warn               // works, but not as well as it could
-	Drift              // differs from what the daemon sets
-	Lack               // will not work
+	Note   Level = iota // will be there once something else is
+	Warn                // works, but not as well as it could
+	Drift               // differs from what the daemon sets, and will be mended by it
+	Unseen              // could not be seen, so that nothing is known of it
+	Lack                // will not work
 )
 
 // Finding is one thing that differs.
@@ -66,12 +67,15 @@ type Finding struct {
 
 // String returns "drift: TEXT".
 func (f Finding) String() string {
-	return [...]string{"note", "warning", "drift", "missing"}[f.Level] + ": " + f.Text
+	return [...]string{"note", "warning", "drift", "not seen", "missing"}[f.Level] + ": " + f.Text
 }
 
-// Bad reports whether the findings make the check fail.
-func Bad(findings []Finding) bool {
-	return slices.ContainsFunc(findings, func(f Finding) bool { return f.Level >= Drift })
+// Worst returns the level of the worst finding, Note if there is none.
+func Worst(findings []Finding) (worst Level) {
+	for _, f := range findings {
+		worst = max(worst, f.Level)
+	}
+	return worst
 }
 
 // Worse returns what the host lacks for a configuration, after, and does not lack for the
@@ -93,7 +97,12 @@ func Check(c *config.Config, view func(config.NetNS) (View, error)) []Finding {
 	k := &checker{whole: c}
 	for _, p := range c.Namespaces() {
 		if err := k.enter(p.NetNS, view); err != nil {
-			k.add(Lack, "%v", err)
+			if denied(err) {
+				k.where = ""
+				k.add(Unseen, "netns %s: only root may enter it: nothing of it was checked", p.NetNS)
+			} else {
+				k.add(Lack, "%v", err)
+			}
 			continue
 		}
 		k.links(p.Config)

@@ -92,7 +92,7 @@ func TestCheck(t *testing.T) {
 		m.sysctls, m.mtu = maps.Clone(m.sysctls), maps.Clone(m.mtu)
 		change(&cc, &m)
 		found := Check(&cc, m.seen)
-		fmt.Fprintf(&out, "# %s: bad %v\n", what, Bad(found))
+		fmt.Fprintf(&out, "# %s: bad %v\n", what, Worst(found) >= Drift)
 		for _, f := range found {
 			fmt.Fprintf(&out, "\t%s%v\n", c.Where(f.Path), f)
 		}
