@@ -1,11 +1,14 @@
 package api
 
 import (
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
 	"sync"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestListenAtOnce: of processes that make the same socket at once one gets it, whether or
@@ -56,5 +59,19 @@ func TestListenRemovesOnlySockets(t *testing.T) {
 	}
 	if b, err := os.ReadFile(path); err != nil || string(b) != "important" {
 		t.Errorf("%q %v", b, err)
+	}
+}
+
+// The socket is made with its mode: what the umask leaves is only less.
+func TestMode(t *testing.T) {
+	defer unix.Umask(unix.Umask(0))
+	path := filepath.Join(t.TempDir(), "api.sock")
+	l, err := Listen(path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if info, err := os.Lstat(path); err != nil || info.Mode() != fs.ModeSocket|0o600 {
+		t.Errorf("%v, %v", info.Mode(), err)
 	}
 }
