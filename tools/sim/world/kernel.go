@@ -24,11 +24,12 @@ func (h *hypervisor) Open(string, ...uint8) (model.Handles, error) {
 	_ = monitor.Join(unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE,
 		unix.RTNLGRP_IPV4_RULE, unix.RTNLGRP_IPV6_RULE, unix.RTNLGRP_NEIGH, unix.RTNLGRP_NEXTHOP)
 	h.monitor = monitor
-	life := h.daemon.lives
+	life, waking := h.daemon.lives, false
 	monitor.OnReady = func() {
-		if h.daemon.lives == life && !h.daemon.drained {
+		if h.daemon.lives == life && !h.daemon.drained && !waking {
+			waking = true // one wake-up for all that comes until then
 			h.w.after(0, func() {
-				if h.daemon.lives == life {
+				if waking = false; h.daemon.lives == life {
 					h.daemon.do(func() {})
 				}
 			})
@@ -155,8 +156,7 @@ func (k failoverKernel) do(b []byte) error {
 	if errno != 0 {
 		return errno
 	}
-	k.h.kick()
-	return nil
+	return nil // the daemon hears of it by a notification
 }
 
 // lookupAll returns the hops of a packet, sorted, for comparisons.
