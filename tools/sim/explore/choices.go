@@ -17,6 +17,9 @@ var faults = []fault{
 	{input: "kill h1"},
 	{input: "start h1", after: "kill h1"},
 	{input: "bfd handover h1"},
+	{input: "bfd handover h1 10us"},
+	{input: "bfd kill-successor h1", after: "bfd handover h1 10us"},
+	{input: "bfd kill-predecessor h1", after: "bfd handover h1 10us"},
 	{input: "bfd kill h1"},
 	{input: "bfd start h1", after: "bfd kill h1"},
 	{input: "cut h1 A"},
@@ -27,6 +30,10 @@ var faults = []fault{
 	{input: "rr start A", after: "rr kill A"},
 	{input: "step lose A"},
 	{input: "die h2"},
+	{input: "die h1"},
+	{input: "boot h1", after: "die h1"},
+	{input: "guest go g2"},
+	{input: "guest move g1 h2"},
 }
 
 // Theme is which faults a path may have, who takes turns, and where paths begin.
@@ -51,6 +58,13 @@ var Themes = []Theme{
 	{Name: "bfd", Most: 2, Faults: []string{"kill h1", "start h1", "bfd kill h1", "bfd start h1"}},
 	{Name: "reflector", Most: 2, Faults: []string{"kill h1", "start h1", "rr kill A", "rr start A"}, Others: "rr"},
 	{Name: "remote", Most: 2, Faults: []string{"kill h1", "start h1", "die h2"}, Others: "rr h2"},
+	{Name: "sweep", Most: 1, Faults: []string{"cut h1 A", "heal h1 A"}, Others: "rr h2", Before: []string{
+		"kill h1", "step A", "step B", "step rr A", "step rr B", "step A", "step B", "start h1", "step daemon", "step A", "step B", "step daemon",
+		"step rr A", "step rr B", "step A", "step B", "step daemon", "step rr A", "step rr B", "step A", "step B", "step daemon",
+	}},
+	{Name: "takeover", Most: 2, Faults: []string{"kill h1", "start h1", "bfd handover h1 10us", "bfd kill-successor h1", "bfd kill-predecessor h1"}},
+	{Name: "boot", Most: 1, Faults: []string{"die h1", "boot h1"}},
+	{Name: "guest", Most: 2, Faults: []string{"kill h1", "start h1", "guest go g2", "guest move g1 h2"}, Others: "rr h2"},
 	{Name: "loss", Most: 2, Faults: []string{"kill h1", "start h1", "step lose A"}},
 }
 
@@ -77,7 +91,7 @@ func (t Theme) choices(path, ready []string) (list []string) {
 	for _, f := range faults {
 		switch {
 		case !slices.Contains(t.Faults, f.input), had[f.input]:
-		case f.after != "" && !had[f.after] && !slices.Contains(t.Before, f.after):
+		case f.after != "" && !had[f.after]:
 		case f.after == "" && count >= t.Most:
 		case f.input == "step lose A" && !slices.Contains(ready, "A"):
 		default:

@@ -56,7 +56,7 @@ func (t Theme) touches(step string) touched {
 		return touched{fabricA, 0}
 	case "start h1": // there is no connection yet over which something could come
 		return touched{daemon, 0}
-	case "kill h1", "bfd handover h1", "bfd kill h1", "bfd start h1":
+	case "kill h1", "bfd handover h1", "bfd kill h1", "bfd start h1", "bfd handover h1 10us", "bfd kill-successor h1", "bfd kill-predecessor h1":
 		return touched{daemon | inbox | bfd | verdict, fabricA | fabricB}
 	case "cut h1 A", "heal h1 A":
 		return touched{fabricA | verdict, 0}

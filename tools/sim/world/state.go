@@ -90,6 +90,9 @@ func (s *state) host(h *hypervisor) {
 	if h.engine != nil {
 		s.bfd(h.engine)
 	}
+	if t := h.taking; t != nil {
+		s.add("takeover %v %d %v %v %d %v %v", h.engine == t.taker, t.toGiver.written, t.toGiver.closed, t.toGiver.dead, t.toTaker.written, t.toTaker.closed, t.toTaker.dead)
+	}
 	if h.daemon.state == dead {
 		return
 	}

@@ -139,7 +139,6 @@ func (w *World) step(words []string) error {
 			w.next(w.now)
 		}
 		h.daemon.turn()
-		h.faults.Late = true
 	case "time":
 		w.pass(w.now + longestStep)
 	case "lose":
@@ -190,7 +189,6 @@ func (w *World) beginSteps(others []string) error {
 	}
 	w.steps, w.upBy = s, 0
 	s.hold(w, true)
-	s.h.faults.Late = true
 	return nil
 }
 
@@ -220,12 +218,22 @@ func (p *process) turn() {
 
 // answer has everybody else answer to a step.
 func (w *World) answer() {
+	w.steps.h.faults.Late = true // also those of a kernel that has just booted
 	w.look()
-	for len(w.queue) > 0 && w.queue[0].at <= w.now+soon {
-		w.next(w.now + soon)
+	limit := w.now + soon
+	for n := 0; len(w.queue) > 0 && w.queue[0].at <= limit; n++ {
+		if n == busy {
+			w.violate("a program comes to rest", "not after %d events within %v", n, soon)
+			w.queue = nil
+			return
+		}
+		w.next(limit)
 		w.look()
 	}
 }
+
+// busy is more than everybody together does within soon.
+const busy = 100_000
 
 // deliver delivers what is on a fabric, and what is answered to it at once, up to an End-of-RIB
 // behind routes. What TCP has sent over a cable that was cut then waits until it is whole.

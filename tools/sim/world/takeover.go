@@ -28,6 +28,7 @@ type stream struct {
 	at      time.Duration // when what was written last arrives
 	closed  bool          // nothing is written any more
 	dead    bool          // nobody reads
+	written int           // writes so far
 	deliver func(b []byte, end bool)
 }
 
@@ -51,6 +52,7 @@ func (s *stream) Close() error {
 
 func (s *stream) put(b []byte, end bool) {
 	w := s.t.h.w
+	s.written++
 	s.at = max(s.at+time.Nanosecond, w.now+s.t.step)
 	life := s.t.h.node.process.lives
 	w.at(s.at, func() {
@@ -130,6 +132,10 @@ func (t *takeover) review() {
 func (h *hypervisor) killEnd(successor bool) {
 	t := h.taking
 	if t == nil {
+		return
+	}
+	if !successor && h.engine == t.giver && t.toTaker.dead {
+		h.killBFD() // there is no other
 		return
 	}
 	h.w.disturbNode(h.node)
