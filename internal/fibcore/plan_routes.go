@@ -147,7 +147,13 @@ func (c *routes) commitRoute(op *routeOp, r reply, now time.Time) {
 	switch {
 	case r.err == nil || op.verb == verbDelete && absent(r.err):
 		tf := c.tables.list[e.key.table]
-		if op.verb == verbDelete && r.err == nil && e.key.metric == 0 && tf.family == wire.FamilyIPv4 && c.store.others(e.key) {
+		switch {
+		case op.verb != verbDelete:
+		case r.err != nil:
+			// Ours is another one, if a notification was older than our last write: the
+			// deletion names what was to go.
+			c.env.rereads.table(tf)
+		case e.key.metric == 0 && tf.family == wire.FamilyIPv4 && c.store.others(e.key):
 			// To IPv4's RTM_DELROUTE, metric 0 is any (net/ipv4/fib_semantics.c,
 			// fib_nh_match): if ours had gone already, another went in its place.
 			c.env.rereads.table(tf)
