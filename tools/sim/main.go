@@ -80,12 +80,18 @@ func parse(args []string) (o options, err error) {
 	f.BoolVar(&o.verbose, "v", false, "print the trace")
 	f.StringVar(&o.profile, "cpuprofile", "", "write a profile of the run, for go tool pprof, into `FILE`")
 	f.IntVar(&o.explore, "explore", 0, "play every interleaving of a small world to a `DEPTH` of steps")
-	f.StringVar(&o.theme, "theme", "", "of -explore: which faults there are, one of "+explore.Names()+" (default all, one after the other)")
+	f.StringVar(&o.theme, "theme", "", "of the faults that a seed draws, one of "+world.Themes()+"; of -explore: one of "+explore.Names()+" (default all, with -explore one after the other)")
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
 	if f.NArg() > 0 {
 		return o, fmt.Errorf("unexpected argument %q", f.Arg(0))
+	}
+	if o.config.Theme = o.theme; o.explore > 0 {
+		o.config.Theme = ""
+	}
+	if !world.Themed(o.config.Theme) {
+		return o, fmt.Errorf("-theme %q: want one of %s", o.theme, world.Themes())
 	}
 	o.length = time.Duration((*days*24 + *hours) * float64(time.Hour))
 	if o.length == 0 {

@@ -83,7 +83,7 @@ func one(o options, lines []string) (failed bool, err error) {
 	if len(w.Violations) == 0 {
 		return false, nil
 	}
-	fmt.Printf("%d violations; again: go run ./tools/sim -hosts %d -guests %d -hours %v -seed %d\n", len(w.Violations), c.Hosts, c.Guests, o.length.Hours(), c.Seed)
+	fmt.Printf("%d violations; again: go run ./tools/sim -hosts %d -guests %d -hours %v%s -seed %d\n", len(w.Violations), c.Hosts, c.Guests, o.length.Hours(), themed(c.Theme), c.Seed)
 	for i, v := range w.Violations {
 		if i == 20 {
 			fmt.Printf("... %d more\n", len(w.Violations)-i)
@@ -134,4 +134,12 @@ func explored(o options) (failed bool, err error) {
 		return false, fmt.Errorf("-theme %q: want one of %s", o.theme, explore.Names())
 	}
 	return failed, nil
+}
+
+// themed returns the flag of a theme.
+func themed(theme string) string {
+	if theme == "" {
+		return ""
+	}
+	return " -theme " + theme
 }

@@ -3,6 +3,7 @@
 //
 //	go run ./tools/sim/hunt                            all faults, seeds 1 to 40
 //	go run ./tools/sim/hunt -seeds 200 hard-reset-retained last-member-deleted
+//	go run ./tools/sim/hunt -planted -all              those of TestPlanted, with medians
 //
 // What the code without a fault breaks in the same world does not count. See docs/simulator.md.
 package main
@@ -29,22 +30,31 @@ func main() {
 	flag.DurationVar(&h.limit, "limit", time.Minute, "how long one world may take; more is a violation")
 	hosts := flag.Int("hosts", 3, "hypervisors of a world")
 	guests := flag.Int("guests", 2, "guests of each hypervisor")
-	hours := flag.Float64("hours", 0.35, "virtual hours that a world lasts")
+	theme := flag.String("theme", "", "of the faults that are drawn, as the simulator's")
+	plantedOnes := flag.Bool("planted", false, "the faults that TestPlanted plays, each in worlds of its theme")
+	hours := flag.Float64("hours", plantedHours, "virtual hours that a world lasts")
 	root := flag.String("root", ".", "root of the module")
 	flag.Parse()
 	h.root = *root
 	h.world = []string{"-hosts", strconv.Itoa(*hosts), "-guests", strconv.Itoa(*guests), "-hours", strconv.FormatFloat(*hours, 'g', -1, 64)}
+	h.world = themed(h.world, *theme)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := h.run(ctx, flag.Args()); err != nil {
+	if err := h.run(ctx, *plantedOnes, flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "hunt:", err)
 		os.Exit(1)
 	}
 }
 
+// mutants is the directory of the planted faults.
+const mutants = "tools/sim/testdata/mutants"
+
+// plantedHours is how long the worlds last.
+const plantedHours = 0.34
+
 // run hunts the faults of these names, or all of them, and prints a line for each.
-func (h *hunt) run(ctx context.Context, names []string) (err error) {
-	list, err := mutant.ReadAll(filepath.Join(h.root, "tools", "sim", "testdata", "mutants"))
+func (h *hunt) run(ctx context.Context, table bool, names []string) (err error) {
+	list, err := mutant.ReadAll(filepath.Join(h.root, mutants))
 	if err != nil {
 		return err
 	}
@@ -57,6 +67,9 @@ func (h *hunt) run(ctx context.Context, names []string) (err error) {
 		return err
 	}
 	defer os.RemoveAll(h.dir)
+	if table {
+		return h.playPlanted(ctx)
+	}
 	if err := h.playClean(ctx); err != nil {
 		return err
 	}

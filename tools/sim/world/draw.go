@@ -21,8 +21,8 @@ func Draw(c Config, length time.Duration) []string {
 	at := firstFault
 	for begin := time.Duration(0); begin < length; begin += period {
 		end := min(begin+period, length)
-		for ; at < end-calm; at += d.pause() {
-			d.faults(at, end-calm)
+		for at < end-calm {
+			at += d.step(at, end-calm)
 		}
 		d.add(end-calm, "everyone whole")
 		d.add(end-time.Second, "everyone check")

@@ -104,3 +104,23 @@ func (x *exports) judge(p netip.Prefix) {
 	}
 	w.violate("announced is only what the kernel has", "%s: %v has no route for %v and is announced", h.name, p, w.now-since)
 }
+
+// keeps looks at a route to another hypervisor that the daemon deletes: after a restart it deletes
+// none before one of its sessions has come up, or nobody is waited for any longer (RFC 4724, Section
+// 4.1).
+func (h *hypervisor) keeps(c *fakekernel.Change) {
+	w, r := h.w, c.OldRoute
+	if r == nil || c.NewRoute != nil || c.Cascade || c.Port == foreignPort || c.Port == bfdPort || c.Port == 0 {
+		return
+	}
+	if h.daemon.state != running || h.heard || w.now >= h.began+deferralTime || r.Protocol != protocol || r.Type != model.RouteUnicast || h.exports.origin(r) {
+		return
+	}
+	if g := w.guestOf(r.Prefix().Addr()); g != nil && h.stored[g.number] {
+		return
+	}
+	w.violate("a restart sweeps nothing before a session is up", "%s: %v in table %d", h.name, r.Prefix(), r.Table)
+}
+
+// deferralTime is how long a daemon waits for its peers after a restart.
+const deferralTime = 30 * time.Second

@@ -30,6 +30,7 @@ type hypervisor struct {
 	kernel   *fakekernel.Kernel
 	faults   *fakekernel.Faults // of the sockets of its programs
 	refusals int                // that are left of them
+	refused  time.Duration      // when they began
 
 	daemon    *process
 	settings  settings
@@ -51,6 +52,8 @@ type hypervisor struct {
 	told      bool              // something has
 	returned  time.Duration     // when its daemon was last back
 	unheard   time.Duration     // until when notifications are lost or late
+	began     time.Duration     // when its daemon started last
+	heard     bool              // one of its sessions has come up since
 	away      [parts]absence
 
 	client client       // of the daemon, at the BFD process
@@ -118,6 +121,7 @@ func (h *hypervisor) boot() {
 	k.OnChange = func(c fakekernel.Change) {
 		h.changedKernel(&c)
 		h.exports.kernelChanges(&c)
+		h.keeps(&c)
 	}
 	for _, g := range w.guests {
 		if g.home == h {
@@ -170,6 +174,7 @@ func (h *hypervisor) startDaemon() {
 	h.startBFD() // as hvrouter does, unless one answers
 	h.daemon.start()
 	h.daemonBack()
+	h.began, h.heard = w.now, false
 	h.fib, err = fib.New(fib.Config{Tables: netns.Tables(c), OnForeign: fib.ForeignWait})
 	if err != nil {
 		panic(err)
@@ -290,7 +295,11 @@ func (h *hypervisor) settle() (next duration) {
 	h.answered()
 	if left := h.faults.ErrnoLeft; left != h.refusals {
 		if left < h.refusals { // some were refused just now
-			h.kernelTrouble("the kernel is late, loses notifications or refuses: 10 s", 10*time.Second)
+			// The next try may wait for twice as long as all before it took.
+			d := 10*time.Second + min(2*(w.now-h.refused), time.Minute)
+			h.kernelTrouble("the kernel is late, loses notifications or refuses: 10 s", d)
+		} else {
+			h.refused = w.now
 		}
 		h.refusals = left
 	}

@@ -21,6 +21,8 @@ type Config struct {
 
 	Begin time.Duration // when the world begins, as its clock says
 
+	Theme string // of the faults that are drawn: see Themes; empty: all
+
 	// EveryPacket simulates each BFD packet and KEEPALIVE. Without it, the packets of sessions
 	// of which both ends are Up and the way between them is clean are skipped: the trace is the
 	// same.
