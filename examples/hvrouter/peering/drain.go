@@ -10,10 +10,10 @@ import (
 const GracefulShutdown = wire.Community(0xffff0000)
 
 // Alternative reports whether one of the paths is another router's, and that router is not about
-// to stop.
+// to stop. A stale path does not count: it says what was so when its session ended.
 func Alternative(paths []rib.Path) bool {
 	for i := range paths {
-		if p := &paths[i]; !p.Local && !p.Attrs.Communities().Contains(GracefulShutdown) {
+		if p := &paths[i]; !p.Local && !p.Stale && !p.Attrs.Communities().Contains(GracefulShutdown) {
 			return true
 		}
 	}
