@@ -135,7 +135,9 @@ type candidate struct {
 // throw route.
 func (k *Kernel) lookup(table uint32, p *Packet, d *Decision) bool {
 	family := wire.FamilyOf(p.Dst)
-	for bits := p.Dst.BitLen(); bits >= 0; bits-- {
+	lengths := k.routes.masks[tableKey{family, table}]
+	k.ownLengths(p.Dst, &lengths)
+	for bits := lengths.downFrom(p.Dst.BitLen()); bits >= 0; bits = lengths.downFrom(bits - 1) {
 		list := k.candidates(table, family, p, bits)
 		for _, c := range list {
 			if c.typ == wire.RouteThrow {
@@ -194,6 +196,19 @@ func (k *Kernel) candidates(table uint32, family wire.Family, p *Packet, bits in
 
 // metricAddrconf is the metric of the connected routes of IPv6 (IP6_RT_PRIO_ADDRCONF).
 const metricAddrconf = 256
+
+// ownLengths adds the prefix lengths of the kernel's own routes that a destination may match.
+func (k *Kernel) ownLengths(dst netip.Addr, lengths *mask) {
+	for i := range k.addrs {
+		a := k.addrs[i].Prefix
+		if a.Contains(dst) {
+			lengths.set(a.Bits())
+			if a.Addr() == dst {
+				lengths.set(dst.BitLen())
+			}
+		}
+	}
+}
 
 // own returns the kernel's own routes: the local ones of the addresses, and the connected
 // ones of their prefixes. The former stay when the interface goes down (fib_sync_down_dev

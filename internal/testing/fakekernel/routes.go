@@ -3,6 +3,7 @@ package fakekernel
 import (
 	"container/list"
 	"iter"
+	"math/bits"
 	"slices"
 
 	"github.com/hyperfib/hyperfib/internal/fibcore/wire"
@@ -14,6 +15,34 @@ type routes struct {
 	order    *list.List                    // of groups
 	users    map[use]int                   // of next-hop objects, by family
 	lengths  map[lengthKey]int             // how many keys have a length
+	masks    map[tableKey]mask             // which lengths there are in a table, whatever the TOS
+}
+
+type tableKey struct {
+	family wire.Family
+	table  uint32
+}
+
+// mask is a set of prefix lengths.
+type mask [3]uint64
+
+func (m *mask) set(bits int) { m[bits>>6] |= 1 << (bits & 63) }
+
+// downFrom returns the longest length that is at most bits, -1 if there is none.
+func (m *mask) downFrom(most int) int {
+	if most < 0 {
+		return -1
+	}
+	for i := most >> 6; i >= 0; i-- {
+		x := m[i]
+		if i == most>>6 {
+			x &= 1<<(most&63)<<1 - 1
+		}
+		if x != 0 {
+			return i<<6 + bits.Len64(x) - 1
+		}
+	}
+	return -1
 }
 
 // prefixKey is what a route is looked up by.
@@ -41,12 +70,14 @@ type use struct {
 type group []*Route
 
 func newRoutes() routes {
-	return routes{map[prefixKey][]*list.Element{}, list.New(), map[use]int{}, map[lengthKey]int{}}
+	return routes{map[prefixKey][]*list.Element{}, list.New(), map[use]int{}, map[lengthKey]int{}, map[tableKey]mask{}}
 }
 
 func (r *Route) prefixKey() prefixKey {
 	return prefixKey{r.Family, r.Table, r.Hi, r.Lo, r.Bits, r.TOS}
 }
+
+func (r *Route) tableKey() tableKey { return tableKey{r.Family, r.Table} }
 
 func (r *Route) lengthKey() lengthKey { return lengthKey{r.Family, r.Table, r.Bits, r.TOS} }
 
@@ -89,6 +120,9 @@ func (t *routes) insert(r *Route, at int) {
 		k := r.prefixKey()
 		t.prefixes[k] = append(t.prefixes[k], t.order.PushBack(group{r}))
 		t.lengths[r.lengthKey()]++
+		m := t.masks[r.tableKey()]
+		m.set(int(r.Bits))
+		t.masks[r.tableKey()] = m
 	}
 	t.count(r, 1)
 }
@@ -119,6 +153,20 @@ func (t *routes) remove(r *Route) {
 	}
 	if t.lengths[r.lengthKey()]--; t.lengths[r.lengthKey()] == 0 {
 		delete(t.lengths, r.lengthKey())
+		t.remask(r.tableKey())
+	}
+}
+
+// remask makes the mask of a table anew, after a length has gone.
+func (t *routes) remask(k tableKey) {
+	var m mask
+	for l := range t.lengths {
+		if l.family == k.family && l.table == k.table {
+			m.set(int(l.bits))
+		}
+	}
+	if t.masks[k] = m; m == (mask{}) {
+		delete(t.masks, k)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 
 	"github.com/hyperfib/hyperfib/bgp/wire"
 	model "github.com/hyperfib/hyperfib/internal/fibcore/wire"
+	"github.com/hyperfib/hyperfib/internal/testing/fakekernel"
 )
 
 // What a machine says of itself to its peers is true.
@@ -62,19 +63,16 @@ func (h *hypervisor) families() (list []wire.Family) {
 // failed does what the BFD process asks of the kernel. A next-hop object takes the routes with it
 // that have no other: none goes.
 func (h *hypervisor) failed(do func()) {
-	before := h.ours()
+	before := h.gone
 	do()
-	if after := h.ours(); after < before {
-		h.w.violate("BFD takes next hops away, no route", "%s: %d of %d are gone", h.name, before-after, before)
+	if n := h.gone - before; n > 0 {
+		h.w.violate("BFD takes next hops away, no route", "%s: %d are gone", h.name, n)
 	}
 }
 
-// ours returns how many routes of ours the kernel has.
-func (h *hypervisor) ours() (n int) {
-	for _, r := range h.kernel.Routes() {
-		if r.Protocol == protocol {
-			n++
-		}
+// countGone counts the routes of ours that a kernel has lost.
+func (h *hypervisor) countGone(c *fakekernel.Change) {
+	if c.OldRoute != nil && c.NewRoute == nil && c.OldRoute.Protocol == protocol {
+		h.gone++
 	}
-	return n
 }

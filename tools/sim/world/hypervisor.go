@@ -68,6 +68,7 @@ type hypervisor struct {
 	indexes map[*guest]int
 	last    int // the greatest index so far
 
+	gone     int       // routes of ours that the kernel has lost, so far
 	watchers []watcher // the flows that depend on the machine
 }
 
@@ -120,6 +121,7 @@ func (h *hypervisor) boot() {
 	h.exports.kernelStarts()
 	k.OnChange = func(c fakekernel.Change) {
 		h.changedKernel(&c)
+		h.countGone(&c)
 		h.exports.kernelChanges(&c)
 		h.keeps(&c)
 	}
