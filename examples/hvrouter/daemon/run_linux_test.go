@@ -146,7 +146,7 @@ func (r *running) send(method, path, body string) {
 }
 
 // TestRun takes a daemon through its life over its API: session and BFD up, routes both
-// ways, guests from all sources, what it shows, reloads, and a drain that ends it.
+// ways, guests from all sources, what it shows, reloads, and a drain.
 func TestRun(t *testing.T) {
 	r := start(t)
 	until(r, "the session", "/v1/sessions", func(s []api.Session) bool {
@@ -192,11 +192,19 @@ func TestRun(t *testing.T) {
 	r.send("DELETE", "/v1/guests/vm9", "")
 	r.announced("203.0.113.9/32", 0)
 	r.send("POST", "/v1/drain", "")
+	nstest.Wait(r, 20*time.Second, "the guest at the reflector with the local preference 0", func() bool {
+		paths := r.reflector.Table().Lookup(netip.MustParsePrefix("203.0.113.1/32"))
+		if len(paths) == 0 {
+			return false
+		}
+		pref, ok := paths[0].Attrs.LocalPref()
+		return ok && pref == 0
+	})
+	r.stop()
 	if err := <-r.ended; err != nil {
 		t.Error(err)
 	}
 	r.ended <- nil // for the cleanup
-	r.announced("203.0.113.1/32", 0)
 	if out := r.hv.IP("route show table 90 203.0.113.1"); !strings.Contains(out, "dev vm1") {
 		t.Errorf("the guest's route has gone with the daemon: %s", out)
 	}

@@ -134,6 +134,7 @@ func TestPackage(t *testing.T) {
 		if out := m.do("systemctl is-active hvrouter hvrouter-bfd"); out != "active\nactive\n" {
 			t.Errorf("%s: %s", what, out)
 		}
+		m.wait("hvrouter metrics | grep -q ^hvrouter_bfd_downs_total") // from the new BFD process
 		if now := m.do("hvrouter metrics | grep ^hvrouter_bfd_downs_total"); now != downs {
 			t.Errorf("%s: sessions went down: %s, before %s", what, now, downs)
 		}
