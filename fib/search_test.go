@@ -405,7 +405,7 @@ func (g *guard) changed(c fakekernel.Change) {
 	case c.NewRoute != nil && g.stolen[c.NewRoute.RouteKey()]:
 		g.steal(c.NewRoute)
 	case c.OldRoute != nil && c.NewRoute == nil && ownProtocol(c.OldRoute.Protocol) && g.desires(c.OldRoute):
-		g.steal(c.OldRoute.RouteKey()) // whoever comes next takes it away from us
+		g.steal(c.OldRoute.RouteKey()) // the next route takes it away from us
 	case c.OldRoute != nil && c.NewRoute != nil:
 		// If the FIB hears of it late, what is desired then is what counts for it.
 		late := g.player.m.faults.Late || !g.player.m.informed()

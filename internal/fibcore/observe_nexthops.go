@@ -86,10 +86,10 @@ func (c *nexthops) sawHop(m *wire.NextHopMessage, dump bool, by origin) {
 	case h == c.right(b):
 		b.foreign, b.err, b.text = false, nil, ""
 		c.touchGateway(b)
-	case existed && (!dump || h.proto == c.env.config.Protocol): // somebody has made another of it
+	case existed && (!dump || h.proto == c.env.config.Protocol): // another program has made another of it
 		b.foreign, b.by = true, by
 		c.touchGateway(b)
-	default: // the id was free, or may have been without a notification, and somebody has taken it
+	default: // the id was free, or may have been without a notification, and another program has taken it
 		c.newID(b)
 		c.touchGateway(b)
 		c.adopt(m.ID, h)

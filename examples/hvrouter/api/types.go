@@ -285,7 +285,7 @@ type DrainedPrefix struct {
 	Packets *uint64 `json:"packets,omitempty"`
 }
 
-// Attracts reports whether somebody else's traffic still comes here because of the prefix.
+// Attracts reports whether traffic of other hosts still comes here because of the prefix.
 func (p DrainedPrefix) Attracts() bool { return p.Announced && !p.Own }
 
 // Drop counts the packets of guests that the firewall of a namespace dropped for one

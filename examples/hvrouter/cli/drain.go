@@ -36,7 +36,7 @@ func drain(in invocation) int {
 	case in.showDrain(d, *asJSON) != nil:
 		return exitFailed
 	case *wait > 0 && !d.Drained:
-		return in.fail(exitFailed, fmt.Errorf("somebody has ended the drain meanwhile"))
+		return in.fail(exitFailed, fmt.Errorf("the drain has been ended meanwhile"))
 	case *wait > 0 && (d.Moving || attracting(d) > 0):
 		return in.fail(exitFailed, fmt.Errorf("after %v, %d prefixes still attract traffic: move the guests, or withdraw everything with drain -all", *wait, attracting(d)))
 	}
@@ -61,7 +61,7 @@ func undrain(in invocation) int {
 	return exitOK
 }
 
-// attracting counts the prefixes that somebody else's traffic still comes here for.
+// attracting counts the prefixes that traffic of other hosts still comes here for.
 func attracting(d api.Drain) (n int) {
 	for _, p := range d.Prefixes {
 		if p.Attracts() {

@@ -126,7 +126,7 @@ type reflector struct {
 	speaker *bgp.Speaker
 	routes  *bgp.RouteWatcher
 	port    *port
-	heard   map[netip.Prefix]bool // from somebody else
+	heard   map[netip.Prefix]bool // from another router
 }
 
 // reflect begins a reflector at an address, which announces prefixes over its next address.

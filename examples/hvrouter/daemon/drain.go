@@ -125,7 +125,7 @@ type drainFile struct{ path string }
 func newDrainFile(directory string) drainFile { return drainFile{filepath.Join(directory, "drain")} }
 
 // load returns the drain of an earlier run. If that cannot be known, the host is taken for drained:
-// what it serves stays reachable, and nothing is drawn here that somebody had moved away.
+// what it serves stays reachable, and no traffic comes back that had been moved away.
 func (f drainFile) load(ctx context.Context, log *slog.Logger) (d DrainState) {
 	ctx, cancel := context.WithTimeout(ctx, readTime)
 	defer cancel()

@@ -167,7 +167,7 @@ func (r *reporter) steps() {
 	}
 }
 
-// wantsRule reports whether the daemon wants a rule, whoever has made it.
+// wantsRule reports whether the daemon wants a rule, its own or another program's.
 func (r *reporter) wantsRule(rule Rule) bool {
 	return r.want != nil && slices.ContainsFunc(r.want.Rules, rule.same)
 }
@@ -434,7 +434,7 @@ func (r *reporter) wantsNeighbour(a netip.Addr, ifindex int) (n Neighbour, ok bo
 
 func macText(m net.HardwareAddr) string { return m.String() }
 
-// answers says who answers on the packet's link when somebody there asks for the address.
+// answers says who answers on the packet's link when a host there asks for the address.
 func (r *reporter) answers() error {
 	if r.p.IIF.Index == 0 {
 		return nil

@@ -140,7 +140,7 @@ func (r Route) LastResort() bool {
 	return !Foreign(r.Protocol) && r.Metric >= lastMetric-1 && r.Type >= Blackhole
 }
 
-// same reports whether two routes lead to the same, whoever made them.
+// same reports whether two routes lead to the same, whichever program made them.
 func (r Route) same(o Route) bool {
 	if r.Table != o.Table || r.Prefix != o.Prefix || r.Metric != o.Metric || r.Type != o.Type {
 		return false

@@ -303,7 +303,7 @@ func (w *World) on(fabric string) (list []*fabric) {
 	return list
 }
 
-// pass lets time pass until somebody who takes turns has something to do.
+// pass lets time pass until a process that takes turns has something to do.
 func (w *World) pass(until time.Duration) {
 	for len(w.Ready()) == 0 && w.next(until) {
 		w.look()
