@@ -81,72 +81,95 @@ type allowance struct {
 
 // allowed returns the allowance that lasts longest for a flow that is broken.
 func (w *World) allowed(f *flow) (best allowance) {
-	consider := func(name string, loose bool, until time.Duration) {
-		if until > best.until {
-			best = allowance{name, loose, until}
-		}
-	}
-	consider("the start", true, w.upBy)
-	never := time.Duration(-1)
-	at := func(t time.Duration, told bool) time.Duration {
-		if told {
-			return t
-		}
-		return never
-	}
 	home := f.home()
 	if home == nil && f.guest != nil {
 		home = f.guest.before
 	}
-	ofFrom, ofHome, ofGuest, ofReflector := at(f.from.news, f.from.told), never, never, never
+	n := w.newsOf(f, home)
+	w.promised(f, home, n, &best)
+	w.excused(f, home, n, &best)
+	return best
+}
+
+// consider replaces an allowance by one that lasts longer.
+func (best *allowance) consider(name string, loose bool, until time.Duration) {
+	if until > best.until {
+		*best = allowance{name, loose, until}
+	}
+}
+
+// news is when something happened last that concerns a flow, at whom; negative: nothing has.
+type news struct{ home, guest, reflector, all time.Duration }
+
+// at returns a time, negative if nothing has happened.
+func at(t time.Duration, told bool) time.Duration {
+	if told {
+		return t
+	}
+	return -1
+}
+
+// newsOf returns what has happened at those that a flow depends on.
+func (w *World) newsOf(f *flow, home *hypervisor) news {
+	n := news{-1, -1, -1, -1}
 	if home != nil {
-		ofHome = at(home.news, home.told)
+		n.home = at(home.news, home.told)
 	}
 	if f.guest != nil {
-		ofGuest = at(f.guest.news, f.guest.told)
+		n.guest = at(f.guest.news, f.guest.told)
 	}
 	if f.guest != nil && f.guest.before != nil && f.guest.before != home {
-		ofHome = max(ofHome, at(f.guest.before.news, f.guest.before.told))
+		n.home = max(n.home, at(f.guest.before.news, f.guest.before.told))
 	}
 	for _, r := range w.reflectors {
-		ofReflector = max(ofReflector, at(r.news, r.told))
+		n.reflector = max(n.reflector, at(r.news, r.told))
 	}
+	n.all = max(at(f.from.news, f.from.told), n.home, n.guest, n.reflector)
+	return n
+}
+
+// promised considers the bounds that hold while all programs run.
+func (w *World) promised(f *flow, home *hypervisor, n news, best *allowance) {
+	best.consider("the start", true, w.upBy)
 	detection := w.detection(f.from, home)
 	if f.guest != nil {
 		detection = max(detection, w.detection(f.guest.before))
 	}
-	all := max(ofFrom, ofHome, ofGuest, ofReflector)
 	switch {
-	case f.kind == ghost && all >= 0:
-		consider("ghosts: detection time and 1 s", false, all+detection+departure)
-		consider("the sender's cable is cut at the same time: 120 s, or 45 s after it is whole", true, w.lastPaths(f, all))
-		consider("the sender has lost a session of several domains: 120 s, or 45 s after its cable is whole", true, w.retained(f))
-	case all >= 0:
-		consider("detection time and 20 ms", false, all+detection+slack)
-		if ofGuest >= 0 {
-			consider("a guest comes or moves: 500 ms", false, ofGuest+arrival)
+	case f.kind == ghost && n.all >= 0:
+		best.consider("ghosts: detection time and 1 s", false, n.all+detection+departure)
+		best.consider("the sender's cable is cut at the same time: 120 s, or 45 s after it is whole", true, w.lastPaths(f, n.all))
+		best.consider("the sender has lost a session of several domains: 120 s, or 45 s after its cable is whole", true, w.retained(f))
+	case n.all >= 0:
+		best.consider("detection time and 20 ms", false, n.all+detection+slack)
+		if n.guest >= 0 {
+			best.consider("a guest comes or moves: 500 ms", false, n.guest+arrival)
 		}
 	}
 	if f.wayBack > 0 {
-		consider("the only way is back", true, f.wayBack+slack)
+		best.consider("the only way is back", true, f.wayBack+slack)
 	}
+}
+
+// excused considers the bounds that hold because a program, a cable or a kernel is not there.
+func (w *World) excused(f *flow, home *hypervisor, n news, best *allowance) {
 	excuse := func(a *absence, news time.Duration) {
 		if a.excuses(w, news) {
-			consider(a.name, true, a.until)
+			best.consider(a.name, true, a.until)
 		}
 	}
 	if f.guest != nil {
-		excuse(&f.from.away[publicDeaf], all)
+		excuse(&f.from.away[publicDeaf], n.all)
 	} else {
-		excuse(&f.from.away[privateDeaf], all)
+		excuse(&f.from.away[privateDeaf], n.all)
 	}
-	ofReturn := never
+	returned := time.Duration(-1)
 	if home != nil {
-		ofReturn = at(home.returned, home.returned > 0)
+		returned = at(home.returned, home.returned > 0)
 	}
-	excuse(&f.from.away[daemonAway], max(ofHome, ofGuest, ofReflector, ofReturn))
+	excuse(&f.from.away[daemonAway], max(n.home, n.guest, n.reflector, returned))
 	if home != nil && f.guest == nil && w.config.Sessions == SessionsShared {
-		excuse(&home.away[daemonAway], ofHome) // it alone takes a next hop back whose probe is down
+		excuse(&home.away[daemonAway], n.home) // it alone takes a next hop back whose probe is down
 	}
 	concerned := []*hypervisor{f.from, home}
 	if f.guest != nil && f.guest.before != home {
@@ -156,14 +179,14 @@ func (w *World) allowed(f *flow) (best allowance) {
 		if h == nil {
 			continue
 		}
-		excuse(&h.away[daemonAway], max(ofGuest, ofReflector))
+		excuse(&h.away[daemonAway], max(n.guest, n.reflector))
 		if a := h.away[daemonAway]; a.began && w.now >= a.since+restartTime {
 			a.name = "the daemon is away for longer than the restart time: 35 s after its return"
 			excuse(&a, w.now)
 		}
-		excuse(&h.away[bfdAway], all)
+		excuse(&h.away[bfdAway], n.all)
 		excuse(&h.away[unwatchedAway], w.now)
-		excuse(&h.away[pathAway], all)
+		excuse(&h.away[pathAway], n.all)
 		excuse(&h.away[bootAway], w.now)
 	}
 	for _, h := range w.hosts {
@@ -172,9 +195,8 @@ func (w *World) allowed(f *flow) (best allowance) {
 		excuse(&h.away[foreignAway], w.now)
 	}
 	for _, r := range w.reflectors {
-		excuse(&r.away, all)
+		excuse(&r.away, n.all)
 	}
-	return best
 }
 
 // retained returns until when a sender may use the paths of a session that is lost, where it carries
