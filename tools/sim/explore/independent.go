@@ -38,7 +38,9 @@ type touched struct{ uses, adds part }
 // touches returns what a step touches.
 func (t Theme) touches(step string) touched {
 	switch step {
-	case "step daemon", "step kernel":
+	case "step daemon": // it dials, and the reflectors' kernels accept at once
+		return touched{daemon | inbox | bfd | kernel, fabricA | fabricB | rrA | rrB | verdict}
+	case "step kernel":
 		return touched{daemon | inbox | bfd | kernel, fabricA | fabricB | verdict}
 	case "step bfd":
 		return touched{bfd | kernel, inbox | fabricA | fabricB | verdict}
@@ -50,12 +52,12 @@ func (t Theme) touches(step string) touched {
 		return t.reflects(touched{rrA, fabricA | remote})
 	case "step rr B":
 		return t.reflects(touched{rrB, fabricB | remote})
-	case "step h2":
-		return touched{remote, rrA | rrB | verdict}
+	case "step h2": // what it says has its place among what others say to a reflector
+		return touched{remote | rrA | rrB, verdict}
 	case "step lose A":
 		return touched{fabricA, 0}
-	case "start h1": // there is no connection yet over which something could come
-		return touched{daemon, 0}
+	case "start h1": // there is no connection yet over which something could come; the BFD process waits for it
+		return touched{daemon | bfd, 0}
 	case "kill h1", "bfd handover h1", "bfd kill h1", "bfd start h1", "bfd handover h1 10us", "bfd kill-successor h1", "bfd kill-predecessor h1":
 		return touched{daemon | inbox | bfd | verdict, fabricA | fabricB}
 	case "cut h1 A", "heal h1 A":

@@ -170,6 +170,9 @@ func (x *way) fly(at time.Duration, payload []byte) {
 	w.atOf(x.id, at, arrive)
 }
 
+// String returns between whom the packets are under way.
+func (x *way) String() string { return fmt.Sprintf("BFD %v %v", x.key.Local, x.key.Peer) }
+
 // deliver gives a packet to the process at the other end.
 func (x *way) deliver(payload []byte) {
 	at := x.node.w.now
@@ -179,7 +182,7 @@ func (x *way) deliver(payload []byte) {
 	}
 	routine := bytes.Equal(x.last, payload)
 	x.last = payload
-	node.process.put(func() {
+	node.process.put(x, func() {
 		node.receive(&bfd.Datagram{
 			At: at, NetNS: 1, IfIndex: x.to.ifindex, Local: x.key.Peer, Peer: x.from.local(x.key.Peer), TTL: 255, Payload: payload,
 		})

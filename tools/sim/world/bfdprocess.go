@@ -86,9 +86,9 @@ func (h *hypervisor) startBFD() {
 func (h *hypervisor) serve(engine *bfd.DrivenProcess) {
 	h.engine = engine
 	h.node.engine, h.node.watcher = engine, engine.Watch()
-	h.node.onEvent = func(bfd.Event) { h.daemon.do(func() {}) }
-	h.node.process.put(func() {}, true)
-	h.daemon.do(func() {})
+	h.node.onEvent = func(bfd.Event) { h.daemon.do(nil, func() {}) }
+	h.node.process.put(nil, func() {}, true)
+	h.daemon.do(nil, func() {})
 }
 
 // killBFD ends the BFD process without a word.
@@ -174,7 +174,7 @@ func (h *hypervisor) contBFD() {
 		h.node.process.resume()
 		h.w.disturbNode(h.node)
 		h.bfdBack()
-		h.daemon.do(func() {}) // what it asked for waits
+		h.daemon.do(nil, func() {}) // what it asked for waits
 	}
 }
 

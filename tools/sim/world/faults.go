@@ -467,7 +467,7 @@ func (w *World) reload(words []string) error {
 		w.note("%s: the file is refused: %v", h.name, err)
 		return nil
 	}
-	h.api(func() error {
+	h.api(nil, func() error {
 		_, err := h.core.Reload(c, false)
 		if err == nil {
 			h.reloaded(next)

@@ -19,6 +19,9 @@ type guest struct {
 	flows  []*flow       // to it
 }
 
+// String returns the name of the guest.
+func (g *guest) String() string { return g.name }
+
 func (w *World) guest(n int) *guest {
 	for len(w.guests) < n {
 		k := len(w.guests) + 1

@@ -2,6 +2,7 @@ package world
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"slices"
 	"time"
@@ -196,7 +197,7 @@ func (h *hypervisor) startDaemon() {
 	if err != nil {
 		panic(err)
 	}
-	h.daemon.do(func() {})
+	h.daemon.do(nil, func() {})
 }
 
 // daemonTail is how long a daemon that is back may take to know what has happened meanwhile: its
@@ -262,7 +263,7 @@ func (h *hypervisor) setSlow(d time.Duration) {
 		h.daemonBack()
 	}
 	h.daemon.slow = d
-	h.daemon.do(func() {})
+	h.daemon.do(nil, func() {})
 }
 
 // settle does everything that the daemon can do now.
@@ -335,7 +336,7 @@ func (h *hypervisor) setDrain(change func() error) {
 	if h.daemon.state != running {
 		return
 	}
-	h.daemon.do(func() {
+	h.daemon.do(nil, func() {
 		if h.core != nil && change() == nil {
 			h.drained = h.core.DrainState()
 		}
@@ -366,19 +367,19 @@ func (w *World) parseEntry(n int) []config.Entry {
 // want puts a guest into the inventory.
 func (h *hypervisor) want(g *guest) {
 	h.stored[g.number] = true
-	h.api(func() error { return h.core.Put(h.w.parseEntry(g.number)) })
+	h.api(g, func() error { return h.core.Put(h.w.parseEntry(g.number)) })
 }
 
 // unwant takes a guest out of the inventory.
 func (h *hypervisor) unwant(g *guest) {
 	delete(h.stored, g.number)
-	h.api(func() error { return h.core.Remove(g.name) })
+	h.api(g, func() error { return h.core.Remove(g.name) })
 }
 
 // api has the daemon do something, now or when it is back: what is in the state file is read at
 // the start.
-func (h *hypervisor) api(do func() error) {
-	h.daemon.do(func() {
+func (h *hypervisor) api(about fmt.Stringer, do func() error) {
+	h.daemon.do(about, func() {
 		if h.core == nil {
 			return
 		}
@@ -386,7 +387,7 @@ func (h *hypervisor) api(do func() error) {
 			life := h.daemon.lives
 			h.w.after(100*time.Millisecond, func() {
 				if h.daemon.lives == life {
-					h.api(do)
+					h.api(about, do)
 				}
 			})
 			return
@@ -423,7 +424,7 @@ func (h *hypervisor) unplugGuest(g *guest) {
 // kick has the daemon look at what the kernel says.
 func (h *hypervisor) kick() {
 	h.changed()
-	h.daemon.put(func() {}, true)
+	h.daemon.put(nil, func() {}, true)
 }
 
 // setLink gives an uplink its carrier, or takes it.

@@ -30,7 +30,7 @@ func (h *hypervisor) Open(string, ...uint8) (model.Handles, error) {
 			waking = true // one wake-up for all that comes until then
 			h.w.after(0, func() {
 				if waking = false; h.daemon.lives == life {
-					h.daemon.do(func() {})
+					h.daemon.do(nil, func() {})
 				}
 			})
 		}

@@ -2,7 +2,9 @@ package world
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -24,7 +26,7 @@ type process struct {
 	slow    time.Duration // how long everything that it does takes
 	busy    time.Duration // until when it does something
 	ports   uint16        // of its connections so far
-	queue   []func()      // what waits for it
+	queue   []job         // what waits for it
 	drained bool          // a call of drain is under way
 	held    bool          // work waits until its turn, see steps.go
 	work    int           // what has come since the last turn, other than routine
@@ -36,19 +38,25 @@ type process struct {
 	lives  int    // how often it was started
 }
 
+// job is something for a process to do.
+type job struct {
+	about fmt.Stringer // a connection, a way or a guest; nil: something else
+	do    func()
+}
+
 // do has the process do f as soon as it can.
-func (p *process) do(f func()) { p.put(f, false) }
+func (p *process) do(about fmt.Stringer, f func()) { p.put(about, f, false) }
 
 // put is do for what may be routine: a timer, a keepalive, room in a socket. A process that is
 // held waits with other work for its turn, and with routine only behind that.
-func (p *process) put(f func(), routine bool) {
+func (p *process) put(about fmt.Stringer, f func(), routine bool) {
 	if p.state == dead {
 		return
 	}
 	if !routine && !p.drained {
 		p.work++
 	}
-	p.queue = append(p.queue, f)
+	p.queue = append(p.queue, job{about, f})
 	p.drain()
 }
 
@@ -75,11 +83,14 @@ func (p *process) run() {
 		n.catchUp()
 	}
 	p.work = 0
+	if p.held {
+		p.canonical()
+	}
 	for p.lives == life && p.state == running {
 		for len(p.queue) > 0 && p.state == running {
-			f := p.queue[0]
+			j := p.queue[0]
 			p.queue = p.queue[1:]
-			f()
+			j.do()
 		}
 		if p.state != running || p.lives != life || p.settle == nil {
 			return
@@ -90,6 +101,18 @@ func (p *process) run() {
 			return
 		}
 	}
+}
+
+// canonical puts what has come since the last turn in an order that does not depend on when it
+// came, but for what came over one connection or is about one guest. Another order is that of two turns.
+func (p *process) canonical() {
+	about := func(j job) string {
+		if j.about == nil {
+			return ""
+		}
+		return j.about.String()
+	}
+	slices.SortStableFunc(p.queue, func(a, b job) int { return strings.Compare(about(a), about(b)) })
 }
 
 // id returns a number of the process's name.
@@ -132,7 +155,7 @@ func (p *process) rearm(at time.Duration) {
 	life := p.lives
 	p.wake = p.w.atOf(p.id(), at, func() {
 		if p.lives == life {
-			p.put(func() {}, true)
+			p.put(nil, func() {}, true)
 		}
 	})
 }
@@ -184,7 +207,7 @@ func (p *process) stop() {
 func (p *process) resume() {
 	if p.state == stopped {
 		p.state = running
-		p.do(func() {})
+		p.do(nil, func() {})
 	}
 }
 

@@ -81,7 +81,7 @@ func (r *reflector) start(cold bool) {
 	if err := r.tcp.driver.Start(); err != nil {
 		panic(err)
 	}
-	r.process.do(func() {})
+	r.process.do(nil, func() {})
 }
 
 // settle does everything that can be done now.

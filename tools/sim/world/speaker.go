@@ -55,7 +55,7 @@ func (t *transport) Now() time.Time { return t.w.wall() }
 func (t *transport) Dial(a *bgp.Attempt) {
 	from := t.process.machine.portOf(a.Local.Addr(), a.Interface)
 	if from == nil || !from.carrier {
-		t.process.do(func() { t.report(a, nil, errNoRoute) })
+		t.process.do(nil, func() { t.report(a, nil, errNoRoute) })
 		t.attempts[a] = nil
 		return
 	}

@@ -205,7 +205,7 @@ func (s *steps) hold(w *World, held bool) {
 	}
 	for _, p := range list {
 		if p.held = held; !held {
-			p.do(func() {})
+			p.do(nil, func() {})
 		}
 	}
 }

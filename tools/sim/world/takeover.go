@@ -59,7 +59,7 @@ func (s *stream) put(b []byte, end bool) {
 		if s.t.h.node.process.lives != life {
 			return
 		}
-		s.t.h.node.process.do(func() {
+		s.t.h.node.process.do(nil, func() {
 			if !s.dead {
 				s.deliver(b, end)
 				s.t.review()
@@ -158,5 +158,5 @@ func (h *hypervisor) killEnd(successor bool) {
 		t.toGiver.dead = true
 		_ = t.toTaker.Close()
 	}
-	h.node.process.do(t.review)
+	h.node.process.do(nil, t.review)
 }

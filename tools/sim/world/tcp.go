@@ -2,6 +2,7 @@ package world
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/netip"
 	"syscall"
@@ -99,7 +100,7 @@ func (e *end) syn(again, until time.Duration) {
 	w := e.w
 	if w.now >= until {
 		e.forget()
-		e.process.do(func() { e.handler.dialed(e, errTimeout) })
+		e.process.do(e, func() { e.handler.dialed(e, errTimeout) })
 		return
 	}
 	e.retry = w.after(again, func() { e.syn(2*again, until) })
@@ -122,7 +123,7 @@ func (w *World) arrived(from *end, to *port) {
 	p := l.process
 	e := &end{w: w, port: to, process: p, local: from.remote, remote: from.local, peer: from, established: true}
 	m.ends[e.key()] = e
-	p.do(func() {
+	p.do(e, func() {
 		if e.gone {
 			return
 		}
@@ -143,7 +144,7 @@ func (e *end) connected(peer *end) {
 	}
 	e.w.cancel(e.retry)
 	e.peer, e.established, e.retry = peer, true, nil
-	e.process.do(func() { e.handler.dialed(e, nil) })
+	e.process.do(e, func() { e.handler.dialed(e, nil) })
 	e.w.after(time.Nanosecond, peer.pump)
 }
 
@@ -152,8 +153,11 @@ func (e *end) refused(err error) {
 		return
 	}
 	e.forget()
-	e.process.do(func() { e.handler.dialed(e, err) })
+	e.process.do(e, func() { e.handler.dialed(e, err) })
 }
+
+// String returns the addresses of the end.
+func (e *end) String() string { return fmt.Sprintf("TCP %v %v", e.local.Addr(), e.remote.Addr()) }
 
 // forget removes the end from its kernel.
 func (e *end) forget() {
@@ -182,7 +186,7 @@ func (e *end) room() {
 		n += len(s.data)
 	}
 	if e.full = n > sendBuffer; !e.full {
-		e.process.put(func() {
+		e.process.put(e, func() {
 			if !e.closed {
 				e.handler.written(e)
 			}
@@ -231,7 +235,7 @@ func (e *end) takeReset() {
 	closed := e.closed
 	e.forget()
 	if !closed {
-		e.process.do(func() {
+		e.process.do(e, func() {
 			if e.handler != nil {
 				e.handler.ended(e, errReset)
 			}
@@ -297,7 +301,7 @@ func (e *end) take(s segment) {
 	e.unread = append(e.unread, s)
 	e.size += len(s.data)
 	if e.handler != nil {
-		e.process.put(e.read, s.routine)
+		e.process.put(e, e.read, s.routine)
 	}
 }
 
