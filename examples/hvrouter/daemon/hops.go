@@ -10,9 +10,9 @@ import (
 // hopCache has one slice for each distinct set of next hops: a full table has
 // a handful of them.
 type hopCache struct {
-	sets    map[string][]domain.NextHop
-	scratch []domain.NextHop
-	key     []byte
+	sets        map[string][]domain.NextHop
+	alive, dead []domain.NextHop // scratch
+	key         []byte
 }
 
 // maxHopSets bounds the cache; beyond it starts anew. Slices handed out live on.

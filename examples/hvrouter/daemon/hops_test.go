@@ -2,31 +2,54 @@ package daemon
 
 import (
 	"net/netip"
-	"slices"
+	"strings"
 	"testing"
 
-	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/failover"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/sessions"
 )
 
-// Dead next hops are not used where there is another.
-func TestWithoutDead(t *testing.T) {
-	var states failover.NextHops
-	states.Set([]peering.NextHop{{Domain: "public", Link: "b.public"}}, true)
-	g := &routing{name: "public", dead: states.Dead()}
-	hop := func(gw, link string) domain.NextHop {
-		return domain.NextHop{Gateway: netip.MustParseAddr(gw), Link: link}
-	}
-	a, b, b6 := hop("198.51.100.102", "a.public"), hop("198.51.100.202", "b.public"), hop("2001:db8:c633:6401::2", "b.public")
-	if got := g.withoutDead([]domain.NextHop{a, b, b6}); !slices.Equal(got, []domain.NextHop{a, b6}) {
-		t.Errorf("used: %v", got)
-	}
-	if got := g.withoutDead([]domain.NextHop{b}); !slices.Equal(got, []domain.NextHop{b}) {
-		t.Errorf("the last one stays, since nothing better is known: %v", got)
-	}
-	g.dead = failover.Dead{}
-	if got := g.withoutDead([]domain.NextHop{a, b}); len(got) != 2 {
-		t.Errorf("nothing is dead: %v", got)
+// Of the paths those of the best rank are used that have a next hop which is alive.
+func TestGateways(t *testing.T) {
+	const peer = "198.51.100.126"
+	var probe, carrier failover.NextHops
+	probe.Set([]peering.NextHop{{Domain: "public", Link: "b.public"}}, true)
+	carrier.Carrier("a.public", true)
+	carrier.Carrier("b.public", true)
+	for _, one := range []struct {
+		name    string
+		dead    failover.Dead
+		ranks   []string // next hops of each
+		want    string
+		offLink int
+	}{
+		{"the best", failover.Dead{}, []string{"198.51.100.102 198.51.100.202", "198.51.100.103"}, "198.51.100.102 198.51.100.202", 0},
+		{"one is dead", probe.Dead(), []string{"198.51.100.102 198.51.100.202"}, "198.51.100.102", 0},
+		{"the other family is not", probe.Dead(), []string{"2001:db8:c633:6401::2"}, "2001:db8:c633:6401::2", 0},
+		{"a worse one is alive", probe.Dead(), []string{"198.51.100.202", "198.51.100.203", "198.51.100.103", "198.51.100.104"}, "198.51.100.103", 0},
+		{"a worse one, of several", probe.Dead(), []string{"198.51.100.202", "198.51.100.102 198.51.100.203"}, "198.51.100.102", 0},
+		{"all are dead", carrier.Dead(), []string{"198.51.100.202 198.51.100.102", "198.51.100.203"}, "198.51.100.102 198.51.100.202", 0},
+		{"the best is not on-link", failover.Dead{}, []string{"192.0.2.1", "198.51.100.203"}, "198.51.100.203", 1},
+		{"none is on-link", failover.Dead{}, []string{"192.0.2.1", "192.0.2.2"}, "", 2},
+	} {
+		b := newBench(t)
+		b.uplinks()
+		g := b.domains["public"]
+		g.dead = one.dead
+		set := sessions.PathSet{Prefix: netip.MustParsePrefix("203.0.113.7/32")}
+		for rank, hops := range one.ranks {
+			for _, h := range strings.Fields(hops) {
+				set.Paths = append(set.Paths, peering.Path{NextHop: netip.MustParseAddr(h), Peer: netip.MustParseAddr(peer), Rank: rank})
+			}
+		}
+		hops, offLink := g.gateways(set)
+		var got []string
+		for _, h := range hops {
+			got = append(got, h.Gateway.String())
+		}
+		if s := strings.Join(got, " "); s != one.want || offLink != one.offLink {
+			t.Errorf("%s: %q, %d not on-link; want %q, %d", one.name, s, offLink, one.want, one.offLink)
+		}
 	}
 }

@@ -61,44 +61,41 @@ func (g *routing) configure(d config.Domain) {
 	}
 }
 
-// gateways makes next hops of paths. One that is on no link of the domain is left out and counted
-// (R22): a packet to it would take a detour that no BFD session watches.
+// gateways makes next hops of paths: of the best rank that has one which is alive. RFC 4271, Section
+// 9.1.2: "If the NEXT_HOP attribute of a BGP route depicts an address that is not resolvable, or if
+// it would become unresolvable if the route was installed in the routing table, the BGP route MUST
+// be excluded". A path that is kept although its link is dead, so as to be there when that is back,
+// must not beat a worse one that works. If all are dead the best are taken: nothing better is known.
+//
+// A next hop that is on no link of the domain is left out and counted (R22): a packet to it would take
+// a detour that no BFD session watches.
 func (g *routing) gateways(c sessions.PathSet) (hops []domain.NextHop, offLink int) {
-	scratch := g.hops.scratch[:0]
-	for _, p := range c.Paths {
-		link, ok := g.namespace.Links().Reach(g.uplinks, g.peers[p.Peer], p.NextHop)
-		if !ok {
-			offLink++
-			continue
+	alive, dead, best := g.hops.alive[:0], g.hops.dead[:0], 0
+	for i, p := range c.Paths {
+		if len(alive) > 0 && p.Rank != c.Paths[i-1].Rank {
+			break
 		}
-		scratch = append(scratch, domain.NextHop{Gateway: p.NextHop, Link: link})
+		link, ok := g.namespace.Links().Reach(g.uplinks, g.peers[p.Peer], p.NextHop)
+		hop := domain.NextHop{Gateway: p.NextHop, Link: link}
+		switch {
+		case !ok:
+			offLink++
+		case !g.dead.Has(peering.NextHop{Domain: g.name, Link: link, IPv6: p.NextHop.Is6()}):
+			alive = append(alive, hop)
+		case len(dead) == 0 || p.Rank == best:
+			dead, best = append(dead, hop), p.Rank
+		}
 	}
-	scratch = g.withoutDead(scratch)
-	g.hops.scratch = scratch
+	g.hops.alive, g.hops.dead = alive, dead
 	if offLink > 0 {
 		g.offLink[c.Prefix] = offLink
 	} else if len(g.offLink) > 0 {
 		delete(g.offLink, c.Prefix)
 	}
-	return g.hops.share(scratch), offLink
-}
-
-// withoutDead leaves out dead next hops, unless that leaves none: then nothing better is known.
-// It works in place.
-func (g *routing) withoutDead(hops []domain.NextHop) []domain.NextHop {
-	if g.dead.None() {
-		return hops
-	}
-	alive := make([]domain.NextHop, 0, len(hops))
-	for _, h := range hops {
-		if !g.dead.Has(peering.NextHop{Domain: g.name, Link: h.Link, IPv6: h.Gateway.Is6()}) {
-			alive = append(alive, h)
-		}
-	}
 	if len(alive) == 0 {
-		return hops
+		alive = dead
 	}
-	return append(hops[:0], alive...)
+	return g.hops.share(alive), offLink
 }
 
 // standing returns what the status of a route in the kernel means for its announcement.

@@ -34,7 +34,20 @@ func (r *router) addDomains(s *sessions.Speakers) error {
 		}
 		r.addDomain(i, m)
 	}
+	r.linksDown(s)
 	return nil
+}
+
+// linksDown has next hops over interfaces without a carrier not announced from the beginning: only
+// a loss is an event.
+func (r *router) linksDown(s *sessions.Speakers) {
+	for _, n := range r.namespaces {
+		for l := range n.Links().All {
+			if !l.Up() {
+				s.LinkDown(n.NetNS(), l.Interface)
+			}
+		}
+	}
 }
 
 // firstInventory takes the guests of the configuration, and what was read of others.

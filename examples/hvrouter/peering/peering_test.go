@@ -129,7 +129,7 @@ func TestRemote(t *testing.T) {
 	b := rib.Path{NextHop: hop("198.51.100.202"), Peer: addr("198.51.100.226"), Rank: 1}
 	stale := rib.Path{NextHop: hop("198.51.100.103"), Peer: addr("198.51.100.126"), Rank: 2, Stale: true}
 	got := Remote([]rib.Path{own, a, b, stale})
-	want := []Path{{addr("198.51.100.102"), addr("198.51.100.126")}, {addr("198.51.100.202"), addr("198.51.100.226")}}
+	want := []Path{{addr("198.51.100.102"), addr("198.51.100.126"), 1}, {addr("198.51.100.202"), addr("198.51.100.226"), 1}, {addr("198.51.100.103"), addr("198.51.100.126"), 2}}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}

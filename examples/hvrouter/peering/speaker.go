@@ -105,25 +105,17 @@ func families(names []config.Family) []wire.Family {
 type Path struct {
 	NextHop netip.Addr
 	Peer    netip.Addr
+	// Rank is that of [rib.Path]: equal for paths that may share traffic, least for the best.
+	Rank int
 }
 
-// Remote returns the best paths that did not originate here: if our own is the best
-// one, those that would be best without it. It allocates; paths alias nothing.
-func Remote(paths []rib.Path) []Path {
-	var out []Path
-	rank := -1
+// Remote returns the paths that did not originate here, best first. It allocates; paths alias
+// nothing.
+func Remote(paths []rib.Path) (out []Path) {
 	for i := range paths {
-		p := &paths[i]
-		if p.Local {
-			continue
+		if p := &paths[i]; !p.Local {
+			out = append(out, Path{NextHop: p.NextHop.Addr, Peer: p.Peer, Rank: p.Rank})
 		}
-		if rank < 0 {
-			rank = p.Rank
-		}
-		if p.Rank != rank {
-			break
-		}
-		out = append(out, Path{NextHop: p.NextHop.Addr, Peer: p.Peer})
 	}
 	return out
 }

@@ -33,7 +33,7 @@ type Update struct {
 	Without   []bgp.PeerKey
 }
 
-// PathSet is the best paths of one prefix, none if it has gone.
+// PathSet is the paths of one prefix, best first, none if it has gone.
 type PathSet struct {
 	Prefix netip.Prefix
 	Paths  []peering.Path

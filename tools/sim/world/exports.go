@@ -7,6 +7,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
 	model "github.com/hyperfib/hyperfib/internal/fibcore/wire"
 	"github.com/hyperfib/hyperfib/internal/testing/fakekernel"
+	"golang.org/x/sys/unix"
 )
 
 // exports are the guests that a hypervisor announces, and those that its kernel has.
@@ -107,13 +108,17 @@ func (x *exports) judge(p netip.Prefix) {
 
 // keeps looks at a route to another hypervisor that the daemon deletes: after a restart it deletes
 // none before one of its sessions has come up, or nobody is waited for any longer (RFC 4724, Section
-// 4.1).
+// 4.1). The copy of another program's route goes with that.
 func (h *hypervisor) keeps(c *fakekernel.Change) {
 	w, r := h.w, c.OldRoute
-	if r == nil || c.NewRoute != nil || c.Cascade || c.Port == foreignPort || c.Port == bfdPort || c.Port == 0 {
+	if r == nil || h.daemon.state != running || h.heard || w.now >= h.began+deferralTime {
 		return
 	}
-	if h.daemon.state != running || h.heard || w.now >= h.began+deferralTime || r.Protocol != protocol || r.Type != model.RouteUnicast || h.exports.origin(r) {
+	if r.Protocol == unix.RTPROT_STATIC {
+		h.freed[r.Prefix()] = true
+	}
+	if c.NewRoute != nil || c.Cascade || c.Port == foreignPort || c.Port == bfdPort || c.Port == 0 || h.freed[r.Prefix()] ||
+		r.Protocol != protocol || r.Type != model.RouteUnicast || h.exports.origin(r) {
 		return
 	}
 	if g := w.guestOf(r.Prefix().Addr()); g != nil && h.stored[g.number] {

@@ -145,11 +145,20 @@ func (w *World) told(f *flow) bool {
 		s := w.config.session(i)
 		r, from, to := w.reflectors[s], f.from.ports[s], home.ports[s]
 		if (net.domain == "private") == (f.guest == nil) && r.process.state == running && w.now-r.started >= restore &&
-			passes(from, r.port()) && passes(r.port(), from) && w.now-from.troubled >= restore && to.carrier && !to.deaf && !to.mute {
+			passes(from, r.port()) && passes(r.port(), from) && w.now-from.troubled >= restore && to.spoke() {
 			return true
 		}
 	}
 	return false
+}
+
+// spoke reports whether the machine behind a port was connected when it was last alive: what is done
+// to the cable of a dead one says nothing.
+func (p *port) spoke() bool {
+	if h := p.machine.hypervisor; h != nil && !h.alive {
+		return p.atEnd
+	}
+	return p.carrier && !p.deaf && !p.mute
 }
 
 // longestWay is how many hypervisors a packet may come through. Two are right; more are a loop

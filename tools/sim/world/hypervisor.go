@@ -45,16 +45,17 @@ type hypervisor struct {
 	answers   *edge.Answers
 	audits    []*audit // of its speakers, in their order
 	exports   *exports
-	targets   int               // how many there are in answers
-	preserved []bgpwire.Family  // of which the kernel had routes when the daemon began
-	stored    map[int]bool      // guests in the inventory's state file
-	drained   daemon.DrainState // on disk
-	news      time.Duration     // when something has last happened to it that others must learn of
-	told      bool              // something has
-	returned  time.Duration     // when its daemon was last back
-	unheard   time.Duration     // until when notifications are lost or late
-	began     time.Duration     // when its daemon started last
-	heard     bool              // one of its sessions has come up since
+	targets   int                   // how many there are in answers
+	preserved []bgpwire.Family      // of which the kernel had routes when the daemon began
+	stored    map[int]bool          // guests in the inventory's state file
+	drained   daemon.DrainState     // on disk
+	news      time.Duration         // when something has last happened to it that others must learn of
+	told      bool                  // something has
+	returned  time.Duration         // when its daemon was last back
+	unheard   time.Duration         // until when notifications are lost or late
+	began     time.Duration         // when its daemon started last
+	heard     bool                  // one of its sessions has come up since
+	freed     map[netip.Prefix]bool // of which another program's route has gone since, before that
 	away      [parts]absence
 
 	client client       // of the daemon, at the BFD process
@@ -151,6 +152,7 @@ func (h *hypervisor) die() {
 	}
 	for _, p := range h.ports {
 		w.disturb(p)
+		p.atEnd = p.carrier && !p.deaf && !p.mute
 	}
 	h.happened()
 	h.alive = false
@@ -177,7 +179,7 @@ func (h *hypervisor) startDaemon() {
 	h.startBFD() // as hvrouter does, unless one answers
 	h.daemon.start()
 	h.daemonBack()
-	h.began, h.heard = w.now, false
+	h.began, h.heard, h.freed = w.now, false, map[netip.Prefix]bool{}
 	h.fib, err = fib.New(fib.Config{Tables: netns.Tables(c), OnForeign: fib.ForeignWait})
 	if err != nil {
 		panic(err)
