@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 	"unsafe"
@@ -20,6 +21,8 @@ type Conn struct {
 	cfg  Config                // as given
 	gate gate                  // where Read waits
 	poll func(fd uintptr) bool // made once: a closure a Read would allocate
+
+	ended atomic.Bool // Close was called
 
 	mu      sync.Mutex                   // guards what follows, to listed
 	fd      int                          // -1: closed
@@ -113,6 +116,7 @@ func (c *Conn) Remove(link int) {
 // Close ends the Conn; a Read under way returns os.ErrClosed. What the SocketStore keeps it
 // goes on keeping.
 func (c *Conn) Close() error {
+	c.ended.Store(true)
 	err := c.gate.close()
 	c.close()
 	return err
@@ -147,19 +151,13 @@ func (c *Conn) Read(frames []Frame) (int, error) {
 	c.begin()
 	c.gate.pause()
 	if err := c.gate.raw.Read(c.poll); err != nil {
-		if c.closed() { // the poller's own error is not exported
+		if c.ended.Load() { // the poller's own error is not exported
 			err = os.ErrClosed
 		}
 		return 0, err
 	}
 	c.gate.opened(time.Now(), c.n)
 	return c.n, c.err
-}
-
-func (c *Conn) closed() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.fd < 0
 }
 
 // begin has the filter name the interfaces from now on.
