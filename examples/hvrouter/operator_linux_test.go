@@ -150,6 +150,46 @@ func TestOperator(t *testing.T) {
 	if out := h.cli("watch", "-recent", "5", "-n", "1", "-event", "reload*"); !strings.Contains(out, " reload") {
 		t.Errorf("recent events: %s", out)
 	}
+	h.write("hv.yaml", findConfig)
+	h.history()
+}
+
+// history: what has happened is known while the daemon runs, when it was killed, and to the next one.
+func (h *host) history() {
+	h.t.Helper()
+	asks := func() string {
+		h.t.Helper()
+		return h.cli("show", "events", "-guest", "vm9", "-since", "1h", "-config", h.path("hv.yaml"))
+	}
+	var before string
+	h.wait("the history of a guest", func() bool { before = asks(); return strings.Count(before, "guest-detached") == 2 })
+	for _, want := range []string{"guest-attached guest=vm9 interface=eth9", "guest-changed guest=vm9"} {
+		if !strings.Contains(before, want) {
+			h.t.Errorf("show events: want %q in\n%s", want, before)
+		}
+	}
+	h.kill(syscall.SIGKILL)
+	if dead := asks(); !strings.HasPrefix(dead, "hvrouter: no daemon answers") || !strings.HasSuffix(dead, before) {
+		h.t.Errorf("after kill -9: want\n%s, have\n%s", before, dead)
+	}
+	follow := h.command("show", "events", "-w", "-j", "-event", "running", "-since", "1s", "-config", h.path("hv.yaml"), "-api", h.path("api.sock"))
+	pipe, err := follow.StdoutPipe()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	if err := follow.Start(); err != nil {
+		h.t.Fatal(err)
+	}
+	defer follow.Wait()
+	defer follow.Process.Signal(syscall.SIGTERM)
+	h.run()
+	line, err := bufio.NewReader(pipe).ReadString('\n')
+	if err != nil || !strings.Contains(line, `"event":"running"`) {
+		h.t.Errorf("show events -w over a restart: %q, %v", line, err)
+	}
+	if again := asks(); !strings.HasPrefix(again, before) {
+		h.t.Errorf("after a restart: want\n%s, have\n%s", before, again)
+	}
 }
 
 func (h *host) file(text string) string {

@@ -33,7 +33,10 @@ func (b *backend) FIB(uint32) []FIBRoute                 { return []FIBRoute{} }
 func (b *backend) Guests() []Guest                       { return []Guest{{Guest: config.Guest{Name: "vm1"}}} }
 func (b *backend) Neighbours() ([]Neighbour, error)      { return []Neighbour{}, b.fail }
 func (b *backend) Events(n int) (*journal.Reader, error) { return b.journal.Subscribe(n) }
-func (b *backend) Status() Status                        { return Status{PID: 1} }
+func (b *backend) History(f journal.Filter) ([]journal.Event, error) {
+	return []journal.Event{{Time: f.Since, Name: f.Event}}, b.fail
+}
+func (b *backend) Status() Status { return Status{PID: 1} }
 func (b *backend) Explain(q Question) (Explanation, error) {
 	if q.From == "nobody" {
 		return Explanation{}, fmt.Errorf("guest nobody: %w", ErrNotFound)

@@ -14,6 +14,7 @@
 //	GET    /v1/guests          []Guest       ?guest=NAME, ?interface=NAME
 //	GET    /v1/neighbours      []Neighbour   ?interface=NAME, ?guest=NAME
 //	GET    /v1/events          journal.Event, one a line, without end   ?recent=N, ?event=PATTERN
+//	GET    /v1/history         []journal.Event   ?since=TIME (RFC 3339), ?event=PATTERN, ?peer=ADDRESS, ?guest=NAME, ?interface=NAME, ?last=N
 //	GET    /v1/status          Status
 //	GET    /v1/explain         Explanation   ?prefix=PREFIX
 //	GET    /v1/diff            []Difference
@@ -39,8 +40,8 @@
 //
 // Events are what the daemon logs under a name ("event=bgp-up"): the same names, the same
 // attributes. A reader that is slow is never waited for; it loses the oldest and reads an
-// event "lost" with their count. The names are stable: testdata/events.txt of the program
-// lists them.
+// event "lost" with their count. The names are stable: docs/events.md lists them.
+// /v1/history has those of before, also of earlier runs.
 //
 // An error is an [Error] with status 400 (the request is wrong), 404 or 409 (it
 // conflicts with what is). Whoever may open the socket may do everything: its mode

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"path"
 	"strconv"
+	"time"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/journal"
 )
@@ -47,6 +48,26 @@ func events(b Backend, w http.ResponseWriter, r *http.Request) {
 			}
 		}
 	}
+}
+
+// history are events that have happened, oldest first.
+func history(b Backend, r *http.Request) (any, error) {
+	q := r.URL.Query()
+	f := journal.Filter{Event: q.Get("event"), Peer: q.Get("peer"), Guest: q.Get("guest"), Interface: q.Get("interface")}
+	err := errors.Join(only(r, "since", "event", "peer", "guest", "interface", "last"), f.Check())
+	if text := q.Get("since"); text != "" {
+		var e error
+		f.Since, e = time.Parse(time.RFC3339Nano, text)
+		err = errors.Join(err, e)
+	}
+	if text := q.Get("last"); text != "" {
+		n, e := strconv.ParseUint(text, 10, 31)
+		f.Last, err = int(n), errors.Join(err, e)
+	}
+	if err != nil {
+		return nil, bad(err)
+	}
+	return b.History(f)
 }
 
 // wanted reports whether an event passes a filter; what was lost is always told.

@@ -31,6 +31,8 @@ type Backend interface {
 	// Events subscribes to what happens from now on, after up to recent events of
 	// before.
 	Events(recent int) (*journal.Reader, error)
+	// History returns events from the files of the state directory: also those of earlier runs.
+	History(journal.Filter) ([]journal.Event, error)
 	Status() Status
 	Explain(Question) (Explanation, error)
 	Diff() []Difference
@@ -121,6 +123,7 @@ func Handler(b Backend) http.Handler {
 	get("/v1/domains", func(r *http.Request) (any, error) { return b.Domains(), only(r) })
 	get("/v1/firewall", func(r *http.Request) (any, error) { return firewall(b, r) })
 	mux.HandleFunc("GET /v1/events", func(w http.ResponseWriter, r *http.Request) { events(b, w, r) })
+	get("/v1/history", func(r *http.Request) (any, error) { return history(b, r) })
 	get("/v1/status", func(*http.Request) (any, error) { return b.Status(), nil })
 	get("/v1/diff", func(*http.Request) (any, error) { return b.Diff(), nil })
 	get("/v1/explain", func(r *http.Request) (any, error) { return explain(b, r) })

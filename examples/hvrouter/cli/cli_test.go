@@ -63,6 +63,10 @@ func (f *fake) Events(recent int) (*journal.Reader, error) {
 	f.journal.Publish(journal.Event{Time: time.Unix(0, 0), Name: "bfd-down", Level: "WARN"})
 	return r, err
 }
+func (f *fake) History(w journal.Filter) ([]journal.Event, error) {
+	f.note("history %q %q %q %q %d %d", w.Event, w.Peer, w.Guest, w.Interface, w.Last, time.Since(w.Since).Round(time.Hour)/time.Hour)
+	return []journal.Event{{Time: time.Unix(0, 0), Name: "bgp-up", Level: "INFO", Attrs: map[string]string{"peer": "198.51.100.126"}}}, nil
+}
 func (f *fake) Status() api.Status { return api.Status{PID: 7, Converged: true} }
 func (f *fake) Explain(q api.Question) (api.Explanation, error) {
 	f.note("explain %v %s %v", q.Prefix, q.From, q.Source)
@@ -207,6 +211,13 @@ func TestCommands(t *testing.T) {
 		{line: "session enable 198.51.100.126", asked: `enable 198.51.100.126 "" hard false`},
 		{line: "session enable 198.51.100.126 -hard", code: 2, want: "does not take this flag"},
 		{line: "session forget 198.51.100.126", code: 2, want: "want reset, disable or enable"},
+		{line: "show events -since 2h -event bgp-* -last 5 -peer 198.51.100.126", want: "INFO  bgp-up peer=198.51.100.126", asked: `history "bgp-*" "198.51.100.126" "" "" 5 2`},
+		{line: "show events -guest vm1 -interface eth1 -since 3d -j", want: `"event": "bgp-up"`, asked: `history "" "" "vm1" "eth1" 0 72`},
+		{line: "show events -since yesterday", code: 2, want: `"yesterday" is neither a time ago`},
+		{line: "show events -last 0", code: 2, want: `"0" is not a number of events`},
+		{line: "show events -event [", code: 2, want: "syntax error in pattern"},
+		{line: "show events -prefix 203.0.113.1", code: 2, want: "show events has no -prefix"},
+		{line: "show guests -since 2h", code: 2, want: "show guests has no -since"},
 		{line: "show status", want: `"converged": true`},
 		{line: "show", code: 2, want: "hvrouter help"},
 		{line: "show everything", code: 2, want: `nothing called "everything"`},

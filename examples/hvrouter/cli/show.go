@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/journal"
 )
 
 // view is something to show: how to decode it and how people see it.
@@ -40,6 +41,7 @@ func views() map[string]view {
 		"drain":      {"/v1/drain", one(printDrain), nil},
 		"status":     {"/v1/status", indented, nil},
 		"routes":     {"/v1/routes", table(routeRows), []string{"advertised", "received", "prefix"}},
+		"events":     {filters: []string{"since", "event", "last", "peer", "guest", "interface"}}, // showEvents
 	}
 }
 
@@ -49,14 +51,18 @@ func show(in invocation) int {
 	asJSON := fs.Bool("j", false, "JSON")
 	follow := fs.Bool("w", false, "go on, and print it again whenever it has changed")
 	filters := map[string]*string{
-		"peer":      fs.String("peer", "", "sessions, bfd: with this peer only, by `ADDRESS` or, of sessions, name"),
+		"peer":      fs.String("peer", "", "sessions, bfd, events: with this peer only, by `ADDRESS` or, of sessions, name"),
 		"domain":    fs.String("domain", "", "sessions, rib: of the domain `NAME` only"),
-		"interface": fs.String("interface", "", "sessions, bfd, guests, neighbours: on the interface `NAME` only"),
+		"interface": fs.String("interface", "", "sessions, bfd, guests, neighbours, events: on the interface `NAME` only"),
 		"prefix":    fs.String("prefix", "", "rib, fib: one `PREFIX` only"),
 		"table":     fs.String("table", "", "fib: one `TABLE` only, by number, name or domain"),
-		"guest":     fs.String("guest", "", "guests, neighbours: of the guest `NAME` only"),
+		"guest":     fs.String("guest", "", "guests, neighbours, events: of the guest `NAME` only"),
 		"kind":      fs.String("kind", "", "firewall: one `KIND` only"),
+		"since":     fs.String("since", "", "events: since a `TIME` ago, such as 90s, 2h or 3d, or a point in time"),
+		"event":     fs.String("event", "", "events: of this name, or of a `PATTERN` such as bgp-*"),
+		"last":      fs.String("last", "", "events: the last `N` only"),
 	}
+	file := fs.String("config", defaultConfig, "events: configuration `FILE`, which says where they are while no daemon runs")
 	words, ok := in.words(fs, 1, 5)
 	if !ok {
 		return exitUsage
@@ -76,6 +82,16 @@ func show(in invocation) int {
 		if set(fs, name) {
 			query = append(query, name, *value)
 		}
+	}
+	if words[0] == "events" {
+		f := journal.Filter{Event: *filters["event"], Peer: *filters["peer"], Guest: *filters["guest"], Interface: *filters["interface"]}
+		var e1, e2 error
+		f.Since, e1 = sinceTime(*filters["since"], time.Now())
+		f.Last, e2 = lastEvents(*filters["last"])
+		if err := errors.Join(e1, e2, f.Check()); err != nil {
+			return in.fail(exitUsage, err)
+		}
+		return in.showEvents(&history{in: in, socket: *socket, config: *file}, f, *asJSON, *follow)
 	}
 	if *follow {
 		return in.follow(*socket, v, *asJSON, query...)

@@ -54,6 +54,12 @@ func printEvent(w io.Writer, e journal.Event, line []byte, asJSON bool) error {
 		_, err := fmt.Fprintf(w, "%s\n", line)
 		return err
 	}
+	_, err := fmt.Fprintln(w, eventText(e))
+	return err
+}
+
+// eventText is an event in one line, without what a message says again.
+func eventText(e journal.Event) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %-5s %s", e.Time.Format("2006-01-02T15:04:05.000000"), e.Level, e.Name)
 	for _, k := range slices.Sorted(maps.Keys(e.Attrs)) {
@@ -63,6 +69,5 @@ func printEvent(w io.Writer, e journal.Event, line []byte, asJSON bool) error {
 		}
 		fmt.Fprintf(&b, " %s=%s", k, v)
 	}
-	_, err := fmt.Fprintln(w, b.String())
-	return err
+	return b.String()
 }

@@ -3,6 +3,7 @@ package daemon
 import (
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/failover"
@@ -26,5 +27,6 @@ type Daemon struct {
 	again     bool // routes of an earlier run were found
 
 	stateDirectory string
-	draining       sync.Mutex // one change of the drain at a time
+	unwritten      atomic.Pointer[error] // why events are not written; nil, or to nil: they are
+	draining       sync.Mutex            // one change of the drain at a time
 }

@@ -63,7 +63,7 @@ func (r *router) onKernel(p *netns.Namespace, events []fib.Event) {
 		case fib.EventRepair, fib.EventContended:
 			p.Repaired(e, r.now())
 		case fib.EventResync, fib.EventLost:
-			p.Log().Info("kernel read anew", "event", e.Kind.String(), "lost", e.Count)
+			p.Log().Info("kernel read anew", "event", "resync", "lost", e.Count)
 		}
 	}
 	if a := p.Part().Loopback.Address.Addr(); addresses && a.IsValid() {

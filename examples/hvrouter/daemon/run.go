@@ -42,6 +42,7 @@ func (d *Daemon) run(ctx context.Context, c *config.Config) error {
 	if c, err = d.counts(c); err != nil {
 		return err
 	}
+	defer d.keepHistory()() // once nothing happens any more
 	t := newTasks(ctx)
 	m, err := d.open(t, c)
 	defer m.close() // once no task uses it

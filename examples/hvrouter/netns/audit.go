@@ -30,8 +30,9 @@ func newAudit(log *slog.Logger) *audit {
 	return &audit{log: log, bucket: rate.Bucket{Rate: repairLinesRate, Size: repairLines}, repairs: map[string]uint64{}, contended: map[string]uint64{}}
 }
 
-// repaired notes a repair of an object.
-func (a *audit) repaired(kind, op, key string, now time.Time) {
+// repaired notes a repair of an object; link is the interface that it is about, "" if it is about
+// none.
+func (a *audit) repaired(kind, op, key, link string, now time.Time) {
 	a.repairs[kind]++
 	if !a.bucket.Take(now) {
 		if a.folded++; a.folded == 1 {
@@ -40,6 +41,9 @@ func (a *audit) repaired(kind, op, key string, now time.Time) {
 		return
 	}
 	more := []any{"event", "repair", "op", op, "key", key}
+	if link != "" {
+		more = append(more, "interface", link)
+	}
 	if a.folded > 0 {
 		more = append(more, "folded", a.folded)
 	}
@@ -65,7 +69,19 @@ func (n *Namespace) Repaired(e fib.Event, now time.Time) {
 		n.audit.fought(kindOf(e.Key), key, now)
 		return
 	}
-	n.audit.repaired(kindOf(e.Key), e.Op, key, now)
+	n.audit.repaired(kindOf(e.Key), e.Op, key, n.linkOf(e.Key), now)
+}
+
+// linkOf returns the name of the interface that an object is on, "" if it is on none or that is
+// part of its key.
+func (n *Namespace) linkOf(k fib.Key) (name string) {
+	switch k := k.(type) {
+	case fib.Neighbor:
+		name, _ = n.links.Name(k.IfIndex)
+	case fib.Address:
+		name, _ = n.links.Name(k.IfIndex)
+	}
+	return name
 }
 
 // Repairs returns how many objects of each kind were repaired, and at how many others undid each

@@ -83,7 +83,7 @@ func (s *shield) follow(ctx context.Context, table string, do func(func())) {
 	key := "nftables table " + table
 	err := s.firewall.Watch(ctx, func() {
 		do(func() {
-			s.audit.repaired("firewall", "replace", key, time.Now())
+			s.audit.repaired("firewall", "replace", key, "", time.Now())
 			s.repair()
 		})
 		wait, contended := repairPause(&row, time.Now())
