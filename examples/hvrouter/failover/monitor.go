@@ -60,11 +60,14 @@ type Monitor struct {
 	state   state
 	notices notices   // that deliver has not brought to BGP
 	grace   time.Time // when the time of grace for probes ends; zero: it has ended, or has not begun
+	// restarts are the sessions that the peer has begun anew, and until when they may be Up again:
+	// BGP hears of those that are not by then.
+	restarts map[bfd.Key]time.Time
 }
 
 // New makes a Monitor without sessions.
 func New(c Config) *Monitor {
-	return &Monitor{log: c.Log, now: c.Now, kernels: c.Kernels, paths: c.Paths, service: c.Service, wake: make(chan struct{}, 1), state: newState(), notices: notices{}}
+	return &Monitor{log: c.Log, now: c.Now, kernels: c.Kernels, paths: c.Paths, service: c.Service, wake: make(chan struct{}, 1), state: newState(), notices: notices{}, restarts: map[bfd.Key]time.Time{}}
 }
 
 // Configure adds, changes and removes BFD sessions; those that stay the same are left alone.
@@ -78,6 +81,9 @@ func (m *Monitor) Configure(c *config.Config) {
 	remove, back := m.state.configure(peering.Watches(c), o)
 	m.gatewaysUp(back)
 	next := maps.Clone(m.state.configs)
+	for _, k := range remove {
+		delete(m.restarts, k)
+	}
 	m.mu.Unlock()
 	for _, k := range remove {
 		if err := m.service.Remove(k); err != nil {
@@ -127,6 +133,11 @@ func (m *Monitor) Echo(k bfd.Key) bool {
 // graceTime is how long after the start a next hop counts as alive although its probe has not
 // come up: more than BFD needs for a session that is new on both sides.
 const graceTime = 5 * time.Second
+
+// restartTime is how long a session that the peer has begun anew may take to be Up before the path
+// counts as failed. A session that is not Up sends a packet a second (RFC 5880, Section 6.8.3), and
+// needs three.
+const restartTime = 3 * time.Second
 
 // Run follows the sessions until ctx ends. It is to be called after the first Configure: a
 // session that is up already has one event, and sessions that an earlier run had and this one
@@ -178,14 +189,17 @@ func ended(ctx context.Context, err error) error {
 	return err
 }
 
-// deliverAll brings notices to BGP until ctx ends, and ends the time of grace for probes.
+// deliverAll brings notices to BGP until ctx ends, and does what is due.
 func (m *Monitor) deliverAll(ctx context.Context) {
-	grace := time.NewTimer(m.Deadline().Sub(m.now()))
-	defer grace.Stop()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for {
+		if timer.Stop(); !m.Deadline().IsZero() {
+			timer.Reset(m.Deadline().Sub(m.now()))
+		}
 		select {
 		case <-m.wake:
-		case <-grace.C:
+		case <-timer.C:
 		case <-ctx.Done():
 			return
 		}
@@ -193,13 +207,28 @@ func (m *Monitor) deliverAll(ctx context.Context) {
 	}
 }
 
-// Step brings notices to BGP and ends the time of grace for probes when it is over. It may wait
-// for a peer. It reports whether there was a notice.
+// Step brings notices to BGP, ends the time of grace for probes when it is over, and gives up the
+// sessions that a peer has begun anew and that did not come Up. It may wait for a peer. It reports
+// whether there was a notice.
 func (m *Monitor) Step() (did bool) {
-	if at := m.Deadline(); !at.IsZero() && !m.now().Before(at) {
+	m.expire(m.now())
+	return m.deliver()
+}
+
+// expire does what is due.
+func (m *Monitor) expire(now time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.grace.IsZero() && !now.Before(m.grace) {
 		m.endGrace()
 	}
-	return m.deliver()
+	for _, w := range m.state.watches {
+		if at, ok := m.restarts[w.Key]; ok && !now.Before(at) {
+			delete(m.restarts, w.Key)
+			m.notices.down(w, false)
+			m.log.Warn("BFD session that the peer has begun anew did not come up", "event", "bfd-down", "peer", w.Key.Peer, "interface", w.Key.Interface, "reason", bfd.ReasonNeighborDown, "after", restartTime)
+		}
+	}
 }
 
 // Deadline returns when Step has something to do although no event has come, the zero time if
@@ -207,7 +236,13 @@ func (m *Monitor) Step() (did bool) {
 func (m *Monitor) Deadline() time.Time {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.grace
+	next := m.grace
+	for _, at := range m.restarts {
+		if next.IsZero() || at.Before(next) {
+			next = at
+		}
+	}
+	return next
 }
 
 // deliver brings BGP the notices that there are, and reports whether there were any. The kernel is
@@ -235,6 +270,9 @@ func (m *Monitor) Event(e bfd.Event) {
 	m.gatewaysUp(o.back)
 	m.gatewaysDown(o.down)
 	remoteC := e.RemoteC || o.watch.Config.Echo
+	if e.State == bfd.StateUp || e.Removed {
+		delete(m.restarts, e.Key)
+	}
 	switch o.verdict {
 	case sessionUp:
 		m.notices.up(o.watch)
@@ -242,6 +280,10 @@ func (m *Monitor) Event(e bfd.Event) {
 	case sessionFailed:
 		m.notices.down(o.watch, remoteC)
 		m.log.Warn("BFD down", "event", "bfd-down", "peer", e.Peer, "interface", e.Interface, "reason", e.Reason, "gateways", len(o.down))
+	case peerRestarted:
+		m.restarts[e.Key] = m.now().Add(restartTime)
+		m.wakeDeliver()
+		m.log.Warn("BFD down: the peer has begun its session anew", "event", "bfd-down", "peer", e.Peer, "interface", e.Interface, "reason", "neighbor restarted", "gateways", len(o.down))
 	case failedEarlier:
 		m.notices.down(o.watch, remoteC)
 	case adminDown:
@@ -257,9 +299,8 @@ func (m *Monitor) Event(e bfd.Event) {
 
 // endGrace ends the time in which the next hops that an earlier run announced count as alive
 // without their probes.
+// The lock is held.
 func (m *Monitor) endGrace() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	m.grace = time.Time{}
 	for _, w := range m.state.silentProbes() {
 		m.notices.down(w, false)

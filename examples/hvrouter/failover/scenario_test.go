@@ -26,22 +26,25 @@ import (
 //	objects [GATEWAY%LINK ...] [NS]         the next-hop objects of the kernel, from the id 1 on
 //	refresh                                 they have changed
 //	up|down|admin|echo|removed LOCAL PEER INTERFACE [NS]
+//	restarted LOCAL PEER INTERFACE [NS]     the peer has begun its session anew
+//	after TIME                              so much time has passed
 //	away LOCAL PEER INTERFACE [NS]          the session went down while no daemon was there
 //	grace                                   the time of grace for probes has ended
 type machine struct {
 	lines   []string
 	kernels map[string]*fakeKernel
 	monitor *Monitor
+	now     time.Time
 }
 
 func newMachine() *machine {
-	m := &machine{kernels: map[string]*fakeKernel{}}
+	m := &machine{kernels: map[string]*fakeKernel{}, now: time.Unix(1e9, 0)}
 	kernels := map[string]Kernel{}
 	for _, n := range []config.NetNS{"", "public"} {
 		m.kernels[n.Path()] = &fakeKernel{machine: m}
 		kernels[n.Path()] = m.kernels[n.Path()]
 	}
-	m.monitor = New(Config{Now: time.Now, Log: slog.New(slog.DiscardHandler), Kernels: kernels, Paths: fakePaths{m}, Service: fakeService{machine: m}})
+	m.monitor = New(Config{Now: func() time.Time { return m.now }, Log: slog.New(slog.DiscardHandler), Kernels: kernels, Paths: fakePaths{m}, Service: fakeService{machine: m}})
 	return m
 }
 
@@ -101,7 +104,14 @@ func (m *machine) Do(_ time.Time, words []string) ([]string, error) {
 		m.monitor.Refresh()
 	case "grace":
 		m.monitor.endGrace()
-	case "up", "down", "admin", "echo", "away", "removed":
+	case "after":
+		d, err := time.ParseDuration(words[1])
+		if err != nil {
+			return nil, err
+		}
+		m.now = m.now.Add(d)
+		m.monitor.expire(m.now)
+	case "up", "down", "restarted", "admin", "echo", "away", "removed":
 		m.monitor.Event(m.event(words, netns))
 	default:
 		return nil, fmt.Errorf("unknown word %q", words[0])
@@ -117,6 +127,8 @@ func (m *machine) event(words []string, netns string) bfd.Event {
 		e.State, e.Reason = bfd.StateUp, bfd.ReasonNone
 	case "admin":
 		e.Reason = bfd.ReasonRemoteAdminDown
+	case "restarted":
+		e.Reason = bfd.ReasonNeighborDown
 	case "echo":
 		e.Reason = bfd.ReasonEchoFailed
 	case "away":

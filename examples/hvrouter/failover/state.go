@@ -117,6 +117,7 @@ const (
 	sessionFailed         // the path is dead
 	failedEarlier         // the path died while no daemon was there; the BFD process has deleted its next hops
 	adminDown             // the operator of the peer has stopped BFD
+	peerRestarted         // the peer has begun its session anew, and may be well
 )
 
 // outcome is what follows from an event.
@@ -151,8 +152,19 @@ func (s *state) event(e bfd.Event, kernel gatewaysOf) outcome {
 	case e.State == bfd.StateDown && was:
 		delete(s.up, e.Key)
 		o.verdict, o.down = sessionFailed, s.fail(o.watch, kernel)
+		if restarted(e) {
+			o.verdict = peerRestarted
+		}
 	}
 	return o
+}
+
+// restarted reports whether a session went Down because the peer has begun its own anew. A peer
+// that does not hear us says so by its diagnostic; a new session has "No Diagnostic" (RFC 5880,
+// Section 6.8.1: bfd.LocalDiag "MUST be initialized to zero"). The packet that says so came over
+// the path. BIRD ends its BFD session with each BGP session, and begins one with the next.
+func restarted(e bfd.Event) bool {
+	return e.Reason == bfd.ReasonNeighborDown && e.RemoteDiag == bfd.DiagNone
 }
 
 // fail returns the gateways that are dead with a session, but for those which are out already
