@@ -18,11 +18,17 @@ import (
 // eventTypes is the media type of the stream: one JSON object a line.
 const eventTypes = "application/x-ndjson"
 
+const eventsPath = "/v1/events"
+
 // events streams what happens until the client goes or the daemon ends. A client that does
 // not read loses events, and hears how many; the daemon does not wait for it.
 func events(b Backend, w http.ResponseWriter, r *http.Request) {
-	recent, err := strconv.Atoi("0" + r.FormValue("recent"))
-	pattern := r.FormValue("event")
+	if err := only(r, "recent", "event"); err != nil {
+		answer(w, r, func(*http.Request) (any, error) { return nil, err })
+		return
+	}
+	recent, err := strconv.Atoi("0" + r.URL.Query().Get("recent"))
+	pattern := r.URL.Query().Get("event")
 	if _, bad := path.Match(pattern, ""); bad != nil || err != nil {
 		answer(w, r, func(*http.Request) (any, error) {
 			return nil, status{http.StatusBadRequest, errors.New("recent is a number, event a pattern such as bgp-*")}
@@ -81,7 +87,7 @@ func wanted(pattern, name string) bool {
 // picks events by name, recent is how many of before come first.
 func (c *Client) Events(ctx context.Context, pattern string, recent int, f func(e journal.Event, line []byte) error) error {
 	q := url.Values{"event": {pattern}, "recent": {strconv.Itoa(recent)}}
-	r, err := http.NewRequestWithContext(ctx, "GET", "http://hvrouter/v1/events?"+q.Encode(), nil)
+	r, err := http.NewRequestWithContext(ctx, "GET", "http://hvrouter"+eventsPath+"?"+q.Encode(), nil)
 	if err != nil {
 		return err
 	}

@@ -43,12 +43,15 @@ func (e *Explanation) Text() (lines []string) {
 // mistake.
 func explain(b Backend, r *http.Request) (any, error) {
 	var q Question
-	var err error
-	if q.Prefix, err = ParsePrefix(r.FormValue("prefix")); err != nil {
+	err := only(r, "prefix", "from", "source")
+	if err != nil {
+		return nil, err
+	}
+	if q.Prefix, err = ParsePrefix(r.URL.Query().Get("prefix")); err != nil {
 		return nil, bad(err)
 	}
-	q.From = r.FormValue("from")
-	if text := r.FormValue("source"); text != "" {
+	q.From = r.URL.Query().Get("from")
+	if text := r.URL.Query().Get("source"); text != "" {
 		if q.Source, err = netip.ParseAddr(text); err != nil {
 			return nil, bad(fmt.Errorf("source: %w", err))
 		}

@@ -93,7 +93,7 @@ func domainNamed(b Backend, name string) error {
 }
 
 func rib(b Backend, r *http.Request) (any, error) {
-	name := r.FormValue("domain")
+	name := r.URL.Query().Get("domain")
 	p, err := prefixParameter(r)
 	if err := errors.Join(only(r, "domain", "prefix"), err, domainNamed(b, name)); err != nil {
 		return nil, err
@@ -103,7 +103,7 @@ func rib(b Backend, r *http.Request) (any, error) {
 
 // prefixParameter returns the parameter "prefix", the zero Prefix if there is none.
 func prefixParameter(r *http.Request) (p netip.Prefix, err error) {
-	text := r.FormValue("prefix")
+	text := r.URL.Query().Get("prefix")
 	if text == "" {
 		return p, nil
 	}
@@ -124,7 +124,7 @@ func fibRoutes(b Backend, r *http.Request) (any, error) {
 
 // tableParameter returns the number of the table that is asked for, by number or by name; 0 is all.
 func tableParameter(b Backend, r *http.Request) (uint32, error) {
-	text := r.FormValue("table")
+	text := r.URL.Query().Get("table")
 	if text == "" {
 		return 0, nil
 	}
@@ -139,7 +139,7 @@ func tableParameter(b Backend, r *http.Request) (uint32, error) {
 
 // routes are those of a session's Adj-RIB-In or Adj-RIB-Out, or of one prefix or those that contain an address.
 func routes(b Backend, r *http.Request) (any, error) {
-	in, out := r.FormValue("received"), r.FormValue("advertised")
+	in, out := r.URL.Query().Get("received"), r.URL.Query().Get("advertised")
 	p, err := prefixParameter(r)
 	if err := errors.Join(only(r, "received", "advertised", "prefix"), err); err != nil {
 		return nil, err
@@ -162,8 +162,8 @@ func covers(prefix string, p netip.Prefix) bool {
 
 // changeSession resets, disables or enables sessions.
 func changeSession(b Backend, r *http.Request) error {
-	c := SessionChange{Op: r.PathValue("op"), Peer: r.PathValue("peer"), Text: r.FormValue("text")}
-	err := errors.Join(only(r, "text", "hard"), switches(r, map[string]*bool{"hard": &c.Hard}))
+	c := SessionChange{Op: r.PathValue("op"), Peer: r.PathValue("peer"), Text: r.URL.Query().Get("text")}
+	err := switches(r, map[string]*bool{"hard": &c.Hard})
 	switch {
 	case err != nil:
 		return err

@@ -83,7 +83,8 @@ func Serve(ctx context.Context, path string, b Backend) error {
 
 // ServeOn is Serve on a listener of the caller's.
 func ServeOn(ctx context.Context, l net.Listener, b Backend) error {
-	s := &http.Server{Handler: Handler(b), ReadHeaderTimeout: 10 * time.Second, BaseContext: func(net.Listener) context.Context { return ctx }}
+	l = &limited{Listener: l, most: mostConnections}
+	s := &http.Server{Handler: Handler(b), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: idleTime, BaseContext: func(net.Listener) context.Context { return ctx }}
 	closed := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(closed)
@@ -113,6 +114,15 @@ func Handler(b Backend) http.Handler {
 	get := func(pattern string, f func(*http.Request) (any, error)) {
 		mux.HandleFunc("GET "+pattern, func(w http.ResponseWriter, r *http.Request) { answer(w, r, f) })
 	}
+	// plain is what takes no parameter.
+	plain := func(pattern string, f func() any) {
+		get(pattern, func(r *http.Request) (any, error) {
+			if err := only(r); err != nil {
+				return nil, err
+			}
+			return f(), nil
+		})
+	}
 	get("/v1/sessions", func(r *http.Request) (any, error) { return sessionList(b, r) })
 	get("/v1/bfd", func(r *http.Request) (any, error) { return bfdList(b, r) })
 	get("/v1/rib", func(r *http.Request) (any, error) { return rib(b, r) })
@@ -120,40 +130,45 @@ func Handler(b Backend) http.Handler {
 	get("/v1/guests", func(r *http.Request) (any, error) { return guestList(b, r) })
 	get("/v1/neighbours", func(r *http.Request) (any, error) { return neighbourList(b, r) })
 	get("/v1/routes", func(r *http.Request) (any, error) { return routes(b, r) })
-	get("/v1/domains", func(r *http.Request) (any, error) { return b.Domains(), only(r) })
+	plain("/v1/domains", func() any { return b.Domains() })
 	get("/v1/firewall", func(r *http.Request) (any, error) { return firewall(b, r) })
-	mux.HandleFunc("GET /v1/events", func(w http.ResponseWriter, r *http.Request) { events(b, w, r) })
+	mux.HandleFunc("GET "+eventsPath, func(w http.ResponseWriter, r *http.Request) { events(b, w, r) })
 	get("/v1/history", func(r *http.Request) (any, error) { return history(b, r) })
-	get("/v1/status", func(*http.Request) (any, error) { return b.Status(), nil })
-	get("/v1/diff", func(*http.Request) (any, error) { return b.Diff(), nil })
+	plain("/v1/status", func() any { return b.Status() })
+	plain("/v1/diff", func() any { return b.Diff() })
 	get("/v1/explain", func(r *http.Request) (any, error) { return explain(b, r) })
 	mux.Handle("GET /metrics", metrics(b))
-	post := func(pattern string, f func(*http.Request) error) {
+	// change is what changes something; the body has at most limit octets, and params are its
+	// parameters.
+	change := func(pattern string, limit int64, f func(*http.Request) (any, error), params ...string) {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-			r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-			answer(w, r, func(r *http.Request) (any, error) { return struct{}{}, f(r) })
+			answer(w, r, func(r *http.Request) (any, error) {
+				if err := only(r, params...); err != nil {
+					return nil, err
+				}
+				if err := readBody(w, r, limit); err != nil {
+					return nil, err
+				}
+				return f(r)
+			})
 		})
+	}
+	post := func(pattern string, f func(*http.Request) error, params ...string) {
+		change(pattern, maxBody, func(r *http.Request) (any, error) { return struct{}{}, f(r) }, params...)
 	}
 	post("POST /v1/guests", func(r *http.Request) error { return put(b, r) })
 	post("PUT /v1/guests", func(r *http.Request) error { return replace(b, r) })
 	post("PUT /v1/guests/{name}", func(r *http.Request) error { return replace(b, r) })
 	post("DELETE /v1/guests/{name}", func(r *http.Request) error { return conflict(b.Remove(r.PathValue("name"))) })
-	post("POST /v1/sessions/{peer}/{op}", func(r *http.Request) error { return changeSession(b, r) })
+	post("POST /v1/sessions/{peer}/{op}", func(r *http.Request) error { return changeSession(b, r) }, "text", "hard")
 	post("POST /v1/guests/{name}", func(r *http.Request) error { return move(b, r) })
-	mux.HandleFunc("POST /v1/reload", func(w http.ResponseWriter, r *http.Request) {
-		r.Body = http.MaxBytesReader(w, r.Body, config.MaxSize)
-		answer(w, r, func(r *http.Request) (any, error) { return reload(b, r) })
-	})
+	change("POST /v1/reload", config.MaxSize, func(r *http.Request) (any, error) { return reload(b, r) }, "force", "dry-run", "confirm", "file")
 	post("POST /v1/reload/confirm", func(*http.Request) error { return conflict(b.ConfirmReload()) })
 	post("POST /v1/reload/cancel", func(*http.Request) error { return conflict(b.CancelReload()) })
-	get("/v1/drain", func(*http.Request) (any, error) { return b.DrainStatus(), nil })
-	mux.HandleFunc("POST /v1/drain", func(w http.ResponseWriter, r *http.Request) {
-		answer(w, r, func(r *http.Request) (any, error) { return drain(b, r) })
-	})
-	mux.HandleFunc("POST /v1/undrain", func(w http.ResponseWriter, r *http.Request) {
-		answer(w, r, func(*http.Request) (any, error) { d, err := b.Undrain(); return d, conflict(err) })
-	})
-	return mux
+	plain("/v1/drain", func() any { return b.DrainStatus() })
+	change("POST /v1/drain", maxBody, func(r *http.Request) (any, error) { return drain(b, r) }, "all")
+	change("POST /v1/undrain", maxBody, func(*http.Request) (any, error) { d, err := b.Undrain(); return d, conflict(err) })
+	return bounded(mux)
 }
 
 // status is an error with an HTTP status of its own.
@@ -164,6 +179,7 @@ type status struct {
 
 func answer(w http.ResponseWriter, r *http.Request, f func(*http.Request) (any, error)) {
 	v, err := f(r)
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(requestTime))
 	w.Header().Set("Content-Type", "application/json")
 	if err != nil {
 		code := http.StatusInternalServerError
@@ -215,7 +231,7 @@ func reload(b Backend, r *http.Request) (any, error) {
 		return nil, err
 	}
 	q := r.URL.Query()
-	if text := q.Get("confirm"); text != "" {
+	if text := q.Get("confirm"); q.Has("confirm") {
 		var err error
 		if opt.Confirm, err = time.ParseDuration(text); err != nil || opt.Confirm <= 0 {
 			return nil, bad(fmt.Errorf("confirm: %q is not a time, such as 5m", text))
@@ -235,7 +251,7 @@ func reload(b Backend, r *http.Request) (any, error) {
 // switches reads query parameters that are true or false.
 func switches(r *http.Request, all map[string]*bool) error {
 	for name, set := range all {
-		if text := r.URL.Query().Get(name); text != "" {
+		if text := r.URL.Query().Get(name); r.URL.Query().Has(name) {
 			v, err := strconv.ParseBool(text)
 			if err != nil {
 				return bad(fmt.Errorf("%s: %w", name, err))

@@ -151,10 +151,14 @@ func (c *Core) Begin(now time.Time, r Record) ([]Effect, error) {
 	return []Effect{{Action: Save, Record: r}}, nil
 }
 
-// Confirm makes the configuration that waits count for good.
+// Confirm makes the configuration that waits count for good. After the deadline it is an error,
+// also if Advance has not been called yet.
 func (c *Core) Confirm(now time.Time) ([]Effect, error) {
 	if err := c.none(now); err != nil {
 		return nil, err
+	}
+	if !now.Before(c.deadline) {
+		return nil, errors.New("the confirmation comes too late: the reload is being rolled back")
 	}
 	c.state = confirming
 	r := c.record

@@ -288,3 +288,23 @@ func randomTrials(r *rand.Rand) (lines []string) {
 	}
 	return lines
 }
+
+// Whether a confirmation comes in time is decided by the clock, not by who gets the lock first.
+func TestConfirmTooLate(t *testing.T) {
+	for _, late := range []time.Duration{-1, 0, time.Hour} {
+		var c Core
+		begin := time.Unix(1e9, 0)
+		if _, err := c.Begin(begin, Record{Old: "a", New: "b", Window: time.Minute}); err != nil {
+			t.Fatal(err)
+		}
+		c.Written(begin, nil)
+		at := begin.Add(time.Minute + late)
+		fx, err := c.Confirm(at)
+		if (err != nil) != (late >= 0) {
+			t.Errorf("%v after the deadline: %v, %v", late, fx, err)
+		}
+		if fx := c.Advance(at); late >= 0 && (len(fx) == 0 || !fx[0].Old) {
+			t.Errorf("%v after the deadline: not rolled back: %+v", late, fx)
+		}
+	}
+}

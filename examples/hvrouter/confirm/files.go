@@ -39,6 +39,9 @@ func (f Files) Read() (r Record, ok bool, err error) {
 	if err == nil {
 		err = json.Unmarshal(data, &r)
 	}
+	if err == nil && r.Counts() == "" { // "null", or something of another program
+		err = errors.New("it has no configuration")
+	}
 	if err != nil {
 		return Record{}, false, fmt.Errorf("%s: %w", f.Pending(), err)
 	}
@@ -72,7 +75,7 @@ func (f Files) Save(r Record) error {
 	if err != nil {
 		return err
 	}
-	return files.ReplaceDurably(f.Pending(), data, nil)
+	return files.Save(f.Pending(), data, nil)
 }
 
 // Install makes what counts by the record the content of the configuration's file, keeps what
@@ -93,13 +96,13 @@ func (f Files) Install(r Record) error {
 			aside = f.Previous()
 		}
 		if err == nil {
-			if err := files.ReplaceDurably(aside, now, info); err != nil {
+			if err := files.Save(aside, now, info); err != nil {
 				return err
 			}
 		}
-		if err := files.ReplaceDurably(path, []byte(text), info); err != nil {
+		if err := files.Save(path, []byte(text), info); err != nil {
 			return err
 		}
 	}
-	return files.RemoveDurably(f.Pending())
+	return files.Remove(f.Pending())
 }

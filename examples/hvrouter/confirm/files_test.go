@@ -78,7 +78,7 @@ func TestFiles(t *testing.T) {
 				has(t, f.Previous(), c.previous, 0o640)
 				has(t, f.Rejected(), c.rejected, 0o640)
 			}
-			if left, _ := filepath.Glob(f.Config + "*.new*"); len(left) > 0 {
+			if left, _ := filepath.Glob(filepath.Join(filepath.Dir(f.Config), ".*")); len(left) > 0 {
 				t.Errorf("left over: %v", left)
 			}
 		})
@@ -110,7 +110,7 @@ func TestFilesOdd(t *testing.T) {
 	}
 	has(t, f.Config, "new", 0o600)
 
-	for _, text := range []string{"", "{", "[]"} {
+	for _, text := range []string{"", "{", "null", "{}", `{"new": "new"}`, `{"old": "old", "confirmed": true}`, `{"old": "old"} {`, "[]"} {
 		write(t, f.Pending(), text, 0o600)
 		if _, _, err := f.Read(); err == nil {
 			t.Errorf("%q is a record", text)

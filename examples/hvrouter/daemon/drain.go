@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -155,7 +156,15 @@ func (f drainFile) save(d DrainState) error {
 	if err != nil {
 		return err
 	}
-	return files.Save(f.path, append(data, '\n'))
+	return saveState(f.path, append(data, '\n'))
+}
+
+// saveState makes a file of the state directory, and that directory, outlive a failure of power.
+func saveState(path string, data []byte) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	return files.Save(path, data, nil)
 }
 
 // volatile says why a drain does not outlive a restart of the host, "" if it does.

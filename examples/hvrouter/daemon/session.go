@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -49,7 +50,10 @@ func (f disabledFile) load(ctx context.Context, log *slog.Logger) map[bgp.PeerKe
 	var list []disabledSession
 	data, err := (&files.Reader{}).Read(ctx, f.path, mostDisabled)
 	if err == nil {
-		err = json.Unmarshal(data, &list)
+		if err = json.Unmarshal(data, &list); err != nil {
+			list = nil
+			err = errors.Join(err, files.Keep(f.path)) // or the next change would overwrite it
+		}
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		log.Error("it is not known which sessions are disabled: none is", "event", "disabled-unknown", "path", f.path, "err", err)
@@ -69,12 +73,12 @@ func (f disabledFile) save(all map[bgp.PeerKey]sessions.Disabled) error {
 	for k, d := range all {
 		list = append(list, disabledSession{k.Addr, k.Local, d.Since, d.Text})
 	}
-	slices.SortFunc(list, func(a, b disabledSession) int { return a.Peer.Compare(b.Peer) })
+	slices.SortFunc(list, func(a, b disabledSession) int { return cmp.Or(a.Peer.Compare(b.Peer), a.Local.Compare(b.Local)) })
 	data, err := json.MarshalIndent(list, "", "  ")
 	if err != nil {
 		return err
 	}
-	return files.Save(f.path, append(data, '\n'))
+	return saveState(f.path, append(data, '\n'))
 }
 
 // sessionsOf returns the sessions that a word means: the address of a peer, or a session's name.
@@ -106,10 +110,12 @@ func (d backend) ChangeSession(change api.SessionChange) error {
 		return fmt.Errorf("session %s: %w", change.Peer, api.ErrNotFound)
 	}
 	if change.Op == "reset" {
+		var errs []error
 		for _, k := range keys {
-			if err := d.sessions.Reset(k, change.Text, change.Hard); err != nil {
-				return err
-			}
+			errs = append(errs, d.sessions.Reset(k, change.Text, change.Hard))
+		}
+		if err := errors.Join(errs...); err != nil {
+			return err
 		}
 		d.log.Info("sessions reset", "event", "session-reset", "peer", change.Peer, "text", change.Text, "hard", change.Hard)
 		return nil

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -139,6 +140,58 @@ func TestHungFileSystem(t *testing.T) {
 			t.Errorf("the next attempt: %q, %v, %d attempts", got, err, attempts.Load())
 		}
 	})
+}
+
+// What a writer that was killed left behind does not stay for ever, and what others have beside the
+// file does.
+func TestLeftBehind(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "state")
+	for _, name := range []string{".state.hvrouter-123", ".state2.hvrouter-123", "state.new", ".state"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("half"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, write := range []func() error{
+		func() error { _, err := Replace(path, []byte("one")); return err },
+		func() error { return Save(path, []byte("two"), nil) },
+	} {
+		if err := write(); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := names(dir, 10); err != nil || !slices.Equal(got, []string{".state", ".state2.hvrouter-123", "state", "state.new"}) {
+			t.Errorf("%q, %v", got, err)
+		}
+	}
+}
+
+// On a full disk the old file stays, and nothing is left behind.
+func TestFullDisk(t *testing.T) {
+	dir := t.TempDir()
+	if err := unix.Mount("full", dir, "tmpfs", 0, "size=8k"); err != nil {
+		t.Skipf("mounting needs root: %v", err)
+	}
+	defer unix.Unmount(dir, unix.MNT_DETACH)
+	path := filepath.Join(dir, "state")
+	if err := Save(path, []byte("old"), nil); err != nil {
+		t.Fatal(err)
+	}
+	large := make([]byte, 64<<10)
+	if err := Save(path, large, nil); !errors.Is(err, unix.ENOSPC) {
+		t.Errorf("saved: %v", err)
+	}
+	if _, err := Replace(path, large); !errors.Is(err, unix.ENOSPC) {
+		t.Errorf("replaced: %v", err)
+	}
+	if got, err := os.ReadFile(path); err != nil || string(got) != "old" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if left, err := names(dir, 10); err != nil || len(left) != 1 {
+		t.Errorf("left behind: %q, %v", left, err)
+	}
+	if err := Remove(path); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestReplace(t *testing.T) {

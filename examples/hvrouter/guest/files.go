@@ -97,7 +97,7 @@ type Store struct {
 	Path string
 
 	mu     sync.Mutex
-	bad    bool // the file is there and was not understood: it is not overwritten
+	bad    bool // the file is there and was not read: it is not overwritten
 	next   []config.Guest
 	wanted uint64 // counts calls of Queue
 	saved  saves
@@ -118,13 +118,15 @@ func (s *Store) Load(ctx context.Context, r *files.Reader) ([]config.Entry, erro
 	if s.off() {
 		return nil, nil
 	}
-	guests, _, err := readFile(ctx, r, s.Path, mostOctets)
+	guests, size, err := readFile(ctx, r, s.Path, mostOctets)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	var mistakes config.Errors
+	if err == nil && size == 0 { // it never is: see replace
+		err = fmt.Errorf("%s: it is empty, as after a failure of power or of the disk: guests that came by command are not known", s.Path)
+	}
 	s.mu.Lock()
-	s.bad = errors.As(err, &mistakes)
+	s.bad = err != nil
 	s.mu.Unlock()
 	return guests, err
 }

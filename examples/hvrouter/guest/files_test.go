@@ -193,7 +193,7 @@ func TestStore(t *testing.T) {
 // A state file that is not understood is kept beside the new one.
 func TestStoreKeepsWhatItDoesNotUnderstand(t *testing.T) {
 	ctx, path := t.Context(), filepath.Join(t.TempDir(), "guests")
-	for i, text := range []string{"[{", "[{]"} {
+	for i, text := range []string{"[{", "[{]", ""} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -212,6 +212,25 @@ func TestStoreKeepsWhatItDoesNotUnderstand(t *testing.T) {
 		if got, err := s.Load(ctx, &files.Reader{}); err != nil || len(got) != 1 {
 			t.Errorf("%v, %v", got, err)
 		}
+	}
+}
+
+// What could not be read, for whatever reason, is not overwritten either.
+func TestStoreKeepsWhatItCouldNotRead(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "guests")
+	large := []byte("[]" + strings.Repeat(" ", config.MaxSize))
+	if err := os.WriteFile(path, large, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := &Store{Path: path}
+	if _, err := s.Load(t.Context(), &files.Reader{}); err == nil {
+		t.Fatal("read")
+	}
+	if err := s.Queue(names(parse(t, "name: vm1")))(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(path + ".bad1"); err != nil || len(got) != len(large) {
+		t.Errorf("%d octets, %v", len(got), err)
 	}
 }
 

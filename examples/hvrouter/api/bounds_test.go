@@ -1,0 +1,162 @@
+package api
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hyperfib/hyperfib/examples/hvrouter/journal"
+)
+
+// pipes is a listener in memory.
+type pipes chan net.Conn
+
+func (p pipes) Accept() (net.Conn, error) {
+	if c, ok := <-p; ok {
+		return c, nil
+	}
+	return nil, net.ErrClosed
+}
+
+func (p pipes) Close() error { close(p); return nil }
+
+func (p pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipes", Net: "unix"} }
+
+func (p pipes) dial() net.Conn {
+	mine, its := net.Pipe()
+	p <- its
+	return mine
+}
+
+// serve runs the server of a backend over pipes until the function that is returned is called.
+func serve(t *testing.T, b Backend) (p pipes, end func()) {
+	p = make(pipes)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- ServeOn(ctx, p, b) }()
+	return p, func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// A client that sends half of a request, or does not take its answer, has its connection for a
+// bounded time.
+func TestSlowRequests(t *testing.T) {
+	for what, request := range map[string]string{
+		"half a header":         "POST /v1/reload HTTP/1.1\r\nHost: x\r\nContent-",
+		"half a body":           "POST /v1/reload?file=x HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nrouter-id: ",
+		"half a chunk":          "POST /v1/guests HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab",
+		"half a body, of a GET": "GET /v1/status HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nx",
+		"a body nobody wants":   "POST /v1/drain HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nx",
+		"no second request":     "GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n",
+	} {
+		for _, reads := range []bool{true, false} {
+			synctest.Test(t, func(t *testing.T) {
+				p, end := serve(t, &backend{})
+				c := p.dial()
+				if _, err := io.WriteString(c, request); err != nil {
+					t.Fatal(err)
+				}
+				gone := make(chan struct{})
+				go func() {
+					defer close(gone)
+					if !reads {
+						time.Sleep(requestTime + idleTime + time.Second)
+					}
+					_, _ = io.Copy(io.Discard, c)
+				}()
+				begin := time.Now()
+				select {
+				case <-gone:
+				case <-time.After(time.Hour):
+					t.Errorf("%s (reads: %v): the connection is open for ever", what, reads)
+				}
+				t.Logf("%s (reads: %v): closed after %v", what, reads, time.Since(begin))
+				c.Close()
+				end()
+			})
+		}
+	}
+}
+
+// More connections than there may be are told so, and cost those that are there nothing.
+func TestManyConnections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, end := serve(t, &backend{})
+		ask := func(c net.Conn) (string, error) {
+			r := bufio.NewReader(c)
+			go io.WriteString(c, "GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n")
+			resp, err := http.ReadResponse(r, nil)
+			if err != nil {
+				return "", err
+			}
+			text, err := io.ReadAll(resp.Body)
+			return fmt.Sprint(resp.StatusCode, " ", string(text)), err
+		}
+		var all []net.Conn
+		for range mostConnections {
+			all = append(all, p.dial())
+		}
+		for range 3 {
+			c := p.dial()
+			if got, err := ask(c); err != nil || !strings.Contains(got, `503 {"error":"256 connections are open`) {
+				t.Errorf("one too many: %s, %v", got, err)
+			}
+			c.Close()
+		}
+		if got, err := ask(all[7]); err != nil || !strings.Contains(got, `"pid": 1`) {
+			t.Errorf("one that was there: %s, %v", got, err)
+		}
+		all[0].Close()
+		synctest.Wait()
+		c := p.dial()
+		if got, err := ask(c); err != nil || !strings.Contains(got, `"pid": 1`) {
+			t.Errorf("in the place of one that has gone: %s, %v", got, err)
+		}
+		for _, c := range append(all, c) {
+			c.Close()
+		}
+		end()
+	})
+}
+
+// The stream of events has no end, also on a connection that had another request before.
+func TestLongStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &backend{}
+		p, end := serve(t, b)
+		c := p.dial()
+		r := bufio.NewReader(c)
+		for _, path := range []string{"/v1/status", "/v1/events"} {
+			if _, err := fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", path); err != nil {
+				t.Fatal(err)
+			}
+			resp, err := http.ReadResponse(r, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if path == "/v1/status" {
+				_, _ = io.Copy(io.Discard, resp.Body)
+				continue
+			}
+			time.Sleep(time.Hour)
+			b.journal.Publish(journal.Event{Name: "late"})
+			line, err := bufio.NewReader(resp.Body).ReadString('\n')
+			if err != nil || !strings.Contains(line, "late") {
+				t.Errorf("after an hour: %q, %v", line, err)
+			}
+		}
+		c.Close()
+		end()
+	})
+}
