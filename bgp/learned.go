@@ -103,6 +103,10 @@ func (l *learned) apply() {
 			l.in.MarkLongLived(e.Family)
 		case fsm.HelperSweep:
 			l.in.Sweep(e.Family)
+		case fsm.HelperMarkTwiceStale:
+			l.in.MarkTwiceStale(e.Family)
+		case fsm.HelperSweepTwiceStale:
+			l.in.SweepTwiceStale(e.Family)
 		}
 	}
 	changed := false

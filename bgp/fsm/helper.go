@@ -38,16 +38,23 @@ type HelperAction uint8
 const (
 	// HelperDrop: remove all paths.
 	HelperDrop HelperAction = iota
-	// HelperMarkStale: mark all paths as stale (RFC 4724, Section 4.2).
+	// HelperMarkStale: mark all paths as stale, and remove those that are already (RFC 4724,
+	// Section 4.2).
 	HelperMarkStale
 	// HelperMarkLongLived: turn stale paths into long-lived stale ones (RFC 9494,
 	// Section 4.3).
 	HelperMarkLongLived
 	// HelperSweep: remove the paths that are still stale.
 	HelperSweep
+	// HelperMarkTwiceStale: mark the paths that are stale as those of an earlier restart, so that
+	// HelperMarkStale, which follows, leaves them as they are instead of removing them.
+	HelperMarkTwiceStale
+	// HelperSweepTwiceStale: remove the paths that HelperMarkTwiceStale has marked, and that
+	// were not announced again since.
+	HelperSweepTwiceStale
 )
 
-var helperNames = [...]string{"drop", "mark stale", "mark long-lived stale", "sweep"}
+var helperNames = [...]string{"drop", "mark stale", "mark long-lived stale", "sweep", "mark twice stale", "sweep twice stale"}
 
 // String returns a short name, such as "mark stale".
 func (a HelperAction) String() string { return enum.String("HelperAction", helperNames[:], a) }
@@ -78,6 +85,16 @@ type HelperConfig struct {
 //
 // The owner reports what happens with Lost, Up, EndOfRIB and DropStale, calls Advance at the
 // time of Deadline, and after each of these carries out what Effects returns, in order.
+//
+// A peer that comes back and goes again before it has sent everything restarts consecutively. RFC
+// 4724, Section 4.2: "To deal with possible consecutive restarts, a route (from the peer) previously
+// marked as stale MUST be deleted." We deviate as long as the restart time of the first of those
+// restarts runs: what is stale stays until then, and no longer. A peer that had not come back
+// in between would have been given that time, and the one that did has even said that its forwarding
+// state is preserved (F bit), or its paths would have gone with the new session. To delete them would
+// make the moment after a restart, in which a daemon is most likely to die again, the one at
+// which its death costs traffic. The rule keeps a peer that restarts again and again from having its
+// paths retained for ever; so does the time of the first restart, which no later one renews.
 type Helper struct {
 	cfg   HelperConfig  // as given to Configure
 	phase RestartStatus // what is done for the peer now
@@ -87,6 +104,8 @@ type Helper struct {
 	// the capabilities of the session that was lost.
 	longLived [families]time.Duration
 	deadline  time.Time           // of phase waiting or syncing
+	first     time.Time           // when the restart time of the first of consecutive restarts ends; zero: nothing is stale
+	twice     wire.FamilySet      // families with paths that are stale since an earlier restart, while the peer is gone
 	llUntil   [families]time.Time // of phase long-lived
 	out       []HelperEffect      // what Effects has not returned yet
 }
@@ -123,8 +142,8 @@ func (h *Helper) do(a HelperAction, f wire.Family) { h.out = append(h.out, Helpe
 // Lost reports the end of an Established session. The flag retain reports whether graceful
 // restart covers it: see [Negotiated.Retains].
 func (h *Helper) Lost(now time.Time, n *Negotiated, retain bool) {
-	before := h.stale
-	h.stale, h.deadline, h.llUntil = 0, time.Time{}, [families]time.Time{}
+	before, again := h.stale, now.Before(h.first)
+	h.stale, h.twice, h.deadline, h.llUntil = 0, 0, time.Time{}, [families]time.Time{}
 	for _, f := range n.Families.Slice() {
 		_, listed := n.restartFamily(f)
 		ll := min(n.longLived(f), h.cfg.LongLivedTime)
@@ -132,10 +151,12 @@ func (h *Helper) Lost(now time.Time, n *Negotiated, retain bool) {
 			h.do(HelperDrop, f)
 			continue
 		}
-		// What was stale before has had its chance. RFC 4724, Section 4.2: "To deal with
-		// possible consecutive restarts, a route (from the peer) previously marked as
-		// stale MUST be deleted."
-		if before.Has(f) {
+		switch {
+		case !before.Has(f):
+		case again:
+			h.do(HelperMarkTwiceStale, f)
+			h.twice = h.twice.With(f)
+		default: // what was stale before has had its chance
 			h.do(HelperSweep, f)
 		}
 		h.do(HelperMarkStale, f)
@@ -143,13 +164,16 @@ func (h *Helper) Lost(now time.Time, n *Negotiated, retain bool) {
 		h.longLived[familyIndex(f)] = ll
 	}
 	if h.stale == 0 {
-		h.phase = RestartNone
+		h.phase, h.first = RestartNone, time.Time{}
 		return
 	}
 	h.phase = RestartWaiting
 	h.deadline = now
 	if g := n.Remote.GracefulRestart; g != nil {
 		h.deadline = now.Add(g.Time)
+	}
+	if h.twice == 0 {
+		h.first = h.deadline
 	}
 }
 
@@ -169,7 +193,7 @@ func (h *Helper) Up(now time.Time, n *Negotiated) {
 			h.drop(f)
 		}
 	}
-	h.llUntil = [families]time.Time{}
+	h.llUntil, h.twice = [families]time.Time{}, 0
 	h.deadline = now.Add(h.cfg.StaleTime)
 	h.phase = RestartSyncing
 	h.settle()
@@ -197,21 +221,33 @@ func (h *Helper) DropStale() {
 // drop removes the stale paths of a family.
 func (h *Helper) drop(f wire.Family) {
 	h.do(HelperDrop, f)
-	h.stale = h.stale.Without(f)
+	h.stale, h.twice = h.stale.Without(f), h.twice.Without(f)
 }
 
 // settle ends graceful restart once nothing is stale.
 func (h *Helper) settle() {
 	if h.stale == 0 {
-		h.phase, h.deadline, h.llUntil = RestartNone, time.Time{}, [families]time.Time{}
+		h.phase, h.deadline, h.first, h.llUntil = RestartNone, time.Time{}, time.Time{}, [families]time.Time{}
 	}
 }
 
 // Deadline returns the time of the next timer; zero if none runs.
-func (h *Helper) Deadline() time.Time { return earliest(h.deadline, h.llUntil[0], h.llUntil[1]) }
+func (h *Helper) Deadline() time.Time {
+	next := earliest(h.deadline, h.llUntil[0], h.llUntil[1])
+	if h.twice != 0 {
+		next = earliest(next, h.first)
+	}
+	return next
+}
 
 // Advance does what is due at now.
 func (h *Helper) Advance(now time.Time) {
+	if h.twice != 0 && due(now, h.first) {
+		for _, f := range h.twice.Slice() {
+			h.do(HelperSweepTwiceStale, f)
+		}
+		h.twice = 0
+	}
 	if due(now, h.deadline) {
 		h.deadline = time.Time{}
 		if h.phase == RestartWaiting {

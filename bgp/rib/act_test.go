@@ -24,6 +24,20 @@ func (m *machine) act(p *modelPeer, w *words) error {
 		fam := w.family()
 		p.in.MarkStale(fam)
 		m.markStale(p, fam)
+	case "twice-stale":
+		fam := w.family()
+		p.in.MarkTwiceStale(fam)
+		for _, x := range m.of(p, fam) {
+			x.twice = x.twice || x.stale
+		}
+	case "sweep-twice-stale":
+		fam := w.family()
+		p.in.SweepTwiceStale(fam)
+		for _, x := range m.of(p, fam) {
+			if x.twice {
+				m.drop(x)
+			}
+		}
 	case "long-lived":
 		fam := w.family()
 		p.in.MarkLongLived(fam)

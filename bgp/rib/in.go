@@ -217,7 +217,7 @@ func (t *Table) replace(in *In, d destID, e *dest, id uint32, attr attrID) {
 	t.move(in, d, e, id, func() bool {
 		p.attr = attr
 		if p.flags&pathStale != 0 {
-			p.flags &^= pathStale
+			p.flags &^= pathStale | pathTwiceStale
 			in.list(d).stale--
 		}
 		return old == attr

@@ -32,6 +32,7 @@ type modelPath struct {
 	attrs       wire.PathAttrs
 	nh          wire.NextHop // without Addr: self
 	stale       bool
+	twice       bool // stale since before the last restart
 	unconfirmed bool
 
 	out          uint16   // path identifier as sent, once it was seen
@@ -244,7 +245,7 @@ func (p *modelPeer) forgetRefused(fam wire.Family) {
 func (m *model) markStale(p *modelPeer, fam wire.Family) {
 	p.forgetRefused(fam)
 	for _, x := range m.of(p, fam) {
-		if x.stale {
+		if x.stale && !x.twice {
 			m.drop(x)
 		}
 		x.stale = true
@@ -258,6 +259,9 @@ func (m *model) markLongLived(p *modelPeer, fam wire.Family) {
 		case x.has(wire.CommunityNoLLGR):
 			m.drop(x)
 		default:
+			if !x.has(wire.CommunityLLGRStale) {
+				x.twice = false
+			}
 			x.attrs.Communities = with(x.attrs.Communities, wire.CommunityLLGRStale)
 		}
 	}

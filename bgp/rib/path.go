@@ -22,6 +22,9 @@ const (
 	pathStale pathFlags = 1 << iota
 	// pathUnconfirmed: not yet announced again since the refresh began (RFC 7313, Section 4).
 	pathUnconfirmed
+	// pathTwiceStale: stale since before the last restart of several: see MarkTwiceStale. Only with
+	// pathStale.
+	pathTwiceStale
 )
 
 // newPath adds a path of a peer, and takes over the reference on attr. The path is not yet among

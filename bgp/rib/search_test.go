@@ -140,7 +140,7 @@ func (a *narrator) step(p *character) {
 	case n < 66:
 		a.say("unoriginate %s", a.prefixes(1, 2))
 	case n < 72:
-		a.say("%s %s %s", p.name, a.one("stale", "stale", "long-lived", "end-of-rib", "begin-refresh", "end-refresh", "sweep"), fam)
+		a.say("%s %s %s", p.name, a.one("stale", "stale", "twice-stale", "twice-stale", "sweep-twice-stale", "long-lived", "end-of-rib", "begin-refresh", "end-refresh", "sweep"), fam)
 	case n < 73:
 		a.say("%s drop %s", p.name, fam)
 	case n < 74:

@@ -5,18 +5,39 @@ import "github.com/hyperfib/hyperfib/bgp/wire"
 // MarkStale keeps the paths of a family although the session ended (RFC 4724, Section
 // 4.2): they stay selected and advertised until the peer announces them again, or
 // [In.Sweep]. "To deal with possible consecutive restarts, a route (from the peer) previously
-// marked as stale MUST be deleted."
+// marked as stale MUST be deleted", but for those of [In.MarkTwiceStale].
 func (in *In) MarkStale(fam wire.Family) {
 	in.t.mu.Lock()
 	in.listOf(fam).limit.reset()
 	in.t.mu.Unlock()
 	in.each(fam, func(id uint32, p *path, l *pathList) {
-		if p.flags&pathStale != 0 {
+		switch {
+		case p.flags&pathStale == 0:
+			in.reflag(id, pathStale, 0)
+			l.stale++
+		case p.flags&pathTwiceStale == 0:
 			in.dropPath(id, ReasonNotRenewed)
-			return
 		}
-		in.reflag(id, pathStale, 0)
-		l.stale++
+	})
+}
+
+// MarkTwiceStale has the paths of a family that are stale survive the next [In.MarkStale]: they stay
+// stale until the peer announces them again, [In.SweepTwiceStale] or [In.Sweep].
+func (in *In) MarkTwiceStale(fam wire.Family) {
+	in.each(fam, func(_ uint32, p *path, _ *pathList) {
+		if p.flags&pathStale != 0 {
+			p.flags |= pathTwiceStale
+		}
+	})
+}
+
+// SweepTwiceStale drops the paths of a family that [In.MarkTwiceStale] has marked and the peer has
+// not announced again.
+func (in *In) SweepTwiceStale(fam wire.Family) {
+	in.each(fam, func(id uint32, p *path, _ *pathList) {
+		if p.flags&pathTwiceStale != 0 {
+			in.dropPath(id, ReasonNotRenewed)
+		}
 	})
 }
 

@@ -131,7 +131,8 @@ func (m *Monitor) Echo(k bfd.Key) bool {
 }
 
 // graceTime is how long after the start a next hop counts as alive although its probe has not
-// come up: more than BFD needs for a session that is new on both sides.
+// come up: more than BFD needs for a session that is new on both sides. One that the BFD process has
+// had for that long is not waited for again.
 const graceTime = 5 * time.Second
 
 // restartTime is how long a session that the peer has begun anew may take to be Up before the path
@@ -266,7 +267,7 @@ func (m *Monitor) deliver() (did bool) {
 func (m *Monitor) Event(e bfd.Event) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	o := m.state.event(e, m.gateways)
+	o := m.state.event(e, m.now(), m.gateways)
 	m.gatewaysUp(o.back)
 	m.gatewaysDown(o.down)
 	remoteC := e.RemoteC || o.watch.Config.Echo
@@ -286,6 +287,8 @@ func (m *Monitor) Event(e bfd.Event) {
 		m.log.Warn("BFD down: the peer has begun its session anew", "event", "bfd-down", "peer", e.Peer, "interface", e.Interface, "reason", "neighbor restarted", "gateways", len(o.down))
 	case failedEarlier:
 		m.notices.down(o.watch, remoteC)
+	case neverUp:
+		m.notices.down(o.watch, false)
 	case adminDown:
 		m.log.Info("BFD admin down at the peer", "event", "bfd-admin-down", "peer", e.Peer, "interface", e.Interface)
 	}

@@ -29,6 +29,7 @@ import (
 //	restarted LOCAL PEER INTERFACE [NS]     the peer has begun its session anew
 //	after TIME                              so much time has passed
 //	away LOCAL PEER INTERFACE [NS]          the session went down while no daemon was there
+//	silent LOCAL PEER INTERFACE [NS]        the session has been down for the time of grace
 //	grace                                   the time of grace for probes has ended
 type machine struct {
 	lines   []string
@@ -111,7 +112,7 @@ func (m *machine) Do(_ time.Time, words []string) ([]string, error) {
 		}
 		m.now = m.now.Add(d)
 		m.monitor.expire(m.now)
-	case "up", "down", "restarted", "admin", "echo", "away", "removed":
+	case "up", "down", "restarted", "admin", "echo", "away", "silent", "removed":
 		m.monitor.Event(m.event(words, netns))
 	default:
 		return nil, fmt.Errorf("unknown word %q", words[0])
@@ -121,7 +122,7 @@ func (m *machine) Do(_ time.Time, words []string) ([]string, error) {
 }
 
 func (m *machine) event(words []string, netns string) bfd.Event {
-	e := bfd.Event{Key: bfd.Key{Local: netip.MustParseAddr(words[1]), Peer: netip.MustParseAddr(words[2]), Interface: words[3], NetNS: netns}, State: bfd.StateDown, Reason: bfd.ReasonExpired}
+	e := bfd.Event{Key: bfd.Key{Local: netip.MustParseAddr(words[1]), Peer: netip.MustParseAddr(words[2]), Interface: words[3], NetNS: netns}, State: bfd.StateDown, Reason: bfd.ReasonExpired, Time: m.now}
 	switch words[0] {
 	case "up":
 		e.State, e.Reason = bfd.StateUp, bfd.ReasonNone
@@ -134,6 +135,8 @@ func (m *machine) event(words []string, netns string) bfd.Event {
 	case "away":
 		e.Downs = 1
 		e.Failover = []bfd.FailoverResult{{ID: 1, Deleted: true}}
+	case "silent":
+		e.Reason, e.Time = bfd.ReasonNone, e.Time.Add(-graceTime)
 	case "removed":
 		e.Removed = true
 	}

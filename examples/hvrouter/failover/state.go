@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/hyperfib/hyperfib/bfd"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
@@ -116,6 +117,7 @@ const (
 	sessionUp             // the session is Up
 	sessionFailed         // the path is dead
 	failedEarlier         // the path died while no daemon was there; the BFD process has deleted its next hops
+	neverUp               // a probe of an earlier run has been down for the time of grace already
 	adminDown             // the operator of the peer has stopped BFD
 	peerRestarted         // the peer has begun its session anew, and may be well
 )
@@ -128,8 +130,8 @@ type outcome struct {
 	back    []gateway // gateways that may come back
 }
 
-// event takes an event of a session.
-func (s *state) event(e bfd.Event, kernel gatewaysOf) outcome {
+// event takes an event of a session at a time.
+func (s *state) event(e bfd.Event, now time.Time, kernel gatewaysOf) outcome {
 	i := slices.IndexFunc(s.watches, func(w peering.Watch) bool { return w.Key == e.Key })
 	if i < 0 || e.Removed {
 		return outcome{}
@@ -142,6 +144,8 @@ func (s *state) event(e bfd.Event, kernel gatewaysOf) outcome {
 		// BGP need not wait for that peer, and its gateways stay out also where other sessions
 		// announce them.
 		o.verdict, o.down = failedEarlier, s.fail(o.watch, kernel)
+	case first && e.State == bfd.StateDown && o.watch.Probe() && now.Sub(e.Time) >= graceTime:
+		o.verdict = neverUp // in the life of the BFD process, which is longer than ours
 	case e.State == bfd.StateUp && !was:
 		s.up[e.Key] = true
 		o.verdict, o.back = sessionUp, s.recover(e.Key)

@@ -58,7 +58,7 @@ var Themes = []Theme{
 	{Name: "bfd", Most: 2, Faults: []string{"kill h1", "start h1", "bfd kill h1", "bfd start h1"}},
 	{Name: "reflector", Most: 2, Faults: []string{"kill h1", "start h1", "rr kill A", "rr start A"}, Others: "rr"},
 	{Name: "remote", Most: 2, Faults: []string{"kill h1", "start h1", "die h2"}, Others: "rr h2"},
-	{Name: "sweep", Most: 1, Faults: []string{"cut h1 A", "heal h1 A"}, Others: "rr h2", Before: []string{
+	{Name: "sweep", Most: 1, Faults: []string{"kill h1", "start h1", "cut h1 A", "heal h1 A"}, Others: "rr h2", Before: []string{
 		"kill h1", "step A", "step B", "step rr A", "step rr B", "step A", "step B", "start h1", "step daemon", "step A", "step B", "step daemon",
 		"step rr A", "step rr B", "step A", "step B", "step daemon", "step rr A", "step rr B", "step A", "step B", "step daemon",
 	}},

@@ -82,6 +82,7 @@ func TestMutants(t *testing.T) {
 	for _, tt := range []struct{ mutant, theme, depth string }{
 		{"unchanged-path-stays-stale", "restart", "1"},
 		{"stale-after-path-down", "path", "5"},
+		{"consecutive-restart-deletes", "sweep", "4"},
 		{"last-member-deleted", "paths", "6"},
 	} {
 		t.Run(tt.mutant, func(t *testing.T) {

@@ -100,7 +100,8 @@ func (h *hypervisor) killBFD() {
 	w.disturbNode(h.node)
 	h.node.process.end()
 	h.node.engine, h.node.watcher, h.node.ways, h.node.waiting = nil, nil, nil, nil
-	h.engine, h.taking = nil, nil
+	h.engine = nil
+	h.handedOver()
 	h.disconnect()
 	if h.alive {
 		h.happened()

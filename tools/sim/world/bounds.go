@@ -185,6 +185,7 @@ func (w *World) excused(f *flow, home *hypervisor, n news, best *allowance) {
 			excuse(&a, w.now)
 		}
 		excuse(&h.away[bfdAway], n.all)
+		excuse(&h.away[handoverAway], n.all)
 		excuse(&h.away[unwatchedAway], w.now)
 		excuse(&h.away[pathAway], n.all)
 		excuse(&h.away[bootAway], w.now)
@@ -258,6 +259,7 @@ const (
 	kernelAway
 	pathAway
 	bootAway
+	handoverAway
 	foreignAway
 	publicDeaf
 	privateDeaf

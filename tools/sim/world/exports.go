@@ -2,6 +2,7 @@ package world
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
@@ -14,13 +15,13 @@ import (
 type exports struct {
 	h         *hypervisor
 	announced map[netip.Prefix]bool
-	routes    map[netip.Prefix]uint32        // in the kernel that may be announced: their metrics
+	routes    map[netip.Prefix][]uint32      // in the kernel that may be announced: their metrics
 	missing   map[netip.Prefix]time.Duration // since when the kernel has had none any more
 }
 
 // kernelStarts takes in that the kernel is a new one.
 func (x *exports) kernelStarts() {
-	x.announced, x.routes, x.missing = map[netip.Prefix]bool{}, map[netip.Prefix]uint32{}, map[netip.Prefix]time.Duration{}
+	x.announced, x.routes, x.missing = map[netip.Prefix]bool{}, map[netip.Prefix][]uint32{}, map[netip.Prefix]time.Duration{}
 }
 
 // kernelChanges takes in a change of the kernel.
@@ -36,12 +37,16 @@ func (x *exports) kernelChanges(c *fakekernel.Change) {
 	if x.h.w.guestOf(p.Addr()) == nil {
 		return
 	}
-	metric, had := x.routes[p]
+	i := slices.Index(x.routes[p], r.Metric)
 	switch {
 	case c.NewRoute != nil && x.origin(r):
-		x.routes[p] = r.Metric
+		if i < 0 {
+			x.routes[p] = append(x.routes[p], r.Metric)
+		}
 		delete(x.missing, p)
-	case had && metric == r.Metric:
+	case i >= 0 && len(x.routes[p]) > 1:
+		x.routes[p] = slices.Delete(x.routes[p], i, i+1)
+	case i >= 0:
 		delete(x.routes, p)
 		x.missing[p] = x.h.w.now
 		x.h.w.after(x.patience(), func() { x.judge(p) })

@@ -110,7 +110,11 @@ func (w *World) possible(f *flow) bool {
 func (w *World) connects(network int, from, home *hypervisor) bool {
 	r := w.reflectors[network]
 	ports := []*port{from.ports[network], home.ports[network], r.port()}
-	usable := r.process.state == running && w.now-r.started >= restore && from.talks(network) && home.talks(network)
+	var troubled time.Duration
+	for _, a := range ports {
+		troubled = max(troubled, a.troubled)
+	}
+	usable := r.process.state == running && w.now-r.started >= restore && from.talks(troubled) && home.talks(troubled)
 	for _, a := range ports {
 		usable = usable && w.now-a.troubled >= restore
 		for _, b := range ports {
@@ -120,11 +124,11 @@ func (w *World) connects(network int, from, home *hypervisor) bool {
 	return usable
 }
 
-// talks reports whether the daemon was there since the cable of a network was troubled last, for
-// long enough that its session came up.
-func (h *hypervisor) talks(network int) bool {
+// talks reports whether the daemon was there since a cable of a way was troubled last, for long
+// enough that sessions came up and it heard of the other end.
+func (h *hypervisor) talks(troubled time.Duration) bool {
 	for _, part := range []int{daemonAway, bfdAway} {
-		if a := &h.away[part]; a.began && a.until >= h.w.now && a.since < h.ports[network].troubled+restore {
+		if a := &h.away[part]; a.began && a.until >= h.w.now && a.since < troubled+restore {
 			return false
 		}
 	}

@@ -176,8 +176,9 @@ func (h *hypervisor) lookupAll(dst netip.Addr, iif int) []string {
 	return out
 }
 
-// troubled reports whether the kernel refuses requests, or keeps back or loses notifications.
+// troubled reports whether the kernel refuses requests, interrupts dumps, or keeps back or loses
+// notifications.
 func (h *hypervisor) troubled() bool {
 	f := h.faults
-	return f.ErrnoLeft > 0 || f.Late || f.LoseNotification > 0
+	return f.ErrnoLeft > 0 || f.Interrupted != nil || f.Late || f.LoseNotification > 0
 }

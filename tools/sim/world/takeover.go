@@ -93,6 +93,9 @@ func (h *hypervisor) takeOver(words []string) error {
 	}
 	t.giving = t.giver.Give(t.toTaker)
 	h.taking = t
+	if step > 0 {
+		h.w.leave(&h.away[handoverAway], "a handover of BFD sessions is under way: 20 ms after it")
+	}
 	return nil
 }
 
@@ -122,10 +125,17 @@ func (t *takeover) review() {
 	if !over || !t.taking.Over() && !t.toTaker.dead {
 		return
 	}
-	h.taking = nil
+	h.handedOver()
 	if err := t.taking.Err(); err != nil && !t.troubled && t.step <= slowestHandover {
 		h.w.violate("a handover succeeds", "%s: %v", h.name, err)
 	}
+}
+
+// handedOver notes that no handover is under way any more. Until now neither process has looked at the
+// sessions for some steps of it.
+func (h *hypervisor) handedOver() {
+	h.taking = nil
+	h.w.back(&h.away[handoverAway], slack)
 }
 
 // killEnd ends one of the two processes without a word. What it has written arrives.
