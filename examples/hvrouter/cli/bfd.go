@@ -30,10 +30,12 @@ func bfdProcess(in invocation) int {
 	realtime := fs.String("realtime", "auto", "SCHED_FIFO: auto, on or off")
 	restart := fs.Duration("restart-time", 2*time.Minute, "how long sessions live without a daemon")
 	takeover := fs.Bool("takeover", false, "replace the running BFD process; no session notices")
+	replace := fs.Bool("replace", false, "-takeover if a BFD process runs: it may be one that the daemon has started, since there was none")
 	detach := fs.Bool("detach", false, "with -takeover: return when the successor has the sessions, and leave it running")
 	if _, ok := in.words(fs, 0, 0); !ok {
 		return exitUsage
 	}
+	*takeover = *takeover || *replace && api.Answers(*socket)
 	if *detach && *takeover {
 		return successor(in, []string{"bfd", "-takeover", "-socket", *socket, "-realtime", *realtime, "-restart-time", restart.String()})
 	}
