@@ -25,7 +25,7 @@ import (
 
 const (
 	module = "github.com/hyperfib/hyperfib"
-	nfpm   = "github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.48.0"
+	nfpm   = "github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2"
 )
 
 func main() {
