@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -50,7 +51,9 @@ protocol bgp b from hv { local 198.51.100.226 as 65000; neighbor 198.51.100.201 
 
 // lie is something false that another program makes the kernel do.
 type lie struct {
-	name string
+	// foreign is what the events foreign and foreign-gone, check and health name, "" for nothing.
+	foreign string
+	name    string
 	// does are the commands that make it, by ip, nft, sysctl or bridge; undoes take it back.
 	does, undoes []string
 	// asks is the question to explain while it stands; says are words of the answer. Without a
@@ -66,27 +69,27 @@ const toGuest, toGuest6, toOther = "203.0.113.2 from vm1", "2001:db8:1::9 from v
 // standing are lies that are not ours to repair: other programs' rules, routes, chains and
 // entries. Explain names them, before anything else.
 var standing = []lie{
-	{name: "a foreign rule with a table of its own", does: []string{"ip route add 203.0.113.0/24 dev vm1 table 77", "ip rule add pref 5 lookup 77 protocol static"}, undoes: []string{"ip rule del pref 5", "ip route flush table 77"},
+	{name: "a foreign rule with a table of its own", foreign: "5: from all lookup 77", does: []string{"ip route add 203.0.113.0/24 dev vm1 table 77", "ip rule add pref 5 lookup 77 protocol static"}, undoes: []string{"ip rule del pref 5", "ip route flush table 77"},
 		asks: toGuest, says: []string{"DIFFERENCE: the packet should take 203.0.113.2 dev vm2", "a foreign rule decides: 5: from all lookup 77 proto static"}},
-	{name: "a foreign rule that prohibits", does: []string{"ip rule add pref 5 to 203.0.113.2 prohibit"}, undoes: []string{"ip rule del pref 5"},
+	{name: "a foreign rule that prohibits", foreign: "5: from all to 203.0.113.2/32 prohibit", does: []string{"ip rule add pref 5 to 203.0.113.2 prohibit"}, undoes: []string{"ip rule del pref 5"},
 		asks: toGuest, says: []string{"a foreign rule decides: 5: from all to 203.0.113.2/32 prohibit", "EACCES"}},
-	{name: "a foreign rule that is a blackhole for one guest", does: []string{"ip rule add pref 5 iif vm1 blackhole"}, undoes: []string{"ip rule del pref 5"},
+	{name: "a foreign rule that is a blackhole for one guest", foreign: "5: from all iif vm1 blackhole", does: []string{"ip rule add pref 5 iif vm1 blackhole"}, undoes: []string{"ip rule del pref 5"},
 		asks: toGuest, says: []string{"a foreign rule decides: 5: from all iif vm1 blackhole", "EINVAL"}},
-	{name: "a foreign rule that is unreachable, by the source", does: []string{"ip rule add pref 5 from 203.0.113.1 unreachable"}, undoes: []string{"ip rule del pref 5"},
+	{name: "a foreign rule that is unreachable, by the source", foreign: "5: from 203.0.113.1/32 unreachable", does: []string{"ip rule add pref 5 from 203.0.113.1 unreachable"}, undoes: []string{"ip rule del pref 5"},
 		asks: toGuest, says: []string{"a foreign rule decides: 5: from 203.0.113.1/32 unreachable", "ENETUNREACH"}},
-	{name: "goto past our rules", does: []string{"ip rule add pref 32000 lookup default", "ip rule add pref 5 goto 32000"}, undoes: []string{"ip rule del pref 5", "ip rule del pref 32000"},
+	{name: "goto past our rules", foreign: "5: from all goto 32000", does: []string{"ip rule add pref 32000 lookup default", "ip rule add pref 5 goto 32000"}, undoes: []string{"ip rule del pref 5", "ip rule del pref 32000"},
 		asks: toGuest, says: []string{"DIFFERENCE: the packet should take", "foreign: rule 5: from all goto 32000"}},
-	{name: "a foreign rule of IPv6", does: []string{"ip -6 rule add pref 5 to 2001:db8:1::9 prohibit"}, undoes: []string{"ip -6 rule del pref 5"},
+	{name: "a foreign rule of IPv6", foreign: "-6 5: from all to 2001:db8:1::9/128 prohibit", does: []string{"ip -6 rule add pref 5 to 2001:db8:1::9 prohibit"}, undoes: []string{"ip -6 rule del pref 5"},
 		asks: toGuest6, says: []string{"a foreign rule decides: 5: from all to 2001:db8:1::9/128 prohibit"}},
-	{name: "a better metric", does: []string{"ip route add 203.0.113.2/32 dev vm1 table 90 metric 1 proto dhcp"}, undoes: []string{"ip route del 203.0.113.2/32 table 90 metric 1"},
+	{name: "a better metric", foreign: "203.0.113.2 dev vm1 table 90 proto dhcp metric 1", does: []string{"ip route add 203.0.113.2/32 dev vm1 table 90 metric 1 proto dhcp"}, undoes: []string{"ip route del 203.0.113.2/32 table 90 metric 1"},
 		asks: toGuest, says: []string{"a foreign route has a better metric: 203.0.113.2 dev vm1 table 90 proto dhcp metric 1"}},
-	{name: "a blackhole with a better metric", does: []string{"ip route add blackhole 203.0.113.2/32 table 90 metric 1 proto static"}, undoes: []string{"ip route del blackhole 203.0.113.2/32 table 90 metric 1"},
+	{name: "a blackhole with a better metric", foreign: "blackhole 203.0.113.2 table 90 proto static metric 1", does: []string{"ip route add blackhole 203.0.113.2/32 table 90 metric 1 proto static"}, undoes: []string{"ip route del blackhole 203.0.113.2/32 table 90 metric 1"},
 		asks: toGuest, says: []string{"a foreign route has a better metric: blackhole 203.0.113.2 table 90 proto static metric 1", "EINVAL"}},
-	{name: "unreachable, of IPv6", does: []string{"ip -6 route add unreachable 2001:db8:1::9/128 table 90 metric 1"}, undoes: []string{"ip -6 route del unreachable 2001:db8:1::9/128 table 90 metric 1"},
+	{name: "unreachable, of IPv6", foreign: "unreachable 2001:db8:1::9", does: []string{"ip -6 route add unreachable 2001:db8:1::9/128 table 90 metric 1"}, undoes: []string{"ip -6 route del unreachable 2001:db8:1::9/128 table 90 metric 1"},
 		asks: toGuest6, says: []string{"a foreign route has a better metric: unreachable 2001:db8:1::9", "EHOSTUNREACH"}},
-	{name: "throw", does: []string{"ip route add throw 203.0.113.2/32 table 90 metric 1"}, undoes: []string{"ip route del throw 203.0.113.2/32 table 90 metric 1"},
+	{name: "throw", foreign: "throw 203.0.113.2 table 90 proto boot", does: []string{"ip route add throw 203.0.113.2/32 table 90 metric 1"}, undoes: []string{"ip route del throw 203.0.113.2/32 table 90 metric 1"},
 		asks: toGuest, says: []string{"DIFFERENCE: the packet should take", "foreign: route throw 203.0.113.2 table 90 proto boot"}},
-	{name: "an address that nobody has leaks out", does: []string{"ip route add 203.0.113.77/32 via 198.51.100.126 dev a.public table 90 proto static"}, undoes: []string{"ip route del 203.0.113.77/32 table 90"},
+	{name: "an address that nobody has leaks out", foreign: "203.0.113.77 via 198.51.100.126", does: []string{"ip route add 203.0.113.77/32 via 198.51.100.126 dev a.public table 90 proto static"}, undoes: []string{"ip route del 203.0.113.77/32 table 90"},
 		asks: "203.0.113.77 from vm1", says: []string{"other programs decide: without them the packet would be dropped by hvrouter's route of last resort", "foreign: route 203.0.113.77 via 198.51.100.126"}},
 	{name: "a better metric than BGP's, which is learned and announced", does: []string{"ip route add 203.0.113.3/32 via 198.51.100.103 dev a.public table 90 metric 1 proto bird"}, undoes: []string{"ip route del 203.0.113.3/32 table 90 metric 1"},
 		asks: toOther, says: []string{"DIFFERENCE: other programs decide", "foreign: route 203.0.113.3 via 198.51.100.103 dev a.public table 90 proto bird metric 1", "learned: a foreign route with metric 1 is in the table, and announced"}},
@@ -94,9 +97,9 @@ var standing = []lie{
 		asks: toOther, says: []string{"DIFFERENCE: neighbour 198.51.100.102 on a.public is permanent at 02:00:00:00:00:99, and not hvrouter's"}},
 	{name: "a neighbour of an uplink that has failed", does: []string{"ip neigh replace 198.51.100.102 dev a.public nud failed"}, undoes: []string{"ip neigh del 198.51.100.102 dev a.public"},
 		asks: toOther, says: []string{"DIFFERENCE: neighbour 198.51.100.102 on a.public is failed"}},
-	{name: "a foreign chain that drops what is forwarded", does: []string{"nft add table ip lie", "nft add chain ip lie drops { type filter hook forward priority 0 ; policy drop ; }"}, undoes: []string{"nft delete table ip lie"},
+	{name: "a foreign chain that drops what is forwarded", foreign: "table ip lie chain drops (type filter, hook forward, priority 0, policy drop)", does: []string{"nft add table ip lie", "nft add chain ip lie drops { type filter hook forward priority 0 ; policy drop ; }"}, undoes: []string{"nft delete table ip lie"},
 		asks: toGuest, says: []string{"forward: unless they drop: table ip lie chain drops (type filter, priority 0, policy drop)"}},
-	{name: "a foreign chain that drops what arrives, of IPv6", does: []string{"nft add table ip6 lie", "nft add chain ip6 lie pre { type filter hook prerouting priority -500 ; policy drop ; }"}, undoes: []string{"nft delete table ip6 lie"},
+	{name: "a foreign chain that drops what arrives, of IPv6", foreign: "table ip6 lie chain pre (type filter, hook prerouting, priority -500, policy drop)", does: []string{"nft add table ip6 lie", "nft add chain ip6 lie pre { type filter hook prerouting priority -500 ; policy drop ; }"}, undoes: []string{"nft delete table ip6 lie"},
 		asks: toGuest6, says: []string{"prerouting: unless they drop: table ip6 lie chain pre (type filter, priority -500, policy drop)"}},
 	{name: "a source that is not the guest's", asks: "203.0.113.2 from vm1 -source 203.0.113.99", says: []string{"dropped: the kernel takes no packet from 203.0.113.99 on vm1", "reverse path filter"}},
 	{name: "an IPv6 source that is not the guest's", asks: "2001:db8:1::9 from vm1 -source 2001:db8:1::77", says: []string{"prerouting: dropped by", "spoofed"}},
@@ -161,6 +164,11 @@ func TestLies(t *testing.T) {
 		t.Run(l.name, func(t *testing.T) { h.stands(t, l) })
 	}
 	h.truth("after foreign lies", toGuest, toGuest6, toOther)
+	nstest.Wait(t, 15*time.Second, "health after foreign lies", func() bool {
+		cmd := h.command("show", "health", "-api", h.path("api.sock"))
+		out, _ := cmd.Output()
+		return cmd.ProcessState.ExitCode() == 0 && strings.HasPrefix(string(out), "healthy\n")
+	})
 	for _, l := range repaired {
 		t.Run(l.name, func(t *testing.T) { h.isRepaired(t, l) })
 	}
@@ -246,12 +254,39 @@ func (h *host) stands(t *testing.T, l lie) {
 			break
 		}
 	}
+	if l.foreign != "" {
+		h.isForeign(t, l.foreign)
+	}
 	var e api.Explanation
 	words := strings.Fields(l.asks)
 	args := append(append([]string{"explain", "-j"}, words...), "-api", h.path("api.sock"))
 	data, _ := h.command(args...).Output()
 	if err := json.Unmarshal(data, &e); err != nil || len(e.Kernel) != 1 {
 		t.Errorf("JSON: %v: %s", err, data)
+	}
+}
+
+// foreignGauge is that of something foreign that is there.
+var foreignGauge = regexp.MustCompile(`(?m)^hvrouter_foreign_objects\{kind="[a-z]+"\} [1-9]`)
+
+// isForeign: what another program has is told by an event, by health with exit code 1, by a metric
+// and by check.
+func (h *host) isForeign(t *testing.T, what string) {
+	var out []byte
+	nstest.Wait(t, 15*time.Second, "show health naming "+what, func() bool {
+		cmd := h.command("show", "health", "-api", h.path("api.sock"))
+		out, _ = cmd.Output()
+		return cmd.ProcessState.ExitCode() == 1 && strings.HasPrefix(string(out), "degraded\n") && strings.Contains(string(out), "foreign: foreign ") && strings.Contains(string(out), what)
+	})
+	if !slices.ContainsFunc(h.events(t), func(e journal.Event) bool { return e.Name == "foreign" && strings.Contains(e.Attrs["line"], what) }) {
+		t.Errorf("no event foreign has %s", what)
+	}
+	if m := h.cli("metrics"); !strings.Contains(m, "hvrouter_health 1\n") || !foreignGauge.MatchString(m) {
+		t.Errorf("metrics:\n%s", m)
+	}
+	cmd := h.command("check", "-config", h.path("hv.yaml"))
+	if out, _ := cmd.CombinedOutput(); !strings.Contains(string(out), "warning: foreign ") || !strings.Contains(string(out), what) {
+		t.Errorf("check does not name %s:\n%s", what, out)
 	}
 }
 
@@ -280,6 +315,7 @@ func (h *host) events(t *testing.T) (list []journal.Event) {
 		if _, rest, ok := strings.Cut(line, "event="); ok {
 			e.Name, _, _ = strings.Cut(strings.TrimSpace(rest), " ")
 		}
+		e.Attrs["line"] = line
 		if _, rest, ok := strings.Cut(line, "key="); ok {
 			e.Attrs["key"] = rest
 		}

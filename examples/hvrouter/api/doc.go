@@ -15,6 +15,7 @@
 //	GET    /v1/neighbours      []Neighbour   ?interface=NAME, ?guest=NAME
 //	GET    /v1/events          journal.Event, one a line, without end   ?recent=N, ?event=PATTERN
 //	GET    /v1/history         []journal.Event   ?since=2026-11-29T14:00:00Z, ?event=PATTERN, ?peer=ADDRESS, ?guest=NAME, ?interface=NAME, ?last=N
+//	GET    /v1/health          Health
 //	GET    /v1/status          Status
 //	GET    /v1/explain         Explanation   ?prefix=PREFIX
 //	GET    /v1/diff            []Difference

@@ -27,6 +27,8 @@ var (
 	withdrawn     = describe("prefixes_withdrawn_total", "How often a prefix was withdrawn, since the kernel had lost the route.", "domain")
 	repairs       = describe("repairs_total", "What other programs had changed of ours in the kernel, and was repaired, by kind of object.", "kind")
 	contended     = describe("repairs_contended_total", "How often another program undid each repair of an object, so that repairs are delayed, by kind of object.", "kind")
+	health        = describe("health", "How the hypervisor is: 0 healthy, 1 degraded, 2 broken; `hvrouter show health` says why.")
+	foreign       = describe("foreign_objects", "Rules, routes and base chains of other programs that change what guests' packets do, by kind.", "kind")
 	converged     = describe("converged", "Whether every domain has its routes, and what an earlier run left is swept.")
 	present       = describe("namespace_present", "Whether the name of the namespace still leads to it.", "netns")
 	guestsPresent = describe("guests_present", "Guests whose interface is there.")
@@ -51,7 +53,7 @@ func metrics(b Backend) http.Handler {
 // Describe implements [prometheus.Collector].
 func (collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{bgpUp, bgpUps, bgpRoutes, bgpStale, bgpRefused, bgpCounted, bgpMaximum, bgpExceeded, bfdUp, bfdDowns, kernelWrites, notOnLink,
-		notAnnounced, withdrawn, repairs, contended, converged, present, guestsPresent, dropped} {
+		notAnnounced, withdrawn, repairs, contended, converged, health, foreign, present, guestsPresent, dropped} {
 		ch <- d
 	}
 }
@@ -88,6 +90,16 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	counter(kernelWrites, st.Writes)
 	counter(notOnLink, st.NotOnLink)
 	gauge(converged, truth(st.Converged))
+	gauge(health, float64(HealthOf(c.b).Number()))
+	kinds := map[string]int{"rule": 0, "route": 0, "chain": 0}
+	for _, f := range st.Foreign {
+		if !f.Unsure {
+			kinds[f.Kind]++
+		}
+	}
+	for kind, n := range kinds {
+		gauge(foreign, float64(n), kind)
+	}
 	for domain, n := range st.NotAnnounced {
 		gauge(notAnnounced, float64(n), domain)
 	}

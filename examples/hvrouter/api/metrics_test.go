@@ -39,7 +39,7 @@ func (*busy) Guests() []Guest {
 }
 
 func (*busy) Status() Status {
-	return Status{Converged: true, Writes: 11, NotOnLink: 1, NotAnnounced: map[string]int{"public": 2}, Withdrawn: map[string]uint64{"public": 3}, Repairs: map[string]uint64{"route": 7, "firewall": 2}, Contended: map[string]uint64{"sysctl": 1}, Namespaces: map[string]string{"red": "fine", "blue": "gone"}}
+	return Status{Foreign: []Foreign{{Kind: "rule"}, {Kind: "chain", Unsure: true}}, Converged: true, Writes: 11, NotOnLink: 1, NotAnnounced: map[string]int{"public": 2}, Withdrawn: map[string]uint64{"public": 3}, Repairs: map[string]uint64{"route": 7, "firewall": 2}, Contended: map[string]uint64{"sysctl": 1}, Namespaces: map[string]string{"red": "fine", "blue": "gone"}}
 }
 
 func (*busy) Drops() []Drop {
@@ -85,6 +85,14 @@ hvrouter_bgp_session_up{domain="public",interface="up.a",local="198.51.100.102",
 # HELP hvrouter_converged Whether every domain has its routes, and what an earlier run left is swept.
 # TYPE hvrouter_converged gauge
 hvrouter_converged 1
+# HELP hvrouter_foreign_objects Rules, routes and base chains of other programs that change what guests' packets do, by kind.
+# TYPE hvrouter_foreign_objects gauge
+hvrouter_foreign_objects{kind="chain"} 0
+hvrouter_foreign_objects{kind="route"} 0
+hvrouter_foreign_objects{kind="rule"} 1
+# HELP hvrouter_health How the hypervisor is: 0 healthy, 1 degraded, 2 broken; ` + "`hvrouter show health`" + ` says why.
+# TYPE hvrouter_health gauge
+hvrouter_health 2
 # HELP hvrouter_guests_present Guests whose interface is there.
 # TYPE hvrouter_guests_present gauge
 hvrouter_guests_present 2
@@ -117,14 +125,14 @@ hvrouter_firewall_dropped_packets_total{kind="spoofed",netns="red"} 5
 func TestMetrics(t *testing.T) {
 	err := testutil.CollectAndCompare(collector{&busy{}}, strings.NewReader(measured), "hvrouter_bfd_downs_total", "hvrouter_bfd_session_up",
 		"hvrouter_bgp_prefix_limit", "hvrouter_bgp_prefix_limit_exceeded", "hvrouter_bgp_prefixes_counted",
-		"hvrouter_bgp_routes_refused_total", "hvrouter_bgp_session_up", "hvrouter_converged", "hvrouter_guests_present", "hvrouter_kernel_writes_total",
+		"hvrouter_bgp_routes_refused_total", "hvrouter_bgp_session_up", "hvrouter_converged", "hvrouter_health", "hvrouter_foreign_objects", "hvrouter_guests_present", "hvrouter_kernel_writes_total",
 		"hvrouter_namespace_present", "hvrouter_prefixes_not_announced", "hvrouter_prefixes_withdrawn_total", "hvrouter_repairs_total", "hvrouter_repairs_contended_total", "hvrouter_firewall_dropped_packets_total")
 	if err != nil {
 		t.Error(err)
 	}
 	// The others are there as well.
-	if n := testutil.CollectAndCount(collector{&busy{}}); n != 45 {
-		t.Errorf("%d metrics, want 45", n)
+	if n := testutil.CollectAndCount(collector{&busy{}}); n != 49 {
+		t.Errorf("%d metrics, want 49", n)
 	}
 }
 

@@ -63,6 +63,12 @@ func unit(name string) string {
 			return u[1]
 		}
 	}
+	switch {
+	case strings.HasSuffix(name, "_health"):
+		return "0, 1 or 2"
+	case strings.HasSuffix(name, "_objects"):
+		return "objects"
+	}
 	if strings.HasSuffix(name, "_total") {
 		return "times"
 	}

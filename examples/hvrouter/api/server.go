@@ -134,6 +134,7 @@ func Handler(b Backend) http.Handler {
 	get("/v1/firewall", func(r *http.Request) (any, error) { return firewall(b, r) })
 	mux.HandleFunc("GET "+eventsPath, func(w http.ResponseWriter, r *http.Request) { events(b, w, r) })
 	get("/v1/history", func(r *http.Request) (any, error) { return history(b, r) })
+	plain("/v1/health", func() any { return HealthOf(b) })
 	plain("/v1/status", func() any { return b.Status() })
 	plain("/v1/diff", func() any { return b.Diff() })
 	get("/v1/explain", func(r *http.Request) (any, error) { return explain(b, r) })

@@ -244,9 +244,43 @@ type Status struct {
 	// one undid each repair of an object, so that repairs were delayed.
 	Repairs   map[string]uint64 `json:"repairs,omitempty"`
 	Contended map[string]uint64 `json:"contended,omitempty"`
+	// ContendedNow are objects of which that was so in the last five minutes.
+	ContendedNow []string `json:"contended-now,omitempty"`
+	// Foreign is what other programs have in the kernel that changes what guests' packets do.
+	Foreign []Foreign `json:"foreign,omitempty"`
+	// RoutesFailed is how many routes the kernel refuses now.
+	RoutesFailed int `json:"routes-failed,omitempty"`
+	// FirewallErrors are why the firewall could not be written last, one for each namespace.
+	FirewallErrors []string `json:"firewall-errors,omitempty"`
+	// Unread is what of the inventory is not read yet.
+	Unread []string `json:"inventory-unread,omitempty"`
+	// EventsError is why events are not written to the state directory; "" if they are.
+	EventsError string `json:"events-error,omitempty"`
 	// Namespaces that have names, and what became of those: fine, gone, or replaced
 	// (the name leads to another namespace now).
 	Namespaces map[string]string `json:"namespaces,omitempty"`
+}
+
+// Foreign is a policy rule, a route or a base chain of nftables that another program made, and that
+// changes what guests' packets do.
+type Foreign struct {
+	NetNS string `json:"netns,omitempty"`
+	Kind  string `json:"kind"` // rule, route or chain
+	What  string `json:"what"` // as ip(8) and nft(8) have it
+	Why   string `json:"why"`  // what it does to packets
+	// Unsure: whether it matches guests' packets, or what it does to them, is not known.
+	Unsure bool `json:"unsure,omitempty"`
+	// Since is when it was first seen by this run.
+	Since time.Time `json:"since,omitzero"`
+}
+
+// String returns "rule 5: from all prohibit: WHY".
+func (f Foreign) String() string {
+	text := f.Kind + " " + f.What + ": " + f.Why
+	if f.NetNS != "" {
+		text = "netns " + f.NetNS + ": " + text
+	}
+	return text
 }
 
 // DrainOptions is how a host is drained.

@@ -47,6 +47,7 @@ func check(in invocation) int {
 	}
 	findings = append(findings, host.Check(all, host.System)...)
 	findings = append(findings, host.Others(os.DirFS("/"))...)
+	findings = append(findings, host.Foreign(all, host.System)...)
 	findings = append(findings, modes(*file, all)...)
 	for _, f := range findings {
 		fmt.Fprintf(in.stdout, "%s%v\n", c.Where(f.Path), f)

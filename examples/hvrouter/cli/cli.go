@@ -45,7 +45,7 @@ func commands() []command {
 	return []command{
 		{"run", "-config FILE", "run the daemon until SIGTERM; routes stay when it ends", run},
 		{"check", "-config FILE", "check configuration and host; exit 0 fine, 1 what differs will be mended, 2 it will not work, 3 something could not be seen", check},
-		{"show", "sessions|bfd|rib|fib|guests|neighbours|firewall|drain|status|events|routes [for ADDRESS] advertised|received PEER [-peer ADDRESS] [-domain NAME] [-interface NAME] [-guest NAME] [-table TABLE] [-prefix PREFIX] [-since TIME] [-event PATTERN] [-last N] [-j] [-w] [-api PATH]", "show what the daemon knows; -j for programs, -w whenever it changes", show},
+		{"show", "sessions|bfd|rib|fib|guests|neighbours|firewall|drain|health|status|events|routes [for ADDRESS] advertised|received PEER [-peer ADDRESS] [-domain NAME] [-interface NAME] [-guest NAME] [-table TABLE] [-prefix PREFIX] [-since TIME] [-event PATTERN] [-last N] [-j] [-w] [-api PATH]", "show what the daemon knows; health exits 0 healthy, 1 degraded, 2 broken; -j for programs, -w whenever it changes", show},
 		{"session", "reset|disable|enable PEER [-text TEXT] [-hard] [-api PATH]", "end a session, with or without its return; one that is disabled stays so over restarts until it is enabled", session},
 		{"explain", "ADDRESS [from GUEST|INTERFACE] [-source ADDRESS] [-j] [-api PATH] [-config FILE]", "ask the kernel where packets go, say first where that differs from what is wanted, then why; exit 1 if it differs", explain},
 		{"diff", "[FILE] [-j] [-api PATH]", "say in what the kernel differs from what is desired; with FILE, what a reload with it would do: sessions, guests, rules, routes; exit 0 nothing, 1 something, 2 it would be refused whatever is forced", diff},

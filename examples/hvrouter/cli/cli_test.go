@@ -218,6 +218,8 @@ func TestCommands(t *testing.T) {
 		{line: "show events -event [", code: 2, want: "syntax error in pattern"},
 		{line: "show events -prefix 203.0.113.1", code: 2, want: "show events has no -prefix"},
 		{line: "show guests -since 2h", code: 2, want: "show guests has no -since"},
+		{line: "show health", code: 1, want: "degraded\ndegraded: bfd-process: the BFD process does not answer"},
+		{line: "show health -j", code: 1, want: `"kind": "drained"`},
 		{line: "show status", want: `"converged": true`},
 		{line: "show", code: 2, want: "hvrouter help"},
 		{line: "show everything", code: 2, want: `nothing called "everything"`},

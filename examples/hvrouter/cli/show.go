@@ -39,6 +39,7 @@ func views() map[string]view {
 		"neighbours": {"/v1/neighbours", table(neighbourRows), []string{"interface", "guest"}},
 		"firewall":   {"/v1/firewall", table(dropRows), []string{"kind"}},
 		"drain":      {"/v1/drain", one(printDrain), nil},
+		"health":     {"/v1/health", one(printHealth), nil},
 		"status":     {"/v1/status", indented, nil},
 		"routes":     {"/v1/routes", table(routeRows), []string{"advertised", "received", "prefix"}},
 		"events":     {filters: []string{"since", "event", "last", "peer", "guest", "interface"}}, // showEvents
@@ -92,6 +93,9 @@ func show(in invocation) int {
 			return in.fail(exitUsage, err)
 		}
 		return in.showEvents(&history{in: in, socket: *socket, config: *file}, f, *asJSON, *follow)
+	}
+	if words[0] == "health" && !*follow {
+		return in.health(*socket, *asJSON)
 	}
 	if *follow {
 		return in.follow(*socket, v, *asJSON, query...)

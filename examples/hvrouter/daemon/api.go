@@ -107,6 +107,9 @@ func (d backend) Status() (s api.Status) {
 	d.ask(func(r *router) { s = r.status() })
 	s.PID, s.Started, s.Restarted, s.Config = os.Getpid(), d.started, d.again, d.opt.ConfigFile
 	s.Missing, _ = d.sessions.Missing()
+	if err := d.eventsError(); err != nil {
+		s.EventsError = err.Error()
+	}
 	s.Confirmation = d.reloader.trial.confirmation()
 	s.Namespaces = map[string]string{}
 	for _, n := range d.router.namespaces {

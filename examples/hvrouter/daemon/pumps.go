@@ -31,6 +31,7 @@ func (p *pumps) start(t *tasks, c *config.Config) {
 		routes := n.WatchRoutes()
 		t.start("kernel routes", func(ctx context.Context) error { return p.routes(ctx, n, routes) })
 		p.startFirewall(t, n)
+		t.start("foreign objects", func(ctx context.Context) error { return p.watchForeign(ctx, n) })
 	}
 	t.start("firewall", p.repairFirewalls)
 	for _, d := range c.Domains {

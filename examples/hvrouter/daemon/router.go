@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/discovery"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
@@ -36,6 +37,7 @@ type router struct {
 	draining      draining
 	targets       targets
 	vteps         vteps
+	foreign       map[*netns.Namespace][]api.Foreign // what other programs have in the kernel
 
 	fx        domain.Effects // scratch
 	dirty     bool           // refresh is due

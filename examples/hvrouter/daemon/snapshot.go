@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"net/netip"
+	"time"
 
 	"github.com/hyperfib/hyperfib/bgp/rib"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
@@ -72,9 +73,24 @@ func (r *router) status() api.Status {
 		for kind, count := range contended {
 			s.Contended[kind] += count
 		}
+		for _, key := range n.Contended(r.now().Add(-contendedTime)) {
+			s.ContendedNow = append(s.ContendedNow, n.Where("netns ", ": ")+key)
+		}
+		if err := n.FirewallError(); err != nil {
+			s.FirewallErrors = append(s.FirewallErrors, n.Where("netns ", ": ")+err.Error())
+		}
+		s.RoutesFailed += n.Kernel().Stats().Failed
+		s.Foreign = append(s.Foreign, r.foreign[n]...)
+	}
+	if what := r.unread.String(); what != "" {
+		s.Unread = []string{what}
 	}
 	return s
 }
+
+// contendedTime is how long another program that undid our repairs counts as doing so still: repairs
+// are delayed for 30 s at most.
+const contendedTime = 5 * time.Minute
 
 // writes counts the messages to a kernel that have changed it.
 func writes(k netns.Kernel) uint64 {

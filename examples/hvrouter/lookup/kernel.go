@@ -118,6 +118,26 @@ func (k *Kernel) Covering(table uint32, p Packet) (list []Route, err error) {
 	return slices.Clone(list), err
 }
 
+// Foreign calls f with each route of a table that is neither hvrouter's nor the kernel's. The table is
+// dumped; of a million routes of ours nothing but the protocol is read.
+func (k *Kernel) Foreign(table uint32, six bool, f func(Route)) error {
+	header := make([]byte, unix.SizeofRtMsg)
+	header[0] = familyOf(six)
+	err := k.conn.Dump(request(unix.RTM_GETROUTE, unix.NLM_F_DUMP, header, number(unix.RTA_TABLE, table)), func(_ uint16, body []byte) {
+		const protocol, flags = 5, 8 // of struct rtmsg
+		if len(body) < unix.SizeofRtMsg || body[0] != header[0] || !Foreign(body[protocol]) || native.Uint32(body[flags:])&unix.RTM_F_CLONED != 0 {
+			return
+		}
+		if r, err := parseRoute(body); err == nil && r.Table == table {
+			f(k.resolve(r))
+		}
+	})
+	if errors.Is(err, unix.ENOENT) { // there is no such table yet
+		return nil
+	}
+	return err
+}
+
 // covers reports whether a route's prefix has an address in it, before anything else of the
 // message is read: a table may have a million of them.
 func covers(body, dst []byte) bool {

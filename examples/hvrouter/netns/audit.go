@@ -18,6 +18,8 @@ type audit struct {
 	folded int // repairs since the last line that have none of their own
 	// repairs and contended count by the kind of object.
 	repairs, contended map[string]uint64
+	// fights are when others last undid each repair of an object, the newest of them.
+	fights map[string]time.Time
 }
 
 // Lines about repairs: so many at once, and so many a second.
@@ -27,7 +29,7 @@ const (
 )
 
 func newAudit(log *slog.Logger) *audit {
-	return &audit{log: log, bucket: rate.Bucket{Rate: repairLinesRate, Size: repairLines}, repairs: map[string]uint64{}, contended: map[string]uint64{}}
+	return &audit{log: log, bucket: rate.Bucket{Rate: repairLinesRate, Size: repairLines}, repairs: map[string]uint64{}, contended: map[string]uint64{}, fights: map[string]time.Time{}}
 }
 
 // repaired notes a repair of an object; link is the interface that it is about, "" if it is about
@@ -54,9 +56,28 @@ func (a *audit) repaired(kind, op, key, link string, now time.Time) {
 // fought notes that another program undoes each repair of an object.
 func (a *audit) fought(kind, key string, now time.Time) {
 	a.contended[kind]++
+	a.remember(key, now)
 	if a.bucket.Take(now) {
 		a.log.Warn("another program undoes each repair: repairs are delayed", "event", "contended", "key", key)
 	}
+}
+
+// mostFights bounds how many objects are remembered.
+const mostFights = 32
+
+// remember notes the time of a fight, in place of the oldest if there are many.
+func (a *audit) remember(key string, now time.Time) {
+	a.fights[key] = now
+	if len(a.fights) <= mostFights {
+		return
+	}
+	oldest := key
+	for k, at := range a.fights {
+		if at.Before(a.fights[oldest]) {
+			oldest = k
+		}
+	}
+	delete(a.fights, oldest)
 }
 
 // Repaired takes the kernel's events EventRepair and EventContended.

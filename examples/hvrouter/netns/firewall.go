@@ -19,6 +19,7 @@ type shield struct {
 	firewall Firewall       // nil: none
 	applied  *firewall.Spec // nil: nothing has been applied yet
 	remove   bool           // the configuration wants none
+	failed   error          // of the last write
 }
 
 // apply brings the firewall in line with a specification. One that is the same as before costs
@@ -47,8 +48,8 @@ func (s *shield) write() {
 	if s.remove {
 		do = s.firewall.End // one that stood before a reload
 	}
-	if err := do(*s.applied); err != nil {
-		s.log.Error("firewall", "event", "firewall-error", "err", err)
+	if s.failed = do(*s.applied); s.failed != nil {
+		s.log.Error("firewall", "event", "firewall-error", "err", s.failed)
 	}
 }
 

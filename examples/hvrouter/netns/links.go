@@ -133,6 +133,17 @@ func (l *Links) Reach(uplinks []string, session string, gateway netip.Addr) (str
 	return "", false
 }
 
+// OwnAddresses returns all addresses of ours.
+func (l *Links) OwnAddresses() map[netip.Addr]bool {
+	all := map[netip.Addr]bool{}
+	for _, addrs := range l.addrs {
+		for p := range addrs {
+			all[p.Addr()] = true
+		}
+	}
+	return all
+}
+
 // HasAddress reports whether an address of ours exists.
 func (l *Links) HasAddress(a netip.Addr) bool {
 	for _, addrs := range l.addrs {

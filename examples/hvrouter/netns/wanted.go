@@ -1,6 +1,12 @@
 package netns
 
-import "github.com/hyperfib/hyperfib/fib"
+import (
+	"slices"
+	"time"
+
+	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
+	"github.com/hyperfib/hyperfib/fib"
+)
 
 // Neighbours yields the permanent neighbours that are wanted.
 func (n *Namespace) Neighbours(yield func(fib.Neighbor) bool) {
@@ -14,3 +20,21 @@ func (n *Namespace) Neighbours(yield func(fib.Neighbor) bool) {
 // Sysctls returns the values that are wanted, by their paths below /proc/sys. They must not be
 // changed.
 func (n *Namespace) Sysctls() map[string]string { return n.desired.static.Sysctls }
+
+// Static returns what follows from the configuration and the guests that are here. It must not be
+// changed.
+func (n *Namespace) Static() domain.Static { return n.desired.static }
+
+// FirewallError returns why the firewall could not be written last, nil if it was.
+func (n *Namespace) FirewallError() error { return n.shield.failed }
+
+// Contended returns the objects of which another program undid each repair since a time.
+func (n *Namespace) Contended(since time.Time) (keys []string) {
+	for key, at := range n.audit.fights {
+		if !at.Before(since) {
+			keys = append(keys, key)
+		}
+	}
+	slices.Sort(keys)
+	return keys
+}

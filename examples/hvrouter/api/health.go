@@ -1,0 +1,165 @@
+package api
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// The states of a [Health], and the levels of a [Reason].
+const (
+	Healthy  = "healthy"
+	Degraded = "degraded" // packets flow, but a failure more, or a change, may lose them
+	Broken   = "broken"   // packets are lost, or guests are without protection
+	// Note is the level of what is to be known and needs no repair.
+	Note = "note"
+)
+
+// Health is how a hypervisor is.
+type Health struct {
+	State   string   `json:"state"`   // healthy, degraded or broken: that of the worst reason
+	Reasons []Reason `json:"reasons"` // the worst first
+}
+
+// Reason is one thing that is not as it should be.
+type Reason struct {
+	Level string `json:"level"` // broken, degraded or note
+	// Kind is stable, for programs: no-session, session-down, bfd-down, bfd-process, prefix-limit, not-converged,
+	// not-announced, route-failed, guest-refused, inventory, firewall, foreign, contended, namespace, reload-pending,
+	// events-unwritten, disabled, drained.
+	Kind string `json:"kind"`
+	Text string `json:"text"`
+}
+
+// rank orders levels.
+func rank(level string) int { return slices.Index([]string{Note, Degraded, Broken}, level) }
+
+// Number is the state as a number: 0 healthy, 1 degraded, 2 broken. It is the exit code of `hvrouter
+// show health`, and the gauge.
+func (h Health) Number() int { return max(rank(h.State), 0) }
+
+func (h *Health) add(level, kind, format string, args ...any) {
+	h.Reasons = append(h.Reasons, Reason{level, kind, fmt.Sprintf(format, args...)})
+}
+
+// HealthOf judges a daemon by what it says of itself.
+func HealthOf(b Backend) Health {
+	h := Health{State: Healthy, Reasons: []Reason{}}
+	sessions := b.Sessions()
+	h.sessions(sessions)
+	bfds, err := b.BFD()
+	if err != nil {
+		h.add(Degraded, "bfd-process", "the BFD process does not answer: %v", err)
+	}
+	h.bfd(sessions, bfds)
+	h.status(b.Status())
+	for _, g := range b.Guests() {
+		if g.Refused != "" {
+			h.add(Degraded, "guest-refused", "guest %s is not served: %s", g.Name, g.Refused)
+		}
+	}
+	if d := b.DrainStatus(); d.Drained {
+		h.add(Note, "drained", "the host is drained since %s", d.Since.Format(time.RFC3339))
+	}
+	h.finish()
+	return h
+}
+
+// finish sorts the reasons and takes the level of the worst.
+func (h *Health) finish() {
+	slices.SortStableFunc(h.Reasons, func(a, b Reason) int { return cmp.Compare(rank(b.Level), rank(a.Level)) })
+	if len(h.Reasons) > 0 && h.Reasons[0].Level != Note {
+		h.State = h.Reasons[0].Level
+	}
+}
+
+// sessions judges the BGP sessions: a domain without any is broken.
+func (h *Health) sessions(list []Session) {
+	up, wanted := map[string]int{}, map[string]int{} // by domain
+	for _, s := range list {
+		for _, d := range strings.Split(s.Domain, ",") {
+			if s.Disabled.IsZero() {
+				wanted[d]++
+			}
+			if s.State == "Established" {
+				up[d]++
+			}
+		}
+		switch who := fmt.Sprintf("domain %s, peer %v (%s)", s.Domain, s.Peer, s.Fabric); {
+		case !s.Disabled.IsZero():
+			h.add(Note, "disabled", "%s: disabled since %s", who, s.Disabled.Format(time.RFC3339))
+		case !s.RefusedUntil.IsZero():
+			h.add(Degraded, "prefix-limit", "%s: out until %s: %s", who, s.RefusedUntil.Format(time.TimeOnly), s.LimitError)
+		case s.State != "Established" && s.Error != "":
+			h.add(Degraded, "session-down", "%s: %s, last error %s", who, s.State, s.Error)
+		case s.State != "Established":
+			h.add(Degraded, "session-down", "%s: %s", who, s.State)
+		}
+		for _, f := range s.Families {
+			if f.Limit == "near" || f.Limit == "exceeded" {
+				h.add(Degraded, "prefix-limit", "domain %s, peer %v, %s: %d of %d prefixes", s.Domain, s.Peer, f.Family, f.Counted, f.Maximum)
+			}
+		}
+	}
+	for _, d := range slices.Sorted(maps.Keys(wanted)) {
+		if up[d] == 0 {
+			h.add(Broken, "no-session", "domain %s has no session that is Established: it learns nothing, and nobody learns of its guests", d)
+		}
+	}
+}
+
+// bfd judges the BFD sessions of BGP sessions that are Established.
+func (h *Health) bfd(sessions []Session, list []BFD) {
+	for _, b := range list {
+		if b.State != "Up" && b.State != "AdminDown" && slices.ContainsFunc(sessions, func(s Session) bool {
+			return s.Peer == b.Peer && s.State == "Established"
+		}) {
+			h.add(Degraded, "bfd-down", "BFD with %v on %s is %s, and BGP is Established: a failure of the path is noticed late", b.Peer, b.Interface, b.State)
+		}
+	}
+}
+
+// status judges the rest.
+func (h *Health) status(s Status) {
+	if !s.Converged {
+		h.add(Degraded, "not-converged", "not every domain has its routes yet")
+	}
+	for _, d := range slices.Sorted(maps.Keys(s.NotAnnounced)) {
+		if n := s.NotAnnounced[d]; n > 0 {
+			h.add(Broken, "not-announced", "domain %s: %d prefixes are not announced, since the kernel does not have their routes: `hvrouter show rib`", d, n)
+		}
+	}
+	if s.RoutesFailed > 0 {
+		h.add(Broken, "route-failed", "the kernel refuses %d routes: `hvrouter show fib`", s.RoutesFailed)
+	}
+	for _, what := range s.Unread {
+		h.add(Degraded, "inventory", "not read: %s; routes of an earlier run stay as they are", what)
+	}
+	for _, text := range s.FirewallErrors {
+		h.add(Broken, "firewall", "the firewall is not as it should be: %s", text)
+	}
+	for _, f := range s.Foreign {
+		level := Degraded
+		if f.Unsure {
+			level = Note
+		}
+		h.add(level, "foreign", "foreign %s", f)
+	}
+	for _, c := range s.ContendedNow {
+		h.add(Degraded, "contended", "another program undoes each repair of %s", c)
+	}
+	for _, n := range slices.Sorted(maps.Keys(s.Namespaces)) {
+		if state := s.Namespaces[n]; state != "fine" {
+			h.add(Degraded, "namespace", "netns %s: its name is %s; a restart would not find it", n, state)
+		}
+	}
+	if s.Confirmation != nil {
+		h.add(Note, "reload-pending", "a reload waits for `hvrouter reload confirm`, and is rolled back in %s", s.Confirmation.Left)
+	}
+	if s.EventsError != "" {
+		h.add(Degraded, "events-unwritten", "events are not written: %s", s.EventsError)
+	}
+}

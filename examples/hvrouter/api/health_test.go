@@ -1,0 +1,81 @@
+package api
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+)
+
+// sick is a daemon with some of everything.
+type sick struct {
+	*backend
+	sessions []Session
+	bfds     []BFD
+	status   Status
+	guests   []Guest
+	drained  bool
+}
+
+func (s *sick) Sessions() []Session { return s.sessions }
+func (s *sick) BFD() ([]BFD, error) {
+	if s.backend != nil {
+		return nil, s.fail
+	}
+	return s.bfds, nil
+}
+func (s *sick) Status() Status     { return s.status }
+func (s *sick) Guests() []Guest    { return s.guests }
+func (s *sick) DrainStatus() Drain { return Drain{Drained: s.drained, Since: time.Unix(0, 0)} }
+
+func TestHealth(t *testing.T) {
+	a, b := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
+	up := func(p netip.Addr) Session {
+		return Session{Domain: "public", Fabric: "A", Peer: p, State: "Established"}
+	}
+	down := func(p netip.Addr) Session {
+		return Session{Domain: "public", Fabric: "B", Peer: p, State: "Active", Error: "no answer"}
+	}
+	fine := Status{Converged: true, Namespaces: map[string]string{"red": "fine"}, NotAnnounced: map[string]int{"public": 0}}
+	with := func(f func(*Status)) Status { s := fine; f(&s); return s }
+	for _, c := range []struct {
+		name string
+		sick sick
+		want string // state, then level and kind of each reason
+	}{
+		{"fine", sick{sessions: []Session{up(a), up(b)}, status: fine}, "healthy"},
+		{"one fabric down", sick{sessions: []Session{up(a), down(b)}, status: fine}, "degraded degraded:session-down"},
+		{"both fabrics down", sick{sessions: []Session{down(a), down(b)}, status: fine}, "broken broken:no-session degraded:session-down degraded:session-down"},
+		{"two domains of which one has none", sick{sessions: []Session{up(a), {Domain: "private", Peer: b, State: "Idle"}}, status: fine}, "broken broken:no-session degraded:session-down"},
+		{"domains that share a session", sick{sessions: []Session{{Domain: "public,private", Peer: b, State: "Idle"}}, status: fine}, "broken broken:no-session broken:no-session degraded:session-down"},
+		{"disabled by command", sick{sessions: []Session{up(a), {Domain: "public", Peer: b, State: "Disabled", Disabled: time.Unix(0, 0)}}, status: fine}, "healthy note:disabled"},
+		{"kept out", sick{sessions: []Session{up(a), {Domain: "public", Peer: b, State: "Idle", RefusedUntil: time.Unix(9, 0)}}, status: fine}, "degraded degraded:prefix-limit"},
+		{"near the limit", sick{sessions: []Session{{Domain: "public", Peer: b, State: "Established", Families: []FamilyRoutes{{Limit: "near"}, {Limit: "within"}}}}, status: fine}, "degraded degraded:prefix-limit"},
+		{"BFD down under BGP", sick{sessions: []Session{up(a)}, bfds: []BFD{{Peer: a, State: "Down"}, {Peer: b, State: "Down"}}, status: fine}, "degraded degraded:bfd-down"},
+		{"no BFD process", sick{backend: &backend{fail: ErrNotFound}, sessions: []Session{up(a)}, status: fine}, "degraded degraded:bfd-process"},
+		{"starting", sick{status: Status{}}, "degraded degraded:not-converged"},
+		{"the kernel lost a route", sick{status: with(func(s *Status) { s.NotAnnounced = map[string]int{"public": 2} })}, "broken broken:not-announced"},
+		{"the kernel refuses a route", sick{status: with(func(s *Status) { s.RoutesFailed = 1 })}, "broken broken:route-failed"},
+		{"no firewall", sick{status: with(func(s *Status) { s.FirewallErrors = []string{"no"} })}, "broken broken:firewall"},
+		{"foreign", sick{status: with(func(s *Status) { s.Foreign = []Foreign{{Kind: "rule"}, {Kind: "chain", Unsure: true}} })}, "degraded degraded:foreign note:foreign"},
+		{"contended", sick{status: with(func(s *Status) { s.ContendedNow = []string{"rule 99"} })}, "degraded degraded:contended"},
+		{"a namespace lost its name", sick{status: with(func(s *Status) { s.Namespaces = map[string]string{"red": "gone"} })}, "degraded degraded:namespace"},
+		{"the disk", sick{status: with(func(s *Status) { s.EventsError, s.Unread = "full", []string{"the state file"} })}, "degraded degraded:inventory degraded:events-unwritten"},
+		{"waits", sick{status: with(func(s *Status) { s.Confirmation = &Confirmation{} }), drained: true}, "healthy note:reload-pending note:drained"},
+		{"a guest", sick{status: fine, guests: []Guest{{Guest: config.Guest{Name: "vm1"}, Refused: "its address is taken"}}}, "degraded degraded:guest-refused"},
+	} {
+		h := HealthOf(&c.sick)
+		words := []string{h.State}
+		for _, r := range h.Reasons {
+			words = append(words, r.Level+":"+r.Kind)
+			if r.Text == "" || strings.Contains(r.Text, "%!") {
+				t.Errorf("%s: %q", c.name, r.Text)
+			}
+		}
+		if got := strings.Join(words, " "); got != c.want || h.Number() != map[string]int{Healthy: 0, Degraded: 1, Broken: 2}[h.State] {
+			t.Errorf("%s: %s (%d), want %s", c.name, got, h.Number(), c.want)
+		}
+	}
+}

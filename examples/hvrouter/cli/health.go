@@ -1,0 +1,38 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
+)
+
+// health prints how the hypervisor is. The exit code is 0 healthy, 1 degraded, 2 broken: also if no
+// daemon answers, since guests that come are not served then, and routes that go stay.
+func (in invocation) health(socket string, asJSON bool) int {
+	var h api.Health
+	if err := api.NewClient(socket).Get(context.Background(), "/v1/health", &h); err != nil {
+		h = api.Health{State: api.Broken, Reasons: []api.Reason{{Level: api.Broken, Kind: "no-daemon", Text: fmt.Sprintf("no daemon answers: %v", err)}}}
+	}
+	print := printHealth
+	if asJSON {
+		print = encoded[api.Health]
+	}
+	if err := print(in.stdout, h); err != nil {
+		return in.fail(exitBroken, err)
+	}
+	return h.Number()
+}
+
+func printHealth(w io.Writer, h api.Health) error {
+	if _, err := fmt.Fprintln(w, h.State); err != nil {
+		return err
+	}
+	for _, r := range h.Reasons {
+		if _, err := fmt.Fprintf(w, "%s: %s: %s\n", r.Level, r.Kind, r.Text); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,179 @@
+package foreign
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/lookup"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/nftrace"
+)
+
+// Most bounds what Find returns: whoever makes more has made one mistake.
+const Most = 100
+
+// Want is what of ours others may interfere with, in one network namespace.
+type Want struct {
+	NetNS config.NetNS
+	Rules []domain.Rule
+	// Routes are those to guests, to our own addresses, and the unreachable prefixes.
+	Routes []Route
+	// Uplink reports whether an interface is an uplink, Concerns whether guests' packets come over it.
+	Uplink, Concerns func(link string) bool
+	// Own reports whether an address is the hypervisor's own.
+	Own func(netip.Addr) bool
+	// Firewall is the name of our table.
+	Firewall string
+}
+
+// Route is a route of ours.
+type Route struct {
+	Table  uint32
+	Prefix netip.Prefix
+	Metric uint32
+}
+
+// Routes returns the routes of a configuration that others may interfere with.
+func Routes(c *config.Config, s domain.Static) (list []Route) {
+	for _, d := range c.Domains {
+		for p, l := range s.Locals[d.Name] {
+			list = append(list, Route{d.Table.ID, p, l.Metric})
+		}
+	}
+	for _, r := range s.Persistent {
+		if r.Prefix.Bits() > 0 { // what ends a lookup is there to be beaten
+			list = append(list, Route{r.Table, r.Prefix, r.Metric})
+		}
+	}
+	return list
+}
+
+// Tables is what of the kernel is looked at; [lookup.Kernel] is one.
+type Tables interface {
+	Rules(six bool) ([]lookup.Rule, error)
+	// Foreign calls f with each route of a table that another program made.
+	Foreign(table uint32, six bool, f func(lookup.Route)) error
+}
+
+var _ Tables = (*lookup.Kernel)(nil)
+
+// Find returns what others have: at most [Most], sorted. chains are the base chains of other tables; nil if they could not be seen.
+func Find(t Tables, chains []nftrace.ForeignChain, w Want) (list []api.Foreign, err error) {
+	for _, six := range []bool{false, true} {
+		rules, err := t.Rules(six)
+		if err != nil {
+			return nil, fmt.Errorf("rules: %w", err)
+		}
+		list = append(list, w.rules(rules, six)...)
+	}
+	found, err := w.routes(t)
+	if err != nil {
+		return nil, fmt.Errorf("routes: %w", err)
+	}
+	list = append(append(list, found...), w.chains(chains)...)
+	for i := range list {
+		list[i].NetNS = string(w.NetNS)
+	}
+	return list[:min(len(list), Most)], nil
+}
+
+// rules finds the rules of one family that come before our last one and may match guests' packets.
+func (w *Want) rules(rules []lookup.Rule, six bool) (list []api.Foreign) {
+	last, any := uint32(0), false
+	for _, r := range w.Rules {
+		if r.IPv6 == six {
+			last, any = max(last, r.Priority), true
+		}
+	}
+	for _, r := range rules {
+		switch {
+		case !any || r.Priority > last || !lookup.Foreign(r.Protocol) || r.Action == lookup.ActionNop:
+		case r.OIF != "" || r.UIDs || r.IIF == "lo" || r.IIF != "" && !w.Concerns(r.IIF): // other packets than those that are forwarded, or come from elsewhere
+		case !r.Not && r.From.IsValid() && r.From.IsSingleIP() && w.Own(r.From.Addr()):
+		default:
+			f := api.Foreign{Kind: "rule", What: ruleText(r, six), Why: fmt.Sprintf("it comes before ours (protocol %s)", lookup.ProtocolName(r.Protocol))}
+			f.Unsure = r.Mask != 0 || r.Ports || r.Other || r.IPProto != 0
+			list = append(list, f)
+		}
+	}
+	return list
+}
+
+func ruleText(r lookup.Rule, six bool) string {
+	if six {
+		return "-6 " + r.String()
+	}
+	return r.String()
+}
+
+// routes finds the routes in our tables that beat one of ours, or lead out of or drop a part of it.
+func (w *Want) routes(t Tables) (list []api.Foreign, err error) {
+	type space struct {
+		table uint32
+		six   bool
+	}
+	ours := map[space]map[netip.Prefix]uint32{}
+	for _, r := range w.Routes {
+		s := space{r.Table, r.Prefix.Addr().Is6()}
+		if ours[s] == nil {
+			ours[s] = map[netip.Prefix]uint32{}
+		}
+		ours[s][r.Prefix] = r.Metric
+	}
+	for s, mine := range ours {
+		err := t.Foreign(s.table, s.six, func(r lookup.Route) {
+			if why := w.interferes(r, mine); why != "" && len(list) < Most {
+				list = append(list, api.Foreign{Kind: "route", What: r.String(), Why: why})
+			}
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	slices.SortFunc(list, func(a, b api.Foreign) int { return strings.Compare(a.What, b.What) })
+	return list, nil
+}
+
+// interferes says what a foreign route does to routes of ours, which are given by their metrics; "" is
+// nothing.
+func (w *Want) interferes(r lookup.Route, ours map[netip.Prefix]uint32) string {
+	if metric, ok := ours[r.Prefix]; ok {
+		if r.Metric < metric {
+			return fmt.Sprintf("it beats ours, which has metric %d", metric)
+		}
+		return ""
+	}
+	for bits := r.Prefix.Bits() - 1; bits > 0; bits-- {
+		p, _ := r.Prefix.Addr().Prefix(bits)
+		if _, ok := ours[p]; !ok {
+			continue
+		}
+		if r.Type != lookup.Unicast {
+			return fmt.Sprintf("it takes a part out of ours to %v", p)
+		}
+		for _, h := range r.Hops {
+			if w.Uplink(h.Link) {
+				return fmt.Sprintf("it leads a part of ours to %v out over %s", p, h.Link)
+			}
+		}
+		return "" // to a guest, by another program
+	}
+	return ""
+}
+
+// chains finds the base chains that may drop what is forwarded.
+func (w *Want) chains(chains []nftrace.ForeignChain) (list []api.Foreign) {
+	for _, c := range chains {
+		switch {
+		case c.Drops:
+			list = append(list, api.Foreign{Kind: "chain", What: c.Text, Why: "its policy drops what none of its rules accepts"})
+		case c.Rules > 0:
+			list = append(list, api.Foreign{Kind: "chain", What: c.Text, Why: fmt.Sprintf("its %d rules may drop or change packets", c.Rules), Unsure: true})
+		}
+	}
+	return list
+}
