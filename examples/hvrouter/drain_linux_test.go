@@ -29,7 +29,7 @@ func (h *host) drain(t *testing.T) {
 	h.hv.IP("route add 203.0.113.3/32 dev vm1 table 90 metric 7")
 	learned := h.routes("route show table 90")
 	h.wait("the anycast address at BIRD", func() bool { return h.reflected("203.0.113.3") == 3 })
-	if out := h.drainFails("-wait", "4s"); !strings.Contains(out, "after 4s, 1 prefixes still attract traffic") || !strings.Contains(out, "another router announces it") {
+	if out := h.drainFails("-wait", "4s"); !strings.Contains(out, "after 4s, 1 prefix still attracting traffic") || !strings.Contains(out, "another router announces it") {
 		t.Errorf("drain -wait: %s", out)
 	}
 	drained("drained")

@@ -78,7 +78,7 @@ func TestStatuses(t *testing.T) {
 		{"GET", "/v1/bfd", "", taken, 500, "taken"},
 		{"GET", "/v1/neighbours", "", nil, 200, "[]"},
 		{"GET", "/v1/neighbours", "", taken, 500, "taken"},
-		{"GET", "/v1/rib?prefix=x", "", nil, 400, "ParsePrefix"},
+		{"GET", "/v1/rib?prefix=x", "", nil, 400, "neither an address nor a prefix"},
 		{"GET", "/v1/fib?table=-1", "", nil, 404, "is no domain's"},
 		{"GET", "/v1/fib?tabel=90", "", nil, 400, "there is no parameter \\\"tabel\\\""},
 		{"GET", "/v1/sessions?peer=192.0.2.1", "", nil, 404, "not found"},

@@ -4,12 +4,16 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
 	"strconv"
+
+	"golang.org/x/sys/unix"
 )
 
 // Client speaks to a daemon. It is safe for concurrent use.
@@ -80,7 +84,7 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte, v any
 	}
 	resp, err := c.http.Do(r)
 	if err != nil {
-		return err
+		return unreachable(err)
 	}
 	defer resp.Body.Close()
 	data, err := io.ReadAll(resp.Body)
@@ -102,4 +106,20 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte, v any
 		return nil
 	}
 	return json.Unmarshal(data, v)
+}
+
+// unreachable says what to do about a daemon that cannot be asked. The error that it wraps is that
+// of the connection.
+func unreachable(err error) error {
+	var dial *net.OpError
+	if !errors.As(err, &dial) || dial.Op != "dial" {
+		return err
+	}
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("only root may ask the daemon: %w", dial)
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ECONNREFUSED):
+		return fmt.Errorf("no daemon runs, or it has another socket (-api): %w", dial)
+	}
+	return dial
 }

@@ -93,7 +93,7 @@ func (c *Client) Events(ctx context.Context, pattern string, recent int, f func(
 	}
 	resp, err := c.http.Do(r)
 	if err != nil {
-		return err
+		return unreachable(err)
 	}
 	defer resp.Body.Close()
 	lines := bufio.NewScanner(resp.Body)

@@ -214,7 +214,10 @@ func ParsePrefix(s string) (netip.Prefix, error) {
 		return netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen()), nil
 	}
 	p, err := netip.ParsePrefix(s)
-	return p.Masked(), err
+	if err != nil {
+		return p, fmt.Errorf("%q is neither an address nor a prefix", s)
+	}
+	return p.Masked(), nil
 }
 
 func drain(b Backend, r *http.Request) (any, error) {

@@ -9,7 +9,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
 )
 
-// diff exits 1 if there is a difference. With a file it is what a reload with it would do.
+// diff exits 1 if there is a difference, and 2 if that could not be found out. With a file it is what a reload with it would do.
 func diff(in invocation) int {
 	fs := in.flags("diff")
 	socket := in.api(fs)
@@ -39,10 +39,13 @@ func diff(in invocation) int {
 		}
 		return nil
 	}}
-	if code := in.present(*socket, v, false); code != exitOK || !differs {
-		return code
+	switch code := in.present(*socket, v, false); {
+	case code != exitOK:
+		return exitUsage
+	case differs:
+		return exitFailed
 	}
-	return exitFailed
+	return exitOK
 }
 
 func (in invocation) send(socket, method, path string, body []byte) int {

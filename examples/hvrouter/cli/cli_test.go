@@ -184,7 +184,7 @@ func TestCommands(t *testing.T) {
 		{line: "show -j sessions", want: `"peer": "198.51.100.126"`},
 		{line: "show bfd", code: 1, want: "the BFD process does not answer"},
 		{line: "show rib -domain public -prefix 203.0.113.3", want: "198.51.100.102%a.public", asked: `rib "public" 203.0.113.3/32`},
-		{line: "show rib -prefix 203.0.113", code: 1, want: "ParsePrefix"},
+		{line: "show rib -prefix 203.0.113", code: 1, want: "is neither an address nor a prefix"},
 		{line: "show fib -table 90", want: "90     203.0.113.1/32  10      unicast  dev vm1", asked: "fib 90"},
 		{line: "show guests", want: "vm1   vm1             203.0.113.1  present  100"},
 		{line: "show fib -table pub -prefix 203.0.113.1", want: "dev vm1", asked: "fib 90"},
@@ -225,12 +225,12 @@ func TestCommands(t *testing.T) {
 		{line: "show everything", code: 2, want: `nothing called "everything"`},
 		{line: "show sessions -x", code: 2, want: "flag provided but not defined"},
 		{line: "explain 203.0.113.9", want: "public: 203.0.113.9/32"},
-		{line: "explain nonsense", code: 1, want: "nonsense"},
+		{line: "explain nonsense", code: 2, want: "nonsense"},
 		{line: "explain 203.0.113.9 from vm1 -source 203.0.113.1", asked: "explain 203.0.113.9/32 vm1 203.0.113.1"},
 		{line: "explain 203.0.113.9 from vm7", code: 1, want: "DIFFERENCE: a foreign rule decides"},
 		{line: "explain 203.0.113.9 from vm7 -j", code: 1, want: `"differences": [`},
 		{line: "explain 203.0.113.9 to vm7", code: 2, want: "want ADDRESS, or ADDRESS from GUEST"},
-		{line: "explain 203.0.113.9 from vm1 -source x", code: 1, want: "source"},
+		{line: "explain 203.0.113.9 from vm1 -source x", code: 2, want: "source"},
 		{line: "diff", code: 1, want: `add 203.0.113.1/32 table 90: want "dev vm1", have ""`},
 		{line: "diff -", code: 0},
 		{line: "diff -", stdin: "as: 1", code: 1, want: "refused without -force: the uplink goes\nnetns red: replace guest vm1: dev b, now dev a\nadd rule -4 9:\nand 3 more\n"},
@@ -273,9 +273,13 @@ func TestCommands(t *testing.T) {
 		{line: "reload confirm", asked: "confirm"},
 		{line: "reload cancel", code: 1, want: "no reload waits for a confirmation"},
 		{line: "reload -force confirm", code: 2, want: "takes no flag but -api; a file of that name is ./confirm"},
-		{line: "drain", want: "drained for 1m0s: 1 prefixes not announced, 1 still attract traffic", asked: "drain all false"},
+		{line: "drain", want: "drained for 1m0s: 1 prefix not announced, 1 prefix still attracting traffic", asked: "drain all false"},
 		{line: "drain -all -j", want: `"alternative-since": "`, asked: "drain all true"},
-		{line: "drain -wait 10ms", code: 1, want: "after 10ms, 1 prefixes still attract traffic"},
+		{line: "drain -wait 10ms", code: 1, want: "after 10ms, 1 prefix still attracting traffic"},
+		{line: "drain -wait -5s", code: 2, want: "-wait -5s: want a time, such as 10m"},
+		{line: "drain -wait 0s", code: 2, want: "-wait 0s: want a time, such as 10m"},
+		{line: "drain soon", code: 2, want: `drain: unexpected "soon"`},
+		{line: "explain", code: 2, want: "explain: something is missing"},
 		{line: "drain -wait soon", code: 2, want: "invalid value"},
 		{line: "show drain", want: "public   203.0.113.1/32   vm1    graceful shutdown  12       no other router announces it\npublic   203.0.113.10/32  vm1    no                 -        another router announces it, for 30s\nprivate  172.22.2.1/32    -      graceful shutdown  -        the hypervisor's own address\n"},
 		{line: "show drain -j", want: `"packets": 12`},
@@ -306,6 +310,18 @@ func TestCommands(t *testing.T) {
 	}
 	if _, err := os.Stat(socket); err == nil {
 		t.Error("the socket is left")
+	}
+}
+
+// Without a daemon: what there is to do about it, and no exit code that means something else.
+func TestNoDaemon(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "api.sock")
+	for line, code := range map[string]int{"diff": 2, "diff -": 2, "show status": 1, "drain": 1, "undrain": 1, "reload": 1, "reload confirm": 1, "watch -n 1": 1, "session reset x": 1} {
+		var out bytes.Buffer
+		got := main(append(strings.Fields(line), "-api", socket), invocation{stdin: strings.NewReader("as: 1"), stdout: &out, stderr: &out})
+		if want := "hvrouter: no daemon runs, or it has another socket (-api): dial unix " + socket; got != code || !strings.HasPrefix(out.String(), want) {
+			t.Errorf("%s: code %d, want %d: %s", line, got, code, &out)
+		}
 	}
 }
 

@@ -22,6 +22,9 @@ func drain(in invocation) int {
 	if _, ok := in.words(fs, 0, 0); !ok {
 		return exitUsage
 	}
+	if set(fs, "wait") && *wait <= 0 { // or a script that stops the daemon afterwards would go on
+		return in.fail(exitUsage, fmt.Errorf("-wait %v: want a time, such as 10m", *wait))
+	}
 	client := api.NewClient(*socket)
 	d, err := client.Drain(context.Background(), api.DrainOptions{All: *all})
 	for end := time.Now().Add(*wait); err == nil && d.Drained && (d.Moving || attracting(d) > 0) && time.Now().Before(end); {
@@ -38,7 +41,7 @@ func drain(in invocation) int {
 	case *wait > 0 && !d.Drained:
 		return in.fail(exitFailed, fmt.Errorf("the drain has been ended meanwhile"))
 	case *wait > 0 && (d.Moving || attracting(d) > 0):
-		return in.fail(exitFailed, fmt.Errorf("after %v, %d prefixes still attract traffic: move the guests, or withdraw everything with drain -all", *wait, attracting(d)))
+		return in.fail(exitFailed, fmt.Errorf("after %v, %s still attracting traffic: move the guests, or withdraw everything with drain -all", *wait, prefixes(attracting(d))))
 	}
 	return exitOK
 }
@@ -79,6 +82,14 @@ func (in invocation) showDrain(d api.Drain, asJSON bool) error {
 	return print(in.stdout, d)
 }
 
+// prefixes is a number of them, in words.
+func prefixes(n int) string {
+	if n == 1 {
+		return "1 prefix"
+	}
+	return fmt.Sprintf("%d prefixes", n)
+}
+
 // printDrain prints a drain for people.
 func printDrain(w io.Writer, d api.Drain) error {
 	if !d.Drained {
@@ -91,8 +102,8 @@ func printDrain(w io.Writer, d api.Drain) error {
 			away++
 		}
 	}
-	what := map[bool]string{true: ", everything is to go"}[d.All] + map[bool]string{true: ", routers get to send elsewhere"}[d.Moving]
-	fmt.Fprintf(w, "drained for %s%s: %d prefixes not announced, %d still attract traffic\n", ago(d.Since), what, away, attracting(d))
+	what := map[bool]string{true: ", everything is to go"}[d.All] + map[bool]string{true: ", the other routers have not moved their traffic yet"}[d.Moving]
+	fmt.Fprintf(w, "drained for %s%s: %s not announced, %s still attracting traffic\n", ago(d.Since), what, prefixes(away), prefixes(attracting(d)))
 	if d.Volatile != "" {
 		fmt.Fprintln(w, d.Volatile)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/confirm"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/host"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/lookup"
@@ -19,7 +20,7 @@ import (
 )
 
 // explain asks the daemon, and the kernel alone if there is none. It exits 1 if the kernel
-// differs from what is wanted.
+// differs from what is wanted, and 2 if that could not be found out.
 func explain(in invocation) int {
 	fs := in.flags("explain")
 	socket := in.api(fs)
@@ -51,7 +52,7 @@ func explain(in invocation) int {
 		err = json.Unmarshal(raw, &e)
 	}
 	if err != nil {
-		return in.fail(exitFailed, err)
+		return in.fail(exitUsage, err)
 	}
 	return in.explained(&e, raw, *asJSON)
 }
@@ -60,7 +61,7 @@ func explain(in invocation) int {
 func (in invocation) explained(e *api.Explanation, raw []byte, asJSON bool) int {
 	if asJSON {
 		if err := indented(in.stdout, raw); err != nil {
-			return in.fail(exitFailed, err)
+			return in.fail(exitUsage, err)
 		}
 	} else {
 		for _, line := range e.Text() {
@@ -87,7 +88,7 @@ func explainAlone(file, prefix, from, source string) (e api.Explanation, err err
 		}
 	}
 	e = api.Explanation{Prefix: p.String(), From: from, Kernel: []lookup.Report{}, Lines: []string{}}
-	c, err := config.Load(file)
+	c, err := confirm.Files{Config: file}.Load()
 	spaces, table := []config.NetNS{""}, "hvrouter"
 	if err == nil {
 		table = c.Firewall.Table

@@ -42,7 +42,13 @@ func (in invocation) words(fs *flag.FlagSet, least, most int) (words []string, o
 		rest = slices.Clone(rest[1:])
 	}
 	if len(words) < least || len(words) > most {
-		fmt.Fprintf(in.stderr, "hvrouter: `hvrouter help %s` says how it is used\n", fs.Name()[len("hvrouter "):])
+		command := fs.Name()[len("hvrouter "):]
+		if len(words) > most {
+			fmt.Fprintf(in.stderr, "hvrouter: %s: unexpected %q\n", command, words[most])
+		} else {
+			fmt.Fprintf(in.stderr, "hvrouter: %s: something is missing\n", command)
+		}
+		fmt.Fprintf(in.stderr, "hvrouter: `hvrouter help %s` says how it is used\n", command)
 		return nil, false
 	}
 	return words, true

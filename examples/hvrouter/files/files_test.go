@@ -177,7 +177,7 @@ func TestFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	large := make([]byte, 64<<10)
-	if err := Save(path, large, nil); !errors.Is(err, unix.ENOSPC) {
+	if err := Save(path, large, nil); !errors.Is(err, unix.ENOSPC) || !strings.HasPrefix(err.Error(), "write "+path+": ") {
 		t.Errorf("saved: %v", err)
 	}
 	if _, err := Replace(path, large); !errors.Is(err, unix.ENOSPC) {

@@ -21,7 +21,7 @@ func Replace(path string, data []byte) (last func() error, err error) {
 	}
 	f, err := create(path)
 	if err != nil {
-		return nil, err
+		return nil, about(path, err)
 	}
 	if _, err = f.Write(data); err == nil {
 		err = os.Rename(f.Name(), path)
@@ -29,7 +29,7 @@ func Replace(path string, data []byte) (last func() error, err error) {
 	if err != nil {
 		f.Close()
 		_ = os.Remove(f.Name())
-		return nil, err
+		return nil, about(path, err)
 	}
 	return func() error { return errors.Join(f.Sync(), f.Close()) }, nil
 }
@@ -40,7 +40,7 @@ func Replace(path string, data []byte) (last func() error, err error) {
 func Save(path string, data []byte, like fs.FileInfo) error {
 	f, err := create(path)
 	if err != nil {
-		return err
+		return about(path, err)
 	}
 	if like != nil {
 		if st, ok := like.Sys().(*syscall.Stat_t); ok {
@@ -59,9 +59,19 @@ func Save(path string, data []byte, like fs.FileInfo) error {
 	}
 	if err != nil {
 		_ = os.Remove(f.Name())
-		return err
+		return about(path, err)
 	}
 	return syncDir(path)
+}
+
+// about is an error that names the file that was to be written, not the one that was to take its
+// place.
+func about(path string, err error) error {
+	var cause syscall.Errno
+	if errors.As(err, &cause) {
+		return &fs.PathError{Op: "write", Path: path, Err: cause}
+	}
+	return err
 }
 
 // create makes the file that is to take the place of another one, in its directory. What a writer
