@@ -34,6 +34,7 @@ type options struct {
 	picture  string
 	verbose  bool
 	profile  string
+	costs    bool
 	explore  int
 	theme    string
 }
@@ -79,6 +80,7 @@ func parse(args []string) (o options, err error) {
 	f.StringVar(&o.picture, "svg", "", "draw the run, as a timeline, into `FILE`")
 	f.BoolVar(&o.verbose, "v", false, "print the trace")
 	f.StringVar(&o.profile, "cpuprofile", "", "write a profile of the run, for go tool pprof, into `FILE`")
+	f.BoolVar(&o.costs, "costs", false, "print how much processor time passes after each kind of input")
 	f.IntVar(&o.explore, "explore", 0, "play every interleaving of a small world to a `DEPTH` of steps")
 	f.StringVar(&o.theme, "theme", "", "of the faults that a seed draws, one of "+world.Themes()+"; of -explore: one of "+explore.Names()+" (default all, with -explore one after the other)")
 	if err := f.Parse(args); err != nil {

@@ -70,7 +70,13 @@ func one(o options, lines []string) (failed bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if err := w.Play(lines, o.progress(w, began)); err != nil {
+	play := w.Play
+	if o.costs {
+		costs := newCosts()
+		play = func(lines []string, progress func()) error { return costs.play(w, lines, progress) }
+		defer costs.report(os.Stdout)
+	}
+	if err := play(lines, o.progress(w, began)); err != nil {
 		return false, err
 	}
 	w.Report(os.Stdout)

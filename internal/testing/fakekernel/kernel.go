@@ -28,6 +28,7 @@ type Kernel struct {
 	neighbors map[wire.NeighborKey]wire.KernelNeighbor
 	rules     []wire.KernelRule // in the kernel's order
 	hops      map[uint32]*NextHop
+	groups    map[uint32]map[uint32]struct{} // of hops, by the ids of their members
 	routes    routes
 	sysctls   map[string]string // by path
 	sockets   []*Socket
@@ -64,6 +65,7 @@ func New() *Kernel {
 // Reset takes everything away, even lo, without a notification. Sockets stay.
 func (k *Kernel) Reset() {
 	k.links, k.tables, k.hops = map[int32]*wire.Link{}, map[int32]uint32{}, map[uint32]*NextHop{}
+	k.groups = map[uint32]map[uint32]struct{}{}
 	k.neighbors, k.routes = map[wire.NeighborKey]wire.KernelNeighbor{}, newRoutes()
 	k.addrs, k.rules, k.sysctls = nil, nil, map[string]string{}
 }
@@ -103,7 +105,7 @@ func (k *Kernel) Load(msg rtnl.Message) error {
 		if err := h.parse(msg.Body); err != nil {
 			return err
 		}
-		k.hops[h.ID] = h
+		k.setHop(h)
 	case rtnl.RTM_NEWROUTE:
 		r, err := parseRoute(msg.Body)
 		if err != nil {

@@ -1,6 +1,7 @@
 package fakekernel
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/hyperfib/hyperfib/internal/fibcore/wire"
@@ -73,10 +74,48 @@ func (k *Kernel) nextHop(msg rtnl.Message) unix.Errno {
 	if old != nil && h.Members != nil {
 		h.Protocol = old.Protocol // replace_nexthop_grp does not change it
 	}
-	k.hops[h.ID] = h
+	k.setHop(h)
 	k.changed(Change{OldNextHop: old, NewNextHop: h})
 	k.notify(rtnl.RTM_NEWNEXTHOP, msg.Flags, h.body())
 	return 0
+}
+
+// setHop puts an object or a group in the place of what has its id.
+func (k *Kernel) setHop(h *NextHop) {
+	k.unsetHop(h.ID)
+	k.hops[h.ID] = h
+	for _, m := range h.Members {
+		if k.groups[m.ID] == nil {
+			k.groups[m.ID] = map[uint32]struct{}{}
+		}
+		k.groups[m.ID][h.ID] = struct{}{}
+	}
+}
+
+// unsetHop takes what has an id away.
+func (k *Kernel) unsetHop(id uint32) {
+	if old := k.hops[id]; old != nil {
+		for _, m := range old.Members {
+			k.leaves(m.ID, id)
+		}
+		delete(k.hops, id)
+	}
+}
+
+// leaves notes that an object is not in a group any more.
+func (k *Kernel) leaves(id, group uint32) {
+	delete(k.groups[id], group)
+	if len(k.groups[id]) == 0 {
+		delete(k.groups, id)
+	}
+}
+
+// groupsOf returns the groups that have an object, by id.
+func (k *Kernel) groupsOf(id uint32) (list []*NextHop) {
+	for _, g := range slices.Sorted(maps.Keys(k.groups[id])) {
+		list = append(list, k.hops[g])
+	}
+	return list
 }
 
 // validHop is rtm_to_nh_config and nh_check_attr_group.
@@ -111,12 +150,10 @@ func (k *Kernel) replaceable(old, h *NextHop) bool {
 		return false
 	}
 	users := []uint32{h.ID}
-	for _, g := range k.hops {
-		if g.Has(h.ID) {
-			users = append(users, g.ID)
-			if h.Flag == rtnl.NHA_FDB || h.Flag == rtnl.NHA_BLACKHOLE && len(g.Members) > 1 {
-				return false
-			}
+	for _, g := range k.groupsOf(h.ID) {
+		users = append(users, g.ID)
+		if h.Flag == rtnl.NHA_FDB || h.Flag == rtnl.NHA_BLACKHOLE && len(g.Members) > 1 {
+			return false
 		}
 	}
 	for _, id := range users {
@@ -164,11 +201,8 @@ func (k *Kernel) deleteHop(h *NextHop, cascade, notify bool, flags uint16) {
 			k.gone(r)
 		}
 	}
-	defer delete(k.hops, h.ID)
-	for _, g := range k.NextHops() {
-		if k.hops[g.ID] != g || !g.Has(h.ID) {
-			continue
-		}
+	defer k.unsetHop(h.ID)
+	for _, g := range k.groupsOf(h.ID) {
 		rest := slices.DeleteFunc(slices.Clone(g.Members), func(x wire.Member) bool { return x.ID == h.ID })
 		if len(rest) == 0 {
 			k.deleteHop(g, true, notify, flags)
@@ -176,6 +210,7 @@ func (k *Kernel) deleteHop(h *NextHop, cascade, notify bool, flags uint16) {
 		}
 		old := *g
 		g.Members = rest
+		k.leaves(h.ID, g.ID)
 		k.changed(Change{OldNextHop: &old, NewNextHop: g, Cascade: true})
 		if notify {
 			k.notify(rtnl.RTM_NEWNEXTHOP, flags, g.body())

@@ -70,8 +70,13 @@ type hypervisor struct {
 	indexes map[*guest]int
 	last    int // the greatest index so far
 
-	gone     int       // routes of ours that the kernel has lost, so far
-	watchers []watcher // the flows that depend on the machine
+	gone         int                  // routes of ours that the kernel has lost, so far
+	watchers     []watcher            // the flows that depend on the machine
+	deciders     map[uint32]int       // how many of them need each next-hop object
+	destinations map[netip.Prefix]int // of them: their addresses and the networks of these
+	// What has changed in the kernel since flows were looked at last.
+	changedRoutes  []netip.Prefix
+	changedObjects map[uint32]struct{}
 }
 
 func newMachine(name string) machine {

@@ -25,10 +25,11 @@ type World struct {
 	ways       map[wayKey]*way
 	guests     []*guest
 	flows      []*flow
-	numbers    int     // of flows, so far
-	broken     []*flow // those that are, by number
-	marked     []*flow // those to be looked at
-	changed    bool    // something has that may concern flows
+	numbers    int           // of flows, so far
+	broken     []*flow       // those that are, by number
+	marked     []*flow       // those to be looked at
+	changed    bool          // something has that may concern flows
+	dirty      []*hypervisor // whose kernels have changed since flows were looked at last
 	bounds     []*bound
 	trace      *trace
 	logged     map[string]int // log lines of each program
