@@ -33,7 +33,8 @@ const (
 	// by us, by the loss of a link, or by another program. Link.IfIndex and
 	// Gateway are set.
 	EventGatewayDown
-	// EventNextHops: what [FIB.NextHops] returns has changed.
+	// EventNextHops: what [FIB.NextHops] returns has changed, or which gateways [FIB.Gateways]
+	// returns.
 	EventNextHops
 	// EventLost: the reader was too slow, and Count events were dropped.
 	EventLost

@@ -7,6 +7,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -58,11 +59,15 @@ func TestSelfHeal(t *testing.T) {
 		return 0
 	}
 	group := func(gateway string) uint32 {
-		for _, o := range r.NextHops() {
-			for id := range o.Groups {
-				if o.Gateway.String() == gateway {
-					return id
+		member := uitoa(object(gateway))
+		for line := range strings.Lines(r.ns.IP("nexthop")) { // id 1213595651 group 1213595649/1213595650 proto 201
+			w := strings.Fields(line)
+			if i := slices.Index(w, "group"); i == 2 && slices.ContainsFunc(strings.Split(w[3], "/"), func(m string) bool { m, _, _ = strings.Cut(m, ","); return m == member }) {
+				id, err := strconv.ParseUint(w[1], 10, 32)
+				if err != nil {
+					t.Fatal(err)
 				}
+				return uint32(id)
 			}
 		}
 		return 0

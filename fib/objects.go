@@ -73,16 +73,12 @@ func (id NextHopID) String() string { return fibcore.NextHopID(id).String() }
 
 // NextHopObject is a next-hop object of ours in the kernel, of use for a program
 // that must be able to remove a dead path without this process: see
-// [FIB.NextHops].
+// [FIB.NextHops]. An object may be deleted only if every group that has it keeps at least one
+// member that is alive: the kernel removes an empty group with all its routes.
 type NextHopObject struct {
 	ID      uint32
 	Gateway netip.Addr
 	IfIndex int
-	// Groups are the ids of the groups that have the object as a member, and
-	// for each the ids of the other members. An object may be deleted only if
-	// every group keeps at least one member that is alive: the kernel removes
-	// an empty group with all its routes.
-	Groups map[uint32][]uint32
 }
 
 // Gateway is a gateway of desired routes with several next hops; see [FIB.Gateways].

@@ -66,7 +66,7 @@ func (f *FIB) Via(gateways ...netip.Addr) (hops []NextHop) {
 	return hops
 }
 
-// NextHops lists the next-hop objects of ours that are in the kernel now, so that
+// NextHops lists the next-hop objects of ours that are in the kernel now, by id, so that
 // another process (see package bfd) can remove dead ones if this one can not.
 // EventNextHops tells when the answer has changed.
 func (f *FIB) NextHops() []NextHopObject {

@@ -89,14 +89,12 @@ func (c *contents) nextHopsOf(r *Route, f *wire.Facts) error {
 }
 
 func (c *contents) dropWant(w *want) {
-	delete(c.intern.wants, w.key)
-	if w.multipath {
-		c.intern.multipath--
-	}
+	c.intern.drop(w)
 	if c.last.w == w {
 		c.last.w = nil
 	}
 	if g := w.group; g != nil {
+		delete(g.users, w)
 		if g.wants--; g.wants <= 0 {
 			c.nexthops.drop(g)
 		}
@@ -105,9 +103,9 @@ func (c *contents) dropWant(w *want) {
 
 // forgetForms removes forms of a next-hop id that is no more.
 func (c *contents) forgetForms(id uint32) {
-	for key, f := range c.intern.forms {
-		if f.nhid == id && f.refs == 0 {
-			delete(c.intern.forms, key)
+	for f := range c.intern.formsOf[id] {
+		if f.refs == 0 {
+			c.intern.forget(f)
 		}
 	}
 }
@@ -122,9 +120,9 @@ func (c *contents) trim() {
 	for _, w := range c.intern.wants {
 		wanted[w.form] = true
 	}
-	for key, f := range c.intern.forms {
+	for _, f := range c.intern.forms {
 		if f.refs == 0 && !wanted[f] {
-			delete(c.intern.forms, key)
+			c.intern.forget(f)
 		}
 	}
 	c.formLimit = 2*len(c.intern.forms) + 1024
@@ -179,19 +177,9 @@ func (c *contents) describe(f *wire.Facts, nextHops []wire.NextHop) string {
 
 // gatewayList lists the gateways of all desired routes with several next hops, sorted.
 func (c *contents) gatewayList() []Gateway {
-	seen := map[gatewayKey]bool{}
-	var list []Gateway
-	add := func(nextHops []wire.NextHop) {
-		for _, l := range nextHops {
-			k := gatewayKey{l.IfIndex, l.Gateway}
-			if len(nextHops) > 1 && l.Gateway.IsValid() && !seen[k] {
-				seen[k] = true
-				list = append(list, Gateway{int(l.IfIndex), l.Gateway, c.nexthops.down[k]})
-			}
-		}
-	}
-	for _, w := range c.intern.wants {
-		add(w.nextHops)
+	list := make([]Gateway, 0, len(c.intern.gateways))
+	for k := range c.intern.gateways {
+		list = append(list, Gateway{int(k.IfIndex), k.Gateway, c.nexthops.down[k]})
 	}
 	slices.SortFunc(list, func(a, b Gateway) int {
 		return cmp.Or(cmp.Compare(a.IfIndex, b.IfIndex), a.Gateway.Compare(b.Gateway))

@@ -44,7 +44,7 @@ func New(c Config, emit func(Event)) *Core {
 	k.links = links{byIndex: map[int32]wire.Link{}, gone: map[string]int32{}, aliases: map[int32]int32{}}
 	k.nexthops.init(&k.env, &k.links, k.contents.forgetForms)
 	k.contents = contents{env: &k.env, links: &k.links, nexthops: &k.nexthops, formLimit: 1024,
-		intern: intern{wants: map[string]*want{}, forms: map[string]*form{}, groupOf: k.nexthops.groupRecord}}
+		intern: intern{wants: map[string]*want{}, forms: map[string]*form{}, formsOf: sets[uint32, *form]{}, gateways: map[gatewayKey]int{}, groupOf: k.nexthops.groupRecord}}
 	k.routes = routes{env: &k.env, nexthops: &k.nexthops, contents: &k.contents, tables: tables{index: map[tableFamily]uint16{}},
 		store: newStore(), failures: map[uint32]*failure{}, by: map[uint32]origin{}, brakes: brake.Table[rkey]{}}
 	k.learners = learners{env: &k.env}

@@ -223,7 +223,8 @@ func (c *Core) Learn(filter LearnFilter, wake func()) *Learner { return c.learne
 // Unlearn ends it.
 func (c *Core) Unlearn(l *Learner) { c.learners.unlearn(l) }
 
-// NextHops lists the next-hop objects of ours that are in the kernel now.
+// NextHops lists the next-hop objects of ours that are in the kernel now, by id. The list is
+// valid until the next call of another method, and must not be changed.
 func (c *Core) NextHops() []NextHopObject { return c.nexthops.nextHopList() }
 
 // Needs reports whether a next-hop object or group with this id in the kernel is of use for

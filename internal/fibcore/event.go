@@ -21,7 +21,7 @@ const (
 	EventLinkGone              // an interface was deleted
 	EventAddress               // an address came or went
 	EventGatewayDown           // next-hop objects of a dead gateway have left the kernel
-	EventNextHops              // NextHops has a new answer
+	EventNextHops              // NextHops has a new answer, or Gateways
 	EventLost                  // events were dropped; the shell's own
 	EventWrite                 // a change was written; see ReportWrites
 	EventContended             // repairs come later from now on

@@ -30,11 +30,38 @@ type want struct {
 	multipath bool
 	key       string
 	refs      int // entries that want it
+	// entries are those, unless there have been too many: everything is gone through then.
+	entries []uint32
+	many    bool
 
 	form      *form  // what to write now; nil: held back
 	group     *group // that form uses, if any
 	linksDown bool   // form is nil because all links are down
 	changed   bool   // form is new, and the entries are not queued yet
+}
+
+// mostListed is of how many entries a want knows which they are: four octets each, and not worth it
+// where nearly everything has to be gone through anyway.
+const mostListed = 256
+
+// enter and leave note that an entry has the want, and has it no more.
+func (w *want) enter(i uint32) {
+	w.refs++
+	if w.many = w.many || len(w.entries) == mostListed; w.many {
+		w.entries = nil
+		return
+	}
+	w.entries = append(w.entries, i)
+}
+
+func (w *want) leave(i uint32) {
+	w.refs--
+	if at := slices.Index(w.entries, i); at >= 0 {
+		last := len(w.entries) - 1
+		w.entries[at] = w.entries[last]
+		w.entries = w.entries[:last]
+	}
+	w.many = w.many && w.refs > 0
 }
 
 // appendKey makes the interning key.
@@ -78,6 +105,9 @@ type intern struct {
 	wants     map[string]*want
 	multipath int // wants of RTA_MULTIPATH
 	forms     map[string]*form
+	formsOf   sets[uint32, *form] // by their nhid, but for 0
+	gateways  map[gatewayKey]int  // of wants with several next hops: how often they have each
+	changed   bool                // the keys of gateways have
 	scratch   []byte
 	groupOf   func(id uint32) *kernelGroup // nil for ids out of our range
 }
@@ -98,7 +128,18 @@ func (in *intern) form(f *wire.Facts, nhid uint32, nextHops []wire.NextHop, alie
 		g.group = in.groupOf(nhid)
 	}
 	in.forms[g.key] = g
+	if nhid != 0 {
+		in.formsOf.add(nhid, g)
+	}
 	return g
+}
+
+// forget removes a form.
+func (in *intern) forget(f *form) {
+	delete(in.forms, f.key)
+	if f.nhid != 0 {
+		in.formsOf.remove(f.nhid, f)
+	}
 }
 
 // want returns the one want of that content, which may be new (form nil and
@@ -114,10 +155,37 @@ func (in *intern) want(f *wire.Facts, nextHops []wire.NextHop, buckets uint16, m
 	}
 	w := &want{Facts: *f, nextHops: slices.Clone(nextHops), buckets: buckets, multipath: multipath, key: string(in.scratch)}
 	in.wants[w.key] = w
-	if multipath {
-		in.multipath++
-	}
+	in.count(w, 1)
 	return w
+}
+
+// drop forgets a want.
+func (in *intern) drop(w *want) {
+	if in.wants[w.key] == w {
+		delete(in.wants, w.key)
+		in.count(w, -1)
+	}
+}
+
+// count counts what a want has that wants are counted by.
+func (in *intern) count(w *want, n int) {
+	if w.multipath {
+		in.multipath += n
+	}
+	if len(w.nextHops) < 2 {
+		return
+	}
+	for i := range w.nextHops {
+		k := gatewayOf(&w.nextHops[i])
+		if !k.Gateway.IsValid() {
+			continue
+		}
+		before := in.gateways[k]
+		if in.gateways[k] = before + n; before+n == 0 {
+			delete(in.gateways, k)
+		}
+		in.changed = in.changed || before == 0 || before+n == 0
+	}
 }
 
 // needsDump is the form of a route that was ours a moment ago and may now be gone,

@@ -77,7 +77,8 @@ type group struct {
 	nextHops   []wire.NextHop
 	buckets    uint16
 	wants      int
-	now        *kernelGroup // nil: none yet
+	users      map[*want]struct{} // that have it, also those that nobody wants yet
+	now        *kernelGroup       // nil: none yet
 	dirty      bool
 	replaced   bool // now is another: the wants must be resolved
 	unreported bool // why it is not complete has changed, which the followers of its routes do not know

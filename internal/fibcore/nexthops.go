@@ -25,7 +25,15 @@ type nexthops struct {
 	hops   map[uint32]hop
 	groups map[string]*group
 	kernel map[uint32]*kernelGroup
-	dirty  []*group
+	// Where to look for leftovers: the groups of kernel without owner, and the ids of which collect
+	// has to look whether they are in use.
+	unowned map[uint32]*kernelGroup
+	idle    map[uint32]struct{}
+	// The ids of byID whose object the kernel has not as it should be, and those of which list does
+	// not know yet.
+	lacking  map[uint32]struct{}
+	unlisted map[uint32]struct{}
+	dirty    []*group
 	// Where to look when a next hop comes or goes: there may be one for each host of a fleet,
 	// and all of a link go at once.
 	wanting  sets[gatewayKey, *group]   // groups, by the next hops that they want
@@ -34,20 +42,23 @@ type nexthops struct {
 	toDelete []*object                          // to delete at once
 	strays   brake.Table[uint32]                // of the deletion of what others make in our range, with our protocol number
 	probes   map[wire.NeighborKey]wire.Neighbor // to be looked for again, see Core.Probe
-	replaced bool                               // a group has moved: wants must be resolved
 	vanished bool                               // routes may have a group that does not exist any more
 	// garbage says that collect may find something.
 	garbage bool
 	// changed says that NextHops has a new answer.
 	changed bool
-	// unreported says that some group is.
-	unreported bool
+	list    []NextHopObject // the answer, but for what is unlisted
+	// The groups that are unreported, and the desired ones that are replaced.
+	unreported     []*kernelGroup
+	unreportedWant []*group
+	replacements   []*group
 }
 
 func (c *nexthops) init(env *env, links *links, idFree func(uint32)) {
 	*c = nexthops{env: env, links: links, idFree: idFree, base: env.config.NextHopBase, count: env.config.NextHopCount, proto: env.config.Protocol,
 		byKey: map[objectKey]*object{}, byID: map[uint32]*object{}, hops: map[uint32]hop{}, strays: brake.Table[uint32]{},
-		groups: map[string]*group{}, kernel: map[uint32]*kernelGroup{}, down: map[gatewayKey]bool{},
+		groups: map[string]*group{}, kernel: map[uint32]*kernelGroup{},
+		unowned: map[uint32]*kernelGroup{}, idle: map[uint32]struct{}{}, lacking: map[uint32]struct{}{}, unlisted: map[uint32]struct{}{}, down: map[gatewayKey]bool{},
 		wanting: sets[gatewayKey, *group]{}, using: sets[uint32, *kernelGroup]{},
 		probes: map[wire.NeighborKey]wire.Neighbor{}}
 }
@@ -86,6 +97,7 @@ func (c *nexthops) object(k objectKey) *object {
 	}
 	b := &object{key: k, id: id}
 	c.byKey[k], c.byID[id] = b, b
+	c.idChanged(id)
 	return b
 }
 
@@ -105,11 +117,13 @@ func (c *nexthops) live(b *object) bool {
 // newID gives b another id: another program's object has taken the one it had.
 func (c *nexthops) newID(b *object) {
 	delete(c.byID, b.id)
+	c.idChanged(b.id)
 	if b.id = c.allocate(); b.id == 0 {
 		delete(c.byKey, b.key)
 		return
 	}
 	c.byID[b.id] = b
+	c.idChanged(b.id)
 }
 
 // groupRecord returns the kernelGroup of an id in our range, making one.
@@ -120,9 +134,62 @@ func (c *nexthops) groupRecord(id uint32) *kernelGroup {
 	g := c.kernel[id]
 	if g == nil {
 		g = &kernelGroup{id: id}
-		c.kernel[id] = g
+		c.kernel[id], c.unowned[id] = g, g
 	}
 	return g
+}
+
+// disown takes the owner off k.
+func (c *nexthops) disown(k *kernelGroup) {
+	k.owner = nil
+	if c.kernel[k.id] == k {
+		c.unowned[k.id] = k
+	}
+}
+
+// forget removes the record of a group.
+func (c *nexthops) forget(id uint32) {
+	delete(c.kernel, id)
+	delete(c.unowned, id)
+}
+
+// moved notes that a group has another place in the kernel: its wants must be resolved.
+func (c *nexthops) moved(g *group) {
+	if !g.replaced {
+		g.replaced = true
+		c.replacements = append(c.replacements, g)
+	}
+}
+
+// reportGroup and reportWanted note that the followers of a group's routes do not know how it is.
+func (c *nexthops) reportGroup(k *kernelGroup) {
+	if !k.unreported {
+		k.unreported = true
+		c.unreported = append(c.unreported, k)
+	}
+}
+
+func (c *nexthops) reportWanted(g *group) {
+	if !g.unreported {
+		g.unreported = true
+		c.unreportedWant = append(c.unreportedWant, g)
+	}
+}
+
+// hopChanged notes that what the kernel has under an id, other than a group, is another.
+func (c *nexthops) hopChanged(id uint32) {
+	c.idChanged(id)
+	c.changed = true
+}
+
+// idChanged notes that an id has another object, here or in the kernel.
+func (c *nexthops) idChanged(id uint32) {
+	c.idle[id], c.unlisted[id] = struct{}{}, struct{}{}
+	if b := c.byID[id]; b != nil && !c.live(b) {
+		c.lacking[id] = struct{}{}
+	} else {
+		delete(c.lacking, id)
+	}
 }
 
 // group finds or makes the desired group of next hops.
@@ -131,7 +198,7 @@ func (c *nexthops) group(family wire.Family, nextHops []wire.NextHop, buckets ui
 	g := c.groups[key]
 	if g == nil {
 		c.serial++
-		g = &group{serial: c.serial, key: key, family: family, nextHops: nextHops, buckets: buckets}
+		g = &group{serial: c.serial, key: key, family: family, nextHops: nextHops, buckets: buckets, users: map[*want]struct{}{}}
 		c.groups[key] = g
 		for i := range nextHops {
 			c.wanting.add(gatewayOf(&nextHops[i]), g)
@@ -170,9 +237,12 @@ func (c *nexthops) drop(g *group) {
 	delete(c.groups, g.key)
 	for i := range g.nextHops {
 		c.wanting.remove(gatewayOf(&g.nextHops[i]), g)
+		if b := c.byKey[keyOf(&g.nextHops[i], g.family)]; b != nil {
+			c.idle[b.id] = struct{}{}
+		}
 	}
 	if g.now != nil {
-		g.now.owner = nil
+		c.disown(g.now)
 		g.now = nil
 	}
 	c.garbage = true
@@ -231,8 +301,8 @@ func compareMembers(a, b wire.Member) int { return cmp.Compare(a.ID, b.ID) }
 // with the same, the one with the most routes.
 func (c *nexthops) looseGroups() map[string]*kernelGroup {
 	loose := map[string]*kernelGroup{}
-	for _, k := range c.kernel {
-		if !k.exists || k.alien || k.proto != c.proto || k.owner != nil {
+	for _, k := range c.unowned {
+		if !k.exists || k.alien || k.proto != c.proto {
 			continue
 		}
 		key := k.shape.key()
@@ -259,6 +329,7 @@ func (s *shape) key() string {
 func (c *nexthops) reshape(k *kernelGroup, s shape) {
 	for _, m := range k.members {
 		c.using.remove(m.ID, k)
+		c.idle[m.ID] = struct{}{}
 	}
 	k.shape = s
 	for _, m := range k.members {
@@ -289,12 +360,13 @@ func (c *nexthops) gone(id uint32) (emptied []*kernelGroup) {
 		return nil
 	}
 	delete(c.hops, id)
-	c.changed, c.garbage = true, true
+	c.hopChanged(id)
+	c.garbage = true
 	for k := range c.using[id] {
 		left := k.shape
 		left.members = slices.DeleteFunc(slices.Clone(k.members), func(m wire.Member) bool { return m.ID == id })
 		c.reshape(k, left)
-		k.unreported, c.unreported = true, true
+		c.reportGroup(k)
 		if k.owner != nil {
 			c.touch(k.owner)
 		}
@@ -309,14 +381,14 @@ func (c *nexthops) gone(id uint32) (emptied []*kernelGroup) {
 // vanish takes a kernel group out of the model. The caller sees to the routes.
 func (c *nexthops) vanish(k *kernelGroup) {
 	c.reshape(k, shape{})
-	k.exists, c.changed, c.garbage = false, true, true
+	k.exists, c.garbage = false, true
 	if k.owner != nil {
 		c.touch(k.owner)
 		k.owner.now = nil
-		k.owner = nil
+		c.disown(k)
 	}
 	if k.uses == 0 {
-		delete(c.kernel, k.id)
+		c.forget(k.id)
 	}
 }
 
@@ -346,35 +418,26 @@ func (c *nexthops) unuse(k *kernelGroup) {
 	k.since = c.env.clock
 	c.garbage = true
 	if !k.exists {
-		delete(c.kernel, k.id)
+		c.forget(k.id)
 		c.idFree(k.id)
 	}
 }
 
-// nextHopList lists the next-hop objects of ours that are in the kernel now.
+// nextHopList lists the next-hop objects of ours that are in the kernel now, by id. The list
+// must not be changed.
 func (c *nexthops) nextHopList() []NextHopObject {
-	var list []NextHopObject
-	for _, b := range c.byID {
-		if !c.live(b) {
-			continue
-		}
-		o := NextHopObject{ID: b.id, Gateway: b.key.gateway, IfIndex: int(b.key.link), Groups: map[uint32][]uint32{}}
-		for k := range c.using[b.id] {
-			if !k.exists {
-				continue
-			}
-			others := []uint32{}
-			for _, m := range k.members {
-				if m.ID != b.id {
-					others = append(others, m.ID)
-				}
-			}
-			o.Groups[k.id] = others
-		}
-		list = append(list, o)
+	if len(c.unlisted) == 0 {
+		return c.list
 	}
-	slices.SortFunc(list, func(a, b NextHopObject) int { return cmp.Compare(a.ID, b.ID) })
-	return list
+	c.list = slices.DeleteFunc(c.list, func(o NextHopObject) bool { _, other := c.unlisted[o.ID]; return other })
+	for id := range c.unlisted {
+		if b := c.byID[id]; b != nil && c.live(b) {
+			c.list = append(c.list, NextHopObject{ID: b.id, Gateway: b.key.gateway, IfIndex: int(b.key.link)})
+		}
+	}
+	slices.SortFunc(c.list, func(a, b NextHopObject) int { return cmp.Compare(a.ID, b.ID) })
+	clear(c.unlisted)
+	return c.list
 }
 
 // needs reports whether a next-hop object or group with this id in the kernel is of use for

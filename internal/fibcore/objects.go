@@ -25,7 +25,6 @@ type NextHopObject struct {
 	ID      uint32
 	Gateway netip.Addr
 	IfIndex int
-	Groups  map[uint32][]uint32 // by id of a group that has it: the ids of the other members
 }
 
 // Gateway is a gateway of desired routes with several next hops.

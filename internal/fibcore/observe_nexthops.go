@@ -75,9 +75,10 @@ func (c *nexthops) sawHop(m *wire.NextHopMessage, dump bool, by origin) {
 	}
 	c.hops[m.ID] = h
 	c.stray(m.ID, by)
-	c.garbage, c.changed = true, true
+	c.hopChanged(m.ID)
+	c.garbage = true
 	for k := range c.using[m.ID] {
-		k.unreported, c.unreported = true, true
+		c.reportGroup(k)
 	}
 	b := c.byID[m.ID]
 	switch {
@@ -110,6 +111,7 @@ func (c *nexthops) adopt(id uint32, h hop) {
 	}
 	b := &object{key: k, id: id}
 	c.byKey[k], c.byID[id] = b, b
+	c.idChanged(id)
 	c.touchGateway(b)
 }
 
@@ -132,8 +134,8 @@ func (c *nexthops) sawGroup(m *wire.NextHopMessage, by origin) {
 	}
 	c.reshape(k, now)
 	k.exists, k.proto, k.alien = true, m.Protocol, m.Unknown
-	k.unreported, c.unreported = true, true
-	c.garbage, c.changed = true, true
+	c.reportGroup(k)
+	c.garbage = true
 	c.stray(m.ID, by)
 	if g := k.owner; g != nil {
 		g.foreign, g.by = true, by

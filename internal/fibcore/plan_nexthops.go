@@ -239,12 +239,13 @@ func (c *nexthops) planGroup(g *group, loose map[string]*kernelGroup, now time.T
 // own makes k the kernel's side of g; settleGroups resolves the wants again.
 func (c *nexthops) own(g *group, k *kernelGroup) {
 	if g.now != nil && g.now != k {
-		g.now.owner = nil
+		c.disown(g.now)
 		g.now.since = c.env.clock
 		c.garbage = true
 	}
 	g.now, k.owner = k, g
-	g.replaced, c.replaced, c.changed = true, true, true
+	delete(c.unowned, k.id)
+	c.moved(g)
 }
 
 // commitObject takes the kernel's answer to op into the model. ok is false if the kernel
@@ -263,7 +264,7 @@ func (c *nexthops) commitObject(op *objectOp, r reply, now time.Time) (ok bool) 
 	b := op.object
 	c.hops[b.id] = c.right(b)
 	b.err, b.text, b.step, b.next = nil, "", 0, time.Time{}
-	c.changed = true
+	c.hopChanged(b.id)
 	c.repairDone(&b.foreign, &b.brake, b.by, op, now)
 	if b.key.gateway.IsValid() {
 		c.probe(wire.Neighbor{IfIndex: int(b.key.link), Addr: b.key.gateway})
@@ -312,7 +313,7 @@ func (c *nexthops) objectFailed(op *objectOp, r reply, now time.Time) {
 	b.err, b.text = r.err, r.text
 	for _, g := range c.groups {
 		if slices.ContainsFunc(g.nextHops, func(l wire.NextHop) bool { return keyOf(&l, g.family) == b.key }) {
-			g.unreported, c.unreported = true, true
+			c.reportWanted(g)
 		}
 	}
 	c.env.wake(b.next)
@@ -346,8 +347,8 @@ func (c *nexthops) commitGroup(op *objectOp, r reply, now time.Time) (ok bool) {
 	}
 	c.reshape(k, op.shape)
 	k.exists, k.proto, k.alien = true, c.env.config.Protocol, false
-	k.unreported, c.unreported = true, true
-	c.changed, c.garbage = true, true // members that left may be needed no more
+	c.reportGroup(k)
+	c.garbage = true // members that left may be needed no more
 	if g != nil && c.groups[g.key] == g {
 		g.err, g.step, g.next = nil, 0, time.Time{}
 		if !op.urgent {
@@ -363,7 +364,7 @@ func (c *nexthops) groupFailed(op *objectOp, r reply, now time.Time) {
 	c.env.stats.Errors++
 	c.env.rereads.nextHops.request() // what do we not know?
 	if k.uses == 0 && !k.exists {
-		delete(c.kernel, k.id)
+		c.forget(k.id)
 	}
 	if g == nil {
 		return
@@ -373,7 +374,7 @@ func (c *nexthops) groupFailed(op *objectOp, r reply, now time.Time) {
 		c.env.event(Event{Kind: EventError, Op: op.verb(), Key: op.key(), Err: &Error{Op: op.verb(), Key: op.key(), Err: r.err, Text: r.text}})
 	}
 	g.err, g.text, g.step = r.err, r.text, backoff(g.step)
-	g.unreported, c.unreported = true, true
+	c.reportWanted(g)
 	g.next = now.Add(g.step)
 	c.touch(g)
 	c.env.wake(g.next)
@@ -400,7 +401,7 @@ func (c *nexthops) emptied(k *kernelGroup) {
 			c.touchGateway(b)
 		}
 	}
-	g.replaced, c.replaced = true, true
+	c.moved(g)
 }
 
 // collect lists leftovers: groups without routes, then objects without groups.
@@ -410,9 +411,9 @@ func (c *nexthops) collect(now time.Time) (ops []objectOp, again time.Time) {
 		return nil, time.Time{}
 	}
 	c.garbage = false
-	for _, k := range c.kernel {
+	for _, k := range c.unowned {
 		switch {
-		case k.owner != nil || k.uses > 0 || !k.exists || k.alien || k.proto != c.env.config.Protocol:
+		case k.uses > 0 || !k.exists || k.alien || k.proto != c.env.config.Protocol:
 		case now.Sub(k.since) < linger:
 			c.garbage = true
 			if at := k.since.Add(linger); again.IsZero() || at.Before(again) {
@@ -443,19 +444,21 @@ func (c *nexthops) collect(now time.Time) (ops []objectOp, again time.Time) {
 
 // collectObjects lists the objects that no group has or wants, and forgets their ids.
 func (c *nexthops) collectObjects() (ops []objectOp) {
-	for id, b := range c.byID {
-		if _, there := c.hops[id]; len(c.using[id]) == 0 && !c.wanted(b) && !(there && c.live(b)) {
+	for id := range c.idle {
+		h, there := c.hops[id]
+		b := c.byID[id]
+		needed := len(c.using[id]) > 0 || b != nil && c.wanted(b) && (!there || c.live(b))
+		if !needed && b != nil && !(there && c.live(b)) && !c.wanted(b) {
 			delete(c.byID, b.id)
 			delete(c.byKey, b.key)
+			c.idChanged(id)
+			b = nil
 		}
-	}
-	for id, h := range c.hops {
-		if h.proto != c.env.config.Protocol || h.alien || len(c.using[id]) > 0 {
+		if needed || !there || h.proto != c.env.config.Protocol || h.alien {
+			delete(c.idle, id) // until it is noted again
 			continue
 		}
-		if b := c.byID[id]; b == nil || !c.wanted(b) || !c.live(b) {
-			ops = append(ops, objectOp{object: b, id: id, del: true})
-		}
+		ops = append(ops, objectOp{object: b, id: id, del: true})
 	}
 	slices.SortFunc(ops, func(a, b objectOp) int { return cmp.Compare(a.id, b.id) })
 	return ops
@@ -472,10 +475,8 @@ func (c *nexthops) wanted(b *object) bool {
 }
 
 func (c *nexthops) retryObjects(now time.Time, all bool) {
-	for _, b := range c.byID {
-		if c.live(b) {
-			continue
-		}
+	for id := range c.lacking {
+		b := c.byID[id]
 		if all && b.err != nil {
 			b.next, b.step = time.Time{}, 0
 		}

@@ -38,6 +38,7 @@ func (c *contents) formOf(w *want) *form {
 	}
 	if w.group == nil {
 		w.group = c.nexthops.group(w.Family, w.nextHops, w.buckets)
+		w.group.users[w] = struct{}{}
 		if w.refs > 0 {
 			w.group.wants++
 		}

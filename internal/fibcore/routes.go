@@ -93,13 +93,13 @@ func (c *routes) setWant(i uint32, e *entry, w *want) {
 	c.statusChanged(i, e)
 	c.clear(i, e, markLost)
 	if w != nil {
-		w.refs++
+		w.enter(i)
 		if w.refs == 1 && w.group != nil {
 			w.group.wants++
 		}
 	}
 	if old := e.want; old != nil {
-		if old.refs--; old.refs == 0 {
+		if old.leave(i); old.refs == 0 {
 			c.contents.dropWant(old)
 		}
 	}
@@ -209,16 +209,16 @@ func (c *routes) unpack(k *rkey) wire.RouteKey {
 // resolveAll resolves the wants for which f is true, and queues the entries
 // whose form has changed by it.
 func (c *routes) resolveAll(f func(w *want) bool) {
-	any := false
+	var changed []*want
 	for _, w := range c.contents.intern.wants {
 		if f(w) {
 			c.contents.resolve(w)
 		}
-		any = any || w.changed
+		if w.changed {
+			changed = append(changed, w)
+		}
 	}
-	if any {
-		c.queueChanged()
-	}
+	c.queueChanged(changed)
 }
 
 // resolveMultipath resolves the wants of RTA_MULTIPATH with a next hop for which f is true.
@@ -230,9 +230,9 @@ func (c *routes) resolveMultipath(f func(l wire.NextHop) bool) {
 }
 
 // queueChanged queues the entries of changed wants.
-func (c *routes) queueChanged() {
-	c.store.all(func(i uint32, e *entry) {
-		if e.want == nil || !e.want.changed {
+func (c *routes) queueChanged(changed []*want) {
+	c.entriesOf(changed, func(i uint32, e *entry) {
+		if !e.want.changed {
 			return
 		}
 		c.statusChanged(i, e)
@@ -240,21 +240,45 @@ func (c *routes) queueChanged() {
 			c.touchRoute(i, e)
 		}
 	})
-	for _, w := range c.contents.intern.wants {
+	for _, w := range changed {
 		w.changed = false
+	}
+}
+
+// entriesOf calls f for the entries of some wants, in their order. If a want does not know its
+// entries, f is called for all entries with a want.
+func (c *routes) entriesOf(wants []*want, f func(i uint32, e *entry)) {
+	var list []uint32
+	for _, w := range wants {
+		if w.many {
+			c.store.all(func(i uint32, e *entry) {
+				if e.want != nil {
+					f(i, e)
+				}
+			})
+			return
+		}
+		list = append(list, w.entries...)
+	}
+	slices.Sort(list)
+	for _, i := range list {
+		f(i, c.store.at(i))
 	}
 }
 
 // settleGroups resolves the wants of groups that have moved, all at once.
 func (c *routes) settleGroups() {
-	if !c.nexthops.replaced {
-		return
-	}
-	c.nexthops.replaced = false
-	c.resolveAll(func(w *want) bool { return w.group != nil && w.group.replaced })
-	for _, g := range c.nexthops.groups {
+	var changed []*want
+	for _, g := range c.nexthops.replacements {
+		for w := range g.users {
+			if c.contents.resolve(w); w.changed {
+				changed = append(changed, w)
+			}
+		}
 		g.replaced = false
 	}
+	c.nexthops.replacements = c.nexthops.replacements[:0]
+	c.queueChanged(changed)
 }
 
 // dropVanished takes the routes of all vanished groups out of the model, at once.

@@ -2,6 +2,7 @@ package fibcore
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -265,10 +266,7 @@ func (c *routes) forget(e *entry) {
 
 // reportChanges passes what has changed to the followers.
 func (c *routes) reportChanges() {
-	if c.nexthops.unreported {
-		c.nexthops.unreported = false
-		c.groupsChanged()
-	}
+	c.groupsChanged()
 	if len(c.changedEntries) == 0 {
 		return
 	}
@@ -293,17 +291,51 @@ func (c *routes) reportChanges() {
 
 // groupsChanged notes the routes of all groups that are unreported.
 func (c *routes) groupsChanged() {
+	n := c.nexthops
 	if len(c.followers) > 0 {
-		c.store.all(func(i uint32, e *entry) {
-			if e.have != nil && e.have.group != nil && e.have.group.unreported || e.want != nil && e.want.group != nil && e.want.group.unreported {
-				c.statusChanged(i, e)
-			}
-		})
+		c.noteGroups(n.unreported, n.unreportedWant)
 	}
-	for _, k := range c.nexthops.kernel {
+	for _, k := range n.unreported {
 		k.unreported = false
 	}
-	for _, g := range c.nexthops.groups {
+	for _, g := range n.unreportedWant {
 		g.unreported = false
+	}
+	clear(n.unreported)
+	clear(n.unreportedWant)
+	n.unreported, n.unreportedWant = n.unreported[:0], n.unreportedWant[:0]
+}
+
+// noteGroups notes the routes that have or want one of some groups.
+func (c *routes) noteGroups(have []*kernelGroup, wanted []*group) {
+	note := func(i uint32, e *entry) {
+		if e.have != nil && e.have.group != nil && e.have.group.unreported || e.want != nil && e.want.group != nil && e.want.group.unreported {
+			c.statusChanged(i, e)
+		}
+	}
+	var wants []*want
+	for _, g := range wanted {
+		wants = slices.AppendSeq(wants, maps.Keys(g.users))
+	}
+	uses := 0 // that are to be found
+	for _, k := range have {
+		if uses += k.uses; k.owner != nil && !k.owner.unreported {
+			wants = slices.AppendSeq(wants, maps.Keys(k.owner.users))
+		}
+	}
+	found := 0
+	var entries []uint32
+	c.entriesOf(wants, func(i uint32, e *entry) {
+		entries = append(entries, i)
+		if e.have != nil && e.have.group != nil && e.have.group.unreported {
+			found++
+		}
+	})
+	if found != uses { // some have a group that they do not want
+		c.store.all(note)
+		return
+	}
+	for _, i := range entries {
+		note(i, c.store.at(i))
 	}
 }

@@ -393,8 +393,8 @@ type Progress struct {
 // Finish ends a turn.
 func (c *Core) Finish(now time.Time) Progress {
 	c.env.clock = now
-	if c.nexthops.changed {
-		c.nexthops.changed = false
+	if c.nexthops.changed || c.contents.intern.changed {
+		c.nexthops.changed, c.contents.intern.changed = false, false
 		c.env.event(Event{Kind: EventNextHops})
 	}
 	c.routes.reportChanges()
@@ -402,7 +402,7 @@ func (c *Core) Finish(now time.Time) Progress {
 	if pending && !due {
 		c.env.wake(next)
 	}
-	busy := c.learners.fresh || c.env.retryAll || c.nexthops.replaced || len(c.routes.extras) > 0 || c.nexthops.urgentDue(now)
+	busy := c.learners.fresh || c.env.retryAll || len(c.nexthops.replacements) > 0 || len(c.routes.extras) > 0 || c.nexthops.urgentDue(now)
 	quiet := c.env.config.DryRun || c.quiet(now)
 	return Progress{due || busy || !quiet || c.routes.head < len(c.routes.queue), !pending && !busy && quiet, c.routes.queued, c.routes.handled}
 }
