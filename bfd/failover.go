@@ -1,6 +1,7 @@
 package bfd
 
 import (
+	"cmp"
 	"runtime"
 	"slices"
 	"time"
@@ -80,10 +81,11 @@ func (f *failover) execute(d dying) []FailoverResult {
 		if err := work.Begin(); err != nil {
 			return err
 		}
+		var w watched
 		for i, n := range d.list {
-			var guarded bool
-			work.Up, guarded = f.watched(d.key.NetNS, n.Guards)
-			done(i, work.Delete(bfdcore.DeadNextHop{ID: n.ID, Link: n.IfIndex, Gateway: n.Gateway.Unmap().WithZone(""), Strict: len(n.Guards) > 0, Guarded: guarded}))
+			f.watch(&w, d.key.NetNS)
+			work.Up = w.up
+			done(i, work.Delete(bfdcore.DeadNextHop{ID: n.ID, Link: n.IfIndex, Gateway: n.Gateway.Unmap().WithZone(""), Strict: len(n.Guards) > 0, Guarded: w.guarded(n.Guards)}))
 		}
 		return nil
 	})
@@ -95,23 +97,58 @@ func (f *failover) execute(d dying) []FailoverResult {
 	return results
 }
 
-// watched reads the states of the sessions now: what they watch, and whether one
-// of guards is Up. No guards at all counts as guarded.
-func (f *failover) watched(netns string, guards []Key) (up map[uint32]bool, guarded bool) {
+// watched are the sessions of a network namespace as they were read last, and what they watch.
+type watched struct {
+	sessions []watching
+	next     []watching      // scratch
+	up       map[uint32]bool // of each object that a session watches, whether one of those is Up
+}
+
+// watching is a session that exists.
+type watching struct {
+	key   Key
+	entry *entry
+	list  []NextHop
+	alive bool // it is Up
+}
+
+func (w watching) same(o watching) bool {
+	return w.entry == o.entry && w.alive == o.alive && len(w.list) == len(o.list) && (len(w.list) == 0 || &w.list[0] == &o.list[0])
+}
+
+// watch reads the states of the sessions now: between two deletions they may change, but mostly do
+// not. Only those of a network namespace watch its objects, any may be a guard.
+func (f *failover) watch(w *watched, netns string) {
 	s := f.server
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	up, guarded = map[uint32]bool{}, len(guards) == 0
+	w.next = w.next[:0]
 	for k, e := range s.entries {
-		alive := !e.removed && e.cell.read().state == StateUp
-		if alive && slices.ContainsFunc(guards, func(g Key) bool { return g.Normal() == k }) {
-			guarded = true
+		if e.removed {
+			continue
 		}
-		for _, n := range e.kept.Failover {
-			if k.NetNS == netns && !e.removed {
-				up[n.ID] = up[n.ID] || alive
-			}
+		x := watching{key: k, entry: e, alive: e.cell.read().state == StateUp}
+		if k.NetNS == netns {
+			x.list = e.kept.Failover
+		}
+		w.next = append(w.next, x)
+	}
+	s.mu.Unlock()
+	slices.SortFunc(w.next, func(a, b watching) int { return cmp.Compare(a.entry.slot, b.entry.slot) })
+	w.sessions, w.next = w.next, w.sessions
+	if w.up != nil && slices.EqualFunc(w.sessions, w.next, watching.same) {
+		return
+	}
+	w.up = map[uint32]bool{}
+	for _, x := range w.sessions {
+		for _, n := range x.list {
+			w.up[n.ID] = w.up[n.ID] || x.alive
 		}
 	}
-	return up, guarded
+}
+
+// guarded reports whether one of some sessions is Up. No sessions at all counts as guarded.
+func (w *watched) guarded(guards []Key) bool {
+	return len(guards) == 0 || slices.ContainsFunc(w.sessions, func(x watching) bool {
+		return x.alive && slices.ContainsFunc(guards, func(g Key) bool { return g.Normal() == x.key })
+	})
 }

@@ -56,12 +56,19 @@ type Failover struct {
 	Kernel Kernel // what it acts on
 	// Up says of each object that a session watches whether one of its sessions is up.
 	Up     map[uint32]bool
-	groups []NextHop // all of the kernel, kept up to date as objects are deleted
+	groups []NextHop        // all of the kernel, kept up to date as objects are deleted
+	of     map[uint32][]int // of groups, those that had an object at the beginning
 }
 
 // Begin reads the groups. It must come first.
 func (f *Failover) Begin() (err error) {
 	f.groups, err = f.Kernel.Groups()
+	f.of = map[uint32][]int{}
+	for i := range f.groups {
+		for _, m := range f.groups[i].Group {
+			f.of[m.ID] = append(f.of[m.ID], i)
+		}
+	}
 	return err
 }
 
@@ -86,7 +93,7 @@ func (f *Failover) Delete(d DeadNextHop) error {
 	if err := f.Kernel.Delete(d.ID); err != nil {
 		return err
 	}
-	for i := range f.groups {
+	for _, i := range f.of[d.ID] {
 		f.groups[i].Group = f.groups[i].without(d.ID)
 	}
 	return nil
@@ -96,7 +103,7 @@ func (f *Failover) Delete(d DeadNextHop) error {
 // living member.
 func (f *Failover) spare(d DeadNextHop) error {
 	member := false
-	for i := range f.groups {
+	for _, i := range f.of[d.ID] {
 		in, alive := f.members(&f.groups[i], d)
 		member = member || in
 		if in && !alive {
@@ -114,7 +121,7 @@ func (f *Failover) spare(d DeadNextHop) error {
 // their routes. It returns why the object stayed.
 func (f *Failover) shrink(d DeadNextHop, why error) error {
 	n := 0
-	for i := range f.groups {
+	for _, i := range f.of[d.ID] {
 		g := &f.groups[i]
 		if in, alive := f.members(g, d); !in || !alive || g.Kind != 0 {
 			continue

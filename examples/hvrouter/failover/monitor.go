@@ -80,9 +80,15 @@ func (m *Monitor) Configure(c *config.Config) {
 	old := m.state.configs
 	remove, back := m.state.configure(peering.Watches(c), o)
 	m.gatewaysUp(back)
-	next := maps.Clone(m.state.configs)
 	for _, k := range remove {
 		delete(m.restarts, k)
+	}
+	var list []bfd.SessionConfig
+	for _, k := range slices.SortedFunc(maps.Keys(m.state.configs), compareKeys) {
+		s := m.state.configs[k]
+		if o, ok := old[k]; !ok || !same(s, o) {
+			list = append(list, s)
+		}
 	}
 	m.mu.Unlock()
 	for _, k := range remove {
@@ -90,7 +96,7 @@ func (m *Monitor) Configure(c *config.Config) {
 			m.log.Warn("BFD session not removed", "event", "bfd-error", "session", k, "err", err)
 		}
 	}
-	m.add(next, old)
+	m.add(list)
 }
 
 // Refresh renews the failover lists of the sessions: the next-hop objects of a kernel have
@@ -101,11 +107,14 @@ func (m *Monitor) Refresh() {
 	}
 	o := m.objects()
 	m.mu.Lock()
-	old := maps.Clone(m.state.configs)
-	m.gatewaysDown(m.state.refresh(o, m.gateways))
-	next := maps.Clone(m.state.configs)
+	changed, down := m.state.refresh(o, m.gateways)
+	m.gatewaysDown(down)
+	var list []bfd.SessionConfig
+	for _, k := range changed {
+		list = append(list, m.state.configs[k])
+	}
 	m.mu.Unlock()
-	m.add(next, old)
+	m.add(list)
 }
 
 // Link notes the name of an interface of the namespace at a path.
@@ -317,15 +326,11 @@ func (m *Monitor) wakeDeliver() {
 	}
 }
 
-// add adds the sessions whose configuration differs from old's, with their failover lists.
-func (m *Monitor) add(next, old map[bfd.Key]bfd.SessionConfig) {
-	for _, k := range slices.SortedFunc(maps.Keys(next), compareKeys) {
-		s := next[k]
-		if o, ok := old[k]; ok && same(s, o) {
-			continue
-		}
+// add adds sessions, or changes them, with their failover lists.
+func (m *Monitor) add(list []bfd.SessionConfig) {
+	for _, s := range list {
 		if err := m.service.Add(s); err != nil {
-			m.log.Error("BFD session refused", "event", "bfd-error", "session", k, "err", err)
+			m.log.Error("BFD session refused", "event", "bfd-error", "session", s.Key, "err", err)
 		}
 	}
 }

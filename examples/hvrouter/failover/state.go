@@ -22,6 +22,9 @@ type state struct {
 	failed  map[bfd.Key]bool              // sessions that have failed, and are not back
 	down    map[bfd.Key][]gateway         // gateways that are out of the kernel's groups, by the session that failed
 	names   map[string]map[int]string     // names of interfaces, by the path of their namespace
+
+	dependents map[bfd.Key]peering.Dependents // of watches
+	listed     objects                        // those that the failover lists are of; nil: the lists are to be made anew
 }
 
 // gateway is a next hop of the kernel.
@@ -46,12 +49,22 @@ func newState() state {
 
 // link notes the name of an interface of the namespace at a path.
 func (s *state) link(netns string, l fib.Link, gone bool) {
-	if s.names[netns] == nil {
-		s.names[netns] = map[int]string{}
+	names := s.names[netns]
+	if names == nil {
+		names = map[int]string{}
+		s.names[netns] = names
 	}
-	s.names[netns][l.IfIndex] = l.Interface
+	if old, known := names[l.IfIndex]; known && (gone || old != l.Interface) || !known && !gone {
+		for _, o := range s.listed[netns] {
+			if o.IfIndex == l.IfIndex {
+				s.listed = nil
+				break
+			}
+		}
+	}
+	names[l.IfIndex] = l.Interface
 	if gone {
-		delete(s.names[netns], l.IfIndex)
+		delete(names, l.IfIndex)
 	}
 }
 
@@ -64,6 +77,10 @@ func (s *state) configure(watches []peering.Watch, o objects) (remove []bfd.Key,
 	}
 	old := s.configs
 	s.watches, s.configs = watches, next
+	s.dependents, s.listed = map[bfd.Key]peering.Dependents{}, nil
+	for _, w := range watches {
+		s.dependents[w.Key] = peering.NewDependents(w, watches)
+	}
 	for _, k := range slices.SortedFunc(maps.Keys(old), compareKeys) {
 		if n, ok := next[k]; !ok || n.Echo != old[k].Echo {
 			remove = append(remove, k)
@@ -87,26 +104,80 @@ func compareKeys(a, b bfd.Key) int {
 	return cmp.Or(cmp.Compare(a.NetNS, b.NetNS), cmp.Compare(a.Interface, b.Interface), a.Peer.Compare(b.Peer), a.Local.Compare(b.Local), multihop(a)-multihop(b))
 }
 
-// refresh computes the failover lists from other next-hop objects. It returns the gateways
-// that have appeared behind sessions which have failed.
-func (s *state) refresh(o objects, kernel gatewaysOf) (down []gateway) {
-	s.updateLists(o)
+// refresh computes the failover lists from other next-hop objects. It returns the sessions whose
+// list is another, by key, and the gateways that have appeared behind sessions which have failed.
+func (s *state) refresh(o objects, kernel gatewaysOf) (changed []bfd.Key, down []gateway) {
+	changed = s.updateLists(o)
 	for _, w := range s.watches {
 		if s.failed[w.Key] {
 			down = append(down, s.fail(w, kernel)...)
 		}
 	}
-	return down
+	return changed, down
 }
 
-// updateLists computes which next-hop objects the BFD process may delete for each session.
-func (s *state) updateLists(o objects) {
+// updateLists computes which next-hop objects the BFD process may delete for each session. It
+// returns the sessions for which those are others than before, by key. What it does depends on
+// what has changed: there may be an object for each host of a fleet.
+func (s *state) updateLists(o objects) (changed []bfd.Key) {
+	others := map[string]difference{}
+	for netns, list := range o {
+		others[netns] = differ(s.listed[netns], list)
+	}
 	for _, w := range s.watches {
 		names := s.names[w.Key.NetNS]
 		c := s.configs[w.Key]
-		c.Failover = peering.Failover(w, s.watches, o[w.Key.NetNS], func(i int) (string, bool) { n, ok := names[i]; return n, ok })
+		d := others[w.Key.NetNS]
+		goes := func(n bfd.NextHop) bool { return s.listed == nil || d.gone[n.ID] }
+		var come []bfd.NextHop
+		for _, object := range d.come {
+			if n, ok := s.dependents[w.Key].Has(object, func(i int) (string, bool) { n, ok := names[i]; return n, ok }); ok {
+				come = append(come, n)
+			}
+		}
+		if len(come) == 0 && !slices.ContainsFunc(c.Failover, goes) {
+			continue
+		}
+		list := append(slices.DeleteFunc(slices.Clone(c.Failover), goes), come...)
+		slices.SortFunc(list, func(a, b bfd.NextHop) int { return cmp.Compare(a.ID, b.ID) })
+		if peering.SameFailover(list, c.Failover) {
+			continue
+		}
+		c.Failover = list
 		s.configs[w.Key] = c
+		changed = append(changed, w.Key)
 	}
+	s.listed = o
+	slices.SortFunc(changed, compareKeys)
+	return changed
+}
+
+// difference is how two lists of next-hop objects differ. An object that has changed goes and comes.
+type difference struct {
+	gone map[uint32]bool
+	come []fib.NextHopObject
+}
+
+// differ compares lists, which are sorted by id.
+func differ(old, list []fib.NextHopObject) (d difference) {
+	d.gone = map[uint32]bool{}
+	for len(old) > 0 || len(list) > 0 {
+		switch {
+		case len(list) == 0 || len(old) > 0 && old[0].ID < list[0].ID:
+			d.gone[old[0].ID] = true
+			old = old[1:]
+		case len(old) == 0 || list[0].ID < old[0].ID:
+			d.come = append(d.come, list[0])
+			list = list[1:]
+		default:
+			if old[0] != list[0] {
+				d.gone[old[0].ID] = true
+				d.come = append(d.come, list[0])
+			}
+			old, list = old[1:], list[1:]
+		}
+	}
+	return d
 }
 
 // verdict is what an event of a session means.

@@ -13,19 +13,50 @@ import (
 // gateways neither is trusted alone: the daemon decides then.
 func Failover(w Watch, all []Watch, objects []fib.NextHopObject, name func(index int) (string, bool)) []bfd.NextHop {
 	var out []bfd.NextHop
-	for _, hop := range w.NextHops {
-		guards, alone := guards(w, hop, all)
-		if !alone {
-			continue
-		}
-		for _, o := range objects {
-			if link, ok := name(o.IfIndex); ok && hop.covers(link, o.Gateway) {
-				out = append(out, bfd.NextHop{ID: o.ID, IfIndex: o.IfIndex, Gateway: o.Gateway, Guards: guards})
-			}
+	d := NewDependents(w, all)
+	for _, o := range objects {
+		if n, ok := d.Has(o, name); ok {
+			out = append(out, n)
 		}
 	}
 	slices.SortStableFunc(out, func(a, b bfd.NextHop) int { return cmp.Compare(a.ID, b.ID) })
-	return slices.CompactFunc(out, func(a, b bfd.NextHop) bool { return a.ID == b.ID }) // domains may share a link
+	return out
+}
+
+// Dependents say which next-hop objects die with a session. They do not change; the zero value is
+// of a session that none dies with.
+type Dependents struct{ hops []dependent }
+
+// dependent is a next hop that one session alone watches, and the sessions that watch its
+// alternatives.
+type dependent struct {
+	hop    NextHop
+	guards []bfd.Key
+}
+
+// NewDependents returns those of one watched session.
+func NewDependents(w Watch, all []Watch) (d Dependents) {
+	for _, hop := range w.NextHops {
+		if guards, alone := guards(w, hop, all); alone {
+			d.hops = append(d.hops, dependent{hop, guards})
+		}
+	}
+	return d
+}
+
+// Has returns an object as it is to be deleted with the session; ok is false if it is not. name
+// returns the name of an interface.
+func (d Dependents) Has(o fib.NextHopObject, name func(index int) (string, bool)) (n bfd.NextHop, ok bool) {
+	link, ok := name(o.IfIndex)
+	if !ok {
+		return n, false
+	}
+	for _, x := range d.hops { // domains may share a link: the first counts
+		if x.hop.covers(link, o.Gateway) {
+			return bfd.NextHop{ID: o.ID, IfIndex: o.IfIndex, Gateway: o.Gateway, Guards: x.guards}, true
+		}
+	}
+	return n, false
 }
 
 // guards returns the sessions that watch the alternatives to a next hop of w; alone is false
