@@ -17,8 +17,8 @@ import (
 // Bounds of what clients may take of the daemon. They are many times what the commands, an
 // orchestrator and Prometheus need together.
 const (
-	// mostConnections are open at once. One more is answered with 503, so that its client hears
-	// why.
+	// mostConnections are open at once. One more takes the place of the one that has waited longest
+	// for its next request; if none waits it is answered with 503, so that its client hears why.
 	mostConnections = 256
 	// requestTime is how long a request may take to come, and its answer to be taken. The stream
 	// of events, whose clients may not read for as long as they like, has no end.
@@ -115,13 +115,14 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) error {
 	return nil
 }
 
-// limited is a listener with at most most connections.
+// limited is a listener with at most most connections, beside those whose end has not been noticed.
 type limited struct {
 	net.Listener
 	most int
 
 	mu   sync.Mutex
-	open int
+	open map[*counted]bool // true: it waits for its next request
+	idle []*counted        // those, the longest first
 }
 
 // Accept implements [net.Listener].
@@ -131,16 +132,63 @@ func (l *limited) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		l.mu.Lock()
-		full := l.open >= l.most
-		if !full {
-			l.open++
+		mine, displaced := l.admit(c)
+		if displaced != nil {
+			_ = displaced.Close()
 		}
-		l.mu.Unlock()
-		if !full {
-			return &counted{Conn: c, l: l}, nil
+		if mine != nil {
+			return mine, nil
 		}
 		l.refuse(c)
+	}
+}
+
+// admit counts a connection, and returns the one that has to go for it. It returns nil if there is
+// no room.
+func (l *limited) admit(c net.Conn) (mine, displaced *counted) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.open) >= l.most {
+		if len(l.idle) == 0 {
+			return nil, nil
+		}
+		displaced = l.idle[0]
+		l.forget(displaced)
+	}
+	if l.open == nil {
+		l.open = map[*counted]bool{}
+	}
+	mine = &counted{Conn: c, l: l}
+	l.open[mine] = false
+	return mine, displaced
+}
+
+// forget stops counting a connection. The lock is held.
+func (l *limited) forget(c *counted) {
+	l.setIdle(c, false)
+	delete(l.open, c)
+}
+
+// setIdle notes whether a connection waits for its next request. The lock is held.
+func (l *limited) setIdle(c *counted, idle bool) {
+	was, open := l.open[c]
+	if !open || was == idle {
+		return
+	}
+	l.open[c] = idle
+	if idle {
+		l.idle = append(l.idle, c)
+	} else if i := slices.Index(l.idle, c); i >= 0 {
+		l.idle = slices.Delete(l.idle, i, i+1)
+	}
+}
+
+// state is for [http.Server.ConnState].
+func (l *limited) state(c net.Conn, s http.ConnState) {
+	if c, ok := c.(*counted); ok {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.setIdle(c, s == http.StateIdle)
 	}
 }
 
@@ -155,16 +203,13 @@ func (l *limited) refuse(c net.Conn) {
 // counted is a connection that counts.
 type counted struct {
 	net.Conn
-	l    *limited
-	once sync.Once
+	l *limited
 }
 
 // Close implements [net.Conn].
 func (c *counted) Close() error {
-	c.once.Do(func() {
-		c.l.mu.Lock()
-		c.l.open--
-		c.l.mu.Unlock()
-	})
+	c.l.mu.Lock()
+	c.l.forget(c)
+	c.l.mu.Unlock()
 	return c.Conn.Close()
 }

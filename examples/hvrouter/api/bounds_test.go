@@ -130,6 +130,29 @@ func TestManyConnections(t *testing.T) {
 	})
 }
 
+// Connections that wait for their next request are in nobody's way.
+func TestManyIdleConnections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, end := serve(t, &backend{})
+		var all []net.Conn
+		for i := range 3 * mostConnections {
+			c := p.dial()
+			all = append(all, c)
+			go io.WriteString(c, "GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n")
+			resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+			if err != nil || resp.StatusCode != 200 {
+				t.Fatalf("connection %d: %+v, %v", i, resp, err)
+			}
+			_, _ = io.Copy(io.Discard, resp.Body)
+			synctest.Wait() // until it waits
+		}
+		for _, c := range all {
+			c.Close()
+		}
+		end()
+	})
+}
+
 // The stream of events has no end, also on a connection that had another request before.
 func TestLongStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

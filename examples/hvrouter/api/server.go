@@ -83,8 +83,8 @@ func Serve(ctx context.Context, path string, b Backend) error {
 
 // ServeOn is Serve on a listener of the caller's.
 func ServeOn(ctx context.Context, l net.Listener, b Backend) error {
-	l = &limited{Listener: l, most: mostConnections}
-	s := &http.Server{Handler: Handler(b), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: idleTime, BaseContext: func(net.Listener) context.Context { return ctx }}
+	bound := &limited{Listener: l, most: mostConnections}
+	s := &http.Server{Handler: Handler(b), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: idleTime, ConnState: bound.state, BaseContext: func(net.Listener) context.Context { return ctx }}
 	closed := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(closed)
@@ -94,7 +94,7 @@ func ServeOn(ctx context.Context, l net.Listener, b Backend) error {
 			s.Close()
 		}
 	})
-	err := s.Serve(l)
+	err := s.Serve(bound)
 	if !stop() {
 		<-closed
 	}
