@@ -55,8 +55,8 @@ func Peer(c *config.Config, r config.Reflector, linkLocal netip.Addr) bgp.PeerCo
 		}
 	}
 	if r.Wide() {
-		// Paths over our other links outlive the way to the peer: what is on its own link
-		// is taken care of by BFD.
+		// Paths over our other links outlive the way to the peer. Those over its own link are not
+		// used where there are others over live ones.
 		p.OffLinkPrefixes = everywhere
 	}
 	return p

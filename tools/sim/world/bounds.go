@@ -65,6 +65,11 @@ func (a *absence) excuses(w *World, news time.Duration) bool {
 	return a.began && a.until >= w.now && news >= a.since-w.detection(w.hosts...)-slack
 }
 
+// goesOn reports whether an absence went on when another one began.
+func (a *absence) goesOn(other *absence) bool {
+	return a.began && other.began && a.since <= other.since && a.until >= other.since
+}
+
 // rejudge judges the flows that are broken.
 func (w *World) rejudge() {
 	for _, f := range w.broken {
@@ -180,6 +185,11 @@ func (w *World) excused(f *flow, home *hypervisor, n news, best *allowance) {
 			continue
 		}
 		excuse(&h.away[daemonAway], max(n.guest, n.reflector))
+		for _, part := range []int{bfdAway, pathAway, bootAway} {
+			if h.away[part].goesOn(&f.from.away[daemonAway]) {
+				excuse(&f.from.away[daemonAway], f.from.away[daemonAway].since) // the news is not over
+			}
+		}
 		if a := h.away[daemonAway]; a.began && w.now >= a.since+restartTime {
 			a.name = "the daemon is away for longer than the restart time: 35 s after its return"
 			excuse(&a, w.now)
