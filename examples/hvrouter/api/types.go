@@ -146,6 +146,10 @@ type BFD struct {
 	Echo  bool      `json:"echo,omitempty"`
 	Downs uint64    `json:"downs"`
 	Since time.Time `json:"since"`
+	// LastDown and LastDownReason are when and why it left Up last; zero: it never did, or before the
+	// daemon started (`hvrouter show events -event bfd-down`).
+	LastDown       time.Time `json:"last-down,omitzero"`
+	LastDownReason string    `json:"last-down-reason,omitempty"`
 }
 
 // RIBEntry is one prefix of one domain and where it is known from.

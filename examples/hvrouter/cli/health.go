@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -19,7 +20,15 @@ func (in invocation) health(socket string, asJSON bool) int {
 	if asJSON {
 		print = encoded[api.Health]
 	}
-	if err := print(in.stdout, h); err != nil {
+	var b bytes.Buffer
+	if err := print(&b, h); err != nil {
+		return in.fail(exitBroken, err)
+	}
+	text := b.Bytes()
+	if !asJSON && colours(in.stdout) {
+		text = coloured(text)
+	}
+	if _, err := in.stdout.Write(text); err != nil {
 		return in.fail(exitBroken, err)
 	}
 	return h.Number()

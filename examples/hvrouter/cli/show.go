@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -174,6 +175,9 @@ func (in invocation) fetch(socket string, v view, asJSON bool, query ...string) 
 	}
 	var b bytes.Buffer
 	err := print(&b, raw)
+	if !asJSON && colours(in.stdout) {
+		return coloured(b.Bytes()), err
+	}
 	return b.Bytes(), err
 }
 
@@ -290,8 +294,16 @@ func bfdRows(s *api.BFD) (heading, cells []string) {
 	if s.Echo {
 		kind = "echo"
 	}
-	return []string{"NETNS", "INTERFACE", "LOCAL", "PEER", "KIND", "STATE", "SINCE", "INTERVAL", "DETECT", "DOWNS", "REASON"},
-		[]string{s.NetNS, s.Interface, s.Local.String(), s.Peer.String(), kind, s.State, ago(s.Since), s.Interval, s.Detect, fmt.Sprint(s.Downs), s.Reason}
+	return []string{"NETNS", "INTERFACE", "LOCAL", "PEER", "KIND", "STATE", "SINCE", "INTERVAL", "DETECT", "DOWNS", "REASON", "LAST DOWN"},
+		[]string{s.NetNS, s.Interface, s.Local.String(), s.Peer.String(), kind, s.State, ago(s.Since), s.Interval, s.Detect, fmt.Sprint(s.Downs), s.Reason, lastDown(s)}
+}
+
+// lastDown says when and why a BFD session left Up last.
+func lastDown(s *api.BFD) string {
+	if s.LastDown.IsZero() {
+		return "-"
+	}
+	return fmt.Sprintf("%s (%s ago)", cmp.Or(s.LastDownReason, "unknown"), ago(s.LastDown))
 }
 
 func ribRows(e *api.RIBEntry) (heading, cells []string) {

@@ -43,7 +43,7 @@ func (d backend) Sessions() []api.Session {
 // BFD implements [api.Backend].
 func (d backend) BFD() ([]api.BFD, error) {
 	all, err := d.failover.Sessions()
-	return show.BFD(all, d.netnsName, d.failover.Echo), err
+	return show.BFD(all, d.netnsName, d.failover.Echo, d.failover.LastDown), err
 }
 
 // RIB implements [api.Backend].

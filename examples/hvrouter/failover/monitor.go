@@ -63,11 +63,37 @@ type Monitor struct {
 	// restarts are the sessions that the peer has begun anew, and until when they may be Up again:
 	// BGP hears of those that are not by then.
 	restarts map[bfd.Key]time.Time
+	// downs are the last time that each session left Up, as far as this run has seen it.
+	downs map[bfd.Key]Down
+}
+
+// Down is when and why a session left Up.
+type Down struct {
+	Time   time.Time
+	Reason bfd.Reason
+	count  uint64 // how often it had, then
+}
+
+// LastDown returns when and why a session left Up last; the zero Down if this run has not seen it.
+func (m *Monitor) LastDown(k bfd.Key) Down {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.downs[k]
+}
+
+// noteDown keeps it; the lock is held.
+func (m *Monitor) noteDown(e bfd.Event) {
+	switch {
+	case e.Removed:
+		delete(m.downs, e.Key)
+	case e.State == bfd.StateDown && e.Downs > m.downs[e.Key].count:
+		m.downs[e.Key] = Down{e.Time, e.Reason, e.Downs}
+	}
 }
 
 // New makes a Monitor without sessions.
 func New(c Config) *Monitor {
-	return &Monitor{log: c.Log, now: c.Now, kernels: c.Kernels, paths: c.Paths, service: c.Service, wake: make(chan struct{}, 1), state: newState(), notices: notices{}, restarts: map[bfd.Key]time.Time{}}
+	return &Monitor{log: c.Log, now: c.Now, kernels: c.Kernels, paths: c.Paths, service: c.Service, wake: make(chan struct{}, 1), state: newState(), notices: notices{}, restarts: map[bfd.Key]time.Time{}, downs: map[bfd.Key]Down{}}
 }
 
 // Configure adds, changes and removes BFD sessions; those that stay the same are left alone.
@@ -82,6 +108,7 @@ func (m *Monitor) Configure(c *config.Config) {
 	m.gatewaysUp(back)
 	for _, k := range remove {
 		delete(m.restarts, k)
+		delete(m.downs, k)
 	}
 	var list []bfd.SessionConfig
 	for _, k := range slices.SortedFunc(maps.Keys(m.state.configs), compareKeys) {
@@ -276,6 +303,7 @@ func (m *Monitor) deliver() (did bool) {
 func (m *Monitor) Event(e bfd.Event) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.noteDown(e)
 	o := m.state.event(e, m.now(), m.gateways)
 	m.gatewaysUp(o.back)
 	m.gatewaysDown(o.down)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/hyperfib/hyperfib/bfd"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
 )
@@ -130,7 +131,11 @@ func (k *checker) ports(c *config.Config) {
 	k.eachSession(c, func(path, _ string, r config.Reflector) {
 		taken(path+".local", "tcp", c.BGP.Port, r.Local.Addr, fmt.Sprintf("%v cannot connect to us", r.Peer))
 		if r.BFD != "off" && c.BFD.Process != "off" {
-			taken(path+".bfd", "udp", 3784, r.Local.Addr, "BFD may hear nothing")
+			port := uint16(bfd.Port)
+			if r.BFD == "echo" {
+				port = bfd.EchoPort
+			}
+			taken(path+".bfd", "udp", port, r.Local.Addr, "BFD may hear nothing")
 		}
 	})
 }

@@ -202,6 +202,13 @@ func TestCheck(t *testing.T) {
 		m.ports = map[string][]Listener{"tcp 179": {{bird, "bird (process 7)"}, {netip.MustParseAddr("172.22.15.101"), "gobgpd (process 8)"}, {netip.MustParseAddr("192.0.2.1"), "frr (process 9)"}},
 			"udp 3784": {{bird, "bird (process 7)"}, {netip.MustParseAddr("198.51.100.201"), "bfdd (process 6)"}}}
 	})
+	play("the ports are taken, one of echo", func(c *config.Config, m *machine) {
+		c.Domains = slices.Clone(c.Domains)
+		c.Domains[0].Reflectors = slices.Clone(c.Domains[0].Reflectors)
+		c.Domains[0].Reflectors[0].BFD = "echo"
+		frr := netip.IPv4Unspecified()
+		m.ports = map[string][]Listener{"udp 3784": {{frr, "bfdd (process 6)"}}, "udp 3785": {{frr, "bfdd (process 6)"}}, "udp 4784": {{frr, "bfdd (process 6)"}}}
+	})
 	play("an overlay's VTEP is nowhere", func(c *config.Config, m *machine) {
 		c.Overlays = slices.Clone(c.Overlays)
 		c.Overlays[0].Local.Addr = netip.MustParseAddr("192.0.2.7")

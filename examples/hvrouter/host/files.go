@@ -1,6 +1,7 @@
 package host
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -28,6 +29,9 @@ func Files(file string, c *config.Config) []Finding {
 		k.writable(state, "the guests' state")
 		k.writable(filepath.Dir(state), "the directory")
 	}
+	if dir := c.StateDirectory; dir != "" {
+		k.writable(dir, "the state directory")
+	}
 	return k.found
 }
 
@@ -35,6 +39,9 @@ func Files(file string, c *config.Config) []Finding {
 // that is not there is nobody's.
 func (k *checker) writable(path, what string) fs.FileMode {
 	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrPermission) {
+		k.add(Unseen, "%s %s: who may write it could not be seen", what, path)
+	}
 	if err != nil {
 		return 0
 	}

@@ -17,6 +17,10 @@ func TestFiles(t *testing.T) {
 	file := filepath.Join(dir, "hv.yaml")
 	c.Inventory.Directory = filepath.Join(dir, "guests")
 	c.Inventory.State = filepath.Join(dir, "api.sock.guests")
+	c.StateDirectory = filepath.Join(dir, "state")
+	if err := os.Mkdir(c.StateDirectory, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	guest := filepath.Join(c.Inventory.Directory, "vm1.yaml")
 	keys := func(set bool) func() {
 		return func() {
@@ -45,9 +49,10 @@ func TestFiles(t *testing.T) {
 		{"a sticky one", keys(false), dir, 0o777 | os.ModeSticky, ""},
 		{"the inventory", keys(false), c.Inventory.Directory, 0o775, "the inventory DIR/guests may be written by others than its owner: its mode is 0775, want 0755"},
 		{"a guest's file", keys(false), guest, 0o666, "the inventory's file DIR/guests/vm1.yaml may be written by others than its owner: its mode is 0666, want 0644"},
+		{"the state directory", keys(false), c.StateDirectory, 0o777, "the state directory DIR/state may be written by others than its owner: its mode is 0777, want 0755"},
 		{"the state", keys(false), c.Inventory.State, 0o606, "the guests' state DIR/api.sock.guests may be written by others than its owner: its mode is 0606, want 0604"},
 	} {
-		for path, mode := range map[string]os.FileMode{dir: 0o755, file: 0o644, c.Inventory.Directory: 0o755, guest: 0o644, c.Inventory.State: 0o600} {
+		for path, mode := range map[string]os.FileMode{dir: 0o755, file: 0o644, c.Inventory.Directory: 0o755, c.StateDirectory: 0o700, guest: 0o644, c.Inventory.State: 0o600} {
 			if f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o600); err == nil {
 				f.Close()
 			}
