@@ -101,6 +101,12 @@ var standing = []lie{
 		asks: toGuest, says: []string{"forward: unless they drop: table ip lie chain drops (type filter, priority 0, policy drop)"}},
 	{name: "a foreign chain that drops what arrives, of IPv6", foreign: "table ip6 lie chain pre (type filter, hook prerouting, priority -500, policy drop)", does: []string{"nft add table ip6 lie", "nft add chain ip6 lie pre { type filter hook prerouting priority -500 ; policy drop ; }"}, undoes: []string{"nft delete table ip6 lie"},
 		asks: toGuest6, says: []string{"prerouting: unless they drop: table ip6 lie chain pre (type filter, priority -500, policy drop)"}},
+	{name: "a foreign chain that drops what an interface receives", does: []string{"nft add table netdev lie", "nft add chain netdev lie rx { type filter hook ingress device vm1 priority 0 ; policy drop ; }"}, undoes: []string{"nft delete table netdev lie"},
+		asks: toGuest, says: []string{"ingress: unless they drop, and are for this interface: table netdev lie chain rx (type filter, priority 0, policy drop)"}},
+	{name: "the same, of the family inet", does: []string{"nft add table inet lie", "nft add chain inet lie rx { type filter hook ingress device vm1 priority 0 ; policy drop ; }"}, undoes: []string{"nft delete table inet lie"},
+		asks: toGuest, says: []string{"ingress: unless they drop, and are for this interface: table inet lie chain rx"}},
+	{name: "a guest's interface in a foreign bridge", does: []string{"ip link add name lie0 type bridge", "ip link set dev lie0 up", "ip link set dev vm1 master lie0"}, undoes: []string{"ip link del lie0"},
+		asks: toGuest, says: []string{"DIFFERENCE: vm1 belongs to lie0: what arrives there goes to that interface"}},
 	{name: "a source that is not the guest's", asks: "203.0.113.2 from vm1 -source 203.0.113.99", says: []string{"dropped: the kernel takes no packet from 203.0.113.99 on vm1", "reverse path filter"}},
 	{name: "an IPv6 source that is not the guest's", asks: "2001:db8:1::9 from vm1 -source 2001:db8:1::77", says: []string{"prerouting: dropped by", "spoofed"}},
 	{name: "a port of the hypervisor's", asks: "198.51.100.101 from vm1", says: []string{"input: dropped by \"guest-to-hypervisor\""}},
@@ -140,26 +146,7 @@ func TestLies(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs namespaces and seconds")
 	}
-	for _, tool := range []string{"bird", "nft"} {
-		nstest.Need(t, tool)
-	}
-	h := &host{t: t, dir: t.TempDir(), hv: nstest.New(t, "hv"), rr: nstest.New(t, "rr"), vm: nstest.New(t, "vm")}
-	nstest.Veth(h.hv, "a.public", "198.51.100.101/25", h.rr, "fa", "198.51.100.126/25")
-	nstest.Veth(h.hv, "b.public", "198.51.100.201/25", h.rr, "fb", "198.51.100.226/25")
-	h.hv.IP("link add name loopback type bridge")
-	h.hv.IP("link set dev loopback up")
-	h.write("hv.yaml", liesConfig)
-	h.reflector(liesBird)
-	for i, name := range []string{"vm1", "vm2"} {
-		h.hv.IP(fmt.Sprintf("link add name %s type veth peer name e%d address 50:54:33:00:00:0%d netns %s", name, i, 7+2*i, h.vm.Name))
-		h.vm.IP(fmt.Sprintf("link set e%d up", i))
-	}
-	t.Cleanup(h.end)
-	h.run()
-	h.route("203.0.113.2", "vm2")
-	h.route("2001:db8:1::9", "vm2")
-	h.wait("the route of another host", func() bool { return h.routes("route show table 90 203.0.113.3") != "" })
-	h.truth("at rest", toGuest, toGuest6, toOther)
+	h := liesHost(t)
 	for _, l := range standing {
 		t.Run(l.name, func(t *testing.T) { h.stands(t, l) })
 	}
@@ -180,6 +167,31 @@ func TestLies(t *testing.T) {
 		}
 	}
 	t.Run("without a daemon", h.alone)
+}
+
+// liesHost makes the hypervisor, and waits until explain finds no difference.
+func liesHost(t *testing.T) *host {
+	for _, tool := range []string{"bird", "nft"} {
+		nstest.Need(t, tool)
+	}
+	h := &host{t: t, dir: t.TempDir(), hv: nstest.New(t, "hv"), rr: nstest.New(t, "rr"), vm: nstest.New(t, "vm")}
+	nstest.Veth(h.hv, "a.public", "198.51.100.101/25", h.rr, "fa", "198.51.100.126/25")
+	nstest.Veth(h.hv, "b.public", "198.51.100.201/25", h.rr, "fb", "198.51.100.226/25")
+	h.hv.IP("link add name loopback type bridge")
+	h.hv.IP("link set dev loopback up")
+	h.write("hv.yaml", liesConfig)
+	h.reflector(liesBird)
+	for i, name := range []string{"vm1", "vm2"} {
+		h.hv.IP(fmt.Sprintf("link add name %s type veth peer name e%d address 50:54:33:00:00:0%d netns %s", name, i, 7+2*i, h.vm.Name))
+		h.vm.IP(fmt.Sprintf("link set e%d up", i))
+	}
+	t.Cleanup(h.end)
+	h.run()
+	h.route("203.0.113.2", "vm2")
+	h.route("2001:db8:1::9", "vm2")
+	h.wait("the route of another host", func() bool { return h.routes("route show table 90 203.0.113.3") != "" })
+	h.truth("at rest", toGuest, toGuest6, toOther)
+	return h
 }
 
 // truth: explain finds no difference, and says where packets go.

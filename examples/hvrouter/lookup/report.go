@@ -102,6 +102,9 @@ func Explain(k *Kernel, p Packet, want *Want, firewall Firewall) (*Report, error
 		arrived = firewall.Arrive(&r.p)
 		r.filtered(arrived)
 	}
+	if m := k.Link(p.IIF.Master); p.IIF.Master != 0 && m.Table == 0 && want != nil {
+		r.differs("%s belongs to %s: what arrives there goes to that interface, and is not routed as what follows says", p.IIF.Name, m.Name)
+	}
 	r.Packet = r.p.String()
 	var err error
 	if r.d, err = Walk(k, r.p); err != nil {

@@ -40,6 +40,7 @@ func Filter(path, table string, wanted bool) func(lookup.Tables) (lookup.Firewal
 func (t *Trace) Arrive(p *lookup.Packet) lookup.Verdict {
 	q := newPacket(*p, lookup.Link{})
 	v := t.hook(nftables.ChainHookPrerouting, q)
+	v.Lines = append(t.onDevice("ingress", netdevIngress, inetIngress), v.Lines...)
 	p.Mark = q.Mark
 	if t.Wanted && t.Rules.Chains == nil {
 		v.Differences = append(v.Differences, fmt.Sprintf("nftables table inet %s is not there: nothing is filtered", t.Rules.Table))
@@ -61,10 +62,51 @@ func (t *Trace) Leave(p lookup.Packet, local bool, out lookup.Link) lookup.Verdi
 		v := t.hook(h, newPacket(p, out))
 		all.Lines = append(all.Lines, v.Lines...)
 		if all.Drop = v.Drop; v.Drop {
-			break
+			return all
 		}
 	}
+	if !local {
+		all.Lines = append(all.Lines, t.onDevice("egress", netdevEgress)...)
+	}
 	return all
+}
+
+// deviceHook is a hook of single interfaces.
+type deviceHook struct {
+	family nftables.TableFamily
+	number nftables.ChainHook
+}
+
+// The hooks of single interfaces (enum nf_dev_hooks, and NF_INET_INGRESS, in the kernel's
+// include/uapi/linux/netfilter.h).
+var (
+	netdevIngress = deviceHook{nftables.TableFamilyNetdev, 0}
+	netdevEgress  = deviceHook{nftables.TableFamilyNetdev, 1}
+	inetIngress   = deviceHook{nftables.TableFamilyINet, 5}
+)
+
+// onDevice names what others have on hooks of single interfaces. Which interfaces those are is not
+// read.
+func (t *Trace) onDevice(word string, hooks ...deviceHook) []string {
+	var list []string
+	for _, c := range t.Rules.Foreign {
+		if c.Table.Name != t.Rules.Table && slices.Contains(hooks, deviceHook{c.Table.Family, *c.Hooknum}) {
+			list = append(list, nameOf(c))
+		}
+	}
+	if list == nil {
+		return nil
+	}
+	return []string{fmt.Sprintf("%s: unless they drop, and are for this interface: %s", word, strings.Join(list, "; "))}
+}
+
+// nameOf describes a base chain of others.
+func nameOf(c *nftables.Chain) string {
+	policy := "accept"
+	if c.Policy != nil && *c.Policy == nftables.ChainPolicyDrop {
+		policy = "drop"
+	}
+	return fmt.Sprintf("table %s %s chain %s (type %s, priority %d, policy %s)", cmp.Or(familyNames[c.Table.Family], "netdev"), c.Table.Name, c.Name, c.Type, *c.Priority, policy)
 }
 
 // hook evaluates hvrouter's chains on one hook, in order, and names those of others.
@@ -116,11 +158,7 @@ func (t *Trace) foreign(h *nftables.ChainHook, p *packet) (list []string) {
 		if *c.Hooknum != *h || family != nftables.TableFamilyINet && byte(family) != p.family() {
 			continue
 		}
-		policy := "accept"
-		if c.Policy != nil && *c.Policy == nftables.ChainPolicyDrop {
-			policy = "drop"
-		}
-		list = append(list, fmt.Sprintf("table %s %s chain %s (type %s, priority %d, policy %s)", familyNames[family], c.Table.Name, c.Name, c.Type, *c.Priority, policy))
+		list = append(list, nameOf(c))
 	}
 	for _, name := range t.Rules.Legacy {
 		if strings.HasPrefix(name, "ip6") == p.Dst.Is6() {
