@@ -64,21 +64,21 @@ type Monitor struct {
 	// BGP hears of those that are not by then.
 	restarts map[bfd.Key]time.Time
 	// downs are the last time that each session left Up, as far as this run has seen it.
-	downs map[bfd.Key]Down
+	downs map[bfd.Key]lastDown
 }
 
-// Down is when and why a session left Up.
-type Down struct {
-	Time   time.Time
-	Reason bfd.Reason
+// lastDown is when and why a session left Up.
+type lastDown struct {
+	at     time.Time
+	reason bfd.Reason
 	count  uint64 // how often it had, then
 }
 
-// LastDown returns when and why a session left Up last; the zero Down if this run has not seen it.
-func (m *Monitor) LastDown(k bfd.Key) Down {
+// LastDown returns when and why a session left Up last; the zero Time if this run has not seen it.
+func (m *Monitor) LastDown(k bfd.Key) (time.Time, bfd.Reason) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.downs[k]
+	return m.downs[k].at, m.downs[k].reason
 }
 
 // noteDown keeps it; the lock is held.
@@ -87,13 +87,13 @@ func (m *Monitor) noteDown(e bfd.Event) {
 	case e.Removed:
 		delete(m.downs, e.Key)
 	case e.State == bfd.StateDown && e.Downs > m.downs[e.Key].count:
-		m.downs[e.Key] = Down{e.Time, e.Reason, e.Downs}
+		m.downs[e.Key] = lastDown{e.Time, e.Reason, e.Downs}
 	}
 }
 
 // New makes a Monitor without sessions.
 func New(c Config) *Monitor {
-	return &Monitor{log: c.Log, now: c.Now, kernels: c.Kernels, paths: c.Paths, service: c.Service, wake: make(chan struct{}, 1), state: newState(), notices: notices{}, restarts: map[bfd.Key]time.Time{}, downs: map[bfd.Key]Down{}}
+	return &Monitor{log: c.Log, now: c.Now, kernels: c.Kernels, paths: c.Paths, service: c.Service, wake: make(chan struct{}, 1), state: newState(), notices: notices{}, restarts: map[bfd.Key]time.Time{}, downs: map[bfd.Key]lastDown{}}
 }
 
 // Configure adds, changes and removes BFD sessions; those that stay the same are left alone.

@@ -4,13 +4,13 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/hyperfib/hyperfib/bfd"
 	"github.com/hyperfib/hyperfib/bgp/rib"
 	"github.com/hyperfib/hyperfib/bgp/wire"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
-	"github.com/hyperfib/hyperfib/examples/hvrouter/failover"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/sessions"
 )
@@ -79,14 +79,14 @@ func familyName(f wire.Family) string {
 
 // BFD shows BFD sessions. netns names the namespace at a path, echo reports whether a session is
 // one by echo, last when it left Up.
-func BFD(list []bfd.Status, netns func(path string) string, echo func(bfd.Key) bool, last func(bfd.Key) failover.Down) []api.BFD {
+func BFD(list []bfd.Status, netns func(path string) string, echo func(bfd.Key) bool, last func(bfd.Key) (time.Time, bfd.Reason)) []api.BFD {
 	out := []api.BFD{}
 	for _, s := range list {
-		down := last(s.Key)
-		if s.State == bfd.StateDown && s.Downs > 0 && down.Time.IsZero() { // before this run
-			down.Time, down.Reason = s.Since, s.Reason
+		down, reason := last(s.Key)
+		if s.State == bfd.StateDown && s.Downs > 0 && down.IsZero() { // before this run
+			down, reason = s.Since, s.Reason
 		}
-		out = append(out, api.BFD{LastDown: down.Time, LastDownReason: down.Reason.String(), NetNS: netns(s.NetNS), Local: s.Local, Peer: s.Peer, Interface: s.Interface, State: s.State.String(),
+		out = append(out, api.BFD{LastDown: down, LastDownReason: reason.String(), NetNS: netns(s.NetNS), Local: s.Local, Peer: s.Peer, Interface: s.Interface, State: s.State.String(),
 			RemoteState: s.RemoteState.String(), Reason: s.Reason.String(), Discr: s.Discr, RemoteDiscr: s.RemoteDiscr,
 			Interval: s.TxInterval.String(), Detect: s.DetectTime.String(), RemoteC: s.RemoteC, Echo: echo(s.Key), Downs: s.Downs, Since: s.Since})
 	}

@@ -16,7 +16,6 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config/configtest"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
-	"github.com/hyperfib/hyperfib/examples/hvrouter/failover"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/netns"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
@@ -84,11 +83,11 @@ func TestBFD(t *testing.T) {
 		{Key: key("/run/netns/red", "a", "198.51.100.126"), State: bfd.StateUp, Since: noon, TxInterval: 100 * time.Millisecond, DetectTime: 500 * time.Millisecond},
 		{Key: key("", "b", "198.51.100.126"), State: bfd.StateDown, Downs: 2}, {Key: key("", "a", "198.51.100.127")}, {Key: key("", "a", "198.51.100.126")},
 	}
-	golden(t, "bfd", BFD(list, func(path string) string { return path[max(0, len(path)-3):] }, func(k bfd.Key) bool { return k.Interface == "b" }, func(k bfd.Key) (d failover.Down) {
+	golden(t, "bfd", BFD(list, func(path string) string { return path[max(0, len(path)-3):] }, func(k bfd.Key) bool { return k.Interface == "b" }, func(k bfd.Key) (at time.Time, why bfd.Reason) {
 		if k.Interface == "b" {
-			d = failover.Down{Time: time.Unix(0, 0).UTC(), Reason: bfd.ReasonExpired}
+			at, why = time.Unix(0, 0).UTC(), bfd.ReasonExpired
 		}
-		return d
+		return at, why
 	}))
 	if empty := BFD(nil, nil, nil, nil); empty == nil {
 		t.Error("null, not an empty list")
