@@ -178,7 +178,7 @@ func TestLastAnswer(t *testing.T) {
 		}
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- ServeOn(ctx, l, &backend{drain: drain}) }()
+	go func() { ended <- ServeOn(ctx, l, &Access{}, &backend{drain: drain}) }()
 	r, _ := http.NewRequestWithContext(t.Context(), "POST", "http://hvrouter/v1/drain", nil)
 	resp, err := NewClient(socket).http.Do(r)
 	if err != nil || resp.StatusCode != http.StatusOK {
@@ -201,7 +201,7 @@ func TestSlowClient(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- ServeOn(ctx, l, b) }()
+	go func() { ended <- ServeOn(ctx, l, &Access{}, b) }()
 	client := NewClient(socket)
 	r, _ := http.NewRequestWithContext(t.Context(), "GET", "http://hvrouter/v1/events", nil)
 	resp, err := client.http.Do(r)

@@ -40,7 +40,7 @@ func serve(t *testing.T, b Backend) (p pipes, end func()) {
 	p = make(pipes)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- ServeOn(ctx, p, b) }()
+	go func() { ended <- ServeOn(ctx, p, nil, b) }()
 	return p, func() {
 		cancel()
 		if err := <-ended; err != nil {

@@ -22,7 +22,11 @@ type Client struct{ http http.Client }
 // NewClient makes a client of the daemon whose socket is at path.
 func NewClient(path string) *Client {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", path)
+		c, err := new(net.Dialer).DialContext(ctx, "unix", path)
+		if errors.Is(err, fs.ErrPermission) {
+			err = errors.New(refusedBy(path))
+		}
+		return c, err
 	}
 	return &Client{http.Client{Transport: &http.Transport{DialContext: dial}}}
 }

@@ -31,6 +31,7 @@
 //	POST   /v1/drain           Drain         ?all=true
 //	POST   /v1/undrain         Drain
 //	GET    /metrics            metrics, in the format of Prometheus
+//	GET    /debug/pprof/       profiles of the daemon, as of net/http/pprof: for root
 //
 // A reload reads the daemon's file. With ?file the configuration is the body, NAME is for error
 // messages, and it becomes the file's content. With ?confirm it is rolled back after that time
@@ -45,6 +46,7 @@
 // /v1/history has those of before, also of earlier runs.
 //
 // An error is an [Error] with status 400 (the request is wrong), 404 or 409 (it
-// conflicts with what is). Whoever may open the socket may do everything: its mode
-// is 0600.
+// conflicts with what is), or 403: root and the daemon's own user may do everything, members of
+// the configured group may GET, and others nothing. The kernel says who they are (SO_PEERCRED), and
+// the socket's mode is 0600 from its first moment, or 0660 of that group.
 package api

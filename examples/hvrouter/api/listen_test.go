@@ -20,7 +20,7 @@ func TestOnly(t *testing.T) {
 	}
 	serving, end := context.WithCancel(ctx)
 	ended := make(chan error)
-	go func() { ended <- ServeOn(serving, l, &backend{}) }()
+	go func() { ended <- ServeOn(serving, l, &Access{}, &backend{}) }()
 	if _, _, err := Only(ctx, path); err == nil || !strings.Contains(err.Error(), "another daemon answers there") {
 		t.Fatalf("a second daemon beside one that answers: %v", err)
 	}

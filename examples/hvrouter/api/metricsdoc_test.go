@@ -2,7 +2,6 @@ package api
 
 import (
 	"fmt"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -33,27 +32,7 @@ func TestMetricsDocument(t *testing.T) {
 		rows = append(rows, fmt.Sprintf("| `%s` | %s | %s | %s | %s |", m[1], kind, unit(m[1]), strings.ReplaceAll(m[3], ",", ", "), m[2]))
 	}
 	slices.Sort(rows)
-	const file = "../../../docs/metrics.md"
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	const begin, end = "<!-- generated: go test ./examples/hvrouter/api -update -->\n", "<!-- end -->"
-	before, rest, ok := strings.Cut(string(text), begin)
-	_, after, ok2 := strings.Cut(rest, end)
-	if !ok || !ok2 {
-		t.Fatalf("%s has no part that is generated", file)
-	}
-	want := before + begin + "| metric | type | unit | labels | what it is |\n|---|---|---|---|---|\n" + strings.Join(rows, "\n") + "\n" + end + after
-	if scenario.Updating() {
-		if err := os.WriteFile(file, []byte(want), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	if want != string(text) {
-		t.Errorf("%s is not of these sources: go test ./examples/hvrouter/api -update", file)
-	}
+	scenario.Document(t, "../../../docs/metrics.md", "go test ./examples/hvrouter/api -update", "| metric | type | unit | labels | what it is |\n|---|---|---|---|---|\n"+strings.Join(rows, "\n")+"\n")
 }
 
 // unit is what a metric counts. There are no times and sizes yet among our own.

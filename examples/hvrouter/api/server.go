@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"net/netip"
 	"strconv"
 	"time"
@@ -78,13 +79,26 @@ func Serve(ctx context.Context, path string, b Backend) error {
 	if err != nil {
 		return err
 	}
-	return ServeOn(ctx, l, b)
+	return ServeOn(ctx, l, &Access{}, b)
 }
 
-// ServeOn is Serve on a listener of the caller's.
-func ServeOn(ctx context.Context, l net.Listener, b Backend) error {
+// ServeOn is Serve on a listener of the caller's, for whom access lets in; nil
+// is who can connect.
+func ServeOn(ctx context.Context, l net.Listener, access *Access, b Backend) error {
+	return serveHTTP(ctx, l, &http.Server{Handler: access.guard(Handler(b)), ConnContext: withClient})
+}
+
+// ServeMetrics answers with the metrics, to anybody, and with nothing else.
+func ServeMetrics(ctx context.Context, l net.Listener, b Backend) error {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", metrics(b))
+	return serveHTTP(ctx, l, &http.Server{Handler: mux, ReadTimeout: 10 * time.Second, WriteTimeout: time.Minute, MaxHeaderBytes: 16 << 10})
+}
+
+func serveHTTP(ctx context.Context, l net.Listener, s *http.Server) error {
 	bound := &limited{Listener: l, most: mostConnections}
-	s := &http.Server{Handler: Handler(b), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: idleTime, ConnState: bound.state, BaseContext: func(net.Listener) context.Context { return ctx }}
+	s.ReadHeaderTimeout, s.IdleTimeout, s.ConnState = 10*time.Second, idleTime, bound.state
+	s.BaseContext = func(net.Listener) context.Context { return ctx }
 	closed := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(closed)
@@ -139,6 +153,9 @@ func Handler(b Backend) http.Handler {
 	plain("/v1/diff", func() any { return b.Diff() })
 	get("/v1/explain", func(r *http.Request) (any, error) { return explain(b, r) })
 	mux.Handle("GET /metrics", metrics(b))
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	// change is what changes something; the body has at most limit octets, and params are its
 	// parameters.
 	change := func(pattern string, limit int64, f func(*http.Request) (any, error), params ...string) {

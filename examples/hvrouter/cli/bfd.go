@@ -41,7 +41,7 @@ func bfdProcess(in invocation) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
 	defer stop()
-	log := logger(in.stderr, "info")
+	log := logger(in.stderr)
 	cfg := bfd.ServeConfig{RestartTime: *restart, Config: bfd.Config{RealTime: failover.RealTime(config.BFD{Realtime: *realtime}),
 		LockMemory: true, Notice: func(err error) { log.Warn("BFD", "event", "bfd-notice", "err", err) }}}
 	cfg.Ready = func() { notify(log, "READY=1") }

@@ -165,7 +165,7 @@ func TestCommands(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
-	go func() { ended <- api.ServeOn(ctx, l, f) }()
+	go func() { ended <- api.ServeOn(ctx, l, &api.Access{}, f) }()
 	if _, err := api.Listen(socket, nil); err == nil {
 		t.Error("a second daemon took the socket of a live one")
 	}

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -32,22 +31,17 @@ func run(in invocation) int {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, unix.SIGHUP)
 	defer signal.Stop(hup)
-	log := logger(in.stderr, c.Log)
+	logs, log := newLogging(in.stderr)
+	logs.configure(c)
+	defer logs.flush()
 	err = daemon.Run(ctx, c, daemon.Options{ConfigFile: *file, Log: log, Reload: hup, Ready: func(why string) { notify(log, "READY=1\nSTATUS="+why) }, Reloading: func() { notify(log, reloading()) },
-		Alive: func() { notify(log, "WATCHDOG=1") }, AliveEvery: watchdog(),
+		Configured: logs.configure,
+		Alive:      func() { notify(log, "WATCHDOG=1") }, AliveEvery: watchdog(),
 		StartBFD: func(b config.BFD) error { return startBFD(ctx, in, b, c.BGP.GracefulRestart.Time.Duration) }})
 	if err != nil && !errors.Is(err, context.Canceled) {
 		return in.fail(exitFailed, err)
 	}
 	return exitOK
-}
-
-func logger(w io.Writer, level string) *slog.Logger {
-	var l slog.Level
-	if l.UnmarshalText([]byte(level)) != nil {
-		l = slog.LevelInfo
-	}
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: l, ReplaceAttr: precise}))
 }
 
 // precise gives times to the microsecond: events of one failure are that close.

@@ -23,7 +23,7 @@ import (
 func successor(in invocation, flags []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
 	defer stop()
-	log := logger(in.stderr, "info")
+	log := logger(in.stderr)
 	dir, err := os.MkdirTemp("", "hvrouter")
 	if err != nil {
 		return in.fail(exitFailed, err)

@@ -103,6 +103,12 @@ func (k *checker) config(c *Config) {
 	}
 	k.need("$.as", c.AS != 0)
 	k.oneOf("$.log", c.Log, "debug", "info", "warn", "error")
+	k.oneOf("$.log-format", c.LogFormat, "text", "json")
+	if c.Metrics != "" {
+		if a, err := netip.ParseAddrPort(c.Metrics); err != nil || a.Port() == 0 {
+			k.bad("$.metrics", "%q: want an address and a port, such as 127.0.0.1:9342 or [::]:9342", c.Metrics)
+		}
+	}
 	k.oneOf("$.last-resort-by", c.LastResortBy, "routes", "rules")
 	if c.LastResortBy == "rules" && c.Rules != nil {
 		k.bad("$.last-resort-by", "rules are listed: list those of last resort too")

@@ -10,6 +10,12 @@ type Config struct {
 	// API is the unix socket that `hvrouter show` talks to. Default
 	// /run/hvrouter/api.sock.
 	API string `yaml:"api,omitempty" json:"api,omitempty"`
+	// APIGroup is the group, by name or number, whose members may read over that socket; root
+	// and the daemon's own user may change things. Default: none.
+	APIGroup string `yaml:"api-group,omitempty" json:"api-group,omitempty"`
+	// Metrics is the TCP address and port at which Prometheus gets /metrics, and nothing else.
+	// There is neither encryption nor a password. Default: none, they are on the socket only.
+	Metrics string `yaml:"metrics,omitempty" json:"metrics,omitempty"`
 	// StateDirectory holds what outlives a restart of the host: a drain, sessions that are
 	// disabled, the last events. Default /var/lib/hvrouter; with another api, its path with
 	// .state appended.
@@ -17,11 +23,17 @@ type Config struct {
 	// Log is the least level that is written to standard error: debug, info, warn
 	// or error. Default info.
 	Log string `yaml:"log,omitempty" json:"log,omitempty"`
+	// LogFormat is text (default) or json, one object a line.
+	LogFormat string `yaml:"log-format,omitempty" json:"log-format,omitempty"`
 
+	// Loopback is the address of the hypervisor itself. Default: none.
 	Loopback Loopback `yaml:"loopback,omitempty" json:"loopback,omitzero"`
-	BFD      BFD      `yaml:"bfd,omitempty" json:"bfd"`
-	BGP      BGP      `yaml:"bgp,omitempty" json:"bgp"`
-	Domains  []Domain `yaml:"domains" json:"domains"`
+	// BFD watches the peers.
+	BFD BFD `yaml:"bfd,omitempty" json:"bfd"`
+	// BGP has what holds for every session.
+	BGP BGP `yaml:"bgp,omitempty" json:"bgp"`
+	// Domains are the routing domains, at least one.
+	Domains []Domain `yaml:"domains" json:"domains"`
 	// Sessions carry several domains each, told apart by the domains' communities. A
 	// domain that one of them carries has no reflectors of its own.
 	Sessions []Reflector `yaml:"sessions,omitempty" json:"sessions,omitempty"`
@@ -38,16 +50,23 @@ type Config struct {
 	// LastResortBy says what ends a lookup that found nothing: routes (default) of
 	// the greatest metric in each table, or rules behind each lookup, which leave
 	// the tables to others.
-	LastResortBy string    `yaml:"last-resort-by,omitempty" json:"last-resort-by"`
-	LocalOut     *LocalOut `yaml:"local-out,omitempty" json:"local-out,omitempty"`
-	Rules        *Rules    `yaml:"rules,omitempty" json:"rules,omitempty"`
-	Edge         Edge      `yaml:"edge,omitempty" json:"edge"`
-	Guests       []Guest   `yaml:"guests,omitempty" json:"guests,omitempty"`
+	LastResortBy string `yaml:"last-resort-by,omitempty" json:"last-resort-by"`
+	// LocalOut is the table for what the hypervisor itself sends. Default: none.
+	LocalOut *LocalOut `yaml:"local-out,omitempty" json:"local-out,omitempty"`
+	// Rules replaces the policy rules that follow from the domains. Default: those.
+	Rules *Rules `yaml:"rules,omitempty" json:"rules,omitempty"`
+	// Edge is what all guest interfaces have in common.
+	Edge Edge `yaml:"edge,omitempty" json:"edge"`
+	// Guests are those of the file; others come from the inventory and over the API.
+	Guests []Guest `yaml:"guests,omitempty" json:"guests,omitempty"`
 	// GuestTemplates makes guests of interfaces that appear.
 	GuestTemplates []Template `yaml:"guest-templates,omitempty" json:"guest-templates,omitempty"`
-	Inventory      Inventory  `yaml:"inventory,omitempty" json:"inventory,omitzero"`
-	Overlays       []Overlay  `yaml:"overlays,omitempty" json:"overlays,omitempty"`
-	Firewall       Firewall   `yaml:"firewall,omitempty" json:"firewall"`
+	// Inventory says where guests come from besides the file.
+	Inventory Inventory `yaml:"inventory,omitempty" json:"inventory,omitzero"`
+	// Overlays are VXLAN segments. Default: none.
+	Overlays []Overlay `yaml:"overlays,omitempty" json:"overlays,omitempty"`
+	// Firewall is what stands between guests and the hypervisor.
+	Firewall Firewall `yaml:"firewall,omitempty" json:"firewall"`
 
 	from source // the file
 	text string // all of it
@@ -97,12 +116,18 @@ type BGP struct {
 	TTLSecurity bool `yaml:"ttl-security" json:"ttl-security"`
 	// MD5 is the key of RFC 2385, Section 2.0; empty is none.
 	MD5 string `yaml:"md5,omitempty" json:"-"`
+	// MD5File is the file that has the key in place of md5: an absolute path, which not
+	// everybody may read, or the name of a credential of the unit (LoadCredential= in
+	// systemd.exec(5)). It is read at the start and at each reload; a newline at its end is none
+	// of the key's.
+	MD5File string `yaml:"md5-file,omitempty" json:"md5-file,omitempty"`
 	// AddPath is RFC 7911, Section 5, reception, so that anycast shows all its copies. Default
 	// true.
 	AddPath bool `yaml:"add-path" json:"add-path"`
 	// Multipath is the most gateways a route gets. Default 16.
 	Multipath int `yaml:"multipath,omitempty" json:"multipath"`
 
+	// GracefulRestart lets peers keep our routes while the daemon restarts.
 	GracefulRestart GracefulRestart `yaml:"graceful-restart,omitempty" json:"graceful-restart"`
 
 	// PrefixLimit of each session, as far as it has none of its own.
@@ -126,6 +151,7 @@ type GracefulRestart struct {
 // Domain is one routing domain: a table, the reflectors that fill it and what we
 // put into it. Domains never exchange routes, except through [LocalOut].
 type Domain struct {
+	// Name is unique. Required.
 	Name string `yaml:"name" json:"name"`
 	// NetNS is the network namespace that the domain lives in, with its uplinks:
 	// NAME for /run/netns/NAME, or a path. Default: the daemon's own. Guests'
@@ -184,11 +210,13 @@ type Reflector struct {
 	Name string `yaml:"name,omitempty" json:"name,omitempty"`
 	// Fabric is a label; sessions of one fabric fail together. Default: the
 	// interface.
-	Fabric    string `yaml:"fabric,omitempty" json:"fabric"`
+	Fabric string `yaml:"fabric,omitempty" json:"fabric"`
+	// Interface of ours that the session is bound to. Required.
 	Interface string `yaml:"interface" json:"interface"`
 	// Local is our address on the interface and the next hop that we announce.
 	Local Addr `yaml:"local" json:"local"`
-	Peer  Addr `yaml:"peer" json:"peer"`
+	// Peer is the address of the reflector. Required.
+	Peer Addr `yaml:"peer" json:"peer"`
 	// AS of the peer. Default: our own (iBGP).
 	AS uint32 `yaml:"as,omitempty" json:"as"`
 	// Families carried. Default: the family of the peer's address.
@@ -209,6 +237,8 @@ type Reflector struct {
 	PrefixLimit PrefixLimit `yaml:"prefix-limit,omitempty" json:"prefix-limit"`
 	// MD5 overrides the file's key.
 	MD5 string `yaml:"md5,omitempty" json:"-"`
+	// MD5File overrides the file's key with the content of a file, as bgp.md5-file.
+	MD5File string `yaml:"md5-file,omitempty" json:"md5-file,omitempty"`
 	// Import and Export decide about routes from and to the peer. Default: all are
 	// accepted as they are.
 	Import Policy `yaml:"import,omitempty" json:"import,omitempty"`
@@ -220,6 +250,7 @@ type Reflector struct {
 // LocalOut is the table for packets that the hypervisor itself sends: everything
 // of the named domains plus the guests that live here.
 type LocalOut struct {
+	// Table is of no domain. Required.
 	Table Table `yaml:"table" json:"table"`
 	// Domains whose whole table is copied.
 	Domains []string `yaml:"domains" json:"domains"`
@@ -231,21 +262,30 @@ type LocalOut struct {
 // must keep a rule for table local (255), or the hypervisor stops hearing its own
 // addresses.
 type Rules struct {
+	// IPv4 and IPv6 are the rules of each family. Required.
 	IPv4 []Rule `yaml:"ipv4" json:"ipv4"`
 	IPv6 []Rule `yaml:"ipv6" json:"ipv6"`
 }
 
 // Rule is one policy rule.
 type Rule struct {
+	// Priority is the order: the least is asked first. Required.
 	Priority uint32 `yaml:"priority" json:"priority"`
-	IIF      string `yaml:"iif,omitempty" json:"iif,omitempty"`
-	From     Prefix `yaml:"from,omitempty" json:"from,omitzero"`
-	To       Prefix `yaml:"to,omitempty" json:"to,omitzero"`
-	Fwmark   uint32 `yaml:"fwmark,omitempty" json:"fwmark,omitempty"`
-	Fwmask   uint32 `yaml:"fwmask,omitempty" json:"fwmask,omitempty"`
+	// IIF is the interface that a packet came in on, lo for what the hypervisor itself
+	// sends. Default: any.
+	IIF string `yaml:"iif,omitempty" json:"iif,omitempty"`
+	// From is what the source address is in. Default: any.
+	From Prefix `yaml:"from,omitempty" json:"from,omitzero"`
+	// To is what the destination address is in. Default: any.
+	To Prefix `yaml:"to,omitempty" json:"to,omitzero"`
+	// Fwmark is the mark that a packet has in the bits of Fwmask. Default: any.
+	Fwmark uint32 `yaml:"fwmark,omitempty" json:"fwmark,omitempty"`
+	// Fwmask is the bits of the mark that count. Default: all.
+	Fwmask uint32 `yaml:"fwmask,omitempty" json:"fwmask,omitempty"`
 	// Table to look up; for action blackhole, unreachable and prohibit it stays
 	// empty.
-	Table  Table  `yaml:"table,omitempty" json:"table,omitzero"`
+	Table Table `yaml:"table,omitempty" json:"table,omitzero"`
+	// Action of a rule without a table: blackhole, unreachable or prohibit.
 	Action string `yaml:"action,omitempty" json:"action,omitempty"`
 }
 
@@ -274,7 +314,8 @@ type Firewall struct {
 type Overlay struct {
 	// Name of the VXLAN device.
 	Name string `yaml:"name" json:"name"`
-	VNI  uint32 `yaml:"vni" json:"vni"`
+	// VNI is the segment's VXLAN network identifier. Required.
+	VNI uint32 `yaml:"vni" json:"vni"`
 	// Port is the UDP destination port. Default 4789.
 	Port uint16 `yaml:"port,omitempty" json:"port"`
 	// Bridge that joins the device and the members; it is made if it is missing.

@@ -14,6 +14,7 @@ func (c *Config) fill() {
 	def(&c.API, "/run/hvrouter/api.sock")
 	def(&c.StateDirectory, "/var/lib/hvrouter")
 	def(&c.Log, "info")
+	def(&c.LogFormat, "text")
 	def(&c.LastResortBy, "routes")
 	c.BFD.fill(c.API)
 	c.BGP.fill()

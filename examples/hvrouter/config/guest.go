@@ -19,9 +19,11 @@ type Edge struct {
 	Metric uint32 `yaml:"metric,omitempty" json:"metric"`
 	// ARP says who answers for remote guests: kernel (default: proxy_arp) or
 	// responder (default, and all that works, with isolation: fwmark).
-	ARP  string `yaml:"arp,omitempty" json:"arp"`
-	RA   RA     `yaml:"ra,omitempty" json:"ra"`
-	DHCP DHCP   `yaml:"dhcp,omitempty" json:"dhcp,omitzero"`
+	ARP string `yaml:"arp,omitempty" json:"arp"`
+	// RA is what guests are told about their router.
+	RA RA `yaml:"ra,omitempty" json:"ra"`
+	// DHCP answers guests that ask for their address. Default: off.
+	DHCP DHCP `yaml:"dhcp,omitempty" json:"dhcp,omitzero"`
 }
 
 // DHCP is the DHCPv4 server on guest interfaces.
@@ -92,6 +94,7 @@ func (g Guest) Owes(p netip.Prefix) bool { return slices.Contains(g.Learned, Pre
 
 // Translation is a transparent address: packets to Address reach the guest as To.
 type Translation struct {
+	// Address and To are of one family. Required; To is one of the guest's own.
 	Address Addr `yaml:"address" json:"address"`
 	To      Addr `yaml:"to" json:"to"`
 }

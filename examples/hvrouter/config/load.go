@@ -19,7 +19,8 @@ func Load(path string) (*Config, error) {
 }
 
 // Parse decodes and checks data; name is used in errors only. Every default is
-// filled in and every table name is resolved with tables. An error is [Errors].
+// filled in, every table name is resolved with tables, and the files that md5-file names are read.
+// An error is [Errors]; it quotes no key.
 func Parse(name string, data []byte, tables TableNames) (*Config, error) {
 	c := &Config{BGP: BGP{TTLSecurity: true, AddPath: true, HoldTime: Duration{90 * time.Second}}}
 	doc, err := parse(data)
@@ -28,21 +29,22 @@ func Parse(name string, data []byte, tables TableNames) (*Config, error) {
 		err = &Error{Line: 1, Column: 1, Msg: "the file is empty"}
 	case err == nil:
 		if old := oldNames(doc, ""); old != nil {
-			return nil, old.sorted(name)
+			return nil, discreet(data, old.sorted(name))
 		}
 		err = decode(doc, c)
 	}
 	if err != nil {
-		return nil, Errors{fromYAML(err)}.sorted(name)
+		return nil, discreet(data, Errors{fromYAML(err)}.sorted(name))
 	}
 	k := &checker{doc: doc}
 	unpreferred := k.zeros("")
 	k.resolve(c, tables)
+	k.secrets(c)
 	c.fill()
 	c.unprefer(unpreferred)
 	k.config(c)
 	if len(k.errs) > 0 {
-		return nil, k.errs.sorted(name)
+		return nil, discreet(data, k.errs.sorted(name))
 	}
 	c.from, c.text = source{file: name, doc: doc, path: "$"}, string(data)
 	return c, nil

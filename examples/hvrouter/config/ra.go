@@ -38,6 +38,7 @@ type RA struct {
 
 // RARoute is a Route Information option.
 type RARoute struct {
+	// Prefix that the guest reaches through us. Required.
 	Prefix Prefix `yaml:"prefix" json:"prefix"`
 	// Preference as that of the router.
 	Preference string `yaml:"preference,omitempty" json:"preference,omitempty"`

@@ -25,6 +25,8 @@ type Options struct {
 	Ready func(why string)
 	// Reloading is called when a reload begins. May be nil.
 	Reloading func()
+	// Configured is called when a configuration begins to count, by a reload too. May be nil.
+	Configured func(*config.Config)
 	// Alive is called by the loop every AliveEvery: a loop that hangs is silent. 0
 	// is never.
 	Alive      func()

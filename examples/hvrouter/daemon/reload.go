@@ -28,9 +28,10 @@ type reloader struct {
 	sessions *sessions.Speakers
 	rights   func(*config.Config) error // what the process may not, as host.Rights says
 
-	mu    sync.Mutex // one reload at a time; systemd hears one thing at a time
-	ready bool       // Ready has been called
-	trial *trial
+	mu     sync.Mutex // one reload at a time; systemd hears one thing at a time
+	ready  bool       // Ready has been called
+	trial  *trial
+	access *api.Access // to the API
 }
 
 // onSignals reloads at every signal until ctx ends.
@@ -133,7 +134,18 @@ func (l *reloader) judge(ctx context.Context, opt api.ReloadOptions) (j judged, 
 // apply makes a configuration the one that counts. It reports whether it has: the daemon may have
 // ended.
 func (l *reloader) apply(ctx context.Context, j judged) bool {
-	return l.loop.do(ctx, func() { l.router.reload(j.config, j.host, j.list) })
+	return l.loop.do(ctx, func() { l.count(j) })
+}
+
+// count makes a configuration the one that counts, on the loop.
+func (l *reloader) count(j judged) {
+	if l.opt.Configured != nil {
+		l.opt.Configured(j.config)
+	}
+	if err := l.access.Share(j.config.API, j.config.APIGroup); err != nil {
+		l.log.Error("the API has its old group", "event", "api-group", "group", j.config.APIGroup, "err", err)
+	}
+	l.router.reload(j.config, j.host, j.list)
 }
 
 // foresee returns what a reload would do, without doing any of it. An error is what it
@@ -147,6 +159,9 @@ func (l *reloader) foresee(ctx context.Context, c *config.Config, h config.Host)
 		return nil, err
 	}
 	if err := l.rights(c); err != nil {
+		return nil, err
+	}
+	if _, err := api.LookupGroup(c.APIGroup); err != nil {
 		return nil, err
 	}
 	for _, f := range host.Worse(host.Check(old, host.System), host.Check(c, host.System)) {
@@ -235,12 +250,18 @@ func fixed(old, new *config.Config) error {
 	must("router-id", old.RouterID == new.RouterID)
 	must("as", old.AS == new.AS)
 	must("api", old.API == new.API)
+	must("metrics", old.Metrics == new.Metrics)
+	must("state-directory", old.StateDirectory == new.StateDirectory)
+	must("bfd.realtime", old.BFD.Realtime == new.BFD.Realtime)
 	must("bfd.process", old.BFD.Process == new.BFD.Process && old.BFD.Socket == new.BFD.Socket)
 	must("bgp.port", old.BGP.Port == new.BGP.Port)
 	must("bgp.graceful-restart", old.BGP.GracefulRestart == new.BGP.GracefulRestart)
+	must("bgp.multipath", old.BGP.Multipath == new.BGP.Multipath)
 	must("isolation", old.Isolation == new.Isolation)
 	must("the VRFs", old.GuestVRF() == new.GuestVRF() && old.LoopbackVRF() == new.LoopbackVRF())
 	must("inventory.directory", old.Inventory.Directory == new.Inventory.Directory)
+	must("inventory.state", old.Inventory.State == new.Inventory.State)
+	must("firewall.table", old.Firewall.Table == new.Firewall.Table)
 	must("the set of tables", slices.Equal(netns.Tables(old), netns.Tables(new)))
 	must("what sessions share (communities, next hops)", slices.EqualFunc(old.Domains, new.Domains, func(a, b config.Domain) bool {
 		return slices.Equal(peering.Members(old, a), peering.Members(new, b))

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"time"
@@ -31,6 +32,9 @@ func Run(ctx context.Context, c *config.Config, opt Options) error {
 
 func (d *Daemon) run(ctx context.Context, c *config.Config) error {
 	if err := host.Rights(c); err != nil {
+		return err
+	}
+	if _, err := api.LookupGroup(c.APIGroup); err != nil {
 		return err
 	}
 	socket, unlock, err := api.Only(ctx, c.API) // first: a second daemon must not touch anything
@@ -69,8 +73,18 @@ func (d *Daemon) work(t *tasks, c *config.Config, m opened, socket net.Listener)
 		return err
 	}
 	d.pumps.start(t, c)
-	d.reloader = &reloader{opt: d.opt, log: d.log, loop: d.loop, router: d.router, sessions: d.sessions, rights: host.Rights, trial: newTrial(d.opt.ConfigFile)}
-	t.start("API", func(ctx context.Context) error { return api.ServeOn(ctx, socket, backend{d, ctx}) })
+	d.reloader = &reloader{opt: d.opt, log: d.log, loop: d.loop, router: d.router, sessions: d.sessions, rights: host.Rights, trial: newTrial(d.opt.ConfigFile), access: &api.Access{}}
+	if err := d.reloader.access.Share(c.API, c.APIGroup); err != nil {
+		return err
+	}
+	t.start("API", func(ctx context.Context) error { return api.ServeOn(ctx, socket, d.reloader.access, backend{d, ctx}) })
+	if c.Metrics != "" {
+		pages, err := net.Listen("tcp", c.Metrics)
+		if err != nil {
+			return fmt.Errorf("metrics: %w", err)
+		}
+		t.start("metrics", func(ctx context.Context) error { return api.ServeMetrics(ctx, pages, backend{d, ctx}) })
+	}
 	t.start("reload", d.reloader.onSignals)
 	t.start("confirmation", d.reloader.follow)
 	t.start("watchdog", d.alive)

@@ -142,7 +142,7 @@ func (l *reloader) restore(ctx context.Context, c *config.Config) {
 	h := facts(l.log, c)
 	l.loop.do(ctx, func() {
 		list := changes(l.router.cfg, c, admit(l.router.guests.Clone(), c, h))
-		l.router.reload(c, h, list)
+		l.count(judged{config: c, host: h, list: list})
 	})
 }
 

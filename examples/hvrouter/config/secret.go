@@ -1,0 +1,81 @@
+package config
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/hyperfib/hyperfib/examples/hvrouter/files"
+)
+
+// maxSecret bounds the file of a key, which has 80 octets at most.
+const maxSecret = 4096
+
+// secrets reads the keys that the file names.
+func (k *checker) secrets(c *Config) {
+	k.secret("$.bgp", c.BGP.MD5File, &c.BGP.MD5)
+	for i := range c.Domains {
+		for j := range c.Domains[i].Reflectors {
+			r := &c.Domains[i].Reflectors[j]
+			k.secret(fmt.Sprintf("$.domains[%d].reflectors[%d]", i, j), r.MD5File, &r.MD5)
+		}
+	}
+	for i := range c.Sessions {
+		k.secret(fmt.Sprintf("$.sessions[%d]", i), c.Sessions[i].MD5File, &c.Sessions[i].MD5)
+	}
+}
+
+func (k *checker) secret(at, name string, into *string) {
+	if name == "" {
+		return
+	}
+	if *into != "" {
+		k.bad(at+".md5-file", "md5 is given, too")
+		return
+	}
+	path, credential := name, !filepath.IsAbs(name)
+	if credential {
+		dir := os.Getenv("CREDENTIALS_DIRECTORY")
+		if dir == "" || !filepath.IsLocal(name) || strings.Contains(name, "/") {
+			k.bad(at+".md5-file", "%s: no credential of this name was given: want an absolute path, or the name of one of the unit's LoadCredential=", name)
+			return
+		}
+		path = filepath.Join(dir, name)
+	}
+	data, err := files.ReadRegular(path, maxSecret)
+	if err != nil {
+		k.bad(at+".md5-file", "%v", err)
+		return
+	}
+	if info, err := os.Stat(path); err == nil && !credential && info.Mode().Perm()&0o007 != 0 {
+		k.bad(at+".md5-file", "%s may be used by everybody: its mode is %04o, want 0600 or 0640", path, info.Mode().Perm())
+		return
+	}
+	if *into = strings.TrimSuffix(string(data), "\n"); *into == "" {
+		k.bad(at+".md5-file", "%s is empty", path)
+	}
+}
+
+// secretText finds keys in the text of a file, whatever else is wrong with that.
+var secretText = regexp.MustCompile(`md5["']?[ \t]*:[ \t]*("[^"\n]*"?|'[^'\n]*'?|[^\s,}\]][^\n,}\]]*)`)
+
+// discreet takes out of errors what may be a key. Errors quote what they are about.
+func discreet(text []byte, list Errors) Errors {
+	var all []string
+	for _, m := range secretText.FindAllSubmatch(text, -1) {
+		value := strings.TrimSpace(string(m[1]))
+		for _, v := range append(strings.Fields(value), value, strings.Trim(value, `"'`), strings.Trim(value, "[]{}")) {
+			if len(v) > 3 {
+				all = append(all, v)
+			}
+		}
+	}
+	for _, e := range list {
+		for _, v := range all {
+			e.Msg = strings.ReplaceAll(e.Msg, v, "(secret)")
+		}
+	}
+	return list
+}

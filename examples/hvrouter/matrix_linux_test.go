@@ -1,0 +1,227 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/goccy/go-yaml"
+
+	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config/configtest/keys"
+	"github.com/hyperfib/hyperfib/internal/testing/nstest"
+)
+
+// counters are what the firewall counts, and dynamic what packets add to its sets: neither is a
+// difference.
+var dynamic = regexp.MustCompile(`\s+elements = \{[^}]*expires[^}]*\}`)
+var counters = regexp.MustCompile(`counter packets \d+ bytes \d+`)
+
+// matrixBases are the files whose keys are changed, as edits of hvConfig.
+var matrixBases = map[string]func(string) string{
+	"": func(s string) string {
+		return s + "overlays: [{name: vx1, vni: 1, bridge: brx1}]\n"
+	},
+	// A reflector that wants TTL 255 would not hear the end of a session from one that has stopped.
+	"ttl":    func(s string) string { return s + "bgp: {ttl-security: false}\n" },
+	"fwmark": func(s string) string { return s + "isolation: fwmark\n" },
+	"rules": func(s string) string {
+		const list = "{priority: 9, table: 255}, {priority: 10, table: 254}, {priority: 20, table: 90}]"
+		return s + "rules: {ipv4: [{priority: 30, table: 254}, " + list + ", ipv6: [" + list + "}\n"
+	},
+	"shared": func(s string) string {
+		s, rest, _ := strings.Cut(s, "    reflectors:\n")
+		sessions, rest, _ := strings.Cut(rest, "local-out:")
+		sessions = strings.NewReplacer("      - {", "  - {", "126}", "126, advertise-next-hops: [{domain: public}]}", "226}", "226, advertise-next-hops: [{domain: public}]}").Replace(sessions)
+		return s + "    community: \"65000:91\"\nsessions:\n" + sessions + "local-out:" + rest
+	},
+}
+
+// TestReloadMatrix: what docs/configuration.md says of each key is so. Each is changed on a daemon
+// that runs, and back, and its sessions are looked at.
+func TestReloadMatrix(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs namespaces and a minute")
+	}
+	for base, edit := range matrixBases {
+		t.Run("base "+base, func(t *testing.T) { matrix(t, base, edit(hvConfig)) })
+	}
+}
+
+func matrix(t *testing.T, base, text string) {
+	h := newHost(t)
+	h.hv.IP("link add name spare type bridge")
+	h.hv.IP("link add name more type bridge")
+	h.hv.IP("link add name port1 type bridge")
+	h.hv.IP("link add name vm2 type bridge")
+	h.hv.IP("addr add 198.51.100.103/25 dev a.public")
+	h.hv.IP("addr add 2001:db8::1/64 dev a.public nodad")
+	h.up()
+	if base == "ttl" {
+		h.write("bird.conf", strings.Replace(birdConfig, "ttl security on; ", "", 1))
+		h.bird("configure")
+	}
+	h.write("key", "not-the-peers\n")
+	h.kill(os.Kill)
+	h.write("hv.yaml", text)
+	h.run()
+	h.up()
+	h.guest()
+	before, ups := h.kernel(), h.upsOf()
+	if len(ups) != 2 {
+		t.Fatalf("sessions: %v", ups)
+	}
+	for _, k := range keys.All {
+		if k.Base != base && !(base == "" && k.Base == "added") {
+			continue
+		}
+		changed, err := changedKey(text, k)
+		if err != nil {
+			t.Errorf("%s: %v", k.Path, err)
+			continue
+		}
+		h.write("hv.yaml", changed)
+		out, err := h.command("reload", "-api", h.path("api.sock")).CombinedOutput()
+		refused, restart := err != nil, err != nil && strings.Contains(string(out), "that needs a restart")
+		if want := k.Effect == keys.Restart || k.Effect == keys.Force; refused != want || restart != (k.Effect == keys.Restart) {
+			t.Errorf("%s: %q, but a reload says %s\nof %s", k.Path, k.Effect, out, changed)
+			if refused {
+				continue
+			}
+		}
+		if refused && k.Effect != keys.Restart {
+			h.cli("reload", "-force")
+		}
+		if !refused || k.Effect != keys.Restart {
+			h.settle(t, k, ups)
+		} else if now := h.kernel(); now != before {
+			t.Errorf("%s was refused, and the kernel is another one:\n%s", k.Path, lineDiff(before, now))
+		}
+		h.write("hv.yaml", text)
+		h.cli("reload", "-force")
+		h.back(t, k)
+		before, ups = h.kernel(), h.upsOf()
+	}
+}
+
+// settle waits until what a key is to reset has been reset, and sees that the others have not.
+func (h *host) settle(t *testing.T, k keys.Key, before map[string]int) {
+	t.Helper()
+	first := "198.51.100.126"
+	switch k.Effect {
+	case keys.Session, keys.Ends:
+		h.wait(k.Path+": the first session reset", func() bool { n, there := h.upsOf()[first]; return !there || n > before[first] || n == -1 })
+	case keys.Fabrics:
+		h.wait(k.Path+": the first session reset", func() bool { n := h.upsOf()[first]; return n > before[first] || n == -1 })
+	}
+}
+
+// back waits until everything is as before after a key has been changed back. A session that was
+// reset by that which it should not have been has come up once more then.
+func (h *host) back(t *testing.T, k keys.Key) {
+	t.Helper()
+	nstest.Wait(t, 20*time.Second, k.Path+": both sessions up again", func() bool {
+		for _, n := range h.upsOf() {
+			if n == -1 {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// upsOf returns how often each session came up, -1 for one that is not.
+func (h *host) upsOf() map[string]int {
+	var all []api.Session
+	if err := h.ask("/v1/sessions", &all); err != nil {
+		h.t.Fatal(err)
+	}
+	ups := map[string]int{}
+	for _, s := range all {
+		if ups[s.Peer.String()] = int(s.Ups); s.State != "Established" {
+			ups[s.Peer.String()] = -1
+		}
+	}
+	return ups
+}
+
+// kernel is what the hypervisor's namespace has of rules, routes, next hops and firewall.
+func (h *host) kernel() string {
+	var b strings.Builder
+	for _, args := range []string{"-4 rule show", "-6 rule show", "-4 route show table all", "-6 route show table all", "nexthop"} {
+		out, _ := h.hv.Command("ip", strings.Fields(args)...).Output()
+		for line := range strings.Lines(string(out)) {
+			if !strings.Contains(line, "proto kernel") { // of interfaces' own addresses, whose detection takes its time
+				b.WriteString(line)
+			}
+		}
+	}
+	out, _ := h.hv.Command("nft", "list", "ruleset").Output()
+	b.WriteString(counters.ReplaceAllString(dynamic.ReplaceAllString(string(out), ""), "counter"))
+	return b.String()
+}
+
+// changedKey is a configuration with another value of a key.
+func changedKey(text string, k keys.Key) (string, error) {
+	var file map[string]any
+	if err := yaml.Unmarshal([]byte(text), &file); err != nil {
+		return "", err
+	}
+	if k.Base == "added" {
+		file[k.Path] = append(file[k.Path].([]any), map[string]any{"name": "added", "table": 77})
+	} else if err := setKey(file, k.Path, k.Example); err != nil {
+		return "", err
+	}
+	for _, w := range k.With {
+		path, value, _ := strings.Cut(w, "=")
+		if err := setKey(file, path, value); err != nil {
+			return "", err
+		}
+	}
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	err := e.Encode(file) // JSON is YAML
+	return b.String(), err
+}
+
+// setKey sets a key below a mapping, in the first element of lists; "" deletes it.
+func setKey(file map[string]any, path, value string) error {
+	at := file
+	for {
+		step, rest, more := strings.Cut(path, ".")
+		step, list := strings.CutSuffix(step, "[]")
+		switch {
+		case !more && value == "":
+			delete(at, step)
+			return nil
+		case !more:
+			var v any
+			if err := yaml.Unmarshal([]byte(value), &v); err != nil {
+				return fmt.Errorf("%s: %w", value, err)
+			}
+			at[step] = v
+			return nil
+		case list:
+			l, _ := at[step].([]any)
+			if len(l) == 0 {
+				l = []any{map[string]any{}}
+			}
+			at[step] = l
+			at = l[0].(map[string]any)
+		default:
+			m, ok := at[step].(map[string]any)
+			if !ok {
+				m = map[string]any{}
+			}
+			at[step] = m
+			at = m
+		}
+		path = rest
+	}
+}
