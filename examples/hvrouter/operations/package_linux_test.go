@@ -20,6 +20,7 @@ import (
 func deb(tb testing.TB, version string) []byte {
 	tb.Helper()
 	cmd := exec.Command("go", "run", "../../../tools/deb", "-o", tb.TempDir(), "-version", version)
+	cmd.Env = append(os.Environ(), "SOURCE_DATE_EPOCH=1700000000") // a commit between two builds is no difference
 	var errs bytes.Buffer
 	cmd.Stderr = &errs
 	out, err := cmd.Output()
@@ -173,7 +174,16 @@ func TestPackage(t *testing.T) {
 	if out := m.do("systemctl list-units --all --plain --no-legend 'hvrouter*'; pgrep -a hvrouter || true; ls /etc/hvrouter"); out != "hvrouter.yaml\n" {
 		t.Errorf("after the removal: %s", out)
 	}
+	defaults := func() string {
+		return m.do("for f in -4 -6; do for p in 32766 32767; do ip $f rule show pref $p; done; done")
+	}
+	if out := defaults(); out != "" {
+		t.Errorf("rules that the daemon had removed: %s", out)
+	}
 	m.do("dpkg -P hvrouter")
+	if out := defaults(); out != "32766:\tfrom all lookup main\n32767:\tfrom all lookup default\n32766:\tfrom all lookup main\n" {
+		t.Errorf("rules after the purge: %s", out)
+	}
 	if out := m.do("ls -d /etc/hvrouter /var/lib/hvrouter /usr/share/hvrouter 2>/dev/null || true"); out != "" {
 		t.Errorf("after the purge: %s", out)
 	}
