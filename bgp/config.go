@@ -41,7 +41,13 @@ type Config struct {
 	NetNS string
 	// Multipath is the number of equally good paths a prefix may have in
 	// what [Speaker.WatchRoutes] yields. 0 means 16, 1 switches multipath off.
+	//
+	// Paths of different neighbouring ASes may share a set if they are equally good otherwise:
+	// what other routers call as-path multipath-relax is always on.
 	Multipath int
+	// AlwaysCompareMED compares MULTI_EXIT_DISC of paths from different neighbouring ASes
+	// as well; see [rib.Config].
+	AlwaysCompareMED bool
 	// GracefulRestart configures both roles of RFC 4724, Section 4, and RFC 9494, Section 4.
 	GracefulRestart GracefulRestart
 	// MaxDynamicPeers bounds the number of peers that ranges may create, stale

@@ -13,7 +13,7 @@ import (
 // the speaker runs. A dynamic peer at the same address gives way to it, on whichever of
 // our addresses its session is.
 func (s *Speaker) AddPeer(c PeerConfig) error {
-	c, err := c.withDefaults(false)
+	c, err := s.env.cfg.complete(c, false)
 	if err != nil {
 		return fmt.Errorf("bgp: peer %v: %w", c.Addr, err)
 	}
@@ -90,7 +90,7 @@ func (s *Speaker) RemovePeer(key PeerKey) error {
 // peer knows no route refresh, it is reset with Cease/Other Configuration Change, over
 // which graceful restart keeps the paths.
 func (s *Speaker) UpdatePeer(c PeerConfig) error {
-	c, err := c.withDefaults(false)
+	c, err := s.env.cfg.complete(c, false)
 	if err != nil {
 		return fmt.Errorf("bgp: peer %v: %w", c.Addr, err)
 	}
@@ -107,7 +107,7 @@ func (s *Speaker) UpdatePeer(c PeerConfig) error {
 // Resets reports whether [Speaker.UpdatePeer] with c would end the session that the peer
 // has now. It is false for a peer that has none, or that is not configured.
 func (s *Speaker) Resets(c PeerConfig) (resets bool, err error) {
-	c, err = c.withDefaults(false)
+	c, err = s.env.cfg.complete(c, false)
 	if err != nil {
 		return false, fmt.Errorf("bgp: peer %v: %w", c.Addr, err)
 	}

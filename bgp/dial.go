@@ -21,8 +21,8 @@ func dialPeer(ctx context.Context, c *Config, peer *PeerConfig) (nc net.Conn, er
 	}
 	d := net.Dialer{
 		KeepAlive: -1, // BGP has its own
-		Control: func(_, _ string, c syscall.RawConn) error {
-			return rawControl(c, func(fd int) error { return dialOptions(fd, peer) })
+		Control: func(_, _ string, rc syscall.RawConn) error {
+			return rawControl(rc, func(fd int) error { return dialOptions(fd, c, peer) })
 		},
 	}
 	if local.IsValid() {

@@ -31,6 +31,14 @@
 // restart. What becomes an event (reporter) is pure, too. Their tests are the scenarios in
 // testdata.
 //
+// # External peers
+//
+// A peer in another AS is external. Without an import and an export policy its session comes up and
+// exchanges nothing (RFC 8212, Section 3): PeerStatus.MissingPolicy and [EventNoPolicy] say so. What
+// is configured for external peers alone is in [PeerConfig].EBGP, see [rib.EBGP]: a local AS, private
+// AS numbers, next hops, the role of RFC 9234, Section 4.1. They are expected to be directly connected
+// unless PeerConfig.Multihop is set.
+//
 // # Without goroutines
 //
 // A speaker with a Config.Transport is driven by its caller instead: [Driver]. The caller has
@@ -51,6 +59,6 @@
 // # Standards
 //
 // RFC 4271, 2385 (also for prefixes of peers), 2545, 2918, 4456, 4486, 4724,
-// 4760, 5082, 5492, 5882 (Section 4), 6286, 6608, 6793, 7313, 7606, 7911, 8326 (by
-// policy), 8538, 8654, 8950, 9003, 9072, 9384, 9494, 9687.
+// 4760, 5082, 5492, 5882 (Section 4), 6286, 6608, 6793, 7313, 7606, 7911, 8212, 8326 (from
+// external peers; else by policy), 8538, 8654, 8950, 9003, 9072, 9234, 9384, 9494, 9687.
 package bgp

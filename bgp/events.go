@@ -69,9 +69,13 @@ const (
 	// EventStable: a session has lasted ten seconds after Event.Failures: the peer fails
 	// no more.
 	EventStable
+	// EventNoPolicy, after EventUp: the session is external and exchanges nothing in one
+	// direction or both, as Event.MissingPolicy says (RFC 8212, Section 3). Once the policies are there it
+	// comes again with the zero value.
+	EventNoPolicy
 )
 
-var eventKindNames = [...]string{"state", "error", "up", "down", "end-of-rib", "restart", "update-error", "added", "removed", "converged", "listen", "snapshot", "plain", "unsendable", "prefix-limit", "stable"}
+var eventKindNames = [...]string{"state", "error", "up", "down", "end-of-rib", "restart", "update-error", "added", "removed", "converged", "listen", "snapshot", "plain", "unsendable", "prefix-limit", "stable", "no-policy"}
 
 // String returns a stable name, fit for a log.
 func (k EventKind) String() string { return enum.String("EventKind", eventKindNames[:], k) }
@@ -85,6 +89,8 @@ type Event struct {
 	Family  wire.Family   // zero: all
 	Restart RestartStatus // of the peer
 	Err     error         // nil: no failure
+	// MissingPolicy, with EventNoPolicy, is what the session lacks now.
+	MissingPolicy MissingPolicy
 	// Failures is how many connections with the peer have failed since its last session
 	// that lasted ten seconds; Since is when the first of them did.
 	Failures int
@@ -215,7 +221,7 @@ type eventHub struct {
 // standing holds the events of a peer that still hold.
 type standing struct {
 	// The last event of each kind; nil if there was none, or it holds no longer.
-	added, state, up, plain, restart *Event
+	added, state, up, plain, noPolicy, restart *Event
 	// The same by family: IPv4, IPv6.
 	endOfRIB, unsendable [2]*Event
 }
@@ -284,9 +290,14 @@ func (h *eventHub) remember(e Event) {
 	case EventUp:
 		p.up = &e
 	case EventDown:
-		p.up, p.plain, p.endOfRIB, p.unsendable = nil, nil, [2]*Event{}, [2]*Event{}
+		p.up, p.plain, p.noPolicy, p.endOfRIB, p.unsendable = nil, nil, nil, [2]*Event{}, [2]*Event{}
 	case EventPlain:
 		p.plain = &e
+	case EventNoPolicy:
+		p.noPolicy = &e
+		if e.MissingPolicy == (MissingPolicy{}) {
+			p.noPolicy = nil
+		}
 	case EventEndOfRIB:
 		p.endOfRIB[familyIndex(e.Family)] = &e
 	case EventUnsendable:
@@ -313,7 +324,7 @@ func (h *eventHub) snapshot() (out []Event) {
 	}
 	for _, k := range keys {
 		p := h.peers[k]
-		add(p.added, p.state, p.up, p.plain, p.endOfRIB[0], p.endOfRIB[1], p.unsendable[0], p.unsendable[1])
+		add(p.added, p.state, p.up, p.plain, p.noPolicy, p.endOfRIB[0], p.endOfRIB[1], p.unsendable[0], p.unsendable[1])
 		if p.restart != nil && p.restart.Restart != RestartNone {
 			add(p.restart)
 		}

@@ -15,7 +15,7 @@ func machineConfig(s *Config, c *PeerConfig) fsm.Config {
 		dialMin = dialTimeoutTTL
 	}
 	return fsm.Config{
-		RouterID: s.RouterID, AS: s.AS,
+		RouterID: s.RouterID, AS: or(c.EBGP.LocalAS, s.AS),
 		Passive: c.Passive,
 		// A peer of our own AS, if that needs four octets, knows the capability.
 		RequireAS4: s.AS > 0xffff && or(c.AS, s.AS) == s.AS,
@@ -40,7 +40,7 @@ const dialTimeoutTTL = 250 * time.Millisecond
 func openConfig(s *Config, c *PeerConfig) fsm.OpenConfig {
 	g := s.gracefulRestart(c)
 	return fsm.OpenConfig{
-		AS: s.AS, RouterID: s.RouterID, PeerAS: c.AS, HoldTime: c.HoldTime,
+		AS: s.AS, LocalAS: c.EBGP.LocalAS, Role: c.EBGP.Role, RoleStrict: c.RoleStrict, RouterID: s.RouterID, PeerAS: c.AS, HoldTime: c.HoldTime,
 		Families: c.Families, AddPathReceive: c.AddPathReceive, AddPathSend: c.AddPathSend,
 		IPv6NextHop: c.IPv6NextHop, NoExtendedMessage: c.NoExtendedMessage,
 		GracefulRestart: g.Enabled, RestartTime: g.RestartTime, LongLivedTime: g.LongLivedTime,

@@ -469,10 +469,10 @@ func TestKeysInstalled(t *testing.T) {
 		}
 	}
 	changed := md5Key{good.prefix, "another"}
-	if err := l.apply(demand{keys: []md5Key{changed}, gtsm: true}); err != nil || len(l.keys) != 1 || l.keys[0] != changed || l.guards(host) {
+	if err := l.apply(demand{keys: []md5Key{changed}, minTTL: 255}); err != nil || len(l.keys) != 1 || l.keys[0] != changed || l.guards(host) {
 		t.Errorf("%v, %v", l.keys, err)
 	}
-	if err := l.apply(demand{}); err != nil || len(l.keys) != 0 || l.gtsm {
+	if err := l.apply(demand{}); err != nil || len(l.keys) != 0 || l.minTTL != 0 {
 		t.Errorf("%v, %v", l.keys, err)
 	}
 }

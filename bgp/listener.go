@@ -24,7 +24,7 @@ type listener struct {
 	mu     sync.Mutex // guards the following
 	kernel bool       // the socket is the kernel's
 	keys   []md5Key   // that the kernel has
-	gtsm   bool       // only TTL 255 gets through
+	minTTL int        // the least TTL that gets through
 }
 
 // listen opens a socket.
@@ -68,9 +68,9 @@ func network(a netip.Addr) string {
 // demand is what the peers of one address family want of a listening socket.
 type demand struct {
 	keys []md5Key // TCP MD5 keys of peers and ranges
-	// gtsm is set if all of them use TTL security: then the kernel refuses
-	// everybody else's SYN already.
-	gtsm bool
+	// minTTL is the least that any of them lets in: the kernel refuses other SYNs already.
+	// 0 if one does without TTL security.
+	minTTL int
 }
 
 // apply installs the keys and the TTL limit. Sockets that are not the kernel's
@@ -113,15 +113,11 @@ func (l *listener) set(fd int, d demand) (err error) {
 		}
 		l.keys = append(slices.DeleteFunc(l.keys, func(o md5Key) bool { return o.prefix == k.prefix }), k)
 	}
-	if d.gtsm != l.gtsm {
-		ttl := 0
-		if d.gtsm {
-			ttl = 255
-		}
-		if e := sock.SetMinTTL(fd, l.addr.Addr().Is6(), ttl); e != nil {
+	if d.minTTL != l.minTTL {
+		if e := sock.SetMinTTL(fd, l.addr.Addr().Is6(), d.minTTL); e != nil {
 			return errors.Join(err, e)
 		}
-		l.gtsm = d.gtsm
+		l.minTTL = d.minTTL
 	}
 	return err
 }
@@ -171,7 +167,7 @@ const acceptPause = 50 * time.Millisecond
 
 // tune sets the options of an accepted connection. One that came by another
 // interface than the peer's is bound to the latter, and so hears nothing more.
-func tune(nc net.Conn, peer *PeerConfig) error {
+func tune(nc net.Conn, s *Config, peer *PeerConfig) error {
 	sc, ok := nc.(syscall.Conn)
 	if !ok {
 		return nil
@@ -186,10 +182,7 @@ func tune(nc net.Conn, peer *PeerConfig) error {
 			return err
 		}
 		prioritize(fd, ipv6)
-		if !peer.TTLSecurity {
-			return nil
-		}
-		return setGTSM(fd, ipv6)
+		return setTTL(fd, ipv6, s, peer)
 	})
 }
 

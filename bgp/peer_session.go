@@ -188,6 +188,7 @@ func (p *peer) sessionUp(now time.Time, id fsm.ConnID) {
 	if plain := p.info.plain(); plain != nil {
 		p.events.event(EventPlain, plain)
 	}
+	sess.noteMissing(p.info.config())
 	p.paths.up(now, &s.neg)
 	p.env.restart.note(func(d *fsm.Deferral[PeerKey]) { d.Up(p.key, &s.neg) })
 }

@@ -40,6 +40,9 @@ func (k PeerKey) compare(o PeerKey) int {
 // AnyAS as PeerConfig.AS accepts every AS number in the peer's OPEN.
 const AnyAS = fsm.AnyAS
 
+// ExternalAS as PeerConfig.AS accepts every AS number but our own in the peer's OPEN.
+const ExternalAS = fsm.ExternalAS
+
 // PeerConfig is the configuration of one peer, or the template of a range. It is
 // copied by the speaker. Fields marked "soft" can be changed by
 // [Speaker.UpdatePeer] without a reset of the session.
@@ -48,7 +51,8 @@ type PeerConfig struct {
 	Addr netip.Addr
 	// Port is the peer's TCP port; 0 means 179.
 	Port uint16
-	// AS is the peer's AS number; 0 means our own (iBGP), [AnyAS] any.
+	// AS is the peer's AS number; 0 means our own (iBGP), [AnyAS] any,
+	// [ExternalAS] any but ours.
 	AS uint32
 	// LocalAddr is our address of the session; zero leaves it to the kernel. In a
 	// template: only connections to this address belong to the range.
@@ -96,9 +100,17 @@ type PeerConfig struct {
 	// time. Soft.
 	SendHold time.Duration
 
-	// TTLSecurity sends with TTL 255 and drops what arrives with less: GTSM for
-	// a directly connected peer (RFC 5082, Section 3).
+	// TTLSecurity sends with TTL 255 and drops what arrives with less: GTSM (RFC 5082,
+	// Section 3), for a directly connected peer unless Multihop is set.
 	TTLSecurity bool
+	// Multihop is how many hops away the peer may be: an external peer is sent packets with that
+	// TTL, and TTLSecurity accepts what was forwarded one time less. 0 means 1: directly
+	// connected. It is of no effect for an iBGP peer without TTLSecurity, and for [AnyAS].
+	Multihop int
+	// EBGP is for an external peer alone. LocalAS and Role are not soft, the rest is.
+	EBGP rib.EBGP
+	// RoleStrict refuses a peer that sends no role (RFC 9234, Section 4.2).
+	RoleStrict bool
 	// MD5Key is the key of the TCP MD5 signature (RFC 2385, Section 2.0), at most 80 octets;
 	// empty means none.
 	MD5Key string
@@ -122,8 +134,9 @@ type PeerConfig struct {
 	// as when a hypervisor announces an address of each fabric on one session: paths
 	// with such a next hop outlive the way to the peer, see [Speaker.PathDown]. Soft.
 	OffLinkPrefixes []netip.Prefix
-	// Import and Export are called for each path received or to be sent; nil
-	// accepts. Soft.
+	// Import and Export are called for each path received or to be sent. Nil accepts all
+	// from and to an iBGP peer, and nothing from or to an external one (RFC 8212, Section 3);
+	// see [MissingPolicy]. Soft.
 	Import, Export rib.Policy
 	// AllowOwnAS is how often our own AS may occur in the AS_PATH of a path that is
 	// accepted. 0 refuses every path that came through our AS; a fabric whose routers

@@ -106,7 +106,7 @@ func (t *peerTable) newRange(c RangeConfig) (*dynamicRange, error) {
 	if len(c.Template.Families) == 0 {
 		c.Template.Families = c.Template.familiesOf(c.Prefix.Addr())
 	}
-	template, err := c.Template.withDefaults(true)
+	template, err := t.cfg.complete(c.Template, true)
 	if err != nil {
 		return nil, fmt.Errorf("bgp: range %v: %w", c.Prefix, err)
 	}
@@ -165,14 +165,14 @@ func (t *peerTable) membersOf(r *dynamicRange) (peers []*peer) {
 
 // demand collects what the peers that may connect to a listener at a want of it.
 func (t *peerTable) demand(a netip.Addr) (d demand) {
-	d.gtsm = true
+	d.minTTL = 255
 	any := false
 	add := func(prefix netip.Prefix, c *PeerConfig) {
 		if !reaches(prefix.Addr(), c.LocalAddr, a) {
 			return
 		}
 		any = true
-		d.gtsm = d.gtsm && c.TTLSecurity
+		d.minTTL = min(d.minTTL, c.leastTTL())
 		if k := (md5Key{prefix, c.MD5Key}); k.key != "" && !slices.Contains(d.keys, k) {
 			d.keys = append(d.keys, k)
 		}
@@ -185,7 +185,9 @@ func (t *peerTable) demand(a netip.Addr) (d demand) {
 	for _, r := range t.ranges {
 		add(r.prefix, &r.template)
 	}
-	d.gtsm = d.gtsm && any
+	if !any {
+		d.minTTL = 0
+	}
 	slices.SortFunc(d.keys, func(a, b md5Key) int { return a.prefix.Compare(b.prefix) })
 	return d
 }

@@ -41,7 +41,7 @@ func (s *netSocket) addrs() (local, remote netip.AddrPort) {
 	return addrPort(s.nc.LocalAddr()), addrPort(s.nc.RemoteAddr())
 }
 
-func (s *netSocket) tune(c *PeerConfig) error { return tune(s.nc, c) }
+func (s *netSocket) tune(c *PeerConfig) error { return tune(s.nc, &s.env.cfg, c) }
 
 func (s *netSocket) start() stream {
 	p := newPumps(s.nc, &s.env.wg, s.release)

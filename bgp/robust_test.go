@@ -9,6 +9,7 @@ import (
 
 	"github.com/hyperfib/hyperfib/bgp"
 	"github.com/hyperfib/hyperfib/bgp/bgptest"
+	"github.com/hyperfib/hyperfib/bgp/rib"
 	"github.com/hyperfib/hyperfib/bgp/wire"
 	"github.com/hyperfib/hyperfib/internal/testing/malformed"
 )
@@ -102,6 +103,10 @@ func newStage(t *testing.T, c malformed.Case, m manner) *stage {
 		p := bgp.PeerConfig{Addr: netip.MustParseAddr(addr), Passive: true, Families: both, RouteReflectorClient: true}
 		if addr == "10.9.0.2" {
 			p.AS, p.RouteReflectorClient, p.AddPathReceive = s.as, s.as == 65000, c.Options.AddPath.Slice()
+		}
+		if s.as != 65000 && addr == "10.9.0.2" {
+			p.Import, p.Export = rib.AcceptAll, rib.AcceptAll
+			p.EBGP.AnyFirstAS = true // what is malformed is no better for its AS
 		}
 		if m.dynamic {
 			prefix := netip.PrefixFrom(p.Addr, 32)

@@ -64,8 +64,27 @@ func (s *session) open(cfg *PeerConfig, notify func()) (err error) {
 func (s *session) inConfig(cfg *PeerConfig) rib.PeerConfig {
 	return rib.PeerConfig{
 		Addr: s.events.key.Addr, AS: s.neg.RemoteAS, RouterID: s.neg.RemoteID, Client: cfg.RouteReflectorClient,
-		AllowOwnAS: cfg.AllowOwnAS, Import: cfg.Import, Limits: cfg.PrefixLimits,
+		AllowOwnAS: cfg.AllowOwnAS, EBGP: cfg.EBGP, Import: s.imports(cfg), Limits: cfg.PrefixLimits,
 	}
+}
+
+// missing returns which policies the session lacks.
+func (s *session) missing(cfg *PeerConfig) MissingPolicy {
+	return s.env.cfg.missingPolicy(cfg, s.neg.RemoteAS)
+}
+
+func (s *session) imports(cfg *PeerConfig) rib.Policy {
+	if s.missing(cfg).Import {
+		return noPolicy
+	}
+	return cfg.Import
+}
+
+func (s *session) exports(cfg *PeerConfig) rib.Policy {
+	if s.missing(cfg).Export {
+		return rejectAll
+	}
+	return cfg.Export
 }
 
 func (s *session) outConfig(cfg *PeerConfig, notify func()) rib.OutConfig {
@@ -74,7 +93,7 @@ func (s *session) outConfig(cfg *PeerConfig, notify func()) rib.OutConfig {
 		Families: n.Families, AddPath: n.AddPathSend, AddPathLimit: cfg.AddPathLimit,
 		AS4: n.AS4, ExtendedMessages: n.ExtendedMessage, ExtendedNextHop: n.IPv6NextHop,
 		LongLived:   len(n.Remote.LongLived) > 0,
-		NextHopSelf: cfg.NextHopSelf, Export: cfg.Export,
+		NextHopSelf: cfg.NextHopSelf, Export: s.exports(cfg),
 		Notify: notify,
 	}
 	c.NextHop4, c.NextHop6 = nextHops(cfg, s.conn.local.Addr(), n.IPv6NextHop)
@@ -89,6 +108,7 @@ func (s *session) close() {
 		st.Sent.Update += total.Updates
 		st.Sent.Octets += total.Octets
 		st.Negotiated, st.Local, st.Remote = nil, noAddrPort, noAddrPort
+		st.MissingPolicy = MissingPolicy{}
 	})
 	s.out.Close()
 }
@@ -268,13 +288,24 @@ func (s *session) reconfigure(old, c *PeerConfig, notify func()) bool {
 		s.askRefresh(s.neg.Families.Slice()...)
 	}
 	if !same(c.Export, old.Export) || c.NextHopSelf != old.NextHopSelf || c.AddPathLimit != old.AddPathLimit ||
-		c.NextHop4 != old.NextHop4 || c.NextHop6 != old.NextHop6 || c.LinkLocal != old.LinkLocal {
+		c.NextHop4 != old.NextHop4 || c.NextHop6 != old.NextHop6 || c.LinkLocal != old.LinkLocal ||
+		c.EBGP.ExportsDiffer(&old.EBGP) {
 		if s.out.Reconfigure(s.outConfig(c, notify)) != nil {
 			return false
 		}
 		s.pending = true
 	}
+	s.noteMissing(c)
 	return true
+}
+
+// noteMissing shows which policies the session lacks, and publishes it if that is news.
+func (s *session) noteMissing(c *PeerConfig) {
+	is, was := s.missing(c), MissingPolicy{}
+	s.events.info.set(func(st *PeerStatus) { was, st.MissingPolicy = st.MissingPolicy, is })
+	if is != was {
+		s.events.publish(Event{Kind: EventNoPolicy, State: Established, MissingPolicy: is})
+	}
 }
 
 // changeLimits makes the session follow other limits, and returns what is to be done because

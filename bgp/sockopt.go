@@ -43,16 +43,14 @@ func listenOptions(fd int, ipv6 bool) error {
 func prioritize(fd int, ipv6 bool) { _ = sock.SetPriority(fd, ipv6) }
 
 // dialOptions prepares a socket before it connects to a peer.
-func dialOptions(fd int, peer *PeerConfig) error {
+func dialOptions(fd int, s *Config, peer *PeerConfig) error {
 	ipv6 := peer.Addr.Is6()
 	if err := sock.BindToDevice(fd, peer.Interface); err != nil {
 		return err
 	}
 	prioritize(fd, ipv6)
-	if peer.TTLSecurity {
-		if err := setGTSM(fd, ipv6); err != nil {
-			return err
-		}
+	if err := setTTL(fd, ipv6, s, peer); err != nil {
+		return err
 	}
 	if peer.MD5Key == "" {
 		return nil
@@ -60,14 +58,19 @@ func dialOptions(fd int, peer *PeerConfig) error {
 	return setMD5(fd, md5Key{prefix: hostPrefix(peer.Addr), key: peer.MD5Key})
 }
 
-// setGTSM is RFC 5082, Section 3, in both directions: we send with TTL 255, and the kernel drops
-// segments with less before TCP sees them (ip(7), IP_MINTTL; net/ipv4/tcp_ipv4.c,
-// tcp_v4_rcv).
-func setGTSM(fd int, ipv6 bool) error {
-	if err := sock.SetTTL(fd, ipv6, 255); err != nil {
-		return err
+// setTTL sets the TTL with which we send, and the least that the kernel lets in: it drops
+// segments with less before TCP sees them (ip(7), IP_MINTTL; net/ipv4/tcp_ipv4.c, tcp_v4_rcv).
+func setTTL(fd int, ipv6 bool, s *Config, peer *PeerConfig) error {
+	send, least := s.ttl(peer)
+	if send > 0 {
+		if err := sock.SetTTL(fd, ipv6, send); err != nil {
+			return err
+		}
 	}
-	return sock.SetMinTTL(fd, ipv6, 255)
+	if least > 0 {
+		return sock.SetMinTTL(fd, ipv6, least)
+	}
+	return nil
 }
 
 // unread returns the number of octets the kernel has received and the reader has not

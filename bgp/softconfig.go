@@ -17,7 +17,7 @@ func same(a, b rib.Policy) bool {
 // importsDiffer reports whether the peer has to send its routes again after a change: those
 // that the old policy refused are not stored.
 func importsDiffer(a, b *PeerConfig) bool {
-	return !same(a.Import, b.Import) || a.AllowOwnAS != b.AllowOwnAS
+	return !same(a.Import, b.Import) || a.AllowOwnAS != b.AllowOwnAS || a.EBGP.ImportsDiffer(&b.EBGP)
 }
 
 var noAddr netip.Addr
@@ -36,6 +36,7 @@ func (s *Config) softEqual(a, b PeerConfig) bool {
 		c.AddPathLimit, c.NextHop4, c.NextHop6, c.LinkLocal = 0, noAddr, noAddr, noAddr
 		c.PrefixLimits, c.MaxPrefixes, c.MaxPrefixesHold, c.AllowOwnAS, c.OffLinkPrefixes = nil, 0, 0, 0, nil
 		c.RestartTime, c.GracefulRestart = 0, nil
+		c.EBGP = rib.EBGP{LocalAS: c.EBGP.LocalAS, Role: c.EBGP.Role}
 	}
 	return reflect.DeepEqual(a, b)
 }

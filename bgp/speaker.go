@@ -39,7 +39,7 @@ func New(c Config) (*Speaker, error) {
 	g := c.GracefulRestart
 	restarting := g.Enabled && g.Restarting
 	table, err := rib.New(rib.Config{
-		AS: c.AS, RouterID: c.RouterID, ClusterID: c.ClusterID, Multipath: c.Multipath,
+		AS: c.AS, RouterID: c.RouterID, ClusterID: c.ClusterID, Multipath: c.Multipath, AlwaysCompareMED: c.AlwaysCompareMED,
 		Deferred: restarting && !g.EarlyUpdates, HoldEndOfRIB: restarting,
 	})
 	if err != nil {
@@ -255,7 +255,7 @@ func (s *Speaker) AllAdvertised(key PeerKey, f wire.Family) (iter.Seq[rib.Advert
 // Watch returns a new reader of events. It begins with a snapshot, and goes on with
 // every event that comes after that, so that none is missed whenever it is called. The
 // snapshot holds, for each peer, its EventAdded, the last EventState, and, as far as they
-// hold, EventUp, EventPlain, EventEndOfRIB and EventUnsendable of each family, and EventRestart; then the
+// hold, EventUp, EventPlain, EventNoPolicy, EventEndOfRIB and EventUnsendable of each family, and EventRestart; then the
 // speaker's EventListen and EventConverged, and EventSnapshot at its end. They have the
 // Time at which they happened. What went wrong before is not in it: see
 // [PeerStatus].LastError. Before Run it is EventSnapshot alone.

@@ -71,10 +71,10 @@ func TestExternal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &bgptest.Network{}
 		a, b, c := run(t, n, addr1, Config{AS: 65001}), run(t, n, addr2, Config{AS: 4200000002}), run(t, n, addr3, Config{AS: 65003})
-		a.peer(PeerConfig{Addr: addr2, AS: 4200000002, Passive: true})
-		b.peer(PeerConfig{Addr: addr1, AS: 65001})
-		b.peer(PeerConfig{Addr: addr3, AS: AnyAS})
-		c.peer(PeerConfig{Addr: addr2, AS: 4200000002, Passive: true})
+		a.peer(external(PeerConfig{Addr: addr2, AS: 4200000002, Passive: true}))
+		b.peer(external(PeerConfig{Addr: addr1, AS: ExternalAS}))
+		b.peer(external(PeerConfig{Addr: addr3, AS: AnyAS}))
+		c.peer(external(PeerConfig{Addr: addr2, AS: 4200000002, Passive: true}))
 		a.originate("192.0.2.0/24")
 		settle(time.Second)
 		p := c.paths("192.0.2.0/24")

@@ -51,6 +51,9 @@ type PeerStatus struct {
 	LastSent, LastReceived *PeerError
 	// Restart is what graceful restart does for the peer now.
 	Restart RestartStatus
+	// MissingPolicy says that the session, which is Established, exchanges nothing in one
+	// direction or both, because the peer is external and has no policy (RFC 8212, Section 3).
+	MissingPolicy MissingPolicy
 	// PathDown: the last word about the peer was [Speaker.PathDown] rather than
 	// PathUp.
 	PathDown bool

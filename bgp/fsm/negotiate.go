@@ -46,13 +46,44 @@ func (c *OpenConfig) Negotiate(local, remote *wire.Open) (Negotiated, *wire.Erro
 	return n, nil
 }
 
-// check checks AS number and BGP Identifier.
+// check checks AS number, BGP Identifier and role.
 func (c *OpenConfig) check(local, remote *wire.Open) *wire.Error {
-	if want := cmp.Or(c.PeerAS, local.AS); c.PeerAS != AnyAS && remote.AS != want {
+	switch want := cmp.Or(c.PeerAS, c.AS); {
+	case want == ExternalAS:
+		if remote.AS == c.AS {
+			return openError(wire.SubBadPeerAS, "RFC 4271, Section 6.2", fmt.Sprintf("AS %d is our own", remote.AS))
+		}
+	case want != AnyAS && remote.AS != want:
 		return openError(wire.SubBadPeerAS, "RFC 4271, Section 6.2", fmt.Sprintf("AS %d, not %d", remote.AS, want))
+	}
+	if c.LocalAS != 0 && (remote.AS == c.LocalAS || remote.AS == c.AS) {
+		return openError(wire.SubBadPeerAS, "RFC 4271, Section 6.2", fmt.Sprintf("AS %d is our own, and a local AS is for external peers", remote.AS))
 	}
 	if remote.AS == local.AS && remote.ID == local.ID {
 		return openError(wire.SubBadID, "RFC 6286, Section 2.1", fmt.Sprintf("BGP Identifier %v is our own", remote.ID))
+	}
+	if remote.AS == c.AS {
+		return nil // roles are for external peers
+	}
+	return c.checkRole(local.Capabilities.Roles, remote.Capabilities.Roles)
+}
+
+// checkRole compares roles, if both sides have sent one. RFC 9234, Section 4.2: "If the Roles do
+// not correspond, the BGP speaker MUST reject the connection using the Role Mismatch
+// Notification". "If multiple BGP Role Capabilities are received and not all of them have the same
+// value, then the BGP speaker MUST reject the connection".
+func (c *OpenConfig) checkRole(local, remote []wire.Role) *wire.Error {
+	mismatch := func(format string, arg ...any) *wire.Error {
+		return openError(wire.SubRoleMismatch, "RFC 9234, Section 4.2", fmt.Sprintf(format, arg...))
+	}
+	switch {
+	case len(local) == 0:
+	case len(remote) > 1:
+		return mismatch("the peer has several roles: %v", remote)
+	case len(remote) == 1 && !local[0].Pairs(remote[0]):
+		return mismatch("we are %v, and the peer is %v", local[0], remote[0])
+	case len(remote) == 0 && c.RoleStrict:
+		return mismatch("we are %v, and the peer has no role", local[0])
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"time"
@@ -11,13 +12,25 @@ import (
 // AnyAS as OpenConfig.PeerAS accepts every AS number in the peer's OPEN.
 const AnyAS = ^uint32(0)
 
+// ExternalAS as OpenConfig.PeerAS accepts every AS number but our own. Like AnyAS it is one
+// that no router has (RFC 7300, Section 2).
+const ExternalAS = 65535
+
 // OpenConfig is what our OPEN and the answer to the peer's depend on.
 type OpenConfig struct {
 	// AS and RouterID are our AS number and BGP Identifier.
-	AS       uint32
+	AS uint32
+	// LocalAS is the AS number that our OPEN has instead of AS; 0 means AS.
+	LocalAS  uint32
 	RouterID netip.Addr // our BGP Identifier; IPv4
-	// PeerAS is the AS number that the peer's OPEN must have; 0 means AS, [AnyAS] any.
+	// PeerAS is the AS number that the peer's OPEN must have; 0 means AS, [AnyAS] any,
+	// [ExternalAS] any but ours.
 	PeerAS uint32
+	// Role is what we are to an external peer (RFC 9234, Section 4.1), [wire.RoleNone] is not
+	// sent and not compared.
+	Role wire.Role
+	// RoleStrict refuses a peer whose OPEN has no role (RFC 9234, Section 4.2).
+	RoleStrict bool
 	// HoldTime is offered, in whole seconds; 0 means no KEEPALIVEs.
 	HoldTime time.Duration
 	// Families are offered, in this order.
@@ -48,7 +61,7 @@ type OpenConfig struct {
 
 // Open returns our OPEN.
 func (c *OpenConfig) Open() wire.Open {
-	o := wire.Open{AS: c.AS, HoldTime: c.HoldTime, ID: c.RouterID}
+	o := wire.Open{AS: cmp.Or(c.LocalAS, c.AS), HoldTime: c.HoldTime, ID: c.RouterID}
 	if c.NoCapabilities {
 		return o
 	}
@@ -64,6 +77,9 @@ func (c *OpenConfig) Open() wire.Open {
 		if f == wire.IPv4Unicast && c.IPv6NextHop {
 			caps.ExtendedNextHop = append(caps.ExtendedNextHop, wire.ExtendedNextHop{Family: f, NextHopAFI: wire.IPv6Unicast.AFI})
 		}
+	}
+	if c.Role != wire.RoleNone && c.PeerAS != 0 && c.PeerAS != c.AS {
+		caps.Roles = []wire.Role{c.Role}
 	}
 	if c.GracefulRestart {
 		c.addRestart(caps)

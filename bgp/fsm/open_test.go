@@ -144,3 +144,66 @@ func TestOpenRestart(t *testing.T) {
 		t.Error("IBGP")
 	}
 }
+
+// TestRoles: RFC 9234, Section 4.2, Table 2, and what is a mismatch.
+func TestRoles(t *testing.T) {
+	const provider, rs, client, customer, peer = wire.RoleProvider, wire.RoleRS, wire.RoleRSClient, wire.RoleCustomer, wire.RolePeer
+	negotiate := func(ours wire.Role, strict bool, theirs ...wire.Role) *wire.Error {
+		p := params(func(c *OpenConfig) { c.PeerAS, c.Role, c.RoleStrict = 65001, ours, strict })
+		local := p.Open()
+		_, err := p.Negotiate(&local, theirOpen(func(o *wire.Open) { o.AS, o.Capabilities.Roles = 65001, theirs }))
+		return err
+	}
+	pairs := map[[2]wire.Role]bool{{provider, customer}: true, {customer, provider}: true, {rs, client}: true, {client, rs}: true, {peer, peer}: true}
+	for ours := provider; ours <= peer; ours++ {
+		for theirs := provider; theirs <= peer+1; theirs++ {
+			if err := negotiate(ours, false, theirs); (err == nil) != pairs[[2]wire.Role{ours, theirs}] {
+				t.Errorf("we are %v, the peer is %v: %v", ours, theirs, err)
+			}
+		}
+	}
+	for name, err := range map[string]*wire.Error{
+		"strict": negotiate(peer, true), "several": negotiate(peer, false, peer, customer), "unknown": negotiate(peer, false, 255),
+	} {
+		if err == nil || err.Code != wire.CodeOpen || err.Subcode != wire.SubRoleMismatch {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for name, err := range map[string]*wire.Error{
+		"theirs is missing": negotiate(peer, false), "ours is missing": negotiate(wire.RoleNone, false, peer, customer), "the same twice": negotiate(peer, true, peer, peer),
+	} {
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	// Roles are for external peers: an iBGP peer is neither told nor asked.
+	p := params(func(c *OpenConfig) { c.Role, c.PeerAS = provider, AnyAS })
+	local := p.Open()
+	if _, err := p.Negotiate(&local, theirOpen(func(o *wire.Open) { o.Capabilities.Roles = []wire.Role{provider} })); err != nil {
+		t.Error(err)
+	}
+	if o := params(func(c *OpenConfig) { c.Role = provider }).Open(); o.Capabilities.Roles != nil {
+		t.Errorf("roles %v to an iBGP peer", o.Capabilities.Roles)
+	}
+}
+
+// TestLocalAS: our OPEN has it, and the peer may be in neither AS of ours. ExternalAS is any other.
+func TestLocalAS(t *testing.T) {
+	for _, c := range []struct {
+		local, want, as uint32
+		ok              bool
+	}{
+		{64999, 65001, 65001, true}, {64999, AnyAS, 65001, true}, {64999, AnyAS, 64999, false}, {64999, AnyAS, 65000, false},
+		{0, ExternalAS, 65001, true}, {0, ExternalAS, 65000, false}, {64999, ExternalAS, 64999, false}, {0, 65001, 65002, false},
+	} {
+		p := params(func(o *OpenConfig) { o.LocalAS, o.PeerAS = c.local, c.want })
+		local := p.Open()
+		if c.local != 0 && local.AS != c.local {
+			t.Errorf("our OPEN has AS %d", local.AS)
+		}
+		_, err := p.Negotiate(&local, theirOpen(func(o *wire.Open) { o.AS = c.as }))
+		if (err == nil) != c.ok || err != nil && err.Subcode != wire.SubBadPeerAS {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+}

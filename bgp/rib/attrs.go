@@ -52,7 +52,7 @@ func appendNextHop(b []byte, n wire.NextHop) []byte {
 type summary struct {
 	localPref  uint32 // 100 if there is none
 	med        uint32 // 0 if there is none
-	neighbour  uint32 // neighbouring AS, 0 if the path is empty
+	neighbour  uint32 // neighbouring AS, 0 if the path is empty, or with AlwaysCompareMED
 	originator uint32 // ORIGINATOR_ID, 0 if there is none
 	pathLen    uint16 // length of AS_PATH as the decision process counts it
 	clusters   uint8  // length of CLUSTER_LIST, at most 255
@@ -71,14 +71,19 @@ const (
 	markLoopAS                           // our AS is in AS_PATH
 	markLoopOriginator                   // ORIGINATOR_ID is our router id
 	markLoopCluster                      // our cluster is in CLUSTER_LIST
+	markShutdown                         // carries GRACEFUL_SHUTDOWN (RFC 8326, Section 5)
+	markOTC                              // has an OTC attribute (RFC 9234, Section 5)
 )
 
 // defaultLocalPref is what a path without LOCAL_PREF is worth. RFC 4271, Section 5.1.5, leaves the
 // value open; 100 is what every implementation uses.
 const defaultLocalPref = 100
 
-// own is who we are, for the loop checks.
-type own struct{ as, routerID, clusterID uint32 }
+// own is who we are, for the loop checks, and AlwaysCompareMED.
+type own struct {
+	as, routerID, clusterID uint32
+	allMED                  bool
+}
 
 func summarize(a wire.Attrs, us own) summary {
 	s := summary{localPref: defaultLocalPref, origin: uint8(wire.OriginIncomplete)}
@@ -98,7 +103,9 @@ func (s *summary) note(t wire.AttrType, v []byte, us own) {
 	case wire.AttrASPath:
 		p := wire.ASPath(v)
 		s.pathLen = uint16(min(p.Len(), 0xffff))
-		s.neighbour, _ = p.First()
+		if !us.allMED {
+			s.neighbour, _ = p.First()
+		}
 		if p.Contains(us.as) {
 			s.marks |= markLoopAS
 		}
@@ -116,6 +123,8 @@ func (s *summary) note(t wire.AttrType, v []byte, us own) {
 		if wire.ClusterList(v).Contains(addr32(us.clusterID)) {
 			s.marks |= markLoopCluster
 		}
+	case wire.AttrOnlyToCustomer:
+		s.marks |= markOTC
 	case wire.AttrCommunities:
 		for c := range wire.Communities(v).All() {
 			s.marks |= communityMarks(c)
@@ -131,6 +140,8 @@ func communityMarks(c wire.Community) marks {
 		return markNoLLGR
 	case wire.CommunityNoAdvertise:
 		return markNoAdvertise
+	case wire.CommunityGracefulShutdown:
+		return markShutdown
 	case wire.CommunityNoExport, wire.CommunityNoExportSubconfed:
 		return markNoExport
 	}

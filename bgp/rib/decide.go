@@ -34,6 +34,8 @@ import (
 //  11. the lower peer address;
 //  12. the lower path identifier.
 //
+// With Config.AlwaysCompareMED all ASes count as one in step 6.
+//
 // Step 6 is what makes the textbook comparison of two paths no order: MEDs of
 // different ASes do not compare, so a may beat b, b beat c, and c beat a. We compare
 // instead by *rank*: among the paths that are equal after step 5 and whose AS_PATH

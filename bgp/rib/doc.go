@@ -67,6 +67,14 @@
 // instead, at about 40 octets more for each path, and readers that are sent all paths have single
 // paths dirty, a bit for each: so what a change costs does not grow with the number of paths.
 //
+// # External peers
+//
+// [EBGP] is what is configured for them alone. A path must
+// begin with the peer's AS, one with GRACEFUL_SHUTDOWN gets LOCAL_PREF 0 whatever the import
+// policy says, and roles keep route leaks out (RFC 9234, Section 5). Paths of several neighbouring ASes may share
+// a multipath set; MEDs compare within one AS unless Config.AlwaysCompareMED is set. This
+// package accepts and sends without policies what package bgp does not (RFC 8212, Section 3).
+//
 // # Limits
 //
 // IPv4 and IPv6 unicast. 33 million prefixes of each, 65535 paths of a prefix, 65535 peers. Refused paths are not kept:
@@ -79,5 +87,5 @@
 // RFC 4271 (decision process, Section 9.1), 4456 (route reflection), 4724 and 9494 (graceful
 // restart, long-lived), 2918 and 7313 (route refresh), 7606 (treat-as-withdraw), 7911
 // (ADD-PATH), 1997, 4360 and 8092 (communities), 8326 (graceful shutdown), 8654 (extended messages), 8950
-// (IPv4 over IPv6 next hops), 4486 (maximum prefixes).
+// (IPv4 over IPv6 next hops), 4486 (maximum prefixes), 6996 (private AS numbers), 9234 (OTC).
 package rib

@@ -15,6 +15,7 @@ import (
 //   - what an iBGP peer sent goes to other iBGP peers only by reflection: from clients to
 //     all, from others to clients (RFC 4456, Section 6);
 //   - long-lived stale paths go to peers that know of such (RFC 9494, Section 4.3);
+//   - what has OTC goes to no provider, peer or route server (RFC 9234, Section 5);
 //   - then base makes of the attributes what the peer's kind requires, the policy has
 //     its say, and the next hop is filled in.
 func (g *group) exported(id destID, p *path) attrID {
@@ -47,6 +48,10 @@ func (g *group) may(in *In, s *summary) bool {
 		return false
 	case s.marks&markNoExport != 0 && g.key.external:
 		return false
+	case s.marks&markOTC != 0 && upOrAcross(g.key.ebgp.role):
+		// RFC 9234, Section 5: "If a route already contains the OTC Attribute, it MUST NOT be
+		// propagated to Providers, Peers, or RSes."
+		return false
 	case s.marks&markLLGRStale != 0 && !g.key.longLived:
 		// RFC 9494, Section 4.3: "The route SHOULD NOT be advertised to any neighbor from which
 		// the [capability] has not been received."
@@ -71,7 +76,7 @@ func (g *group) baseAttrs(in *In, attr attrID) attrID {
 		dst = g.appendBase(dst, from, in, reflected)
 		n := len(dst)
 		switch {
-		case g.key.self:
+		case g.key.self && !g.keepsNextHop(from):
 		case in.no == localPeer:
 			dst = append(dst, from.nh...)
 		default: // without a link-local address, which is good on its own link only (RFC 2545, Section 2)
@@ -90,14 +95,14 @@ func truth(b bool) byte {
 
 // appendBase appends to dst the attributes that go out to the kind of the group's peers.
 func (g *group) appendBase(dst []byte, from Attrs, in *In, reflected bool) []byte {
-	edits := make([]wire.Edit, 0, 6)
+	edits := make([]wire.Edit, 0, 7)
 	set := func(typ wire.AttrType, v []byte) { edits = append(edits, wire.Edit{Attr: wire.NewAttr(typ, v)}) }
 	del := func(typ wire.AttrType) {
 		edits = append(edits, wire.Edit{Attr: wire.Attr{Type: typ}, Delete: true})
 	}
 	switch {
 	case g.key.external:
-		set(wire.AttrASPath, from.ASPath().AppendPrepend(nil, g.t.as, 1))
+		set(wire.AttrASPath, g.sentPath(from.ASPath()))
 		// RFC 4271, Section 5.1.4: "The MULTI_EXIT_DISC attribute received from a neighboring
 		// AS MUST NOT be propagated to other neighboring ASes."
 		if in.no != localPeer {
@@ -108,6 +113,13 @@ func (g *group) appendBase(dst []byte, from Attrs, in *In, reflected bool) []byt
 		del(wire.AttrLocalPref)
 		del(wire.AttrOriginatorID)
 		del(wire.AttrClusterList)
+		// RFC 9234, Section 5: "If a route is to be advertised to a Customer, a Peer, or an
+		// RS-Client (when the sender is an RS), and the OTC Attribute is not present, then when
+		// advertising the route, an OTC Attribute MUST be added with a value equal to the AS number
+		// of the local AS."
+		if _, ok := from.OnlyToCustomer(); !ok && downOrAcross(g.key.ebgp.role) {
+			set(wire.AttrOnlyToCustomer, binary.BigEndian.AppendUint32(nil, g.as()))
+		}
 	default:
 		if _, ok := from.LocalPref(); !ok { // RFC 4271, Section 5.1.5
 			set(wire.AttrLocalPref, binary.BigEndian.AppendUint32(nil, defaultLocalPref))

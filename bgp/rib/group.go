@@ -1,6 +1,7 @@
 package rib
 
 import (
+	"net/netip"
 	"slices"
 	"unsafe"
 
@@ -16,6 +17,7 @@ type groupKey struct {
 	nextHop           [2]wire.NextHop // NextHop4 and NextHop6
 	external, client  bool            // an eBGP peer; a route reflector client
 	as                uint32          // of an eBGP peer
+	ebgp              exportKey       // of an eBGP peer
 	export            unsafe.Pointer  // identity of the Export func value
 }
 
@@ -25,7 +27,13 @@ func keyOf(in *In, c OutConfig) groupKey {
 		self: c.NextHopSelf || in.external, nextHop: [2]wire.NextHop{c.NextHop4, c.NextHop6},
 		external: in.external, client: in.client}
 	if in.external {
-		k.as = in.as
+		k.as, k.ebgp = in.as, in.ebgp.exportKey()
+		if c.NextHopSelf {
+			k.ebgp.unchanged, k.ebgp.thirdParty = false, ""
+		}
+		if k.ebgp.unchanged || k.ebgp.thirdParty != "" {
+			k.ebgp.peer = in.addr.WithZone("")
+		}
 	}
 	if c.Export != nil {
 		// A func value is one pointer, to its code and what it captured. Two equal
@@ -48,13 +56,14 @@ func keyOf(in *In, c OutConfig) groupKey {
 // message holds paths of one peer only, and that peer's session leaves it out.
 type group struct {
 	reader
-	t       *Table   // the table, whose mutex guards the group
-	key     groupKey // what all members have in common
-	who     uint32   // identity, for attrStore.change
-	export  Policy   // changes or refuses what is advertised
-	members []*Out   // sessions that are open
-	lagging int      // members that are behind
-	sole    *In      // the only member so far: its own paths are not even considered
+	t          *Table         // the table, whose mutex guards the group
+	key        groupKey       // what all members have in common
+	who        uint32         // identity, for attrStore.change
+	export     Policy         // changes or refuses what is advertised
+	members    []*Out         // sessions that are open
+	lagging    int            // members that are behind
+	thirdParty []netip.Prefix // see EBGP
+	sole       *In            // the only member so far: its own paths are not even considered
 
 	adverts    adverts    // what is advertised: after each chunk, what its members know
 	unsendable unsendable // destinations whose attributes fit into no message
@@ -79,6 +88,9 @@ func (t *Table) groupFor(in *In, c OutConfig) *group {
 	}
 	t.lastWho++
 	g := &group{t: t, key: key, who: t.lastWho, export: c.Export, sole: in}
+	if key.ebgp.thirdParty != "" {
+		g.thirdParty = slices.Clone(in.ebgp.ThirdParty)
+	}
 	g.families = [2]bool{key.families.Has(wire.IPv4Unicast), key.families.Has(wire.IPv6Unicast)}
 	if key.addPath != 0 {
 		g.interest = levelAny

@@ -20,6 +20,8 @@ type PeerConfig struct {
 	// AllowOwnAS is how often our own AS may occur in AS_PATH. 0 refuses every path that
 	// came through our AS; a fabric whose routers share an AS needs 1.
 	AllowOwnAS int
+	// EBGP is what an external peer has beyond that; no other peer heeds it.
+	EBGP EBGP
 	// Import decides on every path that the peer announces; nil accepts all.
 	Import Policy
 	// Limits bounds what the peer may announce in each family; one that is not in it has no
@@ -44,6 +46,7 @@ type In struct {
 	routerID uint32        // the peer's BGP Identifier, as a number
 	imports  Policy        // changes or refuses what the peer announces
 	ownAS    int           // AllowOwnAS
+	ebgp     EBGP          // the zero value of an iBGP peer
 	own      [2]netip.Addr // our addresses of the session, as next hops
 	lists    [2]pathList   // by family: IPv4, IPv6
 }
@@ -115,10 +118,17 @@ func (in *In) configure(c PeerConfig) error {
 			return fmt.Errorf("rib: peer %v: %v: %w", c.Addr, fam, err)
 		}
 	}
+	if err := c.EBGP.Check(); err != nil {
+		return fmt.Errorf("rib: peer %v: %w", c.Addr, err)
+	}
 	in.addr, in.as, in.routerID = c.Addr, c.AS, id32(c.RouterID)
 	in.external = c.AS != in.t.as
 	in.client = c.Client && !in.external
 	in.imports, in.ownAS = c.Import, c.AllowOwnAS
+	in.ebgp = EBGP{}
+	if in.external {
+		in.ebgp = c.EBGP
+	}
 	for f, fam := range families {
 		in.lists[f].limit.configure(c.Limits[fam])
 	}

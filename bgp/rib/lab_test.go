@@ -180,6 +180,9 @@ func describe(a wire.Attrs, nh wire.NextHop) string {
 	if v, ok := a.LocalPref(); ok {
 		f = append(f, fmt.Sprintf("pref %d", v))
 	}
+	if as, ok := a.OnlyToCustomer(); ok {
+		f = append(f, fmt.Sprintf("otc %d", as))
+	}
 	for c := range a.Communities().All() {
 		f = append(f, "community "+c.String())
 	}

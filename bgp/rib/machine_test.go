@@ -146,6 +146,8 @@ func (m *machine) table(w *words) (err error) {
 			c.Multipath = w.number()
 		case "deferred":
 			c.Deferred = true
+		case "always-compare-med":
+			c.AlwaysCompareMED = true
 		case "held":
 			c.HoldEndOfRIB = true
 		default:
@@ -156,7 +158,7 @@ func (m *machine) table(w *words) (err error) {
 		return err
 	}
 	m.model = &model{as: c.AS, routerID: id32(c.RouterID), clusterID: m.t.clusterID, deferred: c.Deferred, held: c.HoldEndOfRIB,
-		multipath: m.t.multipath, paths: map[modelKey]*modelPath{}, local: &modelPeer{name: "local", cfg: PeerConfig{RouterID: c.RouterID}}}
+		multipath: m.t.multipath, allMED: c.AlwaysCompareMED, paths: map[modelKey]*modelPath{}, local: &modelPeer{name: "local", cfg: PeerConfig{RouterID: c.RouterID}}}
 	m.peers, m.seen, m.used, m.watch = map[string]*modelPeer{}, map[netip.Prefix][]Path{}, map[netip.Prefix]bool{}, nil
 	return nil
 }
@@ -192,6 +194,27 @@ func (m *machine) peer(w *words) error {
 			c.RouterID = w.addr()
 		case "client":
 			c.Client = true
+		case "local-as":
+			c.EBGP.LocalAS = uint32(w.number())
+		case "no-prepend":
+			c.EBGP.LocalASNoPrepend = true
+		case "replace-as":
+			c.EBGP.LocalASReplaceAS = true
+		case "remove-private":
+			c.EBGP.RemovePrivateAS = PrivateASRemove
+		case "remove-private-all":
+			c.EBGP.RemovePrivateAS = PrivateASRemoveAll
+		case "replace-private":
+			c.EBGP.RemovePrivateAS = PrivateASReplaceAll
+		case "unchanged":
+			c.EBGP.NextHopUnchanged = true
+		case "third-party":
+			c.EBGP.ThirdParty = w.prefixesOnly()
+		case "any-first-as":
+			c.EBGP.AnyFirstAS = true
+		case "role":
+			c.EBGP.Role = map[string]wire.Role{"provider": wire.RoleProvider, "rs": wire.RoleRS, "rs-client": wire.RoleRSClient,
+				"customer": wire.RoleCustomer, "peer": wire.RolePeer}[w.next()]
 		case "allow-own-as":
 			c.AllowOwnAS = w.number()
 		case "maximum":
@@ -311,7 +334,7 @@ func (m *machine) session(w *words) error {
 			m.say("%v", err)
 		}
 	}
-	p.outCfg, p.exports = c, exports
+	p.outCfg, p.exports, p.border = c, exports, p.cfg.EBGP
 	p.own = [2]netip.Addr{c.NextHop4.Addr, c.NextHop6.Addr}
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 type model struct {
 	as, routerID, clusterID uint32
 	deferred, held          bool
+	allMED                  bool
 	multipath               int
 	paths                   map[modelKey]*modelPath
 	local                   *modelPeer
@@ -50,6 +51,7 @@ type modelPeer struct {
 	blocked  int               // announcements beyond the limit
 	sink     *sink             // nil without a session
 	outCfg   OutConfig         // of the session, or the last
+	border   EBGP              // when that was configured
 	exports  *rule
 }
 
@@ -99,10 +101,10 @@ func no(b bool) uint64 {
 func num(a netip.Addr) uint64 { return uint64(id32(a)) }
 
 // rank counts the distinct lower MEDs among the paths of equal class and neighbour.
-func (p *modelPath) rank(all []*modelPath) uint64 {
+func (p *modelPath) rank(all []*modelPath, allMED bool) uint64 {
 	lower := map[uint32]bool{}
 	for _, q := range all {
-		if slices.Equal(p.cls, q.cls) && q.neighbour() == p.neighbour() && q.med() < p.med() {
+		if slices.Equal(p.cls, q.cls) && (allMED || q.neighbour() == p.neighbour()) && q.med() < p.med() {
 			lower[q.med()] = true
 		}
 	}
@@ -110,13 +112,13 @@ func (p *modelPath) rank(all []*modelPath) uint64 {
 }
 
 // multipathKey is what steps 1 to 8 compare, key all of them.
-func (p *modelPath) multipathKey(all []*modelPath) []uint64 {
-	return append(slices.Clone(p.cls), p.rank(all), no(p.peer.external), no(!p.stale))
+func (p *modelPath) multipathKey(all []*modelPath, allMED bool) []uint64 {
+	return append(slices.Clone(p.cls), p.rank(all, allMED), no(p.peer.external), no(!p.stale))
 }
 
-func (p *modelPath) key(all []*modelPath) []uint64 {
+func (p *modelPath) key(all []*modelPath, allMED bool) []uint64 {
 	addr := p.peer.cfg.Addr.As16()
-	return append(p.multipathKey(all), num(p.identifier()), uint64(len(p.attrs.ClusterList)), uint64(p.peer.cfg.Addr.BitLen()),
+	return append(p.multipathKey(all, allMED), num(p.identifier()), uint64(len(p.attrs.ClusterList)), uint64(p.peer.cfg.Addr.BitLen()),
 		binary.BigEndian.Uint64(addr[:8]), binary.BigEndian.Uint64(addr[8:]), uint64(p.id))
 }
 
@@ -132,7 +134,7 @@ func (m *model) order(prefix netip.Prefix) []*modelPath {
 		p.cls = p.class()
 	}
 	for _, p := range all {
-		p.sortKey = p.key(all)
+		p.sortKey = p.key(all, m.allMED)
 	}
 	slices.SortFunc(all, func(a, b *modelPath) int { return slices.Compare(a.sortKey, b.sortKey) })
 	return all
@@ -209,10 +211,15 @@ func (m *model) take(p *modelPeer, k modelKey, a wire.PathAttrs, nh wire.NextHop
 		return false
 	case nh.Addr.Is6() && nh.Addr.IsLinkLocalUnicast() && !p.cfg.Addr.IsLinkLocalUnicast():
 		return false
+	case p.external && !m.eligible(p, &r.attrs):
+		return false
 	case p.imports != nil && p.imports.model(r) == VerdictReject:
 		return false
 	case beyond:
 		return true
+	}
+	if p.external && slices.Contains(r.attrs.Communities, wire.CommunityGracefulShutdown) {
+		r.attrs.LocalPref = ptr(0)
 	}
 	x := &modelPath{modelKey: k, attrs: r.attrs, nh: r.nh}
 	if old != nil {
@@ -328,7 +335,9 @@ func (m *model) exported(p *modelPath, to *modelPeer) (wire.PathAttrs, wire.Next
 	a, nh := p.attrs, p.nh
 	reflected := p.peer.in != nil && !p.peer.external && !to.external
 	switch {
-	case p.has(wire.CommunityNoAdvertise), p.has(wire.CommunityNoExport) && to.external:
+	case p.has(wire.CommunityNoAdvertise), (p.has(wire.CommunityNoExport) || p.has(wire.CommunityNoExportSubconfed)) && to.external:
+		return a, nh, false
+	case to.external && otc(&a) != 0 && (to.border.Role == wire.RoleCustomer || to.border.Role == wire.RolePeer || to.border.Role == wire.RoleRSClient):
 		return a, nh, false
 	case p.has(wire.CommunityLLGRStale) && !to.outCfg.LongLived:
 		return a, nh, false
@@ -339,7 +348,7 @@ func (m *model) exported(p *modelPath, to *modelPeer) (wire.PathAttrs, wire.Next
 		nh.LinkLocal = netip.Addr{} // good on its own link only
 	}
 	if to.external {
-		a.ASPath = append([]uint32{m.as}, a.ASPath...)
+		m.border(&a, to)
 		if p.peer.in != nil {
 			a.MED = nil
 		}
@@ -353,7 +362,7 @@ func (m *model) exported(p *modelPath, to *modelPeer) (wire.PathAttrs, wire.Next
 		}
 		a.ClusterList = append([]netip.Addr{addr32(m.clusterID)}, a.ClusterList...)
 	}
-	if to.external || to.outCfg.NextHopSelf {
+	if to.outCfg.NextHopSelf || to.external && !keeps(nh.Addr, to) {
 		nh = wire.NextHop{}
 	}
 	if to.exports != nil {
@@ -439,7 +448,7 @@ func sent(id uint32, text string) string { return fmt.Sprintf("#%d %s", id, text
 func (m *model) multipathSet(prefix netip.Prefix) (list []*modelPath) {
 	all := m.selectable(m.order(prefix))
 	for _, p := range all {
-		if slices.Compare(p.multipathKey(all), all[0].multipathKey(all)) != 0 || len(list) == m.multipath {
+		if slices.Compare(p.multipathKey(all, m.allMED), all[0].multipathKey(all, m.allMED)) != 0 || len(list) == m.multipath {
 			break
 		}
 		same := func(q *modelPath) bool { return q.nh == p.nh && p.peer.in != nil }

@@ -84,7 +84,7 @@ var ruleMakers = map[string]func(w *words, arg string) rule{
 	},
 	"prepend": func(w *words, arg string) rule {
 		as := w.uint32(arg)
-		return rule{setter(func(r *Route) { r.Prepend(as, 2) }), edit(func(r *modelRoute) {
+		return rule{Prepend(as, 2), edit(func(r *modelRoute) {
 			r.attrs.ASPath = slices.Concat([]uint32{as, as}, r.attrs.ASPath)
 		})}
 	},
@@ -129,6 +129,9 @@ var conditionMakers = map[string]func(w *words, arg string) (Match, func(*modelR
 	},
 	"local": func(*words, string) (Match, func(*modelRoute) bool) {
 		return IsLocal, func(r *modelRoute) bool { return r.local }
+	},
+	"default": func(*words, string) (Match, func(*modelRoute) bool) {
+		return IsDefault, func(r *modelRoute) bool { return r.prefix.Addr().IsUnspecified() && r.prefix.Bits() == 0 }
 	},
 	"within": func(w *words, arg string) (Match, func(*modelRoute) bool) { // 10.0.0.0/8:16-24: lengths 16 to 24
 		var e PrefixRange

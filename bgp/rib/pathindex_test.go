@@ -55,7 +55,8 @@ func newIndexed(tb testing.TB, r *rand.Rand) *indexed {
 	u := &indexed{model: &model{as: 65000, multipath: 16, paths: map[modelKey]*modelPath{}}, tb: tb, r: r, t: tab}
 	for i := range 4 {
 		p := &modelPeer{name: fmt.Sprint("p", i), external: i == 3}
-		p.cfg = PeerConfig{AS: 65000 + uint32(i/3), Addr: netip.AddrFrom4([4]byte{10, 0, 1, byte(i)}), RouterID: netip.AddrFrom4([4]byte{9, 9, 9, byte(i)})}
+		p.cfg = PeerConfig{AS: 65000 + uint32(i/3), Addr: netip.AddrFrom4([4]byte{10, 0, 1, byte(i)}), RouterID: netip.AddrFrom4([4]byte{9, 9, 9, byte(i)}),
+			EBGP: EBGP{AnyFirstAS: true}}
 		if p.in, err = tab.NewIn(p.cfg); err != nil {
 			tb.Fatal(err)
 		}

@@ -159,6 +159,15 @@ func SetLocalPref(v uint32) Policy {
 // SetMED sets MULTI_EXIT_DISC.
 func SetMED(v uint32) Policy { return func(r *Route) Verdict { r.SetMED(v); return VerdictNext } }
 
+// Prepend puts an AS number in front of AS_PATH n times. On export to an external peer it is to
+// be our own, or that of EBGP.LocalAS: many peers refuse a path that begins with another.
+func Prepend(as uint32, n uint8) Policy {
+	return func(r *Route) Verdict { r.Prepend(as, n); return VerdictNext }
+}
+
+// IsDefault matches the default routes, 0.0.0.0/0 and ::/0.
+func IsDefault(r *Route) bool { return r.Prefix.Bits() == 0 }
+
 // NextHopSelf, as an export policy, replaces the next hop by the session's local address.
 func NextHopSelf(r *Route) Verdict {
 	r.SetNextHop(wire.NextHop{})

@@ -49,6 +49,14 @@ const (
 	// ReasonPathFailed: BFD or the interface says that the way to the peer is dead, and
 	// another peer offers a path.
 	ReasonPathFailed
+	// ReasonFirstAS: AS_PATH does not begin with the AS of the external peer (RFC 4271,
+	// Section 6.3).
+	ReasonFirstAS
+	// ReasonRouteLeak: OTC says that the route has been sent to a customer or a peer, and it
+	// comes from one (RFC 9234, Section 5).
+	ReasonRouteLeak
+	// ReasonNoPolicy: the peer is external and has no import policy (RFC 8212, Section 3).
+	ReasonNoPolicy
 
 	reasons
 )
@@ -57,7 +65,7 @@ var reasonText = [reasons]string{
 	ReasonMalformed: "malformed", ReasonNotUnicast: "not unicast", ReasonASLoop: "AS loop", ReasonOriginatorLoop: "originator loop",
 	ReasonClusterLoop: "cluster loop", ReasonNextHopNotOnLink: "next hop not on-link", ReasonOwnNextHop: "own next hop", ReasonLinkLocalNextHop: "link-local next hop", ReasonRejected: "policy",
 	ReasonTableFull: "table full", ReasonOverLimit: "prefix limit", ReasonTooManyPaths: "too many paths", ReasonSessionEnded: "session ended", ReasonNotRenewed: "not renewed", ReasonNoLongLived: "NO_LLGR",
-	ReasonPathFailed: "path failed",
+	ReasonPathFailed: "path failed", ReasonFirstAS: "first AS", ReasonRouteLeak: "route leak", ReasonNoPolicy: "no policy",
 }
 
 // String returns the reason in a few words, such as "AS loop".

@@ -85,7 +85,7 @@ type character struct {
 // history returns the lines of a table, its peers and n things that happen.
 func history(r *rand.Rand, n int) []string {
 	a := &narrator{r: r}
-	a.say("table cluster 10.0.0.99 multipath %d%s", 1+r.IntN(4), a.maybe(3, " deferred"))
+	a.say("table cluster 10.0.0.99 multipath %d%s%s", 1+r.IntN(4), a.maybe(3, " deferred"), a.maybe(3, " always-compare-med"))
 	a.say("limits list %d batch %d backlog %d", 1+r.IntN(listMax)>>r.IntN(7), 100+r.IntN(400), 200+r.IntN(2000))
 	for i, kind := range []struct{ kind, session string }{
 		{"client", "ipv6"},
@@ -94,7 +94,9 @@ func history(r *rand.Rand, n int) []string {
 		{"client", "ipv6 add-path long-lived"},
 		{"client", "ipv6 add-path4 extended-messages"},
 		{"", "ipv6 long-lived extended-next-hop"},
-		{"as 65001", "ipv6 two-octet"},
+		{"as 64501", "ipv6 two-octet"},
+		{"as 65002", "ipv6"},
+		{"as 64503", "ipv6 add-path"},
 		{"allow-own-as 1", "add-path"},
 	} {
 		p := &character{fmt.Sprint("p", i), kind.kind, kind.session, i}
@@ -129,7 +131,7 @@ func (a *narrator) step(p *character) {
 	switch n := a.r.IntN(100); {
 	case n < 45:
 		list := a.prefixes(4, 3)
-		a.say("%s announce %s %s %s", p.name, list, a.via(list), a.attrs(!strings.Contains(p.kind, "as 65001")))
+		a.say("%s announce %s %s %s", p.name, list, a.via(list), a.attrs(p.as()))
 	case n < 58:
 		a.say("%s withdraw %s", p.name, a.prefixes(2, 3))
 	case n < 60:
@@ -181,7 +183,21 @@ func (a *narrator) configure(p *character) {
 	if strings.Contains(p.session, "extended-next-hop") {
 		addr = "fe80::5" // shares a link with us
 	}
-	a.say("peer %s %s id 9.9.9.%d %s %s import %s", p.name, addr, a.r.IntN(20), p.kind, limit, a.policy())
+	a.say("peer %s %s id 9.9.9.%d %s %s %s import %s", p.name, addr, a.r.IntN(20), p.kind, a.border(p), limit, a.policy())
+}
+
+// border draws what is configured for external peers alone.
+func (a *narrator) border(p *character) string {
+	if p.as() == "" {
+		return a.maybe(8, "local-as 65010 role customer") // of no effect
+	}
+	f := []string{a.maybe(2, "any-first-as"), a.maybe(3, a.one("remove-private", "remove-private-all", "replace-private")),
+		a.maybe(4, "unchanged"), a.maybe(3, "third-party "+a.one("192.0.2.0/30 10.0.0.0/8", "10.0.1.0/24")), a.maybe(2, "role "+a.one("provider", "rs", "rs-client", "customer", "peer")),
+		a.maybe(8, "allow-own-as 1")}
+	if a.r.IntN(3) == 0 {
+		f = append(f, "local-as 65010", a.maybe(2, "no-prepend"), a.maybe(2, "replace-as"))
+	}
+	return strings.Join(f, " ")
 }
 
 func (a *narrator) open(p *character) {
@@ -231,11 +247,22 @@ func (a *narrator) via(list string) string {
 		}
 		return fmt.Sprintf("via 2001::%d %s", 1+a.r.IntN(4), a.maybe(4, "link-local fe80::1"))
 	}
-	return "via " + a.one("192.0.2.0", "192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.5", "2002::1", "10.0.0.1")
+	return "via " + a.one("192.0.2.0", "192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.5", "2002::1", "10.0.0.1", "10.0.1.7", "10.0.1.8")
 }
 
-// attrs draws attributes from so few values that steps of the decision process tie.
-func (a *narrator) attrs(ibgp bool) string {
+// as is the AS of an external peer, "" of another.
+func (p *character) as() string {
+	as, _ := strings.CutPrefix(p.kind, "as ")
+	if as == p.kind {
+		return ""
+	}
+	return as
+}
+
+// attrs draws attributes from so few values that steps of the decision process tie. They are
+// of an external peer in as, unless that is empty.
+func (a *narrator) attrs(as string) string {
+	ibgp := as == ""
 	var f []string
 	add := func(n int, format string, args ...any) {
 		if a.r.IntN(n) == 0 {
@@ -248,7 +275,8 @@ func (a *narrator) attrs(ibgp bool) string {
 		path = "64501,65000"
 	}
 	if !ibgp {
-		path = strings.TrimSuffix("65001,"+path, ",")
+		path = strings.TrimSuffix(as+a.maybe(3, ","+a.one("65010", "65002,4200000001", as))+","+path, ",")
+		path = strings.TrimPrefix(path, a.maybe(24, as+","))
 	}
 	if path != "" {
 		f = append(f, "path "+path)
@@ -259,7 +287,7 @@ func (a *narrator) attrs(ibgp bool) string {
 	add(2, "med %d", a.r.IntN(4))
 	add(2, "community %s", a.one("65000:1", "65000:2,65000:1", "65000:2", "GRACEFUL_SHUTDOWN"))
 	if a.r.IntN(16) == 0 {
-		f = append(f, "community "+a.one("NO_ADVERTISE", "NO_EXPORT", "NO_LLGR", "LLGR_STALE,65000:1"))
+		f = append(f, "community "+a.one("NO_ADVERTISE", "NO_EXPORT", "NO_EXPORT_SUBCONFED", "NO_LLGR", "LLGR_STALE,65000:1"))
 	}
 	add(4, "large %s", a.one("1:1:1", "2:2:2"))
 	add(4, "ext %s", a.one("0002fde800000001", "0002fde800000002"))
@@ -269,6 +297,7 @@ func (a *narrator) attrs(ibgp bool) string {
 		add(64, "originator 10.0.0.1")
 		add(64, "clusters 10.0.0.99")
 	}
+	add(16, "otc %s", a.one("64501", "65002", "1"))
 	add(200, "long %d", 325+a.r.IntN(16)) // about a message
 	return strings.Join(f, " ")
 }
@@ -276,7 +305,7 @@ func (a *narrator) attrs(ibgp bool) string {
 // randomAttrs is attrs, parsed.
 func randomAttrs(r *rand.Rand, ibgp bool) wire.PathAttrs {
 	a := narrator{r: r}
-	w := words{list: strings.Fields(a.attrs(ibgp))}
+	w := words{list: strings.Fields(a.attrs(map[bool]string{false: "65001"}[ibgp]))}
 	attrs, _ := w.attrs()
 	return attrs
 }

@@ -25,6 +25,9 @@ type Config struct {
 	// means 16; 1 switches multipath off. Their next hops are distinct: of equally good
 	// paths with one next hop the first counts, and the first 256 are looked at.
 	Multipath int
+	// AlwaysCompareMED compares MULTI_EXIT_DISC of paths whatever their neighbouring AS. It
+	// makes sense where the neighbouring ASes have agreed on what their values mean.
+	AlwaysCompareMED bool
 	// Deferred starts the table with the selection of best paths deferred: paths of
 	// peers are taken in, but neither watched nor advertised until [Table.Converge]
 	// (RFC 4724, Section 4.1). Local paths are never deferred.
@@ -46,6 +49,7 @@ type Table struct {
 	routerID  uint32 // our BGP Identifier, as a number
 	clusterID uint32 // our cluster id, as a number
 	multipath int    // as in Config
+	allMED    bool   // AlwaysCompareMED
 	deferred  bool   // no best path is selected yet (RFC 4724, Section 4.1)
 	held      bool   // End-of-RIB waits for the inventory
 
@@ -102,10 +106,10 @@ func New(c Config) (*Table, error) {
 		c.Multipath = 16
 	}
 	t := &Table{as: c.AS, routerID: id32(c.RouterID), clusterID: id32(c.ClusterID),
-		multipath: c.Multipath, deferred: c.Deferred, held: c.HoldEndOfRIB}
+		multipath: c.Multipath, allMED: c.AlwaysCompareMED, deferred: c.Deferred, held: c.HoldEndOfRIB}
 	t.attrs.seed = maphash.MakeSeed()
 	t.limits = limits{batch: batchOctets, backlog: maxBacklog, list: listMax, depth: maxDepth}
-	t.attrs.own = own{t.as, t.routerID, t.clusterID}
+	t.attrs.own = own{t.as, t.routerID, t.clusterID, t.allMED}
 	t.k0, t.k1 = maphash.Bytes(t.attrs.seed, []byte{0}), maphash.Bytes(t.attrs.seed, []byte{1})|1
 	t.peers = []*In{{t: t, routerID: t.routerID}}
 	t.indexes = []*pathIndex{nil}

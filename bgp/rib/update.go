@@ -124,10 +124,17 @@ func (in *In) reach(u *wire.Update, l *wire.List, nh wire.NextHop) {
 		why = ReasonOwnNextHop
 	case nh.Addr.IsLinkLocalUnicast() && nh.Addr.Is6() && !in.addr.IsLinkLocalUnicast():
 		why = ReasonLinkLocalNextHop
+	case in.external:
+		why = in.refusalExternal(t.attrs.at(attr))
 	}
 	if why != 0 {
 		in.refuse(l, why)
 		return
+	}
+	received := attr
+	if in.external {
+		received = in.received(attr)
+		defer t.attrs.release(received)
 	}
 	list := in.listOf(l.Family)
 	c := &list.counters
@@ -137,7 +144,7 @@ func (in *In) reach(u *wire.Update, l *wire.List, nh wire.NextHop) {
 			continue
 		}
 		c.Announced++
-		in.announce(list, n, attr)
+		in.announce(list, n, attr, received)
 		if list.limit.ended() {
 			return
 		}
@@ -147,19 +154,24 @@ func (in *In) reach(u *wire.Update, l *wire.List, nh wire.NextHop) {
 	}
 }
 
-// announce takes in one path of a set that may be used.
-func (in *In) announce(list *pathList, n wire.NLRI, attr attrID) {
+// announce takes in one path of a set that may be used. The set attr was made of root, or is.
+func (in *In) announce(list *pathList, n wire.NLRI, root, attr attrID) {
 	t := in.t
 	if in.imports == nil {
 		t.attrs.retain(attr)
 	} else {
-		r := t.begin(in, n.Prefix, n.PathID, attr, attr)
+		r := t.begin(in, n.Prefix, n.PathID, root, attr)
 		verdict := in.imports(r)
 		if attr = r.attr; verdict == VerdictReject {
 			t.attrs.release(attr)
 			in.refuseOne(list, n, r.why)
 			return
 		}
+	}
+	if in.external && t.attrs.sum(attr).marks&markShutdown != 0 {
+		last := t.attrs.setUint32(root, attr, wire.AttrLocalPref, 0)
+		t.attrs.release(attr)
+		attr = last
 	}
 	switch why := in.accept(n, attr); why {
 	case 0:

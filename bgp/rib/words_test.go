@@ -1,6 +1,7 @@
 package rib
 
 import (
+	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -107,6 +108,8 @@ func (w *words) attrs() (a wire.PathAttrs, nh wire.NextHop) {
 			a.LocalPref = ptr(uint32(w.number()))
 		case "med":
 			a.MED = ptr(uint32(w.number()))
+		case "otc":
+			a.Other = []wire.Attr{wire.NewAttr(wire.AttrOnlyToCustomer, binary.BigEndian.AppendUint32(nil, uint32(w.number())))}
 		case "origin":
 			a.Origin = map[string]wire.Origin{"igp": 0, "egp": 1, "incomplete": 2}[w.next()]
 		case "path":
@@ -143,7 +146,7 @@ func (w *words) communities(list string) (cs []wire.Community) {
 	}
 	for _, f := range strings.Split(list, ",") {
 		c, ok := map[string]wire.Community{"NO_LLGR": wire.CommunityNoLLGR, "LLGR_STALE": wire.CommunityLLGRStale,
-			"NO_EXPORT": wire.CommunityNoExport, "NO_ADVERTISE": wire.CommunityNoAdvertise, "GRACEFUL_SHUTDOWN": wire.CommunityGracefulShutdown}[f]
+			"NO_EXPORT": wire.CommunityNoExport, "NO_EXPORT_SUBCONFED": wire.CommunityNoExportSubconfed, "NO_ADVERTISE": wire.CommunityNoAdvertise, "GRACEFUL_SHUTDOWN": wire.CommunityGracefulShutdown}[f]
 		if !ok {
 			var err error
 			if c, err = wire.ParseCommunity(f); err != nil {

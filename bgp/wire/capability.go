@@ -11,6 +11,7 @@ const (
 	CapRouteRefresh    CapabilityCode = 2  // RFC 2918, Section 2
 	CapExtendedNextHop CapabilityCode = 5  // RFC 8950, Section 4
 	CapExtendedMessage CapabilityCode = 6  // RFC 8654, Section 3
+	CapRole            CapabilityCode = 9  // RFC 9234, Section 4.1
 	CapGracefulRestart CapabilityCode = 64 // RFC 4724, Section 3
 	CapAS4             CapabilityCode = 65 // RFC 6793, Section 3
 	CapAddPath         CapabilityCode = 69 // RFC 7911, Section 4
@@ -40,6 +41,7 @@ type Capabilities struct {
 	LongLived       []LongLived       // long-lived graceful restart
 	FQDN            *FQDN             // nil: not sent
 	SoftwareVersion string            // empty: not sent
+	Roles           []Role            // RFC 9234, Section 4.1; more than one is a mismatch
 	Unknown         []Capability      // as they came
 }
 

@@ -27,6 +27,11 @@ func (c *Capabilities) Append(b []byte, as uint32) []byte {
 			return b
 		})
 	}
+	for _, r := range c.Roles {
+		if r != RoleNone {
+			b = append(b, byte(CapRole), 1, byte(r-1))
+		}
+	}
 	if g := c.GracefulRestart; g != nil {
 		b = appendCapability(b, CapGracefulRestart, g.append)
 	}

@@ -56,6 +56,8 @@ func (c *Capabilities) parse(o *Open, code CapabilityCode, value []byte) bool {
 				c.ExtendedNextHop = append(c.ExtendedNextHop, ExtendedNextHop{Family{afi, uint8(safi)}, nh})
 			}
 		}
+	case CapRole: // Role (1) (RFC 9234, Section 4.1)
+		return c.addRole(value)
 	case CapGracefulRestart: // R, N (RFC 8538, Section 2), two bits, Restart Time (12 bits); AFI (2), SAFI (1), F and 7 bits; repeated
 		if len(value) < 2 || len(value)%4 != 2 {
 			return false

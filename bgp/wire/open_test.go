@@ -15,7 +15,7 @@ func full() Open {
 		ExtendedNextHop: []ExtendedNextHop{{IPv4Unicast, 2}},
 		GracefulRestart: &GracefulRestart{Restarting: true, Notification: true, Time: 4095 * time.Second, Families: []RestartFamily{{IPv4Unicast, true}, {IPv6Unicast, false}}},
 		LongLived:       []LongLived{{IPv4Unicast, true, (1<<24 - 1) * time.Second}},
-		FQDN:            &FQDN{"hv1", "example.org"}, SoftwareVersion: "hyperfib/1",
+		FQDN:            &FQDN{"hv1", "example.org"}, SoftwareVersion: "hyperfib/1", Roles: []Role{RoleCustomer},
 		Unknown: []Capability{{200, []byte{1, 2, 3}}},
 	}}
 }

@@ -28,7 +28,8 @@ func main() {
 	speaker, err := bgp.New(bgp.Config{AS: uint32(*as), RouterID: id})
 	check(err)
 	both := []wire.Family{wire.IPv4Unicast, wire.IPv6Unicast}
-	check(speaker.AddPeer(bgp.PeerConfig{Addr: peer, AS: bgp.AnyAS, Families: both, AddPathReceive: both}))
+	check(speaker.AddPeer(bgp.PeerConfig{Addr: peer, AS: bgp.AnyAS, Families: both, AddPathReceive: both,
+		Import: rib.AcceptAll, Export: rib.AcceptAll}))
 	if *announce != "" {
 		prefix, err := netip.ParsePrefix(*announce)
 		check(err)

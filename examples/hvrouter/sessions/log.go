@@ -74,6 +74,11 @@ func line(e bgp.Event) (level slog.Level, message string, attrs []any) {
 		return slog.LevelWarn, "BGP", append(attrs, failures(e)...)
 	case bgp.EventPlain:
 		return slog.LevelWarn, "BGP session without capabilities: IPv4 only, no graceful restart", attrs
+	case bgp.EventNoPolicy:
+		if e.MissingPolicy == (bgp.MissingPolicy{}) {
+			return slog.LevelInfo, "BGP session has its policies", attrs
+		}
+		return slog.LevelWarn, "BGP session exchanges nothing", append(attrs, "why", e.MissingPolicy.String())
 	case bgp.EventPrefixLimit:
 		return slog.LevelWarn, "BGP prefix limit", append(attrs, failures(e)...)
 	case bgp.EventUnsendable, bgp.EventListen:
