@@ -286,6 +286,9 @@ func startGoBGP(l *lan, n int, conf string) *gobgp {
 	bin := nstest.Need(l.tb, "gobgpd", "/usr/bin")
 	dir := l.tb.TempDir()
 	head := fmt.Sprintf("[global.config]\n as = 65000\n router-id = \"10.77.0.%d\"\n", n)
+	if strings.Contains(conf, "[global.config]") {
+		head = ""
+	}
 	path := write(l.tb, dir, "gobgp.toml", head+conf)
 	return &gobgp{startProgram(l.tb, l.host(n), dir, bin, "-f", path, "-l", "debug", "-p")}
 }
@@ -301,15 +304,8 @@ type openbgpd struct{ *program }
 
 func startOpenBGPD(l *lan, n int) *openbgpd {
 	l.tb.Helper()
-	nstest.Need(l.tb, "bgpctl", "/usr/sbin")
-	dir := l.tb.TempDir()
-	_ = os.MkdirAll("/run/openbgpd", 0o755) // what it changes its root to
-	conf := fmt.Sprintf(`AS 65000
-router-id 10.77.0.%[1]d
-fib-update no
-socket %[2]q
-listen on 10.77.0.%[1]d
-network 198.18.%[1]d.0/24
+	return startOpenBGPDWith(l, n, fmt.Sprintf(`AS 65000
+network 198.18.%d.0/24
 neighbor 10.77.0.1 {
   remote-as 65000
   announce IPv4 unicast
@@ -318,7 +314,16 @@ neighbor 10.77.0.1 {
 }
 allow from ibgp
 allow to ibgp
-`, n, filepath.Join(dir, "ctl"))
+`, n))
+}
+
+// startOpenBGPDWith runs OpenBGPD with a configuration of its own.
+func startOpenBGPDWith(l *lan, n int, conf string) *openbgpd {
+	l.tb.Helper()
+	nstest.Need(l.tb, "bgpctl", "/usr/sbin")
+	dir := l.tb.TempDir()
+	_ = os.MkdirAll("/run/openbgpd", 0o755) // what it changes its root to
+	conf = fmt.Sprintf("router-id 10.77.0.%[1]d\nfib-update no\nsocket %[2]q\nlisten on 10.77.0.%[1]d\n", n, filepath.Join(dir, "ctl")) + conf
 	path := write(l.tb, dir, "bgpd.conf", conf)
 	_ = os.Chmod(path, 0o600)
 	return &openbgpd{startProgram(l.tb, l.host(n), dir, "/usr/sbin/bgpd", "-d", "-f", path)}

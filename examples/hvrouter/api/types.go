@@ -30,6 +30,9 @@ type Session struct {
 	ErrorAt time.Time `json:"error-at,omitzero"`
 	// Plain is why our OPEN had no capabilities: IPv4 only, no graceful restart.
 	Plain string `json:"plain,omitempty"`
+	// MissingPolicy says that the session exchanges nothing in a direction, since the peer is in
+	// another AS and has no import or no export (RFC 8212, Section 3).
+	MissingPolicy string `json:"missing-policy,omitempty"`
 	// LimitError is why a prefix limit ended the session last, and when; RefusedUntil is
 	// until when the peer stays out because of that.
 	LimitError   string    `json:"limit-error,omitempty"`

@@ -265,6 +265,9 @@ func lastError(s *api.Session) string {
 	if s.DisabledText != "" {
 		words = append(words, "disabled: "+s.DisabledText)
 	}
+	if s.MissingPolicy != "" {
+		words = append(words, s.MissingPolicy)
+	}
 	if !s.RefusedUntil.IsZero() {
 		words = append(words, fmt.Sprintf("out until %s: %s (%s ago)", s.RefusedUntil.Format(time.TimeOnly), s.LimitError, ago(s.LimitErrorAt)))
 	}

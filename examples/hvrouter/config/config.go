@@ -240,7 +240,8 @@ type Reflector struct {
 	// MD5File overrides the file's key with the content of a file, as bgp.md5-file.
 	MD5File string `yaml:"md5-file,omitempty" json:"md5-file,omitempty"`
 	// Import and Export decide about routes from and to the peer. Default: all are
-	// accepted as they are.
+	// accepted as they are, of a peer in our own AS; with another one nothing is exchanged
+	// (RFC 8212, Section 3), and [{action: accept}] accepts all.
 	Import Policy `yaml:"import,omitempty" json:"import,omitempty"`
 	Export Policy `yaml:"export,omitempty" json:"export,omitempty"`
 	// AdvertiseNextHops are the next hops that the session announces. Default: one, its own.

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/hyperfib/hyperfib/bgp"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
@@ -304,6 +305,10 @@ func (k *checker) overlays(c *config.Config) {
 // announces the one best path of each prefix, so of two fabrics that it serves alone one
 // stands idle, and is not there at once when the other fails.
 func (k *checker) sessions(c *config.Config) {
+	for _, d := range c.Domains {
+		k.policies(c, d.Reflectors)
+	}
+	k.policies(c, c.Sessions)
 	if c.BGP.AddPath {
 		return
 	}
@@ -320,6 +325,17 @@ func (k *checker) sessions(c *config.Config) {
 				k.add(Warn, "domain %s, %s: %s must tell of %d fabrics (%s), and bgp.add-path is off: a reflector then announces one best path of each prefix, the others get lost, "+
 					"so traffic uses one fabric and waits for BGP when that fails", d.Name, f, strings.Join(peers, ", "), len(uplinks), strings.Join(uplinks, ", "))
 			}
+		}
+	}
+}
+
+// policies warns about sessions with another AS that exchange nothing for want of a policy (RFC
+// 8212, Section 3).
+func (k *checker) policies(c *config.Config, sessions []config.Reflector) {
+	for _, r := range sessions {
+		m := bgp.MissingPolicy{Import: len(r.Import) == 0, Export: len(r.Export) == 0}
+		if r.AS != c.AS && m != (bgp.MissingPolicy{}) {
+			k.add(Warn, "session with %v in AS %d: %v; [{action: accept}] is a policy", r.Peer, r.AS, m)
 		}
 	}
 }

@@ -160,6 +160,14 @@ func TestCheck(t *testing.T) {
 		}
 		m.sysctls = domain.Sysctls(c, c.Guests, nil)
 	})
+	play("sessions with other ASes, one without policies and one without export", func(c *config.Config, m *machine) {
+		c.Domains = append([]config.Domain(nil), c.Domains...)
+		c.Domains[0].Reflectors = append([]config.Reflector(nil), c.Domains[0].Reflectors...)
+		for i := range 2 {
+			c.Domains[0].Reflectors[i].AS = 65101 + uint32(i)
+		}
+		c.Domains[0].Reflectors[1].Import = config.Policy{{Action: "accept"}}
+	})
 	play("one reflector for both fabrics without add-path", func(c *config.Config, m *machine) {
 		c.BGP.AddPath = false
 		c.Domains = append([]config.Domain(nil), c.Domains...)

@@ -132,17 +132,25 @@ func (p *plan) peer(r config.Reflector, dead failover.Dead, old peer) peer {
 		n.nextHops = dead.Alive(peering.Announce(r, p.members))
 	}
 	n.Import, n.Export = old.Import, old.Export
-	first := old.Addr != n.Addr
+	first := old.Addr != n.Addr || old.AS != n.AS
 	if shared := p.members[0].Community != 0; !r.Import.Equal(old.imports) || first {
 		n.Import = peering.Policy(r.Import)
 		if shared {
 			n.Import = peering.Known(p.members, n.Import)
 		}
 	}
-	if !r.Export.Equal(old.exports) || !slices.Equal(n.nextHops, old.nextHops) {
+	if !r.Export.Equal(old.exports) || !slices.Equal(n.nextHops, old.nextHops) || first {
 		n.Export = peering.Shutdown(peering.Policy(r.Export))
 		if len(r.AdvertiseNextHops) > 0 {
 			n.Export = peering.Only(n.nextHops, n.Export)
+		}
+	}
+	if r.AS != p.cfg.AS { // what has no policy exchanges nothing (RFC 8212, Section 3)
+		if len(r.Import) == 0 {
+			n.Import = nil
+		}
+		if len(r.Export) == 0 {
+			n.Export = nil
 		}
 	}
 	return n

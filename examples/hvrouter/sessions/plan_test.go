@@ -51,6 +51,41 @@ func TestConfigureKeepsPolicies(t *testing.T) {
 	}
 }
 
+// A session with another AS has the policies of its entry and no others, so that package bgp
+// exchanges nothing without them (RFC 8212, Section 3); one that becomes internal has them all.
+func TestExternalNeedsPolicies(t *testing.T) {
+	cfg, err := configtest.Sample("hv1.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	members := peering.Members(cfg, cfg.Domains[0])
+	members[0].Community = 1 // shared: routes are told apart on import
+	p := plan{members: members, cfg: cfg}
+	r := cfg.Domains[0].Reflectors[0]
+	if n := p.peer(r, failover.Dead{}, peer{}); n.Import == nil {
+		t.Error("an internal session has no import policy of its own")
+	}
+	r.AS = cfg.AS + 1
+	n := p.peer(r, failover.Dead{}, peer{})
+	if n.Import != nil || n.Export != nil {
+		t.Error("an external session without import and export has policies")
+	}
+	accept := config.Policy{{Action: "accept"}}
+	r.Import = accept
+	if n = p.peer(r, failover.Dead{}, n); n.Import == nil || n.Export != nil {
+		t.Error("an external session with import alone")
+	}
+	r.Export = accept
+	if n = p.peer(r, failover.Dead{}, n); n.Import == nil || n.Export == nil {
+		t.Error("an external session with both")
+	}
+	r.Import, r.Export = nil, nil
+	n = p.peer(r, failover.Dead{}, n)
+	if r.AS = cfg.AS; p.peer(r, failover.Dead{}, n).Import == nil {
+		t.Error("a session that became internal")
+	}
+}
+
 // The lines about a peer that refuses say how often and for how long.
 func TestLine(t *testing.T) {
 	since := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)

@@ -44,6 +44,7 @@ func session(c *config.Config, one sessions.Status, bfds map[bfd.Key]string) api
 	if p.Plain != nil {
 		s.Plain = p.Plain.Error()
 	}
+	s.MissingPolicy = p.MissingPolicy.String()
 	if one.Disabled != nil {
 		s.State, s.Since, s.Disabled, s.DisabledText = "Disabled", one.Disabled.Since, one.Disabled.Since, one.Disabled.Text
 	}
