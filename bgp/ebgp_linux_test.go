@@ -22,7 +22,7 @@ type ebgpPeer struct {
 	// route asks it for our route 203.0.113.0/24.
 	route func(p *program) string
 	want  []string // must be in the answer
-	roles bool     // it has RFC 9234
+	roles bool     // it has the roles of RFC 9234, Section 4.1
 	deaf  bool     // it offers route refresh, and refuses it ("AID IPv4 unicast not negotiated")
 	says  bool     // killed, it sends Cease/Administrative Shutdown: its routes go
 	// again is what it needs after a restart, to announce its route.
@@ -126,7 +126,7 @@ func onlyIf(yes bool, s string) string {
 }
 
 // TestEBGP: routes, AS path, next hop and MED both ways, with a TTL of 1 and with GTSM, a
-// graceful restart of the peer, roles where the peer has them, and RFC 8212.
+// graceful restart of the peer, roles where the peer has them, and no policy (RFC 8212, Section 3).
 func TestEBGP(t *testing.T) {
 	for _, p := range ebgpPeers {
 		for _, gtsm := range []bool{false, true} {
