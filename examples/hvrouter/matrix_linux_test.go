@@ -72,6 +72,7 @@ func matrix(t *testing.T, base, text string) {
 	h.run()
 	h.up()
 	h.guest()
+	h.still(t, "the start")
 	before, ups := h.kernel(), h.upsOf()
 	if len(ups) != 2 {
 		t.Fatalf("sessions: %v", ups)
@@ -132,6 +133,17 @@ func (h *host) back(t *testing.T, k keys.Key) {
 			}
 		}
 		return true
+	})
+	h.still(t, k.Path)
+}
+
+// still waits until every peer has said everything, and the kernel has what follows from it.
+func (h *host) still(t *testing.T, what string) {
+	t.Helper()
+	nstest.Wait(t, 20*time.Second, what+": everything in the kernel", func() bool {
+		var s api.Status
+		var differences []api.Difference
+		return h.ask("/v1/status", &s) == nil && s.Converged && len(s.Missing) == 0 && h.ask("/v1/diff", &differences) == nil && len(differences) == 0
 	})
 }
 
