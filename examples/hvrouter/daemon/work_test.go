@@ -30,6 +30,7 @@ const workConfig = `
 router-id: 0.0.1.1
 as: 65000
 state-directory: DIR/state.d
+api: DIR/api.sock
 bfd: {process: "off"}
 domains:
   - name: public
@@ -72,6 +73,9 @@ func startLive(t *testing.T, text string, service bfd.Service) *live {
 	file := filepath.Join(l.dir, "hv.yaml")
 	c, err := config.Load(file)
 	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(c.API, nil, 0o600); err != nil { // whose group and mode the daemon sets
 		t.Fatal(err)
 	}
 	up := func(i int, name string) fib.Link {
