@@ -98,7 +98,8 @@ type folded struct {
 	count int
 }
 
-// foldHandler hands on the first of equal lines, and later how many there were.
+// foldHandler hands on the first of equal warnings or errors, and later how many there were. Other
+// lines say in which order things happen, such as that a session is up again, and are all handed on.
 type foldHandler struct {
 	folds *folds
 	next  slog.Handler
@@ -110,6 +111,9 @@ func (h foldHandler) Enabled(ctx context.Context, l slog.Level) bool { return h.
 
 // Handle implements slog.Handler.
 func (h foldHandler) Handle(ctx context.Context, r slog.Record) error {
+	if r.Level < slog.LevelWarn {
+		return h.next.Handle(ctx, r)
+	}
 	var b strings.Builder
 	fmt.Fprint(&b, h.with, "\x00", r.Level, "\x00", r.Message)
 	r.Attrs(func(a slog.Attr) bool { fmt.Fprint(&b, "\x00", a); return true })

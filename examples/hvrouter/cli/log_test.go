@@ -56,7 +56,7 @@ func TestFold(t *testing.T) {
 	l.flush()
 	count("times=1", 1)
 	for i := range 2 * mostFolds {
-		log.Info(fmt.Sprint("line ", i))
+		log.Warn(fmt.Sprint("line ", i))
 	}
 	if len(l.fold.seen) > mostFolds {
 		t.Errorf("%d lines are remembered", len(l.fold.seen))
