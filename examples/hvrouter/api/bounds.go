@@ -73,7 +73,7 @@ func unambiguous(r *http.Request) error {
 // mayBeEmpty are parameters of which "" means something: every event, a file without a name.
 var mayBeEmpty = []string{"event", "file"}
 
-// inJSON gives the errors of a mux, which are plain text, the form of the others.
+// inJSON writes the errors of a mux, which are plain text, in the form of the others.
 func inJSON(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var s statusOnly

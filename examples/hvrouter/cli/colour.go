@@ -33,7 +33,7 @@ var stateColours = map[string]string{
 	"Idle": red, "Down": red, "failed": red, "foreign": red, "refused": red, "broken": red,
 }
 
-// coloured gives the states in a table their colours: the cells below the headings STATE, BFD and
+// coloured colours the states in a table: the cells below the headings STATE, BFD and
 // KERNEL. A text without such a heading is a report, whose first words count.
 func coloured(text []byte) []byte {
 	lines := bytes.SplitAfter(text, []byte("\n"))

@@ -13,7 +13,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/nftrace"
 )
 
-// Most bounds what Find returns: whoever makes more has made one mistake.
+// Most bounds what Find returns: more objects than that have one cause.
 const Most = 100
 
 // Want is what of ours others may interfere with, in one network namespace.
