@@ -99,7 +99,7 @@ var All = []Key{
 	{Path: "domains[].reflectors[].as", Values: "number, 1 to 4294967295", Example: "65001", Effect: Session},
 	{Path: "domains[].reflectors[].families", Example: "[ipv4, ipv6]", With: []string{`domains[].reflectors[].next-hop6="2001:db8::1"`}, Effect: Session},
 	{Path: "domains[].reflectors[].next-hop6", Example: `"2001:db8::1"`, Effect: InPlace},
-	{Path: "domains[].reflectors[].bfd", Values: "on, off or echo", Example: "off", Effect: InPlace},
+	{Path: "domains[].reflectors[].bfd", Values: "on, off or echo", Example: "off", Effect: Session},
 	{Path: "domains[].reflectors[].restart-time", Example: "10s", Effect: InPlace},
 	{Path: "domains[].reflectors[].prefix-limit", Base: "-", Why: sections, Effect: InPlace},
 	{Path: "domains[].reflectors[].md5", Values: "text, at most 80 octets", Example: "not-the-peers", Effect: Session},
