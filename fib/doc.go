@@ -48,6 +48,12 @@
 // delete in an emergency; when it does, the object stays out for 50 ms, so that word
 // that the gateway is dead can arrive.
 //
+// An IPv4 route may have IPv6 gateways, link-local ones and such beside IPv4 ones, in every form: a
+// single next hop and RTA_MULTIPATH have them as RTA_VIA, an object has one as its gateway. Routes of
+// both families whose next hops are the same IPv6 gateways share one group, so that one deletion
+// is enough for both. The link needs no IPv4 address, but while it has some, the kernel takes the
+// routes that have no object away with the last of them (fib_disable_ip), and they are written again.
+//
 // # What the kernel does not tell
 //
 // IPv4 routes vanish without a message when their link goes down, when its last

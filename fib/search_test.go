@@ -89,9 +89,14 @@ func (g *gen) key() string {
 	return fmt.Sprintf("10.%d.0.0/16%s", 1+g.IntN(6), pick(g, "", "", "", " metric 10"))
 }
 
+// hop is a next hop of a route of a family: now and then by a link-local address, which is the same
+// on each link, and of the other family than an IPv4 route (RFC 8950, Section 3).
 func (g *gen) hop(v6 bool) string {
 	n := g.IntN(3)
-	if v6 {
+	switch {
+	case g.IntN(5) == 0:
+		return fmt.Sprintf("via fe80::%d dev v%d", 2+g.IntN(2), n)
+	case v6:
 		return fmt.Sprintf("via fd%02d::%d dev v%d", n, 2+g.IntN(2), n)
 	}
 	return fmt.Sprintf("via 10.0.%d.%d dev v%d", n, 2+g.IntN(2), n)
@@ -107,8 +112,12 @@ func (g *gen) route() string {
 		return s + " dev " + g.dev()
 	}
 	seen := map[string]bool{}
+	linkLocal := g.IntN(4) == 0
 	for range 1 + g.IntN(3) {
 		h := g.hop(v6)
+		if linkLocal { // as of unnumbered neighbours; IPv4 and IPv6 routes share the group
+			h = "via fe80::2 dev " + g.dev()
+		}
 		if !seen[h] {
 			seen[h] = true
 			s += " " + h

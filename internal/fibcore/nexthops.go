@@ -192,8 +192,13 @@ func (c *nexthops) idChanged(id uint32) {
 	}
 }
 
-// group finds or makes the desired group of next hops.
+// group finds or makes the desired group of next hops. Routes of both families have one group, if
+// all its next hops are IPv6 gateways: groups of equal content would be one to looseGroups, and a
+// successor would write what is right already.
 func (c *nexthops) group(family wire.Family, nextHops []wire.NextHop, buckets uint16) *group {
+	if !slices.ContainsFunc(nextHops, func(l wire.NextHop) bool { return !l.Gateway.Is6() }) {
+		family = wire.FamilyIPv6
+	}
 	key := string(appendNextHops([]byte{byte(family), byte(buckets), byte(buckets >> 8)}, nextHops))
 	g := c.groups[key]
 	if g == nil {

@@ -148,12 +148,7 @@ func (w *twin) route() {
 	m := wire.RouteMessage{Table: choose[uint32](w.Rand, 90, 91, 254), Bits: uint8(p.Bits()), Metric: choose[uint32](w.Rand, 0, 10, 20)}
 	m.Family, m.Protocol = family, rtnl.RTPROT_STATIC
 	m.Hi, m.Lo = wire.PackAddr(p.Addr())
-	gateway := func(i int) wire.NextHop {
-		if family == wire.FamilyIPv6 {
-			return hop(fmt.Sprintf("fd0%d::2", i), int32(i+2))
-		}
-		return hop(fmt.Sprintf("10.0.%d.2", i), int32(i+2))
-	}
+	hops := gatewaysOf(family, w.IntN(4))
 	switch w.IntN(10) {
 	case 0:
 		m.Type = choose(w.Rand, wire.RouteBlackhole, wire.RouteUnreachable, wire.RouteProhibit)
@@ -162,29 +157,47 @@ func (w *twin) route() {
 	case 2:
 		m.NextHops = []wire.NextHop{hop("", int32(2+w.IntN(2)))}
 	case 3, 4:
-		m.NextHops = []wire.NextHop{gateway(0), gateway(1)}
+		m.NextHops = hops
 	case 5, 6:
-		m.NextHopID = w.object(family, gateway)
+		m.NextHopID = w.object(hops)
 	default:
-		m.NextHops = []wire.NextHop{gateway(w.IntN(2))}
+		m.NextHops = hops[w.IntN(2):][:1]
 	}
 	Complete(&m, wire.ScopeAuto)
 	w.both(wire.AppendRoute(nil, rtnl.RTM_NEWROUTE, rtnl.NLM_F_REQUEST|rtnl.NLM_F_CREATE|rtnl.NLM_F_EXCL, 1, &m, true))
 }
 
-// object makes a next-hop object, or a group of the two gateways, and returns its id.
-func (w *twin) object(family wire.Family, gateway func(int) wire.NextHop) uint32 {
-	base := 100 * uint32(family)
+// gatewaysOf returns a next hop on each link for routes of a family: of its own addresses, of
+// link-local ones, or of both. An IPv4 route may have either (RFC 8950, Section 3).
+func gatewaysOf(family wire.Family, kind int) (hops []wire.NextHop) {
 	for i := range 2 {
-		h := gateway(i)
-		if w.fake.NextHop(base+uint32(i)) == nil {
-			w.both(wire.AppendNextHop(nil, rtnl.NLM_F_CREATE|rtnl.NLM_F_EXCL, 1, &wire.NextHopMessage{ID: base + uint32(i), Family: family, Gateway: h.Gateway, IfIndex: h.IfIndex}))
+		switch {
+		case kind == 0, kind == 1 && i == 1:
+			hops = append(hops, hop("fe80::2", int32(i+2)))
+		case family == wire.FamilyIPv6:
+			hops = append(hops, hop(fmt.Sprintf("fd0%d::2", i), int32(i+2)))
+		default:
+			hops = append(hops, hop(fmt.Sprintf("10.0.%d.2", i), int32(i+2)))
 		}
 	}
-	if w.fake.NextHop(base+2) == nil {
-		w.both(wire.AppendNextHop(nil, rtnl.NLM_F_CREATE|rtnl.NLM_F_EXCL, 1, &wire.NextHopMessage{ID: base + 2, Members: []wire.Member{{ID: base, Weight: 1}, {ID: base + 1, Weight: 2}}}))
+	return hops
+}
+
+// object makes next-hop objects of two next hops, or a group of them, and returns an id.
+func (w *twin) object(hops []wire.NextHop) uint32 {
+	var ids [2]uint32
+	for i, h := range hops {
+		kind := slices.Index([]string{"10.", "fd0", "fe8"}, h.Gateway.String()[:3])
+		ids[i] = uint32(100*(kind+1) + i)
+		if w.fake.NextHop(ids[i]) == nil {
+			w.both(wire.AppendNextHop(nil, rtnl.NLM_F_CREATE|rtnl.NLM_F_EXCL, 1, &wire.NextHopMessage{ID: ids[i], Family: wire.FamilyOf(h.Gateway), Gateway: h.Gateway, IfIndex: h.IfIndex}))
+		}
 	}
-	return base + uint32(w.IntN(3))
+	group := ids[0]*10 + ids[1]
+	if w.fake.NextHop(group) == nil {
+		w.both(wire.AppendNextHop(nil, rtnl.NLM_F_CREATE|rtnl.NLM_F_EXCL, 1, &wire.NextHopMessage{ID: group, Members: []wire.Member{{ID: ids[0], Weight: 1}, {ID: ids[1], Weight: 2}}}))
+	}
+	return choose(w.Rand, ids[0], ids[1], group)
 }
 
 func (w *twin) rule() {
