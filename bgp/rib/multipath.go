@@ -42,7 +42,7 @@ func (t *Table) appendPaths(list []Path, d *dest, all bool) []Path {
 			_, v.Lost = t.compare(last, p)
 		}
 		last = p
-		if !slices.ContainsFunc(list[start:], func(x Path) bool { return x.NextHop == v.NextHop && !v.Local }) {
+		if !slices.ContainsFunc(list[start:], func(x Path) bool { return x.Gateway() == v.Gateway() && !v.Local }) {
 			list = append(list, v)
 		}
 	}

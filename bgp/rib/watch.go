@@ -53,17 +53,17 @@ type Change struct {
 	Converged bool
 	// Prefix is the zero Prefix with Converged only.
 	Prefix netip.Prefix
-	// Paths are the paths, best first; none if the prefix is gone. The next hops of one
-	// Rank are distinct.
+	// Paths are the paths, best first; none if the prefix is gone. The gateways of one
+	// Rank are distinct, see [Path.Gateway].
 	Paths []Path
 }
 
-// NextHops returns the addresses that the best paths lead to: none if the prefix is gone,
-// or if it was originated here. It allocates; the result aliases nothing.
+// NextHops returns the gateways of the best paths, see [Path.Gateway]: none if the prefix is
+// gone, or if it was originated here. It allocates; the result aliases nothing.
 func (c *Change) NextHops() (addrs []netip.Addr) {
 	for i := range c.Paths {
 		if p := &c.Paths[i]; p.Rank == 0 && !p.Local {
-			addrs = append(addrs, p.NextHop.Addr)
+			addrs = append(addrs, p.Gateway())
 		}
 	}
 	return addrs
@@ -71,7 +71,7 @@ func (c *Change) NextHops() (addrs []netip.Addr) {
 
 // Path is one path as a watcher sees it.
 type Path struct {
-	// NextHop is where the path leads; its Addr is not valid for a local path
+	// NextHop is what the path was announced with; its Addr is not valid for a local path
 	// without one.
 	NextHop wire.NextHop
 	// Local says that the path was originated here.
@@ -94,6 +94,26 @@ type Path struct {
 	Stale bool
 	// Attrs are its attributes.
 	Attrs Attrs
+}
+
+// Gateway returns the address that packets for the path go to: NextHop.Addr, which for an IPv4
+// prefix may be an IPv6 address (RFC 8950, Section 3). Where the peer itself has a link-local address it
+// is NextHop.LinkLocal if there is one: the global address of such a peer may be that of a loopback, and
+// on no link, while the link-local one is sent to those only who share a link with the next hop
+// (RFC 2545, Section 3). A link-local gateway of such a peer has the zone of Peer, which is the
+// interface of the session. It is not valid for a local path without a next hop.
+func (p *Path) Gateway() netip.Addr {
+	a := p.NextHop.Addr
+	if !p.Peer.Is6() || !p.Peer.IsLinkLocalUnicast() {
+		return a
+	}
+	if p.NextHop.LinkLocal.IsValid() {
+		a = p.NextHop.LinkLocal
+	}
+	if a.Is6() && a.IsLinkLocalUnicast() {
+		a = a.WithZone(p.Peer.Zone())
+	}
+	return a
 }
 
 // Watch returns a watcher. Close it when it is no longer needed.

@@ -41,7 +41,7 @@ func main() {
 		c, _ := table.Match(addr)
 		fmt.Printf("%v: %v, %d paths\n", addr, c.Prefix, len(c.Paths))
 		for _, p := range c.Paths {
-			fmt.Printf("  via %v from %v, AS path %v, lost by: %v\n", p.NextHop.Addr, p.Peer, p.Attrs.ASPath(), p.Lost)
+			fmt.Printf("  via %v from %v, AS path %v, lost by: %v\n", p.Gateway(), p.Peer, p.Attrs.ASPath(), p.Lost)
 		}
 	}
 }

@@ -63,7 +63,7 @@ func printPaths(ctx context.Context, speaker *bgp.Speaker) {
 				line += " ours"
 				continue
 			}
-			line += fmt.Sprintf(" via %v", p.NextHop.Addr)
+			line += fmt.Sprintf(" via %v", p.Gateway())
 		}
 		fmt.Println(line)
 	}

@@ -101,8 +101,9 @@ func families(names []config.Family) []wire.Family {
 	return out
 }
 
-// Path is one path of BGP: its next hop, and the peer it came from.
+// Path is one path of BGP: its gateway, and the peer it came from.
 type Path struct {
+	// NextHop is where packets go; a link-local one has no zone: it is on the peer's interface.
 	NextHop netip.Addr
 	Peer    netip.Addr
 	// Rank is that of [rib.Path]: equal for paths that may share traffic, least for the best.
@@ -114,7 +115,7 @@ type Path struct {
 func Remote(paths []rib.Path) (out []Path) {
 	for i := range paths {
 		if p := &paths[i]; !p.Local {
-			out = append(out, Path{NextHop: p.NextHop.Addr, Peer: p.Peer, Rank: p.Rank})
+			out = append(out, Path{NextHop: p.Gateway().WithZone(""), Peer: p.Peer, Rank: p.Rank})
 		}
 	}
 	return out
