@@ -61,7 +61,8 @@ type NextHop struct {
 	// waits until it is up; one of several, until it has carrier. If the interface is
 	// deleted and one of the same name is made, the next hop follows the name.
 	IfIndex int
-	// Weight is the share of this next hop in the traffic of the route, 1 to 256. 0 is 1.
+	// Weight is the share of this next hop in the traffic of the route, 1 to 256; a group takes
+	// 256 from Linux 6.12 on only. 0 is 1. [Weights] makes weights of bandwidths.
 	Weight uint16
 	// OnLink says that Gateway is reached over the interface although no connected
 	// prefix says so (RTNH_F_ONLINK).
