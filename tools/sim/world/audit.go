@@ -20,8 +20,7 @@ type audit struct {
 	speaker *bgp.Speaker
 	routes  *bgp.RouteWatcher
 	events  *bgp.Watcher
-	host    *hypervisor // nil at a reflector
-	exports *exports    // of its hypervisor, if its domain has the guests; else nil
+	exports *exports // of its hypervisor, if its domain has the guests; else nil
 	changes [16]rib.Change
 	seen    [16]bgp.Event
 	said    map[string]bool // what was found in the life of the process
@@ -95,9 +94,6 @@ func (a *audit) beside(c *rib.Change) {
 // become stale are no change of the best ones.
 func (a *audit) sessions() {
 	for _, p := range a.speaker.Peers() {
-		if a.host != nil && p.Established > 0 {
-			a.host.heard = true
-		}
 		// RFC 8538, Section 4: a Hard Reset ends the session without graceful restart.
 		if e := p.LastError; p.Restart == bgp.RestartWaiting && e != nil && e.State == bgp.Established && e.Received != nil && e.Received.IsHardReset() {
 			a.violate("nothing is retained after a Hard Reset", "%s: the paths of %v", a.name, p.Key.Addr)
@@ -127,9 +123,7 @@ func (h *hypervisor) audit(i int, s *bgp.Speaker) {
 	if i > 0 {
 		x = nil
 	}
-	a := h.w.audit(h.name, s, x)
-	a.host = h
-	h.audits = append(h.audits, a)
+	h.audits = append(h.audits, h.w.audit(h.name, s, x))
 }
 
 // answered has the flows of guests that are nowhere looked at, if what guests are answered may

@@ -132,5 +132,17 @@ func (h *hypervisor) keeps(c *fakekernel.Change) {
 	w.violate("a restart sweeps nothing before a session is up", "%s: %v in table %d", h.name, r.Prefix(), r.Table)
 }
 
+// hears notes whether a session of the daemon has come up, as long as [hypervisor.keeps] asks.
+func (h *hypervisor) hears() {
+	if h.heard || h.w.now >= h.began+deferralTime {
+		return
+	}
+	for _, s := range h.core.Speakers() {
+		for _, p := range s.Peers() {
+			h.heard = h.heard || p.Established > 0
+		}
+	}
+}
+
 // deferralTime is how long a daemon waits for its peers after a restart.
 const deferralTime = 30 * time.Second

@@ -302,6 +302,7 @@ func (h *hypervisor) settle() (next duration) {
 	for _, a := range h.audits {
 		a.turn()
 	}
+	h.hears()
 	h.answered()
 	if left := h.faults.ErrnoLeft; left != h.refusals {
 		if left < h.refusals { // some were refused just now
