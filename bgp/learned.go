@@ -122,7 +122,7 @@ func (l *learned) apply() {
 // ending says that a session is ended on purpose, so that the rules of graceful restart for
 // a lost connection do not apply. The zero value retains nothing.
 type ending struct {
-	// retainLast retains paths as stale for whose prefix there is no other.
+	// retainLast retains paths as stale for whose prefix there is no other, until there is one.
 	retainLast bool
 	// elsewhere has the next hops that the failure does not concern.
 	elsewhere []netip.Prefix

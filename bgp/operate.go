@@ -90,7 +90,8 @@ func (s *Speaker) Shutdown(text string) {
 // prefix's last path depends on why:
 //
 //   - PathFailureBFDDown: if graceful restart was negotiated, it is retained as stale, since it
-//     may have been the control plane alone that failed (RFC 5882, Section 4.3.2);
+//     may have been the control plane alone that failed (RFC 5882, Section 4.3.2). It goes as soon
+//     as another peer offers a path to the prefix;
 //   - PathFailureBFDDownIndependent, PathFailureCarrierLost: it goes, too;
 //   - PathFailureBFDRemoteAdminDown: nothing happens at all.
 //

@@ -14,6 +14,9 @@ func (t *Table) audit() error {
 		if p.flags&pathStale != 0 {
 			c[1]++
 		}
+		if p.flags&pathFailed != 0 {
+			a.failed++
+		}
 		a.lists[t.peers[p.peer].list(p.dest)] = c
 	}
 	for _, id := range t.attrs.recent {
@@ -42,6 +45,7 @@ type audit struct {
 	refs, holds map[attrID]uint32
 	pins        map[destID]uint16
 	lists       map[*pathList][2]int // paths, stale ones
+	failed      int                  // paths with pathFailed
 }
 
 func (a *audit) dirty(d *dirty) {
@@ -51,6 +55,9 @@ func (a *audit) dirty(d *dirty) {
 }
 
 func (a *audit) compare(t *Table) error {
+	if t.failed != a.failed {
+		return fmt.Errorf("%d paths were kept although the way to the peer has failed, counted are %d", t.failed, a.failed)
+	}
 	for id := t.attrs.sets.next(0); id != 0; id = t.attrs.sets.next(id + 1) {
 		s := t.attrs.at(id)
 		if s.refs == 0 && len(s.edges) > 0 {

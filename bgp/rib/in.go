@@ -179,11 +179,12 @@ func (in *In) accept(n wire.NLRI, attr attrID) Reason {
 	if old != 0 {
 		p := t.paths.at(old)
 		p.flags &^= pathUnconfirmed
-		if known && p.attr == attr {
+		if known && p.attr == attr && p.flags&pathFailed == 0 {
 			t.attrs.release(attr)
-		} else {
-			t.replace(in, d, e, old, attr)
+			return 0
 		}
+		t.replace(in, d, e, old, attr)
+		t.dropFailed(e, in.no)
 		return 0
 	}
 	out := t.freeOut(e)
@@ -191,6 +192,7 @@ func (in *In) accept(n wire.NLRI, attr attrID) Reason {
 	was := t.shape(e)
 	t.insert(e, id)
 	t.changed(in, d, levelOf(t.standing(e, id), was, t.shape(e)), out)
+	t.dropFailed(e, in.no)
 	return 0
 }
 
@@ -230,6 +232,7 @@ func (t *Table) replace(in *In, d destID, e *dest, id uint32, attr attrID) {
 			p.flags &^= pathStale | pathTwiceStale
 			in.list(d).stale--
 		}
+		p.flags &^= pathFailed
 		return old == attr
 	})
 	t.attrs.release(old)

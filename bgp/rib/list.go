@@ -55,6 +55,9 @@ func (t *Table) freeOut(d *dest) uint16 {
 // insert puts a path among those of its destination. It returns the path before it in the
 // list, noPath if the destination has an index.
 func (t *Table) insert(d *dest, id uint32) (prev uint32) {
+	if t.paths.at(id).flags&pathFailed != 0 {
+		t.failed++
+	}
 	if d.indexed {
 		t.indexes[d.first].insert(t, id)
 		return noPath
@@ -87,6 +90,9 @@ const noPath = ^uint32(0)
 
 // unlink takes a path out again. It returns what insert does.
 func (t *Table) unlink(d *dest, id uint32) (prev uint32) {
+	if t.paths.at(id).flags&pathFailed != 0 {
+		t.failed--
+	}
 	if d.indexed {
 		t.indexes[d.first].remove(t, id)
 		return noPath

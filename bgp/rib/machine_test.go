@@ -351,7 +351,8 @@ func (m *machine) originate(w *words) error {
 		if old := m.paths[k]; old != nil {
 			x.out = old.out
 		}
-		m.paths[k], m.used[n.Prefix] = x, true
+		m.enter(x)
+		m.used[n.Prefix] = true
 		if err := m.t.Originate(LocalPath{n.Prefix, n.PathID, nh, a}); err != nil {
 			return err
 		}

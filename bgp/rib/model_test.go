@@ -35,6 +35,7 @@ type modelPath struct {
 	stale       bool
 	twice       bool // stale since before the last restart
 	unconfirmed bool
+	failed      bool // kept by DropRedundant
 
 	out          uint16   // path identifier as sent, once it was seen
 	cls, sortKey []uint64 // of the last order
@@ -225,8 +226,16 @@ func (m *model) take(p *modelPeer, k modelKey, a wire.PathAttrs, nh wire.NextHop
 	if old != nil {
 		x.out = old.out
 	}
-	m.paths[k] = x
+	m.enter(x)
 	return true
+}
+
+// enter enters a path, in place of those which others have kept as the last ones.
+func (m *model) enter(x *modelPath) {
+	m.paths[x.modelKey] = x
+	maps.DeleteFunc(m.paths, func(k modelKey, p *modelPath) bool {
+		return k.prefix == x.prefix && k.peer != x.peer && p.failed
+	})
 }
 
 func times(path []uint32, as uint32) (n int) {
@@ -318,6 +327,8 @@ func (m *model) fails(p *modelPeer, fam wire.Family, all bool, except []netip.Pr
 		other := func(q *modelPath) bool { return q.peer != p && !q.stale }
 		if all || slices.ContainsFunc(m.order(x.prefix), other) {
 			m.drop(x)
+		} else {
+			x.failed = true
 		}
 	}
 }

@@ -25,6 +25,10 @@ const (
 	// pathTwiceStale: stale since before the last restart of several: see MarkTwiceStale. Only with
 	// pathStale.
 	pathTwiceStale
+	// pathFailed: the way to its peer has failed, and it was kept because no other peer offered a path:
+	// it goes as soon as one does. See DropRedundant. It is changed only while the path is not among
+	// those of its destination, since these are counted.
+	pathFailed
 )
 
 // newPath adds a path of a peer, and takes over the reference on attr. The path is not yet among

@@ -12,14 +12,15 @@ import "cmp"
 // are sorted, too, so a change costs a few searches. What reads the paths best first merges the
 // groups: see pathMerge.
 type pathIndex struct {
-	n     int                  // paths in it
-	order sortedIDs            // by class, neighbouring AS, MED, steps 7 to 12
-	heads sortedIDs            // of each group the first path, by class, steps 7 to 12
-	byKey map[pathKey]uint32   // by what its peer calls a path
-	most  int                  // paths that byKey had room for at some time
-	byOut []uint32             // by path identifier for sending; 0 is none
-	outs  outPool              // path identifiers for sending
-	peers map[uint16]peerPaths // by the peer's number
+	n      int                  // paths in it
+	order  sortedIDs            // by class, neighbouring AS, MED, steps 7 to 12
+	heads  sortedIDs            // of each group the first path, by class, steps 7 to 12
+	byKey  map[pathKey]uint32   // by what its peer calls a path
+	most   int                  // paths that byKey had room for at some time
+	byOut  []uint32             // by path identifier for sending; 0 is none
+	outs   outPool              // path identifiers for sending
+	peers  map[uint16]peerPaths // by the peer's number
+	failed int                  // paths kept although the way to their peers has failed
 }
 
 // pathKey is what a peer calls a path of a destination.
@@ -29,7 +30,7 @@ type pathKey struct {
 }
 
 // peerPaths counts the paths of one peer.
-type peerPaths struct{ all, stale int }
+type peerPaths struct{ all, stale, failed int }
 
 // pathsMax is how many paths a destination may have. Each has a path identifier for sending
 // of its own, of 16 bits, where 0 is none.
@@ -184,6 +185,10 @@ func (x *pathIndex) count(p *path, n int) {
 	if p.flags&pathStale != 0 {
 		c.stale += n
 	}
+	if p.flags&pathFailed != 0 {
+		c.failed += n
+		x.failed += n
+	}
 	if c.all == 0 {
 		delete(x.peers, p.peer)
 		return
@@ -217,6 +222,7 @@ func (x *pathIndex) rivals(t *Table, best, id uint32) bool {
 func (x *pathIndex) sort(t *Table) {
 	x.order, x.heads = sortedIDs{}, sortedIDs{}
 	clear(x.peers)
+	x.failed = 0
 	for _, id := range x.byOut {
 		if id != 0 {
 			x.insert(t, id)

@@ -38,6 +38,51 @@ func TestPathIndex(t *testing.T) {
 	}
 }
 
+// TestPathIndexLastPaths has the way to a peer fail while all paths of others are stale: its paths
+// stay until another peer announces one, but for those that it has announced again itself.
+func TestPathIndexLastPaths(t *testing.T) {
+	u := newIndexed(t, rand.New(rand.NewPCG(7, 2)))
+	fam := wire.IPv4Unicast
+	announce := func(p *modelPeer, from, to int) {
+		for id := from; id < to; id++ {
+			x := &modelPath{modelKey: modelKey{p, manyPrefix, uint32(id)}, nh: via("192.0.2.1")}
+			if old := u.paths[x.modelKey]; old != nil {
+				x.out = old.out
+			}
+			u.enter(x)
+			if err := p.in.Update(reachOf(t, true, x.attrs, x.nh, wire.NLRI{Prefix: manyPrefix, PathID: uint32(id)})); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	expect := func(paths, failed int) {
+		t.Helper()
+		u.compare()
+		if err := u.t.audit(); err != nil {
+			t.Fatal(err)
+		}
+		if len(u.paths) != paths || u.t.failed != failed {
+			t.Fatalf("%d paths, %d of which are kept although the way has failed; want %d, %d", len(u.paths), u.t.failed, paths, failed)
+		}
+	}
+	p, q := u.peers[0], u.peers[1]
+	announce(p, 0, 100)
+	announce(q, 0, 100)
+	u.setStale(q)
+	p.in.DropRedundant(fam)
+	u.fails(p, fam, false, nil)
+	u.setStale(p)
+	expect(200, 100)
+	p.in.MarkLongLived(fam)
+	u.markLongLived(p, fam)
+	expect(200, 100)
+	u.setRouterID(p, netip.AddrFrom4([4]byte{9, 9, 9, 9}))
+	announce(p, 0, 10)
+	expect(200, 90)
+	announce(q, 50, 51)
+	expect(110, 0)
+}
+
 // indexed is a table with one prefix of many paths, and the model beside it.
 type indexed struct {
 	*model

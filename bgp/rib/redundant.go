@@ -9,17 +9,51 @@ import (
 
 // DropRedundant drops the paths of a family for whose destination another peer offers a
 // path that is not stale: the way to this peer is dead, but its last paths may be kept
-// (RFC 5882, Section 4.3.2). Paths whose next hop is in except stay.
+// (RFC 5882, Section 4.3.2). Each of these goes as soon as another peer, or [Table.Originate], offers
+// a path to its destination: when that is withdrawn, nobody has said that the kept one is right. A path
+// that the peer announces again is an ordinary one. Paths whose next hop is in except stay.
 func (in *In) DropRedundant(fam wire.Family, except ...netip.Prefix) {
 	t := in.t
 	in.each(fam, func(id uint32, p *path, _ *pathList) {
-		if t.leadsTo(p, except) {
-			return
-		}
-		if t.freshPath(t.at(p.dest), in.no) {
+		switch {
+		case t.leadsTo(p, except):
+		case t.freshPath(t.at(p.dest), in.no):
 			in.dropPath(id, ReasonPathFailed)
+		case p.flags&pathFailed == 0:
+			in.reflag(id, pathFailed, 0)
 		}
 	})
+}
+
+// dropFailed drops the paths of a destination that others than a peer had kept by DropRedundant: the
+// peer offers one now.
+func (t *Table) dropFailed(d *dest, but uint16) {
+	if t.failed == 0 {
+		return
+	}
+	ids := t.redundant[:0]
+	add := func(id uint32) {
+		if p := t.paths.at(id); p.flags&pathFailed != 0 && p.peer != but {
+			ids = append(ids, id)
+		}
+	}
+	if d.indexed {
+		if x := t.indexes[d.first]; x.failed > x.peers[but].failed {
+			for _, id := range x.byOut {
+				if id != 0 {
+					add(id)
+				}
+			}
+		}
+	} else {
+		for id := d.first; id != 0; id = t.paths.at(id).next {
+			add(id)
+		}
+	}
+	for _, id := range ids {
+		t.peers[t.paths.at(id).peer].dropPath(id, ReasonPathFailed)
+	}
+	t.redundant = ids[:0]
 }
 
 // freshPath reports whether another peer offers a path to a destination that is not stale.

@@ -52,9 +52,9 @@ func (in *In) MarkLongLived(fam wire.Family) {
 		case s.marks&markNoLLGR != 0:
 			in.dropPath(id, ReasonNoLongLived)
 		case s.marks&markLLGRStale == 0:
-			attr := t.attrs.addCommunity(p.attr, p.attr, wire.CommunityLLGRStale)
+			attr, failed := t.attrs.addCommunity(p.attr, p.attr, wire.CommunityLLGRStale), p.flags&pathFailed
 			t.replace(in, p.dest, t.at(p.dest), id, attr)
-			in.reflag(id, pathStale, 0)
+			in.reflag(id, pathStale|failed, 0)
 			l.stale++
 		}
 	})

@@ -67,6 +67,8 @@ type Table struct {
 	lastWho      uint32       // identity of the newest group
 	limits       limits       // constants, unless a test makes them smaller
 	scratch      []uint32     // of list.go
+	failed       int          // paths with pathFailed
+	redundant    []uint32     // scratch of dropFailed
 	outNotes     []uint32     // scratch, see noteOuts
 	octets       []byte       // scratch for attribute sets
 	route        Route        // scratch for policies
