@@ -143,7 +143,7 @@ func (w *World) promised(f *flow, home *hypervisor, n news, best *allowance) {
 	switch {
 	case f.kind == ghost && n.all >= 0:
 		best.consider("ghosts: detection time and 1 s", false, n.all+detection+departure)
-		best.consider("the sender's cable is cut at the same time: 120 s, or 45 s after it is whole", true, w.lastPaths(f, n.all))
+		best.consider("the sender's cable is cut at the same time: 120 s, or 45 s after it is whole", true, w.lastPaths(f, n))
 		best.consider("the sender has lost a session of several domains: 120 s, or 45 s after its cable is whole", true, w.retained(f))
 	case n.all >= 0:
 		best.consider("detection time and 20 ms", false, n.all+detection+slack)
@@ -173,6 +173,10 @@ func (w *World) excused(f *flow, home *hypervisor, n news, best *allowance) {
 		returned = at(home.returned, home.returned > 0)
 	}
 	excuse(&f.from.away[daemonAway], max(n.home, n.guest, n.reflector, returned))
+	if a := f.from.away[daemonAway]; f.from.partial {
+		a.name = "a session of the sender is not up when its daemon goes, and its cable is cut: 35 s after its return"
+		excuse(&a, n.all)
+	}
 	if home != nil && f.guest == nil && w.config.Sessions == SessionsShared {
 		excuse(&home.away[daemonAway], n.home) // it alone takes a next hop back whose probe is down
 	}
@@ -229,9 +233,9 @@ func (w *World) retained(f *flow) (until time.Duration) {
 }
 
 // lastPaths returns until when a sender may use the paths of a reflector to which its cable was cut
-// silently just when there was news: BFD Down without the C bit may be the reflector alone, so that
+// silently just when there was news of the other end: BFD Down without the C bit may be the reflector alone, so that
 // a path which is the last one by then is retained (RFC 5882, Section 4.3.2).
-func (w *World) lastPaths(f *flow, news time.Duration) (until time.Duration) {
+func (w *World) lastPaths(f *flow, n news) (until time.Duration) {
 	for i, net := range networks {
 		p := f.from.ports[i]
 		if (net.domain == "private") != (f.guest == nil) || p.cutAt == 0 {
@@ -242,7 +246,8 @@ func (w *World) lastPaths(f *flow, news time.Duration) (until time.Duration) {
 		if a := &f.from.away[daemonAway]; a.began && a.since <= p.cutAt+late {
 			noticed = max(noticed, f.from.returned) // it was away
 		}
-		if news < p.cutAt-late || news > noticed+late {
+		unheard := func(news time.Duration) bool { return news >= p.cutAt-late && news <= noticed+late }
+		if !unheard(n.home) && !unheard(n.guest) && !unheard(n.reflector) {
 			continue
 		}
 		end := noticed + w.detection(f.from) + restartTime

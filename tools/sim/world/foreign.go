@@ -21,6 +21,7 @@ func (w *World) foreign(words []string) error {
 	if !h.alive {
 		return nil
 	}
+	h.meddled = w.now
 	h.kernelTrouble("another program changes the kernel: 35 s", foreignTime)
 	if words[1] == "replace-route" && (h.daemon.state != running || h.daemon.slow > 0 || h.troubled()) {
 		// It cannot be repaired at once, so that it is the other program's from then on: it is

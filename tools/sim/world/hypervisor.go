@@ -52,6 +52,8 @@ type hypervisor struct {
 	news      time.Duration         // when something has last happened to it that others must learn of
 	told      bool                  // something has
 	returned  time.Duration         // when its daemon was last back
+	partial   bool                  // when it went last, not all of its sessions had said everything
+	meddled   time.Duration         // when another program has last changed the kernel
 	unheard   time.Duration         // until when notifications are lost or late
 	began     time.Duration         // when its daemon started last
 	heard     bool                  // one of its sessions has come up since
@@ -216,6 +218,7 @@ func (h *hypervisor) killDaemon() {
 	if h.daemon.state == dead {
 		return
 	}
+	h.daemonGoes()
 	h.daemon.end()
 	h.core.Shutdown()
 	h.driver.Stop()
@@ -224,14 +227,43 @@ func (h *hypervisor) killDaemon() {
 	h.client = client{}
 	h.core, h.fib, h.driver = nil, nil, nil
 	h.bfdUnasked()
-	h.w.leave(&h.away[daemonAway], "the daemon is away, and something else happens: 35 s after its return")
 	h.w.note("%s has no daemon", h.name)
+}
+
+// daemonGoes notes that the daemon does nothing from now on.
+func (h *hypervisor) daemonGoes() {
+	w, a := h.w, &h.away[daemonAway]
+	if h.daemon.state == running {
+		h.partial = h.partial && a.began && a.until >= w.now || !h.settled()
+		if k := &h.away[kernelAway]; k.began && k.until >= w.now && h.unrepaired() {
+			w.leave(k, k.name)
+		}
+	}
+	w.leave(a, "the daemon is away, and something else happens: 35 s after its return")
+}
+
+// settled reports whether all sessions of the daemon are up and have said everything, so that the
+// kernel has every path.
+func (h *hypervisor) settled() bool {
+	for _, s := range h.core.Speakers() {
+		for _, p := range s.Peers() {
+			if p.State != bgp.Established || p.Restart != bgp.RestartNone {
+				return false
+			}
+		}
+	}
+	return h.core.Converged()
+}
+
+// unrepaired reports whether the kernel may be other than the daemon wants it.
+func (h *hypervisor) unrepaired() bool {
+	return h.troubled() || max(h.meddled, h.unheard) > h.w.now-time.Second || len(h.fib.Diff()) > 0
 }
 
 // stopDaemon and contDaemon are SIGSTOP and SIGCONT.
 func (h *hypervisor) stopDaemon() {
 	if h.daemon.state == running {
-		h.w.leave(&h.away[daemonAway], "the daemon is away, and something else happens: 35 s after its return")
+		h.daemonGoes()
 		h.daemon.stop()
 		h.bfdUnasked()
 	}
@@ -265,7 +297,7 @@ func (h *hypervisor) daemonBack() {
 // setSlow has everything that the daemon does take some time.
 func (h *hypervisor) setSlow(d time.Duration) {
 	if d > 0 {
-		h.w.leave(&h.away[daemonAway], "the daemon is away, and something else happens: 35 s after its return")
+		h.daemonGoes()
 	} else if h.daemon.slow > 0 {
 		h.daemonBack()
 	}

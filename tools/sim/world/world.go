@@ -146,8 +146,10 @@ func (w *World) pathChanged(p *port) {
 	w.hearing()
 	if h := p.machine.hypervisor; h != nil {
 		w.changedHost(h)
-		h.happened()
-		h.unwatched()
+		if h.alive { // of a dead one it is no news
+			h.happened()
+			h.unwatched()
+		}
 		if slices.ContainsFunc(h.ports, func(p *port) bool { return p.impaired != impairment{} }) {
 			w.leave(&h.away[pathAway], "packets are lost, late or doubled: 45 s after that")
 		} else {
