@@ -34,6 +34,10 @@ var matrixBases = map[string]func(string) string{
 		const list = "{priority: 9, table: 255}, {priority: 10, table: 254}, {priority: 20, table: 90}]"
 		return s + "rules: {ipv4: [{priority: 30, table: 254}, " + list + ", ipv6: [" + list + "}\n"
 	},
+	"neighbors": func(s string) string {
+		s = strings.Replace(s, "    reflectors:\n", "    neighbors:\n", 1)
+		return strings.NewReplacer("126}", "126, as: internal}", "226}", "226, as: internal}", " peer: ", " address: ").Replace(s)
+	},
 	"shared": func(s string) string {
 		s, rest, _ := strings.Cut(s, "    reflectors:\n")
 		sessions, rest, _ := strings.Cut(rest, "local-out:")
@@ -62,7 +66,7 @@ func matrix(t *testing.T, base, text string) {
 	h.hv.IP("addr add 198.51.100.103/25 dev a.public")
 	h.hv.IP("addr add 2001:db8::1/64 dev a.public nodad")
 	h.up()
-	if base == "ttl" {
+	if base == "ttl" || base == "neighbors" {
 		h.write("bird.conf", strings.Replace(birdConfig, "ttl security on; ", "", 1))
 		h.bird("configure")
 	}

@@ -122,8 +122,8 @@ func (s session) key() string { return s.String() }
 
 func sessions(c *config.Config) (list []session) {
 	for i, dom := range c.Domains {
-		for j, r := range dom.Reflectors {
-			list = append(list, session{r, dom.NetNS, fmt.Sprintf("$.domains[%d].reflectors[%d]", i, j)})
+		for below, r := range dom.Sessions() {
+			list = append(list, session{r, dom.NetNS, fmt.Sprintf("$.domains[%d]%s", i, below)})
 		}
 	}
 	for i, r := range c.Sessions {
@@ -160,7 +160,10 @@ func (d *differ) sessions() {
 // is up, with the keys of the file that say it.
 func hard(oldConfig, newConfig *config.Config, oldSession, newSession config.Reflector) (names []string) {
 	old, new := peering.Peer(oldConfig, oldSession, netip.Addr{}), peering.Peer(newConfig, newSession, netip.Addr{})
-	md5 := "bgp.md5"
+	md5, ttl := "bgp.md5", "bgp.ttl-security"
+	if newSession.Neighbor != nil {
+		ttl = "ttl-security"
+	}
 	if oldSession.MD5 != "" || newSession.MD5 != "" {
 		md5 = "md5"
 	}
@@ -170,7 +173,9 @@ func hard(oldConfig, newConfig *config.Config, oldSession, newSession config.Ref
 	}{
 		{"AS", "as", old.AS, new.AS}, {"port", "bgp.port", old.Port, new.Port}, {"families", "families", old.Families, new.Families},
 		{"hold time", "bgp.hold-time", old.HoldTime, new.HoldTime}, {"MD5 key", md5, old.MD5Key, new.MD5Key},
-		{"TTL security", "bgp.ttl-security", old.TTLSecurity, new.TTLSecurity},
+		{"TTL security", ttl, old.TTLSecurity, new.TTLSecurity},
+		{"local AS", "local-as", old.EBGP.LocalAS, new.EBGP.LocalAS}, {"role", "role", old.EBGP.Role, new.EBGP.Role}, {"strictness of the role", "role-strict", old.RoleStrict, new.RoleStrict},
+		{"hops", "multihop", old.Multihop, new.Multihop},
 		{"ADD-PATH reception", "bgp.add-path", old.AddPathReceive != nil, new.AddPathReceive != nil},
 		{"ADD-PATH", "advertise-next-hops", old.AddPathSend != nil, new.AddPathSend != nil},
 	} {

@@ -72,7 +72,7 @@ func (c *Config) Admission(h Host) *Admission {
 	a := &Admission{config: c, interfaces: c.others(), host: h, reserved: slices.Clone(special)}
 	a.ours(c)
 	for _, d := range c.Domains {
-		for _, r := range d.Reflectors {
+		for _, r := range d.Sessions() {
 			a.session(r, d.Name)
 		}
 	}

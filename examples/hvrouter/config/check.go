@@ -20,6 +20,7 @@ type checker struct {
 	problems *[]Problem // where mistakes go instead, by path
 
 	limit PrefixLimit // bgp.prefix-limit
+	ours  uint32      // as
 }
 
 func (k *checker) bad(path, format string, args ...any) {
@@ -102,6 +103,7 @@ func (k *checker) config(c *Config) {
 		k.bad("$.router-id", "0.0.0.0 is not a router id (RFC 6286)")
 	}
 	k.need("$.as", c.AS != 0)
+	k.ours = c.AS
 	k.oneOf("$.log", c.Log, "debug", "info", "warn", "error")
 	k.oneOf("$.log-format", c.LogFormat, "text", "json")
 	if c.Metrics != "" {
@@ -195,10 +197,12 @@ func (k *checker) domains(c *Config) {
 		if d.Guests {
 			guests.add(k, path+".guests", "guest domain:", true)
 		}
-		for j, r := range d.Reflectors {
-			at := fmt.Sprintf("%s.reflectors[%d]", path, j)
-			k.reflector(at, d.NetNS, r, sessions)
-			k.nextHops(at, c, r, d.Name)
+		for below, r := range d.Sessions() {
+			if r.Neighbor != nil {
+				k.neighbor(path+below, *r.Neighbor, c.AS)
+			}
+			k.reflector(path+below, d.NetNS, r, sessions)
+			k.nextHops(path+below, c, r, d.Name)
 		}
 	}
 	k.shared(c, sessions)
@@ -241,8 +245,9 @@ func (k *checker) localOut(c *Config, names unique[string], tables unique[scope]
 func (k *checker) reflector(path string, n NetNS, r Reflector, seen unique[string]) {
 	k.policy(path+".import", r.Import)
 	k.policy(path+".export", r.Export)
+	k.prepends(path, r)
 	k.need(path+".interface", r.Interface != "")
-	local, peer := k.need(path+".local", r.Local.IsValid()), k.need(path+".peer", r.Peer.IsValid())
+	local, peer := k.need(path+".local", r.Local.IsValid()), k.need(path+r.peerKey(), r.Peer.IsValid())
 	if !local || !peer {
 		return
 	}
@@ -250,7 +255,7 @@ func (k *checker) reflector(path string, n NetNS, r Reflector, seen unique[strin
 		k.bad(path+".local", "%v and peer %v are of different families", r.Local, r.Peer)
 	}
 	if r.Local == r.Peer {
-		k.bad(path+".peer", "%v is our own address", r.Peer)
+		k.bad(path+r.peerKey(), "%v is our own address", r.Peer)
 	}
 	if slices.Contains(r.Families, IPv6) && r.Local.Is4() && !r.NextHop6.IsValid() {
 		k.bad(path+".families", "ipv6 over an IPv4 session needs next-hop6")
@@ -269,7 +274,7 @@ func (k *checker) reflector(path string, n NetNS, r Reflector, seen unique[strin
 	if n != "" {
 		where += " in netns " + string(n)
 	}
-	seen.add(k, path+".peer", "session with", r.Peer.String()+" on "+where)
+	seen.add(k, path+r.peerKey(), "session with", r.Peer.String()+" on "+where)
 }
 
 func (k *checker) rules(c *Config) {

@@ -52,8 +52,8 @@ func (k *checker) links(c *Config) {
 	for i, d := range c.Domains {
 		path := fmt.Sprintf("$.domains[%d]", i)
 		what := "an uplink of domain " + d.Name
-		for j, r := range d.Reflectors {
-			claim(fmt.Sprintf("%s.reflectors[%d].interface", path, j), d.NetNS, r.Interface, what)
+		for below, r := range d.Sessions() {
+			claim(path+below+".interface", d.NetNS, r.Interface, what)
 		}
 		for j, name := range d.Interfaces {
 			claim(fmt.Sprintf("%s.interfaces[%d]", path, j), d.NetNS, name, what)
@@ -80,7 +80,7 @@ func (k *checker) addresses(c *Config) {
 	keys := map[string]string{} // MD5 keys by peer: the kernel has one for an address
 	session := func(path string, n NetNS, r Reflector, domain string) {
 		k.host(path+".local", r.Local.Addr, false)
-		k.host(path+".peer", r.Peer.Addr, false)
+		k.host(path+r.peerKey(), r.Peer.Addr, false)
 		k.host(path+".next-hop6", r.NextHop6.Addr, true)
 		if r.Peer.IsValid() {
 			peers[r.Peer.Addr] = path
@@ -119,8 +119,8 @@ func (k *checker) addresses(c *Config) {
 		keys[key] = md5
 	}
 	for i, d := range c.Domains {
-		for j, r := range d.Reflectors {
-			session(fmt.Sprintf("$.domains[%d].reflectors[%d]", i, j), d.NetNS, r, d.Name)
+		for below, r := range d.Sessions() {
+			session(fmt.Sprintf("$.domains[%d]%s", i, below), d.NetNS, r, d.Name)
 		}
 	}
 	for i, r := range c.Sessions {
@@ -202,8 +202,8 @@ func (k *checker) numbers(c *Config) {
 		} else if d.Metric > mostMetric {
 			k.bad(path+".metric", "%d: want at most %d", d.Metric, mostMetric)
 		}
-		for j, r := range d.Reflectors {
-			k.sessionNumbers(fmt.Sprintf("%s.reflectors[%d]", path, j), r)
+		for below, r := range d.Sessions() {
+			k.sessionNumbers(path+below, r)
 		}
 		seen := unique[Prefix]{}
 		for j, p := range d.Unreachable {
@@ -240,7 +240,9 @@ func (k *checker) numbers(c *Config) {
 const mostMetric = 1<<32 - 1000
 
 func (k *checker) sessionNumbers(path string, r Reflector) {
-	k.as(path+".as", r.AS)
+	if r.Neighbor == nil {
+		k.as(path+".as", r.AS)
+	}
 	k.whole(path+".restart-time", r.RestartTime)
 	k.name(path+".name", r.Name)
 	if len(r.MD5) > 80 {

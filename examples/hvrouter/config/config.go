@@ -199,6 +199,9 @@ type Domain struct {
 	Community Community `yaml:"community,omitempty" json:"community,omitzero"`
 	// Reflectors: one BGP session each.
 	Reflectors []Reflector `yaml:"reflectors,omitempty" json:"reflectors"`
+	// Neighbors are routers next door, such as top-of-rack switches that speak eBGP: one session
+	// each.
+	Neighbors []Neighbor `yaml:"neighbors,omitempty" json:"neighbors,omitempty"`
 }
 
 // Redistributes reports whether foreign routes in the table are announced.
@@ -246,6 +249,9 @@ type Reflector struct {
 	Export Policy `yaml:"export,omitempty" json:"export,omitempty"`
 	// AdvertiseNextHops are the next hops that the session announces. Default: one, its own.
 	AdvertiseNextHops []NextHop `yaml:"advertise-next-hops,omitempty" json:"advertise-next-hops,omitempty"`
+
+	// Neighbor has what a session with a neighbour has besides; nil for one with a reflector.
+	Neighbor *Neighbor `yaml:"-" json:"-"`
 }
 
 // LocalOut is the table for packets that the hypervisor itself sends: everything

@@ -23,6 +23,9 @@ func (c *Config) fill() {
 		for k := range c.Domains[i].Reflectors {
 			c.Domains[i].Reflectors[k].PrefixLimit.fill(c.BGP.PrefixLimit)
 		}
+		for k := range c.Domains[i].Neighbors {
+			c.Domains[i].Neighbors[k].PrefixLimit.fill(c.BGP.PrefixLimit)
+		}
 	}
 	for i := range c.Sessions {
 		c.Sessions[i].fill(c.AS)
@@ -73,6 +76,9 @@ func (d *Domain) fill(as uint32) {
 	def(&d.LastResort, "blackhole")
 	for i := range d.Reflectors {
 		d.Reflectors[i].fill(as)
+	}
+	for i := range d.Neighbors {
+		d.Neighbors[i].fill(as)
 	}
 }
 

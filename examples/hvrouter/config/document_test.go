@@ -22,6 +22,7 @@ var wordsOf = map[reflect.Type]string{
 	reflect.TypeFor[Addr](): "IP address", reflect.TypeFor[Prefix](): "prefix", reflect.TypeFor[InterfacePrefix](): "address/length",
 	reflect.TypeFor[MAC](): "MAC address", reflect.TypeFor[Table](): "table, by number or name", reflect.TypeFor[Duration](): "time: 100ms, 90s, 2h",
 	reflect.TypeFor[Family](): "ipv4 or ipv6", reflect.TypeFor[Community](): "community", reflect.TypeFor[NetNS](): "name or path",
+	reflect.TypeFor[PeerAS](): "number or word", reflect.TypeFor[PrefixRange](): "prefix with lengths",
 	reflect.TypeFor[bool](): "true or false", reflect.TypeFor[string](): "text",
 }
 
@@ -214,7 +215,7 @@ func cell(s string) string {
 
 // plain takes what only Go has out of a comment.
 func plain(s string, _ reflect.Type) string {
-	return strings.NewReplacer("[Config.Sessions]", "`sessions`", "[LocalOut]", "`local-out`", "[Guest]", "`guests`", "[Domain]", "`domains`").Replace(strings.TrimSpace(s))
+	return strings.NewReplacer("[Config.Sessions]", "`sessions`", "[LocalOut]", "`local-out`", "[Guest]", "`guests`", "[Domain.Sessions]", "`neighbors`", "[Neighbor]", "`neighbors`", "[Domain]", "`domains`").Replace(strings.TrimSpace(s))
 }
 
 // comments returns the comments of the package's types and fields: "Type" and "Type.Field". A

@@ -91,7 +91,7 @@ func (c *Config) SessionsOf(d Domain) (sessions []Reflector, shared bool) {
 	if c.Shares(d.Name) {
 		return c.Sessions, true
 	}
-	return d.Reflectors, false
+	return d.SessionList(), false
 }
 
 // Shares reports whether a domain is carried by the sessions of [Config.Sessions].
@@ -131,7 +131,7 @@ func (c *Config) fillNextHops() {
 			if d == nil || w.Interface == "" || slices.Contains(d.Interfaces, w.Interface) {
 				continue
 			}
-			if !slices.ContainsFunc(d.Reflectors, func(r Reflector) bool { return r.Interface == w.Interface }) {
+			if !slices.ContainsFunc(d.SessionList(), func(r Reflector) bool { return r.Interface == w.Interface }) {
 				d.Interfaces = append(d.Interfaces, w.Interface)
 			}
 		}
@@ -140,7 +140,7 @@ func (c *Config) fillNextHops() {
 		note(r, "")
 	}
 	for _, d := range c.Domains {
-		for _, r := range d.Reflectors {
+		for _, r := range d.Sessions() {
 			note(r, d.Name)
 		}
 	}
@@ -151,8 +151,12 @@ func (k *checker) shared(c *Config, sessions unique[string]) {
 	communities := unique[Community]{}
 	for i, d := range c.Domains {
 		path := fmt.Sprintf("$.domains[%d]", i)
-		if carried := c.Shares(d.Name); carried && len(d.Reflectors) > 0 {
-			k.bad(path+".reflectors", "the domain is carried by sessions that it shares: it cannot have its own")
+		if carried := c.Shares(d.Name); carried && len(d.Reflectors)+len(d.Neighbors) > 0 {
+			own := ".reflectors"
+			if len(d.Reflectors) == 0 {
+				own = ".neighbors"
+			}
+			k.bad(path+own, "the domain is carried by sessions that it shares: it cannot have its own")
 		} else if carried && k.need(path+".community", !d.Community.IsZero()) {
 			communities.add(k, path+".community", "community", d.Community)
 			if d.Community.Large {

@@ -22,6 +22,12 @@ func (k *checker) secrets(c *Config) {
 			k.secret(fmt.Sprintf("$.domains[%d].reflectors[%d]", i, j), r.MD5File, &r.MD5)
 		}
 	}
+	for i := range c.Domains {
+		for j := range c.Domains[i].Neighbors {
+			n := &c.Domains[i].Neighbors[j]
+			k.secret(fmt.Sprintf("$.domains[%d].neighbors[%d]", i, j), n.MD5File, &n.MD5)
+		}
+	}
 	for i := range c.Sessions {
 		k.secret(fmt.Sprintf("$.sessions[%d]", i), c.Sessions[i].MD5File, &c.Sessions[i].MD5)
 	}

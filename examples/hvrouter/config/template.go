@@ -167,7 +167,7 @@ func (c *Config) others() (out []owned) {
 		if d.NetNS != n {
 			continue
 		}
-		for _, r := range d.Reflectors {
+		for _, r := range d.Sessions() {
 			out = append(out, owned{r.Interface, "an uplink of domain " + d.Name})
 		}
 		for _, name := range d.Interfaces {

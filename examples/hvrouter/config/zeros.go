@@ -22,6 +22,8 @@ var notZero = map[string]bool{
 	"sessions[].prefix-limit.threshold": true, "sessions[].prefix-limit.restart-after": true,
 	"domains[].fwmark": true, "domains[].metric": true,
 	"domains[].reflectors[].as": true, "domains[].reflectors[].restart-time": true, "sessions[].as": true, "sessions[].restart-time": true,
+	"domains[].neighbors[].prefix-limit.threshold": true, "domains[].neighbors[].prefix-limit.restart-after": true,
+	"domains[].neighbors[].as": true, "domains[].neighbors[].restart-time": true, "domains[].neighbors[].local-as": true, "domains[].neighbors[].multihop": true,
 	"edge.prefix-length4": true, "edge.metric": true, "edge.dhcp.lease": true,
 	"edge.ra.interval": true, "edge.ra.hop-limit": true, "edge.ra.valid": true,
 	"guests[].ra.interval": true, "guests[].ra.hop-limit": true, "guests[].ra.valid": true,

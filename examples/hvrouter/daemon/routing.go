@@ -56,8 +56,8 @@ func (g *routing) view() domain.View {
 // configure notes where the domain's sessions are.
 func (g *routing) configure(d config.Domain) {
 	g.uplinks, g.peers = domain.Interfaces(d), map[netip.Addr]string{}
-	for _, r := range d.Reflectors {
-		g.peers[r.Peer.Addr] = r.Interface
+	for _, r := range d.Sessions() {
+		g.peers[peering.SessionKey(r).Addr] = r.Interface
 	}
 }
 

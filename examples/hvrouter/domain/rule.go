@@ -211,7 +211,7 @@ func Interfaces(d config.Domain) []string {
 			names = append(names, name)
 		}
 	}
-	for _, r := range d.Reflectors {
+	for _, r := range d.Sessions() {
 		add(r.Interface)
 	}
 	for _, name := range d.Interfaces {

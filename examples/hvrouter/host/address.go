@@ -94,8 +94,8 @@ func linksOf(list []config.HostAddress) (names []string) {
 // belongs to ("" if it is shared), and itself.
 func (k *checker) eachSession(c *config.Config, f func(path, own string, r config.Reflector)) {
 	for _, d := range c.Domains {
-		for j, r := range d.Reflectors {
-			f(fmt.Sprintf("%s.reflectors[%d]", k.whole.DomainPath(d.Name), j), d.Name, r)
+		for below, r := range d.Sessions() {
+			f(k.whole.DomainPath(d.Name)+below, d.Name, r)
 		}
 	}
 	for i, r := range c.Sessions {

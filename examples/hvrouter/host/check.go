@@ -185,8 +185,10 @@ func (k *checker) links(c *config.Config) {
 // interfacePath is where the file names an uplink of a domain.
 func (k *checker) interfacePath(d config.Domain, name string) string {
 	path := k.whole.DomainPath(d.Name)
-	if i := slices.IndexFunc(d.Reflectors, func(r config.Reflector) bool { return r.Interface == name }); i >= 0 {
-		return fmt.Sprintf("%s.reflectors[%d].interface", path, i)
+	for below, r := range d.Sessions() {
+		if r.Interface == name {
+			return path + below + ".interface"
+		}
 	}
 	return path
 }
@@ -306,7 +308,7 @@ func (k *checker) overlays(c *config.Config) {
 // stands idle, and is not there at once when the other fails.
 func (k *checker) sessions(c *config.Config) {
 	for _, d := range c.Domains {
-		k.policies(c, d.Reflectors)
+		k.policies(c, d.SessionList())
 	}
 	k.policies(c, c.Sessions)
 	if c.BGP.AddPath {
@@ -316,7 +318,7 @@ func (k *checker) sessions(c *config.Config) {
 		uplinks := domain.Interfaces(d)
 		for _, f := range []config.Family{config.IPv4, config.IPv6} {
 			var peers []string
-			for _, r := range d.Reflectors {
+			for _, r := range d.Sessions() {
 				if slices.Contains(r.Families, f) {
 					peers = append(peers, r.Peer.String())
 				}
@@ -334,8 +336,8 @@ func (k *checker) sessions(c *config.Config) {
 func (k *checker) policies(c *config.Config, sessions []config.Reflector) {
 	for _, r := range sessions {
 		m := bgp.MissingPolicy{Import: len(r.Import) == 0, Export: len(r.Export) == 0}
-		if r.AS != c.AS && m != (bgp.MissingPolicy{}) {
-			k.add(Warn, "session with %v in AS %d: %v; [{action: accept}] is a policy", r.Peer, r.AS, m)
+		if r.External(c.AS) && m != (bgp.MissingPolicy{}) {
+			k.add(Warn, "session with %v in AS %s: %v; [{action: accept}] is a policy", r.Peer, r.ASName(), m)
 		}
 	}
 }

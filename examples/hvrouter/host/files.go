@@ -69,7 +69,7 @@ func hasKeys(c *config.Config) bool {
 		return true
 	}
 	for _, d := range c.Domains {
-		for _, r := range d.Reflectors {
+		for _, r := range d.Sessions() {
 			if r.MD5 != "" {
 				return true
 			}

@@ -33,7 +33,7 @@ func rights(c *config.Config) []right {
 
 func echoes(c *config.Config) bool {
 	for _, d := range c.Domains {
-		for _, r := range d.Reflectors {
+		for _, r := range d.Sessions() {
 			if r.BFD == "echo" {
 				return true
 			}

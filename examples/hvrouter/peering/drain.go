@@ -20,6 +20,28 @@ func Alternative(paths []rib.Path) bool {
 	return false
 }
 
+// Own makes an export policy that announces what originates here, and asks policy then; nil
+// accepts. Between two routers next door the hypervisor is no way.
+func Own(policy rib.Policy) rib.Policy {
+	if policy == nil {
+		return own
+	}
+	return func(r *rib.Route) rib.Verdict {
+		if !r.Local() {
+			return rib.VerdictReject
+		}
+		return policy(r)
+	}
+}
+
+// own is one value: sessions with it share what is encoded for them.
+var own rib.Policy = func(r *rib.Route) rib.Verdict {
+	if !r.Local() {
+		return rib.VerdictReject
+	}
+	return rib.VerdictAccept
+}
+
 // Shutdown makes an export policy that leaves what is announced with GRACEFUL_SHUTDOWN so,
 // whatever policy makes of it: with that community and the local preference 0.
 func Shutdown(policy rib.Policy) rib.Policy {

@@ -2,15 +2,16 @@ package peering
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/hyperfib/hyperfib/bgp/rib"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 )
 
-// Policy makes a policy of package rib. Each call makes another one, and sessions
-// share what is encoded for them only if they share a policy: keep it. An empty
-// policy is nil.
-func Policy(p config.Policy) rib.Policy {
+// Policy makes a policy of package rib, of a speaker with an AS. Each call makes another one, and
+// sessions share what is encoded for them only if they share a policy: keep it. An empty policy
+// is nil.
+func Policy(p config.Policy, as uint32) rib.Policy {
 	if len(p) == 0 {
 		return nil
 	}
@@ -19,7 +20,7 @@ func Policy(p config.Policy) rib.Policy {
 			if !matches(&p[i], r) {
 				continue
 			}
-			change(&p[i], r)
+			change(&p[i], r, as)
 			switch p[i].Action {
 			case "accept":
 				return rib.VerdictAccept
@@ -33,6 +34,9 @@ func Policy(p config.Policy) rib.Policy {
 
 func matches(t *config.Term, r *rib.Route) bool {
 	if t.Prefix.IsValid() && !within(t, r.Prefix) {
+		return false
+	}
+	if len(t.Prefixes) > 0 && !slices.ContainsFunc(t.Prefixes, func(p config.PrefixRange) bool { return p.Contains(r.Prefix) }) {
 		return false
 	}
 	c := t.Community
@@ -49,12 +53,15 @@ func within(t *config.Term, p netip.Prefix) bool {
 	return t.Prefix.Contains(p.Addr()) && p.Bits() >= int(t.GE) && p.Bits() <= int(t.LE)
 }
 
-func change(t *config.Term, r *rib.Route) {
+func change(t *config.Term, r *rib.Route, as uint32) {
 	if t.LocalPref != nil {
 		r.SetLocalPref(*t.LocalPref)
 	}
 	if t.MED != nil {
 		r.SetMED(*t.MED)
+	}
+	if t.Prepend > 0 {
+		r.Prepend(as, t.Prepend)
 	}
 	for _, c := range t.Remove {
 		if c.Large {

@@ -18,6 +18,10 @@ func TestPolicy(t *testing.T) {
 		`[]`:                                     "10.1.2.0/24 pref 100 [65000:90]; 192.0.2.0/24 pref 100 [65000:90]",
 		`[{prefix: 10.0.0.0/8, action: reject}]`: "10.1.2.0/24 pref 100 [65000:90]; 192.0.2.0/24 pref 100 [65000:90]",
 		`[{prefix: 10.0.0.0/8, le: 24, action: reject}]`:                                                              "192.0.2.0/24 pref 100 [65000:90]",
+		`[{prefixes: ["10.0.0.0/8 le 24"], action: reject}]`:                                                          "192.0.2.0/24 pref 100 [65000:90]",
+		`[{prefixes: ["10.0.0.0/8 le 23", "192.0.2.0/24"], action: reject}]`:                                          "10.1.2.0/24 pref 100 [65000:90]",
+		`[{prefixes: ["0.0.0.0/0 ge 24"], action: reject}]`:                                                           "",
+		`[{prefixes: [0.0.0.0/0], action: reject}]`:                                                                   "10.1.2.0/24 pref 100 [65000:90]; 192.0.2.0/24 pref 100 [65000:90]",
 		`[{prefix: 10.0.0.0/8, ge: 25, le: 32, action: reject}]`:                                                      "10.1.2.0/24 pref 100 [65000:90]; 192.0.2.0/24 pref 100 [65000:90]",
 		`[{community: "65000:90", local-pref: 200}]`:                                                                  "10.1.2.0/24 pref 200 [65000:90]; 192.0.2.0/24 pref 200 [65000:90]",
 		`[{community: "65000:91", action: reject}]`:                                                                   "10.1.2.0/24 pref 100 [65000:90]; 192.0.2.0/24 pref 100 [65000:90]",
@@ -28,7 +32,7 @@ func TestPolicy(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", policy, err)
 		}
-		if got := received(t, Policy(c.Domains[0].Reflectors[0].Import)); got != want {
+		if got := received(t, Policy(c.Domains[0].Reflectors[0].Import, 65000)); got != want {
 			t.Errorf("%s:\ngot  %s\nwant %s", policy, got, want)
 		}
 	}

@@ -8,7 +8,11 @@ import (
 
 // SessionKey returns the key of a BGP session.
 func SessionKey(r config.Reflector) bgp.PeerKey {
-	return bgp.PeerKey{Addr: r.Peer.Addr, Local: r.Local.Addr}
+	k := bgp.PeerKey{Addr: r.Peer.Addr, Local: r.Local.Addr}
+	if k.Addr.IsLinkLocalUnicast() && k.Addr.Is6() {
+		k.Addr = k.Addr.WithZone(r.Interface)
+	}
+	return k
 }
 
 // Probe returns the session that watches a next hop; ok is false if none shall.

@@ -48,6 +48,11 @@ func Peer(c *config.Config, r config.Reflector, linkLocal netip.Addr) bgp.PeerCo
 	if r.MD5 != "" {
 		p.MD5Key = r.MD5
 	}
+	if n := r.Neighbor; n != nil {
+		p.TTLSecurity, p.Multihop, p.Passive = n.TTLSecurity, int(n.Multihop), n.Connect == "passive"
+		p.EBGP = rib.EBGP{LocalAS: n.LocalAS, LocalASNoPrepend: n.LocalASNoPrepend, LocalASReplaceAS: n.LocalASReplaceAS, Role: n.WireRole()}
+		p.RoleStrict, p.AllowOwnAS = n.RoleStrict, int(n.AllowOwnAS)
+	}
 	if c.BGP.AddPath {
 		p.AddPathReceive = p.Families
 		if len(r.AdvertiseNextHops) > 1 {

@@ -62,7 +62,7 @@ func Watches(c *config.Config) []Watch {
 		add(r, "")
 	}
 	for _, d := range c.Domains {
-		for _, r := range d.Reflectors {
+		for _, r := range d.Sessions() {
 			add(r, d.Name)
 		}
 	}

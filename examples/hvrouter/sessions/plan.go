@@ -36,6 +36,7 @@ type peer struct {
 	imports, exports config.Policy
 	fabric           string
 	nextHops         []peering.Announced // nil: the session's own
+	own              bool                // nothing that comes from other peers is announced
 }
 
 // change is what is to be done to one peer.
@@ -60,6 +61,7 @@ type resets func(bgp.PeerConfig) bool
 // step that shows that the others will not be, stuck names them.
 func (p *plan) step(now time.Time, dead failover.Dead, status map[bgp.PeerKey]bgp.PeerStatus, ends resets) (changes []change, stuck []bgp.PeerKey) {
 	sessions, _ := p.cfg.SessionsOf(p.domain)
+	external := slices.ContainsFunc(sessions, func(r config.Reflector) bool { return r.External(p.cfg.AS) })
 	next := map[bgp.PeerKey]peer{}
 	var all []rolloutSession
 	for _, r := range sessions {
@@ -67,7 +69,7 @@ func (p *plan) step(now time.Time, dead failover.Dead, status map[bgp.PeerKey]bg
 		if _, off := p.disabled[k]; off {
 			continue
 		}
-		n := p.peer(r, dead, p.peers[k])
+		n := p.peer(r, external, dead, p.peers[k])
 		next[k] = n
 		one := rolloutSession{key: k, fabric: n.fabric, up: status[k].State == bgp.Established, settled: settled(status[k], now)}
 		if old, ok := p.peers[k]; !ok {
@@ -125,24 +127,29 @@ func waiting(all []rolloutSession, done []bgp.PeerKey) (list []bgp.PeerKey) {
 }
 
 // peer makes the configuration of a peer. Policies that have not changed are taken from old: a
-// new one would make the session exchange its routes again.
-func (p *plan) peer(r config.Reflector, dead failover.Dead, old peer) peer {
-	n := peer{PeerConfig: peering.Peer(p.cfg, r, p.linkLocal[r.Interface]), imports: r.Import, exports: r.Export, fabric: r.Fabric}
+// new one would make the session exchange its routes again. own: it is to announce nothing that
+// comes from other peers.
+func (p *plan) peer(r config.Reflector, own bool, dead failover.Dead, old peer) peer {
+	n := peer{PeerConfig: peering.Peer(p.cfg, r, p.linkLocal[r.Interface]), imports: r.Import, exports: r.Export, fabric: r.Fabric, own: own}
 	if len(r.AdvertiseNextHops) > 0 {
 		n.nextHops = dead.Alive(peering.Announce(r, p.members))
 	}
 	n.Import, n.Export = old.Import, old.Export
-	first := old.Addr != n.Addr || old.AS != n.AS
+	first := old.Addr != n.Addr || old.AS != n.AS || old.EBGP.LocalAS != n.EBGP.LocalAS
+	as := cmp.Or(n.EBGP.LocalAS, p.cfg.AS)
 	if shared := p.members[0].Community != 0; !r.Import.Equal(old.imports) || first {
-		n.Import = peering.Policy(r.Import)
+		n.Import = peering.Policy(r.Import, as)
 		if shared {
 			n.Import = peering.Known(p.members, n.Import)
 		}
 	}
-	if !r.Export.Equal(old.exports) || !slices.Equal(n.nextHops, old.nextHops) || first {
-		n.Export = peering.Shutdown(peering.Policy(r.Export))
+	if !r.Export.Equal(old.exports) || !slices.Equal(n.nextHops, old.nextHops) || own != old.own || first {
+		n.Export = peering.Shutdown(peering.Policy(r.Export, as))
 		if len(r.AdvertiseNextHops) > 0 {
 			n.Export = peering.Only(n.nextHops, n.Export)
+		}
+		if own {
+			n.Export = peering.Own(n.Export)
 		}
 	}
 	if r.AS != p.cfg.AS { // what has no policy exchanges nothing (RFC 8212, Section 3)
@@ -157,7 +164,7 @@ func (p *plan) peer(r config.Reflector, dead failover.Dead, old peer) peer {
 }
 
 func (p peer) same(o peer) bool {
-	policies := p.imports.Equal(o.imports) && p.exports.Equal(o.exports) && slices.Equal(p.nextHops, o.nextHops)
+	policies := p.imports.Equal(o.imports) && p.exports.Equal(o.exports) && slices.Equal(p.nextHops, o.nextHops) && p.own == o.own
 	for _, c := range []*peer{&p, &o} {
 		c.Import, c.Export = nil, nil
 	}

@@ -23,7 +23,7 @@ func TestConfigureKeepsPolicies(t *testing.T) {
 	r := cfg.Domains[0].Reflectors[0]
 	configure := func(c *config.Config, r config.Reflector, old peer) peer {
 		p := plan{members: peering.Members(cfg, cfg.Domains[0]), cfg: c}
-		return p.peer(r, failover.Dead{}, old)
+		return p.peer(r, false, failover.Dead{}, old)
 	}
 	term := func(pref uint32) config.Policy { return config.Policy{{LocalPref: &pref, Action: "accept"}} }
 	r.Import, r.Export = term(100), term(200)
@@ -62,26 +62,26 @@ func TestExternalNeedsPolicies(t *testing.T) {
 	members[0].Community = 1 // shared: routes are told apart on import
 	p := plan{members: members, cfg: cfg}
 	r := cfg.Domains[0].Reflectors[0]
-	if n := p.peer(r, failover.Dead{}, peer{}); n.Import == nil {
+	if n := p.peer(r, false, failover.Dead{}, peer{}); n.Import == nil {
 		t.Error("an internal session has no import policy of its own")
 	}
 	r.AS = cfg.AS + 1
-	n := p.peer(r, failover.Dead{}, peer{})
+	n := p.peer(r, false, failover.Dead{}, peer{})
 	if n.Import != nil || n.Export != nil {
 		t.Error("an external session without import and export has policies")
 	}
 	accept := config.Policy{{Action: "accept"}}
 	r.Import = accept
-	if n = p.peer(r, failover.Dead{}, n); n.Import == nil || n.Export != nil {
+	if n = p.peer(r, false, failover.Dead{}, n); n.Import == nil || n.Export != nil {
 		t.Error("an external session with import alone")
 	}
 	r.Export = accept
-	if n = p.peer(r, failover.Dead{}, n); n.Import == nil || n.Export == nil {
+	if n = p.peer(r, false, failover.Dead{}, n); n.Import == nil || n.Export == nil {
 		t.Error("an external session with both")
 	}
 	r.Import, r.Export = nil, nil
-	n = p.peer(r, failover.Dead{}, n)
-	if r.AS = cfg.AS; p.peer(r, failover.Dead{}, n).Import == nil {
+	n = p.peer(r, false, failover.Dead{}, n)
+	if r.AS = cfg.AS; p.peer(r, false, failover.Dead{}, n).Import == nil {
 		t.Error("a session that became internal")
 	}
 }
