@@ -39,6 +39,14 @@
 // AS numbers, next hops, the role of RFC 9234, Section 4.1. They are expected to be directly connected
 // unless PeerConfig.Multihop is set.
 //
+// # BFD
+//
+// BFD is the program's: it reports what its sessions say with [Speaker.PathDown] and
+// [Speaker.PathUp]. With [PeerConfig].BFDStrict a session is not Established before BFD is Up
+// (strict mode). A speaker keeps the last report for as long as it has the peer. One that is new,
+// such as a peer of a range that has just connected, has none: its session waits, and
+// [EventBFDWait] asks for it.
+//
 // # Without goroutines
 //
 // A speaker with a Config.Transport is driven by its caller instead: [Driver]. The caller has
@@ -60,5 +68,6 @@
 //
 // RFC 4271, 2385 (also for prefixes of peers), 2545, 2918, 4456, 4486, 4724,
 // 4760, 5082, 5492, 5882 (Section 4), 6286, 6608, 6793, 7313, 7606, 7911, 8212, 8326 (from
-// external peers; else by policy), 8538, 8654, 8950, 9003, 9072, 9234, 9384, 9494, 9687.
+// external peers; else by policy), 8538, 8654, 8950, 9003, 9072, 9234, 9384, 9494, 9687;
+// draft-ietf-idr-bgp-bfd-strict-mode-19.
 package bgp

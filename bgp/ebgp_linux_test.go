@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hyperfib/hyperfib/bgp/fsm"
 	"github.com/hyperfib/hyperfib/bgp/rib"
 	"github.com/hyperfib/hyperfib/bgp/wire"
 	"github.com/hyperfib/hyperfib/internal/testing/nstest"
@@ -126,7 +127,7 @@ func onlyIf(yes bool, s string) string {
 }
 
 // TestEBGP: routes, AS path, next hop and MED both ways, with a TTL of 1 and with GTSM, a
-// graceful restart of the peer, roles where the peer has them, and no policy (RFC 8212, Section 3).
+// graceful restart of the peer, BFD strict mode that is offered in vain, roles where the peer has them, and no policy (RFC 8212, Section 3).
 func TestEBGP(t *testing.T) {
 	for _, p := range ebgpPeers {
 		for _, gtsm := range []bool{false, true} {
@@ -138,7 +139,8 @@ func TestEBGP(t *testing.T) {
 func (p *ebgpPeer) test(t *testing.T, gtsm bool) {
 	l := newLAN(t)
 	r := startReal(t, l.hub, Config{AS: 65001, GracefulRestart: GracefulRestart{Enabled: true, RestartTime: 2 * time.Minute}})
-	c := PeerConfig{Addr: netip.MustParseAddr("10.77.0.2"), AS: 65012, TTLSecurity: gtsm}
+	// BFD strict mode is offered, which none of them knows: an ordinary session.
+	c := PeerConfig{Addr: netip.MustParseAddr("10.77.0.2"), AS: 65012, TTLSecurity: gtsm, BFDStrict: fsm.StrictConfig{Enabled: true}}
 	if p.roles {
 		c.EBGP.Role, c.RoleStrict = wire.RoleProvider, true
 	}
@@ -174,7 +176,7 @@ func (p *ebgpPeer) test(t *testing.T, gtsm bool) {
 		waitText(t, "our route", want, func() string { return p.route(d) })
 	}
 	st, _ := r.Peer(c.Key())
-	if st.Established != sessions || st.Negotiated == nil || !st.Negotiated.GracefulRestart {
+	if st.Established != sessions || st.Negotiated == nil || !st.Negotiated.GracefulRestart || !st.Negotiated.Local.BFDStrict || st.Negotiated.BFDStrict {
 		t.Errorf("%d sessions, negotiated %+v", st.Established, st.Negotiated)
 	}
 

@@ -80,6 +80,7 @@ var (
 	errNoAnswer    = errors.New("no answer to our attempt to connect")
 	errReplaced    = errors.New("replaced by a new connection of the restarted peer")
 	errBFDDown     = errors.New("BFD session is down")
+	errNoBFD       = errors.New("BFD did not come up in time, and the session waits for it")
 	errLinkDown    = errors.New("interface is down")
 	errDriven      = errors.New("the configuration has a Transport: its caller drives the speaker")
 	errMaxPrefixes = errors.New("maximum number of prefixes exceeded")

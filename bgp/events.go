@@ -73,9 +73,14 @@ const (
 	// direction or both, as Event.MissingPolicy says (RFC 8212, Section 3). Once the policies are there it
 	// comes again with the zero value.
 	EventNoPolicy
+	// EventBFDWait: the session waits for BFD ([PeerConfig].BFDStrict), as Event.BFDWait says.
+	// [Speaker.PathUp] ends the wait: a program calls it if BFD to the peer is Up already, and
+	// begins a BFD session if it has none, as for a new peer of a range. It comes for each
+	// connection that waits, and with a nil BFDWait when it does so no longer.
+	EventBFDWait
 )
 
-var eventKindNames = [...]string{"state", "error", "up", "down", "end-of-rib", "restart", "update-error", "added", "removed", "converged", "listen", "snapshot", "plain", "unsendable", "prefix-limit", "stable", "no-policy"}
+var eventKindNames = [...]string{"state", "error", "up", "down", "end-of-rib", "restart", "update-error", "added", "removed", "converged", "listen", "snapshot", "plain", "unsendable", "prefix-limit", "stable", "no-policy", "bfd-wait"}
 
 // String returns a stable name, fit for a log.
 func (k EventKind) String() string { return enum.String("EventKind", eventKindNames[:], k) }
@@ -91,6 +96,8 @@ type Event struct {
 	Err     error         // nil: no failure
 	// MissingPolicy, with EventNoPolicy, is what the session lacks now.
 	MissingPolicy MissingPolicy
+	// BFDWait, with EventBFDWait, is what the session waits for; nil: it waits no longer.
+	BFDWait *BFDWait
 	// Failures is how many connections with the peer have failed since its last session
 	// that lasted ten seconds; Since is when the first of them did.
 	Failures int
@@ -221,7 +228,7 @@ type eventHub struct {
 // standing holds the events of a peer that still hold.
 type standing struct {
 	// The last event of each kind; nil if there was none, or it holds no longer.
-	added, state, up, plain, noPolicy, restart *Event
+	added, state, bfdWait, up, plain, noPolicy, restart *Event
 	// The same by family: IPv4, IPv6.
 	endOfRIB, unsendable [2]*Event
 }
@@ -291,6 +298,11 @@ func (h *eventHub) remember(e Event) {
 		p.up = &e
 	case EventDown:
 		p.up, p.plain, p.noPolicy, p.endOfRIB, p.unsendable = nil, nil, nil, [2]*Event{}, [2]*Event{}
+	case EventBFDWait:
+		p.bfdWait = &e
+		if e.BFDWait == nil {
+			p.bfdWait = nil
+		}
 	case EventPlain:
 		p.plain = &e
 	case EventNoPolicy:
@@ -324,7 +336,7 @@ func (h *eventHub) snapshot() (out []Event) {
 	}
 	for _, k := range keys {
 		p := h.peers[k]
-		add(p.added, p.state, p.up, p.plain, p.noPolicy, p.endOfRIB[0], p.endOfRIB[1], p.unsendable[0], p.unsendable[1])
+		add(p.added, p.state, p.bfdWait, p.up, p.plain, p.noPolicy, p.endOfRIB[0], p.endOfRIB[1], p.unsendable[0], p.unsendable[1])
 		if p.restart != nil && p.restart.Restart != RestartNone {
 			add(p.restart)
 		}

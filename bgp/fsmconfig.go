@@ -21,7 +21,7 @@ func machineConfig(s *Config, c *PeerConfig) fsm.Config {
 		RequireAS4: s.AS > 0xffff && or(c.AS, s.AS) == s.AS,
 		RetryMax:   c.ConnectRetry, IdleHoldMax: c.IdleHold,
 		DialMin: dialMin, DialMax: dialTimeout, SendHold: c.SendHold,
-		Random: s.Random,
+		Strict: c.BFDStrict, Random: s.Random,
 	}
 }
 
@@ -42,7 +42,7 @@ func openConfig(s *Config, c *PeerConfig) fsm.OpenConfig {
 	return fsm.OpenConfig{
 		AS: s.AS, LocalAS: c.EBGP.LocalAS, Role: c.EBGP.Role, RoleStrict: c.RoleStrict, RouterID: s.RouterID, PeerAS: c.AS, HoldTime: c.HoldTime,
 		Families: c.Families, AddPathReceive: c.AddPathReceive, AddPathSend: c.AddPathSend,
-		IPv6NextHop: c.IPv6NextHop, NoExtendedMessage: c.NoExtendedMessage,
+		IPv6NextHop: c.IPv6NextHop, NoExtendedMessage: c.NoExtendedMessage, BFDStrict: c.BFDStrict.Enabled,
 		GracefulRestart: g.Enabled, RestartTime: g.RestartTime, LongLivedTime: g.LongLivedTime,
 	}
 }

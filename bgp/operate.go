@@ -93,29 +93,33 @@ func (s *Speaker) Shutdown(text string) {
 //     may have been the control plane alone that failed (RFC 5882, Section 4.3.2). It goes as soon
 //     as another peer offers a path to the prefix;
 //   - PathFailureBFDDownIndependent, PathFailureCarrierLost: it goes, too;
-//   - PathFailureBFDRemoteAdminDown: nothing happens at all.
+//   - PathFailureBFDRemoteAdminDown: no session ends. One that waits for BFD
+//     ([PeerConfig].BFDStrict) waits no more.
 //
 // With [PeerConfig.OffLinkPrefixes], paths over other links are retained as stale in any case if
 // graceful restart was negotiated, and there is no Hard Reset.
 //
 // It applies to stale paths of a peer that is restarting, too. PathDown does not
-// keep the peer from connecting again.
+// keep the peer from connecting again; with [PeerConfig].BFDStrict the next session waits for
+// PathUp.
 func (s *Speaker) PathDown(key PeerKey, why PathFailure) error {
-	if why == PathFailureBFDRemoteAdminDown {
-		return nil
-	}
 	p, err := s.find(key)
 	if err != nil {
 		return err
 	}
-	if err := p.run.do(func(now time.Time) { p.failPath(now, why) }); err != nil {
+	f := func(now time.Time) { p.failPath(now, why) }
+	if why == PathFailureBFDRemoteAdminDown {
+		f = p.pathSilent
+	}
+	if err := p.run.do(f); err != nil {
 		return fmt.Errorf("bgp: peer %v: %w", key, err)
 	}
 	return nil
 }
 
-// PathUp takes PathDown back: a restarting speaker waits for the peer again, and
-// an attempt to connect that was due later is made at once.
+// PathUp reports that BFD is Up, and takes PathDown back: a restarting speaker waits for the peer
+// again, an attempt to connect that was due later is made at once, and a session that waits for
+// BFD ([PeerConfig].BFDStrict) goes on. It may be called again and again.
 func (s *Speaker) PathUp(key PeerKey) error {
 	p, err := s.find(key)
 	if err != nil {

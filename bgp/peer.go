@@ -36,11 +36,14 @@ type peer struct {
 	pathDown bool            // the last report was PathDown rather than PathUp
 	ending   *ending         // set while a session is being ended on purpose
 	patience time.Duration   // with the connection that is being closed, see stream
+	wait     fsm.BFDWait     // in the status; zero: none
 	refused  *PeerError      // by which the peer refused our capabilities
 	update   wire.Update     // the one that is being read
 	received MessageCounters // copied to the status after each chunk
 	state    State           // in the status
 	failures int             // in the status
+	// waitSince is when the first connection since the last session waited for BFD; zero: none has.
+	waitSince time.Time
 }
 
 // peerHost is what a peer needs of its speaker.
@@ -188,12 +191,12 @@ func (p *peer) abandon(now time.Time) {
 }
 
 // expire ends a dynamic peer that has nothing left to remember: no connection, no
-// stale paths, no time out after too many prefixes.
+// stale paths, no time out after too many prefixes, no flaps of BFD in strict mode.
 func (p *peer) expire(now time.Time) {
 	if p.dyn == nil || p.ended || !p.conns.none() {
 		return
 	}
-	if p.paths.help.Phase() != RestartNone || now.Before(p.m.RefusedUntil()) {
+	if p.paths.help.Phase() != RestartNone || now.Before(p.m.RefusedUntil()) || p.m.Flapped() {
 		return
 	}
 	p.host.forget(p, func() bool {

@@ -29,7 +29,7 @@ func (p *peer) reconfigure(now time.Time, c PeerConfig) {
 	case p.overLimit(now) && (limits || old.MaxPrefixesHold != c.MaxPrefixesHold):
 		p.readmit(now)
 	case p.sess == nil:
-		if !soft || old.Passive != c.Passive {
+		if !soft || old.Passive != c.Passive || strictDiffers(&old, &c) {
 			p.restart(now)
 		}
 	case resets || !p.sess.reconfigure(&old, &c, p.run.wake):
@@ -119,18 +119,21 @@ func (p *peer) setPathDown(down bool) {
 func (p *peer) failPath(now time.Time, why PathFailure) {
 	p.setPathDown(true)
 	end := &ending{retainLast: why == PathFailureBFDDown, elsewhere: p.info.config().OffLinkPrefixes}
+	ev, reason := fsm.Event{Kind: fsm.EventBFDDown}, errBFDDown
+	if why == PathFailureCarrierLost {
+		ev, reason = fsm.Event{Kind: fsm.EventAutomaticStop, Silent: true}, errLinkDown
+	}
 	if p.sess == nil {
 		p.paths.pathDown(end)
+		if !ev.Silent { // in strict mode it ends a session that is not Established yet
+			p.stepErr(now, ev, reason)
+		}
 		return
 	}
 	p.ending = end
-	ev := fsm.Event{Kind: fsm.EventAutomaticStop, Silent: why == PathFailureCarrierLost}
-	reason := errLinkDown
-	if why != PathFailureCarrierLost {
+	if !ev.Silent {
 		ev.Notification = cease(&p.sess.neg, wire.SubBFDDown, nil, len(end.elsewhere) > 0)
-		reason = errBFDDown
-	}
-	if ev.Silent {
+	} else {
 		p.events.record(now, &PeerError{Err: reason}, p.m.State())
 	}
 	p.patience = patience(p.sess.neg.HoldTime)
@@ -141,7 +144,8 @@ func (p *peer) failPath(now time.Time, why PathFailure) {
 // restorePath takes failPath back: an attempt to connect that was due later is made at once.
 func (p *peer) restorePath(now time.Time) {
 	p.setPathDown(false)
-	before := p.m.State()
-	p.m.RetryNow(now)
-	p.carryOut(now, before, nil)
+	p.step(now, fsm.Event{Kind: fsm.EventBFDUp})
 }
+
+// pathSilent takes in that BFD says nothing of the path any more.
+func (p *peer) pathSilent(now time.Time) { p.step(now, fsm.Event{Kind: fsm.EventBFDAdminDown}) }

@@ -51,6 +51,7 @@ func (p *peer) carryOut(now time.Time, before State, err error) {
 
 // noteState publishes the machine's state if it has changed.
 func (p *peer) noteState(now time.Time) {
+	p.noteWait()
 	state, failures := p.m.State(), p.m.Failures()
 	changed := state != p.state
 	if !changed && failures == p.failures {
@@ -65,6 +66,35 @@ func (p *peer) noteState(now time.Time) {
 	})
 	if changed {
 		p.events.event(EventState, nil)
+	}
+}
+
+// noteWait publishes that the session waits for BFD, or no longer.
+func (p *peer) noteWait() {
+	w, waits := p.m.WaitsForBFD()
+	if w == p.wait {
+		return
+	}
+	begins := w.Conn != p.wait.Conn
+	p.wait = w
+	if p.waitSince.IsZero() {
+		p.waitSince = w.Since
+	}
+	var shown *BFDWait
+	if waits {
+		shown = &BFDWait{Since: p.waitSince, Until: w.Until, HeldDown: w.HeldDown}
+	}
+	s := p.conns.slot(w.Conn)
+	p.info.set(func(st *PeerStatus) {
+		st.BFDWait = shown
+		if s != nil {
+			st.AS, st.RouterID, st.Local, st.Remote = s.neg.RemoteAS, s.neg.RemoteID, s.c.local, s.c.remote
+		} else if p.sess == nil {
+			st.Local, st.Remote = noAddrPort, noAddrPort
+		}
+	})
+	if begins {
+		p.events.publish(Event{Kind: EventBFDWait, State: p.m.State(), BFDWait: shown})
 	}
 }
 
@@ -133,6 +163,9 @@ func (p *peer) notify(now time.Time, e fsm.Effect, before State, err error) {
 	if err == nil {
 		err = endReason(e.Cause)
 	}
+	if e.Cause == fsm.EventBFDHoldExpires || e.Cause == fsm.EventHoldExpires && p.wait.Conn == e.Conn {
+		err = errNoBFD
+	}
 	p.recordEnd(now, s.c, &PeerError{Sent: &n, Err: err}, before)
 }
 
@@ -174,7 +207,7 @@ func (p *peer) sessionUp(now time.Time, id fsm.ConnID) {
 		return
 	}
 	s.c.stream.established(s.neg.HoldTime)
-	p.sess, p.hadUp = sess, true
+	p.sess, p.hadUp, p.waitSince = sess, true, time.Time{}
 	p.info.set(func(st *PeerStatus) {
 		st.AS, st.RouterID = s.neg.RemoteAS, s.neg.RemoteID
 		st.Local, st.Remote = s.c.local, s.c.remote

@@ -100,6 +100,12 @@ type PeerConfig struct {
 	// time. Soft.
 	SendHold time.Duration
 
+	// BFDStrict has the session wait for BFD: it does not become Established before
+	// [Speaker.PathUp] has said that BFD is Up, if the peer's OPEN offers the same
+	// (draft-ietf-idr-bgp-bfd-strict-mode-19). The program that has the BFD sessions calls PathUp
+	// and PathDown, and answers [EventBFDWait], for peers of a range as well. Soft: it counts from
+	// the next session on; a peer without a session begins anew.
+	BFDStrict fsm.StrictConfig
 	// TTLSecurity sends with TTL 255 and drops what arrives with less: GTSM (RFC 5082,
 	// Section 3), for a directly connected peer unless Multihop is set.
 	TTLSecurity bool
@@ -201,7 +207,7 @@ func (c PeerConfig) withDefaults(template bool) (PeerConfig, error) {
 	if err := c.checkLocal(); err != nil {
 		return c, err
 	}
-	for what, d := range map[string]time.Duration{"ConnectRetry": c.ConnectRetry, "IdleHold": c.IdleHold, "SendHold": c.SendHold, "MaxPrefixesHold": c.MaxPrefixesHold} {
+	for what, d := range map[string]time.Duration{"ConnectRetry": c.ConnectRetry, "IdleHold": c.IdleHold, "SendHold": c.SendHold, "MaxPrefixesHold": c.MaxPrefixesHold, "BFDStrict.HoldTime": c.BFDStrict.HoldTime, "BFDStrict.HoldDown": c.BFDStrict.HoldDown} {
 		if d < 0 {
 			return c, fmt.Errorf("%s %v is negative", what, d)
 		}

@@ -61,6 +61,17 @@ func (r *reporter) take(now time.Time, e Event) (out []Event) {
 		r.added = false
 	case EventState:
 		out = r.stateChanged(e)
+	case EventBFDWait:
+		switch {
+		case !r.dynamic || r.added:
+		case e.BFDWait == nil:
+			return nil
+		default: // somebody has to begin its BFD session
+			r.added = true
+			added := e
+			added.Kind, added.BFDWait = EventAdded, nil
+			out = []Event{added, e}
+		}
 	case EventUp:
 		r.lastsAt = now.Add(fsm.StableTime)
 	case EventDown:

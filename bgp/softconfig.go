@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"unsafe"
 
+	"github.com/hyperfib/hyperfib/bgp/fsm"
 	"github.com/hyperfib/hyperfib/bgp/rib"
 )
 
@@ -22,6 +23,12 @@ func importsDiffer(a, b *PeerConfig) bool {
 
 var noAddr netip.Addr
 
+// strictDiffers reports whether a connection that is not Established yet has to begin anew
+// (draft-ietf-idr-bgp-bfd-strict-mode-19, Section 4, event 35).
+func strictDiffers(a, b *PeerConfig) bool {
+	return a.BFDStrict.Enabled != b.BFDStrict.Enabled || a.BFDStrict.Required != b.BFDStrict.Required
+}
+
 // softEqual reports whether a and b differ in soft fields only. Of graceful restart, an
 // OPEN that is as good as the one that was sent will do.
 func (s *Config) softEqual(a, b PeerConfig) bool {
@@ -36,6 +43,7 @@ func (s *Config) softEqual(a, b PeerConfig) bool {
 		c.AddPathLimit, c.NextHop4, c.NextHop6, c.LinkLocal = 0, noAddr, noAddr, noAddr
 		c.PrefixLimits, c.MaxPrefixes, c.MaxPrefixesHold, c.AllowOwnAS, c.OffLinkPrefixes = nil, 0, 0, 0, nil
 		c.RestartTime, c.GracefulRestart = 0, nil
+		c.BFDStrict = fsm.StrictConfig{}
 		c.EBGP = rib.EBGP{LocalAS: c.EBGP.LocalAS, Role: c.EBGP.Role}
 	}
 	return reflect.DeepEqual(a, b)

@@ -24,8 +24,8 @@ type PeerStatus struct {
 	// AS and RouterID are the peer's; RouterID is zero before the first OPEN.
 	AS       uint32
 	RouterID netip.Addr // as its OPEN says
-	// Local and Remote are the ends of the session's connection; zero if there
-	// is none.
+	// Local and Remote are the ends of the connection of the session, or of the one that waits for
+	// BFD; zero if there is none.
 	Local, Remote netip.AddrPort
 	// Negotiated is set while the session is Established.
 	Negotiated *fsm.Negotiated
@@ -39,6 +39,8 @@ type PeerStatus struct {
 	// Plain is why our last OPEN had no capabilities: the NOTIFICATION by which the
 	// peer said that it knows none (RFC 5492, Section 3). Nil if it had them.
 	Plain *PeerError
+	// BFDWait is set while the session waits for BFD: see [PeerConfig].BFDStrict.
+	BFDWait *BFDWait
 	// LastError is why the last connection or session ended, nil if none did. A
 	// connection that gave way to another of the same peer does not count.
 	LastError *PeerError
@@ -59,6 +61,17 @@ type PeerStatus struct {
 	PathDown bool
 
 	endOfRIB [2]time.Time // when it came, IPv4 and IPv6; zero: not yet
+}
+
+// BFDWait is the wait of a session for BFD.
+type BFDWait struct {
+	// Since is when a connection had to wait for the first time since the last session.
+	Since time.Time
+	// Until is how long this connection may wait; zero if BFD is Up.
+	Until time.Time
+	// HeldDown, if BFD is Up, is until when it must have been Up: BFDStrict.HoldDown, or more
+	// after flaps ([fsm.HoldDownMax]). Else zero.
+	HeldDown time.Time
 }
 
 var noAddrPort netip.AddrPort

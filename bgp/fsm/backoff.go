@@ -79,7 +79,7 @@ func (b *backoff) delay(c *Config, state State, lasted time.Duration, n wire.Not
 		return c.jittered(c.RetryMin) // no failure: there is the other one
 	case n.Code == wire.CodeCease && n.Subcode == wire.SubCollision:
 		return b.retryDelay(c) // with a connection that we have not heard of, or that the peer has not lost yet
-	case state == Established && isBFDDown(n):
+	case isBFDDown(n):
 		return b.retryDelay(c) // the path has failed, not the peer
 	case state != Established:
 		return b.errorDelay(c)

@@ -31,6 +31,16 @@ func (m *Machine) collide(now time.Time, c *connection, open *Negotiated) bool {
 		c.lose()
 		return false
 	case OpenSent:
+		// One that waits for BFD has its OPEN behind it, as in OpenConfirm. It may wait for long:
+		// that the peer has opened another one since shows that it has given this one up.
+		if other.bfd.on && (c.openedAt.Sub(other.openedAt) >= collisionTime || m.wins(c, other, open)) {
+			other.lose()
+			return true
+		}
+		if other.bfd.on {
+			c.lose()
+			return false
+		}
 		// The OPEN says who wins. The loser is closed before it can become Established
 		// on the peer's side. A connection on which nothing was said for a while is not
 		// worth waiting for.

@@ -31,6 +31,8 @@ type Config struct {
 	// SendHold is the SendHoldTime; 0 means the greater of 8 minutes and twice the hold
 	// time (RFC 9687, Section 6).
 	SendHold time.Duration
+	// Strict has sessions wait for BFD.
+	Strict StrictConfig
 	// Random returns numbers uniform in [0, 1), for the jitter of RFC 4271, Section 10.
 	// Nil means no jitter.
 	Random func() float64

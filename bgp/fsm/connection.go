@@ -24,6 +24,8 @@ type connection struct {
 	restarts  bool          // the peer's OPEN has the capability of RFC 4724, Section 3
 	openWaits bool          // our OPEN waits for the peer's
 	plain     bool          // our OPEN had no capabilities
+	strict    bool          // strict mode is in force, since the peer's OPEN
+	bfd       bfdWait       // in OpenSent, after the peer's OPEN: the wait for BFD
 	openedAt  time.Time     // when the connection was opened
 	upAt      time.Time     // when it became Established
 }
@@ -91,6 +93,21 @@ func (c *connection) opened(now time.Time, id ConnID, outgoing bool) {
 	c.holdAt = now.Add(openHold)
 }
 
+// confirm goes to OpenConfirm with our first KEEPALIVE.
+func (c *connection) confirm(now time.Time) {
+	c.state, c.bfd = OpenConfirm, bfdWait{}
+	c.sendKeepalive(now)
+}
+
+// establish goes to Established.
+func (c *connection) establish(now time.Time) {
+	c.restartHold(now)
+	c.state, c.upAt = Established, now
+	c.back.attempts = 0
+	c.restartSendHold(now)
+	c.emit(Effect{Kind: EffectUp})
+}
+
 func (c *connection) sendOpen(now time.Time) {
 	c.plain = now.Before(c.plainUntil)
 	c.emit(Effect{Kind: EffectSendOpen, NoCapabilities: c.plain})
@@ -156,7 +173,8 @@ func (c *connection) drop() {
 	if c.id != 0 {
 		c.emit(Effect{Kind: EffectClose})
 	}
-	c.id, c.restarts, c.hold, c.openWaits, c.plain = 0, false, 0, false, false
+	c.id, c.restarts, c.hold, c.openWaits, c.plain, c.strict = 0, false, 0, false, false, false
+	c.bfd = bfdWait{}
 	c.stopTimers()
 }
 
@@ -200,7 +218,7 @@ func (c *connection) restartSendHold(now time.Time) {
 }
 
 func (c *connection) deadline() time.Time {
-	return earliest(c.retryAt, c.holdAt, c.keepaliveAt, c.idleAt, c.sendHoldAt)
+	return earliest(c.retryAt, c.holdAt, c.keepaliveAt, c.idleAt, c.sendHoldAt, c.bfd.until)
 }
 
 // advance fires each timer that is due once.
@@ -213,6 +231,7 @@ func (c *connection) advance(now time.Time) {
 	}
 	fire(&c.keepaliveAt, EventKeepaliveExpires)
 	fire(&c.holdAt, EventHoldExpires)
+	fire(&c.bfd.until, EventBFDHoldExpires)
 	fire(&c.sendHoldAt, EventSendHoldExpires)
 	fire(&c.retryAt, EventConnectRetryExpires)
 	fire(&c.idleAt, EventIdleHoldExpires)

@@ -59,6 +59,14 @@
 // has all again: no session that carries routes is ended to find out whether a better one can
 // be had. A peer that cannot do without a capability (Config.RequireAS4) is not asked so.
 //
+// # Strict mode
+//
+// With [StrictConfig] a session does not become Established before BFD is Up. What BFD says comes
+// as EventBFDUp, EventBFDDown and EventBFDAdminDown, at any time and as often as the caller likes:
+// the machine keeps the last of them, so that a connection whose OPENs are exchanged later knows.
+// The wait is in OpenSent, [Machine.WaitsForBFD] reports it, and it always ends. BFD that flaps is
+// dampened, see [HoldDownMax].
+//
 // # What differs from the RFCs' letter
 //
 //   - RFC 4271, Section 8.2.2, Idle: "In this state, BGP FSM refuses all incoming BGP
@@ -74,6 +82,13 @@
 //     look in OpenSent, too, for a second: the loser is closed before the peer counts it as
 //     a session.
 //   - RFC 4724, Section 4.1: see [Deferral.Up].
+//   - draft-ietf-idr-bgp-bfd-strict-mode-19, Section 8.5.5, starts the BfdHoldTimer only if there
+//     is no HoldTimer. It always runs here: a peer that sends KEEPALIVEs would have us wait for
+//     ever. ConnectDelayOpenBfdUpPending and ActiveDelayOpenBfdUpPending (Section 8.1) are absent
+//     with DelayOpen. Event 33, BfdDisabled, is EventBFDAdminDown; event 35,
+//     BfdStrictConfigChanged, is a stop and a start by the caller. Section 10 would hold a session
+//     down in OpenConfirm; it is held in OpenSent, without our KEEPALIVE, so that the peer does not
+//     take it for Established.
 //   - RFC 5492, Section 3, would have an operator begin again after Unsupported Capability
 //     (2/7). We do so ourselves, after the waits of a refusal, since the peer may be
 //     configured otherwise by then.
@@ -81,5 +96,6 @@
 // # Standards
 //
 // RFC 4271 (Sections 6.2, 6.8, 8, 10), 4724, 5492, 6286, 6608, 6793 (the capability), 7911
-// (the capability), 8538, 8950 (the capability), 9494, 9687.
+// (the capability), 8538, 8950 (the capability), 9494, 9687;
+// draft-ietf-idr-bgp-bfd-strict-mode-19.
 package fsm

@@ -75,6 +75,18 @@ const (
 	// EventUpdateError, 28: an UPDATE or a ROUTE-REFRESH that ends the session came on
 	// Conn. Event.Notification is the answer.
 	EventUpdateError
+	// EventBFDAdminDown, 30: one of the sides took its BFD session down on purpose, or does
+	// without BFD from now on (33): it says nothing of the path. The numbers 30 to 34 are those of
+	// draft-ietf-idr-bgp-bfd-strict-mode-19, Section 4.
+	EventBFDAdminDown
+	// EventBFDDown, 31: the BFD session with the peer is Down. It ends a session that is
+	// Established, whether strict mode is in force or not. Event.Notification is what to send; the
+	// zero value stands for Cease/BFD Down (RFC 9384, Section 3).
+	EventBFDDown
+	// EventBFDUp, 32: the BFD session with the peer is Up. It may be reported again at any time.
+	EventBFDUp
+	// EventBFDHoldExpires, 34: a connection has waited for BFD for as long as it may.
+	EventBFDHoldExpires
 	eventKinds
 )
 
@@ -83,9 +95,10 @@ var eventNames = [eventKinds]string{
 	"KeepaliveTimer_Expires", "IdleHoldTimer_Expires", "SendHoldTimer_Expires", "Tcp_CR_Acked",
 	"TcpConnectionConfirmed", "TcpConnectionFails", "BGPOpen", "BGPHeaderErr", "BGPOpenMsgErr",
 	"OpenCollisionDump", "NotifMsgVerErr", "NotifMsg", "KeepAliveMsg", "UpdateMsg", "UpdateMsgErr",
+	"BfdAdminDown", "BfdDown", "BfdUp", "BfdHoldTimer_Expires",
 }
 
-// String returns the name that RFC 4271, Section 8.1, uses.
+// String returns the name that RFC 4271, Section 8.1, or the draft uses.
 func (k EventKind) String() string { return enum.String("EventKind", eventNames[:], k) }
 
 // Event is one input of a [Machine].

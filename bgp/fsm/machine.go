@@ -69,8 +69,11 @@ func (m *Machine) Step(now time.Time, ev Event) {
 		m.incoming(now, ev)
 	case EventManualStop, EventAutomaticStop:
 		m.stopBoth(now, ev)
+	case EventBFDAdminDown, EventBFDDown, EventBFDUp:
+		m.bfd(now, ev)
 	case EventManualStart:
 		m.back, m.refuseUntil, m.plainUntil = backoff{}, time.Time{}, time.Time{}
+		m.gate.forgive(now, &m.cfg.Strict)
 		m.step(now, &m.first, ev)
 	default:
 		m.route(now, ev)
@@ -94,7 +97,7 @@ func (m *Machine) route(now time.Time, ev Event) {
 		}
 		return
 	}
-	if ev.Kind == EventOpen && c.state == OpenSent && !m.collide(now, c, ev.Negotiated) {
+	if ev.Kind == EventOpen && c.state == OpenSent && !c.bfd.on && !m.collide(now, c, ev.Negotiated) {
 		return
 	}
 	m.step(now, c, ev)
@@ -196,12 +199,23 @@ func (m *Machine) Sent(now time.Time, id ConnID) {
 
 // Deadline returns the time of the next timer; zero if none runs.
 func (m *Machine) Deadline() time.Time {
-	return earliest(m.first.deadline(), m.second.deadline())
+	at := earliest(m.first.deadline(), m.second.deadline())
+	if m.first.stopped {
+		return at
+	}
+	return earliest(at, m.gate.opensAt, m.gate.forgetAt)
 }
 
 // Advance does what is due at now. The owner first reports the input that it has: see
 // HoldDue.
 func (m *Machine) Advance(now time.Time) {
+	if due(now, m.gate.forgetAt) {
+		m.gate.flaps, m.gate.forgetAt = 0, time.Time{}
+	}
+	if due(now, m.gate.opensAt) {
+		m.gate.opensAt = time.Time{}
+		m.bfdOpen(now, Event{Kind: EventBFDUp})
+	}
 	m.first.advance(now)
 	m.settle()
 	m.second.advance(now)

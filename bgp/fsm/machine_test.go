@@ -16,11 +16,12 @@ import (
 
 // machineScenario plays scenarios for the FSM. The inputs are
 //
-//	config passive | id A.B.C.D | as N
+//	config passive | id A.B.C.D | as N | strict | required | bfdhold T | holddown T
 //	start | stop [quiet] | autostop [HOLD]
-//	acked N | confirmed | fails N | open N [hold=90] [id=A.B.C.D] [as=N] [gr]
+//	acked N | confirmed | fails N | open N [hold=90] [id=A.B.C.D] [as=N] [gr] [strict]
 //	keepalive N | update N | updateerr N | headererr N | openerr N | notif N CODE/SUB | sent N
 //	retry
+//	bfd up | down | admindown
 //
 // N is the number of the connection.
 type machineScenario struct{ m *Machine }
@@ -43,7 +44,7 @@ func (w *machineScenario) Deadline() time.Time { return w.m.Deadline() }
 
 // Advance implements scenario.Clock.
 func (w *machineScenario) Advance(now time.Time) []string {
-	before := w.m.State()
+	before := w.state()
 	w.m.Advance(now)
 	return w.result(before)
 }
@@ -58,7 +59,7 @@ func (w *machineScenario) Do(now time.Time, words []string) ([]string, error) {
 	if len(words) == 0 {
 		return nil, nil
 	}
-	before := w.m.State()
+	before := w.state()
 	err := w.feed(now, words)
 	return w.result(before), err
 }
@@ -83,6 +84,8 @@ func (w *machineScenario) feed(now time.Time, words []string) error {
 		w.m.Step(now, ev)
 	case "confirmed":
 		w.m.Step(now, Event{Kind: EventConnConfirmed, Conn: w.m.NextConn()})
+	case "bfd":
+		w.m.Step(now, Event{Kind: map[string]EventKind{"up": EventBFDUp, "down": EventBFDDown, "admindown": EventBFDAdminDown}[words[1]]})
 	case "sent":
 		w.m.Sent(now, number(words[1]))
 	default:
@@ -125,6 +128,8 @@ func parseEvent(words []string) (Event, error) {
 		case "as":
 			n, _ := strconv.Atoi(value)
 			ev.Negotiated.RemoteAS = uint32(n)
+		case "strict":
+			ev.Negotiated.BFDStrict = true
 		case "gr":
 			ev.Negotiated.Remote.GracefulRestart = &wire.GracefulRestart{}
 		default:
@@ -144,6 +149,23 @@ func (w *machineScenario) config(words []string) error {
 		case "passive":
 			w.m.cfg.Passive = true
 			words = words[1:]
+		case "strict":
+			w.m.cfg.Strict.Enabled = true
+			words = words[1:]
+		case "required":
+			w.m.cfg.Strict.Enabled, w.m.cfg.Strict.Required = true, true
+			words = words[1:]
+		case "bfdhold", "holddown":
+			d, err := time.ParseDuration(words[1])
+			if err != nil {
+				return err
+			}
+			if words[0] == "holddown" {
+				w.m.cfg.Strict.HoldDown = d
+			} else {
+				w.m.cfg.Strict.HoldTime = d
+			}
+			words = words[2:]
 		case "id":
 			w.m.cfg.RouterID = netip.MustParseAddr(words[1])
 			words = words[2:]
@@ -162,18 +184,34 @@ func (w *machineScenario) config(words []string) error {
 }
 
 // result prints what came out and the state if it changed.
-func (w *machineScenario) result(before State) []string {
+func (w *machineScenario) result(before string) []string {
 	var parts []string
 	for _, e := range w.m.Effects() {
 		parts = append(parts, e.String())
 	}
-	if s := w.m.State(); s != before {
-		parts = append(parts, s.String())
+	if s := w.state(); s != before {
+		parts = append(parts, s)
 	}
 	if len(parts) == 0 {
 		return nil
 	}
 	return []string{"-> " + strings.Join(parts, ", ")}
+}
+
+// state returns the state of the machine, and what it waits for there.
+func (w *machineScenario) state() string {
+	s := w.m.State().String()
+	b, waits := w.m.WaitsForBFD()
+	switch {
+	case waits && b.Until.IsZero():
+		s += " waits until BFD has been Up until " + b.HeldDown.Sub(scenario.Epoch).String()
+	case waits:
+		s += " waits for BFD until " + b.Until.Sub(scenario.Epoch).String()
+	}
+	if waits && (w.m.first.bfd.confirmed || w.m.second.bfd.confirmed) {
+		s += ", confirmed"
+	}
+	return s
 }
 
 // remoteOpen is what the OPENs come to unless the scenario says otherwise.
@@ -188,24 +226,66 @@ func TestMachineCells(t *testing.T) {
 	for s := Idle; s <= Established; s++ {
 		fmt.Fprintf(&out, "%v\n", s)
 		for k := range eventKinds {
-			fmt.Fprintf(&out, "\t%-26v %s\n", k, cell(s, k, false))
+			fmt.Fprintf(&out, "\t%-26v %s\n", k, cell(s, k, cellOptions{}))
+		}
+	}
+	for _, o := range []cellOptions{{waits: true}, {waits: true, confirmed: true}, {strict: true}} {
+		fmt.Fprintln(&out, o)
+		for k := range eventKinds {
+			s := OpenSent
+			if o.strict {
+				s = OpenConfirm
+			}
+			fmt.Fprintf(&out, "\t%-26v %s\n", k, cell(s, k, o))
 		}
 	}
 	fmt.Fprintf(&out, "%v, stopped\n", Idle)
 	for _, k := range []EventKind{EventManualStart, EventIdleHoldExpires, EventConnConfirmed} {
-		fmt.Fprintf(&out, "\t%-26v %s\n", k, cell(Idle, k, true))
+		fmt.Fprintf(&out, "\t%-26v %s\n", k, cell(Idle, k, cellOptions{stopped: true}))
 	}
 	scenario.Golden(t, "testdata/cells.txt", out.String())
 }
 
+// cellOptions says in which part of a state a cell is.
+type cellOptions struct{ stopped, waits, confirmed, strict bool }
+
+func (o cellOptions) String() string {
+	switch {
+	case o.confirmed:
+		return "OpenSent, OpenSentConfirmedBfdUpPending"
+	case o.waits:
+		return "OpenSent, OpenSentBfdUpPending"
+	}
+	return "OpenConfirm, strict mode"
+}
+
+// apply brings a connection in OpenSent there.
+func (o cellOptions) apply(m *Machine, conn ConnID) {
+	m.cfg.Strict.Enabled = true
+	strict := remoteOpen()
+	strict.BFDStrict = true
+	if o.strict {
+		m.Step(scenario.Epoch, Event{Kind: EventBFDUp})
+		m.first.strict = true
+	}
+	if o.waits {
+		m.Step(scenario.Epoch, Event{Kind: EventOpen, Conn: conn, Negotiated: strict})
+	}
+	if o.confirmed {
+		m.Step(scenario.Epoch, Event{Kind: EventKeepalive, Conn: conn})
+	}
+	m.Effects()
+}
+
 // cell brings a machine into state s, feeds one event and describes the outcome
 // with the timers that run afterwards.
-func cell(s State, k EventKind, stopped bool) string {
+func cell(s State, k EventKind, o cellOptions) string {
 	w := newMachineScenario()
 	m := w.m
 	conn := bring(m, s)
-	m.first.stopped = stopped
-	m.Effects()
+	m.first.stopped = o.stopped
+	o.apply(m, conn)
+	before := w.state()
 	ev := Event{Kind: k, Conn: conn, Negotiated: remoteOpen()}
 	switch k {
 	case EventConnConfirmed:
@@ -230,7 +310,7 @@ func cell(s State, k EventKind, stopped bool) string {
 	} else {
 		m.Step(scenario.Epoch, ev)
 	}
-	res := cmp.Or(strings.Join(w.result(s), ""), "-")
+	res := cmp.Or(strings.Join(w.result(before), ""), "-")
 	if timers := m.first.timers(); timers != "" {
 		res += " | " + timers
 	}
@@ -266,6 +346,8 @@ func (c *connection) timer(k EventKind) *time.Time {
 		return &c.keepaliveAt
 	case EventIdleHoldExpires:
 		return &c.idleAt
+	case EventBFDHoldExpires:
+		return &c.bfd.until
 	case EventSendHoldExpires:
 		return &c.sendHoldAt
 	}
@@ -274,7 +356,7 @@ func (c *connection) timer(k EventKind) *time.Time {
 
 func (c *connection) timers() string {
 	var out []string
-	for _, k := range []EventKind{EventConnectRetryExpires, EventHoldExpires, EventKeepaliveExpires, EventIdleHoldExpires, EventSendHoldExpires} {
+	for _, k := range []EventKind{EventConnectRetryExpires, EventHoldExpires, EventKeepaliveExpires, EventIdleHoldExpires, EventSendHoldExpires, EventBFDHoldExpires} {
 		if at := *c.timer(k); !at.IsZero() {
 			name, _, _ := strings.Cut(k.String(), "Timer")
 			out = append(out, fmt.Sprintf("%s %v", name, at.Sub(scenario.Epoch)))

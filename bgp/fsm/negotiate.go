@@ -23,6 +23,7 @@ func (c *OpenConfig) Negotiate(local, remote *wire.Open) (Negotiated, *wire.Erro
 		RouteRefresh:    l.RouteRefresh && r.RouteRefresh,
 		EnhancedRefresh: l.EnhancedRefresh && r.EnhancedRefresh,
 		ExtendedMessage: l.ExtendedMessage && r.ExtendedMessage,
+		BFDStrict:       l.BFDStrict && r.BFDStrict,
 		GracefulRestart: l.GracefulRestart != nil && r.GracefulRestart != nil,
 		Local:           *l, Remote: *r,
 	}

@@ -29,6 +29,8 @@ type Negotiated struct {
 	RouteRefresh, EnhancedRefresh bool
 	// ExtendedMessage: messages of up to 65535 octets (RFC 8654, Section 3).
 	ExtendedMessage bool
+	// BFDStrict: the session waits for BFD (draft-ietf-idr-bgp-bfd-strict-mode-19, Section 6).
+	BFDStrict bool
 	// GracefulRestart is set if both sides can (RFC 4724, Section 3).
 	GracefulRestart bool
 	// Notification is the N bit on both sides (RFC 8538, Section 2).
@@ -72,6 +74,9 @@ func (n *Negotiated) holdTime() time.Duration {
 
 // restarts reports whether the peer's OPEN has the capability of RFC 4724, Section 3.
 func (n *Negotiated) restarts() bool { return n != nil && n.Remote.GracefulRestart != nil }
+
+// bfdStrict returns BFDStrict.
+func (n *Negotiated) bfdStrict() bool { return n != nil && n.BFDStrict }
 
 // remote returns what decides a collision.
 func (n *Negotiated) remote() (id netip.Addr, as uint32) {

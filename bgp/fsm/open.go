@@ -31,6 +31,9 @@ type OpenConfig struct {
 	Role wire.Role
 	// RoleStrict refuses a peer whose OPEN has no role (RFC 9234, Section 4.2).
 	RoleStrict bool
+	// BFDStrict offers that the session waits for BFD (draft-ietf-idr-bgp-bfd-strict-mode-19,
+	// Section 5): see [StrictConfig].
+	BFDStrict bool
 	// HoldTime is offered, in whole seconds; 0 means no KEEPALIVEs.
 	HoldTime time.Duration
 	// Families are offered, in this order.
@@ -68,7 +71,7 @@ func (c *OpenConfig) Open() wire.Open {
 	caps := &o.Capabilities
 	caps.Families = c.Families
 	caps.RouteRefresh, caps.EnhancedRefresh, caps.AS4 = true, true, true
-	caps.ExtendedMessage = !c.NoExtendedMessage
+	caps.ExtendedMessage, caps.BFDStrict = !c.NoExtendedMessage, c.BFDStrict
 	for _, f := range c.Families {
 		add := wire.AddPath{Family: f, Receive: slices.Contains(c.AddPathReceive, f), Send: slices.Contains(c.AddPathSend, f)}
 		if add.Receive || add.Send {

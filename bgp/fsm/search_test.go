@@ -36,18 +36,21 @@ func machineInputs(r *rand.Rand) (inputs []string) {
 	if r.IntN(2) == 0 {
 		inputs = append(inputs, "config id 10.0.0.3")
 	}
+	if r.IntN(3) == 0 {
+		inputs = append(inputs, []string{"config strict", "config required", "config strict holddown 2s", "config strict bfdhold 5s"}[r.IntN(4)])
+	}
 	inputs = append(inputs, "start")
 	now, conns := time.Duration(0), 3
 	for range 5 + r.IntN(80) {
 		now += time.Duration(r.IntN(1<<r.IntN(18))) * time.Millisecond
 		n := max(1, conns-r.IntN(4))
 		words := []string{"confirmed", "open", "open", "keepalive", "keepalive", "acked", "acked", "fails", "fails", "update", "notif", "retry",
-			"updateerr", "openerr", "headererr", "autostop", "autostop 60s", "stop", "stop quiet", "sent"}
+			"updateerr", "openerr", "headererr", "autostop", "autostop 60s", "stop", "stop quiet", "sent", "bfd up", "bfd down", "bfd admindown"}
 		word := words[r.IntN(len(words))]
 		switch word {
 		case "confirmed":
 			conns++
-		case "retry", "autostop", "autostop 60s":
+		case "retry", "autostop", "autostop 60s", "bfd up", "bfd down", "bfd admindown":
 		case "stop", "stop quiet":
 			inputs = append(inputs, fmt.Sprintf("+%v %s", now, word))
 			word = "start"
@@ -61,6 +64,9 @@ func machineInputs(r *rand.Rand) (inputs []string) {
 			word = fmt.Sprintf("open %d hold=%d", n, []int{0, 3, 90}[r.IntN(3)])
 			if r.IntN(2) == 0 {
 				word += " gr"
+			}
+			if r.IntN(2) == 0 {
+				word += " strict"
 			}
 		default:
 			word = fmt.Sprint(word, " ", n)
@@ -105,7 +111,7 @@ func (w *checkedMachine) Do(now time.Time, words []string) ([]string, error) {
 	if w.err != nil || len(words) == 0 {
 		return nil, w.err
 	}
-	if len(words) > 1 && words[0] != "config" && words[0] != "stop" && words[0] != "autostop" {
+	if len(words) > 1 && words[0] != "config" && words[0] != "stop" && words[0] != "autostop" && words[0] != "bfd" {
 		// Nothing is reported of a connection that is not there, except a late answer to an
 		// attempt.
 		switch state := w.conns[number(words[1])]; {
@@ -190,6 +196,11 @@ func (w *checkedMachine) invariants() error {
 		}
 	}
 	m := w.m
+	for _, c := range []*connection{&m.first, &m.second} {
+		if c.bfd.on && (c.state != OpenSent || c.deadline().IsZero() && m.gate.opensAt.IsZero()) {
+			return fmt.Errorf("connection %d in %v waits for BFD for ever", c.id, c.state)
+		}
+	}
 	switch {
 	case up > 1 || dialing > 1 || dialing+open > 2:
 		return fmt.Errorf("%d sessions, %d attempts, %d open connections", up, dialing, open)
@@ -212,12 +223,14 @@ func (w *checkedMachine) cooperate() error {
 		if w.m.State() == Established {
 			return nil
 		}
+		w.Do(w.now, []string{"bfd", "up"})
 		for id, state := range w.conns {
 			c := w.m.find(id)
 			switch {
 			case state == connDialing:
 				w.Do(w.now, []string{"acked", fmt.Sprint(id)})
 			case c == nil:
+			case c.bfd.on: // for BFD to have been Up for long enough
 			case c.state == OpenSent:
 				w.Do(w.now, []string{"open", fmt.Sprint(id)})
 			case c.state == OpenConfirm:

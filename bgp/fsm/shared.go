@@ -13,6 +13,8 @@ type shared struct {
 	last ConnID   // the last number that was given to a connection
 	back backoff  // the delay before the next attempt to connect
 
+	gate bfdGate // what BFD says of the path
+
 	plainUntil  time.Time // until then our OPENs go without capabilities
 	refuseUntil time.Time // the peer's connections are refused until then
 }

@@ -66,19 +66,53 @@ func (c *connection) active(now time.Time, ev Event) {
 // openSent is RFC 4271, Section 8.2.2, "OpenSent". The machine has looked for a collision
 // before event 19.
 func (c *connection) openSent(now time.Time, ev Event) {
+	if c.bfd.on {
+		c.openSentBFD(now, ev)
+		return
+	}
 	switch ev.Kind {
 	case EventOpen: // 19
 		if c.openWaits {
 			c.openWaits = false
 			c.sendOpen(now)
 		}
-		c.state, c.restarts, c.hold = OpenConfirm, ev.Negotiated.restarts(), ev.Negotiated.holdTime()
+		c.restarts, c.hold = ev.Negotiated.restarts(), ev.Negotiated.holdTime()
+		c.strict = c.cfg.Strict.applies(ev.Negotiated)
 		c.holdAt = time.Time{}
 		c.restartHold(now)
-		c.sendKeepalive(now)
+		if c.strict && !c.gate.open() {
+			c.awaitBFD(now)
+			return
+		}
+		c.confirm(now)
 	case EventConnFails: // 18
 		c.lost(now, ev.Kind, wire.Notification{})
 	case EventKeepalive, EventUpdate, EventUpdateError: // 26, 27, 28: not before an OPEN
+		c.fail(now, ev.Kind, wire.Notification{Code: wire.CodeFSM, Subcode: fsmSubcode(c.state)})
+	default:
+		c.anyOpen(now, ev)
+	}
+}
+
+// openSentBFD is draft-ietf-idr-bgp-bfd-strict-mode-19, Section 8.5, OpenSentBfdUpPending, and
+// OpenSentConfirmedBfdUpPending once the peer's KEEPALIVE has come.
+func (c *connection) openSentBFD(now time.Time, ev Event) {
+	switch ev.Kind {
+	case EventBFDUp, EventBFDAdminDown: // 32, 30
+		confirmed := c.bfd.confirmed
+		c.restartHold(now)
+		c.confirm(now)
+		if confirmed {
+			c.establish(now)
+		}
+	case EventKeepalive: // 26: the peer's BFD was quicker
+		c.restartHold(now)
+		c.bfd.confirmed = true
+	case EventBFDHoldExpires: // 34
+		c.fail(now, ev.Kind, bfdDown)
+	case EventConnFails: // 18
+		c.lost(now, ev.Kind, wire.Notification{})
+	case EventOpen, EventUpdate, EventUpdateError: // 19, 27, 28
 		c.fail(now, ev.Kind, wire.Notification{Code: wire.CodeFSM, Subcode: fsmSubcode(c.state)})
 	default:
 		c.anyOpen(now, ev)
@@ -89,11 +123,7 @@ func (c *connection) openSent(now time.Time, ev Event) {
 func (c *connection) openConfirm(now time.Time, ev Event) {
 	switch ev.Kind {
 	case EventKeepalive: // 26
-		c.restartHold(now)
-		c.state, c.upAt = Established, now
-		c.back.attempts = 0
-		c.restartSendHold(now)
-		c.emit(Effect{Kind: EffectUp})
+		c.establish(now)
 	case EventKeepaliveExpires: // 11
 		c.sendKeepalive(now)
 	case EventConnFails: // 18
@@ -134,6 +164,12 @@ func (c *connection) anyOpen(now time.Time, ev Event) {
 	case EventAutomaticStop: // 8
 		c.end(now, ev.Kind, stopNotification(ev), true)
 		c.restStopped(now, ev)
+	case EventBFDDown: // 31
+		if ev.Notification.Code == 0 {
+			ev.Notification = bfdDown
+		}
+		c.end(now, ev.Kind, ev.Notification, true)
+		c.rest(now, c.back.retryDelay(&c.cfg))
 	case EventHoldExpires: // 10
 		c.fail(now, ev.Kind, wire.Notification{Code: wire.CodeHoldTimer})
 	case EventHeaderError, EventOpenError: // 21, 22

@@ -18,6 +18,7 @@ const (
 	CapEnhancedRefresh CapabilityCode = 70 // RFC 7313, Section 3.1
 	CapLongLived       CapabilityCode = 71 // RFC 9494, Section 3.1
 	CapFQDN            CapabilityCode = 73 // draft-walton-bgp-hostname-capability
+	CapBFDStrict       CapabilityCode = 74 // draft-ietf-idr-bgp-bfd-strict-mode-19, Section 5
 	CapSoftwareVersion CapabilityCode = 75 // draft-ietf-idr-software-version
 )
 
@@ -34,6 +35,7 @@ type Capabilities struct {
 	RouteRefresh    bool              // RFC 2918, Section 2
 	EnhancedRefresh bool              // RFC 7313, Section 3.1
 	ExtendedMessage bool              // RFC 8654, Section 3
+	BFDStrict       bool              // draft-ietf-idr-bgp-bfd-strict-mode-19, Section 5
 	AS4             bool              // 4-octet AS numbers; the number is Open.AS
 	AddPath         []AddPath         // by family
 	ExtendedNextHop []ExtendedNextHop // by family

@@ -14,7 +14,7 @@ func (c *Capabilities) Append(b []byte, as uint32) []byte {
 	for _, flag := range []struct {
 		on   bool
 		code CapabilityCode
-	}{{c.RouteRefresh, CapRouteRefresh}, {c.ExtendedMessage, CapExtendedMessage}, {c.EnhancedRefresh, CapEnhancedRefresh}} {
+	}{{c.RouteRefresh, CapRouteRefresh}, {c.ExtendedMessage, CapExtendedMessage}, {c.EnhancedRefresh, CapEnhancedRefresh}, {c.BFDStrict, CapBFDStrict}} {
 		if flag.on {
 			b = append(b, byte(flag.code), 0)
 		}

@@ -22,7 +22,7 @@ func (c *Capabilities) parse(o *Open, code CapabilityCode, value []byte) bool {
 		if len(c.Families) == 0 || !c.HasFamily(f) {
 			c.Families = append(c.Families, f)
 		}
-	case CapRouteRefresh: // empty, as the next two
+	case CapRouteRefresh: // empty, as the next three
 		c.RouteRefresh = len(value) == 0
 		return c.RouteRefresh
 	case CapEnhancedRefresh:
@@ -31,6 +31,9 @@ func (c *Capabilities) parse(o *Open, code CapabilityCode, value []byte) bool {
 	case CapExtendedMessage:
 		c.ExtendedMessage = len(value) == 0
 		return c.ExtendedMessage
+	case CapBFDStrict:
+		c.BFDStrict = len(value) == 0
+		return c.BFDStrict
 	case CapAS4: // AS number (4)
 		if len(value) != 4 {
 			return false
