@@ -1,0 +1,320 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/hyperfib/hyperfib/bfd"
+	"github.com/hyperfib/hyperfib/internal/testing/nstest"
+)
+
+// rig is a host with FRR and our data plane, and its neighbour.
+type rig struct {
+	*testing.T
+	host, far *nstest.NS
+	dir       string
+	frr       map[string]*exec.Cmd
+	plane     *exec.Cmd
+	neighbour *bfd.Server
+}
+
+func newRig(t *testing.T) *rig {
+	if testing.Short() {
+		t.Skip("namespace test")
+	}
+	for _, program := range []string{"/usr/lib/frr/bfdd", "/usr/lib/frr/bgpd", "nft"} {
+		if _, err := exec.LookPath(program); err != nil {
+			if os.Getenv("HYPERFIB_CI") == "1" {
+				t.Fatal(err)
+			}
+			t.Skip(err)
+		}
+	}
+	r := &rig{T: t, host: nstest.New(t, "h"), far: nstest.New(t, "n"), frr: map[string]*exec.Cmd{}}
+	nstest.Veth(r.host, "v0", "10.9.0.1/16 fd09::1/64 fe80::1/64", r.far, "v0", "10.9.0.2/16 fd09::2/64 fe80::2/64")
+	r.far.Sysctl("net/ipv4/ip_nonlocal_bind", "1")
+	var err error
+	if r.dir, err = os.MkdirTemp("", "bfdd"); err != nil { // short: bfdd takes 63 octets of a path
+		t.Fatal(err)
+	}
+	if err := os.Chmod(r.dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		r.killFRR(syscall.SIGKILL)
+		r.killPlane(syscall.SIGKILL)
+		r.killSessions()
+		if t.Failed() {
+			for _, name := range []string{"bfdd.log", "plane.log"} {
+				text, _ := os.ReadFile(filepath.Join(r.dir, name))
+				t.Logf("%s:\n%.6000s", name, text)
+			}
+		}
+		os.RemoveAll(r.dir)
+	})
+	return r
+}
+
+func (r *rig) file(name, text string) string {
+	r.Helper()
+	path := filepath.Join(r.dir, name)
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		r.Fatal(err)
+	}
+	return path
+}
+
+// startFRR starts the daemons that have a configuration.
+func (r *rig) startFRR(names ...string) {
+	r.Helper()
+	r.file("zebra.conf", "")
+	for _, name := range names {
+		args := []string{"--vty_socket", r.dir, "-i", r.dir + "/" + name + ".pid", "-z", r.dir + "/zserv", "-f", r.dir + "/" + name + ".conf", "--log", "file:" + r.dir + "/" + name + ".log"}
+		switch name {
+		case "bfdd":
+			args = append(args, "--bfdctl", r.dir+"/bfdd.sock", "--dplaneaddr", "unix:"+r.dir+"/dp")
+		case "bgpd":
+			args = append(args, "-p", "1179")
+		}
+		_ = os.Remove(filepath.Join(r.dir, name+".vty"))
+		c := r.host.Command("/usr/lib/frr/"+name, args...)
+		if err := c.Start(); err != nil {
+			r.Fatal(err)
+		}
+		r.frr[name] = c
+		nstest.Wait(r.T, 5*time.Second, name, func() bool { _, err := os.Stat(r.dir + "/" + name + ".vty"); return err == nil })
+	}
+}
+
+// killFRR ends the daemons named, or all.
+func (r *rig) killFRR(sig syscall.Signal, names ...string) {
+	for name, c := range r.frr {
+		if len(names) == 0 || strings.Contains(strings.Join(names, " "), name) {
+			_ = c.Process.Signal(sig)
+			delete(r.frr, name)
+			defer c.Wait()
+		}
+	}
+}
+
+// startPlane starts the data plane, and waits until it answers.
+func (r *rig) startPlane(args ...string) {
+	r.Helper()
+	log, err := os.OpenFile(filepath.Join(r.dir, "plane.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		r.Fatal(err)
+	}
+	defer log.Close()
+	self, err := os.Executable()
+	if err != nil {
+		r.Fatal(err)
+	}
+	r.plane = r.host.Command(self, append([]string{"-run", r.dir + "/run"}, args...)...)
+	r.plane.Env = append(os.Environ(), "BFDD_TEST_MAIN=1")
+	r.plane.Stdout, r.plane.Stderr = log, log
+	if err := r.plane.Start(); err != nil {
+		r.Fatal(err)
+	}
+	nstest.Wait(r.T, 5*time.Second, "the data plane", func() bool { _, err := r.show(); return err == nil })
+}
+
+func (r *rig) killPlane(sig syscall.Signal) {
+	if r.plane != nil {
+		_ = r.plane.Process.Signal(sig)
+		_ = r.plane.Wait()
+		r.plane = nil
+	}
+}
+
+// killSessions ends the process of the sessions.
+func (r *rig) killSessions() {
+	pids, _ := exec.Command("ip", "netns", "pids", r.host.Name).Output()
+	for pid := range strings.FieldsSeq(string(pids)) {
+		line, _ := os.ReadFile("/proc/" + pid + "/cmdline")
+		if strings.Contains(string(line), r.dir+"/run") {
+			_ = exec.Command("kill", "-9", pid).Run()
+		}
+	}
+}
+
+func (r *rig) show() (st status, err error) {
+	var text strings.Builder
+	if err = showCommand([]string{"-j", "-run", r.dir + "/run"}, &text, &text); err != nil {
+		return status{}, err
+	}
+	return st, json.Unmarshal([]byte(text.String()), &st)
+}
+
+func (r *rig) vtysh(command string) string {
+	r.Helper()
+	return r.host.Exec("vtysh", "--vty_socket", r.dir, "-c", command)
+}
+
+// bfddSays waits until bfdd says so of n sessions.
+func (r *rig) bfddSays(state string, n int) {
+	r.Helper()
+	defer func() {
+		if r.Failed() {
+			r.Log(r.vtysh("show bfd peers brief"))
+		}
+	}()
+	nstest.Wait(r.T, 20*time.Second, fmt.Sprintf("bfdd says %s of %d sessions", state, n), func() bool {
+		return strings.Count(r.vtysh("show bfd peers brief"), " "+state+" ") == n
+	})
+}
+
+// neighbours are the sessions of the neighbour, which is ours.
+func (r *rig) neighbours(keys ...bfd.Key) {
+	r.Helper()
+	s, err := bfd.NewServer(bfd.Config{Notice: func(err error) { r.Log(err) }})
+	if err != nil {
+		r.Fatal(err)
+	}
+	for _, k := range keys {
+		k.NetNS = r.far.Path
+		if err := s.Add(bfd.SessionConfig{Key: k, DesiredMinTx: 100 * time.Millisecond, RequiredMinRx: 100 * time.Millisecond, Multiplier: 5}); err != nil {
+			r.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	r.Cleanup(func() { cancel(); <-done })
+	r.neighbour = s
+}
+
+// wire is what the neighbour has seen.
+type wire struct {
+	up, adminDown int
+	downs         uint64            // how often its sessions left Up
+	discr         map[string]uint32 // the host's discriminators
+	received      uint64
+}
+
+func (r *rig) wire() wire {
+	r.Helper()
+	list, err := r.neighbour.Sessions()
+	if err != nil {
+		r.Fatal(err)
+	}
+	w := wire{discr: map[string]uint32{}}
+	for _, st := range list {
+		if w.downs += st.Downs; st.State == bfd.StateUp {
+			w.up++
+		}
+		if st.RemoteState == bfd.StateAdminDown {
+			w.adminDown++
+		}
+		w.received += st.Received
+		w.discr[st.Key.String()] = st.RemoteDiscr
+	}
+	return w
+}
+
+func (r *rig) wireUp(n int) {
+	r.Helper()
+	nstest.Wait(r.T, 20*time.Second, fmt.Sprintf("the neighbour has %d sessions up", n), func() bool { return r.wire().up == n })
+}
+
+// unchanged wants that the neighbour has noticed nothing since before.
+func (r *rig) unchanged(before wire, n int) {
+	r.Helper()
+	after := r.wire()
+	if after.downs != before.downs || after.up != n {
+		r.Errorf("the neighbour has seen %d Downs, and %d of %d sessions are up", after.downs-before.downs, after.up, n)
+	}
+	for k, d := range before.discr {
+		if after.discr[k] != d {
+			r.Errorf("%s: discriminator %d became %d", k, d, after.discr[k])
+		}
+	}
+}
+
+// many configures n sessions, half of them bfdd's own and half of them bgpd's, and
+// their ends at the neighbour.
+func (r *rig) many(n int) {
+	bfdd, bgpd := fastProfile, "router bgp 65001\n bgp router-id 10.9.0.1\n no bgp ebgp-requires-policy\n"
+	var keys []bfd.Key
+	for i := range n {
+		peer := netip.AddrFrom4([4]byte{10, 9, byte(1 + i/200), byte(1 + i%200)})
+		keys = append(keys, bfd.Key{Local: peer, Peer: netip.MustParseAddr("10.9.0.1")})
+		r.far.IP(fmt.Sprintf("addr add %v/32 dev v0", peer))
+		if i%2 == 0 {
+			bfdd += fmt.Sprintf(" peer %v local-address 10.9.0.1 interface v0\n  profile fast\n !\n", peer)
+		} else {
+			bgpd += fmt.Sprintf(" neighbor %[1]v remote-as 65002\n neighbor %[1]v timers connect 600\n neighbor %[1]v bfd\n neighbor %[1]v bfd profile fast\n", peer)
+		}
+	}
+	r.file("bfdd.conf", bfdd)
+	r.file("bgpd.conf", bgpd)
+	r.neighbours(keys...)
+}
+
+const fastProfile = "debug bfd distributed\nbfd\n profile fast\n  receive-interval 100\n  transmit-interval 100\n  detect-multiplier 5\n !\n"
+
+// TestFRRKilled: bfdd, bgpd, zebra, one of them or all, are killed or told to end and started
+// again: the neighbour notices nothing, and FRR finds its sessions as they are.
+func TestFRRKilled(t *testing.T) {
+	r := newRig(t)
+	const n = 50
+	r.many(n)
+	r.startFRR("zebra", "bfdd", "bgpd") // first: it waits for the data plane
+	r.startPlane("-connect", r.dir+"/dp")
+	r.wireUp(n)
+	r.bfddSays("up", n)
+	for _, c := range []struct {
+		name  string
+		sig   syscall.Signal
+		which []string
+		away  time.Duration
+	}{
+		{"everything for 10 s", syscall.SIGKILL, []string{"zebra", "bfdd", "bgpd"}, 10 * time.Second},
+		{"bfdd", syscall.SIGKILL, []string{"bfdd"}, time.Second},
+		{"bfdd told to end", syscall.SIGTERM, []string{"bfdd"}, time.Second},
+		{"bgpd", syscall.SIGKILL, []string{"bgpd"}, time.Second},
+		{"bgpd told to end", syscall.SIGTERM, []string{"bgpd"}, time.Second},
+		{"everything told to end", syscall.SIGTERM, []string{"zebra", "bfdd", "bgpd"}, time.Second},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			before := r.wire()
+			r.killFRR(c.sig, c.which...)
+			nstest.Wait(t, 5*time.Second, "sessions linger", func() bool {
+				st, err := r.show()
+				if err != nil {
+					t.Fatal(err)
+				}
+				lingering := 0
+				for _, s := range st.Sessions {
+					if s.Lingers > 0 {
+						lingering++
+					}
+				}
+				return lingering == n || lingering == n/2 && len(c.which) == 1 && c.which[0] == "bgpd"
+			})
+			time.Sleep(c.away)
+			began := time.Now()
+			r.startFRR(c.which...)
+			r.bfddSays("up", n)
+			t.Logf("%v from the start until bfdd says up of all", time.Since(began).Round(time.Millisecond))
+			r.unchanged(before, n)
+		})
+	}
+	st, err := r.show()
+	if err != nil || st.Connections == 0 {
+		t.Error(st, err)
+	}
+	for _, s := range st.Sessions {
+		if s.State != "Up" || s.Downs != 0 || s.Lingers != 0 || len(s.IDs) != 1 {
+			t.Errorf("%+v", s)
+		}
+	}
+}
