@@ -155,8 +155,12 @@ func (r *rig) show() (st status, err error) {
 }
 
 func (r *rig) vtysh(command string) string {
+	args := []string{"--vty_socket", r.dir}
+	for line := range strings.SplitSeq(command, "\n") {
+		args = append(args, "-c", line)
+	}
 	r.Helper()
-	return r.host.Exec("vtysh", "--vty_socket", r.dir, "-c", command)
+	return r.host.Exec("vtysh", args...)
 }
 
 // bfddSays waits until bfdd says so of n sessions.
@@ -316,5 +320,162 @@ func TestFRRKilled(t *testing.T) {
 		if s.State != "Up" || s.Downs != 0 || s.Lingers != 0 || len(s.IDs) != 1 {
 			t.Errorf("%+v", s)
 		}
+	}
+}
+
+// TestKinds: IPv6, link-local, multihop and passive sessions come up; the echo function is
+// refused, and the session is up all the same; the path fails, and bfdd hears of it; the
+// neighbour's operator takes a session down, and BGP does not take that for a failure;
+// what is deleted lingers, and ends in AdminDown.
+func TestKinds(t *testing.T) {
+	r := newRig(t)
+	r.host.IP("addr add 10.99.0.1/32 dev lo")
+	r.far.IP("addr add 10.99.0.2/32 dev lo")
+	r.host.IP("route add 10.99.0.2/32 via 10.9.0.2")
+	r.far.IP("route add 10.99.0.1/32 via 10.9.0.1")
+	r.file("bfdd.conf", fastProfile+` peer 10.9.0.2 local-address 10.9.0.1
+  profile fast
+  echo-mode
+ !
+ peer fd09::2 local-address fd09::1
+  profile fast
+ !
+ peer fe80::2 local-address fe80::1 interface v0
+  profile fast
+ !
+ peer 10.99.0.2 local-address 10.99.0.1 multihop
+  profile fast
+  minimum-ttl 250
+ !
+`)
+	key := func(peer, local, dev string, multihop bool) bfd.Key {
+		return bfd.Key{Local: netip.MustParseAddr(local), Peer: netip.MustParseAddr(peer), Interface: dev, Multihop: multihop}
+	}
+	keys := []bfd.Key{key("10.9.0.1", "10.9.0.2", "", false), key("fd09::1", "fd09::2", "", false), key("fe80::1", "fe80::2", "v0", false), key("10.99.0.1", "10.99.0.2", "", true)}
+	r.neighbours(keys...)
+	r.startPlane("-connect", r.dir+"/dp", "-linger", "3s")
+	r.startFRR("zebra", "bfdd")
+	r.wireUp(4)
+	r.bfddSays("up", 4)
+	st, err := r.show()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range st.Sessions {
+		if echo := strings.Contains(s.Note, "echo"); echo != (s.Peer == "10.9.0.2") {
+			t.Errorf("%s: note %q", s.Peer, s.Note)
+		}
+	}
+	// What bfdd shows of the remote system is what was negotiated.
+	nstest.Wait(t, 5*time.Second, "the remote system's timers", func() bool {
+		return strings.Count(r.vtysh("show bfd peers"), "Detect-multiplier: 5\n\t\t\tReceive interval: 100ms\n\t\t\tTransmission interval: 100ms\n") == 8
+	})
+
+	before := r.wire()
+	r.vtysh("conf t\nbfd\nno peer fd09::2 local-address fd09::1")
+	nstest.Wait(t, 5*time.Second, "it lingers", func() bool {
+		st, err := r.show()
+		return err == nil && len(st.Sessions) == 4 && st.Sessions[2].Peer == "fd09::2" && st.Sessions[2].Lingers > 0
+	})
+	r.unchanged(before, 4)
+	nstest.Wait(t, 5*time.Second, "it ends in AdminDown", func() bool { return r.wire().adminDown == 1 })
+	nstest.Wait(t, time.Second, "it is not shown", func() bool { st, err := r.show(); return err == nil && len(st.Sessions) == 3 })
+
+	r.neighbourDown(keys[0], true)
+	r.bfddSays("admin-down", 1)
+	r.neighbourDown(keys[0], false)
+	r.bfddSays("up", 3)
+	r.far.IP("link set v0 down")
+	r.bfddSays("down", 3)
+	r.far.IP("link set v0 up")
+	r.far.IP("route replace 10.99.0.1/32 via 10.9.0.1")
+	r.far.IP("addr replace fe80::2/64 dev v0 nodad")
+	r.bfddSays("up", 3)
+}
+
+// TestShutdown: the operator shuts a session down in bfdd; the neighbour is told at once.
+func TestShutdown(t *testing.T) {
+	r := newRig(t)
+	r.many(2)
+	r.startPlane("-connect", r.dir+"/dp")
+	r.startFRR("zebra", "bfdd", "bgpd")
+	r.wireUp(2)
+	r.bfddSays("up", 2)
+	r.vtysh("conf t\nbfd\npeer 10.9.1.1 local-address 10.9.0.1 interface v0\nshutdown")
+	nstest.Wait(t, 2*time.Second, "AdminDown", func() bool { return r.wire().adminDown == 1 })
+	r.vtysh("conf t\nbfd\npeer 10.9.1.1 local-address 10.9.0.1 interface v0\nno shutdown")
+	r.wireUp(2)
+	r.bfddSays("up", 2)
+}
+
+// TestFence: while no data plane is attached bfdd sends packets of its own, which
+// would take the neighbour's sessions down. The fence keeps them off the wire, also
+// when we are dead.
+func TestFence(t *testing.T) {
+	r := newRig(t)
+	r.many(4)
+	r.startPlane("-connect", r.dir+"/dp")
+	r.startFRR("zebra", "bfdd", "bgpd")
+	r.wireUp(4)
+	r.bfddSays("up", 4)
+	before := r.wire()
+	r.killFRR(syscall.SIGKILL)
+	r.killPlane(syscall.SIGKILL)
+	r.startFRR("zebra", "bfdd", "bgpd") // it runs its sessions itself
+	count := func() int {
+		return strings.Count(r.host.Exec("nft", "list", "table", "inet", fenceTable), "packets 0 ")
+	}
+	nstest.Wait(t, 5*time.Second, "packets at the fence", func() bool { return count() < len(fencePorts) })
+	r.unchanged(before, 4)
+	r.startPlane("-connect", r.dir+"/dp")
+	r.bfddSays("up", 4)
+	r.unchanged(before, 4)
+	if st, err := r.show(); err != nil || st.Fenced == nil {
+		t.Errorf("%+v, %v", st, err)
+	}
+	// And without it: what the fence is for.
+	r.killPlane(syscall.SIGKILL)
+	r.host.Do(removeFence)
+	nstest.Wait(t, 10*time.Second, "a Down at the neighbour", func() bool { return r.wire().downs > before.downs })
+}
+
+// TestManySessions: bfdd offers no more than 58 sessions to a connection; more of them take
+// the rest. Counters can be asked for as often as one likes.
+func TestManySessions(t *testing.T) {
+	r := newRig(t)
+	const n = 150
+	r.many(n)
+	r.startPlane("-connect", r.dir+"/dp")
+	r.startFRR("zebra", "bfdd", "bgpd")
+	r.wireUp(n)
+	r.bfddSays("up", n)
+	before := r.wire()
+	r.killFRR(syscall.SIGKILL)
+	r.startFRR("zebra", "bfdd", "bgpd")
+	r.bfddSays("up", n)
+	r.unchanged(before, n)
+	st, err := r.show()
+	if err != nil || st.Connections < 2 {
+		t.Fatal(st.Connections, err)
+	}
+	for range 3 {
+		text := r.vtysh("show bfd peers counters")
+		if zeros := strings.Count(text, "Control packet input: 0 packets"); zeros != 0 || strings.Count(text, "Control packet input: ") != n {
+			t.Fatalf("%d of %d without counters", zeros, n)
+		}
+	}
+	r.bfddSays("up", n)
+	if log, err := os.ReadFile(filepath.Join(r.dir, "bfdd.log")); err != nil || strings.Contains(string(log), "socket closed") {
+		t.Errorf("bfdd has closed a connection: %v", err)
+	}
+	r.unchanged(before, n)
+}
+
+// neighbourDown has the neighbour's operator take a session down, or up.
+func (r *rig) neighbourDown(k bfd.Key, down bool) {
+	r.Helper()
+	k.NetNS = r.far.Path
+	if err := r.neighbour.Add(bfd.SessionConfig{Key: k, AdminDown: down, DesiredMinTx: 100 * time.Millisecond, RequiredMinRx: 100 * time.Millisecond, Multiplier: 5}); err != nil {
+		r.Fatal(err)
 	}
 }

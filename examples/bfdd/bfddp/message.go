@@ -217,7 +217,7 @@ func parseSession(b []byte, version uint8) Session {
 	s := Session{Flags: Flags(word(0)), LID: word(36), MinTx: word(40), MinRx: word(44), MinEchoTx: word(48), MinEchoRx: word(52), HoldTime: word(56),
 		TTL: b[60], Multiplier: b[61], IfIndex: word(64)}
 	s.Local, s.Peer = s.parseAddr(b[4:20]), s.parseAddr(b[20:36])
-	name, _, _ := bytes.Cut(b[68:68+nameLen], []byte{0})
+	name, _, _ := bytes.Cut(b[68:68+nameLen-1], []byte{0}) // the last octet ends it in any case
 	s.Interface = string(name)
 	if version > 1 {
 		s.Mode, s.Encapsulation = b[132], b[133]
