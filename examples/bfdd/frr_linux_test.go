@@ -479,3 +479,60 @@ func (r *rig) neighbourDown(k bfd.Key, down bool) {
 		r.Fatal(err)
 	}
 }
+
+// TestPlaneKilled: the data plane itself is killed, or told to end, and started again. bfdd does
+// not notice, hears of what happened meanwhile, and gets the counters that it was
+// waiting for.
+func TestPlaneKilled(t *testing.T) {
+	r := newRig(t)
+	const n = 80 // more than one connection's
+	r.many(n)
+	r.startPlane("-connect", r.dir+"/dp")
+	r.startFRR("zebra", "bfdd", "bgpd")
+	r.wireUp(n)
+	r.bfddSays("up", n)
+	before := r.wire()
+	for name, sig := range map[string]syscall.Signal{"killed": syscall.SIGKILL, "told to end": syscall.SIGTERM} {
+		t.Run(name, func(t *testing.T) {
+			r.killPlane(sig)
+			time.Sleep(4 * time.Second) // bfdd would give its own sessions up after 3 s
+			r.bfddSays("up", n)
+			r.startPlane("-connect", r.dir+"/dp")
+			r.unchanged(before, n)
+		})
+	}
+	t.Run("while bfdd waits for counters", func(t *testing.T) {
+		_ = r.plane.Process.Signal(syscall.SIGSTOP)
+		counters := r.host.Command("vtysh", "--vty_socket", r.dir, "-c", "show bfd peers counters")
+		if err := counters.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(100 * time.Millisecond)
+		r.killPlane(syscall.SIGKILL)
+		r.startPlane("-connect", r.dir+"/dp")
+		if err := counters.Wait(); err != nil {
+			t.Error(err)
+		}
+		r.unchanged(before, n)
+	})
+	t.Run("while a session fails", func(t *testing.T) {
+		r.killPlane(syscall.SIGKILL)
+		k := bfd.Key{Local: netip.MustParseAddr("10.9.1.1"), Peer: netip.MustParseAddr("10.9.0.1"), NetNS: r.far.Path}
+		if err := r.neighbour.Remove(k); err != nil {
+			t.Fatal(err)
+		}
+		r.startPlane("-connect", r.dir+"/dp")
+		r.bfddSays("up", n-1)
+	})
+	if text := r.vtysh("show bfd peers counters"); strings.Count(text, "Session down events: 1") != 1 || strings.Count(text, "Session down events: 0") != n-1 {
+		t.Errorf("bfdd has seen sessions go down: %s", text)
+	}
+	st, err := r.show()
+	if err != nil || len(st.Sessions) != n {
+		t.Errorf("%d sessions, %v", len(st.Sessions), err)
+	}
+	// It is the same with connections that bfdd has accepted since.
+	r.killFRR(syscall.SIGKILL)
+	r.startFRR("zebra", "bfdd", "bgpd")
+	r.bfddSays("up", n-1)
+}

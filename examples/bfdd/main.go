@@ -22,11 +22,13 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
 	"github.com/hyperfib/hyperfib/bfd"
 	"github.com/hyperfib/hyperfib/examples/bfdd/plane"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/handover"
 )
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
@@ -35,6 +37,7 @@ func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 const (
 	defaultRun    = "/run/hyperfib-bfdd"
 	sessionSocket = "sessions.sock" // of the process that has the sessions
+	keepSocket    = "keep.sock"     // likewise: it keeps the connections of bfdd
 	statusSocket  = "status.sock"   // that `bfdd show` asks
 )
 
@@ -131,7 +134,7 @@ func serveCommand(args []string, _, stderr io.Writer) error {
 		return err
 	}
 	defer status.Close()
-	cfg.status, cfg.client = status, client
+	cfg.status, cfg.client, cfg.keep = status, client, filepath.Join(*dir, keepSocket)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	return cfg.serve(ctx)
@@ -149,14 +152,33 @@ func sessionsCommand(args []string, _, stderr io.Writer) error {
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(stderr, nil))
-	cfg := bfd.ServeConfig{RestartTime: *restart, Ready: func() { notifySystemd(log) },
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	kept, place, err := handover.Listen(filepath.Join(*dir, keepSocket))
+	if err != nil {
+		return err
+	}
+	keeping, rest := context.WithCancel(ctx)
+	var served sync.WaitGroup
+	served.Go(func() {
+		if err := handover.Serve(keeping, kept, handover.Config{}); err != nil {
+			log.Error("keeping connections", "err", err)
+		}
+	})
+	defer served.Wait()
+	defer rest()
+	ready := func() { // not before: a process of the same build may be there already
+		if err := place(); err != nil {
+			log.Error("keeping connections", "err", err)
+		}
+		notifySystemd(log)
+	}
+	cfg := bfd.ServeConfig{RestartTime: *restart, Ready: ready,
 		Config: bfd.Config{LockMemory: *realtime, Notice: func(err error) { log.Warn("sessions", "err", err) }}}
 	if !*realtime {
 		cfg.RealTime = bfd.RealTimeOff
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	err := bfd.ListenAndServe(ctx, filepath.Join(*dir, sessionSocket), cfg)
+	err = bfd.ListenAndServe(ctx, filepath.Join(*dir, sessionSocket), cfg)
 	if errors.Is(err, bfd.ErrClosed) || errors.Is(err, bfd.ErrInUse) {
 		return nil
 	}

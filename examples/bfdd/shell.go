@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -13,15 +14,19 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/hyperfib/hyperfib/bfd"
 	"github.com/hyperfib/hyperfib/examples/bfdd/bfddp"
 	"github.com/hyperfib/hyperfib/examples/bfdd/plane"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/handover"
 )
 
 // shellConfig is what the shell is made of.
 type shellConfig struct {
 	connect string                 // socket that bfdd listens on; empty: none
 	listen  string                 // socket that bfdd connects to; empty: none
+	keep    string                 // socket of the process that keeps the connections while we restart
 	group   string                 // that may connect to it
 	linger  time.Duration          // see plane.Config
 	client  *bfd.Client            // of the process that has the sessions
@@ -52,22 +57,26 @@ type shell struct {
 	last    plane.ConnID // that was given out
 	dialed  plane.ConnID // the newest connection of ours; 0: none
 	dialing bool         // a goroutine dials
+	keeper  *handover.Client
 	ended   sync.WaitGroup
 }
 
 // connection is a connection of bfdd.
 type connection struct {
-	net.Conn
-	id   plane.ConnID
-	ours bool        // we have dialed
-	out  chan []byte // to the writer
-	busy bool        // the writer has something
+	*net.UnixConn
+	id    plane.ConnID
+	ours  bool          // we have dialed
+	out   chan []byte   // to the writer
+	busy  bool          // the writer has something
+	taken chan struct{} // to be closed once the answers are written; nil: nobody waits
+	kept  *keptConn     // what outlives us of it
 }
 
 type (
 	received struct {
-		id plane.ConnID
-		m  bfddp.Message
+		id    plane.ConnID
+		batch []bfddp.Message
+		taken chan struct{} // closed when the messages may be taken out of the socket
 	}
 	closed struct {
 		id  plane.ConnID
@@ -75,7 +84,7 @@ type (
 	}
 	wrote     struct{ id plane.ConnID }
 	connected struct {
-		net.Conn
+		*net.UnixConn
 		ours bool
 	}
 )
@@ -100,6 +109,9 @@ func (cfg shellConfig) serve(ctx context.Context) error {
 		s.ended.Go(func() { s.accept(l) })
 		defer l.Close()
 	}
+	s.keeper = handover.Open(cfg.keep)
+	s.ended.Go(func() { _ = s.keeper.Run(ctx) })
+	s.inherit()
 	s.ended.Go(s.events)
 	s.ended.Go(s.answer)
 	notifySystemd(cfg.log)
@@ -150,10 +162,7 @@ func (s *shell) loop() {
 func (s *shell) take(what any) {
 	switch v := what.(type) {
 	case received:
-		if err := s.plane.Receive(v.id, &v.m, time.Now()); err != nil {
-			s.log.Error("bfdd is cut off", "err", err)
-			s.conns[v.id].Close() // the reader says that it is closed
-		}
+		s.received(v)
 	case wrote:
 		if c := s.conns[v.id]; c != nil {
 			c.busy = false
@@ -175,15 +184,50 @@ func (s *shell) connected(v connected) {
 		v.Close()
 		return
 	}
+	c := s.attach(v)
+	c.kept = newKeptConn(s.keeper, s.slot(), c.UnixConn)
+	s.log.Info("bfdd is attached", "connection", c.id)
+	s.ended.Go(func() { s.read(c) })
+}
+
+// attach makes a connection known. Its reader is yet to be started.
+func (s *shell) attach(v connected) *connection {
 	s.last++
-	c := &connection{Conn: v.Conn, id: s.last, ours: v.ours, out: make(chan []byte, 1)}
+	c := &connection{UnixConn: v.UnixConn, id: s.last, ours: v.ours, out: make(chan []byte, 1)}
 	if s.conns[c.id] = c; c.ours {
 		s.dialed = c.id
 	}
 	s.plane.Connect(c.id)
-	s.log.Info("bfdd is attached", "connection", c.id)
-	s.ended.Go(func() { s.read(c) })
 	s.ended.Go(func() { s.write(c) })
+	return c
+}
+
+// received takes a batch of messages.
+func (s *shell) received(v received) {
+	c, asked := s.conns[v.id], false
+	defer func() {
+		if !asked {
+			close(v.taken)
+		}
+	}()
+	for i := range v.batch {
+		m := &v.batch[i]
+		if err := s.plane.Receive(v.id, m, time.Now()); err != nil {
+			s.log.Error("bfdd is cut off", "err", err)
+			c.Close() // the reader says that it is closed
+			asked = false
+			return
+		}
+		switch m.Type {
+		case bfddp.TypeAdd, bfddp.TypeDelete:
+			c.kept.note(m, func() []byte { return s.plane.Wanted(v.id, nil) })
+		case bfddp.TypeCounterRequest:
+			asked = true
+		}
+	}
+	if asked {
+		c.taken = v.taken
+	}
 }
 
 func (s *shell) closed(v closed) {
@@ -191,6 +235,7 @@ func (s *shell) closed(v closed) {
 	if c == nil {
 		return
 	}
+	c.kept.forget()
 	c.Close()
 	close(c.out)
 	delete(s.conns, v.id)
@@ -217,7 +262,8 @@ func (s *shell) dial() {
 		defer tick.Stop()
 		for {
 			if info, err := os.Stat(s.connect); err == nil && time.Since(info.ModTime()) >= settle {
-				if c, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: s.connect, Net: "unix"}); err == nil {
+				c, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: s.connect, Net: "unix"})
+				if err == nil {
 					s.bring(connected{c, true})
 					return
 				}
@@ -240,6 +286,9 @@ func (s *shell) flush() {
 		if out := s.plane.Output(id); len(out) > 0 {
 			c.busy = true
 			c.out <- out
+		} else if c.taken != nil {
+			close(c.taken)
+			c.taken = nil
 		}
 	}
 }
@@ -257,31 +306,76 @@ func (s *shell) bring(what any) bool {
 	}
 }
 
-// read takes messages until the connection ends.
+// read takes messages until the connection ends. They stay in the socket until their effect
+// would outlive us, and requests for counters until they are answered: our successor finds
+// what we have not done, and bfdd, which waits for counters, is not left waiting.
 func (s *shell) read(c *connection) {
-	buf := make([]byte, 0, 4*bfddp.MaxMessage)
-	for {
-		n, err := c.Read(buf[len(buf):cap(buf)])
-		buf = buf[:len(buf)+n]
-		used := 0
+	buf := make([]byte, 4*bfddp.MaxMessage)
+	err := func() error {
 		for {
-			m, size, bad := bfddp.Parse(buf[used:])
-			if bad != nil {
-				err = bad
-				break
+			n, err := peek(c.UnixConn, buf)
+			if err != nil {
+				return err
 			}
-			if size == 0 {
-				break
+			batch, used, err := parseAll(buf[:n])
+			switch {
+			case err != nil:
+				return err
+			case used == 0: // the rest of a message comes at once
+				time.Sleep(partialWait)
+				continue
 			}
-			if used += size; !s.bring(received{c.id, m}) {
-				return
+			taken := make(chan struct{})
+			if !s.bring(received{c.id, batch, taken}) {
+				return s.ctx.Err()
+			}
+			select {
+			case <-taken:
+			case <-s.ctx.Done():
+				return s.ctx.Err()
+			}
+			if _, err := io.ReadFull(c.UnixConn, buf[:used]); err != nil {
+				return err
 			}
 		}
-		buf = buf[:copy(buf, buf[used:])]
-		if err != nil {
-			s.bring(closed{c.id, err})
-			return
+	}()
+	s.bring(closed{c.id, err})
+}
+
+// partialWait is how long the rest of a message that has come in part is waited for.
+const partialWait = 2 * time.Millisecond
+
+// peek waits for octets, and leaves them in the socket.
+func peek(c *net.UnixConn, buf []byte) (n int, err error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	if e := raw.Read(func(fd uintptr) bool {
+		n, _, err = unix.Recvfrom(int(fd), buf, unix.MSG_PEEK)
+		return !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR)
+	}); e != nil {
+		return 0, e
+	}
+	if err == nil && n == 0 {
+		err = io.EOF
+	}
+	return n, err
+}
+
+// parseAll decodes all messages that are complete, and returns their length. An error comes
+// after the messages before it.
+func parseAll(b []byte) (batch []bfddp.Message, used int, err error) {
+	for {
+		m, n, err := bfddp.Parse(b[used:])
+		if err != nil && used > 0 {
+			err = nil
 		}
+		if n == 0 || err != nil {
+			return batch, used, err
+		}
+		batch = append(batch, m)
+		used += n
 	}
 }
 
@@ -293,14 +387,32 @@ func (s *shell) write(c *connection) {
 			if !ok {
 				return
 			}
-			if _, err := c.Write(b); err != nil {
-				c.Close()
+			for len(b) > 0 {
+				n := whole(b)
+				if _, err := c.Write(b[:n]); err != nil {
+					c.Close()
+					break
+				}
+				b = b[n:]
 			}
 			s.bring(wrote{c.id})
 		case <-s.ctx.Done():
 			return
 		}
 	}
+}
+
+// whole returns the length of the messages that go into one system call. The kernel takes so
+// little as a whole or not at all, so that bfdd never gets half a message if we die.
+func whole(b []byte) (n int) {
+	for n < len(b) {
+		_, size, _ := bfddp.Parse(b[n:])
+		if size == 0 || n > 0 && n+size > bfddp.MaxMessage {
+			break
+		}
+		n += size
+	}
+	return max(n, 1)
 }
 
 // events fetches the events of the sessions.
@@ -327,7 +439,7 @@ func (s *shell) accept(l net.Listener) {
 			time.Sleep(redial) // out of descriptors
 			continue
 		}
-		s.bring(connected{c, false})
+		s.bring(connected{c.(*net.UnixConn), false})
 	}
 }
 

@@ -85,6 +85,7 @@ type binding struct {
 	binder
 	session *session
 	refused string        // why there is none
+	wanted  bfddp.Message // as bfdd said it
 	sent    bfddp.State   // last told
 	queue   []bfddp.State // to be told: at most two
 }
@@ -118,6 +119,17 @@ func (p *Plane) Bound(id ConnID) int {
 	return 0
 }
 
+// Wanted appends what bfdd has added on a connection and not deleted: messages, in the order
+// of their ids, that make another Plane know the same.
+func (p *Plane) Wanted(id ConnID, b []byte) []byte {
+	if c := p.conns[id]; c != nil {
+		for _, lid := range slices.Sorted(maps.Keys(c.bindings)) {
+			b, _ = c.bindings[lid].wanted.AppendBinary(b) // it was parsed
+		}
+	}
+	return b
+}
+
 // Disconnect says that a connection has ended: bfdd has died, or was told to. Its sessions
 // linger.
 func (p *Plane) Disconnect(id ConnID, now time.Time) {
@@ -149,7 +161,7 @@ func (p *Plane) Receive(id ConnID, m *bfddp.Message, now time.Time) error {
 	}
 	switch m.Type {
 	case bfddp.TypeAdd:
-		return p.add(c, binder{id, m.Session.LID}, &m.Session, now)
+		return p.add(c, binder{id, m.Session.LID}, m, now)
 	case bfddp.TypeDelete:
 		if b := c.bindings[m.Session.LID]; b != nil {
 			p.unbind(b, now)
@@ -163,7 +175,8 @@ func (p *Plane) Receive(id ConnID, m *bfddp.Message, now time.Time) error {
 }
 
 // add adds a session, or changes one, and answers with its present state.
-func (p *Plane) add(c *conn, who binder, want *bfddp.Session, now time.Time) error {
+func (p *Plane) add(c *conn, who binder, m *bfddp.Message, now time.Time) error {
+	want := &m.Session
 	config, note, err := convert(want)
 	if err != nil {
 		p.cfg.Notice(fmt.Errorf("session %v -> %v: %w", want.Local, want.Peer, err))
@@ -183,6 +196,7 @@ func (p *Plane) add(c *conn, who binder, want *bfddp.Session, now time.Time) err
 		c.bindings[who.lid] = b
 		p.bindings++
 	}
+	b.wanted = *m
 	if err == nil {
 		if err = p.want(b, config, note, now); err != nil {
 			p.cfg.Notice(err)

@@ -203,3 +203,12 @@ func (s *Socket) Inherit() (fd int, ok bool) {
 	}
 	return fd, ok
 }
+
+// Forget has the socket kept no longer.
+func (s *Socket) Forget() {
+	c := s.client
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.mine, s.name)
+	c.send(message{do: forget, name: s.name, fd: -1})
+}
