@@ -3,7 +3,10 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -14,6 +17,7 @@ import (
 	"time"
 
 	"github.com/hyperfib/hyperfib/bfd"
+	"github.com/hyperfib/hyperfib/examples/bfdd/bfddp"
 	"github.com/hyperfib/hyperfib/internal/testing/nstest"
 )
 
@@ -25,6 +29,7 @@ type rig struct {
 	frr       map[string]*exec.Cmd
 	plane     *exec.Cmd
 	neighbour *bfd.Server
+	plain     bool // bfdd without a data plane
 }
 
 func newRig(t *testing.T) *rig {
@@ -52,7 +57,7 @@ func newRig(t *testing.T) *rig {
 	t.Cleanup(func() {
 		r.killFRR(syscall.SIGKILL)
 		r.killPlane(syscall.SIGKILL)
-		r.killSessions()
+		r.killProcess("")
 		if t.Failed() {
 			for _, name := range []string{"bfdd.log", "plane.log"} {
 				text, _ := os.ReadFile(filepath.Join(r.dir, name))
@@ -81,7 +86,9 @@ func (r *rig) startFRR(names ...string) {
 		args := []string{"--vty_socket", r.dir, "-i", r.dir + "/" + name + ".pid", "-z", r.dir + "/zserv", "-f", r.dir + "/" + name + ".conf", "--log", "file:" + r.dir + "/" + name + ".log"}
 		switch name {
 		case "bfdd":
-			args = append(args, "--bfdctl", r.dir+"/bfdd.sock", "--dplaneaddr", "unix:"+r.dir+"/dp")
+			if args = append(args, "--bfdctl", r.dir+"/bfdd.sock"); !r.plain {
+				args = append(args, "--dplaneaddr", "unix:"+r.dir+"/dp")
+			}
 		case "bgpd":
 			args = append(args, "-p", "1179")
 		}
@@ -135,12 +142,12 @@ func (r *rig) killPlane(sig syscall.Signal) {
 	}
 }
 
-// killSessions ends the process of the sessions.
-func (r *rig) killSessions() {
+// killProcess kills our processes whose command line has a text.
+func (r *rig) killProcess(text string) {
 	pids, _ := exec.Command("ip", "netns", "pids", r.host.Name).Output()
 	for pid := range strings.FieldsSeq(string(pids)) {
 		line, _ := os.ReadFile("/proc/" + pid + "/cmdline")
-		if strings.Contains(string(line), r.dir+"/run") {
+		if strings.Contains(string(line), r.dir+"/run") && strings.Contains(string(line), text) {
 			_ = exec.Command("kill", "-9", pid).Run()
 		}
 	}
@@ -535,4 +542,149 @@ func TestPlaneKilled(t *testing.T) {
 	r.killFRR(syscall.SIGKILL)
 	r.startFRR("zebra", "bfdd", "bgpd")
 	r.bfddSays("up", n-1)
+}
+
+// TestNeighbours: BIRD and FRR, as neighbours of a host whose FRR is killed for longer than the
+// detection time, notice nothing.
+func TestNeighbours(t *testing.T) {
+	t.Run("BIRD", func(t *testing.T) {
+		r := newRig(t)
+		r.file("bfdd.conf", fastProfile+" peer 10.9.0.2 local-address 10.9.0.1 interface v0\n  profile fast\n !\n peer fe80::2 local-address fe80::1 interface v0\n  profile fast\n !\n")
+		conf := r.file("bird.conf", `router id 10.9.0.2;
+protocol device {}
+protocol bfd { interface "*" { interval 100 ms; multiplier 5; }; neighbor 10.9.0.1 dev "v0" local 10.9.0.2; neighbor fe80::1 dev "v0" local fe80::2; }
+`)
+		bird := r.far.Command("bird", "-f", "-c", conf, "-s", r.dir+"/ctl", "-P", r.dir+"/bird.pid")
+		if err := bird.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = bird.Process.Kill(); _ = bird.Wait() })
+		r.startPlane("-connect", r.dir+"/dp")
+		r.startFRR("zebra", "bfdd")
+		r.bfddSays("up", 2)
+		says := func() string { return r.far.Exec("birdc", "-s", r.dir+"/ctl", "show", "bfd", "sessions") } // with the time since when
+		nstest.Wait(t, 5*time.Second, "BIRD says Up", func() bool { return strings.Count(says(), " Up ") == 2 && strings.Count(says(), " 0.100 ") == 2 })
+		before := says()
+		r.killFRR(syscall.SIGKILL)
+		time.Sleep(2 * time.Second)
+		r.startFRR("zebra", "bfdd")
+		r.bfddSays("up", 2)
+		if after := says(); after != before {
+			t.Errorf("before:\n%s\nafter:\n%s", before, after)
+		}
+	})
+	t.Run("FRR", func(t *testing.T) {
+		r := newRig(t)
+		r.file("bfdd.conf", fastProfile+" peer 10.9.0.2 local-address 10.9.0.1 interface v0\n  profile fast\n !\n")
+		far := &rig{T: t, host: r.far, dir: r.dir + "/far", frr: map[string]*exec.Cmd{}, plain: true}
+		if err := os.Mkdir(far.dir, 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(far.dir, 0o777); err != nil {
+			t.Fatal(err)
+		}
+		far.file("bfdd.conf", fastProfile+" peer 10.9.0.1 local-address 10.9.0.2 interface v0\n  profile fast\n !\n")
+		t.Cleanup(func() { far.killFRR(syscall.SIGKILL) })
+		far.startFRR("zebra", "bfdd")
+		r.startPlane("-connect", r.dir+"/dp")
+		r.startFRR("zebra", "bfdd")
+		r.bfddSays("up", 1)
+		far.bfddSays("up", 1)
+		r.killFRR(syscall.SIGKILL)
+		time.Sleep(2 * time.Second)
+		r.startFRR("zebra", "bfdd")
+		r.bfddSays("up", 1)
+		if text := far.vtysh("show bfd peers counters"); !strings.Contains(text, "Session up events: 1") || !strings.Contains(text, "Session down events: 0") {
+			t.Error(text)
+		}
+	})
+}
+
+// TestListen: a bfdd that connects to us. Debian's cannot (FRRouting/frr issue 22608), so it is
+// played by the test. Who is not of the group cannot connect.
+func TestListen(t *testing.T) {
+	r := newRig(t)
+	r.neighbours(bfd.Key{Local: netip.MustParseAddr("10.9.0.2"), Peer: netip.MustParseAddr("10.9.0.1")})
+	path := r.dir + "/run/dp"
+	r.startPlane("-listen", path)
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o660 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+	add := bfddp.Message{Version: 2, Type: bfddp.TypeAdd, Session: bfddp.Session{LID: 7, Local: netip.MustParseAddr("10.9.0.1"), Peer: netip.MustParseAddr("10.9.0.2"), MinTx: 100000, MinRx: 100000, Multiplier: 5}}
+	for _, lid := range []uint32{7, 8} { // the second time under another id
+		c, err := net.Dial("unix", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = c.SetDeadline(time.Now().Add(nstest.Patience))
+		add.Session.LID = lid
+		b, _ := add.AppendBinary(nil)
+		if _, err := c.Write(b[:100]); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Millisecond) // in two pieces
+		if _, err := c.Write(b[100:]); err != nil {
+			t.Fatal(err)
+		}
+		for buf, first := []byte(nil), true; ; first = false {
+			m, n, err := bfddp.Parse(buf)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n == 0 {
+				more := make([]byte, 1000)
+				n, err := c.Read(more)
+				if err != nil {
+					t.Fatal(err)
+				}
+				buf = append(buf, more[:n]...)
+				continue
+			}
+			buf = buf[n:]
+			if m.Version != 2 || m.Type != bfddp.TypeState || m.State.LID != lid {
+				t.Errorf("%+v", m)
+			}
+			if up := bfd.State(m.State.State) == bfd.StateUp; up {
+				break
+			} else if lid == 8 && first {
+				t.Errorf("the answer is %v, not the present state", bfd.State(m.State.State))
+			}
+		}
+		c.Close()
+	}
+	if w := r.wire(); w.up != 1 || w.downs != 0 {
+		t.Errorf("%+v", w)
+	}
+	// What is not the protocol ends the connection, and no other.
+	c, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(nstest.Patience))
+	if _, err := c.Write([]byte("GET / HTTP/1.1\r\n\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Read(make([]byte, 1)); err != io.EOF && !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("%v, want the end", err)
+	}
+}
+
+// TestSessionsKilled: the process that has the sessions is killed, which the neighbour cannot
+// but notice. Another one is started, and bfdd hears of the Down and of the Up.
+func TestSessionsKilled(t *testing.T) {
+	r := newRig(t)
+	const n = 4
+	r.many(n)
+	r.startPlane("-connect", r.dir+"/dp")
+	r.startFRR("zebra", "bfdd", "bgpd")
+	r.wireUp(n)
+	r.bfddSays("up", n)
+	r.killProcess("\x00sessions\x00")
+	nstest.Wait(t, 5*time.Second, "the neighbour notices", func() bool { return r.wire().downs == n })
+	r.wireUp(n)
+	r.bfddSays("up", n)
+	if text := r.vtysh("show bfd peers counters"); strings.Count(text, "Session down events: 1") != n {
+		t.Error(text)
+	}
 }
