@@ -9,6 +9,7 @@ import (
 	bgp_fsm "github.com/hyperfib/hyperfib/bgp/fsm"
 	bgp_rib "github.com/hyperfib/hyperfib/bgp/rib"
 	bgp_wire "github.com/hyperfib/hyperfib/bgp/wire"
+	examples_bfdd_bfddp "github.com/hyperfib/hyperfib/examples/bfdd/bfddp"
 	examples_hvrouter_confirm "github.com/hyperfib/hyperfib/examples/hvrouter/confirm"
 	examples_hvrouter_dhcp "github.com/hyperfib/hyperfib/examples/hvrouter/dhcp"
 	examples_hvrouter_domain "github.com/hyperfib/hyperfib/examples/hvrouter/domain"
@@ -52,6 +53,7 @@ var enumString = map[string]func(v int64) string{
 	"github.com/hyperfib/hyperfib/bgp/wire.MessageType":               func(v int64) string { return bgp_wire.MessageType(v).String() },
 	"github.com/hyperfib/hyperfib/bgp/wire.Origin":                    func(v int64) string { return bgp_wire.Origin(v).String() },
 	"github.com/hyperfib/hyperfib/bgp/wire.Role":                      func(v int64) string { return bgp_wire.Role(v).String() },
+	"github.com/hyperfib/hyperfib/examples/bfdd/bfddp.Type":           func(v int64) string { return examples_bfdd_bfddp.Type(v).String() },
 	"github.com/hyperfib/hyperfib/examples/hvrouter/confirm.Action":   func(v int64) string { return examples_hvrouter_confirm.Action(v).String() },
 	"github.com/hyperfib/hyperfib/examples/hvrouter/confirm.News":     func(v int64) string { return examples_hvrouter_confirm.News(v).String() },
 	"github.com/hyperfib/hyperfib/examples/hvrouter/dhcp.EventKind":   func(v int64) string { return examples_hvrouter_dhcp.EventKind(v).String() },
