@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+
+	"github.com/hyperfib/hyperfib/internal/enum"
 )
 
 // Versions of the protocol that are understood.
@@ -32,14 +34,10 @@ const (
 	TypeCounters       Type = 6 // the answer, with the same id: Counters
 )
 
+var typeNames = [...]string{"echo request", "echo reply", "add", "delete", "state", "counter request", "counters"}
+
 // String returns the type in words.
-func (t Type) String() string {
-	names := []string{"echo request", "echo reply", "add", "delete", "state", "counter request", "counters"}
-	if int(t) < len(names) {
-		return names[t]
-	}
-	return fmt.Sprintf("type %d", uint16(t))
-}
+func (t Type) String() string { return enum.String("Type", typeNames[:], t) }
 
 // Message is one message. Which of the fields behind ID counts is said by Type; the others
 // are zero. A type that is not known has none.
