@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -91,6 +93,7 @@ func matrix(t *testing.T, base, text string) {
 			continue
 		}
 		h.write("hv.yaml", changed)
+		foreseen := h.foreseen(t, k)
 		out, err := h.command("reload", "-api", h.path("api.sock")).CombinedOutput()
 		refused, restart := err != nil, err != nil && strings.Contains(string(out), "that needs a restart")
 		if want := k.Effect == keys.Restart || k.Effect == keys.Force; refused != want || restart != (k.Effect == keys.Restart) {
@@ -104,8 +107,12 @@ func matrix(t *testing.T, base, text string) {
 		}
 		if !refused || k.Effect != keys.Restart {
 			h.settle(t, k, ups)
-		} else if now := h.kernel(); now != before {
-			t.Errorf("%s was refused, and the kernel is another one:\n%s", k.Path, lineDiff(before, now))
+			if k.Effect == keys.InPlace || k.Effect == keys.Force {
+				h.still(t, k.Path)
+				unforeseen(t, k, foreseen, before, h.kernel())
+			}
+		} else if now := h.kernel(); !maps.Equal(now, before) {
+			t.Errorf("%s was refused, and the kernel is another one:\n%s", k.Path, lineDiff(before.String(), now.String()))
 		}
 		h.write("hv.yaml", text)
 		h.cli("reload", "-force")
@@ -119,6 +126,69 @@ func matrix(t *testing.T, base, text string) {
 		}
 		before, ups = h.kernel(), now
 	}
+}
+
+// foreseen returns what `hvrouter diff FILE` says of the changed file, and checks that against what
+// a reload with the key does.
+func (h *host) foreseen(t *testing.T, k keys.Key) string {
+	t.Helper()
+	cmd := h.command("diff", "-api", h.path("api.sock"), h.path("hv.yaml"))
+	b, _ := cmd.CombinedOutput()
+	out, code := string(b), cmd.ProcessState.ExitCode()
+	if k.Effect == keys.Restart {
+		if code != 2 || !strings.Contains(out, "that needs a restart") {
+			t.Errorf("%s: %q, but diff exits %d: %s", k.Path, k.Effect, code, out)
+		}
+		return out
+	}
+	if code != 1 || strings.TrimSpace(out) == "" {
+		t.Errorf("%s: %q, but diff exits %d: %s", k.Path, k.Effect, code, out)
+	}
+	if refused := strings.Contains(out, "refused without -force"); refused != (k.Effect == keys.Force) {
+		t.Errorf("%s: %q, but diff says:\n%s", k.Path, k.Effect, out)
+	}
+	for _, peer := range []string{firstPeer, "198.51.100.226"} {
+		reset, ends := false, false
+		for line := range strings.Lines(out) {
+			if strings.Contains(line, "session with "+peer+" ") {
+				reset = reset || strings.Contains(line, " is reset") || strings.Contains(line, "resets the session")
+				ends = ends || strings.HasSuffix(line, " ends\n")
+			}
+		}
+		if want := k.Effect == keys.Fabrics || k.Effect == keys.Session && peer == firstPeer; reset != want {
+			t.Errorf("%s: %q, but diff says:\n%s", k.Path, k.Effect, out)
+		}
+		if want := k.Effect == keys.Ends && peer == firstPeer; ends != want {
+			t.Errorf("%s: %q, but diff says:\n%s", k.Path, k.Effect, out)
+		}
+	}
+	return out
+}
+
+// unforeseen reports what has changed in the kernel by a reload although diff did not say so.
+func unforeseen(t *testing.T, k keys.Key, foreseen string, before, after state) {
+	t.Helper()
+	for kind, now := range after {
+		if now == before[kind] {
+			continue
+		}
+		said := false
+		for line := range strings.Lines(foreseen) {
+			for _, word := range saidBy[kind] {
+				said = said || strings.Contains(line, word)
+			}
+		}
+		if !said {
+			t.Errorf("%s: a reload changes the kernel's %s:\n%s\nand diff said:\n%s", k.Path, kind, lineDiff(before[kind], now), foreseen)
+		}
+	}
+}
+
+// saidBy are the words of diff for what changes in a part of the kernel. What a policy does to
+// routes it cannot foresee, and says so.
+var saidBy = map[string][]string{
+	"rules": {"add rule", "delete rule"}, "routes": {"add route", "replace route", "delete route", "change routes"},
+	"firewall": {"firewall"}, "sysctls": {"sysctl"},
 }
 
 // firstPeer is whose keys the matrix changes, where each session has its own.
@@ -175,20 +245,34 @@ func (h *host) upsOf() map[string]int {
 	return ups
 }
 
-// kernel is what the hypervisor's namespace has of rules, routes, next hops and firewall.
-func (h *host) kernel() string {
+// state is what the hypervisor's namespace has of each kind.
+type state map[string]string
+
+func (s state) String() string {
 	var b strings.Builder
-	for _, args := range []string{"-4 rule show", "-6 rule show", "-4 route show table all", "-6 route show table all", "nexthop"} {
-		out, _ := h.hv.Command("ip", strings.Fields(args)...).Output()
+	for _, kind := range slices.Sorted(maps.Keys(s)) {
+		b.WriteString(s[kind])
+	}
+	return b.String()
+}
+
+// kernel is what the hypervisor's namespace has of rules, routes and next hops, sysctls and
+// firewall.
+func (h *host) kernel() state {
+	s := state{}
+	for _, c := range [][2]string{{"rules", "-4 rule show"}, {"rules", "-6 rule show"}, {"routes", "-4 route show table all"}, {"routes", "-6 route show table all"}, {"routes", "nexthop"}} {
+		out, _ := h.hv.Command("ip", strings.Fields(c[1])...).Output()
 		for line := range strings.Lines(string(out)) {
 			if !strings.Contains(line, "proto kernel") { // of interfaces' own addresses, whose detection takes its time
-				b.WriteString(line)
+				s[c[0]] += line
 			}
 		}
 	}
 	out, _ := h.hv.Command("nft", "list", "ruleset").Output()
-	b.WriteString(counters.ReplaceAllString(dynamic.ReplaceAllString(string(out), ""), "counter"))
-	return b.String()
+	s["firewall"] = counters.ReplaceAllString(dynamic.ReplaceAllString(string(out), ""), "counter")
+	out, _ = h.hv.Command("sh", "-c", "grep -s . /proc/sys/net/ipv4/conf/*/proxy_arp /proc/sys/net/ipv4/conf/*/rp_filter /proc/sys/net/ipv4/conf/*/forwarding /proc/sys/net/ipv4/conf/*/src_valid_mark").Output()
+	s["sysctls"] = string(out)
+	return s
 }
 
 // changedKey is a configuration with another value of a key.

@@ -64,12 +64,12 @@ func TestReloadRandom(t *testing.T) {
 		}
 		bad, what := spoiled(h, text, harmful, r)
 		h.write("hv.yaml", bad)
-		before, since := h.kernel(), h.since()
+		before, since := h.kernel().String(), h.since()
 		out, err := h.command("reload", "-api", h.path("api.sock")).CombinedOutput()
 		if err == nil {
 			t.Fatalf("seed %d: %s was not refused: %s\n%s", *reloadSeed, what, out, bad)
 		}
-		if now := h.kernel(); now != before {
+		if now := h.kernel().String(); now != before {
 			t.Errorf("seed %d: %s was refused, and changed the kernel:\n%s", *reloadSeed, what, lineDiff(before, now))
 		}
 		if now := h.since(); now != since {

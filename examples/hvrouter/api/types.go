@@ -373,9 +373,9 @@ type Confirmation struct {
 // Reload is what a reload does, or would do.
 type Reload struct {
 	Changes []Change `json:"changes,omitempty"`
-	// Kernel is what a dry run would change of guests, rules, routes, addresses, neighbours and
-	// sysctls, as far as that follows from what is known now: the first 10,000; More is
-	// how many others.
+	// Kernel is what a dry run would change of guests and what they are told, rules, routes,
+	// addresses, neighbours, sysctls and the firewall, as far as that follows from what is known
+	// now: the first 10,000; More is how many others.
 	Kernel []Difference `json:"kernel,omitempty"`
 	More   int          `json:"more,omitempty"`
 	Done   bool         `json:"done"`

@@ -23,8 +23,9 @@ type Change struct {
 	Loses bool
 }
 
-// Between returns what the new configuration does that the old one does not, losses first.
-// Both are of one daemon: they have the same domains and tables.
+// Between returns what the new configuration does that the old one does not, losses first: what
+// becomes of sessions, uplinks, rules and guests, then every key that has another value. It is empty
+// only if the two say the same. Both are of one daemon.
 func Between(old, new *config.Config) []Change {
 	d := &differ{old: old, new: new}
 	for _, was := range old.Domains {
@@ -37,6 +38,7 @@ func Between(old, new *config.Config) []Change {
 	d.own()
 	d.rules()
 	d.guests()
+	d.settings()
 	slices.SortStableFunc(d.list, func(a, b Change) int {
 		if a.Loses == b.Loses {
 			return 0
@@ -148,17 +150,64 @@ func (d *differ) sessions() {
 		}
 		if why := hard(d.old, d.new, before[i].Reflector, s.Reflector); len(why) > 0 {
 			d.add(s.path, "the %v is reset: other %s", s, strings.Join(why, ", "))
+		} else if what := soft(d.old, d.new, before[i].Reflector, s.Reflector); len(what) > 0 {
+			d.add(s.path, "the %v is changed in place: other %s", s, strings.Join(what, ", "))
 		}
-		_, was := peering.BFD(d.old, before[i].netns, before[i].Reflector)
-		if _, is := peering.BFD(d.new, s.netns, s.Reflector); was && !is {
-			d.add(s.path, "the %v has no BFD any more", s)
+		d.bfd(before[i], s)
+	}
+}
+
+// bfd says what becomes of the BFD session of a session that stays.
+func (d *differ) bfd(old, new session) {
+	was, watched := peering.BFD(d.old, old.netns, old.Reflector)
+	is, watches := peering.BFD(d.new, new.netns, new.Reflector)
+	switch {
+	case watched && !watches:
+		d.add(new.path, "the %v has no BFD any more: a peer that goes on with it resets the session", new)
+	case !watched && watches:
+		d.add(new.path, "the %v is watched by BFD", new)
+	case was.Echo != is.Echo:
+		d.add(new.path, "the %v is watched by another BFD session: %s", new, map[bool]string{false: "the peer's", true: "echo"}[is.Echo])
+	case watches && !reflect.DeepEqual(was, is):
+		d.add(new.path, "the BFD of the %v is changed in place: every %v, %d times, now every %v, %d times", new, is.DesiredMinTx, is.Multiplier, was.DesiredMinTx, was.Multiplier)
+	}
+}
+
+// difference is a field of a session's configuration, with the key that says it.
+type difference struct {
+	name, key string
+	old, new  any
+}
+
+// named returns those whose values differ, as people call them.
+func named(list []difference) (names []string) {
+	for _, f := range list {
+		if !reflect.DeepEqual(f.old, f.new) {
+			names = append(names, fmt.Sprintf("%s (%s)", f.name, f.key))
 		}
 	}
+	return names
+}
+
+// soft names what differs between two configurations of a session and is changed while it is up.
+func soft(oldConfig, newConfig *config.Config, oldSession, newSession config.Reflector) []string {
+	old, new := peering.Peer(oldConfig, oldSession, netip.Addr{}), peering.Peer(newConfig, newSession, netip.Addr{})
+	return named([]difference{
+		{"name", "name", old.Description, new.Description},
+		{"connect retry", "bgp.connect-retry", old.ConnectRetry, new.ConnectRetry}, {"idle hold", "bgp.idle-hold", old.IdleHold, new.IdleHold},
+		{"restart time, from its next start on", "restart-time", old.RestartTime, new.RestartTime},
+		{"prefix limit", "prefix-limit", []any{old.PrefixLimits, old.MaxPrefixesHold}, []any{new.PrefixLimits, new.MaxPrefixesHold}},
+		{"next hop for IPv6", "next-hop6", old.NextHop6, new.NextHop6},
+		{"import policy, which may change routes", "import", oldSession.Import, newSession.Import}, {"export policy", "export", oldSession.Export, newSession.Export},
+		{"side that connects", "connect", old.Passive, new.Passive}, {"own AS in paths", "allow-own-as", old.AllowOwnAS, new.AllowOwnAS},
+		{"handling of the AS path, which may change routes", "as", old.EBGP, new.EBGP},
+		{"advertised next hops", "advertise-next-hops", oldSession.AdvertiseNextHops, newSession.AdvertiseNextHops},
+	})
 }
 
 // hard names what differs between two configurations of a session and cannot be changed while it
 // is up, with the keys of the file that say it.
-func hard(oldConfig, newConfig *config.Config, oldSession, newSession config.Reflector) (names []string) {
+func hard(oldConfig, newConfig *config.Config, oldSession, newSession config.Reflector) []string {
 	old, new := peering.Peer(oldConfig, oldSession, netip.Addr{}), peering.Peer(newConfig, newSession, netip.Addr{})
 	md5, ttl := "bgp.md5", "bgp.ttl-security"
 	if newSession.Neighbor != nil {
@@ -167,26 +216,18 @@ func hard(oldConfig, newConfig *config.Config, oldSession, newSession config.Ref
 	if oldSession.MD5 != "" || newSession.MD5 != "" {
 		md5 = "md5"
 	}
-	for _, f := range []struct {
-		name, key string
-		old, new  any
-	}{
+	list := []difference{
 		{"AS", "as", old.AS, new.AS}, {"port", "bgp.port", old.Port, new.Port}, {"families", "families", old.Families, new.Families},
 		{"hold time", "bgp.hold-time", old.HoldTime, new.HoldTime}, {"MD5 key", md5, old.MD5Key, new.MD5Key},
 		{"TTL security", ttl, old.TTLSecurity, new.TTLSecurity},
 		{"local AS", "local-as", old.EBGP.LocalAS, new.EBGP.LocalAS}, {"role", "role", old.EBGP.Role, new.EBGP.Role}, {"strictness of the role", "role-strict", old.RoleStrict, new.RoleStrict},
 		{"hops", "multihop", old.Multihop, new.Multihop},
 		{"ADD-PATH reception", "bgp.add-path", old.AddPathReceive != nil, new.AddPathReceive != nil},
-		{"ADD-PATH", "advertise-next-hops", old.AddPathSend != nil, new.AddPathSend != nil},
-	} {
-		if f.key == "advertise-next-hops" && oldConfig.BGP.AddPath != newConfig.BGP.AddPath {
-			continue // follows from bgp.add-path
-		}
-		if !reflect.DeepEqual(f.old, f.new) {
-			names = append(names, fmt.Sprintf("%s (%s)", f.name, f.key))
-		}
 	}
-	return names
+	if oldConfig.BGP.AddPath == newConfig.BGP.AddPath { // otherwise it follows from that
+		list = append(list, difference{"ADD-PATH", "advertise-next-hops", old.AddPathSend != nil, new.AddPathSend != nil})
+	}
+	return named(list)
 }
 
 // own says what becomes of the hypervisor's own address and of the table for what it sends.
@@ -249,25 +290,10 @@ func (d *differ) table(id uint32) string {
 	return fmt.Sprint(id)
 }
 
-// guests says which guests of the file leave, and how many others are no longer found.
+// guests says what becomes of all guests together.
 func (d *differ) guests() {
-	for _, was := range d.old.Guests {
-		if !slices.ContainsFunc(d.new.Guests, func(g config.Guest) bool { return g.Name == was.Name }) {
-			d.add("", "guest %s leaves, unless it is known from elsewhere", was.Name)
-		}
-	}
-	for _, was := range d.old.GuestTemplates {
-		if !slices.ContainsFunc(d.new.GuestTemplates, func(t config.Template) bool { return t.Interfaces == was.Interfaces }) {
-			d.add("", "interfaces like %s make no guests any more", was.Interfaces)
-		}
-	}
 	if was, now := d.old.GuestDomain(), d.new.GuestDomain(); was != nil && (now == nil || was.Name != now.Name) {
 		d.loses("", "the guests leave domain %s", was.Name)
-	}
-	for _, was := range d.old.Overlays {
-		if !slices.ContainsFunc(d.new.Overlays, func(o config.Overlay) bool { return o.Name == was.Name }) {
-			d.add("", "overlay %s goes", was.Name)
-		}
 	}
 	if !d.old.Firewall.Off && d.new.Firewall.Off {
 		d.add("$.firewall", "the firewall goes")

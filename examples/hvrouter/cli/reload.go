@@ -46,6 +46,10 @@ func reload(in invocation) int {
 	if err != nil {
 		return in.fail(exitFailed, err)
 	}
+	if opt.DryRun {
+		printForeseen(in.stdout, done)
+		return exitOK
+	}
 	for _, c := range done.Changes {
 		fmt.Fprintln(in.stdout, c)
 	}

@@ -13,8 +13,17 @@ import (
 // attached are the guests that are here and served, by name.
 type attached struct {
 	ports  map[string]guest.Port
-	common config.Edge // what they have in common, as they were served last
+	common common // what they have in common, as they were served last
 }
+
+// common is what all guests are told and answered by, besides what is their own.
+type common struct {
+	edge        config.Edge
+	firewallOff bool            // the kernel hears, and answers, what the firewall would leave to us
+	loopback    config.Loopback // that a DHCP relay sends from
+}
+
+func commonOf(c *config.Config) common { return common{c.Edge, c.Firewall.Off, c.Loopback} }
 
 // byLink returns the guest behind an interface, the first by name if there are several for
 // a moment.
@@ -49,7 +58,8 @@ func (a *attached) left(now map[string]guest.Port) (left []guest.Port) {
 
 // changed returns the guests of now that came or changed, in the order of their names: all, if
 // what they have in common has. They count as served from then on.
-func (a *attached) changed(now map[string]guest.Port, common config.Edge) (changed []arrival) {
+func (a *attached) changed(now map[string]guest.Port, c *config.Config) (changed []arrival) {
+	common := commonOf(c)
 	same := reflect.DeepEqual(a.common, common)
 	a.common = common
 	for _, name := range slices.Sorted(maps.Keys(now)) {

@@ -3,6 +3,7 @@ package daemon
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -10,7 +11,10 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
+	eg "github.com/hyperfib/hyperfib/examples/hvrouter/edge"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/firewall"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/netns"
 )
 
 // mostPreviewed bounds what a preview names: another metric is another route for each prefix of
@@ -32,23 +36,28 @@ func (v *preview) add(netns config.NetNS, op, what, want, have string) {
 }
 
 // preview returns what another configuration, with the inventory that it would have, would
-// change: guests, rules, routes, addresses and sysctls. It changes nothing.
+// change: guests and what they are told, rules, routes, addresses, sysctls and the firewall. It
+// changes nothing.
 func (r *router) preview(c *config.Config, in *guest.Inventory) (v preview) {
 	here, then := r.present(), r.presentWith(c, in)
 	v.guests(here, then)
-	next := c.Namespaces()
+	v.told(r.cfg, r.ports(here), c, r.ports(then))
+	next, home := c.Namespaces(), c.GuestNetNS()
 	for i, n := range r.namespaces {
-		was := domain.NewStatic(n.Part(), r.guestsIn(n, here), domain.Links{})
-		var guests []config.Guest
-		if c.GuestNetNS() == n.NetNS() {
-			guests = then
+		guests := netns.Guests{}
+		if home == n.NetNS() {
+			guests = r.guestsFound(n, then)
 		}
-		is := domain.NewStatic(next[i].Config, guests, domain.Links{})
-		compare(&v, n.NetNS(), "rule", was.Rules, is.Rules, func(r domain.Rule) string { return family(r.IPv6) + r.String() })
-		compare(&v, n.NetNS(), "address", was.Addresses, is.Addresses, func(a domain.Address) string { return a.Prefix.String() + " dev " + a.Link })
-		compare(&v, n.NetNS(), "neighbour", was.Neighbors, is.Neighbors, func(n domain.Neighbor) string { return fmt.Sprintf("%v lladdr %v dev %s", n.Addr, n.MAC, n.Link) })
-		compare(&v, n.NetNS(), "route", was.Persistent, is.Persistent, routeText)
-		v.sysctls(n.NetNS(), was.Sysctls, is.Sysctls)
+		was, after := n.Now(), n.Preview(c, next[i].Config, r.guestsIn(n, here), guests, in.All())
+		old, is := was.Static, after.Static
+		compare(&v, n.NetNS(), "rule", old.Rules, is.Rules, func(r domain.Rule) string { return family(r.IPv6) + r.String() })
+		compare(&v, n.NetNS(), "address", old.Addresses, is.Addresses, func(a domain.Address) string { return a.Prefix.String() + " dev " + a.Link })
+		compare(&v, n.NetNS(), "neighbour", old.Neighbors, is.Neighbors, func(n domain.Neighbor) string { return fmt.Sprintf("%v lladdr %v dev %s", n.Addr, n.MAC, n.Link) })
+		compare(&v, n.NetNS(), "route", old.Persistent, is.Persistent, routeText)
+		v.sysctls(n.NetNS(), old.Sysctls, is.Sysctls)
+		for _, d := range firewall.Differences(was.Firewall, after.Firewall) {
+			v.list = append(v.list, api.Difference{NetNS: string(n.NetNS()), Op: d.Op, What: "firewall " + d.What, Want: d.How})
+		}
 		for j, d := range next[i].Config.Domains {
 			r.domains[d.Name].rib.Preview(domain.NewView(next[i].Config, j), is.Locals[d.Name], func(now, then *domain.Route) bool {
 				v.route(n.NetNS(), now, then)
@@ -60,6 +69,30 @@ func (r *router) preview(c *config.Config, in *guest.Inventory) (v preview) {
 		return cmp.Or(strings.Compare(a.NetNS, b.NetNS), strings.Compare(kind(a), kind(b)), strings.Compare(a.What, b.What))
 	})
 	return v
+}
+
+// mostNamed bounds the guests that one line names.
+const mostNamed = 5
+
+// told says what guests that stay are told and answered otherwise, a line for each kind of it.
+func (v *preview) told(old *config.Config, was map[string]guest.Port, new *config.Config, is map[string]guest.Port) {
+	who := map[string][]string{}
+	for _, name := range slices.Sorted(maps.Keys(is)) {
+		before, stays := was[name]
+		if !stays {
+			continue
+		}
+		for _, what := range eg.Differences(old, before, new, is[name]) {
+			who[what] = append(who[what], name)
+		}
+	}
+	for what, names := range who {
+		more := ""
+		if n := len(names) - mostNamed; n > 0 {
+			names, more = names[:mostNamed], fmt.Sprintf(" and %d more", n)
+		}
+		v.add("", "replace", "responder: "+what, "guests "+strings.Join(names, ", ")+more, "")
+	}
 }
 
 // kind is the first word of what differs.
@@ -99,8 +132,10 @@ func (v *preview) guests(now, then []config.Guest) {
 		switch i := find(then, g.Name); {
 		case i < 0:
 			v.add("", "delete", "guest "+g.Name, "", text(g))
-		case !reflect.DeepEqual(then[i], g):
+		case text(then[i]) != text(g):
 			v.add("", "replace", "guest "+g.Name, text(then[i]), text(g))
+		case !reflect.DeepEqual(then[i], g):
+			v.add("", "replace", "guest "+g.Name, "", "")
 		}
 	}
 	for _, g := range then {

@@ -29,7 +29,7 @@ func (r *router) refresh() {
 	for _, p := range r.namespaces {
 		p.Enslave(r.guestsIn(p, here))
 	}
-	changed := r.attached.changed(ports, r.cfg.Edge)
+	changed := r.attached.changed(ports, r.cfg)
 	r.arrive(changed)
 	r.started = true
 	drop := r.applyNamespaces(here)
@@ -80,7 +80,12 @@ func (r *router) guestsIn(p *netns.Namespace, guests []config.Guest) []config.Gu
 
 // guestsOf returns the guests that live in a namespace, with what was found of them.
 func (r *router) guestsOf(p *netns.Namespace, here []config.Guest) netns.Guests {
-	list, heard := r.guestsIn(p, here), map[string][]netip.Addr{}
+	return r.guestsFound(p, r.guestsIn(p, here))
+}
+
+// guestsFound returns guests of a namespace with what was found of them.
+func (r *router) guestsFound(p *netns.Namespace, list []config.Guest) netns.Guests {
+	heard := map[string][]netip.Addr{}
 	for _, g := range list {
 		if link, ok := p.Links().ByName(g.Interface); ok && len(r.askers.Of(link.IfIndex)) > 0 {
 			heard[g.Interface] = r.askers.Of(link.IfIndex)

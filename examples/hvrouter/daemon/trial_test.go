@@ -169,6 +169,6 @@ func preview1to2(list []api.Difference) bool {
 	for _, d := range list {
 		lines = append(lines, d.Op+" "+d.What)
 	}
-	return strings.Join(lines, "; ") == "replace guest vm1; delete neighbour 203.0.113.1 lladdr 50:54:33:00:00:07 dev vm1; add neighbour 203.0.113.2 lladdr 50:54:33:00:00:07 dev vm1; "+
+	return strings.Join(lines, "; ") == "replace firewall set neighbors of arp hvrouter; replace firewall set prefixes4_32 of inet hvrouter; replace guest vm1; delete neighbour 203.0.113.1 lladdr 50:54:33:00:00:07 dev vm1; add neighbour 203.0.113.2 lladdr 50:54:33:00:00:07 dev vm1; replace responder: answers to ARP; "+
 		"delete route table 90 203.0.113.1 dev vm1 scope link metric 10; add route table 90 203.0.113.2 dev vm1 scope link metric 10"
 }

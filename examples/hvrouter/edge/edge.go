@@ -203,10 +203,13 @@ func (e *Edge) serve(c *config.Config, p guest.Port) {
 	e.lease(c, p)
 }
 
-// limit bounds what a guest may ask: twice as much as it may be answered, since some
-// questions have no answer. Beyond, it is not heard, which costs nothing.
+// heardRate is how many questions a second a guest may ask: twice as many as it may be answered,
+// since some have no answer.
+func heardRate(p guest.Port) float64 { return 2 * float64(cmp.Or(p.Rate, arp.DefaultRate)) }
+
+// limit bounds what a guest may ask. Beyond, it is not heard, which costs nothing.
 func (e *Edge) limit(p guest.Port) {
-	limit := 2 * float64(cmp.Or(p.Rate, arp.DefaultRate))
+	limit := heardRate(p)
 	e.arp.Limit(p.Link.IfIndex, limit)
 	e.nd.Limit(p.Link.IfIndex, limit)
 	e.finder.limit(p.Link.IfIndex, limit)

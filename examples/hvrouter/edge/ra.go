@@ -13,7 +13,7 @@ import (
 
 func (e *Edge) advertise(c *config.Config, p guest.Port, mac [6]byte) error {
 	ra := c.Edge.RAFor(p.Guest)
-	if ra.Silent() || len(p.IPv6) == 0 && !p.Discovery.Has(config.IPv6) {
+	if advertisesNothing(ra, p.Guest) {
 		e.ra.Remove(p.Link.IfIndex)
 		return nil
 	}
@@ -23,6 +23,11 @@ func (e *Edge) advertise(c *config.Config, p guest.Port, mac [6]byte) error {
 		Advertisement: Advertisement(ra, p.Guest),
 		Timing:        ndp.Timing{MaxInterval: ra.Interval.Duration},
 	})
+}
+
+// advertisesNothing reports whether a guest hears of no router; ra has its overrides applied.
+func advertisesNothing(ra config.RA, g config.Guest) bool {
+	return ra.Silent() || len(g.IPv6) == 0 && !g.Discovery.Has(config.IPv6)
 }
 
 var preferences = map[string]ndp.Preference{"low": ndp.PreferenceLow, "medium": ndp.PreferenceMedium, "high": ndp.PreferenceHigh}

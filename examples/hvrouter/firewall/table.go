@@ -136,19 +136,28 @@ func (t *table) addChain(conn *nftables.Conn, c chain) *nftables.Chain {
 	return conn.AddChain(&nftables.Chain{Name: c.name, Table: t.Table, Type: c.kind, Hooknum: c.hook, Priority: c.priority, Policy: &policy})
 }
 
-// update queues what makes the table next of t, if only elements of sets differ: the
-// counters go on then. It reports whether it could.
-func (t *table) update(conn *nftables.Conn, next *table) (ok bool, err error) {
+// updatable reports whether only elements of sets differ between two tables, so that one can be
+// made of the other in place.
+func (t *table) updatable(next *table) bool {
 	if t.logs != next.logs || !reflect.DeepEqual(t.Table, next.Table) || !reflect.DeepEqual(t.chains, next.chains) || len(t.sets) != len(next.sets) {
-		return false, nil
+		return false
 	}
 	for i, s := range t.sets {
 		if !reflect.DeepEqual(s.Set, next.sets[i].Set) || s.Anonymous && !reflect.DeepEqual(s.elements, next.sets[i].elements) {
-			return false, nil
+			return false
 		}
 		if s.Interval && !reflect.DeepEqual(s.elements, next.sets[i].elements) {
-			return false, nil // both ends of an interval are elements: rare enough
+			return false // both ends of an interval are elements: rare enough
 		}
+	}
+	return true
+}
+
+// update queues what makes the table next of t, if only elements of sets differ: the
+// counters go on then. It reports whether it could.
+func (t *table) update(conn *nftables.Conn, next *table) (ok bool, err error) {
+	if !t.updatable(next) {
+		return false, nil
 	}
 	for i, s := range t.sets {
 		if err := s.update(conn, next.sets[i].elements); err != nil {

@@ -25,11 +25,16 @@ type shield struct {
 // apply brings the firewall in line with a specification. One that is the same as before costs
 // nothing: a guest that moves does not wait for a firewall of hundreds to be looked at.
 func (s *shield) apply(c *config.Config, next firewall.Spec) {
-	s.remove = c.Firewall.Off && c.Isolation != config.IsolationFwmark
+	s.remove = withoutFirewall(c)
 	if s.applied == nil || !reflect.DeepEqual(*s.applied, next) {
 		s.applied = &next
 		s.write()
 	}
+}
+
+// withoutFirewall reports whether a configuration wants none, not even marks.
+func withoutFirewall(c *config.Config) bool {
+	return c.Firewall.Off && c.Isolation != config.IsolationFwmark
 }
 
 // repair applies the firewall as it was wanted last; one that stands as it should is not

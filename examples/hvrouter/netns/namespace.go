@@ -3,6 +3,7 @@ package netns
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"os"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/hyperfib/hyperfib/bgp/wire"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/firewall"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
 	"github.com/hyperfib/hyperfib/fib"
 )
@@ -149,6 +151,39 @@ func (n *Namespace) DecideTrust(guests []config.Guest) {
 func (n *Namespace) Apply(g Guests) (drop []fib.Address) {
 	detached := n.roles.findDetached(n.part, n.links, g.List)
 	return n.desired.apply(domain.NewStatic(n.part, g.List, domain.Links{Heard: g.Heard, Detached: detached}))
+}
+
+// Preview is what a namespace would have with another configuration, or has.
+type Preview struct {
+	Static   domain.Static
+	Firewall *firewall.Spec // nil: none
+}
+
+// Now returns what the namespace has. It must not be changed.
+func (n *Namespace) Now() Preview {
+	p := Preview{Static: n.desired.static}
+	if n.shield.firewall != nil && !n.shield.remove {
+		p.Firewall = n.shield.applied
+	}
+	return p
+}
+
+// Preview returns what Apply and ApplyFirewall would bring about with another configuration, of
+// which part lives here; now are the guests that are here, g those that would be, and all those
+// that there would be anywhere. It changes nothing.
+func (n *Namespace) Preview(whole, part *config.Config, now []config.Guest, g Guests, all []config.Guest) Preview {
+	then := roles{trust: domain.NewTrust(part, all, interfaces(n.links)), detached: maps.Clone(n.roles.detached)}
+	for _, was := range now { // findDetached takes out those that stay
+		if i := n.links.Index(was.Interface); i != 0 {
+			then.detached[i] = true
+		}
+	}
+	p := Preview{Static: domain.NewStatic(part, g.List, domain.Links{Heard: g.Heard, Detached: then.findDetached(part, n.links, g.List)})}
+	if n.shield.firewall != nil && !withoutFirewall(part) {
+		s := spec(whole, part, g, n.links, then.trust.Host)
+		p.Firewall = &s
+	}
+	return p
 }
 
 // DeleteAddresses deletes what Apply returned.

@@ -236,7 +236,7 @@ var All = []Key{
 	{Path: "overlays[].port", Values: "UDP port", Example: "4790", Effect: InPlace},
 	{Path: "overlays[].bridge", Values: "interface", Example: "brx3", Effect: InPlace},
 	{Path: "overlays[].members", Values: "list: interface", Example: "[port1]", Effect: InPlace},
-	{Path: "overlays[].local", Example: "172.22.2.1", Effect: InPlace},
+	{Path: "overlays[].local", Example: "198.51.100.101", Effect: InPlace},
 	{Path: "overlays[].peers", Example: "[172.22.2.2]", Effect: InPlace},
 	{Path: "overlays[].vteps", Example: "172.22.2.0/24", Effect: InPlace},
 	{Path: "overlays[].mtu", Values: "octets", Example: "1450", Effect: InPlace},
