@@ -106,11 +106,11 @@ func (n *linuxNamespace) source(k Key) (local netip.Addr, err error) {
 	d := net.Dialer{Control: func(_, _ string, c syscall.RawConn) (err error) {
 		return errors.Join(c.Control(func(fd uintptr) { err = sock.BindToDevice(int(fd), k.Interface) }), err)
 	}}
-	peer := k.Peer
-	if peer.IsLinkLocalUnicast() && peer.Is6() {
-		peer = peer.WithZone(k.Interface)
-	}
 	err = n.do(func() error {
+		peer, err := scoped(k)
+		if err != nil {
+			return err
+		}
 		conn, err := d.Dial("udp", netip.AddrPortFrom(peer, Port).String())
 		if err != nil {
 			return err
@@ -120,6 +120,15 @@ func (n *linuxNamespace) source(k Key) (local netip.Addr, err error) {
 		return nil
 	})
 	return local, err
+}
+
+// scoped returns the address of the peer of a session, a link-local one with its interface. It is
+// called within the namespace.
+func scoped(k Key) (netip.Addr, error) {
+	if !k.Peer.Is6() || !k.Peer.IsLinkLocalUnicast() {
+		return k.Peer, nil
+	}
+	return sock.Numbered(k.Peer.WithZone(k.Interface))
 }
 
 // isLocal says no for link-local addresses: of those, our own are no peer's.
@@ -132,11 +141,11 @@ func (n *linuxNamespace) isLocal(addr netip.Addr) bool {
 
 // poke sends an empty datagram to the discard port.
 func (n *linuxNamespace) poke(k Key) {
-	peer := k.Peer
-	if peer.Is6() && peer.IsLinkLocalUnicast() {
-		peer = peer.WithZone(k.Interface)
-	}
 	_ = n.do(func() error {
+		peer, err := scoped(k)
+		if err != nil {
+			return err
+		}
 		c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(peer, 9)))
 		if err != nil {
 			return err

@@ -7,17 +7,17 @@ import (
 	"syscall"
 
 	"github.com/hyperfib/hyperfib/internal/netns"
+	"github.com/hyperfib/hyperfib/internal/sock"
 )
 
 // dialPeer opens a connection to peer with all its socket options.
 func dialPeer(ctx context.Context, c *Config, peer *PeerConfig) (nc net.Conn, err error) {
-	local := netip.AddrPort{}
-	if peer.LocalAddr.IsValid() {
-		local = netip.AddrPortFrom(peer.LocalAddr, 0)
-	}
-	remote := netip.AddrPortFrom(peer.Addr, peer.Port)
 	if c.Dialer != nil {
-		return c.Dialer(ctx, local, remote)
+		local := netip.AddrPort{}
+		if peer.LocalAddr.IsValid() {
+			local = netip.AddrPortFrom(peer.LocalAddr, 0)
+		}
+		return c.Dialer(ctx, local, netip.AddrPortFrom(peer.Addr, peer.Port))
 	}
 	d := net.Dialer{
 		KeepAlive: -1, // BGP has its own
@@ -25,11 +25,19 @@ func dialPeer(ctx context.Context, c *Config, peer *PeerConfig) (nc net.Conn, er
 			return rawControl(rc, func(fd int) error { return dialOptions(fd, c, peer) })
 		},
 	}
-	if local.IsValid() {
-		d.LocalAddr = net.TCPAddrFromAddrPort(local)
-	}
 	err = netns.Do(c.NetNS, func() error {
-		nc, err = d.DialContext(ctx, network(peer.Addr), remote.String())
+		remote, err := sock.Numbered(peer.Addr)
+		if err != nil {
+			return err
+		}
+		if peer.LocalAddr.IsValid() {
+			local, err := sock.Numbered(peer.LocalAddr)
+			if err != nil {
+				return err
+			}
+			d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(local, 0))
+		}
+		nc, err = d.DialContext(ctx, network(peer.Addr), netip.AddrPortFrom(remote, peer.Port).String())
 		return err
 	})
 	return nc, err

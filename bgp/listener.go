@@ -52,7 +52,11 @@ func listenTCP(ctx context.Context, ns, device string, addr netip.AddrPort) (nl 
 		},
 	}
 	err = netns.Do(ns, func() error {
-		nl, err = lc.Listen(ctx, network(addr.Addr()), addr.String())
+		a, err := sock.Numbered(addr.Addr())
+		if err != nil {
+			return err
+		}
+		nl, err = lc.Listen(ctx, network(a), netip.AddrPortFrom(a, addr.Port()).String())
 		return err
 	})
 	return nl, err
@@ -184,6 +188,25 @@ func tune(nc net.Conn, s *Config, peer *PeerConfig) error {
 		prioritize(fd, ipv6)
 		return setTTL(fd, ipv6, s, peer)
 	})
+}
+
+// zoned returns an address of a connection with the zone that the kernel says: package net may name
+// an interface of the past, or of another namespace.
+func zoned(nc net.Conn, a netip.AddrPort, peer bool) netip.AddrPort {
+	sc, ok := nc.(syscall.Conn)
+	if !ok || a.Addr().Zone() == "" {
+		return a
+	}
+	if raw, err := sc.SyscallConn(); err == nil {
+		_ = rawControl(raw, func(fd int) error {
+			zone, err := sock.Zone(fd, peer)
+			if err == nil {
+				a = netip.AddrPortFrom(a.Addr().WithZone(zone), a.Port())
+			}
+			return err
+		})
+	}
+	return a
 }
 
 // addrPort is a's address, without the IPv4-in-IPv6 form; the zero AddrPort if

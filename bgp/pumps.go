@@ -38,7 +38,7 @@ type netSocket struct {
 }
 
 func (s *netSocket) addrs() (local, remote netip.AddrPort) {
-	return addrPort(s.nc.LocalAddr()), addrPort(s.nc.RemoteAddr())
+	return zoned(s.nc, addrPort(s.nc.LocalAddr()), false), zoned(s.nc, addrPort(s.nc.RemoteAddr()), true)
 }
 
 func (s *netSocket) tune(c *PeerConfig) error { return tune(s.nc, &s.env.cfg, c) }

@@ -161,3 +161,39 @@ func testKilledReflector(t testing.TB) {
 		}
 	}
 }
+
+// TestInterfaceAgain: a session over link-local addresses comes back after its interface was deleted
+// and made again, with another index. Package net would go on with the old one for a minute.
+// One side only listens, so that both, who dials and who accepts, must know the interface.
+func TestInterfaceAgain(t *testing.T) {
+	if testing.Short() {
+		t.Skip("namespace test")
+	}
+	dials, listens := nstest.New(t, "dials"), nstest.New(t, "listens")
+	for range 3 {
+		dials.IP("link add spare type veth peer name other") // other indexes than in the other namespace
+		dials.IP("link del spare")
+	}
+	link := func() {
+		nstest.Veth(dials, "eth0", "fe80::1/64", listens, "eth0", "fe80::2/64")
+	}
+	link()
+	a := startReal(t, dials, Config{AS: 65001, RouterID: netip.MustParseAddr("192.0.2.1"), Listen: []netip.AddrPort{}})
+	b := startReal(t, listens, Config{AS: 65002, RouterID: netip.MustParseAddr("192.0.2.2"), Listen: []netip.AddrPort{netip.MustParseAddrPort("[::]:179")}})
+	a.must(a.AddPeer(PeerConfig{Addr: netip.MustParseAddr("fe80::2%eth0"), AS: 65002, ConnectRetry: time.Second}))
+	b.must(b.AddPeer(PeerConfig{Addr: netip.MustParseAddr("fe80::1%eth0"), AS: 65001, Passive: true}))
+	up := func(sessions int) {
+		t.Helper()
+		nstest.Wait(t, 15*time.Second, "Established", func() bool {
+			p, q := a.Peers(), b.Peers()
+			return len(p) == 1 && p[0].State == Established && p[0].Established == sessions && len(q) == 1 && q[0].State == Established && q[0].Established == sessions
+		})
+	}
+	up(1)
+	dials.IP("link del eth0")
+	a.LinkDown("eth0")
+	b.LinkDown("eth0")
+	dials.IP("link add spare type veth peer name other")
+	link()
+	up(2)
+}

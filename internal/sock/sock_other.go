@@ -2,9 +2,13 @@
 
 package sock
 
-import "errors"
+import (
+	"errors"
+	"net/netip"
+)
 
-// Elsewhere than on Linux all of these return [errors.ErrUnsupported].
+// Elsewhere than on Linux all of these return [errors.ErrUnsupported],
+// but for Numbered.
 
 func SetTTL(fd int, ipv6 bool, ttl int) error { return errors.ErrUnsupported }
 
@@ -18,3 +22,7 @@ func BindToDevice(fd int, name string) error {
 	}
 	return errors.ErrUnsupported
 }
+
+func Numbered(a netip.Addr) (netip.Addr, error) { return a, nil }
+
+func Zone(fd int, peer bool) (string, error) { return "", errors.ErrUnsupported }
