@@ -29,7 +29,7 @@ type eventDoc struct {
 
 // built are the events whose names are put together: by the expression that does it.
 var built = map[string][]string{
-	`"bgp-" + e.Kind.String()`:       {"bgp-error", "bgp-up", "bgp-down", "bgp-restart", "bgp-update-error", "bgp-listen", "bgp-plain", "bgp-unsendable", "bgp-prefix-limit", "bgp-stable", "bgp-no-policy"},
+	`"bgp-" + e.Kind.String()`:       {"bgp-error", "bgp-up", "bgp-down", "bgp-restart", "bgp-update-error", "bgp-listen", "bgp-plain", "bgp-unsendable", "bgp-prefix-limit", "bgp-stable", "bgp-no-policy", "bgp-bfd-wait"},
 	`"neighbour-" + s.Kind.String()`: {"neighbour-seen", "neighbour-moved", "neighbour-conflict", "neighbour-gone"},
 	`"guest-" + what`:                {"guest-attached", "guest-changed"},
 	`"session-" + change.Op`:         {"session-disable", "session-enable"},
@@ -43,7 +43,7 @@ var quiet = []string{"state", "end-of-rib", "added", "removed", "converged", "sn
 // attributes, and none that is there has gone, since programs rely on their names. With -update it
 // writes what it knows; what an event means is written by hand.
 func TestEvents(t *testing.T) {
-	for k := bgp.EventState; k <= bgp.EventNoPolicy; k++ {
+	for k := bgp.EventState; k <= bgp.EventBFDWait; k++ {
 		name := k.String()
 		if slices.Contains(quiet, name) == slices.Contains(built[`"bgp-" + e.Kind.String()`], "bgp-"+name) {
 			t.Errorf("bgp-%s: is it an event or not?", name)
@@ -128,14 +128,16 @@ func loggedEvents(t *testing.T) map[string]*eventDoc {
 	// What a call does not show: it passes a slice, or the level of the event.
 	for _, name := range built[`"bgp-" + e.Kind.String()`] {
 		e := found[name]
-		if slices.Contains([]string{"bgp-up", "bgp-stable", "bgp-down", "bgp-restart", "bgp-listen", "bgp-unsendable", "bgp-no-policy"}, name) {
+		if slices.Contains([]string{"bgp-up", "bgp-stable", "bgp-down", "bgp-restart", "bgp-listen", "bgp-unsendable", "bgp-no-policy", "bgp-bfd-wait"}, name) {
 			e.levels["INFO"] = true
 		}
-		if !slices.Contains([]string{"bgp-up", "bgp-stable", "bgp-down", "bgp-restart"}, name) {
+		if !slices.Contains([]string{"bgp-up", "bgp-stable", "bgp-down", "bgp-restart", "bgp-bfd-wait"}, name) {
 			e.levels["WARN"] = true
 		}
 		more := []string{"err"}
 		switch name {
+		case "bgp-bfd-wait":
+			more = nil
 		case "bgp-restart":
 			more = []string{"phase"}
 		case "bgp-no-policy":

@@ -13,6 +13,7 @@ import (
 var (
 	bgpUp         = describe("bgp_session_up", "Whether the BGP session is Established.", "domain", "peer", "local", "interface", "netns")
 	bgpUps        = describe("bgp_session_established_total", "How often the BGP session came up.", "domain", "peer", "local", "interface", "netns")
+	bgpWaits      = describe("bgp_session_waits_for_bfd", "Whether the BGP session waits for BFD (bfd.strict).", "domain", "peer", "local", "interface", "netns")
 	bgpRoutes     = describe("bgp_routes_received", "Routes that the peer announces.", "domain", "peer", "local", "interface", "netns", "family")
 	bgpStale      = describe("bgp_routes_stale", "Routes kept of a peer that restarts.", "domain", "peer", "local", "interface", "netns", "family")
 	bgpRefused    = describe("bgp_routes_refused_total", "Routes of the peer that the import policy refused.", "domain", "peer", "local", "interface", "netns", "family")
@@ -52,7 +53,7 @@ func metrics(b Backend) http.Handler {
 
 // Describe implements [prometheus.Collector].
 func (collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{bgpUp, bgpUps, bgpRoutes, bgpStale, bgpRefused, bgpCounted, bgpMaximum, bgpExceeded, bfdUp, bfdDowns, kernelWrites, notOnLink,
+	for _, d := range []*prometheus.Desc{bgpUp, bgpUps, bgpWaits, bgpRoutes, bgpStale, bgpRefused, bgpCounted, bgpMaximum, bgpExceeded, bfdUp, bfdDowns, kernelWrites, notOnLink,
 		notAnnounced, withdrawn, repairs, contended, converged, health, foreign, present, guestsPresent, dropped} {
 		ch <- d
 	}
@@ -70,6 +71,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		of := []string{s.Domain, s.Peer.String(), s.Local.String(), s.Interface, s.NetNS}
 		gauge(bgpUp, truth(s.State == "Established"), of...)
 		counter(bgpUps, uint64(s.Ups), of...)
+		gauge(bgpWaits, truth(!s.BFDWait.IsZero()), of...)
 		for _, f := range s.Families {
 			of := append(of[:len(of):len(of)], f.Family)
 			gauge(bgpRoutes, float64(f.Received), of...)

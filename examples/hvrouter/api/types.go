@@ -33,6 +33,12 @@ type Session struct {
 	// MissingPolicy says that the session exchanges nothing in a direction, since the peer is in
 	// another AS and has no import or no export (RFC 8212, Section 3).
 	MissingPolicy string `json:"missing-policy,omitempty"`
+	// BFDWait is since when the session waits for BFD (bfd.strict), zero if it does not.
+	// BFDWaitUntil is until when this attempt does; if BFD is up and has flapped, BFDHeldDown is
+	// until when it must stay so.
+	BFDWait      time.Time `json:"bfd-wait-since,omitzero"`
+	BFDWaitUntil time.Time `json:"bfd-wait-until,omitzero"`
+	BFDHeldDown  time.Time `json:"bfd-held-down-until,omitzero"`
 	// LimitError is why a prefix limit ended the session last, and when; RefusedUntil is
 	// until when the peer stays out because of that.
 	LimitError   string    `json:"limit-error,omitempty"`

@@ -268,6 +268,12 @@ func lastError(s *api.Session) string {
 	if s.MissingPolicy != "" {
 		words = append(words, s.MissingPolicy)
 	}
+	switch {
+	case !s.BFDHeldDown.IsZero():
+		words = append(words, fmt.Sprintf("waits for BFD since %s: up, and to stay so until %s", ago(s.BFDWait), s.BFDHeldDown.Format(time.TimeOnly)))
+	case !s.BFDWait.IsZero():
+		words = append(words, fmt.Sprintf("waits for BFD since %s, this time until %s", ago(s.BFDWait), s.BFDWaitUntil.Format(time.TimeOnly)))
+	}
 	if !s.RefusedUntil.IsZero() {
 		words = append(words, fmt.Sprintf("out until %s: %s (%s ago)", s.RefusedUntil.Format(time.TimeOnly), s.LimitError, ago(s.LimitErrorAt)))
 	}

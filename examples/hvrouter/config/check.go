@@ -154,6 +154,15 @@ func (k *checker) loopback(c *Config) {
 func (k *checker) bfd(b BFD) {
 	k.oneOf("$.bfd.process", b.Process, "separate", "in-process", "off")
 	k.oneOf("$.bfd.realtime", b.Realtime, "auto", "on", "off")
+	k.oneOf("$.bfd.strict", b.Strict, "off", "on", "required")
+	if b.Strict != "off" && b.Process == "off" {
+		k.bad("$.bfd.strict", "%s: there is no BFD (bfd.process: off)", b.Strict)
+	}
+	for path, d := range map[string]Duration{"$.bfd.strict-hold-time": b.StrictHoldTime, "$.bfd.strict-hold-down": b.StrictHoldDown} {
+		if d.Duration < 0 || d.Duration > time.Hour {
+			k.bad(path, "%v: want 0s to 1h", d)
+		}
+	}
 	if b.Interval.Duration < time.Millisecond || b.Interval.Duration > time.Minute {
 		k.bad("$.bfd.interval", "%v: want 1ms to 1m", b.Interval)
 	}
@@ -269,6 +278,12 @@ func (k *checker) reflector(path string, n NetNS, r Reflector, seen unique[strin
 	k.prefixLimit(path+".prefix-limit", r.PrefixLimit, k.limit)
 	if r.BFD != "" {
 		k.oneOf(path+".bfd", r.BFD, "on", "off", "echo")
+	}
+	if r.BFDStrict != "" {
+		k.oneOf(path+".bfd-strict", r.BFDStrict, "off", "on", "required")
+		if r.BFDStrict != "off" && r.BFD == "off" {
+			k.bad(path+".bfd-strict", "%s: the session has no BFD (bfd: off)", r.BFDStrict)
+		}
 	}
 	where := r.Interface
 	if n != "" {

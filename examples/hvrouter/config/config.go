@@ -96,6 +96,16 @@ type BFD struct {
 	// Realtime scheduling of the sessions' thread: auto (default: when permitted),
 	// on (refuse to run without) or off.
 	Realtime string `yaml:"realtime,omitempty" json:"realtime"`
+	// Strict has BGP sessions wait for BFD (draft-ietf-idr-bgp-bfd-strict-mode-19): off (default);
+	// on, with peers that offer it as well, and an ordinary session with others; required, with
+	// all peers. A change counts for a session from its next start on.
+	Strict string `yaml:"strict,omitempty" json:"strict"`
+	// StrictHoldTime is how long an attempt waits for BFD. Default: BGP's hold time with
+	// the peer.
+	StrictHoldTime Duration `yaml:"strict-hold-time,omitempty" json:"strict-hold-time,omitzero"`
+	// StrictHoldDown is how long BFD must have been up before a session that waits for it comes
+	// up. One that flaps has to be up for longer: 1s to 60s. Default 0s.
+	StrictHoldDown Duration `yaml:"strict-hold-down,omitempty" json:"strict-hold-down,omitzero"`
 }
 
 // BGP holds for every session.
@@ -231,6 +241,8 @@ type Reflector struct {
 	// with packets that it forwards back to us (RFC 9747, Section 2), so it must be a router;
 	// anything else follows the file's bfd.
 	BFD string `yaml:"bfd,omitempty" json:"bfd,omitempty"`
+	// BFDStrict overrides bfd.strict for this session: off, on or required.
+	BFDStrict string `yaml:"bfd-strict,omitempty" json:"bfd-strict,omitempty"`
 	// RestartTime is how long this peer keeps our routes while we are away, in place
 	// of bgp.graceful-restart.time: 1s to 4095s. A peer that keeps them although BFD
 	// says that we are gone is better told a short one. A change counts from the

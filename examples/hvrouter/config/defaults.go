@@ -58,6 +58,7 @@ func (b *BFD) fill(api string) {
 	def(&b.Process, "separate")
 	def(&b.Socket, api+".bfd")
 	def(&b.Realtime, "auto")
+	def(&b.Strict, "off")
 }
 
 func (b *BGP) fill() {

@@ -103,6 +103,7 @@ type channelPaths chan string
 
 func (p channelPaths) PathDown(w peering.Watch, _ bool) { p <- "down " + w.Key.Peer.String() }
 func (p channelPaths) PathUp(w peering.Watch)           { p <- "up " + w.Key.Peer.String() }
+func (p channelPaths) PathAdminDown(w peering.Watch)    { p <- "admin down " + w.Key.Peer.String() }
 
 // A probe that does not come up in the time of grace is the end of its next hop; the end of ctx
 // ends Run without an error, and Shutdown removes what there is.

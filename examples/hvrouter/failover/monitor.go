@@ -33,6 +33,8 @@ type Paths interface {
 	// the fate of its control plane.
 	PathDown(w peering.Watch, remoteC bool)
 	PathUp(w peering.Watch)
+	// PathAdminDown says that a side has taken its BFD down on purpose.
+	PathAdminDown(w peering.Watch)
 }
 
 // Config is what a Monitor works with.
@@ -295,6 +297,9 @@ func (m *Monitor) deliver() (did bool) {
 		if n.up {
 			m.paths.PathUp(n.watch)
 		}
+		if n.adminDown {
+			m.paths.PathAdminDown(n.watch)
+		}
 	}
 	return len(all) > 0
 }
@@ -327,6 +332,7 @@ func (m *Monitor) Event(e bfd.Event) {
 	case neverUp:
 		m.notices.down(o.watch, false)
 	case adminDown:
+		m.notices.adminDown(o.watch)
 		m.log.Info("BFD admin down at the peer", "event", "bfd-admin-down", "peer", e.Peer, "interface", e.Interface)
 	}
 	for _, f := range e.Failover {

@@ -16,6 +16,8 @@ type notices map[bfd.Key]notice
 type notice struct {
 	watch    peering.Watch
 	down, up bool
+	// adminDown reports that a side has taken its BFD down on purpose since.
+	adminDown bool
 	// remoteC reports that the peer's BFD does not share the fate of its control plane
 	// (RFC 5882, Section 4.3), or that the session is one by echo.
 	remoteC bool
@@ -24,7 +26,14 @@ type notice struct {
 // up notes that a session is Up.
 func (n notices) up(w peering.Watch) {
 	one := n[w.Key]
-	one.watch, one.up = w, true
+	one.watch, one.up, one.adminDown = w, true, false
+	n[w.Key] = one
+}
+
+// adminDown notes that a side has taken its BFD down on purpose.
+func (n notices) adminDown(w peering.Watch) {
+	one := n[w.Key]
+	one.watch, one.up, one.adminDown = w, false, true
 	n[w.Key] = one
 }
 

@@ -180,6 +180,9 @@ func (p fakePaths) PathDown(w peering.Watch, c bool) {
 	p.add("path-down %v remote C %v%s", w.Key.Peer, c, probe(w))
 }
 
+func (p fakePaths) PathAdminDown(w peering.Watch) {
+	p.add("path-admin-down %v%s", w.Key.Peer, probe(w))
+}
 func (p fakePaths) PathUp(w peering.Watch) { p.add("path-up %v%s", w.Key.Peer, probe(w)) }
 
 func probe(w peering.Watch) string {

@@ -215,6 +215,8 @@ func (s *state) event(e bfd.Event, now time.Time, kernel gatewaysOf) outcome {
 		// BGP need not wait for that peer, and its gateways stay out also where other sessions
 		// announce them.
 		o.verdict, o.down = failedEarlier, s.fail(o.watch, kernel)
+	case first && e.State == bfd.StateDown && e.Reason == bfd.ReasonRemoteAdminDown:
+		o.verdict = adminDown
 	case first && e.State == bfd.StateDown && o.watch.Probe() && now.Sub(e.Time) >= graceTime:
 		o.verdict = neverUp // in the life of the BFD process, which is longer than ours
 	case e.State == bfd.StateUp && !was:

@@ -1,11 +1,13 @@
 package peering
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"time"
 
 	"github.com/hyperfib/hyperfib/bgp"
+	"github.com/hyperfib/hyperfib/bgp/fsm"
 	"github.com/hyperfib/hyperfib/bgp/rib"
 	"github.com/hyperfib/hyperfib/bgp/wire"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
@@ -52,6 +54,9 @@ func Peer(c *config.Config, r config.Reflector, linkLocal netip.Addr) bgp.PeerCo
 		p.TTLSecurity, p.Multihop, p.Passive = n.TTLSecurity, int(n.Multihop), n.Connect == "passive"
 		p.EBGP = rib.EBGP{LocalAS: n.LocalAS, LocalASNoPrepend: n.LocalASNoPrepend, LocalASReplaceAS: n.LocalASReplaceAS, Role: n.WireRole()}
 		p.RoleStrict, p.AllowOwnAS = n.RoleStrict, int(n.AllowOwnAS)
+	}
+	if s := cmp.Or(r.BFDStrict, c.BFD.Strict); s != "off" && r.BFD != "off" && c.BFD.Process != "off" {
+		p.BFDStrict = fsm.StrictConfig{Enabled: true, Required: s == "required", HoldTime: c.BFD.StrictHoldTime.Duration, HoldDown: c.BFD.StrictHoldDown.Duration}
 	}
 	if c.BGP.AddPath {
 		p.AddPathReceive = p.Families

@@ -47,6 +47,10 @@ func (l *eventLog) event(e bgp.Event) {
 	switch e.Kind {
 	case bgp.EventUp, bgp.EventDown, bgp.EventEndOfRIB, bgp.EventStable:
 		l.proceed()
+	case bgp.EventBFDWait:
+		if e.BFDWait != nil {
+			l.answerBFD(e.Peer)
+		}
 	}
 	if !l.again || !e.Snapshot {
 		level, message, attrs := line(e)
@@ -79,6 +83,11 @@ func line(e bgp.Event) (level slog.Level, message string, attrs []any) {
 			return slog.LevelInfo, "BGP session has its policies", attrs
 		}
 		return slog.LevelWarn, "BGP session exchanges nothing", append(attrs, "why", e.MissingPolicy.String())
+	case bgp.EventBFDWait:
+		if e.BFDWait == nil || e.Failures > 0 { // its end has an event of its own; the first wait of a row has said it
+			return slog.LevelDebug, "BGP", attrs
+		}
+		return slog.LevelInfo, "BGP session waits for BFD", attrs
 	case bgp.EventPrefixLimit:
 		return slog.LevelWarn, "BGP prefix limit", append(attrs, failures(e)...)
 	case bgp.EventUnsendable, bgp.EventListen:

@@ -101,6 +101,9 @@ func TestLine(t *testing.T) {
 		{bgp.Event{Kind: bgp.EventUp, Failures: 1, Since: since, Time: since.Add(time.Second)}, "INFO BGP session up [failures 1 in 1s]"},
 		{bgp.Event{Kind: bgp.EventUnsendable}, "INFO BGP: all is well again []"},
 		{bgp.Event{Kind: bgp.EventNoPolicy}, "INFO BGP session has its policies []"},
+		{bgp.Event{Kind: bgp.EventBFDWait, BFDWait: &bgp.BFDWait{}}, "INFO BGP session waits for BFD []"},
+		{bgp.Event{Kind: bgp.EventBFDWait}, "DEBUG BGP []"},
+		{bgp.Event{Kind: bgp.EventBFDWait, BFDWait: &bgp.BFDWait{}, Failures: 1}, "DEBUG BGP []"},
 		{bgp.Event{Kind: bgp.EventNoPolicy, MissingPolicy: bgp.MissingPolicy{Export: true}}, "WARN BGP session exchanges nothing [why no export policy: nothing is announced (RFC 8212)]"},
 		{bgp.Event{Kind: bgp.EventRestart, Restart: bgp.RestartWaiting}, "INFO BGP graceful restart [phase waiting]"},
 	} {

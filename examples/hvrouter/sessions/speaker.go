@@ -52,6 +52,8 @@ type speaker struct {
 	deferral    time.Time
 	initialSync initialSync
 
+	paths pathStates // what BFD has said of the paths to the peers
+
 	mu       sync.Mutex
 	plan     plan
 	again    bool      // all paths are to be taken once more: next hops died, or live again
@@ -102,6 +104,7 @@ func (s *speaker) configure(c *config.Config, d config.Domain) {
 	for _, r := range sessions {
 		ours[r.Interface] = s.namespace.LinkLocal(r.Interface)
 	}
+	s.paths.keep(sessions)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.plan.cfg, s.plan.domain, s.plan.linkLocal = c, d, ours

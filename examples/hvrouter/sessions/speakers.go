@@ -241,7 +241,15 @@ func (s *Speakers) PathDown(w peering.Watch, remoteC bool) {
 	if remoteC && d.cBit {
 		why = bgp.PathFailureBFDDownIndependent
 	}
-	d.sayPath(w.Peer, func() error { return d.bgp.PathDown(w.Peer, why) })
+	d.sayBFD(w.Peer, pathFailed, func() error { return d.bgp.PathDown(w.Peer, why) })
+}
+
+// PathAdminDown implements [failover.Paths].
+func (s *Speakers) PathAdminDown(w peering.Watch) {
+	if !w.Probe() {
+		d := s.domains[w.Domain]
+		d.sayBFD(w.Peer, pathSilent, func() error { return d.bgp.PathDown(w.Peer, bgp.PathFailureBFDRemoteAdminDown) })
+	}
 }
 
 // PathUp implements [failover.Paths].
@@ -249,7 +257,7 @@ func (s *Speakers) PathUp(w peering.Watch) {
 	s.mark(w, false)
 	if !w.Probe() {
 		d := s.domains[w.Domain]
-		d.sayPath(w.Peer, func() error { return d.bgp.PathUp(w.Peer) })
+		d.sayBFD(w.Peer, pathUp, func() error { return d.bgp.PathUp(w.Peer) })
 	}
 }
 

@@ -45,6 +45,9 @@ func session(c *config.Config, one sessions.Status, bfds map[bfd.Key]string) api
 		s.Plain = p.Plain.Error()
 	}
 	s.MissingPolicy = p.MissingPolicy.String()
+	if w := p.BFDWait; w != nil {
+		s.BFDWait, s.BFDWaitUntil, s.BFDHeldDown = w.Since, w.Until, w.HeldDown
+	}
 	if one.Disabled != nil {
 		s.State, s.Since, s.Disabled, s.DisabledText = "Disabled", one.Disabled.Since, one.Disabled.Since, one.Disabled.Text
 	}

@@ -153,7 +153,7 @@ func template(o options, prefix netip.Prefix) bgp.PeerConfig {
 	c := bgp.PeerConfig{
 		Description: "client of " + prefix.String(),
 		Families:    both, IPv6NextHop: true, RouteReflectorClient: true,
-		HoldTime: o.hold, TTLSecurity: o.ttlSecurity, MD5Key: o.md5Key, OffLinkPrefixes: o.offLink,
+		HoldTime: o.hold, TTLSecurity: o.ttlSecurity, MD5Key: o.md5Key, BFDStrict: o.bfdStrict, OffLinkPrefixes: o.offLink,
 		PrefixLimits: map[wire.Family]rib.PrefixLimit{}, MaxPrefixesHold: o.limitHold,
 	}
 	for _, f := range both {

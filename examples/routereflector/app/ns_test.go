@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -59,7 +60,7 @@ protocol bgp hub {
 		tb.Fatal(err)
 	}
 	c := &client{tb: tb, ctl: filepath.Join(dir, "ctl")}
-	cmd := exec.Command(nstest.Need(tb, "bird"), "-f", "-c", path, "-s", c.ctl)
+	cmd := ns.Command(nstest.Need(tb, "bird"), "-f", "-c", path, "-s", c.ctl)
 	var log lockedBuffer
 	cmd.Stdout, cmd.Stderr = &log, &log
 	tb.Cleanup(func() {
@@ -68,8 +69,18 @@ protocol bgp hub {
 		}
 	})
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	ns.Do(cmd.Start)
-	tb.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	// Pdeathsig is about the thread that starts it, and threads of BFD end with a reflector.
+	started, ended := make(chan error), make(chan struct{})
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		started <- cmd.Start()
+		<-ended
+	}()
+	if err := <-started; err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait(); close(ended) })
 	return c
 }
 
@@ -157,4 +168,105 @@ func TestReflector(t *testing.T) {
 	}
 	hub.Exec("bridge", "link", "set", "dev", "p3", "state", "3")
 	clients[0].wait("the return", "show route 203.0.113.0/24", func(s string) bool { return strings.Contains(s, "10.77.0.3") })
+}
+
+// TestStrict: two of ours in strict mode, the one with a range, the other with a configured peer, and
+// real BFD between them. While its packets are filtered there is no session; when they come, there
+// is; when they stop, the session ends within the detection time. So it goes on after both have
+// restarted, and BIRD, which does not know strict mode, has an ordinary session all the time.
+func TestStrict(t *testing.T) {
+	if testing.Short() {
+		t.Skip("namespace test")
+	}
+	hub := nstest.New(t, "rr")
+	hub.IP("link add br0 address 02:00:00:00:00:01 type bridge")
+	hub.IP("addr add 10.77.0.1/24 dev br0")
+	hub.IP("link set br0 up")
+	var spaces []*nstest.NS
+	for n := 2; n <= 3; n++ {
+		ns := nstest.New(t, fmt.Sprintf("c%d", n))
+		nstest.Veth(hub, fmt.Sprintf("p%d", n), "", ns, "eth0", fmt.Sprintf("10.77.0.%d/24", n))
+		hub.IP(fmt.Sprintf("link set p%d master br0", n))
+		spaces = append(spaces, ns)
+	}
+	nstest.Need(t, "nft")
+	filter := func(on bool) {
+		spaces[0].Exec("nft", "add table inet strict") // that there is one to delete
+		spaces[0].Exec("nft", "delete table inet strict")
+		if on {
+			spaces[0].Exec("nft", "add table inet strict; add chain inet strict in { type filter hook input priority 0; }; add rule inet strict in udp dport 3784 drop")
+		}
+	}
+	dir := t.TempDir()
+	start := func(name string, ns *nstest.NS, arg string) (api string, stop func()) {
+		api = filepath.Join(dir, name+".sock")
+		o, err := parse(append(strings.Fields(arg), "-api", api, "-netns", ns.Path), t.Output())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var log lockedBuffer
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan error, 1)
+		go func() { done <- run(ctx, o, &log) }()
+		return api, sync.OnceFunc(func() {
+			cancel()
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+			if t.Failed() {
+				t.Logf("%s:\n%s", name, log.String())
+			}
+		})
+	}
+	shows := func(api string) string {
+		var text bytes.Buffer
+		show([]string{"-api", api}, &text, &text)
+		return text.String()
+	}
+	up := func(api string) bool {
+		for line := range strings.Lines(shows(api)) {
+			if f := strings.Fields(line); len(f) > 1 && f[1] == "Established" && f[0] != "10.77.0.3" {
+				return true
+			}
+		}
+		return false
+	}
+	wait := func(what string, ok func() bool) {
+		t.Helper()
+		nstest.Wait(t, 30*time.Second, what, ok)
+	}
+	const hubArgs = "-as 65000 -router-id 10.77.0.1 -listen 10.77.0.1:179 -clients 10.77.0.0/24 -ttl-security -bfd 50ms,3 -bfd-strict on -cold"
+	const ourArgs = "-as 65000 -router-id 10.77.0.2 -listen 10.77.0.2:179 -clients 10.99.0.0/24 -reflectors 10.77.0.1 -ttl-security -bfd 50ms,3 -bfd-strict on -cold"
+	plain := startClient(t, spaces[1], 3, "")
+	filter(true)
+	for round := range 2 { // both begin, and begin again
+		hubAPI, stopHub := start("hub", hub, hubArgs)
+		defer stopHub()
+		ourAPI, stopOurs := start("ours", spaces[0], ourArgs)
+		defer stopOurs()
+		wait("wait for BFD", func() bool {
+			return strings.Contains(shows(hubAPI), "waits for BFD since") && strings.Contains(shows(ourAPI), "waits for BFD since")
+		})
+		plain.wait("an ordinary session", "show protocols hub", func(s string) bool { return strings.Contains(s, "Established") })
+		if up(hubAPI) || up(ourAPI) {
+			t.Fatal("a session without BFD")
+		}
+		filter(false)
+		wait("session", func() bool { return up(hubAPI) && up(ourAPI) })
+		if strings.Contains(shows(hubAPI), "waits") {
+			t.Error(shows(hubAPI))
+		}
+		// One direction fails: 150 ms until both sides know.
+		stall := nstest.WatchStall()
+		filter(true)
+		began := time.Now()
+		wait("end of the session", func() bool { return !up(hubAPI) && !up(ourAPI) })
+		if d := time.Since(began); d > 500*time.Millisecond+stall.Slack() {
+			t.Errorf("round %d: the session ended %v after BFD stopped", round, d)
+		}
+		stall.Stop()
+		wait("wait for BFD, again", func() bool { return strings.Contains(shows(hubAPI), "waits for BFD since") })
+		stopOurs()
+		stopHub()
+	}
 }

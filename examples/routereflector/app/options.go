@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hyperfib/hyperfib/bgp/fsm"
 	"github.com/hyperfib/hyperfib/bgp/rib"
 )
 
@@ -26,6 +27,7 @@ type options struct {
 	ttlSecurity         bool
 	bfdInterval         time.Duration // 0: no BFD
 	bfdMultiplier       uint8
+	bfdStrict           fsm.StrictConfig
 	md5Key              string
 	hold                time.Duration
 	restartTime         time.Duration // 0: no graceful restart
@@ -80,6 +82,12 @@ func parse(args []string, out io.Writer) (o options, err error) {
 		o.bfdInterval, o.bfdMultiplier, err = parseBFD(s)
 		return err
 	})
+	fs.Func("bfd-strict", "sessions wait for BFD (draft-ietf-idr-bgp-bfd-strict-mode): off, on (with clients that offer it, too) or required, a `mode` (default off)", func(s string) (err error) {
+		o.bfdStrict.Enabled, o.bfdStrict.Required, err = parseStrict(s)
+		return err
+	})
+	fs.DurationVar(&o.bfdStrict.HoldTime, "bfd-strict-hold-time", 0, "how long an attempt waits for BFD, a `time` (default: BGP's hold time with the client)")
+	fs.DurationVar(&o.bfdStrict.HoldDown, "bfd-strict-hold-down", 0, "`time` that BFD must have been up before the session comes up")
 	fs.StringVar(&o.md5Key, "md5-key", "", "TCP MD5 `key` of all clients (RFC 2385)")
 	fs.DurationVar(&o.hold, "hold", 90*time.Second, "hold `time` to offer")
 	fs.DurationVar(&o.restartTime, "restart-time", 120*time.Second, "graceful restart `time` (RFC 4724), 0 for none")
@@ -122,6 +130,10 @@ func (o *options) check(rest []string) error {
 		return errors.New("-clients is required")
 	case len(o.probes) > 0 && o.bfdInterval == 0:
 		return errors.New("-probes needs -bfd")
+	case o.bfdStrict.Enabled && o.bfdInterval == 0:
+		return errors.New("-bfd-strict needs -bfd")
+	case o.bfdStrict.HoldTime < 0 || o.bfdStrict.HoldDown < 0:
+		return errors.New("-bfd-strict-hold-time and -bfd-strict-hold-down must not be negative")
 	case hosts(o.probes) > maxProbes:
 		return fmt.Errorf("-probes: more than %d addresses", maxProbes)
 	case o.maxClients < 1:
@@ -152,6 +164,18 @@ func parseAction(s string) (rib.LimitAction, error) {
 		}
 	}
 	return 0, errors.New("want restart, block or warn")
+}
+
+func parseStrict(s string) (on, required bool, err error) {
+	switch s {
+	case "off":
+		return false, false, nil
+	case "on":
+		return true, false, nil
+	case "required":
+		return true, true, nil
+	}
+	return false, false, errors.New("want off, on or required")
 }
 
 // list parses what is separated by commas.

@@ -85,6 +85,7 @@ type shown struct {
 		Text string
 	}
 	RefusedUntil time.Time
+	BFDWait      *bgp.BFDWait
 }
 
 // table prints the sessions for people.
@@ -123,6 +124,9 @@ func (c *shown) lastError() string {
 	var words []string
 	if c.LastLimit != nil && !c.RefusedUntil.IsZero() {
 		words = append(words, fmt.Sprintf("out until %s: %s (%s ago)", c.RefusedUntil.Format(time.TimeOnly), c.LastLimit.Text, ago(c.LastLimit.Time)))
+	}
+	if w := c.BFDWait; w != nil {
+		words = append(words, fmt.Sprintf("waits for BFD since %s", ago(w.Since)))
 	}
 	if c.LastError != nil && (c.LastLimit == nil || c.LastError.Time != c.LastLimit.Time) {
 		words = append(words, fmt.Sprintf("%s (%s ago)", c.LastError.Text, ago(c.LastError.Time)))

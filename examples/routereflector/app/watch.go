@@ -13,7 +13,7 @@ import (
 )
 
 // watch follows the clients: it logs what happens to them, and ties a BFD session
-// to each from the moment it is Established until the speaker forgets it. So the
+// to each from the moment it is Established, or waits for BFD, until the speaker forgets it. So the
 // path is watched also while a client restarts and only its stale paths are left.
 type watch struct {
 	speaker *bgp.Speaker
@@ -29,12 +29,13 @@ type watch struct {
 	keys  map[bgp.PeerKey]bfd.Key
 	peers map[bfd.Key]bgp.PeerKey
 	since map[bfd.Key]time.Time // when the session was added
+	up    map[bfd.Key]bool      // sessions that are Up
 }
 
 func newWatch(o options, s *bgp.Speaker, c CoreConfig) (*watch, error) {
 	w := &watch{
 		speaker: s, log: c.Log, now: c.Now, bfd: c.BFD,
-		keys: map[bgp.PeerKey]bfd.Key{}, peers: map[bfd.Key]bgp.PeerKey{}, since: map[bfd.Key]time.Time{}, downs: map[bfd.Key]uint64{},
+		keys: map[bgp.PeerKey]bfd.Key{}, peers: map[bfd.Key]bgp.PeerKey{}, since: map[bfd.Key]time.Time{}, up: map[bfd.Key]bool{}, downs: map[bfd.Key]uint64{},
 		session: bfd.SessionConfig{
 			Key:          bfd.Key{NetNS: o.netns},
 			DesiredMinTx: o.bfdInterval, RequiredMinRx: o.bfdInterval, Multiplier: o.bfdMultiplier,
@@ -59,6 +60,10 @@ func (w *watch) bgpEvent(e bgp.Event) {
 	switch e.Kind {
 	case bgp.EventUp:
 		w.add(e.Peer)
+	case bgp.EventBFDWait:
+		if e.BFDWait != nil {
+			w.waits(e.Peer)
+		}
 	case bgp.EventRemoved:
 		w.remove(e.Peer)
 	case bgp.EventSnapshot:
@@ -82,6 +87,8 @@ func (w *watch) print(e bgp.Event) {
 	switch e.Kind {
 	case bgp.EventState, bgp.EventAdded, bgp.EventRemoved, bgp.EventSnapshot:
 		flap = true
+	case bgp.EventBFDWait: // its end has an event of its own
+		flap = flap || e.BFDWait == nil || e.Failures > 0
 	}
 	if flap {
 		w.log.Debug(e.Kind.String(), append(attrs, "state", e.State)...)
@@ -128,6 +135,21 @@ func (w *watch) add(peer bgp.PeerKey) {
 	}
 }
 
+// waits brings up the session of a client that waits for BFD: the BFD session begins, or is up
+// already. What is said of it from now on reaches the speaker, since it has the client.
+func (w *watch) waits(peer bgp.PeerKey) {
+	w.add(peer)
+	w.mu.Lock()
+	key, known := w.keys[peer]
+	up := known && w.up[key]
+	w.mu.Unlock()
+	if up {
+		if err := w.speaker.PathUp(peer); err != nil && !errors.Is(err, bgp.ErrNoPeer) && !errors.Is(err, bgp.ErrClosed) {
+			w.log.Error("bfd", "peer", peer.String(), "err", err)
+		}
+	}
+}
+
 // remove ends the watch of a client that the speaker has forgotten.
 func (w *watch) remove(peer bgp.PeerKey) {
 	w.mu.Lock()
@@ -155,8 +177,11 @@ func (w *watch) reconcile() {
 	alive := map[bgp.PeerKey]bool{}
 	for _, st := range w.speaker.Peers() {
 		alive[st.Key] = true
-		if st.State == bgp.Established {
+		switch {
+		case st.State == bgp.Established:
 			w.add(st.Key)
+		case st.BFDWait != nil:
+			w.waits(st.Key)
 		}
 	}
 	w.mu.Lock()
@@ -175,6 +200,11 @@ func (w *watch) reconcile() {
 
 // bfdEvent turns the fall of a BFD session into the end of the BGP session.
 func (w *watch) bfdEvent(e bfd.Event) {
+	w.mu.Lock()
+	if delete(w.up, e.Key); e.State == bfd.StateUp && !e.Removed {
+		w.up[e.Key] = true
+	}
+	w.mu.Unlock()
 	if e.Removed {
 		delete(w.downs, e.Key)
 		return
