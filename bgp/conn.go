@@ -31,8 +31,9 @@ type stream interface {
 	unread() bool
 	// setLimit sets the longest message accepted.
 	setLimit(n int)
-	// established says that the connection has become a session with that hold time.
-	established(hold time.Duration)
+	// established says that the connection has become a session with that hold time, which goes on
+	// with that TTL; 0 leaves the TTL as it is.
+	established(hold time.Duration, ttl int)
 	// lastRead bounds the time in which input is still read, after a failed write.
 	lastRead(until time.Time)
 	// close ends the connection, after final was sent, if it is not empty. The peer has

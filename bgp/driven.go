@@ -147,7 +147,7 @@ func (c *driven) unread() bool { return false }
 
 func (c *driven) setLimit(n int) { c.limit = n }
 
-func (c *driven) established(time.Duration) { c.count() }
+func (c *driven) established(time.Duration, int) { c.count() }
 
 func (c *driven) lastRead(time.Time) {}
 

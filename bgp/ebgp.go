@@ -80,7 +80,7 @@ func (s *Config) checkExternal(c *PeerConfig) error {
 // ttl returns the TTL with which we send to a peer, and the least that we accept; 0 leaves it
 // to the kernel. GTSM sends 255 and lets the packets be forwarded as often as Multihop says
 // (RFC 5082, Section 3). An external peer without it is directly connected, or as far away as
-// Multihop says. Whether AnyAS is external is not known in time.
+// Multihop says. Whether AnyAS is external is not known yet: see sessionTTL.
 func (s *Config) ttl(c *PeerConfig) (send, least int) {
 	switch {
 	case c.TTLSecurity:
@@ -89,6 +89,15 @@ func (s *Config) ttl(c *PeerConfig) (send, least int) {
 		return 0, 0
 	}
 	return max(1, c.Multihop), 0
+}
+
+// sessionTTL returns the TTL with which a session with a peer of an AS goes on whose connection
+// began without one, because the peer's AS was not known; 0 leaves it as it is.
+func (s *Config) sessionTTL(c *PeerConfig, as uint32) int {
+	if c.AS != fsm.AnyAS || c.TTLSecurity || as == s.AS {
+		return 0
+	}
+	return max(1, c.Multihop)
 }
 
 // leastTTL is what TTL security lets in.

@@ -1,6 +1,7 @@
 package bgp
 
 import (
+	"bytes"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -204,4 +205,118 @@ func (p *ebgpPeer) test(t *testing.T, gtsm bool) {
 		st, _ := r.Peer(c.Key())
 		return st.LastError != nil && strings.Contains(st.LastError.Error(), "Role Mismatch (2/11)")
 	})
+}
+
+// TestEBGPWeRestart: we are killed and come back, and the external peer is our helper: at no moment
+// has it lost our route.
+func TestEBGPWeRestart(t *testing.T) {
+	for _, p := range ebgpPeers {
+		if !p.says { // OpenBGPD keeps no routes of a peer that restarts (RFC 4724 of bgpd(8): only End-of-RIB)
+			t.Run(p.name, func(t *testing.T) { p.weRestart(t) })
+		}
+	}
+}
+
+func (p *ebgpPeer) weRestart(t *testing.T) {
+	l := newLAN(t)
+	c := external(PeerConfig{Addr: netip.MustParseAddr("10.77.0.2"), AS: 65012})
+	c.Export = rib.SetMED(55)
+	if p.roles {
+		c.EBGP.Role = wire.RoleProvider
+	}
+	gr := GracefulRestart{Enabled: true, RestartTime: 2 * time.Minute}
+	r := startReal(t, l.hub, Config{AS: 65001, GracefulRestart: gr})
+	r.must(r.AddPeer(c))
+	r.originate("203.0.113.0/24", "203.0.113.128/25")
+	r.InventoryComplete()
+	d := p.start(l, false)
+	r.waitState("10.77.0.2", Established)
+	if p.again != nil {
+		p.again(d)
+	}
+	r.waitPaths("192.0.2.0/24", 1)
+	has := func() bool { return strings.Contains(p.route(d), "10.77.0.1") }
+	nstest.Wait(t, 20*time.Second, "our route", has)
+	// FRR writes it to its kernel, which says what has happened to it meanwhile.
+	inKernel := func() bool {
+		out, _ := d.ns.Command("ip", "route", "show", "203.0.113.0/24").Output()
+		return len(out) > 0
+	}
+	var monitored bytes.Buffer
+	if p.name == "FRR" {
+		nstest.Wait(t, 20*time.Second, "our route in FRR's kernel", inKernel)
+		monitor := d.ns.Command("ip", "monitor", "route")
+		monitor.Stdout = &monitored
+		if err := monitor.Start(); err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			_ = monitor.Process.Kill()
+			_ = monitor.Wait()
+			if !strings.Contains(monitored.String(), "Deleted 203.0.113.128/25") || strings.Contains(monitored.String(), "Deleted 203.0.113.0/24") {
+				t.Errorf("FRR's kernel: %s", monitored.String())
+			}
+		}()
+	}
+
+	looks, lost, stop, stopped := 0, 0, make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if looks++; !has() {
+				lost++
+			}
+		}
+	}()
+	r.stop()
+	time.Sleep(2 * time.Second) // in which we are away
+	gr.Restarting, gr.ForwardingPreserved = true, true
+	again := startReal(t, l.hub, Config{AS: 65001, GracefulRestart: gr})
+	again.must(again.AddPeer(c))
+	again.originate("203.0.113.0/24") // the other one is gone
+	again.InventoryComplete()
+	again.waitState("10.77.0.2", Established)
+	again.waitPaths("192.0.2.0/24", 1)
+	nstest.Wait(t, 30*time.Second, "the end of our restart", func() bool { return !again.Restarting() })
+	time.Sleep(2 * time.Second) // in which the peer may still take something away
+	close(stop)
+	<-stopped
+	t.Logf("looked %d times", looks)
+	if lost > 0 || looks < 5 {
+		t.Errorf("of %d looks at the peer's table %d did not find our route", looks, lost)
+	}
+	if st, _ := again.Peer(c.Key()); st.Established != 1 || !st.Negotiated.Local.GracefulRestart.Restarting {
+		t.Errorf("%d sessions, our OPEN has %+v", st.Established, st.Negotiated.Local.GracefulRestart)
+	}
+}
+
+// TestAnyASTTL: a peer whose AS was not known before its OPEN, and that is external, is sent packets
+// with a TTL of 1 from then on, whoever has connected.
+func TestAnyASTTL(t *testing.T) {
+	for _, passive := range []bool{false, true} {
+		t.Run(fmt.Sprintf("passive=%v", passive), func(t *testing.T) {
+			l := newLAN(t)
+			r := startReal(t, l.hub, Config{AS: 65001})
+			c := external(PeerConfig{Addr: netip.MustParseAddr("10.77.0.2"), AS: AnyAS, HoldTime: 3 * time.Second, Passive: passive})
+			r.must(r.AddPeer(c))
+			b := startBIRD(l, 2, `
+protocol bgp hub {
+  local 10.77.0.2 as 65012; neighbor 10.77.0.1 as 65001; `+onlyIf(!passive, "passive on;")+`
+  connect delay time 1; connect retry time 2; ipv4 { import all; export all; };
+}
+`)
+			r.waitState("10.77.0.2", Established)
+			nstest.Need(t, "nft")
+			b.ns.Exec("nft", "add table ip far; add chain ip far in { type filter hook input priority 0; }; add rule ip far in tcp sport 179 ip ttl > 1 drop; add rule ip far in tcp dport 179 ip ttl > 1 drop")
+			time.Sleep(5 * time.Second) // more than the hold time
+			if st, err := r.Peer(c.Key()); err != nil || st.State != Established || st.Established != 1 {
+				t.Errorf("%v, %d sessions, %v; last error %v", st.State, st.Established, err, st.LastError)
+			}
+		})
+	}
 }

@@ -206,7 +206,7 @@ func (p *peer) sessionUp(now time.Time, id fsm.ConnID) {
 		p.stepErr(now, fsm.Event{Kind: fsm.EventAutomaticStop, Notification: cease(&s.neg, wire.SubResources, nil, false)}, err)
 		return
 	}
-	s.c.stream.established(s.neg.HoldTime)
+	s.c.stream.established(s.neg.HoldTime, p.env.cfg.sessionTTL(p.info.config(), s.neg.RemoteAS))
 	p.sess, p.hadUp, p.waitSince = sess, true, time.Time{}
 	p.info.set(func(st *PeerStatus) {
 		st.AS, st.RouterID = s.neg.RemoteAS, s.neg.RemoteID

@@ -111,7 +111,8 @@ type PeerConfig struct {
 	TTLSecurity bool
 	// Multihop is how many hops away the peer may be: an external peer is sent packets with that
 	// TTL, and TTLSecurity accepts what was forwarded one time less. 0 means 1: directly
-	// connected. It is of no effect for an iBGP peer without TTLSecurity, and for [AnyAS].
+	// connected. It is of no effect for an iBGP peer without TTLSecurity. For [AnyAS] it
+	// counts from the moment the session is Established.
 	Multihop int
 	// EBGP is for an external peer alone. LocalAS and Role are not soft, the rest is.
 	EBGP rib.EBGP

@@ -115,11 +115,12 @@ func (p *pumps) unread() bool { return unread(p.nc) > 0 }
 
 func (p *pumps) setLimit(n int) { p.limit.Store(int32(n)) }
 
-func (p *pumps) established(hold time.Duration) {
+func (p *pumps) established(hold time.Duration, ttl int) {
 	if p.done != nil {
 		p.done()
 	}
 	setTimeout(p.nc, hold)
+	setSessionTTL(p.nc, ttl)
 }
 
 func (p *pumps) lastRead(until time.Time) { p.nc.SetReadDeadline(until) }
