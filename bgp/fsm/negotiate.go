@@ -50,6 +50,8 @@ func (c *OpenConfig) Negotiate(local, remote *wire.Open) (Negotiated, *wire.Erro
 // check checks AS number, BGP Identifier and role.
 func (c *OpenConfig) check(local, remote *wire.Open) *wire.Error {
 	switch want := cmp.Or(c.PeerAS, c.AS); {
+	case remote.AS == wire.ASTrans:
+		return openError(wire.SubBadPeerAS, "RFC 6793, Section 9", "AS 23456 is AS_TRANS, which no router has")
 	case want == ExternalAS:
 		if remote.AS == c.AS {
 			return openError(wire.SubBadPeerAS, "RFC 4271, Section 6.2", fmt.Sprintf("AS %d is our own", remote.AS))
