@@ -247,19 +247,35 @@ func (d *drawer) guest(at, end time.Duration) {
 // some draws a guest.
 func (d *drawer) some() int { return 1 + d.random.IntN(max(d.next-1, 1)) }
 
-// fault draws one fault that begins at a time and ends before end.
+// fault draws one fault that begins at a time and ends before end, and is not there already.
 func (d *drawer) fault(at, end time.Duration) {
 	total := 0
 	for _, k := range kinds {
 		total += k.weight
 	}
-	pick := d.random.IntN(total)
-	for _, k := range kinds {
-		if pick -= k.weight; pick < 0 {
-			k.draw(d, at, min(at+d.lasting(), end))
+	for {
+		before, pick := len(d.lines), d.random.IntN(total)
+		for _, k := range kinds {
+			if pick -= k.weight; pick < 0 {
+				k.draw(d, at, min(at+d.lasting(), end))
+				break
+			}
+		}
+		if !d.repeats(at, before) {
 			return
 		}
+		d.lines = d.lines[:before] // another one
 	}
+}
+
+// repeats reports whether one of the lines from a number on says at a moment what another one says
+// already. A scenario counts milliseconds.
+func (d *drawer) repeats(at time.Duration, from int) bool {
+	moment := at.Round(time.Millisecond)
+	same := func(a, b drawn) bool { return a.text == b.text && a.at.Round(time.Millisecond) == b.at.Round(time.Millisecond) }
+	return slices.ContainsFunc(d.lines[from:], func(l drawn) bool {
+		return l.at.Round(time.Millisecond) == moment && slices.ContainsFunc(d.lines[:from], func(o drawn) bool { return same(l, o) })
+	})
 }
 
 // faults draws one fault or, more rarely, two or three within moments of each other, mostly at one
