@@ -16,6 +16,8 @@ var planted = []struct {
 }{
 	{"unchanged-path-stays-stale", "restart", 40},
 	{"stale-beside-fresh", "restart", 40},
+	{"end-of-rib-not-awaited", "restart", 40},
+	{"deferral-without-a-peer", "restart", 40},
 	{"announced-before-the-kernel", "kernel", 40},
 	{"loss-timer-begins-anew", "kernel", 40},
 	{"next-hop-compared-by-link", "kernel", 40},
@@ -30,6 +32,7 @@ var planted = []struct {
 	{"stale-after-path-down", "paths", 40},
 	{"restart-time-from-connect", "paths", 40},
 	{"failure-outlives-the-session", "paths", 40},
+	{"room-not-emptied", "families", 40},
 }
 
 // playPlanted plays the worlds of each planted fault's theme.

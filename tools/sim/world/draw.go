@@ -272,7 +272,9 @@ func (d *drawer) fault(at, end time.Duration) {
 // already. A scenario counts milliseconds.
 func (d *drawer) repeats(at time.Duration, from int) bool {
 	moment := at.Round(time.Millisecond)
-	same := func(a, b drawn) bool { return a.text == b.text && a.at.Round(time.Millisecond) == b.at.Round(time.Millisecond) }
+	same := func(a, b drawn) bool {
+		return a.text == b.text && a.at.Round(time.Millisecond) == b.at.Round(time.Millisecond)
+	}
 	return slices.ContainsFunc(d.lines[from:], func(l drawn) bool {
 		return l.at.Round(time.Millisecond) == moment && slices.ContainsFunc(d.lines[:from], func(o drawn) bool { return same(l, o) })
 	})

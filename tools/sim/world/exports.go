@@ -8,7 +8,6 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
 	model "github.com/hyperfib/hyperfib/internal/fibcore/wire"
 	"github.com/hyperfib/hyperfib/internal/testing/fakekernel"
-	"golang.org/x/sys/unix"
 )
 
 // exports are the guests that a hypervisor announces, and those that its kernel has.
@@ -110,39 +109,3 @@ func (x *exports) judge(p netip.Prefix) {
 	}
 	w.violate("announced is only what the kernel has", "%s: %v has no route for %v and is announced", h.name, p, w.now-since)
 }
-
-// keeps looks at a route to another hypervisor that the daemon deletes: after a restart it deletes
-// none before one of its sessions has come up, or nobody is waited for any longer (RFC 4724, Section
-// 4.1). The copy of another program's route goes with that.
-func (h *hypervisor) keeps(c *fakekernel.Change) {
-	w, r := h.w, c.OldRoute
-	if r == nil || h.daemon.state != running || h.heard || w.now >= h.began+deferralTime {
-		return
-	}
-	if r.Protocol == unix.RTPROT_STATIC {
-		h.freed[r.Prefix()] = true
-	}
-	if c.NewRoute != nil || c.Cascade || c.Port == foreignPort || c.Port == bfdPort || c.Port == 0 || h.freed[r.Prefix()] ||
-		r.Protocol != protocol || r.Type != model.RouteUnicast || h.exports.origin(r) {
-		return
-	}
-	if g := w.guestOf(r.Prefix().Addr()); g != nil && h.stored[g.number] {
-		return
-	}
-	w.violate("a restart sweeps nothing before a session is up", "%s: %v in table %d", h.name, r.Prefix(), r.Table)
-}
-
-// hears notes whether a session of the daemon has come up, as long as [hypervisor.keeps] asks.
-func (h *hypervisor) hears() {
-	if h.heard || h.w.now >= h.began+deferralTime {
-		return
-	}
-	for _, s := range h.core.Speakers() {
-		for _, p := range s.Peers() {
-			h.heard = h.heard || p.Established > 0
-		}
-	}
-}
-
-// deferralTime is how long a daemon waits for its peers after a restart.
-const deferralTime = 30 * time.Second

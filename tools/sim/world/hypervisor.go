@@ -33,32 +33,33 @@ type hypervisor struct {
 	refusals int                // that are left of them
 	refused  time.Duration      // when they began
 
-	daemon    *process
-	settings  settings
-	bfdBefore duration // the interval of BFD before a reload,
-	bfdUntil  duration // until when it may hold
-	core      *daemon.Core
-	fib       *fib.FIB
-	driver    *fib.Driver
-	tcps      []*transport
-	started   int // speakers of tcps that have begun
-	answers   *edge.Answers
-	audits    []*audit // of its speakers, in their order
-	exports   *exports
-	targets   int                   // how many there are in answers
-	preserved []bgpwire.Family      // of which the kernel had routes when the daemon began
-	stored    map[int]bool          // guests in the inventory's state file
-	drained   daemon.DrainState     // on disk
-	news      time.Duration         // when something has last happened to it that others must learn of
-	told      bool                  // something has
-	returned  time.Duration         // when its daemon was last back
-	partial   bool                  // when it went last, not all of its sessions had said everything
-	meddled   time.Duration         // when another program has last changed the kernel
-	unheard   time.Duration         // until when notifications are lost or late
-	began     time.Duration         // when its daemon started last
-	heard     bool                  // one of its sessions has come up since
-	freed     map[netip.Prefix]bool // of which another program's route has gone since, before that
-	away      [parts]absence
+	daemon     *process
+	settings   settings
+	bfdBefore  duration // the interval of BFD before a reload,
+	bfdUntil   duration // until when it may hold
+	core       *daemon.Core
+	fib        *fib.FIB
+	driver     *fib.Driver
+	tcps       []*transport
+	started    int // speakers of tcps that have begun
+	answers    *edge.Answers
+	audits     []*audit // of its speakers, in their order
+	exports    *exports
+	targets    int                   // how many there are in answers
+	preserved  []bgpwire.Family      // of which the kernel had routes when the daemon began
+	stored     map[int]bool          // guests in the inventory's state file
+	drained    daemon.DrainState     // on disk
+	news       time.Duration         // when something has last happened to it that others must learn of
+	told       bool                  // something has
+	returned   time.Duration         // when its daemon was last back
+	partial    bool                  // when it went last, not all of its sessions had said everything
+	meddled    time.Duration         // when another program has last changed the kernel
+	unheard    time.Duration         // until when notifications are lost or late
+	began      time.Duration         // when its daemon started last
+	heard      bool                  // one of its sessions has come up since
+	restarting []bool                // which of its speakers were in a graceful restart, at the end of its last turn
+	freed      map[netip.Prefix]bool // of which another program's route has gone since, before that
+	away       [parts]absence
 
 	client client       // of the daemon, at the BFD process
 	events *bfd.Watcher // of client
@@ -186,7 +187,7 @@ func (h *hypervisor) startDaemon() {
 	h.startBFD() // as hvrouter does, unless one answers
 	h.daemon.start()
 	h.daemonBack()
-	h.began, h.heard, h.freed = w.now, false, map[netip.Prefix]bool{}
+	h.began, h.heard, h.freed, h.restarting = w.now, false, map[netip.Prefix]bool{}, nil
 	h.fib, err = fib.New(fib.Config{Tables: netns.Tables(c), OnForeign: fib.ForeignWait})
 	if err != nil {
 		panic(err)
@@ -334,7 +335,7 @@ func (h *hypervisor) settle() (next duration) {
 	for _, a := range h.audits {
 		a.turn()
 	}
-	h.hears()
+	h.restarts()
 	h.answered()
 	if left := h.faults.ErrnoLeft; left != h.refusals {
 		if left < h.refusals { // some were refused just now

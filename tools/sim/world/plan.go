@@ -50,7 +50,11 @@ func (c Config) withDefaults() Config {
 		c.Hold = 90 * time.Second
 	}
 	if c.Sessions == "" {
-		c.Sessions = sessionsOf[mix(c.Seed, 0x5e55, 0)%uint64(len(sessionsOf))]
+		list := sessionsOf
+		if l := sessionsOfTheme[c.Theme]; l != nil {
+			list = l
+		}
+		c.Sessions = list[mix(c.Seed, 0x5e55, 0)%uint64(len(list))]
 		if c.Sessions == SessionsShared && c.Hosts > mostProbed {
 			c.Sessions = SessionsBoth
 		}

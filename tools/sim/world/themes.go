@@ -9,9 +9,10 @@ import (
 // A theme draws a few kinds of faults only, as they come together where a rule is hard to keep. Its
 // worlds have fewer faults than others, and each seed is another one.
 var themes = map[string]func(d *drawer, at time.Duration) (pause time.Duration){
-	"kernel":  (*drawer).kernelTheme,
-	"restart": (*drawer).restartTheme,
-	"paths":   (*drawer).pathsTheme,
+	"kernel":   (*drawer).kernelTheme,
+	"restart":  (*drawer).restartTheme,
+	"paths":    (*drawer).pathsTheme,
+	"families": (*drawer).familiesTheme,
 }
 
 // Themes returns the names of the themes that a world may have.
@@ -125,4 +126,41 @@ func (d *drawer) pathsTheme(at time.Duration) time.Duration {
 		}
 	}
 	return d.between(2*time.Minute, 3*time.Minute)
+}
+
+// sessionsOfTheme are the sessions that the worlds of a theme have, where they are not those of any
+// seed.
+var sessionsOfTheme = map[string][]Sessions{"families": {SessionsShared, SessionsBoth}}
+
+// familiesTheme: what a session carries for two domains or families comes apart, since packets are
+// lost when a daemon is back or the sessions of a reload are, while guests come and go.
+func (d *drawer) familiesTheme(at time.Duration) time.Duration {
+	h := d.host()
+	whole := d.between(at+10*time.Second, at+20*time.Second)
+	for _, f := range []string{"A", "B"} {
+		if d.random.IntN(3) > 0 {
+			d.add(at, "impair %s %s %s", h, f, d.one("loss 0.2", "jitter 150ms"))
+			d.add(at, "impair rr %s %s", f, d.one("loss 0.2", "loss 0.4", "jitter 150ms"))
+		}
+		d.add(whole, "heal %s %s", h, f)
+		d.add(whole, "heal rr %s", f)
+	}
+	switch d.random.IntN(4) {
+	case 0:
+		d.add(d.between(at, at+2*time.Second), "reload %s hold %s", h, d.one("60", "90", "120"))
+	default:
+		d.add(at, "kill %s", h)
+		d.add(d.between(at+100*time.Millisecond, at+3*time.Second), "start %s", h)
+	}
+	for range 1 + d.random.IntN(2) {
+		g := d.some()
+		switch d.random.IntN(2) {
+		case 0:
+			d.add(d.between(at, whole), "guest move g%d %s", g, d.host())
+		default:
+			d.add(d.between(at, whole), "guest go g%d", g)
+			d.add(d.between(whole, whole+20*time.Second), "guest come g%d %s", g, d.host())
+		}
+	}
+	return d.between(80*time.Second, 2*time.Minute)
 }

@@ -162,7 +162,7 @@ func (w *World) pathChanged(p *port) {
 	}
 	r := w.reflectorOf(p)
 	r.news, r.told = w.now, true
-	if p.deaf || p.mute {
+	if p.deaf || p.mute || p.impaired != (impairment{}) {
 		w.leave(&r.away, "a reflector is away: 60 s after its return")
 	} else if r.process.state == running {
 		w.back(&r.away, reflectorTail)
