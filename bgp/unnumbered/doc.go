@@ -1,0 +1,28 @@
+// Package unnumbered finds the BGP neighbours of interfaces that have no addresses but link-local
+// ones: which routers a link has is known by their router advertisements (RFC 4861, Section 4.2),
+// and BGP is spoken between link-local addresses, as FRR does with `neighbor eth0 interface`.
+//
+// A [Tracker] is pure: it has no goroutine, clock or socket. Its owner reports the links with our
+// addresses, the advertisements heard and how the sessions are, and has a session with each
+// neighbour that [Tracker.Neighbors] lists, for as long as it is listed. Package
+// github.com/hyperfib/hyperfib/ndp hears and sends advertisements, and package
+// github.com/hyperfib/hyperfib/bgp has the sessions; examples/unnumbered puts them together.
+//
+// # What is tracked
+//
+// A neighbour is tracked as long as its interface is there: another address, another MAC or
+// another router in its place is heard and tried at once; several routers on one link all get a
+// session. A router with two addresses is one: by its BGP identifier and AS the session that is
+// older ends, so that no path leads to an address that is no more.
+//
+// # Who is no neighbour
+//
+// Any host on a link may advertise, and many routers speak no BGP. So at most [Config.Max]
+// neighbours of an interface have a session or are tried at a time. One that gets no session
+// within [Config.Patience] gives its place to the next who waits, and is tried again when all
+// others have been. The routers that had a session go first. At most [Config.Known] are
+// remembered; where more are heard, only those make room that were tried in vain.
+//
+// RFC 4861 (Neighbor Discovery), RFC 4271 (BGP identifier), RFC 8950 (IPv4 routes on such
+// sessions). There is no RFC for the way in which neighbours are found.
+package unnumbered

@@ -1,0 +1,341 @@
+package unnumbered
+
+import (
+	"cmp"
+	"maps"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// Config configures a [Tracker]. The zero value is its defaults.
+type Config struct {
+	// Max is how many neighbours of an interface have a session or are tried at a time. 0 means 8.
+	Max int
+	// Known is how many routers are remembered for an interface. 0 means 64; at least Max.
+	Known int
+	// Patience is how long a router that gets no session is tried while others wait. 0 means 5 s.
+	Patience time.Duration
+	// Memory is how long a router without a session is remembered that is not heard any more.
+	// 0 means 1 h, more than the longest interval of advertisements (RFC 4861, Section 6.2.1).
+	Memory time.Duration
+	// Overlap is how long the older one of two sessions with the same router stays while the
+	// newer one has not sent all of its routes. 0 means 1 s.
+	Overlap time.Duration
+}
+
+// Link is an interface that neighbours are looked for on.
+type Link struct {
+	Interface string // its name, not empty
+	IfIndex   int    // another one is another interface of the same name
+	// Local is our link-local address there, without a zone. The zero Addr is that there is none
+	// that can be used, as while duplicate address detection goes on (RFC 4862, Section 5.4):
+	// there are no sessions then.
+	Local netip.Addr
+}
+
+// Neighbor is a router that a session is wanted with. It is comparable.
+type Neighbor struct {
+	Interface string     // the link's
+	Addr      netip.Addr // the router's link-local address, without a zone
+	Local     netip.Addr // ours, without a zone
+}
+
+// Session is how the session with a neighbour is. The zero value is that it is not up.
+type Session struct {
+	Up bool
+	// Retained: it is not up, and the neighbour's routes are retained meanwhile (graceful restart,
+	// RFC 4724, Section 4.2). It keeps its place.
+	Retained bool
+	RouterID netip.Addr // the neighbour's BGP identifier
+	AS       uint32     // the neighbour's
+	Synced   bool       // it has sent all of its routes
+}
+
+// alive reports whether it has its place for sure.
+func (s Session) alive() bool { return s.Up || s.Retained }
+
+// Tracker says which neighbours the interfaces have. It is not safe for concurrent use. Memory is
+// bounded by Config.Known for each interface.
+type Tracker struct {
+	cfg   Config
+	links map[string]*link // by name
+}
+
+// link is an interface with the routers that were heard on it.
+type link struct {
+	Link
+	routers map[netip.Addr]*router
+}
+
+// router is one address that advertisements came from.
+type router struct {
+	addr     netip.Addr
+	mac      [6]byte
+	first    time.Time // when it was first heard
+	heard    time.Time // when it was last heard
+	session  Session
+	since    time.Time // of the session, if it is up
+	tried    bool      // it is listed
+	began    time.Time // when the try began, or the last one
+	attempts int       // tries that ended without a session
+	proven   bool      // it had a session, or its MAC had one, and no try in vain since
+	twin     *router   // the same router, whose newer session took this one's place
+}
+
+// New returns a Tracker without links.
+func New(c Config) *Tracker {
+	c.Max = cmp.Or(c.Max, 8)
+	c.Known = max(cmp.Or(c.Known, 64), c.Max)
+	c.Patience = cmp.Or(c.Patience, 5*time.Second)
+	c.Memory = cmp.Or(c.Memory, time.Hour)
+	c.Overlap = cmp.Or(c.Overlap, time.Second)
+	return &Tracker{cfg: c, links: map[string]*link{}}
+}
+
+// SetLink reports an interface, or what has changed of it. Under another index it is another
+// interface, with other neighbours.
+func (t *Tracker) SetLink(now time.Time, l Link) {
+	l.Local = l.Local.WithZone("")
+	old := t.links[l.Interface]
+	if old == nil || old.IfIndex != l.IfIndex {
+		old = &link{routers: map[netip.Addr]*router{}}
+		t.links[l.Interface] = old
+	}
+	if old.Local != l.Local {
+		for _, r := range old.routers { // sessions are between two addresses
+			r.session, r.began = Session{}, now
+		}
+		delete(old.routers, l.Local) // what was heard was ours
+	}
+	old.Link = l
+	t.choose(now, old)
+}
+
+// RemoveLink reports that an interface is gone, or not wanted any more.
+func (t *Tracker) RemoveLink(name string) { delete(t.links, name) }
+
+// Heard reports a router advertisement that came in on an interface, from a link-local address
+// and a MAC, whatever the router says of itself: one that is no default router may speak BGP. It
+// must have passed the checks of RFC 4861, Section 6.1.2. What comes from no link-local address or
+// over an unknown interface counts for nothing.
+func (t *Tracker) Heard(now time.Time, ifindex int, from netip.Addr, mac [6]byte) {
+	from = from.WithZone("")
+	l := t.byIndex(ifindex)
+	if l == nil || !from.Is6() || !from.IsLinkLocalUnicast() || from == l.Local {
+		return
+	}
+	r := l.routers[from]
+	if r == nil {
+		if !t.room(now, l) {
+			return
+		}
+		r = &router{addr: from, first: now}
+		l.routers[from] = r
+		for _, o := range l.routers { // the same router, at another address
+			r.proven = r.proven || o.mac == mac && (o.proven || o.session.Up)
+		}
+	}
+	if r.mac != mac {
+		r.mac = mac
+		if !r.session.Up && !r.tried { // another router at the address, perhaps
+			r.attempts = 0
+		}
+	}
+	r.heard = now
+	t.choose(now, l)
+}
+
+func (t *Tracker) byIndex(ifindex int) *link {
+	for _, l := range t.links {
+		if l.IfIndex == ifindex {
+			return l
+		}
+	}
+	return nil
+}
+
+// room makes room for a router on a link, and reports whether there is some.
+func (t *Tracker) room(now time.Time, l *link) bool {
+	if len(l.routers) < t.cfg.Known {
+		return true
+	}
+	var worst *router // tried in vain, and not heard for the longest time
+	for _, r := range l.sorted() {
+		if !r.session.alive() && !r.tried && r.attempts > 0 && (worst == nil || r.heard.Before(worst.heard)) {
+			worst = r
+		}
+	}
+	if worst == nil {
+		return false
+	}
+	delete(l.routers, worst.addr)
+	return true
+}
+
+// Session reports how the session with a neighbour is now.
+func (t *Tracker) Session(now time.Time, n Neighbor, s Session) {
+	l := t.links[n.Interface]
+	if l == nil || l.Local != n.Local || l.routers[n.Addr] == nil || !l.routers[n.Addr].tried {
+		return // of a time before the last change
+	}
+	r := l.routers[n.Addr]
+	switch {
+	case s.Up && !r.session.Up:
+		r.since, r.attempts, r.proven = now, 0, true
+	case !s.alive() && r.session.alive():
+		r.began, r.heard = now, now // it has all of its patience once more
+	}
+	r.session = s
+	t.choose(now, l)
+}
+
+// Advance does what is due.
+func (t *Tracker) Advance(now time.Time) {
+	for _, l := range t.links {
+		t.choose(now, l)
+	}
+}
+
+// Neighbors returns with whom there is to be a session now, sorted by interface and address.
+func (t *Tracker) Neighbors() (list []Neighbor) {
+	for _, name := range slices.Sorted(maps.Keys(t.links)) {
+		l := t.links[name]
+		if !l.Local.IsValid() {
+			continue
+		}
+		for _, r := range l.sorted() {
+			if r.tried {
+				list = append(list, Neighbor{Interface: name, Addr: r.addr, Local: l.Local})
+			}
+		}
+	}
+	return list
+}
+
+// Known returns how many routers of an interface are remembered.
+func (t *Tracker) Known(name string) int {
+	if l := t.links[name]; l != nil {
+		return len(l.routers)
+	}
+	return 0
+}
+
+// sorted returns the routers of a link by their addresses.
+func (l *link) sorted() []*router {
+	return slices.SortedFunc(maps.Values(l.routers), func(a, b *router) int { return a.addr.Compare(b.addr) })
+}
+
+// choose says which routers of a link are tried.
+func (t *Tracker) choose(now time.Time, l *link) {
+	for a, r := range l.routers {
+		if !r.session.alive() && !now.Before(r.heard.Add(t.cfg.Memory)) {
+			delete(l.routers, a)
+		}
+	}
+	all := l.sorted()
+	if !l.Local.IsValid() {
+		for _, r := range all {
+			r.tried, r.session, r.twin = false, Session{}, nil
+		}
+		return
+	}
+	t.pair(now, all)
+	var waiting []*router
+	places := t.cfg.Max
+	for _, r := range all {
+		switch {
+		case r.twin != nil:
+		case r.session.alive(), r.tried && now.Before(r.began.Add(t.cfg.Patience)):
+			places--
+		default:
+			waiting = append(waiting, r)
+		}
+	}
+	slices.SortStableFunc(waiting, prefer)
+	for i, r := range waiting {
+		if r.tried && len(waiting) > places { // its time is over
+			r.proven = false
+			r.attempts++
+		}
+		if i >= places {
+			r.tried = false
+		} else if !r.tried || len(waiting) > places {
+			r.tried, r.began = true, now
+		}
+	}
+}
+
+// pair finds routers that have two sessions with us, from two addresses: the older one has its twin
+// in the newer, and is not listed as long as that is up.
+func (t *Tracker) pair(now time.Time, all []*router) {
+	for _, r := range all {
+		if r.twin != nil && !r.twin.session.Up && r.twin.twin == nil {
+			r.twin = nil
+		}
+		for _, o := range all {
+			if o.replaces(r) && (o.session.Synced || !now.Before(o.since.Add(t.cfg.Overlap))) {
+				r.twin = o
+				r.tried, r.session, r.proven = false, Session{}, false
+			}
+		}
+	}
+	for _, r := range all {
+		for r.twin != nil && r.twin.twin != nil {
+			r.twin = r.twin.twin
+		}
+	}
+}
+
+// replaces reports whether both are sessions with one router, and r's is the newer one.
+func (r *router) replaces(o *router) bool {
+	return r != o && r.session.Up && o.session.alive() && r.session.RouterID == o.session.RouterID && r.session.AS == o.session.AS &&
+		(r.since.After(o.since) || r.since.Equal(o.since) && r.addr.Compare(o.addr) > 0)
+}
+
+// prefer orders those that wait for a place: who had a session, then who was tried the least, then
+// who was tried or heard of first.
+func prefer(a, b *router) int {
+	first := func(r *router) int {
+		if r.proven && !r.tried {
+			return 0
+		}
+		return 1
+	}
+	tries := func(r *router) int {
+		if r.tried {
+			return r.attempts + 1
+		}
+		return r.attempts
+	}
+	return cmp.Or(first(a)-first(b), cmp.Compare(tries(a), tries(b)), a.began.Compare(b.began), a.first.Compare(b.first))
+}
+
+// Deadline returns when Advance has something to do, the zero time if never.
+func (t *Tracker) Deadline() (next time.Time) {
+	at := func(d time.Time) {
+		if next.IsZero() || d.Before(next) {
+			next = d
+		}
+	}
+	for _, l := range t.links {
+		waits := false
+		for _, r := range l.routers {
+			waits = waits || !r.tried && r.twin == nil
+		}
+		for _, r := range l.routers {
+			if !r.session.alive() {
+				at(r.heard.Add(t.cfg.Memory))
+			}
+			if r.tried && !r.session.alive() && waits {
+				at(r.began.Add(t.cfg.Patience))
+			}
+			for _, o := range l.routers {
+				if o.replaces(r) {
+					at(o.since.Add(t.cfg.Overlap))
+				}
+			}
+		}
+	}
+	return next
+}
