@@ -6,7 +6,7 @@
 // addresses, the advertisements heard and how the sessions are, and has a session with each
 // neighbour that [Tracker.Neighbors] lists, for as long as it is listed. Package
 // github.com/hyperfib/hyperfib/ndp hears and sends advertisements, and package
-// github.com/hyperfib/hyperfib/bgp has the sessions; examples/unnumbered puts them together.
+// github.com/hyperfib/hyperfib/bgp has the sessions; examples/hvrouter puts them together.
 //
 // # What is tracked
 //
