@@ -206,10 +206,10 @@ func (k *checker) domains(c *Config) {
 		if d.Guests {
 			guests.add(k, path+".guests", "guest domain:", true)
 		}
+		for j, n := range d.Neighbors {
+			k.neighbor(fmt.Sprintf("%s.neighbors[%d]", path, j), n, c.AS)
+		}
 		for below, r := range d.Sessions() {
-			if r.Neighbor != nil {
-				k.neighbor(path+below, *r.Neighbor, c.AS)
-			}
 			k.reflector(path+below, d.NetNS, r, sessions)
 			k.nextHops(path+below, c, r, d.Name)
 		}

@@ -212,6 +212,10 @@ type Domain struct {
 	// Neighbors are routers next door, such as top-of-rack switches that speak eBGP: one session
 	// each.
 	Neighbors []Neighbor `yaml:"neighbors,omitempty" json:"neighbors,omitempty"`
+
+	// Found are the routers that were found on interfaces of neighbours without an address. They
+	// are not of the file: [Config.WithFound].
+	Found []Found `yaml:"-" json:"-"`
 }
 
 // Redistributes reports whether foreign routes in the table are announced.

@@ -81,6 +81,7 @@ func (d *Domain) fill(as uint32) {
 	for i := range d.Neighbors {
 		d.Neighbors[i].fill(as)
 	}
+	d.fillUnnumbered()
 }
 
 func (r *Reflector) fill(as uint32) {

@@ -14,18 +14,22 @@ import (
 
 // Neighbor is a BGP session with a router on one of our links, such as a top-of-rack switch:
 // mostly one in another AS (eBGP), which has the policies that follow. What a neighbour announces
-// is never passed on to another one: a hypervisor is not a transit.
+// is never passed on to another one: a hypervisor is not a transit. Without an address neighbours
+// are found on the interface (unnumbered): docs/unnumbered.md.
 type Neighbor struct {
-	// Name in listings. Default: the neighbour's address.
+	// Name in listings. Default: the neighbour's address; without one, also its interface.
 	Name string `yaml:"name,omitempty" json:"name,omitempty"`
 	// Fabric is a label; sessions of one fabric fail together. Default: the
 	// interface.
 	Fabric string `yaml:"fabric,omitempty" json:"fabric"`
-	// Interface of ours that the neighbour is behind, an uplink of the domain. Required.
+	// Interface of ours that the neighbour is behind, an uplink of the domain. Without an address it may be
+	// a pattern, such as eth*: every interface that it fits is an uplink. Required.
 	Interface string `yaml:"interface" json:"interface"`
-	// Address of the neighbour. Required.
+	// Address of the neighbour. Default: each router that is heard on the interface, by its router
+	// advertisements, is a neighbour, at its link-local address; ours are sent for it to hear.
 	Address Addr `yaml:"address,omitempty" json:"address,omitzero"`
-	// Local is our address on the interface and the next hop that we announce. Required.
+	// Local is our address on the interface and the next hop that we announce. Required with
+	// an address; without, it is our link-local address.
 	Local Addr `yaml:"local,omitempty" json:"local,omitzero"`
 	// AS of the neighbour: a number, external (any but ours) or internal (ours). Required.
 	AS PeerAS `yaml:"as" json:"as"`
@@ -49,9 +53,11 @@ type Neighbor struct {
 	// TTLSecurity is GTSM (RFC 5082, Section 3), both ways: the neighbour must have it, too.
 	// bgp.ttl-security does not count here. Default false.
 	TTLSecurity bool `yaml:"ttl-security,omitempty" json:"ttl-security,omitempty"`
-	// Connect says who dials: both (default), or passive, where we wait for the neighbour.
+	// Connect says who dials: both (default), or passive, where we wait for the neighbour. Without an
+	// address only we dial.
 	Connect string `yaml:"connect,omitempty" json:"connect"`
-	// Families carried. Default: the family of the neighbour's address.
+	// Families carried. Default: the family of the neighbour's address; without one, both, IPv4
+	// with IPv6 next hops (RFC 8950).
 	Families []Family `yaml:"families,omitempty" json:"families"`
 	// NextHop6 is the next hop for IPv6 routes on a session over IPv4. Required
 	// there, ignored elsewhere.
@@ -144,6 +150,9 @@ func (n *Neighbor) fill(as uint32) {
 	def(&n.Connect, "both")
 	n.Import.fill()
 	n.Export.fill()
+	if len(n.Families) == 0 && n.Unnumbered() {
+		n.Families = []Family{IPv4, IPv6}
+	}
 	if len(n.Families) == 0 && n.Address.IsValid() {
 		n.Families = []Family{FamilyOf(n.Address.Addr)}
 	}
@@ -174,8 +183,17 @@ func (d Domain) Sessions() iter.Seq2[string, Reflector] {
 			}
 		}
 		for i, n := range d.Neighbors {
-			if !yield(fmt.Sprintf(".neighbors[%d]", i), n.session()) {
-				return
+			path := fmt.Sprintf(".neighbors[%d]", i)
+			if !n.Unnumbered() {
+				if !yield(path, n.session()) {
+					return
+				}
+				continue
+			}
+			for _, f := range d.Found {
+				if f.Neighbor == i && !yield(path, n.found(f)) {
+					return
+				}
 			}
 		}
 	}
@@ -215,6 +233,9 @@ func (k *checker) neighbor(path string, n Neighbor, as uint32) {
 		k.as(path+".as", n.AS.Number)
 	}
 	k.oneOf(path+".connect", n.Connect, "both", "passive")
+	if n.Unnumbered() {
+		k.unnumbered(path, n)
+	}
 	if n.Role != "" {
 		k.oneOf(path+".role", n.Role, "provider", "customer", "peer", "rs-server", "rs-client")
 	}

@@ -108,6 +108,11 @@ func (c *Config) Shares(domain string) bool {
 
 // Families returns the families that the domain's sessions carry.
 func (c *Config) Families(d Domain) (v4, v6 bool) {
+	for _, n := range d.Neighbors { // some may be found later
+		if n.Unnumbered() {
+			v4, v6 = v4 || slices.Contains(n.Families, IPv4), v6 || slices.Contains(n.Families, IPv6)
+		}
+	}
 	sessions, shared := c.SessionsOf(d)
 	own := d.Name
 	if shared {

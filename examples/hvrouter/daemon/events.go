@@ -38,6 +38,7 @@ func (r *router) onEvents(p *netns.Namespace, events []fib.Event) {
 	r.observe(p, p.Complete(events))
 	if r.dirty {
 		r.refresh()
+		r.lookNextDoor()
 	}
 }
 
@@ -331,8 +332,17 @@ func (r *router) reload(c *config.Config, h config.Host, changes []api.Change) {
 		r.log.Info("reload changes", "event", "reload-change", "change", change.Text)
 	}
 	r.handOverARP(c.Edge)
-	r.adopt(c)
+	r.use(c)
 	r.logRefused(admit(&r.guests, c, h))
+	r.refresh()
+	r.lookNextDoor()
+	r.reloaded = r.now()
+	r.log.Info("reloaded", "event", "reloaded")
+}
+
+// use makes a configuration the one that counts, for everything but guests; the caller refreshes.
+func (r *router) use(c *config.Config) {
+	r.adopt(c)
 	for _, d := range c.Domains {
 		g := r.domains[d.Name]
 		g.configure(d)
@@ -341,7 +351,4 @@ func (r *router) reload(c *config.Config, h config.Host, changes []api.Change) {
 		g.bgp.Configure(c, d)
 	}
 	r.failover.Configure(c)
-	r.refresh()
-	r.reloaded = r.now()
-	r.log.Info("reloaded", "event", "reloaded")
 }

@@ -110,5 +110,10 @@ func (d *Daemon) beginRouting(t *tasks, c *config.Config, e edge) error {
 	t.start("", func(ctx context.Context) error { return d.sessions.Run(ctx, d.pumps) })
 	d.failover.Configure(c)
 	t.start("BFD events", d.failover.Run)
+	if err := d.openNextDoor(t, c); err != nil {
+		return err
+	}
+	d.pumps.followSessions(t)
+	r.lookNextDoor()
 	return nil
 }

@@ -114,6 +114,9 @@ func (l *reloader) judge(ctx context.Context, opt api.ReloadOptions) (j judged, 
 	if err != nil {
 		return j, err
 	}
+	if !l.loop.do(ctx, func() { j.config = l.router.nextDoor.withFound(j.config) }) {
+		return j, context.Canceled
+	}
 	j.host = facts(l.log, j.config)
 	if j.list, err = l.foresee(ctx, j.config, j.host); err != nil {
 		return j, err
@@ -263,6 +266,7 @@ func fixed(old, new *config.Config) error {
 	must("inventory.state", old.Inventory.State == new.Inventory.State)
 	must("firewall.table", old.Firewall.Table == new.Firewall.Table)
 	must("the set of tables", slices.Equal(netns.Tables(old), netns.Tables(new)))
+	must("where neighbours without an address are", slices.EqualFunc(old.Domains, new.Domains, func(a, b config.Domain) bool { return a.Unnumbered() == b.Unnumbered() }))
 	must("what sessions share (communities, next hops)", slices.EqualFunc(old.Domains, new.Domains, func(a, b config.Domain) bool {
 		return slices.Equal(peering.Members(old, a), peering.Members(new, b))
 	}))

@@ -36,6 +36,7 @@ type router struct {
 	announcements announcements
 	draining      draining
 	targets       targets
+	nextDoor      nextDoor
 	vteps         vteps
 	foreign       map[*netns.Namespace][]api.Foreign // what other programs have in the kernel
 
@@ -214,6 +215,9 @@ func (r *router) deadline() (next time.Time) {
 			next = t
 		}
 	}
+	if t := r.nextDoor.deadline(); !t.IsZero() && (next.IsZero() || t.Before(next)) {
+		next = t
+	}
 	if t := r.draining.over; !t.IsZero() && (next.IsZero() || t.Before(next)) {
 		next = t
 	}
@@ -226,6 +230,7 @@ func (r *router) advance(now time.Time) {
 		r.announcements.advance(g, now)
 	}
 	r.drained(now)
+	r.lookNextDoor()
 }
 
 // onInventory takes what was read; the caller refreshes.

@@ -3,6 +3,7 @@ package host
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unsafe"
 
@@ -22,7 +23,7 @@ type right struct {
 // rights lists what a configuration needs in one namespace.
 func rights(c *config.Config) []right {
 	list := []right{{"CAP_NET_ADMIN", "writes routes, rules, addresses and the firewall", tryAdmin}}
-	if c.GuestDomain() != nil || echoes(c) {
+	if c.GuestDomain() != nil || echoes(c) || slices.ContainsFunc(c.Domains, config.Domain.Unnumbered) {
 		list = append(list, right{"CAP_NET_RAW", "speaks ARP, neighbour discovery and DHCP with guests", tryRaw})
 	}
 	for _, port := range lowPorts(c) {

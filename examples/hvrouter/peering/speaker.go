@@ -26,7 +26,7 @@ func Speaker(c *config.Config, d config.Domain, preserved []wire.Family, here fu
 		}}
 	sessions, _ := c.SessionsOf(d)
 	for _, r := range sessions {
-		if a := netip.AddrPortFrom(r.Local.Addr, c.BGP.Port); here(r.Local.Addr) && !slices.Contains(out.Listen, a) {
+		if a := netip.AddrPortFrom(r.Local.Addr, c.BGP.Port); (r.Neighbor == nil || !r.Neighbor.Unnumbered()) && here(r.Local.Addr) && !slices.Contains(out.Listen, a) {
 			out.Listen = append(out.Listen, a)
 		}
 	}
@@ -54,6 +54,10 @@ func Peer(c *config.Config, r config.Reflector, linkLocal netip.Addr) bgp.PeerCo
 		p.TTLSecurity, p.Multihop, p.Passive = n.TTLSecurity, int(n.Multihop), n.Connect == "passive"
 		p.EBGP = rib.EBGP{LocalAS: n.LocalAS, LocalASNoPrepend: n.LocalASNoPrepend, LocalASReplaceAS: n.LocalASReplaceAS, Role: n.WireRole()}
 		p.RoleStrict, p.AllowOwnAS = n.RoleStrict, int(n.AllowOwnAS)
+		if n.Unnumbered() {
+			p.Addr, p.MD5Key = p.Addr.WithZone(r.Interface), "" // the kernel has one key for an address, whatever the interface
+			p.IPv6NextHop = slices.Contains(p.Families, wire.IPv4Unicast)
+		}
 	}
 	if s := cmp.Or(r.BFDStrict, c.BFD.Strict); s != "off" && r.BFD != "off" && c.BFD.Process != "off" {
 		p.BFDStrict = fsm.StrictConfig{Enabled: true, Required: s == "required", HoldTime: c.BFD.StrictHoldTime.Duration, HoldDown: c.BFD.StrictHoldDown.Duration}

@@ -206,7 +206,11 @@ func (s *speaker) noteSync(now time.Time) {
 			next = earliest(next, t)
 		}
 	}
-	s.initialSync.note(done, len(peers))
+	all := len(peers)
+	if s.plan.cfg != nil { // what has still to be found is a peer that has sent nothing
+		all += s.plan.domain.Awaits()
+	}
+	s.initialSync.note(done, all)
 	if s.next = next; !next.IsZero() && !next.After(now) {
 		s.next = now.Add(time.Millisecond)
 	}

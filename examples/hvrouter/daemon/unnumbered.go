@@ -1,0 +1,245 @@
+package daemon
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/hyperfib/hyperfib/bgp"
+	"github.com/hyperfib/hyperfib/bgp/unnumbered"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/netns"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/rtadv"
+	"github.com/hyperfib/hyperfib/ndp"
+)
+
+// radio hears and sends router advertisements in a namespace.
+type radio interface {
+	Set([]rtadv.Uplink)
+	Solicit(ifindex int)
+}
+
+var _ radio = (*rtadv.Conn)(nil)
+
+// nextDoor finds the neighbours that the configuration has no address of. The event loop owns it.
+type nextDoor struct {
+	places []*place // one a namespace; none: the configuration has no such neighbours, or there is nothing to hear with
+}
+
+// place is a namespace in which neighbours are found.
+type place struct {
+	namespace *netns.Namespace
+	radio     radio
+	tracker   *unnumbered.Tracker
+	links     []unnumbered.Link
+	up        map[int]bool // those that have their carrier
+}
+
+func newPlace(n *netns.Namespace, r radio) *place {
+	return &place{namespace: n, radio: r, tracker: unnumbered.New(unnumbered.Config{}), up: map[int]bool{}}
+}
+
+// find looks at the interfaces of a namespace again.
+func (p *place) find(now time.Time, c *config.Config) {
+	var links []unnumbered.Link
+	var uplinks []rtadv.Uplink
+	up := map[int]bool{}
+	for l := range p.namespace.Links().All {
+		if !slices.ContainsFunc(c.Domains, func(d config.Domain) bool {
+			return d.NetNS == p.namespace.NetNS() && d.NeighborOn(l.Interface) >= 0
+		}) {
+			continue
+		}
+		one := unnumbered.Link{Interface: l.Interface, IfIndex: l.IfIndex, Local: p.namespace.LinkLocal(l.Interface)}
+		links = append(links, one)
+		if l.Up() && one.Local.IsValid() {
+			up[l.IfIndex] = true
+			uplinks = append(uplinks, rtadv.Uplink{IfIndex: l.IfIndex, MAC: ndp.MAC(l.MAC), Local: one.Local})
+		}
+	}
+	slices.SortFunc(links, func(a, b unnumbered.Link) int { return cmp.Compare(a.Interface, b.Interface) })
+	slices.SortFunc(uplinks, func(a, b rtadv.Uplink) int { return cmp.Compare(a.IfIndex, b.IfIndex) })
+	for _, old := range p.links {
+		if !slices.ContainsFunc(links, func(l unnumbered.Link) bool { return l.Interface == old.Interface }) {
+			p.tracker.RemoveLink(old.Interface)
+		}
+	}
+	for _, l := range links {
+		if !slices.Contains(p.links, l) {
+			p.tracker.SetLink(now, l)
+		}
+	}
+	p.radio.Set(uplinks)
+	for index := range up {
+		if !p.up[index] {
+			p.radio.Solicit(index)
+		}
+	}
+	p.links, p.up = links, up
+}
+
+// heard takes advertisements.
+func (p *place) heard(now time.Time, list []rtadv.Heard) {
+	slices.SortFunc(list, func(a, b rtadv.Heard) int {
+		return cmp.Or(cmp.Compare(a.IfIndex, b.IfIndex), a.From.Compare(b.From), slices.Compare(a.MAC[:], b.MAC[:]))
+	})
+	for _, h := range list {
+		p.tracker.Heard(now, h.IfIndex, h.From, h.MAC)
+	}
+}
+
+// session takes how a session is.
+func (p *place) session(now time.Time, s bgp.PeerStatus) {
+	n := unnumbered.Neighbor{Interface: s.Key.Addr.Zone(), Addr: s.Key.Addr.WithZone(""), Local: s.Key.Local}
+	synced := len(s.Families) > 0
+	for _, f := range s.Families {
+		synced = synced && (!f.EndOfRIB.IsZero() || s.Negotiated != nil && !s.Negotiated.Families.Has(f.Family))
+	}
+	p.tracker.Session(now, n, unnumbered.Session{Up: s.State == bgp.Established, RouterID: s.RouterID, AS: s.AS,
+		Retained: s.State != bgp.Established && s.Restart != bgp.RestartNone, Synced: synced})
+}
+
+// withFound returns a configuration with the interfaces that are there, and with who was found.
+func (n *nextDoor) withFound(c *config.Config) *config.Config {
+	links, found := map[string][]string{}, map[string][]config.Found{}
+	for _, d := range c.Domains {
+		for _, p := range n.places {
+			if p.namespace.NetNS() != d.NetNS {
+				continue
+			}
+			for _, l := range p.links {
+				links[d.Name] = append(links[d.Name], l.Interface)
+			}
+			for _, one := range p.tracker.Neighbors() {
+				found[d.Name] = append(found[d.Name], config.Found{Interface: one.Interface, Address: config.Addr{Addr: one.Addr}, Local: config.Addr{Addr: one.Local}})
+			}
+		}
+	}
+	return c.WithFound(links, found)
+}
+
+// deadline returns when advance has something to do, the zero time if never.
+func (n *nextDoor) deadline() (next time.Time) {
+	for _, p := range n.places {
+		if t := p.tracker.Deadline(); !t.IsZero() && (next.IsZero() || t.Before(next)) {
+			next = t
+		}
+	}
+	return next
+}
+
+// lookNextDoor takes who is found now. It comes after whatever may have changed that.
+func (r *router) lookNextDoor() {
+	if len(r.nextDoor.places) == 0 {
+		return
+	}
+	now := r.now()
+	for _, p := range r.nextDoor.places {
+		p.find(now, r.cfg)
+		p.tracker.Advance(now)
+	}
+	c := r.nextDoor.withFound(r.cfg)
+	if c.SameFound(r.cfg) {
+		return
+	}
+	r.logFound(c)
+	r.use(c)
+	r.refresh()
+}
+
+// logFound logs who has been found, and who is gone.
+func (r *router) logFound(c *config.Config) {
+	for i, d := range c.Domains {
+		for _, f := range d.Found {
+			if !slices.Contains(r.cfg.Domains[i].Found, f) {
+				r.log.Info("neighbour found", "event", "neighbor-found", "domain", d.Name, "interface", f.Interface, "peer", f.Address)
+			}
+		}
+		for _, f := range r.cfg.Domains[i].Found {
+			if !slices.Contains(d.Found, f) {
+				r.log.Info("neighbour given up", "event", "neighbor-given-up", "domain", d.Name, "interface", f.Interface, "peer", f.Address)
+			}
+		}
+	}
+}
+
+// openNextDoor opens what hears and sends advertisements, in the namespaces that need it. Which those
+// are does not change while the daemon runs.
+func (d *Daemon) openNextDoor(t *tasks, c *config.Config) error {
+	for _, n := range d.router.namespaces {
+		if !slices.ContainsFunc(c.Domains, func(d config.Domain) bool { return d.NetNS == n.NetNS() && d.Unnumbered() }) {
+			continue
+		}
+		conn, err := rtadv.Open(n.Path())
+		if err != nil {
+			return err
+		}
+		p := newPlace(n, conn)
+		d.router.nextDoor.places = append(d.router.nextDoor.places, p)
+		t.start("router advertisements", conn.Run)
+		t.start("", func(ctx context.Context) error { return d.pumps.heard(ctx, p, conn) })
+	}
+	return nil
+}
+
+// heard brings advertisements.
+func (p *pumps) heard(ctx context.Context, where *place, c *rtadv.Conn) error {
+	for {
+		list, err := c.Next(ctx)
+		if err != nil {
+			return nil // ctx has ended
+		}
+		p.loop.do(ctx, func() {
+			where.heard(p.router.now(), list)
+			p.router.lookNextDoor()
+		})
+	}
+}
+
+// followSessions brings how the sessions with found neighbours are.
+func (p *pumps) followSessions(t *tasks) {
+	if len(p.router.nextDoor.places) == 0 {
+		return
+	}
+	for _, s := range p.sessions.BGP() {
+		w := s.Watch()
+		t.start("sessions next door", func(ctx context.Context) error {
+			defer w.Close()
+			changed := map[bgp.PeerKey]bool{}
+			buf := make([]bgp.Event, 64)
+			for {
+				n, err := w.Next(ctx, buf)
+				if err != nil {
+					return nil // ctx or the speaker has ended
+				}
+				clear(changed)
+				for _, e := range buf[:n] {
+					if e.Peer.Addr.IsLinkLocalUnicast() && e.Peer.Addr.Is6() {
+						changed[e.Peer] = true
+					}
+				}
+				var list []bgp.PeerStatus
+				for _, k := range slices.SortedFunc(maps.Keys(changed), func(a, b bgp.PeerKey) int { return cmp.Or(a.Addr.Compare(b.Addr), a.Local.Compare(b.Local)) }) {
+					if st, err := s.Peer(k); err == nil {
+						list = append(list, st)
+					}
+				}
+				if len(list) > 0 {
+					p.loop.do(ctx, func() { p.router.onSessions(list) })
+				}
+			}
+		})
+	}
+}
+
+// onSessions takes how sessions with link-local addresses are.
+func (r *router) onSessions(list []bgp.PeerStatus) {
+	for _, p := range r.nextDoor.places {
+		for _, s := range list {
+			p.session(r.now(), s)
+		}
+	}
+	r.lookNextDoor()
+}

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
+	"github.com/hyperfib/hyperfib/internal/testing/nstest"
+)
+
+const unnumberedNeighbors = neighborsHead + `
+    neighbors:
+      - {interface: a.public, as: external, import: [{prefixes: [203.0.113.0/24 le 32, "2001:db8::/32 le 128"], action: accept}], export: [{action: accept}]}
+      - {interface: "b.*", fabric: B, as: 65012, import: [{prefixes: [203.0.113.0/24 le 32], action: accept}], export: [{action: accept}]}
+` + neighborsTail
+
+// frrUnnumbered is FRR as `neighbor hv interface remote-as external`.
+func frrUnnumbered(r *tor) {
+	frrTor(r, `
+router bgp 6501NO
+ bgp router-id 198.51.100.NO26
+ bgp graceful-restart
+ no bgp network import-check
+ no bgp ebgp-requires-policy
+ neighbor hv interface remote-as external
+ neighbor hv timers connect 1
+ neighbor hv bfd 20 100 100
+ address-family ipv4 unicast
+  network 203.0.113.3/32
+ exit-address-family
+ address-family ipv6 unicast
+  network 2001:db8:NO::/48
+  neighbor hv activate
+ exit-address-family
+`)
+}
+
+// linkLocal returns the link-local address of an interface of a namespace.
+func linkLocal(t *testing.T, ns *nstest.NS, link string) (a netip.Addr) {
+	t.Helper()
+	nstest.Wait(t, 10*time.Second, "a link-local address of "+link, func() bool {
+		for _, f := range strings.Fields(ns.IP("-6 -o addr show dev " + link + " scope link -tentative")) {
+			if p, err := netip.ParsePrefix(f); err == nil {
+				a = p.Addr()
+				return true
+			}
+		}
+		return false
+	})
+	return a
+}
+
+// TestUnnumbered: two FRR as top-of-rack routers, over links without addresses of ours or theirs: found
+// by their advertisements, IPv4 routes by IPv6 next hops both ways, followed to another address, over
+// an interface that is deleted and made again, and kept over `kill -9` of the daemon.
+func TestUnnumbered(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs namespaces and seconds")
+	}
+	k := newRack(t, false)
+	for _, r := range k.tors {
+		frrUnnumbered(r)
+	}
+	k.write("hv.yaml", unnumberedNeighbors)
+	k.run()
+	var all []api.Session
+	nstest.Wait(t, 30*time.Second, "both sessions and BFD", func() bool {
+		all = nil
+		return k.ask("/v1/sessions", &all) == nil && len(all) == 2 && all[0].State == "Established" && all[1].State == "Established" && all[0].BFD == "Up" && all[1].BFD == "Up"
+	})
+	if all[0].Fabric != "a.public" || all[1].Fabric != "B" || all[1].Interface != "b.public" {
+		t.Errorf("%+v", all)
+	}
+	both := func() bool {
+		return slices.Equal(sorted(k.hops("203.0.113.3")), []string{fmt.Sprint(linkLocal(t, k.tors[0].ns, "hv"), " a.public"), fmt.Sprint(linkLocal(t, k.tors[1].ns, "hv"), " b.public")})
+	}
+	nstest.Wait(t, 10*time.Second, "the route over both", func() bool { return len(k.hops("203.0.113.3")) == 2 })
+	if got := sorted(k.hops("203.0.113.3")); len(got) != 2 {
+		t.Errorf("next hops: %v", got)
+	}
+	k.wait("an IPv6 route", func() bool { return len(k.hops("2001:db8:1::/48")) == 1 })
+	k.guest()
+	for _, r := range k.tors {
+		ours := linkLocal(t, k.hv, []string{"a.public", "b.public"}[r.no-1]).String()
+		nstest.Wait(t, 10*time.Second, "the guest's route at FRR", func() bool {
+			got := r.route("203.0.113.1/32")
+			return strings.Contains(got, "65000") && strings.Contains(got, ours)
+		})
+	}
+	nstest.Wait(t, 10*time.Second, "a ping of the guest from behind the first router", func() bool {
+		_ = k.core.Command("ip", "route", "replace", "203.0.113.1/32", "via", "10.9.1.1", "src", "203.0.113.3").Run()
+		_ = k.vm.Command("ip", "route", "replace", "default", "via", "203.0.113.254").Run()
+		return k.core.Command("ping", "-c1", "-W1", "203.0.113.1").Run() == nil
+	})
+
+	// The daemon dies.
+	stream := k.stream()
+	k.kill(syscall.SIGKILL)
+	k.run()
+	k.sessionsUp(2)
+	k.wait("convergence", func() bool { var st api.Status; return k.ask("/v1/status", &st) == nil && st.Converged })
+	var st api.Status
+	if err := k.ask("/v1/status", &st); err != nil || !st.Restarted {
+		t.Errorf("after the restart: %+v, %v", st, err)
+	}
+	sent, lost := stream.stop()
+	t.Logf("kill -9 of the daemon: %d of %d lost, %d writes", lost, sent, st.Writes)
+	if lost > 0 || sent < 30 {
+		t.Errorf("kill -9 of the daemon: %d of %d lost", lost, sent)
+	}
+	nstest.Wait(t, 10*time.Second, "the route over both", both)
+
+	// The second router gets another address.
+	old := linkLocal(t, k.tors[1].ns, "hv")
+	k.tors[1].ns.IP("addr add fe80::beef/64 dev hv nodad")
+	k.tors[1].ns.IP("addr del " + old.String() + "/64 dev hv")
+	began := time.Now()
+	nstest.Wait(t, 60*time.Second, "the second router at its other address", func() bool {
+		return slices.Contains(k.hops("203.0.113.3"), "fe80::beef b.public") && len(k.hops("203.0.113.3")) == 2
+	})
+	t.Logf("another address: the route is over it after %v", time.Since(began).Round(time.Millisecond))
+
+	// The second uplink is deleted, and made again.
+	k.hv.IP("link del b.public")
+	nstest.Wait(t, 10*time.Second, "the member gone", func() bool { return len(k.hops("203.0.113.3")) == 1 })
+	nstest.Veth(k.hv, "b.public", "", k.tors[1].ns, "hv", "")
+	nstest.Wait(t, 60*time.Second, "the second router behind the new interface", func() bool { return len(k.hops("203.0.113.3")) == 2 })
+}
+
+func sorted(s []string) []string { return slices.Sorted(slices.Values(s)) }
