@@ -23,6 +23,6 @@
 // others have been. The routers that had a session go first. At most [Config.Known] are
 // remembered; where more are heard, only those make room that were tried in vain.
 //
-// RFC 4861 (Neighbor Discovery), RFC 4271 (BGP identifier), RFC 8950 (IPv4 routes on such
+// RFC 4861 (Neighbor Discovery), RFC 4271 (BGP identifier), RFC 8950, Section 4 (IPv4 routes on such
 // sessions). There is no RFC for the way in which neighbours are found.
 package unnumbered

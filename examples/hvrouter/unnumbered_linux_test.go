@@ -133,3 +133,58 @@ func TestUnnumbered(t *testing.T) {
 }
 
 func sorted(s []string) []string { return slices.Sorted(slices.Values(s)) }
+
+// TestUnnumberedPeers: BIRD takes us in by a range, and GoBGP, which sends no advertisements of its own (BIRD does
+// for it), has our address. Routes of both families go both ways.
+func TestUnnumberedPeers(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs namespaces and seconds")
+	}
+	const radv = `
+protocol radv { interface "hv" { max ra interval 5; min ra interval 3; default lifetime 0; }; }
+`
+	k := newRack(t, false)
+	birdTor(k.tors[0], radv+`
+protocol static s4 { ipv4; route 203.0.113.3/32 blackhole; }
+protocol static s6 { ipv6; route 2001:db8:1::/48 blackhole; }
+protocol bgp hv {
+  local as 65011; neighbor range fe80::/10 external; interface "hv"; dynamic name "hv";
+  graceful restart on; bfd on;
+  ipv4 { extended next hop on; import all; export all; };
+  ipv6 { import all; export all; };
+}
+`)
+	birdTor(k.tors[1], radv)
+	k.write("hv.yaml", strings.NewReplacer(`fabric: B, as: 65012`, `fabric: B, as: 65012, bfd: off`, `[203.0.113.0/24 le 32]`, `[203.0.113.0/24 le 32, "2001:db8::/32 le 128"]`).Replace(unnumberedNeighbors))
+	ours := linkLocal(t, k.hv, "b.public")
+	gobgpTor(k.tors[1], `
+[global.config]
+ as = 65012
+ router-id = "198.51.100.226"
+[[neighbors]]
+ [neighbors.config]
+  peer-as = 65000
+  neighbor-address = "`+ours.String()+`%hv"
+ [neighbors.timers.config]
+  connect-retry = 1
+ [[neighbors.afi-safis]]
+  [neighbors.afi-safis.config]
+   afi-safi-name = "ipv4-unicast"
+ [[neighbors.afi-safis]]
+  [neighbors.afi-safis.config]
+   afi-safi-name = "ipv6-unicast"
+`, "203.0.113.3/32")
+	k.tors[1].ns.Exec("gobgp", strings.Fields("global rib add 2001:db8:2::/48 -a ipv6")...)
+	k.run()
+	k.sessionsUp(2)
+	nstest.Wait(t, 10*time.Second, "BIRD's routes", func() bool {
+		return len(k.hops("203.0.113.3")) > 0 && slices.Contains(k.hops("2001:db8:1::/48"), fmt.Sprint(linkLocal(t, k.tors[0].ns, "hv"), " a.public"))
+	})
+	theirs := fmt.Sprint(linkLocal(t, k.tors[1].ns, "hv"), " b.public")
+	nstest.Wait(t, 10*time.Second, "GoBGP's IPv6 route", func() bool { return slices.Contains(k.hops("2001:db8:2::/48"), theirs) })
+	nstest.Wait(t, 10*time.Second, "the IPv4 route over both", func() bool { return len(k.hops("203.0.113.3")) == 2 })
+	k.guest()
+	for _, r := range k.tors {
+		nstest.Wait(t, 10*time.Second, "the guest's route", func() bool { return strings.Contains(r.route("203.0.113.1/32"), "65000") })
+	}
+}

@@ -57,7 +57,7 @@ type Neighbor struct {
 	// address only we dial.
 	Connect string `yaml:"connect,omitempty" json:"connect"`
 	// Families carried. Default: the family of the neighbour's address; without one, both, IPv4
-	// with IPv6 next hops (RFC 8950).
+	// with IPv6 next hops (RFC 8950, Section 4).
 	Families []Family `yaml:"families,omitempty" json:"families"`
 	// NextHop6 is the next hop for IPv6 routes on a session over IPv4. Required
 	// there, ignored elsewhere.

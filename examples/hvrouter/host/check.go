@@ -309,6 +309,12 @@ func (k *checker) overlays(c *config.Config) {
 func (k *checker) sessions(c *config.Config) {
 	for _, d := range c.Domains {
 		k.policies(c, d.SessionList())
+		for _, n := range d.Neighbors {
+			m := bgp.MissingPolicy{Import: len(n.Import) == 0, Export: len(n.Export) == 0}
+			if n.Unnumbered() && n.AS.Number != c.AS && m != (bgp.MissingPolicy{}) {
+				k.add(Warn, "neighbours on %s in AS %s: %v; [{action: accept}] is a policy", n.Interface, n.AS, m)
+			}
+		}
 	}
 	k.policies(c, c.Sessions)
 	if c.BGP.AddPath {
