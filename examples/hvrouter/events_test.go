@@ -12,6 +12,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,12 +30,15 @@ type eventDoc struct {
 
 // built are the events whose names are put together: by the expression that does it.
 var built = map[string][]string{
-	`"bgp-" + e.Kind.String()`:       {"bgp-error", "bgp-up", "bgp-down", "bgp-restart", "bgp-update-error", "bgp-listen", "bgp-plain", "bgp-unsendable", "bgp-prefix-limit", "bgp-stable", "bgp-no-policy", "bgp-bfd-wait"},
-	`"neighbour-" + s.Kind.String()`: {"neighbour-seen", "neighbour-moved", "neighbour-conflict", "neighbour-gone"},
-	`"guest-" + what`:                {"guest-attached", "guest-changed"},
-	`"session-" + change.Op`:         {"session-disable", "session-enable"},
-	`what + "-refused"`:              {"route-refused", "rule-refused", "address-refused", "neighbor-refused", "sysctl-refused", "VRF-refused"},
+	`"bgp-" + e.Kind.String()`:           {"bgp-error", "bgp-up", "bgp-down", "bgp-restart", "bgp-update-error", "bgp-listen", "bgp-plain", "bgp-unsendable", "bgp-prefix-limit", "bgp-stable", "bgp-no-policy", "bgp-bfd-wait"},
+	`"neighbour-" + s.Kind.String()`:     {"neighbour-seen", "neighbour-moved", "neighbour-conflict", "neighbour-gone"},
+	`"guest-" + what`:                    {"guest-attached", "guest-changed"},
+	`"session-" + change.Op`:             {"session-disable", "session-enable"},
+	`strings.ToLower(what) + "-refused"`: {"route-refused", "rule-refused", "address-refused", "neighbour-refused", "sysctl-refused", "vrf-refused"},
 }
+
+// eventName is how events are called.
+var eventName = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 
 // quiet are kinds of BGP events that are no more than a line of the log at level DEBUG.
 var quiet = []string{"state", "end-of-rib", "added", "removed", "converged", "snapshot"}
@@ -79,6 +83,9 @@ func TestEvents(t *testing.T) {
 	b.WriteString(before + head)
 	for _, name := range slices.Sorted(maps.Keys(found)) {
 		e := found[name]
+		if !eventName.MatchString(name) {
+			t.Errorf("event %s: want lower case, with hyphens", name)
+		}
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", name, strings.Join(slices.Sorted(maps.Keys(e.levels)), ", "), strings.Join(slices.Sorted(maps.Keys(e.attrs)), ", "), cmp.Or(e.text, "?"))
 		if e.text == "" || e.text == "?" {
 			t.Errorf("docs/events.md does not say what %s means", name)

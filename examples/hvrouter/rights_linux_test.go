@@ -48,6 +48,19 @@ func TestRights(t *testing.T) {
 	if err == nil || !strings.Contains(string(out), "not seen: as an ordinary user") || strings.Contains(string(out), "needs CAP_") || strings.Contains(string(out), "firewall: {off") {
 		t.Errorf("check as an ordinary user: %v: %s", err, out)
 	}
+	// Nor can it say that a file is wrong which it may not read; one that is wrong besides is.
+	h.write("key", "a-key\n")
+	for extra, want := range map[string]int{"": 3, "log: loud\n": 2} {
+		h.write("hv.yaml", strings.Replace(hvConfig, "126}", "126, md5-file: DIR/key}", 1)+extra)
+		if err := os.Chmod(h.path("hv.yaml"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		cmd := h.command("check", "-config", h.path("hv.yaml"))
+		cmd.Args = slices.Insert(cmd.Args, 4, "setpriv", "--reuid", "65534", "--clear-groups")
+		if out, _ := cmd.CombinedOutput(); cmd.ProcessState.ExitCode() != want || !strings.Contains(string(out), "permission denied") {
+			t.Errorf("check as an ordinary user, with a key that it may not read, %q: exit %d: %s", extra, cmd.ProcessState.ExitCode(), out)
+		}
+	}
 	if out := h.hv.IP("rule show"); strings.Contains(out, "lookup 90") {
 		t.Errorf("rules were written: %s", out)
 	}

@@ -71,7 +71,11 @@ func (c *Client) Reload(ctx context.Context, opt ReloadOptions) (done Reload, er
 
 // Drain has the host drained.
 func (c *Client) Drain(ctx context.Context, opt DrainOptions) (d Drain, err error) {
-	err = c.do(ctx, "POST", "/v1/drain?"+url.Values{"all": {strconv.FormatBool(opt.All)}}.Encode(), nil, &d)
+	q := url.Values{"all": {strconv.FormatBool(opt.All)}}
+	if opt.UntilStop { // daemons of the version before do not know it
+		q.Set("until-stop", "true")
+	}
+	err = c.do(ctx, "POST", "/v1/drain?"+q.Encode(), nil, &d)
 	return d, err
 }
 

@@ -184,7 +184,7 @@ func Handler(b Backend) http.Handler {
 	post("POST /v1/reload/confirm", func(*http.Request) error { return conflict(b.ConfirmReload()) })
 	post("POST /v1/reload/cancel", func(*http.Request) error { return conflict(b.CancelReload()) })
 	plain("/v1/drain", func() any { return b.DrainStatus() })
-	change("POST /v1/drain", maxBody, func(r *http.Request) (any, error) { return drain(b, r) }, "all")
+	change("POST /v1/drain", maxBody, func(r *http.Request) (any, error) { return drain(b, r) }, "all", "until-stop")
 	change("POST /v1/undrain", maxBody, func(*http.Request) (any, error) { d, err := b.Undrain(); return d, conflict(err) })
 	return bounded(mux)
 }
@@ -239,7 +239,7 @@ func ParsePrefix(s string) (netip.Prefix, error) {
 
 func drain(b Backend, r *http.Request) (any, error) {
 	var opt DrainOptions
-	if err := switches(r, map[string]*bool{"all": &opt.All}); err != nil {
+	if err := switches(r, map[string]*bool{"all": &opt.All, "until-stop": &opt.UntilStop}); err != nil {
 		return nil, err
 	}
 	d, err := b.Drain(opt)

@@ -300,6 +300,8 @@ func (f Foreign) String() string {
 type DrainOptions struct {
 	// All withdraws what no other router announces, too: it is not reachable any more then.
 	All bool
+	// UntilStop ends the drain with the daemon: it is not written down.
+	UntilStop bool
 }
 
 // Drain is whether the host is drained, and how far that has come.
@@ -314,6 +316,9 @@ type Drain struct {
 	Prefixes []DrainedPrefix `json:"prefixes"`
 	// Volatile says why the drain ends with a restart of the host; "": it does not.
 	Volatile string `json:"volatile,omitempty"`
+	// Unwritten says why the drain could not be written down: a restart of the daemon ends it, or
+	// goes back to the drain before it. "": it is.
+	Unwritten string `json:"unwritten,omitempty"`
 }
 
 // DrainedPrefix is how a prefix of a drained host stands.

@@ -24,7 +24,8 @@ func check(in invocation) int {
 		return exitUsage
 	}
 	c, err := confirm.Files{Config: *file}.Load()
-	if errors.Is(err, fs.ErrPermission) {
+	var mistakes config.Errors
+	if errors.Is(err, fs.ErrPermission) || errors.As(err, &mistakes) && mistakes.Forbidden() {
 		return in.fail(exitUnseen, err)
 	}
 	if err != nil {

@@ -16,6 +16,7 @@ const (
 	exitUsage  = 2 // wrong flags or a wrong configuration: nothing was touched
 	exitBroken = 2 // check: it will not work
 	exitUnseen = 3 // check: something could not be seen, and nothing worse was
+	exitBrief  = 4 // drain: done, but not written down: a restart of the daemon ends it
 )
 
 // defaultConfig is where the unit file expects the configuration.
@@ -52,7 +53,7 @@ func commands() []command {
 		{"guest", "add [FILE]|update [FILE]|del NAME|move NAME [-local-pref N] [-down|-up]|list [-api PATH]", "attach, change, detach, move and list guests", guests},
 		{"watch", "[-event PATTERN] [-recent N] [-n N] [-j] [-api PATH]", "print what happens as it happens; -j for programs", watch},
 		{"reload", "[-confirm TIME] [-dry-run] [-force] [FILE]|confirm|cancel [-api PATH]", "read the configuration again, or take FILE; what did not change is left alone, and what would lose sessions is refused; with -confirm it is rolled back after TIME unless `reload confirm` comes", reload},
-		{"drain", "[-all] [-wait TIME] [-j] [-api PATH]", "have traffic go elsewhere that can, until undrain, over restarts and reboots; -all: what is nowhere else goes, too", drain},
+		{"drain", "[-all] [-until-stop] [-wait TIME] [-j] [-api PATH]", "have traffic go elsewhere that can, until undrain, over restarts and reboots; -all: what is nowhere else goes, too; -until-stop: only until the daemon ends; exit 0 done, 1 not, or not all of it within -wait, 2 nothing was touched, 4 done, but a disk that takes nothing has a restart of the daemon end it", drain},
 		{"undrain", "[-j] [-api PATH]", "end it", undrain},
 		{"metrics", "[-api PATH]", "print counters", metrics},
 		{"bfd", "-socket PATH", "the process of the BFD sessions; run starts it", bfdProcess},

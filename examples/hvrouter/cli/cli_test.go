@@ -121,7 +121,11 @@ func (f *fake) ConfirmReload() error { f.note("confirm"); return nil }
 func (f *fake) CancelReload() error  { return errors.New("no reload waits for a confirmation") }
 func (f *fake) Drain(o api.DrainOptions) (api.Drain, error) {
 	f.note("drain all %v", o.All)
-	return f.DrainStatus(), nil
+	d := f.DrainStatus()
+	if d.Unwritten = "a restart of the daemon ends the drain: no space"; o.UntilStop {
+		d.Unwritten = "the drain ends with the daemon"
+	}
+	return d, nil
 }
 func (f *fake) Undrain() (api.Drain, error) { f.note("undrain"); return api.Drain{}, nil }
 func (f *fake) DrainStatus() api.Drain {
@@ -273,8 +277,9 @@ func TestCommands(t *testing.T) {
 		{line: "reload confirm", asked: "confirm"},
 		{line: "reload cancel", code: 1, want: "no reload waits for a confirmation"},
 		{line: "reload -force confirm", code: 2, want: "takes no flag but -api; a file of that name is ./confirm"},
-		{line: "drain", want: "drained for 1m0s: 1 prefix not announced, 1 prefix still attracting traffic", asked: "drain all false"},
-		{line: "drain -all -j", want: `"alternative-since": "`, asked: "drain all true"},
+		{line: "drain", code: 4, want: "drained for 1m0s: 1 prefix not announced, 1 prefix still attracting traffic\na restart of the daemon ends the drain: no space\n", asked: "drain all false"},
+		{line: "drain -until-stop", want: "the drain ends with the daemon\n", asked: "drain all false"},
+		{line: "drain -all -j", code: 4, want: `"alternative-since": "`, asked: "drain all true"},
 		{line: "drain -wait 10ms", code: 1, want: "after 10ms, 1 prefix still attracting traffic"},
 		{line: "drain -wait -5s", code: 2, want: "-wait -5s: want a time, such as 10m"},
 		{line: "drain -wait 0s", code: 2, want: "-wait 0s: want a time, such as 10m"},

@@ -18,6 +18,7 @@ func drain(in invocation) int {
 	socket := in.api(fs)
 	asJSON := fs.Bool("j", false, "JSON")
 	all := fs.Bool("all", false, "withdraw what no other router announces, too: guests that are still here are not reachable any more")
+	untilStop := fs.Bool("until-stop", false, "the drain ends with the daemon: nothing is written down")
 	wait := fs.Duration("wait", 0, "wait until nothing but the hypervisor's own address attracts traffic, for `TIME` at most")
 	if _, ok := in.words(fs, 0, 0); !ok {
 		return exitUsage
@@ -26,7 +27,7 @@ func drain(in invocation) int {
 		return in.fail(exitUsage, fmt.Errorf("-wait %v: want a time, such as 10m", *wait))
 	}
 	client := api.NewClient(*socket)
-	d, err := client.Drain(context.Background(), api.DrainOptions{All: *all})
+	d, err := client.Drain(context.Background(), api.DrainOptions{All: *all, UntilStop: *untilStop})
 	for end := time.Now().Add(*wait); err == nil && d.Drained && (d.Moving || attracting(d) > 0) && time.Now().Before(end); {
 		time.Sleep(min(drainPoll, time.Until(end)))
 		var now api.Drain // decoding leaves alone what is not there any more
@@ -42,6 +43,8 @@ func drain(in invocation) int {
 		return in.fail(exitFailed, fmt.Errorf("the drain has been ended meanwhile"))
 	case *wait > 0 && (d.Moving || attracting(d) > 0):
 		return in.fail(exitFailed, fmt.Errorf("after %v, %s still attracting traffic: move the guests, or withdraw everything with drain -all", *wait, prefixes(attracting(d))))
+	case d.Unwritten != "" && !*untilStop:
+		return exitBrief
 	}
 	return exitOK
 }
@@ -104,8 +107,10 @@ func printDrain(w io.Writer, d api.Drain) error {
 	}
 	what := map[bool]string{true: ", everything is to go"}[d.All] + map[bool]string{true: ", the other routers have not moved their traffic yet"}[d.Moving]
 	fmt.Fprintf(w, "drained for %s%s: %s not announced, %s still attracting traffic\n", ago(d.Since), what, prefixes(away), prefixes(attracting(d)))
-	if d.Volatile != "" {
-		fmt.Fprintln(w, d.Volatile)
+	for _, why := range []string{d.Unwritten, d.Volatile} {
+		if why != "" {
+			fmt.Fprintln(w, why)
+		}
 	}
 	if len(d.Prefixes) == 0 {
 		return nil

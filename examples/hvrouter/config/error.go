@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"reflect"
 	"slices"
 	"strings"
@@ -18,7 +19,13 @@ type Error struct {
 	File         string
 	Line, Column int
 	Msg          string
+	// Err is why something that the file names could not be read, nil for a mistake in the file
+	// itself.
+	Err error
 }
+
+// Unwrap returns Err.
+func (e *Error) Unwrap() error { return e.Err }
 
 // Error returns "file:line:column: message", the form that editors jump to, with what is
 // known of the place.
@@ -43,6 +50,12 @@ func (es Errors) Error() string {
 		lines[i] = e.Error()
 	}
 	return strings.Join(lines, "\n")
+}
+
+// Forbidden reports whether all that is wrong is that this process may not read what the file
+// names.
+func (es Errors) Forbidden() bool {
+	return !slices.ContainsFunc(es, func(e *Error) bool { return !errors.Is(e, fs.ErrPermission) })
 }
 
 func (es Errors) sorted(file string) Errors {

@@ -53,6 +53,9 @@ func (k *checker) secret(at, name string, into *string) {
 	data, err := files.ReadRegular(path, maxSecret)
 	if err != nil {
 		k.bad(at+".md5-file", "%v", err)
+		if k.problems == nil {
+			k.errs[len(k.errs)-1].Err = err
+		}
 		return
 	}
 	if info, err := os.Stat(path); err == nil && !credential && info.Mode().Perm()&0o007 != 0 {

@@ -29,4 +29,6 @@ type Daemon struct {
 	stateDirectory string
 	unwritten      atomic.Pointer[error] // why events are not written; nil, or to nil: they are
 	draining       sync.Mutex            // one change of the drain at a time
+	// drainUnwritten says why the drain is not written down; nil, or to "": it is.
+	drainUnwritten atomic.Pointer[string]
 }

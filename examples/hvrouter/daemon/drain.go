@@ -177,9 +177,10 @@ func (f drainFile) volatile() string {
 	return ""
 }
 
-// Drain implements [api.Backend]. It has been done when it is certain that it outlives the daemon.
+// Drain implements [api.Backend]. A host whose disk takes nothing is drained all the same, and its
+// status says that a restart ends that: the one who drains it may be about to repair the disk.
 func (d backend) Drain(opt api.DrainOptions) (api.Drain, error) {
-	return d.setDrain(func(old DrainState) DrainState {
+	return d.setDrain(opt.UntilStop, func(old DrainState) DrainState {
 		if old.On() && old.All == opt.All {
 			return old
 		}
@@ -189,20 +190,28 @@ func (d backend) Drain(opt api.DrainOptions) (api.Drain, error) {
 
 // Undrain implements [api.Backend].
 func (d backend) Undrain() (api.Drain, error) {
-	return d.setDrain(func(DrainState) DrainState { return DrainState{} })
+	return d.setDrain(false, func(DrainState) DrainState { return DrainState{} })
 }
 
-func (d backend) setDrain(change func(DrainState) DrainState) (api.Drain, error) {
+// setDrain changes the drain. An undrain that cannot be written down is not done: the host would be
+// drained again after its next start.
+func (d backend) setDrain(untilStop bool, change func(DrainState) DrainState) (api.Drain, error) {
 	d.draining.Lock()
 	defer d.draining.Unlock()
 	var old DrainState
 	if !d.loop.do(d.ctx, func() { old = d.router.draining.state }) {
 		return api.Drain{}, d.ctx.Err()
 	}
-	next, file := change(old), newDrainFile(d.stateDirectory)
-	if err := file.save(next); err != nil {
+	next, file, unwritten := change(old), newDrainFile(d.stateDirectory), ""
+	if untilStop {
+		unwritten = "the drain ends with the daemon, as was asked for"
+	} else if err := file.save(next); err != nil && !next.On() {
 		return api.Drain{}, err
+	} else if err != nil {
+		unwritten = "a restart of the daemon ends the drain: " + err.Error()
+		d.log.Error("the drain is not written down: a restart of the daemon ends it", "event", "drain-unwritten", "err", err)
 	}
+	d.drainUnwritten.Store(&unwritten)
 	if !d.loop.do(d.ctx, func() { d.router.setDrain(next) }) {
 		return api.Drain{}, d.ctx.Err()
 	}
@@ -216,6 +225,9 @@ func (d backend) DrainStatus() (s api.Drain) {
 	sent := host.Sent(path)
 	d.ask(func(r *router) { s = r.drainStatus(sent) })
 	if s.Drained {
+		if why := d.drainUnwritten.Load(); why != nil {
+			s.Unwritten = *why
+		}
 		s.Volatile = newDrainFile(d.stateDirectory).volatile()
 	}
 	return s

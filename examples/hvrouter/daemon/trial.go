@@ -157,7 +157,7 @@ func (l *reloader) report(e confirm.Effect) {
 	case confirm.RolledBack:
 		l.log.Warn("a reload is rolled back: the configuration before it counts", "event", "reload-rolled-back", "why", e.Why)
 	case confirm.Unwritten:
-		l.log.Error("a reload counts, but its files cannot be written", "event", "reload-unwritten", "err", e.Err)
+		l.log.Error("the files of the last reload, or of its rollback, cannot be written: what counts does so in memory, and they are tried again", "event", "reload-unwritten", "err", e.Err)
 	case confirm.Written:
 		l.log.Info("the files of a reload are written", "event", "reload-written")
 	}

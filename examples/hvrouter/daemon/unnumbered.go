@@ -154,12 +154,12 @@ func (r *router) logFound(c *config.Config) {
 	for i, d := range c.Domains {
 		for _, f := range d.Found {
 			if !slices.Contains(r.cfg.Domains[i].Found, f) {
-				r.log.Info("neighbour found", "event", "neighbor-found", "domain", d.Name, "interface", f.Interface, "peer", f.Address)
+				r.log.Info("neighbour found", "event", "neighbour-found", "domain", d.Name, "interface", f.Interface, "peer", f.Address)
 			}
 		}
 		for _, f := range r.cfg.Domains[i].Found {
 			if !slices.Contains(d.Found, f) {
-				r.log.Info("neighbour given up", "event", "neighbor-given-up", "domain", d.Name, "interface", f.Interface, "peer", f.Address)
+				r.log.Info("neighbour given up", "event", "neighbour-given-up", "domain", d.Name, "interface", f.Interface, "peer", f.Address)
 			}
 		}
 	}

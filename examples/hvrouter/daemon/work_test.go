@@ -293,11 +293,26 @@ func (l *live) drains(t *testing.T) {
 	if err := os.MkdirAll(file.path, 0o700); err != nil { // a directory in its place
 		t.Fatal(err)
 	}
-	if d, err := b.Drain(api.DrainOptions{}); err == nil || b.DrainStatus().Drained {
+	if d, err := b.Drain(api.DrainOptions{}); err != nil || !d.Drained || !strings.HasPrefix(d.Unwritten, "a restart of the daemon ends the drain: ") || !strings.Contains(d.Unwritten, file.path) {
 		t.Errorf("drained, and it cannot be written: %+v, %v", d, err)
 	}
 	if d := load(); !d.On() || d.All {
 		t.Errorf("what cannot be read counts as drained: %+v", d)
+	}
+	if err := os.Remove(file.path); err != nil {
+		t.Fatal(err)
+	}
+	if d, err := b.Drain(api.DrainOptions{}); err != nil || d.Unwritten != "" || !load().On() {
+		t.Errorf("drained once more, and it can be written: %+v, %v", d, err)
+	}
+	if d, err := b.Undrain(); err != nil || d.Drained || d.Unwritten != "" {
+		t.Errorf("undrained again: %+v, %v", d, err)
+	}
+	if d, err := b.Drain(api.DrainOptions{All: true, UntilStop: true}); err != nil || !d.All || d.Unwritten == "" || load().On() {
+		t.Errorf("drained until the stop: %+v, %v; on disk %+v", d, err, load())
+	}
+	if d, err := b.Undrain(); err != nil || d.Drained {
+		t.Errorf("undrained at last: %+v, %v", d, err)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"strings"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
@@ -134,12 +135,12 @@ func (d *desired) setNeighbors(want []domain.Neighbor) {
 	}
 	for n, old := range d.neighbors.all {
 		if next.of[n] != old && !addrs[fib.Neighbor{IfIndex: old.IfIndex, Addr: old.Addr}] {
-			d.report("neighbor", d.kernel.DeleteNeighbor(old))
+			d.report("neighbour", d.kernel.DeleteNeighbor(old))
 		}
 	}
 	for n, out := range next.all {
 		if d.neighbors.of[n] != out {
-			d.report("neighbor", d.kernel.SetNeighbor(out))
+			d.report("neighbour", d.kernel.SetNeighbor(out))
 		}
 	}
 	d.neighbors = next
@@ -187,6 +188,6 @@ func (d *desired) setRules(want []domain.Rule) {
 
 func (d *desired) report(what string, err error) {
 	if err != nil && !errors.Is(err, fib.ErrClosed) { // closed: the program ends
-		d.log.Error(what+" refused", "event", what+"-refused", "err", err)
+		d.log.Error(what+" refused", "event", strings.ToLower(what)+"-refused", "err", err)
 	}
 }

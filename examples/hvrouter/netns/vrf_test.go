@@ -50,7 +50,7 @@ guests: [{name: vm1, ipv4: [203.0.113.1]}]
 	b.log.take()
 	b.DeleteLink(77)
 	b.Enslave(nil)
-	if events := b.log.take(); !slices.Contains(events, "VRF-refused") {
+	if events := b.log.take(); !slices.Contains(events, "vrf-refused") {
 		t.Errorf("events: %q", events)
 	}
 	New(Config{Log: slog.New(slog.DiscardHandler), Kernel: b.kernel}).Enslave(nil) // has none
