@@ -155,6 +155,11 @@ type BFD struct {
 	Echo  bool      `json:"echo,omitempty"`
 	Downs uint64    `json:"downs"`
 	Since time.Time `json:"since"`
+	// Sent, Received and Refused count packets; those refused reached the session and failed its
+	// checks, such as those of authentication.
+	Sent     uint64 `json:"sent"`
+	Received uint64 `json:"received"`
+	Refused  uint64 `json:"refused"`
 	// LastDown and LastDownReason are when and why it left Up last; zero: it never did, or before the
 	// daemon started (`hvrouter show events -event bfd-down`).
 	LastDown       time.Time `json:"last-down,omitzero"`

@@ -303,8 +303,8 @@ func bfdRows(s *api.BFD) (heading, cells []string) {
 	if s.Echo {
 		kind = "echo"
 	}
-	return []string{"NETNS", "INTERFACE", "LOCAL", "PEER", "KIND", "STATE", "SINCE", "INTERVAL", "DETECT", "DOWNS", "REASON", "LAST DOWN"},
-		[]string{s.NetNS, s.Interface, s.Local.String(), s.Peer.String(), kind, s.State, ago(s.Since), s.Interval, s.Detect, fmt.Sprint(s.Downs), s.Reason, lastDown(s)}
+	return []string{"NETNS", "INTERFACE", "LOCAL", "PEER", "KIND", "STATE", "SINCE", "INTERVAL", "DETECT", "SENT", "RECEIVED", "REFUSED", "DOWNS", "REASON", "LAST DOWN"},
+		[]string{s.NetNS, s.Interface, s.Local.String(), s.Peer.String(), kind, s.State, ago(s.Since), s.Interval, s.Detect, fmt.Sprint(s.Sent), fmt.Sprint(s.Received), fmt.Sprint(s.Refused), fmt.Sprint(s.Downs), s.Reason, lastDown(s)}
 }
 
 // lastDown says when and why a BFD session left Up last.

@@ -19,8 +19,9 @@ type checker struct {
 	errs     Errors
 	problems *[]Problem // where mistakes go instead, by path
 
-	limit PrefixLimit // bgp.prefix-limit
-	ours  uint32      // as
+	limit    PrefixLimit  // bgp.prefix-limit
+	profiles []BFDProfile // bfd.profiles
+	ours     uint32       // as
 }
 
 func (k *checker) bad(path, format string, args ...any) {
@@ -166,6 +167,24 @@ func (k *checker) bfd(b BFD) {
 	if b.Interval.Duration < time.Millisecond || b.Interval.Duration > time.Minute {
 		k.bad("$.bfd.interval", "%v: want 1ms to 1m", b.Interval)
 	}
+	seen := unique[string]{}
+	for i, p := range b.Profiles {
+		path := fmt.Sprintf("$.bfd.profiles[%d]", i)
+		if k.need(path+".name", p.Name != "") {
+			seen.add(k, path+".name", "profile", p.Name)
+		}
+		if p.Interval.Duration < time.Millisecond || p.Interval.Duration > time.Minute {
+			k.bad(path+".interval", "%v: want 1ms to 1m", p.Interval)
+		}
+	}
+	k.profiles = b.Profiles
+}
+
+// profile checks the name of a profile of BFD; the empty one is none.
+func (k *checker) profile(path, name string) {
+	if name != "" && !slices.ContainsFunc(k.profiles, func(p BFDProfile) bool { return p.Name == name }) {
+		k.bad(path, "%q is none of bfd.profiles", name)
+	}
 }
 
 func (k *checker) bgp(b BGP) {
@@ -285,6 +304,7 @@ func (k *checker) reflector(path string, n NetNS, r Reflector, seen unique[strin
 			k.bad(path+".bfd-strict", "%s: the session has no BFD (bfd: off)", r.BFDStrict)
 		}
 	}
+	k.profile(path+".bfd-profile", r.BFDProfile)
 	where := r.Interface
 	if n != "" {
 		where += " in netns " + string(n)

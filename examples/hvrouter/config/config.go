@@ -106,6 +106,31 @@ type BFD struct {
 	// StrictHoldDown is how long BFD must have been up before a session that waits for it comes
 	// up. One that flaps has to be up for longer: 1s to 60s. Default 0s.
 	StrictHoldDown Duration `yaml:"strict-hold-down,omitempty" json:"strict-hold-down,omitzero"`
+	// Profiles are other intervals, for the sessions that name one with bfd-profile.
+	Profiles []BFDProfile `yaml:"profiles,omitempty" json:"profiles,omitempty"`
+}
+
+// BFDProfile is how a BFD session is, if it names the profile.
+type BFDProfile struct {
+	// Name is unique. Required.
+	Name string `yaml:"name" json:"name"`
+	// Interval between packets, sent and expected. Default: bfd.interval.
+	Interval Duration `yaml:"interval,omitempty" json:"interval"`
+	// Multiplier: packets that may go missing, 1 to 255. Default: bfd.multiplier.
+	Multiplier uint8 `yaml:"multiplier,omitempty" json:"multiplier"`
+	// Passive waits for the peer's first packet (RFC 5880, Section 6.1). Default false.
+	Passive bool `yaml:"passive,omitempty" json:"passive,omitempty"`
+}
+
+// Profile returns the profile of a name; the empty one is the file's bfd itself. Without such a
+// profile it is that, too: the check has refused the name.
+func (b BFD) Profile(name string) BFDProfile {
+	for _, p := range b.Profiles {
+		if p.Name == name {
+			return p
+		}
+	}
+	return BFDProfile{Interval: b.Interval, Multiplier: b.Multiplier}
 }
 
 // BGP holds for every session.
@@ -247,6 +272,9 @@ type Reflector struct {
 	BFD string `yaml:"bfd,omitempty" json:"bfd,omitempty"`
 	// BFDStrict overrides bfd.strict for this session: off, on or required.
 	BFDStrict string `yaml:"bfd-strict,omitempty" json:"bfd-strict,omitempty"`
+	// BFDProfile is the name of one of bfd.profiles, which the session's BFD is by. Default: the
+	// file's bfd itself.
+	BFDProfile string `yaml:"bfd-profile,omitempty" json:"bfd-profile,omitempty"`
 	// RestartTime is how long this peer keeps our routes while we are away, in place
 	// of bgp.graceful-restart.time: 1s to 4095s. A peer that keeps them although BFD
 	// says that we are gone is better told a short one. A change counts from the

@@ -59,6 +59,10 @@ func (b *BFD) fill(api string) {
 	def(&b.Socket, api+".bfd")
 	def(&b.Realtime, "auto")
 	def(&b.Strict, "off")
+	for i := range b.Profiles {
+		def(&b.Profiles[i].Interval, b.Interval)
+		def(&b.Profiles[i].Multiplier, b.Multiplier)
+	}
 }
 
 func (b *BGP) fill() {

@@ -68,6 +68,9 @@ type Neighbor struct {
 	BFD string `yaml:"bfd,omitempty" json:"bfd,omitempty"`
 	// BFDStrict overrides bfd.strict for this session: off, on or required.
 	BFDStrict string `yaml:"bfd-strict,omitempty" json:"bfd-strict,omitempty"`
+	// BFDProfile is the name of one of bfd.profiles, which the session's BFD is by. Default: the
+	// file's bfd itself.
+	BFDProfile string `yaml:"bfd-profile,omitempty" json:"bfd-profile,omitempty"`
 	// RestartTime is how long this neighbour keeps our routes while we are away, in place
 	// of bgp.graceful-restart.time: 1s to 4095s. A change counts from the session's next start
 	// on.
@@ -161,7 +164,7 @@ func (n *Neighbor) fill(as uint32) {
 // session returns the session with the neighbour.
 func (n Neighbor) session() Reflector {
 	return Reflector{Name: n.Name, Fabric: n.Fabric, Interface: n.Interface, Local: n.Local, Peer: n.Address, AS: n.AS.Number,
-		Families: n.Families, NextHop6: n.NextHop6, BFD: n.BFD, BFDStrict: n.BFDStrict, RestartTime: n.RestartTime, PrefixLimit: n.PrefixLimit, MD5: n.MD5, MD5File: n.MD5File,
+		Families: n.Families, NextHop6: n.NextHop6, BFD: n.BFD, BFDStrict: n.BFDStrict, BFDProfile: n.BFDProfile, RestartTime: n.RestartTime, PrefixLimit: n.PrefixLimit, MD5: n.MD5, MD5File: n.MD5File,
 		Import: n.Import.closed(), Export: n.Export.closed(), Neighbor: &n}
 }
 

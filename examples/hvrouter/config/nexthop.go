@@ -29,6 +29,9 @@ type NextHop struct {
 	// BFD echo watches a probe that speaks no BFD but forwards what we send it back to us
 	// (RFC 9747, Section 2).
 	BFD string `yaml:"bfd,omitempty" json:"bfd,omitempty"`
+	// BFDProfile is the name of one of bfd.profiles, which the probe's session is by. Default: the
+	// file's bfd itself.
+	BFDProfile string `yaml:"bfd-profile,omitempty" json:"bfd-profile,omitempty"`
 }
 
 // Families returns the families of the next hop.
@@ -238,5 +241,8 @@ func (k *checker) nextHop(at string, r Reflector, w NextHop) {
 		if !w.Probe.IsValid() {
 			k.bad(at+".bfd", "there is no probe")
 		}
+	}
+	if k.profile(at+".bfd-profile", w.BFDProfile); w.BFDProfile != "" && !w.Probe.IsValid() {
+		k.bad(at+".bfd-profile", "there is no probe")
 	}
 }

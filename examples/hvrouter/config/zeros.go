@@ -14,7 +14,7 @@ import (
 // the path begins with [].
 var notZero = map[string]bool{
 	"fwmark-mask":  true,
-	"bfd.interval": true, "bfd.multiplier": true, "bfd.strict-hold-time": true,
+	"bfd.interval": true, "bfd.multiplier": true, "bfd.strict-hold-time": true, "bfd.profiles[].interval": true, "bfd.profiles[].multiplier": true,
 	"bgp.port": true, "bgp.connect-retry": true, "bgp.multipath": true,
 	"bgp.graceful-restart.time": true, "bgp.graceful-restart.deferral": true,
 	"bgp.prefix-limit.threshold": true, "bgp.prefix-limit.restart-after": true,

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hyperfib/hyperfib/bfd"
 	"github.com/hyperfib/hyperfib/bgp/rib"
@@ -250,4 +251,26 @@ func newTable(t *testing.T, imports rib.Policy) (*rib.Table, *rib.In) {
 		t.Fatal(err)
 	}
 	return table, in
+}
+
+// TestProfile: a session, a neighbour and a probe that name a profile have its intervals; what
+// the profile leaves out is the file's.
+func TestProfile(t *testing.T) {
+	c := parse(t, strings.NewReplacer("peer: 198.51.100.126", "peer: 198.51.100.126, bfd-profile: slow", "probe: 172.22.15.126", "probe: 172.22.15.126, bfd-profile: slow").Replace(two)+
+		"bfd: {interval: 50ms, multiplier: 7, profiles: [{name: slow, interval: 300ms, passive: true}]}\n")
+	slow, other := 0, 0
+	for _, w := range Watches(c) {
+		s := w.Config
+		switch {
+		case s.DesiredMinTx == 300*time.Millisecond && s.RequiredMinRx == 300*time.Millisecond && s.Multiplier == 7 && s.Passive:
+			slow++
+		case s.DesiredMinTx == 50*time.Millisecond && s.Multiplier == 7 && !s.Passive:
+			other++
+		default:
+			t.Errorf("%+v", s)
+		}
+	}
+	if slow != 2 || other != 2 {
+		t.Errorf("%d by the profile, %d by the file's bfd, want 2 and 2", slow, other)
+	}
 }

@@ -17,7 +17,7 @@ func SessionKey(r config.Reflector) bgp.PeerKey {
 
 // Probe returns the session that watches a next hop; ok is false if none shall.
 func Probe(c *config.Config, n config.NetNS, w config.NextHop) (s bfd.SessionConfig, ok bool) {
-	r := config.Reflector{Interface: w.Interface, Peer: w.Probe, BFD: w.BFD}
+	r := config.Reflector{Interface: w.Interface, Peer: w.Probe, BFD: w.BFD, BFDProfile: w.BFDProfile}
 	r.Local.Addr = w.Local()
 	if !w.Probe.IsValid() {
 		return s, false
@@ -36,11 +36,13 @@ func BFD(c *config.Config, n config.NetNS, r config.Reflector) (s bfd.SessionCon
 	if r.BFD == "off" || c.BFD.Process == "off" {
 		return s, false
 	}
+	p := c.BFD.Profile(r.BFDProfile)
 	return bfd.SessionConfig{
 		Key:           BFDKey(n, r),
-		DesiredMinTx:  c.BFD.Interval.Duration,
-		RequiredMinRx: c.BFD.Interval.Duration,
-		Multiplier:    c.BFD.Multiplier,
+		DesiredMinTx:  p.Interval.Duration,
+		RequiredMinRx: p.Interval.Duration,
+		Multiplier:    p.Multiplier,
+		Passive:       p.Passive && r.BFD != "echo",
 		Echo:          r.BFD == "echo",
 	}, true
 }

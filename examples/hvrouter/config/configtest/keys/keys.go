@@ -33,6 +33,9 @@ type Key struct {
 const (
 	noVRF    = "the kernels that the tests run on have no VRF"
 	sections = "a section: its keys are below"
+
+	profileAlone = "a profile alone changes nothing: see bfd-profile"
+	slowProfile  = "bfd.profiles=[{name: slow, interval: 300ms, multiplier: 3}]"
 )
 
 // All is every key.
@@ -53,6 +56,11 @@ var All = []Key{
 	{Path: "bfd.multiplier", Values: "packets, 1 to 255", Example: "15", Effect: InPlace},
 	{Path: "bfd.process", Values: "separate, in-process or off", Example: "in-process", Effect: Restart},
 	{Path: "bfd.socket", Values: "path", Example: "/run/hvrouter/other.bfd", Effect: Restart},
+	{Path: "bfd.profiles", Base: "-", Why: "a list: its keys are below", Effect: InPlace},
+	{Path: "bfd.profiles[].name", Values: "name", Example: "slow", Effect: InPlace, Base: "-", Why: profileAlone},
+	{Path: "bfd.profiles[].interval", Example: "300ms", Effect: InPlace, Base: "-", Why: profileAlone},
+	{Path: "bfd.profiles[].multiplier", Values: "packets, 1 to 255", Example: "3", Effect: InPlace, Base: "-", Why: profileAlone},
+	{Path: "bfd.profiles[].passive", Example: "true", Effect: InPlace, Base: "-", Why: profileAlone},
 	{Path: "bfd.realtime", Values: "auto, on or off", Example: "off", Effect: Restart},
 	{Path: "bfd.strict", Values: "off, on or required", Example: "on", Effect: InPlace},
 	{Path: "bfd.strict-hold-time", Example: "20s", Effect: InPlace},
@@ -104,6 +112,7 @@ var All = []Key{
 	{Path: "domains[].reflectors[].next-hop6", Example: `"2001:db8::1"`, Effect: InPlace},
 	{Path: "domains[].reflectors[].bfd", Values: "on, off or echo", Example: "off", Effect: Session},
 	{Path: "domains[].reflectors[].bfd-strict", Values: "off, on or required", Example: "on", Effect: InPlace},
+	{Path: "domains[].reflectors[].bfd-profile", Values: "name of a profile", Example: "slow", With: []string{slowProfile}, Effect: InPlace},
 	{Path: "domains[].reflectors[].restart-time", Example: "10s", Effect: InPlace},
 	{Path: "domains[].reflectors[].prefix-limit", Base: "-", Why: sections, Effect: InPlace},
 	{Path: "domains[].reflectors[].md5", Values: "text, at most 80 octets", Example: "not-the-peers", Effect: Session},
@@ -129,6 +138,7 @@ var All = []Key{
 	{Path: "domains[].reflectors[].advertise-next-hops[].next-hop6", Example: `"2001:db8::1"`, With: []string{"domains[].reflectors[].advertise-next-hops[].next-hop4=198.51.100.101"}, Effect: InPlace},
 	{Path: "domains[].reflectors[].advertise-next-hops[].probe", Example: "198.51.100.120", With: []string{"domains[].reflectors[].advertise-next-hops[].next-hop4=198.51.100.101"}, Effect: InPlace},
 	{Path: "domains[].reflectors[].advertise-next-hops[].bfd", Values: "echo", Example: "echo", With: []string{"domains[].reflectors[].advertise-next-hops[].probe=198.51.100.120", "domains[].reflectors[].advertise-next-hops[].next-hop4=198.51.100.101"}, Effect: InPlace},
+	{Path: "domains[].reflectors[].advertise-next-hops[].bfd-profile", Values: "name of a profile", Example: "slow", With: []string{slowProfile, "domains[].reflectors[].advertise-next-hops[].probe=198.51.100.120", "domains[].reflectors[].advertise-next-hops[].next-hop4=198.51.100.101"}, Effect: InPlace},
 	{Path: "domains[].neighbors", Base: "-", Why: "each is a session, as in domains[].reflectors", Effect: InPlace},
 	{Path: "domains[].neighbors[].name", Values: "name", Example: "first", Effect: InPlace, Base: "neighbors"},
 	{Path: "domains[].neighbors[].fabric", Values: "name", Example: "C", Effect: InPlace, Base: "neighbors"},
@@ -149,6 +159,7 @@ var All = []Key{
 	{Path: "domains[].neighbors[].next-hop6", Example: `"2001:db8::1"`, Effect: InPlace, Base: "neighbors"},
 	{Path: "domains[].neighbors[].bfd", Values: "on, off or echo", Example: "off", Effect: Session, Base: "neighbors"},
 	{Path: "domains[].neighbors[].bfd-strict", Values: "off, on or required", Example: "on", Effect: InPlace, Base: "neighbors"},
+	{Path: "domains[].neighbors[].bfd-profile", Values: "name of a profile", Example: "slow", With: []string{slowProfile}, Effect: InPlace, Base: "neighbors"},
 	{Path: "domains[].neighbors[].restart-time", Example: "10s", Effect: InPlace, Base: "neighbors"},
 	{Path: "domains[].neighbors[].prefix-limit", Base: "-", Why: sections, Effect: InPlace},
 	{Path: "domains[].neighbors[].md5", Values: "text, at most 80 octets", Example: "not-the-peers", Effect: Session, Base: "neighbors"},
