@@ -29,7 +29,8 @@ type rig struct {
 	frr       map[string]*exec.Cmd
 	plane     *exec.Cmd
 	neighbour *bfd.Server
-	plain     bool // bfdd without a data plane
+	plain     bool   // bfdd without a data plane
+	build     string // another executable of ours; empty: that of the test
 }
 
 func newRig(t *testing.T) *rig {
@@ -125,6 +126,9 @@ func (r *rig) startPlane(args ...string) {
 	if err != nil {
 		r.Fatal(err)
 	}
+	if r.build != "" {
+		self = r.build
+	}
 	r.plane = r.host.Command(self, append([]string{"-run", r.dir + "/run"}, args...)...)
 	r.plane.Env = append(os.Environ(), "BFDD_TEST_MAIN=1")
 	r.plane.Stdout, r.plane.Stderr = log, log
@@ -140,6 +144,22 @@ func (r *rig) killPlane(sig syscall.Signal) {
 		_ = r.plane.Wait()
 		r.plane = nil
 	}
+}
+
+// sessionsPID returns the process that has the sessions; empty: none, or two of them.
+func (r *rig) sessionsPID() (found string) {
+	pids, _ := exec.Command("ip", "netns", "pids", r.host.Name).Output()
+	n := 0
+	for pid := range strings.FieldsSeq(string(pids)) {
+		if line, _ := os.ReadFile("/proc/" + pid + "/cmdline"); strings.Contains(string(line), "\x00sessions\x00") {
+			found = pid
+			n++
+		}
+	}
+	if n != 1 {
+		return ""
+	}
+	return found
 }
 
 // killProcess kills our processes whose command line has a text.
@@ -508,6 +528,25 @@ func TestPlaneKilled(t *testing.T) {
 			r.unchanged(before, n)
 		})
 	}
+	t.Run("replaced by another build", func(t *testing.T) {
+		old := r.sessionsPID()
+		text, err := os.ReadFile("/proc/self/exe")
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.build = filepath.Join(r.dir, "bfdd")
+		if err := os.WriteFile(r.build, text, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		r.killPlane(syscall.SIGTERM)
+		r.startPlane("-connect", r.dir+"/dp")
+		nstest.Wait(t, 10*time.Second, "the new build has the sessions", func() bool { pid := r.sessionsPID(); return pid != "" && pid != old })
+		time.Sleep(time.Second)
+		r.unchanged(before, n)
+		if text := r.vtysh("show bfd peers counters"); strings.Count(text, "Session down events: 0") != n {
+			t.Error(text)
+		}
+	})
 	t.Run("while bfdd waits for counters", func(t *testing.T) {
 		_ = r.plane.Process.Signal(syscall.SIGSTOP)
 		counters := r.host.Command("vtysh", "--vty_socket", r.dir, "-c", "show bfd peers counters")

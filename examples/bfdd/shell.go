@@ -95,6 +95,10 @@ func (cfg shellConfig) serve(ctx context.Context) error {
 	s := &shell{shellConfig: cfg, inbox: make(chan any), ctx: ctx, conns: map[plane.ConnID]*connection{}}
 	defer s.ended.Wait()
 	defer cancel()
+	// Before the client starts the process of the sessions, which takes the place of one of
+	// another build, and of what that has kept.
+	s.keeper = handover.Open(cfg.keep)
+	defer s.keeper.Close()
 	s.ended.Go(func() { _ = cfg.client.Run(ctx) })
 	if err := s.ready(); err != nil || ctx.Err() != nil {
 		return err
@@ -109,9 +113,8 @@ func (cfg shellConfig) serve(ctx context.Context) error {
 		s.ended.Go(func() { s.accept(l) })
 		defer l.Close()
 	}
-	s.keeper = handover.Open(cfg.keep)
-	s.ended.Go(func() { _ = s.keeper.Run(ctx) })
 	s.inherit()
+	s.ended.Go(func() { _ = s.keeper.Run(ctx) })
 	s.ended.Go(s.events)
 	s.ended.Go(s.answer)
 	notifySystemd(cfg.log)
