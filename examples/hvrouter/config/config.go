@@ -74,7 +74,8 @@ type Config struct {
 
 // Loopback is the hypervisor's own address, reachable over both fabrics.
 type Loopback struct {
-	// Interface carries the address. It must exist; it is brought up.
+	// Interface carries the address. It must exist and be up: while it is down, the address is not
+	// announced.
 	Interface string `yaml:"interface" json:"interface"`
 	// Address is a /32 or /128. It is announced in every domain that says
 	// loopback: true, and is the source of what the hypervisor sends itself.

@@ -209,7 +209,7 @@ func (e *liveEdge) Known(guest.Port)                      {}
 func (e *liveEdge) Leave(guest.Port, bool)                {}
 func (e *liveEdge) Target(netip.Prefix, int)              {}
 func (e *liveEdge) NoTarget(netip.Prefix)                 {}
-func (e *liveEdge) Overlays(*config.Config, func(string) (int, bool), []netip.Addr) {
+func (e *liveEdge) Overlays(*config.Config, func(string) (fib.Link, bool), []netip.Addr) {
 }
 
 // deafListener accepts nothing.

@@ -8,6 +8,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
 	eg "github.com/hyperfib/hyperfib/examples/hvrouter/edge"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
+	"github.com/hyperfib/hyperfib/fib"
 	"github.com/hyperfib/hyperfib/ndp"
 )
 
@@ -58,7 +59,7 @@ type Edge interface {
 	NoTarget(p netip.Prefix)
 	// Overlays brings the overlays in line; vteps are the host routes that the
 	// domains have.
-	Overlays(c *config.Config, index func(name string) (int, bool), vteps []netip.Addr)
+	Overlays(c *config.Config, link func(name string) (fib.Link, bool), vteps []netip.Addr)
 }
 
 var (

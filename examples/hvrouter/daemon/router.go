@@ -204,8 +204,7 @@ func (r *router) overlays() {
 	if len(r.cfg.Overlays) == 0 {
 		return
 	}
-	links := r.home().Links()
-	r.edge.Overlays(r.cfg, func(name string) (int, bool) { i := links.Index(name); return i, i != 0 }, vteps)
+	r.edge.Overlays(r.cfg, r.home().Links().ByName, vteps)
 }
 
 // deadline implements clock.

@@ -147,7 +147,7 @@ func (e fakeEdge) Known(p guest.Port)                        { e.add("known %s %
 func (e fakeEdge) Leave(p guest.Port, gone bool)             { e.add("leave %s gone %v", p.Name, gone) }
 func (e fakeEdge) Target(p netip.Prefix, link int)           { e.add("target %v link %d", p, link) }
 func (e fakeEdge) NoTarget(p netip.Prefix)                   { e.add("target %v gone", p) }
-func (e fakeEdge) Overlays(_ *config.Config, _ func(string) (int, bool), vteps []netip.Addr) {
+func (e fakeEdge) Overlays(_ *config.Config, _ func(string) (fib.Link, bool), vteps []netip.Addr) {
 	e.add("overlays %v", vteps)
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
+	"github.com/hyperfib/hyperfib/fib"
 	"github.com/hyperfib/hyperfib/ndp"
 )
 
@@ -130,4 +131,4 @@ func (a *Answers) NoTarget(p netip.Prefix) {
 }
 
 // Overlays does nothing.
-func (a *Answers) Overlays(*config.Config, func(string) (int, bool), []netip.Addr) {}
+func (a *Answers) Overlays(*config.Config, func(string) (fib.Link, bool), []netip.Addr) {}

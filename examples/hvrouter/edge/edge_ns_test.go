@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/hyperfib/hyperfib/arp"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
@@ -220,11 +222,19 @@ guests: [{name: vm1, mac: "50:54:33:00:00:07", ipv4: [203.0.113.1]}]
 	e.hv.IP("addr add 172.22.2.1/32 dev lo")
 	e.hv.IP("link add vm1.vx type veth peer name vm1.vxp")
 	stand := func() {
-		e.Overlays(c, func(name string) (int, bool) {
+		e.Overlays(c, func(name string) (fib.Link, bool) {
 			if !strings.Contains(e.hv.IP("-o link show"), ": "+name+"@") && !strings.Contains(e.hv.IP("-o link show"), ": "+name+":") {
-				return 0, false
+				return fib.Link{}, false
 			}
-			return index(e.hv, name).Index, true
+			m, err := e.links.conn.Link.Get(uint32(index(e.hv, name).Index))
+			if err != nil {
+				t.Fatal(err)
+			}
+			l := fib.Link{IfIndex: int(m.Index), Interface: name, AdminUp: m.Flags&unix.IFF_UP != 0}
+			if m.Attributes.Master != nil {
+				l.Master = int(*m.Attributes.Master)
+			}
+			return l, true
 		}, nil)
 	}
 	stand()
@@ -249,6 +259,18 @@ guests: [{name: vm1, mac: "50:54:33:00:00:07", ipv4: [203.0.113.1]}]
 	}
 	if out := e.hv.IP("link show vm1.vx"); !strings.Contains(out, "master br7") {
 		t.Errorf("the member: %s", out)
+	}
+	for _, hand := range []string{"set vx7 down", "set br7 down", "set vm1.vx down", "set vm1.vx nomaster", "set vx7 nomaster"} { // by another program
+		e.hv.IP("link " + hand)
+		stand()
+		for _, name := range []string{"vx7", "vm1.vx"} {
+			if out := e.hv.IP("link show " + name); !strings.Contains(out, ",UP") || !strings.Contains(out, "master br7") {
+				t.Errorf("after %s: %s", hand, out)
+			}
+		}
+		if out := e.hv.IP("link show br7"); !strings.Contains(out, ",UP") {
+			t.Errorf("after %s: %s", hand, out)
+		}
 	}
 	e.hv.IP("link add later type bridge") // that cannot be a port: the overlay goes on
 	stand()

@@ -65,6 +65,23 @@ func (s *linkSetter) prepare(l fib.Link, mac config.MAC) error {
 	return nil
 }
 
+// isUp asks the kernel whether an interface is up and, if master is not 0, a port of that bridge.
+func (s *linkSetter) isUp(index, master int) bool {
+	l, err := s.conn.Link.Get(uint32(index))
+	if err != nil || l.Flags&unix.IFF_UP == 0 {
+		return false
+	}
+	return master == 0 || l.Attributes != nil && l.Attributes.Master != nil && int(*l.Attributes.Master) == master
+}
+
+// name returns that of an interface, or its index if the kernel does not say.
+func (s *linkSetter) name(index int) string {
+	if l, err := s.conn.Link.Get(uint32(index)); err == nil && l.Attributes != nil {
+		return l.Attributes.Name
+	}
+	return fmt.Sprint(index)
+}
+
 // join makes an interface a port of a bridge, and brings it up.
 func (s *linkSetter) join(index, bridge int) error {
 	master := uint32(bridge)

@@ -7,8 +7,10 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/fib"
 	"github.com/hyperfib/hyperfib/vxlan"
 )
 
@@ -20,62 +22,95 @@ type overlay struct {
 	device  int // index of the VXLAN device
 }
 
-// Overlays brings every overlay in line: bridge, device, members, flood list. What
-// did not change is not touched. index tells which interfaces exist.
-func (e *Edge) Overlays(c *config.Config, index func(name string) (int, bool), vteps []netip.Addr) {
+// Overlays brings every overlay in line: bridge, device, members, flood list. What did not change is
+// not touched. link tells which interfaces exist, and how they are: one that another program has
+// taken down, or out of its bridge, is put back.
+func (e *Edge) Overlays(c *config.Config, link func(name string) (fib.Link, bool), vteps []netip.Addr) {
+	index := func(name string) (int, bool) { l, ok := link(name); return l.IfIndex, ok }
 	for _, o := range c.Overlays {
 		next := overlay{config: o, members: present(o.Members, index), flood: Flood(o, vteps)}
 		old := e.overlays[o.Name]
 		next.device = old.device
-		if d, ok := index(o.Name); reflect.DeepEqual(old, next) && ok && d == old.device {
+		d, ok := index(o.Name)
+		same := reflect.DeepEqual(old, next) && ok && d == old.device
+		if same && stands(o, link) {
 			continue
 		}
-		if err := e.overlay(&next, index); err != nil {
+		repaired, err := e.overlay(&next, index)
+		if err != nil {
 			e.log.Error("overlay", "event", "overlay-error", "overlay", o.Name, "err", err)
 			continue
+		}
+		if same && len(repaired) > 0 { // or it was what we have done ourselves, of which we have not heard yet
+			e.log.Warn("an interface of the overlay was down, or no port of its bridge", "event", "overlay-restored", "overlay", o.Name, "interfaces", strings.Join(repaired, ","))
 		}
 		e.overlays[o.Name] = next
 	}
 }
 
-func (e *Edge) overlay(o *overlay, index func(string) (int, bool)) error {
-	bridge, ok := index(o.config.Bridge)
-	if !ok {
-		var err error
-		if bridge, err = e.links.bridge(o.config.Bridge, o.config.MTU); err != nil {
-			return err
+// stands reports whether the interfaces of an overlay that exist are up, and all but the bridge
+// are its ports.
+func stands(o config.Overlay, link func(name string) (fib.Link, bool)) bool {
+	bridge, ok := link(o.Bridge)
+	if !ok || !bridge.AdminUp {
+		return false
+	}
+	for _, name := range append([]string{o.Name}, o.Members...) {
+		if l, ok := link(name); ok && (!l.AdminUp || l.Master != bridge.IfIndex) {
+			return false
 		}
 	}
+	return true
+}
+
+// overlay brings one overlay in line, and returns the interfaces that were not.
+func (e *Edge) overlay(o *overlay, index func(string) (int, bool)) (repaired []string, err error) {
+	bridge, ok := index(o.config.Bridge)
+	if !ok {
+		if bridge, err = e.links.bridge(o.config.Bridge, o.config.MTU); err != nil {
+			return nil, err
+		}
+	}
+	if !e.links.isUp(bridge, 0) {
+		repaired = append(repaired, o.config.Bridge)
+	}
 	if err := e.links.overlayBridge(bridge); err != nil {
-		return fmt.Errorf("bridge %s: %w", o.config.Bridge, err)
+		return nil, fmt.Errorf("bridge %s: %w", o.config.Bridge, err)
 	}
 	underlay := 0
 	if e.config.UnderlayVRF != "" {
 		if underlay, ok = index(e.config.UnderlayVRF); !ok {
-			return fmt.Errorf("there is no VRF %s", e.config.UnderlayVRF)
+			return nil, fmt.Errorf("there is no VRF %s", e.config.UnderlayVRF)
 		}
 	}
-	device, _, err := e.fdb.Ensure(e.ctx, vxlan.Device{Interface: o.config.Name, VNI: o.config.VNI, Local: o.config.Local.Addr,
+	device, changed, err := e.fdb.Ensure(e.ctx, vxlan.Device{Interface: o.config.Name, VNI: o.config.VNI, Local: o.config.Local.Addr,
 		Port: o.config.Port, Learning: true, Limit: mostLearned, MTU: o.config.MTU, Bridge: bridge, Underlay: underlay})
 	if err != nil {
-		return err
+		return nil, err
+	}
+	if changed {
+		repaired = append(repaired, o.config.Name)
 	}
 	if o.device != 0 && o.device != device {
 		if err := e.fdb.Forget(o.device); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	o.device = device
 	for _, m := range o.members {
-		if err := e.links.join(m, bridge); err != nil {
-			return err
+		if e.links.isUp(m, bridge) {
+			continue
 		}
+		if err := e.links.join(m, bridge); err != nil {
+			return nil, err
+		}
+		repaired = append(repaired, e.links.name(m))
 	}
 	if err := e.fdb.SetFlood(device, o.flood); err != nil {
-		return err
+		return nil, err
 	}
 	_, err = e.fdb.Flush(e.ctx)
-	return err
+	return repaired, err
 }
 
 // startFDB starts to write and repair forwarding entries, and waits until that has opened its

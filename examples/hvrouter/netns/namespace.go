@@ -105,7 +105,7 @@ func (n *Namespace) IsUplink(name string) bool { return isUplink(n.part, name) }
 // LinkChange is what an event about an interface has changed.
 type LinkChange struct {
 	Appeared  bool // its name stands for another interface than before, or for its first
-	Different bool // its MAC or VRF is another, or it was set down
+	Different bool // its MAC, bridge or VRF is another, or it was set down
 	CameUp    bool // it has its carrier
 }
 
@@ -119,7 +119,7 @@ func (n *Namespace) SetLink(link fib.Link) LinkChange {
 		return LinkChange{}
 	}
 	return LinkChange{
-		Different: old.MAC != link.MAC || old.AdminUp && !link.AdminUp || n.vrfs != nil && old.Master != link.Master,
+		Different: old.MAC != link.MAC || old.AdminUp && !link.AdminUp || old.Master != link.Master,
 		CameUp:    link.Up() && !old.Up(),
 	}
 }
