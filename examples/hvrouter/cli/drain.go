@@ -12,14 +12,15 @@ import (
 // drainPoll is how often drain -wait looks how far it has come.
 const drainPoll = 250 * time.Millisecond
 
-// drain has the host drained. With -wait it exits 1 if something still attracts traffic in the end.
+// drain has the host drained. With -wait it says on standard error how far that has come, whenever
+// that changes, and exits 1 if something still attracts traffic in the end.
 func drain(in invocation) int {
 	fs := in.flags("drain")
 	socket := in.api(fs)
 	asJSON := fs.Bool("j", false, "JSON")
 	all := fs.Bool("all", false, "withdraw what no other router announces, too: guests that are still here are not reachable any more")
 	untilStop := fs.Bool("until-stop", false, "the drain ends with the daemon: nothing is written down")
-	wait := fs.Duration("wait", 0, "wait until nothing but the hypervisor's own address attracts traffic, for `TIME` at most")
+	wait := fs.Duration("wait", 0, "wait until nothing but the hypervisor's own address attracts traffic, for `TIME` at most, and say how far that has come; exit 1 if it has not by then")
 	if _, ok := in.words(fs, 0, 0); !ok {
 		return exitUsage
 	}
@@ -28,7 +29,12 @@ func drain(in invocation) int {
 	}
 	client := api.NewClient(*socket)
 	d, err := client.Drain(context.Background(), api.DrainOptions{All: *all, UntilStop: *untilStop})
+	said := ""
 	for end := time.Now().Add(*wait); err == nil && d.Drained && (d.Moving || attracting(d) > 0) && time.Now().Before(end); {
+		if now := progress(d); now != said {
+			said = now
+			fmt.Fprintf(in.stderr, "%s, %v left\n", now, time.Until(end).Round(time.Second))
+		}
 		time.Sleep(min(drainPoll, time.Until(end)))
 		var now api.Drain // decoding leaves alone what is not there any more
 		err = client.Get(context.Background(), "/v1/drain", &now)
@@ -75,6 +81,11 @@ func attracting(d api.Drain) (n int) {
 		}
 	}
 	return n
+}
+
+// progress says how far a drain has come.
+func progress(d api.Drain) string {
+	return map[bool]string{true: "the other routers have not moved their traffic yet, "}[d.Moving] + prefixes(attracting(d)) + " still attracting traffic"
 }
 
 func (in invocation) showDrain(d api.Drain, asJSON bool) error {
