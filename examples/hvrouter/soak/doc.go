@@ -1,0 +1,20 @@
+// Package soak is a test of what is left over: two hypervisors, four networks with BIRD and FRR as
+// reflectors, and guests who come, go and move, links that flap or fail silently, reloads that are
+// good, bad or wait for their confirmation, drains, programs that change what is ours, sessions that
+// are reset, and daemons, BFD processes and reflectors that are killed, at random, under streams of
+// packets. Hypervisor 1 is restarted again and again, hypervisor 2 never, so that what a restart
+// leaves behind and what a long run does both show.
+//
+// At the end everything is as in the beginning: rules, routes, next hops, neighbours, addresses,
+// forwarding entries, nftables, files, what the reflectors have, descriptors, threads, goroutines,
+// and memory within a bound. No packet may be lost but while a path is broken.
+//
+// It needs root, BIRD 2 and FRR:
+//
+//	go test ./examples/hvrouter/soak -v                           # a minute
+//	go test ./examples/hvrouter/soak -v -length 10m -seed 7       # what .ci/test does, with a seed of its own
+//	go test ./examples/hvrouter/soak -v -actions 'reload|drain'   # only those
+//
+// The seed decides which actions are taken, in which order, with which pauses; it is printed, and
+// -seed takes them again. What happens at the same moment is up to the machine.
+package soak

@@ -1,0 +1,292 @@
+package soak
+
+import (
+	"cmp"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hyperfib/hyperfib/internal/testing/nstest"
+)
+
+var (
+	length  = flag.Duration("length", time.Minute, "how long the soak goes on, without its beginning and its end")
+	seed    = flag.Uint64("seed", 0, "which actions; 0 is by the time of day")
+	actions = flag.String("actions", "", "only actions whose names match this regular expression")
+)
+
+const (
+	// pause is the longest between two actions of a hypervisor.
+	pause = 1200 * time.Millisecond
+	// healing is the longest that it may take after a fault until all is well: a peer that is
+	// called in vain is called again after 5 s at the latest, one that has refused up to 60 s later.
+	healing = 70 * time.Second
+	// darkness is the longest outage of a stream while something is broken: BFD's second, and
+	// what the machine needs.
+	darkness = 5 * time.Second
+	// darknessBFD is that after the BFD process was killed: all sessions of the hypervisor end at once,
+	// and BIRD's routes are back when the BGP sessions are.
+	darknessBFD = 12 * time.Second
+	// forever is for what takes a guest's address away, and for a machine that stood still.
+	forever = time.Hour
+)
+
+// soak is one run.
+type soak struct {
+	*testbed
+	streams []*stream
+	broken  sync.Mutex // held by the action that breaks something
+
+	mu     sync.Mutex
+	stop   bool
+	log    []string
+	spans  []span // in which packets may be lost
+	counts map[string]int
+}
+
+// span is a time in which packets may be lost.
+type span struct {
+	from, to time.Time
+	why      string
+	most     time.Duration // how long a stream may stand still
+}
+
+// TestSoak does everything at once that happens to hypervisors, at random, and wants everything
+// to be as before.
+func TestSoak(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs namespaces, BIRD, FRR and minutes")
+	}
+	if *seed == 0 {
+		*seed = uint64(time.Now().UnixNano()) % 1e6
+	}
+	t.Logf("-length %v -seed %d", *length, *seed)
+	only, err := regexp.Compile(*actions)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &soak{testbed: newTestbed(t, 2), counts: map[string]int{}}
+	nstest.Wait(t, 30*time.Second, "all sessions", func() bool { return s.testbed.up(0) == nil })
+	for _, x := range [][3]string{{"IPv4", "203.0.113.1", "203.0.113.2"}, {"IPv6", "2001:db8:cb00:1::1", "2001:db8:cb00:2::1"}, {"overlay", "192.168.5.1", "192.168.5.2"}} {
+		echo(t, s.hosts[1].vm, x[2], 2)
+		s.streams = append(s.streams, newStream(t, x[0], s.hosts[0].vm, x[1], x[2]))
+	}
+	if err := s.flows(); err != nil {
+		t.Fatal(err)
+	}
+	before := s.settled(nil)
+	if t.Failed() {
+		return
+	}
+	began := time.Now()
+	s.act(only)
+	if !t.Failed() {
+		s.restore()
+		s.settled(before)
+	}
+	s.judge(began)
+	s.report()
+}
+
+// act takes actions until the time is over.
+func (s *soak) act(only *regexp.Regexp) {
+	var actors []*actor
+	for _, h := range s.hosts {
+		actors = append(actors, &actor{soak: s, name: fmt.Sprint("hv", h.n), h: h, actions: operations(h.n == 1), guests: map[int]bool{}, files: map[int]bool{}})
+	}
+	actors = append(actors, &actor{soak: s, name: "fabric", actions: faults()})
+	var all sync.WaitGroup
+	stalls := make(chan struct{})
+	all.Go(func() { s.stalls(stalls) })
+	var acting sync.WaitGroup
+	end := time.Now().Add(*length)
+	for i, a := range actors {
+		a.actions = slices.DeleteFunc(a.actions, func(x action) bool { return !only.MatchString(x.name) })
+		if len(a.actions) == 0 {
+			continue
+		}
+		r := rand.New(rand.NewPCG(*seed, uint64(i)))
+		acting.Go(func() {
+			for time.Now().Before(end) && !s.stopped() {
+				a.act(r)
+			}
+		})
+	}
+	acting.Wait()
+	close(stalls)
+	all.Wait()
+}
+
+// act takes one action.
+func (a *actor) act(r *rand.Rand) {
+	x := a.pick(r)
+	own := rand.New(rand.NewPCG(r.Uint64(), 0)) // so that the next one does not depend on how many this takes
+	time.Sleep(time.Duration(r.Int64N(int64(pause))))
+	if x.breaks {
+		a.broken.Lock()
+		defer a.broken.Unlock()
+	}
+	from := time.Now()
+	a.note("%s %s", a.name, x.name)
+	err := x.do(a, own)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.counts[x.name]++
+	if x.breaks {
+		most := map[string]time.Duration{"drain-all": forever, "restart-bfd": darknessBFD}
+		a.spans = append(a.spans, span{from.Add(-100 * time.Millisecond), time.Now().Add(time.Second), a.name + " " + x.name, cmp.Or(most[x.name], darkness)})
+	}
+	if err != nil {
+		a.stop = true
+		a.t.Errorf("seed %d, after %v: %s %s: %v", *seed, time.Since(from).Round(time.Millisecond), a.name, x.name, err)
+	}
+}
+
+func (s *soak) stopped() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stop
+}
+
+func (s *soak) note(format string, args ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.log = append(s.log, time.Now().Format("15:04:05.000 ")+fmt.Sprintf(format, args...))
+}
+
+// stalls notes when the machine stood still for so long that BFD may have noticed.
+func (s *soak) stalls(stop chan struct{}) {
+	for {
+		from, w := time.Now(), nstest.WatchStall()
+		end := false
+		select {
+		case <-stop:
+			end = true
+		case <-time.After(2 * time.Second):
+		}
+		if worst := w.Stop(); worst > 400*time.Millisecond {
+			s.mu.Lock()
+			s.spans = append(s.spans, span{from, time.Now().Add(3 * time.Second), fmt.Sprintf("the machine stood still for %v", worst), forever})
+			s.mu.Unlock()
+			s.note("the machine stood still for %v", worst)
+		}
+		if end {
+			return
+		}
+	}
+}
+
+// healed waits until all sessions are up and the streams flow.
+func (s *soak) healed() error {
+	err := until(healing, func() error {
+		if s.stopped() { // something else has failed
+			return nil
+		}
+		return s.testbed.up(0)
+	})
+	if err != nil {
+		return err
+	}
+	return s.flows()
+}
+
+// flows waits until packets flow.
+func (s *soak) flows() error {
+	return until(nstest.Patience, func() error {
+		for _, x := range s.streams {
+			if err := x.flows(); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// restore undoes what the actions have left: interfaces, guests, files, drains.
+func (s *soak) restore() {
+	for _, h := range s.hosts {
+		if err := h.answers(); err != nil {
+			s.t.Error(err)
+			return
+		}
+		for _, name := range slices.Sorted(maps(h.plugged)) {
+			if name != "vm" && name != "vm.vx" {
+				h.unplug(name)
+			}
+		}
+		files, _ := filepath.Glob(h.path("guests/*"))
+		for _, f := range files {
+			_ = os.Remove(f)
+		}
+		h.write("hv.yaml", h.config())
+		for _, args := range [][]string{{"undrain"}, {"reload"}} {
+			if _, err := h.cli(args...); err != nil {
+				s.t.Error(err)
+			}
+		}
+		list, err := h.cli("guest", "list")
+		if err != nil {
+			s.t.Error(err)
+		}
+		for line := range strings.Lines(list) {
+			if f := strings.Fields(line); len(f) > 0 && strings.HasSuffix(strings.TrimSpace(line), "api") {
+				if _, err := h.cli("guest", "del", f[0]); err != nil {
+					s.t.Error(err)
+				}
+			}
+		}
+	}
+}
+
+// judge wants no packet lost but while something was broken.
+func (s *soak) judge(began time.Time) {
+	for _, x := range s.streams {
+		sent, lost := x.end(began)
+		total, excused := 0, 0
+		for _, o := range lost {
+			total += o.lost
+			why, most := s.span(o)
+			switch {
+			case why == "":
+				s.t.Errorf("seed %d: stream %s lost %v at %s, while nothing was broken", *seed, x.name, o, o.from.Format("15:04:05.000"))
+			case o.to.Sub(o.from) > most:
+				s.t.Errorf("seed %d: stream %s lost %v at %s (%s)", *seed, x.name, o, o.from.Format("15:04:05.000"), why)
+			default:
+				excused += o.lost
+			}
+		}
+		s.t.Logf("stream %s: %d packets, %d lost, %d of them while something was broken", x.name, sent, total, excused)
+	}
+}
+
+// span returns what was broken during an outage, "" for nothing.
+func (s *soak) span(o outage) (why string, most time.Duration) {
+	for _, b := range s.spans {
+		if !o.from.Before(b.from) && !o.from.After(b.to) {
+			why, most = b.why, max(most, b.most)
+		}
+	}
+	return why, most
+}
+
+func (s *soak) report() {
+	var words []string
+	for _, name := range slices.Sorted(maps(s.counts)) {
+		words = append(words, fmt.Sprintf("%d %s", s.counts[name], name))
+	}
+	s.t.Logf("actions: %s", strings.Join(words, ", "))
+	if s.t.Failed() {
+		s.t.Logf("seed %d:\n%s", *seed, strings.Join(s.log, "\n"))
+		for _, n := range s.networks {
+			s.t.Logf("%s:\n%s", n.name, n.state())
+		}
+	}
+}
