@@ -53,6 +53,7 @@ type coreMachine struct {
 	stored  []config.Entry
 	drain   DrainState
 	wires   *wires
+	clock   *jumpingClock // what the Core has in place of now; nil: now
 }
 
 func TestCoreScenarios(t *testing.T) {
@@ -67,12 +68,15 @@ func TestCoreScenarios(t *testing.T) {
 	})
 }
 
+// time is the clock of the Core.
+func (m *coreMachine) time() time.Time { return m.clock.at(m.now) }
+
 func (m *coreMachine) Deadline() time.Time {
 	if m.core == nil {
 		return time.Time{}
 	}
-	at := m.core.Deadline()
-	if next := m.wires.deadline(); at.IsZero() || !next.IsZero() && next.Before(at) {
+	at := m.clock.back(m.core.Deadline())
+	if next := m.clock.back(m.wires.deadline()); at.IsZero() || !next.IsZero() && next.Before(at) {
 		return next
 	}
 	return at
@@ -123,7 +127,7 @@ func (m *coreMachine) do(words []string) (err error) {
 	switch words[0] {
 	case "config":
 		m.trace, m.kernels = newTrace(), map[config.NetNS]*polledKernel{}
-		m.wires = &wires{now: func() time.Time { return m.now }}
+		m.wires = &wires{now: m.time}
 		if m.cfg, err = configtest.Sample(words[1], words[2:]...); err != nil {
 			return err
 		}
@@ -133,6 +137,7 @@ func (m *coreMachine) do(words []string) (err error) {
 		return m.start()
 	case "restart":
 		m.drain = m.core.DrainState()
+		m.drain.Since = m.drain.Since.Round(0) // a file has no monotonic clock
 		m.core.Shutdown()
 		return m.start()
 	case "put":
@@ -185,7 +190,7 @@ func (m *coreMachine) do(words []string) (err error) {
 
 // start begins a Core on the kernels that there are.
 func (m *coreMachine) start() error {
-	c := CoreConfig{Log: slog.New(infos{events{m.trace}}), Now: func() time.Time { return m.now }, Config: m.cfg, BFD: tracedBFD{trace: m.trace}, Edge: &eg.Answers{}, Drain: m.drain,
+	c := CoreConfig{Log: slog.New(infos{events{m.trace}}), Now: m.time, Config: m.cfg, BFD: tracedBFD{trace: m.trace}, Edge: &eg.Answers{}, Drain: m.drain,
 		Stored: m.stored, Store: func(list []config.Guest) error {
 			m.stored = nil
 			for _, g := range list {
