@@ -189,6 +189,13 @@ func (s *Server) Delete(link int) {
 	s.police.Remove(link)
 }
 
+// Guests returns how many interfaces are served.
+func (s *Server) Guests() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.core.guests)
+}
+
 // Stats returns the counters.
 func (s *Server) Stats() Stats {
 	s.mu.Lock()

@@ -55,7 +55,8 @@ type Edge struct {
 	stop     context.CancelFunc
 	once     sync.Once      // for close
 	bursts   sync.WaitGroup // announcements, and fdb
-	dhcp     *dhcp.Server   // nil until the configuration wants it
+	dhcp     *dhcp.Server   // nil while no guest is served
+	dhcpStop context.CancelFunc
 	overlays map[string]overlay
 }
 
@@ -226,9 +227,7 @@ func (e *Edge) Leave(p guest.Port, gone bool) {
 	e.responder.RemoveGuest(p.Link.IfIndex)
 	e.proxy.RemoveGuest(p.Link.IfIndex)
 	e.finder.remove(p.Link.IfIndex)
-	if e.dhcp != nil {
-		e.dhcp.Delete(p.Link.IfIndex)
-	}
+	e.noLease(p.Link.IfIndex)
 }
 
 // announce claims the gateway's addresses on guests' links: after a migration

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"context"
 	"net"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
@@ -13,9 +14,7 @@ import (
 func (e *Edge) lease(c *config.Config, p guest.Port) {
 	l, ok := Lease(c, p.Guest)
 	if !ok {
-		if e.dhcp != nil {
-			e.dhcp.Delete(p.Link.IfIndex)
-		}
+		e.noLease(p.Link.IfIndex)
 		return
 	}
 	if e.dhcp == nil && !e.startDHCP() {
@@ -27,6 +26,17 @@ func (e *Edge) lease(c *config.Config, p guest.Port) {
 	e.dhcp.Set(p.Link.IfIndex, p.Interface, l)
 	if err := e.dhcp.SetRelay(relay(c)); err != nil {
 		e.log.Error("DHCP relay", "event", "dhcp-error", "err", err)
+	}
+}
+
+// noLease serves nothing on an interface. Without any, the port is left to others.
+func (e *Edge) noLease(link int) {
+	if e.dhcp == nil {
+		return
+	}
+	if e.dhcp.Delete(link); e.dhcp.Guests() == 0 {
+		e.dhcpStop()
+		e.dhcp, e.dhcpStop = nil, nil
 	}
 }
 
@@ -44,9 +54,10 @@ func (e *Edge) startDHCP() bool {
 		e.log.Error("DHCP", "event", "dhcp-error", "err", err)
 		return false
 	}
-	e.dhcp = server
+	ctx, cancel := context.WithCancel(e.ctx)
+	e.dhcp, e.dhcpStop = server, cancel
 	e.bursts.Go(func() {
-		if err := server.Run(e.ctx); err != nil {
+		if err := server.Run(ctx); err != nil {
 			e.log.Error("DHCP ended", "event", "dhcp-error", "err", err)
 		}
 	})
