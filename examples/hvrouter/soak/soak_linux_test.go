@@ -35,6 +35,9 @@ const (
 	// darknessBFD is that after the BFD process was killed: all sessions of the hypervisor end at once,
 	// and BIRD's routes are back when the BGP sessions are.
 	darknessBFD = 12 * time.Second
+	// darknessRestart is that if a daemon is killed or stopped while a path is cut: FRR keeps the routes
+	// of a client that is away, whatever BFD says, for the restart time of 10 s.
+	darknessRestart = 15 * time.Second
 	// forever is for what takes a guest's address away, and for a machine that stood still.
 	forever = time.Hour
 )
@@ -57,6 +60,7 @@ type span struct {
 	from, to time.Time
 	why      string
 	most     time.Duration // how long a stream may stand still
+	worsens  bool          // it only makes longer what something else breaks
 }
 
 // TestSoak does everything at once that happens to hypervisors, at random, and wants everything
@@ -140,9 +144,12 @@ func (a *actor) act(r *rand.Rand) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.counts[x.name]++
+	if x.name == "restart" || x.name == "reload-confirm" {
+		a.spans = append(a.spans, span{from.Add(-darknessRestart), time.Now().Add(darknessRestart), a.name + " " + x.name, darknessRestart, true})
+	}
 	if x.breaks {
 		most := map[string]time.Duration{"drain-all": forever, "restart-bfd": darknessBFD}
-		a.spans = append(a.spans, span{from.Add(-100 * time.Millisecond), time.Now().Add(time.Second), a.name + " " + x.name, cmp.Or(most[x.name], darkness)})
+		a.spans = append(a.spans, span{from.Add(-100 * time.Millisecond), time.Now().Add(time.Second), a.name + " " + x.name, cmp.Or(most[x.name], darkness), false})
 	}
 	if err != nil {
 		a.stop = true
@@ -174,7 +181,7 @@ func (s *soak) stalls(stop chan struct{}) {
 		}
 		if worst := w.Stop(); worst > 400*time.Millisecond {
 			s.mu.Lock()
-			s.spans = append(s.spans, span{from, time.Now().Add(3 * time.Second), fmt.Sprintf("the machine stood still for %v", worst), forever})
+			s.spans = append(s.spans, span{from, time.Now().Add(3 * time.Second), fmt.Sprintf("the machine stood still for %v", worst), forever, false})
 			s.mu.Unlock()
 			s.note("the machine stood still for %v", worst)
 		}
@@ -271,7 +278,10 @@ func (s *soak) judge(began time.Time) {
 func (s *soak) span(o outage) (why string, most time.Duration) {
 	for _, b := range s.spans {
 		if !o.from.Before(b.from) && !o.from.After(b.to) {
-			why, most = b.why, max(most, b.most)
+			most = max(most, b.most)
+			if !b.worsens {
+				why = b.why
+			}
 		}
 	}
 	return why, most
