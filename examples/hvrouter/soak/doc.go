@@ -11,9 +11,11 @@
 //
 // It needs root, BIRD 2 and FRR:
 //
-//	go test ./examples/hvrouter/soak -v                           # a minute
-//	go test ./examples/hvrouter/soak -v -length 10m -seed 7       # what .ci/test does, with a seed of its own
-//	go test ./examples/hvrouter/soak -v -actions 'reload|drain'   # only those
+//	go test ./examples/hvrouter/soak -v -length 1m                          # while something is changed
+//	go test ./examples/hvrouter/soak -v -length 10m -seed 7                 # what .ci/test does, with a seed of its own
+//	go test ./examples/hvrouter/soak -v -length 1m -actions 'reload|drain'  # only those
+//
+// Without -length the soak does not begin.
 //
 // The seed decides which actions are taken, in which order, with which pauses; it is printed, and
 // -seed takes them again. What happens at the same moment is up to the machine.
