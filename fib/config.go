@@ -64,6 +64,12 @@ type Config struct {
 	// those of interfaces in turn, 32 of them at a time. 0 is 5 s, negative is never.
 	Audit time.Duration
 
+	// AuditRound is how often everything else is read again, a bit at a time: interfaces, addresses,
+	// rules, neighbours, next-hop objects and routes. What differs from what notifications have told is
+	// an EventDifference, and is repaired as if it had been notified. Reading takes at most a hundredth
+	// of the time: a round over a million routes takes longer. 0 is 30 s, negative is never.
+	AuditRound time.Duration
+
 	// BatchMessages bounds the netlink messages in one sendmsg(2). 0 is 500: if
 	// all fail, all replies fit into the socket's receive buffer, and a failover
 	// waits for one batch at most, that is 0.5 to 2 ms. The kernel takes and
@@ -96,6 +102,7 @@ func (c Config) withDefaults() (Config, error) {
 	c.NextHopBase = cmp.Or(c.NextHopBase, DefaultNextHopBase)
 	c.NextHopCount = cmp.Or(c.NextHopCount, DefaultNextHopCount)
 	c.Audit = cmp.Or(c.Audit, 5*time.Second)
+	c.AuditRound = cmp.Or(c.AuditRound, 30*time.Second)
 	c.BatchMessages = cmp.Or(c.BatchMessages, 500)
 	switch {
 	case c.Protocol == c.PersistentProtocol:

@@ -14,7 +14,7 @@ import (
 func coreConfig(c Config) fibcore.Config {
 	return fibcore.Config{Protocol: c.Protocol, PersistentProtocol: c.PersistentProtocol, Tables: slices.Clone(c.Tables),
 		NextHopBase: c.NextHopBase, NextHopCount: c.NextHopCount, RTAMultipath: c.RTAMultipath,
-		OnForeign: fibcore.ForeignPolicy(c.OnForeign), DryRun: c.DryRun, Audit: c.Audit, BatchMessages: c.BatchMessages}
+		OnForeign: fibcore.ForeignPolicy(c.OnForeign), DryRun: c.DryRun, Audit: c.Audit, AuditRound: c.AuditRound, BatchMessages: c.BatchMessages}
 }
 
 // coreRoute uses the storage of hops.

@@ -45,6 +45,11 @@ const (
 	// they come at growing intervals, up to 30 s, until there has been peace for a while.
 	// Protocol and Port say who.
 	EventContended
+	// EventDifference: the audit (see [Config].AuditRound) has read something that no notification had told.
+	// Op is "missing", "changed", "extra" for what nobody knew of, or "stolen" for a route of another
+	// program in the place of ours. Key names the object, or Link the interface; Protocol is that of what was
+	// found. If there is something to repair, an EventRepair follows.
+	EventDifference
 )
 
 func (k EventKind) String() string { return fibcore.EventKind(k).String() }
@@ -75,10 +80,11 @@ func (r Reason) String() string { return fibcore.Reason(r).String() }
 type Event struct {
 	Kind EventKind
 	Time time.Time
-	// Op is "add", "replace" or "delete" for EventRepair and EventWrite.
+	// Op is "add", "replace" or "delete" for EventRepair and EventWrite; see EventDifference.
 	Op string
-	// Key names the object of EventRepair, EventWrite, EventContended and EventError; nil for
-	// other kinds, and for an EventError that is about no object, such as a failed dump.
+	// Key names the object of EventRepair, EventWrite, EventContended, EventDifference and EventError; nil
+	// for other kinds, for an EventError that is about no object, such as a failed dump, and for an
+	// EventDifference about an interface.
 	Key Key
 	// Reason says why something was written, of EventRepair, EventWrite and
 	// EventGatewayDown.

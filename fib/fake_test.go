@@ -20,6 +20,7 @@ type fake struct {
 	*fakekernel.Kernel
 	faults                   fakekernel.Faults // of the FIB's sockets
 	commands, monitor, dumps *fakekernel.Socket
+	audits                   *fakekernel.Socket
 	ready                    map[*fakekernel.Socket]chan struct{} // capacity 1
 
 	writes   []string // what the FIB asked for and what came of it, in words
@@ -30,6 +31,7 @@ type fake struct {
 	closed   bool
 	running  bool   // a FIB: it sees what others do
 	everLost bool   // a notification
+	silent   bool   // something was done that was never notified
 	guard    *guard // nil: nobody watches what the FIB does
 }
 
@@ -54,12 +56,13 @@ func newFake() *fake {
 	m := &fake{Kernel: fakekernel.New(), ready: map[*fakekernel.Socket]chan struct{}{}}
 	m.faults.Interrupted = map[uint16]int{}
 	m.OnRequest, m.OnChange = m.requested, m.changed
-	for i, s := range []**fakekernel.Socket{&m.commands, &m.monitor, &m.dumps} {
+	for i, s := range []**fakekernel.Socket{&m.commands, &m.monitor, &m.dumps, &m.audits} {
 		ready := make(chan struct{}, 1)
 		*s = m.Kernel.Open(uint32(fakePort+i), &m.faults)
 		m.ready[*s] = ready
 		(*s).OnReady = func() { poke(ready) }
 	}
+	m.audits.Slow = true
 	_ = m.monitor.Ignore(fakePort)
 	for i, name := range []string{"v0", "v1", "v2"} {
 		m.CreateLink(i+2, name)
@@ -156,7 +159,7 @@ func (m *fake) state() []string {
 }
 
 // lost reports whether the FIB may not have been notified of all.
-func (m *fake) lost() bool { return m.everLost || m.faults.Lost > 0 }
+func (m *fake) lost() bool { return m.everLost || m.silent || m.faults.Lost > 0 }
 
 // called does what others do at this moment.
 func (m *fake) called() {
@@ -196,6 +199,9 @@ func (s fakeSocket) Send(b []byte) error {
 	s.called()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.socket == s.audits { // the request of a dump
+		return s.socket.Send(b)
+	}
 	for msg := range rtnl.Messages(b) {
 		n := rtnl.Align(rtnl.SizeHeader + len(msg.Body))
 		if s.count++; s.guard != nil && s.guard.message() {
@@ -210,7 +216,7 @@ func (s fakeSocket) Send(b []byte) error {
 }
 
 func (s fakeSocket) Receive(b []byte) (int, error) {
-	if s.socket == s.monitor {
+	if s.socket == s.monitor || s.socket == s.audits {
 		s.called()
 	}
 	s.mu.Lock()
@@ -280,7 +286,7 @@ func newFakeFIB(config Config, m *fake) *FIB {
 
 // handles are those of a FIB.
 func (m *fake) handles() kernel.Handles {
-	return kernel.Handles{Commands: fakeSocket{m, m.commands}, Monitor: fakeSocket{m, m.monitor}, Dumps: fakeSocket{m, m.dumps}}
+	return kernel.Handles{Commands: fakeSocket{m, m.commands}, Monitor: fakeSocket{m, m.monitor}, Dumps: fakeSocket{m, m.dumps}, Audits: fakeSocket{m, m.audits}}
 }
 
 // Open implements kernel.Kernel.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"time"
 
 	"github.com/hyperfib/hyperfib/internal/fibcore"
 )
@@ -101,6 +102,10 @@ type Stats struct {
 	Repairs                 uint64 // put back after foreign interference
 	Notifications           uint64 // read from the monitor socket
 	Resyncs                 uint64 // because notifications or replies were lost
+
+	AuditRounds uint64        // that are complete: see [Config].AuditRound
+	AuditTime   time.Duration // that reading for audits has taken
+	Differences uint64        // that audits have found
 }
 
 // Difference is one line of [FIB.Diff].

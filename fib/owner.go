@@ -2,6 +2,7 @@ package fib
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"os"
 	"sync"
@@ -22,6 +23,7 @@ type owner struct {
 	io     kernel.Handles
 	writer *rtnl.Writer
 	buffer []byte // of reads
+	behind bool   // not all notifications that have arrived were taken in
 	steps  []func() error
 	pumps  sync.WaitGroup
 	once   sync.Once
@@ -174,7 +176,7 @@ func (o *owner) order() []func() error {
 			return nil
 		}}
 	}
-	steps := []func() error{o.failover, o.listenNow, o.again, o.writing(fibcore.StepUpkeep), o.writeSysctls}
+	steps := []func() error{o.failover, o.listenNow, o.again, o.audit, o.writing(fibcore.StepUpkeep), o.writeSysctls}
 	for s := fibcore.StepAddresses; s <= fibcore.StepRoutes; s++ {
 		steps = append(steps, o.writing(s))
 	}
@@ -236,6 +238,7 @@ const mostDatagrams = 20000
 // listenNow takes in all notifications that have arrived: nothing is written
 // on older knowledge than that.
 func (o *owner) listenNow() error {
+	o.behind = false
 	for range mostDatagrams {
 		n, err := o.io.Monitor.Receive(o.buffer)
 		switch {
@@ -256,7 +259,85 @@ func (o *owner) listenNow() error {
 			o.unlock()
 		}
 	}
+	o.behind = true
 	return nil
+}
+
+// audit reads a slice of what is audited. An error of the socket ends the dump, not the audit.
+func (o *owner) audit() error {
+	if o.behind || o.io.Audits == nil {
+		return nil
+	}
+	o.lock()
+	unsettled := o.core.Unsettled(o.fib.now())
+	o.unlock()
+	if unsettled {
+		if err := o.pass(); err != nil {
+			return err
+		}
+	}
+	o.lock()
+	s := o.core.StartSlice(o.fib.now())
+	o.unlock()
+	if s == nil || o.behind {
+		return nil
+	}
+	for {
+		o.lock()
+		request, more := s.Next(o.fib.now())
+		urgent := o.core.Urgent()
+		o.unlock()
+		if urgent {
+			if err := o.failover(); err != nil {
+				return err
+			}
+		}
+		if !more {
+			break
+		}
+		var err error
+		if request != nil {
+			err = o.begin(request)
+		}
+		n := 0
+		if err == nil {
+			n, err = o.io.Audits.Receive(o.buffer)
+		}
+		if err != nil && broken(err) {
+			return err
+		}
+		o.lock()
+		s.Datagram(o.buffer[:n], err, o.fib.now())
+		o.unlock()
+	}
+	o.lock()
+	s.End(o.fib.now())
+	o.unlock()
+	return nil
+}
+
+// pass waits until the change that the kernel is making is over, and takes in what it has told: a
+// request for one interface is answered under the lock that all changes are made under (RTNL).
+func (o *owner) pass() error {
+	request := rtnl.Begin(nil, rtnl.RTM_GETLINK, rtnl.NLM_F_REQUEST, 1)
+	body := make([]byte, rtnl.SizeLink)
+	binary.NativeEndian.PutUint32(body[4:], 1) // lo
+	err := rtnl.Exchange(o.io.Dumps, rtnl.End(append(request, body...), 0), o.buffer, func(rtnl.Message) {})
+	if err != nil && broken(err) {
+		return err
+	}
+	return o.listenNow()
+}
+
+// begin sends the request of an audit's dump, after what a dump that broke off has left.
+func (o *owner) begin(request []byte) error {
+	for {
+		if _, err := o.io.Audits.Receive(o.buffer); errors.Is(err, unix.EAGAIN) {
+			return o.io.Audits.Send(request)
+		} else if err != nil && !errors.Is(err, unix.ENOBUFS) && !errors.Is(err, unix.EMSGSIZE) {
+			return err
+		}
+	}
 }
 
 // discard drops the notifications that have arrived.

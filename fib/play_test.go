@@ -139,6 +139,9 @@ func describe(e Event) string {
 		return "link-gone " + e.Link.Interface
 	}
 	s := fmt.Sprintf("%v %s", e.Kind, e.Op)
+	if e.Kind == EventDifference && e.Key == nil {
+		s += " interface " + e.Link.Interface
+	}
 	switch k := e.Key.(type) {
 	case nil:
 	case Address:
@@ -261,7 +264,7 @@ func (p *player) input(w *words) {
 // before are the inputs that need no FIB that runs.
 func (p *player) before(verb string) func(*words) {
 	return map[string]func(*words){
-		"config": p.configure, "foreign": p.foreign, "link": p.link, "during": p.during,
+		"config": p.configure, "foreign": p.foreign, "silent": p.silent, "link": p.link, "during": p.during,
 		"refuse":    func(w *words) { p.m.Refuse[w.addr()] = true },
 		"accept":    func(w *words) { delete(p.m.Refuse, w.addr()) },
 		"errno":     p.errno,
@@ -292,6 +295,11 @@ func (p *player) configure(w *words) {
 			p.config.RTAMultipath = true
 		case "table":
 			p.config.Tables = append(p.config.Tables, w.number())
+		case "round":
+			d, err := time.ParseDuration(w.word())
+			if p.config.AuditRound = d; err != nil {
+				w.fail("config: %v", err)
+			}
 		case "batch":
 			p.config.BatchMessages = int(w.number())
 		default:
@@ -314,6 +322,26 @@ func (p *player) foreign(w *words) {
 	}
 }
 
+// silent INPUT is done and not notified.
+func (p *player) silent(w *words) {
+	p.m.mu.Lock()
+	p.m.faults.Mute, p.m.silent = true, true
+	p.m.mu.Unlock()
+	one := &words{list: w.list}
+	switch verb := one.word(); verb {
+	case "foreign":
+		p.foreign(one)
+	case "link":
+		p.link(one)
+	default:
+		w.fail("silent: %q", verb)
+	}
+	w.err = cmp.Or(w.err, one.err)
+	p.m.mu.Lock()
+	p.m.faults.Mute = false
+	p.m.mu.Unlock()
+}
+
 // during CALLS INPUT is done before one of the next calls of the FIB's sockets.
 func (p *player) during(w *words) {
 	p.faulty = true
@@ -325,6 +353,8 @@ func (p *player) during(w *words) {
 		switch verb := one.word(); verb {
 		case "foreign":
 			p.foreign(one)
+		case "silent":
+			p.silent(one)
 		case "link":
 			p.link(one)
 		default:

@@ -56,6 +56,11 @@ func (linux) Open(path string, protocols ...uint8) (h kernel.Handles, err error)
 		return h, err
 	}
 	h.Dumps = dumps
+	audits, err := openSocket(path, dumpBuffer)
+	if err != nil {
+		return h, err
+	}
+	h.Audits = audits
 	monitor, err := openSocket(path, monitorBuffer)
 	if err != nil {
 		return h, err

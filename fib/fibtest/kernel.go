@@ -208,6 +208,12 @@ func (k *Kernel) DelayNotifications(on bool) {
 	})
 }
 
+// MuteNotifications makes the kernel send no notifications, and with false send them again: what is
+// changed meanwhile, a FIB finds by its audit (see [fib.Config].AuditRound).
+func (k *Kernel) MuteNotifications(on bool) {
+	k.do(func(*fakekernel.Kernel) { k.faults.Mute = on })
+}
+
 // LoseNotifications loses the notifications that are waiting, as when a socket's receive
 // buffer overflows: the FIBs read the kernel again.
 func (k *Kernel) LoseNotifications() {

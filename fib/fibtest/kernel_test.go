@@ -132,9 +132,18 @@ func TestOthers(t *testing.T) {
 			"late": func() error {
 				b.DelayNotifications(true)
 				err := b.DeleteRoute(other.RouteKey)
-				b.settle(time.Minute)
+				synctest.Wait()
 				b.goes("192.0.2.1", "unreachable")
 				b.DelayNotifications(false)
+				return err
+			},
+			"never sent": func() error {
+				b.MuteNotifications(true)
+				err := b.DeleteRoute(other.RouteKey)
+				b.MuteNotifications(false)
+				synctest.Wait()
+				b.goes("192.0.2.1", "unreachable")
+				b.settle(time.Minute) // a round of the audit
 				return err
 			},
 			"lost": func() error {

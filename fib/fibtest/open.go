@@ -33,7 +33,8 @@ func (o opener) Open(_ string, protocols ...uint8) (h kernel.Handles, err error)
 	for _, p := range protocols {
 		k.claimed[p] = true
 	}
-	commands, monitor, dumps, files := k.socket(), k.socket(), k.socket(), newSysctls(k)
+	commands, monitor, dumps, audits, files := k.socket(), k.socket(), k.socket(), k.socket(), newSysctls(k)
+	audits.socket.Slow = true
 	_ = monitor.socket.Ignore(commands.socket.Port())
 	_ = monitor.socket.Join(rtnl.RTNLGRP_LINK, rtnl.RTNLGRP_IPV4_IFADDR, rtnl.RTNLGRP_IPV6_IFADDR, rtnl.RTNLGRP_IPV4_ROUTE, rtnl.RTNLGRP_IPV6_ROUTE,
 		rtnl.RTNLGRP_IPV4_RULE, rtnl.RTNLGRP_IPV6_RULE, rtnl.RTNLGRP_NEIGH, rtnl.RTNLGRP_NEXTHOP)
@@ -46,7 +47,7 @@ func (o opener) Open(_ string, protocols ...uint8) (h kernel.Handles, err error)
 		}
 		k.monitor = slices.DeleteFunc(k.monitor, func(s *fakekernel.Socket) bool { return s == monitor.socket })
 	}
-	return kernel.Handles{Commands: commands, Monitor: monitor, Dumps: dumps, Sysctls: files, Release: release}, nil
+	return kernel.Handles{Commands: commands, Monitor: monitor, Dumps: dumps, Audits: audits, Sysctls: files, Release: release}, nil
 }
 
 // socket is a socket of a FIB: one of the fake kernel, with its lock, that can wait.

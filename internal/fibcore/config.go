@@ -13,7 +13,8 @@ type Config struct {
 	RTAMultipath              bool // no groups
 	OnForeign                 ForeignPolicy
 	DryRun                    bool          // nothing is written: AdoptOnly takes the place of Plan
-	Audit                     time.Duration // negative: never
+	Audit                     time.Duration // of sysctls and proxy entries; negative: never
+	AuditRound                time.Duration // of all else; negative: never
 	BatchMessages             int           // that a batch has at most
 }
 

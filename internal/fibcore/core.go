@@ -25,8 +25,9 @@ type Core struct {
 	temporary map[wire.AddressKey]bool // addresses in the kernel that have a lifetime
 	neighbors desired[wire.NeighborKey, wire.Neighbor]
 	sysctls   sysctls
-	audit     time.Time // when sysctls and proxy entries are compared again
-	forgotten []string  // directories of sysctls not to be watched any more
+	compared  time.Time // when sysctls and proxy entries are compared again
+	auditor   auditor
+	forgotten []string // directories of sysctls not to be watched any more
 	flight    flight
 }
 
@@ -54,5 +55,7 @@ func New(c Config, emit func(Event)) *Core {
 	k.neighbors.init()
 	k.addresses.compare, k.neighbors.compare = wire.AddressKey.Compare, wire.NeighborKey.Compare
 	k.sysctls.init()
+	k.routes.doubted, k.routes.awaited = map[tableFamily]map[rkey]bool{}, map[rkey]bool{}
+	k.auditor.core = k
 	return k
 }

@@ -21,6 +21,7 @@ type desired[K, V comparable] struct {
 	by      map[K]origin // another program has changed it
 	failed  map[K]*failure
 	brakes  brake.Table[K]
+	touched map[K]bool              // whose have was told, since an audit began; nil: no audit
 	remake  func(have, want V) bool // reports whether only deletion and addition make one of the other; may be nil
 	compare func(a, b K) int        // the order in which they are written
 }
@@ -56,6 +57,7 @@ func (t *desired[K, V]) remove(k K) {
 
 // saw takes a notification or dump record in.
 func (t *desired[K, V]) saw(k K, v V, ours bool, by origin) {
+	t.touch(k)
 	t.have[k] = had[V]{v, ours}
 	if want, ok := t.want[k]; ok && want != v || !ok && ours {
 		t.dirty[k], t.by[k] = true, by
@@ -64,6 +66,7 @@ func (t *desired[K, V]) saw(k K, v V, ours bool, by origin) {
 
 // lost takes a deletion in.
 func (t *desired[K, V]) lost(k K, by origin) {
+	t.touch(k)
 	_, had := t.have[k]
 	delete(t.have, k)
 	if _, ok := t.want[k]; ok {
@@ -71,6 +74,14 @@ func (t *desired[K, V]) lost(k K, by origin) {
 		if had {
 			t.by[k] = by
 		}
+	}
+}
+
+// touch notes that what the kernel has for k was told, or written: an audit whose dump began before
+// does not know it better.
+func (t *desired[K, V]) touch(k K) {
+	if t.touched != nil {
+		t.touched[k] = true
 	}
 }
 
@@ -136,6 +147,7 @@ func (t *desired[K, V]) waits(k K, now time.Time) bool {
 // commit takes the kernel's answer in. It returns the error to report, nil if
 // it is an old one or none.
 func (t *desired[K, V]) commit(op smallOp[K], r reply, v V, key any, now time.Time, wake func(time.Time)) (err *Error) {
+	t.touch(op.key)
 	if r.err != nil && !(op.verb == verbDelete && absent(r.err)) {
 		f := t.failed[op.key]
 		if f == nil {

@@ -8,6 +8,7 @@
 //	SetRoute, SetRule, ...      what is desired             (desire.go)
 //	Notification                what the kernel tells       (observe*.go)
 //	StartReading, Reading       what the kernel dumps       (reading.go, reading_routes.go)
+//	StartSlice, Slice           the same, slowly, to compare (audit*.go)
 //	Plan, Commit                what to write, and what has
 //	                            come of it                  (turn.go)
 //	TakeSysctls, SysctlDone     the same, of files          (turn.go)
@@ -15,8 +16,8 @@
 //	Page, Diff, Stats,          what the user sees          (status.go, follower.go, learner.go)
 //	Follower, Learner, emit
 //
-// A turn of the shell is: the notifications that have arrived, what StartReading asks for,
-// Plan and Commit of each Step, Finish. Between two turns it sleeps until Deadline, a
+// A turn of the shell is: the notifications that have arrived, what StartReading asks for, a
+// Slice of the audit if one is due, Plan and Commit of each Step, Finish. Between two turns it sleeps until Deadline, a
 // notification or a change of what is desired. All methods of a [Core], and of the
 // Readings, Followers and Learners that it has made, are called under one lock, which is
 // not held while the shell waits for the kernel: what is desired may change between Plan
@@ -38,7 +39,8 @@
 //
 // What concerns several of them is the Core's: what goes with an interface or an address
 // (observe_links.go), an interface that is made again (follow_link.go), and the order of
-// things (turn.go, reading.go).
+// things (turn.go, reading.go). So is the audit (audit.go), of which each part knows one part of the
+// model: it compares, and tells the model as a notification would.
 //
 // SetRoute interns the content of a route as a want. It is resolved to a form, what to say
 // in netlink's terms right now. What the kernel has is a form, too, and forms are interned, so

@@ -25,10 +25,11 @@ const (
 	EventLost                  // events were dropped; the shell's own
 	EventWrite                 // a change was written; see ReportWrites
 	EventContended             // repairs come later from now on
+	EventDifference            // the audit has found what no notification had told
 )
 
 var eventNames = [...]string{"error", "repair", "resync", "synced", "link", "link-gone", "address",
-	"gateway-down", "next-hops", "lost", "write", "contended"}
+	"gateway-down", "next-hops", "lost", "write", "contended", "difference"}
 
 func (k EventKind) String() string { return enum.String("EventKind", eventNames[:], k) }
 

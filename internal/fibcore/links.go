@@ -12,6 +12,7 @@ type links struct {
 	byIndex map[int32]wire.Link
 	gone    map[string]int32 // by name: interfaces that are gone
 	aliases map[int32]int32  // what the caller knows by an old index
+	touched map[int32]bool   // that were told of since an audit began; nil: no audit
 }
 
 // linkUp reports whether a next-hop object may use the link: the kernel demands

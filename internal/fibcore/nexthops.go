@@ -43,6 +43,7 @@ type nexthops struct {
 	strays   brake.Table[uint32]                // of the deletion of what others make in our range, with our protocol number
 	probes   map[wire.NeighborKey]wire.Neighbor // to be looked for again, see Core.Probe
 	vanished bool                               // routes may have a group that does not exist any more
+	version  uint64                             // counts what changes in the kernel
 	// garbage says that collect may find something.
 	garbage bool
 	// changed says that NextHops has a new answer.
@@ -332,6 +333,7 @@ func (s *shape) key() string {
 
 // reshape changes what k consists of.
 func (c *nexthops) reshape(k *kernelGroup, s shape) {
+	c.version++
 	for _, m := range k.members {
 		c.using.remove(m.ID, k)
 		c.idle[m.ID] = struct{}{}
@@ -365,6 +367,7 @@ func (c *nexthops) gone(id uint32) (emptied []*kernelGroup) {
 		return nil
 	}
 	delete(c.hops, id)
+	c.version++
 	c.hopChanged(id)
 	c.garbage = true
 	for k := range c.using[id] {

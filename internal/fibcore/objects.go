@@ -3,6 +3,7 @@ package fibcore
 import (
 	"fmt"
 	"net/netip"
+	"time"
 )
 
 // Sysctl is a desired value below /proc/sys.
@@ -46,6 +47,10 @@ type Stats struct {
 	Repairs                 uint64 // put back after foreign interference
 	Notifications           uint64 // read from the monitor socket
 	Resyncs                 uint64 // because notifications or replies were lost
+
+	AuditRounds uint64        // that are complete
+	AuditTime   time.Duration // that they have taken, and the one under way
+	Differences uint64        // that audits have found
 }
 
 // Difference is one line of Diff.

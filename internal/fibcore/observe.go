@@ -10,6 +10,9 @@ import (
 
 func (c *Core) observe(m rtnl.Message, dump bool) {
 	by := origin{port: m.Port}
+	if dump {
+		by.port = 0 // it is that of who has asked for the dump
+	}
 	switch m.Type {
 	case rtnl.RTM_NEWROUTE, rtnl.RTM_DELROUTE:
 		if c.routes.rm.Parse(m.Body) == nil && c.routes.rm.Flags&rtnl.RTM_F_CLONED == 0 {

@@ -21,6 +21,9 @@ func (c *Core) observeLink(m rtnl.Message) {
 		return
 	}
 	index := int32(l.IfIndex)
+	if c.links.touched != nil {
+		c.links.touched[index] = true
+	}
 	old, known := c.links.byIndex[index]
 	if m.Type == rtnl.RTM_DELLINK {
 		if known {
@@ -67,10 +70,14 @@ func (c *Core) replaceLink(l wire.Link) {
 
 // linkGone takes an interface that was deleted out of the model, with its addresses.
 func (c *Core) linkGone(index int32, old wire.Link) {
+	if c.links.touched != nil {
+		c.links.touched[index] = true
+	}
 	delete(c.links.byIndex, index)
 	c.rememberName(old)
 	for key := range c.addresses.have {
 		if int32(key.IfIndex) == index {
+			c.addresses.touch(key)
 			delete(c.addresses.have, key)
 			delete(c.temporary, key)
 		}

@@ -12,6 +12,7 @@ func (c *nexthops) observeNextHop(m *wire.NextHopMessage, gone, dump bool, by or
 		by.proto = m.Protocol
 	}
 	if !dump {
+		c.version++
 		c.env.rereads.nextHops.request()
 	}
 	_, single := c.hops[m.ID]

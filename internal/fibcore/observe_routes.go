@@ -15,7 +15,7 @@ import (
 // row takes one record of a dump of routes in.
 func (c *routes) row(m rtnl.Message) {
 	if c.rm.Parse(m.Body) == nil && c.rm.Flags&rtnl.RTM_F_CLONED == 0 {
-		c.observeRoute(&c.rm, m.Type == rtnl.RTM_DELROUTE, m.Flags, true, origin{port: m.Port})
+		c.observeRoute(&c.rm, m.Type == rtnl.RTM_DELROUTE, m.Flags, true, origin{})
 	}
 }
 
@@ -25,6 +25,9 @@ func (c *routes) observeRoute(m *wire.RouteMessage, gone bool, flags uint16, dum
 	}
 	if !c.env.owns(m.Table) {
 		return
+	}
+	if !dump && m.Family == wire.FamilyIPv6 {
+		c.turbulence++
 	}
 	own := c.env.ours(m.Protocol)
 	tf := tableFamily{m.Table, m.Family}
@@ -89,6 +92,7 @@ func (c *routes) interfered(i uint32, e *entry, by origin) {
 // readAgain has the table of a route read before anything is written under its key.
 func (c *routes) readAgain(i uint32, e *entry, by origin) {
 	c.interfered(i, e, by)
+	e.mark &^= markSuspect
 	e.mark |= markContested
 	c.env.rereads.table(c.tables.list[e.key.table])
 }
@@ -112,6 +116,17 @@ func (c *routes) lostRoute(i uint32, e *entry, by origin) {
 }
 
 func (c *routes) sawRoute(i uint32, e *entry, f *form, dump bool, by origin) {
+	e.mark &^= markSuspect
+	if dump && len(c.awaited) > 0 && e.have != f && c.awaited[e.key] {
+		delete(c.awaited, e.key)
+		by.proto = f.Protocol
+		op := opChanged
+		if e.have == nil {
+			op = opExtra
+		}
+		c.env.found(Event{Op: op, Key: c.unpack(&e.key), Protocol: by.proto})
+		c.interfered(i, e, by)
+	}
 	switch {
 	case dump && e.have != nil && (e.seen == c.pass || e.seen >= c.first && e.have.Protocol != f.Protocol):
 		c.extras = append(c.extras, extra{i, f}) // behind the one that this pass had first
@@ -138,6 +153,7 @@ func (c *routes) sawRoute(i uint32, e *entry, f *form, dump bool, by origin) {
 
 // sawForeign: another program's route stands under a key of ours.
 func (c *routes) sawForeign(i uint32, e *entry, m *wire.RouteMessage, flags uint16, dump bool, by origin) {
+	e.mark &^= markSuspect
 	switch {
 	case dump && e.have != nil && e.seen == c.pass && m.Family == wire.FamilyIPv4:
 		e.mark |= markAround // of no effect

@@ -252,6 +252,7 @@ func (c *nexthops) own(g *group, k *kernelGroup) {
 // refused it.
 func (c *nexthops) commitObject(op *objectOp, r reply, now time.Time) (ok bool) {
 	c.env.stats.ObjectWrites++
+	c.version++
 	switch {
 	case op.del:
 		return c.commitDeletion(op, r)

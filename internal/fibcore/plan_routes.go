@@ -135,7 +135,10 @@ func (c *routes) commitRoute(op *routeOp, r reply, now time.Time) {
 	}
 	c.handled++
 	op.form.refs--
-	e.mark &^= markBusy
+	e.mark &^= markBusy | markSuspect
+	if c.tables.list[e.key.table].family == wire.FamilyIPv6 {
+		c.turbulence++
+	}
 	switch op.verb {
 	case verbAdd:
 		c.env.stats.Adds++

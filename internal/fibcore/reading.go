@@ -101,7 +101,7 @@ func (c *Core) StartReading(now time.Time) *Reading {
 // before it say nothing that is not in it.
 func (c *Core) StartFirstReading(now time.Time) *Reading {
 	c.env.clock = now
-	c.audit = now.Add(c.env.auditEvery())
+	c.compared = now.Add(c.env.auditEvery())
 	r := &Reading{core: c, start: now, first: true, whole: true, parts: c.parts(true)}
 	r.parts = r.parts[:len(r.parts)-1] // learners come when all is known
 	return r
@@ -175,6 +175,7 @@ func (c *Core) readEverything(r *Reading, now time.Time) {
 	c.routes.resolveAll(func(*want) bool { return true })
 	c.routes.store.all(c.routes.touchRoute)
 	c.env.event(Event{Kind: kind})
+	c.auditor.start(now)
 	c.env.rereads.everything.done(r.start, now, true)
 }
 

@@ -117,13 +117,18 @@ func (c *routes) tableDumps(tf tableFamily) []*dump {
 }
 
 func (c *routes) tableDumped(t uint16, clean bool) {
+	maps.DeleteFunc(c.awaited, func(k rkey, _ bool) bool { return k.table == t })
 	c.store.all(func(i uint32, e *entry) {
 		if e.key.table != t {
 			return
 		}
 		if e.have != nil && e.seen < c.first && clean {
+			if e.mark&markMissed != 0 {
+				c.env.found(Event{Op: opMissing, Key: c.unpack(&e.key)})
+			}
 			c.lostRoute(i, e, origin{})
 		}
+		e.mark &^= markMissed
 		if e.mark&markYielding != 0 && e.mark&markForeign == 0 && clean && c.env.config.OnForeign != ForeignRefuse {
 			c.clear(i, e, markYielding) // who was in the way has gone
 			c.touchRoute(i, e)

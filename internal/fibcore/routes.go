@@ -33,6 +33,12 @@ type routes struct {
 	// extrasLeft says that there were extras that must stay until Sweep.
 	extrasLeft bool
 
+	// For the audit: how often the model has lost a route, how often IPv6 routes have changed, and
+	// what the last dump of a table that went on meanwhile lacked.
+	dropped, turbulence uint64
+	doubted             map[tableFamily]map[rkey]bool
+	awaited             map[rkey]bool // a difference, if the next dump has them otherwise than known, too
+
 	followers      []*Follower       // who wants to know what becomes of routes
 	changedEntries []uint32          // entries whose change of status they do not know yet
 	rm, out        wire.RouteMessage // scratch
@@ -111,6 +117,11 @@ func (c *routes) setHave(i uint32, e *entry, f *form) {
 		return
 	}
 	c.statusChanged(i, e)
+	e.seen = c.pass
+	e.mark &^= markSuspect | markMissed
+	if f == nil {
+		c.dropped++
+	}
 	if e.want != nil && e.have != nil && e.have == e.want.form {
 		e.mark |= markLost // until it is written again
 	}

@@ -23,6 +23,7 @@ type rules struct {
 	by                    map[wire.Rule]origin
 	failed                map[wire.Rule]*failure
 	brakes                brake.Table[wire.Rule]
+	version               uint64    // counts dumps, notifications and writes
 	dirty                 bool      // to be compared
 	dirtyAt               time.Time // to be compared again then; zero: no need
 }
@@ -65,6 +66,7 @@ func (t *rules) remove(r wire.Rule) {
 // notified takes a notification in: it says who changed what, not what there is now.
 func (t *rules) notified(r wire.Rule, ours bool, by origin, now time.Time) {
 	t.changed = now
+	t.version++
 	if t.want[r] || t.banned[r] || ours {
 		t.by[r] = by
 	}
@@ -73,6 +75,7 @@ func (t *rules) notified(r wire.Rule, ours bool, by origin, now time.Time) {
 // dumped takes a dump in.
 func (t *rules) dumped(found []wire.KernelRule) {
 	t.kernel, t.dirty = found, true
+	t.version++
 	there := map[wire.Rule]bool{}
 	for _, k := range found {
 		if !k.Unknown {

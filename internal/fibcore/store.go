@@ -11,12 +11,12 @@ type entry struct {
 	key  rkey
 	want *want  // nil: not desired
 	have *form  // our route in the kernel; nil: absent
-	seen uint32 // the last pass of a dump that had it
+	seen uint32 // the pass in which a dump last had it, or in which have has changed
 	mark mark
 }
 
 // mark is a set of flags of an entry.
-type mark uint16
+type mark uint32
 
 const (
 	markDirty     mark = 1 << iota // in the queue
@@ -35,6 +35,8 @@ const (
 	markChanged                    // in core.noted
 	markRefused                    // an addition failed with EEXIST
 	markBeside                     // what stands beside have is deleted when the brake allows it
+	markMissed                     // two audits have not seen it: a difference if the next dump lacks it, too
+	markSuspect                    // an audit has found a difference, and nothing has changed since
 )
 
 const chunkSize = 1024

@@ -180,8 +180,8 @@ func (c *Core) upkeep(now time.Time) []objectOp {
 		c.env.tick = time.Time{}
 		c.retry(now, all)
 	}
-	if !now.Before(c.audit) {
-		c.audit = now.Add(c.env.auditEvery())
+	if !now.Before(c.compared) {
+		c.compared = now.Add(c.env.auditEvery())
 		c.sysctls.audit()
 		c.requestProxies()
 	}
@@ -310,6 +310,7 @@ func (c *Core) planRules(b Batch) {
 
 func (c *Core) commitRules(b Batch) {
 	c.env.stats.RuleWrites += uint64(b.Len())
+	c.rules.version++
 	for i, r := range c.flight.addRules {
 		a := replyOf(b.Err(i))
 		c.env.report(c.rules.commitAdd(r, a, c.env.clock, c.env.wake))
@@ -426,10 +427,11 @@ func (c *Core) quiet(now time.Time) bool {
 
 // Deadline returns when the next turn is due at the latest.
 func (c *Core) Deadline() time.Time {
-	if !c.env.tick.IsZero() && c.env.tick.Before(c.audit) {
-		return c.env.tick
+	at := c.compared
+	if !c.env.tick.IsZero() && c.env.tick.Before(at) {
+		at = c.env.tick
 	}
-	return c.audit
+	return c.auditor.deadline(at)
 }
 
 // retry tries again what failed and is due, or with all everything that failed.

@@ -59,6 +59,7 @@ type SysctlWrite struct {
 // Handles are what a FIB holds open.
 type Handles struct {
 	Commands, Monitor, Dumps Socket
+	Audits                   Socket  // of dumps that are read a bit at a time; nil: no audit
 	Sysctls                  Sysctls // may be nil where no sysctl is ever desired
 	// NoNextHops says that the kernel has no next-hop objects.
 	NoNextHops bool
@@ -68,7 +69,7 @@ type Handles struct {
 
 // Close makes everything return that waits for a socket.
 func (h *Handles) Close() {
-	for _, s := range []Socket{h.Commands, h.Monitor, h.Dumps} {
+	for _, s := range []Socket{h.Commands, h.Monitor, h.Dumps, h.Audits} {
 		if s != nil {
 			_ = s.Close()
 		}

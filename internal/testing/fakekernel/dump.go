@@ -2,41 +2,101 @@ package fakekernel
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"slices"
 
 	"github.com/hyperfib/hyperfib/internal/fibcore/wire"
 	"github.com/hyperfib/hyperfib/internal/rtnl"
+	"golang.org/x/sys/unix"
 )
 
 // perDatagram is how many entries a datagram of a dump has: few, so that others may act
 // between two of them.
 const perDatagram = 3
 
-// dump queues the answer to a dump request: what there is now.
+// dumping is a dump that goes on.
+type dumping struct {
+	request rtnl.Message
+	list    []rtnl.Message // of which at were sent
+	at      int
+	flags   uint16
+	failure unix.Errno // after half of it; 0: none
+	version uint64     // of the kernel, when the list was made
+}
+
+// dump queues the answer to a dump request.
 func (s *Socket) dump(request rtnl.Message) {
-	list := s.kernel.Entries(request)
-	flags, failure := s.faults.dumpFlags(request.Type), s.faults.dumpFails()
-	if flags&rtnl.NLM_F_DUMP_INTR != 0 && request.Type != rtnl.RTM_GETNEXTHOP && len(list) > perDatagram {
+	d := &dumping{request: rtnl.Message{Type: request.Type, Seq: request.Seq, Body: slices.Clone(request.Body)}, version: s.kernel.version}
+	d.list = s.kernel.Entries(d.request)
+	d.flags, d.failure = s.faults.dumpFlags(request.Type), s.faults.dumpFails()
+	if d.flags&rtnl.NLM_F_DUMP_INTR != 0 && request.Type != rtnl.RTM_GETNEXTHOP && len(d.list) > perDatagram {
 		// The kernel goes on where as many entries are behind it as before: after others
 		// have gone it leaves as many out. Next-hop objects it resumes by their id.
-		list = slices.Delete(list, perDatagram, perDatagram+1)
+		d.list = slices.Delete(d.list, perDatagram, perDatagram+1)
 	}
-	for i := 0; i < len(list); i += perDatagram {
-		if failure != 0 && i >= len(list)/2 {
-			break
-		}
-		var b []byte
-		for _, e := range list[i:min(i+perDatagram, len(list))] {
-			b = append(b, datagram(e.Type, flags, request.Seq, s.port, e.Body)...)
-		}
-		s.queue = append(s.queue, queued{datagram: b})
+	s.dumping = d
+	for s.dumpMore(); s.dumping != nil && !s.Slow; {
+		s.dumpMore()
 	}
-	if failure != 0 {
-		s.queue = append(s.queue, queued{err: failure})
+}
+
+// dumpMore queues the next datagram of a dump.
+func (s *Socket) dumpMore() {
+	d := s.dumping
+	if d.version != s.kernel.version {
+		d.goOn(s.kernel)
+	}
+	if d.failure != 0 && d.at >= len(d.list)/2 {
+		s.queue, s.dumping = append(s.queue, queued{err: d.failure}), nil
 		return
 	}
-	s.queue = append(s.queue, queued{datagram: datagram(rtnl.NLMSG_DONE, flags, request.Seq, s.port, make([]byte, 4))})
+	if d.at >= len(d.list) {
+		s.queue = append(s.queue, queued{datagram: datagram(rtnl.NLMSG_DONE, d.flags, d.request.Seq, s.port, make([]byte, 4))})
+		s.dumping = nil
+		return
+	}
+	end := min(d.at+perDatagram, len(d.list))
+	var b []byte
+	for _, e := range d.list[d.at:end] {
+		b = append(b, datagram(e.Type, d.flags, d.request.Seq, s.port, e.Body)...)
+	}
+	d.at = end
+	s.queue = append(s.queue, queued{datagram: b})
+}
+
+// goOn makes the list anew, after something has changed: what is behind as many entries as were
+// sent. Of most kinds the kernel says so. IPv4 routes it resumes by their prefix (fn_trie_dump_leaf),
+// next-hop objects by their id; IPv6 routes it counts without a word (fib6_dump_table).
+func (d *dumping) goOn(k *Kernel) {
+	d.version = k.version
+	sent := d.list[:d.at]
+	list := k.Entries(d.request)
+	byKey := d.request.Type == rtnl.RTM_GETNEXTHOP || d.request.Type == rtnl.RTM_GETROUTE && d.request.Body[0] == rtnl.AF_INET
+	if !byKey {
+		d.list = append(slices.Clone(sent), list[min(d.at, len(list)):]...)
+		if t := d.request.Type; t != rtnl.RTM_GETROUTE && t != rtnl.RTM_GETNEIGH {
+			d.flags |= rtnl.NLM_F_DUMP_INTR
+		}
+		return
+	}
+	done := map[string]bool{}
+	for _, e := range sent {
+		done[dumpKey(e)] = true
+	}
+	d.list = append(slices.Clone(sent), slices.DeleteFunc(list, func(e rtnl.Message) bool { return done[dumpKey(e)] })...)
+}
+
+// dumpKey is what a dump that resumes by key knows an entry by.
+func dumpKey(e rtnl.Message) string {
+	if e.Type == rtnl.RTM_NEWNEXTHOP {
+		var n wire.NextHopMessage
+		_ = n.Parse(e.Body)
+		return fmt.Sprint(n.ID)
+	}
+	var r wire.RouteMessage
+	_ = r.Parse(e.Body)
+	return fmt.Sprint(r.Table, r.Hi, r.Lo, r.Bits, r.TOS, r.Metric)
 }
 
 // Entries returns what a dump request (RTM_GET*) is answered with.

@@ -33,6 +33,7 @@ type Kernel struct {
 	sysctls   map[string]string // by path
 	sockets   []*Socket
 	port      uint32 // of the socket whose request is carried out; 0: the kernel itself acts
+	version   uint64 // counts what may have changed something
 }
 
 // Change is a change of routes, next-hop objects, rules or interfaces. The fields of one of them
@@ -141,6 +142,7 @@ func (k *Kernel) request(port uint32, msg rtnl.Message, faults *Faults) (err uni
 func (k *Kernel) as(port uint32, f func()) {
 	before := k.port
 	k.port = port
+	k.version++
 	f()
 	k.port = before
 }
@@ -164,6 +166,7 @@ func (k *Kernel) apply(msg rtnl.Message) unix.Errno {
 
 // changed reports a change to OnChange.
 func (k *Kernel) changed(c Change) {
+	k.version++
 	if k.OnChange != nil {
 		c.Port = k.port
 		k.OnChange(c)

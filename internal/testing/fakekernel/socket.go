@@ -13,6 +13,9 @@ import (
 type Socket struct {
 	// OnReady, if set, is called when something was queued that can be received now.
 	OnReady func()
+	// Slow says that each datagram of a dump is made when the one before is received, as Linux
+	// does; without it a dump is what there was when it began. Then others may act meanwhile.
+	Slow bool
 
 	kernel  *Kernel
 	port    uint32
@@ -20,7 +23,8 @@ type Socket struct {
 	groups  map[uint32]bool
 	ignored []uint32 // ports whose notifications are dropped
 	queue   []queued
-	lost    bool // the next Receive returns ENOBUFS
+	lost    bool     // the next Receive returns ENOBUFS
+	dumping *dumping // nil: no slow dump goes on
 	closed  bool
 }
 
@@ -67,7 +71,7 @@ func (s *Socket) Close() error {
 }
 
 // Reset drops everything that is queued, as if the socket were new; groups stay.
-func (s *Socket) Reset() { s.queue, s.lost = nil, false }
+func (s *Socket) Reset() { s.queue, s.lost, s.dumping = nil, false, nil }
 
 // Overflow drops what is queued, as the kernel does with what does not fit into the receive
 // buffer: the next Receive returns ENOBUFS.
@@ -111,6 +115,9 @@ func (s *Socket) Receive(b []byte) (int, error) {
 	}
 	q := s.queue[0]
 	s.queue = s.queue[1:]
+	if s.dumping != nil && len(s.queue) == 0 {
+		s.dumpMore()
+	}
 	if q.err != 0 {
 		return 0, q.err
 	}
@@ -164,6 +171,9 @@ func (s *Socket) answer(msg rtnl.Message, err unix.Errno) {
 // notified queues a notification.
 func (s *Socket) notified(b []byte) {
 	f := s.faults
+	if f.Mute {
+		return
+	}
 	if f.notifications++; f.LoseNotification > 0 && f.notifications%f.LoseNotification == 0 {
 		s.lost = true
 		f.Lost++
@@ -194,6 +204,8 @@ type Faults struct {
 	Late bool
 	// Twice delivers each notification twice.
 	Twice bool
+	// Mute drops notifications without a word: the kernel has not sent them.
+	Mute bool
 
 	// Interrupted is how many of the next dumps of a type (RTM_GET*) are marked as
 	// interrupted (NLM_F_DUMP_INTR). Those of more than one datagram lack an entry, but for

@@ -35,7 +35,9 @@ func (h *hypervisor) Open(string, ...uint8) (model.Handles, error) {
 			})
 		}
 	}
-	return model.Handles{Commands: commands, Monitor: monitor, Dumps: h.socket(), Sysctls: sysctls{}}, nil
+	audits := h.socket()
+	audits.Slow = true
+	return model.Handles{Commands: commands, Monitor: monitor, Dumps: h.socket(), Audits: audits, Sysctls: sysctls{}}, nil
 }
 
 // socket opens a netlink socket of the daemon's.
