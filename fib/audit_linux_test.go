@@ -163,7 +163,9 @@ func TestAuditQuiet(t *testing.T) {
 		case 0:
 			_ = r.DeleteRoute(routes[k].RouteKey)
 		case 1:
-			routes[k].MTU = 1300 + uint32(i%2)
+			if len(routes[k].NextHops) == 1 { // of groups the kernel confuses the MTUs: see doc.go, Limits
+				routes[k].MTU = 1300 + uint32(i%2)
+			}
 			r.set(routes[k])
 		case 2:
 			r.set(routes[(k+1)%len(routes)])

@@ -28,7 +28,7 @@ type Health struct {
 type Reason struct {
 	Level string `json:"level"` // broken, degraded or note
 	// Kind is stable, for programs: no-session, session-down, bfd-down, bfd-process, prefix-limit, not-converged,
-	// not-announced, route-failed, guest-refused, inventory, firewall, foreign, contended, namespace, reload-pending,
+	// not-announced, route-failed, guest-refused, inventory, firewall, foreign, contended, difference, namespace, reload-pending,
 	// events-unwritten, disabled, drained.
 	Kind string `json:"kind"`
 	Text string `json:"text"`
@@ -147,6 +147,9 @@ func (h *Health) status(s Status) {
 			level = Note
 		}
 		h.add(level, "foreign", "foreign %s", f)
+	}
+	for _, d := range s.DifferencesNow {
+		h.add(Note, "difference", "in the last ten minutes the kernel differed from what it had notified: %s", d)
 	}
 	for _, c := range s.ContendedNow {
 		h.add(Degraded, "contended", "another program undoes each repair of %s", c)

@@ -27,6 +27,9 @@ var (
 	notAnnounced  = describe("prefixes_not_announced", "Prefixes of ours that are not announced, since the kernel does not have the route.", "domain")
 	withdrawn     = describe("prefixes_withdrawn_total", "How often a prefix was withdrawn, since the kernel had lost the route.", "domain")
 	repairs       = describe("repairs_total", "What other programs had changed of ours in the kernel, and was repaired, by kind of object.", "kind")
+	differences   = describe("differences_total", "What differed in the kernel from what it had notified, found by reading it again, by kind of object.", "kind")
+	auditRounds   = describe("audit_rounds_total", "How often all of the kernel that is ours was read again.")
+	auditSeconds  = describe("audit_seconds_total", "How long reading the kernel again has taken.")
 	contended     = describe("repairs_contended_total", "How often another program undid each repair of an object, so that repairs are delayed, by kind of object.", "kind")
 	health        = describe("health", "How the hypervisor is: 0 healthy, 1 degraded, 2 broken; `hvrouter show health` says why.")
 	foreign       = describe("foreign_objects", "Rules, routes and base chains of other programs that change what guests' packets do, by kind.", "kind")
@@ -54,7 +57,7 @@ func metrics(b Backend) http.Handler {
 // Describe implements [prometheus.Collector].
 func (collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{bgpUp, bgpUps, bgpWaits, bgpRoutes, bgpStale, bgpRefused, bgpCounted, bgpMaximum, bgpExceeded, bfdUp, bfdDowns, kernelWrites, notOnLink,
-		notAnnounced, withdrawn, repairs, contended, converged, health, foreign, present, guestsPresent, dropped} {
+		notAnnounced, withdrawn, repairs, differences, auditRounds, auditSeconds, contended, converged, health, foreign, present, guestsPresent, dropped} {
 		ch <- d
 	}
 }
@@ -111,6 +114,11 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	for kind, n := range st.Repairs {
 		counter(repairs, n, kind)
 	}
+	for kind, n := range st.Differences {
+		counter(differences, n, kind)
+	}
+	counter(auditRounds, st.AuditRounds)
+	ch <- prometheus.MustNewConstMetric(auditSeconds, prometheus.CounterValue, st.AuditTime)
 	for kind, n := range st.Contended {
 		counter(contended, n, kind)
 	}

@@ -262,6 +262,13 @@ type Status struct {
 	// one undid each repair of an object, so that repairs were delayed.
 	Repairs   map[string]uint64 `json:"repairs,omitempty"`
 	Contended map[string]uint64 `json:"contended,omitempty"`
+	// Differences counts, since the start and by kind, what the kernel's audit has found to differ from
+	// what was notified; DifferencesNow are those of the last ten minutes. AuditRounds and
+	// AuditTime are how often everything was read again, and how long that took in seconds.
+	Differences    map[string]uint64 `json:"differences,omitempty"`
+	DifferencesNow []string          `json:"differences-now,omitempty"`
+	AuditRounds    uint64            `json:"audit-rounds"`
+	AuditTime      float64           `json:"audit-seconds"`
 	// ContendedNow are objects of which that was so in the last five minutes.
 	ContendedNow []string `json:"contended-now,omitempty"`
 	// Foreign is what other programs have in the kernel that changes what guests' packets do.

@@ -20,6 +20,8 @@ type Config struct {
 	// disabled, the last events. Default /var/lib/hvrouter; with another api, its path with
 	// .state appended.
 	StateDirectory string `yaml:"state-directory,omitempty" json:"state-directory"`
+	// Audit reads the kernel again, to find what no notification has told.
+	Audit Audit `yaml:"audit,omitempty" json:"audit"`
 	// Log is the least level that is written to standard error: debug, info, warn
 	// or error. Default info.
 	Log string `yaml:"log,omitempty" json:"log,omitempty"`
@@ -80,6 +82,16 @@ type Loopback struct {
 	// Address is a /32 or /128. It is announced in every domain that says
 	// loopback: true, and is the source of what the hypervisor sends itself.
 	Address InterfacePrefix `yaml:"address" json:"address"`
+}
+
+// Audit is about interfaces, addresses, rules, neighbours, next-hop objects and routes: what differs
+// from what was notified is an event, and is repaired. It takes a hundredth of the time at most.
+type Audit struct {
+	// Interval is how often a round begins, at least 1s. A round over many routes takes longer.
+	// Default 30s.
+	Interval Duration `yaml:"interval,omitempty" json:"interval"`
+	// Off reads nothing again but what notifications leave open. Default false.
+	Off bool `yaml:"off,omitempty" json:"off,omitempty"`
 }
 
 // BFD holds for every session that does not say bfd: off.

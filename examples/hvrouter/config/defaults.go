@@ -13,6 +13,7 @@ func (c *Config) fill() {
 	}
 	def(&c.API, "/run/hvrouter/api.sock")
 	def(&c.StateDirectory, "/var/lib/hvrouter")
+	defDuration(&c.Audit.Interval, 30*time.Second)
 	def(&c.Log, "info")
 	def(&c.LogFormat, "text")
 	def(&c.LastResortBy, "routes")

@@ -63,6 +63,8 @@ func (r *router) onKernel(p *netns.Namespace, events []fib.Event) {
 			p.Log().Warn("kernel refused", "event", "kernel-error", "err", e.Err)
 		case fib.EventRepair, fib.EventContended:
 			p.Repaired(e, r.now())
+		case fib.EventDifference:
+			p.Differed(e, r.now())
 		case fib.EventResync, fib.EventLost:
 			p.Log().Info("kernel read anew", "event", "resync", "lost", e.Count)
 		}

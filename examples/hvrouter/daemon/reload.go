@@ -255,6 +255,7 @@ func fixed(old, new *config.Config) error {
 	must("api", old.API == new.API)
 	must("metrics", old.Metrics == new.Metrics)
 	must("state-directory", old.StateDirectory == new.StateDirectory)
+	must("audit", old.Audit == new.Audit)
 	must("bfd.realtime", old.BFD.Realtime == new.BFD.Realtime)
 	must("bfd.process", old.BFD.Process == new.BFD.Process && old.BFD.Socket == new.BFD.Socket)
 	must("bgp.port", old.BGP.Port == new.BGP.Port)

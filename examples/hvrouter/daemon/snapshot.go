@@ -64,7 +64,7 @@ func found(list []discovery.Address) (out []show.Found) {
 func (r *router) status() api.Status {
 	s := api.Status{Converged: r.converged, Reloaded: r.reloaded, NotOnLink: r.offLink}
 	s.NotAnnounced, s.Withdrawn = notAnnounced(r)
-	s.Repairs, s.Contended = map[string]uint64{}, map[string]uint64{}
+	s.Repairs, s.Contended, s.Differences = map[string]uint64{}, map[string]uint64{}, map[string]uint64{}
 	for _, n := range r.namespaces {
 		repairs, contended := n.Repairs()
 		for kind, count := range repairs {
@@ -73,13 +73,23 @@ func (r *router) status() api.Status {
 		for kind, count := range contended {
 			s.Contended[kind] += count
 		}
+		differences, recent := n.Differences(r.now().Add(-differenceTime))
+		for kind, count := range differences {
+			s.Differences[kind] += count
+		}
+		for _, what := range recent {
+			s.DifferencesNow = append(s.DifferencesNow, n.Where("netns ", ": ")+what)
+		}
 		for _, key := range n.Contended(r.now().Add(-contendedTime)) {
 			s.ContendedNow = append(s.ContendedNow, n.Where("netns ", ": ")+key)
 		}
 		if err := n.FirewallError(); err != nil {
 			s.FirewallErrors = append(s.FirewallErrors, n.Where("netns ", ": ")+err.Error())
 		}
-		s.RoutesFailed += n.Kernel().Stats().Failed
+		stats := n.Kernel().Stats()
+		s.RoutesFailed += stats.Failed
+		s.AuditRounds += stats.AuditRounds
+		s.AuditTime += stats.AuditTime.Seconds()
 		s.Foreign = append(s.Foreign, r.foreign[n]...)
 	}
 	if what := r.unread.String(); what != "" {
@@ -91,6 +101,9 @@ func (r *router) status() api.Status {
 // contendedTime is how long another program that undid our repairs counts as doing so still: repairs
 // are delayed for 30 s at most.
 const contendedTime = 5 * time.Minute
+
+// differenceTime is for how long `show health` tells of what the kernel's audit has found.
+const differenceTime = 10 * time.Minute
 
 // writes counts the messages to a kernel that have changed it.
 func writes(k netns.Kernel) uint64 {

@@ -3,6 +3,7 @@ package netns
 import (
 	"log/slog"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/hyperfib/hyperfib/fib"
@@ -18,6 +19,10 @@ type audit struct {
 	folded int // repairs since the last line that have none of their own
 	// repairs and contended count by the kind of object.
 	repairs, contended map[string]uint64
+	// differences counts what the kernel's audit has found, by the kind of object; differed is when
+	// the newest were found.
+	differences map[string]uint64
+	differed    map[string]time.Time
 	// fights are when others last undid each repair of an object, the newest of them.
 	fights map[string]time.Time
 }
@@ -29,7 +34,8 @@ const (
 )
 
 func newAudit(log *slog.Logger) *audit {
-	return &audit{log: log, bucket: rate.Bucket{Rate: repairLinesRate, Size: repairLines}, repairs: map[string]uint64{}, contended: map[string]uint64{}, fights: map[string]time.Time{}}
+	return &audit{log: log, bucket: rate.Bucket{Rate: repairLinesRate, Size: repairLines}, repairs: map[string]uint64{}, contended: map[string]uint64{}, fights: map[string]time.Time{},
+		differences: map[string]uint64{}, differed: map[string]time.Time{}}
 }
 
 // repaired notes a repair of an object; link is the interface that it is about, "" if it is about
@@ -56,28 +62,41 @@ func (a *audit) repaired(kind, op, key, link string, now time.Time) {
 // fought notes that another program undoes each repair of an object.
 func (a *audit) fought(kind, key string, now time.Time) {
 	a.contended[kind]++
-	a.remember(key, now)
+	remember(a.fights, key, now)
 	if a.bucket.Take(now) {
 		a.log.Warn("another program undoes each repair: repairs are delayed", "event", "contended", "key", key)
 	}
 }
 
-// mostFights bounds how many objects are remembered.
-const mostFights = 32
+// differs notes what the kernel's audit has found, and no notification had told.
+func (a *audit) differs(kind, op, key string, now time.Time) {
+	a.differences[kind]++
+	remember(a.differed, op+" "+key, now)
+	if !a.bucket.Take(now) {
+		if a.folded++; a.folded == 1 {
+			a.log.Warn("repairs of foreign changes are counted from now on, and few are logged", "event", "repairs-folded")
+		}
+		return
+	}
+	a.log.Warn("the kernel differs from what it has notified", "event", "difference", "op", op, "key", key)
+}
 
-// remember notes the time of a fight, in place of the oldest if there are many.
-func (a *audit) remember(key string, now time.Time) {
-	a.fights[key] = now
-	if len(a.fights) <= mostFights {
+// mostRemembered bounds how many objects are remembered.
+const mostRemembered = 32
+
+// remember notes the time of something, in place of the oldest if there are many.
+func remember(list map[string]time.Time, key string, now time.Time) {
+	list[key] = now
+	if len(list) <= mostRemembered {
 		return
 	}
 	oldest := key
-	for k, at := range a.fights {
-		if at.Before(a.fights[oldest]) {
+	for k, at := range list {
+		if at.Before(list[oldest]) {
 			oldest = k
 		}
 	}
-	delete(a.fights, oldest)
+	delete(list, oldest)
 }
 
 // Repaired takes the kernel's events EventRepair and EventContended.
@@ -91,6 +110,36 @@ func (n *Namespace) Repaired(e fib.Event, now time.Time) {
 		return
 	}
 	n.audit.repaired(kindOf(e.Key), e.Op, key, n.linkOf(e.Key), now)
+}
+
+// Differed takes the kernel's event EventDifference.
+func (n *Namespace) Differed(e fib.Event, now time.Time) {
+	if e.Key == nil {
+		n.audit.differs("interface", e.Op, "interface "+e.Link.Interface, now)
+		return
+	}
+	key := e.Key.String()
+	if link := n.linkOf(e.Key); link != "" {
+		key += " (" + link + ")"
+	}
+	n.audit.differs(kindOf(e.Key), e.Op, key, now)
+}
+
+// Differences returns how many objects of each kind the kernel's audit has found to differ from what
+// was notified, and those found since a time.
+func (n *Namespace) Differences(since time.Time) (counts map[string]uint64, list []string) {
+	return maps.Clone(n.audit.differences), newer(n.audit.differed, since)
+}
+
+// newer returns what was noted since a time, sorted.
+func newer(list map[string]time.Time, since time.Time) (keys []string) {
+	for k, at := range list {
+		if !at.Before(since) {
+			keys = append(keys, k)
+		}
+	}
+	slices.Sort(keys)
+	return keys
 }
 
 // linkOf returns the name of the interface that an object is on, "" if it is on none or that is

@@ -49,7 +49,11 @@ func (n *Namespace) open(log *slog.Logger, c *config.Config, p config.Namespace)
 		}
 		cfg.VRFs, n.close = conn, func() { conn.Close() }
 	}
-	k, err := fib.New(fib.Config{NetNS: n.path, Tables: Tables(p.Config), OnForeign: fib.ForeignWait})
+	round := c.Audit.Interval.Duration
+	if c.Audit.Off {
+		round = -1
+	}
+	k, err := fib.New(fib.Config{NetNS: n.path, Tables: Tables(p.Config), OnForeign: fib.ForeignWait, AuditRound: round})
 	if err != nil {
 		return err
 	}

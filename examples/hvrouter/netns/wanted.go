@@ -1,7 +1,6 @@
 package netns
 
 import (
-	"slices"
 	"time"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
@@ -29,12 +28,4 @@ func (n *Namespace) Static() domain.Static { return n.desired.static }
 func (n *Namespace) FirewallError() error { return n.shield.failed }
 
 // Contended returns the objects of which another program undid each repair since a time.
-func (n *Namespace) Contended(since time.Time) (keys []string) {
-	for key, at := range n.audit.fights {
-		if !at.Before(since) {
-			keys = append(keys, key)
-		}
-	}
-	slices.Sort(keys)
-	return keys
-}
+func (n *Namespace) Contended(since time.Time) (keys []string) { return newer(n.audit.fights, since) }
