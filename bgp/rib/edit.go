@@ -18,6 +18,7 @@ const (
 	opAdd                      // add arg to the list in attribute who
 	opRemove                   // remove arg from it
 	opPrepend                  // prepend AS who, arg[0] times
+	opBandwidth                // replace the link bandwidth by the community in arg
 	opExport                   // what an export group does to every path
 	opOwnNextHop               // fill in an export group's own next hop
 )
@@ -92,6 +93,24 @@ func (s *attrStore) editList(root, id attrID, add bool, typ wire.AttrType, item 
 			list = append(list, item...)
 		}
 		return edited(dst, from, wire.Edit{Attr: wire.NewAttr(typ, list), Delete: len(list) == 0})
+	})
+}
+
+// setBandwidth replaces link bandwidth communities by c; 0 is none.
+func (s *attrStore) setBandwidth(root, id attrID, c wire.ExtCommunity) attrID {
+	var arg [16]byte
+	binary.BigEndian.PutUint64(arg[:], uint64(c))
+	return s.change(root, id, op{opBandwidth, 0}, arg, func(dst []byte, from Attrs) ([]byte, int) {
+		var list []byte
+		for x := range from.ExtCommunities().All() {
+			if !x.IsLinkBandwidth() {
+				list = append(list, extCommunity(x)...)
+			}
+		}
+		if c != 0 {
+			list = append(list, extCommunity(c)...)
+		}
+		return edited(dst, from, wire.Edit{Attr: wire.NewAttr(wire.AttrExtCommunities, list), Delete: len(list) == 0})
 	})
 }
 

@@ -95,7 +95,7 @@ func truth(b bool) byte {
 
 // appendBase appends to dst the attributes that go out to the kind of the group's peers.
 func (g *group) appendBase(dst []byte, from Attrs, in *In, reflected bool) []byte {
-	edits := make([]wire.Edit, 0, 7)
+	edits := make([]wire.Edit, 0, 8)
 	set := func(typ wire.AttrType, v []byte) { edits = append(edits, wire.Edit{Attr: wire.NewAttr(typ, v)}) }
 	del := func(typ wire.AttrType) {
 		edits = append(edits, wire.Edit{Attr: wire.Attr{Type: typ}, Delete: true})
@@ -113,6 +113,11 @@ func (g *group) appendBase(dst []byte, from Attrs, in *In, reflected bool) []byt
 		del(wire.AttrLocalPref)
 		del(wire.AttrOriginatorID)
 		del(wire.AttrClusterList)
+		// Extended communities that are not transitive end at the border of the AS (RFC 4360,
+		// Section 6). What is originated here, or added by the export policy, is for the peer itself.
+		if list, some := transitive(from); some && in.no != localPeer {
+			edits = append(edits, wire.Edit{Attr: wire.NewAttr(wire.AttrExtCommunities, list), Delete: len(list) == 0})
+		}
 		// RFC 9234, Section 5: "If a route is to be advertised to a Customer, a Peer, or an
 		// RS-Client (when the sender is an RS), and the OTC Attribute is not present, then when
 		// advertising the route, an OTC Attribute MUST be added with a value equal to the AS number
@@ -135,6 +140,17 @@ func (g *group) appendBase(dst []byte, from Attrs, in *In, reflected bool) []byt
 		}
 	}
 	return from.AppendEdited(dst, edits...)
+}
+
+// transitive returns the extended communities that go on to other ASes; some reports whether there
+// are others.
+func transitive(a Attrs) (list []byte, some bool) {
+	for c := range a.ExtCommunities().All() {
+		if some = some || !c.Transitive(); c.Transitive() {
+			list = append(list, extCommunity(c)...)
+		}
+	}
+	return list, some
 }
 
 // sendable fills in the next hop of attributes that were made of root, a path of in, and returns 0,

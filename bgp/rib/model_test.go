@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/hyperfib/hyperfib/bgp/wire"
 )
@@ -362,6 +363,7 @@ func (m *model) exported(p *modelPath, to *modelPeer) (wire.PathAttrs, wire.Next
 		m.border(&a, to)
 		if p.peer.in != nil {
 			a.MED = nil
+			a.ExtCommunities = slices.DeleteFunc(slices.Clone(a.ExtCommunities), func(c wire.ExtCommunity) bool { return c>>62&1 == 1 })
 		}
 		a.LocalPref, a.OriginatorID, a.ClusterList = nil, netip.Addr{}, nil
 	} else if a.LocalPref == nil {
@@ -455,14 +457,29 @@ func (m *model) adjOut(prefix netip.Prefix, to *modelPeer) (list []string) {
 
 func sent(id uint32, text string) string { return fmt.Sprintf("#%d %s", id, text) }
 
-// multipathSet returns the best multipath set, with distinct next hops.
+// gateway is where packets go: on a session over link-local addresses to the link-local next hop, on
+// the interface of the session.
+func (p *modelPath) gateway() (a netip.Addr) {
+	if a = p.nh.Addr; !strings.HasPrefix(p.peer.cfg.Addr.String(), "fe80") {
+		return a
+	}
+	if p.nh.LinkLocal.IsValid() {
+		a = p.nh.LinkLocal
+	}
+	if strings.HasPrefix(a.String(), "fe80") {
+		a = a.WithZone(p.peer.cfg.Addr.Zone())
+	}
+	return a
+}
+
+// multipathSet returns the best multipath set, with distinct gateways.
 func (m *model) multipathSet(prefix netip.Prefix) (list []*modelPath) {
 	all := m.selectable(m.order(prefix))
 	for _, p := range all {
 		if slices.Compare(p.multipathKey(all, m.allMED), all[0].multipathKey(all, m.allMED)) != 0 || len(list) == m.multipath {
 			break
 		}
-		same := func(q *modelPath) bool { return q.nh == p.nh && p.peer.in != nil }
+		same := func(q *modelPath) bool { return q.gateway() == p.gateway() && p.peer.in != nil }
 		if !slices.ContainsFunc(list, same) {
 			list = append(list, p)
 		}

@@ -75,6 +75,18 @@ var ruleMakers = map[string]func(w *words, arg string) rule{
 		c := w.ext(arg)
 		return rule{DeleteExtCommunity(c), edit(func(r *modelRoute) { r.attrs.ExtCommunities = without(r.attrs.ExtCommunities, c) })}
 	},
+	"bandwidth": func(w *words, arg string) rule {
+		n, err := strconv.Atoi(arg)
+		if err != nil {
+			w.fail("%v", err)
+		}
+		return rule{SetLinkBandwidth(float32(n)), edit(func(r *modelRoute) {
+			r.attrs.ExtCommunities = slices.DeleteFunc(slices.Clone(r.attrs.ExtCommunities), func(c wire.ExtCommunity) bool { return c>>48&0xbfff == 4 })
+			if n > 0 {
+				r.attrs.ExtCommunities = append(r.attrs.ExtCommunities, wire.LinkBandwidth(65000, float32(n)))
+			}
+		})}
+	},
 	"self": func(*words, string) rule {
 		return rule{NextHopSelf, edit(func(r *modelRoute) { r.nh = wire.NextHop{} })}
 	},

@@ -1,7 +1,6 @@
 package rib
 
 import (
-	"math"
 	"net/netip"
 
 	"github.com/hyperfib/hyperfib/bgp/wire"
@@ -188,17 +187,21 @@ func OnLink(networks ...netip.Prefix) Policy {
 	}
 }
 
-// linkBandwidth reads the link bandwidth extended community: type 0x00 or 0x40, subtype
-// 0x04, AS, then octets per second as an IEEE 754 number.
+// linkBandwidth returns what the first link bandwidth community says that is well-formed, in octets
+// per second; 0 if there is none.
 func linkBandwidth(a Attrs) float32 {
 	for c := range a.ExtCommunities().All() {
-		if t := c >> 48; t == 0x4004 || t == 0x0004 {
-			if f := math.Float32frombits(uint32(c)); f > 0 && !math.IsInf(float64(f), 0) {
-				return f
-			}
+		if octets, ok := c.LinkBandwidth(); ok {
+			return octets
 		}
 	}
 	return 0
+}
+
+// SetLinkBandwidth sets the link bandwidth, in octets per second; 0 removes it. A receiver shares
+// traffic among equal paths accordingly.
+func SetLinkBandwidth(octets float32) Policy {
+	return func(r *Route) Verdict { r.SetLinkBandwidth(octets); return VerdictNext }
 }
 
 // ASPathHas matches paths that went through an AS.

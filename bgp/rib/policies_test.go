@@ -1,7 +1,9 @@
 package rib
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/hyperfib/hyperfib/bgp/wire"
@@ -47,6 +49,11 @@ func TestPolicies(t *testing.T) {
 			"via 192.0.2.1, path 65010 65020, med 5, pref 100, community 65000:8, community 65000:9, large 1:2:3, ext rt:65000:7"},
 		{"more communities", Chain(AddLargeCommunity(wire.LargeCommunity{Global: 9}), AddExtCommunity(rt+1)), VerdictNext,
 			"via 192.0.2.1, path 65010 65020, med 5, pref 100, community 65000:1, large 1:2:3, large 9:0:0, ext rt:65000:7, ext rt:65000:8"},
+		{"bandwidth", SetLinkBandwidth(1.25e9), VerdictNext,
+			"via 192.0.2.1, path 65010 65020, med 5, pref 100, community 65000:1, large 1:2:3, ext rt:65000:7, ext bandwidth:65000:1250000000"},
+		{"other bandwidth", Chain(AddExtCommunity(0x0004_FDE9_3F80_0000), AddExtCommunity(0x4004_FDE9_7F80_0000), SetLinkBandwidth(2)), VerdictNext,
+			"via 192.0.2.1, path 65010 65020, med 5, pref 100, community 65000:1, large 1:2:3, ext rt:65000:7, ext bandwidth:65000:2"},
+		{"no bandwidth", Chain(SetLinkBandwidth(1.25e9), SetLinkBandwidth(0)), VerdictNext, ""},
 		{"next hop self", NextHopSelf, VerdictNext,
 			"path 65010 65020, med 5, pref 100, community 65000:1, large 1:2:3, ext rt:65000:7"},
 		{"next hop with link-local", func(r *Route) Verdict {
@@ -171,5 +178,69 @@ func TestWeight(t *testing.T) {
 		if got := linkBandwidth(Attrs{Attrs: a.Append(nil)}); got != want {
 			t.Errorf("%v: weight %v, not %v", c, got, want)
 		}
+	}
+}
+
+// TestBandwidthChanges: watchers hear of a bandwidth that changes, 64 paths are a multipath set, and
+// what is not transitive stays in the AS.
+func TestBandwidthChanges(t *testing.T) {
+	tab, err := New(Config{AS: 65000, RouterID: ip("10.0.0.1"), Multipath: 64})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := tab.Watch(WatchConfig{})
+	w.Next(make([]Change, 1)) // converged
+	var ins []*In
+	say := func(i int, octets float32) {
+		t.Helper()
+		a := wire.PathAttrs{ASPath: []uint32{65010}, ExtCommunities: []wire.ExtCommunity{wire.LinkBandwidth(65010, octets), 0x0002_FDE8_0000_0007}}
+		if err := ins[i].Update(reachOf(t, false, a, via(fmt.Sprintf("192.0.2.%d", i+1)), wire.NLRI{Prefix: pfx("10.1.0.0/16")})); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 70 {
+		in, err := tab.NewIn(PeerConfig{Addr: ip(fmt.Sprintf("192.0.2.%d", i+1)), AS: 65010, RouterID: ip(fmt.Sprintf("192.0.2.%d", i+1))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ins = append(ins, in)
+		say(i, float32(1+i))
+	}
+	next := func() (weights []float32) {
+		changes := make([]Change, 2)
+		if n := w.Next(changes); n != 1 {
+			t.Fatalf("%d changes", n)
+		}
+		for _, p := range changes[0].Paths {
+			weights = append(weights, p.Weight)
+		}
+		return weights
+	}
+	if got := next(); len(got) != 64 || got[0] != 1 || got[63] != 64 {
+		t.Errorf("%v", got)
+	}
+	say(3, 1e9)
+	if got := next(); len(got) != 64 || got[3] != 1e9 {
+		t.Errorf("%v", got)
+	}
+
+	peer, err := tab.NewIn(PeerConfig{Addr: ip("198.51.100.1"), AS: 65020, RouterID: ip("198.51.100.1")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for octets, want := range map[float32]string{0: "ext rt:65000:7", 7: "ext rt:65000:7, ext bandwidth:65000:7"} {
+		out, err := peer.NewOut(OutConfig{AS4: true, NextHop4: via("198.51.100.254"), Export: SetLinkBandwidth(octets)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := newSink(t, out, 0, 4096)
+		s.drain()
+		if got := s.routes[wire.NLRI{Prefix: pfx("10.1.0.0/16")}]; !strings.HasSuffix(got, want) || strings.Count(got, "ext ") != strings.Count(want, "ext ") {
+			t.Errorf("to another AS: %q, want %q", got, want)
+		}
+		out.Close()
+	}
+	if c := wire.LinkBandwidth(4200000000, 5); c.String() != "bandwidth:23456:5" {
+		t.Errorf("%v", c)
 	}
 }

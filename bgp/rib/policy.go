@@ -157,6 +157,19 @@ func (r *Route) DeleteExtCommunity(c wire.ExtCommunity) {
 	r.set(r.t.attrs.editList(r.root, r.attr, false, wire.AttrExtCommunities, extCommunity(c)))
 }
 
+// LinkBandwidth returns the link bandwidth, in octets per second; 0 if there is none.
+func (r *Route) LinkBandwidth() float32 { return linkBandwidth(r.Attrs()) }
+
+// SetLinkBandwidth replaces all link bandwidth communities by one with our AS number and a number of
+// octets per second; what is not positive and finite removes them.
+func (r *Route) SetLinkBandwidth(octets float32) {
+	c := wire.LinkBandwidth(r.t.as, octets)
+	if _, ok := c.LinkBandwidth(); !ok {
+		c = 0
+	}
+	r.set(r.t.attrs.setBandwidth(r.root, r.attr, c))
+}
+
 // AddLargeCommunity adds a large community unless it is there.
 func (r *Route) AddLargeCommunity(c wire.LargeCommunity) {
 	r.set(r.t.attrs.editList(r.root, r.attr, true, wire.AttrLargeCommunities, largeCommunity(c)))

@@ -221,7 +221,7 @@ func (a *narrator) policy() string {
 	for range 1 + a.r.IntN(3) {
 		cond := a.maybe(4, a.maybe(2, "!")+a.one("community=65000:1", "large=1:1:1", "ext=0002fde800000001", "path=64501", "local", "within=10.0.0.0/8:16-17", "pref=200")+"?")
 		parts = append(parts, cond+a.one("accept", a.one("accept", "reject"), "local-pref=100", "local-pref=200", "med=1", "no-med", "med=0", "add=65000:1", "delete=65000:1",
-			"set=65000:1", "set=65000:1,65000:2", "set=", "add-large=1:1:1", "delete-large=1:1:1", "add-ext=0002fde800000001", "delete-ext=0002fde800000001",
+			"set=65000:1", "set=65000:1,65000:2", "set=", "add-large=1:1:1", "delete-large=1:1:1", "add-ext=0002fde800000001", "delete-ext=0002fde800000001", "bandwidth=5", "bandwidth=0",
 			"self", "next-hop=192.0.2.1", "prepend=64501", "graceful-shutdown", "add=GRACEFUL_SHUTDOWN", "on-link=192.0.2.0/30,2001::/16"))
 	}
 	return strings.Join(parts, "+")
@@ -290,7 +290,7 @@ func (a *narrator) attrs(as string) string {
 		f = append(f, "community "+a.one("NO_ADVERTISE", "NO_EXPORT", "NO_EXPORT_SUBCONFED", "NO_LLGR", "LLGR_STALE,65000:1"))
 	}
 	add(4, "large %s", a.one("1:1:1", "2:2:2"))
-	add(4, "ext %s", a.one("0002fde800000001", "0002fde800000002"))
+	add(4, "ext %s", a.one("0002fde800000001", "0002fde800000002", "4004fde840a00000", "0004fde840a00000"))
 	if ibgp {
 		add(3, "originator 9.9.9.%d", a.r.IntN(3))
 		add(4, "clusters %s", a.one("8.8.8.8", "8.8.8.8,8.8.8.9"))

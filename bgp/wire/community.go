@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"iter"
+	"math"
 	"strconv"
 	"strings"
 )
@@ -64,9 +65,43 @@ func (c Communities) Contains(x Community) bool {
 // ExtCommunity is an extended community (RFC 4360, Section 2): type in the high octets.
 type ExtCommunity uint64
 
-// String returns "rt:AS:VALUE" or "soo:AS:VALUE" for route targets and origins, else
-// the number in hexadecimal.
+// LinkBandwidth makes the link bandwidth community of a number of octets per second
+// (draft-ietf-idr-link-bandwidth): type 0x40, which is not transitive, or 0x00, sub-type 4, an AS
+// number of two octets, and an IEEE 754 number of four. An AS number that is longer is 23456
+// (RFC 6793, Section 9).
+func LinkBandwidth(as uint32, octets float32) ExtCommunity {
+	if as > 0xffff {
+		as = 23456
+	}
+	return 0x4004<<48 | ExtCommunity(as)<<32 | ExtCommunity(math.Float32bits(octets))
+}
+
+// LinkBandwidth returns the octets per second that a link bandwidth community says, of either
+// type. ok is false for other communities, and for what is no positive finite number.
+func (c ExtCommunity) LinkBandwidth() (octets float32, ok bool) {
+	if !c.IsLinkBandwidth() {
+		return 0, false
+	}
+	octets = math.Float32frombits(uint32(c))
+	if !(octets > 0) || math.IsInf(float64(octets), 0) {
+		return 0, false
+	}
+	return octets, true
+}
+
+// IsLinkBandwidth reports whether c is a link bandwidth community, whatever number it has.
+func (c ExtCommunity) IsLinkBandwidth() bool { return c>>48 == 0x4004 || c>>48 == 0x0004 }
+
+// Transitive reports whether the community goes on to other ASes (RFC 4360, Section 2: the T bit is
+// 0 then).
+func (c ExtCommunity) Transitive() bool { return c>>62&1 == 0 }
+
+// String returns "rt:AS:VALUE" or "soo:AS:VALUE" for route targets and origins,
+// "bandwidth:AS:OCTETS" for a link bandwidth in octets per second, else the number in hexadecimal.
 func (c ExtCommunity) String() string {
+	if octets, ok := c.LinkBandwidth(); ok {
+		return fmt.Sprintf("bandwidth:%d:%.0f", c>>32&0xffff, octets)
+	}
 	name := ""
 	switch c >> 48 & 0xff {
 	case 2:
