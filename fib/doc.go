@@ -141,10 +141,10 @@
 // (IP6InNoRoutes: ip6_pol_route cannot copy a route that is being released); that is one
 // packet in ten thousand replacements on a busy machine, and nothing here can prevent it.
 // Encapsulations and FDB next hops are read as foreign and not made.
-// IPv4 routes of one table and metric that share a next-hop group share their MTU and AdvMSS in
-// the kernel, too: it takes those of the first (fib_find_info_nh, net/ipv4/fib_semantics.c, compares no
-// metrics) and says nothing. The audit names such a route as changed, round for round; with
-// RTAMultipath set it has its own.
+// An IPv4 route without MTU and AdvMSS that shares its next-hop group with one that has them gets
+// that one's, and the kernel says nothing (fib_create_info, net/ipv4/fib_semantics.c: what is found by
+// fib_find_info_nh is not compared by its metrics). The audit names such a route as changed, round for
+// round; with RTAMultipath set it has its own.
 // Several FIBs in one namespace need protocol numbers and id ranges of their own. With
 // [Config].Tables nil, a start reads the routes of our protocol only: a foreign route that
 // was there before is noticed when ours is refused because of it.
