@@ -12,9 +12,8 @@ require (
 	github.com/prometheus/client_golang v1.25.0
 	golang.org/x/sync v0.22.0
 	golang.org/x/sys v0.49.0
+	golang.org/x/term v0.46.0
 )
-
-require golang.org/x/term v0.46.0
 
 require (
 	github.com/beorn7/perks v1.0.1 // indirect
