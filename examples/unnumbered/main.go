@@ -1,6 +1,6 @@
 // Command unnumbered makes a host a router between its top-of-rack routers, on links that have no
 // address but a link-local one: eBGP and BFD with each of them, IPv4 routes by IPv6 next hops
-// (RFC 8950), in the kernel, shared by the link bandwidth that each path has. A router whose BFD
+// (RFC 8950, Section 4), in the kernel, shared by the link bandwidth that each path has. A router whose BFD
 // session fails is taken out of all routes by one message to the kernel.
 //
 //	unnumbered -as 65000 -router-id 192.0.2.1 -announce 192.0.2.1/32 fe80::1%eth0 fe80::1%eth1

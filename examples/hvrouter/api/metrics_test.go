@@ -131,8 +131,8 @@ func TestMetrics(t *testing.T) {
 		t.Error(err)
 	}
 	// The others are there as well.
-	if n := testutil.CollectAndCount(collector{&busy{}}); n != 51 {
-		t.Errorf("%d metrics, want 51", n)
+	if n := testutil.CollectAndCount(collector{&busy{}}); n != 53 {
+		t.Errorf("%d metrics, want 53", n)
 	}
 }
 
