@@ -109,11 +109,14 @@ func (d *Daemon) beginRouting(t *tasks, c *config.Config, e edge) error {
 	r.configureSessions()
 	t.start("", func(ctx context.Context) error { return d.sessions.Run(ctx, d.pumps) })
 	d.failover.Configure(c)
-	t.start("BFD events", d.failover.Run)
 	if err := d.openNextDoor(t, c); err != nil {
 		return err
 	}
 	d.pumps.followSessions(t)
 	r.lookNextDoor()
+	t.start("BFD events", func(ctx context.Context) error {
+		d.findFirst(ctx)
+		return d.failover.Run(ctx)
+	})
 	return nil
 }

@@ -184,6 +184,38 @@ func (d *Daemon) openNextDoor(t *tasks, c *config.Config) error {
 	return nil
 }
 
+// findTime is how long a start waits for neighbours to be found. A router answers a solicitation within
+// half a second (RFC 4861, Section 6.2.6), or advertises itself each 10 s or so.
+const findTime = 5 * time.Second
+
+// findFirst waits until a neighbour has been found on each interface that has its carrier, if an earlier
+// run had sessions: those BFD sessions that nobody has asked for by then are removed. Meanwhile the
+// BFD process takes dead next hops out by itself.
+func (d *Daemon) findFirst(ctx context.Context) {
+	if !d.again || len(d.router.nextDoor.places) == 0 {
+		return
+	}
+	for until := time.Now().Add(findTime); time.Now().Before(until); {
+		waits := false
+		if !d.loop.do(ctx, func() { waits = d.router.nextDoor.waits() }) || !waits || pause(ctx, 20*time.Millisecond) != nil {
+			return
+		}
+	}
+}
+
+// waits reports whether an interface has its carrier, and no neighbour yet.
+func (n *nextDoor) waits() bool {
+	for _, p := range n.places {
+		list := p.tracker.Neighbors()
+		for _, l := range p.links {
+			if p.up[l.IfIndex] && !slices.ContainsFunc(list, func(o unnumbered.Neighbor) bool { return o.Interface == l.Interface }) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // heard brings advertisements.
 func (p *pumps) heard(ctx context.Context, where *place, c *rtadv.Conn) error {
 	for {
