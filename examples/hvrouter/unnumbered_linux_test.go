@@ -77,12 +77,9 @@ func TestUnnumbered(t *testing.T) {
 		t.Errorf("%+v", all)
 	}
 	both := func() bool {
-		return slices.Equal(sorted(k.hops("203.0.113.3")), []string{fmt.Sprint(linkLocal(t, k.tors[0].ns, "hv"), " a.public"), fmt.Sprint(linkLocal(t, k.tors[1].ns, "hv"), " b.public")})
+		return slices.Equal(sorted(k.hops("203.0.113.3")), sorted([]string{fmt.Sprint(linkLocal(t, k.tors[0].ns, "hv"), " a.public"), fmt.Sprint(linkLocal(t, k.tors[1].ns, "hv"), " b.public")}))
 	}
-	nstest.Wait(t, 10*time.Second, "the route over both", func() bool { return len(k.hops("203.0.113.3")) == 2 })
-	if got := sorted(k.hops("203.0.113.3")); len(got) != 2 {
-		t.Errorf("next hops: %v", got)
-	}
+	nstest.Wait(t, 10*time.Second, "the route over both", both)
 	k.wait("an IPv6 route", func() bool { return len(k.hops("2001:db8:1::/48")) == 1 })
 	k.guest()
 	for _, r := range k.tors {
@@ -98,7 +95,9 @@ func TestUnnumbered(t *testing.T) {
 		return k.core.Command("ping", "-c1", "-W1", "203.0.113.1").Run() == nil
 	})
 
-	// The daemon dies.
+	// The daemon dies. What the first router makes of its route to the guest meanwhile is FRR's affair, and
+	// not measured.
+	k.tors[0].ns.IP("route add 203.0.113.1/32 via inet6 " + linkLocal(t, k.hv, "a.public").String() + " dev hv")
 	stream := k.stream()
 	k.kill(syscall.SIGKILL)
 	k.run()
