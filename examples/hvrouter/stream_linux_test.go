@@ -28,7 +28,7 @@ func (h *host) far() {
 
 // stream begins one.
 func (h *host) stream() *stream {
-	s := &stream{t: h.t, ping: h.rr.Command("ping", "-n", "-q", "-i", "0.01", "-W", "2", "203.0.113.1")}
+	s := &stream{t: h.t, ping: h.rr.Command("ping", "-n", "-i", "0.01", "-W", "2", "203.0.113.1")}
 	s.ping.Stdout, s.ping.Stderr = &s.out, &s.out
 	if err := s.ping.Start(); err != nil {
 		h.t.Fatal(err)
@@ -37,10 +37,16 @@ func (h *host) stream() *stream {
 	return s
 }
 
-var pinged = regexp.MustCompile(`(\d+) packets transmitted, (\d+) received`)
+var (
+	pinged   = regexp.MustCompile(`(\d+) packets transmitted, (\d+) received`)
+	answered = regexp.MustCompile(`icmp_seq=(\d+) ttl`)
+)
 
-// stop ends it and returns how many packets were sent and how many were not answered. The last
-// one may still be on its way.
+// underway is how many of the last packets may still be on their way when a stream is stopped, on a machine
+// that is busy.
+const underway = 3
+
+// stop ends it and returns how many packets were sent and how many were not answered.
 func (s *stream) stop() (sent, lost int) {
 	_ = s.ping.Process.Signal(os.Interrupt)
 	_ = s.ping.Wait()
@@ -49,6 +55,10 @@ func (s *stream) stop() (sent, lost int) {
 		s.t.Fatalf("ping: %s", s.out.String())
 	}
 	sent, _ = strconv.Atoi(m[1])
-	answered, _ := strconv.Atoi(m[2])
-	return sent, max(0, sent-answered-1)
+	answers, last := map[int]bool{}, 0
+	for _, m := range answered.FindAllStringSubmatch(s.out.String(), -1) {
+		n, _ := strconv.Atoi(m[1])
+		answers[n], last = true, max(last, n)
+	}
+	return sent, last - len(answers) + max(0, sent-last-underway)
 }
