@@ -40,15 +40,15 @@ type draining struct {
 
 // setDrain begins, changes or ends a drain.
 func (r *router) setDrain(d DrainState) {
+	if d == r.draining.state {
+		return
+	}
 	now := r.now()
 	if d.On() {
 		// A date that comes from a file is compared with the wall clock, which people set, once and
 		// here. From here on it is measured by the monotonic clock. The clock may have been set back
 		// since.
 		d.Since = now.Add(-max(0, now.Sub(d.Since)))
-	}
-	if d == r.draining.state {
-		return
 	}
 	r.draining = draining{state: d}
 	if d.On() {
