@@ -179,7 +179,7 @@ func TestStrictRangeFlaps(t *testing.T) {
 		}
 		a.must(a.PathUp(keyB))
 		settle(time.Second)
-		if w := a.waits(addr2); w == nil || w.HeldDown.Sub(time.Now()) != 3*time.Second {
+		if w := a.waits(addr2); w == nil || time.Until(w.HeldDown) != 3*time.Second {
 			t.Errorf("%+v", w)
 		}
 		a.must(a.PathDown(keyB, PathFailureBFDDown))
