@@ -74,6 +74,7 @@ func parse(args []string) (o options, err error) {
 	seeds := f.String("seeds", "", "`A..B`: one world for each of these seeds, until one fails")
 	f.DurationVar(&o.config.BFD, "bfd", 300*time.Millisecond, "interval of BFD; three are the detection time")
 	f.DurationVar(&o.config.Hold, "hold", 90*time.Second, "hold time of BGP")
+	f.BoolVar(&o.config.Strict, "strict", false, "BGP sessions wait for BFD (strict mode), on both sides")
 	f.BoolVar(&o.config.EveryPacket, "every-packet", false, "skip no packet of quiet BFD sessions")
 	f.StringVar(&o.replay, "replay", "", "play the scenario in `FILE` instead of faults drawn by the seed")
 	f.BoolVar(&o.shrink, "shrink", false, "make a failing scenario short, and print it")

@@ -89,7 +89,7 @@ func one(o options, lines []string) (failed bool, err error) {
 	if len(w.Violations) == 0 {
 		return false, nil
 	}
-	fmt.Printf("%d violations; again: go run ./tools/sim -hosts %d -guests %d -hours %v%s -seed %d\n", len(w.Violations), c.Hosts, c.Guests, o.length.Hours(), themed(c.Theme), c.Seed)
+	fmt.Printf("%d violations; again: go run ./tools/sim -hosts %d -guests %d -hours %v%s -seed %d\n", len(w.Violations), c.Hosts, c.Guests, o.length.Hours(), flags(c), c.Seed)
 	for i, v := range w.Violations {
 		if i == 20 {
 			fmt.Printf("... %d more\n", len(w.Violations)-i)
@@ -142,10 +142,13 @@ func explored(o options) (failed bool, err error) {
 	return failed, nil
 }
 
-// themed returns the flag of a theme.
-func themed(theme string) string {
-	if theme == "" {
-		return ""
+// flags returns the flags of a world's theme and of strict mode.
+func flags(c world.Config) (s string) {
+	if c.Theme != "" {
+		s = " -theme " + c.Theme
 	}
-	return " -theme " + theme
+	if c.Strict {
+		s += " -strict"
+	}
+	return s
 }

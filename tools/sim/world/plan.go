@@ -16,6 +16,9 @@ type Config struct {
 	Multiplier int           // of BFD, 3 if 0
 	Hold       time.Duration // hold time of BGP, 90 s if 0
 
+	// Strict has BGP sessions wait for BFD, on both sides.
+	Strict bool
+
 	// Sessions is which sessions a hypervisor has: "" is drawn by the seed.
 	Sessions Sessions
 
@@ -79,6 +82,14 @@ const mostProbed = 1000
 var sessionsOf = []Sessions{SessionsIPv4, SessionsBoth, SessionsBoth, SessionsIPv6, SessionsShared}
 
 // detection is the longest that BFD takes to notice a silent failure.
+// strict returns the mode of BFD strict mode.
+func (c Config) strict() string {
+	if c.Strict {
+		return "on"
+	}
+	return "off"
+}
+
 func (c Config) detection() time.Duration { return time.Duration(c.Multiplier) * c.BFD }
 
 // The four networks. A fabric is two of them over the same cables: a public one, of the guests'

@@ -58,7 +58,7 @@ func (r *reflector) start(cold bool) {
 	}
 	args := []string{
 		"-as", fmt.Sprint(autonomousSystem), "-router-id", address(r.network, 0).String(), "-listen", fmt.Sprintf("%v:%d,[%v]:%d", address(r.network, 0), bgpPort, address6(r.network, 0), bgpPort),
-		"-clients", fmt.Sprintf("10.%d.0.0/16,%v", r.network, netip.PrefixFrom(address6(r.network, 0), 64).Masked()), "-add-path", "-bfd", fmt.Sprintf("%v,%d", w.config.BFD, w.config.Multiplier), "-hold", w.config.Hold.String(),
+		"-clients", fmt.Sprintf("10.%d.0.0/16,%v", r.network, netip.PrefixFrom(address6(r.network, 0), 64).Masked()), "-add-path", "-bfd-strict", w.config.strict(), "-bfd", fmt.Sprintf("%v,%d", w.config.BFD, w.config.Multiplier), "-hold", w.config.Hold.String(),
 	}
 	if w.config.Sessions == SessionsShared && networks[r.network].domain == "private" {
 		args = append(args, "-probes", fmt.Sprintf("10.%d.0.0/%d", r.network, 32-bits.Len(uint(w.config.Hosts+1))))

@@ -19,6 +19,9 @@ func (c Config) Header() string {
 	if c.Begin > 0 {
 		line += fmt.Sprintf(" begin %v", c.Begin)
 	}
+	if c.Strict {
+		line += " strict on"
+	}
 	return line
 }
 
@@ -58,6 +61,8 @@ func (c *Config) parseHeader(words []string) (err error) {
 			if c.Sessions = Sessions(v); !slices.Contains(sessionsOf, c.Sessions) {
 				err = fmt.Errorf("sessions %q: want one of %v", v, sessionsOf)
 			}
+		case "strict":
+			c.Strict = v == "on"
 		case "packets":
 			c.EveryPacket = v == "every"
 		case "begin":

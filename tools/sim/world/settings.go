@@ -24,7 +24,7 @@ func (c Config) yaml(n int, s settings) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "router-id: 0.0.%d.%d\nas: %d\napi: /run/hvrouter.sock\n", n>>8, n&255, autonomousSystem)
 	fmt.Fprintf(&b, "loopback: {interface: loopback, address: %v/32}\n", loopbackOf(n))
-	fmt.Fprintf(&b, "bfd: {interval: %v, multiplier: %d, process: separate, realtime: \"off\"}\n", interval, c.Multiplier)
+	fmt.Fprintf(&b, "bfd: {interval: %v, multiplier: %d, process: separate, realtime: \"off\", strict: %q}\n", interval, c.Multiplier, c.strict())
 	fmt.Fprintf(&b, "bgp:\n  hold-time: %v\n  add-path: true\n  graceful-restart: {time: 120s, deferral: 30s}\n", hold)
 	b.WriteString("domains:\n")
 	unreachable := guestSubnet.String()

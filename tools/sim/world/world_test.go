@@ -127,3 +127,30 @@ func (p *player) take() (lines []string) {
 	slices.Sort(lines)
 	return lines
 }
+
+// TestStrict: with BGP sessions that wait for BFD, on both sides, what holds of any world holds, and
+// after a last quiet time every session is up.
+func TestStrict(t *testing.T) {
+	for seed := uint64(1); seed <= 6; seed++ {
+		c := Config{Seed: seed, Hosts: 3, Guests: 2, Strict: true}
+		waits := 0
+		c.Trace = func(line string) {
+			if strings.Contains(line, "waits for BFD") {
+				waits++
+			}
+		}
+		w, err := New(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Play(Draw(c, 12*time.Minute), nil); err != nil {
+			t.Fatal(err)
+		}
+		for _, v := range w.Violations {
+			t.Errorf("seed %d: %v", seed, v)
+		}
+		if waits == 0 {
+			t.Errorf("seed %d: no session has waited for BFD", seed)
+		}
+	}
+}
