@@ -62,8 +62,8 @@ type Monitor struct {
 	state   state
 	notices notices   // that deliver has not brought to BGP
 	grace   time.Time // when the time of grace for probes ends; zero: it has ended, or has not begun
-	// restarts are the sessions that the peer has begun anew, and until when they may be Up again:
-	// BGP hears of those that are not by then.
+	// restarts are the sessions that the peer, or our BFD process, has begun anew, and until when
+	// they may be Up again: BGP hears of those that are not by then.
 	restarts map[bfd.Key]time.Time
 	// downs are the last time that each session left Up, as far as this run has seen it.
 	downs map[bfd.Key]lastDown
@@ -173,8 +173,8 @@ func (m *Monitor) Echo(k bfd.Key) bool {
 // had for that long is not waited for again.
 const graceTime = 5 * time.Second
 
-// restartTime is how long a session that the peer has begun anew may take to be Up before the path
-// counts as failed. A session that is not Up sends a packet a second (RFC 5880, Section 6.8.3), and
+// restartTime is how long a session that the peer, or our BFD process, has begun anew may take to be
+// Up before the path counts as failed. A session that is not Up sends a packet a second (RFC 5880, Section 6.8.3), and
 // needs three.
 const restartTime = 3 * time.Second
 
@@ -247,7 +247,7 @@ func (m *Monitor) deliverAll(ctx context.Context) {
 }
 
 // Step brings notices to BGP, ends the time of grace for probes when it is over, and gives up the
-// sessions that a peer has begun anew and that did not come Up. It may wait for a peer. It reports
+// sessions that were begun anew and did not come Up. It may wait for a peer. It reports
 // whether there was a notice.
 func (m *Monitor) Step() (did bool) {
 	m.expire(m.now())
@@ -265,7 +265,9 @@ func (m *Monitor) expire(now time.Time) {
 		if at, ok := m.restarts[w.Key]; ok && !now.Before(at) {
 			delete(m.restarts, w.Key)
 			m.notices.down(w, false)
-			m.log.Warn("BFD session that the peer has begun anew did not come up", "event", "bfd-down", "peer", w.Key.Peer, "interface", w.Key.Interface, "reason", bfd.ReasonNeighborDown, "after", restartTime)
+			down := m.state.fail(w, m.gateways)
+			m.gatewaysDown(down)
+			m.log.Warn("BFD session that was begun anew did not come up", "event", "bfd-down", "peer", w.Key.Peer, "interface", w.Key.Interface, "reason", "not up again", "after", restartTime, "gateways", len(down))
 		}
 	}
 }
@@ -327,6 +329,10 @@ func (m *Monitor) Event(e bfd.Event) {
 		m.restarts[e.Key] = m.now().Add(restartTime)
 		m.wakeDeliver()
 		m.log.Warn("BFD down: the peer has begun its session anew", "event", "bfd-down", "peer", e.Peer, "interface", e.Interface, "reason", "neighbor restarted", "gateways", len(o.down))
+	case selfRestarted:
+		m.restarts[e.Key] = m.now().Add(restartTime)
+		m.wakeDeliver()
+		m.log.Warn("BFD session begun anew by our BFD process", "event", "bfd-restarted", "peer", e.Peer, "interface", e.Interface)
 	case failedEarlier:
 		m.notices.down(o.watch, remoteC)
 	case neverUp:

@@ -30,6 +30,7 @@ import (
 //	after TIME                              so much time has passed
 //	away LOCAL PEER INTERFACE [NS]          the session went down while no daemon was there
 //	silent LOCAL PEER INTERFACE [NS]        the session has been down for the time of grace
+//	forgotten LOCAL PEER INTERFACE [NS]     it is Down and never was anything else: the BFD process is another one
 //	grace                                   the time of grace for probes has ended
 type machine struct {
 	lines   []string
@@ -112,7 +113,7 @@ func (m *machine) Do(_ time.Time, words []string) ([]string, error) {
 		}
 		m.now = m.now.Add(d)
 		m.monitor.expire(m.now)
-	case "up", "down", "restarted", "admin", "echo", "away", "silent", "removed":
+	case "up", "down", "restarted", "admin", "echo", "away", "silent", "forgotten", "removed":
 		m.monitor.Event(m.event(words, netns))
 	default:
 		return nil, fmt.Errorf("unknown word %q", words[0])
@@ -137,6 +138,8 @@ func (m *machine) event(words []string, netns string) bfd.Event {
 		e.Failover = []bfd.FailoverResult{{ID: 1, Deleted: true}}
 	case "silent":
 		e.Reason, e.Time = bfd.ReasonNone, e.Time.Add(-graceTime)
+	case "forgotten":
+		e.Reason = bfd.ReasonNone
 	case "removed":
 		e.Removed = true
 	}

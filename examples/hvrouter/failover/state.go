@@ -191,6 +191,7 @@ const (
 	neverUp               // a probe of an earlier run has been down for the time of grace already
 	adminDown             // the operator of the peer has stopped BFD
 	peerRestarted         // the peer has begun its session anew, and may be well
+	selfRestarted         // our BFD process has begun the session anew: it says nothing of the path
 )
 
 // outcome is what follows from an event.
@@ -226,6 +227,11 @@ func (s *state) event(e bfd.Event, now time.Time, kernel gatewaysOf) outcome {
 		// RFC 5882, Section 4.2: the operator of the peer has stopped BFD, the path may be well.
 		delete(s.up, e.Key)
 		o.verdict = adminDown
+	case e.State == bfd.StateDown && was && e.Reason == bfd.ReasonNone:
+		// A session that was never anything but Down: it is new in a BFD process that is. The
+		// gateways stay as they are until it is known what the path is.
+		delete(s.up, e.Key)
+		o.verdict = selfRestarted
 	case e.State == bfd.StateDown && was:
 		delete(s.up, e.Key)
 		o.verdict, o.down = sessionFailed, s.fail(o.watch, kernel)
