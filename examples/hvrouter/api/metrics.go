@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -33,6 +34,10 @@ var (
 	contended     = describe("repairs_contended_total", "How often another program undid each repair of an object, so that repairs are delayed, by kind of object.", "kind")
 	health        = describe("health", "How the hypervisor is: 0 healthy, 1 degraded, 2 broken; `hvrouter show health` says why.")
 	foreign       = describe("foreign_objects", "Rules, routes and base chains of other programs that change what guests' packets do, by kind.", "kind")
+	reloads       = describe("reloads_total", "Reloads since the start, by result: done, or refused, in which case nothing was changed.", "result")
+	rolledBack    = describe("reload_rollbacks_total", "Reloads that were not confirmed in time, or were cancelled: the configuration before them counts again.")
+	reloaded      = describe("reload_last_timestamp_seconds", "When the configuration that counts was taken last, by a reload or a rollback; 0 since the start.")
+	confirmBy     = describe("reload_confirm_deadline_timestamp_seconds", "When the last reload is rolled back unless it is confirmed; 0 if none waits.")
 	converged     = describe("converged", "Whether every domain has its routes, and what an earlier run left is swept.")
 	present       = describe("namespace_present", "Whether the name of the namespace still leads to it.", "netns")
 	guestsPresent = describe("guests_present", "Guests whose interface is there.")
@@ -57,7 +62,7 @@ func metrics(b Backend) http.Handler {
 // Describe implements [prometheus.Collector].
 func (collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{bgpUp, bgpUps, bgpWaits, bgpRoutes, bgpStale, bgpRefused, bgpCounted, bgpMaximum, bgpExceeded, bfdUp, bfdDowns, kernelWrites, notOnLink,
-		notAnnounced, withdrawn, repairs, differences, auditRounds, auditSeconds, contended, converged, health, foreign, present, guestsPresent, dropped} {
+		notAnnounced, withdrawn, repairs, differences, auditRounds, auditSeconds, contended, reloads, rolledBack, reloaded, confirmBy, converged, health, foreign, present, guestsPresent, dropped} {
 		ch <- d
 	}
 }
@@ -122,6 +127,15 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	for kind, n := range st.Contended {
 		counter(contended, n, kind)
 	}
+	counter(reloads, st.Reloads.Done, "done")
+	counter(reloads, st.Reloads.Refused, "refused")
+	counter(rolledBack, st.Reloads.RolledBack)
+	gauge(reloaded, seconds(st.Reloaded))
+	deadline := time.Time{}
+	if st.Confirmation != nil {
+		deadline = st.Confirmation.Deadline
+	}
+	gauge(confirmBy, seconds(deadline))
 	for name, state := range st.Namespaces {
 		gauge(present, truth(state == "fine"), name)
 	}
@@ -134,6 +148,14 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	for _, d := range c.b.Drops() {
 		counter(dropped, d.Packets, d.Kind, d.NetNS)
 	}
+}
+
+// seconds is a time as Prometheus has it, 0 for the zero time.
+func seconds(t time.Time) float64 {
+	if t.IsZero() {
+		return 0
+	}
+	return float64(t.UnixMilli()) / 1000
 }
 
 func truth(b bool) float64 {

@@ -2,11 +2,16 @@ package api
 
 import (
 	"bytes"
+	"context"
+	"io"
+	"net"
+	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
@@ -39,7 +44,7 @@ func (*busy) Guests() []Guest {
 }
 
 func (*busy) Status() Status {
-	return Status{Foreign: []Foreign{{Kind: "rule"}, {Kind: "chain", Unsure: true}}, Converged: true, Writes: 11, NotOnLink: 1, NotAnnounced: map[string]int{"public": 2}, Withdrawn: map[string]uint64{"public": 3}, Repairs: map[string]uint64{"route": 7, "firewall": 2}, Contended: map[string]uint64{"sysctl": 1}, Namespaces: map[string]string{"red": "fine", "blue": "gone"}}
+	return Status{Reloads: Reloads{Done: 4, Refused: 2, RolledBack: 1}, Reloaded: time.Unix(1000, 5e8), Confirmation: &Confirmation{Deadline: time.Unix(2000, 0)}, Foreign: []Foreign{{Kind: "rule"}, {Kind: "chain", Unsure: true}}, Converged: true, Writes: 11, NotOnLink: 1, NotAnnounced: map[string]int{"public": 2}, Withdrawn: map[string]uint64{"public": 3}, Repairs: map[string]uint64{"route": 7, "firewall": 2}, Contended: map[string]uint64{"sysctl": 1}, Namespaces: map[string]string{"red": "fine", "blue": "gone"}}
 }
 
 func (*busy) Drops() []Drop {
@@ -109,6 +114,19 @@ hvrouter_prefixes_not_announced{domain="public"} 2
 # HELP hvrouter_prefixes_withdrawn_total How often a prefix was withdrawn, since the kernel had lost the route.
 # TYPE hvrouter_prefixes_withdrawn_total counter
 hvrouter_prefixes_withdrawn_total{domain="public"} 3
+# HELP hvrouter_reload_confirm_deadline_timestamp_seconds When the last reload is rolled back unless it is confirmed; 0 if none waits.
+# TYPE hvrouter_reload_confirm_deadline_timestamp_seconds gauge
+hvrouter_reload_confirm_deadline_timestamp_seconds 2000
+# HELP hvrouter_reload_last_timestamp_seconds When the configuration that counts was taken last, by a reload or a rollback; 0 since the start.
+# TYPE hvrouter_reload_last_timestamp_seconds gauge
+hvrouter_reload_last_timestamp_seconds 1000.5
+# HELP hvrouter_reload_rollbacks_total Reloads that were not confirmed in time, or were cancelled: the configuration before them counts again.
+# TYPE hvrouter_reload_rollbacks_total counter
+hvrouter_reload_rollbacks_total 1
+# HELP hvrouter_reloads_total Reloads since the start, by result: done, or refused, in which case nothing was changed.
+# TYPE hvrouter_reloads_total counter
+hvrouter_reloads_total{result="done"} 4
+hvrouter_reloads_total{result="refused"} 2
 # HELP hvrouter_repairs_contended_total How often another program undid each repair of an object, so that repairs are delayed, by kind of object.
 # TYPE hvrouter_repairs_contended_total counter
 hvrouter_repairs_contended_total{kind="sysctl"} 1
@@ -126,13 +144,14 @@ func TestMetrics(t *testing.T) {
 	err := testutil.CollectAndCompare(collector{&busy{}}, strings.NewReader(measured), "hvrouter_bfd_downs_total", "hvrouter_bfd_session_up",
 		"hvrouter_bgp_prefix_limit", "hvrouter_bgp_prefix_limit_exceeded", "hvrouter_bgp_prefixes_counted",
 		"hvrouter_bgp_routes_refused_total", "hvrouter_bgp_session_up", "hvrouter_converged", "hvrouter_health", "hvrouter_foreign_objects", "hvrouter_guests_present", "hvrouter_kernel_writes_total",
-		"hvrouter_namespace_present", "hvrouter_prefixes_not_announced", "hvrouter_prefixes_withdrawn_total", "hvrouter_repairs_total", "hvrouter_repairs_contended_total", "hvrouter_firewall_dropped_packets_total")
+		"hvrouter_namespace_present", "hvrouter_prefixes_not_announced", "hvrouter_prefixes_withdrawn_total", "hvrouter_repairs_total", "hvrouter_repairs_contended_total",
+		"hvrouter_reloads_total", "hvrouter_reload_rollbacks_total", "hvrouter_reload_last_timestamp_seconds", "hvrouter_reload_confirm_deadline_timestamp_seconds", "hvrouter_firewall_dropped_packets_total")
 	if err != nil {
 		t.Error(err)
 	}
 	// The others are there as well.
-	if n := testutil.CollectAndCount(collector{&busy{}}); n != 53 {
-		t.Errorf("%d metrics, want 53", n)
+	if n := testutil.CollectAndCount(collector{&busy{}}); n != 58 {
+		t.Errorf("%d metrics, want 58", n)
 	}
 }
 
@@ -144,6 +163,49 @@ func page(t *testing.T, b Backend) []byte {
 		t.Fatalf("%d %s: %s", w.Code, w.Header().Get("Content-Type"), w.Body)
 	}
 	return w.Body.Bytes()
+}
+
+// Over TCP there are the metrics, the same as on the socket, and nothing else.
+func TestServeMetrics(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- ServeMetrics(ctx, l, &busy{}) }()
+	get := func(method, path string) (int, string) {
+		r, err := http.NewRequestWithContext(ctx, method, "http://"+l.Addr().String()+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		b, _ := io.ReadAll(resp.Body)
+		return resp.StatusCode, string(b)
+	}
+	code, scraped := get("GET", "/metrics")
+	if code != 200 {
+		t.Fatalf("%d: %s", code, scraped)
+	}
+	for line := range strings.Lines(measured) {
+		if !strings.HasPrefix(line, "#") && !strings.Contains(scraped, line) {
+			t.Errorf("not in what is scraped: %s", line)
+		}
+	}
+	for path, method := range map[string]string{"/v1/status": "GET", "/v1/reload": "POST", "/debug/pprof/": "GET", "/": "GET"} {
+		if code, _ := get(method, path); code == 200 {
+			t.Errorf("%s %s is answered over TCP", method, path)
+		}
+	}
+	http.DefaultClient.CloseIdleConnections()
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
 }
 
 // Names, units and help are as Prometheus wants them.

@@ -248,6 +248,8 @@ type Status struct {
 	Missing  []string  `json:"sessions-missing,omitempty"`
 	Config   string    `json:"config"`
 	Reloaded time.Time `json:"reloaded,omitzero"`
+	// Reloads counts those that were asked for since the start, dry runs not among them.
+	Reloads Reloads `json:"reloads"`
 	// Confirmation is that of the last reload, if it waits for one.
 	Confirmation *Confirmation `json:"confirmation,omitempty"`
 	Writes       uint64        `json:"kernel-writes"` // since start: routes, next hops and rules
@@ -382,6 +384,13 @@ type ReloadOptions struct {
 	// Confirm is how long the reload waits for its confirmation before it is rolled back; 0
 	// needs none.
 	Confirm time.Duration
+}
+
+// Reloads counts what became of reloads.
+type Reloads struct {
+	Done       uint64 `json:"done"`        // they counted, some perhaps not for long
+	Refused    uint64 `json:"refused"`     // nothing was changed
+	RolledBack uint64 `json:"rolled-back"` // they counted, and the configuration before them counts again
 }
 
 // Confirmation is what a reload waits for.

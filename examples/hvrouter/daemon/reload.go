@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
@@ -32,6 +33,8 @@ type reloader struct {
 	ready  bool       // Ready has been called
 	trial  *trial
 	access *api.Access // to the API
+
+	done, refused, rolledBack atomic.Uint64 // reloads since the start
 }
 
 // onSignals reloads at every signal until ctx ends.
@@ -61,6 +64,15 @@ type judged struct {
 // touched; the last only unless it is forced. Reloads wait for each other, and none begins while
 // one waits for its confirmation.
 func (l *reloader) reload(ctx context.Context, opt api.ReloadOptions) (out api.Reload, err error) {
+	if !opt.DryRun {
+		defer func() {
+			if out.Done {
+				l.done.Add(1)
+			} else {
+				l.refused.Add(1)
+			}
+		}()
+	}
 	if opt.DryRun {
 		j, err := l.judge(ctx, opt)
 		out.Changes, out.Kernel, out.More = j.list, j.preview.list, j.preview.more

@@ -155,6 +155,7 @@ func (l *reloader) report(e confirm.Effect) {
 	case confirm.Confirmed:
 		l.log.Info("a reload is confirmed", "event", "reload-confirmed")
 	case confirm.RolledBack:
+		l.rolledBack.Add(1)
 		l.log.Warn("a reload is rolled back: the configuration before it counts", "event", "reload-rolled-back", "why", e.Why)
 	case confirm.Unwritten:
 		l.log.Error("the files of the last reload, or of its rollback, cannot be written: what counts does so in memory, and they are tried again", "event", "reload-unwritten", "err", e.Err)
