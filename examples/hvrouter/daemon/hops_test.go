@@ -1,10 +1,12 @@
 package daemon
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
 
+	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/failover"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/sessions"
@@ -50,6 +52,40 @@ func TestGateways(t *testing.T) {
 		}
 		if s := strings.Join(got, " "); s != one.want || offLink != one.offLink {
 			t.Errorf("%s: %q, %d not on-link; want %q, %d", one.name, s, offLink, one.want, one.offLink)
+		}
+	}
+}
+
+// TestWeights: next hops have weights if each path has a bandwidth, and they are not the same.
+func TestWeights(t *testing.T) {
+	var c hopCache
+	for _, one := range []struct {
+		bandwidths []float32 // of the gateways .1, .2 and so on; two of the first one
+		want       string
+	}{
+		{[]float32{0, 0}, "198.51.100.1 198.51.100.2"},
+		{[]float32{5, 5}, "198.51.100.1 198.51.100.2"},
+		{[]float32{10, 40, 25}, "198.51.100.1*2 198.51.100.2*8 198.51.100.3*5"},
+		{[]float32{10, 0, 25}, "198.51.100.1 198.51.100.2 198.51.100.3"},
+		{[]float32{0, 10, 25}, "198.51.100.1 198.51.100.2 198.51.100.3"},
+		{[]float32{10, 40}, "198.51.100.1 198.51.100.2*4"},
+		{[]float32{40, 10}, "198.51.100.1*4 198.51.100.2"},
+	} {
+		var hops []weighted
+		for i, b := range one.bandwidths {
+			hops = append(hops, weighted{domain.NextHop{Gateway: netip.AddrFrom4([4]byte{198, 51, 100, byte(1 + i)}), Link: "a"}, b})
+		}
+		hops = append(hops, weighted{hops[0].NextHop, 77}) // from another reflector
+		var got []string
+		for _, h := range c.share(hops) {
+			s := h.Gateway.String()
+			if h.Weight > 1 {
+				s += fmt.Sprintf("*%d", h.Weight)
+			}
+			got = append(got, s)
+		}
+		if s := strings.Join(got, " "); s != one.want {
+			t.Errorf("%v: %s, want %s", one.bandwidths, s, one.want)
 		}
 	}
 }

@@ -67,6 +67,8 @@ func (g *routing) configure(d config.Domain) {
 // be excluded". A path that is kept although its link is dead, so as to be there when that is back,
 // must not beat a worse one that works. If all are dead the best are taken: nothing better is known.
 //
+// If each of them has a bandwidth, it has its share of the traffic.
+//
 // A next hop that is on no link of the domain is left out and counted (R22): a packet to it would take
 // a detour that no BFD session watches.
 func (g *routing) gateways(c sessions.PathSet) (hops []domain.NextHop, offLink int) {
@@ -76,7 +78,7 @@ func (g *routing) gateways(c sessions.PathSet) (hops []domain.NextHop, offLink i
 			break
 		}
 		link, ok := g.namespace.Links().Reach(g.uplinks, g.peers[p.Peer], p.NextHop)
-		hop := domain.NextHop{Gateway: p.NextHop, Link: link}
+		hop := weighted{domain.NextHop{Gateway: p.NextHop, Link: link}, p.Bandwidth}
 		switch {
 		case !ok:
 			offLink++

@@ -39,6 +39,8 @@ type NextHop struct {
 	Gateway netip.Addr
 	Link    string
 	OnLink  bool // the gateway is on the link although no address says so
+	// Weight is the next hop's share of the traffic beside others, 0 and 1 are the same.
+	Weight uint16
 }
 
 // Compare orders next hops by link, then gateway.
@@ -91,6 +93,9 @@ func (r Route) String() string {
 		fmt.Fprintf(&b, " dev %s", n.Link)
 		if n.OnLink {
 			b.WriteString(" onlink")
+		}
+		if n.Weight > 1 {
+			fmt.Fprintf(&b, " weight %d", n.Weight)
 		}
 	}
 	if r.LinkScope {

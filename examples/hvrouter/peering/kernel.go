@@ -21,7 +21,7 @@ func (l Links) Route(r domain.Route) (out fib.Route, ok bool) {
 	out.NextHops = make([]fib.NextHop, 0, len(r.NextHops))
 	for _, n := range r.NextHops {
 		if index, ok := l[n.Link]; ok {
-			out.NextHops = append(out.NextHops, fib.NextHop{Gateway: n.Gateway, IfIndex: index, OnLink: n.OnLink})
+			out.NextHops = append(out.NextHops, fib.NextHop{Gateway: n.Gateway, IfIndex: index, OnLink: n.OnLink, Weight: n.Weight})
 		}
 	}
 	return out, len(out.NextHops) > 0

@@ -126,10 +126,12 @@ func TestRemote(t *testing.T) {
 	hop := func(a string) wire.NextHop { return wire.NextHop{Addr: addr(a)} }
 	own := rib.Path{Local: true, Rank: 0}
 	a := rib.Path{NextHop: hop("198.51.100.102"), Peer: addr("198.51.100.126"), Rank: 1}
-	b := rib.Path{NextHop: hop("198.51.100.202"), Peer: addr("198.51.100.226"), Rank: 1}
+	b := rib.Path{NextHop: hop("fe80::1"), Peer: addr("fe80::1%up1"), Rank: 1, Weight: 5}
 	stale := rib.Path{NextHop: hop("198.51.100.103"), Peer: addr("198.51.100.126"), Rank: 2, Stale: true}
 	got := Remote([]rib.Path{own, a, b, stale})
-	want := []Path{{addr("198.51.100.102"), addr("198.51.100.126"), 1}, {addr("198.51.100.202"), addr("198.51.100.226"), 1}, {addr("198.51.100.103"), addr("198.51.100.126"), 2}}
+	want := []Path{{NextHop: addr("198.51.100.102"), Peer: addr("198.51.100.126"), Rank: 1},
+		{NextHop: addr("fe80::1"), Peer: addr("fe80::1%up1"), Rank: 1, Bandwidth: 5},
+		{NextHop: addr("198.51.100.103"), Peer: addr("198.51.100.126"), Rank: 2}}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}

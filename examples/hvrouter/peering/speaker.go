@@ -122,6 +122,9 @@ type Path struct {
 	Peer    netip.Addr
 	// Rank is that of [rib.Path]: equal for paths that may share traffic, least for the best.
 	Rank int
+	// Bandwidth is that of the path's link bandwidth community, in octets per second; 0 if it has
+	// none.
+	Bandwidth float32
 }
 
 // Remote returns the paths that did not originate here, best first. It allocates; paths alias
@@ -129,7 +132,7 @@ type Path struct {
 func Remote(paths []rib.Path) (out []Path) {
 	for i := range paths {
 		if p := &paths[i]; !p.Local {
-			out = append(out, Path{NextHop: p.Gateway().WithZone(""), Peer: p.Peer, Rank: p.Rank})
+			out = append(out, Path{NextHop: p.Gateway().WithZone(""), Peer: p.Peer, Rank: p.Rank, Bandwidth: p.Weight})
 		}
 	}
 	return out
