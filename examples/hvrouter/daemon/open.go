@@ -97,6 +97,14 @@ func (d *Daemon) begin(t *tasks, c *config.Config, m opened) error {
 // configuration.
 func (d *Daemon) beginRouting(t *tasks, c *config.Config, e edge) error {
 	r := d.router
+	if err := d.openNextDoor(t, c); err != nil {
+		return err
+	}
+	for _, p := range r.nextDoor.places { // uplinks by patterns are uplinks from the beginning
+		p.find(r.now(), c)
+	}
+	c = r.nextDoor.withFound(c)
+	r.adopt(c)
 	if err := r.addDomains(d.sessions); err != nil {
 		return err
 	}
@@ -109,9 +117,6 @@ func (d *Daemon) beginRouting(t *tasks, c *config.Config, e edge) error {
 	r.configureSessions()
 	t.start("", func(ctx context.Context) error { return d.sessions.Run(ctx, d.pumps) })
 	d.failover.Configure(c)
-	if err := d.openNextDoor(t, c); err != nil {
-		return err
-	}
 	d.pumps.followSessions(t)
 	r.lookNextDoor()
 	t.start("BFD events", func(ctx context.Context) error {
