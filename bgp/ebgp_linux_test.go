@@ -211,7 +211,7 @@ func (p *ebgpPeer) test(t *testing.T, gtsm bool) {
 // has it lost our route.
 func TestEBGPWeRestart(t *testing.T) {
 	for _, p := range ebgpPeers {
-		if !p.says { // OpenBGPD keeps no routes of a peer that restarts (bgpd(8) has no more than End-of-RIB)
+		if !p.says { // not tried with OpenBGPD
 			t.Run(p.name, func(t *testing.T) { p.weRestart(t) })
 		}
 	}

@@ -76,7 +76,7 @@
 // Every 30 s ([Config].AuditRound) the owner begins to read interfaces, addresses, rules, neighbours,
 // next-hop objects and routes again, and compares them with what it knows. It reads 16 datagrams at a time (some
 // 5,000 routes, two to five milliseconds), and then rests for 99 times as long as that took: a hundred thousand routes
-// take a fifth of a second in a round of 20 s, a million two seconds in 200 s. Between
+// take a fifth of a second in a round of 20 s; a million, by that, two seconds in 200 s. Between
 // two slices everything else goes on, so the dump is older than the newest writes: what has changed since the
 // kernel wrote a datagram is not judged by it, what a dump lacks is missing only if it was read
 // to its end without a mark of interruption, and nothing counts that a notification explains within 100 ms.
