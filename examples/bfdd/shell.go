@@ -103,8 +103,6 @@ func (cfg shellConfig) serve(ctx context.Context) error {
 	if err := s.ready(); err != nil || ctx.Err() != nil {
 		return err
 	}
-	s.plane = plane.New(plane.Config{Service: cfg.client, Synced: cfg.client.Synced, Linger: cfg.linger,
-		Notice: func(err error) { cfg.log.Warn("data plane", "err", err) }}, time.Now())
 	if cfg.listen != "" {
 		l, err := listenUnix(cfg.listen, cfg.group)
 		if err != nil {
@@ -122,15 +120,18 @@ func (cfg shellConfig) serve(ctx context.Context) error {
 	return nil
 }
 
-// ready waits for the process of the sessions: bfdd, once attached, must not be kept
-// waiting for an answer.
-func (s *shell) ready() error {
-	for end := time.Now().Add(startTime); !s.client.Connected(); time.Sleep(5 * time.Millisecond) {
-		if s.ctx.Err() != nil {
+// ready makes the plane, once the process of the sessions has said which it has: bfdd, once
+// attached, must not be kept waiting for an answer. A process of another build is replaced
+// meanwhile, and the client is without one for a moment.
+func (s *shell) ready() (err error) {
+	cfg := plane.Config{Service: s.client, Synced: s.client.Synced, Linger: s.linger,
+		Notice: func(err error) { s.log.Warn("data plane", "err", err) }}
+	for end := time.Now().Add(startTime); s.ctx.Err() == nil; time.Sleep(5 * time.Millisecond) {
+		if s.plane, err = plane.New(cfg, time.Now()); err == nil {
 			return nil
 		}
 		if time.Now().After(end) {
-			return errors.New("the process of the sessions does not answer")
+			return fmt.Errorf("the process of the sessions does not answer: %w", err)
 		}
 	}
 	return nil

@@ -98,12 +98,15 @@ type conn struct {
 	dirty    []uint32            // ids with something in their queue
 }
 
-// New returns a Plane without connections.
-func New(cfg Config, now time.Time) *Plane {
+// New returns a Plane without connections. It reads the Service's sessions, which an earlier
+// process of ours may have left: an error is the Service's. Without them a Plane would tell
+// bfdd that what is Up is Down.
+func New(cfg Config, now time.Time) (*Plane, error) {
 	if cfg.Notice == nil {
 		cfg.Notice = func(error) {}
 	}
-	return &Plane{cfg: cfg, sessions: map[bfd.Key]*session{}, alike: map[bfd.Key][]bfd.Key{}, left: map[bfd.Key][]bfd.Key{}, conns: map[ConnID]*conn{}, status: map[bfd.Key]bfd.Status{}, sync: now.Add(cfg.Linger)}
+	p := &Plane{cfg: cfg, sessions: map[bfd.Key]*session{}, alike: map[bfd.Key][]bfd.Key{}, left: map[bfd.Key][]bfd.Key{}, conns: map[ConnID]*conn{}, status: map[bfd.Key]bfd.Status{}, sync: now.Add(cfg.Linger)}
+	return p, p.look(now, 0)
 }
 
 // Connect adds a connection.
@@ -181,7 +184,7 @@ func (p *Plane) add(c *conn, who binder, m *bfddp.Message, now time.Time) error 
 	if err != nil {
 		p.cfg.Notice(fmt.Errorf("session %v -> %v: %w", want.Local, want.Peer, err))
 	}
-	p.look(now, freshFor)
+	_ = p.look(now, freshFor)
 	config.Key = p.find(config.Key)
 	b := c.bindings[who.lid]
 	if b != nil && (err != nil || b.session == nil || b.session.key != config.Key) {
@@ -328,7 +331,7 @@ func convert(want *bfddp.Session) (c bfd.SessionConfig, note string, err error) 
 func (p *Plane) counters(c *conn, m *bfddp.Message, now time.Time) {
 	answer := bfddp.Message{Type: bfddp.TypeCounters, ID: m.ID, Counters: bfddp.Counters{LID: m.LID}}
 	if b := c.bindings[m.LID]; b != nil && b.session != nil {
-		p.look(now, freshFor)
+		_ = p.look(now, freshFor)
 		st := p.status[b.session.key]
 		answer.Counters.ControlIn, answer.Counters.ControlInBytes = st.Received, st.Received*controlLen
 		answer.Counters.ControlOut, answer.Counters.ControlOutBytes = st.Sent, st.Sent*controlLen
@@ -349,14 +352,14 @@ func (c *conn) reply(m *bfddp.Message) {
 
 // look reads the status of all sessions, unless it is young enough. If the BFD process does
 // not answer, the last one counts.
-func (p *Plane) look(now time.Time, age time.Duration) {
+func (p *Plane) look(now time.Time, age time.Duration) error {
 	if !p.looked.IsZero() && now.Sub(p.looked) < age {
-		return
+		return nil
 	}
 	p.looked = now
 	list, err := p.cfg.Service.Sessions()
 	if err != nil {
-		return
+		return err
 	}
 	clear(p.status)
 	clear(p.left)
@@ -364,11 +367,12 @@ func (p *Plane) look(now time.Time, age time.Duration) {
 		p.status[st.Key] = st
 		p.left[loose(st.Key)] = append(p.left[loose(st.Key)], st.Key)
 	}
+	return nil
 }
 
 // Update takes events of the Service, in their order.
 func (p *Plane) Update(events []bfd.Event, now time.Time) {
-	p.look(now, 0)
+	_ = p.look(now, 0)
 	for i := range events {
 		e := &events[i]
 		s := p.sessions[e.Key]
@@ -479,7 +483,7 @@ func (p *Plane) Advance(now time.Time) {
 	}
 	if !p.details.IsZero() && !now.Before(p.details) {
 		p.details = time.Time{}
-		p.look(now, 0)
+		_ = p.look(now, 0)
 		for _, s := range p.sessions {
 			p.news(s)
 		}
@@ -519,7 +523,7 @@ type Info struct {
 
 // Sessions returns what is shown, in the order of the addresses.
 func (p *Plane) Sessions(now time.Time) (list []Info) {
-	p.look(now, freshFor)
+	_ = p.look(now, freshFor)
 	for _, s := range p.ordered() {
 		info := Info{Status: p.status[s.key], Note: s.note}
 		info.Key, info.State = s.key, s.state

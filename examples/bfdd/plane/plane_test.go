@@ -25,7 +25,7 @@ import (
 //	echo C ID, counters C LID ID    requests
 //	block C, free C                 bfdd does not read, reads again
 //	up PEER, down PEER REASON       the session changes: expired, neighbor, admin; quiet: without its event
-//	left LOCAL PEER DEV             an earlier process has left a session that is Up
+//	left LOCAL PEER DEV             an earlier process has left a session that is Up, and ours begins
 //	deaf                            the process of the sessions does not answer from now on
 //	show
 type world struct {
@@ -81,9 +81,14 @@ func words(list map[string]bool) (out string) {
 func newWorld(now time.Time) *world {
 	w := &world{blocked: map[ConnID]bool{}}
 	w.service = &service{w: w, sessions: map[bfd.Key]bfd.Status{}}
-	w.Plane = New(Config{Service: w.service, Linger: DefaultLinger, Synced: func() error { w.say("Synced"); return nil },
-		Notice: func(err error) { w.say("notice: %v", err) }}, now)
+	w.start(now)
 	return w
+}
+
+// start has a process of ours begin.
+func (w *world) start(now time.Time) {
+	w.Plane, _ = New(Config{Service: w.service, Linger: DefaultLinger, Synced: func() error { w.say("Synced"); return nil },
+		Notice: func(err error) { w.say("notice: %v", err) }}, now)
 }
 
 func (w *world) say(format string, args ...any) {
@@ -127,6 +132,7 @@ func (w *world) Do(now time.Time, words []string) ([]string, error) {
 	case "left":
 		k := bfd.Key{Local: netip.MustParseAddr(arg[0]), Peer: netip.MustParseAddr(arg[1]), Interface: arg[2]}
 		w.service.sessions[k] = bfd.Status{Key: k, State: bfd.StateUp, RemoteDiscr: 99, RemoteMultiplier: 3}
+		w.start(now)
 	case "deaf":
 		w.service.deaf = true
 	case "show":
@@ -267,5 +273,13 @@ func TestBounds(t *testing.T) {
 				t.Errorf("%v, want %v", err, c.want)
 			}
 		})
+	}
+}
+
+// TestNewIsNotDeaf: without the sessions that are there a Plane would tell bfdd that they are Down.
+func TestNewIsNotDeaf(t *testing.T) {
+	s := &service{deaf: true}
+	if _, err := New(Config{Service: s}, scenario.Epoch); !errors.Is(err, bfd.ErrNotConnected) {
+		t.Error(err)
 	}
 }
