@@ -65,15 +65,18 @@ func (b *backend) ChangeSession(c SessionChange) error  { return b.fail }
 func (b *backend) Domains() []Domain                    { return []Domain{{Name: "public", Table: 90}} }
 func (b *backend) Drops() []Drop                        { return []Drop{{Kind: "spoofed", Packets: 3}} }
 
-// Every request has its status, and an error its text.
-func TestStatuses(t *testing.T) {
-	gone, taken := fmt.Errorf("guest x: %w", ErrNotFound), errors.New("taken")
-	for _, test := range []struct {
-		method, path, body string
-		fail               error
-		code               int
-		want               string
-	}{
+var gone, taken = fmt.Errorf("guest x: %w", ErrNotFound), errors.New("taken")
+
+// statusTest is a request and what its answer has.
+type statusTest struct {
+	method, path, body string
+	fail               error
+	code               int
+	want               string
+}
+
+func statusTests() []statusTest {
+	return []statusTest{
 		{"GET", "/v1/status", "", nil, 200, `"pid": 1`},
 		{"GET", "/v1/bfd", "", taken, 500, "taken"},
 		{"GET", "/v1/neighbours", "", nil, 200, "[]"},
@@ -151,7 +154,12 @@ func TestStatuses(t *testing.T) {
 		{"POST", "/v1/undrain", "", nil, 200, `"drained": false`},
 		{"POST", "/v1/undrain", "", taken, 409, "taken"},
 		{"GET", "/v1/drain", "", nil, 200, `"drained": true`},
-	} {
+	}
+}
+
+// Every request has its status, and an error its text.
+func TestStatuses(t *testing.T) {
+	for _, test := range statusTests() {
 		w := httptest.NewRecorder()
 		Handler(&backend{fail: test.fail}).ServeHTTP(w, httptest.NewRequest(test.method, test.path, strings.NewReader(test.body)))
 		if w.Code != test.code || !strings.Contains(w.Body.String(), test.want) {

@@ -30,6 +30,7 @@
 //	GET    /v1/drain           Drain
 //	POST   /v1/drain           Drain         ?all=true
 //	POST   /v1/undrain         Drain
+//	GET    /v1/openapi.json    all this, as OpenAPI 3.1 (docs/openapi.json)
 //	GET    /metrics            metrics, in the format of Prometheus
 //	GET    /debug/pprof/       profiles of the daemon, as of net/http/pprof: for root
 //

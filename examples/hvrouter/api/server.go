@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/hyperfib/hyperfib/docs"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/journal"
 )
@@ -125,8 +126,14 @@ const lastAnswerTime = 500 * time.Millisecond
 // Handler is the HTTP side of b.
 func Handler(b Backend) http.Handler {
 	mux := http.NewServeMux()
+	register(b, mux.HandleFunc)
+	return bounded(mux)
+}
+
+// register calls handle for each resource of b, with a pattern of [http.ServeMux].
+func register(b Backend, handle func(pattern string, h func(http.ResponseWriter, *http.Request))) {
 	get := func(pattern string, f func(*http.Request) (any, error)) {
-		mux.HandleFunc("GET "+pattern, func(w http.ResponseWriter, r *http.Request) { answer(w, r, f) })
+		handle("GET "+pattern, func(w http.ResponseWriter, r *http.Request) { answer(w, r, f) })
 	}
 	// plain is what takes no parameter.
 	plain := func(pattern string, f func() any) {
@@ -144,22 +151,23 @@ func Handler(b Backend) http.Handler {
 	get("/v1/guests", func(r *http.Request) (any, error) { return guestList(b, r) })
 	get("/v1/neighbours", func(r *http.Request) (any, error) { return neighbourList(b, r) })
 	get("/v1/routes", func(r *http.Request) (any, error) { return routes(b, r) })
+	handle("GET /v1/openapi.json", openAPI)
 	plain("/v1/domains", func() any { return b.Domains() })
 	get("/v1/firewall", func(r *http.Request) (any, error) { return firewall(b, r) })
-	mux.HandleFunc("GET "+eventsPath, func(w http.ResponseWriter, r *http.Request) { events(b, w, r) })
+	handle("GET "+eventsPath, func(w http.ResponseWriter, r *http.Request) { events(b, w, r) })
 	get("/v1/history", func(r *http.Request) (any, error) { return history(b, r) })
 	plain("/v1/health", func() any { return HealthOf(b) })
 	plain("/v1/status", func() any { return b.Status() })
 	plain("/v1/diff", func() any { return b.Diff() })
 	get("/v1/explain", func(r *http.Request) (any, error) { return explain(b, r) })
-	mux.Handle("GET /metrics", metrics(b))
-	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
-	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
-	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	handle("GET /metrics", metrics(b).ServeHTTP)
+	handle("GET /debug/pprof/", pprof.Index)
+	handle("GET /debug/pprof/profile", pprof.Profile)
+	handle("GET /debug/pprof/trace", pprof.Trace)
 	// change is what changes something; the body has at most limit octets, and params are its
 	// parameters.
 	change := func(pattern string, limit int64, f func(*http.Request) (any, error), params ...string) {
-		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+		handle(pattern, func(w http.ResponseWriter, r *http.Request) {
 			answer(w, r, func(r *http.Request) (any, error) {
 				if err := only(r, params...); err != nil {
 					return nil, err
@@ -186,7 +194,16 @@ func Handler(b Backend) http.Handler {
 	plain("/v1/drain", func() any { return b.DrainStatus() })
 	change("POST /v1/drain", maxBody, func(r *http.Request) (any, error) { return drain(b, r) }, "all", "until-stop")
 	change("POST /v1/undrain", maxBody, func(*http.Request) (any, error) { d, err := b.Undrain(); return d, conflict(err) })
-	return bounded(mux)
+}
+
+// openAPI answers with the description of all this.
+func openAPI(w http.ResponseWriter, r *http.Request) {
+	if err := only(r); err != nil {
+		answer(w, r, func(*http.Request) (any, error) { return nil, err })
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(docs.OpenAPI) // the client is gone: nobody to tell
 }
 
 // status is an error with an HTTP status of its own.
