@@ -163,7 +163,7 @@ func TestRoomsImportOneWay(t *testing.T) {
 
 // pure are the packages without goroutines, clocks, random sources, locks, loggers and
 // sockets.
-var pure = []string{"bgp/fsm", "examples/hvrouter/discovery", "examples/hvrouter/show"}
+var pure = []string{"bgp/fsm", "examples/bfdrestart", "examples/hvrouter/discovery", "examples/hvrouter/show"}
 
 // impure is what they would need for that.
 var impure = regexp.MustCompile(`"(context|log|log/slog|math/rand|math/rand/v2|net|os|sync|sync/atomic|syscall|unsafe)"|\bgo func|\bgo [a-z]+\(|\bchan\b|time\.(Now|Since|Until|Sleep|After|AfterFunc|NewTimer|NewTicker|Tick)\(`)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/hyperfib/hyperfib/bfd"
+	"github.com/hyperfib/hyperfib/examples/bfdrestart"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
 	"github.com/hyperfib/hyperfib/fib"
@@ -62,9 +63,9 @@ type Monitor struct {
 	state   state
 	notices notices   // that deliver has not brought to BGP
 	grace   time.Time // when the time of grace for probes ends; zero: it has ended, or has not begun
-	// restarts are the sessions that the peer, or our BFD process, has begun anew, and until when
-	// they may be Up again: BGP hears of those that are not by then.
-	restarts map[bfd.Key]time.Time
+	// restarts are the sessions that the peer, or our BFD process, has begun anew: BGP hears of
+	// those that are not Up again in time.
+	restarts bfdrestart.Sessions
 	// downs are the last time that each session left Up, as far as this run has seen it.
 	downs map[bfd.Key]lastDown
 }
@@ -95,7 +96,7 @@ func (m *Monitor) noteDown(e bfd.Event) {
 
 // New makes a Monitor without sessions.
 func New(c Config) *Monitor {
-	return &Monitor{log: c.Log, now: c.Now, kernels: c.Kernels, paths: c.Paths, service: c.Service, wake: make(chan struct{}, 1), state: newState(), notices: notices{}, restarts: map[bfd.Key]time.Time{}, downs: map[bfd.Key]lastDown{}}
+	return &Monitor{log: c.Log, now: c.Now, kernels: c.Kernels, paths: c.Paths, service: c.Service, wake: make(chan struct{}, 1), state: newState(), notices: notices{}, downs: map[bfd.Key]lastDown{}}
 }
 
 // Configure adds, changes and removes BFD sessions; those that stay the same are left alone.
@@ -109,7 +110,7 @@ func (m *Monitor) Configure(c *config.Config) {
 	remove, back := m.state.configure(peering.Watches(c), o)
 	m.gatewaysUp(back)
 	for _, k := range remove {
-		delete(m.restarts, k)
+		m.restarts.End(k)
 		delete(m.downs, k)
 	}
 	var list []bfd.SessionConfig
@@ -172,11 +173,6 @@ func (m *Monitor) Echo(k bfd.Key) bool {
 // come up: more than BFD needs for a session that is new on both sides. One that the BFD process has
 // had for that long is not waited for again.
 const graceTime = 5 * time.Second
-
-// restartTime is how long a session that the peer, or our BFD process, has begun anew may take to be
-// Up before the path counts as failed. A session that is not Up sends a packet a second (RFC 5880, Section 6.8.3), and
-// needs three.
-const restartTime = 3 * time.Second
 
 // Run follows the sessions until ctx ends. It is to be called after the first Configure: a
 // session that is up already has one event, and sessions that an earlier run had and this one
@@ -261,14 +257,15 @@ func (m *Monitor) expire(now time.Time) {
 	if !m.grace.IsZero() && !now.Before(m.grace) {
 		m.endGrace()
 	}
-	for _, w := range m.state.watches {
-		if at, ok := m.restarts[w.Key]; ok && !now.Before(at) {
-			delete(m.restarts, w.Key)
-			m.notices.down(w, false)
-			down := m.state.fail(w, m.gateways)
-			m.gatewaysDown(down)
-			m.log.Warn("BFD session that was begun anew did not come up", "event", "bfd-down", "peer", w.Key.Peer, "interface", w.Key.Interface, "reason", "not up again", "after", restartTime, "gateways", len(down))
+	for _, k := range m.restarts.Expired(now) {
+		w, ok := m.state.watch(k)
+		if !ok {
+			continue
 		}
+		m.notices.down(w, false)
+		down := m.state.fail(w, m.gateways)
+		m.gatewaysDown(down)
+		m.log.Warn("BFD session that was begun anew did not come up", "event", "bfd-down", "peer", k.Peer, "interface", k.Interface, "reason", "not up again", "after", bfdrestart.Time, "gateways", len(down))
 	}
 }
 
@@ -277,11 +274,9 @@ func (m *Monitor) expire(now time.Time) {
 func (m *Monitor) Deadline() time.Time {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	next := m.grace
-	for _, at := range m.restarts {
-		if next.IsZero() || at.Before(next) {
-			next = at
-		}
+	next := m.restarts.Deadline()
+	if next.IsZero() || !m.grace.IsZero() && m.grace.Before(next) {
+		next = m.grace
 	}
 	return next
 }
@@ -316,7 +311,7 @@ func (m *Monitor) Event(e bfd.Event) {
 	m.gatewaysDown(o.down)
 	remoteC := e.RemoteC || o.watch.Config.Echo
 	if e.State == bfd.StateUp || e.Removed {
-		delete(m.restarts, e.Key)
+		m.restarts.End(e.Key)
 	}
 	switch o.verdict {
 	case sessionUp:
@@ -326,11 +321,11 @@ func (m *Monitor) Event(e bfd.Event) {
 		m.notices.down(o.watch, remoteC)
 		m.log.Warn("BFD down", "event", "bfd-down", "peer", e.Peer, "interface", e.Interface, "reason", e.Reason, "gateways", len(o.down))
 	case peerRestarted:
-		m.restarts[e.Key] = m.now().Add(restartTime)
+		m.restarts.Begin(e.Key, m.now())
 		m.wakeDeliver()
 		m.log.Warn("BFD down: the peer has begun its session anew", "event", "bfd-down", "peer", e.Peer, "interface", e.Interface, "reason", "neighbor restarted", "gateways", len(o.down))
 	case selfRestarted:
-		m.restarts[e.Key] = m.now().Add(restartTime)
+		m.restarts.Begin(e.Key, m.now())
 		m.wakeDeliver()
 		m.log.Warn("BFD session begun anew by our BFD process", "event", "bfd-restarted", "peer", e.Peer, "interface", e.Interface)
 	case failedEarlier:

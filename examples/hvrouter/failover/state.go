@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/hyperfib/hyperfib/bfd"
+	"github.com/hyperfib/hyperfib/examples/bfdrestart"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
 	"github.com/hyperfib/hyperfib/fib"
 )
@@ -202,13 +203,22 @@ type outcome struct {
 	back    []gateway // gateways that may come back
 }
 
+// watch returns the watch of a session, if there is one.
+func (s *state) watch(k bfd.Key) (w peering.Watch, ok bool) {
+	i := slices.IndexFunc(s.watches, func(w peering.Watch) bool { return w.Key == k })
+	if i < 0 {
+		return w, false
+	}
+	return s.watches[i], true
+}
+
 // event takes an event of a session at a time.
 func (s *state) event(e bfd.Event, now time.Time, kernel gatewaysOf) outcome {
-	i := slices.IndexFunc(s.watches, func(w peering.Watch) bool { return w.Key == e.Key })
-	if i < 0 || e.Removed {
+	w, ok := s.watch(e.Key)
+	if !ok || e.Removed {
 		return outcome{}
 	}
-	o := outcome{watch: s.watches[i]}
+	o := outcome{watch: w}
 	was, first := s.up[e.Key], !s.known[e.Key]
 	s.known[e.Key] = true
 	switch {
@@ -227,27 +237,17 @@ func (s *state) event(e bfd.Event, now time.Time, kernel gatewaysOf) outcome {
 		// RFC 5882, Section 4.2: the operator of the peer has stopped BFD, the path may be well.
 		delete(s.up, e.Key)
 		o.verdict = adminDown
-	case e.State == bfd.StateDown && was && e.Reason == bfd.ReasonNone:
-		// A session that was never anything but Down: it is new in a BFD process that is. The
-		// gateways stay as they are until it is known what the path is.
+	case was && bfdrestart.ByUs(e): // the gateways stay as they are until it is known what the path is
 		delete(s.up, e.Key)
 		o.verdict = selfRestarted
 	case e.State == bfd.StateDown && was:
 		delete(s.up, e.Key)
 		o.verdict, o.down = sessionFailed, s.fail(o.watch, kernel)
-		if restarted(e) {
+		if bfdrestart.ByPeer(e) {
 			o.verdict = peerRestarted
 		}
 	}
 	return o
-}
-
-// restarted reports whether a session went Down because the peer has begun its own anew. A peer
-// that does not hear us says so by its diagnostic; a new session has "No Diagnostic" (RFC 5880,
-// Section 6.8.1: bfd.LocalDiag "MUST be initialized to zero"). The packet that says so came over
-// the path. BIRD ends its BFD session with each BGP session, and begins one with the next.
-func restarted(e bfd.Event) bool {
-	return e.Reason == bfd.ReasonNeighborDown && e.RemoteDiag == bfd.DiagNone
 }
 
 // fail returns the gateways that are dead with a session, but for those which are out already

@@ -30,8 +30,9 @@ type CoreConfig struct {
 
 // Core is the reflector without goroutines, sockets or a clock of its own: the command runs
 // one, and a program with its own clock and network drives one. The caller runs or drives
-// the speaker, calls Step when the speaker may have events, and BFD for each event of the
-// BFD service. Step and BFD are called from one goroutine each, which may be two.
+// the speaker, calls Step when the speaker may have events, BFD for each event of the
+// BFD service, and Advance when Deadline says so. Step is called from one goroutine, BFD and Advance
+// from one, which may be another.
 type Core struct {
 	speaker *bgp.Speaker
 	events  *bgp.Watcher // of speaker
@@ -100,6 +101,14 @@ var ended = func() context.Context {
 // BFD handles an event of the BFD service.
 func (c *Core) BFD(e bfd.Event) { c.watch.bfdEvent(e) }
 
+// Deadline returns when Advance has something to do, by the clock of the Core, and the zero Time if
+// never. Only BFD makes it earlier. It is safe for concurrent use.
+func (c *Core) Deadline() time.Time { return c.watch.deadline() }
+
+// Advance does what is due, and reports whether there was anything: the path of a client whose BFD
+// session was begun anew, by the client or by the BFD service, and is not Up in time, has failed.
+func (c *Core) Advance() bool { return c.watch.advance() }
+
 // follow handles the speaker's events until ctx ends.
 func (c *Core) follow(ctx context.Context) error {
 	defer c.events.Close()
@@ -112,15 +121,31 @@ func (c *Core) follow(ctx context.Context) error {
 	return nil
 }
 
-// followBFD handles the events of a BFD service until ctx ends.
+// followBFD handles the events of a BFD service, and what is due, until ctx ends.
 func (c *Core) followBFD(ctx context.Context, service bfd.Service) error {
 	events := service.Watch()
 	defer events.Close()
-	for e, err := range events.All(ctx) {
-		if err != nil {
+	for {
+		e, err := next(ctx, events, c.Deadline())
+		switch {
+		case err == nil:
+			c.BFD(e)
+		case ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded):
 			return err
 		}
-		c.BFD(e)
+		c.Advance()
 	}
-	return nil
+}
+
+// next waits for an event until a time, if that is not zero, and then returns
+// context.DeadlineExceeded.
+func next(ctx context.Context, events *bfd.Watcher, until time.Time) (bfd.Event, error) {
+	if !until.IsZero() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, until)
+		defer cancel()
+	}
+	var buf [1]bfd.Event
+	_, err := events.Next(ctx, buf[:])
+	return buf[0], err
 }

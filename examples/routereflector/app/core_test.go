@@ -119,6 +119,92 @@ func testCore(t *testing.T) {
 	}
 }
 
+// TestRestartedBFD: a BFD session that the client, or the BFD service, has begun anew ends the
+// client's session only if it is not Up again within three seconds, by the clock of the Core.
+func TestRestartedBFD(t *testing.T) {
+	down := func(r bfd.Reason, d bfd.Diag) bfd.Event {
+		return bfd.Event{State: bfd.StateDown, Reason: r, RemoteDiag: d}
+	}
+	var (
+		byPeer  = down(bfd.ReasonNeighborDown, bfd.DiagNone)
+		byUs    = down(bfd.ReasonNone, bfd.DiagNone)
+		deaf    = down(bfd.ReasonNeighborDown, bfd.DiagExpired)
+		expired = down(bfd.ReasonExpired, bfd.DiagNone)
+		admin   = down(bfd.ReasonRemoteAdminDown, bfd.DiagAdminDown)
+		up      = bfd.Event{State: bfd.StateUp}
+	)
+	type step struct {
+		after time.Duration // since the step before
+		say   *bfd.Event    // nil: nothing
+		ends  bool          // the client's session, with this step
+		due   time.Duration // until Deadline; 0: never
+	}
+	second := time.Second
+	for name, steps := range map[string][]step{
+		"by the peer, and up in time":     {{0, &byPeer, false, 3 * second}, {3*second - 1, nil, false, 1}, {0, &up, false, 0}, {time.Hour, nil, false, 0}},
+		"by the peer, and not up in time": {{0, &byPeer, false, 3 * second}, {3*second - 1, nil, false, 1}, {1, nil, true, 0}},
+		"by us, and up in time":           {{0, &byUs, false, 3 * second}, {2 * second, &up, false, 0}, {time.Hour, nil, false, 0}},
+		"by us, and not up in time":       {{0, &byUs, false, 3 * second}, {3 * second, nil, true, 0}},
+		"twice":                           {{0, &byPeer, false, 3 * second}, {second, &up, false, 0}, {second, &byPeer, false, 3 * second}, {3 * second, nil, true, 0}},
+		"and it fails when it is up":      {{0, &byPeer, false, 3 * second}, {second, &up, false, 0}, {second, &expired, true, 0}},
+		"and it fails, up unseen":         {{0, &byPeer, false, 3 * second}, {second, &expired, true, 0}},
+		"and BFD ends on purpose":         {{0, &byPeer, false, 3 * second}, {second, &up, false, 0}, {second, &admin, false, 0}, {time.Hour, nil, false, 0}},
+		"on purpose, up unseen":           {{0, &byPeer, false, 3 * second}, {second, &admin, false, 0}, {time.Hour, nil, false, 0}},
+		"and it is removed":               {{0, &byPeer, false, 3 * second}, {second, &bfd.Event{Removed: true}, false, 0}, {time.Hour, nil, false, 0}},
+		"the peer does not hear us":       {{0, &deaf, true, 0}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				now := time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)
+				network, client := &bgptest.Network{}, netip.MustParseAddr("192.0.2.2")
+				core := newTestCore(t, network, CoreConfig{BFD: &recorder{}, Now: func() time.Time { return now }}, "-restart-time", "0", "-long-lived", "0")
+				kill := []func() error{bgptest.Run(core.Speaker()), bgptest.Run(newClient(t, network, client))}
+				time.Sleep(time.Second)
+				synctest.Wait()
+				core.Step()
+				downs := uint64(0)
+				say := func(e bfd.Event) {
+					if e.State == bfd.StateDown && e.Reason != bfd.ReasonNone {
+						downs++
+					}
+					e.Key, e.Time, e.Downs = bfd.Key{Peer: client, Local: hub}.Normal(), now, downs
+					core.BFD(e)
+				}
+				established := func() bool {
+					synctest.Wait()
+					st, err := core.Speaker().Peer(bgp.PeerKey{Addr: client})
+					return err == nil && st.State == bgp.Established
+				}
+				say(up)
+				for i, s := range steps {
+					now = now.Add(s.after)
+					if s.say != nil {
+						say(*s.say)
+					}
+					if did := core.Advance(); did != (s.ends && s.say == nil) {
+						t.Errorf("step %d: Advance reports %v", i, did)
+					}
+					if ended := !established(); ended != s.ends {
+						t.Errorf("step %d: the session has ended: %v, want %v", i, ended, s.ends)
+					}
+					var want time.Time
+					if s.due > 0 {
+						want = now.Add(s.due)
+					}
+					if at := core.Deadline(); !at.Equal(want) {
+						t.Errorf("step %d: the deadline is %v, want %v", i, at, want)
+					}
+				}
+				for _, k := range kill {
+					if err := k(); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		})
+	}
+}
+
 // TestMaxClients: a client more than -max-clients is refused, and comes in when there is room.
 func TestMaxClients(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -37,8 +37,9 @@ func (l *lockedBuffer) String() string {
 
 // client is a BIRD in a namespace of its own.
 type client struct {
-	tb  testing.TB
-	ctl string
+	tb    testing.TB
+	ctl   string
+	again func() // kills it, and starts another
 }
 
 func startClient(tb testing.TB, ns *nstest.NS, n int, extra string) *client {
@@ -60,27 +61,32 @@ protocol bgp hub {
 		tb.Fatal(err)
 	}
 	c := &client{tb: tb, ctl: filepath.Join(dir, "ctl")}
-	cmd := ns.Command(nstest.Need(tb, "bird"), "-f", "-c", path, "-s", c.ctl)
 	var log lockedBuffer
-	cmd.Stdout, cmd.Stderr = &log, &log
 	tb.Cleanup(func() {
 		if tb.Failed() {
 			tb.Logf("BIRD %d:\n%s", n, log.String())
 		}
 	})
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	// Pdeathsig is about the thread that starts it, and threads of BFD end with a reflector.
-	started, ended := make(chan error), make(chan struct{})
-	go func() {
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		started <- cmd.Start()
-		<-ended
-	}()
-	if err := <-started; err != nil {
-		tb.Fatal(err)
+	start := func() (kill func()) {
+		cmd := ns.Command(nstest.Need(tb, "bird"), "-f", "-c", path, "-s", c.ctl)
+		cmd.Stdout, cmd.Stderr = &log, &log
+		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+		// Pdeathsig is about the thread that starts it, and threads of BFD end with a reflector.
+		started, ended := make(chan error), make(chan struct{})
+		go func() {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			started <- cmd.Start()
+			<-ended
+		}()
+		if err := <-started; err != nil {
+			tb.Fatal(err)
+		}
+		return func() { _ = cmd.Process.Kill(); _ = cmd.Wait(); close(ended) }
 	}
-	tb.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait(); close(ended) })
+	kill := start()
+	tb.Cleanup(func() { kill() })
+	c.again = func() { kill(); kill = start() }
 	return c
 }
 
@@ -268,5 +274,65 @@ func TestStrict(t *testing.T) {
 		wait("wait for BFD, again", func() bool { return strings.Contains(shows(hubAPI), "waits for BFD since") })
 		stopOurs()
 		stopHub()
+	}
+}
+
+// TestClientRestarts: a BIRD that is another one than before has another BFD session than before,
+// whose first packet comes when the BGP session is up again already. The path is well, and each
+// restart is one end of the session, not two.
+func TestClientRestarts(t *testing.T) {
+	if testing.Short() {
+		t.Skip("namespace test")
+	}
+	nstest.Need(t, "nft")
+	hub, ns := nstest.New(t, "rr"), nstest.New(t, "c2")
+	nstest.Veth(hub, "p2", "10.77.0.1/24", ns, "eth0", "10.77.0.2/24")
+	api := filepath.Join(t.TempDir(), "rr.sock")
+	// The detection time is BIRD's multiplier of our interval: 6 s for it to be back.
+	o, err := parse([]string{"-as", "65000", "-router-id", "10.77.0.1", "-listen", "10.77.0.1:179", "-clients", "10.77.0.0/24",
+		"-ttl-security", "-bfd", "2s,3", "-cold", "-api", api, "-netns", hub.Path}, t.Output())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log lockedBuffer
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- run(ctx, o, &log) }()
+	defer func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if t.Failed() {
+			t.Log(log.String())
+		}
+	}()
+	lines := func(words string) (n int) {
+		for line := range strings.Lines(log.String()) {
+			if strings.Contains(line, words) {
+				n++
+			}
+		}
+		return n
+	}
+	c := startClient(t, ns, 2, "")
+	const restarts = 2
+	for n := range restarts + 1 {
+		if n > 0 {
+			ns.Exec("nft", "add table inet late; add chain inet late out { type filter hook output priority 0; }; add rule inet late out udp dport 3784 drop")
+			c.again()
+			nstest.Wait(t, 15*time.Second, "next session", func() bool { return lines("msg=up peer") == n+1 })
+			ns.Exec("nft", "delete table inet late")
+			nstest.Wait(t, 15*time.Second, "end of the BFD session", func() bool { return lines("peer=10.77.0.2 state=Down") == n })
+		}
+		nstest.Wait(t, 15*time.Second, "BFD", func() bool { return lines("peer=10.77.0.2 state=Up") == n+1 })
+		c.wait("BFD at the client", "show bfd sessions", func(s string) bool { return strings.Contains(s, "Up") })
+		c.wait("session", "show protocols hub", func(s string) bool { return strings.Contains(s, "Established") })
+	}
+	if n := lines(`state=Down reason="neighbor down"`); n != restarts {
+		t.Errorf("the client has begun its BFD session anew %d times, want %d: it took too long to be back", n, restarts)
+	}
+	if n := lines("msg=down peer"); n != restarts {
+		t.Errorf("the session has ended %d times after %d restarts", n, restarts)
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/hyperfib/hyperfib/bfd"
 	"github.com/hyperfib/hyperfib/bgp"
+	"github.com/hyperfib/hyperfib/examples/bfdrestart"
 )
 
 // watch follows the clients: it logs what happens to them, and ties a BFD session
@@ -30,6 +31,9 @@ type watch struct {
 	peers map[bfd.Key]bgp.PeerKey
 	since map[bfd.Key]time.Time // when the session was added
 	up    map[bfd.Key]bool      // sessions that are Up
+	// restarts are the sessions that the client, or the BFD process, has begun anew: the path of
+	// one that is not Up again in time counts as failed.
+	restarts bfdrestart.Sessions
 }
 
 func newWatch(o options, s *bgp.Speaker, c CoreConfig) (*watch, error) {
@@ -144,9 +148,7 @@ func (w *watch) waits(peer bgp.PeerKey) {
 	up := known && w.up[key]
 	w.mu.Unlock()
 	if up {
-		if err := w.speaker.PathUp(peer); err != nil && !errors.Is(err, bgp.ErrNoPeer) && !errors.Is(err, bgp.ErrClosed) {
-			w.log.Error("bfd", "peer", peer.String(), "err", err)
-		}
+		w.say(peer, w.speaker.PathUp(peer))
 	}
 }
 
@@ -165,6 +167,8 @@ func (w *watch) forget(key bfd.Key) {
 	w.mu.Lock()
 	delete(w.peers, key)
 	delete(w.since, key)
+	delete(w.up, key)
+	w.restarts.End(key)
 	w.mu.Unlock()
 	if err := w.bfd.Remove(key); err != nil && !errors.Is(err, bfd.ErrNoSession) {
 		w.log.Error("bfd", "session", key.String(), "err", err)
@@ -201,40 +205,79 @@ func (w *watch) reconcile() {
 // bfdEvent turns the fall of a BFD session into the end of the BGP session.
 func (w *watch) bfdEvent(e bfd.Event) {
 	w.mu.Lock()
+	was := w.up[e.Key]
 	if delete(w.up, e.Key); e.State == bfd.StateUp && !e.Removed {
 		w.up[e.Key] = true
+	}
+	peer, known := w.peers[e.Key]
+	// A session that comes back soon after it was removed keeps its count, and
+	// begins with Down for no reason, or for one that was acted upon before.
+	ours := known && !e.Removed && !e.Time.Before(w.since[e.Key])
+	fell := ours && e.Downs > w.downs[e.Key] && e.Reason != bfd.ReasonNone
+	restarted := fell && bfdrestart.ByPeer(e) || ours && was && bfdrestart.ByUs(e)
+	switch {
+	case restarted:
+		w.restarts.Begin(e.Key, w.now())
+	case fell || e.Removed || e.State == bfd.StateUp:
+		w.restarts.End(e.Key)
 	}
 	w.mu.Unlock()
 	if e.Removed {
 		delete(w.downs, e.Key)
 		return
 	}
-	w.mu.Lock()
-	peer, known := w.peers[e.Key]
-	since := w.since[e.Key]
-	w.mu.Unlock()
-	// A session that comes back soon after it was removed keeps its count, and
-	// begins with Down for no reason, or for one that was acted upon before.
-	fell := e.Downs > w.downs[e.Key] && e.Reason != bfd.ReasonNone && !e.Time.Before(since)
 	w.downs[e.Key] = e.Downs
-	if !known || !fell && e.State != bfd.StateUp {
+	switch {
+	case !known || !fell && !restarted && e.State != bfd.StateUp:
+		return
+	case restarted:
+		w.log.Info("bfd begun anew", "peer", peer.String(), "state", e.State, "reason", e.Reason.String(), "after", w.now().Sub(e.Time))
 		return
 	}
 	w.log.Info("bfd", "peer", peer.String(), "state", e.State, "reason", e.Reason.String(), "after", w.now().Sub(e.Time))
-	var err error
 	switch {
 	case e.State == bfd.StateUp:
-		err = w.speaker.PathUp(peer)
+		w.say(peer, w.speaker.PathUp(peer))
 	case e.Reason == bfd.ReasonRemoteAdminDown:
-		err = w.speaker.PathDown(peer, bgp.PathFailureBFDRemoteAdminDown)
+		w.say(peer, w.speaker.PathDown(peer, bgp.PathFailureBFDRemoteAdminDown))
 	case e.RemoteC:
 		// The client's BFD does not share the fate of its control plane, and ours,
 		// which does, is alive, since it reads this: the path has failed (RFC 5882,
 		// Section 4.3.1). Kept as stale, it would draw traffic into the hole.
-		err = w.speaker.PathDown(peer, bgp.PathFailureBFDDownIndependent)
+		w.say(peer, w.speaker.PathDown(peer, bgp.PathFailureBFDDownIndependent))
 	default:
-		err = w.speaker.PathDown(peer, bgp.PathFailureBFDDown)
+		w.say(peer, w.speaker.PathDown(peer, bgp.PathFailureBFDDown))
 	}
+}
+
+// deadline returns when advance has something to do, the zero Time if never.
+func (w *watch) deadline() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.restarts.Deadline()
+}
+
+// advance ends the BGP sessions of those clients whose BFD sessions were begun anew and did not come
+// up, and reports whether there were any.
+func (w *watch) advance() (did bool) {
+	w.mu.Lock()
+	var failed []bgp.PeerKey
+	for _, k := range w.restarts.Expired(w.now()) {
+		if peer, ok := w.peers[k]; ok {
+			failed = append(failed, peer)
+		}
+	}
+	w.mu.Unlock()
+	for _, peer := range failed {
+		w.log.Info("bfd", "peer", peer.String(), "state", bfd.StateDown, "reason", "not up again", "after", bfdrestart.Time)
+		w.say(peer, w.speaker.PathDown(peer, bgp.PathFailureBFDDown))
+	}
+	return len(failed) > 0
+}
+
+// say notes what became of what the speaker was told of a path. That it has forgotten the client, or
+// has ended, is no error.
+func (w *watch) say(peer bgp.PeerKey, err error) {
 	if err != nil && !errors.Is(err, bgp.ErrNoPeer) && !errors.Is(err, bgp.ErrClosed) {
 		w.log.Error("bfd", "peer", peer.String(), "err", err)
 	}

@@ -57,6 +57,41 @@ func TestWatch(t *testing.T) {
 	}
 }
 
+// TestWatchRestarted: what the command does about a BFD session that the client has begun anew, in
+// virtual time: its loop looks at the clock by itself.
+func TestWatchRestarted(t *testing.T) {
+	for name, back := range map[string]bool{"up in time": true, "not up in time": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				speaker, service, key := watched(t)
+				at := func(want bool) {
+					t.Helper()
+					synctest.Wait()
+					st, err := speaker.Peer(bgp.PeerKey{Addr: key.Peer})
+					if got := err == nil && st.State == bgp.Established; got != want {
+						t.Errorf("Established: %v, want %v", got, want)
+					}
+				}
+				for _, f := range []func(bfd.Key) error{service.Up, func(k bfd.Key) error { return service.Down(k, bfd.ReasonNeighborDown) }} {
+					if err := f(key); err != nil {
+						t.Fatal(err)
+					}
+					at(true)
+				}
+				time.Sleep(3*time.Second - 1)
+				at(true)
+				if back {
+					if err := service.Up(key); err != nil {
+						t.Fatal(err)
+					}
+				}
+				time.Sleep(1)
+				at(back)
+			})
+		})
+	}
+}
+
 // watched returns a reflector with one client that has announced a prefix, and the fake BFD
 // session that the reflector has added for it.
 func watched(t *testing.T) (*bgp.Speaker, *bfdtest.Service, bfd.Key) {

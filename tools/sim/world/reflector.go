@@ -90,9 +90,10 @@ func (r *reflector) settle() (next duration) {
 		more = r.tcp.step()
 		more = r.core.Step() || more
 		more = r.node.step() || more
+		more = r.core.Advance() || more
 	}
 	r.audit.turn()
-	return min(due(r.w, r.tcp.driver.Deadline()), r.server.Awake())
+	return min(due(r.w, r.tcp.driver.Deadline()), due(r.w, r.core.Deadline()), r.server.Awake())
 }
 
 // kill ends the process without a word.
