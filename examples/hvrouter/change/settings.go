@@ -43,6 +43,9 @@ func (p place) element(v reflect.Value, index int) place {
 	case config.Reflector:
 		return p.named(fmt.Sprintf("session with %v from %v on %s", x.Peer, x.Local, x.Interface))
 	case config.Neighbor:
+		if x.Unnumbered() {
+			return p.named("neighbours on " + x.Interface)
+		}
 		return p.named(fmt.Sprintf("session with %v from %v on %s", x.Address, x.Local, x.Interface))
 	case config.NextHop:
 		return p.named(strings.TrimSpace(fmt.Sprintf("next hop of %s on %s", x.Domain, x.Interface)))
@@ -130,7 +133,11 @@ func (d *differ) elements(old, new reflect.Value, p place) {
 // comes says that an element of a list is new.
 func (d *differ) comes(v reflect.Value, p place) {
 	switch x := v.Interface().(type) {
-	case config.Reflector, config.Neighbor: // sessions says it
+	case config.Reflector: // sessions says it
+	case config.Neighbor: // sessions says it of those that are there
+		if x.Unnumbered() {
+			d.add(p.path, "%s are looked for", strings.TrimSuffix(p.String(), ":"))
+		}
 	case config.Template:
 		d.add(p.path, "interfaces like %s make guests", x.Interfaces)
 	default:
@@ -141,7 +148,11 @@ func (d *differ) comes(v reflect.Value, p place) {
 // goes says that an element of a list is no more.
 func (d *differ) goes(v reflect.Value, p place) {
 	switch x := v.Interface().(type) {
-	case config.Reflector, config.Neighbor: // sessions says it
+	case config.Reflector: // sessions says it
+	case config.Neighbor: // sessions says it of those that are there
+		if x.Unnumbered() {
+			d.add("", "%s are not looked for any more", strings.TrimSuffix(p.String(), ":"))
+		}
 	case config.Guest:
 		d.add("", "guest %s leaves, unless it is known from elsewhere", x.Name)
 	case config.Template:

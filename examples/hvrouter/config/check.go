@@ -228,6 +228,7 @@ func (k *checker) domains(c *Config) {
 		for j, n := range d.Neighbors {
 			k.neighbor(fmt.Sprintf("%s.neighbors[%d]", path, j), n, c.AS)
 		}
+		k.hidden(path+".neighbors", d.Neighbors)
 		for below, r := range d.Sessions() {
 			k.reflector(path+below, d.NetNS, r, sessions)
 			k.nextHops(path+below, c, r, d.Name)
@@ -291,6 +292,16 @@ func (k *checker) reflector(path string, n NetNS, r Reflector, seen unique[strin
 	if r.NextHop6.IsValid() && !r.NextHop6.Is6() {
 		k.bad(path+".next-hop6", "%v is not an IPv6 address", r.NextHop6)
 	}
+	k.session(path, r)
+	where := r.Interface
+	if n != "" {
+		where += " in netns " + string(n)
+	}
+	seen.add(k, path+r.peerKey(), "session with", r.Peer.String()+" on "+where)
+}
+
+// session checks what a session has whether or not the addresses of it are in the file.
+func (k *checker) session(path string, r Reflector) {
 	if t := r.RestartTime.Duration; t != 0 && (t < time.Second || t > 4095*time.Second) {
 		k.bad(path+".restart-time", "%v: want 1s to 4095s", t)
 	}
@@ -305,11 +316,6 @@ func (k *checker) reflector(path string, n NetNS, r Reflector, seen unique[strin
 		}
 	}
 	k.profile(path+".bfd-profile", r.BFDProfile)
-	where := r.Interface
-	if n != "" {
-		where += " in netns " + string(n)
-	}
-	seen.add(k, path+r.peerKey(), "session with", r.Peer.String()+" on "+where)
 }
 
 func (k *checker) rules(c *Config) {

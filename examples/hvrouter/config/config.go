@@ -261,7 +261,8 @@ func (d Domain) Redistributes() bool { return d.Redistribute == nil || *d.Redist
 
 // Reflector is one BGP session, bound to one interface of one fabric.
 type Reflector struct {
-	// Name in listings. Default: the peer's address.
+	// Name stands for the peer in commands, and is in what they print with -j. Default: the
+	// peer's address.
 	Name string `yaml:"name,omitempty" json:"name,omitempty"`
 	// Fabric is a label; sessions of one fabric fail together. Default: the
 	// interface.

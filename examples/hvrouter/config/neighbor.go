@@ -17,7 +17,8 @@ import (
 // is never passed on to another one: a hypervisor is not a transit. Without an address neighbours
 // are found on the interface (unnumbered): docs/unnumbered.md.
 type Neighbor struct {
-	// Name in listings. Default: the neighbour's address; without one, also its interface.
+	// Name stands for the neighbour in commands, and is in what they print with -j. Default: the
+	// neighbour's address; without one, also its interface.
 	Name string `yaml:"name,omitempty" json:"name,omitempty"`
 	// Fabric is a label; sessions of one fabric fail together. Default: the
 	// interface.
@@ -238,6 +239,8 @@ func (k *checker) neighbor(path string, n Neighbor, as uint32) {
 	k.oneOf(path+".connect", n.Connect, "both", "passive")
 	if n.Unnumbered() {
 		k.unnumbered(path, n)
+	} else if n.Pattern() {
+		k.bad(path+".interface", "%s: a pattern is for neighbours without an address", n.Interface)
 	}
 	if n.Role != "" {
 		k.oneOf(path+".role", n.Role, "provider", "customer", "peer", "rs-server", "rs-client")

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"maps"
 	"path"
 	"slices"
@@ -24,8 +25,8 @@ func (n Neighbor) Fits(name string) bool {
 	return ok && err == nil && name != "lo"
 }
 
-// pattern reports whether the interface is a pattern.
-func (n Neighbor) pattern() bool { return strings.ContainsAny(n.Interface, `*?[\`) }
+// Pattern reports whether the interface is a pattern.
+func (n Neighbor) Pattern() bool { return strings.ContainsAny(n.Interface, `*?[\`) }
 
 // found returns the session with a router that was found.
 func (n Neighbor) found(f Found) Reflector {
@@ -95,7 +96,7 @@ func (c *Config) SameFound(o *Config) bool {
 // those that patterns fit are known when they are there.
 func (d *Domain) fillUnnumbered() {
 	for _, n := range d.Neighbors {
-		if n.Unnumbered() && !n.pattern() && n.Interface != "" && !slices.Contains(d.Interfaces, n.Interface) {
+		if n.Unnumbered() && !n.Pattern() && n.Interface != "" && !slices.Contains(d.Interfaces, n.Interface) {
 			d.Interfaces = append(d.Interfaces, n.Interface)
 		}
 	}
@@ -119,9 +120,21 @@ func (k *checker) unnumbered(at string, n Neighbor) {
 	k.policy(at+".import", n.Import)
 	k.policy(at+".export", n.Export)
 	k.prepends(at, n.session())
-	k.prefixLimit(at+".prefix-limit", n.PrefixLimit, k.limit)
 	k.whole(at+".restart-time", n.RestartTime)
-	if n.BFD != "" {
-		k.oneOf(at+".bfd", n.BFD, "on", "off", "echo")
+	k.session(at, n.session())
+}
+
+// hidden finds neighbours without an address that one before them takes every interface of.
+func (k *checker) hidden(at string, list []Neighbor) {
+	for i, n := range list {
+		if !n.Unnumbered() || n.Interface == "" {
+			continue
+		}
+		first := slices.IndexFunc(list[:i], func(o Neighbor) bool {
+			return o.Unnumbered() && (o.Interface == n.Interface || !n.Pattern() && o.Fits(n.Interface))
+		})
+		if first >= 0 {
+			k.bad(fmt.Sprintf("%s[%d].interface", at, i), "%s[%d] has %s already, as %s: the first that fits counts", strings.TrimPrefix(at, "$."), first, n.Interface, list[first].Interface)
+		}
 	}
 }

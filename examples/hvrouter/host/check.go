@@ -106,6 +106,7 @@ func Check(c *config.Config, view func(config.NetNS) (View, error)) []Finding {
 			}
 			continue
 		}
+		p.Config = k.withLinks(p.Config)
 		k.links(p.Config)
 		k.addresses(p.Config)
 		k.ports(p.Config)
@@ -156,8 +157,27 @@ func (k *checker) enter(n config.NetNS, view func(config.NetNS) (View, error)) (
 	return err
 }
 
+// withLinks returns the configuration with the interfaces that neighbours' patterns fit as uplinks.
+func (k *checker) withLinks(c *config.Config) *config.Config {
+	var names []string
+	for _, l := range k.Links() {
+		names = append(names, l.Interface)
+	}
+	links, found := map[string][]string{}, map[string][]config.Found{}
+	for _, d := range c.Domains {
+		links[d.Name], found[d.Name] = names, d.Found
+	}
+	return c.WithFound(links, found)
+}
+
 func (k *checker) links(c *config.Config) {
 	for _, d := range c.Domains {
+		for i, n := range d.Neighbors {
+			fits := func(l fib.Link) bool { return n.Fits(l.Interface) }
+			if n.Pattern() && !slices.ContainsFunc(k.Links(), fits) {
+				k.at(fmt.Sprintf("%s.neighbors[%d].interface", k.whole.DomainPath(d.Name), i)).add(Warn, "neighbours of domain %s: there is no interface %s", d.Name, n.Interface)
+			}
+		}
 		for _, name := range domain.Interfaces(d) {
 			if _, ok := k.MTU(name); !ok {
 				k.at(k.interfacePath(d, name)).add(Lack, "interface %s of domain %s does not exist", name, d.Name)
@@ -189,6 +209,9 @@ func (k *checker) interfacePath(d config.Domain, name string) string {
 		if r.Interface == name {
 			return path + below + ".interface"
 		}
+	}
+	if i := d.NeighborOn(name); i >= 0 {
+		return fmt.Sprintf("%s.neighbors[%d].interface", path, i)
 	}
 	return path
 }

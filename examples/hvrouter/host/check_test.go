@@ -147,6 +147,14 @@ func TestCheck(t *testing.T) {
 		management(c, m)
 		c.Firewall.Trusted = []string{"eth1*"}
 	})
+	play("neighbours on interfaces that a pattern fits are uplinks, on others not", func(c *config.Config, m *machine) {
+		management(c, m)
+		c.Domains = slices.Clone(c.Domains)
+		for _, name := range []string{"eth*", "swp*", "nic0"} {
+			c.Domains[0].Neighbors = append(c.Domains[0].Neighbors, config.Neighbor{Interface: name, AS: config.PeerAS{Number: 65011}, Import: config.Policy{{Action: "accept"}}, Export: config.Policy{{Action: "accept"}}})
+		}
+		c.Domains[0].Interfaces = []string{"nic0"}
+	})
 	play("no nftables", func(_ *config.Config, m *machine) { m.lacks = "nftables" })
 	play("no nftables, and no firewall", func(c *config.Config, m *machine) { m.lacks, c.Firewall.Off = "nftables", true })
 	play("no nftables, no firewall, and domains by marks", func(c *config.Config, m *machine) {
