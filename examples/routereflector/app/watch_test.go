@@ -92,6 +92,50 @@ func TestWatchRestarted(t *testing.T) {
 	}
 }
 
+// TestRestartKeepsPaths: the stale path of a client that restarts, with its BFD session, stays beside
+// another client's path to the same prefix. It goes when the BFD session does not come up.
+func TestRestartKeepsPaths(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		network, service := &bgptest.Network{}, &bfdtest.Service{}
+		core := newTestCore(t, network, CoreConfig{BFD: service})
+		restarts, stays := netip.MustParseAddr("192.0.2.2"), netip.MustParseAddr("192.0.2.3")
+		kill := bgptest.Run(newClient(t, network, restarts))
+		others := []func() error{bgptest.Run(core.Speaker()), bgptest.Run(newClient(t, network, stays)), bgptest.Run(service)}
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() { _ = core.follow(ctx) }()
+		go func() { _ = core.followBFD(ctx, service) }()
+		time.Sleep(time.Second)
+		paths := func(when string, want int) {
+			t.Helper()
+			synctest.Wait()
+			if n := len(core.Speaker().Table().Lookup(netip.MustParsePrefix("203.0.113.2/32"))); n != want {
+				t.Errorf("%s: %d paths, want %d", when, n, want)
+			}
+		}
+		key := bfd.Key{Peer: restarts, Local: hub}.Normal()
+		if err := service.Up(key); err != nil {
+			t.Fatal(err)
+		}
+		paths("at first", 2)
+		if err := kill(); err != nil {
+			t.Fatal(err)
+		}
+		paths("after the client has gone", 2)
+		if err := service.Down(key, bfd.ReasonNeighborDown); err != nil {
+			t.Fatal(err)
+		}
+		paths("after its BFD session has begun anew", 2)
+		time.Sleep(3 * time.Second)
+		paths("after that has not come up", 1)
+		cancel()
+		for _, k := range others {
+			if err := k(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
 // watched returns a reflector with one client that has announced a prefix, and the fake BFD
 // session that the reflector has added for it.
 func watched(t *testing.T) (*bgp.Speaker, *bfdtest.Service, bfd.Key) {
