@@ -187,7 +187,7 @@ func testNeighbors(t *testing.T, name string, second func(*tor)) {
 		t.Errorf("after the restart: %+v, %v", st, err)
 	}
 	sent, lost := stream.stop()
-	if lost > 0 || sent < 30 {
+	if lost > 0 || sent < 10 {
 		t.Errorf("kill -9 of the daemon: %d of %d lost", lost, sent)
 	}
 	t.Logf("%s: kill -9 of the daemon, twice: %d of %d lost", name, lost, sent)
