@@ -229,6 +229,7 @@ func (k *checker) domains(c *Config) {
 			k.neighbor(fmt.Sprintf("%s.neighbors[%d]", path, j), n, c.AS)
 		}
 		k.hidden(path+".neighbors", d.Neighbors)
+		k.untrusted(path+".neighbors", c, d)
 		for below, r := range d.Sessions() {
 			k.reflector(path+below, d.NetNS, r, sessions)
 			k.nextHops(path+below, c, r, d.Name)

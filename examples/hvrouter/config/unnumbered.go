@@ -124,6 +124,29 @@ func (k *checker) unnumbered(at string, n Neighbor) {
 	k.session(at, n.session())
 }
 
+// untrusted refuses patterns of neighbours that guests' interfaces fit: a guest could be a router.
+func (k *checker) untrusted(at string, c *Config, d Domain) {
+	if d.NetNS != c.GuestNetNS() {
+		return
+	}
+	for i, n := range d.Neighbors {
+		if !n.Unnumbered() || !n.Pattern() {
+			continue
+		}
+		for _, g := range c.Guests {
+			if !IsPattern(g.Interface) && n.Fits(g.Interface) {
+				k.bad(fmt.Sprintf("%s[%d].interface", at, i), "%s is the interface of guest %s, which is no router", g.Interface, g.Name)
+			}
+		}
+		for _, t := range c.GuestTemplates {
+			mine, theirs := Literal(n.Interface), Literal(t.Interfaces)
+			if strings.HasPrefix(mine, theirs) || strings.HasPrefix(theirs, mine) {
+				k.bad(fmt.Sprintf("%s[%d].interface", at, i), "%s and %s, whose interfaces are guests', have names in common", n.Interface, t.Interfaces)
+			}
+		}
+	}
+}
+
 // hidden finds neighbours without an address that one before them takes every interface of.
 func (k *checker) hidden(at string, list []Neighbor) {
 	for i, n := range list {
