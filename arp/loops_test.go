@@ -44,6 +44,21 @@ func TestResponderLoop(t *testing.T) {
 		if sent := conn.Take(); len(sent) != 2 || sent[0] != ask.Answer(hostMAC).On(7) {
 			t.Errorf("%v", sent)
 		}
+		// What is counted of a guest outlives a change of it, and ends with it. A claim of
+		// another's address is one in a reply, too.
+		claim := NewRequest(hostMAC, vm1, vm3).Answer(guestMAC).On(7)
+		claim.Dst = Broadcast
+		conn.Deliver(NewAnnouncement(guestMAC, vm3).On(7), claim, NewAnnouncement(guestMAC, vm3).On(8))
+		synctest.Wait()
+		if err := r.SetGuest(7, Guest{Router: hostMAC, Rate: 1, Burst: 1}); err != nil {
+			t.Fatal(err)
+		}
+		conn.Deliver(ask, ask)
+		synctest.Wait()
+		conn.Take()
+		if s, ok := r.GuestStats(7); !ok || s != (Stats{VerdictAnswered: 3, VerdictUnallocated: 1, VerdictSpoofed: 2, VerdictLimited: 1}) {
+			t.Errorf("of the guest: %v", s)
+		}
 		_ = conn.SetReadDeadline(time.Now()) // somebody else's does no harm
 		r.DeleteTarget(netip.PrefixFrom(vm3, 32))
 		conn.Deliver(ask)
@@ -51,8 +66,11 @@ func TestResponderLoop(t *testing.T) {
 		r.RemoveGuest(7)
 		conn.Deliver(ask)
 		synctest.Wait()
+		if _, ok := r.GuestStats(7); ok {
+			t.Error("of a guest that is gone something is counted")
+		}
 		s := r.Stats()
-		if s[VerdictAnswered] != 2 || s[VerdictUnallocated] != 2 || s[VerdictUnknownLink] != 1 || conn.Has(7) || len(conn.Take()) != 0 {
+		if s[VerdictAnswered] != 3 || s[VerdictUnallocated] != 2 || s[VerdictUnknownLink] != 2 || conn.Has(7) || len(conn.Take()) != 0 {
 			t.Errorf("%v", s)
 		}
 		if err := stop(); err != nil {

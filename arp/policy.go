@@ -60,7 +60,7 @@ const (
 	VerdictNotRequest                 // a reply, or an operation that is not ARP's
 	VerdictNotForUs                   // unicast to another station, or to a group that is not broadcast
 	VerdictUnknownLink                // no guest on that interface
-	VerdictSpoofed                    // sender is not the guest: address or MAC are not its own
+	VerdictSpoofed                    // sender is not the guest: address or MAC are not its own, in a reply, too
 	VerdictAnnounced                  // the guest claims an address of its own
 	VerdictOwn                        // the guest asks for (or probes) an address of its own
 	VerdictSameLink                   // the target is reached through the very interface that asks
@@ -87,6 +87,7 @@ type Policy struct {
 type guest struct {
 	Guest
 	bucket rate.Bucket // answers that the guest may still have
+	stats  Stats       // of the Responder that has the Policy
 }
 
 func (g *guest) has(ip netip.Addr) bool {
@@ -107,8 +108,11 @@ func (p *Policy) SetGuest(ifindex int, g Guest) {
 	}
 	g.Addresses, g.Known = slices.Clone(g.Addresses), slices.Clone(g.Known)
 	next := &guest{Guest: g, bucket: rate.Bucket{Rate: g.Rate, Size: g.Burst}}
-	if old := p.guests[ifindex]; old != nil && old.Rate == g.Rate && old.Burst == g.Burst {
-		next.bucket = old.bucket
+	if old := p.guests[ifindex]; old != nil {
+		next.stats = old.stats
+		if old.Rate == g.Rate && old.Burst == g.Burst {
+			next.bucket = old.bucket
+		}
 	}
 	p.guests[ifindex] = next
 }
@@ -127,16 +131,20 @@ func (p *Policy) DeleteTarget(prefix netip.Prefix) { p.targets.Delete(prefix) }
 // Decide judges one received frame at time now. Only with VerdictAnswered is the frame
 // returned one to send.
 func (p *Policy) Decide(now time.Time, f *Frame) (Frame, Verdict) {
-	g := p.guests[f.IfIndex]
+	return p.decide(now, p.guests[f.IfIndex], f)
+}
+
+// decide is Decide for the guest behind the interface, nil if there is none.
+func (p *Policy) decide(now time.Time, g *guest, f *Frame) (Frame, Verdict) {
 	switch {
 	case g == nil:
 		return Frame{}, VerdictUnknownLink
-	case f.Op != OpRequest:
-		return Frame{}, VerdictNotRequest
 	case f.Dst != Broadcast && f.Dst != g.Router:
 		return Frame{}, VerdictNotForUs
 	case !p.believes(g, f):
 		return Frame{}, VerdictSpoofed
+	case f.Op != OpRequest:
+		return Frame{}, VerdictNotRequest
 	case f.IsAnnouncement():
 		return Frame{}, VerdictAnnounced
 	case g.has(f.TargetIP.Addr()):

@@ -79,6 +79,17 @@ func (r *Responder) Stats() Stats {
 	return r.stats
 }
 
+// GuestStats returns the counters of the guest behind the interface, since the first SetGuest of
+// it; ok is false if there is none. RemoveGuest ends them.
+func (r *Responder) GuestStats(ifindex int) (stats Stats, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if g := r.policy.guests[ifindex]; g != nil {
+		return g.stats, true
+	}
+	return Stats{}, false
+}
+
 // Run answers until ctx ends, and then returns nil. It returns early only if the
 // Conn fails as a whole. A second Run returns [ErrClosed]. One goroutine serves every
 // interface.
@@ -107,8 +118,12 @@ func (r *Responder) decide(now time.Time, in, out []Frame) []Frame {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for i := range in {
-		reply, v := r.policy.Decide(now, &in[i])
+		g := r.policy.guests[in[i].IfIndex]
+		reply, v := r.policy.decide(now, g, &in[i])
 		r.stats[v]++
+		if g != nil {
+			g.stats[v]++
+		}
 		if v == VerdictAnswered {
 			out = append(out, reply)
 		}

@@ -110,6 +110,11 @@ func (c *Conn) Add(ifindex int) error {
 // at once; 0 is no limit. Beyond, nothing is received from it for half a second.
 func (c *Conn) Limit(ifindex int, perSecond float64) { c.pc.Limit(ifindex, perSecond) }
 
+// Silenced returns how often nothing was received from the interface for a while since it was
+// added: it was over its Limit, or brought more than was read while the receive buffer filled.
+// What it sends meanwhile the kernel drops, uncounted.
+func (c *Conn) Silenced(ifindex int) uint64 { return c.pc.Silenced(ifindex) }
+
 // Remove stops receiving on the interface. It does nothing if that was not added.
 func (c *Conn) Remove(ifindex int) { c.pc.Remove(ifindex) }
 

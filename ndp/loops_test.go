@@ -248,14 +248,32 @@ func TestResponderLoop(t *testing.T) {
 		if sent := conn.Take(); len(sent) != 2 || sent[0].Dst != vm1 || sent[1].DstMAC != guestMAC {
 			t.Errorf("%+v", sent)
 		}
+		// What is counted of a guest outlives a change of it, and ends with it.
+		spoofed := solicitation(vm4, vm3)
+		spoofed.IfIndex = 7
+		conn.Deliver(spoofed)
+		synctest.Wait()
+		guest.Rate, guest.Burst = 1, 1
+		if err := r.SetGuest(7, guest); err != nil {
+			t.Fatal(err)
+		}
+		conn.Deliver(ask, ask)
+		synctest.Wait()
+		conn.Take()
+		if s, ok := r.GuestStats(7); !ok || s != (Stats{VerdictAnswered: 3, VerdictUnallocated: 1, VerdictSpoofed: 1, VerdictLimited: 1}) {
+			t.Errorf("of the guest: %v", s)
+		}
 		r.DeleteTarget(netip.PrefixFrom(vm3, 128))
 		conn.Deliver(ask)
 		synctest.Wait()
 		r.RemoveGuest(7)
 		conn.Deliver(ask)
 		synctest.Wait()
+		if _, ok := r.GuestStats(7); ok {
+			t.Error("of a guest that is gone something is counted")
+		}
 		s := r.Stats()
-		if s[VerdictAnswered] != 2 || s[VerdictUnallocated] != 2 || s[VerdictUnknownLink] != 1 || conn.Has(7) || len(conn.Take()) != 0 {
+		if s[VerdictAnswered] != 3 || s[VerdictUnallocated] != 2 || s[VerdictUnknownLink] != 1 || conn.Has(7) || len(conn.Take()) != 0 {
 			t.Errorf("%v", s)
 		}
 		_ = conn.SetReadDeadline(time.Now()) // somebody else's does no harm

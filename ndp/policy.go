@@ -81,6 +81,7 @@ type Policy struct {
 type guest struct {
 	Guest
 	bucket rate.Bucket  // answers that the guest may still have
+	stats  Stats        // of the Responder that has the Policy
 	heard  []netip.Addr // answered for Source, and not reported yet
 }
 
@@ -135,8 +136,11 @@ func (p *Policy) SetGuest(ifindex int, g Guest) {
 	}
 	g.Addresses, g.Known = slices.Clone(g.Addresses), slices.Clone(g.Known)
 	next := &guest{Guest: g, bucket: rate.Bucket{Rate: g.Rate, Size: g.Burst}}
-	if old := p.guests[ifindex]; old != nil && old.Rate == g.Rate && old.Burst == g.Burst {
-		next.bucket = old.bucket
+	if old := p.guests[ifindex]; old != nil {
+		next.stats = old.stats
+		if old.Rate == g.Rate && old.Burst == g.Burst {
+			next.bucket = old.bucket
+		}
 	}
 	p.guests[ifindex] = next
 }
@@ -157,7 +161,11 @@ func (p *Policy) DeleteTarget(prefix netip.Prefix) { p.targets.Delete(prefix) }
 // VerdictAnswered and VerdictDefended the packet returned is to be sent; its Body is appended to
 // buf, which takes 32 octets.
 func (p *Policy) Decide(now time.Time, in *Packet, buf []byte) (Packet, Verdict) {
-	g := p.guests[in.IfIndex]
+	return p.decide(now, p.guests[in.IfIndex], in, buf)
+}
+
+// decide is Decide for the guest behind the interface, nil if there is none.
+func (p *Policy) decide(now time.Time, g *guest, in *Packet, buf []byte) (Packet, Verdict) {
 	switch {
 	case g == nil:
 		return Packet{}, VerdictUnknownLink

@@ -78,6 +78,17 @@ func (r *Responder) DeleteTarget(prefix netip.Prefix) {
 	r.policy.DeleteTarget(prefix)
 }
 
+// GuestStats returns the counters of the guest behind the interface, since the first SetGuest of
+// it; ok is false if there is none. RemoveGuest ends them.
+func (r *Responder) GuestStats(ifindex int) (stats Stats, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if g := r.policy.guests[ifindex]; g != nil {
+		return g.stats, true
+	}
+	return Stats{}, false
+}
+
 // SetKnown says whom the kernel hears on a link; see [Guest.Known].
 func (r *Responder) SetKnown(ifindex int, known []netip.Addr) {
 	r.mu.Lock()
@@ -144,8 +155,12 @@ const answerLen = 32
 // decide appends the answers to in to out; their bodies are in buf.
 func (r *Responder) decide(now time.Time, in, out []Packet) []Packet {
 	for i := range in {
-		reply, v := r.policy.Decide(now, &in[i], r.buf[i*answerLen:i*answerLen:(i+1)*answerLen])
+		g := r.policy.guests[in[i].IfIndex]
+		reply, v := r.policy.decide(now, g, &in[i], r.buf[i*answerLen:i*answerLen:(i+1)*answerLen])
 		r.stats[v]++
+		if g != nil {
+			g.stats[v]++
+		}
 		if v == VerdictAnswered || v == VerdictDefended {
 			out = append(out, reply)
 		}

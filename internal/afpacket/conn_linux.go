@@ -260,6 +260,14 @@ func (c *Conn) unsilence() {
 	c.list()
 }
 
+// Silenced returns how often link was not heard for a while since it was added: it was over its
+// limit, or more came from it than was read while the receive buffer filled.
+func (c *Conn) Silenced(link int) uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.police.Silenced(link)
+}
+
 // Dropped returns how many frames the kernel dropped since the last call because the
 // receive buffer was full. To read PACKET_STATISTICS resets it (packet(7)).
 func (c *Conn) Dropped() uint32 {

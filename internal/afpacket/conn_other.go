@@ -24,6 +24,8 @@ func (*Conn) Write([]Frame) (sent int, err error) { return 0, errors.ErrUnsuppor
 
 func (*Conn) SetReadDeadline(time.Time) error { return errors.ErrUnsupported }
 
+func (*Conn) Silenced(link int) uint64 { return 0 }
+
 func (*Conn) Dropped() uint32 { return 0 }
 
 func (*Conn) Close() error { return nil }

@@ -57,6 +57,7 @@ var enumString = map[string]func(v int64) string{
 	"github.com/hyperfib/hyperfib/examples/hvrouter/confirm.Action":   func(v int64) string { return examples_hvrouter_confirm.Action(v).String() },
 	"github.com/hyperfib/hyperfib/examples/hvrouter/confirm.News":     func(v int64) string { return examples_hvrouter_confirm.News(v).String() },
 	"github.com/hyperfib/hyperfib/examples/hvrouter/dhcp.EventKind":   func(v int64) string { return examples_hvrouter_dhcp.EventKind(v).String() },
+	"github.com/hyperfib/hyperfib/examples/hvrouter/dhcp.Refusal":     func(v int64) string { return examples_hvrouter_dhcp.Refusal(v).String() },
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain.Type":      func(v int64) string { return examples_hvrouter_domain.Type(v).String() },
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest.Source":     func(v int64) string { return examples_hvrouter_guest.Source(v).String() },
 	"github.com/hyperfib/hyperfib/examples/hvrouter/lookup.RouteType": func(v int64) string { return examples_hvrouter_lookup.RouteType(v).String() },

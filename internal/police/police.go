@@ -66,6 +66,8 @@ type link struct {
 	round  int         // in which its window began
 	since  time.Time   // when its window began
 	frames int         // read in the window
+	// silenced is how often it was.
+	silenced uint64
 }
 
 // Add has an interface heard, without a limit. One that is heard already keeps its own.
@@ -134,6 +136,7 @@ func (p *Policer) Take(now time.Time, index int) bool {
 	l.frames++
 	if p.behind && l.frames > share && p.pressed[index] == nil {
 		p.pressed[index] = l
+		l.silenced++
 		p.changed = true
 	}
 	if l.bucket.Rate == 0 || l.bucket.Take(now) {
@@ -142,9 +145,18 @@ func (p *Policer) Take(now time.Time, index int) bool {
 	if p.limited[index] == nil {
 		l.until = now.Add(time.Duration(l.bucket.Size / 2 / l.bucket.Rate * float64(time.Second)))
 		p.limited[index] = l
+		l.silenced++
 		p.changed = true
 	}
 	return false
+}
+
+// Silenced returns how often an interface was silenced since it was added.
+func (p *Policer) Silenced(index int) uint64 {
+	if l := p.links[index]; l != nil {
+		return l.silenced
+	}
+	return 0
 }
 
 // ignore notes an interface that was not asked for.

@@ -14,7 +14,7 @@ import (
 )
 
 // machine plays a Policer: "add LINK", "remove LINK", "all RATE", "limit LINK RATE", "take LINK
-// COUNT", "behind", "caught-up".
+// COUNT", "behind", "caught-up", "silenced LINK", which says how often it was.
 type machine struct{ p Policer }
 
 func (m *machine) Do(now time.Time, words []string) (out []string, err error) {
@@ -48,6 +48,8 @@ func (m *machine) Do(now time.Time, words []string) (out []string, err error) {
 			}
 		}
 		out = append(out, fmt.Sprintf("%d of %d", taken, n[1]))
+	case "silenced":
+		out = append(out, fmt.Sprintf("%d times", m.p.Silenced(n[0])))
 	case "behind":
 		m.p.Behind()
 	case "caught-up":

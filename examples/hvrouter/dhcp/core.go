@@ -30,6 +30,8 @@ type guest struct {
 	allow rate.Bucket            // what it may say
 	asked [mostAsked]transaction // a ring
 	next  int                    // in it
+	// refusals counts since the guest is served.
+	refusals Refusals
 	// declines are what a relay passes on: each makes a server set an address aside.
 	declines rate.Bucket
 	declined occasion
@@ -43,6 +45,41 @@ const (
 	declineBurst = 3
 	declineRate  = 1. / 600
 )
+
+// Refusal says why a guest did not get what it asked for.
+type Refusal uint8
+
+// The refusals.
+const (
+	// Limited: the guest said more than it may. What is far beyond that the kernel drops, uncounted.
+	Limited Refusal = iota
+	// Malformed: it was no message of DHCP.
+	Malformed
+	// Spoofed: it came from another hardware address than the guest's, or as if through a relay.
+	Spoofed
+	// Replied: it was a message that servers send.
+	Replied
+	// OtherServer: the guest has chosen another server. With a relay that is not known.
+	OtherServer
+	// NotLeased: the guest asked for another address than its own, or from one. With a relay:
+	// the guest has no MAC, so that no server is asked.
+	NotLeased
+	refusalCount
+)
+
+// String returns the reason in lower case, as a label of a metric.
+func (r Refusal) String() string {
+	return enum.String("Refusal", []string{Limited: "limited", Malformed: "malformed", Spoofed: "spoofed", Replied: "replied", OtherServer: "other-server", NotLeased: "not-leased"}, r)
+}
+
+// Refusals counts the refusals of one guest, indexed by Refusal.
+type Refusals [refusalCount]uint64
+
+// refuse counts a message that is of no use.
+func (g *guest) refuse(why Refusal) effects {
+	g.refusals[why]++
+	return effects{refused: true}
+}
 
 // effects is what is to be done because of a message.
 type effects struct {
@@ -117,15 +154,24 @@ func (c *core) set(link int, name string, lease Lease) {
 // fromGuest takes a message that came in by a link.
 func (c *core) fromGuest(now time.Time, b []byte, link int) effects {
 	g := c.guests[link]
-	if g == nil || !g.allow.Take(now) {
+	if g == nil {
 		return effects{refused: true}
 	}
+	if !g.allow.Take(now) {
+		return g.refuse(Limited)
+	}
 	p, err := dhcpv4.FromBytes(b)
+	switch {
+	case err != nil:
+		return g.refuse(Malformed)
+	case p.OpCode == dhcpv4.OpcodeBootReply:
+		return g.refuse(Replied)
+	case p.OpCode != dhcpv4.OpcodeBootRequest:
+		return g.refuse(Malformed)
 	// A guest is no relay agent: it has no address to be answered at in giaddr (RFC
 	// 2131, Section 4.1), and is not believed about circuits (RFC 3046, Section 2.1).
-	if err != nil || p.OpCode != dhcpv4.OpcodeBootRequest || !p.GatewayIPAddr.IsUnspecified() ||
-		p.Options.Has(dhcpv4.OptionRelayAgentInformation) || !g.lease.belongsTo(p.ClientHWAddr) {
-		return effects{refused: true}
+	case !p.GatewayIPAddr.IsUnspecified(), p.Options.Has(dhcpv4.OptionRelayAgentInformation), !g.lease.belongsTo(p.ClientHWAddr):
+		return g.refuse(Spoofed)
 	}
 	c.stats.Requests++
 	var fx effects
@@ -136,17 +182,35 @@ func (c *core) fromGuest(now time.Time, b []byte, link int) effects {
 		if fx.answer = Answer(p, g.lease); fx.answer != nil {
 			fx.to = g
 		}
+		g.judge(p, fx.answer)
 		return fx
 	}
 	// What binds a server's address to the guest is its MAC.
-	if len(g.lease.MAC) == 0 || p.MessageType() == dhcpv4.MessageTypeDecline && !g.declines.Take(now) {
-		fx.refused = true
-		return fx
+	why := refusalCount
+	switch {
+	case len(g.lease.MAC) == 0:
+		why = NotLeased
+	case p.MessageType() == dhcpv4.MessageTypeDecline && !g.declines.Take(now):
+		why = Limited
+	default:
+		if fx.toServers = g.forward(now, p, c.relay.Address); fx.toServers == nil {
+			why = Spoofed // as from behind many relays
+		}
 	}
-	if fx.toServers = g.forward(now, p, c.relay.Address); fx.toServers == nil {
-		fx.refused = true
+	if why != refusalCount {
+		fx.refused = g.refuse(why).refused
 	}
 	return fx
+}
+
+// judge counts a well-formed request that the guest does not get what it wants for.
+func (g *guest) judge(p, answer *dhcpv4.DHCPv4) {
+	switch {
+	case answer != nil && answer.MessageType() == dhcpv4.MessageTypeNak, answer == nil && p.MessageType() == dhcpv4.MessageTypeInform:
+		g.refusals[NotLeased]++
+	case answer == nil && p.MessageType() == dhcpv4.MessageTypeRequest:
+		g.refusals[OtherServer]++
+	}
 }
 
 // decline notes that the guest has found its address in use.
@@ -184,7 +248,14 @@ func (c *core) fromServer(now time.Time, b []byte, from origin) (fx effects) {
 		}
 	}
 	fx.refused = true
-	c.stats.Unasked++
+	switch kind {
+	case Unasked:
+		c.stats.Unasked++
+	case Stranger:
+		c.stats.Strangers++
+	case Astray:
+		c.stats.Astray++
+	}
 	if count, report := c.suspicious[kind].happens(now); report {
 		fx.event = &Event{Kind: kind, Address: from.Addr(), Count: count}
 	}

@@ -22,8 +22,9 @@ import (
 //
 //	guest LINK NAME ADDRESS [mac=M]        serve a guest
 //	gone LINK
+//	refusals LINK                          what was counted of the guest
 //	relay ADDRESS SERVER ...               without words: answer by ourselves
-//	say LINK MESSAGE xid=N [wants=A] [has=A] [server=A] [id=HEX] [mac=M] [giaddr=A] [option82] [times=N]
+//	say LINK MESSAGE xid=N [wants=A] [has=A] [server=A] [id=HEX] [mac=M] [giaddr=A] [option82] [reply] [times=N]
 //	server ADDRESS MESSAGE xid=N [mac=M] [gives=A] [circuit=NAME] [id=HEX] [giaddr=A] [port=N] [astray] [request]
 //
 // MAC addresses are those of the guest at LINK or, with a server, of the guest NAME; M is
@@ -59,6 +60,14 @@ func (m *machine) Do(now time.Time, words []string) (out []string, err error) {
 		m.guest(words[1:])
 	case "gone":
 		delete(m.core.guests, number(words[1]))
+	case "refusals":
+		text := "none"
+		for why, n := range m.core.guests[number(words[1])].refusals {
+			if n > 0 {
+				text = strings.TrimPrefix(text, "none") + fmt.Sprintf(" %v %d", Refusal(why), n)
+			}
+		}
+		return []string{strings.TrimSpace(text)}, nil
 	case "relay":
 		m.core.relay = Relay{}
 		if len(words) > 1 {
@@ -97,7 +106,8 @@ func (m *machine) guest(words []string) {
 
 func (m *machine) say(link int, kind string, o opts) (out []string) {
 	for range number(o.get("times", "1")) {
-		p := message(kind, o, macOf(number(o.get("mac", strconv.Itoa(link)))), false)
+		_, reply := o["reply"]
+		p := message(kind, o, macOf(number(o.get("mac", strconv.Itoa(link)))), reply)
 		if _, ok := o["option82"]; ok {
 			p.UpdateOption(dhcpv4.OptRelayAgentInfo(dhcpv4.OptGeneric(dhcpv4.AgentCircuitIDSubOption, []byte("vm2"))))
 		}

@@ -55,7 +55,10 @@ type Stats struct {
 	Answers   uint64 `json:"answers"`   // to guests
 	Forwarded uint64 `json:"forwarded"` // to servers behind the relay
 	Refused   uint64 `json:"refused"`   // malformed, from nobody we know, or too many
-	Unasked   uint64 `json:"unasked"`   // answers of servers, or of who pretends to be one, that were dropped
+	// Answers that were dropped, by the EventKind that is reported of them.
+	Unasked   uint64 `json:"unasked"`
+	Strangers uint64 `json:"strangers"`
+	Astray    uint64 `json:"astray"`
 }
 
 // Server answers, or relays for, all guest interfaces of one namespace. Its
@@ -203,6 +206,25 @@ func (s *Server) Stats() Stats {
 	return s.core.stats
 }
 
+// Refusals returns the counters of the guest behind an interface, since it is served; ok is false
+// if it is not.
+func (s *Server) Refusals(link int) (counters Refusals, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if g := s.core.guests[link]; g != nil {
+		return g.refusals, true
+	}
+	return Refusals{}, false
+}
+
+// Silenced returns how often a guest was not heard for a while, since it is served: it had sent
+// more than is counted of one guest. What it sends meanwhile the kernel drops, uncounted.
+func (s *Server) Silenced(link int) uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.police.Silenced(link)
+}
+
 // Run serves until ctx ends, closes the sockets and returns nil, or the error
 // that made going on impossible. It can be called once.
 func (s *Server) Run(ctx context.Context) error {
@@ -267,9 +289,15 @@ func (s *Server) receive(now time.Time, b []byte, conn *net.UDPConn, link int, f
 	heard := conn != s.in || s.police.Take(now, link)
 	s.silence(now)
 	fx := effects{refused: true}
-	switch guest := conn == s.in && s.core.guests[link] != nil; {
+	var guest *guest
+	if conn == s.in {
+		guest = s.core.guests[link]
+	}
+	switch {
+	case !heard && guest != nil:
+		fx = guest.refuse(Limited)
 	case !heard:
-	case guest && !answer.leads:
+	case guest != nil && !answer.leads:
 		fx = s.core.fromGuest(now, b, link)
 	case conn == s.up && len(s.core.relay.Servers) > 0:
 		fx = s.core.fromServer(now, b, answer)
