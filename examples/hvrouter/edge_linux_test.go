@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -76,6 +77,16 @@ func testEdge(t *testing.T, who string) {
 			t.Errorf("ARP for %s: answered %v, want %v by %s\n%s", target, err == nil, answered, ours, out)
 		}
 	}
+	h.wait("the ghost, and a claim of another guest's address, to be counted", func() bool {
+		_ = h.vm.Command("arping", "-c1", "-w1", "-i", "eth0", "-S", "203.0.113.2", "203.0.113.254").Run()
+		counted := func(guest, reason string) bool {
+			m := h.cli("metrics")
+			line := fmt.Sprintf("\nhvrouter_guest_messages_refused_total{guest=%q,interface=%q,protocol=\"arp\",reason=%q} ", guest, guest, reason)
+			return strings.Contains(m, line) && !strings.Contains(m, line+"0\n")
+		}
+		// The kernel's proxy_arp hears the guest's questions for ghosts, and says nothing.
+		return counted("vm1", "unallocated") == (who == "responder") && counted("vm1", "spoofed") && !counted("vm2", "spoofed")
+	})
 	h.vm.IP("addr add 2001:db8:1::7/64 dev eth0 nodad")
 	h.wait("a link-local address", func() bool { return !strings.Contains(h.vm.IP("-6 addr show dev eth0"), "tentative") })
 	for target, answered := range map[string]bool{"2001:db8:1::9": true, "2001:db8:1::77": false} {

@@ -41,6 +41,10 @@ var (
 	converged     = describe("converged", "Whether every domain has its routes, and what an earlier run left is swept.")
 	present       = describe("namespace_present", "Whether the name of the namespace still leads to it.", "netns")
 	guestsPresent = describe("guests_present", "Guests whose interface is there.")
+	refused       = describe("guest_messages_refused_total", "Messages of a guest that were not answered, since it is served, by protocol (arp, nd, dhcp) and reason.", "guest", "interface", "protocol", "reason")
+	silenced      = describe("guest_silenced_total", "How often a guest was not heard for a while, since it had said too much, by protocol (arp, nd, dhcp).", "guest", "interface", "protocol")
+	malformed     = describe("malformed_packets_total", "Packets of guests that were malformed and passed the kernel's filter, by protocol (arp, nd).", "protocol")
+	dhcpDropped   = describe("dhcp_answers_dropped_total", "Answers of DHCP servers, or of who pretends to be one, that were dropped, by reason: unasked, stranger or astray.", "reason")
 	dropped       = describe("firewall_dropped_packets_total", "Packets of guests that the firewall dropped, by reason.", "kind", "netns")
 )
 
@@ -62,7 +66,7 @@ func metrics(b Backend) http.Handler {
 // Describe implements [prometheus.Collector].
 func (collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{bgpUp, bgpUps, bgpWaits, bgpRoutes, bgpStale, bgpRefused, bgpCounted, bgpMaximum, bgpExceeded, bfdUp, bfdDowns, kernelWrites, notOnLink,
-		notAnnounced, withdrawn, repairs, differences, auditRounds, auditSeconds, contended, reloads, rolledBack, reloaded, confirmBy, converged, health, foreign, present, guestsPresent, dropped} {
+		notAnnounced, withdrawn, repairs, differences, auditRounds, auditSeconds, contended, reloads, rolledBack, reloaded, confirmBy, converged, health, foreign, present, guestsPresent, refused, silenced, malformed, dhcpDropped, dropped} {
 		ch <- d
 	}
 }
@@ -143,6 +147,18 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		if g.Present {
 			n++
 		}
+		for _, a := range g.Abuse {
+			for reason, n := range a.Refused {
+				counter(refused, n, g.Name, g.Interface, a.Protocol, reason)
+			}
+			counter(silenced, a.Silenced, g.Name, g.Interface, a.Protocol)
+		}
+	}
+	for protocol, n := range st.Malformed {
+		counter(malformed, n, protocol)
+	}
+	for reason, n := range st.DHCPDropped {
+		counter(dhcpDropped, n, reason)
 	}
 	gauge(guestsPresent, float64(n))
 	for _, d := range c.b.Drops() {

@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/internal/testing/nstest"
 )
 
@@ -40,11 +41,13 @@ func (*busy) BFD() ([]BFD, error) {
 }
 
 func (*busy) Guests() []Guest {
-	return []Guest{{Present: true}, {}, {Present: true}}
+	vm1 := Guest{Guest: config.Guest{Name: "vm1", Interface: "tap1"}, Present: true, Abuse: []Abuse{{"arp", map[string]uint64{"spoofed": 6, "limited": 0}, 2}, {"dhcp", map[string]uint64{"limited": 9}, 0}}}
+	vm2 := Guest{Guest: config.Guest{Name: "vm2", Interface: "tap2"}, Present: true, Abuse: []Abuse{{"arp", map[string]uint64{"spoofed": 7}, 0}}}
+	return []Guest{vm1, {}, vm2}
 }
 
 func (*busy) Status() Status {
-	return Status{Reloads: Reloads{Done: 4, Refused: 2, RolledBack: 1}, Reloaded: time.Unix(1000, 5e8), Confirmation: &Confirmation{Deadline: time.Unix(2000, 0)}, Foreign: []Foreign{{Kind: "rule"}, {Kind: "chain", Unsure: true}}, Converged: true, Writes: 11, NotOnLink: 1, NotAnnounced: map[string]int{"public": 2}, Withdrawn: map[string]uint64{"public": 3}, Repairs: map[string]uint64{"route": 7, "firewall": 2}, Contended: map[string]uint64{"sysctl": 1}, Namespaces: map[string]string{"red": "fine", "blue": "gone"}}
+	return Status{Malformed: map[string]uint64{"arp": 1, "nd": 2}, DHCPDropped: map[string]uint64{"astray": 3, "unasked": 4}, Reloads: Reloads{Done: 4, Refused: 2, RolledBack: 1}, Reloaded: time.Unix(1000, 5e8), Confirmation: &Confirmation{Deadline: time.Unix(2000, 0)}, Foreign: []Foreign{{Kind: "rule"}, {Kind: "chain", Unsure: true}}, Converged: true, Writes: 11, NotOnLink: 1, NotAnnounced: map[string]int{"public": 2}, Withdrawn: map[string]uint64{"public": 3}, Repairs: map[string]uint64{"route": 7, "firewall": 2}, Contended: map[string]uint64{"sysctl": 1}, Namespaces: map[string]string{"red": "fine", "blue": "gone"}}
 }
 
 func (*busy) Drops() []Drop {
@@ -95,6 +98,25 @@ hvrouter_converged 1
 hvrouter_foreign_objects{kind="chain"} 0
 hvrouter_foreign_objects{kind="route"} 0
 hvrouter_foreign_objects{kind="rule"} 1
+# HELP hvrouter_dhcp_answers_dropped_total Answers of DHCP servers, or of who pretends to be one, that were dropped, by reason: unasked, stranger or astray.
+# TYPE hvrouter_dhcp_answers_dropped_total counter
+hvrouter_dhcp_answers_dropped_total{reason="astray"} 3
+hvrouter_dhcp_answers_dropped_total{reason="unasked"} 4
+# HELP hvrouter_guest_messages_refused_total Messages of a guest that were not answered, since it is served, by protocol (arp, nd, dhcp) and reason.
+# TYPE hvrouter_guest_messages_refused_total counter
+hvrouter_guest_messages_refused_total{guest="vm1",interface="tap1",protocol="arp",reason="limited"} 0
+hvrouter_guest_messages_refused_total{guest="vm1",interface="tap1",protocol="arp",reason="spoofed"} 6
+hvrouter_guest_messages_refused_total{guest="vm1",interface="tap1",protocol="dhcp",reason="limited"} 9
+hvrouter_guest_messages_refused_total{guest="vm2",interface="tap2",protocol="arp",reason="spoofed"} 7
+# HELP hvrouter_guest_silenced_total How often a guest was not heard for a while, since it had said too much, by protocol (arp, nd, dhcp).
+# TYPE hvrouter_guest_silenced_total counter
+hvrouter_guest_silenced_total{guest="vm1",interface="tap1",protocol="arp"} 2
+hvrouter_guest_silenced_total{guest="vm1",interface="tap1",protocol="dhcp"} 0
+hvrouter_guest_silenced_total{guest="vm2",interface="tap2",protocol="arp"} 0
+# HELP hvrouter_malformed_packets_total Packets of guests that were malformed and passed the kernel's filter, by protocol (arp, nd).
+# TYPE hvrouter_malformed_packets_total counter
+hvrouter_malformed_packets_total{protocol="arp"} 1
+hvrouter_malformed_packets_total{protocol="nd"} 2
 # HELP hvrouter_health How the hypervisor is: 0 healthy, 1 degraded, 2 broken; ` + "`hvrouter show health`" + ` says why.
 # TYPE hvrouter_health gauge
 hvrouter_health 2
@@ -142,6 +164,7 @@ hvrouter_firewall_dropped_packets_total{kind="spoofed",netns="red"} 5
 
 func TestMetrics(t *testing.T) {
 	err := testutil.CollectAndCompare(collector{&busy{}}, strings.NewReader(measured), "hvrouter_bfd_downs_total", "hvrouter_bfd_session_up",
+		"hvrouter_dhcp_answers_dropped_total", "hvrouter_guest_messages_refused_total", "hvrouter_guest_silenced_total", "hvrouter_malformed_packets_total",
 		"hvrouter_bgp_prefix_limit", "hvrouter_bgp_prefix_limit_exceeded", "hvrouter_bgp_prefixes_counted",
 		"hvrouter_bgp_routes_refused_total", "hvrouter_bgp_session_up", "hvrouter_converged", "hvrouter_health", "hvrouter_foreign_objects", "hvrouter_guests_present", "hvrouter_kernel_writes_total",
 		"hvrouter_namespace_present", "hvrouter_prefixes_not_announced", "hvrouter_prefixes_withdrawn_total", "hvrouter_repairs_total", "hvrouter_repairs_contended_total",
@@ -150,8 +173,8 @@ func TestMetrics(t *testing.T) {
 		t.Error(err)
 	}
 	// The others are there as well.
-	if n := testutil.CollectAndCount(collector{&busy{}}); n != 58 {
-		t.Errorf("%d metrics, want 58", n)
+	if n := testutil.CollectAndCount(collector{&busy{}}); n != 69 {
+		t.Errorf("%d metrics, want 69", n)
 	}
 }
 

@@ -37,7 +37,7 @@ func TestMetricsDocument(t *testing.T) {
 
 // unit is what a metric counts. There are no times and sizes yet among our own.
 func unit(name string) string {
-	for _, u := range [][2]string{{"_seconds", "seconds"}, {"_bytes", "bytes"}, {"packets", "packets"}, {"routes", "routes"}, {"prefix", "prefixes"}, {"guests", "guests"}} {
+	for _, u := range [][2]string{{"_seconds", "seconds"}, {"_bytes", "bytes"}, {"packets", "packets"}, {"messages", "messages"}, {"answers", "messages"}, {"routes", "routes"}, {"prefix", "prefixes"}, {"guests", "guests"}} {
 		if strings.Contains(name, u[0]) && !strings.HasSuffix(name, "_exceeded") {
 			return u[1]
 		}

@@ -209,6 +209,16 @@ type Guest struct {
 	Link    int    `json:"link,omitempty"` // interface index
 	// Refused says why the guest does not count; "" if it does.
 	Refused string `json:"refused,omitempty"`
+	// Abuse counts what the guest said that was of no use, by protocol, while it is present.
+	Abuse []Abuse `json:"abuse,omitempty"`
+}
+
+// Abuse is what a guest said in one protocol that was of no use, since it is served. What else
+// there is docs/metrics.md says, and what cannot be counted.
+type Abuse struct {
+	Protocol string            `json:"protocol"` // arp, nd or dhcp
+	Refused  map[string]uint64 `json:"refused"`  // messages, by reason
+	Silenced uint64            `json:"silenced"` // how often the guest was not heard for a while, since it had said too much
 }
 
 // Neighbour is one address on a link: as the kernel's neighbour table has it, as guests
@@ -273,6 +283,10 @@ type Status struct {
 	AuditTime      float64           `json:"audit-seconds"`
 	// ContendedNow are objects of which that was so in the last five minutes.
 	ContendedNow []string `json:"contended-now,omitempty"`
+	// Malformed counts packets of guests by protocol (arp, nd), DHCPDropped answers of DHCP servers, or
+	// of who pretends to be one, by reason (unasked, stranger, astray).
+	Malformed   map[string]uint64 `json:"malformed,omitempty"`
+	DHCPDropped map[string]uint64 `json:"dhcp-answers-dropped,omitempty"`
 	// Foreign is what other programs have in the kernel that changes what guests' packets do.
 	Foreign []Foreign `json:"foreign,omitempty"`
 	// RoutesFailed is how many routes the kernel refuses now.

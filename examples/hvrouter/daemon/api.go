@@ -83,7 +83,16 @@ func (d backend) linkNames(n *netns.Namespace) (names map[int]string) {
 
 // Guests implements [api.Backend].
 func (d backend) Guests() (out []api.Guest) {
-	d.ask(func(r *router) { out = show.Guests(&r.guests, r.attached.ports) })
+	d.ask(func(r *router) {
+		out = show.Guests(&r.guests, r.attached.ports)
+		for i := range out {
+			if p, here := r.attached.ports[out[i].Name]; here && out[i].Present {
+				for _, a := range r.edge.Abuse(p) {
+					out[i].Abuse = append(out[i].Abuse, api.Abuse(a))
+				}
+			}
+		}
+	})
 	return out
 }
 

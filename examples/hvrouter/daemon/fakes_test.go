@@ -209,6 +209,12 @@ func (e *liveEdge) Known(guest.Port)                      {}
 func (e *liveEdge) Leave(guest.Port, bool)                {}
 func (e *liveEdge) Target(netip.Prefix, int)              {}
 func (e *liveEdge) NoTarget(netip.Prefix)                 {}
+func (e *liveEdge) Abuse(p guest.Port) []eg.Abuse {
+	return []eg.Abuse{{Protocol: "arp", Refused: map[string]uint64{"spoofed": uint64(p.Link.IfIndex)}, Silenced: 1}}
+}
+func (e *liveEdge) Strays() eg.Strays {
+	return eg.Strays{Malformed: map[string]uint64{"nd": 2}, DHCPAnswers: map[string]uint64{"astray": 3}}
+}
 func (e *liveEdge) Overlays(*config.Config, func(string) (fib.Link, bool), []netip.Addr) {
 }
 

@@ -57,6 +57,9 @@ type Edge interface {
 	// solicitations.
 	Target(p netip.Prefix, link int)
 	NoTarget(p netip.Prefix)
+	// Abuse counts what a guest that is served said and was refused, Strays what is no guest's.
+	Abuse(guest.Port) []eg.Abuse
+	Strays() eg.Strays
 	// Overlays brings the overlays in line; vteps are the host routes that the
 	// domains have.
 	Overlays(c *config.Config, link func(name string) (fib.Link, bool), vteps []netip.Addr)

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -169,6 +170,14 @@ func (l *live) answers(t *testing.T) {
 	}
 	if names["vm1"] != "config" || names["tap0"] != "interfaces" {
 		t.Errorf("guests: %v", names)
+	}
+	for _, g := range b.Guests() {
+		if want := []api.Abuse{{Protocol: "arp", Refused: map[string]uint64{"spoofed": uint64(g.Link)}, Silenced: 1}}; g.Present != reflect.DeepEqual(g.Abuse, want) {
+			t.Errorf("guest %s, present %v: abuse %v", g.Name, g.Present, g.Abuse)
+		}
+	}
+	if s := b.Status(); s.Malformed["nd"] != 2 || s.DHCPDropped["astray"] != 3 {
+		t.Errorf("malformed %v, answers of DHCP servers %v", s.Malformed, s.DHCPDropped)
 	}
 	neighbours, err := b.Neighbours()
 	if err != nil || len(neighbours) != 3 || neighbours[0].Interface != "tap0" || neighbours[2].Kernel != "reachable" || !neighbours[2].Announced {

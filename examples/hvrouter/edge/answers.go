@@ -130,5 +130,9 @@ func (a *Answers) NoTarget(p netip.Prefix) {
 	}
 }
 
+// Abuse and Strays return nothing: the policies do not count.
+func (a *Answers) Abuse(guest.Port) []Abuse { return nil }
+func (a *Answers) Strays() Strays           { return Strays{} }
+
 // Overlays does nothing.
 func (a *Answers) Overlays(*config.Config, func(string) (fib.Link, bool), []netip.Addr) {}
