@@ -213,8 +213,8 @@ type Guest struct {
 	Abuse []Abuse `json:"abuse,omitempty"`
 }
 
-// Abuse is what a guest said in one protocol that was of no use, since it is served. What else
-// there is docs/metrics.md says, and what cannot be counted.
+// Abuse is what a guest said in one protocol that was of no use, since it is served.
+// docs/metrics.md has the reasons, and what cannot be counted.
 type Abuse struct {
 	Protocol string            `json:"protocol"` // arp, nd or dhcp
 	Refused  map[string]uint64 `json:"refused"`  // messages, by reason
@@ -283,9 +283,10 @@ type Status struct {
 	AuditTime      float64           `json:"audit-seconds"`
 	// ContendedNow are objects of which that was so in the last five minutes.
 	ContendedNow []string `json:"contended-now,omitempty"`
-	// Malformed counts packets of guests by protocol (arp, nd), DHCPDropped answers of DHCP servers, or
-	// of who pretends to be one, by reason (unasked, stranger, astray).
-	Malformed   map[string]uint64 `json:"malformed,omitempty"`
+	// Malformed counts malformed packets of guests, by protocol (arp, nd).
+	Malformed map[string]uint64 `json:"malformed,omitempty"`
+	// DHCPDropped counts answers of DHCP servers, or of who pretends to be one, that were dropped, by
+	// reason (unasked, stranger, astray).
 	DHCPDropped map[string]uint64 `json:"dhcp-answers-dropped,omitempty"`
 	// Foreign is what other programs have in the kernel that changes what guests' packets do.
 	Foreign []Foreign `json:"foreign,omitempty"`
