@@ -169,7 +169,7 @@ func (d *differ) bfd(old, new session) {
 	case was.Echo != is.Echo:
 		d.add(new.path, "the %v is watched by another BFD session: %s", new, map[bool]string{false: "the peer's", true: "echo"}[is.Echo])
 	case watches && !reflect.DeepEqual(was, is):
-		d.add(new.path, "the BFD of the %v is changed in place: every %v, %d times, now every %v, %d times", new, is.DesiredMinTx, is.Multiplier, was.DesiredMinTx, was.Multiplier)
+		d.add(new.path, "the BFD of the %v is changed in place: every %v, %d times, was every %v, %d times", new, is.DesiredMinTx, is.Multiplier, was.DesiredMinTx, was.Multiplier)
 	}
 }
 

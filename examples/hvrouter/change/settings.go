@@ -173,7 +173,7 @@ func (d *differ) value(old, new reflect.Value, p place) {
 	case p.secret:
 		d.add(p.path, "%v: another one", p)
 	default:
-		d.add(p.path, "%v: %s, now %s", p, is, was)
+		d.add(p.path, "%v: %s, was %s", p, is, was)
 	}
 }
 
