@@ -179,6 +179,12 @@ func (a *Admission) link(k *checker, g Guest) {
 			return
 		}
 	}
+	for _, d := range a.config.Domains {
+		if i := d.NeighborOn(g.Interface); i >= 0 && d.NetNS == a.config.GuestNetNS() {
+			k.bad(".interface", "%s fits %s, the interfaces of neighbours in domain %s: a guest could be a router", g.Interface, d.Neighbors[i].Interface, d.Name)
+			return
+		}
+	}
 	if slices.Contains(a.host.Default, g.Interface) {
 		k.odd(".interface", "the host's default route leads over %s", g.Interface)
 	}

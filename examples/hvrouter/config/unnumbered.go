@@ -124,7 +124,8 @@ func (k *checker) unnumbered(at string, n Neighbor) {
 	k.session(at, n.session())
 }
 
-// untrusted refuses patterns of neighbours that guests' interfaces fit: a guest could be a router.
+// untrusted refuses patterns of neighbours that interfaces of guest templates fit: a guest could be
+// a router. Guests by name are refused by [Admission].
 func (k *checker) untrusted(at string, c *Config, d Domain) {
 	if d.NetNS != c.GuestNetNS() {
 		return
@@ -132,11 +133,6 @@ func (k *checker) untrusted(at string, c *Config, d Domain) {
 	for i, n := range d.Neighbors {
 		if !n.Unnumbered() || !n.Pattern() {
 			continue
-		}
-		for _, g := range c.Guests {
-			if !IsPattern(g.Interface) && n.Fits(g.Interface) {
-				k.bad(fmt.Sprintf("%s[%d].interface", at, i), "%s is the interface of guest %s, which is no router", g.Interface, g.Name)
-			}
 		}
 		for _, t := range c.GuestTemplates {
 			mine, theirs := Literal(n.Interface), Literal(t.Interfaces)
