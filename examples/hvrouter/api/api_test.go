@@ -65,7 +65,7 @@ func (b *backend) ChangeSession(c SessionChange) error  { return b.fail }
 func (b *backend) Domains() []Domain                    { return []Domain{{Name: "public", Table: 90}} }
 func (b *backend) Drops() []Drop                        { return []Drop{{Kind: "spoofed", Packets: 3}} }
 
-var gone, taken = fmt.Errorf("guest x: %w", ErrNotFound), errors.New("taken")
+var errGone, errTaken = fmt.Errorf("guest x: %w", ErrNotFound), errors.New("taken")
 
 // statusTest is a request and what its answer has.
 type statusTest struct {
@@ -78,9 +78,9 @@ type statusTest struct {
 func statusTests() []statusTest {
 	return []statusTest{
 		{"GET", "/v1/status", "", nil, 200, `"pid": 1`},
-		{"GET", "/v1/bfd", "", taken, 500, "taken"},
+		{"GET", "/v1/bfd", "", errTaken, 500, "taken"},
 		{"GET", "/v1/neighbours", "", nil, 200, "[]"},
-		{"GET", "/v1/neighbours", "", taken, 500, "taken"},
+		{"GET", "/v1/neighbours", "", errTaken, 500, "taken"},
 		{"GET", "/v1/rib?prefix=x", "", nil, 400, "neither an address nor a prefix"},
 		{"GET", "/v1/fib?table=-1", "", nil, 404, "is no domain's"},
 		{"GET", "/v1/fib?tabel=90", "", nil, 400, "there is no parameter \\\"tabel\\\""},
@@ -91,13 +91,13 @@ func statusTests() []statusTest {
 		{"GET", "/v1/routes", "", nil, 400, "want received=PEER"},
 		{"GET", "/v1/routes?received=a&advertised=b", "", nil, 400, "want received=PEER"},
 		{"GET", "/v1/routes?received=a", "", nil, 200, "[]"},
-		{"GET", "/v1/routes?received=a", "", gone, 404, "not found"},
+		{"GET", "/v1/routes?received=a", "", errGone, 404, "not found"},
 		{"GET", "/v1/domains", "", nil, 200, "public"},
 		{"GET", "/v1/firewall", "", nil, 200, "spoofed"},
 		{"POST", "/v1/sessions/a/reset?hard=1&text=t", "", nil, 200, ""},
 		{"POST", "/v1/sessions/a/stop", "", nil, 404, "want reset"},
 		{"POST", "/v1/sessions/a/disable?text=" + strings.Repeat("x", 256), "", nil, 400, "at most 255"},
-		{"POST", "/v1/sessions/a/enable", "", gone, 404, "not found"},
+		{"POST", "/v1/sessions/a/enable", "", errGone, 404, "not found"},
 		{"GET", "/v1/fib?table=90", "", nil, 200, "[]"},
 		{"GET", "/v1/explain?prefix=::ffff:192.0.2.1", "", nil, 200, "192.0.2.1/32"},
 		{"GET", "/v1/events?recent=x", "", nil, 400, "recent is a number"},
@@ -124,7 +124,7 @@ func statusTests() []statusTest {
 		{"GET", "/metrics", "", nil, 200, "hvrouter_converged 0"},
 		{"POST", "/v1/guests", `[{"name": "a"}, {"name": "b"}]`, nil, 200, ""},
 		{"POST", "/v1/guests", "name: [", nil, 400, "request:1:"},
-		{"POST", "/v1/guests", "name: a", taken, 409, "taken"},
+		{"POST", "/v1/guests", "name: a", errTaken, 409, "taken"},
 		{"POST", "/v1/guests", strings.Repeat("x", maxBody+1), nil, 413, "too large"},
 		{"PUT", "/v1/guests/vm1", "name: vm1", nil, 200, ""},
 		{"PUT", "/v1/guests", "[{name: vm1}]", nil, 200, ""},
@@ -132,11 +132,11 @@ func statusTests() []statusTest {
 		{"POST", "/v1/guests", strings.Repeat("[", 180_000), nil, 400, "request:1:33: nested more than 32 deep"},
 		{"PUT", "/v1/guests/vm1", "name: vm2", nil, 400, "want one guest, called vm1"},
 		{"PUT", "/v1/guests/vm2", "name: vm2", nil, 404, "not found"},
-		{"DELETE", "/v1/guests/x", "", gone, 404, "not found"},
-		{"DELETE", "/v1/guests/x", "", taken, 409, "taken"},
+		{"DELETE", "/v1/guests/x", "", errGone, 404, "not found"},
+		{"DELETE", "/v1/guests/x", "", errTaken, 409, "taken"},
 		{"POST", "/v1/guests/x", `{"local-pref": 7}`, nil, 200, ""},
 		{"POST", "/v1/guests/x", `{"local-perf": 7}`, nil, 400, "unknown field"},
-		{"POST", "/v1/reload", "", taken, 409, "taken"},
+		{"POST", "/v1/reload", "", errTaken, 409, "taken"},
 		{"POST", "/v1/reload?force=true", "", nil, 200, "{true false ["},
 		{"POST", "/v1/reload?dry-run=1", "", nil, 200, "{false true ["},
 		{"POST", "/v1/reload?confirm=5m&file=a.yaml", "as: 1", nil, 200, "[97 115 58 32 49] a.yaml 5m0s}"},
@@ -144,15 +144,15 @@ func statusTests() []statusTest {
 		{"POST", "/v1/reload?confirm=soon", "", nil, 400, "is not a time"},
 		{"POST", "/v1/reload?confirm=-5m", "", nil, 400, "is not a time"},
 		{"POST", "/v1/reload/confirm", "", nil, 200, ""},
-		{"POST", "/v1/reload/confirm", "", taken, 409, "taken"},
-		{"POST", "/v1/reload/cancel", "", taken, 409, "taken"},
+		{"POST", "/v1/reload/confirm", "", errTaken, 409, "taken"},
+		{"POST", "/v1/reload/cancel", "", errTaken, 409, "taken"},
 		{"POST", "/v1/reload?force=perhaps", "", nil, 400, "force: "},
 		{"POST", "/v1/drain", "", nil, 200, `"drained": true`},
 		{"POST", "/v1/drain?all=1", "", nil, 200, `"all": true`},
 		{"POST", "/v1/drain?all=perhaps", "", nil, 400, "all: "},
-		{"POST", "/v1/drain", "", taken, 409, "taken"},
+		{"POST", "/v1/drain", "", errTaken, 409, "taken"},
 		{"POST", "/v1/undrain", "", nil, 200, `"drained": false`},
-		{"POST", "/v1/undrain", "", taken, 409, "taken"},
+		{"POST", "/v1/undrain", "", errTaken, 409, "taken"},
 		{"GET", "/v1/drain", "", nil, 200, `"drained": true`},
 	}
 }

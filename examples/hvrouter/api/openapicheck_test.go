@@ -269,7 +269,7 @@ func TestOpenAPIAnswers(t *testing.T) {
 		if o.pattern == "GET "+eventsPath || strings.HasPrefix(path, "/debug/pprof/profile") || strings.HasPrefix(path, "/debug/pprof/trace") {
 			continue // below, and in TestOpenAPIEvents
 		}
-		for _, fail := range []error{nil, gone, taken} {
+		for _, fail := range []error{nil, errGone, errTaken} {
 			b := &backend{fail: fail}
 			for _, b := range []Backend{b, full{b}} {
 				d.ask(t, Handler(b), o.method(), path, body)

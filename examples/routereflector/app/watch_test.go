@@ -85,7 +85,7 @@ func TestWatchRestarted(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				time.Sleep(1)
+				time.Sleep(time.Nanosecond)
 				at(back)
 			})
 		})
