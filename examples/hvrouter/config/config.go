@@ -247,7 +247,7 @@ type Domain struct {
 	Community Community `yaml:"community,omitempty" json:"community,omitzero"`
 	// Reflectors: one BGP session each.
 	Reflectors []Reflector `yaml:"reflectors,omitempty" json:"reflectors"`
-	// Neighbors are routers next door, such as top-of-rack switches that speak eBGP: one session
+	// Neighbors are routers on the same link, such as top-of-rack switches that speak eBGP: one session
 	// each.
 	Neighbors []Neighbor `yaml:"neighbors,omitempty" json:"neighbors,omitempty"`
 

@@ -38,7 +38,7 @@ func (r *router) onEvents(p *netns.Namespace, events []fib.Event) {
 	r.observe(p, p.Complete(events))
 	if r.dirty {
 		r.refresh()
-		r.lookNextDoor()
+		r.findNeighbors()
 	}
 }
 
@@ -337,7 +337,7 @@ func (r *router) reload(c *config.Config, h config.Host, changes []api.Change) {
 	r.use(c)
 	r.logRefused(admit(&r.guests, c, h))
 	r.refresh()
-	r.lookNextDoor()
+	r.findNeighbors()
 	r.reloaded = r.now()
 	r.log.Info("reloaded", "event", "reloaded")
 }

@@ -97,13 +97,13 @@ func (d *Daemon) begin(t *tasks, c *config.Config, m opened) error {
 // configuration.
 func (d *Daemon) beginRouting(t *tasks, c *config.Config, e edge) error {
 	r := d.router
-	if err := d.openNextDoor(t, c); err != nil {
+	if err := d.openFinders(t, c); err != nil {
 		return err
 	}
-	for _, p := range r.nextDoor.places { // uplinks by patterns are uplinks from the beginning
+	for _, p := range r.finders.list { // uplinks by patterns are uplinks from the beginning
 		p.find(r.now(), c)
 	}
-	c = r.nextDoor.withFound(c)
+	c = r.finders.withFound(c)
 	r.adopt(c)
 	if err := r.addDomains(d.sessions); err != nil {
 		return err
@@ -118,7 +118,7 @@ func (d *Daemon) beginRouting(t *tasks, c *config.Config, e edge) error {
 	t.start("", func(ctx context.Context) error { return d.sessions.Run(ctx, d.pumps) })
 	d.failover.Configure(c)
 	d.pumps.followSessions(t)
-	r.lookNextDoor()
+	r.findNeighbors()
 	t.start("BFD events", func(ctx context.Context) error {
 		d.findFirst(ctx)
 		return d.failover.Run(ctx)

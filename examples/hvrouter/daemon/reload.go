@@ -126,7 +126,7 @@ func (l *reloader) judge(ctx context.Context, opt api.ReloadOptions) (j judged, 
 	if err != nil {
 		return j, err
 	}
-	if !l.loop.do(ctx, func() { j.config = l.router.nextDoor.withFound(j.config) }) {
+	if !l.loop.do(ctx, func() { j.config = l.router.finders.withFound(j.config) }) {
 		return j, context.Canceled
 	}
 	j.host = facts(l.log, j.config)

@@ -36,7 +36,7 @@ type router struct {
 	announcements announcements
 	draining      draining
 	targets       targets
-	nextDoor      nextDoor
+	finders       finders
 	vteps         vteps
 	foreign       map[*netns.Namespace][]api.Foreign // what other programs have in the kernel
 
@@ -214,7 +214,7 @@ func (r *router) deadline() (next time.Time) {
 			next = t
 		}
 	}
-	if t := r.nextDoor.deadline(); !t.IsZero() && (next.IsZero() || t.Before(next)) {
+	if t := r.finders.deadline(); !t.IsZero() && (next.IsZero() || t.Before(next)) {
 		next = t
 	}
 	if t := r.draining.over; !t.IsZero() && (next.IsZero() || t.Before(next)) {
@@ -229,7 +229,7 @@ func (r *router) advance(now time.Time) {
 		r.announcements.advance(g, now)
 	}
 	r.drained(now)
-	r.lookNextDoor()
+	r.findNeighbors()
 }
 
 // onInventory takes what was read; the caller refreshes.

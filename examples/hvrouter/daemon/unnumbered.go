@@ -15,34 +15,34 @@ import (
 	"github.com/hyperfib/hyperfib/ndp"
 )
 
-// radio hears and sends router advertisements in a namespace.
-type radio interface {
+// advertisements hears and sends router advertisements in a namespace.
+type advertisements interface {
 	Set([]rtadv.Uplink)
 	Solicit(ifindex int)
 }
 
-var _ radio = (*rtadv.Conn)(nil)
+var _ advertisements = (*rtadv.Conn)(nil)
 
-// nextDoor finds the neighbours that the configuration has no address of. The event loop owns it.
-type nextDoor struct {
-	places []*place // one a namespace; none: the configuration has no such neighbours, or there is nothing to hear with
+// finders find the neighbours that the configuration has no address of. The event loop owns them.
+type finders struct {
+	list []*finder // one a namespace; none: the configuration has no such neighbours, or there is nothing to hear with
 }
 
-// place is a namespace in which neighbours are found.
-type place struct {
+// finder finds the neighbours of the interfaces of one namespace.
+type finder struct {
 	namespace *netns.Namespace
-	radio     radio
+	adverts   advertisements
 	tracker   *unnumbered.Tracker
 	links     []unnumbered.Link
 	up        map[int]bool // those that have their carrier
 }
 
-func newPlace(n *netns.Namespace, r radio) *place {
-	return &place{namespace: n, radio: r, tracker: unnumbered.New(unnumbered.Config{}), up: map[int]bool{}}
+func newFinder(n *netns.Namespace, a advertisements) *finder {
+	return &finder{namespace: n, adverts: a, tracker: unnumbered.New(unnumbered.Config{}), up: map[int]bool{}}
 }
 
 // find looks at the interfaces of a namespace again.
-func (p *place) find(now time.Time, c *config.Config) {
+func (p *finder) find(now time.Time, c *config.Config) {
 	var links []unnumbered.Link
 	var uplinks []rtadv.Uplink
 	up := map[int]bool{}
@@ -71,17 +71,17 @@ func (p *place) find(now time.Time, c *config.Config) {
 			p.tracker.SetLink(now, l)
 		}
 	}
-	p.radio.Set(uplinks)
+	p.adverts.Set(uplinks)
 	for index := range up {
 		if !p.up[index] {
-			p.radio.Solicit(index)
+			p.adverts.Solicit(index)
 		}
 	}
 	p.links, p.up = links, up
 }
 
 // heard takes advertisements.
-func (p *place) heard(now time.Time, list []rtadv.Heard) {
+func (p *finder) heard(now time.Time, list []rtadv.Heard) {
 	slices.SortFunc(list, func(a, b rtadv.Heard) int {
 		return cmp.Or(cmp.Compare(a.IfIndex, b.IfIndex), a.From.Compare(b.From), slices.Compare(a.MAC[:], b.MAC[:]))
 	})
@@ -91,7 +91,7 @@ func (p *place) heard(now time.Time, list []rtadv.Heard) {
 }
 
 // session takes how a session is.
-func (p *place) session(now time.Time, s bgp.PeerStatus) {
+func (p *finder) session(now time.Time, s bgp.PeerStatus) {
 	n := unnumbered.Neighbor{Interface: s.Key.Addr.Zone(), Addr: s.Key.Addr.WithZone(""), Local: s.Key.Local}
 	synced := len(s.Families) > 0
 	for _, f := range s.Families {
@@ -102,10 +102,10 @@ func (p *place) session(now time.Time, s bgp.PeerStatus) {
 }
 
 // withFound returns a configuration with the interfaces that are there, and with who was found.
-func (n *nextDoor) withFound(c *config.Config) *config.Config {
+func (n *finders) withFound(c *config.Config) *config.Config {
 	links, found := map[string][]string{}, map[string][]config.Found{}
 	for _, d := range c.Domains {
-		for _, p := range n.places {
+		for _, p := range n.list {
 			if p.namespace.NetNS() != d.NetNS {
 				continue
 			}
@@ -121,8 +121,8 @@ func (n *nextDoor) withFound(c *config.Config) *config.Config {
 }
 
 // deadline returns when advance has something to do, the zero time if never.
-func (n *nextDoor) deadline() (next time.Time) {
-	for _, p := range n.places {
+func (n *finders) deadline() (next time.Time) {
+	for _, p := range n.list {
 		if t := p.tracker.Deadline(); !t.IsZero() && (next.IsZero() || t.Before(next)) {
 			next = t
 		}
@@ -130,17 +130,17 @@ func (n *nextDoor) deadline() (next time.Time) {
 	return next
 }
 
-// lookNextDoor takes who is found now. It comes after whatever may have changed that.
-func (r *router) lookNextDoor() {
-	if len(r.nextDoor.places) == 0 {
+// findNeighbors takes who is found now. It comes after whatever may have changed that.
+func (r *router) findNeighbors() {
+	if len(r.finders.list) == 0 {
 		return
 	}
 	now := r.now()
-	for _, p := range r.nextDoor.places {
+	for _, p := range r.finders.list {
 		p.find(now, r.cfg)
 		p.tracker.Advance(now)
 	}
-	c := r.nextDoor.withFound(r.cfg)
+	c := r.finders.withFound(r.cfg)
 	if c.SameFound(r.cfg) {
 		return
 	}
@@ -165,9 +165,9 @@ func (r *router) logFound(c *config.Config) {
 	}
 }
 
-// openNextDoor opens what hears and sends advertisements, in the namespaces that need it. Which those
+// openFinders opens what hears and sends advertisements, in the namespaces that need it. Which those
 // are does not change while the daemon runs.
-func (d *Daemon) openNextDoor(t *tasks, c *config.Config) error {
+func (d *Daemon) openFinders(t *tasks, c *config.Config) error {
 	for _, n := range d.router.namespaces {
 		if !slices.ContainsFunc(c.Domains, func(d config.Domain) bool { return d.NetNS == n.NetNS() && d.Unnumbered() }) {
 			continue
@@ -176,8 +176,8 @@ func (d *Daemon) openNextDoor(t *tasks, c *config.Config) error {
 		if err != nil {
 			return err
 		}
-		p := newPlace(n, conn)
-		d.router.nextDoor.places = append(d.router.nextDoor.places, p)
+		p := newFinder(n, conn)
+		d.router.finders.list = append(d.router.finders.list, p)
 		t.start("router advertisements", conn.Run)
 		t.start("", func(ctx context.Context) error { return d.pumps.heard(ctx, p, conn) })
 	}
@@ -192,20 +192,20 @@ const findTime = 5 * time.Second
 // run had sessions: those BFD sessions that nobody has asked for by then are removed. Meanwhile the
 // BFD process takes dead next hops out by itself.
 func (d *Daemon) findFirst(ctx context.Context) {
-	if !d.again || len(d.router.nextDoor.places) == 0 {
+	if !d.again || len(d.router.finders.list) == 0 {
 		return
 	}
 	for until := time.Now().Add(findTime); time.Now().Before(until); {
 		waits := false
-		if !d.loop.do(ctx, func() { waits = d.router.nextDoor.waits() }) || !waits || pause(ctx, 20*time.Millisecond) != nil {
+		if !d.loop.do(ctx, func() { waits = d.router.finders.waits() }) || !waits || pause(ctx, 20*time.Millisecond) != nil {
 			return
 		}
 	}
 }
 
 // waits reports whether an interface has its carrier, and no neighbour yet.
-func (n *nextDoor) waits() bool {
-	for _, p := range n.places {
+func (n *finders) waits() bool {
+	for _, p := range n.list {
 		list := p.tracker.Neighbors()
 		for _, l := range p.links {
 			if p.up[l.IfIndex] && !slices.ContainsFunc(list, func(o unnumbered.Neighbor) bool { return o.Interface == l.Interface }) {
@@ -217,27 +217,27 @@ func (n *nextDoor) waits() bool {
 }
 
 // heard brings advertisements.
-func (p *pumps) heard(ctx context.Context, where *place, c *rtadv.Conn) error {
+func (p *pumps) heard(ctx context.Context, f *finder, c *rtadv.Conn) error {
 	for {
 		list, err := c.Next(ctx)
 		if err != nil {
 			return nil // ctx has ended
 		}
 		p.loop.do(ctx, func() {
-			where.heard(p.router.now(), list)
-			p.router.lookNextDoor()
+			f.heard(p.router.now(), list)
+			p.router.findNeighbors()
 		})
 	}
 }
 
 // followSessions brings how the sessions with found neighbours are.
 func (p *pumps) followSessions(t *tasks) {
-	if len(p.router.nextDoor.places) == 0 {
+	if len(p.router.finders.list) == 0 {
 		return
 	}
 	for _, s := range p.sessions.BGP() {
 		w := s.Watch()
-		t.start("sessions next door", func(ctx context.Context) error {
+		t.start("sessions of neighbours", func(ctx context.Context) error {
 			defer w.Close()
 			changed := map[bgp.PeerKey]bool{}
 			buf := make([]bgp.Event, 64)
@@ -268,10 +268,10 @@ func (p *pumps) followSessions(t *tasks) {
 
 // onSessions takes how sessions with link-local addresses are.
 func (r *router) onSessions(list []bgp.PeerStatus) {
-	for _, p := range r.nextDoor.places {
+	for _, p := range r.finders.list {
 		for _, s := range list {
 			p.session(r.now(), s)
 		}
 	}
-	r.lookNextDoor()
+	r.findNeighbors()
 }

@@ -21,7 +21,7 @@ func Alternative(paths []rib.Path) bool {
 }
 
 // Own makes an export policy that announces what originates here, and asks policy then; nil
-// accepts. Between two routers next door the hypervisor is no way.
+// accepts. The hypervisor is no transit between two neighbours.
 func Own(policy rib.Policy) rib.Policy {
 	if policy == nil {
 		return own
