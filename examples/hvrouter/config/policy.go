@@ -26,7 +26,8 @@ type Term struct {
 	LE     uint8  `yaml:"le,omitempty" json:"le,omitempty"`
 	// Prefixes is a list like a prefix list of other routers: "192.0.2.0/24" matches exactly,
 	// "10.0.0.0/8 le 24" routes inside whose length is 8 to 24, "10.0.0.0/8 ge 16 le 24" those of
-	// 16 to 24. One of them must match. The default routes are 0.0.0.0/0 and ::/0.
+	// 16 to 24. One of them must match; the list must not be empty. The default routes are
+	// 0.0.0.0/0 and ::/0.
 	Prefixes []PrefixRange `yaml:"prefixes,omitempty" json:"prefixes,omitempty"`
 	// Community is one that the route must have.
 	Community Community `yaml:"community,omitempty" json:"community,omitzero"`
@@ -165,8 +166,11 @@ func (k *checker) policy(path string, p Policy) {
 		if t.Prepend > 32 {
 			k.bad(at+".prepend", "%d: want at most 32", t.Prepend)
 		}
-		if t.Prefix.IsValid() && len(t.Prefixes) > 0 {
+		switch {
+		case t.Prefix.IsValid() && len(t.Prefixes) > 0:
 			k.bad(at+".prefixes", "prefix is given, too")
+		case t.Prefixes != nil && len(t.Prefixes) == 0:
+			k.bad(at+".prefixes", "it is empty, and would match every route: leave it out if that is meant")
 		}
 		if !t.Prefix.IsValid() {
 			if t.GE != 0 || t.LE != 0 {

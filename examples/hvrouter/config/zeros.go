@@ -33,11 +33,15 @@ var notZero = map[string]bool{
 	"overlays[].port": true, "overlays[].mtu": true,
 }
 
+// conditions are the keys of a policy's term that say what it matches: one without a value would be
+// no condition, and the term would match every route.
+var conditions = map[string]bool{"prefix": true, "prefixes": true, "community": true}
+
 // LOCAL_PREF 0 is a value like any other, although the key has a default.
 const localPref = ".local-pref"
 
-// zeros reports such keys that are given as 0: the default would take their place without
-// a word. It returns the lists' elements that have a local-pref of 0, as "guests[2]". prefix is what the document's own paths begin with.
+// zeros reports such keys that are given as 0, and conditions of terms that are given without a value:
+// the default would take their place without a word. It returns the lists' elements that have a local-pref of 0, as "guests[2]". prefix is what the document's own paths begin with.
 func (k *checker) zeros(prefix string) map[string]bool {
 	z := zeros{checker: k, unpreferred: map[string]bool{}}
 	if !empty(k.doc) {
@@ -68,6 +72,10 @@ func (z zeros) in(path, exact string, node ast.Node) {
 		}
 	case *ast.AnchorNode:
 		z.in(path, exact, n.Value)
+	case *ast.NullNode:
+		if key := path[strings.LastIndexByte(path, '.')+1:]; conditions[key] && (strings.HasSuffix(path, ".import[]."+key) || strings.HasSuffix(path, ".export[]."+key)) {
+			z.errs = append(z.errs, at(node, "%s has no value, and the term would match every route: leave it out if that is meant", key))
+		}
 	default:
 		text, ok := scalar(node)
 		if of, is := strings.CutSuffix(exact, localPref); ok && is && isZero(text) {
