@@ -66,8 +66,8 @@ type dashboard struct {
 	}
 }
 
-// TestDashboard has Prometheus scrape testdata/scrape.txt, which is of a daemon, and answer
-// each query of the dashboard with something.
+// TestDashboard has Prometheus scrape testdata/scrape.txt, which TestScrape of examples/hvrouter records of a
+// daemon, and answer each query of the dashboard with something.
 func TestDashboard(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs a program that .ci/peers installs")
