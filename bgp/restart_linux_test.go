@@ -112,7 +112,7 @@ func testLongLived(t testing.TB) {
 	}
 }
 
-// TestFRRRestarts and we restart: both roles against FRR.
+// TestFRRRestart: FRR restarts, and we do: both roles.
 func TestFRRRestart(t *testing.T) {
 	l := newLAN(t)
 	gr := GracefulRestart{Enabled: true, RestartTime: 2 * time.Minute}
