@@ -16,7 +16,7 @@ const module = "github.com/hyperfib/hyperfib"
 // libraries are what others import. Imports between them run one way, and only where
 // may says so.
 var (
-	libraries = []string{"bgp", "bgp/bgptest", "bgp/fsm", "bgp/rib", "bgp/wire", "bfd", "bfd/bfdtest", "fib", "fib/fibtest", "arp", "ndp", "vxlan"}
+	libraries = []string{"bgp", "bgp/bgptest", "bgp/fsm", "bgp/rib", "bgp/unnumbered", "bgp/wire", "bfd", "bfd/bfdtest", "fib", "fib/fibtest", "arp", "ndp", "vxlan"}
 	may       = map[string][]string{
 		"bgp":     {"bgp/fsm", "bgp/rib", "bgp/wire"},
 		"bgp/fsm": {"bgp/wire"},
@@ -163,7 +163,7 @@ func TestRoomsImportOneWay(t *testing.T) {
 
 // pure are the packages without goroutines, clocks, random sources, locks, loggers and
 // sockets.
-var pure = []string{"bgp/fsm", "examples/bfdrestart", "examples/hvrouter/discovery", "examples/hvrouter/show"}
+var pure = []string{"bgp/fsm", "bgp/unnumbered", "examples/bfdd/plane", "examples/bfdrestart", "examples/hvrouter/discovery", "examples/hvrouter/show"}
 
 // impure is what they would need for that.
 var impure = regexp.MustCompile(`"(context|log|log/slog|math/rand|math/rand/v2|net|os|sync|sync/atomic|syscall|unsafe)"|\bgo func|\bgo [a-z]+\(|\bchan\b|time\.(Now|Since|Until|Sleep|After|AfterFunc|NewTimer|NewTicker|Tick)\(`)
