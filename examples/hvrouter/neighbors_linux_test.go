@@ -171,6 +171,20 @@ func testNeighbors(t *testing.T, name string, second func(*tor)) {
 		t.Errorf("the hypervisor is a transit: %s", got)
 	}
 
+	// Events of a neighbour, by its name: from the daemon, and from its files.
+	for _, socket := range []string{k.path("api.sock"), k.path("none.sock")} {
+		var of [3]string
+		for i, peer := range []string{"tor1", "198.51.100.126", "tor2"} {
+			out, err := k.command("show", "events", "-event", "bgp-*", "-peer", peer, "-config", k.path("hv.yaml"), "-api", socket).Output()
+			if of[i] = string(out); err != nil {
+				t.Errorf("show events -peer %s: %v", peer, err)
+			}
+		}
+		if !strings.Contains(of[0], "bgp-up") || of[0] != of[1] || of[0] == of[2] {
+			t.Errorf("events of tor1, of its address and of tor2:\n%s\n%s\n%s", of[0], of[1], of[2])
+		}
+	}
+
 	// The daemon dies.
 	k.far()
 	stream := k.stream()

@@ -66,7 +66,11 @@ func bfdList(b Backend, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return filtered(r, list, filter[BFD]{"peer", func(s BFD) []string { return []string{s.Peer.String()} }},
+	names := map[netip.Addr][]string{} // of the BGP sessions with a peer
+	for _, s := range b.Sessions() {
+		names[s.Peer] = append(names[s.Peer], s.Name)
+	}
+	return filtered(r, list, filter[BFD]{"peer", func(s BFD) []string { return append(names[s.Peer], s.Peer.String()) }},
 		filter[BFD]{"interface", func(s BFD) []string { return []string{s.Interface} }})
 }
 

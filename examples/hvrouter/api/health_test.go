@@ -1,6 +1,7 @@
 package api
 
 import (
+	"net/http/httptest"
 	"net/netip"
 	"strings"
 	"testing"
@@ -29,6 +30,18 @@ func (s *sick) BFD() ([]BFD, error) {
 func (s *sick) Status() Status     { return s.status }
 func (s *sick) Guests() []Guest    { return s.guests }
 func (s *sick) DrainStatus() Drain { return Drain{Drained: s.drained, Since: time.Unix(0, 0)} }
+
+// A BFD session is found by the name of the BGP session with its peer.
+func TestBFDByName(t *testing.T) {
+	a, b := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
+	s := &sick{sessions: []Session{{Name: "rr1", Peer: a}, {Name: "rr2", Peer: b}}, bfds: []BFD{{Peer: a}, {Peer: b}}}
+	for word, want := range map[string]netip.Addr{"rr1": a, "192.0.2.2": b} {
+		got, err := bfdList(s, httptest.NewRequest("GET", "/v1/bfd?peer="+word, nil))
+		if list, ok := got.([]BFD); err != nil || !ok || len(list) != 1 || list[0].Peer != want {
+			t.Errorf("%s: %v, %v", word, got, err)
+		}
+	}
+}
 
 func TestHealth(t *testing.T) {
 	a, b := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")

@@ -102,7 +102,7 @@ var operations = []operation{
 	{pattern: "GET /v1/events", summary: "What happens, as it happens: one JSON object a line, without end. A reader that is slow loses the oldest and reads an event \"lost\" with their count.", query: []parameter{
 		{name: "recent", description: "How many events of before come first.", schema: countType}, eventFilter}, answer: journal.Event{}, media: eventTypes},
 	{pattern: "GET /v1/history", summary: "Events of before, also of earlier runs, oldest first.", query: []parameter{{name: "since", description: "Only events from then on.", schema: timeType}, eventFilter,
-		{name: "peer", description: "Only events about this peer.", schema: stringType}, {name: "guest", description: "Only events about this guest.", schema: stringType},
+		{name: "peer", description: "Only events about this peer, by its address or its session's name.", schema: stringType}, {name: "guest", description: "Only events about this guest.", schema: stringType},
 		{name: "interface", description: "Only events about this interface.", schema: stringType}, {name: "last", description: "Only that many, the latest; 0 is all.", schema: countType}}, answer: []journal.Event{}, codes: []int{500}},
 	{pattern: "GET /v1/health", summary: "How the hypervisor is.", answer: Health{}},
 	{pattern: "GET /v1/status", summary: "The daemon as a whole.", answer: Status{}},

@@ -54,6 +54,7 @@ func (h *history) read(f journal.Filter) (list []journal.Event, err error) {
 		h.said = true
 		fmt.Fprintf(h.in.stderr, "hvrouter: no daemon answers (%v): what follows is in %s\n", refused, c.StateDirectory)
 	}
+	f.Addresses = c.PeersNamed(f.Peer)
 	return journal.ReadHistory(c.StateDirectory, f)
 }
 

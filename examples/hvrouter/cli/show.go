@@ -53,7 +53,7 @@ func show(in invocation) int {
 	asJSON := fs.Bool("j", false, "JSON")
 	follow := fs.Bool("w", false, "go on, and print it again whenever it has changed")
 	filters := map[string]*string{
-		"peer":      fs.String("peer", "", "sessions, bfd, events: with this peer only, by `ADDRESS` or, of sessions, name"),
+		"peer":      fs.String("peer", "", "sessions, bfd, events: with this peer only, by `ADDRESS` or its session's name"),
 		"domain":    fs.String("domain", "", "sessions, rib: of the domain `NAME` only"),
 		"interface": fs.String("interface", "", "sessions, bfd, guests, neighbours, events: on the interface `NAME` only"),
 		"prefix":    fs.String("prefix", "", "rib, fib: one `PREFIX` only"),

@@ -211,6 +211,20 @@ func (d Domain) SessionList() (list []Reflector) {
 	return list
 }
 
+// PeersNamed returns the addresses of the peers whose sessions have a name.
+func (c *Config) PeersNamed(name string) (addresses []string) {
+	sessions := c.Sessions
+	for _, d := range c.Domains {
+		sessions = append(sessions[:len(sessions):len(sessions)], d.SessionList()...)
+	}
+	for _, r := range sessions {
+		if r.Name == name {
+			addresses = append(addresses, r.Peer.String())
+		}
+	}
+	return addresses
+}
+
 // peerKey is the key of the peer's address.
 func (r Reflector) peerKey() string {
 	if r.Neighbor != nil {

@@ -94,6 +94,9 @@ func TestSample(t *testing.T) {
 	if got := c.Domain("public").Reflectors[2]; got.Fabric != "A" || got.AS != 65000 || got.Families[0] != IPv6 || got.Name != "2001:db8:c633:6400::26" {
 		t.Errorf("third session: %+v", got)
 	}
+	if got := c.PeersNamed("172.22.15.126"); !slices.Equal(got, []string{"172.22.15.126"}) || c.PeersNamed("rr1") != nil {
+		t.Errorf("peers by name: %v", got)
+	}
 	if got := c.BFD; got.Interval.Duration != 100*time.Millisecond || got.Socket != "/run/hvrouter/hv1.sock.bfd" {
 		t.Errorf("bfd: %+v", got)
 	}

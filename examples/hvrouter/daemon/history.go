@@ -56,6 +56,9 @@ func (d backend) History(f journal.Filter) ([]journal.Event, error) {
 		list []journal.Event
 		err  error
 	}
+	if c := d.config(); c != nil {
+		f.Addresses = c.PeersNamed(f.Peer)
+	}
 	got := make(chan answer, 1)
 	go func() {
 		list, err := journal.ReadHistory(d.stateDirectory, f)

@@ -13,8 +13,11 @@ type Filter struct {
 	Since time.Time
 	// Event is a name, or a pattern of names as of [path.Match]: "bgp-*".
 	Event string
-	// Peer is the address of a BGP or BFD peer, Guest a guest's name, Interface an interface's.
+	// Peer is the address of a BGP or BFD peer, or a session's name; Guest a guest's name, Interface
+	// an interface's.
 	Peer, Guest, Interface string
+	// Addresses are those of the peers whose sessions have the name Peer: most events have no name.
+	Addresses []string
 	// Last is the number of events that are wanted at most, the newest; 0 is all. It is the reader's:
 	// Match does not count.
 	Last int
@@ -37,7 +40,8 @@ func (f Filter) Match(e Event) bool {
 	if ok, _ := path.Match(f.Event, e.Name); f.Event != "" && !ok {
 		return false
 	}
-	return about(e, f.Peer, "peer", "session") && about(e, f.Guest, "guest") && about(e, f.Interface, "interface", "key")
+	peer := func(p string) bool { return about(e, p, "peer", "session") }
+	return (peer(f.Peer) || slices.ContainsFunc(f.Addresses, peer)) && about(e, f.Guest, "guest") && about(e, f.Interface, "interface", "key")
 }
 
 // about reports whether one of the attributes has a word: a peer is "192.0.2.1 from 192.0.2.2", the key

@@ -71,6 +71,8 @@ func TestHistory(t *testing.T) {
 		{Filter{Event: "bgp-*"}, "bgp-up bgp-down"},
 		{Filter{Peer: "192.0.2.1"}, "bgp-up bgp-down"},
 		{Filter{Peer: "192.0.2.1", Since: at(2)}, "bgp-down"},
+		{Filter{Peer: "rr1"}, ""},
+		{Filter{Peer: "rr1", Addresses: []string{"192.0.2.3", "192.0.2.1"}}, "bgp-up bgp-down"},
 		{Filter{Guest: "vm1"}, "guest-attached"},
 		{Filter{Guest: "vm"}, ""},
 		{Filter{Interface: "tap1"}, "guest-attached repair"},
