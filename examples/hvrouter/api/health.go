@@ -93,6 +93,10 @@ func (h *Health) sessions(list []Session) {
 			h.add(Note, "disabled", "%s: disabled since %s", who, s.Disabled.Format(time.RFC3339))
 		case !s.RefusedUntil.IsZero():
 			h.add(Degraded, "prefix-limit", "%s: out until %s: %s", who, s.RefusedUntil.Format(time.TimeOnly), s.LimitError)
+		case !s.BFDHeldDown.IsZero():
+			h.add(Degraded, "session-down", "%s: waits for BFD since %s, which is Up and to stay so until %s", who, s.BFDWait.Format(time.RFC3339), s.BFDHeldDown.Format(time.TimeOnly))
+		case !s.BFDWait.IsZero():
+			h.add(Degraded, "session-down", "%s: waits for BFD since %s, which is %s", who, s.BFDWait.Format(time.RFC3339), s.BFD)
 		case s.State != "Established" && s.Error != "":
 			h.add(Degraded, "session-down", "%s: %s, last error %s", who, s.State, s.Error)
 		case s.State != "Established":

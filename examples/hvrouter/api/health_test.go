@@ -43,6 +43,22 @@ func TestBFDByName(t *testing.T) {
 	}
 }
 
+// A session that waits for BFD says so, and not what ended its last connection.
+func TestHealthWaits(t *testing.T) {
+	s := Session{Domain: "public", Fabric: "B", Peer: netip.MustParseAddr("192.0.2.2"), State: "OpenSent", Error: "EOF", BFD: "Down", BFDWait: time.Unix(0, 0).UTC()}
+	held := s
+	held.BFD, held.BFDHeldDown = "Up", time.Unix(70, 0).UTC()
+	for want, one := range map[string]Session{
+		"domain public, peer 192.0.2.2 (B): waits for BFD since 1970-01-01T00:00:00Z, which is Down":                             s,
+		"domain public, peer 192.0.2.2 (B): waits for BFD since 1970-01-01T00:00:00Z, which is Up and to stay so until 00:01:10": held,
+	} {
+		h := HealthOf(&sick{sessions: []Session{one}, status: Status{Converged: true}})
+		if len(h.Reasons) != 2 || h.Reasons[1] != (Reason{Degraded, "session-down", want}) {
+			t.Errorf("%+v, want %s", h.Reasons, want)
+		}
+	}
+}
+
 func TestHealth(t *testing.T) {
 	a, b := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
 	up := func(p netip.Addr) Session {
