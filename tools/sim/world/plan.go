@@ -81,7 +81,6 @@ const mostProbed = 1000
 // sessionsOf are the worlds that a seed draws from.
 var sessionsOf = []Sessions{SessionsIPv4, SessionsBoth, SessionsBoth, SessionsIPv6, SessionsShared}
 
-// detection is the longest that BFD takes to notice a silent failure.
 // strict returns the mode of BFD strict mode.
 func (c Config) strict() string {
 	if c.Strict {
@@ -90,6 +89,7 @@ func (c Config) strict() string {
 	return "off"
 }
 
+// detection is the longest that BFD takes to notice a silent failure.
 func (c Config) detection() time.Duration { return time.Duration(c.Multiplier) * c.BFD }
 
 // The four networks. A fabric is two of them over the same cables: a public one, of the guests'

@@ -46,7 +46,10 @@ func ParseScenario(c Config, text string) (Config, []string, error) {
 }
 
 func (c *Config) parseHeader(words []string) (err error) {
-	for i := 0; i+1 < len(words) && err == nil; i += 2 {
+	if len(words)%2 != 0 {
+		return errWords
+	}
+	for i := 0; i < len(words) && err == nil; i += 2 {
 		v := words[i+1]
 		switch words[i] {
 		case "seed":
@@ -62,9 +65,13 @@ func (c *Config) parseHeader(words []string) (err error) {
 				err = fmt.Errorf("sessions %q: want one of %v", v, sessionsOf)
 			}
 		case "strict":
-			c.Strict = v == "on"
+			if c.Strict = v == "on"; !c.Strict {
+				err = fmt.Errorf("strict %q: want on", v)
+			}
 		case "packets":
-			c.EveryPacket = v == "every"
+			if c.EveryPacket = v == "every"; !c.EveryPacket {
+				err = fmt.Errorf("packets %q: want every", v)
+			}
 		case "begin":
 			c.Begin, err = time.ParseDuration(v)
 		default:
