@@ -51,6 +51,9 @@ func (e *PeerError) givesWay() bool {
 	return n == nil || n.Code == wire.CodeCease && n.Subcode == wire.SubCollision
 }
 
+// notified reports whether a NOTIFICATION ended the connection.
+func (e *PeerError) notified() bool { return e != nil && (e.Sent != nil || e.Received != nil) }
+
 // Unwrap returns Err.
 func (e *PeerError) Unwrap() error { return e.Err }
 

@@ -172,6 +172,8 @@ func (p *peer) notify(now time.Time, e fsm.Effect, before State, err error) {
 // recordEnd records the end of a connection. One that gives way to another is no error.
 func (p *peer) recordEnd(now time.Time, c *conn, e *PeerError, state State) {
 	e.Peer, e.Time, e.State = p.key, now, state
+	session := p.sess != nil && p.sess.conn == c
+	counts := session || !p.conns.two() || !e.givesWay()
 	p.info.set(func(st *PeerStatus) {
 		if e.Sent != nil {
 			st.LastSent = e
@@ -182,10 +184,12 @@ func (p *peer) recordEnd(now time.Time, c *conn, e *PeerError, state State) {
 		if errors.Is(e.Err, errMaxPrefixes) {
 			st.LastLimit = e
 		}
+		if counts && (session || e.notified() || !st.LastError.notified()) {
+			st.LastError = e
+		}
 	})
-	session := p.sess != nil && p.sess.conn == c
-	if session || !p.conns.two() || !e.givesWay() {
-		p.events.record(now, e, state)
+	if counts {
+		p.events.failed(e)
 	}
 }
 

@@ -41,9 +41,14 @@ func (e *peerEvents) send(events []Event) {
 // record keeps and publishes why there is no connection.
 func (e *peerEvents) record(now time.Time, err *PeerError, state State) {
 	err.Peer, err.Time, err.State = e.key, now, state
-	e.reason = err
 	e.info.set(func(st *PeerStatus) { st.LastError = err })
-	e.publish(Event{Kind: EventError, State: state, Err: err})
+	e.failed(err)
+}
+
+// failed publishes why a connection has ended.
+func (e *peerEvents) failed(err *PeerError) {
+	e.reason = err
+	e.publish(Event{Kind: EventError, State: err.State, Err: err})
 }
 
 // advance publishes what is due at now.

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -128,6 +129,59 @@ func TestRefusedDials(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestLastError: what a peer has said remains the last error while it closes the next connections
+// without a word, until it cannot be reached, or a session has been up.
+func TestLastError(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &bgptest.Network{}
+		a := run(t, n, addr1, Config{})
+		a.peer(PeerConfig{Addr: addr2, IdleHold: 3 * time.Second})
+		last := func() *PeerError {
+			t.Helper()
+			settle(time.Minute)
+			st := mustPeer(t, a, addr2)
+			if st.LastError == nil {
+				t.Fatalf("no last error: %+v", st)
+			}
+			return st.LastError
+		}
+		var calls atomic.Int32
+		said := func(p *rawPeer) {
+			if calls.Add(1) == 1 {
+				refusals["Bad Peer AS"](p)
+			} else {
+				refusals["closed after both OPENs"](p)
+			}
+		}
+		l := serve(t, n, addr2, said)
+		first := last()
+		if first.Received == nil || calls.Load() < 3 {
+			t.Errorf("after %d connections: %v", calls.Load(), first)
+		}
+		l.Close()
+		if e := last(); e.Received != nil || !e.Time.After(first.Time) {
+			t.Errorf("nobody listens: %v", e)
+		}
+		l = serve(t, n, addr2, said)
+		if e := last(); e.Received != nil || e.State == Connect {
+			t.Errorf("closed again, after it could not be reached: %v", e)
+		}
+		l.Close()
+		calls.Store(0)
+		l = serve(t, n, addr2, func(p *rawPeer) {
+			if calls.Load() > 0 {
+				refusals["closed once established"](p)
+				return
+			}
+			said(p)
+		})
+		if e := last(); e.Received != nil || e.State != Established || mustPeer(t, a, addr2).Established == 0 {
+			t.Errorf("closed once Established: %v", e)
+		}
+		l.Close()
+	})
 }
 
 // news leaves out what repeats itself.

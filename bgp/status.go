@@ -42,7 +42,10 @@ type PeerStatus struct {
 	// BFDWait is set while the session waits for BFD: see [PeerConfig].BFDStrict.
 	BFDWait *BFDWait
 	// LastError is why the last connection or session ended, nil if none did. A
-	// connection that gave way to another of the same peer does not count.
+	// connection that gave way to another of the same peer does not count. Nor does one that
+	// ended without a NOTIFICATION before its session was up, if the end before it had one: a
+	// peer that refuses us and closes the next connection at once, or resets it, refuses us
+	// still. An attempt to connect that fails counts.
 	LastError *PeerError
 	// LastLimit is why a prefix limit ended a session last, nil if it never did.
 	// RefusedUntil is until when the peer stays out because of that, zero if it does
