@@ -73,38 +73,70 @@ func (collector) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements [prometheus.Collector].
 func (c collector) Collect(ch chan<- prometheus.Metric) {
-	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	m, st := samples(ch), c.b.Status()
+	m.sessions(c.b.Sessions())
+	bfds, _ := c.b.BFD()
+	m.bfd(bfds)
+	m.gauge(health, float64(HealthOf(c.b).Number()))
+	m.kernel(st)
+	m.reloads(st)
+	m.guests(c.b.Guests())
+	m.counters(malformed, st.Malformed)
+	m.counters(dhcpDropped, st.DHCPDropped)
+	for _, d := range c.b.Drops() {
+		m.counter(dropped, d.Packets, d.Kind, d.NetNS)
 	}
-	counter := func(d *prometheus.Desc, v uint64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+}
+
+// samples is where values go.
+type samples chan<- prometheus.Metric
+
+func (m samples) gauge(d *prometheus.Desc, v float64, labels ...string) {
+	m <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+}
+
+func (m samples) counter(d *prometheus.Desc, v uint64, labels ...string) {
+	m <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+}
+
+// counters takes a counter by its only label.
+func (m samples) counters(d *prometheus.Desc, all map[string]uint64) {
+	for label, v := range all {
+		m.counter(d, v, label)
 	}
-	for _, s := range c.b.Sessions() {
+}
+
+func (m samples) sessions(list []Session) {
+	for _, s := range list {
 		of := []string{s.Domain, s.Peer.String(), s.Local.String(), s.Interface, s.NetNS}
-		gauge(bgpUp, truth(s.State == "Established"), of...)
-		counter(bgpUps, uint64(s.Ups), of...)
-		gauge(bgpWaits, truth(!s.BFDWait.IsZero()), of...)
+		m.gauge(bgpUp, truth(s.State == "Established"), of...)
+		m.counter(bgpUps, uint64(s.Ups), of...)
+		m.gauge(bgpWaits, truth(!s.BFDWait.IsZero()), of...)
 		for _, f := range s.Families {
 			of := append(of[:len(of):len(of)], f.Family)
-			gauge(bgpRoutes, float64(f.Received), of...)
-			gauge(bgpStale, float64(f.Stale), of...)
-			counter(bgpRefused, f.Refused, of...)
-			gauge(bgpCounted, float64(f.Counted), of...)
-			gauge(bgpMaximum, float64(f.Maximum), of...)
-			gauge(bgpExceeded, truth(f.Limit == "exceeded"), of...)
+			m.gauge(bgpRoutes, float64(f.Received), of...)
+			m.gauge(bgpStale, float64(f.Stale), of...)
+			m.counter(bgpRefused, f.Refused, of...)
+			m.gauge(bgpCounted, float64(f.Counted), of...)
+			m.gauge(bgpMaximum, float64(f.Maximum), of...)
+			m.gauge(bgpExceeded, truth(f.Limit == "exceeded"), of...)
 		}
 	}
-	sessions, _ := c.b.BFD()
-	for _, s := range sessions {
+}
+
+func (m samples) bfd(list []BFD) {
+	for _, s := range list {
 		of := []string{s.Peer.String(), s.Local.String(), s.Interface, s.NetNS}
-		gauge(bfdUp, truth(s.State == "Up"), of...)
-		counter(bfdDowns, s.Downs, of...)
+		m.gauge(bfdUp, truth(s.State == "Up"), of...)
+		m.counter(bfdDowns, s.Downs, of...)
 	}
-	st, n := c.b.Status(), 0
-	counter(kernelWrites, st.Writes)
-	counter(notOnLink, st.NotOnLink)
-	gauge(converged, truth(st.Converged))
-	gauge(health, float64(HealthOf(c.b).Number()))
+}
+
+// kernel takes what is written to the kernel, and what is found there.
+func (m samples) kernel(st Status) {
+	m.counter(kernelWrites, st.Writes)
+	m.counter(notOnLink, st.NotOnLink)
+	m.gauge(converged, truth(st.Converged))
 	kinds := map[string]int{"rule": 0, "route": 0, "chain": 0}
 	for _, f := range st.Foreign {
 		if !f.Unsure {
@@ -112,58 +144,48 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		}
 	}
 	for kind, n := range kinds {
-		gauge(foreign, float64(n), kind)
+		m.gauge(foreign, float64(n), kind)
 	}
 	for domain, n := range st.NotAnnounced {
-		gauge(notAnnounced, float64(n), domain)
+		m.gauge(notAnnounced, float64(n), domain)
 	}
-	for domain, n := range st.Withdrawn {
-		counter(withdrawn, n, domain)
+	m.counters(withdrawn, st.Withdrawn)
+	m.counters(repairs, st.Repairs)
+	m.counters(differences, st.Differences)
+	m.counters(contended, st.Contended)
+	m.counter(auditRounds, st.AuditRounds)
+	m <- prometheus.MustNewConstMetric(auditSeconds, prometheus.CounterValue, st.AuditTime)
+	for name, state := range st.Namespaces {
+		m.gauge(present, truth(state == "fine"), name)
 	}
-	for kind, n := range st.Repairs {
-		counter(repairs, n, kind)
-	}
-	for kind, n := range st.Differences {
-		counter(differences, n, kind)
-	}
-	counter(auditRounds, st.AuditRounds)
-	ch <- prometheus.MustNewConstMetric(auditSeconds, prometheus.CounterValue, st.AuditTime)
-	for kind, n := range st.Contended {
-		counter(contended, n, kind)
-	}
-	counter(reloads, st.Reloads.Done, "done")
-	counter(reloads, st.Reloads.Refused, "refused")
-	counter(rolledBack, st.Reloads.RolledBack)
-	gauge(reloaded, seconds(st.Reloaded))
+}
+
+func (m samples) reloads(st Status) {
+	m.counter(reloads, st.Reloads.Done, "done")
+	m.counter(reloads, st.Reloads.Refused, "refused")
+	m.counter(rolledBack, st.Reloads.RolledBack)
+	m.gauge(reloaded, seconds(st.Reloaded))
 	deadline := time.Time{}
 	if st.Confirmation != nil {
 		deadline = st.Confirmation.Deadline
 	}
-	gauge(confirmBy, seconds(deadline))
-	for name, state := range st.Namespaces {
-		gauge(present, truth(state == "fine"), name)
-	}
-	for _, g := range c.b.Guests() {
+	m.gauge(confirmBy, seconds(deadline))
+}
+
+func (m samples) guests(list []Guest) {
+	n := 0
+	for _, g := range list {
 		if g.Present {
 			n++
 		}
 		for _, a := range g.Abuse {
 			for reason, n := range a.Refused {
-				counter(refused, n, g.Name, g.Interface, a.Protocol, reason)
+				m.counter(refused, n, g.Name, g.Interface, a.Protocol, reason)
 			}
-			counter(silenced, a.Silenced, g.Name, g.Interface, a.Protocol)
+			m.counter(silenced, a.Silenced, g.Name, g.Interface, a.Protocol)
 		}
 	}
-	for protocol, n := range st.Malformed {
-		counter(malformed, n, protocol)
-	}
-	for reason, n := range st.DHCPDropped {
-		counter(dhcpDropped, n, reason)
-	}
-	gauge(guestsPresent, float64(n))
-	for _, d := range c.b.Drops() {
-		counter(dropped, d.Packets, d.Kind, d.NetNS)
-	}
+	m.gauge(guestsPresent, float64(n))
 }
 
 // seconds is a time as Prometheus has it, 0 for the zero time.
