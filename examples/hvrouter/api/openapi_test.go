@@ -191,7 +191,7 @@ func document(t *testing.T) []byte {
 			"title":   "hvrouter",
 			"version": "1",
 			"description": "The API of hvrouter's daemon, on the unix socket that `api:` of the configuration names, /run/hvrouter/api.sock by default. The kernel says who asks (SO_PEERCRED): root and the user that the daemon runs as may do everything; members of the group of " +
-				"`api-group` may do what has `x-access: group`; others may do nothing. A path that is none is answered with 404, a method that a path does not have with 405. HEAD is for whoever may do everything. " +
+				"`api-group` may do what has `x-access: group`; others may do nothing. A path that is none is answered with 404, a method that a path does not have with 405. HEAD is for those who may do everything. " +
 				"Later daemons may add fields to their answers: clients ignore those that they do not know. Fields of requests that a daemon does not know are refused.",
 		},
 		"servers":    []any{map[string]any{"url": "http://hvrouter", "description": "The unix socket; the host's name does not matter."}},

@@ -174,8 +174,8 @@ func (h *host) picture() picture {
 		out, _ := h.hv.Command(words[0], words[1:]...).Output()
 		for line := range strings.Lines(string(out)) {
 			line = used.ReplaceAllString(times.ReplaceAllString(ids.ReplaceAllString(strings.TrimRight(strings.ReplaceAll(line, `\`, " "), "\n "), ""), ""), "")
-			if first, legs, ok := strings.Cut(line, " nexthop "); ok { // in the order of their numbers
-				all := strings.Split(legs, " nexthop ")
+			if first, hops, ok := strings.Cut(line, " nexthop "); ok { // in the order of their numbers
+				all := strings.Split(hops, " nexthop ")
 				for i := range all {
 					all[i] = strings.TrimSpace(all[i])
 				}
