@@ -181,14 +181,14 @@ func (r *rig) startLossy(config Config, fault func() error) {
 	if err != nil {
 		r.Fatal(err)
 	}
-	ctx, _ := lossy(context.Background(), config.NetNS, fault)
+	ctx, _ := lossy(context.Background(), config.NetNS, fault, func(*kernel.Handles) {})
 	r.run(ctx, f)
 }
 
 // lossy makes the sockets lose what fault says: an answer or a notification in the place of
 // which its error is received, and answers after the last one. It is so for the FIBs that
-// run with the context that it returns.
-func lossy(ctx context.Context, netns string, fault func() error) (_ context.Context, commands func() *rtnl.Socket) {
+// run with the context that it returns. wrap may wrap them once more.
+func lossy(ctx context.Context, netns string, fault func() error, wrap func(*kernel.Handles)) (_ context.Context, commands func() *rtnl.Socket) {
 	var real *rtnl.Socket
 	ctx = kernel.With(ctx, netns, opener(func(netns string, protocols ...uint8) (kernel.Handles, error) {
 		h, err := linux{}.Open(netns, protocols...)
@@ -196,6 +196,7 @@ func lossy(ctx context.Context, netns string, fault func() error) (_ context.Con
 			real = h.Commands.(*rtnl.Socket)
 			h.Commands = &lossySocket{Socket: h.Commands, fault: fault, atEnd: true}
 			h.Monitor = &lossySocket{Socket: h.Monitor, fault: fault}
+			wrap(&h)
 		}
 		return h, err
 	}))

@@ -2,13 +2,16 @@ package fib
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/hyperfib/hyperfib/internal/fibcore/kernel"
 	"github.com/hyperfib/hyperfib/internal/fibcore/wire"
 	"github.com/hyperfib/hyperfib/internal/rtnl"
 	"github.com/hyperfib/hyperfib/internal/testing/nstest"
@@ -60,12 +63,78 @@ type kernelPlayer struct {
 	k       *real
 	foreign []string    // deletions of what is another program's, by the FIB
 	losing  atomic.Bool // its sockets lose every third datagram
+
+	looks   looks
+	deed    uint64 // looks.begun when the last deed of another program was done
+	holders map[uint32]holder
+	// sending, if it is not nil, is called with what the FIB is about to write.
+	sending func(b []byte)
+}
+
+// looks count the looks of a FIB for notifications.
+type looks struct {
+	sync.Mutex
+	begun, ended uint64            // the last one that has begun, and that found no more
+	deletes      map[uint32]uint64 // of next-hop objects, by id: ended when the last one was sent
+}
+
+// holder is whose a next-hop object is.
+type holder struct {
+	proto  uint8
+	hop    NextHop
+	stolen bool   // in the place of ours, with the same next hop: it dies with its gateway
+	made   uint64 // by another program: the FIB knows of it after a look that begins later
+}
+
+// lookingSocket counts the looks at a FIB's monitor, and notes the deletions that it sends.
+type lookingSocket struct {
+	kernel.Socket
+	p       *kernelPlayer
+	monitor bool
+}
+
+func (s *lookingSocket) Receive(b []byte) (int, error) {
+	l := &s.p.looks
+	if !s.monitor {
+		return s.Socket.Receive(b)
+	}
+	l.Lock()
+	l.begun++
+	begun := l.begun
+	l.Unlock()
+	n, err := s.Socket.Receive(b)
+	if errors.Is(err, unix.EAGAIN) {
+		l.Lock()
+		l.ended = begun
+		l.Unlock()
+	}
+	return n, err
+}
+
+func (s *lookingSocket) Send(b []byte) error {
+	if s.p.sending != nil {
+		s.p.sending(b)
+	}
+	s.p.looks.Lock()
+	for msg := range rtnl.Messages(b) {
+		var h wire.NextHopMessage
+		if msg.Type == rtnl.RTM_DELNEXTHOP && h.Parse(msg.Body) == nil {
+			s.p.looks.deletes[h.ID] = s.p.looks.ended
+		}
+	}
+	s.p.looks.Unlock()
+	return s.Socket.Send(b)
+}
+
+func newKernelPlayer(t *testing.T) *kernelPlayer {
+	p := &kernelPlayer{player: newPlayer(t), k: newReal(t), looks: looks{deletes: map[uint32]uint64{}}, holders: map[uint32]holder{}}
+	p.quiet, p.config.Tables, p.config.NetNS = true, []uint32{90}, p.k.ns.Path
+	p.picture()
+	return p
 }
 
 func playOnKernel(t *testing.T, inputs []string) (err error) {
-	p := &kernelPlayer{player: newPlayer(t), k: newReal(t)}
-	p.quiet, p.config.Tables, p.config.NetNS = true, []uint32{90}, p.k.ns.Path
-	p.picture()
+	p := newKernelPlayer(t)
 	defer p.stop()
 	for _, line := range inputs {
 		if err := p.step(&words{list: strings.Fields(line)}); err != nil {
@@ -124,7 +193,7 @@ func (p *kernelPlayer) step(w *words) error {
 		p.losing.Store(verb == "lossy")
 	case "foreign":
 		p.picture() // for the ids of objects
-		p.k.by(&words{list: w.list})
+		p.by(w.list)
 	case "link":
 		p.link(w.word(), w.word())
 	case "sweep", "restore":
@@ -147,6 +216,14 @@ func (p *kernelPlayer) step(w *words) error {
 	}
 	p.watch()
 	return w.err
+}
+
+// by does one deed of another program.
+func (p *kernelPlayer) by(list []string) {
+	p.k.by(&words{list: list})
+	p.looks.Lock()
+	p.deed = p.looks.begun
+	p.looks.Unlock()
 }
 
 // link changes an interface, or makes or deletes it.
@@ -177,6 +254,8 @@ func (p *kernelPlayer) begin() {
 			return unix.ENOBUFS
 		}
 		return nil
+	}, func(h *kernel.Handles) {
+		h.Commands, h.Monitor = &lookingSocket{h.Commands, p, false}, &lookingSocket{h.Monitor, p, true}
 	})
 	p.commands, p.w = commands, f.Watch(WatchOptions{})
 	ctx, cancel := context.WithCancel(ctx)
@@ -194,15 +273,14 @@ func (p *kernelPlayer) begin() {
 
 // watch reads the notifications of what the FIB did: what it deletes is its own, is under a
 // desired key, or is a banned rule. A next-hop object is deleted by its id alone: one that
-// another program has made under it since the last step, between the FIB's last look and its
-// request, goes in the place of ours, and nothing can prevent that.
+// another program has put under it after the FIB's last look and before its request goes in
+// the place of ours, and nothing can prevent that.
 func (p *kernelPlayer) watch() {
 	if p.f == nil {
 		return
 	}
 	p.m.mu.Lock()
 	defer p.m.mu.Unlock()
-	fresh := map[uint32]bool{} // objects that another program has made
 	for {
 		n, err := p.k.monitor.Receive(p.k.buf)
 		if err != nil {
@@ -210,8 +288,8 @@ func (p *kernelPlayer) watch() {
 		}
 		for msg := range rtnl.Messages(p.k.buf[:n]) {
 			var h wire.NextHopMessage
-			if msg.Type == rtnl.RTM_NEWNEXTHOP && h.Parse(msg.Body) == nil {
-				fresh[h.ID] = msg.Port != p.commands().Port()
+			if isHop := msg.Type == rtnl.RTM_NEWNEXTHOP || msg.Type == rtnl.RTM_DELNEXTHOP; isHop && h.Parse(msg.Body) == nil {
+				p.hop(msg, &h)
 			}
 			if msg.Port != p.commands().Port() {
 				continue
@@ -231,11 +309,30 @@ func (p *kernelPlayer) watch() {
 						p.foreign = append(p.foreign, k.Rule.String())
 					}
 				}
-			case rtnl.RTM_DELNEXTHOP:
-				if h.Parse(msg.Body) == nil && h.Protocol != DefaultProtocol && !fresh[h.ID] {
-					p.foreign = append(p.foreign, p.m.NextHopText(&h))
-				}
 			}
+		}
+	}
+}
+
+// hop follows whose next-hop objects are.
+func (p *kernelPlayer) hop(msg rtnl.Message, h *wire.NextHopMessage) {
+	own, was := msg.Port == p.commands().Port(), p.holders[h.ID]
+	hop := NextHop{Gateway: h.Gateway, IfIndex: int(h.IfIndex)}
+	switch {
+	case msg.Type == rtnl.RTM_NEWNEXTHOP && own:
+		p.holders[h.ID] = holder{proto: h.Protocol, hop: hop}
+	case msg.Type == rtnl.RTM_NEWNEXTHOP:
+		p.holders[h.ID] = holder{h.Protocol, hop, hop == was.hop && (was.stolen || was.proto == DefaultProtocol), p.deed}
+	default:
+		delete(p.holders, h.ID)
+		p.looks.Lock()
+		defer p.looks.Unlock()
+		known, ok := p.looks.deletes[h.ID]
+		if !ok { // it went with another
+			known = p.looks.ended
+		}
+		if own && h.Protocol != DefaultProtocol && !was.stolen && known > was.made {
+			p.foreign = append(p.foreign, p.m.NextHopText(h))
 		}
 	}
 }
@@ -253,4 +350,44 @@ func (p *kernelPlayer) picture() {
 		}
 	})
 	p.k.ids = m.objects()
+}
+
+// TestDeletedUnknown has another program replace a next-hop object in the moment between the
+// FIB's last look and its request to delete it, which names an id and nothing else: the kernel
+// deletes what is there, and TestSearchKernel does not count it. What the FIB could know it does.
+func TestDeletedUnknown(t *testing.T) {
+	if testing.Short() {
+		t.Skip("namespaces take time; not with -short")
+	}
+	for _, known := range []bool{false, true} {
+		p := newKernelPlayer(t)
+		defer p.stop()
+		replace := strings.Fields("nexthop replace 2 fdb via 10.0.0.2")
+		p.by(strings.Fields("nexthop add 2 via 10.0.1.3 dev v1 proto 201"))
+		deleted := make(chan bool, 1)
+		p.sending = func(b []byte) {
+			for msg := range rtnl.Messages(b) {
+				if msg.Type != rtnl.RTM_DELNEXTHOP {
+					continue
+				}
+				p.by(replace)
+				p.watch()  // on its own, before the deletion
+				if known { // as if the FIB had looked
+					p.looks.ended = p.deed + 1
+				}
+				deleted <- true
+			}
+		}
+		p.begin()
+		p.f.Sweep()
+		<-deleted
+		nstest.Wait(t, 5*time.Second, "the deletion", func() bool {
+			p.watch()
+			_, there := p.holders[DefaultNextHopBase+2]
+			return !there
+		})
+		if (len(p.foreign) > 0) != known {
+			t.Errorf("known %v: deleted what is not ours: %q", known, p.foreign)
+		}
+	}
 }
