@@ -42,17 +42,17 @@ func newFinder(n *netns.Namespace, a advertisements) *finder {
 }
 
 // find looks at the interfaces of a namespace again.
-func (p *finder) find(now time.Time, c *config.Config) {
+func (f *finder) find(now time.Time, c *config.Config) {
 	var links []unnumbered.Link
 	var uplinks []rtadv.Uplink
 	up := map[int]bool{}
-	for l := range p.namespace.Links().All {
+	for l := range f.namespace.Links().All {
 		if !slices.ContainsFunc(c.Domains, func(d config.Domain) bool {
-			return d.NetNS == p.namespace.NetNS() && d.NeighborOn(l.Interface) >= 0
+			return d.NetNS == f.namespace.NetNS() && d.NeighborOn(l.Interface) >= 0
 		}) {
 			continue
 		}
-		one := unnumbered.Link{Interface: l.Interface, IfIndex: l.IfIndex, Local: p.namespace.LinkLocal(l.Interface)}
+		one := unnumbered.Link{Interface: l.Interface, IfIndex: l.IfIndex, Local: f.namespace.LinkLocal(l.Interface)}
 		links = append(links, one)
 		if l.Up() && one.Local.IsValid() {
 			up[l.IfIndex] = true
@@ -61,43 +61,43 @@ func (p *finder) find(now time.Time, c *config.Config) {
 	}
 	slices.SortFunc(links, func(a, b unnumbered.Link) int { return cmp.Compare(a.Interface, b.Interface) })
 	slices.SortFunc(uplinks, func(a, b rtadv.Uplink) int { return cmp.Compare(a.IfIndex, b.IfIndex) })
-	for _, old := range p.links {
+	for _, old := range f.links {
 		if !slices.ContainsFunc(links, func(l unnumbered.Link) bool { return l.Interface == old.Interface }) {
-			p.tracker.RemoveLink(old.Interface)
+			f.tracker.RemoveLink(old.Interface)
 		}
 	}
 	for _, l := range links {
-		if !slices.Contains(p.links, l) {
-			p.tracker.SetLink(now, l)
+		if !slices.Contains(f.links, l) {
+			f.tracker.SetLink(now, l)
 		}
 	}
-	p.adverts.Set(uplinks)
+	f.adverts.Set(uplinks)
 	for index := range up {
-		if !p.up[index] {
-			p.adverts.Solicit(index)
+		if !f.up[index] {
+			f.adverts.Solicit(index)
 		}
 	}
-	p.links, p.up = links, up
+	f.links, f.up = links, up
 }
 
 // heard takes advertisements.
-func (p *finder) heard(now time.Time, list []rtadv.Heard) {
+func (f *finder) heard(now time.Time, list []rtadv.Heard) {
 	slices.SortFunc(list, func(a, b rtadv.Heard) int {
 		return cmp.Or(cmp.Compare(a.IfIndex, b.IfIndex), a.From.Compare(b.From), slices.Compare(a.MAC[:], b.MAC[:]))
 	})
 	for _, h := range list {
-		p.tracker.Heard(now, h.IfIndex, h.From, h.MAC)
+		f.tracker.Heard(now, h.IfIndex, h.From, h.MAC)
 	}
 }
 
 // session takes how a session is.
-func (p *finder) session(now time.Time, s bgp.PeerStatus) {
+func (f *finder) session(now time.Time, s bgp.PeerStatus) {
 	n := unnumbered.Neighbor{Interface: s.Key.Addr.Zone(), Addr: s.Key.Addr.WithZone(""), Local: s.Key.Local}
 	synced := len(s.Families) > 0
-	for _, f := range s.Families {
-		synced = synced && (!f.EndOfRIB.IsZero() || s.Negotiated != nil && !s.Negotiated.Families.Has(f.Family))
+	for _, one := range s.Families {
+		synced = synced && (!one.EndOfRIB.IsZero() || s.Negotiated != nil && !s.Negotiated.Families.Has(one.Family))
 	}
-	p.tracker.Session(now, n, unnumbered.Session{Up: s.State == bgp.Established, RouterID: s.RouterID, AS: s.AS,
+	f.tracker.Session(now, n, unnumbered.Session{Up: s.State == bgp.Established, RouterID: s.RouterID, AS: s.AS,
 		Retained: s.State != bgp.Established && s.Restart != bgp.RestartNone, Synced: synced})
 }
 
@@ -232,46 +232,44 @@ func (p *pumps) heard(ctx context.Context, f *finder, c *rtadv.Conn) error {
 
 // followSessions brings how the sessions with found neighbours are.
 func (p *pumps) followSessions(t *tasks) {
-	if len(p.router.finders.list) == 0 {
-		return
-	}
-	for _, s := range p.sessions.BGP() {
-		w := s.Watch()
-		t.start("sessions of neighbours", func(ctx context.Context) error {
-			defer w.Close()
-			changed := map[bgp.PeerKey]bool{}
-			buf := make([]bgp.Event, 64)
-			for {
-				n, err := w.Next(ctx, buf)
-				if err != nil {
-					return nil // ctx or the speaker has ended
-				}
-				clear(changed)
-				for _, e := range buf[:n] {
-					if e.Peer.Addr.IsLinkLocalUnicast() && e.Peer.Addr.Is6() {
-						changed[e.Peer] = true
-					}
-				}
-				var list []bgp.PeerStatus
-				for _, k := range slices.SortedFunc(maps.Keys(changed), func(a, b bgp.PeerKey) int { return cmp.Or(a.Addr.Compare(b.Addr), a.Local.Compare(b.Local)) }) {
-					if st, err := s.Peer(k); err == nil {
-						list = append(list, st)
-					}
-				}
-				if len(list) > 0 {
-					p.loop.do(ctx, func() { p.router.onSessions(list) })
-				}
-			}
-		})
+	for _, f := range p.router.finders.list {
+		for _, s := range p.sessions.In(f.namespace.NetNS()) {
+			w := s.Watch()
+			t.start("sessions of neighbours", func(ctx context.Context) error { return p.follow(ctx, f, s, w) })
+		}
 	}
 }
 
-// onSessions takes how sessions with link-local addresses are.
-func (r *router) onSessions(list []bgp.PeerStatus) {
-	for _, p := range r.finders.list {
-		for _, s := range list {
-			p.session(r.now(), s)
+// follow brings how the sessions of one speaker are until ctx or the speaker has ended.
+func (p *pumps) follow(ctx context.Context, f *finder, s *bgp.Speaker, w *bgp.Watcher) error {
+	defer w.Close()
+	changed := map[bgp.PeerKey]bool{}
+	buf := make([]bgp.Event, 64)
+	for {
+		n, err := w.Next(ctx, buf)
+		if err != nil {
+			return nil
 		}
+		clear(changed)
+		for _, e := range buf[:n] {
+			if e.Peer.Addr.IsLinkLocalUnicast() && e.Peer.Addr.Is6() {
+				changed[e.Peer] = true
+			}
+		}
+		var list []bgp.PeerStatus
+		for _, k := range slices.SortedFunc(maps.Keys(changed), func(a, b bgp.PeerKey) int { return cmp.Or(a.Addr.Compare(b.Addr), a.Local.Compare(b.Local)) }) {
+			if st, err := s.Peer(k); err == nil {
+				list = append(list, st)
+			}
+		}
+		if len(list) == 0 {
+			continue
+		}
+		p.loop.do(ctx, func() {
+			for _, st := range list {
+				f.session(p.router.now(), st)
+			}
+			p.router.findNeighbors()
+		})
 	}
-	r.findNeighbors()
 }

@@ -70,6 +70,16 @@ func (s *Speakers) BGP() (list []*bgp.Speaker) {
 	return list
 }
 
+// In returns the speakers of a namespace, in the order of their domains.
+func (s *Speakers) In(n config.NetNS) (list []*bgp.Speaker) {
+	for _, one := range s.list {
+		if one.netns == n {
+			list = append(list, one.bgp)
+		}
+	}
+	return list
+}
+
 // Run runs the speakers until ctx ends or one of them fails.
 func (s *Speakers) Run(ctx context.Context, to Sink) error {
 	ctx, fail := context.WithCancelCause(ctx)
