@@ -317,7 +317,7 @@ func (s *shell) read(c *connection) {
 	buf := make([]byte, 4*bfddp.MaxMessage)
 	err := func() error {
 		for {
-			n, err := peek(c.UnixConn, buf)
+			n, ended, err := peek(c.UnixConn, buf)
 			if err != nil {
 				return err
 			}
@@ -325,6 +325,8 @@ func (s *shell) read(c *connection) {
 			switch {
 			case err != nil:
 				return err
+			case used == 0 && ended:
+				return io.ErrUnexpectedEOF
 			case used == 0: // the rest of a message comes at once
 				time.Sleep(partialWait)
 				continue
@@ -349,22 +351,26 @@ func (s *shell) read(c *connection) {
 // partialWait is how long the rest of a message that has come in part is waited for.
 const partialWait = 2 * time.Millisecond
 
-// peek waits for octets, and leaves them in the socket.
-func peek(c *net.UnixConn, buf []byte) (n int, err error) {
+// peek waits for octets, and leaves them in the socket. It reports whether no more will come:
+// a read would say so only once these are out of the socket.
+func peek(c *net.UnixConn, buf []byte) (n int, ended bool, err error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	if e := raw.Read(func(fd uintptr) bool {
+		hup := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}} // before the octets: none may come between
+		_, e := unix.Poll(hup, 0)
+		ended = e == nil && hup[0].Revents != 0
 		n, _, err = unix.Recvfrom(int(fd), buf, unix.MSG_PEEK)
 		return !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR)
 	}); e != nil {
-		return 0, e
+		return 0, false, e
 	}
 	if err == nil && n == 0 {
 		err = io.EOF
 	}
-	return n, err
+	return n, ended, err
 }
 
 // parseAll decodes all messages that are complete, and returns their length. An error comes
