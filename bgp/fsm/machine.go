@@ -73,7 +73,7 @@ func (m *Machine) Step(now time.Time, ev Event) {
 		m.bfd(now, ev)
 	case EventManualStart:
 		m.back, m.refuseUntil, m.plainUntil = backoff{}, time.Time{}, time.Time{}
-		m.gate.forgive(now, &m.cfg.Strict)
+		m.gate.forgetFlaps(now, &m.cfg.Strict)
 		m.step(now, &m.first, ev)
 	default:
 		m.route(now, ev)

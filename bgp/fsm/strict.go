@@ -120,8 +120,8 @@ func (g *bfdGate) hold(now time.Time, c *StrictConfig) {
 	}
 }
 
-// forgive forgets flaps.
-func (g *bfdGate) forgive(now time.Time, c *StrictConfig) {
+// forgetFlaps forgets flaps that are a minute old.
+func (g *bfdGate) forgetFlaps(now time.Time, c *StrictConfig) {
 	g.flaps, g.forgetAt = 0, time.Time{}
 	if g.state == EventBFDUp {
 		g.hold(now, c)
