@@ -120,7 +120,7 @@ func (g *bfdGate) hold(now time.Time, c *StrictConfig) {
 	}
 }
 
-// forgetFlaps forgets flaps that are a minute old.
+// forgetFlaps has BFD count as one that has never flapped.
 func (g *bfdGate) forgetFlaps(now time.Time, c *StrictConfig) {
 	g.flaps, g.forgetAt = 0, time.Time{}
 	if g.state == EventBFDUp {
