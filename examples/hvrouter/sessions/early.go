@@ -2,16 +2,30 @@ package sessions
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/hyperfib/hyperfib/bgp"
 )
 
 // early is what BFD says of paths before the speaker runs. BFD is quicker to start, and says once
-// what it says of a path that died while no daemon was there. The zero value is ready.
+// what it says of a path that died while no daemon was there. Of each path the last word is kept:
+// a path that was down, and is up before the speaker runs, was never down for BGP. The zero value
+// is ready.
 type early struct {
-	list []pathNotice // in their order
-	next time.Time    // when they are said to BGP again; zero: there are none
+	list   []pathNotice // in their order
+	saying bool         // the first is being said: it is no longer replaced
+	next   time.Time    // when they are said to BGP again; zero: there are none
+}
+
+// add keeps a notice in place of what waits of the same path.
+func (e *early) add(n pathNotice) {
+	said := 0
+	if e.saying {
+		said = 1
+	}
+	waiting := slices.DeleteFunc(e.list[said:], func(o pathNotice) bool { return o.key == n.key })
+	e.list = append(e.list[:said+len(waiting)], n)
 }
 
 // pathNotice is what BFD says of the path to a peer.
@@ -40,7 +54,7 @@ func (s *speaker) sayPath(k bgp.PeerKey, say func() error) {
 		}
 	}
 	s.mu.Lock()
-	s.early.list = append(s.early.list, pathNotice{k, say})
+	s.early.add(pathNotice{k, say})
 	s.early.next = s.now().Add(earlyTime)
 	s.mu.Unlock()
 	s.poke()
@@ -56,9 +70,11 @@ func (s *speaker) sayEarly() {
 			return
 		}
 		first := s.early.list[0]
+		s.early.saying = true
 		s.mu.Unlock()
 		err := first.say()
 		s.mu.Lock()
+		s.early.saying = false
 		if errors.Is(err, bgp.ErrStopped) {
 			s.early.next = s.now().Add(earlyTime)
 		} else if s.early.list = s.early.list[1:]; len(s.early.list) == 0 {

@@ -1,11 +1,14 @@
 package sessions
 
 import (
+	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/hyperfib/hyperfib/bgp"
 	"github.com/hyperfib/hyperfib/bgp/wire"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
 )
@@ -34,5 +37,32 @@ func TestPathDownEarly(t *testing.T) {
 				t.Errorf("back %v: %s", back, text)
 			}
 		})
+	}
+}
+
+// The last word of a path stays: what was said before it is said only if it is being said already.
+func TestEarlyKeepsTheLast(t *testing.T) {
+	a, b := bgp.PeerKey{Addr: netip.MustParseAddr("192.0.2.1")}, bgp.PeerKey{Addr: netip.MustParseAddr("192.0.2.2")}
+	var said []string
+	say := func(k bgp.PeerKey, text string) pathNotice {
+		return pathNotice{k, func() error { said = append(said, text); return nil }}
+	}
+	for _, test := range []struct {
+		saying bool
+		want   []string
+	}{{false, []string{"b down", "a up"}}, {true, []string{"a down", "b down", "a up"}}} {
+		e, said0 := early{}, len(said)
+		e.add(say(a, "a down"))
+		e.saying = test.saying
+		e.add(say(b, "b down"))
+		for range 3 {
+			e.add(say(a, "a up"))
+		}
+		for _, n := range e.list {
+			_ = n.say()
+		}
+		if got := said[said0:]; !slices.Equal(got, test.want) {
+			t.Errorf("the first being said %v: %q, want %q", test.saying, got, test.want)
+		}
 	}
 }
