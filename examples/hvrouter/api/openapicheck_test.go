@@ -346,7 +346,6 @@ func TestOpenAPIEvents(t *testing.T) {
 	d := readDescribed(t)
 	b := &backend{}
 	server := httptest.NewServer(Handler(b))
-	defer server.Close()
 	for _, e := range []journal.Event{{}, filled[journal.Event]()} {
 		b.journal.Publish(e)
 		resp, err := http.Get(server.URL + eventsPath + "?recent=1")
@@ -360,6 +359,7 @@ func TestOpenAPIEvents(t *testing.T) {
 		resp.Body.Close()
 		d.check(t, operationOf(httptest.NewRequest("GET", eventsPath, nil)), "an event", resp.StatusCode, resp.Header, line)
 	}
+	server.Close() // waits for the handlers: each has a reader of the journal until it ends
 	for {
 		r, err := b.journal.Subscribe(0)
 		if err != nil {
