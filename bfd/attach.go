@@ -51,6 +51,9 @@ func (a *attacher) woken() bool {
 func (a *attacher) run() {
 	failing := a.server.core.failing
 	for {
+		if a.server.independent {
+			a.server.owner.poller.quiet()
+		}
 		next := a.pass(a.server.clock.time())
 		var timer <-chan time.Time
 		if !next.IsZero() {

@@ -17,7 +17,8 @@ type poller interface {
 	// begin prepares the calling thread, which is the sessions' from now on. It returns
 	// what it could not have, see [RealTimeError], and fails if that was required.
 	begin(*Config) (lacks []error, err error)
-	// quiet prepares the other threads of a process that does nothing but BFD.
+	// quiet prepares the other threads of a process that does nothing but BFD. One goroutine
+	// calls it, again and again.
 	quiet()
 	// watch has poll report fd when it has something to read, until fd is closed.
 	watch(fd int) error

@@ -14,7 +14,6 @@ import (
 // microseconds.
 type epoller struct {
 	epoll, bell int                 // bell: an eventfd
-	thread      int                 // that called begin
 	events      [16]unix.EpollEvent // what epoll_pwait fills
 }
 

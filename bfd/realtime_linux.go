@@ -1,8 +1,8 @@
 package bfd
 
 import (
+	"bytes"
 	"os"
-	"strconv"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -28,7 +28,6 @@ func lockMemory() error {
 }
 
 func (p *epoller) begin(c *Config) (lacks []error, err error) {
-	p.thread = unix.Gettid()
 	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0) // in ns; the default is 50 us, and real-time threads have none (prctl(2))
 	name := [16]byte{}
 	copy(name[:15], "bfd-sessions")
@@ -49,18 +48,35 @@ func (p *epoller) begin(c *Config) (lacks []error, err error) {
 	return lacks, err
 }
 
-// slack is how late timers of the other threads may be, in nanoseconds. Go's monitor thread
-// (sysmon in runtime/proc.go) wakes every 20 us at first and finds nothing to do; with this
-// slack it wakes 20 times a second, in place of thousands.
-const slack = "50000000"
+// The timer slack, in nanoseconds, of Go's monitor thread (sysmon in runtime/proc.go), and of
+// every other one, which is the kernel's default. The monitor wakes every 20 us at first and finds
+// nothing to do; with this slack it wakes 20 times a second, in place of thousands. The others must
+// not have it: one that takes over a goroutine first sleeps for 3 us (runqgrab), and with the slack
+// each question to the owner took up to 50 ms.
+const (
+	monitorSlack = "50000000"
+	usualSlack   = "50000"
+)
 
-// quiet sets timer slack for the process's other threads. Those created later inherit it.
-// Without CAP_SYS_NICE the process costs more while it is idle, and nothing else.
+// quiet sets timer slack for the process's other threads. Without CAP_SYS_NICE the process costs
+// more while it is idle, and nothing else. It is called again as threads come: those that the
+// monitor has started inherit its slack.
 func (p *epoller) quiet() {
-	tasks, _ := os.ReadDir("/proc/self/task")
-	for _, t := range tasks {
-		if t.Name() != strconv.Itoa(p.thread) {
-			_ = os.WriteFile("/proc/"+t.Name()+"/timerslack_ns", []byte(slack), 0)
+	tasks, err := os.Open("/proc/self/task")
+	if err != nil {
+		return
+	}
+	defer tasks.Close()
+	names, _ := tasks.Readdirnames(-1) // by age, see next_tid in fs/proc/base.c
+	for i, name := range names {
+		file := "/proc/" + name + "/timerslack_ns" // there is none under task
+		want := usualSlack
+		if i == 1 { // runtime.main starts it before anything else
+			want = monitorSlack
+		}
+		b, err := os.ReadFile(file)
+		if have := string(bytes.TrimSpace(b)); err == nil && (have == monitorSlack || i == 1) && have != want {
+			_ = os.WriteFile(file, []byte(want), 0)
 		}
 	}
 }

@@ -88,9 +88,6 @@ func (s *Server) thread(failed chan<- error) {
 		close(s.owner.ended)
 		return
 	}
-	if s.independent {
-		s.owner.poller.quiet()
-	}
 	close(s.began)
 	s.owner.loop()
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -22,6 +23,7 @@ import (
 // daemon is what is measured.
 type daemon struct {
 	procs []*exec.Cmd
+	first bool // the first process does BFD, not the last
 }
 
 func startDaemon(n *network, s shape, who string) (*daemon, error) {
@@ -30,18 +32,25 @@ func startDaemon(n *network, s shape, who string) (*daemon, error) {
 	d := &daemon{}
 	switch name {
 	case "hyperfib":
-		mode := "off"
-		if rt {
-			mode = "rt"
-		}
-		if gc {
-			mode = "gc"
-		}
 		path, err := sessionFile(n, s, false)
 		if err != nil {
 			return nil, err
 		}
-		return d, d.run(n.a, false, "/proc/self/exe", "role-hyperfib", path, s.interval.String(), strconv.Itoa(s.multiplier), mode)
+		args := []string{path, s.interval.String(), strconv.Itoa(s.multiplier)}
+		if gc {
+			return d, d.run(n.a, false, append([]string{"/proc/self/exe", "role-process"}, args...)...)
+		}
+		mode, socket := "off", filepath.Join(n.dir, "bfd.sock")
+		if rt {
+			mode = "rt"
+		}
+		d.first = true
+		if err := d.run(n.a, false, "/proc/self/exe", "role-hyperfib", socket, mode); err != nil {
+			return nil, err
+		}
+		return d, d.run(n.a, false, append([]string{"/proc/self/exe", "role-client", socket}, args...)...)
+	case "udp":
+		return d, d.startUDP(n, s, false)
 	case "bird":
 		conf := filepath.Join(n.dir, "bird.conf")
 		if err := os.WriteFile(conf, []byte(birdConfig(s)), 0o644); err != nil {
@@ -83,8 +92,13 @@ func (d *daemon) stop() {
 	}
 }
 
-// main is the process that does BFD: the last one started.
-func (d *daemon) main() int { return d.procs[len(d.procs)-1].Process.Pid }
+// main is the process that does BFD.
+func (d *daemon) main() int {
+	if d.first {
+		return d.procs[0].Process.Pid
+	}
+	return d.procs[len(d.procs)-1].Process.Pid
+}
 
 // cpu is the time that the scheduler gave the daemon's threads.
 func (d *daemon) cpu() (total time.Duration) {
@@ -164,61 +178,121 @@ func sessionFile(n *network, s shape, peer bool) (string, error) {
 	return path, os.WriteFile(path, []byte(b.String()), 0o644)
 }
 
-// roleDaemon is our daemon: what bfdping does, without the printing.
+// roleDaemon is our daemon, the process that has nothing but BFD sessions.
 func roleDaemon(args []string) error {
-	cfg := bfd.Config{RealTime: bfd.RealTimeOff}
-	switch args[3] {
-	case "gc":
-		cfg = bfd.Config{} // as a daemon has it: only the owner under SCHED_FIFO
-		go litter()
-	case "rt":
-		cfg = bfd.Config{RealTime: bfd.RealTimeRequired, LockMemory: true}
+	cfg := bfd.ServeConfig{Config: bfd.Config{RealTime: bfd.RealTimeOff}}
+	if args[1] == "rt" {
+		cfg.Config = bfd.Config{RealTime: bfd.RealTimeRequired, LockMemory: true}
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	s, err := load(cfg, args)
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: args[0], Net: "unix"})
 	if err != nil {
 		return err
 	}
-	if file := os.Getenv("BFD_BENCH_PROFILE"); file != "" {
-		f, err := os.Create(file)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		if err := pprof.StartCPUProfile(f); err != nil {
-			return err
-		}
-		defer pprof.StopCPUProfile()
+	end, err := profile()
+	if err != nil {
+		return err
 	}
+	defer end()
+	if err := bfd.Serve(ctx, l, cfg); ctx.Err() == nil {
+		return err
+	}
+	return nil
+}
+
+// roleClient has the daemon's sessions in that process, as hvrouter has.
+func roleClient(args []string) error {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	c, err := bfd.NewClient(bfd.ClientConfig{Socket: args[0]})
+	if err != nil {
+		return err
+	}
+	if err := add(c, args[1:]); err != nil {
+		return err
+	}
+	for ctx.Err() == nil { // the process is perhaps not there yet
+		_ = c.Run(ctx)
+	}
+	return nil
+}
+
+// roleProcess has the sessions in the process of a control plane.
+func roleProcess(args []string) error {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	s, err := load(bfd.Config{}, args) // as a daemon has it: only the owner under SCHED_FIFO
+	if err != nil {
+		return err
+	}
+	go litter()
+	end, err := profile()
+	if err != nil {
+		return err
+	}
+	defer end()
 	return s.Run(ctx)
 }
 
+// profile writes a profile of CPU into the file that BFD_BENCH_PROFILE names, until end is called.
+func profile() (end func(), err error) {
+	file := os.Getenv("BFD_BENCH_PROFILE")
+	if file == "" {
+		return func() {}, nil
+	}
+	f, err := os.Create(file)
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, err
+	}
+	return func() { pprof.StopCPUProfile(); f.Close() }, nil
+}
+
+// load returns a server with the sessions of args: a file, the interval, the multiplier.
 func load(cfg bfd.Config, args []string) (*bfd.Server, error) {
-	interval, err := time.ParseDuration(args[1])
-	if err != nil {
-		return nil, err
-	}
-	mult, err := strconv.Atoi(args[2])
-	if err != nil {
-		return nil, err
-	}
 	s, err := bfd.NewServer(cfg)
 	if err != nil {
 		return nil, err
 	}
-	b, err := os.ReadFile(args[0])
+	return s, add(s, args)
+}
+
+func add(s bfd.Service, args []string) error {
+	interval, err := time.ParseDuration(args[1])
+	if err != nil {
+		return err
+	}
+	mult, err := strconv.Atoi(args[2])
+	if err != nil {
+		return err
+	}
+	pairs, err := readPairs(args[0])
+	if err != nil {
+		return err
+	}
+	for _, p := range pairs {
+		key := bfd.Key{Local: p[0], Peer: p[1], Interface: "v0"}
+		if err := s.Add(bfd.SessionConfig{Key: key, DesiredMinTx: interval, RequiredMinRx: interval, Multiplier: uint8(mult)}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readPairs reads what sessionFile has written.
+func readPairs(path string) (pairs [][2]netip.Addr, err error) {
+	b, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
 	for _, line := range strings.Split(strings.TrimSpace(string(b)), "\n") {
-		f := strings.Fields(line)
-		key := bfd.Key{Local: netip.MustParseAddr(f[0]), Peer: netip.MustParseAddr(f[1]), Interface: "v0"}
-		if err := s.Add(bfd.SessionConfig{Key: key, DesiredMinTx: interval, RequiredMinRx: interval, Multiplier: uint8(mult)}); err != nil {
-			return nil, err
-		}
+		local, remote, _ := strings.Cut(line, " ")
+		pairs = append(pairs, [2]netip.Addr{netip.MustParseAddr(local), netip.MustParseAddr(remote)})
 	}
-	return s, nil
+	return pairs, nil
 }
 
 // peer is the other end of every session: ours, under SCHED_FIFO, so that what is

@@ -24,7 +24,7 @@ import (
 
 var (
 	runs    = flag.String("run", "star:1000:50ms:3,star:250:50ms:3,each:250:50ms:3,star:250:100ms:3", "`SHAPE:SESSIONS:INTERVAL:MULTIPLIER`, separated by commas; shape star (one local address) or each (one a session)")
-	who     = flag.String("who", "hyperfib,bird,frr", "daemons; -rt behind a name: under SCHED_FIFO; hyperfib-gc: in a process with 500 MB of heap and 100 MB/s of garbage")
+	who     = flag.String("who", "udp,hyperfib,bird,frr", "daemons; -rt behind a name: under SCHED_FIFO; hyperfib-gc: in a process with 500 MB of heap and 100 MB/s of garbage; udp: the bare cost of as many packets")
 	busy    = flag.Int("busy", 0, "busy loops at nice 0 beside it, every other one writing all over 64 MB")
 	length  = flag.Duration("for", 8*time.Second, "how long CPU is measured")
 	limit   = flag.Duration("limit", 30*time.Second, "longest wait for all sessions to come up")
@@ -43,20 +43,22 @@ type shape struct {
 
 // result is what came out.
 type result struct {
-	Run, Who          string
-	Sessions          int
-	Up                time.Duration // until all were up; 0: they never were
-	CPU               float64       // percent of a core
-	PerPacket         time.Duration // CPU for each packet sent
-	RSS               int           // KiB
-	Sent              float64       // packets a second
-	GapP50, GapP999   time.Duration
-	GapMin, GapMax    time.Duration // gap over interval tells early and late
-	DetectP50         time.Duration // beyond theory
-	DetectP99         time.Duration
-	DetectMax         time.Duration
-	DetectMin         time.Duration
-	Downs, DownsThere int // false downs, seen by the daemon's peer
+	Run, Who        string
+	Sessions        int
+	Up              time.Duration // until all were up; 0: they never were
+	CPU             float64       // percent of a core
+	PerPacket       time.Duration // CPU for each packet sent
+	RSS             int           // KiB
+	Sent            float64       // packets a second
+	GapP50, GapP999 time.Duration
+	GapMin, GapMax  time.Duration // gap over interval tells early and late
+	DetectP50       time.Duration // beyond theory
+	DetectP99       time.Duration
+	DetectMax       time.Duration
+	DetectMin       time.Duration
+	Downs           int           // false downs, seen by the daemon's peer
+	Still           int           // how often a processor stood still for longer than two intervals
+	StillMax        time.Duration // for how long
 }
 
 func main() {
@@ -66,6 +68,14 @@ func main() {
 			exit(rolePeer(os.Args[2:]))
 		case "role-hyperfib":
 			exit(roleDaemon(os.Args[2:]))
+		case "role-client":
+			exit(roleClient(os.Args[2:]))
+		case "role-process":
+			exit(roleProcess(os.Args[2:]))
+		case "role-udp":
+			exit(roleUDP(os.Args[2:]))
+		case "role-sleeper":
+			exit(roleSleeper(os.Args[2:]))
 		case "role-busy":
 			roleBusy(len(os.Args) > 2)
 		}
@@ -83,8 +93,8 @@ func exit(err error) {
 }
 
 func bench() error {
-	fmt.Printf("%-18s %-12s %7s %6s %8s %7s %7s %8s %8s %8s %8s %9s %9s %9s %6s\n", "run", "who", "up s", "cpu %", "us/pkt", "RSS KiB", "pkt/s",
-		"gap min", "gap p50", "gap p999", "gap max", "det min", "det p99", "det max", "downs")
+	fmt.Printf("%-18s %-12s %7s %6s %8s %7s %7s %8s %8s %8s %8s %9s %9s %9s %6s %6s %8s\n", "run", "who", "up s", "cpu %", "us/pkt", "RSS KiB", "pkt/s",
+		"gap min", "gap p50", "gap p999", "gap max", "det min", "det p99", "det max", "downs", "still", "longest")
 	for _, r := range strings.Split(*runs, ",") {
 		s, err := parseShape(r)
 		if err != nil {
@@ -111,8 +121,8 @@ func (r *result) print() {
 		up = fmt.Sprintf("%.2f", r.Up.Seconds())
 	}
 	ms := func(d time.Duration) string { return fmt.Sprintf("%.1f", float64(d)/1e6) }
-	fmt.Printf("%-18s %-12s %7s %6.1f %8.2f %7d %7.0f %8s %8s %8s %8s %9s %9s %9s %6d\n", r.Run, r.Who, up, r.CPU, float64(r.PerPacket)/1e3, r.RSS, r.Sent,
-		ms(r.GapMin), ms(r.GapP50), ms(r.GapP999), ms(r.GapMax), ms(r.DetectMin), ms(r.DetectP99), ms(r.DetectMax), r.Downs)
+	fmt.Printf("%-18s %-12s %7s %6.1f %8.2f %7d %7.0f %8s %8s %8s %8s %9s %9s %9s %6d %6d %8s\n", r.Run, r.Who, up, r.CPU, float64(r.PerPacket)/1e3, r.RSS, r.Sent,
+		ms(r.GapMin), ms(r.GapP50), ms(r.GapP999), ms(r.GapMax), ms(r.DetectMin), ms(r.DetectP99), ms(r.DetectMax), r.Downs, r.Still, ms(r.StillMax))
 }
 
 func parseShape(text string) (s shape, err error) {
@@ -149,18 +159,26 @@ func one(s shape, who string) (*result, error) {
 	}
 	defer n.close()
 	r := &result{Run: s.name, Who: who, Sessions: s.sessions}
-	peer, err := startPeer(n, s)
-	if err != nil {
+	bare := who == "udp"
+	var peer *peer
+	if bare {
+		other := &daemon{}
+		if err := other.startUDP(n, s, true); err != nil {
+			return nil, err
+		}
+		defer other.stop()
+	} else if peer, err = startPeer(n, s); err != nil {
 		return nil, err
+	} else {
+		defer peer.stop()
 	}
-	defer peer.stop()
 	start := time.Now()
 	d, err := startDaemon(n, s, who)
 	if err != nil {
 		return nil, err
 	}
 	defer d.stop()
-	for time.Since(start) < *limit {
+	for !bare && time.Since(start) < *limit {
 		if up, _ := peer.ask(); up == s.sessions {
 			r.Up = time.Since(start)
 			break
@@ -170,12 +188,19 @@ func one(s shape, who string) (*result, error) {
 	time.Sleep(max(time.Second, 3*s.interval)) // Poll Sequences end
 	loops := startBusy(*busy)
 	defer loops.stop()
-	_, before := peer.ask()
+	before, after := 0, 0
+	if !bare {
+		_, before = peer.ask()
+	}
+	still := startSleepers(2 * s.interval)
 	cpu0, sent0 := d.cpu(), n.sent()
 	begin := time.Now()
 	time.Sleep(*length)
 	cpu, sent, took := d.cpu()-cpu0, n.sent()-sent0, time.Since(begin)
-	_, after := peer.ask()
+	r.Still, r.StillMax = still.stop()
+	if !bare {
+		_, after = peer.ask()
+	}
 	r.CPU, r.Sent, r.RSS, r.Downs = 100*cpu.Seconds()/took.Seconds(), float64(sent)/took.Seconds(), d.rss(), after-before
 	if sent > 0 {
 		r.PerPacket = cpu / time.Duration(sent)

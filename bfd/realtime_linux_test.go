@@ -1,0 +1,69 @@
+package bfd
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestQuiet has Go's monitor thread sleep long, and no other one: also none that has inherited
+// its slack.
+func TestQuiet(t *testing.T) {
+	slack := func(task string) string {
+		b, err := os.ReadFile("/proc/" + task + "/timerslack_ns")
+		if err != nil {
+			t.Skip(err) // the kernel does not have it, or the thread has ended
+		}
+		return strings.TrimSpace(string(b))
+	}
+	tasks := func() []string {
+		f, err := os.Open("/proc/self/task")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		names, err := f.Readdirnames(-1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return names
+	}
+	all := tasks()
+	for _, task := range all {
+		was := slack(task)
+		if err := os.WriteFile("/proc/"+task+"/timerslack_ns", []byte(monitorSlack), 0); err != nil {
+			t.Skip("needs CAP_SYS_NICE")
+		}
+		defer func() { _ = os.WriteFile("/proc/"+task+"/timerslack_ns", []byte(was), 0) }()
+	}
+	p, err := newEpoller()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.close()
+	p.quiet()
+	for i, task := range all {
+		want := usualSlack
+		if i == 1 {
+			want = monitorSlack
+		}
+		if got := slack(task); got != want {
+			t.Errorf("thread %d of %d has a slack of %s ns, want %s", i, len(all), got, want)
+		}
+	}
+	// That one is the monitor: it sleeps by nanosleep (35) or, deeper, by futex. The others
+	// do not sleep, but for 3 us.
+	for until := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		b, err := os.ReadFile("/proc/self/task/" + all[1] + "/syscall")
+		if err != nil {
+			t.Skip(err)
+		}
+		if strings.HasPrefix(string(b), "35 ") {
+			return
+		}
+		if time.Now().After(until) {
+			t.Fatalf("the thread that is taken for Go's monitor does not sleep: %s", b)
+		}
+	}
+}
