@@ -10,6 +10,7 @@
 //	go run ./examples/lab -guests-per-hv 500 -routes 100000
 //	go run ./examples/lab -rr junos,openbgpd # a stand-in, and one that is watched by echo
 //	go run ./examples/lab -one-reflector    # for both fabrics
+//	go run ./examples/lab -mode ebgp-tor    # routed fabrics: eBGP with two top-of-rack routers a rack
 //	go run ./examples/lab -guests host128    # a /128 each, neighbours answered for
 //	go run ./examples/lab -hold             # leave it up and look around
 //	go run ./examples/lab matrix -core      # every configuration, one table

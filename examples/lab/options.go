@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -34,9 +35,9 @@ type options struct {
 
 // words are the flags that say what kind of lab it is, as they were given.
 type words struct {
-	only, rr, hv, edge, bfd string
-	list, one, noEcho       bool
-	choices                 map[string]*string
+	only, rr, tor, hv, edge, bfd string
+	list, one, noEcho            bool
+	choices                      map[string]*string
 }
 
 // parse reads the command line; on nil the program ends with the code.
@@ -71,6 +72,7 @@ func (o *options) flags(w *words) *flag.FlagSet {
 	fs.StringVar(&w.only, "only", "", "run these experiments, comma separated, or all (see -list)")
 	fs.BoolVar(&w.list, "list", false, "list the experiments")
 	fs.StringVar(&w.rr, "rr", "self", fmt.Sprintf("who reflects, one of %v, or one a fabric: bird,frr", topology.ReflectorKinds))
+	fs.StringVar(&w.tor, "tor", "", fmt.Sprintf("with -mode ebgp-tor: who the top-of-rack routers are, one of %v, or one a fabric (default self)", topology.TorKinds))
 	fs.StringVar(&w.hv, "hv", "self", "who is on the hypervisors: self or bird, or only on some: bird@2, bird@1,bird@3")
 	fs.StringVar(&w.edge, "edge", "", "who is the edge router: self or bird (default: self, or bird if everybody else is)")
 	fs.StringVar(&w.bfd, "bfd", "100ms,5", "BFD interval and multiplier")
@@ -109,10 +111,11 @@ func listExperiments() {
 // apply makes roles, the variant and the list of experiments of the words.
 func (o *options) apply(w *words) error {
 	t := &o.topology.Timing
-	err := errors.Join(o.reflectors(w.rr), o.hypervisors(w.hv), o.timing(w.bfd))
+	err := errors.Join(o.hypervisors(w.hv), o.timing(w.bfd))
 	for name, value := range w.choices {
 		err = errors.Join(err, t.Set(name, *value))
 	}
+	err = errors.Join(err, o.neighbors(w))
 	t.Echo, t.OneReflector = !w.noEcho, w.one
 	if k := o.topology.RR[plan.A]; w.one && (k != o.topology.RR[plan.B] || k != topology.Self && k != topology.Bird) {
 		err = errors.Join(err, fmt.Errorf("-one-reflector -rr %s: want self or bird", w.rr))
@@ -144,16 +147,47 @@ func (o *options) bounds() (err error) {
 	return err
 }
 
-func (o *options) reflectors(s string) error {
+// neighbors says who is on the other side of the hypervisors' sessions.
+func (o *options) neighbors(w *words) error {
+	switch underlay := o.topology.Timing.Underlay(); {
+	case !underlay && w.tor != "":
+		return errors.New("-tor goes with -mode ebgp-tor")
+	case !underlay:
+		return o.eachFabric("-rr", w.rr, topology.ReflectorKinds)
+	case w.rr != string(topology.Self):
+		return errors.New("-rr: there are no reflectors with -mode ebgp-tor, see -tor")
+	}
+	return errors.Join(o.eachFabric("-tor", cmp.Or(w.tor, string(topology.Self)), topology.TorKinds), o.underlayFits(w))
+}
+
+// underlayFits says what routed fabrics do not go together with.
+func (o *options) underlayFits(w *words) (err error) {
+	t := o.topology.Timing
+	for what, wrong := range map[string]bool{
+		"-sessions: there is one a domain and router":                                        !t.Is("sessions", plan.SessionsSplit),
+		"-security: link-local neighbours have no MD5 key, and routers send eBGP with TTL 1": !t.Is("security", plan.SecurityTTL),
+		"-dhcp relay: the server would be a host beside a reflector":                         t.Is("dhcp", plan.DHCPRelay),
+		"-one-reflector: there are none":                                                     w.one,
+		"-edge bird: it has no configuration here":                                           w.edge == string(topology.Bird),
+	} {
+		if wrong {
+			err = errors.Join(err, fmt.Errorf("-mode ebgp-tor does not go with %s", what))
+		}
+	}
+	return err
+}
+
+// eachFabric reads one kind for both fabrics, or one for each.
+func (o *options) eachFabric(name, s string, can []topology.Kind) error {
 	kinds := strings.Split(s, ",")
 	if len(kinds) > len(plan.Fabrics) {
-		return fmt.Errorf("-rr %s: there are two fabrics", s)
+		return fmt.Errorf("%s %s: there are two fabrics", name, s)
 	}
 	o.topology.RR = map[plan.Fabric]topology.Kind{}
 	for i, f := range plan.Fabrics {
-		k, err := kind(kinds[min(i, len(kinds)-1)], topology.ReflectorKinds)
+		k, err := kind(kinds[min(i, len(kinds)-1)], can)
 		if err != nil {
-			return fmt.Errorf("-rr: %w", err)
+			return fmt.Errorf("%s: %w", name, err)
 		}
 		o.topology.RR[f] = k
 	}

@@ -106,3 +106,28 @@ func TestParseGuests(t *testing.T) {
 		}
 	}
 }
+
+// Routed fabrics have top-of-rack routers and no reflectors.
+func TestParseUnderlay(t *testing.T) {
+	o, _ := parse([]string{"-mode", "ebgp-tor", "-tor", "self"})
+	if o == nil || !slices.ContainsFunc(o.experiments, func(a experiment.Experiment) bool { return a.Name == "torcut" }) {
+		t.Error("-mode ebgp-tor is refused, or has no experiment torcut")
+	}
+	for _, args := range [][]string{
+		{"-tor", "self"},
+		{"-mode", "ebgp-tor", "-rr", "bird"},
+		{"-mode", "ebgp-tor", "-tor", "junos"},
+		{"-mode", "ebgp-tor", "-tor", "self,self,self"},
+		{"-mode", "ebgp-tor", "-sessions", "mp-bgp"},
+		{"-mode", "ebgp-tor", "-security", "md5"},
+		{"-mode", "ebgp-tor", "-dhcp", "relay"},
+		{"-mode", "ebgp-tor", "-one-reflector"},
+		{"-mode", "ebgp-tor", "-edge", "bird"},
+		{"-mode", "ebgp-tor", "-hv", "bird@2"},
+		{"-only", "torcut"},
+	} {
+		if o, code := parse(args); o != nil || code != 2 {
+			t.Errorf("%v is taken", args)
+		}
+	}
+}

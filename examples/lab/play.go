@@ -114,7 +114,15 @@ func hold(ctx context.Context, w *topology.Topology, outer int) {
 		fmt.Printf(" %s", plan.HVName(n))
 	}
 	for _, f := range plan.Fabrics {
-		fmt.Printf(" %s fabric-%s", plan.RRName(f), f)
+		if !w.Timing.Underlay() {
+			fmt.Printf(" %s", plan.RRName(f))
+		}
+		fmt.Printf(" fabric-%s", f)
+	}
+	for _, r := range plan.UnderlayRouters() {
+		if w.Timing.Underlay() {
+			fmt.Printf(" %s", r.Name)
+		}
 	}
 	fmt.Printf(" %s", plan.EdgeName)
 	for _, g := range w.Timing.Guests() {

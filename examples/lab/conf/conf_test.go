@@ -53,6 +53,9 @@ func TestConfigurations(t *testing.T) {
 		"hv1.frr.yaml":           Hypervisor(1, "/run/lab/hv1.sock", keepStale),
 		"internet.frr.args":      strings.Join(EdgeArgs("/run/lab/internet.sock", keepStale, 0), "\n") + "\n",
 		"hv1.echo.yaml":          Hypervisor(1, "/run/lab/hv1.sock", noBFD),
+		"hv1.ebgp-tor.yaml":      Hypervisor(1, "/run/lab/hv1.sock", routed(timing)),
+		"internet.ebgp-tor.args": strings.Join(EdgeArgs("/run/lab/internet.sock", routed(timing), 0), "\n") + "\n",
+		"tor1a.args":             strings.Join(UnderlayArgs(plan.UnderlayRouters()[0], "/run/lab/tor1a.sock", routed(timing)), "\n") + "\n",
 		"rr1.public.args":        strings.Join(ReflectorArgs(plan.A, false, timing), "\n") + "\n",
 		"rr2.private.args":       strings.Join(ReflectorArgs(plan.B, true, timing), "\n") + "\n",
 	} {
@@ -66,6 +69,12 @@ func inNetNS(t Timing) Timing {
 	return t
 }
 
+// routed is the variant with top-of-rack routers.
+func routed(t Timing) Timing {
+	t.Mode = plan.ModeEBGPToR
+	return t
+}
+
 // hvrouter itself must like what is written for it.
 func TestHypervisorIsValid(t *testing.T) {
 	for n := 1; n <= plan.HVs; n++ {
@@ -76,7 +85,7 @@ func TestHypervisorIsValid(t *testing.T) {
 		if err != nil {
 			t.Fatalf("hypervisor %d: %v", n, err)
 		}
-		for _, other := range []Timing{keepStale, noBFD} {
+		for _, other := range []Timing{keepStale, noBFD, routed(timing)} {
 			if _, err := config.Parse("hv.yaml", []byte(Hypervisor(n, "/run/lab/hv.sock", other)), config.TableNames{}); err != nil {
 				t.Fatalf("hypervisor %d: %v", n, err)
 			}

@@ -9,9 +9,13 @@ import (
 // EdgeArgs are the arguments of our own edge router; its sessions can be asked
 // for at the socket; it announces bulk prefixes besides the defaults.
 func EdgeArgs(socket string, t Timing, bulk int) []string {
+	if t.Underlay() {
+		args := []string{"-as", fmt.Sprint(plan.EdgeAS), "-router-id", plan.EdgeRouterID().String(), "-bulk", fmt.Sprint(bulk), "-default"}
+		return append(args, adjacent(plan.EdgeName, socket, t)...)
+	}
 	args := []string{"-as", fmt.Sprint(plan.AS), "-router-id", plan.EdgeRouterID().String(), "-table", fmt.Sprint(plan.TablePublic),
 		"-interval", t.BFD.String(), "-multiplier", fmt.Sprint(t.Multiplier), "-status", socket,
-		"-bulk", fmt.Sprint(bulk), "-hold", t.HoldTime().String()}
+		"-bulk", fmt.Sprint(bulk), "-default", "-hold", t.HoldTime().String()}
 	if t.Is("security", plan.SecurityMD5) {
 		args = append(args, "-md5-key", plan.Key)
 	}

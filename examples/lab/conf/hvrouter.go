@@ -12,7 +12,7 @@ import (
 // everything it keeps beside it, is at api.
 func Hypervisor(n int, api string, t Timing) string {
 	var w writer
-	w.line("router-id: %s\nas: %d\napi: %s", plan.RouterID(n), plan.AS, api)
+	w.line("router-id: %s\nas: %d\napi: %s", plan.RouterID(n), t.HVAS(n), api)
 	w.line("loopback: {interface: loopback, address: %s/32}", plan.Loopback(n))
 	w.line("bfd: {interval: %s, multiplier: %d, process: separate, realtime: auto}", t.BFD, t.Multiplier)
 	hvBGP(&w, t)

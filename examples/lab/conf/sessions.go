@@ -21,6 +21,10 @@ func publicSessions(w *writer, n int, t Timing) {
 		w.line("    community: %q", communityPublic)
 		return
 	}
+	if t.Underlay() {
+		hvNeighbors(w, n, false, t)
+		return
+	}
 	w.line("    reflectors:")
 	for _, f := range t.Sides() {
 		s := hvSession{f: f, device: f.Public(), local: plan.HVPublic4(n, f), peer: plan.RRPublic4(f)}
@@ -45,6 +49,10 @@ func publicSessions(w *writer, n int, t Timing) {
 func privateSessions(w *writer, n int, t Timing) {
 	if t.Shared() {
 		w.line("    community: %q", communityPrivate)
+		return
+	}
+	if t.Underlay() {
+		hvNeighbors(w, n, true, t)
 		return
 	}
 	w.line("    reflectors:")

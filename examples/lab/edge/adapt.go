@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net"
-	"net/netip"
 	"os"
 	"slices"
 
@@ -15,8 +14,7 @@ import (
 	"github.com/hyperfib/hyperfib/fib"
 )
 
-// readLinks waits until the FIB knows the interfaces, and follows their carrier
-// from then on.
+// readLinks waits until the FIB knows the interfaces.
 func (r *router) readLinks(ctx context.Context, w *fib.Watcher) error {
 	for e, err := range w.All(ctx) {
 		if err != nil {
@@ -30,10 +28,10 @@ func (r *router) readLinks(ctx context.Context, w *fib.Watcher) error {
 	for _, l := range r.fib.Links() {
 		r.links[l.Interface] = l.IfIndex
 	}
-	go r.carrier(ctx, w)
 	return nil
 }
 
+// carrier follows the interfaces from then on.
 func (r *router) carrier(ctx context.Context, w *fib.Watcher) {
 	for e, err := range w.All(ctx) {
 		switch {
@@ -83,7 +81,8 @@ const metric = 32
 func (r *router) route(c rib.Change) {
 	route := fib.Route{RouteKey: fib.RouteKey{Table: r.table, Prefix: c.Prefix, Metric: metric}}
 	for _, p := range c.Paths {
-		hop := fib.NextHop{Gateway: p.NextHop.Addr, IfIndex: r.links[r.deviceOf(p.NextHop.Addr)]}
+		gateway := p.Gateway()
+		hop := fib.NextHop{Gateway: gateway.WithZone(""), IfIndex: r.links[r.deviceOf(gateway)]}
 		if !p.Local && !slices.Contains(route.NextHops, hop) { // one reflector tells of it over both fabrics
 			route.NextHops = append(route.NextHops, hop)
 		}
@@ -110,12 +109,16 @@ func (r *router) paths(ctx context.Context) error {
 		if r.probed(e) {
 			continue
 		}
-		key := bgp.PeerKey{Addr: e.Peer, Local: e.Local}
+		key := peerKey(e.Peer, e.Local, e.Interface)
 		switch {
 		case e.State == bfd.StateUp:
 			err = r.speaker.PathUp(key)
 		case e.Reason == bfd.ReasonExpired || e.Reason == bfd.ReasonNeighborDown || e.Reason == bfd.ReasonEchoFailed:
-			err = r.speaker.PathDown(key, bgp.PathFailureBFDDown)
+			why := bgp.PathFailureBFDDown
+			if e.RemoteC { // and ours is alive
+				why = bgp.PathFailureBFDDownIndependent
+			}
+			err = r.speaker.PathDown(key, why)
 		}
 		if err != nil && !errors.Is(err, bgp.ErrNoPeer) {
 			r.log.Warn("BFD", "peer", e.Peer, "err", err)
@@ -151,15 +154,15 @@ func (r *router) tell(ctx context.Context, path string) error {
 }
 
 func (r *router) peers() []Peer {
-	states := map[netip.Addr]string{}
+	states := map[bgp.PeerKey]string{}
 	if all, err := r.bfd.Sessions(); err == nil {
 		for _, s := range all {
-			states[s.Peer] = s.State.String()
+			states[peerKey(s.Peer, s.Local, s.Interface)] = s.State.String()
 		}
 	}
 	var out []Peer
 	for _, p := range r.speaker.Peers() {
-		out = append(out, Peer{Name: p.Key.Addr.String(), State: p.State.String(), BFD: states[p.Key.Addr]})
+		out = append(out, Peer{Name: p.Key.Addr.String(), State: p.State.String(), BFD: states[p.Key]})
 	}
 	return out
 }

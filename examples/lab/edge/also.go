@@ -125,6 +125,9 @@ func (r *router) probed(e bfd.Event) (found bool) {
 
 // deviceOf returns the interface of a gateway. The networks here do not change.
 func (r *router) deviceOf(gateway netip.Addr) string {
+	if gateway.Zone() != "" {
+		return gateway.Zone()
+	}
 	name, ok := r.devices[gateway]
 	if !ok {
 		name = r.device(gateway)

@@ -1,6 +1,8 @@
 // Package edge is the lab's edge router: a small BGP router put together from the
-// packages bgp, bfd and fib, without hvrouter. It announces the default routes,
-// installs what it hears, and drops paths that BFD or a link says are dead.
+// packages bgp, bfd, fib and ndp, without hvrouter. It announces the default routes,
+// installs what it hears, and drops paths that BFD or a link says are dead. Where the lab's
+// fabrics are routed it is the top-of-rack routers and spines, too: it speaks eBGP over
+// link-local addresses, and passes on what it hears.
 package edge
 
 import (
@@ -21,6 +23,7 @@ import (
 
 	"github.com/hyperfib/hyperfib/bfd"
 	"github.com/hyperfib/hyperfib/bgp"
+	"github.com/hyperfib/hyperfib/bgp/rib"
 	"github.com/hyperfib/hyperfib/bgp/wire"
 	"github.com/hyperfib/hyperfib/examples/lab/plan"
 	"github.com/hyperfib/hyperfib/fib"
@@ -41,6 +44,17 @@ func (s session) family() wire.Family {
 	return wire.IPv6Unicast
 }
 
+// unnumbered reports whether the session is one of eBGP over link-local addresses.
+func (s session) unnumbered() bool { return s.peer.IsLinkLocalUnicast() }
+
+// peerKey names a BGP session as the speaker does.
+func peerKey(peer, local netip.Addr, device string) bgp.PeerKey {
+	if peer.IsLinkLocalUnicast() {
+		return bgp.PeerKey{Addr: peer.WithZone(device)}
+	}
+	return bgp.PeerKey{Addr: peer, Local: local}
+}
+
 // router is the running program.
 type router struct {
 	log      *slog.Logger
@@ -56,11 +70,17 @@ type router struct {
 	bfd       bfd.Service
 	fib       *fib.FIB
 	links     map[string]int
+	transit   bool       // pass on what external peers announce
+	announced rib.Policy // to external peers, at the start
 }
 
 // Main runs the edge router until it is told to stop.
 //
-//	edge -as 65000 -router-id 0.0.0.3 -table 90 -bfd 100ms,5 -status SOCKET DEVICE,LOCAL,PEER,BFD,RESTART-TIME...
+//	edge -as 65000 -router-id 0.0.0.3 -default -interval 100ms -status SOCKET DEVICE,LOCAL,PEER,BFD,RESTART-TIME...
+//
+// A session with a link-local peer is one of eBGP, without numbers. SIGUSR1 drains the router,
+// SIGUSR2 takes that back: what it announces has the community GRACEFUL_SHUTDOWN (RFC 8326, Section 4), and
+// if it ends drained it takes leave of its peers. Otherwise they keep its routes, as it does.
 func Main(args []string) int {
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -79,9 +99,12 @@ func run(ctx context.Context, log *slog.Logger, args []string) error {
 	table := fs.Uint("table", 90, "kernel table")
 	interval := fs.Duration("interval", 100*time.Millisecond, "BFD interval")
 	multiplier := fs.Uint("multiplier", 5, "BFD multiplier")
+	defaults := fs.Bool("default", false, "announce the default routes")
+	socket := fs.String("bfd-socket", "", "have BFD in a process of its own, at this unix socket")
 	bulk := fs.Int("bulk", 0, "announce this many prefixes of 10.0.0.0/8 besides")
 	key := fs.String("md5-key", "", "TCP MD5 key of all sessions")
 	r := &router{log: log}
+	fs.BoolVar(&r.transit, "transit", false, "pass on what external peers announce")
 	fs.DurationVar(&r.hold, "hold", 90*time.Second, "hold time to offer")
 	fs.Func("community", "mark what is announced, and install only what has it", func(s string) (err error) {
 		r.community, err = wire.ParseCommunity(s)
@@ -104,23 +127,47 @@ func run(ctx context.Context, log *slog.Logger, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := r.open(uint32(*as), routerID, *bulk); err != nil {
+	if *defaults {
+		r.prefixes = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
+	}
+	for i := range *bulk {
+		r.prefixes = append(r.prefixes, plan.Bulk(i))
+	}
+	if r.fib, err = fib.New(fib.Config{Tables: []uint32{r.table}}); err != nil {
 		return err
 	}
-	for _, s := range r.sessions {
-		if err := r.add(s, *interval, uint8(*multiplier), *key); err != nil {
+	if r.bfd, err = service(log, *socket); err != nil {
+		return err
+	}
+	return r.run(ctx, *status, func(restarting bool) error {
+		if err := r.open(uint32(*as), routerID, restarting); err != nil {
 			return err
 		}
-	}
-	for _, a := range r.also {
-		if a.probe.device == "" {
-			continue
+		for _, s := range r.sessions {
+			if err := r.add(s, *interval, uint8(*multiplier), *key); err != nil {
+				return err
+			}
 		}
-		if err := r.watch(a.probe, *interval, uint8(*multiplier)); err != nil {
-			return err
+		for _, a := range r.also {
+			if a.probe.device == "" {
+				continue
+			}
+			if err := r.watch(a.probe, *interval, uint8(*multiplier)); err != nil {
+				return err
+			}
 		}
+		return nil
+	})
+}
+
+// service has BFD sessions in this process, or in the one at a socket, which is started if
+// there is none and survives us.
+func service(log *slog.Logger, socket string) (bfd.Service, error) {
+	if socket == "" {
+		return bfd.NewServer(bfd.Config{})
 	}
-	return r.run(ctx, *status)
+	return bfd.NewClient(bfd.ClientConfig{Socket: socket, Name: "edge", Command: []string{"/proc/self/exe", "hvrouter", "bfd", "-socket", socket},
+		Notice: func(err error) { log.Warn("BFD process", "err", err) }})
 }
 
 func (r *router) parse(args []string) error {
@@ -140,20 +187,19 @@ func (r *router) parse(args []string) error {
 	return nil
 }
 
-func (r *router) open(as uint32, id netip.Addr, bulk int) (err error) {
-	if r.fib, err = fib.New(fib.Config{Tables: []uint32{r.table}}); err != nil {
-		return err
+// open makes the speaker; restarting says that the kernel has what a process before this
+// one has left.
+func (r *router) open(as uint32, id netip.Addr, restarting bool) (err error) {
+	restart := bgp.GracefulRestart{Enabled: true, Restarting: restarting, ForwardingPreserved: restarting}
+	c := bgp.Config{AS: as, RouterID: id, GracefulRestart: restart}
+	r.announced = r.exports(false)
+	for _, s := range r.sessions {
+		if s.unnumbered() { // found by their advertisements, hypervisors are those who dial
+			c.Listen = []netip.AddrPort{netip.AddrPortFrom(netip.IPv6Unspecified(), 0)}
+		}
 	}
-	if r.bfd, err = bfd.NewServer(bfd.Config{}); err != nil {
+	if r.speaker, err = bgp.New(c); err != nil {
 		return err
-	}
-	r.speaker, err = bgp.New(bgp.Config{AS: as, RouterID: id, GracefulRestart: bgp.GracefulRestart{Enabled: true}})
-	if err != nil {
-		return err
-	}
-	r.prefixes = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
-	for i := range bulk {
-		r.prefixes = append(r.prefixes, plan.Bulk(i))
 	}
 	return r.announce()
 }
@@ -174,6 +220,12 @@ func linkLocal(device string) (ll netip.Addr) {
 }
 
 func (r *router) add(s session, interval time.Duration, multiplier uint8, key string) error {
+	if s.unnumbered() {
+		if err := r.speaker.AddPeer(r.external(s, r.announced)); err != nil || s.watch == "off" {
+			return err
+		}
+		return r.watch(s, interval, multiplier)
+	}
 	families := []wire.Family{s.family()}
 	c := bgp.PeerConfig{Addr: s.peer, LocalAddr: s.local, Interface: s.device, Families: families, Import: r.mine(), Export: r.export(s),
 		AddPathReceive: families, TTLSecurity: true, LinkLocal: linkLocal(s.device), MD5Key: key,
@@ -194,21 +246,29 @@ func (r *router) watch(s session, interval time.Duration, multiplier uint8) erro
 		DesiredMinTx: interval, RequiredMinRx: interval, Multiplier: multiplier, Echo: s.watch == "echo"})
 }
 
-func (r *router) run(ctx context.Context, status string) error {
+func (r *router) run(ctx context.Context, status string, open func(restarting bool) error) error {
 	g, ctx := errgroup.WithContext(ctx)
 	kernel := r.fib.Watch(fib.WatchOptions{}) // before Run, or what happens at once is missed
 	g.Go(func() error { return r.fib.Run(ctx) })
-	if err := r.readLinks(ctx, kernel); err != nil {
+	links := r.readLinks(ctx, kernel)
+	left, err := r.fib.Adopted(ctx)
+	if err := errors.Join(links, err); err != nil {
 		return err
 	}
+	if err := open(left); err != nil {
+		return err
+	}
+	r.speaker.InventoryComplete()
+	go r.carrier(ctx, kernel)
 	g.Go(func() error { return r.bfd.Run(ctx) })
-	g.Go(func() error { return r.speaker.Run(ctx) })
+	g.Go(func() error { return r.speak(ctx) })
 	g.Go(func() error { return r.install(ctx) })
 	g.Go(func() error { return r.paths(ctx) })
+	g.Go(func() error { return r.advertise(ctx) })
 	if status != "" {
 		g.Go(func() error { return r.tell(ctx, status) })
 	}
-	err := g.Wait()
+	err = g.Wait()
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return nil
 	}

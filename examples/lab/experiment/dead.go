@@ -2,7 +2,6 @@ package experiment
 
 import (
 	"fmt"
-	"net/netip"
 	"time"
 
 	"github.com/hyperfib/hyperfib/examples/lab/flow"
@@ -179,7 +178,8 @@ const reading = 80
 // hypervisor's ports there are dead; restarting says that the hypervisor's daemon is
 // dead, too. What is longer than BFD's time is recorded, with the reason.
 func (run *Run) heardWithin(f plan.Fabric, restarting bool) time.Duration {
-	t, rr := run.Topology.Timing, plan.RRName(f)
+	t := run.Topology.Timing
+	rr := t.Peer(f)
 	noBFD := rr + " speaks no BFD"
 	if !t.Watched() {
 		noBFD = "BFD is off"
@@ -207,18 +207,17 @@ func (run *Run) heardWithin(f plan.Fabric, restarting bool) time.Duration {
 // seconds, and one more.
 const coarse = 2 * time.Second
 
-// nextHopsOf counts the next hops that are hypervisor n's addresses on the fabrics, in
+// nextHopsOf counts the next hops that lead to hypervisor n by way of the fabrics, in
 // the tables of all other routers.
 func (run *Run) nextHopsOf(n int, fabrics ...plan.Fabric) (count int) {
-	dead := map[netip.Addr]bool{}
-	for _, f := range fabrics {
-		dead[plan.HVPublic4(n, f)], dead[plan.HVPublic6(n, f)], dead[plan.HVPrivate4(n, f)] = true, true, true
-	}
+	plan := golden.Expect{Lab: run.Topology.Timing.Lab}
 	for _, routes := range run.tables(n) {
 		for _, r := range routes {
 			for _, h := range r.Hops {
-				if dead[h.Gateway] {
-					count++
+				for _, f := range fabrics {
+					if plan.Leads(n, f, r.Dst, h) {
+						count++
+					}
 				}
 			}
 		}

@@ -39,14 +39,14 @@ func (run *Run) during(after time.Duration, do func(*flow.Traffic) error) ([]flo
 // watching records what reflectors lack of families and of BFD.
 func (run *Run) watching() {
 	for _, f := range run.Topology.Timing.IPv4Only {
-		run.degraded(fmt.Sprintf("no IPv6 with reflector %s", plan.RRName(f)), "IPv6 has the other fabric, or none; traffic is IPv4")
+		run.degraded("no IPv6 with "+run.Topology.Timing.Peer(f), "IPv6 has the other fabric, or none; traffic is IPv4")
 	}
 	for _, f := range run.Topology.Timing.NoBFD {
 		what := "a silent failure is noticed by the hold timer"
 		if run.Topology.Timing.Echoes(f) {
 			what = "our routers watch it by echo; it notices nothing itself before its hold timer"
 		}
-		run.degraded(fmt.Sprintf("no BFD with reflector %s", plan.RRName(f)), what)
+		run.degraded("no BFD with "+run.Topology.Timing.Peer(f), what)
 	}
 }
 
@@ -59,7 +59,7 @@ func (run *Run) unnoticed(f plan.Fabric) bool {
 	if run.Topology.Notices(f, 1, 2) {
 		return false
 	}
-	why := "no BFD with " + plan.RRName(f)
+	why := "no BFD with " + run.Topology.Timing.Peer(f)
 	if !run.Topology.Timing.Watched() {
 		why = "BFD is off"
 	}

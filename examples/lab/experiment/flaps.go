@@ -2,7 +2,6 @@ package experiment
 
 import (
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -27,7 +26,7 @@ func (run *Run) ofHV1(session string) bool {
 	name, _, _ := strings.Cut(session, " (")
 	name = strings.ReplaceAll(strings.ReplaceAll(name, "%", " "), "->", " ")
 	for _, f := range plan.Fabrics {
-		for _, a := range []netip.Addr{plan.HVPublic4(1, f), plan.HVPublic6(1, f), plan.HVPrivate4(1, f)} {
+		for _, a := range run.Topology.Timing.Uplinks(1, f) {
 			if slices.Contains(strings.Fields(name), a.String()) {
 				return true
 			}

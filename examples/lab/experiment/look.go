@@ -36,7 +36,11 @@ func sessions(run *Run) error {
 		}
 	}
 	r := report.Result{Name: "all BGP sessions Established", Value: report.Number(took), Unit: "s", Detail: fmt.Sprintf("%d of %d", up, total), Why: run.missing()}
-	if limit := run.ownLimit(1 + perGuest*float64(run.Topology.Timing.PerHV*plan.HVs)); limit >= 0 && run.familiar() {
+	start := 1.0
+	if run.Topology.Timing.Underlay() { // twice as many daemons, and neighbours to find
+		start = 2
+	}
+	if limit := run.ownLimit(start + perGuest*float64(run.Topology.Timing.PerHV*plan.HVs)); limit >= 0 && run.familiar() {
 		r.Limit = report.AtMost(limit + run.stall.Total().Seconds()) // it cannot be run again
 	}
 	if up < total {

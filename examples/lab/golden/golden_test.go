@@ -17,6 +17,7 @@ import (
 func TestGolden(t *testing.T) {
 	testGolden(t, "testdata/lab.txt", Expect{})
 	testGolden(t, "testdata/host128.txt", Expect{Lab: plan.Lab{Variant: plan.Variant{Guests: plan.GuestsHost}}})
+	testGolden(t, "testdata/ebgp-tor.txt", Expect{Lab: plan.Lab{Variant: plan.Variant{Mode: plan.ModeEBGPToR}}})
 	testGolden(t, "testdata/netns.txt", Expect{Lab: plan.Lab{Variant: plan.Variant{Mode: plan.ModeNetNS}}})
 }
 
@@ -112,5 +113,34 @@ func TestBulk(t *testing.T) {
 	routes[7].Hops = nil
 	if _, wrong := Bulk(table, routes, 300); len(wrong) != 1 {
 		t.Errorf("one that leads elsewhere: %v", wrong)
+	}
+}
+
+// Whose next hops count as a hypervisor's: its addresses where the fabrics are networks, its
+// own prefixes by way of the fabric's router where they are routed.
+func TestLeads(t *testing.T) {
+	routed := Expect{Lab: plan.Lab{Variant: plan.Variant{Mode: plan.ModeEBGPToR}}}
+	tor := nl.Hop{Gateway: plan.Upstream(plan.HVName(2), plan.A, false), Link: plan.A.Public()}
+	vm1, vm3 := host(plan.Lab{}.Guests()[0].IPv4), host(plan.Lab{}.Guests()[2].IPv4)
+	for _, c := range []struct {
+		x    Expect
+		f    plan.Fabric
+		p    netip.Prefix
+		h    nl.Hop
+		want bool
+	}{
+		{Expect{}, plan.A, vm1, nl.Hop{Gateway: plan.HVPublic4(1, plan.A), Link: plan.A.Public()}, true},
+		{Expect{}, plan.A, vm1, nl.Hop{Gateway: plan.HVPublic4(1, plan.B), Link: plan.B.Public()}, false},
+		{Expect{}, plan.A, vm3, nl.Hop{Gateway: plan.HVPublic4(2, plan.A), Link: plan.A.Public()}, false},
+		{routed, plan.A, vm1, tor, true},
+		{routed, plan.B, vm1, tor, false},
+		{routed, plan.A, vm3, tor, false},
+		{routed, plan.A, host(plan.Loopback(1)), nl.Hop{Link: plan.A.Private()}, true},
+		{routed, plan.A, host(plan.Loopback(2)), nl.Hop{Link: plan.A.Private()}, false},
+		{routed, plan.A, host(plan.Anycast4), tor, false}, // another has it, too
+	} {
+		if have := c.x.Leads(1, c.f, c.p, c.h); have != c.want {
+			t.Errorf("%s by %v leads to hypervisor 1 over %s: %v", c.p, c.h, c.f, have)
+		}
 	}
 }

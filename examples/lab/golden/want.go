@@ -54,7 +54,7 @@ func (x Expect) Hypervisor(n int, t Table) []string {
 func (x Expect) Edge(t Table) []string {
 	var routes []nl.Route
 	for _, o := range x.owners(version(t)) {
-		if r := x.remote(o.prefix, o.hvs); len(r.Hops) > 0 {
+		if r := x.remote(plan.EdgeName, o.prefix, o.hvs); len(r.Hops) > 0 {
 			routes = append(routes, r)
 		}
 	}
@@ -69,7 +69,10 @@ func (x Expect) public(n int, t Table) []nl.Route {
 	def := nl.Route{Type: unix.RTN_UNICAST, Dst: netip.PrefixFrom(unspecified(v), 0), Metric: plan.GuestMetric + 1}
 	for _, f := range x.carrying(v) {
 		gw := plan.EdgePublic4(f)
-		if v == 6 {
+		switch {
+		case x.Underlay():
+			gw = plan.Upstream(plan.HVName(n), f, false)
+		case v == 6:
 			gw = plan.EdgePublic6(f)
 		}
 		def.Hops = append(def.Hops, nl.Hop{Gateway: gw, Link: f.Public()})
@@ -78,7 +81,7 @@ func (x Expect) public(n int, t Table) []nl.Route {
 		routes = append(routes, def)
 	}
 	for _, o := range x.owners(v) {
-		if r := x.remote(o.prefix, o.hvs); !slices.Contains(o.hvs, n) && len(r.Hops) > 0 {
+		if r := x.remote(plan.HVName(n), o.prefix, o.hvs); !slices.Contains(o.hvs, n) && len(r.Hops) > 0 {
 			routes = append(routes, r)
 		}
 	}
@@ -96,7 +99,11 @@ func (x Expect) private(n int, self netip.Addr) []nl.Route {
 		}
 		r := nl.Route{Type: unix.RTN_UNICAST, Dst: host(plan.Loopback(m)), PrefSrc: plan.Loopback(n)}
 		for _, f := range plan.Fabrics {
-			r.Hops = append(r.Hops, nl.Hop{Gateway: plan.HVPrivate4(m, f), Link: f.Private()})
+			gw := plan.HVPrivate4(m, f)
+			if x.Underlay() {
+				gw = plan.Upstream(plan.HVName(n), f, true)
+			}
+			r.Hops = append(r.Hops, nl.Hop{Gateway: gw, Link: f.Private()})
 		}
 		routes = append(routes, r)
 	}
@@ -164,17 +171,24 @@ func (x Expect) owners(version int) []owner {
 	return out
 }
 
-// remote is a route over both fabrics to each of the hypervisors. A reflector
-// without ADD-PATH shows the copy with the lowest router id.
-func (x Expect) remote(p netip.Prefix, hvs []int) nl.Route {
+// remote is a node's route over both fabrics to each of the hypervisors. A reflector
+// without ADD-PATH shows the copy with the lowest router id. Routers of a fabric decide by
+// themselves which copy they lead to.
+func (x Expect) remote(node string, p netip.Prefix, hvs []int) nl.Route {
 	r := nl.Route{Type: unix.RTN_UNICAST, Dst: p}
+	if x.Underlay() {
+		hvs = hvs[:1]
+	}
 	for i, n := range hvs {
 		for _, f := range x.carrying(familyOf(p)) {
 			if i > 0 && slices.Contains(x.One, f) {
 				continue
 			}
 			gw := plan.HVPublic4(n, f)
-			if p.Addr().Is6() {
+			switch {
+			case x.Underlay():
+				gw = plan.Upstream(node, f, false)
+			case p.Addr().Is6():
 				gw = plan.HVPublic6(n, f)
 			}
 			r.Hops = append(r.Hops, nl.Hop{Gateway: gw, Link: f.Public()})
@@ -183,6 +197,21 @@ func (x Expect) remote(p netip.Prefix, hvs []int) nl.Route {
 	// Metric of BGP: anything that loses against the guests'.
 	r.Metric = plan.GuestMetric + 1
 	return r
+}
+
+// Leads reports whether a next hop of a route leads to hypervisor n by way of a fabric,
+// and to no other.
+func (x Expect) Leads(n int, f plan.Fabric, p netip.Prefix, h nl.Hop) bool {
+	if !x.Underlay() {
+		return slices.Contains(x.Uplinks(n, f), h.Gateway)
+	}
+	if h.Link != f.Public() && h.Link != f.Private() {
+		return false
+	}
+	if p == host(plan.Loopback(n)) {
+		return true
+	}
+	return slices.ContainsFunc(x.owners(familyOf(p)), func(o owner) bool { return o.prefix == p && slices.Equal(o.hvs, []int{n}) })
 }
 
 // carrying lists the fabrics over which a family is reflected.

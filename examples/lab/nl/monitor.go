@@ -6,7 +6,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/jsimonetti/rtnetlink/v2"
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -67,9 +66,8 @@ func (m *Monitor) Next(deadline time.Time) ([]Change, error) {
 		ch := Change{At: at, Type: uint16(msg.Header.Type)}
 		switch ch.Type {
 		case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
-			var rt rtnetlink.RouteMessage
-			if rt.UnmarshalBinary(msg.Data) == nil {
-				ch.Rt = routeOf(&rt, m.links)
+			if r, err := parseRoute(msg.Data, m.links); err == nil {
+				ch.Rt = r
 			}
 		case unix.RTM_NEWNEXTHOP, unix.RTM_DELNEXTHOP:
 			ch.ID = nexthopID(msg.Data)

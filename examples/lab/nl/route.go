@@ -1,6 +1,7 @@
 package nl
 
 import (
+	"encoding/binary"
 	"errors"
 	"net/netip"
 
@@ -64,16 +65,68 @@ func (c *Conn) Routes(family uint8, table uint32) (out []Route, err error) {
 	if err != nil {
 		return nil, err
 	}
-	all, err := dump(c, unix.RTM_GETROUTE, &rtnetlink.RouteMessage{Family: family, Attributes: rtnetlink.RouteAttributes{Table: table}})
+	filter, err := (&rtnetlink.RouteMessage{Family: family, Attributes: rtnetlink.RouteAttributes{Table: table}}).MarshalBinary()
+	if err != nil {
+		return nil, err
+	}
+	all, err := c.raw.Execute(netlink.Message{Data: filter,
+		Header: netlink.Header{Type: unix.RTM_GETROUTE, Flags: netlink.Request | netlink.Dump}})
 	if errors.Is(err, unix.ENOENT) {
 		return nil, nil // no such table yet
 	}
 	for _, m := range all {
-		if r := routeOf(m, links); r.Table == table {
+		if r, err := parseRoute(m.Data, links); err == nil && r.Table == table {
 			out = append(out, r)
 		}
 	}
 	return out, wrap(err, "routes")
+}
+
+// parseRoute reads a route, and what rtnetlink leaves out of it: gateways of another
+// family (RTA_VIA), in the order of the next hops.
+func parseRoute(b []byte, links map[int]Link) (Route, error) {
+	var m rtnetlink.RouteMessage
+	if err := m.UnmarshalBinary(b); err != nil {
+		return Route{}, err
+	}
+	r := routeOf(&m, links)
+	if len(b) < unix.SizeofRtMsg {
+		return r, nil
+	}
+	return r, vias(b[unix.SizeofRtMsg:], func(i int, via netip.Addr) {
+		if i < len(r.Hops) {
+			r.Hops[i].Gateway = via
+		}
+	})
+}
+
+// vias calls set for each RTA_VIA among attributes, with the number of its next hop.
+// struct rtvia is an address family, two octets wide, and an address.
+func vias(b []byte, set func(i int, via netip.Addr)) error {
+	ad, err := netlink.NewAttributeDecoder(b)
+	if err != nil {
+		return err
+	}
+	for ad.Next() {
+		switch ad.Type() {
+		case unix.RTA_VIA:
+			if v := ad.Bytes(); len(v) > 2 {
+				set(0, addr(v[2:]))
+			}
+		case unix.RTA_MULTIPATH:
+			for i, v := 0, ad.Bytes(); len(v) >= unix.SizeofRtNexthop; i++ {
+				n := int(binary.NativeEndian.Uint16(v)) // struct rtnexthop begins with its length
+				if n < unix.SizeofRtNexthop || n > len(v) {
+					break
+				}
+				if err := vias(v[unix.SizeofRtNexthop:n], func(_ int, via netip.Addr) { set(i, via) }); err != nil {
+					return err
+				}
+				v = v[min(len(v), (n+3)&^3):]
+			}
+		}
+	}
+	return ad.Err()
 }
 
 // routeOf leaves the next hops of what is no unicast route away: the kernel names lo

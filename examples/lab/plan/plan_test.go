@@ -20,6 +20,7 @@ func TestVariant(t *testing.T) {
 		{"mode", ModeNetNS, false, false, true, true, true, false, false, 6, 4},
 		{"mode", ModeVRF, false, false, false, true, true, false, false, 6, 4},
 		{"mode", ModeFwmark, false, false, false, true, true, true, false, 6, 4},
+		{"mode", ModeEBGPToR, false, false, false, true, true, true, false, 4, 2},
 		{"sessions", SessionsMP, false, false, false, true, true, true, false, 4, 4},
 		{"sessions", SessionsCommunities, true, false, false, true, true, true, false, 2, 4},
 		{"sessions", SessionsSingle, false, true, false, true, true, true, false, 3, 2},
@@ -72,6 +73,57 @@ func TestAddresses(t *testing.T) {
 		if c.have.String() != c.want {
 			t.Errorf("%s, want %s", c.have, c.want)
 		}
+	}
+}
+
+// The cables of the routed fabrics: each hypervisor has two routers in each domain, no two ends
+// share an address, and no interface has two cables.
+func TestCables(t *testing.T) {
+	seen := map[string]bool{}
+	once := func(what string) {
+		if seen[what] {
+			t.Errorf("%s twice", what)
+		}
+		seen[what] = true
+	}
+	for _, c := range Cables() {
+		once(c.MAC(false).String())
+		once(c.MAC(true).String())
+		once(c.Low.Node + " " + c.Low.Link)
+		once(c.Up.Node + " " + c.Up.Link)
+	}
+	var b strings.Builder
+	for _, node := range []string{HVName(1), HVName(3), EdgeName, TorName(2, B, true), SpineName(A, false)} {
+		for _, a := range Adjacencies(node) {
+			fmt.Fprintln(&b, node, a.Link, a.Local, a.Peer, a.Node, a.AS)
+		}
+	}
+	const want = `hv1 a.public fe80::ff:fe00:1101 fe80::ff:fe00:1102 tor1a 65011
+hv1 a.private fe80::ff:fe00:2101 fe80::ff:fe00:2102 tor1ap 65011
+hv1 b.public fe80::ff:fe00:3101 fe80::ff:fe00:3102 tor1b 65012
+hv1 b.private fe80::ff:fe00:4101 fe80::ff:fe00:4102 tor1bp 65012
+hv3 a.public fe80::ff:fe00:1301 fe80::ff:fe00:1302 tor2a 65021
+hv3 a.private fe80::ff:fe00:2301 fe80::ff:fe00:2302 tor2ap 65021
+hv3 b.public fe80::ff:fe00:3301 fe80::ff:fe00:3302 tor2b 65022
+hv3 b.private fe80::ff:fe00:4301 fe80::ff:fe00:4302 tor2bp 65022
+internet a.public fe80::ff:fe00:1f01 fe80::ff:fe00:1f02 spinea 65100
+internet b.public fe80::ff:fe00:3f01 fe80::ff:fe00:3f02 spineb 65100
+tor2bp hv2 fe80::ff:fe00:4202 fe80::ff:fe00:4201 hv2 65002
+tor2bp hv3 fe80::ff:fe00:4302 fe80::ff:fe00:4301 hv3 65003
+tor2bp spine fe80::ff:fe00:4a01 fe80::ff:fe00:4a02 spinebp 65100
+spinea tor1 fe80::ff:fe00:1902 fe80::ff:fe00:1901 tor1a 65011
+spinea tor2 fe80::ff:fe00:1a02 fe80::ff:fe00:1a01 tor2a 65021
+spinea internet fe80::ff:fe00:1f02 fe80::ff:fe00:1f01 internet 65200
+`
+	if b.String() != want {
+		t.Errorf("have\n%swant\n%s", b.String(), want)
+	}
+	if a := Upstream(HVName(2), B, false); a.String() != "fe80::ff:fe00:3202" {
+		t.Errorf("hypervisor 2 has %v on fabric B", a)
+	}
+	for _, r := range UnderlayRouters() {
+		once(r.ID.String())
+		once(r.Name)
 	}
 }
 

@@ -27,6 +27,8 @@ func (v Variant) HVSessions() int {
 	switch n := len(v.Sides()); {
 	case v.Shared():
 		return n
+	case v.Underlay(): // both families share one, without addresses
+		return 2 * n
 	case v.Is("sessions", SessionsMP):
 		return 2 * n
 	default:
@@ -35,7 +37,12 @@ func (v Variant) HVSessions() int {
 }
 
 // EdgeSessions counts those of the edge router, which has no private ones.
-func (v Variant) EdgeSessions() int { return 2 * len(v.Sides()) }
+func (v Variant) EdgeSessions() int {
+	if v.Underlay() {
+		return len(v.Sides())
+	}
+	return 2 * len(v.Sides())
+}
 
 // PrivateGateway is the next hop of the private network's default route on a fabric.
 // No node has it: it is there to be told from the public one.

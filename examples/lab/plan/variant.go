@@ -25,6 +25,7 @@ const (
 	ModeNetNS          = "netns"           // a network namespace per domain
 	ModeVRF            = "vrf"             // a VRF device per domain
 	ModeFwmark         = "fwmark"          // marks by incoming interface, rules by mark
+	ModeEBGPToR        = "ebgp-tor"        // routed fabrics: eBGP with two top-of-rack routers
 
 	GuestsSLAAC = "slaac64" // a /64 each, by router advertisement
 	GuestsHost  = "host128" // a /128 each of one /64, neighbours answered for
@@ -56,7 +57,7 @@ const Key = "a key for the lab"
 // default.
 var Choices = map[string][]string{
 	"guests":     {GuestsSLAAC, GuestsHost},
-	"mode":       {ModeRules, ModeBlackholeRules, ModeNoLocalOut, ModeNetNS, ModeFwmark, ModeVRF},
+	"mode":       {ModeRules, ModeBlackholeRules, ModeNoLocalOut, ModeNetNS, ModeFwmark, ModeVRF, ModeEBGPToR},
 	"dhcp":       {DHCPNone, DHCPLocal, DHCPRelay},
 	"sessions":   {SessionsSplit, SessionsMP, SessionsCommunities, SessionsSingle, SessionsOne},
 	"security":   {SecurityTTL, SecurityMD5},

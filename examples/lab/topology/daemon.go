@@ -36,6 +36,7 @@ type Daemon struct {
 	// started.
 	after string
 	flaps func() (Flaps, error)
+	drain func(bool) error
 
 	mu   sync.Mutex
 	cmd  *exec.Cmd
@@ -178,12 +179,23 @@ func (d *Daemon) Signal(s syscall.Signal) error {
 }
 
 // Kill ends the program with SIGKILL and waits until it is gone.
-func (d *Daemon) Kill() error {
-	if err := d.Signal(syscall.SIGKILL); err != nil {
+func (d *Daemon) Kill() error { return d.Stop(syscall.SIGKILL) }
+
+// Stop ends the program with a signal and waits until it is gone.
+func (d *Daemon) Stop(s syscall.Signal) error {
+	if err := d.Signal(s); err != nil {
 		return err
 	}
 	<-d.done
 	return nil
+}
+
+// Drain makes a router of a routed fabric the last choice of its neighbours, or takes that back.
+func (d *Daemon) Drain(on bool) error {
+	if d.drain == nil {
+		return fmt.Errorf("%s cannot be drained: %w", d.Name, errors.ErrUnsupported)
+	}
+	return d.drain(on)
 }
 
 // Tail returns the last lines of the log.

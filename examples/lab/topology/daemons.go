@@ -15,6 +15,11 @@ func (top *Topology) Prepare() error {
 	if err := os.MkdirAll(filepath.Join(top.Dir, "log"), 0o755); err != nil {
 		return err
 	}
+	if top.Timing.Underlay() {
+		if err := top.addUnderlay(); err != nil {
+			return err
+		}
+	}
 	for _, f := range top.sites() {
 		for _, private := range []bool{false, true} {
 			if private && top.Timing.Shared() {

@@ -44,6 +44,14 @@ func (top *Topology) Watched(d *Daemon) (count int) {
 	if d.Sessions == 0 {
 		return 0
 	}
+	if top.Timing.Underlay() {
+		for _, a := range plan.Adjacencies(d.Node.Name) {
+			if top.notices(d, a.Fabric) {
+				count++
+			}
+		}
+		return count
+	}
 	sides := top.Timing.Sides()
 	each := (d.Sessions + len(top.Timing.IPv4Only)) / len(sides)
 	for _, f := range sides {

@@ -24,10 +24,12 @@ const (
 	Junos Kind = "junos"
 )
 
-// Kinds lists who can take any role, and who that of a reflector.
+// Kinds lists who can take any role, and who that of a reflector or a top-of-rack router.
 var (
 	Kinds          = []Kind{Self, Bird}
 	ReflectorKinds = []Kind{Self, Bird, Bird1, FRR, GoBGP, GoBGPNamed, OpenBGPD, Quagga, Junos}
+	// TorKinds can be top-of-rack routers.
+	TorKinds = []Kind{Self}
 )
 
 // BFD reports whether this kind of reflector speaks BFD.
@@ -73,6 +75,9 @@ func (top *Topology) Lacking(has func(Kind) bool) []plan.Fabric {
 
 // sites lists the fabrics with a reflector of their own.
 func (top *Topology) sites() []plan.Fabric {
+	if top.Timing.Underlay() {
+		return nil
+	}
 	if top.Timing.OneReflector {
 		return plan.Fabrics[:1]
 	}

@@ -32,14 +32,19 @@ func (top *Topology) hypervisors() error {
 				return err
 			}
 		}
-		if err := n.NL.AddBridge("loopback", 1500); err != nil {
-			return err
-		}
-		if err := n.NL.SetUp("loopback", true); err != nil {
+		if err := loopback(n); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// loopback makes the interface that carries a hypervisor's loopback address.
+func loopback(n *Node) error {
+	if err := n.NL.AddBridge("loopback", 1500); err != nil {
+		return err
+	}
+	return n.NL.SetUp("loopback", true)
 }
 
 // uplinks joins a node with one fabric, on the networks it has an address for.
@@ -90,28 +95,45 @@ func (top *Topology) reflectors() error {
 
 // edge is a router with the two well-known addresses behind it.
 func (top *Topology) edge() error {
-	n, err := top.node(plan.EdgeName)
-	if err != nil {
+	if err := top.edgeHost(); err != nil {
 		return err
 	}
 	for _, f := range plan.Fabrics {
-		if err := top.uplinks(n, f, plan.EdgePublic4(f), plan.EdgePublic6(f), netip.Addr{}); err != nil {
+		if err := top.uplinks(top.Nodes[plan.EdgeName], f, plan.EdgePublic4(f), plan.EdgePublic6(f), netip.Addr{}); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// edgeHost is its node, without uplinks.
+func (top *Topology) edgeHost() error {
+	n, err := top.router(plan.EdgeName)
+	if err != nil {
+		return err
 	}
 	for _, a := range []netip.Addr{plan.Internet4, plan.Internet6} {
 		if err := n.NL.AddAddress("lo", netip.PrefixFrom(a, a.BitLen()), false, false); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+// router makes a node that forwards by its table [plan.TablePublic].
+func (top *Topology) router(name string) (*Node, error) {
+	n, err := top.node(name)
+	if err != nil {
+		return nil, err
+	}
 	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
 		for _, r := range []nl.Rule{{Priority: 51, Table: unix.RT_TABLE_MAIN}, {Priority: 53, Table: plan.TablePublic}} {
 			if err := n.NL.AddRule(family, r); err != nil {
-				return err
+				return nil, err
 			}
 		}
 	}
-	return sandbox.Sysctl(n.Path, "net/ipv4/ip_forward=1", "net/ipv6/conf/all/forwarding=1",
+	return n, sandbox.Sysctl(n.Path, "net/ipv4/ip_forward=1", "net/ipv6/conf/all/forwarding=1",
 		"net/ipv4/fib_multipath_hash_policy=1", "net/ipv6/fib_multipath_hash_policy=1")
 }
 

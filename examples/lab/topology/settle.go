@@ -26,12 +26,10 @@ func (top *Topology) settle() error {
 
 func (top *Topology) settled() (bool, error) {
 	for f, n := range top.Fabrics {
-		for _, network := range []string{public, private} {
-			for _, port := range top.ports(f, network) {
-				l, err := n.NL.Link(port)
-				if err != nil || !l.Running || l.Port != nl.PortForwarding {
-					return false, err
-				}
+		for _, p := range top.ports[f] {
+			l, err := n.NL.Link(p.name)
+			if err != nil || !l.Running || l.Port != nl.PortForwarding {
+				return false, err
 			}
 		}
 	}

@@ -27,7 +27,7 @@ const (
 type Options struct {
 	Dir    string               // for sockets, configurations and logs
 	HV     map[int]Kind         // by number, 1 to 3
-	RR     map[plan.Fabric]Kind // by fabric
+	RR     map[plan.Fabric]Kind // by fabric; top-of-rack routers where fabrics are routed
 	Edge   Kind
 	Timing conf.Timing
 	Bulk   int // prefixes that the edge router announces besides the defaults
@@ -48,15 +48,25 @@ type Topology struct {
 	Fabrics map[plan.Fabric]*Node
 	Daemons []*Daemon // in the order they are started
 	Load    []*load.Guests
+	ports   map[plan.Fabric][]port
+}
+
+// port is a cable's end in a fabric's namespace.
+type port struct {
+	name string
+	far  string // the port at the other end of a cable that joins two nodes; "" on a network
 }
 
 // Build makes namespaces and cables. Nothing runs in it yet. On an error it
 // returns what there is, for [Topology.Close].
 func Build(o Options) (*Topology, error) {
-	w := &Topology{Options: o, Nodes: map[string]*Node{}, Fabrics: map[plan.Fabric]*Node{}}
+	w := &Topology{Options: o, Nodes: map[string]*Node{}, Fabrics: map[plan.Fabric]*Node{}, ports: map[plan.Fabric][]port{}}
 	w.Timing.NoBFD, w.Timing.IPv4Only = w.Lacking(Kind.BFD), w.Lacking(Kind.IPv6)
 	w.Timing.KeepStale = w.Lacking(Kind.Flushes)
 	steps := []func() error{w.fabrics, w.hypervisors, w.reflectors, w.edge, w.guests, w.further, w.settle}
+	if w.Timing.Underlay() {
+		steps = []func() error{w.panels, w.hosts, w.routers, w.edgeHost, w.cables, w.guests, w.further, w.settle}
+	}
 	for _, step := range steps {
 		if err := step(); err != nil {
 			return w, err
@@ -97,7 +107,7 @@ func (top *Topology) HVKind(n int) Kind {
 	return Self
 }
 
-// RRKind returns the program of a fabric's reflector.
+// RRKind returns the program of a fabric's reflector, or of its top-of-rack routers.
 func (top *Topology) RRKind(f plan.Fabric) Kind {
 	if k := top.Options.RR[f]; k != "" {
 		return k
@@ -171,27 +181,32 @@ func (top *Topology) cable(n *Node, f plan.Fabric, network string) error {
 	if network == private {
 		far, mtu = f.Private(), privateMTU
 	}
-	fabric, port := top.Fabrics[f].NL, Port(n.Host, network)
-	if err := fabric.AddVeth(nl.Veth{Name: port, MTU: mtu}, nl.Veth{Name: far, MTU: mtu}, n.Path); err != nil {
+	return top.connect(f, network, port{name: Port(n.Host, network)}, mtu, n, nl.Veth{Name: far})
+}
+
+// connect joins an interface of a node with a bridge of a fabric.
+func (top *Topology) connect(f plan.Fabric, bridge string, p port, mtu uint32, n *Node, link nl.Veth) error {
+	fabric := top.Fabrics[f].NL
+	link.MTU = mtu
+	if err := fabric.AddVeth(nl.Veth{Name: p.name, MTU: mtu}, link, n.Path); err != nil {
 		return err
 	}
-	if err := fabric.SetMaster(port, network); err != nil {
+	if err := fabric.SetMaster(p.name, bridge); err != nil {
 		return err
 	}
-	if err := fabric.SetUp(port, true); err != nil {
+	if err := fabric.SetUp(p.name, true); err != nil {
 		return err
 	}
-	return n.NL.SetUp(far, true)
+	top.ports[f] = append(top.ports[f], p)
+	return n.NL.SetUp(link.Name, true)
 }
 
 // CutFabric stops a fabric from passing anything, without any loss of carrier,
 // or lets it pass again.
 func (top *Topology) CutFabric(f plan.Fabric, cut bool) error {
-	for _, network := range []string{public, private} {
-		for _, name := range top.ports(f, network) {
-			if err := top.cutPort(f, name, cut); err != nil {
-				return err
-			}
+	for _, p := range top.ports[f] {
+		if err := top.cutPort(f, p.name, cut); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -207,11 +222,20 @@ func (top *Topology) CutPort(f plan.Fabric, node string, cut bool) error {
 	return nil
 }
 
-// Carrier takes the carrier from a node's links to a fabric, or gives it back.
+// Carrier takes the carrier from a node's links to a fabric, or gives it back. What is at
+// the other end of a cable of its own loses it, too.
 func (top *Topology) Carrier(f plan.Fabric, node string, up bool) error {
-	for _, network := range []string{public, private} {
-		if err := top.Fabrics[f].NL.SetUp(Port(node, network), up); err != nil {
-			return err
+	for _, p := range top.ports[f] {
+		if p.name != Port(node, public) && p.name != Port(node, private) {
+			continue
+		}
+		for _, end := range []string{p.name, p.far} {
+			if end == "" {
+				continue
+			}
+			if err := top.Fabrics[f].NL.SetUp(end, up); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -223,20 +247,6 @@ func (top *Topology) cutPort(f plan.Fabric, port string, cut bool) error {
 		state = nl.PortDisabled
 	}
 	return top.Fabrics[f].NL.SetPortState(port, state)
-}
-
-func (top *Topology) ports(f plan.Fabric, network string) []string {
-	nodes := []string{top.reflectorNode(f, network == private)}
-	if network == public {
-		nodes = append(nodes, plan.EdgeName)
-	}
-	for n := 1; n <= plan.HVs; n++ {
-		nodes = append(nodes, plan.HVName(n))
-	}
-	for i := range nodes {
-		nodes[i] = Port(nodes[i], network)
-	}
-	return nodes
 }
 
 // PortPackets counts what a node sent into a fabric's public network.

@@ -1,0 +1,127 @@
+package topology
+
+import (
+	"fmt"
+	"syscall"
+
+	"github.com/hyperfib/hyperfib/examples/lab/conf"
+	"github.com/hyperfib/hyperfib/examples/lab/nl"
+	"github.com/hyperfib/hyperfib/examples/lab/plan"
+	"github.com/hyperfib/hyperfib/examples/lab/sandbox"
+)
+
+// Where fabrics are routed, a fabric's namespace is a patch panel: each cable between
+// two nodes is a bridge with two ports there, which can be cut as those of a network can.
+
+// panels makes the fabrics' namespaces.
+func (top *Topology) panels() error {
+	for _, f := range plan.Fabrics {
+		n, err := top.node("fabric-" + f.String())
+		if err != nil {
+			return err
+		}
+		top.Fabrics[f] = n
+	}
+	return nil
+}
+
+// hosts are hypervisors without uplinks.
+func (top *Topology) hosts() error {
+	for i := 1; i <= plan.HVs; i++ {
+		n, err := top.node(plan.HVName(i))
+		if err != nil {
+			return err
+		}
+		if err := loopback(n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// routers are the top-of-racks and the spines.
+func (top *Topology) routers() error {
+	for _, r := range plan.UnderlayRouters() {
+		n, err := top.router(r.Name)
+		if err != nil {
+			return err
+		}
+		if err := sandbox.Sysctl(n.Path, "net/ipv4/conf/all/rp_filter=0", "net/ipv4/conf/default/rp_filter=0"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (top *Topology) cables() error {
+	for i, c := range plan.Cables() {
+		network, mtu := public, uint32(1500)
+		if c.Private {
+			network, mtu = private, privateMTU
+		}
+		low, up := port{name: Port(c.Low.Node, network)}, port{name: c.Up.Node + "." + c.Up.Link}
+		if c.Low.Link == "spine" { // the VRFs of one router are two nodes
+			low.name = c.Low.Node + ".spine"
+		}
+		low.far, up.far = up.name, low.name
+		panel, bridge := top.Fabrics[c.Fabric].NL, fmt.Sprintf("cable%d", i+1)
+		if err := panel.AddBridge(bridge, mtu); err != nil {
+			return err
+		}
+		if err := panel.SetUp(bridge, true); err != nil {
+			return err
+		}
+		if err := top.connect(c.Fabric, bridge, low, mtu, top.Nodes[c.Low.Node], nl.Veth{Name: c.Low.Link, MAC: c.MAC(false)}); err != nil {
+			return err
+		}
+		if err := top.connect(c.Fabric, bridge, up, mtu, top.Nodes[c.Up.Node], nl.Veth{Name: c.Up.Link, MAC: c.MAC(true)}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// CutRouter makes a router of a routed fabric silent, or not: all of its cables, without a
+// loss of carrier.
+func (top *Topology) CutRouter(f plan.Fabric, node string, cut bool) error {
+	for _, a := range plan.Adjacencies(node) {
+		if err := top.cutPort(f, node+"."+a.Link, cut); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addUnderlay prepares the daemons of the fabrics' routers.
+func (top *Topology) addUnderlay() error {
+	for _, r := range plan.UnderlayRouters() {
+		if err := top.add(top.underlayRouter(r)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// underlayRouter is our own router: the program that the edge router is, too. What a spine
+// says of its sessions is counted; those of top-of-racks are seen from the other side.
+func (top *Topology) underlayRouter(r plan.UnderlayRouter) (*Daemon, error) {
+	socket := top.file(r.Name + ".sock")
+	d := &Daemon{Name: r.Name, Node: top.Nodes[r.Name], Kind: Self, Log: top.file("log/" + r.Name + ".log"),
+		Args: self(PartEdge, conf.UnderlayArgs(r, socket, top.Timing)...)}
+	d.drain = func(on bool) error {
+		if on {
+			return d.Signal(syscall.SIGUSR1)
+		}
+		return d.Signal(syscall.SIGUSR2)
+	}
+	if r.Rack == 0 {
+		d.Sessions = len(plan.Adjacencies(r.Name))
+		d.peers = func() ([]Peer, error) { return edgePeers(socket) }
+	}
+	return d, nil
+}
+
+// Tor returns the daemons of the top-of-rack router of a rack on a fabric, one a VRF.
+func (top *Topology) Tor(rack int, f plan.Fabric) []*Daemon {
+	return []*Daemon{top.Daemon(plan.TorName(rack, f, false)), top.Daemon(plan.TorName(rack, f, true))}
+}
