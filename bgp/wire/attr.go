@@ -91,7 +91,7 @@ var specs = [256]attrSpec{
 	AttrExtCommunities:      {"EXTENDED COMMUNITIES", true, optionalTrs, ruleMultiple, 8, false, "RFC 7606, Section 7.14"},
 	AttrAS4Path:             {"AS4_PATH", true, optionalTrs, ruleSpecial, 0, true, "RFC 6793, Section 6"},
 	AttrAS4Aggregator:       {"AS4_AGGREGATOR", true, optionalTrs, ruleSpecial, 8, true, "RFC 6793, Section 6"},
-	AttrPMSITunnel:          {"PMSI_TUNNEL", false, optionalTrs, ruleNone, 0, false, ""},
+	AttrPMSITunnel:          {"PMSI_TUNNEL", true, optionalTrs, ruleSpecial, 0, false, "RFC 6514, Section 5"},
 	AttrTunnelEncapsulation: {"TUNNEL_ENCAPSULATION", false, optionalTrs, ruleNone, 0, false, ""},
 	AttrTrafficEngineering:  {"TRAFFIC_ENGINEERING", false, optional, ruleNone, 0, false, ""},
 	AttrIPv6ExtCommunities:  {"IPV6 EXTENDED COMMUNITIES", true, optionalTrs, ruleMultiple, 20, false, "RFC 7606, Section 7.15"},

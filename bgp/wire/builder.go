@@ -146,6 +146,24 @@ func (b *Builder) Add(n NLRI) bool {
 	return true
 }
 
+// AddEVPN is Add for an EVPN route, as [AppendEVPN] writes it, with a path identifier if ADD-PATH is
+// negotiated for the family.
+func (b *Builder) AddEVPN(key, rest []byte, pathID uint32) bool {
+	at := len(b.b)
+	end := at + SizeEVPN(key, rest)
+	if b.addPath {
+		end += 4
+	}
+	if end > b.limit {
+		return false
+	}
+	if b.addPath {
+		b.b = binary.BigEndian.AppendUint32(b.b, pathID)
+	}
+	b.b = AppendEVPN(b.b, key, rest)
+	return true
+}
+
 // Empty reports whether no NLRI was added since Reach or Unreach.
 func (b *Builder) Empty() bool { return len(b.b) == b.nlri }
 

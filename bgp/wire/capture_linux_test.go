@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -33,7 +34,9 @@ type peer struct {
 	env     []string
 	addr    string     // that it listens on
 	dials   bool       // it only connects, and does not listen
+	before  []string   // commands to run in the namespace before it starts; DIR is replaced
 	prepare [][]string // commands to run in the namespace once it is up
+	evpn    bool       // EVPN is offered, too
 }
 
 var peers = []peer{
@@ -48,9 +51,45 @@ var peers = []peer{
 		{"gobgp", "global", "rib", "add", "-a", "ipv6", "2001:db8:1::/48", "nexthop", "2001:db8:9::2", "community", "65000:90"},
 		{"gobgp", "global", "rib", "add", "-a", "ipv6", "::/0", "nexthop", "2001:db8:9::2"},
 	}},
+	{name: "frr-evpn", bin: "/usr/lib/frr/bgpd", args: []string{"-n", "-f", "CONF", "-i", "DIR/pid", "-z", "DIR/z", "--vty_socket", "DIR", "-S", "-u", "root", "-g", "root", "-l", "10.9.0.2"}, conf: "frr-evpn.conf", evpn: true,
+		before: []string{
+			"ip link add br100 type bridge",
+			"ip link add vxlan100 type vxlan id 100 dstport 4789 local 10.9.0.2 nolearning",
+			"ip link set vxlan100 master br100 up", "ip link set br100 up",
+			"ip link add guest1 type veth peer name guest1p", "ip link set guest1 master br100 up", "ip link set guest1p up",
+			"chown frr:frr DIR", "chmod 755 DIR DIR/..", // zebra does not run as root
+			"/usr/lib/frr/zebra -d -P 0 -f /dev/null -i DIR/zpid -z DIR/z --vty_socket DIR -u frr -g frr",
+		}, prepare: [][]string{
+			{"bridge", "fdb", "replace", "52:54:00:00:00:01", "dev", "guest1", "master", "dynamic"},
+			{"bridge", "fdb", "replace", "52:54:00:00:00:02", "dev", "guest1", "master", "static", "sticky"},
+			{"ip", "neigh", "replace", "192.0.2.1", "lladdr", "52:54:00:00:00:01", "dev", "br100", "nud", "reachable"},
+			{"ip", "neigh", "replace", "2001:db8:2::1", "lladdr", "52:54:00:00:00:01", "dev", "br100", "nud", "reachable"},
+		}},
+	{name: "gobgp-evpn", bin: "gobgpd", args: []string{"-f", "CONF", "--pprof-disable", "--api-hosts", "127.0.0.1:50051"}, conf: "gobgp-evpn.toml", evpn: true, prepare: evpnAdd(
+		"a-d esi single-homed etag 0 label 100 rd 10.9.0.2:2 rt 65000:100 encap vxlan",
+		"a-d esi LACP aa:bb:cc:dd:ee:ff 100 etag 4294967295 label 0 rd 10.9.0.2:2 rt 65000:100 esi-label 100",
+		"macadv 52:54:00:00:00:01 192.0.2.1 esi single-homed etag 0 label 100 rd 10.9.0.2:2 rt 65000:100 encap vxlan",
+		"macadv 52:54:00:00:00:02 0.0.0.0 etag 0 label 100 rd 10.9.0.2:2 rt 65000:100 encap vxlan",
+		"macadv 52:54:00:00:00:03 2001:db8::3 etag 0 label 100,200 rd 10.9.0.2:2 rt 65000:100 encap vxlan router-mac 52:54:00:aa:bb:cc",
+		"macadv 52:54:00:00:00:04 192.0.2.4 esi LACP aa:bb:cc:dd:ee:ff 100 etag 7 label 100 rd 4200000001:2 rt 4200000001:100 default-gateway encap vxlan",
+		"multicast 10.9.0.2 etag 0 rd 10.9.0.2:2 rt 65000:100 encap vxlan pmsi ingress-repl 100 10.9.0.2",
+		"multicast 2001:db8:9::2 etag 0 rd 65000:9 rt 10.9.0.2:100 encap vxlan pmsi ingress-repl 100 2001:db8:9::2",
+		"esi 10.9.0.2 esi LACP aa:bb:cc:dd:ee:ff 100 rd 10.9.0.2:2 rt 65000:100 encap vxlan",
+		"prefix 203.0.113.0/24 gw 0.0.0.0 etag 0 label 300 rd 10.9.0.2:3 rt 65000:300 encap vxlan router-mac 52:54:00:aa:bb:cc",
+		"prefix 203.0.114.0/24 gw 10.9.0.9 etag 0 label 300 rd 10.9.0.2:3 rt 65000:300 encap vxlan",
+		"prefix 2001:db8:1::/48 gw 2001:db8::9 etag 0 label 300 rd 10.9.0.2:3 rt 65000:300 encap vxlan",
+		"prefix 203.0.115.0/24 esi LACP aa:bb:cc:dd:ee:ff 100 etag 0 label 300 rd 10.9.0.2:3 rt 65000:300 encap vxlan")},
 	{name: "openbgpd", bin: "/usr/sbin/bgpd", args: []string{"-d", "-f", "CONF"}, conf: "openbgpd.conf"},
 	{name: "exabgp", bin: "exabgp", args: []string{"CONF"}, conf: "exabgp.conf", dials: true,
 		env: []string{"exabgp.tcp.bind=", "exabgp.daemon.user=root", "exabgp.log.all=false", "exabgp.api.cli=false"}},
+}
+
+// evpnAdd returns the commands by which GoBGP originates EVPN routes, and withdraws the first of type 2.
+func evpnAdd(routes ...string) (list [][]string) {
+	for _, r := range routes {
+		list = append(list, append(strings.Fields("gobgp global rib add -a evpn"), strings.Fields(r)...))
+	}
+	return append(list, append(strings.Fields("gobgp global rib del -a evpn"), strings.Fields(routes[2])...))
 }
 
 // bird16 is where BIRD 1.6 lies: Debian cannot have both BIRDs installed, .ci/peers
@@ -94,6 +133,12 @@ func capture(t *testing.T, p peer) {
 		us.Do(func() (err error) { ln, err = net.Listen("tcp", "10.9.0.1:179"); return err })
 		defer ln.Close()
 	}
+	for _, c := range p.before {
+		words := strings.Fields(strings.ReplaceAll(c, "DIR", dir))
+		nstest.Need(t, words[0])
+		them.Exec(words[0], words[1:]...)
+	}
+	defer stop(t, filepath.Join(dir, "zpid"))
 	args := []string{"netns", "exec", them.Name, bin}
 	for _, a := range p.args {
 		args = append(args, strings.NewReplacer("CONF", conf, "DIR", dir).Replace(a))
@@ -126,6 +171,21 @@ func capture(t *testing.T, p peer) {
 	}
 	if *update {
 		s.save(t)
+	}
+}
+
+// stop ends the process whose number is in a file, if there is one.
+func stop(t *testing.T, file string) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err == nil {
+		err = syscall.Kill(pid, syscall.SIGTERM)
+	}
+	if err != nil {
+		t.Errorf("%s: %v", file, err)
 	}
 }
 
@@ -198,6 +258,9 @@ func (s *script) run(us, them *nstest.NS, p peer, proc *os.Process) {
 		GracefulRestart: &wire.GracefulRestart{Notification: true, Time: 120 * time.Second, Families: []wire.RestartFamily{{Family: wire.IPv4Unicast}, {Family: wire.IPv6Unicast}}},
 		LongLived:       []wire.LongLived{{Family: wire.IPv4Unicast, StaleTime: time.Hour}},
 	}}
+	if p.evpn {
+		o.Capabilities.Families = []wire.Family{wire.L2VPNEVPN}
+	}
 	if p.addr != "" {
 		o.Capabilities.Families = o.Capabilities.Families[1:]
 	}
@@ -310,6 +373,12 @@ func describe(u *wire.Update) string {
 		for n := range u.Unreach(f) {
 			fmt.Fprintf(&b, "-%v ", n)
 		}
+	}
+	for n := range u.MPReach.EVPN() {
+		fmt.Fprintf(&b, "+evpn type %d ", n.Octets[0])
+	}
+	for n := range u.MPUnreach.EVPN() {
+		fmt.Fprintf(&b, "-evpn type %d ", n.Octets[0])
 	}
 	for a := range u.Attrs() {
 		fmt.Fprintf(&b, "%v ", a.Type)

@@ -13,20 +13,25 @@ type Family struct {
 var (
 	IPv4Unicast = Family{AFI: 1, SAFI: 1}
 	IPv6Unicast = Family{AFI: 2, SAFI: 1}
+	// L2VPNEVPN is EVPN (RFC 7432, Section 20). Its NLRI are no prefixes: see [List.EVPN].
+	L2VPNEVPN = Family{AFI: 25, SAFI: 70}
 )
 
-// String returns "ipv4", "ipv6", or the numbers.
+// String returns "ipv4", "ipv6", "evpn", or the numbers.
 func (f Family) String() string {
 	switch f {
 	case IPv4Unicast:
 		return "ipv4"
 	case IPv6Unicast:
 		return "ipv6"
+	case L2VPNEVPN:
+		return "evpn"
 	}
 	return fmt.Sprintf("afi %d safi %d", f.AFI, f.SAFI)
 }
 
-// bits is the length of an address of f in bits, 0 if f is not decoded here.
+// bits is the length of an address of f in bits, 0 if the NLRI of f are no prefixes or f is not
+// decoded here.
 func (f Family) bits() int {
 	switch f {
 	case IPv4Unicast:
@@ -54,6 +59,9 @@ func (f Family) bit() FamilySet {
 	if f.SAFI == 1 && (f.AFI == 1 || f.AFI == 2) {
 		return FamilySet(f.AFI)
 	}
+	if f == L2VPNEVPN {
+		return 4
+	}
 	return 0
 }
 
@@ -66,10 +74,10 @@ func (s FamilySet) With(f Family) FamilySet { return s | f.bit() }
 // Without returns s without f.
 func (s FamilySet) Without(f Family) FamilySet { return s &^ f.bit() }
 
-// Slice returns the members of s, IPv4 first.
+// Slice returns the members of s: IPv4, IPv6, EVPN.
 func (s FamilySet) Slice() []Family {
 	var ff []Family
-	for _, f := range []Family{IPv4Unicast, IPv6Unicast} {
+	for _, f := range []Family{IPv4Unicast, IPv6Unicast, L2VPNEVPN} {
 		if s.Has(f) {
 			ff = append(ff, f)
 		}

@@ -80,13 +80,18 @@ func FuzzMessage(f *testing.F) {
 	})
 }
 
+// evpnText returns an NLRI as it is sent on: bits behind the length of a prefix are 0 then.
+func evpnText(n wire.EVPN) string {
+	return fmt.Sprintf("%x#%d", wire.AppendEVPN(nil, n.AppendKey(nil), n.AppendRest(nil)), n.PathID)
+}
+
 func pack(o wire.Options) (b uint8) {
 	for i, on := range []bool{o.AS4, o.IBGP, o.Confed, o.ExtendedNextHop} {
 		if on {
 			b |= 1 << i
 		}
 	}
-	return b | uint8(o.AddPath&3)<<4 | uint8(o.Families&3)<<6
+	return b | uint8(o.AddPath&3)<<4 | uint8(o.Families&3)<<6 // EVPN is among the families if none is named
 }
 
 func unpack(b uint8) wire.Options {
@@ -189,6 +194,12 @@ func tripList(l wire.List, attrs wire.Attrs, nh wire.NextHop, o wire.Options) er
 				want = append(want, n)
 			}
 		}
+		var wantEVPN []string
+		for n := range l.EVPN() {
+			if b.AddEVPN(n.AppendKey(nil), n.AppendRest(nil), n.PathID) {
+				wantEVPN = append(wantEVPN, evpnText(n))
+			}
+		}
 		m := b.Finish()
 		if _, err := wire.ParseHeader(m, wire.MaxExtendedLen); err != nil {
 			return err
@@ -207,6 +218,15 @@ func tripList(l wire.List, attrs wire.Attrs, nh wire.NextHop, o wire.Options) er
 		}
 		if !slices.Equal(got, want) {
 			return fmt.Errorf("NLRI %v became %v", want, got)
+		}
+		var gotEVPN []string
+		for _, l := range []wire.List{again.MPReach, again.MPUnreach} {
+			for n := range l.EVPN() {
+				gotEVPN = append(gotEVPN, evpnText(n))
+			}
+		}
+		if !slices.Equal(gotEVPN, wantEVPN) {
+			return fmt.Errorf("EVPN NLRI %q became %q", wantEVPN, gotEVPN)
 		}
 		if a := again.AppendAttrs(nil); nh.Addr.IsValid() && as4 && !bytes.Equal(a, attrs) {
 			return fmt.Errorf("attributes % x became % x", attrs, a)

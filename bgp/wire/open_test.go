@@ -50,8 +50,8 @@ func TestHasFamily(t *testing.T) {
 	if c.HasFamily(IPv4Unicast) || !c.HasFamily(IPv6Unicast) {
 		t.Error("IPv6 alone")
 	}
-	s := Families(IPv4Unicast, IPv6Unicast, Family{25, 70})
-	if len(s.Slice()) != 2 || s.Without(IPv4Unicast).Has(IPv4Unicast) || s.Has(Family{2, 70}) {
+	s := Families(IPv4Unicast, IPv6Unicast, L2VPNEVPN, Family{25, 65})
+	if len(s.Slice()) != 3 || !s.Has(Family{25, 70}) || s.Has(Family{25, 65}) || s.Without(IPv4Unicast).Has(IPv4Unicast) || s.Has(Family{2, 70}) {
 		t.Error(s.Slice())
 	}
 }
@@ -91,7 +91,7 @@ func TestNotification(t *testing.T) {
 
 func TestStrings(t *testing.T) {
 	for want, s := range map[string]interface{ String() string }{
-		"KEEPALIVE": TypeKeepalive, "MessageType(9)": MessageType(9), "ipv6": IPv6Unicast, "afi 25 safi 70": Family{25, 70},
+		"KEEPALIVE": TypeKeepalive, "MessageType(9)": MessageType(9), "ipv6": IPv6Unicast, "afi 25 safi 65": Family{25, 65}, "evpn": L2VPNEVPN,
 		"treat-as-withdraw": TreatAsWithdraw, "AS_PATH": AttrASPath, "AttrType(99)": AttrType(99), "65000:90": NewCommunity(65000, 90),
 		"rt:65000:5": ExtCommunity(0x0002_fde8_0000_0005), "soo:1.2.3.4:5": ExtCommunity(0x0103_0102_0304_0005),
 		"rt:4200000001:5": ExtCommunity(0x0202_fa56_ea01_0005), "0x030c000000000008": ExtCommunity(0x030c000000000008),

@@ -147,6 +147,10 @@ func (u *Update) special(s *attrSpec, t AttrType, v, raw []byte) bool {
 		// AIGP_SESSION is disabled, the attribute MUST be treated exactly as if it were an
 		// unrecognized non-transitive attribute." It is disabled on all sessions.
 		return false
+	case AttrPMSITunnel:
+		if !wellFormedPMSI(v) {
+			return u.length(TreatAsWithdraw, s, t, raw)
+		}
 	case AttrSet: // Origin AS (4), path attributes (RFC 6368, Section 5)
 		if n < 4 {
 			return u.length(TreatAsWithdraw, s, t, raw)

@@ -6,6 +6,7 @@ import (
 	arp "github.com/hyperfib/hyperfib/arp"
 	bfd "github.com/hyperfib/hyperfib/bfd"
 	bgp "github.com/hyperfib/hyperfib/bgp"
+	bgp_evpn "github.com/hyperfib/hyperfib/bgp/evpn"
 	bgp_fsm "github.com/hyperfib/hyperfib/bgp/fsm"
 	bgp_rib "github.com/hyperfib/hyperfib/bgp/rib"
 	bgp_wire "github.com/hyperfib/hyperfib/bgp/wire"
@@ -34,6 +35,9 @@ var enumString = map[string]func(v int64) string{
 	"github.com/hyperfib/hyperfib/bfd.State":                          func(v int64) string { return bfd.State(v).String() },
 	"github.com/hyperfib/hyperfib/bgp.EventKind":                      func(v int64) string { return bgp.EventKind(v).String() },
 	"github.com/hyperfib/hyperfib/bgp.PathFailure":                    func(v int64) string { return bgp.PathFailure(v).String() },
+	"github.com/hyperfib/hyperfib/bgp/evpn.RouteType":                 func(v int64) string { return bgp_evpn.RouteType(v).String() },
+	"github.com/hyperfib/hyperfib/bgp/evpn.Tunnel":                    func(v int64) string { return bgp_evpn.Tunnel(v).String() },
+	"github.com/hyperfib/hyperfib/bgp/evpn.TunnelKind":                func(v int64) string { return bgp_evpn.TunnelKind(v).String() },
 	"github.com/hyperfib/hyperfib/bgp/fsm.EffectKind":                 func(v int64) string { return bgp_fsm.EffectKind(v).String() },
 	"github.com/hyperfib/hyperfib/bgp/fsm.EventKind":                  func(v int64) string { return bgp_fsm.EventKind(v).String() },
 	"github.com/hyperfib/hyperfib/bgp/fsm.HelperAction":               func(v int64) string { return bgp_fsm.HelperAction(v).String() },

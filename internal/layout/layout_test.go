@@ -16,11 +16,12 @@ const module = "github.com/hyperfib/hyperfib"
 // libraries are what others import. Imports between them run one way, and only where
 // may says so.
 var (
-	libraries = []string{"bgp", "bgp/bgptest", "bgp/fsm", "bgp/rib", "bgp/unnumbered", "bgp/wire", "bfd", "bfd/bfdtest", "fib", "fib/fibtest", "arp", "ndp", "vxlan"}
+	libraries = []string{"bgp", "bgp/bgptest", "bgp/evpn", "bgp/fsm", "bgp/rib", "bgp/unnumbered", "bgp/wire", "bfd", "bfd/bfdtest", "fib", "fib/fibtest", "arp", "ndp", "vxlan"}
 	may       = map[string][]string{
-		"bgp":     {"bgp/fsm", "bgp/rib", "bgp/wire"},
-		"bgp/fsm": {"bgp/wire"},
-		"bgp/rib": {"bgp/wire"},
+		"bgp":      {"bgp/fsm", "bgp/rib", "bgp/wire"},
+		"bgp/evpn": {"bgp/wire"},
+		"bgp/fsm":  {"bgp/wire"},
+		"bgp/rib":  {"bgp/wire"},
 
 		"bfd/bfdtest": {"bfd"},
 		"fib/fibtest": {"fib"},

@@ -1,0 +1,267 @@
+package wire
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func unhex(t testing.TB, s string) []byte {
+	b, err := hex.DecodeString(strings.ReplaceAll(s, " ", ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// Fields of NLRI: a distinguisher, no segment, one, tag 0, a MAC after its length, a label.
+const (
+	rd, noESI, esi   = "00010aff00020002 ", "00000000000000000000 ", "03010000000000000009 "
+	tag0, mac, label = "00000000 ", "30 525400000001 ", "000064 "
+	macOnly          = "02 21" + rd + noESI + tag0 + mac + "00" + label
+	macIP            = "02 25" + rd + noESI + tag0 + mac + "20 c0000201" + label
+	multicast        = "03 11" + rd + tag0 + "20 0aff0002 "
+	prefix4          = "05 22" + rd + noESI + tag0 + "18 cb007100 00000000 " + label
+)
+
+// TestMalformedEVPN: what an NLRI must not be, and what becomes of the UPDATE.
+func TestMalformedEVPN(t *testing.T) {
+	reset, withdraw, ok := SessionReset, TreatAsWithdraw, NoError
+	attrs := (&PathAttrs{}).Append(nil)
+	for _, c := range []struct {
+		name, nlri string
+		want       Disposition // of the UPDATE; withdraw: of this NLRI alone
+	}{
+		{"types 2, 3 and 5", macOnly + macIP + multicast + prefix4, ok},
+		{"type 2 with two labels", "02 28" + rd + noESI + tag0 + mac + "20 c0000201" + label + label, ok},
+		{"type 5 with a segment", "05 22" + rd + esi + tag0 + "18 cb007100 00000000" + label, ok},
+		{"type 5 of IPv6", "05 3a" + rd + noESI + tag0 + "30 20010db8000100000000000000000000" + strings.Repeat("00", 16) + label, ok},
+		{"type 5, default route", "05 22" + rd + noESI + tag0 + "00 00000000 00000000" + label, ok},
+		{"type 1", "01 19" + rd + esi + "ffffffff 000000", ok},
+		{"type 4 of IPv6", "04 23" + rd + esi + "80" + strings.Repeat("20", 16), ok},
+		{"unknown type", "63 03 010203", ok},
+		{"unknown type, empty", "63 00", ok},
+		{"type 0", "00 02 0102", ok},
+		{"type 255 of 255 octets", "ff ff" + strings.Repeat("01", 255), ok},
+		{"type alone", macIP + "02", reset},
+		{"runs past the end", macIP + "63 04 010203", reset},
+		{"type 1 of 24 octets", "01 18" + rd + esi + "ffffffff 0000", reset},
+		{"type 1 of 26 octets", "01 1a" + rd + esi + "ffffffff 00000000", reset},
+		{"type 2, empty", "02 00", reset},
+		{"type 2, MAC of 40 bits", "02 21" + rd + noESI + tag0 + "28 525400000001 00" + label, reset},
+		{"type 2, IP of 24 bits", "02 25" + rd + noESI + tag0 + mac + "18 c0000201" + label, reset},
+		{"type 2, IP of 32 bits that is not there", "02 21" + rd + noESI + tag0 + mac + "20" + label, reset},
+		{"type 2, IP of 255 bits", "02 25" + rd + noESI + tag0 + mac + "ff c0000201" + label, reset},
+		{"type 2 without a label", "02 1e" + rd + noESI + tag0 + mac + "00", reset},
+		{"type 2 with a label and an octet", "02 22" + rd + noESI + tag0 + mac + "00" + label + "00", reset},
+		{"type 2 with three labels", "02 27" + rd + noESI + tag0 + mac + "00" + label + label + label, reset},
+		{"type 3 without an address", "03 0d" + rd + tag0 + "00", reset},
+		{"type 3, address of 16 bits", "03 0f" + rd + tag0 + "10 0aff", reset},
+		{"type 3 with an octet behind", "03 12" + rd + tag0 + "20 0aff0002 00", reset},
+		{"type 4 of 22 octets", "04 16" + rd + esi + "20 0aff00", reset},
+		{"type 5 of 33 octets", "05 21" + rd + noESI + tag0 + "18 cb007100 00000000 0000", reset},
+		{"type 5 of 46 octets, prefix and gateway of two families", "05 2e" + rd + noESI + tag0 + "18 cb007100" + strings.Repeat("00", 16) + label, reset},
+		{"type 5, IPv4 of 33 bits", "05 22" + rd + noESI + tag0 + "21 cb007100 00000000" + label, reset},
+		{"type 5, IPv6 of 129 bits", "05 3a" + rd + noESI + tag0 + "81" + strings.Repeat("20", 32) + label, reset},
+		{"type 5 with a segment and a gateway", "05 22" + rd + esi + tag0 + "18 cb007100 0a000001" + label, withdraw},
+	} {
+		for _, addPath := range []bool{false, true} {
+			nlri := unhex(t, c.nlri)
+			if addPath {
+				if c.want != NoError && c.want != TreatAsWithdraw || strings.Contains(c.name, "types") {
+					continue // of one NLRI alone
+				}
+				nlri = append([]byte{0, 0, 0, 7}, nlri...)
+			}
+			body := reachBody(attrs, L2VPNEVPN, []byte{10, 9, 0, 2}, nlri)
+			o := Options{AS4: true, IBGP: true}
+			if addPath {
+				o.AddPath = Families(L2VPNEVPN)
+			}
+			u, err := ParseUpdate(body, o)
+			var e *Error
+			errors.As(err, &e)
+			switch {
+			case c.want == SessionReset:
+				if e == nil || e.Disposition != SessionReset || e.RFC == "" {
+					t.Errorf("%s: %v", c.name, err)
+				}
+				l := List{Family: L2VPNEVPN, Raw: nlri} // as the list of what was not checked
+				last := error(nil)
+				for _, err := range l.EVPN() {
+					last = err
+				}
+				if last == nil {
+					t.Errorf("%s: no error in the list", c.name)
+				}
+				continue
+			case err != nil:
+				t.Errorf("%s: %v", c.name, err)
+			}
+			for n, err := range u.MPReach.EVPN() {
+				if (err != nil) != (c.want == TreatAsWithdraw) || addPath != (n.PathID == 7) {
+					t.Errorf("%s: %x#%d %v", c.name, n.Octets, n.PathID, err)
+				}
+			}
+			for n := range u.MPReach.All() {
+				t.Errorf("%s: prefix %v", c.name, n)
+			}
+		}
+	}
+}
+
+// reachBody makes the body of an UPDATE with an MP_REACH_NLRI as it is given.
+func reachBody(attrs Attrs, f Family, nextHop, nlri []byte) []byte {
+	v := append([]byte{byte(f.AFI >> 8), byte(f.AFI), f.SAFI, byte(len(nextHop))}, nextHop...)
+	v = append(append(v, 0), nlri...)
+	all := append(slices.Clone(attrs), Attr{Type: AttrMPReach, Flags: FlagOptional, Value: v}.Append(nil)...)
+	return append([]byte{0, 0, byte(len(all) >> 8), byte(len(all))}, all...)
+}
+
+// TestEVPNNextHop: 4 or 16 octets; with others nobody knows where the NLRI begin.
+func TestEVPNNextHop(t *testing.T) {
+	for _, n := range []int{0, 4, 5, 8, 12, 16, 24, 32} {
+		nh := bytes.Repeat([]byte{32}, n)
+		u, err := ParseUpdate(reachBody((&PathAttrs{}).Append(nil), L2VPNEVPN, nh, unhex(t, macIP)), Options{AS4: true, IBGP: true})
+		var e *Error
+		errors.As(err, &e)
+		if n == 4 || n == 16 {
+			if want, _ := netip.AddrFromSlice(nh); err != nil || u.MPNextHop != (NextHop{Addr: want}) {
+				t.Errorf("%d octets: %v %v", n, u.MPNextHop, err)
+			}
+		} else if e == nil || e.Disposition != SessionReset {
+			t.Errorf("%d octets: %v", n, err)
+		}
+	}
+}
+
+// TestEVPNNotNegotiated: NLRI of the family are passed over, however they are.
+func TestEVPNNotNegotiated(t *testing.T) {
+	body := reachBody((&PathAttrs{}).Append(nil), L2VPNEVPN, []byte{10, 9, 0, 2}, unhex(t, "02 00"))
+	u, err := ParseUpdate(body, Options{AS4: true, IBGP: true, Families: Families(IPv4Unicast, IPv6Unicast)})
+	if err != nil || !u.MPReach.Empty() {
+		t.Error(err, u.MPReach)
+	}
+}
+
+// TestEVPNRoundTrip: what a Builder writes is what was put in, message by message, and End-of-RIB
+// is found.
+func TestEVPNRoundTrip(t *testing.T) {
+	long := unhex(t, "ff ff"+strings.Repeat("01", 255))
+	list := List{Family: L2VPNEVPN, Raw: append(unhex(t, macOnly+macIP+multicast+prefix4+"63 00"), long...)}
+	for _, addPath := range []FamilySet{0, Families(L2VPNEVPN)} {
+		for _, nh := range []NextHop{{}, {Addr: netip.MustParseAddr("10.9.0.2")}, {Addr: netip.MustParseAddr("2001:db8::2")}} {
+			b := Builder{Max: 200, AS4: true, AddPath: addPath}
+			var messages [][]byte
+			var want, got []string
+			start := func() {
+				if nh.Addr.IsValid() {
+					b.Reach(nil, L2VPNEVPN, (&PathAttrs{}).Append(nil), nh)
+				} else {
+					b.Unreach(nil, L2VPNEVPN)
+				}
+			}
+			start()
+			for n := range list.EVPN() {
+				key, rest := n.AppendKey(nil), n.AppendRest(nil)
+				id := uint32(len(want)) + 1
+				if !b.AddEVPN(key, rest, id) {
+					if !b.Empty() {
+						messages = append(messages, b.Finish())
+						start()
+					}
+					if !b.AddEVPN(key, rest, id) {
+						if n.Octets[0] != 255 {
+							t.Errorf("no room for %x", n.Octets)
+						}
+						continue
+					}
+				}
+				if addPath == 0 {
+					id = 0
+				}
+				want = append(want, string(n.Octets)+string(rune(id)))
+			}
+			if !b.Empty() {
+				messages = append(messages, b.Finish())
+			}
+			for _, m := range messages {
+				if len(m) > 200 {
+					t.Errorf("message of %d octets", len(m))
+				}
+				u, err := ParseUpdate(m[HeaderLen:], Options{AS4: true, IBGP: true, AddPath: addPath})
+				if err != nil || u.MPNextHop != nh {
+					t.Fatal(err, u.MPNextHop)
+				}
+				for _, l := range []List{u.MPReach, u.MPUnreach} {
+					for n := range l.EVPN() {
+						got = append(got, string(n.Octets)+string(rune(n.PathID)))
+					}
+				}
+			}
+			if !slices.Equal(got, want) || len(got) != 5 {
+				t.Errorf("%q, want %q", got, want)
+			}
+		}
+	}
+	u, err := ParseUpdate(AppendEndOfRIB(nil, L2VPNEVPN)[HeaderLen:], Options{AS4: true, IBGP: true})
+	if f, ok := u.EndOfRIB(); err != nil || !ok || f != L2VPNEVPN {
+		t.Error(f, ok, err)
+	}
+}
+
+func TestMalformedPMSI(t *testing.T) {
+	for text, want := range map[string]Disposition{
+		"00 06 000064 0a090002":                   NoError,
+		"00 06 000064" + strings.Repeat("20", 16): NoError,
+		"00 00 000000":                            NoError,
+		"01 02 000000 0102030405":                 NoError,
+		"00 06 0000":                              TreatAsWithdraw,
+		"":                                        TreatAsWithdraw,
+		"00 06 000064 0a0900":                     TreatAsWithdraw,
+		"00 06 000064" + strings.Repeat("20", 16+1): TreatAsWithdraw,
+	} {
+		attrs := append((&PathAttrs{}).Append(nil), NewAttr(AttrPMSITunnel, unhex(t, text)).Append(nil)...)
+		u, err := ParseUpdate(reachBody(attrs, L2VPNEVPN, []byte{10, 9, 0, 2}, unhex(t, multicast)), Options{AS4: true, IBGP: true})
+		var e *Error
+		errors.As(err, &e)
+		if got := e; want == NoError && err != nil || want != NoError && (got == nil || got.Disposition != want) {
+			t.Errorf("%s: %v", text, err)
+		}
+		if _, ok := Attrs(u.AppendAttrs(nil)).Get(AttrPMSITunnel); ok != (want == NoError) {
+			t.Errorf("%s: in the set: %v", text, ok)
+		}
+	}
+}
+
+// TestEVPNAllocs: an UPDATE is taken apart, and another one made, without an allocation.
+func TestEVPNAllocs(t *testing.T) {
+	body := reachBody((&PathAttrs{}).Append(nil), L2VPNEVPN, []byte{10, 9, 0, 2}, unhex(t, macOnly+macIP+multicast+prefix4))
+	var u Update
+	room, out := make([]byte, 0, 1024), make([]byte, 0, 8192)
+	b := Builder{AS4: true}
+	attrs := (&PathAttrs{}).Append(nil)
+	if n := testing.AllocsPerRun(100, func() {
+		if err := u.Parse(body, Options{AS4: true, IBGP: true}); err != nil {
+			panic(err)
+		}
+		b.Reach(out, L2VPNEVPN, attrs, u.MPNextHop)
+		for n, err := range u.MPReach.EVPN() {
+			if err != nil {
+				panic(err)
+			}
+			key := n.AppendKey(room)
+			rest := n.AppendRest(key[len(key):])
+			if !b.AddEVPN(key, rest, 0) {
+				panic("full")
+			}
+		}
+		b.Finish()
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
