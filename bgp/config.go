@@ -24,7 +24,7 @@ type Config struct {
 	ClusterID netip.Addr
 	// Listen holds the addresses on which peers may connect, with the port (0
 	// means 179). An unspecified address listens on all addresses of its
-	// family. Empty: no peer can connect, we only dial.
+	// family. Empty: no peer can connect, we only dial, but for peers with PeerConfig.Listen.
 	Listen []netip.AddrPort
 	// Interface binds the sockets of Listen to a device (SO_BINDTODEVICE), which may be a
 	// VRF: nobody else hears what arrives in one. "" binds to none. A Listener of the
@@ -66,7 +66,7 @@ type Config struct {
 }
 
 // ListenFunc opens a listener for addr. It is called once for each address of
-// Config.Listen when Run starts. TTL security, MD5 keys and everything else that
+// Config.Listen when Run starts, and for those of PeerConfig.Listen when they are needed. TTL security, MD5 keys and everything else that
 // lives in a socket is then up to the caller.
 type ListenFunc func(ctx context.Context, addr netip.AddrPort) (net.Listener, error)
 

@@ -46,8 +46,8 @@ const (
 	// EventConverged: the speaker's own restart is over: best paths are selected
 	// and the R bit is gone. Event.Peer is zero.
 	EventConverged
-	// EventListen: a listener's socket options could not be set; Event.Err is nil once
-	// they are.
+	// EventListen: a listener's socket options could not be set, or one that a peer wants
+	// (PeerConfig.Listen) could not be opened; Event.Err is nil once all is as it should be.
 	EventListen
 	// EventSnapshot: the snapshot that a subscription begins with is complete. Event.Peer
 	// is zero.

@@ -20,6 +20,7 @@ type listener struct {
 	addr    netip.AddrPort // what it is bound to
 	nl      net.Listener   // the socket
 	pending chan struct{}  // a token for each connection not yet Established
+	peers   bool           // it is there for PeerConfig.Listen, not for Config.Listen
 
 	mu     sync.Mutex // guards the following
 	kernel bool       // the socket is the kernel's

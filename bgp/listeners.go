@@ -3,18 +3,21 @@ package bgp
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 )
 
 // listeners are the listening sockets of a speaker, which guards them.
 type listeners struct {
-	hub    *eventHub     // where a failure becomes an event
-	all    []*listener   // the sockets that are open
-	failed error         // why their options are not as they should be, nil if they are
-	wait   time.Duration // before the options are set again
-	retry  *time.Timer   // runs after wait; nil before the first failure
+	hub    *eventHub       // where a failure becomes an event
+	all    []*listener     // the sockets that are open
+	begin  func(*listener) // has one accept connections
+	failed error           // why their options are not as they should be, nil if they are
+	wait   time.Duration   // before the options are set again
+	retry  *time.Timer     // runs after wait; nil before the first failure
 }
 
 // Waits between attempts to set socket options that the kernel refused, most likely for
@@ -49,10 +52,36 @@ func (l *listeners) apply(want func(netip.Addr) demand) (err error) {
 	return err
 }
 
-// secure is apply for a running speaker: an error becomes an event, and again is called
-// later. A peer whose key is missing is not let in meanwhile.
-func (l *listeners) secure(want func(netip.Addr) demand, again func()) {
-	err := l.apply(want)
+// follow opens the sockets that peers want besides those of the configuration, and closes those
+// that they want no more.
+func (l *listeners) follow(ctx context.Context, c *Config, want []netip.AddrPort) (err error) {
+	l.all = slices.DeleteFunc(l.all, func(one *listener) bool {
+		gone := one.peers && !slices.Contains(want, one.addr)
+		if gone {
+			one.nl.Close()
+		}
+		return gone
+	})
+	for _, addr := range want {
+		if slices.ContainsFunc(l.all, func(one *listener) bool { return one.addr == addr }) {
+			continue
+		}
+		one, e := listen(ctx, c, addr)
+		if e != nil {
+			err = errors.Join(err, fmt.Errorf("bgp: listen at %v: %w", addr, e))
+			continue
+		}
+		one.peers = true
+		l.all = append(l.all, one)
+		l.begin(one)
+	}
+	return err
+}
+
+// secure brings the sockets of a running speaker to what its peers want: an error becomes an event,
+// and again is called later. A peer whose key is missing is not let in meanwhile.
+func (l *listeners) secure(ctx context.Context, c *Config, t *peerTable, again func()) {
+	err := errors.Join(l.follow(ctx, c, t.listen()), l.apply(t.demand))
 	l.stopRetry()
 	if text(err) != text(l.failed) {
 		l.hub.publish(Event{Kind: EventListen, Time: l.hub.now(), Err: err})
@@ -74,8 +103,11 @@ func text(err error) string {
 
 // serve accepts connections, in goroutines that end after close.
 func (l *listeners) serve(start func(func()), admit func(l *listener, nc net.Conn, release func())) {
-	for _, one := range l.all {
+	l.begin = func(one *listener) {
 		start(func() { one.serve(func(nc net.Conn, release func()) { admit(one, nc, release) }) })
+	}
+	for _, one := range l.all {
+		l.begin(one)
 	}
 }
 

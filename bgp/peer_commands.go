@@ -20,7 +20,7 @@ func (p *peer) configure(c PeerConfig) {
 func (p *peer) reconfigure(now time.Time, c PeerConfig) {
 	old := *p.info.config()
 	p.configure(c)
-	if p.dyn == nil && (c.MD5Key != old.MD5Key || c.leastTTL() != old.leastTTL()) {
+	if p.dyn == nil && (c.MD5Key != old.MD5Key || c.leastTTL() != old.leastTTL() || c.Listen != old.Listen) {
 		p.host.resecure()
 	}
 	soft, resets := p.env.cfg.softEqual(old, c), p.resets(&old, &c)

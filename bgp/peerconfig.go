@@ -62,6 +62,14 @@ type PeerConfig struct {
 	Interface string
 	// Passive never dials. Soft.
 	Passive bool
+	// Listen has the speaker listen at LocalAddr and Port as long as it has the peer, if
+	// Config.Listen does not have that already: for addresses that come and go, such as link-local
+	// ones. Not for a template. It needs LocalAddr. What connects there is closed at once unless a
+	// peer or range is expected from its address. If it cannot be listened there, EventListen says
+	// so, and it is tried again, after 1 s at first, in the end each minute. An interface that is
+	// deleted and made again under its name takes the listener with it: the peer is to be removed and
+	// added then. Soft.
+	Listen bool
 	// Description is for people. Soft.
 	Description string
 
@@ -207,6 +215,9 @@ func (c PeerConfig) withDefaults(template bool) (PeerConfig, error) {
 	c.Addr = c.Addr.Unmap()
 	if err := c.checkLocal(); err != nil {
 		return c, err
+	}
+	if c.Listen && (template || !c.LocalAddr.IsValid() || c.LocalAddr.IsUnspecified()) {
+		return c, errors.New("a peer with Listen needs a LocalAddr, and no template has it")
 	}
 	for what, d := range map[string]time.Duration{"ConnectRetry": c.ConnectRetry, "IdleHold": c.IdleHold, "SendHold": c.SendHold, "MaxPrefixesHold": c.MaxPrefixesHold, "BFDStrict.HoldTime": c.BFDStrict.HoldTime, "BFDStrict.HoldDown": c.BFDStrict.HoldDown} {
 		if d < 0 {

@@ -163,6 +163,26 @@ func (t *peerTable) membersOf(r *dynamicRange) (peers []*peer) {
 	return peers
 }
 
+// listen returns where peers want a listener (PeerConfig.Listen), sorted, without what Config.Listen
+// has already.
+func (t *peerTable) listen() (list []netip.AddrPort) {
+	for _, p := range t.byKey {
+		if a, ok := t.listenFor(p.info.config()); ok && !slices.Contains(list, a) {
+			list = append(list, a)
+		}
+	}
+	slices.SortFunc(list, netip.AddrPort.Compare)
+	return list
+}
+
+// listenFor returns where a peer wants a listener, if it does.
+func (t *peerTable) listenFor(c *PeerConfig) (a netip.AddrPort, ok bool) {
+	a = netip.AddrPortFrom(c.LocalAddr, c.Port)
+	return a, c.Listen && !slices.ContainsFunc(t.cfg.Listen, func(l netip.AddrPort) bool {
+		return l.Port() == a.Port() && (l.Addr() == a.Addr() || l.Addr().IsUnspecified() && l.Addr().Is4() == a.Addr().Is4())
+	})
+}
+
 // demand collects what the peers that may connect to a listener at a want of it.
 func (t *peerTable) demand(a netip.Addr) (d demand) {
 	d.minTTL = 255
@@ -198,16 +218,20 @@ func (t *peerTable) demand(a netip.Addr) (d demand) {
 func (t *peerTable) keyConflict(c *PeerConfig, not *peer) error {
 	var with *peer // the first, in the order of keys
 	var at netip.AddrPort
+	listen := append(t.listen(), t.cfg.Listen...)
+	if a, ok := t.listenFor(c); ok {
+		listen = append(listen, a)
+	}
 	for _, p := range t.byKey {
 		q := p.info.config()
 		if p == not || p.dyn != nil || q.MD5Key == c.MD5Key || hostPrefix(q.Addr) != hostPrefix(c.Addr) {
 			continue
 		}
-		i := slices.IndexFunc(t.cfg.Listen, func(l netip.AddrPort) bool {
+		i := slices.IndexFunc(listen, func(l netip.AddrPort) bool {
 			return reaches(c.Addr, c.LocalAddr, l.Addr()) && reaches(q.Addr, q.LocalAddr, l.Addr())
 		})
 		if i >= 0 && (with == nil || p.key.compare(with.key) < 0) {
-			with, at = p, t.cfg.Listen[i]
+			with, at = p, listen[i]
 		}
 	}
 	if with == nil {

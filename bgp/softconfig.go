@@ -37,7 +37,7 @@ func (s *Config) softEqual(a, b PeerConfig) bool {
 		return false
 	}
 	for _, c := range []*PeerConfig{&a, &b} {
-		c.Passive, c.Description = false, ""
+		c.Passive, c.Listen, c.Description = false, false, ""
 		c.ConnectRetry, c.IdleHold, c.SendHold = 0, 0, 0
 		c.NextHopSelf, c.Import, c.Export = false, nil, nil
 		c.AddPathLimit, c.NextHop4, c.NextHop6, c.LinkLocal = 0, noAddr, noAddr, noAddr

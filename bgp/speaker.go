@@ -114,6 +114,7 @@ func (s *Speaker) begin(ctx context.Context) error {
 	s.env.ctx = ctx
 	s.env.restart.begin(s.env.now())
 	s.listeners.serve(s.env.wg.Go, s.accepted)
+	s.secure()
 	for _, p := range s.peers.all() {
 		p.run.launch(nil)
 	}
@@ -200,8 +201,8 @@ func (s *Speaker) resecure() {
 
 // secure is resecure with s.mu held. Before Run and after it there is nothing to do.
 func (s *Speaker) secure() {
-	if s.env.ctx != nil && s.usable() == nil {
-		s.listeners.secure(s.peers.demand, s.resecure)
+	if s.env.ctx != nil && s.usable() == nil && s.driver == nil {
+		s.listeners.secure(s.env.ctx, &s.env.cfg, &s.peers, s.resecure)
 	}
 }
 

@@ -1,8 +1,14 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io"
+	"maps"
+	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -185,5 +191,132 @@ protocol bgp hv {
 	k.guest()
 	for _, r := range k.tors {
 		nstest.Wait(t, 10*time.Second, "the guest's route", func() bool { return strings.Contains(r.route("203.0.113.1/32"), "65000") })
+	}
+}
+
+// dialed returns who has dialed the sessions of the hypervisor, by interface: "we" or "they".
+func (k *rack) dialed() map[string]string {
+	out := map[string]string{}
+	for _, line := range strings.Split(k.hv.Exec("ss", "-H", "-t", "-n", "state", "established"), "\n") {
+		f := strings.Fields(line) // Recv-Q, Send-Q, [LOCAL]%INTERFACE:PORT, [PEER]%INTERFACE:PORT
+		if len(f) < 4 || !strings.HasPrefix(f[2], "[fe80:") {
+			continue
+		}
+		_, link, _ := strings.Cut(f[2], "%")
+		link, port, _ := strings.Cut(link, ":")
+		if port == "179" {
+			out[link] += "they"
+		} else if strings.HasSuffix(f[3], ":179") {
+			out[link] += "we"
+		}
+	}
+	return out
+}
+
+// TestUnnumberedDials: found neighbours that dial us: FRR and BIRD while we are passive; two that are
+// passive while we are not; nobody else is let in at our link-local addresses; over an interface that is
+// made again.
+func TestUnnumberedDials(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs namespaces and seconds")
+	}
+	k := newRack(t, false)
+	frrUnnumbered(k.tors[0])
+	birdTor(k.tors[1], `
+protocol radv { interface "hv" { max ra interval 5; min ra interval 3; default lifetime 0; }; }
+protocol static s4 { ipv4; route 203.0.113.3/32 blackhole; }
+protocol bgp hv {
+  local as 65012; neighbor `+linkLocal(t, k.hv, "b.public").String()+`%'hv' as 65000; direct;
+  connect delay time 1; connect retry time 1; error wait time 1, 2;
+  graceful restart on; bfd on;
+  ipv4 { extended next hop on; import all; export all; };
+}
+`)
+	both := strings.Replace(unnumberedNeighbors, `as: 65012`, `as: 65012, families: [ipv4]`, 1)
+	passive := strings.NewReplacer(`as: external`, `as: external, connect: passive`, `as: 65012`, `as: 65012, connect: passive`).Replace(both)
+	k.write("hv.yaml", passive)
+	k.run()
+	up := func(what string) {
+		t.Helper()
+		nstest.Wait(t, 60*time.Second, "both sessions, BFD and the route over both: "+what, func() bool {
+			var all []api.Session
+			return k.ask("/v1/sessions", &all) == nil && len(all) == 2 && all[0].State == "Established" && all[1].State == "Established" &&
+				all[0].BFD == "Up" && all[1].BFD == "Up" && len(k.hops("203.0.113.3")) == 2
+		})
+	}
+	up("they dial")
+	if got := k.dialed(); got["a.public"] != "they" || got["b.public"] != "they" {
+		t.Errorf("we are passive, and sessions were dialed by %v", got)
+	}
+
+	// Another host on the link is not let in: not at the address of the sessions, and elsewhere nobody listens.
+	stranger := nstest.New(t, "stranger")
+	k.tors[0].ns.IP("link add link hv name other type macvlan mode bridge")
+	k.tors[0].ns.IP("link set other netns " + stranger.Name)
+	stranger.IP("link set other up")
+	stranger.IP("addr add 2001:db8:99::2/64 dev other nodad")
+	k.hv.IP("addr add 2001:db8:99::1/64 dev a.public nodad")
+	index := "%" + strings.TrimSpace(strings.SplitN(stranger.IP("-o link show other"), ":", 2)[0])
+	theirs := linkLocal(t, stranger, "other").String() + index
+	knock := func(from, to string) (octets int, err error) {
+		stranger.Do(func() error {
+			d := net.Dialer{Timeout: 5 * time.Second, LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(from), 0))}
+			var c net.Conn
+			if c, err = d.Dial("tcp6", netip.AddrPortFrom(netip.MustParseAddr(to), 179).String()); err != nil {
+				return nil
+			}
+			defer c.Close()
+			_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+			octets, err = c.Read(make([]byte, 64))
+			return nil
+		})
+		return octets, err
+	}
+	if n, err := knock(theirs, linkLocal(t, k.hv, "a.public").String()+index); n != 0 || !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("an address that is no neighbour's: %d octets, %v", n, err)
+	}
+	if _, err := knock("2001:db8:99::2", "2001:db8:99::1"); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("at an address that is not link-local: %v", err)
+	}
+	up("after the stranger")
+
+	// The interface is made again, with another index and address.
+	k.hv.IP("link del a.public")
+	nstest.Wait(t, 10*time.Second, "the member gone", func() bool { return len(k.hops("203.0.113.3")) == 1 })
+	nstest.Veth(k.hv, "a.public", "", k.tors[0].ns, "hv", "")
+	up("they dial over the new interface")
+	if got := k.dialed(); got["a.public"] != "they" {
+		t.Errorf("we are passive, and the session over the new interface was dialed by %v", got)
+	}
+
+	// Both may dial from now on: nothing is reset. Then neither of the routers does.
+	was := k.dialed()
+	k.write("hv.yaml", both)
+	if out, err := k.command("reload", "-api", k.path("api.sock")).CombinedOutput(); err != nil {
+		t.Fatalf("reload: %v: %s", err, out)
+	}
+	up("we may dial")
+	if got := k.dialed(); !maps.Equal(got, was) {
+		t.Errorf("connect: passive became both, and the sessions %v are %v", was, got)
+	}
+	for _, r := range k.tors {
+		r.kill()
+		name, from, to := "bgpd.conf", " neighbor hv bfd", " neighbor hv passive\n neighbor hv bfd"
+		if r.no == 2 {
+			name, from, to = "bird.conf", "connect delay time 1;", "passive on;"
+		}
+		text, err := os.ReadFile(filepath.Join(r.dir, name))
+		if err != nil || !strings.Contains(string(text), from) {
+			t.Fatalf("%s has no %q: %v", name, from, err)
+		}
+		r.write(name, strings.Replace(string(text), from, to, 1))
+	}
+	nstest.Wait(t, 20*time.Second, "the sessions' end", func() bool { return len(k.dialed()) == 0 })
+	for _, r := range k.tors {
+		r.start()
+	}
+	up("we dial")
+	if got := k.dialed(); got["a.public"] != "we" || got["b.public"] != "we" {
+		t.Errorf("they are passive, and sessions were dialed by %v", got)
 	}
 }

@@ -55,7 +55,8 @@ type Neighbor struct {
 	// bgp.ttl-security does not count here. Default false.
 	TTLSecurity bool `yaml:"ttl-security,omitempty" json:"ttl-security,omitempty"`
 	// Connect says who dials: both (default), or passive, where we wait for the neighbour. Without an
-	// address only we dial.
+	// address we listen at our link-local address of the interface as long as a neighbour is found there,
+	// and let in none but those that are.
 	Connect string `yaml:"connect,omitempty" json:"connect"`
 	// Families carried. Default: the family of the neighbour's address; without one, both, IPv4
 	// with IPv6 next hops (RFC 8950, Section 4).

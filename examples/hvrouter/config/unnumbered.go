@@ -108,7 +108,7 @@ func (k *checker) unnumbered(at string, n Neighbor) {
 	if _, err := path.Match(n.Interface, ""); err != nil {
 		k.bad(at+".interface", "%q is no pattern", n.Interface)
 	}
-	given := map[string]bool{".local": n.Local.IsValid(), ".next-hop6": n.NextHop6.IsValid(), ".multihop": n.Multihop != 0, ".connect": n.Connect != "both"}
+	given := map[string]bool{".local": n.Local.IsValid(), ".next-hop6": n.NextHop6.IsValid(), ".multihop": n.Multihop != 0}
 	for _, key := range slices.Sorted(maps.Keys(given)) {
 		if given[key] {
 			k.bad(at+key, "it is for a neighbour with an address")
