@@ -18,10 +18,12 @@ type core struct {
 	devices map[int]*device       // by interface index
 	brakes  brake.Table[entryKey] // of repairs, and of attempts that the kernel refused
 	readers []*reader             // of the watchers
+	auditor auditor
+	stats   Stats
 }
 
-func newCore() core {
-	return core{devices: make(map[int]*device), brakes: brake.Table[entryKey]{}}
+func newCore(auditRound time.Duration) core {
+	return core{auditor: auditor{round: auditRound}, devices: make(map[int]*device), brakes: brake.Table[entryKey]{}}
 }
 
 // entryKey is what one entry of a device is about: a MAC, or a destination of the flood
@@ -41,17 +43,18 @@ func keyOf(e Entry) entryKey {
 
 // device is the state of one VXLAN interface.
 type device struct {
-	ifindex   int
-	want      table
-	have      table // what the kernel has, as far as we know
-	read      bool  // have has been read from the kernel
-	committed bool  // Flush or Reconcile was called: what is desired may be written
-	floods    map[netip.Addr]struct{}
-	macs      map[MAC]struct{} // both: changed since the last Flush
-	records   map[entryKey]*record
-	err       error     // why the table could not be read; nil: it could
-	compared  time.Time // when the last comparison began
-	due       time.Time // when the next one is, because of a notification; zero: there was none
+	ifindex    int
+	want       table
+	have       table // what the kernel has, as far as we know
+	read       bool  // have has been read from the kernel
+	committed  bool  // Flush or Reconcile was called: what is desired may be written
+	floods     map[netip.Addr]struct{}
+	macs       map[MAC]struct{} // both: changed since the last Flush
+	records    map[entryKey]*record
+	err        error     // why the table could not be read; nil: it could
+	compared   time.Time // when the last comparison began
+	due        time.Time // when the next one is, because of a notification; zero: there was none
+	suspicions suspicions
 }
 
 // record is what there is to say about an entry beside the tables. Most have none.
@@ -121,6 +124,7 @@ func (c *core) deleteMAC(ifindex int, mac MAC) {
 // desired notes that something else is desired of an entry: what was wrong with the former is
 // of no interest.
 func (c *core) desired(d *device, k entryKey) {
+	delete(d.suspicions.of, k)
 	if r := d.records[k]; r != nil {
 		r.err, r.lost = nil, false
 	}
@@ -171,6 +175,7 @@ func (c *core) compare(d *device, dump []dumped, repair bool, begun time.Time) (
 	c.failure(d, nil)
 	clear(d.floods)
 	clear(d.macs)
+	clear(d.suspicions.of)
 	writes, r := diff(d.ifindex, &d.want, &d.have)
 	for k, rec := range d.records {
 		if o, _ := d.op(k); o == opNone || o == opKeep && (rec.err != nil || rec.lost) { // others have done it
@@ -207,6 +212,7 @@ func (c *core) markChanges(d, other *device) {
 func (c *core) written(d *device, w write, repair bool, now time.Time) {
 	d.have.apply(w)
 	k := keyOf(w.Entry)
+	delete(d.suspicions.of, k)
 	contended := repair && c.brakes.Of(k).Repaired(now)
 	if rec := d.records[k]; rec != nil {
 		if rec.lost {
@@ -309,6 +315,9 @@ func (d *device) keys() func(yield func(entryKey) bool) {
 // because it contradicts what is desired and may be repaired now.
 func (c *core) notification(e dumped, gone bool, now time.Time) bool {
 	d := c.devices[e.IfIndex]
+	if d != nil {
+		delete(d.suspicions.of, keyOf(e.Entry))
+	}
 	if d == nil || !d.read || !d.due.IsZero() || !c.brakes[keyOf(e.Entry)].Ready(now) {
 		return false
 	}
@@ -330,6 +339,7 @@ func (c *core) notification(e dumped, gone bool, now time.Time) bool {
 // notifications.
 func (c *core) notificationsLost(now time.Time) (due bool) {
 	for _, d := range c.devices {
+		clear(d.suspicions.of)
 		if d.read && d.due.IsZero() {
 			d.due, due = now.Add(settle), true
 		}
@@ -344,7 +354,13 @@ func (c *core) deadline() (next time.Time) {
 			next = t
 		}
 	}
+	if !c.auditor.next.IsZero() {
+		sooner(c.auditor.next)
+	}
 	for i, d := range c.devices {
+		if len(d.suspicions.of) > 0 {
+			sooner(d.suspicions.judge)
+		}
 		if d.committed && !d.due.IsZero() {
 			sooner(c.readable(i, d.due))
 		}

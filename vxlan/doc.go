@@ -10,14 +10,16 @@
 // write what has changed, in batches: unlike package fib, nothing is written before it, so that
 // the first comparison of a device, which deletes what an earlier process has left, comes when
 // all that is desired has been set. From then on Run repairs what other programs change, and
-// tries again what the kernel refuses, with growing delays. [FDB.Watch] reports the status of
+// tries again what the kernel refuses, with growing delays; tables are read again every
+// [Config].AuditRound, should the kernel not have told of a change. [FDB.Watch] reports the status of
 // each entry.
 //
 // # Layers
 //
 //   - Encoder: ndmsg and link messages, in files of their own, no socket.
 //   - Pure: desired entries against dumped entries gives writes (diff.go); status, delays and
-//     what readers have not yet been told (core.go, reader.go).
+//     what readers have not yet been told (core.go, reader.go); what the audit finds that
+//     was never notified (audit.go).
 //   - Shell: [FDB], and the goroutine of Run (owner.go), which alone talks to the kernel.
 //
 // # Whose entry it is

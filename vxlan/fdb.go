@@ -1,6 +1,7 @@
 package vxlan
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 )
 
 // Config says where an [FDB] works. It is passed by value and checked once, in [New]. The zero
@@ -19,6 +21,11 @@ type Config struct {
 	// Underlay is the absolute path of the network namespace in which the devices' UDP packets
 	// travel and which has their local addresses. Empty is NetNS.
 	Underlay string
+	// AuditRound is how often the tables of devices that were flushed are read again, one after the
+	// other. What differs from what is known, and no notification has told, is an [EventDifference], and is
+	// repaired as if it had been notified. Reading takes at most a hundredth of the time: a round over
+	// large tables takes longer. 0 is 30 s, negative is never.
+	AuditRound time.Duration
 }
 
 // FDB is the desired state of the forwarding tables of any number of VXLAN devices, and what
@@ -56,7 +63,8 @@ func New(config Config) (*FDB, error) {
 	if config.Underlay == config.NetNS {
 		config.Underlay = ""
 	}
-	return &FDB{config: config, open: openSocket, core: newCore(),
+	config.AuditRound = max(cmp.Or(config.AuditRound, 30*time.Second), 0)
+	return &FDB{config: config, open: openSocket, core: newCore(config.AuditRound),
 		calls: make(chan *call), wake: make(chan struct{}, 1), closed: make(chan struct{})}, nil
 }
 
@@ -72,7 +80,8 @@ func New(config Config) (*FDB, error) {
 // Ten repairs of one entry in a row come at once; then they wait 100 ms, 200 ms and so on up to
 // 30 s. The same delays lie between attempts to write what the kernel refuses, or what an
 // entry of another program is in the way of. A row ends when there was nothing to repair
-// for twice the last wait, and 10 s at least.
+// for twice the last wait, and 10 s at least. What the kernel does not report is found by reading
+// the tables again (see [Config].AuditRound).
 func (f *FDB) Run(ctx context.Context) error {
 	f.mu.Lock()
 	over, began := f.over, f.began

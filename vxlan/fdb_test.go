@@ -700,3 +700,84 @@ func fakeRandom(t *testing.T, seed uint64) {
 	}
 	reconcile(t, f, Result{Kept: len(f.Entries(link)), Foreign: len(theirs)})
 }
+
+// What was never notified is found by the audit and repaired; a notification that comes in time makes
+// it no difference. Without a difference nothing is written.
+func TestFakeAudit(t *testing.T) { synctest.Test(t, fakeAudit) }
+
+func fakeAudit(t *testing.T) {
+	k := newFake()
+	f, end := k.running(t, Config{AuditRound: 10 * time.Second})
+	link := ensure(t, f, vx100)
+	a, m := addrOf("172.22.2.2"), MAC{0x50, 1}
+	f.SetFlood(link, []netip.Addr{a})
+	f.SetMAC(link, m, a)
+	flush(t, f, Result{Added: 2})
+	w := f.Watch()
+	events(t, w)
+	silently := func(change func(l *fakeLink)) {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		change(k.byIndex(link))
+	}
+	without := func(mac MAC) func(*fakeLink) {
+		return func(l *fakeLink) {
+			l.entries = slices.DeleteFunc(l.entries, func(e fakeEntry) bool { return e.MAC == mac })
+		}
+	}
+	sleep(35 * time.Second)
+	if s := f.Stats(); s.AuditRounds != 3 || s.Differences != 0 {
+		t.Errorf("%+v", s)
+	}
+	expect(t, w)
+	silently(without(m))
+	sleep(5050 * time.Millisecond) // it is read at 40 s, and may still be explained
+	expect(t, w)
+	sleep(100 * time.Millisecond)
+	expect(t, w, "50:01:00:00:00:00 dev 2 dst 172.22.2.2 missing", "50:01:00:00:00:00 dev 2 dst 172.22.2.2 installed, repaired 1 times")
+	// A notification that is late.
+	sleep(9900 * time.Millisecond) // 50.05 s
+	expect(t, w)
+	silently(without(m))
+	sleep(9980 * time.Millisecond) // 60.03 s
+	k.mu.Lock()
+	e := fakeEntry{Entry: Entry{link, m, a}, flags: rtnl.NTF_EXT_LEARNED, state: rtnl.NUD_NOARP}
+	for _, s := range k.sockets {
+		if s.hears && !s.closed {
+			s.add(e.message(rtnl.RTM_DELNEIGH, 0, 0))
+		}
+	}
+	k.mu.Unlock()
+	sleep(200 * time.Millisecond)
+	expect(t, w, "50:01:00:00:00:00 dev 2 dst 172.22.2.2 installed, repaired 1 times")
+	// Desired otherwise while it is suspected.
+	sleep(9 * time.Second)
+	silently(without(m))
+	sleep(820 * time.Millisecond) // 70.05 s
+	f.DeleteMAC(link, m)
+	flush(t, f, Result{Deleted: 1})
+	sleep(time.Second)
+	expect(t, w, "50:01:00:00:00:00 dev 2 removed")
+	// More than wait for a reader.
+	silently(func(l *fakeLink) {
+		for i := range 2000 {
+			l.entries = append(l.entries, fakeEntry{Entry: Entry{link, MAC{2, 0, 0, 0, byte(i >> 8), byte(i)}, a}, flags: rtnl.NTF_EXT_LEARNED, state: rtnl.NUD_NOARP})
+		}
+	})
+	sleep(15 * time.Second)
+	differences := 0
+	for _, e := range events(t, w) {
+		if e.Kind == EventDifference && e.Op == "extra" {
+			differences++
+		}
+	}
+	if n := len(k.link("vx100").entries); differences != 1024 || f.Stats().Differences != 2001 || n != 1 {
+		t.Errorf("%d told, %+v, %d entries", differences, f.Stats(), n)
+	}
+	if err := end(); err != nil {
+		t.Error(err)
+	}
+	if _, err := New(Config{AuditRound: -1}); err != nil {
+		t.Error(err)
+	}
+}

@@ -66,6 +66,7 @@ func (o *owner) live(ctx context.Context) error {
 func (o *owner) work(ctx context.Context, broken <-chan error) error {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
+	o.startAudit()
 	for ctx.Err() == nil {
 		timer.Reset(o.delay(time.Now()))
 		select {
@@ -76,10 +77,17 @@ func (o *owner) work(ctx context.Context, broken <-chan error) error {
 			c.done <- ended(ctx, c.do(o))
 		case <-o.fdb.wake:
 		case <-timer.C:
+			o.audit()
 			o.repair()
 		}
 	}
 	return nil
+}
+
+func (o *owner) startAudit() {
+	o.fdb.mu.Lock()
+	defer o.fdb.mu.Unlock()
+	o.fdb.core.startAudit(time.Now())
 }
 
 // delay is how long the owner may sleep.

@@ -9,12 +9,13 @@ import (
 // made when it is taken. So what it costs is bounded by the entries that there are and those
 // that were returned and are gone. FDB.mu guards it.
 type reader struct {
-	core  *core
-	wake  func()                // there may be something to take; must not block
-	queue []entryKey            // those of dirty, oldest first; others are passed over
-	dirty map[entryKey]struct{} // with a status that was not returned
-	seen  map[entryKey]uint64   // those of which an event was returned: repairs until then
-	ended bool                  // nothing will be added
+	core        *core
+	wake        func()                // there may be something to take; must not block
+	queue       []entryKey            // those of dirty, oldest first; others are passed over
+	dirty       map[entryKey]struct{} // with a status that was not returned
+	seen        map[entryKey]uint64   // those of which an event was returned: repairs until then
+	ended       bool                  // nothing will be added
+	differences []Event               // that the audit has found, oldest first
 }
 
 // newReader returns a reader that begins with what there is. The zero key ends that.
@@ -60,6 +61,8 @@ func (r *reader) compact() {
 
 // take fills buf with as many events as it has room for.
 func (r *reader) take(buf []Event) (n int) {
+	n = copy(buf, r.differences)
+	r.differences = r.differences[n:]
 	for n < len(buf) && len(r.queue) > 0 {
 		k := r.queue[0]
 		r.queue = r.queue[1:]
@@ -87,7 +90,7 @@ func (r *reader) take(buf []Event) (n int) {
 }
 
 // pending reports whether take may return something.
-func (r *reader) pending() bool { return len(r.dirty) > 0 }
+func (r *reader) pending() bool { return len(r.dirty) > 0 || len(r.differences) > 0 }
 
 // close ends the reader: nothing will be added.
 func (r *reader) close() {

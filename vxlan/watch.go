@@ -24,11 +24,15 @@ const (
 	// EventSynced: all that was there at the time of [FDB.Watch] has been returned. It comes
 	// once, and has no other field.
 	EventSynced
+	// EventDifference: the audit (see [Config].AuditRound) has read something that no notification had
+	// told. Entry and Op are set. Of 1024 that wait for the reader, no more are reported, but are counted in
+	// [Stats]. Repairs follow, as they do after a notification.
+	EventDifference
 )
 
 // String returns a stable name, fit for a log.
 func (k EventKind) String() string {
-	return enum.String("EventKind", []string{"entry", "table", "synced"}, k)
+	return enum.String("EventKind", []string{"entry", "table", "synced", "difference"}, k)
 }
 
 // State is how far an entry has come.
@@ -69,7 +73,10 @@ type Event struct {
 	// Contended says that another program undoes each repair: they come at growing intervals,
 	// up to 30 s, until there has been peace for a while.
 	Contended bool
-	Err       error // why it is not as desired, mostly an *[Error]; nil: no failure
+	// Op is "missing" (the kernel has not what it was known to have), "changed", or "extra" (it has an
+	// entry with our mark that nobody knew of), of EventDifference.
+	Op  string
+	Err error // why it is not as desired, mostly an *[Error]; nil: no failure
 }
 
 // String returns e as it is fit for a log, for example "02:00:00:00:00:01 dev 7 dst 172.22.2.2
@@ -79,6 +86,8 @@ func (e Event) String() string {
 	switch e.Kind {
 	case EventEntry:
 		s = fmt.Sprintf("%v %v", e.Entry, e.State)
+	case EventDifference:
+		return fmt.Sprintf("%v %s", e.Entry, e.Op)
 	case EventTable:
 		s = fmt.Sprintf("table dev %d", e.Entry.IfIndex)
 	default:
@@ -150,7 +159,7 @@ func (w *Watcher) Close() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.core.readers = slices.DeleteFunc(f.core.readers, func(r *reader) bool { return r == w.reader })
-	w.reader.queue, w.reader.dirty, w.reader.seen = nil, nil, nil
+	w.reader.queue, w.reader.dirty, w.reader.seen, w.reader.differences = nil, nil, nil, nil
 	w.reader.close()
 }
 
