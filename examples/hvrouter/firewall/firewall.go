@@ -22,6 +22,7 @@ type Firewall struct {
 	translations []Translation // of what was applied
 	room         int           // of the table of connections, for tests; 0: the kernel says
 	own          []uint32      // netlink ports that changes of ours come from
+	audited      audited
 }
 
 // New makes a firewall for the namespace at path; "" is the process's own. It writes
@@ -92,6 +93,7 @@ func (w *Firewall) write(have, want *table) (stands *table, err error) {
 		}
 		ok, err := have.update(conn, want)
 		if err == nil && ok && conn.Flush() == nil {
+			w.wrote()
 			return want, nil
 		}
 		if conn, err = w.dial(); err != nil { // without what has been queued
@@ -104,6 +106,7 @@ func (w *Firewall) write(have, want *table) (stands *table, err error) {
 	if err := conn.Flush(); err != nil {
 		return have, err
 	}
+	w.wrote()
 	return want, nil
 }
 

@@ -81,6 +81,7 @@ func (w *Firewall) foreign(m netlink.Message) bool {
 		return false
 	}
 	w.spoiled = true
+	w.audited.told++
 	return true
 }
 
@@ -88,6 +89,7 @@ func (w *Firewall) spoil() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.spoiled = true
+	w.audited.told++
 }
 
 // about reports whether a message is about a table. Tables, chains, rules, sets and their
