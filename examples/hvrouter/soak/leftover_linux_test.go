@@ -164,6 +164,7 @@ var (
 	dynamic  = regexp.MustCompile(`\s+elements = \{[^}]*expires[^}]*\}`)
 	counters = regexp.MustCompile(`counter packets \d+ bytes \d+`)
 	group    = regexp.MustCompile(`group (\S+)`)
+	profiled = regexp.MustCompile(`^goroutine profile: total (\d+)`)
 )
 
 // picture takes one.
@@ -173,17 +174,15 @@ func (h *host) picture() picture {
 		words := strings.Fields(command)
 		out, _ := h.hv.Command(words[0], words[1:]...).Output()
 		for line := range strings.Lines(string(out)) {
-			line = used.ReplaceAllString(times.ReplaceAllString(ids.ReplaceAllString(strings.TrimRight(strings.ReplaceAll(line, `\`, " "), "\n "), ""), ""), "")
+			line = strings.Join(strings.Fields(strings.ReplaceAll(line, `\`, " ")), " ")
+			line = used.ReplaceAllString(times.ReplaceAllString(ids.ReplaceAllString(line, ""), ""), "")
 			if first, hops, ok := strings.Cut(line, " nexthop "); ok { // in the order of their numbers
 				all := strings.Split(hops, " nexthop ")
-				for i := range all {
-					all[i] = strings.TrimSpace(all[i])
-				}
 				slices.Sort(all)
 				line = first + " nexthop " + strings.Join(all, " nexthop ")
 			}
 			if keep == nil || keep(line) {
-				p.kernel[name] = append(p.kernel[name], strings.Join(strings.Fields(line), " "))
+				p.kernel[name] = append(p.kernel[name], line)
 			}
 		}
 		slices.Sort(p.kernel[name])
@@ -220,7 +219,10 @@ func (h *host) picture() picture {
 	_, _ = h.api.Text(ctx, "/debug/pprof/heap?gc=1")
 	u.stacks, _ = h.api.Text(ctx, "/debug/pprof/goroutine?debug=1")
 	metrics, _ := h.api.Text(ctx, "/metrics")
-	u.goroutines, u.heap = int(metric(metrics, "go_goroutines")), uint64(metric(metrics, "go_memstats_heap_alloc_bytes"))
+	u.heap = uint64(metric(metrics, "go_memstats_heap_alloc_bytes"))
+	if m := profiled.FindStringSubmatch(u.stacks); m != nil { // go_goroutines has some that gather metrics, sometimes more and sometimes less
+		u.goroutines, _ = strconv.Atoi(m[1])
+	}
 	p.process["daemon"] = u
 	p.process["bfd"] = usageOf(h.bfd())
 	return p
