@@ -22,6 +22,8 @@ as: 65000
 api: DIR/api.sock
 loopback: {interface: loopback, address: 172.22.2.1/32}
 bfd: {process: off}
+audit: {interval: 1s}
+overlays: [{name: vx7, vni: 7, bridge: br7, peers: [172.22.2.2]}]
 domains:
   - name: public
     table: 90
@@ -139,6 +141,11 @@ var repaired = []lie{
 	{name: "a rule put before ours", does: []string{"nft insert rule inet hvrouter raw accept"}, event: "repair", key: "nftables table hvrouter"},
 	{name: "a guest taken out of a set", does: []string{"nft delete element inet hvrouter guests { \"vm2\" }"}, event: "repair", key: "nftables table hvrouter"},
 	{name: "the table for ARP deleted", does: []string{"nft delete table arp hvrouter"}, event: "repair", key: "nftables table hvrouter"},
+	{name: "our table asleep", does: []string{"nft add table inet hvrouter { flags dormant ; }"}, event: "repair", key: "nftables table hvrouter"},
+	{name: "a chain of ours that drops what no rule decides", does: []string{"nft chain inet hvrouter forward { policy drop ; }"}, event: "repair", key: "nftables table hvrouter"},
+	{name: "an overlay's destination deleted", does: []string{"bridge fdb del 00:00:00:00:00:00 dev vx7 dst 172.22.2.2"}, event: "overlay-repaired"},
+	{name: "an overlay's destination that nobody has given, with our mark", does: []string{"bridge fdb append 00:00:00:00:00:00 dev vx7 dst 192.0.2.66 extern_learn"},
+		event: "difference", key: "forwarding entry 00:00:00:00:00:00 of vx7 to 192.0.2.66"},
 }
 
 // TestLies prepares one lie after the other: explain, or an event, names each.
@@ -165,6 +172,12 @@ func TestLies(t *testing.T) {
 		if !strings.Contains(metrics, fmt.Sprintf("hvrouter_repairs_total{kind=%q}", kind)) {
 			t.Errorf("no repair of a %s is counted:\n%s", kind, metrics)
 		}
+	}
+	if !strings.Contains(metrics, `hvrouter_differences_total{kind="forwarding"} 1`) {
+		t.Errorf("no difference of a forwarding entry is counted:\n%s", metrics)
+	}
+	if out := h.hv.Exec("bridge", "fdb", "show", "dev", "vx7"); strings.Contains(out, "192.0.2.66") {
+		t.Errorf("an overlay sends to a stranger: %s", out)
 	}
 	t.Run("without a daemon", h.alone)
 }

@@ -1,5 +1,7 @@
 package config
 
+import "time"
+
 // Config is the whole file. [Parse] fills every default, so that a reader never
 // asks "was it given".
 type Config struct {
@@ -84,14 +86,23 @@ type Loopback struct {
 	Address InterfacePrefix `yaml:"address" json:"address"`
 }
 
-// Audit is about interfaces, addresses, rules, neighbours, next-hop objects and routes: what differs
-// from what was notified is an event, and is repaired. It takes a hundredth of the time at most.
+// Audit is about interfaces, addresses, rules, neighbours, next-hop objects and routes, our nftables
+// table, and forwarding entries of overlays: what differs from what was notified is an event, and is
+// repaired. It takes a hundredth of the time at most.
 type Audit struct {
 	// Interval is how often a round begins, at least 1s. A round over many routes takes longer.
 	// Default 30s.
 	Interval Duration `yaml:"interval,omitempty" json:"interval"`
 	// Off reads nothing again but what notifications leave open. Default false.
 	Off bool `yaml:"off,omitempty" json:"off,omitempty"`
+}
+
+// Round is how often the kernel is read again; negative: never.
+func (a Audit) Round() time.Duration {
+	if a.Off {
+		return -1
+	}
+	return a.Interval.Duration
 }
 
 // BFD holds for every session that does not say bfd: off.

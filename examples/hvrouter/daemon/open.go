@@ -40,7 +40,8 @@ func (d *Daemon) open(t *tasks, c *config.Config) (m opened, err error) {
 	if err := m.process.Start(); err != nil { // before the edge: it has our sockets, too
 		return m, err
 	}
-	ec := eg.Config{Log: d.log, NetNS: at(m.namespaces, c.GuestNetNS()).Path(), VRF: c.GuestVRF(), UnderlayVRF: c.LoopbackVRF(), SocketStore: handover.Open(c.BFD.HandoverSocket())}
+	ec := eg.Config{Log: d.log, NetNS: at(m.namespaces, c.GuestNetNS()).Path(), VRF: c.GuestVRF(), UnderlayVRF: c.LoopbackVRF(), SocketStore: handover.Open(c.BFD.HandoverSocket()),
+		AuditRound: c.Audit.Round(), Differed: d.entryDiffers(at(m.namespaces, c.GuestNetNS()))}
 	switch under := c.LoopbackNetNS(); under {
 	case c.GuestNetNS():
 	case "": // the daemon's own has no path that all threads understand

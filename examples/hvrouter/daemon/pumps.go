@@ -11,6 +11,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/sessions"
 	"github.com/hyperfib/hyperfib/fib"
 	"github.com/hyperfib/hyperfib/internal/trim"
+	"github.com/hyperfib/hyperfib/vxlan"
 )
 
 // pumps bring events to the loop, each source by a goroutine of its own. While the loop is busy a
@@ -156,6 +157,12 @@ func (p *pumps) startFirewall(t *tasks, n *netns.Namespace) {
 		n.FollowFirewall(ctx, table, func(f func()) { p.loop.do(ctx, f) })
 		return nil
 	})
+	if round := n.Part().Audit.Round(); round > 0 {
+		t.start("firewall", func(ctx context.Context) error {
+			n.AuditFirewall(ctx, table, round, func(f func()) { p.loop.do(ctx, f) })
+			return nil
+		})
+	}
 	t.start("connections", func(ctx context.Context) error { n.BalanceFlows(ctx); return nil })
 }
 
@@ -169,6 +176,13 @@ func (p *pumps) repairFirewalls(ctx context.Context) error {
 		})
 	}
 	return nil
+}
+
+// entryDiffers takes forwarding entries of overlays in a namespace that differ from what was known.
+func (d *Daemon) entryDiffers(n *netns.Namespace) func(context.Context, vxlan.Event) {
+	return func(ctx context.Context, e vxlan.Event) {
+		d.loop.do(ctx, func() { n.EntryDiffers(e, d.router.now()) })
+	}
 }
 
 // trimMemory gives memory back that guests and routes needed which have gone.

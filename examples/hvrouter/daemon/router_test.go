@@ -157,6 +157,7 @@ func (w *fakeFirewall) Apply(s firewall.Spec) error { w.last = s; return nil }
 
 func (w *fakeFirewall) End(firewall.Spec) error { return nil }
 
+func (w *fakeFirewall) Audit() ([]firewall.Difference, error) { return nil, nil }
 func (w *fakeFirewall) Balance(ctx context.Context, _ func(netip.Addr, int)) error {
 	<-ctx.Done()
 	return nil

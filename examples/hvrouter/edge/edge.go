@@ -75,6 +75,11 @@ type Config struct {
 	// VRF is the device that guests' interfaces belong to, UnderlayVRF that of the
 	// loopback address; "" is none.
 	VRF, UnderlayVRF string
+	// AuditRound is how often forwarding entries are read again, as in [vxlan.Config].
+	AuditRound time.Duration
+	// Differed takes what that has found and no notification had told, before it is repaired or after. It is
+	// called by Run, and should return when its context ends. Required.
+	Differed func(context.Context, vxlan.Event)
 	// Log takes errors that concern one guest. Required.
 	Log *slog.Logger
 }

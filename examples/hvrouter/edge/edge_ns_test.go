@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -20,6 +21,7 @@ import (
 	"github.com/hyperfib/hyperfib/internal/testing/hostile"
 	"github.com/hyperfib/hyperfib/internal/testing/nstest"
 	"github.com/hyperfib/hyperfib/ndp"
+	"github.com/hyperfib/hyperfib/vxlan"
 )
 
 // edgeTest is an Edge at one end of a veth pair, and a guest at the other that listens.
@@ -59,7 +61,7 @@ func newEdgeTest(t *testing.T, c *config.Config) *edgeTest {
 	if err := e.nd.Add(e.link); err != nil {
 		t.Fatal(err)
 	}
-	if e.Edge, err = Open(Config{NetNS: e.hv.Path, SocketStore: handover.Open(""), Log: slog.New(slog.DiscardHandler)}); err != nil {
+	if e.Edge, err = Open(Config{NetNS: e.hv.Path, SocketStore: handover.Open(""), Log: slog.New(slog.DiscardHandler), AuditRound: 50 * time.Millisecond, Differed: e.differed}); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -84,6 +86,10 @@ func index(ns *nstest.NS, name string) (l net.Interface) {
 		return err
 	})
 	return l
+}
+
+func (e *edgeTest) differed(_ context.Context, v vxlan.Event) {
+	e.note(fmt.Sprint("difference ", v.Op, " ", v.Entry.VTEP))
 }
 
 func (e *edgeTest) note(what string) {
@@ -276,6 +282,10 @@ guests: [{name: vm1, mac: "50:54:33:00:00:07", ipv4: [203.0.113.1]}]
 	stand()
 	e.hv.Exec("bridge", "-n", e.hv.Name, "fdb", "del", "00:00:00:00:00:00", "dev", "vx7", "dst", "172.22.2.2")
 	nstest.Wait(t, 20*time.Second, "the entry back", func() bool { return strings.Contains(flood(), "dst 172.22.2.2") })
+	e.hears("difference extra 172.22.2.66", func() {
+		_ = e.hv.Command("bridge", "-n", e.hv.Name, "fdb", "append", "00:00:00:00:00:00", "dev", "vx7", "dst", "172.22.2.66", "extern_learn").Run()
+	})
+	nstest.Wait(t, 20*time.Second, "the entry gone", func() bool { return !strings.Contains(flood(), "172.22.2.66") })
 }
 
 // floodMACs has the guest send from so many made-up MACs on the overlay.

@@ -116,7 +116,7 @@ func (e *Edge) overlay(o *overlay, index func(string) (int, bool)) (repaired []s
 // startFDB starts to write and repair forwarding entries, and waits until that has opened its
 // sockets. Overlays that are brought in line before Run need it.
 func (e *Edge) startFDB() (err error) {
-	if e.fdb, err = vxlan.New(vxlan.Config{NetNS: e.config.NetNS, Underlay: e.config.Underlay}); err != nil {
+	if e.fdb, err = vxlan.New(vxlan.Config{NetNS: e.config.NetNS, Underlay: e.config.Underlay, AuditRound: e.config.AuditRound}); err != nil {
 		return err
 	}
 	e.bursts.Go(func() { e.fdbEnded <- e.fdb.Run(e.ctx) })
@@ -139,6 +139,11 @@ func (e *Edge) logRepairs(ctx context.Context) error {
 			return nil
 		case err != nil: // Run of the FDB says why
 			return <-e.fdbEnded
+		}
+		for _, v := range buf[:n] {
+			if v.Kind == vxlan.EventDifference {
+				e.config.Differed(ctx, v)
+			}
 		}
 		e.logEntries(buf[:n])
 	}

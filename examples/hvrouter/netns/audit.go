@@ -1,6 +1,8 @@
 package netns
 
 import (
+	"cmp"
+	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
@@ -8,6 +10,7 @@ import (
 
 	"github.com/hyperfib/hyperfib/fib"
 	"github.com/hyperfib/hyperfib/internal/rate"
+	"github.com/hyperfib/hyperfib/vxlan"
 )
 
 // audit counts what other programs have changed of what is ours and was repaired, and bounds how
@@ -123,6 +126,12 @@ func (n *Namespace) Differed(e fib.Event, now time.Time) {
 		key += " (" + link + ")"
 	}
 	n.audit.differs(kindOf(e.Key), e.Op, key, now)
+}
+
+// EntryDiffers takes a forwarding entry of an overlay that differs from what was known.
+func (n *Namespace) EntryDiffers(e vxlan.Event, now time.Time) {
+	name, _ := n.links.Name(e.Entry.IfIndex)
+	n.audit.differs("forwarding", e.Op, fmt.Sprintf("forwarding entry %v of %s to %v", e.Entry.MAC, cmp.Or(name, "an overlay"), e.Entry.VTEP), now)
 }
 
 // Differences returns how many objects of each kind the kernel's audit has found to differ from what

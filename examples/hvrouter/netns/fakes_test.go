@@ -125,6 +125,21 @@ type fakeFirewall struct {
 	err            error
 	changes        []time.Duration // after which another program changes it
 	crowded        []netip.Addr
+	audits         []auditResult // in turn, then nothing
+}
+
+type auditResult struct {
+	list []firewall.Difference
+	err  error
+}
+
+func (w *fakeFirewall) Audit() ([]firewall.Difference, error) {
+	if len(w.audits) == 0 {
+		return nil, nil
+	}
+	r := w.audits[0]
+	w.audits = w.audits[1:]
+	return r.list, r.err
 }
 
 func (w *fakeFirewall) Apply(s firewall.Spec) error { w.applied++; w.last = s; return w.err }

@@ -103,6 +103,45 @@ func (s *shield) follow(ctx context.Context, table string, do func(func())) {
 	}
 }
 
+// auditShare is the share of the time that reading a firewall again takes at most: 1/auditShare.
+const auditShare = 100
+
+// look reads the firewall again every interval, until ctx ends, should another program have changed it
+// without a notification, and repairs it. do is as with follow.
+func (s *shield) look(ctx context.Context, table string, interval time.Duration, do func(func())) {
+	if s.firewall == nil {
+		return
+	}
+	last := ""
+	for wait := interval; pause(ctx, wait) == nil; {
+		start := time.Now()
+		list, err := s.firewall.Audit()
+		wait = max(interval, auditShare*time.Since(start))
+		if err == nil {
+			last = ""
+		} else if err.Error() != last {
+			last = err.Error()
+			s.log.Warn("firewall", "event", "firewall-error", "err", err)
+		}
+		if len(list) > 0 {
+			do(func() { s.differs(list, "nftables table "+table) })
+		}
+	}
+}
+
+// differs takes what was found, and repairs it.
+func (s *shield) differs(list []firewall.Difference, key string) {
+	if s.remove {
+		return // by a reload meanwhile
+	}
+	now := time.Now()
+	for _, d := range list {
+		s.audit.differs("firewall", d.Op, "nftables "+d.What, now)
+	}
+	s.audit.repaired("firewall", "replace", key, "", now)
+	s.repair()
+}
+
 // balance prevents that the flows of one transparent address fill the kernel's table, until ctx
 // ends, and logs when it must.
 func (s *shield) balance(ctx context.Context) {

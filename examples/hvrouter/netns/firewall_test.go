@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/firewall"
 	"github.com/hyperfib/hyperfib/internal/brake"
 )
 
@@ -97,6 +98,43 @@ func TestFollowFirewall(t *testing.T) {
 		if events := b.log.take(); !slices.Equal(events, []string{"connections-crowded", "firewall-error"}) {
 			t.Errorf("events: %q", events)
 		}
+	})
+}
+
+// What the audit finds is named, counted and repaired; what it cannot read is said once.
+func TestAuditFirewall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, c := newBed(t, "hv1.yaml")
+		b.ApplyFirewall(Guests{})
+		no := errors.New("no answer")
+		b.firewall.audits = []auditResult{{}, {list: []firewall.Difference{{Op: "changed", What: "chain input of inet hvrouter"}, {Op: "missing", What: "set guests of inet hvrouter"}}}, {err: no}, {err: no}, {}, {err: no}}
+		start := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), 7*time.Minute/2)
+		defer cancel()
+		b.AuditFirewall(ctx, c.Firewall.Table, 30*time.Second, func(f func()) { f() })
+		if events := b.log.take(); !slices.Equal(events, []string{"difference", "difference", "repair", "firewall-error", "firewall-error"}) {
+			t.Errorf("events: %q", events)
+		}
+		counts, recent := b.Differences(start.Add(time.Minute))
+		if counts["firewall"] != 2 || !slices.Equal(recent, []string{"changed nftables chain input of inet hvrouter", "missing nftables set guests of inet hvrouter"}) {
+			t.Errorf("differences: %v, %q", counts, recent)
+		}
+		if repairs, _ := b.Repairs(); repairs["firewall"] != 1 || b.firewall.applied != 2 {
+			t.Errorf("repairs: %v, applied %d times", repairs, b.firewall.applied)
+		}
+		off := *c
+		off.Firewall.Off = true
+		b.Configure(&off, &off)
+		b.DecideTrust(nil)
+		b.ApplyFirewall(Guests{})
+		b.firewall.audits = []auditResult{{list: []firewall.Difference{{Op: "missing", What: "table inet hvrouter"}}}}
+		ctx, cancel = context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		b.AuditFirewall(ctx, c.Firewall.Table, 30*time.Second, func(f func()) { f() })
+		if events := b.log.take(); len(events) > 0 || b.firewall.ended != 1 {
+			t.Errorf("a firewall that was ended meanwhile: %q", events)
+		}
+		New(Config{Log: slog.New(slog.DiscardHandler), Kernel: &fakeKernel{}}).AuditFirewall(t.Context(), "t", time.Second, nil)
 	})
 }
 

@@ -100,6 +100,9 @@ type Firewall interface {
 	Balance(ctx context.Context, crowded func(address netip.Addr, flows int)) error
 	// Watch calls changed when another program has changed what was applied.
 	Watch(ctx context.Context, changed func()) error
+	// Audit reads again what was applied, and returns in what the kernel differs and no notification
+	// has told. It may be called on any goroutine.
+	Audit() ([]firewall.Difference, error)
 	// Drops counts the packets that were dropped, by the reason.
 	Drops() (map[string]uint64, error)
 }

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/hyperfib/hyperfib/bgp/wire"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
@@ -205,6 +206,13 @@ func (n *Namespace) RepairFirewall() { n.shield.repair() }
 // runs a function on the goroutine that owns the namespace. It is called on another one.
 func (n *Namespace) FollowFirewall(ctx context.Context, table string, do func(func())) {
 	n.shield.follow(ctx, table, do)
+}
+
+// AuditFirewall reads the firewall again as often as the configuration says, and repairs what another
+// program has changed without a notification, until ctx ends; do is as with FollowFirewall. It is called
+// on another goroutine than the owner's.
+func (n *Namespace) AuditFirewall(ctx context.Context, table string, interval time.Duration, do func(func())) {
+	n.shield.look(ctx, table, interval, do)
 }
 
 // BalanceFlows prevents that the flows of one transparent address fill the kernel's table, until

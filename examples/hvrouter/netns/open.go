@@ -49,11 +49,7 @@ func (n *Namespace) open(log *slog.Logger, c *config.Config, p config.Namespace)
 		}
 		cfg.VRFs, n.close = conn, func() { conn.Close() }
 	}
-	round := c.Audit.Interval.Duration
-	if c.Audit.Off {
-		round = -1
-	}
-	k, err := fib.New(fib.Config{NetNS: n.path, Tables: Tables(p.Config), OnForeign: fib.ForeignWait, AuditRound: round})
+	k, err := fib.New(fib.Config{NetNS: n.path, Tables: Tables(p.Config), OnForeign: fib.ForeignWait, AuditRound: c.Audit.Round()})
 	if err != nil {
 		return err
 	}
