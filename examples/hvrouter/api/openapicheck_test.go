@@ -5,10 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"io"
-	"maps"
-	"mime"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -23,8 +20,8 @@ import (
 	"time"
 
 	"github.com/goccy/go-yaml"
-	"github.com/google/jsonschema-go/jsonschema"
 
+	"github.com/hyperfib/hyperfib/examples/hvrouter/api/apitest"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/journal"
 )
@@ -108,108 +105,28 @@ func fill(v reflect.Value) {
 
 // described is the document in the tree, against which answers are held.
 type described struct {
-	doc      map[string]any
-	seen     map[string]bool // "GET /v1/status 200"
-	resolved map[string]*jsonschema.Resolved
+	*apitest.Document
+	seen map[string]bool // "GET /v1/status 200"
 }
 
 func readDescribed(t *testing.T) *described {
-	text, err := os.ReadFile(documentFile)
+	d, err := apitest.Read(documentFile)
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &described{seen: map[string]bool{}, resolved: map[string]*jsonschema.Resolved{}}
-	if err := json.Unmarshal(text, &d.doc); err != nil {
-		t.Fatal(err)
-	}
-	return d
-}
-
-// at returns what the document has below keys, nil if it does not.
-func (d *described) at(keys ...string) map[string]any {
-	m := d.doc
-	for _, k := range keys {
-		m, _ = m[k].(map[string]any)
-	}
-	if r, ok := m["$ref"].(string); ok && len(keys) > 0 && keys[len(keys)-1] != "schema" {
-		return d.at(strings.Split(strings.TrimPrefix(r, "#/"), "/")...)
-	}
-	return m
-}
-
-// valid returns why a JSON text does not fit a schema of the document. Fields that it does not have are
-// an error, although clients ignore them.
-func (d *described) valid(schema map[string]any, text []byte) error {
-	if schema == nil {
-		return errors.New("has no schema")
-	}
-	r, err := d.resolve(schema)
-	if err != nil {
-		return err
-	}
-	var v any
-	if err := json.Unmarshal(text, &v); err != nil {
-		return err
-	}
-	return r.Validate(v)
-}
-
-// resolve makes a schema of the document ready for use, and takes the liberty of other fields from it.
-func (d *described) resolve(schema map[string]any) (*jsonschema.Resolved, error) {
-	key, err := json.Marshal(schema)
-	if err != nil || d.resolved[string(key)] != nil {
-		return d.resolved[string(key)], err
-	}
-	all := maps.Clone(d.at("components", "schemas"))
-	for name, s := range all {
-		s := maps.Clone(s.(map[string]any))
-		s["additionalProperties"] = false
-		all[name] = s
-	}
-	root := maps.Clone(schema)
-	root["$defs"] = all
-	data, err := json.Marshal(root)
-	if err != nil {
-		return nil, err
-	}
-	var s jsonschema.Schema
-	if err := json.Unmarshal(bytes.ReplaceAll(data, []byte("#/components/schemas/"), []byte("#/$defs/")), &s); err != nil {
-		return nil, err
-	}
-	r, err := s.Resolve(nil)
-	if err == nil {
-		d.resolved[string(key)] = r
-	}
-	return r, err
+	return &described{d, map[string]bool{}}
 }
 
 // check holds an answer to a request against the document. o is nil for a path or a method that is none.
 func (d *described) check(t *testing.T, o *operation, what string, code int, header http.Header, body []byte) {
 	t.Helper()
-	var response map[string]any
-	if o == nil {
-		response = d.at("components", "responses", responseName(code))
-	} else {
+	method, path := "", ""
+	if o != nil {
 		d.seen[o.pattern+" "+strconv.Itoa(code)] = true
-		response = d.at("paths", o.target(), strings.ToLower(o.method()), "responses", strconv.Itoa(code))
+		method, path = o.method(), o.target()
 	}
-	if response == nil {
-		t.Errorf("%s: status %d is not described: %s", what, code, body)
-		return
-	}
-	media, _, err := mime.ParseMediaType(header.Get("Content-Type"))
-	content, _ := response["content"].(map[string]any)
-	one, ok := content[media].(map[string]any)
-	if err != nil || !ok {
-		t.Errorf("%s: %d with %q is not described, but %v", what, code, header.Get("Content-Type"), slices.Collect(maps.Keys(content)))
-		return
-	}
-	if media != "application/json" && media != eventTypes {
-		return
-	}
-	schema, _ := one["schema"].(map[string]any)
-	if err := d.valid(schema, body); err != nil {
-		t.Errorf("%s: %d: %v in %s", what, code, err, body)
+	if err := d.Check(method, path, code, header, body); err != nil {
+		t.Errorf("%s: %v", what, err)
 	}
 }
 
@@ -395,7 +312,7 @@ func TestOpenAPIAccess(t *testing.T) {
 		path, _ := o.example()
 		r := httptest.NewRequest(o.method(), path, nil)
 		r = r.WithContext(context.WithValue(r.Context(), clientKey{}, client{uid: 4_000_000_000, groups: []uint32{7}}))
-		want := d.at("paths", o.target(), strings.ToLower(o.method()))["x-access"]
+		want := d.At("paths", o.target(), strings.ToLower(o.method()))["x-access"]
 		if err := access.check(r); (err == nil) != (want == "group") || want != "group" && want != "root" {
 			t.Errorf("%s: for %v, says the document: %v", o.pattern, want, err)
 		}
@@ -422,8 +339,8 @@ func TestOpenAPIRequests(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		schema := d.at("paths", o.target(), strings.ToLower(o.method()), "requestBody", "content", "application/json", "schema")
-		if err := d.valid(schema, text); (err == nil) == misread {
+		schema := d.At("paths", o.target(), strings.ToLower(o.method()), "requestBody", "content", "application/json", "schema")
+		if err := d.Valid(schema, text); (err == nil) == misread {
 			t.Errorf("%s %s: %s: %v", test.method, test.path, text, err)
 		}
 		n++
@@ -446,12 +363,12 @@ func TestOpenAPIServed(t *testing.T) {
 // TestOpenAPINotices: a field that the document does not have, or one of another type, is noticed.
 func TestOpenAPINotices(t *testing.T) {
 	d := readDescribed(t)
-	schema := d.at("paths", "/v1/explain", "get", "responses", "200", "content", "application/json", "schema")
+	schema := d.At("paths", "/v1/explain", "get", "responses", "200", "content", "application/json", "schema")
 	text, err := json.Marshal(filled[Explanation]())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := d.valid(schema, text); err != nil {
+	if err := d.Valid(schema, text); err != nil {
 		t.Error(err)
 	}
 	for _, wrong := range [][2]string{{`"prefix":"x"`, `"prefix":"x","new":1`}, {`"prefix":"x"`, `"prefix":1`}, {`"prefix":"x",`, ``}, {`"packet":"x"`, `"packet":"x","new":1`}, {`"usable":true`, `"usable":true,"new":1`}} {
@@ -459,7 +376,7 @@ func TestOpenAPINotices(t *testing.T) {
 		if bad == string(text) {
 			t.Errorf("no %s in %s", wrong[0], text)
 		}
-		if d.valid(schema, []byte(bad)) == nil {
+		if d.Valid(schema, []byte(bad)) == nil {
 			t.Errorf("%s is valid", bad)
 		}
 	}
