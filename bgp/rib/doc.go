@@ -52,7 +52,8 @@
 // [Table.InventoryComplete]. For a peer that restarts: [In.MarkStale] when its session ends,
 // [In.MarkLongLived] when its restart time is over, [In.EndOfRIB] when it has said everything
 // again, [In.Sweep] or [In.Drop] when it has not. Stale paths stay selected and advertised, but
-// lose against fresh equals and never share a multipath set with them; long-lived stale ones
+// lose against fresh equals and never share a multipath set with them, and those of a route
+// reflector's client go when another client adds a path to the same destination; long-lived stale ones
 // lose against everything.
 //
 // # Memory

@@ -184,7 +184,7 @@ func (in *In) accept(n wire.NLRI, attr attrID) Reason {
 			return 0
 		}
 		t.replace(in, d, e, old, attr)
-		t.dropFailed(e, in.no)
+		t.dropReplaced(e, old, false)
 		return 0
 	}
 	out := t.freeOut(e)
@@ -192,7 +192,7 @@ func (in *In) accept(n wire.NLRI, attr attrID) Reason {
 	was := t.shape(e)
 	t.insert(e, id)
 	t.changed(in, d, levelOf(t.standing(e, id), was, t.shape(e)), out)
-	t.dropFailed(e, in.no)
+	t.dropReplaced(e, id, true)
 	return 0
 }
 

@@ -351,7 +351,7 @@ func (m *machine) originate(w *words) error {
 		if old := m.paths[k]; old != nil {
 			x.out = old.out
 		}
-		m.enter(x)
+		m.enter(x, false)
 		m.used[n.Prefix] = true
 		if err := m.t.Originate(LocalPath{n.Prefix, n.PathID, nh, a}); err != nil {
 			return err

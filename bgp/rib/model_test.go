@@ -227,17 +227,24 @@ func (m *model) take(p *modelPeer, k modelKey, a wire.PathAttrs, nh wire.NextHop
 	if old != nil {
 		x.out = old.out
 	}
-	m.enter(x)
+	m.enter(x, old == nil)
 	return true
 }
 
-// enter enters a path, in place of those which others have kept as the last ones.
-func (m *model) enter(x *modelPath) {
+// enter enters a path, in place of those which others have kept as the last ones, and, if a client
+// adds it, of stale ones of other clients that are not better.
+func (m *model) enter(x *modelPath, added bool) {
 	m.paths[x.modelKey] = x
 	maps.DeleteFunc(m.paths, func(k modelKey, p *modelPath) bool {
-		return k.prefix == x.prefix && k.peer != x.peer && p.failed
+		if k.prefix != x.prefix || k.peer == x.peer {
+			return false
+		}
+		return p.failed || added && p.stale && x.peer.reflected() && p.peer.reflected() && slices.Compare(x.class(), p.class()) <= 0
 	})
 }
+
+// reflected reports whether a peer is a client of the route reflector.
+func (p *modelPeer) reflected() bool { return p.in != nil && p.cfg.Client && !p.external }
 
 func times(path []uint32, as uint32) (n int) {
 	for _, x := range path {

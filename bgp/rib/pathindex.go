@@ -20,6 +20,7 @@ type pathIndex struct {
 	byOut  []uint32             // by path identifier for sending; 0 is none
 	outs   outPool              // path identifiers for sending
 	peers  map[uint16]peerPaths // by the peer's number
+	stale  int                  // stale paths
 	failed int                  // paths kept although the way to their peers has failed
 }
 
@@ -184,6 +185,7 @@ func (x *pathIndex) count(p *path, n int) {
 	c.all += n
 	if p.flags&pathStale != 0 {
 		c.stale += n
+		x.stale += n
 	}
 	if p.flags&pathFailed != 0 {
 		c.failed += n
@@ -222,7 +224,7 @@ func (x *pathIndex) rivals(t *Table, best, id uint32) bool {
 func (x *pathIndex) sort(t *Table) {
 	x.order, x.heads = sortedIDs{}, sortedIDs{}
 	clear(x.peers)
-	x.failed = 0
+	x.stale, x.failed = 0, 0
 	for _, id := range x.byOut {
 		if id != 0 {
 			x.insert(t, id)

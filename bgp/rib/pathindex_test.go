@@ -49,7 +49,7 @@ func TestPathIndexLastPaths(t *testing.T) {
 			if old := u.paths[x.modelKey]; old != nil {
 				x.out = old.out
 			}
-			u.enter(x)
+			u.enter(x, u.paths[x.modelKey] == nil)
 			if err := p.in.Update(reachOf(t, true, x.attrs, x.nh, wire.NLRI{Prefix: manyPrefix, PathID: uint32(id)})); err != nil {
 				t.Fatal(err)
 			}

@@ -25,20 +25,24 @@ func (in *In) DropRedundant(fam wire.Family, except ...netip.Prefix) {
 	})
 }
 
-// dropFailed drops the paths of a destination that others than a peer had kept by DropRedundant: the
-// peer offers one now.
-func (t *Table) dropFailed(d *dest, but uint16) {
-	if t.failed == 0 {
+// dropReplaced drops the paths of other peers that are kept only until somebody offers the
+// destination: a path of it was entered now, and added says that its peer had not offered it before.
+// These are the paths that DropRedundant has left, and those that have moved.
+func (t *Table) dropReplaced(d *dest, entered uint32, added bool) {
+	by := t.paths.at(entered)
+	added = added && t.peers[by.peer].client
+	if t.failed == 0 && !added {
 		return
 	}
 	ids := t.redundant[:0]
 	add := func(id uint32) {
-		if p := t.paths.at(id); p.flags&pathFailed != 0 && p.peer != but {
+		if p := t.paths.at(id); p.peer != by.peer && (p.flags&pathFailed != 0 || added && t.moved(p, by)) {
 			ids = append(ids, id)
 		}
 	}
 	if d.indexed {
-		if x := t.indexes[d.first]; x.failed > x.peers[but].failed {
+		x := t.indexes[d.first]
+		if own := x.peers[by.peer]; x.failed > own.failed || added && x.stale > own.stale {
 			for _, id := range x.byOut {
 				if id != 0 {
 					add(id)
@@ -51,9 +55,26 @@ func (t *Table) dropFailed(d *dest, but uint16) {
 		}
 	}
 	for _, id := range ids {
-		t.peers[t.paths.at(id).peer].dropPath(id, ReasonPathFailed)
+		p := t.paths.at(id)
+		why := ReasonPathFailed
+		if p.flags&pathFailed == 0 {
+			why = ReasonMoved
+		}
+		t.peers[p.peer].dropPath(id, why)
 	}
 	t.redundant = ids[:0]
+}
+
+// moved reports whether what a path leads to is elsewhere, as a path says that another peer has
+// added: both are clients of the route reflector, which offer what is with them, the first is stale,
+// and not better by what it carries. What has left a client that restarts would otherwise be looked
+// for there, too, until the client is back: a peer that is sent both paths cannot tell them apart.
+func (t *Table) moved(p, to *path) bool {
+	if p.flags&pathStale == 0 || !t.peers[p.peer].client {
+		return false
+	}
+	c, _ := compareClass(to, p, t.attrs.sum(to.attr), t.attrs.sum(p.attr))
+	return c <= 0
 }
 
 // freshPath reports whether another peer offers a path to a destination that is not stale.

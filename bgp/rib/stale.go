@@ -5,7 +5,9 @@ import "github.com/hyperfib/hyperfib/bgp/wire"
 // MarkStale keeps the paths of a family although the session ended (RFC 4724, Section
 // 4.2): they stay selected and advertised until the peer announces them again, or
 // [In.Sweep]. "To deal with possible consecutive restarts, a route (from the peer) previously
-// marked as stale MUST be deleted", but for those of [In.MarkTwiceStale].
+// marked as stale MUST be deleted", but for those of [In.MarkTwiceStale]. In a route reflector a
+// stale path of a client also goes when another client adds one to its destination that is as good:
+// what it led to has moved.
 func (in *In) MarkStale(fam wire.Family) {
 	in.t.mu.Lock()
 	in.listOf(fam).limit.reset()
