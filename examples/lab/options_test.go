@@ -109,9 +109,12 @@ func TestParseGuests(t *testing.T) {
 
 // Routed fabrics have top-of-rack routers and no reflectors.
 func TestParseUnderlay(t *testing.T) {
-	o, _ := parse([]string{"-mode", "ebgp-tor", "-tor", "self"})
+	o, _ := parse([]string{"-mode", "ebgp-tor", "-tor", "bird,frr"})
 	if o == nil || !slices.ContainsFunc(o.experiments, func(a experiment.Experiment) bool { return a.Name == "torcut" }) {
-		t.Error("-mode ebgp-tor is refused, or has no experiment torcut")
+		t.Fatal("-mode ebgp-tor is refused, or has no experiment torcut")
+	}
+	if want := map[plan.Fabric]topology.Kind{plan.A: topology.Bird, plan.B: topology.FRR}; !maps.Equal(o.topology.RR, want) {
+		t.Errorf("top-of-rack routers %v", o.topology.RR)
 	}
 	for _, args := range [][]string{
 		{"-tor", "self"},

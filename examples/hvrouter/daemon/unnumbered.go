@@ -26,6 +26,10 @@ var _ advertisements = (*rtadv.Conn)(nil)
 // finders find the neighbours that the configuration has no address of. The event loop owns them.
 type finders struct {
 	list []*finder // one a namespace; none: the configuration has no such neighbours, or there is nothing to hear with
+	// waiting: after a restart nobody is taken before findFirst has ended. A domain's routes are complete when all
+	// its sessions have said theirs: one that is found later would come too late for that, and
+	// routes by it would be taken out of the kernel and put back.
+	waiting bool
 }
 
 // finder finds the neighbours of the interfaces of one namespace.
@@ -140,6 +144,9 @@ func (r *router) findNeighbors() {
 		p.find(now, r.cfg)
 		p.tracker.Advance(now)
 	}
+	if r.finders.waiting {
+		return
+	}
 	c := r.finders.withFound(r.cfg)
 	if c.SameFound(r.cfg) {
 		return
@@ -168,6 +175,7 @@ func (r *router) logFound(c *config.Config) {
 // openFinders opens what hears and sends advertisements, in the namespaces that need it. Which those
 // are does not change while the daemon runs.
 func (d *Daemon) openFinders(t *tasks, c *config.Config) error {
+	d.router.finders.waiting = d.again
 	for _, n := range d.router.namespaces {
 		if !slices.ContainsFunc(c.Domains, func(d config.Domain) bool { return d.NetNS == n.NetNS() && d.Unnumbered() }) {
 			continue
@@ -189,12 +197,16 @@ func (d *Daemon) openFinders(t *tasks, c *config.Config) error {
 const findTime = 5 * time.Second
 
 // findFirst waits until a neighbour has been found on each interface that has its carrier, if an earlier
-// run had sessions: those BFD sessions that nobody has asked for by then are removed. Meanwhile the
-// BFD process takes dead next hops out by itself.
+// run had sessions, and takes all of them then: those BFD sessions that nobody has asked for by then are
+// removed. Meanwhile the BFD process takes dead next hops out by itself.
 func (d *Daemon) findFirst(ctx context.Context) {
 	if !d.again || len(d.router.finders.list) == 0 {
 		return
 	}
+	defer d.loop.do(ctx, func() {
+		d.router.finders.waiting = false
+		d.router.findNeighbors()
+	})
 	for until := time.Now().Add(findTime); time.Now().Before(until); {
 		waits := false
 		if !d.loop.do(ctx, func() { waits = d.router.finders.waits() }) || !waits || pause(ctx, 20*time.Millisecond) != nil {

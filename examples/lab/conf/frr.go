@@ -88,11 +88,16 @@ func FrrBgpd(f plan.Fabric, private, quagga bool, t Timing) string {
 // FrrBfdd is FRR's bfdd beside it; it also answers those who probe it.
 func FrrBfdd(f plan.Fabric, private bool, t Timing) string {
 	var w writer
-	w.line("bfd\n profile lab\n  transmit-interval %d\n  receive-interval %d\n  detect-multiplier %d\n exit",
-		t.BFD.Milliseconds(), t.BFD.Milliseconds(), t.Multiplier)
+	frrProfile(&w, t)
 	for _, p := range probesOf(f, private, t) {
 		w.line(" peer %s local-address %s interface %s\n  profile lab\n exit", p.peer, p.local, p.device)
 	}
 	w.line("exit")
 	return w.String()
+}
+
+// frrProfile begins bfdd's configuration with the lab's times.
+func frrProfile(w *writer, t Timing) {
+	w.line("bfd\n profile lab\n  transmit-interval %d\n  receive-interval %d\n  detect-multiplier %d\n exit",
+		t.BFD.Milliseconds(), t.BFD.Milliseconds(), t.Multiplier)
 }

@@ -11,10 +11,15 @@ import (
 func hvNeighbors(w *writer, n int, private bool, t Timing) {
 	w.line("    neighbors:")
 	for _, a := range plan.Adjacencies(plan.HVName(n)) {
-		if a.Private == private {
-			w.line("      - {fabric: %s, interface: %s, as: external, bfd: %q, import: [{action: accept}], export: [{action: accept}]}",
-				a.Fabric, a.Link, t.watch(a.Fabric))
+		if a.Private != private {
+			continue
 		}
+		more := ""
+		if d := t.RestartTime(a.Fabric); t.Graceful() && d != t.restart() {
+			more = ", restart-time: " + seconds(d)
+		}
+		w.line("      - {fabric: %s, interface: %s, as: external, bfd: %q%s, import: [{action: accept}], export: [{action: accept}]}",
+			a.Fabric, a.Link, t.watch(a.Fabric), more)
 	}
 }
 
@@ -35,7 +40,62 @@ func adjacent(node, socket string, t Timing) []string {
 		args = append(args, "-bfd-socket", socket+".bfd")
 	}
 	for _, a := range plan.Adjacencies(node) {
-		args = append(args, fmt.Sprintf("%s,%s,%s,%s,%s", a.Link, a.Local, a.Peer, watch, t.restart()))
+		args = append(args, fmt.Sprintf("%s,%s,%s,%s,%s", a.Link, a.Local, a.Peer, watch, t.RestartTime(a.Fabric)))
 	}
 	return args
+}
+
+// BirdTor is BIRD as a top-of-rack router. Its neighbours are named, since for those by range it
+// never claims that it kept its state over a restart. Hypervisors find it by its router
+// advertisements. If drained it marks what it announces with GRACEFUL_SHUTDOWN.
+func BirdTor(r plan.UnderlayRouter, drained bool, t Timing) string {
+	var w writer
+	birdHead(&w, r.ID, t)
+	w.line("protocol radv { interface \"hv*\" { max ra interval 10; min ra interval 3; default lifetime 0; }; }")
+	export := "accept;"
+	if drained {
+		export = "bgp_community.add((65535, 0)); accept;"
+	}
+	w.line(`template bgp lab {
+  bfd %s; hold time %d; graceful restart on;
+  connect delay time 1; connect retry time 2; error wait time 1, 2;
+  ipv4 { extended next hop on; import all; export filter { %s }; next hop self; };
+  ipv6 { import all; export filter { %s }; next hop self; };
+}`, onOff(t.Watched()), int(t.HoldTime().Seconds()), export, export)
+	for _, a := range plan.Adjacencies(r.Name) {
+		w.line(`protocol bgp %s from lab { local %s as %d; neighbor %s as %d; interface %q; }`, a.Link, a.Local, r.AS, a.Peer, a.AS, a.Link)
+	}
+	for _, family := range families {
+		w.line(`protocol kernel kernel%d { persist; graceful restart on; merge paths on; kernel table %d; ipv%d { import none; export all; }; }`, family, plan.TablePublic, family)
+	}
+	return w.String()
+}
+
+// FrrTor is FRR's bgpd as a top-of-rack router: each neighbour is who is heard on an
+// interface. zebra writes into table main.
+func FrrTor(r plan.UnderlayRouter, t Timing) string {
+	var w writer
+	w.line("router bgp %d\n bgp router-id %s\n no bgp ebgp-requires-policy\n no bgp network import-check", r.AS, r.ID)
+	w.line(" bgp graceful-restart\n bgp graceful-restart preserve-fw-state\n bgp bestpath as-path multipath-relax")
+	adjacencies := plan.Adjacencies(r.Name)
+	for _, a := range adjacencies {
+		w.line(" neighbor %s interface remote-as external\n neighbor %s timers connect 1\n neighbor %s advertisement-interval 0", a.Link, a.Link, a.Link)
+		if t.Watched() {
+			w.line(" neighbor %s bfd\n neighbor %s bfd profile lab", a.Link, a.Link)
+		}
+	}
+	w.line(" address-family ipv6 unicast")
+	for _, a := range adjacencies {
+		w.line("  neighbor %s activate", a.Link)
+	}
+	w.line(" exit-address-family\nexit")
+	return w.String()
+}
+
+// FrrTorBfdd is bfdd's configuration beside it.
+func FrrTorBfdd(t Timing) string {
+	var w writer
+	frrProfile(&w, t)
+	w.line("exit")
+	return w.String()
 }

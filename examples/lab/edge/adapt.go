@@ -114,11 +114,7 @@ func (r *router) paths(ctx context.Context) error {
 		case e.State == bfd.StateUp:
 			err = r.speaker.PathUp(key)
 		case e.Reason == bfd.ReasonExpired || e.Reason == bfd.ReasonNeighborDown || e.Reason == bfd.ReasonEchoFailed:
-			why := bgp.PathFailureBFDDown
-			if e.RemoteC { // and ours is alive
-				why = bgp.PathFailureBFDDownIndependent
-			}
-			err = r.speaker.PathDown(key, why)
+			err = r.speaker.PathDown(key, r.failure(key, e))
 		}
 		if err != nil && !errors.Is(err, bgp.ErrNoPeer) {
 			r.log.Warn("BFD", "peer", e.Peer, "err", err)
@@ -126,6 +122,18 @@ func (r *router) paths(ctx context.Context) error {
 		r.log.Info("BFD", "peer", e.Peer, "state", e.State.String(), "reason", e.Reason.String())
 	}
 	return nil
+}
+
+// failure says what the death of a BFD session means. A peer whose BFD shares the fate of its
+// control plane may just restart: then BGP has noticed before, since the peer's kernel closes the
+// connection. Who passes paths on must not keep them for a peer that is dead: others have
+// another way, which we do not see.
+func (r *router) failure(key bgp.PeerKey, e bfd.Event) bgp.PathFailure {
+	p, err := r.speaker.Peer(key)
+	if e.RemoteC || r.transit && err == nil && p.State == bgp.Established {
+		return bgp.PathFailureBFDDownIndependent
+	}
+	return bgp.PathFailureBFDDown
 }
 
 // Peer is what [Main] tells about a session over its status socket.

@@ -82,6 +82,10 @@ func (r *router) speak(ctx context.Context) error {
 // leave is how long peers have to hear that a drained router ends.
 const leave = 200 * time.Millisecond
 
+// advertised is the longest time between two advertisements: FRR does not solicit them, so that it
+// has no session before the next one comes.
+const advertised = 4 * time.Second
+
 // advertise sends router advertisements on the links without numbers, by which
 // neighbours find us.
 func (r *router) advertise(ctx context.Context) error {
@@ -96,7 +100,7 @@ func (r *router) advertise(ctx context.Context) error {
 		}
 		link, err := net.InterfaceByName(s.device)
 		if err == nil {
-			err = a.Set(link.Index, ndp.Router{MAC: ndp.MAC(link.HardwareAddr), Advertisement: ndp.RouterAdvertisement{HopLimit: 64}})
+			err = a.Set(link.Index, ndp.Router{MAC: ndp.MAC(link.HardwareAddr), Timing: ndp.Timing{MaxInterval: advertised}})
 		}
 		if err != nil {
 			return err

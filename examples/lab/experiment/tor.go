@@ -90,7 +90,11 @@ func torDrain(run *Run) error {
 	if err != nil {
 		return err
 	}
-	run.value("nobody uses it after", ms(unused), run.ownLimit(drainLimit), "ms", "in the tables of all", "")
+	limit := run.ownLimit(drainLimit)
+	if !run.familiar() {
+		limit = -1 // how long they keep a change to themselves is theirs
+	}
+	run.value("nobody uses it after", ms(unused), limit, "ms", "in the tables of all", "")
 	run.loss(results, run.ownLimit(0))
 	return nil
 }

@@ -22,8 +22,8 @@ type Config struct {
 var order = []string{"mode", "sessions", "security", "resilience", "dhcp", "guests"}
 
 // All lists every configuration: each kind of reflector, two kinds at once, BIRD on
-// hypervisors beside ours, one reflector for both fabrics, and each alternative of
-// each choice with our own reflectors.
+// hypervisors beside ours, one reflector for both fabrics, each alternative of
+// each choice with our own reflectors, and each other kind of top-of-rack router.
 func All() []Config {
 	var out []Config
 	add := func(args ...string) {
@@ -43,6 +43,9 @@ func All() []Config {
 		for _, value := range plan.Choices[name][1:] {
 			add("-"+name, value)
 		}
+	}
+	for _, k := range topology.TorKinds[1:] {
+		add("-mode", plan.ModeEBGPToR, "-tor", string(k))
 	}
 	return out
 }

@@ -26,6 +26,11 @@ func TestAll(t *testing.T) {
 			t.Errorf("no reflector %s", k)
 		}
 	}
+	for _, k := range topology.TorKinds[1:] {
+		if !seen["mode ebgp-tor tor "+string(k)] {
+			t.Errorf("no top-of-rack router %s", k)
+		}
+	}
 	for name, values := range plan.Choices {
 		for _, v := range values[1:] {
 			if !seen[name+" "+v] {

@@ -35,11 +35,16 @@ func (top *Topology) foreignReflector(f plan.Fabric, private bool, name string) 
 
 // process prepares one program of a reflector.
 func (top *Topology) process(f plan.Fabric, private bool, name, program string, args ...string) (*Daemon, error) {
+	return top.installed(top.reflectorNode(f, private), top.RRKind(f), name, program, args...)
+}
+
+// installed prepares somebody else's program on a node.
+func (top *Topology) installed(node string, kind Kind, name, program string, args ...string) (*Daemon, error) {
 	path, err := exec.LookPath(program)
 	if err != nil {
 		return nil, fmt.Errorf("%s is not installed: .ci/peers installs it", program)
 	}
-	return &Daemon{Name: name, Node: top.Nodes[top.reflectorNode(f, private)], Kind: top.RRKind(f),
+	return &Daemon{Name: name, Node: top.Nodes[node], Kind: kind,
 		Log: top.file("log/" + name + ".log"), Args: append([]string{path}, args...)}, nil
 }
 
@@ -78,18 +83,26 @@ func (top *Topology) bird1(f plan.Fabric, private bool, name string) ([]*Daemon,
 	return out, nil
 }
 
-// frr is zebra, which carries what bgpd and bfdd say to each other, and those two.
-// They run as FRR's own user in a directory of theirs.
 func (top *Topology) frr(f plan.Fabric, private bool, name string) ([]*Daemon, error) {
+	listen := []string{"-l", plan.RRPublic4(f).String(), "-l", plan.RRPublic6(f).String()}
+	if private {
+		listen = []string{"-l", plan.RRPrivate4(f).String()}
+	}
+	kind, bfdd := top.RRKind(f), ""
+	if kind != Quagga {
+		bfdd = conf.FrrBfdd(f, private, top.Timing)
+	}
+	return top.frrDaemons(top.reflectorNode(f, private), kind, name, bfdd, conf.FrrBgpd(f, private, kind == Quagga, top.Timing), listen...)
+}
+
+// frrDaemons are zebra, which carries what bgpd and bfdd say to each other, and those two, with
+// their configurations; bfdd is left out without one. They run as FRR's own user in a directory of theirs.
+// The last is bgpd, and has the name of the router.
+func (top *Topology) frrDaemons(node string, kind Kind, name, bfdd, bgpd string, bgpdArgs ...string) ([]*Daemon, error) {
 	const programs = "/usr/lib/frr"
 	dir, err := top.owned("frr-"+name, "frr")
 	if err != nil {
 		return nil, err
-	}
-	quagga := top.RRKind(f) == Quagga
-	listen := []string{"-l", plan.RRPublic4(f).String(), "-l", plan.RRPublic6(f).String()}
-	if private {
-		listen = []string{"-l", plan.RRPrivate4(f).String()}
 	}
 	var out []*Daemon
 	for _, p := range []struct {
@@ -97,10 +110,10 @@ func (top *Topology) frr(f plan.Fabric, private bool, name string) ([]*Daemon, e
 		args            []string
 	}{
 		{"zebra", "", nil},
-		{"bfdd", conf.FrrBfdd(f, private, top.Timing), []string{"--bfdctl", filepath.Join(dir, "bfdd.ctl")}},
-		{"bgpd", conf.FrrBgpd(f, private, quagga, top.Timing), listen},
+		{"bfdd", bfdd, []string{"--bfdctl", filepath.Join(dir, "bfdd.ctl")}},
+		{"bgpd", bgpd, bgpdArgs},
 	} {
-		if quagga && p.program == "bfdd" {
+		if p.program == "bfdd" && bfdd == "" {
 			continue
 		}
 		name := name
@@ -113,7 +126,7 @@ func (top *Topology) frr(f plan.Fabric, private bool, name string) ([]*Daemon, e
 		}
 		args := append([]string{"-u", "frr", "-g", "frr", "-f", path, "-P", "0", "--log", "stdout",
 			"-i", filepath.Join(dir, p.program+".pid"), "-z", filepath.Join(dir, "zserv"), "--vty_socket", dir}, p.args...)
-		d, err := top.process(f, private, name, filepath.Join(programs, p.program), args...)
+		d, err := top.installed(node, kind, name, filepath.Join(programs, p.program), args...)
 		if err != nil {
 			return nil, err
 		}

@@ -29,7 +29,7 @@ var (
 	Kinds          = []Kind{Self, Bird}
 	ReflectorKinds = []Kind{Self, Bird, Bird1, FRR, GoBGP, GoBGPNamed, OpenBGPD, Quagga, Junos}
 	// TorKinds can be top-of-rack routers.
-	TorKinds = []Kind{Self}
+	TorKinds = []Kind{Self, Bird, FRR}
 )
 
 // BFD reports whether this kind of reflector speaks BFD.

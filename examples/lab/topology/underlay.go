@@ -2,6 +2,7 @@ package topology
 
 import (
 	"fmt"
+	"os/exec"
 	"syscall"
 
 	"github.com/hyperfib/hyperfib/examples/lab/conf"
@@ -92,19 +93,76 @@ func (top *Topology) CutRouter(f plan.Fabric, node string, cut bool) error {
 	return nil
 }
 
-// addUnderlay prepares the daemons of the fabrics' routers.
+// addUnderlay prepares the daemons of the fabrics' routers. Spines are ours.
 func (top *Topology) addUnderlay() error {
 	for _, r := range plan.UnderlayRouters() {
-		if err := top.add(top.underlayRouter(r)); err != nil {
+		kind := Self
+		if r.Rack > 0 {
+			kind = top.RRKind(r.Fabric)
+		}
+		var daemons []*Daemon
+		var err error
+		switch kind {
+		case Bird:
+			daemons, err = top.birdTor(r)
+		case FRR:
+			bfdd := ""
+			if top.Timing.Watched() {
+				bfdd = conf.FrrTorBfdd(top.Timing)
+			}
+			if daemons, err = top.frrDaemons(r.Name, kind, r.Name, bfdd, conf.FrrTor(r, top.Timing)); err == nil {
+				daemons[len(daemons)-1].drain = func(on bool) error { return top.frrDrain(r, on) }
+			}
+		case Self:
+			daemons = []*Daemon{top.underlayRouter(r)}
+		default:
+			err = errKind(kind)
+		}
+		if err != nil {
 			return err
 		}
+		top.Daemons = append(top.Daemons, daemons...)
 	}
 	return nil
 }
 
+// frrDrain has FRR announce GRACEFUL_SHUTDOWN, or not.
+func (top *Topology) frrDrain(r plan.UnderlayRouter, on bool) error {
+	command := "bgp graceful-shutdown"
+	if !on {
+		command = "no " + command
+	}
+	out, err := exec.Command("vtysh", "--vty_socket", top.file("frr-"+r.Name), "-d", "bgpd",
+		"-c", "configure terminal", "-c", fmt.Sprintf("router bgp %d", r.AS), "-c", command).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("vtysh: %w: %s", err, out)
+	}
+	return nil
+}
+
+// birdTor is BIRD, which is drained by another configuration.
+func (top *Topology) birdTor(r plan.UnderlayRouter) ([]*Daemon, error) {
+	d, err := top.bird(r.Name, r.Name, conf.BirdTor(r, false, top.Timing), 0)
+	if err != nil {
+		return nil, err
+	}
+	d.Again = []string{"-R"}
+	paths := map[bool]string{}
+	for _, drained := range []bool{false, true} {
+		if paths[drained], err = top.Write(fmt.Sprintf("etc/%s.drained-%v.conf", r.Name, drained), conf.BirdTor(r, drained, top.Timing)); err != nil {
+			return nil, err
+		}
+	}
+	d.drain = func(on bool) error {
+		_, err := birdCommand(top.file(r.Name+".ctl"), fmt.Sprintf("configure %q", paths[on]))
+		return err
+	}
+	return []*Daemon{d}, nil
+}
+
 // underlayRouter is our own router: the program that the edge router is, too. What a spine
 // says of its sessions is counted; those of top-of-racks are seen from the other side.
-func (top *Topology) underlayRouter(r plan.UnderlayRouter) (*Daemon, error) {
+func (top *Topology) underlayRouter(r plan.UnderlayRouter) *Daemon {
 	socket := top.file(r.Name + ".sock")
 	d := &Daemon{Name: r.Name, Node: top.Nodes[r.Name], Kind: Self, Log: top.file("log/" + r.Name + ".log"),
 		Args: self(PartEdge, conf.UnderlayArgs(r, socket, top.Timing)...)}
@@ -118,7 +176,7 @@ func (top *Topology) underlayRouter(r plan.UnderlayRouter) (*Daemon, error) {
 		d.Sessions = len(plan.Adjacencies(r.Name))
 		d.peers = func() ([]Peer, error) { return edgePeers(socket) }
 	}
-	return d, nil
+	return d
 }
 
 // Tor returns the daemons of the top-of-rack router of a rack on a fabric, one a VRF.
