@@ -5,9 +5,9 @@ import "iter"
 // adverts is what an update group advertises: of each destination a list, as nearly always it
 // is short, or a table by path identifier where it is not. The zero value is empty.
 type adverts struct {
-	heads  [2][]*advertPage        // by destination: the list, 0 if there is none, or inTable
-	lists  slab[advertNode]        // nodes of the lists, of both families
-	tables map[destID]*advertTable // by destination whose head is inTable; nil: none
+	heads  [nFamilies][]*advertPage // by destination: the list, 0 if there is none, or inTable
+	lists  slab[advertNode]         // nodes of the lists, of all families
+	tables map[destID]*advertTable  // by destination whose head is inTable; nil: none
 }
 
 // advert is one advertised path of a destination.
@@ -38,7 +38,7 @@ type advertTable struct {
 const inTable = ^uint32(0)
 
 func (s *adverts) head(id destID) uint32 {
-	pages, i := s.heads[id/v6&1], id&^v6
+	pages, i := s.heads[familyAt(id)], id&destMask
 	if no := int(i >> slabBits); no < len(pages) && pages[no] != nil {
 		return pages[no].head[i&slabMask]
 	}
@@ -47,7 +47,7 @@ func (s *adverts) head(id destID) uint32 {
 
 // setHead sets the head of a destination, and frees the page with its last one.
 func (s *adverts) setHead(id destID, at uint32) {
-	pages, i := &s.heads[id/v6&1], id&^v6
+	pages, i := &s.heads[familyAt(id)], id&destMask
 	no := int(i >> slabBits)
 	for no >= len(*pages) {
 		*pages = append(*pages, nil)
@@ -76,13 +76,13 @@ func (s *adverts) setHead(id destID, at uint32) {
 // next returns the first destination of a family at or after id for which something is
 // advertised, 0 if there is none.
 func (s *adverts) next(family int, id destID) destID {
-	i := id &^ v6
+	i := id & destMask
 	pages := s.heads[family]
 	for no := int(i >> slabBits); no < len(pages); no++ {
 		if p := pages[no]; p != nil {
 			for k := i & slabMask; k < slabSize; k++ {
 				if p.head[k] != 0 {
-					return uint32(family)*v6 | uint32(no)<<slabBits | k
+					return uint32(family)<<familyShift | uint32(no)<<slabBits | k
 				}
 			}
 		}

@@ -84,7 +84,7 @@ func TestPolicyAllocs(t *testing.T) {
 			AddLargeCommunity(wire.LargeCommunity{Global: 1}), AddExtCommunity(3), DeleteExtCommunity(3)),
 	} {
 		n := testing.AllocsPerRun(100, func() {
-			r := tab.begin(ins[0], prefix4(0), 0, attr, attr)
+			r := tab.begin(ins[0], prefix4(0), nil, 0, attr, attr)
 			if p(r) == VerdictReject {
 				t.Fatal(name)
 			}

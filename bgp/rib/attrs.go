@@ -13,20 +13,58 @@ import (
 // The zero value has no attributes and no next hop.
 type Attrs struct {
 	wire.Attrs
-	nh []byte // 0, 4, 16 or 32 octets
+	tail []byte // what follows them in their octets: see appendTail
 }
 
 // NextHop returns the next hop. Its Addr is not valid for a local path that leaves
 // the next hop to each session.
 func (a Attrs) NextHop() wire.NextHop {
 	var n wire.NextHop
-	b := a.nh
+	b := a.nextHop()
 	if len(b) == 32 {
 		n.LinkLocal = netip.AddrFrom16([16]byte(b[16:]))
 		b = b[:16]
 	}
 	n.Addr, _ = netip.AddrFromSlice(b)
 	return n
+}
+
+// EVPN returns the NLRI of an EVPN route with these attributes whose key is key (see [wire.EVPN]). It
+// allocates; the result aliases nothing.
+func (a Attrs) EVPN(key []byte) wire.EVPN {
+	return wire.EVPN{Octets: wire.AppendEVPN(nil, key, a.rest())}
+}
+
+// nextHop returns the octets of the next hop: 0, 4, 16 or 32.
+func (a Attrs) nextHop() []byte {
+	if len(a.tail) == 0 {
+		return nil
+	}
+	return a.tail[1 : 1+a.tail[0]]
+}
+
+// rest returns what an NLRI has beside its key, nothing for a prefix.
+func (a Attrs) rest() []byte {
+	if len(a.tail) == 0 {
+		return nil
+	}
+	return a.tail[1+a.tail[0]:]
+}
+
+// appendTail appends what follows the attributes in the octets of a set: length (1) of the next hop, next
+// hop, and the rest of the NLRI. What of an EVPN route does not name it is as much an attribute as
+// the others ("to be treated as route attributes", RFC 7432, Section 7.2): it is shared by the routes
+// that have the same, replaced with them, and handed to those who want to know.
+func appendTail(b []byte, n wire.NextHop, rest []byte) []byte {
+	at := len(b)
+	b = appendNextHop(append(b, 0), n)
+	b[at] = byte(len(b) - at - 1)
+	return append(b, rest...)
+}
+
+// appendTailOctets is appendTail for a next hop as octets.
+func appendTailOctets(b, nextHop, rest []byte) []byte {
+	return append(append(append(b, byte(len(nextHop))), nextHop...), rest...)
 }
 
 // appendNextHop appends the octets of n.

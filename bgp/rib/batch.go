@@ -20,7 +20,7 @@ type bucketKey struct {
 	attr attrID      // 0 for a withdrawal
 	src  uint16      // number of the peer that the paths come from
 	kind messageKind // of the messages that it becomes
-	fam  uint8       // 0: IPv4, 1: IPv6
+	fam  uint8       // the place of their family in families
 }
 
 type bucket struct {
@@ -58,7 +58,7 @@ func (b *batch) reset(t *Table) {
 
 // add enters one NLRI.
 func (b *batch) add(t *Table, id destID, out uint16, k bucketKey) {
-	k.fam = uint8(id / v6 & 1)
+	k.fam = uint8(familyAt(id))
 	no := b.find(t, k)
 	b.items = append(b.items, item{dest: id, out: out})
 	n := int32(len(b.items))
@@ -69,8 +69,11 @@ func (b *batch) add(t *Table, id destID, out uint16, k bucketKey) {
 		b.items[u.tail-1].next = n
 	}
 	u.tail = n
-	b.octets += 6 + 12*int(k.fam)
+	b.octets += nlriOctets[k.fam]
 }
+
+// nlriOctets is about what an NLRI takes, by family.
+var nlriOctets = [nFamilies]int{6, 18, 45}
 
 // find returns the number of the bucket of k.
 func (b *batch) find(t *Table, k bucketKey) int32 {
@@ -120,8 +123,10 @@ func (b *batch) encode(t *Table, g *group) *chunk {
 func (b *batch) write(t *Table, g *group, c *chunk, u *bucket) {
 	fam := families[u.fam]
 	var attrs Attrs
+	var rest []byte
 	if u.attr != 0 {
 		attrs = t.attrs.view(u.attr)
+		rest = attrs.rest()
 	}
 	for at := u.head; at != 0; {
 		m := message{start: uint32(len(c.data)), src: u.src, kind: u.kind}
@@ -132,7 +137,7 @@ func (b *batch) write(t *Table, g *group, c *chunk, u *bucket) {
 		}
 		for at != 0 {
 			it := &b.items[at-1]
-			if !b.builder.Add(wire.NLRI{Prefix: t.prefix(it.dest), PathID: uint32(it.out)}) {
+			if !t.addTo(&b.builder, it.dest, it.out, rest) {
 				break
 			}
 			m.nlri++
@@ -145,6 +150,14 @@ func (b *batch) write(t *Table, g *group, c *chunk, u *bucket) {
 		m.end = uint32(len(c.data))
 		c.msgs = append(c.msgs, m)
 	}
+}
+
+// addTo adds a destination to a message, an EVPN route with its rest. It reports false if the message is full.
+func (t *Table) addTo(b *wire.Builder, id destID, out uint16, rest []byte) bool {
+	if id >= ofEVPN {
+		return b.AddEVPN(t.key(id), rest, uint32(out))
+	}
+	return b.Add(wire.NLRI{Prefix: t.prefix(id), PathID: uint32(out)})
 }
 
 func (g *group) maxLen() int {

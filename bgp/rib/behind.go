@@ -18,10 +18,12 @@ type refresh struct{ wanted, enhanced bool }
 
 // current returns the family under way.
 func (d *dump) current() wire.Family {
-	if d.families.Has(wire.IPv4Unicast) {
-		return wire.IPv4Unicast
+	for _, f := range families {
+		if d.families.Has(f) {
+			return f
+		}
 	}
-	return wire.IPv6Unicast
+	return wire.Family{}
 }
 
 // seen reports whether the peer may know a destination already, so that it must hear of
@@ -69,6 +71,11 @@ func (o *Out) remember(msg []byte) {
 	for _, l := range [...]*wire.List{&u.Withdrawn, &u.MPUnreach, &u.NLRI, &u.MPReach} {
 		for n := range l.All() {
 			o.todo.putPath(t, t.prefixes.get(n.Prefix), uint16(n.PathID))
+		}
+		var n name
+		for e := range l.EVPN() {
+			n.setEVPN(&e)
+			o.todo.putPath(t, t.prefixes.getName(&n), uint16(n.PathID))
 		}
 	}
 }

@@ -78,7 +78,8 @@
 //
 // # Limits
 //
-// IPv4 and IPv6 unicast. 33 million prefixes of each, 65535 paths of a prefix, 65535 peers. Refused paths are not kept:
+// IPv4 and IPv6 unicast, and EVPN, whose routes are named by a key and not by a prefix ([wire.EVPN]):
+// their next hop is never replaced by our own. No route target filter (RFC 4684). 33 million destinations of each family, 65535 paths of a prefix, 65535 peers. Refused paths are not kept:
 // a new import policy takes effect by a route refresh. There is no IGP: next hops are on-link, and
 // the policy [OnLink] refuses others. No route damping, no aggregation, no confederations
 // beyond carrying their segments.
@@ -87,6 +88,6 @@
 //
 // RFC 4271 (decision process, Section 9.1), 4456 (route reflection), 4724 and 9494 (graceful
 // restart, long-lived), 2918 and 7313 (route refresh), 7606 (treat-as-withdraw), 7911
-// (ADD-PATH), 1997, 4360 and 8092 (communities), 8326 (graceful shutdown), 8654 (extended messages), 8950
+// (ADD-PATH), 7432 and 9136 (EVPN's keys), 1997, 4360 and 8092 (communities), 8326 (graceful shutdown), 8654 (extended messages), 8950
 // (IPv4 over IPv6 next hops), 4486 (maximum prefixes), 6996 (private AS numbers), 9234 (OTC).
 package rib

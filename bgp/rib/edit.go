@@ -42,13 +42,13 @@ func (s *attrStore) delete(root, id attrID, typ wire.AttrType) attrID {
 func (s *attrStore) setNextHop(root, id attrID, n wire.NextHop) attrID {
 	if n.LinkLocal.IsValid() { // too long for an edge: rare enough
 		octets := append([]byte(nil), s.view(id).Attrs...)
-		return s.intern(appendNextHop(octets, n), len(octets))
+		return s.intern(appendTail(octets, n, s.view(id).rest()), len(octets))
 	}
 	var arg [16]byte
 	nh := appendNextHop(arg[:0], n)
 	return s.change(root, id, op{opNextHop, uint32(len(nh))}, arg, func(dst []byte, from Attrs) ([]byte, int) {
 		dst = append(dst, from.Attrs...)
-		return append(dst, nh...), len(dst)
+		return appendTailOctets(dst, nh, from.rest()), len(dst)
 	})
 }
 
@@ -121,8 +121,8 @@ func (s *attrStore) prepend(root, id attrID, as uint32, n int) attrID {
 	})
 }
 
-// edited appends from with edits, next hop included.
+// edited appends from with edits, tail included.
 func edited(dst []byte, from Attrs, edits ...wire.Edit) ([]byte, int) {
 	dst = from.AppendEdited(dst, edits...)
-	return append(dst, from.nh...), len(dst)
+	return append(dst, from.tail...), len(dst)
 }

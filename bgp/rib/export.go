@@ -24,12 +24,12 @@ func (g *group) exported(id destID, p *path) attrID {
 	if !g.may(in, t.attrs.sum(p.attr)) {
 		return 0
 	}
-	attr := g.baseAttrs(in, p.attr)
+	attr := g.baseAttrs(in, p.attr, id >= ofEVPN)
 	if attr == 0 {
 		return 0
 	}
 	if g.export != nil {
-		r := t.begin(in, t.prefix(id), p.id, p.attr, attr)
+		r := t.begin(in, t.prefix(id), t.key(id), p.id, p.attr, attr)
 		verdict := g.export(r)
 		t.attrs.release(attr)
 		attr = r.attr
@@ -60,29 +60,33 @@ func (g *group) may(in *In, s *summary) bool {
 	return in.no == localPeer || in.external || g.key.external || in.client || g.key.client
 }
 
-// baseAttrs returns the set that the kind of the peer makes of another.
-func (g *group) baseAttrs(in *In, attr attrID) attrID {
+// baseAttrs returns the set that the kind of the peer makes of another. The next hop of an EVPN
+// route is the end of a tunnel, and not ours unless we have said so.
+func (g *group) baseAttrs(in *In, attr attrID, evpn bool) attrID {
 	reflected := in.no != localPeer && !in.external && !g.key.external
-	if !reflected && !g.key.external && !g.key.self {
+	self := g.key.self && !evpn
+	if !reflected && !g.key.external && !self {
 		s := g.t.attrs.at(attr)
-		if _, ok := s.view().LocalPref(); ok && (in.no == localPeer || len(s.octets)-int(s.nh) <= 16) {
+		if _, ok := s.view().LocalPref(); ok && (in.no == localPeer || len(s.view().nextHop()) <= 16) {
 			return g.t.attrs.retain(attr)
 		}
 	}
 	var arg [16]byte
 	binary.BigEndian.PutUint32(arg[:], in.routerID)
 	arg[4], arg[5], arg[6] = truth(reflected), truth(in.no == localPeer), truth(in.external)
+	arg[7] = truth(g.key.self && evpn)
 	return g.t.attrs.change(attr, attr, op{opExport, g.who}, arg, func(dst []byte, from Attrs) ([]byte, int) {
 		dst = g.appendBase(dst, from, in, reflected)
 		n := len(dst)
+		nh := from.nextHop()
 		switch {
-		case g.key.self && !g.keepsNextHop(from):
+		case self && !g.keepsNextHop(from):
+			nh = nil
 		case in.no == localPeer:
-			dst = append(dst, from.nh...)
 		default: // without a link-local address, which is good on its own link only (RFC 2545, Section 2)
-			dst = append(dst, from.nh[:min(len(from.nh), 16)]...)
+			nh = nh[:min(len(nh), 16)]
 		}
-		return dst, n
+		return appendTailOctets(dst, nh, from.rest()), n
 	})
 }
 
@@ -160,31 +164,36 @@ func transitive(a Attrs) (list []byte, some bool) {
 func (g *group) sendable(id destID, in *In, root, attr attrID) attrID {
 	t := g.t
 	s := t.attrs.at(attr)
-	own := g.key.nextHop[id/v6&1]
-	if len(s.octets) == int(s.nh) {
+	own := g.ownNextHop(familyAt(id))
+	nextHop := s.view().nextHop()
+	if len(nextHop) == 0 {
 		if own.Addr.IsValid() {
-			with := t.attrs.change(root, attr, op{opOwnNextHop, g.who}, [16]byte{byte(id / v6 & 1)}, func(dst []byte, from Attrs) ([]byte, int) {
+			with := t.attrs.change(root, attr, op{opOwnNextHop, g.who}, [16]byte{byte(familyAt(id))}, func(dst []byte, from Attrs) ([]byte, int) {
 				dst = append(dst, from.Attrs...)
-				return appendNextHop(dst, own), len(dst)
+				return appendTail(dst, own, from.rest()), len(dst)
 			})
 			t.attrs.release(attr)
 			attr = with
 			s = t.attrs.at(attr)
+			nextHop = s.view().nextHop()
 		}
 	}
-	n := len(s.octets) - int(s.nh)
+	n := len(nextHop)
 	ok := n >= 16
 	if n == 16 && in.no != localPeer {
-		nh := netip.AddrFrom16([16]byte(s.octets[s.nh:]))
+		nh := netip.AddrFrom16([16]byte(nextHop))
 		ok = !nh.IsLinkLocalUnicast() || nh == own.Addr
 	}
-	if id&v6 == 0 {
+	switch {
+	case id < v6:
 		ok = n == 4 || ok && g.key.mixed
+	case id >= ofEVPN:
+		ok = n == 4 || ok && n == 16
 	}
 	switch {
 	case !ok:
 		g.unsendable.found |= lackNextHop
-	case int(s.nh)+g.overhead(s) > g.maxLen() && !g.fits(id, s):
+	case int(s.nh)+g.overhead(s, id >= ofEVPN) > g.maxLen() && !g.fits(id, s):
 		g.unsendable.found |= lackRoom
 	default:
 		return attr
@@ -193,18 +202,32 @@ func (g *group) sendable(id destID, in *In, root, attr attrID) attrID {
 	return 0
 }
 
+// ownNextHop returns our own address as the next hop of a family.
+func (g *group) ownNextHop(family int) wire.NextHop {
+	switch {
+	case family < len(g.key.nextHop):
+		return g.key.nextHop[family]
+	case g.key.nextHop[0].Addr.IsValid():
+		return wire.NextHop{Addr: g.key.nextHop[0].Addr}
+	}
+	return wire.NextHop{Addr: g.key.nextHop[1].Addr}
+}
+
 // fits reports whether there is an UPDATE that announces a destination with a set. It is for
 // sets about as long as a message: others need not be tried.
 func (g *group) fits(id destID, s *attrSet) bool {
 	b := wire.Builder{Max: g.maxLen(), AS4: g.key.as4, AddPath: g.key.addPath}
-	b.Reach(nil, families[id/v6&1], s.view().Attrs, s.view().NextHop())
-	return b.Add(wire.NLRI{Prefix: g.t.prefix(id)})
+	b.Reach(nil, familyOf(id), s.view().Attrs, s.view().NextHop())
+	return g.t.addTo(&b, id, 0, s.view().rest())
 }
 
 // overhead bounds the octets of an UPDATE beside its attributes: header and lengths,
 // MP_REACH_NLRI with the longest NLRI, and what two-octet AS numbers add.
-func (g *group) overhead(s *attrSet) int {
+func (g *group) overhead(s *attrSet, evpn bool) int {
 	n := 23 + 9 + 32 + 21 + 8
+	if evpn {
+		n += 4 + 2 + 255 - 21
+	}
 	if !g.key.as4 {
 		path := s.view().ASPath()
 		n += len(path) + 4 + 11

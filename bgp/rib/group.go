@@ -91,11 +91,11 @@ func (t *Table) groupFor(in *In, c OutConfig) *group {
 	if key.ebgp.thirdParty != "" {
 		g.thirdParty = slices.Clone(in.ebgp.ThirdParty)
 	}
-	g.families = [2]bool{key.families.Has(wire.IPv4Unicast), key.families.Has(wire.IPv6Unicast)}
 	if key.addPath != 0 {
 		g.interest = levelAny
 	}
 	for f, fam := range families {
+		g.families[f] = key.families.Has(fam)
 		g.single[f] = key.addPath.Has(fam) && key.limit == 0
 	}
 	g.reader.wake = g.wakeAll

@@ -36,19 +36,19 @@ type PeerConfig struct {
 // Paths that are refused are not kept: when the import policy changes, ask the peer for a
 // route refresh.
 type In struct {
-	t        *Table        // the table, whose mutex guards the In
-	no       uint16        // the peer's number in the table
-	closed   bool          // Close was called
-	client   bool          // a route reflector client of ours
-	external bool          // an eBGP peer
-	addr     netip.Addr    // the peer's address
-	as       uint32        // the peer's AS number
-	routerID uint32        // the peer's BGP Identifier, as a number
-	imports  Policy        // changes or refuses what the peer announces
-	ownAS    int           // AllowOwnAS
-	ebgp     EBGP          // the zero value of an iBGP peer
-	own      [2]netip.Addr // our addresses of the session, as next hops
-	lists    [2]pathList   // by family: IPv4, IPv6
+	t        *Table              // the table, whose mutex guards the In
+	no       uint16              // the peer's number in the table
+	closed   bool                // Close was called
+	client   bool                // a route reflector client of ours
+	external bool                // an eBGP peer
+	addr     netip.Addr          // the peer's address
+	as       uint32              // the peer's AS number
+	routerID uint32              // the peer's BGP Identifier, as a number
+	imports  Policy              // changes or refuses what the peer announces
+	ownAS    int                 // AllowOwnAS
+	ebgp     EBGP                // the zero value of an iBGP peer
+	own      [2]netip.Addr       // our addresses of the session, as next hops
+	lists    [nFamilies]pathList // by family
 }
 
 // pathList holds the paths of one peer and family.
@@ -62,13 +62,10 @@ type pathList struct {
 	counters Counters // for InStatus
 }
 
-func (in *In) list(d destID) *pathList { return &in.lists[d/v6&1] }
+func (in *In) list(d destID) *pathList { return &in.lists[familyAt(d)] }
 
 func (in *In) listOf(fam wire.Family) *pathList {
-	if fam == wire.IPv6Unicast {
-		return &in.lists[1]
-	}
-	return &in.lists[0]
+	return &in.lists[familyIndex(fam)]
 }
 
 // NewIn adds a peer, without paths.
@@ -163,9 +160,9 @@ func (in *In) Close() {
 
 // accept enters a path that passed import; it takes over the reference on attr. It returns why it
 // does not, 0 if it does.
-func (in *In) accept(n wire.NLRI, attr attrID) Reason {
+func (in *In) accept(n *name, attr attrID) Reason {
 	t := in.t
-	d := t.prefixes.get(n.Prefix)
+	d := t.prefixes.getName(n)
 	e := t.at(d)
 	l := in.list(d)
 	old := t.search(e, in.no, n.PathID)
@@ -198,14 +195,14 @@ func (in *In) accept(n wire.NLRI, attr attrID) Reason {
 
 // refuseNew returns why a path that is not there, or only a stale one that has an id, cannot be
 // entered, 0 if it can. The stale one goes then, as the peer does not offer it any more.
-func (in *In) refuseNew(l *pathList, d destID, e *dest, n wire.NLRI, stale uint32) (why Reason) {
+func (in *In) refuseNew(l *pathList, d destID, e *dest, n *name, stale uint32) (why Reason) {
 	t := in.t
 	switch {
-	case stale == 0 && t.prefixes.full(familyNo(n.Prefix)) && t.best(e) == 0:
+	case stale == 0 && t.prefixes.full(familyAt(d)) && t.best(e) == 0:
 		why = ReasonTableFull
 	case stale == 0 && e.indexed && t.freeOut(e) == 0:
 		why = ReasonTooManyPaths
-	case l.limit.active() && !l.limit.has(n) && !in.mayAdd(l, d, n.Prefix):
+	case l.limit.active() && !l.limit.has(n) && !in.mayAdd(l, d, n):
 		why = ReasonOverLimit
 	default:
 		if len(l.limit.refused) > 0 {
@@ -254,8 +251,8 @@ func (t *Table) move(in *In, d destID, e *dest, id uint32, change func() (hidden
 }
 
 // withdraw removes a path if it is there. It reports whether it was, and was not stale.
-func (in *In) withdraw(n wire.NLRI) (known bool) {
-	d := in.t.prefixes.find(n.Prefix)
+func (in *In) withdraw(n *name) (known bool) {
+	d := in.t.prefixes.findName(n)
 	if d == 0 {
 		return false
 	}

@@ -20,12 +20,12 @@ type attrID = uint32
 // keep each other alive in a circle, however policies lead from one set to another and back,
 // and what is remembered is bounded by the sets in use.
 type attrSet struct {
-	octets []byte // the attributes in canonical form, then the next hop
+	octets []byte // the attributes in canonical form, then the tail
 	hash   uint64 // of octets
 	edges  []edge // what policies made of the set
 	refs   uint32 // users of the set; 0: it is remembered by holds alone
 	holds  uint32 // edges that name the set
-	nh     uint16 // where the next hop starts in octets
+	nh     uint16 // where the tail starts in octets: see appendTail
 	summary
 	kept   bool   // see attrStore.keep
 	bucket uint32 // scratch of batch: 1 + the bucket in use for this set
@@ -53,7 +53,7 @@ func (s *attrStore) view(id attrID) Attrs    { return s.sets.at(id).view() }
 func (s *attrStore) sum(id attrID) *summary  { return &s.sets.at(id).summary }
 
 // intern returns the id of a set, with a reference for the caller. octets are in
-// canonical form with the next hop at nh; they are copied if the set is new.
+// canonical form with the tail at nh; they are copied if the set is new.
 func (s *attrStore) intern(octets []byte, nh int) attrID {
 	h := maphash.Bytes(s.seed, octets)
 	h ^= uint64(nh) * 0x9e3779b97f4a7c15
@@ -144,7 +144,7 @@ const maxEdges = 64
 
 // change returns the id of the set that an op makes of the set id, with a reference for
 // the caller. The caller has a reference on root, which id was made of, or is. apply appends
-// the new set to its argument and returns it with the place of the next hop; it is called
+// the new set to its argument and returns it with the place of the tail; it is called
 // only the first time.
 func (s *attrStore) change(root, id attrID, o op, arg [16]byte, apply func(dst []byte, from Attrs) ([]byte, int)) attrID {
 	r := s.sets.at(root)

@@ -34,6 +34,13 @@ func messageOf(tb testing.TB, addPath, ibgp bool, build func(b *wire.Builder) []
 }
 
 // reachOf is an UPDATE that announces.
+func familyNo(p netip.Prefix) wire.Family {
+	if p.Addr().Is4() {
+		return wire.IPv4Unicast
+	}
+	return wire.IPv6Unicast
+}
+
 func reachOf(tb testing.TB, ibgp bool, a wire.PathAttrs, nh wire.NextHop, nlri ...wire.NLRI) *wire.Update {
 	return messageOf(tb, true, ibgp, func(b *wire.Builder) []byte {
 		b.Reach(nil, familyNo(nlri[0].Prefix), a.Append(nil), nh)

@@ -81,8 +81,9 @@ type LimitError struct {
 	Limit int
 	// Count is what counts already: Limit, more with [LimitWarn], or less if it is near.
 	Count int
-	// Prefix is set if Limit is that of the paths of one prefix.
-	Prefix netip.Prefix
+	// PerPrefix is set if Limit is that of the paths of one prefix: Prefix, or some EVPN route.
+	PerPrefix bool
+	Prefix    netip.Prefix // the zero Prefix unless PerPrefix is set
 	// State is LimitNear or LimitExceeded.
 	State LimitState
 	// Action is what became of what was beyond the limit.
@@ -96,6 +97,8 @@ func (e *LimitError) Error() string {
 		return fmt.Sprintf("rib: peer %v: %d of %d %v prefixes", e.Peer, e.Count, e.Limit, e.Family)
 	case e.Prefix.IsValid():
 		return fmt.Sprintf("rib: peer %v: more than %d paths of %v", e.Peer, e.Limit, e.Prefix)
+	case e.PerPrefix:
+		return fmt.Sprintf("rib: peer %v: more than %d paths of one %v route", e.Peer, e.Limit, e.Family)
 	}
 	return fmt.Sprintf("rib: peer %v: more than %d %v prefixes", e.Peer, e.Limit, e.Family)
 }
@@ -127,7 +130,7 @@ func (l *PrefixLimit) near() int {
 type limiter struct {
 	PrefixLimit                       // the configured limit; the zero value: none
 	refused     map[refusedKey]uint32 // the refresh in which it was announced last
-	ofPrefix    map[netip.Prefix]int  // how many of these with a path identifier are of a prefix
+	ofPrefix    map[refusedKey]int    // how many of these with a path identifier are of a prefix: by the key without it
 	refresh     uint32                // refreshes so far
 	state       LimitState            // what was reported last: below, near or over the limit
 	notice      *LimitError           // for the caller of Update
@@ -138,11 +141,21 @@ type refusedKey struct {
 	hi, lo uint64 // the address, IPv4 as IPv4-mapped IPv6
 	id     uint32 // path identifier
 	bits   uint8  // prefix length
+	evpn   string // the key of an EVPN route, which has nothing of the above but id
 }
 
-func keyOfNLRI(n wire.NLRI) refusedKey {
+func keyOfName(n *name) refusedKey {
+	if len(n.key) > 0 {
+		return refusedKey{id: n.PathID, evpn: string(n.key)}
+	}
 	a := n.Prefix.Addr().As16()
-	return refusedKey{binary.BigEndian.Uint64(a[:8]), binary.BigEndian.Uint64(a[8:]), n.PathID, uint8(n.Prefix.Bits())}
+	return refusedKey{hi: binary.BigEndian.Uint64(a[:8]), lo: binary.BigEndian.Uint64(a[8:]), id: n.PathID, bits: uint8(n.Prefix.Bits())}
+}
+
+// anyPath returns the key without the path identifier.
+func (k refusedKey) anyPath() refusedKey {
+	k.id = 0
+	return k
 }
 
 // configure sets the limit. What was counted stays, except with a limit that counts nothing.
@@ -160,36 +173,40 @@ func (m *limiter) configure(l PrefixLimit) {
 func (m *limiter) reset() { *m = limiter{PrefixLimit: m.PrefixLimit} }
 
 // keep counts an announcement that was refused.
-func (m *limiter) keep(n wire.NLRI) {
+func (m *limiter) keep(n *name) {
 	if m.refused == nil {
-		m.refused, m.ofPrefix = map[refusedKey]uint32{}, map[netip.Prefix]int{}
+		m.refused, m.ofPrefix = map[refusedKey]uint32{}, map[refusedKey]int{}
 	}
-	k := keyOfNLRI(n)
-	if _, known := m.refused[k]; !known && n.PathID != 0 {
-		m.ofPrefix[n.Prefix]++
+	k := keyOfName(n)
+	if _, known := m.refused[k]; !known && k.id != 0 {
+		m.ofPrefix[k.anyPath()]++
 	}
 	m.refused[k] = m.refresh
 }
 
 // has reports whether an announcement counts that was refused.
-func (m *limiter) has(n wire.NLRI) bool { return len(m.refused) > 0 && m.hasAmong(n) }
+func (m *limiter) has(n *name) bool { return len(m.refused) > 0 && m.hasAmong(n) }
 
-func (m *limiter) hasAmong(n wire.NLRI) bool {
-	_, known := m.refused[keyOfNLRI(n)]
+func (m *limiter) hasAmong(n *name) bool {
+	_, known := m.refused[keyOfName(n)]
 	return known
 }
 
 // drop is the reverse of keep: it was withdrawn, or is accepted now.
-func (m *limiter) drop(n wire.NLRI) {
-	if !m.has(n) {
+func (m *limiter) drop(n *name) {
+	if m.has(n) {
+		m.dropKey(keyOfName(n))
+	}
+}
+
+func (m *limiter) dropKey(k refusedKey) {
+	delete(m.refused, k)
+	if k.id == 0 {
 		return
 	}
-	delete(m.refused, keyOfNLRI(n))
-	if n.PathID == 0 {
-		return
-	}
-	if m.ofPrefix[n.Prefix]--; m.ofPrefix[n.Prefix] == 0 {
-		delete(m.ofPrefix, n.Prefix)
+	k = k.anyPath()
+	if m.ofPrefix[k]--; m.ofPrefix[k] == 0 {
+		delete(m.ofPrefix, k)
 	}
 }
 
@@ -202,22 +219,11 @@ func (in *In) endRefresh(fam wire.Family) {
 	i := 0
 	for k, refresh := range m.refused {
 		if refresh != m.refresh {
-			m.drop(k.nlri(fam))
+			m.dropKey(k)
 		}
 		i++
 		in.t.pause(i, pathsAtOnce)
 	}
-}
-
-func (k refusedKey) nlri(fam wire.Family) wire.NLRI {
-	var a [16]byte
-	binary.BigEndian.PutUint64(a[:8], k.hi)
-	binary.BigEndian.PutUint64(a[8:], k.lo)
-	addr := netip.AddrFrom16(a)
-	if fam == wire.IPv4Unicast {
-		addr = addr.Unmap()
-	}
-	return wire.NLRI{Prefix: netip.PrefixFrom(addr, int(k.bits)), PathID: k.id}
 }
 
 // CheckLimits returns what [In.Update] would, as after Configure with another limit.
@@ -233,16 +239,16 @@ func (in *In) CheckLimits() error {
 // counted returns how many announcements of this session count.
 func (l *pathList) counted() int { return l.n - l.stale + len(l.limit.refused) }
 
-// mayAdd decides whether one more announcement counts, of a prefix whose destination is d, or 0. If
+// mayAdd decides whether one more announcement counts, with a name whose destination is d, or 0. If
 // there is something to report, it is in notice then.
-func (in *In) mayAdd(l *pathList, d destID, prefix netip.Prefix) bool {
+func (in *In) mayAdd(l *pathList, d destID, n *name) bool {
 	m := &l.limit
-	if n := l.counted(); m.Maximum > 0 && n >= m.Maximum {
-		return in.beyond(m, LimitError{Family: familyNo(prefix), Limit: m.Maximum, Count: n})
+	if c := l.counted(); m.Maximum > 0 && c >= m.Maximum {
+		return in.beyond(m, LimitError{Family: families[n.family()], Limit: m.Maximum, Count: c})
 	}
 	if m.PathsPerPrefix > 0 {
-		if n := in.countsOf(l, d, prefix); n >= m.PathsPerPrefix {
-			return in.beyond(m, LimitError{Family: familyNo(prefix), Limit: m.PathsPerPrefix, Count: n, Prefix: prefix})
+		if c := in.countsOf(l, d, n); c >= m.PathsPerPrefix {
+			return in.beyond(m, LimitError{Family: families[n.family()], Limit: m.PathsPerPrefix, Count: c, PerPrefix: true, Prefix: n.Prefix})
 		}
 	}
 	return true
@@ -251,10 +257,10 @@ func (in *In) mayAdd(l *pathList, d destID, prefix netip.Prefix) bool {
 // beyond is mayAdd for an announcement beyond a limit.
 func (in *In) beyond(m *limiter, e LimitError) bool {
 	e.Peer, e.State, e.Action = in.addr, LimitExceeded, m.Action
-	if e.Prefix.IsValid() || m.state != LimitExceeded || m.Action == LimitRestart {
+	if e.PerPrefix || m.state != LimitExceeded || m.Action == LimitRestart {
 		m.notice = &e
 	}
-	if !e.Prefix.IsValid() {
+	if !e.PerPrefix {
 		m.state = LimitExceeded
 	}
 	return m.Action == LimitWarn
@@ -303,11 +309,13 @@ func (in *In) report(l *pathList, fam wire.Family) *LimitError {
 	return e
 }
 
-// countsOf returns how many announcements of a peer count for one prefix, whose destination is d, or 0.
-func (in *In) countsOf(l *pathList, d destID, prefix netip.Prefix) (n int) {
+// countsOf returns how many announcements of a peer count that have the name of n but for the path
+// identifier. Their destination is d, or 0.
+func (in *In) countsOf(l *pathList, d destID, name *name) (n int) {
 	if m := &l.limit; len(m.refused) > 0 {
-		n = m.ofPrefix[prefix]
-		if m.hasAmong(wire.NLRI{Prefix: prefix}) {
+		k := keyOfName(name).anyPath()
+		n = m.ofPrefix[k]
+		if _, known := m.refused[k]; known {
 			n++
 		}
 	}

@@ -9,9 +9,12 @@ import (
 
 // LocalPath is a path that we originate.
 type LocalPath struct {
-	// Prefix is the destination. Host bits are cleared.
+	// Prefix is the destination. Host bits are cleared. It is ignored if EVPN is set.
 	Prefix netip.Prefix
-	// PathID tells several paths to one prefix apart.
+	// EVPN is an EVPN route, one NLRI as package bgp/evpn writes it: see [wire.EVPN]. Nil originates
+	// Prefix.
+	EVPN []byte
+	// PathID tells several paths to one destination apart.
 	PathID uint32
 	// NextHop is the next hop to announce. The zero value leaves it to each session: its own
 	// address.
@@ -21,21 +24,36 @@ type LocalPath struct {
 	Attrs wire.PathAttrs
 }
 
-// Originate adds a local path, or replaces the one with the same prefix and path identifier.
-// Local paths are never deferred and win against what peers announce.
+// Originate adds a local path, or replaces the one with the same destination and path identifier.
+// Local paths are never deferred and win against what peers announce. Two EVPN routes have the same
+// destination if their keys are equal. p.EVPN is not kept.
 func (t *Table) Originate(p LocalPath) error {
-	if !p.Prefix.IsValid() {
-		return fmt.Errorf("rib: originate: prefix %v is not valid", p.Prefix)
+	n := name{NLRI: wire.NLRI{PathID: p.PathID}}
+	var rest []byte
+	if p.EVPN == nil {
+		if !p.Prefix.IsValid() {
+			return fmt.Errorf("rib: originate: prefix %v is not valid", p.Prefix)
+		}
+		n.Prefix = p.Prefix.Masked()
+	} else {
+		for e, err := range (wire.List{Family: wire.L2VPNEVPN, Raw: p.EVPN}).EVPN() {
+			if err != nil || len(e.Octets) != len(p.EVPN) {
+				return fmt.Errorf("rib: originate: %x is not one EVPN route", p.EVPN)
+			}
+			n.key, rest = e.AppendKey(nil), e.AppendRest(nil)
+		}
+		if n.key == nil {
+			return fmt.Errorf("rib: originate: an EVPN route without octets")
+		}
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	octets := []byte(p.Attrs.Append(t.octets[:0]))
 	at := len(octets)
-	octets = appendNextHop(octets, p.NextHop)
+	octets = appendTail(octets, p.NextHop, rest)
 	t.octets = octets[:0]
-	n := wire.NLRI{Prefix: p.Prefix.Masked(), PathID: p.PathID}
-	if why := t.peers[localPeer].accept(n, t.attrs.intern(octets, at)); why != 0 {
-		return fmt.Errorf("rib: originate %v: %v", p.Prefix, why)
+	if why := t.peers[localPeer].accept(&n, t.attrs.intern(octets, at)); why != 0 {
+		return fmt.Errorf("rib: originate %v%x: %v", p.Prefix, p.EVPN, why)
 	}
 	return nil
 }
@@ -44,5 +62,12 @@ func (t *Table) Originate(p LocalPath) error {
 func (t *Table) Withdraw(prefix netip.Prefix, pathID uint32) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return prefix.IsValid() && t.peers[localPeer].withdraw(wire.NLRI{Prefix: prefix.Masked(), PathID: pathID})
+	return prefix.IsValid() && t.peers[localPeer].withdraw(&name{NLRI: wire.NLRI{Prefix: prefix.Masked(), PathID: pathID}})
+}
+
+// WithdrawEVPN is [Table.Withdraw] for the EVPN route with a key (see [wire.EVPN]).
+func (t *Table) WithdrawEVPN(key []byte, pathID uint32) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(key) > 0 && t.peers[localPeer].withdraw(&name{NLRI: wire.NLRI{PathID: pathID}, key: key})
 }

@@ -353,7 +353,7 @@ func (m *machine) originate(w *words) error {
 		}
 		m.enter(x, false)
 		m.used[n.Prefix] = true
-		if err := m.t.Originate(LocalPath{n.Prefix, n.PathID, nh, a}); err != nil {
+		if err := m.t.Originate(LocalPath{Prefix: n.Prefix, PathID: n.PathID, NextHop: nh, Attrs: a}); err != nil {
 			return err
 		}
 	}

@@ -30,11 +30,12 @@ type OutConfig struct {
 	// only such peers are sent long-lived stale paths (RFC 9494, Section 4.3).
 	LongLived bool
 	// NextHop4 and NextHop6 are our own addresses as next hops for the families: those
-	// of the session. Where one is missing, paths that need it are not sent. What the peer
+	// of the session. For EVPN it is NextHop4, or NextHop6 if that is missing. Where one is missing, paths that need it are not sent. What the peer
 	// announces with one of them as its next hop is refused (RFC 4271, Section 5.1.3).
 	NextHop4, NextHop6 wire.NextHop
 	// NextHopSelf replaces the next hop of every path by ours, reflected ones included.
-	// For eBGP it always is.
+	// For eBGP it always is. The next hop of an EVPN route stays as it is all the same: it is where the
+	// tunnel ends (RFC 8365, Section 5.1.3).
 	NextHopSelf bool
 	// Export decides on every path that is to be sent; nil accepts all. Sessions share
 	// an update group only if their Export is the same func value.
@@ -64,11 +65,11 @@ type Out struct {
 
 	// Or catching up, from what the group advertises.
 	behind    bool
-	todo      dirty      // destinations that changed behind our back
-	dump      dump       // what of the whole group's adverts is still to be sent
-	refreshes [2]refresh // by family: what the peer has asked for
-	own       *chunk     // being sent, for this session alone
-	waits     uint64     // destinations that the group must have produced first
+	todo      dirty              // destinations that changed behind our back
+	dump      dump               // what of the whole group's adverts is still to be sent
+	refreshes [nFamilies]refresh // by family: what the peer has asked for
+	own       *chunk             // being sent, for this session alone
+	waits     uint64             // destinations that the group must have produced first
 
 	eor     eorStage // how far End-of-RIB has come
 	eorMark uint64   // what the stage waits for
@@ -82,11 +83,11 @@ type OutCounters struct {
 	Withdrawn uint64 // NLRI
 	Octets    uint64 // of all messages
 	Lagged    uint64 // how often the session fell behind its update group
-	// NoNextHop is how many IPv4 and IPv6 prefixes have a path that the peer would be sent,
-	// but that has no next hop of its family; TooLong is the same for paths whose
+	// NoNextHop is how many IPv4 prefixes, IPv6 prefixes and EVPN routes have a path that the peer would be
+	// sent, but that has no next hop of its family; TooLong is the same for paths whose
 	// attributes are longer than a message. They are those of the update group, as of the
 	// last Fill that returned 0.
-	NoNextHop, TooLong [2]int
+	NoNextHop, TooLong [3]int
 }
 
 // NewOut opens the Adj-RIB-Out of a session with the peer of in. Everything there is to
@@ -147,8 +148,11 @@ func (o *Out) Refresh(fam wire.Family, enhanced bool) {
 }
 
 func familyIndex(fam wire.Family) int {
-	if fam == wire.IPv6Unicast {
+	switch fam {
+	case wire.IPv6Unicast:
 		return 1
+	case wire.L2VPNEVPN:
+		return 2
 	}
 	return 0
 }

@@ -36,8 +36,11 @@ func (v Verdict) String() string {
 
 // Route is a path under the eyes of a policy. Reading it allocates nothing.
 type Route struct {
-	// Prefix is the destination.
+	// Prefix is the destination; the zero Prefix of an EVPN route.
 	Prefix netip.Prefix
+	// Key names an EVPN route: see [wire.EVPN]; its first octet is the route type. Empty otherwise. It
+	// is good as long as the Route.
+	Key []byte
 	// PathID is the path identifier as received (RFC 7911, Section 3), 0 without ADD-PATH.
 	PathID uint32
 
@@ -51,9 +54,10 @@ type Route struct {
 // begin prepares the table's Route for a policy. It takes a reference on attr, which the code that
 // ends up with r.attr owns. The attributes were made of root, on which the caller has a
 // reference.
-func (t *Table) begin(from *In, prefix netip.Prefix, pathID uint32, root, attr attrID) *Route {
+func (t *Table) begin(from *In, prefix netip.Prefix, key []byte, pathID uint32, root, attr attrID) *Route {
 	r := &t.route
 	r.t, r.from, r.Prefix, r.PathID, r.root, r.why = t, from, prefix, pathID, root, ReasonRejected
+	r.Key = append(r.Key[:0], key...)
 	r.attr = t.attrs.retain(attr)
 	return r
 }

@@ -30,7 +30,7 @@ func (g *group) following() bool { return g.lagging < len(g.members) }
 // dirtyPaths returns which paths of a dirty destination are to be compared one by one, nil if
 // the destination is to be compared as a whole.
 func (g *group) dirtyPaths(id destID) *outSet {
-	if !g.single[id/v6&1] {
+	if !g.single[familyAt(id)] {
 		return nil
 	}
 	return g.some(g.t, id)

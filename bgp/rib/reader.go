@@ -17,17 +17,17 @@ const (
 //
 // Of a destination that has an index of its paths, single paths may be dirty: see putPath.
 type dirty struct {
-	bits   [2][]uint64        // by family: a bit a destination
-	queue  []destID           // those still to be taken out are queue[head:]
-	outs   map[destID]*outSet // of destinations in the queue of which only some paths are dirty
-	head   int                // index of the first destination of queue that is still to be taken out
-	queued uint64             // how many were ever put in
-	popped uint64             // how many were ever taken out
+	bits   [nFamilies][]uint64 // by family: a bit a destination
+	queue  []destID            // those still to be taken out are queue[head:]
+	outs   map[destID]*outSet  // of destinations in the queue of which only some paths are dirty
+	head   int                 // index of the first destination of queue that is still to be taken out
+	queued uint64              // how many were ever put in
+	popped uint64              // how many were ever taken out
 }
 
 func bitOf(id destID) (family int, word int, mask uint64) {
-	i := id &^ v6
-	return int(id / v6 & 1), int(i >> 6), 1 << (i & 63)
+	i := id & destMask
+	return familyAt(id), int(i >> 6), 1 << (i & 63)
 }
 
 func (d *dirty) empty() bool { return d.head == len(d.queue) }
@@ -117,7 +117,7 @@ func (d *dirty) pop() destID {
 // reset forgets the room of an empty queue that was large once.
 func (d *dirty) reset() {
 	if cap(d.queue) > 4096 {
-		d.queue, d.bits, d.outs = nil, [2][]uint64{}, nil
+		d.queue, d.bits, d.outs = nil, [nFamilies][]uint64{}, nil
 	}
 	d.queue, d.head = d.queue[:0], 0
 }
@@ -132,16 +132,16 @@ func (d *dirty) clear(t *Table) {
 // reader is what export groups and watchers have in common: they hear of changes.
 type reader struct {
 	dirty
-	interest level   // changes that reach deeper are not passed on
-	families [2]bool // IPv4, IPv6
-	single   [2]bool // families in which each path is looked at by itself, whatever the others are
-	wake     func()  // the set is no longer empty
+	interest level           // changes that reach deeper are not passed on
+	families [nFamilies]bool // that it hears of
+	single   [nFamilies]bool // families in which each path is looked at by itself, whatever the others are
+	wake     func()          // the set is no longer empty
 }
 
 // touch marks a destination dirty for each reader that is interested in such a change of a path.
 func (t *Table) touch(id destID, l level, out uint16) {
 	for _, r := range t.readers {
-		if l <= r.interest && r.families[id/v6&1] {
+		if l <= r.interest && r.families[familyAt(id)] {
 			t.tell(r, id, out)
 		}
 	}
@@ -150,7 +150,7 @@ func (t *Table) touch(id destID, l level, out uint16) {
 // touchAll is touch for all paths of a destination: any of them may have changed.
 func (t *Table) touchAll(id destID) {
 	for _, r := range t.readers {
-		if was := r.empty(); r.families[id/v6&1] && r.putAll(t, id) && was {
+		if was := r.empty(); r.families[familyAt(id)] && r.putAll(t, id) && was {
 			r.wake()
 		}
 	}
@@ -159,7 +159,7 @@ func (t *Table) touchAll(id destID) {
 // tell is touch for one reader.
 func (t *Table) tell(r *reader, id destID, out uint16) {
 	was, added := r.empty(), false
-	if r.single[id/v6&1] {
+	if r.single[familyAt(id)] {
 		added = r.putPath(t, id, out)
 	} else {
 		added = r.put(t, id)

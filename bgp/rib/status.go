@@ -1,6 +1,7 @@
 package rib
 
 import (
+	"bytes"
 	"iter"
 	"net/netip"
 
@@ -16,6 +17,18 @@ func (t *Table) Lookup(prefix netip.Prefix) []Path {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	id := t.find(prefix.Masked())
+	if id == 0 {
+		return nil
+	}
+	return t.everyPath(nil, t.at(id))
+}
+
+// LookupEVPN is [Table.Lookup] for the EVPN route with a key (see [wire.EVPN]). What it carries beside its key
+// is in the attributes of each path: [Attrs.EVPN].
+func (t *Table) LookupEVPN(key []byte) []Path {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	id, _ := t.lookupEVPN(key)
 	if id == 0 {
 		return nil
 	}
@@ -77,7 +90,7 @@ func (t *Table) All(fam wire.Family) iter.Seq[Change] {
 			paths := 0
 			for id = t.prefixes.next(fam, id); id != 0 && n < len(page) && paths < pathsAtOnce; id = t.prefixes.next(fam, id+1) {
 				if d := t.at(id); t.best(d) != 0 {
-					page[n].Prefix = t.prefix(id)
+					page[n].Prefix, page[n].Key = t.prefix(id), append(page[n].Key[:0], t.key(id)...)
 					page[n].Paths = t.everyPath(page[n].Paths[:0], d)
 					paths += len(page[n].Paths)
 					n++
@@ -98,7 +111,8 @@ func (t *Table) All(fam wire.Family) iter.Seq[Change] {
 
 // Advert is one path as it is, or is about to be, advertised to a peer.
 type Advert struct {
-	Prefix netip.Prefix // the destination
+	Prefix netip.Prefix // the destination; the zero Prefix of an EVPN route
+	Key    []byte       // of an EVPN route, see [wire.EVPN]; empty otherwise
 	PathID uint32       // 0 without ADD-PATH
 	From   netip.Addr   // the peer that announced it to us; the zero Addr for a local path
 	Attrs  Attrs        // as they were sent
@@ -123,7 +137,7 @@ func (o *Out) Advertised(prefix netip.Prefix) []Advert {
 func (o *Out) appendAdverts(list []Advert, id destID) []Advert {
 	for a := range o.g.adverts.of(id) {
 		if a.src != o.in.no {
-			list = append(list, Advert{o.t.prefix(id), uint32(a.out), o.t.peers[a.src].addr, o.t.attrs.view(a.attr)})
+			list = append(list, Advert{o.t.prefix(id), bytes.Clone(o.t.key(id)), uint32(a.out), o.t.peers[a.src].addr, o.t.attrs.view(a.attr)})
 		}
 	}
 	return list
@@ -163,7 +177,7 @@ func (o *Out) page(list []Advert, family int, id destID) ([]Advert, destID) {
 
 // Stats describes the size of a table.
 type Stats struct {
-	Prefixes [2]int // IPv4 and IPv6 prefixes, some perhaps without paths, to be forgotten
+	Prefixes [3]int // IPv4 prefixes, IPv6 prefixes and EVPN routes, some perhaps without paths, to be forgotten
 	Paths    int    // of all peers
 	Attrs    int    // distinct attribute sets
 	Groups   int    // update groups
@@ -175,7 +189,7 @@ type Stats struct {
 func (t *Table) Stats() Stats {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	s := Stats{Prefixes: [2]int{t.d4.n, t.d6.n}, Paths: t.paths.n, Attrs: t.attrs.sets.n,
+	s := Stats{Prefixes: [...]int{t.d4.n, t.d6.n, t.dE.n}, Paths: t.paths.n, Attrs: t.attrs.sets.n,
 		Groups: len(t.groups), Peers: len(t.peers) - 1 - len(t.spare)}
 	for _, g := range t.groups {
 		s.Backlog += g.backlog

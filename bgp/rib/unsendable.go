@@ -36,8 +36,8 @@ func (u *unsendable) noteOne(id destID) {
 
 // idSet is a set of destinations.
 type idSet struct {
-	words [2][]uint64 // by family: a bit a destination
-	n     [2]int      // by family: members
+	words [nFamilies][]uint64 // by family: a bit a destination
+	n     [nFamilies]int      // by family: members
 }
 
 func (s *idSet) set(id destID, on bool) {

@@ -2,7 +2,6 @@ package rib
 
 import (
 	"math/bits"
-	"net/netip"
 
 	"github.com/hyperfib/hyperfib/bgp/wire"
 )
@@ -59,36 +58,59 @@ func (in *In) unreach(u *wire.Update) {
 			continue
 		}
 		list := in.listOf(l.Family)
-		c := &list.counters
-		for n, err := range l.All() {
+		var n name
+		var err error
+		for n.NLRI, err = range l.All() {
 			if err == nil {
-				c.Withdrawn++
-				in.withdraw(n)
-				list.limit.drop(n)
-				in.t.pause(int(c.Withdrawn), nlriAtOnce)
+				in.unreachOne(list, &n)
 			}
 		}
+		n = in.t.nameEVPN()
+		for e := range l.EVPN() { // one with an error as well: it names a route
+			n.setEVPN(&e)
+			in.unreachOne(list, &n)
+		}
 	}
+}
+
+func (in *In) unreachOne(list *pathList, n *name) {
+	list.counters.Withdrawn++
+	in.withdraw(n)
+	list.limit.drop(n)
+	in.t.pause(int(list.counters.Withdrawn), nlriAtOnce)
 }
 
 // refuse refuses what a list announces.
 func (in *In) refuse(l *wire.List, why Reason) {
 	list := in.listOf(l.Family)
-	for n, err := range l.All() {
-		if err != nil {
-			continue
-		}
-		list.counters.Announced++
-		if in.refuseOne(list, n, why); list.limit.ended() {
+	var n name
+	var err error
+	for n.NLRI, err = range l.All() {
+		if err == nil && !in.refuseNext(list, &n, why) {
 			return
 		}
-		in.t.pause(int(list.counters.Announced), nlriAtOnce)
 	}
+	n = in.t.nameEVPN()
+	for e := range l.EVPN() {
+		if n.setEVPN(&e); !in.refuseNext(list, &n, why) {
+			return
+		}
+	}
+}
+
+// refuseNext refuses one of several announcements, and reports whether to go on.
+func (in *In) refuseNext(list *pathList, n *name, why Reason) bool {
+	list.counters.Announced++
+	if in.refuseOne(list, n, why); list.limit.ended() {
+		return false
+	}
+	in.t.pause(int(list.counters.Announced), nlriAtOnce)
+	return true
 }
 
 // refuseOne refuses one announcement: what the peer offered before under its name is gone. What
 // is malformed has been withdrawn, so that it does not count (RFC 7606, Section 2).
-func (in *In) refuseOne(list *pathList, n wire.NLRI, why Reason) {
+func (in *In) refuseOne(list *pathList, n *name, why Reason) {
 	list.counters.Refused[why]++
 	known := in.withdraw(n)
 	m := &list.limit
@@ -96,25 +118,96 @@ func (in *In) refuseOne(list *pathList, n wire.NLRI, why Reason) {
 	case !m.active():
 	case why == ReasonMalformed:
 		m.drop(n)
-	case known || m.has(n) || in.mayAdd(list, in.t.find(n.Prefix), n.Prefix):
+	case known || m.has(n) || in.mayAdd(list, in.t.findName(n), n):
 		m.keep(n)
 	}
 }
 
 // reach takes in what a list of an UPDATE announces.
 func (in *In) reach(u *wire.Update, l *wire.List, nh wire.NextHop) {
+	if l.Family == wire.L2VPNEVPN {
+		in.reachEVPN(u, l, nh)
+		return
+	}
+	t := in.t
+	o := in.offer(u, nh, nil)
+	defer in.done(&o)
+	if o.why != 0 {
+		in.refuse(l, o.why)
+		return
+	}
+	list := in.listOf(l.Family)
+	c := &list.counters
+	var n name
+	var err error
+	for n.NLRI, err = range l.All() {
+		if err != nil {
+			c.Refused[ReasonNotUnicast]++
+			continue
+		}
+		c.Announced++
+		in.announce(list, &n, o.attr, o.received)
+		if list.limit.ended() {
+			return
+		}
+		if t.pause(int(c.Announced), nlriAtOnce); in.closed {
+			return
+		}
+	}
+}
+
+// reachEVPN is reach for EVPN: what of a route does not name it is part of its attributes, so that an
+// UPDATE has as many sets as there are of these among its neighbours.
+func (in *In) reachEVPN(u *wire.Update, l *wire.List, nh wire.NextHop) {
+	list := in.listOf(l.Family)
+	c := &list.counters
+	n := in.t.nameEVPN()
+	var restRoom, lastRoom [32]byte // what types 1 to 5 need; others have no rest
+	rest, last := restRoom[:0], lastRoom[:0]
+	var o offer
+	defer func() { in.done(&o) }()
+	for e, err := range l.EVPN() {
+		n.setEVPN(&e)
+		c.Announced++
+		if rest = e.AppendRest(rest[:0]); o.attr == 0 || string(rest) != string(last) {
+			in.done(&o)
+			o = in.offer(u, nh, rest)
+			last = append(last[:0], rest...)
+		}
+		switch {
+		case err != nil:
+			in.refuseOne(list, &n, ReasonMalformed)
+		case o.why != 0:
+			in.refuseOne(list, &n, o.why)
+		default:
+			in.announce(list, &n, o.attr, o.received)
+		}
+		if list.limit.ended() {
+			return
+		}
+		if in.t.pause(int(c.Announced), nlriAtOnce); in.closed {
+			return
+		}
+	}
+}
+
+// offer is a set of attributes that a peer announces routes with.
+type offer struct {
+	attr     attrID // as it came, with a reference; 0: none
+	received attrID // what eBGP makes of it; of iBGP attr
+	why      Reason // why no route may have it, 0 if it may
+	external bool   // received has a reference of its own
+}
+
+// offer enters the attributes of an UPDATE, with a next hop and the rest of NLRI. The caller calls
+// done when it has taken in the routes.
+func (in *In) offer(u *wire.Update, nh wire.NextHop, rest []byte) offer {
 	t := in.t
 	octets := []byte(u.AppendAttrs(t.octets[:0]))
 	at := len(octets)
-	octets = appendNextHop(octets, nh)
+	octets = appendTail(octets, nh, rest)
 	t.octets = octets[:0]
 	attr := t.attrs.intern(octets, at)
-	defer func() {
-		if in.imports != nil && !in.closed {
-			t.attrs.keep(attr, t.paths.n)
-		}
-		t.attrs.release(attr)
-	}()
 	why := in.refusal(t.attrs.at(attr))
 	// RFC 4271, Section 6.3, of NEXT_HOP: "It MUST NOT be the IP address of the receiving
 	// speaker."
@@ -127,40 +220,36 @@ func (in *In) reach(u *wire.Update, l *wire.List, nh wire.NextHop) {
 	case in.external:
 		why = in.refusalExternal(t.attrs.at(attr))
 	}
-	if why != 0 {
-		in.refuse(l, why)
+	o := offer{attr: attr, received: attr, why: why}
+	if in.external && why == 0 {
+		o.received, o.external = in.received(attr), true
+	}
+	return o
+}
+
+// done gives up an offer.
+func (in *In) done(o *offer) {
+	if o.attr == 0 {
 		return
 	}
-	received := attr
-	if in.external {
-		received = in.received(attr)
-		defer t.attrs.release(received)
+	s := &in.t.attrs
+	if o.external {
+		s.release(o.received)
 	}
-	list := in.listOf(l.Family)
-	c := &list.counters
-	for n, err := range l.All() {
-		if err != nil {
-			c.Refused[ReasonNotUnicast]++
-			continue
-		}
-		c.Announced++
-		in.announce(list, n, attr, received)
-		if list.limit.ended() {
-			return
-		}
-		if t.pause(int(c.Announced), nlriAtOnce); in.closed {
-			return
-		}
+	if in.imports != nil && !in.closed {
+		s.keep(o.attr, in.t.paths.n)
 	}
+	s.release(o.attr)
+	o.attr = 0
 }
 
 // announce takes in one path of a set that may be used. The set attr was made of root, or is.
-func (in *In) announce(list *pathList, n wire.NLRI, root, attr attrID) {
+func (in *In) announce(list *pathList, n *name, root, attr attrID) {
 	t := in.t
 	if in.imports == nil {
 		t.attrs.retain(attr)
 	} else {
-		r := t.begin(in, n.Prefix, n.PathID, root, attr)
+		r := t.begin(in, n.Prefix, n.key, n.PathID, root, attr)
 		verdict := in.imports(r)
 		if attr = r.attr; verdict == VerdictReject {
 			t.attrs.release(attr)
@@ -198,13 +287,6 @@ func (in *In) refusal(a *attrSet) Reason {
 		return 0
 	}
 	return ReasonASLoop
-}
-
-func familyNo(p netip.Prefix) wire.Family {
-	if p.Addr().Is4() {
-		return wire.IPv4Unicast
-	}
-	return wire.IPv6Unicast
 }
 
 func trailingOnes(w uint64) int { return bits.TrailingZeros64(^w) }

@@ -10,7 +10,7 @@ import (
 // WatchConfig says what a [Watcher] wants to see. The zero value is the multipath set of
 // every IPv4 and IPv6 prefix.
 type WatchConfig struct {
-	// Families are those to watch. Zero means all.
+	// Families are those to watch. Zero means IPv4 and IPv6 unicast.
 	Families wire.FamilySet
 	// AllPaths adds the paths that are not in the best multipath set; Path.Rank tells
 	// them apart. Of a prefix that has more than 1024 paths, the best 1024 count.
@@ -25,14 +25,14 @@ type WatchConfig struct {
 // and costs no more than four octets and two bits for each. It is safe for concurrent use.
 type Watcher struct {
 	reader
-	t         *Table      // the table, whose mutex guards the Watcher
-	notify    func()      // called when there is something to read
-	armed     bool        // notify is due at the next change
-	closed    bool        // Close was called
-	all       bool        // WatchConfig.AllPaths
-	told      [2][]uint64 // prefixes of which the last change had paths
-	converged convergence // whether the Change with Converged is due
-	mark      uint64      // what w.queued was when the table converged
+	t         *Table              // the table, whose mutex guards the Watcher
+	notify    func()              // called when there is something to read
+	armed     bool                // notify is due at the next change
+	closed    bool                // Close was called
+	all       bool                // WatchConfig.AllPaths
+	told      [nFamilies][]uint64 // destinations of which the last change had paths
+	converged convergence         // whether the Change with Converged is due
+	mark      uint64              // what w.queued was when the table converged
 }
 
 // convergence is what a watcher knows of Table.Converge.
@@ -51,8 +51,10 @@ type Change struct {
 	// at that moment. What a program still holds from before its start, and has not been
 	// handed, is gone then.
 	Converged bool
-	// Prefix is the zero Prefix with Converged only.
+	// Prefix is the zero Prefix with Converged, and of an EVPN route.
 	Prefix netip.Prefix
+	// Key names an EVPN route (see [wire.EVPN]); it is empty otherwise.
+	Key []byte
 	// Paths are the paths, best first; none if the prefix is gone. The gateways of one
 	// Rank are distinct, see [Path.Gateway].
 	Paths []Path
@@ -121,7 +123,7 @@ func (t *Table) Watch(c WatchConfig) *Watcher {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if c.Families == 0 {
-		c.Families = wire.Families(families[:]...)
+		c.Families = wire.Families(wire.IPv4Unicast, wire.IPv6Unicast)
 	}
 	w := &Watcher{t: t, notify: c.Notify, all: c.AllPaths}
 	w.interest = levelMulti
@@ -201,7 +203,7 @@ func (w *Watcher) Next(changes []Change) (n int) {
 	}
 	if w.converged == convergeMarked && w.popped >= w.mark && n < len(changes) {
 		w.converged = convergeTold
-		changes[n] = Change{Converged: true, Paths: changes[n].Paths[:0]}
+		changes[n] = Change{Converged: true, Key: changes[n].Key[:0], Paths: changes[n].Paths[:0]}
 		n++
 	}
 	w.armed = w.empty() && w.converged != convergeMarked
@@ -212,7 +214,7 @@ func (w *Watcher) Next(changes []Change) (n int) {
 func (w *Watcher) yield(id destID, c *Change) bool {
 	t := w.t
 	d := t.at(id)
-	c.Converged = false
+	c.Converged, c.Key = false, append(c.Key[:0], t.key(id)...)
 	f, word, bit := bitOf(id)
 	if word >= len(w.told[f]) {
 		w.told[f] = append(w.told[f], make([]uint64, word+1-len(w.told[f])+word/4)...)

@@ -26,6 +26,11 @@ import (
 //	5 IP prefix                  RD (8), Tag (4), bits (1), prefix (4 or 16)    ESI (10), gateway (4 or 16), label (3)
 //	others                       all of it                                      -
 //
+// RFC 7606, Section 5.4, has a speaker discard routes of types that it does not recognize, "unless the
+// relevant specification for that address family specifies otherwise". Here they are kept, by all of
+// their octets: what makes use of routes passes over them, and a reflector that drops what is newer
+// than itself would keep its clients from using it. A policy can refuse them (rib.Route.Key).
+//
 // Type 5 is of RFC 9136, Section 3.1. The key has no Length octet: its own length and the type tell it.
 type EVPN struct {
 	Octets []byte // from Route Type on; aliases the message
