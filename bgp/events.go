@@ -230,7 +230,7 @@ type standing struct {
 	// The last event of each kind; nil if there was none, or it holds no longer.
 	added, state, bfdWait, up, plain, noPolicy, restart *Event
 	// The same by family: IPv4, IPv6.
-	endOfRIB, unsendable [2]*Event
+	endOfRIB, unsendable [len(families)]*Event
 }
 
 func (h *eventHub) subscribe() *Watcher {
@@ -297,7 +297,7 @@ func (h *eventHub) remember(e Event) {
 	case EventUp:
 		p.up = &e
 	case EventDown:
-		p.up, p.plain, p.noPolicy, p.endOfRIB, p.unsendable = nil, nil, nil, [2]*Event{}, [2]*Event{}
+		p.up, p.plain, p.noPolicy, p.endOfRIB, p.unsendable = nil, nil, nil, [len(families)]*Event{}, [len(families)]*Event{}
 	case EventBFDWait:
 		p.bfdWait = &e
 		if e.BFDWait == nil {

@@ -3,11 +3,14 @@ package bgp
 import "github.com/hyperfib/hyperfib/bgp/wire"
 
 // families are those that there are, by familyIndex.
-var families = [...]wire.Family{wire.IPv4Unicast, wire.IPv6Unicast}
+var families = [...]wire.Family{wire.IPv4Unicast, wire.IPv6Unicast, wire.L2VPNEVPN}
 
 func familyIndex(f wire.Family) int {
-	if f == wire.IPv6Unicast {
+	switch f {
+	case wire.IPv6Unicast:
 		return 1
+	case wire.L2VPNEVPN:
+		return 2
 	}
 	return 0
 }

@@ -216,7 +216,7 @@ func (p *peer) sessionUp(now time.Time, id fsm.ConnID) {
 		st.AS, st.RouterID = s.neg.RemoteAS, s.neg.RemoteID
 		st.Local, st.Remote = s.c.local, s.c.remote
 		n := s.neg
-		st.Negotiated, st.endOfRIB = &n, [2]time.Time{}
+		st.Negotiated, st.endOfRIB = &n, [len(families)]time.Time{}
 		st.Established++
 		p.info.out = sess.out
 	})

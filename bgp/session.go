@@ -23,14 +23,14 @@ type session struct {
 	in     *rib.In        // the peer's Adj-RIB-In
 	out    *rib.Out       // the peer's Adj-RIB-Out
 
-	pending bool         // the Adj-RIB-Out may have something to send
-	fillAt  time.Time    // not before then
-	eor     [2]time.Time // when the peer's End-of-RIB came
-	refresh [2]time.Time // when a refresh of the peer's must be over
-	since   time.Time    // when it became Established
-	blocked [2]time.Time // when to ask for routes that a limit has blocked, if they fit
+	pending bool                     // the Adj-RIB-Out may have something to send
+	fillAt  time.Time                // not before then
+	eor     [len(families)]time.Time // when the peer's End-of-RIB came
+	refresh [len(families)]time.Time // when a refresh of the peer's must be over
+	since   time.Time                // when it became Established
+	blocked [len(families)]time.Time // when to ask for routes that a limit has blocked, if they fit
 
-	unsendable [2]bool // there are routes of the family that cannot be sent
+	unsendable [len(families)]bool // there are routes of the family that cannot be sent
 }
 
 // coalesce is the pause after an UPDATE that did not fill the buffer: what comes
@@ -242,7 +242,7 @@ func (s *session) resend() {
 
 // deadline returns the time of the session's own next timer; zero if none runs.
 func (s *session) deadline() time.Time {
-	at := earliest(s.refresh[0], s.refresh[1], s.blocked[0], s.blocked[1])
+	at := earliest(earliest(s.refresh[:]...), earliest(s.blocked[:]...))
 	if s.pending && s.conn.writable() {
 		at = earliest(at, s.fillAt)
 	}

@@ -63,7 +63,7 @@ type PeerStatus struct {
 	// PathUp.
 	PathDown bool
 
-	endOfRIB [2]time.Time // when it came, IPv4 and IPv6; zero: not yet
+	endOfRIB [len(families)]time.Time // when it came, by family; zero: not yet
 }
 
 // BFDWait is the wait of a session for BFD.

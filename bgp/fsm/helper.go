@@ -111,11 +111,14 @@ type Helper struct {
 }
 
 // families is the number of address families that there are.
-const families = 2
+const families = 3
 
 func familyIndex(f wire.Family) int {
-	if f == wire.IPv6Unicast {
+	switch f {
+	case wire.IPv6Unicast:
 		return 1
+	case wire.L2VPNEVPN:
+		return 2
 	}
 	return 0
 }

@@ -37,8 +37,15 @@ type name struct {
 // set anew after the mutex has been let go.
 func (t *Table) nameEVPN() name { return name{key: t.keyRoom[:0]} }
 
-// setEVPN makes n the name of a route.
-func (n *name) setEVPN(e *wire.EVPN) { n.key, n.PathID = e.AppendKey(n.key[:0]), e.PathID }
+// setEVPN makes n the name of a route. It reports false at the malformed end of a list that Update.Parse has
+// not checked.
+func (n *name) setEVPN(e *wire.EVPN) bool {
+	if len(e.Octets) == 0 {
+		return false
+	}
+	n.key, n.PathID = e.AppendKey(n.key[:0]), e.PathID
+	return true
+}
 
 // family is the place in families.
 func (n *name) family() int {
@@ -326,6 +333,14 @@ func (p *prefixes) next(fam wire.Family, id destID) destID {
 func (p *prefixes) full(family int) bool { return p.count(family) >= maxDests-2*slabSize }
 
 // count returns how many destinations a family has.
-func (p *prefixes) count(family int) int { return [...]int{p.d4.n, p.d6.n, p.dE.n}[family] }
+func (p *prefixes) count(family int) int {
+	switch family {
+	case 0:
+		return p.d4.n
+	case 1:
+		return p.d6.n
+	}
+	return p.dE.n
+}
 
 func familyOf(id destID) wire.Family { return families[familyAt(id)] }

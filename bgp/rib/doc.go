@@ -79,7 +79,7 @@
 // # Limits
 //
 // IPv4 and IPv6 unicast, and EVPN, whose routes are named by a key and not by a prefix ([wire.EVPN]):
-// their next hop is never replaced by our own. No route target filter (RFC 4684). 33 million destinations of each family, 65535 paths of a prefix, 65535 peers. Refused paths are not kept:
+// their next hop is never replaced by our own. No route target constraint (RFC 4684, Section 3). 33 million destinations of each family, 65535 paths of a prefix, 65535 peers. Refused paths are not kept:
 // a new import policy takes effect by a route refresh. There is no IGP: next hops are on-link, and
 // the policy [OnLink] refuses others. No route damping, no aggregation, no confederations
 // beyond carrying their segments.

@@ -437,7 +437,18 @@ func TestEVPNRest(t *testing.T) {
 	none := slices.Clone(good)
 	copy(none[33:], []byte{0, 0, 0})
 	said(minus(none), plus(macRoute(4, 100), "192.0.2.1"))
-	if c := ins[0].Counters(wire.L2VPNEVPN); c.Refused[ReasonMalformed] != 1 || c.Paths != 3 {
+	// What nobody has checked ends where it is malformed.
+	raw := wire.List{Family: wire.L2VPNEVPN, Raw: append(macRoute(5, 100), 2, 0)}
+	unchecked := evpnUpdate(t, a, nh, false, 0, macRoute(5, 100))
+	unchecked.MPReach = raw
+	_ = ins[0].Update(unchecked)
+	said(plus(macRoute(5, 100), "192.0.2.1"))
+	unchecked.MPReach, unchecked.MPUnreach = wire.List{}, raw
+	_ = ins[0].Update(unchecked)
+	said(minus(macRoute(5, 0)))
+	unchecked.MPReach, unchecked.MPUnreach = raw, wire.List{}
+	ins[0].TreatAsWithdraw(unchecked)
+	if c := ins[0].Counters(wire.L2VPNEVPN); c.Refused[ReasonMalformed] != 2 || c.Paths != 3 {
 		t.Errorf("%+v", c)
 	}
 }

@@ -189,7 +189,7 @@ type Stats struct {
 func (t *Table) Stats() Stats {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	s := Stats{Prefixes: [...]int{t.d4.n, t.d6.n, t.dE.n}, Paths: t.paths.n, Attrs: t.attrs.sets.n,
+	s := Stats{Prefixes: [...]int{t.count(0), t.count(1), t.count(2)}, Paths: t.paths.n, Attrs: t.attrs.sets.n,
 		Groups: len(t.groups), Peers: len(t.peers) - 1 - len(t.spare)}
 	for _, g := range t.groups {
 		s.Backlog += g.backlog

@@ -67,8 +67,9 @@ func (in *In) unreach(u *wire.Update) {
 		}
 		n = in.t.nameEVPN()
 		for e := range l.EVPN() { // one with an error as well: it names a route
-			n.setEVPN(&e)
-			in.unreachOne(list, &n)
+			if n.setEVPN(&e) {
+				in.unreachOne(list, &n)
+			}
 		}
 	}
 }
@@ -92,7 +93,7 @@ func (in *In) refuse(l *wire.List, why Reason) {
 	}
 	n = in.t.nameEVPN()
 	for e := range l.EVPN() {
-		if n.setEVPN(&e); !in.refuseNext(list, &n, why) {
+		if n.setEVPN(&e) && !in.refuseNext(list, &n, why) {
 			return
 		}
 	}
@@ -167,7 +168,9 @@ func (in *In) reachEVPN(u *wire.Update, l *wire.List, nh wire.NextHop) {
 	var o offer
 	defer func() { in.done(&o) }()
 	for e, err := range l.EVPN() {
-		n.setEVPN(&e)
+		if !n.setEVPN(&e) {
+			return
+		}
 		c.Announced++
 		if rest = e.AppendRest(rest[:0]); o.attr == 0 || string(rest) != string(last) {
 			in.done(&o)

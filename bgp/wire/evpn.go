@@ -33,7 +33,7 @@ import (
 //
 // Type 5 is of RFC 9136, Section 3.1. The key has no Length octet: its own length and the type tell it.
 type EVPN struct {
-	Octets []byte // from Route Type on; aliases the message
+	Octets []byte // from Route Type on, well-formed; aliases the message
 	PathID uint32 // 0 without ADD-PATH
 }
 

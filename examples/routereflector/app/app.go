@@ -14,6 +14,7 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
+	"slices"
 	"sync"
 	"syscall"
 
@@ -150,13 +151,17 @@ func above(o options, addr netip.Addr) bgp.PeerConfig {
 // template is the configuration of every client.
 func template(o options, prefix netip.Prefix) bgp.PeerConfig {
 	both := []wire.Family{wire.IPv4Unicast, wire.IPv6Unicast}
+	all := both
+	if o.evpn { // without ADD-PATH: the route distinguisher keeps the routes of two routers apart
+		all = append(slices.Clip(both), wire.L2VPNEVPN)
+	}
 	c := bgp.PeerConfig{
 		Description: "client of " + prefix.String(),
-		Families:    both, IPv6NextHop: true, RouteReflectorClient: true,
+		Families:    all, IPv6NextHop: true, RouteReflectorClient: true,
 		HoldTime: o.hold, TTLSecurity: o.ttlSecurity, MD5Key: o.md5Key, BFDStrict: o.bfdStrict, OffLinkPrefixes: o.offLink,
 		PrefixLimits: map[wire.Family]rib.PrefixLimit{}, MaxPrefixesHold: o.limitHold,
 	}
-	for _, f := range both {
+	for _, f := range all {
 		c.PrefixLimits[f] = o.limit
 	}
 	if o.addPath {

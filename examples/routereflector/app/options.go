@@ -24,6 +24,7 @@ type options struct {
 	offLink             []netip.Prefix
 	probes              []netip.Prefix
 	addPath             bool
+	evpn                bool
 	ttlSecurity         bool
 	bfdInterval         time.Duration // 0: no BFD
 	bfdMultiplier       uint8
@@ -77,6 +78,7 @@ func parse(args []string, out io.Writer) (o options, err error) {
 		return err
 	})
 	fs.BoolVar(&o.addPath, "add-path", false, "send every path of a prefix to clients that take them (RFC 7911)")
+	fs.BoolVar(&o.evpn, "evpn", false, "offer EVPN as well (RFC 7432)")
 	fs.BoolVar(&o.ttlSecurity, "ttl-security", false, "send with TTL 255 and demand it (RFC 5082)")
 	fs.Func("bfd", "watch clients with BFD: `INTERVAL,MULTIPLIER`, as in 100ms,5", func(s string) (err error) {
 		o.bfdInterval, o.bfdMultiplier, err = parseBFD(s)

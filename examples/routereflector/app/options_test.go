@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"flag"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -41,6 +42,23 @@ func TestParse(t *testing.T) {
 	}
 	if !c.RouteReflectorClient || len(c.AddPathSend) != 2 || len(c.OffLinkPrefixes) != 1 || hosts(o.probes) != 128+256 || !c.TTLSecurity || c.MD5Key != "k" {
 		t.Errorf("%+v", c)
+	}
+}
+
+// TestEVPN: -evpn offers a third family, bounded like the others and without ADD-PATH.
+func TestEVPN(t *testing.T) {
+	for _, flags := range []string{" -add-path", " -add-path -evpn"} {
+		o, err := parse(strings.Fields(good+flags), t.Output())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, prefix := range o.clients {
+			c, want := template(o, prefix), strings.Contains(flags, "-evpn")
+			_, limited := c.PrefixLimits[wire.L2VPNEVPN]
+			if slices.Contains(c.Families, wire.L2VPNEVPN) != want || limited != want || len(c.AddPathSend) != 2 || slices.Contains(c.AddPathReceive, wire.L2VPNEVPN) {
+				t.Errorf("%s: %v, %v, %v", flags, c.Families, c.PrefixLimits, c.AddPathSend)
+			}
+		}
 	}
 }
 
