@@ -133,6 +133,9 @@ func (run *Run) tell(c *api.Client, g plan.Guest, m api.Move) error {
 // moved judges a migration by its flows and by the tables that it left.
 func (run *Run) moved(g plan.Guest, from, to int, results []flow.Result, detail string) {
 	limit := float64(migrationLimit)
+	if run.Topology.Timing.Underlay() { // as with a route: three routers pass it on, not one
+		limit *= 2
+	}
 	if !run.familiar() {
 		limit = -1 // how long they keep a change to themselves is theirs
 	}
