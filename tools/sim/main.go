@@ -75,6 +75,8 @@ func parse(args []string) (o options, err error) {
 	f.DurationVar(&o.config.BFD, "bfd", 300*time.Millisecond, "interval of BFD; three are the detection time")
 	f.DurationVar(&o.config.Hold, "hold", 90*time.Second, "hold time of BGP")
 	f.BoolVar(&o.config.Strict, "strict", false, "BGP sessions wait for BFD (strict mode), on both sides")
+	f.Float64Var(&o.config.Faults, "faults", 0, "faults to draw for each minute, on average; 0: 3.1, one to three every 25 s")
+	f.DurationVar(&o.config.Audit, "audit", 0, "how often daemons read their kernels again; 0: as hvrouter, sysctls every 5 s and all else every 30 s")
 	f.BoolVar(&o.config.EveryPacket, "every-packet", false, "skip no packet of quiet BFD sessions")
 	f.StringVar(&o.replay, "replay", "", "play the scenario in `FILE` instead of faults drawn by the seed")
 	f.BoolVar(&o.shrink, "shrink", false, "make a failing scenario short, and print it")
@@ -109,6 +111,9 @@ func parse(args []string) (o options, err error) {
 		if !ok || errA != nil || errB != nil || o.to < o.from {
 			return o, fmt.Errorf("-seeds %q: want A..B", *seeds)
 		}
+	}
+	if o.config.Faults < 0 || o.config.Faults > 600 || o.config.Faults > 0 && o.config.Theme != "" {
+		return o, errors.New("-faults must be from 0 to 600, and a theme has its own")
 	}
 	if o.config.Hosts < 1 || o.config.Hosts > 8000 {
 		return o, errors.New("-hosts must be from 1 to 8000")

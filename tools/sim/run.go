@@ -142,13 +142,19 @@ func explored(o options) (failed bool, err error) {
 	return failed, nil
 }
 
-// flags returns the flags of a world's theme and of strict mode.
+// flags returns the flags of a world that are not always said.
 func flags(c world.Config) (s string) {
 	if c.Theme != "" {
 		s = " -theme " + c.Theme
 	}
 	if c.Strict {
 		s += " -strict"
+	}
+	if c.Faults != 0 {
+		s += fmt.Sprintf(" -faults %v", c.Faults)
+	}
+	if c.Audit != 0 {
+		s += fmt.Sprintf(" -audit %v", c.Audit)
 	}
 	return s
 }

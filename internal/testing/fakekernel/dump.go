@@ -28,7 +28,7 @@ type dumping struct {
 // dump queues the answer to a dump request.
 func (s *Socket) dump(request rtnl.Message) {
 	d := &dumping{request: rtnl.Message{Type: request.Type, Seq: request.Seq, Body: slices.Clone(request.Body)}, version: s.kernel.version}
-	d.list = s.kernel.Entries(d.request)
+	d.list = s.kernel.entries(s.entries[:0], d.request)
 	d.flags, d.failure = s.faults.dumpFlags(request.Type), s.faults.dumpFails()
 	if d.flags&rtnl.NLM_F_DUMP_INTR != 0 && request.Type != rtnl.RTM_GETNEXTHOP && len(d.list) > perDatagram {
 		// The kernel goes on where as many entries are behind it as before: after others
@@ -54,12 +54,18 @@ func (s *Socket) dumpMore() {
 	if d.at >= len(d.list) {
 		s.queue = append(s.queue, queued{datagram: datagram(rtnl.NLMSG_DONE, d.flags, d.request.Seq, s.port, make([]byte, 4))})
 		s.dumping = nil
+		clear(d.list)
+		s.entries = d.list[:0]
 		return
 	}
 	end := min(d.at+perDatagram, len(d.list))
-	var b []byte
+	size := 0
 	for _, e := range d.list[d.at:end] {
-		b = append(b, datagram(e.Type, d.flags, d.request.Seq, s.port, e.Body)...)
+		size += rtnl.SizeHeader + len(e.Body)
+	}
+	b := make([]byte, 0, size)
+	for _, e := range d.list[d.at:end] {
+		b = appendDatagram(b, e.Type, d.flags, d.request.Seq, s.port, e.Body)
 	}
 	d.at = end
 	s.queue = append(s.queue, queued{datagram: b})
@@ -100,7 +106,10 @@ func dumpKey(e rtnl.Message) string {
 }
 
 // Entries returns what a dump request (RTM_GET*) is answered with.
-func (k *Kernel) Entries(request rtnl.Message) (list []rtnl.Message) {
+func (k *Kernel) Entries(request rtnl.Message) []rtnl.Message { return k.entries(nil, request) }
+
+// entries appends that to a list.
+func (k *Kernel) entries(list []rtnl.Message, request rtnl.Message) []rtnl.Message {
 	add := func(typ uint16, body []byte) { list = append(list, rtnl.Message{Type: typ, Body: body}) }
 	switch request.Type {
 	case rtnl.RTM_GETLINK:
@@ -131,8 +140,8 @@ func (k *Kernel) Entries(request rtnl.Message) (list []rtnl.Message) {
 	case rtnl.RTM_GETROUTE:
 		var q wire.RouteMessage
 		_ = q.Parse(request.Body)
-		for r := range k.routes.all() {
-			if r.Family == q.Family && (q.Protocol == 0 || q.Protocol == r.Protocol) && (q.Table == 0 || q.Table == r.Table) {
+		for r := range k.routes.of(q.Family, q.Table) {
+			if q.Protocol == 0 || q.Protocol == r.Protocol {
 				add(rtnl.RTM_NEWROUTE, k.shown(r))
 			}
 		}

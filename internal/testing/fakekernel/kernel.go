@@ -32,8 +32,9 @@ type Kernel struct {
 	routes    routes
 	sysctls   map[string]string // by path
 	sockets   []*Socket
-	port      uint32 // of the socket whose request is carried out; 0: the kernel itself acts
-	version   uint64 // counts what may have changed something
+	port      uint32      // of the socket whose request is carried out; 0: the kernel itself acts
+	version   uint64      // counts what may have changed something
+	found     []candidate // of the last step of a lookup: memory for the next
 }
 
 // Change is a change of routes, next-hop objects, rules or interfaces. The fields of one of them
@@ -213,7 +214,13 @@ func groupOf(typ uint16, body []byte) uint32 {
 
 // datagram makes a message.
 func datagram(typ, flags uint16, seq, port uint32, body []byte) []byte {
-	b := rtnl.End(append(rtnl.Begin(nil, typ, flags, seq), body...), 0)
-	binary.NativeEndian.PutUint32(b[12:], port)
+	return appendDatagram(make([]byte, 0, rtnl.SizeHeader+len(body)), typ, flags, seq, port, body)
+}
+
+// appendDatagram appends a message.
+func appendDatagram(b []byte, typ, flags uint16, seq, port uint32, body []byte) []byte {
+	at := len(b)
+	b = rtnl.End(append(rtnl.Begin(b, typ, flags, seq), body...), at)
+	binary.NativeEndian.PutUint32(b[at+12:], port)
 	return b
 }

@@ -38,7 +38,7 @@ type Decision struct {
 	Rule uint32
 	// NextHops of RouteUnicast are all that the kernel chooses from; those on an interface
 	// without a carrier are among them, as in Linux without ignore_routes_with_linkdown.
-	// A next hop without Gateway is Dst itself.
+	// A next hop without Gateway is Dst itself. They must not be changed.
 	NextHops []wire.NextHop
 	// Route is nil for a connected or local route, which are the kernel's own.
 	Route *Route
@@ -138,8 +138,8 @@ func (k *Kernel) lookup(table uint32, p *Packet, d *Decision) bool {
 	lengths := k.routes.masks[tableKey{family, table}]
 	k.ownLengths(p.Dst, &lengths)
 	for bits := lengths.downFrom(p.Dst.BitLen()); bits >= 0; bits = lengths.downFrom(bits - 1) {
-		list := k.candidates(table, family, p, bits)
-		for _, c := range list {
+		k.found = k.candidates(k.found[:0], table, family, p, bits)
+		for _, c := range k.found {
 			if c.typ == wire.RouteThrow {
 				return false
 			}
@@ -161,25 +161,25 @@ func (k *Kernel) lookup(table uint32, p *Packet, d *Decision) bool {
 // alive returns the next hops whose interface is up, and is the one that the packet is
 // bound to.
 func (k *Kernel) alive(hops []wire.NextHop, oif int) (list []wire.NextHop) {
-	for _, h := range hops {
-		if l := k.links[h.IfIndex]; l != nil && l.AdminUp && (oif == 0 || oif == int(h.IfIndex)) {
-			list = append(list, h)
-		}
+	dead := func(h wire.NextHop) bool {
+		l := k.links[h.IfIndex]
+		return l == nil || !l.AdminUp || oif != 0 && oif != int(h.IfIndex)
 	}
-	return list
+	if !slices.ContainsFunc(hops, dead) {
+		return hops
+	}
+	return slices.DeleteFunc(slices.Clone(hops), dead)
 }
 
-// candidates returns the routes of a table to the destination with a prefix length, in the
+// candidates appends the routes of a table to the destination with a prefix length, in the
 // order in which the kernel looks at them.
-func (k *Kernel) candidates(table uint32, family wire.Family, p *Packet, bits int) (list []candidate) {
-	list = k.own(table, p.Dst, bits)
-	for _, tos := range slices.Compact([]uint8{p.TOS, 0}) {
-		if k.routes.lengths[lengthKey{family, table, uint8(bits), tos}] == 0 {
-			continue
-		}
-		prefix, _ := p.Dst.Prefix(bits)
-		key := prefixKey{family: family, table: table, bits: uint8(bits), tos: tos}
-		key.hi, key.lo = wire.PackAddr(prefix.Addr())
+func (k *Kernel) candidates(list []candidate, table uint32, family wire.Family, p *Packet, bits int) []candidate {
+	list = k.own(list, table, p.Dst, bits)
+	prefix, _ := p.Dst.Prefix(bits)
+	key := prefixKey{family: family, table: table, bits: uint8(bits), tos: p.TOS}
+	key.hi, key.lo = wire.PackAddr(prefix.Addr())
+	for last := false; !last; key.tos = 0 {
+		last = key.tos == 0
 		for r := range k.routes.metrics(key) {
 			c := candidate{r.Type, r.TOS, r.Metric, r.NextHops, r}
 			if h := k.hops[r.NextHopID]; h != nil {
@@ -190,7 +190,9 @@ func (k *Kernel) candidates(table uint32, family wire.Family, p *Packet, bits in
 			list = append(list, c)
 		}
 	}
-	slices.SortStableFunc(list, func(a, b candidate) int { return cmp.Or(cmp.Compare(b.tos, a.tos), cmp.Compare(a.metric, b.metric)) })
+	if len(list) > 1 {
+		slices.SortStableFunc(list, func(a, b candidate) int { return cmp.Or(cmp.Compare(b.tos, a.tos), cmp.Compare(a.metric, b.metric)) })
+	}
 	return list
 }
 
@@ -210,12 +212,12 @@ func (k *Kernel) ownLengths(dst netip.Addr, lengths *mask) {
 	}
 }
 
-// own returns the kernel's own routes: the local ones of the addresses, and the connected
+// own appends the kernel's own routes: the local ones of the addresses, and the connected
 // ones of their prefixes. The former stay when the interface goes down (fib_sync_down_dev
 // skips RT_SCOPE_NOWHERE); IPv6 addresses go themselves.
-func (k *Kernel) own(table uint32, dst netip.Addr, bits int) (list []candidate) {
+func (k *Kernel) own(list []candidate, table uint32, dst netip.Addr, bits int) []candidate {
 	if len(k.tables) == 0 && table != rtnl.RT_TABLE_MAIN && (table != tableLocal || bits != dst.BitLen()) {
-		return nil // without a VRF they are in these two
+		return list // without a VRF they are in these two
 	}
 	for _, a := range k.addrs {
 		addr := a.Prefix.Addr()

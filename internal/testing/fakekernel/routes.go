@@ -11,11 +11,12 @@ import (
 
 // routes is all routes, by prefix, and in the order in which their keys came.
 type routes struct {
-	prefixes map[prefixKey][]*list.Element // of groups, one a metric
-	order    *list.List                    // of groups
-	users    map[use]int                   // of next-hop objects, by family
-	lengths  map[lengthKey]int             // how many keys have a length
-	masks    map[tableKey]mask             // which lengths there are in a table, whatever the TOS
+	prefixes map[prefixKey][]*group  // one a metric
+	order    *list.List              // of groups
+	tables   map[tableKey]*list.List // of the groups of a table, in the same order
+	users    map[use]int             // of next-hop objects, by family
+	lengths  map[lengthKey]int       // how many keys have a length
+	masks    map[tableKey]mask       // which lengths there are in a table, whatever the TOS
 }
 
 type tableKey struct {
@@ -67,10 +68,13 @@ type use struct {
 }
 
 // group is the routes under one key, in the kernel's order: never empty.
-type group []*Route
+type group struct {
+	routes         []*Route
+	order, inTable *list.Element
+}
 
 func newRoutes() routes {
-	return routes{map[prefixKey][]*list.Element{}, list.New(), map[use]int{}, map[lengthKey]int{}, map[tableKey]mask{}}
+	return routes{map[prefixKey][]*group{}, list.New(), map[tableKey]*list.List{}, map[use]int{}, map[lengthKey]int{}, map[tableKey]mask{}}
 }
 
 func (r *Route) prefixKey() prefixKey {
@@ -81,20 +85,20 @@ func (r *Route) tableKey() tableKey { return tableKey{r.Family, r.Table} }
 
 func (r *Route) lengthKey() lengthKey { return lengthKey{r.Family, r.Table, r.Bits, r.TOS} }
 
-// element returns the group with the key of r, nil if there is none.
-func (t *routes) element(r *Route) *list.Element {
-	for _, e := range t.prefixes[r.prefixKey()] {
-		if e.Value.(group)[0].Metric == r.Metric {
-			return e
+// group returns the group with the key of r, nil if there is none.
+func (t *routes) group(r *Route) *group {
+	for _, g := range t.prefixes[r.prefixKey()] {
+		if g.routes[0].Metric == r.Metric {
+			return g
 		}
 	}
 	return nil
 }
 
 // under returns the routes under the key of r.
-func (t *routes) under(r *Route) group {
-	if e := t.element(r); e != nil {
-		return e.Value.(group)
+func (t *routes) under(r *Route) []*Route {
+	if g := t.group(r); g != nil {
+		return g.routes
 	}
 	return nil
 }
@@ -102,8 +106,8 @@ func (t *routes) under(r *Route) group {
 // metrics iterates over the routes of a prefix, whatever their metric.
 func (t *routes) metrics(k prefixKey) iter.Seq[*Route] {
 	return func(yield func(*Route) bool) {
-		for _, e := range t.prefixes[k] {
-			for _, r := range e.Value.(group) {
+		for _, g := range t.prefixes[k] {
+			for _, r := range g.routes {
 				if !yield(r) {
 					return
 				}
@@ -114,11 +118,18 @@ func (t *routes) metrics(k prefixKey) iter.Seq[*Route] {
 
 // insert puts r at an index of those under its key.
 func (t *routes) insert(r *Route, at int) {
-	if e := t.element(r); e != nil {
-		e.Value = slices.Insert(e.Value.(group), at, r)
+	if g := t.group(r); g != nil {
+		g.routes = slices.Insert(g.routes, at, r)
 	} else {
+		table := t.tables[r.tableKey()]
+		if table == nil {
+			table = list.New()
+			t.tables[r.tableKey()] = table
+		}
+		g = &group{routes: []*Route{r}}
+		g.order, g.inTable = t.order.PushBack(g), table.PushBack(g)
 		k := r.prefixKey()
-		t.prefixes[k] = append(t.prefixes[k], t.order.PushBack(group{r}))
+		t.prefixes[k] = append(t.prefixes[k], g)
 		t.lengths[r.lengthKey()]++
 		m := t.masks[r.tableKey()]
 		m.set(int(r.Bits))
@@ -137,16 +148,19 @@ func (t *routes) replace(r *Route, at int) {
 
 // remove takes r out.
 func (t *routes) remove(r *Route) {
-	e := t.element(r)
-	g := slices.DeleteFunc(e.Value.(group), func(q *Route) bool { return q == r })
-	e.Value = g
+	g := t.group(r)
+	g.routes = slices.DeleteFunc(g.routes, func(q *Route) bool { return q == r })
 	t.count(r, -1)
-	if len(g) > 0 {
+	if len(g.routes) > 0 {
 		return
 	}
+	t.order.Remove(g.order)
+	table := t.tables[r.tableKey()]
+	if table.Remove(g.inTable); table.Len() == 0 {
+		delete(t.tables, r.tableKey())
+	}
 	k := r.prefixKey()
-	t.order.Remove(e)
-	if rest := slices.DeleteFunc(t.prefixes[k], func(x *list.Element) bool { return x == e }); len(rest) > 0 {
+	if rest := slices.DeleteFunc(t.prefixes[k], func(x *group) bool { return x == g }); len(rest) > 0 {
 		t.prefixes[k] = rest
 	} else {
 		delete(t.prefixes, k)
@@ -182,11 +196,36 @@ func (t *routes) count(r *Route, n int) {
 }
 
 // all iterates over all routes. They may be removed meanwhile.
-func (t *routes) all() iter.Seq[*Route] {
+func (t *routes) all() iter.Seq[*Route] { return each(t.order) }
+
+// of iterates over the routes of a family, of table 0 over those of all tables. They must not be removed
+// meanwhile.
+func (t *routes) of(family wire.Family, table uint32) iter.Seq[*Route] {
+	if table != 0 {
+		if l := t.tables[tableKey{family, table}]; l != nil {
+			return each(l)
+		}
+		return func(func(*Route) bool) {}
+	}
 	return func(yield func(*Route) bool) {
-		for e := t.order.Front(); e != nil; {
+		for r := range t.all() {
+			if r.Family == family && !yield(r) {
+				return
+			}
+		}
+	}
+}
+
+// each iterates over the routes of groups. They may be removed meanwhile.
+func each(groups *list.List) iter.Seq[*Route] {
+	return func(yield func(*Route) bool) {
+		for e := groups.Front(); e != nil; {
 			next := e.Next()
-			for _, r := range slices.Clone(e.Value.(group)) {
+			list := e.Value.(*group).routes
+			if len(list) > 1 {
+				list = slices.Clone(list)
+			}
+			for _, r := range list {
 				if !yield(r) {
 					return
 				}

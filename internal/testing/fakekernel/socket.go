@@ -23,8 +23,9 @@ type Socket struct {
 	groups  map[uint32]bool
 	ignored []uint32 // ports whose notifications are dropped
 	queue   []queued
-	lost    bool     // the next Receive returns ENOBUFS
-	dumping *dumping // nil: no slow dump goes on
+	lost    bool           // the next Receive returns ENOBUFS
+	dumping *dumping       // nil: no slow dump goes on
+	entries []rtnl.Message // memory for the next dump
 	closed  bool
 }
 

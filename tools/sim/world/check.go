@@ -185,10 +185,10 @@ const (
 func (w *World) checkNoise(h *hypervisor) {
 	n := w.logged[h.name]
 	w.logged[h.name] = 0
-	if limit := mostAlways + mostLogLines*(w.Counts.Faults-w.counted); n > limit {
+	if limit := mostAlways + mostLogLines*(w.Counts.Inputs-w.counted); n > limit {
 		w.violate("log lines are bounded", "%s: %d lines since the last check, at most %d", h.name, n, limit)
 	}
 	if h == w.hosts[len(w.hosts)-1] {
-		w.counted = w.Counts.Faults
+		w.counted = w.Counts.Inputs
 	}
 }

@@ -17,7 +17,6 @@ func Draw(c Config, length time.Duration) []string {
 		d.guests[n+1] = n/c.Guests + 1
 	}
 	d.next = c.Hosts*c.Guests + 1
-	const period = 20 * time.Minute
 	at := firstFault
 	for begin := time.Duration(0); begin < length; begin += period {
 		end := min(begin+period, length)
@@ -37,6 +36,8 @@ func Draw(c Config, length time.Duration) []string {
 }
 
 const (
+	// period is how long it is from one check to the next.
+	period = 20 * time.Minute
 	// firstFault is when everything of the start has settled.
 	firstFault = 60 * time.Second
 	// calm is the quiet time before a check: longer than every timer that a fault may have
@@ -65,8 +66,15 @@ func (d *drawer) add(at time.Duration, format string, args ...any) {
 
 // pause is the time between two faults.
 func (d *drawer) pause() time.Duration {
-	return time.Duration(d.random.ExpFloat64() * float64(25*time.Second))
+	mean := 25 * time.Second
+	if d.config.Faults > 0 {
+		mean = time.Duration(atOnce * float64(time.Minute) / d.config.Faults * float64(period-calm) / float64(period))
+	}
+	return time.Duration(d.random.ExpFloat64() * float64(mean))
 }
+
+// atOnce is how many faults come together, on average: one to three of kinds, and two of some kinds.
+const atOnce = 1.7
 
 // host draws a hypervisor.
 func (d *drawer) host() string {

@@ -44,6 +44,23 @@ var inputs = map[string]func(w *World, words []string) error{
 	"step":     (*World).step,
 }
 
+// ends reports whether an input is the end of a fault, or no fault.
+func ends(words []string) bool {
+	switch what := words[0] + " " + word(words, 1); what {
+	case "bfd start", "bfd cont", "rr start", "rr cold", "rr cont", "guest unclaim", "guest come":
+		return true
+	}
+	switch last := words[len(words)-1]; words[0] {
+	case "heal", "boot", "start", "cont", "undrain", "everyone", "step":
+		return true
+	case "carrier":
+		return last == "up"
+	case "slow":
+		return last == "0s"
+	}
+	return false
+}
+
 // Do carries out one input of a scenario.
 func (w *World) Do(words []string) error {
 	f := inputs[words[0]]
@@ -51,7 +68,10 @@ func (w *World) Do(words []string) error {
 		return errWords
 	}
 	w.note("%s", strings.Join(words, " "))
-	w.Counts.Faults++
+	w.Counts.Inputs++
+	if !ends(words) {
+		w.Counts.Faults++
+	}
 	if err := f(w, words[1:]); err != nil {
 		return err
 	}

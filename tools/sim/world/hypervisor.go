@@ -188,7 +188,7 @@ func (h *hypervisor) startDaemon() {
 	h.daemon.start()
 	h.daemonBack()
 	h.began, h.heard, h.freed, h.restarting = w.now, false, map[netip.Prefix]bool{}, nil
-	h.fib, err = fib.New(fib.Config{Tables: netns.Tables(c), OnForeign: fib.ForeignWait})
+	h.fib, err = fib.New(fib.Config{Tables: netns.Tables(c), OnForeign: fib.ForeignWait, Audit: w.config.Audit, AuditRound: w.config.Audit})
 	if err != nil {
 		panic(err)
 	}

@@ -24,6 +24,13 @@ type Config struct {
 
 	Begin time.Duration // when the world begins, as its clock says
 
+	// Audit is how often each daemon reads its kernel again. 0 is as in production: sysctls and proxy
+	// entries every 5 s, all else every 30 s.
+	Audit time.Duration
+
+	// Faults is how many faults Draw draws for each minute, on average; 0: 3.1.
+	Faults float64
+
 	Theme string // of the faults that are drawn: see Themes; empty: all
 
 	// EveryPacket simulates each BFD packet and KEEPALIVE. Without it, the packets of sessions

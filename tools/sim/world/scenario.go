@@ -22,6 +22,9 @@ func (c Config) Header() string {
 	if c.Strict {
 		line += " strict on"
 	}
+	if c.Audit != 0 {
+		line += fmt.Sprintf(" audit %v", c.Audit)
+	}
 	return line
 }
 
@@ -72,6 +75,8 @@ func (c *Config) parseHeader(words []string) (err error) {
 			if c.EveryPacket = v == "every"; !c.EveryPacket {
 				err = fmt.Errorf("packets %q: want every", v)
 			}
+		case "audit":
+			c.Audit, err = time.ParseDuration(v)
 		case "begin":
 			c.Begin, err = time.ParseDuration(v)
 		default:

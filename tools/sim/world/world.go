@@ -49,7 +49,7 @@ type World struct {
 
 // Counts is how much a world has done.
 type Counts struct {
-	Faults          int
+	Inputs, Faults  int    // all, and those that are no end of a fault
 	BFD, BFDSkipped uint64 // packets that were events, and those that were skipped
 	PacketsLost     uint64
 	Retransmissions uint64
@@ -238,7 +238,7 @@ func (w *World) whole() {
 // Report writes what happened.
 func (w *World) Report(out io.Writer) {
 	c := w.Counted()
-	fmt.Fprintf(out, "%d hypervisors, %d guests, %d flows; %d faults, %d checks\n", len(w.hosts), len(w.guests), len(w.flows), c.Faults, c.Checks)
+	fmt.Fprintf(out, "%d hypervisors, %d guests, %d flows; %d inputs, %d of them faults, %d checks\n", len(w.hosts), len(w.guests), len(w.flows), c.Inputs, c.Faults, c.Checks)
 	fmt.Fprintf(out, "BFD packets: %d simulated, %d skipped; %d packets lost, %d retransmissions of TCP, %d events, %d lookups, %d log lines\n",
 		c.BFD, c.BFDSkipped, c.PacketsLost, c.Retransmissions, w.ran, c.Lookups, c.LogLines)
 	fmt.Fprintf(out, "outages of flows that had a way: %v\n", &w.Outages)
