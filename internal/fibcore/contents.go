@@ -3,6 +3,7 @@ package fibcore
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -177,13 +178,16 @@ func (c *contents) describe(f *wire.Facts, nextHops []wire.NextHop) string {
 
 // gatewayList lists the gateways of all desired routes with several next hops, sorted.
 func (c *contents) gatewayList() []Gateway {
-	list := make([]Gateway, 0, len(c.intern.gateways))
-	for k := range c.intern.gateways {
-		list = append(list, Gateway{int(k.IfIndex), k.Gateway, c.nexthops.down[k]})
+	in := &c.intern
+	if in.sorted == nil {
+		in.sorted = slices.SortedFunc(maps.Keys(in.gateways), func(a, b gatewayKey) int {
+			return cmp.Or(cmp.Compare(a.IfIndex, b.IfIndex), a.Gateway.Compare(b.Gateway))
+		})
 	}
-	slices.SortFunc(list, func(a, b Gateway) int {
-		return cmp.Or(cmp.Compare(a.IfIndex, b.IfIndex), a.Gateway.Compare(b.Gateway))
-	})
+	list := make([]Gateway, len(in.sorted))
+	for i, k := range in.sorted {
+		list[i] = Gateway{int(k.IfIndex), k.Gateway, c.nexthops.down[k]}
+	}
 	return list
 }
 

@@ -108,6 +108,7 @@ type intern struct {
 	formsOf   sets[uint32, *form] // by their nhid, but for 0
 	gateways  map[gatewayKey]int  // of wants with several next hops: how often they have each
 	changed   bool                // the keys of gateways have
+	sorted    []gatewayKey        // the keys of gateways; nil: to be made anew
 	scratch   []byte
 	groupOf   func(id uint32) *kernelGroup // nil for ids out of our range
 }
@@ -184,7 +185,9 @@ func (in *intern) count(w *want, n int) {
 		if in.gateways[k] = before + n; before+n == 0 {
 			delete(in.gateways, k)
 		}
-		in.changed = in.changed || before == 0 || before+n == 0
+		if before == 0 || before+n == 0 {
+			in.changed, in.sorted = true, nil
+		}
 	}
 }
 

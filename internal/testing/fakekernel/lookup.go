@@ -176,11 +176,10 @@ func (k *Kernel) alive(hops []wire.NextHop, oif int) (list []wire.NextHop) {
 func (k *Kernel) candidates(list []candidate, table uint32, family wire.Family, p *Packet, bits int) []candidate {
 	list = k.own(list, table, p.Dst, bits)
 	prefix, _ := p.Dst.Prefix(bits)
-	key := prefixKey{family: family, table: table, bits: uint8(bits), tos: p.TOS}
-	key.hi, key.lo = wire.PackAddr(prefix.Addr())
-	for last := false; !last; key.tos = 0 {
-		last = key.tos == 0
-		for r := range k.routes.metrics(key) {
+	hi, lo := wire.PackAddr(prefix.Addr())
+	for tos, last := p.TOS, false; !last; tos = 0 {
+		last = tos == 0
+		for r := range k.routes.metrics(newPrefixKey(family, table, hi, lo, uint8(bits), tos)) {
 			c := candidate{r.Type, r.TOS, r.Metric, r.NextHops, r}
 			if h := k.hops[r.NextHopID]; h != nil {
 				if c.hops = k.Resolve(r).NextHops; k.isBlackhole(h) {

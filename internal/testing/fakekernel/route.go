@@ -21,7 +21,6 @@ func parseRoute(body []byte) (*Route, error) {
 	if err := r.Parse(body); err != nil {
 		return nil, err
 	}
-	r.NextHops = slices.Clone(r.NextHops)
 	if r.NextHopID != 0 {
 		r.NextHops = nil
 	}
@@ -161,8 +160,7 @@ func (k *Kernel) newRoute6(r *Route, flags uint16) unix.Errno {
 
 // replace puts r in the place of the first route under its key.
 func (k *Kernel) replace(r *Route) {
-	old := k.routes.under(r)[0]
-	k.routes.replace(r, 0)
+	old := k.routes.replace(r)
 	k.changed(Change{OldRoute: old, NewRoute: r})
 	k.notify(rtnl.RTM_NEWROUTE, rtnl.NLM_F_REPLACE, k.shown(r))
 }

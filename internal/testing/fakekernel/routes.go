@@ -46,13 +46,12 @@ func (m *mask) downFrom(most int) int {
 	return -1
 }
 
-// prefixKey is what a route is looked up by.
-type prefixKey struct {
-	family wire.Family
-	table  uint32
-	hi, lo uint64
-	bits   uint8
-	tos    uint8
+// prefixKey is what a route is looked up by: its prefix, and in one word its table, family, length and
+// TOS. Without padding it is hashed at once.
+type prefixKey struct{ hi, lo, rest uint64 }
+
+func newPrefixKey(family wire.Family, table uint32, hi, lo uint64, bits, tos uint8) prefixKey {
+	return prefixKey{hi, lo, uint64(table)<<24 | uint64(family)<<16 | uint64(bits)<<8 | uint64(tos)}
 }
 
 type lengthKey struct {
@@ -78,7 +77,7 @@ func newRoutes() routes {
 }
 
 func (r *Route) prefixKey() prefixKey {
-	return prefixKey{r.Family, r.Table, r.Hi, r.Lo, r.Bits, r.TOS}
+	return newPrefixKey(r.Family, r.Table, r.Hi, r.Lo, r.Bits, r.TOS)
 }
 
 func (r *Route) tableKey() tableKey { return tableKey{r.Family, r.Table} }
@@ -138,12 +137,13 @@ func (t *routes) insert(r *Route, at int) {
 	t.count(r, 1)
 }
 
-// replace puts r in the place of the one at an index of those under its key.
-func (t *routes) replace(r *Route, at int) {
-	g := t.under(r)
-	t.count(g[at], -1)
-	g[at] = r
+// replace puts r in the place of the first one under its key, which it returns.
+func (t *routes) replace(r *Route) (old *Route) {
+	list := t.under(r)
+	old, list[0] = list[0], r
+	t.count(old, -1)
 	t.count(r, 1)
+	return old
 }
 
 // remove takes r out.

@@ -48,10 +48,15 @@ func (a *audit) turn() {
 		if n == 0 {
 			break
 		}
-		sessions = true
+		for i := range a.seen[:n] {
+			if e := &a.seen[i]; e.Kind != bgp.EventState && e.Kind != bgp.EventError {
+				sessions = true
+				a.session(e.Peer)
+			}
+		}
 	}
 	if sessions {
-		a.sessions()
+		a.table()
 	}
 }
 
@@ -90,15 +95,18 @@ func (a *audit) beside(c *rib.Change) {
 	}
 }
 
-// sessions looks at everything after a session has come, gone or said End-of-RIB: paths that
-// become stale are no change of the best ones.
-func (a *audit) sessions() {
-	for _, p := range a.speaker.Peers() {
-		// RFC 8538, Section 4: a Hard Reset ends the session without graceful restart.
-		if e := p.LastError; p.Restart == bgp.RestartWaiting && e != nil && e.State == bgp.Established && e.Received != nil && e.Received.IsHardReset() {
-			a.violate("nothing is retained after a Hard Reset", "%s: the paths of %v", a.name, p.Key.Addr)
-		}
+// session looks at a peer whose session has come, gone or said End-of-RIB.
+func (a *audit) session(k bgp.PeerKey) {
+	p, err := a.speaker.Peer(k)
+	// RFC 8538, Section 4: a Hard Reset ends the session without graceful restart.
+	if e := p.LastError; err == nil && p.Restart == bgp.RestartWaiting && e != nil && e.State == bgp.Established && e.Received != nil && e.Received.IsHardReset() {
+		a.violate("nothing is retained after a Hard Reset", "%s: the paths of %v", a.name, p.Key.Addr)
 	}
+}
+
+// table looks at everything after a session has come, gone or said End-of-RIB: paths that become
+// stale are no change of the best ones.
+func (a *audit) table() {
 	for _, f := range [...]wire.Family{wire.IPv4Unicast, wire.IPv6Unicast} {
 		for c := range a.speaker.Table().All(f) {
 			a.beside(&c)
