@@ -186,7 +186,7 @@ func (c *contents) gatewayList() []Gateway {
 	}
 	list := make([]Gateway, len(in.sorted))
 	for i, k := range in.sorted {
-		list[i] = Gateway{int(k.IfIndex), k.Gateway, c.nexthops.down[k]}
+		list[i] = Gateway{int(k.IfIndex), k.Gateway, len(c.nexthops.down) > 0 && c.nexthops.down[k]}
 	}
 	return list
 }
