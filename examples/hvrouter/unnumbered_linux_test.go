@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -74,6 +76,19 @@ func TestUnnumbered(t *testing.T) {
 	}
 	k.write("hv.yaml", unnumberedNeighbors)
 	k.run()
+	defer func() {
+		if !t.Failed() {
+			return
+		}
+		for _, q := range [][]string{{"show", "routes"}, {"show", "sessions"}, {"show", "bfd"}} {
+			out, _ := k.command(append(q, "-api", k.path("api.sock"))...).CombinedOutput()
+			t.Logf("%s: %s", q[1], out)
+		}
+		t.Logf("kernel: %s%s", k.hv.IP("route show table 90"), k.hv.IP("nexthop"))
+		for _, r := range k.tors {
+			t.Logf("tor%d: %s%s", r.no, r.vtysh("show bgp ipv4 unicast neighbors hv advertised-routes"), r.vtysh("show bgp neighbors hv"))
+		}
+	}()
 	var all []api.Session
 	nstest.Wait(t, 30*time.Second, "both sessions and BFD", func() bool {
 		all = nil
@@ -120,21 +135,61 @@ func TestUnnumbered(t *testing.T) {
 	}
 	nstest.Wait(t, 10*time.Second, "the route over both", both)
 
-	// The second router gets another address.
+	// The second router gets another address. It would say so with its next advertisement, after 10 s at most:
+	// we ask when its session ends.
 	old := linkLocal(t, k.tors[1].ns, "hv")
+	asked := k.firstPacket("b.public", "icmp6 and ip6[40] == 133 and ip6 src "+linkLocal(t, k.hv, "b.public").String())
+	first := k.firstPacket("b.public", "ip6 src fe80::beef and (ip6[40] == 134 or tcp or udp)") // not what the kernel sends
 	k.tors[1].ns.IP("addr add fe80::beef/64 dev hv nodad")
 	k.tors[1].ns.IP("addr del " + old.String() + "/64 dev hv")
 	began := time.Now()
+	var session time.Time
 	nstest.Wait(t, 60*time.Second, "the second router at its other address", func() bool {
+		var all []api.Session
+		if session.IsZero() && k.ask("/v1/sessions", &all) == nil && slices.ContainsFunc(all, func(s api.Session) bool { return strings.HasPrefix(s.Peer.String(), "fe80::beef") && s.State == "Established" }) {
+			session = time.Now()
+		}
 		return slices.Contains(k.hops("203.0.113.3"), "fe80::beef b.public") && len(k.hops("203.0.113.3")) == 2
 	})
-	t.Logf("another address: the route is over it after %v", time.Since(began).Round(time.Millisecond))
+	since := func(a, b time.Time) time.Duration { return b.Sub(a).Round(time.Millisecond) }
+	t.Logf("another address: asked after %v; since the router's first packet from there: session after %v, route after %v; in all %v",
+		since(began, asked()), since(first(), session), since(first(), time.Now()), since(began, time.Now()))
 
 	// The second uplink is deleted, and made again.
 	k.hv.IP("link del b.public")
 	nstest.Wait(t, 10*time.Second, "the member gone", func() bool { return len(k.hops("203.0.113.3")) == 1 })
 	nstest.Veth(k.hv, "b.public", "", k.tors[1].ns, "hv", "")
 	nstest.Wait(t, 60*time.Second, "the second router behind the new interface", func() bool { return len(k.hops("203.0.113.3")) == 2 })
+}
+
+// firstPacket captures on an interface of the hypervisor. What it returns waits for the first packet that
+// the filter lets through, and returns when that was; the test fails if there was none.
+func (k *rack) firstPacket(link, filter string) func() time.Time {
+	k.t.Helper()
+	cmd := k.hv.Command(nstest.Need(k.t, "tcpdump"), "-i", link, "-n", "-l", "-tt", "-c", "1", filter)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	said, err := cmd.StderrPipe()
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		k.t.Fatal(err)
+	}
+	k.t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	for in := bufio.NewScanner(said); in.Scan() && !strings.Contains(in.Text(), "listening on"); {
+	}
+	return sync.OnceValue(func() time.Time {
+		k.t.Helper()
+		line, _ := bufio.NewReader(out).ReadString('\n')
+		var seconds, micros int64
+		if n, err := fmt.Sscanf(line, "%d.%d ", &seconds, &micros); n != 2 {
+			k.t.Fatalf("tcpdump says %q: %v", line, err)
+		}
+		return time.Unix(seconds, micros*1000)
+	})
 }
 
 func sorted(s []string) []string { return slices.Sorted(slices.Values(s)) }

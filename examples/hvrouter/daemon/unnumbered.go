@@ -38,11 +38,13 @@ type finder struct {
 	adverts   advertisements
 	tracker   *unnumbered.Tracker
 	links     []unnumbered.Link
-	up        map[int]bool // those that have their carrier
+	up        map[int]bool                 // those that have their carrier
+	alive     map[unnumbered.Neighbor]bool // those with a session
+	solicit   solicitations
 }
 
 func newFinder(n *netns.Namespace, a advertisements) *finder {
-	return &finder{namespace: n, adverts: a, tracker: unnumbered.New(unnumbered.Config{}), up: map[int]bool{}}
+	return &finder{namespace: n, adverts: a, tracker: unnumbered.New(unnumbered.Config{}), up: map[int]bool{}, alive: map[unnumbered.Neighbor]bool{}}
 }
 
 // find looks at the interfaces of a namespace again.
@@ -82,6 +84,15 @@ func (f *finder) find(now time.Time, c *config.Config) {
 		}
 	}
 	f.links, f.up = links, up
+	for _, index := range f.solicit.due(now, up) {
+		f.adverts.Solicit(index)
+	}
+}
+
+// forget forgets the sessions with those who are neighbours no more.
+func (f *finder) forget() {
+	list := f.tracker.Neighbors()
+	maps.DeleteFunc(f.alive, func(n unnumbered.Neighbor, _ bool) bool { return !slices.Contains(list, n) })
 }
 
 // heard takes advertisements.
@@ -100,6 +111,15 @@ func (f *finder) session(now time.Time, s bgp.PeerStatus) {
 	synced := len(s.Families) > 0
 	for _, one := range s.Families {
 		synced = synced && (!one.EndOfRIB.IsZero() || s.Negotiated != nil && !s.Negotiated.Families.Has(one.Family))
+	}
+	switch up := s.State == bgp.Established; {
+	case up:
+		f.alive[n] = true
+	case f.alive[n]:
+		delete(f.alive, n)
+		if i := slices.IndexFunc(f.links, func(l unnumbered.Link) bool { return l.Interface == n.Interface }); i >= 0 {
+			f.solicit.begin(f.links[i].IfIndex)
+		}
 	}
 	f.tracker.Session(now, n, unnumbered.Session{Up: s.State == bgp.Established, RouterID: s.RouterID, AS: s.AS,
 		Retained: s.State != bgp.Established && s.Restart != bgp.RestartNone, Synced: synced})
@@ -127,8 +147,10 @@ func (n *finders) withFound(c *config.Config) *config.Config {
 // deadline returns when advance has something to do, the zero time if never.
 func (n *finders) deadline() (next time.Time) {
 	for _, p := range n.list {
-		if t := p.tracker.Deadline(); !t.IsZero() && (next.IsZero() || t.Before(next)) {
-			next = t
+		for _, t := range []time.Time{p.tracker.Deadline(), p.solicit.deadline()} {
+			if !t.IsZero() && (next.IsZero() || t.Before(next)) {
+				next = t
+			}
 		}
 	}
 	return next
@@ -143,6 +165,7 @@ func (r *router) findNeighbors() {
 	for _, p := range r.finders.list {
 		p.find(now, r.cfg)
 		p.tracker.Advance(now)
+		p.forget()
 	}
 	if r.finders.waiting {
 		return
