@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
 	"github.com/hyperfib/hyperfib/internal/testing/nstest"
 )
 
@@ -86,7 +87,10 @@ router bgp 65012
 		both = append(both, linkLocal(t, r.ns, "hv").String()+" a.public")
 	}
 	up := func() bool { return slices.Equal(sorted(k.hops("203.0.113.3")), sorted(slices.Clone(both))) }
-	nstest.Wait(t, 30*time.Second, "the route over both", up)
+	nstest.Wait(t, 30*time.Second, "the route over both, and BFD", func() bool {
+		var all []api.Session
+		return up() && k.ask("/v1/sessions", &all) == nil && len(all) == 2 && all[0].BFD == "Up" && all[1].BFD == "Up"
+	})
 
 	// 256 flows.
 	k.guest()
@@ -117,6 +121,12 @@ router bgp 65012
 
 	// The second router's cable is dead, and nobody's carrier says so.
 	bridge.IP("link set p2 nomaster")
+	defer func() {
+		if t.Failed() {
+			out, _ := k.command("show", "sessions", "-api", k.path("api.sock")).CombinedOutput()
+			t.Logf("%v\n%s%s", k.hops("203.0.113.3"), out, k.hv.IP("nexthop"))
+		}
+	}()
 	nstest.Wait(t, 10*time.Second, "the first alone", func() bool { return slices.Equal(k.hops("203.0.113.3"), both[:1]) })
 	if a, _ := flows(); a < 256 {
 		t.Errorf("of 256 flows %d packets went to the first router, while the second is cut off", a)

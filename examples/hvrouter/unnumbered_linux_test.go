@@ -146,7 +146,9 @@ func TestUnnumbered(t *testing.T) {
 	var session time.Time
 	nstest.Wait(t, 60*time.Second, "the second router at its other address", func() bool {
 		var all []api.Session
-		if session.IsZero() && k.ask("/v1/sessions", &all) == nil && slices.ContainsFunc(all, func(s api.Session) bool { return strings.HasPrefix(s.Peer.String(), "fe80::beef") && s.State == "Established" }) {
+		if session.IsZero() && k.ask("/v1/sessions", &all) == nil && slices.ContainsFunc(all, func(s api.Session) bool {
+			return strings.HasPrefix(s.Peer.String(), "fe80::beef") && s.State == "Established"
+		}) {
 			session = time.Now()
 		}
 		return slices.Contains(k.hops("203.0.113.3"), "fe80::beef b.public") && len(k.hops("203.0.113.3")) == 2
