@@ -329,7 +329,7 @@ func (a *actor) session(r *rand.Rand) error {
 			return err
 		}
 	}
-	return a.healed()
+	return a.heals()
 }
 
 // restart kills the daemon, once or several times in a row, or ends it as systemd does.
@@ -350,7 +350,7 @@ func (a *actor) restartBFD(r *rand.Rand) error {
 		return fmt.Errorf("hypervisor %d has no BFD process", a.h.n)
 	}
 	_ = syscall.Kill(pid, syscall.SIGKILL)
-	return a.healed()
+	return a.heals()
 }
 
 // fabric returns one network or both of a fabric.
@@ -383,7 +383,7 @@ func (a *actor) carrier(r *rand.Rand) error {
 	if err := ports(list, host, "ip link set NAME up"); err != nil {
 		return err
 	}
-	return a.healed()
+	return a.heals()
 }
 
 // silent has a fabric's switch forward nothing from and to a hypervisor, while its links stay up.
@@ -396,7 +396,7 @@ func (a *actor) silent(r *rand.Rand) error {
 	if err := ports(list, host, "bridge link set dev NAME state 3"); err != nil {
 		return err
 	}
-	return a.healed()
+	return a.heals()
 }
 
 // link takes a hypervisor's own interface down: the kernel forgets its routes.
@@ -417,7 +417,7 @@ func (a *actor) link(r *rand.Rand) error {
 	if err := set("up"); err != nil {
 		return err
 	}
-	return a.healed()
+	return a.heals()
 }
 
 // flap does it several times in a second.
@@ -433,7 +433,7 @@ func (a *actor) flap(r *rand.Rand) error {
 		}
 		time.Sleep(time.Duration(r.IntN(120)) * time.Millisecond)
 	}
-	return a.healed()
+	return a.heals()
 }
 
 // reflector kills a reflector, or ends it, and starts it again.
@@ -442,5 +442,5 @@ func (a *actor) reflector(r *rand.Rand) error {
 	n.stop([]os.Signal{syscall.SIGKILL, syscall.SIGTERM}[r.IntN(2)])
 	time.Sleep(time.Duration(r.IntN(3000)) * time.Millisecond)
 	a.start(n)
-	return a.healed()
+	return a.heals()
 }
