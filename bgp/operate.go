@@ -109,7 +109,7 @@ func (s *Speaker) PathDown(key PeerKey, why PathFailure) error {
 	}
 	f := func(now time.Time) { p.failPath(now, why) }
 	if why == PathFailureBFDRemoteAdminDown {
-		f = p.pathSilent
+		f = p.pathAdminDown
 	}
 	if err := p.run.do(f); err != nil {
 		return fmt.Errorf("bgp: peer %v: %w", key, err)

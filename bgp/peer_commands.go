@@ -147,5 +147,5 @@ func (p *peer) restorePath(now time.Time) {
 	p.step(now, fsm.Event{Kind: fsm.EventBFDUp})
 }
 
-// pathSilent takes in that BFD says nothing of the path any more.
-func (p *peer) pathSilent(now time.Time) { p.step(now, fsm.Event{Kind: fsm.EventBFDAdminDown}) }
+// pathAdminDown takes in that BFD says nothing of the path any more.
+func (p *peer) pathAdminDown(now time.Time) { p.step(now, fsm.Event{Kind: fsm.EventBFDAdminDown}) }

@@ -1,4 +1,4 @@
-// Package bfdrestart tells a BFD session that was begun anew from one whose path has failed, for
+// Package bfdrestart tells a BFD session that was restarted from one whose path has failed, for
 // programs that end BGP sessions because of BFD. It has no clock, lock or goroutine.
 //
 // A session goes Down also if one of its two ends is another one than before: the peer has ended its
@@ -15,7 +15,7 @@ import (
 	"github.com/hyperfib/hyperfib/bfd"
 )
 
-// Time is how long a session that was begun anew may take to be Up before its path counts as failed.
+// Time is how long a session that was restarted may take to be Up before its path counts as failed.
 // A session that is not Up sends a packet a second (RFC 5880, Section 6.8.3), and needs three.
 const Time = 3 * time.Second
 
@@ -27,17 +27,17 @@ func ByPeer(e bfd.Event) bool {
 	return e.State == bfd.StateDown && e.Reason == bfd.ReasonNeighborDown && e.RemoteDiag == bfd.DiagNone
 }
 
-// ByUs reports whether a session that was Up before e was begun anew by our own BFD process: one
+// ByUs reports whether a session that was Up before e was restarted by our own BFD process: one
 // that is Down without a reason was never anything but Down.
 func ByUs(e bfd.Event) bool { return e.State == bfd.StateDown && e.Reason == bfd.ReasonNone }
 
-// Sessions are those that were begun anew and are not Up again. The zero value has none. It is not
+// Sessions are those that were restarted and are not Up again. The zero value has none. It is not
 // safe for concurrent use.
 type Sessions struct {
 	until map[bfd.Key]time.Time
 }
 
-// Begin notes that a session was begun anew now.
+// Begin notes that a session was restarted now.
 func (s *Sessions) Begin(k bfd.Key, now time.Time) {
 	if s.until == nil {
 		s.until = map[bfd.Key]time.Time{}

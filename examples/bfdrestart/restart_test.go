@@ -33,7 +33,7 @@ func TestSessions(t *testing.T) {
 	var s Sessions
 	s.End(key(1))
 	if !s.Deadline().IsZero() || s.Expired(now) != nil {
-		t.Error("no session was begun anew, and one is due")
+		t.Error("no session was restarted, and one is due")
 	}
 	s.Begin(key(5), now.Add(time.Millisecond))
 	for last := range byte(4) {

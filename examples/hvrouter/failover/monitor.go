@@ -63,7 +63,7 @@ type Monitor struct {
 	state   state
 	notices notices   // that deliver has not brought to BGP
 	grace   time.Time // when the time of grace for probes ends; zero: it has ended, or has not begun
-	// restarts are the sessions that the peer, or our BFD process, has begun anew: BGP hears of
+	// restarts are the sessions that the peer, or our BFD process, has restarted: BGP hears of
 	// those that are not Up again in time.
 	restarts bfdrestart.Sessions
 	// downs are the last time that each session left Up, as far as this run has seen it.
@@ -243,7 +243,7 @@ func (m *Monitor) deliverAll(ctx context.Context) {
 }
 
 // Step brings notices to BGP, ends the time of grace for probes when it is over, and gives up the
-// sessions that were begun anew and did not come Up. It may wait for a peer. It reports
+// sessions that were restarted and did not come Up. It may wait for a peer. It reports
 // whether there was a notice.
 func (m *Monitor) Step() (did bool) {
 	m.expire(m.now())
@@ -265,7 +265,7 @@ func (m *Monitor) expire(now time.Time) {
 		m.notices.down(w, false)
 		down := m.state.fail(w, m.gateways)
 		m.gatewaysDown(down)
-		m.log.Warn("BFD session that was begun anew did not come up", "event", "bfd-down", "peer", k.Peer, "interface", k.Interface, "reason", "not up again", "after", bfdrestart.Time, "gateways", len(down))
+		m.log.Warn("BFD session that was restarted did not come up", "event", "bfd-down", "peer", k.Peer, "interface", k.Interface, "reason", "not up again", "after", bfdrestart.Time, "gateways", len(down))
 	}
 }
 
@@ -327,7 +327,7 @@ func (m *Monitor) Event(e bfd.Event) {
 	case selfRestarted:
 		m.restarts.Begin(e.Key, m.now())
 		m.wakeDeliver()
-		m.log.Warn("BFD session begun anew by our BFD process", "event", "bfd-restarted", "peer", e.Peer, "interface", e.Interface)
+		m.log.Warn("BFD session restarted by our BFD process", "event", "bfd-restarted", "peer", e.Peer, "interface", e.Interface)
 	case failedEarlier:
 		m.notices.down(o.watch, remoteC)
 	case neverUp:

@@ -258,7 +258,7 @@ func (s *Speakers) PathDown(w peering.Watch, remoteC bool) {
 func (s *Speakers) PathAdminDown(w peering.Watch) {
 	if !w.Probe() {
 		d := s.domains[w.Domain]
-		d.sayBFD(w.Peer, pathSilent, func() error { return d.bgp.PathDown(w.Peer, bgp.PathFailureBFDRemoteAdminDown) })
+		d.sayBFD(w.Peer, pathAdminDown, func() error { return d.bgp.PathDown(w.Peer, bgp.PathFailureBFDRemoteAdminDown) })
 	}
 }
 

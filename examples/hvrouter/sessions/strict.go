@@ -15,7 +15,7 @@ type pathState uint8
 const (
 	pathFailed pathState = iota + 1
 	pathUp
-	pathSilent // a side has taken its BFD down on purpose
+	pathAdminDown // a side has taken its BFD down on purpose
 )
 
 // pathStates are what BFD has said last of each path. A session that is new to its speaker, because
@@ -44,7 +44,7 @@ func (s *speaker) answerBFD(k bgp.PeerKey) {
 	switch s.paths.last[k] {
 	case pathUp:
 		err = s.bgp.PathUp(k)
-	case pathSilent:
+	case pathAdminDown:
 		err = s.bgp.PathDown(k, bgp.PathFailureBFDRemoteAdminDown)
 	}
 	if !errors.Is(err, bgp.ErrNoPeer) {

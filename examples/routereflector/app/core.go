@@ -106,7 +106,7 @@ func (c *Core) BFD(e bfd.Event) { c.watch.bfdEvent(e) }
 func (c *Core) Deadline() time.Time { return c.watch.deadline() }
 
 // Advance does what is due, and reports whether there was anything: the path of a client whose BFD
-// session was begun anew, by the client or by the BFD service, and is not Up in time, has failed.
+// session was restarted, by the client or by the BFD service, and is not Up in time, has failed.
 func (c *Core) Advance() bool { return c.watch.advance() }
 
 // follow handles the speaker's events until ctx ends.

@@ -119,7 +119,7 @@ func testCore(t *testing.T) {
 	}
 }
 
-// TestRestartedBFD: a BFD session that the client, or the BFD service, has begun anew ends the
+// TestRestartedBFD: a BFD session that the client, or the BFD service, has restarted ends the
 // client's session only if it is not Up again within three seconds, by the clock of the Core.
 func TestRestartedBFD(t *testing.T) {
 	down := func(r bfd.Reason, d bfd.Diag) bfd.Event {

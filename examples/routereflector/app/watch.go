@@ -31,7 +31,7 @@ type watch struct {
 	peers map[bfd.Key]bgp.PeerKey
 	since map[bfd.Key]time.Time // when the session was added
 	up    map[bfd.Key]bool      // sessions that are Up
-	// restarts are the sessions that the client, or the BFD process, has begun anew: the path of
+	// restarts are the sessions that the client, or the BFD process, has restarted: the path of
 	// one that is not Up again in time counts as failed.
 	restarts bfdrestart.Sessions
 }
@@ -231,7 +231,7 @@ func (w *watch) bfdEvent(e bfd.Event) {
 	case !known || !fell && !restarted && e.State != bfd.StateUp:
 		return
 	case restarted:
-		w.log.Info("bfd begun anew", "peer", peer.String(), "state", e.State, "reason", e.Reason.String(), "after", w.now().Sub(e.Time))
+		w.log.Info("bfd restarted", "peer", peer.String(), "state", e.State, "reason", e.Reason.String(), "after", w.now().Sub(e.Time))
 		return
 	}
 	w.log.Info("bfd", "peer", peer.String(), "state", e.State, "reason", e.Reason.String(), "after", w.now().Sub(e.Time))
@@ -257,7 +257,7 @@ func (w *watch) deadline() time.Time {
 	return w.restarts.Deadline()
 }
 
-// advance ends the BGP sessions of those clients whose BFD sessions were begun anew and did not come
+// advance ends the BGP sessions of those clients whose BFD sessions were restarted and did not come
 // up, and reports whether there were any.
 func (w *watch) advance() (did bool) {
 	w.mu.Lock()

@@ -57,7 +57,7 @@ func TestWatch(t *testing.T) {
 	}
 }
 
-// TestWatchRestarted: what the command does about a BFD session that the client has begun anew, in
+// TestWatchRestarted: what the command does about a BFD session that the client has restarted, in
 // virtual time: its loop looks at the clock by itself.
 func TestWatchRestarted(t *testing.T) {
 	for name, back := range map[string]bool{"up in time": true, "not up in time": false} {
@@ -124,7 +124,7 @@ func TestRestartKeepsPaths(t *testing.T) {
 		if err := service.Down(key, bfd.ReasonNeighborDown); err != nil {
 			t.Fatal(err)
 		}
-		paths("after its BFD session has begun anew", 2)
+		paths("after its BFD session has restarted", 2)
 		time.Sleep(3 * time.Second)
 		paths("after that has not come up", 1)
 		cancel()
