@@ -30,7 +30,7 @@ const (
 	// ended soon after they were up, as on a link that flaps, is called again up to 60 s later
 	// (bgp.idle-hold), others after 5 s at the latest; a daemon that is restarted meanwhile waits up to 10 s
 	// for its peers (deferral). The rest is for a busy machine: at a load of 12 to 22 on two processors
-	// the longest of four runs took 32 s.
+	// the longest of a run took 32 s.
 	healing = 90 * time.Second
 	// darkness is the longest outage of a stream while something is broken: BFD's second, and
 	// what the machine needs.
