@@ -158,15 +158,19 @@ func capture(t *testing.T, p peer) {
 	done := make(chan struct{})
 	go func() { _ = cmd.Wait(); close(done) }()
 	defer func() { _ = cmd.Process.Kill(); <-done }()
-	conn := dial(t, us, p, ln)
-	if conn == nil {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		t.Fatalf("no connection to %s\n%s", p.name, log.String())
+	// FRR answers before it has read all of its configuration, and may hang up then.
+	var s *script
+	for end := time.Now().Add(time.Minute); s == nil || !s.said() && time.Now().Before(end); {
+		conn := dial(t, us, p, ln)
+		if conn == nil {
+			_ = cmd.Process.Signal(syscall.SIGTERM)
+			t.Fatalf("no connection to %s\n%s", p.name, log.String())
+		}
+		defer conn.Close()
+		s = &script{t: t, conn: conn, name: p.name}
+		s.run(us, them, p, cmd.Process)
 	}
-	defer conn.Close()
-	s := &script{t: t, conn: conn, name: p.name}
-	s.run(us, them, p, cmd.Process)
-	if s.updates < 2 || len(s.opens) != 1 {
+	if !s.said() {
 		t.Errorf("%d OPEN, %d UPDATE\n%s", len(s.opens), s.updates, log.String())
 	}
 	if *update {
@@ -250,6 +254,9 @@ type script struct {
 	seen    map[string]bool
 }
 
+// said reports whether the peer has said what every peer does.
+func (s *script) said() bool { return len(s.opens) == 1 && s.updates >= 2 }
+
 func (s *script) run(us, them *nstest.NS, p peer, proc *os.Process) {
 	o := wire.Open{AS: 65000, HoldTime: 90 * time.Second, ID: netip.MustParseAddr("10.9.0.1"), Capabilities: wire.Capabilities{
 		Families: []wire.Family{wire.IPv4Unicast, wire.IPv6Unicast}, RouteRefresh: true, EnhancedRefresh: true, AS4: true, ExtendedMessage: true,
@@ -274,7 +281,10 @@ func (s *script) run(us, them *nstest.NS, p peer, proc *os.Process) {
 	for _, c := range p.prepare {
 		nstest.Wait(s.t, 5*time.Second, strings.Join(c, " "), func() bool { return them.Command(c[0], c[1:]...).Run() == nil })
 	}
-	s.read(nstest.Patience, func() bool { return s.updates >= 2 })
+	s.read(nstest.Patience, s.said)
+	if !s.said() {
+		return
+	}
 	s.read(1500*time.Millisecond, nil)
 	for _, f := range o.Capabilities.Families {
 		s.write(wire.RouteRefresh{Family: f}.Append(nil))
