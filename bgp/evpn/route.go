@@ -174,7 +174,7 @@ func (r *Route) Check() error {
 		case r.Gateway.IsValid() && (!plain(r.Gateway) || r.Gateway.Is4() != r.Prefix.Addr().Is4()):
 			return fmt.Errorf("evpn: IP prefix route %v: gateway %v is of another family, or has a zone", r.Prefix, r.Gateway)
 		case r.Gateway.IsValid() && !r.Gateway.IsUnspecified() && r.ESI != ESI{}:
-			// RFC 9136, Section 3.1: such a route is treated as a withdraw.
+			// RFC 9136, Section 3.2: such a route is treated as a withdraw.
 			return fmt.Errorf("evpn: IP prefix route %v: both an ESI and a gateway", r.Prefix)
 		}
 	default:

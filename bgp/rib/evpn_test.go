@@ -428,7 +428,7 @@ func TestEVPNRest(t *testing.T) {
 		t.Error("withdrawn once")
 	}
 	said(minus(macRoute(9, 0)))
-	// Two overlay indexes: this route alone is withdrawn (RFC 9136, Section 3.1).
+	// Two overlay indexes: this route alone is withdrawn (RFC 9136, Section 3.2).
 	good, _ := hex.DecodeString("0522" + "0000000000000000" + "00000000000000000000" + "00000000" + "18cb007100" + "00000000" + "00012c")
 	_ = ins[0].Update(evpnUpdate(t, a, nh, false, 0, good))
 	said(plus(good, "192.0.2.1"))

@@ -54,10 +54,12 @@ const (
 	sizeLabel = 3
 )
 
-// ErrEVPNOverlay comes with an IP prefix route with two overlay indexes. RFC 9136, Section 3.1, of
-// ESI and gateway: a route that has both is to be treated as a withdraw.
+// ErrEVPNOverlay comes with an IP prefix route with two overlay indexes: "A route containing a
+// non-zero GW IP and a non-zero ESI (at the same time) SHOULD be treat as withdraw" (RFC 9136, Section
+// 3.2). A label of zero without an overlay index, which Section 3.1 wants treated alike, is not looked
+// for: the index may be the MAC address in a community.
 var ErrEVPNOverlay = &Error{Disposition: TreatAsWithdraw, Code: CodeUpdate, Subcode: SubNetwork, Message: TypeUpdate,
-	RFC: "RFC 9136, Section 3.1", Text: "IP prefix route with an ESI and a gateway"}
+	RFC: "RFC 9136, Section 3.2", Text: "IP prefix route with an ESI and a gateway"}
 
 // EVPN iterates over the NLRI of l, if its family is EVPN. An NLRI is paired with
 // [ErrEVPNOverlay] if it is to be treated as a withdraw by itself. A List that Update.Parse has not
