@@ -212,6 +212,11 @@ func (w *World) excused(f *flow, home *hypervisor, n news, best *allowance) {
 	for _, r := range w.reflectors {
 		excuse(&r.away, n.all)
 	}
+	if home != nil && home.untold {
+		a := home.away[daemonAway]
+		a.name = "the daemon goes before it has told a reflector that is back: 35 s after its return"
+		excuse(&a, n.all)
+	}
 }
 
 // retained returns until when a sender may use the paths of a session that is lost, where it carries

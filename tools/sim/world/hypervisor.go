@@ -53,6 +53,7 @@ type hypervisor struct {
 	told       bool                  // something has
 	returned   time.Duration         // when its daemon was last back
 	partial    bool                  // when it went last, not all of its sessions had said everything
+	untold     bool                  // when it went last, a reflector that is back had perhaps not heard of it
 	meddled    time.Duration         // when another program has last changed the kernel
 	unheard    time.Duration         // until when notifications are lost or late
 	began      time.Duration         // when its daemon started last
@@ -235,7 +236,9 @@ func (h *hypervisor) killDaemon() {
 func (h *hypervisor) daemonGoes() {
 	w, a := h.w, &h.away[daemonAway]
 	if h.daemon.state == running {
-		h.partial = h.partial && a.began && a.until >= w.now || !h.settled()
+		again, settled := a.began && a.until >= w.now, h.settled()
+		h.partial = h.partial && again || !settled
+		h.untold = h.untold && again || !settled && slices.ContainsFunc(w.reflectors, func(r *reflector) bool { return r.away.began && r.away.until >= w.now })
 		if k := &h.away[kernelAway]; k.began && k.until >= w.now && h.unrepaired() {
 			w.leave(k, k.name)
 		}
