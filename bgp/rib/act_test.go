@@ -260,6 +260,9 @@ func pathWords(p Path) string {
 	if p.Stale {
 		from += ", stale"
 	}
+	if p.Moved {
+		from += ", moved"
+	}
 	if p.Lost != 0 {
 		from += fmt.Sprintf(" (lost by %v)", p.Lost)
 	}

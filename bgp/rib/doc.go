@@ -53,7 +53,7 @@
 // [In.MarkLongLived] when its restart time is over, [In.EndOfRIB] when it has said everything
 // again, [In.Sweep] or [In.Drop] when it has not. Stale paths stay selected and advertised, but
 // lose against fresh equals and never share a multipath set with them, and those of a route
-// reflector's client go when another client adds a path to the same destination; long-lived stale ones
+// reflector's client are not advertised once another client adds a path to the destination; long-lived stale ones
 // lose against everything.
 //
 // # Memory

@@ -21,6 +21,9 @@ import (
 func (g *group) exported(id destID, p *path) attrID {
 	t := g.t
 	in := t.peers[p.peer]
+	if p.flags&pathMoved != 0 {
+		return 0
+	}
 	if !g.may(in, t.attrs.sum(p.attr)) {
 		return 0
 	}

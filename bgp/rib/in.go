@@ -139,6 +139,7 @@ func (in *In) resort(_ uint32, p *path, _ *pathList) {
 		in.t.rank(e)
 	}
 	in.t.changed(in, p.dest, levelBest, p.out)
+	in.t.showMoved(in.t.at(p.dest))
 }
 
 // Close drops all paths of the peer and forgets it. Its Out must be closed before. The
@@ -181,7 +182,7 @@ func (in *In) accept(n *name, attr attrID) Reason {
 			return 0
 		}
 		t.replace(in, d, e, old, attr)
-		t.dropReplaced(e, old, false)
+		t.dropFailed(e, in.no)
 		return 0
 	}
 	out := t.freeOut(e)
@@ -189,7 +190,9 @@ func (in *In) accept(n *name, attr attrID) Reason {
 	was := t.shape(e)
 	t.insert(e, id)
 	t.changed(in, d, levelOf(t.standing(e, id), was, t.shape(e)), out)
-	t.dropReplaced(e, id, true)
+	t.dropFailed(e, in.no)
+	t.hideMoved(e, id)
+	t.showMoved(e)
 	return 0
 }
 
@@ -229,7 +232,7 @@ func (t *Table) replace(in *In, d destID, e *dest, id uint32, attr attrID) {
 			p.flags &^= pathStale | pathTwiceStale
 			in.list(d).stale--
 		}
-		p.flags &^= pathFailed
+		p.flags &^= pathFailed | pathMoved
 		return old == attr
 	})
 	t.attrs.release(old)
@@ -244,10 +247,10 @@ func (t *Table) move(in *In, d destID, e *dest, id uint32, change func() (hidden
 	hidden := change()
 	hidden = t.insert(e, id) == prev && prev != noPath && hidden
 	now, l := t.shape(e), t.standing(e, id)
-	if hidden && l == standing && now == was {
-		return // nothing that anybody sees
+	if !hidden || l != standing || now != was { // else nobody sees anything
+		t.changed(in, d, levelOf(min(standing, l), was, now), p.out)
 	}
-	t.changed(in, d, levelOf(min(standing, l), was, now), p.out)
+	t.showMoved(e)
 }
 
 // withdraw removes a path if it is there. It reports whether it was, and was not stale.
@@ -276,6 +279,7 @@ func (in *In) remove(id uint32) {
 	t.freePath(id, e)
 	t.attrs.trim(min(t.paths.n, recentSets))
 	t.changed(in, d, levelOf(standing, was, t.shape(e)), out)
+	t.showMoved(e)
 	t.settle(d, e)
 }
 

@@ -55,9 +55,7 @@ func (t *Table) freeOut(d *dest) uint16 {
 // insert puts a path among those of its destination. It returns the path before it in the
 // list, noPath if the destination has an index.
 func (t *Table) insert(d *dest, id uint32) (prev uint32) {
-	if t.paths.at(id).flags&pathFailed != 0 {
-		t.failed++
-	}
+	t.tally(id, 1)
 	if d.indexed {
 		t.indexes[d.first].insert(t, id)
 		return noPath
@@ -85,14 +83,26 @@ func (t *Table) insert(d *dest, id uint32) (prev uint32) {
 	return prev
 }
 
+// tally counts a path that is entered, or taken out.
+func (t *Table) tally(id uint32, n int) {
+	flags := t.paths.at(id).flags
+	if flags&pathFailed != 0 {
+		t.failed += n
+	}
+	if flags&pathStale != 0 {
+		t.stale += n
+	}
+	if flags&pathMoved != 0 {
+		t.moved += n
+	}
+}
+
 // noPath is no path's index: what comes before a path is not known.
 const noPath = ^uint32(0)
 
 // unlink takes a path out again. It returns what insert does.
 func (t *Table) unlink(d *dest, id uint32) (prev uint32) {
-	if t.paths.at(id).flags&pathFailed != 0 {
-		t.failed--
-	}
+	t.tally(id, -1)
 	if d.indexed {
 		t.indexes[d.first].remove(t, id)
 		return noPath

@@ -37,6 +37,7 @@ type modelPath struct {
 	twice       bool // stale since before the last restart
 	unconfirmed bool
 	failed      bool // kept by DropRedundant
+	moved       bool // not advertised
 
 	out          uint16   // path identifier as sent, once it was seen
 	cls, sortKey []uint64 // of the last order
@@ -205,6 +206,7 @@ func (m *model) announce(p *modelPeer, n wire.NLRI, a wire.PathAttrs, nh wire.Ne
 func (m *model) take(p *modelPeer, k modelKey, a wire.PathAttrs, nh wire.NextHop, beyond bool) bool {
 	old := m.paths[k]
 	delete(m.paths, k)
+	defer m.showMoved()
 	r := &modelRoute{prefix: k.prefix, attrs: a, nh: nh}
 	switch {
 	case a.OriginatorID.IsValid() && id32(a.OriginatorID) == m.routerID, slices.Contains(a.ClusterList, addr32(m.clusterID)):
@@ -231,16 +233,31 @@ func (m *model) take(p *modelPeer, k modelKey, a wire.PathAttrs, nh wire.NextHop
 	return true
 }
 
-// enter enters a path, in place of those which others have kept as the last ones, and, if a client
-// adds it, of stale ones of other clients that are not better.
+// enter enters a path, in place of those which others have kept as the last ones. If a client adds
+// it, stale ones of other clients that are not better have moved.
 func (m *model) enter(x *modelPath, added bool) {
 	m.paths[x.modelKey] = x
 	maps.DeleteFunc(m.paths, func(k modelKey, p *modelPath) bool {
-		if k.prefix != x.prefix || k.peer == x.peer {
-			return false
-		}
-		return p.failed || added && p.stale && x.peer.reflected() && p.peer.reflected() && slices.Compare(x.class(), p.class()) <= 0
+		return k.prefix == x.prefix && k.peer != x.peer && p.failed
 	})
+	for k, p := range m.paths {
+		if k.prefix == x.prefix && k.peer != x.peer && added && p.stale && x.peer.reflected() && p.peer.reflected() && slices.Compare(x.class(), p.class()) <= 0 {
+			p.moved = true
+		}
+	}
+	m.showMoved()
+}
+
+// showMoved takes back what has moved to a path that is not the best one any more.
+func (m *model) showMoved() {
+	for _, p := range m.paths {
+		if !p.moved {
+			continue
+		}
+		if best := m.order(p.prefix)[0]; best.stale || best.peer.in != nil && !best.peer.reflected() {
+			p.moved = false
+		}
+	}
 }
 
 // reflected reports whether a peer is a client of the route reflector.
@@ -259,6 +276,7 @@ func (m *model) withdraw(p *modelPeer, n wire.NLRI) {
 	k := modelKey{p, n.Prefix, n.PathID}
 	delete(m.paths, k)
 	delete(p.refused, k)
+	m.showMoved()
 }
 
 // forgetRefused forgets what was refused in a session that ended, of one family.
@@ -267,6 +285,7 @@ func (p *modelPeer) forgetRefused(fam wire.Family) {
 }
 
 func (m *model) markStale(p *modelPeer, fam wire.Family) {
+	defer m.showMoved()
 	p.forgetRefused(fam)
 	for _, x := range m.of(p, fam) {
 		if x.stale && !x.twice {
@@ -277,6 +296,7 @@ func (m *model) markStale(p *modelPeer, fam wire.Family) {
 }
 
 func (m *model) markLongLived(p *modelPeer, fam wire.Family) {
+	defer m.showMoved()
 	for _, x := range m.of(p, fam) {
 		switch {
 		case !x.stale:
@@ -292,6 +312,7 @@ func (m *model) markLongLived(p *modelPeer, fam wire.Family) {
 }
 
 func (m *model) sweep(p *modelPeer, fam wire.Family) {
+	defer m.showMoved()
 	for _, x := range m.of(p, fam) {
 		if x.stale {
 			m.drop(x)
@@ -311,6 +332,7 @@ func (m *model) beginRefresh(p *modelPeer, fam wire.Family) {
 }
 
 func (m *model) endRefresh(p *modelPeer, fam wire.Family) {
+	defer m.showMoved()
 	for _, x := range m.of(p, fam) {
 		if x.unconfirmed {
 			m.drop(x)
@@ -320,6 +342,7 @@ func (m *model) endRefresh(p *modelPeer, fam wire.Family) {
 }
 
 func (m *model) dropAll(p *modelPeer, fam wire.Family) {
+	defer m.showMoved()
 	p.forgetRefused(fam)
 	for _, x := range m.of(p, fam) {
 		m.drop(x)
@@ -328,6 +351,7 @@ func (m *model) dropAll(p *modelPeer, fam wire.Family) {
 
 // fails drops the paths over a way that is dead, all or only those that another peer offers, too.
 func (m *model) fails(p *modelPeer, fam wire.Family, all bool, except []netip.Prefix) {
+	defer m.showMoved()
 	for _, x := range m.of(p, fam) {
 		if slices.ContainsFunc(except, func(n netip.Prefix) bool { return n.Contains(x.nh.Addr) }) {
 			continue
@@ -354,6 +378,8 @@ func (m *model) exported(p *modelPath, to *modelPeer) (wire.PathAttrs, wire.Next
 	a, nh := p.attrs, p.nh
 	reflected := p.peer.in != nil && !p.peer.external && !to.external
 	switch {
+	case p.moved:
+		return a, nh, false
 	case p.has(wire.CommunityNoAdvertise), (p.has(wire.CommunityNoExport) || p.has(wire.CommunityNoExportSubconfed)) && to.external:
 		return a, nh, false
 	case to.external && otc(&a) != 0 && (to.border.Role == wire.RoleCustomer || to.border.Role == wire.RolePeer || to.border.Role == wire.RoleRSClient):

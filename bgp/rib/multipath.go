@@ -53,5 +53,5 @@ func (t *Table) pathView(p *path, rank int) Path {
 	a := t.attrs.view(p.attr)
 	in := t.peers[p.peer]
 	return Path{NextHop: a.NextHop(), Local: p.peer == localPeer, Peer: in.addr, PathID: p.id,
-		Rank: rank, Weight: linkBandwidth(a), Stale: p.flags&pathStale != 0, Attrs: a}
+		Rank: rank, Weight: linkBandwidth(a), Stale: p.flags&pathStale != 0, Moved: p.flags&pathMoved != 0, Attrs: a}
 }

@@ -29,6 +29,9 @@ const (
 	// it goes as soon as one does. See DropRedundant. It is changed only while the path is not among
 	// those of its destination, since these are counted.
 	pathFailed
+	// pathMoved: another client has added a path since this one is stale, and it is not advertised: see
+	// Table.moved. Only with pathStale; changed as pathFailed is.
+	pathMoved
 )
 
 // newPath adds a path of a peer, and takes over the reference on attr. The path is not yet among

@@ -21,6 +21,7 @@ type pathIndex struct {
 	outs   outPool              // path identifiers for sending
 	peers  map[uint16]peerPaths // by the peer's number
 	stale  int                  // stale paths
+	moved  int                  // paths that have moved
 	failed int                  // paths kept although the way to their peers has failed
 }
 
@@ -187,6 +188,9 @@ func (x *pathIndex) count(p *path, n int) {
 		c.stale += n
 		x.stale += n
 	}
+	if p.flags&pathMoved != 0 {
+		x.moved += n
+	}
 	if p.flags&pathFailed != 0 {
 		c.failed += n
 		x.failed += n
@@ -224,7 +228,7 @@ func (x *pathIndex) rivals(t *Table, best, id uint32) bool {
 func (x *pathIndex) sort(t *Table) {
 	x.order, x.heads = sortedIDs{}, sortedIDs{}
 	clear(x.peers)
-	x.stale, x.failed = 0, 0
+	x.stale, x.moved, x.failed = 0, 0, 0
 	for _, id := range x.byOut {
 		if id != 0 {
 			x.insert(t, id)

@@ -57,9 +57,6 @@ const (
 	ReasonRouteLeak
 	// ReasonNoPolicy: the peer is external and has no import policy (RFC 8212, Section 3).
 	ReasonNoPolicy
-	// ReasonMoved: the path was stale, and another client of the route reflector has added one to its
-	// destination.
-	ReasonMoved
 
 	reasons
 )
@@ -68,7 +65,7 @@ var reasonText = [reasons]string{
 	ReasonMalformed: "malformed", ReasonNotUnicast: "not unicast", ReasonASLoop: "AS loop", ReasonOriginatorLoop: "originator loop",
 	ReasonClusterLoop: "cluster loop", ReasonNextHopNotOnLink: "next hop not on-link", ReasonOwnNextHop: "own next hop", ReasonLinkLocalNextHop: "link-local next hop", ReasonRejected: "policy",
 	ReasonTableFull: "table full", ReasonOverLimit: "prefix limit", ReasonTooManyPaths: "too many paths", ReasonSessionEnded: "session ended", ReasonNotRenewed: "not renewed", ReasonNoLongLived: "NO_LLGR",
-	ReasonPathFailed: "path failed", ReasonFirstAS: "first AS", ReasonRouteLeak: "route leak", ReasonNoPolicy: "no policy", ReasonMoved: "moved",
+	ReasonPathFailed: "path failed", ReasonFirstAS: "first AS", ReasonRouteLeak: "route leak", ReasonNoPolicy: "no policy",
 }
 
 // String returns the reason in a few words, such as "AS loop".

@@ -25,56 +25,37 @@ func (in *In) DropRedundant(fam wire.Family, except ...netip.Prefix) {
 	})
 }
 
-// dropReplaced drops the paths of other peers that are kept only until somebody offers the
-// destination: a path of it was entered now, and added says that its peer had not offered it before.
-// These are the paths that DropRedundant has left, and those that have moved.
-func (t *Table) dropReplaced(d *dest, entered uint32, added bool) {
-	by := t.paths.at(entered)
-	added = added && t.peers[by.peer].client
-	if t.failed == 0 && !added {
+// dropFailed drops the paths of a destination that others than a peer had kept by DropRedundant: the
+// peer offers one now.
+func (t *Table) dropFailed(d *dest, but uint16) {
+	if t.failed == 0 || d.indexed && t.indexes[d.first].failed == t.indexes[d.first].peers[but].failed {
 		return
 	}
-	ids := t.redundant[:0]
+	t.redundant = t.which(t.redundant[:0], d, func(p *path) bool { return p.peer != but && p.flags&pathFailed != 0 })
+	for _, id := range t.redundant {
+		t.peers[t.paths.at(id).peer].dropPath(id, ReasonPathFailed)
+	}
+}
+
+// which appends the paths of a destination that are wanted to list.
+func (t *Table) which(list []uint32, d *dest, wanted func(*path) bool) []uint32 {
 	add := func(id uint32) {
-		if p := t.paths.at(id); p.peer != by.peer && (p.flags&pathFailed != 0 || added && t.moved(p, by)) {
-			ids = append(ids, id)
+		if wanted(t.paths.at(id)) {
+			list = append(list, id)
 		}
 	}
 	if d.indexed {
-		x := t.indexes[d.first]
-		if own := x.peers[by.peer]; x.failed > own.failed || added && x.stale > own.stale {
-			for _, id := range x.byOut {
-				if id != 0 {
-					add(id)
-				}
+		for _, id := range t.indexes[d.first].byOut {
+			if id != 0 {
+				add(id)
 			}
 		}
-	} else {
-		for id := d.first; id != 0; id = t.paths.at(id).next {
-			add(id)
-		}
+		return list
 	}
-	for _, id := range ids {
-		p := t.paths.at(id)
-		why := ReasonPathFailed
-		if p.flags&pathFailed == 0 {
-			why = ReasonMoved
-		}
-		t.peers[p.peer].dropPath(id, why)
+	for id := d.first; id != 0; id = t.paths.at(id).next {
+		add(id)
 	}
-	t.redundant = ids[:0]
-}
-
-// moved reports whether what a path leads to is elsewhere, as a path says that another peer has
-// added: both are clients of the route reflector, which offer what is with them, the first is stale,
-// and not better by what it carries. What has left a client that restarts would otherwise be looked
-// for there, too, until the client is back: a peer that is sent both paths cannot tell them apart.
-func (t *Table) moved(p, to *path) bool {
-	if p.flags&pathStale == 0 || !t.peers[p.peer].client {
-		return false
-	}
-	c, _ := compareClass(to, p, t.attrs.sum(to.attr), t.attrs.sum(p.attr))
-	return c <= 0
+	return list
 }
 
 // freshPath reports whether another peer offers a path to a destination that is not stale.

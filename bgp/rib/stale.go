@@ -6,7 +6,7 @@ import "github.com/hyperfib/hyperfib/bgp/wire"
 // 4.2): they stay selected and advertised until the peer announces them again, or
 // [In.Sweep]. "To deal with possible consecutive restarts, a route (from the peer) previously
 // marked as stale MUST be deleted", but for those of [In.MarkTwiceStale]. In a route reflector a
-// stale path of a client also goes when another client adds one to its destination that is as good:
+// stale path of a client is not advertised while a path is best that another client has added since:
 // what it led to has moved.
 func (in *In) MarkStale(fam wire.Family) {
 	in.t.mu.Lock()
@@ -54,9 +54,9 @@ func (in *In) MarkLongLived(fam wire.Family) {
 		case s.marks&markNoLLGR != 0:
 			in.dropPath(id, ReasonNoLongLived)
 		case s.marks&markLLGRStale == 0:
-			attr, failed := t.attrs.addCommunity(p.attr, p.attr, wire.CommunityLLGRStale), p.flags&pathFailed
+			attr, kept := t.attrs.addCommunity(p.attr, p.attr, wire.CommunityLLGRStale), p.flags&(pathFailed|pathMoved)
 			t.replace(in, p.dest, t.at(p.dest), id, attr)
-			in.reflag(id, pathStale|failed, 0)
+			in.reflag(id, pathStale|kept, 0)
 			l.stale++
 		}
 	})

@@ -68,7 +68,9 @@ type Table struct {
 	limits       limits       // constants, unless a test makes them smaller
 	scratch      []uint32     // of list.go
 	failed       int          // paths with pathFailed
+	stale, moved int          // paths with pathStale and pathMoved
 	redundant    []uint32     // scratch of dropFailed
+	movers       []uint32     // scratch of hideMoved and showMoved
 	outNotes     []uint32     // scratch, see noteOuts
 	octets       []byte       // scratch for attribute sets
 	route        Route        // scratch for policies

@@ -94,6 +94,9 @@ type Path struct {
 	Lost Step
 	// Stale says that the path is kept for a peer whose session ended.
 	Stale bool
+	// Moved: it is stale, and is not advertised, as the best path is of a client of this route
+	// reflector that has added it since. Only Lookup returns such paths.
+	Moved bool
 	// Attrs are its attributes.
 	Attrs Attrs
 }
