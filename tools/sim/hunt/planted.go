@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"github.com/hyperfib/hyperfib/tools/sim/mutant"
 )
@@ -59,12 +60,18 @@ func (h *hunt) playPlanted(ctx context.Context) error {
 	return nil
 }
 
-// themed returns arguments of the simulator with those of a theme.
+// themed returns arguments of the simulator with those of a theme. Where the kernel is at fault,
+// nobody reads it again all the time: that repairs within half a minute what notifications have not
+// told, and hides faults in how these are taken.
 func themed(args []string, theme string) []string {
-	if theme == "" {
+	args = slices.Clone(args)
+	switch theme {
+	case "":
 		return args
+	case "kernel":
+		args = append(args, "-audit", "24h")
 	}
-	return append(append([]string(nil), args...), "-theme", theme)
+	return append(args, "-theme", theme)
 }
 
 // finds plays the worlds of a theme with a planted fault until one has a violation that the code
