@@ -10,6 +10,7 @@ import (
 // exported returns the attribute set, with a reference, with which a path goes out to the
 // group, 0 if it does not:
 //
+//   - what has moved goes to nobody: see hideMoved;
 //   - NO_ADVERTISE goes to no peer, NO_EXPORT to no other AS (RFC 1997, "Well-known
 //     Communities");
 //   - what an iBGP peer sent goes to other iBGP peers only by reflection: from clients to
