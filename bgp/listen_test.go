@@ -72,7 +72,7 @@ func TestPeerListen(t *testing.T) {
 			return nil
 		}
 		if dial(addr2) == nil {
-			t.Error("somebody listens")
+			t.Error("a listener is open")
 		}
 		refusing.Store(false)
 		settle(2 * time.Second) // it is tried again after 1 s
@@ -90,7 +90,7 @@ func TestPeerListen(t *testing.T) {
 			t.Fatal(err)
 		}
 		if dial(addr2) == nil {
-			t.Error("somebody listens for a peer that does not want it")
+			t.Error("a listener is open for a peer that does not want it")
 		}
 		c.Listen = true
 		if err := s.UpdatePeer(c); err != nil {
@@ -104,7 +104,7 @@ func TestPeerListen(t *testing.T) {
 		}
 		settle(time.Millisecond)
 		if dial(addr2) == nil {
-			t.Error("somebody listens for a peer that is gone")
+			t.Error("a listener is open for a peer that is gone")
 		}
 		for _, bad := range []PeerConfig{{Addr: addr2, Listen: true}, {Addr: addr2, LocalAddr: netip.IPv4Unspecified(), Listen: true}} {
 			if s.AddPeer(bad) == nil {
