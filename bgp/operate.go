@@ -118,8 +118,8 @@ func (s *Speaker) PathDown(key PeerKey, why PathFailure) error {
 }
 
 // PathUp reports that BFD is Up, and takes PathDown back: a restarting speaker waits for the peer
-// again, an attempt to connect that was due later is made at once, and a session that waits for
-// BFD ([PeerConfig].BFDStrict) goes on. It may be called again and again.
+// again, an attempt to connect that was due later, or has had no answer for 250 ms, is made at once,
+// and a session that waits for BFD ([PeerConfig].BFDStrict) goes on. It may be called again and again.
 func (s *Speaker) PathUp(key PeerKey) error {
 	p, err := s.find(key)
 	if err != nil {

@@ -26,6 +26,7 @@ type connection struct {
 	plain     bool          // our OPEN had no capabilities
 	strict    bool          // strict mode is in force, since the peer's OPEN
 	bfd       bfdWait       // in OpenSent, after the peer's OPEN: the wait for BFD
+	dialedAt  time.Time     // in Connect: when the attempt began
 	openedAt  time.Time     // when the connection was opened
 	upAt      time.Time     // when it became Established
 }
@@ -73,6 +74,7 @@ func (c *connection) dial(now time.Time) {
 	c.state, c.outgoing = Connect, true
 	c.id = c.newConn()
 	c.emit(Effect{Kind: EffectDial})
+	c.dialedAt = now
 	c.retryAt = now.Add(c.cfg.dialTime(c.back.attempts))
 }
 

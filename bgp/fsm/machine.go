@@ -237,16 +237,21 @@ func (m *Machine) PostponeHold(until time.Time) {
 	}
 }
 
-// RetryNow makes a peer that waits for its next attempt to connect, or for the answer to
-// one, try at once: there is reason to believe that it can be reached again. A peer that is
-// stopped or refused, or has a connection, is not concerned.
+// RetryNow makes a peer that waits for its next attempt to connect, or for the answer to one
+// for longer than [youngDial], try at once: there is reason to believe that it can be reached
+// again. A peer that is stopped or refused, or has a connection, is not concerned.
 func (m *Machine) RetryNow(now time.Time) {
 	c := &m.first
 	waits := c.state == Active && !c.retryAt.IsZero() || c.state == Idle && !c.idleAt.IsZero() && !now.Before(m.refuseUntil)
-	if !waits && c.state != Connect {
+	if !waits && (c.state != Connect || now.Sub(c.dialedAt) < youngDial) {
 		return
 	}
 	m.back.attempts = 0
 	c.drop()
 	c.start(now)
 }
+
+// youngDial is how long the answer to an attempt to connect may be on its way. An attempt that is
+// younger is not given up for a new one: the peer may have accepted its connection already, and
+// would have two of them.
+const youngDial = 250 * time.Millisecond
