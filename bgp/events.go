@@ -336,7 +336,9 @@ func (h *eventHub) snapshot() (out []Event) {
 	}
 	for _, k := range keys {
 		p := h.peers[k]
-		add(p.added, p.state, p.bfdWait, p.up, p.plain, p.noPolicy, p.endOfRIB[0], p.endOfRIB[1], p.unsendable[0], p.unsendable[1])
+		add(p.added, p.state, p.bfdWait, p.up, p.plain, p.noPolicy)
+		add(p.endOfRIB[:]...)
+		add(p.unsendable[:]...)
 		if p.restart != nil && p.restart.Restart != RestartNone {
 			add(p.restart)
 		}

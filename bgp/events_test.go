@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -77,6 +78,28 @@ func TestEvents(t *testing.T) {
 			if e.Snapshot != (i < 5) || i < 4 && !e.Time.Before(time.Now().Add(-500*time.Millisecond)) {
 				t.Errorf("%v: snapshot %v, at %v", e.Kind, e.Snapshot, e.Time)
 			}
+		}
+	})
+}
+
+// TestSnapshotFamilies: who comes late hears of the End-of-RIB of every family.
+func TestSnapshotFamilies(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &bgptest.Network{}
+		a, b := run(t, n, addr1, Config{}), run(t, n, addr2, Config{})
+		a.peer(PeerConfig{Addr: addr2, Passive: true, Families: families[:]})
+		b.peer(PeerConfig{Addr: addr1, Families: families[:]})
+		settle(time.Second)
+		late := a.Watch()
+		defer late.Close()
+		var got []wire.Family
+		for _, e := range drain(t, late) {
+			if e.Kind == EventEndOfRIB && e.Snapshot {
+				got = append(got, e.Family)
+			}
+		}
+		if !slices.Equal(got, families[:]) {
+			t.Errorf("End-of-RIB of %v", got)
 		}
 	})
 }

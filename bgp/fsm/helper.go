@@ -236,7 +236,7 @@ func (h *Helper) settle() {
 
 // Deadline returns the time of the next timer; zero if none runs.
 func (h *Helper) Deadline() time.Time {
-	next := earliest(h.deadline, h.llUntil[0], h.llUntil[1])
+	next := earliest(h.deadline, earliest(h.llUntil[:]...))
 	if h.twice != 0 {
 		next = earliest(next, h.first)
 	}

@@ -82,8 +82,11 @@ func (w *helperScenario) result(before RestartStatus) []string {
 }
 
 func familyNamed(s string) wire.Family {
-	if strings.HasPrefix(s, "ipv6") {
+	switch {
+	case strings.HasPrefix(s, "ipv6"):
 		return wire.IPv6Unicast
+	case strings.HasPrefix(s, "evpn"):
+		return wire.L2VPNEVPN
 	}
 	return wire.IPv4Unicast
 }
