@@ -27,15 +27,7 @@ func captured(tb testing.TB, f func(name string, message []byte, u *wire.Update)
 		tb.Fatal(files, err)
 	}
 	for _, name := range files {
-		text, err := os.ReadFile(name)
-		if err != nil {
-			tb.Fatal(err)
-		}
-		for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {
-			b, err := hex.DecodeString(lines.Text())
-			if err != nil || len(b) < wire.HeaderLen || wire.MessageType(b[18]) != wire.TypeUpdate {
-				continue
-			}
+		for _, b := range updates(tb, name) {
 			var u wire.Update
 			if err := u.Parse(b[wire.HeaderLen:], wire.Options{AS4: true, IBGP: true}); err != nil {
 				tb.Fatalf("%s: %x: %v", name, b, err)
@@ -43,6 +35,22 @@ func captured(tb testing.TB, f func(name string, message []byte, u *wire.Update)
 			f(filepath.Base(name), b, &u)
 		}
 	}
+}
+
+// updates returns the UPDATEs of a capture.
+func updates(tb testing.TB, name string) (list [][]byte) {
+	tb.Helper()
+	text, err := os.ReadFile(name)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {
+		b, err := hex.DecodeString(lines.Text())
+		if err == nil && len(b) >= wire.HeaderLen && wire.MessageType(b[18]) == wire.TypeUpdate {
+			list = append(list, b)
+		}
+	}
+	return list
 }
 
 // TestCaptured decodes what FRR and GoBGP have sent, and writes it again, octet for octet. What they say is

@@ -38,7 +38,7 @@ func TestTshark(t *testing.T) {
 		b.Reach(nil, wire.L2VPNEVPN, (&wire.PathAttrs{}).Append(nil), wire.NextHop{Addr: addr("2001:db8::2")})
 		key, _ := c.Key(nil)
 		octets, _ := c.AppendBinary(nil)
-		b.AddEVPN(key, wire.EVPN{Octets: octets}.AppendRest(nil), 0)
+		b.AddKeyed(key, wire.EVPN{Octets: octets}.AppendRest(nil), 0)
 		messages = append(messages, b.Finish())
 		r, _ := Parse(octets)
 		want = append(want, fields(&r))
@@ -58,6 +58,50 @@ func TestTshark(t *testing.T) {
 				t.Errorf("tshark %s\n   we %s", got[i], want[i])
 			}
 		}
+	}
+}
+
+// TestTsharkMembership: the same for route target memberships, which GoBGP has sent, or we write. Of a
+// shorter prefix tshark shows what follows it in the message as well, and 4294967295 in the place of a
+// 4-octet AS number.
+func TestTsharkMembership(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs tshark")
+	}
+	tshark := nstest.Need(t, "tshark")
+	b := wire.Builder{AS4: true}
+	b.Reach(nil, wire.RTConstrain, (&wire.PathAttrs{}).Append(nil), wire.NextHop{Addr: addr("10.9.0.1")})
+	for _, m := range []wire.Membership{{}, wire.NewMembership(4200000001, 0x0002fde800000064), wire.NewMembership(65000, 0x01020a090002012c)} {
+		b.AddKeyed(m.AppendKey(nil), nil, 0)
+	}
+	messages := append(updates(t, "../wire/testdata/captures/gobgp-rtc.txt"), b.Finish())
+	var want []string
+	for _, m := range messages {
+		u, err := wire.ParseUpdate(m[wire.HeaderLen:], wire.Options{AS4: true, IBGP: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, l := range []wire.List{u.MPReach, u.MPUnreach} {
+			for m := range l.Memberships() {
+				text := "Wildcard route target"
+				if m.Bits > 0 {
+					text = fmt.Sprintf("NLRI %d:%s/%d", m.OriginAS, strings.TrimPrefix(CommunityString(m.Target), "rt:"), m.Bits)
+				}
+				want = append(want, text)
+			}
+		}
+	}
+	file := filepath.Join(t.TempDir(), "rtc.pcap")
+	if err := os.WriteFile(file, pcap(messages), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command(tshark, "-n", "-r", file, "-V").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := regexp.MustCompile(`Wildcard route target|NLRI \d+:\S+/\d+`).FindAllString(string(out), -1)
+	if !slices.Equal(got, want) || len(got) != 7 {
+		t.Errorf("tshark %q\n   we %q", got, want)
 	}
 }
 

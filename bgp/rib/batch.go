@@ -155,7 +155,7 @@ func (b *batch) write(t *Table, g *group, c *chunk, u *bucket) {
 // addTo adds a destination to a message, an EVPN route with its rest. It reports false if the message is full.
 func (t *Table) addTo(b *wire.Builder, id destID, out uint16, rest []byte) bool {
 	if id >= ofEVPN {
-		return b.AddEVPN(t.key(id), rest, uint32(out))
+		return b.AddKeyed(t.key(id), rest, uint32(out))
 	}
 	return b.Add(wire.NLRI{Prefix: t.prefix(id), PathID: uint32(out)})
 }

@@ -41,7 +41,7 @@ func evpnUpdate(tb testing.TB, attrs wire.Attrs, nh wire.NextHop, addPath bool, 
 	}
 	for _, r := range routes {
 		e := wire.EVPN{Octets: r}
-		if !b.AddEVPN(e.AppendKey(nil), e.AppendRest(nil), id) {
+		if !b.AddKeyed(e.AppendKey(nil), e.AppendRest(nil), id) {
 			tb.Fatal("no room")
 		}
 	}
@@ -569,7 +569,7 @@ func BenchmarkEVPN(b *testing.B) {
 		w.Reach(nil, wire.L2VPNEVPN, variant(1), via("192.0.2.1"))
 		for j := range each {
 			e := wire.EVPN{Octets: macRoute(i+j, uint32(i/1000))}
-			w.AddEVPN(e.AppendKey(nil), e.AppendRest(nil), 0)
+			w.AddKeyed(e.AppendKey(nil), e.AppendRest(nil), 0)
 		}
 		bodies = append(bodies, w.Finish()[wire.HeaderLen:])
 	}

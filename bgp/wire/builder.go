@@ -21,6 +21,7 @@ type Builder struct {
 	field   int    // of the length in front of the NLRI
 	nlri    int    // of the first NLRI
 	limit   int    // where NLRI must end
+	family  Family // of this message
 	addPath bool   // of this message
 	layout  layout // of this message
 	tail    Attrs  // attributes that follow MP_REACH_NLRI
@@ -108,7 +109,7 @@ func (b *Builder) Unreach(buf []byte, f Family) {
 
 func (b *Builder) begin(buf []byte, f Family) {
 	b.start, b.b = len(buf), appendHeader(buf, TypeUpdate)
-	b.addPath = b.AddPath.Has(f)
+	b.family, b.addPath = f, b.AddPath.Has(f)
 	size := b.Max
 	if size == 0 {
 		size = MaxLen
@@ -143,24 +144,6 @@ func (b *Builder) Add(n NLRI) bool {
 	a := n.Prefix.Addr().As4()
 	copy(w[1:5], a[:])
 	b.b = b.b[:end]
-	return true
-}
-
-// AddEVPN is Add for an EVPN route, as [AppendEVPN] writes it, with a path identifier if ADD-PATH is
-// negotiated for the family.
-func (b *Builder) AddEVPN(key, rest []byte, pathID uint32) bool {
-	at := len(b.b)
-	end := at + SizeEVPN(key, rest)
-	if b.addPath {
-		end += 4
-	}
-	if end > b.limit {
-		return false
-	}
-	if b.addPath {
-		b.b = binary.BigEndian.AppendUint32(b.b, pathID)
-	}
-	b.b = AppendEVPN(b.b, key, rest)
 	return true
 }
 

@@ -36,7 +36,8 @@ type peer struct {
 	dials   bool       // it only connects, and does not listen
 	before  []string   // commands to run in the namespace before it starts; DIR is replaced
 	prepare [][]string // commands to run in the namespace once it is up
-	evpn    bool       // EVPN is offered, too
+	evpn    bool       // EVPN is offered, and nothing else
+	rtc     bool       // the same for EVPN and route target constraint
 }
 
 var peers = []peer{
@@ -79,6 +80,12 @@ var peers = []peer{
 		"prefix 203.0.114.0/24 gw 10.9.0.9 etag 0 label 300 rd 10.9.0.2:3 rt 65000:300 encap vxlan",
 		"prefix 2001:db8:1::/48 gw 2001:db8::9 etag 0 label 300 rd 10.9.0.2:3 rt 65000:300 encap vxlan",
 		"prefix 203.0.115.0/24 esi LACP aa:bb:cc:dd:ee:ff 100 etag 0 label 300 rd 10.9.0.2:3 rt 65000:300 encap vxlan")},
+	{name: "gobgp-rtc", bin: "gobgpd", args: []string{"-f", "CONF", "--pprof-disable", "--api-hosts", "127.0.0.1:50051"}, conf: "gobgp-rtc.toml", rtc: true, prepare: [][]string{
+		{"gobgp", "vrf", "add", "red", "rd", "65000:100", "rt", "both", "65000:100"},
+		{"gobgp", "vrf", "add", "green", "rd", "4200000001:2", "rt", "import", "4200000001:100", "export", "65000:200"},
+		{"gobgp", "vrf", "add", "blue", "rd", "10.9.0.2:3", "rt", "both", "10.9.0.2:300"},
+		{"gobgp", "vrf", "del", "green"},
+	}},
 	{name: "openbgpd", bin: "/usr/sbin/bgpd", args: []string{"-d", "-f", "CONF"}, conf: "openbgpd.conf"},
 	{name: "exabgp", bin: "exabgp", args: []string{"CONF"}, conf: "exabgp.conf", dials: true,
 		env: []string{"exabgp.tcp.bind=", "exabgp.daemon.user=root", "exabgp.log.all=false", "exabgp.api.cli=false"}},
@@ -268,6 +275,9 @@ func (s *script) run(us, them *nstest.NS, p peer, proc *os.Process) {
 	if p.evpn {
 		o.Capabilities.Families = []wire.Family{wire.L2VPNEVPN}
 	}
+	if p.rtc {
+		o.Capabilities.Families = []wire.Family{wire.L2VPNEVPN, wire.RTConstrain}
+	}
 	if p.addr != "" {
 		o.Capabilities.Families = o.Capabilities.Families[1:]
 	}
@@ -389,6 +399,12 @@ func describe(u *wire.Update) string {
 	}
 	for n := range u.MPUnreach.EVPN() {
 		fmt.Fprintf(&b, "-evpn type %d ", n.Octets[0])
+	}
+	for n := range u.MPReach.Memberships() {
+		fmt.Fprintf(&b, "+rt-constrain %v ", n)
+	}
+	for n := range u.MPUnreach.Memberships() {
+		fmt.Fprintf(&b, "-rt-constrain %v ", n)
 	}
 	for a := range u.Attrs() {
 		fmt.Fprintf(&b, "%v ", a.Type)

@@ -33,15 +33,15 @@
 // RFC 4271 (BGP-4), 1997 (communities), 2545 (IPv6), 2918 and 7313 (route refresh),
 // 4360 (extended communities), 4456 (route reflection), 4486 and 9384 (Cease
 // subcodes), 4724 and 9494 (graceful restart), 4760 (multiprotocol), 5492 and 9072
-// (capabilities), 6514 (the PMSI Tunnel attribute), 7432 and 9136 (EVPN NLRI), 6793 (4-octet AS numbers), 7606 (error handling), 7607 (AS 0),
+// (capabilities), 6514 (the PMSI Tunnel attribute), 7432 and 9136 (EVPN NLRI), 4684 (route target membership NLRI), 6793 (4-octet AS numbers), 7606 (error handling), 7607 (AS 0),
 // 7911 (ADD-PATH), 8092 (large communities), 8538 (hard reset), 8654 (extended
 // messages), 8950 (IPv4 over IPv6 next hops), 9003 (shutdown communication), 9687
 // (send hold timer), draft-walton-bgp-hostname-capability (FQDN).
 //
 // # Limits
 //
-// IPv4 and IPv6 unicast are decoded, and what bgp/evpn needs of EVPN: [List.EVPN]. MP_REACH_NLRI of
-// another family is skipped.
+// IPv4 and IPv6 unicast and route target constraint are decoded, and what bgp/evpn needs of EVPN:
+// [List.EVPN]. MP_REACH_NLRI of another family is skipped.
 // AIGP, BGP-LS and BGPsec attributes are dropped, as RFC 7311, Section 3.3, and RFC 4271, Section 9, ask of a
 // speaker that does not support them; other attributes that are not known pass
 // through if they are transitive.

@@ -80,15 +80,19 @@ func eachEVPN(b []byte, addPath bool, yield func(EVPN, error) bool) {
 			yield(EVPN{}, errNLRI)
 			return
 		}
-		var err error
-		if n.Octets[0] == evpnPrefix && n.twoIndexes() {
-			err = ErrEVPNOverlay
-		}
-		if !yield(n, err) {
+		if !yield(n, n.overlayError()) {
 			return
 		}
 		b = b[size:]
 	}
+}
+
+// overlayError is ErrEVPNOverlay or nil.
+func (n EVPN) overlayError() error {
+	if n.Octets[0] == evpnPrefix && n.twoIndexes() {
+		return ErrEVPNOverlay
+	}
+	return nil
 }
 
 // cutEVPN reads the NLRI at the start of b. The size is 0 if it is malformed.

@@ -169,12 +169,12 @@ func TestEVPNRoundTrip(t *testing.T) {
 			for n := range list.EVPN() {
 				key, rest := n.AppendKey(nil), n.AppendRest(nil)
 				id := uint32(len(want)) + 1
-				if !b.AddEVPN(key, rest, id) {
+				if !b.AddKeyed(key, rest, id) {
 					if !b.Empty() {
 						messages = append(messages, b.Finish())
 						start()
 					}
-					if !b.AddEVPN(key, rest, id) {
+					if !b.AddKeyed(key, rest, id) {
 						if n.Octets[0] != 255 {
 							t.Errorf("no room for %x", n.Octets)
 						}
@@ -256,7 +256,7 @@ func TestEVPNAllocs(t *testing.T) {
 			}
 			key := n.AppendKey(room)
 			rest := n.AppendRest(key[len(key):])
-			if !b.AddEVPN(key, rest, 0) {
+			if !b.AddKeyed(key, rest, 0) {
 				panic("full")
 			}
 		}

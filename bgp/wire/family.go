@@ -15,9 +15,12 @@ var (
 	IPv6Unicast = Family{AFI: 2, SAFI: 1}
 	// L2VPNEVPN is EVPN (RFC 7432, Section 20). Its NLRI are no prefixes: see [List.EVPN].
 	L2VPNEVPN = Family{AFI: 25, SAFI: 70}
+	// RTConstrain is route target constraint (RFC 4684, Section 4): which routes a peer wants of those
+	// families whose routes carry route targets. Its NLRI are no prefixes: see [List.Memberships].
+	RTConstrain = Family{AFI: 1, SAFI: 132}
 )
 
-// String returns "ipv4", "ipv6", "evpn", or the numbers.
+// String returns "ipv4", "ipv6", "evpn", "rt-constrain", or the numbers.
 func (f Family) String() string {
 	switch f {
 	case IPv4Unicast:
@@ -26,6 +29,8 @@ func (f Family) String() string {
 		return "ipv6"
 	case L2VPNEVPN:
 		return "evpn"
+	case RTConstrain:
+		return "rt-constrain"
 	}
 	return fmt.Sprintf("afi %d safi %d", f.AFI, f.SAFI)
 }
@@ -59,8 +64,11 @@ func (f Family) bit() FamilySet {
 	if f.SAFI == 1 && (f.AFI == 1 || f.AFI == 2) {
 		return FamilySet(f.AFI)
 	}
-	if f == L2VPNEVPN {
+	switch f {
+	case L2VPNEVPN:
 		return 4
+	case RTConstrain:
+		return 8
 	}
 	return 0
 }
@@ -74,10 +82,10 @@ func (s FamilySet) With(f Family) FamilySet { return s | f.bit() }
 // Without returns s without f.
 func (s FamilySet) Without(f Family) FamilySet { return s &^ f.bit() }
 
-// Slice returns the members of s: IPv4, IPv6, EVPN.
+// Slice returns the members of s: IPv4, IPv6, EVPN, route target constraint.
 func (s FamilySet) Slice() []Family {
 	var ff []Family
-	for _, f := range []Family{IPv4Unicast, IPv6Unicast, L2VPNEVPN} {
+	for _, f := range [...]Family{IPv4Unicast, IPv6Unicast, L2VPNEVPN, RTConstrain} {
 		if s.Has(f) {
 			ff = append(ff, f)
 		}

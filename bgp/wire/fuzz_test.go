@@ -80,9 +80,9 @@ func FuzzMessage(f *testing.F) {
 	})
 }
 
-// evpnText returns an NLRI as it is sent on: bits behind the length of a prefix are 0 then.
-func evpnText(n wire.EVPN) string {
-	return fmt.Sprintf("%x#%d", wire.AppendEVPN(nil, n.AppendKey(nil), n.AppendRest(nil)), n.PathID)
+// keyedText returns an NLRI as it is sent on: bits behind the length of a prefix are 0 then.
+func keyedText(k wire.Keyed) string {
+	return fmt.Sprintf("%v %x %x#%d", k.Family, k.AppendKey(nil), k.AppendRest(nil), k.PathID)
 }
 
 func pack(o wire.Options) (b uint8) {
@@ -91,7 +91,7 @@ func pack(o wire.Options) (b uint8) {
 			b |= 1 << i
 		}
 	}
-	return b | uint8(o.AddPath&3)<<4 | uint8(o.Families&3)<<6 // EVPN is among the families if none is named
+	return b | uint8(o.AddPath&3)<<4 | uint8(o.Families&3)<<6 // EVPN and RTConstrain are among the families if none is named
 }
 
 func unpack(b uint8) wire.Options {
@@ -194,10 +194,15 @@ func tripList(l wire.List, attrs wire.Attrs, nh wire.NextHop, o wire.Options) er
 				want = append(want, n)
 			}
 		}
-		var wantEVPN []string
-		for n := range l.EVPN() {
-			if b.AddEVPN(n.AppendKey(nil), n.AppendRest(nil), n.PathID) {
-				wantEVPN = append(wantEVPN, evpnText(n))
+		var wantKeyed []string
+		for k := range l.Keyed() {
+			if b.AddKeyed(k.AppendKey(nil), k.AppendRest(nil), k.PathID) {
+				wantKeyed = append(wantKeyed, keyedText(k))
+			}
+		}
+		for m := range l.Memberships() {
+			if again, ok := wire.MembershipOfKey(m.AppendKey(nil)); !ok || m.Contains(m.Target) != true || again.String() != strings.TrimSuffix(m.String(), fmt.Sprintf("#%d", m.PathID)) {
+				return fmt.Errorf("membership %v became %v", m, again)
 			}
 		}
 		m := b.Finish()
@@ -219,14 +224,14 @@ func tripList(l wire.List, attrs wire.Attrs, nh wire.NextHop, o wire.Options) er
 		if !slices.Equal(got, want) {
 			return fmt.Errorf("NLRI %v became %v", want, got)
 		}
-		var gotEVPN []string
+		var gotKeyed []string
 		for _, l := range []wire.List{again.MPReach, again.MPUnreach} {
-			for n := range l.EVPN() {
-				gotEVPN = append(gotEVPN, evpnText(n))
+			for k := range l.Keyed() {
+				gotKeyed = append(gotKeyed, keyedText(k))
 			}
 		}
-		if !slices.Equal(gotEVPN, wantEVPN) {
-			return fmt.Errorf("EVPN NLRI %q became %q", wantEVPN, gotEVPN)
+		if !slices.Equal(gotKeyed, wantKeyed) {
+			return fmt.Errorf("%v NLRI %q became %q", l.Family, wantKeyed, gotKeyed)
 		}
 		if a := again.AppendAttrs(nil); nh.Addr.IsValid() && as4 && !bytes.Equal(a, attrs) {
 			return fmt.Errorf("attributes % x became % x", attrs, a)

@@ -50,16 +50,16 @@ func (u *Update) mpReach(v, raw []byte) {
 	u.MPReach = l
 }
 
-// mpNextHop reads the next hop of MP_REACH_NLRI: 4 octets for IPv4 and EVPN, 16 for every
-// family, 32 for IPv4 and IPv6 (RFC 2545, Section 3; RFC 8950, Section 3; RFC 7432, Sections 9.2
-// and 11.1). Any other length makes it unclear where the NLRI start. It reports false after a session reset.
+// mpNextHop reads the next hop of MP_REACH_NLRI: 16 octets for every family, 4 for every one but IPv6, 32
+// for IPv4 and IPv6 (RFC 2545, Section 3; RFC 8950, Section 3; RFC 7432, Sections 9.2 and 11.1; RFC
+// 4684, Section 4). Any other length makes it unclear where the NLRI start. It reports false after a session reset.
 func (u *Update) mpNextHop(f Family, nh, raw []byte) bool {
 	switch {
 	case len(nh) == 4 && f != IPv6Unicast:
 		u.MPNextHop.Addr = netip.AddrFrom4([4]byte(nh))
 	case len(nh) == 16:
 		u.MPNextHop.Addr = netip.AddrFrom16([16]byte(nh))
-	case len(nh) == 32 && f != L2VPNEVPN:
+	case len(nh) == 32 && f.bits() > 0:
 		u.MPNextHop = NextHop{netip.AddrFrom16([16]byte(nh)), netip.AddrFrom16([16]byte(nh[16:]))}
 		if a := u.MPNextHop.LinkLocal; !a.IsLinkLocalUnicast() {
 			u.MPNextHop.LinkLocal = netip.Addr{}

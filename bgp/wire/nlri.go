@@ -54,7 +54,7 @@ var errNLRI = &Error{Disposition: SessionReset, Code: CodeUpdate, Subcode: SubNe
 // to be ignored. A List that Update.Parse has not checked may end with another
 // [*Error] beside the zero NLRI, where it is malformed. A range over it allocates nothing
 // in a function; in a function literal Go 1.26 may move the loop's body to the heap. It yields
-// nothing of a family whose NLRI are no prefixes: see [List.EVPN].
+// nothing of a family whose NLRI are no prefixes: see [List.EVPN] and [List.Memberships].
 func (l List) All() iter.Seq2[NLRI, error] {
 	return func(yield func(NLRI, error) bool) { // small: it is inlined into its caller, and nothing escapes
 		if l.Family == IPv4Unicast {
@@ -70,8 +70,11 @@ func (l List) All() iter.Seq2[NLRI, error] {
 func (l List) wellFormed() bool {
 	// Path Identifier (4) with ADD-PATH, Length in bits (1), Prefix: as many octets as hold
 	// that many bits (RFC 4271, Section 4.3; RFC 7911, Section 3).
-	if l.Family == L2VPNEVPN {
+	switch l.Family {
+	case L2VPNEVPN:
 		return wellFormedEVPN(l.Raw, l.AddPath)
+	case RTConstrain:
+		return wellFormedMemberships(l.Raw, l.AddPath)
 	}
 	b, most, skip := l.Raw, byte(l.Family.bits()), 0
 	if l.AddPath {
