@@ -40,7 +40,7 @@ type Config struct {
 
 	// Tables limits ownership of routes to these tables. nil is every table.
 	// Routes of our protocol in other tables are left alone, and SetRoute into
-	// another table fails.
+	// another table fails. [FIB.OwnTable] adds one later.
 	Tables []uint32
 
 	// NextHopBase and NextHopCount are the owned range of next-hop object

@@ -121,6 +121,14 @@ func (f *FIB) poke() {
 	}
 }
 
+// OwnTable adds a table to those of [Config].Tables; 0 is the main table (254). What the table has
+// is read before anything is written there, and if [FIB.Sweep] has been called, routes of our
+// protocols that are not desired are deleted from it. Nothing happens if it is ours already. It stays
+// ours until Run returns. The error is that there are too many tables, or ErrClosed.
+func (f *FIB) OwnTable(table uint32) error {
+	return f.desire(func(c *fibcore.Core) error { return c.OwnTable(table) })
+}
+
 // SetRoute makes r desired, replacing a desired route with the same key. The
 // error is about r itself (an *Error with ErrInvalid or ErrTable), or ErrClosed; what the
 // kernel says about it comes as an [Event] and in [FIB.Routes].

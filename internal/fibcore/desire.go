@@ -16,6 +16,28 @@ func (c *Core) checkRule(r wire.Rule) (wire.Rule, error) {
 	return r.Normal(), nil
 }
 
+// OwnTable makes the routes of one more table ours. What it has is read before anything is written
+// there.
+func (c *Core) OwnTable(table uint32) error {
+	table = cmp.Or(table, rtnl.RT_TABLE_MAIN)
+	if c.env.owns(table) {
+		return nil
+	}
+	var list []tableFamily
+	for _, f := range []wire.Family{wire.FamilyIPv4, wire.FamilyIPv6} {
+		tf := tableFamily{table, f}
+		if _, ok := c.routes.tables.of(tf); !ok {
+			return &Error{Op: "own", Err: ErrInvalid, Text: "more than 65535 tables"}
+		}
+		list = append(list, tf)
+	}
+	c.env.owned[table] = true
+	for _, tf := range list {
+		c.env.rereads.table(tf)
+	}
+	return nil
+}
+
 // SetRule makes a rule desired.
 func (c *Core) SetRule(r wire.Rule) error {
 	r, err := c.checkRule(r)

@@ -32,6 +32,8 @@ func Between(old, new *config.Config) []Change {
 		if now := new.Domain(was.Name); now != nil {
 			d.uplinks(was, *now)
 			d.families(was, *now)
+		} else {
+			d.loses("", "domain %s goes, with its sessions and routes", was.Name)
 		}
 	}
 	d.sessions()

@@ -148,6 +148,7 @@ func (d *differ) comes(v reflect.Value, p place) {
 // goes says that an element of a list is no more.
 func (d *differ) goes(v reflect.Value, p place) {
 	switch x := v.Interface().(type) {
+	case config.Domain: // Between says it
 	case config.Reflector: // sessions says it
 	case config.Neighbor: // sessions says it of those that are there
 		if x.Unnumbered() {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/hyperfib/hyperfib/bfd"
@@ -225,14 +226,26 @@ func (c *Core) begin() error {
 	for _, n := range r.namespaces {
 		c.kernels = append(c.kernels, kernelReader{n, carriers{sessions: c.sessions, netns: n.NetNS()}, n.WatchRoutes()})
 	}
-	for _, d := range r.cfg.Domains {
-		if g := r.domains[d.Name]; d.Redistributes() {
-			c.learners = append(c.learners, learner{g, g.learner()})
+	r.startLearning = c.startLearning
+	for g := range r.all {
+		if r.cfg.Domain(g.name).Redistributes() {
+			g.unlearn = c.startLearning(g)
 		}
 	}
 	c.running = true
 	c.config.Log.Info("running", "event", "running", "restarted", c.again)
 	return nil
+}
+
+// startLearning starts to take the foreign routes of a domain's table, until the function that is
+// returned is called.
+func (c *Core) startLearning(g *routing) (end func()) {
+	l := learner{g, g.learner()}
+	c.learners = append(c.learners, l)
+	return func() {
+		c.learners = slices.DeleteFunc(slices.Clone(c.learners), func(o learner) bool { return o == l })
+		l.changes.Close()
+	}
 }
 
 func (c *Core) kernelEvents(k *kernelReader) (more bool) {

@@ -163,7 +163,9 @@ func (m *coreMachine) do(words []string) (err error) {
 		for _, c := range changes {
 			m.add("change %v", c)
 		}
-		m.says(err)
+		if m.says(err); err == nil {
+			m.cfg = c
+		}
 	case "reflector":
 		return m.wires.reflect(m.cfg, netip.MustParseAddr(words[1]), words[2:]...)
 	case "crash":
@@ -209,7 +211,7 @@ func (m *coreMachine) start() error {
 		no := len(core.Speakers())
 		b.Random = func() float64 { return 0.5 }
 		b.Transport = &port{w: m.wires, given: map[*bgp.Attempt]bool{}, s: func() *bgp.Speaker {
-			if ended, _ := core.Ended(); ended {
+			if ended, _ := core.Ended(); ended || no >= len(core.Speakers()) { // or its domain is gone
 				return nil
 			}
 			return core.Speakers()[no]

@@ -20,8 +20,8 @@
 //
 // All of this is the loop's side; [Run] is it with goroutines, sockets and a clock, and a [Core]
 // without: its caller is the loop, and polls the same sources (core.go). What a start, a change of
-// guests, a reload and a drain consist of is in start.go, guests.go, reload.go and drain.go, and
-// both do it.
+// guests, a reload, domains that come and go by one, and a drain consist of is in start.go,
+// guests.go, reload.go, domains.go and drain.go, and both do it.
 //
 // A restart is: find our routes in the kernel, say to the peers that forwarding was preserved, set
 // everything that is desired again (which writes nothing where the kernel is right), and sweep

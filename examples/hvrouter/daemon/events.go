@@ -334,6 +334,7 @@ func (r *router) reload(c *config.Config, h config.Host, changes []api.Change) {
 		r.log.Info("reload changes", "event", "reload-change", "change", change.Text)
 	}
 	r.handOverARP(c.Edge)
+	r.removeDomains(c)
 	r.use(c)
 	r.logRefused(admit(&r.guests, c, h))
 	r.refresh()
@@ -345,8 +346,9 @@ func (r *router) reload(c *config.Config, h config.Host, changes []api.Change) {
 // use makes a configuration the one that counts, for everything but guests; the caller refreshes.
 func (r *router) use(c *config.Config) {
 	r.adopt(c)
-	for _, d := range c.Domains {
-		g := r.domains[d.Name]
+	r.beginDomains()
+	for g := range r.all {
+		d := *c.Domain(g.name)
 		g.configure(d)
 		g.rib.SetView(g.view(), &r.fx)
 		r.apply(g, &r.fx)

@@ -37,8 +37,8 @@ func TestFirewalls(t *testing.T) {
 func TestFixedPlaces(t *testing.T) {
 	b := newBenchOf(t, "netns.yaml")
 	for want, change := range map[string]func(*config.Config){
-		"":                    func(c *config.Config) { c.Guests = nil },
-		"the list of domains": func(c *config.Config) { c.Domains[0].NetNS = "red" },
+		"":                               func(c *config.Config) { c.Guests = nil },
+		"the namespace of domain public": func(c *config.Config) { c.Domains[0].NetNS = "red" },
 		"what lives in which network namespace": func(c *config.Config) {
 			c.Domains[0].Guests, c.Domains[1].Guests = false, true
 		},

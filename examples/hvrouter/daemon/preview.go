@@ -58,17 +58,34 @@ func (r *router) preview(c *config.Config, in *guest.Inventory) (v preview) {
 		for _, d := range firewall.Differences(was.Firewall, after.Firewall) {
 			v.list = append(v.list, api.Difference{NetNS: string(n.NetNS()), Op: d.Op, What: "firewall " + d.What, Want: d.How})
 		}
-		for j, d := range next[i].Config.Domains {
-			r.domains[d.Name].rib.Preview(domain.NewView(next[i].Config, j), is.Locals[d.Name], func(now, then *domain.Route) bool {
-				v.route(n.NetNS(), now, then)
-				return true
-			})
-		}
+		v.domains(r, n, next[i].Config, is)
 	}
 	slices.SortStableFunc(v.list, func(a, b api.Difference) int {
 		return cmp.Or(strings.Compare(a.NetNS, b.NetNS), strings.Compare(kind(a), kind(b)), strings.Compare(a.What, b.What))
 	})
 	return v
+}
+
+// domains compares the routes of the domains of a namespace. What the sessions of a new one will
+// bring is not known.
+func (v *preview) domains(r *router, n *netns.Namespace, part *config.Config, is domain.Static) {
+	for g := range r.all {
+		if g.namespace == n && part.Domain(g.name) == nil {
+			for route := range g.rib.Routes {
+				v.route(n.NetNS(), &route, nil)
+			}
+		}
+	}
+	for j, d := range part.Domains {
+		rib := domain.NewRIB(domain.NewView(part, j))
+		if g := r.domains[d.Name]; g != nil {
+			rib = g.rib
+		}
+		rib.Preview(domain.NewView(part, j), is.Locals[d.Name], func(now, then *domain.Route) bool {
+			v.route(n.NetNS(), now, then)
+			return true
+		})
+	}
 }
 
 // mostNamed bounds the guests that one line names.

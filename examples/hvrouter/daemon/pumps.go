@@ -27,6 +27,7 @@ var _ sessions.Sink = (*pumps)(nil)
 // start starts the pumps of a configuration, but for those of BGP and BFD.
 func (p *pumps) start(t *tasks, c *config.Config) {
 	p.router.announceComplete()
+	p.router.startLearning = func(g *routing) (end func()) { return p.startLearning(t, g) }
 	for _, n := range p.router.namespaces {
 		t.start("kernel events", func(ctx context.Context) error { return p.kernel(ctx, n) })
 		routes := n.WatchRoutes()
@@ -37,7 +38,7 @@ func (p *pumps) start(t *tasks, c *config.Config) {
 	t.start("firewall", p.repairFirewalls)
 	for _, d := range c.Domains {
 		if g := p.router.domains[d.Name]; d.Redistributes() {
-			t.start("learning "+d.Name, func(ctx context.Context) error { return p.learned(ctx, g) })
+			g.unlearn = p.startLearning(t, g)
 		}
 	}
 	t.start("memory", p.trimMemory)
@@ -95,6 +96,20 @@ func (p *pumps) routes(ctx context.Context, n *netns.Namespace, w netns.RouteCha
 	}
 }
 
+// startLearning starts to bring the foreign routes of a domain's table, until the function that is
+// returned is called.
+func (p *pumps) startLearning(t *tasks, g *routing) (end func()) {
+	own, end := context.WithCancel(t.ctx)
+	t.start("learning "+g.name, func(context.Context) error {
+		defer end()
+		if err := p.learned(own, g); own.Err() == nil {
+			return err
+		}
+		return nil
+	})
+	return end
+}
+
 // learned brings foreign routes of a domain's table.
 func (p *pumps) learned(ctx context.Context, g *routing) error {
 	l := g.learner()
@@ -105,20 +120,33 @@ func (p *pumps) learned(ctx context.Context, g *routing) error {
 		if err != nil {
 			return err
 		}
-		if !p.loop.do(ctx, func() { p.router.onLearned(g, buf[:k]) }) {
+		if !p.loop.do(ctx, func() {
+			if ctx.Err() == nil { // the domain may have gone meanwhile
+				p.router.onLearned(g, buf[:k])
+			}
+		}) {
 			return nil
 		}
 	}
 }
 
-// Paths implements [sessions.Sink].
+// Paths implements [sessions.Sink]. ctx ends when the domain goes: what was on its way then is
+// nobody's.
 func (p *pumps) Paths(ctx context.Context, domain string, u sessions.Update) {
-	p.loop.do(ctx, func() { p.router.onPaths(p.router.domains[domain], u) })
+	p.loop.do(ctx, func() {
+		if ctx.Err() == nil {
+			p.router.onPaths(p.router.domains[domain], u)
+		}
+	})
 }
 
 // Dead implements [sessions.Sink].
 func (p *pumps) Dead(ctx context.Context, domain string, dead failover.Dead) (prefixes []netip.Prefix) {
-	p.loop.do(ctx, func() { prefixes = p.router.onDead(p.router.domains[domain], dead) })
+	p.loop.do(ctx, func() {
+		if ctx.Err() == nil {
+			prefixes = p.router.onDead(p.router.domains[domain], dead)
+		}
+	})
 	return prefixes
 }
 

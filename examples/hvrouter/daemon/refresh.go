@@ -153,8 +153,8 @@ func (r *router) leave(left []guest.Port, now map[string]guest.Port) {
 
 // configureSessions brings the sessions of every domain in line with the configuration.
 func (r *router) configureSessions() {
-	for _, d := range r.cfg.Domains {
-		r.domains[d.Name].bgp.Configure(r.cfg, d)
+	for g := range r.all {
+		g.bgp.Configure(r.cfg, *r.cfg.Domain(g.name))
 	}
 }
 

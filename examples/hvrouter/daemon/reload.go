@@ -15,8 +15,6 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/change"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/host"
-	"github.com/hyperfib/hyperfib/examples/hvrouter/netns"
-	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/sessions"
 )
 
@@ -191,6 +189,9 @@ func (r *router) tryReload(c *config.Config, h config.Host) (old *config.Config,
 	if err := fixed(r.cfg, c); err != nil {
 		return nil, nil, err
 	}
+	if err := r.tryDomains(c); err != nil {
+		return nil, nil, err
+	}
 	return r.cfg, admit(r.guests.Clone(), c, h), nil
 }
 
@@ -278,15 +279,16 @@ func fixed(old, new *config.Config) error {
 	must("inventory.directory", old.Inventory.Directory == new.Inventory.Directory)
 	must("inventory.state", old.Inventory.State == new.Inventory.State)
 	must("firewall.table", old.Firewall.Table == new.Firewall.Table)
-	must("the set of tables", slices.Equal(netns.Tables(old), netns.Tables(new)))
-	must("where neighbours without an address are", slices.EqualFunc(old.Domains, new.Domains, func(a, b config.Domain) bool { return a.Unnumbered() == b.Unnumbered() }))
-	must("what sessions share (communities, next hops)", slices.EqualFunc(old.Domains, new.Domains, func(a, b config.Domain) bool {
-		return slices.Equal(peering.Members(old, a), peering.Members(new, b))
-	}))
-	must("the list of domains", slices.EqualFunc(old.Domains, new.Domains, func(a, b config.Domain) bool {
-		return a.Name == b.Name && a.NetNS == b.NetNS && a.Redistributes() == b.Redistributes()
-	}))
+	must("local-out.table", localOutTable(old) == localOutTable(new))
 	must("what lives in which network namespace", slices.EqualFunc(old.Namespaces(), new.Namespaces(), func(a, b config.Namespace) bool { return a.NetNS == b.NetNS }) &&
 		old.GuestNetNS() == new.GuestNetNS() && old.LoopbackNetNS() == new.LoopbackNetNS())
-	return errors.Join(errs...)
+	return errors.Join(append(errs, fixedDomains(old, new)...)...)
+}
+
+// localOutTable returns the table for what the hypervisor itself sends, 0 if there is none.
+func localOutTable(c *config.Config) uint32 {
+	if c.LocalOut == nil {
+		return 0
+	}
+	return c.LocalOut.Table.ID
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/failover"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/netns"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/sessions"
 )
 
 // router is the state of the event loop. One goroutine owns it; every method is called there.
@@ -21,7 +22,11 @@ type router struct {
 	log      *slog.Logger
 	edge     Edge
 	failover *failover.Monitor
+	sessions *sessions.Speakers
 	now      func() time.Time
+	// startLearning begins to bring the foreign routes of a domain that was added while routing, and
+	// returns what ends that.
+	startLearning func(*routing) (end func())
 
 	cfg        *config.Config
 	namespaces []*netns.Namespace // the daemon's own first
@@ -106,8 +111,7 @@ func (r *router) guestDomain() *routing {
 }
 
 // addDomain makes a domain of the configuration known.
-func (r *router) addDomain(index int, a announcer) *routing {
-	d := r.cfg.Domains[index]
+func (r *router) addDomain(d config.Domain, a announcer) *routing {
 	g := newRouting(d, r.at(d.NetNS), a)
 	r.announcements.drain(g, r.draining.state)
 	r.domains[d.Name] = g

@@ -60,6 +60,11 @@ type fakeKernel struct {
 	netns string
 }
 
+func (k fakeKernel) OwnTable(table uint32) error {
+	k.add("table %d is ours", table)
+	return nil
+}
+
 // add notes a call, with the namespace.
 func (k fakeKernel) add(format string, args ...any) {
 	if k.netns != "" {
@@ -203,8 +208,8 @@ func newBenchWith(t testing.TB, c *config.Config, log *slog.Logger, kernelOf fun
 	}
 	r := newRouter(log, time.Now, c, fakeEdge{trace: tr}, all...)
 	r.failover = failover.New(failover.Config{Log: r.log, Now: time.Now})
-	for i, d := range c.Domains {
-		r.addDomain(i, fakeBGP{tr, d.Name})
+	for _, d := range c.Domains {
+		r.addDomain(d, fakeBGP{tr, d.Name})
 	}
 	r.guests.Use(c.Admission(config.Host{}))
 	r.guests.Replace(guest.FromConfig, c.Entries())

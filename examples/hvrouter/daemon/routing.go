@@ -32,6 +32,7 @@ type routing struct {
 	learned   bool                  // the foreign routes that were there are known
 	complete  bool                  // BGP knows that everything of ours is announced
 	converged bool                  // all of BGP's routes have come once
+	unlearn   func()                // ends what brings the foreign routes of the table; nil: nothing does, or for good
 }
 
 // newRouting makes a domain of a namespace, of which nothing is known yet.

@@ -27,12 +27,13 @@ func newFailover(log *slog.Logger, now func() time.Time, all []*netns.Namespace,
 
 // addDomains makes the domains of the configuration, with their speakers.
 func (r *router) addDomains(s *sessions.Speakers) error {
-	for i, d := range r.cfg.Domains {
+	r.sessions = s
+	for _, d := range r.cfg.Domains {
 		m, err := s.Add(r.cfg, d, r.at(d.NetNS))
 		if err != nil {
 			return err
 		}
-		r.addDomain(i, m)
+		r.addDomain(d, m)
 	}
 	r.linksDown(s)
 	return nil

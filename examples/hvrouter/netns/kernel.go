@@ -13,6 +13,7 @@ import (
 
 // Kernel is what hvrouter uses of the [fib.FIB] of a namespace.
 type Kernel interface {
+	OwnTable(table uint32) error
 	SetRoute(fib.Route) error
 	DeleteRoute(fib.RouteKey) error
 	SetRule(fib.Rule) error

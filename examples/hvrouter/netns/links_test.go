@@ -148,8 +148,10 @@ func TestFirstReading(t *testing.T) {
 		t.Error("not swept")
 	}
 	b.WatchRoutes()
-	if f := b.kernel.filter; len(f.Tables) != len(c.Domains) || !f.Accept(fib.RouteKey{Metric: c.Edge.Metric}) || f.Accept(fib.RouteKey{Metric: 20}) {
-		t.Errorf("watched: %v", f.Tables)
+	for key, want := range map[fib.RouteKey]bool{{Table: 90, Metric: c.Edge.Metric}: true, {Table: 20, Metric: c.Edge.Metric}: true, {Table: 90, Metric: 20}: false, {Table: 91, Metric: c.Edge.Metric}: false} {
+		if b.kernel.filter.Accept(key) != want {
+			t.Errorf("%+v is watched: %v", key, !want)
+		}
 	}
 	if got := Tables(c); len(got) != len(c.Domains)+1 {
 		t.Errorf("tables: %v", got)

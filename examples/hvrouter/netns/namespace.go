@@ -40,7 +40,7 @@ type Namespace struct {
 
 	whole, part *config.Config // the configuration, and what of it lives here
 	links       *Links
-	metrics     metrics
+	wanted      wanted
 	desired     desired
 	shield      shield
 	audit       *audit
@@ -94,7 +94,7 @@ func (n *Namespace) Where(before string, after ...string) string {
 // Configure takes another configuration; part is what of it lives in the namespace.
 func (n *Namespace) Configure(whole, part *config.Config) {
 	n.whole, n.part = whole, part
-	n.metrics.set(part)
+	n.wanted.set(part)
 }
 
 // Part returns what of the configuration lives in the namespace.
@@ -227,6 +227,9 @@ func (n *Namespace) Drops() (map[string]uint64, error) {
 	}
 	return n.shield.firewall.Drops()
 }
+
+// OwnTable makes the routes of a table ours, if they are not yet: those of a domain that comes.
+func (n *Namespace) OwnTable(table uint32) error { return n.kernel.OwnTable(table) }
 
 // SetRoute has the kernel route as a domain wants it, and returns why it cannot, "" if it can.
 func (n *Namespace) SetRoute(route domain.Route) (why string) { return n.desired.setRoute(route) }

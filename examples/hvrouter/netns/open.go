@@ -148,7 +148,7 @@ func (n *Namespace) ReadFirst(ctx context.Context, observe func([]fib.Event)) (c
 
 // WatchRoutes returns a reader of how the routes stand that announcements need.
 func (n *Namespace) WatchRoutes() RouteChanges {
-	return n.kernel.WatchRoutes(fib.RouteFilter{Tables: domainTables(n.part), Accept: n.metrics.accept})
+	return n.kernel.WatchRoutes(fib.RouteFilter{Accept: n.wanted.accept})
 }
 
 // WatchNames logs when the name of a namespace does not lead to it any more, or does again,

@@ -8,17 +8,26 @@ import (
 	"github.com/hyperfib/hyperfib/fib"
 )
 
-// metrics are the metrics of the routes that announcements need; BGP's routes, of which there
-// may be a million, have another. It is safe for concurrent use.
-type metrics struct {
-	atomic.Pointer[map[uint32]bool]
+// wanted is which routes announcements need: those of the domains' tables with the metrics of ours.
+// BGP's routes, of which there may be a million, have another. It is safe for concurrent use.
+type wanted struct {
+	atomic.Pointer[wantedRoutes]
 }
 
-func (m *metrics) set(c *config.Config) {
-	m.Store(&map[uint32]bool{c.Edge.Metric: true, 0: true, domain.Metric6: true})
+type wantedRoutes struct{ tables, metrics map[uint32]bool }
+
+func (w *wanted) set(c *config.Config) {
+	next := wantedRoutes{map[uint32]bool{}, map[uint32]bool{c.Edge.Metric: true, 0: true, domain.Metric6: true}}
+	for _, id := range domainTables(c) {
+		next.tables[id] = true
+	}
+	w.Store(&next)
 }
 
-func (m *metrics) accept(k fib.RouteKey) bool { return (*m.Load())[k.Metric] }
+func (w *wanted) accept(k fib.RouteKey) bool {
+	now := w.Load()
+	return now.tables[k.Table] && now.metrics[k.Metric]
+}
 
 // domainTables returns the tables of the domains of a configuration.
 func domainTables(c *config.Config) (ids []uint32) {

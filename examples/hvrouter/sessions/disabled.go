@@ -20,7 +20,10 @@ type Disabled struct {
 // Cease/Administrative Shutdown and their text, and those that are none any more begin again.
 // all belongs to the Speakers then. Before the first configuration it says what there will not be.
 func (s *Speakers) Disable(all map[bgp.PeerKey]Disabled) {
-	for _, one := range s.list {
+	s.mu.Lock()
+	s.disabled = all
+	s.mu.Unlock()
+	for _, one := range s.all() {
 		one.disable(all)
 	}
 }
@@ -50,7 +53,7 @@ func (p *plan) has(k bgp.PeerKey) bool {
 // Disabled returns the sessions of a configuration that are disabled.
 func (s *Speakers) Disabled(c *config.Config) map[bgp.PeerKey]Disabled {
 	out := map[bgp.PeerKey]Disabled{}
-	for _, one := range s.list {
+	for _, one := range s.all() {
 		one.mu.Lock()
 		maps.Copy(out, one.plan.disabled)
 		one.mu.Unlock()
@@ -70,7 +73,7 @@ func (s *Speakers) Disabled(c *config.Config) map[bgp.PeerKey]Disabled {
 // again. Hard: neither side keeps paths meanwhile.
 func (s *Speakers) Reset(k bgp.PeerKey, text string, hard bool) error {
 	err := error(bgp.ErrNoPeer)
-	for _, one := range s.list {
+	for _, one := range s.all() {
 		if _, e := one.bgp.Peer(k); e == nil {
 			err = one.bgp.Reset(k, text, hard)
 		}

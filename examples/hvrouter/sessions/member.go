@@ -42,6 +42,9 @@ func (m Member) originate(p netip.Prefix, pref uint32, more ...wire.Community) e
 	return nil
 }
 
+// LinkDown has the speaker begin without the sessions over an interface that has no carrier.
+func (m Member) LinkDown(name string) { m.linkDown(name) }
+
 // Announce announces prefixes to all peers.
 func (m Member) Announce(list []domain.Announcement) {
 	for _, a := range list {

@@ -60,6 +60,24 @@ type speaker struct {
 	next     time.Time // when proceed has something to do although no session has changed; zero: never
 	complete []bool    // the inventory of each member is
 	early    early
+	end      func() // ends what Run or Begin has started; nil: neither has
+}
+
+// endsBy sets what ends the speaker.
+func (s *speaker) endsBy(end func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.end = end
+}
+
+// finish ends the speaker, if it was started.
+func (s *speaker) finish() {
+	s.mu.Lock()
+	end := s.end
+	s.mu.Unlock()
+	if end != nil {
+		end()
+	}
 }
 
 // newSpeaker makes the speaker of a domain, and of those that share its sessions.

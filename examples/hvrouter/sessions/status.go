@@ -34,8 +34,8 @@ type NextHop struct {
 // Status returns the sessions of a configuration.
 func (s *Speakers) Status(c *config.Config) (list []Status) {
 	for _, dom := range c.Domains {
-		m := s.domains[dom.Name]
-		if m.no > 0 {
+		m, ok := s.member(dom.Name)
+		if !ok || m.no > 0 {
 			continue // listed with the first domain that shares the sessions
 		}
 		names := make([]string, len(m.members))
@@ -80,7 +80,7 @@ func (s *speaker) countAdvertised(p bgp.PeerStatus) map[wire.Family]int {
 // no order.
 func (s *Speakers) Received(k bgp.PeerKey, f wire.Family) iter.Seq2[netip.Prefix, rib.Path] {
 	return func(yield func(netip.Prefix, rib.Path) bool) {
-		for _, one := range s.list {
+		for _, one := range s.all() {
 			if _, err := one.bgp.Peer(k); err != nil {
 				continue
 			}
@@ -98,7 +98,7 @@ func (s *Speakers) Received(k bgp.PeerKey, f wire.Family) iter.Seq2[netip.Prefix
 // Advertised yields what is advertised to a session's peer, in no order.
 func (s *Speakers) Advertised(k bgp.PeerKey, f wire.Family) iter.Seq[rib.Advert] {
 	return func(yield func(rib.Advert) bool) {
-		for _, one := range s.list {
+		for _, one := range s.all() {
 			all, err := one.bgp.AllAdvertised(k, f)
 			if err != nil {
 				continue
@@ -121,8 +121,9 @@ type Peer struct {
 
 // Peers returns the sessions of a domain.
 func (s *Speakers) Peers(c *config.Config, name string, p netip.Prefix) (list []Peer) {
-	m, d := s.domains[name], c.Domain(name)
-	if m.speaker == nil || d == nil {
+	m, ok := s.member(name)
+	d := c.Domain(name)
+	if !ok || d == nil {
 		return nil
 	}
 	peers := m.status()

@@ -89,7 +89,7 @@ var All = []Key{
 	{Path: "bgp.prefix-limit.threshold", Values: "percent, 1 to 100", Example: "50", Effect: InPlace},
 	{Path: "bgp.prefix-limit.action", Values: "warn, block or restart", Example: "block", Effect: InPlace},
 	{Path: "bgp.prefix-limit.restart-after", Example: "2m", Effect: InPlace},
-	{Path: "domains", Example: "", Base: "added", Effect: Restart},
+	{Path: "domains", Example: "", Base: "added", Effect: InPlace},
 	{Path: "domains[].name", Values: "name", Example: "other", Effect: Restart},
 	{Path: "domains[].netns", Example: "blue", Effect: Restart},
 	{Path: "domains[].table", Example: "91", Effect: Restart},
