@@ -243,7 +243,7 @@ func (c *cursor) uint32() uint32 { return binary.BigEndian.Uint32(c.take(4)) }
 func (c *cursor) label() Label   { return labelOf(c.take(3)) }
 
 // mac reads a MAC address after its length, which is 48 bits: "MAC Address Length values other than
-// 48 bits are outside the scope of this document" (RFC 7432, Section 7.2).
+// 48 bits are outside the scope of this document" (RFC 7432, Section 9.2.1).
 func (c *cursor) mac() MAC {
 	if c.take(1)[0] != 48 {
 		c.bad = true

@@ -56,43 +56,42 @@ const (
 
 // ErrEVPNOverlay comes with an IP prefix route with two overlay indexes: "A route containing a
 // non-zero GW IP and a non-zero ESI (at the same time) SHOULD be treat as withdraw" (RFC 9136, Section
-// 3.2). A label of zero without an overlay index, which Section 3.1 wants treated alike, is not looked
-// for: the index may be the MAC address in a community.
+// 3.2).
 var ErrEVPNOverlay = &Error{Disposition: TreatAsWithdraw, Code: CodeUpdate, Subcode: SubNetwork, Message: TypeUpdate,
 	RFC: "RFC 9136, Section 3.2", Text: "IP prefix route with an ESI and a gateway"}
 
+// ErrEVPNLabel comes with an IP prefix route that leads nowhere: "If the received label is zero and the
+// route does not contain an Overlay Index, it MUST be "treat as withdraw"" (RFC 9136, Section 3.1). The
+// label is all of its 24 bits, since it may be a VNI. The index may be the ESI, the gateway, or the MAC
+// address in a Router's MAC community of the UPDATE (Section 3.2): it comes only with a list of
+// Update.MPReach.
+var ErrEVPNLabel = &Error{Disposition: TreatAsWithdraw, Code: CodeUpdate, Subcode: SubNetwork, Message: TypeUpdate,
+	RFC: "RFC 9136, Section 3.1", Text: "IP prefix route without a label or an overlay index"}
+
 // EVPN iterates over the NLRI of l, if its family is EVPN. An NLRI is paired with
-// [ErrEVPNOverlay] if it is to be treated as a withdraw by itself. A List that Update.Parse has not
+// [ErrEVPNOverlay] or [ErrEVPNLabel] if it is to be treated as a withdraw by itself. A List that Update.Parse has not
 // checked may end with another [*Error] beside the zero EVPN, where it is malformed. It allocates
 // nothing.
 func (l List) EVPN() iter.Seq2[EVPN, error] {
 	return func(yield func(EVPN, error) bool) {
 		if l.Family == L2VPNEVPN {
-			eachEVPN(l.Raw, l.AddPath, yield)
+			eachEVPN(l, yield)
 		}
 	}
 }
 
-func eachEVPN(b []byte, addPath bool, yield func(EVPN, error) bool) {
-	for len(b) > 0 {
-		n, size := cutEVPN(b, addPath)
+func eachEVPN(l List, yield func(EVPN, error) bool) {
+	for b := l.Raw; len(b) > 0; {
+		n, size := cutEVPN(b, l.AddPath)
 		if size == 0 {
 			yield(EVPN{}, errNLRI)
 			return
 		}
-		if !yield(n, n.overlayError()) {
+		if !yield(n, n.overlayError(l.noMAC)) {
 			return
 		}
 		b = b[size:]
 	}
-}
-
-// overlayError is ErrEVPNOverlay or nil.
-func (n EVPN) overlayError() error {
-	if n.Octets[0] == evpnPrefix && n.twoIndexes() {
-		return ErrEVPNOverlay
-	}
-	return nil
 }
 
 // cutEVPN reads the NLRI at the start of b. The size is 0 if it is malformed.
@@ -158,11 +157,39 @@ func addressAt(v []byte, i int) bool {
 	return len(v) == i+5 && v[i] == 32 || len(v) == i+17 && v[i] == 128
 }
 
-// twoIndexes reports whether an IP prefix route has both an ESI and a gateway.
-func (n EVPN) twoIndexes() bool {
+// overlayError returns what is wrong with an IP prefix route: it has more than one overlay index, or neither
+// one nor a label. noMAC says that there is none in a community either.
+func (n EVPN) overlayError(noMAC bool) error {
+	if n.Octets[0] != evpnPrefix {
+		return nil
+	}
 	v := n.Octets[2:]
 	size := (len(v) - sizeRD - sizeESI - sizeTag - 1 - sizeLabel) / 2
-	return !zero(v[sizeRD:sizeRD+sizeESI]) && !zero(v[len(v)-sizeLabel-size:len(v)-sizeLabel])
+	esi, gateway := !zero(v[sizeRD:sizeRD+sizeESI]), !zero(v[len(v)-sizeLabel-size:len(v)-sizeLabel])
+	switch {
+	case esi && gateway:
+		return ErrEVPNOverlay
+	case noMAC && !esi && !gateway && zero(v[len(v)-sizeLabel:]):
+		return ErrEVPNLabel
+	}
+	return nil
+}
+
+// routerMAC reports whether the UPDATE has a Router's MAC community: 0x06, 0x03, MAC (6) (RFC 9135,
+// Section 8.1).
+func (u *Update) routerMAC() bool {
+	for a := range u.Attrs() {
+		if a.Type != AttrExtCommunities {
+			continue
+		}
+		for c := range ExtCommunities(a.Value).All() {
+			if c>>48 == 0x0603 {
+				return true
+			}
+		}
+		break // of several the first counts
+	}
+	return false
 }
 
 func zero(b []byte) bool {

@@ -114,6 +114,52 @@ func TestMalformedEVPN(t *testing.T) {
 	}
 }
 
+// TestEVPNNoLabel: an IP prefix route without a label needs an overlay index, which may be in a
+// community of the UPDATE. One without is withdrawn alone, and a withdrawal has no label to look at.
+func TestEVPNNoLabel(t *testing.T) {
+	const none, vni1 = "000000", "000001" // a VNI of 1 is the label 0 of MPLS
+	bare := func(ipESI, gateway, label string) string {
+		return "05 22" + rd + ipESI + tag0 + "18 cb007100" + gateway + label
+	}
+	routerMAC := NewAttr(AttrExtCommunities, unhex(t, "030c000000000008 0603525400000001")).Append(nil)
+	others := NewAttr(AttrExtCommunities, unhex(t, "030c000000000008 0600000000000001")).Append(nil)
+	for _, c := range []struct {
+		name, nlri string
+		attr       []byte
+		want       error
+	}{
+		{"nothing", bare(noESI, "00000000", none), nil, ErrEVPNLabel},
+		{"other communities", bare(noESI, "00000000", none), others, ErrEVPNLabel},
+		{"IPv6", "05 3a" + rd + noESI + tag0 + "30 20010db8000100000000000000000000" + strings.Repeat("00", 16) + none, nil, ErrEVPNLabel},
+		{"VNI 1", bare(noESI, "00000000", vni1), nil, nil},
+		{"ESI", bare(esi, "00000000", none), nil, nil},
+		{"gateway", bare(noESI, "0a000001", none), nil, nil},
+		{"router's MAC", bare(noESI, "00000000", none), routerMAC, nil},
+		{"ESI and gateway", bare(esi, "0a000001", none), routerMAC, ErrEVPNOverlay},
+		{"type 2 without a label", "02 21" + rd + noESI + tag0 + mac + "00" + none, nil, nil},
+	} {
+		attrs := slices.Concat((&PathAttrs{}).Append(nil), c.attr)
+		u, err := ParseUpdate(reachBody(attrs, L2VPNEVPN, []byte{10, 9, 0, 2}, unhex(t, macIP+c.nlri)), Options{AS4: true, IBGP: true})
+		if err != nil {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		var got []error
+		for _, err := range u.MPReach.EVPN() {
+			got = append(got, err)
+		}
+		if len(got) != 2 || got[0] != nil || got[1] != c.want {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
+		gone := Attr{Type: AttrMPUnreach, Flags: FlagOptional, Value: append([]byte{0, 25, 70}, unhex(t, c.nlri)...)}.Append(nil)
+		u, err = ParseUpdate(append([]byte{0, 0, 0, byte(len(gone))}, gone...), Options{AS4: true, IBGP: true})
+		for _, lerr := range u.MPUnreach.EVPN() {
+			if err != nil || lerr == ErrEVPNLabel {
+				t.Errorf("%s, withdrawn: %v %v", c.name, err, lerr)
+			}
+		}
+	}
+}
+
 // reachBody makes the body of an UPDATE with an MP_REACH_NLRI as it is given.
 func reachBody(attrs Attrs, f Family, nextHop, nlri []byte) []byte {
 	v := append([]byte{byte(f.AFI >> 8), byte(f.AFI), f.SAFI, byte(len(nextHop))}, nextHop...)

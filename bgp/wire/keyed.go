@@ -28,7 +28,7 @@ func (l List) Keyed() iter.Seq2[Keyed, error] {
 
 func eachKeyed(l List, yield func(Keyed, error) bool) {
 	for b := l.Raw; len(b) > 0; {
-		k, size, err := cutKeyed(l.Family, b, l.AddPath)
+		k, size, err := cutKeyed(l, b)
 		if !yield(k, err) || size == 0 {
 			return
 		}
@@ -36,21 +36,21 @@ func eachKeyed(l List, yield func(Keyed, error) bool) {
 	}
 }
 
-// cutKeyed reads the NLRI at the start of b. The size is 0 if it is malformed.
-func cutKeyed(f Family, b []byte, addPath bool) (k Keyed, size int, err error) {
-	k.Family = f
-	if f == RTConstrain {
-		if k.Octets, k.PathID, size = cutMembership(b, addPath); size > 0 {
+// cutKeyed reads the NLRI at the start of b, a part of l. The size is 0 if it is malformed.
+func cutKeyed(l List, b []byte) (k Keyed, size int, err error) {
+	k.Family = l.Family
+	if l.Family == RTConstrain {
+		if k.Octets, k.PathID, size = cutMembership(b, l.AddPath); size > 0 {
 			return k, size, lengthError(k.Octets[0])
 		}
 		return Keyed{}, 0, errNLRI
 	}
-	n, size := cutEVPN(b, addPath)
+	n, size := cutEVPN(b, l.AddPath)
 	if size == 0 {
 		return Keyed{}, 0, errNLRI
 	}
 	k.Octets, k.PathID = n.Octets, n.PathID
-	return k, size, n.overlayError()
+	return k, size, n.overlayError(l.noMAC)
 }
 
 // AppendKey appends what names the NLRI: see [EVPN] and [Membership.AppendKey].

@@ -74,7 +74,7 @@ func TestMalformedMembership(t *testing.T) {
 		}
 	}
 	for _, addPath := range []string{"", "00", "000000", "00000007"} { // nothing behind a path identifier
-		if l := (List{RTConstrain, true, unhex(t, addPath)}); l.wellFormed() != (addPath == "") {
+		if l := (List{Family: RTConstrain, AddPath: true, Raw: unhex(t, addPath)}); l.wellFormed() != (addPath == "") {
 			t.Errorf("path identifier %q is well-formed: %v", addPath, l.wellFormed())
 		}
 	}

@@ -39,7 +39,7 @@ func (u *Update) mpReach(v, raw []byte) {
 		return
 	}
 	nh, rest := v[4:4+v[3]], v[5+int(v[3]):]
-	l := List{f, u.opt.AddPath.Has(f), rest}
+	l := List{Family: f, AddPath: u.opt.AddPath.Has(f), Raw: rest}
 	if !u.mpNextHop(f, nh, raw) {
 		return
 	}
@@ -88,7 +88,7 @@ func (u *Update) mpUnreach(v, raw []byte) {
 	if !u.wants(f) {
 		return
 	}
-	l := List{f, u.opt.AddPath.Has(f), v[3:]}
+	l := List{Family: f, AddPath: u.opt.AddPath.Has(f), Raw: v[3:]}
 	if !l.wellFormed() {
 		u.bad(SessionReset, SubOptionalAttribute, AttrMPUnreach, raw, "RFC 7606, Section 5.3", "malformed NLRI")
 		return

@@ -36,6 +36,7 @@ type List struct {
 	Family  Family // of all NLRI in Raw
 	AddPath bool   // path identifiers are present
 	Raw     []byte // well-formed if the List comes from Update.Parse
+	noMAC   bool   // the UPDATE has no Router's MAC community: see ErrEVPNLabel
 }
 
 // Empty reports whether l has no NLRI.

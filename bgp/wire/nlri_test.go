@@ -34,15 +34,15 @@ func slowNLRI(l List) (out []NLRI, ok bool) {
 
 func FuzzNLRI(f *testing.F) {
 	for _, l := range []List{
-		{IPv4Unicast, false, []byte{24, 203, 0, 113, 0, 32, 1, 2, 3, 4}},
-		{IPv4Unicast, true, []byte{0, 0, 0, 1, 23, 203, 0, 113}},
-		{IPv6Unicast, false, []byte{48, 0x20, 1, 0xd, 0xb8, 0, 1, 0}},
-		{IPv6Unicast, true, []byte{0, 0, 0, 1, 128, 255}},
+		{Family: IPv4Unicast, Raw: []byte{24, 203, 0, 113, 0, 32, 1, 2, 3, 4}},
+		{Family: IPv4Unicast, AddPath: true, Raw: []byte{0, 0, 0, 1, 23, 203, 0, 113}},
+		{Family: IPv6Unicast, Raw: []byte{48, 0x20, 1, 0xd, 0xb8, 0, 1, 0}},
+		{Family: IPv6Unicast, AddPath: true, Raw: []byte{0, 0, 0, 1, 128, 255}},
 	} {
 		f.Add(l.Raw, l.Family == IPv6Unicast, l.AddPath)
 	}
 	f.Fuzz(func(t *testing.T, raw []byte, v6, addPath bool) {
-		l := List{IPv4Unicast, addPath, raw}
+		l := List{Family: IPv4Unicast, AddPath: addPath, Raw: raw}
 		if v6 {
 			l.Family = IPv6Unicast
 		}
@@ -63,7 +63,7 @@ func FuzzNLRI(f *testing.F) {
 		for _, n := range got {
 			b = AppendNLRI(b, n, addPath)
 		}
-		if again, _ := slowNLRI(List{l.Family, addPath, b}); !slices.Equal(again, want) {
+		if again, _ := slowNLRI(List{Family: l.Family, AddPath: addPath, Raw: b}); !slices.Equal(again, want) {
 			t.Errorf("%v became %v", want, again)
 		}
 	})

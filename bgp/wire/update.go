@@ -106,13 +106,16 @@ func (u *Update) Parse(body []byte, opt Options) error {
 	}
 	u.attrs = rest[2 : 2+n : 2+n]
 	addPath := opt.AddPath.Has(IPv4Unicast)
-	u.Withdrawn = List{IPv4Unicast, addPath, withdrawn}
-	u.NLRI = List{IPv4Unicast, addPath, rest[2+n:]}
+	u.Withdrawn = List{Family: IPv4Unicast, AddPath: addPath, Raw: withdrawn}
+	u.NLRI = List{Family: IPv4Unicast, AddPath: addPath, Raw: rest[2+n:]}
 	if !u.Withdrawn.wellFormed() || !u.NLRI.wellFormed() {
 		return errNLRI
 	}
 	if n > 0 {
 		u.walk()
+	}
+	if u.MPReach.Family == L2VPNEVPN {
+		u.MPReach.noMAC = !u.routerMAC()
 	}
 	if !u.NLRI.Empty() || !u.MPReach.Empty() {
 		u.mandatory()
