@@ -256,7 +256,7 @@ func (t *Table) move(in *In, d destID, e *dest, id uint32, change func() (hidden
 // withdraw removes a path if it is there. It reports whether it was, and was not stale.
 func (in *In) withdraw(n *name) (known bool) {
 	d := in.t.prefixes.findName(n)
-	if d == 0 {
+	if d == 0 || in.closed { // closed while a long UPDATE had let the mutex go: the number may be another peer's
 		return false
 	}
 	id := in.t.search(in.t.at(d), in.no, n.PathID)

@@ -210,17 +210,22 @@ func (m *limiter) dropKey(k refusedKey) {
 	}
 }
 
+// expire is drop for what was not announced again since the refresh began, if it is still there.
+func (m *limiter) expire(k refusedKey) {
+	if refresh, known := m.refused[k]; known && refresh != m.refresh {
+		m.dropKey(k)
+	}
+}
+
 // endRefresh forgets what was refused and not announced again since the refresh began. It
-// lets the mutex go now and then.
+// lets the mutex go now and then, so that [In.Configure] may have forgotten all meanwhile.
 func (in *In) endRefresh(fam wire.Family) {
 	in.t.mu.Lock()
 	defer in.t.mu.Unlock()
 	m := &in.listOf(fam).limit
 	i := 0
-	for k, refresh := range m.refused {
-		if refresh != m.refresh {
-			m.dropKey(k)
-		}
+	for k := range m.refused {
+		m.expire(k)
 		i++
 		in.t.pause(i, pathsAtOnce)
 	}

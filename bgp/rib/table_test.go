@@ -78,6 +78,44 @@ func TestAfterClose(t *testing.T) {
 	}
 }
 
+// TestCloseAmidUpdate: a long UPDATE lets the mutex go, and the peer may be closed meanwhile: what is left of
+// the UPDATE withdraws nothing from the peer that has its number then.
+func TestCloseAmidUpdate(t *testing.T) {
+	tab, ins := benchTable(t, 1)
+	ins[0].Close()
+	next, err := tab.NewIn(PeerConfig{Addr: ip("10.0.3.1"), AS: 65000, RouterID: ip("10.0.3.1")})
+	if err != nil || next.no != ins[0].no {
+		t.Fatal(err, next.no, ins[0].no)
+	}
+	body := bodies(10, 10, 1)[0]
+	feed(next, [][]byte{body})
+	u := parsed(t, body)
+	tab.mu.Lock()
+	ins[0].refuse(&u.NLRI, ReasonMalformed)
+	u.Withdrawn, u.NLRI = u.NLRI, wire.List{}
+	ins[0].unreach(u)
+	tab.mu.Unlock()
+	if c := next.Counters(wire.IPv4Unicast); c.Paths != 10 {
+		t.Errorf("%d paths are left of 10", c.Paths)
+	}
+}
+
+// TestExpireAfterReset: the end of a refresh lets the mutex go, and Configure may take the limit away meanwhile.
+func TestExpireAfterReset(t *testing.T) {
+	m := limiter{PrefixLimit: PrefixLimit{Maximum: 10}}
+	n := name{NLRI: wire.NLRI{Prefix: prefix4(1), PathID: 7}}
+	m.keep(&n)
+	m.refresh++
+	m.reset()
+	m.expire(keyOfName(&n))
+	m.keep(&n)
+	m.refresh++
+	m.expire(keyOfName(&n))
+	if len(m.refused) != 0 || len(m.ofPrefix) != 0 {
+		t.Errorf("left over: %v %v", m.refused, m.ofPrefix)
+	}
+}
+
 // TestManyPaths: a prefix with more paths than a list takes, and a refresh of them.
 func TestManyPaths(t *testing.T) {
 	_, ins := benchTable(t, 2)
