@@ -21,7 +21,8 @@ import (
 //     see below;
 //  7. the one learned by eBGP rather than by iBGP;
 //  8. the one that is not stale: a path kept for a restarting peer (RFC 4724, Section 4.2) is
-//     as good as any, but a fresh equal is better.
+//     as good as any, but a fresh equal is better; and of stale ones the one that has not moved: see
+//     Table.hideMoved.
 //
 // Here RFC 4271, Section 9.1.2.2, would compare the IGP's cost of the next hop; hyperfib runs no IGP:
 // next hops are on-link. Paths that are equal so far are one multipath set. So a stale
@@ -60,7 +61,7 @@ const (
 	StepOrigin           // ORIGIN
 	StepMED              // MULTI_EXIT_DISC
 	StepExternal         // eBGP or iBGP
-	StepStale            // one path is stale
+	StepStale            // one path is stale, or both are and one has moved
 	StepIdentifier       // router id
 	StepClusterList      // length of CLUSTER_LIST
 	StepPeer             // peer address
@@ -92,8 +93,9 @@ func (t *Table) compareKind(a, b *path) (int, Step) {
 			return before(p.external), StepExternal
 		}
 	}
-	if (a.flags^b.flags)&pathStale != 0 {
-		return before(b.flags&pathStale != 0), StepStale
+	const stale = pathStale | pathMoved // the latter only with the former
+	if c := cmp.Compare(a.flags&stale, b.flags&stale); c != 0 {
+		return c, StepStale
 	}
 	return 0, 0
 }

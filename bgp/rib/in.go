@@ -241,6 +241,12 @@ func (t *Table) replace(in *In, d destID, e *dest, id uint32, attr attrID) {
 // move changes something of a path, and puts it where it belongs then. change reports whether
 // the change is of no interest as such.
 func (t *Table) move(in *In, d destID, e *dest, id uint32, change func() (hidden bool)) {
+	t.shift(in, d, e, id, change)
+	t.showMoved(e)
+}
+
+// shift is move without what follows for other paths that have moved.
+func (t *Table) shift(in *In, d destID, e *dest, id uint32, change func() (hidden bool)) {
 	p := t.paths.at(id)
 	was, standing := t.shape(e), t.standing(e, id)
 	prev := t.unlink(e, id)
@@ -250,7 +256,6 @@ func (t *Table) move(in *In, d destID, e *dest, id uint32, change func() (hidden
 	if !hidden || l != standing || now != was { // else nobody sees anything
 		t.changed(in, d, levelOf(min(standing, l), was, now), p.out)
 	}
-	t.showMoved(e)
 }
 
 // withdraw removes a path if it is there. It reports whether it was, and was not stale.

@@ -116,7 +116,7 @@ func (p *modelPath) rank(all []*modelPath, allMED bool) uint64 {
 
 // multipathKey is what steps 1 to 8 compare, key all of them.
 func (p *modelPath) multipathKey(all []*modelPath, allMED bool) []uint64 {
-	return append(slices.Clone(p.cls), p.rank(all, allMED), no(p.peer.external), no(!p.stale))
+	return append(slices.Clone(p.cls), p.rank(all, allMED), no(p.peer.external), no(!p.stale), no(!p.moved))
 }
 
 func (p *modelPath) key(all []*modelPath, allMED bool) []uint64 {
@@ -248,15 +248,23 @@ func (m *model) enter(x *modelPath, added bool) {
 	m.showMoved()
 }
 
-// showMoved takes back what has moved to a path that is not the best one any more.
+// showMoved takes back what has nowhere to have moved to: no path as good of a client, or ours; and what is
+// best all the same.
 func (m *model) showMoved() {
+	var back []*modelPath
 	for _, p := range m.paths {
 		if !p.moved {
 			continue
 		}
-		if best := m.order(p.prefix)[0]; best.stale || best.peer.in != nil && !best.peer.reflected() {
-			p.moved = false
+		all := m.order(p.prefix)
+		if all[0].moved || !slices.ContainsFunc(all, func(q *modelPath) bool {
+			return !q.moved && !q.failed && (q.peer.in == nil || q.peer.reflected()) && slices.Compare(q.class(), p.class()) <= 0
+		}) {
+			back = append(back, p)
 		}
+	}
+	for _, p := range back {
+		p.moved = false
 	}
 }
 

@@ -3,9 +3,12 @@ package rib
 // A stale path of a route reflector's client leads to what was there when the client went. If another
 // client adds a path to the destination since, that has moved, and the stale path is not advertised any
 // more: who is sent both cannot tell them apart, and would look for it in both places until the client
-// is back. Both paths of an anycast destination that two clients offered before are advertised on. It is
-// an ordinary stale path again when the best path is no fresh one of a client, or ours: the move was
-// taken back, or who added it has gone.
+// is back. Both paths of an anycast destination that two clients offered before are advertised on.
+//
+// It is an ordinary stale path again when it is the best one, or there is no path that it can have moved
+// to: one of a client, or ours, that has not moved itself, whose way has not failed, and that is not
+// worse by steps 1 to 5. So it is if the move is taken back, but not if who added the path restarts, too:
+// of two stale paths the one that has moved is the worse one (step 8).
 
 // hideMoved marks the paths of a destination from which a path that was added has moved.
 func (t *Table) hideMoved(d *dest, added uint32) {
@@ -29,29 +32,56 @@ func (t *Table) leaves(p, to *path) bool {
 	return c <= 0
 }
 
-// showMoved has the paths of a destination that have moved advertised again, if the best path is no
-// fresh one of a client, or ours. It is called when a path of the destination has changed.
+// showMoved has the paths of a destination that have moved advertised again which have nowhere to have
+// moved to. It is called when a path of the destination has changed.
 func (t *Table) showMoved(d *dest) {
 	if t.moved == 0 || d.indexed && t.indexes[d.first].moved == 0 {
 		return
 	}
-	if best := t.best(d); best != 0 {
-		if p := t.paths.at(best); p.flags&pathStale == 0 && (p.peer == localPeer || t.peers[p.peer].client) {
-			return
-		}
+	best := t.best(d)
+	if best == 0 || t.takes(t.paths.at(best)) {
+		return // nothing is better by any step
 	}
-	t.movers = t.which(t.movers[:0], d, func(p *path) bool { return p.flags&pathMoved != 0 })
+	to := t.paths.at(best)
+	if to.flags&pathMoved == 0 {
+		to = t.firstTaker(d)
+	}
+	t.movers = t.which(t.movers[:0], d, func(p *path) bool {
+		if p.flags&pathMoved == 0 {
+			return false
+		}
+		if to == nil || to.flags&pathMoved != 0 {
+			return true
+		}
+		c, _ := compareClass(to, p, t.attrs.sum(to.attr), t.attrs.sum(p.attr))
+		return c > 0
+	})
 	for _, id := range t.movers {
 		t.setMoved(id, 0, pathMoved)
 	}
 }
 
-// setMoved changes the mark of a path, on which its place does not depend.
+// takes reports whether other paths can have moved to a path.
+func (t *Table) takes(p *path) bool {
+	return p.flags&(pathMoved|pathFailed) == 0 && (p.peer == localPeer || t.peers[p.peer].client)
+}
+
+// firstTaker returns the best path of a destination that others can have moved to, nil if there is none.
+func (t *Table) firstTaker(d *dest) *path {
+	w := t.walk(d)
+	for id := w.next(); id != 0; id = w.next() {
+		if p := t.paths.at(id); t.takes(p) {
+			return p
+		}
+	}
+	return nil
+}
+
+// setMoved changes the mark of a path.
 func (t *Table) setMoved(id uint32, set, clear pathFlags) {
 	p := t.paths.at(id)
-	d := t.at(p.dest)
-	t.unlink(d, id)
-	p.flags = p.flags&^clear | set
-	t.insert(d, id)
-	t.changed(t.peers[p.peer], p.dest, levelAny, p.out)
+	t.shift(t.peers[p.peer], p.dest, t.at(p.dest), id, func() bool {
+		p.flags = p.flags&^clear | set
+		return false
+	})
 }

@@ -30,7 +30,7 @@ const (
 	// those of its destination, since these are counted.
 	pathFailed
 	// pathMoved: another client has added a path since this one is stale, and it is not advertised: see
-	// Table.moved. Only with pathStale; changed as pathFailed is.
+	// hideMoved. Only with pathStale; changed as pathFailed is.
 	pathMoved
 )
 

@@ -6,8 +6,8 @@ import "github.com/hyperfib/hyperfib/bgp/wire"
 // 4.2): they stay selected and advertised until the peer announces them again, or
 // [In.Sweep]. "To deal with possible consecutive restarts, a route (from the peer) previously
 // marked as stale MUST be deleted", but for those of [In.MarkTwiceStale]. In a route reflector a
-// stale path of a client is not advertised while a path is best that another client has added since:
-// what it led to has moved.
+// stale path of a client is not advertised while there is a path as good that another client has added
+// since: what it led to has moved.
 func (in *In) MarkStale(fam wire.Family) {
 	in.t.mu.Lock()
 	in.listOf(fam).limit.reset()

@@ -94,8 +94,8 @@ type Path struct {
 	Lost Step
 	// Stale says that the path is kept for a peer whose session ended.
 	Stale bool
-	// Moved: it is stale, and is not advertised, as the best path is of a client of this route
-	// reflector that has added it since. Only Lookup returns such paths.
+	// Moved: it is stale, and is not advertised, as another client of this route reflector has added a
+	// path since that is as good. Lookup and a watcher of all paths return it.
 	Moved bool
 	// Attrs are its attributes.
 	Attrs Attrs
