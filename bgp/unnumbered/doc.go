@@ -13,7 +13,8 @@
 // A neighbour is tracked as long as its interface is there: another address, another MAC or
 // another router in its place is heard and tried at once; several routers on one link all get a
 // session. A router with two addresses is one: by its BGP identifier and AS the session that is
-// older ends, so that no path leads to an address that is no more.
+// older ends, so that no path leads to an address that is no more. That address is tried again if the
+// session with the newer one ends, or the router is heard there alone.
 //
 // # Who is no neighbour
 //

@@ -14,7 +14,9 @@ type Config struct {
 	Max int
 	// Known is how many routers are remembered for an interface. 0 means 64; at least Max.
 	Known int
-	// Patience is how long a router that gets no session is tried while others wait. 0 means 5 s.
+	// Patience is how long a router that gets no session is tried while others wait, and how long one is
+	// to be heard at an address that it had left, and not at the newer one, until it is tried there
+	// again. 0 means 5 s.
 	Patience time.Duration
 	// Memory is how long a router without a session is remembered that is not heard any more.
 	// 0 means 1 h, more than the longest interval of advertisements (RFC 4861, Section 6.2.1).
@@ -81,6 +83,7 @@ type router struct {
 	attempts int       // tries that ended without a session
 	proven   bool      // it had a session, or its MAC had one, and no try in vain since
 	twin     *router   // the same router, whose newer session took this one's place
+	back     time.Time // when it was first heard since its twin was heard last
 }
 
 // New returns a Tracker without links.
@@ -143,7 +146,21 @@ func (t *Tracker) Heard(now time.Time, ifindex int, from netip.Addr, mac [6]byte
 		}
 	}
 	r.heard = now
+	t.returned(now, r)
 	t.choose(now, l)
+}
+
+// returned looks whether a router is at an address again that it had left: it has been heard there for a
+// time, and not at the newer one. The session with that may take a hold time to end. The address is tried
+// beside it.
+func (t *Tracker) returned(now time.Time, r *router) {
+	switch {
+	case r.twin == nil:
+	case r.back.IsZero() || !r.back.After(r.twin.heard):
+		r.back = now
+	case !now.Before(r.back.Add(t.cfg.Patience)):
+		r.twin, r.back = nil, time.Time{}
+	}
 }
 
 func (t *Tracker) byIndex(ifindex int) *link {
@@ -275,7 +292,7 @@ func (t *Tracker) pair(now time.Time, all []*router) {
 		}
 		for _, o := range all {
 			if o.replaces(r) && (o.session.Synced || !now.Before(o.since.Add(t.cfg.Overlap))) {
-				r.twin = o
+				r.twin, r.back = o, time.Time{}
 				r.tried, r.session, r.proven = false, Session{}, false
 			}
 		}
