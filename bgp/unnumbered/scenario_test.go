@@ -119,6 +119,32 @@ func TestScenarios(t *testing.T) {
 	})
 }
 
+// TestLateSession: what is said of a session that is no more, since it was another address of ours, an
+// interface that is gone or a router that is not listed, counts for nothing.
+func TestLateSession(t *testing.T) {
+	addr := netip.MustParseAddr
+	up := Session{Up: true, RouterID: addr("10.0.0.1"), AS: 1, Synced: true}
+	tr := New(Config{Max: 1})
+	now := scenario.Epoch
+	tr.SetLink(now, Link{Interface: "eth0", IfIndex: 1, Local: addr("fe80::1")})
+	tr.Heard(now, 1, addr("fe80::a"), [6]byte{2, 1})
+	tr.Heard(now, 1, addr("fe80::b"), [6]byte{2, 2})
+	tr.SetLink(now, Link{Interface: "eth0", IfIndex: 1, Local: addr("fe80::2")})
+	for _, n := range []Neighbor{
+		{"eth0", addr("fe80::a"), addr("fe80::1")}, // our address of before
+		{"eth1", addr("fe80::a"), addr("fe80::2")}, // no such interface
+		{"eth0", addr("fe80::c"), addr("fe80::2")}, // never heard
+		{"eth0", addr("fe80::b"), addr("fe80::2")}, // not its turn
+	} {
+		tr.Session(now, n, up)
+	}
+	now = now.Add(6 * time.Second) // who has no session gives its place to the next
+	tr.Advance(now)
+	if list := tr.Neighbors(); len(list) != 1 || list[0].Addr != addr("fe80::b") {
+		t.Errorf("%v are listed", list)
+	}
+}
+
 // TestFlood: however many advertise, as whoever, an interface is tried with no more neighbours than
 // Max and remembers no more routers than Known; and a real one among them gets its session.
 func TestFlood(t *testing.T) {

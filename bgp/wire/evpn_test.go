@@ -260,6 +260,29 @@ func TestEVPNRoundTrip(t *testing.T) {
 	}
 }
 
+// TestEVPNKeyAlone: a withdrawal that has nothing but the key is as long as what it withdraws, and names the
+// same route; SizeEVPN knows how long it is.
+func TestEVPNKeyAlone(t *testing.T) {
+	const prefix6 = "05 3a" + rd + esi + tag0 + "30 20010db8000100000000000000000000"
+	for name, nlri := range map[string]string{
+		"type 1": "01 19" + rd + esi + "ffffffff 000064", "type 2": macOnly, "type 2 with an address": macIP, "type 3": multicast,
+		"type 4": "04 17" + rd + esi + "20 0aff0002", "type 5": prefix4, "type 5 of IPv6": prefix6 + strings.Repeat("00", 16) + label, "type 99": "63 03 010203",
+	} {
+		whole := unhex(t, nlri)
+		key := EVPN{Octets: whole}.AppendKey(nil)
+		b := AppendEVPN(nil, key, nil)
+		if len(b) != len(whole) || SizeEVPN(key, nil) != len(b) {
+			t.Errorf("%s: %d octets, said to be %d, in place of %d", name, len(b), SizeEVPN(key, nil), len(whole))
+			continue
+		}
+		for n, err := range (List{Family: L2VPNEVPN, Raw: b}).EVPN() {
+			if err != nil || !bytes.Equal(n.AppendKey(nil), key) {
+				t.Errorf("%s: %x is another route: %v", name, b, err)
+			}
+		}
+	}
+}
+
 func TestMalformedPMSI(t *testing.T) {
 	for text, want := range map[string]Disposition{
 		"00 06 000064 0a090002":                   NoError,
