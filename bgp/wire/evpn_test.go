@@ -150,6 +150,13 @@ func TestEVPNNoLabel(t *testing.T) {
 		if len(got) != 2 || got[0] != nil || got[1] != c.want {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)
 		}
+		i := 0
+		for _, err := range u.MPReach.Keyed() { // what a RIB looks at
+			if err != got[i] {
+				t.Errorf("%s: %v for a RIB, not %v", c.name, err, got[i])
+			}
+			i++
+		}
 		gone := Attr{Type: AttrMPUnreach, Flags: FlagOptional, Value: append([]byte{0, 25, 70}, unhex(t, c.nlri)...)}.Append(nil)
 		u, err = ParseUpdate(append([]byte{0, 0, 0, byte(len(gone))}, gone...), Options{AS4: true, IBGP: true})
 		for _, lerr := range u.MPUnreach.EVPN() {
