@@ -5,10 +5,10 @@ package rib
 // more: who is sent both cannot tell them apart, and would look for it in both places until the client
 // is back. Both paths of an anycast destination that two clients offered before are advertised on.
 //
-// It is an ordinary stale path again when it is the best one, or there is no path that it can have moved
-// to: one of a client, or ours, that has not moved itself, whose way has not failed, and that is not
-// worse by steps 1 to 5. So it is if the move is taken back, but not if who added the path restarts, too:
-// of two stale paths the one that has moved is the worse one (step 8).
+// It is an ordinary stale path again if one that has moved is the best all the same, by its MED, or there
+// is no path that it can have moved to: one of a client, or ours, that has not moved itself, whose way
+// has not failed, and that is not worse by steps 1 to 5. So it is when the move is taken back, but not
+// when who added the path restarts, too: of two stale paths the one that has moved is the worse one (step 8).
 
 // hideMoved marks the paths of a destination from which a path that was added has moved.
 func (t *Table) hideMoved(d *dest, added uint32) {
