@@ -83,6 +83,7 @@ func (o *options) flags(w *words) *flag.FlagSet {
 	fs.DurationVar(&t.Restart, "restart-time", 0, "restart `time` that hypervisors offer; 0: 120s, or 10s to reflectors that keep a dead client's routes for it")
 	fs.IntVar(&t.PerHV, "guests-per-hv", 0, fmt.Sprintf("let every hypervisor have this many guests besides the four, to %d", plan.MaxPerHV))
 	fs.IntVar(&o.topology.Bulk, "routes", 0, "let the edge router announce this many prefixes of 10.0.0.0/8 besides the defaults")
+	fs.StringVar(&o.topology.Configs, "hv-config", "", "hypervisors of ours read hv1.yaml, hv2.yaml, hv3.yaml of this `directory`, without api, such as hvrouter convert makes them, in place of what the lab writes")
 	fs.StringVar(&o.json, "json", "", "write the verdicts to this `file`")
 	fs.StringVar(&o.logs, "logs", "", "copy logs and configurations to this `directory` at the end")
 	fs.DurationVar(&o.linger, "linger", 4*time.Second, "how long traffic goes on after a daemon was restarted")

@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -73,7 +75,15 @@ func edgePeers(socket string) ([]Peer, error) {
 func (top *Topology) ownHypervisor(n int) (*Daemon, error) {
 	name := plan.HVName(n)
 	api := top.file(name + ".sock")
-	path, err := top.Write("etc/"+name+".yaml", conf.Hypervisor(n, api, top.timingOf(n)))
+	text := conf.Hypervisor(n, api, top.timingOf(n))
+	if top.Configs != "" {
+		own, err := os.ReadFile(filepath.Join(top.Configs, name+".yaml"))
+		if err != nil {
+			return nil, err
+		}
+		text = fmt.Sprintf("api: %s\n%s", api, own)
+	}
+	path, err := top.Write("etc/"+name+".yaml", text)
 	if err != nil {
 		return nil, err
 	}

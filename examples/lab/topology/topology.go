@@ -31,6 +31,9 @@ type Options struct {
 	Edge   Kind
 	Timing conf.Timing
 	Bulk   int // prefixes that the edge router announces besides the defaults
+	// Configs, if not empty, is a directory with hvrouter's configurations, hv1.yaml and so on, in place
+	// of those that the lab writes. They have no api.
+	Configs string
 }
 
 // Node is a network namespace of the lab.

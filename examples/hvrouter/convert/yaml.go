@@ -1,0 +1,696 @@
+package convert
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml"
+
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
+)
+
+// mapping collects keys in the order of hvrouter's documents.
+type mapping struct{ yaml.MapSlice }
+
+func (m *mapping) put(key string, value any) {
+	m.MapSlice = append(m.MapSlice, yaml.MapItem{Key: key, Value: value})
+}
+
+// list puts words if there are any.
+func (m *mapping) list(key string, words []string) {
+	if len(words) > 0 {
+		m.put(key, words)
+	}
+}
+
+// text puts a word if there is one.
+func (m *mapping) text(key, word string) {
+	if word != "" {
+		m.put(key, word)
+	}
+}
+
+// result writes the configuration and checks it.
+func (c *converter) result() (*Result, error) {
+	comments := yaml.CommentMap{}
+	var file mapping
+	if c.routerID == "" {
+		c.gap(pos{}, "router-id is not said (BIRD takes the lowest address of the host)")
+		c.routerID = fillIn + "router-id"
+	}
+	file.put("router-id", c.routerID)
+	c.globals(&file)
+	if err := c.domainList(&file, comments); err != nil {
+		return nil, err
+	}
+	c.edge(&file)
+	c.guestList(&file, comments)
+	c.overlays(&file, comments)
+	body, err := yaml.MarshalWithOptions(file.MapSlice, yaml.WithComment(comments), yaml.IndentSequence(true))
+	if err != nil {
+		return nil, fmt.Errorf("writing YAML: %w", err)
+	}
+	c.judge(string(body))
+	r := &Result{Gaps: c.sorted()}
+	r.YAML = append([]byte(c.head()), strings.TrimRight(string(body), "\n")+"\n"...)
+	return r, nil
+}
+
+// head is the list of gaps as comments.
+func (c *converter) head() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "# Made by `hvrouter convert` of %s.\n#\n", short(strings.Join(c.names, ", ")))
+	for _, part := range []struct {
+		title string
+		note  bool
+	}{{"What has no counterpart, or is not said there:", false}, {"What needs no counterpart:", true}} {
+		first := true
+		for _, g := range c.gaps {
+			if g.Note != part.note {
+				continue
+			}
+			if first {
+				fmt.Fprintf(&b, "# %s\n", part.title)
+				first = false
+			}
+			g.Note = false
+			fmt.Fprintf(&b, "#   %s\n", comment(g.String()))
+		}
+		if !first {
+			b.WriteString("#\n")
+		}
+	}
+	return b.String()
+}
+
+// comment keeps a text in its line.
+func comment(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 || r == '\u2028' || r == '\u2029' {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(s, "?"))
+}
+
+// globals writes what holds for all sessions; what differs between them is a gap.
+func (c *converter) globals(file *mapping) {
+	if len(c.sessions) == 0 {
+		c.gap(pos{}, "there is no BGP session: as, domains and their tables are not said")
+		file.put("as", fillIn+"AS")
+		return
+	}
+	first := c.sessions[0]
+	as := first.localAS
+	for _, x := range c.sessions {
+		if x.localAS != as {
+			c.gap(x.pos, "session %s: its local AS is %d, and as: is one for the file, %d: check refuses it until local-as: says how", x.name, x.localAS, as)
+		}
+	}
+	if as == 0 {
+		c.gap(first.pos, "session %s: its local AS is not said", first.name)
+		file.put("as", fillIn+"AS")
+	} else {
+		file.put("as", as)
+	}
+	if c.loopback != "" {
+		c.loopbackOf(file)
+	}
+	c.bfdOf(file)
+	var bgp mapping
+	same := func(what string, value func(*session) any) any {
+		v := value(first)
+		for _, x := range c.sessions[1:] {
+			if o := value(x); o != v {
+				c.gap(x.pos, "session %s: its %s is %v, and bgp: has one for all, %v", x.name, what, o, v)
+			}
+		}
+		return v
+	}
+	bgp.put("hold-time", fmt.Sprintf("%ds", same("hold time", func(x *session) any { return x.hold })))
+	if n := same("connect retry time", func(x *session) any { return x.retry }); n != uint64(0) {
+		bgp.put("connect-retry", fmt.Sprintf("%ds", n))
+	}
+	if n := same("error wait time", func(x *session) any { return x.idle }); n != uint64(0) {
+		bgp.put("idle-hold", fmt.Sprintf("%ds", n))
+	}
+	if ttl := c.reflectors(); len(ttl) > 0 {
+		for _, x := range ttl[1:] {
+			if x.ttl != ttl[0].ttl {
+				c.gap(x.pos, "session %s: its ttl security is %t, and bgp: has one for all reflectors, %t", x.name, x.ttl, ttl[0].ttl)
+			}
+		}
+		bgp.put("ttl-security", ttl[0].ttl)
+	}
+	bgp.put("add-path", same("reception of add paths", func(x *session) any {
+		return slices.ContainsFunc(x.channels, func(y *channel) bool { return y.addPath })
+	}))
+	if p := first.password; p != "" && !slices.ContainsFunc(c.sessions, func(x *session) bool { return x.password != p }) {
+		bgp.put("md5", p)
+	}
+	c.multipath(&bgp)
+	c.graceful(&bgp, same)
+	file.put("bgp", bgp.MapSlice)
+}
+
+// reflectors lists the sessions in our own AS.
+func (c *converter) reflectors() (out []*session) {
+	for _, x := range c.sessions {
+		if !x.external() {
+			out = append(out, x)
+		}
+	}
+	return out
+}
+
+func (x *session) external() bool {
+	return x.unnumbered || x.kind == "external" || x.peerAS != 0 && x.peerAS != x.localAS
+}
+
+func (c *converter) graceful(bgp *mapping, same func(string, func(*session) any) any) {
+	var g mapping
+	switch state := same("graceful restart", func(x *session) any { return x.graceful }); state {
+	case "off":
+		g.put("off", true)
+	case "on":
+		g.put("time", fmt.Sprintf("%ds", same("graceful restart time", func(x *session) any { return x.restart })))
+	default:
+		c.note(c.sessions[0].pos, "BIRD does not ask its peers to keep routes over its restart; hvrouter does, for 120s, unless graceful-restart: {off: true}")
+	}
+	if same("long lived graceful restart", func(x *session) any { return x.llgr }) == true {
+		g.put("long-lived", fmt.Sprintf("%ds", same("long lived stale time", func(x *session) any { return x.longLived })))
+	}
+	if len(g.MapSlice) > 0 {
+		bgp.put("graceful-restart", g.MapSlice)
+	}
+}
+
+func (c *converter) multipath(bgp *mapping) {
+	one := len(c.kernels) > 0
+	limit := 0
+	for _, k := range c.kernels {
+		one = one && !k.merge
+		limit = cmp.Or(limit, k.limit)
+		if k.merge != c.kernels[0].merge || k.limit != 0 && k.limit != limit {
+			c.gap(k.pos, "protocol kernel %s: bgp.multipath is the same for all tables", k.name)
+		}
+	}
+	switch {
+	case one:
+		bgp.put("multipath", 1)
+	case limit > 0:
+		bgp.put("multipath", limit)
+	}
+}
+
+func (c *converter) loopbackOf(file *mapping) {
+	device := c.loopbackDevice()
+	if device == "" {
+		c.gap(c.from, "krt_prefsrc %s: which interface has the address is not said (-ip has it)", c.loopback)
+		device = fillIn + "interface"
+	}
+	bits := 32
+	if strings.Contains(c.loopback, ":") {
+		bits = 128
+	}
+	file.put("loopback", yaml.MapSlice{{Key: "interface", Value: device}, {Key: "address", Value: fmt.Sprintf("%s/%d", c.loopback, bits)}})
+	for _, d := range c.domains {
+		d.loopback = slices.ContainsFunc(d.kernels, func(k *kernel) bool { return k.source == c.loopback })
+	}
+}
+
+// bfdOf writes the timers: those of the first session, and profiles for others.
+func (c *converter) bfdOf(file *mapping) {
+	var b mapping
+	if len(c.timers) == 0 && !slices.ContainsFunc(c.sessions, func(x *session) bool { return x.bfd && x.profile != nil }) {
+		for _, x := range c.sessions {
+			if x.bfd {
+				c.note(x.pos, "session %s asks for BFD, and there is no protocol bfd", x.name)
+			}
+			x.bfd = false
+		}
+		file.put("bfd", yaml.MapSlice{{Key: "process", Value: "off"}})
+		return
+	}
+	var base *timers
+	var profiles []yaml.MapSlice
+	for _, x := range c.sessions {
+		if !x.bfd {
+			continue
+		}
+		t := x.profile
+		for i := range c.timers {
+			if t == nil && c.timers[i].fits(x.device) {
+				t = &c.timers[i]
+			}
+		}
+		if t == nil {
+			c.note(x.pos, "session %s asks for BFD, and protocol bfd leaves out its interface", x.name)
+			x.bfd = false
+			continue
+		}
+		if base == nil && !t.passive {
+			base = t
+		}
+		if base != nil && t.interval == base.interval && t.multiplier == base.multiplier && !t.passive {
+			x.profile = nil
+			continue
+		}
+		p := mapping{}
+		p.put("name", fmt.Sprintf("%s-%v-%d", map[bool]string{true: "passive", false: "bfd"}[t.passive], t.interval, t.multiplier))
+		p.put("interval", t.interval.String())
+		p.put("multiplier", t.multiplier)
+		if t.passive {
+			p.put("passive", true)
+		}
+		x.profile = t
+		if !slices.ContainsFunc(profiles, func(o yaml.MapSlice) bool { return o[0].Value == p.MapSlice[0].Value }) {
+			profiles = append(profiles, p.MapSlice)
+		}
+	}
+	if base == nil {
+		base = &timers{interval: 100 * time.Millisecond, multiplier: 5}
+	}
+	b.put("interval", base.interval.String())
+	b.put("multiplier", base.multiplier)
+	if len(profiles) > 0 {
+		b.put("profiles", profiles)
+	}
+	file.put("bfd", b.MapSlice)
+}
+
+func (c *converter) domainList(file *mapping, comments yaml.CommentMap) error {
+	var list []yaml.MapSlice
+	for i, d := range c.domains {
+		at := fmt.Sprintf("$.domains[%d]", i)
+		var m mapping
+		m.put("name", d.name)
+		if d.table == 0 {
+			m.put("table", fillIn+"table-of-"+d.name)
+		} else {
+			m.put("table", d.table)
+		}
+		if d.guests {
+			m.put("guests", true)
+		}
+		if d.loopback {
+			m.put("loopback", true)
+		}
+		c.kernelKeys(&m, d)
+		m.text("last-resort", d.lastResort)
+		m.list("unreachable", d.unreachable)
+		for _, kind := range []string{"reflectors", "neighbors"} {
+			var sessions []yaml.MapSlice
+			for _, x := range d.sessions {
+				if x.external() != (kind == "neighbors") {
+					continue
+				}
+				comments[fmt.Sprintf("%s.%s[%d]", at, kind, len(sessions))] = []*yaml.Comment{yaml.HeadComment(" " + comment(fmt.Sprintf("%vprotocol bgp %s", x.pos, x.name)))}
+				sessions = append(sessions, c.session(x))
+			}
+			if len(sessions) > 0 {
+				m.put(kind, sessions)
+			}
+		}
+		list = append(list, m.MapSlice)
+	}
+	if len(list) == 0 {
+		list = append(list, yaml.MapSlice{{Key: "name", Value: "public"}, {Key: "table", Value: fillIn + "table"}})
+	}
+	file.put("domains", list)
+	if l := c.localOut; l != nil {
+		m := mapping{}
+		m.put("table", l.table)
+		m.put("domains", slices.Clone(l.domains))
+		m.text("last-resort", l.lastResort)
+		file.put("local-out", m.MapSlice)
+	}
+	return nil
+}
+
+func (c *converter) kernelKeys(m *mapping, d *dom) {
+	learn, metric := false, uint32(0)
+	for i, k := range d.kernels {
+		learn = learn || k.learn
+		if i > 0 && (k.learn != d.kernels[0].learn || k.metric != d.kernels[0].metric) {
+			c.gap(k.pos, "protocol kernel %s: redistribute and metric of domain %s hold for both families", k.name, d.name)
+		}
+		metric = cmp.Or(metric, k.metric)
+		if k.exportsNone && len(d.sessions) > 0 {
+			c.gap(k.pos, "protocol kernel %s: export none: hvrouter writes what the domain's sessions bring into its table", k.name)
+		}
+	}
+	if metric != 0 {
+		m.put("metric", metric)
+	}
+	if len(d.kernels) > 0 && (!learn || d.table == 254) {
+		m.put("redistribute", learn)
+	}
+}
+
+func (c *converter) session(x *session) yaml.MapSlice {
+	var m mapping
+	m.put("name", x.name)
+	if x.device == "" {
+		c.gap(x.pos, "session %s: the interface that it is bound to is not said (-ip has it)", x.name)
+		x.device = fillIn + "interface"
+	}
+	m.put("interface", x.device)
+	external := x.external()
+	if !x.unnumbered {
+		if x.local == "" {
+			c.gap(x.pos, "session %s: our own address is not said (-ip has it)", x.name)
+			x.local = fillIn + "address"
+		}
+		m.put("local", x.local)
+		m.put(map[bool]string{false: "peer", true: "address"}[external], x.peer)
+	}
+	if external {
+		switch {
+		case x.peerAS != 0:
+			m.put("as", x.peerAS)
+		case x.kind != "":
+			m.put("as", x.kind)
+		default:
+			c.gap(x.pos, "session %s: the neighbour's AS is not said", x.name)
+			m.put("as", fillIn+"AS")
+		}
+		c.neighborKeys(&m, x)
+	} else {
+		if x.peerAS == 0 && x.kind == "" {
+			c.gap(x.pos, "session %s: the neighbour's AS is not said; our own is taken", x.name)
+		}
+		if x.multihop > 1 {
+			c.note(x.pos, "session %s: the number of hops counts for neighbours in other ASes only", x.name)
+		}
+		if x.passive {
+			c.gap(x.pos, "session %s: passive: hvrouter dials reflectors, too", x.name)
+		}
+		if x.role != "" || x.ownAS != 0 {
+			c.gap(x.pos, "session %s: roles and allow local as are for neighbours in other ASes", x.name)
+		}
+	}
+	c.families(&m, x)
+	switch {
+	case !x.bfd:
+		m.put("bfd", "off")
+	case x.profile != nil:
+		m.put("bfd-profile", fmt.Sprintf("%s-%v-%d", map[bool]string{true: "passive", false: "bfd"}[x.profile.passive], x.profile.interval, x.profile.multiplier))
+	}
+	if x.password != "" && slices.ContainsFunc(c.sessions, func(o *session) bool { return o.password != x.password }) {
+		m.put("md5", x.password)
+	}
+	c.limits(&m, x)
+	c.policies(&m, x, external)
+	return m.MapSlice
+}
+
+func (c *converter) neighborKeys(m *mapping, x *session) {
+	if x.ownAS != 0 {
+		m.put("allow-own-as", x.ownAS)
+	}
+	m.text("role", x.role)
+	if x.strictRole {
+		m.put("role-strict", true)
+	}
+	if x.multihop > 1 {
+		m.put("multihop", x.multihop)
+	}
+	if x.ttl {
+		m.put("ttl-security", true)
+	}
+	if x.passive {
+		m.put("connect", "passive")
+	}
+}
+
+// families writes which are carried, where that does not follow from the peer's address.
+func (c *converter) families(m *mapping, x *session) {
+	var list []string
+	six := ""
+	for _, y := range x.channels {
+		list = append(list, y.family)
+		if y.family == "ipv6" {
+			six = y.nextHop
+		}
+	}
+	own := "ipv4"
+	if strings.Contains(x.peer, ":") {
+		own = "ipv6"
+	}
+	if x.unnumbered && len(list) == 2 || !x.unnumbered && len(list) == 1 && list[0] == own {
+		return
+	}
+	slices.Sort(list)
+	m.put("families", list)
+	if own == "ipv4" && slices.Contains(list, "ipv6") && !x.unnumbered {
+		if six == "" {
+			c.gap(x.pos, "session %s: the next hop of IPv6 on a session over IPv4 is not said", x.name)
+			six = fillIn + "address"
+		}
+		m.put("next-hop6", six)
+	}
+}
+
+func (c *converter) limits(m *mapping, x *session) {
+	var first *channel
+	for _, y := range x.channels {
+		switch {
+		case y.limit == 0:
+		case first == nil:
+			first = y
+			m.put("prefix-limit", yaml.MapSlice{{Key: "maximum", Value: y.limit}, {Key: "action", Value: y.action}})
+		case y.limit != first.limit || y.action != first.action:
+			c.gap(y.pos, "session %s: prefix-limit is the same for both families", x.name)
+		}
+	}
+}
+
+// policies writes what is taken and announced.
+func (c *converter) policies(m *mapping, x *session, external bool) {
+	for _, way := range []struct {
+		key   string
+		terms func(*channel) []term
+	}{{"import", func(y *channel) []term { return y.imports }}, {"export", func(y *channel) []term { return y.exports }}} {
+		terms := way.terms(x.channels[0])
+		for _, y := range x.channels[1:] {
+			if fmt.Sprint(way.terms(y)) != fmt.Sprint(terms) {
+				c.gap(y.pos, "session %s: %s is the same for both families, and check refuses it until it is written by hand", x.name, way.key)
+				terms = unknown
+			}
+		}
+		if !external && len(terms) == 1 && terms[0].action == "accept" && terms[0].prefixes == nil && terms[0].community == "" && !terms[0].changes() {
+			continue // a reflector's default
+		}
+		var list []yaml.MapSlice
+		for _, t := range terms {
+			list = append(list, t.yaml())
+		}
+		m.put(way.key, list)
+	}
+}
+
+func (t term) yaml() yaml.MapSlice {
+	var m mapping
+	m.list("prefixes", t.prefixes)
+	m.text("community", t.community)
+	for _, n := range []struct{ key, value string }{{"local-pref", t.localPref}, {"med", t.med}} {
+		if n.value != "" {
+			var v uint64
+			fmt.Sscan(n.value, &v)
+			m.put(n.key, v)
+		}
+	}
+	m.list("add", t.add)
+	m.list("remove", t.remove)
+	if t.prepend > 0 {
+		m.put("prepend", t.prepend)
+	}
+	m.text("action", t.action)
+	return m.MapSlice
+}
+
+// edge writes what guests have in common.
+func (c *converter) edge(file *mapping) {
+	var e mapping
+	gateway := c.dhcp.gateway
+	for _, g := range c.order {
+		if gateway == "" {
+			gateway = g.gateway
+		}
+	}
+	if gateway == "" && slices.ContainsFunc(c.order, func(g *guest) bool { return len(g.ipv4) > 0 }) {
+		c.gap(pos{}, "the guests' gateway is not said (dnsmasq's option:router, or their interfaces' address in -ip)")
+		gateway = fillIn + "address"
+	}
+	e.text("gateway4", gateway)
+	for _, g := range c.order {
+		if g.gateway == gateway {
+			g.gateway = ""
+		}
+	}
+	if c.dhcp.length != 0 {
+		e.put("prefix-length4", c.dhcp.length)
+	}
+	if m := c.gatewayMAC(); m != "" {
+		e.put("mac", m)
+	}
+	c.commonRA(&e)
+	if c.dhcp.on {
+		d := mapping{}
+		d.put("on", true)
+		d.text("lease", c.dhcp.lease)
+		d.list("dns", c.dhcp.dns)
+		d.list("relay", c.dhcp.relay)
+		e.put("dhcp", d.MapSlice)
+	}
+	if len(e.MapSlice) > 0 {
+		file.put("edge", e.MapSlice)
+	}
+}
+
+// gatewayMAC is the MAC that all guests' interfaces have, "" if they differ.
+func (c *converter) gatewayMAC() (mac string) {
+	for i, g := range c.order {
+		l := c.host.link(g.device)
+		if l == nil || i > 0 && l.mac != mac {
+			return ""
+		}
+		mac = l.mac
+	}
+	if len(c.order) < 2 {
+		return ""
+	}
+	return mac
+}
+
+// commonRA moves what all guests with router advertisements are told to the edge.
+func (c *converter) commonRA(e *mapping) {
+	var all []*advert
+	for _, g := range c.order {
+		if g.ra != nil {
+			all = append(all, g.ra)
+		}
+	}
+	var common mapping
+	if len(all) > 0 {
+		for _, item := range slices.Clone(all[0].ra) {
+			if !slices.ContainsFunc(all, func(a *advert) bool { return !a.says(item) }) {
+				common.put(item.Key.(string), item.Value)
+				for _, a := range all {
+					a.ra = slices.DeleteFunc(a.ra, func(o yaml.MapItem) bool { return o.Key == item.Key })
+				}
+			}
+		}
+	}
+	if c.dhcp.mtu != "" && !slices.ContainsFunc(common.MapSlice, func(o yaml.MapItem) bool { return o.Key == "mtu" }) {
+		var v uint64
+		fmt.Sscan(c.dhcp.mtu, &v)
+		common.put("mtu", v)
+	}
+	if len(c.dhcp.dns6) > 0 && !slices.ContainsFunc(common.MapSlice, func(o yaml.MapItem) bool { return o.Key == "dns" }) {
+		common.put("dns", c.dhcp.dns6)
+	}
+	if len(common.MapSlice) > 0 {
+		e.put("ra", common.MapSlice)
+	}
+}
+
+func (a *advert) says(item yaml.MapItem) bool {
+	return slices.ContainsFunc(a.ra, func(o yaml.MapItem) bool { return fmt.Sprint(o) == fmt.Sprint(item) })
+}
+
+func (c *converter) guestList(file *mapping, comments yaml.CommentMap) {
+	var list []yaml.MapSlice
+	for i, g := range c.order {
+		var m mapping
+		m.put("name", g.name)
+		m.put("interface", g.device)
+		m.text("mac", g.mac)
+		m.list("ipv4", g.ipv4)
+		m.list("ipv6", g.ipv6)
+		m.list("routed", g.routed)
+		m.text("gateway4", g.gateway)
+		if g.ra != nil && len(g.ra.ra) > 0 {
+			m.put("ra", g.ra.ra)
+		}
+		comments[fmt.Sprintf("$.guests[%d]", i)] = []*yaml.Comment{yaml.HeadComment(" " + comment(strings.TrimSuffix(g.pos.String(), ": ")))}
+		list = append(list, m.MapSlice)
+	}
+	if len(list) > 0 {
+		file.put("guests", list)
+		return
+	}
+	if len(c.sessions) > 0 {
+		c.gap(pos{}, "guests are not said (-ip has their routes, radvd and dnsmasq their prefixes and addresses): routes that scripts make are announced as BIRD does with learn, and nothing is done for guests")
+	}
+}
+
+// overlays writes VXLAN devices that are ports of a bridge.
+func (c *converter) overlays(file *mapping, comments yaml.CommentMap) {
+	var list []yaml.MapSlice
+	for _, l := range c.host.links {
+		if l.kind != "vxlan" || l.master == "" || l.vni == 0 {
+			continue
+		}
+		var m mapping
+		m.put("name", l.name)
+		m.put("vni", l.vni)
+		if l.port != 0 && l.port != 4789 {
+			m.put("port", l.port)
+		}
+		m.put("bridge", l.master)
+		var members, peers []string
+		for _, o := range c.host.links {
+			if o.master == l.master && o.name != l.name {
+				members = append(members, o.name)
+			}
+		}
+		for _, n := range c.host.neighs {
+			if n.dev == l.name && n.mac == "00:00:00:00:00:00" {
+				add(&peers, n.dst.String())
+			}
+		}
+		m.list("members", members)
+		if m.list("peers", peers); len(peers) > 0 {
+			c.note(pos{}, "overlay %s: its flood list is a fixed one; vteps: makes it follow BGP", l.name)
+		}
+		if l.mtu != 1500 && l.mtu != 0 {
+			m.put("mtu", l.mtu)
+		}
+		list = append(list, m.MapSlice)
+	}
+	if len(list) > 0 {
+		file.put("overlays", list)
+	}
+}
+
+// judge has check read the result: what it refuses is a gap, and so are rules of the host that
+// hvrouter would not make.
+func (c *converter) judge(body string) {
+	loaded, err := config.Parse("", []byte(body), config.TableNames{})
+	if err != nil {
+		if !slices.ContainsFunc(c.gaps, func(g Gap) bool { return !g.Note }) {
+			c.gap(pos{}, "check refuses the result: %v", short(err.Error()))
+		}
+		return
+	}
+	c.rules(loaded)
+}
+
+// rules compares the host's policy rules with those that hvrouter makes.
+func (c *converter) rules(loaded *config.Config) {
+	wanted := map[string]bool{}
+	for _, r := range domain.Rules(loaded) {
+		wanted[ruleText(r)] = true
+	}
+	for _, r := range c.host.rules {
+		if text, ok := r.text(); !r.kernelOwn() && (!ok || !wanted[text]) {
+			c.gap(r.pos, "rule %s: hvrouter makes others (rules: replaces them all)", text)
+		}
+	}
+}
