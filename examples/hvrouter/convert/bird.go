@@ -17,6 +17,7 @@ type bird struct {
 	one    bool // BIRD 1.6
 	all    []*stmt
 
+	spent     int // words and statements that constants and templates have made
 	defines   map[string][]token
 	templates map[string]*stmt
 	filters   map[string]*stmt
@@ -185,18 +186,28 @@ func isChannel(s *stmt) bool {
 	return len(s.words) > 0 && !s.words[0].quoted && (w == "ipv4" || w == "ipv6" || w == "vpn4" || w == "vpn6" || w == "flow4" || w == "flow6") && s.word(1) != "table"
 }
 
-// maxExpanded bounds what one statement becomes with its constants replaced.
-const maxExpanded = 100_000
+// spend bounds what constants and templates make of a small file.
+func (b *bird) spend(p pos, n int) error {
+	if b.spent += n; b.spent > maxTokens {
+		return &Error{p.file, p.line, "constants and templates make the configuration too large"}
+	}
+	return nil
+}
 
-// expand returns a statement with constants replaced by their values, its block not.
+// expand returns a statement with constants replaced by their values, also in its block.
 func (b *bird) expand(s *stmt) (*stmt, error) {
 	words, err := b.values(s.pos, s.words, 0)
 	if err != nil {
 		return nil, err
 	}
 	out := *s
-	out.words = words
-	return &out, nil
+	out.words, out.block = words, make([]*stmt, len(s.block))
+	for i, o := range s.block {
+		if out.block[i], err = b.expand(o); err != nil {
+			return nil, err
+		}
+	}
+	return &out, b.spend(s.pos, 1)
 }
 
 func (b *bird) values(p pos, words []token, depth int) ([]token, error) {
@@ -221,8 +232,8 @@ func (b *bird) values(p pos, words []token, depth int) ([]token, error) {
 			v.line = t.line
 			out = append(out, v)
 		}
-		if len(out) > maxExpanded {
-			return nil, &Error{p.file, p.line, "its constants make it too long"}
+		if err := b.spend(p, len(value)); err != nil {
+			return nil, err
 		}
 	}
 	return out, nil
@@ -231,7 +242,11 @@ func (b *bird) values(p pos, words []token, depth int) ([]token, error) {
 // options returns the statements of a block, those of templates before it, constants replaced.
 func (b *bird) options(s *stmt) ([]*stmt, error) {
 	var all []*stmt
+	at := s.pos
 	for depth := 0; ; depth++ {
+		if err := b.spend(at, len(s.block)); err != nil {
+			return nil, err
+		}
 		all = append(slices.Clone(s.block), all...)
 		i := slices.IndexFunc(s.words, func(t token) bool { return !t.quoted && t.text == "from" })
 		if i < 0 {
@@ -242,7 +257,7 @@ func (b *bird) options(s *stmt) ([]*stmt, error) {
 			return nil, &Error{s.file, s.line, fmt.Sprintf("there is no template %q", short(s.word(i+1)))}
 		}
 		if depth == 16 {
-			return nil, &Error{s.file, s.line, "templates that are made from each other"}
+			return nil, &Error{at.file, at.line, "templates that are made from each other"}
 		}
 		s = t
 	}
@@ -260,11 +275,13 @@ func (b *bird) options(s *stmt) ([]*stmt, error) {
 func (c *converter) routing(b *bird) error {
 	b.guessVersion()
 	for _, s := range b.all {
-		s, err := b.expand(s)
+		words, err := b.values(s.pos, s.words, 0)
 		if err != nil {
 			return err
 		}
-		if err := c.top(b, s); err != nil {
+		s := *s
+		s.words = words
+		if err := c.top(b, &s); err != nil {
 			return err
 		}
 	}
@@ -445,6 +462,8 @@ func (c *converter) watch(t timers) { c.timers = append(c.timers, t) }
 // timersOf reads the block of an interface of BFD. BIRD's defaults: 100 ms sent, 5 packets.
 func (c *converter) timersOf(o *stmt) (timers, error) {
 	t := timers{pos: o.pos, interval: 100 * time.Millisecond, multiplier: 5}
+	var receive *stmt
+	var expected time.Duration
 	for _, o := range o.block {
 		if rest, ok := o.after("interval"); ok {
 			d, err := span(o, rest)
@@ -467,9 +486,7 @@ func (c *converter) timersOf(o *stmt) (timers, error) {
 			if err != nil {
 				return t, err
 			}
-			if d != t.interval {
-				c.gap(o.pos, "%s: hvrouter expects packets as often as it sends them, every %v here", o.text(), t.interval)
-			}
+			receive, expected = o, d
 			continue
 		}
 		if n, ok, err := number(o, "multiplier"); ok {
@@ -489,6 +506,9 @@ func (c *converter) timersOf(o *stmt) (timers, error) {
 		}
 		c.gap(o.pos, "%s: has no counterpart", o.text())
 	}
+	if receive != nil && expected != t.interval {
+		c.gap(receive.pos, "%s: hvrouter expects packets as often as it sends them, every %v here", receive.text(), t.interval)
+	}
 	return t, nil
 }
 
@@ -504,9 +524,9 @@ func (t timers) fits(device string) bool {
 }
 
 // families lists the channels of a protocol; BIRD 1.6 has one, without a block.
-func (b *bird) families(options []*stmt) (shared []*stmt, channels []*stmt, err error) {
+func (b *bird) families(options []*stmt) (shared []*stmt, channels []*stmt) {
 	if b.one {
-		return options, []*stmt{{words: []token{{text: b.family}}, block: nil, has: true}}, nil
+		return options, []*stmt{{words: []token{{text: b.family}}, block: nil, has: true}}
 	}
 	for _, o := range options {
 		if !isChannel(o) {
@@ -514,14 +534,7 @@ func (b *bird) families(options []*stmt) (shared []*stmt, channels []*stmt, err 
 			continue
 		}
 		inner := *o
-		inner.block = nil
-		for _, s := range o.block {
-			e, err := b.expand(s)
-			if err != nil {
-				return nil, nil, err
-			}
-			inner.block = append(inner.block, e)
-		}
+		inner.block = slices.Clone(o.block)
 		i := slices.IndexFunc(channels, func(s *stmt) bool { return s.text() == o.text() })
 		if i < 0 {
 			channels = append(channels, &inner)
@@ -531,7 +544,7 @@ func (b *bird) families(options []*stmt) (shared []*stmt, channels []*stmt, err 
 		channels[i].block = append(channels[i].block, inner.block...)
 		channels[i].pos = inner.pos
 	}
-	return shared, channels, nil
+	return shared, channels
 }
 
 // master is BIRD's table for what names none.
@@ -551,10 +564,7 @@ func (b *bird) key(table string) string {
 }
 
 func (c *converter) kernel(b *bird, s *stmt, options []*stmt) error {
-	shared, channels, err := b.families(options)
-	if err != nil {
-		return err
-	}
+	shared, channels := b.families(options)
 	for _, ch := range channels {
 		f := ch.word(0)
 		if f != "ipv4" && f != "ipv6" {
@@ -732,10 +742,7 @@ func (c *converter) pipe(s *stmt, options []*stmt) error {
 }
 
 func (c *converter) static(b *bird, s *stmt, options []*stmt) error {
-	shared, channels, err := b.families(options)
-	if err != nil {
-		return err
-	}
+	shared, channels := b.families(options)
 	tables := map[string]string{}
 	for _, ch := range channels {
 		f := ch.word(0)

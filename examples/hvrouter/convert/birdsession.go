@@ -14,10 +14,7 @@ const fillIn = "FILL-IN-the-"
 
 // bgp reads one protocol bgp.
 func (c *converter) bgp(b *bird, s *stmt, options []*stmt) error {
-	shared, channels, err := b.families(options)
-	if err != nil {
-		return err
-	}
+	shared, channels := b.families(options)
 	// What BIRD offers without a word. How long it waits between attempts nobody else sees: there
 	// hvrouter's own defaults are kept.
 	x := &session{pos: s.pos, name: name(s), hold: 240, restart: 120, longLived: 3600}

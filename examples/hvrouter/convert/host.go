@@ -59,6 +59,8 @@ type object struct {
 	// of rules
 	Priority *uint32 `json:"priority"`
 	Src      string  `json:"src"`
+	SrcLen   *int    `json:"srclen"`
+	DstLen   *int    `json:"dstlen"`
 	IIF      string  `json:"iif"`
 	OIF      string  `json:"oif"`
 	Fwmark   text    `json:"fwmark"`
@@ -257,12 +259,21 @@ func macOf(a netip.Addr) string {
 func (r rule) text() (string, bool) {
 	d := domain.Rule{IPv6: r.v6, IIF: r.IIF}
 	ok := r.OIF == "" && r.Action == "" && r.Fwmark == ""
-	if r.Src != "" && r.Src != "all" {
-		p, err := netip.ParsePrefix(r.Src)
-		if a, bad := netip.ParseAddr(r.Src); bad == nil {
-			p, err = netip.PrefixFrom(a, a.BitLen()), nil
+	for _, side := range []struct {
+		into   *netip.Prefix
+		text   string
+		length *int
+	}{{&d.From, r.Src, r.SrcLen}, {&d.To, r.Dst, r.DstLen}} {
+		if side.text == "" || side.text == "all" {
+			continue
 		}
-		d.From, ok = p, ok && err == nil
+		a, err := netip.ParseAddr(side.text)
+		bits := a.BitLen()
+		if side.length != nil {
+			bits = *side.length
+		}
+		*side.into = netip.PrefixFrom(a, bits)
+		ok = ok && err == nil && side.into.IsValid()
 	}
 	table := string(r.Table)
 	for number, name := range tables {
@@ -272,7 +283,13 @@ func (r rule) text() (string, bool) {
 	}
 	n, err := strconv.ParseUint(table, 10, 32)
 	d.Table = uint32(n)
-	return ruleText(d), ok && err == nil
+	text := ruleText(d)
+	for _, more := range []struct{ key, value string }{{"oif", r.OIF}, {"fwmark", string(r.Fwmark)}, {"action", string(r.Action)}} {
+		if more.value != "" {
+			text += fmt.Sprintf(" %s %s", more.key, more.value)
+		}
+	}
+	return text, ok && err == nil
 }
 
 // kernelOwn reports whether the rule is one of those that each network namespace begins with.

@@ -677,6 +677,9 @@ func (c *converter) judge(body string) {
 		if !slices.ContainsFunc(c.gaps, func(g Gap) bool { return !g.Note }) {
 			c.gap(pos{}, "check refuses the result: %v", short(err.Error()))
 		}
+		if len(c.host.rules) > 0 {
+			c.gap(c.host.rules[0].pos, "the host's policy rules are not compared with hvrouter's, since something is to be filled in: `hvrouter check` does it then")
+		}
 		return
 	}
 	c.rules(loaded)
