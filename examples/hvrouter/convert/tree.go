@@ -66,7 +66,6 @@ type parser struct {
 	file   string
 	tokens []token
 	next   int
-	end    int // the last line
 }
 
 func (p *parser) fail(line int, format string, args ...any) error {
