@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/google/nftables"
 )
 
 // explainTime is how long a notification may take that explains a difference.
@@ -23,7 +25,8 @@ type audited struct {
 	// generation.
 	judged     bool
 	generation uint32
-	// left is the number that the ruleset had after the last change of ours, 0 if that is not known.
+	// left is the number of the ruleset of which it is known that nobody but us has changed our tables since
+	// they were replaced, 0 if there is none.
 	left uint32
 	// told counts the changes by others that were notified, and those of ours: a difference that is found
 	// meanwhile is no secret.
@@ -103,7 +106,7 @@ func (w *Firewall) judge(list []Difference, generation uint32, told uint64) ([]D
 	switch {
 	case len(list) == 0:
 		a.judged, a.generation = true, generation
-	case generation == a.left: // nobody but us has changed anything
+	case generation == a.left: // nobody but us has changed them
 		var names []string
 		if a.manner == nil {
 			a.manner = map[Difference]bool{}
@@ -120,16 +123,39 @@ func (w *Firewall) judge(list []Difference, generation uint32, told uint64) ([]D
 	return list, nil
 }
 
-// wrote notes the number of the ruleset after a change of ours; the lock is held.
-func (w *Firewall) wrote() {
-	w.audited.told++
-	w.audited.judged, w.audited.left = false, 0
+// beginAnew notes that all tables are about to be replaced: what has become of those that stand is of no
+// interest any more. The lock is held.
+func (w *Firewall) beginAnew() {
+	w.audited.manner, w.audited.judged = nil, false
+	w.audited.left = w.now()
+}
+
+// commit carries out what is queued, and follows the number of the ruleset, which each transaction
+// raises by one. The lock is held.
+func (w *Firewall) commit(conn *nftables.Conn) error {
+	before := w.now()
+	if err := conn.Flush(); err != nil {
+		return err
+	}
+	a := &w.audited
+	ours := before == a.left || a.judged && before == a.generation
+	a.told++
+	a.judged = false
+	if a.left = w.now(); !ours || a.left != before+1 {
+		a.left = 0
+	}
+	return nil
+}
+
+// now returns the number of the ruleset, 0 if that cannot be told.
+func (w *Firewall) now() uint32 {
 	r, err := w.reader()
 	if err != nil {
-		return
+		return 0
 	}
 	defer r.conn.Close()
-	w.audited.left, _ = r.generation()
+	generation, _ := r.generation()
+	return generation
 }
 
 // compare returns in what a table differs from what was written.

@@ -107,6 +107,24 @@ func TestAudit(t *testing.T) {
 	}
 }
 
+// TestAuditAmidChanges has a table changed, while nobody listens, before we change another part of it: the
+// change is somebody else's, and not what this kernel makes of ours.
+func TestAuditAmidChanges(t *testing.T) {
+	l := newLab(t)
+	s := spec()
+	l.apply(t, s)
+	l.hv.Exec("nft", "insert rule inet hvrouter input accept")
+	s.Guests = s.Guests[:1]
+	l.apply(t, s) // elements of sets, but not the chain
+	if found := l.audit(t); strings.Join(found, ", ") != "changed chain input of inet hvrouter" {
+		t.Errorf("found %q", found)
+	}
+	l.apply(t, s)
+	if found := l.audit(t); found != nil || l.firewall.audited.manner != nil || l.firewall.audited.left == 0 {
+		t.Errorf("after the repair: %q, %+v", found, l.firewall.audited)
+	}
+}
+
 // TestAuditQuiet has ourselves and others change much, and others change our table with a
 // notification: neither is a difference, and the audit writes nothing.
 func TestAuditQuiet(t *testing.T) {

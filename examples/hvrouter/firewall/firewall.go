@@ -43,6 +43,9 @@ func (w *Firewall) Apply(spec Spec) error {
 	old, spoiled := w.applied, w.spoiled
 	w.applied, w.spoiled = nil, false
 	return netns.Do(w.netns, func() (err error) {
+		if spoiled || len(old) == 0 {
+			w.beginAnew()
+		}
 		for _, t := range tables {
 			have := named(old, t)
 			if spoiled {
@@ -92,8 +95,7 @@ func (w *Firewall) write(have, want *table) (stands *table, err error) {
 			return have, nil
 		}
 		ok, err := have.update(conn, want)
-		if err == nil && ok && conn.Flush() == nil {
-			w.wrote()
+		if err == nil && ok && w.commit(conn) == nil {
 			return want, nil
 		}
 		if conn, err = w.dial(); err != nil { // without what has been queued
@@ -103,10 +105,9 @@ func (w *Firewall) write(have, want *table) (stands *table, err error) {
 	if err := want.replace(conn); err != nil {
 		return have, err
 	}
-	if err := conn.Flush(); err != nil {
+	if err := w.commit(conn); err != nil {
 		return have, err
 	}
-	w.wrote()
 	return want, nil
 }
 
