@@ -1,7 +1,6 @@
 package vxlan
 
 import (
-	"cmp"
 	"maps"
 	"slices"
 	"time"
@@ -88,14 +87,14 @@ func (c *core) auditNext(now time.Time) (ifindex int, due bool) {
 }
 
 // audited takes what auditNext has asked for; a dump that failed, or was interrupted, judges nothing.
-func (c *core) audited(dump []dumped, err error, begun, now time.Time) {
+func (c *core) audited(s snapshot, err error, begun, now time.Time) {
 	a := &c.auditor
 	d := c.devices[a.left[0]]
 	a.left = a.left[1:]
 	cost := now.Sub(begun)
 	c.stats.AuditTime += cost
 	a.next = now.Add(max(leastRest, (auditShare-1)*cost))
-	if d != nil && err == nil && d.read && d.due.IsZero() && d.suspect(dump, now) && a.next.Before(d.suspicions.judge) {
+	if d != nil && err == nil && d.read && d.due.IsZero() && s.reading == d.what && d.suspect(c.merge(d, &s), now) && a.next.Before(d.suspicions.judge) {
 		a.next = d.suspicions.judge // first these
 	}
 	if end := a.begun.Add(a.round); len(a.left) == 0 {
@@ -107,15 +106,15 @@ func (c *core) audited(dump []dumped, err error, begun, now time.Time) {
 }
 
 // suspect notes in what a dump differs from what is known, and reports whether it does.
-func (d *device) suspect(dump []dumped, now time.Time) bool {
-	read := device{ifindex: d.ifindex, want: d.want, have: merge(dump, &d.have)}
+func (d *device) suspect(have table, now time.Time) bool {
+	read := device{ifindex: d.ifindex, want: d.want, have: have}
 	found := map[entryKey]Event{}
 	for k := range read.keys() {
-		if k.mac.IsZero() && !k.vtep.IsValid() {
+		if k.whole() {
 			continue
 		}
 		before, _ := d.op(k)
-		after, vtep := read.op(k)
+		after, entry := read.op(k)
 		op := ""
 		switch {
 		case before == opKeep && after == opAdd:
@@ -127,7 +126,7 @@ func (d *device) suspect(dump []dumped, now time.Time) bool {
 		default:
 			continue
 		}
-		found[k] = Event{Kind: EventDifference, Entry: Entry{d.ifindex, k.mac, vtep}, Op: op}
+		found[k] = Event{Kind: EventDifference, Entry: entry, Op: op}
 	}
 	d.suspicions = suspicions{found, now.Add(explainTime)}
 	return len(found) > 0
@@ -142,16 +141,14 @@ func (c *core) settle(now time.Time) {
 			continue
 		}
 		list := slices.SortedFunc(maps.Values(s.of), func(a, b Event) int {
-			return cmp.Or(slices.Compare(a.Entry.MAC[:], b.Entry.MAC[:]), a.Entry.VTEP.Compare(b.Entry.VTEP))
+			return compare(write{opAdd, a.Entry}, write{opAdd, b.Entry})
 		})
 		clear(s.of)
 		c.stats.Differences += uint64(len(list))
 		for _, r := range c.readers {
 			r.differ(list)
 		}
-		if d.due.IsZero() {
-			d.due = now
-		}
+		d.compareBy(now)
 	}
 }
 
@@ -167,13 +164,14 @@ func (o *owner) audit() {
 	f.mu.Lock()
 	f.core.settle(time.Now())
 	ifindex, due := f.core.auditNext(time.Now())
+	what := f.core.reading(ifindex)
 	f.mu.Unlock()
 	if !due {
 		return
 	}
 	begun := time.Now()
-	dump, err := o.kernel.dump(ifindex)
+	s, err := o.kernel.read(ifindex, what)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.core.audited(dump, err, begun, time.Now())
+	f.core.audited(s, err, begun, time.Now())
 }

@@ -100,11 +100,11 @@ func TestAudit(t *testing.T) {
 		monitor.off.Store(false)
 		bridge(ns, c.do)
 		says := strings.ReplaceAll(c.found, "INDEX", strconv.Itoa(link))
-		if !nstest.Promptly(5*time.Second, func() bool { return named(says) }) {
+		if !nstest.Promptly(time.Minute, func() bool { return named(says) }) {
 			t.Errorf("%s: found %q, want %q", c.do, found, says)
 		}
 		monitor.off.Store(true)
-		if !nstest.Promptly(5*time.Second, func() bool { return entries(ns) == want }) {
+		if !nstest.Promptly(time.Minute, func() bool { return entries(ns) == want }) {
 			t.Fatalf("%s: have\n%s\nwant\n%s", c.do, entries(ns), want)
 		}
 	}
@@ -112,7 +112,7 @@ func TestAudit(t *testing.T) {
 	found = nil
 	monitor.off.Store(false)
 	bridge(ns, "fdb replace 50:54:33:00:00:0f dev vx100 dst 172.22.2.7")
-	if says := "50:54:33:00:00:0f dev " + strconv.Itoa(link) + " dst 172.22.2.2 changed"; !nstest.Promptly(5*time.Second, func() bool { return named(says) }) {
+	if says := "50:54:33:00:00:0f dev " + strconv.Itoa(link) + " dst 172.22.2.2 changed"; !nstest.Promptly(time.Minute, func() bool { return named(says) }) {
 		t.Errorf("found %q, want %q", found, says)
 	}
 	if s := f.Stats(); s.Differences != 6 || s.AuditRounds == 0 || s.AuditTime == 0 {

@@ -20,40 +20,54 @@ type core struct {
 	readers []*reader             // of the watchers
 	auditor auditor
 	stats   Stats
+	swept   bool                     // what an earlier process left, and nobody wants, may go
+	aliases map[int]int              // indexes of devices that are gone, and of those of the same name since
+	ports   map[int]map[int]struct{} // by bridge: which devices are its ports
 }
 
-func newCore(auditRound time.Duration) core {
-	return core{auditor: auditor{round: auditRound}, devices: make(map[int]*device), brakes: brake.Table[entryKey]{}}
+func newCore(config *Config) core {
+	return core{swept: !config.DeferSweep, aliases: make(map[int]int), ports: make(map[int]map[int]struct{}), auditor: auditor{round: config.AuditRound}, devices: make(map[int]*device), brakes: brake.Table[entryKey]{}}
 }
 
-// entryKey is what one entry of a device is about: a MAC, or a destination of the flood
-// list. With neither it stands for the device's table as a whole.
+// entryKey is what one entry of a device is about: a MAC in its table or the bridge's, a destination of the
+// flood list, or a neighbour's address. With nothing but link it stands for the device's tables as a whole.
 type entryKey struct {
-	link int
-	mac  MAC
-	vtep netip.Addr // of the flood list only
+	link  int
+	table Table
+	mac   MAC
+	addr  netip.Addr // of the flood list and of neighbours only
 }
 
 func keyOf(e Entry) entryKey {
-	if e.MAC.IsZero() {
-		return entryKey{e.IfIndex, e.MAC, e.VTEP}
+	switch {
+	case e.Table == TableNeighbors:
+		return entryKey{link: e.IfIndex, table: e.Table, addr: e.Addr}
+	case e.Table == TableDevice && e.MAC.IsZero():
+		return entryKey{link: e.IfIndex, addr: e.VTEP}
 	}
-	return entryKey{link: e.IfIndex, mac: e.MAC}
+	return entryKey{link: e.IfIndex, table: e.Table, mac: e.MAC}
 }
 
-// device is the state of one VXLAN interface.
+// whole reports whether k stands for the tables of a device.
+func (k entryKey) whole() bool { return k == entryKey{link: k.link} }
+
+// device is the state of one interface: a VXLAN device, or one that has neighbours.
 type device struct {
 	ifindex    int
 	want       table
 	have       table // what the kernel has, as far as we know
-	read       bool  // have has been read from the kernel
-	committed  bool  // Flush or Reconcile was called: what is desired may be written
-	floods     map[netip.Addr]struct{}
-	macs       map[MAC]struct{} // both: changed since the last Flush
+	what       reading
+	read       bool                  // have has been read from the kernel
+	committed  bool                  // Flush or Reconcile was called: what is desired may be written
+	dirty      map[entryKey]struct{} // changed since the last Flush
+	released   map[entryKey]struct{} // deleted by name before the sweep
 	records    map[entryKey]*record
-	err        error     // why the table could not be read; nil: it could
+	err        error     // why the tables could not be read; nil: they could
 	compared   time.Time // when the last comparison began
 	due        time.Time // when the next one is, because of a notification; zero: there was none
+	look       bool      // due is only to see whether the interface is another's port, or up, or gone
+	link       found     // as it was read last; index 0: never
+	flaps      brake.Brake
 	suspicions suspicions
 }
 
@@ -73,39 +87,53 @@ const settle = 20 * time.Millisecond
 func (c *core) on(ifindex int) *device {
 	d := c.devices[ifindex]
 	if d == nil {
-		d = &device{ifindex: ifindex, want: newTable(), have: newTable(), floods: make(map[netip.Addr]struct{}),
-			macs: make(map[MAC]struct{}), records: make(map[entryKey]*record)}
+		d = &device{ifindex: ifindex, want: newTable(), have: newTable(), dirty: make(map[entryKey]struct{}),
+			released: make(map[entryKey]struct{}), records: make(map[entryKey]*record)}
 		c.devices[ifindex] = d
 	}
 	return d
 }
 
-func (c *core) setFlood(ifindex int, next map[netip.Addr]origin) {
+// forwards and resolves return the state of a device of which more than before may have to be read.
+func (c *core) forwards(ifindex int) *device {
 	d := c.on(ifindex)
+	d.read = d.read && d.what.forwards
+	d.what.forwards = true
+	return d
+}
+
+func (c *core) resolves(ifindex int) *device {
+	d := c.on(ifindex)
+	d.read = d.read && d.what.resolves
+	d.what.resolves = true
+	return d
+}
+
+func (c *core) setFlood(ifindex int, next map[netip.Addr]origin) {
+	d := c.forwards(ifindex)
 	before := d.want.flood
 	d.want.flood = next
-	changed := func(v netip.Addr) {
-		d.floods[v] = struct{}{}
-		c.desired(d, entryKey{ifindex, MAC{}, v})
-	}
 	for v := range next {
 		if _, ok := before[v]; !ok {
-			changed(v)
+			c.desired(d, entryKey{link: d.ifindex, addr: v})
 		}
 	}
 	for v := range before {
 		if _, ok := next[v]; !ok {
-			changed(v)
+			c.desired(d, entryKey{link: d.ifindex, addr: v})
 		}
 	}
 }
 
 func (c *core) setMAC(ifindex int, mac MAC, vtep netip.Addr) {
-	d := c.on(ifindex)
-	if d.want.macs[mac].vtep != vtep {
-		d.want.macs[mac] = destination{vtep, ours}
-		d.macs[mac] = struct{}{}
-		c.desired(d, entryKey{link: ifindex, mac: mac})
+	d := c.forwards(ifindex)
+	before, there := d.want.macs[mac]
+	d.want.macs[mac] = destination{vtep, ours}
+	switch {
+	case !there:
+		c.desiredMAC(d, mac)
+	case before.vtep != vtep: // it is behind the device as before
+		c.desired(d, entryKey{link: d.ifindex, mac: mac})
 	}
 }
 
@@ -114,10 +142,81 @@ func (c *core) deleteMAC(ifindex int, mac MAC) {
 	if d == nil {
 		return
 	}
-	if _, ok := d.want.macs[mac]; ok {
+	if _, ok := d.want.macs[mac]; ok || !c.swept {
 		delete(d.want.macs, mac)
-		d.macs[mac] = struct{}{}
-		c.desired(d, entryKey{link: ifindex, mac: mac})
+		c.desiredMAC(d, mac)
+	}
+}
+
+func (c *core) desiredMAC(d *device, mac MAC) {
+	c.desired(d, entryKey{link: d.ifindex, mac: mac})
+	if d.have.bridge != nil || !c.swept { // a comparison comes before it is a port
+		c.desired(d, entryKey{link: d.ifindex, table: TableBridge, mac: mac})
+	}
+}
+
+func (c *core) setNeighbor(ifindex int, addr netip.Addr, mac MAC) {
+	d := c.resolves(ifindex)
+	if d.want.neighbors[addr].mac != mac {
+		d.want.neighbors[addr] = neighbor{mac, ours, true}
+		c.desired(d, entryKey{link: d.ifindex, table: TableNeighbors, addr: addr})
+	}
+}
+
+func (c *core) deleteNeighbor(ifindex int, addr netip.Addr) {
+	d := c.devices[ifindex]
+	if d == nil {
+		return
+	}
+	if _, ok := d.want.neighbors[addr]; ok || !c.swept {
+		delete(d.want.neighbors, addr)
+		c.desired(d, entryKey{link: d.ifindex, table: TableNeighbors, addr: addr})
+	}
+}
+
+// setSegment makes s, which is valid, all that is desired of its interfaces.
+func (c *core) setSegment(s *Segment, flood map[netip.Addr]origin) {
+	c.setFlood(s.Device, flood)
+	d := c.forwards(s.Device)
+	for mac := range d.want.macs {
+		if _, ok := s.MACs[mac]; !ok {
+			c.deleteMAC(s.Device, mac)
+		}
+	}
+	for mac, vtep := range s.MACs {
+		c.setMAC(s.Device, mac, vtep.Unmap())
+	}
+	if s.Interface == 0 {
+		return
+	}
+	d = c.resolves(s.Interface)
+	next := make(map[netip.Addr]MAC, len(s.Neighbors))
+	for a, mac := range s.Neighbors {
+		next[a.Unmap()] = mac
+	}
+	for a := range d.want.neighbors {
+		if _, ok := next[a]; !ok {
+			c.deleteNeighbor(s.Interface, a)
+		}
+	}
+	for a, mac := range next {
+		c.setNeighbor(s.Interface, a, mac)
+	}
+}
+
+// sweep lets go what an earlier process left and nobody wants.
+func (c *core) sweep() {
+	if c.swept {
+		return
+	}
+	c.swept = true
+	for _, d := range c.devices {
+		clear(d.released)
+		for k := range d.keys() {
+			if o, _ := d.op(k); o == opDelete {
+				d.dirty[k] = struct{}{}
+			}
+		}
 	}
 }
 
@@ -125,10 +224,27 @@ func (c *core) deleteMAC(ifindex int, mac MAC) {
 // of no interest.
 func (c *core) desired(d *device, k entryKey) {
 	delete(d.suspicions.of, k)
+	d.dirty[k] = struct{}{}
+	if delete(d.released, k); !c.swept && !d.wants(k) {
+		d.released[k] = struct{}{}
+	}
 	if r := d.records[k]; r != nil {
 		r.err, r.lost = nil, false
 	}
 	c.changed(d, k)
+}
+
+// wants reports whether the entry of k is desired, if it can be.
+func (d *device) wants(k entryKey) (ok bool) {
+	switch {
+	case k.table == TableNeighbors:
+		_, ok = d.want.neighbors[k.addr]
+	case k.table == TableDevice && k.mac.IsZero():
+		_, ok = d.want.flood[k.addr]
+	default:
+		_, ok = d.want.macs[k.mac]
+	}
+	return ok
 }
 
 func (c *core) forget(ifindex int) {
@@ -137,6 +253,8 @@ func (c *core) forget(ifindex int) {
 		return
 	}
 	delete(c.devices, ifindex)
+	c.leave(d)
+	maps.DeleteFunc(c.aliases, func(from, to int) bool { return from == ifindex || to == ifindex })
 	maps.DeleteFunc(c.brakes, func(k entryKey, _ *brake.Brake) bool { return k.link == ifindex })
 	for k := range d.keys() {
 		c.mark(k)
@@ -151,32 +269,38 @@ func (c *core) commit() []int {
 	return slices.Sorted(maps.Keys(c.devices))
 }
 
-// changed returns the writes that a device needs because of what has changed since the last call.
-func (d *device) changed() []write {
-	writes := make([]write, 0, len(d.floods)+len(d.macs))
-	for v := range d.floods {
-		writes = append(writes, write{floodOp(&d.want, &d.have, v), Entry{d.ifindex, MAC{}, v}})
+// changedSince returns the writes that a device needs because of what has changed since the last call, in order.
+func (c *core) changedSince(d *device) []write {
+	writes := make([]write, 0, len(d.dirty))
+	for k := range d.dirty {
+		if o, e := d.op(k); o != opNone && o != opKeep && c.may(d, o, k) {
+			writes = append(writes, write{o, e})
+		}
 	}
-	for mac := range d.macs {
-		o, v := macOp(&d.want, &d.have, mac)
-		writes = append(writes, write{o, Entry{d.ifindex, mac, v}})
-	}
-	clear(d.floods)
-	clear(d.macs)
-	return slices.DeleteFunc(writes, func(w write) bool { return w.op == opNone || w.op == opKeep })
+	clear(d.dirty)
+	slices.SortFunc(writes, compare)
+	return writes
+}
+
+// may reports whether o may be carried out: before the sweep, only what was deleted by name goes.
+func (c *core) may(d *device, o op, k entryKey) bool {
+	_, released := d.released[k]
+	return c.swept || o != opDelete || released
 }
 
 // compare takes what the kernel has, in a dump that began at begun, and returns the writes that
 // make it what is desired; with repair those only that are not delayed.
-func (c *core) compare(d *device, dump []dumped, repair bool, begun time.Time) ([]write, Result) {
+func (c *core) compare(d *device, s snapshot, repair bool, begun time.Time) ([]write, Result) {
 	before := *d
-	d.have = merge(dump, &d.have)
-	d.read, d.compared, d.due = true, begun, time.Time{}
+	c.join(d, &s.link, begun)
+	d.have = c.merge(d, &s)
+	d.read, d.compared, d.due = s.reading == d.what, begun, time.Time{} // more than was read may be desired since
 	c.failure(d, nil)
-	clear(d.floods)
-	clear(d.macs)
+	clear(d.dirty)
 	clear(d.suspicions.of)
 	writes, r := diff(d.ifindex, &d.want, &d.have)
+	writes = slices.DeleteFunc(writes, func(w write) bool { return !c.may(d, w.op, keyOf(w.Entry)) })
+	maps.DeleteFunc(d.released, func(k entryKey, _ struct{}) bool { o, _ := d.op(k); return o != opDelete })
 	for k, rec := range d.records {
 		if o, _ := d.op(k); o == opNone || o == opKeep && (rec.err != nil || rec.lost) { // others have done it
 			rec.err, rec.lost = nil, false
@@ -212,6 +336,7 @@ func (c *core) markChanges(d, other *device) {
 func (c *core) written(d *device, w write, repair bool, now time.Time) {
 	d.have.apply(w)
 	k := keyOf(w.Entry)
+	delete(d.released, k)
 	delete(d.suspicions.of, k)
 	contended := repair && c.brakes.Of(k).Repaired(now)
 	if rec := d.records[k]; rec != nil {
@@ -282,57 +407,133 @@ func (c *core) changed(d *device, k entryKey) {
 }
 
 // op decides about one entry.
-func (d *device) op(k entryKey) (op, netip.Addr) {
-	if k.mac.IsZero() {
-		return floodOp(&d.want, &d.have, k.vtep), k.vtep
-	}
-	return macOp(&d.want, &d.have, k.mac)
-}
+func (d *device) op(k entryKey) (op, Entry) { return decide(&d.want, &d.have, k) }
 
-// keys iterates over the device's table as a whole, what is desired in it, and what is ours in
+// keys iterates over the device's tables as a whole, what is desired in them, and what is ours in
 // the kernel; some come twice.
 func (d *device) keys() func(yield func(entryKey) bool) {
 	return func(yield func(entryKey) bool) {
 		if !yield(entryKey{link: d.ifindex}) {
 			return
 		}
-		for _, t := range []*table{&d.want, &d.have} {
-			for v, o := range t.flood {
-				if o == ours && !yield(entryKey{d.ifindex, MAC{}, v}) {
-					return
-				}
-			}
-			for mac, dst := range t.macs {
-				if dst.origin == ours && !yield(entryKey{link: d.ifindex, mac: mac}) {
-					return
-				}
+		for k := range keys(d.ifindex, &d.want, &d.have, false) {
+			if !yield(k) {
+				return
 			}
 		}
 	}
 }
 
+// merge makes a table of a snapshot.
+func (c *core) merge(d *device, s *snapshot) table {
+	t := merge(s.entries, &d.have)
+	if s.link.bridge() != 0 && s.forwards {
+		t.mergeBridge(s.entries, d.ifindex, s.link.bridge(), c.managed)
+	}
+	return t
+}
+
+// managed reports whether the forwarding of a device is ours.
+func (c *core) managed(ifindex int) bool {
+	d := c.devices[ifindex]
+	return d != nil && d.what.forwards
+}
+
+// reading returns which tables of a device are to be read.
+func (c *core) reading(ifindex int) reading {
+	if d := c.devices[ifindex]; d != nil {
+		return d.what
+	}
+	return reading{}
+}
+
+// notified takes a notification, and reports whether a comparison is due because of it.
+func (c *core) notified(m rtnl.Message, protocol uint8, now time.Time) bool {
+	switch m.Type {
+	case rtnl.RTM_NEWLINK, rtnl.RTM_DELLINK:
+		l, err := parseDevice(m.Body)
+		return err == nil && m.Body[0] != rtnl.AF_BRIDGE && c.linkChanged(l, m.Type == rtnl.RTM_DELLINK, now)
+	case rtnl.RTM_NEWNEIGH, rtnl.RTM_DELNEIGH:
+		e, ok := parseEntry(m.Body, protocol)
+		return ok && c.notification(e, m.Type == rtnl.RTM_DELNEIGH, now)
+	}
+	return false
+}
+
 // notification takes the kernel's word of a change, and reports whether a comparison is due
 // because it contradicts what is desired and may be repaired now.
-func (c *core) notification(e dumped, gone bool, now time.Time) bool {
-	d := c.devices[e.IfIndex]
-	if d != nil {
-		delete(d.suspicions.of, keyOf(e.Entry))
+func (c *core) notification(e dumped, gone bool, now time.Time) (due bool) {
+	if e.Table != TableBridge {
+		d := c.devices[e.IfIndex]
+		return d != nil && c.contradicted(d, e, gone, now)
 	}
-	if d == nil || !d.read || !d.due.IsZero() || !c.brakes[keyOf(e.Entry)].Ready(now) {
+	for port := range c.ports[e.master] {
+		due = c.contradicted(c.devices[port], e, gone, now) || due
+	}
+	return due
+}
+
+// contradicted is notification for one device. What is not desired is noted, where that decides how it will
+// be written.
+func (c *core) contradicted(d *device, e dumped, gone bool, now time.Time) bool {
+	k := keyOf(e.Entry)
+	k.link = d.ifindex
+	delete(d.suspicions.of, k)
+	if !d.read {
 		return false
 	}
 	contradicts := false
-	if e.MAC.IsZero() {
+	switch w, wanted := d.want.macs[e.MAC]; {
+	case e.Table == TableNeighbors:
+		after := table{neighbors: map[netip.Addr]neighbor{}}
+		if !gone {
+			after.neighbors[e.Addr] = e.neighbor()
+		}
+		o, _ := neighborOp(&d.want, &after, e.Addr)
+		if _, wanted := d.want.neighbors[e.Addr]; wanted {
+			contradicts = o != opKeep
+			if n := after.neighbors[e.Addr]; !gone && n.origin == foreign {
+				d.have.neighbors[e.Addr] = n // not to be replaced
+				c.changed(d, k)
+			}
+		} else if n, there := after.neighbors[e.Addr]; !there {
+			delete(d.have.neighbors, e.Addr)
+		} else if d.what.resolves {
+			d.have.neighbors[e.Addr] = n
+		}
+	case e.Table == TableBridge:
+		p := e.place(d.ifindex, c.managed)
+		if !gone && p.origin == foreign { // not to be replaced, nor deleted
+			d.have.bridge[e.MAC] = p
+			c.changed(d, k)
+		}
+		switch {
+		case wanted && p.here:
+			contradicts = gone || p.origin == learned
+		case wanted:
+			contradicts = !gone
+		case !gone && p.here:
+			d.have.bridge[e.MAC] = p
+		case gone && d.have.bridge[e.MAC].here == p.here, !gone && p.origin == learned:
+			delete(d.have.bridge, e.MAC) // what is learned may be replaced, as if it were not there
+		}
+	case e.MAC.IsZero():
 		_, wanted := d.want.flood[e.VTEP]
 		contradicts = wanted && gone
-	} else {
-		w, wanted := d.want.macs[e.MAC]
+	default:
 		contradicts = wanted && gone == (w.vtep == e.VTEP)
 	}
-	if contradicts {
-		d.due = now.Add(settle)
+	return contradicts && c.brakes[k].Ready(now) && d.compareBy(now.Add(settle))
+}
+
+// compareBy makes a comparison due at t, and reports whether it was due no earlier.
+func (d *device) compareBy(t time.Time) bool {
+	d.look = false
+	if !d.due.IsZero() && !t.Before(d.due) {
+		return false
 	}
-	return contradicts
+	d.due = t
+	return true
 }
 
 // notificationsLost reports whether comparisons are due because the kernel has lost
@@ -340,9 +541,7 @@ func (c *core) notification(e dumped, gone bool, now time.Time) bool {
 func (c *core) notificationsLost(now time.Time) (due bool) {
 	for _, d := range c.devices {
 		clear(d.suspicions.of)
-		if d.read && d.due.IsZero() {
-			d.due, due = now.Add(settle), true
-		}
+		due = d.read && d.compareBy(now.Add(settle)) || due
 	}
 	return due
 }
@@ -396,7 +595,7 @@ func (c *core) advance(now time.Time) []int {
 	for k, b := range c.brakes {
 		d := c.devices[k.link]
 		if b.Next.After(d.compared) && b.Ready(now) {
-			due[k.link] = true
+			due[k.link], d.look = true, false
 		}
 		if b.Quiet(now) {
 			delete(c.brakes, k)

@@ -3,30 +3,59 @@ package vxlan
 import (
 	"fmt"
 	"net/netip"
+
+	"github.com/hyperfib/hyperfib/internal/enum"
 )
 
-// Entry is one destination in a forwarding table: frames for MAC go to VTEP. The zero MAC
+// Table says which of the kernel's tables an [Entry] is in.
+type Table uint8
+
+// The tables that make up an overlay.
+const (
+	// TableDevice is the forwarding table of a VXLAN device: frames for MAC go to VTEP.
+	TableDevice Table = iota
+	// TableBridge is the forwarding table of the bridge that the VXLAN device is a port of: frames
+	// for MAC leave by the device.
+	TableBridge
+	// TableNeighbors is the neighbour table of an interface, ARP or NDP: Addr has MAC.
+	TableNeighbors
+)
+
+// String returns a stable name, fit for a log.
+func (t Table) String() string {
+	return enum.String("Table", []string{"device", "bridge", "neighbors"}, t)
+}
+
+// Entry is one entry of a table; the zero Table is that of a VXLAN device. There, the zero MAC
 // stands for broadcast, unknown and multicast frames: its destinations are the
 // flood list, and each gets a copy (head-end replication). Entry is comparable.
 type Entry struct {
-	IfIndex int        // interface index of the VXLAN device
-	MAC     MAC        // zero: one of the flood list
-	VTEP    netip.Addr // where its frames go
+	IfIndex int        // interface index: of the VXLAN device, or of the one that the neighbour is on
+	MAC     MAC        // zero in TableDevice: one of the flood list
+	VTEP    netip.Addr // where its frames go, in TableDevice
+	Table   Table      // where it is
+	Addr    netip.Addr // whose MAC it is, in TableNeighbors
 }
 
-// String returns the entry as `bridge fdb` does, with the interface's index.
+// String returns the entry as `bridge fdb` or `ip neigh` does, with the interface's index.
 func (e Entry) String() string {
-	if !e.VTEP.IsValid() {
+	switch {
+	case e.Table == TableNeighbors:
+		return fmt.Sprintf("%v dev %d lladdr %v", e.Addr, e.IfIndex, e.MAC)
+	case e.Table == TableBridge:
+		return fmt.Sprintf("%v dev %d master", e.MAC, e.IfIndex)
+	case !e.VTEP.IsValid():
 		return fmt.Sprintf("%v dev %d", e.MAC, e.IfIndex)
 	}
 	return fmt.Sprintf("%v dev %d dst %v", e.MAC, e.IfIndex, e.VTEP)
 }
 
-// Result counts what Flush or Reconcile found and did, in destinations.
+// Result counts what Flush or Reconcile found and did, in entries; each destination of a flood list is one.
 type Result struct {
 	Added, Replaced, Deleted int // changes made
 	Kept                     int // desired and there (of a comparison only)
-	Foreign                  int // there, not desired and not ours (of a comparison only)
+	// Foreign is what is there in the tables of VXLAN devices, not desired and not ours (of a comparison only).
+	Foreign int
 }
 
 // Writes is the number of changes made to the kernel.

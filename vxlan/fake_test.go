@@ -62,12 +62,23 @@ type fake struct {
 	refuse      map[MAC]unix.Errno // the answer to changes of a MAC
 	lost        int                // so many answers are lost
 	interrupted int                // so many dumps are marked as interrupted
+	changes     int                // so many were asked for
+	muted       bool               // nothing is notified
 	broken      error              // of the next send
 }
 
 type fakeLink struct {
 	found
-	entries []fakeEntry // in the kernel's order: appended ones behind
+	entries   []fakeEntry // in the kernel's order: appended ones behind
+	bridged   []fakeEntry // of a bridge: IfIndex is the port's
+	neighbors []fakeNeighbor
+}
+
+type fakeNeighbor struct {
+	Entry
+	state    uint16
+	flags    uint8
+	protocol uint8
 }
 
 // fakeEntry is one destination.
@@ -143,7 +154,7 @@ func (k *fake) open(netns string, groups ...uint32) (socket, error) {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	s := &fakeSocket{fake: k, port: uint32(len(k.sockets) + 1), hears: slices.Contains(groups, rtnl.RTNLGRP_NEIGH), ready: make(chan struct{}, 1)}
+	s := &fakeSocket{fake: k, port: uint32(len(k.sockets) + 1), hears: slices.Contains(groups, rtnl.RTNLGRP_NEIGH), hearsLinks: slices.Contains(groups, rtnl.RTNLGRP_LINK), ready: make(chan struct{}, 1)}
 	k.sockets = append(k.sockets, s)
 	return s, nil
 }
@@ -151,12 +162,13 @@ func (k *fake) open(netns string, groups ...uint32) (socket, error) {
 // fakeSocket is a socket with its receive queue: datagrams and errors.
 type fakeSocket struct {
 	*fake
-	port    uint32
-	hears   bool // notifications about neighbours
-	ignored []uint32
-	queue   []any
-	ready   chan struct{}
-	closed  bool
+	port       uint32
+	hears      bool // notifications about neighbours
+	hearsLinks bool
+	ignored    []uint32
+	queue      []any
+	ready      chan struct{}
+	closed     bool
 }
 
 func (s *fakeSocket) Port() uint32 { return s.port }
@@ -266,6 +278,9 @@ func (s *fakeSocket) carryOut(m rtnl.Message) error {
 	case rtnl.RTM_GETLINK:
 		want, _ := parseDevice(m.Body)
 		l := s.link(want.Interface)
+		if want.Interface == "" {
+			l = s.byIndex(want.index)
+		}
 		if l == nil {
 			return refusalOf(unix.ENODEV)
 		}
@@ -273,8 +288,7 @@ func (s *fakeSocket) carryOut(m rtnl.Message) error {
 	case rtnl.RTM_NEWLINK:
 		return s.newLink(m)
 	case rtnl.RTM_DELLINK:
-		index := int(native.Uint32(m.Body[4:]))
-		s.links = slices.DeleteFunc(s.links, func(l *fakeLink) bool { return l.index == index })
+		s.unlink(int(native.Uint32(m.Body[4:])))
 	case rtnl.RTM_GETNSID:
 		id := int32(noNSID)
 		for _, l := range s.links {
@@ -321,6 +335,8 @@ func (s *fakeSocket) newLink(m rtnl.Message) error {
 	if m.Flags&rtnl.NLM_F_CREATE == 0 {
 		l := s.links[slices.IndexFunc(s.links, func(l *fakeLink) bool { return l.index == d.index })]
 		l.up, l.Bridge = d.up, d.Bridge
+		l.port = d.Bridge != 0
+		defer s.tellLink(l, rtnl.RTM_NEWLINK)
 		if d.MTU != 0 {
 			l.MTU = d.MTU
 		}
@@ -341,8 +357,48 @@ func (s *fakeSocket) newLink(m rtnl.Message) error {
 			d.linkNSID = 7
 		}
 	}
+	d.port = d.Bridge != 0
 	s.links = append(s.links, &fakeLink{found: *d})
+	s.tellLink(s.links[len(s.links)-1], rtnl.RTM_NEWLINK)
 	return nil
+}
+
+// unlink removes a device, and what depends on it.
+func (k *fake) unlink(index int) {
+	l := k.byIndex(index)
+	if l == nil {
+		return
+	}
+	k.links = slices.DeleteFunc(k.links, func(l *fakeLink) bool { return l.index == index })
+	for _, other := range k.links {
+		other.bridged = slices.DeleteFunc(other.bridged, func(e fakeEntry) bool { return e.IfIndex == index })
+		if other.Bridge == index {
+			other.Bridge, other.port = 0, false
+			k.tellLink(other, rtnl.RTM_NEWLINK)
+		}
+	}
+	k.tellLink(l, rtnl.RTM_DELLINK)
+}
+
+// tellLink notifies of a device.
+func (k *fake) tellLink(l *fakeLink, typ uint16) {
+	for _, s := range k.sockets {
+		if s.hearsLinks && !s.closed && !k.muted {
+			s.add(rtnl.End(append(rtnl.Begin(nil, typ, 0, 0), l.body()...), 0))
+		}
+	}
+}
+
+// enslave makes a device a port of a bridge, or of none.
+func (k *fake) enslave(name string, bridge int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	l := k.link(name)
+	if old := k.byIndex(l.Bridge); old != nil {
+		old.bridged = slices.DeleteFunc(old.bridged, func(e fakeEntry) bool { return e.IfIndex == l.index })
+	}
+	l.Bridge, l.port = bridge, bridge != 0
+	k.tellLink(l, rtnl.RTM_NEWLINK)
 }
 
 // body is rtnl_fill_ifinfo.
@@ -363,26 +419,151 @@ func (l *fakeLink) body() []byte {
 	}
 	at := len(b)
 	b = rtnl.AppendString(rtnl.Nest(b, rtnl.IFLA_LINKINFO), rtnl.IFLA_INFO_KIND, l.kind)
+	if l.port {
+		b = rtnl.AppendString(b, rtnl.IFLA_INFO_SLAVE_KIND, "bridge")
+	}
 	data := len(b)
 	b = rtnl.Unnest(appendData(rtnl.Nest(b, rtnl.IFLA_INFO_DATA), &l.Device), data)
 	return rtnl.Unnest(b, at)
 }
 
-// dumpEntries is vxlan_fdb_dump: a datagram an entry, and the end.
+// dumpEntries is rtnl_fdb_dump and neigh_dump_info: a datagram an entry, and the end.
 func (s *fakeSocket) dumpEntries(m rtnl.Message) error {
-	l := s.byIndex(int(native.Uint32(m.Body[4:])))
-	if l == nil {
-		return refusalOf(unix.ENODEV)
-	}
 	flags := uint16(rtnl.NLM_F_MULTI)
 	if s.interrupted > 0 {
 		s.interrupted--
 		flags |= rtnl.NLM_F_DUMP_INTR
 	}
-	for _, e := range l.entries {
-		s.add(e.message(rtnl.RTM_NEWNEIGH, flags, m.Seq))
+	master, on := 0, 0
+	for typ, v := range rtnl.Attributes(m.Body[rtnl.SizeNeighbor:]) {
+		switch typ {
+		case rtnl.NDA_MASTER:
+			master = int(v.Uint32())
+		case rtnl.NDA_IFINDEX:
+			on = int(v.Uint32())
+		}
+	}
+	index := int(native.Uint32(m.Body[4:]))
+	for _, l := range s.links {
+		for _, e := range l.entries {
+			if m.Body[0] == rtnl.AF_BRIDGE && (l.index == index || master != 0 && l.Bridge == master) {
+				s.add(e.message(rtnl.RTM_NEWNEIGH, flags, m.Seq))
+			}
+		}
+		for _, e := range l.bridged {
+			if m.Body[0] == rtnl.AF_BRIDGE && (e.IfIndex == index || l.index == master) {
+				s.add(e.bridgeMessage(rtnl.RTM_NEWNEIGH, flags, m.Seq, l.index))
+			}
+		}
+		for _, e := range l.neighbors {
+			if m.Body[0] != rtnl.AF_BRIDGE && e.IfIndex == on {
+				s.add(e.message(rtnl.RTM_NEWNEIGH, flags, m.Seq))
+			}
+		}
 	}
 	s.add(rtnl.End(append(rtnl.Begin(nil, rtnl.NLMSG_DONE, flags, m.Seq), 0, 0, 0, 0), 0))
+	return nil
+}
+
+// bridgeMessage is br_fdb.c's fdb_fill_info.
+func (e *fakeEntry) bridgeMessage(typ, flags uint16, seq uint32, master int) []byte {
+	b := rtnl.Begin(nil, typ, flags, seq)
+	b = append(b, rtnl.AF_BRIDGE, 0, 0, 0)
+	b = native.AppendUint32(b, uint32(e.IfIndex))
+	b = native.AppendUint16(b, e.state)
+	b = append(b, e.flags, 0)
+	b = rtnl.AppendBytes(b, rtnl.NDA_LLADDR, e.MAC[:])
+	return rtnl.End(rtnl.AppendUint32(b, rtnl.NDA_MASTER, uint32(master)), 0)
+}
+
+// message is neigh_fill_info.
+func (e *fakeNeighbor) message(typ, flags uint16, seq uint32) []byte {
+	b := appendNeighbor(nil, write{opAdd, e.Entry}, seq, e.protocol)
+	native.PutUint16(b[4:], typ)
+	native.PutUint16(b[6:], flags)
+	native.PutUint16(b[rtnl.SizeHeader+8:], e.state)
+	b[rtnl.SizeHeader+10] = e.flags
+	return b
+}
+
+// tellAll sends a notification to who hears of neighbours, but not those who ignore by.
+func (k *fake) tellAll(by uint32, b []byte) {
+	for _, other := range k.sockets {
+		if other.hears && !other.closed && !k.muted && !slices.Contains(other.ignored, by) {
+			other.add(b)
+		}
+	}
+}
+
+// changeBridge is br_fdb_add and br_fdb_delete.
+func (s *fakeSocket) changeBridge(m rtnl.Message) error {
+	e := fakeEntry{state: native.Uint16(m.Body[8:]), flags: m.Body[10] & rtnl.NTF_EXT_LEARNED}
+	e.IfIndex, e.Table = int(native.Uint32(m.Body[4:])), TableBridge
+	for typ, v := range rtnl.Attributes(m.Body[rtnl.SizeNeighbor:]) {
+		if typ == rtnl.NDA_LLADDR {
+			e.MAC = MAC(v)
+		}
+	}
+	port := s.byIndex(e.IfIndex)
+	switch {
+	case port == nil:
+		return refusalOf(unix.ENODEV)
+	case !port.port:
+		return refusalOf(unix.EOPNOTSUPP)
+	case s.refuse[e.MAC] != 0:
+		return refusalOf(s.refuse[e.MAC], "no")
+	}
+	l := s.byIndex(port.Bridge)
+	i := slices.IndexFunc(l.bridged, func(x fakeEntry) bool { return x.MAC == e.MAC })
+	switch {
+	case m.Type == rtnl.RTM_DELNEIGH && (i < 0 || l.bridged[i].IfIndex != e.IfIndex):
+		return refusalOf(unix.ENOENT)
+	case m.Type == rtnl.RTM_DELNEIGH:
+		l.bridged = slices.Delete(l.bridged, i, i+1)
+	case i >= 0:
+		l.bridged[i] = e
+	default:
+		l.bridged = append(l.bridged, e)
+	}
+	s.tellAll(s.port, e.bridgeMessage(m.Type, 0, 0, l.index))
+	return nil
+}
+
+// changeNeighbor is neigh_add and neigh_delete.
+func (s *fakeSocket) changeNeighbor(m rtnl.Message) error {
+	e := fakeNeighbor{state: native.Uint16(m.Body[8:]), flags: m.Body[10]}
+	e.IfIndex, e.Table = int(native.Uint32(m.Body[4:])), TableNeighbors
+	for typ, v := range rtnl.Attributes(m.Body[rtnl.SizeNeighbor:]) {
+		switch typ {
+		case rtnl.NDA_DST:
+			e.Addr = v.Addr()
+		case rtnl.NDA_LLADDR:
+			e.MAC = MAC(v)
+		case rtnl.NDA_PROTOCOL:
+			e.protocol = v.Uint8()
+		}
+	}
+	l := s.byIndex(e.IfIndex)
+	switch {
+	case l == nil:
+		return refusalOf(unix.ENODEV)
+	case s.refuse[e.MAC] != 0:
+		return refusalOf(s.refuse[e.MAC], "no")
+	}
+	i := slices.IndexFunc(l.neighbors, func(x fakeNeighbor) bool { return x.Addr == e.Addr })
+	switch {
+	case m.Type == rtnl.RTM_DELNEIGH && i < 0:
+		return refusalOf(unix.ENOENT)
+	case m.Type == rtnl.RTM_DELNEIGH:
+		l.neighbors = slices.Delete(l.neighbors, i, i+1)
+	case i >= 0 && m.Flags&rtnl.NLM_F_EXCL != 0:
+		return refusalOf(unix.EEXIST)
+	case i >= 0:
+		l.neighbors[i] = e
+	default:
+		l.neighbors = append(l.neighbors, e)
+	}
+	s.tellAll(s.port, e.message(m.Type, 0, 0))
 	return nil
 }
 
@@ -411,7 +592,14 @@ func (e *fakeEntry) message(typ, flags uint16, seq uint32) []byte {
 
 // change is vxlan_fdb_add and vxlan_fdb_delete.
 func (s *fakeSocket) change(m rtnl.Message) error {
-	d, ok := parseEntry(m.Body)
+	s.changes++
+	switch {
+	case m.Body[0] != rtnl.AF_BRIDGE:
+		return s.changeNeighbor(m)
+	case m.Body[10]&rtnl.NTF_MASTER != 0:
+		return s.changeBridge(m)
+	}
+	d, ok := parseEntry(m.Body, DefaultProtocol)
 	if !ok {
 		return refusalOf(unix.EINVAL)
 	}
@@ -456,11 +644,7 @@ func (s *fakeSocket) change(m rtnl.Message) error {
 			}
 		}
 	}
-	for _, other := range s.sockets {
-		if other.hears && !other.closed && !slices.Contains(other.ignored, s.port) {
-			other.add(e.message(m.Type, 0, 0))
-		}
-	}
+	s.tellAll(s.port, e.message(m.Type, 0, 0))
 	return nil
 }
 
@@ -469,7 +653,7 @@ func (s *fakeSocket) change(m rtnl.Message) error {
 func (k *fake) by(t testing.TB, verb string, e Entry, ours bool) {
 	t.Helper()
 	w := write{map[string]op{"add": opAdd, "replace": opReplace, "del": opDelete}[verb], e}
-	b := appendWrite(nil, w, 1)
+	b := appendWrite(nil, w, 1, DefaultProtocol)
 	if !ours {
 		b[rtnl.SizeHeader+10] &^= rtnl.NTF_EXT_LEARNED
 		native.PutUint16(b[rtnl.SizeHeader+8:], rtnl.NUD_PERMANENT)
@@ -494,10 +678,19 @@ func (k *fake) tell(err error) {
 	}
 }
 
-// has reports whether the kernel sends frames for the MAC to a VTEP.
+// has reports whether the kernel has an entry.
 func (k *fake) has(e Entry) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	l := k.byIndex(e.IfIndex)
-	return l != nil && slices.ContainsFunc(l.entries, func(x fakeEntry) bool { return x.Entry == e })
+	switch {
+	case l == nil:
+		return false
+	case e.Table == TableNeighbors:
+		return slices.ContainsFunc(l.neighbors, func(x fakeNeighbor) bool { return x.Entry == e })
+	case e.Table == TableBridge:
+		b := k.byIndex(l.Bridge)
+		return b != nil && slices.ContainsFunc(b.bridged, func(x fakeEntry) bool { return x.Entry == e })
+	}
+	return slices.ContainsFunc(l.entries, func(x fakeEntry) bool { return x.Entry == e })
 }

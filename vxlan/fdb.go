@@ -26,9 +26,18 @@ type Config struct {
 	// repaired as if it had been notified. Reading takes at most a hundredth of the time: a round over
 	// large tables takes longer. 0 is 30 s, negative is never.
 	AuditRound time.Duration
+	// Protocol is the NDA_PROTOCOL of the neighbours that are written: what is extern_learn and carries it on an interface of which
+	// neighbours were set is ours. 0 is 201, as package fib's, whose permanent neighbours are told from these.
+	Protocol uint8
+	// DeferSweep leaves what an earlier process has left and is not desired in the kernel until [FDB.Sweep], so that a
+	// restarting control plane can learn again in peace. False: it goes with the first Flush of its interface.
+	DeferSweep bool
 }
 
-// FDB is the desired state of the forwarding tables of any number of VXLAN devices, and what
+// DefaultProtocol is Config.Protocol if that is zero.
+const DefaultProtocol = 201
+
+// FDB is the desired state of the tables of any number of VXLAN devices and of interfaces with neighbours, and what
 // makes the kernel's equal to it. All methods are safe for concurrent use. Run, Ensure,
 // RemoveDevice, Flush and Reconcile wait for the kernel, the latter four also for Run to have
 // opened its sockets; the others wait for nothing.
@@ -63,8 +72,9 @@ func New(config Config) (*FDB, error) {
 	if config.Underlay == config.NetNS {
 		config.Underlay = ""
 	}
+	config.Protocol = cmp.Or(config.Protocol, DefaultProtocol)
 	config.AuditRound = max(cmp.Or(config.AuditRound, 30*time.Second), 0)
-	return &FDB{config: config, open: openSocket, core: newCore(config.AuditRound),
+	return &FDB{config: config, open: openSocket, core: newCore(&config),
 		calls: make(chan *call), wake: make(chan struct{}, 1), closed: make(chan struct{})}, nil
 }
 
@@ -131,7 +141,7 @@ func (f *FDB) do(ctx context.Context, do func(*owner) error) error {
 }
 
 // desire changes what is desired, unless the FDB has ended.
-func (f *FDB) desire(ifindex int, change func(*core) error) error {
+func (f *FDB) desire(ifindex int, change func(c *core, ifindex int) error) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch {
@@ -140,58 +150,152 @@ func (f *FDB) desire(ifindex int, change func(*core) error) error {
 	case ifindex <= 0:
 		return invalid(Entry{IfIndex: ifindex}, "interface index %d is not positive", ifindex)
 	}
-	return change(&f.core)
+	return change(&f.core, f.core.resolve(ifindex))
 }
 
 func invalid(e Entry, format string, args ...any) error {
 	return &Error{Op: "set", Entry: e, Err: fmt.Errorf("%w: %s", ErrInvalid, fmt.Sprintf(format, args...))}
 }
 
+// Segment is all that is desired of one VNI.
+type Segment struct {
+	Device    int                // interface index of the VXLAN device
+	Flood     []netip.Addr       // who gets a copy of broadcast, unknown and multicast frames
+	MACs      map[MAC]netip.Addr // the VTEP that each unicast MAC is behind
+	Interface int                // interface index of the bridge, or of what is routed on it, that has Neighbors; 0: none has
+	Neighbors map[netip.Addr]MAC // who has which address; a bridge port with neigh_suppress answers in their place
+}
+
+// SetSegment makes s all that is desired on its two interfaces, in the place of what was: the difference
+// is written by Flush. s is not kept. The error is as with SetFlood, and nothing has changed.
+func (f *FDB) SetSegment(s Segment) error {
+	flood, err := floodOf(s.Device, s.Flood)
+	if err != nil {
+		return err
+	}
+	for mac, vtep := range s.MACs {
+		if err := checkMAC(s.Device, mac, vtep.Unmap()); err != nil {
+			return err
+		}
+	}
+	for a, mac := range s.Neighbors {
+		if err := checkNeighbor(s.Interface, a.Unmap(), mac); err != nil {
+			return err
+		}
+	}
+	if s.Interface < 0 {
+		return invalid(Entry{IfIndex: s.Interface, Table: TableNeighbors}, "interface index %d is negative", s.Interface)
+	}
+	return f.desire(s.Device, func(c *core, device int) error {
+		s.Device, s.Interface = device, c.resolve(s.Interface)
+		c.setSegment(&s, flood)
+		return nil
+	})
+}
+
 // SetFlood makes vteps the flood list of a device: each gets a copy of broadcast, unknown
 // and multicast frames. The error is an *[Error] with [ErrInvalid], and nothing has changed, or
 // ErrClosed; what the kernel says is returned by Flush and reported by a [Watcher].
 func (f *FDB) SetFlood(ifindex int, vteps []netip.Addr) error {
+	next, err := floodOf(ifindex, vteps)
+	if err != nil {
+		return err
+	}
+	return f.desire(ifindex, func(c *core, ifindex int) error { c.setFlood(ifindex, next); return nil })
+}
+
+func floodOf(ifindex int, vteps []netip.Addr) (map[netip.Addr]origin, error) {
 	next := make(map[netip.Addr]origin, len(vteps))
 	for _, v := range vteps {
 		if !v.IsValid() {
-			return invalid(Entry{IfIndex: ifindex}, "the flood list has an address that is none")
+			return nil, invalid(Entry{IfIndex: ifindex}, "the flood list has an address that is none")
 		}
 		next[v.Unmap()] = ours
 	}
-	return f.desire(ifindex, func(c *core) error { c.setFlood(ifindex, next); return nil })
+	return next, nil
 }
 
-// SetMAC sends frames for mac, a unicast address, to vtep. The error is as with SetFlood.
+// SetMAC sends frames for mac, a unicast address, to vtep. If the device is the port of a bridge, that
+// sends them to the device. The error is as with SetFlood.
 func (f *FDB) SetMAC(ifindex int, mac MAC, vtep netip.Addr) error {
-	switch vtep = vtep.Unmap(); {
-	case !mac.IsUnicast():
-		return invalid(Entry{ifindex, mac, vtep}, "the MAC is not unicast")
-	case !vtep.IsValid():
-		return invalid(Entry{ifindex, mac, vtep}, "no VTEP")
+	vtep = vtep.Unmap()
+	if err := checkMAC(ifindex, mac, vtep); err != nil {
+		return err
 	}
-	return f.desire(ifindex, func(c *core) error { c.setMAC(ifindex, mac, vtep); return nil })
+	return f.desire(ifindex, func(c *core, ifindex int) error { c.setMAC(ifindex, mac, vtep); return nil })
+}
+
+func checkMAC(ifindex int, mac MAC, vtep netip.Addr) error {
+	switch e := (Entry{IfIndex: ifindex, MAC: mac, VTEP: vtep}); {
+	case !mac.IsUnicast():
+		return invalid(e, "the MAC is not unicast")
+	case !vtep.IsValid():
+		return invalid(e, "no VTEP")
+	}
+	return nil
 }
 
 // DeleteMAC takes SetMAC back. It is no error if it was not set.
 func (f *FDB) DeleteMAC(ifindex int, mac MAC) error {
-	return f.desire(ifindex, func(c *core) error { c.deleteMAC(ifindex, mac); return nil })
+	return f.desire(ifindex, func(c *core, ifindex int) error { c.deleteMAC(ifindex, mac); return nil })
 }
 
-// Forget drops everything that is desired on a device without touching the kernel: the device
+// SetNeighbor says that on an interface, a bridge or one that is routed on it, addr has mac, a unicast address. The
+// kernel never asks for it again, and a port of the bridge that has neigh_suppress answers ARP requests and
+// neighbour solicitations for addr in its place, if the MAC is behind a VXLAN device. The error is as with SetFlood.
+func (f *FDB) SetNeighbor(ifindex int, addr netip.Addr, mac MAC) error {
+	addr = addr.Unmap()
+	if err := checkNeighbor(ifindex, addr, mac); err != nil {
+		return err
+	}
+	return f.desire(ifindex, func(c *core, ifindex int) error { c.setNeighbor(ifindex, addr, mac); return nil })
+}
+
+func checkNeighbor(ifindex int, addr netip.Addr, mac MAC) error {
+	switch e := (Entry{IfIndex: ifindex, MAC: mac, Table: TableNeighbors, Addr: addr}); {
+	case ifindex <= 0:
+		return invalid(e, "interface index %d is not positive", ifindex)
+	case !mac.IsUnicast():
+		return invalid(e, "the MAC is not unicast")
+	case !addr.IsValid() || addr.IsUnspecified() || addr.IsMulticast() || addr.Zone() != "":
+		return invalid(e, "the address is not one host's, without a zone")
+	}
+	return nil
+}
+
+// DeleteNeighbor takes SetNeighbor back. It is no error if it was not set.
+func (f *FDB) DeleteNeighbor(ifindex int, addr netip.Addr) error {
+	return f.desire(ifindex, func(c *core, ifindex int) error { c.deleteNeighbor(ifindex, addr.Unmap()); return nil })
+}
+
+// Sweep ends the time after New in which [Config].DeferSweep leaves what is not desired and
+// was not deleted by a call: the next Flush deletes it. Later calls do nothing, nor do those without DeferSweep.
+func (f *FDB) Sweep() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.core.sweep()
+}
+
+// Forget drops everything that is desired on an interface without touching the kernel: the device
 // is gone, or another program's from now on.
 func (f *FDB) Forget(ifindex int) error {
-	return f.desire(ifindex, func(c *core) error { c.forget(ifindex); return nil })
+	return f.desire(ifindex, func(c *core, ifindex int) error { c.forget(ifindex); return nil })
 }
 
-// Entries returns what is desired on a device, in order, the flood list first.
+// Entries returns what is desired on an interface, in order, the flood list first. What a bridge shall have is
+// among it if the device was its port when last seen.
 func (f *FDB) Entries(ifindex int) []Entry {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	ifindex = f.core.resolve(ifindex)
 	d := f.core.devices[ifindex]
 	if d == nil {
 		return nil
 	}
 	none := newTable()
+	if d.have.bridge != nil {
+		none.bridge = map[MAC]place{}
+	}
 	writes, _ := diff(ifindex, &d.want, &none)
 	out := make([]Entry, len(writes))
 	for i, w := range writes {

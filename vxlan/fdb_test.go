@@ -173,7 +173,7 @@ func fakeForwarding(t *testing.T) {
 	flush(t, f, Result{Added: 1, Replaced: 1, Deleted: 2})
 	reconcile(t, f, Result{Kept: 3})
 
-	k.by(t, "add", Entry{link, his, a}, false)
+	k.by(t, "add", Entry{IfIndex: link, MAC: his, VTEP: a}, false)
 	reconcile(t, f, Result{Kept: 3, Foreign: 1})
 	f.SetMAC(link, his, b)
 	for range 2 { // what is in the way is known from the dump
@@ -184,27 +184,27 @@ func fakeForwarding(t *testing.T) {
 	f.DeleteMAC(link, his)
 	reconcile(t, f, Result{Kept: 3, Foreign: 1})
 	late := MAC{0x50, 8}
-	k.by(t, "add", Entry{link, late, a}, false)
+	k.by(t, "add", Entry{IfIndex: link, MAC: late, VTEP: a}, false)
 	f.SetMAC(link, late, b)
 	if _, err := f.Flush(t.Context()); !errors.Is(err, ErrForeign) || !errors.Is(err, unix.EEXIST) {
 		t.Errorf("it came in since the last look: %v", err)
 	}
 	f.DeleteMAC(link, late)
 	// By hand in our flood list: what we have written there counts as ours.
-	k.by(t, "add", Entry{link, MAC{}, addrOf("172.22.2.8")}, false)
+	k.by(t, "add", Entry{IfIndex: link, VTEP: addrOf("172.22.2.8")}, false)
 	reconcile(t, f, Result{Kept: 3, Foreign: 3})
 	f.SetFlood(link, []netip.Addr{b})
 	flush(t, f, Result{Deleted: 1})
-	k.by(t, "del", Entry{link, MAC{}, b}, true)
-	k.by(t, "del", Entry{link, m1, b}, true)
+	k.by(t, "del", Entry{IfIndex: link, VTEP: b}, true)
+	k.by(t, "del", Entry{IfIndex: link, MAC: m1, VTEP: b}, true)
 	reconcile(t, f, Result{Added: 2, Foreign: 3})
 	// What is to be deleted is gone already.
-	k.by(t, "del", Entry{link, m1, b}, true)
+	k.by(t, "del", Entry{IfIndex: link, MAC: m1, VTEP: b}, true)
 	f.DeleteMAC(link, m1)
 	flush(t, f, Result{Deleted: 1})
 
 	got := f.Entries(link)
-	if len(got) != 1 || got[0] != (Entry{link, MAC{}, b}) || f.Entries(99) != nil {
+	if len(got) != 1 || got[0] != (Entry{IfIndex: link, VTEP: b}) || f.Entries(99) != nil {
 		t.Errorf("%v", got)
 	}
 	k.interrupted = 2
@@ -258,7 +258,7 @@ func fakeErrors(t *testing.T) {
 	flush(t, f, Result{})
 	want := map[Entry]bool{}
 	for i := range 450 {
-		e := Entry{link, MAC{2, 0, 0, 0, byte(i >> 8), byte(i)}, addrOf("172.22.2.2")}
+		e := Entry{IfIndex: link, MAC: MAC{2, 0, 0, 0, byte(i >> 8), byte(i)}, VTEP: addrOf("172.22.2.2")}
 		f.SetMAC(link, e.MAC, e.VTEP)
 		if i%3 == 0 {
 			k.refuse[e.MAC] = unix.EPERM
@@ -292,7 +292,7 @@ func fakeErrors(t *testing.T) {
 	// The answer of a refused one is lost: all without one are unknown, and looked for.
 	k.refuse[MAC{2, 1}], k.lost = unix.EPERM, 1
 	for i := range 3 {
-		e := Entry{link, MAC{2, byte(1 + i)}, addrOf("172.22.2.3")}
+		e := Entry{IfIndex: link, MAC: MAC{2, byte(1 + i)}, VTEP: addrOf("172.22.2.3")}
 		f.SetMAC(link, e.MAC, e.VTEP)
 		want[e] = true
 	}
@@ -304,7 +304,7 @@ func fakeErrors(t *testing.T) {
 	whole()
 	// The socket fails in the second batch.
 	for i := range 300 {
-		e := Entry{link, MAC{4, 0, 0, 0, byte(i >> 8), byte(i)}, addrOf("172.22.2.2")}
+		e := Entry{IfIndex: link, MAC: MAC{4, 0, 0, 0, byte(i >> 8), byte(i)}, VTEP: addrOf("172.22.2.2")}
 		f.SetMAC(link, e.MAC, e.VTEP)
 		want[e] = true
 	}
@@ -336,15 +336,15 @@ func fakeRun(t *testing.T) {
 	expect(t, w, "00:00:00:00:00:00 dev 2 dst 172.22.2.2 installed", "50:01:00:00:00:00 dev 2 dst 172.22.2.2 installed", "synced")
 	sleep(time.Second)
 	expect(t, w)
-	k.by(t, "add", Entry{link, MAC{2, 9}, a}, false)
+	k.by(t, "add", Entry{IfIndex: link, MAC: MAC{2, 9}, VTEP: a}, false)
 	sleep(time.Second)
 	expect(t, w) // another program's is none of our business
-	k.by(t, "del", Entry{link, MAC{}, a}, true)
-	k.by(t, "replace", Entry{link, m, addrOf("172.22.2.7")}, true)
+	k.by(t, "del", Entry{IfIndex: link, VTEP: a}, true)
+	k.by(t, "replace", Entry{IfIndex: link, MAC: m, VTEP: addrOf("172.22.2.7")}, true)
 	sleep(25 * time.Millisecond)
 	expect(t, w, "00:00:00:00:00:00 dev 2 dst 172.22.2.2 installed, repaired 1 times", "50:01:00:00:00:00 dev 2 dst 172.22.2.2 installed, repaired 1 times")
 	for range 2 {
-		k.by(t, "del", Entry{link, m, a}, true)
+		k.by(t, "del", Entry{IfIndex: link, MAC: m, VTEP: a}, true)
 		sleep(25 * time.Millisecond)
 	}
 	expect(t, w, "50:01:00:00:00:00 dev 2 dst 172.22.2.2 installed, repaired 2 times")
@@ -360,7 +360,7 @@ func fakeRun(t *testing.T) {
 	k.mu.Unlock()
 	sleep(6 * time.Millisecond)
 	expect(t, w, "50:01:00:00:00:00 dev 2 dst 172.22.2.2 installed, repaired 1 times")
-	if !k.has(Entry{link, MAC{}, a}) || !k.has(Entry{link, m, a}) || !k.has(Entry{link, MAC{2, 9}, a}) {
+	if !k.has(Entry{IfIndex: link, VTEP: a}) || !k.has(Entry{IfIndex: link, MAC: m, VTEP: a}) || !k.has(Entry{IfIndex: link, MAC: MAC{2, 9}, VTEP: a}) {
 		t.Errorf("%+v", k.link("vx100").entries)
 	}
 	if err := end(); err != nil {
@@ -382,11 +382,11 @@ func fakeRunContended(t *testing.T) {
 	flush(t, f, Result{Added: 2})
 	w := f.Watch()
 	events(t, w)
-	k.by(t, "replace", Entry{link, x, addrOf("172.22.2.9")}, false)
+	k.by(t, "replace", Entry{IfIndex: link, MAC: x, VTEP: addrOf("172.22.2.9")}, false)
 	repairs, contended, foreign := 0, 0, 0
 	for range 400 { // two seconds
-		if k.has(Entry{link, m, a}) {
-			k.by(t, "del", Entry{link, m, a}, true)
+		if k.has(Entry{IfIndex: link, MAC: m, VTEP: a}) {
+			k.by(t, "del", Entry{IfIndex: link, MAC: m, VTEP: a}, true)
 		}
 		sleep(5 * time.Millisecond)
 		for _, e := range events(t, w) {
@@ -403,13 +403,13 @@ func fakeRunContended(t *testing.T) {
 		t.Errorf("%d repairs, contended %d times, foreign %d times", repairs, contended, foreign)
 	}
 	sleep(5 * time.Second)
-	if !k.has(Entry{link, m, a}) || !k.has(Entry{link, x, addrOf("172.22.2.9")}) {
+	if !k.has(Entry{IfIndex: link, MAC: m, VTEP: a}) || !k.has(Entry{IfIndex: link, MAC: x, VTEP: addrOf("172.22.2.9")}) {
 		t.Errorf("%+v", k.link("vx100").entries)
 	}
 	events(t, w)
 	sleep(2 * time.Minute)
 	expect(t, w, "50:01:00:00:00:00 dev 2 dst 172.22.2.2 installed") // it is over
-	k.by(t, "del", Entry{link, x, addrOf("172.22.2.9")}, false)
+	k.by(t, "del", Entry{IfIndex: link, MAC: x, VTEP: addrOf("172.22.2.9")}, false)
 	sleep(31 * time.Second)
 	expect(t, w, "50:02:00:00:00:00 dev 2 dst 172.22.2.2 installed, repaired 1 times")
 }
@@ -449,7 +449,7 @@ func fakeRetry(t *testing.T) {
 		t.Error(err)
 	}
 	delete(k.refuse, MAC{0x50, 3})
-	k.by(t, "add", Entry{link, MAC{0x50, 3}, a}, false)
+	k.by(t, "add", Entry{IfIndex: link, MAC: MAC{0x50, 3}, VTEP: a}, false)
 	events(t, w)
 	sleep(time.Second)
 	expect(t, w, "50:03:00:00:00:00 dev 2 dst 172.22.2.2 installed")
@@ -679,7 +679,7 @@ func fakeRandom(t *testing.T, seed uint64) {
 		case 7:
 			m := MAC{2, 9, byte(r.IntN(3))}
 			theirs[m] = vtep()
-			k.by(t, "replace", Entry{link, m, theirs[m]}, false)
+			k.by(t, "replace", Entry{IfIndex: link, MAC: m, VTEP: theirs[m]}, false)
 		}
 	}
 	if _, err := f.Reconcile(t.Context()); err != nil {
@@ -691,7 +691,7 @@ func fakeRandom(t *testing.T, seed uint64) {
 		}
 	}
 	for m, v := range theirs {
-		if !k.has(Entry{link, m, v}) {
+		if !k.has(Entry{IfIndex: link, MAC: m, VTEP: v}) {
 			t.Fatalf("seed %d: %v of another program is gone", seed, m)
 		}
 	}
@@ -741,7 +741,7 @@ func fakeAudit(t *testing.T) {
 	silently(without(m))
 	sleep(9980 * time.Millisecond) // 60.03 s
 	k.mu.Lock()
-	e := fakeEntry{Entry: Entry{link, m, a}, flags: rtnl.NTF_EXT_LEARNED, state: rtnl.NUD_NOARP}
+	e := fakeEntry{Entry: Entry{IfIndex: link, MAC: m, VTEP: a}, flags: rtnl.NTF_EXT_LEARNED, state: rtnl.NUD_NOARP}
 	for _, s := range k.sockets {
 		if s.hears && !s.closed {
 			s.add(e.message(rtnl.RTM_DELNEIGH, 0, 0))
@@ -761,7 +761,7 @@ func fakeAudit(t *testing.T) {
 	// More than wait for a reader.
 	silently(func(l *fakeLink) {
 		for i := range 2000 {
-			l.entries = append(l.entries, fakeEntry{Entry: Entry{link, MAC{2, 0, 0, 0, byte(i >> 8), byte(i)}, a}, flags: rtnl.NTF_EXT_LEARNED, state: rtnl.NUD_NOARP})
+			l.entries = append(l.entries, fakeEntry{Entry: Entry{IfIndex: link, MAC: MAC{2, 0, 0, 0, byte(i >> 8), byte(i)}, VTEP: a}, flags: rtnl.NTF_EXT_LEARNED, state: rtnl.NUD_NOARP})
 		}
 	})
 	sleep(15 * time.Second)

@@ -70,18 +70,59 @@ func (k *kernel) exchange(s socket, typ, flags uint16, body []byte, each func(rt
 // passes is how often an interrupted dump is begun again at once.
 const passes = 3
 
-// dump reads the forwarding entries of the device ifindex.
+// reading says which tables of an interface are read: those of which anything was ever desired.
+type reading struct {
+	forwards bool // what frames for a MAC do: its own forwarding table, and its bridge's
+	resolves bool // neighbours
+}
+
+// snapshot is what the kernel has on an interface.
+type snapshot struct {
+	reading
+	link    found
+	entries []dumped
+}
+
+// read reads the interface ifindex. Its bridge is read last: what it forwards by then is known.
+func (k *kernel) read(ifindex int, what reading) (s snapshot, err error) {
+	s.reading = what
+	link, err := k.lookupIndex(ifindex)
+	if err != nil {
+		return s, err
+	}
+	s.link = *link
+	if what.forwards {
+		s.entries, err = k.dump(rtnl.AF_BRIDGE, ifindex, nil, func(e *dumped) bool { return e.IfIndex == ifindex })
+	}
+	if what.forwards && err == nil && s.link.bridge() != 0 {
+		var others []dumped
+		of := rtnl.AppendUint32(nil, rtnl.NDA_MASTER, uint32(s.link.bridge()))
+		others, err = k.dump(rtnl.AF_BRIDGE, 0, of, func(e *dumped) bool { return e.Table == TableBridge && e.IfIndex != ifindex })
+		s.entries = append(s.entries, others...)
+	}
+	if what.resolves && err == nil {
+		var neighbors []dumped
+		on := rtnl.AppendUint32(nil, rtnl.NDA_IFINDEX, uint32(ifindex))
+		neighbors, err = k.dump(0, 0, on, func(e *dumped) bool { return e.Table == TableNeighbors && e.IfIndex == ifindex })
+		s.entries = append(s.entries, neighbors...)
+	}
+	return s, err
+}
+
+// dump reads entries of a family and returns those that keep wants.
 //
-// With strict checking, ndm_ifindex names the device whose table is dumped (net/core/rtnetlink.c,
-// valid_fdb_dump_strict); other kernels than that would dump those of all.
-func (k *kernel) dump(ifindex int) (entries []dumped, err error) {
-	body := make([]byte, rtnl.SizeNeighbor)
-	body[0] = rtnl.AF_BRIDGE
+// With strict checking, ndm_ifindex names the port whose tables are dumped, its own and its part of its
+// bridge's, and NDA_MASTER the bridge whose ports' are (net/core/rtnetlink.c, valid_fdb_dump_strict); of neighbours NDA_IFINDEX
+// names the interface (net/core/neighbour.c, neigh_valid_dump_req). Other kernels than that would dump those of all.
+func (k *kernel) dump(family byte, ifindex int, attributes []byte, keep func(*dumped) bool) (entries []dumped, err error) {
+	body := make([]byte, rtnl.SizeNeighbor, rtnl.SizeNeighbor+len(attributes))
+	body[0] = family
 	native.PutUint32(body[4:], uint32(ifindex))
+	body = append(body, attributes...)
 	for range passes {
 		entries = entries[:0]
 		err = k.request(rtnl.RTM_GETNEIGH, rtnl.NLM_F_DUMP, body, func(m rtnl.Message) {
-			if e, ok := parseEntry(m.Body); ok && e.IfIndex == ifindex {
+			if e, ok := parseEntry(m.Body, k.config.Protocol); ok && keep(&e) {
 				entries = append(entries, e)
 			}
 		})
@@ -107,7 +148,7 @@ func (k *kernel) write(writes []write) (failed map[int]*Error, err error) {
 		part := writes[at:min(at+batch, len(writes))]
 		w.Reset()
 		for _, c := range part {
-			w.Add(appendWrite(w.Buffer(), c, w.Seq()))
+			w.Add(appendWrite(w.Buffer(), c, w.Seq(), k.config.Protocol))
 		}
 		if _, err := w.Flush(); err != nil {
 			return failed, err

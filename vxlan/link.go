@@ -82,6 +82,16 @@ func (k *kernel) deleteLink(index int) error {
 	return k.request(rtnl.RTM_DELLINK, rtnl.NLM_F_ACK, ifinfo(index, 0, 0), nil)
 }
 
+// lookupIndex returns the device with an index.
+func (k *kernel) lookupIndex(index int) (have *found, err error) {
+	var malformed error
+	err = k.request(rtnl.RTM_GETLINK, 0, ifinfo(index, 0, 0), func(m rtnl.Message) { have, malformed = parseDevice(m.Body) })
+	if have == nil && err == nil && malformed == nil {
+		malformed = rtnl.ErrMalformed
+	}
+	return have, errors.Join(err, malformed)
+}
+
 // lookup returns nil if there is no such device.
 func (k *kernel) lookup(name string) (have *found, err error) {
 	var malformed error

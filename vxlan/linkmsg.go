@@ -12,8 +12,17 @@ type found struct {
 	index int
 	kind  string
 	up    bool
+	port  bool // of a bridge, whose index Bridge is
 	// linkNSID is the namespace of its packets, noNSID for that of the device.
 	linkNSID int32
+}
+
+// bridge returns the index of the bridge that f is a port of, 0 if there is none.
+func (f *found) bridge() int {
+	if !f.port {
+		return 0
+	}
+	return f.Bridge
 }
 
 // ifinfo is struct ifinfomsg.
@@ -109,6 +118,8 @@ func (f *found) parseInfo(v rtnl.Value) error {
 		switch typ {
 		case rtnl.IFLA_INFO_KIND:
 			f.kind = v.Text()
+		case rtnl.IFLA_INFO_SLAVE_KIND:
+			f.port = v.Text() == "bridge"
 		case rtnl.IFLA_INFO_DATA: // after the kind (rtnl_link_info_fill)
 			if f.kind == "vxlan" {
 				if err := f.parseData(v); err != nil {

@@ -25,7 +25,7 @@ func newOwner(f *FDB) (*owner, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := f.open(f.config.NetNS, rtnl.RTNLGRP_NEIGH)
+	m, err := f.open(f.config.NetNS, rtnl.RTNLGRP_NEIGH, rtnl.RTNLGRP_LINK)
 	if err == nil {
 		err = m.Ignore(k.conn.Port()) // the echoes of our own writes
 	}
@@ -107,8 +107,32 @@ func (o *owner) repair() {
 	due := o.fdb.core.advance(time.Now())
 	o.fdb.mu.Unlock()
 	for _, ifindex := range due {
-		_, _ = o.reconcile(ifindex, true)
+		if !o.unchanged(ifindex) {
+			_, _ = o.reconcile(ifindex, true)
+		}
 	}
+}
+
+// unchanged reports whether an interface is as it was, if a comparison is due only to see that.
+func (o *owner) unchanged(ifindex int) bool {
+	look := func() (d *device, ok bool) {
+		d = o.fdb.core.devices[ifindex]
+		return d, d != nil && d.look && d.read
+	}
+	o.fdb.mu.Lock()
+	_, ok := look()
+	o.fdb.mu.Unlock()
+	if !ok {
+		return false
+	}
+	l, err := o.kernel.lookupIndex(ifindex)
+	o.fdb.mu.Lock()
+	defer o.fdb.mu.Unlock()
+	d, ok := look()
+	if ok {
+		d.look = false
+	}
+	return ok && err == nil && d.link.standsAs(l)
 }
 
 // listen tells the core what the kernel notifies, until the socket fails or is closed.
@@ -141,9 +165,7 @@ func (o *owner) notified(datagram []byte) {
 		due = f.core.notificationsLost(now)
 	}
 	for m := range rtnl.Messages(datagram) {
-		if d, ok := parseEntry(m.Body); ok && f.core.notification(d, m.Type == rtnl.RTM_DELNEIGH, now) {
-			due = true
-		}
+		due = f.core.notified(m, f.config.Protocol, now) || due
 	}
 	if due {
 		select {
@@ -176,7 +198,8 @@ func (o *owner) each(do func(o *owner, ifindex int) (Result, error)) (total Resu
 // flush writes the changed entries of one device.
 func (o *owner) flush(ifindex int) (Result, error) {
 	o.fdb.mu.Lock()
-	d := o.fdb.core.devices[ifindex]
+	c := &o.fdb.core
+	d := c.devices[ifindex]
 	if d == nil {
 		o.fdb.mu.Unlock()
 		return Result{}, nil
@@ -185,7 +208,7 @@ func (o *owner) flush(ifindex int) (Result, error) {
 		o.fdb.mu.Unlock()
 		return o.reconcile(ifindex, false)
 	}
-	writes := d.changed()
+	writes := c.changedSince(d)
 	o.fdb.mu.Unlock()
 	return o.write(d, writes, false)
 }
@@ -194,7 +217,15 @@ func (o *owner) flush(ifindex int) (Result, error) {
 // are left alone, and those that are repaired again and again are delayed.
 func (o *owner) reconcile(ifindex int, repair bool) (Result, error) {
 	f, begun := o.fdb, time.Now()
-	dump, err := o.kernel.dump(ifindex)
+	f.mu.Lock()
+	what := f.core.reading(ifindex)
+	f.mu.Unlock()
+	s, err := o.kernel.read(ifindex, what)
+	if errors.Is(err, unix.ENODEV) {
+		if to := o.follow(ifindex); to != 0 {
+			return o.reconcile(to, repair)
+		}
+	}
 	f.mu.Lock()
 	d := f.core.devices[ifindex]
 	if d == nil || err != nil {
@@ -207,11 +238,35 @@ func (o *owner) reconcile(ifindex int, repair bool) (Result, error) {
 		f.core.unreadable(d, e, time.Now())
 		return Result{}, e
 	}
-	writes, r := f.core.compare(d, dump, repair, begun)
+	writes, r := f.core.compare(d, s, repair, begun)
 	f.mu.Unlock()
 	done, err := o.write(d, writes, repair)
 	r.add(done)
 	return r, err
+}
+
+// follow returns the index of the interface that has the name that ifindex had, 0 if there is none, and lets
+// what is desired follow it.
+func (o *owner) follow(ifindex int) (to int) {
+	c := &o.fdb.core
+	o.fdb.mu.Lock()
+	d := c.devices[ifindex]
+	if d == nil || d.link.index == 0 {
+		o.fdb.mu.Unlock()
+		return 0
+	}
+	name := d.link.Interface
+	o.fdb.mu.Unlock()
+	l, err := o.kernel.lookup(name)
+	if err != nil || l == nil {
+		return 0
+	}
+	o.fdb.mu.Lock()
+	defer o.fdb.mu.Unlock()
+	if d != c.devices[ifindex] || l.index == ifindex || !d.link.sameAs(l) || !c.follow(d, l, time.Now()) {
+		return 0
+	}
+	return l.index
 }
 
 // write writes, and tells the core what has come of it.
@@ -237,6 +292,8 @@ func (o *owner) write(d *device, writes []write, repair bool) (Result, error) {
 	var r Result
 	for i, w := range send {
 		switch e := failed[i]; {
+		case e != nil && errors.Is(e, unix.ENODEV): // it is not about the entry
+			broken = e
 		case e != nil:
 			f.core.refused(d, e, now)
 			errs = append(errs, e)

@@ -108,22 +108,22 @@ func (c *core) event(k entryKey) (e Event, gone bool) {
 	switch {
 	case k == entryKey{}:
 		return Event{Kind: EventSynced}, false
-	case k.mac.IsZero() && !k.vtep.IsValid():
+	case k.whole():
 		e = Event{Kind: EventTable, Entry: Entry{IfIndex: k.link}}
 		if d != nil {
 			e.Err = d.err
 		}
 		return e, e.Err == nil
 	}
-	e = Event{Kind: EventEntry, Entry: Entry{k.link, k.mac, k.vtep}, State: StateRemoved}
+	e = Event{Kind: EventEntry, Entry: k.entry(), State: StateRemoved}
 	if d == nil {
 		return e, true
 	}
-	o, vtep := d.op(k)
+	o, entry := d.op(k)
 	if o == opNone {
 		return e, true
 	}
-	e.Entry.VTEP, e.State = vtep, states[o]
+	e.Entry, e.State = entry, states[o]
 	if r := d.records[k]; r != nil {
 		e.Repairs, e.Contended, e.Err = r.repairs, r.contended, r.err
 		if e.State == StatePending && r.err != nil {
@@ -134,4 +134,15 @@ func (c *core) event(k entryKey) (e Event, gone bool) {
 		}
 	}
 	return e, false
+}
+
+// entry returns what is known of an entry that is gone.
+func (k entryKey) entry() Entry {
+	e := Entry{IfIndex: k.link, Table: k.table, MAC: k.mac}
+	if k.table == TableNeighbors {
+		e.Addr = k.addr
+	} else {
+		e.VTEP = k.addr
+	}
+	return e
 }

@@ -18,8 +18,9 @@ const (
 	// EventEntry: the status of an entry has changed. Entry and State are set, and Repairs,
 	// Contended and Err if there is something to say.
 	EventEntry EventKind = iota
-	// EventTable: the forwarding table of the device Entry.IfIndex can not be read, or not be
-	// written as a whole; Err says why. It is nil when it can be again, and after Forget.
+	// EventTable: the tables of the interface Entry.IfIndex can not be read, or not be
+	// written as a whole; Err says why, mostly that it is gone. It is nil when they can be again, after Forget, and
+	// when what is desired has followed the interface's name to another index.
 	EventTable
 	// EventSynced: all that was there at the time of [FDB.Watch] has been returned. It comes
 	// once, and has no other field.
@@ -49,11 +50,11 @@ const (
 	StateFailed
 	// StateForeign yields to another program's entry; it is tried again with back-off.
 	StateForeign
-	// StateStale is ours in the kernel and not desired any more: Flush was not called, or the
+	// StateStale is ours in the kernel and not desired any more: Flush was not called, or Sweep, or the
 	// kernel has refused the deletion, and Err says why.
 	StateStale
 	// StateRemoved is neither desired nor ours in the kernel any more, or its device was
-	// forgotten. Of a MAC, Entry has no VTEP.
+	// forgotten. Of a MAC, Entry has no VTEP, of a neighbour no MAC.
 	StateRemoved
 )
 

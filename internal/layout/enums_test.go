@@ -88,4 +88,5 @@ var enumString = map[string]func(v int64) string{
 	"github.com/hyperfib/hyperfib/ndp.Verdict":                        func(v int64) string { return ndp.Verdict(v).String() },
 	"github.com/hyperfib/hyperfib/vxlan.EventKind":                    func(v int64) string { return vxlan.EventKind(v).String() },
 	"github.com/hyperfib/hyperfib/vxlan.State":                        func(v int64) string { return vxlan.State(v).String() },
+	"github.com/hyperfib/hyperfib/vxlan.Table":                        func(v int64) string { return vxlan.Table(v).String() },
 }

@@ -143,8 +143,9 @@ const (
 	IFLA_NET_NS_FD    = 28
 	IFLA_LINK_NETNSID = 37
 
-	IFLA_INFO_KIND = 1 // within IFLA_LINKINFO
-	IFLA_INFO_DATA = 2
+	IFLA_INFO_KIND       = 1 // within IFLA_LINKINFO
+	IFLA_INFO_DATA       = 2
+	IFLA_INFO_SLAVE_KIND = 4
 
 	IFLA_VXLAN_ID       = 1 // within IFLA_INFO_DATA
 	IFLA_VXLAN_LINK     = 3
@@ -173,14 +174,17 @@ const (
 	NDA_DST      = 1
 	NDA_LLADDR   = 2
 	NDA_PORT     = 6
+	NDA_VLAN     = 5
 	NDA_VNI      = 7
 	NDA_IFINDEX  = 8
+	NDA_MASTER   = 9
 	NDA_SRC_VNI  = 11
 	NDA_PROTOCOL = 12 // Linux 5.3
 	NDA_NH_ID    = 13 // Linux 5.8
 
 	NTF_USE         = 0x1
 	NTF_SELF        = 0x2
+	NTF_MASTER      = 0x4
 	NTF_PROXY       = 0x8
 	NTF_EXT_LEARNED = 0x10
 
