@@ -287,6 +287,40 @@ func TestDriverReentered(t *testing.T) {
 	k.advance(s.Driver(), 30*time.Second)
 }
 
+// TestDriverLinkDown: a link that goes down ends a connection that is not Established yet, without a
+// word, and the next attempt follows. Nothing else would end it for minutes, as the peer has given up when
+// the link is back.
+func TestDriverLinkDown(t *testing.T) {
+	for _, want := range []State{OpenSent, OpenConfirm} {
+		k, s, _ := drivenHub(t, 1)
+		d := s.Driver()
+		if err := s.AddPeer(PeerConfig{Addr: addr2, Interface: "swp1"}); err != nil {
+			t.Fatal(err)
+		}
+		a, c := k.dials[0], k.conn(addr2)
+		d.Dialed(a, c, nil)
+		if want == OpenConfirm {
+			d.Input(c, openOf(addr2, wire.IPv4Unicast))
+		}
+		if got := state(s, a.Peer); got != want {
+			t.Fatalf("%v, want %v", got, want)
+		}
+		if n := s.LinkDown("swp1"); n != 1 {
+			t.Errorf("%v: %d peers behind the interface", want, n)
+		}
+		if !c.closed || len(c.final) != 0 {
+			t.Errorf("%v: closed %v after %x", want, c.closed, c.final)
+		}
+		if st, _ := s.Peer(a.Peer); st.LastError == nil || !errors.Is(st.LastError, errLinkDown) {
+			t.Errorf("%v: %v", want, st.LastError)
+		}
+		k.advance(d, time.Second)
+		if len(k.dials) < 2 {
+			t.Errorf("%v: no other attempt to connect", want)
+		}
+	}
+}
+
 // TestDriverAddresses: an attempt says where from and where to, with zone and interface; who
 // connects is known by its address in whatever form.
 func TestDriverAddresses(t *testing.T) {

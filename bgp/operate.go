@@ -92,7 +92,8 @@ func (s *Speaker) Shutdown(text string) {
 //   - PathFailureBFDDown: if graceful restart was negotiated, it is retained as stale, since it
 //     may have been the control plane alone that failed (RFC 5882, Section 4.3.2). It goes as soon
 //     as another peer offers a path to the prefix;
-//   - PathFailureBFDDownIndependent, PathFailureCarrierLost: it goes, too;
+//   - PathFailureBFDDownIndependent, PathFailureCarrierLost: it goes, too. A carrier that is lost ends
+//     a connection that is not Established yet as well, without a word;
 //   - PathFailureBFDRemoteAdminDown: no session ends. One that waits for BFD
 //     ([PeerConfig].BFDStrict) waits no more.
 //

@@ -125,7 +125,13 @@ func (p *peer) failPath(now time.Time, why PathFailure) {
 	}
 	if p.sess == nil {
 		p.paths.pathDown(end)
-		if !ev.Silent { // in strict mode it ends a session that is not Established yet
+		switch {
+		case !ev.Silent: // in strict mode it ends a session that is not Established yet
+			p.stepErr(now, ev, reason)
+		case p.m.State() >= OpenSent:
+			// The peer may have given up by the time that the carrier is back. Nothing would end our
+			// side for four minutes: it has nothing to send again.
+			p.events.record(now, &PeerError{Err: reason}, p.m.State())
 			p.stepErr(now, ev, reason)
 		}
 		return
