@@ -187,6 +187,9 @@ func (h *hypervisor) settleBFD() duration {
 			return never
 		}
 	}
+	if t := h.taking; t != nil && h.engine == t.giver && h.engine.Ended() && !t.giving.Over() {
+		t.troubled = true // nobody has asked for it for too long: in production its successor begins without it
+	}
 	if h.engine.Ended() && (h.taking == nil || h.engine == h.taking.taker || h.taking.toTaker.dead) {
 		h.killBFD()
 		return never

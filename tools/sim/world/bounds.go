@@ -65,6 +65,14 @@ func (a *absence) excuses(w *World, news time.Duration) bool {
 	return a.began && a.until >= w.now && news >= a.since-w.detection(w.hosts...)-slack
 }
 
+// ended returns when an absence with the tail of a way that is back has ended, never if it goes on.
+func (a *absence) ended() time.Duration {
+	if a.until == never {
+		return never
+	}
+	return a.until - restore
+}
+
 // goesOn reports whether an absence went on when another one began.
 func (a *absence) goesOn(other *absence) bool {
 	return a.began && other.began && a.since <= other.since && a.until >= other.since
@@ -189,6 +197,10 @@ func (w *World) excused(f *flow, home *hypervisor, n news, best *allowance) {
 			continue
 		}
 		excuse(&h.away[daemonAway], max(n.guest, n.reflector))
+		if p, a := &h.away[pathAway], h.away[daemonAway]; p.goesOn(&a) && max(n.home, n.guest, n.reflector) >= p.since-w.detection(h)-slack {
+			a.name = "the daemon goes while its cable or TCP is in trouble: 35 s after its return"
+			excuse(&a, a.since)
+		}
 		for _, part := range []int{bfdAway, pathAway, bootAway} {
 			if h.away[part].goesOn(&f.from.away[daemonAway]) {
 				excuse(&f.from.away[daemonAway], f.from.away[daemonAway].since) // the news is not over
@@ -203,6 +215,13 @@ func (w *World) excused(f *flow, home *hypervisor, n news, best *allowance) {
 		excuse(&h.away[unwatchedAway], w.now)
 		excuse(&h.away[pathAway], n.all)
 		excuse(&h.away[bootAway], w.now)
+	}
+	if f.guest != nil {
+		for _, x := range f.guest.former {
+			if f.kind == ghost || !x.dead {
+				excuse(&x.h.away[daemonAway], x.left)
+			}
+		}
 	}
 	for _, h := range w.hosts {
 		// A foreign route is announced to all, as it should be.
@@ -238,8 +257,10 @@ func (w *World) retained(f *flow) (until time.Duration) {
 }
 
 // lastPaths returns until when a sender may use the paths of a reflector to which its cable was cut
-// silently just when there was news of the other end: BFD Down without the C bit may be the reflector alone, so that
-// a path which is the last one by then is retained (RFC 5882, Section 4.3.2).
+// silently just when there was news of the other end, or before that, if it heard no other reflector when
+// the news came: BFD Down without the C bit may be the reflector alone, so that a path which is the last
+// one by then is retained (RFC 5882, Section 4.3.2), and a reflector that is heard afterwards has nothing
+// to say of who has gone meanwhile.
 func (w *World) lastPaths(f *flow, n news) (until time.Duration) {
 	for i, net := range networks {
 		p := f.from.ports[i]
@@ -251,8 +272,15 @@ func (w *World) lastPaths(f *flow, n news) (until time.Duration) {
 		if a := &f.from.away[daemonAway]; a.began && a.since <= p.cutAt+late {
 			noticed = max(noticed, f.from.returned) // it was away
 		}
+		deaf := &f.from.away[publicDeaf]
+		if f.guest == nil {
+			deaf = &f.from.away[privateDeaf]
+		}
 		unheard := func(news time.Duration) bool { return news >= p.cutAt-late && news <= noticed+late }
-		if !unheard(n.home) && !unheard(n.guest) && !unheard(n.reflector) {
+		alone := func(news time.Duration) bool {
+			return deaf.began && news >= max(deaf.since, p.cutAt)-late && news <= deaf.ended()+late
+		}
+		if !unheard(n.home) && !unheard(n.guest) && !unheard(n.reflector) && !alone(n.home) && !alone(n.guest) {
 			continue
 		}
 		end := noticed + w.detection(f.from) + restartTime
@@ -286,15 +314,15 @@ const (
 	parts
 )
 
-// hearing notes which hypervisors hear no reflector of a domain: what has happened elsewhere
-// cannot reach them.
+// hearing notes which hypervisors hear no reflector of a domain, or are heard by none, so that there is
+// no session: what has happened elsewhere cannot reach them.
 func (w *World) hearing() {
 	for _, h := range w.hosts {
 		hears := map[string]bool{}
 		for i, net := range networks {
 			s := w.config.session(i)
 			r := w.reflectors[s]
-			if r.process.state == running && passes(r.port(), h.ports[s]) {
+			if r.process.state == running && passes(r.port(), h.ports[s]) && passes(h.ports[s], r.port()) {
 				hears[net.domain] = true
 			}
 		}

@@ -23,9 +23,10 @@ func (w *World) foreign(words []string) error {
 	}
 	h.meddled = w.now
 	h.kernelTrouble("another program changes the kernel: 35 s", foreignTime)
-	if words[1] == "replace-route" && (h.daemon.state != running || h.daemon.slow > 0 || h.troubled()) {
-		// It cannot be repaired at once, so that it is the other program's from then on: it is
-		// learned, and stays until that deletes it.
+	if words[1] == "replace-route" && (h.daemon.state != running || h.daemon.slow > 0 || h.troubled() || !h.core.Converged()) {
+		// It cannot be repaired at once, or is perhaps what the daemon before has left and this one
+		// does not want yet, so that it is the other program's from then on: it is learned, and stays
+		// until that deletes it.
 		w.leave(&h.away[foreignAway], "another program has a route of its own under a key of ours: until it is gone")
 	}
 	k, n := h.kernel, number(words[2])

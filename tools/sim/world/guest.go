@@ -2,6 +2,7 @@ package world
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -16,7 +17,16 @@ type guest struct {
 	before *hypervisor   // that one
 	news   time.Duration // when it last came, went or moved
 	told   bool          // it has
+	former []formerHome  // others that it has left, once each
 	flows  []*flow       // to it
+}
+
+// formerHome is a hypervisor that a guest has left. While its daemon is away it announces the guest
+// still, wherever that has been since.
+type formerHome struct {
+	h    *hypervisor
+	left time.Duration
+	dead bool // its daemon was, so that reflectors prefer who announces the guest since
 }
 
 // String returns the name of the guest.
@@ -110,6 +120,9 @@ func (w *World) homeChanged(g *guest, old *hypervisor) {
 		w.mark(f)
 	}
 	g.news, g.told = w.now, true
+	if old != nil {
+		g.former = append(slices.DeleteFunc(g.former, func(x formerHome) bool { return x.h == old }), formerHome{old, w.now, old.daemon.state == dead})
+	}
 }
 
 // guestOf returns the guest that has an address, nil if none has.

@@ -19,7 +19,7 @@ type takeover struct {
 	toGiver        *stream
 	toTaker        *stream
 	step           time.Duration // how long what one writes is under way
-	troubled       bool          // one of the two has died, or was stopped: it may fail
+	troubled       bool          // one of the two has ended, or was stopped: it may fail
 }
 
 // stream is one direction of the connection.
