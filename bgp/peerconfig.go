@@ -287,9 +287,6 @@ func (c *PeerConfig) checkFamilies() error {
 		c.Families = c.familiesOf(c.Addr)
 	}
 	c.Families = wire.Families(c.Families...).Slice()
-	if slices.Contains(c.Families, wire.RTConstrain) {
-		return fmt.Errorf("family %v is decoded (wire.Membership), but the RIB does not hold it", wire.RTConstrain)
-	}
 	for _, f := range slices.Concat(c.AddPathReceive, c.AddPathSend) {
 		if !slices.Contains(c.Families, f) {
 			return fmt.Errorf("ADD-PATH for %v, which is not among Families", f)

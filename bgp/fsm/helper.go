@@ -111,7 +111,7 @@ type Helper struct {
 }
 
 // families is the number of address families that there are.
-const families = 3
+const families = 4
 
 func familyIndex(f wire.Family) int {
 	switch f {
@@ -119,6 +119,8 @@ func familyIndex(f wire.Family) int {
 		return 1
 	case wire.L2VPNEVPN:
 		return 2
+	case wire.RTConstrain:
+		return 3
 	}
 	return 0
 }

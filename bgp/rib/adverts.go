@@ -14,7 +14,7 @@ type adverts struct {
 type advert struct {
 	attr attrID // with a reference
 	out  uint16 // path identifier, 0 without ADD-PATH
-	src  uint16 // number of the peer that the path comes from
+	src  uint16 // number of the peer that the path comes from, and is not sent to; localPeer if it goes to all: see group.returns
 }
 
 type advertNode struct {

@@ -70,6 +70,7 @@ func TestPolicyAllocs(t *testing.T) {
 	feed(ins[0], bodies(1, 1, 1))
 	id := tab.find(prefix4(0))
 	attr := tab.paths.at(tab.at(id).first).attr
+	of := &name{NLRI: wire.NLRI{Prefix: prefix4(0)}}
 	for name, p := range map[string]Policy{
 		"read": func(r *Route) Verdict {
 			if r.HasCommunity(1) || r.HasLargeCommunity(wire.LargeCommunity{}) || r.HasExtCommunity(1) ||
@@ -84,7 +85,7 @@ func TestPolicyAllocs(t *testing.T) {
 			AddLargeCommunity(wire.LargeCommunity{Global: 1}), AddExtCommunity(3), DeleteExtCommunity(3)),
 	} {
 		n := testing.AllocsPerRun(100, func() {
-			r := tab.begin(ins[0], prefix4(0), nil, 0, attr, attr)
+			r := tab.begin(ins[0], of, attr, attr)
 			if p(r) == VerdictReject {
 				t.Fatal(name)
 			}

@@ -73,7 +73,7 @@ func (b *batch) add(t *Table, id destID, out uint16, k bucketKey) {
 }
 
 // nlriOctets is about what an NLRI takes, by family.
-var nlriOctets = [nFamilies]int{6, 18, 45}
+var nlriOctets = [nFamilies]int{6, 18, 45, 13}
 
 // find returns the number of the bucket of k.
 func (b *batch) find(t *Table, k bucketKey) int32 {
@@ -152,9 +152,9 @@ func (b *batch) write(t *Table, g *group, c *chunk, u *bucket) {
 	}
 }
 
-// addTo adds a destination to a message, an EVPN route with its rest. It reports false if the message is full.
+// addTo adds a destination to a message, one with a key with the rest. It reports false if the message is full.
 func (t *Table) addTo(b *wire.Builder, id destID, out uint16, rest []byte) bool {
-	if id >= ofEVPN {
+	if id >= ofKeyed {
 		return b.AddKeyed(t.key(id), rest, uint32(out))
 	}
 	return b.Add(wire.NLRI{Prefix: t.prefix(id), PathID: uint32(out)})

@@ -73,8 +73,8 @@ func (o *Out) remember(msg []byte) {
 			o.todo.putPath(t, t.prefixes.get(n.Prefix), uint16(n.PathID))
 		}
 		var n name
-		for e := range l.EVPN() {
-			n.setEVPN(&e)
+		for k := range l.Keyed() {
+			n.setKeyed(&k)
 			o.todo.putPath(t, t.prefixes.getName(&n), uint16(n.PathID))
 		}
 	}

@@ -177,7 +177,7 @@ func (m *machine) finish() error {
 	if err := m.check(); err != nil {
 		return err
 	}
-	if s := m.t.Stats(); s.Prefixes != [3]int{} || s.Paths != 0 || s.Attrs != 0 {
+	if s := m.t.Stats(); s.Prefixes != [4]int{} || s.Paths != 0 || s.Attrs != 0 {
 		return fmt.Errorf("left over without routes: %+v", s)
 	}
 	for _, p := range m.peers {

@@ -10,8 +10,8 @@ import (
 	"github.com/hyperfib/hyperfib/bgp/wire"
 )
 
-// destID names a destination: a prefix or an EVPN route that has paths, or that a reader still has
-// to hear about. Everything but this file knows it by this number alone, so that a family with names of
+// destID names a destination: a prefix, an EVPN route or a route target membership that has paths, or that a
+// reader still has to hear about. Everything but this file knows it by this number alone, so that a family with names of
 // another kind is a slab and an index here. The bits from familyShift on are the family's place in
 // families; the rest is an index of its slab.
 type destID = uint32
@@ -21,37 +21,48 @@ const (
 	maxDests           = 1 << familyShift // destinations of a family
 	destMask    destID = maxDests - 1     // the index in the slab
 	v6          destID = 1 << familyShift // what IPv6 destinations have set
-	ofEVPN      destID = 2 << familyShift // what EVPN destinations have set
+	ofKeyed     destID = 2 << familyShift // the least that keyed destinations have: those with a key, EVPN and memberships
+)
+
+// Places in families of those whose destinations are keyed.
+const (
+	evpnFamily       = 2
+	constraintFamily = 3
+	keyedFamilies    = nFamilies - evpnFamily
 )
 
 // familyAt is the place of a destination's family in families.
 func familyAt(id destID) int { return int(id >> familyShift) }
 
-// name is what an announcement or a withdrawal is about: the prefix of NLRI, or an EVPN route.
+// name is what an announcement or a withdrawal is about: the prefix of NLRI, or what has a key.
 type name struct {
 	wire.NLRI
-	key []byte // see wire.EVPN.AppendKey; empty: the prefix counts
+	key []byte // see wire.Keyed; empty: the prefix counts
+	fam int    // of a key: the place of its family in families
 }
 
-// nameEVPN returns a name with room for the key of an EVPN route. There is one room in a table: a name is
-// set anew after the mutex has been let go.
-func (t *Table) nameEVPN() name { return name{key: t.keyRoom[:0]} }
+// nameKeyed returns a name with room for a key. There is one room in a table: a name is set anew after
+// the mutex has been let go.
+func (t *Table) nameKeyed() name { return name{key: t.keyRoom[:0]} }
 
-// setEVPN makes n the name of a route. It reports false at the malformed end of a list that Update.Parse has
-// not checked.
-func (n *name) setEVPN(e *wire.EVPN) bool {
-	if len(e.Octets) == 0 {
+// setKeyed makes n the name of a keyed NLRI. It reports false at the malformed end of a list that Update.Parse
+// has not checked.
+func (n *name) setKeyed(k *wire.Keyed) bool {
+	if len(k.Octets) == 0 {
 		return false
 	}
-	n.key, n.PathID = e.AppendKey(n.key[:0]), e.PathID
+	n.key, n.PathID, n.fam = k.AppendKey(n.key[:0]), k.PathID, familyIndex(k.Family)
 	return true
 }
+
+// setMembership makes n the name of a membership.
+func (n *name) setMembership(m *wire.Membership) { n.key, n.fam = m.AppendKey(nil), constraintFamily }
 
 // family is the place in families.
 func (n *name) family() int {
 	switch {
 	case len(n.key) > 0:
-		return 2
+		return n.fam
 	case n.Prefix.Addr().Is4():
 		return 0
 	}
@@ -79,60 +90,117 @@ type dest6 struct {
 	addr [16]byte // in network order
 }
 
-// destE is an EVPN destination: 52 octets, whatever its address.
-type destE struct {
+// destK is a keyed destination: 52 octets, whatever its key.
+type destK struct {
 	dest
-	size uint16         // octets of the key; more than fit into key: see prefixes.long
-	key  [evpnRoom]byte // see wire.EVPN.AppendKey
+	size uint16        // octets of the key; more than fit into key: see keyed.long
+	key  [keyRoom]byte // see wire.Keyed.AppendKey
 }
 
-// evpnRoom is what the key of a route with an IPv6 address needs, the longest of types 1 to 5: route type (1),
-// RD (8), tag (4), MAC (7), address (17), and one more that alignment leaves free.
-const evpnRoom = 38
+// keyRoom is what the key of an EVPN route with an IPv6 address needs, the longest of types 1 to 5: route type
+// (1), RD (8), tag (4), MAC (7), address (17), and one more that alignment leaves free. A membership needs 13.
+const keyRoom = 38
+
+// keyed holds the destinations of a family whose destinations have keys, and finds them by key.
+type keyed struct {
+	d    slab[destK]       // by the index in their numbers
+	ix   index             // finds one of d
+	long map[uint32][]byte // keys that are longer than keyRoom: EVPN routes of types that are not known
+	seed maphash.Seed      // random: nobody can choose keys that collide
+}
+
+func (k *keyed) keyOf(id uint32) []byte {
+	d := k.d.at(id)
+	if d.size > keyRoom {
+		return k.long[id]
+	}
+	return d.key[:d.size]
+}
+
+func (k *keyed) hash(key []byte) uint64 { return maphash.Bytes(k.seed, key) }
+
+func (k *keyed) hashOf(id uint32) uint64 { return k.hash(k.keyOf(id)) }
+
+// find returns the index of the destination with a key, 0 if there is none.
+func (k *keyed) find(key []byte, hash uint64) uint32 {
+	slots := k.ix.slots
+	if len(slots) == 0 {
+		return 0
+	}
+	mask, tag := uint64(len(slots)-1), slotFor(hash, 0)
+	for i := hash & mask; slots[i] != 0; i = (i + 1) & mask {
+		if s := slots[i]; s&^slotIDMask == tag && s != slotGone {
+			if bytes.Equal(k.keyOf(s&slotIDMask), key) {
+				return s & slotIDMask
+			}
+		}
+	}
+	return 0
+}
+
+// get is find, and makes a destination if there is none.
+func (k *keyed) get(key []byte) uint32 {
+	hash := k.hash(key)
+	if id := k.find(key, hash); id != 0 {
+		return id
+	}
+	id := k.d.alloc()
+	d := k.d.at(id)
+	d.size = uint16(len(key))
+	if copy(d.key[:], key) < len(key) {
+		if k.long == nil {
+			k.long = map[uint32][]byte{}
+		}
+		k.long[id] = bytes.Clone(key)
+	}
+	k.ix.add(hash, id, k.hashOf)
+	return id
+}
+
+func (k *keyed) drop(id uint32) {
+	k.ix.remove(k.hashOf(id), id, k.hashOf)
+	delete(k.long, id)
+	k.d.free(id)
+}
 
 // prefixes holds the destinations of all families and finds them by name.
 type prefixes struct {
-	d4     slab[dest4]       // IPv4 destinations
-	d6     slab[dest6]       // IPv6 destinations
-	dE     slab[destE]       // EVPN destinations
-	ix4    index             // finds one of d4
-	ix6    index             // finds one of d6
-	ixE    index             // finds one of dE
-	long   map[uint32][]byte // keys of dE that are longer than evpnRoom: of types that are not known
-	k0, k1 uint64            // random: nobody can choose prefixes that collide
-	seed   maphash.Seed      // the same for keys of octets
+	d4     slab[dest4]          // IPv4 destinations
+	d6     slab[dest6]          // IPv6 destinations
+	ix4    index                // finds one of d4
+	ix6    index                // finds one of d6
+	k0, k1 uint64               // random: nobody can choose prefixes that collide
+	keyed  [keyedFamilies]keyed // those with keys, by the place of their family after evpnFamily
 }
+
+// keyedAt returns where a keyed destination is.
+func (p *prefixes) keyedAt(id destID) *keyed { return &p.keyed[familyAt(id)-evpnFamily] }
+
+// keyedOf returns where the destinations of a family are, by its place in families.
+func (p *prefixes) keyedOf(family int) *keyed { return &p.keyed[family-evpnFamily] }
 
 func (p *prefixes) at(id destID) *dest {
 	switch {
 	case id < v6:
 		return &p.d4.at(id).dest
-	case id < ofEVPN:
+	case id < ofKeyed:
 		return &p.d6.at(id & destMask).dest
 	}
-	return &p.dE.at(id & destMask).dest
+	return &p.keyedAt(id).d.at(id & destMask).dest
 }
 
-// key returns the key of an EVPN destination, nil of another. It is good until the destination is
-// dropped, and not to be changed.
+// key returns the key of a destination, nil of a prefix. It is good until the destination is dropped, and
+// not to be changed.
 func (p *prefixes) key(id destID) []byte {
-	if id < ofEVPN {
+	if id < ofKeyed {
 		return nil
 	}
-	return p.keyOf(id & destMask)
+	return p.keyedAt(id).keyOf(id & destMask)
 }
 
-func (p *prefixes) keyOf(id uint32) []byte {
-	d := p.dE.at(id)
-	if d.size > evpnRoom {
-		return p.long[id]
-	}
-	return d.key[:d.size]
-}
-
-// prefix returns the prefix of a destination, the zero Prefix of an EVPN route.
+// prefix returns the prefix of a destination, the zero Prefix of one with a key.
 func (p *prefixes) prefix(id destID) netip.Prefix {
-	if id >= ofEVPN {
+	if id >= ofKeyed {
 		return netip.Prefix{}
 	}
 	if id&v6 == 0 {
@@ -169,8 +237,6 @@ func (p *prefixes) hashOf6(id uint32) uint64 {
 	return p.hash6(&d.addr, d.plen)
 }
 
-func (p *prefixes) hashOfE(id uint32) uint64 { return maphash.Bytes(p.seed, p.keyOf(id)) }
-
 // find returns the destination of a prefix, 0 if there is none.
 func (p *prefixes) find(pfx netip.Prefix) destID {
 	id, _ := p.lookup(pfx)
@@ -180,27 +246,19 @@ func (p *prefixes) find(pfx netip.Prefix) destID {
 // findName is find for any name.
 func (p *prefixes) findName(n *name) destID {
 	if len(n.key) > 0 {
-		id, _ := p.lookupEVPN(n.key)
-		return id
+		return p.findKey(n.fam, n.key)
 	}
 	return p.find(n.Prefix)
 }
 
-func (p *prefixes) lookupEVPN(key []byte) (id destID, hash uint64) {
-	hash = maphash.Bytes(p.seed, key)
-	slots := p.ixE.slots
-	if len(slots) == 0 {
-		return 0, hash
+// findKey is find for a key of a family.
+func (p *prefixes) findKey(family int, key []byte) destID {
+	k := p.keyedOf(family)
+	id := k.find(key, k.hash(key))
+	if id != 0 {
+		id |= uint32(family) << familyShift
 	}
-	mask, tag := uint64(len(slots)-1), slotFor(hash, 0)
-	for i := hash & mask; slots[i] != 0; i = (i + 1) & mask {
-		if s := slots[i]; s&^slotIDMask == tag && s != slotGone {
-			if bytes.Equal(p.keyOf(s&slotIDMask), key) {
-				return s&slotIDMask | ofEVPN, hash
-			}
-		}
-	}
-	return 0, hash
+	return id
 }
 
 func (p *prefixes) lookup(pfx netip.Prefix) (id destID, hash uint64) {
@@ -253,21 +311,7 @@ func (p *prefixes) getName(n *name) destID {
 	if len(n.key) == 0 {
 		return p.get(n.Prefix)
 	}
-	id, hash := p.lookupEVPN(n.key)
-	if id != 0 {
-		return id
-	}
-	id = p.dE.alloc()
-	d := p.dE.at(id)
-	d.size = uint16(len(n.key))
-	if copy(d.key[:], n.key) < len(n.key) {
-		if p.long == nil {
-			p.long = map[uint32][]byte{}
-		}
-		p.long[id] = bytes.Clone(n.key)
-	}
-	p.ixE.add(hash, id, p.hashOfE)
-	return id | ofEVPN
+	return p.keyedOf(n.fam).get(n.key) | uint32(n.fam)<<familyShift
 }
 
 // get is getName for a prefix.
@@ -298,15 +342,12 @@ func (p *prefixes) drop(id destID) {
 	case id < v6:
 		p.ix4.remove(p.hashOf4(id), id, p.hashOf4)
 		p.d4.free(id)
-	case id < ofEVPN:
+	case id < ofKeyed:
 		id &= destMask
 		p.ix6.remove(p.hashOf6(id), id, p.hashOf6)
 		p.d6.free(id)
 	default:
-		id &= destMask
-		p.ixE.remove(p.hashOfE(id), id, p.hashOfE)
-		delete(p.long, id)
-		p.dE.free(id)
+		p.keyedAt(id).drop(id & destMask)
 	}
 }
 
@@ -321,7 +362,7 @@ func (p *prefixes) next(fam wire.Family, id destID) destID {
 	case 1:
 		id = p.d6.next(id)
 	default:
-		id = p.dE.next(id)
+		id = p.keyedOf(family).d.next(id)
 	}
 	if id != 0 {
 		id |= uint32(family) << familyShift
@@ -340,7 +381,7 @@ func (p *prefixes) count(family int) int {
 	case 1:
 		return p.d6.n
 	}
-	return p.dE.n
+	return p.keyedOf(family).d.n
 }
 
 func familyOf(id destID) wire.Family { return families[familyAt(id)] }

@@ -79,7 +79,11 @@
 // # Limits
 //
 // IPv4 and IPv6 unicast, and EVPN, whose routes are named by a key and not by a prefix ([wire.EVPN]):
-// their next hop is never replaced by our own. No route target constraint (RFC 4684, Section 3). 33 million destinations of each family, 65535 paths of a prefix, 65535 peers. Refused paths are not kept:
+// their next hop is never replaced by our own. Route target memberships ([wire.Membership]) are originated and
+// reflected as RFC 4684, Section 3.2, wants, but no route is kept from a peer that does not want it (Section 6).
+// Where reflectors have reflectors, the lower one is not told of a membership that it sent itself and that
+// is the best path above, as its cluster is in CLUSTER_LIST: give sessions between reflectors ADD-PATH for
+// the family, or not the family. 33 million destinations of each family, 65535 paths of a prefix, 65535 peers. Refused paths are not kept:
 // a new import policy takes effect by a route refresh. There is no IGP: next hops are on-link, and
 // the policy [OnLink] refuses others. No route damping, no aggregation, no confederations
 // beyond carrying their segments.
@@ -88,6 +92,6 @@
 //
 // RFC 4271 (decision process, Section 9.1), 4456 (route reflection), 4724 and 9494 (graceful
 // restart, long-lived), 2918 and 7313 (route refresh), 7606 (treat-as-withdraw), 7911
-// (ADD-PATH), 7432 and 9136 (EVPN's keys), 1997, 4360 and 8092 (communities), 8326 (graceful shutdown), 8654 (extended messages), 8950
+// (ADD-PATH), 7432 and 9136 (EVPN's keys), 4684 (route target memberships), 1997, 4360 and 8092 (communities), 8326 (graceful shutdown), 8654 (extended messages), 8950
 // (IPv4 over IPv6 next hops), 4486 (maximum prefixes), 6996 (private AS numbers), 9234 (OTC).
 package rib

@@ -408,8 +408,8 @@ func TestEVPNRest(t *testing.T) {
 	// A withdrawal names it, whatever it says beside.
 	_ = ins[0].Update(evpnUpdate(t, nil, nh, false, 0, macRoute(1, 7), unknown, long))
 	said(minus(macRoute(1, 0)), minus(unknown), minus(long))
-	if s := tab.Stats(); len(tab.prefixes.long) != 0 || s.Prefixes[2] != 2 {
-		t.Errorf("%d long keys, %+v", len(tab.prefixes.long), s)
+	if s := tab.Stats(); len(tab.keyed[0].long) != 0 || s.Prefixes[2] != 2 {
+		t.Errorf("%d long keys, %+v", len(tab.keyed[0].long), s)
 	}
 	// Our own, with the session's address, with one of its own, and gone.
 	if err := tab.Originate(LocalPath{EVPN: macRoute(9, 100)}); err != nil {

@@ -14,7 +14,8 @@ import (
 //   - NO_ADVERTISE goes to no peer, NO_EXPORT to no other AS (RFC 1997, "Well-known
 //     Communities");
 //   - what an iBGP peer sent goes to other iBGP peers only by reflection: from clients to
-//     all, from others to clients (RFC 4456, Section 6);
+//     all, from others to clients (RFC 4456, Section 6); a membership goes back to the client that
+//     sent it as well: see returns;
 //   - long-lived stale paths go to peers that know of such (RFC 9494, Section 4.3);
 //   - what has OTC goes to no provider, peer or route server (RFC 9234, Section 5);
 //   - then base makes of the attributes what the peer's kind requires, the policy has
@@ -28,12 +29,13 @@ func (g *group) exported(id destID, p *path) attrID {
 	if !g.may(in, t.attrs.sum(p.attr)) {
 		return 0
 	}
-	attr := g.baseAttrs(in, p.attr, id >= ofEVPN)
+	attr := g.baseAttrs(in, p.attr, id)
 	if attr == 0 {
 		return 0
 	}
 	if g.export != nil {
-		r := t.begin(in, t.prefix(id), t.key(id), p.id, p.attr, attr)
+		n := name{wire.NLRI{Prefix: t.prefix(id), PathID: p.id}, t.key(id), familyAt(id)}
+		r := t.begin(in, &n, p.attr, attr)
 		verdict := g.export(r)
 		t.attrs.release(attr)
 		attr = r.attr
@@ -64,11 +66,43 @@ func (g *group) may(in *In, s *summary) bool {
 	return in.no == localPeer || in.external || g.key.external || in.client || g.key.client
 }
 
-// baseAttrs returns the set that the kind of the peer makes of another. The next hop of an EVPN
-// route is the end of a tunnel, and not ours unless we have said so.
-func (g *group) baseAttrs(in *In, attr attrID, evpn bool) attrID {
+// returns reports whether paths to a destination go to all members of the group, to the one that they came
+// from, too. RFC 4684, Section 3.2, has the ORIGINATOR_ID of a membership that goes to a client set to our
+// identifier, so "that the originator of an RT membership NLRI does not drop an RT membership NLRI that is
+// reflected back to it, thus allowing the route reflector to use this RT membership NLRI in order to
+// signal the client that it should distribute VPN routes with the specific target towards the reflector":
+// it may be that others, whose paths are not best, want them as well.
+func (g *group) returns(id destID) bool { return familyAt(id) == constraintFamily && g.key.client }
+
+// bestFor returns the path to a destination that the group is sent without ADD-PATH, 0 if there is none: the
+// best one. RFC 4684, Section 3.2, of a membership that goes to an iBGP peer who is no client: "if the best path
+// [...] is a route received from a non-client peer, and if there is an alternative path to the same destination
+// from a client, the attributes of the client path are advertised to the peer", which hears nothing of the
+// clients' interest otherwise.
+func (g *group) bestFor(id destID, d *dest) uint32 {
+	t := g.t
+	if familyAt(id) != constraintFamily || g.key.client || g.key.external {
+		return t.best(d)
+	}
+	w := t.walk(d)
+	for {
+		at := w.next()
+		if at == 0 {
+			return 0
+		}
+		if p := t.paths.at(at); p.flags&pathMoved == 0 && g.may(t.peers[p.peer], t.attrs.sum(p.attr)) {
+			return at
+		}
+	}
+}
+
+// baseAttrs returns the set that the kind of the peer makes of another, for a destination. The next hop of
+// an EVPN route is the end of a tunnel, and not ours unless we have said so; that of a membership is ours for a
+// client (RFC 4684, Section 3.2).
+func (g *group) baseAttrs(in *In, attr attrID, id destID) attrID {
 	reflected := in.no != localPeer && !in.external && !g.key.external
-	self := g.key.self && !evpn
+	evpn := familyAt(id) == evpnFamily
+	self := g.key.self && !evpn || g.returns(id)
 	if !reflected && !g.key.external && !self {
 		s := g.t.attrs.at(attr)
 		if _, ok := s.view().LocalPref(); ok && (in.no == localPeer || len(s.view().nextHop()) <= 16) {
@@ -78,9 +112,9 @@ func (g *group) baseAttrs(in *In, attr attrID, evpn bool) attrID {
 	var arg [16]byte
 	binary.BigEndian.PutUint32(arg[:], in.routerID)
 	arg[4], arg[5], arg[6] = truth(reflected), truth(in.no == localPeer), truth(in.external)
-	arg[7] = truth(g.key.self && evpn)
+	arg[7], arg[8] = truth(g.key.self && evpn), truth(g.returns(id))
 	return g.t.attrs.change(attr, attr, op{opExport, g.who}, arg, func(dst []byte, from Attrs) ([]byte, int) {
-		dst = g.appendBase(dst, from, in, reflected)
+		dst = g.appendBase(dst, from, in, reflected, g.returns(id))
 		n := len(dst)
 		nh := from.nextHop()
 		switch {
@@ -101,8 +135,9 @@ func truth(b bool) byte {
 	return 0
 }
 
-// appendBase appends to dst the attributes that go out to the kind of the group's peers.
-func (g *group) appendBase(dst []byte, from Attrs, in *In, reflected bool) []byte {
+// appendBase appends to dst the attributes that go out to the kind of the group's peers, to all of them if
+// returns is set.
+func (g *group) appendBase(dst []byte, from Attrs, in *In, reflected, returns bool) []byte {
 	edits := make([]wire.Edit, 0, 8)
 	set := func(typ wire.AttrType, v []byte) { edits = append(edits, wire.Edit{Attr: wire.NewAttr(typ, v)}) }
 	del := func(typ wire.AttrType) {
@@ -141,7 +176,10 @@ func (g *group) appendBase(dst []byte, from Attrs, in *In, reflected bool) []byt
 		// one already exists." "When an RR reflects a route, it MUST prepend the local
 		// CLUSTER_ID to the CLUSTER_LIST."
 		if reflected {
-			if _, ok := from.OriginatorID(); !ok {
+			switch _, ok := from.OriginatorID(); {
+			case returns:
+				set(wire.AttrOriginatorID, binary.BigEndian.AppendUint32(nil, g.t.routerID))
+			case !ok:
 				set(wire.AttrOriginatorID, binary.BigEndian.AppendUint32(nil, in.routerID))
 			}
 			set(wire.AttrClusterList, append(binary.BigEndian.AppendUint32(nil, g.t.clusterID), from.ClusterList()...))
@@ -191,13 +229,13 @@ func (g *group) sendable(id destID, in *In, root, attr attrID) attrID {
 	switch {
 	case id < v6:
 		ok = n == 4 || ok && g.key.mixed
-	case id >= ofEVPN:
+	case id >= ofKeyed:
 		ok = n == 4 || ok && n == 16
 	}
 	switch {
 	case !ok:
 		g.unsendable.found |= lackNextHop
-	case int(s.nh)+g.overhead(s, id >= ofEVPN) > g.maxLen() && !g.fits(id, s):
+	case int(s.nh)+g.overhead(s, id >= ofKeyed) > g.maxLen() && !g.fits(id, s):
 		g.unsendable.found |= lackRoom
 	default:
 		return attr
@@ -227,9 +265,9 @@ func (g *group) fits(id destID, s *attrSet) bool {
 
 // overhead bounds the octets of an UPDATE beside its attributes: header and lengths,
 // MP_REACH_NLRI with the longest NLRI, and what two-octet AS numbers add.
-func (g *group) overhead(s *attrSet, evpn bool) int {
+func (g *group) overhead(s *attrSet, keyed bool) int {
 	n := 23 + 9 + 32 + 21 + 8
-	if evpn {
+	if keyed {
 		n += 4 + 2 + 255 - 21
 	}
 	if !g.key.as4 {

@@ -91,10 +91,10 @@ func (t *Table) groupFor(in *In, c OutConfig) *group {
 	if key.ebgp.thirdParty != "" {
 		g.thirdParty = slices.Clone(in.ebgp.ThirdParty)
 	}
-	if key.addPath != 0 {
-		g.interest = levelAny
-	}
 	for f, fam := range families {
+		if key.addPath != 0 || f == constraintFamily && !key.client && !key.external { // see bestFor
+			g.interest[f] = levelAny
+		}
 		g.families[f] = key.families.Has(fam)
 		g.single[f] = key.addPath.Has(fam) && key.limit == 0
 	}

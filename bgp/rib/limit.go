@@ -81,7 +81,7 @@ type LimitError struct {
 	Limit int
 	// Count is what counts already: Limit, more with [LimitWarn], or less if it is near.
 	Count int
-	// PerPrefix is set if Limit is that of the paths of one prefix: Prefix, or some EVPN route.
+	// PerPrefix is set if Limit is that of the paths of one prefix: Prefix, or something with a key.
 	PerPrefix bool
 	Prefix    netip.Prefix // the zero Prefix unless PerPrefix is set
 	// State is LimitNear or LimitExceeded.
@@ -141,12 +141,12 @@ type refusedKey struct {
 	hi, lo uint64 // the address, IPv4 as IPv4-mapped IPv6
 	id     uint32 // path identifier
 	bits   uint8  // prefix length
-	evpn   string // the key of an EVPN route, which has nothing of the above but id
+	key    string // of what has a key, and nothing of the above but id
 }
 
 func keyOfName(n *name) refusedKey {
 	if len(n.key) > 0 {
-		return refusedKey{id: n.PathID, evpn: string(n.key)}
+		return refusedKey{id: n.PathID, key: string(n.key)}
 	}
 	a := n.Prefix.Addr().As16()
 	return refusedKey{hi: binary.BigEndian.Uint64(a[:8]), lo: binary.BigEndian.Uint64(a[8:]), id: n.PathID, bits: uint8(n.Prefix.Bits())}

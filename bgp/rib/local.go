@@ -9,11 +9,15 @@ import (
 
 // LocalPath is a path that we originate.
 type LocalPath struct {
-	// Prefix is the destination. Host bits are cleared. It is ignored if EVPN is set.
+	// Prefix is the destination. Host bits are cleared. It is ignored if EVPN or Membership is set.
 	Prefix netip.Prefix
 	// EVPN is an EVPN route, one NLRI as package bgp/evpn writes it: see [wire.EVPN]. Nil originates
 	// Prefix.
 	EVPN []byte
+	// Membership is a route target membership: that we want the routes that carry a route target within
+	// it. Nil originates EVPN or Prefix. Its PathID is ignored. A speaker with EVPN that originates none is sent no
+	// EVPN routes by a peer with which it has negotiated route target constraint.
+	Membership *wire.Membership
 	// PathID tells several paths to one destination apart.
 	PathID uint32
 	// NextHop is the next hop to announce. The zero value leaves it to each session: its own
@@ -30,17 +34,23 @@ type LocalPath struct {
 func (t *Table) Originate(p LocalPath) error {
 	n := name{NLRI: wire.NLRI{PathID: p.PathID}}
 	var rest []byte
-	if p.EVPN == nil {
+	switch {
+	case p.Membership != nil:
+		if !p.Membership.Valid() {
+			return fmt.Errorf("rib: originate: membership %v of %d bits is not valid", p.Membership, p.Membership.Bits)
+		}
+		n.setMembership(p.Membership)
+	case p.EVPN == nil:
 		if !p.Prefix.IsValid() {
 			return fmt.Errorf("rib: originate: prefix %v is not valid", p.Prefix)
 		}
 		n.Prefix = p.Prefix.Masked()
-	} else {
+	default:
 		for e, err := range (wire.List{Family: wire.L2VPNEVPN, Raw: p.EVPN}).EVPN() {
 			if err != nil || len(e.Octets) != len(p.EVPN) {
 				return fmt.Errorf("rib: originate: %x is not one EVPN route", p.EVPN)
 			}
-			n.key, rest = e.AppendKey(nil), e.AppendRest(nil)
+			n.key, n.fam, rest = e.AppendKey(nil), evpnFamily, e.AppendRest(nil)
 		}
 		if n.key == nil {
 			return fmt.Errorf("rib: originate: an EVPN route without octets")
@@ -53,7 +63,7 @@ func (t *Table) Originate(p LocalPath) error {
 	octets = appendTail(octets, p.NextHop, rest)
 	t.octets = octets[:0]
 	if why := t.peers[localPeer].accept(&n, t.attrs.intern(octets, at)); why != 0 {
-		return fmt.Errorf("rib: originate %v%x: %v", p.Prefix, p.EVPN, why)
+		return fmt.Errorf("rib: originate %v%x: %v", n.Prefix, n.key, why)
 	}
 	return nil
 }
@@ -69,5 +79,14 @@ func (t *Table) Withdraw(prefix netip.Prefix, pathID uint32) bool {
 func (t *Table) WithdrawEVPN(key []byte, pathID uint32) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return len(key) > 0 && t.peers[localPeer].withdraw(&name{NLRI: wire.NLRI{PathID: pathID}, key: key})
+	return len(key) > 0 && t.peers[localPeer].withdraw(&name{wire.NLRI{PathID: pathID}, key, evpnFamily})
+}
+
+// WithdrawMembership is [Table.Withdraw] for a route target membership, whose own PathID is ignored.
+func (t *Table) WithdrawMembership(m wire.Membership, pathID uint32) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n := name{NLRI: wire.NLRI{PathID: pathID}}
+	n.setMembership(&m)
+	return t.peers[localPeer].withdraw(&n)
 }

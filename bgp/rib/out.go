@@ -30,7 +30,7 @@ type OutConfig struct {
 	// only such peers are sent long-lived stale paths (RFC 9494, Section 4.3).
 	LongLived bool
 	// NextHop4 and NextHop6 are our own addresses as next hops for the families: those
-	// of the session. For EVPN it is NextHop4, or NextHop6 if that is missing. Where one is missing, paths that need it are not sent. What the peer
+	// of the session. For EVPN and route target constraint it is NextHop4, or NextHop6 if that is missing. Where one is missing, paths that need it are not sent. What the peer
 	// announces with one of them as its next hop is refused (RFC 4271, Section 5.1.3).
 	NextHop4, NextHop6 wire.NextHop
 	// NextHopSelf replaces the next hop of every path by ours, reflected ones included.
@@ -83,11 +83,11 @@ type OutCounters struct {
 	Withdrawn uint64 // NLRI
 	Octets    uint64 // of all messages
 	Lagged    uint64 // how often the session fell behind its update group
-	// NoNextHop is how many IPv4 prefixes, IPv6 prefixes and EVPN routes have a path that the peer would be
-	// sent, but that has no next hop of its family; TooLong is the same for paths whose
+	// NoNextHop is how many IPv4 prefixes, IPv6 prefixes, EVPN routes and route target memberships have a path that
+	// the peer would be sent, but that has no next hop of its family; TooLong is the same for paths whose
 	// attributes are longer than a message. They are those of the update group, as of the
 	// last Fill that returned 0.
-	NoNextHop, TooLong [3]int
+	NoNextHop, TooLong [4]int
 }
 
 // NewOut opens the Adj-RIB-Out of a session with the peer of in. Everything there is to
@@ -152,7 +152,9 @@ func familyIndex(fam wire.Family) int {
 	case wire.IPv6Unicast:
 		return 1
 	case wire.L2VPNEVPN:
-		return 2
+		return evpnFamily
+	case wire.RTConstrain:
+		return constraintFamily
 	}
 	return 0
 }

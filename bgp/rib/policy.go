@@ -36,9 +36,12 @@ func (v Verdict) String() string {
 
 // Route is a path under the eyes of a policy. Reading it allocates nothing.
 type Route struct {
-	// Prefix is the destination; the zero Prefix of an EVPN route.
+	// Family is that of Prefix, or Key.
+	Family wire.Family
+	// Prefix is the destination; the zero Prefix of what has a Key.
 	Prefix netip.Prefix
-	// Key names an EVPN route: see [wire.EVPN]; its first octet is the route type. Empty otherwise. It
+	// Key names an EVPN route, whose type is its first octet, or a route target membership
+	// ([wire.MembershipOfKey]): see [wire.Keyed], and Family. Empty otherwise. It
 	// is good as long as the Route.
 	Key []byte
 	// PathID is the path identifier as received (RFC 7911, Section 3), 0 without ADD-PATH.
@@ -54,10 +57,10 @@ type Route struct {
 // begin prepares the table's Route for a policy. It takes a reference on attr, which the code that
 // ends up with r.attr owns. The attributes were made of root, on which the caller has a
 // reference.
-func (t *Table) begin(from *In, prefix netip.Prefix, key []byte, pathID uint32, root, attr attrID) *Route {
+func (t *Table) begin(from *In, n *name, root, attr attrID) *Route {
 	r := &t.route
-	r.t, r.from, r.Prefix, r.PathID, r.root, r.why = t, from, prefix, pathID, root, ReasonRejected
-	r.Key = append(r.Key[:0], key...)
+	r.t, r.from, r.Family, r.Prefix, r.PathID, r.root, r.why = t, from, families[n.family()], n.Prefix, n.PathID, root, ReasonRejected
+	r.Key = append(r.Key[:0], n.key...)
 	r.attr = t.attrs.retain(attr)
 	return r
 }

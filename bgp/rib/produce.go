@@ -113,8 +113,11 @@ func (g *group) comparePaths(id destID, some *outSet, following bool) bool {
 		}
 		t.batch.octets += 4 // bounds the work, whatever it yields
 		old, new := g.adverts.get(id, out), advert{out: out}
-		if p := x.path(t, out); p != nil && (!t.deferred || p.peer == localPeer) && (g.sole == nil || g.sole.no != p.peer) {
-			new.attr, new.src = g.exported(id, p), p.peer
+		returns := g.returns(id)
+		if p := x.path(t, out); p != nil && (!t.deferred || p.peer == localPeer) && (returns || g.sole == nil || g.sole.no != p.peer) {
+			if new.attr = g.exported(id, p); !returns {
+				new.src = p.peer
+			}
 			g.unsendable.noteOne(id)
 		}
 		switch {
@@ -183,7 +186,7 @@ func (g *group) views(id destID, list []advert) []advert {
 	t := g.t
 	d := t.at(id)
 	if !g.key.addPath.Has(familyOf(id)) {
-		if best := t.best(d); best != 0 {
+		if best := g.bestFor(id, d); best != 0 {
 			list, _ = g.view(id, t.paths.at(best), 0, list)
 		}
 		return list
@@ -211,7 +214,10 @@ func (g *group) views(id destID, list []advert) []advert {
 // may be.
 func (g *group) view(id destID, p *path, out uint16, list []advert) ([]advert, bool) {
 	t := g.t
-	own := g.sole != nil && g.sole.no == p.peer
+	own, src := g.sole != nil && g.sole.no == p.peer, p.peer
+	if g.returns(id) {
+		own, src = false, localPeer
+	}
 	if t.deferred && p.peer != localPeer || own && g.key.limit == 0 {
 		return list, false
 	}
@@ -227,5 +233,5 @@ func (g *group) view(id destID, p *path, out uint16, list []advert) ([]advert, b
 		t.attrs.release(attr)
 		return list, true
 	}
-	return append(list, advert{attr, out, p.peer}), true
+	return append(list, advert{attr, out, src}), true
 }

@@ -132,16 +132,17 @@ func (d *dirty) clear(t *Table) {
 // reader is what export groups and watchers have in common: they hear of changes.
 type reader struct {
 	dirty
-	interest level           // changes that reach deeper are not passed on
-	families [nFamilies]bool // that it hears of
-	single   [nFamilies]bool // families in which each path is looked at by itself, whatever the others are
-	wake     func()          // the set is no longer empty
+	interest [nFamilies]level // by family: changes that reach deeper are not passed on
+	families [nFamilies]bool  // that it hears of
+	single   [nFamilies]bool  // families in which each path is looked at by itself, whatever the others are
+	wake     func()           // the set is no longer empty
 }
 
 // touch marks a destination dirty for each reader that is interested in such a change of a path.
 func (t *Table) touch(id destID, l level, out uint16) {
+	f := familyAt(id)
 	for _, r := range t.readers {
-		if l <= r.interest && r.families[familyAt(id)] {
+		if l <= r.interest[f] && r.families[f] {
 			t.tell(r, id, out)
 		}
 	}

@@ -25,10 +25,17 @@ func (t *Table) Lookup(prefix netip.Prefix) []Path {
 
 // LookupEVPN is [Table.Lookup] for the EVPN route with a key (see [wire.EVPN]). What it carries beside its key
 // is in the attributes of each path: [Attrs.EVPN].
-func (t *Table) LookupEVPN(key []byte) []Path {
+func (t *Table) LookupEVPN(key []byte) []Path { return t.lookupKey(evpnFamily, key) }
+
+// LookupMembership is [Table.Lookup] for a route target membership, whatever its PathID.
+func (t *Table) LookupMembership(m wire.Membership) []Path {
+	return t.lookupKey(constraintFamily, m.AppendKey(nil))
+}
+
+func (t *Table) lookupKey(family int, key []byte) []Path {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	id, _ := t.lookupEVPN(key)
+	id := t.findKey(family, key)
 	if id == 0 {
 		return nil
 	}
@@ -47,7 +54,7 @@ func (t *Table) Match(addr netip.Addr) (c Change, ok bool) {
 			break
 		}
 		if id := t.find(p); id != 0 && t.best(t.at(id)) != 0 {
-			return Change{Prefix: p, Paths: t.everyPath(nil, t.at(id))}, true
+			return Change{Family: familyOf(id), Prefix: p, Paths: t.everyPath(nil, t.at(id))}, true
 		}
 	}
 	return Change{}, false
@@ -90,7 +97,7 @@ func (t *Table) All(fam wire.Family) iter.Seq[Change] {
 			paths := 0
 			for id = t.prefixes.next(fam, id); id != 0 && n < len(page) && paths < pathsAtOnce; id = t.prefixes.next(fam, id+1) {
 				if d := t.at(id); t.best(d) != 0 {
-					page[n].Prefix, page[n].Key = t.prefix(id), append(page[n].Key[:0], t.key(id)...)
+					page[n].Family, page[n].Prefix, page[n].Key = fam, t.prefix(id), append(page[n].Key[:0], t.key(id)...)
 					page[n].Paths = t.everyPath(page[n].Paths[:0], d)
 					paths += len(page[n].Paths)
 					n++
@@ -111,10 +118,10 @@ func (t *Table) All(fam wire.Family) iter.Seq[Change] {
 
 // Advert is one path as it is, or is about to be, advertised to a peer.
 type Advert struct {
-	Prefix netip.Prefix // the destination; the zero Prefix of an EVPN route
-	Key    []byte       // of an EVPN route, see [wire.EVPN]; empty otherwise
+	Prefix netip.Prefix // the destination; the zero Prefix of one with a Key
+	Key    []byte       // of an EVPN route or a route target membership, see [wire.Keyed]; empty otherwise
 	PathID uint32       // 0 without ADD-PATH
-	From   netip.Addr   // the peer that announced it to us; the zero Addr for a local path
+	From   netip.Addr   // the peer that announced it to us; the zero Addr for a local path, or a membership that goes to all clients
 	Attrs  Attrs        // as they were sent
 }
 
@@ -177,7 +184,7 @@ func (o *Out) page(list []Advert, family int, id destID) ([]Advert, destID) {
 
 // Stats describes the size of a table.
 type Stats struct {
-	Prefixes [3]int // IPv4 prefixes, IPv6 prefixes and EVPN routes, some perhaps without paths, to be forgotten
+	Prefixes [4]int // IPv4 prefixes, IPv6 prefixes, EVPN routes and route target memberships, some perhaps without paths, to be forgotten
 	Paths    int    // of all peers
 	Attrs    int    // distinct attribute sets
 	Groups   int    // update groups
@@ -189,7 +196,7 @@ type Stats struct {
 func (t *Table) Stats() Stats {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	s := Stats{Prefixes: [...]int{t.count(0), t.count(1), t.count(2)}, Paths: t.paths.n, Attrs: t.attrs.sets.n,
+	s := Stats{Prefixes: [...]int{t.count(0), t.count(1), t.count(2), t.count(3)}, Paths: t.paths.n, Attrs: t.attrs.sets.n,
 		Groups: len(t.groups), Peers: len(t.peers) - 1 - len(t.spare)}
 	for _, g := range t.groups {
 		s.Backlog += g.backlog

@@ -38,7 +38,7 @@ type Config struct {
 	HoldEndOfRIB bool
 }
 
-// Table is the Loc-RIB of one routing domain, IPv4 and IPv6 unicast and EVPN, with the
+// Table is the Loc-RIB of one routing domain, IPv4 and IPv6 unicast, EVPN and route target constraint, with the
 // Adj-RIBs around it. It is safe for concurrent use: one mutex guards it together with
 // all its In, Out, Local and Watcher values. Nothing in it blocks, waits or
 // sleeps; it knows no clock.
@@ -76,7 +76,7 @@ type Table struct {
 	route        Route        // scratch for policies
 	batch        batch        // what is about to be encoded
 	chunks       []*chunk     // spare ones
-	keyRoom      [256]byte    // see nameEVPN; the longest key
+	keyRoom      [256]byte    // see nameKeyed; the longest key
 }
 
 // limits are constants that tests make smaller.
@@ -113,7 +113,9 @@ func New(c Config) (*Table, error) {
 	t := &Table{as: c.AS, routerID: id32(c.RouterID), clusterID: id32(c.ClusterID),
 		multipath: c.Multipath, allMED: c.AlwaysCompareMED, deferred: c.Deferred, held: c.HoldEndOfRIB}
 	t.attrs.seed = maphash.MakeSeed()
-	t.prefixes.seed = t.attrs.seed
+	for i := range t.keyed {
+		t.keyed[i].seed = t.attrs.seed
+	}
 	t.limits = limits{batch: batchOctets, backlog: maxBacklog, list: listMax, depth: maxDepth}
 	t.attrs.own = own{t.as, t.routerID, t.clusterID, t.allMED}
 	t.k0, t.k1 = maphash.Bytes(t.attrs.seed, []byte{0}), maphash.Bytes(t.attrs.seed, []byte{1})|1
@@ -203,7 +205,7 @@ func (t *Table) pause(n, each int) {
 }
 
 // families are those that a table holds; a family's number is its place here.
-var families = [...]wire.Family{wire.IPv4Unicast, wire.IPv6Unicast, wire.L2VPNEVPN}
+var families = [...]wire.Family{wire.IPv4Unicast, wire.IPv6Unicast, wire.L2VPNEVPN, wire.RTConstrain}
 
 const nFamilies = len(families)
 

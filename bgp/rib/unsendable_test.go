@@ -30,7 +30,7 @@ func TestOwnLinkLocal(t *testing.T) {
 	}
 	for buf := make([]byte, 4096); out.Fill(buf) > 0; {
 	}
-	if c := out.Counters(); c.Announced != 1 || c.NoNextHop != [3]int{} {
+	if c := out.Counters(); c.Announced != 1 || c.NoNextHop != [4]int{} {
 		t.Errorf("%d announced, without a next hop %v", c.Announced, c.NoNextHop)
 	}
 }
@@ -45,7 +45,7 @@ func TestUnsendable(t *testing.T) {
 		t.Fatal(err)
 	}
 	buf := make([]byte, wire.MaxExtendedLen)
-	want := func(noNextHop, tooLong [3]int) {
+	want := func(noNextHop, tooLong [4]int) {
 		t.Helper()
 		for out.Fill(buf) > 0 {
 		}
@@ -63,22 +63,22 @@ func TestUnsendable(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	want([3]int{}, [3]int{})
+	want([4]int{}, [4]int{})
 	for i := range 300 {
 		originate(fmt.Sprintf("2001:db8:%x::/48", i), 0)
 	}
 	originate("203.0.113.0/24", 0)
 	originate("198.51.100.0/24", 1100)
-	want([3]int{0, 300}, [3]int{1, 0})
+	want([4]int{0, 300}, [4]int{1, 0})
 	originate("198.51.100.0/24", 3)
 	tab.Withdraw(pfx("2001:db8:7::/48"), 0)
-	want([3]int{0, 299}, [3]int{})
+	want([4]int{0, 299}, [4]int{})
 	c.NextHop6 = wire.NextHop{Addr: netip.MustParseAddr("2001:db8::1")}
 	before := out.Counters().Announced
 	if err := out.Reconfigure(c); err != nil {
 		t.Fatal(err)
 	}
-	want([3]int{}, [3]int{})
+	want([4]int{}, [4]int{})
 	if n := out.Counters().Announced - before; n < 299 {
 		t.Errorf("%d announced then", n)
 	}
@@ -90,7 +90,7 @@ func TestUnsendable(t *testing.T) {
 	feed(ins[1], bodies(10, 10, 1))
 	for alone.Fill(buf) > 0 {
 	}
-	if c := alone.Counters(); c.NoNextHop != [3]int{2, 0} {
+	if c := alone.Counters(); c.NoNextHop != [4]int{2, 0} {
 		t.Errorf("no next hop: %v", c.NoNextHop)
 	}
 }

@@ -65,9 +65,9 @@ func (in *In) unreach(u *wire.Update) {
 				in.unreachOne(list, &n)
 			}
 		}
-		n = in.t.nameEVPN()
-		for e := range l.EVPN() { // one with an error as well: it names a route
-			if n.setEVPN(&e) {
+		n = in.t.nameKeyed()
+		for k := range l.Keyed() { // one with an error as well: it names a route
+			if n.setKeyed(&k) {
 				in.unreachOne(list, &n)
 			}
 		}
@@ -91,9 +91,9 @@ func (in *In) refuse(l *wire.List, why Reason) {
 			return
 		}
 	}
-	n = in.t.nameEVPN()
-	for e := range l.EVPN() {
-		if n.setEVPN(&e) && !in.refuseNext(list, &n, why) {
+	n = in.t.nameKeyed()
+	for k := range l.Keyed() {
+		if n.setKeyed(&k) && !in.refuseNext(list, &n, why) {
 			return
 		}
 	}
@@ -126,8 +126,8 @@ func (in *In) refuseOne(list *pathList, n *name, why Reason) {
 
 // reach takes in what a list of an UPDATE announces.
 func (in *In) reach(u *wire.Update, l *wire.List, nh wire.NextHop) {
-	if l.Family == wire.L2VPNEVPN {
-		in.reachEVPN(u, l, nh)
+	if familyIndex(l.Family) >= evpnFamily {
+		in.reachKeyed(u, l, nh)
 		return
 	}
 	t := in.t
@@ -157,22 +157,22 @@ func (in *In) reach(u *wire.Update, l *wire.List, nh wire.NextHop) {
 	}
 }
 
-// reachEVPN is reach for EVPN: what of a route does not name it is part of its attributes, so that an
+// reachKeyed is reach for NLRI with keys: what of a route does not name it is part of its attributes, so that an
 // UPDATE has as many sets as there are of these among its neighbours.
-func (in *In) reachEVPN(u *wire.Update, l *wire.List, nh wire.NextHop) {
+func (in *In) reachKeyed(u *wire.Update, l *wire.List, nh wire.NextHop) {
 	list := in.listOf(l.Family)
 	c := &list.counters
-	n := in.t.nameEVPN()
+	n := in.t.nameKeyed()
 	var restRoom, lastRoom [32]byte // what types 1 to 5 need; others have no rest
 	rest, last := restRoom[:0], lastRoom[:0]
 	var o offer
 	defer func() { in.done(&o) }()
-	for e, err := range l.EVPN() {
-		if !n.setEVPN(&e) {
+	for k, err := range l.Keyed() {
+		if !n.setKeyed(&k) {
 			return
 		}
 		c.Announced++
-		if rest = e.AppendRest(rest[:0]); o.attr == 0 || string(rest) != string(last) {
+		if rest = k.AppendRest(rest[:0]); o.attr == 0 || string(rest) != string(last) {
 			in.done(&o)
 			o = in.offer(u, nh, rest)
 			last = append(last[:0], rest...)
@@ -252,7 +252,7 @@ func (in *In) announce(list *pathList, n *name, root, attr attrID) {
 	if in.imports == nil {
 		t.attrs.retain(attr)
 	} else {
-		r := t.begin(in, n.Prefix, n.key, n.PathID, root, attr)
+		r := t.begin(in, n, root, attr)
 		verdict := in.imports(r)
 		if attr = r.attr; verdict == VerdictReject {
 			t.attrs.release(attr)

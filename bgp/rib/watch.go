@@ -51,9 +51,11 @@ type Change struct {
 	// at that moment. What a program still holds from before its start, and has not been
 	// handed, is gone then.
 	Converged bool
-	// Prefix is the zero Prefix with Converged, and of an EVPN route.
+	// Family is that of Prefix, or Key.
+	Family wire.Family
+	// Prefix is the zero Prefix with Converged, and of what has a Key.
 	Prefix netip.Prefix
-	// Key names an EVPN route (see [wire.EVPN]); it is empty otherwise.
+	// Key names an EVPN route or a route target membership (see [wire.Keyed]); it is empty otherwise.
 	Key []byte
 	// Paths are the paths, best first; none if the prefix is gone. The gateways of one
 	// Rank are distinct, see [Path.Gateway].
@@ -129,13 +131,13 @@ func (t *Table) Watch(c WatchConfig) *Watcher {
 		c.Families = wire.Families(wire.IPv4Unicast, wire.IPv6Unicast)
 	}
 	w := &Watcher{t: t, notify: c.Notify, all: c.AllPaths}
-	w.interest = levelMulti
-	if c.AllPaths {
-		w.interest = levelAny
-	}
 	w.reader.wake = w.wakeUp
 	for _, fam := range c.Families.Slice() {
-		w.families[familyIndex(fam)] = true
+		f := familyIndex(fam)
+		w.families[f], w.interest[f] = true, levelMulti
+		if c.AllPaths {
+			w.interest[f] = levelAny
+		}
 		for id := t.prefixes.next(fam, 0); id != 0; id = t.prefixes.next(fam, id+1) {
 			if t.visible(t.at(id)) {
 				w.put(t, id)
@@ -217,7 +219,7 @@ func (w *Watcher) Next(changes []Change) (n int) {
 func (w *Watcher) yield(id destID, c *Change) bool {
 	t := w.t
 	d := t.at(id)
-	c.Converged, c.Key = false, append(c.Key[:0], t.key(id)...)
+	c.Converged, c.Family, c.Key = false, familyOf(id), append(c.Key[:0], t.key(id)...)
 	f, word, bit := bitOf(id)
 	if word >= len(w.told[f]) {
 		w.told[f] = append(w.told[f], make([]uint64, word+1-len(w.told[f])+word/4)...)
