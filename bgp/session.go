@@ -29,6 +29,7 @@ type session struct {
 	refresh [len(families)]time.Time // when a refresh of the peer's must be over
 	since   time.Time                // when it became Established
 	blocked [len(families)]time.Time // when to ask for routes that a limit has blocked, if they fit
+	members time.Time                // when the peer has had time to say which route targets it wants; zero: it has
 
 	unsendable [len(families)]bool // there are routes of the family that cannot be sent
 }
@@ -57,6 +58,9 @@ func (s *session) open(cfg *PeerConfig, notify func()) (err error) {
 		return err
 	}
 	s.in = s.paths.in
+	if s.neg.Families.Has(wire.RTConstrain) {
+		s.members = s.since.Add(membershipWait)
+	}
 	s.out, err = s.in.NewOut(s.outConfig(cfg, notify))
 	return err
 }
@@ -92,7 +96,7 @@ func (s *session) outConfig(cfg *PeerConfig, notify func()) rib.OutConfig {
 	c := rib.OutConfig{
 		Families: n.Families, AddPath: n.AddPathSend, AddPathLimit: cfg.AddPathLimit,
 		AS4: n.AS4, ExtendedMessages: n.ExtendedMessage, ExtendedNextHop: n.IPv6NextHop,
-		LongLived:   len(n.Remote.LongLived) > 0,
+		LongLived: len(n.Remote.LongLived) > 0, PeerRestarting: n.Remote.GracefulRestart != nil && n.Remote.GracefulRestart.Restarting,
 		NextHopSelf: cfg.NextHopSelf, Export: s.exports(cfg),
 		Notify: notify,
 	}
@@ -143,10 +147,26 @@ func (s *session) endOfRIB(now time.Time, f wire.Family) {
 	s.eor[familyIndex(f)] = now
 	s.events.info.set(func(st *PeerStatus) { st.endOfRIB = s.eor })
 	s.paths.endOfRIB(f)
+	if f == wire.RTConstrain {
+		s.membersKnown()
+	}
 	s.env.restart.note(func(d *fsm.Deferral[PeerKey]) { d.EndOfRIB(s.events.key, f) })
 	if first {
 		s.events.publish(Event{Kind: EventEndOfRIB, State: Established, Family: f})
 	}
+}
+
+// membershipWait is how long a peer's End-of-RIB of route target constraint is waited for, while it is sent no EVPN
+// routes. RFC 4684, Section 6: "As a hint that initial RT membership exchange is complete, implementations
+// SHOULD generate an End-of-RIB marker [...] regardless of whether graceful-restart is enabled on the BGP session."
+// So it is the time of those that do not, long enough for any number of memberships.
+const membershipWait = 60 * time.Second
+
+// membersKnown lets the routes go that the peer wants.
+func (s *session) membersKnown() {
+	s.members = time.Time{}
+	s.out.ConstraintKnown()
+	s.pending = true
 }
 
 // fill hands UPDATEs to the writer, after the control messages that wait. It reports whether it
@@ -242,7 +262,7 @@ func (s *session) resend() {
 
 // deadline returns the time of the session's own next timer; zero if none runs.
 func (s *session) deadline() time.Time {
-	at := earliest(earliest(s.refresh[:]...), earliest(s.blocked[:]...))
+	at := earliest(earliest(s.refresh[:]...), earliest(s.blocked[:]...), s.members)
 	if s.pending && s.conn.writable() {
 		at = earliest(at, s.fillAt)
 	}
@@ -252,6 +272,9 @@ func (s *session) deadline() time.Time {
 // advance ends refreshes that the peer does not end, and asks for routes that a limit has
 // blocked.
 func (s *session) advance(now time.Time) {
+	if due(now, s.members) {
+		s.membersKnown()
+	}
 	for i, f := range families {
 		if due(now, s.refresh[i]) {
 			s.refresh[i] = time.Time{}

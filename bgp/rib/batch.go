@@ -14,6 +14,7 @@ type batch struct {
 	other   map[bucketKey]int32 // buckets that the attrSet's own note does not name
 	builder wire.Builder        // writes the messages
 	popped  []destID            // to unpin when encoded
+	held    []attrID            // to release when encoded
 }
 
 type bucketKey struct {
@@ -21,6 +22,9 @@ type bucketKey struct {
 	src  uint16      // number of the peer that the paths come from
 	kind messageKind // of the messages that it becomes
 	fam  uint8       // the place of their family in families
+	// Who of a group wants them: those who want routes with the route targets of the set targets, and, unless that
+	// is 0, not those with the route targets of the set unless. Without targets all do.
+	targets, unless attrID
 }
 
 type bucket struct {
@@ -49,10 +53,13 @@ func (b *batch) reset(t *Table) {
 	for _, id := range b.popped {
 		t.unpin(id)
 	}
-	b.buckets, b.items, b.popped, b.octets = b.buckets[:0], b.items[:0], b.popped[:0], 0
+	for _, attr := range b.held {
+		t.attrs.release(attr)
+	}
+	b.buckets, b.items, b.popped, b.held, b.octets = b.buckets[:0], b.items[:0], b.popped[:0], b.held[:0], 0
 	clear(b.other)
 	if cap(b.items) > 1<<16 {
-		b.items, b.buckets, b.popped, b.other = nil, nil, nil, nil
+		b.items, b.buckets, b.popped, b.held, b.other = nil, nil, nil, nil, nil
 	}
 }
 
@@ -89,6 +96,11 @@ func (b *batch) find(t *Table, k bucketKey) int32 {
 	}
 	no := int32(len(b.buckets))
 	b.buckets = append(b.buckets, bucket{bucketKey: k})
+	for _, attr := range [...]attrID{k.targets, k.unless} { // an advert that is gone gives its set up
+		if attr != 0 {
+			b.held = append(b.held, t.attrs.retain(attr))
+		}
+	}
 	b.octets += 40
 	if a != nil {
 		b.octets += len(a.octets)
@@ -128,8 +140,17 @@ func (b *batch) write(t *Table, g *group, c *chunk, u *bucket) {
 		attrs = t.attrs.view(u.attr)
 		rest = attrs.rest()
 	}
+	var who uint32
+	if u.targets != 0 {
+		f := filter{targets: t.attrs.view(u.targets).ExtCommunities(), two: u.unless != 0}
+		if f.two {
+			f.unless = t.attrs.view(u.unless).ExtCommunities()
+		}
+		c.filters = append(c.filters, f)
+		who = uint32(len(c.filters))
+	}
 	for at := u.head; at != 0; {
-		m := message{start: uint32(len(c.data)), src: u.src, kind: u.kind}
+		m := message{start: uint32(len(c.data)), src: u.src, kind: u.kind, filter: who}
 		if u.kind == announcement {
 			b.builder.Reach(c.data, fam, attrs.Attrs, attrs.NextHop())
 		} else {

@@ -47,8 +47,8 @@ func (o *Out) fallBehind() {
 	g.lagging++
 	for tail := g.tail(); o.seq < tail; {
 		c := g.chunk(o.seq)
-		for _, m := range c.msgs[o.msg:] {
-			if m.isFor(o.in.no) {
+		for i := o.msg; i < len(c.msgs); i++ {
+			if m := &c.msgs[i]; o.takes(c, m) {
 				o.remember(c.data[m.start:m.end])
 			}
 		}
@@ -87,7 +87,7 @@ func (o *Out) startRefresh() {
 	}
 	for f := range o.refreshes {
 		r := o.refreshes[f]
-		if !r.wanted {
+		if !r.wanted || f == evpnFamily && o.g.constrained && !o.constraint.ready {
 			continue
 		}
 		o.refreshes[f] = refresh{}
@@ -179,6 +179,7 @@ func (o *Out) prepare() {
 		}
 		o.dump.families = o.dump.families.Without(fam)
 		o.dump.next = 0
+		o.endConstraint()
 	}
 }
 
@@ -200,7 +201,7 @@ func (o *Out) restate(id destID) {
 	}
 	var used uint64
 	for a := range o.g.adverts.of(id) {
-		if a.src != o.in.no {
+		if a.src != o.in.no && o.wants(id, a.attr) {
 			o.t.batch.add(o.t, id, a.out, bucketKey{attr: a.attr, kind: announcement})
 			used |= 1 << (a.out - first)
 		}
@@ -221,7 +222,7 @@ func (o *Out) restatePaths(id destID, some *outSet) bool {
 		if out == 0 {
 			return true
 		}
-		if a := o.g.adverts.get(id, out); a.attr != 0 && a.src != o.in.no {
+		if a := o.g.adverts.get(id, out); a.attr != 0 && a.src != o.in.no && o.wants(id, a.attr) {
 			b.add(o.t, id, out, bucketKey{attr: a.attr, kind: announcement})
 		} else {
 			b.add(o.t, id, out, bucketKey{kind: withdrawal})
@@ -253,7 +254,11 @@ func (o *Out) dumpSome() (ended bool) {
 func (o *Out) dumpPrefix(id destID) bool {
 	t, b := o.t, &o.t.batch
 	say := func(a advert) {
-		if a.src != o.in.no {
+		switch {
+		case a.src == o.in.no:
+		case o.constraint.next != nil:
+			o.dumpDifference(id, a)
+		case o.wants(id, a.attr):
 			b.add(t, id, a.out, bucketKey{attr: a.attr, kind: announcement})
 		}
 	}
@@ -291,7 +296,7 @@ const (
 
 // eorDue reports whether End-of-RIB comes next.
 func (o *Out) eorDue() bool {
-	if o.eor == eorSent || o.t.deferred || o.t.held {
+	if o.eor == eorSent || o.t.deferred || o.t.held || o.marked() == 0 {
 		return false
 	}
 	if o.eor == eorFresh {
@@ -314,7 +319,8 @@ func (o *Out) eorDue() bool {
 
 // endOfRIB yields the markers.
 func (o *Out) endOfRIB(buf []byte) (n int) {
-	for _, fam := range o.g.key.families.Slice() {
+	for _, fam := range o.marked().Slice() {
+		o.unmarked = o.unmarked.Without(fam)
 		n += copy(buf[n:], wire.AppendEndOfRIB(nil, fam))
 		o.counters.Updates++
 	}

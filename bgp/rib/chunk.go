@@ -4,9 +4,10 @@ import "slices"
 
 // chunk is a run of encoded messages. It does not change while a member reads it.
 type chunk struct {
-	data  []byte    // the messages, one after another
-	msgs  []message // where each of them is
-	needs int       // members that have not sent all of it yet
+	data    []byte    // the messages, one after another
+	msgs    []message // where each of them is
+	filters []filter  // of those that not all members want
+	needs   int       // members that have not sent all of it yet
 }
 
 // newChunk returns an empty chunk, with room for some octets.
@@ -26,7 +27,8 @@ func (t *Table) newChunk(octets int) *chunk {
 // needed is not kept.
 func (t *Table) recycle(c *chunk) {
 	if len(t.chunks) < 4 && cap(c.data) <= 64<<10 && cap(c.msgs) <= 1<<10 {
-		*c = chunk{data: c.data[:0], msgs: c.msgs[:0]}
+		clear(c.filters) // they alias attributes
+		*c = chunk{data: c.data[:0], msgs: c.msgs[:0], filters: c.filters[:0]}
 		t.chunks = append(t.chunks, c)
 	}
 }
@@ -37,6 +39,7 @@ type message struct {
 	src        uint16      // peer that its paths come, or came, from
 	kind       messageKind // announcement, withdrawal, or one without NLRI
 	nlri       uint16      // how many NLRI it has
+	filter     uint32      // who of the members wants it: the place in chunk.filters, from 1 on; 0: all do
 }
 
 type messageKind uint8

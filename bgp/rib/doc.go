@@ -79,11 +79,14 @@
 // # Limits
 //
 // IPv4 and IPv6 unicast, and EVPN, whose routes are named by a key and not by a prefix ([wire.EVPN]):
-// their next hop is never replaced by our own. Route target memberships ([wire.Membership]) are originated and
-// reflected as RFC 4684, Section 3.2, wants, but no route is kept from a peer that does not want it (Section 6).
-// Where reflectors have reflectors, the lower one is not told of a membership that it sent itself and that
-// is the best path above, as its cluster is in CLUSTER_LIST: give sessions between reflectors ADD-PATH for
-// the family, or not the family. 33 million destinations of each family, 65535 paths of a prefix, 65535 peers. Refused paths are not kept:
+// their next hop is never replaced by our own. Route target memberships ([wire.Membership]) are originated
+// and reflected as RFC 4684, Section 3.2, wants, and a peer with which they are exchanged is sent the EVPN
+// routes that it wants (see [Out.ConstraintKnown]). A reflector some of whose peers do not know of
+// memberships must originate the default one: else those who do keep from it what these want. Where
+// reflectors have reflectors, the lower one is not told of a membership that it sent itself and that is the
+// best path above, as its cluster is in CLUSTER_LIST: give sessions between reflectors ADD-PATH for the
+// family, or not the family. 33 million destinations of each family, 65535 paths of a prefix, 65535 peers.
+// Refused paths are not kept:
 // a new import policy takes effect by a route refresh. There is no IGP: next hops are on-link, and
 // the policy [OnLink] refuses others. No route damping, no aggregation, no confederations
 // beyond carrying their segments.

@@ -469,7 +469,7 @@ func TestEVPNNextHop(t *testing.T) {
 		t.Errorf("%d sets of attributes", n)
 	}
 	for i, in := range []*In{ins[1], ext} {
-		out, err := in.NewOut(OutConfig{Families: wire.Families(families[:]...), AS4: true, NextHop4: via("10.0.0.99"), NextHopSelf: i == 0})
+		out, err := in.NewOut(OutConfig{Families: wire.Families(families[:]...).Without(wire.RTConstrain), AS4: true, NextHop4: via("10.0.0.99"), NextHopSelf: i == 0})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -56,14 +56,15 @@ func keyOf(in *In, c OutConfig) groupKey {
 // message holds paths of one peer only, and that peer's session leaves it out.
 type group struct {
 	reader
-	t          *Table         // the table, whose mutex guards the group
-	key        groupKey       // what all members have in common
-	who        uint32         // identity, for attrStore.change
-	export     Policy         // changes or refuses what is advertised
-	members    []*Out         // sessions that are open
-	lagging    int            // members that are behind
-	thirdParty []netip.Prefix // see EBGP
-	sole       *In            // the only member so far: its own paths are not even considered
+	t           *Table         // the table, whose mutex guards the group
+	key         groupKey       // what all members have in common
+	who         uint32         // identity, for attrStore.change
+	export      Policy         // changes or refuses what is advertised
+	members     []*Out         // sessions that are open
+	lagging     int            // members that are behind
+	thirdParty  []netip.Prefix // see EBGP
+	constrained bool           // EVPN routes go only to members that want them: see filter
+	sole        *In            // the only member so far: its own paths are not even considered
 
 	adverts    adverts    // what is advertised: after each chunk, what its members know
 	unsendable unsendable // destinations whose attributes fit into no message
@@ -87,7 +88,7 @@ func (t *Table) groupFor(in *In, c OutConfig) *group {
 		}
 	}
 	t.lastWho++
-	g := &group{t: t, key: key, who: t.lastWho, export: c.Export, sole: in}
+	g := &group{t: t, key: key, who: t.lastWho, export: c.Export, sole: in, constrained: c.constrained()}
 	if key.ebgp.thirdParty != "" {
 		g.thirdParty = slices.Clone(in.ebgp.ThirdParty)
 	}
@@ -147,6 +148,9 @@ func (g *group) join(o *Out) {
 		o.behind = true
 		g.lagging++
 		o.dump = dump{families: g.key.families}
+		if g.constrained && o.constraint.want != nil && !o.constraint.ready { // it wants nothing yet
+			o.dump.families = o.dump.families.Without(wire.L2VPNEVPN)
+		}
 	} else {
 		o.seq = g.tail()
 	}

@@ -49,6 +49,7 @@ type In struct {
 	ebgp     EBGP                // the zero value of an iBGP peer
 	own      [2]netip.Addr       // our addresses of the session, as next hops
 	lists    [nFamilies]pathList // by family
+	out      *Out                // of the session, if there is one
 }
 
 // pathList holds the paths of one peer and family.

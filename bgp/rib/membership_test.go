@@ -1,6 +1,7 @@
 package rib
 
 import (
+	"encoding/binary"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -61,6 +62,10 @@ type member struct {
 	out      *Out
 	has      map[string]string // by membership, and path identifier: how it came
 	eor      int
+	routes   map[string]string // EVPN routes by their octets: how they came
+	evpnEOR  int
+
+	restarting bool // its next session has the Restart State bit
 }
 
 // join makes peer i of a table and opens its session.
@@ -79,16 +84,26 @@ func join(tb testing.TB, t *Table, i int, kind string) *member {
 	return m
 }
 
-func (m *member) open() {
-	c := OutConfig{Families: wire.Families(wire.L2VPNEVPN, wire.RTConstrain), AS4: true, NextHop4: via("10.0.0.99"), LongLived: true}
+func (m *member) plain() bool { return strings.Contains(m.name, "plain") }
+
+func (m *member) config() OutConfig {
+	c := OutConfig{Families: wire.Families(wire.L2VPNEVPN, wire.RTConstrain), AS4: true, NextHop4: via("10.0.0.99"), LongLived: true, PeerRestarting: m.restarting}
 	if m.addPath {
 		c.AddPath = wire.Families(wire.RTConstrain)
 	}
+	if m.plain() {
+		c.Families = wire.Families(wire.L2VPNEVPN)
+	}
+	return c
+}
+
+func (m *member) open() {
 	var err error
-	if m.out, err = m.in.NewOut(c); err != nil {
+	if m.out, err = m.in.NewOut(m.config()); err != nil {
 		m.tb.Fatal(err)
 	}
 	m.has, m.eor = map[string]string{}, 0
+	m.routes, m.evpnEOR = map[string]string{}, 0
 }
 
 // attrs are those with which a peer announces its interest.
@@ -153,8 +168,12 @@ func (m *member) take(body []byte) (said []string) {
 		m.tb.Fatal(err)
 	}
 	if f, ok := u.EndOfRIB(); ok {
-		if f == wire.RTConstrain {
+		switch f {
+		case wire.RTConstrain:
 			m.eor++
+		case wire.L2VPNEVPN:
+			m.evpnEOR++
+			return []string{"End-of-RIB"}
 		}
 		return nil
 	}
@@ -166,6 +185,19 @@ func (m *member) take(body []byte) (said []string) {
 	for x := range u.MPReach.Memberships() {
 		said = append(said, "+"+x.String()+" "+text)
 		m.has[x.String()] = text
+	}
+	guest := func(n wire.EVPN) string { return fmt.Sprint("guest ", binary.BigEndian.Uint32(n.Octets[27:])) }
+	for n := range u.MPUnreach.EVPN() {
+		said = append(said, "-"+guest(n))
+		delete(m.routes, guest(n))
+	}
+	for n := range u.MPReach.EVPN() {
+		var targets []string
+		for c := range wire.Attrs(u.AppendAttrs(nil)).ExtCommunities().All() {
+			targets = append(targets, fmt.Sprint(uint16(c)))
+		}
+		said = append(said, "+"+guest(n)+" "+strings.Join(targets, ","))
+		m.routes[guest(n)] = strings.Join(targets, ",")
 	}
 	return said
 }

@@ -10,7 +10,7 @@ import (
 
 // OutConfig describes one session to its Adj-RIB-Out: what was negotiated, and what of
 // the configuration shapes what is sent. Sessions for which all of it is the same, except
-// Notify, share an update group: each UPDATE is made once for all of them.
+// PeerRestarting and Notify, share an update group: each UPDATE is made once for all of them.
 type OutConfig struct {
 	// Families are those negotiated. Zero means IPv4 unicast.
 	Families wire.FamilySet
@@ -40,6 +40,10 @@ type OutConfig struct {
 	// Export decides on every path that is to be sent; nil accepts all. Sessions share
 	// an update group only if their Export is the same func value.
 	Export Policy
+	// PeerRestarting says that the peer's OPEN had the Restart State bit (RFC 4724, Section 3): it may wait for our
+	// End-of-RIB before it announces anything, so that its EVPN routes do not wait for
+	// [Out.ConstraintKnown]. Until then it is sent what it wanted before, if that is retained, else everything.
+	PeerRestarting bool
 	// Notify, if not nil, is called when Fill has something to yield after it yielded
 	// nothing. It is called with the table locked: it must not block and must not call
 	// the table. A send to a channel of capacity one that drops what does not fit is all
@@ -71,8 +75,11 @@ type Out struct {
 	own       *chunk             // being sent, for this session alone
 	waits     uint64             // destinations that the group must have produced first
 
-	eor     eorStage // how far End-of-RIB has come
-	eorMark uint64   // what the stage waits for
+	eor      eorStage       // how far End-of-RIB has come
+	eorMark  uint64         // what the stage waits for
+	unmarked wire.FamilySet // families whose End-of-RIB has not been sent
+
+	constraint constraintState // which EVPN routes the peer wants
 }
 
 // OutCounters counts what was sent to a peer. Except for NoNextHop and TooLong they only
@@ -102,7 +109,9 @@ func (in *In) NewOut(c OutConfig) (*Out, error) {
 	if c.Families == 0 {
 		c.Families = wire.Families(wire.IPv4Unicast)
 	}
-	o := &Out{t: t, in: in, notify: c.Notify}
+	o := &Out{t: t, in: in, notify: c.Notify, unmarked: c.Families}
+	o.constraint.begin(in, &c)
+	in.out = o
 	in.own = [2]netip.Addr{c.NextHop4.Addr, c.NextHop6.Addr}
 	for f := range in.lists {
 		in.lists[f].limit.reset()
@@ -120,6 +129,9 @@ func (o *Out) Close() {
 		return
 	}
 	o.closed = true
+	if o.in.out == o {
+		o.in.out = nil
+	}
 	o.todo.clear(o.t)
 	o.own = nil
 	o.g.leave(o)
@@ -192,6 +204,7 @@ func (o *Out) fill(buf []byte) (n int, done bool) {
 	if o.closed {
 		return 0, true
 	}
+	o.startConstraint()
 	o.startRefresh()
 	if o.behind {
 		n, done = o.catchUp(buf)
@@ -244,7 +257,7 @@ func (o *Out) follow(buf []byte) (n int, done bool) {
 func (o *Out) take(c *chunk, buf []byte) (n int) {
 	for ; o.msg < len(c.msgs); o.msg++ {
 		m := &c.msgs[o.msg]
-		if !m.isFor(o.in.no) {
+		if !o.takes(c, m) {
 			continue
 		}
 		b := c.data[m.start:m.end]
@@ -255,6 +268,11 @@ func (o *Out) take(c *chunk, buf []byte) (n int) {
 		o.count(m)
 	}
 	return n
+}
+
+// takes reports whether a message of a chunk is for this session.
+func (o *Out) takes(c *chunk, m *message) bool {
+	return m.isFor(o.in.no) && (m.filter == 0 || c.filters[m.filter-1].admits(o.constraint.want))
 }
 
 func (o *Out) count(m *message) {

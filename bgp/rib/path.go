@@ -54,6 +54,7 @@ func (t *Table) newPath(in *In, d destID, e *dest, pathID uint32, out uint16, at
 	}
 	l.head = id
 	l.n++
+	in.interestChanged(d)
 	return id
 }
 
@@ -79,6 +80,7 @@ func (t *Table) freePath(id uint32, e *dest) {
 	if p.flags&pathStale != 0 {
 		l.stale--
 	}
+	t.peers[p.peer].interestChanged(p.dest)
 	t.attrs.release(p.attr)
 	t.paths.free(id)
 }

@@ -49,7 +49,7 @@ func (g *group) compare(id destID, following bool) {
 		a := g.adverts.lists.at(at)
 		next := a.next
 		if i := t.outNote(a.out); i < 0 {
-			g.say(id, a.out, bucketKey{src: a.src, kind: withdrawal}, following)
+			g.say(id, a.out, bucketKey{src: a.src, kind: withdrawal, targets: a.attr}, following)
 			t.attrs.release(a.attr)
 			g.adverts.lists.free(at)
 		} else {
@@ -124,7 +124,7 @@ func (g *group) comparePaths(id destID, some *outSet, following bool) bool {
 		case old.attr == 0 && new.attr == 0:
 			continue
 		case new.attr == 0:
-			g.say(id, out, bucketKey{src: old.src, kind: withdrawal}, following)
+			g.say(id, out, bucketKey{src: old.src, kind: withdrawal, targets: old.attr}, following)
 			t.attrs.release(old.attr)
 		case old.attr == 0:
 			g.say(id, out, bucketKey{attr: new.attr, src: new.src, kind: announcement}, following)
@@ -146,11 +146,21 @@ func (g *group) comparePaths(id destID, some *outSet, following bool) bool {
 func (g *group) renew(id destID, old, new advert, following bool) {
 	if old != new {
 		if old.src != new.src && new.src != localPeer && g.memberOf(new.src) {
-			g.say(id, old.out, bucketKey{src: new.src, kind: retraction}, following)
+			g.say(id, old.out, bucketKey{src: new.src, kind: retraction, targets: old.attr}, following)
+		}
+		if g.constrains(id) && !g.sameTargets(old.attr, new.attr) {
+			// For those that wanted it, and do not any more.
+			g.say(id, old.out, bucketKey{src: new.src, kind: withdrawal, targets: old.attr, unless: new.attr}, following)
 		}
 		g.say(id, old.out, bucketKey{attr: new.attr, src: new.src, kind: announcement}, following)
 	}
 	g.t.attrs.release(old.attr)
+}
+
+// sameTargets reports whether two sets have the same extended communities, the route targets among them.
+func (g *group) sameTargets(a, b attrID) bool {
+	s := &g.t.attrs
+	return a == b || string(s.view(a).ExtCommunities()) == string(s.view(b).ExtCommunities())
 }
 
 // memberOf reports whether a peer's session is in the group.
@@ -166,6 +176,12 @@ func (g *group) memberOf(peer uint16) bool {
 // say records an announcement or a withdrawal for the members: in the batch for those in
 // step, in their dirty sets for the others.
 func (g *group) say(id destID, out uint16, k bucketKey, following bool) {
+	switch {
+	case !g.constrains(id):
+		k.targets = 0
+	case k.kind == announcement:
+		k.targets = k.attr
+	}
 	if following {
 		g.t.batch.add(g.t, id, out, k)
 	}
@@ -173,7 +189,7 @@ func (g *group) say(id destID, out uint16, k bucketKey, following bool) {
 		return
 	}
 	for _, o := range g.members {
-		if !o.behind || (k.kind == retraction) != (k.src == o.in.no) || !o.dump.seen(id) {
+		if !o.behind || (k.kind == retraction) != (k.src == o.in.no) || !o.dump.seen(id) || k.targets != 0 && !o.concerned(k.targets) {
 			continue
 		}
 		o.todo.putPath(g.t, id, out)

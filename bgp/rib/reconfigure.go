@@ -40,6 +40,7 @@ func (o *Out) Reconfigure(c OutConfig) error {
 	}
 	o.dump = dump{}
 	o.putAll(old)
+	o.endConstraint() // what is dirty now has the rest of the differences, too
 	o.in.own = [2]netip.Addr{c.NextHop4.Addr, c.NextHop6.Addr}
 	g := t.groupFor(o.in, c)
 	g.admitAll(o.in)
@@ -59,17 +60,19 @@ func (o *Out) Reconfigure(c OutConfig) error {
 	return nil
 }
 
-// putAll marks dirty for the session all that a group advertises.
+// putAll marks dirty for the session all that a group advertises, and the peer wants, or may have.
 func (o *Out) putAll(g *group) {
 	for f, fam := range families {
 		addPath := g.key.addPath.Has(fam)
 		for id := g.adverts.next(f, 0); id != 0; id = g.adverts.next(f, id+1) {
-			if !addPath {
-				o.todo.put(o.t, id)
-				continue
-			}
 			for a := range g.adverts.of(id) {
-				o.todo.putPath(o.t, id, a.out)
+				switch {
+				case g.constrains(id) && !o.concerned(a.attr):
+				case addPath:
+					o.todo.putPath(o.t, id, a.out)
+				default:
+					o.todo.put(o.t, id)
+				}
 			}
 		}
 	}

@@ -143,7 +143,7 @@ func (o *Out) Advertised(prefix netip.Prefix) []Advert {
 
 func (o *Out) appendAdverts(list []Advert, id destID) []Advert {
 	for a := range o.g.adverts.of(id) {
-		if a.src != o.in.no {
+		if a.src != o.in.no && o.wants(id, a.attr) {
 			list = append(list, Advert{o.t.prefix(id), bytes.Clone(o.t.key(id)), uint32(a.out), o.t.peers[a.src].addr, o.t.attrs.view(a.attr)})
 		}
 	}

@@ -38,6 +38,12 @@ func (m Membership) Contains(target ExtCommunity) bool {
 	return (m.Target^target)&m.mask() == 0
 }
 
+// Everything reports whether m wants routes whatever their route targets, and those without one.
+func (m Membership) Everything() bool { return m.Bits <= originBits }
+
+// Single reports whether m is for one route target, which is its Target.
+func (m Membership) Single() bool { return m.Bits == membershipBits }
+
 // mask has the bits of a route target that m fixes.
 func (m Membership) mask() ExtCommunity {
 	return ^(^ExtCommunity(0) >> (max(m.Bits, originBits) - originBits))
