@@ -57,12 +57,12 @@ func vtep(f *program, local string) {
 }
 
 // TestReflectEVPN reflects EVPN between FRR and GoBGP: types 1 to 5 arrive as they were sent, what is
-// withdrawn goes, and FRR's routes outlive FRR.
+// withdrawn goes, and FRR's routes outlive FRR. They are offered route target constraint, and do not take it.
 func TestReflectEVPN(t *testing.T) {
 	l := newLAN(t)
 	r := startReal(t, l.hub, Config{GracefulRestart: GracefulRestart{Enabled: true}})
 	clients(r, func(c *PeerConfig) {
-		c.Families, c.AddPathSend, c.AddPathReceive, c.IPv6NextHop = []wire.Family{wire.L2VPNEVPN}, nil, nil, false
+		c.Families, c.AddPathSend, c.AddPathReceive, c.IPv6NextHop = []wire.Family{wire.L2VPNEVPN, wire.RTConstrain}, nil, nil, false
 	})
 	f := startFRR(l, 3, frrEVPN)
 	vtep(f.program, "10.77.0.3")

@@ -155,6 +155,9 @@ func template(o options, prefix netip.Prefix) bgp.PeerConfig {
 	if o.evpn { // without ADD-PATH: the route distinguisher keeps the routes of two routers apart
 		all = append(slices.Clip(both), wire.L2VPNEVPN)
 	}
+	if o.rtConstrain { // without the default route target: GoBGP 3.10 crashes when more memberships follow it
+		all = append(all, wire.RTConstrain)
+	}
 	c := bgp.PeerConfig{
 		Description: "client of " + prefix.String(),
 		Families:    all, IPv6NextHop: true, RouteReflectorClient: true,

@@ -25,6 +25,7 @@ type options struct {
 	probes              []netip.Prefix
 	addPath             bool
 	evpn                bool
+	rtConstrain         bool
 	ttlSecurity         bool
 	bfdInterval         time.Duration // 0: no BFD
 	bfdMultiplier       uint8
@@ -79,6 +80,7 @@ func parse(args []string, out io.Writer) (o options, err error) {
 	})
 	fs.BoolVar(&o.addPath, "add-path", false, "send every path of a prefix to clients that take them (RFC 7911)")
 	fs.BoolVar(&o.evpn, "evpn", false, "offer EVPN as well (RFC 7432)")
+	fs.BoolVar(&o.rtConstrain, "rt-constrain", false, "offer route target constraint (RFC 4684): clients are sent the EVPN routes that they ask for, and send those that others ask for; all clients must speak it, since what one wants that does not ask, the others do not send")
 	fs.BoolVar(&o.ttlSecurity, "ttl-security", false, "send with TTL 255 and demand it (RFC 5082)")
 	fs.Func("bfd", "watch clients with BFD: `INTERVAL,MULTIPLIER`, as in 100ms,5", func(s string) (err error) {
 		o.bfdInterval, o.bfdMultiplier, err = parseBFD(s)
@@ -138,6 +140,10 @@ func (o *options) check(rest []string) error {
 		return errors.New("-bfd-strict-hold-time and -bfd-strict-hold-down must not be negative")
 	case hosts(o.probes) > maxProbes:
 		return fmt.Errorf("-probes: more than %d addresses", maxProbes)
+	case o.rtConstrain && !o.evpn:
+		return errors.New("-rt-constrain needs -evpn")
+	case o.rtConstrain && len(o.reflectors) > 0:
+		return errors.New("-rt-constrain is not for a reflector with -reflectors: those above would not get what they do not ask for")
 	case o.maxClients < 1:
 		return errors.New("-max-clients must be 1 or more")
 	case o.limitHold < time.Second:

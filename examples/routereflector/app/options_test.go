@@ -47,7 +47,7 @@ func TestParse(t *testing.T) {
 
 // TestEVPN: -evpn offers a third family, bounded like the others and without ADD-PATH.
 func TestEVPN(t *testing.T) {
-	for _, flags := range []string{" -add-path", " -add-path -evpn"} {
+	for _, flags := range []string{" -add-path", " -add-path -evpn", " -add-path -evpn -rt-constrain"} {
 		o, err := parse(strings.Fields(good+flags), t.Output())
 		if err != nil {
 			t.Fatal(err)
@@ -55,6 +55,9 @@ func TestEVPN(t *testing.T) {
 		for _, prefix := range o.clients {
 			c, want := template(o, prefix), strings.Contains(flags, "-evpn")
 			_, limited := c.PrefixLimits[wire.L2VPNEVPN]
+			if slices.Contains(c.Families, wire.RTConstrain) != strings.Contains(flags, "-rt-constrain") {
+				t.Errorf("%s: %v", flags, c.Families)
+			}
 			if slices.Contains(c.Families, wire.L2VPNEVPN) != want || limited != want || len(c.AddPathSend) != 2 || slices.Contains(c.AddPathReceive, wire.L2VPNEVPN) {
 				t.Errorf("%s: %v, %v, %v", flags, c.Families, c.PrefixLimits, c.AddPathSend)
 			}
@@ -64,7 +67,7 @@ func TestEVPN(t *testing.T) {
 
 func TestParseRefuses(t *testing.T) {
 	for _, line := range []string{
-		"", "-as x", "-as 1", "-as 1 -router-id fd00::1", "-as 1 -router-id 1.1.1.1", good + " extra", good + " -bfd 100ms", good + " -bfd 0s,3", good + " -max-clients 0", good + " -reflectors 10.77.0.0/24",
+		"", "-as x", "-as 1", "-as 1 -router-id fd00::1", "-as 1 -router-id 1.1.1.1", good + " extra", good + " -bfd 100ms", good + " -bfd 0s,3", good + " -max-clients 0", good + " -reflectors 10.77.0.0/24", good + " -rt-constrain", good + " -evpn -rt-constrain -reflectors 10.77.0.9",
 		good + " -prefix-limit -1", good + " -prefix-limit-threshold 101", good + " -prefix-limit-action drop", good + " -prefix-limit-restart-after 0s",
 		good + " -probes 10.77.0.0/24", good + " -bfd 1s,3 -probes 10.77.0.0/20", good + " -bfd 1s,3 -probes x", good + " -off-link-prefixes 10.77.0.1",
 		good + " -bfd 1s,0", good + " -bfd-strict on", good + " -bfd 1s,3 -bfd-strict yes", good + " -bfd 1s,3 -bfd-strict-hold-down -1s", good + " -bfd x,3", good + " -cluster-id fd00::1", "-as 1 -router-id 1.1.1.1 -listen 1.1.1.1:179", good + " -clients 10.0.0.1",
