@@ -10,10 +10,18 @@ import (
 	"github.com/hyperfib/hyperfib/internal/testing/nstest"
 )
 
+// With graceful restart GoBGP says when it has told all memberships, which ends our wait for them.
 const gobgpRTC = gobgpEVPN + `
+  [neighbors.afi-safis.mp-graceful-restart.config]
+   enabled = true
  [[neighbors.afi-safis]]
   [neighbors.afi-safis.config]
    afi-safi-name = "rtc"
+  [neighbors.afi-safis.mp-graceful-restart.config]
+   enabled = true
+ [neighbors.graceful-restart.config]
+  enabled = true
+  restart-time = 120
 `
 
 // tenants has GoBGP originate routes of two tenants.
@@ -37,7 +45,7 @@ func tenants(t *testing.T, g *gobgp, addr string) {
 // propagateUpdate.)
 func TestConstrainGoBGP(t *testing.T) {
 	l := newLAN(t)
-	r := startReal(t, l.hub, Config{})
+	r := startReal(t, l.hub, Config{GracefulRestart: GracefulRestart{Enabled: true}})
 	clients(r, func(c *PeerConfig) {
 		c.Families, c.AddPathSend, c.AddPathReceive, c.IPv6NextHop = []wire.Family{wire.L2VPNEVPN, wire.RTConstrain}, nil, nil, false
 	})
