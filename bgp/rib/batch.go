@@ -12,6 +12,7 @@ type batch struct {
 	items   []item              // of all buckets; those of one are linked
 	octets  int                 // estimate of the encoded size
 	other   map[bucketKey]int32 // buckets that the attrSet's own note does not name
+	narrow  map[narrowKey]int32 // buckets that are not for all members
 	builder wire.Builder        // writes the messages
 	popped  []destID            // to unpin when encoded
 	held    []attrID            // to release when encoded
@@ -22,13 +23,20 @@ type bucketKey struct {
 	src  uint16      // number of the peer that the paths come from
 	kind messageKind // of the messages that it becomes
 	fam  uint8       // the place of their family in families
-	// Who of a group wants them: those who want routes with the route targets of the set targets, and, unless that
-	// is 0, not those with the route targets of the set unless. Without targets all do.
-	targets, unless attrID
+}
+
+// audience is who of a group wants something: those who want routes with the route targets of the set targets,
+// and, unless that is 0, not those with the route targets of the set unless. The zero value is all.
+type audience struct{ targets, unless attrID }
+
+type narrowKey struct {
+	bucketKey
+	audience
 }
 
 type bucket struct {
 	bucketKey
+	audience
 	head, tail int32 // items, 1-based
 }
 
@@ -58,15 +66,44 @@ func (b *batch) reset(t *Table) {
 	}
 	b.buckets, b.items, b.popped, b.held, b.octets = b.buckets[:0], b.items[:0], b.popped[:0], b.held[:0], 0
 	clear(b.other)
+	clear(b.narrow)
 	if cap(b.items) > 1<<16 {
-		b.items, b.buckets, b.popped, b.held, b.other = nil, nil, nil, nil, nil
+		b.items, b.buckets, b.popped, b.held, b.other, b.narrow = nil, nil, nil, nil, nil, nil
 	}
 }
 
-// add enters one NLRI.
+// add enters one NLRI, for all members.
 func (b *batch) add(t *Table, id destID, out uint16, k bucketKey) {
 	k.fam = uint8(familyAt(id))
-	no := b.find(t, k)
+	b.put(b.find(t, k), id, out)
+}
+
+// addFor enters one NLRI, for some of the members.
+func (b *batch) addFor(t *Table, id destID, out uint16, k bucketKey, who audience) {
+	k.fam = uint8(familyAt(id))
+	no, ok := b.narrow[narrowKey{k, who}]
+	if !ok {
+		no = int32(len(b.buckets))
+		b.buckets = append(b.buckets, bucket{bucketKey: k, audience: who})
+		b.octets += 40
+		if k.attr != 0 {
+			b.octets += len(t.attrs.at(k.attr).octets)
+		}
+		for _, attr := range [...]attrID{who.targets, who.unless} { // an advert that is gone gives its set up
+			if attr != 0 {
+				b.held = append(b.held, t.attrs.retain(attr))
+			}
+		}
+		if b.narrow == nil {
+			b.narrow = make(map[narrowKey]int32)
+		}
+		b.narrow[narrowKey{k, who}] = no
+	}
+	b.put(no, id, out)
+}
+
+// put enters one NLRI into a bucket.
+func (b *batch) put(no int32, id destID, out uint16) {
 	b.items = append(b.items, item{dest: id, out: out})
 	n := int32(len(b.items))
 	u := &b.buckets[no]
@@ -76,7 +113,7 @@ func (b *batch) add(t *Table, id destID, out uint16, k bucketKey) {
 		b.items[u.tail-1].next = n
 	}
 	u.tail = n
-	b.octets += nlriOctets[k.fam]
+	b.octets += nlriOctets[u.fam]
 }
 
 // nlriOctets is about what an NLRI takes, by family.
@@ -96,11 +133,6 @@ func (b *batch) find(t *Table, k bucketKey) int32 {
 	}
 	no := int32(len(b.buckets))
 	b.buckets = append(b.buckets, bucket{bucketKey: k})
-	for _, attr := range [...]attrID{k.targets, k.unless} { // an advert that is gone gives its set up
-		if attr != 0 {
-			b.held = append(b.held, t.attrs.retain(attr))
-		}
-	}
 	b.octets += 40
 	if a != nil {
 		b.octets += len(a.octets)

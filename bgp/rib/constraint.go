@@ -66,7 +66,7 @@ func isRouteTarget(c wire.ExtCommunity) bool {
 
 // constrains reports whether what goes out to the group for a destination depends on what each of its members wants.
 func (g *group) constrains(id destID) bool {
-	return familyAt(id) == evpnFamily && g.constrained
+	return g.constrained && familyAt(id) == evpnFamily
 }
 
 // filter is for which members a message is: those that want routes with targets, and do not want those

@@ -72,7 +72,7 @@ func (g *group) may(in *In, s *summary) bool {
 // reflected back to it, thus allowing the route reflector to use this RT membership NLRI in order to
 // signal the client that it should distribute VPN routes with the specific target towards the reflector":
 // it may be that others, whose paths are not best, want them as well.
-func (g *group) returns(id destID) bool { return familyAt(id) == constraintFamily && g.key.client }
+func (g *group) returns(id destID) bool { return g.key.client && familyAt(id) == constraintFamily }
 
 // bestFor returns the path to a destination that the group is sent without ADD-PATH, 0 if there is none: the
 // best one. RFC 4684, Section 3.2, of a membership that goes to an iBGP peer who is no client: "if the best path
@@ -101,8 +101,8 @@ func (g *group) bestFor(id destID, d *dest) uint32 {
 // client (RFC 4684, Section 3.2).
 func (g *group) baseAttrs(in *In, attr attrID, id destID) attrID {
 	reflected := in.no != localPeer && !in.external && !g.key.external
-	evpn := familyAt(id) == evpnFamily
-	self := g.key.self && !evpn || g.returns(id)
+	evpn, returns := familyAt(id) == evpnFamily, g.returns(id)
+	self := g.key.self && !evpn || returns
 	if !reflected && !g.key.external && !self {
 		s := g.t.attrs.at(attr)
 		if _, ok := s.view().LocalPref(); ok && (in.no == localPeer || len(s.view().nextHop()) <= 16) {
@@ -112,9 +112,9 @@ func (g *group) baseAttrs(in *In, attr attrID, id destID) attrID {
 	var arg [16]byte
 	binary.BigEndian.PutUint32(arg[:], in.routerID)
 	arg[4], arg[5], arg[6] = truth(reflected), truth(in.no == localPeer), truth(in.external)
-	arg[7], arg[8] = truth(g.key.self && evpn), truth(g.returns(id))
+	arg[7], arg[8] = truth(g.key.self && evpn), truth(returns)
 	return g.t.attrs.change(attr, attr, op{opExport, g.who}, arg, func(dst []byte, from Attrs) ([]byte, int) {
-		dst = g.appendBase(dst, from, in, reflected, g.returns(id))
+		dst = g.appendBase(dst, from, in, reflected, returns)
 		n := len(dst)
 		nh := from.nextHop()
 		switch {

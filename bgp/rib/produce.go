@@ -49,7 +49,7 @@ func (g *group) compare(id destID, following bool) {
 		a := g.adverts.lists.at(at)
 		next := a.next
 		if i := t.outNote(a.out); i < 0 {
-			g.say(id, a.out, bucketKey{src: a.src, kind: withdrawal, targets: a.attr}, following)
+			g.say(id, a.out, bucketKey{src: a.src, kind: withdrawal}, audience{targets: a.attr}, following)
 			t.attrs.release(a.attr)
 			g.adverts.lists.free(at)
 		} else {
@@ -67,7 +67,7 @@ func (g *group) compare(id destID, following bool) {
 		n := g.adverts.lists.alloc()
 		*g.adverts.lists.at(n) = advertNode{keep, v}
 		keep = n
-		g.say(id, v.out, bucketKey{attr: v.attr, src: v.src, kind: announcement}, following)
+		g.say(id, v.out, bucketKey{attr: v.attr, src: v.src, kind: announcement}, audience{targets: v.attr}, following)
 	}
 	if keep != had {
 		g.adverts.setHead(id, keep)
@@ -124,10 +124,10 @@ func (g *group) comparePaths(id destID, some *outSet, following bool) bool {
 		case old.attr == 0 && new.attr == 0:
 			continue
 		case new.attr == 0:
-			g.say(id, out, bucketKey{src: old.src, kind: withdrawal, targets: old.attr}, following)
+			g.say(id, out, bucketKey{src: old.src, kind: withdrawal}, audience{targets: old.attr}, following)
 			t.attrs.release(old.attr)
 		case old.attr == 0:
-			g.say(id, out, bucketKey{attr: new.attr, src: new.src, kind: announcement}, following)
+			g.say(id, out, bucketKey{attr: new.attr, src: new.src, kind: announcement}, audience{targets: new.attr}, following)
 		default:
 			g.renew(id, old, new, following)
 		}
@@ -146,13 +146,13 @@ func (g *group) comparePaths(id destID, some *outSet, following bool) bool {
 func (g *group) renew(id destID, old, new advert, following bool) {
 	if old != new {
 		if old.src != new.src && new.src != localPeer && g.memberOf(new.src) {
-			g.say(id, old.out, bucketKey{src: new.src, kind: retraction, targets: old.attr}, following)
+			g.say(id, old.out, bucketKey{src: new.src, kind: retraction}, audience{targets: old.attr}, following)
 		}
 		if g.constrains(id) && !g.sameTargets(old.attr, new.attr) {
 			// For those that wanted it, and do not any more.
-			g.say(id, old.out, bucketKey{src: new.src, kind: withdrawal, targets: old.attr, unless: new.attr}, following)
+			g.say(id, old.out, bucketKey{src: new.src, kind: withdrawal}, audience{old.attr, new.attr}, following)
 		}
-		g.say(id, old.out, bucketKey{attr: new.attr, src: new.src, kind: announcement}, following)
+		g.say(id, old.out, bucketKey{attr: new.attr, src: new.src, kind: announcement}, audience{targets: new.attr}, following)
 	}
 	g.t.attrs.release(old.attr)
 }
@@ -174,22 +174,21 @@ func (g *group) memberOf(peer uint16) bool {
 }
 
 // say records an announcement or a withdrawal for the members: in the batch for those in
-// step, in their dirty sets for the others.
-func (g *group) say(id destID, out uint16, k bucketKey, following bool) {
+// step, in their dirty sets for the others. Only of what the group is constrained in does who count.
+func (g *group) say(id destID, out uint16, k bucketKey, who audience, following bool) {
+	constrained := g.constrains(id)
 	switch {
-	case !g.constrains(id):
-		k.targets = 0
-	case k.kind == announcement:
-		k.targets = k.attr
-	}
-	if following {
+	case !following:
+	case constrained:
+		g.t.batch.addFor(g.t, id, out, k, who)
+	default:
 		g.t.batch.add(g.t, id, out, k)
 	}
 	if g.lagging == 0 {
 		return
 	}
 	for _, o := range g.members {
-		if !o.behind || (k.kind == retraction) != (k.src == o.in.no) || !o.dump.seen(id) || k.targets != 0 && !o.concerned(k.targets) {
+		if !o.behind || (k.kind == retraction) != (k.src == o.in.no) || !o.dump.seen(id) || constrained && !o.concerned(who.targets) {
 			continue
 		}
 		o.todo.putPath(g.t, id, out)
