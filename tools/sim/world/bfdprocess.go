@@ -2,6 +2,7 @@ package world
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/hyperfib/hyperfib/bfd"
@@ -123,12 +124,16 @@ func (h *hypervisor) bfdBack() {
 	}
 }
 
-// unwatched notes that a path of the host fails, or may have failed just now, while its BFD is not
-// up: only the hold timer notices, and paths are retained then.
+// unwatched notes that a path between the host and a reflector fails, or may have failed just now, while the
+// host's BFD is not up: only the hold timer notices, and paths are retained then.
 func (h *hypervisor) unwatched() {
 	w, a := h.w, &h.away[unwatchedAway]
 	whole, recent := h.alive, !h.alive
-	for _, p := range h.ports {
+	ports := slices.Clip(h.ports)
+	for _, r := range w.reflectors {
+		ports = append(ports, r.port())
+	}
+	for _, p := range ports {
 		if !p.carrier || p.deaf || p.mute {
 			whole, recent = false, recent || p.lostAt >= w.now-h.detection()-slack
 		}
@@ -141,6 +146,16 @@ func (h *hypervisor) unwatched() {
 	}
 	if b := &h.away[bfdAway]; recent && b.began && b.until >= w.now {
 		w.pause(a, "something happens while BFD is not up again: hold time and 120 s", w.config.Hold+restartTime+slack)
+	}
+}
+
+// givenUp notes that the peers of a daemon that goes on have given it up meanwhile, and BFD with it: a path that
+// has failed since is not known to have, and what it has brought is retained for the restart time.
+func (h *hypervisor) givenUp() {
+	w := h.w
+	whole := !slices.ContainsFunc(h.ports, func(p *port) bool { return !p.carrier || p.deaf || p.mute })
+	if a := &h.away[daemonAway]; !whole && w.now >= a.since+w.config.Hold {
+		w.pause(&h.away[unwatchedAway], "the daemon is stopped for the hold time, and its cable is cut: 120 s after it goes on", restartTime+slack)
 	}
 }
 

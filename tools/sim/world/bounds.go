@@ -213,7 +213,7 @@ func (w *World) excused(f *flow, home *hypervisor, n news, best *allowance) {
 		excuse(&h.away[bfdAway], n.all)
 		excuse(&h.away[handoverAway], n.all)
 		excuse(&h.away[unwatchedAway], w.now)
-		excuse(&h.away[pathAway], n.all)
+		excuse(&h.away[pathAway], max(n.all, returned)) // a daemon that is back has news, too
 		excuse(&h.away[bootAway], w.now)
 	}
 	if f.guest != nil {
@@ -251,9 +251,18 @@ func (w *World) retained(f *flow) (until time.Duration) {
 		if !p.deaf && !p.mute && p.carrier {
 			end = min(end, p.troubled+restore)
 		}
-		until = max(until, end)
+		until = max(until, f.from.drops(end))
 	}
 	return until
+}
+
+// drops returns when a hypervisor drops what its daemon may use until then: a daemon that is away by then, or
+// slow, drops it when it is back.
+func (h *hypervisor) drops(end time.Duration) time.Duration {
+	if a := &h.away[daemonAway]; a.began && a.since <= end && a.until > end {
+		return a.until
+	}
+	return end
 }
 
 // lastPaths returns until when a sender may use the paths of a reflector to which its cable was cut
@@ -287,7 +296,7 @@ func (w *World) lastPaths(f *flow, n news) (until time.Duration) {
 		if !p.deaf && !p.mute {
 			end = min(end, p.troubled+restore)
 		}
-		until = max(until, end)
+		until = max(until, f.from.drops(end))
 	}
 	return until
 }

@@ -275,6 +275,7 @@ func (h *hypervisor) stopDaemon() {
 
 func (h *hypervisor) contDaemon() {
 	if h.daemon.state == stopped {
+		h.givenUp()
 		h.daemonBack()
 		h.daemon.resume()
 	}

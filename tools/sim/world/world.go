@@ -158,7 +158,9 @@ func (w *World) pathChanged(p *port) {
 		return
 	}
 	for _, h := range w.hosts {
-		w.changedHost(h)
+		if w.changedHost(h); h.alive {
+			h.unwatched()
+		}
 	}
 	r := w.reflectorOf(p)
 	r.news, r.told = w.now, true
