@@ -33,7 +33,7 @@ func TestQuiet(t *testing.T) {
 		}
 		return names
 	}
-	all := tasks()
+	all, fixed := tasks(), map[string]bool{}
 	for _, task := range all {
 		was := slack(task)
 		if was == "" {
@@ -43,6 +43,9 @@ func TestQuiet(t *testing.T) {
 			t.Skip("needs CAP_SYS_NICE")
 		}
 		defer func() { _ = os.WriteFile("/proc/"+task+"/timerslack_ns", []byte(was), 0) }()
+		if slack(task) == "0" { // in a real-time class, where an earlier test has left the thread: nothing changes that
+			fixed[task] = true
+		}
 	}
 	p, err := newEpoller()
 	if err != nil {
@@ -54,6 +57,9 @@ func TestQuiet(t *testing.T) {
 		want := usualSlack
 		if i == 1 {
 			want = monitorSlack
+		}
+		if fixed[task] && i != 1 {
+			continue
 		}
 		if got := slack(task); got != want && (got != "" || i == 1) {
 			t.Errorf("thread %d of %d has a slack of %s ns, want %s", i, len(all), got, want)
