@@ -16,8 +16,9 @@ const (
 	auditShare = 100
 	// leastRest is for how long nothing is read after a table, however quick that was.
 	leastRest = 10 * time.Millisecond
-	// explainTime is how long a notification may take that explains a difference.
-	explainTime = 100 * time.Millisecond
+	// explainTime is how long a notification may take that explains a difference: whoever reads them may
+	// have to wait for a processor.
+	explainTime = time.Second
 	// mostDifferences is how many differences wait for a reader; those beyond are only counted.
 	mostDifferences = 1024
 )

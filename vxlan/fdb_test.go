@@ -733,10 +733,10 @@ func fakeAudit(t *testing.T) {
 	silently(without(m))
 	sleep(5050 * time.Millisecond) // it is read at 40 s, and may still be explained
 	expect(t, w)
-	sleep(100 * time.Millisecond)
+	sleep(explainTime)
 	expect(t, w, "50:01:00:00:00:00 dev 2 dst 172.22.2.2 missing", "50:01:00:00:00:00 dev 2 dst 172.22.2.2 installed, repaired 1 times")
 	// A notification that is late.
-	sleep(9900 * time.Millisecond) // 50.05 s
+	sleep(10*time.Second - explainTime) // 50.05 s
 	expect(t, w)
 	silently(without(m))
 	sleep(9980 * time.Millisecond) // 60.03 s
