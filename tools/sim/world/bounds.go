@@ -48,8 +48,12 @@ func (w *World) back(a *absence, tail time.Duration) {
 	}
 }
 
-// pause is an absence of which the end is known.
+// pause is an absence of which the end is known. One that goes on lasts until then at least.
 func (w *World) pause(a *absence, name string, d time.Duration) {
+	if a.began && a.until == never {
+		a.least = max(a.least, w.now+d)
+		return
+	}
 	if a.began && a.until >= w.now+d {
 		return
 	}
