@@ -144,7 +144,8 @@ func (h *hypervisor) unwatched() {
 		}
 		return
 	}
-	if b := &h.away[bfdAway]; recent && b.began && b.until >= w.now {
+	starts := func(b *absence) bool { return b.began && b.until >= w.now }
+	if recent && (starts(&h.away[bfdAway]) || starts(&h.away[bootAway])) {
 		w.pause(a, "something happens while BFD is not up again: hold time and 120 s", w.config.Hold+restartTime+slack)
 	}
 }
