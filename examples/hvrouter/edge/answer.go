@@ -64,8 +64,6 @@ func (e *Edge) answer(c *config.Config, p guest.Port, mac [6]byte) error {
 			if end, was := e.proxied[p.Interface]; was && end.IsZero() {
 				e.proxied[p.Interface] = time.Now()
 			}
-		} else {
-			e.proxied[p.Interface] = time.Time{}
 		}
 		if err := e.responder.SetGuest(p.Link.IfIndex, arpGuest(c, p, mac, e.proxied[p.Interface])); err != nil {
 			return err
