@@ -118,9 +118,9 @@ const stall = 800 * time.Millisecond
 
 // watch does something and judges the answers that the guest has meanwhile. What went
 // wrong while the machine stood still is void, and done again, five times at most. Else it is done again once:
-// of some 140 reloads on a busy machine four had one question that kernel and responder both answered, and of some
-// 35 restarts two had one neighbour solicitation that was asked again. Why is not known yet; twice in a row is
-// an error.
+// of some 140 reloads from the kernel to the responder on a busy machine four had one question that both answered,
+// since frames that wait in the responder's socket do not say whether the kernel has had them; of some 35 restarts two had one
+// neighbour solicitation that was asked again, which is not explained. Twice in a row is an error.
 func (h *restarted) watch(a *asker, what string, do func(), every ...bool) {
 	h.t.Helper()
 	again := false

@@ -238,10 +238,6 @@ func (c *converter) sessionOption(b *bird, x *session, o *stmt) error {
 			return nil
 		}
 	}
-	if local, ok := o.after("local", "role"); ok && len(local) == 1 {
-		x.role = strings.ReplaceAll(local[0].text, "_", "-")
-		return nil
-	}
 	if b.one && slices.Contains([]string{"import", "export", "receive", "add", "table", "next"}, o.word(0)) {
 		return nil // channelOption reads it
 	}
