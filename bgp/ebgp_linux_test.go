@@ -25,10 +25,13 @@ type ebgpPeer struct {
 	route func(p *program) string
 	want  []string // must be in the answer
 	roles bool     // it has the roles of RFC 9234, Section 4.1
-	deaf  bool     // it offers route refresh, and refuses it ("AID IPv4 unicast not negotiated")
 	says  bool     // killed, it sends Cease/Administrative Shutdown: its routes go
 	// again is what it needs after a restart, to announce its route.
 	again func(p *program)
+	// leaveIdle is given if it refuses the route refresh that it offers ("AID IPv4 unicast not
+	// negotiated"), so that a changed policy takes another session. After our NOTIFICATION it is Idle for
+	// more than half a minute, unless it is asked to leave that state.
+	leaveIdle func(p *program)
 }
 
 var ebgpPeers = []ebgpPeer{
@@ -101,7 +104,7 @@ route-map OUT permit 10
 			(&gobgp{p}).gobgp("global", "rib", "add", "192.0.2.0/24", "med", "77")
 		},
 	},
-	{name: "OpenBGPD", deaf: true, says: true, want: []string{"65001\n", "10.77.0.1", "metric 55"},
+	{name: "OpenBGPD", says: true, want: []string{"65001\n", "10.77.0.1", "metric 55"},
 		start: func(l *lan, gtsm bool) *program {
 			return startOpenBGPDWith(l, 2, `AS 65012
 network 192.0.2.0/24
@@ -116,7 +119,8 @@ allow to ebgp
 match to ebgp set metric 77
 `).program
 		},
-		route: func(p *program) string { return (&openbgpd{p}).bgpctl("show", "rib", "detail", "203.0.113.0/24") },
+		route:     func(p *program) string { return (&openbgpd{p}).bgpctl("show", "rib", "detail", "203.0.113.0/24") },
+		leaveIdle: func(p *program) { (&openbgpd{p}).bgpctl("neighbor", "10.77.0.1", "up") },
 	},
 }
 
@@ -164,10 +168,14 @@ func (p *ebgpPeer) test(t *testing.T, gtsm bool) {
 	c.Import, c.Export = rib.AcceptAll, rib.SetMED(55)
 	r.must(r.UpdatePeer(c))
 	sessions := 1
-	if p.deaf {
+	if p.leaveIdle != nil {
 		r.must(r.Reset(c.Key(), "for want of a route refresh", false))
-		r.waitPaths("192.0.2.0/24", 1)
 		sessions = 2
+		nstest.Wait(t, 10*time.Second, "another session", func() bool {
+			p.leaveIdle(d)
+			st, _ := r.Peer(c.Key())
+			return st.Established == sessions
+		})
 	}
 	path := r.waitPaths("192.0.2.0/24", 1)[0]
 	if med, _ := path.Attrs.MED(); path.Attrs.ASPath().String() != "65012" || med != 77 || path.NextHop.Addr != c.Addr {

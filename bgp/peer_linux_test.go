@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -79,17 +81,33 @@ func (p *program) start() {
 	defer f.Close()
 	p.cmd = exec.Command(p.arg[0], p.arg[1:]...)
 	p.cmd.Stdout, p.cmd.Stderr = f, f
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	p.ns.Do(p.cmd.Start)
 }
 
-// kill is kill -9.
+// kill is kill -9 of the process that was started. It returns when none of its group runs: the session
+// engine of OpenBGPD ends by itself once its parent is gone, and holds the port until then.
 func (p *program) kill() {
-	if p.cmd != nil {
-		_ = p.cmd.Process.Kill()
-		_ = p.cmd.Wait()
-		p.cmd = nil
+	if p.cmd == nil {
+		return
 	}
+	group := p.cmd.Process.Pid
+	_ = p.cmd.Process.Kill()
+	_ = p.cmd.Wait()
+	p.cmd = nil
+	nstest.Wait(p.tb, 10*time.Second, "the end of "+p.arg[0], func() bool { return !running(group) })
+}
+
+// running reports whether a process of a group has not exited. One that has, and that nobody has waited for
+// yet, holds no socket any more.
+func running(group int) bool {
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	return slices.ContainsFunc(stats, func(path string) bool {
+		b, _ := os.ReadFile(path) // none if it has ended meanwhile
+		_, rest, _ := strings.Cut(string(b), ") ")
+		f := strings.Fields(rest)
+		return len(f) > 2 && f[0] != "Z" && f[0] != "X" && f[2] == strconv.Itoa(group)
+	})
 }
 
 func write(tb testing.TB, dir, name, text string) string {
