@@ -151,7 +151,7 @@ func testNeighbors(t *testing.T, name string, second func(*tor)) {
 	}
 
 	const in = `, import: [{prefixes: [203.0.113.0/24 le 32, 198.18.0.0/15 le 24], action: accept}]`
-	k.write("hv.yaml", neighborsConfig(in+`, export: [{add: ["65000:7"], action: accept}]`, bfd+in+`, export: [{prepend: 2, med: 55, action: accept}]`))
+	k.write("hv.yaml", neighborsConfig(in+`, export: [{add: ["65000:7"], bandwidth: 10000, action: accept}]`, bfd+in+`, export: [{prepend: 2, med: 55, action: accept}]`))
 	k.cli("reload")
 	k.wait("a route over both", func() bool {
 		return slices.Equal(k.hops("203.0.113.3"), []string{"198.51.100.126 a.public", "198.51.100.226 b.public"})
@@ -164,7 +164,8 @@ func testNeighbors(t *testing.T, name string, second func(*tor)) {
 	}
 	k.wait("our route at tor1", func() bool {
 		got := k.tors[0].route("203.0.113.1/32")
-		return strings.Contains(got, "as_path: 65000\n") && strings.Contains(got, "(65000,7)") && strings.Contains(got, "next_hop: 198.51.100.101")
+		return strings.Contains(got, "as_path: 65000\n") && strings.Contains(got, "(65000,7)") && strings.Contains(got, "(unknown 0x4004, 65000, 1318388473)") && // 10 Gbit/s
+			strings.Contains(got, "next_hop: 198.51.100.101")
 	})
 	k.wait("our route at tor2", func() bool { return strings.Contains(k.tors[1].route("203.0.113.1/32"), "65000 65000 65000") })
 	if got := k.tors[1].route("198.18.1.0/24"); strings.Contains(got, "65011") {

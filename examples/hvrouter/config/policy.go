@@ -35,6 +35,9 @@ type Term struct {
 	// LocalPref and MED are set.
 	LocalPref *uint32 `yaml:"local-pref,omitempty" json:"local-pref,omitempty"`
 	MED       *uint32 `yaml:"med,omitempty" json:"med,omitempty"`
+	// Bandwidth is set as the link bandwidth community, in Mbit/s: paths that are equal otherwise share
+	// the traffic accordingly, if each of them has one. 0 removes it.
+	Bandwidth *uint32 `yaml:"bandwidth,omitempty" json:"bandwidth,omitempty"`
 	// Add and Remove are communities.
 	Add    []Community `yaml:"add,omitempty" json:"add,omitempty"`
 	Remove []Community `yaml:"remove,omitempty" json:"remove,omitempty"`
@@ -204,6 +207,6 @@ func (p Policy) Equal(o Policy) bool { return slices.EqualFunc(p, o, Term.equal)
 func (t Term) equal(o Term) bool {
 	same := func(a, b *uint32) bool { return a == b || a != nil && b != nil && *a == *b }
 	return t.Prefix == o.Prefix && t.GE == o.GE && t.LE == o.LE && t.Community == o.Community &&
-		same(t.LocalPref, o.LocalPref) && slices.Equal(t.Prefixes, o.Prefixes) && t.Prepend == o.Prepend && same(t.MED, o.MED) && t.Action == o.Action &&
+		same(t.LocalPref, o.LocalPref) && slices.Equal(t.Prefixes, o.Prefixes) && t.Prepend == o.Prepend && same(t.MED, o.MED) && same(t.Bandwidth, o.Bandwidth) && t.Action == o.Action &&
 		slices.Equal(t.Add, o.Add) && slices.Equal(t.Remove, o.Remove)
 }

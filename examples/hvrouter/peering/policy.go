@@ -60,6 +60,9 @@ func change(t *config.Term, r *rib.Route, as uint32) {
 	if t.MED != nil {
 		r.SetMED(*t.MED)
 	}
+	if t.Bandwidth != nil {
+		r.SetLinkBandwidth(float32(*t.Bandwidth) * (1e6 / 8)) // octets per second
+	}
 	if t.Prepend > 0 {
 		r.Prepend(as, t.Prepend)
 	}

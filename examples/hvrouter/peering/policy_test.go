@@ -24,6 +24,8 @@ func TestPolicy(t *testing.T) {
 		`[{prefixes: [0.0.0.0/0], action: reject}]`:                                                                   "10.1.2.0/24 pref 100 [65000:90]; 192.0.2.0/24 pref 100 [65000:90]",
 		`[{prefix: 10.0.0.0/8, ge: 25, le: 32, action: reject}]`:                                                      "10.1.2.0/24 pref 100 [65000:90]; 192.0.2.0/24 pref 100 [65000:90]",
 		`[{community: "65000:90", local-pref: 200}]`:                                                                  "10.1.2.0/24 pref 200 [65000:90]; 192.0.2.0/24 pref 200 [65000:90]",
+		`[{prefix: 192.0.2.0/24, bandwidth: 8}]`:                                                                      "10.1.2.0/24 pref 100 [65000:90]; 192.0.2.0/24 pref 100 [65000:90] weight 1000000",
+		`[{bandwidth: 8}, {prefix: 192.0.2.0/24, bandwidth: 0}]`:                                                      "10.1.2.0/24 pref 100 [65000:90] weight 1000000; 192.0.2.0/24 pref 100 [65000:90]",
 		`[{community: "65000:91", action: reject}]`:                                                                   "10.1.2.0/24 pref 100 [65000:90]; 192.0.2.0/24 pref 100 [65000:90]",
 		`[{prefix: 192.0.2.0/24, action: accept}, {action: reject}]`:                                                  "192.0.2.0/24 pref 100 [65000:90]",
 		`[{prefix: 192.0.2.0/24, remove: ["65000:90"], add: ["65000:20"]}, {community: "65000:20", local-pref: 300}]`: "10.1.2.0/24 pref 100 [65000:90]; 192.0.2.0/24 pref 300 [65000:20]",
@@ -61,7 +63,11 @@ func received(t *testing.T, p rib.Policy) string {
 			for c := range a.Communities().All() {
 				list = append(list, c)
 			}
-			out = append(out, fmt.Sprintf("%s pref %d %v", s, lp, list))
+			one := fmt.Sprintf("%s pref %d %v", s, lp, list)
+			if path.Weight > 0 {
+				one += fmt.Sprintf(" weight %.0f", path.Weight)
+			}
+			out = append(out, one)
 		}
 	}
 	return strings.Join(out, "; ")

@@ -128,6 +128,7 @@ var All = []Key{
 	{Path: "domains[].reflectors[].import[].community", Values: `community: "65000:90"`, Example: `"65000:90"`, Effect: InPlace},
 	{Path: "domains[].reflectors[].import[].local-pref", Values: "number", Example: "200", Effect: InPlace},
 	{Path: "domains[].reflectors[].import[].med", Values: "number", Example: "10", Effect: InPlace},
+	{Path: "domains[].reflectors[].import[].bandwidth", Values: "Mbit/s", Example: "10000", Effect: InPlace},
 	{Path: "domains[].reflectors[].import[].add", Example: `["65000:1"]`, Effect: InPlace},
 	{Path: "domains[].reflectors[].import[].remove", Example: `["65000:1:2"]`, Effect: InPlace},
 	{Path: "domains[].reflectors[].import[].prepend", Values: "times, 1 to 32", Example: "2", Effect: InPlace, Base: "-", Why: "it is for export to another AS"},
