@@ -36,7 +36,8 @@ func Wake(conn interface{ SetReadDeadline(time.Time) error }) {
 }
 
 // Run serves until ctx ends, and then returns nil. It returns early only if conn fails as
-// a whole. It reads batch packets at once.
+// a whole. It reads batch packets at once, and handles what it has read, so that what it leaves in a
+// socket that outlives it is all that has not been handled.
 func Run[F any](ctx context.Context, conn Conn[F], batch int, services ...Service[F]) error {
 	stop := context.AfterFunc(ctx, func() { Wake(conn) })
 	defer stop()
@@ -58,17 +59,17 @@ func Run[F any](ctx context.Context, conn Conn[F], batch int, services ...Servic
 		}
 		n, err := conn.Read(in)
 		switch {
-		case ctx.Err() != nil:
-			return nil
-		case errors.Is(err, os.ErrDeadlineExceeded):
-			set = false
-		case err != nil:
-			return err
-		default:
+		case err == nil: // also if ctx has ended: nobody else gets what was read
 			now := time.Now()
 			for _, s := range services {
 				s.Handle(now, in[:n])
 			}
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			set = false
+		default:
+			return err
 		}
 	}
 }
