@@ -8,20 +8,13 @@ import (
 	"os"
 	"os/signal"
 	"strings"
-	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
-	"github.com/hyperfib/hyperfib/examples/hvrouter/host"
-	"github.com/hyperfib/hyperfib/examples/hvrouter/journal"
-)
-
-const (
-	topEvents = 50              // that are kept: more than a screen has lines
-	topAnswer = 2 * time.Second // how long a daemon may take to answer
+	"github.com/hyperfib/hyperfib/examples/hvrouter/overview"
 )
 
 // Sequences of a terminal (ECMA-48, Sections 8.3.21 and 8.3.41; the screen of its own is xterm's).
@@ -58,11 +51,11 @@ func top(in invocation) int {
 	defer term.Restore(int(input.Fd()), before)
 	fmt.Fprint(output, enterScreen)
 	defer fmt.Fprint(output, leaveScreen)
-	w := watcher{client: api.NewClient(*socket)}
-	go w.follow(ctx)
+	w := overview.NewWatcher(api.NewClient(*socket))
+	go w.Follow(ctx)
 	keys := make(chan byte)
 	go readKeys(ctx, input, keys)
-	if err := w.show(ctx, output, keys, *every); err != nil {
+	if err := showTop(ctx, w, output, keys, *every); err != nil {
 		return exitFailed // the terminal is gone
 	}
 	return exitOK
@@ -87,21 +80,13 @@ func readKeys(ctx context.Context, r io.Reader, keys chan<- byte) {
 	}
 }
 
-// watcher asks the daemon, again and again.
-type watcher struct {
-	client *api.Client
-
-	mu     sync.Mutex
-	events []journal.Event
-}
-
-// show draws the screen until q, Ctrl-C or the end of ctx.
-func (w *watcher) show(ctx context.Context, out *os.File, keys <-chan byte, every time.Duration) error {
+// showTop draws the screen until q, Ctrl-C or the end of ctx.
+func showTop(ctx context.Context, w *overview.Watcher, out *os.File, keys <-chan byte, every time.Duration) error {
 	screen := topScreen{colour: colours(out)}
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	look := func() {
-		next := w.look(ctx, screen.now)
+		next := w.Look(ctx, screen.now)
 		screen.before, screen.now = screen.now, next
 	}
 	for look(); ; {
@@ -148,48 +133,4 @@ func draw(w io.Writer, lines []string) error {
 	b.WriteString(endOfScreen)
 	_, err := io.WriteString(w, b.String())
 	return err
-}
-
-// look asks for everything. If the daemon does not answer, what was known before stays.
-func (w *watcher) look(ctx context.Context, old snapshot) snapshot {
-	ctx, cancel := context.WithTimeout(ctx, topAnswer)
-	defer cancel()
-	var s snapshot
-	err := errors.Join(w.client.Get(ctx, "/v1/status", &s.status), w.client.Get(ctx, "/v1/health", &s.health), w.client.Get(ctx, "/v1/sessions", &s.sessions), w.client.Get(ctx, "/v1/guests", &s.guests))
-	if err != nil {
-		s = old
-		s.err = firstLine(err)
-	} else if w.client.Get(ctx, "/v1/bfd", &s.bfd) != nil {
-		s.bfd = nil // its process does not answer, which health says
-	}
-	s.at, s.sent = time.Now(), host.Sent("") // behind the answers: nothing in them is later
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	s.events = append([]journal.Event(nil), w.events...)
-	return s
-}
-
-// firstLine is an error without those that were joined to it.
-func firstLine(err error) error {
-	first, _, _ := strings.Cut(err.Error(), "\n")
-	return errors.New(first)
-}
-
-// follow keeps the last events. A daemon that has ended is asked again each second.
-func (w *watcher) follow(ctx context.Context) {
-	for ctx.Err() == nil {
-		w.mu.Lock()
-		w.events = nil // the next daemon has its own
-		w.mu.Unlock()
-		_ = w.client.Events(ctx, "", topEvents, func(e journal.Event, _ []byte) error {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			w.events = append(w.events[max(0, len(w.events)-topEvents+1):], e)
-			return nil
-		})
-		select {
-		case <-ctx.Done():
-		case <-time.After(time.Second):
-		}
-	}
 }

@@ -17,46 +17,47 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/journal"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/overview"
 )
 
-// moment is a snapshot of a host with so many fabrics.
-func moment(fabrics int) snapshot {
+// moment is a moment of a host with so many fabrics.
+func moment(fabrics int) overview.Moment {
 	at := time.Date(2026, 11, 29, 21, 0, 0, 0, time.UTC)
-	s := snapshot{at: at, status: api.Status{PID: 4711, Started: at.Add(-26 * time.Hour), Writes: 1200}, health: api.Health{State: api.Healthy}, sent: map[string]uint64{"vm1": 100000, "vm2": 5}}
+	s := overview.Moment{At: at, Status: api.Status{PID: 4711, Started: at.Add(-26 * time.Hour), Writes: 1200}, Health: api.Health{State: api.Healthy}, Sent: map[string]uint64{"vm1": 100000, "vm2": 5}}
 	for i := range fabrics {
 		name, peer := fmt.Sprintf("%c.public", 'a'+i%26), addr(fmt.Sprintf("198.51.%d.126", 100+i))
-		s.sessions = append(s.sessions, api.Session{Domain: "public", Interface: name, Local: addr("198.51.100.101"), Peer: peer, State: "Established", Since: at.Add(-90 * time.Minute), BFD: "Up",
+		s.Sessions = append(s.Sessions, api.Session{Domain: "public", Interface: name, Local: addr("198.51.100.101"), Peer: peer, State: "Established", Since: at.Add(-90 * time.Minute), BFD: "Up",
 			Families: []api.FamilyRoutes{{Family: "ipv4", Received: 5000, Advertised: 12}, {Family: "ipv6", Received: 200, Advertised: 12}}, Sent: &api.Messages{Update: 40}, Received: &api.Messages{Update: uint64(9000 + i)}})
-		s.bfd = append(s.bfd, api.BFD{Interface: name, Peer: peer, State: "Up", Since: at.Add(-90 * time.Minute), Interval: "100ms", Detect: "500ms", Downs: 1, LastDown: at.Add(-91 * time.Minute), LastDownReason: "expired"})
+		s.BFD = append(s.BFD, api.BFD{Interface: name, Peer: peer, State: "Up", Since: at.Add(-90 * time.Minute), Interval: "100ms", Detect: "500ms", Downs: 1, LastDown: at.Add(-91 * time.Minute), LastDownReason: "expired"})
 	}
 	for i, present := range []bool{true, true, false} {
 		name := fmt.Sprint("vm", i+1)
-		s.guests = append(s.guests, api.Guest{Guest: config.Guest{Name: name, Interface: name}, Present: present})
+		s.Guests = append(s.Guests, api.Guest{Guest: config.Guest{Name: name, Interface: name}, Present: present})
 	}
 	for i := range 12 {
-		s.events = append(s.events, journal.Event{Time: at.Add(time.Duration(i-12) * time.Second), Level: "INFO", Name: "guest-attached", Attrs: map[string]string{"guest": fmt.Sprint("vm", i), "interface": fmt.Sprint("vnet", i)}})
+		s.Events = append(s.Events, journal.Event{Time: at.Add(time.Duration(i-12) * time.Second), Level: "INFO", Name: "guest-attached", Attrs: map[string]string{"guest": fmt.Sprint("vm", i), "interface": fmt.Sprint("vnet", i)}})
 	}
 	return s
 }
 
 // broken is the moment after, with a session down, whose peer has sent control characters.
-func broken(fabrics int) snapshot {
+func broken(fabrics int) overview.Moment {
 	s := moment(fabrics)
-	s.at = s.at.Add(2 * time.Second)
-	s.status.Writes, s.sent["vm1"] = 1300, 103000
-	last := len(s.sessions) - 1
-	s.sessions[0].Received = &api.Messages{Update: 9100}
-	s.sessions[last].State, s.sessions[last].BFD, s.sessions[last].Error, s.sessions[last].Since = "Active", "Down", "Cease: \x1b[2Jmaintenance of the reflector until nine o'clock", s.at.Add(-3*time.Second)
-	s.bfd[last].State, s.bfd[last].Since, s.bfd[last].LastDown, s.bfd[last].LastDownReason = "Down", s.at.Add(-3*time.Second), s.at.Add(-3*time.Second), "neighbor down"
-	s.health = api.Health{State: api.Degraded, Reasons: []api.Reason{{Level: api.Degraded, Kind: "session-down", Text: "the session with 198.51.101.126 on b.public is Active"}, {Level: api.Degraded, Kind: "bfd-down", Text: "x"}}}
-	s.events = append(s.events, journal.Event{Time: s.at.Add(-3 * time.Second), Level: "WARN", Name: "bfd-down", Attrs: map[string]string{"interface": "b.public", "peer": "198.51.101.126", "reason": "neighbor down"}})
+	s.At = s.At.Add(2 * time.Second)
+	s.Status.Writes, s.Sent["vm1"] = 1300, 103000
+	last := len(s.Sessions) - 1
+	s.Sessions[0].Received = &api.Messages{Update: 9100}
+	s.Sessions[last].State, s.Sessions[last].BFD, s.Sessions[last].Error, s.Sessions[last].Since = "Active", "Down", "Cease: \x1b[2Jmaintenance of the reflector until nine o'clock", s.At.Add(-3*time.Second)
+	s.BFD[last].State, s.BFD[last].Since, s.BFD[last].LastDown, s.BFD[last].LastDownReason = "Down", s.At.Add(-3*time.Second), s.At.Add(-3*time.Second), "neighbor down"
+	s.Health = api.Health{State: api.Degraded, Reasons: []api.Reason{{Level: api.Degraded, Kind: "session-down", Text: "the session with 198.51.101.126 on b.public is Active"}, {Level: api.Degraded, Kind: "bfd-down", Text: "x"}}}
+	s.Events = append(s.Events, journal.Event{Time: s.At.Add(-3 * time.Second), Level: "WARN", Name: "bfd-down", Attrs: map[string]string{"interface": "b.public", "peer": "198.51.101.126", "reason": "neighbor down"}})
 	return s
 }
 
 // TestTopScreens: what is shown, without a terminal.
 func TestTopScreens(t *testing.T) {
 	gone := moment(2)
-	gone.at, gone.err = gone.at.Add(time.Minute), errors.New("no daemon answers at /run/hvrouter/api.sock")
+	gone.At, gone.Err = gone.At.Add(time.Minute), errors.New("no daemon answers at /run/hvrouter/api.sock")
 	for _, x := range []struct {
 		name          string
 		screen        topScreen

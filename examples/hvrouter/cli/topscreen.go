@@ -9,28 +9,15 @@ import (
 	"time"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
-	"github.com/hyperfib/hyperfib/examples/hvrouter/journal"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/overview"
 )
-
-// snapshot is what `top` knows of one moment.
-type snapshot struct {
-	at       time.Time
-	err      error // the daemon does not answer: what follows is of before
-	status   api.Status
-	health   api.Health
-	sessions []api.Session
-	bfd      []api.BFD
-	guests   []api.Guest
-	sent     map[string]uint64 // packets to guests, by interface; nil: not known
-	events   []journal.Event   // the newest last
-}
 
 // topOrders are the orders of sessions and of BFD sessions, in the order of the key s.
 var topOrders = []string{"state", "peer", "interface", "updates"}
 
 // topScreen is the screen of `top`: what is shown is made of two moments, and of what was typed.
 type topScreen struct {
-	now, before snapshot
+	now, before overview.Moment
 	order       int // of topOrders
 	paused      bool
 	colour      bool
@@ -62,12 +49,12 @@ func (t *topScreen) render(width, height int) []string {
 // head says how the host is.
 func (t *topScreen) head(width int) []string {
 	s := &t.now
-	state := cmp.Or(s.health.State, "unknown")
-	if s.err != nil {
+	state := cmp.Or(s.Health.State, "unknown")
+	if s.Err != nil {
 		state = "no daemon answers"
 	}
-	first := fmt.Sprintf("hvrouter %s  pid %d, up %s", state, s.status.PID, elapsed(s.at, s.status.Started))
-	right := s.at.Format("2006-01-02 15:04:05")
+	first := fmt.Sprintf("hvrouter %s  pid %d, up %s", state, s.Status.PID, elapsed(s.At, s.Status.Started))
+	right := s.At.Format("2006-01-02 15:04:05")
 	if t.paused {
 		right = "PAUSED " + right
 	}
@@ -77,23 +64,23 @@ func (t *topScreen) head(width int) []string {
 		first = strings.Replace(first, state, colour+state+plain, 1)
 	}
 	present := 0
-	for _, g := range s.guests {
+	for _, g := range s.Guests {
 		if g.Present {
 			present++
 		}
 	}
-	second := fmt.Sprintf("kernel writes %d, %s  guests %d of %d", s.status.Writes, t.rate(float64(s.status.Writes)-float64(t.before.status.Writes)), present, len(s.guests))
-	if s.sent != nil {
+	second := fmt.Sprintf("kernel writes %d, %s  guests %d of %d", s.Status.Writes, t.rate(float64(s.Status.Writes)-float64(t.before.Status.Writes)), present, len(s.Guests))
+	if s.Sent != nil {
 		second += ", packets to them " + t.rate(t.packets())
 	}
 	third := ""
 	switch {
-	case s.err != nil:
-		third = s.err.Error()
-	case len(s.health.Reasons) > 0:
-		r := s.health.Reasons[0]
+	case s.Err != nil:
+		third = s.Err.Error()
+	case len(s.Health.Reasons) > 0:
+		r := s.Health.Reasons[0]
 		third = fmt.Sprintf("%s: %s: %s", r.Level, r.Kind, r.Text)
-		if more := len(s.health.Reasons) - 1; more > 0 {
+		if more := len(s.Health.Reasons) - 1; more > 0 {
 			third = clip(third, width-12) + fmt.Sprintf(" (%d more)", more)
 		}
 	}
@@ -102,9 +89,9 @@ func (t *topScreen) head(width int) []string {
 
 // packets counts what was sent to guests since the moment before.
 func (t *topScreen) packets() (n float64) {
-	for _, g := range t.now.guests {
-		was, ok := t.before.sent[g.Interface]
-		if now := t.now.sent[g.Interface]; ok && g.Present && now > was {
+	for _, g := range t.now.Guests {
+		was, ok := t.before.Sent[g.Interface]
+		if now := t.now.Sent[g.Interface]; ok && g.Present && now > was {
 			n += float64(now - was)
 		}
 	}
@@ -113,8 +100,8 @@ func (t *topScreen) packets() (n float64) {
 
 // rate is a number of the time between the two moments, a second.
 func (t *topScreen) rate(n float64) string {
-	d := t.now.at.Sub(t.before.at).Seconds()
-	if t.before.at.IsZero() || d <= 0 || n < 0 { // the first moment, or another daemon
+	d := t.now.At.Sub(t.before.At).Seconds()
+	if t.before.At.IsZero() || d <= 0 || n < 0 { // the first moment, or another daemon
 		return "-/s"
 	}
 	return fmt.Sprintf("%.0f/s", n/d)
@@ -133,8 +120,8 @@ func updates(s *api.Session) (n uint64) {
 
 // updated is how many there were between the two moments; negative: it is another daemon.
 func (t *topScreen) updated(s *api.Session) float64 {
-	for i := range t.before.sessions {
-		if b := &t.before.sessions[i]; b.Peer == s.Peer && b.Interface == s.Interface && b.Local == s.Local {
+	for i := range t.before.Sessions {
+		if b := &t.before.Sessions[i]; b.Peer == s.Peer && b.Interface == s.Interface && b.Local == s.Local {
 			return float64(updates(s)) - float64(updates(b))
 		}
 	}
@@ -143,7 +130,7 @@ func (t *topScreen) updated(s *api.Session) float64 {
 
 // sessions is the table of BGP sessions, with its heading.
 func (t *topScreen) sessions() []string {
-	list := slices.Clone(t.now.sessions)
+	list := slices.Clone(t.now.Sessions)
 	slices.SortStableFunc(list, func(a, b api.Session) int {
 		rest := cmp.Or(a.Peer.Compare(b.Peer), cmp.Compare(a.Interface, b.Interface))
 		switch topOrders[t.order] {
@@ -162,13 +149,13 @@ func (t *topScreen) sessions() []string {
 			in, out = in+f.Received, out+f.Advertised
 		}
 		return []string{"BGP PEER", "INTERFACE", "STATE", "SINCE", "BFD", "IN", "OUT", "UPD/S", "LAST ERROR"},
-			[]string{s.Peer.String(), s.Interface, s.State, elapsed(t.now.at, s.Since), s.BFD, fmt.Sprint(in), fmt.Sprint(out), strings.TrimSuffix(t.rate(t.updated(s)), "/s"), s.Error}
+			[]string{s.Peer.String(), s.Interface, s.State, elapsed(t.now.At, s.Since), s.BFD, fmt.Sprint(in), fmt.Sprint(out), strings.TrimSuffix(t.rate(t.updated(s)), "/s"), s.Error}
 	}, list)
 }
 
 // bfd is the table of BFD sessions.
 func (t *topScreen) bfd() []string {
-	list := slices.Clone(t.now.bfd)
+	list := slices.Clone(t.now.BFD)
 	slices.SortStableFunc(list, func(a, b api.BFD) int {
 		rest := cmp.Or(a.Peer.Compare(b.Peer), cmp.Compare(a.Interface, b.Interface))
 		switch topOrders[t.order] {
@@ -182,10 +169,10 @@ func (t *topScreen) bfd() []string {
 	return table80(func(s *api.BFD) (heading, cells []string) {
 		down := "-"
 		if !s.LastDown.IsZero() {
-			down = fmt.Sprintf("%s, %s ago", cmp.Or(s.LastDownReason, "unknown"), elapsed(t.now.at, s.LastDown))
+			down = fmt.Sprintf("%s, %s ago", cmp.Or(s.LastDownReason, "unknown"), elapsed(t.now.At, s.LastDown))
 		}
 		return []string{"BFD PEER", "INTERFACE", "STATE", "SINCE", "INTERVAL", "DETECT", "DOWNS", "LAST DOWN"},
-			[]string{s.Peer.String(), s.Interface, s.State, elapsed(t.now.at, s.Since), s.Interval, s.Detect, fmt.Sprint(s.Downs), down}
+			[]string{s.Peer.String(), s.Interface, s.State, elapsed(t.now.At, s.Since), s.Interval, s.Detect, fmt.Sprint(s.Downs), down}
 	}, list)
 }
 
@@ -221,7 +208,7 @@ func (t *topScreen) events(height, width int) []string {
 		return nil
 	}
 	lines := []string{"EVENTS"}
-	list := t.now.events
+	list := t.now.Events
 	for _, e := range list[max(0, len(list)-height+1):] {
 		_, text, _ := strings.Cut(eventText(e), " ") // the time of day is enough
 		lines = append(lines, clip(e.Time.Format("15:04:05 ")+strings.TrimSpace(text), width))

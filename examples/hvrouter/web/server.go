@@ -1,0 +1,134 @@
+package web
+
+import (
+	"bytes"
+	"context"
+	"embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/overview"
+)
+
+//go:embed page
+var files embed.FS
+
+const (
+	maxReaders = 8                      // pages at a time: each asks the daemon each second, as `top` does
+	every      = time.Second            // looks again
+	pause      = 100 * time.Millisecond // between looks, when events come one upon another
+	sign       = 15 * time.Second       // of life, without news
+	patience   = 10 * time.Second       // with a browser that takes nothing
+)
+
+// policy allows a page what comes from this server, and nothing else: no inline script, no other site.
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+// Serve serves the page on l until ctx ends. It closes l.
+func Serve(ctx context.Context, l net.Listener, client *api.Client) error {
+	_, unix := l.(*net.UnixListener)
+	s := &http.Server{
+		Handler:           Handler(client, !unix),
+		ReadHeaderTimeout: patience, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
+		BaseContext: func(net.Listener) context.Context { return ctx }, // which ends the streams
+	}
+	stop := context.AfterFunc(ctx, func() { s.Close() })
+	defer stop()
+	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// Handler answers requests for the page. With checkHost it refuses those whose Host is not a loopback
+// address or localhost.
+func Handler(client *api.Client, checkHost bool) http.Handler {
+	page, err := fs.Sub(files, "page")
+	if err != nil {
+		panic(err) // the directory is in the binary
+	}
+	name, _ := os.Hostname()
+	s := &site{client: client, name: name, readers: make(chan struct{}, maxReaders)}
+	mux := http.NewServeMux()
+	mux.Handle("GET /", http.FileServerFS(page))
+	mux.HandleFunc("GET /state", s.stream)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if checkHost && !local(r.Host) {
+			http.Error(w, "this page is for 127.0.0.1, [::1] and localhost", http.StatusMisdirectedRequest)
+			return
+		}
+		h := w.Header()
+		h.Set("Content-Security-Policy", policy)
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cache-Control", "no-store")
+		mux.ServeHTTP(w, r)
+	})
+}
+
+type site struct {
+	client  *api.Client
+	name    string        // of the host
+	readers chan struct{} // one for each page that is open
+}
+
+// stream sends the state as server-sent events, whenever it has changed, until the browser goes. A browser
+// that is slow misses states, and none waits for it; one that takes nothing for a while is given up.
+func (s *site) stream(w http.ResponseWriter, r *http.Request) {
+	select {
+	case s.readers <- struct{}{}:
+		defer func() { <-s.readers }()
+	default:
+		http.Error(w, fmt.Sprintf("%d pages are open, which is the most", maxReaders), http.StatusServiceUnavailable)
+		return
+	}
+	w.Header().Set("Content-Type", "text/event-stream")
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	watcher := overview.NewWatcher(s.client)
+	go watcher.Follow(ctx)
+	control := http.NewResponseController(w)
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	var now overview.Moment
+	var sent []byte
+	for at := time.Now(); ; {
+		now = watcher.Look(ctx, now)
+		text, err := json.Marshal(show(s.name, now))
+		if err != nil || ctx.Err() != nil {
+			return
+		}
+		line := ":\n\n"
+		if !bytes.Equal(text, sent) {
+			line = "data: " + string(text) + "\n\n"
+		} else if time.Since(at) < sign {
+			line = ""
+		}
+		if line != "" {
+			sent, at = text, time.Now()
+			_ = control.SetWriteDeadline(at.Add(patience))
+			if _, err := w.Write([]byte(line)); err != nil || control.Flush() != nil {
+				return
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		case <-watcher.Came():
+		}
+	}
+}
