@@ -13,7 +13,7 @@ import (
 // The zero value has no attributes and no next hop.
 type Attrs struct {
 	wire.Attrs
-	tail []byte // what follows them in their octets: see appendTail
+	tail []byte // what follows them: see appendTail
 }
 
 // NextHop returns the next hop. Its Addr is not valid for a local path that leaves
@@ -51,20 +51,18 @@ func (a Attrs) rest() []byte {
 	return a.tail[1+a.tail[0]:]
 }
 
-// appendTail appends what follows the attributes in the octets of a set: length (1) of the next hop, next
-// hop, and the rest of the NLRI. What of an EVPN route does not name it is as much an attribute as
-// the others ("to be treated as route attributes", RFC 7432, Section 7.2): it is shared by the routes
-// that have the same, replaced with them, and handed to those who want to know.
-func appendTail(b []byte, n wire.NextHop, rest []byte) []byte {
+// appendTail appends what follows the attributes of a set: length (1) of the next hop, and the next hop. The
+// rest of an NLRI comes after it: see attrStore.with.
+func appendTail(b []byte, n wire.NextHop) []byte {
 	at := len(b)
 	b = appendNextHop(append(b, 0), n)
 	b[at] = byte(len(b) - at - 1)
-	return append(b, rest...)
+	return b
 }
 
 // appendTailOctets is appendTail for a next hop as octets.
-func appendTailOctets(b, nextHop, rest []byte) []byte {
-	return append(append(append(b, byte(len(nextHop))), nextHop...), rest...)
+func appendTailOctets(b, nextHop []byte) []byte {
+	return append(append(b, byte(len(nextHop))), nextHop...)
 }
 
 // appendNextHop appends the octets of n.

@@ -60,6 +60,12 @@ func (a *audit) compare(t *Table) error {
 	}
 	for id := t.attrs.sets.next(0); id != 0; id = t.attrs.sets.next(id + 1) {
 		s := t.attrs.at(id)
+		if s.base != 0 {
+			a.refs[s.base]++
+			if s.holds > 0 || len(s.edges) > 0 || t.attrs.at(s.base).base != 0 {
+				return fmt.Errorf("attribute set %d has a base, and %d holds and %d edges, or that has one, too", id, s.holds, len(s.edges))
+			}
+		}
 		if s.refs == 0 && len(s.edges) > 0 {
 			return fmt.Errorf("attribute set %d is not in use, but has %d edges", id, len(s.edges))
 		}

@@ -5,8 +5,8 @@ import (
 )
 
 // batch collects what a chunk will say, bucket by bucket: one bucket holds the
-// destinations that share attribute set, source, kind and family, and becomes one message
-// or several. So a batch packs as well as its size allows, without sorting.
+// destinations that share source, kind, family and attribute set but for the rest of their NLRI, and becomes one
+// message or several. So a batch packs as well as its size allows, without sorting.
 type batch struct {
 	buckets []bucket            // in the order of their first items
 	items   []item              // of all buckets; those of one are linked
@@ -19,7 +19,7 @@ type batch struct {
 }
 
 type bucketKey struct {
-	attr attrID      // 0 for a withdrawal
+	attr attrID      // of an announcement, the base; 0 for a withdrawal
 	src  uint16      // number of the peer that the paths come from
 	kind messageKind // of the messages that it becomes
 	fam  uint8       // the place of their family in families
@@ -43,6 +43,7 @@ type bucket struct {
 type item struct {
 	dest destID // what is announced or withdrawn
 	next int32  // the next item of the bucket, 1-based; 0: none
+	attr attrID // of what has a key and is announced: the set, with its rest
 	out  uint16 // path identifier for sending, 0 without ADD-PATH
 }
 
@@ -75,12 +76,18 @@ func (b *batch) reset(t *Table) {
 // add enters one NLRI, for all members.
 func (b *batch) add(t *Table, id destID, out uint16, k bucketKey) {
 	k.fam = uint8(familyAt(id))
-	b.put(b.find(t, k), id, out)
+	it := item{dest: id, out: out}
+	if id >= ofKeyed && k.attr != 0 {
+		it.attr, k.attr = k.attr, t.attrs.baseOf(k.attr)
+	}
+	b.put(b.find(t, k), it)
 }
 
-// addFor enters one NLRI, for some of the members.
+// addFor is add for some of the members, of what has a key.
 func (b *batch) addFor(t *Table, id destID, out uint16, k bucketKey, who audience) {
 	k.fam = uint8(familyAt(id))
+	it := item{dest: id, attr: k.attr, out: out}
+	k.attr, who.targets, who.unless = t.attrs.baseOf(k.attr), t.attrs.baseOf(who.targets), t.attrs.baseOf(who.unless)
 	no, ok := b.narrow[narrowKey{k, who}]
 	if !ok {
 		no = int32(len(b.buckets))
@@ -99,12 +106,12 @@ func (b *batch) addFor(t *Table, id destID, out uint16, k bucketKey, who audienc
 		}
 		b.narrow[narrowKey{k, who}] = no
 	}
-	b.put(no, id, out)
+	b.put(no, it)
 }
 
 // put enters one NLRI into a bucket.
-func (b *batch) put(no int32, id destID, out uint16) {
-	b.items = append(b.items, item{dest: id, out: out})
+func (b *batch) put(no int32, it item) {
+	b.items = append(b.items, it)
 	n := int32(len(b.items))
 	u := &b.buckets[no]
 	if u.head == 0 {
@@ -167,10 +174,8 @@ func (b *batch) encode(t *Table, g *group) *chunk {
 func (b *batch) write(t *Table, g *group, c *chunk, u *bucket) {
 	fam := families[u.fam]
 	var attrs Attrs
-	var rest []byte
 	if u.attr != 0 {
 		attrs = t.attrs.view(u.attr)
-		rest = attrs.rest()
 	}
 	var who uint32
 	if u.targets != 0 {
@@ -190,6 +195,10 @@ func (b *batch) write(t *Table, g *group, c *chunk, u *bucket) {
 		}
 		for at != 0 {
 			it := &b.items[at-1]
+			var rest []byte
+			if it.attr != 0 {
+				rest = t.attrs.view(it.attr).rest()
+			}
 			if !t.addTo(&b.builder, it.dest, it.out, rest) {
 				break
 			}

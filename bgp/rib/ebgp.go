@@ -142,21 +142,21 @@ func (e *EBGP) exportKey() exportKey {
 
 // refusalExternal returns why no path with these attributes of an external peer may be used,
 // 0 if it may.
-func (in *In) refusalExternal(a *attrSet) Reason {
-	e := &in.ebgp
+func (in *In) refusalExternal(attr attrID) Reason {
+	e, a := &in.ebgp, in.t.attrs.view(attr)
 	if !e.AnyFirstAS {
 		// RFC 4271, Section 6.3: "If the UPDATE message is received from an external peer, the local
 		// system MAY check whether the leftmost (with respect to the position of octets in the
 		// protocol message) AS in the AS_PATH attribute is equal to the autonomous system number of
 		// the peer that sent the message."
-		if as, ok := a.view().ASPath().First(); !ok || as != in.as {
+		if as, ok := a.ASPath().First(); !ok || as != in.as {
 			return ReasonFirstAS
 		}
 	}
-	if e.LocalAS != 0 && a.view().ASPath().Count(e.LocalAS) > in.ownAS {
+	if e.LocalAS != 0 && a.ASPath().Count(e.LocalAS) > in.ownAS {
 		return ReasonASLoop
 	}
-	if a.marks&markOTC == 0 {
+	if in.t.attrs.sum(attr).marks&markOTC == 0 {
 		return 0
 	}
 	// RFC 9234, Section 5: "If a route with the OTC Attribute is received from a Customer or an
@@ -164,7 +164,7 @@ func (in *In) refusalExternal(a *attrSet) Reason {
 	// OTC Attribute is received from a Peer (i.e., remote AS with a Peer Role) and the Attribute
 	// has a value that is not equal to the remote (i.e., Peer's) AS number, then it is a route
 	// leak and MUST be considered ineligible."
-	otc, _ := a.view().OnlyToCustomer()
+	otc, _ := a.OnlyToCustomer()
 	switch e.Role {
 	case wire.RoleProvider, wire.RoleRS:
 		return ReasonRouteLeak

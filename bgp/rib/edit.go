@@ -3,6 +3,7 @@ package rib
 import (
 	"bytes"
 	"encoding/binary"
+	"slices"
 
 	"github.com/hyperfib/hyperfib/bgp/wire"
 )
@@ -41,14 +42,17 @@ func (s *attrStore) delete(root, id attrID, typ wire.AttrType) attrID {
 
 func (s *attrStore) setNextHop(root, id attrID, n wire.NextHop) attrID {
 	if n.LinkLocal.IsValid() { // too long for an edge: rare enough
-		octets := append([]byte(nil), s.view(id).Attrs...)
-		return s.intern(appendTail(octets, n, s.view(id).rest()), len(octets))
+		from := s.view(id)
+		base := s.intern(appendTail(slices.Clip(from.Attrs), n), len(from.Attrs))
+		to := s.with(base, from.rest(), nil)
+		s.release(base)
+		return to
 	}
 	var arg [16]byte
 	nh := appendNextHop(arg[:0], n)
 	return s.change(root, id, op{opNextHop, uint32(len(nh))}, arg, func(dst []byte, from Attrs) ([]byte, int) {
 		dst = append(dst, from.Attrs...)
-		return appendTailOctets(dst, nh, from.rest()), len(dst)
+		return appendTailOctets(dst, nh), len(dst)
 	})
 }
 
@@ -121,7 +125,7 @@ func (s *attrStore) prepend(root, id attrID, as uint32, n int) attrID {
 	})
 }
 
-// edited appends from with edits, tail included.
+// edited appends from, which has no rest, with edits, tail included.
 func edited(dst []byte, from Attrs, edits ...wire.Edit) ([]byte, int) {
 	dst = from.AppendEdited(dst, edits...)
 	return append(dst, from.tail...), len(dst)

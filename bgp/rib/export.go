@@ -104,8 +104,8 @@ func (g *group) baseAttrs(in *In, attr attrID, id destID) attrID {
 	evpn, returns := familyAt(id) == evpnFamily, g.returns(id)
 	self := g.key.self && !evpn || returns
 	if !reflected && !g.key.external && !self {
-		s := g.t.attrs.at(attr)
-		if _, ok := s.view().LocalPref(); ok && (in.no == localPeer || len(s.view().nextHop()) <= 16) {
+		a := g.t.attrs.view(attr)
+		if _, ok := a.LocalPref(); ok && (in.no == localPeer || len(a.nextHop()) <= 16) {
 			return g.t.attrs.retain(attr)
 		}
 	}
@@ -124,7 +124,7 @@ func (g *group) baseAttrs(in *In, attr attrID, id destID) attrID {
 		default: // without a link-local address, which is good on its own link only (RFC 2545, Section 2)
 			nh = nh[:min(len(nh), 16)]
 		}
-		return appendTailOctets(dst, nh, from.rest()), n
+		return appendTailOctets(dst, nh), n
 	})
 }
 
@@ -205,19 +205,19 @@ func transitive(a Attrs) (list []byte, some bool) {
 // on the link of the session, and what is originated with one.
 func (g *group) sendable(id destID, in *In, root, attr attrID) attrID {
 	t := g.t
-	s := t.attrs.at(attr)
+	a := t.attrs.view(attr)
 	own := g.ownNextHop(familyAt(id))
-	nextHop := s.view().nextHop()
+	nextHop := a.nextHop()
 	if len(nextHop) == 0 {
 		if own.Addr.IsValid() {
 			with := t.attrs.change(root, attr, op{opOwnNextHop, g.who}, [16]byte{byte(familyAt(id))}, func(dst []byte, from Attrs) ([]byte, int) {
 				dst = append(dst, from.Attrs...)
-				return appendTail(dst, own, from.rest()), len(dst)
+				return appendTail(dst, own), len(dst)
 			})
 			t.attrs.release(attr)
 			attr = with
-			s = t.attrs.at(attr)
-			nextHop = s.view().nextHop()
+			a = t.attrs.view(attr)
+			nextHop = a.nextHop()
 		}
 	}
 	n := len(nextHop)
@@ -235,7 +235,7 @@ func (g *group) sendable(id destID, in *In, root, attr attrID) attrID {
 	switch {
 	case !ok:
 		g.unsendable.found |= lackNextHop
-	case int(s.nh)+g.overhead(s, id >= ofKeyed) > g.maxLen() && !g.fits(id, s):
+	case len(a.Attrs)+g.overhead(a, id >= ofKeyed) > g.maxLen() && !g.fits(id, a):
 		g.unsendable.found |= lackRoom
 	default:
 		return attr
@@ -257,21 +257,21 @@ func (g *group) ownNextHop(family int) wire.NextHop {
 
 // fits reports whether there is an UPDATE that announces a destination with a set. It is for
 // sets about as long as a message: others need not be tried.
-func (g *group) fits(id destID, s *attrSet) bool {
+func (g *group) fits(id destID, a Attrs) bool {
 	b := wire.Builder{Max: g.maxLen(), AS4: g.key.as4, AddPath: g.key.addPath}
-	b.Reach(nil, familyOf(id), s.view().Attrs, s.view().NextHop())
-	return g.t.addTo(&b, id, 0, s.view().rest())
+	b.Reach(nil, familyOf(id), a.Attrs, a.NextHop())
+	return g.t.addTo(&b, id, 0, a.rest())
 }
 
 // overhead bounds the octets of an UPDATE beside its attributes: header and lengths,
 // MP_REACH_NLRI with the longest NLRI, and what two-octet AS numbers add.
-func (g *group) overhead(s *attrSet, keyed bool) int {
+func (g *group) overhead(a Attrs, keyed bool) int {
 	n := 23 + 9 + 32 + 21 + 8
 	if keyed {
 		n += 4 + 2 + 255 - 21
 	}
 	if !g.key.as4 {
-		path := s.view().ASPath()
+		path := a.ASPath()
 		n += len(path) + 4 + 11
 	}
 	return n

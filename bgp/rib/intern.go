@@ -3,9 +3,8 @@ package rib
 import (
 	"bytes"
 	"hash/maphash"
+	"math/bits"
 	"slices"
-
-	"github.com/hyperfib/hyperfib/bgp/wire"
 )
 
 // attrID names an interned attribute set; 0 is none. Two sets are equal if and only
@@ -14,15 +13,22 @@ type attrID = uint32
 
 // attrSet is one interned attribute set with what the decision process wants of it.
 //
+// What of an EVPN route does not name it, the rest of its NLRI, is as much an attribute as the others ("to be
+// treated as route attributes", RFC 7432, Section 7.2): it is shared by the routes that have the same, replaced
+// with them, and handed to those who want to know. But one UPDATE may have a thousand of them beside 64 kB of other
+// attributes. So a set with a rest has a base, the set that is the same without it, and only its tail is its
+// own. Whatever changes attributes changes bases: they alone have edges and holds.
+//
 // It is in use while it has refs: from paths, from what is advertised, from the code that works with
 // it. A set in use remembers by its edges what policies made of it. An edge keeps the sets alive
 // that it names, by holds. A set that only has holds forgets its own edges: so edges cannot
 // keep each other alive in a circle, however policies lead from one set to another and back,
 // and what is remembered is bounded by the sets in use.
 type attrSet struct {
-	octets []byte // the attributes in canonical form, then the tail
-	hash   uint64 // of octets
+	octets []byte // the attributes in canonical form, then the tail; with a base the tail alone
+	hash   uint64 // of octets, and of base
 	edges  []edge // what policies made of the set
+	base   attrID // the set whose attributes these are, with a reference; 0: they are in octets, and there is no rest
 	refs   uint32 // users of the set; 0: it is remembered by holds alone
 	holds  uint32 // edges that name the set
 	nh     uint16 // where the tail starts in octets: see appendTail
@@ -31,17 +37,15 @@ type attrSet struct {
 	bucket uint32 // scratch of batch: 1 + the bucket in use for this set
 }
 
-func (a *attrSet) view() Attrs {
-	return Attrs{wire.Attrs(a.octets[:a.nh:a.nh]), a.octets[a.nh:]}
-}
-
 // attrStore interns attribute sets and counts references to them.
 type attrStore struct {
-	sets slab[attrSet] // an attrID is an index here
-	ix   index         // finds a set by its octets
-	seed maphash.Seed  // random: nobody can choose attributes that collide
-	own  own           // who we are, for each set's loop checks
-	room []byte        // for change
+	sets  slab[attrSet] // an attrID is an index here
+	ix    index         // finds a set by its octets
+	seed  maphash.Seed  // random: nobody can choose attributes that collide
+	own   own           // who we are, for each set's loop checks
+	based int           // sets that have a base
+	room  []byte        // for change
+	made  int           // octets of attributes that were entered or made since somebody set it to 0: see Table.pause
 
 	recent []attrID // see keep; oldest first
 }
@@ -49,33 +53,88 @@ type attrStore struct {
 func (s *attrStore) at(id attrID) *attrSet   { return s.sets.at(id) }
 func (s *attrStore) hashOf(id uint32) uint64 { return s.sets.at(id).hash }
 func (s *attrStore) retain(id attrID) attrID { s.sets.at(id).refs++; return id }
-func (s *attrStore) view(id attrID) Attrs    { return s.sets.at(id).view() }
 func (s *attrStore) sum(id attrID) *summary  { return &s.sets.at(id).summary }
 
-// intern returns the id of a set, with a reference for the caller. octets are in
+func (s *attrStore) view(id attrID) Attrs {
+	a := s.sets.at(id)
+	own := a
+	if a.base != 0 {
+		own = s.sets.at(a.base)
+	}
+	return Attrs{own.octets[:own.nh:own.nh], a.octets[a.nh:]}
+}
+
+// baseOf returns the base of a set, the set itself if it has none.
+func (s *attrStore) baseOf(id attrID) attrID {
+	if b := s.sets.at(id).base; b != 0 {
+		return b
+	}
+	return id
+}
+
+// intern returns the id of a set without a rest, with a reference for the caller. octets are in
 // canonical form with the tail at nh; they are copied if the set is new.
 func (s *attrStore) intern(octets []byte, nh int) attrID {
+	s.made += len(octets)
 	h := maphash.Bytes(s.seed, octets)
 	h ^= uint64(nh) * 0x9e3779b97f4a7c15
-	if len(s.ix.slots) > 0 {
-		mask := uint64(len(s.ix.slots) - 1)
-		tag := slotFor(h, 0)
-		for i := h & mask; s.ix.slots[i] != 0; i = (i + 1) & mask {
-			slot := s.ix.slots[i]
-			if slot == slotGone || slot&^slotIDMask != tag {
-				continue
-			}
-			id := slot & slotIDMask
-			if a := s.sets.at(id); a.hash == h && int(a.nh) == nh && bytes.Equal(a.octets, octets) {
-				a.refs++
-				return id
-			}
+	if id := s.find(h, 0, octets, nh); id != 0 {
+		return s.retain(id)
+	}
+	id := s.enter(h, bytes.Clone(octets), nh)
+	s.at(id).summary = summarize(octets[:nh], s.own)
+	return id
+}
+
+// with returns the id of the set that has a rest beside what is in base, which has none, with a reference for the
+// caller: base itself if the rest is empty. known is the tail of another set, perhaps the same, or nil.
+func (s *attrStore) with(base attrID, rest, known []byte) attrID {
+	if len(rest) == 0 {
+		return s.retain(base)
+	}
+	b := s.at(base)
+	var room [64]byte
+	tail := append(append(room[:0], b.octets[b.nh:]...), rest...)
+	s.made += len(tail)
+	h := maphash.Bytes(s.seed, tail) ^ bits.RotateLeft64(b.hash, 32)
+	if id := s.find(h, base, tail, 0); id != 0 {
+		return s.retain(id)
+	}
+	if !bytes.Equal(known, tail) {
+		known = bytes.Clone(tail)
+	}
+	id := s.enter(h, known, 0)
+	s.based++
+	a := s.at(id)
+	a.base, a.summary = s.retain(base), b.summary
+	return id
+}
+
+// find returns the id of a set with a hash, 0 if there is none.
+func (s *attrStore) find(h uint64, base attrID, octets []byte, nh int) attrID {
+	slots := s.ix.slots
+	if len(slots) == 0 {
+		return 0
+	}
+	mask, tag := uint64(len(slots)-1), slotFor(h, 0)
+	for i := h & mask; slots[i] != 0; i = (i + 1) & mask {
+		slot := slots[i]
+		if slot == slotGone || slot&^slotIDMask != tag {
+			continue
+		}
+		id := slot & slotIDMask
+		if a := s.sets.at(id); a.hash == h && a.base == base && int(a.nh) == nh && bytes.Equal(a.octets, octets) {
+			return id
 		}
 	}
+	return 0
+}
+
+// enter makes a set of octets, which never change from now on.
+func (s *attrStore) enter(h uint64, octets []byte, nh int) attrID {
 	id := s.sets.alloc()
 	a := s.sets.at(id)
-	a.octets, a.hash, a.refs, a.nh = bytes.Clone(octets), h, 1, uint16(nh)
-	a.summary = summarize(a.octets[:nh], s.own)
+	a.octets, a.hash, a.refs, a.nh = octets, h, 1, uint16(nh)
 	s.ix.add(h, id, s.hashOf)
 	return id
 }
@@ -84,6 +143,12 @@ func (s *attrStore) intern(octets []byte, nh int) attrID {
 func (s *attrStore) release(id attrID) {
 	a := s.sets.at(id)
 	if a.refs--; a.refs > 0 {
+		return
+	}
+	if base := a.base; base != 0 {
+		s.based--
+		s.free(id)
+		s.release(base)
 		return
 	}
 	edges := a.edges
@@ -125,7 +190,7 @@ func (s *attrStore) unlink(root attrID, e *edge) {
 
 // An edge of a set, its root, remembers what a change made of the set, or of another one that
 // changes before it had made of the set: so a policy that sets three communities on 100,000
-// paths of one set costs three internings.
+// paths of one set costs three internings. All sets of an edge are bases.
 type edge struct {
 	op
 	arg      [16]byte // what the change is made with
@@ -144,9 +209,23 @@ const maxEdges = 64
 
 // change returns the id of the set that an op makes of the set id, with a reference for
 // the caller. The caller has a reference on root, which id was made of, or is. apply appends
-// the new set to its argument and returns it with the place of the tail; it is called
-// only the first time.
+// the new set without the rest, which stays, to its argument and returns it with the place of the tail; it is called
+// only the first time, with a set that has no rest.
 func (s *attrStore) change(root, id attrID, o op, arg [16]byte, apply func(dst []byte, from Attrs) ([]byte, int)) attrID {
+	root = s.baseOf(root)
+	base := s.baseOf(id)
+	to := s.changeBase(root, base, o, arg, apply)
+	if base == id || to == 0 {
+		return to
+	}
+	from := s.view(id)
+	all := s.with(to, from.rest(), from.tail)
+	s.release(to)
+	return all
+}
+
+// changeBase is change for a set without a rest.
+func (s *attrStore) changeBase(root, id attrID, o op, arg [16]byte, apply func(dst []byte, from Attrs) ([]byte, int)) attrID {
 	r := s.sets.at(root)
 	for i := range r.edges {
 		if e := &r.edges[i]; e.from == id && e.op == o && e.arg == arg {
@@ -156,7 +235,7 @@ func (s *attrStore) change(root, id attrID, o op, arg [16]byte, apply func(dst [
 			return e.to
 		}
 	}
-	octets, nh := apply(s.room[:0], s.sets.at(id).view())
+	octets, nh := apply(s.room[:0], s.view(id))
 	to := attrID(0)
 	if octets != nil {
 		s.room = octets

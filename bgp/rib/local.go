@@ -60,9 +60,11 @@ func (t *Table) Originate(p LocalPath) error {
 	defer t.mu.Unlock()
 	octets := []byte(p.Attrs.Append(t.octets[:0]))
 	at := len(octets)
-	octets = appendTail(octets, p.NextHop, rest)
+	octets = appendTail(octets, p.NextHop)
 	t.octets = octets[:0]
-	if why := t.peers[localPeer].accept(&n, t.attrs.intern(octets, at)); why != 0 {
+	base := t.attrs.intern(octets, at)
+	defer t.attrs.release(base)
+	if why := t.peers[localPeer].accept(&n, t.attrs.with(base, rest, nil)); why != 0 {
 		return fmt.Errorf("rib: originate %v%x: %v", n.Prefix, n.key, why)
 	}
 	return nil

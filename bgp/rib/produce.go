@@ -8,14 +8,15 @@ func (g *group) produce() {
 	following := g.following()
 	for !g.empty() && !b.full(t) {
 		id := g.oldest()
+		octets, made := b.octets, t.attrs.made
 		if some := g.dirtyPaths(id); some == nil {
 			g.compare(id, following)
 		} else if !g.comparePaths(id, some, following) {
 			break
 		}
 		b.popped = append(b.popped, g.pop())
-		if !following {
-			b.octets += 16 // bounds the work all the same
+		if b.octets == octets { // nothing to say: this bounds the work all the same
+			b.octets += 16 + t.attrs.made - made
 		}
 	}
 	if len(b.items) > 0 {
@@ -160,7 +161,7 @@ func (g *group) renew(id destID, old, new advert, following bool) {
 // sameTargets reports whether two sets have the same extended communities, the route targets among them.
 func (g *group) sameTargets(a, b attrID) bool {
 	s := &g.t.attrs
-	return a == b || string(s.view(a).ExtCommunities()) == string(s.view(b).ExtCommunities())
+	return s.baseOf(a) == s.baseOf(b) || string(s.view(a).ExtCommunities()) == string(s.view(b).ExtCommunities())
 }
 
 // memberOf reports whether a peer's session is in the group.

@@ -86,6 +86,6 @@ func (t *Table) leadsTo(p *path, networks []netip.Prefix) bool {
 	if len(networks) == 0 {
 		return false
 	}
-	hop := t.attrs.at(p.attr).view().NextHop().Addr
+	hop := t.attrs.view(p.attr).NextHop().Addr
 	return slices.ContainsFunc(networks, func(n netip.Prefix) bool { return n.Contains(hop) })
 }

@@ -126,6 +126,10 @@ const pathsAtOnce = 512
 // than fit into one of 4096 octets, so that most are taken in at once.
 const nlriAtOnce = 2048
 
+// octetsAtOnce is how many octets of attributes are made before others get the mutex, such as by an import policy
+// that does something else to each path: a millisecond.
+const octetsAtOnce = 1 << 20
+
 // each calls f for every path of a family that is there now. f may drop the path. The mutex
 // is let go now and then, so that the end of a large session delays no other user of the table.
 func (in *In) each(fam wire.Family, f func(id uint32, p *path, l *pathList)) {

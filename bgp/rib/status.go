@@ -186,7 +186,7 @@ func (o *Out) page(list []Advert, family int, id destID) ([]Advert, destID) {
 type Stats struct {
 	Prefixes [4]int // IPv4 prefixes, IPv6 prefixes, EVPN routes and route target memberships, some perhaps without paths, to be forgotten
 	Paths    int    // of all peers
-	Attrs    int    // distinct attribute sets
+	Attrs    int    // distinct attribute sets, whatever the ESIs, labels and gateways of EVPN routes are
 	Groups   int    // update groups
 	Peers    int    // with an In
 	Backlog  int    // octets of encoded messages that wait for slow members of update groups
@@ -196,7 +196,7 @@ type Stats struct {
 func (t *Table) Stats() Stats {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	s := Stats{Prefixes: [...]int{t.count(0), t.count(1), t.count(2), t.count(3)}, Paths: t.paths.n, Attrs: t.attrs.sets.n,
+	s := Stats{Prefixes: [...]int{t.count(0), t.count(1), t.count(2), t.count(3)}, Paths: t.paths.n, Attrs: t.attrs.sets.n - t.attrs.based,
 		Groups: len(t.groups), Peers: len(t.peers) - 1 - len(t.spare)}
 	for _, g := range t.groups {
 		s.Backlog += g.backlog

@@ -196,9 +196,10 @@ func (t *Table) release() {
 }
 
 // pause lets others have the mutex if the caller has done n pieces of work, and n is a multiple
-// of each.
+// of each, or octetsAtOnce of attributes have been made since it was let go last.
 func (t *Table) pause(n, each int) {
-	if n%each == 0 {
+	if n%each == 0 || t.attrs.made >= octetsAtOnce {
+		t.attrs.made = 0
 		t.mu.Unlock()
 		t.mu.Lock()
 	}

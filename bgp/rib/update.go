@@ -131,7 +131,7 @@ func (in *In) reach(u *wire.Update, l *wire.List, nh wire.NextHop) {
 		return
 	}
 	t := in.t
-	o := in.offer(u, nh, nil)
+	o := in.offer(u, nh)
 	defer in.done(&o)
 	if o.why != 0 {
 		in.refuse(l, o.why)
@@ -158,24 +158,33 @@ func (in *In) reach(u *wire.Update, l *wire.List, nh wire.NextHop) {
 }
 
 // reachKeyed is reach for NLRI with keys: what of a route does not name it is part of its attributes, so that an
-// UPDATE has as many sets as there are of these among its neighbours.
+// UPDATE has as many sets as there are of these, but all on one base.
 func (in *In) reachKeyed(u *wire.Update, l *wire.List, nh wire.NextHop) {
 	list := in.listOf(l.Family)
 	c := &list.counters
 	n := in.t.nameKeyed()
 	var restRoom, lastRoom [32]byte // what types 1 to 5 need; others have no rest
 	rest, last := restRoom[:0], lastRoom[:0]
-	var o offer
-	defer func() { in.done(&o) }()
+	o := in.offer(u, nh)
+	defer in.done(&o)
+	s := &in.t.attrs
+	var attr attrID // what o.received makes with last, with a reference; 0: none yet
+	defer func() {
+		if attr != 0 {
+			s.release(attr)
+		}
+	}()
 	for k, err := range l.Keyed() {
 		if !n.setKeyed(&k) {
 			return
 		}
 		c.Announced++
-		if rest = k.AppendRest(rest[:0]); o.attr == 0 || string(rest) != string(last) {
-			in.done(&o)
-			o = in.offer(u, nh, rest)
-			last = append(last[:0], rest...)
+		if rest = k.AppendRest(rest[:0]); attr == 0 || string(rest) != string(last) {
+			next := s.with(o.received, rest, nil)
+			if attr != 0 {
+				s.release(attr)
+			}
+			attr, last = next, append(last[:0], rest...)
 		}
 		switch {
 		case err != nil:
@@ -183,7 +192,7 @@ func (in *In) reachKeyed(u *wire.Update, l *wire.List, nh wire.NextHop) {
 		case o.why != 0:
 			in.refuseOne(list, &n, o.why)
 		default:
-			in.announce(list, &n, o.attr, o.received)
+			in.announce(list, &n, o.attr, attr)
 		}
 		if list.limit.ended() {
 			return
@@ -202,16 +211,16 @@ type offer struct {
 	external bool   // received has a reference of its own
 }
 
-// offer enters the attributes of an UPDATE, with a next hop and the rest of NLRI. The caller calls
+// offer enters the attributes of an UPDATE, with a next hop. The caller calls
 // done when it has taken in the routes.
-func (in *In) offer(u *wire.Update, nh wire.NextHop, rest []byte) offer {
+func (in *In) offer(u *wire.Update, nh wire.NextHop) offer {
 	t := in.t
 	octets := []byte(u.AppendAttrs(t.octets[:0]))
 	at := len(octets)
-	octets = appendTail(octets, nh, rest)
+	octets = appendTail(octets, nh)
 	t.octets = octets[:0]
 	attr := t.attrs.intern(octets, at)
-	why := in.refusal(t.attrs.at(attr))
+	why := in.refusal(attr)
 	// RFC 4271, Section 6.3, of NEXT_HOP: "It MUST NOT be the IP address of the receiving
 	// speaker."
 	switch {
@@ -221,7 +230,7 @@ func (in *In) offer(u *wire.Update, nh wire.NextHop, rest []byte) offer {
 	case nh.Addr.IsLinkLocalUnicast() && nh.Addr.Is6() && !in.addr.IsLinkLocalUnicast():
 		why = ReasonLinkLocalNextHop
 	case in.external:
-		why = in.refusalExternal(t.attrs.at(attr))
+		why = in.refusalExternal(attr)
 	}
 	o := offer{attr: attr, received: attr, why: why}
 	if in.external && why == 0 {
@@ -278,7 +287,8 @@ func (in *In) announce(list *pathList, n *name, root, attr attrID) {
 // Section 8: a router "SHOULD ignore a route received with its BGP Identifier as the
 // ORIGINATOR_ID. If the local CLUSTER_ID is found in the CLUSTER_LIST, the advertisement
 // received SHOULD be ignored."
-func (in *In) refusal(a *attrSet) Reason {
+func (in *In) refusal(attr attrID) Reason {
+	a := in.t.attrs.sum(attr)
 	switch {
 	case a.marks&(markLoopAS|markLoopOriginator|markLoopCluster) == 0:
 		return 0
@@ -286,7 +296,7 @@ func (in *In) refusal(a *attrSet) Reason {
 		return ReasonOriginatorLoop
 	case a.marks&markLoopCluster != 0:
 		return ReasonClusterLoop
-	case in.ownAS > 0 && a.view().ASPath().Count(in.t.as) <= in.ownAS:
+	case in.ownAS > 0 && in.t.attrs.view(attr).ASPath().Count(in.t.as) <= in.ownAS:
 		return 0
 	}
 	return ReasonASLoop
