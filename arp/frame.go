@@ -24,8 +24,8 @@ type Frame struct {
 	IfIndex  int // interface index
 	Dst, Src MAC // of the Ethernet header
 	Packet
-	// Received is when the kernel received the frame, if that was before the program
-	// listened: see [Config.SocketStore]. Zero: since.
+	// Received is when the kernel received the frame, before its own ARP had it. It has a
+	// monotonic clock reading, as what time.Now returns has. Zero: it came from no Conn. Write ignores it.
 	Received time.Time
 }
 

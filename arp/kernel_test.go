@@ -52,7 +52,7 @@ func TestSharedWithKernel(t *testing.T) {
 	}
 }
 
-// What a guest asked of the kernel before the program listened has its answer already.
+// What a guest asked while the kernel answered has its answer already.
 func TestKernelUntil(t *testing.T) {
 	var p Policy
 	p.SetTarget(netip.PrefixFrom(vm3, 32), 0)

@@ -39,9 +39,9 @@ type Guest struct {
 	// KernelProxy says that the sysctl proxy_arp is set on the interface (Linux,
 	// Documentation/networking/ip-sysctl.rst).
 	KernelProxy bool
-	// KernelUntil is when KernelProxy ended, if it did while no program listened: the
-	// kernel has answered the requests that were received before (see [Frame.Received]).
-	// Zero: it answered none of those that waited.
+	// KernelUntil is when KernelProxy ended: the kernel has answered the requests that were
+	// received before (see [Frame.Received]) and may still wait to be read. Take the time after
+	// proxy_arp has been set to 0. Zero: it has answered none of those that wait.
 	KernelUntil time.Time
 	// KernelHears says that the requests of every sender reach the kernel, whatever is
 	// in Known.

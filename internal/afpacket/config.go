@@ -27,8 +27,8 @@ type Config struct {
 type Frame struct {
 	Link int    // interface index
 	Data []byte // received frames alias the Conn's buffers until the next Read
-	// Received is when the kernel received the frame, if it waited for this program in a
-	// socket that an earlier one left; zero: there is no time stamp.
+	// Received is when the kernel received the frame, before anybody else had it. It has a monotonic
+	// clock reading, as what time.Now returns has. Write ignores it.
 	Received time.Time
 }
 

@@ -177,7 +177,7 @@ func (c *Conn) collect(uintptr) bool {
 	defer c.mu.Unlock()
 	for c.fd >= 0 {
 		for i := range c.out {
-			c.rx.arm(i, c.heir)
+			c.rx.arm(i)
 		}
 		got, e := recvmmsg(c.fd, c.rx.msgs[:len(c.out)])
 		if e == unix.EINTR {
@@ -188,8 +188,7 @@ func (c *Conn) collect(uintptr) bool {
 			c.police.Advance(now)
 		}
 		if e == unix.EAGAIN || e == 0 && got < len(c.out) {
-			c.settle()
-			c.full = 0
+			c.heir, c.full = false, 0
 			c.police.CaughtUp()
 		} else if c.full++; c.full%8 == 0 && c.behind() {
 			c.police.Behind()
@@ -212,11 +211,8 @@ func (c *Conn) collect(uintptr) bool {
 func (c *Conn) sift(now time.Time, got int) {
 	for i := range got {
 		link := int(c.rx.names[i].Ifindex)
-		var received time.Time
-		if c.heir {
-			received = c.rx.stamp(i)
-		}
-		if late := !received.IsZero() && now.Sub(received) > patience; !c.police.Take(now, link) || late {
+		received := c.rx.received(i, now)
+		if late := c.heir && now.Sub(received) > patience; !c.police.Take(now, link) || late {
 			continue
 		}
 		// A frame that is dropped leaves a gap in the ring: swap its buffer behind.

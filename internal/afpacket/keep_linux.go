@@ -2,7 +2,6 @@ package afpacket
 
 import (
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -27,33 +26,9 @@ func (c *Conn) inherit() (fd int, ok bool) {
 	name, err := unix.Getsockname(fd)
 	at, packet := name.(*unix.SockaddrLinklayer)
 	if err != nil || !packet || at.Ifindex != 0 || at.Protocol != htons(c.cfg.EtherType) ||
-		c.buffer(fd) != nil || attach(fd, filter(nil, c.cfg.Accept, police.List{})) != nil {
+		c.options(fd) != nil || attach(fd, filter(nil, c.cfg.Accept, police.List{})) != nil {
 		unix.Close(fd)
 		return -1, false
 	}
 	return fd, true
-}
-
-// settle ends what was special about a socket that was inherited: it has been drained.
-// Time stamps cost the whole host some nanoseconds a packet while any socket has them
-// (net/core/dev.c, net_enable_timestamp).
-func (c *Conn) settle() {
-	if c.heir {
-		c.heir = false
-		_ = unix.SetsockoptInt(c.fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 0)
-	}
-}
-
-// stamp returns when the kernel received message i; zero if it does not say.
-func (r *ring) stamp(i int) time.Time {
-	const head, size = unix.SizeofCmsghdr, unsafe.Sizeof(unix.Timespec{})
-	if uintptr(r.msgs[i].hdr.Controllen) < head+size {
-		return time.Time{}
-	}
-	c := (*unix.Cmsghdr)(unsafe.Pointer(&r.control[i]))
-	if c.Level != unix.SOL_SOCKET || c.Type != unix.SCM_TIMESTAMPNS {
-		return time.Time{}
-	}
-	ts := (*unix.Timespec)(unsafe.Pointer(&r.control[i][head]))
-	return time.Unix(ts.Unix())
 }

@@ -1,6 +1,7 @@
 package afpacket
 
 import (
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -50,17 +51,27 @@ func newRing(n, size int) *ring {
 	return r
 }
 
-// arm prepares message i for the kernel to receive into, with its time stamp if wanted.
-func (r *ring) arm(i int, stamped bool) {
+// arm prepares message i for the kernel to receive into, with its time stamp.
+func (r *ring) arm(i int) {
 	h := &r.msgs[i].hdr
 	r.iovs[i].Base = &r.bufs[i][0]
 	r.iovs[i].SetLen(len(r.bufs[i]))
 	h.Namelen = unix.SizeofSockaddrLinklayer
-	h.Control, h.Controllen = nil, 0
-	if stamped {
-		h.Control = &r.control[i][0]
-		h.SetControllen(controlLen)
+	h.Control = &r.control[i][0]
+	h.SetControllen(controlLen)
+}
+
+// received returns when the kernel received message i, which was read at now, on the clock that no
+// one sets: the stamp is of the other one, and is taken for what it says of the message's age. Without
+// a stamp that is 0.
+func (r *ring) received(i int, now time.Time) time.Time {
+	const head, size = unix.SizeofCmsghdr, unsafe.Sizeof(unix.Timespec{})
+	c := (*unix.Cmsghdr)(unsafe.Pointer(&r.control[i]))
+	if uintptr(r.msgs[i].hdr.Controllen) < head+size || c.Level != unix.SOL_SOCKET || c.Type != unix.SCM_TIMESTAMPNS {
+		return now
 	}
+	ts := (*unix.Timespec)(unsafe.Pointer(&r.control[i][head]))
+	return now.Add(-now.Sub(time.Unix(ts.Unix())))
 }
 
 // recvmmsg receives without waiting. With MSG_TRUNC len is the length of the frame, also if

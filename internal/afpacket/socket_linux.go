@@ -17,16 +17,24 @@ func (c *Conn) socket() (fd int, err error) {
 	if err != nil {
 		return -1, os.NewSyscallError("socket AF_PACKET", err)
 	}
-	if err := c.buffer(fd); err != nil {
+	if err := c.options(fd); err != nil {
 		unix.Close(fd)
 		return -1, err
 	}
 	return fd, nil
 }
 
-// buffer sets the size of the receive buffer. With CAP_NET_ADMIN net.core.rmem_max does
+// options asks for time stamps, and sets the size of the receive buffer. With CAP_NET_ADMIN net.core.rmem_max does
 // not limit it (socket(7), SO_RCVBUFFORCE); without, it does.
-func (c *Conn) buffer(fd int) error {
+//
+// Time stamps cost the whole host some nanoseconds a packet while any socket has them
+// (net/core/dev.c, net_enable_timestamp), as those of BFD, of NTP and of tcpdump have. The kernel begins
+// a moment after it was asked to, from a work queue; what came before is stamped when it is read
+// (include/net/sock.h, sock_recv_timestamp).
+func (c *Conn) options(fd int) error {
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1); err != nil {
+		return os.NewSyscallError("SO_TIMESTAMPNS", err)
+	}
 	size := c.cfg.ReceiveBuffer
 	if size == 0 {
 		size = DefaultReceiveBuffer

@@ -319,7 +319,7 @@ func (r *router) adoptFound(routes iter.Seq[fib.RouteStatus]) {
 }
 
 // handOverARP ends answering ARP before the kernel begins, if that is what is to come: no question
-// has two answers. (The other way round, Serve ends the kernel's; what waits in the responder's socket then may have two.)
+// has two answers. (The other way round, Serve ends the kernel's, and the responder leaves what came before.)
 func (r *router) handOverARP(next config.Edge) {
 	if r.cfg.Edge.ARP == "responder" && next.ARP != "responder" {
 		for _, p := range r.attached.sorted() {

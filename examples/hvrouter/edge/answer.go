@@ -64,6 +64,8 @@ func (e *Edge) answer(c *config.Config, p guest.Port, mac [6]byte) error {
 			if end, was := e.proxied[p.Interface]; was && end.IsZero() {
 				e.proxied[p.Interface] = time.Now()
 			}
+		} else {
+			e.proxied[p.Interface] = time.Time{}
 		}
 		if err := e.responder.SetGuest(p.Link.IfIndex, arpGuest(c, p, mac, e.proxied[p.Interface])); err != nil {
 			return err
@@ -123,7 +125,8 @@ func (e *Edge) Heard(ctx context.Context) ([]ndp.Sender, error) { return e.proxy
 
 // endProxyARP has the kernel not answer on an interface, before the responder does. That
 // is its desired state already (see domain.Sysctls), which is reached in its own time;
-// until then a question would have two answers.
+// until then a question would have two answers. What the kernel has answered may still wait in the
+// responder's socket, and says by its time that it came before.
 func endProxyARP(name string) error {
 	return write("/proc/sys/net/ipv4/conf/"+name+"/proxy_arp", "0")
 }

@@ -46,9 +46,9 @@ type Edge struct {
 	responder *arp.Responder
 	proxy     *ndp.Responder
 	finder    *finder
-	// proxied are the interfaces on which the kernel answered ARP for others when the Edge
-	// was opened, by name, and when that ended: what guests asked before waits in a socket
-	// that was kept, and has its answer. Zero: it has not ended.
+	// proxied are the interfaces on which the kernel answers ARP for others, or has since the Edge
+	// was opened, by name, and when that ended: what guests asked before may wait in the responder's
+	// socket, and has its answer. Zero: it has not ended.
 	proxied map[string]time.Time
 
 	ctx      context.Context // of Run, for announcements
@@ -231,6 +231,7 @@ func (e *Edge) Leave(p guest.Port, gone bool) {
 	}
 	e.responder.RemoveGuest(p.Link.IfIndex)
 	e.proxy.RemoveGuest(p.Link.IfIndex)
+	delete(e.proxied, p.Interface)
 	e.finder.remove(p.Link.IfIndex)
 	e.noLease(p.Link.IfIndex)
 }

@@ -10,14 +10,13 @@
 //
 // Who owns what: the daemon alone reads the sockets, of which there is one a protocol and
 // namespace. The store only holds them, and is the only one to do so from the moment it
-// sees the connection of the daemon close. Then it has the kernel note when each question
-// arrives, so that the next daemon can tell which are too old to matter; and after
-// [Config.Patience] it lets go of everything. Guests that the daemon had silenced, because
+// sees the connection of the daemon close. The kernel notes when each question
+// arrives, so the next daemon can tell which are too old to matter; and after
+// [Config.Patience] the store lets go of everything. Guests that the daemon had silenced, because
 // they flood, stay so: that is part of the socket.
 //
 // systemd's file descriptor store (FDSTORE=1 of sd_notify) is the same idea for services
-// that it starts. This one needs no systemd, and does with the sockets what a manager of
-// services does not: time stamps, and an end to its patience.
+// that it starts. This one needs no systemd, and has an end to its patience.
 //
 // The protocol runs over a unix socket of the kind SOCK_SEQPACKET. A message is one
 // octet that says what to do, and a name; those that hand over a socket have its

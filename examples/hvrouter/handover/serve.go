@@ -10,8 +10,6 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // Config is the configuration of a store.
@@ -196,9 +194,6 @@ func (s *store) empty() {
 func (s *store) unclaimed() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, fd := range s.stored {
-		rest(fd)
-	}
 	var t *time.Timer
 	t = time.AfterFunc(s.patience, func() {
 		s.mu.Lock()
@@ -217,7 +212,3 @@ func (s *store) clear() {
 	defer s.mu.Unlock()
 	s.empty()
 }
-
-// rest prepares a socket for a time without a reader: what waits in it has a time stamp.
-// Whoever reads it next undoes that.
-func rest(fd int) { _ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1) }
