@@ -137,6 +137,9 @@ func (c *connection) lost(now time.Time, cause EventKind, n wire.Notification) {
 	was := *c
 	c.end(now, cause, n, false)
 	d := c.back.delay(&c.cfg, was.state, now.Sub(was.upAt), n, was.contested)
+	if !was.contested && (cause == EventConnFails || n.Code == wire.CodeCease) {
+		d = c.soon(now, d)
+	}
 	if was.state == OpenSent && cause == EventConnFails {
 		c.wait(now, d)
 	} else {

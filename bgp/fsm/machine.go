@@ -239,14 +239,16 @@ func (m *Machine) PostponeHold(until time.Time) {
 
 // RetryNow makes a peer that waits for its next attempt to connect, or for the answer to one
 // for longer than [youngDial], try at once: there is reason to believe that it can be reached
-// again. A peer that is stopped or refused, or has a connection, is not concerned.
+// again. If the peer has a connection, or an attempt is younger, and the peer or the network ends that within
+// [pathUpTime], the next one follows at once. A peer that is stopped or refused is not concerned.
 func (m *Machine) RetryNow(now time.Time) {
 	c := &m.first
 	waits := c.state == Active && !c.retryAt.IsZero() || c.state == Idle && !c.idleAt.IsZero() && !now.Before(m.refuseUntil)
 	if !waits && (c.state != Connect || now.Sub(c.dialedAt) < youngDial) {
+		m.pathUp = now
 		return
 	}
-	m.back.attempts = 0
+	m.pathUp, m.back.attempts = time.Time{}, 0
 	c.drop()
 	c.start(now)
 }

@@ -17,6 +17,7 @@ type shared struct {
 
 	plainUntil  time.Time // until then our OPENs go without capabilities
 	refuseUntil time.Time // the peer's connections are refused until then
+	pathUp      time.Time // RetryNow was called while there was a connection
 }
 
 func (s *shared) emit(e Effect) { s.out = append(s.out, e) }
@@ -30,6 +31,19 @@ func (s *shared) newConn() ConnID {
 // plainTime is for how long after the wait for the next attempt our OPEN may go without
 // capabilities. Later it may be another peer that answers.
 const plainTime = 2 * time.Minute
+
+// pathUpTime is how much later than the word that the path is up the end of a connection may be heard of
+// that is older than that. Both come from the peer's restart, by ways of their own.
+const pathUpTime = time.Second
+
+// soon returns the wait d, or none if the path has just come up: what has ended is of before.
+func (s *shared) soon(now time.Time, d time.Duration) time.Duration {
+	if s.pathUp.IsZero() || now.Sub(s.pathUp) > pathUpTime {
+		return d
+	}
+	s.pathUp, s.back.attempts = time.Time{}, 0 // once
+	return 0
+}
 
 // noteRefusal decides, when a connection in state s has failed, whether the next OPEN goes
 // without capabilities. It does after Unsupported Optional Parameter, by which a peer says

@@ -39,7 +39,7 @@ func (c *connection) connect(now time.Time, ev Event) {
 		c.emit(Effect{Kind: EffectNoAnswer})
 		c.wait(now, c.back.retryDelay(&c.cfg))
 	case EventConnFails: // 18
-		c.wait(now, c.back.retryDelay(&c.cfg))
+		c.wait(now, c.soon(now, c.back.retryDelay(&c.cfg)))
 	case EventConnAcked: // 16
 		c.opened(now, ev.Conn, true)
 	case EventAutomaticStop: // 8
