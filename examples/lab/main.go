@@ -13,6 +13,7 @@
 //	go run ./examples/lab -mode ebgp-tor    # routed fabrics: eBGP with two top-of-rack routers a rack
 //	go run ./examples/lab -guests host128    # a /128 each, neighbours answered for
 //	go run ./examples/lab -hold             # leave it up and look around
+//	go run ./examples/lab -web 127.0.0.1:8179 -only sessions  # the same, with a page that shows it and runs experiments
 //	go run ./examples/lab matrix -core      # every configuration, one table
 //
 // It needs no iproute2, and other people's daemons only where -rr, -hv or -edge
@@ -49,7 +50,10 @@ func run(args []string) int {
 		return code
 	}
 	if !sandbox.Inside() {
-		code, err := sandbox.Run(o.dir)
+		door, err := o.door()
+		if err == nil {
+			code, err = sandbox.Run(o.dir, door)
+		}
 		if err != nil {
 			fmt.Fprintln(os.Stderr, "lab:", err)
 			return 2

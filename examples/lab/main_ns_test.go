@@ -1,10 +1,14 @@
 package main
 
 import (
+	"bufio"
+	"encoding/json"
 	"errors"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -39,7 +43,14 @@ func lab(t *testing.T, dir string, args ...string) *exec.Cmd {
 // process id of the lab inside its sandbox.
 func up(t *testing.T, dir string) (cmd *exec.Cmd, inner int) {
 	t.Helper()
-	cmd = lab(t, dir, "-hold", "-only", "sessions")
+	cmd, inner, _ = upWith(t, dir, "until you press", "-hold", "-only", "sessions")
+	return cmd, inner
+}
+
+// upWith does so with these flags, and waits until it says so much. It returns what was said, too.
+func upWith(t *testing.T, dir, until string, args ...string) (cmd *exec.Cmd, inner int, output string) {
+	t.Helper()
+	cmd = lab(t, dir, args...)
 	cmd.Stderr = os.Stderr
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -53,7 +64,7 @@ func up(t *testing.T, dir string) (cmd *exec.Cmd, inner int) {
 	w.Close()
 	_ = r.SetReadDeadline(time.Now().Add(3 * time.Minute))
 	var said strings.Builder
-	for b := make([]byte, 4096); !strings.Contains(said.String(), "until you press"); {
+	for b := make([]byte, 4096); !strings.Contains(said.String(), until); {
 		n, err := r.Read(b)
 		said.Write(b[:n])
 		if err != nil {
@@ -67,7 +78,7 @@ func up(t *testing.T, dir string) (cmd *exec.Cmd, inner int) {
 	if inner, err = strconv.Atoi(strings.TrimSpace(string(pid))); err != nil {
 		t.Fatal(err)
 	}
-	return cmd, inner
+	return cmd, inner, said.String()
 }
 
 // gone waits until a process and its namespaces are gone, and checks that the
@@ -115,4 +126,60 @@ func TestEnds(t *testing.T) {
 			gone(t, dir, inner)
 		})
 	}
+}
+
+// TestWeb: the page outside of the sandbox shows the hypervisors, and runs an experiment in it.
+func TestWeb(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "lab")
+	cmd, inner, said := upWith(t, dir, "/\n", "-web", "127.0.0.1:0", "-only", "sessions")
+	_, rest, _ := strings.Cut(said, "page: ")
+	url, _, ok := strings.Cut(rest, "/\n")
+	if !ok {
+		t.Fatal(said)
+	}
+	var state struct {
+		Experiments []struct{ Name string }
+		Routers     []string
+		Busy        string
+		Lines       []string
+	}
+	look := func() {
+		t.Helper()
+		resp, err := http.Get(url + "/lab")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if err := json.NewDecoder(resp.Body).Decode(&state); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if look(); !slices.Equal(state.Routers, []string{"hv1", "hv2", "hv3"}) || len(state.Experiments) < 20 {
+		t.Errorf("%+v", state)
+	}
+	resp, err := http.Post(url+"/run/ping", "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp.Body.Close(); resp.StatusCode != http.StatusAccepted {
+		t.Errorf("ping: %s", resp.Status)
+	}
+	for deadline := time.Now().Add(time.Minute); state.Busy != "" || !strings.Contains(strings.Join(state.Lines, "\n"), "pairs without an answer"); time.Sleep(50 * time.Millisecond) {
+		if look(); time.Now().After(deadline) {
+			t.Fatalf("no ping within a minute: %+v", state)
+		}
+	}
+	stream, err := http.Get(url + "/hv2/state")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stream.Body.Close()
+	if line, err := bufio.NewReader(stream.Body).ReadString('\n'); err != nil || strings.Count(line, `"state":"Established"`) != 6 {
+		t.Errorf("hv2: %s, %v", line, err)
+	}
+	if err := cmd.Process.Signal(unix.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+	gone(t, dir, inner)
 }

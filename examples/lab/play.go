@@ -88,8 +88,12 @@ func play(o *options) error {
 			return err
 		}
 	}
-	if o.hold {
-		hold(ctx, w, outer)
+	switch {
+	case o.web != "":
+		return o.serve(ctx, run, outer)
+	case o.hold:
+		hold(w, outer)
+		<-ctx.Done()
 	}
 	return nil
 }
@@ -102,8 +106,8 @@ func summary(r *report.Report) {
 	}
 }
 
-// hold leaves the lab up and says how to look around.
-func hold(ctx context.Context, w *topology.Topology, outer int) {
+// hold says how to look around in a lab that stays up.
+func hold(w *topology.Topology, outer int) {
 	fmt.Printf("\nThe lab stays up until you press Ctrl-C. To enter a node:\n\n")
 	prefix := fmt.Sprintf("nsenter --target %d --mount --pid --net=/proc/%d/root", outer, outer)
 	if sandbox.Rootless() {
@@ -129,7 +133,6 @@ func hold(ctx context.Context, w *topology.Topology, outer int) {
 		fmt.Printf(" %s", g.Name)
 	}
 	fmt.Printf("\nlogs: %s/log, configurations: %s/etc\n", w.Dir, w.Dir)
-	<-ctx.Done()
 }
 
 // keep copies logs and configurations out of the lab's own file system.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"os"
 	"os/signal"
 
 	"golang.org/x/sys/unix"
@@ -34,7 +35,8 @@ func servePage(in invocation) int {
 	if a, ok := l.Addr().(*net.TCPAddr); ok {
 		fmt.Fprintf(in.stdout, "http://%s/, for everybody with an account on this host, until Ctrl-C\n", a)
 	}
-	if err := web.Serve(ctx, l, client); err != nil {
+	name, _ := os.Hostname()
+	if err := web.Serve(ctx, l, web.Handler(name, client)); err != nil {
 		return in.fail(exitFailed, err)
 	}
 	return exitOK

@@ -27,7 +27,7 @@ func TestBrowser(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
-	go func() { served <- Serve(ctx, l, client) }()
+	go func() { served <- Serve(ctx, l, Handler("hv1", client)) }()
 	defer func() {
 		cancel()
 		if err := <-served; err != nil {

@@ -3,6 +3,6 @@
 // ([overview]), and changes nothing.
 //
 // Nobody is asked for a password: the page is for who has an account on the host, and is reached from elsewhere
-// by ssh. [Listen] takes loopback addresses and unix sockets only, and [Handler] refuses requests whose Host is a
+// by ssh. [Listen] takes loopback addresses and unix sockets only, and [Loopback] refuses requests whose Host is a
 // name, so that no other site makes a browser read the page under its own name (DNS rebinding).
 package web

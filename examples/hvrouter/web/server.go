@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
-	"os"
 	"time"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
@@ -29,13 +28,15 @@ const (
 )
 
 // policy allows a page what comes from this server, and nothing else: no inline script, no other site.
-const policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 
-// Serve serves the page on l until ctx ends. It closes l.
-func Serve(ctx context.Context, l net.Listener, client *api.Client) error {
-	_, unix := l.(*net.UnixListener)
+// Serve serves h on l until ctx ends. It closes l. What comes over TCP goes through [Loopback].
+func Serve(ctx context.Context, l net.Listener, h http.Handler) error {
+	if _, unix := l.(*net.UnixListener); !unix {
+		h = Loopback(h)
+	}
 	s := &http.Server{
-		Handler:           Handler(client, !unix),
+		Handler:           h,
 		ReadHeaderTimeout: patience, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
 		BaseContext: func(net.Listener) context.Context { return ctx }, // which ends the streams
 	}
@@ -47,30 +48,41 @@ func Serve(ctx context.Context, l net.Listener, client *api.Client) error {
 	return nil
 }
 
-// Handler answers requests for the page. With checkHost it refuses those whose Host is not a loopback
-// address or localhost.
-func Handler(client *api.Client, checkHost bool) http.Handler {
+// Loopback passes on requests whose Host is a loopback address or localhost, and refuses others.
+func Loopback(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !local(r.Host) {
+			http.Error(w, "this page is for 127.0.0.1, [::1] and localhost", http.StatusMisdirectedRequest)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+// Handler answers requests for the page of the daemon of a host: for / and what is below.
+func Handler(host string, client *api.Client) http.Handler {
 	page, err := fs.Sub(files, "page")
 	if err != nil {
 		panic(err) // the directory is in the binary
 	}
-	name, _ := os.Hostname()
-	s := &site{client: client, name: name, readers: make(chan struct{}, maxReaders)}
+	s := &site{client: client, name: host, readers: make(chan struct{}, maxReaders)}
 	mux := http.NewServeMux()
 	mux.Handle("GET /", http.FileServerFS(page))
 	mux.HandleFunc("GET /state", s.stream)
+	return Guarded(mux)
+}
+
+// Guarded has browsers load nothing from elsewhere for the pages of h, and show them in no frame of another
+// site.
+func Guarded(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if checkHost && !local(r.Host) {
-			http.Error(w, "this page is for 127.0.0.1, [::1] and localhost", http.StatusMisdirectedRequest)
-			return
-		}
-		h := w.Header()
-		h.Set("Content-Security-Policy", policy)
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Cross-Origin-Resource-Policy", "same-origin")
-		h.Set("Referrer-Policy", "no-referrer")
-		h.Set("Cache-Control", "no-store")
-		mux.ServeHTTP(w, r)
+		head := w.Header()
+		head.Set("Content-Security-Policy", policy)
+		head.Set("X-Content-Type-Options", "nosniff")
+		head.Set("Cross-Origin-Resource-Policy", "same-origin")
+		head.Set("Referrer-Policy", "no-referrer")
+		head.Set("Cache-Control", "no-store")
+		h.ServeHTTP(w, r)
 	})
 }
 

@@ -115,7 +115,7 @@ func readState(t *testing.T, r *bufio.Reader) (s state) {
 // not answer.
 func TestStream(t *testing.T) {
 	d, client := newFakeDaemon(t)
-	server := httptest.NewServer(Handler(client, true))
+	server := httptest.NewServer(Loopback(Handler("hv1", client)))
 	t.Cleanup(server.Close)
 	resp, err := http.Get(server.URL + "/state")
 	if err != nil {
@@ -149,7 +149,7 @@ func TestStream(t *testing.T) {
 // TestRefusals: what is asked under another name, what is not read, and one page too many.
 func TestRefusals(t *testing.T) {
 	_, client := newFakeDaemon(t)
-	server := httptest.NewServer(Handler(client, true))
+	server := httptest.NewServer(Loopback(Handler("hv1", client)))
 	t.Cleanup(server.Close)
 	status := func(method, path, host string) int {
 		r, err := http.NewRequest(method, server.URL+path, nil)

@@ -42,8 +42,9 @@ func Inside() bool { return os.Getenv(envDir) != "" }
 
 // Run takes the lock of dir, starts this program again with the same arguments
 // inside a new sandbox, and returns its exit code when it ended. Interrupts are
-// left to the inner process, which is killed if this one dies.
-func Run(dir string) (int, error) {
+// left to the inner process, which is killed if this one dies. If it is not nil, the inner process
+// inherits a file, which [Inherited] returns there.
+func Run(dir string, inherit *os.File) (int, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return 0, err
@@ -60,6 +61,9 @@ func Run(dir string) (int, error) {
 	runtime.LockOSThread()
 	signal.Notify(make(chan os.Signal, 8), unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
 	cmd := command(dir, lock)
+	if inherit != nil {
+		cmd.ExtraFiles = append(cmd.ExtraFiles, inherit)
+	}
 	if err := cmd.Start(); err != nil {
 		return 0, fmt.Errorf("no namespaces: %w\nThe lab needs root, or a system on which ordinary users may make user namespaces", err)
 	}
@@ -130,6 +134,12 @@ func Enter() (dir string, outer int, err error) {
 	// Where a container forbids it, the old one does as well.
 	_ = unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
 	return dir, outer, nil
+}
+
+// Inherited returns the file that was given to [Run].
+func Inherited() *os.File {
+	unix.CloseOnExec(4) // behind the lock
+	return os.NewFile(4, "inherited")
 }
 
 // Rootless reports whether the sandbox was made by an ordinary user.
