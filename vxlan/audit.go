@@ -4,21 +4,27 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/hyperfib/hyperfib/internal/rtnl"
 )
 
 // The audit reads each table again, to find what no notification has told: what was known to be in the
 // kernel and is not, or is otherwise, and entries of ours that nobody has written. It changes nothing by
-// itself: what no notification explains within a moment is reported, and the table is compared again
-// and repaired as after a notification.
+// itself: what no notification explains is reported, and the table is compared again and repaired as
+// after a notification.
+//
+// A notification of what a table has been read with may still wait to be read. So the monitor's socket is asked
+// something once the table has been read: the answer is queued behind all that was notified before (netlink_sendskb
+// in net/netlink/af_netlink.c serves answers and notifications alike), and is read behind it. What is asked
+// takes the lock that programs' changes are made and notified under (rtnl_lock, rtnetlink_rcv_msg in
+// net/core/rtnetlink.c), so that none of them is read and not notified yet. It does not hold back what
+// the bridge learns from a frame: that is notified microseconds after it can be read.
 
 const (
 	// auditShare is the share of the time that reading takes at most: 1/auditShare.
 	auditShare = 100
 	// leastRest is for how long nothing is read after a table, however quick that was.
 	leastRest = 10 * time.Millisecond
-	// explainTime is how long a notification may take that explains a difference: whoever reads them may
-	// have to wait for a processor.
-	explainTime = time.Second
 	// mostDifferences is how many differences wait for a reader; those beyond are only counted.
 	mostDifferences = 1024
 )
@@ -50,12 +56,14 @@ type auditor struct {
 	begun time.Time     // when this one has
 	next  time.Time     // when the next table is read; zero: never
 	left  []int         // devices of this round that were not read
+	fence uint32        // sequence number of the last fence
 }
 
-// suspicions are differences that a notification may still explain, until a time.
+// suspicions are differences that a notification may still explain that is read before the answer to a fence.
 type suspicions struct {
 	of    map[entryKey]Event
-	judge time.Time
+	fence uint32    // its sequence number
+	judge time.Time // when the answer was read; zero: it was not
 }
 
 // startAudit lets the first round begin one interval from now.
@@ -87,16 +95,20 @@ func (c *core) auditNext(now time.Time) (ifindex int, due bool) {
 	return a.left[0], true
 }
 
-// audited takes what auditNext has asked for; a dump that failed, or was interrupted, judges nothing.
-func (c *core) audited(s snapshot, err error, begun, now time.Time) {
+// audited takes what auditNext has asked for; a dump that failed, or was interrupted, judges nothing. If there is
+// something to judge, it returns the sequence number of a fence to be sent.
+func (c *core) audited(s snapshot, err error, begun, now time.Time) (fence uint32) {
 	a := &c.auditor
 	d := c.devices[a.left[0]]
 	a.left = a.left[1:]
 	cost := now.Sub(begun)
 	c.stats.AuditTime += cost
 	a.next = now.Add(max(leastRest, (auditShare-1)*cost))
-	if d != nil && err == nil && d.read && d.due.IsZero() && s.reading == d.what && d.suspect(c.merge(d, &s), now) && a.next.Before(d.suspicions.judge) {
-		a.next = d.suspicions.judge // first these
+	if d != nil && err == nil && d.read && d.due.IsZero() && s.reading == d.what {
+		if d.suspicions = (suspicions{of: d.differences(c.merge(d, &s))}); len(d.suspicions.of) > 0 {
+			a.fence++
+			fence, d.suspicions.fence = a.fence, a.fence
+		}
 	}
 	if end := a.begun.Add(a.round); len(a.left) == 0 {
 		c.stats.AuditRounds++
@@ -104,10 +116,11 @@ func (c *core) audited(s snapshot, err error, begun, now time.Time) {
 			a.next = end
 		}
 	}
+	return fence
 }
 
-// suspect notes in what a dump differs from what is known, and reports whether it does.
-func (d *device) suspect(have table, now time.Time) bool {
+// differences returns in what a dump differs from what is known.
+func (d *device) differences(have table) map[entryKey]Event {
 	read := device{ifindex: d.ifindex, want: d.want, have: have}
 	found := map[entryKey]Event{}
 	for k := range read.keys() {
@@ -129,8 +142,17 @@ func (d *device) suspect(have table, now time.Time) bool {
 		}
 		found[k] = Event{Kind: EventDifference, Entry: entry, Op: op}
 	}
-	d.suspicions = suspicions{found, now.Add(explainTime)}
-	return len(found) > 0
+	return found
+}
+
+// fenced takes the answer to a fence, and reports whether there are differences to be judged.
+func (c *core) fenced(fence uint32, now time.Time) (due bool) {
+	for _, d := range c.devices {
+		if s := &d.suspicions; s.fence == fence && s.judge.IsZero() && len(s.of) > 0 {
+			s.judge, due = now, true
+		}
+	}
+	return due
 }
 
 // settle reports the differences that nothing has explained, and has their tables compared.
@@ -138,7 +160,7 @@ func (c *core) settle(now time.Time) {
 	for _, i := range slices.Sorted(maps.Keys(c.devices)) {
 		d := c.devices[i]
 		s := &d.suspicions
-		if len(s.of) == 0 || now.Before(s.judge) {
+		if len(s.of) == 0 || s.judge.IsZero() {
 			continue
 		}
 		list := slices.SortedFunc(maps.Values(s.of), func(a, b Event) int {
@@ -173,6 +195,11 @@ func (o *owner) audit() {
 	begun := time.Now()
 	s, err := o.kernel.read(ifindex, what)
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.core.audited(s, err, begun, time.Now())
+	fence := f.core.audited(s, err, begun, time.Now())
+	f.mu.Unlock()
+	if fence != 0 {
+		// Of an interface that there always is, or none: any answer will do. If the request fails, the
+		// next round judges.
+		_ = o.monitor.Send(rtnl.End(append(rtnl.Begin(nil, rtnl.RTM_GETLINK, rtnl.NLM_F_REQUEST, fence), ifinfo(1, 0, 0)...), 0))
+	}
 }

@@ -9,10 +9,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hyperfib/hyperfib/internal/rtnl"
 	"github.com/hyperfib/hyperfib/internal/testing/nstest"
 )
 
-// deaf is a socket for notifications that drops what it receives while off is false.
+// deaf is a socket for notifications that drops those that it receives while off is false.
 type deaf struct {
 	socket
 	off atomic.Bool
@@ -20,8 +21,14 @@ type deaf struct {
 
 func (d *deaf) Receive(b []byte) (int, error) {
 	for {
-		if n, err := d.socket.Receive(b); err != nil || d.off.Load() {
+		n, err := d.socket.Receive(b)
+		if err != nil || d.off.Load() {
 			return n, err
+		}
+		for m := range rtnl.Messages(b[:n]) {
+			if m.Port == d.Port() { // an answer
+				return n, err
+			}
 		}
 	}
 }

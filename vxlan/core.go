@@ -557,8 +557,8 @@ func (c *core) deadline() (next time.Time) {
 		sooner(c.auditor.next)
 	}
 	for i, d := range c.devices {
-		if len(d.suspicions.of) > 0 {
-			sooner(d.suspicions.judge)
+		if s := d.suspicions; len(s.of) > 0 && !s.judge.IsZero() {
+			sooner(s.judge)
 		}
 		if d.committed && !d.due.IsZero() {
 			sooner(c.readable(i, d.due))

@@ -64,6 +64,7 @@ type fake struct {
 	interrupted int                // so many dumps are marked as interrupted
 	changes     int                // so many were asked for
 	muted       bool               // nothing is notified
+	stalled     bool               // nobody reads the sockets that hear of neighbours
 	broken      error              // of the next send
 }
 
@@ -192,7 +193,7 @@ func (s *fakeSocket) Receive(b []byte) (int, error) {
 	if s.closed {
 		return 0, os.ErrClosed
 	}
-	if len(s.queue) == 0 {
+	if len(s.queue) == 0 || s.stalled && s.hears {
 		return 0, unix.EAGAIN
 	}
 	x := s.queue[0]
@@ -207,6 +208,9 @@ func (s *fakeSocket) Wait() error {
 	for {
 		s.mu.Lock()
 		closed, n := s.closed, len(s.queue)
+		if s.stalled && s.hears {
+			n = 0
+		}
 		s.mu.Unlock()
 		switch {
 		case closed:
@@ -248,9 +252,15 @@ func (s *fakeSocket) Send(b []byte) error {
 			s.add(unix.ENOBUFS)
 			continue
 		}
-		s.add(answer(m.Seq, e))
+		s.reply(answer(m.Seq, e))
 	}
 	return nil
+}
+
+// reply adds an answer, which has the port of who has asked.
+func (s *fakeSocket) reply(b []byte) {
+	native.PutUint32(b[12:], s.port)
+	s.add(b)
 }
 
 // answer makes an NLMSG_ERROR.
@@ -284,7 +294,7 @@ func (s *fakeSocket) carryOut(m rtnl.Message) error {
 		if l == nil {
 			return refusalOf(unix.ENODEV)
 		}
-		s.add(rtnl.End(append(rtnl.Begin(nil, rtnl.RTM_NEWLINK, 0, m.Seq), l.body()...), 0))
+		s.reply(rtnl.End(append(rtnl.Begin(nil, rtnl.RTM_NEWLINK, 0, m.Seq), l.body()...), 0))
 	case rtnl.RTM_NEWLINK:
 		return s.newLink(m)
 	case rtnl.RTM_DELLINK:
@@ -666,6 +676,19 @@ func (k *fake) by(t testing.TB, verb string, e Entry, ours bool) {
 	n, err := s.Receive(make([]byte, 1024))
 	if !errors.Is(err, unix.EAGAIN) {
 		t.Fatalf("%s %v was refused (%d octets)", verb, e, n)
+	}
+}
+
+// stall has nobody read the sockets that hear of neighbours, or goes on with it.
+func (k *fake) stall(on bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.stalled = on
+	for _, s := range k.sockets {
+		select {
+		case s.ready <- struct{}{}:
+		default:
+		}
 	}
 }
 

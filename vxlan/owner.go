@@ -165,7 +165,11 @@ func (o *owner) notified(datagram []byte) {
 		due = f.core.notificationsLost(now)
 	}
 	for m := range rtnl.Messages(datagram) {
-		due = f.core.notified(m, f.config.Protocol, now) || due
+		if m.Port == o.monitor.Port() {
+			due = f.core.fenced(m.Seq, now) || due
+		} else {
+			due = f.core.notified(m, f.config.Protocol, now) || due
+		}
 	}
 	if due {
 		select {

@@ -13,8 +13,8 @@ import (
 )
 
 // Socket is a NETLINK_ROUTE socket. The runtime's poller waits for it; bytes go in and
-// out without one allocation a message. One goroutine may send or receive while another
-// waits; Close may be called from any.
+// out without one allocation a message. One goroutine may send while another receives and a
+// third waits; Close may be called from any.
 type Socket struct {
 	file    *os.File
 	raw     syscall.RawConn
@@ -24,7 +24,9 @@ type Socket struct {
 
 	// Arguments and results of the callbacks below, kept here so that the closures are
 	// made once.
-	buf      []byte
+	sent     []byte // of sendOnce, as is
+	sendErr  error
+	buf      []byte // of tryRecv, as is what follows
 	n        int
 	err      error
 	sendOnce func(fd uintptr) bool
@@ -95,8 +97,8 @@ func setup(fd, receive int) (port uint32, err error) {
 
 func (s *Socket) callbacks() {
 	s.sendOnce = func(fd uintptr) bool {
-		s.err = unix.Sendto(int(fd), s.buf, 0, &s.to)
-		return s.err != unix.EAGAIN
+		s.sendErr = unix.Sendto(int(fd), s.sent, 0, &s.to)
+		return s.sendErr != unix.EAGAIN
 	}
 	s.tryRecv = func(fd uintptr) {
 		for { // a signal may come in between
@@ -118,13 +120,13 @@ func (s *Socket) Port() uint32 { return s.port }
 
 // Send implements Conn.
 func (s *Socket) Send(b []byte) error {
-	s.buf = b
+	s.sent = b
 	err := s.raw.Write(s.sendOnce)
-	s.buf = nil
+	s.sent = nil
 	if err != nil {
 		return err
 	}
-	return s.err
+	return s.sendErr
 }
 
 // Receive implements Conn.
