@@ -222,8 +222,12 @@ func (w *World) excused(f *flow, home *hypervisor, n news, best *allowance) {
 	}
 	if f.guest != nil {
 		for _, x := range f.guest.former {
-			if f.kind == ghost || !x.dead {
-				excuse(&x.h.away[daemonAway], x.left)
+			switch a := x.h.away[daemonAway]; {
+			case f.kind == ghost || !x.dead:
+				excuse(&a, x.left)
+			case home != nil && w.severed(home):
+				a.name = "a guest has left a dead daemon for a host that a reflector does not hear: 35 s after its return"
+				excuse(&a, x.left)
 			}
 		}
 	}
@@ -240,6 +244,19 @@ func (w *World) excused(f *flow, home *hypervisor, n news, best *allowance) {
 		a.name = "the daemon goes before it has told a reflector that is back: 35 s after its return"
 		excuse(&a, n.all)
 	}
+}
+
+// severed reports whether a reflector of public addresses runs that has no session with a hypervisor, as its
+// cable is cut, or was until a moment ago: of its guests that reflector may know nothing but what others, who had
+// them before, have left.
+func (w *World) severed(h *hypervisor) bool {
+	for i, net := range networks {
+		r, p := w.reflectors[w.config.session(i)], h.ports[w.config.session(i)]
+		if net.domain == "public" && r.process.state == running && !(passes(p, r.port()) && passes(r.port(), p) && w.now-p.troubled >= restore) {
+			return true
+		}
+	}
+	return false
 }
 
 // retained returns until when a sender may use the paths of a session that is lost, where it carries
