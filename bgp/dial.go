@@ -20,7 +20,7 @@ func dialPeer(ctx context.Context, c *Config, peer *PeerConfig) (nc net.Conn, er
 		return c.Dialer(ctx, local, netip.AddrPortFrom(peer.Addr, peer.Port))
 	}
 	d := net.Dialer{
-		KeepAlive: -1, // BGP has its own
+		KeepAlive: -1, // see setProbes
 		Control: func(_, _ string, rc syscall.RawConn) error {
 			return rawControl(rc, func(fd int) error { return dialOptions(fd, c, peer) })
 		},

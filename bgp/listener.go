@@ -45,7 +45,7 @@ func listen(ctx context.Context, c *Config, addr netip.AddrPort) (*listener, err
 func listenTCP(ctx context.Context, ns, device string, addr netip.AddrPort) (nl net.Listener, err error) {
 	ipv6 := addr.Addr().Is6()
 	lc := net.ListenConfig{
-		KeepAlive: -1, // BGP has its own
+		KeepAlive: -1, // see setProbes
 		Control: func(_, _ string, c syscall.RawConn) error {
 			return rawControl(c, func(fd int) error {
 				return errors.Join(sock.BindToDevice(fd, device), listenOptions(fd, ipv6))

@@ -44,6 +44,7 @@ func (s *netSocket) addrs() (local, remote netip.AddrPort) {
 func (s *netSocket) tune(c *PeerConfig) error { return tune(s.nc, &s.env.cfg, c) }
 
 func (s *netSocket) start() stream {
+	setProbes(s.nc)
 	p := newPumps(s.nc, &s.env.wg, s.release)
 	p.patient.ctx = s.env.ctx
 	return p
@@ -119,7 +120,7 @@ func (p *pumps) established(hold time.Duration, ttl int) {
 	if p.done != nil {
 		p.done()
 	}
-	setTimeout(p.nc, hold)
+	endProbes(p.nc, hold)
 	setSessionTTL(p.nc, ttl)
 }
 

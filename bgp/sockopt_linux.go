@@ -55,12 +55,10 @@ func setFreebind(fd int, ipv6 bool) error {
 	return os.NewSyscallError("setsockopt IP_FREEBIND", unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_FREEBIND, 1))
 }
 
-// setUserTimeout bounds how long TCP retransmits what the peer does not acknowledge: twice
-// the hold time, so that the hold timer, which can say why, decides first (tcp(7),
-// TCP_USER_TIMEOUT, in milliseconds).
-func setUserTimeout(fd int, hold time.Duration) error {
-	ms := int(2 * hold / time.Millisecond)
-	return os.NewSyscallError("setsockopt TCP_USER_TIMEOUT", unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, ms))
+// setUserTimeout bounds how long TCP waits for the peer to acknowledge something, be it an answer to its
+// keepalives (tcp(7), TCP_USER_TIMEOUT, in milliseconds; 0 is the system's limit).
+func setUserTimeout(fd int, d time.Duration) error {
+	return os.NewSyscallError("setsockopt TCP_USER_TIMEOUT", unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(d/time.Millisecond)))
 }
 
 // received returns the number of octets that wait in a socket (tcp(7), SIOCINQ).

@@ -14,6 +14,6 @@ func setMD5(fd int, k md5Key) error { return errors.ErrUnsupported }
 
 func setFreebind(fd int, ipv6 bool) error { return errors.ErrUnsupported }
 
-func setUserTimeout(fd int, hold time.Duration) error { return errors.ErrUnsupported }
+func setUserTimeout(fd int, d time.Duration) error { return errors.ErrUnsupported }
 
 func received(fd int) (int, error) { return 0, errors.ErrUnsupported }

@@ -54,8 +54,8 @@ func TestUnread(t *testing.T) {
 	if unread(near) != 0 {
 		t.Error("a pipe has nothing in the kernel")
 	}
-	setTimeout(b, time.Minute)
-	setTimeout(near, time.Minute)
+	setProbes(near)
+	endProbes(near, time.Minute)
 }
 
 // TestWriterFailed: a session whose writer has failed waits for its reader to end it, and has

@@ -35,7 +35,9 @@ type end struct {
 	closed   bool // nothing is sent any more, and what comes is answered by a reset
 	gone     bool // the kernel has forgotten it
 	stalled  time.Duration
-	deadline *event // of half-closed connections
+	id       uint64        // of its probes
+	answered time.Duration // when the other end was heard last, see probe
+	deadline *event        // of half-closed connections
 }
 
 // segment is data, or an end of the stream.
@@ -123,6 +125,7 @@ func (w *World) arrived(from *end, to *port) {
 	p := l.process
 	e := &end{w: w, port: to, process: p, local: from.remote, remote: from.local, peer: from, established: true}
 	m.ends[e.key()] = e
+	e.watch()
 	p.do(e, func() {
 		if e.gone {
 			return
@@ -144,6 +147,7 @@ func (e *end) connected(peer *end) {
 	}
 	e.w.cancel(e.retry)
 	e.peer, e.established, e.retry = peer, true, nil
+	e.watch()
 	e.process.do(e, func() { e.handler.dialed(e, nil) })
 	e.w.after(time.Nanosecond, peer.pump)
 }
@@ -228,7 +232,10 @@ func (e *end) exit() {
 	}
 }
 
-func (e *end) takeReset() {
+func (e *end) takeReset() { e.fail(errReset) }
+
+// fail is the end of a connection that the process has not asked for.
+func (e *end) fail(err error) {
 	if e.gone {
 		return
 	}
@@ -237,10 +244,50 @@ func (e *end) takeReset() {
 	if !closed {
 		e.process.do(e, func() {
 			if e.handler != nil {
-				e.handler.ended(e, errReset)
+				e.handler.ended(e, err)
 			}
 		})
 	}
+}
+
+// probeInterval and probeTime are how often TCP asks whether the other end is there, and how long it waits
+// for an answer: those of bgp's sockets.
+const (
+	probeInterval = 5 * time.Second
+	probeTime     = 20 * time.Second
+)
+
+// watch begins to ask whether the other end is there. It goes on until the session is up.
+func (e *end) watch() {
+	e.id, e.answered = name("probe "+e.local.String()+" "+e.remote.String()), e.w.now
+	e.askLater()
+}
+
+// askLater has probe called. How often that is, nobody else must notice.
+func (e *end) askLater() { e.w.atOf(e.id, e.w.now+probeInterval, e.probe) }
+
+// probe asks, unless something is sent again anyway. That takes no time.
+func (e *end) probe() {
+	w := e.w
+	if e.gone || e.closed || e.lively {
+		return
+	}
+	to := e.peer
+	passes := func(a, b *port, what uint64) bool {
+		return passes(a, b) && float64(w.chance(e.id, what)>>11)/(1<<53) >= a.impaired.loss
+	}
+	if len(e.pending) == 0 && w.now >= e.stalled && passes(e.port, to.port, 0) && passes(to.port, e.port, 1) {
+		if to.gone {
+			e.takeReset()
+			return
+		}
+		e.answered = w.now
+	}
+	if w.now-e.answered >= probeTime {
+		e.fail(errTimeout)
+		return
+	}
+	e.askLater()
 }
 
 // pump sends what is pending, as far as the network takes it.
@@ -258,7 +305,7 @@ func (e *end) pump() {
 		if e.backoff = 0; !passes(to.port, e.port) {
 			e.blind++
 		} else {
-			e.blind = 0
+			e.blind, e.answered = 0, w.now
 		}
 		e.pending = e.pending[1:]
 		e.arrives = max(e.arrives+time.Nanosecond, w.now+w.delay(e.port))
@@ -298,6 +345,7 @@ func (e *end) take(s segment) {
 		}
 		return
 	}
+	e.answered = w.now
 	e.unread = append(e.unread, s)
 	e.size += len(s.data)
 	if e.handler != nil {
