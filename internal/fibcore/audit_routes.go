@@ -126,7 +126,13 @@ func (a *routeAudit) row(msg rtnl.Message) {
 		if e != nil && e.have != nil && m.NextHopID != 0 && m.NextHopID == e.have.nhid && m.Type == wire.RouteBlackhole {
 			m.Type = e.have.Type // the kernel shows the type of the object, which is another audit's
 		}
-		a.ownRow(key, i, e, a.contents.formSeen(m))
+		var f *form
+		if e != nil && e.have != nil && e.have.shownBy(m) { // as nearly always: nothing is looked up
+			f = e.have
+		} else {
+			f = a.contents.formSeen(m)
+		}
+		a.ownRow(key, i, e, f)
 	case e != nil:
 		a.others[i] = m.Protocol
 	}

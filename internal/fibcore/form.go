@@ -21,6 +21,11 @@ type form struct {
 	group    *kernelGroup // of nhid, if that is in our range
 }
 
+// shownBy reports whether a message of the kernel shows a form: formSeen would return it.
+func (f *form) shownBy(m *wire.RouteMessage) bool {
+	return f.nhid == m.NextHopID && f.Facts == m.Facts && f.alien == m.Unknown && (f.nhid != 0 || slices.Equal(f.nextHops, m.NextHops))
+}
+
 // want is the desired content of a route: facts and next hops as the caller gave
 // them. Wants are interned like forms.
 type want struct {
