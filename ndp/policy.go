@@ -98,6 +98,9 @@ type Sender struct {
 // Heard returns the senders that were answered for Source, because they are not Known,
 // since the last call: at most 8 a link, in no order.
 func (p *Policy) Heard() (list []Sender) {
+	if !p.unreported {
+		return nil
+	}
 	p.unreported = false
 	for link, g := range p.guests {
 		for _, a := range g.heard {
