@@ -56,7 +56,7 @@ func (o options) startProfile() (stop func(), err error) {
 
 // one plays one world.
 func one(o options, lines []string) (failed bool, err error) {
-	debug.SetGCPercent(200) // most of what lives stays for the whole run
+	debug.SetGCPercent(400) // most of what lives stays for the whole run
 	began, cpu := time.Now(), processorTime()
 	var timeline world.Timeline
 	c := o.config

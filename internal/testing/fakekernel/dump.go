@@ -63,12 +63,13 @@ func (s *Socket) dumpMore() {
 	for _, e := range d.list[d.at:end] {
 		size += rtnl.SizeHeader + len(e.Body)
 	}
-	b := make([]byte, 0, size)
+	b := slices.Grow(s.spare, size)
+	s.spare = nil
 	for _, e := range d.list[d.at:end] {
 		b = appendDatagram(b, e.Type, d.flags, d.request.Seq, s.port, e.Body)
 	}
 	d.at = end
-	s.queue = append(s.queue, queued{datagram: b})
+	s.queue = append(s.queue, queued{datagram: b, dumped: true})
 }
 
 // goOn makes the list anew, after something has changed: what is behind as many entries as were

@@ -25,7 +25,8 @@ type Socket struct {
 	queue   []queued
 	lost    bool           // the next Receive returns ENOBUFS
 	dumping *dumping       // nil: no slow dump goes on
-	entries []rtnl.Message // memory for the next dump
+	entries []rtnl.Message // memory for the next dump,
+	spare   []byte         // and for its next datagram
 	closed  bool
 }
 
@@ -33,6 +34,7 @@ type Socket struct {
 type queued struct {
 	datagram []byte
 	err      unix.Errno
+	dumped   bool // the datagram is used again
 }
 
 // Open makes a socket. Ports must differ, and 0 is the kernel's own. Programs change what
@@ -122,7 +124,11 @@ func (s *Socket) Receive(b []byte) (int, error) {
 	if q.err != 0 {
 		return 0, q.err
 	}
-	return copy(b, q.datagram), nil
+	n := copy(b, q.datagram)
+	if q.dumped {
+		s.spare = q.datagram[:0]
+	}
+	return n, nil
 }
 
 // Wait returns an error: nobody waits for this kernel, whose answers are there at once.
