@@ -78,6 +78,10 @@ local-out:`, 1)
 	if is := h.routes("route show table 77"); is != storage {
 		t.Errorf("without the daemon: table 77:\n%s\nbefore:\n%s", is, storage)
 	}
+	for _, left := range []string{"route add 10.31.0.0/24 dev a.storage table 78 proto 201", "route add unreachable 10.31.0.0/16 table 78 proto 202",
+		"-6 route add unreachable 2001:db8:31::/48 table 1078 proto 202", "route add 10.31.1.0/24 dev a.storage table 78"} {
+		h.hv.IP(left) // of a domain that has gone while no daemon ran; the last is of somebody else
+	}
 	h.run()
 	nstest.Wait(t, 20*time.Second, "all sessions back", func() bool {
 		var s api.Status
@@ -86,6 +90,9 @@ local-out:`, 1)
 	if is := h.routes("route show table 77"); is != storage || h.routes("rule show") != rules {
 		t.Errorf("after the restart: table 77:\n%s\nbefore:\n%s", is, storage)
 	}
+	h.wait("the routes of a domain that is no more gone", func() bool {
+		return h.routes("route show table 78") == "10.31.1.0/24 dev a.storage scope link" && h.routes("-6 route show table 1078") == ""
+	})
 	h.wait("all sessions up, with BFD", func() bool {
 		all := sessions()
 		return len(all) == 3 && !slices.ContainsFunc([]string{"198.51.100.126", "198.51.100.226", "172.23.0.126"}, func(p string) bool {

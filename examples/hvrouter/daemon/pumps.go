@@ -7,6 +7,7 @@ import (
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/failover"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/lookup"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/netns"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/sessions"
 	"github.com/hyperfib/hyperfib/fib"
@@ -28,6 +29,9 @@ var _ sessions.Sink = (*pumps)(nil)
 func (p *pumps) start(t *tasks, c *config.Config) {
 	p.router.announceComplete()
 	p.router.startLearning = func(g *routing) (end func()) { return p.startLearning(t, g) }
+	p.router.afterSweep = func(n *netns.Namespace) {
+		t.start("tables", func(ctx context.Context) error { p.sweepTables(ctx, n); return nil })
+	}
 	for _, n := range p.router.namespaces {
 		t.start("kernel events", func(ctx context.Context) error { return p.kernel(ctx, n) })
 		routes := n.WatchRoutes()
@@ -94,6 +98,16 @@ func (p *pumps) routes(ctx context.Context, n *netns.Namespace, w netns.RouteCha
 			return nil
 		}
 	}
+}
+
+// sweepTables has the routes of an earlier run deleted from the tables of a namespace that are no
+// domain's any more: the configuration was changed while no daemon ran, or it ended amid the reload.
+func (p *pumps) sweepTables(ctx context.Context, n *netns.Namespace) {
+	tables, err := lookup.OwnTables(n.Path())
+	if err != nil {
+		n.Log().Warn("routes of an earlier run in other tables are not known", "event", "kernel-error", "err", err)
+	}
+	p.loop.do(ctx, func() { p.router.ownTables(n, tables) })
 }
 
 // startLearning starts to bring the foreign routes of a domain's table, until the function that is

@@ -27,6 +27,9 @@ type router struct {
 	// startLearning begins to bring the foreign routes of a domain that was added while routing, and
 	// returns what ends that.
 	startLearning func(*routing) (end func())
+	// afterSweep begins to look for what an earlier run has left in tables that are ours no more; nil:
+	// nothing does.
+	afterSweep func(*netns.Namespace)
 
 	cfg        *config.Config
 	namespaces []*netns.Namespace // the daemon's own first
@@ -179,6 +182,9 @@ func (r *router) sweep() {
 				r.targets.disinherit(g)
 			}
 			p.Log().Info("swept", "event", "swept")
+			if r.afterSweep != nil {
+				r.afterSweep(p)
+			}
 		}
 		all = all && p.Swept()
 	}
@@ -186,6 +192,21 @@ func (r *router) sweep() {
 		r.overlays()
 	}
 	r.converged = all
+}
+
+// ownTables makes tables ours in which an earlier run has left routes, though the configuration has them
+// no more: a namespace that is swept has them deleted.
+func (r *router) ownTables(n *netns.Namespace, tables []uint32) {
+	known := netns.Tables(n.Part())
+	for _, table := range tables {
+		if slices.Contains(known, table) {
+			continue
+		}
+		n.Log().Info("an earlier run has left routes in a table that the configuration has no more: they are deleted", "event", "table-swept", "table", table)
+		if err := n.OwnTable(table); err != nil {
+			n.Log().Warn("routes of an earlier run stay", "event", "kernel-error", "table", table, "err", err)
+		}
+	}
 }
 
 // complete reports whether everything is known that the domains of a namespace will have to begin

@@ -2,6 +2,7 @@ package lookup
 
 import (
 	"errors"
+	"maps"
 	"net/netip"
 	"slices"
 
@@ -136,6 +137,39 @@ func (k *Kernel) Foreign(table uint32, six bool, f func(Route)) error {
 		return nil
 	}
 	return err
+}
+
+// OwnTables returns the tables of the namespace at path that have routes of hvrouter's, ascending; ""
+// is the process's own.
+func OwnTables(path string) ([]uint32, error) {
+	c, err := Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	have := map[uint32]bool{}
+	for _, six := range []bool{false, true} {
+		for _, protocol := range []uint8{Ours, OursPersistent} {
+			header := make([]byte, unix.SizeofRtMsg)
+			header[0], header[5] = familyOf(six), protocol // rtm_family, rtm_protocol
+			err := c.Dump(request(unix.RTM_GETROUTE, unix.NLM_F_DUMP, header), func(_ uint16, body []byte) {
+				if len(body) < unix.SizeofRtMsg || body[0] != header[0] || body[5] != protocol {
+					return // a kernel without strict checking dumps all
+				}
+				table := uint32(body[4]) // rtm_table, for a number below 256
+				for typ, v := range attributes(body[unix.SizeofRtMsg:]) {
+					if typ == unix.RTA_TABLE && len(v) == 4 {
+						table = native.Uint32(v)
+					}
+				}
+				have[table] = true
+			})
+			if err != nil {
+				return nil, err
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(have)), nil
 }
 
 // covers reports whether a route's prefix has an address in it, before anything else of the

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -481,4 +482,83 @@ func TestRunFails(t *testing.T) {
 	if err := all.Run(t.Context(), &sink{}); err == nil || !strings.HasPrefix(err.Error(), "BGP public: ") {
 		t.Error(err)
 	}
+}
+
+// A speaker that is added while another program listens where it should begins when that has gone.
+func TestAddedBeginsLater(t *testing.T) {
+	taken, err := net.Listen("tcp4", "127.0.0.3:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	port := netip.MustParseAddrPort(taken.Addr().String()).Port()
+	c, err := config.Parse("f", []byte(`
+router-id: 0.0.1.1
+as: 65000
+domains:
+  - {name: public, table: 90, reflectors: [{fabric: A, interface: a, local: 198.51.100.2, peer: 198.51.100.126}]}
+  - {name: storage, table: 77, reflectors: [{fabric: A, interface: b, local: 198.51.100.3, peer: 198.51.100.126}]}
+`), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A configuration takes no loopback addresses, and a process without rights has no others: they
+	// are those with the same last octet.
+	loopback := func(c *bgp.Config) {
+		for i, at := range c.Listen {
+			c.Listen[i] = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, at.Addr().As4()[3]}), port)
+		}
+	}
+	said := make(chan string, 16)
+	all := New(Config{Log: slog.New(slog.NewTextHandler(lines(said), nil)), Now: time.Now, BGP: loopback})
+	if _, err := all.Add(c, c.Domains[0], &namespace{t: t}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() {
+		ended <- all.Run(ctx, &sink{paths: map[string][]peering.Path{}, converged: map[string][]bgp.PeerKey{}})
+	}()
+	answers := func(host string) bool {
+		nc, err := net.Dial("tcp4", netip.AddrPortFrom(netip.MustParseAddr(host), port).String())
+		if err == nil {
+			nc.Close()
+		}
+		return err == nil
+	}
+	await := func(what string, ok func() bool) {
+		t.Helper()
+		for limit := time.Now().Add(20 * time.Second); !ok(); time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(limit) {
+				t.Fatal(what)
+			}
+		}
+	}
+	await("the first speaker does not listen", func() bool { return answers("127.0.0.2") })
+	if _, err := all.Add(c, c.Domains[1], &namespace{t: t}); err != nil {
+		t.Fatal(err)
+	}
+	for line := range said {
+		if strings.Contains(line, "domain=storage") && strings.Contains(line, "address already in use") {
+			break
+		}
+	}
+	taken.Close()
+	await("the added speaker does not listen", func() bool { return answers("127.0.0.3") })
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+// lines are those of a log; what nobody takes is lost.
+type lines chan string
+
+func (l lines) Write(b []byte) (int, error) {
+	select {
+	case l <- string(b):
+	default:
+	}
+	return len(b), nil
 }

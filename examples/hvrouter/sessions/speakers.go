@@ -175,15 +175,16 @@ func (s *Speakers) In(n config.NetNS) (list []*bgp.Speaker) {
 	return list
 }
 
-// Run runs the speakers until ctx ends or one of those that were added before fails. One that
-// was added later and fails is logged, and has no sessions.
+// Run runs the speakers until ctx ends or one of those that were added before cannot begin. One that
+// was added later and cannot, since another program listens where it should or the speaker before it
+// still does, is tried again until it can.
 func (s *Speakers) Run(ctx context.Context, to Sink) error {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	var mu sync.Mutex // guards over
 	var over bool     // nothing is started any more
 	var running sync.WaitGroup
-	start := func(one *speaker, failed func(error)) {
+	start := func(one *speaker, begin func(context.Context) error) {
 		mu.Lock()
 		defer mu.Unlock()
 		own, end := context.WithCancel(ctx)
@@ -192,18 +193,13 @@ func (s *Speakers) Run(ctx context.Context, to Sink) error {
 		}
 		running.Go(func() {
 			defer end()
-			if err := run(own, one, to); err != nil && own.Err() == nil {
-				failed(fmt.Errorf("BGP %s: %w", one.name, err))
+			if err := run(own, one, to, begin); err != nil && own.Err() == nil {
+				fail(fmt.Errorf("BGP %s: %w", one.name, err))
 			}
 		})
 	}
-	for _, one := range s.starts(func(one *speaker) error {
-		start(one, func(err error) {
-			one.log.Error("the sessions of a domain that was added cannot begin", "event", "bgp-error", "domain", one.name, "err", err)
-		})
-		return nil
-	}) {
-		start(one, func(err error) { fail(err) })
+	for _, one := range s.starts(func(one *speaker) error { start(one, one.runLate); return nil }) {
+		start(one, one.bgp.Run)
 	}
 	<-ctx.Done()
 	mu.Lock()
@@ -224,8 +220,8 @@ func (s *Speakers) starts(how func(*speaker) error) []*speaker {
 	return s.list
 }
 
-// run is a speaker at work, until ctx ends.
-func run(ctx context.Context, s *speaker, to Sink) error {
+// run is a speaker at work, until ctx ends: bgp is its Run.
+func run(ctx context.Context, s *speaker, to Sink, bgp func(context.Context) error) error {
 	w := newWorker(s, to)
 	var beside sync.WaitGroup
 	defer beside.Wait()
@@ -233,7 +229,35 @@ func run(ctx context.Context, s *speaker, to Sink) error {
 	defer cancel()
 	beside.Go(func() { w.events.run(ctx); w.events.close() })
 	beside.Go(func() { w.follower.run(ctx); w.follower.close() })
-	return s.bgp.Run(ctx)
+	return bgp(ctx)
+}
+
+// Waits between attempts to begin: a listener that has just been closed is gone at the first, and a
+// program that has its address may be there for good.
+const (
+	lateMin = 100 * time.Millisecond
+	lateMax = 10 * time.Second
+)
+
+// runLate runs BGP until ctx ends, and tries again while it cannot begin: nobody starts the daemon
+// anew because of it.
+func (s *speaker) runLate(ctx context.Context) error {
+	said := ""
+	for wait := lateMin; ; wait = min(2*wait, lateMax) {
+		err := s.bgp.Run(ctx)
+		if err == nil || ctx.Err() != nil {
+			return nil
+		}
+		if wait > lateMin && err.Error() != said {
+			said = err.Error()
+			s.log.Error("the sessions of a domain that was added cannot begin: it is tried again", "event", "bgp-error", "domain", s.name, "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(wait):
+		}
+	}
 }
 
 // worker is what is done for a speaker, besides BGP itself.
