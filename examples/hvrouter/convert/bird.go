@@ -78,7 +78,7 @@ type session struct {
 	hold               uint64
 	retry, idle        uint64
 	password           string
-	graceful           string // "", on, off, aware
+	graceful           string // on, off, aware
 	restart, longLived uint64
 	llgr               bool
 	ownAS              uint64
@@ -97,6 +97,7 @@ type channel struct {
 	addPath          bool
 	limit            uint64
 	action           string
+	limitOf          string // import or receive
 	nextHop          string
 }
 
@@ -116,9 +117,8 @@ func (b *bird) scope(c *converter, s Source) (*bird, error) {
 			}
 			b.defines[st.word(1)] = st.words[3:]
 		case "template":
-			if st.word(1) != "bgp" || !st.has || st.word(2) == "" {
-				c.gap(st.pos, "%s: only templates of bgp are read", st.text())
-				continue
+			if !st.has || st.word(2) == "" {
+				return b, &Error{st.file, st.line, fmt.Sprintf("%q: want template PROTOCOL NAME { ... }", st.text())}
 			}
 			b.templates[st.word(2)] = st
 		case "filter":
@@ -290,6 +290,10 @@ func (c *converter) routing(b *bird) error {
 
 func (c *converter) top(b *bird, s *stmt) error {
 	if id, ok := s.after("router", "id"); ok {
+		if s.word(2) == "from" {
+			c.gap(s.pos, "%s: the router id is to be filled in as an address", s.text())
+			return nil
+		}
 		if len(id) != 1 {
 			return &Error{s.file, s.line, fmt.Sprintf("%q: want router id ADDRESS", s.text())}
 		}
@@ -347,6 +351,11 @@ func (c *converter) protocol(b *bird, s *stmt) error {
 	}
 	switch s.word(1) {
 	case "device":
+		for _, o := range options {
+			if o.word(0) == "interface" {
+				c.note(o.pos, "%s: hvrouter's addresses are named where they are used", o.text())
+			}
+		}
 		return nil
 	case "bgp":
 		return c.bgp(b, s, options)
@@ -371,7 +380,7 @@ func (c *converter) protocol(b *bird, s *stmt) error {
 // name returns the second name of a protocol, and its kind if it has none.
 func name(s *stmt) string {
 	if n := s.word(2); n != "" && n != "from" {
-		return n
+		return strings.Trim(n, "'")
 	}
 	return s.word(1)
 }
@@ -443,10 +452,12 @@ func (c *converter) bfd(options []*stmt) error {
 			continue
 		}
 		switch o.word(0) {
-		case "strict", "accept", "zero":
+		case "strict", "zero", "description", "debug", "mrtdump":
 			continue
 		case "multihop":
 			c.note(o.pos, "%s: every session of hvrouter is bound to an interface", o.text())
+		case "accept":
+			c.note(o.pos, "%s: every session of hvrouter is bound to an interface, for both families", o.text())
 		default:
 			c.gap(o.pos, "%s: BFD sessions are those of BGP sessions only", o.text())
 		}
@@ -582,6 +593,9 @@ func (c *converter) kernel(b *bird, s *stmt, options []*stmt) error {
 	return nil
 }
 
+// bgpPreference is what BIRD gives to routes of BGP.
+const bgpPreference = 100
+
 func (c *converter) kernelOption(b *bird, k *kernel, o *stmt) error {
 	if n, ok, err := number(o, "kernel", "table"); ok {
 		if err == nil && n == 0 {
@@ -593,6 +607,10 @@ func (c *converter) kernelOption(b *bird, k *kernel, o *stmt) error {
 	if n, ok, err := number(o, "metric"); ok {
 		k.metric = uint32(n)
 		return err
+	}
+	if n, ok, err := number(o, "preference"); ok && err == nil && n > bgpPreference {
+		c.note(o.pos, "%s: what is here is always preferred to what BGP brings", o.text())
+		return nil
 	}
 	if rest, ok := o.after("merge", "paths"); ok {
 		k.merge = len(rest) == 0 || rest[0].text != "off" && rest[0].text != "no"
@@ -618,10 +636,15 @@ func (c *converter) kernelOption(b *bird, k *kernel, o *stmt) error {
 	case "table":
 		k.table = b.key(o.word(1))
 		return nil
-	case "persist", "scan", "preference", "device", "description", "debug", "vrf":
+	case "persist", "scan", "description", "debug", "mrtdump", "graceful", "netlink":
 		return nil
-	case "graceful":
-		return nil
+	case "export", "import":
+		if o.word(1) == "limit" {
+			c.gap(o.pos, "%s: has no counterpart", o.text())
+			return nil
+		}
+	}
+	switch o.word(0) {
 	case "export":
 		return c.kernelExport(b, k, o)
 	case "import":
@@ -730,6 +753,7 @@ func (c *converter) pipe(s *stmt, options []*stmt) error {
 			p.toA, p.toAs = o.words[1:], o
 		case o.word(0) == "export":
 			p.toB, p.toBs = o.words[1:], o
+		case slices.Contains([]string{"description", "debug", "mrtdump"}, o.word(0)):
 		default:
 			c.gap(o.pos, "%s: has no counterpart", o.text())
 		}
@@ -739,6 +763,16 @@ func (c *converter) pipe(s *stmt, options []*stmt) error {
 	}
 	c.pipes = append(c.pipes, p)
 	return nil
+}
+
+// staticOption reads an option that is of the whole protocol, or of one of its channels.
+func (c *converter) staticOption(o *stmt) {
+	switch text := tokenText(o.words); {
+	case text == "import all", o.word(0) == "export": // nothing is exported to it
+	case slices.Contains([]string{"description", "debug", "mrtdump", "scan", "check", "igp"}, o.word(0)): // of routes with a gateway
+	default:
+		c.gap(o.pos, "%s: has no counterpart", o.text())
+	}
 }
 
 func (c *converter) static(b *bird, s *stmt, options []*stmt) error {
@@ -756,14 +790,22 @@ func (c *converter) static(b *bird, s *stmt, options []*stmt) error {
 				tables[f] = b.key(o.word(1))
 			}
 		}
+		for _, o := range ch.block {
+			if o.word(0) != "table" {
+				c.staticOption(o)
+			}
+		}
 	}
 	for _, o := range shared {
 		switch o.word(0) {
-		case "table", "import", "export", "preference", "description", "debug", "scan", "check", "igp":
+		case "table":
 			continue
 		case "route":
+			if o.has {
+				c.gap(o.pos, "%s { ... }: attributes of static routes have no counterpart", o.text())
+			}
 		default:
-			c.gap(o.pos, "%s: has no counterpart", o.text())
+			c.staticOption(o)
 			continue
 		}
 		bits, err := strconv.Atoi(o.word(3))

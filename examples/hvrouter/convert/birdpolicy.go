@@ -17,6 +17,7 @@ type term struct {
 	add       []string
 	remove    []string
 	prepend   int
+	prepended string // which AS
 	action    string
 }
 
@@ -180,10 +181,10 @@ func (t *term) change(words []token, text string) error {
 		inner := words[4 : len(words)-1]
 		switch words[0].text + "." + words[2].text {
 		case "bgp_path.prepend":
-			if len(inner) != 1 || !isNumber(inner[0].text) {
+			if len(inner) != 1 || !isNumber(inner[0].text) || t.prepend > 0 && t.prepended != inner[0].text {
 				return misread(text)
 			}
-			t.prepend++
+			t.prepend, t.prepended = t.prepend+1, inner[0].text
 		case "bgp_community.add", "bgp_large_community.add":
 			m, ok := community(inner)
 			if !ok {

@@ -17,7 +17,7 @@ func (c *converter) bgp(b *bird, s *stmt, options []*stmt) error {
 	shared, channels := b.families(options)
 	// What BIRD offers without a word. How long it waits between attempts nobody else sees: there
 	// hvrouter's own defaults are kept.
-	x := &session{pos: s.pos, name: name(s), hold: 240, restart: 120, longLived: 3600}
+	x := &session{pos: s.pos, name: name(s), hold: 240, graceful: "aware", restart: 120, longLived: 3600}
 	before := len(c.gaps)
 	for _, o := range shared {
 		if err := c.sessionOption(b, x, o); err != nil {
@@ -97,11 +97,9 @@ var silent = map[string]string{
 	"capabilities": "they are always offered", "interpret communities": "they are", "advertise hostname": "it is not",
 	"send hold time": "a peer that does not read is given up after twice the hold time", "allow as sets": "they are taken",
 	"gateway": "next hops are on the link of the session", "import keep filtered": "import is done anew after each change of it",
-	"mandatory": "", "secondary": "", "preference": "", "import table": "", "export table": "", "export block": "",
-	"require route refresh": "", "require graceful restart": "", "require add paths": "", "require as4": "", "require extended messages": "",
-	"require hostname": "", "require long lived graceful restart": "", "require enhanced route refresh": "", "require extended next hop": "",
+	"mandatory": "a session whose peer lacks the family comes up without it", "import table": "", "export table": "",
 	"extended next hop": "it is offered without an address of the neighbour only (docs/unnumbered.md)",
-	"next hop prefer":   "", "next hop self": "", "missing lladdr": "", "onlink": "", "link local next hop format": "", "vrf": "",
+	"next hop self":     "",
 }
 
 // skip reports whether an option needs no counterpart, and notes why.
@@ -348,8 +346,6 @@ func (c *converter) channelOption(b *bird, x *session, y *channel, o *stmt) erro
 		}
 	case "import", "export", "receive":
 		return c.exchange(b, y, o)
-	case "graceful", "long":
-		return nil
 	}
 	if b.one {
 		return nil // sessionOption has it
@@ -374,7 +370,11 @@ func (c *converter) exchange(b *bird, y *channel, o *stmt) error {
 		if err != nil {
 			return &Error{o.file, o.line, fmt.Sprintf("%q: want a number", o.text())}
 		}
-		y.limit, y.action = n, "disable"
+		if y.limit != 0 && y.limitOf != o.word(0) {
+			c.gap(o.pos, "%s: there is one prefix-limit, that of %s limit here", o.text(), y.limitOf)
+			return nil
+		}
+		y.limit, y.action, y.limitOf = n, "disable", o.word(0)
 		if len(rest) == 3 && rest[1].text == "action" {
 			y.action = rest[2].text
 		}
@@ -392,7 +392,9 @@ func (c *converter) exchange(b *bird, y *channel, o *stmt) error {
 		return nil
 	}
 	if o.word(0) == "receive" || o.word(1) == "keep" || o.word(1) == "table" || o.word(1) == "block" {
-		c.skip(o)
+		if !c.skip(o) {
+			c.gap(o.pos, "%s: has no counterpart", o.text())
+		}
 		return nil
 	}
 	terms, err := c.policy(b, o)

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/goccy/go-yaml"
 	"github.com/rogpeppe/go-internal/txtar"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
@@ -103,9 +105,27 @@ func TestMalformed(t *testing.T) {
 	}
 }
 
+// TestUnfit: what YAML cannot have is not written, and not dropped in silence.
+func TestUnfit(t *testing.T) {
+	r, err := Convert([]Source{{Bird, "f", "protocol bgp x { local 1.2.3.4 as 5; neighbor 1.2.3.5 as 5; interface \"e\rf\"; password \"p\x81\"; ipv4 { import all; export all; }; }"},
+		{Radvd, "r", "interface v { AdvSendAdvert on; DNSSL \"a\x01b\" {}; };"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var any any
+	if err := yaml.Unmarshal(r.YAML, &any); err != nil {
+		t.Errorf("%v\n%s", err, r.YAML)
+	}
+	for _, key := range []string{"interface", "md5", "search"} {
+		if !strings.Contains(string(r.YAML), "FILL-IN-the-"+key) || !slices.ContainsFunc(r.Gaps, func(g Gap) bool { return !g.Note && strings.HasPrefix(g.Text, key+": ") }) {
+			t.Errorf("%s: want it to be filled in:\n%s", key, r.YAML)
+		}
+	}
+}
+
 // TestSecret: a key is in the configuration, and in nothing that is printed beside it.
 func TestSecret(t *testing.T) {
-	r, err := Convert([]Source{{Bird, "f", `protocol bgp x { local 1.2.3.4 as 5; neighbor 1.2.3.5 as 5; interface "e"; password "hunter2"; keys { key 1 { password "hunter2"; }; }; ipv4 { import all; export all; }; }`}})
+	r, err := Convert([]Source{{Bird, "f", `protocol bgp x { local 1.2.3.4 as 5; neighbor 1.2.3.5 as 5; interface "e"; password "hunter2"; keys { key 1 { password "hunter2"; }; }; bfd { authentication simple; password "hunter2" { id 1; }; }; ipv4 { import all; export all; }; }`}})
 	if err != nil {
 		t.Fatal(err)
 	}

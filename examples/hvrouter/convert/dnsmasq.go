@@ -86,12 +86,11 @@ var dnsKeys = strings.Fields(`address local server rev-server resolv-file no-res
 	local-ttl max-ttl auth-ttl auth-zone auth-server bogus-nxdomain ignore-address alias mx-host mx-target selfmx localmx srv-host ptr-record
 	txt-record cname host-record dns-rr naptr-record caa-record synth-domain ipset nftset log-queries query-port edns-packet-max
 	stop-dns-rebind rebind-localhost-ok rebind-domain-ok localise-queries interface-name dns-forward-max enable-tftp tftp-root tftp-no-fail
-	tftp-secure tftp-no-blocksize tftp-unique-root dhcp-boot pxe-service pxe-prompt add-mac add-subnet no-round-robin`)
+	tftp-secure tftp-no-blocksize tftp-unique-root add-mac add-subnet no-round-robin`)
 
 // dnsmasqSilent need no counterpart.
-var dnsmasqSilent = strings.Fields(`user group pid-file keep-in-foreground no-daemon bind-interfaces bind-dynamic except-interface
-	no-dhcp-interface no-dhcpv4-interface no-dhcpv6-interface listen-address dhcp-authoritative dhcp-leasefile leasefile-ro dhcp-lease-max
-	log-dhcp log-facility log-async quiet-dhcp quiet-dhcp6 quiet-ra dhcp-no-override no-ping dhcp-sequential-ip dhcp-rapid-commit domain enable-dbus`)
+var dnsmasqSilent = strings.Fields(`user group pid-file keep-in-foreground no-daemon bind-interfaces bind-dynamic dhcp-authoritative dhcp-leasefile leasefile-ro dhcp-lease-max
+	log-dhcp log-facility log-async quiet-dhcp quiet-dhcp6 quiet-ra dhcp-no-override no-ping dhcp-sequential-ip dhcp-rapid-commit enable-dbus`)
 
 func (c *converter) dnsmasqOption(p pos, key, value, text string) error {
 	switch key {
@@ -120,7 +119,12 @@ func (c *converter) dnsmasqOption(p pos, key, value, text string) error {
 			c.gap(p, "%s: requests are relayed by IPv4 only", text)
 			return nil
 		}
+		if len(words) > 2 {
+			c.gap(p, "%s: requests of all guests are relayed, over whatever interface the server is", text)
+		}
 		c.dhcp.on, c.dhcp.relay = true, append(c.dhcp.relay, words[1])
+	case "except-interface", "no-dhcp-interface", "no-dhcpv4-interface", "no-dhcpv6-interface", "listen-address":
+		c.note(p, "%s: the interfaces of guests are served, and no others", text)
 	case "enable-ra", "ra-param":
 		c.gap(p, "%s: what guests are told in router advertisements is edge.ra, and their prefixes ipv6: of the guests", text)
 	default:
@@ -143,10 +147,18 @@ func split(value string) []string {
 	return words
 }
 
+// ethernet cuts the type of hardware from a MAC, if it is that of Ethernet: 01-50:54:33:00:00:07.
+func ethernet(w string) string {
+	if kind, mac, ok := strings.Cut(w, "-"); ok && strings.Contains(mac, ":") && strings.TrimLeft(kind, "0") == "1" {
+		return mac
+	}
+	return w
+}
+
 func (c *converter) dhcpHost(p pos, value, text string) error {
 	l := lease{pos: p}
 	for _, w := range split(value) {
-		if mac, err := net.ParseMAC(w); err == nil && len(mac) == 6 {
+		if mac, err := net.ParseMAC(ethernet(w)); err == nil && len(mac) == 6 {
 			if l.mac != "" {
 				c.gap(p, "%s: a guest has one MAC", text)
 				continue
@@ -171,6 +183,8 @@ func (c *converter) dhcpHost(p pos, value, text string) error {
 		case strings.Contains(w, "*"):
 			c.gap(p, "%s: a pattern of MACs stands for many guests", text)
 			return nil
+		case strings.Contains(w, ":"):
+			c.gap(p, "%s: %s is no MAC of Ethernet", text, short(w))
 		case leaseTime(w) != "":
 			c.note(p, "%s: the lease time is the same for all, edge.dhcp.lease", text)
 		case w != "":
@@ -233,7 +247,7 @@ func (c *converter) dhcpRange(p pos, value, text string) error {
 				continue
 			}
 			addresses++
-			dynamic = addresses == 2
+			dynamic = addresses >= 2 // the third is the broadcast address
 			continue
 		}
 		if t := leaseTime(w); t != "" {
@@ -269,36 +283,52 @@ func (c *converter) dhcpOption(p pos, value, text string) error {
 	v6 := words[0] == "option6:dns-server" || words[0] == "option6:23"
 	addresses := func() error {
 		for _, w := range list {
-			if a, err := netip.ParseAddr(w); err != nil || a.Is4() == v6 {
+			a, err := netip.ParseAddr(w)
+			if err != nil || a.Is4() == v6 {
 				return &Error{p.file, p.line, fmt.Sprintf("%q: %q is no address", text, short(w))}
 			}
+			if a.IsUnspecified() {
+				c.gap(p, "%s: %v stands for the address of dnsmasq itself, and is left out", text, a)
+			}
 		}
+		list = slices.DeleteFunc(list, func(w string) bool { a, _ := netip.ParseAddr(w); return a.IsUnspecified() })
 		return nil
+	}
+	// last notes that an option is said again: of two dnsmasq sends the last.
+	last := func(before string) {
+		if before != "" && before != strings.Join(list, ", ") {
+			c.note(p, "%s: it counts, and not what was said before, %s", text, before)
+		}
+	}
+	servers := func(into *[]string) error {
+		err := addresses()
+		if last(strings.Join(*into, ", ")); err == nil {
+			*into = list
+		}
+		return err
 	}
 	switch words[0] {
 	case "3", "option:router":
+		if len(list) == 0 {
+			c.gap(p, "%s: a guest is always told its gateway, gateway4", text)
+			return nil
+		}
 		if err := addresses(); err != nil || len(list) == 0 {
-			if len(list) == 0 {
-				c.gap(p, "%s: a guest is always told its gateway, gateway4", text)
-			}
 			return err
 		}
-		if len(list) > 1 || c.dhcp.gateway != "" && c.dhcp.gateway != list[0] {
-			c.gap(p, "%s: there is one gateway, edge.gateway4", text)
+		if last(c.dhcp.gateway); len(list) > 1 {
+			c.gap(p, "%s: there is one gateway, edge.gateway4: the first is taken", text)
 		}
-		if c.dhcp.gateway == "" {
-			c.dhcp.gateway = list[0]
-		}
+		c.dhcp.gateway = list[0]
 	case "6", "option:dns-server":
-		c.dhcp.dns = list
-		return addresses()
+		return servers(&c.dhcp.dns)
 	case "option6:dns-server", "option6:23":
-		c.dhcp.dns6 = list
-		return addresses()
+		return servers(&c.dhcp.dns6)
 	case "26", "option:mtu":
 		if len(list) != 1 || !isNumber(list[0]) {
 			return &Error{p.file, p.line, fmt.Sprintf("%q: want a number", text)}
 		}
+		last(c.dhcp.mtu)
 		c.dhcp.mtu = list[0]
 	case "1", "option:netmask":
 		c.gap(p, "%s: edge.prefix-length4 says it", text)

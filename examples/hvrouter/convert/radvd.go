@@ -91,7 +91,11 @@ func (c *converter) radvdRest(o *stmt) {
 	switch {
 	case ok && value != "" && o.word(1) == value:
 	case ok && value == "" && o.word(0) != "IgnoreIfMissing":
-		c.note(o.pos, "%s: hvrouter chooses it by the interval", o.text())
+		why := "hvrouter has no such choice"
+		if strings.Contains(o.word(0), "Lifetime") || strings.HasPrefix(o.word(0), "Min") {
+			why = "it follows from the interval"
+		}
+		c.note(o.pos, "%s: %s", o.text(), why)
 	case ok && value == "":
 	default:
 		c.gap(o.pos, "%s: has no counterpart", o.text())
@@ -134,9 +138,15 @@ func (c *converter) advertOption(a *advert, o *stmt) (err error) {
 		if err != nil || !p.Addr().Is6() {
 			return &Error{o.file, o.line, fmt.Sprintf("%q is no IPv6 prefix", short(o.word(1)))}
 		}
-		a.set("pref64", []string{p.Masked().String()})
+		list := []string{p.Masked().String()}
+		for _, item := range a.ra {
+			if item.Key == "pref64" {
+				list = append(slices.Clone(item.Value.([]string)), list...)
+			}
+		}
+		a.set("pref64", list)
 		for _, s := range o.block {
-			c.note(s.pos, "%s: hvrouter chooses it by the interval", s.text())
+			c.note(s.pos, "%s: it follows from the interval", s.text())
 		}
 		return nil
 	case "AdvCaptivePortalAPI":
@@ -298,6 +308,7 @@ func (c *converter) proxy(st *stmt) error {
 				case "iface":
 					r.method, r.behind = "iface", m.word(1)
 				case "autovia":
+					c.note(m.pos, "%s: hvrouter answers by what is routed, and makes guests' routes itself", m.text())
 				default:
 					c.gap(m.pos, "%s: has no counterpart", m.text())
 				}

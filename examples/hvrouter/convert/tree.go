@@ -3,6 +3,7 @@ package convert
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -28,8 +29,11 @@ type stmt struct {
 // maxDepth of blocks, and of brackets, in each other.
 const maxDepth = 64
 
-// text returns the words as they were written, more or less.
+// text returns the words as they were written, more or less, but for a secret's.
 func (s *stmt) text() string {
+	if slices.Contains([]string{"password", "secret", "key"}, s.word(0)) {
+		return s.word(0)
+	}
 	words := make([]string, len(s.words))
 	for i, w := range s.words {
 		words[i] = w.text

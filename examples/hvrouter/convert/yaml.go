@@ -50,6 +50,7 @@ func (c *converter) result() (*Result, error) {
 	c.edge(&file)
 	c.guestList(&file, comments)
 	c.overlays(&file, comments)
+	c.fit("", file.MapSlice)
 	body, err := yaml.MarshalWithOptions(file.MapSlice, yaml.WithComment(comments), yaml.IndentSequence(true))
 	if err != nil {
 		return nil, fmt.Errorf("writing YAML: %w", err)
@@ -58,6 +59,31 @@ func (c *converter) result() (*Result, error) {
 	r := &Result{Gaps: c.sorted()}
 	r.YAML = append([]byte(c.head()), strings.TrimRight(string(body), "\n")+"\n"...)
 	return r, nil
+}
+
+// fit returns a value with what YAML cannot have in its texts to be filled in. It changes lists and
+// mappings where they are. key is that of the value.
+func (c *converter) fit(key string, value any) any {
+	switch v := value.(type) {
+	case yaml.MapSlice:
+		for i := range v {
+			v[i].Value = c.fit(fmt.Sprint(v[i].Key), v[i].Value)
+		}
+	case []yaml.MapSlice:
+		for _, m := range v {
+			c.fit(key, m)
+		}
+	case []string:
+		for i := range v {
+			v[i] = c.fit(key, v[i]).(string)
+		}
+	case string:
+		if comment(v) != v || strings.Contains(v, "\ufeff") {
+			c.gap(pos{}, "%s: a text has characters that no file of hvrouter's has", key)
+			return fillIn + key
+		}
+	}
+	return value
 }
 
 // head is the list of gaps as comments.
@@ -457,16 +483,22 @@ func (c *converter) families(m *mapping, x *session) {
 }
 
 func (c *converter) limits(m *mapping, x *session) {
-	var first *channel
+	var first, without *channel
 	for _, y := range x.channels {
 		switch {
+		case y.limit == 0 && first == nil:
+			without = y
 		case y.limit == 0:
+			c.gap(y.pos, "session %s: prefix-limit is the same for both families, and %s has none", x.name, y.family)
 		case first == nil:
 			first = y
 			m.put("prefix-limit", yaml.MapSlice{{Key: "maximum", Value: y.limit}, {Key: "action", Value: y.action}})
 		case y.limit != first.limit || y.action != first.action:
 			c.gap(y.pos, "session %s: prefix-limit is the same for both families", x.name)
 		}
+	}
+	if first != nil && without != nil {
+		c.gap(without.pos, "session %s: prefix-limit is the same for both families, and %s has none", x.name, without.family)
 	}
 }
 
@@ -481,6 +513,13 @@ func (c *converter) policies(m *mapping, x *session, external bool) {
 			if fmt.Sprint(way.terms(y)) != fmt.Sprint(terms) {
 				c.gap(y.pos, "session %s: %s is the same for both families, and check refuses it until it is written by hand", x.name, way.key)
 				terms = unknown
+			}
+		}
+		for _, t := range terms {
+			if t.prepend > 0 && t.prepended != fmt.Sprint(x.localAS) {
+				c.gap(x.pos, "session %s: %s prepends AS %s, and prepend: is our own: check refuses it until it is written by hand", x.name, way.key, t.prepended)
+				terms = unknown
+				break
 			}
 		}
 		if !external && len(terms) == 1 && terms[0].action == "accept" && terms[0].prefixes == nil && terms[0].community == "" && !terms[0].changes() {
@@ -535,6 +574,8 @@ func (c *converter) edge(file *mapping) {
 	}
 	if c.dhcp.length != 0 {
 		e.put("prefix-length4", c.dhcp.length)
+	} else if c.dhcp.on {
+		c.gap(c.dhcp.pos, "the prefix length that guests are told is not said (dnsmasq takes that of the interface): 24 unless edge.prefix-length4 says another")
 	}
 	if m := c.gatewayMAC(); m != "" {
 		e.put("mac", m)
