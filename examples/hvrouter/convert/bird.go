@@ -161,7 +161,7 @@ func (b *bird) guessVersion() {
 	}
 	old := false
 	for _, s := range bodies {
-		if s.word(1) == "table" {
+		if s.word(1) == "table" && s.word(0) != "roa" { // BIRD 2 has roa4 and roa6
 			return
 		}
 		old = old || s.word(0) == "table" || s.word(0) == "listen"
@@ -352,7 +352,7 @@ func (c *converter) protocol(b *bird, s *stmt) error {
 	switch s.word(1) {
 	case "device":
 		for _, o := range options {
-			if o.word(0) == "interface" {
+			if o.word(0) == "interface" || o.word(0) == "primary" {
 				c.note(o.pos, "%s: hvrouter's addresses are named where they are used", o.text())
 			}
 		}
@@ -388,7 +388,7 @@ func name(s *stmt) string {
 // flag reads an option that is on, off, or on without a word.
 func (c *converter) flag(o *stmt, words ...string) (is, on bool) {
 	rest, ok := o.after(words...)
-	if !ok || len(rest) > 1 {
+	if !ok || len(rest) > 1 || o.has {
 		return false, false
 	}
 	if len(rest) == 0 {

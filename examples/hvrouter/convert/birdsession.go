@@ -236,7 +236,7 @@ func (c *converter) sessionOption(b *bird, x *session, o *stmt) error {
 			return nil
 		}
 	}
-	if b.one && slices.Contains([]string{"import", "export", "receive", "add", "table", "next"}, o.word(0)) {
+	if b.one && channelWord(o) {
 		return nil // channelOption reads it
 	}
 	if !c.skip(o) {
@@ -347,13 +347,18 @@ func (c *converter) channelOption(b *bird, x *session, y *channel, o *stmt) erro
 	case "import", "export", "receive":
 		return c.exchange(b, y, o)
 	}
-	if b.one {
+	if b.one && !channelWord(o) {
 		return nil // sessionOption has it
 	}
 	if !c.skip(o) {
 		c.gap(o.pos, "%s: has no counterpart", o.text())
 	}
 	return nil
+}
+
+// channelWord reports whether an option of BIRD 1.6, which has no channels, is what BIRD 2 has in one.
+func channelWord(o *stmt) bool {
+	return slices.Contains([]string{"import", "export", "receive", "add", "table", "next"}, o.word(0))
 }
 
 // exchange reads import and export: a limit or a filter.

@@ -16,7 +16,7 @@ import (
 // that has an effect does not belong there. What becomes of the others is beside the files.
 func TestSilent(t *testing.T) {
 	var b strings.Builder
-	for _, name := range []string{"bird.conf", "radvd.conf", "ndppd.conf", "dnsmasq.conf"} {
+	for _, name := range []string{"bird.conf", "bird.one.conf", "radvd.conf", "ndppd.conf", "dnsmasq.conf"} {
 		data, err := os.ReadFile(filepath.Join("testdata/silent", name))
 		if err != nil {
 			t.Fatal(err)
