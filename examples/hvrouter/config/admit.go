@@ -188,7 +188,11 @@ func (a *Admission) link(k *checker, g Guest) {
 	if slices.Contains(a.host.Default, g.Interface) {
 		k.odd(".interface", "the host's default route leads over %s", g.Interface)
 	}
+	gw := a.gateway4(g)
 	for _, h := range a.host.Addresses {
+		if h.Prefix.IsSingleIP() && h.Prefix.Addr() == gw.Addr {
+			continue // as a script made it, without scope link
+		}
 		if h.Interface == g.Interface && !h.Prefix.Addr().IsLinkLocalUnicast() {
 			k.odd(".interface", "the host has the address %v on %s", h.Prefix, g.Interface)
 			break
@@ -212,12 +216,17 @@ func (a *Admission) link(k *checker, g Guest) {
 	}
 }
 
+// gateway4 returns the gateway that a guest is told, an invalid one if there is none.
+func (a *Admission) gateway4(g Guest) Addr {
+	if gw := a.config.Inherit(g).Gateway4; gw.IsValid() {
+		return gw
+	}
+	return a.config.Edge.Gateway4
+}
+
 // gateway checks that a guest with IPv4 has a gateway, and not its own address.
 func (a *Admission) gateway(k *checker, g Guest) {
-	gw := a.config.Inherit(g).Gateway4
-	if !gw.IsValid() {
-		gw = a.config.Edge.Gateway4
-	}
+	gw := a.gateway4(g)
 	switch {
 	case !gw.IsValid() && (len(g.IPv4) > 0 || g.Discovery.Has(IPv4)):
 		k.bad(".ipv4", "neither the guest nor edge has a gateway4")

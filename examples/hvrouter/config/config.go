@@ -243,7 +243,8 @@ type Domain struct {
 	// is known, so that no packet and no ARP reply for an address that nobody has
 	// follows the default route.
 	Unreachable []Prefix `yaml:"unreachable,omitempty" json:"unreachable,omitempty"`
-	// Redistribute announces the routes that others put into the table.
+	// Redistribute announces the routes that others put into the table, but for those of
+	// BIRD and of FRR's bgpd (protocols 12 and 186), which lead to other routers.
 	// Default true; "off" is written redistribute: false. In table main of the daemon's own
 	// namespace, which has routes of many, the default is false.
 	Redistribute *bool `yaml:"redistribute,omitempty" json:"redistribute,omitempty"`

@@ -43,9 +43,20 @@ func newRouting(d config.Domain, n *netns.Namespace, a announcer) *routing {
 	return g
 }
 
-// learner returns a new reader of the foreign routes of the domain's table.
+// Protocols of routes that another BGP speaker has put into the kernel: RTPROT_BIRD, whatever protocol
+// BIRD has them of, and RTPROT_BGP of FRR.
+const (
+	protoBird = 12
+	protoBGP  = 186
+)
+
+// learner returns a new reader of the foreign routes of the domain's table. Those of another BGP speaker
+// are left out: they lead to other routers, and announced as ours they would draw here what is not ours,
+// for as long as they stay. BIRD leaves them when it is replaced.
 func (g *routing) learner() netns.LearnChanges {
-	return g.namespace.Kernel().Learn(fib.Filter{Tables: []uint32{g.table}})
+	return g.namespace.Kernel().Learn(fib.Filter{Tables: []uint32{g.table}, Accept: func(l fib.Learned) bool {
+		return l.Protocol != protoBird && l.Protocol != protoBGP
+	}})
 }
 
 // view returns the configuration of the domain, as its namespace has it.
