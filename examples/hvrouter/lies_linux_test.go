@@ -96,7 +96,7 @@ var standing = []lie{
 	{name: "a better metric than BGP's, which is learned and announced", does: []string{"ip route add 203.0.113.3/32 via 198.51.100.103 dev a.public table 90 metric 1 proto static"}, undoes: []string{"ip route del 203.0.113.3/32 table 90 metric 1"},
 		asks: toOther, says: []string{"DIFFERENCE: other programs decide", "foreign: route 203.0.113.3 via 198.51.100.103 dev a.public table 90 proto static metric 1", "learned: a foreign route with metric 1 is in the table, and announced"}},
 	{name: "a better metric than BGP's, of another BGP speaker, which is not announced", does: []string{"ip route add 203.0.113.3/32 via 198.51.100.103 dev a.public table 90 metric 1 proto bird"}, undoes: []string{"ip route del 203.0.113.3/32 table 90 metric 1"},
-		asks: toOther, says: []string{"DIFFERENCE: other programs decide", "foreign: route 203.0.113.3 via 198.51.100.103 dev a.public table 90 proto bird metric 1"}},
+		asks: toOther, says: []string{"a foreign route has a better metric: 203.0.113.3 via 198.51.100.103 dev a.public table 90 proto bird metric 1"}},
 	{name: "a neighbour of an uplink that is permanent", does: []string{"ip neigh replace 198.51.100.102 lladdr 02:00:00:00:00:99 dev a.public nud permanent"}, undoes: []string{"ip neigh del 198.51.100.102 dev a.public"},
 		asks: toOther, says: []string{"DIFFERENCE: neighbour 198.51.100.102 on a.public is permanent at 02:00:00:00:00:99, and not hvrouter's"}},
 	{name: "a neighbour of an uplink that has failed", does: []string{"ip neigh replace 198.51.100.102 dev a.public nud failed"}, undoes: []string{"ip neigh del 198.51.100.102 dev a.public"},
