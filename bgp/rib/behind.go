@@ -87,7 +87,9 @@ func (o *Out) startRefresh() {
 	}
 	for f := range o.refreshes {
 		r := o.refreshes[f]
-		if !r.wanted || f == evpnFamily && o.g.constrained && !o.constraint.ready {
+		// RFC 7313, Section 4: a speaker with the Graceful Restart Capability "MUST NOT send a BoRR for an <AFI,
+		// SAFI> to a neighbor before it sends the EoR for the <AFI, SAFI>": the neighbor would ignore it.
+		if !r.wanted || r.enhanced && o.unmarked.Has(families[f]) {
 			continue
 		}
 		o.refreshes[f] = refresh{}

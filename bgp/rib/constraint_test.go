@@ -2,6 +2,7 @@ package rib
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -113,6 +114,96 @@ func TestConstraint(t *testing.T) {
 	b.out.ConstraintKnown()
 	b.out.ConstraintKnown()
 	said("now it is", "other: -guest 4")
+}
+
+// TestConstraintInterrupted: a client that is reconfigured while it is sent what it wants has it in the end, its
+// End-of-RIB, and what changes later.
+func TestConstraintInterrupted(t *testing.T) {
+	tab, err := New(Config{AS: 65000, RouterID: ip("10.0.0.99")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tab.limits.batch = 100 // a route or two
+	from, a := join(t, tab, 1, "client"), join(t, tab, 2, "client")
+	for guest := range 12 {
+		from.announces(guest, 10+10*uint16(guest%2))
+	}
+	reconfigure := func() {
+		t.Helper()
+		c := a.config()
+		c.Export = func(*Route) Verdict { return VerdictAccept }
+		if err := a.out.Reconfigure(c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	has := func(guests ...int) {
+		t.Helper()
+		for len(a.read(100)) > 0 {
+		}
+		var want []string
+		for _, g := range guests {
+			want = append(want, fmt.Sprint("guest ", g))
+		}
+		slices.Sort(want)
+		if got := slices.Sorted(maps.Keys(a.routes)); !slices.Equal(got, want) {
+			t.Errorf("has %v, not %v", got, want)
+		}
+	}
+	has()
+	a.wants(100, 0, interest(10))
+	a.out.ConstraintKnown()
+	for len(a.routes) == 0 && len(a.read(1)) > 0 {
+	}
+	if n := len(a.routes); n == 0 || n == 6 {
+		t.Fatalf("%d routes after a message", n)
+	}
+	reconfigure()
+	has(0, 2, 4, 6, 8, 10)
+	if a.evpnEOR != 1 {
+		t.Errorf("%d End-of-RIB", a.evpnEOR)
+	}
+	from.announces(12, 10)
+	has(0, 2, 4, 6, 8, 10, 12)
+	a.wants(100, 0, interest(20))
+	a.wantsNot(0, interest(10))
+	before := maps.Clone(a.routes)
+	for maps.Equal(a.routes, before) && len(a.read(1)) > 0 {
+	}
+	if n := len(a.routes); n == 0 || n > 12 {
+		t.Fatalf("%d routes after a message", n)
+	}
+	reconfigure()
+	has(1, 3, 5, 7, 9, 11)
+	from.announces(13, 20)
+	from.announces(14, 10)
+	has(1, 3, 5, 7, 9, 11, 13)
+}
+
+// TestConstraintRefresh: a client that asks for a refresh before it has been sent what it wants is sent it, then
+// End-of-RIB, and only then the refresh.
+func TestConstraintRefresh(t *testing.T) {
+	tab, err := New(Config{AS: 65000, RouterID: ip("10.0.0.99")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	from, a := join(t, tab, 1, "client"), join(t, tab, 2, "client")
+	from.announces(1, 10)
+	a.wants(100, 0, interest(10))
+	told := func() []string {
+		return slices.DeleteFunc(a.read(100), func(s string) bool { return strings.HasPrefix(s, "+65000:") })
+	}
+	told()
+	for _, enhanced := range []bool{false, true} {
+		a.out.Refresh(wire.L2VPNEVPN, enhanced)
+		if got := told(); len(got) > 0 {
+			t.Errorf("before it has said what it wants, enhanced %v: %q", enhanced, got)
+		}
+	}
+	a.out.ConstraintKnown()
+	want := []string{"+guest 1 10", "End-of-RIB", "evpn marker 1", "+guest 1 10", "evpn marker 2"}
+	if got := told(); !slices.Equal(got, want) {
+		t.Errorf("%q, not %q", got, want)
+	}
 }
 
 // TestConstraintSearch: routes and memberships come and go, peers read now and then, fall behind, restart, ask again

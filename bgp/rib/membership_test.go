@@ -149,8 +149,15 @@ func (m *member) read(most int) (said []string) {
 			if err != nil {
 				m.tb.Fatal(err)
 			}
-			if h.Type == wire.TypeUpdate {
+			switch h.Type {
+			case wire.TypeUpdate:
 				said = append(said, m.take(b[wire.HeaderLen:h.Len])...)
+			case wire.TypeRouteRefresh:
+				r, err := wire.ParseRouteRefresh(b[wire.HeaderLen:h.Len])
+				if err != nil {
+					m.tb.Fatal(err)
+				}
+				said = append(said, fmt.Sprintf("%v marker %d", r.Family, r.Subtype))
 			}
 			b = b[h.Len:]
 		}
