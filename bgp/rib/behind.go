@@ -12,6 +12,8 @@ type dump struct {
 	out      uint16         // at which path identifier of next, if it is in a table
 	refresh  bool           // the peer has seen all of it before
 	enhanced bool           // send markers
+	list     []destID       // if listed is set, what is still to be looked at of the one family, in order
+	listed   bool           // only with refresh
 }
 
 type refresh struct{ wanted, enhanced bool }
@@ -98,6 +100,9 @@ func (o *Out) startRefresh() {
 			o.counters.Lagged--
 		}
 		o.dump = dump{families: wire.Families(families[f]), refresh: true, enhanced: r.enhanced}
+		if f == evpnFamily && o.g.constrained {
+			o.dump.list, o.dump.listed = o.g.between(&constraint{}, o.constraint.want)
+		}
 		if r.enhanced {
 			o.mark(families[f], wire.RefreshBegin)
 		}
@@ -137,6 +142,7 @@ func (o *Out) catchUp(buf []byte) (n int, done bool) {
 		}
 		if o.todo.empty() && o.dump.families == 0 && o.g.empty() {
 			o.behind, o.seq, o.msg = false, o.g.tail(), 0
+			o.todo.shrink()
 			o.g.lagging--
 			if o.eor == eorPlaced {
 				o.eorMark = o.seq
@@ -180,7 +186,7 @@ func (o *Out) prepare() {
 			o.mark(fam, wire.RefreshEnd)
 		}
 		o.dump.families = o.dump.families.Without(fam)
-		o.dump.next = 0
+		o.dump.next, o.dump.list, o.dump.listed = 0, nil, false
 		o.endConstraint()
 	}
 }
@@ -235,11 +241,11 @@ func (o *Out) restatePaths(id destID, some *outSet) bool {
 
 // dumpSome goes on with the dump and reports whether its family is done.
 func (o *Out) dumpSome() (ended bool) {
-	t, g := o.t, o.g
+	t := o.t
 	b := &t.batch
 	fam := familyIndex(o.dump.current())
 	for !b.full(t) {
-		id := g.adverts.next(fam, o.dump.next)
+		id := o.dumpNext(fam)
 		if id == 0 {
 			return true
 		}
@@ -250,6 +256,21 @@ func (o *Out) dumpSome() (ended bool) {
 		b.octets++
 	}
 	return false
+}
+
+// dumpNext returns the destination to go on with, 0 at the end.
+func (o *Out) dumpNext(fam int) destID {
+	d := &o.dump
+	if !d.listed {
+		return o.g.adverts.next(fam, d.next)
+	}
+	for len(d.list) > 0 && d.list[0] < d.next {
+		d.list = d.list[1:]
+	}
+	if len(d.list) == 0 {
+		return 0
+	}
+	return d.list[0]
 }
 
 // dumpPrefix goes on with one destination, and reports whether it is done.

@@ -62,10 +62,13 @@ func (g *group) chunk(seq uint64) *chunk { return g.chunks[g.first+int(seq-g.bas
 // size is what a chunk counts for in a backlog, its own structure included.
 func (c *chunk) size() int { return len(c.data) + 64 }
 
-// publish adds a chunk for the members that follow.
+// publish adds a chunk for the members that follow. One that waits for a notification, and that it does not concern,
+// need not look at it.
 func (g *group) publish(c *chunk) {
+	some, tail := g.concerns(c), g.tail()
+	passes := func(o *Out) bool { return some && o.armed && o.seq == tail && o.chunk != tail+1 }
 	for _, o := range g.members {
-		if !o.behind {
+		if !o.behind && !passes(o) {
 			c.needs++
 		}
 	}
@@ -79,6 +82,15 @@ func (g *group) publish(c *chunk) {
 	}
 	g.chunks = append(g.chunks, c)
 	g.backlog += c.size()
+	for _, o := range g.members {
+		switch {
+		case o.behind || !some:
+		case passes(o):
+			o.seq++
+		default:
+			o.wake()
+		}
+	}
 	for g.backlog > g.t.limits.backlog && g.first < len(g.chunks)-1 {
 		g.leaveBehind(g.base)
 	}

@@ -1,10 +1,6 @@
 package rib
 
-import (
-	"slices"
-
-	"github.com/hyperfib/hyperfib/bgp/wire"
-)
+import "github.com/hyperfib/hyperfib/bgp/wire"
 
 // constraint is which EVPN routes a peer is sent: those that carry a route target within a membership that the
 // peer has announced (RFC 4684, Section 3). It does not change once it is made. The zero value wants nothing, nil
@@ -37,17 +33,14 @@ func (in *In) constraintOf() *constraint {
 
 // wants reports whether routes with these extended communities are wanted.
 func (c *constraint) wants(list wire.ExtCommunities) bool {
-	if c == nil || c.all {
+	if c.everything() {
 		return true
 	}
 	for x := range list.All() {
 		if !isRouteTarget(x) {
 			continue
 		}
-		if _, ok := c.targets[x]; ok {
-			return true
-		}
-		if slices.ContainsFunc(c.prefixes, func(m wire.Membership) bool { return m.Contains(x) }) {
+		if c.match(x) {
 			return true
 		}
 	}
@@ -161,11 +154,13 @@ func (o *Out) startConstraint() {
 		return
 	}
 	s.dirty, s.next = false, o.in.constraintOf()
+	o.g.demand.enlist(o, s.next, s.want)
 	if !o.behind {
 		o.fallBehind()
 		o.counters.Lagged--
 	}
 	o.dump = dump{families: wire.Families(wire.L2VPNEVPN), refresh: true}
+	o.dump.list, o.dump.listed = o.g.between(s.want, s.next)
 }
 
 // endConstraint takes note that a dump has ended.
@@ -174,6 +169,7 @@ func (o *Out) endConstraint() {
 	if s.next == nil {
 		return
 	}
+	o.g.demand.delist(o, s.want, s.next)
 	s.want, s.next = s.next, nil
 	if !s.ready {
 		s.ready = true

@@ -16,6 +16,7 @@ import (
 //   - what an iBGP peer sent goes to other iBGP peers only by reflection: from clients to
 //     all, from others to clients (RFC 4456, Section 6); a membership goes back to the client that
 //     sent it as well: see returns;
+//   - of memberships, none but the default one goes to a peer that is to have that alone;
 //   - long-lived stale paths go to peers that know of such (RFC 9494, Section 4.3);
 //   - what has OTC goes to no provider, peer or route server (RFC 9234, Section 5);
 //   - then base makes of the attributes what the peer's kind requires, the policy has
@@ -23,7 +24,7 @@ import (
 func (g *group) exported(id destID, p *path) attrID {
 	t := g.t
 	in := t.peers[p.peer]
-	if p.flags&pathMoved != 0 {
+	if p.flags&pathMoved != 0 || g.key.defaultOnly && familyAt(id) == constraintFamily && !defaultMembership(t.key(id)) {
 		return 0
 	}
 	if !g.may(in, t.attrs.sum(p.attr)) {
@@ -45,6 +46,12 @@ func (g *group) exported(id destID, p *path) attrID {
 		}
 	}
 	return g.sendable(id, in, p.attr, attr)
+}
+
+// defaultMembership reports whether a key is that of the default route target.
+func defaultMembership(key []byte) bool {
+	m, ok := wire.MembershipOfKey(key)
+	return ok && m == wire.Membership{}
 }
 
 // may reports whether paths of a peer with such attributes go out to the group at all.

@@ -14,6 +14,7 @@ type groupKey struct {
 	limit             int             // AddPathLimit
 	as4, long, mixed  bool            // AS4, ExtendedMessages, ExtendedNextHop
 	longLived, self   bool            // LongLived; NextHopSelf, or an eBGP peer
+	defaultOnly       bool            // DefaultMembership
 	nextHop           [2]wire.NextHop // NextHop4 and NextHop6
 	external, client  bool            // an eBGP peer; a route reflector client
 	as                uint32          // of an eBGP peer
@@ -24,7 +25,7 @@ type groupKey struct {
 func keyOf(in *In, c OutConfig) groupKey {
 	k := groupKey{families: c.Families, addPath: c.AddPath & c.Families, limit: c.AddPathLimit,
 		as4: c.AS4, long: c.ExtendedMessages, mixed: c.ExtendedNextHop, longLived: c.LongLived,
-		self: c.NextHopSelf || in.external, nextHop: [2]wire.NextHop{c.NextHop4, c.NextHop6},
+		self: c.NextHopSelf || in.external, defaultOnly: c.DefaultMembership, nextHop: [2]wire.NextHop{c.NextHop4, c.NextHop6},
 		external: in.external, client: in.client}
 	if in.external {
 		k.as, k.ebgp = in.as, in.ebgp.exportKey()
@@ -66,6 +67,11 @@ type group struct {
 	constrained bool           // EVPN routes go only to members that want them: see filter
 	sole        *In            // the only member so far: its own paths are not even considered
 
+	round   uint64  // how often a member has begun to wait for a notification
+	told    uint64  // round when all were notified last
+	demand  demand  // members by what they want, if the group is constrained
+	carried carried // what is advertised by route target, if the group is constrained
+
 	adverts    adverts    // what is advertised: after each chunk, what its members know
 	unsendable unsendable // destinations whose attributes fit into no message
 
@@ -100,6 +106,9 @@ func (t *Table) groupFor(in *In, c OutConfig) *group {
 		g.single[f] = key.addPath.Has(fam) && key.limit == 0
 	}
 	g.reader.wake = g.wakeAll
+	if g.constrained {
+		g.reader.wakeFor = g.wakeFor
+	}
 	t.groups = append(t.groups, g)
 	t.readers = append(t.readers, &g.reader)
 	for _, fam := range key.families.Slice() {
@@ -135,6 +144,10 @@ func (t *Table) dropGroup(g *group) {
 
 // wakeAll notifies the members that there is something to send.
 func (g *group) wakeAll() {
+	if g.told == g.round { // nobody has begun to wait since
+		return
+	}
+	g.told = g.round
 	for _, o := range g.members {
 		o.wake()
 	}
@@ -155,6 +168,7 @@ func (g *group) join(o *Out) {
 		o.seq = g.tail()
 	}
 	g.members = append(g.members, o)
+	g.admit(o)
 	o.eor = eorFresh
 }
 

@@ -37,6 +37,10 @@ type OutConfig struct {
 	// For eBGP it always is. The next hop of an EVPN route stays as it is all the same: it is where the
 	// tunnel ends (RFC 8365, Section 5.1.3).
 	NextHopSelf bool
+	// DefaultMembership sends the peer of all route target memberships the default one alone, if there is one: a
+	// reflector that has asked for everything need not pass on what others ask for. It is what Junos calls
+	// advertise-default.
+	DefaultMembership bool
 	// Export decides on every path that is to be sent; nil accepts all. Sessions share
 	// an update group only if their Export is the same func value.
 	Export Policy
@@ -80,6 +84,8 @@ type Out struct {
 	unmarked wire.FamilySet // families whose End-of-RIB has not been sent
 
 	constraint constraintState // which EVPN routes the peer wants
+	broad      bool            // in demand.broad
+	chunk      uint64          // of group.concerns: the chunk that concerned it last, by the number of the next one
 }
 
 // OutCounters counts what was sent to a peer. Except for NoNextHop and TooLong they only
@@ -218,7 +224,9 @@ func (o *Out) fill(buf []byte) (n int, done bool) {
 		o.counters.Octets += uint64(n)
 		return n, false
 	}
-	o.armed = done
+	if o.armed = done; done {
+		o.g.round++
+	}
 	return 0, done
 }
 
@@ -291,6 +299,7 @@ func (g *group) leave(o *Out) {
 	} else {
 		g.skip(o)
 	}
+	g.dismiss(o)
 	g.remove(o)
 }
 

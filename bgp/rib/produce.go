@@ -23,6 +23,7 @@ func (g *group) produce() {
 		g.publish(b.encode(t, g))
 	}
 	b.reset(t)
+	g.tidy()
 }
 
 // following reports whether any member is in step with the group.
@@ -51,6 +52,7 @@ func (g *group) compare(id destID, following bool) {
 		next := a.next
 		if i := t.outNote(a.out); i < 0 {
 			g.say(id, a.out, bucketKey{src: a.src, kind: withdrawal}, audience{targets: a.attr}, following)
+			g.carry(id, a.attr, 0)
 			t.attrs.release(a.attr)
 			g.adverts.lists.free(at)
 		} else {
@@ -68,6 +70,7 @@ func (g *group) compare(id destID, following bool) {
 		n := g.adverts.lists.alloc()
 		*g.adverts.lists.at(n) = advertNode{keep, v}
 		keep = n
+		g.carry(id, 0, v.attr)
 		g.say(id, v.out, bucketKey{attr: v.attr, src: v.src, kind: announcement}, audience{targets: v.attr}, following)
 	}
 	if keep != had {
@@ -126,8 +129,10 @@ func (g *group) comparePaths(id destID, some *outSet, following bool) bool {
 			continue
 		case new.attr == 0:
 			g.say(id, out, bucketKey{src: old.src, kind: withdrawal}, audience{targets: old.attr}, following)
+			g.carry(id, old.attr, 0)
 			t.attrs.release(old.attr)
 		case old.attr == 0:
+			g.carry(id, 0, new.attr)
 			g.say(id, out, bucketKey{attr: new.attr, src: new.src, kind: announcement}, audience{targets: new.attr}, following)
 		default:
 			g.renew(id, old, new, following)
@@ -146,6 +151,7 @@ func (g *group) comparePaths(id destID, some *outSet, following bool) bool {
 // and releases the reference of the old one.
 func (g *group) renew(id destID, old, new advert, following bool) {
 	if old != new {
+		g.carry(id, old.attr, new.attr)
 		if old.src != new.src && new.src != localPeer && g.memberOf(new.src) {
 			g.say(id, old.out, bucketKey{src: new.src, kind: retraction}, audience{targets: old.attr}, following)
 		}
@@ -188,11 +194,17 @@ func (g *group) say(id destID, out uint16, k bucketKey, who audience, following 
 	if g.lagging == 0 {
 		return
 	}
-	for _, o := range g.members {
-		if !o.behind || (k.kind == retraction) != (k.src == o.in.no) || !o.dump.seen(id) || constrained && !o.concerned(who.targets) {
-			continue
+	remember := func(o *Out) {
+		if o.behind && (k.kind == retraction) == (k.src == o.in.no) && o.dump.seen(id) && (!constrained || o.concerned(who.targets)) {
+			o.todo.putPath(g.t, id, out)
 		}
-		o.todo.putPath(g.t, id, out)
+	}
+	if constrained {
+		g.eachConcerned(who.targets, remember)
+		return
+	}
+	for _, o := range g.members {
+		remember(o)
 	}
 }
 

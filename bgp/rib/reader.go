@@ -122,6 +122,9 @@ func (d *dirty) reset() {
 	d.queue, d.head = d.queue[:0], 0
 }
 
+// shrink gives the room of an empty set back, which is a bit for each destination that there is.
+func (d *dirty) shrink() { d.queue, d.head, d.bits, d.outs = nil, 0, [nFamilies][]uint64{}, nil }
+
 // clear takes everything out.
 func (d *dirty) clear(t *Table) {
 	for !d.empty() {
@@ -136,6 +139,7 @@ type reader struct {
 	families [nFamilies]bool  // that it hears of
 	single   [nFamilies]bool  // families in which each path is looked at by itself, whatever the others are
 	wake     func()           // the set is no longer empty
+	wakeFor  func(destID)     // if not nil, called in the place of wake when a destination has changed, in the set or not
 }
 
 // touch marks a destination dirty for each reader that is interested in such a change of a path.
@@ -151,9 +155,11 @@ func (t *Table) touch(id destID, l level, out uint16) {
 // touchAll is touch for all paths of a destination: any of them may have changed.
 func (t *Table) touchAll(id destID) {
 	for _, r := range t.readers {
-		if was := r.empty(); r.families[familyAt(id)] && r.putAll(t, id) && was {
-			r.wake()
+		if !r.families[familyAt(id)] {
+			continue
 		}
+		was := r.empty()
+		r.woken(id, r.putAll(t, id) && was)
 	}
 }
 
@@ -165,7 +171,15 @@ func (t *Table) tell(r *reader, id destID, out uint16) {
 	} else {
 		added = r.put(t, id)
 	}
-	if added && was {
+	r.woken(id, added && was)
+}
+
+// woken notifies a reader of a destination that is dirty; first says that the set was empty.
+func (r *reader) woken(id destID, first bool) {
+	switch {
+	case r.wakeFor != nil:
+		r.wakeFor(id)
+	case first:
 		r.wake()
 	}
 }

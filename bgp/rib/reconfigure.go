@@ -8,7 +8,7 @@ import (
 )
 
 // Reconfigure changes what of the configuration shapes what is sent: NextHopSelf, the next
-// hops, Export, AddPathLimit, LongLived and Notify. What was negotiated must stay as it is. The
+// hops, Export, DefaultMembership, AddPathLimit, LongLived and Notify. What was negotiated must stay as it is. The
 // peer is sent all routes as they are to be now, and withdrawals of those that it is no
 // longer to have, without a reset and without a route refresh; a route that it keeps
 // is at no time withdrawn.
@@ -46,6 +46,8 @@ func (o *Out) Reconfigure(c OutConfig) error {
 	g.admitAll(o.in)
 	o.putAll(g)
 	g.members = append(g.members, o)
+	old.dismiss(o)
+	g.admit(o)
 	g.lagging++
 	o.g = g
 	// What is dirty in the new group must be in its adverts before they are believed: else a
