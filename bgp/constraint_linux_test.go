@@ -41,14 +41,25 @@ func tenants(t *testing.T, g *gobgp, addr string) {
 }
 
 // TestConstrainGoBGP: GoBGP, which asks for the route targets that its VRFs import, is sent the routes that have them.
-// (The default route target from us, and any other membership after it, crash GoBGP 3.10: a nil pointer in
-// propagateUpdate.)
+// Another GoBGP and FRR 8.4 do not speak the family, and are sent everything. We ask for everything, so that all are
+// sent what they want: with memberships the one that does not ask would get nothing from the one that heeds them.
+// (GoBGP 3.10 does not survive that one of its VRFs is deleted while it has the default route target from us: a nil
+// pointer in deleteRTCPathsByVrf.)
 func TestConstrainGoBGP(t *testing.T) {
+	t.Run("default", func(t *testing.T) { constrainGoBGP(t, true) })
+	t.Run("memberships", func(t *testing.T) { constrainGoBGP(t, false) })
+}
+
+func constrainGoBGP(t *testing.T, mixed bool) {
 	l := newLAN(t)
 	r := startReal(t, l.hub, Config{GracefulRestart: GracefulRestart{Enabled: true}})
 	clients(r, func(c *PeerConfig) {
 		c.Families, c.AddPathSend, c.AddPathReceive, c.IPv6NextHop = []wire.Family{wire.L2VPNEVPN, wire.RTConstrain}, nil, nil, false
+		c.DefaultMembership = mixed
 	})
+	if mixed {
+		r.must(r.Table().Originate(rib.LocalPath{Membership: &wire.Membership{}}))
+	}
 	plain, asks := startGoBGP(l, 3, gobgpEVPN), startGoBGP(l, 4, gobgpRTC)
 	r.waitState("10.77.0.3", Established)
 	r.waitState("10.77.0.4", Established)
@@ -73,10 +84,31 @@ func TestConstrainGoBGP(t *testing.T) {
 	has("the routes of one tenant", true, false)
 	asks.gobgp("vrf", "add", "blue", "rd", "10.77.0.4:200", "rt", "both", "65000:200")
 	has("the routes of two tenants", true, true)
-	asks.gobgp("vrf", "del", "red")
-	has("the routes of the other tenant", false, true)
-	if n := len(r.advertised("10.77.0.4", wire.L2VPNEVPN)); n != 2 {
-		t.Errorf("%d routes advertised", n)
+	if !mixed {
+		asks.gobgp("vrf", "del", "red")
+		has("the routes of the other tenant", false, true)
+		if n := len(r.advertised("10.77.0.4", wire.L2VPNEVPN)); n != 2 {
+			t.Errorf("%d routes advertised", n)
+		}
+		return
+	}
+	f := startFRR(l, 5, frrEVPN)
+	vtep(f.program, "10.77.0.5")
+	r.waitState("10.77.0.5", Established)
+	tenants(t, asks, "10.77.0.4")
+	asks.gobgp("vrf", "add", "green", "rd", "10.77.0.4:300", "rt", "both", "65000:300") // memberships may change beside our default
+	nstest.Wait(t, nstest.Patience, "routes of the one that asks at the one that does not", func() bool {
+		s := ribOf(plain)()
+		return strings.Count(s, "[rd:10.77.0.4:") == 4 && strings.Contains(s, "[rd:10.77.0.5:2][etag:0][ip:10.77.0.5]")
+	})
+	for _, x := range append(routesFrom(r.Table(), "10.77.0.3"), routesFrom(r.Table(), "10.77.0.4")...) {
+		f.waitFor("GoBGP's route at FRR", "show bgp l2vpn evpn", x.String())
+	}
+	waitText(t, "FRR's end of the tunnel at the one that asks", "[type:multicast][rd:10.77.0.5:2][etag:0][ip:10.77.0.5]", ribOf(asks))
+	for _, m := range r.advertised("10.77.0.4", wire.RTConstrain) {
+		if m, _ := wire.MembershipOfKey(m.Key); m != (wire.Membership{}) {
+			t.Errorf("membership %v advertised", m)
+		}
 	}
 }
 

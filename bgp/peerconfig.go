@@ -132,6 +132,9 @@ type PeerConfig struct {
 
 	// RouteReflectorClient makes the (iBGP) peer our client (RFC 4456, Section 5).
 	RouteReflectorClient bool
+	// DefaultMembership sends the peer no route target membership but the default one, which the table must have
+	// (rib.LocalPath): we want all that the peer has. Without it the peer is sent what our others want. Soft.
+	DefaultMembership bool
 	// NextHopSelf sets the next hop of what we announce to our address of the
 	// session. Paths that we originate have it anyway unless they bring one.
 	// Soft.

@@ -39,7 +39,7 @@ func (s *Config) softEqual(a, b PeerConfig) bool {
 	for _, c := range []*PeerConfig{&a, &b} {
 		c.Passive, c.Listen, c.Description = false, false, ""
 		c.ConnectRetry, c.IdleHold, c.SendHold = 0, 0, 0
-		c.NextHopSelf, c.Import, c.Export = false, nil, nil
+		c.NextHopSelf, c.DefaultMembership, c.Import, c.Export = false, false, nil, nil
 		c.AddPathLimit, c.NextHop4, c.NextHop6, c.LinkLocal = 0, noAddr, noAddr, noAddr
 		c.PrefixLimits, c.MaxPrefixes, c.MaxPrefixesHold, c.AllowOwnAS, c.OffLinkPrefixes = nil, 0, 0, 0, nil
 		c.RestartTime, c.GracefulRestart = 0, nil

@@ -120,7 +120,12 @@ func newSpeaker(o options, change func(*bgp.Config)) (*bgp.Speaker, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.InventoryComplete() // a reflector originates nothing
+	if o.rtConstrain && !o.rtMemberships { // we want everything, as there may be clients that do not say what they want
+		if err := s.Table().Originate(rib.LocalPath{Membership: &wire.Membership{}}); err != nil {
+			return nil, err
+		}
+	}
+	s.InventoryComplete() // a reflector originates nothing else
 	for _, prefix := range o.clients {
 		if err := s.AddRange(bgp.RangeConfig{Prefix: prefix, Template: template(o, prefix)}); err != nil {
 			return nil, err
@@ -140,6 +145,7 @@ func newSpeaker(o options, change func(*bgp.Config)) (*bgp.Speaker, error) {
 func above(o options, addr netip.Addr) bgp.PeerConfig {
 	c := template(o, netip.PrefixFrom(addr, addr.BitLen()))
 	c.Addr, c.Description, c.RouteReflectorClient = addr, "reflector above us", false
+	c.Families = slices.DeleteFunc(c.Families, func(f wire.Family) bool { return f == wire.RTConstrain }) // we want everything, and so may others of its clients
 	for _, l := range o.listen {
 		if l.Addr().Is4() == addr.Is4() && !l.Addr().IsUnspecified() && !c.LocalAddr.IsValid() {
 			c.LocalAddr = l.Addr()
@@ -155,12 +161,12 @@ func template(o options, prefix netip.Prefix) bgp.PeerConfig {
 	if o.evpn { // without ADD-PATH: the route distinguisher keeps the routes of two routers apart
 		all = append(slices.Clip(both), wire.L2VPNEVPN)
 	}
-	if o.rtConstrain { // without the default route target: GoBGP 3.10 crashes when more memberships follow it
+	if o.rtConstrain {
 		all = append(all, wire.RTConstrain)
 	}
 	c := bgp.PeerConfig{
 		Description: "client of " + prefix.String(),
-		Families:    all, IPv6NextHop: true, RouteReflectorClient: true,
+		Families:    all, IPv6NextHop: true, RouteReflectorClient: true, DefaultMembership: !o.rtMemberships,
 		HoldTime: o.hold, TTLSecurity: o.ttlSecurity, MD5Key: o.md5Key, BFDStrict: o.bfdStrict, OffLinkPrefixes: o.offLink,
 		PrefixLimits: map[wire.Family]rib.PrefixLimit{}, MaxPrefixesHold: o.limitHold,
 	}

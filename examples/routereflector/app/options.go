@@ -26,6 +26,7 @@ type options struct {
 	addPath             bool
 	evpn                bool
 	rtConstrain         bool
+	rtMemberships       bool
 	ttlSecurity         bool
 	bfdInterval         time.Duration // 0: no BFD
 	bfdMultiplier       uint8
@@ -80,7 +81,8 @@ func parse(args []string, out io.Writer) (o options, err error) {
 	})
 	fs.BoolVar(&o.addPath, "add-path", false, "send every path of a prefix to clients that take them (RFC 7911)")
 	fs.BoolVar(&o.evpn, "evpn", false, "offer EVPN as well (RFC 7432)")
-	fs.BoolVar(&o.rtConstrain, "rt-constrain", false, "offer route target constraint (RFC 4684): clients are sent the EVPN routes that they ask for, and send those that others ask for; all clients must speak it, since what one wants that does not ask, the others do not send")
+	fs.BoolVar(&o.rtConstrain, "rt-constrain", false, "offer clients route target constraint (RFC 4684): those that take it are sent the EVPN routes that they ask for, others everything; all send everything")
+	fs.BoolVar(&o.rtMemberships, "rt-memberships", false, "with -rt-constrain, tell clients what others ask for, so that they send no more than that; all clients must speak it, since what one wants that does not ask, the others do not send")
 	fs.BoolVar(&o.ttlSecurity, "ttl-security", false, "send with TTL 255 and demand it (RFC 5082)")
 	fs.Func("bfd", "watch clients with BFD: `INTERVAL,MULTIPLIER`, as in 100ms,5", func(s string) (err error) {
 		o.bfdInterval, o.bfdMultiplier, err = parseBFD(s)
@@ -142,8 +144,10 @@ func (o *options) check(rest []string) error {
 		return fmt.Errorf("-probes: more than %d addresses", maxProbes)
 	case o.rtConstrain && !o.evpn:
 		return errors.New("-rt-constrain needs -evpn")
-	case o.rtConstrain && len(o.reflectors) > 0:
-		return errors.New("-rt-constrain is not for a reflector with -reflectors: those above would not get what they do not ask for")
+	case o.rtMemberships && !o.rtConstrain:
+		return errors.New("-rt-memberships needs -rt-constrain")
+	case o.rtMemberships && len(o.reflectors) > 0:
+		return errors.New("-rt-memberships is not for a reflector with -reflectors: those above would not get what they do not ask for")
 	case o.maxClients < 1:
 		return errors.New("-max-clients must be 1 or more")
 	case o.limitHold < time.Second:

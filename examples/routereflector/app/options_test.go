@@ -67,7 +67,7 @@ func TestEVPN(t *testing.T) {
 
 func TestParseRefuses(t *testing.T) {
 	for _, line := range []string{
-		"", "-as x", "-as 1", "-as 1 -router-id fd00::1", "-as 1 -router-id 1.1.1.1", good + " extra", good + " -bfd 100ms", good + " -bfd 0s,3", good + " -max-clients 0", good + " -reflectors 10.77.0.0/24", good + " -rt-constrain", good + " -evpn -rt-constrain -reflectors 10.77.0.9",
+		"", "-as x", "-as 1", "-as 1 -router-id fd00::1", "-as 1 -router-id 1.1.1.1", good + " extra", good + " -bfd 100ms", good + " -bfd 0s,3", good + " -max-clients 0", good + " -reflectors 10.77.0.0/24", good + " -rt-constrain", good + " -evpn -rt-constrain -rt-memberships -reflectors 10.77.0.9", good + " -evpn -rt-memberships",
 		good + " -prefix-limit -1", good + " -prefix-limit-threshold 101", good + " -prefix-limit-action drop", good + " -prefix-limit-restart-after 0s",
 		good + " -probes 10.77.0.0/24", good + " -bfd 1s,3 -probes 10.77.0.0/20", good + " -bfd 1s,3 -probes x", good + " -off-link-prefixes 10.77.0.1",
 		good + " -bfd 1s,0", good + " -bfd-strict on", good + " -bfd 1s,3 -bfd-strict yes", good + " -bfd 1s,3 -bfd-strict-hold-down -1s", good + " -bfd x,3", good + " -cluster-id fd00::1", "-as 1 -router-id 1.1.1.1 -listen 1.1.1.1:179", good + " -clients 10.0.0.1",
