@@ -20,18 +20,20 @@ type kind struct {
 	files map[string]string // below DIR
 	run   [][]string        // programs to start; the last speaks BGP
 	setup func() error
+
+	noEVPN bool // it does not speak EVPN
 }
 
 const clients = "10.77.0.0/16"
 
 var kinds = []kind{
-	{name: "hyperfib", run: [][]string{{"SELF", "reflector", "-as", "65000", "-router-id", "10.77.0.1", "-cluster-id", "10.77.0.1", "-listen", "10.77.0.1:179", "-clients", clients, "-add-path", "-paths-per-prefix", "0", "-max-clients", "10000"}}},
-	{name: "bird", files: map[string]string{"bird.conf": birdConf}, run: [][]string{{"/usr/sbin/bird", "-f", "-c", "DIR/bird.conf", "-s", "DIR/bird.ctl"}}},
+	{name: "hyperfib", run: [][]string{{"SELF", "reflector", "-as", "65000", "-router-id", "10.77.0.1", "-cluster-id", "10.77.0.1", "-listen", "10.77.0.1:179", "-clients", clients, "-add-path", "-evpn", "-paths-per-prefix", "0", "-max-clients", "10000"}}},
+	{name: "bird", files: map[string]string{"bird.conf": birdConf}, run: [][]string{{"/usr/sbin/bird", "-f", "-c", "DIR/bird.conf", "-s", "DIR/bird.ctl"}}, noEVPN: true},
 	{name: "frr", files: map[string]string{"bgpd.conf": frrConf, "zebra.conf": ""}, run: [][]string{
 		{"/usr/lib/frr/zebra", "-n", "-f", "DIR/zebra.conf", "-i", "DIR/zebra.pid", "-z", "DIR/z", "--vty_socket", "DIR", "-u", "root", "-g", "root"},
 		{"/usr/lib/frr/bgpd", "-f", "DIR/bgpd.conf", "-i", "DIR/bgpd.pid", "-z", "DIR/z", "--vty_socket", "DIR", "-S", "-u", "root", "-g", "root", "-l", "10.77.0.1"}}},
 	{name: "openbgpd", files: map[string]string{"bgpd.conf": openConf}, run: [][]string{{"/usr/sbin/bgpd", "-d", "-f", "DIR/bgpd.conf"}},
-		setup: func() error { return os.MkdirAll("/run/openbgpd", 0o755) }}, // its home
+		setup: func() error { return os.MkdirAll("/run/openbgpd", 0o755) }, noEVPN: true}, // its home
 	{name: "gobgp3", files: map[string]string{"gobgp.toml": gobgpConf}, run: [][]string{{"/usr/bin/gobgpd", "-f", "DIR/gobgp.toml", "-l", "error", "--pprof-disable", "--api-hosts", "127.0.0.1:50051"}}},
 	{name: "gobgp4", files: map[string]string{"gobgp.toml": gobgpConf}, run: [][]string{{os.Getenv("GOBGP4"), "-f", "DIR/gobgp.toml", "-l", "error", "--pprof-disable", "--api-hosts", "127.0.0.1:50051"}}},
 }
@@ -64,6 +66,10 @@ router bgp 65000
  exit-address-family
  address-family ipv6 unicast
   table-map none
+  neighbor c activate
+  neighbor c route-reflector-client
+ exit-address-family
+ address-family l2vpn evpn
   neighbor c activate
   neighbor c route-reflector-client
  exit-address-family
@@ -102,6 +108,9 @@ const gobgpConf = `[global.config]
   [[peer-groups.afi-safis]]
     [peer-groups.afi-safis.config]
       afi-safi-name = "ipv6-unicast"
+  [[peer-groups.afi-safis]]
+    [peer-groups.afi-safis.config]
+      afi-safi-name = "l2vpn-evpn"
 [[dynamic-neighbors]]
   [dynamic-neighbors.config]
     prefix = "10.77.0.0/16"

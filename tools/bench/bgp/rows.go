@@ -115,6 +115,7 @@ var rows = []row{
 	{"attrs", "100k routes, 100k attribute sets", receive(100_000, 1, false), most("MiB", rss, 100)},
 	{"reflect", "reflect 500k packed to 1", reflect(500_000, 1), ratio(3)},
 	{"reflect6", "reflect 500k IPv6 packed to 1", six(reflect(500_000, 1)), ratio(3)},
+	{"evpn", "reflect 100k EVPN MAC routes of 100 VNIs to 1", overlay(reflect(100_000, 1)), nil},
 	{"reflect8", "reflect 100k to 8", reflect(100_000, 8), ratio(1)},
 	{"fleet", "200 clients x 50 routes, all to all", fleet(200, 50), all(most("seconds", wall, 1.5), most("CPU seconds", cpu, 1), most("MiB", rss, 80))},
 	{"fleet1000", "1,000 clients x 20 routes, all to all", fleet(1000, 20), nil},

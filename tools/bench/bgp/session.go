@@ -59,6 +59,9 @@ func connectWith(n, prefixes int, silent bool, addPath wire.FamilySet) (*session
 	s.want.Store(-1)
 	open := wire.Open{AS: 65000, HoldTime: 240 * time.Second, ID: src,
 		Capabilities: wire.Capabilities{Families: []wire.Family{wire.IPv4Unicast, wire.IPv6Unicast}, AS4: true, RouteRefresh: true}}
+	if family == wire.L2VPNEVPN {
+		open.Capabilities.Families = append(open.Capabilities.Families, family)
+	}
 	for _, f := range addPath.Slice() {
 		open.Capabilities.AddPath = append(open.Capabilities.AddPath, wire.AddPath{Family: f, Receive: true, Send: true})
 	}
@@ -156,6 +159,17 @@ func (s *session) count(u *wire.Update) {
 		n++
 		delta += change(p, true)
 	}
+	for r := range u.MPUnreach.EVPN() {
+		if i, ok := macNumber(r); ok {
+			delta += s.change(i, false)
+		}
+	}
+	for r := range u.MPReach.EVPN() {
+		n++
+		if i, ok := macNumber(r); ok {
+			delta += s.change(i, true)
+		}
+	}
 	now := time.Now().UnixNano()
 	if n > 0 {
 		s.nlri.Add(int64(n))
@@ -175,8 +189,15 @@ func (s *session) count(u *wire.Update) {
 
 // changePrefix notes that a prefix is there or gone, and returns how many more there are now.
 func (s *session) changePrefix(p wire.NLRI, there bool) int {
-	i, ok := number(p.Prefix)
-	if !ok || i>>6 >= len(s.have) {
+	if i, ok := number(p.Prefix); ok {
+		return s.change(i, there)
+	}
+	return 0
+}
+
+// change is changePrefix for a prefix or a MAC address by its number.
+func (s *session) change(i int, there bool) int {
+	if i>>6 >= len(s.have) {
 		return 0
 	}
 	word, bit := &s.have[i>>6], uint64(1)<<(i&63)
@@ -288,6 +309,9 @@ func nextHop(from netip.Addr) wire.NextHop {
 // attributes is shared by per prefixes; packed puts as many as fit into an UPDATE,
 // otherwise each has one of its own.
 func table(from netip.Addr, base, n, per int, packed bool) (stream []byte) {
+	if family == wire.L2VPNEVPN {
+		return overlayTable(from, base, n, per, packed)
+	}
 	b := wire.Builder{AS4: true}
 	pref := uint32(100)
 	for i := 0; i < n; {
