@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"flag"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -61,6 +62,33 @@ func TestEVPN(t *testing.T) {
 			if slices.Contains(c.Families, wire.L2VPNEVPN) != want || limited != want || len(c.AddPathSend) != 2 || slices.Contains(c.AddPathReceive, wire.L2VPNEVPN) {
 				t.Errorf("%s: %v, %v, %v", flags, c.Families, c.PrefixLimits, c.AddPathSend)
 			}
+		}
+	}
+}
+
+// TestConstrain: -rt-constrain asks clients for everything, and tells them no more; -rt-memberships tells them what others
+// want. Reflectors above are not offered the family.
+func TestConstrain(t *testing.T) {
+	for flags, want := range map[string]int{" -evpn": 0, " -evpn -rt-constrain -reflectors 10.77.0.9": 1, " -evpn -rt-constrain -rt-memberships": 0} {
+		o, err := parse(strings.Fields(good+flags), t.Output())
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := newSpeaker(o, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for c := range s.Table().All(wire.RTConstrain) {
+			if m, ok := wire.MembershipOfKey(c.Key); ok && m == (wire.Membership{}) {
+				n++
+			}
+		}
+		if c := template(o, o.clients[0]); n != want || c.DefaultMembership == o.rtMemberships {
+			t.Errorf("%s: %d default memberships, %v", flags, n, c.DefaultMembership)
+		}
+		if c := above(o, netip.MustParseAddr("10.77.0.9")); slices.Contains(c.Families, wire.RTConstrain) || !slices.Contains(c.Families, wire.L2VPNEVPN) {
+			t.Errorf("%s: %v above", flags, c.Families)
 		}
 	}
 }
