@@ -20,11 +20,13 @@ type Transport interface {
 	Cancel(a *Attempt)
 }
 
-// Connection is one end of a TCP connection of a [Transport]. What has gone while a speaker waits for
-// its OPEN is noticed by TCP alone (the hold timer has 4 minutes then, RFC 4271, Section 8.2.2): over
-// sockets it should have keepalives, as a speaker's own connections do until a session is Established. Its values are compared by ==;
+// Connection is one end of a TCP connection of a [Transport]. Its values are compared by ==;
 // pointers are what is needed. After Close the speaker uses it no more, and nothing that is
 // reported of it counts.
+//
+// A peer that has gone while a speaker waits for its OPEN is noticed by TCP alone: the hold timer
+// has 4 minutes then (RFC 4271, Section 8.2.2). A connection over sockets should have keepalives until
+// the peer's first messages have come, as a speaker's own connections do.
 type Connection interface {
 	LocalAddr() netip.AddrPort  // our end
 	RemoteAddr() netip.AddrPort // the peer's
