@@ -69,7 +69,7 @@ func (r *router) drained(now time.Time) {
 	}
 	announced, withdrawn := 0, 0
 	for g := range r.all {
-		for _, p := range g.exports.Drained() {
+		for _, p := range r.drainedOf(g) {
 			switch {
 			case p.Announced && p.Leaves.After(now):
 				r.draining.over = p.Leaves
@@ -83,6 +83,15 @@ func (r *router) drained(now time.Time) {
 	}
 	r.draining.over = time.Time{}
 	r.log.Info("drained", "event", "drained", "withdrawn", withdrawn, "announced", announced)
+}
+
+// drainedOf returns how the prefixes of a domain stand, but for those of a family that no session of it
+// carries: nobody hears of them.
+func (r *router) drainedOf(g *routing) []domain.Drained {
+	v4, v6 := r.cfg.Families(*r.cfg.Domain(g.name))
+	return slices.DeleteFunc(g.exports.Drained(), func(p domain.Drained) bool {
+		return p.Prefix.Addr().Is4() && !v4 || p.Prefix.Addr().Is6() && !v6
+	})
 }
 
 // drain begins, changes or ends the drain of a domain.
@@ -105,7 +114,7 @@ func (r *router) drainStatus(sent map[string]uint64) api.Drain {
 		guests[p.Interface] = p.Name
 	}
 	for g := range r.all {
-		for _, p := range g.exports.Drained() {
+		for _, p := range r.drainedOf(g) {
 			one := api.DrainedPrefix{Domain: g.name, Prefix: p.Prefix.String(), Announced: p.Announced, Alternative: p.Alternative}
 			s, _ := g.rib.Explain(p.Prefix)
 			if s.Local != nil && len(s.Local.NextHops) > 0 {
