@@ -17,7 +17,7 @@ type shared struct {
 
 	plainUntil  time.Time // until then our OPENs go without capabilities
 	refuseUntil time.Time // the peer's connections are refused until then
-	pathUp      time.Time // RetryNow was called while there was a connection
+	pathUp      time.Time // RetryNow was called while there was a connection, and BFD has not been Down since
 }
 
 func (s *shared) emit(e Effect) { s.out = append(s.out, e) }

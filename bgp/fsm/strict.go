@@ -151,6 +151,9 @@ func (c *connection) awaitBFD(now time.Time) {
 
 // bfd takes in what BFD says of the path to the peer.
 func (m *Machine) bfd(now time.Time, ev Event) {
+	if ev.Kind != EventBFDUp {
+		m.pathUp = time.Time{}
+	}
 	was := m.gate.state
 	changed := m.gate.take(now, ev.Kind, &m.cfg.Strict)
 	switch {
