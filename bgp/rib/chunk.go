@@ -83,12 +83,8 @@ func (g *group) publish(c *chunk) {
 	g.chunks = append(g.chunks, c)
 	g.backlog += c.size()
 	for _, o := range g.members {
-		switch {
-		case o.behind || !some:
-		case passes(o):
+		if !o.behind && passes(o) {
 			o.seq++
-		default:
-			o.wake()
 		}
 	}
 	for g.backlog > g.t.limits.backlog && g.first < len(g.chunks)-1 {

@@ -206,8 +206,34 @@ func TestConstraintRefresh(t *testing.T) {
 	}
 }
 
+// TestConstraintPolicy: a client is notified of a route that has the route target which it wants by the export policy
+// alone.
+func TestConstraintPolicy(t *testing.T) {
+	tab, err := New(Config{AS: 65000, RouterID: ip("10.0.0.99")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	from, a := join(t, tab, 1, "client"), &member{tb: t, tampers: true}
+	a.in, err = tab.NewIn(PeerConfig{Addr: ip("10.0.2.2"), RouterID: ip("10.0.2.2"), AS: 65000, Client: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.open()
+	a.wants(100, 0, interest(3))
+	a.out.ConstraintKnown()
+	all := []*member{from, a}
+	readAll(all)
+	from.announces(1, 6)
+	from.announces(2, 5)
+	readAll(all)
+	if want := map[string]string{"guest 1": "6,3"}; !maps.Equal(a.routes, want) {
+		t.Errorf("has %v, not %v", a.routes, want)
+	}
+}
+
 // TestConstraintSearch: routes and memberships come and go, peers read now and then, fall behind, restart, ask again
-// and are reconfigured; in the end each has what it wants of what there is, computed anew.
+// and are reconfigured; in the end each that was notified reads, and all have what they want of what there is,
+// computed anew.
 func TestConstraintSearch(t *testing.T) {
 	seeds := 300
 	if testing.Short() {
@@ -250,7 +276,9 @@ func searchConstraints(t *testing.T, seed uint64) {
 		case n < 24 && !m.plain():
 			m.wantsNot(0, interest(r.IntN(7)), interest(r.IntN(7)))
 		case n < 33:
-			m.read(1 + r.IntN(3))
+			if m.awake || r.IntN(8) == 0 {
+				m.read(1 + r.IntN(3))
+			}
 		case n < 34:
 			m.out.Refresh(wire.L2VPNEVPN, r.IntN(2) == 0)
 		case n < 36:
@@ -263,8 +291,9 @@ func searchConstraints(t *testing.T, seed uint64) {
 		case n < 38:
 			m.in.EndOfRIB(wire.RTConstrain)
 		case n < 39:
+			m.tampers = r.IntN(3) == 0
 			c := m.config()
-			c.LongLived = r.IntN(2) == 0 // another group
+			c.LongLived, c.DefaultMembership = r.IntN(2) == 0, r.IntN(2) == 0 // another group
 			if err := m.out.Reconfigure(c); err != nil {
 				t.Fatal(err)
 			}
@@ -278,9 +307,8 @@ func searchConstraints(t *testing.T, seed uint64) {
 		byAddr[m.in.addr.String()] = m
 		m.out.ConstraintKnown()
 	}
+	readAll(all)
 	for _, m := range all {
-		for len(m.read(1000)) > 0 {
-		}
 		want := map[string]string{}
 		for c := range tab.All(wire.L2VPNEVPN) {
 			p := c.Paths[0]
@@ -290,7 +318,11 @@ func searchConstraints(t *testing.T, seed uint64) {
 			}
 			var list []string
 			wanted := m.plain()
-			for x := range p.Attrs.ExtCommunities().All() {
+			targets := slices.Collect(p.Attrs.ExtCommunities().All())
+			if three := interest(3).Target; m.tampers && slices.Contains(targets, interest(6).Target) && !slices.Contains(targets, three) {
+				targets = append(targets, three)
+			}
+			for _, x := range targets {
 				list = append(list, fmt.Sprint(uint16(x)))
 			}
 			for k := range tab.All(wire.RTConstrain) {
@@ -300,7 +332,7 @@ func searchConstraints(t *testing.T, seed uint64) {
 						continue
 					}
 					wanted = wanted || x.Bits <= 32
-					for c := range p.Attrs.ExtCommunities().All() {
+					for _, c := range targets {
 						wanted = wanted || x.Contains(c)
 					}
 				}
@@ -331,9 +363,8 @@ func searchConstraints(t *testing.T, seed uint64) {
 		m.in.Drop(wire.L2VPNEVPN)
 		m.in.Drop(wire.RTConstrain)
 	}
+	readAll(all)
 	for _, m := range all {
-		for len(m.read(1000)) > 0 {
-		}
 		if len(m.routes) > 0 {
 			t.Errorf("%s still has %v", m.name, m.routes)
 		}

@@ -20,7 +20,8 @@ type listed struct {
 	told    uint64 // group.round when they were notified last
 }
 
-func (l *listed) add(o *Out) { l.members, l.told = append(l.members, o), 0 }
+// add lists a member, which does not wait for a notification now.
+func (l *listed) add(o *Out) { l.members = append(l.members, o) }
 
 func (l *listed) remove(o *Out) {
 	if i := slices.Index(l.members, o); i >= 0 {

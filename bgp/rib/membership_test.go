@@ -66,6 +66,8 @@ type member struct {
 	evpnEOR  int
 
 	restarting bool // its next session has the Restart State bit
+	awake      bool // it has been notified, or has not read all yet
+	tampers    bool // its export policy adds route target 3 to what has 6
 }
 
 // join makes peer i of a table and opens its session.
@@ -87,7 +89,10 @@ func join(tb testing.TB, t *Table, i int, kind string) *member {
 func (m *member) plain() bool { return strings.Contains(m.name, "plain") }
 
 func (m *member) config() OutConfig {
-	c := OutConfig{Families: wire.Families(wire.L2VPNEVPN, wire.RTConstrain), AS4: true, NextHop4: via("10.0.0.99"), LongLived: true, PeerRestarting: m.restarting}
+	c := OutConfig{Families: wire.Families(wire.L2VPNEVPN, wire.RTConstrain), AS4: true, NextHop4: via("10.0.0.99"), LongLived: true, PeerRestarting: m.restarting, Notify: func() { m.awake = true }}
+	if m.tampers {
+		c.Export = tamper
+	}
 	if m.addPath {
 		c.AddPath = wire.Families(wire.RTConstrain)
 	}
@@ -97,7 +102,16 @@ func (m *member) config() OutConfig {
 	return c
 }
 
+// tamper is an export policy.
+func tamper(r *Route) Verdict {
+	if r.HasExtCommunity(0x0002fde8<<32 | 6) {
+		r.AddExtCommunity(0x0002fde8<<32 | 3)
+	}
+	return VerdictAccept
+}
+
 func (m *member) open() {
+	m.awake = true
 	var err error
 	if m.out, err = m.in.NewOut(m.config()); err != nil {
 		m.tb.Fatal(err)
@@ -135,6 +149,19 @@ func (m *member) id(id uint32) uint32 {
 	return 0
 }
 
+// readAll has each read that is notified, until none is.
+func readAll(all []*member) {
+	for busy := true; busy; {
+		busy = false
+		for _, m := range all {
+			if m.awake {
+				busy = true
+				m.read(1000)
+			}
+		}
+	}
+}
+
 // read takes in at most some messages of what the peer is sent, and returns what they said.
 func (m *member) read(most int) (said []string) {
 	m.tb.Helper()
@@ -142,6 +169,7 @@ func (m *member) read(most int) (said []string) {
 	for ; most > 0; most-- {
 		n := m.out.Fill(buf)
 		if n == 0 {
+			m.awake = false
 			break
 		}
 		for b := buf[:n]; len(b) > 0; {
@@ -349,9 +377,8 @@ func searchMemberships(t *testing.T, seed uint64) {
 	for _, m := range all {
 		byAddr[m.in.addr] = m
 	}
+	readAll(all)
 	for _, m := range all {
-		for len(m.read(1000)) > 0 {
-		}
 		if m.eor != 1 {
 			t.Errorf("%s: %d End-of-RIB", m.name, m.eor)
 		}
@@ -396,9 +423,8 @@ func searchMemberships(t *testing.T, seed uint64) {
 	for i := range 6 {
 		tab.WithdrawMembership(interest(i), 0)
 	}
+	readAll(all)
 	for _, m := range all {
-		for len(m.read(1000)) > 0 {
-		}
 		if len(m.has) > 0 {
 			t.Errorf("%s still has %v", m.name, m.has)
 		}
