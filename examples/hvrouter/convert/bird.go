@@ -409,22 +409,20 @@ func number(o *stmt, words ...string) (uint64, bool, error) {
 	if !ok {
 		return 0, false, nil
 	}
-	if len(rest) == 2 && rest[1].text == "s" {
-		rest = rest[:1]
+	if n := len(rest); n > 1 && rest[n-1].text == "s" {
+		rest = rest[:n-1]
 	}
-	if len(rest) == 1 {
-		if n, err := strconv.ParseUint(rest[0].text, 0, 32); err == nil {
-			return n, true, nil
-		}
+	if n, ok := evaluate(rest); ok {
+		return n, true, nil
 	}
 	return 0, true, &Error{o.file, o.line, fmt.Sprintf("%q: want one number", o.text())}
 }
 
 // span reads a time: 100 ms, 1 s, 50000 us.
 func span(o *stmt, rest []token) (time.Duration, error) {
-	if len(rest) == 2 {
-		unit := map[string]time.Duration{"us": time.Microsecond, "ms": time.Millisecond, "s": time.Second}[rest[1].text]
-		if n, err := strconv.ParseUint(rest[0].text, 10, 32); err == nil && unit != 0 {
+	if last := len(rest) - 1; last > 0 {
+		unit := map[string]time.Duration{"us": time.Microsecond, "ms": time.Millisecond, "s": time.Second}[rest[last].text]
+		if n, ok := evaluate(rest[:last]); ok && unit != 0 {
 			return time.Duration(n) * unit, nil
 		}
 	}

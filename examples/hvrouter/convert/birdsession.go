@@ -271,16 +271,17 @@ func (c *converter) end(x *session, o *stmt, addr *string, as *uint64) error {
 		words = words[1:]
 		switch w {
 		case "as", "port":
-			if len(words) == 0 || !isNumber(words[0].text) {
+			size := bracketed(words)
+			n, ok := evaluate(words[:size])
+			if !ok {
 				return &Error{o.file, o.line, fmt.Sprintf("%q: want a number behind %s", o.text(), w)}
 			}
-			n, _ := strconv.ParseUint(words[0].text, 10, 32)
 			if w == "as" {
 				*as = n
 			} else if n != 179 {
 				c.gap(o.pos, "%s: bgp.port is one for all sessions, and for both sides", o.text())
 			}
-			words = words[1:]
+			words = words[size:]
 		case "internal", "external":
 			x.kind = w
 		case "onlink":

@@ -123,6 +123,27 @@ func TestUnfit(t *testing.T) {
 	}
 }
 
+// TestNumbers: BIRD's arithmetic, where it takes numbers.
+func TestNumbers(t *testing.T) {
+	text := `define minutes = 60; define ours = (64000 + 1000);
+protocol bfd { interface "*" { interval (2 * 25) ms; multiplier 2 + 1; }; }
+protocol bgp x { local 1.2.3.4 as ours; neighbor 1.2.3.5 as (ours + 0x2); interface "e"; hold time 2 * minutes - 30 s; bfd on; ipv4 { import all; export all; }; }`
+	r, err := Convert([]Source{{Bird, "f", text}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"\nas: 65000\n", "as: 65002\n", "hold-time: 90s", "interval: 50ms", "multiplier: 3"} {
+		if !strings.Contains(string(r.YAML), want) {
+			t.Errorf("want %q in\n%s", want, r.YAML)
+		}
+	}
+	for _, bad := range []string{"", "1 -", "1 - 2", "1 / 0", "65536 * 65536", "4294967295 + 1", "(1", "1)", "()", strings.Repeat("(", 100) + "1", "x", `"1"`} {
+		if _, err := Convert([]Source{{Bird, "f", "protocol bgp x { hold time " + bad + "; }"}}); err == nil {
+			t.Errorf("hold time %s is taken", bad)
+		}
+	}
+}
+
 // TestSecret: a key is in the configuration, and in nothing that is printed beside it.
 func TestSecret(t *testing.T) {
 	r, err := Convert([]Source{{Bird, "f", `protocol bgp x { local 1.2.3.4 as 5; neighbor 1.2.3.5 as 5; interface "e"; password "hunter2"; keys { key 1 { password "hunter2"; }; }; bfd { authentication simple; password "hunter2" { id 1; }; }; ipv4 { import all; export all; }; }`}})
