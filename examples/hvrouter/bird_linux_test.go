@@ -14,6 +14,7 @@ import (
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/cli"
+	"github.com/hyperfib/hyperfib/examples/routereflector/app"
 	"github.com/hyperfib/hyperfib/internal/testing/nstest"
 )
 
@@ -21,6 +22,9 @@ import (
 func TestMain(m *testing.M) {
 	if os.Getenv("HVROUTER_MAIN") != "" {
 		os.Exit(cli.Main(os.Args[1:]))
+	}
+	if os.Getenv("ROUTEREFLECTOR_MAIN") != "" {
+		os.Exit(app.Main(os.Args[1:]))
 	}
 	os.Exit(m.Run())
 }

@@ -31,6 +31,7 @@ var matrixBases = map[string]func(string) string{
 	},
 	// A reflector that wants TTL 255 would not hear the end of a session from one that has stopped.
 	"ttl":    func(s string) string { return s + "bgp: {ttl-security: false}\n" },
+	"evpn":   func(s string) string { return s + "overlays: [{name: vx1, vni: 1, bridge: brx1, evpn: {}}]\n" },
 	"fwmark": func(s string) string { return s + "isolation: fwmark\n" },
 	"rules": func(s string) string {
 		const list = "{priority: 9, table: 255}, {priority: 10, table: 254}, {priority: 20, table: 90}]"

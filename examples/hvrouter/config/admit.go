@@ -147,6 +147,7 @@ func (a *Admission) Check(g Guest) []Problem {
 	a.link(k, g)
 	a.gateway(k, g)
 	a.domain(k, g)
+	a.overlayPorts(k, g)
 	for i, addr := range g.IPv4 {
 		a.prefix(k, fmt.Sprintf(".ipv4[%d]", i), netip.PrefixFrom(addr.Addr, addr.BitLen()), 32)
 	}

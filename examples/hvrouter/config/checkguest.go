@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"path"
 	"strings"
+
+	"github.com/hyperfib/hyperfib/bgp/evpn"
 )
 
 func (k *checker) edge(e Edge) {
@@ -136,7 +138,7 @@ func (k *checker) translation(path string, g Guest, t Translation) {
 }
 
 func (k *checker) overlays(c *Config) {
-	names, vnis := unique[string]{}, unique[uint32]{}
+	names, vnis, rds := unique[string]{}, unique[uint32]{}, unique[evpn.RD]{}
 	for i, o := range c.Overlays {
 		path := fmt.Sprintf("$.overlays[%d]", i)
 		if k.need(path+".name", o.Name != "") {
@@ -152,6 +154,7 @@ func (k *checker) overlays(c *Config) {
 			k.bad(path+".local", "local is missing, and there is no loopback address to take")
 		}
 		k.overlayAddresses(path, o)
+		k.overlayEVPN(path, o, c, rds)
 		for j, p := range o.Peers {
 			if o.Local.IsValid() && p.Is4() != o.Local.Is4() {
 				k.bad(fmt.Sprintf("%s.peers[%d]", path, j), "%v and local %v are of different families", p, o.Local)

@@ -36,7 +36,7 @@ func claims(g Guest) [][2]string {
 	if !g.MAC.IsZero() {
 		list = append(list, [2]string{".mac", "MAC " + g.MAC.String()})
 	}
-	return list
+	return append(list, overlayClaims(g)...)
 }
 
 // own lists the prefixes that belong to a guest alone, by field; routed prefixes may be

@@ -408,4 +408,8 @@ type Overlay struct {
 	VTEPs Prefix `yaml:"vteps,omitempty" json:"vteps,omitzero"`
 	// MTU of device and bridge. Default 1500, which needs 1550 on the fabrics.
 	MTU uint32 `yaml:"mtu,omitempty" json:"mtu"`
+	// EVPN has BGP say where the guests of the segment are; peers stay in the flood list. {} is all
+	// defaults. Default: off, stations are learned from what they send. The first overlay that has it, and the last, is
+	// what resets sessions.
+	EVPN *EVPN `yaml:"evpn,omitempty" json:"evpn,omitempty"`
 }

@@ -47,7 +47,9 @@ func (c *Config) fill() {
 	def(&c.Inventory.State, c.API+".guests")
 	for i := range c.Overlays {
 		c.Overlays[i].fill(c.Loopback)
+		c.Overlays[i].fillEVPN(c.RouterID, c.AS)
 	}
+	c.fillEVPN()
 	def(&c.Firewall.Table, "hvrouter")
 }
 

@@ -21,7 +21,7 @@ import (
 var wordsOf = map[reflect.Type]string{
 	reflect.TypeFor[Addr](): "IP address", reflect.TypeFor[Prefix](): "prefix", reflect.TypeFor[InterfacePrefix](): "address/length",
 	reflect.TypeFor[MAC](): "MAC address", reflect.TypeFor[Table](): "table, by number or name", reflect.TypeFor[Duration](): "time: 100ms, 90s, 2h",
-	reflect.TypeFor[Family](): "ipv4 or ipv6", reflect.TypeFor[Community](): "community", reflect.TypeFor[NetNS](): "name or path",
+	reflect.TypeFor[Family](): "ipv4 or ipv6", reflect.TypeFor[Community](): "community", reflect.TypeFor[RouteTarget](): "route target", reflect.TypeFor[RD](): "route distinguisher", reflect.TypeFor[NetNS](): "name or path",
 	reflect.TypeFor[PeerAS](): "number or word", reflect.TypeFor[PrefixRange](): "prefix with lengths",
 	reflect.TypeFor[bool](): "true or false", reflect.TypeFor[string](): "text",
 }

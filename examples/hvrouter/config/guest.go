@@ -70,6 +70,8 @@ type Guest struct {
 	// RA overrides the edge's: what is given here replaces what is given there, list by
 	// list; [] is none.
 	RA RA `yaml:"ra,omitempty" json:"ra,omitzero"`
+	// Overlays are the guest's interfaces on overlays, besides the one above.
+	Overlays []OverlayPort `yaml:"overlays,omitempty" json:"overlays,omitempty"`
 	// Discovery says which more addresses the guest may have.
 	Discovery Discovery `yaml:"discovery,omitempty" json:"discovery,omitzero"`
 	// Rate is the most answers a second that the guest gets from the ARP responder and

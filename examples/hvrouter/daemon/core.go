@@ -322,6 +322,11 @@ func (s sink) Paths(_ context.Context, domain string, u sessions.Update) {
 	s.router.onPaths(s.router.domains[domain], u)
 }
 
+// EVPN implements [sessions.Sink].
+func (s sink) EVPN(_ context.Context, domain string, changes []sessions.EVPN, more bool) {
+	s.router.onEVPN(domain, changes, more)
+}
+
 // Dead implements [sessions.Sink].
 func (s sink) Dead(_ context.Context, domain string, dead failover.Dead) []netip.Prefix {
 	return s.router.onDead(s.router.domains[domain], dead)

@@ -119,6 +119,7 @@ func (r *router) removeDomains(c *config.Config) {
 			g.namespace.DeleteRoute(k)
 		}
 		delete(r.domains, name)
+		r.dropEVPN(name)
 		r.log.Info("domain removed", "event", "domain-removed", "domain", name)
 		return true
 	})

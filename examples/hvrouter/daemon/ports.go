@@ -8,6 +8,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
 	eg "github.com/hyperfib/hyperfib/examples/hvrouter/edge"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/overlay"
 	"github.com/hyperfib/hyperfib/fib"
 	"github.com/hyperfib/hyperfib/ndp"
 )
@@ -16,6 +17,8 @@ import (
 type announcer interface {
 	Announce([]domain.Announcement)
 	Withdraw([]netip.Prefix)
+	// SetEVPN originates, replaces or withdraws EVPN routes.
+	SetEVPN([]overlay.Change)
 	// InventoryComplete says that everything of ours has been announced once.
 	InventoryComplete()
 	// Configure brings the sessions in line with the domain's configuration;
@@ -60,9 +63,12 @@ type Edge interface {
 	// Abuse counts what a guest that is served said and was refused, Strays what is no guest's.
 	Abuse(guest.Port) []eg.Abuse
 	Strays() eg.Strays
-	// Overlays brings the overlays in line; vteps are the host routes that the
-	// domains have.
-	Overlays(c *config.Config, link func(name string) (fib.Link, bool), vteps []netip.Addr)
+	// Overlays brings the overlays in line: their devices and ports, and the forwarding entries of those
+	// without EVPN, before it returns; what content has of the others is taken, and written soon. vteps are the host
+	// routes that the domains have. It returns the overlays whose device is as it shall be.
+	Overlays(c *config.Config, link func(name string) (fib.Link, bool), vteps []netip.Addr, content func(name string) eg.Content) (ready []string)
+	// SweepOverlays deletes what an earlier run has left in overlays and nobody wants.
+	SweepOverlays()
 }
 
 var (

@@ -154,6 +154,15 @@ func (p *pumps) Paths(ctx context.Context, domain string, u sessions.Update) {
 	})
 }
 
+// EVPN implements [sessions.Sink].
+func (p *pumps) EVPN(ctx context.Context, domain string, changes []sessions.EVPN, more bool) {
+	p.loop.do(ctx, func() {
+		if ctx.Err() == nil {
+			p.router.onEVPN(domain, changes, more)
+		}
+	})
+}
+
 // Dead implements [sessions.Sink].
 func (p *pumps) Dead(ctx context.Context, domain string, dead failover.Dead) (prefixes []netip.Prefix) {
 	p.loop.do(ctx, func() {

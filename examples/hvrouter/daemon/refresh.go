@@ -31,8 +31,10 @@ func (r *router) refresh() {
 	}
 	changed := r.attached.changed(ports, r.cfg)
 	r.arrive(changed)
-	r.started = true
 	drop := r.applyNamespaces(here)
+	r.stations()
+	r.overlays() // before our End-of-RIB, which waits for started: what EVPN announces is there then
+	r.started = true
 	r.targets.answerFor(here, r.guestDomain())
 	for g := range r.all {
 		g.rib.SetLocals(g.namespace.Locals(g.name), &r.fx)
@@ -50,7 +52,6 @@ func (r *router) refresh() {
 		r.linkLocals = false
 		r.configureSessions()
 	}
-	r.overlays()
 }
 
 // present returns the guests that are here, with everything that was found for them.

@@ -14,6 +14,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/failover"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/netns"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/overlay"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/sessions"
 )
 
@@ -46,6 +47,7 @@ type router struct {
 	targets       targets
 	finders       finders
 	vteps         vteps
+	evpn          evpnState
 	foreign       map[*netns.Namespace][]api.Foreign // what other programs have in the kernel
 
 	fx        domain.Effects // scratch
@@ -62,7 +64,7 @@ type router struct {
 // newRouter makes a router for a configuration over namespaces, one for each of
 // [config.Config.Namespaces].
 func newRouter(log *slog.Logger, now func() time.Time, c *config.Config, e Edge, namespaces ...*netns.Namespace) *router {
-	r := &router{log: log, edge: e, namespaces: namespaces, now: now, domains: map[string]*routing{}, targets: targets{edge: e}}
+	r := &router{evpn: evpnState{core: overlay.New()}, log: log, edge: e, namespaces: namespaces, now: now, domains: map[string]*routing{}, targets: targets{edge: e}}
 	r.announcements.now = func() time.Time { return r.now() }
 	r.announcements.ready = func() bool { return r.started && r.unread == (unread{}) }
 	r.adopt(c)
@@ -76,6 +78,7 @@ func (r *router) adopt(c *config.Config) {
 		r.namespaces[i].Configure(c, p.Config)
 	}
 	r.vteps.configure(c.Overlays)
+	r.configureEVPN()
 	if len(c.Overlays) == 0 {
 		return
 	}
@@ -117,6 +120,7 @@ func (r *router) guestDomain() *routing {
 func (r *router) addDomain(d config.Domain, a announcer) *routing {
 	g := newRouting(d, r.at(d.NetNS), a)
 	r.announcements.drain(g, r.draining.state)
+	r.announceEVPN(g)
 	r.domains[d.Name] = g
 	r.order = append(r.order, d.Name)
 	return g
@@ -188,8 +192,11 @@ func (r *router) sweep() {
 		}
 		all = all && p.Swept()
 	}
-	if all && !r.converged && r.vteps.disown() {
+	if all && !r.converged {
+		r.vteps.disown()
+		r.syncEVPN()
 		r.overlays()
+		r.edge.SweepOverlays()
 	}
 	r.converged = all
 }
@@ -223,15 +230,6 @@ func (r *router) complete(p *netns.Namespace) bool {
 	return true
 }
 
-// overlays brings the overlays in line with the VTEPs that are known.
-func (r *router) overlays() {
-	vteps := r.vteps.list()
-	if len(r.cfg.Overlays) == 0 {
-		return
-	}
-	r.edge.Overlays(r.cfg, r.home().Links().ByName, vteps)
-}
-
 // deadline implements clock.
 func (r *router) deadline() (next time.Time) {
 	for g := range r.all {
@@ -240,6 +238,9 @@ func (r *router) deadline() (next time.Time) {
 		}
 	}
 	if t := r.finders.deadline(); !t.IsZero() && (next.IsZero() || t.Before(next)) {
+		next = t
+	}
+	if t := r.evpn.core.Deadline(); !t.IsZero() && (next.IsZero() || t.Before(next)) {
 		next = t
 	}
 	if t := r.draining.over; !t.IsZero() && (next.IsZero() || t.Before(next)) {
@@ -253,6 +254,7 @@ func (r *router) advance(now time.Time) {
 	for g := range r.all {
 		r.announcements.advance(g, now)
 	}
+	r.advanceEVPN(now)
 	r.drained(now)
 	r.findNeighbors()
 }

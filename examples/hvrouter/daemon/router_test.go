@@ -13,10 +13,12 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config/configtest"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
+	eg "github.com/hyperfib/hyperfib/examples/hvrouter/edge"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/failover"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/firewall"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/netns"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/overlay"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/sessions"
 	"github.com/hyperfib/hyperfib/fib"
@@ -125,6 +127,16 @@ func (b fakeBGP) Announce(list []domain.Announcement) {
 		b.add("announce %s %v pref %d%s", b.name, a.Prefix, a.LocalPref, map[bool]string{true: " graceful-shutdown"}[a.GracefulShutdown])
 	}
 }
+func (b fakeBGP) SetEVPN(list []overlay.Change) {
+	for _, c := range list {
+		if c.Origin == nil {
+			b.add("withdraw EVPN %x", c.Key)
+		} else {
+			b.add("originate EVPN %v", &c.Origin.Route)
+		}
+	}
+}
+
 func (b fakeBGP) Withdraw(list []netip.Prefix) {
 	for _, p := range list {
 		b.add("withdraw %s %v", b.name, p)
@@ -152,9 +164,20 @@ func (e fakeEdge) Known(p guest.Port)                        { e.add("known %s %
 func (e fakeEdge) Leave(p guest.Port, gone bool)             { e.add("leave %s gone %v", p.Name, gone) }
 func (e fakeEdge) Target(p netip.Prefix, link int)           { e.add("target %v link %d", p, link) }
 func (e fakeEdge) NoTarget(p netip.Prefix)                   { e.add("target %v gone", p) }
-func (e fakeEdge) Overlays(_ *config.Config, _ func(string) (fib.Link, bool), vteps []netip.Addr) {
-	e.add("overlays %v", vteps)
+func (e fakeEdge) Overlays(c *config.Config, _ func(string) (fib.Link, bool), vteps []netip.Addr, content func(string) eg.Content) (ready []string) {
+	if len(c.Overlays) > 0 {
+		e.add("overlays %v", vteps)
+	}
+	for _, o := range c.Overlays {
+		if d := content(o.Name).EVPN; d != nil {
+			e.add("overlay %s: flood %v, %d MACs, %d neighbours", o.Name, d.FloodList(), len(d.MACs), len(d.Neighbors))
+			d.Taken()
+			ready = append(ready, o.Name)
+		}
+	}
+	return ready
 }
+func (e fakeEdge) SweepOverlays() {}
 
 type fakeFirewall struct{ last firewall.Spec }
 

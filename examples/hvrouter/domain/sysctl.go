@@ -41,7 +41,14 @@ func Sysctls(c *config.Config, guests []config.Guest, detached []string) map[str
 		s["net/ipv4/conf/"+o.Bridge+"/arp_ignore"] = "8"
 		s["net/ipv4/conf/"+o.Bridge+"/forwarding"] = "0"
 		s["net/ipv4/conf/"+o.Bridge+"/proxy_arp"] = "0"
-		s["net/ipv6/conf/"+o.Bridge+"/disable_ipv6"] = "1"
+		if o.EVPN != nil {
+			// The bridge has neighbours of IPv6, and for that the family; no address follows.
+			s["net/ipv6/conf/"+o.Bridge+"/accept_ra"] = "0"
+			s["net/ipv6/conf/"+o.Bridge+"/addr_gen_mode"] = "1"
+			s["net/ipv6/conf/"+o.Bridge+"/disable_ipv6"] = "0"
+		} else {
+			s["net/ipv6/conf/"+o.Bridge+"/disable_ipv6"] = "1"
+		}
 		s["net/ipv6/conf/"+o.Name+"/disable_ipv6"] = "1"
 	}
 	return s

@@ -101,6 +101,11 @@ func newTruster(c *config.Config, guests []config.Guest) truster {
 	for _, o := range c.Overlays {
 		r.known[o.Bridge], r.known[o.Name] = true, true
 	}
+	for _, g := range guests {
+		for _, p := range g.Overlays {
+			r.known[p.Interface] = true
+		}
+	}
 	for _, t := range c.GuestTemplates {
 		r.patterns = append(r.patterns, t.Interfaces)
 		r.gateways[t.Gateway4.Addr] = true

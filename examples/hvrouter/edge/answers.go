@@ -135,4 +135,9 @@ func (a *Answers) Abuse(guest.Port) []Abuse { return nil }
 func (a *Answers) Strays() Strays           { return Strays{} }
 
 // Overlays does nothing.
-func (a *Answers) Overlays(*config.Config, func(string) (fib.Link, bool), []netip.Addr) {}
+func (a *Answers) Overlays(*config.Config, func(string) (fib.Link, bool), []netip.Addr, func(string) Content) []string {
+	return nil
+}
+
+// SweepOverlays does nothing.
+func (a *Answers) SweepOverlays() {}

@@ -57,7 +57,8 @@ type Edge struct {
 	bursts   sync.WaitGroup // announcements, and fdb
 	dhcp     *dhcp.Server   // nil while no guest is served
 	dhcpStop context.CancelFunc
-	overlays map[string]overlay
+	overlays map[string]standing
+	flushes  chan struct{} // capacity 1: forwarding entries are to be written
 }
 
 // Config says where an [Edge] works.
@@ -86,7 +87,7 @@ type Config struct {
 
 // Open opens the sockets. It needs CAP_NET_ADMIN and CAP_NET_RAW.
 func Open(c Config) (*Edge, error) {
-	e := &Edge{config: c, log: c.Log, overlays: map[string]overlay{}, fdbEnded: make(chan error, 1)}
+	e := &Edge{config: c, log: c.Log, overlays: map[string]standing{}, flushes: make(chan struct{}, 1), fdbEnded: make(chan error, 1)}
 	e.ctx, e.stop = context.WithCancel(context.Background())
 	if err := e.open(); err != nil {
 		e.Close()

@@ -241,9 +241,10 @@ guests: [{name: vm1, mac: "50:54:33:00:00:07", ipv4: [203.0.113.1]}]
 				l.Master = int(*m.Attributes.Master)
 			}
 			return l, true
-		}, nil)
+		}, nil, func(string) Content { return Content{} })
 	}
 	stand()
+	e.SweepOverlays()
 	if out := e.hv.IP("-d link show vx7"); !strings.Contains(out, "vxlan id 7") || !strings.Contains(out, "master br7") {
 		t.Errorf("the device: %s", out)
 	}

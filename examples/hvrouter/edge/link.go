@@ -98,9 +98,20 @@ const mostLearned = 4096
 // firewall: arp_rcv drops what comes in on an interface with IFF_NOARP. It does not snoop:
 // a member that claims to be the querier of IGMP or MLD (RFC 4541, Section 2.1.1) would decide which
 // multicast the others get, neighbour discovery included, and made-up groups fill a table.
-func (s *linkSetter) overlayBridge(index int) error {
-	const flags = unix.IFF_UP | unix.IFF_NOARP
-	return s.conn.Link.Set(&rtnetlink.LinkMessage{Index: uint32(index), Flags: flags, Change: flags,
+//
+// With evpn the flag is off: the bridge answers ARP in the place of others only without it
+// (br_do_proxy_suppress_arp). Its sysctl arp_ignore, which is 8, has it answer for none of our own addresses. IPv6 is on,
+// without which it has no neighbours, and there is no address.
+func (s *linkSetter) overlayBridge(index int, name string, evpn bool) error {
+	const change = unix.IFF_UP | unix.IFF_NOARP
+	flags := uint32(change)
+	if evpn {
+		flags = unix.IFF_UP
+		if err := netns.Do(s.netns, func() error { return write("/proc/sys/net/ipv6/conf/"+name+"/addr_gen_mode", "1") }); err != nil {
+			return err
+		}
+	}
+	return s.conn.Link.Set(&rtnetlink.LinkMessage{Index: uint32(index), Flags: flags, Change: change,
 		Attributes: &rtnetlink.LinkAttributes{Info: &rtnetlink.LinkInfo{Kind: "bridge", Data: overlayBridge(mostLearned)}}})
 }
 
@@ -117,10 +128,32 @@ func (l overlayBridge) Encode(e *netlink.AttributeEncoder) error {
 	return nil
 }
 
-// bridge makes a bridge if there is none of that name, brings it up and gives its
+// overlayPort sets what the VXLAN device is as a port of its bridge: with evpn the bridge does not learn
+// from what comes from it, and answers for the neighbours that it knows behind it.
+func (s *linkSetter) overlayPort(index int, evpn bool) error {
+	// The kind is that of the bridge: it is not looked at, but for whether its data are missing, as vxlan's would be
+	// (vxlan_validate).
+	return s.conn.Link.Set(&rtnetlink.LinkMessage{Index: uint32(index),
+		Attributes: &rtnetlink.LinkAttributes{Info: &rtnetlink.LinkInfo{Kind: "bridge", SlaveKind: "bridge", SlaveData: overlayPort(evpn)}}})
+}
+
+type overlayPort bool
+
+func (o overlayPort) New() rtnetlink.LinkDriver              { return o }
+func (o overlayPort) Decode(*netlink.AttributeDecoder) error { return nil }
+func (o overlayPort) Kind() string                           { return "bridge" }
+func (o overlayPort) Slave()                                 {}
+func (o overlayPort) Encode(e *netlink.AttributeEncoder) error {
+	on := map[bool]uint8{true: 1}
+	e.Uint8(unix.IFLA_BRPORT_LEARNING, on[!bool(o)])
+	e.Uint8(unix.IFLA_BRPORT_NEIGH_SUPPRESS, on[bool(o)])
+	return nil
+}
+
+// bridge makes a bridge, which is down, if there is none of that name, and gives its
 // index.
 func (s *linkSetter) bridge(name string, mtu uint32) (index int, err error) {
-	err = s.conn.Link.New(&rtnetlink.LinkMessage{Flags: unix.IFF_UP, Change: unix.IFF_UP,
+	err = s.conn.Link.New(&rtnetlink.LinkMessage{
 		Attributes: &rtnetlink.LinkAttributes{Name: name, MTU: mtu, Info: &rtnetlink.LinkInfo{Kind: "bridge"}}})
 	if err != nil && !errors.Is(err, unix.EEXIST) {
 		return 0, fmt.Errorf("bridge %s: %w", name, err)

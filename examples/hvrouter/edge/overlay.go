@@ -3,37 +3,57 @@ package edge
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/overlay"
 	"github.com/hyperfib/hyperfib/fib"
 	"github.com/hyperfib/hyperfib/vxlan"
 )
 
-// overlay is what stands of one overlay, to tell whether anything changed.
-type overlay struct {
+// standing is what stands of one overlay, to tell whether anything changed.
+type standing struct {
 	config  config.Overlay
 	members []int // indexes of the members that exist
 	flood   []netip.Addr
 	device  int // index of the VXLAN device
+	bridge  int // index of the bridge
+}
+
+// Content is what is in an overlay besides its configuration.
+type Content struct {
+	Ports []string         // interfaces of guests
+	EVPN  *overlay.Desired // what the kernel shall have of an overlay with EVPN; it is taken
 }
 
 // Overlays brings every overlay in line: bridge, device, members, flood list. What did not change is
 // not touched. link tells which interfaces exist, and how they are: one that another program has
-// taken down, or out of its bridge, is put back.
-func (e *Edge) Overlays(c *config.Config, link func(name string) (fib.Link, bool), vteps []netip.Addr) {
+// taken down, or out of its bridge, is put back. Forwarding entries and neighbours of overlays with EVPN
+// are written by another goroutine. It returns the overlays that are in line.
+func (e *Edge) Overlays(c *config.Config, link func(name string) (fib.Link, bool), vteps []netip.Addr, content func(name string) Content) (ready []string) {
 	index := func(name string) (int, bool) { l, ok := link(name); return l.IfIndex, ok }
+	e.emptyOverlays(c)
 	for _, o := range c.Overlays {
-		next := overlay{config: o, members: present(o.Members, index), flood: Flood(o, vteps)}
+		of := content(o.Name)
+		o.Members = slices.Concat(o.Members, of.Ports)
+		next := standing{config: o, members: present(o.Members, index)}
+		if of.EVPN == nil {
+			next.flood = Flood(o, vteps)
+		}
 		old := e.overlays[o.Name]
-		next.device = old.device
+		next.device, next.bridge = old.device, old.bridge
 		d, ok := index(o.Name)
 		same := reflect.DeepEqual(old, next) && ok && d == old.device
 		if same && stands(o, link) {
+			e.segment(next, of.EVPN, false)
+			ready = append(ready, o.Name)
 			continue
 		}
 		repaired, err := e.overlay(&next, index)
@@ -44,8 +64,105 @@ func (e *Edge) Overlays(c *config.Config, link func(name string) (fib.Link, bool
 		if same && len(repaired) > 0 { // or it was what we have done ourselves, of which we have not heard yet
 			e.log.Warn("an interface of the overlay was down, or no port of its bridge", "event", "overlay-restored", "overlay", o.Name, "interfaces", strings.Join(repaired, ","))
 		}
+		e.segment(next, of.EVPN, old.device != next.device || old.bridge != next.bridge)
 		e.overlays[o.Name] = next
+		ready = append(ready, o.Name)
 	}
+	return ready
+}
+
+// emptyOverlays takes what EVPN has written out of overlays that have it no more; their interfaces
+// stay.
+func (e *Edge) emptyOverlays(c *config.Config) {
+	for name, old := range e.overlays {
+		i := slices.IndexFunc(c.Overlays, func(o config.Overlay) bool { return o.Name == name })
+		if old.config.EVPN == nil || i >= 0 && c.Overlays[i].EVPN != nil && c.Overlays[i].Bridge == old.config.Bridge {
+			continue
+		}
+		e.desire(name, vxlan.Segment{Device: old.device, Interface: old.bridge})
+		delete(e.overlays, name)
+	}
+}
+
+// segment makes what EVPN says of an overlay desired: what has changed, or with all everything.
+func (e *Edge) segment(o standing, d *overlay.Desired, all bool) {
+	if d == nil || !all && !d.Changed() {
+		return
+	}
+	whole, flood, macs, neighbors := d.Changes()
+	if all = all || whole; all {
+		s := vxlan.Segment{Device: o.device, Interface: o.bridge, Flood: d.FloodList(), MACs: make(map[vxlan.MAC]netip.Addr, len(d.MACs)), Neighbors: make(map[netip.Addr]vxlan.MAC, len(d.Neighbors))}
+		for mac, vtep := range d.MACs {
+			s.MACs[vxlan.MAC(mac)] = vtep
+		}
+		for a, mac := range d.Neighbors {
+			s.Neighbors[a] = vxlan.MAC(mac)
+		}
+		e.desire(o.config.Name, s)
+		d.Taken()
+		return
+	}
+	var errs []error
+	if flood {
+		errs = append(errs, e.fdb.SetFlood(o.device, d.FloodList()))
+	}
+	for mac := range macs {
+		if vtep := d.MACs[mac]; vtep.IsValid() {
+			errs = append(errs, e.fdb.SetMAC(o.device, vxlan.MAC(mac), vtep))
+		} else {
+			errs = append(errs, e.fdb.DeleteMAC(o.device, vxlan.MAC(mac)))
+		}
+	}
+	for a := range neighbors {
+		if mac := d.Neighbors[a]; mac != (overlay.MAC{}) {
+			errs = append(errs, e.fdb.SetNeighbor(o.bridge, a, vxlan.MAC(mac)))
+		} else {
+			errs = append(errs, e.fdb.DeleteNeighbor(o.bridge, a))
+		}
+	}
+	d.Taken()
+	e.refused(o.config.Name, errors.Join(errs...))
+	e.flush()
+}
+
+// desire makes a segment desired.
+func (e *Edge) desire(name string, s vxlan.Segment) {
+	e.refused(name, e.fdb.SetSegment(s))
+	e.flush()
+}
+
+func (e *Edge) refused(name string, err error) {
+	if err != nil && !errors.Is(err, vxlan.ErrClosed) {
+		e.log.Error("overlay", "event", "overlay-error", "overlay", name, "err", err)
+	}
+}
+
+// flush has what is desired written soon: 100,000 entries take seconds, in which the loop of the
+// daemon has other things to do.
+func (e *Edge) flush() {
+	select {
+	case e.flushes <- struct{}{}:
+	default:
+	}
+}
+
+// runFlushes writes what is desired. What the kernel refuses is reported entry by entry: logRepairs.
+func (e *Edge) runFlushes() {
+	for {
+		select {
+		case <-e.flushes:
+			e.fdb.Flush(e.ctx)
+		case <-e.ctx.Done():
+			return
+		}
+	}
+}
+
+// SweepOverlays deletes the forwarding entries and neighbours that an earlier run has left and that
+// nobody wants.
+func (e *Edge) SweepOverlays() {
+	e.fdb.Sweep()
+	e.flush()
 }
 
 // stands reports whether the interfaces of an overlay that exist are up, and all but the bridge
@@ -64,17 +181,18 @@ func stands(o config.Overlay, link func(name string) (fib.Link, bool)) bool {
 }
 
 // overlay brings one overlay in line, and returns the interfaces that were not.
-func (e *Edge) overlay(o *overlay, index func(string) (int, bool)) (repaired []string, err error) {
+func (e *Edge) overlay(o *standing, index func(string) (int, bool)) (repaired []string, err error) {
 	bridge, ok := index(o.config.Bridge)
 	if !ok {
 		if bridge, err = e.links.bridge(o.config.Bridge, o.config.MTU); err != nil {
 			return nil, err
 		}
 	}
+	o.bridge = bridge
 	if !e.links.isUp(bridge, 0) {
 		repaired = append(repaired, o.config.Bridge)
 	}
-	if err := e.links.overlayBridge(bridge); err != nil {
+	if err := e.links.overlayBridge(bridge, o.config.Bridge, o.config.EVPN != nil); err != nil {
 		return nil, fmt.Errorf("bridge %s: %w", o.config.Bridge, err)
 	}
 	underlay := 0
@@ -83,8 +201,12 @@ func (e *Edge) overlay(o *overlay, index func(string) (int, bool)) (repaired []s
 			return nil, fmt.Errorf("there is no VRF %s", e.config.UnderlayVRF)
 		}
 	}
+	limit := uint32(mostLearned)
+	if o.config.EVPN != nil { // nothing is learned
+		limit = 0
+	}
 	device, changed, err := e.fdb.Ensure(e.ctx, vxlan.Device{Interface: o.config.Name, VNI: o.config.VNI, Local: o.config.Local.Addr,
-		Port: o.config.Port, Learning: true, Limit: mostLearned, MTU: o.config.MTU, Bridge: bridge, Underlay: underlay})
+		Port: o.config.Port, Learning: o.config.EVPN == nil, Limit: limit, MTU: o.config.MTU, Bridge: bridge, Underlay: underlay})
 	if err != nil {
 		return nil, err
 	}
@@ -97,14 +219,22 @@ func (e *Edge) overlay(o *overlay, index func(string) (int, bool)) (repaired []s
 		}
 	}
 	o.device = device
+	if err := e.links.overlayPort(device, o.config.EVPN != nil); err != nil {
+		return nil, fmt.Errorf("port %s: %w", o.config.Name, err)
+	}
 	for _, m := range o.members {
 		if e.links.isUp(m, bridge) {
 			continue
 		}
-		if err := e.links.join(m, bridge); err != nil {
+		if err := e.links.join(m, bridge); errors.Is(err, unix.ENODEV) {
+			continue // it is going: an event follows
+		} else if err != nil {
 			return nil, err
 		}
 		repaired = append(repaired, e.links.name(m))
+	}
+	if o.config.EVPN != nil {
+		return repaired, nil
 	}
 	if err := e.fdb.SetFlood(device, o.flood); err != nil {
 		return nil, err
@@ -116,10 +246,11 @@ func (e *Edge) overlay(o *overlay, index func(string) (int, bool)) (repaired []s
 // startFDB starts to write and repair forwarding entries, and waits until that has opened its
 // sockets. Overlays that are brought in line before Run need it.
 func (e *Edge) startFDB() (err error) {
-	if e.fdb, err = vxlan.New(vxlan.Config{NetNS: e.config.NetNS, Underlay: e.config.Underlay, AuditRound: e.config.AuditRound}); err != nil {
+	if e.fdb, err = vxlan.New(vxlan.Config{NetNS: e.config.NetNS, Underlay: e.config.Underlay, AuditRound: e.config.AuditRound, DeferSweep: true}); err != nil {
 		return err
 	}
 	e.bursts.Go(func() { e.fdbEnded <- e.fdb.Run(e.ctx) })
+	e.bursts.Go(e.runFlushes)
 	if _, err = e.fdb.Flush(e.ctx); err != nil {
 		return cmp.Or(<-e.fdbEnded, err)
 	}

@@ -44,6 +44,9 @@ func Expand(c *config.Config, all []config.Guest, w World) []config.Guest {
 	taken, names := map[string]bool{}, map[string]bool{}
 	for _, g := range all {
 		names[g.Name] = true
+		for _, p := range g.Overlays {
+			taken[p.Interface] = true
+		}
 		link, ok := w.link(g.Interface, g.MAC)
 		if !ok {
 			taken[g.Interface] = true // it may come

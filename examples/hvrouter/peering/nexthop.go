@@ -86,6 +86,12 @@ func Announce(r config.Reflector, members []Member) (list []Announced) {
 // is not in the list are not announced.
 func Only(announced []Announced, then rib.Policy) rib.Policy {
 	return func(r *rib.Route) rib.Verdict {
+		if r.Family == wire.L2VPNEVPN && r.Local() { // its next hop is the VTEP
+			if then == nil {
+				return rib.VerdictAccept
+			}
+			return then(r)
+		}
 		i := slices.IndexFunc(announced, func(w Announced) bool { return w.ID == r.PathID })
 		if i < 0 || !r.Local() {
 			return rib.VerdictReject
@@ -113,6 +119,9 @@ func Known(members []Member, first rib.Policy) rib.Policy {
 	return func(r *rib.Route) rib.Verdict {
 		if first != nil && first(r) == rib.VerdictReject {
 			return rib.VerdictReject
+		}
+		if r.Family == wire.L2VPNEVPN { // which overlay it belongs to is decided by its route targets
+			return rib.VerdictAccept
 		}
 		for _, m := range members {
 			if r.HasCommunity(m.Community) {

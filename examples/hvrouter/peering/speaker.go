@@ -64,9 +64,10 @@ func Peer(c *config.Config, r config.Reflector, linkLocal netip.Addr) bgp.PeerCo
 		p.BFDStrict = fsm.StrictConfig{Enabled: true, Required: s == "required", HoldTime: c.BFD.StrictHoldTime.Duration, HoldDown: c.BFD.StrictHoldDown.Duration}
 	}
 	if c.BGP.AddPath {
-		p.AddPathReceive = p.Families
+		// Not for EVPN: the route distinguisher keeps the routes of two routers apart.
+		p.AddPathReceive = slices.DeleteFunc(slices.Clone(p.Families), func(f wire.Family) bool { return f == wire.L2VPNEVPN })
 		if len(r.AdvertiseNextHops) > 1 {
-			p.AddPathSend = p.Families
+			p.AddPathSend = p.AddPathReceive
 		}
 	}
 	if r.Wide() {
@@ -108,9 +109,13 @@ var everywhere = []netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 0), ne
 func families(names []config.Family) []wire.Family {
 	out := make([]wire.Family, len(names))
 	for i, f := range names {
-		out[i] = wire.IPv4Unicast
-		if f == config.IPv6 {
+		switch f {
+		case config.IPv6:
 			out[i] = wire.IPv6Unicast
+		case config.L2VPN:
+			out[i] = wire.L2VPNEVPN
+		default:
+			out[i] = wire.IPv4Unicast
 		}
 	}
 	return out

@@ -8,7 +8,9 @@ import (
 
 	"github.com/hyperfib/hyperfib/bgp"
 	"github.com/hyperfib/hyperfib/bgp/rib"
+	"github.com/hyperfib/hyperfib/bgp/wire"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/failover"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/overlay"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
 )
 
@@ -19,6 +21,9 @@ type Sink interface {
 	// Paths takes changes of a domain's paths, and whether those are all that there are to
 	// begin with.
 	Paths(ctx context.Context, domain string, u Update)
+	// EVPN takes changes of EVPN routes of the sessions of a domain, or of those that share them, of
+	// which it is the first, and whether there will be another call at once.
+	EVPN(ctx context.Context, domain string, changes []EVPN, more bool)
 	// Dead takes the next hops that are dead from now on, and returns the prefixes of the
 	// domain, whose paths come once more.
 	Dead(ctx context.Context, domain string, dead failover.Dead) []netip.Prefix
@@ -41,6 +46,12 @@ type PathSet struct {
 	Alternative bool
 }
 
+// EVPN is what others say of one EVPN route.
+type EVPN struct {
+	Key   []byte         // see [wire.EVPN]; valid until the call that takes it returns
+	Route *overlay.Route // nil: nothing that is of use
+}
+
 // changesAtOnce is how many prefixes a sink takes at a time: enough to be worth the switch,
 // few enough that the arrival of a guest waits under a millisecond.
 const changesAtOnce = 256
@@ -53,13 +64,16 @@ type follower struct {
 	watcher     *rib.Watcher
 	convergence convergence
 	buf         []rib.Change
-	sets        []PathSet  // scratch
-	own         []rib.Path // scratch
+	sets        []PathSet    // scratch
+	own         []rib.Path   // scratch
+	evpn        []EVPN       // scratch
+	unicast     []rib.Change // scratch
+	more        bool         // the sink was told that more EVPN routes may follow
 }
 
 // newFollower makes a follower, which is to be closed.
 func newFollower(s *speaker, to Sink) *follower {
-	w := s.bgp.Table().Watch(rib.WatchConfig{AllPaths: true, Notify: s.poke})
+	w := s.bgp.Table().Watch(rib.WatchConfig{Families: wire.Families(wire.IPv4Unicast, wire.IPv6Unicast, wire.L2VPNEVPN), AllPaths: true, Notify: s.poke})
 	return &follower{speaker: s, to: to, watcher: w, buf: make([]rib.Change, changesAtOnce)}
 }
 
@@ -110,6 +124,10 @@ func (f *follower) step(ctx context.Context) (more bool) {
 		f.takeAll(ctx)
 	}
 	n := f.watcher.Next(f.buf)
+	if n == 0 && f.more {
+		f.more = false
+		f.to.EVPN(ctx, f.members[0].Domain, nil, false)
+	}
 	converged := n > 0 && f.buf[n-1].Converged
 	if converged {
 		n--
@@ -118,7 +136,7 @@ func (f *follower) step(ctx context.Context) (more bool) {
 		// The table has nothing to wait for, but some peer has not sent all of its routes.
 		converged, f.convergence = false, newConvergence(f.speaker, f.now())
 	}
-	f.deliver(ctx, f.buf[:n], converged)
+	f.deliver(ctx, f.split(ctx, f.buf[:n]), converged)
 	if n > 0 {
 		return true
 	}
@@ -126,6 +144,30 @@ func (f *follower) step(ctx context.Context) (more bool) {
 		f.deliver(ctx, nil, true)
 	}
 	return false
+}
+
+// split brings the changes of EVPN routes among changes to the sink, and returns the others. The buffer
+// keeps its room.
+func (f *follower) split(ctx context.Context, changes []rib.Change) []rib.Change {
+	f.evpn, f.unicast = f.evpn[:0], f.unicast[:0]
+	for i := range changes {
+		c := &changes[i]
+		if c.Family != wire.L2VPNEVPN {
+			f.unicast = append(f.unicast, *c)
+			continue
+		}
+		e := EVPN{Key: c.Key}
+		if r, ok := overlay.Parse(c); ok {
+			e.Route = &r
+		}
+		f.evpn = append(f.evpn, e)
+	}
+	if len(f.evpn) == 0 {
+		return changes
+	}
+	f.more = len(changes) == changesAtOnce
+	f.to.EVPN(ctx, f.members[0].Domain, f.evpn, f.more)
+	return f.unicast
 }
 
 // deadline returns when step has something to do although nothing has changed, the zero time if

@@ -8,6 +8,7 @@ import (
 	"github.com/hyperfib/hyperfib/bgp/wire"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/overlay"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
 )
 
@@ -63,6 +64,24 @@ func (m Member) Withdraw(list []netip.Prefix) {
 	for _, p := range list {
 		for id := range m.ids {
 			m.bgp.Table().Withdraw(p, id)
+		}
+	}
+}
+
+// SetEVPN originates, replaces or withdraws EVPN routes. Domains that share sessions share them: who
+// does it for one of them has done it for all.
+func (m Member) SetEVPN(list []overlay.Change) {
+	for _, c := range list {
+		if c.Origin == nil {
+			m.bgp.Table().WithdrawEVPN([]byte(c.Key), 0)
+			continue
+		}
+		p, err := c.Origin.Path()
+		if err == nil {
+			err = m.bgp.Table().Originate(p)
+		}
+		if err != nil {
+			m.log.Error("EVPN announcement", "event", "bgp-error", "domain", m.members[m.no].Domain, "route", c.Origin.String(), "err", err)
 		}
 	}
 }

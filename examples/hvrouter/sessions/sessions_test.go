@@ -68,6 +68,8 @@ func (s *sink) Paths(_ context.Context, domain string, u Update) {
 	}
 }
 
+func (s *sink) EVPN(context.Context, string, []EVPN, bool) {}
+
 func (s *sink) Dead(_ context.Context, _ string, dead failover.Dead) (all []netip.Prefix) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

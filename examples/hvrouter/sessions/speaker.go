@@ -89,6 +89,10 @@ func newSpeaker(of Config, c *config.Config, d config.Domain, n Namespace) (*spe
 		domains = append(domains, *c.Domain(m.Domain))
 	}
 	preserved := n.Preserved(domains, c.Families)
+	if len(preserved) > 0 && c.CarriesEVPN(d) {
+		// Where an earlier run's routes are in the kernel its VXLAN devices are, too, with their entries.
+		preserved = append(slices.Clip(preserved), wire.L2VPNEVPN)
+	}
 	cfg := peering.Speaker(c, d, preserved, n.HasAddress)
 	cfg.NetNS = n.Path()
 	if of.BGP != nil {

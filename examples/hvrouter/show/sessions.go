@@ -75,8 +75,11 @@ func nextHop(c *config.Config, r config.Reflector, w sessions.NextHop, bfds map[
 }
 
 func familyName(f wire.Family) string {
-	if f == wire.IPv6Unicast {
+	switch f {
+	case wire.IPv6Unicast:
 		return string(config.IPv6)
+	case wire.L2VPNEVPN:
+		return string(config.L2VPN)
 	}
 	return string(config.IPv4)
 }

@@ -1,0 +1,151 @@
+package daemon
+
+import (
+	"slices"
+	"time"
+
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	eg "github.com/hyperfib/hyperfib/examples/hvrouter/edge"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/overlay"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/sessions"
+)
+
+// evpnState is EVPN of the overlays: what is decided, and which guests are on which overlay.
+type evpnState struct {
+	on    bool // an overlay has it; otherwise the core only keeps what sessions say
+	core  *overlay.Core
+	fx    overlay.Effects     // scratch
+	ports map[string][]string // interfaces of guests that are here, by overlay, also of those without EVPN
+}
+
+// now returns the time, which is of no matter without EVPN.
+func (e *evpnState) now(clock func() time.Time) (t time.Time) {
+	if e.on {
+		t = clock()
+	}
+	return t
+}
+
+// configureEVPN takes the overlays of another configuration.
+func (r *router) configureEVPN() {
+	had := r.evpn.on
+	r.evpn.on = slices.ContainsFunc(r.cfg.Overlays, func(o config.Overlay) bool { return o.EVPN != nil })
+	if had || r.evpn.on {
+		r.evpn.core.Configure(r.cfg.Overlays, r.now(), &r.evpn.fx)
+		r.applyEVPN()
+	}
+}
+
+// stations takes which guests are here on overlays: those whose interface exists, and that are not
+// down.
+func (r *router) stations() {
+	if len(r.cfg.Overlays) == 0 {
+		r.evpn.ports = nil
+		return
+	}
+	var list []overlay.Station
+	ports := map[string][]string{}
+	for _, g := range r.guests.All() {
+		for _, p := range g.Overlays {
+			if _, here := r.home().Links().ByName(p.Interface); !here {
+				continue
+			}
+			ports[p.Overlay] = append(ports[p.Overlay], p.Interface) // one that is down waits there for its guest
+			if !g.Down {
+				list = append(list, overlay.Station{Guest: g.Name, Overlay: p.Overlay, Port: p.Interface, MAC: overlay.MAC(p.MAC), Addresses: p.Addresses()})
+			}
+		}
+	}
+	r.evpn.ports = ports
+	if r.evpn.on {
+		r.evpn.core.SetStations(list, r.now(), &r.evpn.fx)
+		r.applyEVPN()
+	}
+}
+
+// overlays brings the overlays in line with the VTEPs that are known, and with EVPN.
+func (r *router) overlays() {
+	vteps := r.vteps.list()
+	content := func(name string) eg.Content {
+		return eg.Content{Ports: r.evpn.ports[name], EVPN: r.evpn.core.Desired(name)}
+	}
+	ready := map[string]bool{}
+	for _, name := range r.edge.Overlays(r.cfg, r.home().Links().ByName, vteps, content) {
+		ready[name] = true
+	}
+	for _, o := range r.cfg.Overlays {
+		r.evpn.core.SetReady(o.Name, ready[o.Name], &r.evpn.fx)
+	}
+	r.applyEVPN()
+}
+
+// onEVPN takes changes of EVPN routes of a domain's sessions.
+func (r *router) onEVPN(domain string, changes []sessions.EVPN, more bool) {
+	now := r.evpn.now(r.now)
+	for _, c := range changes {
+		r.evpn.core.SetRoute(domain, c.Key, c.Route, now, &r.evpn.fx)
+	}
+	r.applyEVPN()
+	if !more && r.evpn.core.Dirty() {
+		r.overlays()
+	}
+}
+
+// dropEVPN forgets what the sessions of a domain said.
+func (r *router) dropEVPN(domain string) {
+	r.evpn.core.DropSource(domain, r.evpn.now(r.now), &r.evpn.fx)
+	r.applyEVPN()
+}
+
+// syncEVPN takes that all domains have converged.
+func (r *router) syncEVPN() {
+	r.evpn.core.Synced(r.evpn.now(r.now), &r.evpn.fx)
+	r.applyEVPN()
+}
+
+// advanceEVPN does what is due.
+func (r *router) advanceEVPN(now time.Time) {
+	r.evpn.core.Advance(now, &r.evpn.fx)
+	r.applyEVPN()
+}
+
+// announceEVPN has a domain that is new announce everything.
+func (r *router) announceEVPN(g *routing) {
+	var list []overlay.Change
+	for c := range r.evpn.core.Originated {
+		list = append(list, c)
+	}
+	if len(list) > 0 {
+		g.bgp.SetEVPN(list)
+	}
+}
+
+// applyEVPN carries out what was decided. Every domain originates: one whose sessions do not carry
+// EVPN has nobody to announce it to.
+func (r *router) applyEVPN() {
+	fx := &r.evpn.fx
+	if len(fx.Routes) > 0 {
+		for g := range r.all {
+			g.bgp.SetEVPN(fx.Routes)
+		}
+	}
+	for _, n := range fx.Notices {
+		r.logEVPN(n)
+	}
+	fx.Reset()
+}
+
+// logEVPN logs where a guest's MAC has gone.
+func (r *router) logEVPN(n overlay.Notice) {
+	args := []any{"overlay", n.Overlay, "guest", n.Guest, "mac", n.MAC, "vtep", n.VTEP, "sequence", n.Sequence}
+	switch n.Kind {
+	case overlay.Claimed:
+		r.log.Info("the MAC of a guest that came was another VTEP's", append([]any{"event", "evpn-claimed"}, args...)...)
+	case overlay.Superseded:
+		r.log.Info("another VTEP has taken the MAC of a guest over: withdrawn", append([]any{"event", "evpn-superseded"}, args...)...)
+	case overlay.Returned:
+		r.log.Info("no other VTEP has the MAC of a guest any more: announced again", append([]any{"event", "evpn-returned"}, args...)...)
+	case overlay.Duplicate:
+		r.log.Warn("a guest is here whose MAC another VTEP announces", append([]any{"event", "evpn-duplicate"}, args...)...)
+	}
+}

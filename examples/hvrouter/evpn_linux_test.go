@@ -1,0 +1,440 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
+	"github.com/hyperfib/hyperfib/internal/testing/nstest"
+)
+
+// evpnConfig is hypervisor NO, with the guest vmNO on an overlay.
+const evpnConfig = `
+router-id: 0.0.1.NO
+as: 65000
+api: DIR/api.sock
+loopback: {interface: loopback, address: 172.22.2.NO/32}
+bfd: {interval: 100ms, multiplier: 20, process: separate} # a machine that stands still ends no session
+domains:
+  - name: private
+    table: 20
+    guests: true
+    loopback: true
+    reflectors: [{interface: up.a, local: 172.22.15.NO, peer: 172.22.15.126}]
+local-out: {table: 100, domains: [private]}
+edge: {gateway4: 203.0.113.254}
+overlays: [{name: vx100, vni: 100, bridge: br100, evpn: {}}]
+guests:
+  - {name: vmNO, overlays: [{overlay: vx100, interface: vmNO.x, mac: "02:00:00:00:00:0NO", ipv4: [192.168.5.NO], ipv6: ["2001:db8:5::NO"]}]}
+`
+
+// overlayLAN is a network with a route reflector of ours, and hypervisors on it.
+type overlayLAN struct {
+	t   *testing.T
+	hub *nstest.NS
+	rr  *nstest.NS
+	dir string
+}
+
+func newOverlayLAN(t *testing.T) *overlayLAN {
+	if testing.Short() {
+		t.Skip("needs network namespaces and seconds; not with -short")
+	}
+	l := &overlayLAN{t: t, hub: nstest.New(t, "hub"), rr: nstest.New(t, "rr"), dir: t.TempDir()}
+	l.hub.IP("link add lan type bridge mcast_snooping 0")
+	l.hub.IP("link set lan up")
+	l.join(l.rr, 126)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := l.rr.Command(self, "-as", "65000", "-router-id", "172.22.15.126", "-listen", "172.22.15.126:179", "-clients", "172.22.15.0/24", "-bfd", "100ms,20", "-evpn", "-cold")
+	cmd.Env = append(os.Environ(), "ROUTEREFLECTOR_MAIN=1", "GORACE=atexit_sleep_ms=0")
+	l.start(cmd, "reflector")
+	return l
+}
+
+// start starts a program, which dies with the test.
+func (l *overlayLAN) start(cmd *exec.Cmd, name string) {
+	l.t.Helper()
+	path := filepath.Join(l.dir, name+".log")
+	log, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	defer log.Close()
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
+		l.t.Fatal(err)
+	}
+	l.t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+		if text, _ := os.ReadFile(path); l.t.Failed() {
+			l.t.Logf("%s:\n%s", name, text)
+		}
+	})
+}
+
+// join connects a namespace, with the host address no.
+func (l *overlayLAN) join(ns *nstest.NS, no int) {
+	port := fmt.Sprint("p", no)
+	nstest.Veth(l.hub, port, "", ns, "up.a", fmt.Sprintf("172.22.15.%d/24", no))
+	l.hub.IP("link set " + port + " master lan")
+}
+
+// vm is a guest: a namespace of its own.
+type vm struct {
+	*nstest.NS
+	no int
+}
+
+// hypervisor starts one of ours.
+func (l *overlayLAN) hypervisor(no int) *host {
+	h := &host{t: l.t, dir: l.t.TempDir(), hv: nstest.New(l.t, fmt.Sprint("hv", no))}
+	l.join(h.hv, no)
+	h.hv.IP("link add name loopback type bridge")
+	h.hv.IP("link set dev loopback up")
+	h.write("hv.yaml", strings.ReplaceAll(evpnConfig, "NO", fmt.Sprint(no)))
+	l.t.Cleanup(h.end)
+	h.run()
+	return h
+}
+
+// guest makes a guest, which says nothing.
+func (l *overlayLAN) guest(no int) *vm { return &vm{nstest.New(l.t, fmt.Sprint("vm", no)), no} }
+
+func (v *vm) mac() string { return fmt.Sprintf("02:00:00:00:00:%02x", v.no) }
+
+// plug connects a guest to a hypervisor, where its interface is vmNO.x.
+func (v *vm) plug(hv *nstest.NS) {
+	hv.IP(fmt.Sprintf("link add name vm%d.x type veth peer name eth0 address %s netns %s", v.no, v.mac(), v.Name))
+	v.Sysctl("net/ipv6/conf/eth0/addr_gen_mode", "1") // nothing that it would announce
+	v.IP(fmt.Sprintf("addr add 192.168.5.%d/24 dev eth0", v.no))
+	v.IP(fmt.Sprintf("addr add 2001:db8:5::%d/64 dev eth0 nodad", v.no))
+	v.IP("link set eth0 up")
+}
+
+// reaches waits until a guest reaches another one, over both families.
+func (v *vm) reaches(t *testing.T, other int) {
+	t.Helper()
+	for _, a := range []string{fmt.Sprint("192.168.5.", other), fmt.Sprint("2001:db8:5::", other)} {
+		nstest.Wait(t, 10*time.Second, fmt.Sprintf("vm%d reaches %s", v.no, a), func() bool {
+			return v.Command("ping", "-n", "-c", "1", "-W", "1", a).Run() == nil
+		})
+	}
+}
+
+// entries are the forwarding entries and the neighbours that a control plane has put into a namespace, sorted, without
+// what the kernel counts.
+func entries(ns *nstest.NS, device, bridge string) []string {
+	var lines []string
+	for _, text := range []string{ns.Exec("bridge", "fdb", "show", "dev", device), ns.IP("neigh show dev " + bridge), ns.IP("-6 neigh show dev " + bridge)} {
+		for line := range strings.Lines(text) {
+			if strings.Contains(line, "extern_learn") {
+				lines = append(lines, strings.TrimSpace(line))
+			}
+		}
+	}
+	slices.Sort(lines)
+	return slices.Compact(lines)
+}
+
+// has waits until a hypervisor of ours has these entries and no others.
+func has(t *testing.T, h *host, want string) {
+	t.Helper()
+	var got string
+	defer func() {
+		if t.Failed() {
+			t.Logf("have\n%s\nwant\n%s", got, want)
+		}
+	}()
+	nstest.Wait(t, 10*time.Second, "the entries", func() bool {
+		got = strings.Join(entries(h.hv, "vx100", "br100"), "\n")
+		return got == strings.TrimSpace(want)
+	})
+}
+
+// established waits until the session is up, with EVPN.
+func established(h *host) {
+	h.t.Helper()
+	nstest.Wait(h.t, 20*time.Second, "the session up", func() bool {
+		var all []api.Session
+		return h.ask("/v1/sessions", &all) == nil && len(all) == 1 && all[0].State == "Established" && slices.ContainsFunc(all[0].Families, func(f api.FamilyRoutes) bool { return f.Family == "evpn" })
+	})
+}
+
+// questions opens what counts the ARP requests that come to a guest.
+func (v *vm) questions(t *testing.T) func() int {
+	fd := -1
+	v.Do(func() (err error) {
+		fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0x0608) // ETH_P_ARP, big endian
+		return err
+	})
+	t.Cleanup(func() { unix.Close(fd) })
+	return func() (n int) {
+		b := make([]byte, 128)
+		for {
+			k, err := unix.Read(fd, b)
+			if err != nil {
+				return n
+			}
+			if k >= 42 && b[21] == 1 {
+				n++
+			}
+		}
+	}
+}
+
+// TestEVPN: two hypervisors of ours, through our reflector. Guests that have said nothing are reached without a
+// flooded question; the kernel has what the inventory says, and keeps it over kill -9; a guest that moves is the
+// target's at once.
+func TestEVPN(t *testing.T) {
+	l := newOverlayLAN(t)
+	one, two := l.hypervisor(1), l.hypervisor(2)
+	vm1, vm2 := l.guest(1), l.guest(2)
+	vm1.plug(one.hv)
+	vm2.plug(two.hv)
+	established(one)
+	established(two)
+	const wantOne = `
+00:00:00:00:00:00 dst 172.22.2.2 self extern_learn static
+02:00:00:00:00:02 dst 172.22.2.2 self extern_learn static
+02:00:00:00:00:02 extern_learn master br100
+192.168.5.1 lladdr 02:00:00:00:00:01 extern_learn NOARP proto 201
+192.168.5.2 lladdr 02:00:00:00:00:02 extern_learn NOARP proto 201
+2001:db8:5::1 lladdr 02:00:00:00:00:01 extern_learn NOARP proto 201
+2001:db8:5::2 lladdr 02:00:00:00:00:02 extern_learn NOARP proto 201`
+	has(t, one, wantOne)
+	asked := vm2.questions(t)
+	vm1.reaches(t, 2)
+	vm2.reaches(t, 1)
+	if n := asked(); n > 0 {
+		t.Errorf("%d ARP requests came to a guest: they are answered where they are asked", n)
+	}
+	if out := one.hv.IP("addr show dev br100"); strings.Contains(out, "inet") {
+		t.Errorf("the bridge has an address: %s", out)
+	}
+	t.Run("kill", func(t *testing.T) { overlayKill(t, one, vm1, wantOne) })
+	t.Run("move", func(t *testing.T) { overlayMove(t, l, one, two, vm1) })
+}
+
+// overlayKill: kill -9 of the daemon under a stream of packets loses none, and no entry is written again.
+func overlayKill(t *testing.T, h *host, from *vm, want string) {
+	watch := exec.Command("ip", "-n", h.hv.Name, "monitor", "neigh")
+	fdb := h.hv.Command("bridge", "monitor", "fdb")
+	var seen, seenFDB strings.Builder
+	watch.Stdout, fdb.Stdout = &seen, &seenFDB
+	for _, c := range []*exec.Cmd{watch, fdb} {
+		c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ping := from.Command("ping", "-n", "-i", "0.01", "-W", "10", "192.168.5.2")
+	var out strings.Builder
+	ping.Stdout = &out
+	if err := ping.Start(); err != nil {
+		t.Fatal(err)
+	}
+	swept := func(n int) func() bool {
+		return func() bool { return strings.Count(h.logged(), "event=swept") == n }
+	}
+	nstest.Wait(t, 10*time.Second, "the sweep", swept(1))
+	h.kill(syscall.SIGKILL)
+	h.run()
+	established(h)
+	nstest.Wait(t, 60*time.Second, "the second sweep", swept(2))
+	has(t, h, want)
+	ping.Process.Signal(os.Interrupt)
+	ping.Wait()
+	for _, c := range []*exec.Cmd{watch, fdb} {
+		c.Process.Kill()
+		c.Wait()
+	}
+	var sent, received int
+	line := out.String()[strings.Index(out.String(), " packets transmitted")-8:]
+	line = line[strings.LastIndex(line[:9], "\n")+1:]
+	if _, err := fmt.Sscanf(line, "%d packets transmitted, %d received", &sent, &received); err != nil {
+		t.Fatalf("%v: %s", err, out.String())
+	}
+	if sent != received || sent == 0 {
+		t.Errorf("%d packets, %d came back", sent, received)
+	}
+	for line := range strings.Lines(seen.String() + seenFDB.String()) {
+		if strings.Contains(line, "extern_learn") {
+			t.Errorf("written: %s", line)
+		}
+	}
+	t.Logf("%d packets, %d came back", sent, received)
+}
+
+// logged returns what the daemon has logged.
+func (h *host) logged() string {
+	text, _ := os.ReadFile(h.path("hv.log"))
+	return string(text)
+}
+
+// overlayMove: vm1 moves from one to two, where it is known before it is there.
+func overlayMove(t *testing.T, l *overlayLAN, one, two *host, vm1 *vm) {
+	vm3 := l.guest(3)
+	addTo(one, vm3)
+	vm3.plug(one.hv)
+	vm3.reaches(t, 2)
+	addTo(two, vm1)
+	vm1.IP("link del eth0")
+	vm1.plug(two.hv)
+	vm3.reaches(t, 1)
+	has(t, one, `
+00:00:00:00:00:00 dst 172.22.2.2 self extern_learn static
+02:00:00:00:00:01 dst 172.22.2.2 self extern_learn static
+02:00:00:00:00:01 extern_learn master br100
+02:00:00:00:00:02 dst 172.22.2.2 self extern_learn static
+02:00:00:00:00:02 extern_learn master br100
+192.168.5.1 lladdr 02:00:00:00:00:01 extern_learn NOARP proto 201
+192.168.5.2 lladdr 02:00:00:00:00:02 extern_learn NOARP proto 201
+192.168.5.3 lladdr 02:00:00:00:00:03 extern_learn NOARP proto 201
+2001:db8:5::1 lladdr 02:00:00:00:00:01 extern_learn NOARP proto 201
+2001:db8:5::2 lladdr 02:00:00:00:00:02 extern_learn NOARP proto 201
+2001:db8:5::3 lladdr 02:00:00:00:00:03 extern_learn NOARP proto 201`)
+}
+
+// addTo makes a guest known to a hypervisor.
+func addTo(h *host, v *vm) {
+	h.t.Helper()
+	h.write("guest.yaml", strings.NewReplacer("NO", fmt.Sprint(v.no), "MAC", v.mac()).Replace(
+		`{name: vmNO, overlays: [{overlay: vx100, interface: vmNO.x, mac: "MAC", ipv4: [192.168.5.NO], ipv6: ["2001:db8:5::NO"]}]}`))
+	h.cli("guest", "add", h.path("guest.yaml"))
+}
+
+const frrOverlayConfig = `
+router bgp 65000
+ bgp router-id 172.22.15.3
+ no bgp default ipv4-unicast
+ bgp graceful-restart
+ bgp graceful-restart preserve-fw-state
+ neighbor 172.22.15.126 remote-as 65000
+ neighbor 172.22.15.126 timers connect 1
+ address-family ipv4 unicast
+  neighbor 172.22.15.126 activate
+  network 172.22.2.3/32
+ exit-address-family
+ address-family l2vpn evpn
+  neighbor 172.22.15.126 activate
+  advertise-all-vni
+ exit-address-family
+`
+
+// frrVTEP is FRR at the other end of the tunnel, with a guest behind it that FRR learns of when it speaks.
+func (l *overlayLAN) frrVTEP(v *vm) *tor {
+	r := &tor{t: l.t, ns: nstest.New(l.t, "frr"), dir: l.t.TempDir(), no: 3}
+	for d := r.dir; d != "/tmp" && d != "/"; d = filepath.Dir(d) { // FRR drops privileges to frr, which must get at its sockets
+		_ = os.Chmod(d, 0o777)
+	}
+	r.ns.Sysctl("net/ipv4/ip_forward", "1")
+	l.join(r.ns, 3)
+	r.ns.IP("addr add 172.22.2.3/32 dev lo")
+	r.ns.IP("link add br100 type bridge mcast_snooping 0")
+	r.ns.IP("link add vx100 type vxlan id 100 dstport 4789 local 172.22.2.3 nolearning")
+	r.ns.IP("link set vx100 master br100")
+	r.ns.Exec("bridge", "link", "set", "dev", "vx100", "learning", "off", "neigh_suppress", "on")
+	r.ns.IP("link set br100 up")
+	r.ns.IP("link set vx100 up")
+	v.plug(r.ns)
+	r.ns.IP(fmt.Sprintf("link set vm%d.x master br100 up", v.no))
+	dir := filepath.Dir(nstest.Need(l.t, "zebra", "/usr/lib/frr"))
+	sock := filepath.Join(r.dir, "zserv.api")
+	for name, conf := range map[string]string{"zebra": "", "bgpd": frrOverlayConfig} {
+		r.write(name+".conf", conf)
+	}
+	args := func(name string) []string {
+		return []string{"-f", filepath.Join(r.dir, name+".conf"), "-z", sock, "--vty_socket", r.dir, "-i", filepath.Join(r.dir, name+".pid"), "-P", "0", "--log", "stdout"}
+	}
+	r.run(filepath.Join(dir, "zebra"), args("zebra")...)
+	nstest.Wait(l.t, 10*time.Second, "zebra's socket", func() bool { _, err := os.Stat(sock); return err == nil })
+	r.run(filepath.Join(dir, "bgpd"), args("bgpd")...)
+	return r
+}
+
+// fdb waits until FRR's kernel has these entries for a MAC.
+func (r *tor) fdb(t *testing.T, mac, want string) {
+	t.Helper()
+	var got []string
+	defer func() {
+		if t.Failed() {
+			t.Logf("have %q", got)
+		}
+	}()
+	nstest.Wait(t, 20*time.Second, "FRR's kernel has "+want, func() bool {
+		got = nil
+		for line := range strings.Lines(r.ns.Exec("bridge", "fdb", "show", "dev", "vx100")) {
+			if strings.HasPrefix(line, mac) {
+				got = append(got, strings.TrimSpace(line))
+			}
+		}
+		return slices.ContainsFunc(got, func(s string) bool { return strings.Contains(s, want) })
+	})
+}
+
+// evpnMAC is what FRR says of a MAC.
+func (r *tor) evpnMAC(mac string) string {
+	return r.ask("vtysh", "--vty_socket", r.dir, "-d", "zebra", "-c", "show evpn mac vni 100 mac "+mac)
+}
+
+// TestEVPNFRR: a hypervisor of ours and FRR as VTEPs of one overlay, through our reflector. Guests reach each other both
+// ways, FRR's kernel has our silent guest; a guest moves from ours to FRR, which learns of it by what it says, and back.
+func TestEVPNFRR(t *testing.T) {
+	nstest.Need(t, "zebra", "/usr/lib/frr")
+	l := newOverlayLAN(t)
+	one := l.hypervisor(1)
+	vm1, vm3 := l.guest(1), l.guest(3)
+	vm1.plug(one.hv)
+	frr := l.frrVTEP(vm3)
+	established(one)
+	frr.fdb(t, "02:00:00:00:00:01", "dst 172.22.2.1")
+	frr.fdb(t, "00:00:00:00:00:00", "dst 172.22.2.1")
+	nstest.Wait(t, 20*time.Second, "FRR's neighbours", func() bool {
+		out := frr.ns.IP("neigh show dev br100") + frr.ns.IP("-6 neigh show dev br100")
+		return strings.Contains(out, "192.168.5.1 lladdr 02:00:00:00:00:01 extern_learn") && strings.Contains(out, "2001:db8:5::1 lladdr 02:00:00:00:00:01 extern_learn")
+	})
+	asked := vm1.questions(t)
+	vm3.reaches(t, 1) // and so FRR learns vm3
+	if n := asked(); n > 0 {
+		t.Errorf("%d ARP requests came to a guest of ours", n)
+	}
+	one.wait("FRR's guest in our kernel", func() bool {
+		return slices.ContainsFunc(entries(one.hv, "vx100", "br100"), func(s string) bool { return strings.HasPrefix(s, "02:00:00:00:00:03 dst 172.22.2.3 self") })
+	})
+	vm1.reaches(t, 3)
+
+	// To FRR, which sees the guest speak while it is here still. It is superseded here.
+	vm1b := l.guest(1)
+	vm1b.plug(frr.ns)
+	frr.ns.IP("link set vm1.x master br100 up")
+	nstest.Wait(t, 20*time.Second, "the guest is FRR's", func() bool {
+		_ = vm1b.Command("ping", "-n", "-c", "1", "-W", "1", "192.168.5.3").Run()
+		return slices.Contains(entries(one.hv, "vx100", "br100"), "02:00:00:00:00:01 dst 172.22.2.3 self extern_learn static")
+	})
+	if log := one.logged(); !strings.Contains(log, "event=evpn-superseded") {
+		t.Error("it was not superseded")
+	}
+	one.hv.IP("link del vm1.x")
+
+	// And back: it is announced with one more, before it has said anything, while FRR has it still.
+	vm1.plug(one.hv)
+	frr.fdb(t, "02:00:00:00:00:01", "dst 172.22.2.1")
+	if out := frr.evpnMAC("02:00:00:00:00:01"); !strings.Contains(out, "Remote Seq: 2") {
+		t.Errorf("FRR says %s", out)
+	}
+	vm1b.IP("link del eth0")
+	vm3.reaches(t, 1)
+}

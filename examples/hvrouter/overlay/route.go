@@ -1,0 +1,114 @@
+package overlay
+
+import (
+	"net/netip"
+
+	"github.com/hyperfib/hyperfib/bgp/evpn"
+	"github.com/hyperfib/hyperfib/bgp/rib"
+	"github.com/hyperfib/hyperfib/bgp/wire"
+)
+
+// MAC is an Ethernet address.
+type MAC = evpn.MAC
+
+// Route is what a route of another VTEP says.
+type Route struct {
+	evpn.Route
+	VTEP     netip.Addr // where frames go: the next hop, or the end of the tunnel of type 3
+	Targets  []wire.ExtCommunity
+	Mobility evpn.Mobility
+	Peer     netip.Addr // that it came from
+	Why      string     // why it is of no use, "" if it may be
+}
+
+// Parse returns what the best of the paths says that did not originate here; ok is false if there is
+// none, or if it is of a type that is not imported.
+func Parse(c *rib.Change) (r Route, ok bool) {
+	for i := range c.Paths {
+		p := &c.Paths[i]
+		if p.Local {
+			continue
+		}
+		route, err := evpn.Parse(p.Attrs.EVPN(c.Key).Octets)
+		if err != nil || route.Type != evpn.TypeMACIP && route.Type != evpn.TypeMulticast {
+			return r, false
+		}
+		r = Route{Route: route, VTEP: p.NextHop.Addr, Peer: p.Peer}
+		r.attributes(p.Attrs)
+		return r, true
+	}
+	return r, false
+}
+
+// attributes reads what is beside the NLRI.
+func (r *Route) attributes(a rib.Attrs) {
+	// Without the community the encapsulation is what is configured (RFC 8365, Section 5.1.3): VXLAN.
+	said, vxlan := false, false
+	for c := range a.ExtCommunities().All() {
+		if evpn.IsRouteTarget(c) {
+			r.Targets = append(r.Targets, c)
+		}
+		if t, ok := evpn.EncapsulationOf(c); ok {
+			said, vxlan = true, vxlan || t == evpn.TunnelVXLAN
+		}
+		if m, ok := evpn.MobilityOf(c); ok {
+			r.Mobility = m
+		}
+	}
+	switch {
+	case said && !vxlan:
+		r.Why = "it is not for VXLAN"
+	case r.EthernetTag != 0:
+		r.Why = "it has an Ethernet tag"
+	case r.Type == evpn.TypeMulticast:
+		v, _ := a.Get(wire.AttrPMSITunnel)
+		switch p, ok := evpn.ParsePMSI(v); {
+		case !ok || p.Kind != evpn.IngressReplication:
+			r.Why = "it has no tunnel with ingress replication"
+		default:
+			r.Label, r.VTEP = p.Label, p.Endpoint
+		}
+	}
+}
+
+// beats reports whether r says where a MAC is rather than o does.
+func (r *Route) beats(o *Route) bool {
+	return better(r.Mobility, r.VTEP, o.Mobility, o.VTEP)
+}
+
+// better compares two claims of a MAC: the higher sequence number wins, of equal ones the lower
+// address (RFC 7432, Section 15). One that does not move is not taken over (Section 15.2).
+func better(a evpn.Mobility, at netip.Addr, b evpn.Mobility, bt netip.Addr) bool {
+	switch {
+	case a.Sticky != b.Sticky:
+		return a.Sticky
+	case a.Sequence != b.Sequence:
+		return a.Sequence > b.Sequence
+	}
+	return at.Less(bt)
+}
+
+// Origin is a route of ours.
+type Origin struct {
+	evpn.Route
+	VTEP    netip.Addr
+	Targets []wire.ExtCommunity
+	// Mobility is announced if the sequence number is not 0.
+	Mobility evpn.Mobility
+}
+
+// Path returns it as a speaker originates it.
+func (o *Origin) Path() (p rib.LocalPath, err error) {
+	p.EVPN, err = o.AppendBinary(nil)
+	p.NextHop = wire.NextHop{Addr: o.VTEP}
+	p.Attrs.ExtCommunities = append(p.Attrs.ExtCommunities, o.Targets...)
+	p.Attrs.ExtCommunities = append(p.Attrs.ExtCommunities, evpn.Encapsulation(evpn.TunnelVXLAN))
+	if o.Mobility != (evpn.Mobility{}) {
+		p.Attrs.ExtCommunities = append(p.Attrs.ExtCommunities, o.Mobility.Community())
+	}
+	if o.Type == evpn.TypeMulticast {
+		tunnel := evpn.PMSI{Kind: evpn.IngressReplication, Label: o.Label, Endpoint: o.VTEP}
+		p.Attrs.Other = []wire.Attr{{Flags: wire.FlagOptional | wire.FlagTransitive, Type: wire.AttrPMSITunnel, Value: tunnel.AppendBinary(nil)}}
+	}
+	return p, err
+}
