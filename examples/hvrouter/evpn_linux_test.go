@@ -306,6 +306,18 @@ func overlayMove(t *testing.T, l *overlayLAN, one, two *host, vm1 *vm) {
 2001:db8:5::1 lladdr 02:00:00:00:00:01 extern_learn NOARP proto 201
 2001:db8:5::2 lladdr 02:00:00:00:00:02 extern_learn NOARP proto 201
 2001:db8:5::3 lladdr 02:00:00:00:00:03 extern_learn NOARP proto 201`)
+
+	// A guest that is deleted is nowhere any more, and its interface is no port.
+	one.cli("guest", "del", "vm3")
+	has(t, two, `
+00:00:00:00:00:00 dst 172.22.2.1 self extern_learn static
+192.168.5.1 lladdr 02:00:00:00:00:01 extern_learn NOARP proto 201
+192.168.5.2 lladdr 02:00:00:00:00:02 extern_learn NOARP proto 201
+2001:db8:5::1 lladdr 02:00:00:00:00:01 extern_learn NOARP proto 201
+2001:db8:5::2 lladdr 02:00:00:00:00:02 extern_learn NOARP proto 201`)
+	if out := one.hv.IP("link show vm3.x"); strings.Contains(out, "master") {
+		t.Errorf("it is a port still: %s", out)
+	}
 }
 
 // addTo makes a guest known to a hypervisor.

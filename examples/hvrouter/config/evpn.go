@@ -12,7 +12,7 @@ import (
 )
 
 // EVPN has an overlay announce its guests' MAC and IP addresses over BGP and learn where those of
-// others are, instead of flooding and learning (RFC 7432, RFC 8365). It is negotiated on the sessions
+// others are, instead of flooding and learning (RFC 8365, Section 5). It is negotiated on the sessions
 // with reflectors of the domains that announce the loopback address, or of all domains if none does.
 type EVPN struct {
 	// RouteTarget marks what is announced, and is imported: AS:NUMBER. Default: our AS and the VNI,

@@ -137,15 +137,14 @@ func (r *router) applyEVPN() {
 
 // logEVPN logs where a guest's MAC has gone.
 func (r *router) logEVPN(n overlay.Notice) {
-	args := []any{"overlay", n.Overlay, "guest", n.Guest, "mac", n.MAC, "vtep", n.VTEP, "sequence", n.Sequence}
 	switch n.Kind {
 	case overlay.Claimed:
-		r.log.Info("the MAC of a guest that came was another VTEP's", append([]any{"event", "evpn-claimed"}, args...)...)
+		r.log.Info("the MAC of a guest that came was another VTEP's", "event", "evpn-claimed", "overlay", n.Overlay, "guest", n.Guest, "mac", n.MAC, "vtep", n.VTEP, "sequence", n.Sequence)
 	case overlay.Superseded:
-		r.log.Info("another VTEP has taken the MAC of a guest over: withdrawn", append([]any{"event", "evpn-superseded"}, args...)...)
+		r.log.Info("another VTEP has taken the MAC of a guest over: withdrawn", "event", "evpn-superseded", "overlay", n.Overlay, "guest", n.Guest, "mac", n.MAC, "vtep", n.VTEP, "sequence", n.Sequence)
 	case overlay.Returned:
-		r.log.Info("no other VTEP has the MAC of a guest any more: announced again", append([]any{"event", "evpn-returned"}, args...)...)
+		r.log.Info("no other VTEP has the MAC of a guest any more: announced again", "event", "evpn-returned", "overlay", n.Overlay, "guest", n.Guest, "mac", n.MAC, "sequence", n.Sequence)
 	case overlay.Duplicate:
-		r.log.Warn("a guest is here whose MAC another VTEP announces", append([]any{"event", "evpn-duplicate"}, args...)...)
+		r.log.Warn("a guest is here whose MAC another VTEP announces", "event", "evpn-duplicate", "overlay", n.Overlay, "guest", n.Guest, "mac", n.MAC, "vtep", n.VTEP, "sequence", n.Sequence)
 	}
 }

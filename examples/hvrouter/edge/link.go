@@ -89,6 +89,19 @@ func (s *linkSetter) join(index, bridge int) error {
 		Attributes: &rtnetlink.LinkAttributes{Master: &master}})
 }
 
+// leave takes an interface out of a bridge, if it is there.
+func (s *linkSetter) leave(index, bridge int) error {
+	l, err := s.conn.Link.Get(uint32(index))
+	if err != nil || l.Attributes == nil || l.Attributes.Master == nil || int(*l.Attributes.Master) != bridge {
+		return nil // it is gone, or another program's
+	}
+	none := uint32(0)
+	if err := s.conn.Link.Set(&rtnetlink.LinkMessage{Index: uint32(index), Attributes: &rtnetlink.LinkAttributes{Master: &none}}); !errors.Is(err, unix.ENODEV) {
+		return err
+	}
+	return nil
+}
+
 // mostLearned bounds what members of an overlay can have its bridge, and its VXLAN device,
 // learn. Who has more stations, or makes them up, has the rest of the overlay flooded.
 const mostLearned = 4096

@@ -64,6 +64,11 @@ func (e *Edge) Overlays(c *config.Config, link func(name string) (fib.Link, bool
 		if same && len(repaired) > 0 { // or it was what we have done ourselves, of which we have not heard yet
 			e.log.Warn("an interface of the overlay was down, or no port of its bridge", "event", "overlay-restored", "overlay", o.Name, "interfaces", strings.Join(repaired, ","))
 		}
+		for _, m := range old.members { // that was a port, and is none any more
+			if old.bridge == next.bridge && !slices.Contains(next.members, m) {
+				e.refused(o.Name, e.links.leave(m, next.bridge))
+			}
+		}
 		e.segment(next, of.EVPN, old.device != next.device || old.bridge != next.bridge)
 		e.overlays[o.Name] = next
 		ready = append(ready, o.Name)

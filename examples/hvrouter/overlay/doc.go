@@ -1,4 +1,4 @@
-// Package overlay decides what EVPN (RFC 7432, RFC 8365) does for the overlays of a hypervisor: which
+// Package overlay decides what EVPN (RFC 7432, Section 7; RFC 8365, Section 5) does for the overlays of a hypervisor: which
 // routes are originated for the guests that are here, and what the kernel shall have of what others
 // originate. It is pure: no goroutine, no socket, no clock. The loop of the daemon owns a [Core].
 //
