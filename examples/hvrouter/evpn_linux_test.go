@@ -397,13 +397,9 @@ func (r *tor) fdb(t *testing.T, mac, want string) {
 	})
 }
 
-// evpnMAC is what FRR says of a MAC.
-func (r *tor) evpnMAC(mac string) string {
-	return r.ask("vtysh", "--vty_socket", r.dir, "-d", "zebra", "-c", "show evpn mac vni 100 mac "+mac)
-}
-
-// TestEVPNFRR: a hypervisor of ours and FRR as VTEPs of one overlay, through our reflector. Guests reach each other both
-// ways, FRR's kernel has our silent guest; a guest moves from ours to FRR, which learns of it by what it says, and back.
+// TestEVPNFRR: hypervisors of ours and FRR as VTEPs of one overlay, through our reflector. Guests reach each other both
+// ways, FRR's kernel has our silent guest; a guest moves between ours with the next sequence number, to FRR, which learns of
+// it by what it says, and back.
 func TestEVPNFRR(t *testing.T) {
 	nstest.Need(t, "zebra", "/usr/lib/frr")
 	l := newOverlayLAN(t)
@@ -428,25 +424,46 @@ func TestEVPNFRR(t *testing.T) {
 	})
 	vm1.reaches(t, 3)
 
-	// To FRR, which sees the guest speak while it is here still. It is superseded here.
-	vm1b := l.guest(1)
-	vm1b.plug(frr.ns)
-	frr.ns.IP("link set vm1.x master br100 up")
-	nstest.Wait(t, 20*time.Second, "the guest is FRR's", func() bool {
-		_ = vm1b.Command("ping", "-n", "-c", "1", "-W", "1", "192.168.5.3").Run()
-		return slices.Contains(entries(one.hv, "vx100", "br100"), "02:00:00:00:00:01 dst 172.22.2.3 self extern_learn static")
-	})
-	if log := one.logged(); !strings.Contains(log, "event=evpn-superseded") {
-		t.Error("it was not superseded")
-	}
-	one.hv.IP("link del vm1.x")
-
-	// And back: it is announced with one more, before it has said anything, while FRR has it still.
-	vm1.plug(one.hv)
-	frr.fdb(t, "02:00:00:00:00:01", "dst 172.22.2.1")
-	if out := frr.evpnMAC("02:00:00:00:00:01"); !strings.Contains(out, "Remote Seq: 2") {
-		t.Errorf("FRR says %s", out)
-	}
-	vm1b.IP("link del eth0")
+	// The guest comes to another hypervisor of ours while it is here still: FRR sees the next sequence number.
+	two := l.hypervisor(2)
+	established(two)
+	addTo(two, vm1)
+	l.guest(1).plug(two.hv)
+	frr.says(t, vm1, "Remote VTEP: 172.22.2.2", "Remote Seq: 1")
+	frr.fdb(t, "02:00:00:00:00:01", "dst 172.22.2.2")
+	one.wait("the guest is superseded here", func() bool { return strings.Contains(one.logged(), "event=evpn-superseded") })
 	vm3.reaches(t, 1)
+
+	// And to FRR, which sees it speak.
+	there := l.guest(1)
+	there.plug(frr.ns)
+	frr.ns.IP("link set vm1.x master br100 up")
+	at := func(h *host, vtep string) bool {
+		return slices.Contains(entries(h.hv, "vx100", "br100"), "02:00:00:00:00:01 dst "+vtep+" self extern_learn static")
+	}
+	nstest.Wait(t, 20*time.Second, "the guest is FRR's", func() bool {
+		_ = there.Command("ping", "-n", "-c", "1", "-W", "1", "192.168.5.3").Run()
+		return at(one, "172.22.2.3") && at(two, "172.22.2.3")
+	})
+
+	// FRR withdraws it: it is where it was, of the two who have it with whom it came last.
+	frr.ns.IP("link del vm1.x")
+	frr.says(t, vm1, "Remote VTEP: 172.22.2.2", "Remote Seq: 1")
+	one.wait("the guest is behind two", func() bool { return at(one, "172.22.2.2") })
+	vm3.reaches(t, 1)
+}
+
+// says waits until FRR says this of a guest's MAC.
+func (r *tor) says(t *testing.T, v *vm, want ...string) {
+	t.Helper()
+	var got string
+	defer func() {
+		if t.Failed() {
+			t.Logf("FRR says %s", got)
+		}
+	}()
+	nstest.Wait(t, 20*time.Second, "FRR says "+strings.Join(want, ", "), func() bool {
+		got = r.ask("vtysh", "--vty_socket", r.dir, "-d", "zebra", "-c", "show evpn mac vni 100 mac "+v.mac())
+		return !slices.ContainsFunc(want, func(w string) bool { return !strings.Contains(got, w) })
+	})
 }
