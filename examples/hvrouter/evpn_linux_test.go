@@ -215,6 +215,13 @@ func TestEVPN(t *testing.T) {
 2001:db8:5::1 lladdr 02:00:00:00:00:01 extern_learn NOARP proto 201
 2001:db8:5::2 lladdr 02:00:00:00:00:02 extern_learn NOARP proto 201`
 	has(t, one, wantOne)
+	// The MAC alone, and with each address.
+	if out := one.cli("show", "evpn", "-mac", vm2.mac()); strings.Count(out, " used") != 3 || !strings.Contains(out, "peer 172.22.15.126") {
+		t.Errorf("show evpn, of another's guest:\n%s", out)
+	}
+	if out := one.cli("show", "evpn", "-guest", "vm1"); strings.Count(out, " announced") != 3 {
+		t.Errorf("show evpn, of a guest:\n%s", out)
+	}
 	asked := vm2.questions(t)
 	vm1.reaches(t, 2)
 	vm2.reaches(t, 1)
@@ -432,6 +439,9 @@ func TestEVPNFRR(t *testing.T) {
 	frr.says(t, vm1, "Remote VTEP: 172.22.2.2", "Remote Seq: 1")
 	frr.fdb(t, "02:00:00:00:00:01", "dst 172.22.2.2")
 	one.wait("the guest is superseded here", func() bool { return strings.Contains(one.logged(), "event=evpn-superseded") })
+	if out := one.cli("show", "evpn", "-guest", "vm1"); strings.Count(out, "withheld") != 3 || !strings.Contains(out, "another VTEP has taken the MAC over") {
+		t.Errorf("show evpn, of a guest that is superseded:\n%s", out)
+	}
 	vm3.reaches(t, 1)
 
 	// And to FRR, which sees it speak.

@@ -63,6 +63,7 @@ func (b *backend) DrainStatus() Drain                   { return Drain{Drained: 
 func (b *backend) Routes(string, bool) ([]Route, error) { return []Route{}, b.fail }
 func (b *backend) ChangeSession(c SessionChange) error  { return b.fail }
 func (b *backend) Domains() []Domain                    { return []Domain{{Name: "public", Table: 90}} }
+func (b *backend) EVPN() []EVPN                         { return []EVPN{{Overlay: "vx100", Type: "mac-ip", State: "used"}} }
 func (b *backend) Drops() []Drop                        { return []Drop{{Kind: "spoofed", Packets: 3}} }
 
 var errGone, errTaken = fmt.Errorf("guest x: %w", ErrNotFound), errors.New("taken")
@@ -93,6 +94,7 @@ func statusTests() []statusTest {
 		{"GET", "/v1/routes?received=a", "", nil, 200, "[]"},
 		{"GET", "/v1/routes?received=a", "", errGone, 404, "not found"},
 		{"GET", "/v1/domains", "", nil, 200, "public"},
+		{"GET", "/v1/evpn?overlay=vx100", "", nil, 200, "mac-ip"},
 		{"GET", "/v1/firewall", "", nil, 200, "spoofed"},
 		{"POST", "/v1/sessions/a/reset?hard=1&text=t", "", nil, 200, ""},
 		{"POST", "/v1/sessions/a/stop", "", nil, 404, "want reset"},

@@ -182,6 +182,11 @@ func changeSession(b Backend, r *http.Request) error {
 // maxText bounds the text to a peer (RFC 9003, Section 2).
 const maxText = 255
 
+func evpnList(b Backend, r *http.Request) (any, error) {
+	return filtered(r, b.EVPN(), filter[EVPN]{"overlay", func(e EVPN) []string { return []string{e.Overlay} }}, filter[EVPN]{"guest", func(e EVPN) []string { return []string{e.Guest} }},
+		filter[EVPN]{"mac", func(e EVPN) []string { return []string{e.MAC} }}, filter[EVPN]{"vtep", func(e EVPN) []string { return []string{e.VTEP.String()} }})
+}
+
 // firewall are the counters of what the firewall dropped, sorted.
 func firewall(b Backend, r *http.Request) (any, error) {
 	list := b.Drops()

@@ -98,6 +98,9 @@ var operations = []operation{
 	{pattern: "DELETE /v1/guests/{name}", summary: "Remove a guest.", root: true, answer: struct{}{}, codes: []int{404, 409, 413}},
 	{pattern: "GET /v1/neighbours", summary: "Addresses on the links: of the kernel's neighbour tables, and those that guests were found to have.", query: []parameter{interfaceFilter, guestFilter}, answer: []Neighbour{}, codes: []int{404, 500}},
 	{pattern: "GET /v1/domains", summary: "Routing domains of the configuration.", answer: []Domain{}},
+	{pattern: "GET /v1/evpn", summary: "Routes of EVPN, of the overlays that have it.", query: []parameter{{name: "overlay", description: "Only of this overlay.", schema: stringType},
+		{name: "guest", description: "Only ours of this guest.", schema: stringType}, {name: "mac", description: "Only with this MAC.", schema: stringType},
+		{name: "vtep", description: "Only to this VTEP.", schema: stringType}}, answer: []EVPN{}, codes: []int{404}},
 	{pattern: "GET /v1/firewall", summary: "Packets of guests that the firewall dropped.", query: []parameter{{name: "kind", description: "Only this reason.", schema: stringType}}, answer: []Drop{}, codes: []int{404}},
 	{pattern: "GET /v1/events", summary: "What happens, as it happens: one JSON object a line, without end. A reader that is slow loses the oldest and reads an event \"lost\" with their count.", query: []parameter{
 		{name: "recent", description: "How many events of before come first.", schema: countType}, eventFilter}, answer: journal.Event{}, media: eventTypes},

@@ -42,6 +42,7 @@ func (b full) Drain(DrainOptions) (Drain, error)     { return filled[Drain](), b
 func (b full) DrainStatus() Drain                    { return filled[Drain]() }
 func (b full) Routes(string, bool) ([]Route, error)  { return filled[[]Route](), b.fail }
 func (b full) Domains() []Domain                     { return filled[[]Domain]() }
+func (b full) EVPN() []EVPN                          { return filled[[]EVPN]() }
 func (b full) Drops() []Drop                         { return filled[[]Drop]() }
 func (b full) Explain(Question) (Explanation, error) { return filled[Explanation](), b.fail }
 func (b full) History(journal.Filter) ([]journal.Event, error) {
@@ -229,7 +230,7 @@ func TestOpenAPIAnswers(t *testing.T) {
 		}
 	}
 	d.ask(t, Handler(&backend{}), "GET", "/v1/explain?prefix=192.0.2.1&from=nobody", "")
-	for _, test := range []string{"rib?domain=x", "neighbours?guest=x", "firewall?kind=x", "bfd?peer=x"} {
+	for _, test := range []string{"rib?domain=x", "neighbours?guest=x", "firewall?kind=x", "bfd?peer=x", "evpn?mac=x"} {
 		if w := d.ask(t, Handler(&backend{}), "GET", "/v1/"+test, ""); w.Code != http.StatusNotFound {
 			t.Errorf("%s: %d", test, w.Code)
 		}

@@ -30,6 +30,8 @@ type Backend interface {
 	FIB(table uint32) []FIBRoute
 	Guests() []Guest
 	Neighbours() ([]Neighbour, error)
+	// EVPN returns the routes of the overlays that have EVPN.
+	EVPN() []EVPN
 	// Events subscribes to what happens from now on, after up to recent events of
 	// before.
 	Events(recent int) (*journal.Reader, error)
@@ -150,6 +152,7 @@ func register(b Backend, handle func(pattern string, h func(http.ResponseWriter,
 	get("/v1/fib", func(r *http.Request) (any, error) { return fibRoutes(b, r) })
 	get("/v1/guests", func(r *http.Request) (any, error) { return guestList(b, r) })
 	get("/v1/neighbours", func(r *http.Request) (any, error) { return neighbourList(b, r) })
+	get("/v1/evpn", func(r *http.Request) (any, error) { return evpnList(b, r) })
 	get("/v1/routes", func(r *http.Request) (any, error) { return routes(b, r) })
 	handle("GET /v1/openapi.json", openAPI)
 	plain("/v1/domains", func() any { return b.Domains() })

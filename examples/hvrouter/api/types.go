@@ -100,6 +100,24 @@ type Route struct {
 	Rank int `json:"rank"`
 }
 
+// EVPN is a route of EVPN of an overlay: one that is originated here, or would be, or one of others with a
+// route target that the overlay imports.
+type EVPN struct {
+	Overlay string     `json:"overlay"`
+	Type    string     `json:"type"` // multicast or mac-ip: types 3 and 2 of RFC 7432, Section 7
+	MAC     string     `json:"mac,omitempty"`
+	Address netip.Addr `json:"address,omitzero"`
+	VTEP    netip.Addr `json:"vtep"` // where frames go
+	RD      string     `json:"rd"`   // the route distinguisher
+	// Sequence is that of MAC mobility (RFC 7432, Section 7.7), and Sticky that the MAC does not move.
+	Sequence uint32     `json:"sequence"`
+	Sticky   bool       `json:"sticky,omitempty"`
+	Guest    string     `json:"guest,omitempty"` // whose it is, of ours
+	Peer     netip.Addr `json:"peer,omitzero"`   // that it came from, of others
+	State    string     `json:"state"`           // announced or withheld of ours, used or unused of others
+	Why      string     `json:"why,omitempty"`   // why it is withheld or unused, or not used for its address
+}
+
 // Domain is a routing domain of the configuration.
 type Domain struct {
 	Name      string `json:"name"`

@@ -135,6 +135,10 @@ func (f *fake) DrainStatus() api.Drain {
 		{Domain: "public", Prefix: "203.0.113.10/32", Guest: "vm1", Interface: "vm1", Alternative: time.Now().Add(-30 * time.Second)},
 		{Domain: "private", Prefix: "172.22.2.1/32", Own: true, Interface: "loopback", Announced: true}}}
 }
+func (f *fake) EVPN() []api.EVPN {
+	return []api.EVPN{{Overlay: "vx100", Type: "mac-ip", MAC: "50:54:33:00:00:07", Address: addr("10.100.0.1"), VTEP: addr("172.22.2.1"), RD: "0.0.1.1:100", Sequence: 3, Guest: "vm1", State: "announced"},
+		{Overlay: "vx100", Type: "multicast", VTEP: addr("172.22.2.9"), RD: "0.0.1.9:100", Peer: addr("198.51.100.126"), State: "unused", Why: "it is of another VNI"}}
+}
 func (f *fake) Drops() []api.Drop { return []api.Drop{{Kind: "spoofed", Packets: 7}} }
 
 func (f *fake) Routes(peer string, received bool) ([]api.Route, error) {
@@ -203,6 +207,10 @@ func TestCommands(t *testing.T) {
 		{line: "show guests -guest vm2", code: 1, want: `guest "vm2": not found`},
 		{line: "show neighbours -interface tap0", want: "203.0.113.50"},
 		{line: "show neighbours -interface tap7", code: 1, want: `interface "tap7": not found`},
+		{line: "show evpn", want: "vx100    mac-ip     50:54:33:00:00:07  10.100.0.1  172.22.2.1  3         0.0.1.1:100  guest vm1"},
+		{line: "show evpn -guest vm1", want: "announced"},
+		{line: "show evpn -vtep 172.22.2.9", want: "unused  it is of another VNI"},
+		{line: "show evpn -mac 1", code: 1, want: `mac "1": not found`},
 		{line: "show firewall", want: "spoofed  7"},
 		{line: "show firewall -kind nothing", code: 1, want: `kind "nothing": not found`},
 		{line: "show routes advertised 198.51.100.126", want: "public  203.0.113.3/32  198.51.100.102  100                  65535:0", asked: "routes 198.51.100.126 received false"},

@@ -38,6 +38,7 @@ func views() map[string]view {
 		"fib":        {"/v1/fib", table(fibRows), []string{"table", "prefix"}},
 		"guests":     {"/v1/guests", table(guestRows), []string{"guest", "interface"}},
 		"neighbours": {"/v1/neighbours", table(neighbourRows), []string{"interface", "guest"}},
+		"evpn":       {"/v1/evpn", table(evpnRows), []string{"overlay", "guest", "mac", "vtep"}},
 		"firewall":   {"/v1/firewall", table(dropRows), []string{"kind"}},
 		"drain":      {"/v1/drain", one(printDrain), nil},
 		"health":     {"/v1/health", one(printHealth), nil},
@@ -58,7 +59,10 @@ func show(in invocation) int {
 		"interface": fs.String("interface", "", "sessions, bfd, guests, neighbours, events: on the interface `NAME` only"),
 		"prefix":    fs.String("prefix", "", "rib, fib: one `PREFIX` only"),
 		"table":     fs.String("table", "", "fib: one `TABLE` only, by number, name or domain"),
-		"guest":     fs.String("guest", "", "guests, neighbours, events: of the guest `NAME` only"),
+		"overlay":   fs.String("overlay", "", "evpn: of the overlay `NAME` only"),
+		"mac":       fs.String("mac", "", "evpn: with this `MAC` only"),
+		"vtep":      fs.String("vtep", "", "evpn: to the VTEP with this `ADDRESS` only"),
+		"guest":     fs.String("guest", "", "guests, neighbours, evpn, events: of the guest `NAME` only"),
 		"kind":      fs.String("kind", "", "firewall: one `KIND` only"),
 		"since":     fs.String("since", "", "events: since a `TIME` ago, such as 90s, 2h or 3d, or a point in time"),
 		"event":     fs.String("event", "", "events: of this name, or of a `PATTERN` such as bgp-*"),
@@ -376,6 +380,26 @@ func ago(t time.Time) string {
 		return "-"
 	}
 	return time.Since(t).Round(time.Second).String()
+}
+
+func evpnRows(e *api.EVPN) (heading, cells []string) {
+	notes := e.Why
+	if e.Sticky {
+		notes = strings.TrimPrefix(notes+", sticky", ", ")
+	}
+	origin := "guest " + e.Guest
+	switch {
+	case e.Peer.IsValid():
+		origin = "peer " + e.Peer.String()
+	case e.Guest == "":
+		origin = "this host"
+	}
+	address := "-"
+	if e.Address.IsValid() {
+		address = e.Address.String()
+	}
+	return []string{"OVERLAY", "TYPE", "MAC", "ADDRESS", "VTEP", "SEQUENCE", "RD", "FROM", "STATE", "NOTES"},
+		[]string{e.Overlay, e.Type, cmp.Or(e.MAC, "-"), address, e.VTEP.String(), fmt.Sprint(e.Sequence), e.RD, origin, e.State, notes}
 }
 
 func dropRows(d *api.Drop) (heading, cells []string) {

@@ -10,6 +10,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/journal"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/netns"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/overlay"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/show"
 )
 
@@ -94,6 +95,13 @@ func (d backend) Guests() (out []api.Guest) {
 		}
 	})
 	return out
+}
+
+// EVPN implements [api.Backend].
+func (d backend) EVPN() []api.EVPN {
+	var list []overlay.Listed
+	d.ask(func(r *router) { list = r.evpn.core.List() })
+	return show.EVPN(list)
 }
 
 // Neighbours implements [api.Backend]: the kernel's tables of every namespace, joined with the

@@ -609,8 +609,7 @@ func (s *segment) setReady(ready bool, fx *Effects) {
 		s.silence(fx)
 		return
 	}
-	// The address of type 3 is the originating router's; the tunnel ends there.
-	s.originate(s.origin(evpn.Route{Type: evpn.TypeMulticast, IP: s.config.Local.Addr, Label: evpn.Label(s.config.VNI)}), fx)
+	s.originate(s.origin(s.multicast()), fx)
 	for _, mac := range sortedMACs(s.locals) {
 		s.announce(s.locals[mac], fx)
 	}
@@ -627,6 +626,16 @@ func (s *segment) silence(fx *Effects) {
 	}
 }
 
+// multicast is the route of type 3. Its address is the originating router's; the tunnel ends there.
+func (s *segment) multicast() evpn.Route {
+	return evpn.Route{Type: evpn.TypeMulticast, IP: s.config.Local.Addr, Label: evpn.Label(s.config.VNI)}
+}
+
+// macIP is the route of type 2 for a MAC, with an address if that is valid.
+func (s *segment) macIP(mac MAC, a netip.Addr) evpn.Route {
+	return evpn.Route{Type: evpn.TypeMACIP, MAC: mac, IP: a, Label: evpn.Label(s.config.VNI)}
+}
+
 func (s *segment) origin(r evpn.Route) *Origin {
 	r.RD = s.config.EVPN.RD.RD
 	return &Origin{Route: r, VTEP: s.config.Local.Addr, Targets: []wire.ExtCommunity{s.config.EVPN.RouteTarget.ExtCommunity}}
@@ -638,7 +647,7 @@ func (s *segment) announce(l *local, fx *Effects) {
 	var keys []string
 	if !l.superseded && s.ready {
 		for _, a := range append([]netip.Addr{{}}, l.Addresses...) {
-			o := s.origin(evpn.Route{Type: evpn.TypeMACIP, MAC: l.MAC, IP: a, Label: evpn.Label(s.config.VNI)})
+			o := s.origin(s.macIP(l.MAC, a))
 			o.Mobility = l.mobility
 			keys = append(keys, s.originate(o, fx))
 		}

@@ -26,6 +26,7 @@ import (
 //	gone SOURCE VTEP ...                           the same route is withdrawn
 //	drop SOURCE                                    a speaker is no more
 //	synced
+//	list                                           how every route stands
 type machine struct{ core *Core }
 
 func TestScenarios(t *testing.T) {
@@ -83,6 +84,19 @@ func (m *machine) Do(now time.Time, words []string) ([]string, error) {
 		m.core.DropSource(args[0], now, &fx)
 	case "synced":
 		m.core.Synced(now, &fx)
+	case "list":
+		var out []string
+		for _, l := range slices.SortedFunc(slices.Values(m.core.List()), Listed.Compare) {
+			s := fmt.Sprintf("%s %v %v at %v, sequence %d: %s", l.Overlay, l.RD, &l.Route, l.VTEP, l.Mobility.Sequence, l.State)
+			if l.Guest != "" {
+				s += ", " + l.Guest
+			}
+			if l.Why != "" {
+				s += ": " + l.Why
+			}
+			out = append(out, s)
+		}
+		return out, nil
 	default:
 		return nil, fmt.Errorf("unknown input %s", words[0])
 	}

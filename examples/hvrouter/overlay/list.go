@@ -1,0 +1,89 @@
+package overlay
+
+import (
+	"bytes"
+	"cmp"
+	"net/netip"
+	"slices"
+
+	"github.com/hyperfib/hyperfib/bgp/evpn"
+)
+
+// Listed is how a route of an overlay stands: one that is originated here, or would be, or one of others
+// with a route target that the overlay imports.
+type Listed struct {
+	Overlay string
+	evpn.Route
+	VTEP     netip.Addr
+	Mobility evpn.Mobility
+	Guest    string     // whose it is, of ours
+	Peer     netip.Addr // that it came from, of others
+	State    string     // announced or withheld of ours, used or unused of others
+	Why      string     // why it is withheld or unused, or not used for its address
+}
+
+// List returns the routes of all overlays, in no order: there may be many, and whoever needs them sorted
+// ([Listed.Compare]) need not have the Core wait for that.
+func (c *Core) List() (list []Listed) {
+	for _, s := range c.segments {
+		list = s.listOurs(list)
+	}
+	for id, r := range c.routes {
+		for _, s := range c.importers(r) {
+			l := Listed{Overlay: s.config.Name, Route: r.Route, VTEP: r.VTEP, Mobility: r.Mobility, Peer: r.Peer}
+			l.State, l.Why = s.standing(id, r)
+			list = append(list, l)
+		}
+	}
+	return list
+}
+
+// Compare orders routes by overlay, type, MAC and address, ours first.
+func (l Listed) Compare(o Listed) int {
+	return cmp.Or(cmp.Compare(l.Overlay, o.Overlay), -cmp.Compare(l.Type, o.Type), bytes.Compare(l.MAC[:], o.MAC[:]), l.IP.Compare(o.IP),
+		l.Peer.Compare(o.Peer), l.VTEP.Compare(o.VTEP), bytes.Compare(l.RD[:], o.RD[:]))
+}
+
+// listOurs appends what is originated here, or withheld.
+func (s *segment) listOurs(list []Listed) []Listed {
+	add := func(r evpn.Route, guest, why string, m evpn.Mobility) {
+		l := Listed{Overlay: s.config.Name, Route: s.origin(r).Route, VTEP: s.config.Local.Addr, Mobility: m, Guest: guest, State: "announced", Why: why}
+		if !s.ready {
+			l.Why = "the overlay's device is not there"
+		}
+		if l.Why != "" {
+			l.State = "withheld"
+		}
+		list = append(list, l)
+	}
+	add(s.multicast(), "", "", evpn.Mobility{})
+	for _, l := range s.locals {
+		why := ""
+		if l.superseded {
+			why = "another VTEP has taken the MAC over"
+		}
+		for _, a := range append([]netip.Addr{{}}, l.Addresses...) {
+			add(s.macIP(l.MAC, a), l.Guest, why, l.mobility)
+		}
+	}
+	return list
+}
+
+// standing returns how a route of others stands that has a target of the overlay.
+func (s *segment) standing(id routeID, r *Route) (state, why string) {
+	e := s.entries[id]
+	switch {
+	case e == nil:
+		return "unused", s.imports(r)
+	case e.Type == evpn.TypeMulticast:
+	case s.locals[e.MAC] != nil && !s.locals[e.MAC].superseded:
+		return "unused", "the guest is here"
+	case best(s.macs[e.MAC]).VTEP != e.VTEP:
+		return "unused", "another VTEP's route for the MAC is better"
+	case slices.ContainsFunc(s.here[e.IP], func(l *local) bool { return !l.superseded }):
+		return "used", "for the MAC alone: a guest that is here has the address"
+	case e.IP.IsValid() && best(s.addresses[e.IP]).MAC != e.MAC:
+		return "used", "for the MAC alone: another MAC's route for the address is better"
+	}
+	return "used", ""
+}

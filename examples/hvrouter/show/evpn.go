@@ -1,0 +1,24 @@
+package show
+
+import (
+	"slices"
+
+	"github.com/hyperfib/hyperfib/bgp/evpn"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/overlay"
+)
+
+// EVPN shows the routes of the overlays, which it sorts.
+func EVPN(list []overlay.Listed) []api.EVPN {
+	slices.SortFunc(list, overlay.Listed.Compare)
+	out := make([]api.EVPN, 0, len(list))
+	for _, l := range list {
+		e := api.EVPN{Overlay: l.Overlay, Type: "multicast", VTEP: l.VTEP, RD: l.RD.String(), Sequence: l.Mobility.Sequence, Sticky: l.Mobility.Sticky,
+			Guest: l.Guest, Peer: l.Peer, State: l.State, Why: l.Why}
+		if l.Type == evpn.TypeMACIP {
+			e.Type, e.MAC, e.Address = "mac-ip", l.MAC.String(), l.IP
+		}
+		out = append(out, e)
+	}
+	return out
+}
