@@ -287,8 +287,8 @@ func (h *hypervisor) drops(end time.Duration) time.Duration {
 }
 
 // lastPaths returns until when a sender may use the paths of a reflector to which its cable was cut
-// silently just when there was news of the other end, or before that, if it heard no other reflector when
-// the news came: BFD Down without the C bit may be the reflector alone, so that a path which is the last
+// silently just when there was news of the other end, or shortly after, if TCP had stood still or the cable had
+// been in trouble since, or before that, if it heard no other reflector when the news came: BFD Down without the C bit may be the reflector alone, so that a path which is the last
 // one by then is retained (RFC 5882, Section 4.3.2), and a reflector that is heard afterwards has nothing
 // to say of who has gone meanwhile.
 func (w *World) lastPaths(f *flow, n news) (until time.Duration) {
@@ -306,7 +306,12 @@ func (w *World) lastPaths(f *flow, n news) (until time.Duration) {
 		if f.guest == nil {
 			deaf = &f.from.away[privateDeaf]
 		}
-		unheard := func(news time.Duration) bool { return news >= p.cutAt-late && news <= noticed+late }
+		// What was said while TCP stood still has not come either, if that went on until the cut.
+		still, from := &f.from.away[pathAway], p.cutAt
+		if still.began && still.until >= p.cutAt {
+			from = min(from, still.since)
+		}
+		unheard := func(news time.Duration) bool { return news >= from-late && news <= noticed+late }
 		alone := func(news time.Duration) bool {
 			return deaf.began && news >= max(deaf.since, p.cutAt)-late && news <= deaf.ended()+late
 		}
