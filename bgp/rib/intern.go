@@ -45,7 +45,7 @@ type attrStore struct {
 	own   own           // who we are, for each set's loop checks
 	based int           // sets that have a base
 	room  []byte        // for change
-	made  int           // octets of attributes that were entered or made since somebody set it to 0: see Table.pause
+	made  int           // octets of attributes that were entered or made since it was set to 0: see Table.pause
 
 	recent []attrID // see keep; oldest first
 }

@@ -62,7 +62,7 @@ type Notice struct {
 	Guest   string
 	MAC     MAC
 	VTEP    netip.Addr // the other one
-	// Sequence is that of whoever has the MAC now.
+	// Sequence is that of the VTEP that has the MAC now.
 	Sequence uint32
 }
 
@@ -528,7 +528,7 @@ func (s *segment) come(one Station, now time.Time, fx *Effects) {
 	s.decide(one.MAC, now, fx)
 }
 
-// claim takes the MAC of a guest over from whoever has it: a router that detects a MAC of which it has
+// claim takes the MAC of a guest over from the VTEP that has it: a router that detects a MAC of which it has
 // received a route announces it with a sequence number that is one greater (RFC 7432, Section 15).
 func (s *segment) claim(l *local, fx *Effects) {
 	if b := best(s.macs[l.MAC]); b != nil && !b.Mobility.Sticky && better(b.Mobility, netip.Addr{}, l.mobility, s.config.Local.Addr) {

@@ -22,8 +22,8 @@ type Listed struct {
 	Why      string     // why it is withheld or unused, or not used for its address
 }
 
-// List returns the routes of all overlays, in no order: there may be many, and whoever needs them sorted
-// ([Listed.Compare]) need not have the Core wait for that.
+// List returns the routes of all overlays, in no order. There may be many: the caller sorts them
+// ([Listed.Compare]) once the Core can go on.
 func (c *Core) List() (list []Listed) {
 	for _, s := range c.segments {
 		list = s.listOurs(list)
