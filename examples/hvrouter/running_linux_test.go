@@ -26,7 +26,7 @@ import (
 // examples are values of parameters about which the daemon of TestRunning has something to say.
 var examples = map[string]string{
 	"advertised": "198.51.100.126", "received": "198.51.100.126", "peer": "198.51.100.126", "domain": "public", "event": "*", "from": "vm1", "guest": "vm1",
-	"interface": "", "kind": "guest-to-hypervisor", "last": "3", "prefix": "203.0.113.3", "profile": "goroutine", "recent": "1", "since": "2020-01-01T00:00:00Z", "source": "203.0.113.1", "table": "90",
+	"interface": "", "kind": "guest-to-hypervisor", "last": "3", "mac": "02:00:00:00:00:07", "overlay": "vx100", "prefix": "203.0.113.3", "profile": "goroutine", "recent": "1", "since": "2020-01-01T00:00:00Z", "source": "203.0.113.1", "table": "90", "vtep": "172.22.2.1",
 }
 
 // empty are resources that may have nothing to say while all is well.
@@ -42,7 +42,9 @@ func TestRunning(t *testing.T) {
 	h.kill(os.Kill)
 	h.write("hv.yaml", strings.NewReplacer(
 		"edge: {gateway4: 203.0.113.254}", "metrics: 127.0.0.1:9342\nstate-directory: DIR/state\nedge: {gateway4: 203.0.113.254, arp: responder, dhcp: {on: true}}",
-		"ipv4: [203.0.113.1]", `ipv4: [203.0.113.1], ipv6: ["2001:db8:1::7/128"]`).Replace(hvConfig))
+		"    guests: true", "    guests: true\n    loopback: true", // EVPN announces the loopback address as the VTEP
+		"guests:\n", "overlays: [{name: vx100, vni: 100, bridge: br100, evpn: {}}]\nguests:\n",
+		"ipv4: [203.0.113.1]", `ipv4: [203.0.113.1], ipv6: ["2001:db8:1::7/128"], overlays: [{overlay: vx100, interface: vm1.x, mac: "02:00:00:00:00:07"}]`).Replace(hvConfig))
 	if err := os.Mkdir(h.path("state"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -50,12 +52,18 @@ func TestRunning(t *testing.T) {
 	h.run()
 	h.up()
 	h.guest()
+	h.hv.IP("link add vm1.x type veth peer name vm1.y") // its interface on the overlay
+	h.hv.IP("link set vm1.x up")
 	h.route("203.0.113.1", "vm1")
 	h.wait("the route of another host", func() bool { return h.routes("route show table 90 203.0.113.3") != "" })
 	h.wait("a drop", func() bool {
 		_ = h.vm.Command("bash", "-c", "echo > /dev/udp/203.0.113.254/99").Run()
 		var drops []api.Drop
 		return h.ask("/v1/firewall", &drops) == nil && slices.ContainsFunc(drops, func(d api.Drop) bool { return d.Kind == examples["kind"] && d.Packets > 0 })
+	})
+	h.wait("the guest's MAC is announced", func() bool {
+		var routes []api.EVPN
+		return h.ask("/v1/evpn", &routes) == nil && slices.ContainsFunc(routes, func(r api.EVPN) bool { return r.MAC == examples["mac"] })
 	})
 	h.cli("reload")
 	t.Run("API", h.answersAsDescribed)
