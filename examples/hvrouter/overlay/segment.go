@@ -1,0 +1,416 @@
+package overlay
+
+import (
+	"bytes"
+	"maps"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/hyperfib/hyperfib/bgp/evpn"
+	"github.com/hyperfib/hyperfib/bgp/wire"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+)
+
+// segment is one overlay.
+type segment struct {
+	config     config.Overlay
+	ready      bool // the device is there
+	synced     bool
+	locals     map[MAC]*local
+	macs       map[MAC][]*entry        // routes of others for a MAC
+	addresses  map[netip.Addr][]*entry // and for an address
+	here       map[netip.Addr][]*local // guests that have an address, sorted by MAC
+	entries    map[routeID]*entry
+	vteps      map[netip.Addr]int // by how many routes of type 3 each is known
+	waiting    map[*local]bool    // superseded guests that are not reported yet
+	originated map[string]*Origin // by key
+	desired    Desired
+}
+
+// entry is a route of another VTEP that the overlay imports.
+type entry struct {
+	id routeID
+	*Route
+}
+
+// local is a guest that is here.
+type local struct {
+	Station
+	mobility   evpn.Mobility
+	keys       []string // of its routes that are originated
+	superseded bool
+	since      time.Time // when it was superseded
+	reported   bool      // as a duplicate
+}
+
+func newSegment(o config.Overlay, synced bool) *segment {
+	return &segment{config: o, synced: synced, locals: map[MAC]*local{}, macs: map[MAC][]*entry{}, addresses: map[netip.Addr][]*entry{}, here: map[netip.Addr][]*local{},
+		entries: map[routeID]*entry{}, vteps: map[netip.Addr]int{}, waiting: map[*local]bool{}, originated: map[string]*Origin{},
+		desired: Desired{all: true, Flood: map[netip.Addr]bool{}, MACs: map[MAC]netip.Addr{}, Neighbors: map[netip.Addr]MAC{}}}
+}
+
+// like reports whether another configuration leaves everything as it is but for fixed peers and members.
+func (s *segment) like(o config.Overlay) bool {
+	a, b := s.config, o
+	return a.VNI == b.VNI && a.Local == b.Local && a.EVPN.RD == b.EVPN.RD && a.EVPN.RouteTarget == b.EVPN.RouteTarget && slices.Equal(a.EVPN.Import, b.EVPN.Import)
+}
+
+// adopt takes the guests over that the overlay had before a change of its configuration.
+func (s *segment) adopt(locals map[MAC]*local, now time.Time, fx *Effects) {
+	for _, mac := range sortedMACs(locals) {
+		l := &local{Station: locals[mac].Station, mobility: locals[mac].mobility}
+		s.locals[mac] = l
+		s.list(l)
+		s.decide(mac, now, fx)
+	}
+}
+
+// setPeers sets the fixed part of the flood list.
+func (s *segment) setPeers(peers []config.Addr) {
+	was := s.config.Peers
+	s.config.Peers = peers
+	for _, p := range slices.Concat(was, peers) {
+		s.flood(p.Addr)
+	}
+}
+
+// flood decides whether a VTEP is in the flood list.
+func (s *segment) flood(v netip.Addr) {
+	s.desired.setFlood(v, v != s.config.Local.Addr && (s.vteps[v] > 0 || slices.Contains(s.config.Peers, config.Addr{Addr: v})))
+}
+
+// imports returns why a route is of no use here, "" if it is.
+func (s *segment) imports(r *Route) string {
+	switch {
+	case r.Why != "":
+		return r.Why
+	case r.VTEP == s.config.Local.Addr:
+		return "its VTEP is our own"
+	case r.VTEP.Is4() != s.config.Local.Is4() || !r.VTEP.IsValid():
+		return "its VTEP is of another family than ours"
+	case r.Label.VNI() != s.config.VNI:
+		return "it is of another VNI"
+	}
+	return ""
+}
+
+// targeted reports whether a route has a target of the overlay.
+func (s *segment) targeted(r *Route) bool {
+	return slices.ContainsFunc(r.Targets, func(t wire.ExtCommunity) bool { return s.config.EVPN.Imports(t) })
+}
+
+// set takes what a route says now; nil if it is gone.
+func (s *segment) set(id routeID, r *Route, now time.Time, fx *Effects) {
+	was := s.entries[id]
+	var is *entry
+	if r != nil && s.targeted(r) && s.imports(r) == "" {
+		is = &entry{id, r}
+	}
+	if was == nil && is == nil {
+		return
+	}
+	if was != nil {
+		delete(s.entries, id)
+		s.unindex(was)
+	}
+	if is != nil {
+		s.entries[id] = is
+		s.index(is)
+	}
+	for _, e := range []*entry{was, is} {
+		switch {
+		case e == nil:
+		case e.Type == evpn.TypeMulticast:
+			s.flood(e.VTEP)
+		default:
+			s.decide(e.MAC, now, fx)
+			if e.IP.IsValid() {
+				s.resolve(e.IP)
+			}
+		}
+	}
+}
+
+// index adds a route to what it is found by.
+func (s *segment) index(e *entry) {
+	if e.Type == evpn.TypeMulticast {
+		s.vteps[e.VTEP]++
+		return
+	}
+	s.macs[e.MAC] = append(s.macs[e.MAC], e)
+	if e.IP.IsValid() {
+		s.addresses[e.IP] = append(s.addresses[e.IP], e)
+	}
+}
+
+// unindex takes that back.
+func (s *segment) unindex(e *entry) {
+	if e.Type == evpn.TypeMulticast {
+		if s.vteps[e.VTEP]--; s.vteps[e.VTEP] == 0 {
+			delete(s.vteps, e.VTEP)
+		}
+		return
+	}
+	without(s.macs, e.MAC, e)
+	if e.IP.IsValid() {
+		without(s.addresses, e.IP, e)
+	}
+}
+
+// without takes v off one list of a map.
+func without[K, V comparable](lists map[K][]V, key K, v V) {
+	if lists[key] = slices.DeleteFunc(lists[key], func(o V) bool { return o == v }); len(lists[key]) == 0 {
+		delete(lists, key)
+	}
+}
+
+// best returns the route that counts, nil if there is none.
+func best(list []*entry) (b *entry) {
+	for _, e := range list {
+		if b == nil || e.beats(b.Route) {
+			b = e
+		}
+	}
+	return b
+}
+
+// decide decides where a MAC is.
+func (s *segment) decide(mac MAC, now time.Time, fx *Effects) {
+	l, b := s.locals[mac], best(s.macs[mac])
+	if l != nil {
+		loses := b != nil && better(b.Mobility, b.VTEP, l.mobility, s.config.Local.Addr)
+		switch {
+		case !s.synced: // what others say is compared when all have said it
+		case loses && !l.superseded:
+			l.superseded, l.since, l.reported = true, now, false
+			s.waiting[l] = true
+			fx.notice(Superseded, s, l, b)
+		case !loses && l.superseded:
+			l.superseded = false
+			delete(s.waiting, l)
+			fx.notice(Returned, s, l, b)
+		}
+		s.announce(l, fx)
+	}
+	var at netip.Addr
+	if b != nil && (l == nil || l.superseded) {
+		at = b.VTEP
+	}
+	s.desired.setMAC(mac, at)
+	if l != nil {
+		for _, a := range l.Addresses {
+			s.resolve(a)
+		}
+	}
+}
+
+// resolve decides which MAC an address has: that of a guest that is here, or else what the best route
+// says. Entries for our own guests keep questions for them from being flooded.
+func (s *segment) resolve(a netip.Addr) {
+	var mac MAC
+	b := best(s.addresses[a])
+	for _, l := range s.here[a] {
+		if !l.superseded || b == nil {
+			s.desired.setNeighbor(a, l.MAC)
+			return
+		}
+	}
+	if b != nil {
+		mac = b.MAC
+	}
+	s.desired.setNeighbor(a, mac)
+}
+
+// setStations replaces the guests that are here. Those that come take their MACs over.
+func (s *segment) setStations(list []Station, now time.Time, fx *Effects) {
+	next := map[MAC]Station{}
+	for _, one := range list {
+		next[one.MAC] = one
+	}
+	for _, mac := range sortedMACs(s.locals) {
+		if l := s.locals[mac]; !same(l.Station, next[mac]) {
+			if next[mac].Guest != l.Guest {
+				s.leave(l, now, fx)
+				continue
+			}
+			s.unlist(l)
+			l.Station = next[mac]
+			s.list(l)
+			s.decide(mac, now, fx)
+		}
+	}
+	for _, mac := range sortedMACs(next) {
+		if s.locals[mac] == nil {
+			s.come(next[mac], now, fx)
+		}
+	}
+}
+
+func same(a, b Station) bool {
+	return a.Guest == b.Guest && a.Port == b.Port && slices.Equal(a.Addresses, b.Addresses)
+}
+
+func sortedMACs[V any](m map[MAC]V) []MAC {
+	return slices.SortedFunc(maps.Keys(m), func(a, b MAC) int { return bytes.Compare(a[:], b[:]) })
+}
+
+// come takes a guest that has come.
+func (s *segment) come(one Station, now time.Time, fx *Effects) {
+	l := &local{Station: one}
+	s.locals[one.MAC] = l
+	s.list(l)
+	if s.synced {
+		s.claim(l, fx)
+	}
+	s.decide(one.MAC, now, fx)
+}
+
+// claim takes the MAC of a guest over from the VTEP that has it: a router that detects a MAC of which it has
+// received a route announces it with a sequence number that is one greater (RFC 7432, Section 15).
+func (s *segment) claim(l *local, fx *Effects) {
+	if b := best(s.macs[l.MAC]); b != nil && !b.Mobility.Sticky && better(b.Mobility, netip.Addr{}, l.mobility, s.config.Local.Addr) {
+		l.mobility.Sequence = b.Mobility.Sequence + 1
+		fx.notice(Claimed, s, l, b)
+	}
+}
+
+// leave takes a guest that has left.
+func (s *segment) leave(l *local, now time.Time, fx *Effects) {
+	s.unlist(l)
+	delete(s.locals, l.MAC)
+	delete(s.waiting, l)
+	s.withdraw(l, nil, fx)
+	s.decide(l.MAC, now, fx)
+	for _, a := range l.Addresses {
+		s.resolve(a)
+	}
+}
+
+// list makes a guest known by its addresses.
+func (s *segment) list(l *local) {
+	for _, a := range l.Addresses {
+		s.here[a] = append(s.here[a], l)
+		slices.SortFunc(s.here[a], func(x, y *local) int { return bytes.Compare(x.MAC[:], y.MAC[:]) })
+	}
+}
+
+// unlist takes that back.
+func (s *segment) unlist(l *local) {
+	for _, a := range l.Addresses {
+		without(s.here, a, l)
+	}
+	for _, a := range l.Addresses {
+		s.resolve(a)
+	}
+}
+
+// sync compares what others have said until now with the guests that are here.
+func (s *segment) sync(now time.Time, fx *Effects) {
+	s.synced = true
+	for _, mac := range sortedMACs(s.locals) {
+		s.claim(s.locals[mac], fx)
+		s.decide(mac, now, fx)
+	}
+}
+
+// advance reports guests that are still here although another VTEP has their MAC.
+func (s *segment) advance(now time.Time, fx *Effects) {
+	for _, mac := range sortedMACs(s.locals) {
+		l := s.locals[mac]
+		if s.waiting[l] && !now.Before(l.since.Add(DuplicateTime)) {
+			l.reported = true
+			delete(s.waiting, l)
+			fx.notice(Duplicate, s, l, best(s.macs[mac]))
+		}
+	}
+}
+
+func (fx *Effects) notice(kind NoticeKind, s *segment, l *local, b *entry) {
+	n := Notice{Kind: kind, Overlay: s.config.Name, Guest: l.Guest, MAC: l.MAC, Sequence: l.mobility.Sequence}
+	if b != nil {
+		n.VTEP = b.VTEP
+		if l.superseded {
+			n.Sequence = b.Mobility.Sequence
+		}
+	}
+	fx.Notices = append(fx.Notices, n)
+}
+
+// setReady takes whether the device is there.
+func (s *segment) setReady(ready bool, fx *Effects) {
+	if ready == s.ready {
+		return
+	}
+	s.ready = ready
+	if !ready {
+		s.silence(fx)
+		return
+	}
+	s.originate(s.origin(s.multicast()), fx)
+	for _, mac := range sortedMACs(s.locals) {
+		s.announce(s.locals[mac], fx)
+	}
+}
+
+// silence withdraws everything.
+func (s *segment) silence(fx *Effects) {
+	for _, key := range slices.Sorted(maps.Keys(s.originated)) {
+		fx.Routes = append(fx.Routes, Change{Key: key})
+	}
+	clear(s.originated)
+	for _, l := range s.locals {
+		l.keys = nil
+	}
+}
+
+// multicast is the route of type 3. Its address is the originating router's; the tunnel ends there.
+func (s *segment) multicast() evpn.Route {
+	return evpn.Route{Type: evpn.TypeMulticast, IP: s.config.Local.Addr, Label: evpn.Label(s.config.VNI)}
+}
+
+// macIP is the route of type 2 for a MAC, with an address if that is valid.
+func (s *segment) macIP(mac MAC, a netip.Addr) evpn.Route {
+	return evpn.Route{Type: evpn.TypeMACIP, MAC: mac, IP: a, Label: evpn.Label(s.config.VNI)}
+}
+
+func (s *segment) origin(r evpn.Route) *Origin {
+	r.RD = s.config.EVPN.RD.RD
+	return &Origin{Route: r, VTEP: s.config.Local.Addr, Targets: []wire.ExtCommunity{s.config.EVPN.RouteTarget.ExtCommunity}}
+}
+
+// announce announces a guest, or withdraws it if it is superseded: its MAC, and its MAC with each
+// address.
+func (s *segment) announce(l *local, fx *Effects) {
+	var keys []string
+	if !l.superseded && s.ready {
+		for _, a := range append([]netip.Addr{{}}, l.Addresses...) {
+			o := s.origin(s.macIP(l.MAC, a))
+			o.Mobility = l.mobility
+			keys = append(keys, s.originate(o, fx))
+		}
+	}
+	s.withdraw(l, keys, fx)
+}
+
+// originate originates a route, unless it is as it is already, and returns its key.
+func (s *segment) originate(o *Origin, fx *Effects) string {
+	b, _ := o.Key(nil) // of what the configuration has checked
+	key := string(b)
+	if old := s.originated[key]; old == nil || old.Mobility != o.Mobility {
+		s.originated[key] = o
+		fx.Routes = append(fx.Routes, Change{key, o})
+	}
+	return key
+}
+
+// withdraw leaves a guest the routes with these keys.
+func (s *segment) withdraw(l *local, keys []string, fx *Effects) {
+	for _, key := range l.keys {
+		if !slices.Contains(keys, key) {
+			delete(s.originated, key)
+			fx.Routes = append(fx.Routes, Change{Key: key})
+		}
+	}
+	l.keys = keys
+}
