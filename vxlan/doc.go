@@ -13,6 +13,10 @@
 // With all of them, learning off and neigh_suppress on at the bridge port, frames go to the VTEP that they are for, and the
 // kernel answers ARP requests and neighbour solicitations itself: nothing is flooded that is known.
 //
+// Give the bridge a MAC of its own (ip link set br100 address ...). It has the lowest of its ports' otherwise, and when a port
+// that comes or goes changes that, the kernel deletes all neighbours of the bridge (neigh_changeaddr); they are written again
+// a moment later.
+//
 // # How an entry gets into the kernel
 //
 // [New] checks the configuration, [FDB.Run] opens the sockets, works and closes them. Set and

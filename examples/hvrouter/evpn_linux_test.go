@@ -232,7 +232,37 @@ func TestEVPN(t *testing.T) {
 		t.Errorf("the bridge has an address: %s", out)
 	}
 	t.Run("kill", func(t *testing.T) { overlayKill(t, one, vm1, wantOne) })
+	t.Run("port", func(t *testing.T) { overlayPort(t, one, wantOne) })
 	t.Run("move", func(t *testing.T) { overlayMove(t, l, one, two, vm1) })
+}
+
+// overlayPort: ports come to the bridge and go, with a MAC below all others, which would be the bridge's. No neighbour
+// goes because of that.
+func overlayPort(t *testing.T, h *host, want string) {
+	mac := func() string { return h.hv.IP("-brief link show dev br100") }
+	before := mac()
+	var seen strings.Builder
+	watch := exec.Command("ip", "-n", h.hv.Name, "monitor", "neigh")
+	watch.Stdout = &seen
+	watch.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := watch.Start(); err != nil {
+		t.Fatal(err)
+	}
+	h.hv.IP("link add name low address 00:00:5e:00:00:01 type veth peer name low.far")
+	h.hv.IP("link set low up master br100")
+	if now := mac(); now != before {
+		t.Errorf("with another port the bridge is %s, and was %s", now, before)
+	}
+	h.hv.IP("link del low")
+	if now := mac(); now != before {
+		t.Errorf("without the port the bridge is %s, and was %s", now, before)
+	}
+	has(t, h, want)
+	watch.Process.Kill()
+	watch.Wait()
+	if strings.Contains(seen.String(), "extern_learn") {
+		t.Errorf("neighbours changed:\n%s", seen.String())
+	}
 }
 
 // overlayKill: kill -9 of the daemon under a stream of packets loses none, and no entry is written again.

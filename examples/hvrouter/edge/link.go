@@ -1,8 +1,11 @@
 package edge
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"net"
 
 	"github.com/jsimonetti/rtnetlink/v2"
@@ -115,17 +118,36 @@ const mostLearned = 4096
 // With evpn the flag is off: the bridge answers ARP in the place of others only without it
 // (br_do_proxy_suppress_arp). Its sysctl arp_ignore, which is 8, has it answer for none of our own addresses. IPv6 is on,
 // without which it has no neighbours, and there is no address.
-func (s *linkSetter) overlayBridge(index int, name string, evpn bool) error {
+//
+// The MAC of a bridge is the lowest of its ports' until it is given one, and the kernel deletes all its neighbours when that
+// changes (neigh_changeaddr): with evpn it is given one, so that a guest that comes or goes deletes none.
+func (s *linkSetter) overlayBridge(index int, o *config.Overlay) error {
 	const change = unix.IFF_UP | unix.IFF_NOARP
-	flags := uint32(change)
-	if evpn {
+	flags, attributes := uint32(change), rtnetlink.LinkAttributes{Info: &rtnetlink.LinkInfo{Kind: "bridge", Data: overlayBridge(mostLearned)}}
+	if o.EVPN != nil {
 		flags = unix.IFF_UP
-		if err := netns.Do(s.netns, func() error { return write("/proc/sys/net/ipv6/conf/"+name+"/addr_gen_mode", "1") }); err != nil {
+		l, err := s.conn.Link.Get(uint32(index))
+		if err != nil {
+			return err
+		}
+		if mac := bridgeMAC(o); l.Attributes == nil || !bytes.Equal(l.Attributes.Address, mac) {
+			attributes.Address = mac
+		}
+		if err := netns.Do(s.netns, func() error { return write("/proc/sys/net/ipv6/conf/"+o.Bridge+"/addr_gen_mode", "1") }); err != nil {
 			return err
 		}
 	}
-	return s.conn.Link.Set(&rtnetlink.LinkMessage{Index: uint32(index), Flags: flags, Change: change,
-		Attributes: &rtnetlink.LinkAttributes{Info: &rtnetlink.LinkInfo{Kind: "bridge", Data: overlayBridge(mostLearned)}}})
+	return s.conn.Link.Set(&rtnetlink.LinkMessage{Index: uint32(index), Flags: flags, Change: change, Attributes: &attributes})
+}
+
+// bridgeMAC is the MAC of an overlay's bridge, a locally administered one: the same after each restart, and another one on
+// each VTEP and for each VNI.
+func bridgeMAC(o *config.Overlay) net.HardwareAddr {
+	h := fnv.New64a()
+	h.Write(binary.BigEndian.AppendUint32(o.Local.Addr.AsSlice(), o.VNI))
+	mac := net.HardwareAddr(h.Sum(nil)[:6])
+	mac[0] = mac[0]&^1 | 2
+	return mac
 }
 
 // overlayBridge is what a bridge of an overlay has set: it learns so many MACs, and does

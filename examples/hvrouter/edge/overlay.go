@@ -197,7 +197,7 @@ func (e *Edge) overlay(o *standing, index func(string) (int, bool)) (repaired []
 	if !e.links.isUp(bridge, 0) {
 		repaired = append(repaired, o.config.Bridge)
 	}
-	if err := e.links.overlayBridge(bridge, o.config.Bridge, o.config.EVPN != nil); err != nil {
+	if err := e.links.overlayBridge(bridge, &o.config); err != nil {
 		return nil, fmt.Errorf("bridge %s: %w", o.config.Bridge, err)
 	}
 	underlay := 0
