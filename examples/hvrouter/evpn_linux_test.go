@@ -175,9 +175,19 @@ func established(h *host) {
 
 // questions opens what counts the ARP requests that come to a guest.
 func (v *vm) questions(t *testing.T) func() int {
+	return v.frames(t, 0x0608, func(b []byte) bool { return len(b) >= 42 && b[21] == 1 }) // ETH_P_ARP, big endian
+}
+
+// pings opens what counts the ICMP echo requests that come to a guest.
+func (v *vm) pings(t *testing.T) func() int {
+	return v.frames(t, 0x0008, func(b []byte) bool { return len(b) >= 35 && b[23] == unix.IPPROTO_ICMP && b[34] == 8 }) // ETH_P_IP
+}
+
+// frames opens what counts the frames of a type that come to a guest.
+func (v *vm) frames(t *testing.T, etherType int, counts func([]byte) bool) func() int {
 	fd := -1
 	v.Do(func() (err error) {
-		fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0x0608) // ETH_P_ARP, big endian
+		fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, etherType)
 		return err
 	})
 	t.Cleanup(func() { unix.Close(fd) })
@@ -188,7 +198,7 @@ func (v *vm) questions(t *testing.T) func() int {
 			if err != nil {
 				return n
 			}
-			if k >= 42 && b[21] == 1 {
+			if counts(b[:k]) {
 				n++
 			}
 		}
@@ -363,6 +373,77 @@ func addTo(h *host, v *vm) {
 	h.write("guest.yaml", strings.NewReplacer("NO", fmt.Sprint(v.no), "MAC", v.mac()).Replace(
 		`{name: vmNO, overlays: [{overlay: vx100, interface: vmNO.x, mac: "MAC", ipv4: [192.168.5.NO], ipv6: ["2001:db8:5::NO"]}]}`))
 	h.cli("guest", "add", h.path("guest.yaml"))
+}
+
+// TestEVPNRestart: kill -9 of the source in the middle of a migration, with the guest still there when it is back. The target
+// has the MAC, before and after, and no frame of another hypervisor's guest goes to the source; so it is if the target is killed
+// then. When the guest of the source is gone and comes again, it is taken over as ever.
+func TestEVPNRestart(t *testing.T) {
+	l := newOverlayLAN(t)
+	source, target, other := l.hypervisor(1), l.hypervisor(2), l.hypervisor(3)
+	before, after, vm3 := l.guest(1), l.guest(1), l.guest(3)
+	before.plug(source.hv)
+	vm3.plug(other.hv)
+	for _, h := range []*host{source, target, other} {
+		established(h)
+		h.wait("the sweep", func() bool { return strings.Contains(h.logged(), "event=swept") })
+	}
+	vm3.reaches(t, 1)
+	source.wait("what it keeps", func() bool {
+		text, _ := os.ReadFile(source.path("api.sock.state/evpn"))
+		return strings.Contains(string(text), before.mac())
+	})
+
+	source.kill(syscall.SIGKILL)
+	addTo(target, after)
+	after.plug(target.hv)
+	at := func(vtep string) func() bool {
+		return func() bool {
+			return slices.Contains(entries(other.hv, "vx100", "br100"), before.mac()+" dst "+vtep+" self extern_learn static")
+		}
+	}
+	other.wait("the guest is the target's", at("172.22.2.2"))
+	vm3.reaches(t, 1)
+	strays := before.pings(t)
+	ping := vm3.Command("ping", "-n", "-i", "0.02", "192.168.5.1")
+	if err := ping.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		ping.Process.Kill()
+		ping.Wait()
+	}()
+	again := func(h *host) {
+		t.Helper()
+		n := strings.Count(h.logged(), "event=swept")
+		h.run()
+		established(h)
+		nstest.Wait(t, 60*time.Second, "the sweep", func() bool { return strings.Count(h.logged(), "event=swept") > n })
+	}
+	again(source)
+	source.wait("the guest is superseded at the source", func() bool { return strings.Contains(source.logged(), "event=evpn-superseded") })
+	target.kill(syscall.SIGKILL)
+	again(target)
+	for _, h := range []*host{source, target} {
+		want := 0
+		if h == target {
+			want = 1 // when the guest came
+		}
+		if n := strings.Count(h.logged(), "event=evpn-claimed"); n != want {
+			t.Errorf("%d claims, want %d", n, want)
+		}
+	}
+	if n := strings.Count(target.logged(), "event=evpn-superseded"); n > 0 {
+		t.Errorf("the target lost it %d times", n)
+	}
+	vm3.reaches(t, 1)
+	if n := strays(); n > 0 || !at("172.22.2.2")() {
+		t.Errorf("%d frames went to the source", n)
+	}
+
+	before.IP("link del eth0")
+	before.plug(source.hv)
+	other.wait("the guest is back", at("172.22.2.1"))
 }
 
 const frrOverlayConfig = `

@@ -16,6 +16,7 @@ type evpnState struct {
 	core  *overlay.Core
 	fx    overlay.Effects     // scratch
 	ports map[string][]string // interfaces of guests that are here, by overlay, also of those without EVPN
+	keep  chan struct{}       // has one when what is to be kept over a restart has changed; nil: nothing is kept
 }
 
 // now returns the time, which is of no matter without EVPN.
@@ -47,12 +48,13 @@ func (r *router) stations() {
 	ports := map[string][]string{}
 	for _, g := range r.guests.All() {
 		for _, p := range g.Overlays {
-			if _, here := r.home().Links().ByName(p.Interface); !here {
+			link, here := r.home().Links().ByName(p.Interface)
+			if !here {
 				continue
 			}
 			ports[p.Overlay] = append(ports[p.Overlay], p.Interface) // one that is down waits there for its guest
 			if !g.Down {
-				list = append(list, overlay.Station{Guest: g.Name, Overlay: p.Overlay, Port: p.Interface, MAC: overlay.MAC(p.MAC), Addresses: p.Addresses()})
+				list = append(list, overlay.Station{Guest: g.Name, Overlay: p.Overlay, Port: p.Interface, IfIndex: link.IfIndex, MAC: overlay.MAC(p.MAC), Addresses: p.Addresses()})
 			}
 		}
 	}
@@ -131,6 +133,12 @@ func (r *router) applyEVPN() {
 	}
 	for _, n := range fx.Notices {
 		r.logEVPN(n)
+	}
+	if fx.Keep {
+		select {
+		case r.evpn.keep <- struct{}{}:
+		default:
+		}
 	}
 	fx.Reset()
 }

@@ -110,6 +110,13 @@ func (d *Daemon) beginRouting(t *tasks, c *config.Config, e edge) error {
 		return err
 	}
 	r.setDrain(newDrainFile(c.StateDirectory).load(t.ctx, d.log))
+	if f, err := newEVPNFile(c.StateDirectory); err != nil {
+		d.log.Warn("where guests' MACs are is not kept over a restart", "event", "evpn-unwritten", "err", err)
+	} else {
+		r.evpn.core.Restore(f.load(t.ctx, d.log))
+		r.evpn.keep = make(chan struct{}, 1)
+		t.start("", func(ctx context.Context) error { f.follow(ctx, d); return nil })
+	}
 	d.inventory = newInventory(d.log, c, d.loop, r)
 	d.inventory.load(t.ctx, c)
 	r.begin()

@@ -17,6 +17,7 @@ type Station struct {
 	Guest     string
 	Overlay   string // its name
 	Port      string // the interface
+	IfIndex   int    // and its index
 	MAC       MAC
 	Addresses []netip.Addr
 }
@@ -28,6 +29,7 @@ type Core struct {
 	segments map[string]*segment              // by name
 	routes   map[routeID]*Route               // of others, also those that no overlay imports
 	targets  map[wire.ExtCommunity][]*segment // who imports what has a target
+	earlier  map[string]map[MAC]Kept          // by overlay: what an earlier run has kept; nil once synced
 	synced   bool
 	next     time.Time // when a duplicate is due; zero: never
 }
@@ -42,6 +44,7 @@ type routeID struct {
 type Effects struct {
 	Routes  []Change // of what we originate, in their order
 	Notices []Notice
+	Keep    bool // what Core.Kept returns has changed
 }
 
 // Change is a route that is originated, replaced or withdrawn.
@@ -89,7 +92,7 @@ const DuplicateTime = 30 * time.Second
 
 // New makes a Core without overlays.
 func New() *Core {
-	return &Core{segments: map[string]*segment{}, routes: map[routeID]*Route{}, targets: map[wire.ExtCommunity][]*segment{}}
+	return &Core{segments: map[string]*segment{}, routes: map[routeID]*Route{}, targets: map[wire.ExtCommunity][]*segment{}, earlier: map[string]map[MAC]Kept{}}
 }
 
 // Configure makes the overlays those of a configuration that have EVPN.
@@ -105,6 +108,7 @@ func (c *Core) Configure(overlays []config.Overlay, now time.Time, fx *Effects) 
 		if o, ok := next[name]; !ok || !s.like(o) {
 			s.silence(fx)
 			delete(c.segments, name)
+			fx.Keep = true
 			if ok {
 				c.add(o, now, fx).adopt(s.locals, now, fx)
 			}
@@ -132,6 +136,7 @@ func (c *Core) Configure(overlays []config.Overlay, now time.Time, fx *Effects) 
 func (c *Core) add(o config.Overlay, now time.Time, fx *Effects) *segment {
 	s := newSegment(o, c.synced)
 	s.setPeers(o.Peers)
+	s.earlier = c.earlier[o.Name]
 	c.segments[o.Name] = s
 	for _, id := range slices.SortedFunc(maps.Keys(c.routes), routeID.compare) {
 		s.set(id, c.routes[id], now, fx)
@@ -214,7 +219,8 @@ func (c *Core) Synced(now time.Time, fx *Effects) {
 	if c.synced {
 		return
 	}
-	c.synced = true
+	c.synced, c.earlier = true, nil
+	fx.Keep = true
 	for _, name := range slices.Sorted(maps.Keys(c.segments)) {
 		c.segments[name].sync(now, fx)
 	}

@@ -21,8 +21,9 @@
 // other one withdraws, it is announced again. So a migration that fails goes back by itself, and two
 // guests with one MAC do not take it from each other for ever; the second is reported ([Duplicate]) after a while.
 //
-// Until everybody has said everything after a start ([Core.Synced]) nobody is superseded: what others
-// have announced then is compared once, and a guest that is here takes its MAC over again.
+// Until everybody has said everything after a start ([Core.Synced]) no guest is superseded that may have come
+// meanwhile: what others have announced then is compared once, and the guest takes its MAC over. A guest that has stayed
+// is known by what the run before has kept ([Core.Kept], [Core.Restore]): its sequence number counts from the beginning.
 //
 // # Limits
 //

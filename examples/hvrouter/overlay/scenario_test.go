@@ -20,13 +20,15 @@ import (
 //
 //	configure [NAME=VNI[,rt=N][,rd=N][,import=N][,peer=ADDR] ...]  the overlays with EVPN
 //	ready NAME, unready NAME                       the device is there
-//	here [NAME:GUEST=MAC[/ADDR ...] ...]           the guests that are here
+//	here [NAME:GUEST[@IFINDEX]=MAC[/ADDR ...] ...] the guests that are here
 //	route SOURCE VTEP mac MAC[/ADDR] [seq=N] [sticky] [rt=N] [vni=N]
 //	route SOURCE VTEP flood [rt=N] [vni=N]
 //	gone SOURCE VTEP ...                           the same route is withdrawn
 //	drop SOURCE                                    a speaker is no more
 //	synced
 //	list                                           how every route stands
+//	earlier [NAME:MAC@IFINDEX=SEQUENCE ...]        what an earlier run has kept
+//	kept                                           what is to be kept
 type machine struct{ core *Core }
 
 func TestScenarios(t *testing.T) {
@@ -63,7 +65,11 @@ func (m *machine) Do(now time.Time, words []string) ([]string, error) {
 		for _, a := range args {
 			name, rest, _ := strings.Cut(a, ":")
 			guest, what, _ := strings.Cut(rest, "=")
+			guest, index, _ := strings.Cut(guest, "@")
 			s := Station{Guest: guest, Overlay: name, Port: guest + ".x"}
+			if index != "" {
+				s.IfIndex = int(number(index))
+			}
 			mac, addrs, more := strings.Cut(what, "/")
 			s.MAC = macOf(mac)
 			for more {
@@ -84,6 +90,21 @@ func (m *machine) Do(now time.Time, words []string) ([]string, error) {
 		m.core.DropSource(args[0], now, &fx)
 	case "synced":
 		m.core.Synced(now, &fx)
+	case "earlier":
+		var list []Kept
+		for _, a := range args {
+			name, rest, _ := strings.Cut(a, ":")
+			mac, rest, _ := strings.Cut(rest, "@")
+			index, sequence, _ := strings.Cut(rest, "=")
+			list = append(list, Kept{name, macOf(mac), int(number(index)), number(sequence)})
+		}
+		m.core.Restore(list)
+	case "kept":
+		var out []string
+		for _, k := range m.core.Kept() {
+			out = append(out, fmt.Sprintf("%s %v: interface %d, sequence %d", k.Overlay, k.MAC, k.IfIndex, k.Sequence))
+		}
+		return out, nil
 	case "list":
 		var out []string
 		for _, l := range slices.SortedFunc(slices.Values(m.core.List()), Listed.Compare) {

@@ -17,6 +17,7 @@ type segment struct {
 	config     config.Overlay
 	ready      bool // the device is there
 	synced     bool
+	earlier    map[MAC]Kept // see Core.earlier, which it is a part of
 	locals     map[MAC]*local
 	macs       map[MAC][]*entry        // routes of others for a MAC
 	addresses  map[netip.Addr][]*entry // and for an address
@@ -38,6 +39,7 @@ type entry struct {
 type local struct {
 	Station
 	mobility   evpn.Mobility
+	stayed     bool     // it is known to have been here since its sequence number was announced, by an earlier run as well
 	keys       []string // of its routes that are originated
 	superseded bool
 	since      time.Time // when it was superseded
@@ -59,7 +61,7 @@ func (s *segment) like(o config.Overlay) bool {
 // adopt takes the guests over that the overlay had before a change of its configuration.
 func (s *segment) adopt(locals map[MAC]*local, now time.Time, fx *Effects) {
 	for _, mac := range sortedMACs(locals) {
-		l := &local{Station: locals[mac].Station, mobility: locals[mac].mobility}
+		l := &local{Station: locals[mac].Station, mobility: locals[mac].mobility, stayed: locals[mac].stayed}
 		s.locals[mac] = l
 		s.list(l)
 		s.decide(mac, now, fx)
@@ -181,7 +183,7 @@ func (s *segment) decide(mac MAC, now time.Time, fx *Effects) {
 	if l != nil {
 		loses := b != nil && better(b.Mobility, b.VTEP, l.mobility, s.config.Local.Addr)
 		switch {
-		case !s.synced: // what others say is compared when all have said it
+		case !s.synced && !l.stayed: // what others say is compared when all have said it
 		case loses && !l.superseded:
 			l.superseded, l.since, l.reported = true, now, false
 			s.waiting[l] = true
@@ -235,8 +237,14 @@ func (s *segment) setStations(list []Station, now time.Time, fx *Effects) {
 				continue
 			}
 			s.unlist(l)
+			again := next[mac].IfIndex != l.IfIndex // it has left and come between two looks
 			l.Station = next[mac]
 			s.list(l)
+			if again {
+				l.superseded = false
+				delete(s.waiting, l)
+				s.arrive(l, fx)
+			}
 			s.decide(mac, now, fx)
 		}
 	}
@@ -248,7 +256,7 @@ func (s *segment) setStations(list []Station, now time.Time, fx *Effects) {
 }
 
 func same(a, b Station) bool {
-	return a.Guest == b.Guest && a.Port == b.Port && slices.Equal(a.Addresses, b.Addresses)
+	return a.Guest == b.Guest && a.Port == b.Port && a.IfIndex == b.IfIndex && slices.Equal(a.Addresses, b.Addresses)
 }
 
 func sortedMACs[V any](m map[MAC]V) []MAC {
@@ -260,10 +268,21 @@ func (s *segment) come(one Station, now time.Time, fx *Effects) {
 	l := &local{Station: one}
 	s.locals[one.MAC] = l
 	s.list(l)
-	if s.synced {
+	s.arrive(l, fx)
+	s.decide(one.MAC, now, fx)
+}
+
+// arrive takes the MAC of a guest over that has come, unless it has stayed here over a restart. As long as others have
+// not said everything, that waits.
+func (s *segment) arrive(l *local, fx *Effects) {
+	k, ok := s.earlier[l.MAC]
+	delete(s.earlier, l.MAC)
+	if l.stayed = ok && k.IfIndex == l.IfIndex; l.stayed {
+		l.mobility.Sequence = k.Sequence
+	} else if s.synced {
 		s.claim(l, fx)
 	}
-	s.decide(one.MAC, now, fx)
+	fx.Keep = true
 }
 
 // claim takes the MAC of a guest over from the VTEP that has it: a router that detects a MAC of which it has
@@ -280,6 +299,7 @@ func (s *segment) leave(l *local, now time.Time, fx *Effects) {
 	s.unlist(l)
 	delete(s.locals, l.MAC)
 	delete(s.waiting, l)
+	fx.Keep = true
 	s.withdraw(l, nil, fx)
 	s.decide(l.MAC, now, fx)
 	for _, a := range l.Addresses {
@@ -307,9 +327,11 @@ func (s *segment) unlist(l *local) {
 
 // sync compares what others have said until now with the guests that are here.
 func (s *segment) sync(now time.Time, fx *Effects) {
-	s.synced = true
+	s.synced, s.earlier = true, nil
 	for _, mac := range sortedMACs(s.locals) {
-		s.claim(s.locals[mac], fx)
+		if l := s.locals[mac]; !l.stayed {
+			s.claim(l, fx)
+		}
 		s.decide(mac, now, fx)
 	}
 }
