@@ -542,6 +542,18 @@ func TestEVPNFRR(t *testing.T) {
 	})
 	vm1.reaches(t, 3)
 
+	// A drain makes what we announce the last choice. The guest is nowhere else, and stays reachable.
+	drained := func() bool {
+		out := frr.ask("vtysh", "--vty_socket", frr.dir, "-d", "bgpd", "-c", "show bgp l2vpn evpn route detail")
+		return strings.Contains(out, "graceful-shutdown") && strings.Contains(out, "localpref 0")
+	}
+	one.cli("drain")
+	one.wait("FRR sees the drain", drained)
+	frr.fdb(t, "02:00:00:00:00:01", "dst 172.22.2.1")
+	vm3.reaches(t, 1)
+	one.cli("undrain")
+	one.wait("FRR sees that it is over", func() bool { return !drained() })
+
 	// The guest comes to another hypervisor of ours while it is here still: FRR sees the next sequence number.
 	two := l.hypervisor(2)
 	established(two)

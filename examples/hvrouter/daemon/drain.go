@@ -60,6 +60,7 @@ func (r *router) setDrain(d DrainState) {
 	for g := range r.all {
 		r.announcements.drain(g, d)
 	}
+	r.drainEVPN(d)
 }
 
 // drained logs, once, that what could move at the beginning of a drain has moved.

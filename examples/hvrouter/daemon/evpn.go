@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
 	eg "github.com/hyperfib/hyperfib/examples/hvrouter/edge"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/overlay"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/sessions"
@@ -102,6 +103,16 @@ func (r *router) dropEVPN(domain string) {
 // syncEVPN takes that all domains have converged.
 func (r *router) syncEVPN() {
 	r.evpn.core.Synced(r.evpn.now(r.now), &r.evpn.fx)
+	r.applyEVPN()
+}
+
+// drainEVPN begins, changes or ends a drain.
+func (r *router) drainEVPN(d DrainState) {
+	e := overlay.Drain{On: d.On()}
+	if d.All {
+		e.Silent = d.Since.Add(domain.MoveTime)
+	}
+	r.evpn.core.SetDrain(e, r.evpn.now(r.now), &r.evpn.fx)
 	r.applyEVPN()
 }
 

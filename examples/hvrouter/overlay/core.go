@@ -31,7 +31,8 @@ type Core struct {
 	targets  map[wire.ExtCommunity][]*segment // who imports what has a target
 	earlier  map[string]map[MAC]Kept          // by overlay: what an earlier run has kept; nil once synced
 	synced   bool
-	next     time.Time // when a duplicate is due; zero: never
+	drain    Drain
+	next     time.Time // when a duplicate, or the end of a drain, is due; zero: never
 }
 
 // routeID names a route of another VTEP: the same may come from several speakers.
@@ -137,6 +138,7 @@ func (c *Core) add(o config.Overlay, now time.Time, fx *Effects) *segment {
 	s := newSegment(o, c.synced)
 	s.setPeers(o.Peers)
 	s.earlier = c.earlier[o.Name]
+	s.setDrain(c.drain.On, c.drain.silent(now), fx)
 	c.segments[o.Name] = s
 	for _, id := range slices.SortedFunc(maps.Keys(c.routes), routeID.compare) {
 		s.set(id, c.routes[id], now, fx)
@@ -230,20 +232,26 @@ func (c *Core) Synced(now time.Time, fx *Effects) {
 // Deadline returns when Advance has something to do, the zero time if never.
 func (c *Core) Deadline() time.Time { return c.next }
 
-// Advance reports duplicates that are due.
+// Advance reports duplicates that are due, and withdraws what a drain withdraws.
 func (c *Core) Advance(now time.Time, fx *Effects) {
 	if c.next.IsZero() || now.Before(c.next) {
 		return
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.segments)) {
+		c.segments[name].setDrain(c.drain.On, c.drain.silent(now), fx)
 		c.segments[name].advance(now, fx)
 	}
 	c.due()
 }
 
-// due notes when the next duplicate is.
+// due notes when there is something to do next.
 func (c *Core) due() {
 	c.next = time.Time{}
+	for _, s := range c.segments {
+		if !s.silent {
+			c.next = c.drain.Silent
+		}
+	}
 	for _, s := range c.segments {
 		for l := range s.waiting {
 			if t := l.since.Add(DuplicateTime); c.next.IsZero() || t.Before(c.next) {

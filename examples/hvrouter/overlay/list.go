@@ -48,8 +48,11 @@ func (l Listed) Compare(o Listed) int {
 func (s *segment) listOurs(list []Listed) []Listed {
 	add := func(r evpn.Route, guest, why string, m evpn.Mobility) {
 		l := Listed{Overlay: s.config.Name, Route: s.origin(r).Route, VTEP: s.config.Local.Addr, Mobility: m, Guest: guest, State: "announced", Why: why}
-		if !s.ready {
+		switch {
+		case !s.ready:
 			l.Why = "the overlay's device is not there"
+		case s.silent && why == "":
+			l.Why = "the host is drained, with what is nowhere else"
 		}
 		if l.Why != "" {
 			l.State = "withheld"

@@ -95,6 +95,8 @@ type Origin struct {
 	Targets []wire.ExtCommunity
 	// Mobility is announced if the sequence number is not 0.
 	Mobility evpn.Mobility
+	// LastChoice: it is announced with GRACEFUL_SHUTDOWN and the local preference 0 (RFC 8326, Section 4).
+	LastChoice bool
 }
 
 // Path returns it as a speaker originates it.
@@ -105,6 +107,10 @@ func (o *Origin) Path() (p rib.LocalPath, err error) {
 	p.Attrs.ExtCommunities = append(p.Attrs.ExtCommunities, evpn.Encapsulation(evpn.TunnelVXLAN))
 	if o.Mobility != (evpn.Mobility{}) {
 		p.Attrs.ExtCommunities = append(p.Attrs.ExtCommunities, o.Mobility.Community())
+	}
+	if o.LastChoice {
+		p.Attrs.LocalPref = new(uint32)
+		p.Attrs.Communities = []wire.Community{wire.CommunityGracefulShutdown}
 	}
 	if o.Type == evpn.TypeMulticast {
 		tunnel := evpn.PMSI{Kind: evpn.IngressReplication, Label: o.Label, Endpoint: o.VTEP}

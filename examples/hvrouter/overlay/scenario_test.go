@@ -26,6 +26,7 @@ import (
 //	gone SOURCE VTEP ...                           the same route is withdrawn
 //	drop SOURCE                                    a speaker is no more
 //	synced
+//	drain [TIME], undrain                          the host is drained, and silent after a time
 //	list                                           how every route stands
 //	earlier [NAME:MAC@IFINDEX=SEQUENCE ...]        what an earlier run has kept
 //	kept                                           what is to be kept
@@ -88,6 +89,16 @@ func (m *machine) Do(now time.Time, words []string) ([]string, error) {
 		m.core.SetRoute(args[0], key, r, now, &fx)
 	case "drop":
 		m.core.DropSource(args[0], now, &fx)
+	case "drain", "undrain":
+		d := Drain{On: words[0] == "drain"}
+		if len(args) > 0 {
+			in, err := time.ParseDuration(args[0])
+			if err != nil {
+				return nil, err
+			}
+			d.Silent = now.Add(in)
+		}
+		m.core.SetDrain(d, now, &fx)
 	case "synced":
 		m.core.Synced(now, &fx)
 	case "earlier":
@@ -213,6 +224,9 @@ func (m *machine) outputs(fx *Effects) (out []string) {
 		}
 		if c.Origin.Mobility != (evpn.Mobility{}) {
 			s += " " + evpn.CommunityString(c.Origin.Mobility.Community())
+		}
+		if c.Origin.LastChoice {
+			s += " last choice"
 		}
 		out = append(out, s)
 	}

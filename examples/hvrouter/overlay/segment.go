@@ -16,6 +16,8 @@ import (
 type segment struct {
 	config     config.Overlay
 	ready      bool // the device is there
+	drained    bool // what is announced is the last choice
+	silent     bool // nothing is announced
 	synced     bool
 	earlier    map[MAC]Kept // see Core.earlier, which it is a part of
 	locals     map[MAC]*local
@@ -365,7 +367,21 @@ func (s *segment) setReady(ready bool, fx *Effects) {
 		return
 	}
 	s.ready = ready
-	if !ready {
+	s.speak(fx)
+}
+
+// setDrain takes how the host is drained.
+func (s *segment) setDrain(drained, silent bool, fx *Effects) {
+	if drained == s.drained && silent == s.silent {
+		return
+	}
+	s.drained, s.silent = drained, silent
+	s.speak(fx)
+}
+
+// speak announces everything, or withdraws it.
+func (s *segment) speak(fx *Effects) {
+	if !s.ready || s.silent {
 		s.silence(fx)
 		return
 	}
@@ -398,14 +414,14 @@ func (s *segment) macIP(mac MAC, a netip.Addr) evpn.Route {
 
 func (s *segment) origin(r evpn.Route) *Origin {
 	r.RD = s.config.EVPN.RD.RD
-	return &Origin{Route: r, VTEP: s.config.Local.Addr, Targets: []wire.ExtCommunity{s.config.EVPN.RouteTarget.ExtCommunity}}
+	return &Origin{Route: r, VTEP: s.config.Local.Addr, LastChoice: s.drained, Targets: []wire.ExtCommunity{s.config.EVPN.RouteTarget.ExtCommunity}}
 }
 
 // announce announces a guest, or withdraws it if it is superseded: its MAC, and its MAC with each
 // address.
 func (s *segment) announce(l *local, fx *Effects) {
 	var keys []string
-	if !l.superseded && s.ready {
+	if !l.superseded && s.ready && !s.silent {
 		for _, a := range append([]netip.Addr{{}}, l.Addresses...) {
 			o := s.origin(s.macIP(l.MAC, a))
 			o.Mobility = l.mobility
@@ -419,7 +435,7 @@ func (s *segment) announce(l *local, fx *Effects) {
 func (s *segment) originate(o *Origin, fx *Effects) string {
 	b, _ := o.Key(nil) // of what the configuration has checked
 	key := string(b)
-	if old := s.originated[key]; old == nil || old.Mobility != o.Mobility {
+	if old := s.originated[key]; old == nil || old.Mobility != o.Mobility || old.LastChoice != o.LastChoice {
 		s.originated[key] = o
 		fx.Routes = append(fx.Routes, Change{key, o})
 	}
