@@ -130,7 +130,7 @@ func (o *options) apply(w *words) error {
 	} else if o.allBird() {
 		o.topology.Edge = topology.Bird
 	}
-	return errors.Join(err, o.sessionsFit())
+	return errors.Join(err, o.sessionsFit(), o.overlayFits())
 }
 
 // bounds checks numbers, and who can do what was chosen.
@@ -175,6 +175,23 @@ func (o *options) underlayFits(w *words) (err error) {
 	} {
 		if wrong {
 			err = errors.Join(err, fmt.Errorf("-mode ebgp-tor does not go with %s", what))
+		}
+	}
+	return err
+}
+
+// overlayFits says what EVPN does not go together with.
+func (o *options) overlayFits() (err error) {
+	t := o.topology.Timing
+	if !t.EVPN() {
+		return nil
+	}
+	if t.Underlay() || !t.Is("sessions", plan.SessionsSplit) {
+		err = errors.New("-overlay evpn goes with reflectors and -sessions split: the private domain's sessions carry it")
+	}
+	for _, f := range plan.Fabrics {
+		if k := o.topology.RR[f]; !t.Underlay() && !k.EVPN() {
+			err = errors.Join(err, fmt.Errorf("-overlay evpn -rr %s: it speaks no EVPN here, self, frr and gobgp do", k))
 		}
 	}
 	return err

@@ -72,6 +72,7 @@ func TestParseRefuses(t *testing.T) {
 		{"-bfd", "100ms"}, {"-bfd", "x,3"}, {"-bfd", "100ms,0"}, {"-only", "nothing"}, {"-nonsense"}, {"word"}, {"-edge", "cisco"},
 		{"-sessions", "single", "-one-reflector"}, {"-sessions", "communities", "-mode", "netns"}, {"-sessions", "one", "-edge", "bird"},
 		{"-sessions", "communities", "-rr", "gobgp"}, {"-sessions", "few"},
+		{"-overlay", "evpn", "-rr", "self,bird"}, {"-overlay", "evpn", "-mode", "ebgp-tor"}, {"-overlay", "evpn", "-sessions", "one"}, {"-overlay", "evpn", "-hv", "bird@3"}, {"-only", "silent"},
 		{"-hold-time", "2s"}, {"-restart-time", "1500ms"}, {"-restart-time", "4096s"},
 	} {
 		if o, code := parse(args); o != nil || code != 2 {

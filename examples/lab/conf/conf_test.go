@@ -23,47 +23,57 @@ var (
 
 func TestConfigurations(t *testing.T) {
 	for name, have := range map[string]string{
-		"bird-hv1.conf":          BirdHypervisor(1, timing),
-		"bird-internet.conf":     BirdEdge(timing, 2),
-		"bird-rr1.public.conf":   BirdReflector(plan.A, false, timing),
-		"bird-rr2.private.conf":  BirdReflector(plan.B, true, timing),
-		"hv1.yaml":               Hypervisor(1, "/run/lab/hv1.sock", timing),
-		"hv3.yaml":               Hypervisor(3, "/run/lab/hv3.sock", timing),
-		"hv1-netns.yaml":         Hypervisor(1, "/run/lab/hv1.sock", inNetNS(timing)),
-		"rr1.one.args":           strings.Join(ReflectorArgs(plan.A, false, one), "\n") + "\n",
-		"bird-rr1.one.conf":      BirdReflector(plan.A, true, one),
-		"junos-rr2.args":         strings.Join(JunosArgs(plan.B, timing), "\n") + "\n",
-		"quagga-rr1.conf":        FrrBgpd(plan.A, false, true, timing),
-		"frr-rr1.conf":           FrrBgpd(plan.A, false, false, timing),
-		"bird1-rr1.public6.conf": Bird1Reflector(plan.A, false, 6, timing),
-		"bird-rr2.single.conf":   BirdReflector(plan.B, true, sharing(timing, plan.SessionsSingle)),
-		"bird-rr2.one.conf":      BirdReflector(plan.B, false, sharing(timing, plan.SessionsOne)),
-		"frr-rr2.one.bfdd.conf":  FrrBfdd(plan.B, false, sharing(timing, plan.SessionsOne)),
-		"frr-rr1.private.conf":   FrrBgpd(plan.A, true, false, timing),
-		"hv1.mp-bgp.yaml":        Hypervisor(1, "/run/lab/hv1.sock", sharing(timing, plan.SessionsMP)),
-		"internet.one.args":      strings.Join(EdgeArgs("/run/lab/internet.sock", sharing(timing, plan.SessionsOne), 7), "\n") + "\n",
-		"rr1.communities.args":   strings.Join(ReflectorArgs(plan.A, false, sharing(timing, plan.SessionsCommunities)), "\n") + "\n",
-		"gobgp-rr1.toml":         Gobgp(plan.A, false, false),
-		"gobgp-rr2.named.toml":   Gobgp(plan.B, true, true),
-		"openbgpd-rr1.conf":      Openbgpd(plan.A, false, "/run/lab/rr1.ctl"),
-		"hv1.communities.yaml":   Hypervisor(1, "/run/lab/hv1.sock", sharing(timing, plan.SessionsCommunities)),
-		"hv1.single.yaml":        Hypervisor(1, "/run/lab/hv1.sock", sharing(timing, plan.SessionsSingle)),
-		"hv1.one.yaml":           Hypervisor(1, "/run/lab/hv1.sock", sharing(timing, plan.SessionsOne)),
-		"rr2.single.args":        strings.Join(ReflectorArgs(plan.B, false, sharing(timing, plan.SessionsSingle)), "\n") + "\n",
-		"hv1.frr.yaml":           Hypervisor(1, "/run/lab/hv1.sock", keepStale),
-		"internet.frr.args":      strings.Join(EdgeArgs("/run/lab/internet.sock", keepStale, 0), "\n") + "\n",
-		"hv1.echo.yaml":          Hypervisor(1, "/run/lab/hv1.sock", noBFD),
-		"hv1.ebgp-tor.yaml":      Hypervisor(1, "/run/lab/hv1.sock", routed(timing)),
-		"hv1.ebgp-tor.frr.yaml":  Hypervisor(1, "/run/lab/hv1.sock", routed(keepStale)),
-		"internet.ebgp-tor.args": strings.Join(EdgeArgs("/run/lab/internet.sock", routed(timing), 0), "\n") + "\n",
-		"tor1a.args":             strings.Join(UnderlayArgs(plan.UnderlayRouters()[0], "/run/lab/tor1a.sock", routed(timing)), "\n") + "\n",
-		"bird-tor2a.conf":        BirdTor(plan.UnderlayRouters()[4], false, routed(timing)),
-		"frr-tor1b.private.conf": FrrTor(plan.UnderlayRouters()[3], routed(timing)),
-		"rr1.public.args":        strings.Join(ReflectorArgs(plan.A, false, timing), "\n") + "\n",
-		"rr2.private.args":       strings.Join(ReflectorArgs(plan.B, true, timing), "\n") + "\n",
+		"bird-hv1.conf":               BirdHypervisor(1, timing),
+		"bird-internet.conf":          BirdEdge(timing, 2),
+		"bird-rr1.public.conf":        BirdReflector(plan.A, false, timing),
+		"bird-rr2.private.conf":       BirdReflector(plan.B, true, timing),
+		"hv1.evpn.yaml":               Hypervisor(1, "/run/lab/hv1.sock", evpn(timing)),
+		"rr1.private.evpn.args":       strings.Join(ReflectorArgs(plan.A, true, evpn(timing)), "\n") + "\n",
+		"frr-rr1.private.evpn.conf":   FrrBgpd(plan.A, true, false, evpn(timing)),
+		"gobgp-rr1.private.evpn.toml": Gobgp(plan.A, true, false, evpn(timing)),
+		"hv1.yaml":                    Hypervisor(1, "/run/lab/hv1.sock", timing),
+		"hv3.yaml":                    Hypervisor(3, "/run/lab/hv3.sock", timing),
+		"hv1-netns.yaml":              Hypervisor(1, "/run/lab/hv1.sock", inNetNS(timing)),
+		"rr1.one.args":                strings.Join(ReflectorArgs(plan.A, false, one), "\n") + "\n",
+		"bird-rr1.one.conf":           BirdReflector(plan.A, true, one),
+		"junos-rr2.args":              strings.Join(JunosArgs(plan.B, timing), "\n") + "\n",
+		"quagga-rr1.conf":             FrrBgpd(plan.A, false, true, timing),
+		"frr-rr1.conf":                FrrBgpd(plan.A, false, false, timing),
+		"bird1-rr1.public6.conf":      Bird1Reflector(plan.A, false, 6, timing),
+		"bird-rr2.single.conf":        BirdReflector(plan.B, true, sharing(timing, plan.SessionsSingle)),
+		"bird-rr2.one.conf":           BirdReflector(plan.B, false, sharing(timing, plan.SessionsOne)),
+		"frr-rr2.one.bfdd.conf":       FrrBfdd(plan.B, false, sharing(timing, plan.SessionsOne)),
+		"frr-rr1.private.conf":        FrrBgpd(plan.A, true, false, timing),
+		"hv1.mp-bgp.yaml":             Hypervisor(1, "/run/lab/hv1.sock", sharing(timing, plan.SessionsMP)),
+		"internet.one.args":           strings.Join(EdgeArgs("/run/lab/internet.sock", sharing(timing, plan.SessionsOne), 7), "\n") + "\n",
+		"rr1.communities.args":        strings.Join(ReflectorArgs(plan.A, false, sharing(timing, plan.SessionsCommunities)), "\n") + "\n",
+		"gobgp-rr1.toml":              Gobgp(plan.A, false, false, timing),
+		"gobgp-rr2.named.toml":        Gobgp(plan.B, true, true, timing),
+		"openbgpd-rr1.conf":           Openbgpd(plan.A, false, "/run/lab/rr1.ctl"),
+		"hv1.communities.yaml":        Hypervisor(1, "/run/lab/hv1.sock", sharing(timing, plan.SessionsCommunities)),
+		"hv1.single.yaml":             Hypervisor(1, "/run/lab/hv1.sock", sharing(timing, plan.SessionsSingle)),
+		"hv1.one.yaml":                Hypervisor(1, "/run/lab/hv1.sock", sharing(timing, plan.SessionsOne)),
+		"rr2.single.args":             strings.Join(ReflectorArgs(plan.B, false, sharing(timing, plan.SessionsSingle)), "\n") + "\n",
+		"hv1.frr.yaml":                Hypervisor(1, "/run/lab/hv1.sock", keepStale),
+		"internet.frr.args":           strings.Join(EdgeArgs("/run/lab/internet.sock", keepStale, 0), "\n") + "\n",
+		"hv1.echo.yaml":               Hypervisor(1, "/run/lab/hv1.sock", noBFD),
+		"hv1.ebgp-tor.yaml":           Hypervisor(1, "/run/lab/hv1.sock", routed(timing)),
+		"hv1.ebgp-tor.frr.yaml":       Hypervisor(1, "/run/lab/hv1.sock", routed(keepStale)),
+		"internet.ebgp-tor.args":      strings.Join(EdgeArgs("/run/lab/internet.sock", routed(timing), 0), "\n") + "\n",
+		"tor1a.args":                  strings.Join(UnderlayArgs(plan.UnderlayRouters()[0], "/run/lab/tor1a.sock", routed(timing)), "\n") + "\n",
+		"bird-tor2a.conf":             BirdTor(plan.UnderlayRouters()[4], false, routed(timing)),
+		"frr-tor1b.private.conf":      FrrTor(plan.UnderlayRouters()[3], routed(timing)),
+		"rr1.public.args":             strings.Join(ReflectorArgs(plan.A, false, timing), "\n") + "\n",
+		"rr2.private.args":            strings.Join(ReflectorArgs(plan.B, true, timing), "\n") + "\n",
 	} {
 		t.Run(name, func(t *testing.T) { scenario.Golden(t, filepath.Join("testdata", name), have) })
 	}
+}
+
+// evpn is the variant with EVPN on the overlay.
+func evpn(t Timing) Timing {
+	t.Overlay = plan.OverlayEVPN
+	return t
 }
 
 // inNetNS is the variant with a namespace per domain.
@@ -88,7 +98,7 @@ func TestHypervisorIsValid(t *testing.T) {
 		if err != nil {
 			t.Fatalf("hypervisor %d: %v", n, err)
 		}
-		for _, other := range []Timing{keepStale, noBFD, routed(timing)} {
+		for _, other := range []Timing{keepStale, noBFD, routed(timing), evpn(timing)} {
 			if _, err := config.Parse("hv.yaml", []byte(Hypervisor(n, "/run/lab/hv.sock", other)), config.TableNames{}); err != nil {
 				t.Fatalf("hypervisor %d: %v", n, err)
 			}

@@ -68,7 +68,10 @@ func FrrBgpd(f plan.Fabric, private, quagga bool, t Timing) string {
 		w.line(" bgp listen range %s peer-group clients%d", s.clients, s.family)
 	}
 	for _, s := range d.families {
-		w.line(" address-family ipv%d unicast\n  table-map none", s.family)
+		w.line(" address-family ipv%d unicast", s.family)
+		if !private || !t.EVPN() { // the next hops of EVPN are loopbacks: it reflects what it can reach
+			w.line("  table-map none")
+		}
 		groups := []int{s.family}
 		if s.family == 6 && len(hvCarries(t)) > 1 {
 			groups = families
@@ -80,6 +83,9 @@ func FrrBgpd(f plan.Fabric, private, quagga bool, t Timing) string {
 			}
 		}
 		w.line(" exit-address-family")
+	}
+	if private && t.EVPN() {
+		w.line(" address-family l2vpn evpn\n  neighbor clients4 activate\n  neighbor clients4 route-reflector-client\n exit-address-family")
 	}
 	w.line("exit\nroute-map none deny 10\nexit")
 	return w.String()

@@ -86,11 +86,14 @@ func (s hvSession) write(w *writer, t Timing) {
 
 // Guest is a guest in hvrouter's words, for its configuration or its API; down is
 // one that is known and not announced.
-func Guest(g plan.Guest, down bool) string {
+func Guest(g plan.Guest, down bool, t Timing) string {
 	var w writer
 	w.line("name: %s\ninterface: %s\nmac: %s\nipv4: [%s]\nipv6: [\"%s\"]", g.Name, g.Name, g.MAC, g.IPv4, g.Prefix6)
 	if g.Anycast {
 		w.line("routed: [%s/32, \"%s\"]", plan.Anycast4, plan.Anycast6)
+	}
+	if t.EVPN() && g.N <= len(t.Guests()) { // the further guests have no interface there
+		w.line("overlays:\n  - {overlay: vx100, interface: %s, mac: %q, ipv4: [%s]}", g.OverlayTap(), g.OverlayMAC(), g.Overlay().Addr())
 	}
 	if g.Transparent {
 		w.line("transparent: [{address: %s, to: %s}]", plan.Transparent, g.IPv4)
@@ -102,19 +105,23 @@ func Guest(g plan.Guest, down bool) string {
 }
 
 func hvGuests(w *writer, n int, t Timing) {
-	members := ""
 	w.line("guests:")
 	for _, g := range t.AllOf(n) {
-		w.line("  - %s", strings.ReplaceAll(strings.TrimSpace(Guest(g, false)), "\n", "\n    "))
+		w.line("  - %s", strings.ReplaceAll(strings.TrimSpace(Guest(g, false, t)), "\n", "\n    "))
 	}
+	w.line("overlays:\n  - name: vx100\n    vni: %d\n    bridge: br100", plan.VNI)
+	if t.EVPN() {
+		w.line("    evpn: {}")
+		return
+	}
+	members := ""
 	for _, g := range t.GuestsOf(n) {
 		if members != "" {
 			members += ", "
 		}
 		members += g.OverlayTap()
 	}
-	w.line("overlays:\n  - name: vx100\n    vni: %d\n    bridge: br100\n    members: [%s]\n    vteps: %s",
-		plan.VNI, members, netip.PrefixFrom(plan.Loopback(0), 24))
+	w.line("    members: [%s]\n    vteps: %s", members, netip.PrefixFrom(plan.Loopback(0), 24))
 }
 
 // list writes prefixes as YAML has them.

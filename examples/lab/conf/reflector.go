@@ -27,5 +27,8 @@ func ReflectorArgs(f plan.Fabric, private bool, t Timing) []string {
 	if t.Is("security", plan.SecurityMD5) {
 		args = append(args, "-md5-key", plan.Key)
 	}
+	if private && t.EVPN() {
+		args = append(args, "-evpn")
+	}
 	return append(args, reflectorNextHops(f, private, t)...)
 }

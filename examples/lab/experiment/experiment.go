@@ -71,6 +71,7 @@ func All() []Experiment {
 		{Name: "ndp", Title: "neighbour discovery for remote guests, and none for ghosts", Run: neighbours, When: hosts},
 		{Name: "spoof", Title: "spoofed sources dropped", Run: spoof},
 		{Name: "overlay", Title: "overlay ping", Run: overlay},
+		{Name: "silent", Title: "guests of the overlay that have said nothing are found, and nobody is asked", Run: silent, When: plan.Lab.EVPN},
 		{Name: "ruleset", Title: "HV1's nftables flushed by somebody", Run: ruleset, Disturbs: true},
 		{Name: "route", Title: "route added here to kernels there", Run: routes, Disturbs: true},
 		{Name: "migrate", Title: "VM2 moves from HV1 to HV2 and back", Run: migrate, Disturbs: true},
@@ -209,6 +210,14 @@ func (run *Run) differ(lab plan.Lab) (count int, text string) {
 			have, err := run.Topology.Routes(n, t)
 			count += run.compare(&b, plan.HVName(n), t, want.Hypervisor(n, t), have, err)
 		}
+		if lab.EVPN() {
+			have, err := run.Topology.Public(n).NL.Learned(plan.OverlayDevice, plan.OverlayBridge)
+			if err != nil {
+				fmt.Fprintf(&b, "%s: %v\n", plan.HVName(n), err)
+				count++
+			}
+			count += listed(&b, plan.HVName(n)+" "+plan.OverlayDevice, golden.Diff(want.Overlay(n), golden.OverlayLines(have)))
+		}
 	}
 	for _, t := range golden.EdgeTables {
 		have, err := run.Topology.Nodes[plan.EdgeName].NL.Routes(t.Family, t.ID)
@@ -228,12 +237,17 @@ func (run *Run) compare(b *strings.Builder, node string, t golden.Table, want []
 	}
 	have, diff := golden.Bulk(t, have, bulk)
 	diff = append(diff, golden.Diff(want, golden.Lines(t, have))...)
+	return listed(b, fmt.Sprintf("%s %s", node, t), diff)
+}
+
+// listed writes the first of the differences of a table, and returns how many there are.
+func listed(b *strings.Builder, table string, diff []string) int {
 	for i, l := range diff {
 		if i == 20 {
-			fmt.Fprintf(b, "%s %s: and %d more\n", node, t, len(diff)-i)
+			fmt.Fprintf(b, "%s: and %d more\n", table, len(diff)-i)
 			break
 		}
-		fmt.Fprintf(b, "%s %s: %s\n", node, t, l)
+		fmt.Fprintf(b, "%s: %s\n", table, l)
 	}
 	return len(diff)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
 	"github.com/hyperfib/hyperfib/examples/lab/conf"
 	"github.com/hyperfib/hyperfib/examples/lab/flow"
+	"github.com/hyperfib/hyperfib/examples/lab/golden"
 	"github.com/hyperfib/hyperfib/examples/lab/nl"
 	"github.com/hyperfib/hyperfib/examples/lab/plan"
 	"github.com/hyperfib/hyperfib/examples/lab/report"
@@ -38,7 +39,7 @@ func migrate(run *Run) error {
 	run.involved = []string{plan.HVName(home), plan.HVName(away)}
 	i := slices.IndexFunc(run.guests(), func(g plan.Guest) bool { return g.Moves })
 	g := run.guests()[i]
-	file, err := run.Topology.Write("etc/"+g.Name+".yaml", conf.Guest(g, true))
+	file, err := run.Topology.Write("etc/"+g.Name+".yaml", conf.Guest(g, true, run.Topology.Timing))
 	if err != nil {
 		return err
 	}
@@ -90,6 +91,8 @@ func (run *Run) move(g plan.Guest, from, to int, pref uint32) error {
 		err = run.mislead(g)
 	}
 	start := time.Now()
+	followed := make(chan time.Duration, 1)
+	go func() { followed <- run.followed(g, to, start) }()
 	if err == nil {
 		err = run.Topology.Switch(g, from, to)
 	}
@@ -114,11 +117,43 @@ func (run *Run) move(g plan.Guest, from, to int, pref uint32) error {
 		err = run.sleep(time.Second)
 	}
 	results := traffic.Stop()
+	forwarded := <-followed
 	if err != nil {
 		return err
 	}
 	run.moved(g, from, to, results, fmt.Sprintf("target done after %.1f ms, source after %.1f", ms(told), ms(drained)))
 	run.value("what it remembered of the gateway mended after", ms(fresh), staleLimit, "ms", "ARP and neighbour table of "+g.Name, "")
+	if run.Topology.Timing.EVPN() {
+		run.value(g.Name+"'s MAC at HV"+fmt.Sprint(to)+" for HV3", ms(forwarded), run.migrationLimit(), "ms", "forwarding table of vx100, from the moment of the move", "")
+		return run.overlaid(g)
+	}
+	return nil
+}
+
+// followed returns when hypervisor 3, which no guest leaves, sends frames for a guest to another one: how long after
+// start, or how long it waited.
+func (run *Run) followed(g plan.Guest, to int, start time.Time) time.Duration {
+	want := g.OverlayMAC().String() + " dst " + plan.Loopback(to).String()
+	for run.Topology.Timing.EVPN() && time.Since(start) < 5*time.Second && run.sleep(time.Millisecond) == nil {
+		have, err := run.Topology.Public(plan.HVs).NL.Learned(plan.OverlayDevice, plan.OverlayBridge)
+		if err == nil && slices.Contains(golden.OverlayLines(have), want) {
+			break
+		}
+	}
+	return time.Since(start)
+}
+
+// overlaid pings a guest on the overlay from all others.
+func (run *Run) overlaid(g plan.Guest) error {
+	jobs := map[string][]netip.Addr{}
+	for _, other := range run.guests() {
+		if other.N != g.N {
+			jobs[other.Name] = append(jobs[other.Name], g.Overlay().Addr())
+			jobs[g.Name] = append(jobs[g.Name], other.Overlay().Addr())
+		}
+	}
+	total, lost, why := run.pingAll(jobs)
+	run.value("pairs on the overlay without an answer", float64(lost), 0, "", fmt.Sprintf("%d pairs", total), why)
 	return nil
 }
 
@@ -130,15 +165,20 @@ func (run *Run) tell(c *api.Client, g plan.Guest, m api.Move) error {
 	return c.Send(run.Ctx, "POST", "/v1/guests/"+g.Name, body)
 }
 
+// migrationLimit is what a migration may cost here.
+func (run *Run) migrationLimit() float64 {
+	switch {
+	case !run.familiar():
+		return -1 // how long they keep a change to themselves is theirs
+	case run.Topology.Timing.Underlay():
+		return 2 * migrationLimit // as with a route: three routers pass it on, not one
+	}
+	return migrationLimit
+}
+
 // moved judges a migration by its flows and by the tables that it left.
 func (run *Run) moved(g plan.Guest, from, to int, results []flow.Result, detail string) {
-	limit := float64(migrationLimit)
-	if run.Topology.Timing.Underlay() { // as with a route: three routers pass it on, not one
-		limit *= 2
-	}
-	if !run.familiar() {
-		limit = -1 // how long they keep a change to themselves is theirs
-	}
+	limit := run.migrationLimit()
 	for _, v := range []int{4, 6} {
 		if v == 6 && !run.carried6() {
 			continue

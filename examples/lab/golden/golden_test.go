@@ -18,6 +18,7 @@ func TestGolden(t *testing.T) {
 	testGolden(t, "testdata/lab.txt", Expect{})
 	testGolden(t, "testdata/host128.txt", Expect{Lab: plan.Lab{Variant: plan.Variant{Guests: plan.GuestsHost}}})
 	testGolden(t, "testdata/ebgp-tor.txt", Expect{Lab: plan.Lab{Variant: plan.Variant{Mode: plan.ModeEBGPToR}}})
+	testGolden(t, "testdata/evpn.txt", Expect{Lab: plan.Lab{Variant: plan.Variant{Overlay: plan.OverlayEVPN}}})
 	testGolden(t, "testdata/netns.txt", Expect{Lab: plan.Lab{Variant: plan.Variant{Mode: plan.ModeNetNS}}})
 }
 
@@ -31,6 +32,9 @@ func testGolden(t *testing.T, path string, x Expect) {
 		for _, t := range HypervisorTables {
 			section(plan.HVName(n), t, x.Hypervisor(n, t))
 		}
+	}
+	for n := 1; n <= plan.HVs && x.EVPN(); n++ {
+		b.WriteString("# " + plan.HVName(n) + " " + plan.OverlayDevice + "\n" + strings.Join(x.Overlay(n), "\n") + "\n\n")
 	}
 	for _, t := range EdgeTables {
 		section(plan.EdgeName, t, x.Edge(t))

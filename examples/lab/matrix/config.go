@@ -23,7 +23,7 @@ var order = []string{"mode", "sessions", "security", "resilience", "dhcp", "gues
 
 // All lists every configuration: each kind of reflector, two kinds at once, BIRD on
 // hypervisors beside ours, one reflector for both fabrics, each alternative of
-// each choice with our own reflectors, and each other kind of top-of-rack router.
+// each choice with our own reflectors, EVPN with others', and each other kind of top-of-rack router.
 func All() []Config {
 	var out []Config
 	add := func(args ...string) {
@@ -42,6 +42,11 @@ func All() []Config {
 	for _, name := range choices() {
 		for _, value := range plan.Choices[name][1:] {
 			add("-"+name, value)
+		}
+	}
+	for _, k := range topology.ReflectorKinds[1:] {
+		if k.EVPN() && k != topology.GoBGPNamed {
+			add("-overlay", plan.OverlayEVPN, "-rr", string(k))
 		}
 	}
 	for _, k := range topology.TorKinds[1:] {

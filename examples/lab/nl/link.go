@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"time"
 
 	"github.com/jsimonetti/rtnetlink/v2"
 	"github.com/jsimonetti/rtnetlink/v2/driver"
@@ -74,6 +75,17 @@ func (c *Conn) AddVXLAN(name string, vni uint32, local netip.Addr) error {
 		err = c.add(Veth{Name: name}, &rtnetlink.LinkData{Name: "vxlan", Data: b})
 	}
 	return wrap(err, "vxlan %s", name)
+}
+
+// SetAgeing sets after how long without a frame a bridge forgets what it has learned.
+func (c *Conn) SetAgeing(bridge string, after time.Duration) error {
+	ae := netlink.NewAttributeEncoder()
+	ae.Uint32(unix.IFLA_BR_AGEING_TIME, uint32(after/(10*time.Millisecond))) // USER_HZ
+	b, err := ae.Encode()
+	if err == nil {
+		err = c.set(bridge, &rtnetlink.LinkMessage{Attributes: &rtnetlink.LinkAttributes{Info: &rtnetlink.LinkInfo{Kind: "bridge", Data: &rtnetlink.LinkData{Name: "bridge", Data: b}}}})
+	}
+	return wrap(err, "ageing of %s", bridge)
 }
 
 func (c *Conn) add(v Veth, kind rtnetlink.LinkDriver) error {

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Change is one message about a route, rule or next-hop object.
+// Change is one message about a route, rule, next-hop object, forwarding entry or neighbour.
 type Change struct {
 	At   time.Time // when it was read; has the monotonic clock
 	Type uint16    // unix.RTM_NEWROUTE ...
@@ -25,7 +25,7 @@ type Monitor struct {
 }
 
 // Watch subscribes to routes, rules and next-hop objects of both families in
-// the namespace at path.
+// the namespace at path, and to what control planes put into forwarding and neighbour tables.
 func Watch(path string) (*Monitor, error) {
 	c, err := Open(path)
 	if err != nil {
@@ -36,7 +36,7 @@ func Watch(path string) (*Monitor, error) {
 	if err != nil {
 		return nil, errors.Join(err, c.raw.Close())
 	}
-	for _, group := range []uint32{unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE, unix.RTNLGRP_IPV4_RULE, unix.RTNLGRP_IPV6_RULE, unix.RTNLGRP_NEXTHOP} {
+	for _, group := range []uint32{unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE, unix.RTNLGRP_IPV4_RULE, unix.RTNLGRP_IPV6_RULE, unix.RTNLGRP_NEXTHOP, unix.RTNLGRP_NEIGH} {
 		if err := c.raw.JoinGroup(group); err != nil {
 			return nil, errors.Join(err, c.raw.Close())
 		}
@@ -71,6 +71,10 @@ func (m *Monitor) Next(deadline time.Time) ([]Change, error) {
 			}
 		case unix.RTM_NEWNEXTHOP, unix.RTM_DELNEXTHOP:
 			ch.ID = nexthopID(msg.Data)
+		case unix.RTM_NEWNEIGH, unix.RTM_DELNEIGH:
+			if len(msg.Data) < unix.SizeofNdMsg || msg.Data[10]&unix.NTF_EXT_LEARNED == 0 {
+				continue // the kernel's own
+			}
 		}
 		out = append(out, ch)
 	}
@@ -92,6 +96,7 @@ func nexthopID(b []byte) uint32 {
 var changeNames = map[uint16]string{
 	unix.RTM_NEWROUTE: "route added", unix.RTM_DELROUTE: "route deleted",
 	unix.RTM_NEWRULE: "rule added", unix.RTM_DELRULE: "rule deleted",
+	unix.RTM_NEWNEIGH: "forwarding entry or neighbour added", unix.RTM_DELNEIGH: "forwarding entry or neighbour deleted",
 	unix.RTM_NEWNEXTHOP: "next hop added", unix.RTM_DELNEXTHOP: "next hop deleted",
 }
 

@@ -54,6 +54,45 @@ func (c *Conn) neighbour(link string, how netlink.HeaderFlags, m ndmsg, dst neti
 	})
 }
 
+// Learned is an entry that a control plane has put into a forwarding table or a neighbour table, not the
+// kernel (NTF_EXT_LEARNED).
+type Learned struct {
+	MAC  net.HardwareAddr
+	VTEP netip.Addr // where a VXLAN device sends the MAC's frames; without it, where the MAC's address or its port is
+	Addr netip.Addr // whose MAC it is, for neighbours
+}
+
+// Learned returns the entries of a VXLAN device and of its bridge.
+func (c *Conn) Learned(device, bridge string) (out []Learned, err error) {
+	port, err := c.Index(device)
+	if err != nil {
+		return nil, err
+	}
+	above, err := c.Index(bridge)
+	if err != nil {
+		return nil, err
+	}
+	for family, link := range map[uint16]int{unix.AF_BRIDGE: port, unix.AF_INET: above, unix.AF_INET6: above} {
+		all, err := dump(c, unix.RTM_GETNEIGH, &rtnetlink.NeighMessage{Family: family})
+		if err != nil {
+			return nil, wrap(err, "entries of %s and %s", device, bridge)
+		}
+		for _, m := range all {
+			if m.Index != uint32(link) || m.Family != family || m.Flags&unix.NTF_EXT_LEARNED == 0 || m.Attributes == nil {
+				continue
+			}
+			l := Learned{MAC: m.Attributes.LLAddress}
+			if a := addr(m.Attributes.Address); family == unix.AF_BRIDGE {
+				l.VTEP = a
+			} else {
+				l.Addr = a
+			}
+			out = append(out, l)
+		}
+	}
+	return out, nil
+}
+
 // Neighbour returns the entry of an address, the zero value if there is none.
 func (c *Conn) Neighbour(link string, a netip.Addr) (Neighbour, error) {
 	index, err := c.Index(link)

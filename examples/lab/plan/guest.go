@@ -106,6 +106,17 @@ func (g Guest) LinkLocal() netip.Addr { return eui64(netip.MustParseAddr("fe80::
 // Overlay is the guest's address on the overlay 192.168.5.0/24.
 func (g Guest) Overlay() netip.Prefix { return netip.PrefixFrom(v4(192, 168, 5, g.N), 24) }
 
+// OverlayMAC is the MAC of the guest's interface on the overlay.
+func (g Guest) OverlayMAC() net.HardwareAddr {
+	return net.HardwareAddr{0x50, 0x54, 0x33, 1, 0, byte(g.N)}
+}
+
+// The interfaces of a hypervisor on the overlay.
+const (
+	OverlayDevice = "vx100"
+	OverlayBridge = "br100"
+)
+
 // OverlayTap is the name of the host end of the guest's overlay interface.
 func (g Guest) OverlayTap() string { return g.Name + ".vx" }
 

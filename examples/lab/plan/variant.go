@@ -15,6 +15,7 @@ type Variant struct {
 	Sessions   string // which sessions a hypervisor has
 	Security   string // what protects sessions besides GTSM
 	Resilience string // what notices failures and survives restarts
+	Overlay    string // who tells the overlay where guests are
 }
 
 // The choices, by the name that the command line has for each.
@@ -48,6 +49,9 @@ const (
 	ResilienceBFD = "bfd" // BFD alone: a restart withdraws everything
 	ResilienceGR  = "gr"  // graceful restart alone: a cut is noticed by the hold timer
 	ResilienceLL  = "llgr"
+
+	OverlayStatic = "static" // nobody: every frame for an unknown guest goes to every hypervisor
+	OverlayEVPN   = "evpn"   // BGP, from the inventory (RFC 8365, Section 5.1)
 )
 
 // Key is the MD5 key of the lab.
@@ -62,6 +66,7 @@ var Choices = map[string][]string{
 	"sessions":   {SessionsSplit, SessionsMP, SessionsCommunities, SessionsSingle, SessionsOne},
 	"security":   {SecurityTTL, SecurityMD5},
 	"resilience": {ResilienceAll, ResilienceBFD, ResilienceGR, ResilienceLL},
+	"overlay":    {OverlayStatic, OverlayEVPN},
 }
 
 // field returns the choice with a name.
@@ -79,6 +84,8 @@ func (v *Variant) field(name string) *string {
 		return &v.Security
 	case "resilience":
 		return &v.Resilience
+	case "overlay":
+		return &v.Overlay
 	}
 	panic("no choice is called " + name)
 }
@@ -113,6 +120,9 @@ func (v Variant) Published() bool {
 func (v Variant) Watched() bool {
 	return v.Is("resilience", ResilienceAll) || v.Is("resilience", ResilienceBFD)
 }
+
+// EVPN reports whether BGP tells the overlay where guests are.
+func (v Variant) EVPN() bool { return v.Is("overlay", OverlayEVPN) }
 
 // Graceful reports whether restarts are.
 func (v Variant) Graceful() bool { return !v.Is("resilience", ResilienceBFD) }

@@ -36,6 +36,41 @@ func ARP(ns, link string, mac net.HardwareAddr, from, who netip.Addr, wait time.
 	return out, err
 }
 
+// Questions counts the ARP requests to everybody that come to a link of a namespace.
+type Questions struct{ fd int }
+
+// Count begins to count them.
+func Count(ns, link string) (q *Questions, err error) {
+	err = netns.Do(ns, func() error {
+		fd, err := packetSocket(link, unix.ETH_P_ARP)
+		if err == nil {
+			q = &Questions{fd}
+		}
+		return err
+	})
+	return q, err
+}
+
+// Asked returns the addresses that were asked for since the last call.
+func (q *Questions) Asked() (who []netip.Addr) {
+	b := make([]byte, 2048)
+	for {
+		n, _, err := unix.Recvfrom(q.fd, b, unix.MSG_DONTWAIT)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			return who
+		}
+		if n >= 42 && string(b[:6]) == "\xff\xff\xff\xff\xff\xff" && binary.BigEndian.Uint16(b[20:]) == 1 {
+			who = append(who, netip.AddrFrom4([4]byte(b[38:42])))
+		}
+	}
+}
+
+// Close ends it.
+func (q *Questions) Close() { _ = unix.Close(q.fd) }
+
 // Frame is a UDP packet to put on a link as it is, whatever its source.
 type Frame struct {
 	SrcMAC, DstMAC net.HardwareAddr

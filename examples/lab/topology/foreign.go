@@ -139,7 +139,7 @@ func (top *Topology) frrDaemons(node string, kind Kind, name, bfdd, bgpd string,
 }
 
 func (top *Topology) gobgp(f plan.Fabric, private bool, name string) ([]*Daemon, error) {
-	path, err := top.Write("etc/"+name+".toml", conf.Gobgp(f, private, top.RRKind(f) == GoBGPNamed))
+	path, err := top.Write("etc/"+name+".toml", conf.Gobgp(f, private, top.RRKind(f) == GoBGPNamed, top.Timing))
 	if err != nil {
 		return nil, err
 	}

@@ -47,6 +47,9 @@ func (k Kind) Flushes() bool { return k.BFD() && k != FRR }
 // stay for the hold time and the restart time.
 func (k Kind) KeepsHold() bool { return k != Bird && k != Bird1 && k != OpenBGPD }
 
+// EVPN reports whether it reflects EVPN.
+func (k Kind) EVPN() bool { return k == Self || k == FRR || k == GoBGP || k == GoBGPNamed }
+
 // IPv6 reports whether it carries IPv6.
 func (k Kind) IPv6() bool { return k != Quagga }
 

@@ -153,8 +153,10 @@ func (top *Topology) guests() error {
 		if err != nil {
 			return err
 		}
-		if err := hv.NL.AddVeth(nl.Veth{Name: g.OverlayTap()}, nl.Veth{Name: "eth1"}, n.Path); err != nil {
-			return err
+		if !g.Moves || !top.Timing.EVPN() {
+			if err := hv.NL.AddVeth(nl.Veth{Name: g.OverlayTap()}, nl.Veth{Name: "eth1", MAC: g.OverlayMAC()}, n.Path); err != nil {
+				return err
+			}
 		}
 		if err := top.guest(g, n); err != nil {
 			return err
