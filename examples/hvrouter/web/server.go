@@ -73,9 +73,16 @@ func Handler(host string, client *api.Client) http.Handler {
 }
 
 // Guarded has browsers load nothing from elsewhere for the pages of h, and show them in no frame of another
-// site.
+// site. Pages of other sites, and of other ports of this host, may link to them, and get nothing else: not even
+// a place among the readers.
 func Guarded(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// Browsers say it to loopback addresses (Fetch Metadata Request Headers, Section 2.4); what is no browser does not.
+		site := r.Header.Get("Sec-Fetch-Site")
+		if site != "" && site != "none" && site != "same-origin" && r.Header.Get("Sec-Fetch-Dest") != "document" {
+			http.Error(w, "this is for its own page alone", http.StatusForbidden)
+			return
+		}
 		head := w.Header()
 		head.Set("Content-Security-Policy", policy)
 		head.Set("X-Content-Type-Options", "nosniff")
@@ -95,14 +102,15 @@ type site struct {
 // stream sends the state as server-sent events, whenever it has changed, until the browser goes. A browser
 // that is slow misses states, and none waits for it; one that takes nothing for a while is given up.
 func (s *site) stream(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "text/event-stream")
 	select {
 	case s.readers <- struct{}{}:
 		defer func() { <-s.readers }()
 	default:
-		http.Error(w, fmt.Sprintf("%d pages are open, which is the most", maxReaders), http.StatusServiceUnavailable)
+		// An error would have the browser give up for good: it says this, and asks again.
+		fmt.Fprintf(w, "retry: 5000\nevent: full\ndata: %d pages are open, which is the most. This one waits for its turn.\n\n", maxReaders)
 		return
 	}
-	w.Header().Set("Content-Type", "text/event-stream")
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	watcher := overview.NewWatcher(s.client)
@@ -118,7 +126,7 @@ func (s *site) stream(w http.ResponseWriter, r *http.Request) {
 		if err != nil || ctx.Err() != nil {
 			return
 		}
-		line := ":\n\n"
+		line := "event: alive\ndata:\n\n" // which a page waits for: a tunnel may have died without a word
 		if !bytes.Equal(text, sent) {
 			line = "data: " + string(text) + "\n\n"
 		} else if time.Since(at) < sign {

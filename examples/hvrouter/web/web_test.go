@@ -2,8 +2,10 @@ package web
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -12,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
@@ -86,12 +89,12 @@ func newFakeDaemon(t *testing.T) (*fakeDaemon, *api.Client) {
 
 func (d *fakeDaemon) stop() { d.server.Close() }
 
-// down ends the session of fabric A.
-func (d *fakeDaemon) down() {
+// down ends the session of fabric A, or has it try again.
+func (d *fakeDaemon) down(state string) {
 	d.mu.Lock()
-	d.sessions[0].State, d.sessions[0].BFD, d.sessions[0].Error = "Idle", "Down", "BFD down"
+	d.sessions[0].State, d.sessions[0].BFD, d.sessions[0].Error = state, "Down", "BFD down"
 	d.mu.Unlock()
-	d.changed <- journal.Event{Time: start, Name: "bgp-down", Level: "WARN", Message: "BGP session down", Attrs: map[string]string{"peer": "198.51.100.126"}}
+	d.changed <- journal.Event{Time: start, Name: "bgp-down", Level: "WARN", Message: "BGP session down", Attrs: map[string]string{"peer": "198.51.100.126", "text": "<img src=y>"}}
 }
 
 // readState returns the next state of a stream.
@@ -130,7 +133,7 @@ func TestStream(t *testing.T) {
 	if len(s.Sessions) != 2 || s.Sessions[1].Received != 5001 || s.Health.State != api.Healthy || s.Present != 1 || s.Total != 2 || s.Guests[0].State != "refused" || len(s.BFD) != 1 {
 		t.Errorf("%+v", s)
 	}
-	d.down()
+	d.down("Idle")
 	for s.Sessions[0].State != "Idle" || len(s.Events) == 0 {
 		s = readState(t, r)
 	}
@@ -195,9 +198,67 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("page %d: %d", i+1, got)
 		}
 	}
-	if got := status("GET", "/state", ""); got != http.StatusServiceUnavailable {
-		t.Errorf("one page too many: %d", got)
+	resp, err := http.Get(server.URL + "/state")
+	if err != nil {
+		t.Fatal(err)
 	}
+	defer resp.Body.Close()
+	// An EventSource that got an error, or no event stream, would never ask again.
+	text, err := io.ReadAll(resp.Body)
+	if got := string(text); err != nil || resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "text/event-stream" || !strings.Contains(got, "event: full\ndata: 8 pages are open") {
+		t.Errorf("one page too many: %d: %q, %v", resp.StatusCode, got, err)
+	}
+}
+
+// TestOtherSites: a browser that another site sends here loads nothing but a page that somebody has followed a
+// link to, and holds no place.
+func TestOtherSites(t *testing.T) {
+	_, client := newFakeDaemon(t)
+	h := Handler("hv1", client)
+	for _, x := range []struct {
+		path, site, mode, dest string
+		want                   int
+	}{
+		{"/state", "cross-site", "cors", "empty", 403}, // EventSource
+		{"/state", "cross-site", "no-cors", "empty", 403},
+		{"/state", "same-site", "cors", "empty", 403}, // another port of this host
+		{"/state", "cross-site", "navigate", "iframe", 403},
+		{"/page.js", "cross-site", "no-cors", "script", 403},
+		{"/", "cross-site", "navigate", "iframe", 403},
+		{"/", "cross-site", "navigate", "document", 200},
+		{"/", "none", "navigate", "document", 200},
+		{"/page.js", "same-origin", "no-cors", "script", 200},
+	} {
+		r := httptest.NewRequest("GET", x.path, nil)
+		for k, v := range map[string]string{"Site": x.site, "Mode": x.mode, "Dest": x.dest} {
+			r.Header.Set("Sec-Fetch-"+k, v)
+		}
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		if w.Code != x.want {
+			t.Errorf("%+v: %d", x, w.Code)
+		}
+	}
+}
+
+// TestAlive: something comes when nothing changes, by which a page knows that its connection is not dead.
+func TestAlive(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "none.sock")
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		w := httptest.NewRecorder()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			Handler("hv1", api.NewClient(socket)).ServeHTTP(w, httptest.NewRequest("GET", "/state", nil).WithContext(ctx))
+		}()
+		time.Sleep(2*sign + 5*every)
+		cancel()
+		<-done
+		if got := w.Body.String(); strings.Count(got, "data: {") != 1 || strings.Count(got, "event: alive\ndata:\n\n") != 2 {
+			t.Errorf("%s", got)
+		}
+	})
 }
 
 func TestListen(t *testing.T) {
