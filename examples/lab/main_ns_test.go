@@ -157,6 +157,11 @@ func TestWeb(t *testing.T) {
 	if look(); !slices.Equal(state.Routers, []string{"hv1", "hv2", "hv3"}) || len(state.Experiments) < 20 {
 		t.Errorf("%+v", state)
 	}
+	for deadline := time.Now().Add(time.Minute); state.Busy != ""; time.Sleep(50 * time.Millisecond) { // what it begins with
+		if look(); time.Now().After(deadline) {
+			t.Fatalf("busy for a minute: %+v", state)
+		}
+	}
 	resp, err := http.Post(url+"/run/ping", "", nil)
 	if err != nil {
 		t.Fatal(err)

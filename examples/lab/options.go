@@ -90,7 +90,7 @@ func (o *options) flags(w *words) *flag.FlagSet {
 	fs.DurationVar(&o.linger, "linger", 4*time.Second, "how long traffic goes on after a daemon was restarted")
 	fs.Float64Var(&o.times, "times", 1, "multiply the limits of times (not those of losses), for a machine that is busy")
 	fs.StringVar(&o.dir, "dir", sandbox.DefaultDir(), "`directory` for the lab's own files; it stays empty outside of the lab")
-	fs.StringVar(&o.web, "web", "", "leave the lab up, with a page for browsers at this loopback `ADDRESS` and port, such as 127.0.0.1:8179, that shows it and runs experiments")
+	fs.StringVar(&o.web, "web", "", "leave the lab up, with a page for browsers at this loopback `ADDRESS` and port, such as 127.0.0.1:8179, that shows it from the beginning, and runs experiments once those of -only are done")
 	fs.BoolVar(&o.hold, "hold", false, "leave the lab up until interrupted")
 	for name, can := range plan.Choices {
 		w.choices[name] = fs.String(name, can[0], "one of "+strings.Join(can, ", "))

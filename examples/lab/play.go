@@ -17,6 +17,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/lab/experiment"
 	"github.com/hyperfib/hyperfib/examples/lab/junos"
 	"github.com/hyperfib/hyperfib/examples/lab/matrix"
+	"github.com/hyperfib/hyperfib/examples/lab/page"
 	"github.com/hyperfib/hyperfib/examples/lab/plan"
 	"github.com/hyperfib/hyperfib/examples/lab/report"
 	"github.com/hyperfib/hyperfib/examples/lab/sandbox"
@@ -61,15 +62,29 @@ func play(o *options) error {
 	run := &experiment.Run{Ctx: ctx, Topology: w, Report: &o.report, Started: time.Now(), Linger: o.linger, Times: o.times}
 	screen := report.NewScreen(os.Stdout, run.Table)
 	run.Out = screen
+	var p *page.Page
+	var served <-chan error
+	if o.web != "" {
+		if p, served, err = o.serve(ctx, run); err != nil {
+			return err
+		}
+	}
 	for _, d := range w.Daemons {
 		if err := d.Start(); err != nil {
 			return err
 		}
 	}
 	for _, a := range o.experiments {
-		if ctx.Err() == nil {
-			run.Do(a)
+		if ctx.Err() != nil {
+			break
 		}
+		if p != nil {
+			p.Begin(a)
+		}
+		run.Do(a)
+	}
+	if p != nil {
+		p.Done()
 	}
 	screen.Close()
 	fmt.Print(run.Table())
@@ -90,7 +105,8 @@ func play(o *options) error {
 	}
 	switch {
 	case o.web != "":
-		return o.serve(ctx, run, outer)
+		hold(w, outer)
+		return onWish(ctx, run, p, served)
 	case o.hold:
 		hold(w, outer)
 		<-ctx.Done()

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"os"
 
@@ -31,13 +32,14 @@ func (o *options) door() (*os.File, error) {
 	return f.File()
 }
 
-// serve leaves the lab up with its page, and runs the experiments that it asks for.
-func (o *options) serve(ctx context.Context, run *experiment.Run, outer int) error {
+// serve begins to serve the lab's page, before the first experiments are run: their output goes there, too.
+// served receives when it has ended.
+func (o *options) serve(ctx context.Context, run *experiment.Run) (p *page.Page, served <-chan error, err error) {
 	file := sandbox.Inherited()
 	l, err := net.FileListener(file)
 	file.Close()
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	w := run.Topology
 	routers := map[string]string{}
@@ -52,12 +54,18 @@ func (o *options) serve(ctx context.Context, run *experiment.Run, outer int) err
 			here = append(here, a)
 		}
 	}
-	p := page.New(here, routers)
-	run.Out = p
-	served := make(chan error, 1)
-	go func() { served <- web.Serve(ctx, l, p) }()
-	hold(w, outer)
+	p = page.New(here, routers)
+	p.Begin(o.experiments[0])
+	run.Out = io.MultiWriter(run.Out, p)
+	ended := make(chan error, 1)
+	go func() { ended <- web.Serve(ctx, l, p) }()
 	fmt.Printf("page: http://%s/\n", l.Addr())
+	return p, ended, nil
+}
+
+// onWish runs the experiments that the page asks for, until ctx ends.
+func onWish(ctx context.Context, run *experiment.Run, p *page.Page, served <-chan error) error {
+	run.Out = p
 	for {
 		select {
 		case <-ctx.Done():

@@ -32,7 +32,7 @@ type Page struct {
 	wanted      chan experiment.Experiment
 
 	mu    sync.Mutex
-	busy  string   // the experiment that was asked for and has not ended
+	busy  string   // the experiment that is run, or was asked for
 	lines []string // the last one is not complete
 }
 
@@ -45,19 +45,27 @@ func New(experiments []experiment.Experiment, routers map[string]string) *Page {
 		panic(err) // the directory is in the binary
 	}
 	mux := http.NewServeMux()
-	mux.Handle("GET /", web.Guarded(http.FileServerFS(static)))
+	mux.Handle("GET /", http.FileServerFS(static))
 	mux.HandleFunc("GET /lab", p.lab)
 	mux.HandleFunc("POST /run/{name}", p.run)
 	for name, socket := range routers {
 		mux.Handle("GET /"+name+"/", http.StripPrefix("/"+name, web.Handler(name, api.NewClient(socket))))
 	}
 	// No other site may have a browser run experiments.
-	p.Handler = http.NewCrossOriginProtection().Handler(mux)
+	p.Handler = web.Guarded(http.NewCrossOriginProtection().Handler(mux))
 	return p
 }
 
 // Wanted is received from when an experiment is to be run. [Page.Done] follows.
 func (p *Page) Wanted() <-chan experiment.Experiment { return p.wanted }
+
+// Begin says that an experiment is run that nobody has asked for here: one of those that a lab begins with. Until
+// [Page.Done], after the last of them, none can be asked for.
+func (p *Page) Begin(a experiment.Experiment) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.busy = a.Name
+}
 
 // Done says that the experiment has ended.
 func (p *Page) Done() {
@@ -95,7 +103,6 @@ func (p *Page) lab(w http.ResponseWriter, _ *http.Request) {
 		v.Experiments = append(v.Experiments, button{a.Name, a.Title})
 	}
 	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
 	_ = json.NewEncoder(w).Encode(v)
 }
 

@@ -47,6 +47,29 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// TestBegin: while the experiments are run that the lab begins with, their output is there, and no other is run.
+func TestBegin(t *testing.T) {
+	p := New([]experiment.Experiment{{Name: "cut"}}, nil)
+	ask := func(method, path string) *httptest.ResponseRecorder {
+		w := httptest.NewRecorder()
+		p.ServeHTTP(w, httptest.NewRequest(method, path, nil))
+		return w
+	}
+	for _, name := range []string{"sessions", "fibs"} {
+		p.Begin(experiment.Experiment{Name: name})
+		if got := ask("GET", "/lab").Body.String(); !strings.Contains(got, `"busy":"`+name+`"`) {
+			t.Error(got)
+		}
+		if w := ask("POST", "/run/cut"); w.Code != http.StatusConflict {
+			t.Errorf("%d: %s", w.Code, w.Body)
+		}
+	}
+	p.Done()
+	if w := ask("POST", "/run/cut"); w.Code != http.StatusAccepted {
+		t.Errorf("%d: %s", w.Code, w.Body)
+	}
+}
+
 // TestLines: output comes in pieces, and the last lines of it are kept.
 func TestLines(t *testing.T) {
 	p := New(nil, nil)
