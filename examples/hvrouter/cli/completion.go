@@ -87,7 +87,7 @@ func zshCompletion(all []description) string {
 	for _, d := range all {
 		fmt.Fprintf(&b, "    %s\n", quoted(d.name+":"+strings.ReplaceAll(d.help, ":", `\:`)))
 	}
-	fmt.Fprintf(&b, "    'help:print the commands, or the flags of one'\n  )\n")
+	fmt.Fprintf(&b, "    'help:%s'\n  )\n", helpOfHelp)
 	fmt.Fprintf(&b, "  if (( CURRENT == 2 )); then\n    _describe command commands\n    return\n  fi\n")
 	fmt.Fprintf(&b, "  local command=$words[2]\n  shift words\n  (( CURRENT-- ))\n  case $command in\n")
 	for _, d := range all {
@@ -118,7 +118,7 @@ func fishCompletion(all []description) string {
 	for _, d := range all {
 		fmt.Fprintf(&b, "complete -c hvrouter -f -n __fish_use_subcommand -a %s -d %s\n", d.name, fished(d.help))
 	}
-	fmt.Fprintf(&b, "complete -c hvrouter -f -n __fish_use_subcommand -a help -d 'print the commands, or the flags of one'\n")
+	fmt.Fprintf(&b, "complete -c hvrouter -f -n __fish_use_subcommand -a help -d '%s'\n", helpOfHelp)
 	for _, d := range all {
 		when := "'__fish_seen_subcommand_from " + d.name + "'"
 		if len(d.words) > 0 {

@@ -44,10 +44,48 @@ func TestDescribe(t *testing.T) {
 	}
 }
 
+// TestExamples: every command has one, help and the manual page show it, and its flags and first word are the command's.
+func TestExamples(t *testing.T) {
+	all := describe()
+	pages := Manual("0.1.0", "2026-01-02")
+	for i, d := range all {
+		var help strings.Builder
+		printHelp(&help, d)
+		if len(examples[d.name]) == 0 {
+			t.Errorf("%s has no example", d.name)
+		}
+		for _, e := range examples[d.name] {
+			if !strings.Contains(help.String(), "  "+e.line+"\n        "+e.what+"\n") || !strings.Contains(pages[i+1].Text, "\n.B "+roff(e.line)+"\n") {
+				t.Errorf("%s is not shown: %s", e.line, &help)
+			}
+			_, line, found := strings.Cut(e.line, "hvrouter "+d.name)
+			if !found {
+				t.Errorf("%s is no example of %s", e.line, d.name)
+			}
+			line, _, _ = strings.Cut(line, " | ") // of another program
+			line, _, _ = strings.Cut(line, " && ")
+			for j, word := range strings.Fields(line) {
+				if name, is := strings.CutPrefix(word, "-"); is && name != "" && !slices.ContainsFunc(d.flags, func(o option) bool { return o.name == name }) {
+					t.Errorf("%s: %s is no flag of it", e.line, word)
+				} else if word = strings.TrimRight(word, ")"); j == 0 && isWord(word) && !slices.Contains(d.words, word) {
+					t.Errorf("%s: %q is not among %v", e.line, word, d.words)
+				}
+			}
+		}
+	}
+	if len(examples) != len(all) {
+		t.Errorf("examples of %d commands, of which there are %d", len(examples), len(all))
+	}
+}
+
 func TestHelp(t *testing.T) {
 	var out, errs strings.Builder
 	in := invocation{stdin: strings.NewReader(""), stdout: &out, stderr: &errs}
 	if code := main([]string{"help", "reload"}, in); code != exitOK || !strings.Contains(out.String(), "  -dry-run\n        only say what would be done\n") {
+		t.Errorf("exit %d: %s%s", code, &out, &errs)
+	}
+	out.Reset()
+	if code := main([]string{"help", "help"}, in); code != exitOK || out.String() != "hvrouter help [COMMAND]\nprint the commands, or the flags and examples of one\n" {
 		t.Errorf("exit %d: %s%s", code, &out, &errs)
 	}
 	if code := main([]string{"help", "nothing"}, in); code != exitUsage || !strings.Contains(errs.String(), `unknown command "nothing"`) {

@@ -6,10 +6,16 @@ import (
 	"strings"
 )
 
+const helpOfHelp = "print the commands, or the flags and examples of one"
+
 // help is `hvrouter help [COMMAND]`.
 func help(in invocation, words []string) int {
 	if len(words) == 0 {
 		usage(in.stdout)
+		return exitOK
+	}
+	if words[0] == "help" {
+		fmt.Fprintf(in.stdout, "hvrouter help [COMMAND]\n%s\n", helpOfHelp)
 		return exitOK
 	}
 	for _, d := range describe() {
@@ -26,13 +32,17 @@ func usage(w io.Writer) {
 	for _, c := range commands() {
 		fmt.Fprintf(w, "  hvrouter %s %s\n        %s\n", c.name, c.usage, c.help)
 	}
-	fmt.Fprintln(w, "  hvrouter help [COMMAND]\n        print this, or the flags of a command")
+	fmt.Fprintf(w, "  hvrouter help [COMMAND]\n        %s\n", helpOfHelp)
 }
 
 func printHelp(w io.Writer, d description) {
 	fmt.Fprintf(w, "hvrouter %s %s\n%s\n", d.name, d.usage, d.help)
 	for _, o := range d.flags {
 		fmt.Fprintf(w, "  %s\n        %s%s\n", strings.TrimSpace("-"+o.name+" "+o.value), o.help, o.orElse(" (default %s)"))
+	}
+	fmt.Fprintln(w, "Examples:")
+	for _, e := range examples[d.name] {
+		fmt.Fprintf(w, "  %s\n        %s\n", e.line, e.what)
 	}
 }
 

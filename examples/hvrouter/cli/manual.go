@@ -64,6 +64,10 @@ func page(d description, version, date string) string {
 		}
 		fmt.Fprintf(&b, "\n%s%s.\n", roff(o.help), roff(o.orElse(" (default %s)")))
 	}
+	fmt.Fprintf(&b, ".SH EXAMPLES\n")
+	for _, e := range examples[d.name] {
+		fmt.Fprintf(&b, ".TP\n.B %s\n%s.\n", roff(e.line), roff(e.what))
+	}
 	fmt.Fprintf(&b, ".SH SEE ALSO\n.BR hvrouter (8)\n")
 	return b.String()
 }
