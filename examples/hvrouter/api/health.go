@@ -29,7 +29,7 @@ type Reason struct {
 	Level string `json:"level"` // broken, degraded or note
 	// Kind is stable, for programs: no-session, session-down, bfd-down, bfd-process, prefix-limit, not-converged,
 	// not-announced, route-failed, guest-refused, inventory, firewall, foreign, contended, difference, namespace, reload-pending,
-	// events-unwritten, disabled, drained.
+	// events-unwritten, duplicate-mac, disabled, drained.
 	Kind string `json:"kind"`
 	Text string `json:"text"`
 }
@@ -161,6 +161,11 @@ func (h *Health) status(s Status) {
 	for _, n := range slices.Sorted(maps.Keys(s.Namespaces)) {
 		if state := s.Namespaces[n]; state != "fine" {
 			h.add(Degraded, "namespace", "netns %s: its name is %s; a restart would not find it", n, state)
+		}
+	}
+	for _, o := range s.EVPN {
+		for _, d := range o.Duplicates {
+			h.add(Degraded, "duplicate-mac", "overlay %s: another VTEP has the MAC of a guest that is here, %s", o.Overlay, d)
 		}
 	}
 	if s.Confirmation != nil {

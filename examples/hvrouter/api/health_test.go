@@ -92,6 +92,9 @@ func TestHealth(t *testing.T) {
 		{"contended", sick{status: with(func(s *Status) { s.ContendedNow = []string{"rule 99"} })}, "degraded degraded:contended"},
 		{"a namespace lost its name", sick{status: with(func(s *Status) { s.Namespaces = map[string]string{"red": "gone"} })}, "degraded degraded:namespace"},
 		{"the disk", sick{status: with(func(s *Status) { s.EventsError, s.Unread = "full", []string{"the state file"} })}, "degraded degraded:inventory degraded:events-unwritten"},
+		{"one MAC twice", sick{status: with(func(s *Status) {
+			s.EVPN = []EVPNStatus{{Overlay: "vx100", Duplicates: []string{"vm1, 02:00:00:00:00:01"}}, {Overlay: "vx200"}}
+		})}, "degraded degraded:duplicate-mac"},
 		{"waits", sick{status: with(func(s *Status) { s.Confirmation = &Confirmation{} }), drained: true}, "healthy note:reload-pending note:drained"},
 		{"a guest", sick{status: fine, guests: []Guest{{Guest: config.Guest{Name: "vm1"}, Refused: "its address is taken"}}}, "degraded degraded:guest-refused"},
 	} {

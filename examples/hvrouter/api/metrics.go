@@ -45,6 +45,9 @@ var (
 	silenced      = describe("guest_silenced_total", "How often a guest was not heard for a while, since it had said too much, by protocol (arp, nd, dhcp).", "guest", "interface", "protocol")
 	malformed     = describe("malformed_packets_total", "Packets of guests that were malformed and passed the kernel's filter, by protocol (arp, nd).", "protocol")
 	dhcpDropped   = describe("dhcp_answers_dropped_total", "Answers of DHCP servers, or of who pretends to be one, that were dropped, by reason: unasked, stranger or astray.", "reason")
+	evpnRoutes    = describe("evpn_routes", "Routes of EVPN with a route target that the overlay exports or imports, by state: ours are announced or withheld, those of others imported, or unused as they cannot be.", "overlay", "state")
+	evpnMoves     = describe("evpn_moves_total", "MACs of guests that are here, by what happened: claimed from another VTEP, superseded by one, returned by it.", "overlay", "what")
+	evpnDuplicate = describe("evpn_duplicate_macs", "Guests that have been here for 30 s while another VTEP has their MAC.", "overlay")
 	dropped       = describe("firewall_dropped_packets_total", "Packets of guests that the firewall dropped, by reason.", "kind", "netns")
 )
 
@@ -66,7 +69,7 @@ func metrics(b Backend) http.Handler {
 // Describe implements [prometheus.Collector].
 func (collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{bgpUp, bgpUps, bgpWaits, bgpRoutes, bgpStale, bgpRefused, bgpCounted, bgpMaximum, bgpExceeded, bfdUp, bfdDowns, kernelWrites, notOnLink,
-		notAnnounced, withdrawn, repairs, differences, auditRounds, auditSeconds, contended, reloads, rolledBack, reloaded, confirmBy, converged, health, foreign, present, guestsPresent, refused, silenced, malformed, dhcpDropped, dropped} {
+		notAnnounced, withdrawn, repairs, differences, auditRounds, auditSeconds, contended, reloads, rolledBack, reloaded, confirmBy, converged, health, foreign, present, guestsPresent, refused, silenced, malformed, dhcpDropped, evpnRoutes, evpnMoves, evpnDuplicate, dropped} {
 		ch <- d
 	}
 }
@@ -80,6 +83,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	m.gauge(health, float64(HealthOf(c.b).Number()))
 	m.kernel(st)
 	m.reloads(st)
+	m.evpn(st.EVPN)
 	m.guests(c.b.Guests())
 	m.counters(malformed, st.Malformed)
 	m.counters(dhcpDropped, st.DHCPDropped)
@@ -129,6 +133,18 @@ func (m samples) bfd(list []BFD) {
 		of := []string{s.Peer.String(), s.Local.String(), s.Interface, s.NetNS}
 		m.gauge(bfdUp, truth(s.State == "Up"), of...)
 		m.counter(bfdDowns, s.Downs, of...)
+	}
+}
+
+func (m samples) evpn(list []EVPNStatus) {
+	for _, o := range list {
+		for state, n := range map[string]int{"announced": o.Announced, "withheld": o.Withheld, "imported": o.Imported, "unused": o.Unused} {
+			m.gauge(evpnRoutes, float64(n), o.Overlay, state)
+		}
+		for what, n := range o.Moves {
+			m.counter(evpnMoves, n, o.Overlay, what)
+		}
+		m.gauge(evpnDuplicate, float64(len(o.Duplicates)), o.Overlay)
 	}
 }
 

@@ -47,7 +47,7 @@ func (*busy) Guests() []Guest {
 }
 
 func (*busy) Status() Status {
-	return Status{Malformed: map[string]uint64{"arp": 1, "nd": 2}, DHCPDropped: map[string]uint64{"astray": 3, "unasked": 4}, Reloads: Reloads{Done: 4, Refused: 2, RolledBack: 1}, Reloaded: time.Unix(1000, 5e8), Confirmation: &Confirmation{Deadline: time.Unix(2000, 0)}, Foreign: []Foreign{{Kind: "rule"}, {Kind: "chain", Unsure: true}}, Converged: true, Writes: 11, NotOnLink: 1, NotAnnounced: map[string]int{"public": 2}, Withdrawn: map[string]uint64{"public": 3}, Repairs: map[string]uint64{"route": 7, "firewall": 2}, Contended: map[string]uint64{"sysctl": 1}, Namespaces: map[string]string{"red": "fine", "blue": "gone"}}
+	return Status{Malformed: map[string]uint64{"arp": 1, "nd": 2}, DHCPDropped: map[string]uint64{"astray": 3, "unasked": 4}, Reloads: Reloads{Done: 4, Refused: 2, RolledBack: 1}, Reloaded: time.Unix(1000, 5e8), Confirmation: &Confirmation{Deadline: time.Unix(2000, 0)}, Foreign: []Foreign{{Kind: "rule"}, {Kind: "chain", Unsure: true}}, Converged: true, EVPN: []EVPNStatus{{Overlay: "vx100", Announced: 3, Withheld: 2, Imported: 5, Unused: 1, Moves: map[string]uint64{"claimed": 4}, Duplicates: []string{"vm1"}}}, Writes: 11, NotOnLink: 1, NotAnnounced: map[string]int{"public": 2}, Withdrawn: map[string]uint64{"public": 3}, Repairs: map[string]uint64{"route": 7, "firewall": 2}, Contended: map[string]uint64{"sysctl": 1}, Namespaces: map[string]string{"red": "fine", "blue": "gone"}}
 }
 
 func (*busy) Drops() []Drop {
@@ -156,6 +156,18 @@ hvrouter_repairs_contended_total{kind="sysctl"} 1
 # TYPE hvrouter_repairs_total counter
 hvrouter_repairs_total{kind="firewall"} 2
 hvrouter_repairs_total{kind="route"} 7
+# HELP hvrouter_evpn_duplicate_macs Guests that have been here for 30 s while another VTEP has their MAC.
+# TYPE hvrouter_evpn_duplicate_macs gauge
+hvrouter_evpn_duplicate_macs{overlay="vx100"} 1
+# HELP hvrouter_evpn_moves_total MACs of guests that are here, by what happened: claimed from another VTEP, superseded by one, returned by it.
+# TYPE hvrouter_evpn_moves_total counter
+hvrouter_evpn_moves_total{overlay="vx100",what="claimed"} 4
+# HELP hvrouter_evpn_routes Routes of EVPN with a route target that the overlay exports or imports, by state: ours are announced or withheld, those of others imported, or unused as they cannot be.
+# TYPE hvrouter_evpn_routes gauge
+hvrouter_evpn_routes{overlay="vx100",state="announced"} 3
+hvrouter_evpn_routes{overlay="vx100",state="imported"} 5
+hvrouter_evpn_routes{overlay="vx100",state="unused"} 1
+hvrouter_evpn_routes{overlay="vx100",state="withheld"} 2
 # HELP hvrouter_firewall_dropped_packets_total Packets of guests that the firewall dropped, by reason.
 # TYPE hvrouter_firewall_dropped_packets_total counter
 hvrouter_firewall_dropped_packets_total{kind="spoofed",netns=""} 4
@@ -173,8 +185,8 @@ func TestMetrics(t *testing.T) {
 		t.Error(err)
 	}
 	// The others are there as well.
-	if n := testutil.CollectAndCount(collector{&busy{}}); n != 69 {
-		t.Errorf("%d metrics, want 69", n)
+	if n := testutil.CollectAndCount(collector{&busy{}}); n != 75 {
+		t.Errorf("%d metrics, want 75", n)
 	}
 }
 

@@ -45,6 +45,8 @@ func unit(name string) string {
 	switch {
 	case strings.HasSuffix(name, "_health"):
 		return "0, 1 or 2"
+	case strings.HasSuffix(name, "_macs"):
+		return "MACs"
 	case strings.HasSuffix(name, "_objects"):
 		return "objects"
 	}

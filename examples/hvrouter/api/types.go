@@ -316,9 +316,27 @@ type Status struct {
 	Unread []string `json:"inventory-unread,omitempty"`
 	// EventsError is why events are not written to the state directory; "" if they are.
 	EventsError string `json:"events-error,omitempty"`
+	// EVPN is how each overlay with EVPN stands.
+	EVPN []EVPNStatus `json:"evpn,omitempty"`
 	// Namespaces that have names, and what became of those: fine, gone, or replaced
 	// (the name leads to another namespace now).
 	Namespaces map[string]string `json:"namespaces,omitempty"`
+}
+
+// EVPNStatus is how EVPN of an overlay stands.
+type EVPNStatus struct {
+	Overlay string `json:"overlay"`
+	// Announced and Withheld count routes of ours; Imported and Unused those of others with a route target that the
+	// overlay imports: which it can use, be others better or not, and which it cannot.
+	Announced int `json:"announced"`
+	Withheld  int `json:"withheld"`
+	Imported  int `json:"imported"`
+	Unused    int `json:"unused"`
+	// Moves counts, since the overlay is there and by kind (claimed, superseded, returned), what became of the MACs of
+	// guests that are here.
+	Moves map[string]uint64 `json:"moves"`
+	// Duplicates are guests that have been here for 30 s while another VTEP has their MAC.
+	Duplicates []string `json:"duplicates,omitempty"`
 }
 
 // Foreign is a policy rule, a route or a base chain of nftables that another program made, and that

@@ -94,6 +94,7 @@ func (r *router) status() api.Status {
 		s.AuditTime += stats.AuditTime.Seconds()
 		s.Foreign = append(s.Foreign, r.foreign[n]...)
 	}
+	s.EVPN = show.EVPNStatus(r.evpn.core.Counts())
 	if what := r.unread.String(); what != "" {
 		s.Unread = []string{what}
 	}

@@ -26,10 +26,11 @@ type Station struct {
 // is to be said to the speakers and to people is appended to the Effects that methods are given; what
 // the kernel shall have is in [Core.Desired].
 type Core struct {
-	segments map[string]*segment              // by name
-	routes   map[routeID]*Route               // of others, also those that no overlay imports
-	targets  map[wire.ExtCommunity][]*segment // who imports what has a target
-	earlier  map[string]map[MAC]Kept          // by overlay: what an earlier run has kept; nil once synced
+	segments map[string]*segment               // by name
+	routes   map[routeID]*Route                // of others, also those that no overlay imports
+	targets  map[wire.ExtCommunity][]*segment  // who imports what has a target
+	earlier  map[string]map[MAC]Kept           // by overlay: what an earlier run has kept; nil once synced
+	moves    map[string]*[Duplicate + 1]uint64 // notices of each overlay, by kind
 	synced   bool
 	drain    Drain
 	next     time.Time // when a duplicate, or the end of a drain, is due; zero: never
@@ -93,7 +94,7 @@ const DuplicateTime = 30 * time.Second
 
 // New makes a Core without overlays.
 func New() *Core {
-	return &Core{segments: map[string]*segment{}, routes: map[routeID]*Route{}, targets: map[wire.ExtCommunity][]*segment{}, earlier: map[string]map[MAC]Kept{}}
+	return &Core{segments: map[string]*segment{}, routes: map[routeID]*Route{}, targets: map[wire.ExtCommunity][]*segment{}, earlier: map[string]map[MAC]Kept{}, moves: map[string]*[Duplicate + 1]uint64{}}
 }
 
 // Configure makes the overlays those of a configuration that have EVPN.
@@ -112,6 +113,8 @@ func (c *Core) Configure(overlays []config.Overlay, now time.Time, fx *Effects) 
 			fx.Keep = true
 			if ok {
 				c.add(o, now, fx).adopt(s.locals, now, fx)
+			} else {
+				delete(c.moves, name)
 			}
 		}
 	}
@@ -138,6 +141,10 @@ func (c *Core) add(o config.Overlay, now time.Time, fx *Effects) *segment {
 	s := newSegment(o, c.synced)
 	s.setPeers(o.Peers)
 	s.earlier = c.earlier[o.Name]
+	if c.moves[o.Name] == nil {
+		c.moves[o.Name] = &[Duplicate + 1]uint64{}
+	}
+	s.moves = c.moves[o.Name]
 	s.setDrain(c.drain.On, c.drain.silent(now), fx)
 	c.segments[o.Name] = s
 	for _, id := range slices.SortedFunc(maps.Keys(c.routes), routeID.compare) {

@@ -28,6 +28,7 @@ import (
 //	synced
 //	drain [TIME], undrain                          the host is drained, and silent after a time
 //	list                                           how every route stands
+//	counts                                         how every overlay stands
 //	earlier [NAME:MAC@IFINDEX=SEQUENCE ...]        what an earlier run has kept
 //	kept                                           what is to be kept
 type machine struct{ core *Core }
@@ -101,6 +102,21 @@ func (m *machine) Do(now time.Time, words []string) ([]string, error) {
 		m.core.SetDrain(d, now, &fx)
 	case "synced":
 		m.core.Synced(now, &fx)
+	case "counts":
+		var out []string
+		for _, c := range m.core.Counts() {
+			s := fmt.Sprintf("%s: %d announced, %d withheld, %d imported, %d unused", c.Overlay, c.Announced, c.Withheld, c.Imported, c.Unused)
+			for kind, n := range c.Moves {
+				if n > 0 {
+					s += fmt.Sprintf(", %d %v", n, NoticeKind(kind))
+				}
+			}
+			for _, d := range c.Duplicates {
+				s += fmt.Sprintf("; duplicate %v of %s", d.MAC, d.Guest)
+			}
+			out = append(out, s)
+		}
+		return out, nil
 	case "earlier":
 		var list []Kept
 		for _, a := range args {

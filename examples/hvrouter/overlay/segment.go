@@ -25,9 +25,11 @@ type segment struct {
 	addresses  map[netip.Addr][]*entry // and for an address
 	here       map[netip.Addr][]*local // guests that have an address, sorted by MAC
 	entries    map[routeID]*entry
-	vteps      map[netip.Addr]int // by how many routes of type 3 each is known
-	waiting    map[*local]bool    // superseded guests that are not reported yet
-	originated map[string]*Origin // by key
+	unused     map[routeID]bool       // routes that have a target of the overlay, and are of no use
+	moves      *[Duplicate + 1]uint64 // see Core.moves, which it is a part of
+	vteps      map[netip.Addr]int     // by how many routes of type 3 each is known
+	waiting    map[*local]bool        // superseded guests that are not reported yet
+	originated map[string]*Origin     // by key
 	desired    Desired
 }
 
@@ -50,7 +52,7 @@ type local struct {
 
 func newSegment(o config.Overlay, synced bool) *segment {
 	return &segment{config: o, synced: synced, locals: map[MAC]*local{}, macs: map[MAC][]*entry{}, addresses: map[netip.Addr][]*entry{}, here: map[netip.Addr][]*local{},
-		entries: map[routeID]*entry{}, vteps: map[netip.Addr]int{}, waiting: map[*local]bool{}, originated: map[string]*Origin{},
+		entries: map[routeID]*entry{}, unused: map[routeID]bool{}, vteps: map[netip.Addr]int{}, waiting: map[*local]bool{}, originated: map[string]*Origin{},
 		desired: Desired{all: true, Flood: map[netip.Addr]bool{}, MACs: map[MAC]netip.Addr{}, Neighbors: map[netip.Addr]MAC{}}}
 }
 
@@ -108,8 +110,13 @@ func (s *segment) targeted(r *Route) bool {
 func (s *segment) set(id routeID, r *Route, now time.Time, fx *Effects) {
 	was := s.entries[id]
 	var is *entry
-	if r != nil && s.targeted(r) && s.imports(r) == "" {
+	delete(s.unused, id)
+	switch {
+	case r == nil || !s.targeted(r):
+	case s.imports(r) == "":
 		is = &entry{id, r}
+	default:
+		s.unused[id] = true
 	}
 	if was == nil && is == nil {
 		return
@@ -358,6 +365,7 @@ func (fx *Effects) notice(kind NoticeKind, s *segment, l *local, b *entry) {
 			n.Sequence = b.Mobility.Sequence
 		}
 	}
+	s.moves[kind]++
 	fx.Notices = append(fx.Notices, n)
 }
 

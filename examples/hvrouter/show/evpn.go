@@ -22,3 +22,18 @@ func EVPN(list []overlay.Listed) []api.EVPN {
 	}
 	return out
 }
+
+// EVPNStatus shows how the overlays stand.
+func EVPNStatus(list []overlay.Counts) (out []api.EVPNStatus) {
+	for _, c := range list {
+		s := api.EVPNStatus{Overlay: c.Overlay, Announced: c.Announced, Withheld: c.Withheld, Imported: c.Imported, Unused: c.Unused, Moves: map[string]uint64{}}
+		for _, kind := range []overlay.NoticeKind{overlay.Claimed, overlay.Superseded, overlay.Returned} {
+			s.Moves[kind.String()] = c.Moves[kind]
+		}
+		for _, d := range c.Duplicates {
+			s.Duplicates = append(s.Duplicates, d.Guest+", "+d.MAC.String())
+		}
+		out = append(out, s)
+	}
+	return out
+}
