@@ -21,8 +21,11 @@ import (
 	"github.com/hyperfib/hyperfib/internal/testing/nstest"
 )
 
-// TestMain lets the test binary be hvrouter.
+// TestMain lets the test binary be hvrouter, and the watch over the machine.
 func TestMain(m *testing.M) {
+	if os.Getenv(watchEnv) != "" {
+		os.Exit(watchMain())
+	}
 	if os.Getenv("HVROUTER_MAIN") != "" {
 		os.Exit(cli.Main(os.Args[1:]))
 	}
