@@ -7,7 +7,9 @@
 //
 // At the end everything is as in the beginning: rules, routes, next hops, neighbours, addresses,
 // forwarding entries, nftables, files, what the reflectors have, descriptors, threads, goroutines,
-// and memory within a bound. No packet may be lost but while a path is broken.
+// and memory within a bound. No packet may be lost but while a path is broken, or
+// while the machine stood still, by the watch of a process of its own: how often that was, and how
+// many outages it excused, is printed.
 //
 // It needs root, BIRD 2 and FRR:
 //
