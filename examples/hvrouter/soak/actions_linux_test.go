@@ -234,7 +234,7 @@ func (a *actor) reloadConfirm(r *rand.Rand) error {
 		a.h.kill(syscall.SIGKILL)
 		a.h.run()
 	}
-	return until(time.Minute, func() error {
+	return a.until(time.Minute, func() error {
 		var s api.Status
 		if err := a.h.ask("/v1/status", &s); err != nil {
 			return err
@@ -252,7 +252,7 @@ func (a *actor) reloadSessions(r *rand.Rand) error {
 	if _, err := a.h.cli("reload"); err != nil {
 		return err
 	}
-	return until(3*time.Minute, func() error {
+	return a.until(3*time.Minute, func() error {
 		if err := a.h.up(); err != nil {
 			return err
 		}

@@ -53,7 +53,7 @@ type usage struct {
 
 // settled waits until all is well and, with what was before, as before; it reports what is not.
 func (s *soak) settled(before []picture) (now []picture) {
-	err := until(settling, func() error {
+	err := s.until(settling, func() error {
 		if err := s.testbed.up(0); err != nil {
 			return err
 		}
@@ -89,10 +89,17 @@ func (s *soak) settled(before []picture) (now []picture) {
 		return now
 	}
 	var lines []int
-	for _, h := range s.hosts {
-		lines = append(lines, h.lines())
+	for range 5 {
+		lines = lines[:0]
+		for _, h := range s.hosts {
+			lines = append(lines, h.lines())
+		}
+		from := time.Now()
+		time.Sleep(10 * time.Second)
+		if s.watch.stood(from.Add(-aftermath)) < still { // or sessions end for that
+			break
+		}
 	}
-	time.Sleep(10 * time.Second)
 	actions := 0
 	for _, n := range s.counts {
 		actions += n

@@ -48,6 +48,8 @@ const (
 	// aftermath is how long after the machine stood still a session may end, or a packet be lost, for that:
 	// the detection time, and what stood in a queue.
 	aftermath = 2 * detection
+	// forgiving is for how long the machine must have stood still for a command to fail for that.
+	forgiving = 5 * time.Second
 )
 
 // soak is one run.
@@ -63,6 +65,7 @@ type soak struct {
 	counts map[string]int
 	healed time.Duration // the longest
 	stills []pausing     // when the machine stood still
+	early  string        // the action that failed while the machine stood still, which ended the soak
 }
 
 // span is a time in which packets may be lost.
@@ -99,17 +102,18 @@ func TestSoak(t *testing.T) {
 	if err := s.flows(); err != nil {
 		t.Fatal(err)
 	}
+	s.watch = startWatch(t)
 	before := s.settled(nil)
 	if t.Failed() {
 		return
 	}
-	began, w := time.Now(), startWatch(t)
+	began := time.Now()
 	s.act(only)
 	if !t.Failed() {
 		s.restore()
 		s.settled(before)
 	}
-	s.stills = w.end()
+	s.stills = s.watch.end()
 	s.judge(began)
 	s.report()
 }
@@ -150,6 +154,9 @@ func (a *actor) act(r *rand.Rand) {
 	from := time.Now()
 	a.note("%s %s", a.name, x.name)
 	err := x.do(a, own)
+	if err != nil {
+		a.fail(from, a.name+" "+x.name, err)
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.counts[x.name]++
@@ -160,10 +167,22 @@ func (a *actor) act(r *rand.Rand) {
 		most := map[string]time.Duration{"drain-all": forever, "restart-bfd": darknessBFD}
 		a.spans = append(a.spans, span{from.Add(-100 * time.Millisecond), time.Now().Add(time.Second), a.name + " " + x.name, cmp.Or(most[x.name], darkness), false})
 	}
-	if err != nil {
-		a.stop = true
-		a.t.Errorf("seed %d, after %v: %s %s: %v", *seed, time.Since(from).Round(time.Millisecond), a.name, x.name, err)
+}
+
+// fail ends the soak for an error of something that began at some time. It is the machine's if that stood
+// still for so long meanwhile that who waits for an answer gives up; what the next action would build on is
+// not known then either.
+func (s *soak) fail(from time.Time, what string, err error) {
+	stood := s.watch.stoodStill(from)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stop = true
+	what = fmt.Sprintf("after %v: %s: %v", time.Since(from).Round(time.Millisecond), what, err)
+	if stood < forgiving {
+		s.t.Errorf("seed %d, %s", *seed, what)
+		return
 	}
+	s.early = fmt.Sprintf("%s (the machine stood still for %v meanwhile)", what, stood.Round(time.Millisecond))
 }
 
 func (s *soak) stopped() bool {
@@ -186,7 +205,7 @@ func (s *soak) heals() error {
 		defer s.mu.Unlock()
 		s.healed = max(s.healed, time.Since(from))
 	}()
-	err := until(healing, func() error {
+	err := s.until(healing, func() error {
 		if s.stopped() { // something else has failed
 			return nil
 		}
@@ -200,7 +219,7 @@ func (s *soak) heals() error {
 
 // flows waits until packets flow.
 func (s *soak) flows() error {
-	return until(nstest.Patience, func() error {
+	return s.until(nstest.Patience, func() error {
 		for _, x := range s.streams {
 			if err := x.flows(); err != nil {
 				return err
@@ -212,9 +231,10 @@ func (s *soak) flows() error {
 
 // restore undoes what the actions have left: interfaces, guests, files, drains.
 func (s *soak) restore() {
+	from := time.Now()
 	for _, h := range s.hosts {
 		if err := h.answers(); err != nil {
-			s.t.Error(err)
+			s.fail(from, "the end", err)
 			return
 		}
 		for _, name := range slices.Sorted(maps(h.plugged)) {
@@ -229,17 +249,17 @@ func (s *soak) restore() {
 		h.write("hv.yaml", h.config())
 		for _, args := range [][]string{{"undrain"}, {"reload"}} {
 			if _, err := h.cli(args...); err != nil {
-				s.t.Error(err)
+				s.fail(from, "the end", err)
 			}
 		}
 		list, err := h.cli("guest", "list")
 		if err != nil {
-			s.t.Error(err)
+			s.fail(from, "the end", err)
 		}
 		for line := range strings.Lines(list) {
 			if f := strings.Fields(line); len(f) > 0 && strings.HasSuffix(strings.TrimSpace(line), "api") {
 				if _, err := h.cli("guest", "del", f[0]); err != nil {
-					s.t.Error(err)
+					s.fail(from, "the end", err)
 				}
 			}
 		}
@@ -279,6 +299,9 @@ func (s *soak) judge(began time.Time) {
 		s.t.Logf("stream %s: %d packets, %d lost, %d of them while something was broken; the longest outages: %v", x.name, sent, total, broken, longest)
 	}
 	s.t.Logf("the machine stood still %d times, for %v altogether, which excused %d outages", len(s.stills), stood.Round(time.Millisecond), excused)
+	if s.early != "" {
+		s.t.Logf("seed %d: ended early, after %s", *seed, s.early)
+	}
 }
 
 // span returns what was broken during an outage, "" for nothing.

@@ -2,7 +2,6 @@ package soak
 
 import (
 	"bufio"
-	"cmp"
 	"fmt"
 	"os"
 	"os/exec"
@@ -88,6 +87,36 @@ func startWatch(t *testing.T) *watch {
 	return w
 }
 
+// stood returns for how long some processor let a thread wait since then: what a limit of time has to
+// allow beside. A nil watch has seen nothing.
+func (w *watch) stood(since time.Time) (sum time.Duration) {
+	if w == nil {
+		return 0
+	}
+	time.Sleep(100 * time.Millisecond) // a gap that has just ended is on its way
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, g := range apart(w.gaps) {
+		if g.to.After(since) {
+			sum += g.to.Sub(later(g.from, since))
+		}
+	}
+	return sum
+}
+
+// stoodStill returns for how long the machine stood still since then.
+func (w *watch) stoodStill(since time.Time) (sum time.Duration) {
+	time.Sleep(100 * time.Millisecond) // as in stood
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, p := range standstills(w.gaps) {
+		if p.to.After(since) {
+			sum += p.to.Sub(later(p.from, since))
+		}
+	}
+	return sum
+}
+
 // end ends the watch, and returns when the machine stood still.
 func (w *watch) end() []pausing {
 	_ = w.stop.Close()
@@ -99,22 +128,14 @@ func (w *watch) end() []pausing {
 // standstills returns the times in which gaps, on whatever processor, were together [still] of a
 // detection time or more, those that overlap in one.
 func standstills(gaps []pausing) (list []pausing) {
-	slices.SortFunc(gaps, func(a, b pausing) int { return a.from.Compare(b.from) })
-	var apart []pausing // that do not overlap
-	for _, g := range gaps {
-		if n := len(apart); n > 0 && !g.from.After(apart[n-1].to) {
-			apart[n-1].to = later(apart[n-1].to, g.to)
-			continue
-		}
-		apart = append(apart, g)
-	}
-	for i, g := range apart {
+	gaps = apart(gaps)
+	for i, g := range gaps {
 		sum := time.Duration(0)
-		for j := i; j >= 0 && g.to.Sub(apart[j].to) < detection; j-- { // those that end in the detection time up to here
-			if sum += apart[j].to.Sub(apart[j].from); sum < still {
+		for j := i; j >= 0 && g.to.Sub(gaps[j].to) < detection; j-- { // those that end in the detection time up to here
+			if sum += gaps[j].to.Sub(gaps[j].from); sum < still {
 				continue
 			}
-			from := apart[j].from
+			from := gaps[j].from
 			if n := len(list); n > 0 && !from.After(list[n-1].to) {
 				list[n-1].to = g.to
 			} else {
@@ -126,8 +147,21 @@ func standstills(gaps []pausing) (list []pausing) {
 	return list
 }
 
+// apart returns gaps in order, those that overlap as one.
+func apart(gaps []pausing) (list []pausing) {
+	gaps = slices.SortedFunc(slices.Values(gaps), func(a, b pausing) int { return a.from.Compare(b.from) })
+	for _, g := range gaps {
+		if n := len(list); n > 0 && !g.from.After(list[n-1].to) {
+			list[n-1].to = later(list[n-1].to, g.to)
+			continue
+		}
+		list = append(list, g)
+	}
+	return list
+}
+
 func later(a, b time.Time) time.Time {
-	if cmp.Compare(a.UnixNano(), b.UnixNano()) < 0 {
+	if a.Before(b) {
 		return b
 	}
 	return a

@@ -142,6 +142,7 @@ type network struct {
 
 // host is one of the hypervisors.
 type host struct {
+	bed     *testbed
 	t       *testing.T
 	n       int
 	edits   []string // of its file, as of [strings.NewReplacer]
@@ -162,6 +163,7 @@ type testbed struct {
 	dir      string
 	networks []*network
 	hosts    []*host
+	watch    *watch // over the machine, of a soak: limits of time allow for it
 }
 
 // newTestbed makes hypervisors, of whose files something may be edited.
@@ -224,7 +226,7 @@ func (b *testbed) of(fabric string) (list []*network) {
 }
 
 func (b *testbed) host(n int, edits []string) {
-	h := &host{t: b.t, n: n, edits: edits, dir: filepath.Join(b.dir, fmt.Sprint("hv", n)), plugged: map[string]bool{}}
+	h := &host{bed: b, t: b.t, n: n, edits: edits, dir: filepath.Join(b.dir, fmt.Sprint("hv", n)), plugged: map[string]bool{}}
 	h.api = api.NewClient(h.path("api.sock"))
 	h.hv, h.vm, h.others = nstest.New(b.t, fmt.Sprint("hv", n)), nstest.New(b.t, fmt.Sprint("vm", n)), nstest.New(b.t, fmt.Sprint("others", n))
 	for _, dir := range []string{h.dir, filepath.Join(h.dir, "guests"), filepath.Join(h.dir, "state")} {
@@ -348,7 +350,7 @@ func (h *host) kill(s os.Signal) {
 
 // answers waits until the daemon does.
 func (h *host) answers() error {
-	return until(nstest.Patience, func() error { var s api.Status; return h.ask("/v1/status", &s) })
+	return h.bed.until(nstest.Patience, func() error { var s api.Status; return h.ask("/v1/status", &s) })
 }
 
 // bfd returns the process of the BFD sessions, 0 if there is none.
@@ -402,7 +404,7 @@ func (h *host) up() error {
 
 // up waits until all sessions of both hypervisors are.
 func (b *testbed) up(limit time.Duration) error {
-	return until(limit, func() error {
+	return b.until(limit, func() error {
 		for _, h := range b.hosts {
 			if err := h.up(); err != nil {
 				return err
@@ -412,14 +414,15 @@ func (b *testbed) up(limit time.Duration) error {
 	})
 }
 
-// until polls f until it has no error any more, and returns the last one after limit.
-func until(limit time.Duration, f func() error) error {
+// until polls f until it has no error any more, and returns the last one after limit, beside which the
+// machine may have stood still.
+func (b *testbed) until(limit time.Duration, f func() error) error {
 	for start := time.Now(); ; time.Sleep(50 * time.Millisecond) {
 		err := f()
 		if err == nil {
 			return nil
 		}
-		if time.Since(start) > limit {
+		if time.Since(start) > limit && time.Since(start)-b.watch.stood(start) > limit {
 			return fmt.Errorf("after %v: %w", limit, err)
 		}
 	}
