@@ -88,15 +88,16 @@ func (s *soak) settled(before []picture) (now []picture) {
 		s.t.Errorf("seed %d: %v", *seed, err)
 		return now
 	}
-	var lines []int
-	for range 5 {
-		lines = lines[:0]
-		for _, h := range s.hosts {
-			lines = append(lines, h.lines())
+	lines, more := make([]int, len(s.hosts)), make([]int, len(s.hosts)) // of log; of these in ten seconds
+	for range 5 {                                                       // sessions that were reset have a line when they are stable
+		for i, h := range s.hosts {
+			lines[i] = h.lines()
 		}
-		from := time.Now()
 		time.Sleep(10 * time.Second)
-		if s.watch.stood(from.Add(-aftermath)) < still { // or sessions end for that
+		for i, h := range s.hosts {
+			more[i] = h.lines() - lines[i]
+		}
+		if slices.Max(more) <= linesQuiet {
 			break
 		}
 	}
@@ -105,8 +106,8 @@ func (s *soak) settled(before []picture) (now []picture) {
 		actions += n
 	}
 	for i, h := range s.hosts {
-		if n := h.lines() - lines[i]; n > linesQuiet {
-			s.t.Errorf("seed %d: hypervisor %d has logged %d lines in ten seconds in which nothing happened", *seed, h.n, n)
+		if more[i] > linesQuiet {
+			s.t.Errorf("seed %d: hypervisor %d has logged %d lines in ten seconds in which nothing happened", *seed, h.n, more[i])
 		}
 		for name, u := range now[i].process {
 			s.t.Logf("hypervisor %d, %s: %d descriptors, %d threads, %d goroutines, heap %.1f MiB, RSS %.1f MiB", h.n, name, sum(u.fds), u.threads, u.goroutines, float64(u.heap)/(1<<20), float64(u.rss)/(1<<20))

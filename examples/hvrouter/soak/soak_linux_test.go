@@ -229,7 +229,9 @@ func (s *soak) flows() error {
 	})
 }
 
-// restore undoes what the actions have left: interfaces, guests, files, drains.
+// restore undoes what the actions have left: interfaces, guests, files, drains. It is one hypervisor's turn
+// after the other's: a reload may reset sessions, and routes that both fabrics of one have from both fabrics
+// of another are nowhere while these do it in the same second.
 func (s *soak) restore() {
 	from := time.Now()
 	for _, h := range s.hosts {
@@ -252,6 +254,12 @@ func (s *soak) restore() {
 				s.fail(from, "the end", err)
 			}
 		}
+		if err := s.until(3*time.Minute, h.steady); err != nil {
+			s.fail(from, "the end", err)
+		}
+		s.mu.Lock()
+		s.spans = append(s.spans, span{from, time.Now().Add(time.Second), "the end", darkness, false})
+		s.mu.Unlock()
 		list, err := h.cli("guest", "list")
 		if err != nil {
 			s.fail(from, "the end", err)

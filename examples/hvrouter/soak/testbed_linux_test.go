@@ -402,6 +402,20 @@ func (h *host) up() error {
 	return nil
 }
 
+// steady returns an error unless all sessions are up, and are as the file of the beginning has them.
+func (h *host) steady() error {
+	var all []api.Session
+	if err := h.ask("/v1/sessions", &all); err != nil {
+		return err
+	}
+	for _, s := range all {
+		if s.HoldTime != "1m30s" {
+			return fmt.Errorf("hypervisor %d: the session with %v has a hold time of %q", h.n, s.Peer, s.HoldTime)
+		}
+	}
+	return h.up()
+}
+
 // up waits until all sessions of both hypervisors are.
 func (b *testbed) up(limit time.Duration) error {
 	return b.until(limit, func() error {
