@@ -170,6 +170,10 @@ type PeerConfig struct {
 	// 0 means one minute. It is twice as long each time that happens again, up to an
 	// hour, until a session has lasted an hour. [Speaker.Reset] lets the peer in. Soft.
 	MaxPrefixesHold time.Duration
+	// KeepRefused is how many of the routes that the peer announces and this speaker refuses are kept for
+	// [Speaker.Refused], in each of IPv4 and IPv6 unicast. 0 keeps none. Soft: what was refused before is
+	// not kept until the peer announces it again, as in answer to [Speaker.Refresh].
+	KeepRefused int
 	// GracefulRestart, if not nil, replaces Config.GracefulRestart's RestartTime,
 	// StaleTime, LongLivedTime and Enabled for this peer; the rest is the speaker's.
 	// RestartTime and StaleTime are soft.
@@ -229,6 +233,9 @@ func (c PeerConfig) withDefaults(template bool) (PeerConfig, error) {
 	}
 	if c.HoldTime != 0 && c.HoldTime > 0 && (c.HoldTime < 3*time.Second || c.HoldTime > 65535*time.Second) {
 		return c, fmt.Errorf("hold time %v is outside 3 s to 65535 s", c.HoldTime)
+	}
+	if c.KeepRefused < 0 {
+		return c, fmt.Errorf("KeepRefused %d is negative", c.KeepRefused)
 	}
 	if len(c.MD5Key) > maxMD5Key {
 		return c, fmt.Errorf("an MD5 key of %d octets is longer than %d", len(c.MD5Key), maxMD5Key)

@@ -88,6 +88,17 @@ func (i *peerInfo) allAdvertised(f wire.Family) iter.Seq[rib.Advert] {
 	return out.All(f)
 }
 
+// refused returns what the peer announces and is refused; without a session there is nothing.
+func (i *peerInfo) refused(f wire.Family) ([]rib.RefusedRoute, uint64) {
+	i.mu.Lock()
+	in := i.in
+	i.mu.Unlock()
+	if in == nil {
+		return nil, 0
+	}
+	return in.Refused(f)
+}
+
 // advertised returns what the session's Adj-RIB-Out has for a prefix, nil without a session.
 func (i *peerInfo) advertised(p netip.Prefix) []rib.Advert {
 	i.mu.Lock()

@@ -68,7 +68,7 @@ func (s *session) open(cfg *PeerConfig, notify func()) (err error) {
 func (s *session) inConfig(cfg *PeerConfig) rib.PeerConfig {
 	return rib.PeerConfig{
 		Addr: s.events.key.Addr, AS: s.neg.RemoteAS, RouterID: s.neg.RemoteID, Client: cfg.RouteReflectorClient,
-		AllowOwnAS: cfg.AllowOwnAS, EBGP: cfg.EBGP, Import: s.imports(cfg), Limits: cfg.PrefixLimits,
+		AllowOwnAS: cfg.AllowOwnAS, EBGP: cfg.EBGP, Import: s.imports(cfg), Limits: cfg.PrefixLimits, KeepRefused: cfg.KeepRefused,
 	}
 }
 

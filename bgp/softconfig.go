@@ -42,6 +42,7 @@ func (s *Config) softEqual(a, b PeerConfig) bool {
 		c.NextHopSelf, c.DefaultMembership, c.Import, c.Export = false, false, nil, nil
 		c.AddPathLimit, c.NextHop4, c.NextHop6, c.LinkLocal = 0, noAddr, noAddr, noAddr
 		c.PrefixLimits, c.MaxPrefixes, c.MaxPrefixesHold, c.AllowOwnAS, c.OffLinkPrefixes = nil, 0, 0, 0, nil
+		c.KeepRefused = 0
 		c.RestartTime, c.GracefulRestart = 0, nil
 		c.BFDStrict = fsm.StrictConfig{}
 		c.EBGP = rib.EBGP{LocalAS: c.EBGP.LocalAS, Role: c.EBGP.Role}

@@ -253,6 +253,20 @@ func (s *Speaker) AllAdvertised(key PeerKey, f wire.Family) (iter.Seq[rib.Advert
 	return p.info.allAdvertised(f), nil
 }
 
+// Refused returns what a peer announces in a family and this speaker refuses, with the reasons, as
+// [rib.In.Refused] does: at most [PeerConfig].KeepRefused routes, and how many announcements there were
+// beside. There is nothing unless the session is Established.
+func (s *Speaker) Refused(key PeerKey, f wire.Family) (routes []rib.RefusedRoute, more uint64, err error) {
+	s.mu.Lock()
+	p, err := s.peers.get(key)
+	s.mu.Unlock()
+	if err != nil {
+		return nil, 0, err
+	}
+	routes, more = p.info.refused(f)
+	return routes, more, nil
+}
+
 // Watch returns a new reader of events. It begins with a snapshot, and goes on with
 // every event that comes after that, so that none is missed whenever it is called. The
 // snapshot holds, for each peer, its EventAdded, the last EventState, and, as far as they

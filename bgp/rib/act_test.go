@@ -97,6 +97,7 @@ func (m *machine) announceAll(p *modelPeer, verb string, w *words) error {
 	if verb == "malformed" {
 		for _, n := range list {
 			m.model.withdraw(p, n)
+			p.kept[modelKey{p, n.Prefix, n.PathID}] = false
 		}
 		p.in.TreatAsWithdraw(u)
 		return nil

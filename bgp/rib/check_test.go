@@ -104,6 +104,9 @@ func (m *machine) checkPeer(p *modelPeer, prefixes []netip.Prefix) error {
 			return fmt.Errorf("has %d paths in %v, %d count; not %d and %d", c.Paths, fam, c.Counted, len(m.of(p, fam)), all)
 		}
 		blocked += int(c.Refused[ReasonOverLimit])
+		if err := p.checkRefused(fam); err != nil {
+			return err
+		}
 	}
 	if blocked != p.blocked {
 		return fmt.Errorf("was refused %d for the limit, not %d", blocked, p.blocked)
@@ -112,6 +115,28 @@ func (m *machine) checkPeer(p *modelPeer, prefixes []netip.Prefix) error {
 		return nil
 	}
 	return m.checkSession(p, prefixes)
+}
+
+// checkRefused compares what a peer announces and is refused.
+func (p *modelPeer) checkRefused(fam wire.Family) error {
+	want := map[modelKey]bool{}
+	for k := range p.kept {
+		if familyNo(k.prefix) == fam {
+			want[k] = true
+		}
+	}
+	list, more := p.in.Refused(fam)
+	for _, r := range list {
+		k := modelKey{p, r.Prefix, r.PathID}
+		if !want[k] || r.Reason == 0 || (r.Reason != ReasonMalformed) != r.Attrs.NextHop().Addr.IsValid() {
+			return fmt.Errorf("%v is refused: %+v", k, r)
+		}
+		delete(want, k)
+	}
+	if more > 0 || len(want) > 0 {
+		return fmt.Errorf("%v are not refused, %d more are", want, more)
+	}
+	return nil
 }
 
 func (m *machine) checkSession(p *modelPeer, prefixes []netip.Prefix) error {
@@ -169,6 +194,7 @@ func (m *machine) finish() error {
 	clear(m.paths)
 	for _, p := range m.peers {
 		clear(p.refused)
+		clear(p.kept)
 		for _, fam := range families {
 			m.dropAll(p, fam)
 			p.in.Drop(fam)

@@ -86,7 +86,7 @@
 // reflectors have reflectors, the lower one is not told of a membership that it sent itself and that is the
 // best path above, as its cluster is in CLUSTER_LIST: give sessions between reflectors ADD-PATH for the
 // family, or not the family. 33 million destinations of each family, 65535 paths of a prefix, 65535 peers.
-// Refused paths are not kept:
+// Refused paths are not kept, but for a number of them that [In.Refused] tells of:
 // a new import policy takes effect by a route refresh. There is no IGP: next hops are on-link, and
 // the policy [OnLink] refuses others. No route damping, no aggregation, no confederations
 // beyond carrying their segments.

@@ -27,14 +27,17 @@ type PeerConfig struct {
 	// Limits bounds what the peer may announce in each family; one that is not in it has no
 	// limit.
 	Limits map[wire.Family]PrefixLimit
+	// KeepRefused is how many routes that are refused are kept in each of IPv4 and IPv6 unicast, for
+	// [In.Refused]: an operator's question why a route is not there. 0 keeps none.
+	KeepRefused int
 }
 
 // In is the Adj-RIB-In of one peer: the paths that it announced and that were accepted.
 // It outlives the session, so that paths can wait for a peer that restarts. It is safe
 // for concurrent use with everything else of its Table.
 //
-// Paths that are refused are not kept: when the import policy changes, ask the peer for a
-// route refresh.
+// Paths that are refused are not kept, but for those that [In.Refused] tells of: when the import policy
+// changes, ask the peer for a route refresh.
 type In struct {
 	t        *Table              // the table, whose mutex guards the In
 	no       uint16              // the peer's number in the table
@@ -58,6 +61,7 @@ type pathList struct {
 	n        int      // paths
 	stale    int      // of these, stale ones
 	limit    limiter  // what PrefixLimit allows
+	refused  refusals // for In.Refused
 	walked   bool     // a walk has let the mutex go and will come back to cursor
 	cursor   uint32   // where a walk goes on that let the mutex go
 	counters Counters // for InStatus
@@ -108,8 +112,11 @@ func (in *In) Configure(c PeerConfig) error {
 }
 
 func (in *In) configure(c PeerConfig) error {
-	if c.AS == 0 {
+	switch {
+	case c.AS == 0:
 		return fmt.Errorf("rib: peer %v: AS is required", c.Addr)
+	case c.KeepRefused < 0:
+		return fmt.Errorf("rib: peer %v: KeepRefused is negative", c.Addr)
 	}
 	for fam, l := range c.Limits {
 		if err := l.Check(); err != nil {
@@ -129,6 +136,7 @@ func (in *In) configure(c PeerConfig) error {
 	}
 	for f, fam := range families {
 		in.lists[f].limit.configure(c.Limits[fam])
+		in.lists[f].refused.configure(c.KeepRefused)
 	}
 	in.t.attrs.trim(0)
 	return nil

@@ -222,6 +222,7 @@ func (m *limiter) expire(k refusedKey) {
 func (in *In) endRefresh(fam wire.Family) {
 	in.t.mu.Lock()
 	defer in.t.mu.Unlock()
+	in.listOf(fam).refused.end()
 	m := &in.listOf(fam).limit
 	i := 0
 	for k := range m.refused {

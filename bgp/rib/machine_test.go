@@ -245,9 +245,10 @@ func (m *machine) peer(w *words) error {
 }
 
 func (m *machine) configure(name string, c PeerConfig, imports *rule) (err error) {
+	c.KeepRefused = 1 << 20
 	p := m.peers[name]
 	if p == nil {
-		p = &modelPeer{name: name, refused: map[modelKey]bool{}}
+		p = &modelPeer{name: name, refused: map[modelKey]bool{}, kept: map[modelKey]bool{}}
 		if p.in, err = m.t.NewIn(c); err != nil {
 			return err
 		}
@@ -330,6 +331,7 @@ func (m *machine) session(w *words) error {
 		// One that falls behind may be told of the end of a route whose beginning it missed.
 		p.sink.strict = m.t.limits.backlog == maxBacklog
 		clear(p.refused)
+		clear(p.kept)
 		if err := p.in.CheckLimits(); err != nil { // of paths of a session that did not end
 			m.say("%v", err)
 		}

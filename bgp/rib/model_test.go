@@ -51,6 +51,7 @@ type modelPeer struct {
 	external bool
 	own      [2]netip.Addr     // our addresses of the last session
 	refused  map[modelKey]bool // announced in this session, but refused; true if it awaits confirmation
+	kept     map[modelKey]bool // the same for In.Refused: with and without a limit, and what is beyond it
 	blocked  int               // announcements beyond the limit
 	sink     *sink             // nil without a session
 	outCfg   OutConfig         // of the session, or the last
@@ -188,6 +189,9 @@ func (m *model) announce(p *modelPeer, n wire.NLRI, a wire.PathAttrs, nh wire.Ne
 	all, same := m.counted(p, n.Prefix)
 	beyond := !known && (limit.Maximum > 0 && all >= limit.Maximum || limit.PathsPerPrefix > 0 && same >= limit.PathsPerPrefix)
 	taken := m.take(p, k, a, nh, beyond && limit.Action != LimitWarn)
+	if delete(p.kept, k); !taken || beyond && limit.Action != LimitWarn {
+		p.kept[k] = false
+	}
 	switch {
 	case beyond && limit.Action != LimitWarn:
 		if taken {
@@ -284,12 +288,15 @@ func (m *model) withdraw(p *modelPeer, n wire.NLRI) {
 	k := modelKey{p, n.Prefix, n.PathID}
 	delete(m.paths, k)
 	delete(p.refused, k)
+	delete(p.kept, k)
 	m.showMoved()
 }
 
 // forgetRefused forgets what was refused in a session that ended, of one family.
 func (p *modelPeer) forgetRefused(fam wire.Family) {
-	maps.DeleteFunc(p.refused, func(k modelKey, _ bool) bool { return familyNo(k.prefix) == fam })
+	for _, all := range []map[modelKey]bool{p.refused, p.kept} {
+		maps.DeleteFunc(all, func(k modelKey, _ bool) bool { return familyNo(k.prefix) == fam })
+	}
 }
 
 func (m *model) markStale(p *modelPeer, fam wire.Family) {
@@ -332,9 +339,11 @@ func (m *model) beginRefresh(p *modelPeer, fam wire.Family) {
 	for _, x := range m.of(p, fam) {
 		x.unconfirmed = true
 	}
-	for k := range p.refused {
-		if familyNo(k.prefix) == fam {
-			p.refused[k] = true
+	for _, all := range []map[modelKey]bool{p.refused, p.kept} {
+		for k := range all {
+			if familyNo(k.prefix) == fam {
+				all[k] = true
+			}
 		}
 	}
 }
@@ -346,7 +355,9 @@ func (m *model) endRefresh(p *modelPeer, fam wire.Family) {
 			m.drop(x)
 		}
 	}
-	maps.DeleteFunc(p.refused, func(k modelKey, unconfirmed bool) bool { return familyNo(k.prefix) == fam && unconfirmed })
+	for _, all := range []map[modelKey]bool{p.refused, p.kept} {
+		maps.DeleteFunc(all, func(k modelKey, unconfirmed bool) bool { return familyNo(k.prefix) == fam && unconfirmed })
+	}
 }
 
 func (m *model) dropAll(p *modelPeer, fam wire.Family) {

@@ -120,7 +120,7 @@ func (in *In) NewOut(c OutConfig) (*Out, error) {
 	in.out = o
 	in.own = [2]netip.Addr{c.NextHop4.Addr, c.NextHop6.Addr}
 	for f := range in.lists {
-		in.lists[f].limit.reset()
+		in.lists[f].endSession()
 	}
 	o.g = t.groupFor(in, c)
 	o.g.join(o)

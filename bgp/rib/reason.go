@@ -71,7 +71,7 @@ var reasonText = [reasons]string{
 // String returns the reason in a few words, such as "AS loop".
 func (r Reason) String() string { return enum.String("Reason", reasonText[:], r) }
 
-// Counters counts what a peer announced in one family. Except for Paths and Stale they only
+// Counters counts what a peer announced in one family. Except for Paths, Stale, Counted and NotKept they only
 // grow, also over sessions.
 type Counters struct {
 	Paths int // accepted paths held now
@@ -83,6 +83,7 @@ type Counters struct {
 	Announced uint64       // prefixes, as often as they came
 	Withdrawn uint64       // prefixes, as often as they went
 	Refused   ReasonCounts // announced, but refused
+	NotKept   uint64       // the second result of In.Refused, which may become less
 	Dropped   ReasonCounts // accepted, but dropped later without a withdrawal
 }
 

@@ -10,7 +10,7 @@ import "github.com/hyperfib/hyperfib/bgp/wire"
 // since: what it led to has moved.
 func (in *In) MarkStale(fam wire.Family) {
 	in.t.mu.Lock()
-	in.listOf(fam).limit.reset()
+	in.listOf(fam).endSession()
 	in.t.mu.Unlock()
 	in.each(fam, func(id uint32, p *path, l *pathList) {
 		switch {
@@ -81,6 +81,7 @@ func (in *In) EndOfRIB(fam wire.Family) { in.Sweep(fam) }
 func (in *In) BeginRefresh(fam wire.Family) {
 	in.t.mu.Lock()
 	in.listOf(fam).limit.refresh++
+	in.listOf(fam).refused.begin()
 	in.t.mu.Unlock()
 	in.each(fam, func(_ uint32, p *path, _ *pathList) { p.flags |= pathUnconfirmed })
 }
@@ -103,7 +104,7 @@ func (in *In) Drop(fam wire.Family) {
 	defer in.t.mu.Unlock()
 	if !in.closed {
 		in.t.attrs.trim(0)
-		in.listOf(fam).limit.reset()
+		in.listOf(fam).endSession()
 		in.dropAll(in.listOf(fam), ReasonSessionEnded)
 	}
 }
@@ -114,7 +115,7 @@ func (in *In) Counters(fam wire.Family) Counters {
 	defer in.t.mu.Unlock()
 	l := in.listOf(fam)
 	c := l.counters
-	c.Paths, c.Stale, c.Counted, c.Limit = l.n, l.stale, l.counted(), l.limit.state
+	c.Paths, c.Stale, c.Counted, c.Limit, c.NotKept = l.n, l.stale, l.counted(), l.limit.state, l.refused.more
 	return c
 }
 

@@ -91,7 +91,7 @@ func TestCloseAmidUpdate(t *testing.T) {
 	feed(next, [][]byte{body})
 	u := parsed(t, body)
 	tab.mu.Lock()
-	ins[0].refuse(&u.NLRI, ReasonMalformed)
+	ins[0].refuse(&u.NLRI, 0, ReasonMalformed)
 	u.Withdrawn, u.NLRI = u.NLRI, wire.List{}
 	ins[0].unreach(u)
 	tab.mu.Unlock()

@@ -46,7 +46,7 @@ func (in *In) TreatAsWithdraw(u *wire.Update) {
 	in.unreach(u)
 	for _, l := range [...]*wire.List{&u.MPReach, &u.NLRI} {
 		if !l.Empty() {
-			in.refuse(l, ReasonMalformed)
+			in.refuse(l, 0, ReasonMalformed)
 		}
 	}
 	in.limitReport()
@@ -74,35 +74,41 @@ func (in *In) unreach(u *wire.Update) {
 	}
 }
 
+// forget forgets an announcement that was refused: it is withdrawn, or accepted.
+func (l *pathList) forget(n *name) {
+	l.limit.drop(n)
+	l.refused.drop(n)
+}
+
 func (in *In) unreachOne(list *pathList, n *name) {
 	list.counters.Withdrawn++
 	in.withdraw(n)
-	list.limit.drop(n)
+	list.forget(n)
 	in.t.pause(int(list.counters.Withdrawn), nlriAtOnce)
 }
 
-// refuse refuses what a list announces.
-func (in *In) refuse(l *wire.List, why Reason) {
+// refuse refuses what a list announces, with a set of attributes, or 0.
+func (in *In) refuse(l *wire.List, attr attrID, why Reason) {
 	list := in.listOf(l.Family)
 	var n name
 	var err error
 	for n.NLRI, err = range l.All() {
-		if err == nil && !in.refuseNext(list, &n, why) {
+		if err == nil && !in.refuseNext(list, &n, attr, why) {
 			return
 		}
 	}
 	n = in.t.nameKeyed()
 	for k := range l.Keyed() {
-		if n.setKeyed(&k) && !in.refuseNext(list, &n, why) {
+		if n.setKeyed(&k) && !in.refuseNext(list, &n, attr, why) {
 			return
 		}
 	}
 }
 
 // refuseNext refuses one of several announcements, and reports whether to go on.
-func (in *In) refuseNext(list *pathList, n *name, why Reason) bool {
+func (in *In) refuseNext(list *pathList, n *name, attr attrID, why Reason) bool {
 	list.counters.Announced++
-	if in.refuseOne(list, n, why); list.limit.ended() {
+	if in.refuseOne(list, n, attr, why); list.limit.ended() {
 		return false
 	}
 	in.t.pause(int(list.counters.Announced), nlriAtOnce)
@@ -111,8 +117,8 @@ func (in *In) refuseNext(list *pathList, n *name, why Reason) bool {
 
 // refuseOne refuses one announcement: what the peer offered before under its name is gone. What
 // is malformed has been withdrawn, so that it does not count (RFC 7606, Section 2).
-func (in *In) refuseOne(list *pathList, n *name, why Reason) {
-	list.counters.Refused[why]++
+func (in *In) refuseOne(list *pathList, n *name, attr attrID, why Reason) {
+	in.note(list, n, attr, why)
 	known := in.withdraw(n)
 	m := &list.limit
 	switch {
@@ -122,6 +128,19 @@ func (in *In) refuseOne(list *pathList, n *name, why Reason) {
 	case known || m.has(n) || in.mayAdd(list, in.t.findName(n), n):
 		m.keep(n)
 	}
+}
+
+// note counts a refusal, and keeps it for In.Refused.
+func (in *In) note(list *pathList, n *name, attr attrID, why Reason) {
+	list.counters.Refused[why]++
+	if list.refused.most == 0 {
+		return
+	}
+	var a Attrs
+	if attr != 0 {
+		a = in.t.attrs.view(attr)
+	}
+	list.refused.keep(n, why, a)
 }
 
 // reach takes in what a list of an UPDATE announces.
@@ -134,7 +153,7 @@ func (in *In) reach(u *wire.Update, l *wire.List, nh wire.NextHop) {
 	o := in.offer(u, nh)
 	defer in.done(&o)
 	if o.why != 0 {
-		in.refuse(l, o.why)
+		in.refuse(l, o.attr, o.why)
 		return
 	}
 	list := in.listOf(l.Family)
@@ -188,9 +207,9 @@ func (in *In) reachKeyed(u *wire.Update, l *wire.List, nh wire.NextHop) {
 		}
 		switch {
 		case err != nil:
-			in.refuseOne(list, &n, ReasonMalformed)
+			in.refuseOne(list, &n, 0, ReasonMalformed)
 		case o.why != 0:
-			in.refuseOne(list, &n, o.why)
+			in.refuseOne(list, &n, o.attr, o.why)
 		default:
 			in.announce(list, &n, o.attr, attr)
 		}
@@ -265,7 +284,7 @@ func (in *In) announce(list *pathList, n *name, root, attr attrID) {
 		verdict := in.imports(r)
 		if attr = r.attr; verdict == VerdictReject {
 			t.attrs.release(attr)
-			in.refuseOne(list, n, r.why)
+			in.refuseOne(list, n, root, r.why)
 			return
 		}
 	}
@@ -276,10 +295,11 @@ func (in *In) announce(list *pathList, n *name, root, attr attrID) {
 	}
 	switch why := in.accept(n, attr); why {
 	case 0:
+		list.refused.drop(n)
 	case ReasonOverLimit:
-		list.counters.Refused[why]++
+		in.note(list, n, root, why)
 	default:
-		in.refuseOne(list, n, why)
+		in.refuseOne(list, n, root, why)
 	}
 }
 
