@@ -33,6 +33,10 @@ func (h *host) session(t *testing.T) {
 	if out := h.cli("show", "routes", "for", "203.0.113.3", "received", a); !strings.Contains(out, "203.0.113.3/32  198.51.100.102") || strings.Contains(out, "203.0.113.4") {
 		t.Errorf("received: %s", out)
 	}
+	// BIRD reflects to one session what it has from the other.
+	if out := h.cli("show", "routes", "for", "203.0.113.1", "received", a); !strings.Contains(out, "203.0.113.1/32  198.51.100.") || !strings.Contains(out, "refused: originator loop") {
+		t.Errorf("refused: %s", out)
+	}
 	h.refused("not found", "show", "routes", "received", "192.0.2.1")
 	h.refused("not found", "session", "disable", "192.0.2.1")
 	// BIRD ends its BFD session with the BGP session, and begins another: that ends no session.

@@ -96,8 +96,11 @@ type Route struct {
 	Communities []string   `json:"communities,omitempty"`
 	Originator  netip.Addr `json:"originator,omitzero"`
 	Stale       bool       `json:"stale,omitempty"` // received: the session has ended, and the path is retained
-	// Rank of what is received: 0 is used, 1 would be without that, and so on.
+	// Rank of what is received: 0 is used, 1 would be without that, and so on. Of what is refused it is 0.
 	Rank int `json:"rank"`
+	// Refused is why what is received is not used at all: policy, prefix limit, AS loop, originator loop,
+	// cluster loop, next hop not on-link, malformed ... Empty: it is accepted.
+	Refused string `json:"refused,omitempty"`
 }
 
 // EVPN is a route of EVPN of an overlay: one that is originated here, or would be, or one of others with a
@@ -146,10 +149,13 @@ type FamilyRoutes struct {
 	Advertised int    `json:"advertised"`
 	Stale      int    `json:"stale"`
 	Refused    uint64 `json:"refused"`
-	Counted    int    `json:"counted"`           // announced in this session: what the prefix limit counts
-	Maximum    int    `json:"maximum,omitempty"` // the prefix limit, 0 without one
-	Limit      string `json:"limit"`             // within, near or exceeded
-	Blocked    uint64 `json:"blocked"`           // of the refused, those beyond the limit
+	// RefusedNotKept is how many announcements of this session were refused beyond those that
+	// /v1/routes?received shows: it has 1000 in each family.
+	RefusedNotKept uint64 `json:"refused-not-kept,omitempty"`
+	Counted        int    `json:"counted"`           // announced in this session: what the prefix limit counts
+	Maximum        int    `json:"maximum,omitempty"` // the prefix limit, 0 without one
+	Limit          string `json:"limit"`             // within, near or exceeded
+	Blocked        uint64 `json:"blocked"`           // of the refused, those beyond the limit
 	// NoNextHop is how many prefixes are not sent because neither they nor the session
 	// have a next hop of the family.
 	NoNextHop int `json:"no-next-hop,omitempty"`

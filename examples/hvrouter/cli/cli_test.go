@@ -32,7 +32,7 @@ func (f *fake) note(format string, args ...any) {
 
 func (f *fake) Sessions() []api.Session {
 	return []api.Session{{Domain: "public", Fabric: "A", Interface: "a.public", Peer: addr("198.51.100.126"), State: "Established",
-		Since: time.Now().Add(-90 * time.Second), BFD: "Up", Families: []api.FamilyRoutes{{Family: "ipv4", Received: 12, Advertised: 3}}}}
+		Since: time.Now().Add(-90 * time.Second), BFD: "Up", Families: []api.FamilyRoutes{{Family: "ipv4", Received: 12, Advertised: 3, RefusedNotKept: 7}}}}
 }
 func (f *fake) BFD() ([]api.BFD, error) { return nil, errors.New("the BFD process does not answer") }
 func (f *fake) RIB(domain string, p netip.Prefix) []api.RIBEntry {
@@ -147,7 +147,8 @@ func (f *fake) Routes(peer string, received bool) ([]api.Route, error) {
 		return nil, fmt.Errorf("session %s: %w", peer, api.ErrNotFound)
 	}
 	return []api.Route{{Domain: "public", Peer: addr(peer), Prefix: "203.0.113.3/32", NextHop: addr("198.51.100.102"), LocalPref: 100, Communities: []string{"65535:0"}},
-		{Domain: "public", Peer: addr(peer), Prefix: "203.0.113.0/24", LocalPref: 100}}, nil
+		{Domain: "public", Peer: addr(peer), Prefix: "203.0.113.0/24", LocalPref: 100},
+		{Domain: "public", Peer: addr(peer), Prefix: "203.0.113.9/32", LocalPref: 100, PathID: 2, Refused: "cluster loop"}}, nil
 }
 func (f *fake) ChangeSession(c api.SessionChange) error {
 	f.note("%s %s %q hard %v", c.Op, c.Peer, c.Text, c.Hard)
@@ -215,6 +216,8 @@ func TestCommands(t *testing.T) {
 		{line: "show firewall -kind nothing", code: 1, want: `kind "nothing": not found`},
 		{line: "show routes advertised 198.51.100.126", want: "public  203.0.113.3/32  198.51.100.102  100                  65535:0", asked: "routes 198.51.100.126 received false"},
 		{line: "show routes for 203.0.113.9 received 198.51.100.126", want: "203.0.113.0/24", asked: "routes 198.51.100.126 received true"},
+		{line: "show routes received 198.51.100.126", want: "path 2, refused: cluster loop"},
+		{line: "show routes received 198.51.100.126", want: "\nand 7 more announcements of ipv4 were refused\n"},
 		{line: "show routes received 192.0.2.1", code: 1, want: "session 192.0.2.1: not found"},
 		{line: "show routes", code: 2, want: "want show routes [for ADDRESS] advertised|received PEER"},
 		{line: "show sessions twice", code: 2, want: `what is "twice"?`},

@@ -105,7 +105,27 @@ func show(in invocation) int {
 	if *follow {
 		return in.follow(*socket, v, *asJSON, query...)
 	}
-	return in.present(*socket, v, *asJSON, query...)
+	code := in.present(*socket, v, *asJSON, query...)
+	if at := slices.Index(query, "received"); code == exitOK && !*asJSON && words[0] == "routes" && at >= 0 {
+		return in.notKept(*socket, query[at+1])
+	}
+	return code
+}
+
+// notKept says how much a peer announces that is refused and is not in the list.
+func (in invocation) notKept(socket, peer string) int {
+	var all []api.Session
+	if err := api.NewClient(socket).Get(context.Background(), "/v1/sessions", &all, "peer", peer); err != nil {
+		return in.fail(exitFailed, err)
+	}
+	for _, s := range all {
+		for _, f := range s.Families {
+			if f.RefusedNotKept > 0 {
+				fmt.Fprintf(in.stdout, "and %d more announcements of %s were refused\n", f.RefusedNotKept, f.Family)
+			}
+		}
+	}
+	return exitOK
 }
 
 // routeWords reads what stands behind `show routes`: [for ADDRESS] advertised|received PEER.
@@ -416,6 +436,9 @@ func routeRows(r *api.Route) (heading, cells []string) {
 	}
 	if r.PathID != 0 {
 		notes = append(notes, fmt.Sprintf("path %d", r.PathID))
+	}
+	if r.Refused != "" {
+		notes = append(notes, "refused: "+r.Refused)
 	}
 	return []string{"DOMAIN", "PREFIX", "NEXT HOP", "LOCAL-PREF", "AS PATH", "COMMUNITIES", ""},
 		[]string{r.Domain, r.Prefix, hop, fmt.Sprint(r.LocalPref), r.ASPath, strings.Join(r.Communities, " "), strings.Join(notes, ", ")}

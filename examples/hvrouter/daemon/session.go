@@ -157,6 +157,9 @@ func (d backend) Routes(peer string, received bool) ([]api.Route, error) {
 				for p, path := range d.sessions.Received(k, f) {
 					out = append(out, show.Received(domains[k], p, path))
 				}
+				for r := range d.sessions.Refused(k, f) {
+					out = append(out, show.Refused(domains[k], k.Addr, r))
+				}
 				continue
 			}
 			for a := range d.sessions.Advertised(k, f) {

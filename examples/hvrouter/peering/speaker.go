@@ -33,6 +33,10 @@ func Speaker(c *config.Config, d config.Domain, preserved []wire.Family, here fu
 	return out
 }
 
+// keepRefused is how many routes that a peer announces and that are refused are kept for who asks, in each
+// family: some 200 octets each as a rule, and at most as much as a message with it has.
+const keepRefused = 1000
+
 // Peer returns the configuration of one session. linkLocal is our link-local address
 // on its interface, the zero Addr if there is none yet.
 func Peer(c *config.Config, r config.Reflector, linkLocal netip.Addr) bgp.PeerConfig {
@@ -42,7 +46,7 @@ func Peer(c *config.Config, r config.Reflector, linkLocal netip.Addr) bgp.PeerCo
 		HoldTime: holdTime(c.BGP.HoldTime.Duration), ConnectRetry: c.BGP.ConnectRetry.Duration, IdleHold: c.BGP.IdleHold.Duration,
 		TTLSecurity: c.BGP.TTLSecurity, MD5Key: c.BGP.MD5,
 		NextHopSelf: true, NextHop6: r.NextHop6.Addr, RestartTime: r.RestartTime.Duration,
-		PrefixLimits: limits(r), MaxPrefixesHold: r.PrefixLimit.RestartAfter.Duration,
+		PrefixLimits: limits(r), MaxPrefixesHold: r.PrefixLimit.RestartAfter.Duration, KeepRefused: keepRefused,
 	}
 	if slices.Contains(p.Families, wire.IPv6Unicast) {
 		p.LinkLocal = linkLocal

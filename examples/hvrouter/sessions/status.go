@@ -95,6 +95,23 @@ func (s *Speakers) Received(k bgp.PeerKey, f wire.Family) iter.Seq2[netip.Prefix
 	}
 }
 
+// Refused yields what a session's peer announces in a family and is refused, sorted, as far as it is kept.
+func (s *Speakers) Refused(k bgp.PeerKey, f wire.Family) iter.Seq[rib.RefusedRoute] {
+	return func(yield func(rib.RefusedRoute) bool) {
+		for _, one := range s.all() {
+			all, _, err := one.bgp.Refused(k, f)
+			if err != nil {
+				continue
+			}
+			for _, r := range all {
+				if !yield(r) {
+					return
+				}
+			}
+		}
+	}
+}
+
 // Advertised yields what is advertised to a session's peer, in no order.
 func (s *Speakers) Advertised(k bgp.PeerKey, f wire.Family) iter.Seq[rib.Advert] {
 	return func(yield func(rib.Advert) bool) {

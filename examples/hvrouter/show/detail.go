@@ -85,6 +85,13 @@ func Received(domain string, prefix netip.Prefix, p rib.Path) api.Route {
 	return r
 }
 
+// Refused shows a route that a peer announces and that is refused.
+func Refused(domain string, peer netip.Addr, r rib.RefusedRoute) api.Route {
+	out := route(domain, peer, r.Prefix, r.PathID, r.Attrs)
+	out.Refused = r.Reason.String()
+	return out
+}
+
 // Advertised shows a path that a peer is sent.
 func Advertised(domain string, peer netip.Addr, a rib.Advert) api.Route {
 	return route(domain, peer, a.Prefix, a.PathID, a.Attrs)

@@ -54,7 +54,7 @@ func session(c *config.Config, one sessions.Status, bfds map[bfd.Key]string) api
 	detail(&s, p)
 	for _, f := range p.Families {
 		s.Families = append(s.Families, api.FamilyRoutes{Family: familyName(f.Family), Received: f.Paths, Advertised: one.Advertised[f.Family], Stale: f.Stale, Refused: f.Refused.Total(),
-			Counted: f.Counted, Maximum: f.PrefixLimit.Maximum, Limit: f.Limit.String(), Blocked: f.Refused[rib.ReasonOverLimit], NoNextHop: f.NoNextHop})
+			Counted: f.Counted, Maximum: f.PrefixLimit.Maximum, Limit: f.Limit.String(), Blocked: f.Refused[rib.ReasonOverLimit], NoNextHop: f.NoNextHop, RefusedNotKept: f.NotKept})
 	}
 	if p.LastLimit != nil {
 		s.LimitError, s.LimitErrorAt, s.RefusedUntil = p.LastLimit.Error(), p.LastLimit.Time, p.RefusedUntil
