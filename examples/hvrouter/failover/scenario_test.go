@@ -22,6 +22,7 @@ import (
 // the file's text, with _ for a space and \n for a new line.
 //
 //	configure FILE [EDIT ...]               the sessions of a sample
+//	found ADDR%LINK ...                     the neighbours without an address in the file; ours is fe80::1
 //	link INDEX NAME [NS], unlink ...        an interface
 //	objects [GATEWAY%LINK ...] [NS]         the next-hop objects of the kernel, from the id 1 on
 //	refresh                                 they have changed
@@ -37,6 +38,7 @@ type machine struct {
 	kernels map[string]*fakeKernel
 	monitor *Monitor
 	now     time.Time
+	config  *config.Config
 }
 
 func newMachine() *machine {
@@ -93,7 +95,10 @@ func (m *machine) Do(_ time.Time, words []string) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
+		m.config = c
 		m.monitor.Configure(c)
+	case "found":
+		m.monitor.Configure(m.found(words[1:]))
 	case "link", "unlink":
 		index, err := strconv.Atoi(words[1])
 		if err != nil {
@@ -120,6 +125,19 @@ func (m *machine) Do(_ time.Time, words []string) ([]string, error) {
 	}
 	m.monitor.deliver()
 	return m.take(), nil
+}
+
+// found returns the configuration with neighbours in its first domain.
+func (m *machine) found(words []string) *config.Config {
+	var links []string
+	var found []config.Found
+	for _, w := range words {
+		addr, link, _ := strings.Cut(w, "%")
+		links = append(links, link)
+		found = append(found, config.Found{Interface: link, Address: config.Addr{Addr: netip.MustParseAddr(addr)}, Local: config.Addr{Addr: netip.MustParseAddr("fe80::1")}})
+	}
+	name := m.config.Domains[0].Name
+	return m.config.WithFound(map[string][]string{name: links}, map[string][]config.Found{name: found})
 }
 
 func (m *machine) event(words []string, netns string) bfd.Event {

@@ -10,21 +10,28 @@ import (
 )
 
 // NextHop is what fails together: the gateways of one family that a domain has on one
-// link.
+// link, or one of them.
 type NextHop struct {
-	Domain string
-	IPv6   bool
-	Link   string
+	Domain  string
+	IPv6    bool
+	Link    string
+	Gateway netip.Addr // the only one, without a zone; the zero Addr: all of the link
 }
 
 // covers reports whether a gateway on a link is one of the next hop.
 func (w NextHop) covers(link string, gateway netip.Addr) bool {
-	return link == w.Link && gateway.Is6() == w.IPv6
+	return link == w.Link && gateway.Is6() == w.IPv6 && (w.Gateway == gateway || !w.Gateway.IsValid())
 }
 
-// alternative reports whether o leads to the same destinations over another link.
+// overlaps reports whether a gateway may be one of both.
+func (w NextHop) overlaps(o NextHop) bool {
+	return w.Link == o.Link && w.IPv6 == o.IPv6 && w.Domain == o.Domain &&
+		(w.Gateway == o.Gateway || !w.Gateway.IsValid() || !o.Gateway.IsValid())
+}
+
+// alternative reports whether o leads to the same destinations by other gateways.
 func (w NextHop) alternative(o NextHop) bool {
-	return w.Link != o.Link && w.IPv6 == o.IPv6 && w.Domain == o.Domain
+	return w.IPv6 == o.IPv6 && w.Domain == o.Domain && !w.overlaps(o)
 }
 
 // Watch says what dies with a BFD session: its next hops, unless another session that
@@ -48,7 +55,9 @@ func (w Watch) Probe() bool { return w.Peer == bgp.PeerKey{} }
 
 // Watches lists the watched sessions of a configuration, none twice. A session speaks
 // for the gateways of all families and domains whose next hops run over its link, and
-// for those of its other next hops that have no probe; a probe speaks for its next hop.
+// for those of its other next hops that have no probe; a probe speaks for its next hop. A session with a
+// link-local neighbour speaks for that one alone: there may be others on the link, which announce themselves as
+// next hops, too.
 func Watches(c *config.Config) []Watch {
 	var out, probes []Watch
 	add := func(r config.Reflector, domain string) {
@@ -89,6 +98,9 @@ func watchesOf(c *config.Config, r config.Reflector, domain string) (w Watch, ok
 	w = Watch{Domain: hops[0].Domain, Peer: SessionKey(r)}
 	for _, hop := range hops {
 		mine := nextHopsOf(hop)
+		if peer := r.Peer.Addr; peer.Is6() && peer.IsLinkLocalUnicast() {
+			mine = []NextHop{{Domain: hop.Domain, IPv6: true, Link: hop.Interface, Gateway: peer.WithZone("")}}
+		}
 		s, ok := Probe(c, n, hop)
 		if !ok {
 			w.NextHops = append(w.NextHops, mine...)
@@ -114,7 +126,7 @@ func nextHopsOf(w config.NextHop) (hops []NextHop) {
 }
 
 // watches reports whether the session speaks for a next hop.
-func (w Watch) watches(hop NextHop) bool { return slices.Contains(w.NextHops, hop) }
+func (w Watch) watches(hop NextHop) bool { return slices.ContainsFunc(w.NextHops, hop.overlaps) }
 
 // Alone returns the next hops for which no other session in the list speaks that is up.
 func (w Watch) Alone(all []Watch, up func(bfd.Key) bool) NextHops {

@@ -445,7 +445,7 @@ func (s *Speakers) mark(w peering.Watch, dead bool) {
 	for _, d := range s.all() {
 		var mine []peering.NextHop
 		for _, hop := range w.NextHops {
-			if serves(d.members, hop.Domain) {
+			if serves(d.members, hop.Domain) && !hop.Gateway.IsValid() { // one router is not its link
 				mine = append(mine, hop)
 			}
 		}
