@@ -47,7 +47,7 @@ func adjacent(node, socket string, t Timing) []string {
 
 // BirdTor is BIRD as a top-of-rack router. Its neighbours are named, since for those by range it
 // never claims that it kept its state over a restart. Hypervisors find it by its router
-// advertisements. If drained it marks what it announces with GRACEFUL_SHUTDOWN.
+// advertisements. Its own address is the one that the link has. If drained it marks what it announces with GRACEFUL_SHUTDOWN.
 func BirdTor(r plan.UnderlayRouter, drained bool, t Timing) string {
 	var w writer
 	birdHead(&w, r.ID, t)
@@ -63,7 +63,7 @@ func BirdTor(r plan.UnderlayRouter, drained bool, t Timing) string {
   ipv6 { import all; export filter { %s }; next hop self; };
 }`, onOff(t.Watched()), int(t.HoldTime().Seconds()), export, export)
 	for _, a := range plan.Adjacencies(r.Name) {
-		w.line(`protocol bgp %s from lab { local %s as %d; neighbor %s as %d; interface %q; }`, a.Link, a.Local, r.AS, a.Peer, a.AS, a.Link)
+		w.line(`protocol bgp %s from lab { local as %d; neighbor %s as %d; interface %q; }`, a.Link, r.AS, a.Peer, a.AS, a.Link)
 	}
 	for _, family := range families {
 		w.line(`protocol kernel kernel%d { persist; graceful restart on; merge paths on; kernel table %d; ipv%d { import none; export all; }; }`, family, plan.TablePublic, family)

@@ -31,16 +31,33 @@ func (r *router) readLinks(ctx context.Context, w *fib.Watcher) error {
 	return nil
 }
 
-// carrier follows the interfaces from then on.
-func (r *router) carrier(ctx context.Context, w *fib.Watcher) {
+// follow follows the interfaces from then on.
+func (r *router) follow(ctx context.Context, w *fib.Watcher) {
+	own := r.locals()
 	for e, err := range w.All(ctx) {
 		switch {
 		case err != nil:
 		case e.Kind == fib.EventLink && !e.Link.Up():
 			r.speaker.LinkDown(e.Link.Interface)
+		case e.Kind == fib.EventLink:
+			if l := own[e.Link.IfIndex]; l != nil { // with another MAC, perhaps
+				r.report(l.device, r.advertiseAt(l.device, l.session.local))
+			}
+		case e.Kind == fib.EventAddress && e.Addr.Addr().IsLinkLocalUnicast() && e.Addr.Addr().Is6():
+			if l := own[e.Link.IfIndex]; l != nil {
+				l.take(e.Addr.Addr(), e.Gone)
+				r.report(l.device, r.move(l))
+			}
 		case e.Kind == fib.EventError:
 			r.log.Error("kernel", "err", e.Err)
 		}
+	}
+}
+
+// report logs what is wrong with an interface, if anything is.
+func (r *router) report(device string, err error) {
+	if err != nil {
+		r.log.Error("interface", "name", device, "err", err)
 	}
 }
 

@@ -27,6 +27,7 @@ import (
 	"github.com/hyperfib/hyperfib/bgp/wire"
 	"github.com/hyperfib/hyperfib/examples/lab/plan"
 	"github.com/hyperfib/hyperfib/fib"
+	"github.com/hyperfib/hyperfib/ndp"
 )
 
 // session is one BGP session and the BFD session beside it.
@@ -72,6 +73,10 @@ type router struct {
 	links     map[string]int
 	transit   bool       // pass on what external peers announce
 	announced rib.Policy // to external peers, at the start
+
+	interval   time.Duration // of BFD
+	multiplier uint8
+	advertiser *ndp.Advertiser
 }
 
 // Main runs the edge router until it is told to stop.
@@ -97,13 +102,13 @@ func run(ctx context.Context, log *slog.Logger, args []string) error {
 	as := fs.Uint("as", 65000, "autonomous system")
 	id := fs.String("router-id", "", "BGP identifier")
 	table := fs.Uint("table", 90, "kernel table")
-	interval := fs.Duration("interval", 100*time.Millisecond, "BFD interval")
 	multiplier := fs.Uint("multiplier", 5, "BFD multiplier")
 	defaults := fs.Bool("default", false, "announce the default routes")
 	socket := fs.String("bfd-socket", "", "have BFD in a process of its own, at this unix socket")
 	bulk := fs.Int("bulk", 0, "announce this many prefixes of 10.0.0.0/8 besides")
 	key := fs.String("md5-key", "", "TCP MD5 key of all sessions")
 	r := &router{log: log}
+	fs.DurationVar(&r.interval, "interval", 100*time.Millisecond, "BFD interval")
 	fs.BoolVar(&r.transit, "transit", false, "pass on what external peers announce")
 	fs.DurationVar(&r.hold, "hold", 90*time.Second, "hold time to offer")
 	fs.Func("community", "mark what is announced, and install only what has it", func(s string) (err error) {
@@ -119,7 +124,7 @@ func run(ctx context.Context, log *slog.Logger, args []string) error {
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
-	r.table, r.devices = uint32(*table), map[netip.Addr]string{}
+	r.table, r.devices, r.multiplier = uint32(*table), map[netip.Addr]string{}, uint8(*multiplier)
 	if err := r.parse(fs.Args()); err != nil {
 		return err
 	}
@@ -144,7 +149,7 @@ func run(ctx context.Context, log *slog.Logger, args []string) error {
 			return err
 		}
 		for _, s := range r.sessions {
-			if err := r.add(s, *interval, uint8(*multiplier), *key); err != nil {
+			if err := r.add(s, *key); err != nil {
 				return err
 			}
 		}
@@ -152,7 +157,7 @@ func run(ctx context.Context, log *slog.Logger, args []string) error {
 			if a.probe.device == "" {
 				continue
 			}
-			if err := r.watch(a.probe, *interval, uint8(*multiplier)); err != nil {
+			if err := r.watch(a.probe); err != nil {
 				return err
 			}
 		}
@@ -219,12 +224,12 @@ func linkLocal(device string) (ll netip.Addr) {
 	return ll
 }
 
-func (r *router) add(s session, interval time.Duration, multiplier uint8, key string) error {
+func (r *router) add(s session, key string) error {
 	if s.unnumbered() {
 		if err := r.speaker.AddPeer(r.external(s, r.announced)); err != nil || s.watch == "off" {
 			return err
 		}
-		return r.watch(s, interval, multiplier)
+		return r.watch(s)
 	}
 	families := []wire.Family{s.family()}
 	c := bgp.PeerConfig{Addr: s.peer, LocalAddr: s.local, Interface: s.device, Families: families, Import: r.mine(), Export: r.export(s),
@@ -236,14 +241,14 @@ func (r *router) add(s session, interval time.Duration, multiplier uint8, key st
 	if err := r.speaker.AddPeer(c); err != nil || s.watch == "off" {
 		return err
 	}
-	return r.watch(s, interval, multiplier)
+	return r.watch(s)
 }
 
 // watch adds the BFD session beside a BGP session, or a probe.
-func (r *router) watch(s session, interval time.Duration, multiplier uint8) error {
+func (r *router) watch(s session) error {
 	return r.bfd.Add(bfd.SessionConfig{
 		Key:          bfd.Key{Peer: s.peer, Local: s.local, Interface: s.device},
-		DesiredMinTx: interval, RequiredMinRx: interval, Multiplier: multiplier, Echo: s.watch == "echo"})
+		DesiredMinTx: r.interval, RequiredMinRx: r.interval, Multiplier: r.multiplier, Echo: s.watch == "echo"})
 }
 
 func (r *router) run(ctx context.Context, status string, open func(restarting bool) error) error {
@@ -259,12 +264,15 @@ func (r *router) run(ctx context.Context, status string, open func(restarting bo
 		return err
 	}
 	r.speaker.InventoryComplete()
-	go r.carrier(ctx, kernel)
+	if err := r.advertise(); err != nil {
+		return err
+	}
+	go r.follow(ctx, kernel)
 	g.Go(func() error { return r.bfd.Run(ctx) })
 	g.Go(func() error { return r.speak(ctx) })
 	g.Go(func() error { return r.install(ctx) })
 	g.Go(func() error { return r.paths(ctx) })
-	g.Go(func() error { return r.advertise(ctx) })
+	g.Go(func() error { return r.advertiser.Run(ctx) })
 	if status != "" {
 		g.Go(func() error { return r.tell(ctx, status) })
 	}

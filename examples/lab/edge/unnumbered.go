@@ -2,12 +2,16 @@ package edge
 
 import (
 	"context"
+	"errors"
 	"net"
+	"net/netip"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 
+	"github.com/hyperfib/hyperfib/bfd"
 	"github.com/hyperfib/hyperfib/bgp"
 	"github.com/hyperfib/hyperfib/bgp/rib"
 	"github.com/hyperfib/hyperfib/bgp/wire"
@@ -86,25 +90,71 @@ const leave = 200 * time.Millisecond
 // has no session before the next one comes.
 const advertised = 4 * time.Second
 
-// advertise sends router advertisements on the links without numbers, by which
-// neighbours find us.
-func (r *router) advertise(ctx context.Context) error {
+// advertise says what is advertised on the links without numbers, by which neighbours find us.
+func (r *router) advertise() error {
 	conn, err := ndp.Listen(ndp.Config{Types: []ndp.Type{ndp.TypeRouterSolicitation}})
 	if err != nil {
 		return err
 	}
-	a := ndp.NewAdvertiser(conn)
+	r.advertiser = ndp.NewAdvertiser(conn)
 	for _, s := range r.sessions {
 		if !s.unnumbered() {
 			continue
 		}
-		link, err := net.InterfaceByName(s.device)
-		if err == nil {
-			err = a.Set(link.Index, ndp.Router{MAC: ndp.MAC(link.HardwareAddr), Timing: ndp.Timing{MaxInterval: advertised}})
-		}
-		if err != nil {
+		if err := r.advertiseAt(s.device, s.local); err != nil {
 			return err
 		}
 	}
-	return a.Run(ctx)
+	return nil
+}
+
+// advertiseAt advertises us on an interface, at one of our addresses there: at once, if that is another one
+// (RFC 4861, Section 6.2.8).
+func (r *router) advertiseAt(device string, local netip.Addr) error {
+	link, err := net.InterfaceByName(device)
+	if err != nil {
+		return err
+	}
+	return r.advertiser.Set(link.Index, ndp.Router{MAC: ndp.MAC(link.HardwareAddr), Source: local, Timing: ndp.Timing{MaxInterval: advertised}})
+}
+
+// local is the address that we have on a link without numbers.
+type local struct {
+	session              // local: the address that it has now
+	there   []netip.Addr // link-local addresses of the interface
+}
+
+// locals are those that we begin with, by the index of the interface.
+func (r *router) locals() map[int]*local {
+	out := map[int]*local{}
+	for _, s := range r.sessions {
+		if s.unnumbered() {
+			out[r.links[s.device]] = &local{s, []netip.Addr{s.local}}
+		}
+	}
+	return out
+}
+
+// take takes an address that has come or gone.
+func (l *local) take(a netip.Addr, gone bool) {
+	l.there = slices.DeleteFunc(l.there, func(o netip.Addr) bool { return o == a })
+	if !gone {
+		l.there = append(l.there, a)
+	}
+}
+
+// move has a session at another address, if its own has gone: the neighbour hears of it by an advertisement, and
+// its new connection takes the place of the old one (RFC 4724, Section 5). BFD is another session.
+func (r *router) move(l *local) error {
+	if slices.Contains(l.there, l.session.local) || len(l.there) == 0 {
+		return nil
+	}
+	old := bfd.Key{Peer: l.peer, Local: l.session.local, Interface: l.device}
+	l.session.local = l.there[0]
+	r.log.Info("another address", "interface", l.device, "address", l.session.local)
+	err := r.advertiseAt(l.device, l.session.local)
+	if l.watch != "off" {
+		err = errors.Join(err, r.bfd.Remove(old), r.watch(l.session))
+	}
+	return err
 }

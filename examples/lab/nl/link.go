@@ -113,6 +113,11 @@ func (c *Conn) SetMaster(name, bridge string) error {
 	return c.set(name, &rtnetlink.LinkMessage{Attributes: &rtnetlink.LinkAttributes{Master: &master}})
 }
 
+// SetMAC gives a link another Ethernet address.
+func (c *Conn) SetMAC(name string, mac net.HardwareAddr) error {
+	return c.set(name, &rtnetlink.LinkMessage{Attributes: &rtnetlink.LinkAttributes{Address: mac}})
+}
+
 func (c *Conn) set(name string, m *rtnetlink.LinkMessage) error {
 	index, err := c.Index(name)
 	if err != nil {
