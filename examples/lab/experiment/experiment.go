@@ -87,7 +87,7 @@ func All() []Experiment {
 		{Name: "tor", Title: "kill -9 of rack 1's router on fabric A, back after 1 s", Run: torRestart, When: underlay, Disturbs: true},
 		{Name: "torcut", Title: "rack 1's router on fabric A falls silent", Run: torCut, When: underlay, Disturbs: true},
 		{Name: "tordrain", Title: "rack 1's router on fabric A drained, stopped for 1 s, and back", Run: torDrain, When: underlay, Disturbs: true},
-		{Name: "toraddr", Title: "rack 1's router on fabric A gets another link-local address, then another MAC, then both", Run: torAddress, When: underlay, Disturbs: true},
+		{Name: "toraddr", Title: "rack 1's router on fabric A gets another link-local address, then another MAC, then both", Run: torAddress, When: underlay, Disturbs: true, Extra: true},
 		{Name: "deadcut", Title: "silent cut of fabric A while HV1's daemon is dead", Run: deadcut, Disturbs: true},
 		{Name: "stop", Title: "kill -STOP of HV1's daemon for 5 s", Run: stop, Disturbs: true},
 		{Name: "deadport", Title: "silent cut at HV1's port while HV1's daemon is dead", Run: deadport, Disturbs: true, Extra: true},
