@@ -3,6 +3,7 @@ package vxlan
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -214,6 +215,11 @@ func (o *owner) flush(ifindex int) (Result, error) {
 	}
 	writes := c.changedSince(d)
 	o.fdb.mu.Unlock()
+	if slices.ContainsFunc(writes, func(w write) bool { return w.op == opBlocked }) {
+		// It may have gone, and the notification is still to be read: the kernel says.
+		r, err := o.reconcile(ifindex, false)
+		return Result{Added: r.Added, Replaced: r.Replaced, Deleted: r.Deleted}, err
+	}
 	return o.write(d, writes, false)
 }
 

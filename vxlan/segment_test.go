@@ -612,3 +612,32 @@ func fakeTwoDevices(t *testing.T) {
 		}
 	}
 }
+
+// TestFakeGone: what was in the way has gone, and nobody has read that yet: the kernel is asked before anything is said to be
+// in the way.
+func TestFakeGone(t *testing.T) { synctest.Test(t, fakeGone) }
+
+func fakeGone(t *testing.T) {
+	k := newFake()
+	f, end := k.running(t, Config{})
+	link, bridge := port(t, k, f)
+	guests := k.other("port", "veth")
+	k.enslave("port", bridge)
+	m := MAC{0x50, 1}
+	if err := f.SetSegment(Segment{Device: link, Interface: bridge}); err != nil {
+		t.Fatal(err)
+	}
+	flush(t, f, Result{})
+	k.bridgeHas(bridge, guests, m, rtnl.NUD_NOARP, 0)
+	synctest.Wait()
+	k.stall(true)
+	k.bridgeHas(bridge, guests, m, rtnl.NUD_REACHABLE, 0)
+	if err := f.SetMAC(link, m, addrOf("172.22.2.2")); err != nil {
+		t.Fatal(err)
+	}
+	flush(t, f, Result{Added: 1, Replaced: 1})
+	k.stall(false)
+	if err := end(); err != nil {
+		t.Error(err)
+	}
+}

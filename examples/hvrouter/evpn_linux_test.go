@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -232,6 +233,20 @@ func TestEVPN(t *testing.T) {
 	if out := one.cli("show", "evpn", "-guest", "vm1"); strings.Count(out, " announced") != 3 {
 		t.Errorf("show evpn, of a guest:\n%s", out)
 	}
+	// A guest that is not here says why, one that is on no overlay has no routes, and one that there is not is a mistake.
+	one.write("guests.yaml", `[{name: vm8, overlays: [{overlay: vx100, interface: vm8.x, mac: "02:00:00:00:00:08", ipv4: [192.168.5.8]}]}, {name: vm9}]`)
+	one.cli("guest", "add", one.path("guests.yaml"))
+	if out := one.cli("show", "evpn", "-guest", "vm8"); strings.Count(out, "the guest's interface is not there") != 2 || strings.Count(out, "withheld") != 2 {
+		t.Errorf("show evpn, of a guest that is not here:\n%s", out)
+	}
+	if out := one.cli("show", "evpn", "-guest", "vm9"); strings.Contains(out, "vx100") {
+		t.Errorf("show evpn, of a guest that is on no overlay:\n%s", out)
+	}
+	if out := one.cli("show", "guests", "-guest", "vm1"); !strings.Contains(out, "vm1.x") || !strings.Contains(out, " on vx100") {
+		t.Errorf("show guests, of a guest on an overlay:\n%s", out)
+	}
+	one.cli("guest", "del", "vm8")
+	one.cli("guest", "del", "vm9")
 	asked := vm2.questions(t)
 	vm1.reaches(t, 2)
 	vm2.reaches(t, 1)
@@ -241,6 +256,7 @@ func TestEVPN(t *testing.T) {
 	if out := one.hv.IP("addr show dev br100"); strings.Contains(out, "inet") {
 		t.Errorf("the bridge has an address: %s", out)
 	}
+	t.Run("spoof", func(t *testing.T) { overlaySpoof(t, l, one, vm1, vm2, wantOne) })
 	t.Run("kill", func(t *testing.T) { overlayKill(t, one, vm1, wantOne) })
 	t.Run("port", func(t *testing.T) { overlayPort(t, one, wantOne) })
 	t.Run("move", func(t *testing.T) { overlayMove(t, l, one, two, vm1) })
@@ -273,6 +289,63 @@ func overlayPort(t *testing.T, h *host, want string) {
 	if strings.Contains(seen.String(), "extern_learn") {
 		t.Errorf("neighbours changed:\n%s", seen.String())
 	}
+}
+
+// overlaySpoof: what a guest sends with the MAC of another one, here or elsewhere, brings it none of that one's
+// frames.
+func overlaySpoof(t *testing.T, l *overlayLAN, h *host, vm1, vm2 *vm, want string) {
+	vm5 := l.guest(5)
+	addTo(h, vm5)
+	vm5.plug(h.hv)
+	vm5.reaches(t, 2) // it is a port
+	places := func() (lines []string) {
+		for line := range strings.Lines(h.hv.Exec("bridge", "fdb", "show", "br", "br100")) {
+			if f := strings.Fields(line); strings.HasPrefix(line, "02:00:00") && strings.Contains(line, "master br100") {
+				lines = append(lines, f[0]+" "+f[2])
+			}
+		}
+		slices.Sort(lines)
+		return lines
+	}
+	wantPlaces := []string{vm1.mac() + " vm1.x", vm2.mac() + " vx100", vm5.mac() + " vm5.x"}
+	nstest.Wait(t, 10*time.Second, fmt.Sprint("the bridge has ", wantPlaces), func() bool { return slices.Equal(places(), wantPlaces) })
+	for range 20 {
+		vm5.says(t, vm1.mac())
+		vm5.says(t, vm2.mac())
+	}
+	if got := places(); !slices.Equal(got, wantPlaces) {
+		t.Errorf("the bridge has %v, want %v", got, wantPlaces)
+	}
+	vm1.reaches(t, 2)
+	vm2.reaches(t, 1)
+	if s := h.logged(); strings.Contains(s, "event=overlay-repaired") || strings.Contains(s, "event=overlay-error") {
+		t.Errorf("logged:\n%s", s)
+	}
+	h.cli("guest", "del", "vm5")
+	has(t, h, want)
+	nstest.Wait(t, 10*time.Second, "the bridge has forgotten it", func() bool { return slices.Equal(places(), wantPlaces[:2]) })
+}
+
+// says sends a frame for nobody with a MAC as its source, which has come through the bridge when it returns.
+func (v *vm) says(t *testing.T, mac string) {
+	t.Helper()
+	v.Do(func() error {
+		link, err := net.InterfaceByName("eth0")
+		if err != nil {
+			return err
+		}
+		source, err := net.ParseMAC(mac)
+		if err != nil {
+			return err
+		}
+		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		frame := append(append([]byte{2, 0, 0, 0, 0, 0xfe}, source...), 0x88, 0xb5) // ETH_P_802_EX1, for experiments
+		return unix.Sendto(fd, append(frame, make([]byte, 46)...), 0, &unix.SockaddrLinklayer{Ifindex: link.Index})
+	})
 }
 
 // overlayKill: kill -9 of the daemon under a stream of packets loses none, and no entry is written again.
@@ -364,6 +437,11 @@ func overlayMove(t *testing.T, l *overlayLAN, one, two *host, vm1 *vm) {
 2001:db8:5::2 lladdr 02:00:00:00:00:02 extern_learn NOARP proto 201`)
 	if out := one.hv.IP("link show vm3.x"); strings.Contains(out, "master") {
 		t.Errorf("it is a port still: %s", out)
+	}
+	for _, h := range []*host{one, two} { // what is static where a guest is goes before its MAC is another VTEP's
+		if s := h.logged(); strings.Contains(s, "event=overlay-error") {
+			t.Errorf("logged:\n%s", s)
+		}
 	}
 }
 

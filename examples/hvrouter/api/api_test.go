@@ -63,8 +63,10 @@ func (b *backend) DrainStatus() Drain                   { return Drain{Drained: 
 func (b *backend) Routes(string, bool) ([]Route, error) { return []Route{}, b.fail }
 func (b *backend) ChangeSession(c SessionChange) error  { return b.fail }
 func (b *backend) Domains() []Domain                    { return []Domain{{Name: "public", Table: 90}} }
-func (b *backend) EVPN() []EVPN                         { return []EVPN{{Overlay: "vx100", Type: "mac-ip", State: "used"}} }
-func (b *backend) Drops() []Drop                        { return []Drop{{Kind: "spoofed", Packets: 3}} }
+func (b *backend) EVPN() []EVPN {
+	return []EVPN{{Overlay: "vx100", Type: "mac-ip", MAC: "02:00:00:00:00:0a", VTEP: netip.MustParseAddr("2001:db8::1"), State: "used"}}
+}
+func (b *backend) Drops() []Drop { return []Drop{{Kind: "spoofed", Packets: 3}} }
 
 var errGone, errTaken = fmt.Errorf("guest x: %w", ErrNotFound), errors.New("taken")
 
@@ -95,6 +97,11 @@ func statusTests() []statusTest {
 		{"GET", "/v1/routes?received=a", "", errGone, 404, "not found"},
 		{"GET", "/v1/domains", "", nil, 200, "public"},
 		{"GET", "/v1/evpn?overlay=vx100", "", nil, 200, "mac-ip"},
+		{"GET", "/v1/evpn?mac=02-00-00-00-00-0A", "", nil, 200, "mac-ip"},
+		{"GET", "/v1/evpn?vtep=2001:DB8:0::1", "", nil, 200, "mac-ip"},
+		{"GET", "/v1/evpn?vtep=2001:db8::2", "", nil, 404, "not found"},
+		{"GET", "/v1/evpn?guest=vm1", "", nil, 200, "[]"}, // it is on no overlay with EVPN
+		{"GET", "/v1/evpn?guest=vm2", "", nil, 404, "not found"},
 		{"GET", "/v1/firewall", "", nil, 200, "spoofed"},
 		{"POST", "/v1/sessions/a/reset?hard=1&text=t", "", nil, 200, ""},
 		{"POST", "/v1/sessions/a/stop", "", nil, 404, "want reset"},

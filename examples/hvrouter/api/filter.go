@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -26,7 +27,13 @@ type filter[T any] struct {
 	name string
 	// of returns what an element is asked by; any of it may be meant.
 	of func(T) []string
+	// form returns the form that a value has in the list; nil: as it is given.
+	form func(string) string
+	// known reports whether there is what is asked for although nothing in the list is its; nil: never.
+	known func(string) bool
 }
+
+func by[T any](name string, of func(T) []string) filter[T] { return filter[T]{name: name, of: of} }
 
 // filtered leaves what all filters that were given leave. One that nothing in the list answers to is
 // an error: it is a mistake, or what is asked for is not there.
@@ -44,7 +51,10 @@ func filtered[T any](r *http.Request, list []T, filters ...filter[T]) (any, erro
 		if !r.URL.Query().Has(f.name) {
 			continue
 		}
-		if !slices.ContainsFunc(list, func(v T) bool { return slices.Contains(f.of(v), want) }) {
+		if f.form != nil {
+			want = f.form(want)
+		}
+		if !slices.ContainsFunc(list, func(v T) bool { return slices.Contains(f.of(v), want) }) && (f.known == nil || !f.known(want)) {
 			return nil, status{http.StatusNotFound, fmt.Errorf("%s %q: %w", f.name, want, ErrNotFound)}
 		}
 		out = slices.DeleteFunc(out, func(v T) bool { return !slices.Contains(f.of(v), want) })
@@ -56,9 +66,9 @@ func filtered[T any](r *http.Request, list []T, filters ...filter[T]) (any, erro
 }
 
 func sessionList(b Backend, r *http.Request) (any, error) {
-	return filtered(r, b.Sessions(), filter[Session]{"peer", func(s Session) []string { return []string{s.Peer.String(), s.Name} }},
-		filter[Session]{"domain", func(s Session) []string { return strings.Split(s.Domain, ",") }},
-		filter[Session]{"interface", func(s Session) []string { return []string{s.Interface} }})
+	return filtered(r, b.Sessions(), by("peer", func(s Session) []string { return []string{s.Peer.String(), s.Name} }),
+		by("domain", func(s Session) []string { return strings.Split(s.Domain, ",") }),
+		by("interface", func(s Session) []string { return []string{s.Interface} }))
 }
 
 func bfdList(b Backend, r *http.Request) (any, error) {
@@ -70,13 +80,13 @@ func bfdList(b Backend, r *http.Request) (any, error) {
 	for _, s := range b.Sessions() {
 		names[s.Peer] = append(names[s.Peer], s.Name)
 	}
-	return filtered(r, list, filter[BFD]{"peer", func(s BFD) []string { return append(names[s.Peer], s.Peer.String()) }},
-		filter[BFD]{"interface", func(s BFD) []string { return []string{s.Interface} }})
+	return filtered(r, list, by("peer", func(s BFD) []string { return append(names[s.Peer], s.Peer.String()) }),
+		by("interface", func(s BFD) []string { return []string{s.Interface} }))
 }
 
 func guestList(b Backend, r *http.Request) (any, error) {
-	return filtered(r, b.Guests(), filter[Guest]{"guest", func(g Guest) []string { return []string{g.Name} }},
-		filter[Guest]{"interface", func(g Guest) []string { return []string{g.Interface} }})
+	return filtered(r, b.Guests(), by("guest", func(g Guest) []string { return []string{g.Name} }),
+		by("interface", func(g Guest) []string { return []string{g.Interface} }))
 }
 
 func neighbourList(b Backend, r *http.Request) (any, error) {
@@ -84,8 +94,8 @@ func neighbourList(b Backend, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return filtered(r, list, filter[Neighbour]{"interface", func(n Neighbour) []string { return []string{n.Interface} }},
-		filter[Neighbour]{"guest", func(n Neighbour) []string { return []string{n.Guest} }})
+	return filtered(r, list, by("interface", func(n Neighbour) []string { return []string{n.Interface} }),
+		by("guest", func(n Neighbour) []string { return []string{n.Guest} }))
 }
 
 // domainNamed returns an error unless there is a domain of that name; "" is none.
@@ -183,13 +193,29 @@ func changeSession(b Backend, r *http.Request) error {
 const maxText = 255
 
 func evpnList(b Backend, r *http.Request) (any, error) {
-	return filtered(r, b.EVPN(), filter[EVPN]{"overlay", func(e EVPN) []string { return []string{e.Overlay} }}, filter[EVPN]{"guest", func(e EVPN) []string { return []string{e.Guest} }},
-		filter[EVPN]{"mac", func(e EVPN) []string { return []string{e.MAC} }}, filter[EVPN]{"vtep", func(e EVPN) []string { return []string{e.VTEP.String()} }})
+	guest, mac, vtep := by("guest", func(e EVPN) []string { return []string{e.Guest} }), by("mac", func(e EVPN) []string { return []string{e.MAC} }),
+		by("vtep", func(e EVPN) []string { return []string{e.VTEP.String()} })
+	guest.known = func(name string) bool { // one that is on no overlay with EVPN
+		return slices.ContainsFunc(b.Guests(), func(g Guest) bool { return g.Name == name })
+	}
+	mac.form = func(s string) string {
+		if m, err := net.ParseMAC(s); err == nil {
+			return m.String()
+		}
+		return s
+	}
+	vtep.form = func(s string) string {
+		if a, err := netip.ParseAddr(s); err == nil {
+			return a.String()
+		}
+		return s
+	}
+	return filtered(r, b.EVPN(), by("overlay", func(e EVPN) []string { return []string{e.Overlay} }), guest, mac, vtep)
 }
 
 // firewall are the counters of what the firewall dropped, sorted.
 func firewall(b Backend, r *http.Request) (any, error) {
 	list := b.Drops()
 	slices.SortFunc(list, func(a, b Drop) int { return cmp.Or(strings.Compare(a.NetNS, b.NetNS), strings.Compare(a.Kind, b.Kind)) })
-	return filtered(r, list, filter[Drop]{"kind", func(d Drop) []string { return []string{d.Kind} }})
+	return filtered(r, list, by("kind", func(d Drop) []string { return []string{d.Kind} }))
 }

@@ -191,7 +191,7 @@ func (m samples) reloads(st Status) {
 func (m samples) guests(list []Guest) {
 	n := 0
 	for _, g := range list {
-		if g.Present {
+		if g.Here() {
 			n++
 		}
 		for _, a := range g.Abuse {

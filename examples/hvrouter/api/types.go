@@ -231,11 +231,16 @@ type Guest struct {
 	Source  string `json:"source"` // config, directory, api, or interfaces: made by a template
 	Present bool   `json:"present"`
 	Link    int    `json:"link,omitempty"` // interface index
+	// On are the overlays that the guest is on: its interface there exists.
+	On []string `json:"on,omitempty"`
 	// Refused says why the guest does not count; "" if it does.
 	Refused string `json:"refused,omitempty"`
 	// Abuse counts what the guest said that was of no use, by protocol, while it is present.
 	Abuse []Abuse `json:"abuse,omitempty"`
 }
+
+// Here reports whether the guest is present, or on an overlay.
+func (g *Guest) Here() bool { return g.Present || len(g.On) > 0 }
 
 // Abuse is what a guest said in one protocol that was of no use, since it is served.
 // docs/metrics.md has the reasons, and what cannot be counted.

@@ -44,7 +44,8 @@ func (f *fake) FIB(table uint32) []api.FIBRoute {
 	return []api.FIBRoute{{Table: 90, Prefix: "203.0.113.1/32", Metric: 10, Type: "unicast", Gateways: []api.Gateway{{Link: "vm1"}}, State: "installed"}}
 }
 func (f *fake) Guests() []api.Guest {
-	return []api.Guest{{Guest: config.Guest{Name: "vm1", Interface: "vm1", LocalPref: 100, IPv4: []config.Addr{{Addr: addr("203.0.113.1")}}}, Source: "config", Present: true}}
+	return []api.Guest{{Guest: config.Guest{Name: "vm1", Interface: "vm1", LocalPref: 100, IPv4: []config.Addr{{Addr: addr("203.0.113.1")}}}, Source: "config", Present: true},
+		{Guest: config.Guest{Name: "vm3", Interface: "vm3", LocalPref: 100, Overlays: []config.OverlayPort{{Overlay: "vx100", Interface: "vm3.x", MAC: config.MAC{2, 0, 0, 0, 0, 3}, IPv4: []config.Addr{{Addr: addr("10.100.0.3")}}}}}, Source: "api", On: []string{"vx100"}}}
 }
 func (f *fake) Neighbours() ([]api.Neighbour, error) {
 	return []api.Neighbour{
@@ -195,7 +196,7 @@ func TestCommands(t *testing.T) {
 		{line: "show rib -domain public -prefix 203.0.113.3", want: "198.51.100.102%a.public", asked: `rib "public" 203.0.113.3/32`},
 		{line: "show rib -prefix 203.0.113", code: 1, want: "is neither an address nor a prefix"},
 		{line: "show fib -table 90", want: "90     203.0.113.1/32  10      unicast  dev vm1", asked: "fib 90"},
-		{line: "show guests", want: "vm1   vm1             203.0.113.1  present  100"},
+		{line: "show guests", want: "vm1   vm1                           203.0.113.1  present   100"},
 		{line: "show fib -table pub -prefix 203.0.113.1", want: "dev vm1", asked: "fib 90"},
 		{line: "show fib -table 91", code: 1, want: `table "91" is no domain's: not found`},
 		{line: "show fib -table red", code: 1, want: `table "red" is no domain's: not found`},
@@ -205,6 +206,7 @@ func TestCommands(t *testing.T) {
 		{line: "show sessions -peer 198.51.100.127", code: 1, want: `peer "198.51.100.127": not found`},
 		{line: "show sessions -domain red", code: 1, want: `domain "red": not found`},
 		{line: "show guests -guest vm1 -interface vm1", want: "present"},
+		{line: "show guests -guest vm3", want: "vm3   vm3.x      02:00:00:00:00:03  10.100.0.3  on vx100  100         api"},
 		{line: "show guests -guest vm2", code: 1, want: `guest "vm2": not found`},
 		{line: "show neighbours -interface tap0", want: "203.0.113.50"},
 		{line: "show neighbours -interface tap7", code: 1, want: `interface "tap7": not found`},

@@ -370,7 +370,19 @@ func guestRows(g *api.Guest) (heading, cells []string) {
 	for _, p := range g.IPv6 {
 		addrs = append(addrs, p.String())
 	}
-	state := "absent"
+	state, ports, macs := "absent", []string{g.Interface}, []string{g.MAC.String()}
+	if g.OverlayOnly() && !g.Present {
+		ports, macs = nil, nil
+		for _, p := range g.Overlays {
+			ports, macs = append(ports, p.Interface), append(macs, p.MAC.String())
+			for _, a := range p.Addresses() {
+				addrs = append(addrs, a.String())
+			}
+		}
+		if len(g.On) > 0 {
+			state = ""
+		}
+	}
 	switch {
 	case g.Refused != "":
 		state = "refused: " + g.Refused
@@ -379,8 +391,11 @@ func guestRows(g *api.Guest) (heading, cells []string) {
 	case g.Present:
 		state = "present"
 	}
+	if len(g.On) > 0 {
+		state = strings.TrimPrefix(state+", on "+strings.Join(g.On, " "), ", ")
+	}
 	return []string{"NAME", "INTERFACE", "MAC", "ADDRESSES", "STATE", "LOCAL-PREF", "SOURCE"},
-		[]string{g.Name, g.Interface, g.MAC.String(), strings.Join(addrs, " "), state, fmt.Sprint(g.LocalPref), g.Source}
+		[]string{g.Name, strings.Join(ports, " "), strings.Join(macs, " "), strings.Join(addrs, " "), state, fmt.Sprint(g.LocalPref), g.Source}
 }
 
 func gateways(list []api.Gateway) string {

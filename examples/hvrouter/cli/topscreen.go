@@ -65,7 +65,7 @@ func (t *topScreen) head(width int) []string {
 	}
 	present := 0
 	for _, g := range s.Guests {
-		if g.Present {
+		if g.Here() {
 			present++
 		}
 	}

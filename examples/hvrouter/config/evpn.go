@@ -49,6 +49,11 @@ func (p OverlayPort) Addresses() (list []netip.Addr) {
 	return list
 }
 
+// OverlayOnly reports whether a guest is on overlays and has nothing that is routed.
+func (g *Guest) OverlayOnly() bool {
+	return len(g.Overlays) > 0 && g.MAC.IsZero() && len(g.IPv4)+len(g.IPv6)+len(g.Routed)+len(g.Transparent) == 0
+}
+
 // RouteTarget is a route target in the file. The zero value means "not given".
 type RouteTarget struct{ wire.ExtCommunity }
 
@@ -105,11 +110,6 @@ func (d *RD) UnmarshalYAML(node ast.Node) error {
 		}
 		return err
 	})
-}
-
-// Imports reports whether an overlay imports what has a route target.
-func (e *EVPN) Imports(t wire.ExtCommunity) bool {
-	return t == e.RouteTarget.ExtCommunity || slices.Contains(e.Import, RouteTarget{t})
 }
 
 func (o *Overlay) fillEVPN(routerID Addr, as uint32) {

@@ -85,7 +85,7 @@ func (d backend) linkNames(n *netns.Namespace) (names map[int]string) {
 // Guests implements [api.Backend].
 func (d backend) Guests() (out []api.Guest) {
 	d.ask(func(r *router) {
-		out = show.Guests(&r.guests, r.attached.ports)
+		out = show.Guests(&r.guests, r.attached.ports, func(name string) bool { _, ok := r.home().Links().ByName(name); return ok })
 		for i := range out {
 			if p, here := r.attached.ports[out[i].Name]; here && out[i].Present {
 				for _, a := range r.edge.Abuse(p) {
@@ -100,7 +100,7 @@ func (d backend) Guests() (out []api.Guest) {
 // EVPN implements [api.Backend].
 func (d backend) EVPN() []api.EVPN {
 	var list []overlay.Listed
-	d.ask(func(r *router) { list = r.evpn.core.List() })
+	d.ask(func(r *router) { list = r.listEVPN() })
 	return show.EVPN(list)
 }
 

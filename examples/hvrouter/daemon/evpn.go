@@ -47,16 +47,12 @@ func (r *router) stations() {
 	}
 	var list []overlay.Station
 	ports := map[string][]string{}
-	for _, g := range r.guests.All() {
-		for _, p := range g.Overlays {
-			link, here := r.home().Links().ByName(p.Interface)
-			if !here {
-				continue
-			}
-			ports[p.Overlay] = append(ports[p.Overlay], p.Interface) // one that is down waits there for its guest
-			if !g.Down {
-				list = append(list, overlay.Station{Guest: g.Name, Overlay: p.Overlay, Port: p.Interface, IfIndex: link.IfIndex, MAC: overlay.MAC(p.MAC), Addresses: p.Addresses()})
-			}
+	for one, away := range r.eachStation {
+		if away != notThere {
+			ports[one.Overlay] = append(ports[one.Overlay], one.Port) // one that is down waits there for its guest
+		}
+		if away == "" {
+			list = append(list, one)
 		}
 	}
 	r.evpn.ports = ports
@@ -64,6 +60,41 @@ func (r *router) stations() {
 		r.evpn.core.SetStations(list, r.now(), &r.evpn.fx)
 		r.applyEVPN()
 	}
+}
+
+// Why a guest is not here.
+const (
+	notThere  = "the guest's interface is not there"
+	guestDown = "the guest is down"
+)
+
+// eachStation yields every guest of the inventory on every overlay that it is on, and why it is not here, "" if it is.
+func (r *router) eachStation(yield func(one overlay.Station, away string) bool) {
+	for _, g := range r.guests.All() {
+		for _, p := range g.Overlays {
+			away := ""
+			link, here := r.home().Links().ByName(p.Interface)
+			if !here {
+				away = notThere
+			} else if g.Down {
+				away = guestDown
+			}
+			if !yield(overlay.Station{Guest: g.Name, Overlay: p.Overlay, Port: p.Interface, IfIndex: link.IfIndex, MAC: overlay.MAC(p.MAC), Addresses: p.Addresses()}, away) {
+				return
+			}
+		}
+	}
+}
+
+// listEVPN returns how every route stands, also of guests that are not here, in no order.
+func (r *router) listEVPN() []overlay.Listed {
+	list := r.evpn.core.List()
+	for one, away := range r.eachStation {
+		if away != "" {
+			list = append(list, r.evpn.core.Absent(one, away)...)
+		}
+	}
+	return list
 }
 
 // overlays brings the overlays in line with the VTEPs that are known, and with EVPN.

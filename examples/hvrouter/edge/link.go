@@ -85,11 +85,33 @@ func (s *linkSetter) name(index int) string {
 	return fmt.Sprint(index)
 }
 
-// join makes an interface a port of a bridge, and brings it up.
-func (s *linkSetter) join(index, bridge int) error {
+// join makes an interface a port of a bridge, which learns from it or does not, and brings it up.
+func (s *linkSetter) join(index, bridge int, learn bool) error {
 	master := uint32(bridge)
-	return s.conn.Link.Set(&rtnetlink.LinkMessage{Index: uint32(index), Flags: unix.IFF_UP, Change: unix.IFF_UP,
-		Attributes: &rtnetlink.LinkAttributes{Master: &master}})
+	if err := s.conn.Link.Set(&rtnetlink.LinkMessage{Index: uint32(index), Attributes: &rtnetlink.LinkAttributes{Master: &master}}); err != nil {
+		return err
+	}
+	if err := s.learn(index, learn); err != nil {
+		return err
+	}
+	return s.conn.Link.Set(&rtnetlink.LinkMessage{Index: uint32(index), Flags: unix.IFF_UP, Change: unix.IFF_UP})
+}
+
+// learn sets whether a bridge learns MACs from what comes from a port.
+func (s *linkSetter) learn(index int, on bool) error {
+	return s.conn.Link.Set(&rtnetlink.LinkMessage{Index: uint32(index),
+		Attributes: &rtnetlink.LinkAttributes{Info: &rtnetlink.LinkInfo{Kind: "bridge", SlaveKind: "bridge", SlaveData: portLearning(on)}}})
+}
+
+type portLearning bool
+
+func (l portLearning) New() rtnetlink.LinkDriver              { return l }
+func (l portLearning) Decode(*netlink.AttributeDecoder) error { return nil }
+func (l portLearning) Kind() string                           { return "bridge" }
+func (l portLearning) Slave()                                 {}
+func (l portLearning) Encode(e *netlink.AttributeEncoder) error {
+	e.Uint8(unix.IFLA_BRPORT_LEARNING, map[bool]uint8{true: 1}[bool(l)])
+	return nil
 }
 
 // leave takes an interface out of a bridge, if it is there.

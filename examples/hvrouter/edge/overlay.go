@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -25,6 +26,10 @@ type standing struct {
 	flood   []netip.Addr
 	device  int // index of the VXLAN device
 	bridge  int // index of the bridge
+	// With EVPN, the ports of guests, from which the bridge does not learn, and what it is told of them:
+	// see placeGuests.
+	quiet  []int
+	placed map[overlay.MAC]int // nil: not known
 }
 
 // Content is what is in an overlay besides its configuration.
@@ -48,15 +53,20 @@ func (e *Edge) Overlays(c *config.Config, link func(name string) (fib.Link, bool
 			next.flood = Flood(o, vteps)
 		}
 		old := e.overlays[o.Name]
-		next.device, next.bridge = old.device, old.bridge
+		if of.EVPN != nil {
+			next.quiet = present(of.Ports, index)
+		}
+		next.device, next.bridge, next.placed = old.device, old.bridge, old.placed
 		d, ok := index(o.Name)
 		same := reflect.DeepEqual(old, next) && ok && d == old.device
 		if same && stands(o, link) {
+			e.placeGuests(&next, of.EVPN, index)
 			e.segment(next, of.EVPN, false)
+			e.overlays[o.Name] = next
 			ready = append(ready, o.Name)
 			continue
 		}
-		repaired, err := e.overlay(&next, index)
+		repaired, err := e.overlay(&next, old.quiet, index)
 		if err != nil {
 			e.log.Error("overlay", "event", "overlay-error", "overlay", o.Name, "err", err)
 			continue
@@ -69,6 +79,7 @@ func (e *Edge) Overlays(c *config.Config, link func(name string) (fib.Link, bool
 				e.refused(o.Name, e.links.leave(m, next.bridge))
 			}
 		}
+		e.placeGuests(&next, of.EVPN, index)
 		e.segment(next, of.EVPN, old.device != next.device || old.bridge != next.bridge)
 		e.overlays[o.Name] = next
 		ready = append(ready, o.Name)
@@ -85,6 +96,7 @@ func (e *Edge) emptyOverlays(c *config.Config) {
 			continue
 		}
 		e.desire(name, vxlan.Segment{Device: old.device, Interface: old.bridge})
+		e.forgetGuests(old)
 		delete(e.overlays, name)
 	}
 }
@@ -96,14 +108,7 @@ func (e *Edge) segment(o standing, d *overlay.Desired, all bool) {
 	}
 	whole, flood, macs, neighbors := d.Changes()
 	if all = all || whole; all {
-		s := vxlan.Segment{Device: o.device, Interface: o.bridge, Flood: d.FloodList(), MACs: make(map[vxlan.MAC]netip.Addr, len(d.MACs)), Neighbors: make(map[netip.Addr]vxlan.MAC, len(d.Neighbors))}
-		for mac, vtep := range d.MACs {
-			s.MACs[vxlan.MAC(mac)] = vtep
-		}
-		for a, mac := range d.Neighbors {
-			s.Neighbors[a] = vxlan.MAC(mac)
-		}
-		e.desire(o.config.Name, s)
+		e.desire(o.config.Name, segmentOf(o.device, o.bridge, d))
 		d.Taken()
 		return
 	}
@@ -128,6 +133,19 @@ func (e *Edge) segment(o standing, d *overlay.Desired, all bool) {
 	d.Taken()
 	e.refused(o.config.Name, errors.Join(errs...))
 	e.flush()
+}
+
+// segmentOf returns all of d for the interfaces with these indexes. vxlan refuses none of it, since one entry that it
+// refused would be all of them: overlay lets nothing else in.
+func segmentOf(device, bridge int, d *overlay.Desired) vxlan.Segment {
+	s := vxlan.Segment{Device: device, Interface: bridge, Flood: d.FloodList(), MACs: make(map[vxlan.MAC]netip.Addr, len(d.MACs)), Neighbors: make(map[netip.Addr]vxlan.MAC, len(d.Neighbors))}
+	for mac, vtep := range d.MACs {
+		s.MACs[vxlan.MAC(mac)] = vtep
+	}
+	for a, mac := range d.Neighbors {
+		s.Neighbors[a] = vxlan.MAC(mac)
+	}
+	return s
 }
 
 // desire makes a segment desired.
@@ -185,15 +203,18 @@ func stands(o config.Overlay, link func(name string) (fib.Link, bool)) bool {
 	return true
 }
 
-// overlay brings one overlay in line, and returns the interfaces that were not.
-func (e *Edge) overlay(o *standing, index func(string) (int, bool)) (repaired []string, err error) {
+// overlay brings one overlay in line, and returns the interfaces that were not. quiet are the ports from which the bridge
+// does not learn already.
+func (e *Edge) overlay(o *standing, quiet []int, index func(string) (int, bool)) (repaired []string, err error) {
 	bridge, ok := index(o.config.Bridge)
 	if !ok {
 		if bridge, err = e.links.bridge(o.config.Bridge, o.config.MTU); err != nil {
 			return nil, err
 		}
 	}
-	o.bridge = bridge
+	if o.bridge != bridge {
+		o.bridge, o.placed = bridge, nil
+	}
 	if !e.links.isUp(bridge, 0) {
 		repaired = append(repaired, o.config.Bridge)
 	}
@@ -228,15 +249,19 @@ func (e *Edge) overlay(o *standing, index func(string) (int, bool)) (repaired []
 		return nil, fmt.Errorf("port %s: %w", o.config.Name, err)
 	}
 	for _, m := range o.members {
-		if e.links.isUp(m, bridge) {
+		up, learn := e.links.isUp(m, bridge), !slices.Contains(o.quiet, m)
+		if up && learn != slices.Contains(quiet, m) {
 			continue
 		}
-		if err := e.links.join(m, bridge); errors.Is(err, unix.ENODEV) {
+		if err := e.links.join(m, bridge, learn); errors.Is(err, unix.ENODEV) {
 			continue // it is going: an event follows
 		} else if err != nil {
 			return nil, err
 		}
-		repaired = append(repaired, e.links.name(m))
+		if !up {
+			maps.DeleteFunc(o.placed, func(_ overlay.MAC, port int) bool { return port == m })
+			repaired = append(repaired, e.links.name(m))
+		}
 	}
 	if o.config.EVPN != nil {
 		return repaired, nil

@@ -192,8 +192,13 @@ func (k *checker) links(c *config.Config) {
 	here := k.guests(c)
 	for _, g := range c.Guests {
 		there := slices.ContainsFunc(here, func(h config.Guest) bool { return h.Name == g.Name })
+		for _, p := range g.Overlays {
+			if _, ok := k.MTU(p.Interface); !ok && !g.Down {
+				k.add(Note, "guest %s is not on overlay %s: there is no interface %s", g.Name, p.Overlay, p.Interface)
+			}
+		}
 		switch {
-		case there || g.Down:
+		case there || g.Down || g.OverlayOnly():
 		case config.IsPattern(g.Interface):
 			k.add(Note, "guest %s is absent: no interface %s has its MAC %v", g.Name, g.Interface, g.MAC)
 		default:

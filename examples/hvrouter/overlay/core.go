@@ -26,14 +26,18 @@ type Station struct {
 // is to be said to the speakers and to people is appended to the Effects that methods are given; what
 // the kernel shall have is in [Core.Desired].
 type Core struct {
-	segments map[string]*segment               // by name
-	routes   map[routeID]*Route                // of others, also those that no overlay imports
-	targets  map[wire.ExtCommunity][]*segment  // who imports what has a target
-	earlier  map[string]map[MAC]Kept           // by overlay: what an earlier run has kept; nil once synced
-	moves    map[string]*[Duplicate + 1]uint64 // notices of each overlay, by kind
-	synced   bool
-	drain    Drain
-	next     time.Time // when a duplicate, or the end of a drain, is due; zero: never
+	segments map[string]*segment              // by name
+	routes   map[routeID]*Route               // of others, also those that no overlay imports
+	targets  map[wire.ExtCommunity][]*segment // who imports what has a target
+	imported struct {                         // who imports what has these, which the routes of one UPDATE share; nil: not known
+		targets Targets
+		by      []*segment
+	}
+	earlier map[string]map[MAC]Kept           // by overlay: what an earlier run has kept; nil once synced
+	moves   map[string]*[Duplicate + 1]uint64 // notices of each overlay, by kind
+	synced  bool
+	drain   Drain
+	next    time.Time // when a duplicate, or the end of a drain, is due; zero: never
 }
 
 // routeID names a route of another VTEP: the same may come from several speakers.
@@ -97,7 +101,8 @@ func New() *Core {
 	return &Core{segments: map[string]*segment{}, routes: map[routeID]*Route{}, targets: map[wire.ExtCommunity][]*segment{}, earlier: map[string]map[MAC]Kept{}, moves: map[string]*[Duplicate + 1]uint64{}}
 }
 
-// Configure makes the overlays those of a configuration that have EVPN.
+// Configure makes the overlays those of a configuration that have EVPN. One of which something has changed that is in
+// routes is a new one, whose device is not ready yet.
 func (c *Core) Configure(overlays []config.Overlay, now time.Time, fx *Effects) {
 	next := map[string]config.Overlay{}
 	for _, o := range overlays {
@@ -105,52 +110,63 @@ func (c *Core) Configure(overlays []config.Overlay, now time.Time, fx *Effects) 
 			next[o.Name] = o
 		}
 	}
+	before := map[string]*segment{} // that are replaced
 	for _, name := range slices.Sorted(maps.Keys(c.segments)) {
 		s := c.segments[name]
 		if o, ok := next[name]; !ok || !s.like(o) {
 			s.silence(fx)
+			before[name] = s
 			delete(c.segments, name)
 			fx.Keep = true
-			if ok {
-				c.add(o, now, fx).adopt(s.locals, now, fx)
-			} else {
+			if !ok {
 				delete(c.moves, name)
 			}
 		}
 	}
+	fresh := map[*segment]bool{}
+	c.imported.targets, c.imported.by = Targets{}, nil
 	clear(c.targets)
 	for _, o := range overlays {
-		s := c.segments[o.Name]
-		switch {
-		case s == nil && o.EVPN == nil:
+		if o.EVPN == nil {
 			continue
-		case s == nil:
-			s = c.add(o, now, fx)
-		default:
-			s.setPeers(o.Peers)
 		}
+		s := c.segments[o.Name]
+		if s == nil {
+			s = newSegment(o, c.synced)
+			s.earlier = c.earlier[o.Name]
+			if c.moves[o.Name] == nil {
+				c.moves[o.Name] = &[Duplicate + 1]uint64{}
+			}
+			s.moves = c.moves[o.Name]
+			s.setDrain(c.drain.On, c.drain.silent(now), fx)
+			c.segments[o.Name], fresh[s] = s, true
+		}
+		s.setPeers(o.Peers)
 		for _, t := range append([]config.RouteTarget{o.EVPN.RouteTarget}, o.EVPN.Import...) {
 			c.targets[t.ExtCommunity] = append(c.targets[t.ExtCommunity], s)
+		}
+	}
+	c.fill(fresh, now, fx)
+	for _, name := range slices.Sorted(maps.Keys(before)) {
+		if s := c.segments[name]; s != nil {
+			s.adopt(before[name].locals, now, fx)
 		}
 	}
 	c.due()
 }
 
-// add makes an overlay, whose device is not ready yet, of the routes that there are.
-func (c *Core) add(o config.Overlay, now time.Time, fx *Effects) *segment {
-	s := newSegment(o, c.synced)
-	s.setPeers(o.Peers)
-	s.earlier = c.earlier[o.Name]
-	if c.moves[o.Name] == nil {
-		c.moves[o.Name] = &[Duplicate + 1]uint64{}
+// fill gives overlays that are new the routes that there are.
+func (c *Core) fill(fresh map[*segment]bool, now time.Time, fx *Effects) {
+	if len(fresh) == 0 {
+		return
 	}
-	s.moves = c.moves[o.Name]
-	s.setDrain(c.drain.On, c.drain.silent(now), fx)
-	c.segments[o.Name] = s
 	for _, id := range slices.SortedFunc(maps.Keys(c.routes), routeID.compare) {
-		s.set(id, c.routes[id], now, fx)
+		for _, s := range c.importers(c.routes[id]) {
+			if fresh[s] {
+				s.set(id, c.routes[id], now, fx)
+			}
+		}
 	}
-	return s
 }
 
 func (a routeID) compare(b routeID) int {
@@ -186,27 +202,34 @@ func (c *Core) SetRoute(source string, key []byte, r *Route, now time.Time, fx *
 	} else {
 		c.routes[id] = r
 	}
-	for _, s := range c.importers(old, r) {
+	importers := c.importers(r)
+	for _, s := range c.importers(old) {
+		if !slices.Contains(importers, s) {
+			s.set(id, nil, now, fx)
+		}
+	}
+	for _, s := range importers {
 		s.set(id, r, now, fx)
 	}
 	c.due()
 }
 
-// importers returns the overlays that import one of two states of a route, each once.
-func (c *Core) importers(states ...*Route) (list []*segment) {
-	for _, r := range states {
-		if r == nil {
-			continue
-		}
-		for _, t := range r.Targets {
+// importers returns the overlays that import a route, each once; nil imports nobody. It is not to be changed.
+func (c *Core) importers(r *Route) []*segment {
+	if r == nil {
+		return nil
+	}
+	if m := &c.imported; m.by == nil || m.targets != r.Targets {
+		m.targets, m.by = r.Targets, []*segment{}
+		for t := range r.Targets.All() {
 			for _, s := range c.targets[t] {
-				if !slices.Contains(list, s) {
-					list = append(list, s)
+				if !slices.Contains(m.by, s) {
+					m.by = append(m.by, s)
 				}
 			}
 		}
 	}
-	return list
+	return c.imported.by
 }
 
 // DropSource forgets the routes of a source.

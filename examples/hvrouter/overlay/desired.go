@@ -11,11 +11,15 @@ type Desired struct {
 	Flood     map[netip.Addr]bool // VTEPs that get what is flooded; true
 	MACs      map[MAC]netip.Addr  // behind which VTEP each MAC is
 	Neighbors map[netip.Addr]MAC  // which MAC each address has, of our own guests as well
+	Ports     map[MAC]string      // behind which interface each guest is that is here, unless another VTEP has its MAC
+	// Settled says that Ports counts: everybody has said everything since the start. Before, a guest that has moved away
+	// while no daemon was here may be among them.
+	Settled bool
 
 	// What has changed since Taken: everything, the flood list, or single entries.
-	all, flood bool
-	macs       map[MAC]bool
-	neighbors  map[netip.Addr]bool
+	all, flood, ports bool
+	macs              map[MAC]bool
+	neighbors         map[netip.Addr]bool
 }
 
 // FloodList returns Flood, sorted.
@@ -25,18 +29,18 @@ func (d *Desired) FloodList() []netip.Addr {
 
 // Changed reports whether anything has changed since Taken was called.
 func (d *Desired) Changed() bool {
-	return d.all || d.flood || len(d.macs) > 0 || len(d.neighbors) > 0
+	return d.all || d.flood || d.ports || len(d.macs) > 0 || len(d.neighbors) > 0
 }
 
 // Changes returns what has changed since Taken was called: whether the flood list has, and which MACs
-// and addresses have. With all the whole Desired is new.
+// and addresses have. With all the whole Desired is new. It does not say which Ports have: there are few.
 func (d *Desired) Changes() (all, flood bool, macs map[MAC]bool, neighbors map[netip.Addr]bool) {
 	return d.all, d.flood, d.macs, d.neighbors
 }
 
 // Taken says that the caller has everything.
 func (d *Desired) Taken() {
-	d.all, d.flood = false, false
+	d.all, d.flood, d.ports = false, false, false
 	d.macs, d.neighbors = nil, nil
 }
 
@@ -66,6 +70,19 @@ func (d *Desired) setMAC(mac MAC, vtep netip.Addr) {
 		d.macs = map[MAC]bool{}
 	}
 	d.macs[mac] = true
+}
+
+// setPort sets the interface that a guest's MAC is behind; "" is none.
+func (d *Desired) setPort(mac MAC, port string) {
+	if d.Ports[mac] == port {
+		return
+	}
+	d.ports = true
+	if port != "" {
+		d.Ports[mac] = port
+	} else {
+		delete(d.Ports, mac)
+	}
 }
 
 // setNeighbor sets the MAC of an address; the zero MAC is none.

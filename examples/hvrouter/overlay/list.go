@@ -38,6 +38,18 @@ func (c *Core) List() (list []Listed) {
 	return list
 }
 
+// Absent returns what would be originated for a guest that is not here, and why it is not; nil if its overlay has no EVPN.
+func (c *Core) Absent(one Station, why string) (list []Listed) {
+	s := c.segments[one.Overlay]
+	if s == nil {
+		return nil
+	}
+	for _, a := range append([]netip.Addr{{}}, one.Addresses...) {
+		list = append(list, Listed{Overlay: one.Overlay, Route: s.origin(s.macIP(one.MAC, a)).Route, VTEP: s.config.Local.Addr, Guest: one.Guest, State: "withheld", Why: why})
+	}
+	return list
+}
+
 // Compare orders routes by overlay, type, MAC and address, ours first.
 func (l Listed) Compare(o Listed) int {
 	return cmp.Or(cmp.Compare(l.Overlay, o.Overlay), -cmp.Compare(l.Type, o.Type), bytes.Compare(l.MAC[:], o.MAC[:]), l.IP.Compare(o.IP),

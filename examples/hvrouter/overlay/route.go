@@ -1,7 +1,11 @@
 package overlay
 
 import (
+	"encoding/binary"
+	"iter"
 	"net/netip"
+	"slices"
+	"unique"
 
 	"github.com/hyperfib/hyperfib/bgp/evpn"
 	"github.com/hyperfib/hyperfib/bgp/rib"
@@ -15,10 +19,42 @@ type MAC = evpn.MAC
 type Route struct {
 	evpn.Route
 	VTEP     netip.Addr // where frames go: the next hop, or the end of the tunnel of type 3
-	Targets  []wire.ExtCommunity
+	Targets  Targets
 	Mobility evpn.Mobility
 	Peer     netip.Addr // that it came from
 	Why      string     // why it is of no use, "" if it may be
+}
+
+// Targets is a set of route targets. It is comparable, and equal ones share their memory: the routes of one UPDATE have
+// the same, which may be thousands. The zero value has none.
+type Targets struct{ octets unique.Handle[string] }
+
+// TargetsOf returns the set of these, which may be in any order and come twice.
+func TargetsOf(list ...wire.ExtCommunity) (t Targets) {
+	if len(list) == 0 {
+		return t
+	}
+	list = slices.Clone(list)
+	slices.Sort(list)
+	b := make([]byte, 0, 8*len(list))
+	for _, c := range slices.Compact(list) {
+		b = binary.BigEndian.AppendUint64(b, uint64(c))
+	}
+	return Targets{unique.Make(string(b))}
+}
+
+// All iterates over them, in order.
+func (t Targets) All() iter.Seq[wire.ExtCommunity] {
+	return func(yield func(wire.ExtCommunity) bool) {
+		if t == (Targets{}) {
+			return
+		}
+		for s := t.octets.Value(); s != ""; s = s[8:] {
+			if !yield(wire.ExtCommunity(binary.BigEndian.Uint64([]byte(s[:8])))) {
+				return
+			}
+		}
+	}
 }
 
 // Parse returns what the best of the paths says that did not originate here; ok is false if there is
@@ -44,17 +80,20 @@ func Parse(c *rib.Change) (r Route, ok bool) {
 func (r *Route) attributes(a rib.Attrs) {
 	// Without the community the encapsulation is what is configured (RFC 8365, Section 5.1.3): VXLAN.
 	said, vxlan := false, false
+	var targets []wire.ExtCommunity
 	for c := range a.ExtCommunities().All() {
 		if evpn.IsRouteTarget(c) {
-			r.Targets = append(r.Targets, c)
+			targets = append(targets, c)
 		}
 		if t, ok := evpn.EncapsulationOf(c); ok {
 			said, vxlan = true, vxlan || t == evpn.TunnelVXLAN
 		}
+		// Communities have no order: of several the highest counts, and one that is sticky.
 		if m, ok := evpn.MobilityOf(c); ok {
-			r.Mobility = m
+			r.Mobility = evpn.Mobility{Sequence: max(r.Mobility.Sequence, m.Sequence), Sticky: r.Mobility.Sticky || m.Sticky}
 		}
 	}
+	r.Targets = TargetsOf(targets...)
 	switch {
 	case said && !vxlan:
 		r.Why = "it is not for VXLAN"
@@ -69,6 +108,34 @@ func (r *Route) attributes(a rib.Attrs) {
 			r.Label, r.VTEP = p.Label, p.Endpoint
 		}
 	}
+}
+
+// unusable returns why no kernel should have what the route says, whoever imports it; "" if it may be: somebody
+// says that the frames for everybody go to him, or that a host has an address that is no host's. An IPv6 address
+// that is mapped from IPv4 would be an IPv4 address in the kernel's tables, which another guest has.
+func (r *Route) unusable() string {
+	switch {
+	case !host(r.VTEP) || r.VTEP.Is6() && r.VTEP.IsLinkLocalUnicast():
+		return "its VTEP is not the address of a host"
+	case r.Type != evpn.TypeMACIP:
+	case r.MAC[0]&1 != 0 || r.MAC == MAC{}:
+		return "its MAC is not that of a host"
+	case r.IP.IsValid() && !host(r.IP):
+		return "its address is not that of a host"
+	}
+	return ""
+}
+
+// host reports whether a is what one host, and not this one alone, can have.
+func host(a netip.Addr) bool {
+	switch {
+	case !a.IsValid() || a.IsMulticast() || a.IsLoopback() || a.Is4In6() || a.IsUnspecified():
+		return false
+	case a.Is4():
+		b := a.As4()
+		return b[0] != 0 && b != [4]byte{255, 255, 255, 255}
+	}
+	return true
 }
 
 // beats reports whether r says where a MAC is rather than o does.

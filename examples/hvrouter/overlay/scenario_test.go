@@ -1,6 +1,7 @@
 package overlay
 
 import (
+	"encoding/hex"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -31,6 +32,7 @@ import (
 //	counts                                         how every overlay stands
 //	earlier [NAME:MAC@IFINDEX=SEQUENCE ...]        what an earlier run has kept
 //	kept                                           what is to be kept
+//	ports                                          the interface that each guest's MAC is behind
 type machine struct{ core *Core }
 
 func TestScenarios(t *testing.T) {
@@ -145,6 +147,16 @@ func (m *machine) Do(now time.Time, words []string) ([]string, error) {
 			out = append(out, s)
 		}
 		return out, nil
+	case "ports":
+		d := m.core.Desired("vx100")
+		if !d.Settled {
+			return []string{"not settled"}, nil
+		}
+		var out []string
+		for _, mac := range sortedMACs(d.Ports) {
+			out = append(out, fmt.Sprintf("%v at %s", mac, d.Ports[mac]))
+		}
+		return out, nil
 	default:
 		return nil, fmt.Errorf("unknown input %s", words[0])
 	}
@@ -183,9 +195,20 @@ func number(s string) uint32 {
 	return uint32(n)
 }
 
-func macOf(s string) MAC { return MAC{2, 0, 0, 0, 0, byte(number(s))} }
+func macOf(s string) (m MAC) {
+	if len(s) == 12 {
+		if _, err := hex.Decode(m[:], []byte(s)); err != nil {
+			panic(err)
+		}
+		return m
+	}
+	return MAC{2, 0, 0, 0, 0, byte(number(s))}
+}
 
 func addrOf(s string) netip.Addr {
+	if a, err := netip.ParseAddr(s); err == nil && (a.Is4() || len(s) > 5) {
+		return a
+	}
 	if rest, ok := strings.CutPrefix(s, "::"); ok {
 		return netip.MustParseAddr("2001:db8::" + rest)
 	}
@@ -219,7 +242,7 @@ func routeOf(words []string) (*Route, []byte) {
 		}
 	}
 	t, _ := evpn.RouteTarget(65000, rt)
-	r.Targets, r.Label = []wire.ExtCommunity{t}, evpn.Label(vni)
+	r.Targets, r.Label = TargetsOf(t), evpn.Label(vni)
 	key, err := r.Key(nil)
 	if err != nil {
 		panic(err)

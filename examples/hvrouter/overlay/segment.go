@@ -3,6 +3,7 @@ package overlay
 import (
 	"bytes"
 	"maps"
+	"math"
 	"net/netip"
 	"slices"
 	"time"
@@ -53,7 +54,7 @@ type local struct {
 func newSegment(o config.Overlay, synced bool) *segment {
 	return &segment{config: o, synced: synced, locals: map[MAC]*local{}, macs: map[MAC][]*entry{}, addresses: map[netip.Addr][]*entry{}, here: map[netip.Addr][]*local{},
 		entries: map[routeID]*entry{}, unused: map[routeID]bool{}, vteps: map[netip.Addr]int{}, waiting: map[*local]bool{}, originated: map[string]*Origin{},
-		desired: Desired{all: true, Flood: map[netip.Addr]bool{}, MACs: map[MAC]netip.Addr{}, Neighbors: map[netip.Addr]MAC{}}}
+		desired: Desired{all: true, Flood: map[netip.Addr]bool{}, MACs: map[MAC]netip.Addr{}, Neighbors: map[netip.Addr]MAC{}, Ports: map[MAC]string{}, Settled: synced}}
 }
 
 // like reports whether another configuration leaves everything as it is but for fixed peers and members.
@@ -98,21 +99,16 @@ func (s *segment) imports(r *Route) string {
 	case r.Label.VNI() != s.config.VNI:
 		return "it is of another VNI"
 	}
-	return ""
+	return r.unusable()
 }
 
-// targeted reports whether a route has a target of the overlay.
-func (s *segment) targeted(r *Route) bool {
-	return slices.ContainsFunc(r.Targets, func(t wire.ExtCommunity) bool { return s.config.EVPN.Imports(t) })
-}
-
-// set takes what a route says now; nil if it is gone.
+// set takes what a route says now that has a target of the overlay; nil if it is gone, or has none any more.
 func (s *segment) set(id routeID, r *Route, now time.Time, fx *Effects) {
 	was := s.entries[id]
 	var is *entry
 	delete(s.unused, id)
 	switch {
-	case r == nil || !s.targeted(r):
+	case r == nil:
 	case s.imports(r) == "":
 		is = &entry{id, r}
 	default:
@@ -205,10 +201,15 @@ func (s *segment) decide(mac MAC, now time.Time, fx *Effects) {
 		s.announce(l, fx)
 	}
 	var at netip.Addr
-	if b != nil && (l == nil || l.superseded) {
+	port := ""
+	switch {
+	case l != nil && !l.superseded:
+		port = l.Port
+	case b != nil:
 		at = b.VTEP
 	}
 	s.desired.setMAC(mac, at)
+	s.desired.setPort(mac, port)
 	if l != nil {
 		for _, a := range l.Addresses {
 			s.resolve(a)
@@ -295,10 +296,17 @@ func (s *segment) arrive(l *local, fx *Effects) {
 }
 
 // claim takes the MAC of a guest over from the VTEP that has it: a router that detects a MAC of which it has
-// received a route announces it with a sequence number that is one greater (RFC 7432, Section 15).
+// received a route announces it with a sequence number that is one greater (RFC 7432, Section 15). There is none above the
+// highest: then the lower VTEP has the MAC.
 func (s *segment) claim(l *local, fx *Effects) {
-	if b := best(s.macs[l.MAC]); b != nil && !b.Mobility.Sticky && better(b.Mobility, netip.Addr{}, l.mobility, s.config.Local.Addr) {
-		l.mobility.Sequence = b.Mobility.Sequence + 1
+	b := best(s.macs[l.MAC])
+	if b == nil || b.Mobility.Sticky || !better(b.Mobility, netip.Addr{}, l.mobility, s.config.Local.Addr) {
+		return
+	}
+	if l.mobility.Sequence = b.Mobility.Sequence; l.mobility.Sequence < math.MaxUint32 {
+		l.mobility.Sequence++
+	}
+	if better(l.mobility, s.config.Local.Addr, b.Mobility, b.VTEP) {
 		fx.notice(Claimed, s, l, b)
 	}
 }
@@ -337,6 +345,7 @@ func (s *segment) unlist(l *local) {
 // sync compares what others have said until now with the guests that are here.
 func (s *segment) sync(now time.Time, fx *Effects) {
 	s.synced, s.earlier = true, nil
+	s.desired.Settled, s.desired.ports = true, true
 	for _, mac := range sortedMACs(s.locals) {
 		if l := s.locals[mac]; !l.stayed {
 			s.claim(l, fx)

@@ -9,8 +9,8 @@ import (
 )
 
 // Guests shows every guest, sorted by name: those of the inventory, here or not, those that
-// templates made, and those that were refused. served are the guests that are here, by name.
-func Guests(in *guest.Inventory, served map[string]guest.Port) []api.Guest {
+// templates made, and those that were refused. served are the guests that are here, by name; there tells which interfaces are.
+func Guests(in *guest.Inventory, served map[string]guest.Port, there func(name string) bool) []api.Guest {
 	out := []api.Guest{}
 	for _, g := range in.All() {
 		_, source, _ := in.Find(g.Name)
@@ -18,7 +18,13 @@ func Guests(in *guest.Inventory, served map[string]guest.Port) []api.Guest {
 		if here {
 			g = p.Guest
 		}
-		out = append(out, api.Guest{Guest: g, Source: source.String(), Present: here, Link: p.Link.IfIndex})
+		one := api.Guest{Guest: g, Source: source.String(), Present: here, Link: p.Link.IfIndex}
+		for _, p := range g.Overlays {
+			if !g.Down && there(p.Interface) {
+				one.On = append(one.On, p.Overlay)
+			}
+		}
+		out = append(out, one)
 	}
 	for name, p := range served {
 		if _, _, known := in.Find(name); !known {

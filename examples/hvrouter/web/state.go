@@ -84,7 +84,7 @@ func show(hostname string, m overview.Moment) state {
 		switch {
 		case x.Refused != "":
 			one.State = "refused"
-		case x.Present:
+		case x.Here():
 			one.State = "present"
 			s.Present++
 		}
