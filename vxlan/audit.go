@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/hyperfib/hyperfib/internal/pace"
 	"github.com/hyperfib/hyperfib/internal/rtnl"
 )
 
@@ -103,7 +104,7 @@ func (c *core) audited(s snapshot, err error, begun, now time.Time) (fence uint3
 	a.left = a.left[1:]
 	cost := now.Sub(begun)
 	c.stats.AuditTime += cost
-	a.next = now.Add(max(leastRest, (auditShare-1)*cost))
+	a.next = now.Add(pace.Rest(cost, auditShare, leastRest, a.round))
 	if d != nil && err == nil && d.read && d.due.IsZero() && s.reading == d.what {
 		if d.suspicions = (suspicions{of: d.differences(c.merge(d, &s))}); len(d.suspicions.of) > 0 {
 			a.fence++

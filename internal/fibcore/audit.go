@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/hyperfib/hyperfib/internal/pace"
 	"github.com/hyperfib/hyperfib/internal/rtnl"
 	"golang.org/x/sys/unix"
 )
@@ -205,7 +206,7 @@ func (s *Slice) End(now time.Time) {
 	}
 	cost := now.Sub(s.start)
 	a.core.env.stats.AuditTime += cost
-	if least := now.Add(max(leastRest, (auditShare-1)*cost)); a.next.Before(least) {
+	if least := now.Add(pace.Rest(cost, auditShare, leastRest, a.core.env.config.AuditRound)); a.next.Before(least) {
 		a.next = least
 	}
 }

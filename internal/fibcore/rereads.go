@@ -1,6 +1,10 @@
 package fibcore
 
-import "time"
+import (
+	"time"
+
+	"github.com/hyperfib/hyperfib/internal/pace"
+)
 
 // reread says that part of the kernel's state is to be read again. Reading follows at
 // once after a quiet time, but takes a tenth of the time at most, so that others who
@@ -14,6 +18,10 @@ type reread struct {
 const (
 	// leastPause is for how long nothing is read again, however quick reading is.
 	leastPause = 2 * time.Millisecond
+	// mostPause is for how long nothing is read again at most, and nothing written that waits for it.
+	mostPause = 5 * time.Second
+	// rereadShare is the share of the time that reading takes at most: 1/rereadShare.
+	rereadShare = 10
 	// enoughTries is how many interrupted readings in a row are believed in what they
 	// all lack: another program may change the kernel's tables for ever.
 	enoughTries = 5
@@ -33,7 +41,7 @@ func (d *reread) begin() { d.needed = false }
 // done notes that the reading that began at start has ended. Without clean, the kernel
 // has changed meanwhile, or could not be read to the end.
 func (d *reread) done(start, now time.Time, clean bool) {
-	d.next = now.Add(max(leastPause, 9*now.Sub(start)))
+	d.next = now.Add(pace.Rest(now.Sub(start), rereadShare, leastPause, mostPause))
 	if clean {
 		d.tries = 0
 		return

@@ -75,6 +75,43 @@ func TestContentsForgotten(t *testing.T) {
 // testConfig has the defaults of package fib.
 var testConfig = Config{Protocol: 201, PersistentProtocol: 202, NextHopBase: 0x48460000, NextHopCount: 1 << 20, Audit: 5 * time.Second, BatchMessages: 500}
 
+// TestStandstill: a machine that stands still while next hops are read again does not keep groups from being written for long.
+func TestStandstill(t *testing.T) {
+	audited := testConfig
+	audited.AuditRound = 30 * time.Second
+	c, now := ready(t, audited), time.Unix(2000, 0)
+	read := func(ends time.Time) {
+		t.Helper()
+		c.env.rereads.nextHops.request()
+		r := c.StartReading(now)
+		if r == nil {
+			t.Fatal("nothing is read")
+		}
+		for request := r.Next(now); request != nil; request = r.Next(now) {
+			r.Pass()
+			now = ends
+			if err := r.End(Complete, nil, now); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	read(now.Add(45 * time.Second))
+	err := c.SetRoute(&Route{RouteKey: wire.RouteKey{Table: 90, Prefix: netip.MustParsePrefix("10.1.0.0/16")}, NextHops: []NextHop{{IfIndex: 2}, {IfIndex: 3}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	now = now.Add(mostPause)
+	read(now)
+	if turn(c, now) == 0 || c.Stats(now).Installed != 1 {
+		t.Errorf("the route is not written: %+v", c.Stats(now))
+	}
+	s := c.StartSlice(now.Add(time.Hour))
+	s.End(now.Add(time.Hour + 45*time.Second)) // the same for the audit
+	if c.StartSlice(now.Add(time.Hour+45*time.Second+c.env.config.AuditRound)) == nil {
+		t.Error("nothing is audited")
+	}
+}
+
 // TestMemory: what package fib says that a route costs.
 func TestMemory(t *testing.T) {
 	c, now := ready(t, testConfig), time.Unix(1000, 0)

@@ -11,6 +11,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/lookup"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/netns"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/nftrace"
+	"github.com/hyperfib/hyperfib/internal/pace"
 )
 
 // What others have in the kernel is looked at this often, or as often as takes a hundredth of the time:
@@ -18,6 +19,7 @@ import (
 const (
 	foreignTime  = 3 * time.Second
 	foreignShare = 100
+	foreignRest  = 2 * time.Minute // at most
 )
 
 // watchForeign looks at what other programs have in a namespace until ctx ends.
@@ -39,7 +41,7 @@ func (p *pumps) watchForeign(ctx context.Context, n *netns.Namespace) error {
 		} else {
 			p.loop.do(ctx, func() { p.router.onForeign(n, list) })
 		}
-		if pause(ctx, max(foreignTime, foreignShare*took)) != nil {
+		if pause(ctx, pace.Rest(took, foreignShare, foreignTime, foreignRest)) != nil {
 			return nil
 		}
 	}

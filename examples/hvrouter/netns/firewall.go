@@ -10,6 +10,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/firewall"
 	"github.com/hyperfib/hyperfib/internal/brake"
+	"github.com/hyperfib/hyperfib/internal/pace"
 )
 
 // shield is the firewall of a namespace as it was applied last.
@@ -103,8 +104,12 @@ func (s *shield) follow(ctx context.Context, table string, do func(func())) {
 	}
 }
 
-// auditShare is the share of the time that reading a firewall again takes at most: 1/auditShare.
-const auditShare = 100
+const (
+	// auditShare is the share of the time that reading a firewall again takes at most: 1/auditShare.
+	auditShare = 100
+	// mostRest is for how long it is not read again at most, unless the interval is longer.
+	mostRest = 2 * time.Minute
+)
 
 // look reads the firewall again every interval, until ctx ends, should another program have changed it
 // without a notification, and repairs it. do is as with follow.
@@ -116,7 +121,7 @@ func (s *shield) look(ctx context.Context, table string, interval time.Duration,
 	for wait := interval; pause(ctx, wait) == nil; {
 		start := time.Now()
 		list, err := s.firewall.Audit()
-		wait = max(interval, auditShare*time.Since(start))
+		wait = pace.Rest(time.Since(start), auditShare, interval, mostRest)
 		if err == nil {
 			last = ""
 		} else if err.Error() != last {
