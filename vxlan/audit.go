@@ -26,6 +26,8 @@ const (
 	auditShare = 100
 	// leastRest is for how long nothing is read after a table, however quick that was.
 	leastRest = 10 * time.Millisecond
+	// mostRest is for how long nothing is read at most.
+	mostRest = time.Minute
 	// mostDifferences is how many differences wait for a reader; those beyond are only counted.
 	mostDifferences = 1024
 )
@@ -104,7 +106,7 @@ func (c *core) audited(s snapshot, err error, begun, now time.Time) (fence uint3
 	a.left = a.left[1:]
 	cost := now.Sub(begun)
 	c.stats.AuditTime += cost
-	a.next = now.Add(pace.Rest(cost, auditShare, leastRest, a.round))
+	a.next = now.Add(pace.Rest(cost, auditShare, leastRest, mostRest))
 	if d != nil && err == nil && d.read && d.due.IsZero() && s.reading == d.what {
 		if d.suspicions = (suspicions{of: d.differences(c.merge(d, &s))}); len(d.suspicions.of) > 0 {
 			a.fence++

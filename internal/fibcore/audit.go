@@ -27,6 +27,8 @@ const (
 	auditShare = 100
 	// leastRest is for how long there is no slice after another, however quick it was.
 	leastRest = 10 * time.Millisecond
+	// mostRest is for how long there is none at most.
+	mostRest = time.Minute
 	// explainTime is how long a notification may take that explains a difference. The kernel queues
 	// it microseconds after a dump may have had the change.
 	explainTime = 100 * time.Millisecond
@@ -206,7 +208,7 @@ func (s *Slice) End(now time.Time) {
 	}
 	cost := now.Sub(s.start)
 	a.core.env.stats.AuditTime += cost
-	if least := now.Add(pace.Rest(cost, auditShare, leastRest, a.core.env.config.AuditRound)); a.next.Before(least) {
+	if least := now.Add(pace.Rest(cost, auditShare, leastRest, mostRest)); a.next.Before(least) {
 		a.next = least
 	}
 }

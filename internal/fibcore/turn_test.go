@@ -107,7 +107,7 @@ func TestStandstill(t *testing.T) {
 	}
 	s := c.StartSlice(now.Add(time.Hour))
 	s.End(now.Add(time.Hour + 45*time.Second)) // the same for the audit
-	if c.StartSlice(now.Add(time.Hour+45*time.Second+c.env.config.AuditRound)) == nil {
+	if c.StartSlice(now.Add(time.Hour+45*time.Second+mostRest)) == nil {
 		t.Error("nothing is audited")
 	}
 }
