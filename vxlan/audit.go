@@ -174,7 +174,7 @@ func (c *core) settle(now time.Time) {
 		for _, r := range c.readers {
 			r.differ(list)
 		}
-		d.compareBy(now)
+		d.compareBy(now, now)
 	}
 }
 

@@ -147,6 +147,7 @@ func TestAuditQuiet(t *testing.T) {
 	if err := writes.Start(); err != nil {
 		t.Fatal(err)
 	}
+	w := f.Watch()
 	rounds := f.Stats().AuditRounds
 	nstest.Wait(t, nstest.Patience, "rounds", func() bool { return f.Stats().AuditRounds > rounds+2 })
 	if err := writes.Process.Kill(); err != nil {
@@ -170,6 +171,11 @@ func TestAuditQuiet(t *testing.T) {
 	}
 	if s := f.Stats(); s.Differences > 0 {
 		t.Errorf("%+v", s)
+		for _, e := range events(t, w) {
+			if e.Kind == EventDifference {
+				t.Error(e)
+			}
+		}
 	}
 	t.Logf("%+v", f.Stats())
 }

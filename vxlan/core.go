@@ -65,6 +65,7 @@ type device struct {
 	err        error     // why the tables could not be read; nil: they could
 	compared   time.Time // when the last comparison began
 	due        time.Time // when the next one is, because of a notification; zero: there was none
+	asked      time.Time // when a notification, or a difference, has made one necessary last
 	look       bool      // due is only to see whether the interface is another's port, or up, or gone
 	link       found     // as it was read last; index 0: never
 	flaps      brake.Brake
@@ -294,7 +295,10 @@ func (c *core) compare(d *device, s snapshot, repair bool, begun time.Time) ([]w
 	before := *d
 	c.join(d, &s.link, begun)
 	d.have = c.merge(d, &s)
-	d.read, d.compared, d.due = s.reading == d.what, begun, time.Time{} // more than was read may be desired since
+	d.read, d.compared = s.reading == d.what, begun // more than was read may be desired since
+	if d.asked.Before(begun) {                      // otherwise the kernel has told something since, which may not have been read
+		d.due = time.Time{}
+	}
 	c.failure(d, nil)
 	clear(d.dirty)
 	clear(d.suspicions.of)
@@ -523,12 +527,26 @@ func (c *core) contradicted(d *device, e dumped, gone bool, now time.Time) bool 
 	default:
 		contradicts = wanted && gone == (w.vtep == e.VTEP)
 	}
-	return contradicts && c.brakes[k].Ready(now) && d.compareBy(now.Add(settle))
+	switch {
+	case contradicts && c.brakes[k].Ready(now):
+		return d.compareBy(now, now.Add(settle))
+	case contradicts: // it is repaired later, and is known to be otherwise until then
+		if o, _ := d.op(k); o == opKeep {
+			d.record(k).lost = true
+		}
+		d.have.observe(e, d.ifindex, gone, c.managed)
+		c.changed(d, k)
+	case !gone && d.records[k] != nil && d.records[k].lost && d.wants(k): // others have done it
+		d.have.observe(e, d.ifindex, gone, c.managed)
+		d.records[k].lost = false
+		c.changed(d, k)
+	}
+	return false
 }
 
-// compareBy makes a comparison due at t, and reports whether it was due no earlier.
-func (d *device) compareBy(t time.Time) bool {
-	d.look = false
+// compareBy makes a comparison due at t, because of what has come now, and reports whether it was due no earlier.
+func (d *device) compareBy(now, t time.Time) bool {
+	d.look, d.asked = false, now
 	if !d.due.IsZero() && !t.Before(d.due) {
 		return false
 	}
@@ -541,7 +559,7 @@ func (d *device) compareBy(t time.Time) bool {
 func (c *core) notificationsLost(now time.Time) (due bool) {
 	for _, d := range c.devices {
 		clear(d.suspicions.of)
-		due = d.read && d.compareBy(now.Add(settle)) || due
+		due = d.read && d.compareBy(now, now.Add(settle)) || due
 	}
 	return due
 }

@@ -261,6 +261,29 @@ func (have *table) apply(w write) {
 	}
 }
 
+// observe notes in have, the table of link, what the kernel has told of an entry.
+func (have *table) observe(e dumped, link int, gone bool, managed func(port int) bool) {
+	switch {
+	case e.Table == TableNeighbors && gone:
+		delete(have.neighbors, e.Addr)
+	case e.Table == TableNeighbors:
+		have.neighbors[e.Addr] = e.neighbor()
+	case e.Table == TableBridge && have.bridge == nil: // it is no port any more
+	case e.Table == TableBridge && gone:
+		delete(have.bridge, e.MAC)
+	case e.Table == TableBridge:
+		have.bridge[e.MAC] = e.place(link, managed)
+	case e.MAC.IsZero() && gone:
+		delete(have.flood, e.VTEP)
+	case e.MAC.IsZero():
+		have.flood[e.VTEP] = e.origin
+	case gone:
+		delete(have.macs, e.MAC)
+	default:
+		have.macs[e.MAC] = destination{e.VTEP, e.origin}
+	}
+}
+
 // merge makes a table of a dump. What this process wrote stays ours even if the
 // kernel's mark is gone.
 func merge(dump []dumped, before *table) table {

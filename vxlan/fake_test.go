@@ -66,6 +66,7 @@ type fake struct {
 	muted       bool               // nothing is notified
 	stalled     bool               // nobody reads the sockets that hear of neighbours
 	broken      error              // of the next send
+	dumped      func()             // is called after the next dump of entries, before it is received
 }
 
 type fakeLink struct {
@@ -242,6 +243,12 @@ func (s *fakeSocket) Send(b []byte) error {
 	}
 	for m := range rtnl.Messages(b) {
 		err := s.carryOut(m)
+		if then := s.dumped; then != nil && m.Type == rtnl.RTM_GETNEIGH {
+			s.dumped = nil
+			s.mu.Unlock()
+			then()
+			s.mu.Lock()
+		}
 		e := &rtnl.Error{}
 		errors.As(err, &e)
 		if err == nil && m.Flags&(rtnl.NLM_F_ACK) == 0 {

@@ -785,3 +785,52 @@ func fakeAudit(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// An entry that another program deletes again and again, with a notification each time, is no difference while its
+// repair is delayed: it is known to be missing.
+func TestFakeAuditContended(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newFake()
+		f, _ := k.running(t, Config{AuditRound: time.Second})
+		e := Entry{IfIndex: ensure(t, f, vx100), MAC: MAC{0x50, 1}, VTEP: addrOf("172.22.2.2")}
+		f.SetMAC(e.IfIndex, e.MAC, e.VTEP)
+		flush(t, f, Result{Added: 1})
+		w := f.Watch()
+		events(t, w)
+		for range 60 {
+			if k.has(e) {
+				k.by(t, "del", e, true)
+			}
+			sleep(500 * time.Millisecond)
+		}
+		expect(t, w, "50:01:00:00:00:00 dev 2 dst 172.22.2.2 pending, repaired 18 times, contended")
+		if s := f.Stats(); s.Differences > 0 || s.AuditRounds < 25 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// What another program changes while a comparison reads, behind where that is, is repaired by the next one.
+func TestFakeChangedMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newFake()
+		f, _ := k.running(t, Config{AuditRound: -1})
+		one := Entry{IfIndex: ensure(t, f, vx100), MAC: MAC{0x50, 1}, VTEP: addrOf("172.22.2.2")}
+		two := one
+		two.MAC[1] = 2
+		f.SetMAC(one.IfIndex, one.MAC, one.VTEP)
+		f.SetMAC(two.IfIndex, two.MAC, two.VTEP)
+		flush(t, f, Result{Added: 2})
+		k.by(t, "del", one, true)
+		k.mu.Lock()
+		k.dumped = func() {
+			k.by(t, "del", two, true)
+			sleep(time.Millisecond) // it is notified
+		}
+		k.mu.Unlock()
+		sleep(time.Second)
+		if !k.has(one) || !k.has(two) {
+			t.Errorf("%+v", k.link("vx100").entries)
+		}
+	})
+}

@@ -80,6 +80,7 @@ func (c *core) leave(d *device) {
 func (c *core) linkChanged(l *found, gone bool, now time.Time) (due bool) {
 	soon := func(d *device) {
 		delete(c.brakes, entryKey{link: d.ifindex})
+		d.asked = now
 		if d.due.IsZero() {
 			d.due, d.look, due = later(now.Add(settle), d.flaps.Next), true, true
 		}
