@@ -22,7 +22,7 @@ import (
 // the bridge learns from a frame: that is notified microseconds after it can be read.
 
 const (
-	// auditShare is the share of the time that reading takes at most: 1/auditShare.
+	// auditShare is the share of the time that reading takes at most, 1/auditShare, unless a rest would be longer than mostRest.
 	auditShare = 100
 	// leastRest is for how long nothing is read after a table, however quick that was.
 	leastRest = 10 * time.Millisecond

@@ -23,7 +23,7 @@ const (
 	// sliceDatagrams is what a slice reads at most: datagrams of 32 kB, some 300 routes each. It
 	// takes two to five milliseconds, for which nothing but a failover goes on.
 	sliceDatagrams = 16
-	// auditShare is the share of the time that the audit takes at most: 1/auditShare.
+	// auditShare is the share of the time that the audit takes at most, 1/auditShare, unless a rest would be longer than mostRest.
 	auditShare = 100
 	// leastRest is for how long there is no slice after another, however quick it was.
 	leastRest = 10 * time.Millisecond

@@ -7,7 +7,7 @@ import (
 )
 
 // reread says that part of the kernel's state is to be read again. Reading follows at
-// once after a quiet time, but takes a tenth of the time at most, so that others who
+// once after a quiet time, but takes a tenth of the time at most, unless that is long, so that others who
 // make it necessary all the time cannot keep the owner from its work.
 type reread struct {
 	needed bool
@@ -20,7 +20,7 @@ const (
 	leastPause = 2 * time.Millisecond
 	// mostPause is for how long nothing is read again at most, and nothing written that waits for it.
 	mostPause = 5 * time.Second
-	// rereadShare is the share of the time that reading takes at most: 1/rereadShare.
+	// rereadShare is the share of the time that reading takes at most, 1/rereadShare, unless a pause would be longer than mostPause.
 	rereadShare = 10
 	// enoughTries is how many interrupted readings in a row are believed in what they
 	// all lack: another program may change the kernel's tables for ever.

@@ -100,17 +100,20 @@ func (s *linkSetter) join(index, bridge int, learn bool) error {
 // learn sets whether a bridge learns MACs from what comes from a port.
 func (s *linkSetter) learn(index int, on bool) error {
 	return s.conn.Link.Set(&rtnetlink.LinkMessage{Index: uint32(index),
-		Attributes: &rtnetlink.LinkAttributes{Info: &rtnetlink.LinkInfo{Kind: "bridge", SlaveKind: "bridge", SlaveData: portLearning(on)}}})
+		Attributes: &rtnetlink.LinkAttributes{Info: &rtnetlink.LinkInfo{Kind: "bridge", SlaveKind: "bridge", SlaveData: portFlags{unix.IFLA_BRPORT_LEARNING: on}}}})
 }
 
-type portLearning bool
+// portFlags are settings of a bridge port that are on or off, by their attributes.
+type portFlags map[uint16]bool
 
-func (l portLearning) New() rtnetlink.LinkDriver              { return l }
-func (l portLearning) Decode(*netlink.AttributeDecoder) error { return nil }
-func (l portLearning) Kind() string                           { return "bridge" }
-func (l portLearning) Slave()                                 {}
-func (l portLearning) Encode(e *netlink.AttributeEncoder) error {
-	e.Uint8(unix.IFLA_BRPORT_LEARNING, map[bool]uint8{true: 1}[bool(l)])
+func (f portFlags) New() rtnetlink.LinkDriver              { return f }
+func (f portFlags) Decode(*netlink.AttributeDecoder) error { return nil }
+func (f portFlags) Kind() string                           { return "bridge" }
+func (f portFlags) Slave()                                 {}
+func (f portFlags) Encode(e *netlink.AttributeEncoder) error {
+	for attribute, on := range f {
+		e.Uint8(attribute, map[bool]uint8{true: 1}[on])
+	}
 	return nil
 }
 
@@ -191,20 +194,7 @@ func (s *linkSetter) overlayPort(index int, evpn bool) error {
 	// The kind is that of the bridge: it is not looked at, but for whether its data are missing, as vxlan's would be
 	// (vxlan_validate).
 	return s.conn.Link.Set(&rtnetlink.LinkMessage{Index: uint32(index),
-		Attributes: &rtnetlink.LinkAttributes{Info: &rtnetlink.LinkInfo{Kind: "bridge", SlaveKind: "bridge", SlaveData: overlayPort(evpn)}}})
-}
-
-type overlayPort bool
-
-func (o overlayPort) New() rtnetlink.LinkDriver              { return o }
-func (o overlayPort) Decode(*netlink.AttributeDecoder) error { return nil }
-func (o overlayPort) Kind() string                           { return "bridge" }
-func (o overlayPort) Slave()                                 {}
-func (o overlayPort) Encode(e *netlink.AttributeEncoder) error {
-	on := map[bool]uint8{true: 1}
-	e.Uint8(unix.IFLA_BRPORT_LEARNING, on[!bool(o)])
-	e.Uint8(unix.IFLA_BRPORT_NEIGH_SUPPRESS, on[bool(o)])
-	return nil
+		Attributes: &rtnetlink.LinkAttributes{Info: &rtnetlink.LinkInfo{Kind: "bridge", SlaveKind: "bridge", SlaveData: portFlags{unix.IFLA_BRPORT_LEARNING: !evpn, unix.IFLA_BRPORT_NEIGH_SUPPRESS: evpn}}}})
 }
 
 // bridge makes a bridge, which is down, if there is none of that name, and gives its

@@ -110,9 +110,9 @@ func (r *Route) attributes(a rib.Attrs) {
 	}
 }
 
-// unusable returns why no kernel should have what the route says, whoever imports it; "" if it may be: somebody
-// says that the frames for everybody go to him, or that a host has an address that is no host's. An IPv6 address
-// that is mapped from IPv4 would be an IPv4 address in the kernel's tables, which another guest has.
+// unusable returns why no kernel should have what the route says, "" if it may: a VTEP, MAC or address that no host
+// can have. An IPv6 address that is mapped from IPv4 would be an IPv4 address in the kernel's tables, which another guest
+// may have.
 func (r *Route) unusable() string {
 	switch {
 	case !host(r.VTEP) || r.VTEP.Is6() && r.VTEP.IsLinkLocalUnicast():

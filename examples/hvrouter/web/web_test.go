@@ -210,7 +210,7 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// TestOtherSites: a browser that another site sends here loads nothing but a page that somebody has followed a
+// TestOtherSites: a browser that another site sends here loads nothing but a page that a user has followed a
 // link to, and holds no place.
 func TestOtherSites(t *testing.T) {
 	_, client := newFakeDaemon(t)

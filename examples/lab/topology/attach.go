@@ -74,7 +74,7 @@ func (top *Topology) Attach(g plan.Guest, hv int) error {
 	return nil
 }
 
-// Ready waits until a guest's taps on a hypervisor, which somebody has brought up,
+// Ready waits until a guest's taps on a hypervisor, which are up,
 // carry frames, and stops them from passing.
 func (top *Topology) Ready(g plan.Guest, hv int) error {
 	n := top.Nodes[switchName].NL
