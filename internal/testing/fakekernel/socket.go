@@ -86,6 +86,19 @@ func (s *Socket) Overflow() {
 // Pending returns how many datagrams are queued, late ones included.
 func (s *Socket) Pending() int { return len(s.queue) }
 
+// Queued returns the messages of some types that are queued, late ones included, without their headers.
+// They are the socket's own.
+func (s *Socket) Queued(types ...uint16) (bodies [][]byte) {
+	for _, q := range s.queue {
+		for m := range rtnl.Messages(q.datagram) {
+			if slices.Contains(types, m.Type) {
+				bodies = append(bodies, m.Body)
+			}
+		}
+	}
+	return bodies
+}
+
 // Overflowed reports whether something was dropped of which Receive has not told yet.
 func (s *Socket) Overflowed() bool { return s.lost }
 

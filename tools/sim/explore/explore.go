@@ -77,7 +77,7 @@ type search struct {
 // Run explores.
 func Run(c Config) (*Result, error) {
 	s := &search{
-		player: player{Config: c, begin: c.Theme.begin(), edges: map[edge]*outcome{}, ends: map[State]bool{}},
+		player: player{Config: c, begin: c.Theme.begin(), known: newPlayed()},
 		result: &Result{Config: c, States: map[State]int{}, Frontier: map[string]int{}},
 		sleep:  map[State][]string{},
 	}
@@ -102,13 +102,16 @@ func Run(c Config) (*Result, error) {
 			r.Frontier[step]++
 		}
 	}
-	r.Settled, r.Took = len(s.ends), time.Since(began)
-	r.edges = s.edges
+	r.Settled, r.Took = len(s.known.ends), time.Since(began)
+	r.edges = s.known.edges
 	return r, s.judge()
 }
 
-// expand plays every step that is left at the states of a level, on all processors. The outcomes
-// are in the order of the paths, each with what is asleep after it.
+// together is how many paths are played on beside each other. More processors do not change what is played.
+const together = 16
+
+// expand plays every step that is left at the states of a level. The outcomes are in the order of
+// the paths, each with what is asleep after it.
 func (s *search) expand(level []*node) (outcomes []*outcome, sleeps [][]string) {
 	type job struct {
 		from *outcome
@@ -124,28 +127,27 @@ func (s *search) expand(level []*node) (outcomes []*outcome, sleeps [][]string) 
 		}
 	}
 	outcomes = make([]*outcome, len(jobs))
-	replayed := make([]bool, len(jobs))
-	work := make(chan int)
-	var wg sync.WaitGroup
-	for range runtime.GOMAXPROCS(0) {
-		wg.Go(func() {
-			for i := range work {
-				j := jobs[i]
-				if outcomes[i] = s.known(j.from, j.step); outcomes[i] == nil {
-					outcomes[i], replayed[i] = s.play(j.from, j.step, sleeps[i]), true
-				}
+	for next := 0; next < len(jobs); {
+		runs, processors := make(map[int]*run), make(chan struct{}, runtime.GOMAXPROCS(0))
+		var wg sync.WaitGroup
+		for ; next < len(jobs) && len(runs) < together; next++ {
+			i, j := next, jobs[next]
+			if outcomes[i] = s.after(j.from, j.step); outcomes[i] != nil {
+				continue
 			}
-		})
-	}
-	for i := range jobs {
-		work <- i
-	}
-	close(work)
-	wg.Wait()
-	for _, yes := range replayed {
-		if yes {
-			s.result.Replayed++
+			r := &run{&s.player, newPlayed()}
+			runs[i] = r
+			wg.Go(func() {
+				processors <- struct{}{}
+				outcomes[i] = r.play(j.from, j.step, sleeps[i])
+				<-processors
+			})
 		}
+		wg.Wait()
+		for _, i := range slices.Sorted(maps.Keys(runs)) {
+			s.known.add(runs[i].own)
+		}
+		s.result.Replayed += len(runs)
 	}
 	return outcomes, sleeps
 }
@@ -218,8 +220,9 @@ func without(a, b []string) (list []string) {
 // broken before.
 func (s *search) judge() error {
 	r := s.result
-	slices.SortFunc(s.settled, func(a, b *outcome) int { return slices.Compare(a.played, b.played) })
-	for _, end := range s.settled {
+	wrong := slices.DeleteFunc(slices.Collect(maps.Values(s.known.ends)), func(end *outcome) bool { return end == nil })
+	slices.SortFunc(wrong, func(a, b *outcome) int { return slices.Compare(a.played, b.played) })
+	for _, end := range wrong {
 		if end.err != nil {
 			return fmt.Errorf("%v: %w", end.played, end.err)
 		}

@@ -1,9 +1,12 @@
 package explore_test
 
 import (
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -31,6 +34,24 @@ func TestThemes(t *testing.T) {
 				t.Fail()
 			}
 		})
+	}
+}
+
+// TestProcessors explores with one processor and with three: the same paths are played.
+func TestProcessors(t *testing.T) {
+	theme := explore.Themes[slices.IndexFunc(explore.Themes, func(t explore.Theme) bool { return t.Name == "bfd" })]
+	run := func(processors int) *explore.Result {
+		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(processors))
+		r, err := explore.Run(explore.Config{Depth: 4, Theme: theme})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	one, three := run(1), run(3)
+	if !maps.Equal(one.States, three.States) || one.Replayed != three.Replayed || one.Settled != three.Settled || one.Replayed < 10 {
+		t.Errorf("%d states, %d from the start, %d settled; with three processors %d, %d, %d",
+			len(one.States), one.Replayed, one.Settled, len(three.States), three.Replayed, three.Settled)
 	}
 }
 

@@ -19,7 +19,7 @@ func TestIndependent(t *testing.T) {
 	all := 0
 	for _, theme := range Themes {
 		t.Run(theme.Name, func(t *testing.T) {
-			p := &player{Config: Config{Theme: theme}, begin: theme.begin(), edges: map[edge]*outcome{}}
+			p := &player{Config: Config{Theme: theme}, begin: theme.begin()}
 			random := rand.New(rand.NewPCG(1, 0))
 			compared := 0
 			for range paths {
@@ -99,6 +99,49 @@ func (p *player) statesAfter(t *testing.T, path []string, steps ...string) (stat
 	return states
 }
 
+// TestSameState plays all paths, also those that lead to a state which another has led to: of two with
+// the same state the same steps do the same.
+func TestSameState(t *testing.T) {
+	for _, theme := range Themes {
+		t.Run(theme.Name, func(t *testing.T) {
+			depth := 4
+			if testing.Short() {
+				depth = 2
+			}
+			p := &player{Config: Config{Theme: theme}, begin: theme.begin()}
+			type came struct {
+				*outcome
+				text string
+			}
+			first, equal := map[edge]came{}, 0
+			for level := []*outcome{p.root()}; depth > 0; depth-- {
+				var next []*outcome
+				for _, from := range level {
+					for _, step := range from.choices {
+						w, err := p.replay(from.path)
+						if err != nil {
+							t.Fatal(err)
+						}
+						o := p.step(w, from, step)
+						if o.err != nil {
+							t.Fatal(o.err)
+						}
+						next = append(next, o)
+						e := edge{from.state, step}
+						if f, had := first[e]; !had {
+							first[e] = came{o, w.State()}
+						} else if equal++; f.state != o.state {
+							t.Errorf("after %q and after %q the state is the same, and then not:\n%s", f.path, o.path, difference(f.text, w.State()))
+						}
+					}
+				}
+				level = next
+			}
+			t.Logf("%d steps, %d of them at states that had been", len(first)+equal, equal)
+		})
+	}
+}
+
 // difference returns the lines that only one of two states has.
 func difference(a, b string) string {
 	var out []string
@@ -120,7 +163,7 @@ func difference(a, b string) string {
 func TestSleep(t *testing.T) {
 	for _, theme := range Themes {
 		t.Run(theme.Name, func(t *testing.T) {
-			depth := 5
+			depth := 4
 			if testing.Short() {
 				depth = 2
 			}

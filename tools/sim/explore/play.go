@@ -3,7 +3,6 @@ package explore
 import (
 	"crypto/sha256"
 	"slices"
-	"sync"
 
 	"github.com/hyperfib/hyperfib/tools/sim/world"
 )
@@ -27,15 +26,40 @@ type edge struct {
 	step string
 }
 
-// player plays paths, on any number of goroutines.
+// player plays paths.
 type player struct {
 	Config
 	begin []string
-	mu    sync.Mutex
-	edges map[edge]*outcome // that have been played
-	ends  map[State]bool    // the states from which everything had to become right
-	// settled are the ends that did not become right.
-	settled []*outcome
+	known played
+}
+
+// played is what has been played.
+type played struct {
+	edges map[edge]*outcome
+	ends  map[State]*outcome // from which everything had to become right; nil: it did
+}
+
+func newPlayed() played { return played{edges: map[edge]*outcome{}, ends: map[State]*outcome{}} }
+
+// add takes in what another has: of the same step at the same state the first outcome counts.
+func (p played) add(other played) {
+	for e, o := range other.edges {
+		if p.edges[e] == nil {
+			p.edges[e] = o
+		}
+	}
+	for s, o := range other.ends {
+		if _, had := p.ends[s]; !had {
+			p.ends[s] = o
+		}
+	}
+}
+
+// run plays one path on, beside others: it sees what was played before all of them, and what it has
+// played itself, so that it goes the same way whoever is faster.
+type run struct {
+	*player
+	own played
 }
 
 // root returns what there is before the first step.
@@ -60,38 +84,36 @@ func (p *player) replay(path []string) (*world.World, error) {
 // play plays a step at the end of a path. A step costs little, but to come to where it begins the
 // path has to be played from the start, so that play goes on with steps that nobody has played
 // yet, as long as there is one that is not asleep.
-func (p *player) play(from *outcome, step string, sleep []string) (first *outcome) {
-	w, err := p.replay(from.path)
+func (r *run) play(from *outcome, step string, sleep []string) (first *outcome) {
+	w, err := r.replay(from.path)
 	if err != nil {
 		return &outcome{path: from.path, err: err}
 	}
 	for step != "" {
-		o := p.step(w, from, step)
+		o := r.step(w, from, step)
+		r.own.edges[edge{from.state, step}] = o
 		if first == nil {
 			first = o
 		}
 		if o.err != nil || o.violation != nil {
 			break
 		}
-		if len(o.path) == p.Depth {
-			p.settle(w, o)
+		if len(o.path) == r.Depth {
+			r.settle(w, o)
 			break
 		}
-		from, step = o, p.unplayed(o, sleep)
-		sleep = p.asleep(sleep, step)
+		from, step = o, r.unplayed(o, sleep)
+		sleep = r.asleep(sleep, step)
 	}
 	return first
 }
 
-// step plays one step, and notes what has become of it.
+// step plays one step, and returns what has become of it.
 func (p *player) step(w *world.World, from *outcome, step string) *outcome {
 	o := &outcome{path: append(slices.Clone(from.path), step)}
 	if o.err = w.Play([]string{step}, nil); o.err == nil {
 		p.look(w, o)
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.edges[edge{from.state, step}] = o
 	return o
 }
 
@@ -104,12 +126,10 @@ func (p *player) look(w *world.World, o *outcome) {
 	}
 }
 
-// known returns what becomes of a path and one more step if the same step has been played at the
+// after returns what becomes of a path and one more step if the same step has been played at the
 // same state, nil if not.
-func (p *player) known(from *outcome, step string) *outcome {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	o := p.edges[edge{from.state, step}]
+func (p *player) after(from *outcome, step string) *outcome {
+	o := p.known.edges[edge{from.state, step}]
 	if o != nil && len(o.path) != len(from.path)+1 {
 		again := *o
 		again.path = append(slices.Clone(from.path), step)
@@ -118,12 +138,11 @@ func (p *player) known(from *outcome, step string) *outcome {
 	return o
 }
 
-// unplayed returns a step that nobody has played yet, "" if there is none.
-func (p *player) unplayed(o *outcome, sleep []string) string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+// unplayed returns a step that has not been played yet, "" if there is none.
+func (r *run) unplayed(o *outcome, sleep []string) string {
 	for _, step := range o.choices {
-		if !slices.Contains(sleep, step) && p.edges[edge{o.state, step}] == nil {
+		e := edge{o.state, step}
+		if !slices.Contains(sleep, step) && r.known.edges[e] == nil && r.own.edges[e] == nil {
 			return step
 		}
 	}
@@ -131,23 +150,18 @@ func (p *player) unplayed(o *outcome, sleep []string) string {
 }
 
 // settle ends a path: everything has to become right from its state.
-func (p *player) settle(w *world.World, o *outcome) {
-	p.mu.Lock()
-	had := p.ends[o.state]
-	p.ends[o.state] = true
-	p.mu.Unlock()
-	if had {
+func (r *run) settle(w *world.World, o *outcome) {
+	if _, had := r.known.ends[o.state]; had {
 		return
 	}
 	end := &outcome{played: append(slices.Clone(o.path), "step settle")}
 	if end.err = w.Play(end.played[len(o.path):], nil); len(w.Violations) > 0 {
 		end.violation = &w.Violations[0]
 	}
-	if end.err != nil || end.violation != nil {
-		p.mu.Lock()
-		p.settled = append(p.settled, end)
-		p.mu.Unlock()
+	if end.err == nil && end.violation == nil {
+		end = nil
 	}
+	r.own.ends[o.state] = end
 }
 
 // asleep returns which steps have not to be played after a step: those that have been played

@@ -6,13 +6,19 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/hyperfib/hyperfib/bfd"
 	"github.com/hyperfib/hyperfib/bgp"
+	"github.com/hyperfib/hyperfib/bgp/fsm"
 	"github.com/hyperfib/hyperfib/bgp/wire"
 )
 
 // grain is how exactly a state knows remaining times.
 const grain = 5 * time.Second
+
+// clientGrain is that of the daemon's next try to reach its BFD process, which come 5 ms to 1 s after each other.
+const clientGrain = 5 * time.Millisecond
 
 // state collects the lines of a state.
 type state struct {
@@ -33,7 +39,7 @@ func (w *World) State() string {
 		s.process(r.process)
 		if r.process.state == running {
 			if s.speaker(r.core.Speaker()) {
-				s.due("speaker", r.tcp.driver.Deadline())
+				s.due("speaker", r.tcp.driver.Deadline(), grain)
 			}
 			s.bfd(r.server)
 		}
@@ -98,9 +104,15 @@ func (s *state) host(h *hypervisor) {
 	}
 	ready, _ := h.core.Ready()
 	s.add("ready %v converged %v client %v notifications %v", ready, h.core.Converged(), h.client.DrivenClient != nil && h.client.Connected(), h.monitor.Pending() > 0)
+	for _, m := range h.monitor.Queued(unix.RTM_NEWLINK, unix.RTM_DELLINK) { // in which order interfaces came and went
+		s.add("%x", m)
+	}
+	if c := h.client.DrivenClient; c != nil && !c.Connected() {
+		s.add("client due in %v", max(c.Deadline()-s.w.now, 0).Round(clientGrain))
+	}
 	for i, p := range h.core.Speakers() {
 		if s.speaker(p) {
-			s.due("speaker", h.tcps[i].driver.Deadline())
+			s.due("speaker", h.tcps[i].driver.Deadline(), grain)
 		}
 	}
 	var routes []string
@@ -109,8 +121,8 @@ func (s *state) host(h *hypervisor) {
 	}
 	slices.Sort(routes)
 	s.lines = append(s.lines, routes...)
-	s.due("core", h.core.Deadline())
-	s.due("fib", h.driver.Deadline())
+	s.due("core", h.core.Deadline(), grain)
+	s.due("fib", h.driver.Deadline(), grain)
 }
 
 // machine adds the ports and connections of a machine.
@@ -120,9 +132,29 @@ func (s *state) machine(m *machine) {
 	}
 	for _, e := range m.sorted() {
 		s.add("tcp %v %v %v %v %v %d %v", e.port.addr, e.remote.Addr(), e.initiator, e.established, e.closed, len(e.pending), e.retry != nil)
-		for _, x := range e.unread {
-			s.add("%v", x)
+		s.unread(e.unread)
+	}
+}
+
+// unread adds what a connection has brought, message by message: how the stream came in pieces makes no difference.
+func (s *state) unread(list []segment) {
+	var stream []byte
+	for _, x := range list {
+		stream = append(stream, x.data...)
+		if x.end != nil {
+			s.messages(stream)
+			s.add("%v", x.end)
+			stream = nil
 		}
+	}
+	s.messages(stream)
+}
+
+func (s *state) messages(stream []byte) {
+	for len(stream) > 0 {
+		m, rest := message(stream)
+		s.add("%x", m)
+		stream = rest
 	}
 }
 
@@ -130,7 +162,8 @@ func (s *state) machine(m *machine) {
 // something: if not, its next deadline is that of a KEEPALIVE, which is routine.
 func (s *state) speaker(p *bgp.Speaker) (waits bool) {
 	for _, n := range p.Peers() {
-		s.add("peer %v %v %v %v", n.Key, n.State, n.Restart, n.PathDown)
+		lasts := n.State == bgp.Established && s.w.wall().Sub(n.Since) >= fsm.StableTime
+		s.add("peer %v %v %v %v %v", n.Key, n.State, lasts, n.Restart, n.PathDown)
 		waits = waits || n.State != bgp.Established || n.Restart != 0
 	}
 	for _, fam := range []wire.Family{wire.IPv4Unicast, wire.IPv6Unicast} {
@@ -154,8 +187,8 @@ func (s *state) bfd(b interface{ Sessions() ([]bfd.Status, error) }) {
 	}
 }
 
-// due adds how long it is until a deadline.
-func (s *state) due(what string, at time.Time) {
+// due adds how long it is until a deadline, as exactly as grain.
+func (s *state) due(what string, at time.Time, grain time.Duration) {
 	left := time.Duration(-1)
 	if !at.IsZero() {
 		left = max(at.Sub(s.w.wall()), 0).Round(grain)

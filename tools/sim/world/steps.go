@@ -61,16 +61,26 @@ func (w *World) stepwise(from, to *port) bool {
 // each where the fabrics take turns.
 func (e *end) segments(b []byte) (list []segment) {
 	if e.peer != nil && e.w.stepwise(e.port, e.peer.port) {
-		for len(b) >= wire.HeaderLen {
-			n := int(binary.BigEndian.Uint16(b[16:])) // RFC 4271, Section 4.1: Length
-			if n < wire.HeaderLen || n >= len(b) {
+		for {
+			m, rest := message(b)
+			if len(rest) == 0 {
 				break
 			}
-			list = append(list, segment{data: slices.Clone(b[:n])})
-			b = b[n:]
+			list = append(list, segment{data: slices.Clone(m)})
+			b = rest
 		}
 	}
 	return append(list, segment{data: slices.Clone(b)})
+}
+
+// message returns the first message of a stream, and what is behind it. What is no whole message is returned as it is.
+func message(stream []byte) (m, rest []byte) {
+	if len(stream) >= wire.HeaderLen {
+		if n := int(binary.BigEndian.Uint16(stream[16:])); n >= wire.HeaderLen && n < len(stream) { // RFC 4271, Section 4.1: Length
+			return stream[:n], stream[n:]
+		}
+	}
+	return stream, nil
 }
 
 // String describes a segment by its content.
