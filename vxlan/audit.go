@@ -167,7 +167,7 @@ func (c *core) settle(now time.Time) {
 			continue
 		}
 		list := slices.SortedFunc(maps.Values(s.of), func(a, b Event) int {
-			return compare(write{opAdd, a.Entry}, write{opAdd, b.Entry})
+			return compare(write{op: opAdd, Entry: a.Entry}, write{op: opAdd, Entry: b.Entry})
 		})
 		clear(s.of)
 		c.stats.Differences += uint64(len(list))

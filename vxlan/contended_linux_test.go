@@ -40,7 +40,7 @@ func TestRunContended(t *testing.T) {
 	bridge(ns, "fdb replace 50:54:33:00:00:10 dev vx100 dst 172.22.2.9") // his, in the place of ours
 	start, attempts := time.Now(), 0
 	for time.Since(start) < 2*time.Second {
-		if failed, err := other.write([]write{{opDelete, Entry{IfIndex: link, VTEP: a}}, {opDelete, Entry{IfIndex: link, MAC: m, VTEP: a}}}); err != nil || len(failed) > 0 {
+		if failed, err := other.write([]write{{op: opDelete, Entry: Entry{IfIndex: link, VTEP: a}}, {op: opDelete, Entry: Entry{IfIndex: link, MAC: m, VTEP: a}}}); err != nil || len(failed) > 0 {
 			t.Fatal(failed, err)
 		}
 		attempts++

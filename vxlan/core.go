@@ -58,6 +58,7 @@ type device struct {
 	have       table // what the kernel has, as far as we know
 	what       reading
 	read       bool                  // have has been read from the kernel
+	underWay   bool                  // it is being read for a comparison: link may be out of date by then
 	committed  bool                  // Flush or Reconcile was called: what is desired may be written
 	dirty      map[entryKey]struct{} // changed since the last Flush
 	released   map[entryKey]struct{} // deleted by name before the sweep
@@ -275,7 +276,7 @@ func (c *core) changedSince(d *device) []write {
 	writes := make([]write, 0, len(d.dirty))
 	for k := range d.dirty {
 		if o, e := d.op(k); o != opNone && o != opKeep && c.may(d, o, k) {
-			writes = append(writes, write{o, e})
+			writes = append(writes, d.write(o, e))
 		}
 	}
 	clear(d.dirty)
@@ -295,8 +296,8 @@ func (c *core) compare(d *device, s snapshot, repair bool, begun time.Time) ([]w
 	before := *d
 	c.join(d, &s.link, begun)
 	d.have = c.merge(d, &s)
-	d.read, d.compared = s.reading == d.what, begun // more than was read may be desired since
-	if d.asked.Before(begun) {                      // otherwise the kernel has told something since, which may not have been read
+	d.underWay, d.read, d.compared = false, s.reading == d.what, begun // more than was read may be desired since
+	if d.asked.Before(begun) {                                         // otherwise the kernel has told something since, which may not have been read
 		d.due = time.Time{}
 	}
 	c.failure(d, nil)
@@ -311,10 +312,11 @@ func (c *core) compare(d *device, s snapshot, repair bool, begun time.Time) ([]w
 			c.changed(d, k)
 		}
 	}
-	for _, w := range writes {
+	for i, w := range writes {
 		if o, _ := before.op(keyOf(w.Entry)); o == opKeep {
 			d.record(keyOf(w.Entry)).lost = true
 		}
+		writes[i] = d.write(w.op, w.Entry)
 	}
 	if len(c.readers) > 0 {
 		c.markChanges(&before, d)
@@ -344,13 +346,19 @@ func (c *core) written(d *device, w write, repair bool, now time.Time) {
 	delete(d.suspicions.of, k)
 	contended := repair && c.brakes.Of(k).Repaired(now)
 	if rec := d.records[k]; rec != nil {
-		if rec.lost {
+		if w.repair { // rec.lost may be gone: the kernel tells of w before its answer is read
 			rec.repairs++
 		}
 		rec.err, rec.lost = nil, false
 		rec.contended = rec.contended || contended
 	}
 	c.changed(d, k)
+}
+
+// write is the change of an entry.
+func (d *device) write(o op, e Entry) write {
+	r := d.records[keyOf(e)]
+	return write{op: o, Entry: e, repair: r != nil && r.lost}
 }
 
 // record returns the record of an entry, making it.
@@ -382,7 +390,7 @@ func (c *core) refused(d *device, e *Error, now time.Time) {
 
 // unreadable notes that have is out of date, because of err if that is not nil.
 func (c *core) unreadable(d *device, err error, now time.Time) {
-	d.read = false
+	d.read, d.underWay = false, false
 	if c.devices[d.ifindex] == d {
 		c.brakes.Of(entryKey{link: d.ifindex}).Refused(now)
 		c.failure(d, err)
@@ -449,6 +457,14 @@ func (c *core) reading(ifindex int) reading {
 		return d.what
 	}
 	return reading{}
+}
+
+// begin is reading for a comparison, which begins now. It ends with compare or unreadable.
+func (c *core) begin(ifindex int) reading {
+	if d := c.devices[ifindex]; d != nil {
+		d.underWay = true
+	}
+	return c.reading(ifindex)
 }
 
 // notified takes a notification, and reports whether a comparison is due because of it.

@@ -28,6 +28,7 @@ func (o op) String() string {
 type write struct {
 	op op
 	Entry
+	repair bool // of what another program has removed or changed
 }
 
 // origin is whose an entry in the kernel is.
@@ -219,7 +220,7 @@ func diff(link int, want, have *table) (writes []write, r Result) {
 		case o == opKeep:
 			r.Kept++
 		default:
-			writes = append(writes, write{o, e})
+			writes = append(writes, write{op: o, Entry: e})
 		}
 	}
 	slices.SortFunc(writes, compare)

@@ -119,7 +119,7 @@ func TestMessage(t *testing.T) {
 		t.Skip("the golden bytes are little-endian")
 	}
 	e := Entry{IfIndex: 5, MAC: MAC{0x50, 0x54, 0x33, 0, 0, 7}, VTEP: netip.MustParseAddr("172.22.2.2")}
-	got := hex.EncodeToString(appendWrite(nil, write{opAdd, e}, 9, DefaultProtocol))
+	got := hex.EncodeToString(appendWrite(nil, write{op: opAdd, Entry: e}, 9, DefaultProtocol))
 	// length, RTM_NEWNEIGH, REQUEST|EXCL|CREATE, sequence, port; AF_BRIDGE, link, NOARP|REACHABLE,
 	// SELF|EXT_LEARNED; NDA_LLADDR; NDA_DST
 	want := "30000000" + "1c00" + "0106" + "09000000" + "00000000" + "07000000" + "05000000" + "4200" + "12" + "00" +
@@ -127,7 +127,7 @@ func TestMessage(t *testing.T) {
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
-	for _, w := range []write{{opReplace, e}, {opDelete, e}, {opAdd, Entry{IfIndex: 5, VTEP: netip.MustParseAddr("2001:db8::1")}}} {
+	for _, w := range []write{{op: opReplace, Entry: e}, {op: opDelete, Entry: e}, {op: opAdd, Entry: Entry{IfIndex: 5, VTEP: netip.MustParseAddr("2001:db8::1")}}} {
 		b := appendWrite(nil, w, 1, DefaultProtocol)
 		d, ok := parseEntry(b[rtnl.SizeHeader:], DefaultProtocol)
 		if !ok || d.Entry != w.Entry || d.origin != ours || !d.plain {
@@ -196,14 +196,14 @@ func TestErrorText(t *testing.T) {
 // FuzzMessages feeds the parsers of what the kernel says.
 func FuzzMessages(f *testing.F) {
 	e := Entry{IfIndex: 5, MAC: MAC{0x50, 0x54, 0x33, 0, 0, 7}, VTEP: netip.MustParseAddr("172.22.2.2")}
-	f.Add(appendWrite(nil, write{opAdd, e}, 9, DefaultProtocol)[rtnl.SizeHeader:])
-	f.Add(appendWrite(nil, write{opAdd, Entry{IfIndex: 5, MAC: e.MAC, Table: TableNeighbors, Addr: e.VTEP}}, 9, DefaultProtocol)[rtnl.SizeHeader:])
-	f.Add(rtnl.AppendUint32(appendWrite(nil, write{opAdd, Entry{IfIndex: 5, MAC: e.MAC, Table: TableBridge}}, 9, DefaultProtocol)[rtnl.SizeHeader:], rtnl.NDA_MASTER, 6))
+	f.Add(appendWrite(nil, write{op: opAdd, Entry: e}, 9, DefaultProtocol)[rtnl.SizeHeader:])
+	f.Add(appendWrite(nil, write{op: opAdd, Entry: Entry{IfIndex: 5, MAC: e.MAC, Table: TableNeighbors, Addr: e.VTEP}}, 9, DefaultProtocol)[rtnl.SizeHeader:])
+	f.Add(rtnl.AppendUint32(appendWrite(nil, write{op: opAdd, Entry: Entry{IfIndex: 5, MAC: e.MAC, Table: TableBridge}}, 9, DefaultProtocol)[rtnl.SizeHeader:], rtnl.NDA_MASTER, 6))
 	d := Device{Interface: "vx1", VNI: 1, Local: netip.MustParseAddr("10.0.0.1")}
 	f.Add(encodeDevice(&d, 0))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if d, ok := parseEntry(data, DefaultProtocol); ok && d.origin == ours && d.Table != TableBridge { // which has its bridge only when it is read
-			again, ok := parseEntry(appendWrite(nil, write{opAdd, d.Entry}, 1, DefaultProtocol)[rtnl.SizeHeader:], DefaultProtocol)
+			again, ok := parseEntry(appendWrite(nil, write{op: opAdd, Entry: d.Entry}, 1, DefaultProtocol)[rtnl.SizeHeader:], DefaultProtocol)
 			if !ok || again.MAC != d.MAC || again.VTEP != d.VTEP.Unmap() || again.Addr != d.Addr {
 				t.Fatalf("%+v, then %+v", d, again)
 			}

@@ -66,7 +66,7 @@ type fake struct {
 	muted       bool               // nothing is notified
 	stalled     bool               // nobody reads the sockets that hear of neighbours
 	broken      error              // of the next send
-	dumped      func()             // is called after the next dump of entries, before it is received
+	done        map[uint16]func()  // is called after the next request of a type, before its answer is there
 }
 
 type fakeLink struct {
@@ -91,7 +91,7 @@ type fakeEntry struct {
 	port  bool // it has a port of its own
 }
 
-func newFake() *fake { return &fake{next: 2, refuse: map[MAC]unix.Errno{}} }
+func newFake() *fake { return &fake{next: 2, refuse: map[MAC]unix.Errno{}, done: map[uint16]func(){}} }
 
 // fdb returns an FDB over the fake that does not run yet.
 func (k *fake) fdb(t testing.TB, cfg Config) *FDB {
@@ -243,8 +243,8 @@ func (s *fakeSocket) Send(b []byte) error {
 	}
 	for m := range rtnl.Messages(b) {
 		err := s.carryOut(m)
-		if then := s.dumped; then != nil && m.Type == rtnl.RTM_GETNEIGH {
-			s.dumped = nil
+		if then := s.done[m.Type]; then != nil {
+			delete(s.done, m.Type)
 			s.mu.Unlock()
 			then()
 			s.mu.Lock()
@@ -495,7 +495,7 @@ func (e *fakeEntry) bridgeMessage(typ, flags uint16, seq uint32, master int) []b
 
 // message is neigh_fill_info.
 func (e *fakeNeighbor) message(typ, flags uint16, seq uint32) []byte {
-	b := appendNeighbor(nil, write{opAdd, e.Entry}, seq, e.protocol)
+	b := appendNeighbor(nil, write{op: opAdd, Entry: e.Entry}, seq, e.protocol)
 	native.PutUint16(b[4:], typ)
 	native.PutUint16(b[6:], flags)
 	native.PutUint16(b[rtnl.SizeHeader+8:], e.state)
@@ -503,7 +503,8 @@ func (e *fakeNeighbor) message(typ, flags uint16, seq uint32) []byte {
 	return b
 }
 
-// tellAll sends a notification to who hears of neighbours, but not those who ignore by.
+// tellAll sends a notification to who hears of neighbours, but not those who ignore by. That is 0 with
+// forwarding entries: vxlan_fdb_notify and br_fdb.c's fdb_notify do not say whose request it was.
 func (k *fake) tellAll(by uint32, b []byte) {
 	for _, other := range k.sockets {
 		if other.hears && !other.closed && !k.muted && !slices.Contains(other.ignored, by) {
@@ -542,7 +543,7 @@ func (s *fakeSocket) changeBridge(m rtnl.Message) error {
 	default:
 		l.bridged = append(l.bridged, e)
 	}
-	s.tellAll(s.port, e.bridgeMessage(m.Type, 0, 0, l.index))
+	s.tellAll(0, e.bridgeMessage(m.Type, 0, 0, l.index))
 	return nil
 }
 
@@ -661,7 +662,7 @@ func (s *fakeSocket) change(m rtnl.Message) error {
 			}
 		}
 	}
-	s.tellAll(s.port, e.message(m.Type, 0, 0))
+	s.tellAll(0, e.message(m.Type, 0, 0))
 	return nil
 }
 
@@ -669,7 +670,7 @@ func (s *fakeSocket) change(m rtnl.Message) error {
 // has the mark of a control plane.
 func (k *fake) by(t testing.TB, verb string, e Entry, ours bool) {
 	t.Helper()
-	w := write{map[string]op{"add": opAdd, "replace": opReplace, "del": opDelete}[verb], e}
+	w := write{op: map[string]op{"add": opAdd, "replace": opReplace, "del": opDelete}[verb], Entry: e}
 	b := appendWrite(nil, w, 1, DefaultProtocol)
 	if !ours {
 		b[rtnl.SizeHeader+10] &^= rtnl.NTF_EXT_LEARNED

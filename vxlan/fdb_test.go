@@ -823,7 +823,7 @@ func TestFakeChangedMeanwhile(t *testing.T) {
 		flush(t, f, Result{Added: 2})
 		k.by(t, "del", one, true)
 		k.mu.Lock()
-		k.dumped = func() {
+		k.done[rtnl.RTM_GETNEIGH] = func() {
 			k.by(t, "del", two, true)
 			sleep(time.Millisecond) // it is notified
 		}
@@ -831,6 +831,27 @@ func TestFakeChangedMeanwhile(t *testing.T) {
 		sleep(time.Second)
 		if !k.has(one) || !k.has(two) {
 			t.Errorf("%+v", k.link("vx100").entries)
+		}
+	})
+}
+
+// A repair counts, also if the kernel's notification of it is read before its answer.
+func TestFakeRepairNotified(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newFake()
+		f, _ := k.running(t, Config{AuditRound: -1})
+		one := Entry{IfIndex: ensure(t, f, vx100), MAC: MAC{0x50, 1}, VTEP: addrOf("172.22.2.2")}
+		f.SetMAC(one.IfIndex, one.MAC, one.VTEP)
+		flush(t, f, Result{Added: 1})
+		w := f.Watch()
+		defer w.Close()
+		k.mu.Lock()
+		k.done[rtnl.RTM_NEWNEIGH] = func() { sleep(time.Millisecond) }
+		k.mu.Unlock()
+		k.by(t, "del", one, true)
+		sleep(time.Second)
+		if got := events(t, w); !slices.ContainsFunc(got, func(e Event) bool { return e.Repairs == 1 }) {
+			t.Errorf("%+v", got)
 		}
 	})
 }

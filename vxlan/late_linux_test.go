@@ -31,7 +31,7 @@ func TestKernelText(t *testing.T) {
 	f.SetMAC(link, macOf(t, "50:54:33:00:00:0f"), vtep)
 	flush(t, f, Result{Added: 3})
 	flood := Entry{IfIndex: link, VTEP: vtep}
-	failed, err := opened(t, ns).write([]write{{opReplace, flood}, {opDelete, Entry{IfIndex: link, MAC: MAC{2}, VTEP: vtep}}})
+	failed, err := opened(t, ns).write([]write{{op: opReplace, Entry: flood}, {op: opDelete, Entry: Entry{IfIndex: link, MAC: MAC{2}, VTEP: vtep}}})
 	if err != nil || len(failed) != 1 || !strings.Contains(failed[0].Error(), "Cannot replace non-unicast") {
 		t.Errorf("%v, %v", failed, err)
 	}

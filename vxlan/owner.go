@@ -28,7 +28,7 @@ func newOwner(f *FDB) (*owner, error) {
 	}
 	m, err := f.open(f.config.NetNS, rtnl.RTNLGRP_NEIGH, rtnl.RTNLGRP_LINK)
 	if err == nil {
-		err = m.Ignore(k.conn.Port()) // the echoes of our own writes
+		err = m.Ignore(k.conn.Port()) // of neighbours; those of forwarding entries do not say who has written
 	}
 	o := &owner{fdb: f, kernel: k, monitor: m}
 	if err != nil {
@@ -228,7 +228,7 @@ func (o *owner) flush(ifindex int) (Result, error) {
 func (o *owner) reconcile(ifindex int, repair bool) (Result, error) {
 	f, begun := o.fdb, time.Now()
 	f.mu.Lock()
-	what := f.core.reading(ifindex)
+	what := f.core.begin(ifindex)
 	f.mu.Unlock()
 	s, err := o.kernel.read(ifindex, what)
 	if errors.Is(err, unix.ENODEV) {

@@ -459,11 +459,11 @@ func TestSegmentMessages(t *testing.T) {
 		want string
 	}{
 		// length, type, flags, sequence, port; family, interface, state, flags; attributes
-		{write{opAdd, inBridge}, "28000000" + "1c00" + "0105" + "09000000" + "00000000" + "07000000" + "05000000" + "0200" + "14" + "00" + "0a000200" + "505433000007" + "0000"},
-		{write{opDelete, inBridge}, "28000000" + "1d00" + "0100" + "09000000" + "00000000" + "07000000" + "05000000" + "0200" + "14" + "00" + "0a000200" + "505433000007" + "0000"},
-		{write{opAdd, four}, "38000000" + "1c00" + "0106" + "09000000" + "00000000" + "02000000" + "05000000" + "4000" + "10" + "00" + "08000100" + "c0a80501" + "0a000200" + "505433000007" + "0000" + "05000c00" + "c9000000"},
-		{write{opReplace, six}, "44000000" + "1c00" + "0105" + "09000000" + "00000000" + "0a000000" + "05000000" + "4000" + "10" + "00" + "14000100" + "20010db8000000000000000000000001" + "0a000200" + "505433000007" + "0000" + "05000c00" + "c9000000"},
-		{write{opDelete, four}, "24000000" + "1d00" + "0100" + "09000000" + "00000000" + "02000000" + "05000000" + "4000" + "10" + "00" + "08000100" + "c0a80501"},
+		{write{op: opAdd, Entry: inBridge}, "28000000" + "1c00" + "0105" + "09000000" + "00000000" + "07000000" + "05000000" + "0200" + "14" + "00" + "0a000200" + "505433000007" + "0000"},
+		{write{op: opDelete, Entry: inBridge}, "28000000" + "1d00" + "0100" + "09000000" + "00000000" + "07000000" + "05000000" + "0200" + "14" + "00" + "0a000200" + "505433000007" + "0000"},
+		{write{op: opAdd, Entry: four}, "38000000" + "1c00" + "0106" + "09000000" + "00000000" + "02000000" + "05000000" + "4000" + "10" + "00" + "08000100" + "c0a80501" + "0a000200" + "505433000007" + "0000" + "05000c00" + "c9000000"},
+		{write{op: opReplace, Entry: six}, "44000000" + "1c00" + "0105" + "09000000" + "00000000" + "0a000000" + "05000000" + "4000" + "10" + "00" + "14000100" + "20010db8000000000000000000000001" + "0a000200" + "505433000007" + "0000" + "05000c00" + "c9000000"},
+		{write{op: opDelete, Entry: four}, "24000000" + "1d00" + "0100" + "09000000" + "00000000" + "02000000" + "05000000" + "4000" + "10" + "00" + "08000100" + "c0a80501"},
 	} {
 		b := appendWrite(nil, tc.write, 9, DefaultProtocol)
 		if got := hex.EncodeToString(b); got != tc.want {
@@ -575,6 +575,33 @@ func fakeLinkNotification(t *testing.T) {
 	}
 }
 
+// An interface that was read while it was no port, and is one again by the time that the reading is over, is read again.
+func TestFakePortMeanwhile(t *testing.T) { synctest.Test(t, fakePortMeanwhile) }
+
+func fakePortMeanwhile(t *testing.T) {
+	k := newFake()
+	f, _ := k.running(t, Config{AuditRound: -1})
+	link, bridge := port(t, k, f)
+	a, m := addrOf("172.22.2.2"), MAC{0x50, 1}
+	f.SetMAC(link, m, a)
+	flush(t, f, Result{Added: 2})
+	k.mu.Lock()
+	k.done[rtnl.RTM_GETLINK] = func() { // it looks whether there is something to compare
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.done[rtnl.RTM_GETLINK] = func() {
+			k.enslave("vx100", bridge)
+			sleep(time.Millisecond) // it is notified
+		}
+	}
+	k.mu.Unlock()
+	k.enslave("vx100", 0)
+	sleep(time.Second)
+	if !k.has(Entry{IfIndex: link, MAC: m, Table: TableBridge}) {
+		t.Error("it was forgotten that it is a port again")
+	}
+}
+
 // A MAC goes from one device of a bridge to another, whichever is written first; and a device that is gone when it is written
 // to is one failure, not one for each entry.
 func TestFakeTwoDevices(t *testing.T) { synctest.Test(t, fakeTwoDevices) }
@@ -591,6 +618,7 @@ func fakeTwoDevices(t *testing.T) {
 	flush(t, f, Result{Added: 2})
 	f.SetMAC(two, m, a)
 	flush(t, f, Result{Added: 1, Replaced: 1})
+	sleep(time.Millisecond) // the kernel's word that the bridge has it elsewhere is read
 	f.DeleteMAC(one, m)
 	flush(t, f, Result{Deleted: 2})
 	if !k.has(Entry{IfIndex: two, MAC: m, Table: TableBridge}) || k.has(Entry{IfIndex: one, MAC: m, VTEP: a}) {
