@@ -401,7 +401,13 @@ func (w *World) Bounds() (lines []string) {
 type Violation struct {
 	At        time.Duration
 	Invariant string
+	Bound     string // for how long it may be broken at that time, see docs/simulator.md; empty: there is none
 	What      string
+}
+
+// sameAs reports whether v is of the same kind as other: what is shrunk to another bound has another cause.
+func (v Violation) sameAs(other Violation) bool {
+	return v.Invariant == other.Invariant && v.Bound == other.Bound
 }
 
 // String returns when, which and what.
@@ -411,7 +417,10 @@ func (v Violation) String() string {
 
 // violate records a violation.
 func (w *World) violate(invariant, format string, args ...any) {
-	v := Violation{w.now, invariant, fmt.Sprintf(format, args...)}
+	w.record(Violation{w.now, invariant, "", fmt.Sprintf(format, args...)})
+}
+
+func (w *World) record(v Violation) {
 	w.Violations = append(w.Violations, v)
 	w.note("VIOLATION %s: %s", v.Invariant, v.What)
 }

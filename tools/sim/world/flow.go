@@ -334,6 +334,7 @@ func (w *World) judge(f *flow) {
 			return
 		}
 		f.judged = true
-		w.violate(kind.String(), "%v for %v, allowed %v (%s): %s", f, w.now-f.counted, f.excuse.until-f.counted, f.excuse.name, why)
+		what := fmt.Sprintf("%v for %v, allowed %v (%s): %s", f, w.now-f.counted, f.excuse.until-f.counted, f.excuse.name, why)
+		w.record(Violation{w.now, kind.String(), f.excuse.name, what})
 	})
 }

@@ -121,10 +121,10 @@ func (w *World) Run(until time.Duration, progress func()) {
 }
 
 // Shrink returns the fewest lines that still break the invariant which the first violation of a
-// scenario was of.
+// scenario was of, and for longer than the same bound.
 func Shrink(c Config, lines []string, progress func(left int)) ([]string, error) {
 	c.Trace, c.StopAtFirst = nil, true
-	first := ""
+	var first *Violation
 	play := func(lines []string) error {
 		w, err := New(c)
 		if err != nil {
@@ -134,10 +134,10 @@ func Shrink(c Config, lines []string, progress func(left int)) ([]string, error)
 			return nil
 		}
 		v := w.Violations[0]
-		if first == "" {
-			first = v.Invariant
+		if first == nil {
+			first = &v
 		}
-		if v.Invariant != first {
+		if !v.sameAs(*first) {
 			return nil
 		}
 		if progress != nil {
