@@ -47,7 +47,8 @@ func adjacent(node, socket string, t Timing) []string {
 
 // BirdTor is BIRD as a top-of-rack router. Its neighbours are named, since for those by range it
 // never claims that it kept its state over a restart. Hypervisors find it by its router
-// advertisements. Its own address is the one that the link has. If drained it marks what it announces with GRACEFUL_SHUTDOWN.
+// advertisements. Its own address is the one that the link has. It refuses nobody for a time after its BFD has
+// gone down, as it does when its own address changes: it has BFD from the old one until that expires. If drained it marks what it announces with GRACEFUL_SHUTDOWN.
 func BirdTor(r plan.UnderlayRouter, drained bool, t Timing) string {
 	var w writer
 	birdHead(&w, r.ID, t)
@@ -58,7 +59,7 @@ func BirdTor(r plan.UnderlayRouter, drained bool, t Timing) string {
 	}
 	w.line(`template bgp lab {
   bfd %s; hold time %d; graceful restart on;
-  connect delay time 1; connect retry time 2; error wait time 1, 2;
+  connect delay time 1; connect retry time 2; error wait time 0, 0;
   ipv4 { extended next hop on; import all; export filter { %s }; next hop self; };
   ipv6 { import all; export filter { %s }; next hop self; };
 }`, onOff(t.Watched()), int(t.HoldTime().Seconds()), export, export)

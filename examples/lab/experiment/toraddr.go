@@ -64,8 +64,8 @@ type move struct {
 }
 
 // to gives the interface another address, and with it another MAC if that is not nil, and looks how long it
-// takes until HV1's routes over it lead to the new one. Ours is judged; when others take a session from there, or
-// have BFD up, is theirs.
+// takes until HV1's routes over it lead to the new one. Ours and BIRD are judged; when FRR takes a session from
+// there, and has BFD up, is its own.
 func (m move) to(what string, old, now netip.Addr, mac net.HardwareAddr) error {
 	want := m.routes(old)
 	first, err := probe.First(m.run.Topology.HV(1).Path, plan.A.Public(), now, patience)
@@ -95,7 +95,7 @@ func (m move) to(what string, old, now netip.Addr, mac net.HardwareAddr) error {
 		return fmt.Errorf("%s: not back after %v; %d of %d routes", what, end.Sub(start), m.routes(now), want)
 	}
 	limit := m.run.ownLimit(backLimit, 1)
-	if m.run.Topology.RRKind(plan.A) != topology.Self {
+	if m.run.Topology.RRKind(plan.A) == topology.FRR {
 		limit = -1
 	}
 	m.run.value(what+": back", ms(end.Sub(start)), limit, "ms",
