@@ -276,7 +276,9 @@ func (h *hypervisor) stopDaemon() {
 func (h *hypervisor) contDaemon() {
 	if h.daemon.state == stopped {
 		h.givenUp()
-		h.daemonBack()
+		if h.daemon.slow == 0 {
+			h.daemonBack()
+		}
 		h.daemon.resume()
 	}
 }
@@ -303,7 +305,7 @@ func (h *hypervisor) daemonBack() {
 func (h *hypervisor) setSlow(d time.Duration) {
 	if d > 0 {
 		h.daemonGoes()
-	} else if h.daemon.slow > 0 {
+	} else if h.daemon.slow > 0 && h.daemon.state == running {
 		h.daemonBack()
 	}
 	h.daemon.slow = d
