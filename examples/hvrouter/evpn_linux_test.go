@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"net"
 	"os"
@@ -256,10 +257,53 @@ func TestEVPN(t *testing.T) {
 	if out := one.hv.IP("addr show dev br100"); strings.Contains(out, "inet") {
 		t.Errorf("the bridge has an address: %s", out)
 	}
+	t.Run("explain", func(t *testing.T) { overlayExplain(t, one, vm1, vm2) })
 	t.Run("spoof", func(t *testing.T) { overlaySpoof(t, l, one, vm1, vm2, wantOne) })
 	t.Run("kill", func(t *testing.T) { overlayKill(t, one, vm1, wantOne) })
 	t.Run("port", func(t *testing.T) { overlayPort(t, one, wantOne) })
 	t.Run("move", func(t *testing.T) { overlayMove(t, l, one, two, vm1) })
+}
+
+// overlayExplain: explain of a MAC of another's guest, of ours, and of nobody's.
+func overlayExplain(t *testing.T, h *host, vm1, vm2 *vm) {
+	for _, test := range []struct {
+		mac  string
+		want []string
+	}{
+		{vm2.mac(), []string{"vx100: frames for 02:00:00:00:00:02 go to vx100, vx100 sends them to VTEP 172.22.2.2", "fdb 02:00:00:00:00:02 dev vx100 dst 172.22.2.2 self extern_learn static",
+			"fdb 02:00:00:00:00:02 dev vx100 extern_learn master br100", "neighbour 192.168.5.2 dev br100 lladdr 02:00:00:00:00:02 noarp proto hvrouter", "vx100: wanted behind VTEP 172.22.2.2",
+			"route 0.0.1.2:100, the MAC alone: VTEP 172.22.2.2, sequence 0, from 172.22.15.126: used: the best", "route 0.0.1.2:100, 2001:db8:5::2: VTEP 172.22.2.2",
+			"not advertised: it is not ours; what peers announce is not passed on"}},
+		{vm1.mac(), []string{"vx100: frames for 02:00:00:00:00:01 go to the port vm1.x of br100", "fdb 02:00:00:00:00:01 dev vm1.x sticky master br100 static", "neighbour 192.168.5.1 dev br100",
+			"vx100: wanted at vm1.x, of guest vm1", "of guest vm1: announced", "peer 172.22.15.126", "advertised: 192.168.5.1, 2001:db8:5::1, the MAC alone"}},
+		{"02:00:00:00:00:77", []string{"vx100: frames for 02:00:00:00:00:77 are flooded to all ports of br100; vx100 floods them to 172.22.2.2", "vx100: wanted nowhere"}},
+	} {
+		explains(t, h, test.mac, test.want...)
+	}
+	var e api.MACExplanation
+	if err := json.Unmarshal([]byte(h.cli("explain", vm2.mac(), "-j")), &e); err != nil || len(e.Overlays) != 1 || len(e.Overlays[0].Routes) != 3 || e.Overlays[0].VNI != 100 {
+		t.Errorf("%+v, %v", e, err)
+	}
+	if out := h.cli("explain", "02:00:00:00:00:77"); !strings.Contains(out, "no overlay knows 02:00:00:00:00:77") {
+		t.Error(out)
+	}
+}
+
+// explains waits until explain of a MAC has all of this, and no difference: the kernel is written, and peers hear of a
+// guest, a moment after it is decided.
+func explains(t *testing.T, h *host, mac string, want ...string) {
+	t.Helper()
+	var out []byte
+	defer func() {
+		if t.Failed() {
+			t.Logf("want %q in\n%s", want, out)
+		}
+	}()
+	nstest.Wait(t, 10*time.Second, "explain "+mac, func() (ok bool) {
+		var err error
+		out, err = h.command("explain", mac, "vni", "100", "-api", h.path("api.sock")).CombinedOutput()
+		return err == nil && !slices.ContainsFunc(want, func(w string) bool { return !strings.Contains(string(out), w) })
+	})
 }
 
 // overlayPort: ports come to the bridge and go, with a MAC below all others, which would be the bridge's. No neighbour
@@ -643,6 +687,7 @@ func TestEVPNFRR(t *testing.T) {
 	if out := one.cli("show", "evpn", "-guest", "vm1"); strings.Count(out, "withheld") != 3 || !strings.Contains(out, "another VTEP has taken the MAC over") {
 		t.Errorf("show evpn, of a guest that is superseded:\n%s", out)
 	}
+	explains(t, one, vm1.mac(), "of guest vm1: withheld: another VTEP has taken the MAC over: 172.22.2.2 has the sequence number 1, 172.22.2.1 has 0", "wanted behind VTEP 172.22.2.2")
 	vm3.reaches(t, 1)
 
 	// And to FRR, which sees it speak.

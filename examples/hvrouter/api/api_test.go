@@ -43,6 +43,12 @@ func (b *backend) Explain(q Question) (Explanation, error) {
 	}
 	return Explanation{Prefix: q.Prefix.String(), From: q.From}, nil
 }
+func (b *backend) ExplainMAC(q MACQuestion) (MACExplanation, error) {
+	if q.VNI == 404 {
+		return MACExplanation{}, fmt.Errorf("VNI 404: %w", ErrNotFound)
+	}
+	return MACExplanation{MAC: fmt.Sprintf("%x of %d", q.MAC, q.VNI), Overlays: []OverlayMAC{}}, nil
+}
 func (b *backend) Diff() []Difference         { return []Difference{} }
 func (b *backend) Put(g []config.Entry) error { b.put = append(b.put, g...); return b.fail }
 func (b *backend) Remove(string) error        { return b.fail }
@@ -109,6 +115,13 @@ func statusTests() []statusTest {
 		{"POST", "/v1/sessions/a/enable", "", errGone, 404, "not found"},
 		{"GET", "/v1/fib?table=90", "", nil, 200, "[]"},
 		{"GET", "/v1/explain?prefix=::ffff:192.0.2.1", "", nil, 200, "192.0.2.1/32"},
+		{"GET", "/v1/explain/mac?mac=02-00-00-00-00-0A&vni=16777215", "", nil, 200, "02000000000a of 16777215"},
+		{"GET", "/v1/explain/mac?mac=0200.0000.000a", "", nil, 200, "02000000000a of 0"},
+		{"GET", "/v1/explain/mac?mac=02:00:00:00:00:0a&vni=404", "", nil, 404, "VNI 404: not found"},
+		{"GET", "/v1/explain/mac?mac=02:00:00:00:00:0a&vni=0", "", nil, 400, "is not a number from 1 to 16777215"},
+		{"GET", "/v1/explain/mac?mac=02:00:00:00:00:0a&vni=16777216", "", nil, 400, "is not a number from 1 to 16777215"},
+		{"GET", "/v1/explain/mac?mac=02:00:00:00:00:00:00:0a", "", nil, 400, "is no MAC"},
+		{"GET", "/v1/explain/mac?mac=02:00:00:00:00:0a&overlay=vx100", "", nil, 400, "no parameter"},
 		{"GET", "/v1/events?recent=x", "", nil, 400, "recent is a number"},
 		{"GET", "/v1/nothing", "", nil, 404, "GET /v1/nothing: Not Found"},
 		{"POST", "/v1/status", "", nil, 405, "POST /v1/status: Method Not Allowed: want GET, HEAD"},

@@ -17,7 +17,9 @@
 //	GET    /v1/history         []journal.Event   ?since=2026-11-29T14:00:00Z, ?event=PATTERN, ?peer=ADDRESS, ?guest=NAME, ?interface=NAME, ?last=N
 //	GET    /v1/health          Health
 //	GET    /v1/status          Status
-//	GET    /v1/explain         Explanation   ?prefix=PREFIX
+//	GET    /v1/evpn            []EVPN        ?overlay=NAME, ?guest=NAME, ?mac=MAC, ?vtep=ADDRESS
+//	GET    /v1/explain         Explanation   ?prefix=PREFIX, ?from=GUEST, ?source=ADDRESS
+//	GET    /v1/explain/mac     MACExplanation   ?mac=MAC, ?vni=VNI
 //	GET    /v1/diff            []Difference
 //	POST   /v1/guests          guests, one or a list, as in the configuration file
 //	PUT    /v1/guests          the same guests, changed

@@ -77,6 +77,18 @@ func (f *fake) Explain(q api.Question) (api.Explanation, error) {
 	}
 	return e, nil
 }
+func (f *fake) ExplainMAC(q api.MACQuestion) (api.MACExplanation, error) {
+	f.note("explain %x vni %d", q.MAC, q.VNI)
+	e := api.MACExplanation{MAC: "02:00:00:00:00:02", Overlays: []api.OverlayMAC{}}
+	switch q.VNI {
+	case 7:
+		return e, fmt.Errorf("an overlay with the VNI 7: %w", api.ErrNotFound)
+	case 100:
+		e.Overlays = append(e.Overlays, api.OverlayMAC{Overlay: "vx100", VNI: 100, Routes: []api.EVPN{}, Lines: []string{"vx100: wanted behind VTEP 172.22.2.2"},
+			Kernel: lookup.MACReport{Outcome: "vx100: frames for it are dropped", Differences: []string{"vx100 has no entry"}}})
+	}
+	return e, nil
+}
 func (f *fake) Diff() []api.Difference {
 	return []api.Difference{{Op: "add", What: "203.0.113.1/32 table 90", Want: "dev vm1"}}
 }
@@ -246,7 +258,15 @@ func TestCommands(t *testing.T) {
 		{line: "explain 203.0.113.9 from vm1 -source 203.0.113.1", asked: "explain 203.0.113.9/32 vm1 203.0.113.1"},
 		{line: "explain 203.0.113.9 from vm7", code: 1, want: "DIFFERENCE: a foreign rule decides"},
 		{line: "explain 203.0.113.9 from vm7 -j", code: 1, want: `"differences": [`},
-		{line: "explain 203.0.113.9 to vm7", code: 2, want: "want ADDRESS, or ADDRESS from GUEST"},
+		{line: "explain 203.0.113.9 to vm7", code: 2, want: "want ADDRESS, ADDRESS from GUEST, MAC, or MAC vni VNI"},
+		{line: "explain 02:00:00:00:00:02 vni 100", code: 1, want: "DIFFERENCE: vx100 has no entry\nvx100: frames for it are dropped\nvx100: wanted behind VTEP 172.22.2.2\n", asked: "explain 020000000002 vni 100"},
+		{line: "explain 02:00:00:00:00:02 vni 100 -j", code: 1, want: `"vni": 100`},
+		{line: "explain 02:00:00:00:00:02", want: "no overlay knows 02:00:00:00:00:02", asked: "explain 020000000002 vni 0"},
+		{line: "explain 02:00:00:00:00:02 vni 7", code: 2, want: "VNI 7: not found"},
+		{line: "explain 02:00:00:00:00:02 vni x", code: 2, want: `"x" is not a number from 1 to 16777215`},
+		{line: "explain 02:00:00:00:00:02 vni", code: 2, want: "want MAC, or MAC vni VNI"},
+		{line: "explain 02:00:00:00:00:02 from vm1", code: 2, want: "want MAC, or MAC vni VNI"},
+		{line: "explain 02:00:00:00:00:02 -source 192.0.2.1", code: 2, want: "-source is for packets"},
 		{line: "explain 203.0.113.9 from vm1 -source x", code: 2, want: "source"},
 		{line: "diff", code: 1, want: `add 203.0.113.1/32 table 90: want "dev vm1", have ""`},
 		{line: "diff -", code: 0},

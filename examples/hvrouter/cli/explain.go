@@ -31,8 +31,11 @@ func explain(in invocation) int {
 	if !ok {
 		return exitUsage
 	}
+	if _, err := net.ParseMAC(words[0]); err == nil {
+		return in.explainMAC(words, *socket, *file, *source, *asJSON)
+	}
 	if len(words) == 2 || len(words) == 3 && words[1] != "from" {
-		return in.fail(exitUsage, errors.New("want ADDRESS, or ADDRESS from GUEST"))
+		return in.fail(exitUsage, errors.New("want ADDRESS, ADDRESS from GUEST, MAC, or MAC vni VNI"))
 	}
 	from := ""
 	if len(words) == 3 {
@@ -54,21 +57,22 @@ func explain(in invocation) int {
 	if err != nil {
 		return in.fail(exitUsage, err)
 	}
-	return in.explained(&e, raw, *asJSON)
+	differs := slices.ContainsFunc(e.Kernel, func(r lookup.Report) bool { return len(r.Differences) > 0 })
+	return in.explained(e.Text(), raw, *asJSON, differs)
 }
 
 // explained prints an explanation.
-func (in invocation) explained(e *api.Explanation, raw []byte, asJSON bool) int {
+func (in invocation) explained(text []string, raw []byte, asJSON, differs bool) int {
 	if asJSON {
 		if err := indented(in.stdout, raw); err != nil {
 			return in.fail(exitUsage, err)
 		}
 	} else {
-		for _, line := range e.Text() {
+		for _, line := range text {
 			_, _ = io.WriteString(in.stdout, line+"\n")
 		}
 	}
-	if slices.ContainsFunc(e.Kernel, func(r lookup.Report) bool { return len(r.Differences) > 0 }) {
+	if differs {
 		return exitFailed
 	}
 	return exitOK

@@ -3,6 +3,7 @@ package lookup
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"strings"
 	"time"
@@ -170,4 +171,27 @@ func ask(path string, p Packet, want *Want, filter func(Tables) (Firewall, error
 		r.Firewall = append(r.Firewall, fmt.Sprintf("not known: %v", unread))
 	}
 	return r, err
+}
+
+// AskMAC explains where frames for a MAC go in an overlay of the namespace at path; "" is the process's own. What
+// cannot be read is said in the report.
+func AskMAC(path string, o Overlay, mac net.HardwareAddr, want *WantMAC) *MACReport {
+	r, err := askMAC(path, o, mac, want)
+	if err != nil {
+		return &MACReport{Outcome: fmt.Sprintf("%s: not known: %v", o.Device, err)}
+	}
+	return r
+}
+
+func askMAC(path string, o Overlay, mac net.HardwareAddr, want *WantMAC) (*MACReport, error) {
+	c, err := Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	k, err := NewKernel(c)
+	if err != nil {
+		return nil, err
+	}
+	return ExplainMAC(k, o, mac, want)
 }

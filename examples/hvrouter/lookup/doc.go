@@ -10,6 +10,8 @@
 //   - walk.go: the decision, pure.
 //   - message.go: netlink messages to values and back.
 //   - kernel.go: [Kernel], the tables of a namespace through a [Conn].
+//   - fdb.go: [ExplainMAC], where frames for a MAC of an overlay go, by the forwarding entries of its bridge and
+//     its VXLAN device.
 //   - conn_linux.go: a Conn of the running kernel.
 //   - report.go: [Explain] joins all of it in a [Report]; text.go prints it.
 package lookup

@@ -3,6 +3,7 @@ package overlay
 import (
 	"bytes"
 	"cmp"
+	"fmt"
 	"net/netip"
 	"slices"
 
@@ -75,7 +76,7 @@ func (s *segment) listOurs(list []Listed) []Listed {
 	for _, l := range s.locals {
 		why := ""
 		if l.superseded {
-			why = "another VTEP has taken the MAC over"
+			why = "another VTEP has taken the MAC over: " + best(s.macs[l.MAC]).why(l.claim(s))
 		}
 		for _, a := range append([]netip.Addr{{}}, l.Addresses...) {
 			add(s.macIP(l.MAC, a), l.Guest, why, l.mobility)
@@ -92,13 +93,37 @@ func (s *segment) standing(id routeID, r *Route) (state, why string) {
 		return "unused", s.imports(r)
 	case e.Type == evpn.TypeMulticast:
 	case s.locals[e.MAC] != nil && !s.locals[e.MAC].superseded:
-		return "unused", "the guest is here"
+		return "unused", "the guest is here: " + s.keeps(s.locals[e.MAC], e.Route)
 	case best(s.macs[e.MAC]).VTEP != e.VTEP:
-		return "unused", "another VTEP's route for the MAC is better"
+		return "unused", "another VTEP's route for the MAC is better: " + best(s.macs[e.MAC]).why(e.Route)
 	case slices.ContainsFunc(s.here[e.IP], func(l *local) bool { return !l.superseded }):
 		return "used", "for the MAC alone: a guest that is here has the address"
 	case e.IP.IsValid() && best(s.addresses[e.IP]).MAC != e.MAC:
 		return "used", "for the MAC alone: another MAC's route for the address is better"
 	}
 	return "used", ""
+}
+
+// keeps returns why a guest that is here has its MAC, and another VTEP's route has it not.
+func (s *segment) keeps(l *local, r *Route) string {
+	if !s.synced && !l.stayed {
+		return "what others announce is compared when the sessions have said everything"
+	}
+	return l.claim(s).why(r)
+}
+
+// claim is a guest that is here as others see it.
+func (l *local) claim(s *segment) *Route {
+	return &Route{VTEP: s.config.Local.Addr, Mobility: l.mobility}
+}
+
+// why returns why r, which beats o, does.
+func (r *Route) why(o *Route) string {
+	switch {
+	case r.Mobility.Sticky != o.Mobility.Sticky:
+		return fmt.Sprintf("that of %v is sticky", r.VTEP)
+	case r.Mobility.Sequence != o.Mobility.Sequence:
+		return fmt.Sprintf("%v has the sequence number %d, %v has %d", r.VTEP, r.Mobility.Sequence, o.VTEP, o.Mobility.Sequence)
+	}
+	return fmt.Sprintf("both have the sequence number %d, and %v is lower than %v", r.Mobility.Sequence, r.VTEP, o.VTEP)
 }

@@ -29,6 +29,7 @@ import (
 //	synced
 //	drain [TIME], undrain                          the host is drained, and silent after a time
 //	list                                           how every route stands
+//	place NAME MAC                                 where a MAC is, and why
 //	counts                                         how every overlay stands
 //	earlier [NAME:MAC@IFINDEX=SEQUENCE ...]        what an earlier run has kept
 //	kept                                           what is to be kept
@@ -137,14 +138,17 @@ func (m *machine) Do(now time.Time, words []string) ([]string, error) {
 	case "list":
 		var out []string
 		for _, l := range slices.SortedFunc(slices.Values(m.core.List()), Listed.Compare) {
-			s := fmt.Sprintf("%s %v %v at %v, sequence %d: %s", l.Overlay, l.RD, &l.Route, l.VTEP, l.Mobility.Sequence, l.State)
-			if l.Guest != "" {
-				s += ", " + l.Guest
-			}
-			if l.Why != "" {
-				s += ": " + l.Why
-			}
-			out = append(out, s)
+			out = append(out, listed(l))
+		}
+		return out, nil
+	case "place":
+		p, ok := m.core.Place(args[0], macOf(args[1]))
+		if !ok {
+			return []string{"no EVPN"}, nil
+		}
+		out := []string{fmt.Sprintf("behind %s, at %s, settled %v, neighbours %v", orNone(p.VTEP.IsValid(), p.VTEP), orNone(p.Port != "", p.Port), p.Settled, p.Neighbors)}
+		for _, l := range p.Routes {
+			out = append(out, listed(l))
 		}
 		return out, nil
 	case "ports":
@@ -161,6 +165,17 @@ func (m *machine) Do(now time.Time, words []string) ([]string, error) {
 		return nil, fmt.Errorf("unknown input %s", words[0])
 	}
 	return m.outputs(&fx), nil
+}
+
+func listed(l Listed) string {
+	s := fmt.Sprintf("%s %v %v at %v, sequence %d: %s", l.Overlay, l.RD, &l.Route, l.VTEP, l.Mobility.Sequence, l.State)
+	if l.Guest != "" {
+		s += ", " + l.Guest
+	}
+	if l.Why != "" {
+		s += ": " + l.Why
+	}
+	return s
 }
 
 func overlayOf(s string) config.Overlay {

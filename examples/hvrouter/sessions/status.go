@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/hyperfib/hyperfib/bgp"
+	"github.com/hyperfib/hyperfib/bgp/evpn"
 	"github.com/hyperfib/hyperfib/bgp/rib"
 	"github.com/hyperfib/hyperfib/bgp/wire"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
@@ -129,15 +130,39 @@ func (s *Speakers) Advertised(k bgp.PeerKey, f wire.Family) iter.Seq[rib.Advert]
 	}
 }
 
-// Peer is a session of a domain, and what of one prefix is advertised in it.
+// Peer is a session of a domain, and what of one prefix, or of one MAC, is advertised in it.
 type Peer struct {
 	Reflector config.Reflector
 	Status    bgp.PeerStatus // zero: the peer is not configured yet
 	Adverts   []rib.Advert   // the domain's own
 }
 
-// Peers returns the sessions of a domain.
-func (s *Speakers) Peers(c *config.Config, name string, p netip.Prefix) (list []Peer) {
+// Peers returns the sessions of a domain, and what of one prefix is advertised in each.
+func (s *Speakers) Peers(c *config.Config, name string, p netip.Prefix) []Peer {
+	return s.peers(c, name, func(m Member, k bgp.PeerKey) []rib.Advert {
+		list, _ := m.bgp.Advertised(k, p) // it is not configured yet: nothing
+		return list
+	})
+}
+
+// PeersOfMAC is Peers for the routes of type 2 of EVPN with a route distinguisher and a MAC. It looks at all that are
+// advertised, which are those of guests that are here.
+func (s *Speakers) PeersOfMAC(c *config.Config, name string, rd evpn.RD, mac evpn.MAC) []Peer {
+	return s.peers(c, name, func(m Member, k bgp.PeerKey) (list []rib.Advert) {
+		all, err := m.bgp.AllAdvertised(k, wire.L2VPNEVPN)
+		if err != nil {
+			return nil
+		}
+		for a := range all {
+			if r, err := evpn.Parse(a.Attrs.EVPN(a.Key).Octets); err == nil && r.Type == evpn.TypeMACIP && r.RD == rd && r.MAC == mac {
+				list = append(list, a)
+			}
+		}
+		return list
+	})
+}
+
+func (s *Speakers) peers(c *config.Config, name string, adverts func(Member, bgp.PeerKey) []rib.Advert) (list []Peer) {
 	m, ok := s.member(name)
 	d := c.Domain(name)
 	if !ok || d == nil {
@@ -147,9 +172,7 @@ func (s *Speakers) Peers(c *config.Config, name string, p netip.Prefix) (list []
 	all, _ := c.SessionsOf(*d)
 	for _, r := range all {
 		key := peering.SessionKey(r)
-		one := Peer{Reflector: r, Status: peers[key]}
-		one.Adverts, _ = m.bgp.Advertised(key, p) // it is not configured yet: nothing
-		list = append(list, one)
+		list = append(list, Peer{Reflector: r, Status: peers[key], Adverts: adverts(m, key)})
 	}
 	return list
 }

@@ -11,6 +11,11 @@ import (
 // EVPN shows the routes of the overlays, which it sorts.
 func EVPN(list []overlay.Listed) []api.EVPN {
 	slices.SortFunc(list, overlay.Listed.Compare)
+	return EVPNRoutes(list)
+}
+
+// EVPNRoutes shows routes in their order.
+func EVPNRoutes(list []overlay.Listed) []api.EVPN {
 	out := make([]api.EVPN, 0, len(list))
 	for _, l := range list {
 		e := api.EVPN{Overlay: l.Overlay, Type: "multicast", VTEP: l.VTEP, RD: l.RD.String(), Sequence: l.Mobility.Sequence, Sticky: l.Mobility.Sticky,

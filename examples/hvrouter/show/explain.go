@@ -82,10 +82,8 @@ func advertised(p netip.Prefix, ours bool, peer sessions.Peer) string {
 		family = wire.IPv6Unicast
 	}
 	switch {
-	case st.State != bgp.Established && st.LastError != nil:
-		return fmt.Sprintf("not advertised: the session is %v (%v)", st.State, st.LastError)
 	case st.State != bgp.Established:
-		return fmt.Sprintf("not advertised: the session is %v", st.State)
+		return notEstablished(st)
 	case len(peer.Adverts) > 0:
 		var words []string
 		for _, a := range peer.Adverts {
@@ -100,6 +98,14 @@ func advertised(p netip.Prefix, ours bool, peer sessions.Peer) string {
 		return fmt.Sprintf("not advertised: prefixes have no next hop of %v in this session", family)
 	}
 	return "not advertised: no path is exported to it"
+}
+
+// notEstablished says why nothing is advertised in a session that is not up.
+func notEstablished(st bgp.PeerStatus) string {
+	if st.LastError != nil {
+		return fmt.Sprintf("not advertised: the session is %v (%v)", st.State, st.LastError)
+	}
+	return fmt.Sprintf("not advertised: the session is %v", st.State)
 }
 
 func advertText(a rib.Advert) string {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/hyperfib/hyperfib/bfd"
 	"github.com/hyperfib/hyperfib/bgp"
+	"github.com/hyperfib/hyperfib/bgp/evpn"
 	"github.com/hyperfib/hyperfib/bgp/fsm"
 	"github.com/hyperfib/hyperfib/bgp/rib"
 	"github.com/hyperfib/hyperfib/bgp/wire"
@@ -18,6 +19,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/netns"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/overlay"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/sessions"
 	"github.com/hyperfib/hyperfib/fib"
@@ -143,6 +145,38 @@ func TestExplain(t *testing.T) {
 	golden(t, "explain", [][]string{
 		Explain(netip.MustParsePrefix("203.0.113.1/32"), list), Explain(netip.MustParsePrefix("203.0.113.2/32"), list),
 		Explain(netip.MustParsePrefix("203.0.113.9/32"), list), Explain(netip.MustParsePrefix("2001:db8::1/128"), list)})
+}
+
+func TestExplainMAC(t *testing.T) {
+	refs := sample(t, "hv1.yaml").Domains[0].Reflectors
+	with := func(families ...wire.Family) bgp.PeerStatus {
+		st := bgp.PeerStatus{State: bgp.Established}
+		for _, f := range families {
+			st.Families = append(st.Families, bgp.FamilyStatus{Family: f})
+		}
+		return st
+	}
+	peers := []sessions.Peer{{Reflector: refs[0], Status: with(wire.IPv4Unicast, wire.L2VPNEVPN)}, {Reflector: refs[1], Status: with(wire.IPv4Unicast)}, {Reflector: refs[0], Status: bgp.PeerStatus{State: bgp.Active}}}
+	route := func(vtep, ip, state, why string) (l overlay.Listed) {
+		l.Route = evpn.Route{Type: evpn.TypeMACIP, RD: evpn.NewRD(netip.MustParseAddr("0.0.1.2"), 100), MAC: evpn.MAC{2, 0, 0, 0, 0, 2}}
+		l.VTEP, l.State, l.Why, l.Peer = netip.MustParseAddr(vtep), state, why, netip.MustParseAddr("172.22.15.126")
+		if ip != "" {
+			l.IP = netip.MustParseAddr(ip)
+		}
+		return l
+	}
+	guest := func(state, why string) overlay.Listed {
+		l := route("172.22.2.1", "", state, why)
+		l.Guest, l.Peer = "vm2", netip.Addr{}
+		return l
+	}
+	sticky := route("172.22.2.3", "192.168.5.2", "used", "")
+	sticky.Mobility = evpn.Mobility{Sequence: 3, Sticky: true}
+	golden(t, "explain-mac", [][]string{
+		ExplainMAC("vx100", overlay.Place{Settled: true}, peers),
+		ExplainMAC("vx100", overlay.Place{VTEP: sticky.VTEP, Settled: true, Routes: []overlay.Listed{sticky, route("172.22.2.2", "", "unused", "that of 172.22.2.3 is sticky"), guest("withheld", "another VTEP has taken the MAC over")}}, peers),
+		ExplainMAC("vx100", overlay.Place{Port: "vm2.x", Settled: true, Routes: []overlay.Listed{guest("announced", "")}}, peers),
+		ExplainMAC("vx100", overlay.Place{Port: "vm2.x", Routes: []overlay.Listed{guest("announced", "")}}, nil)})
 }
 
 func TestFIB(t *testing.T) {
