@@ -236,7 +236,7 @@ func (k *real) notifications(m *fake) []string {
 			k.Fatal(err)
 		}
 		for msg := range rtnl.Messages(k.buf[:n]) {
-			if s := m.noteWords(msg); s != "" {
+			if s := m.noteWords(msg, k.requests.Port()); s != "" {
 				k.noted = append(k.noted, s)
 			}
 		}
@@ -284,9 +284,10 @@ func (m *fake) entryWords(msg rtnl.Message) string {
 	return ""
 }
 
-// noteWords describes a notification; those about interfaces are not compared, nor what
-// the kernel tells of each route of a group that is replaced (nexthop_compat_mode).
-func (m *fake) noteWords(msg rtnl.Message) string {
+// noteWords describes a notification, also whether it carries the port of who has made the request: a socket that ignores that
+// port hears the others. Notifications about interfaces are not compared, nor what the kernel tells of each route of a group
+// that is replaced (nexthop_compat_mode).
+func (m *fake) noteWords(msg rtnl.Message, port uint32) string {
 	s := m.entryWords(msg)
 	if s == "" || msg.Type == rtnl.RTM_NEWROUTE && msg.Flags&rtnl.NLM_F_REPLACE != 0 && strings.Contains(s, "nhid") {
 		return ""
@@ -294,6 +295,7 @@ func (m *fake) noteWords(msg rtnl.Message) string {
 	if msg.Type&1 != 0 {
 		s = "no " + s
 	}
+	s += fmt.Sprintf(" echo %v", msg.Port == port)
 	if msg.Type == rtnl.RTM_NEWROUTE && !strings.Contains(s, "::") {
 		s += fmt.Sprintf(" beside %v replaced %v", msg.Flags&(rtnl.NLM_F_REPLACE|rtnl.NLM_F_EXCL) == 0, msg.Flags&rtnl.NLM_F_REPLACE != 0)
 	}
@@ -336,7 +338,7 @@ func (m *fake) noted() (lines []string) {
 			return lines // empty
 		}
 		for msg := range rtnl.Messages(buf[:n]) {
-			if s := m.noteWords(msg); s != "" {
+			if s := m.noteWords(msg, otherPort); s != "" {
 				lines = append(lines, s)
 			}
 		}
@@ -382,7 +384,9 @@ func playOnBoth(t *testing.T, inputs []string) (err error) {
 // startingNotes are those of the addresses that a namespace has from the start.
 func startingNotes(m *fake) (lines []string) {
 	for _, e := range m.Entries(rtnl.Message{Type: rtnl.RTM_GETADDR}) {
-		lines = append(lines, m.entryWords(e))
+		var a wire.KernelAddress
+		_ = a.Parse(e.Body)
+		lines = append(lines, m.entryWords(e)+fmt.Sprintf(" echo %v", a.Prefix.Addr().Is4()))
 	}
 	return lines
 }

@@ -102,7 +102,7 @@ type Event struct {
 	// Protocol and Port say who changed what is repaired: the protocol number in the
 	// change (rtm_protocol and its like; 0 if it has none, as a deletion), and the netlink
 	// port id of the socket that asked for it, which mostly is the process's id; 0 is the
-	// kernel itself.
+	// kernel itself, or anybody if Key is an IPv6 address, of which the kernel does not say.
 	Protocol uint8
 	Port     uint32
 }

@@ -43,13 +43,23 @@ func (k *Kernel) address(msg rtnl.Message) unix.Errno {
 			k.addrs[i].NoPrefixRoute = old.NoPrefixRoute
 		}
 		k.changed(Change{Local: true})
-		k.notify(msg.Type, 0, addressBody(k.addrs[i]))
+		k.notifyAddress(msg.Type, k.addrs[i])
 	default:
 		k.addrs = append(k.addrs, a)
 		k.changed(Change{Local: true})
-		k.notify(msg.Type, 0, addressBody(a))
+		k.notifyAddress(msg.Type, a)
 	}
 	return 0
+}
+
+// notifyAddress notifies a change of an address: of IPv6 the kernel does not say whose request it was
+// (inet6_ifa_notify), so that who ignores its own port hears of its own, too.
+func (k *Kernel) notifyAddress(typ uint16, a wire.KernelAddress) {
+	port := k.port
+	if a.Prefix.Addr().Is6() {
+		port = 0
+	}
+	k.as(port, func() { k.notify(typ, 0, addressBody(a)) })
 }
 
 func addressBody(a wire.KernelAddress) []byte {
@@ -62,7 +72,7 @@ func (k *Kernel) deleteAddress(i int) {
 	a := k.addrs[i]
 	k.addrs = slices.Delete(k.addrs, i, i+1)
 	k.changed(Change{Local: true})
-	k.notify(rtnl.RTM_DELADDR, 0, addressBody(a))
+	k.notifyAddress(rtnl.RTM_DELADDR, a)
 	link, addr := int32(a.IfIndex), a.Prefix.Addr()
 	gone := !slices.ContainsFunc(k.addrs, func(b wire.KernelAddress) bool { return b.Prefix.Addr() == addr })
 	if gone {
