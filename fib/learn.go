@@ -44,7 +44,8 @@ type LearnChange struct {
 }
 
 // Learner hands out foreign routes: first those that are there, then every
-// change, coalesced by key. A slow reader costs memory for each changed key
+// change, coalesced by key: of several routes under one key, the first that the filter lets
+// through, and the key is gone when none is left. A slow reader costs memory for each changed key
 // once. It is safe for concurrent use.
 type Learner struct {
 	fib    *FIB

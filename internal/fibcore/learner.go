@@ -132,16 +132,17 @@ func (fl *LearnFilter) accepts(m *wire.RouteMessage) bool {
 	return slices.ContainsFunc(m.NextHops, func(l wire.NextHop) bool { return slices.Contains(fl.IfIndexes, int(l.IfIndex)) })
 }
 
-// see takes a route in, from a notification or a dump.
-func (l *Learner) see(key wire.RouteKey, route Learned, many bool) {
+// see takes a route in, from a notification or a dump: one that is alone under its key, or beside others, of which the
+// kernel uses the first.
+func (l *Learner) see(key wire.RouteKey, route Learned, beside, behind bool) {
 	r := l.known[key]
 	if r == nil {
 		r = &learned{gone: true}
 		l.known[key] = r
 	}
 	r.visit = l.round
-	r.many = r.many || many
-	if !r.gone && sameLearned(&r.route, &route) {
+	r.many = r.many || beside || behind
+	if !r.gone && (behind || sameLearned(&r.route, &route)) {
 		return
 	}
 	r.route, r.gone = route, false
@@ -204,7 +205,9 @@ func (c *learners) notifyLearners(m *wire.RouteMessage, gone bool, flags uint16)
 				c.env.rereads.learners.request()
 			}
 		case !own && l.filter.accepts(m) && c.accepted(l, m):
-			l.see(m.RouteKey(), c.learnedOf(m), flags&rtnl.NLM_F_APPEND != 0)
+			appended := flags&rtnl.NLM_F_APPEND != 0 // in IPv6 a next hop, and the message has them all
+			ipv4 := m.Family == wire.FamilyIPv4
+			l.see(m.RouteKey(), c.learnedOf(m), appended || ipv4 && beside(flags), appended && ipv4)
 		case flags&rtnl.NLM_F_REPLACE != 0:
 			l.lose(m.RouteKey(), 1<<30) // replaced by something else
 		}
@@ -285,7 +288,13 @@ func (l *Learner) dumps() (dumps []*dump) {
 func (l *Learner) row(m rtnl.Message) {
 	c := l.set
 	if c.rm.Parse(m.Body) == nil && c.rm.Flags&rtnl.RTM_F_CLONED == 0 && !c.env.ours(c.rm.Protocol) && l.filter.accepts(&c.rm) && c.accepted(l, &c.rm) {
-		l.see(c.rm.RouteKey(), c.learnedOf(&c.rm), false)
+		key := c.rm.RouteKey()
+		r := l.known[key]
+		again := r != nil && r.visit == l.round // or seen by a pass that was interrupted: that costs a reading
+		if r != nil && !again {
+			r.many = false
+		}
+		l.see(key, c.learnedOf(&c.rm), false, again)
 	}
 }
 
