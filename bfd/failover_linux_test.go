@@ -19,7 +19,11 @@ func testFailover(t testing.TB) {
 	p := newPair(t)
 	p.a.IP("addr add 10.9.1.1/24 dev v0")
 	p.b.IP("addr add 10.9.1.2/24 dev v0")
-	link, _ := strconv.Atoi(strings.SplitN(p.a.IP("-o link show v0"), ":", 2)[0])
+	shown := p.a.IP("-o link show v0")
+	link, err := strconv.Atoi(strings.SplitN(shown, ":", 2)[0])
+	if err != nil {
+		t.Fatalf("%q", shown)
+	}
 	p.a.IP("nexthop add id 101 via 10.9.0.2 dev v0")
 	p.a.IP("nexthop add id 102 via 10.9.1.2 dev v0")
 	p.a.IP("nexthop add id 103 via 10.9.0.7 dev v0")
