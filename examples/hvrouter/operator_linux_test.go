@@ -146,7 +146,10 @@ func TestOperator(t *testing.T) {
 	h.cmd.Process.Signal(syscall.SIGHUP)
 	said.expect("RELOADING=1\nMONOTONIC_USEC=")
 	said.expect("READY=1")
-	events.next("reload-refused", "err", h.path("hv.yaml")+":3:5: none: want a number from 0 to 4294967295")
+	const wrong = ":3:5: none: want a number from 0 to 4294967295"
+	events.next("reload-refused", "err", h.path("hv.yaml")+wrong)
+	h.refused(wrong, "reload") // as `systemctl reload` does
+	events.next("reload-refused", "err", h.path("hv.yaml")+wrong)
 	if out := h.cli("watch", "-recent", "5", "-n", "1", "-event", "reload*"); !strings.Contains(out, " reload") {
 		t.Errorf("recent events: %s", out)
 	}

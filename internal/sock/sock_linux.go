@@ -51,7 +51,7 @@ func BindToDevice(fd int, name string) error {
 	if name == "" {
 		return nil
 	}
-	return wrap("SO_BINDTODEVICE", unix.BindToDevice(fd, name))
+	return wrap("SO_BINDTODEVICE "+name, unix.BindToDevice(fd, name)) // ENODEV says nothing without it
 }
 
 // wrap returns err with the name of the option, or nil.

@@ -49,8 +49,8 @@ func (h *Health) add(level, kind, format string, args ...any) {
 func HealthOf(b Backend) Health {
 	h := Health{State: Healthy, Reasons: []Reason{}}
 	sessions := b.Sessions()
-	h.sessions(sessions)
 	bfds, err := b.BFD()
+	h.sessions(sessions, bfds)
 	if err != nil {
 		h.add(Degraded, "bfd-process", "the BFD process does not answer: %v", err)
 	}
@@ -77,7 +77,7 @@ func (h *Health) finish() {
 }
 
 // sessions judges the BGP sessions: a domain without any is broken.
-func (h *Health) sessions(list []Session) {
+func (h *Health) sessions(list []Session, bfds []BFD) {
 	up, wanted := map[string]int{}, map[string]int{} // by domain
 	for _, s := range list {
 		for _, d := range strings.Split(s.Domain, ",") {
@@ -97,10 +97,18 @@ func (h *Health) sessions(list []Session) {
 			h.add(Degraded, "session-down", "%s: waits for BFD since %s, which is Up and to stay so until %s", who, s.BFDWait.Format(time.RFC3339), s.BFDHeldDown.Format(time.TimeOnly))
 		case !s.BFDWait.IsZero():
 			h.add(Degraded, "session-down", "%s: waits for BFD since %s, which is %s", who, s.BFDWait.Format(time.RFC3339), s.BFD)
-		case s.State != "Established" && s.Error != "":
-			h.add(Degraded, "session-down", "%s: %s, last error %s", who, s.State, s.Error)
 		case s.State != "Established":
-			h.add(Degraded, "session-down", "%s: %s", who, s.State)
+			text := s.State
+			if i := slices.IndexFunc(bfds, func(b BFD) bool { return b.Peer == s.Peer && b.Interface == s.Interface && b.State == "Down" }); i >= 0 && bfds[i].LastDownReason != "" {
+				text += fmt.Sprintf(", BFD is Down since %s (%s)", bfds[i].Since.Format(time.TimeOnly), bfds[i].LastDownReason)
+			}
+			if s.Error != "" {
+				text += ", last error: " + s.Error
+			}
+			if s.BFD == "Up" && strings.Contains(s.Error, "no answer") {
+				text += "; BFD is Up, so the path is there: look for MD5 keys that differ, TTL security on one end only, and filters of TCP"
+			}
+			h.add(Degraded, "session-down", "%s: %s", who, text)
 		}
 		for _, f := range s.Families {
 			if f.Limit == "near" || f.Limit == "exceeded" {

@@ -59,6 +59,27 @@ func TestHealthWaits(t *testing.T) {
 	}
 }
 
+// A session that is down has what BFD knows of the path, which is why BGP was ended, and then its own error.
+func TestHealthSaysBFD(t *testing.T) {
+	peer := netip.MustParseAddr("192.0.2.2")
+	s := Session{Domain: "public", Fabric: "B", Interface: "b.public", Peer: peer, State: "Connect", Error: "Connect: no answer"}
+	for want, bfds := range map[string][]BFD{
+		"domain public, peer 192.0.2.2 (B): Connect, last error: Connect: no answer; BFD is Up, so the path is there: look for MD5 keys that differ, TTL security on one end only, and filters of TCP": {{Peer: peer, Interface: "b.public", State: "Up"}},
+		"domain public, peer 192.0.2.2 (B): Connect, BFD is Down since 00:00:09 (expired), last error: Connect: no answer":                                                                             {{Peer: peer, Interface: "b.public", State: "Down", Since: time.Unix(9, 0).UTC(), LastDownReason: "expired"}},
+		"domain public, peer 192.0.2.2 (B): Connect, last error: Connect: no answer": {{Peer: peer, Interface: "a.public", State: "Down", LastDownReason: "expired"},
+			{Peer: peer, Interface: "b.public", State: "Down"}}, // never up
+	} {
+		one := s
+		if bfds[0].State == "Up" {
+			one.BFD = "Up"
+		}
+		h := HealthOf(&sick{sessions: []Session{one}, bfds: bfds, status: Status{Converged: true}})
+		if len(h.Reasons) != 2 || h.Reasons[1] != (Reason{Degraded, "session-down", want}) {
+			t.Errorf("%+v, want %s", h.Reasons, want)
+		}
+	}
+}
+
 func TestHealth(t *testing.T) {
 	a, b := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
 	up := func(p netip.Addr) Session {

@@ -42,9 +42,7 @@ func (l *reloader) onSignals(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-l.opt.Reload:
-			if _, err := l.reload(ctx, api.ReloadOptions{}); err != nil {
-				l.log.Error("configuration refused, the old one stays", "event", "reload-refused", "err", err)
-			}
+			_, _ = l.reload(ctx, api.ReloadOptions{}) // what is refused is logged
 		}
 	}
 }
@@ -66,8 +64,11 @@ func (l *reloader) reload(ctx context.Context, opt api.ReloadOptions) (out api.R
 		defer func() {
 			if out.Done {
 				l.done.Add(1)
-			} else {
-				l.refused.Add(1)
+				return
+			}
+			l.refused.Add(1)
+			if ctx.Err() == nil { // also to who looks at the events later, and has not seen the answer of the command
+				l.log.Error("configuration refused, the old one stays", "event", "reload-refused", "err", err)
 			}
 		}()
 	}

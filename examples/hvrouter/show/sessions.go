@@ -2,11 +2,13 @@ package show
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/hyperfib/hyperfib/bfd"
+	"github.com/hyperfib/hyperfib/bgp"
 	"github.com/hyperfib/hyperfib/bgp/rib"
 	"github.com/hyperfib/hyperfib/bgp/wire"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
@@ -39,7 +41,7 @@ func session(c *config.Config, one sessions.Status, bfds map[bfd.Key]string) api
 		s.RestartTime = n.Local.GracefulRestart.Time.String()
 	}
 	if p.LastError != nil {
-		s.Error, s.ErrorAt = p.LastError.Error(), p.LastError.Time
+		s.Error, s.ErrorAt = what(p.LastError), p.LastError.Time
 	}
 	if p.Plain != nil {
 		s.Plain = p.Plain.Error()
@@ -57,12 +59,18 @@ func session(c *config.Config, one sessions.Status, bfds map[bfd.Key]string) api
 			Counted: f.Counted, Maximum: f.PrefixLimit.Maximum, Limit: f.Limit.String(), Blocked: f.Refused[rib.ReasonOverLimit], NoNextHop: f.NoNextHop, RefusedNotKept: f.NotKept})
 	}
 	if p.LastLimit != nil {
-		s.LimitError, s.LimitErrorAt, s.RefusedUntil = p.LastLimit.Error(), p.LastLimit.Time, p.RefusedUntil
+		s.LimitError, s.LimitErrorAt, s.RefusedUntil = what(p.LastLimit), p.LastLimit.Time, p.RefusedUntil
 	}
 	for _, hop := range one.NextHops {
 		s.NextHops = append(s.NextHops, nextHop(c, r, hop, bfds))
 	}
 	return s
+}
+
+// what returns an error of a session without the peer, which is shown beside it and would fill a
+// narrow screen.
+func what(err *bgp.PeerError) string {
+	return strings.TrimPrefix(err.Error(), fmt.Sprintf("bgp: peer %v: ", err.Peer))
 }
 
 func nextHop(c *config.Config, r config.Reflector, w sessions.NextHop, bfds map[bfd.Key]string) api.NextHop {
