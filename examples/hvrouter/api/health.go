@@ -99,7 +99,7 @@ func (h *Health) sessions(list []Session, bfds []BFD) {
 			h.add(Degraded, "session-down", "%s: waits for BFD since %s, which is %s", who, s.BFDWait.Format(time.RFC3339), s.BFD)
 		case s.State != "Established":
 			text := s.State
-			if i := slices.IndexFunc(bfds, func(b BFD) bool { return b.Peer == s.Peer && b.Interface == s.Interface && b.State == "Down" }); i >= 0 && bfds[i].LastDownReason != "" {
+			if i := slices.IndexFunc(bfds, func(b BFD) bool { return s.watchedBy(b) && b.State == "Down" }); i >= 0 && bfds[i].LastDownReason != "" {
 				text += fmt.Sprintf(", BFD is Down since %s (%s)", bfds[i].Since.Format(time.TimeOnly), bfds[i].LastDownReason)
 			}
 			if s.Error != "" {
@@ -126,12 +126,25 @@ func (h *Health) sessions(list []Session, bfds []BFD) {
 // bfd judges the BFD sessions of BGP sessions that are Established.
 func (h *Health) bfd(sessions []Session, list []BFD) {
 	for _, b := range list {
-		if b.State != "Up" && b.State != "AdminDown" && slices.ContainsFunc(sessions, func(s Session) bool {
-			return s.Peer == b.Peer && s.State == "Established"
+		if b.State == "Up" || b.State == "AdminDown" || !slices.ContainsFunc(sessions, func(s Session) bool {
+			return s.watchedBy(b) && s.State == "Established"
 		}) {
-			h.add(Degraded, "bfd-down", "BFD with %v on %s is %s, and BGP is Established: a failure of the path is noticed late", b.Peer, b.Interface, b.State)
+			continue
 		}
+		text := fmt.Sprintf("BFD with %v on %s is %s since %s", b.Peer, b.Interface, b.State, b.Since.Format(time.RFC3339))
+		switch {
+		case b.Reason != "":
+			text += " (" + b.Reason + ")"
+		case b.Received == 0:
+			text += ", and nothing has come from there (is BFD on at the peer, does its UDP get through?)"
+		}
+		h.add(Degraded, "bfd-down", "%s, and BGP is Established: if the path fails, BGP's hold time alone notices", text)
 	}
+}
+
+// watchedBy reports whether a BFD session is the one towards the session's peer.
+func (s Session) watchedBy(b BFD) bool {
+	return s.NetNS == b.NetNS && cmp.Or(s.Interface, s.Peer.Zone()) == b.Interface && s.Peer.WithZone("") == b.Peer
 }
 
 // status judges the rest.

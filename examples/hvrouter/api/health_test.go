@@ -3,6 +3,7 @@ package api
 import (
 	"net/http/httptest"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -76,6 +77,33 @@ func TestHealthSaysBFD(t *testing.T) {
 		h := HealthOf(&sick{sessions: []Session{one}, bfds: bfds, status: Status{Converged: true}})
 		if len(h.Reasons) != 2 || h.Reasons[1] != (Reason{Degraded, "session-down", want}) {
 			t.Errorf("%+v, want %s", h.Reasons, want)
+		}
+	}
+}
+
+// A session that BFD does not watch says since when, why, and where to look. BFD with the same address on
+// another interface or in another namespace is not its own.
+func TestHealthUnwatched(t *testing.T) {
+	peer, since := netip.MustParseAddr("fe80::1"), time.Unix(9, 0).UTC()
+	s := Session{Domain: "public", Fabric: "B", NetNS: "red", Interface: "b.public", Peer: peer, State: "Established", BFD: "Down"}
+	const late = ", and BGP is Established: if the path fails, BGP's hold time alone notices"
+	for _, c := range []struct {
+		bfd  BFD
+		want string
+	}{
+		{BFD{NetNS: "red", Interface: "b.public", Peer: peer, State: "Down", Since: since}, "BFD with fe80::1 on b.public is Down since 1970-01-01T00:00:09Z, and nothing has come from there (is BFD on at the peer, does its UDP get through?)" + late},
+		{BFD{NetNS: "red", Interface: "b.public", Peer: peer, State: "Down", Since: since, Reason: "expired", Received: 7}, "BFD with fe80::1 on b.public is Down since 1970-01-01T00:00:09Z (expired)" + late},
+		{BFD{NetNS: "red", Interface: "b.public", Peer: peer, State: "Init", Since: since, Received: 7}, "BFD with fe80::1 on b.public is Init since 1970-01-01T00:00:09Z" + late},
+		{BFD{NetNS: "red", Interface: "a.public", Peer: peer, State: "Down", Since: since}, ""},
+		{BFD{Interface: "b.public", Peer: peer, State: "Down", Since: since}, ""},
+		{BFD{NetNS: "red", Interface: "b.public", Peer: peer, State: "Up", Since: since}, ""},
+	} {
+		var want []Reason
+		if c.want != "" {
+			want = []Reason{{Degraded, "bfd-down", c.want}}
+		}
+		if h := HealthOf(&sick{sessions: []Session{s}, bfds: []BFD{c.bfd}, status: Status{Converged: true}}); !slices.Equal(h.Reasons, want) {
+			t.Errorf("%+v: %+v, want %+v", c.bfd, h.Reasons, want)
 		}
 	}
 }

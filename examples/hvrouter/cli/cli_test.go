@@ -405,3 +405,16 @@ func TestCheckInventory(t *testing.T) {
 		}
 	}
 }
+
+// A session that BFD does not watch, although it is to, says so before its last error.
+func TestSessionUnwatched(t *testing.T) {
+	for bfd, want := range map[string]string{"Up": "EOF", "off": "EOF", "Down": "not watched: BFD is Down; EOF", "Init": "not watched: BFD is Init; EOF"} {
+		s := api.Session{State: "Established", BFD: bfd, Error: "EOF", ErrorAt: time.Now()}
+		if got, _, _ := strings.Cut(lastError(&s), " ("); got != want {
+			t.Errorf("BFD %s: %q, want %q", bfd, got, want)
+		}
+		if s.State = "Active"; strings.Contains(lastError(&s), "watched") {
+			t.Errorf("BFD %s, not Established: %q", bfd, lastError(&s))
+		}
+	}
+}

@@ -283,7 +283,7 @@ func sessionRows(s *api.Session) (heading, cells []string) {
 		[]string{s.Domain, s.NetNS, s.Fabric, s.Interface, s.Peer.String(), s.State, ago(s.Since), s.BFD, strings.Join(routes, ", "), hops(s.NextHops), lastError(s)}
 }
 
-// lastError is the newest error of a session, after the prefix limit that keeps the peer out.
+// lastError is the newest error of a session, after what is not as it should be now.
 func lastError(s *api.Session) string {
 	var words []string
 	if s.DisabledText != "" {
@@ -297,6 +297,9 @@ func lastError(s *api.Session) string {
 		words = append(words, fmt.Sprintf("waits for BFD since %s: up, and to stay so until %s", ago(s.BFDWait), s.BFDHeldDown.Format(time.TimeOnly)))
 	case !s.BFDWait.IsZero():
 		words = append(words, fmt.Sprintf("waits for BFD since %s, this time until %s", ago(s.BFDWait), s.BFDWaitUntil.Format(time.TimeOnly)))
+	}
+	if s.State == "Established" && (s.BFD == "Down" || s.BFD == "Init") {
+		words = append(words, "not watched: BFD is "+s.BFD)
 	}
 	if !s.RefusedUntil.IsZero() {
 		words = append(words, fmt.Sprintf("out until %s: %s (%s ago)", s.RefusedUntil.Format(time.TimeOnly), s.LimitError, ago(s.LimitErrorAt)))
