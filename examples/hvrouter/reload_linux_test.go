@@ -56,6 +56,11 @@ func TestReloadRefused(t *testing.T) {
 				log, _ := os.ReadFile(h.path("hv.log"))
 				return strings.Contains(string(log), "reload-refused") && strings.Contains(string(log), strings.TrimSuffix(c.want, ": "))
 			})
+			if err := h.command("check", "-syntax", "-config", h.path("hv.yaml")).Run(); err != nil { // so would a start
+				h.refusedFile("fails: `hvrouter check -syntax -config " + h.path("hv.yaml") + "`")
+			} else {
+				h.refusedFile("runs with that file, and not with what counts now: `hvrouter diff " + h.path("hv.yaml") + "`")
+			}
 			if c.checked != "" {
 				out, err := h.command("check", "-config", h.path("hv.yaml")).CombinedOutput()
 				if err == nil || !strings.Contains(string(out), c.checked) {
@@ -67,6 +72,17 @@ func TestReloadRefused(t *testing.T) {
 			}
 		})
 	}
+	h.write("hv.yaml", strings.Replace(hvConfig, "as: 65000", "as: none", 1))
+	h.refused(":3:5: none: want a number", "reload")
+	h.refusedFile("fails: `hvrouter check -syntax -config " + h.path("hv.yaml") + "`")
+	h.write("hv.yaml", hvConfig) // what counts: no reload is needed
+	h.refusedFile("")
+	h.write("hv.yaml", "")
+	h.refused("the file is empty", "reload")
+	h.refusedFile("fails: ")
+	h.write("hv.yaml", strings.Replace(hvConfig, "guests:\n", "# all is well\nguests:\n", 1))
+	h.cli("reload")
+	h.refusedFile("")
 	h.write("hv.yaml", hvConfig)
 	h.cli("reload")
 	sessions = h.ups(t, 1)
@@ -78,6 +94,19 @@ func TestReloadRefused(t *testing.T) {
 		t.Errorf("forced: %s", out)
 	}
 	h.wait("one session", func() bool { var all []api.Session; return h.ask("/v1/sessions", &all) == nil && len(all) == 1 })
+}
+
+// refusedFile checks what health says of a file that was refused; "" is nothing.
+func (h *host) refusedFile(want string) {
+	h.t.Helper()
+	var now api.Health
+	if err := h.ask("/v1/health", &now); err != nil {
+		h.t.Fatal(err)
+	}
+	i := slices.IndexFunc(now.Reasons, func(r api.Reason) bool { return r.Kind == "reload-refused" })
+	if (i >= 0) != (want != "") || i >= 0 && !strings.Contains(now.Reasons[i].Text, want) {
+		h.t.Errorf("health: %+v, want %q", now, want)
+	}
 }
 
 // ups checks how often each session came up, and returns how many there are.

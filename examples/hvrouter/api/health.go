@@ -29,7 +29,7 @@ type Reason struct {
 	Level string `json:"level"` // broken, degraded or note
 	// Kind is stable, for programs: no-session, session-down, bfd-down, bfd-process, prefix-limit, not-converged,
 	// not-announced, route-failed, guest-refused, inventory, firewall, foreign, contended, difference, namespace, reload-pending,
-	// events-unwritten, duplicate-mac, disabled, drained.
+	// reload-refused, events-unwritten, duplicate-mac, disabled, drained.
 	Kind string `json:"kind"`
 	Text string `json:"text"`
 }
@@ -191,6 +191,14 @@ func (h *Health) status(s Status) {
 	}
 	if s.Confirmation != nil {
 		h.add(Note, "reload-pending", "a reload waits for `hvrouter reload confirm`, and is rolled back in %s", s.Confirmation.Left)
+	}
+	if f := s.RefusedFile; f != nil {
+		next, look := "runs with that file, and not with what counts now", "diff "+s.Config
+		if f.Unreadable {
+			next, look = "fails", "check -syntax -config "+s.Config
+		}
+		h.add(Degraded, "reload-refused", "%s was refused at %s (%s), and the next start, of the daemon or of the host, %s: `hvrouter %s`, and once the file is right `hvrouter reload`",
+			s.Config, f.Since.Format(time.TimeOnly), f.Error, next, look)
 	}
 	if s.EventsError != "" {
 		h.add(Degraded, "events-unwritten", "events are not written: %s", s.EventsError)

@@ -108,6 +108,19 @@ func TestHealthUnwatched(t *testing.T) {
 	}
 }
 
+// A file that was refused says what the next start does, and the commands that lead on.
+func TestHealthRefusedFile(t *testing.T) {
+	for want, f := range map[string]RefusedFile{
+		"/etc/hv.yaml was refused at 00:00:09 (2:5: none: want a number), and the next start, of the daemon or of the host, fails: `hvrouter check -syntax -config /etc/hv.yaml`, and once the file is right `hvrouter reload`":                                        {time.Unix(9, 0).UTC(), "2:5: none: want a number", true},
+		"/etc/hv.yaml was refused at 00:00:09 (as has changed: that needs a restart), and the next start, of the daemon or of the host, runs with that file, and not with what counts now: `hvrouter diff /etc/hv.yaml`, and once the file is right `hvrouter reload`": {time.Unix(9, 0).UTC(), "as has changed: that needs a restart", false},
+	} {
+		h := HealthOf(&sick{status: Status{Converged: true, Config: "/etc/hv.yaml", RefusedFile: &f}})
+		if len(h.Reasons) != 1 || h.Reasons[0] != (Reason{Degraded, "reload-refused", want}) {
+			t.Errorf("%+v, want %s", h.Reasons, want)
+		}
+	}
+}
+
 func TestHealth(t *testing.T) {
 	a, b := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
 	up := func(p netip.Addr) Session {

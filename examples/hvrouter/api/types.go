@@ -291,8 +291,11 @@ type Status struct {
 	Reloads Reloads `json:"reloads"`
 	// Confirmation is that of the last reload, if it waits for one.
 	Confirmation *Confirmation `json:"confirmation,omitempty"`
-	Writes       uint64        `json:"kernel-writes"` // since start: routes, next hops and rules
-	NotOnLink    uint64        `json:"next-hops-not-on-link"`
+	// RefusedFile is the configuration's file if the last reload has refused it, and it is not again
+	// what counts.
+	RefusedFile *RefusedFile `json:"refused-file,omitempty"`
+	Writes      uint64       `json:"kernel-writes"` // since start: routes, next hops and rules
+	NotOnLink   uint64       `json:"next-hops-not-on-link"`
 	// NotAnnounced counts, by domain, the prefixes that should be announced and are not,
 	// since the kernel does not have their routes; Withdrawn how often it lost one that was
 	// announced, since the start.
@@ -332,6 +335,14 @@ type Status struct {
 	// Namespaces that have names, and what became of those: fine, gone, or replaced
 	// (the name leads to another namespace now).
 	Namespaces map[string]string `json:"namespaces,omitempty"`
+}
+
+// RefusedFile is a configuration's file that is not what counts: the next start finds it.
+type RefusedFile struct {
+	Since time.Time `json:"since"` // the last reload that has refused it
+	Error string    `json:"error"` // why: the first of the reasons, and how many more there are
+	// Unreadable reports that the file cannot be read, or has mistakes: a start fails.
+	Unreadable bool `json:"unreadable"`
 }
 
 // EVPNStatus is how EVPN of an overlay stands.

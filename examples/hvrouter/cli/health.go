@@ -14,7 +14,7 @@ import (
 func (in invocation) health(socket string, asJSON bool) int {
 	var h api.Health
 	if err := api.NewClient(socket).Get(context.Background(), "/v1/health", &h); err != nil {
-		h = api.Health{State: api.Broken, Reasons: []api.Reason{{Level: api.Broken, Kind: "no-daemon", Text: fmt.Sprintf("no daemon answers: %v", err)}}}
+		h = api.Health{State: api.Broken, Reasons: []api.Reason{{Level: api.Broken, Kind: "no-daemon", Text: fmt.Sprintf("no daemon answers: %v; `hvrouter check` says what in the configuration or on the host keeps it from starting", err)}}}
 	}
 	print := printHealth
 	if asJSON {

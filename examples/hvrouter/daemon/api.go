@@ -128,6 +128,7 @@ func (d backend) Status() (s api.Status) {
 		s.EventsError = err.Error()
 	}
 	s.Confirmation = d.reloader.trial.confirmation()
+	s.RefusedFile = d.reloader.refusedFile(d.ctx, d.config())
 	s.Reloads = api.Reloads{Done: d.reloader.done.Load(), Refused: d.reloader.refused.Load(), RolledBack: d.reloader.rolledBack.Load()}
 	s.Namespaces = map[string]string{}
 	for _, n := range d.router.namespaces {

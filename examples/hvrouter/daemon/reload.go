@@ -14,6 +14,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/change"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/files"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/host"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/sessions"
 )
@@ -33,6 +34,9 @@ type reloader struct {
 	access *api.Access // to the API
 
 	done, refused, rolledBack atomic.Uint64 // reloads since the start
+
+	wrong  atomic.Pointer[api.RefusedFile] // the configuration's file as the last reload found it; nil: right
+	reader files.Reader                    // of that file, for those who ask
 }
 
 // onSignals reloads at every signal until ctx ends.
@@ -64,6 +68,7 @@ func (l *reloader) reload(ctx context.Context, opt api.ReloadOptions) (out api.R
 		defer func() {
 			if out.Done {
 				l.done.Add(1)
+				l.wrong.Store(nil)
 				return
 			}
 			l.refused.Add(1)
@@ -86,6 +91,9 @@ func (l *reloader) reload(ctx context.Context, opt api.ReloadOptions) (out api.R
 	defer l.announce()()
 	j, err := l.judge(ctx, opt)
 	if err != nil {
+		if opt.Text == nil && ctx.Err() == nil {
+			l.wrong.Store(&api.RefusedFile{Since: time.Now(), Error: first(err), Unreadable: j.config == nil})
+		}
 		return out, err
 	}
 	if opt.Text == nil && opt.Confirm == 0 {
@@ -98,6 +106,34 @@ func (l *reloader) reload(ctx context.Context, opt api.ReloadOptions) (out api.R
 	out.Changes, out.Done = j.list, true
 	out.Confirmation = l.trial.confirmation()
 	return out, ctx.Err()
+}
+
+// refusedFile returns what is wrong with the configuration's file, nil if nothing is, or if it is
+// again what counts, c. A file system that does not answer is waited for a second at most.
+func (l *reloader) refusedFile(ctx context.Context, c *config.Config) *api.RefusedFile {
+	wrong := l.wrong.Load()
+	if wrong == nil || c == nil {
+		return wrong
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	if text, err := l.reader.Read(ctx, l.opt.ConfigFile, config.MaxSize); err == nil && string(text) == c.Text() {
+		return nil
+	}
+	return wrong
+}
+
+// first returns the first of the reasons of a refusal, and how many more there are.
+func first(err error) string {
+	list := strings.Split(err.Error(), "\n")
+	if _, ok := err.(lossError); ok { // its first line is about all of them
+		list = list[1:]
+	}
+	text := strings.TrimSpace(list[0])
+	if n := len(list) - 1; n > 0 {
+		text += fmt.Sprintf(", and %d more", n)
+	}
+	return text
 }
 
 // announce tells systemd that a reload begins. The function that is returned tells it that it has
