@@ -108,7 +108,15 @@ func name(s *stmt) string {
 // flag reads an option that is on, off, or on without a word.
 func (c *converter) flag(o *stmt, words ...string) (is, on bool) {
 	rest, ok := o.after(words...)
-	if !ok || len(rest) > 1 || o.has {
+	if !ok {
+		return false, false
+	}
+	return onOff(o, rest)
+}
+
+// onOff reads what follows the words of an option that is on, off, or on without a word.
+func onOff(o *stmt, rest []token) (is, on bool) {
+	if len(rest) > 1 || o.has {
 		return false, false
 	}
 	if len(rest) == 0 {
@@ -129,13 +137,19 @@ func number(o *stmt, words ...string) (uint64, bool, error) {
 	if !ok {
 		return 0, false, nil
 	}
+	n, err := oneNumber(o, rest)
+	return n, true, err
+}
+
+// oneNumber reads what follows the words of an option with one number, which may be in seconds.
+func oneNumber(o *stmt, rest []token) (uint64, error) {
 	if n := len(rest); n > 1 && rest[n-1].text == "s" {
 		rest = rest[:n-1]
 	}
 	if n, ok := evaluate(rest); ok {
-		return n, true, nil
+		return n, nil
 	}
-	return 0, true, &Error{o.file, o.line, fmt.Sprintf("%q: want one number", o.text())}
+	return 0, &Error{o.file, o.line, fmt.Sprintf("%q: want one number", o.text())}
 }
 
 // span reads a time: 100 ms, 1 s, 50000 us.
