@@ -355,12 +355,14 @@ func (r *rig) monitorRoutes(args string) (deleted func(dst string) []string) {
 			lines <- s.Text()
 		}
 	}()
-	mark := args + "route %s blackhole 192.0.2.255/32 table 77"
+	mark := args + "route %s 192.0.2.255/32 table 77"
 	if args != "" {
-		mark = args + "route %s blackhole 2001:db8:ffff::/128 table 77"
+		mark = args + "route %s 2001:db8:ffff::/128 table 77"
 	}
-	for marked := false; !marked; { // until it listens
-		r.try(fmt.Sprintf(mark, "replace"))
+	next, other := "replace blackhole", "replace unreachable" // the kernel does not notify what changes nothing
+	for marked := false; !marked; {                           // until it listens
+		r.try(fmt.Sprintf(mark, next))
+		next, other = other, next
 		select {
 		case <-lines:
 			marked = true
