@@ -174,7 +174,7 @@ func TestPeersComeAndGo(t *testing.T) {
 		}
 		for _, err := range []error{
 			a.RemovePeer(PeerKey{Addr: addr3}), a.UpdatePeer(PeerConfig{Addr: addr3}), a.PathDown(PeerKey{Addr: addr3}, PathFailureBFDDown),
-			a.PathUp(PeerKey{Addr: addr3}), a.RemoveRange(netip.MustParsePrefix("10.0.0.0/8")),
+			a.PathUp(PeerKey{Addr: addr3}), a.PeerReturned(PeerKey{Addr: addr3}), a.RemoveRange(netip.MustParsePrefix("10.0.0.0/8")),
 			a.UpdateRange(RangeConfig{Prefix: netip.MustParsePrefix("10.0.0.0/8")}),
 		} {
 			if !errors.Is(err, ErrNoPeer) {
@@ -306,6 +306,37 @@ func TestLinkDown(t *testing.T) {
 		}
 		if st, _ := a.Peer(key2); st.PathDown {
 			t.Error("still down")
+		}
+	})
+}
+
+// TestPeerReturned: a peer that had been away for so long that it is called seldom is called at once when it
+// has shown itself. What BFD says of the path stays, and a session goes on.
+func TestPeerReturned(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &bgptest.Network{}
+		a, b := run(t, n, addr1, Config{}), run(t, n, addr2, Config{})
+		n.Refuse(everybody, true)
+		a.peer(PeerConfig{Addr: addr2, ConnectRetry: time.Hour})
+		b.peer(PeerConfig{Addr: addr1, Passive: true})
+		settle(10 * time.Hour)
+		n.Refuse(everybody, false)
+		a.must(a.PathDown(key2, PathFailureBFDDown))
+		settle(time.Second)
+		if a.state(addr2) == Established {
+			t.Fatal("it is called often: the test shows nothing")
+		}
+		a.must(a.PeerReturned(key2))
+		settle(time.Second)
+		a.mustBe(addr2, Established)
+		if st, _ := a.Peer(key2); !st.PathDown {
+			t.Error("the path is not down any more")
+		}
+		up, _ := a.Peer(key2)
+		a.must(a.PeerReturned(key2))
+		settle(time.Second)
+		if st, _ := a.Peer(key2); st.State != Established || st.Since != up.Since {
+			t.Errorf("%v since %v, want %v", st.State, st.Since, up.Since)
 		}
 	})
 }

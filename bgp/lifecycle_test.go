@@ -32,12 +32,13 @@ func calls(s *Speaker) map[string]func() error {
 			r.Template.Description = "new"
 			return s.UpdateRange(r)
 		},
-		"RemoveRange": func() error { return s.RemoveRange(r.Prefix) },
-		"PathDown":    func() error { return s.PathDown(key2, PathFailureBFDDown) },
-		"PathUp":      func() error { return s.PathUp(key2) },
-		"Refresh":     func() error { return s.Refresh(key2) },
-		"Resend":      func() error { return s.Resend(key2) },
-		"Reset":       func() error { return s.Reset(key2, "", false) },
+		"RemoveRange":  func() error { return s.RemoveRange(r.Prefix) },
+		"PathDown":     func() error { return s.PathDown(key2, PathFailureBFDDown) },
+		"PathUp":       func() error { return s.PathUp(key2) },
+		"PeerReturned": func() error { return s.PeerReturned(key2) },
+		"Refresh":      func() error { return s.Refresh(key2) },
+		"Resend":       func() error { return s.Resend(key2) },
+		"Reset":        func() error { return s.Reset(key2, "", false) },
 	}
 }
 

@@ -132,6 +132,16 @@ func (s *Speaker) PathUp(key PeerKey) error {
 	return nil
 }
 
+// PeerReturned reports that a peer that was away has shown itself again, as by a router advertisement: an
+// attempt to connect that was due later, or has had no answer for 250 ms, is made at once, and earlier
+// failures do not delay the next ones. It says nothing of BFD, and changes nothing for a peer that has a session.
+func (s *Speaker) PeerReturned(key PeerKey) error {
+	return s.withPeer(key, func(now time.Time, p *peer) error {
+		p.returned(now)
+		return nil
+	})
+}
+
 // LinkDown is PathDown with PathFailureCarrierLost for every peer behind an interface:
 // those bound to it, and those with a link-local address on it. It returns their
 // number.

@@ -153,5 +153,12 @@ func (p *peer) restorePath(now time.Time) {
 	p.step(now, fsm.Event{Kind: fsm.EventBFDUp})
 }
 
+// returned takes in that the peer has shown itself again.
+func (p *peer) returned(now time.Time) {
+	before := p.m.State()
+	p.m.Returned(now)
+	p.carryOut(now, before, nil)
+}
+
 // pathAdminDown takes in that BFD says nothing of the path any more.
 func (p *peer) pathAdminDown(now time.Time) { p.step(now, fsm.Event{Kind: fsm.EventBFDAdminDown}) }

@@ -253,6 +253,16 @@ func (m *Machine) RetryNow(now time.Time) {
 	c.start(now)
 }
 
+// Returned is RetryNow for a peer that has been away and is there again: what was refused or not
+// answered is of before, and is forgotten. It changes nothing for a peer that has a session.
+func (m *Machine) Returned(now time.Time) {
+	if m.State() == Established {
+		return
+	}
+	m.back = backoff{}
+	m.RetryNow(now)
+}
+
 // youngDial is how long the answer to an attempt to connect may be on its way. An attempt that is
 // younger is not given up for a new one: the peer may have accepted its connection already, and
 // would have two of them.

@@ -20,7 +20,7 @@ import (
 //	start | stop [quiet] | autostop [HOLD]
 //	acked N | confirmed | fails N | open N [hold=90] [id=A.B.C.D] [as=N] [gr] [strict]
 //	keepalive N | update N | updateerr N | headererr N | openerr N | notif N CODE/SUB | sent N
-//	retry
+//	retry | returned
 //	bfd up | down | admindown
 //
 // N is the number of the connection.
@@ -71,6 +71,9 @@ func (w *machineScenario) feed(now time.Time, words []string) error {
 		return w.config(words[1:])
 	case "retry":
 		w.m.RetryNow(now)
+		w.m.Advance(now)
+	case "returned":
+		w.m.Returned(now)
 		w.m.Advance(now)
 	case "start":
 		w.m.Step(now, Event{Kind: EventManualStart})

@@ -15,7 +15,7 @@ import (
 //	config max N known N
 //	link NAME INDEX LOCAL|-       an interface, with our address
 //	unlink NAME
-//	ra INDEX ADDR MAC             an advertisement; MAC is a number
+//	ra INDEX ADDR MAC             an advertisement; MAC is a number; "returned" is what Heard reports
 //	flood INDEX FROM N            N advertisements of as many addresses and MACs, beginning with fe80::FROM
 //	up NAME ADDR ID AS [synced]   the session with a listed neighbour
 //	retained NAME ADDR ID AS      it is down, and its routes are retained
@@ -87,7 +87,9 @@ func (b *bench) Do(now time.Time, w []string) (out []string, err error) {
 	case "unlink":
 		b.t.RemoveLink(w[1])
 	case "ra":
-		b.t.Heard(now, number(w[1], 10), netip.MustParseAddr(w[2]), mac(number(w[3], 10)))
+		if n, again := b.t.Heard(now, number(w[1], 10), netip.MustParseAddr(w[2]), mac(number(w[3], 10))); again {
+			out = append(out, fmt.Sprintf("returned %s %v from %v", n.Interface, n.Addr, n.Local))
+		}
 	case "flood":
 		from, n := number(w[2], 16), number(w[3], 10)
 		for i := range n {

@@ -75,8 +75,10 @@ type router struct {
 	addr     netip.Addr
 	mac      [6]byte
 	first    time.Time // when it was first heard
-	heard    time.Time // when it was last heard
+	heard    time.Time // when it was last heard, or its session ended
+	seen     time.Time // when its last advertisement came
 	session  Session
+	id       identity  // of the last session
 	since    time.Time // of the session, if it is up
 	tried    bool      // it is listed
 	began    time.Time // when the try began, or the last one
@@ -84,6 +86,12 @@ type router struct {
 	proven   bool      // it had a session, or its MAC had one, and no try in vain since
 	twin     *router   // the same router, whose newer session took this one's place
 	back     time.Time // when it was first heard since its twin was heard last
+}
+
+// identity is who a router is, whatever its address (RFC 6286, Section 2.1).
+type identity struct {
+	routerID netip.Addr
+	as       uint32
 }
 
 // New returns a Tracker without links.
@@ -122,16 +130,20 @@ func (t *Tracker) RemoveLink(name string) { delete(t.links, name) }
 // and a MAC, whatever the router says of itself: one that is no default router may speak BGP. It
 // must have passed the checks of RFC 4861, Section 6.1.2. What comes from no link-local address or
 // over an unknown interface counts for nothing.
-func (t *Tracker) Heard(now time.Time, ifindex int, from netip.Addr, mac [6]byte) {
+//
+// Returned reports that n, a neighbour that was listed already and has no session, is a router that is back at
+// an address that it had left: it was last heard at another one. What was tried in vain meanwhile says
+// nothing about it, and a session is to be tried at once.
+func (t *Tracker) Heard(now time.Time, ifindex int, from netip.Addr, mac [6]byte) (n Neighbor, returned bool) {
 	from = from.WithZone("")
 	l := t.byIndex(ifindex)
 	if l == nil || !from.Is6() || !from.IsLinkLocalUnicast() || from == l.Local {
-		return
+		return Neighbor{}, false
 	}
 	r := l.routers[from]
 	if r == nil {
 		if !t.room(now, l) {
-			return
+			return Neighbor{}, false
 		}
 		r = &router{addr: from, first: now}
 		l.routers[from] = r
@@ -145,9 +157,21 @@ func (t *Tracker) Heard(now time.Time, ifindex int, from netip.Addr, mac [6]byte
 			r.attempts = 0
 		}
 	}
-	r.heard = now
+	returned = r.tried && !r.session.Up && l.left(r)
+	r.heard, r.seen = now, now
 	t.returned(now, r)
 	t.choose(now, l)
+	return Neighbor{Interface: l.Interface, Addr: from, Local: l.Local}, returned && r.tried
+}
+
+// left reports whether a router was last heard at another address.
+func (l *link) left(r *router) bool {
+	for _, o := range l.routers {
+		if o != r && r.id != (identity{}) && o.id == r.id && o.seen.After(r.seen) {
+			return true
+		}
+	}
+	return false
 }
 
 // returned looks whether a router is at an address again that it had left: it has been heard there for a
@@ -200,6 +224,7 @@ func (t *Tracker) Session(now time.Time, n Neighbor, s Session) {
 	switch {
 	case s.Up && !r.session.Up:
 		r.since, r.attempts, r.proven = now, 0, true
+		r.id = identity{s.RouterID, s.AS}
 	case !s.alive() && r.session.alive():
 		r.began, r.heard = now, now // it has all of its patience once more
 	}

@@ -95,14 +95,17 @@ func (f *finder) forget() {
 	maps.DeleteFunc(f.alive, func(n unnumbered.Neighbor, _ bool) bool { return !slices.Contains(list, n) })
 }
 
-// heard takes advertisements.
-func (f *finder) heard(now time.Time, list []rtadv.Heard) {
+// heard takes advertisements, and returns the neighbours that are back at an address that they had left.
+func (f *finder) heard(now time.Time, list []rtadv.Heard) (returned []unnumbered.Neighbor) {
 	slices.SortFunc(list, func(a, b rtadv.Heard) int {
 		return cmp.Or(cmp.Compare(a.IfIndex, b.IfIndex), a.From.Compare(b.From), slices.Compare(a.MAC[:], b.MAC[:]))
 	})
 	for _, h := range list {
-		f.tracker.Heard(now, h.IfIndex, h.From, h.MAC)
+		if n, again := f.tracker.Heard(now, h.IfIndex, h.From, h.MAC); again {
+			returned = append(returned, n)
+		}
 	}
+	return returned
 }
 
 // session takes how a session is.
@@ -258,10 +261,16 @@ func (p *pumps) heard(ctx context.Context, f *finder, c *rtadv.Conn) error {
 		if err != nil {
 			return nil // ctx has ended
 		}
+		var returned []unnumbered.Neighbor
 		p.loop.do(ctx, func() {
-			f.heard(p.router.now(), list)
+			returned = f.heard(p.router.now(), list)
 			p.router.findNeighbors()
 		})
+		for _, n := range returned {
+			for _, s := range p.sessions.In(f.namespace.NetNS()) {
+				_ = s.PeerReturned(bgp.PeerKey{Addr: n.Addr.WithZone(n.Interface), Local: n.Local}) // another domain's, or gone meanwhile
+			}
+		}
 	}
 }
 
