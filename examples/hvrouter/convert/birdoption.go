@@ -117,11 +117,12 @@ func allowLocalAS(_ *converter, x *session, o *stmt, rest []token) (ok bool, err
 	return true, err
 }
 
-// errorWait keeps the longer of two times, which comes last.
+// errorWait keeps the longer of two times, which comes last. 0 is none at all: a second is where ours begin.
 func errorWait(_ *converter, x *session, o *stmt, rest []token) (ok bool, err error) {
 	if x.idle, err = strconv.ParseUint(tokenText(rest[max(0, len(rest)-1):]), 10, 32); err != nil {
 		return true, &Error{o.file, o.line, fmt.Sprintf("%q: want two numbers", o.text())}
 	}
+	x.idle = max(x.idle, 1)
 	return true, nil
 }
 
