@@ -1,9 +1,12 @@
 package domain
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
-// expiries are exports with a time at which something is over for them: the earliest first, since
-// all of a list wait equally long.
+// expiries are exports with a time at which something is over for them: the earliest first, and of
+// several at the same time the one that was added first.
 type expiries []expiry
 
 type expiry struct {
@@ -14,7 +17,11 @@ type expiry struct {
 }
 
 func (q *expiries) add(e *export, field *time.Time, at time.Time) {
-	*q = append(*q, expiry{e, field, *field, at})
+	i := len(*q) // mostly all wait equally long
+	for i > 0 && (*q)[i-1].at.After(at) {
+		i--
+	}
+	*q = slices.Insert(*q, i, expiry{e, field, *field, at})
 }
 
 // next returns the time of the earliest that still counts.
