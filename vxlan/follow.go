@@ -76,7 +76,7 @@ func (c *core) leave(d *device) {
 
 // linkChanged takes the kernel's word of an interface, and reports whether a comparison is due: because it is gone,
 // is back, has come up or is another bridge's port. It may be older than what was read, or newer than what is being
-// read, so first is looked whether that is so. Comparisons are slowed down as repairs are, should somebody have it come and go all the time.
+// read, so first is looked whether that is so. Comparisons are slowed down as repairs are, should another program have it come and go all the time.
 func (c *core) linkChanged(l *found, gone bool, now time.Time) (due bool) {
 	soon := func(d *device) {
 		delete(c.brakes, entryKey{link: d.ifindex})
