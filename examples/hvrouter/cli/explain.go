@@ -41,24 +41,29 @@ func explain(in invocation) int {
 	if len(words) == 3 {
 		from = words[2]
 	}
-	var raw json.RawMessage
-	var e api.Explanation
-	err := api.NewClient(*socket).Get(context.Background(), "/v1/explain", &raw, "prefix", words[0], "from", from, "source", *source)
+	e, raw, err := explanation(in, *socket, func() (api.Explanation, error) { return explainAlone(*file, words[0], from, *source) },
+		"/v1/explain", "prefix", words[0], "from", from, "source", *source)
+	if err != nil {
+		return in.fail(exitUsage, err)
+	}
+	differs := slices.ContainsFunc(e.Kernel, func(r lookup.Report) bool { return len(r.Differences) > 0 })
+	return in.explained(e.Text(), raw, *asJSON, differs)
+}
+
+// explanation asks the daemon, and alone if no daemon answers.
+func explanation[T any](in invocation, socket string, alone func() (T, error), resource string, query ...string) (e T, raw json.RawMessage, err error) {
+	err = api.NewClient(socket).Get(context.Background(), resource, &raw, query...)
 	var refused *net.OpError
 	switch {
 	case errors.As(err, &refused) && refused.Op == "dial":
-		if e, err = explainAlone(*file, words[0], from, *source); err == nil {
+		if e, err = alone(); err == nil {
 			fmt.Fprintf(in.stderr, "hvrouter: no daemon answers (%v): what follows is the kernel alone\n", refused)
 			raw, err = json.Marshal(e)
 		}
 	case err == nil:
 		err = json.Unmarshal(raw, &e)
 	}
-	if err != nil {
-		return in.fail(exitUsage, err)
-	}
-	differs := slices.ContainsFunc(e.Kernel, func(r lookup.Report) bool { return len(r.Differences) > 0 })
-	return in.explained(e.Text(), raw, *asJSON, differs)
+	return e, raw, err
 }
 
 // explained prints an explanation.

@@ -1,8 +1,6 @@
 package cli
 
 import (
-	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -29,19 +27,8 @@ func (in invocation) explainMAC(words []string, socket, file, source string, asJ
 	if err != nil {
 		return in.fail(exitUsage, err)
 	}
-	var raw json.RawMessage
-	var e api.MACExplanation
-	err = api.NewClient(socket).Get(context.Background(), "/v1/explain/mac", &raw, "mac", words[0], "vni", vni)
-	var refused *net.OpError
-	switch {
-	case errors.As(err, &refused) && refused.Op == "dial":
-		if e, err = explainMACAlone(file, q); err == nil {
-			fmt.Fprintf(in.stderr, "hvrouter: no daemon answers (%v): what follows is the kernel alone\n", refused)
-			raw, err = json.Marshal(e)
-		}
-	case err == nil:
-		err = json.Unmarshal(raw, &e)
-	}
+	e, raw, err := explanation(in, socket, func() (api.MACExplanation, error) { return explainMACAlone(file, q) },
+		"/v1/explain/mac", "mac", words[0], "vni", vni)
 	if err != nil {
 		return in.fail(exitUsage, err)
 	}

@@ -146,15 +146,11 @@ func Ask(path string, p Packet, want *Want, filter func(Tables) (Firewall, error
 }
 
 func ask(path string, p Packet, want *Want, filter func(Tables) (Firewall, error)) (*Report, error) {
-	c, err := Open(path)
+	k, end, err := openKernel(path)
 	if err != nil {
 		return nil, err
 	}
-	defer c.Close()
-	k, err := NewKernel(c)
-	if err != nil {
-		return nil, err
-	}
+	defer end()
 	if name := p.IIF.Name; name != "" {
 		var ok bool
 		if p.IIF, ok = k.ByName(name); !ok {
@@ -184,14 +180,23 @@ func AskMAC(path string, o Overlay, mac net.HardwareAddr, want *WantMAC) *MACRep
 }
 
 func askMAC(path string, o Overlay, mac net.HardwareAddr, want *WantMAC) (*MACReport, error) {
+	k, end, err := openKernel(path)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	return ExplainMAC(k, o, mac, want)
+}
+
+// openKernel reads the interfaces of the namespace at path. The caller calls end when it has asked.
+func openKernel(path string) (k *Kernel, end func(), err error) {
 	c, err := Open(path)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	defer c.Close()
-	k, err := NewKernel(c)
-	if err != nil {
-		return nil, err
+	if k, err = NewKernel(c); err != nil {
+		c.Close()
+		return nil, nil, err
 	}
-	return ExplainMAC(k, o, mac, want)
+	return k, func() { c.Close() }, nil
 }
