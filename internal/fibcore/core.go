@@ -51,7 +51,7 @@ func New(c Config, emit func(Event)) *Core {
 	k.learners = learners{env: &k.env}
 	k.rules.init()
 	k.addresses.init()
-	k.addresses.remake, k.addresses.unsigned = fixed, unsigned
+	k.addresses.remake, k.addresses.anonymous = fixed, anonymous
 	k.neighbors.init()
 	k.addresses.compare, k.neighbors.compare = wire.AddressKey.Compare, wire.NeighborKey.Compare
 	k.sysctls.init()

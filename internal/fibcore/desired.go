@@ -24,8 +24,8 @@ type desired[K, V comparable] struct {
 	touched map[K]bool              // whose have was told, since an audit began; nil: no audit
 	remake  func(have, want V) bool // reports whether only deletion and addition make one of the other; may be nil
 	compare func(a, b K) int        // the order in which they are written
-	// unsigned reports whether the kernel notifies the changes that others make of k as if they were its own; may be nil.
-	unsigned func(K) bool
+	// anonymous reports whether the kernel notifies the changes that others make of k as if they were its own; may be nil.
+	anonymous func(K) bool
 }
 
 // had is a value in the kernel, and whether it carries our protocol number.
@@ -189,7 +189,7 @@ func (t *desired[K, V]) repaired(k K, now time.Time) (by origin, repair, contend
 		return by, false, false
 	}
 	delete(t.by, k)
-	others := by.port != 0 || t.unsigned != nil && t.unsigned(k)
+	others := by.port != 0 || t.anonymous != nil && t.anonymous(k)
 	return by, true, others && t.brakes.Of(k).Repaired(now)
 }
 

@@ -98,7 +98,7 @@ func (c *Core) linkLost(link int32, down bool) {
 	if down {
 		c.proxiesLost(link)
 		// The kernel takes its IPv6 addresses away (addrconf_ifdown): that is nobody's work.
-		maps.DeleteFunc(c.addresses.brakes, func(k wire.AddressKey, _ *brake.Brake) bool { return int32(k.IfIndex) == link && unsigned(k) })
+		maps.DeleteFunc(c.addresses.brakes, func(k wire.AddressKey, _ *brake.Brake) bool { return int32(k.IfIndex) == link && anonymous(k) })
 		c.routes.store.all(func(i uint32, e *entry) {
 			if e.have != nil && e.have.uses(link) {
 				if e.have.allOn(link) {
@@ -191,9 +191,9 @@ func (c *Core) comparable(a wire.Address) wire.Address {
 	return a
 }
 
-// unsigned reports whether the kernel does not say whose request a change of an address was: of IPv6 it never does
+// anonymous reports whether the kernel does not say whose request a change of an address was: of IPv6 it never does
 // (inet6_ifa_notify).
-func unsigned(k wire.AddressKey) bool { return k.Prefix.Addr().Is6() }
+func anonymous(k wire.AddressKey) bool { return k.Prefix.Addr().Is6() }
 
 // fixed reports whether the kernel would not make want of have: it takes a replacement of
 // an IPv4 address, and leaves its scope and flags as they are (rtm_newaddr).
