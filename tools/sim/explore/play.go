@@ -56,7 +56,7 @@ func (p played) add(other played) {
 }
 
 // run plays one path on, beside others: it sees what was played before all of them, and what it has
-// played itself, so that it goes the same way whoever is faster.
+// played itself, so that it goes the same way on any number of processors.
 type run struct {
 	*player
 	own played
