@@ -66,7 +66,7 @@ func (c *routes) observeRoute(m *wire.RouteMessage, gone bool, flags uint16, dum
 		// One of those that stand before ours has gone. Another may stand there still.
 		c.readAgain(i, e, origin{})
 	case gone:
-		e.mark &^= markForeign | markBehind | markAround | markStolen
+		e.mark &^= markForeign | markBehind | markAround // not markStolen: the next one is no better
 		if c.env.config.OnForeign != ForeignRefuse {
 			c.clear(i, e, markYielding)
 		}
@@ -106,6 +106,11 @@ func (c *routes) lostOneRoute(i uint32, e *entry, f *form, by origin) {
 		return
 	}
 	c.lostRoute(i, e, by)
+	if by.port != 0 && e.want != nil {
+		// What another program puts there before our repair takes the place of ours, as if
+		// it had replaced it.
+		e.mark |= markStolen
+	}
 }
 
 func (c *routes) lostRoute(i uint32, e *entry, by origin) {

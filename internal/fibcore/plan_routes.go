@@ -94,7 +94,7 @@ func (c *routes) planRoute(i uint32, now time.Time) (routeOp, bool) {
 
 // settled is called when the kernel has what is desired.
 func (c *routes) settled(i uint32, e *entry) {
-	c.clear(i, e, markRepair|markYielding|markDeleted|markLost)
+	c.clear(i, e, markRepair|markYielding|markDeleted|markLost|markStolen)
 	c.clearFailure(i, e)
 	c.clean(i, e)
 }

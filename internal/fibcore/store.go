@@ -30,7 +30,7 @@ const (
 	markRepair                     // the next write is a repair
 	markBehind                     // have is there, but another program's route stands before it
 	markAround                     // another program's route stands behind ours
-	markStolen                     // the foreign route under the key has taken the place of ours
+	markStolen                     // another program has taken ours away: a route of its own under the key is replaced
 	markLost                       // was as desired, until the kernel or another program took it away
 	markChanged                    // in core.noted
 	markRefused                    // an addition failed with EEXIST

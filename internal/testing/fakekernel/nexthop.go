@@ -182,9 +182,9 @@ func (k *Kernel) isBlackhole(h *NextHop) bool {
 }
 
 // deleteHop is remove_nexthop: the object, its memberships, emptied groups, and their
-// routes: in IPv4 without RTM_DELROUTE, and without notify (an interface went down) there
-// is no notification about objects and groups, either. cascade says that it goes with
-// something else.
+// routes: in IPv4 without RTM_DELROUTE, in IPv6 with one that names nobody. Without notify (an
+// interface went down) there is no notification about objects and groups, either. cascade says
+// that it goes with something else.
 func (k *Kernel) deleteHop(h *NextHop, cascade, notify bool, flags uint16) {
 	if notify {
 		k.notify(rtnl.RTM_DELNEXTHOP, flags, h.body())
@@ -196,7 +196,7 @@ func (k *Kernel) deleteHop(h *NextHop, cascade, notify bool, flags uint16) {
 				continue
 			}
 			if r.Family == wire.FamilyIPv6 {
-				k.notify(rtnl.RTM_DELROUTE, 0, k.shown(r))
+				k.as(0, func() { k.notify(rtnl.RTM_DELROUTE, 0, k.shown(r)) })
 			}
 			k.gone(r)
 		}
