@@ -52,7 +52,9 @@ type Config struct {
 	RTAMultipath bool
 
 	// OnForeign says what happens when another program's route sits under the
-	// key of a desired one. The zero value is ForeignRefuse.
+	// key of a desired one, and was there first. The zero value is ForeignRefuse.
+	// One that took the place of ours, be it that its program replaced ours or
+	// deleted it before, is replaced in any case.
 	OnForeign ForeignPolicy
 
 	// DryRun reads the kernel and computes differences, but writes nothing;
