@@ -38,10 +38,10 @@ func domainOf(f plan.Fabric, private bool) domain {
 	return domain{plan.RRPublic4(f), []served{four, six}}
 }
 
-// FrrBgpd is FRR's bgpd as a reflector: clients by listen range, and a table-map
-// that keeps what it reflects out of its own kernel. BFD needs zebra and bfdd
-// beside it. As Quagga it names its clients, and has neither BFD nor ADD-PATH nor
-// IPv6.
+// FrrBgpd is FRR's bgpd as a reflector: a table-map keeps what it reflects out of its own
+// kernel. BFD needs zebra and bfdd beside it. Each client is named: when one of a listen
+// range connects again before bgpd has done with its former session, bgpd 8.4.4 may end
+// BFD with that, for as long as BGP is up. Quagga has neither BFD nor ADD-PATH nor IPv6.
 func FrrBgpd(f plan.Fabric, private, quagga bool, t Timing) string {
 	var w writer
 	d := domainOf(f, private)
@@ -58,14 +58,12 @@ func FrrBgpd(f plan.Fabric, private, quagga bool, t Timing) string {
 	for _, s := range d.families {
 		w.line(" neighbor clients%d peer-group\n neighbor clients%d remote-as %d", s.family, s.family, plan.AS)
 		w.line(" neighbor clients%d ttl-security hops 1\n neighbor clients%d passive", s.family, s.family)
-		if quagga {
-			for _, client := range s.each {
-				w.line(" neighbor %s peer-group clients%d", client, s.family)
-			}
-			continue
+		if !quagga {
+			w.line(" neighbor clients%d bfd\n neighbor clients%d bfd profile lab", s.family, s.family)
 		}
-		w.line(" neighbor clients%d bfd\n neighbor clients%d bfd profile lab", s.family, s.family)
-		w.line(" bgp listen range %s peer-group clients%d", s.clients, s.family)
+		for _, client := range s.each {
+			w.line(" neighbor %s peer-group clients%d", client, s.family)
+		}
 	}
 	for _, s := range d.families {
 		w.line(" address-family ipv%d unicast", s.family)
