@@ -105,8 +105,9 @@ func (c *routes) lostOneRoute(i uint32, e *entry, f *form, by origin) {
 		c.readAgain(i, e, by)
 		return
 	}
+	alone := e.mark&(markContested|markForeign|markBehind|markAround) == 0
 	c.lostRoute(i, e, by)
-	if by.port != 0 && e.want != nil {
+	if alone && by.port != 0 && e.want != nil {
 		// What another program puts there before our repair takes the place of ours, as if
 		// it had replaced it.
 		e.mark |= markStolen
