@@ -99,6 +99,9 @@ func (run *Run) watched(matter []int, outage bool, after time.Duration, do func(
 // quiet.
 func (run *Run) watchHV(n int) (watchers, error) {
 	var all watchers
+	if d := run.Topology.Daemon(plan.HVName(n)); d != nil { // BIRD's have names of their own
+		run.until(10*time.Second, d.Converged)
+	}
 	for _, node := range run.Topology.Namespaces(n) {
 		if err := run.quiet(node.Name); err != nil {
 			return nil, err
@@ -117,7 +120,7 @@ func (run *Run) watchHV(n int) (watchers, error) {
 
 // settled is how long a kernel must have been left alone before an experiment that counts
 // messages: next-hop objects that the experiment before made superfluous are collected a
-// second later.
+// second after the daemon has converged.
 const settled = 1200 * time.Millisecond
 
 // quiet waits until nobody has written to a node's routing tables for a while.

@@ -36,7 +36,9 @@ type Daemon struct {
 	// started.
 	after string
 	flaps func() (Flaps, error)
-	drain func(bool) error
+	// converged reports whether the daemon has what its peers have told; nil: it cannot tell.
+	converged func() bool
+	drain     func(bool) error
 
 	mu   sync.Mutex
 	cmd  *exec.Cmd
@@ -99,6 +101,10 @@ func (d *Daemon) Flaps() (f Flaps, ok bool) {
 	f, err := d.flaps()
 	return f, err == nil
 }
+
+// Converged reports whether the daemon has done with what its peers have told. One that cannot
+// tell has.
+func (d *Daemon) Converged() bool { return d.converged == nil || d.converged() }
 
 // Start runs the program in the node's namespace.
 func (d *Daemon) Start() error {

@@ -90,7 +90,11 @@ func (top *Topology) ownHypervisor(n int) (*Daemon, error) {
 	return &Daemon{Name: name, Node: top.Nodes[name], Kind: Self, Log: top.file("log/" + name + ".log"), Sessions: top.carried(top.Timing.HVSessions()),
 		Args:  self(PartRouter, "run", "-config", path),
 		peers: func() ([]Peer, error) { return routerPeers(api) },
-		flaps: func() (Flaps, error) { return routerFlaps(api) }}, nil
+		flaps: func() (Flaps, error) { return routerFlaps(api) },
+		converged: func() bool {
+			var s struct{ Converged bool }
+			return ask(api, "/v1/status", &s) == nil && s.Converged
+		}}, nil
 }
 
 // routerPeers asks hvrouter for its sessions.
