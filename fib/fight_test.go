@@ -45,8 +45,8 @@ func TestSearchFights(t *testing.T) {
 
 // mostInFight is how many messages may be written in the minute of a fight: there are some
 // fifty keys (routes, objects, groups, probes and so on), and about each there may be 10
-// repairs at once and 10 with growing delays.
-const mostInFight = 50 * 20
+// repairs at once and 10 with growing delays; of a route by several next hops, so many with each.
+const mostInFight = 50 * 30
 
 func playFight(t *testing.T, inputs []string) (err error) {
 	fight := ""

@@ -417,7 +417,11 @@ func (m *fake) informed() bool {
 
 // changed looks at a change of the kernel's tables.
 func (g *guard) changed(c fakekernel.Change) {
-	switch own := c.Port == fakePort; {
+	own := c.Port == fakePort
+	if own && c.NewRoute != nil {
+		delete(g.stolen, c.NewRoute.RouteKey())
+	}
+	switch {
 	case c.Cascade:
 		if r := c.OldRoute; r != nil && g.stolen[r] && r.Family == wire.FamilyIPv4 {
 			g.steal(r.RouteKey()) // without a notification: the place of ours is still taken
@@ -428,18 +432,17 @@ func (g *guard) changed(c fakekernel.Change) {
 		g.hop(c.OldNextHop)
 	case own && c.OldRule != nil:
 		g.rule(*c.OldRule)
-	case own && c.NewRoute != nil:
-		delete(g.stolen, c.NewRoute.RouteKey())
 	case own || !g.player.m.running:
 	case c.NewRoute != nil && g.stolen[c.NewRoute.RouteKey()]:
 		g.steal(c.NewRoute)
-	case c.OldRoute != nil && c.NewRoute == nil && ownProtocol(c.OldRoute.Protocol) && g.desires(c.OldRoute):
-		g.steal(c.OldRoute.RouteKey()) // the next route takes it away from us
+	case c.OldRoute != nil && c.NewRoute == nil && (g.stolen[c.OldRoute] || ownProtocol(c.OldRoute.Protocol) && g.desires(c.OldRoute)):
+		g.steal(c.OldRoute.RouteKey()) // until ours is back, each next one takes it away from us
 	case c.OldRoute != nil && c.NewRoute != nil:
 		// If the FIB hears of it late, what is desired then is what counts for it.
 		late := g.player.m.faults.Late || !g.player.m.informed()
 		if old := c.OldRoute; (late || g.desires(c.NewRoute)) && (ownProtocol(old.Protocol) || g.stolen[old]) {
 			g.steal(c.NewRoute)
+			g.steal(c.NewRoute.RouteKey())
 		}
 	case c.OldNextHop != nil && c.NewNextHop != nil:
 		if old := c.OldNextHop; old.Protocol == DefaultProtocol || g.stolen[old] {

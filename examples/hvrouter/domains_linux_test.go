@@ -32,6 +32,7 @@ protocol bgp c from hv { local 172.23.0.126 as 65000; neighbor 172.23.0.101 as 6
 	h.hv.IP("route add 203.0.113.77/32 dev a.public table 77 proto 201 metric 32") // what an earlier run has left there
 	h.hv.IP("route add 10.30.0.1/32 dev a.storage table 77 metric 5")              // of somebody else
 	h.hv.IP("route add 10.30.0.2/32 dev a.storage table 77 proto bird")            // of another BGP speaker: it is nobody's here
+	h.hv.IP("route add 10.30.0.3/32 dev a.storage tos 0x10 table 77")              // of some packets only
 	with := strings.Replace(hvConfig, "local-out:", `  - name: storage
     table: 77
     reflectors: [{fabric: A, interface: a.storage, local: 172.23.0.101, peer: 172.23.0.126}]
@@ -70,9 +71,18 @@ local-out:`, 1)
 			strings.Contains(h.routes("rule show"), "from all iif a.storage lookup 77") && strings.Contains(h.bird("show route table storage"), "10.30.0.1/32")
 	})
 	same("after it came")
-	if strings.Contains(h.bird("show route table storage"), "10.30.0.2/32") {
-		t.Error("the route of another BGP speaker is announced")
+	if s := h.bird("show route table storage"); strings.Contains(s, "10.30.0.2/32") || strings.Contains(s, "10.30.0.3/32") {
+		t.Error("the route of another BGP speaker, or one with a TOS, is announced")
 	}
+	// One with a TOS comes and goes beside the one for all packets.
+	h.hv.IP("route add 10.30.0.1/32 dev a.storage tos 0x10 table 77 metric 5")
+	h.hv.IP("route del 10.30.0.1/32 dev a.storage tos 0x10 table 77 metric 5")
+	h.hv.IP("route add 10.30.0.4/32 dev a.storage table 77")
+	h.wait("a later route", func() bool { return strings.Contains(h.bird("show route table storage"), "10.30.0.4/32") })
+	if !strings.Contains(h.bird("show route table storage"), "10.30.0.1/32") {
+		t.Error("a route with a TOS has gone, and the one beside it is withdrawn")
+	}
+	h.hv.IP("route del 10.30.0.4/32 dev a.storage table 77")
 	if h.reflected("10.30.0.1") > 0 || strings.Contains(h.bird("show route table storage"), "203.0.113.1/32") {
 		t.Error("one domain's routes are announced in the other")
 	}
@@ -113,7 +123,7 @@ local-out:`, 1)
 	same("after what was refused")
 	h.cli("reload", "-force")
 	h.wait("the domain gone", func() bool {
-		return h.routes("route show table 77") == "10.30.0.1 dev a.storage scope link metric 5 10.30.0.2 dev a.storage proto bird scope link" && !strings.Contains(h.routes("rule show"), "a.storage") &&
+		return h.routes("route show table 77") == "10.30.0.1 dev a.storage scope link metric 5 10.30.0.2 dev a.storage proto bird scope link 10.30.0.3 tos 0x10 dev a.storage scope link" && !strings.Contains(h.routes("rule show"), "a.storage") &&
 			!strings.Contains(h.bird("show route table storage"), "10.30.0.1/32") && len(sessions()) == 2
 	})
 	// BIRD may hear before that its BFD session is taken down on purpose, which ends the session for it.

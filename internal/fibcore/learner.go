@@ -40,9 +40,10 @@ type Learner struct {
 	filter LearnFilter
 	wake   func() // there is something to take; must not block
 
-	fresh  bool   // has not dumped yet
-	round  uint32 // of dumps
-	clean  bool   // the round so far
+	fresh  bool          // has not dumped yet
+	round  uint32        // of dumps
+	last   wire.RouteKey // of the last row of a dump
+	clean  bool          // the round so far
 	dirty  []wire.RouteKey
 	head   int
 	known  map[wire.RouteKey]*learned
@@ -54,7 +55,7 @@ type learned struct {
 	gone  bool
 	dirty bool
 	taken bool   // the reader knows that it exists
-	many  bool   // several routes under the key
+	many  bool   // there are more routes under the key, be it that the filter does not let them through
 	visit uint32 // the last dump that had it
 }
 
@@ -164,6 +165,14 @@ func (l *Learner) lose(key wire.RouteKey, nextHops int) (unclear bool) {
 	return false
 }
 
+// crowded takes in that a route which the filter does not let through, or ours, stands
+// under the key, too.
+func (l *Learner) crowded(key wire.RouteKey) {
+	if r := l.known[key]; r != nil {
+		r.many = true
+	}
+}
+
 // conclude ends a dump: what it did not have is gone.
 func (l *Learner) conclude() {
 	for key, r := range l.known {
@@ -208,8 +217,12 @@ func (c *learners) notifyLearners(m *wire.RouteMessage, gone bool, flags uint16)
 			appended := flags&rtnl.NLM_F_APPEND != 0 // in IPv6 a next hop, and the message has them all
 			ipv4 := m.Family == wire.FamilyIPv4
 			l.see(m.RouteKey(), c.learnedOf(m), appended || ipv4 && beside(flags), appended && ipv4)
-		case flags&rtnl.NLM_F_REPLACE != 0:
-			l.lose(m.RouteKey(), 1<<30) // replaced by something else
+		case flags&rtnl.NLM_F_REPLACE != 0: // by something else
+			if l.lose(m.RouteKey(), 1<<30) {
+				c.env.rereads.learners.request()
+			}
+		case m.Family == wire.FamilyIPv4 && beside(flags):
+			l.crowded(m.RouteKey())
 		}
 	}
 }
@@ -274,7 +287,7 @@ func (l *Learner) dumps() (dumps []*dump) {
 		l.conclude()
 		return nil
 	}
-	dumps[0].begin = func() { l.round, l.clean = l.round+1, true }
+	dumps[0].begin = func() { l.round, l.clean, l.last = l.round+1, true, wire.RouteKey{} }
 	last := dumps[len(dumps)-1]
 	last.end = func(o Outcome, err error) (clean, stop bool, e error) {
 		if clean, stop, e = l.dumped(o, err); l.clean {
@@ -287,14 +300,19 @@ func (l *Learner) dumps() (dumps []*dump) {
 
 func (l *Learner) row(m rtnl.Message) {
 	c := l.set
-	if c.rm.Parse(m.Body) == nil && c.rm.Flags&rtnl.RTM_F_CLONED == 0 && !c.env.ours(c.rm.Protocol) && l.filter.accepts(&c.rm) && c.accepted(l, &c.rm) {
-		key := c.rm.RouteKey()
-		r := l.known[key]
-		again := r != nil && r.visit == l.round // or seen by a pass that was interrupted: that costs a reading
-		if r != nil && !again {
-			r.many = false
-		}
-		l.see(key, c.learnedOf(&c.rm), false, again)
+	if c.rm.Parse(m.Body) != nil || c.rm.Flags&rtnl.RTM_F_CLONED != 0 {
+		return
+	}
+	key := c.rm.RouteKey()
+	beside := key == l.last // the kernel dumps what is under one key in a row
+	l.last = key
+	r := l.known[key]
+	behind := r != nil && r.visit == l.round // or seen by a pass that was interrupted: that costs a reading
+	if r != nil {
+		r.many = beside || behind
+	}
+	if !c.env.ours(c.rm.Protocol) && l.filter.accepts(&c.rm) && c.accepted(l, &c.rm) {
+		l.see(key, c.learnedOf(&c.rm), beside, behind)
 	}
 }
 

@@ -244,7 +244,7 @@ type Domain struct {
 	// follows the default route.
 	Unreachable []Prefix `yaml:"unreachable,omitempty" json:"unreachable,omitempty"`
 	// Redistribute announces the routes that others put into the table, but for those of
-	// BIRD and of FRR's bgpd (protocols 12 and 186), which lead to other routers.
+	// BIRD and of FRR's bgpd (protocols 12 and 186), which lead to other routers, and those with a TOS.
 	// Default true; "off" is written redistribute: false. In table main of the daemon's own
 	// namespace, which has routes of many, the default is false.
 	Redistribute *bool `yaml:"redistribute,omitempty" json:"redistribute,omitempty"`

@@ -52,10 +52,11 @@ const (
 
 // learner returns a new reader of the foreign routes of the domain's table. Those of another BGP speaker
 // are left out: they lead to other routers, and announced as ours they would draw here what is not ours,
-// for as long as they stay. BIRD leaves them when it is replaced.
+// for as long as they stay. BIRD leaves them when it is replaced. So are routes with a TOS: they hold for
+// some packets, and what is announced draws all.
 func (g *routing) learner() netns.LearnChanges {
 	return g.namespace.Kernel().Learn(fib.Filter{Tables: []uint32{g.table}, Accept: func(l fib.Learned) bool {
-		return l.Protocol != protoBird && l.Protocol != protoBGP
+		return l.Protocol != protoBird && l.Protocol != protoBGP && l.TOS == 0
 	}})
 }
 
