@@ -14,7 +14,8 @@ import (
 // considered eligible in the Decision Process if no explicit Import Policy has been applied."
 // "Routes SHALL NOT be added to an Adj-RIB-Out associated with an EBGP peer if no explicit Export
 // Policy has been applied." Such a session comes up, and exchanges nothing in that direction.
-// [rib.AcceptAll] is a policy. The zero value is that nothing is missing.
+// [rib.AcceptAll] is a policy. PeerConfig.Default is an export policy for the default route, which alone is announced
+// if there is no Export. The zero value is that nothing is missing.
 type MissingPolicy struct {
 	Import, Export bool // true: missing
 }
@@ -38,7 +39,7 @@ func (s *Config) missingPolicy(c *PeerConfig, peerAS uint32) MissingPolicy {
 	if peerAS == s.AS {
 		return MissingPolicy{}
 	}
-	return MissingPolicy{Import: c.Import == nil, Export: c.Export == nil}
+	return MissingPolicy{Import: c.Import == nil, Export: c.Export == nil && c.Default.Families == 0}
 }
 
 // noPolicy is in place of the import policy that an external peer has not.

@@ -82,6 +82,48 @@ func TestNoPolicy(t *testing.T) {
 	})
 }
 
+// TestDefaultRoute: a default route for one peer, which is all that it is announced without an export policy. It
+// comes, changes and goes within the session.
+func TestDefaultRoute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &bgptest.Network{}
+		a, b, c := run(t, n, addr1, Config{AS: 65001}), run(t, n, addr2, Config{AS: 65002}), run(t, n, addr3, Config{AS: 65001})
+		toB := PeerConfig{Addr: addr2, AS: 65002, Import: rib.AcceptAll}
+		a.peer(toB)
+		b.peer(external(PeerConfig{Addr: addr1, AS: 65001, Passive: true}))
+		a.peer(PeerConfig{Addr: addr3})
+		c.peer(PeerConfig{Addr: addr1, Passive: true})
+		a.originate("192.0.2.0/24")
+		settle(2 * time.Second)
+		expect := func(d rib.DefaultRoute, paths int, missing bool) {
+			t.Helper()
+			if toB.Default = d; a.UpdatePeer(toB) != nil {
+				t.Fatal("not updated")
+			}
+			settle(time.Second)
+			b.has("0.0.0.0/0", paths)
+			b.has("192.0.2.0/24", 0)
+			a.has("0.0.0.0/0", 0)
+			c.has("0.0.0.0/0", 0)
+			st, err := a.Peer(PeerKey{Addr: addr2})
+			if err != nil || st.Established != 1 || st.MissingPolicy.Export != missing {
+				t.Errorf("%+v, %v", st, err)
+			}
+		}
+		v4 := wire.Families(wire.IPv4Unicast)
+		expect(rib.DefaultRoute{}, 0, true)
+		expect(rib.DefaultRoute{Families: v4}, 1, false)
+		expect(rib.DefaultRoute{Families: v4, Policy: rib.SetMED(7)}, 1, false)
+		if med, ok := b.Table().Lookup(netip.MustParsePrefix("0.0.0.0/0"))[0].Attrs.MED(); !ok || med != 7 {
+			t.Errorf("MED %d", med)
+		}
+		expect(rib.DefaultRoute{Families: v4, When: rib.RejectAll}, 0, false)
+		expect(rib.DefaultRoute{Families: v4, When: rib.AcceptAll}, 1, false)
+		expect(rib.DefaultRoute{Families: wire.Families(wire.IPv6Unicast)}, 0, false)
+		expect(rib.DefaultRoute{}, 0, true)
+	})
+}
+
 // TestRoleMismatch: the session does not come up, and both sides say why.
 func TestRoleMismatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -156,6 +156,9 @@ type PeerConfig struct {
 	// from and to an iBGP peer, and nothing from or to an external one (RFC 8212, Section 3);
 	// see [MissingPolicy]. Soft.
 	Import, Export rib.Policy
+	// Default announces the default route to the peer, whatever the table has and whatever Export is:
+	// to an external peer without an Export it is all that is announced. The zero value does not. Soft.
+	Default rib.DefaultRoute
 	// AllowOwnAS is how often our own AS may occur in the AS_PATH of a path that is
 	// accepted. 0 refuses every path that came through our AS; a fabric whose routers
 	// share an AS needs 1. Soft.

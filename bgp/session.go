@@ -85,7 +85,7 @@ func (s *session) imports(cfg *PeerConfig) rib.Policy {
 }
 
 func (s *session) exports(cfg *PeerConfig) rib.Policy {
-	if s.missing(cfg).Export {
+	if cfg.Export == nil && s.neg.RemoteAS != s.env.cfg.AS {
 		return rejectAll
 	}
 	return cfg.Export
@@ -97,7 +97,7 @@ func (s *session) outConfig(cfg *PeerConfig, notify func()) rib.OutConfig {
 		Families: n.Families, AddPath: n.AddPathSend, AddPathLimit: cfg.AddPathLimit,
 		AS4: n.AS4, ExtendedMessages: n.ExtendedMessage, ExtendedNextHop: n.IPv6NextHop,
 		LongLived: len(n.Remote.LongLived) > 0, PeerRestarting: n.Remote.GracefulRestart != nil && n.Remote.GracefulRestart.Restarting,
-		NextHopSelf: cfg.NextHopSelf, DefaultMembership: cfg.DefaultMembership, Export: s.exports(cfg),
+		NextHopSelf: cfg.NextHopSelf, DefaultMembership: cfg.DefaultMembership, Export: s.exports(cfg), Default: cfg.Default,
 		Notify: notify,
 	}
 	c.NextHop4, c.NextHop6 = nextHops(cfg, s.conn.local.Addr(), n.IPv6NextHop)
@@ -310,7 +310,7 @@ func (s *session) reconfigure(old, c *PeerConfig, notify func()) bool {
 	if importsDiffer(old, c) {
 		s.askRefresh(s.neg.Families.Slice()...)
 	}
-	if !same(c.Export, old.Export) || c.NextHopSelf != old.NextHopSelf || c.DefaultMembership != old.DefaultMembership || c.AddPathLimit != old.AddPathLimit ||
+	if !same(c.Export, old.Export) || !c.Default.Equal(old.Default) || c.NextHopSelf != old.NextHopSelf || c.DefaultMembership != old.DefaultMembership || c.AddPathLimit != old.AddPathLimit ||
 		c.NextHop4 != old.NextHop4 || c.NextHop6 != old.NextHop6 || c.LinkLocal != old.LinkLocal ||
 		c.EBGP.ExportsDiffer(&old.EBGP) {
 		if s.out.Reconfigure(s.outConfig(c, notify)) != nil {

@@ -40,6 +40,7 @@ func (s *Config) softEqual(a, b PeerConfig) bool {
 		c.Passive, c.Listen, c.Description = false, false, ""
 		c.ConnectRetry, c.IdleHold, c.SendHold = 0, 0, 0
 		c.NextHopSelf, c.DefaultMembership, c.Import, c.Export = false, false, nil, nil
+		c.Default = rib.DefaultRoute{}
 		c.AddPathLimit, c.NextHop4, c.NextHop6, c.LinkLocal = 0, noAddr, noAddr, noAddr
 		c.PrefixLimits, c.MaxPrefixes, c.MaxPrefixesHold, c.AllowOwnAS, c.OffLinkPrefixes = nil, 0, 0, 0, nil
 		c.KeepRefused = 0

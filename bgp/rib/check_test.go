@@ -193,6 +193,13 @@ func (m *machine) finish() error {
 	}
 	clear(m.paths)
 	for _, p := range m.peers {
+		if p.sink != nil && p.outCfg.Default.Families != 0 { // it needs no route
+			p.outCfg.Default = DefaultRoute{}
+			p.sink.strict = false // path identifiers of the table are withdrawn that it was not sent
+			if err := p.sink.out.Reconfigure(p.outCfg); err != nil {
+				return err
+			}
+		}
 		clear(p.refused)
 		clear(p.kept)
 		for _, fam := range families {

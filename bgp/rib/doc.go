@@ -76,6 +76,12 @@
 // a multipath set; MEDs compare within one AS unless Config.AlwaysCompareMED is set. This
 // package accepts and sends without policies what package bgp does not (RFC 8212, Section 3).
 //
+// # Default routes
+//
+// [DefaultRoute] announces the default route to one session. It is no path of the table: the update group makes it, in the
+// place of the paths that the table has for that prefix. For its condition the group counts the destinations of the family whose best
+// path meets it, which it looks at as they become dirty.
+//
 // # Limits
 //
 // IPv4 and IPv6 unicast, and EVPN, whose routes are named by a key and not by a prefix ([wire.EVPN]):

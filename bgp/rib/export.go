@@ -30,14 +30,21 @@ func (g *group) exported(id destID, p *path) attrID {
 	if !g.may(in, t.attrs.sum(p.attr)) {
 		return 0
 	}
-	attr := g.baseAttrs(in, p.attr, id)
+	return g.shaped(id, in, p.attr, p.id, g.export)
+}
+
+// shaped returns, with a reference, what base, a policy and sendable make of the attributes of a path of a peer, 0 if
+// that is nothing.
+func (g *group) shaped(id destID, in *In, root attrID, pathID uint32, policy Policy) attrID {
+	t := g.t
+	attr := g.baseAttrs(in, root, id)
 	if attr == 0 {
 		return 0
 	}
-	if g.export != nil {
-		n := name{wire.NLRI{Prefix: t.prefix(id), PathID: p.id}, t.key(id), familyAt(id)}
-		r := t.begin(in, &n, p.attr, attr)
-		verdict := g.export(r)
+	if policy != nil {
+		n := name{wire.NLRI{Prefix: t.prefix(id), PathID: pathID}, t.key(id), familyAt(id)}
+		r := t.begin(in, &n, root, attr)
+		verdict := policy(r)
 		t.attrs.release(attr)
 		attr = r.attr
 		if verdict == VerdictReject {
@@ -45,7 +52,7 @@ func (g *group) exported(id destID, p *path) attrID {
 			return 0
 		}
 	}
-	return g.sendable(id, in, p.attr, attr)
+	return g.sendable(id, in, root, attr)
 }
 
 // defaultMembership reports whether a key is that of the default route target.

@@ -20,6 +20,7 @@ type groupKey struct {
 	as                uint32          // of an eBGP peer
 	ebgp              exportKey       // of an eBGP peer
 	export            unsafe.Pointer  // identity of the Export func value
+	defaults          defaultKey      // Default
 }
 
 func keyOf(in *In, c OutConfig) groupKey {
@@ -36,11 +37,8 @@ func keyOf(in *In, c OutConfig) groupKey {
 			k.ebgp.peer = in.addr.WithZone("")
 		}
 	}
-	if c.Export != nil {
-		// A func value is one pointer, to its code and what it captured. Two equal
-		// ones are the same function for sure; reflect would only compare the code.
-		k.export = *(*unsafe.Pointer)(unsafe.Pointer(&c.Export))
-	}
+	k.export = identity(c.Export)
+	k.defaults = c.Default.key(c.Families)
 	return k
 }
 
@@ -61,6 +59,7 @@ type group struct {
 	key         groupKey       // what all members have in common
 	who         uint32         // identity, for attrStore.change
 	export      Policy         // changes or refuses what is advertised
+	defaults    defaults       // default routes that it originates
 	members     []*Out         // sessions that are open
 	lagging     int            // members that are behind
 	thirdParty  []netip.Prefix // see EBGP
@@ -95,6 +94,7 @@ func (t *Table) groupFor(in *In, c OutConfig) *group {
 	}
 	t.lastWho++
 	g := &group{t: t, key: key, who: t.lastWho, export: c.Export, sole: in, constrained: c.constrained()}
+	g.defaults = defaults{families: key.defaults.families, when: c.Default.When, policy: c.Default.Policy}
 	if key.ebgp.thirdParty != "" {
 		g.thirdParty = slices.Clone(in.ebgp.ThirdParty)
 	}
@@ -113,9 +113,12 @@ func (t *Table) groupFor(in *In, c OutConfig) *group {
 	t.readers = append(t.readers, &g.reader)
 	for _, fam := range key.families.Slice() {
 		for id := t.prefixes.next(fam, 0); id != 0; id = t.prefixes.next(fam, id+1) {
-			g.put(t, id)
+			if !g.originatesAt(id) {
+				g.put(t, id)
+			}
 		}
 	}
+	g.putDefaults() // last: whether their condition holds is known then
 	return g
 }
 

@@ -279,7 +279,7 @@ func (m *machine) session(w *words) error {
 	}
 	c := OutConfig{AS4: true, Families: wire.Families(wire.IPv4Unicast), Notify: m.wake(p.name),
 		NextHop4: wire.NextHop{Addr: ip("10.0.0.1")}, NextHop6: wire.NextHop{Addr: ip("2001:db8:1::1")}}
-	var exports *rule
+	var exports, when, shape *rule
 	room := 65536
 	w.each(func(x string) {
 		switch x {
@@ -305,6 +305,14 @@ func (m *machine) session(w *words) error {
 			c.ExtendedNextHop = true
 		case "export":
 			exports = m.policy(w)
+		case "default":
+			f := w.family()
+			c.Default.Families = c.Default.Families.With(f)
+			m.used[defaultPrefix(familyIndex(f))] = true
+		case "when":
+			when = m.policy(w)
+		case "shape":
+			shape = m.policy(w)
 		case "room":
 			room = w.number()
 		default:
@@ -316,6 +324,12 @@ func (m *machine) session(w *words) error {
 	}
 	if exports != nil {
 		c.Export = exports.real
+	}
+	if when != nil {
+		c.Default.When = when.real
+	}
+	if shape != nil {
+		c.Default.Policy = shape.real
 	}
 	if p.sink != nil {
 		if err := p.sink.out.Reconfigure(c); err != nil {
@@ -336,7 +350,7 @@ func (m *machine) session(w *words) error {
 			m.say("%v", err)
 		}
 	}
-	p.outCfg, p.exports, p.border = c, exports, p.cfg.EBGP
+	p.outCfg, p.exports, p.when, p.shape, p.border = c, exports, when, shape, p.cfg.EBGP
 	p.own = [2]netip.Addr{c.NextHop4.Addr, c.NextHop6.Addr}
 	return nil
 }

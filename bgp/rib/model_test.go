@@ -57,6 +57,8 @@ type modelPeer struct {
 	outCfg   OutConfig         // of the session, or the last
 	border   EBGP              // when that was configured
 	exports  *rule
+	when     *rule // of the default route
+	shape    *rule // of the default route
 }
 
 func (p *modelPath) pref() uint32 {
@@ -486,9 +488,15 @@ func (m *model) adjOut(prefix netip.Prefix, to *modelPeer) (list []string) {
 	if !to.outCfg.Families.Has(familyNo(prefix)) {
 		return nil
 	}
+	addPath := to.outCfg.AddPath.Has(familyNo(prefix))
+	if text, ok := m.defaultRoute(prefix, to); ok {
+		if addPath {
+			return []string{sent(1, text)}
+		}
+		return []string{sent(0, text)}
+	}
 	n := 0
 	for _, p := range m.selectable(m.order(prefix)) {
-		addPath := to.outCfg.AddPath.Has(familyNo(prefix))
 		if a, nh, ok := m.exported(p, to); ok {
 			n++
 			if p.peer != to {
@@ -505,6 +513,30 @@ func (m *model) adjOut(prefix netip.Prefix, to *modelPeer) (list []string) {
 	}
 	slices.Sort(list)
 	return list
+}
+
+// defaultRoute returns with what a peer should have a default route that is originated for it.
+func (m *model) defaultRoute(prefix netip.Prefix, to *modelPeer) (text string, ok bool) {
+	fam := familyNo(prefix)
+	if prefix.Bits() != 0 || !to.outCfg.Default.Families.Has(fam) {
+		return "", false
+	}
+	met := to.when == nil
+	for k := range m.paths {
+		if met || familyNo(k.prefix) != fam {
+			continue
+		}
+		best := m.order(k.prefix)[0]
+		r := &modelRoute{prefix: k.prefix, attrs: best.attrs, nh: best.nh, local: best.peer.in == nil}
+		met = (r.local || !m.deferred) && to.when.model(r) != VerdictReject
+	}
+	if !met {
+		return "", false
+	}
+	x := *to
+	x.exports = to.shape
+	a, nh, ok := m.exported(&modelPath{modelKey: modelKey{peer: m.local, prefix: prefix}}, &x)
+	return describe(a.Append(nil), nh), ok
 }
 
 func sent(id uint32, text string) string { return fmt.Sprintf("#%d %s", id, text) }

@@ -44,6 +44,8 @@ type OutConfig struct {
 	// Export decides on every path that is to be sent; nil accepts all. Sessions share
 	// an update group only if their Export is the same func value.
 	Export Policy
+	// Default announces the default route to the peer. The zero value does not.
+	Default DefaultRoute
 	// PeerRestarting says that the peer's OPEN had the Restart State bit (RFC 4724, Section 3): it may wait for our
 	// End-of-RIB before it announces anything, so that its EVPN routes do not wait for
 	// [Out.ConstraintKnown]. Until then it is sent what it wanted before, if that is retained, else everything.

@@ -1,5 +1,7 @@
 package rib
 
+import "slices"
+
 // produce brings what the group advertises up to date with the Loc-RIB, for as many dirty
 // destinations as make a chunk, and publishes the differences.
 func (g *group) produce() {
@@ -9,6 +11,10 @@ func (g *group) produce() {
 	for !g.empty() && !b.full(t) {
 		id := g.oldest()
 		octets, made := b.octets, t.attrs.made
+		if g.originatesAt(id) && slices.Contains(b.popped, id) { // it came back by its condition: a batch has each once
+			break
+		}
+		g.checkCondition(id)
 		if some := g.dirtyPaths(id); some == nil {
 			g.compare(id, following)
 		} else if !g.comparePaths(id, some, following) {
@@ -32,7 +38,7 @@ func (g *group) following() bool { return g.lagging < len(g.members) }
 // dirtyPaths returns which paths of a dirty destination are to be compared one by one, nil if
 // the destination is to be compared as a whole.
 func (g *group) dirtyPaths(id destID) *outSet {
-	if !g.single[familyAt(id)] {
+	if !g.single[familyAt(id)] || g.originatesAt(id) {
 		return nil
 	}
 	return g.some(g.t, id)
@@ -209,11 +215,18 @@ func (g *group) say(id destID, out uint16, k bucketKey, who audience, following 
 }
 
 // views lists what should be advertised for a destination. The paths of a sole member take
-// a place among the best N, like those of other peers, but are not listed.
+// a place among the best N, like those of other peers, but are not listed. A default route of our own is
+// alone.
 func (g *group) views(id destID, list []advert) []advert {
 	t := g.t
 	d := t.at(id)
-	if !g.key.addPath.Has(familyOf(id)) {
+	addPath := g.key.addPath.Has(familyOf(id))
+	if g.originatesAt(id) {
+		if attr := g.originated(id); attr != 0 {
+			return append(list, advert{attr, uint16(truth(addPath)), localPeer})
+		}
+	}
+	if !addPath {
 		if best := g.bestFor(id, d); best != 0 {
 			list, _ = g.view(id, t.paths.at(best), 0, list)
 		}

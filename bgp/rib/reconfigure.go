@@ -8,7 +8,7 @@ import (
 )
 
 // Reconfigure changes what of the configuration shapes what is sent: NextHopSelf, the next
-// hops, Export, DefaultMembership, AddPathLimit, LongLived and Notify. What was negotiated must stay as it is. The
+// hops, Export, Default, DefaultMembership, AddPathLimit, LongLived and Notify. What was negotiated must stay as it is. The
 // peer is sent all routes as they are to be now, and withdrawals of those that it is no
 // longer to have, without a reset and without a route refresh; a route that it keeps
 // is at no time withdrawn.

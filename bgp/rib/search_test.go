@@ -60,6 +60,7 @@ var testPrefixes = func() (list []netip.Prefix) {
 	for i := range 8 {
 		list = append(list, netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i), 0, 0}), 16+i%3))
 	}
+	list = append(list, defaultPrefix(0), defaultPrefix(1))
 	for i := range 3 {
 		a := ip("2001:db8::").As16()
 		a[5] = byte(i)
@@ -209,7 +210,13 @@ func (a *narrator) open(p *character) {
 	if strings.Contains(p.session, "extended-messages") {
 		room = ""
 	}
-	a.say("out %s %s %s %s export %s %s", p.name, p.session, limit, a.maybe(3, "self"), a.policy(), a.maybe(2, room))
+	originate := ""
+	if a.r.IntN(3) == 0 {
+		originate = a.one("default ipv4", "default ipv4 default ipv6")
+		originate += a.maybe(2, " when "+a.one("!community=65000:1?reject", "!within=10.0.0.0/8:16-17?reject", "!local?reject", "pref=200?reject"))
+		originate += a.maybe(2, " shape "+a.policy())
+	}
+	a.say("out %s %s %s %s export %s %s %s", p.name, p.session, limit, a.maybe(3, "self"), a.policy(), originate, a.maybe(2, room))
 }
 
 // policy draws policies that undo each other, and lead attributes in a circle.
@@ -241,7 +248,7 @@ func (a *narrator) prefixes(n, ids int) string {
 
 // via draws a next hop for prefixes.
 func (a *narrator) via(list string) string {
-	if strings.HasPrefix(list, "2001") {
+	if strings.Contains(list, "::") {
 		if a.r.IntN(12) == 0 {
 			return "via fe80::1"
 		}

@@ -37,9 +37,9 @@ var matrixBases = map[string]func(string) string{
 		const list = "{priority: 9, table: 255}, {priority: 10, table: 254}, {priority: 20, table: 90}]"
 		return s + "rules: {ipv4: [{priority: 30, table: 254}, " + list + ", ipv6: [" + list + "}\n"
 	},
-	"neighbors": func(s string) string {
-		s = strings.Replace(s, "    reflectors:\n", "    neighbors:\n", 1)
-		return strings.NewReplacer("126}", "126, as: internal}", "226}", "226, as: internal}", " peer: ", " address: ").Replace(s)
+	"neighbors": neighborsBase,
+	"default": func(s string) string {
+		return strings.Replace(neighborsBase(s), "126, as: internal", `126, as: internal, families: [ipv4, ipv6], next-hop6: "2001:db8::1", default-originate: {policy: [{med: 5}]}`, 1)
 	},
 	"shared": func(s string) string {
 		s, rest, _ := strings.Cut(s, "    reflectors:\n")
@@ -47,6 +47,11 @@ var matrixBases = map[string]func(string) string{
 		sessions = strings.NewReplacer("      - {", "  - {", "126}", "126, advertise-next-hops: [{domain: public}]}", "226}", "226, advertise-next-hops: [{domain: public}]}").Replace(sessions)
 		return s + "    community: \"65000:91\"\nsessions:\n" + sessions + "local-out:" + rest
 	},
+}
+
+func neighborsBase(s string) string {
+	s = strings.Replace(s, "    reflectors:\n", "    neighbors:\n", 1)
+	return strings.NewReplacer("126}", "126, as: internal}", "226}", "226, as: internal}", " peer: ", " address: ").Replace(s)
 }
 
 // TestReloadMatrix: what docs/configuration.md says of each key is so. Each is changed on a daemon
@@ -69,7 +74,7 @@ func matrix(t *testing.T, base, text string) {
 	h.hv.IP("addr add 198.51.100.103/25 dev a.public")
 	h.hv.IP("addr add 2001:db8::1/64 dev a.public nodad")
 	h.up()
-	if base == "ttl" || base == "neighbors" {
+	if base == "ttl" || base == "neighbors" || base == "default" {
 		h.write("bird.conf", strings.Replace(birdConfig, "ttl security on; ", "", 1))
 		h.bird("configure")
 	}

@@ -201,10 +201,19 @@ func soft(oldConfig, newConfig *config.Config, oldSession, newSession config.Ref
 		{"prefix limit", "prefix-limit", []any{old.PrefixLimits, old.MaxPrefixesHold}, []any{new.PrefixLimits, new.MaxPrefixesHold}},
 		{"next hop for IPv6", "next-hop6", old.NextHop6, new.NextHop6},
 		{"import policy, which may change routes", "import", oldSession.Import, newSession.Import}, {"export policy", "export", oldSession.Export, newSession.Export},
+		{"default route that is announced", "default-originate", defaultOf(oldSession), defaultOf(newSession)},
 		{"side that connects", "connect", old.Passive, new.Passive}, {"own AS in paths", "allow-own-as", old.AllowOwnAS, new.AllowOwnAS},
 		{"handling of the AS path, which may change routes", "as", old.EBGP, new.EBGP},
 		{"advertised next hops", "advertise-next-hops", oldSession.AdvertiseNextHops, newSession.AdvertiseNextHops},
 	})
+}
+
+// defaultOf returns how the default route is announced in a session, nil if it is not.
+func defaultOf(r config.Reflector) *config.DefaultOriginate {
+	if r.Neighbor == nil {
+		return nil
+	}
+	return r.Neighbor.DefaultOriginate
 }
 
 // hard names what differs between two configurations of a session and cannot be changed while it

@@ -89,6 +89,9 @@ type Neighbor struct {
 	// accepted.
 	Import Policy `yaml:"import,omitempty" json:"import,omitempty"`
 	Export Policy `yaml:"export,omitempty" json:"export,omitempty"`
+	// DefaultOriginate announces the default route to this neighbour. Default: it is not, unless export
+	// lets one of our own out.
+	DefaultOriginate *DefaultOriginate `yaml:"default-originate,omitempty" json:"default-originate,omitempty"`
 }
 
 // PeerAS is the AS of a neighbour: a number, or external or internal. The zero value is "not
@@ -161,6 +164,7 @@ func (n *Neighbor) fill(as uint32) {
 	if len(n.Families) == 0 && n.Address.IsValid() {
 		n.Families = []Family{FamilyOf(n.Address.Addr)}
 	}
+	n.DefaultOriginate.fill(n.Families)
 }
 
 // session returns the session with the neighbour.
@@ -257,6 +261,7 @@ func (k *checker) neighbor(path string, n Neighbor, as uint32) {
 	} else if n.Pattern() {
 		k.bad(path+".interface", "%s: a pattern is for neighbours without an address", n.Interface)
 	}
+	k.defaultOriginate(path+".default-originate", n.DefaultOriginate, n.Families, external)
 	if n.Role != "" {
 		k.oneOf(path+".role", n.Role, "provider", "customer", "peer", "rs-server", "rs-client")
 	}

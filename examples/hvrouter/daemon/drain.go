@@ -17,6 +17,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/files"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/host"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/sessions"
 )
 
 // DrainState is a drain as it outlives the daemon. The zero value is none.
@@ -63,6 +64,17 @@ func (r *router) setDrain(d DrainState) {
 	r.drainEVPN(d)
 }
 
+// defaults returns what becomes of the default routes that neighbours are announced.
+func (d DrainState) defaults(now time.Time) sessions.Drain {
+	switch {
+	case !d.On():
+		return sessions.DrainOff
+	case d.All && !now.Before(d.Since.Add(domain.MoveTime)):
+		return sessions.DrainAll
+	}
+	return sessions.DrainOn
+}
+
 // drained logs, once, that what could move at the beginning of a drain has moved.
 func (r *router) drained(now time.Time) {
 	if r.draining.over.IsZero() || now.Before(r.draining.over) {
@@ -70,6 +82,7 @@ func (r *router) drained(now time.Time) {
 	}
 	announced, withdrawn := 0, 0
 	for g := range r.all {
+		g.bgp.DrainDefaults(r.draining.state.defaults(now))
 		for _, p := range r.drainedOf(g) {
 			switch {
 			case p.Announced && p.Leaves.After(now):
@@ -97,6 +110,7 @@ func (r *router) drainedOf(g *routing) []domain.Drained {
 
 // drain begins, changes or ends the drain of a domain.
 func (a *announcements) drain(g *routing, d DrainState) {
+	g.bgp.DrainDefaults(d.defaults(a.now()))
 	g.exports.Drain(domain.Drain{On: d.On(), All: d.All, Since: d.Since}, a.now(), &a.out)
 	a.flush(g)
 }

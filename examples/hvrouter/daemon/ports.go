@@ -9,6 +9,7 @@ import (
 	eg "github.com/hyperfib/hyperfib/examples/hvrouter/edge"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/overlay"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/sessions"
 	"github.com/hyperfib/hyperfib/fib"
 	"github.com/hyperfib/hyperfib/ndp"
 )
@@ -17,6 +18,8 @@ import (
 type announcer interface {
 	Announce([]domain.Announcement)
 	Withdraw([]netip.Prefix)
+	// DrainDefaults says what becomes of the default routes that neighbours are announced.
+	DrainDefaults(sessions.Drain)
 	// SetEVPN originates, replaces or withdraws EVPN routes.
 	SetEVPN([]overlay.Change)
 	// InventoryComplete says that everything of ours has been announced once.

@@ -29,10 +29,11 @@ type trace struct {
 	lines     []string
 	sysctls   map[string]string           // that stand, by namespace and path
 	neighbors map[netip.Addr]fib.Neighbor // that stand
+	drained   map[string]sessions.Drain   // default routes, by domain
 }
 
 func newTrace() *trace {
-	return &trace{sysctls: map[string]string{}, neighbors: map[netip.Addr]fib.Neighbor{}}
+	return &trace{sysctls: map[string]string{}, neighbors: map[netip.Addr]fib.Neighbor{}, drained: map[string]sessions.Drain{}}
 }
 
 func (t *trace) add(format string, args ...any) {
@@ -125,6 +126,12 @@ type fakeBGP struct {
 func (b fakeBGP) Announce(list []domain.Announcement) {
 	for _, a := range list {
 		b.add("announce %s %v pref %d%s", b.name, a.Prefix, a.LocalPref, map[bool]string{true: " graceful-shutdown"}[a.GracefulShutdown])
+	}
+}
+func (b fakeBGP) DrainDefaults(d sessions.Drain) {
+	if d != b.drained[b.name] {
+		b.drained[b.name] = d
+		b.add("default routes of %s %s", b.name, []string{"as configured", "drained", "withdrawn"}[d])
 	}
 }
 func (b fakeBGP) SetEVPN(list []overlay.Change) {

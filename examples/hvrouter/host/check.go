@@ -338,7 +338,7 @@ func (k *checker) sessions(c *config.Config) {
 	for _, d := range c.Domains {
 		k.policies(c, d.SessionList())
 		for _, n := range d.Neighbors {
-			m := bgp.MissingPolicy{Import: len(n.Import) == 0, Export: len(n.Export) == 0}
+			m := n.MissingPolicy()
 			if n.Unnumbered() && n.AS.Number != c.AS && m != (bgp.MissingPolicy{}) {
 				k.add(Warn, "neighbours on %s in AS %s: %v; [{action: accept}] is a policy", n.Interface, n.AS, m)
 			}
@@ -370,6 +370,9 @@ func (k *checker) sessions(c *config.Config) {
 func (k *checker) policies(c *config.Config, sessions []config.Reflector) {
 	for _, r := range sessions {
 		m := bgp.MissingPolicy{Import: len(r.Import) == 0, Export: len(r.Export) == 0}
+		if r.Neighbor != nil {
+			m = r.Neighbor.MissingPolicy()
+		}
 		if r.External(c.AS) && m != (bgp.MissingPolicy{}) {
 			k.add(Warn, "session with %v in AS %s: %v; [{action: accept}] is a policy", r.Peer, r.ASName(), m)
 		}

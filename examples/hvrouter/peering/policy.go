@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/hyperfib/hyperfib/bgp/rib"
+	"github.com/hyperfib/hyperfib/bgp/wire"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 )
 
@@ -31,6 +32,39 @@ func Policy(p config.Policy, as uint32) rib.Policy {
 		return rib.VerdictAccept
 	}
 }
+
+// Default makes of the file what a speaker with an AS announces as the default route. Each call makes other
+// policies, as Policy does. draining leaves the route with GRACEFUL_SHUTDOWN, whatever the file makes of it.
+func Default(d *config.DefaultOriginate, as uint32, draining bool) (out rib.DefaultRoute) {
+	if d == nil {
+		return out
+	}
+	out.Families = wire.Families(families(d.Families)...)
+	if len(d.When) > 0 {
+		out.When = func(r *rib.Route) rib.Verdict {
+			for i := range d.When {
+				if t := &d.When[i]; t.Action != "" && matches(t, r) {
+					return verdicts[t.Action]
+				}
+			}
+			return rib.VerdictReject
+		}
+	}
+	policy := Policy(d.Policy, as)
+	if out.Policy = policy; draining {
+		out.Policy = func(r *rib.Route) (v rib.Verdict) {
+			if policy != nil {
+				v = policy(r)
+			}
+			r.SetLocalPref(0)
+			r.AddCommunity(GracefulShutdown)
+			return v
+		}
+	}
+	return out
+}
+
+var verdicts = map[string]rib.Verdict{"accept": rib.VerdictAccept, "reject": rib.VerdictReject}
 
 func matches(t *config.Term, r *rib.Route) bool {
 	if t.Prefix.IsValid() && !within(t, r.Prefix) {

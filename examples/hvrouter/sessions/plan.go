@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/hyperfib/hyperfib/bgp"
+	"github.com/hyperfib/hyperfib/bgp/rib"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/failover"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
@@ -26,6 +27,7 @@ type plan struct {
 	peers map[bgp.PeerKey]peer // as they are
 	// disabled are those that are not to be, although they are configured. It is not changed.
 	disabled map[bgp.PeerKey]Disabled
+	drain    Drain
 	rollout  rollout
 }
 
@@ -34,6 +36,8 @@ type plan struct {
 type peer struct {
 	bgp.PeerConfig
 	imports, exports config.Policy
+	originate        *config.DefaultOriginate // the default route, nil if it is not announced
+	draining         bool                     // originate is with GRACEFUL_SHUTDOWN
 	fabric           string
 	nextHops         []peering.Announced // nil: the session's own
 	own              bool                // nothing that comes from other peers is announced
@@ -152,6 +156,12 @@ func (p *plan) peer(r config.Reflector, own bool, dead failover.Dead, old peer) 
 			n.Export = peering.Own(n.Export)
 		}
 	}
+	if r.Neighbor != nil && p.drain != DrainAll {
+		n.originate, n.draining = r.Neighbor.DefaultOriginate, p.drain == DrainOn
+	}
+	if n.Default = old.Default; !n.originate.Equal(old.originate) || n.draining != old.draining || first {
+		n.Default = peering.Default(n.originate, as, n.draining)
+	}
 	if r.AS != p.cfg.AS { // what has no policy exchanges nothing (RFC 8212, Section 3)
 		if len(r.Import) == 0 {
 			n.Import = nil
@@ -164,9 +174,9 @@ func (p *plan) peer(r config.Reflector, own bool, dead failover.Dead, old peer) 
 }
 
 func (p peer) same(o peer) bool {
-	policies := p.imports.Equal(o.imports) && p.exports.Equal(o.exports) && slices.Equal(p.nextHops, o.nextHops) && p.own == o.own
+	policies := p.originate.Equal(o.originate) && p.draining == o.draining && p.imports.Equal(o.imports) && p.exports.Equal(o.exports) && slices.Equal(p.nextHops, o.nextHops) && p.own == o.own
 	for _, c := range []*peer{&p, &o} {
-		c.Import, c.Export = nil, nil
+		c.Import, c.Export, c.Default = nil, nil, rib.DefaultRoute{}
 	}
 	return policies && reflect.DeepEqual(p.PeerConfig, o.PeerConfig)
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/hyperfib/hyperfib/bgp"
+	"github.com/hyperfib/hyperfib/bgp/wire"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config/configtest"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/failover"
@@ -48,6 +49,48 @@ func TestConfigureKeepsPolicies(t *testing.T) {
 	c.BGP.HoldTime.Duration *= 2
 	if fifth := configure(&c, r, second); fifth.same(configure(cfg, r, second)) {
 		t.Error("the hold time has changed")
+	}
+}
+
+// The default route that a neighbour is announced keeps its policies as long as nothing changes, has
+// GRACEFUL_SHUTDOWN while the host is drained, and goes when all of it is. It is no export policy of other
+// routes.
+func TestDefaultOriginate(t *testing.T) {
+	cfg, err := configtest.Sample("hv1.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := cfg.Domains[0].Reflectors[0]
+	r.AS = cfg.AS + 1
+	p := plan{members: peering.Members(cfg, cfg.Domains[0]), cfg: cfg}
+	configure := func(med uint32, d Drain, old peer) peer {
+		r.Neighbor = &config.Neighbor{DefaultOriginate: &config.DefaultOriginate{Families: []config.Family{config.IPv4}, Policy: config.Policy{{MED: &med}}}}
+		p.drain = d
+		return p.peer(r, true, failover.Dead{}, old)
+	}
+	first := configure(7, DrainOff, peer{})
+	if first.Export != nil || first.Default.Policy == nil || first.Default.When != nil || first.Default.Families != wire.Families(wire.IPv4Unicast) {
+		t.Fatalf("%+v", first.Default)
+	}
+	second := configure(7, DrainOff, first)
+	if !second.same(first) || !second.Default.Equal(first.Default) {
+		t.Error("nothing has changed")
+	}
+	third := configure(8, DrainOff, second)
+	if third.same(second) || third.Default.Equal(second.Default) {
+		t.Error("the policy has changed")
+	}
+	drained := configure(8, DrainOn, third)
+	if drained.same(third) || drained.Default.Equal(third.Default) || drained.Default.Families == 0 {
+		t.Error("a drain has begun")
+	}
+	if gone := configure(8, DrainAll, drained); gone.same(drained) || gone.Default.Families != 0 {
+		t.Error("everything is drained")
+	}
+	r.Neighbor = &config.Neighbor{}
+	p.drain = DrainOff
+	if none := p.peer(r, true, failover.Dead{}, third); none.same(third) || none.Default.Families != 0 {
+		t.Error("the key is gone")
 	}
 }
 

@@ -21,6 +21,13 @@ func Explain(p netip.Prefix, domains []Domain) (lines []string) {
 		found, ok := d.RIB.Longest(p)
 		if !ok {
 			say("%s: nothing is known that covers %v", d.Name, p)
+			if found = defaultRoute(p); d.Peers != nil {
+				for _, peer := range d.Peers(found) {
+					if originates(found, peer.Reflector) {
+						say("  peer %v (fabric %s): %v %s", peer.Reflector.Peer, peer.Reflector.Fabric, found, advertised(found, false, peer))
+					}
+				}
+			}
 			continue
 		}
 		say("%s: %v%s", d.Name, found, inNetNS(" in netns %s", d.NetNS))
@@ -48,6 +55,20 @@ func Explain(p netip.Prefix, domains []Domain) (lines []string) {
 		}
 	}
 	return lines
+}
+
+// defaultRoute is the default route of a prefix's family.
+func defaultRoute(p netip.Prefix) netip.Prefix {
+	if p.Addr().Is6() {
+		return netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+	}
+	return netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+}
+
+// originates reports whether a prefix is a default route that default-originate may announce in a session.
+func originates(p netip.Prefix, r config.Reflector) bool {
+	return p.Bits() == 0 && r.Neighbor != nil && r.Neighbor.DefaultOriginate != nil &&
+		slices.Contains(r.Neighbor.DefaultOriginate.Families, config.FamilyOf(p.Addr()))
 }
 
 // pathText says where a path comes from, and why it is as good as it is.
@@ -89,7 +110,14 @@ func advertised(p netip.Prefix, ours bool, peer sessions.Peer) string {
 		for _, a := range peer.Adverts {
 			words = append(words, advertText(a))
 		}
+		if originates(p, peer.Reflector) && !peer.Adverts[0].From.IsValid() {
+			return "advertised by default-originate: " + strings.Join(words, "; ")
+		}
 		return "advertised: " + strings.Join(words, "; ")
+	case originates(p, peer.Reflector) && len(peer.Reflector.Neighbor.DefaultOriginate.When) > 0:
+		return "not advertised: no route meets the condition of default-originate, or the host is drained"
+	case originates(p, peer.Reflector):
+		return "not advertised: the policy of default-originate rejects it, or the host is drained"
 	case !ours:
 		return "not advertised: it is not ours; what peers announce is not passed on"
 	case !slices.ContainsFunc(st.Families, func(f bgp.FamilyStatus) bool { return f.Family == family }):
