@@ -425,6 +425,16 @@ func TestKeyConflict(t *testing.T) {
 		}
 	}
 	a := netip.MustParseAddr
+	s, err := New(Config{AS: 65000, RouterID: addr1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The same two addresses on two links, as of VLANs of one interface: a listener each.
+	for link, key := range map[string]string{"eth0": "a", "eth1": "b"} {
+		if err := s.AddPeer(PeerConfig{Addr: a("fe80::2%" + link), LocalAddr: a("fe80::1%" + link), Listen: true, MD5Key: key}); err != nil {
+			t.Error(err)
+		}
+	}
 	for _, c := range []struct {
 		peer, local, listener string
 		want                  bool
@@ -434,6 +444,8 @@ func TestKeyConflict(t *testing.T) {
 		{"10.0.0.2", "10.0.0.3", "10.0.0.1", false},
 		{"10.0.0.2", "10.0.0.1", "::", false},
 		{"fe80::2", "fe80::1%eth0", "fe80::1%eth0", true},
+		{"fe80::2", "fe80::1%eth0", "fe80::1%eth1", false},
+		{"fe80::2", "fe80::1", "fe80::1%eth1", true},
 	} {
 		if got := reaches(a(c.peer), a(c.local), a(c.listener)); got != c.want {
 			t.Errorf("%+v", c)

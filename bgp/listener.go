@@ -144,7 +144,11 @@ func reaches(peer, local, listener netip.Addr) bool {
 	if peer.Is4() != listener.Is4() {
 		return false
 	}
-	return !local.IsValid() || listener.IsUnspecified() || local.WithZone("") == listener.WithZone("")
+	if !local.IsValid() || listener.IsUnspecified() {
+		return true
+	}
+	otherLink := local.Zone() != "" && listener.Zone() != "" && local.Zone() != listener.Zone()
+	return !otherLink && local.WithZone("") == listener.WithZone("")
 }
 
 // serve accepts until the listener is closed. admit must not block.

@@ -114,9 +114,6 @@ func (k *checker) unnumbered(at string, n Neighbor) {
 			k.bad(at+key, "it is for a neighbour with an address")
 		}
 	}
-	if n.MD5 != "" {
-		k.bad(at+".md5", "it is for a neighbour with an address: the kernel has one key for an address, whatever the interface")
-	}
 	k.policy(at+".import", n.Import)
 	k.policy(at+".export", n.Export)
 	k.prepends(at, n.session())

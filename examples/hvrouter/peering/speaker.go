@@ -59,8 +59,8 @@ func Peer(c *config.Config, r config.Reflector, linkLocal netip.Addr) bgp.PeerCo
 		p.EBGP = rib.EBGP{LocalAS: n.LocalAS, LocalASNoPrepend: n.LocalASNoPrepend, LocalASReplaceAS: n.LocalASReplaceAS, Role: n.WireRole()}
 		p.RoleStrict, p.AllowOwnAS = n.RoleStrict, int(n.AllowOwnAS)
 		if n.Unnumbered() {
-			p.Addr, p.MD5Key = p.Addr.WithZone(r.Interface), "" // the kernel has one key for an address, whatever the interface
-			p.Listen = true                                     // for this one alone: nobody else is let in at our link-local address
+			p.Addr = p.Addr.WithZone(r.Interface)
+			p.Listen = true // for this one alone: nobody else is let in at our link-local address
 			p.IPv6NextHop = slices.Contains(p.Families, wire.IPv4Unicast)
 		}
 	}
