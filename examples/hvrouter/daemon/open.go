@@ -21,10 +21,13 @@ type opened struct {
 	process    *failover.Process
 	bfd        bfd.Service // nil: off
 	underlay   *os.File    // the namespace of overlays' packets, if no other path leads there
+	// adverts opens the router advertisements of a namespace, where neighbours are to be found.
+	adverts func(path string) (advertisements, error)
 }
 
 // open opens what the daemon needs of Linux. What was opened is to be closed also after an error.
 func (d *Daemon) open(t *tasks, c *config.Config) (m opened, err error) {
+	m.adverts = openAdvertisements
 	if m.namespaces, err = netns.Open(d.log, c); err != nil {
 		return m, err
 	}
@@ -91,14 +94,14 @@ func (d *Daemon) begin(t *tasks, c *config.Config, m opened) error {
 		}
 		d.again = d.again || n.Continues()
 	}
-	return d.beginRouting(t, c, m.edge)
+	return d.beginRouting(t, c, m)
 }
 
 // beginRouting makes speakers and BFD sessions and sets everything that follows from the
 // configuration.
-func (d *Daemon) beginRouting(t *tasks, c *config.Config, e edge) error {
+func (d *Daemon) beginRouting(t *tasks, c *config.Config, m opened) error {
 	r := d.router
-	if err := d.openFinders(t, c); err != nil {
+	if err := d.openFinders(t, c, m.adverts); err != nil {
 		return err
 	}
 	for _, p := range r.finders.list { // uplinks by patterns are uplinks from the beginning
@@ -120,7 +123,7 @@ func (d *Daemon) beginRouting(t *tasks, c *config.Config, e edge) error {
 	d.inventory = newInventory(d.log, c, d.loop, r)
 	d.inventory.load(t.ctx, c)
 	r.begin()
-	t.start("edge", e.Run) // now that it serves all guests that are here
+	t.start("edge", m.edge.Run) // now that it serves all guests that are here
 	d.sessions.Disable(newDisabledFile(c.StateDirectory).load(t.ctx, d.log))
 	r.configureSessions()
 	t.start("", func(ctx context.Context) error { return d.sessions.Run(ctx, d.pumps) })

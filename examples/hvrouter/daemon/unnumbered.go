@@ -15,13 +15,17 @@ import (
 	"github.com/hyperfib/hyperfib/ndp"
 )
 
-// advertisements hears and sends router advertisements in a namespace.
+// advertisements hears and sends router advertisements in a namespace, while Run runs.
 type advertisements interface {
 	Set([]rtadv.Uplink)
 	Solicit(ifindex int)
+	Run(context.Context) error
+	// Next waits for advertisements. An error is that ctx has ended.
+	Next(ctx context.Context) ([]rtadv.Heard, error)
 }
 
-var _ advertisements = (*rtadv.Conn)(nil)
+// openAdvertisements opens the advertisements of the namespace at a path.
+func openAdvertisements(path string) (advertisements, error) { return rtadv.Open(path) }
 
 // finders find the neighbours that the configuration has no address of. The event loop owns them.
 type finders struct {
@@ -200,13 +204,13 @@ func (r *router) logFound(c *config.Config) {
 
 // openFinders opens what hears and sends advertisements, in the namespaces that need it. Which those
 // are does not change while the daemon runs.
-func (d *Daemon) openFinders(t *tasks, c *config.Config) error {
+func (d *Daemon) openFinders(t *tasks, c *config.Config, open func(path string) (advertisements, error)) error {
 	d.router.finders.waiting = d.again
 	for _, n := range d.router.namespaces {
 		if !slices.ContainsFunc(c.Domains, func(d config.Domain) bool { return d.NetNS == n.NetNS() && d.Unnumbered() }) {
 			continue
 		}
-		conn, err := rtadv.Open(n.Path())
+		conn, err := open(n.Path())
 		if err != nil {
 			return err
 		}
@@ -255,9 +259,9 @@ func (n *finders) waits() bool {
 }
 
 // heard brings advertisements.
-func (p *pumps) heard(ctx context.Context, f *finder, c *rtadv.Conn) error {
+func (p *pumps) heard(ctx context.Context, f *finder, a advertisements) error {
 	for {
-		list, err := c.Next(ctx)
+		list, err := a.Next(ctx)
 		if err != nil {
 			return nil // ctx has ended
 		}

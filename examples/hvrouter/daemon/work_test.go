@@ -16,6 +16,7 @@ import (
 
 	"github.com/hyperfib/hyperfib/arp"
 	"github.com/hyperfib/hyperfib/bfd"
+	"github.com/hyperfib/hyperfib/bgp"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	eg "github.com/hyperfib/hyperfib/examples/hvrouter/edge"
@@ -69,6 +70,12 @@ func (l *live) write(text string) {
 
 func startLive(t *testing.T, text string, service bfd.Service) *live {
 	t.Helper()
+	return startLiveWith(t, text, service, nil, nil)
+}
+
+// startLiveWith is startLive with other router advertisements than none, and a network of BGP.
+func startLiveWith(t *testing.T, text string, service bfd.Service, adverts advertisements, network func(*bgp.Config)) *live {
+	t.Helper()
 	l := &live{t: t, dir: t.TempDir(), reload: make(chan os.Signal), ended: make(chan error, 1)}
 	l.write(text)
 	file := filepath.Join(l.dir, "hv.yaml")
@@ -90,12 +97,12 @@ func startLive(t *testing.T, text string, service bfd.Service) *live {
 	l.cancel = cancel
 	opt := Options{ConfigFile: file, Log: log, Reload: l.reload, Ready: func(why string) { l.ready = append(l.ready, why) }, Reloading: func() { l.ready = append(l.ready, "reloading") },
 		Alive: func() { l.alive++ }, AliveEvery: time.Second}
-	l.daemon = &Daemon{opt: opt, log: log, journal: events, loop: make(loop), started: time.Now(), stateDirectory: c.StateDirectory, sessions: sessions.New(sessions.Config{Log: log, Now: time.Now})}
+	l.daemon = &Daemon{opt: opt, log: log, journal: events, loop: make(loop), started: time.Now(), stateDirectory: c.StateDirectory, sessions: sessions.New(sessions.Config{Log: log, Now: time.Now, BGP: network})}
 	n := netns.New(netns.Config{Log: log, Kernel: l.kernel, Firewall: &fakeFirewall{}})
 	n.Configure(c, c.Namespaces()[0].Config)
 	tasks := newTasks(ctx)
 	l.backend = backend{l.daemon, tasks.ctx}
-	m := opened{namespaces: []*netns.Namespace{n}, edge: l.edge, bfd: service, process: failover.NewProcess(c.BFD, log, nil)}
+	m := opened{namespaces: []*netns.Namespace{n}, edge: l.edge, bfd: service, process: failover.NewProcess(c.BFD, log, nil), adverts: func(string) (advertisements, error) { return adverts, nil }}
 	go func() {
 		defer m.close()
 		defer tasks.end()
