@@ -27,7 +27,7 @@ type Health struct {
 // Reason is one thing that is not as it should be.
 type Reason struct {
 	Level string `json:"level"` // broken, degraded or note
-	// Kind is stable, for programs: no-session, session-down, bfd-down, bfd-process, prefix-limit, not-converged,
+	// Kind is stable, for programs: no-session, no-neighbour, session-down, bfd-down, bfd-process, prefix-limit, not-converged,
 	// not-announced, route-failed, guest-refused, inventory, firewall, foreign, contended, difference, namespace, reload-pending,
 	// reload-refused, events-unwritten, duplicate-mac, disabled, drained.
 	Kind string `json:"kind"`
@@ -151,6 +151,16 @@ func (s Session) watchedBy(b BFD) bool {
 func (h *Health) status(s Status) {
 	if !s.Converged {
 		h.add(Degraded, "not-converged", "not every domain has its routes yet")
+	}
+	for _, n := range s.NoNeighbor {
+		switch {
+		case !n.Pattern && !n.Carrier:
+			h.add(Degraded, "no-neighbour", "domain %s: interface %s is not there, not up, or has no link-local address", n.Domain, n.Interface)
+		case !n.Pattern:
+			h.add(Degraded, "no-neighbour", "domain %s: no router is heard on %s: does it send router advertisements?", n.Domain, n.Interface)
+		case n.Carrier:
+			h.add(Note, "no-neighbour", "domain %s: no router is heard on %s, which a pattern fits", n.Domain, n.Interface)
+		}
 	}
 	for _, d := range slices.Sorted(maps.Keys(s.NotAnnounced)) {
 		if n := s.NotAnnounced[d]; n > 0 {

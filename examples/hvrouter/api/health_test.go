@@ -146,6 +146,9 @@ func TestHealth(t *testing.T) {
 		{"near the limit", sick{sessions: []Session{{Domain: "public", Peer: b, State: "Established", Families: []FamilyRoutes{{Limit: "near"}, {Limit: "within"}}}}, status: fine}, "degraded degraded:prefix-limit"},
 		{"BFD down under BGP", sick{sessions: []Session{up(a)}, bfds: []BFD{{Peer: a, State: "Down"}, {Peer: b, State: "Down"}}, status: fine}, "degraded degraded:bfd-down"},
 		{"no BFD process", sick{backend: &backend{fail: ErrNotFound}, sessions: []Session{up(a)}, status: fine}, "degraded degraded:bfd-process"},
+		{"no neighbour", sick{sessions: []Session{up(a)}, status: with(func(s *Status) {
+			s.NoNeighbor = []NoNeighbor{{Interface: "a"}, {Interface: "b", Carrier: true}, {Interface: "eth1", Pattern: true, Carrier: true}, {Interface: "eth2", Pattern: true}}
+		})}, "degraded degraded:no-neighbour degraded:no-neighbour note:no-neighbour"},
 		{"starting", sick{status: Status{}}, "degraded degraded:not-converged"},
 		{"the kernel lost a route", sick{status: with(func(s *Status) { s.NotAnnounced = map[string]int{"public": 2} })}, "broken broken:not-announced"},
 		{"the kernel refuses a route", sick{status: with(func(s *Status) { s.RoutesFailed = 1 })}, "broken broken:route-failed"},

@@ -275,6 +275,16 @@ type Conflict struct {
 	Time      time.Time `json:"time"`
 }
 
+// NoNeighbor is an interface on which neighbours are to be found, and none is.
+type NoNeighbor struct {
+	Domain    string `json:"domain"`
+	Interface string `json:"interface"`
+	// Carrier: it is up, with a link-local address of ours.
+	Carrier bool `json:"carrier"`
+	// Pattern: it is not named in the file, but fits a pattern there.
+	Pattern bool `json:"pattern"`
+}
+
 // Status is the daemon as a whole.
 type Status struct {
 	PID       int       `json:"pid"`
@@ -284,9 +294,12 @@ type Status struct {
 	// time, and what was left over is swept.
 	Converged bool `json:"converged"`
 	// Missing are the peers that have not said everything, or are not up.
-	Missing  []string  `json:"sessions-missing,omitempty"`
-	Config   string    `json:"config"`
-	Reloaded time.Time `json:"reloaded,omitzero"`
+	Missing []string `json:"sessions-missing,omitempty"`
+	// NoNeighbor are the interfaces on which neighbours are to be found, and none is: none was heard, or the last has
+	// not been heard for an hour.
+	NoNeighbor []NoNeighbor `json:"no-neighbour,omitempty"`
+	Config     string       `json:"config"`
+	Reloaded   time.Time    `json:"reloaded,omitzero"`
 	// Reloads counts those that were asked for since the start, dry runs not among them.
 	Reloads Reloads `json:"reloads"`
 	// Confirmation is that of the last reload, if it waits for one.

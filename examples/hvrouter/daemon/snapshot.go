@@ -64,6 +64,7 @@ func found(list []discovery.Address) (out []show.Found) {
 func (r *router) status() api.Status {
 	s := api.Status{Converged: r.converged, Reloaded: r.reloaded, NotOnLink: r.offLink}
 	s.NotAnnounced, s.Withdrawn = notAnnounced(r)
+	s.NoNeighbor = r.finders.none(r.cfg)
 	strays := r.edge.Strays()
 	s.Malformed, s.DHCPDropped = strays.Malformed, strays.DHCPAnswers
 	s.Repairs, s.Contended, s.Differences = map[string]uint64{}, map[string]uint64{}, map[string]uint64{}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/hyperfib/hyperfib/bgp"
 	"github.com/hyperfib/hyperfib/bgp/unnumbered"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/netns"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/rtadv"
@@ -253,6 +254,46 @@ func (n *finders) waits() bool {
 			if p.up[l.IfIndex] && !slices.ContainsFunc(list, func(o unnumbered.Neighbor) bool { return o.Interface == l.Interface }) {
 				return true
 			}
+		}
+	}
+	return false
+}
+
+// none returns the interfaces on which neighbours are to be found, and none is, in the order of the file.
+func (n *finders) none(c *config.Config) (out []api.NoNeighbor) {
+	for _, p := range n.list {
+		found := p.tracker.Neighbors()
+		for _, d := range c.Domains {
+			if d.NetNS != p.namespace.NetNS() {
+				continue
+			}
+			for i, line := range d.Neighbors {
+				names := []string{line.Interface}
+				if line.Pattern() {
+					names = nil
+				}
+				for _, l := range p.links {
+					if line.Pattern() && d.NeighborOn(l.Interface) == i {
+						names = append(names, l.Interface)
+					}
+				}
+				for _, name := range names {
+					if !line.Unnumbered() || slices.ContainsFunc(found, func(o unnumbered.Neighbor) bool { return o.Interface == name }) {
+						continue
+					}
+					out = append(out, api.NoNeighbor{Domain: d.Name, Interface: name, Carrier: p.ready(name), Pattern: line.Pattern()})
+				}
+			}
+		}
+	}
+	return out
+}
+
+// ready reports whether an interface is up, with a link-local address of ours.
+func (f *finder) ready(name string) bool {
+	for l := range f.namespace.Links().All {
+		if l.Interface == name && l.Up() {
+			return f.namespace.LinkLocal(name).IsValid()
 		}
 	}
 	return false
