@@ -160,6 +160,11 @@ func (o *options) neighbors(w *words) error {
 	case w.rr != string(topology.Self):
 		return errors.New("-rr: there are no reflectors with -mode ebgp-tor, see -tor")
 	}
+	for name := range strings.SplitSeq(w.tor, ",") {
+		if why := topology.Kind(name).NoTor(); why != "" {
+			return fmt.Errorf("-tor %s: %s", name, why)
+		}
+	}
 	return errors.Join(o.eachFabric("-tor", cmp.Or(w.tor, string(topology.Self)), topology.TorKinds), o.underlayFits(w))
 }
 
@@ -167,11 +172,11 @@ func (o *options) neighbors(w *words) error {
 func (o *options) underlayFits(w *words) (err error) {
 	t := o.topology.Timing
 	for what, wrong := range map[string]bool{
-		"-sessions: there is one a domain and router":                                        !t.Is("sessions", plan.SessionsSplit),
-		"-security: link-local neighbours have no MD5 key, and routers send eBGP with TTL 1": !t.Is("security", plan.SecurityTTL),
-		"-dhcp relay: the server would be a host beside a reflector":                         t.Is("dhcp", plan.DHCPRelay),
-		"-one-reflector: there are none":                                                     w.one,
-		"-edge bird: it has no configuration here":                                           w.edge == string(topology.Bird),
+		"-sessions: there is one a domain and router":                            !t.Is("sessions", plan.SessionsSplit),
+		"-security: the routers have no MD5 keys here, and send eBGP with TTL 1": !t.Is("security", plan.SecurityTTL),
+		"-dhcp relay: the server would be a host beside a reflector":             t.Is("dhcp", plan.DHCPRelay),
+		"-one-reflector: there are none":                                         w.one,
+		"-edge bird: it has no configuration here":                               w.edge == string(topology.Bird),
 	} {
 		if wrong {
 			err = errors.Join(err, fmt.Errorf("-mode ebgp-tor does not go with %s", what))

@@ -3,6 +3,7 @@ package main
 import (
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -117,10 +118,14 @@ func TestParseUnderlay(t *testing.T) {
 	if want := map[plan.Fabric]topology.Kind{plan.A: topology.Bird, plan.B: topology.FRR}; !maps.Equal(o.topology.RR, want) {
 		t.Errorf("top-of-rack routers %v", o.topology.RR)
 	}
+	if err := o.neighbors(&words{tor: "self,gobgp", rr: string(topology.Self)}); err == nil || !strings.Contains(err.Error(), "-tor gobgp: GoBGP 3.10 forwards no packets") {
+		t.Errorf("-tor gobgp: %v", err)
+	}
 	for _, args := range [][]string{
 		{"-tor", "self"},
 		{"-mode", "ebgp-tor", "-rr", "bird"},
 		{"-mode", "ebgp-tor", "-tor", "junos"},
+		{"-mode", "ebgp-tor", "-tor", "self,gobgp"},
 		{"-mode", "ebgp-tor", "-tor", "self,self,self"},
 		{"-mode", "ebgp-tor", "-sessions", "mp-bgp"},
 		{"-mode", "ebgp-tor", "-security", "md5"},

@@ -32,6 +32,14 @@ var (
 	TorKinds = []Kind{Self, Bird, FRR}
 )
 
+// NoTor says why a program that is known otherwise cannot be a top-of-rack router, "" if it can or is none that is known.
+func (k Kind) NoTor() string {
+	if k == GoBGP || k == GoBGPNamed {
+		return "GoBGP 3.10 forwards no packets itself, sends no router advertisements and has no BFD; with neighbor-interface its neighbour is the one of its start, whatever address comes later: it can play no act of a router"
+	}
+	return ""
+}
+
 // BFD reports whether this kind of reflector speaks BFD.
 func (k Kind) BFD() bool {
 	return k != GoBGP && k != GoBGPNamed && k != OpenBGPD && k != Quagga
