@@ -36,9 +36,9 @@ type OverlayMAC struct {
 	Lines []string `json:"lines"`
 }
 
-// Known reports whether anything is known of the MAC.
+// Known reports whether anything is known of the MAC, or may be: not all of the kernel could be read.
 func (o *OverlayMAC) Known() bool {
-	return len(o.Kernel.Differences) > 0 || len(o.Kernel.FDB) > 0 || len(o.Kernel.Neighbours) > 0 || len(o.Routes) > 0
+	return len(o.Kernel.Unread) > 0 || len(o.Kernel.Differences) > 0 || len(o.Kernel.FDB) > 0 || len(o.Kernel.Neighbours) > 0 || len(o.Routes) > 0
 }
 
 // Text formats the explanation for people: where the kernel differs comes first.

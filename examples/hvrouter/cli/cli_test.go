@@ -75,6 +75,13 @@ func (f *fake) Explain(q api.Question) (api.Explanation, error) {
 	if q.From == "vm7" {
 		e.Kernel = []lookup.Report{{Packet: "203.0.113.9", Outcome: "dropped", Differences: []string{"a foreign rule decides"}}}
 	}
+	unread := lookup.Report{NetNS: "blue", Packet: "203.0.113.9", Outcome: "not known: no such namespace", Unread: []string{"no such namespace"}}
+	switch q.From {
+	case "vm8":
+		e.Kernel = []lookup.Report{unread}
+	case "vm9":
+		e.Kernel = []lookup.Report{unread, {Packet: "203.0.113.9", Outcome: "dropped", Differences: []string{"a foreign rule decides"}}, unread}
+	}
 	return e, nil
 }
 func (f *fake) ExplainMAC(q api.MACQuestion) (api.MACExplanation, error) {
@@ -86,6 +93,9 @@ func (f *fake) ExplainMAC(q api.MACQuestion) (api.MACExplanation, error) {
 	case 100:
 		e.Overlays = append(e.Overlays, api.OverlayMAC{Overlay: "vx100", VNI: 100, Routes: []api.EVPN{}, Lines: []string{"vx100: wanted behind VTEP 172.22.2.2"},
 			Kernel: lookup.MACReport{Outcome: "vx100: frames for it are dropped", Differences: []string{"vx100 has no entry"}}})
+	case 101:
+		e.Overlays = append(e.Overlays, api.OverlayMAC{Overlay: "vx101", VNI: 101, Routes: []api.EVPN{}, Lines: []string{},
+			Kernel: lookup.MACReport{Outcome: "vx101: not known: no such namespace", Unread: []string{"no such namespace"}}})
 	}
 	return e, nil
 }
@@ -258,6 +268,11 @@ func TestCommands(t *testing.T) {
 		{line: "explain 203.0.113.9 from vm1 -source 203.0.113.1", asked: "explain 203.0.113.9/32 vm1 203.0.113.1"},
 		{line: "explain 203.0.113.9 from vm7", code: 1, want: "DIFFERENCE: a foreign rule decides"},
 		{line: "explain 203.0.113.9 from vm7 -j", code: 1, want: `"differences": [`},
+		{line: "explain 203.0.113.9 from vm8", code: 2, want: "netns blue: 203.0.113.9: not known: no such namespace\npublic: 203.0.113.9/32\n"},
+		{line: "explain 203.0.113.9 from vm8 -j", code: 2, want: `"unread": [`},
+		{line: "explain 203.0.113.9 from vm9", code: 1, want: "DIFFERENCE: a foreign rule decides"},
+		{line: "explain 02:00:00:00:00:02 vni 101", code: 2, want: "vx101: not known: no such namespace\n"},
+		{line: "explain 02:00:00:00:00:02 vni 101 -j", code: 2, want: `"unread": [`},
 		{line: "explain 203.0.113.9 to vm7", code: 2, want: "want ADDRESS, ADDRESS from GUEST, MAC, or MAC vni VNI"},
 		{line: "explain 02:00:00:00:00:02 vni 100", code: 1, want: "DIFFERENCE: vx100 has no entry\nvx100: frames for it are dropped\nvx100: wanted behind VTEP 172.22.2.2\n", asked: "explain 020000000002 vni 100"},
 		{line: "explain 02:00:00:00:00:02 vni 100 -j", code: 1, want: `"vni": 100`},

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"slices"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
@@ -20,7 +19,8 @@ import (
 )
 
 // explain asks the daemon, and the kernel alone if there is none. It exits 1 if the kernel
-// differs from what is wanted, and 2 if that could not be found out.
+// differs from what is wanted, and 2 if that could not be found out: of what has been read nothing
+// differs, and something has not been read.
 func explain(in invocation) int {
 	fs := in.flags("explain")
 	socket := in.api(fs)
@@ -46,8 +46,11 @@ func explain(in invocation) int {
 	if err != nil {
 		return in.fail(exitUsage, err)
 	}
-	differs := slices.ContainsFunc(e.Kernel, func(r lookup.Report) bool { return len(r.Differences) > 0 })
-	return in.explained(e.Text(), raw, *asJSON, differs)
+	code := exitOK
+	for _, r := range e.Kernel {
+		code = verdict(code, r.Differences, r.Unread)
+	}
+	return in.explained(e.Text(), raw, *asJSON, code)
 }
 
 // explanation asks the daemon, and alone if no daemon answers.
@@ -66,8 +69,19 @@ func explanation[T any](in invocation, socket string, alone func() (T, error), r
 	return e, raw, err
 }
 
-// explained prints an explanation.
-func (in invocation) explained(text []string, raw []byte, asJSON, differs bool) int {
+// verdict returns the exit code after one more report: a difference counts most, since it is certain.
+func verdict(code int, differences, unread []string) int {
+	switch {
+	case len(differences) > 0:
+		return exitFailed
+	case len(unread) > 0 && code == exitOK:
+		return exitBroken
+	}
+	return code
+}
+
+// explained prints an explanation, and returns code if it could.
+func (in invocation) explained(text []string, raw []byte, asJSON bool, code int) int {
 	if asJSON {
 		if err := indented(in.stdout, raw); err != nil {
 			return in.fail(exitUsage, err)
@@ -77,10 +91,7 @@ func (in invocation) explained(text []string, raw []byte, asJSON, differs bool) 
 			_, _ = io.WriteString(in.stdout, line+"\n")
 		}
 	}
-	if differs {
-		return exitFailed
-	}
-	return exitOK
+	return code
 }
 
 // explainAlone asks the kernel without a daemon. The file is needed for the name of a guest, and

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"slices"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/confirm"
@@ -32,8 +31,11 @@ func (in invocation) explainMAC(words []string, socket, file, source string, asJ
 	if err != nil {
 		return in.fail(exitUsage, err)
 	}
-	differs := slices.ContainsFunc(e.Overlays, func(o api.OverlayMAC) bool { return len(o.Kernel.Differences) > 0 })
-	return in.explained(e.Text(), raw, asJSON, differs)
+	code := exitOK
+	for _, o := range e.Overlays {
+		code = verdict(code, o.Kernel.Differences, o.Kernel.Unread)
+	}
+	return in.explained(e.Text(), raw, asJSON, code)
 }
 
 // explainMACAlone asks the kernel without a daemon. The file is needed for the overlays.

@@ -140,7 +140,7 @@ func messages(b []byte, f func(typ uint16, body []byte) (last bool)) (done bool,
 func Ask(path string, p Packet, want *Want, filter func(Tables) (Firewall, error)) *Report {
 	r, err := ask(path, p, want, filter)
 	if err != nil {
-		return &Report{Packet: p.String(), Outcome: "not known: " + err.Error()}
+		return &Report{Packet: p.String(), Unread: []string{err.Error()}, Outcome: "not known: " + err.Error()}
 	}
 	return r
 }
@@ -165,6 +165,7 @@ func ask(path string, p Packet, want *Want, filter func(Tables) (Firewall, error
 	r, err := Explain(k, p, want, firewall)
 	if err == nil && unread != nil {
 		r.Firewall = append(r.Firewall, fmt.Sprintf("not known: %v", unread))
+		r.Unread = append(r.Unread, fmt.Sprintf("firewall: %v", unread))
 	}
 	return r, err
 }
@@ -174,7 +175,7 @@ func ask(path string, p Packet, want *Want, filter func(Tables) (Firewall, error
 func AskMAC(path string, o Overlay, mac net.HardwareAddr, want *WantMAC) *MACReport {
 	r, err := askMAC(path, o, mac, want)
 	if err != nil {
-		return &MACReport{Outcome: fmt.Sprintf("%s: not known: %v", o.Device, err)}
+		return &MACReport{Unread: []string{err.Error()}, Outcome: fmt.Sprintf("%s: not known: %v", o.Device, err)}
 	}
 	return r
 }

@@ -56,6 +56,9 @@ type MACReport struct {
 	NetNS string `json:"netns,omitempty"`
 	// Differences are contradictions: the kernel differs from what is wanted.
 	Differences []string `json:"differences,omitempty"`
+	// Unread is what could not be read of the kernel, with the reason: what the report says is without
+	// it. Empty: everything has been read.
+	Unread []string `json:"unread,omitempty"`
 	// Outcome is what becomes of a frame.
 	Outcome string `json:"outcome"`
 	// FDB are the forwarding entries of bridge and VXLAN device, as `bridge fdb show` prints them.

@@ -30,6 +30,9 @@ type Report struct {
 	Packet string `json:"packet"`
 	// Differences are contradictions: the kernel differs from what is wanted, or from itself.
 	Differences []string `json:"differences,omitempty"`
+	// Unread is what could not be read of the kernel, with the reason: what the report says is without
+	// it. Empty: everything has been read.
+	Unread []string `json:"unread,omitempty"`
 	// Foreign are the rules and routes of other programs that the packet meets.
 	Foreign []string `json:"foreign,omitempty"`
 	// Outcome is what becomes of the packet: forwarded, delivered or dropped, and by what.

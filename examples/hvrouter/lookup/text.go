@@ -22,7 +22,9 @@ func (r *Report) Lines() (lines []string) {
 	for _, s := range r.Steps {
 		say("  rule %s proto %s: %s", s.Rule, s.Protocol, s.Result)
 	}
-	say("  the kernel says (RTM_GETROUTE): %s", r.Asked)
+	if r.Asked != "" {
+		say("  the kernel says (RTM_GETROUTE): %s", r.Asked)
+	}
 	for _, h := range r.NextHops {
 		lines = append(lines, "  "+h.String())
 	}
