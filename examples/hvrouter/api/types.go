@@ -315,7 +315,7 @@ type Status struct {
 	NotAnnounced map[string]int    `json:"not-announced,omitempty"`
 	Withdrawn    map[string]uint64 `json:"withdrawn,omitempty"`
 	// Repairs counts, since the start and by kind (route, rule, next-hop, neighbour, address,
-	// sysctl, firewall), what other programs had changed of what is ours; Contended how often
+	// sysctl, firewall, forwarding, overlay), what other programs had changed of what is ours; Contended how often
 	// one undid each repair of an object, so that repairs were delayed.
 	Repairs   map[string]uint64 `json:"repairs,omitempty"`
 	Contended map[string]uint64 `json:"contended,omitempty"`

@@ -44,7 +44,7 @@ func (d *Daemon) open(t *tasks, c *config.Config) (m opened, err error) {
 		return m, err
 	}
 	ec := eg.Config{Log: d.log, NetNS: at(m.namespaces, c.GuestNetNS()).Path(), VRF: c.GuestVRF(), UnderlayVRF: c.LoopbackVRF(), SocketStore: handover.Open(c.BFD.HandoverSocket()),
-		AuditRound: c.Audit.Round(), Differed: d.entryDiffers(at(m.namespaces, c.GuestNetNS()))}
+		AuditRound: c.Audit.Round(), Differed: d.entryDiffers(at(m.namespaces, c.GuestNetNS())), Repaired: d.overlayRepaired(at(m.namespaces, c.GuestNetNS()))}
 	switch under := c.LoopbackNetNS(); under {
 	case c.GuestNetNS():
 	case "": // the daemon's own has no path that all threads understand

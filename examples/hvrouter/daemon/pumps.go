@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	eg "github.com/hyperfib/hyperfib/examples/hvrouter/edge"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/failover"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/lookup"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/netns"
@@ -233,6 +234,13 @@ func (p *pumps) repairFirewalls(ctx context.Context) error {
 func (d *Daemon) entryDiffers(n *netns.Namespace) func(context.Context, vxlan.Event) {
 	return func(ctx context.Context, e vxlan.Event) {
 		d.loop.do(ctx, func() { n.EntryDiffers(e, d.router.now()) })
+	}
+}
+
+// overlayRepaired takes what was put back of overlays in a namespace.
+func (d *Daemon) overlayRepaired(n *netns.Namespace) func(context.Context, eg.Repair) {
+	return func(ctx context.Context, r eg.Repair) {
+		d.loop.do(ctx, func() { n.OverlayRepaired(r.Kind, r.Op, r.Difference, r.Key, r.Interface, r.Contended, d.router.now()) })
 	}
 }
 

@@ -58,6 +58,7 @@ type Edge struct {
 	dhcp     *dhcp.Server   // nil while no guest is served
 	dhcpStop context.CancelFunc
 	overlays map[string]standing
+	kept     *keeper
 	flushes  chan struct{} // capacity 1: forwarding entries are to be written
 }
 
@@ -81,6 +82,8 @@ type Config struct {
 	// Differed takes what that has found and no notification had told, before it is repaired or after. It is
 	// called by Run, and should return when its context ends. Required.
 	Differed func(context.Context, vxlan.Event)
+	// Repaired takes what another program had changed of an overlay's settings and guests' entries, as Differed does. Required.
+	Repaired func(context.Context, Repair)
 	// Log takes errors that concern one guest. Required.
 	Log *slog.Logger
 }
@@ -112,6 +115,10 @@ func (e *Edge) open() (err error) {
 	if e.links, err = openLinks(e.config.NetNS); err != nil {
 		return err
 	}
+	if e.kept, err = openKeeper(e.config.NetNS, e.links); err != nil {
+		return err
+	}
+	e.kept.round, e.kept.repaired, e.kept.failed = max(cmp.Or(e.config.AuditRound, 30*time.Second), 0), e.config.Repaired, e.refused
 	if err = netns.Do(e.config.NetNS, func() error { e.proxied = proxying(); return nil }); err != nil {
 		return err
 	}
@@ -134,6 +141,9 @@ func (e *Edge) close() {
 	if e.finder != nil {
 		e.finder.close()
 	}
+	if e.kept != nil {
+		e.kept.close()
+	}
 	if e.links != nil {
 		e.links.close()
 	}
@@ -144,13 +154,13 @@ func (e *Edge) close() {
 // answers to what they asked while no daemon was there.
 func (e *Edge) Run(ctx context.Context) error {
 	defer e.Close()
-	failed := make(chan error, 7)
+	failed := make(chan error, 8)
 	ctx, cancel := context.WithCancel(ctx)
 	var others sync.WaitGroup
 	defer others.Wait()
 	defer cancel()
 	nd := func(ctx context.Context) error { return ndp.Serve(ctx, e.nd, e.ra, e.proxy) }
-	for _, run := range []func(context.Context) error{nd, e.logRepairs, e.config.SocketStore.Run,
+	for _, run := range []func(context.Context) error{nd, e.logRepairs, e.config.SocketStore.Run, e.kept.Run,
 		e.finder.arp.Run, e.finder.ndp.Run, e.finder.follow4, e.finder.follow6} {
 		others.Go(func() {
 			failed <- run(ctx)

@@ -61,7 +61,7 @@ func newEdgeTest(t *testing.T, c *config.Config) *edgeTest {
 	if err := e.nd.Add(e.link); err != nil {
 		t.Fatal(err)
 	}
-	if e.Edge, err = Open(Config{NetNS: e.hv.Path, SocketStore: handover.Open(""), Log: slog.New(slog.DiscardHandler), AuditRound: 50 * time.Millisecond, Differed: e.differed}); err != nil {
+	if e.Edge, err = Open(Config{NetNS: e.hv.Path, SocketStore: handover.Open(""), Log: slog.New(slog.DiscardHandler), AuditRound: 50 * time.Millisecond, Differed: e.differed, Repaired: e.repaired}); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())

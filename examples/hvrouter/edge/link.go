@@ -1,11 +1,9 @@
 package edge
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"net"
 
 	"github.com/jsimonetti/rtnetlink/v2"
@@ -22,12 +20,18 @@ import (
 type linkSetter struct {
 	netns string
 	conn  *rtnetlink.Conn
+	raw   *netlink.Conn // for what conn does not know
 }
 
 func openLinks(path string) (*linkSetter, error) {
 	s := &linkSetter{netns: path}
 	err := netns.Do(path, func() (err error) {
-		s.conn, err = rtnetlink.Dial(nil)
+		if s.conn, err = rtnetlink.Dial(nil); err != nil {
+			return err
+		}
+		if s.raw, err = netlink.Dial(unix.NETLINK_ROUTE, nil); err != nil {
+			s.conn.Close()
+		}
 		return err
 	})
 	if err != nil {
@@ -36,7 +40,10 @@ func openLinks(path string) (*linkSetter, error) {
 	return s, nil
 }
 
-func (s *linkSetter) close() { s.conn.Close() }
+func (s *linkSetter) close() {
+	s.conn.Close()
+	s.raw.Close()
+}
 
 // prepare gives an interface its MAC (if not zero) and brings it up. What is right
 // already is not written. The kernel makes no link-local address of its own on it, and one
@@ -91,30 +98,10 @@ func (s *linkSetter) join(index, bridge int, learn bool) error {
 	if err := s.conn.Link.Set(&rtnetlink.LinkMessage{Index: uint32(index), Attributes: &rtnetlink.LinkAttributes{Master: &master}}); err != nil {
 		return err
 	}
-	if err := s.learn(index, learn); err != nil {
+	if err := s.set(index, memberSettings(learn)); err != nil {
 		return err
 	}
 	return s.conn.Link.Set(&rtnetlink.LinkMessage{Index: uint32(index), Flags: unix.IFF_UP, Change: unix.IFF_UP})
-}
-
-// learn sets whether a bridge learns MACs from what comes from a port.
-func (s *linkSetter) learn(index int, on bool) error {
-	return s.conn.Link.Set(&rtnetlink.LinkMessage{Index: uint32(index),
-		Attributes: &rtnetlink.LinkAttributes{Info: &rtnetlink.LinkInfo{Kind: "bridge", SlaveKind: "bridge", SlaveData: portFlags{unix.IFLA_BRPORT_LEARNING: on}}}})
-}
-
-// portFlags are settings of a bridge port that are on or off, by their attributes.
-type portFlags map[uint16]bool
-
-func (f portFlags) New() rtnetlink.LinkDriver              { return f }
-func (f portFlags) Decode(*netlink.AttributeDecoder) error { return nil }
-func (f portFlags) Kind() string                           { return "bridge" }
-func (f portFlags) Slave()                                 {}
-func (f portFlags) Encode(e *netlink.AttributeEncoder) error {
-	for attribute, on := range f {
-		e.Uint8(attribute, map[bool]uint8{true: 1}[on])
-	}
-	return nil
 }
 
 // leave takes an interface out of a bridge, if it is there.
@@ -134,67 +121,38 @@ func (s *linkSetter) leave(index, bridge int) error {
 // learn. Who has more stations, or makes them up, has the rest of the overlay flooded.
 const mostLearned = 4096
 
-// overlayBridge makes an interface the bridge of an overlay: up, with a bound on what it
-// learns (Linux 6.7; older ones ignore it), and deaf to ARP whatever becomes of the
-// firewall: arp_rcv drops what comes in on an interface with IFF_NOARP. It does not snoop:
-// a member that claims to be the querier of IGMP or MLD (RFC 4541, Section 2.1.1) would decide which
-// multicast the others get, neighbour discovery included, and made-up groups fill a table.
-//
-// With evpn the flag is off: the bridge answers ARP in the place of others only without it
-// (br_do_proxy_suppress_arp). Its sysctl arp_ignore, which is 8, has it answer for none of our own addresses. IPv6 is on,
-// without which it has no neighbours, and there is no address.
-//
-// The MAC of a bridge is the lowest of its ports' until it is given one, and the kernel deletes all its neighbours when that
-// changes (neigh_changeaddr): with evpn it is given one, so that a guest that comes or goes deletes none.
-func (s *linkSetter) overlayBridge(index int, o *config.Overlay) error {
-	const change = unix.IFF_UP | unix.IFF_NOARP
-	flags, attributes := uint32(change), rtnetlink.LinkAttributes{Info: &rtnetlink.LinkInfo{Kind: "bridge", Data: overlayBridge(mostLearned)}}
+// up brings the bridge of an overlay up. With EVPN it has IPv6, without which it has no neighbours, and no address.
+func (s *linkSetter) up(index int, o *config.Overlay) error {
 	if o.EVPN != nil {
-		flags = unix.IFF_UP
-		l, err := s.conn.Link.Get(uint32(index))
-		if err != nil {
-			return err
-		}
-		if mac := bridgeMAC(o); l.Attributes == nil || !bytes.Equal(l.Attributes.Address, mac) {
-			attributes.Address = mac
-		}
 		if err := netns.Do(s.netns, func() error { return write("/proc/sys/net/ipv6/conf/"+o.Bridge+"/addr_gen_mode", "1") }); err != nil {
 			return err
 		}
 	}
-	return s.conn.Link.Set(&rtnetlink.LinkMessage{Index: uint32(index), Flags: flags, Change: change, Attributes: &attributes})
+	return s.conn.Link.Set(&rtnetlink.LinkMessage{Index: uint32(index), Flags: unix.IFF_UP, Change: unix.IFF_UP})
 }
 
-// bridgeMAC is the MAC of an overlay's bridge, a locally administered one: the same after each restart, and another one on
-// each VTEP and for each VNI.
-func bridgeMAC(o *config.Overlay) net.HardwareAddr {
-	h := fnv.New64a()
-	h.Write(binary.BigEndian.AppendUint32(o.Local.Addr.AsSlice(), o.VNI))
-	mac := net.HardwareAddr(h.Sum(nil)[:6])
-	mac[0] = mac[0]&^1 | 2
-	return mac
+// read asks the kernel how an interface is.
+func (s *linkSetter) read(index int) (iface, error) {
+	b := make([]byte, unix.SizeofIfInfomsg)
+	binary.NativeEndian.PutUint32(b[4:], uint32(index))
+	answer, err := s.raw.Execute(netlink.Message{Header: netlink.Header{Type: unix.RTM_GETLINK, Flags: netlink.Request}, Data: b})
+	if err != nil {
+		return iface{}, err
+	}
+	if len(answer) == 0 {
+		return iface{}, errShort
+	}
+	return parseInterface(answer[0].Data)
 }
 
-// overlayBridge is what a bridge of an overlay has set: it learns so many MACs, and does
-// not snoop.
-type overlayBridge uint32
-
-func (l overlayBridge) New() rtnetlink.LinkDriver              { return l }
-func (l overlayBridge) Decode(*netlink.AttributeDecoder) error { return nil }
-func (l overlayBridge) Kind() string                           { return "bridge" }
-func (l overlayBridge) Encode(e *netlink.AttributeEncoder) error {
-	e.Uint32(unix.IFLA_BR_FDB_MAX_LEARNED, uint32(l))
-	e.Uint8(unix.IFLA_BR_MCAST_SNOOPING, 0)
-	return nil
-}
-
-// overlayPort sets what the VXLAN device is as a port of its bridge: with evpn the bridge does not learn
-// from what comes from it, and answers for the neighbours that it knows behind it.
-func (s *linkSetter) overlayPort(index int, evpn bool) error {
-	// The kind is that of the bridge: it is not looked at, but for whether its data are missing, as vxlan's would be
-	// (vxlan_validate).
-	return s.conn.Link.Set(&rtnetlink.LinkMessage{Index: uint32(index),
-		Attributes: &rtnetlink.LinkAttributes{Info: &rtnetlink.LinkInfo{Kind: "bridge", SlaveKind: "bridge", SlaveData: portFlags{unix.IFLA_BRPORT_LEARNING: !evpn, unix.IFLA_BRPORT_NEIGH_SUPPRESS: evpn}}}})
+// set gives an interface settings.
+func (s *linkSetter) set(index int, to settings) error {
+	b, err := encodeSettings(index, to)
+	if err != nil {
+		return err
+	}
+	_, err = s.raw.Execute(netlink.Message{Header: netlink.Header{Type: unix.RTM_NEWLINK, Flags: netlink.Request | netlink.Acknowledge}, Data: b})
+	return err
 }
 
 // bridge makes a bridge, which is down, if there is none of that name, and gives its

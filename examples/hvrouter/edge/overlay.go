@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -24,12 +23,9 @@ type standing struct {
 	config  config.Overlay
 	members []int // indexes of the members that exist
 	flood   []netip.Addr
-	device  int // index of the VXLAN device
-	bridge  int // index of the bridge
-	// With EVPN, the ports of guests, from which the bridge does not learn, and what it is told of them:
-	// see placeGuests.
-	quiet  []int
-	placed map[overlay.MAC]int // nil: not known
+	device  int   // index of the VXLAN device
+	bridge  int   // index of the bridge
+	quiet   []int // with EVPN, the ports of guests, from which the bridge does not learn
 }
 
 // Content is what is in an overlay besides its configuration.
@@ -56,17 +52,18 @@ func (e *Edge) Overlays(c *config.Config, link func(name string) (fib.Link, bool
 		if of.EVPN != nil {
 			next.quiet = present(of.Ports, index)
 		}
-		next.device, next.bridge, next.placed = old.device, old.bridge, old.placed
+		next.device, next.bridge = old.device, old.bridge
 		d, ok := index(o.Name)
 		same := reflect.DeepEqual(old, next) && ok && d == old.device
 		if same && stands(o, link) {
-			e.placeGuests(&next, of.EVPN, index)
+			e.refused(o.Name, e.keep(&next, of.EVPN, index, nil))
 			e.segment(next, of.EVPN, false)
 			e.overlays[o.Name] = next
 			ready = append(ready, o.Name)
 			continue
 		}
-		repaired, err := e.overlay(&next, old.quiet, index)
+		e.kept.pause(o.Name)
+		repaired, err := e.overlay(&next, of.EVPN, index)
 		if err != nil {
 			e.log.Error("overlay", "event", "overlay-error", "overlay", o.Name, "err", err)
 			continue
@@ -79,7 +76,6 @@ func (e *Edge) Overlays(c *config.Config, link func(name string) (fib.Link, bool
 				e.refused(o.Name, e.links.leave(m, next.bridge))
 			}
 		}
-		e.placeGuests(&next, of.EVPN, index)
 		e.segment(next, of.EVPN, old.device != next.device || old.bridge != next.bridge)
 		e.overlays[o.Name] = next
 		ready = append(ready, o.Name)
@@ -92,11 +88,14 @@ func (e *Edge) Overlays(c *config.Config, link func(name string) (fib.Link, bool
 func (e *Edge) emptyOverlays(c *config.Config) {
 	for name, old := range e.overlays {
 		i := slices.IndexFunc(c.Overlays, func(o config.Overlay) bool { return o.Name == name })
-		if old.config.EVPN == nil || i >= 0 && c.Overlays[i].EVPN != nil && c.Overlays[i].Bridge == old.config.Bridge {
+		if i >= 0 && (old.config.EVPN == nil || c.Overlays[i].EVPN != nil && c.Overlays[i].Bridge == old.config.Bridge) {
+			continue
+		}
+		e.refused(name, e.kept.drop(name, old.config.EVPN != nil))
+		if old.config.EVPN == nil {
 			continue
 		}
 		e.desire(name, vxlan.Segment{Device: old.device, Interface: old.bridge})
-		e.forgetGuests(old)
 		delete(e.overlays, name)
 	}
 }
@@ -203,24 +202,25 @@ func stands(o config.Overlay, link func(name string) (fib.Link, bool)) bool {
 	return true
 }
 
-// overlay brings one overlay in line, and returns the interfaces that were not. quiet are the ports from which the bridge
-// does not learn already.
-func (e *Edge) overlay(o *standing, quiet []int, index func(string) (int, bool)) (repaired []string, err error) {
+// keep has an overlay kept as o and d say. What the ports joined had is gone.
+func (e *Edge) keep(o *standing, d *overlay.Desired, index func(string) (int, bool), joined []int) error {
+	p := plan{bridge: o.bridge, quiet: o.quiet, guests: guestPorts(o, d, index),
+		links: map[int]settings{o.bridge: bridgeSettings(&o.config), o.device: deviceSettings(&o.config)}}
+	for _, m := range o.members {
+		p.links[m] = memberSettings(!slices.Contains(o.quiet, m))
+	}
+	return e.kept.set(o.config.Name, p, joined)
+}
+
+// overlay brings one overlay in line, and returns the interfaces that were not.
+func (e *Edge) overlay(o *standing, d *overlay.Desired, index func(string) (int, bool)) (repaired []string, err error) {
 	bridge, ok := index(o.config.Bridge)
 	if !ok {
 		if bridge, err = e.links.bridge(o.config.Bridge, o.config.MTU); err != nil {
 			return nil, err
 		}
 	}
-	if o.bridge != bridge {
-		o.bridge, o.placed = bridge, nil
-	}
-	if !e.links.isUp(bridge, 0) {
-		repaired = append(repaired, o.config.Bridge)
-	}
-	if err := e.links.overlayBridge(bridge, &o.config); err != nil {
-		return nil, fmt.Errorf("bridge %s: %w", o.config.Bridge, err)
-	}
+	o.bridge = bridge
 	underlay := 0
 	if e.config.UnderlayVRF != "" {
 		if underlay, ok = index(e.config.UnderlayVRF); !ok {
@@ -245,22 +245,23 @@ func (e *Edge) overlay(o *standing, quiet []int, index func(string) (int, bool))
 		}
 	}
 	o.device = device
-	if err := e.links.overlayPort(device, o.config.EVPN != nil); err != nil {
-		return nil, fmt.Errorf("port %s: %w", o.config.Name, err)
-	}
+	var joined []int
 	for _, m := range o.members {
-		up, learn := e.links.isUp(m, bridge), !slices.Contains(o.quiet, m)
-		if up && learn != slices.Contains(quiet, m) {
+		if e.links.isUp(m, bridge) {
 			continue
 		}
-		if err := e.links.join(m, bridge, learn); errors.Is(err, unix.ENODEV) {
+		if err := e.links.join(m, bridge, !slices.Contains(o.quiet, m)); errors.Is(err, unix.ENODEV) {
 			continue // it is going: an event follows
 		} else if err != nil {
 			return nil, err
 		}
-		if !up {
-			maps.DeleteFunc(o.placed, func(_ overlay.MAC, port int) bool { return port == m })
-			repaired = append(repaired, e.links.name(m))
+		joined, repaired = append(joined, m), append(repaired, e.links.name(m))
+	}
+	e.refused(o.config.Name, e.keep(o, d, index, joined))
+	if !e.links.isUp(bridge, 0) {
+		repaired = append(repaired, o.config.Bridge)
+		if err := e.links.up(bridge, &o.config); err != nil {
+			return nil, fmt.Errorf("bridge %s: %w", o.config.Bridge, err)
 		}
 	}
 	if o.config.EVPN != nil {

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -13,63 +14,24 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/overlay"
 )
 
-// placeGuests has the bridge of an overlay with EVPN know where the guests are that are here: a static entry for the
-// MAC of each, at its port, that no frame moves ("sticky"). The bridge does not learn from these ports: what a guest sends
+// guestPorts returns the ports of the guests that are here, for the bridge of an overlay with EVPN to have a static entry of the
+// MAC of each there, that no frame moves ("sticky"). The bridge does not learn from these ports: what a guest sends
 // with the MAC of another one would have that one's frames come to it, whether the other is here or behind a VTEP,
 // and a guest that is silent for the ageing time would be flooded to everybody.
 //
-// A guest whose MAC another VTEP has is not among them, so that what EVPN says has its place there.
-func (e *Edge) placeGuests(o *standing, d *overlay.Desired, index func(string) (int, bool)) {
+// A guest whose MAC another VTEP has is not among them, so that what EVPN says has its place there. The result is nil if it
+// is not known yet.
+func guestPorts(o *standing, d *overlay.Desired, index func(string) (int, bool)) map[overlay.MAC]int {
 	if d == nil || !d.Settled {
-		return // what an earlier run has put there stays
+		return nil
 	}
-	var errs []error
-	if o.placed == nil { // what an earlier run has left
-		placed, err := e.links.placed(o.bridge, o.quiet)
-		if err != nil {
-			e.refused(o.config.Name, err)
-			return
-		}
-		o.placed = placed
-	}
-	for mac, port := range o.placed {
-		if now, ok := index(d.Ports[mac]); ok && now == port {
-			continue
-		}
-		if err := e.links.unplace(mac, port); err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		delete(o.placed, mac)
-	}
+	guests := map[overlay.MAC]int{}
 	for mac, name := range d.Ports {
-		port, ok := index(name)
-		if _, there := o.placed[mac]; there || !ok || !slices.Contains(o.members, port) {
-			continue
-		}
-		switch err := e.links.place(mac, port); {
-		case errors.Is(err, unix.ENODEV), errors.Is(err, unix.EINVAL): // it is going, or no port any more: an event follows
-		case err != nil:
-			errs = append(errs, err)
-		default:
-			o.placed[mac] = port
+		if port, ok := index(name); ok && slices.Contains(o.members, port) {
+			guests[mac] = port
 		}
 	}
-	e.refused(o.config.Name, errors.Join(errs...))
-}
-
-// forgetGuests has a bridge learn again, and takes back what it was told of guests.
-func (e *Edge) forgetGuests(o standing) {
-	var errs []error
-	for mac, port := range o.placed {
-		errs = append(errs, e.links.unplace(mac, port))
-	}
-	for _, port := range o.quiet {
-		if err := e.links.learn(port, true); !gone(err) {
-			errs = append(errs, err)
-		}
-	}
-	e.refused(o.config.Name, errors.Join(errs...))
+	return guests
 }
 
 // gone reports whether err says that there is no such interface, or that it is no port.
@@ -119,4 +81,73 @@ func (s *linkSetter) placed(bridge int, ports []int) (map[overlay.MAC]int, error
 		out[overlay.MAC(n.Attributes.LLAddress)] = int(n.Index)
 	}
 	return out, nil
+}
+
+// placing is where a bridge has a MAC.
+type placing struct {
+	port         int
+	fixed, stays bool // static, and sticky
+}
+
+// places reports whether that is as place has it.
+func (p placing) places(port int) bool { return p.port == port && p.fixed && p.stays }
+
+// entry asks a bridge where it has a MAC; there is whether it has.
+func (s *linkSetter) entry(bridge int, mac overlay.MAC) (p placing, there bool, err error) {
+	e := netlink.NewAttributeEncoder()
+	e.Bytes(unix.NDA_LLADDR, mac[:])
+	e.Uint32(unix.NDA_MASTER, uint32(bridge))
+	attributes, err := e.Encode()
+	if err != nil {
+		return p, false, err
+	}
+	b := make([]byte, unix.SizeofNdMsg)
+	b[0] = unix.AF_BRIDGE
+	answer, err := s.raw.Execute(netlink.Message{Header: netlink.Header{Type: unix.RTM_GETNEIGH, Flags: netlink.Request}, Data: append(b, attributes...)})
+	switch {
+	case errors.Is(err, unix.ENOENT):
+		return p, false, nil
+	case err != nil:
+		return p, false, fmt.Errorf("%v: %w", mac, err)
+	case len(answer) == 0 || len(answer[0].Data) < unix.SizeofNdMsg:
+		return p, false, errShort
+	}
+	return parsePlacing(answer[0].Data), true, nil
+}
+
+// parsePlacing reads struct ndmsg.
+func parsePlacing(b []byte) placing {
+	return placing{port: int(int32(binary.NativeEndian.Uint32(b[4:]))), fixed: binary.NativeEndian.Uint16(b[8:])&unix.NUD_NOARP != 0, stays: b[10]&ntfSticky != 0}
+}
+
+// macOf returns the MAC that a notification of a bridge's entry is about.
+func macOf(b []byte) (mac overlay.MAC, ok bool) {
+	if len(b) < unix.SizeofNdMsg || b[0] != unix.AF_BRIDGE {
+		return mac, false
+	}
+	d, err := netlink.NewAttributeDecoder(b[unix.SizeofNdMsg:])
+	if err != nil {
+		return mac, false
+	}
+	for d.Next() {
+		if v := d.Bytes(); d.Type() == unix.NDA_LLADDR && len(v) == len(mac) {
+			return overlay.MAC(v), true
+		}
+	}
+	return mac, false
+}
+
+// linkOf returns the index of the interface that a notification is about.
+func linkOf(b []byte) (index int, ok bool) {
+	if len(b) < unix.SizeofIfInfomsg {
+		return 0, false
+	}
+	return int(int32(binary.NativeEndian.Uint32(b[4:]))), true
+}
+
+// fenceQuestion is the payload of RTM_GETLINK for the interface that there always is.
+func fenceQuestion() []byte {
+	b := make([]byte, unix.SizeofIfInfomsg)
+	binary.NativeEndian.PutUint32(b[4:], 1)
+	return b
 }

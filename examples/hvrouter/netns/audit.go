@@ -134,6 +134,16 @@ func (n *Namespace) EntryDiffers(e vxlan.Event, now time.Time) {
 	n.audit.differs("forwarding", e.Op, fmt.Sprintf("forwarding entry %v of %s to %v", e.Entry.MAC, cmp.Or(name, "an overlay"), e.Entry.VTEP), now)
 }
 
+// OverlayRepaired takes what was put back of an overlay, and the difference if the audit has found it.
+func (n *Namespace) OverlayRepaired(kind, op, difference, key, link string, contended bool, now time.Time) {
+	if difference != "" {
+		n.audit.differs(kind, difference, key, now)
+	}
+	if n.audit.repaired(kind, op, key, link, now); contended {
+		n.audit.fought(kind, key, now)
+	}
+}
+
 // Differences returns how many objects of each kind the kernel's audit has found to differ from what
 // was notified, and those found since a time.
 func (n *Namespace) Differences(since time.Time) (counts map[string]uint64, list []string) {
@@ -164,7 +174,7 @@ func (n *Namespace) linkOf(k fib.Key) (name string) {
 }
 
 // Repairs returns how many objects of each kind were repaired, and at how many others undid each
-// repair. The kinds are route, rule, next-hop, neighbour, address, sysctl and firewall.
+// repair. The kinds are route, rule, next-hop, neighbour, address, sysctl, firewall, forwarding and overlay.
 func (n *Namespace) Repairs() (repairs, contended map[string]uint64) {
 	return maps.Clone(n.audit.repairs), maps.Clone(n.audit.contended)
 }

@@ -1,0 +1,69 @@
+package edge
+
+import (
+	"maps"
+	"net/netip"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+)
+
+// TestSettings: what is written of each setting is what is read, and the differences are those of what is wanted and known.
+func TestSettings(t *testing.T) {
+	o := &config.Overlay{VNI: 7, Local: config.Addr{Addr: netip.MustParseAddr("172.22.2.1")}}
+	plain := bridgeSettings(o)
+	o.EVPN = &config.EVPN{}
+	for _, want := range []settings{{}, plain, bridgeSettings(o), deviceSettings(o), memberSettings(true), memberSettings(false)} {
+		b, err := encodeSettings(7, want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := parseInterface(b)
+		if _, flag := want[answersARP]; !flag {
+			delete(got.settings, answersARP)
+		}
+		if err != nil || got.index != 7 || !maps.Equal(got.settings, want) {
+			t.Errorf("%v is read as %v, %v", want, got, err)
+		}
+		for n := range len(b) { // whatever is cut off, it is no panic
+			_, _ = parseInterface(b[:n])
+		}
+	}
+	for _, test := range []struct{ want, have, out settings }{
+		{settings{learns: 0, suppresses: 1}, settings{learns: 1, suppresses: 1, isolated: 1}, settings{learns: 0}},
+		{settings{learns: 0}, settings{}, settings{}}, // the kernel does not know it
+		{settings{learns: 0}, settings{learns: 0}, settings{}},
+		{settings{answersARP: 1, learnsAtMost: 4096}, settings{answersARP: 0, learnsAtMost: 0}, settings{answersARP: 1, learnsAtMost: 4096}},
+	} {
+		if out := test.want.differ(test.have); !maps.Equal(out, test.out) {
+			t.Errorf("%v instead of %v: %v, want %v", test.have, test.want, out, test.out)
+		}
+	}
+	if s := bridgeSettings(o)[hasAddress]; s>>40&3 != 2 {
+		t.Errorf("the bridge's MAC %012x is not a locally administered one of a station", s)
+	}
+}
+
+// TestPlacing: only a static entry at the port that no frame moves is a guest's.
+func TestPlacing(t *testing.T) {
+	for _, test := range []struct {
+		port  byte
+		state uint16
+		flags byte
+		want  bool
+	}{
+		{7, unix.NUD_NOARP, ntfSticky, true},
+		{8, unix.NUD_NOARP, ntfSticky, false},
+		{7, unix.NUD_NOARP, 0, false},
+		{7, unix.NUD_PERMANENT, ntfSticky, false},
+		{7, unix.NUD_REACHABLE, 0, false},
+	} {
+		b := make([]byte, unix.SizeofNdMsg)
+		b[4], b[8], b[10] = test.port, byte(test.state), test.flags
+		if got := parsePlacing(b).places(7); got != test.want {
+			t.Errorf("port %d, state %#x, flags %#x: %v", test.port, test.state, test.flags, got)
+		}
+	}
+}
