@@ -258,7 +258,6 @@ func TestEVPN(t *testing.T) {
 		t.Errorf("the bridge has an address: %s", out)
 	}
 	t.Run("explain", func(t *testing.T) { overlayExplain(t, one, vm1, vm2) })
-	t.Run("foreign", func(t *testing.T) { overlayForeign(t, one, vm1) })
 	t.Run("spoof", func(t *testing.T) { overlaySpoof(t, l, one, vm1, vm2, wantOne) })
 	t.Run("kill", func(t *testing.T) { overlayKill(t, one, vm1, wantOne) })
 	t.Run("port", func(t *testing.T) { overlayPort(t, one, wantOne) })
@@ -287,24 +286,6 @@ func overlayExplain(t *testing.T, h *host, vm1, vm2 *vm) {
 	}
 	if out := h.cli("explain", "02:00:00:00:00:77"); !strings.Contains(out, "no overlay knows 02:00:00:00:00:77") {
 		t.Error(out)
-	}
-}
-
-// overlayForeign: what another program takes away, one thing alone, is put back, an event and counted.
-func overlayForeign(t *testing.T, h *host, v *vm) {
-	for _, test := range []struct{ does, reads, want, event, metric string }{
-		{"fdb del " + v.mac() + " dev vm1.x master", "fdb get " + v.mac() + " br br100", "sticky", "forwarding entry " + v.mac() + " of vm1.x", `hvrouter_repairs_total{kind="forwarding"} 1`},
-		{"link set dev vx100 neigh_suppress off", "-d link show dev vx100", "neigh_suppress on", "neigh_suppress of vx100", `hvrouter_repairs_total{kind="overlay"} 1`},
-	} {
-		read := func() string {
-			out, _ := h.hv.Command("bridge", strings.Fields(test.reads)...).Output()
-			return string(out)
-		}
-		nstest.Wait(t, 10*time.Second, test.reads+" before", func() bool { return strings.Contains(read(), test.want) })
-		h.hv.Exec("bridge", strings.Fields(test.does)...)
-		nstest.Wait(t, 10*time.Second, "the repair after "+test.does, func() bool {
-			return strings.Contains(read(), test.want) && strings.Contains(h.logged(), `key="`+test.event+`"`) && strings.Contains(h.cli("metrics"), test.metric)
-		})
 	}
 }
 

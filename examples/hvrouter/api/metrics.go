@@ -33,7 +33,7 @@ var (
 	auditSeconds  = describe("audit_seconds_total", "How long reading the kernel again has taken.")
 	contended     = describe("repairs_contended_total", "How often another program undid each repair of an object, so that repairs are delayed, by kind of object.", "kind")
 	health        = describe("health", "How the hypervisor is: 0 healthy, 1 degraded, 2 broken; `hvrouter show health` says why.")
-	foreign       = describe("foreign_objects", "Rules, routes and base chains of other programs that change what guests' packets do, by kind.", "kind")
+	foreign       = describe("foreign_objects", "Rules, routes, base chains, and entries in the place of ours on overlays, of other programs that change what guests' packets do, by kind.", "kind")
 	reloads       = describe("reloads_total", "Reloads since the start, by result: done, or refused, in which case nothing was changed.", "result")
 	rolledBack    = describe("reload_rollbacks_total", "Reloads that were not confirmed in time, or were cancelled: the configuration before them counts again.")
 	reloaded      = describe("reload_last_timestamp_seconds", "When the configuration that counts was taken last, by a reload or a rollback; 0 since the start.")
@@ -153,7 +153,7 @@ func (m samples) kernel(st Status) {
 	m.counter(kernelWrites, st.Writes)
 	m.counter(notOnLink, st.NotOnLink)
 	m.gauge(converged, truth(st.Converged))
-	kinds := map[string]int{"rule": 0, "route": 0, "chain": 0}
+	kinds := map[string]int{"rule": 0, "route": 0, "chain": 0, "forwarding": 0, "neighbour": 0}
 	for _, f := range st.Foreign {
 		if !f.Unsure {
 			kinds[f.Kind]++

@@ -47,7 +47,7 @@ func (*busy) Guests() []Guest {
 }
 
 func (*busy) Status() Status {
-	return Status{Malformed: map[string]uint64{"arp": 1, "nd": 2}, DHCPDropped: map[string]uint64{"astray": 3, "unasked": 4}, Reloads: Reloads{Done: 4, Refused: 2, RolledBack: 1}, Reloaded: time.Unix(1000, 5e8), Confirmation: &Confirmation{Deadline: time.Unix(2000, 0)}, Foreign: []Foreign{{Kind: "rule"}, {Kind: "chain", Unsure: true}}, Converged: true, EVPN: []EVPNStatus{{Overlay: "vx100", Announced: 3, Withheld: 2, Imported: 5, Unused: 1, Moves: map[string]uint64{"claimed": 4}, Duplicates: []string{"vm1"}}}, Writes: 11, NotOnLink: 1, NotAnnounced: map[string]int{"public": 2}, Withdrawn: map[string]uint64{"public": 3}, Repairs: map[string]uint64{"route": 7, "firewall": 2}, Contended: map[string]uint64{"sysctl": 1}, Namespaces: map[string]string{"red": "fine", "blue": "gone"}}
+	return Status{Malformed: map[string]uint64{"arp": 1, "nd": 2}, DHCPDropped: map[string]uint64{"astray": 3, "unasked": 4}, Reloads: Reloads{Done: 4, Refused: 2, RolledBack: 1}, Reloaded: time.Unix(1000, 5e8), Confirmation: &Confirmation{Deadline: time.Unix(2000, 0)}, Foreign: []Foreign{{Kind: "rule"}, {Kind: "forwarding"}, {Kind: "chain", Unsure: true}}, Converged: true, EVPN: []EVPNStatus{{Overlay: "vx100", Announced: 3, Withheld: 2, Imported: 5, Unused: 1, Moves: map[string]uint64{"claimed": 4}, Duplicates: []string{"vm1"}}}, Writes: 11, NotOnLink: 1, NotAnnounced: map[string]int{"public": 2}, Withdrawn: map[string]uint64{"public": 3}, Repairs: map[string]uint64{"route": 7, "firewall": 2}, Contended: map[string]uint64{"sysctl": 1}, Namespaces: map[string]string{"red": "fine", "blue": "gone"}}
 }
 
 func (*busy) Drops() []Drop {
@@ -93,9 +93,11 @@ hvrouter_bgp_session_up{domain="public",interface="up.a",local="198.51.100.102",
 # HELP hvrouter_converged Whether every domain has its routes, and what an earlier run left is swept.
 # TYPE hvrouter_converged gauge
 hvrouter_converged 1
-# HELP hvrouter_foreign_objects Rules, routes and base chains of other programs that change what guests' packets do, by kind.
+# HELP hvrouter_foreign_objects Rules, routes, base chains, and entries in the place of ours on overlays, of other programs that change what guests' packets do, by kind.
 # TYPE hvrouter_foreign_objects gauge
 hvrouter_foreign_objects{kind="chain"} 0
+hvrouter_foreign_objects{kind="forwarding"} 1
+hvrouter_foreign_objects{kind="neighbour"} 0
 hvrouter_foreign_objects{kind="route"} 0
 hvrouter_foreign_objects{kind="rule"} 1
 # HELP hvrouter_dhcp_answers_dropped_total Answers of DHCP servers, or of who pretends to be one, that were dropped, by reason: unasked, stranger or astray.
@@ -185,8 +187,8 @@ func TestMetrics(t *testing.T) {
 		t.Error(err)
 	}
 	// The others are there as well.
-	if n := testutil.CollectAndCount(collector{&busy{}}); n != 75 {
-		t.Errorf("%d metrics, want 75", n)
+	if n := testutil.CollectAndCount(collector{&busy{}}); n != 77 {
+		t.Errorf("%d metrics, want 77", n)
 	}
 }
 

@@ -374,12 +374,12 @@ type EVPNStatus struct {
 	Duplicates []string `json:"duplicates,omitempty"`
 }
 
-// Foreign is a policy rule, a route or a base chain of nftables that another program made, and that
-// changes what guests' packets do.
+// Foreign is a policy rule, a route, a base chain of nftables, or a forwarding entry or neighbour of an overlay, that another
+// program made, and that changes what guests' packets do.
 type Foreign struct {
 	NetNS string `json:"netns,omitempty"`
-	Kind  string `json:"kind"` // rule, route or chain
-	What  string `json:"what"` // as ip(8) and nft(8) have it
+	Kind  string `json:"kind"` // rule, route, chain, forwarding or neighbour
+	What  string `json:"what"` // as ip(8), bridge(8) and nft(8) have it
 	Why   string `json:"why"`  // what it does to packets
 	// Unsure: whether it matches guests' packets, or what it does to them, is not known.
 	Unsure bool `json:"unsure,omitempty"`

@@ -15,6 +15,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/netns"
 	"github.com/hyperfib/hyperfib/fib"
 	"github.com/hyperfib/hyperfib/ndp"
+	"github.com/hyperfib/hyperfib/vxlan"
 )
 
 // liveKernel is a kernel in memory that does what it is asked at once.
@@ -218,7 +219,8 @@ func (e *liveEdge) Strays() eg.Strays {
 func (e *liveEdge) Overlays(*config.Config, func(string) (fib.Link, bool), []netip.Addr, func(string) eg.Content) []string {
 	return nil
 }
-func (e *liveEdge) SweepOverlays() {}
+func (e *liveEdge) Displaced() []vxlan.Entry { return nil }
+func (e *liveEdge) SweepOverlays()           {}
 
 // deafListener accepts nothing.
 type deafListener struct {

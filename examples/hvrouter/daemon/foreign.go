@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"slices"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/netns"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/nftrace"
 	"github.com/hyperfib/hyperfib/internal/pace"
+	"github.com/hyperfib/hyperfib/vxlan"
 )
 
 // What others have in the kernel is looked at this often, or as often as takes a hundredth of the time:
@@ -39,7 +41,7 @@ func (p *pumps) watchForeign(ctx context.Context, n *netns.Namespace) error {
 		if failed = ""; err != nil {
 			failed = err.Error()
 		} else {
-			p.loop.do(ctx, func() { p.router.onForeign(n, list) })
+			p.loop.do(ctx, func() { p.router.onForeign(n, append(list, p.router.foreignEntries(n)...)) })
 		}
 		if pause(ctx, pace.Rest(took, foreignShare, foreignTime, foreignRest)) != nil {
 			return nil
@@ -80,6 +82,25 @@ func (r *router) foreignWant(n *netns.Namespace) foreign.Want {
 	return foreign.Want{NetNS: n.NetNS(), Rules: slices.Clone(n.Static().Rules), Routes: foreign.Routes(n.Part(), n.Static()),
 		Uplink: func(link string) bool { return uplinks[link] && !guests[link] }, Concerns: func(link string) bool { return uplinks[link] || guests[link] },
 		Own: func(a netip.Addr) bool { return own[a] }, Firewall: n.Part().Firewall.Table}
+}
+
+// foreignEntries are the forwarding entries and neighbours that are in the place of ours.
+func (r *router) foreignEntries(n *netns.Namespace) (list []api.Foreign) {
+	if n != r.home() {
+		return nil
+	}
+	for _, e := range r.edge.Displaced() {
+		link, _ := n.Links().Name(e.IfIndex)
+		f := api.Foreign{Kind: "forwarding", What: fmt.Sprintf("%v dev %s", e.MAC, link), Why: fmt.Sprintf("it is in the place of ours, dst %v", e.VTEP)}
+		switch e.Table {
+		case vxlan.TableBridge:
+			f.What, f.Why = f.What+" master", "it is in the place of ours"
+		case vxlan.TableNeighbors:
+			f.Kind, f.What, f.Why = "neighbour", fmt.Sprintf("%v dev %s", e.Addr, link), fmt.Sprintf("it is in the place of ours, lladdr %v", e.MAC)
+		}
+		list = append(list, f)
+	}
+	return list
 }
 
 // onForeign takes what other programs have in a namespace now.

@@ -12,6 +12,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/sessions"
 	"github.com/hyperfib/hyperfib/fib"
 	"github.com/hyperfib/hyperfib/ndp"
+	"github.com/hyperfib/hyperfib/vxlan"
 )
 
 // announcer is what the loop uses of a [sessions.Member].
@@ -70,6 +71,8 @@ type Edge interface {
 	// without EVPN, before it returns; what content has of the others is taken, and written soon. vteps are the host
 	// routes that the domains have. It returns the overlays whose device is as it shall be.
 	Overlays(c *config.Config, link func(name string) (fib.Link, bool), vteps []netip.Addr, content func(name string) eg.Content) (ready []string)
+	// Displaced returns entries of overlays that are as they should be nowhere: another program's are in their place.
+	Displaced() []vxlan.Entry
 	// SweepOverlays deletes what an earlier run has left in overlays and nobody wants.
 	SweepOverlays()
 }

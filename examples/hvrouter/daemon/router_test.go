@@ -22,6 +22,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/sessions"
 	"github.com/hyperfib/hyperfib/fib"
+	"github.com/hyperfib/hyperfib/vxlan"
 )
 
 // trace notes every call of the fakes: what the loop does, in order.
@@ -184,7 +185,8 @@ func (e fakeEdge) Overlays(c *config.Config, _ func(string) (fib.Link, bool), vt
 	}
 	return ready
 }
-func (e fakeEdge) SweepOverlays() {}
+func (e fakeEdge) Displaced() []vxlan.Entry { return nil }
+func (e fakeEdge) SweepOverlays()           {}
 
 type fakeFirewall struct{ last firewall.Spec }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
 	"github.com/hyperfib/hyperfib/fib"
 	"github.com/hyperfib/hyperfib/ndp"
+	"github.com/hyperfib/hyperfib/vxlan"
 )
 
 // Answers is what an [Edge] answers to its guests, without its sockets and goroutines, for
@@ -133,6 +134,9 @@ func (a *Answers) NoTarget(p netip.Prefix) {
 // Abuse and Strays return nothing: the policies do not count.
 func (a *Answers) Abuse(guest.Port) []Abuse { return nil }
 func (a *Answers) Strays() Strays           { return Strays{} }
+
+// Displaced returns nothing.
+func (a *Answers) Displaced() []vxlan.Entry { return nil }
 
 // Overlays does nothing.
 func (a *Answers) Overlays(*config.Config, func(string) (fib.Link, bool), []netip.Addr, func(string) Content) []string {

@@ -51,15 +51,16 @@ type Edge struct {
 	// socket, and has its answer. Zero: it has not ended.
 	proxied map[string]time.Time
 
-	ctx      context.Context // of Run, for announcements
-	stop     context.CancelFunc
-	once     sync.Once      // for close
-	bursts   sync.WaitGroup // announcements, and fdb
-	dhcp     *dhcp.Server   // nil while no guest is served
-	dhcpStop context.CancelFunc
-	overlays map[string]standing
-	kept     *keeper
-	flushes  chan struct{} // capacity 1: forwarding entries are to be written
+	ctx       context.Context // of Run, for announcements
+	stop      context.CancelFunc
+	once      sync.Once      // for close
+	bursts    sync.WaitGroup // announcements, and fdb
+	dhcp      *dhcp.Server   // nil while no guest is served
+	dhcpStop  context.CancelFunc
+	overlays  map[string]standing
+	kept      *keeper
+	displaced displaced
+	flushes   chan struct{} // capacity 1: forwarding entries are to be written
 }
 
 // Config says where an [Edge] works.

@@ -130,6 +130,12 @@ func (k *keeper) set(name string, p plan, joined []int) error {
 		next.guests = old.guests
 		return errors.Join(errs...)
 	}
+	if old.paused { // what was notified meanwhile was not looked at
+		for mac := range p.guests {
+			k.due[subject{overlay: name, mac: mac}] = ""
+		}
+		k.poke()
+	}
 	return errors.Join(append(errs, k.place(next, joined))...)
 }
 

@@ -307,6 +307,7 @@ func (e *Edge) logRepairs(ctx context.Context) error {
 				e.config.Differed(ctx, v)
 			}
 		}
+		e.displaced.take(buf[:n])
 		e.logEntries(buf[:n])
 	}
 }

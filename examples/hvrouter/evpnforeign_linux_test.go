@@ -1,0 +1,77 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hyperfib/hyperfib/internal/testing/nstest"
+)
+
+// TestEVPNForeign: another program changes one thing of an overlay at a time.
+func TestEVPNForeign(t *testing.T) {
+	l := newOverlayLAN(t)
+	one, two := l.hypervisor(1), l.hypervisor(2)
+	vm1, vm2 := l.guest(1), l.guest(2)
+	vm1.plug(one.hv)
+	vm2.plug(two.hv)
+	established(one)
+	established(two)
+	vm1.reaches(t, 2)
+	overlayForeign(t, one, vm1)
+	overlayDisplaced(t, one, vm2)
+	vm1.reaches(t, 2)
+}
+
+// overlayForeign: what another program takes away, one thing alone, is put back, an event and counted.
+func overlayForeign(t *testing.T, h *host, v *vm) {
+	for _, test := range []struct{ does, reads, want, event, metric string }{
+		{"fdb del " + v.mac() + " dev vm1.x master", "fdb get " + v.mac() + " br br100", "sticky", "forwarding entry " + v.mac() + " of vm1.x", `hvrouter_repairs_total{kind="forwarding"} 1`},
+		{"link set dev vx100 neigh_suppress off", "-d link show dev vx100", "neigh_suppress on", "neigh_suppress of vx100", `hvrouter_repairs_total{kind="overlay"} 1`},
+	} {
+		read := func() string {
+			out, _ := h.hv.Command("bridge", strings.Fields(test.reads)...).Output()
+			return string(out)
+		}
+		nstest.Wait(t, 10*time.Second, test.reads+" before", func() bool { return strings.Contains(read(), test.want) })
+		h.hv.Exec("bridge", strings.Fields(test.does)...)
+		nstest.Wait(t, 10*time.Second, "the repair after "+test.does, func() bool {
+			return strings.Contains(read(), test.want) && strings.Contains(h.logged(), `key="`+test.event+`"`) && strings.Contains(h.cli("metrics"), test.metric)
+		})
+	}
+}
+
+// overlayDisplaced: an entry of another program in the place of ours stays, and the hypervisor is not healthy until it is gone.
+func overlayDisplaced(t *testing.T, h *host, other *vm) {
+	health := func(want string, code int) {
+		t.Helper()
+		var out []byte
+		defer func() {
+			if t.Failed() {
+				t.Logf("want %q in\n%s", want, out)
+			}
+		}()
+		nstest.Wait(t, 30*time.Second, fmt.Sprint("health ", want), func() bool {
+			cmd := h.command("show", "health", "-api", h.path("api.sock"))
+			out, _ = cmd.Output()
+			return cmd.ProcessState.ExitCode() == code && strings.Contains(string(out), want)
+		})
+	}
+	for _, test := range []struct{ at, what, ours string }{
+		{"dev vx100 dst 172.22.2.77 self", "forwarding " + other.mac() + " dev vx100: it is in the place of ours, dst 172.22.2.2", other.mac() + " dst 172.22.2.2 self extern_learn"},
+		{"dev vm1.x master", "forwarding " + other.mac() + " dev vx100 master: it is in the place of ours", other.mac() + " extern_learn master br100"}, // the host takes its frames in
+	} {
+		health("healthy", 0)
+		h.hv.Exec("bridge", append([]string{"fdb", "replace", other.mac()}, strings.Fields(test.at)...)...)
+		health(test.what, 1)
+		if out := h.cli("metrics"); !strings.Contains(out, `hvrouter_foreign_objects{kind="forwarding"} 1`) {
+			t.Errorf("%s is not counted:\n%s", test.at, out)
+		}
+		h.hv.Exec("bridge", append([]string{"fdb", "del", other.mac()}, strings.Fields(test.at)...)...)
+		health("healthy", 0)
+		nstest.Wait(t, 30*time.Second, "ours back", func() bool {
+			return strings.Contains(h.hv.Exec("bridge", "fdb", "show", "dev", "vx100"), test.ours)
+		})
+	}
+}
