@@ -29,7 +29,7 @@ type Reason struct {
 	Level string `json:"level"` // broken, degraded or note
 	// Kind is stable, for programs: no-session, no-neighbour, session-down, bfd-down, bfd-process, prefix-limit, not-converged,
 	// not-announced, route-failed, guest-refused, inventory, firewall, foreign, contended, difference, namespace, reload-pending,
-	// reload-refused, events-unwritten, duplicate-mac, disabled, drained.
+	// reload-refused, events-unwritten, duplicate-mac, frozen-mac, disabled, drained.
 	Kind string `json:"kind"`
 	Text string `json:"text"`
 }
@@ -197,6 +197,9 @@ func (h *Health) status(s Status) {
 	for _, o := range s.EVPN {
 		for _, d := range o.Duplicates {
 			h.add(Degraded, "duplicate-mac", "overlay %s: another VTEP has the MAC of a guest that is here, %s", o.Overlay, d)
+		}
+		for _, d := range o.Frozen {
+			h.add(Degraded, "frozen-mac", "overlay %s: the MAC of a guest has moved too often, so that two may have it, %s", o.Overlay, d)
 		}
 	}
 	if s.Confirmation != nil {

@@ -160,6 +160,9 @@ func TestHealth(t *testing.T) {
 		{"one MAC twice", sick{status: with(func(s *Status) {
 			s.EVPN = []EVPNStatus{{Overlay: "vx100", Duplicates: []string{"vm1, 02:00:00:00:00:01"}}, {Overlay: "vx200"}}
 		})}, "degraded degraded:duplicate-mac"},
+		{"a MAC that moves too often", sick{status: with(func(s *Status) {
+			s.EVPN = []EVPNStatus{{Overlay: "vx100", Frozen: []string{"vm1, 02:00:00:00:00:01"}}}
+		})}, "degraded degraded:frozen-mac"},
 		{"waits", sick{status: with(func(s *Status) { s.Confirmation = &Confirmation{} }), drained: true}, "healthy note:reload-pending note:drained"},
 		{"a guest", sick{status: fine, guests: []Guest{{Guest: config.Guest{Name: "vm1"}, Refused: "its address is taken"}}}, "degraded degraded:guest-refused"},
 	} {

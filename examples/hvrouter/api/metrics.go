@@ -48,6 +48,7 @@ var (
 	evpnRoutes    = describe("evpn_routes", "Routes of EVPN with a route target that the overlay exports or imports, by state: ours are announced or withheld, those of others imported, or unused as they cannot be.", "overlay", "state")
 	evpnMoves     = describe("evpn_moves_total", "MACs of guests that are here, by what happened: claimed from another VTEP, superseded by one, returned by it.", "overlay", "what")
 	evpnDuplicate = describe("evpn_duplicate_macs", "Guests that have been here for 30 s while another VTEP has their MAC.", "overlay")
+	evpnFrozen    = describe("evpn_frozen_macs", "MACs of guests that have moved too often, so that their sequence number is raised no more.", "overlay")
 	dropped       = describe("firewall_dropped_packets_total", "Packets of guests that the firewall dropped, by reason.", "kind", "netns")
 )
 
@@ -69,7 +70,7 @@ func metrics(b Backend) http.Handler {
 // Describe implements [prometheus.Collector].
 func (collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{bgpUp, bgpUps, bgpWaits, bgpRoutes, bgpStale, bgpRefused, bgpCounted, bgpMaximum, bgpExceeded, bfdUp, bfdDowns, kernelWrites, notOnLink,
-		notAnnounced, withdrawn, repairs, differences, auditRounds, auditSeconds, contended, reloads, rolledBack, reloaded, confirmBy, converged, health, foreign, present, guestsPresent, refused, silenced, malformed, dhcpDropped, evpnRoutes, evpnMoves, evpnDuplicate, dropped} {
+		notAnnounced, withdrawn, repairs, differences, auditRounds, auditSeconds, contended, reloads, rolledBack, reloaded, confirmBy, converged, health, foreign, present, guestsPresent, refused, silenced, malformed, dhcpDropped, evpnRoutes, evpnMoves, evpnDuplicate, evpnFrozen, dropped} {
 		ch <- d
 	}
 }
@@ -145,6 +146,7 @@ func (m samples) evpn(list []EVPNStatus) {
 			m.counter(evpnMoves, n, o.Overlay, what)
 		}
 		m.gauge(evpnDuplicate, float64(len(o.Duplicates)), o.Overlay)
+		m.gauge(evpnFrozen, float64(len(o.Frozen)), o.Overlay)
 	}
 }
 

@@ -47,7 +47,7 @@ func (*busy) Guests() []Guest {
 }
 
 func (*busy) Status() Status {
-	return Status{Malformed: map[string]uint64{"arp": 1, "nd": 2}, DHCPDropped: map[string]uint64{"astray": 3, "unasked": 4}, Reloads: Reloads{Done: 4, Refused: 2, RolledBack: 1}, Reloaded: time.Unix(1000, 5e8), Confirmation: &Confirmation{Deadline: time.Unix(2000, 0)}, Foreign: []Foreign{{Kind: "rule"}, {Kind: "forwarding"}, {Kind: "chain", Unsure: true}}, Converged: true, EVPN: []EVPNStatus{{Overlay: "vx100", Announced: 3, Withheld: 2, Imported: 5, Unused: 1, Moves: map[string]uint64{"claimed": 4}, Duplicates: []string{"vm1"}}}, Writes: 11, NotOnLink: 1, NotAnnounced: map[string]int{"public": 2}, Withdrawn: map[string]uint64{"public": 3}, Repairs: map[string]uint64{"route": 7, "firewall": 2}, Contended: map[string]uint64{"sysctl": 1}, Namespaces: map[string]string{"red": "fine", "blue": "gone"}}
+	return Status{Malformed: map[string]uint64{"arp": 1, "nd": 2}, DHCPDropped: map[string]uint64{"astray": 3, "unasked": 4}, Reloads: Reloads{Done: 4, Refused: 2, RolledBack: 1}, Reloaded: time.Unix(1000, 5e8), Confirmation: &Confirmation{Deadline: time.Unix(2000, 0)}, Foreign: []Foreign{{Kind: "rule"}, {Kind: "forwarding"}, {Kind: "chain", Unsure: true}}, Converged: true, EVPN: []EVPNStatus{{Overlay: "vx100", Announced: 3, Withheld: 2, Imported: 5, Unused: 1, Moves: map[string]uint64{"claimed": 4}, Duplicates: []string{"vm1"}, Frozen: []string{"vm2", "vm3"}}}, Writes: 11, NotOnLink: 1, NotAnnounced: map[string]int{"public": 2}, Withdrawn: map[string]uint64{"public": 3}, Repairs: map[string]uint64{"route": 7, "firewall": 2}, Contended: map[string]uint64{"sysctl": 1}, Namespaces: map[string]string{"red": "fine", "blue": "gone"}}
 }
 
 func (*busy) Drops() []Drop {
@@ -161,6 +161,9 @@ hvrouter_repairs_total{kind="route"} 7
 # HELP hvrouter_evpn_duplicate_macs Guests that have been here for 30 s while another VTEP has their MAC.
 # TYPE hvrouter_evpn_duplicate_macs gauge
 hvrouter_evpn_duplicate_macs{overlay="vx100"} 1
+# HELP hvrouter_evpn_frozen_macs MACs of guests that have moved too often, so that their sequence number is raised no more.
+# TYPE hvrouter_evpn_frozen_macs gauge
+hvrouter_evpn_frozen_macs{overlay="vx100"} 2
 # HELP hvrouter_evpn_moves_total MACs of guests that are here, by what happened: claimed from another VTEP, superseded by one, returned by it.
 # TYPE hvrouter_evpn_moves_total counter
 hvrouter_evpn_moves_total{overlay="vx100",what="claimed"} 4
@@ -187,8 +190,8 @@ func TestMetrics(t *testing.T) {
 		t.Error(err)
 	}
 	// The others are there as well.
-	if n := testutil.CollectAndCount(collector{&busy{}}); n != 77 {
-		t.Errorf("%d metrics, want 77", n)
+	if n := testutil.CollectAndCount(collector{&busy{}}); n != 78 {
+		t.Errorf("%d metrics, want 78", n)
 	}
 }
 

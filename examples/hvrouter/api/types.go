@@ -118,7 +118,7 @@ type EVPN struct {
 	Guest    string     `json:"guest,omitempty"` // whose it is, of ours
 	Peer     netip.Addr `json:"peer,omitzero"`   // that it came from, of others
 	State    string     `json:"state"`           // announced or withheld of ours, used or unused of others
-	Why      string     `json:"why,omitempty"`   // why it is withheld or unused, or not used for its address
+	Why      string     `json:"why,omitempty"`   // why it is withheld or unused, or not used for its address; that its MAC moves too often
 }
 
 // Domain is a routing domain of the configuration.
@@ -372,6 +372,9 @@ type EVPNStatus struct {
 	Moves map[string]uint64 `json:"moves"`
 	// Duplicates are guests that have been here for 30 s while another VTEP has their MAC.
 	Duplicates []string `json:"duplicates,omitempty"`
+	// Frozen are guests whose MAC has moved too often, so that its sequence number is raised no more (RFC 7432, Section
+	// 15.1).
+	Frozen []string `json:"frozen,omitempty"`
 }
 
 // Foreign is a policy rule, a route, a base chain of nftables, or a forwarding entry or neighbour of an overlay, that another

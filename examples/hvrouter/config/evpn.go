@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/goccy/go-yaml/ast"
 
@@ -23,6 +24,12 @@ type EVPN struct {
 	// RD tells our routes from those of others: ADDRESS:NUMBER or AS:NUMBER. No two overlays have the
 	// same. Default: the router id, and the VNI modulo 65536.
 	RD RD `yaml:"rd,omitempty" json:"rd"`
+	// DuplicateMoves is after how many moves the MAC of a guest is a duplicate, whose sequence number is
+	// raised no more (RFC 7432, Section 15.1). Default 5.
+	DuplicateMoves int `yaml:"duplicate-moves,omitempty" json:"duplicate-moves"`
+	// DuplicateTime is in what time that many moves count, and without how long a move it is over.
+	// Default 180s.
+	DuplicateTime Duration `yaml:"duplicate-time,omitempty" json:"duplicate-time"`
 }
 
 // OverlayPort is an interface of a guest on an overlay.
@@ -122,6 +129,8 @@ func (o *Overlay) fillEVPN(routerID Addr, as uint32) {
 	if o.EVPN.RD.IsZero() {
 		o.EVPN.RD.RD = evpn.NewRD(routerID.Addr, uint16(o.VNI))
 	}
+	def(&o.EVPN.DuplicateMoves, 5)
+	defDuration(&o.EVPN.DuplicateTime, 180*time.Second)
 }
 
 // fillEVPN has sessions negotiate EVPN, if an overlay has it.
@@ -169,6 +178,12 @@ func (k *checker) overlayEVPN(path string, o Overlay, c *Config, rds unique[evpn
 	seen.add(k, path+".evpn.route-target", "route target", e.RouteTarget)
 	for i, t := range e.Import {
 		seen.add(k, fmt.Sprintf("%s.evpn.import[%d]", path, i), "route target", t)
+	}
+	if n := e.DuplicateMoves; n < 2 || n > 1000000 {
+		k.bad(path+".evpn.duplicate-moves", "%d: want 2 to 1000000", n)
+	}
+	if t := e.DuplicateTime.Duration; t < time.Second || t > 24*time.Hour {
+		k.bad(path+".evpn.duplicate-time", "%v: want 1s to 24h", t)
 	}
 	if o.VTEPs.IsValid() {
 		k.bad(path+".vteps", "the overlay has evpn, which says who its VTEPs are")

@@ -51,7 +51,7 @@ func (r *router) stations() {
 		if away != notThere {
 			ports[one.Overlay] = append(ports[one.Overlay], one.Port) // one that is down waits there for its guest
 		}
-		if away == "" {
+		if away == "" || one.Down {
 			list = append(list, one)
 		}
 	}
@@ -79,7 +79,7 @@ func (r *router) eachStation(yield func(one overlay.Station, away string) bool) 
 			} else if g.Down {
 				away = guestDown
 			}
-			if !yield(overlay.Station{Guest: g.Name, Overlay: p.Overlay, Port: p.Interface, IfIndex: link.IfIndex, MAC: overlay.MAC(p.MAC), Addresses: p.Addresses()}, away) {
+			if !yield(overlay.Station{Guest: g.Name, Overlay: p.Overlay, Port: p.Interface, IfIndex: link.IfIndex, MAC: overlay.MAC(p.MAC), Addresses: p.Addresses(), Down: g.Down}, away) {
 				return
 			}
 		}
@@ -196,5 +196,9 @@ func (r *router) logEVPN(n overlay.Notice) {
 		r.log.Info("no other VTEP has the MAC of a guest any more: announced again", "event", "evpn-returned", "overlay", n.Overlay, "guest", n.Guest, "mac", n.MAC, "sequence", n.Sequence)
 	case overlay.Duplicate:
 		r.log.Warn("a guest is here whose MAC another VTEP announces", "event", "evpn-duplicate", "overlay", n.Overlay, "guest", n.Guest, "mac", n.MAC, "vtep", n.VTEP, "sequence", n.Sequence)
+	case overlay.Frozen:
+		r.log.Warn("the MAC of a guest has moved too often, so that two may have it: its sequence number is raised no more", "event", "evpn-frozen", "overlay", n.Overlay, "guest", n.Guest, "mac", n.MAC, "vtep", n.VTEP, "sequence", n.Sequence, "moves", n.Moves)
+	case overlay.Thawed:
+		r.log.Info("the MAC of a guest moves no more, or the guest is down: its sequence number is raised again", "event", "evpn-thawed", "overlay", n.Overlay, "guest", n.Guest, "mac", n.MAC)
 	}
 }

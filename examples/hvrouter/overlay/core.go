@@ -20,6 +20,8 @@ type Station struct {
 	IfIndex   int    // and its index
 	MAC       MAC
 	Addresses []netip.Addr
+	// Down: the operator says that the guest is not here. Of its MAC's moves none is remembered.
+	Down bool
 }
 
 // Core is the state of all overlays with EVPN of a hypervisor. It is not safe for concurrent use. What
@@ -33,11 +35,11 @@ type Core struct {
 		targets Targets
 		by      []*segment
 	}
-	earlier map[string]map[MAC]Kept           // by overlay: what an earlier run has kept; nil once synced
-	moves   map[string]*[Duplicate + 1]uint64 // notices of each overlay, by kind
+	earlier map[string]map[MAC]Kept // by overlay: what an earlier run has kept; nil once synced
+	moves   map[string]*tally       // notices of each overlay, by kind
 	synced  bool
 	drain   Drain
-	next    time.Time // when a duplicate, or the end of a drain, is due; zero: never
+	next    time.Time // when a duplicate, moves to be forgotten, or the end of a drain, is due; zero: never
 }
 
 // routeID names a route of another VTEP: the same may come from several speakers.
@@ -71,6 +73,8 @@ type Notice struct {
 	VTEP    netip.Addr // the other one
 	// Sequence is that of the VTEP that has the MAC now.
 	Sequence uint32
+	// Moves is how often a MAC that is frozen has moved.
+	Moves int
 }
 
 // NoticeKind is the kind of a Notice.
@@ -85,11 +89,18 @@ const (
 	Returned
 	// Duplicate: the guest is still here, and the other VTEP announces its MAC, after [DuplicateTime].
 	Duplicate
+	// Frozen: the MAC has moved so often that its sequence number is raised no more (RFC 7432, Section 15.1).
+	Frozen
+	// Thawed: that is over.
+	Thawed
 )
+
+// tally counts notices by kind.
+type tally [Thawed + 1]uint64
 
 // String names the kind in a word.
 func (k NoticeKind) String() string {
-	return enum.String("NoticeKind", []string{"claimed", "superseded", "returned", "duplicate"}, k)
+	return enum.String("NoticeKind", []string{"claimed", "superseded", "returned", "duplicate", "frozen", "thawed"}, k)
 }
 
 // DuplicateTime is how long a guest may be here while another VTEP has its MAC, as it is at the source
@@ -98,7 +109,7 @@ const DuplicateTime = 30 * time.Second
 
 // New makes a Core without overlays.
 func New() *Core {
-	return &Core{segments: map[string]*segment{}, routes: map[routeID]*Route{}, targets: map[wire.ExtCommunity][]*segment{}, earlier: map[string]map[MAC]Kept{}, moves: map[string]*[Duplicate + 1]uint64{}}
+	return &Core{segments: map[string]*segment{}, routes: map[routeID]*Route{}, targets: map[wire.ExtCommunity][]*segment{}, earlier: map[string]map[MAC]Kept{}, moves: map[string]*tally{}}
 }
 
 // Configure makes the overlays those of a configuration that have EVPN. One of which something has changed that is in
@@ -135,13 +146,14 @@ func (c *Core) Configure(overlays []config.Overlay, now time.Time, fx *Effects) 
 			s = newSegment(o, c.synced)
 			s.earlier = c.earlier[o.Name]
 			if c.moves[o.Name] == nil {
-				c.moves[o.Name] = &[Duplicate + 1]uint64{}
+				c.moves[o.Name] = &tally{}
 			}
 			s.moves = c.moves[o.Name]
 			s.setDrain(c.drain.On, c.drain.silent(now), fx)
 			c.segments[o.Name], fresh[s] = s, true
 		}
 		s.setPeers(o.Peers)
+		s.config.EVPN = o.EVPN // of what s.like does not compare
 		for _, t := range append([]config.RouteTarget{o.EVPN.RouteTarget}, o.EVPN.Import...) {
 			c.targets[t.ExtCommunity] = append(c.targets[t.ExtCommunity], s)
 		}
@@ -180,7 +192,7 @@ func (c *Core) SetReady(name string, ready bool, fx *Effects) {
 	}
 }
 
-// SetStations replaces the guests that are here. Those of an overlay that has no EVPN are left aside.
+// SetStations replaces the guests that are here, or down. Those of an overlay that has no EVPN are left aside.
 func (c *Core) SetStations(all []Station, now time.Time, fx *Effects) {
 	by := map[string][]Station{}
 	for _, s := range all {
@@ -262,7 +274,7 @@ func (c *Core) Synced(now time.Time, fx *Effects) {
 // Deadline returns when Advance has something to do, the zero time if never.
 func (c *Core) Deadline() time.Time { return c.next }
 
-// Advance reports duplicates that are due, and withdraws what a drain withdraws.
+// Advance reports duplicates that are due, forgets moves, and withdraws what a drain withdraws.
 func (c *Core) Advance(now time.Time, fx *Effects) {
 	if c.next.IsZero() || now.Before(c.next) {
 		return
@@ -285,6 +297,11 @@ func (c *Core) due() {
 	for _, s := range c.segments {
 		for l := range s.waiting {
 			if t := l.since.Add(DuplicateTime); c.next.IsZero() || t.Before(c.next) {
+				c.next = t
+			}
+		}
+		for _, m := range s.history {
+			if t := m.until(s.config.EVPN.DuplicateTime.Duration); c.next.IsZero() || t.Before(c.next) {
 				c.next = t
 			}
 		}

@@ -11,11 +11,12 @@ type Counts struct {
 	// Announced and Withheld count routes of ours; Imported and Unused those of others with a route target that
 	// the overlay imports: which it can use, be others better or not, and which it cannot.
 	Announced, Withheld, Imported, Unused int
-	Moves                                 [Duplicate + 1]uint64 // by kind, since the overlay is there
-	Duplicates                            []Duplicated          // that were reported and are still so, by MAC
+	Moves                                 tally        // by kind, since the overlay is there
+	Duplicates                            []Duplicated // that were reported and are still so, by MAC
+	Frozen                                []Duplicated // whose MAC has moved too often, by MAC, also if the guest has left
 }
 
-// Duplicated is a guest that is here while another VTEP has its MAC.
+// Duplicated is a guest whose MAC another VTEP has, too.
 type Duplicated struct {
 	Guest string
 	MAC   MAC
@@ -37,6 +38,11 @@ func (s *segment) counts() Counts {
 		c.Withheld += 1 + len(l.Addresses)
 		if l.superseded && l.reported {
 			c.Duplicates = append(c.Duplicates, Duplicated{l.Guest, mac})
+		}
+	}
+	for _, mac := range sortedMACs(s.history) {
+		if m := s.history[mac]; m.frozen {
+			c.Frozen = append(c.Frozen, Duplicated{m.guest, mac})
 		}
 	}
 	c.Withheld -= c.Announced

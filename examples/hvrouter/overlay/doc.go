@@ -21,6 +21,10 @@
 // other one withdraws, it is announced again. So a migration that fails goes back by itself, and two
 // guests with one MAC do not take it from each other for ever; the second is reported ([Duplicate]) after a while.
 //
+// Moves of the MAC of a guest that is here are counted (RFC 7432, Section 15.1): one that moves too often in a time is
+// frozen, and its sequence number is raised no more ([Frozen]). That ends when it has not moved for that time, or when
+// the operator has said that the guest is down ([Thawed]).
+//
 // Until everybody has said everything after a start ([Core.Synced]) no guest is superseded that may have come
 // meanwhile: what others have announced then is compared once, and the guest takes its MAC over. A guest that has stayed
 // is known by what the run before has kept ([Core.Kept], [Core.Restore]): its sequence number counts from the beginning.
@@ -29,5 +33,5 @@
 //
 // One VNI everywhere: a route whose label is another number is left aside. VLAN-based service
 // (Ethernet tag 0) only. Neither multihoming (types 1 and 4, aliasing), nor routing between VNIs (type
-// 5, router's MAC), nor the count of moves of RFC 7432, Section 15.1.
+// 5, router's MAC). Moves between other VTEPs are not counted: those whose guest it is do.
 package overlay

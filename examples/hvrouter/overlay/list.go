@@ -20,7 +20,7 @@ type Listed struct {
 	Guest    string     // whose it is, of ours
 	Peer     netip.Addr // that it came from, of others
 	State    string     // announced or withheld of ours, used or unused of others
-	Why      string     // why it is withheld or unused, or not used for its address
+	Why      string     // why it is withheld or unused, or not used for its address; that its MAC is frozen
 }
 
 // List returns the routes of all overlays, in no order. There may be many: the caller sorts them
@@ -59,7 +59,7 @@ func (l Listed) Compare(o Listed) int {
 
 // listOurs appends what is originated here, or withheld.
 func (s *segment) listOurs(list []Listed) []Listed {
-	add := func(r evpn.Route, guest, why string, m evpn.Mobility) {
+	add := func(r evpn.Route, guest, why, note string, m evpn.Mobility) {
 		l := Listed{Overlay: s.config.Name, Route: s.origin(r).Route, VTEP: s.config.Local.Addr, Mobility: m, Guest: guest, State: "announced", Why: why}
 		switch {
 		case !s.ready:
@@ -70,16 +70,23 @@ func (s *segment) listOurs(list []Listed) []Listed {
 		if l.Why != "" {
 			l.State = "withheld"
 		}
+		switch {
+		case note == "":
+		case l.Why == "":
+			l.Why = note
+		default:
+			l.Why += "; " + note
+		}
 		list = append(list, l)
 	}
-	add(s.multicast(), "", "", evpn.Mobility{})
+	add(s.multicast(), "", "", "", evpn.Mobility{})
 	for _, l := range s.locals {
 		why := ""
 		if l.superseded {
 			why = "another VTEP has taken the MAC over: " + best(s.macs[l.MAC]).why(l.claim(s))
 		}
 		for _, a := range append([]netip.Addr{{}}, l.Addresses...) {
-			add(s.macIP(l.MAC, a), l.Guest, why, l.mobility)
+			add(s.macIP(l.MAC, a), l.Guest, why, s.history[l.MAC].why(), l.mobility)
 		}
 	}
 	return list

@@ -19,9 +19,9 @@ import (
 // The inputs of testdata/*.txt. Our VTEP is 172.22.2.1; MAC and address are short: "5" is
 // 02:00:00:00:00:05, "5/4" has 192.168.5.4 besides, "5/::4" 2001:db8::4.
 //
-//	configure [NAME=VNI[,rt=N][,rd=N][,import=N][,peer=ADDR] ...]  the overlays with EVPN
+//	configure [NAME=VNI[,rt=N][,rd=N][,import=N][,moves=N][,peer=ADDR] ...]  the overlays with EVPN
 //	ready NAME, unready NAME                       the device is there
-//	here [NAME:GUEST[@IFINDEX]=MAC[/ADDR ...] ...] the guests that are here
+//	here [NAME:GUEST[@IFINDEX]=MAC[/ADDR ...] ...] the guests that are here; @0: it is down
 //	route SOURCE VTEP mac MAC[/ADDR] [seq=N] [sticky] [rt=N] [vni=N]
 //	route SOURCE VTEP flood [rt=N] [vni=N]
 //	gone SOURCE VTEP ...                           the same route is withdrawn
@@ -74,6 +74,7 @@ func (m *machine) Do(now time.Time, words []string) ([]string, error) {
 			s := Station{Guest: guest, Overlay: name, Port: guest + ".x"}
 			if index != "" {
 				s.IfIndex = int(number(index))
+				s.Down = index == "0"
 			}
 			mac, addrs, more := strings.Cut(what, "/")
 			s.MAC = macOf(mac)
@@ -116,6 +117,9 @@ func (m *machine) Do(now time.Time, words []string) ([]string, error) {
 			}
 			for _, d := range c.Duplicates {
 				s += fmt.Sprintf("; duplicate %v of %s", d.MAC, d.Guest)
+			}
+			for _, d := range c.Frozen {
+				s += fmt.Sprintf("; frozen %v of %s", d.MAC, d.Guest)
 			}
 			out = append(out, s)
 		}
@@ -182,12 +186,14 @@ func overlayOf(s string) config.Overlay {
 	words := strings.Split(s, ",")
 	name, vni, _ := strings.Cut(words[0], "=")
 	n := number(vni)
-	o := config.Overlay{Name: name, VNI: n, Local: config.Addr{Addr: netip.MustParseAddr("172.22.2.1")}, EVPN: &config.EVPN{}}
+	o := config.Overlay{Name: name, VNI: n, Local: config.Addr{Addr: netip.MustParseAddr("172.22.2.1")}, EVPN: &config.EVPN{DuplicateMoves: 5, DuplicateTime: config.Duration{Duration: 180 * time.Second}}}
 	o.EVPN.RouteTarget.ExtCommunity, _ = evpn.RouteTarget(65000, n)
 	o.EVPN.RD.RD = evpn.NewRD(netip.MustParseAddr("0.0.1.1"), uint16(n))
 	for _, w := range words[1:] {
 		k, v, _ := strings.Cut(w, "=")
 		switch k {
+		case "moves":
+			o.EVPN.DuplicateMoves = int(number(v))
 		case "rt":
 			o.EVPN.RouteTarget.ExtCommunity, _ = evpn.RouteTarget(65000, number(v))
 		case "rd":
@@ -285,7 +291,11 @@ func (m *machine) outputs(fx *Effects) (out []string) {
 		out = append(out, s)
 	}
 	for _, n := range fx.Notices {
-		out = append(out, fmt.Sprintf("%v %s %s %v, %v sequence %d", n.Kind, n.Overlay, n.Guest, n.MAC, n.VTEP, n.Sequence))
+		s := fmt.Sprintf("%v %s %s %v, %v sequence %d", n.Kind, n.Overlay, n.Guest, n.MAC, n.VTEP, n.Sequence)
+		if n.Moves > 0 {
+			s += fmt.Sprintf(", %d moves", n.Moves)
+		}
+		out = append(out, s)
 	}
 	for _, name := range []string{"vx100", "vx200"} {
 		d := m.core.Desired(name)

@@ -26,11 +26,12 @@ type segment struct {
 	addresses  map[netip.Addr][]*entry // and for an address
 	here       map[netip.Addr][]*local // guests that have an address, sorted by MAC
 	entries    map[routeID]*entry
-	unused     map[routeID]bool       // routes that have a target of the overlay, and are of no use
-	moves      *[Duplicate + 1]uint64 // see Core.moves, which it is a part of
-	vteps      map[netip.Addr]int     // by how many routes of type 3 each is known
-	waiting    map[*local]bool        // superseded guests that are not reported yet
-	originated map[string]*Origin     // by key
+	unused     map[routeID]bool   // routes that have a target of the overlay, and are of no use
+	moves      *tally             // see Core.moves, which it is a part of
+	vteps      map[netip.Addr]int // by how many routes of type 3 each is known
+	history    map[MAC]*moves     // of guests' MACs that have moved
+	waiting    map[*local]bool    // superseded guests that are not reported yet
+	originated map[string]*Origin // by key
 	desired    Desired
 }
 
@@ -53,7 +54,7 @@ type local struct {
 
 func newSegment(o config.Overlay, synced bool) *segment {
 	return &segment{config: o, synced: synced, locals: map[MAC]*local{}, macs: map[MAC][]*entry{}, addresses: map[netip.Addr][]*entry{}, here: map[netip.Addr][]*local{},
-		entries: map[routeID]*entry{}, unused: map[routeID]bool{}, vteps: map[netip.Addr]int{}, waiting: map[*local]bool{}, originated: map[string]*Origin{},
+		entries: map[routeID]*entry{}, unused: map[routeID]bool{}, vteps: map[netip.Addr]int{}, history: map[MAC]*moves{}, waiting: map[*local]bool{}, originated: map[string]*Origin{},
 		desired: Desired{all: true, Flood: map[netip.Addr]bool{}, MACs: map[MAC]netip.Addr{}, Neighbors: map[netip.Addr]MAC{}, Ports: map[MAC]string{}, Settled: synced}}
 }
 
@@ -193,10 +194,12 @@ func (s *segment) decide(mac MAC, now time.Time, fx *Effects) {
 			l.superseded, l.since, l.reported = true, now, false
 			s.waiting[l] = true
 			fx.notice(Superseded, s, l, b)
+			s.moved(l, b, now, fx)
 		case !loses && l.superseded:
 			l.superseded = false
 			delete(s.waiting, l)
 			fx.notice(Returned, s, l, b)
+			s.moved(l, b, now, fx)
 		}
 		s.announce(l, fx)
 	}
@@ -238,6 +241,10 @@ func (s *segment) resolve(a netip.Addr) {
 func (s *segment) setStations(list []Station, now time.Time, fx *Effects) {
 	next := map[MAC]Station{}
 	for _, one := range list {
+		if one.Down {
+			s.forget(one.MAC, fx)
+			continue
+		}
 		next[one.MAC] = one
 	}
 	for _, mac := range sortedMACs(s.locals) {
@@ -253,7 +260,7 @@ func (s *segment) setStations(list []Station, now time.Time, fx *Effects) {
 			if again {
 				l.superseded = false
 				delete(s.waiting, l)
-				s.arrive(l, fx)
+				s.arrive(l, now, fx)
 			}
 			s.decide(mac, now, fx)
 		}
@@ -278,29 +285,29 @@ func (s *segment) come(one Station, now time.Time, fx *Effects) {
 	l := &local{Station: one}
 	s.locals[one.MAC] = l
 	s.list(l)
-	s.arrive(l, fx)
+	s.arrive(l, now, fx)
 	s.decide(one.MAC, now, fx)
 }
 
 // arrive takes the MAC of a guest over that has come, unless it has stayed here over a restart. As long as others have
 // not said everything, that waits.
-func (s *segment) arrive(l *local, fx *Effects) {
+func (s *segment) arrive(l *local, now time.Time, fx *Effects) {
 	k, ok := s.earlier[l.MAC]
 	delete(s.earlier, l.MAC)
 	if l.stayed = ok && k.IfIndex == l.IfIndex; l.stayed {
 		l.mobility.Sequence = k.Sequence
 	} else if s.synced {
-		s.claim(l, fx)
+		s.claim(l, now, fx)
 	}
 	fx.Keep = true
 }
 
 // claim takes the MAC of a guest over from the VTEP that has it: a router that detects a MAC of which it has
 // received a route announces it with a sequence number that is one greater (RFC 7432, Section 15). There is none above the
-// highest: then the lower VTEP has the MAC.
-func (s *segment) claim(l *local, fx *Effects) {
+// highest: then the lower VTEP has the MAC. A MAC that is frozen is not taken over.
+func (s *segment) claim(l *local, now time.Time, fx *Effects) {
 	b := best(s.macs[l.MAC])
-	if b == nil || b.Mobility.Sticky || !better(b.Mobility, netip.Addr{}, l.mobility, s.config.Local.Addr) {
+	if b == nil || b.Mobility.Sticky || s.frozen(l.MAC, now) || !better(b.Mobility, netip.Addr{}, l.mobility, s.config.Local.Addr) {
 		return
 	}
 	if l.mobility.Sequence = b.Mobility.Sequence; l.mobility.Sequence < math.MaxUint32 {
@@ -308,6 +315,7 @@ func (s *segment) claim(l *local, fx *Effects) {
 	}
 	if better(l.mobility, s.config.Local.Addr, b.Mobility, b.VTEP) {
 		fx.notice(Claimed, s, l, b)
+		s.moved(l, b, now, fx)
 	}
 }
 
@@ -348,14 +356,15 @@ func (s *segment) sync(now time.Time, fx *Effects) {
 	s.desired.Settled, s.desired.ports = true, true
 	for _, mac := range sortedMACs(s.locals) {
 		if l := s.locals[mac]; !l.stayed {
-			s.claim(l, fx)
+			s.claim(l, now, fx)
 		}
 		s.decide(mac, now, fx)
 	}
 }
 
-// advance reports guests that are still here although another VTEP has their MAC.
+// advance reports guests that are still here although another VTEP has their MAC, and forgets moves.
 func (s *segment) advance(now time.Time, fx *Effects) {
+	s.forgetOld(now, fx)
 	for _, mac := range sortedMACs(s.locals) {
 		l := s.locals[mac]
 		if s.waiting[l] && !now.Before(l.since.Add(DuplicateTime)) {
@@ -373,6 +382,9 @@ func (fx *Effects) notice(kind NoticeKind, s *segment, l *local, b *entry) {
 		if l.superseded {
 			n.Sequence = b.Mobility.Sequence
 		}
+	}
+	if kind == Frozen {
+		n.Moves = s.history[l.MAC].count
 	}
 	s.moves[kind]++
 	fx.Notices = append(fx.Notices, n)

@@ -38,6 +38,9 @@ func EVPNStatus(list []overlay.Counts) (out []api.EVPNStatus) {
 		for _, d := range c.Duplicates {
 			s.Duplicates = append(s.Duplicates, d.Guest+", "+d.MAC.String())
 		}
+		for _, d := range c.Frozen {
+			s.Frozen = append(s.Frozen, d.Guest+", "+d.MAC.String())
+		}
 		out = append(out, s)
 	}
 	return out

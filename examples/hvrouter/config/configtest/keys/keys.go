@@ -274,6 +274,8 @@ var All = []Key{
 	{Path: "overlays[].evpn.route-target", Values: `AS:NUMBER, of which one fits 16 bits: "65000:100"`, Example: `"65000:7"`, Base: "evpn", Effect: InPlace},
 	{Path: "overlays[].evpn.import", Values: "as route-target", Example: `["65000:7"]`, Base: "evpn", Effect: InPlace},
 	{Path: "overlays[].evpn.rd", Values: `ADDRESS:NUMBER or AS:NUMBER`, Example: `"192.0.2.1:7"`, Base: "evpn", Effect: InPlace},
+	{Path: "overlays[].evpn.duplicate-moves", Values: "number, 2 to 1000000", Example: "10", Base: "evpn", Effect: InPlace},
+	{Path: "overlays[].evpn.duplicate-time", Example: "60s", Base: "evpn", Effect: InPlace},
 	{Path: "firewall", Base: "-", Why: sections, Effect: InPlace},
 	{Path: "firewall.off", Example: "true", Effect: InPlace},
 	{Path: "firewall.table", Values: "name", Example: "other", Effect: Restart},
